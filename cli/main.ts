@@ -1,0 +1,2 @@
+#!/usr/bin/env node
+const a: string = process.version; console.log("cli", a, process.argv.slice(2));
