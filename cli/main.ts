@@ -1,2 +1,3 @@
 #!/usr/bin/env node
-const a: string = process.version; console.log("cli", a, process.argv.slice(2));
+const a: string = process.version;
+console.log('cli', a, process.argv.slice(2));

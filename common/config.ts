@@ -1,0 +1,283 @@
+import { isIP } from 'node:net';
+import { z } from 'zod';
+import { errorMessage, TollwayError } from './errors.ts';
+import { parseLinkKeys } from './link-keys.ts';
+
+type Setting<T> = {
+  /** What an unset variable stands for, as one would write it; `unset` if there is no default. */
+  readonly default: string;
+  /** Unit and range, as the README prints them. */
+  readonly range: string;
+  readonly meaning: string;
+  readonly schema: z.ZodType<T, string | undefined>;
+};
+
+function whole(fallback: number, unit: string, min: number, max: number, meaning: string): Setting<number> {
+  const schema = z
+    .string()
+    .default(String(fallback))
+    .transform((text, context) => {
+      const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
+      if (value >= min && value <= max) return value;
+      context.addIssue(`expected ${unit}, a whole number of ${min}–${max}, got "${text}"`);
+      return z.NEVER;
+    });
+  return { default: String(fallback), range: `${unit}, ${min}–${max}`, meaning, schema };
+}
+
+function choice<const T extends string>(fallback: T, choices: readonly T[], meaning: string): Setting<T> {
+  const schema = z
+    .string()
+    .default(fallback)
+    .transform((text, context) => {
+      const found = choices.find((known) => known === text);
+      if (found !== undefined) return found;
+      context.addIssue(`expected one of ${choices.join(', ')}, got "${text}"`);
+      return z.NEVER;
+    });
+  return { default: fallback, range: choices.join(' \\| '), meaning, schema };
+}
+
+function parsed<T>(fallback: string, range: string, meaning: string, parse: (text: string) => T): Setting<T> {
+  const schema = z.string().default(fallback).transform(attempt(parse));
+  return { default: fallback, range, meaning, schema };
+}
+
+function optional<T>(range: string, meaning: string, parse: (text: string) => T): Setting<T | undefined> {
+  const read = attempt(parse);
+  const schema = z
+    .string()
+    .optional()
+    .transform((text, context) => (text === undefined ? undefined : read(text, context)));
+  return { default: 'unset', range, meaning, schema };
+}
+
+/** Turns what a parser throws into one of the problems that are reported together. */
+function attempt<T>(parse: (text: string) => T) {
+  return (text: string, context: z.RefinementCtx): T => {
+    try {
+      return parse(text);
+    } catch (error) {
+      context.addIssue(errorMessage(error));
+      return z.NEVER;
+    }
+  };
+}
+
+function host(text: string): string {
+  if (isIP(text) || /^[A-Za-z0-9.-]{1,253}$/.test(text)) return text;
+  throw new TollwayError('bad_setting', `expected an IP address or a host name, got "${text}"`);
+}
+
+function url(protocols: readonly string[]) {
+  return (text: string): string => {
+    const expected = `expected a URL that begins with ${protocols.map((p) => `${p}//`).join(' or ')}`;
+    // What came is not repeated: a database URL carries a password.
+    if (!URL.canParse(text) || !protocols.includes(new URL(text).protocol)) {
+      throw new TollwayError('bad_setting', expected);
+    }
+    return text.replace(/\/$/, '');
+  };
+}
+
+function proxies(text: string): readonly { address: string; prefix: number }[] {
+  const parts = text.split(',').map((part) => part.trim());
+  return parts.filter(Boolean).map((part) => {
+    const [address = '', prefix] = part.split('/');
+    const bits = isIP(address) === 4 ? 32 : isIP(address) === 6 ? 128 : 0;
+    const length = prefix === undefined ? bits : /^\d{1,3}$/.test(prefix) ? Number(prefix) : -1;
+    if (bits === 0 || length < 0 || length > bits) {
+      throw new TollwayError(
+        'bad_setting',
+        `expected addresses or networks such as 10.0.0.0/8, got "${part}"`,
+      );
+    }
+    return { address, prefix: length };
+  });
+}
+
+/** Every setting there is. The README's table is this table: a test compares them. */
+export const settings = {
+  AD_SERVER_HOST: parsed('0.0.0.0', 'address', 'Where the public port listens.', host),
+  AD_SERVER_PORT: whole(8080, 'port', 0, 65_535, 'The public port: redirects. 0 takes any free one.'),
+  AD_SERVER_OPS_PORT: whole(8081, 'port', 0, 65_535, 'Health, readiness and metrics of the ad server.'),
+  PROCESSOR_OPS_PORT: whole(8082, 'port', 0, 65_535, 'Health, readiness and metrics of the processor.'),
+  OPS_HOST: parsed('127.0.0.1', 'address', 'Where both operations ports listen.', host),
+  PUBLIC_URL: parsed(
+    'http://localhost:8080',
+    'URL',
+    'What printed links begin with. Unset, it follows `AD_SERVER_PORT`.',
+    url(['http:', 'https:']),
+  ),
+  DATA_DIR: parsed(
+    '.tollway',
+    'folder',
+    'Spools, the embedded database, link keys. A local disk.',
+    (text) => text,
+  ),
+  DATABASE_URL: optional(
+    'URL',
+    'The PostgreSQL of the ledger. Unset, `npm start` runs an embedded one and the other commands find it in `DATA_DIR`.',
+    url(['postgres:', 'postgresql:']),
+  ),
+  BROKER: choice(
+    'postgres',
+    ['postgres', 'kafka', 'kinesis'],
+    'What carries the clicks. Today `postgres` alone.',
+  ),
+  LINK_KEYS: optional(
+    '`id:state:secret`, …',
+    'Keys of the links; state `signs` or `verifies`, secret in base64url of at least 16 bytes. A stand-alone ad server needs them; `npm start` makes and keeps one.',
+    parseLinkKeys,
+  ),
+  LINK_LIFE_MAX_DAYS: whole(
+    90,
+    'days',
+    1,
+    400,
+    'The longest life of an impression link, whatever it says itself.',
+  ),
+  AD_SERVER_WORKERS: whole(
+    1,
+    'processes',
+    1,
+    64,
+    'Ad server processes on the one public port, each with its own spool.',
+  ),
+  TRUSTED_PROXIES: parsed(
+    '',
+    'networks',
+    'Proxies whose `X-Forwarded-For` is believed, such as `10.0.0.0/8,::1`.',
+    proxies,
+  ),
+  DOUBLE_CLICK_MS: whole(
+    1_000,
+    'ms',
+    0,
+    60_000,
+    'The same link by the same visitor within this time is `invalid: double_click`. 0 turns it off.',
+  ),
+  CATALOG_POLL_MS: whole(
+    10_000,
+    'ms',
+    100,
+    600_000,
+    'How often the ad catalogue is read anew, should a notification be lost.',
+  ),
+  CATALOG_AGE_WARN_MS: whole(60_000, 'ms', 1_000, 86_400_000, 'A catalogue older than this is warned of.'),
+  SPOOL_MAX_BYTES: whole(
+    1_073_741_824,
+    'bytes',
+    65_536,
+    1_099_511_627_776,
+    'Most that the spools of one ad server hold on disk, over all its workers.',
+  ),
+  SPOOL_SEGMENT_BYTES: whole(
+    8_388_608,
+    'bytes',
+    4_096,
+    1_073_741_824,
+    'Size at which a spool begins its next segment file.',
+  ),
+  SPOOL_SYNC: choice(
+    'os',
+    ['os', 'interval', 'each'],
+    'When a click is forced to disk: by the system, every `SPOOL_SYNC_INTERVAL_MS`, or before each redirect.',
+  ),
+  SPOOL_SYNC_INTERVAL_MS: whole(100, 'ms', 1, 60_000, 'Time between two syncs with `SPOOL_SYNC=interval`.'),
+  SPOOL_FULL: choice(
+    'redirect',
+    ['redirect', 'refuse'],
+    'When the spool is full or broken: redirect without recording (counted), or answer 503.',
+  ),
+  RELAY_BATCH_MAX: whole(1_000, 'clicks', 1, 10_000, 'Most clicks the relay publishes at once.'),
+  RELAY_LINGER_MS: whole(20, 'ms', 0, 10_000, 'How long the relay lets clicks gather before it publishes.'),
+  MARK_INTERVAL_MS: whole(2_000, 'ms', 100, 60_000, 'Time between two marks of a spool.'),
+  BATCH_SIZE: whole(1_000, 'clicks', 1, 10_000, 'Most clicks the handler is given at once.'),
+  BATCH_WINDOW_MS: whole(100, 'ms', 1, 60_000, 'How long clicks may gather for a batch.'),
+  PARALLELIZATION: whole(
+    2,
+    'lanes',
+    1,
+    32,
+    'Handlers at work at once in one processor; clicks are dealt to them by advertiser.',
+  ),
+  CLICK_AGE_MAX_DAYS: whole(
+    14,
+    'days',
+    1,
+    365,
+    'A click that arrives later than this is `rejected: too_old`.',
+  ),
+  BROKER_RETENTION_DAYS: whole(
+    7,
+    'days',
+    1,
+    365,
+    'How long the Postgres broker keeps what is settled: how far `rewind` reaches.',
+  ),
+  LEDGER_RETENTION_DAYS: whole(
+    400,
+    'days',
+    2,
+    4_000,
+    'How long the ledger keeps a day before it is closed into sums.',
+  ),
+  LOG_LEVEL: choice(
+    'info',
+    ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'],
+    'Least severity that is logged.',
+  ),
+  LOG_FORMAT: choice('json', ['json', 'pretty'], 'Logs for machines or for people.'),
+} satisfies Record<string, Setting<unknown>>;
+
+/** All settings under their own names, parsed and frozen. */
+export type Config = Readonly<{ [K in keyof typeof settings]: z.output<(typeof settings)[K]['schema']> }>;
+
+/**
+ * Reads all settings from an environment. An empty variable counts as unset.
+ * Throws one `bad_settings` that lists every problem.
+ */
+export function parseConfig(env: Readonly<Record<string, string | undefined>>): Config {
+  const config: Record<string, unknown> = {};
+  const problems: string[] = [];
+  for (const [name, setting] of Object.entries(settings)) {
+    const result = setting.schema.safeParse(env[name] === '' ? undefined : env[name]);
+    if (result.success) config[name] = result.data;
+    else problems.push(...result.error.issues.map((issue) => `${name}: ${issue.message}`));
+  }
+  if (problems.length === 0) {
+    // The loop above filled every name with the output of its own schema.
+    const complete = config as Config;
+    problems.push(...contradictions(complete));
+    if (!env.PUBLIC_URL) config.PUBLIC_URL = `http://localhost:${complete.AD_SERVER_PORT}`;
+  }
+  if (problems.length > 0) {
+    throw new TollwayError(
+      'bad_settings',
+      `The environment has ${problems.length} problem(s):\n  ${problems.join('\n  ')}`,
+    );
+  }
+  return Object.freeze(config as Config);
+}
+
+function contradictions(config: Config): string[] {
+  const problems: string[] = [];
+  const mustNotExceed = (lower: keyof Config, upper: keyof Config, why: string) => {
+    if (Number(config[lower]) > Number(config[upper])) {
+      problems.push(`${lower}: expected at most ${upper} (${config[upper]}), got ${config[lower]}: ${why}`);
+    }
+  };
+  mustNotExceed(
+    'BROKER_RETENTION_DAYS',
+    'CLICK_AGE_MAX_DAYS',
+    'what the broker still holds must not be too old to charge',
+  );
+  mustNotExceed(
+    'CLICK_AGE_MAX_DAYS',
+    'LEDGER_RETENTION_DAYS',
+    'what the ledger has forgotten must never be charged again',
+  );
+  mustNotExceed('SPOOL_SEGMENT_BYTES', 'SPOOL_MAX_BYTES', 'a segment has to fit into the spool');
+  return problems;
+}

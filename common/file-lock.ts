@@ -1,0 +1,32 @@
+import { existsSync } from 'node:fs';
+import { DatabaseSync } from 'node:sqlite';
+
+/** Given up by `release`, or by the kernel when the process ends in whatever way. */
+export type FileLock = { readonly release: () => void };
+
+const SQLITE_BUSY = 5;
+
+/**
+ * Takes an exclusive lock on a file, or returns `null` while another process has it or the file is gone.
+ *
+ * Node has no `flock`. SQLite has, and knows the pitfalls of POSIX record locks on every platform: an
+ * exclusive transaction on an empty database is a lock that the kernel drops with the process. No process
+ * id is looked at, so it holds across containers that share a disk of one host; two takers cannot both win.
+ * Throws what the file system says if the file cannot be opened.
+ */
+export function lockFile(path: string): FileLock | null {
+  const database = new DatabaseSync(path);
+  try {
+    database.exec('pragma locking_mode = exclusive; begin exclusive');
+  } catch (error) {
+    database.close();
+    if ((error as { errcode?: number }).errcode === SQLITE_BUSY) return null;
+    throw error;
+  }
+  if (!existsSync(path)) {
+    // The last owner removed it between our opening and our locking: what we hold has no name any more.
+    database.close();
+    return null;
+  }
+  return { release: () => database.close() };
+}

@@ -1,0 +1,21 @@
+import { type Logger, pino } from 'pino';
+import pretty from 'pino-pretty';
+import type { Config } from './config.ts';
+
+export type { Logger };
+
+/**
+ * A structured logger for one part, on standard output. Logs carry click ids and batch positions,
+ * never a visitor's address.
+ */
+export function createLogger(part: string, config: Pick<Config, 'LOG_LEVEL' | 'LOG_FORMAT'>): Logger {
+  const options = { level: config.LOG_LEVEL, base: { part } };
+  if (config.LOG_FORMAT === 'json') return pino(options);
+  const stream = pretty({
+    sync: true,
+    ignore: 'pid,hostname,part',
+    messageFormat: '[{part}] {msg}',
+    translateTime: 'SYS:HH:MM:ss',
+  });
+  return pino(options, stream);
+}

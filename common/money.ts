@@ -1,0 +1,55 @@
+import { TollwayError } from './errors.ts';
+
+/** Micros in one unit of a currency. All amounts are whole micros in `bigint`; there are no floats anywhere. */
+export const MICROS_PER_UNIT = 1_000_000n;
+
+/** The largest amount that can be entered at once: a billion units. Keeps every price a safe JSON number. */
+export const AMOUNT_MICROS_MAX = 1_000_000_000n * MICROS_PER_UNIT;
+
+/**
+ * Reads an amount as people write it (`12.50`, `-3`, `0.000001`) into micros.
+ * At most six decimals and ±1 000 000 000 units. Throws `bad_amount`.
+ */
+export function parseAmount(text: string): bigint {
+  const match = /^(-?)(\d{1,10})(?:\.(\d{1,6}))?$/.exec(text);
+  if (!match) {
+    throw new TollwayError(
+      'bad_amount',
+      `Expected an amount such as 12.50 (at most 6 decimals), got "${text}"`,
+    );
+  }
+  const [, sign, units = '0', decimals = ''] = match;
+  const micros = BigInt(units) * MICROS_PER_UNIT + BigInt(decimals.padEnd(6, '0'));
+  if (micros > AMOUNT_MICROS_MAX) {
+    throw new TollwayError('bad_amount', `Expected an amount of at most 1000000000, got "${text}"`);
+  }
+  return sign === '-' ? -micros : micros;
+}
+
+/** Reads an amount that has to be more than zero. Throws `bad_amount`. */
+export function parsePositiveAmount(text: string): bigint {
+  const micros = parseAmount(text);
+  if (micros <= 0n) throw new TollwayError('bad_amount', `Expected an amount above 0, got "${text}"`);
+  return micros;
+}
+
+/** Writes micros as a decimal with at least two decimals: `12.50`, `0.000001`, `-3.00`. */
+export function formatAmount(micros: bigint): string {
+  const absolute = micros < 0n ? -micros : micros;
+  const decimals = (absolute % MICROS_PER_UNIT)
+    .toString()
+    .padStart(6, '0')
+    .replace(/0{1,4}$/, '');
+  return `${micros < 0n ? '-' : ''}${absolute / MICROS_PER_UNIT}.${decimals}`;
+}
+
+/** Reads an ISO 4217 currency code: three capital letters. Throws `bad_currency`. */
+export function parseCurrency(text: string): string {
+  if (!/^[A-Z]{3}$/.test(text)) {
+    throw new TollwayError(
+      'bad_currency',
+      `Expected a currency of three capital letters such as USD, got "${text}"`,
+    );
+  }
+  return text;
+}

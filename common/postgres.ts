@@ -1,0 +1,146 @@
+import pg from 'pg';
+import { errorCode, TollwayError } from './errors.ts';
+
+export type Pool = pg.Pool;
+export type Client = pg.Client;
+/** One connection inside a transaction, or alone. */
+export type Connection = pg.ClientBase;
+
+const INT8 = 20;
+const TIMESTAMPTZ = 1184;
+
+/** `int8` arrives as `bigint`: money is never a float. Timestamps stay text with all their microseconds. */
+const types = {
+  getTypeParser(oid: number, format?: 'text' | 'binary') {
+    if (oid === INT8 && format !== 'binary') return (text: string) => BigInt(text);
+    if (oid === TIMESTAMPTZ && format !== 'binary') return (text: string) => new Date(text);
+    return pg.types.getTypeParser(oid, format as 'text');
+  },
+} as pg.CustomTypesConfig;
+
+/** A pool of at most `max` connections to `url`; `onError` hears of idle connections that break. */
+export function createPool(url: string, name: string, max: number, onError: (error: Error) => void): Pool {
+  const pool = new pg.Pool({
+    connectionString: url,
+    application_name: `tollway ${name}`,
+    max,
+    types,
+    connectionTimeoutMillis: 5_000,
+    keepAlive: true,
+  });
+  // Without a listener, an idle connection that breaks ends the process.
+  pool.on('error', onError);
+  return pool;
+}
+
+/** A single connection, for `LISTEN`. Not connected yet. */
+export function createClient(url: string, name: string): Client {
+  return new pg.Client({
+    connectionString: url,
+    application_name: `tollway ${name}`,
+    types,
+    connectionTimeoutMillis: 5_000,
+    keepAlive: true,
+  });
+}
+
+/**
+ * Runs `work` in one transaction at `READ COMMITTED` and commits it. Whatever is thrown rolls back;
+ * a connection that may be broken is not put back into the pool.
+ */
+export async function inTransaction<T>(
+  pool: Pool,
+  work: (connection: Connection) => Promise<T>,
+  begin = 'begin',
+): Promise<T> {
+  const connection = await pool.connect();
+  let broken: unknown;
+  try {
+    await connection.query(begin);
+    const result = await work(connection);
+    await connection.query('commit');
+    return result;
+  } catch (error) {
+    broken = error;
+    await connection.query('rollback').then(
+      () => (broken = undefined),
+      () => undefined,
+    );
+    throw error;
+  } finally {
+    connection.release(broken !== undefined);
+  }
+}
+
+/**
+ * What to do about a failed statement:
+ * - `transient`: the same again later can succeed (database away, deadlock, a race lost, a schema not migrated yet);
+ * - `invariant`: a constraint says that our arithmetic is wrong: stop;
+ * - `permanent`: the same again will fail again.
+ */
+export type FailureKind = 'transient' | 'invariant' | 'permanent';
+
+/** SQLSTATE classes and codes that pass by themselves; https://www.postgresql.org/docs/18/errcodes-appendix.html */
+const TRANSIENT_CLASSES = new Set([
+  '08', // connection exception
+  '53', // insufficient resources: disk full, too many connections
+  '57', // operator intervention: shutdown, crash recovery, cancelled
+  '58', // system error: I/O
+]);
+const TRANSIENT_CODES = new Set([
+  '40001', // serialization failure
+  '40P01', // deadlock
+  '23505', // unique violation: another copy of the click was faster; the next look finds it
+  '55P03', // lock not available
+  '25006', // read-only: a standby before its promotion
+  '42P01', // undefined table: the migration is still to come
+  '42703', // undefined column: likewise
+  '42704', // undefined type: likewise
+  '3D000', // no such database yet
+  '28P01', // wrong password: somebody is changing it
+  '25P02', // the transaction failed before
+]);
+
+/** Sorts an error of `pg` or of its socket. */
+export function failureKind(error: unknown): FailureKind {
+  if (error instanceof TollwayError) return error.retryable ? 'transient' : 'permanent';
+  const code = errorCode(error);
+  if (code === '23514') {
+    // Postgres reports a row without a partition as a check violation too, but names no constraint.
+    const constraint = (error as { constraint?: string }).constraint;
+    return constraint === undefined ? 'transient' : 'invariant';
+  }
+  if (code === undefined) return isConnectionLoss(error) ? 'transient' : 'permanent';
+  if (/^[0-9A-Z]{5}$/.test(code)) {
+    return TRANSIENT_CLASSES.has(code.slice(0, 2)) || TRANSIENT_CODES.has(code) ? 'transient' : 'permanent';
+  }
+  // What is left are codes of Node's sockets: ECONNREFUSED, ECONNRESET, ETIMEDOUT, EPIPE, ENOTFOUND, …
+  return code.startsWith('E') && !code.startsWith('ERR_') ? 'transient' : 'permanent';
+}
+
+/**
+ * `pg` reports a connection that ended under a query without any code. These are its texts, the one place
+ * where a message is looked at, because there is nothing else; see brianc/node-postgres `client.js`.
+ */
+function isConnectionLoss(error: unknown): boolean {
+  if (error instanceof AggregateError) return true;
+  return (
+    error instanceof Error &&
+    /^(Connection terminated|Client has encountered a connection error|timeout exceeded when trying to connect|Client was closed)/.test(
+      error.message,
+    )
+  );
+}
+
+/** Whether the database answers within two seconds. */
+export async function databaseAnswers(pool: Pool): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<boolean>((resolve) => {
+    timer = setTimeout(() => resolve(false), 2_000);
+  });
+  const answer = pool.query('select 1').then(
+    () => true,
+    () => false,
+  );
+  return Promise.race([answer, late]).finally(() => clearTimeout(timer));
+}

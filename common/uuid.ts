@@ -1,0 +1,60 @@
+import { randomFillSync } from 'node:crypto';
+
+const UUID_V7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
+
+const random = new Uint8Array(8192);
+let randomUsed = random.length;
+
+/**
+ * Mints a UUIDv7 (RFC 9562 §5.7): 48 bits of Unix milliseconds, then 74 random bits.
+ * Ours and not a library's because it is minted on the redirect's path: 0.2 µs against 1.5 µs.
+ */
+export function uuidV7(timeMs: number = Date.now()): string {
+  if (randomUsed + 10 > random.length) {
+    randomFillSync(random);
+    randomUsed = 0;
+  }
+  const r = randomUsed;
+  randomUsed += 10;
+  const time = timeMs.toString(16).padStart(12, '0');
+  const h = (i: number) => HEX[random[r + i] as number] as string;
+  const versioned = HEX[0x70 | ((random[r] as number) & 0x0f)] as string;
+  const variant = HEX[0x80 | ((random[r + 2] as number) & 0x3f)] as string;
+  return `${time.slice(0, 8)}-${time.slice(8)}-${versioned}${h(1)}-${variant}${h(3)}-${h(4)}${h(5)}${h(6)}${h(7)}${h(8)}${h(9)}`;
+}
+
+/** Whether a text is a UUIDv7 in its canonical form (lower case, with dashes). */
+export function isUuidV7(text: string): boolean {
+  return UUID_V7.test(text);
+}
+
+/** Whether a text is any UUID in its canonical form. */
+export function isUuid(text: string): boolean {
+  return UUID.test(text);
+}
+
+/** The Unix milliseconds that a UUIDv7 was minted at. */
+export function uuidV7TimeMs(id: string): number {
+  return Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
+}
+
+/** The lowest UUID of a millisecond: a day boundary in time is this boundary among the ids. */
+export function uuidFloor(timeMs: number): string {
+  const time = timeMs.toString(16).padStart(12, '0');
+  return `${time.slice(0, 8)}-${time.slice(8)}-0000-0000-000000000000`;
+}
+
+/** Writes the 16 bytes of a canonical UUID into `target` at `at`. */
+export function writeUuid(target: Buffer, id: string, at: number): void {
+  let out = at;
+  for (let i = 0; i < 36; i += 2) {
+    if (i === 8 || i === 13 || i === 18 || i === 23) i += 1;
+    target[out++] = (nibble(id.charCodeAt(i)) << 4) | nibble(id.charCodeAt(i + 1));
+  }
+}
+
+function nibble(code: number): number {
+  return code < 58 ? code - 48 : code - 87; // '0'–'9' and 'a'–'f'
+}

@@ -1,0 +1,104 @@
+-- One row per click with its outcome: the truth.
+
+create type click_outcome as enum ('charged', 'over_budget', 'invalid');
+
+-- Partitioned by click id, by day: a UUIDv7 begins with its time, so a day boundary is an id boundary,
+-- inserts stay at the right edge of the index, and uniqueness holds over all partitions.
+-- No default partition: see `ledger_window`.
+create table ledger (
+  click_id uuid primary key,
+  nonce uuid, -- of an impression link; null for an evergreen link
+  origin uuid, -- boot of the spool that accepted it; null for what has none
+  sequence bigint,
+  clicked_at timestamptz not null,
+  settled_at timestamptz not null default now(),
+  charged_micros bigint not null,
+  advertiser_id integer not null,
+  campaign_id integer not null,
+  ad_id integer not null,
+  outcome click_outcome not null,
+  reason text,
+  constraint ledger_charge_fits_outcome check ((outcome = 'charged') = (charged_micros > 0) and charged_micros >= 0),
+  constraint ledger_reason_fits_outcome check ((outcome = 'charged') = (reason is null))
+) partition by range (click_id);
+-- For exports by time of settlement: rows arrive in that order, so a block range index is next to free.
+create index on ledger using brin (settled_at);
+
+-- An impression link is paid for once: its nonce, and the click that spent it.
+create table spent_nonce (
+  nonce uuid primary key,
+  click_id uuid not null
+) partition by range (nonce);
+
+-- The ledger's rows for clicks that were rejected. They stand here because what is wrong with them may be
+-- the id itself: unreadable, or of a day that has no partition. `identity` is the record key where the record
+-- has one of ours; so every copy of it meets the first.
+create table dead_letter (
+  id bigint generated always as identity primary key,
+  identity text not null unique,
+  record_key text,
+  click_id uuid, -- null if it could not be read
+  advertiser_id integer, -- likewise; as the record says, which may be wrong
+  campaign_id integer,
+  ad_id integer,
+  nonce uuid,
+  origin uuid,
+  sequence bigint,
+  reason text not null,
+  detail text not null,
+  raw bytea, -- null for a record without a value, and after a discard
+  clicked_at timestamptz,
+  settled_at timestamptz not null default now(),
+  discarded_at timestamptz
+);
+
+-- What was accepted and what was settled, by origin. Each batch appends (no hot row); a scheduled task merges.
+create table origin_tally (
+  id bigint generated always as identity primary key,
+  origin uuid, -- null: clicks without an origin
+  accepted bigint not null default 0, -- a mark's
+  charged bigint not null default 0,
+  over_budget bigint not null default 0,
+  invalid bigint not null default 0,
+  rejected bigint not null default 0, -- negative in a redrive's row
+  sequences bigint[] not null default '{}' -- those that this row settles
+);
+create table origin_total (
+  origin uuid primary key, -- clicks without an origin stand under the nil UUID
+  accepted bigint not null default 0,
+  charged bigint not null default 0,
+  over_budget bigint not null default 0,
+  invalid bigint not null default 0,
+  rejected bigint not null default 0,
+  sequences int8multirange not null default '{}'
+);
+
+-- The days whose partitions exist. An id outside is rejected, never waited for: a clock that runs ahead must
+-- not stop the rest. The floor is raised long before a day is dropped; what the ledger has forgotten is never
+-- charged again.
+create table ledger_window (
+  one boolean primary key default true check (one),
+  click_floor timestamptz not null,
+  click_ahead timestamptz not null,
+  nonce_floor timestamptz not null,
+  nonce_ahead timestamptz not null,
+  floor_raised_at timestamptz not null default now()
+);
+
+-- Days that were dropped, carried forward as sums.
+create table closed_day (
+  day date not null,
+  advertiser_id integer not null,
+  campaign_id integer not null,
+  outcome click_outcome not null,
+  clicks bigint not null,
+  charged_micros bigint not null,
+  primary key (day, advertiser_id, campaign_id, outcome)
+);
+create table closed_day_origin (
+  day date not null,
+  origin uuid not null, -- nil UUID: clicks without an origin
+  outcome click_outcome not null,
+  clicks bigint not null,
+  primary key (day, origin, outcome)
+);

@@ -1,0 +1,59 @@
+import { runner } from 'node-pg-migrate';
+import { type Config, parseConfig } from '../common/config.ts';
+import { errorMessage, TollwayError } from '../common/errors.ts';
+import { createLogger, type Logger } from '../common/logger.ts';
+import { createClient } from '../common/postgres.ts';
+import { extendPartitions, type Retention } from './partitions.ts';
+
+/**
+ * Brings a database to the newest schema, and makes the partitions for the days around today.
+ * Any number of runners may do so at the same time: one works, the others wait and find it done.
+ * Throws what `pg` throws; what was half done is rolled back.
+ */
+export async function migrate(databaseUrl: string, retention: Retention, logger: Logger): Promise<void> {
+  const client = createClient(databaseUrl, 'migrate');
+  await client.connect();
+  try {
+    await runner({
+      dbClient: client,
+      dir: import.meta.dirname,
+      ignorePattern: '.*\\.ts',
+      direction: 'up',
+      migrationsTable: 'schema_migration',
+      advisoryLockMode: 'wait',
+      logger: {
+        debug: () => {},
+        info: (message) => logger.debug(message),
+        warn: (message) => logger.warn(message),
+        error: (message) => logger.error(message),
+      },
+    });
+    await client.query('begin');
+    await extendPartitions(client, retention, Date.now());
+    await client.query('commit');
+  } finally {
+    await client.end();
+  }
+}
+
+/** The part of the settings that partitions follow from. */
+export function retentionOf(config: Config): Retention {
+  return { clickAgeDays: config.CLICK_AGE_MAX_DAYS, linkLifeDays: config.LINK_LIFE_MAX_DAYS };
+}
+
+async function main(): Promise<void> {
+  const config = parseConfig(process.env);
+  if (config.DATABASE_URL === undefined) {
+    throw new TollwayError('bad_settings', 'DATABASE_URL: expected the database to migrate, got nothing');
+  }
+  const logger = createLogger('migrate', config);
+  await migrate(config.DATABASE_URL, retentionOf(config), logger);
+  logger.info('The database is up to date');
+}
+
+if (import.meta.main) {
+  main().catch((error: unknown) => {
+    process.stderr.write(`${errorMessage(error)}\n`);
+    process.exitCode = 1;
+  });
+}

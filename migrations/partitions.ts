@@ -1,0 +1,96 @@
+import type { Connection } from '../common/postgres.ts';
+import { uuidFloor } from '../common/uuid.ts';
+
+export const DAY_MS = 86_400_000;
+/** Days that have their partition before they begin. */
+export const AHEAD_DAYS = 7;
+
+/** The tables that are partitioned by day of their id. */
+export const PARTITIONED = ['ledger', 'spent_nonce'] as const;
+export type Partitioned = (typeof PARTITIONED)[number];
+
+/** The start of the UTC day of a time, in Unix ms. */
+export function dayStart(timeMs: number): number {
+  return Math.floor(timeMs / DAY_MS) * DAY_MS;
+}
+
+/** The name of a day's partition: `ledger_20260131`. */
+export function partitionName(table: Partitioned, dayMs: number): string {
+  return `${table}_${new Date(dayMs).toISOString().slice(0, 10).replaceAll('-', '')}`;
+}
+
+/** The day of a partition's name, in Unix ms. */
+export function partitionDay(name: string): number {
+  const [, year, month, day] = /_(\d{4})(\d{2})(\d{2})$/.exec(name) ?? [];
+  return Date.UTC(Number(year), Number(month) - 1, Number(day));
+}
+
+/** Reads which days a table has partitions for, ascending, in Unix ms. */
+export async function listPartitionDays(connection: Connection, table: Partitioned): Promise<number[]> {
+  const { rows } = await connection.query<{ relname: string }>(
+    'select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = $1::regclass',
+    [table],
+  );
+  return rows.map((row) => partitionDay(row.relname)).sort((a, b) => a - b);
+}
+
+/**
+ * Makes the partitions of every day in [from, to) that has none. Safe beside others that do the same:
+ * the caller holds the lock of `maintainPartitions` or of the migration.
+ */
+export async function createPartitions(
+  connection: Connection,
+  table: Partitioned,
+  fromMs: number,
+  toMs: number,
+) {
+  const existing = new Set(await listPartitionDays(connection, table));
+  const statements: string[] = [];
+  for (let day = dayStart(fromMs); day < toMs; day += DAY_MS) {
+    if (existing.has(day)) continue;
+    statements.push(
+      `create table ${partitionName(table, day)} partition of ${table} ` +
+        `for values from ('${uuidFloor(day)}') to ('${uuidFloor(day + DAY_MS)}')`,
+    );
+  }
+  if (statements.length > 0) await connection.query(statements.join(';\n'));
+}
+
+export type Retention = {
+  /** CLICK_AGE_MAX_DAYS: how old a click may be when it arrives. */
+  readonly clickAgeDays: number;
+  /** LINK_LIFE_MAX_DAYS: nonces are this much older than their clicks at most. */
+  readonly linkLifeDays: number;
+};
+
+/**
+ * Makes the partitions that are needed now and some days ahead, and then widens the window to them: an id
+ * inside the window always has its partition. The floors only ever rise. Runs in a transaction of the caller.
+ */
+export async function extendPartitions(
+  connection: Connection,
+  { clickAgeDays, linkLifeDays }: Retention,
+  nowMs: number,
+) {
+  // One at a time; released with the transaction.
+  await connection.query("select pg_advisory_xact_lock(hashtext('tollway partitions'))");
+  const ahead = dayStart(nowMs) + (AHEAD_DAYS + 1) * DAY_MS;
+  const clickFloor = dayStart(nowMs) - clickAgeDays * DAY_MS;
+  const nonceFloor = clickFloor - linkLifeDays * DAY_MS;
+  await connection.query(
+    `insert into ledger_window (click_floor, click_ahead, nonce_floor, nonce_ahead)
+     values ($1, $1, $2, $2) on conflict do nothing`,
+    [new Date(clickFloor), new Date(nonceFloor)],
+  );
+  const { rows } = await connection.query<{ click_ahead: Date; nonce_ahead: Date }>(
+    'select click_ahead, nonce_ahead from ledger_window',
+  );
+  const [window] = rows;
+  if (!window) throw new Error('Expected a row in ledger_window');
+  await createPartitions(connection, 'ledger', window.click_ahead.getTime(), ahead);
+  await createPartitions(connection, 'spent_nonce', window.nonce_ahead.getTime(), ahead);
+  await connection.query(
+    'update ledger_window set click_ahead = greatest(click_ahead, $1), nonce_ahead = greatest(nonce_ahead, $1)',
+    [new Date(ahead)],
+  );
+}

@@ -1,0 +1,84 @@
+import type { EdgeInvalidReason } from '../producer/click-event.ts';
+
+/** What `allocate` has to know of a click. */
+export type AllocatableClick = {
+  readonly clickId: string;
+  readonly nonce: string | null;
+  readonly advertiserId: number;
+  readonly campaignId: number;
+  readonly priceMicros: number;
+  readonly invalid: EdgeInvalidReason | null;
+};
+
+/** What is left, read under the advertisers' locks. */
+export type Balances = {
+  /** By advertiser, in micros. */
+  readonly budgets: ReadonlyMap<number, bigint>;
+  /** By campaign, in micros; a campaign without a cap is absent. */
+  readonly caps: ReadonlyMap<number, bigint>;
+  readonly spentNonces: ReadonlySet<string>;
+};
+
+export type Verdict =
+  | { readonly outcome: 'charged'; readonly reason: null }
+  | { readonly outcome: 'over_budget'; readonly reason: 'budget' | 'cap' }
+  | { readonly outcome: 'invalid'; readonly reason: EdgeInvalidReason | 'repeat' };
+
+export type Allocation<C extends AllocatableClick> = {
+  /** In order of click time, then click id. */
+  readonly verdicts: readonly { readonly click: C; readonly verdict: Verdict }[];
+  /** What each advertiser and campaign is charged, in micros above 0. */
+  readonly chargedByAdvertiser: ReadonlyMap<number, bigint>;
+  readonly chargedByCampaign: ReadonlyMap<number, bigint>;
+};
+
+const CHARGED: Verdict = { outcome: 'charged', reason: null };
+const OVER_BUDGET: Verdict = { outcome: 'over_budget', reason: 'budget' };
+const OVER_CAP: Verdict = { outcome: 'over_budget', reason: 'cap' };
+const REPEAT: Verdict = { outcome: 'invalid', reason: 'repeat' };
+
+/**
+ * Decides who is charged: a pure function of clicks that are all different and were never settled, and of
+ * what is left. A click that does not fit is `over_budget` and the next is tried. An invalid click spends
+ * nothing, not even its nonce; the first valid one spends the nonce, whether or not there is money for it.
+ */
+export function allocate<C extends AllocatableClick>(
+  clicks: readonly C[],
+  balances: Balances,
+): Allocation<C> {
+  const budgets = new Map(balances.budgets);
+  const caps = new Map(balances.caps);
+  const spentNow = new Set<string>();
+  const chargedByAdvertiser = new Map<number, bigint>();
+  const chargedByCampaign = new Map<number, bigint>();
+
+  const judge = (click: C): Verdict => {
+    if (click.invalid !== null) return { outcome: 'invalid', reason: click.invalid };
+    if (click.nonce !== null) {
+      if (balances.spentNonces.has(click.nonce) || spentNow.has(click.nonce)) return REPEAT;
+      spentNow.add(click.nonce);
+    }
+    const price = BigInt(click.priceMicros);
+    const budget = budgets.get(click.advertiserId);
+    if (budget === undefined) throw new Error(`Expected the budget of advertiser ${click.advertiserId}`);
+    if (price > budget) return OVER_BUDGET;
+    const cap = caps.get(click.campaignId);
+    if (cap !== undefined) {
+      if (price > cap) return OVER_CAP;
+      caps.set(click.campaignId, cap - price);
+    }
+    budgets.set(click.advertiserId, budget - price);
+    add(chargedByAdvertiser, click.advertiserId, price);
+    add(chargedByCampaign, click.campaignId, price);
+    return CHARGED;
+  };
+
+  // A click id is a UUIDv7: ordered by its text, it is ordered by time and then by id.
+  const ordered = [...clicks].sort((a, b) => (a.clickId < b.clickId ? -1 : 1));
+  const verdicts = ordered.map((click) => ({ click, verdict: judge(click) }));
+  return { verdicts, chargedByAdvertiser, chargedByCampaign };
+}
+
+function add(sums: Map<number, bigint>, key: number, amount: bigint): void {
+  sums.set(key, (sums.get(key) ?? 0n) + amount);
+}

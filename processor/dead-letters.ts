@@ -1,0 +1,75 @@
+import type { Connection } from '../common/postgres.ts';
+import type { ReadClick, Unreadable, UnreadableReason } from '../producer/click-event.ts';
+
+/** Why a record was rejected. All but the first two are about a click that could be read. */
+export const REJECT_REASONS = [
+  'malformed',
+  'unknown_version',
+  'unknown_ad',
+  'wrong_advertiser',
+  'too_old',
+  'id_out_of_range',
+  'nonce_out_of_range',
+  'poison',
+] as const;
+export type RejectReason = (typeof REJECT_REASONS)[number] & (UnreadableReason | string);
+
+/** A record that the handler rejects: kept with its raw bytes until an operator decides. */
+export type Rejection = {
+  readonly record: ReadClick | Unreadable;
+  readonly reason: RejectReason;
+  /** What was expected and what came. */
+  readonly detail: string;
+};
+
+/**
+ * What makes a record itself, through all its copies: its key where that names an origin and a sequence, else
+ * its click id, else its place in the broker.
+ */
+export function identityOf(record: ReadClick | Unreadable): string {
+  if (record.from !== null) return `${record.from.origin}.${record.from.sequence}`;
+  return record.is === 'click' ? `click ${record.click.clickId}` : `position ${record.position}`;
+}
+
+/**
+ * Keeps rejected records, each once: a copy that comes later or at the same time is left out.
+ * Returns the identities that were new.
+ */
+export async function insertDeadLetters(
+  connection: Connection,
+  rejections: readonly Rejection[],
+): Promise<Set<string>> {
+  if (rejections.length === 0) return new Set();
+  const column = <T>(pick: (rejection: Rejection) => T) => rejections.map(pick);
+  const click = <T>(pick: (click: ReadClick['click']) => T) =>
+    column(({ record }) => (record.is === 'click' ? pick(record.click) : null));
+  const { rows } = await connection.query<{ identity: string }>(
+    `insert into dead_letter (identity, record_key, click_id, advertiser_id, campaign_id, ad_id, nonce, clicked_at,
+       origin, sequence, reason, detail, raw)
+     select * from unnest($1::text[], $2::text[], $3::uuid[], $4::integer[], $5::integer[], $6::integer[], $7::uuid[],
+       $8::timestamptz[], $9::uuid[], $10::bigint[], $11::text[], $12::text[], $13::bytea[])
+     order by 1 -- one order for all, so that two transactions with the same copies never wait in a circle
+     on conflict (identity) do nothing returning identity`,
+    [
+      column(({ record }) => identityOf(record)),
+      column(({ record }) => printable(record.key)),
+      click((c) => c.clickId),
+      click((c) => c.advertiserId),
+      click((c) => c.campaignId),
+      click((c) => c.adId),
+      click((c) => c.nonce),
+      click((c) => new Date(c.clickedAt)),
+      column(({ record }) => record.from?.origin ?? null),
+      column(({ record }) => record.from?.sequence ?? null),
+      column(({ reason }) => reason),
+      column(({ detail }) => detail),
+      column(({ record }) => record.value),
+    ],
+  );
+  return new Set(rows.map((row) => row.identity));
+}
+
+/** PostgreSQL's text takes no NUL. */
+function printable(key: string | null): string | null {
+  return key === null ? null : key.replaceAll('\0', '\u{fffd}').slice(0, 1_000);
+}

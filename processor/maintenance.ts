@@ -1,0 +1,160 @@
+import type { Logger } from '../common/logger.ts';
+import { type Connection, inTransaction, type Pool } from '../common/postgres.ts';
+import {
+  DAY_MS,
+  dayStart,
+  extendPartitions,
+  listPartitionDays,
+  partitionName,
+  type Retention,
+} from '../migrations/partitions.ts';
+
+/** The origin under which clicks without one are summed. */
+export const NO_ORIGIN = '00000000-0000-0000-0000-000000000000';
+/** How long a floor leads the drop of its day: a charge transaction lives seconds. */
+const FLOOR_LEAD_MS = 3_600_000;
+/** Tally rows merged in one transaction. */
+const MERGE_ROWS_MAX = 5_000;
+/** Chunks of the broker deleted in one transaction. */
+const DELETE_CHUNKS_MAX = 1_000;
+
+export type MaintenanceOptions = Retention & {
+  readonly ledgerRetentionDays: number;
+  readonly brokerRetentionDays: number;
+};
+
+/** What a scheduled task does every minute. Each step is a transaction of its own and may run anywhere, twice. */
+export async function maintain(
+  pool: Pool,
+  options: MaintenanceOptions,
+  logger: Logger,
+  nowMs = Date.now(),
+): Promise<void> {
+  await inTransaction(pool, (connection) => extendPartitions(connection, options, nowMs));
+  await mergeTallies(pool);
+  await deleteSettledChunks(pool, options.brokerRetentionDays);
+  await raiseFloors(pool, options, nowMs);
+  await dropClosedDays(pool, logger);
+}
+
+/** Folds the tallies that batches appended into one total an origin. Resolves when there are none left. */
+export async function mergeTallies(pool: Pool): Promise<void> {
+  for (;;) {
+    const merged = await inTransaction(pool, mergeSomeTallies);
+    if (merged < MERGE_ROWS_MAX) return;
+  }
+}
+
+async function mergeSomeTallies(connection: Connection): Promise<number> {
+  // One merger at a time, so that two never want the same totals in different orders.
+  await connection.query("select pg_advisory_xact_lock(hashtext('tollway tallies'))");
+  const { rows } = await connection.query<{ merged: number }>(
+    `with taken as (
+       delete from origin_tally where id in (select id from origin_tally order by id limit ${MERGE_ROWS_MAX})
+       returning coalesce(origin, '${NO_ORIGIN}') as origin, accepted, charged, over_budget, invalid, rejected, sequences
+     ), counts as (
+       select origin, max(accepted) as accepted, sum(charged) as charged, sum(over_budget) as over_budget,
+         sum(invalid) as invalid, sum(rejected) as rejected
+       from taken group by origin
+     ), settled as (
+       select origin, range_agg(int8range(sequence, sequence, '[]')) as sequences
+       from taken, unnest(taken.sequences) sequence group by origin
+     ), merged as (
+       insert into origin_total as total (origin, accepted, charged, over_budget, invalid, rejected, sequences)
+       select origin, accepted, charged, over_budget, invalid, rejected, coalesce(settled.sequences, '{}')
+       from counts left join settled using (origin)
+       on conflict (origin) do update set
+         accepted = greatest(total.accepted, excluded.accepted),
+         charged = total.charged + excluded.charged,
+         over_budget = total.over_budget + excluded.over_budget,
+         invalid = total.invalid + excluded.invalid,
+         rejected = total.rejected + excluded.rejected,
+         sequences = total.sequences + excluded.sequences
+     )
+     select count(*)::int as merged from taken`,
+  );
+  return rows[0]?.merged ?? 0;
+}
+
+/** Deletes what the Postgres broker has kept long enough. */
+async function deleteSettledChunks(pool: Pool, retentionDays: number): Promise<void> {
+  for (;;) {
+    const { rowCount } = await pool.query(
+      `delete from broker_chunk where id in (
+         select id from broker_chunk where settled_at < now() - make_interval(days => $1) order by id limit $2
+       )`,
+      [retentionDays, DELETE_CHUNKS_MAX],
+    );
+    if ((rowCount ?? 0) < DELETE_CHUNKS_MAX) return;
+  }
+}
+
+/**
+ * Raises the floors past the days that are to be dropped, and remembers when. From now on the handler takes no id
+ * below; the drop comes later, when no transaction can be left that still did.
+ */
+async function raiseFloors(pool: Pool, options: MaintenanceOptions, nowMs: number): Promise<void> {
+  const clickFloor = dayStart(nowMs) - options.ledgerRetentionDays * DAY_MS;
+  const nonceFloor = dayStart(nowMs) - (options.clickAgeDays + options.linkLifeDays) * DAY_MS;
+  await pool.query(
+    `update ledger_window set
+       click_floor = greatest(click_floor, $1), nonce_floor = greatest(nonce_floor, $2), floor_raised_at = now()
+     where click_floor < $1 or nonce_floor < $2`,
+    [new Date(clickFloor), new Date(nonceFloor)],
+  );
+}
+
+/**
+ * Carries the sums of the days below the floor forward and drops them, a day a transaction, once the floor has
+ * stood for an hour.
+ */
+export async function dropClosedDays(pool: Pool, logger: Logger, leadMs = FLOOR_LEAD_MS): Promise<void> {
+  const { rows } = await pool.query<{ click_floor: Date; nonce_floor: Date }>(
+    'select click_floor, nonce_floor from ledger_window where floor_raised_at <= now() - make_interval(secs => $1)',
+    [leadMs / 1_000],
+  );
+  const [floors] = rows;
+  if (!floors) return;
+  for (const [table, floor] of [
+    ['ledger', floors.click_floor],
+    ['spent_nonce', floors.nonce_floor],
+  ] as const) {
+    const connection = await pool.connect();
+    const days = await listPartitionDays(connection, table).finally(() => connection.release());
+    for (const day of days.filter((start) => start + DAY_MS <= floor.getTime())) {
+      await inTransaction(pool, (transaction) => dropDay(transaction, table, day));
+      logger.info({ table, day: new Date(day).toISOString().slice(0, 10) }, 'A day was closed and dropped');
+    }
+  }
+}
+
+async function dropDay(
+  connection: Connection,
+  table: 'ledger' | 'spent_nonce',
+  dayMs: number,
+): Promise<void> {
+  await connection.query("select pg_advisory_xact_lock(hashtext('tollway partitions'))");
+  const days = await listPartitionDays(connection, table);
+  if (!days.includes(dayMs)) return; // another processor was here
+  const partition = partitionName(table, dayMs);
+  if (table === 'ledger') await carryForward(connection, partition, dayMs);
+  // Detaching waits for the transactions at work and holds up those that follow: not for long, or again later.
+  await connection.query("set local lock_timeout = '2s'");
+  await connection.query(`alter table ${table} detach partition ${partition}`);
+  await connection.query(`drop table ${partition}`);
+}
+
+async function carryForward(connection: Connection, partition: string, dayMs: number): Promise<void> {
+  const day = new Date(dayMs).toISOString().slice(0, 10);
+  await connection.query(
+    `insert into closed_day (day, advertiser_id, campaign_id, outcome, clicks, charged_micros)
+     select $1, advertiser_id, campaign_id, outcome, count(*), sum(charged_micros) from ${partition}
+     group by advertiser_id, campaign_id, outcome`,
+    [day],
+  );
+  await connection.query(
+    `insert into closed_day_origin (day, origin, outcome, clicks)
+     select $1, coalesce(origin, '${NO_ORIGIN}'), outcome, count(*) from ${partition} group by 2, outcome`,
+    [day],
+  );
+}

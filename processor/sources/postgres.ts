@@ -1,0 +1,102 @@
+import { errorMessage } from '../../common/errors.ts';
+import { backoffMs, sleep } from '../../common/lifecycle.ts';
+import type { Logger } from '../../common/logger.ts';
+import type { Metrics } from '../../common/metrics.ts';
+import { failureKind, inTransaction, type Pool } from '../../common/postgres.ts';
+import { decodeChunk } from '../../producer/chunk.ts';
+import { type ReadRecord, readRecord } from '../../producer/click-event.ts';
+import type { Deliver, EventSource } from '../event-source.ts';
+
+/** Most chunks claimed at once: with the relay's batches of 1 000, some 4 000 clicks. */
+const CHUNKS_PER_CLAIM = 4;
+/** Claims held at once, so that one is read while the other is settled. */
+const CLAIMS = 2;
+const COMPLAIN_MS = 30_000;
+
+export type PostgresSourceOptions = { readonly windowMs: number; readonly batchSize: number };
+
+/**
+ * Consumes the Postgres broker. A claim is a transaction that holds the row locks of its chunks while the handler
+ * works in transactions of its own, and ends by marking them settled. Whoever dies lets go at once; what it had
+ * charged by then comes again and is found to be a duplicate. Any number of consumers share the table.
+ */
+export function createPostgresSource(
+  pool: Pool,
+  deliver: Deliver,
+  options: PostgresSourceOptions,
+  around: { metrics: Metrics; logger: Logger },
+): EventSource {
+  const stopping = new AbortController();
+  let loops: Promise<void>[] = [];
+  let complainedAt = 0;
+
+  const consume = async () => {
+    for (let failures = 0; !stopping.signal.aborted; ) {
+      try {
+        const count = await claim(pool, deliver);
+        failures = 0;
+        around.metrics.brokerUp.set(1);
+        if (count < options.batchSize) await sleep(options.windowMs, stopping.signal);
+      } catch (error) {
+        if (stopping.signal.aborted) return;
+        if (failureKind(error) !== 'transient') throw error;
+        failures += 1;
+        around.metrics.brokerUp.set(0);
+        if (Date.now() - complainedAt > COMPLAIN_MS) {
+          complainedAt = Date.now();
+          around.logger.warn({ problem: errorMessage(error) }, 'The broker gives no clicks; they wait');
+        }
+        await sleep(backoffMs(failures), stopping.signal);
+      }
+    }
+  };
+
+  return {
+    run: async () => {
+      loops = Array.from({ length: CLAIMS }, consume);
+      await Promise.all(loops);
+    },
+    stop: async () => {
+      stopping.abort();
+      await Promise.allSettled(loops);
+    },
+    lag: () => readLag(pool),
+  };
+}
+
+/** Claims the oldest waiting chunks, has them settled, and marks them so. Returns how many records they held. */
+async function claim(pool: Pool, deliver: Deliver): Promise<number> {
+  return inTransaction(pool, async (connection) => {
+    const { rows } = await connection.query<{ id: bigint; payload: Buffer }>({
+      text: `select id, payload from broker_chunk where settled_at is null
+             order by id limit ${CHUNKS_PER_CLAIM} for update skip locked`,
+    });
+    if (rows.length === 0) return 0;
+    const records = rows.flatMap(({ id, payload }) => readChunk(id, payload));
+    await deliver(records);
+    await connection.query(
+      'update broker_chunk set settled_at = clock_timestamp() where id = any($1::bigint[])',
+      [rows.map((row) => row.id)],
+    );
+    return records.length;
+  });
+}
+
+/** The records of a chunk. A chunk that is not one, as a foreign hand may insert it, is one foreign record. */
+export function readChunk(id: bigint, payload: Buffer): ReadRecord[] {
+  try {
+    return decodeChunk(payload).map((record, index) => readRecord(record, `chunk ${id} record ${index}`));
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    return [readRecord({ key: null, value: payload }, `chunk ${id}`)];
+  }
+}
+
+async function readLag(pool: Pool): Promise<{ records: number; oldestAgeSeconds: number }> {
+  const { rows } = await pool.query<{ records: number; age: number }>(
+    `select coalesce(sum(record_count), 0)::int as records,
+       coalesce(extract(epoch from clock_timestamp() - min(published_at)), 0)::float8 as age
+     from broker_chunk where settled_at is null`,
+  );
+  return { records: rows[0]?.records ?? 0, oldestAgeSeconds: rows[0]?.age ?? 0 };
+}

@@ -1,0 +1,181 @@
+import { isUuid, isUuidV7, uuidV7TimeMs } from '../common/uuid.ts';
+
+/** Why a click was judged invalid at the edge. `repeat` is found later, by the handler. */
+export const EDGE_INVALID_REASONS = ['bot', 'expired', 'paused', 'double_click'] as const;
+export type EdgeInvalidReason = (typeof EDGE_INVALID_REASONS)[number];
+
+/** Highest price of a click: a billion units in micros, a safe JSON number. */
+export const PRICE_MICROS_MAX = 1_000_000_000_000_000;
+/** Highest id of an advertiser, campaign or ad: PostgreSQL's `integer`. */
+export const ID_MAX = 2_147_483_647;
+/** Longest user agent kept, in characters. */
+export const USER_AGENT_MAX = 512;
+/** Longest referrer host kept, in characters (RFC 1035 §2.3.4). */
+export const REFERRER_HOST_MAX = 253;
+/** Longest encoded click, in bytes. Every text in it is bounded, so a longer one is not ours. */
+export const CLICK_BYTES_MAX = 8_192;
+
+/** The version of the click event that is written. Within a version only optional fields are added. */
+export const CLICK_VERSION = 1;
+
+/** One accepted `GET` of a link. */
+export type ClickEvent = {
+  /** UUIDv7 minted at the redirect. */
+  readonly clickId: string;
+  /** The impression link's UUIDv7, or `null` for an evergreen link. */
+  readonly nonce: string | null;
+  readonly adId: number;
+  readonly campaignId: number;
+  readonly advertiserId: number;
+  /** Price at the time of the click, 1…PRICE_MICROS_MAX. */
+  readonly priceMicros: number;
+  /** Unix ms; the same instant that the click id carries. */
+  readonly clickedAt: number;
+  readonly invalid: EdgeInvalidReason | null;
+  /** Whether the ad server knew already that the budget was gone. */
+  readonly braked: boolean;
+  /** The visitor's truncated network (/24 or /48), never the address. */
+  readonly visitorNetwork: string | null;
+  readonly userAgent: string | null;
+  readonly referrerHost: string | null;
+};
+
+/** What a broker carries: an identity outside the payload, and bytes. */
+export type BrokerRecord = { readonly key: string | null; readonly value: Buffer | null };
+
+/** Where a click was accepted: one boot of one spool, and its number there, from 1, without gaps. */
+export type ClickOrigin = { readonly origin: string; readonly sequence: number };
+
+/** Why the bytes of a record are not a click. */
+export type UnreadableReason = 'malformed' | 'unknown_version';
+
+/** A record as it came, and from where. */
+type Received = BrokerRecord & {
+  /** Its place in the broker, for people and for what has no key of ours. */
+  readonly position: string;
+  readonly from: ClickOrigin | null;
+};
+
+/** A record after its bytes were looked at, once. */
+export type ReadClick = Received & { readonly is: 'click'; readonly click: ClickEvent };
+export type ReadMark = Received & { readonly is: 'mark'; readonly origin: string; readonly accepted: number };
+export type Unreadable = Received & {
+  readonly is: 'unreadable';
+  readonly reason: UnreadableReason;
+  /** What was expected and what came. */
+  readonly detail: string;
+};
+export type ReadRecord = ReadClick | ReadMark | Unreadable;
+
+/** Encodes a click as JSON text. Hand-assembled: this runs before every redirect. */
+export function encodeClick(click: ClickEvent): string {
+  return (
+    `{"v":${CLICK_VERSION},"clickId":"${click.clickId}","nonce":${click.nonce === null ? 'null' : `"${click.nonce}"`}` +
+    `,"adId":${click.adId},"campaignId":${click.campaignId},"advertiserId":${click.advertiserId}` +
+    `,"priceMicros":${click.priceMicros},"clickedAt":${click.clickedAt}` +
+    `,"invalid":${click.invalid === null ? 'null' : `"${click.invalid}"`},"braked":${click.braked}` +
+    `,"visitorNetwork":${JSON.stringify(click.visitorNetwork)},"userAgent":${JSON.stringify(click.userAgent)}` +
+    `,"referrerHost":${JSON.stringify(click.referrerHost)}}`
+  );
+}
+
+/** The key of a click's record: `<origin>.<sequence>`. */
+export function clickKey(origin: string, sequence: number): string {
+  return `${origin}.${sequence}`;
+}
+
+/** The record that says how many clicks an origin has accepted: `<origin>.mark`. */
+export function markRecord(origin: string, accepted: number): BrokerRecord {
+  return {
+    key: `${origin}.mark`,
+    value: Buffer.from(`{"v":${CLICK_VERSION},"mark":{"origin":"${origin}","accepted":${accepted}}}`),
+  };
+}
+
+/** The origin and sequence that a key names, or `null` for a key that is not ours. */
+export function parseClickKey(key: string | null): ClickOrigin | null {
+  if (key === null || key.length > 36 + 1 + 16 || key[36] !== '.') return null;
+  const origin = key.slice(0, 36);
+  const digits = key.slice(37);
+  if (!isUuid(origin) || !/^[1-9]\d{0,14}$/.test(digits)) return null;
+  return { origin, sequence: Number(digits) };
+}
+
+/**
+ * Looks at a record's bytes. Never throws: what is not a click of a version we know is `unreadable`,
+ * with the origin and sequence of its key if it has them, so that even garbage settles its sequence.
+ */
+export function readRecord({ key, value }: BrokerRecord, position: string): ReadRecord {
+  const received: Received = { key, value, position, from: parseClickKey(key) };
+  const unreadable = (reason: UnreadableReason, detail: string): Unreadable => ({
+    ...received,
+    is: 'unreadable',
+    reason,
+    detail,
+  });
+  if (value === null) return unreadable('malformed', 'Expected a click event, got null');
+  if (value.length > CLICK_BYTES_MAX) {
+    return unreadable('malformed', `Expected at most ${CLICK_BYTES_MAX} bytes, got ${value.length}`);
+  }
+  let body: unknown;
+  try {
+    body = JSON.parse(value.toString('utf8'));
+  } catch {
+    return unreadable('malformed', `Expected JSON, got ${value.length} bytes that are not`);
+  }
+  if (!isObject(body)) return unreadable('malformed', 'Expected a JSON object');
+  if (body.v !== CLICK_VERSION) {
+    return typeof body.v === 'number'
+      ? unreadable('unknown_version', `Expected version ${CLICK_VERSION}, got ${body.v}`)
+      : unreadable('malformed', 'Expected a version number in "v"');
+  }
+  if (isObject(body.mark)) {
+    const mark = parseMark(body.mark);
+    return mark
+      ? { ...received, is: 'mark', ...mark }
+      : unreadable('malformed', 'Expected a mark of an origin');
+  }
+  const problem = problemOf(body);
+  if (problem !== null) return unreadable('malformed', problem);
+  // `problemOf` has just looked at every field.
+  return { ...received, is: 'click', click: body as unknown as ClickEvent };
+}
+
+function parseMark(mark: Record<string, unknown>): { origin: string; accepted: number } | null {
+  const { origin, accepted } = mark;
+  if (typeof origin !== 'string' || !isUuid(origin)) return null;
+  if (!isWholeBetween(accepted, 0, Number.MAX_SAFE_INTEGER)) return null;
+  return { origin, accepted };
+}
+
+/** The first thing wrong with an event of our version, or `null`. */
+function problemOf(body: Record<string, unknown>): string | null {
+  const { clickId, clickedAt } = body;
+  if (typeof clickId !== 'string' || !isUuidV7(clickId)) return 'Expected a UUIDv7 in clickId';
+  if (body.nonce !== null && !(typeof body.nonce === 'string' && isUuidV7(body.nonce))) {
+    return 'Expected a UUIDv7 or null in nonce';
+  }
+  for (const field of ['adId', 'campaignId', 'advertiserId']) {
+    if (!isWholeBetween(body[field], 1, ID_MAX)) return `Expected a whole number of 1–${ID_MAX} in ${field}`;
+  }
+  if (!isWholeBetween(body.priceMicros, 1, PRICE_MICROS_MAX)) {
+    return `Expected a whole number of 1–${PRICE_MICROS_MAX} in priceMicros`;
+  }
+  if (clickedAt !== uuidV7TimeMs(clickId)) return 'Expected in clickedAt the time that clickId carries';
+  if (body.invalid !== null && !EDGE_INVALID_REASONS.includes(body.invalid as EdgeInvalidReason)) {
+    return `Expected null or one of ${EDGE_INVALID_REASONS.join(', ')} in invalid`;
+  }
+  if (typeof body.braked !== 'boolean') return 'Expected true or false in braked';
+  for (const field of ['visitorNetwork', 'userAgent', 'referrerHost']) {
+    if (body[field] !== null && typeof body[field] !== 'string') return `Expected a text or null in ${field}`;
+  }
+  return null;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isWholeBetween(value: unknown, min: number, max: number): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= min && value <= max;
+}

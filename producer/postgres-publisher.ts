@@ -1,0 +1,17 @@
+import type { Pool } from '../common/postgres.ts';
+import { encodeChunk } from './chunk.ts';
+import type { Publisher } from './publisher.ts';
+
+/**
+ * Publishes to the Postgres broker: one row of `broker_chunk` for everything that is published together.
+ * A row a batch and not a row a click: the broker then costs a fraction of a percent of a click.
+ */
+export function createPostgresPublisher(pool: Pool): Publisher {
+  const publish: Publisher['publish'] = async (records) => {
+    await pool.query('insert into broker_chunk (record_count, payload) values ($1, $2)', [
+      records.length,
+      encodeChunk(records),
+    ]);
+  };
+  return { publish, publishEverywhere: (record) => publish([record]), close: async () => {} };
+}

@@ -1,0 +1,233 @@
+import { closeSync, constants, openSync, rmSync, statSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { errorMessage } from '../common/errors.ts';
+import { backoffMs, sleep } from '../common/lifecycle.ts';
+import type { Logger } from '../common/logger.ts';
+import type { Metrics } from '../common/metrics.ts';
+import { uuidV7TimeMs } from '../common/uuid.ts';
+import { type BrokerRecord, clickKey, markRecord, readRecord } from './click-event.ts';
+import { RELAYED_NAME, readRelayed, removeSpool } from './dead-spools.ts';
+import type { Publisher } from './publisher.ts';
+import { listSegments } from './spool-format.ts';
+import { SpoolReader } from './spool-reader.ts';
+
+/** What a relay needs to know of the spool it empties, alive or dead. */
+export type RelayedSpool = {
+  readonly origin: string;
+  readonly folder: string;
+  readonly accepted: number;
+  /** The first sequence of the segment still being written, or `null`. */
+  readonly openSegment: number | null;
+  /** Ends the segment being written: after damage, what comes next begins a new one. */
+  readonly roll: () => void;
+};
+
+export type RelayOptions = {
+  readonly batchMax: number;
+  readonly lingerMs: number;
+  readonly markIntervalMs: number;
+};
+
+export type RelaySurroundings = {
+  readonly publisher: Publisher;
+  readonly options: RelayOptions;
+  readonly metrics: Metrics;
+  readonly logger: Logger;
+  /** Told how many bytes were deleted from disk. */
+  readonly onFreed: (bytes: number) => void;
+};
+
+/** Time between two lines in the log while the broker is away, in ms. */
+const COMPLAIN_MS = 30_000;
+
+/**
+ * Moves one spool's clicks to the broker, in order and one batch at a time, and remembers how far it got.
+ * It dies anywhere without harm: what was published and not yet remembered is published again.
+ *
+ * Every mark is a number that the *spool* has counted, sent once everything up to it has been published:
+ * a click that the relay fails to find is missing from the ledger and not from the mark.
+ */
+export class Relay {
+  private readonly spool: RelayedSpool;
+  private readonly around: RelaySurroundings;
+  private readonly reader: SpoolReader;
+  private readonly stop = new AbortController();
+  private readonly relayedFile: number;
+  private ended = false;
+  private wake: () => void = () => {};
+  private oldest: number | null = null;
+  private relayed: number;
+  private marked = 0;
+  private markedAt = 0;
+  private markNext: number | null = null;
+
+  constructor(spool: RelayedSpool, around: RelaySurroundings) {
+    this.spool = spool;
+    this.around = around;
+    this.relayed = readRelayed(spool.folder);
+    this.reader = new SpoolReader(spool.folder, this.relayed + 1);
+    this.relayedFile = openSync(
+      join(spool.folder, RELAYED_NAME),
+      constants.O_RDWR | constants.O_CREAT,
+      0o600,
+    );
+  }
+
+  /** Unix ms of the oldest click that the broker has not confirmed, or `null` if there is none. */
+  get oldestClickAt(): number | null {
+    return this.oldest;
+  }
+
+  /** Says that the spool has grown. */
+  notify(): void {
+    this.wake();
+  }
+
+  /** Says that nothing more will be appended: `run` ends when all is relayed. */
+  end(): void {
+    this.ended = true;
+    this.wake();
+  }
+
+  /** Ends `run` soon, wherever it is; what is left stays in the folder. */
+  abort(): void {
+    this.ended = true;
+    this.stop.abort();
+    this.wake();
+  }
+
+  /**
+   * Relays until the spool has ended and is empty; then sends its last mark and removes its folder.
+   * Resolves to whether it came that far (an `abort` ends it earlier).
+   */
+  async run(): Promise<boolean> {
+    const { options } = this.around;
+    try {
+      while (!this.stop.signal.aborted) {
+        const count = await this.relayBatch();
+        await this.markIfDue();
+        if (count >= options.batchMax || this.reader.next <= this.spool.accepted) continue;
+        if (this.ended) return await this.finish();
+        await this.waitForGrowth();
+      }
+      return false;
+    } finally {
+      this.reader.close();
+      closeSync(this.relayedFile);
+    }
+  }
+
+  private async relayBatch(): Promise<number> {
+    const { metrics, logger, options } = this.around;
+    const { firstSequence, payloads, damaged } = this.reader.read(this.spool.accepted, options.batchMax);
+    if (damaged > 0) {
+      this.spool.roll();
+      metrics.spoolDamaged.inc(damaged);
+      logger.error(
+        { origin: this.spool.origin, sequence: firstSequence, damaged },
+        'Spooled clicks cannot be read back',
+      );
+    }
+    const [first] = payloads;
+    if (first) {
+      this.oldest = clickTimeMs(first);
+      const records = payloads.map((value, index) => ({
+        key: clickKey(this.spool.origin, firstSequence + index),
+        value,
+      }));
+      if (!(await this.publish(() => this.around.publisher.publish(records)))) return 0;
+      metrics.relayedClicks.inc(records.length);
+    }
+    if (first || damaged > 0) this.acknowledge(this.reader.next - 1);
+    if (this.reader.next > this.spool.accepted) this.oldest = null;
+    return payloads.length;
+  }
+
+  /** Publishes for as long as it takes. False if the relay was stopped before it succeeded. */
+  private async publish(send: () => Promise<void>): Promise<boolean> {
+    const { metrics, logger } = this.around;
+    let complainedAt = 0;
+    for (let attempt = 1; !this.stop.signal.aborted; attempt += 1) {
+      try {
+        await send();
+        metrics.relayBatches.inc({ result: 'published' });
+        metrics.brokerUp.set(1);
+        if (complainedAt > 0)
+          logger.info({ origin: this.spool.origin, attempt }, 'The broker takes clicks again');
+        return true;
+      } catch (error) {
+        metrics.relayBatches.inc({ result: 'failed' });
+        metrics.brokerUp.set(0);
+        if (Date.now() - complainedAt > COMPLAIN_MS) {
+          complainedAt = Date.now();
+          logger.warn(
+            { origin: this.spool.origin, attempt, problem: errorMessage(error) },
+            'The broker takes no clicks; they wait in the spool',
+          );
+        }
+        await sleep(backoffMs(attempt), this.stop.signal);
+      }
+    }
+    return false;
+  }
+
+  private async markIfDue(): Promise<void> {
+    const { accepted } = this.spool;
+    if (this.markNext === null) {
+      const due = Date.now() - this.markedAt >= this.around.options.markIntervalMs;
+      if (!due || accepted === this.marked) return;
+      this.markNext = accepted;
+    }
+    if (this.relayed >= this.markNext) await this.mark(this.markNext);
+  }
+
+  private async mark(accepted: number): Promise<boolean> {
+    const record: BrokerRecord = markRecord(this.spool.origin, accepted);
+    if (!(await this.publish(() => this.around.publisher.publishEverywhere(record)))) return false;
+    this.marked = accepted;
+    this.markedAt = Date.now();
+    this.markNext = null;
+    return true;
+  }
+
+  private async finish(): Promise<boolean> {
+    // Always sent: a dead spool's last mark may have died with its owner.
+    if (this.spool.accepted > 0 && !(await this.mark(this.spool.accepted))) return false;
+    removeSpool(this.spool.folder);
+    return true;
+  }
+
+  private acknowledge(sequence: number): void {
+    this.relayed = sequence;
+    writeSync(this.relayedFile, `${String(sequence).padStart(16, '0')}\n`, 0, 'latin1');
+    const segments = listSegments(this.spool.folder);
+    for (const [index, segment] of segments.entries()) {
+      const end = segments[index + 1]?.firstSequence ?? this.spool.accepted + 1;
+      if (end > sequence + 1 || segment.firstSequence === this.spool.openSegment) break;
+      const { size } = statSync(segment.path);
+      rmSync(segment.path);
+      this.around.onFreed(size);
+    }
+  }
+
+  /** Waits for the first click, lets others join it, or wakes for a mark. */
+  private async waitForGrowth(): Promise<void> {
+    const { lingerMs, markIntervalMs } = this.around.options;
+    if (this.reader.next > this.spool.accepted) {
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, markIntervalMs);
+        this.wake = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+      this.wake = () => {};
+    }
+    if (!this.ended && lingerMs > 0) await sleep(lingerMs, this.stop.signal);
+  }
+}
+
+function clickTimeMs(payload: Buffer): number {
+  const read = readRecord({ key: null, value: payload }, 'spool');
+  return read.is === 'click' ? uuidV7TimeMs(read.click.clickId) : Date.now();
+}

@@ -1,0 +1,319 @@
+import {
+  closeSync,
+  existsSync,
+  fdatasync,
+  fdatasyncSync,
+  fsyncSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  writeSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { errorCode, TollwayError } from '../common/errors.ts';
+import { type FileLock, lockFile } from '../common/file-lock.ts';
+import type { Logger } from '../common/logger.ts';
+import { uuidV7 } from '../common/uuid.ts';
+import {
+  checksum,
+  FRAME_BYTES_MAX,
+  FRAME_HEADER_BYTES,
+  SEGMENT_HEADER,
+  segmentPath,
+} from './spool-format.ts';
+
+export type SpoolOptions = {
+  /** Folder that holds the spools of one ad server, each in a folder named after its origin. */
+  readonly root: string;
+  /** Most bytes on disk, adopted spools included. */
+  readonly bytesMax: number;
+  readonly segmentBytes: number;
+  readonly sync: 'os' | 'interval' | 'each';
+  readonly syncIntervalMs: number;
+};
+
+/** Called at the end of the turn: the click's sequence, or `null` if the spool could not take it. */
+export type Appended = (sequence: number | null) => void;
+
+/** The name of a spool's lock inside its folder. */
+export const LOCK_NAME = 'lock';
+
+/**
+ * The durable local log in front of the broker, owned by this process alone.
+ *
+ * Everything appended in one turn of the event loop is written with one `writeSync` at the end of that
+ * turn; only then are the callers told, and only then may a redirect leave. A write that fails or falls short
+ * is cut back to its last whole record: those before the cut are accepted, the others were never there.
+ *
+ * States: a segment is open, or none is (before the first append, after a roll, after a failure); the next
+ * turn opens one. A cut that fails closes the segment: whatever lies behind its last accepted record is
+ * ignored by readers, because the next segment's name says which sequence comes next.
+ */
+export class Spool {
+  readonly origin: string;
+  readonly folder: string;
+  /** How many clicks were accepted: the highest sequence. */
+  accepted = 0;
+  /** Bytes on disk, adopted spools included. */
+  bytes = 0;
+  /** Why the last append was refused, or `null` when it was not. */
+  problem: string | null = null;
+  /** Called after every turn that accepted something. */
+  onAccepted: () => void = () => {};
+
+  private readonly options: SpoolOptions;
+  private readonly logger: Logger;
+  private readonly lock: FileLock;
+  private file: number | null = null;
+  private fileBytes = 0;
+  private fileFirst = 0;
+
+  private turn = Buffer.allocUnsafe(262_144);
+  private turnBytes = 0;
+  private turnEnds: number[] = [];
+  private turnCallers: Appended[] = [];
+  private turnScheduled = false;
+
+  private syncing = false;
+  private unsynced: (() => void)[] = [];
+  private readonly syncTimer: NodeJS.Timeout | undefined;
+
+  constructor(options: SpoolOptions, logger: Logger) {
+    this.options = options;
+    this.logger = logger;
+    this.origin = uuidV7();
+    this.folder = join(options.root, this.origin);
+    this.lock = createFolder(this.folder);
+    if (options.sync === 'interval') {
+      this.syncTimer = setInterval(() => this.syncSoon(() => {}), options.syncIntervalMs);
+      this.syncTimer.unref();
+    }
+  }
+
+  /** Takes one encoded click of at most `CLICK_BYTES_MAX` bytes. Answers at the end of this turn. */
+  append(click: string, appended: Appended): void {
+    const room = this.turnBytes + FRAME_HEADER_BYTES + click.length * 3;
+    if (room > this.turn.length) this.growTurn(room);
+    const from = this.turnBytes + FRAME_HEADER_BYTES;
+    const length = this.turn.write(click, from);
+    if (length + FRAME_HEADER_BYTES > FRAME_BYTES_MAX) {
+      throw new Error(
+        `Expected a click of at most ${FRAME_BYTES_MAX - FRAME_HEADER_BYTES} bytes, got ${length}`,
+      );
+    }
+    this.turn.writeUInt32BE(length, this.turnBytes);
+    this.turn.writeUInt32BE(checksum(this.turn.subarray(from, from + length)), this.turnBytes + 4);
+    this.turnBytes = from + length;
+    this.turnEnds.push(this.turnBytes);
+    this.turnCallers.push(appended);
+    if (!this.turnScheduled) {
+      this.turnScheduled = true;
+      setImmediate(() => this.endTurn());
+    }
+  }
+
+  /** The first sequence of the segment that is being written, or `null` when none is open. */
+  get openSegment(): number | null {
+    return this.file === null ? null : this.fileFirst;
+  }
+
+  /** After a refusal: looks whether the disk takes writes again, so that readiness can return without traffic. */
+  probe(): void {
+    if (this.problem === null || this.bytes + FRAME_BYTES_MAX > this.options.bytesMax) return;
+    this.roll();
+    if (this.open() !== null) this.problem = null;
+  }
+
+  /** Ends the open segment: the next click begins a new one. */
+  roll(): void {
+    if (this.file === null) return;
+    // An empty segment will be written anew under the same name.
+    if (this.fileBytes === SEGMENT_HEADER.length) this.bytes -= SEGMENT_HEADER.length;
+    try {
+      if (this.options.sync !== 'os') fdatasyncSync(this.file);
+      closeSync(this.file);
+    } catch (error) {
+      this.refuse(error);
+    }
+    this.file = null;
+  }
+
+  /** Writes what this turn holds, and lets go of the folder. Nothing may be appended afterwards. */
+  close(): void {
+    this.endTurn();
+    clearInterval(this.syncTimer);
+    this.roll();
+    this.lock.release();
+  }
+
+  private growTurn(room: number): void {
+    const larger = Buffer.allocUnsafe(Math.max(room, this.turn.length * 2));
+    this.turn.copy(larger, 0, 0, this.turnBytes);
+    this.turn = larger;
+  }
+
+  private endTurn(): void {
+    const callers = this.turnCallers;
+    const ends = this.turnEnds;
+    this.turnCallers = [];
+    this.turnEnds = [];
+    this.turnScheduled = false;
+    if (callers.length === 0) return;
+
+    const taken = this.write(ends);
+    this.turnBytes = 0;
+    const first = this.accepted + 1;
+    this.accepted += taken;
+    const answer = () => {
+      callers.forEach((caller, index) => {
+        caller(index < taken ? first + index : null);
+      });
+    };
+    if (this.options.sync === 'each' && taken > 0) this.syncSoon(answer);
+    else answer();
+    if (taken > 0) this.onAccepted();
+  }
+
+  /** Writes the turn and returns how many of its records are wholly in the file. */
+  private write(ends: readonly number[]): number {
+    const { bytesMax, segmentBytes } = this.options;
+    const room = bytesMax - this.bytes - (this.file === null ? SEGMENT_HEADER.length : 0);
+    const fitting = countUpTo(ends, room);
+    if (fitting < ends.length)
+      this.refuse(new TollwayError('spool_full', `The spool is full: ${bytesMax} bytes`));
+    if (fitting === 0) {
+      this.roll();
+      return 0;
+    }
+    const file = this.open();
+    if (file === null) return 0;
+
+    const written = this.writeAll(file, this.turn, ends[fitting - 1] as number, this.fileBytes);
+    const taken = countUpTo(ends, written);
+    const kept = taken === 0 ? 0 : (ends[taken - 1] as number);
+    if (written > kept) this.cut(file, this.fileBytes + kept);
+    this.fileBytes += kept;
+    this.bytes += kept;
+    if (taken === ends.length) this.problem = null;
+    // A full spool gives up its open segment too, or what is relayed of it could never be deleted.
+    if (this.fileBytes >= segmentBytes || fitting < ends.length) this.roll();
+    return taken;
+  }
+
+  private open(): number | null {
+    if (this.file !== null) return this.file;
+    try {
+      const file = openSync(segmentPath(this.folder, this.accepted + 1), 'w');
+      if (this.options.sync !== 'os') syncFolder(this.folder);
+      if (this.writeAll(file, SEGMENT_HEADER, SEGMENT_HEADER.length, 0) < SEGMENT_HEADER.length) {
+        closeSync(file);
+        return null;
+      }
+      this.file = file;
+      this.fileFirst = this.accepted + 1;
+      this.fileBytes = SEGMENT_HEADER.length;
+      this.bytes += SEGMENT_HEADER.length;
+      return file;
+    } catch (error) {
+      this.refuse(error);
+      return null;
+    }
+  }
+
+  /** Writes until all is written or the disk refuses; returns how many bytes are in the file. */
+  private writeAll(file: number, bytes: Buffer, length: number, position: number): number {
+    let written = 0;
+    try {
+      while (written < length) {
+        const some = writeSync(file, bytes, written, length - written, position + written);
+        if (some === 0) break;
+        written += some;
+      }
+    } catch (error) {
+      this.refuse(error);
+    }
+    return written;
+  }
+
+  private cut(file: number, length: number): void {
+    try {
+      ftruncateSync(file, length);
+    } catch (error) {
+      this.refuse(error);
+      this.roll();
+    }
+  }
+
+  /** Group commit: callers that arrive while a sync runs share the next one. */
+  private syncSoon(synced: () => void): void {
+    this.unsynced.push(synced);
+    if (this.syncing || this.file === null) {
+      if (this.file === null) this.answerSynced(); // a roll has synced already
+      return;
+    }
+    this.syncing = true;
+    const waiting = this.unsynced;
+    this.unsynced = [];
+    fdatasync(this.file, (error) => {
+      this.syncing = false;
+      // The clicks are written and will be relayed; that the disk may forget them is said, not hidden.
+      if (error && errorCode(error) !== 'EBADF') this.refuse(error);
+      for (const answer of waiting) answer();
+      if (this.unsynced.length > 0) this.syncSoon(() => {});
+    });
+  }
+
+  private answerSynced(): void {
+    const waiting = this.unsynced;
+    this.unsynced = [];
+    for (const answer of waiting) answer();
+  }
+
+  private refuse(error: unknown): void {
+    const problem = error instanceof Error ? error.message : String(error);
+    if (this.problem === null)
+      this.logger.error({ origin: this.origin, problem }, 'The spool refuses clicks');
+    this.problem = problem;
+  }
+}
+
+/** How many of the ascending `ends` are at most `limit`. */
+function countUpTo(ends: readonly number[], limit: number): number {
+  if ((ends.at(-1) ?? 0) <= limit) return ends.length;
+  const index = ends.findIndex((end) => end > limit);
+  return index < 0 ? ends.length : index;
+}
+
+/**
+ * Makes and locks the folder of a new origin. Between the two a passing adopter may take the empty folder for
+ * a dead spool and remove it; then the next try makes it again.
+ */
+function createFolder(folder: string): FileLock {
+  for (let attempt = 0; attempt < 10; attempt += 1) {
+    try {
+      mkdirSync(folder, { recursive: true, mode: 0o700 });
+      const lock = lockFile(join(folder, LOCK_NAME));
+      if (lock) return lock;
+    } catch (error) {
+      if (existsSync(join(folder, '..')) && !existsSync(folder)) continue;
+      throw new TollwayError(
+        'bad_data_dir',
+        `The spool folder ${folder} cannot be used: ${(error as Error).message}`,
+        {
+          cause: error,
+        },
+      );
+    }
+  }
+  throw new TollwayError('bad_data_dir', `The spool folder ${folder} is taken again and again`);
+}
+
+/** A new file survives power loss only once its folder was synced. */
+function syncFolder(folder: string): void {
+  const handle = openSync(folder, 'r');
+  try {
+    fsyncSync(handle);
+  } finally {
+    closeSync(handle);
+  }
+}
