@@ -34,10 +34,12 @@ export class CopyRows {
 
   /** A canonical UUID, or null. */
   uuid(id: string | null): void {
-    if (id === null) return this.null();
-    this.field(16);
-    writeUuid(this.buffer, id, this.at);
-    this.at += 16;
+    if (id === null) this.null();
+    else {
+      this.field(16);
+      writeUuid(this.buffer, id, this.at);
+      this.at += 16;
+    }
   }
 
   int4(value: number): void {
@@ -47,10 +49,14 @@ export class CopyRows {
 
   /** A safe integer, a bigint, or null. */
   int8(value: number | bigint | null): void {
-    if (value === null) return this.null();
-    this.field(8);
-    if (typeof value === 'bigint') this.at = this.buffer.writeBigInt64BE(value, this.at);
-    else this.writeSafeInteger(value);
+    if (value === null) this.null();
+    else if (typeof value === 'bigint') {
+      this.field(8);
+      this.at = this.buffer.writeBigInt64BE(value, this.at);
+    } else {
+      this.field(8);
+      this.writeSafeInteger(value);
+    }
   }
 
   /** Unix ms as `timestamptz`. */
@@ -61,11 +67,13 @@ export class CopyRows {
 
   /** Text, or a label of an enum, or null. */
   text(value: string | null): void {
-    if (value === null) return this.null();
-    this.reserve(4 + value.length * 3);
-    const length = this.buffer.write(value, this.at + 4);
-    this.buffer.writeInt32BE(length, this.at);
-    this.at += 4 + length;
+    if (value === null) this.null();
+    else {
+      this.reserve(4 + value.length * 3);
+      const length = this.buffer.write(value, this.at + 4);
+      this.buffer.writeInt32BE(length, this.at);
+      this.at += 4 + length;
+    }
   }
 
   /** Sends the rows with `statement`, a `COPY … FROM STDIN (FORMAT binary)`. */

@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import { TollwayError } from './errors.ts';
 
 /** Longest time from a signal to the end of the process, in ms. What is not drained by then stays spooled. */
@@ -13,8 +14,10 @@ export type Resource = { readonly name: string; readonly close: () => Promise<vo
  */
 export async function runProcess(
   start: (open: (resource: Resource) => void, fail: (error: unknown) => void) => Promise<void>,
-  say: (message: string, error?: unknown) => void,
+  part: string,
 ): Promise<void> {
+  const say = (message: string, error?: unknown) =>
+    process.stderr.write(`${part}: ${message}${error === undefined ? '' : `\n${inspect(error)}`}\n`);
   const opened: Resource[] = [];
   let ending = false;
 

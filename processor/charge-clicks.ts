@@ -122,7 +122,6 @@ export async function settle(
   failIfUnlocked(unsettled, ads, advertisers);
   const { payable, rejections } = examine(unsettled, unreadable, known, {
     ads,
-    advertisers,
     window,
     options,
   });
@@ -187,7 +186,6 @@ function failIfUnlocked(
 
 type Surroundings = {
   readonly ads: ReadonlyMap<number, KnownAd>;
-  readonly advertisers: ReadonlyMap<number, LockedAdvertiser>;
   readonly window: LedgerWindow;
   readonly options: ChargeOptions;
 };
@@ -215,7 +213,7 @@ const DAY_MS = 86_400_000;
 
 function objectionTo(
   { click }: ReadClick,
-  { ads, advertisers, window, options }: Surroundings,
+  { ads, window, options }: Surroundings,
 ): { reason: RejectReason; detail: string } | null {
   const { clickedAt, nonce } = click;
   if (clickedAt < window.clickFloorMs || clickedAt >= window.clickAheadMs) {

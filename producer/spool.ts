@@ -138,11 +138,16 @@ export class Spool {
     this.file = null;
   }
 
-  /** Writes what this turn holds, and lets go of the folder. Nothing may be appended afterwards. */
-  close(): void {
+  /** Writes what this turn holds, and ends the last segment. Nothing may be appended afterwards. */
+  finish(): void {
     this.endTurn();
     clearInterval(this.syncTimer);
     this.roll();
+  }
+
+  /** Lets go of the folder: from now on anybody may adopt it. */
+  close(): void {
+    this.finish();
     this.lock.release();
   }
 

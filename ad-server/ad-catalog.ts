@@ -1,0 +1,239 @@
+import { readFileSync, statSync } from 'node:fs';
+import { rename, utimes, writeFile } from 'node:fs/promises';
+import { errorCode, errorMessage } from '../common/errors.ts';
+import { backoffMs, sleep } from '../common/lifecycle.ts';
+import type { Logger } from '../common/logger.ts';
+import type { Metrics } from '../common/metrics.ts';
+import { type Client, createClient } from '../common/postgres.ts';
+
+/** What a redirect has to know of an ad. */
+export type CatalogAd = {
+  readonly id: number;
+  readonly campaignId: number;
+  readonly advertiserId: number;
+  readonly priceMicros: number;
+  readonly urlTemplate: string;
+  /** Its own status or its advertiser's. */
+  readonly paused: boolean;
+  /** What is left of the budget or cap no longer pays for it, as of the last notice. */
+  readonly braked: boolean;
+  readonly fallbackUrl: string | null;
+};
+
+/** The channel on which the database tells of changed ads; the payload is the advertiser's id. */
+const CHANNEL = 'tollway_ads_changed';
+/** How long changes gather before they are read: one read serves a burst of them. */
+const GATHER_MS = 20;
+/** Most advertisers read one by one; with more, everything is read anew. */
+const CHANGED_MAX = 500;
+/** Ads read at once: a page takes a millisecond or two, so that a large catalogue never holds up a redirect. */
+const PAGE_ADS = 1_000;
+/** The first line of the copy on disk. */
+const SNAPSHOT_HEADER = 'TOLLWAY AD CATALOGUE 1';
+
+const SELECT = `select ad.id, ad.campaign_id as "campaignId", ad.advertiser_id as "advertiserId",
+    ad.price_micros::float8 as "priceMicros", ad.url_template as "urlTemplate",
+    ad.status = 'paused' or advertiser.status = 'paused' as paused, ad.braked, campaign.fallback_url as "fallbackUrl"
+  from ad join advertiser on advertiser.id = ad.advertiser_id join campaign on campaign.id = ad.campaign_id`;
+
+export type AdCatalogOptions = {
+  readonly databaseUrl: string;
+  /** The file that keeps the last good copy. */
+  readonly snapshotPath: string;
+  readonly pollMs: number;
+  readonly ageWarnMs: number;
+};
+
+/**
+ * All ads, in memory, so that no redirect asks the database.
+ *
+ * Kept fresh by `LISTEN`, with polling as the net under it. Loses the database: serves what it knows, reconnects for as
+ * long as it takes, and reads everything anew. Starts without the database: serves the copy on disk.
+ */
+export class AdCatalog {
+  private ads = new Map<number, CatalogAd>();
+  /** Unix ms at which the catalogue was last known to be true, or `null` while there is none. */
+  private trueAt: number | null = null;
+  private readonly options: AdCatalogOptions;
+  private readonly metrics: Metrics;
+  private readonly logger: Logger;
+  private readonly stop = new AbortController();
+  private readonly changed = new Set<number>();
+  private wake: () => void = () => {};
+  private running: Promise<void> = Promise.resolve();
+  private snapshotText = '';
+
+  constructor(options: AdCatalogOptions, around: { metrics: Metrics; logger: Logger }) {
+    this.options = options;
+    this.metrics = around.metrics;
+    this.logger = around.logger;
+  }
+
+  get(adId: number): CatalogAd | undefined {
+    return this.ads.get(adId);
+  }
+
+  get size(): number {
+    return this.ads.size;
+  }
+
+  /** Time since the catalogue was last known to be true, in ms, or `null` while there is none. */
+  ageMs(nowMs = Date.now()): number | null {
+    return this.trueAt === null ? null : nowMs - this.trueAt;
+  }
+
+  /** Loads the copy on disk, if there is one, and keeps itself fresh from now on. Does not wait for the database. */
+  start(): void {
+    this.loadSnapshot();
+    this.running = this.keepFresh();
+  }
+
+  async close(): Promise<void> {
+    this.stop.abort();
+    this.wake();
+    await this.running;
+  }
+
+  private async keepFresh(): Promise<void> {
+    for (let failures = 0; !this.stop.signal.aborted; ) {
+      const client = createClient(this.options.databaseUrl, 'ad catalogue');
+      let ended = false;
+      const end = () => {
+        ended = true;
+        this.wake();
+      };
+      client.on('error', end);
+      client.on('end', end);
+      client.on('notification', ({ payload }) => {
+        this.changed.add(Number(payload));
+        this.wake();
+      });
+      try {
+        await client.connect();
+        await client.query(`listen ${CHANNEL}`);
+        await this.follow(
+          client,
+          () => ended || this.stop.signal.aborted,
+          () => (failures = 0),
+        );
+      } catch (error) {
+        if (failures === 0)
+          this.logger.warn(
+            { problem: errorMessage(error) },
+            'The ad catalogue cannot be read; it stays as it is',
+          );
+      } finally {
+        this.metrics.databaseUp.set(0);
+        await client.end().catch(() => {});
+      }
+      failures += 1;
+      await sleep(backoffMs(failures), this.stop.signal);
+    }
+  }
+
+  /** Reads everything, then what changes, until the connection or the process ends. */
+  private async follow(client: Client, over: () => boolean, onRead: () => void): Promise<void> {
+    let everything = true;
+    while (!over()) {
+      const changed = [...this.changed];
+      this.changed.clear();
+      const readAt = Date.now();
+      if (everything || changed.length > CHANGED_MAX) await this.readAll(client);
+      else if (changed.length > 0) await this.readAdvertisers(client, changed);
+      this.trueAt = readAt;
+      this.metrics.databaseUp.set(1);
+      onRead();
+      everything = !(await this.waitForChange(over));
+      if (!everything) await sleep(GATHER_MS, this.stop.signal);
+    }
+  }
+
+  private async readAll(client: Client): Promise<void> {
+    const ads = new Map<number, CatalogAd>();
+    const lines = [SNAPSHOT_HEADER];
+    for (let after = 0; ; ) {
+      const { rows } = await client.query<CatalogAd>(
+        `${SELECT} where ad.id > $1 order by ad.id limit ${PAGE_ADS}`,
+        [after],
+      );
+      for (const row of rows) {
+        ads.set(row.id, row);
+        lines.push(JSON.stringify(row));
+        after = row.id;
+      }
+      if (rows.length < PAGE_ADS) break;
+    }
+    this.ads = ads;
+    await this.saveSnapshot(lines.join('\n'));
+  }
+
+  private async readAdvertisers(client: Client, ids: readonly number[]): Promise<void> {
+    const { rows } = await client.query<CatalogAd>(`${SELECT} where ad.advertiser_id = any($1::integer[])`, [
+      ids,
+    ]);
+    for (const row of rows) this.ads.set(row.id, row);
+  }
+
+  /** Resolves to true when something has changed, to false when it is time to poll. */
+  private waitForChange(over: () => boolean): Promise<boolean> {
+    if (this.changed.size > 0) return Promise.resolve(true);
+    if (over()) return Promise.resolve(false);
+    return new Promise((resolve) => {
+      const done = (changed: boolean) => {
+        clearTimeout(timer);
+        this.wake = () => {};
+        resolve(changed);
+      };
+      const timer = setTimeout(done, this.options.pollMs, false);
+      this.wake = () => done(this.changed.size > 0);
+    });
+  }
+
+  /** Warns, at most once a poll, while the catalogue is older than it should be. */
+  warnIfOld(): void {
+    const ageMs = this.ageMs();
+    if (ageMs !== null && ageMs > this.options.ageWarnMs) {
+      this.logger.warn(
+        { ageSeconds: Math.round(ageMs / 1_000) },
+        'The ad catalogue is old: prices and pauses may be stale',
+      );
+    }
+  }
+
+  /** Keeps the last good copy; its time of change says when it was last true. */
+  private async saveSnapshot(text: string): Promise<void> {
+    const { snapshotPath } = this.options;
+    try {
+      if (text === this.snapshotText) {
+        const now = new Date();
+        await utimes(snapshotPath, now, now);
+        return;
+      }
+      const temporary = `${snapshotPath}.${process.pid}`;
+      await writeFile(temporary, text, { mode: 0o600 });
+      await rename(temporary, snapshotPath);
+      this.snapshotText = text;
+    } catch (error) {
+      this.snapshotText = '';
+      this.logger.warn({ problem: errorMessage(error) }, 'The ad catalogue cannot be kept on disk');
+    }
+  }
+
+  private loadSnapshot(): void {
+    const { snapshotPath } = this.options;
+    try {
+      const [header, ...lines] = readFileSync(snapshotPath, 'utf8').split('\n');
+      if (header !== SNAPSHOT_HEADER) throw new Error(`Expected "${SNAPSHOT_HEADER}" in ${snapshotPath}`);
+      // Our own file, written whole or not at all.
+      const ads = lines.map((line) => JSON.parse(line) as CatalogAd);
+      this.ads = new Map(ads.map((ad) => [ad.id, ad]));
+      this.trueAt = statSync(snapshotPath).mtimeMs;
+    } catch (error) {
+      if (errorCode(error) === 'ENOENT') return;
+      this.logger.warn(
+        { problem: errorMessage(error) },
+        'The ad catalogue on disk cannot be read; it is left aside',
+      );
+    }
+  }
+}

@@ -1,0 +1,102 @@
+import { createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto';
+import { TollwayError } from '../common/errors.ts';
+import type { LinkKey } from '../common/link-keys.ts';
+import { isUuidV7, uuidV7, uuidV7TimeMs } from '../common/uuid.ts';
+import { ID_MAX } from '../producer/click-event.ts';
+
+/**
+ * A token is text, its parts separated by dots, so that any server can make one with any library:
+ *
+ *     impression  1.<key id>.<ad id>.<nonce>.<expiry>.<tag>
+ *     evergreen   1.<key id>.<ad id>.<tag>
+ *
+ * `nonce` is a UUIDv7 as 32 hex digits, `expiry` Unix seconds, `tag` the first 16 bytes (128 bits) of
+ * HMAC-SHA256 over everything before the last dot, in base64url without padding. Every part has one spelling.
+ */
+export type Link = {
+  readonly adId: number;
+  /** UUIDv7 of an impression link; `null` for an evergreen link. */
+  readonly nonce: string | null;
+  /** Unix ms at which an impression link stops being paid for; `null` for an evergreen link. */
+  readonly expiresAt: number | null;
+};
+
+const VERSION = '1';
+const TAG_BYTES = 16;
+const TAG_CHARACTERS = 22;
+/** Longest token: version, key id, ad id, nonce, expiry, tag and their dots. */
+export const TOKEN_CHARACTERS_MAX = 1 + 1 + 16 + 1 + 10 + 1 + 32 + 1 + 12 + 1 + TAG_CHARACTERS;
+
+const ID = /^[1-9]\d{0,9}$/;
+const NONCE = /^[0-9a-f]{32}$/;
+const EXPIRY = /^[1-9]\d{0,11}$/;
+
+export type LinkSigner = (link: Link) => string;
+
+/** Verifies a token: the link it stands for, or `null` for anything that was not signed by one of our keys. */
+export type LinkVerifier = (token: string) => Link | null;
+
+/** Makes tokens with the first key that signs. Throws `no_signing_key`. */
+export function createSigner(keys: readonly LinkKey[]): LinkSigner {
+  const key = keys.find(({ state }) => state === 'signs');
+  if (!key) throw new TollwayError('no_signing_key', 'LINK_KEYS: expected a key that signs, got none');
+  const secret = createSecretKey(key.secret);
+  return ({ adId, nonce, expiresAt }) => {
+    const body = [VERSION, key.id, adId];
+    if (nonce !== null && expiresAt !== null)
+      body.push(nonce.replaceAll('-', ''), Math.floor(expiresAt / 1_000));
+    const signed = body.join('.');
+    return `${signed}.${tagOf(secret, signed)}`;
+  };
+}
+
+/**
+ * An impression link that expires `lifeMs` from now. Its nonce carries the time it was made. */
+export function impressionLink(adId: number, lifeMs: number, nowMs = Date.now()): Link {
+  return { adId, nonce: uuidV7(nowMs), expiresAt: nowMs + lifeMs };
+}
+
+/** A link for print, QR codes and newsletters: every click on it counts. */
+export function evergreenLink(adId: number): Link {
+  return { adId, nonce: null, expiresAt: null };
+}
+
+/**
+ * Verifies tokens with any of the keys. An impression link lives `lifeMaxMs` from the time its nonce carries at most,
+ * whatever it says itself: the nonces that were spent are not kept for longer.
+ */
+export function createVerifier(keys: readonly LinkKey[], lifeMaxMs: number): LinkVerifier {
+  const secrets = new Map(keys.map((key) => [key.id, createSecretKey(key.secret)]));
+  return (token) => {
+    if (token.length > TOKEN_CHARACTERS_MAX) return null;
+    const parts = token.split('.');
+    const [version, keyId = '', adIdText = ''] = parts;
+    const secret = secrets.get(keyId);
+    const adId = Number(adIdText);
+    if (version !== VERSION || secret === undefined || !ID.test(adIdText) || adId > ID_MAX) return null;
+    const tag = parts.at(-1) ?? '';
+    const signed = token.slice(0, token.length - tag.length - 1);
+    if (!tagsEqual(tag, tagOf(secret, signed))) return null;
+    if (parts.length === 4) return evergreenLink(adId);
+    const [, , , nonceText = '', expiryText = ''] = parts;
+    if (parts.length !== 6 || !NONCE.test(nonceText) || !EXPIRY.test(expiryText)) return null;
+    const nonce = withDashes(nonceText);
+    if (!isUuidV7(nonce)) return null;
+    return { adId, nonce, expiresAt: Math.min(Number(expiryText) * 1_000, uuidV7TimeMs(nonce) + lifeMaxMs) };
+  };
+}
+
+function tagOf(secret: KeyObject, signed: string): string {
+  return createHmac('sha256', secret).update(signed).digest().subarray(0, TAG_BYTES).toString('base64url');
+}
+
+/** Constant in time for equal lengths; `timingSafeEqual` throws on others, and a length is no secret. */
+function tagsEqual(given: string, expected: string): boolean {
+  if (given.length !== TAG_CHARACTERS) return false;
+  const bytes = Buffer.from(given, 'latin1');
+  return timingSafeEqual(bytes, Buffer.from(expected, 'latin1'));
+}
+
+function withDashes(hex: string): string {
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+}

@@ -1,0 +1,100 @@
+import cluster, { type Worker as ClusterWorker } from 'node:cluster';
+import { type Config, parseConfig } from '../common/config.ts';
+import { type Resource, runProcess, sleep } from '../common/lifecycle.ts';
+import { createLogger, type Logger } from '../common/logger.ts';
+import { AggregatorRegistry, createMetrics } from '../common/metrics.ts';
+import { serveOperations } from '../common/ops-server.ts';
+import { startWorker } from './worker.ts';
+
+/** How often a worker tells the primary what is wrong with it, in ms; after five times that it counts as silent. */
+const REPORT_MS = 1_000;
+
+type Report = { readonly problems: readonly string[] };
+type Surroundings = { open: (resource: Resource) => void; fail: (error: unknown) => void; logger: Logger };
+
+/** The usual ad server: one process that serves both ports. */
+async function runAlone(config: Config, { open, fail, logger }: Surroundings): Promise<void> {
+  const metrics = createMetrics();
+  const worker = await startWorker(config, { metrics, logger, open, fail });
+  const operations = { problems: worker.problems, metrics: () => metrics.registry.metrics() };
+  const ops = await serveOperations(operations, config.AD_SERVER_OPS_PORT, config.OPS_HOST);
+  open({ name: 'operations port', close: () => void ops.close() });
+  logger.info({ port: worker.port, opsPort: config.AD_SERVER_OPS_PORT }, `Redirects on port ${worker.port}`);
+}
+
+/** One of several workers on one public port; the primary serves operations for them all. */
+async function runWorker(config: Config, { open, fail, logger }: Surroundings): Promise<void> {
+  const metrics = createMetrics();
+  AggregatorRegistry.setRegistries([metrics.registry]);
+  new AggregatorRegistry();
+  const worker = await startWorker(config, { metrics, logger, open, fail });
+  const report = () => process.connected && process.send?.({ problems: worker.problems() } satisfies Report);
+  report();
+  const timer = setInterval(report, REPORT_MS);
+  open({ name: 'reports', close: () => clearInterval(timer) });
+}
+
+/** The primary of several workers: brings dead ones back, and answers for them on the operations port. */
+async function runPrimary(config: Config, { open, fail, logger }: Surroundings): Promise<void> {
+  const reports = new Map<number, { problems: readonly string[]; at: number }>();
+  const registry = new AggregatorRegistry();
+  let closing = false;
+  let everReady = false;
+
+  const fork = () => {
+    const worker = cluster.fork();
+    worker.on('message', (message: Report | { type: string }) => {
+      if (!('problems' in message)) return;
+      everReady = true;
+      reports.set(worker.id, { problems: message.problems, at: Date.now() });
+    });
+    worker.once('exit', async (code, signal) => {
+      reports.delete(worker.id);
+      if (closing) return;
+      // Before the first report nothing has ever worked: the worker has said why, and the next one would say it too.
+      if (!everReady) return fail(new Error(`A worker ended at once (${signal ?? code})`));
+      logger.error({ worker: worker.id, code, signal }, 'A worker died and is replaced');
+      await sleep(500);
+      if (!closing) fork();
+    });
+  };
+  const problems = (): string[] => {
+    const silent = [...reports.values()].filter(({ at }) => Date.now() - at > 5 * REPORT_MS).length;
+    const missing = config.AD_SERVER_WORKERS - reports.size + silent;
+    const said = [...reports].flatMap(([id, report]) =>
+      report.problems.map((problem) => `worker ${id}: ${problem}`),
+    );
+    return missing > 0 ? [`${missing} of ${config.AD_SERVER_WORKERS} workers do not answer`, ...said] : said;
+  };
+  const operations = { problems, metrics: () => registry.clusterMetrics() };
+  const ops = await serveOperations(operations, config.AD_SERVER_OPS_PORT, config.OPS_HOST);
+  open({ name: 'operations port', close: () => void ops.close() });
+  open({
+    name: 'workers',
+    close: async () => {
+      closing = true;
+      const workers = Object.values(cluster.workers ?? {}).filter(
+        (worker): worker is ClusterWorker => worker !== undefined,
+      );
+      await Promise.all(
+        workers.map((worker) => {
+          const exited = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
+          worker.process.kill('SIGTERM');
+          return exited;
+        }),
+      );
+    },
+  });
+  for (let count = 0; count < config.AD_SERVER_WORKERS; count += 1) fork();
+  logger.info(
+    { port: config.AD_SERVER_PORT },
+    `Redirects on port ${config.AD_SERVER_PORT}, ${config.AD_SERVER_WORKERS} workers`,
+  );
+}
+
+await runProcess(async (open, fail) => {
+  const config = parseConfig(process.env);
+  const logger = createLogger('ad-server', config);
+  const run = cluster.isWorker ? runWorker : config.AD_SERVER_WORKERS > 1 ? runPrimary : runAlone;
+  await run(config, { open, fail, logger });
+}, 'ad-server');

@@ -1,0 +1,146 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import type { Metrics } from '../common/metrics.ts';
+import { uuidV7 } from '../common/uuid.ts';
+import {
+  type ClickEvent,
+  type EdgeInvalidReason,
+  encodeClick,
+  USER_AGENT_MAX,
+} from '../producer/click-event.ts';
+import type { CatalogAd } from './ad-catalog.ts';
+import { type DoubleClicks, isPrefetch, isRobot } from './invalid-traffic.ts';
+import type { Link, LinkVerifier } from './link.ts';
+import { referrerHost, truncateAddress, type VisitorAddress } from './visitor.ts';
+
+/** A request on the public port, as far as a redirect looks at it. */
+export type ClickRequest = {
+  readonly method: string;
+  /** Path and query. */
+  readonly url: string;
+  readonly headers: IncomingHttpHeaders;
+  /** Address of the peer. */
+  readonly peer: string | undefined;
+};
+
+/** What the public port answers. `clickId` is `null` for an answer that recorded no click. */
+export type Answer =
+  | { readonly is: 'redirect'; readonly location: string; readonly clickId: string | null }
+  | { readonly is: 'not_found' | 'unknown_ad' | 'refused' | 'prefetch' | 'wrong_method' };
+
+export type RedirectDependencies = {
+  readonly verify: LinkVerifier;
+  readonly findAd: (adId: number) => CatalogAd | undefined;
+  readonly visitorAddress: VisitorAddress;
+  readonly doubleClicks: DoubleClicks;
+  /** Makes a click durable and tells its sequence, or `null` where it could not be recorded. */
+  readonly record: (encodedClick: string, recorded: (sequence: number | null) => void) => void;
+  readonly whenFull: 'redirect' | 'refuse';
+  readonly metrics: Metrics;
+};
+
+const PATH = '/c/';
+
+/**
+ * The redirect: decides, has the click recorded, and only then answers. It waits for nothing but `record`.
+ */
+export function createRedirect(dependencies: RedirectDependencies) {
+  const { verify, findAd, doubleClicks, record, whenFull, metrics } = dependencies;
+
+  return (request: ClickRequest, answer: (answer: Answer) => void): void => {
+    const { method, url, headers } = request;
+    if (method !== 'GET' && method !== 'HEAD') return answer({ is: 'wrong_method' });
+    const token = tokenOf(url);
+    const link = token === null ? null : verify(token);
+    if (link === null || token === null) return answer({ is: 'not_found' });
+    const ad = findAd(link.adId);
+    if (ad === undefined) {
+      metrics.unknownAds.inc();
+      return answer({ is: 'unknown_ad' });
+    }
+    // A prefetched redirect may serve the real click without a request that we would see.
+    if (isPrefetch(headers)) return answer({ is: 'prefetch' });
+
+    const nowMs = Date.now();
+    const clickId = uuidV7(nowMs);
+    const location = fillTemplate(
+      ad.braked && ad.fallbackUrl !== null ? ad.fallbackUrl : ad.urlTemplate,
+      clickId,
+      ad,
+    );
+    if (method === 'HEAD') return answer({ is: 'redirect', location, clickId: null });
+
+    const visitor = dependencies.visitorAddress(request.peer, headers['x-forwarded-for']);
+    const agent = `${visitor} ${headers['user-agent'] ?? ''}`;
+    const second = doubleClicks.isSecond(agent, token, nowMs);
+    const invalid = invalidReason(link, ad, headers['user-agent'], second, nowMs);
+    const click = clickOf(link, ad, { clickId, clickedAt: nowMs, invalid, visitor, headers });
+    record(encodeClick(click), (sequence) => {
+      if (sequence !== null) {
+        metrics.clicksAccepted.inc({ kind: link.nonce === null ? 'evergreen' : 'impression' });
+        return answer({ is: 'redirect', location, clickId });
+      }
+      if (!second) doubleClicks.forget(agent, token);
+      metrics.clicksUnrecorded.inc();
+      answer(whenFull === 'redirect' ? { is: 'redirect', location, clickId: null } : { is: 'refused' });
+    });
+  };
+}
+
+function tokenOf(url: string): string | null {
+  if (!url.startsWith(PATH)) return null;
+  const end = url.indexOf('?');
+  return end < 0 ? url.slice(PATH.length) : url.slice(PATH.length, end);
+}
+
+function invalidReason(
+  link: Link,
+  ad: CatalogAd,
+  userAgent: string | undefined,
+  isDoubleClick: boolean,
+  nowMs: number,
+): EdgeInvalidReason | null {
+  if (userAgent !== undefined && isRobot(userAgent)) return 'bot';
+  if (link.expiresAt !== null && nowMs >= link.expiresAt) return 'expired';
+  if (ad.paused) return 'paused';
+  return isDoubleClick ? 'double_click' : null;
+}
+
+function clickOf(
+  link: Link,
+  ad: CatalogAd,
+  found: {
+    clickId: string;
+    clickedAt: number;
+    invalid: EdgeInvalidReason | null;
+    visitor: string;
+    headers: IncomingHttpHeaders;
+  },
+): ClickEvent {
+  return {
+    clickId: found.clickId,
+    nonce: link.nonce,
+    adId: ad.id,
+    campaignId: ad.campaignId,
+    advertiserId: ad.advertiserId,
+    priceMicros: ad.priceMicros,
+    clickedAt: found.clickedAt,
+    invalid: found.invalid,
+    braked: ad.braked,
+    visitorNetwork: truncateAddress(found.visitor),
+    userAgent: found.headers['user-agent']?.slice(0, USER_AGENT_MAX) ?? null,
+    referrerHost: referrerHost(found.headers.referer),
+  };
+}
+
+/** Fills `{click_id}`, `{ad_id}` and `{campaign_id}`. All three are digits, letters a–f and dashes: nothing to encode. */
+export function fillTemplate(
+  template: string,
+  clickId: string,
+  ad: Pick<CatalogAd, 'id' | 'campaignId'>,
+): string {
+  if (!template.includes('{')) return template;
+  return template
+    .replaceAll('{click_id}', clickId)
+    .replaceAll('{ad_id}', String(ad.id))
+    .replaceAll('{campaign_id}', String(ad.campaignId));
+}

@@ -1,0 +1,106 @@
+import { createServer, type Server, type ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Metrics } from '../common/metrics.ts';
+import { pages } from './pages.ts';
+import type { Answer, ClickRequest } from './redirect.ts';
+
+/** Header block of a request, in bytes. A browser's is under 4 KiB even with large cookies. */
+const HEADER_BYTES_MAX = 16_384;
+/** Time for a client to send its headers, in ms: an edge does not wait for the slow. */
+const HEADERS_MS_MAX = 10_000;
+/** Time an idle connection is kept, in ms; above the 60 s of common load balancers, which must close first. */
+const KEEP_ALIVE_MS = 65_000;
+const CONNECTIONS_MAX = 20_000;
+/** Longest path and query looked at, in characters. */
+const URL_MAX = 2_048;
+
+/** Builds the public server, without listening. */
+export function createAdServer(
+  redirect: (request: ClickRequest, answer: (answer: Answer) => void) => void,
+  metrics: Metrics,
+): Server {
+  const server = createServer(
+    {
+      maxHeaderSize: HEADER_BYTES_MAX,
+      headersTimeout: HEADERS_MS_MAX,
+      requestTimeout: HEADERS_MS_MAX,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      connectionsCheckingInterval: 5_000,
+      noDelay: true,
+    },
+    (request, response) => {
+      const startedAt = performance.now();
+      const { method = '', url = '', headers } = request;
+      const answer = (given: Answer) => {
+        send(response, given, method);
+        metrics.redirects.inc({ answer: given.is });
+        metrics.redirectDuration.observe((performance.now() - startedAt) / 1_000);
+      };
+      if (url.length > URL_MAX) return answer({ is: 'not_found' });
+      redirect({ method, url, headers, peer: request.socket.remoteAddress }, answer);
+    },
+  );
+  server.maxConnections = CONNECTIONS_MAX;
+  server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
+    if (error.code === 'ECONNRESET' || !socket.writable) return socket.destroy();
+    metrics.redirects.inc({ answer: 'bad_request' });
+    const status =
+      error.code === 'HPE_HEADER_OVERFLOW' ? '431 Request Header Fields Too Large' : '400 Bad Request';
+    const body = pages.badRequest;
+    return socket.end(
+      `HTTP/1.1 ${status}\r\nConnection: close\r\nCache-Control: no-store\r\nContent-Type: text/html; charset=utf-8\r\n` +
+        `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+    );
+  });
+  return server;
+}
+
+function send(response: ServerResponse, answer: Answer, method: string): void {
+  switch (answer.is) {
+    case 'redirect':
+      response.writeHead(302, [
+        'Location',
+        answer.location,
+        'Cache-Control',
+        'no-store',
+        'Tollway-Click',
+        answer.clickId ?? 'none',
+        'Content-Length',
+        '0',
+      ]);
+      response.end();
+      return;
+    case 'not_found':
+      return sendPage(response, 404, pages.notFound, method);
+    case 'unknown_ad':
+      return sendPage(response, 503, pages.notYet, method, ['Retry-After', '5']);
+    case 'prefetch':
+    case 'refused':
+      return sendPage(response, 503, pages.notNow, method);
+    case 'wrong_method':
+      return sendPage(response, 405, pages.wrongMethod, method, ['Allow', 'GET, HEAD']);
+    default:
+      return answer satisfies never;
+  }
+}
+
+function sendPage(
+  response: ServerResponse,
+  status: number,
+  html: string,
+  method: string,
+  more: string[] = [],
+): void {
+  response.writeHead(status, [
+    'Content-Type',
+    'text/html; charset=utf-8',
+    'Cache-Control',
+    'no-store',
+    'Tollway-Click',
+    'none',
+    'Content-Length',
+    String(Buffer.byteLength(html)),
+    ...more,
+  ]);
+  response.end(method === 'HEAD' ? undefined : html);
+}

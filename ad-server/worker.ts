@@ -1,0 +1,193 @@
+import { join } from 'node:path';
+import type { Config } from '../common/config.ts';
+import { TollwayError } from '../common/errors.ts';
+import { type Resource, sleep } from '../common/lifecycle.ts';
+import type { Logger } from '../common/logger.ts';
+import type { Metrics } from '../common/metrics.ts';
+import { listen } from '../common/ops-server.ts';
+import { createPool } from '../common/postgres.ts';
+import { createPublisher } from '../producer/create-publisher.ts';
+import { adoptDeadSpools, type DeadSpool } from '../producer/dead-spools.ts';
+import type { Publisher } from '../producer/publisher.ts';
+import { Relay, type RelayOptions } from '../producer/relay.ts';
+import { Spool } from '../producer/spool.ts';
+import { AdCatalog } from './ad-catalog.ts';
+import { DoubleClicks } from './invalid-traffic.ts';
+import { createVerifier } from './link.ts';
+import { createRedirect } from './redirect.ts';
+import { createAdServer } from './server.ts';
+import { createVisitorAddress } from './visitor.ts';
+
+const DAY_MS = 86_400_000;
+/** Time the relay gets to empty the spool at the end, in ms. What it leaves is adopted at the next start. */
+const RELAY_DRAIN_MS = 5_000;
+/** Connections for publishing: one relay of the own spool, one of the adopted. */
+const CONNECTIONS = 3;
+
+/** One ad server process at work. */
+export type Worker = {
+  readonly port: number;
+  /** Why it should get no traffic; empty when it is ready. */
+  readonly problems: () => string[];
+};
+
+/** Where an ad server keeps its spools below `DATA_DIR`. */
+export function spoolRoot(dataDir: string): string {
+  return join(dataDir, 'spool');
+}
+
+/**
+ * Starts what one ad server process consists of, in the order of the road backwards: publisher, relay, spool,
+ * catalogue, redirect, port. Everything opened is handed to `open`, to be closed in reverse order.
+ */
+export async function startWorker(
+  config: Config,
+  around: {
+    metrics: Metrics;
+    logger: Logger;
+    open: (resource: Resource) => void;
+    fail: (error: unknown) => void;
+  },
+): Promise<Worker> {
+  const { metrics, logger, open, fail } = around;
+  const { LINK_KEYS: keys, DATABASE_URL: databaseUrl } = config;
+  if (keys === undefined)
+    throw new TollwayError('bad_settings', 'LINK_KEYS: expected the keys of the links, got nothing');
+  if (databaseUrl === undefined)
+    throw new TollwayError('bad_settings', 'DATABASE_URL: expected a database, got nothing');
+
+  const pool = createPool(databaseUrl, 'relay', CONNECTIONS, (error) =>
+    logger.debug({ err: error }, 'A connection broke'),
+  );
+  open({ name: 'database connections', close: () => pool.end() });
+  const publisher = createPublisher(config, pool);
+  open({ name: 'publisher', close: () => publisher.close() });
+
+  const root = spoolRoot(config.DATA_DIR);
+  const dead = adoptDeadSpools(root);
+  const spool = new Spool(
+    {
+      root,
+      bytesMax: Math.floor(config.SPOOL_MAX_BYTES / config.AD_SERVER_WORKERS),
+      segmentBytes: config.SPOOL_SEGMENT_BYTES,
+      sync: config.SPOOL_SYNC,
+      syncIntervalMs: config.SPOOL_SYNC_INTERVAL_MS,
+    },
+    logger,
+  );
+  const relays = startRelays(config, { spool, dead, publisher, metrics, logger, fail });
+  open({ name: 'relay', close: relays.close });
+
+  const catalog = new AdCatalog(
+    {
+      databaseUrl,
+      snapshotPath: join(config.DATA_DIR, 'ad-catalogue'),
+      pollMs: config.CATALOG_POLL_MS,
+      ageWarnMs: config.CATALOG_AGE_WARN_MS,
+    },
+    { metrics, logger },
+  );
+  catalog.start();
+  open({ name: 'ad catalogue', close: () => catalog.close() });
+
+  const server = createAdServer(
+    createRedirect({
+      verify: createVerifier(keys, config.LINK_LIFE_MAX_DAYS * DAY_MS),
+      findAd: (adId) => catalog.get(adId),
+      visitorAddress: createVisitorAddress(config.TRUSTED_PROXIES),
+      doubleClicks: new DoubleClicks(config.DOUBLE_CLICK_MS),
+      record: (click, recorded) => spool.append(click, recorded),
+      whenFull: config.SPOOL_FULL,
+      metrics,
+    }),
+    metrics,
+  );
+  const watch = setInterval(() => {
+    spool.probe();
+    catalog.warnIfOld();
+    metrics.spoolBytes.set(spool.bytes);
+    metrics.spoolOldestAge.set(relays.oldestClickAgeMs() / 1_000);
+    metrics.catalogAge.set((catalog.ageMs() ?? 0) / 1_000);
+    metrics.catalogAds.set(catalog.size);
+  }, 1_000);
+  open({ name: 'watch', close: () => clearInterval(watch) });
+
+  const port = await listen(server, config.AD_SERVER_PORT, config.AD_SERVER_HOST, 'public');
+  let closing = false;
+  open({
+    name: 'public port',
+    close: () => {
+      closing = true;
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      // Connections that are kept alive are ended after the answer that is under way.
+      server.closeIdleConnections();
+      return Promise.race([closed, sleep(1_000).then(() => server.closeAllConnections())]);
+    },
+  });
+
+  return {
+    port,
+    problems: () => [
+      ...(catalog.ageMs() === null ? ['there is no ad catalogue yet'] : []),
+      ...(spool.problem === null ? [] : [`the spool refuses clicks: ${spool.problem}`]),
+      ...(closing ? ['it is closing'] : []),
+    ],
+  };
+}
+
+/** Relays the own spool, and the dead ones that were found, one after the other. */
+function startRelays(
+  config: Config,
+  parts: {
+    spool: Spool;
+    dead: readonly DeadSpool[];
+    publisher: Publisher;
+    metrics: Metrics;
+    logger: Logger;
+    fail: (error: unknown) => void;
+  },
+) {
+  const { spool, dead, publisher, metrics, logger, fail } = parts;
+  const options: RelayOptions = {
+    batchMax: config.RELAY_BATCH_MAX,
+    lingerMs: config.RELAY_LINGER_MS,
+    markIntervalMs: config.MARK_INTERVAL_MS,
+  };
+  const onFreed = (bytes: number) => {
+    spool.bytes -= bytes;
+  };
+  const around = { publisher, options, metrics, logger, onFreed };
+  const own = new Relay(spool, around);
+  spool.onAccepted = () => own.notify();
+  const adopted = dead.map((found) => {
+    spool.bytes += found.bytes;
+    logger.info({ origin: found.origin, bytes: found.bytes }, 'Adopted a spool whose owner is gone');
+    return { found, relay: new Relay({ ...found, openSegment: null, roll: () => {} }, around) };
+  });
+  const relayAdopted = async () => {
+    for (const { found, relay } of adopted) {
+      relay.end();
+      await relay.run();
+      found.release();
+    }
+  };
+  // Nothing stops a relay but a fault in the code or in the disk below it: then the process ends, loudly.
+  const running = Promise.all([own.run(), relayAdopted()]);
+  running.catch(fail);
+
+  return {
+    oldestClickAgeMs: () => {
+      const times = [own, ...adopted.map(({ relay }) => relay)].flatMap((relay) => relay.oldestClickAt ?? []);
+      return times.length === 0 ? 0 : Date.now() - Math.min(...times);
+    },
+    close: async () => {
+      spool.finish();
+      own.end();
+      await Promise.race([running, sleep(RELAY_DRAIN_MS)]);
+      own.abort();
+      for (const { relay } of adopted) relay.abort();
+      await running.catch(() => {});
+      spool.close();
+    },
+  };
+}

@@ -1,0 +1,246 @@
+import { execFile, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { dirname, join, resolve } from 'node:path';
+import { arch, platform } from 'node:process';
+import { promisify } from 'node:util';
+import { errorMessage, TollwayError } from '../common/errors.ts';
+import { sleep } from '../common/lifecycle.ts';
+import type { Logger } from '../common/logger.ts';
+import { createClient } from '../common/postgres.ts';
+
+const run = promisify(execFile);
+
+/** Settings of the embedded server. Durability is PostgreSQL's default: everything is on. */
+const SERVER_SETTINGS = {
+  listen_addresses: '127.0.0.1',
+  unix_socket_directories: '',
+  max_connections: '100',
+  shared_buffers: '256MB',
+  max_wal_size: '2GB',
+  autovacuum_naptime: '10s',
+  jit: 'off',
+  log_min_messages: 'warning',
+};
+const DATABASE = 'tollway';
+/** Time that a server left by a killed process may need to end, in ms. */
+const TAKE_OVER_MS = 15_000;
+const STOP_SECONDS = 2;
+
+/** The PostgreSQL that `npm start` runs in the data folder. */
+export type EmbeddedPostgres = {
+  readonly url: string;
+  /** Starts it again if it has died. */
+  readonly revive: () => Promise<void>;
+  readonly stop: () => Promise<void>;
+};
+
+/**
+ * Starts the embedded PostgreSQL of a data folder, making it first where there is none. A server that a killed
+ * process left behind is stopped and started anew. The caller holds the data folder's lock.
+ * Throws `embedded_postgres`.
+ */
+export async function startEmbeddedPostgres(dataDir: string, logger: Logger): Promise<EmbeddedPostgres> {
+  const folder = resolve(dataDir, 'postgres');
+  assertReachable(folder);
+  const { pgCtl } = await findBinaries();
+  const memory = readMemory(dataDir);
+  if (!existsSync(folder)) await initialise(folder, memory.password);
+
+  const port = await freePort(memory.port);
+  writeMemory(dataDir, { ...memory, port });
+  const server = { pgCtl, folder, port, logger };
+  await stopServer(server, STOP_SECONDS);
+  await startServer(server);
+  const serverUrl = `postgres://postgres:${memory.password}@127.0.0.1:${port}`;
+  await createDatabase(`${serverUrl}/postgres`);
+  return {
+    url: `${serverUrl}/${DATABASE}`,
+    revive: () => startServer(server),
+    stop: () => stopServer(server, STOP_SECONDS),
+  };
+}
+
+type Server = {
+  readonly pgCtl: string;
+  readonly folder: string;
+  readonly port: number;
+  readonly logger: Logger;
+};
+
+/** Starts a server that does not run. One whose parts are still ending is waited for. */
+async function startServer({ pgCtl, folder, port, logger }: Server): Promise<void> {
+  const options = Object.entries({ ...SERVER_SETTINGS, port }).map(
+    ([name, value]) => `-c ${name}='${value}'`,
+  );
+  const args = ['start', '-w', '-s', '-D', folder, '-l', join(folder, 'server.log'), '-o', options.join(' ')];
+  const deadline = Date.now() + TAKE_OVER_MS;
+  for (;;) {
+    if (await isRunning(pgCtl, folder)) return;
+    try {
+      // pg_ctl puts the server into a session of its own: a Ctrl-C in the terminal does not reach it.
+      await spawnQuietly(pgCtl, args);
+      return;
+    } catch (error) {
+      if (Date.now() > deadline) {
+        const log = lastLines(join(folder, 'server.log'));
+        throw new TollwayError(
+          'embedded_postgres',
+          `The embedded PostgreSQL does not start: ${errorMessage(error)}\n${log}`,
+        );
+      }
+      logger.debug({ problem: errorMessage(error) }, 'The embedded PostgreSQL does not start yet');
+      await sleep(300);
+    }
+  }
+}
+
+async function stopServer({ pgCtl, folder }: Server, seconds: number): Promise<void> {
+  if (!(await isRunning(pgCtl, folder))) return;
+  const stop = (mode: string) =>
+    run(pgCtl, ['stop', '-w', '-s', '-D', folder, '-m', mode, '-t', String(seconds)], owner());
+  // A stop that is not quick is made immediate: the next start recovers from the log, as after a crash.
+  await stop('fast').catch(() => stop('immediate'));
+}
+
+async function isRunning(pgCtl: string, folder: string): Promise<boolean> {
+  return run(pgCtl, ['status', '-D', folder], owner()).then(
+    () => true,
+    () => false,
+  );
+}
+
+async function spawnQuietly(command: string, args: readonly string[]): Promise<void> {
+  // The server inherits these: no pipe of ours may be among them, or we would wait for its end.
+  const child = spawn(command, args, { stdio: 'ignore', ...owner() });
+  const [code] = (await once(child, 'exit')) as [number | null];
+  if (code !== 0) throw new Error(`pg_ctl ended with ${code}`);
+}
+
+async function initialise(folder: string, password: string): Promise<void> {
+  // Made beside its place and then moved: a folder that exists is whole.
+  const unfinished = `${folder}.unfinished`;
+  rmSync(unfinished, { recursive: true, force: true });
+  const script = join(import.meta.dirname, 'init-postgres.ts');
+  const child = execFile(process.execPath, [script, unfinished]);
+  child.stdin?.end(password);
+  let complaint = '';
+  child.stderr?.on('data', (text) => {
+    complaint += text;
+  });
+  const [code] = (await once(child, 'close')) as [number | null];
+  if (code !== 0)
+    throw new TollwayError(
+      'embedded_postgres',
+      `The embedded PostgreSQL cannot be made: ${complaint.trim()}`,
+    );
+  renameSync(unfinished, folder);
+}
+
+async function createDatabase(url: string): Promise<void> {
+  const client = createClient(url, 'start');
+  await client.connect();
+  try {
+    const { rowCount } = await client.query('select from pg_database where datname = $1', [DATABASE]);
+    if (rowCount === 0) await client.query(`create database ${DATABASE}`);
+  } finally {
+    await client.end();
+  }
+}
+
+type Memory = { readonly password: string; readonly port: number };
+
+function memoryPath(dataDir: string): string {
+  return join(dataDir, 'postgres.json');
+}
+
+/** Password and port of the last start. Kept beside the cluster; made before it, so that it is never missing. */
+function readMemory(dataDir: string): Memory {
+  if (existsSync(memoryPath(dataDir))) return JSON.parse(readFileSync(memoryPath(dataDir), 'utf8')) as Memory;
+  const memory = { password: randomBytes(18).toString('hex'), port: 0 };
+  writeMemory(dataDir, memory);
+  return memory;
+}
+
+function writeMemory(dataDir: string, memory: Memory): void {
+  const temporary = `${memoryPath(dataDir)}.${process.pid}`;
+  writeFileSync(temporary, JSON.stringify(memory), { mode: 0o600 });
+  renameSync(temporary, memoryPath(dataDir));
+}
+
+/** A free port of the loopback interface: the preferred one, or any. */
+async function freePort(preferred: number): Promise<number> {
+  const tryPort = (port: number) =>
+    new Promise<number | null>((found) => {
+      const server = createServer();
+      server.once('error', () => found(null));
+      server.listen({ port, host: '127.0.0.1' }, () => {
+        const address = server.address();
+        server.close(() => found(typeof address === 'object' && address !== null ? address.port : null));
+      });
+    });
+  const port = (await tryPort(preferred)) ?? (await tryPort(0));
+  if (port === null)
+    throw new TollwayError('embedded_postgres', 'Expected a free port for the embedded PostgreSQL, got none');
+  return port;
+}
+
+async function findBinaries(): Promise<{ pgCtl: string }> {
+  const name = `@embedded-postgres/${platform === 'win32' ? 'windows' : platform}-${arch}`;
+  try {
+    const { pg_ctl } = (await import(name)) as { pg_ctl: string };
+    return { pgCtl: pg_ctl };
+  } catch (cause) {
+    const message = `There is no embedded PostgreSQL for ${platform} on ${arch} (${name}): set DATABASE_URL to one of yours`;
+    throw new TollwayError('embedded_postgres', message, { cause });
+  }
+}
+
+/** PostgreSQL refuses to run as root; then it runs as the user `postgres`, which initialising has made. */
+function owner(): { uid?: number; gid?: number } {
+  if (process.getuid?.() !== 0) return {};
+  const entry = readFileSync('/etc/passwd', 'utf8').match(/^postgres:[^:]*:(\d+):(\d+):/m);
+  return entry ? { uid: Number(entry[1]), gid: Number(entry[2]) } : {};
+}
+
+/** Started by root, the server runs as another user, who has to be able to reach its folder. */
+function assertReachable(folder: string): void {
+  if (process.getuid?.() !== 0) return;
+  for (let parent = dirname(folder); ; parent = dirname(parent)) {
+    if (existsSync(parent) && (statSync(parent).mode & 0o001) === 0) {
+      const message =
+        `Started by root, PostgreSQL runs as the user postgres, which may not enter ${parent}: ` +
+        'expected a DATA_DIR whose parents anybody may enter, or another user';
+      throw new TollwayError('embedded_postgres', message);
+    }
+    if (parent === dirname(parent)) return;
+  }
+}
+
+function lastLines(path: string): string {
+  try {
+    return readFileSync(path, 'utf8').split('\n').slice(-6).join('\n').trim();
+  } catch {
+    return '';
+  }
+}
+
+/** Makes the data folder. Throws `bad_data_dir`. */
+export function makeDataDir(dataDir: string): void {
+  try {
+    mkdirSync(dataDir, { recursive: true });
+    const probe = join(dataDir, `.write-${process.pid}`);
+    writeFileSync(probe, '');
+    rmSync(probe);
+  } catch (cause) {
+    throw new TollwayError(
+      'bad_data_dir',
+      `DATA_DIR: expected a folder that can be written, got ${dataDir} (${errorMessage(cause)})`,
+      {
+        cause,
+      },
+    );
+  }
+}

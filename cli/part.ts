@@ -1,0 +1,84 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { TollwayError } from '../common/errors.ts';
+import { sleep } from '../common/lifecycle.ts';
+import type { Logger } from '../common/logger.ts';
+
+/** Time before a dead part is started again, in ms. */
+const RESTART_MS = 500;
+const READY_MS_MAX = 30_000;
+
+/** One part of the stack as a process of its own, brought back when it dies. */
+export type Part = {
+  /** Resolves when the part answers `/readyz` for the first time. Throws `not_ready`. */
+  readonly ready: () => Promise<void>;
+  /** Asks the part to drain, and ends it for good after `ms`. */
+  readonly stop: (ms: number) => Promise<void>;
+};
+
+/**
+ * Starts a part. It has a process group of its own, so that a Ctrl-C in the terminal does not reach it before we
+ * ask it to drain, and a channel to us, whose end tells it that we are gone.
+ */
+export function startPart(
+  name: string,
+  script: string,
+  env: NodeJS.ProcessEnv,
+  opsUrl: string,
+  around: { logger: Logger; onUseless: (error: Error) => void },
+): Part {
+  let child: ChildProcess;
+  let stopping = false;
+  let everReady = false;
+
+  const launch = () => {
+    child = spawn(process.execPath, [join(import.meta.dirname, '..', script)], {
+      env,
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+      detached: true,
+    });
+    child.once('exit', async (code, signal) => {
+      if (stopping) return;
+      if (!everReady) {
+        return around.onUseless(
+          new TollwayError('part_failed', `The ${name} did not start (${signal ?? `exit code ${code}`})`),
+        );
+      }
+      around.logger.error({ code, signal }, `The ${name} died and is started again`);
+      await sleep(RESTART_MS);
+      if (!stopping) launch();
+    });
+  };
+  launch();
+
+  return {
+    ready: async () => {
+      const deadline = Date.now() + READY_MS_MAX;
+      let answer = 'no answer';
+      while (Date.now() < deadline) {
+        const response = await fetch(`${opsUrl}/readyz`).catch(() => null);
+        if (response?.ok) {
+          everReady = true;
+          return;
+        }
+        if (response) answer = await response.text();
+        await sleep(50);
+      }
+      throw new TollwayError(
+        'not_ready',
+        `The ${name} was not ready after ${READY_MS_MAX / 1_000} s: ${answer}`,
+      );
+    },
+    stop: async (ms) => {
+      stopping = true;
+      if (child.exitCode !== null || child.signalCode !== null) return;
+      const exited = once(child, 'exit');
+      child.kill('SIGTERM');
+      const ended = await Promise.race([exited.then(() => true), sleep(ms).then(() => false)]);
+      // What was not drained is in the spool or in the broker: nothing is lost.
+      if (!ended) child.kill('SIGKILL');
+      await exited;
+    },
+  };
+}

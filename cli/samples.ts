@@ -1,0 +1,35 @@
+import { parseAmount } from '../common/money.ts';
+import type { Pool } from '../common/postgres.ts';
+import { addAd, addAdvertiser, addCampaign, enterBudget, listAdvertisers } from '../processor/accounts.ts';
+
+const SAMPLES = [
+  {
+    name: 'Sample Coffee',
+    budget: '100.00',
+    price: '0.25',
+    url: 'https://example.com/coffee?click={click_id}',
+  },
+  {
+    name: 'Sample Shoes',
+    budget: '50.00',
+    price: '0.40',
+    url: 'https://example.com/shoes?click={click_id}&ad={ad_id}',
+  },
+  {
+    name: 'Sample Travel',
+    budget: '10.00',
+    price: '1.50',
+    url: 'https://example.com/travel?click={click_id}&c={campaign_id}',
+  },
+];
+
+/** Gives an empty database three advertisers, each with a campaign and an ad, so that there is something to click. */
+export async function addSamples(pool: Pool): Promise<void> {
+  if ((await listAdvertisers(pool)).length > 0) return;
+  for (const { name, budget, price, url } of SAMPLES) {
+    const advertiser = await addAdvertiser(pool, name, 'USD');
+    await enterBudget(pool, advertiser.id, 'top_up', parseAmount(budget), 'sample budget');
+    const campaign = await addCampaign(pool, advertiser.id, `${name}: first campaign`, null, null);
+    await addAd(pool, campaign.id, parseAmount(price), url);
+  }
+}

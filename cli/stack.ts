@@ -1,0 +1,56 @@
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Config } from '../common/config.ts';
+import { errorCode, TollwayError } from '../common/errors.ts';
+
+/** Where things are, as `npm start` leaves it in the data folder for the other commands. */
+export type Stack = {
+  readonly adServerUrl: string;
+  readonly adServerOpsUrl: string;
+  readonly processorOpsUrl: string;
+  readonly databaseUrl: string;
+  readonly broker: Config['BROKER'];
+  readonly dataDir: string;
+};
+
+function stackPath(dataDir: string): string {
+  return join(dataDir, 'stack.json');
+}
+
+/** Leaves word of a running stack. Readable by its owner alone: the database URL carries a password. */
+export function writeStack(stack: Stack): void {
+  const temporary = `${stackPath(stack.dataDir)}.${process.pid}`;
+  writeFileSync(temporary, `${JSON.stringify(stack, null, 2)}\n`, { mode: 0o600 });
+  renameSync(temporary, stackPath(stack.dataDir));
+}
+
+export function removeStack(dataDir: string): void {
+  rmSync(stackPath(dataDir), { force: true });
+}
+
+/** What `npm start` left in the data folder, or `null` if it does not run there. */
+export function readStack(dataDir: string): Stack | null {
+  try {
+    return JSON.parse(readFileSync(stackPath(dataDir), 'utf8')) as Stack;
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT' || errorCode(error) === 'ENOTDIR') return null;
+    throw new TollwayError(
+      'bad_stack_file',
+      `${stackPath(dataDir)} cannot be read: ${(error as Error).message}`,
+    );
+  }
+}
+
+/** The addresses that the settings alone tell of. */
+export function stackOf(config: Config, databaseUrl: string): Stack {
+  const opsHost = config.OPS_HOST === '0.0.0.0' || config.OPS_HOST === '::' ? 'localhost' : config.OPS_HOST;
+  const host = opsHost.includes(':') ? `[${opsHost}]` : opsHost;
+  return {
+    adServerUrl: config.PUBLIC_URL,
+    adServerOpsUrl: `http://${host}:${config.AD_SERVER_OPS_PORT}`,
+    processorOpsUrl: `http://${host}:${config.PROCESSOR_OPS_PORT}`,
+    databaseUrl,
+    broker: config.BROKER,
+    dataDir: config.DATA_DIR,
+  };
+}

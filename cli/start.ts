@@ -1,0 +1,176 @@
+import { createServer } from 'node:http';
+import { join, resolve } from 'node:path';
+import { createSigner, impressionLink } from '../ad-server/link.ts';
+import { type Config, parseConfig } from '../common/config.ts';
+import { TollwayError } from '../common/errors.ts';
+import { lockFile } from '../common/file-lock.ts';
+import { type Resource, runProcess } from '../common/lifecycle.ts';
+import { formatLinkKeys, type LinkKey } from '../common/link-keys.ts';
+import { createLogger, type Logger } from '../common/logger.ts';
+import { formatAmount } from '../common/money.ts';
+import { listen } from '../common/ops-server.ts';
+import { createClient, createPool } from '../common/postgres.ts';
+import { migrate, retentionOf } from '../migrations/migrate.ts';
+import { listAds, listAdvertisers } from '../processor/accounts.ts';
+import { type EmbeddedPostgres, makeDataDir, startEmbeddedPostgres } from './embedded-postgres.ts';
+import { findOrMakeLinkKeys } from './link-key-file.ts';
+import { startPart } from './part.ts';
+import { addSamples } from './samples.ts';
+import { removeStack, type Stack, stackOf, writeStack } from './stack.ts';
+
+/** What each part gets to drain, in ms; together under ten seconds. */
+const AD_SERVER_DRAIN_MS = 4_500;
+const PROCESSOR_DRAIN_MS = 2_500;
+const LINK_LIFE_MS = 30 * 86_400_000;
+const LINKS_SHOWN = 3;
+
+type Open = (resource: Resource) => void;
+
+/** Brings up everything in one terminal, in order, and brings back what dies. */
+await runProcess(async (open, fail) => {
+  const startedAt = Date.now();
+  // A person is watching.
+  const env = { LOG_FORMAT: process.stdout.isTTY ? 'pretty' : 'json', LOG_LEVEL: 'warn', ...process.env };
+  const given = parseConfig(env);
+  const config: Config = { ...given, DATA_DIR: resolve(given.DATA_DIR) };
+  const logger = createLogger('start', config);
+  if (config.BROKER !== 'postgres') {
+    throw new TollwayError(
+      'unsupported_broker',
+      `BROKER: expected postgres, got "${config.BROKER}", which is not there yet`,
+    );
+  }
+  makeDataDir(config.DATA_DIR);
+  const lock = lockFile(join(config.DATA_DIR, 'start-lock'));
+  if (lock === null) throw new TollwayError('already_running', `Tollway runs already on ${config.DATA_DIR}`);
+  open({ name: 'lock', close: () => lock.release() });
+  await assertPortsFree(config);
+
+  const databaseUrl = config.DATABASE_URL ?? (await openEmbedded(config, logger, open));
+  await migrate(databaseUrl, retentionOf(config), logger);
+  const keys = findOrMakeLinkKeys(config);
+  const stack = stackOf(config, databaseUrl);
+
+  const partEnv = {
+    ...env,
+    DATABASE_URL: databaseUrl,
+    LINK_KEYS: formatLinkKeys(keys),
+    DATA_DIR: config.DATA_DIR,
+  };
+  const around = { logger, onUseless: fail };
+  const processor = startPart('processor', 'processor/main.ts', partEnv, stack.processorOpsUrl, around);
+  open({ name: 'processor', close: () => processor.stop(PROCESSOR_DRAIN_MS) });
+  const adServer = startPart('ad server', 'ad-server/main.ts', partEnv, stack.adServerOpsUrl, around);
+  open({ name: 'ad server', close: () => adServer.stop(AD_SERVER_DRAIN_MS) });
+  const links = await linksToClick(databaseUrl, keys, config, logger);
+  await Promise.all([processor.ready(), adServer.ready()]);
+
+  writeStack(stack);
+  open({ name: 'stack file', close: () => removeStack(config.DATA_DIR) });
+  process.stdout.write(welcome(stack, links, config.DATABASE_URL === undefined, Date.now() - startedAt));
+}, 'tollway');
+
+async function assertPortsFree(config: Config): Promise<void> {
+  for (const [port, host, what] of [
+    [config.AD_SERVER_PORT, config.AD_SERVER_HOST, 'public'],
+    [config.AD_SERVER_OPS_PORT, config.OPS_HOST, 'operations'],
+    [config.PROCESSOR_OPS_PORT, config.OPS_HOST, 'operations'],
+  ] as const) {
+    const server = createServer();
+    await listen(server, port, host, what);
+    await new Promise((closed) => server.close(closed));
+  }
+}
+
+/** Starts the embedded PostgreSQL and watches over it by a connection: when that breaks, it is revived. */
+async function openEmbedded(config: Config, logger: Logger, open: Open): Promise<string> {
+  const postgres = await startEmbeddedPostgres(config.DATA_DIR, logger);
+  let stopping = false;
+  open({
+    name: 'embedded PostgreSQL',
+    close: () => {
+      stopping = true;
+      return postgres.stop();
+    },
+  });
+  const watch = async (): Promise<void> => {
+    const client = createClient(postgres.url, 'start');
+    const ended = new Promise<void>((end) => {
+      client.on('error', () => {});
+      client.on('end', end);
+    });
+    await client.connect().then(
+      () => ended,
+      () => {},
+    );
+    if (stopping) return;
+    logger.error('The embedded PostgreSQL died and is started again');
+    await reviveSurely(postgres, logger, () => stopping);
+    return watch();
+  };
+  void watch();
+  return postgres.url;
+}
+
+async function reviveSurely(postgres: EmbeddedPostgres, logger: Logger, over: () => boolean): Promise<void> {
+  while (!over()) {
+    try {
+      return await postgres.revive();
+    } catch (error) {
+      logger.error({ err: error }, 'The embedded PostgreSQL does not start');
+    }
+  }
+}
+
+type LinkToClick = { readonly advertiser: string; readonly price: string; readonly url: string };
+
+async function linksToClick(
+  databaseUrl: string,
+  keys: readonly LinkKey[],
+  config: Config,
+  logger: Logger,
+): Promise<LinkToClick[]> {
+  const pool = createPool(databaseUrl, 'start', 1, (error) =>
+    logger.debug({ err: error }, 'A connection broke'),
+  );
+  try {
+    await addSamples(pool);
+    const sign = createSigner(keys);
+    const advertisers = new Map(
+      (await listAdvertisers(pool)).map((advertiser) => [advertiser.id, advertiser]),
+    );
+    const ads = (await listAds(pool)).filter((ad) => ad.status === 'active').slice(0, LINKS_SHOWN);
+    return ads.map((ad) => {
+      const { name = '', currency = '' } = advertisers.get(ad.advertiserId) ?? {};
+      const url = `${config.PUBLIC_URL}/c/${sign(impressionLink(ad.id, LINK_LIFE_MS))}`;
+      return { advertiser: name, price: `${formatAmount(ad.priceMicros)} ${currency}`, url };
+    });
+  } finally {
+    await pool.end();
+  }
+}
+
+function welcome(stack: Stack, links: readonly LinkToClick[], embedded: boolean, tookMs: number): string {
+  const database = embedded ? `embedded PostgreSQL in ${stack.dataDir}` : 'your PostgreSQL (DATABASE_URL)';
+  const shown = links.map(({ advertiser, price, url }) => `  ${advertiser}, ${price} a click\n    ${url}\n`);
+  return `
+Tollway is open (${(tookMs / 1_000).toFixed(1)} s).
+
+  Redirects    ${stack.adServerUrl}
+  Operations   ${stack.adServerOpsUrl}/metrics   ad server
+               ${stack.processorOpsUrl}/metrics   processor
+  Database     ${database}
+  Broker       ${stack.broker}
+
+Click, each link is paid for once:
+
+${shown.join('')}
+Then, in another terminal:
+
+  npx tollway advertiser list    what is left of the budgets
+  npx tollway link 1             another link
+  npx tollway reconcile          do the books balance?
+
+Ctrl-C drains and stops.
+`;
+}

@@ -1,0 +1,276 @@
+import { errorCode, TollwayError } from '../common/errors.ts';
+import { formatAmount } from '../common/money.ts';
+import { type Connection, inTransaction, type Pool } from '../common/postgres.ts';
+import { uuidV7 } from '../common/uuid.ts';
+import { notifyAdsChanged, updateBrakes } from './brake.ts';
+import { lockAdvertisers } from './ledger.ts';
+
+export type Status = 'active' | 'paused';
+
+export type Advertiser = {
+  readonly id: number;
+  readonly name: string;
+  readonly currency: string;
+  readonly status: Status;
+  readonly budgetMicros: bigint;
+  readonly spentMicros: bigint;
+  readonly remainingMicros: bigint;
+};
+
+export type Campaign = {
+  readonly id: number;
+  readonly advertiserId: number;
+  readonly name: string;
+  readonly capMicros: bigint | null;
+  readonly spentMicros: bigint;
+  readonly fallbackUrl: string | null;
+};
+
+export type Ad = {
+  readonly id: number;
+  readonly advertiserId: number;
+  readonly campaignId: number;
+  readonly priceMicros: bigint;
+  readonly urlTemplate: string;
+  readonly status: Status;
+};
+
+const ADVERTISER = `id, name, currency, status, budget_micros as "budgetMicros", spent_micros as "spentMicros",
+  remaining_micros as "remainingMicros"`;
+const CAMPAIGN = `id, advertiser_id as "advertiserId", name, cap_micros as "capMicros", spent_micros as "spentMicros",
+  fallback_url as "fallbackUrl"`;
+const AD = `id, advertiser_id as "advertiserId", campaign_id as "campaignId", price_micros as "priceMicros",
+  url_template as "urlTemplate", status`;
+
+/** Makes an advertiser with an empty budget. */
+export async function addAdvertiser(pool: Pool, name: string, currency: string): Promise<Advertiser> {
+  const { rows } = await pool.query<Advertiser>(
+    `insert into advertiser (name, currency) values ($1, $2) returning ${ADVERTISER}`,
+    [name, currency],
+  );
+  return only(rows);
+}
+
+export async function listAdvertisers(pool: Pool): Promise<Advertiser[]> {
+  const { rows } = await pool.query<Advertiser>(`select ${ADVERTISER} from advertiser order by id`);
+  return rows;
+}
+
+/** Pauses or resumes all ads of an advertiser. Throws `unknown_advertiser`. */
+export function setAdvertiserStatus(pool: Pool, id: number, status: Status): Promise<Advertiser> {
+  return underLock(pool, id, async (connection) => {
+    const { rows } = await connection.query<Advertiser>(
+      `update advertiser set status = $2 where id = $1 returning ${ADVERTISER}`,
+      [id, status],
+    );
+    await notifyAdsChanged(connection, id);
+    return only(rows);
+  });
+}
+
+export type BudgetEntryKind = 'top_up' | 'adjustment' | 'credit';
+
+/**
+ * Enters an amount into an advertiser's budget, once for each reference: with one that has entered before it
+ * changes nothing (`entered` is false), so a retry after a lost reply is safe. A negative amount has to be covered by
+ * what remains. Throws `unknown_advertiser`, `reference_taken` (by another amount), `not_enough_budget`.
+ */
+export function enterBudget(
+  pool: Pool,
+  id: number,
+  kind: BudgetEntryKind,
+  amountMicros: bigint,
+  reference: string = uuidV7(),
+): Promise<{ advertiser: Advertiser; entered: boolean; reference: string }> {
+  return underLock(pool, id, (connection) =>
+    enterBudgetLocked(connection, id, kind, amountMicros, reference),
+  );
+}
+
+async function enterBudgetLocked(
+  connection: Connection,
+  id: number,
+  kind: BudgetEntryKind,
+  amountMicros: bigint,
+  reference: string,
+): Promise<{ advertiser: Advertiser; entered: boolean; reference: string }> {
+  const { rows: before } = await connection.query<{ kind: string; amount_micros: bigint }>(
+    'select kind, amount_micros from budget_entry where advertiser_id = $1 and reference = $2',
+    [id, reference],
+  );
+  const [known] = before;
+  if (known && (known.amount_micros !== amountMicros || known.kind !== kind)) {
+    throw new TollwayError(
+      'reference_taken',
+      `Expected a new reference, got "${reference}": it has entered a ${known.kind} of ${formatAmount(known.amount_micros)}`,
+    );
+  }
+  if (known) {
+    const { rows } = await connection.query<Advertiser>(
+      `select ${ADVERTISER} from advertiser where id = $1`,
+      [id],
+    );
+    return { advertiser: only(rows), entered: false, reference };
+  }
+  await connection.query(
+    'insert into budget_entry (advertiser_id, kind, amount_micros, reference) values ($1, $2, $3, $4)',
+    [id, kind, amountMicros, reference],
+  );
+  try {
+    const { rows } = await connection.query<Advertiser>(
+      `update advertiser set budget_micros = budget_micros + $2 where id = $1 returning ${ADVERTISER}`,
+      [id, amountMicros],
+    );
+    await updateBrakes(connection, [id]);
+    return { advertiser: only(rows), entered: true, reference };
+  } catch (error) {
+    if (errorCode(error) !== '23514') throw error;
+    const message = `Expected an amount that the remaining budget covers, got ${formatAmount(amountMicros)} (advertiser ${id})`;
+    throw new TollwayError('not_enough_budget', message, { cause: error });
+  }
+}
+
+/**
+ * Gives back what a click was charged, once. The click keeps its row: the credit is an entry of the budget.
+ * Throws `unknown_click`, `not_charged`.
+ */
+export async function creditClick(
+  pool: Pool,
+  clickId: string,
+): Promise<{ advertiser: Advertiser; entered: boolean; amountMicros: bigint }> {
+  const { rows } = await pool.query<{
+    advertiser_id: number;
+    charged_micros: bigint;
+    outcome: string;
+    reason: string | null;
+  }>('select advertiser_id, charged_micros, outcome, reason from ledger where click_id = $1', [clickId]);
+  const [click] = rows;
+  if (!click) throw new TollwayError('unknown_click', `Expected a click of the ledger, got ${clickId}`);
+  if (click.outcome !== 'charged') {
+    const came = click.reason ? `${click.outcome}: ${click.reason}` : click.outcome;
+    throw new TollwayError(
+      'not_charged',
+      `Expected a click that was charged, got ${clickId}, which is ${came}`,
+    );
+  }
+  const amountMicros = click.charged_micros;
+  const { advertiser, entered } = await enterBudget(
+    pool,
+    click.advertiser_id,
+    'credit',
+    amountMicros,
+    `credit ${clickId}`,
+  );
+  return { advertiser, entered, amountMicros };
+}
+
+/** Makes a campaign, with a total cap or `null`, and a fallback URL or `null`. Throws `unknown_advertiser`. */
+export function addCampaign(
+  pool: Pool,
+  advertiserId: number,
+  name: string,
+  capMicros: bigint | null,
+  fallbackUrl: string | null,
+): Promise<Campaign> {
+  return underLock(pool, advertiserId, async (connection) => {
+    const { rows } = await connection.query<Campaign>(
+      `insert into campaign (advertiser_id, name, cap_micros, fallback_url) values ($1, $2, $3, $4) returning ${CAMPAIGN}`,
+      [advertiserId, name, capMicros, fallbackUrl],
+    );
+    return only(rows);
+  });
+}
+
+export async function listCampaigns(pool: Pool): Promise<Campaign[]> {
+  const { rows } = await pool.query<Campaign>(`select ${CAMPAIGN} from campaign order by id`);
+  return rows;
+}
+
+/** Makes an ad of a campaign. Throws `unknown_campaign`. */
+export async function addAd(
+  pool: Pool,
+  campaignId: number,
+  priceMicros: bigint,
+  urlTemplate: string,
+): Promise<Ad> {
+  const { rows: campaigns } = await pool.query<{ advertiser_id: number }>(
+    'select advertiser_id from campaign where id = $1',
+    [campaignId],
+  );
+  const [campaign] = campaigns;
+  if (!campaign) throw new TollwayError('unknown_campaign', `Expected a known campaign, got ${campaignId}`);
+  const advertiserId = campaign.advertiser_id;
+  return underLock(pool, advertiserId, async (connection) => {
+    const { rows } = await connection.query<Ad>(
+      `insert into ad (campaign_id, advertiser_id, price_micros, url_template) values ($1, $2, $3, $4) returning ${AD}`,
+      [campaignId, advertiserId, priceMicros, urlTemplate],
+    );
+    await priceChanged(connection, advertiserId, priceMicros);
+    return only(rows);
+  });
+}
+
+export async function listAds(pool: Pool): Promise<Ad[]> {
+  const { rows } = await pool.query<Ad>(`select ${AD} from ad order by id`);
+  return rows;
+}
+
+export type AdChanges = {
+  readonly priceMicros?: bigint;
+  readonly urlTemplate?: string;
+  readonly status?: Status;
+};
+
+/** Changes an ad's price, template or status. Throws `unknown_ad`. */
+export async function updateAd(pool: Pool, id: number, changes: AdChanges): Promise<Ad> {
+  const { rows: ads } = await pool.query<{ advertiser_id: number }>(
+    'select advertiser_id from ad where id = $1',
+    [id],
+  );
+  const [ad] = ads;
+  if (!ad) throw new TollwayError('unknown_ad', `Expected a known ad, got ${id}`);
+  return underLock(pool, ad.advertiser_id, async (connection) => {
+    const { rows } = await connection.query<Ad>(
+      `update ad set price_micros = coalesce($2, price_micros), url_template = coalesce($3, url_template),
+         status = coalesce($4, status)
+       where id = $1 returning ${AD}`,
+      [id, changes.priceMicros ?? null, changes.urlTemplate ?? null, changes.status ?? null],
+    );
+    await priceChanged(connection, ad.advertiser_id, only(rows).priceMicros);
+    return only(rows);
+  });
+}
+
+async function priceChanged(
+  connection: Connection,
+  advertiserId: number,
+  priceMicros: bigint,
+): Promise<void> {
+  await connection.query(
+    'update advertiser set dearest_ad_micros = greatest(dearest_ad_micros, $2) where id = $1',
+    [advertiserId, priceMicros],
+  );
+  await updateBrakes(connection, [advertiserId]);
+  await notifyAdsChanged(connection, advertiserId);
+}
+
+/** Runs a change of an advertiser's things in a transaction that holds its lock. Throws `unknown_advertiser`. */
+function underLock<T>(
+  pool: Pool,
+  advertiserId: number,
+  change: (connection: Connection) => Promise<T>,
+): Promise<T> {
+  return inTransaction(pool, async (connection) => {
+    const locked = await lockAdvertisers(connection, [advertiserId]);
+    if (!locked.has(advertiserId)) {
+      throw new TollwayError('unknown_advertiser', `Expected a known advertiser, got ${advertiserId}`);
+    }
+    return change(connection);
+  });
+}
+
+function only<T>(rows: readonly T[]): T {
+  const [row] = rows;
+  if (!row) throw new Error('Expected a row');
+  return row;
+}

@@ -1,0 +1,117 @@
+import { type Config, parseConfig } from '../common/config.ts';
+import { TollwayError } from '../common/errors.ts';
+import { runProcess, sleep } from '../common/lifecycle.ts';
+import { createLogger } from '../common/logger.ts';
+import { createMetrics } from '../common/metrics.ts';
+import { serveOperations } from '../common/ops-server.ts';
+import { createPool, databaseAnswers } from '../common/postgres.ts';
+import { retentionOf } from '../migrations/migrate.ts';
+import { HandlerHost } from './event-source.ts';
+import { maintain } from './maintenance.ts';
+import { observeBooks } from './observe.ts';
+import { createPostgresSource } from './sources/postgres.ts';
+
+/** Time between two runs of the scheduled tasks, in ms. */
+const MAINTENANCE_MS = 30_000;
+/** Time what was taken gets to be settled at the end, in ms. What is left comes again. */
+const SETTLE_MS = 6_000;
+
+/** Connections: one for each lane, the source's claims, observation and maintenance. */
+function connectionsOf(config: Config): number {
+  return config.PARALLELIZATION + 4;
+}
+
+await runProcess(async (open, fail) => {
+  const config = parseConfig(process.env);
+  const logger = createLogger('processor', config);
+  const metrics = createMetrics();
+  if (config.DATABASE_URL === undefined) {
+    throw new TollwayError('bad_settings', 'DATABASE_URL: expected the database of the ledger, got nothing');
+  }
+  if (config.BROKER !== 'postgres') {
+    throw new TollwayError(
+      'unsupported_broker',
+      `BROKER: expected postgres, got "${config.BROKER}", which is not there yet`,
+    );
+  }
+
+  const pool = createPool(config.DATABASE_URL, 'processor', connectionsOf(config), (error) =>
+    logger.debug({ err: error }, 'A connection broke'),
+  );
+  open({ name: 'database connections', close: () => pool.end() });
+
+  const host = new HandlerHost(
+    pool,
+    {
+      batchSize: config.BATCH_SIZE,
+      lanes: config.PARALLELIZATION,
+      clickAgeMaxDays: config.CLICK_AGE_MAX_DAYS,
+    },
+    {
+      metrics,
+      logger,
+      onInvariant: (cause) =>
+        fail(
+          new TollwayError(
+            'invariant',
+            `A constraint says that our arithmetic is wrong; nothing of the batch was kept: ${cause}`,
+            {
+              cause,
+            },
+          ),
+        ),
+    },
+  );
+  const source = createPostgresSource(
+    pool,
+    host.deliver,
+    { windowMs: config.BATCH_WINDOW_MS, batchSize: config.BATCH_SIZE },
+    { metrics, logger },
+  );
+  const maintenance = schedule(MAINTENANCE_MS, async () => {
+    const options = {
+      ...retentionOf(config),
+      ledgerRetentionDays: config.LEDGER_RETENTION_DAYS,
+      brokerRetentionDays: config.BROKER_RETENTION_DAYS,
+    };
+    await maintain(pool, options, logger).catch((error: unknown) =>
+      logger.warn({ err: error }, 'Maintenance failed'),
+    );
+  });
+  open({ name: 'maintenance', close: maintenance });
+
+  const operations = {
+    problems: async () => ((await databaseAnswers(pool)) ? [] : ['the database does not answer']),
+    metrics: async () => {
+      await observeBooks(pool, source, metrics);
+      return metrics.registry.metrics();
+    },
+  };
+  const ops = await serveOperations(operations, config.PROCESSOR_OPS_PORT, config.OPS_HOST);
+  open({ name: 'operations port', close: () => void ops.close() });
+  open({
+    name: 'event source',
+    close: async () => {
+      await Promise.race([source.stop(), sleep(SETTLE_MS)]);
+      host.abort();
+      await source.stop();
+    },
+  });
+  source.run().catch(fail);
+  logger.info({ lanes: config.PARALLELIZATION }, `Charging, ${config.PARALLELIZATION} handlers at work`);
+}, 'processor');
+
+/** Runs a task now and again and again, never twice at once. The answer ends it. */
+function schedule(everyMs: number, task: () => Promise<void>): () => Promise<void> {
+  const stop = new AbortController();
+  const running = (async () => {
+    while (!stop.signal.aborted) {
+      await task();
+      await sleep(everyMs, stop.signal);
+    }
+  })();
+  return () => {
+    stop.abort();
+    return running;
+  };
+}
