@@ -1,0 +1,46 @@
+/** Whole numbers as disjoint, ascending ranges without gaps between neighbours; `end` is not included. */
+export type Sequences = readonly { readonly start: number; readonly end: number }[];
+
+/** Reads PostgreSQL's `int8multirange`: `{[1,501),[503,600)}`. */
+export function parseMultirange(text: string): Sequences {
+  return [...text.matchAll(/\[(\d+),(\d+)\)/g)].map(([, start, end]) => ({
+    start: Number(start),
+    end: Number(end),
+  }));
+}
+
+/** The ranges of any numbers, in any order, with any repeats. */
+export function sequencesOf(numbers: Iterable<number>): Sequences {
+  const ranges: { start: number; end: number }[] = [];
+  for (const number of Float64Array.from(numbers).sort()) {
+    const last = ranges.at(-1);
+    if (last && number <= last.end) last.end = Math.max(last.end, number + 1);
+    else ranges.push({ start: number, end: number + 1 });
+  }
+  return ranges;
+}
+
+/** How many numbers there are. */
+export function countSequences(sequences: Sequences): number {
+  return sequences.reduce((sum, { start, end }) => sum + end - start, 0);
+}
+
+/** The numbers of `from` that are not in `taken`. */
+export function subtractSequences(from: Sequences, taken: Sequences): Sequences {
+  const left: { start: number; end: number }[] = [];
+  let next = 0;
+  for (const range of from) {
+    let { start } = range;
+    while (next < taken.length && (taken[next]?.end ?? 0) <= start) next += 1;
+    for (let at = next; start < range.end; at += 1) {
+      const hole = taken[at];
+      if (hole === undefined || hole.start >= range.end) {
+        left.push({ start, end: range.end });
+        break;
+      }
+      if (hole.start > start) left.push({ start, end: hole.start });
+      start = Math.max(start, hole.end);
+    }
+  }
+  return left;
+}
