@@ -1,3 +1,57 @@
 #!/usr/bin/env node
-const a: string = process.version;
-console.log('cli', a, process.argv.slice(2));
+import { Command, CommanderError } from 'commander';
+import { errorMessage } from '../common/errors.ts';
+import { failureKind } from '../common/postgres.ts';
+import { ad } from './commands/ad.ts';
+import { advertiser } from './commands/advertiser.ts';
+import { campaign } from './commands/campaign.ts';
+import { click } from './commands/click.ts';
+import { deadLetters } from './commands/dead-letters.ts';
+import { exportCommand } from './commands/export.ts';
+import { link } from './commands/link.ts';
+import { reconcile } from './commands/reconcile.ts';
+import { rewind } from './commands/rewind.ts';
+import { spool } from './commands/spool.ts';
+import { status } from './commands/status.ts';
+
+const program = new Command('tollway')
+  .description('Open-road tolling for ad clicks: redirect at once, charge exactly once.')
+  .showHelpAfterError('(add --help for the form and examples)')
+  .addHelpText(
+    'after',
+    `
+Examples:
+  npx tollway link 1                 a signed link to ad 1
+  npx tollway advertiser list        what is left of the budgets
+  npx tollway reconcile --settled    do the books balance?
+
+Works on the stack that npm start runs on DATA_DIR, or on DATABASE_URL.
+`,
+  );
+for (const child of [
+  status,
+  advertiser,
+  campaign,
+  ad,
+  link,
+  click,
+  reconcile,
+  exportCommand,
+  deadLetters,
+  rewind,
+  spool,
+]) {
+  program.addCommand(child);
+}
+
+// A reader that has seen enough, such as `head`, is not a failure.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (!(error instanceof CommanderError)) {
+    const away = failureKind(error) === 'transient' ? 'The database does not answer: ' : '';
+    process.stderr.write(`${away}${errorMessage(error)}\n`);
+  }
+  process.exitCode = 1;
+}

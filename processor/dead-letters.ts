@@ -1,5 +1,5 @@
 import type { Connection } from '../common/postgres.ts';
-import type { ReadClick, Unreadable, UnreadableReason } from '../producer/click-event.ts';
+import type { ReadClick, Unreadable } from '../producer/click-event.ts';
 
 /** Why a record was rejected. All but the first two are about a click that could be read. */
 export const REJECT_REASONS = [
@@ -12,7 +12,7 @@ export const REJECT_REASONS = [
   'nonce_out_of_range',
   'poison',
 ] as const;
-export type RejectReason = (typeof REJECT_REASONS)[number] & (UnreadableReason | string);
+export type RejectReason = (typeof REJECT_REASONS)[number];
 
 /** A record that the handler rejects: kept with its raw bytes until an operator decides. */
 export type Rejection = {

@@ -100,3 +100,22 @@ async function readLag(pool: Pool): Promise<{ records: number; oldestAgeSeconds:
   );
   return { records: rows[0]?.records ?? 0, oldestAgeSeconds: rows[0]?.age ?? 0 };
 }
+
+/**
+ * Has everything that was published since a time read again, as far as the broker still keeps it (`keptSince`:
+ * its oldest row, or `null`). Click ids make the second reading harmless.
+ */
+export async function rewindPostgres(
+  pool: Pool,
+  since: Date,
+): Promise<{ records: number; keptSince: Date | null }> {
+  const { rows } = await pool.query<{ records: number; kept_since: Date | null }>(
+    `with again as (
+       update broker_chunk set settled_at = null where published_at >= $1 and settled_at is not null returning record_count
+     )
+     select coalesce((select sum(record_count) from again), 0)::int as records,
+       (select min(published_at) from broker_chunk) as kept_since`,
+    [since],
+  );
+  return { records: rows[0]?.records ?? 0, keptSince: rows[0]?.kept_since ?? null };
+}

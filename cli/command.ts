@@ -1,0 +1,52 @@
+import { Command } from 'commander';
+import { type Config, parseConfig } from '../common/config.ts';
+import { TollwayError } from '../common/errors.ts';
+import { createPool, type Pool } from '../common/postgres.ts';
+import { readStack, type Stack, stackOf } from './stack.ts';
+
+/** Where a command works: the settings, and the stack that `npm start` runs or `DATABASE_URL` names. */
+export type Place = { readonly config: Config; readonly stack: Stack };
+
+/** Finds the place. Throws `no_stack` where neither a running stack nor `DATABASE_URL` is to be found. */
+export function findPlace(): Place {
+  const config = parseConfig(process.env);
+  const running = readStack(config.DATA_DIR);
+  if (config.DATABASE_URL !== undefined) {
+    return {
+      config,
+      stack: running?.databaseUrl === config.DATABASE_URL ? running : stackOf(config, config.DATABASE_URL),
+    };
+  }
+  if (running) return { config, stack: running };
+  throw new TollwayError(
+    'no_stack',
+    `Tollway does not run on ${config.DATA_DIR}: run npm start first, or set DATABASE_URL`,
+  );
+}
+
+/** Runs `work` with the database of the place. */
+export async function withDatabase<T>(work: (pool: Pool, place: Place) => Promise<T>): Promise<T> {
+  const place = findPlace();
+  const pool = createPool(place.stack.databaseUrl, 'cli', 2, () => {});
+  try {
+    return await work(pool, place);
+  } finally {
+    await pool.end();
+  }
+}
+
+/** A command with `--json` and examples in its `--help`. */
+export function command(usage: string, description: string, examples: readonly string[]): Command {
+  return new Command()
+    .name(usage.split(' ')[0] ?? usage)
+    .description(description)
+    .option('--json', 'print JSON for scripts')
+    .addHelpText('after', `\nExamples:\n${examples.map((example) => `  npx tollway ${example}\n`).join('')}`);
+}
+
+/** A command that only holds others. */
+export function group(name: string, description: string, commands: readonly Command[]): Command {
+  const parent = new Command(name).description(description);
+  for (const child of commands) parent.addCommand(child);
+  return parent;
+}

@@ -1,0 +1,46 @@
+import { parseUrlTemplate } from '../../ad-server/url-template.ts';
+import { formatAmount, parsePositiveAmount } from '../../common/money.ts';
+import { addCampaign, type Campaign, listCampaigns } from '../../processor/accounts.ts';
+import { command, group, withDatabase } from '../command.ts';
+import { parseId, parseName } from '../parse.ts';
+import { printJson, printTable } from '../print.ts';
+
+type Json = { json?: boolean };
+
+function toRow({ id, advertiserId, name, capMicros, spentMicros, fallbackUrl }: Campaign) {
+  const cap = capMicros === null ? null : formatAmount(capMicros);
+  return { id, advertiserId, name, cap, spent: formatAmount(spentMicros), fallbackUrl };
+}
+
+const add = command('add', 'Make a campaign of an advertiser', [
+  'campaign add 1 "Summer" --cap 500.00 --fallback-url https://example.com/sold-out',
+])
+  .argument('<advertiser>', 'the advertiser', parseId)
+  .argument('<name>', 'its name', parseName)
+  .option('--cap <amount>', 'most that it may ever spend', parsePositiveAmount)
+  .option('--fallback-url <url>', 'where people go once the money is gone', parseUrlTemplate)
+  .action(
+    async (
+      id: number,
+      name: string,
+      { cap, fallbackUrl, json }: Json & { cap?: bigint; fallbackUrl?: string },
+    ) => {
+      await withDatabase(async (pool) => {
+        const row = toRow(await addCampaign(pool, id, name, cap ?? null, fallbackUrl ?? null));
+        if (json) printJson(row);
+        else printTable([row], '');
+      });
+    },
+  );
+
+const list = command('list', 'Campaigns, with their caps', ['campaign list']).action(
+  async ({ json }: Json) => {
+    await withDatabase(async (pool) => {
+      const rows = (await listCampaigns(pool)).map(toRow);
+      if (json) printJson(rows);
+      else printTable(rows, 'There are no campaigns yet: npx tollway campaign add 1 "Summer"');
+    });
+  },
+);
+
+export const campaign = group('campaign', 'What groups the ads of an advertiser', [add, list]);

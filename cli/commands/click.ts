@@ -1,0 +1,25 @@
+import { formatAmount } from '../../common/money.ts';
+import { creditClick } from '../../processor/accounts.ts';
+import { command, group, withDatabase } from '../command.ts';
+import { parseClickId } from '../parse.ts';
+import { printJson, printLine } from '../print.ts';
+
+const credit = command('credit', 'Give back the charge of a click that was judged wrong later; once', [
+  'click credit 01a208fb-f934-70de-beaa-9335acbb4502',
+])
+  .argument('<click id>', 'as the Tollway-Click header shows it', parseClickId)
+  .action(async (clickId: string, { json }: { json?: boolean }) => {
+    await withDatabase(async (pool) => {
+      const { advertiser, entered, amountMicros } = await creditClick(pool, clickId);
+      const amount = formatAmount(amountMicros);
+      const remaining = formatAmount(advertiser.remainingMicros);
+      if (json) printJson({ clickId, advertiserId: advertiser.id, amount, entered, remaining });
+      else if (entered)
+        printLine(
+          `${amount} ${advertiser.currency} given back to ${advertiser.name}, which has ${remaining} left`,
+        );
+      else printLine(`This click was credited before: nothing was added`);
+    });
+  });
+
+export const click = group('click', 'A single click', [credit]);

@@ -1,0 +1,58 @@
+import { createSigner, evergreenLink, impressionLink } from '../../ad-server/link.ts';
+import { TollwayError } from '../../common/errors.ts';
+import { listAds } from '../../processor/accounts.ts';
+import { command, withDatabase } from '../command.ts';
+import { findLinkKeys } from '../link-key-file.ts';
+import { parseCount, parseDuration, parseId } from '../parse.ts';
+import { printJson } from '../print.ts';
+
+const DAY_MS = 86_400_000;
+/** Life of an impression link that says nothing else. */
+const LIFE_DAYS = 30;
+
+type Options = { json?: boolean; count: number; evergreen?: boolean; expires?: number };
+
+export const link = command('link', 'Signed links to an ad, one URL a line', [
+  'link 1',
+  'link 1 --count 1000 --expires 7d > links.txt',
+  'link 1 --evergreen',
+])
+  .argument('<ad>', 'the ad', parseId)
+  .option('--count <n>', 'how many', parseCount, 1)
+  .option('--evergreen', 'for print, QR codes and newsletters: every click counts, and it never expires')
+  .option(
+    '--expires <time>',
+    `life of an impression link, such as 12h or 7d (default ${LIFE_DAYS}d)`,
+    parseDuration,
+  )
+  .action(async (adId: number, { json, count, evergreen, expires }: Options) => {
+    await withDatabase(async (pool, { config, stack }) => {
+      const lifeMaxMs = config.LINK_LIFE_MAX_DAYS * DAY_MS;
+      const lifeMs = expires ?? Math.min(LIFE_DAYS * DAY_MS, lifeMaxMs);
+      if (evergreen && expires !== undefined) {
+        throw new TollwayError(
+          'bad_options',
+          'Expected --evergreen or --expires, got both: an evergreen link never expires',
+        );
+      }
+      if (lifeMs > lifeMaxMs) {
+        const message = `Expected a life of at most ${config.LINK_LIFE_MAX_DAYS}d (LINK_LIFE_MAX_DAYS), got ${lifeMs / DAY_MS}d`;
+        throw new TollwayError('bad_duration', message);
+      }
+      const keys = findLinkKeys(config);
+      if (keys === null) {
+        throw new TollwayError(
+          'no_signing_key',
+          `LINK_KEYS: expected the keys of the links, got nothing, and there are none in ${stack.dataDir}`,
+        );
+      }
+      if (!(await listAds(pool)).some(({ id }) => id === adId)) {
+        throw new TollwayError('unknown_ad', `Expected a known ad, got ${adId}`);
+      }
+      const sign = createSigner(keys);
+      const make = () =>
+        `${stack.adServerUrl}/c/${sign(evergreen ? evergreenLink(adId) : impressionLink(adId, lifeMs))}`;
+      if (json) return printJson(Array.from({ length: count }, make));
+      for (let made = 0; made < count; made += 1) process.stdout.write(`${make()}\n`);
+    });
+  });

@@ -1,0 +1,85 @@
+import { formatAmount } from '../../common/money.ts';
+import {
+  type AdvertiserBooks,
+  reconcile as askBooks,
+  type OriginBooks,
+  type Reconciliation,
+} from '../../processor/reconcile.ts';
+import { command, withDatabase } from '../command.ts';
+import { printJson, printLine, printTable } from '../print.ts';
+
+/** Ranges of missing sequences shown of one origin. */
+const GAPS_SHOWN = 20;
+
+type Options = { json?: boolean; settled?: boolean; deep?: boolean };
+
+function advertiserRow({
+  id,
+  name,
+  currency,
+  budgetMicros,
+  enteredMicros,
+  spentMicros,
+  remainingMicros,
+  balanced,
+}: AdvertiserBooks) {
+  return {
+    id,
+    name,
+    currency,
+    budget: formatAmount(budgetMicros),
+    entered: formatAmount(enteredMicros),
+    spent: formatAmount(spentMicros),
+    remaining: formatAmount(remainingMicros),
+    balanced: String(balanced),
+  };
+}
+
+function toJson(books: Reconciliation) {
+  return {
+    ...books,
+    advertisers: books.advertisers.map((advertiser) => ({
+      ...advertiserRow(advertiser),
+      charged: advertiser.chargedMicros === null ? null : formatAmount(advertiser.chargedMicros),
+      balanced: advertiser.balanced,
+    })),
+  };
+}
+
+function gapLine({ origin, missing, gaps }: OriginBooks): string {
+  const ranges = gaps
+    .slice(0, GAPS_SHOWN)
+    .map(({ start, end }) => (end - start === 1 ? `${start}` : `${start}–${end - 1}`));
+  return `  origin ${origin}: ${missing} missing, sequences ${ranges.join(', ')}${gaps.length > GAPS_SHOWN ? ', …' : ''}`;
+}
+
+function print(books: Reconciliation, settledWanted: boolean): void {
+  const { accepted, charged, overBudget, invalid, rejected, inFlight, missing, unattributed } = books;
+  printTable([{ accepted, charged, overBudget, invalid, rejected, inFlight, missing, unattributed }], '');
+  printLine('');
+  printTable(books.advertisers.map(advertiserRow), 'There are no advertisers.');
+  printLine('');
+  for (const origin of books.origins) if (origin.missing > 0) printLine(gapLine(origin));
+  for (const problem of books.problems) printLine(`  ${problem}`);
+  if (!books.balanced) printLine('The books do NOT balance.');
+  else if (missing > 0) printLine(`The books balance, but ${missing} accepted clicks are MISSING.`);
+  else if (settledWanted && inFlight > 0)
+    printLine(`The books balance; ${inFlight} clicks are still in flight.`);
+  else printLine('The books balance.');
+}
+
+export const reconcile = command(
+  'reconcile',
+  'Do the books balance? Exit code 0 if they do and nothing is missing, else 1',
+  ['reconcile', 'reconcile --settled --deep'],
+)
+  .option('--settled', 'also expect that nothing is in flight')
+  .option('--deep', 'also recount the ledger row by row against every sum that is kept')
+  .action(async ({ json, settled = false, deep = false }: Options) => {
+    await withDatabase(async (pool) => {
+      const books = await askBooks(pool, { deep });
+      if (json) printJson(toJson(books));
+      else print(books, settled);
+      if (!books.balanced || books.missing > 0 || (settled && books.inFlight > 0)) process.exitCode = 1;
+    });
+  });

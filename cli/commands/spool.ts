@@ -1,0 +1,56 @@
+import { basename, resolve } from 'node:path';
+import { TollwayError } from '../../common/errors.ts';
+import { createLogger } from '../../common/logger.ts';
+import { createMetrics } from '../../common/metrics.ts';
+import { isUuid } from '../../common/uuid.ts';
+import { createPublisher } from '../../producer/create-publisher.ts';
+import { adoptDeadSpools, adoptSpool, type DeadSpool } from '../../producer/dead-spools.ts';
+import { Relay } from '../../producer/relay.ts';
+import { command, group, withDatabase } from '../command.ts';
+import { printJson, printLine } from '../print.ts';
+
+/** The spool that a folder is, or the spools that it holds. */
+function adopt(folder: string): DeadSpool[] {
+  if (!isUuid(basename(folder))) return adoptDeadSpools(folder);
+  const spool = adoptSpool(folder);
+  if (spool === null)
+    throw new TollwayError(
+      'spool_in_use',
+      `Expected a spool that nobody owns, got ${folder}: its ad server runs`,
+    );
+  return [spool];
+}
+
+const drain = command(
+  'drain',
+  'Relay the clicks of a spool that was rescued from another host, and remove it',
+  ['spool drain /mnt/rescued/.tollway/spool'],
+)
+  .argument('<folder>', 'a spool, or a folder of spools')
+  .action(async (given: string, { json }: { json?: boolean }) => {
+    await withDatabase(async (pool, { config }) => {
+      const folder = resolve(given);
+      const publisher = createPublisher(config, pool);
+      const around = {
+        publisher,
+        options: { batchMax: config.RELAY_BATCH_MAX, lingerMs: 0, markIntervalMs: config.MARK_INTERVAL_MS },
+        metrics: createMetrics(),
+        logger: createLogger('spool drain', config),
+        onFreed: () => {},
+      };
+      const spools = adopt(folder);
+      for (const spool of spools) {
+        const relay = new Relay({ ...spool, openSegment: null, roll: () => {} }, around);
+        relay.end();
+        await relay.run();
+        spool.release();
+      }
+      await publisher.close();
+      const rows = spools.map(({ origin, accepted }) => ({ origin, clicks: accepted }));
+      if (json) return printJson(rows);
+      for (const { origin, clicks } of rows) printLine(`${origin}: relayed to its end, ${clicks} clicks`);
+      if (rows.length === 0) printLine(`There is no spool without an owner in ${folder}`);
+    });
+  });
+
+export const spool = group('spool', 'The durable log in front of the broker', [drain]);

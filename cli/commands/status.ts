@@ -1,0 +1,34 @@
+import { databaseAnswers } from '../../common/postgres.ts';
+import { command, withDatabase } from '../command.ts';
+import { printJson, printTable } from '../print.ts';
+
+async function health(opsUrl: string): Promise<string> {
+  const response = await fetch(`${opsUrl}/readyz`, { signal: AbortSignal.timeout(3_000) }).catch(() => null);
+  if (response === null) return 'does not answer';
+  return response.ok ? 'ready' : (await response.text()).trim().replaceAll('\n', ' ');
+}
+
+export const status = command('status', 'Where things are, and whether they are well', [
+  'status',
+  'status --json',
+]).action(async ({ json }: { json?: boolean }) => {
+  await withDatabase(async (pool, { stack }) => {
+    if (json) return printJson(stack);
+    const [adServer, processor, database] = await Promise.all([
+      health(stack.adServerOpsUrl),
+      health(stack.processorOpsUrl),
+      databaseAnswers(pool),
+    ]);
+    printTable(
+      [
+        { part: 'ad server', address: stack.adServerUrl, health: adServer },
+        { part: 'ad server operations', address: stack.adServerOpsUrl, health: '' },
+        { part: 'processor operations', address: stack.processorOpsUrl, health: processor },
+        { part: 'database', address: stack.databaseUrl, health: database ? 'ready' : 'does not answer' },
+        { part: 'broker', address: stack.broker, health: '' },
+        { part: 'data folder', address: stack.dataDir, health: '' },
+      ],
+      '',
+    );
+  });
+});

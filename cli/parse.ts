@@ -1,0 +1,68 @@
+import { TollwayError } from '../common/errors.ts';
+import { isUuidV7 } from '../common/uuid.ts';
+import { ID_MAX } from '../producer/click-event.ts';
+
+const UNIT_MS = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+
+/** Reads a length of time such as `10s`, `15m`, `12h` or `30d` into ms. Throws `bad_duration`. */
+export function parseDuration(text: string): number {
+  const [, count, unit] = /^(\d{1,6})([smhd])$/.exec(text) ?? [];
+  if (count === undefined || Number(count) === 0) {
+    throw new TollwayError(
+      'bad_duration',
+      `Expected a length of time such as 10s, 15m, 12h or 30d, got "${text}"`,
+    );
+  }
+  // The pattern lets only these four through.
+  return Number(count) * UNIT_MS[unit as keyof typeof UNIT_MS];
+}
+
+/** Reads a time: ISO 8601 (`2026-01-31`, `2026-01-31T12:00:00Z`), or so long ago (`2h`, `7d`). Throws `bad_time`. */
+export function parseTime(text: string): Date {
+  if (/^\d{1,6}[smhd]$/.test(text)) return new Date(Date.now() - parseDuration(text));
+  const time = /^\d{4}-\d{2}-\d{2}/.test(text) ? new Date(text) : new Date(Number.NaN);
+  if (Number.isNaN(time.getTime())) {
+    throw new TollwayError(
+      'bad_time',
+      `Expected a time such as 2026-01-31T12:00:00Z or so long ago as 2h or 7d, got "${text}"`,
+    );
+  }
+  return time;
+}
+
+/** Reads an id as the lists show it. Throws `bad_id`. */
+export function parseId(text: string): number {
+  const id = /^[1-9]\d{0,9}$/.test(text) ? Number(text) : Number.NaN;
+  if (!(id <= ID_MAX))
+    throw new TollwayError('bad_id', `Expected an id, a whole number from 1, got "${text}"`);
+  return id;
+}
+
+/** Reads how many. Throws `bad_count`. */
+export function parseCount(text: string): number {
+  const count = /^[1-9]\d{0,6}$/.test(text) ? Number(text) : Number.NaN;
+  if (Number.isNaN(count))
+    throw new TollwayError('bad_count', `Expected a whole number of 1–9999999, got "${text}"`);
+  return count;
+}
+
+/** Reads a click id. Throws `bad_click_id`. */
+export function parseClickId(text: string): string {
+  if (!isUuidV7(text))
+    throw new TollwayError(
+      'bad_click_id',
+      `Expected a click id (a UUIDv7 as Tollway-Click shows it), got "${text}"`,
+    );
+  return text;
+}
+
+/** Reads a name: 1–200 characters. Throws `bad_name`. */
+export function parseName(text: string): string {
+  if (text.trim() === '' || text.length > 200) {
+    throw new TollwayError(
+      'bad_name',
+      `Expected a name of 1–200 characters, got ${text.trim() === '' ? 'none' : text.length}`,
+    );
+  }
+  return text.trim();
+}
