@@ -1,0 +1,170 @@
+import { writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { clickLink, exportRows, makeLinks } from '../setup/clicks.ts';
+import {
+  isAlive,
+  makeFolder,
+  removeFolder,
+  runToEnd,
+  stackEnv,
+  startStack,
+  type TestStack,
+  waitFor,
+} from '../setup/stack.ts';
+
+describe('npm start', () => {
+  const folder = makeFolder();
+  let stack: TestStack;
+
+  beforeAll(async () => {
+    stack = await startStack(await stackEnv(folder));
+  });
+  afterAll(async () => {
+    await stack.stop();
+    removeFolder(folder);
+  });
+
+  const remaining = async (id: number) => {
+    const { stdout } = await stack.tollway('advertiser', 'list', '--json');
+    const rows = JSON.parse(stdout) as { id: number; remaining: string }[];
+    return rows.find((row) => row.id === id)?.remaining;
+  };
+
+  it('prints three links, and a click on each is redirected to its landing page', async () => {
+    const links = stack.printed().match(/http:\/\/\S+\/c\/\S+/g) ?? [];
+    expect(links).toHaveLength(3);
+    for (const link of links) {
+      const { status, clickId, location } = await clickLink(link);
+      expect(status).toBe(302);
+      expect(clickId).toMatch(/^[0-9a-f-]{36}$/);
+      expect(location).toContain(`click=${clickId}`);
+    }
+  });
+
+  it('charges a click to its advertiser within two seconds', async () => {
+    const before = Number(await remaining(3));
+    const [link = ''] = await makeLinks(stack, 3, 1);
+    await clickLink(link);
+    await waitFor(async () => Number(await remaining(3)) === before - 1.5, 2_000, 'the charge');
+  });
+
+  it('charges an impression link that is clicked fifty times once', async () => {
+    const [link = ''] = await makeLinks(stack, 1, 1);
+    const nonce = (link.split('.')[3] ?? '').replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
+    for (let count = 0; count < 50; count += 1) {
+      expect(
+        (
+          await clickLink(link, {
+            'user-agent': `Mozilla/5.0 (Windows NT 10.0; rv:${100 + (count % 7)}.0) Gecko/20100101 Firefox/128.0`,
+          })
+        ).status,
+      ).toBe(302);
+    }
+    const rows = async () => (await exportRows(stack)).filter((row) => row.nonce === nonce);
+    await waitFor(async () => (await rows()).length === 50, 10_000, 'fifty rows');
+    const outcomes = (await rows()).map((row) => `${row.outcome} ${row.reason}`);
+    expect(outcomes.filter((outcome) => outcome === 'charged null')).toHaveLength(1);
+    expect(new Set(outcomes)).toEqual(new Set(['charged null', 'invalid repeat', 'invalid double_click']));
+  });
+
+  it('reconciles, in full, with exit code 0', async () => {
+    await waitFor(
+      async () => (await stack.tollway('reconcile', '--settled', '--deep')).code === 0,
+      10_000,
+      'settled books',
+    );
+  });
+
+  it('refuses a second copy on the same folder with one clear line', async () => {
+    const { code, stderr } = await runToEnd('cli/start.ts', await stackEnv(folder));
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^tollway: Tollway runs already on .*\n$/);
+  });
+
+  it('goes on with the same data when it is started again, after draining with exit code 0', async () => {
+    const before = await exportRows(stack);
+    const startedAt = Date.now();
+    expect(await stack.stop('SIGINT')).toBe(0);
+    expect(Date.now() - startedAt).toBeLessThan(10_000);
+    stack = await startStack(stack.env);
+    expect((await exportRows(stack)).length).toBe(before.length);
+    expect((await clickLink((await makeLinks(stack, 1, 1))[0] ?? '')).status).toBe(302);
+  });
+
+  it('brings back a part that died, and the others go on', async () => {
+    const adServer = stack.pidOf('ad-server/main.ts');
+    const processor = stack.pidOf('processor/main.ts');
+    process.kill(processor, 'SIGKILL');
+    await waitFor(() => !isAlive(processor));
+    expect((await clickLink((await makeLinks(stack, 1, 1))[0] ?? '')).status).toBe(302);
+    await waitFor(
+      async () => (await fetch(`${stack.processorOpsUrl}/readyz`).catch(() => null))?.ok === true,
+    );
+    expect(stack.pidOf('ad-server/main.ts')).toBe(adServer);
+    await waitFor(
+      async () => (await stack.tollway('reconcile', '--settled')).code === 0,
+      10_000,
+      'settled books',
+    );
+  });
+
+  it('ends its children when it is killed, and a new start takes over the PostgreSQL that is left', async () => {
+    const children = [stack.pidOf('ad-server/main.ts'), stack.pidOf('processor/main.ts')];
+    const orphan = stack.postmasterPid();
+    await stack.stop('SIGKILL');
+    await waitFor(() => children.every((pid) => !isAlive(pid)), 12_000, 'the end of the children');
+    expect(isAlive(orphan)).toBe(true);
+    stack = await startStack(stack.env);
+    await waitFor(
+      async () => (await stack.tollway('reconcile', '--settled', '--deep')).code === 0,
+      10_000,
+      'settled books',
+    );
+  });
+});
+
+describe('npm start with something wrong', () => {
+  const folder = makeFolder();
+  afterAll(() => removeFolder(folder));
+
+  it('says in one line that a port is taken', async () => {
+    const env = await stackEnv(folder);
+    const taken = createServer().listen(Number(env.AD_SERVER_PORT), '0.0.0.0');
+    const { code, stderr } = await runToEnd('cli/start.ts', env);
+    taken.close();
+    expect(code).toBe(1);
+    expect(stderr).toBe(`tollway: The public port 0.0.0.0:${env.AD_SERVER_PORT} is taken\n`);
+  });
+
+  it('says in one line that the data folder cannot be written', async () => {
+    const file = join(folder, 'a-file');
+    writeFileSync(file, '');
+    const { code, stderr } = await runToEnd(
+      'cli/start.ts',
+      await stackEnv(folder, { DATA_DIR: join(file, 'data') }),
+    );
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^tollway: DATA_DIR: expected a folder that can be written, got .*\n$/);
+  });
+
+  it('reports all problems of the environment at once', async () => {
+    const env = await stackEnv(folder, {
+      AD_SERVER_PORT: 'http',
+      SPOOL_SYNC: 'never',
+      LINK_KEYS: 'k1:signs:c2hvcnQ',
+    });
+    const { code, stderr } = await runToEnd('cli/start.ts', env);
+    expect(code).toBe(1);
+    for (const name of ['AD_SERVER_PORT', 'SPOOL_SYNC', 'LINK_KEYS'])
+      expect(stderr).toContain(`${name}: expected`.slice(0, name.length));
+    expect(stderr).not.toContain('c2hvcnQ');
+  });
+
+  it('says that a broker is not there yet', async () => {
+    const { code, stderr } = await runToEnd('cli/start.ts', await stackEnv(folder, { BROKER: 'kafka' }));
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^tollway: BROKER: expected postgres, got "kafka".*\n$/);
+  });
+});
