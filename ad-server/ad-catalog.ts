@@ -1,5 +1,6 @@
 import { readFileSync, statSync } from 'node:fs';
 import { rename, utimes, writeFile } from 'node:fs/promises';
+import { ADS_CHANGED_CHANNEL } from '../common/ads-changed.ts';
 import { errorCode, errorMessage } from '../common/errors.ts';
 import { backoffMs, sleep } from '../common/lifecycle.ts';
 import type { Logger } from '../common/logger.ts';
@@ -20,8 +21,6 @@ export type CatalogAd = {
   readonly fallbackUrl: string | null;
 };
 
-/** The channel on which the database tells of changed ads; the payload is the advertiser's id. */
-const CHANNEL = 'tollway_ads_changed';
 /** How long changes gather before they are read: one read serves a burst of them. */
 const GATHER_MS = 20;
 /** Most advertisers read one by one; with more, everything is read anew. */
@@ -110,7 +109,7 @@ export class AdCatalog {
       });
       try {
         await client.connect();
-        await client.query(`listen ${CHANNEL}`);
+        await client.query(`listen ${ADS_CHANGED_CHANNEL}`);
         await this.follow(
           client,
           () => ended || this.stop.signal.aborted,

@@ -14,7 +14,7 @@ type Surroundings = { open: (resource: Resource) => void; fail: (error: unknown)
 
 /** The usual ad server: one process that serves both ports. */
 async function runAlone(config: Config, { open, fail, logger }: Surroundings): Promise<void> {
-  const metrics = createMetrics();
+  const metrics = createMetrics('ad server');
   const worker = await startWorker(config, { metrics, logger, open, fail });
   const operations = { problems: worker.problems, metrics: () => metrics.registry.metrics() };
   const ops = await serveOperations(operations, config.AD_SERVER_OPS_PORT, config.OPS_HOST);
@@ -24,7 +24,7 @@ async function runAlone(config: Config, { open, fail, logger }: Surroundings): P
 
 /** One of several workers on one public port; the primary serves operations for them all. */
 async function runWorker(config: Config, { open, fail, logger }: Surroundings): Promise<void> {
-  const metrics = createMetrics();
+  const metrics = createMetrics('ad server');
   AggregatorRegistry.setRegistries([metrics.registry]);
   new AggregatorRegistry();
   const worker = await startWorker(config, { metrics, logger, open, fail });

@@ -103,7 +103,9 @@ async function stopServer({ pgCtl, folder, logger }: Server, seconds: number): P
     if (!(await isRunning(pgCtl, folder))) return;
     const args = ['stop', '-w', '-s', '-D', folder, '-m', mode, '-t', String(seconds)];
     // It may end by itself while it is being asked to.
-    await run(pgCtl, args, owner()).catch((error: unknown) => logger.debug({ err: error, mode }, 'Not stopped yet'));
+    await run(pgCtl, args, owner()).catch((error: unknown) =>
+      logger.debug({ err: error, mode }, 'Not stopped yet'),
+    );
   }
 }
 

@@ -5,8 +5,10 @@ import { TollwayError } from '../common/errors.ts';
 import { sleep } from '../common/lifecycle.ts';
 import type { Logger } from '../common/logger.ts';
 
-/** Time before a dead part is started again, in ms. */
+/** Time before a dead part is started again, in ms: doubled, up to the maximum, each time it did not live long. */
 const RESTART_MS = 500;
+const RESTART_MS_MAX = 15_000;
+const LIVED_LONG_MS = 30_000;
 const READY_MS_MAX = 30_000;
 
 /** One part of the stack as a process of its own, brought back when it dies. */
@@ -31,8 +33,10 @@ export function startPart(
   let child: ChildProcess;
   let stopping = false;
   let everReady = false;
+  let restartMs = RESTART_MS;
 
   const launch = () => {
+    const launchedAt = Date.now();
     child = spawn(process.execPath, [join(import.meta.dirname, '..', script)], {
       env,
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
@@ -46,7 +50,9 @@ export function startPart(
         );
       }
       around.logger.error({ code, signal }, `The ${name} died and is started again`);
-      await sleep(RESTART_MS);
+      restartMs =
+        Date.now() - launchedAt > LIVED_LONG_MS ? RESTART_MS : Math.min(restartMs * 2, RESTART_MS_MAX);
+      await sleep(restartMs / 2);
       if (!stopping) launch();
     });
   };

@@ -99,9 +99,9 @@ function proxies(text: string): readonly { address: string; prefix: number }[] {
 /** Every setting there is. The README's table is this table: a test compares them. */
 export const settings = {
   AD_SERVER_HOST: parsed('0.0.0.0', 'address', 'Where the public port listens.', host),
-  AD_SERVER_PORT: whole(8080, 'port', 0, 65_535, 'The public port: redirects. 0 takes any free one.'),
-  AD_SERVER_OPS_PORT: whole(8081, 'port', 0, 65_535, 'Health, readiness and metrics of the ad server.'),
-  PROCESSOR_OPS_PORT: whole(8082, 'port', 0, 65_535, 'Health, readiness and metrics of the processor.'),
+  AD_SERVER_PORT: whole(8080, 'port', 1, 65_535, 'The public port: redirects.'),
+  AD_SERVER_OPS_PORT: whole(8081, 'port', 1, 65_535, 'Health, readiness and metrics of the ad server.'),
+  PROCESSOR_OPS_PORT: whole(8082, 'port', 1, 65_535, 'Health, readiness and metrics of the processor.'),
   OPS_HOST: parsed('127.0.0.1', 'address', 'Where both operations ports listen.', host),
   PUBLIC_URL: parsed(
     'http://localhost:8080',

@@ -17,7 +17,8 @@ const SQLITE_BUSY = 5;
 export function lockFile(path: string): FileLock | null {
   const database = new DatabaseSync(path);
   try {
-    database.exec('pragma locking_mode = exclusive; begin exclusive');
+    // Nothing is ever written, so no journal has to lie beside the lock.
+    database.exec('pragma journal_mode = memory; pragma locking_mode = exclusive; begin exclusive');
   } catch (error) {
     database.close();
     if ((error as { errcode?: number }).errcode === SQLITE_BUSY) return null;

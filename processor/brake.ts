@@ -1,7 +1,5 @@
+import { ADS_CHANGED_CHANNEL } from '../common/ads-changed.ts';
 import type { Connection } from '../common/postgres.ts';
-
-/** The channel on which ad servers hear that an advertiser's ads have changed; the payload is its id. */
-export const ADS_CHANGED_CHANNEL = 'tollway_ads_changed';
 
 /**
  * Sets or lifts the brake of every ad whose advertiser's budget or campaign's cap no longer pays for it, or

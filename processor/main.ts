@@ -24,7 +24,7 @@ function connectionsOf(config: Config): number {
 await runProcess(async (open, fail) => {
   const config = parseConfig(process.env);
   const logger = createLogger('processor', config);
-  const metrics = createMetrics();
+  const metrics = createMetrics('processor');
   if (config.DATABASE_URL === undefined) {
     throw new TollwayError('bad_settings', 'DATABASE_URL: expected the database of the ledger, got nothing');
   }

@@ -81,7 +81,8 @@ async function deleteSettledChunks(pool: Pool, retentionDays: number): Promise<v
   for (;;) {
     const { rowCount } = await pool.query(
       `delete from broker_chunk where id in (
-         select id from broker_chunk where settled_at < now() - make_interval(days => $1) order by id limit $2
+         select id from (select id, settled_at from broker_chunk order by id limit $2) oldest
+         where settled_at < now() - make_interval(days => $1)
        )`,
       [retentionDays, DELETE_CHUNKS_MAX],
     );

@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs';
 import { basename, resolve } from 'node:path';
 import { TollwayError } from '../../common/errors.ts';
 import { createLogger } from '../../common/logger.ts';
@@ -11,6 +12,9 @@ import { printJson, printLine } from '../print.ts';
 
 /** The spool that a folder is, or the spools that it holds. */
 function adopt(folder: string): DeadSpool[] {
+  if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory()) {
+    throw new TollwayError('not_a_spool', `Expected a folder, got ${folder}, which is none`);
+  }
   if (!isUuid(basename(folder))) return adoptDeadSpools(folder);
   const spool = adoptSpool(folder);
   if (spool === null)

@@ -1,0 +1,79 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import type { TestProject } from 'vitest/node';
+import { createClient } from '../../common/postgres.ts';
+import { uuidV7 } from '../../common/uuid.ts';
+import { migrate } from '../../migrations/migrate.ts';
+import { RETENTION } from './retention.ts';
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    /** A database of the server to connect to, to make others from there. */
+    databaseServerUrl: string;
+    /** The migrated database that every suite's own is cloned from. */
+    templateDatabase: string;
+  }
+}
+
+/**
+ * Starts one PostgreSQL for the run, or takes the one of TEST_DATABASE_URL, and migrates a template database there.
+ * The answer ends what was begun.
+ */
+export default async function setUp(project: TestProject): Promise<() => Promise<void>> {
+  const server = process.env.TEST_DATABASE_URL === undefined ? await startServer() : undefined;
+  const serverUrl = server?.url ?? process.env.TEST_DATABASE_URL ?? '';
+  const template = `tollway_template_${uuidV7().replaceAll('-', '')}`;
+  try {
+    await administer(serverUrl, `create database ${template}`);
+    await migrate(databaseUrl(serverUrl, template), RETENTION, pino({ level: 'silent' }));
+  } catch (error) {
+    await server?.stop();
+    throw error;
+  }
+  project.provide('databaseServerUrl', serverUrl);
+  project.provide('templateDatabase', template);
+  return async () => {
+    if (server) await server.stop();
+    else await administer(serverUrl, `drop database if exists ${template} with (force)`);
+  };
+}
+
+async function startServer(): Promise<{ url: string; stop: () => Promise<void> }> {
+  // Not the options of this process: its runner may bring loaders that the server has no use for.
+  const child = fork(join(import.meta.dirname, 'server.ts'), { execArgv: [], serialization: 'json' });
+  const url = await Promise.race([nextUrl(child), earlyEnd(child)]);
+  const stop = async () => {
+    const ended = once(child, 'exit');
+    child.disconnect();
+    await ended;
+  };
+  return { url, stop };
+}
+
+async function nextUrl(child: ChildProcess): Promise<string> {
+  const [message] = (await once(child, 'message')) as [{ url: string }];
+  return message.url;
+}
+
+async function earlyEnd(child: ChildProcess): Promise<never> {
+  const [code] = (await once(child, 'exit')) as [number | null];
+  throw new Error(`The PostgreSQL of the tests ended with ${code} before it was ready`);
+}
+
+async function administer(url: string, statement: string): Promise<void> {
+  const client = createClient(url, 'test setup');
+  await client.connect();
+  try {
+    await client.query(statement);
+  } finally {
+    await client.end();
+  }
+}
+
+function databaseUrl(serverUrl: string, database: string): string {
+  const url = new URL(serverUrl);
+  url.pathname = `/${database}`;
+  return url.href;
+}

@@ -1,0 +1,370 @@
+import { cpSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createPool } from '../../common/postgres.ts';
+import { encodeChunk } from '../../producer/chunk.ts';
+import { clickLink, exportRows, makeLinks, startTraffic } from '../setup/clicks.ts';
+import {
+  makeFolder,
+  removeFolder,
+  runToEnd,
+  stackEnv,
+  startStack,
+  type TestStack,
+  tollway,
+  waitFor,
+} from '../setup/stack.ts';
+
+const folder = makeFolder();
+let stack: TestStack;
+beforeAll(async () => {
+  stack = await startStack(await stackEnv(folder));
+});
+afterAll(async () => {
+  await stack.stop();
+  removeFolder(folder);
+});
+
+const json = async <T = unknown>(...args: string[]): Promise<T> => {
+  const { stdout, stderr, code } = await stack.tollway(...args, '--json');
+  if (code !== 0) throw new Error(`${args.join(' ')}: ${stderr}`);
+  return JSON.parse(stdout) as T;
+};
+const settled = () =>
+  waitFor(
+    async () => (await stack.tollway('reconcile', '--settled', '--deep')).code === 0,
+    15_000,
+    'settled books',
+  );
+
+describe('the JSON that scripts build on', () => {
+  it('of status names every address', async () => {
+    expect(await json('status')).toEqual({
+      adServerUrl: stack.adServerUrl,
+      adServerOpsUrl: stack.adServerOpsUrl,
+      processorOpsUrl: stack.processorOpsUrl,
+      databaseUrl: expect.stringMatching(/^postgres:\/\//),
+      broker: 'postgres',
+      dataDir: stack.env.DATA_DIR,
+    });
+  });
+
+  it('of advertiser list has amounts as decimal strings', async () => {
+    const [first] = await json<unknown[]>('advertiser', 'list');
+    expect(first).toEqual({
+      id: 1,
+      name: 'Sample Coffee',
+      currency: 'USD',
+      status: 'active',
+      budget: '100.00',
+      spent: expect.stringMatching(/^\d+\.\d{2}$/),
+      remaining: expect.stringMatching(/^\d+\.\d{2}$/),
+    });
+  });
+
+  it('of ad list has the price as a decimal string', async () => {
+    const [first] = await json<unknown[]>('ad', 'list');
+    expect(first).toEqual({
+      id: 1,
+      advertiserId: 1,
+      campaignId: 1,
+      price: '0.25',
+      urlTemplate: 'https://example.com/coffee?click={click_id}',
+      status: 'active',
+    });
+  });
+
+  it('of reconcile holds every term of the identity, and of export a line a click', async () => {
+    const [link = ''] = await makeLinks(stack, 1, 1);
+    const { clickId } = await clickLink(link);
+    await settled();
+    const books = await json<Record<string, number>>('reconcile');
+    const {
+      accepted,
+      charged = 0,
+      overBudget = 0,
+      invalid = 0,
+      rejected = 0,
+      inFlight = 0,
+      missing = 0,
+    } = books;
+    expect(accepted).toBe(charged + overBudget + invalid + rejected + inFlight + missing);
+    expect(books).toMatchObject({
+      balanced: true,
+      unattributed: 0,
+      missing: 0,
+      advertisers: expect.any(Array),
+    });
+    const row = (await exportRows(stack)).find((one) => one.clickId === clickId);
+    expect(row).toEqual({
+      clickId,
+      nonce: expect.stringMatching(/^[0-9a-f-]{36}$/),
+      advertiserId: 1,
+      campaignId: 1,
+      adId: 1,
+      outcome: 'charged',
+      reason: null,
+      charged: '0.25',
+      currency: 'USD',
+      clickedAt: expect.stringMatching(/Z$/),
+      settledAt: expect.stringMatching(/Z$/),
+      origin: expect.stringMatching(/^[0-9a-f-]{36}$/),
+      sequence: expect.any(Number),
+      kind: 'impression',
+    });
+  });
+});
+
+describe('accounts', () => {
+  it('are made, paused and resumed, and the ad server follows', async () => {
+    const advertiser = await json<{ id: number }>(
+      'advertiser',
+      'add',
+      'Blue Shoes',
+      '--currency',
+      'EUR',
+      '--budget',
+      '1.00',
+    );
+    const campaign = await json<{ id: number }>(
+      'campaign',
+      'add',
+      String(advertiser.id),
+      'Summer',
+      '--cap',
+      '0.50',
+    );
+    const ad = await json<{ id: number }>(
+      'ad',
+      'add',
+      String(campaign.id),
+      '--price',
+      '0.30',
+      '--url',
+      'https://example.com/{ad_id}?c={click_id}',
+    );
+    const [one = '', two = '', three = ''] = await makeLinks(stack, ad.id, 3);
+    await waitFor(async () => (await clickLink(one, {}, 'HEAD')).status === 302, 5_000, 'the new ad');
+    expect((await clickLink(one)).location).toMatch(
+      new RegExp(`^https://example\\.com/${ad.id}\\?c=[0-9a-f-]{36}$`),
+    );
+
+    await stack.tollway('ad', 'pause', String(ad.id));
+    const isPaused = async () =>
+      (await exportRows(stack)).some((row) => row.adId === ad.id && row.reason === 'paused');
+    const clickUntil = (link: string, seen: () => Promise<boolean>, what: string) =>
+      waitFor(
+        async () => {
+          await clickLink(link);
+          return seen();
+        },
+        10_000,
+        what,
+      );
+    await clickUntil(two, isPaused, 'a paused click');
+    await stack.tollway('ad', 'resume', String(ad.id));
+    // 0.30 of the cap of 0.50 is spent: the next click does not fit, whenever it comes.
+    const overCap = async () =>
+      (await exportRows(stack)).some(
+        (row) => row.adId === ad.id && row.outcome === 'over_budget' && row.reason === 'cap',
+      );
+    await clickUntil(three, overCap, 'an over-budget click');
+    await settled();
+  });
+
+  it('take a reference once', async () => {
+    const before = await json<{ budget: string }>(
+      'advertiser',
+      'top-up',
+      '2',
+      '10.00',
+      '--reference',
+      'invoice-1',
+    );
+    expect(await json('advertiser', 'top-up', '2', '10.00', '--reference', 'invoice-1')).toMatchObject({
+      budget: before.budget,
+      entered: false,
+    });
+    const other = await stack.tollway('advertiser', 'top-up', '2', '11.00', '--reference', 'invoice-1');
+    expect(other).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('it has entered a top_up of 10.00'),
+    });
+  });
+
+  it('get the charge of a click back once', async () => {
+    const [link = ''] = await makeLinks(stack, 1, 1);
+    const { clickId } = await clickLink(link);
+    await settled();
+    const first = await json<{ entered: boolean; remaining: string }>('click', 'credit', String(clickId));
+    const second = await json<{ entered: boolean; remaining: string }>('click', 'credit', String(clickId));
+    expect(first).toMatchObject({ entered: true, amount: '0.25' });
+    expect(second).toMatchObject({ entered: false, remaining: first.remaining });
+    await settled();
+  });
+});
+
+describe('what the broker holds', () => {
+  it('that is garbage becomes a dead letter; its neighbours are charged; an operator may discard it', async () => {
+    const status = await json<{ databaseUrl: string }>('status');
+    const pool = createPool(status.databaseUrl, 'test', 1, () => {});
+    const records = [
+      { key: null, value: Buffer.from([0, 255, 1]) },
+      { key: 'somebody-else', value: Buffer.from('{"hello":"world"}') },
+    ];
+    await pool.query('insert into broker_chunk (record_count, payload) values (2, $1)', [
+      encodeChunk(records),
+    ]);
+    await pool.end();
+    await waitFor(
+      async () => (await json<unknown[]>('dead-letters', 'list')).length === 2,
+      10_000,
+      'two dead letters',
+    );
+    const [first] = await json<{ id: string; reason: string }[]>('dead-letters', 'list');
+    expect(first).toMatchObject({ reason: 'malformed' });
+    expect(await json('dead-letters', 'show', String(first?.id))).toMatchObject({
+      raw: Buffer.from([0, 255, 1]).toString('base64'),
+    });
+    expect((await stack.tollway('dead-letters', 'redrive', String(first?.id))).code).toBe(1);
+    await stack.tollway('dead-letters', 'discard', '--all');
+    expect(await json('dead-letters', 'list')).toEqual([]);
+    await settled();
+  });
+
+  it('is read again after a rewind, and nothing is charged twice', async () => {
+    await settled();
+    const before = await json('advertiser', 'list');
+    const { records } = await json<{ records: number }>('rewind', '--since', '1h');
+    expect(records).toBeGreaterThan(0);
+    await settled();
+    expect(await json('advertiser', 'list')).toEqual(before);
+  });
+});
+
+describe('spool drain', () => {
+  it('relays a spool that was rescued from another host', { timeout: 60_000 }, async () => {
+    await stack.tollway('advertiser', 'top-up', '1', '1000.00');
+    const links = await makeLinks(stack, 1, 2_000);
+    // The clicks of this traffic stay in the spool: nobody can take them from it in time.
+    const lone = await startStack(
+      await stackEnv(join(folder, 'lone'), { RELAY_LINGER_MS: '10000', LINK_KEYS: readKeys() }),
+    );
+    const traffic = startTraffic(links.map((link) => link.replace(stack.adServerUrl, lone.adServerUrl)));
+    await traffic.done;
+    await lone.killTree();
+    const rescued = join(folder, 'rescued');
+    cpSync(join(String(lone.env.DATA_DIR), 'spool'), rescued, { recursive: true });
+
+    const { code, stdout } = await stack.tollway('spool', 'drain', rescued);
+    expect(code).toBe(0);
+    expect(stdout).toContain('relayed to its end');
+    expect(readdirSync(rescued)).toEqual([]);
+    await settled();
+    const ids = new Set((await exportRows(stack)).map((row) => row.clickId));
+    expect(traffic.recorded.length).toBeGreaterThan(1_000);
+    expect(traffic.recorded.filter((clickId) => !ids.has(clickId))).toEqual([]);
+  });
+
+  const readKeys = () =>
+    process
+      .getBuiltinModule('node:fs')
+      .readFileSync(join(String(stack.env.DATA_DIR), 'link-keys'), 'utf8')
+      .trim();
+});
+
+describe('bad input on the command line', () => {
+  it.each([
+    [
+      ['advertiser', 'top-up', '1', '12,50'],
+      'Expected an amount such as 12.50 (at most 6 decimals), got "12,50"',
+    ],
+    [['advertiser', 'top-up', '1', '-5'], 'Expected an amount above 0, got "-5"'],
+    [['advertiser', 'top-up', '99', '5'], 'Expected a known advertiser, got 99'],
+    [['advertiser', 'top-up', 'one', '5'], 'Expected an id, a whole number from 1, got "one"'],
+    [
+      ['advertiser', 'adjust', '1', '-1000000'],
+      'Expected an amount that the remaining budget covers, got -1000000.00 (advertiser 1)',
+    ],
+    [
+      ['advertiser', 'add', 'X', '--currency', 'usd'],
+      'Expected a currency of three capital letters such as USD, got "usd"',
+    ],
+    [
+      ['ad', 'add', '1', '--price', '1', '--url', 'javascript:alert(1)'],
+      'Expected a URL that begins with https:// or http://, got "javascript:alert(1)"',
+    ],
+    [
+      ['ad', 'add', '1', '--price', '1', '--url', 'example.com'],
+      'Expected an absolute URL such as https://example.com/?click={click_id}, got "example.com"',
+    ],
+    [
+      ['ad', 'add', '1', '--price', '1', '--url', 'https://a:b@example.com/'],
+      'Expected a URL without a user name or password',
+    ],
+    [
+      ['ad', 'add', '77', '--price', '1', '--url', 'https://example.com/'],
+      'Expected a known campaign, got 77',
+    ],
+    [['ad', 'pause', '77'], 'Expected a known ad, got 77'],
+    [['link', '77'], 'Expected a known ad, got 77'],
+    [['link', '1', '--expires', '400d'], 'Expected a life of at most 90d (LINK_LIFE_MAX_DAYS), got 400d'],
+    [
+      ['link', '1', '--expires', 'soon'],
+      'Expected a length of time such as 10s, 15m, 12h or 30d, got "soon"',
+    ],
+    [['click', 'credit', 'abc'], 'Expected a click id'],
+    [['click', 'credit', '01a208fb-f934-70de-beaa-9335acbb4502'], 'Expected a click of the ledger'],
+    [['rewind', '--since', 'yesterday'], 'Expected a time such as'],
+    [['dead-letters', 'redrive'], 'Expected ids or --all, got neither'],
+    [['spool', 'drain', '/nowhere/at/all'], 'Expected a folder'],
+    [['tpo-up'], "unknown command 'tpo-up'"],
+  ])('%j says what was expected and what came', async (args, message) => {
+    const { code, stdout, stderr } = await stack.tollway(...args);
+    expect(stderr).toContain(message);
+    expect(stdout).toBe('');
+    expect(code).toBe(1);
+  });
+
+  it('without a running stack says how to have one', async () => {
+    const { code, stderr } = await tollway(
+      { ...stack.env, DATA_DIR: join(folder, 'nothing') },
+      'advertiser',
+      'list',
+    );
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^Tollway does not run on .*: run npm start first, or set DATABASE_URL\n$/);
+  });
+
+  it('with a database that does not answer says so', async () => {
+    const { code, stderr } = await tollway(
+      { ...stack.env, DATABASE_URL: 'postgres://u:p@127.0.0.1:1/x' },
+      'advertiser',
+      'list',
+    );
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^The database does not answer: /);
+  });
+});
+
+describe('parts that run alone', () => {
+  it('migrate a database, and say what they miss', async () => {
+    const { databaseUrl } = await json<{ databaseUrl: string }>('status');
+    const bare = { PATH: process.env.PATH, DATA_DIR: join(folder, 'alone') };
+    expect(await runToEnd('migrations/migrate.ts', { ...bare, DATABASE_URL: databaseUrl })).toMatchObject({
+      code: 0,
+    });
+    expect(await runToEnd('migrations/migrate.ts', bare)).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^DATABASE_URL: expected/),
+    });
+    expect(await runToEnd('ad-server/main.ts', { ...bare, DATABASE_URL: databaseUrl })).toMatchObject({
+      code: 1,
+      stderr: 'ad-server: LINK_KEYS: expected the keys of the links, got nothing\n',
+    });
+    expect(await runToEnd('processor/main.ts', bare)).toMatchObject({
+      code: 1,
+      stderr: 'processor: DATABASE_URL: expected the database of the ledger, got nothing\n',
+    });
+  });
+});
