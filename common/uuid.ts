@@ -18,7 +18,7 @@ export function uuidV7(timeMs: number = Date.now()): string {
   }
   const r = randomUsed;
   randomUsed += 10;
-  const time = timeMs.toString(16).padStart(12, '0');
+  const time = Math.trunc(timeMs).toString(16).padStart(12, '0');
   const h = (i: number) => HEX[random[r + i] as number] as string;
   const versioned = HEX[0x70 | ((random[r] as number) & 0x0f)] as string;
   const variant = HEX[0x80 | ((random[r + 2] as number) & 0x3f)] as string;

@@ -36,21 +36,18 @@ export async function listPartitionDays(connection: Connection, table: Partition
 
 /**
  * Makes the partitions of every day in [from, to) that has none. Safe beside others that do the same:
- * the caller holds the lock of `maintainPartitions` or of the migration.
+ * the caller holds the lock of `extendPartitions`.
  */
-export async function createPartitions(
-  connection: Connection,
-  table: Partitioned,
-  fromMs: number,
-  toMs: number,
-) {
+async function createPartitions(connection: Connection, table: Partitioned, fromMs: number, toMs: number) {
   const existing = new Set(await listPartitionDays(connection, table));
   const statements: string[] = [];
   for (let day = dayStart(fromMs); day < toMs; day += DAY_MS) {
     if (existing.has(day)) continue;
+    const name = partitionName(table, day);
+    // Made apart and then attached: `partition of` would wait for every reader and hold up every charge meanwhile.
     statements.push(
-      `create table ${partitionName(table, day)} partition of ${table} ` +
-        `for values from ('${uuidFloor(day)}') to ('${uuidFloor(day + DAY_MS)}')`,
+      `create table ${name} (like ${table} including all)`,
+      `alter table ${table} attach partition ${name} for values from ('${uuidFloor(day)}') to ('${uuidFloor(day + DAY_MS)}')`,
     );
   }
   if (statements.length > 0) await connection.query(statements.join(';\n'));

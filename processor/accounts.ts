@@ -94,6 +94,7 @@ async function enterBudgetLocked(
   amountMicros: bigint,
   reference: string,
 ): Promise<{ advertiser: Advertiser; entered: boolean; reference: string }> {
+  if (amountMicros === 0n) throw new TollwayError('bad_amount', 'Expected an amount other than 0, got 0.00');
   const { rows: before } = await connection.query<{ kind: string; amount_micros: bigint }>(
     'select kind, amount_micros from budget_entry where advertiser_id = $1 and reference = $2',
     [id, reference],

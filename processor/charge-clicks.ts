@@ -1,31 +1,31 @@
 import { TollwayError } from '../common/errors.ts';
 import { sleep } from '../common/lifecycle.ts';
 import { type Connection, inTransaction, type Pool } from '../common/postgres.ts';
-import { uuidV7TimeMs } from '../common/uuid.ts';
 import type { ReadClick, ReadMark, ReadRecord, Unreadable } from '../producer/click-event.ts';
 import { type Allocation, allocate, type Balances, type Verdict } from './allocate.ts';
 import { updateBrakes } from './brake.ts';
 import { identityOf, insertDeadLetters, type Rejection, type RejectReason } from './dead-letters.ts';
 import {
-  appendTallies,
   chargeBalances,
   insertLedgerRows,
   insertSpentNonces,
+  isKnown,
   type Known,
   type KnownAd,
-  type LedgerWindow,
   type LockedAdvertiser,
   lockAdvertisers,
   lockOutNewAds,
-  type OriginTally,
   readAds,
   readKnown,
   readWindow,
+  type Settled,
 } from './ledger.ts';
+import { examine } from './objections.ts';
+import { appendTallies, readSettledSequences, tallyOf } from './tally.ts';
 
 export type ChargeOptions = {
-  /** A click older than this when it arrives is `rejected: too_old`; `null` takes any the ledger has a day for. */
-  readonly clickAgeMaxDays: number | null;
+  /** A click older than this when it arrives is `rejected: too_old`. */
+  readonly clickAgeMaxDays: number;
 };
 
 /** What became of one record. */
@@ -85,13 +85,19 @@ export async function quarantine(
   detail: string,
 ): Promise<Settlement> {
   return inTransaction(pool, async (connection) => {
-    const known = await readKnown(connection, record.is === 'click' ? [record.click.clickId] : [], [], []);
-    if (known.clickIds.size > 0) return { outcomes: [DUPLICATE], overDeliveryMicros: new Map() };
-    const rejection: Rejection = { record, reason: 'poison', detail };
-    const fresh = await insertDeadLetters(connection, [rejection]);
-    await appendTallies(connection, tally([], [rejection], fresh, []));
-    const outcome: Outcome = fresh.size > 0 ? { outcome: 'rejected', reason: 'poison' } : DUPLICATE;
-    return { outcomes: [outcome], overDeliveryMicros: new Map() };
+    const clicks = record.is === 'click' ? [record] : [];
+    await lockAdvertisers(
+      connection,
+      clicks.map(({ click }) => click.advertiserId),
+    );
+    const known = await readKnown(connection, clicks, await readWindow(connection));
+    const poison: Rejection = { record, reason: 'poison', detail };
+    const rejections = clicks.some((click) => isKnown(click, known))
+      ? []
+      : await withoutSettled(connection, [poison], []);
+    const fresh = await insertDeadLetters(connection, rejections);
+    await appendTallies(connection, tallyOf([], rejections, fresh, []));
+    return { outcomes: outcomesOf([record], [], rejections, fresh), overDeliveryMicros: new Map() };
   });
 }
 
@@ -99,7 +105,7 @@ export async function quarantine(
 export async function settle(
   connection: Connection,
   batch: readonly ReadRecord[],
-  options: ChargeOptions,
+  options: ChargeOptions | 'redrive',
 ): Promise<Settlement> {
   const { clicks, unreadable, marks } = sortOut(batch);
 
@@ -109,22 +115,13 @@ export async function settle(
     distinct(clicks.map(({ click }) => click.advertiserId)),
   );
   const window = await readWindow(connection);
-  const known = await readKnown(
-    connection,
-    clicks.map(({ click }) => click.clickId),
-    distinct(clicks.flatMap(({ click }) => click.nonce ?? [])),
-    [...clicks, ...unreadable].map(identityOf),
-  );
-  const unsettled = clicks.filter(
-    (record) => !known.clickIds.has(record.click.clickId) && !known.rejected.has(identityOf(record)),
-  );
+  const known = await readKnown(connection, clicks, window);
+  const unsettled = clicks.filter((record) => !isKnown(record, known));
   const ads = await readAdsSurely(connection, unsettled);
   failIfUnlocked(unsettled, ads, advertisers);
-  const { payable, rejections } = examine(unsettled, unreadable, known, {
-    ads,
-    window,
-    options,
-  });
+  const clickAgeMaxDays = options === 'redrive' ? null : options.clickAgeMaxDays;
+  const { payable, rejections: objected } = examine(unsettled, unreadable, { ads, window, clickAgeMaxDays });
+  const rejections = options === 'redrive' ? objected : await withoutSettled(connection, objected, payable);
   const allocation = allocate(payable.map(toAllocatable), balancesOf(payable, ads, advertisers, known));
 
   const settled = allocation.verdicts.map(({ click, verdict }) => ({ record: click.record, verdict }));
@@ -132,7 +129,7 @@ export async function settle(
   await insertSpentNonces(connection, settled);
   await chargeBalances(connection, allocation.chargedByAdvertiser, allocation.chargedByCampaign);
   const fresh = await insertDeadLetters(connection, rejections);
-  await appendTallies(connection, tally(settled, rejections, fresh, marks));
+  await appendTallies(connection, tallyOf(settled, rejections, fresh, marks));
   await updateBrakes(connection, nearTheirBrake(allocation, advertisers, ads));
   return {
     outcomes: outcomesOf(batch, settled, rejections, fresh),
@@ -184,68 +181,23 @@ function failIfUnlocked(
   }
 }
 
-type Surroundings = {
-  readonly ads: ReadonlyMap<number, KnownAd>;
-  readonly window: LedgerWindow;
-  readonly options: ChargeOptions;
-};
-
-/** Sorts what is not settled into what can be paid for and what has to be rejected. */
-function examine(
-  clicks: readonly ReadClick[],
-  unreadable: readonly Unreadable[],
-  known: Known,
-  surroundings: Surroundings,
-): { payable: ReadClick[]; rejections: Rejection[] } {
-  const payable: ReadClick[] = [];
-  const rejections: Rejection[] = unreadable
-    .filter((record) => !known.rejected.has(identityOf(record)))
-    .map((record) => ({ record, reason: record.reason, detail: record.detail }));
-  for (const record of clicks) {
-    const objection = objectionTo(record, surroundings);
-    if (objection === null) payable.push(record);
-    else rejections.push({ record, ...objection });
-  }
-  return { payable, rejections };
-}
-
-const DAY_MS = 86_400_000;
-
-function objectionTo(
-  { click }: ReadClick,
-  { ads, window, options }: Surroundings,
-): { reason: RejectReason; detail: string } | null {
-  const { clickedAt, nonce } = click;
-  if (clickedAt < window.clickFloorMs || clickedAt >= window.clickAheadMs) {
-    const range = `${iso(window.clickFloorMs)} up to ${iso(window.clickAheadMs)}`;
-    return { reason: 'id_out_of_range', detail: `Expected a click of ${range}, got ${iso(clickedAt)}` };
-  }
-  if (options.clickAgeMaxDays !== null && window.nowMs - clickedAt > options.clickAgeMaxDays * DAY_MS) {
-    const detail = `Expected a click of the last ${options.clickAgeMaxDays} days, got ${iso(clickedAt)}`;
-    return { reason: 'too_old', detail };
-  }
-  if (nonce !== null) {
-    const mintedAt = uuidV7TimeMs(nonce);
-    if (mintedAt < window.nonceFloorMs || mintedAt >= window.nonceAheadMs) {
-      const range = `${iso(window.nonceFloorMs)} up to ${iso(window.nonceAheadMs)}`;
-      return { reason: 'nonce_out_of_range', detail: `Expected a link made ${range}, got ${iso(mintedAt)}` };
-    }
-  }
-  const ad = ads.get(click.adId);
-  if (ad === undefined) return { reason: 'unknown_ad', detail: `Expected a known ad, got ${click.adId}` };
-  if (ad.advertiserId !== click.advertiserId || ad.campaignId !== click.campaignId) {
-    return {
-      reason: 'wrong_advertiser',
-      detail:
-        `Expected advertiser ${ad.advertiserId} and campaign ${ad.campaignId} for ad ${click.adId}, ` +
-        `got ${click.advertiserId} and ${click.campaignId}`,
-    };
-  }
-  return null;
-}
-
-function iso(timeMs: number): string {
-  return new Date(timeMs).toISOString();
+/**
+ * Leaves out what would settle a sequence a second time: a click of a day that the ledger has dropped, or bytes that are
+ * no click under the key of one. They are copies, good or bad, of what is in the books.
+ */
+async function withoutSettled(
+  connection: Connection,
+  rejections: readonly Rejection[],
+  payable: readonly ReadClick[],
+): Promise<Rejection[]> {
+  const isSettled = await readSettledSequences(
+    connection,
+    rejections.flatMap(({ record }) => record.from ?? []),
+  );
+  const paidNow = new Set(payable.map(identityOf));
+  return rejections.filter(
+    ({ record }) => record.from === null || !(isSettled(record.from) || paidNow.has(identityOf(record))),
+  );
 }
 
 function toAllocatable(record: ReadClick) {
@@ -266,47 +218,6 @@ function balancesOf(
   }
   const budgets = new Map([...advertisers].map(([id, { remainingMicros }]) => [id, remainingMicros]));
   return { budgets, caps, spentNonces: known.spentNonces };
-}
-
-type SettledClick = { readonly record: ReadClick; readonly verdict: Verdict };
-
-/** Counts by origin what this transaction settles. Foreign records, of no click of ours, are outside the books. */
-function tally(
-  settled: readonly SettledClick[],
-  rejections: readonly Rejection[],
-  fresh: ReadonlySet<string>,
-  marks: readonly ReadMark[],
-): OriginTally[] {
-  const tallies = new Map<string | null, OriginTally>();
-  const of = (origin: string | null): OriginTally => {
-    let found = tallies.get(origin);
-    if (!found) {
-      found = { origin, accepted: 0, charged: 0, over_budget: 0, invalid: 0, rejected: 0, sequences: [] };
-      tallies.set(origin, found);
-    }
-    return found;
-  };
-  for (const mark of marks) {
-    const row = of(mark.origin);
-    row.accepted = Math.max(row.accepted, mark.accepted);
-  }
-  for (const { record, verdict } of settled) {
-    const row = of(record.from?.origin ?? null);
-    row[verdict.outcome] += 1;
-    if (record.from) row.sequences.push(record.from.sequence);
-  }
-  for (const { record } of rejections) {
-    if (!fresh.has(identityOf(record)) || isForeign(record)) continue;
-    const row = of(record.from?.origin ?? null);
-    row.rejected += 1;
-    if (record.from) row.sequences.push(record.from.sequence);
-  }
-  return [...tallies.values()];
-}
-
-/** Whether a record is no click of ours at all: it has neither our key nor a click in it. */
-export function isForeign(record: ReadRecord): boolean {
-  return record.is === 'unreadable' && record.from === null;
 }
 
 /** Advertisers whose charges may have brought them to where some ad is no longer paid for. */
@@ -331,7 +242,7 @@ function nearTheirBrake(
 
 function outcomesOf(
   batch: readonly ReadRecord[],
-  settled: readonly SettledClick[],
+  settled: readonly Settled[],
   rejections: readonly Rejection[],
   fresh: ReadonlySet<string>,
 ): Outcome[] {
@@ -345,7 +256,7 @@ function outcomesOf(
 }
 
 function overDelivery(
-  settled: readonly SettledClick[],
+  settled: readonly Settled[],
   advertisers: ReadonlyMap<number, LockedAdvertiser>,
 ): Map<string, bigint> {
   const sums = new Map<string, bigint>();

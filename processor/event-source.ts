@@ -5,7 +5,8 @@ import type { Logger } from '../common/logger.ts';
 import type { Metrics } from '../common/metrics.ts';
 import { failureKind, type Pool } from '../common/postgres.ts';
 import type { ReadClick, ReadRecord, Unreadable } from '../producer/click-event.ts';
-import { chargeClicks, isForeign, quarantine, type Settlement } from './charge-clicks.ts';
+import { chargeClicks, quarantine, type Settlement } from './charge-clicks.ts';
+import { isForeign } from './tally.ts';
 
 /** What reads one broker and drives the handler. One implementation a broker. */
 export type EventSource = {
@@ -30,6 +31,8 @@ export type HostOptions = {
 /** Thrown to the source when the host stops before a batch was settled: it has to come again. */
 export const STOPPING = 'stopping';
 const COMPLAIN_MS = 30_000;
+/** Outcomes that need all of the ledger to work; a duplicate, a mark or a dead letter does not. */
+const PASSED = new Set(['charged', 'over_budget', 'invalid']);
 
 /**
  * The long-lived home of the handler. Clicks are dealt to lanes by advertiser, and each lane has one batch
@@ -47,7 +50,8 @@ export class HandlerHost {
   private readonly onInvariant: (error: unknown) => void;
   private readonly lanes: LimitFunction[];
   private readonly stop = new AbortController();
-  private settledBatches = 0;
+  /** Clicks that got a row of the ledger: the sign that the fault is not everybody's. */
+  private clicksPassed = 0;
   private complainedAt = 0;
 
   constructor(
@@ -88,23 +92,30 @@ export class HandlerHost {
       const error = await this.attempt(next);
       if (error === null) continue;
       const [record] = next;
-      if (next.length === 1 && record) stubborn.push({ record, since: this.settledBatches, error });
+      if (next.length === 1 && record) stubborn.push({ record, since: this.clicksPassed, error });
       else waiting.push(next.slice(next.length >> 1), next.slice(0, next.length >> 1));
     }
     for (const { record, since, error } of stubborn) await this.settleAlone(record, since, error);
   }
 
+  /**
+   * Tries a record that failed alone. It is poison if it fails, other clicks pass after that, and it fails again;
+   * while no other passes it waits with them.
+   */
   private async settleAlone(record: ReadRecord, since: number, firstError: unknown): Promise<void> {
     let error: unknown = firstError;
     for (let attempt = 1; error !== null; attempt += 1) {
-      if (this.settledBatches > since && record.is !== 'mark') return this.quarantine(record, error);
-      this.complain(
-        'A record fails, and nothing else passes to tell whether it is its own fault',
-        record,
-        error,
-      );
-      await this.pause(attempt);
+      const othersPassed = this.clicksPassed > since;
+      if (!othersPassed) {
+        this.complain(
+          'A record fails, and no click passes to tell whether it is its own fault',
+          record,
+          error,
+        );
+        await this.pause(attempt);
+      }
       error = await this.attempt([record]);
+      if (error !== null && othersPassed && record.is !== 'mark') return this.quarantine(record, error);
     }
   }
 
@@ -130,7 +141,7 @@ export class HandlerHost {
       try {
         const { clickAgeMaxDays } = this.options;
         const settlement = await chargeClicks(this.pool, batch, { clickAgeMaxDays });
-        this.settledBatches += 1;
+        this.clicksPassed += settlement.outcomes.filter(({ outcome }) => PASSED.has(outcome)).length;
         if (this.complainedAt > 0) this.logger.info('The database settles clicks again');
         this.complainedAt = 0;
         this.metrics.databaseUp.set(1);

@@ -1,4 +1,5 @@
 import { inTransaction, type Pool } from '../common/postgres.ts';
+import { BEGIN_SNAPSHOT } from './ledger.ts';
 
 /** One settled click, as it leaves the ledger. Amounts in micros, times as `Date`. */
 export type ExportRow = {
@@ -55,6 +56,6 @@ export async function exportLedger(
         await take(rows);
       }
     },
-    'begin isolation level repeatable read, read only',
+    BEGIN_SNAPSHOT,
   );
 }

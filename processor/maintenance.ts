@@ -13,6 +13,8 @@ import {
 export const NO_ORIGIN = '00000000-0000-0000-0000-000000000000';
 /** How long a floor leads the drop of its day: a charge transaction lives seconds. */
 const FLOOR_LEAD_MS = 3_600_000;
+/** How long a detach may hold up the charges behind it, in ms; with a long reader before it, it is tried again later. */
+const DETACH_WAIT_MS = 250;
 /** Tally rows merged in one transaction. */
 const MERGE_ROWS_MAX = 5_000;
 /** Chunks of the broker deleted in one transaction. */
@@ -120,8 +122,7 @@ export async function dropClosedDays(pool: Pool, logger: Logger, leadMs = FLOOR_
     ['ledger', floors.click_floor],
     ['spent_nonce', floors.nonce_floor],
   ] as const) {
-    const connection = await pool.connect();
-    const days = await listPartitionDays(connection, table).finally(() => connection.release());
+    const days = await inTransaction(pool, (connection) => listPartitionDays(connection, table));
     for (const day of days.filter((start) => start + DAY_MS <= floor.getTime())) {
       await inTransaction(pool, (transaction) => dropDay(transaction, table, day));
       logger.info({ table, day: new Date(day).toISOString().slice(0, 10) }, 'A day was closed and dropped');
@@ -139,8 +140,8 @@ async function dropDay(
   if (!days.includes(dayMs)) return; // another processor was here
   const partition = partitionName(table, dayMs);
   if (table === 'ledger') await carryForward(connection, partition, dayMs);
-  // Detaching waits for the transactions at work and holds up those that follow: not for long, or again later.
-  await connection.query("set local lock_timeout = '2s'");
+  // Detaching waits for the transactions at work, and those that follow wait behind it.
+  await connection.query(`set local lock_timeout = ${DETACH_WAIT_MS}`);
   await connection.query(`alter table ${table} detach partition ${partition}`);
   await connection.query(`drop table ${partition}`);
 }

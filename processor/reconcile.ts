@@ -1,6 +1,6 @@
 import { type Connection, inTransaction, type Pool } from '../common/postgres.ts';
-import { identityOf } from './dead-letters.ts';
-import { readKnown } from './ledger.ts';
+import { identityOf, readRejected } from './dead-letters.ts';
+import { BEGIN_SNAPSHOT, isKnown, readKnown, readWindow } from './ledger.ts';
 import { NO_ORIGIN } from './maintenance.ts';
 import {
   countSequences,
@@ -99,7 +99,7 @@ export function reconcile(pool: Pool, { deep = false }: { deep?: boolean } = {})
         problems,
       };
     },
-    'begin isolation level repeatable read, read only',
+    BEGIN_SNAPSHOT,
   );
 }
 
@@ -153,6 +153,7 @@ async function readInFlight(connection: Connection): Promise<Map<string, InFligh
     found.set(origin, known);
     return known;
   };
+  const window = await readWindow(connection);
   for (let after = 0n; ; ) {
     const { rows } = await connection.query<{ id: bigint; payload: Buffer }>(
       'select id, payload from broker_chunk where settled_at is null and id > $1 order by id limit 20',
@@ -163,16 +164,17 @@ async function readInFlight(connection: Connection): Promise<Map<string, InFligh
     if (rows.length === 0) return found;
     // A chunk that is being settled may be in the books already, in part: its lanes commit one by one.
     const named = records.filter((record) => record.is !== 'mark');
-    const clickIds = named.flatMap((record) => (record.is === 'click' ? record.click.clickId : []));
-    const known = await readKnown(connection, clickIds, [], named.map(identityOf));
+    const clicks = named.filter((record) => record.is === 'click');
+    const known = await readKnown(connection, clicks, window);
+    const unreadable = named.filter((record) => record.is === 'unreadable');
+    const rejected = await readRejected(connection, unreadable.map(identityOf));
     for (const record of records) {
       if (record.is === 'mark') {
         const origin = of(record.origin);
         origin.accepted = Math.max(origin.accepted, record.accepted);
       } else if (record.from !== null) {
-        const settled = record.is === 'click' && known.clickIds.has(record.click.clickId);
-        if (!settled && !known.rejected.has(identityOf(record)))
-          of(record.from.origin).sequences.push(record.from.sequence);
+        const settled = record.is === 'click' ? isKnown(record, known) : rejected.has(identityOf(record));
+        if (!settled) of(record.from.origin).sequences.push(record.from.sequence);
       }
     }
   }
@@ -308,6 +310,11 @@ async function recount(connection: Connection): Promise<string[]> {
      select origin::text as id, kept.sequences::text as kept, found.sequences::text as found
      from kept join found using (origin)
      where kept.sequences <> found.sequences and not exists (select from closed_day_origin where origin = kept.origin)`,
+  );
+  await look(
+    'click both settled and rejected',
+    `select dead_letter.click_id::text as id, 'one outcome' as kept, ledger.outcome::text as found
+     from dead_letter join ledger on ledger.click_id = dead_letter.click_id`,
   );
   await look(
     'nonce paid for twice',

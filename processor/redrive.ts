@@ -1,8 +1,8 @@
 import { TollwayError } from '../common/errors.ts';
 import { inTransaction, type Pool } from '../common/postgres.ts';
 import { readRecord } from '../producer/click-event.ts';
-import { isForeign, type Outcome, settle } from './charge-clicks.ts';
-import { appendTallies } from './ledger.ts';
+import { type Outcome, settle } from './charge-clicks.ts';
+import { appendTallies, isForeign } from './tally.ts';
 
 export type DeadLetter = {
   readonly id: bigint;
@@ -61,7 +61,7 @@ export async function redrive(pool: Pool, id: bigint): Promise<Outcome> {
 
       const position = letter.identity.replace(/^position /, '');
       const record = readRecord({ key: letter.record_key, value: letter.raw }, position);
-      const settlement = await settle(connection, [record], { clickAgeMaxDays: null });
+      const settlement = await settle(connection, [record], 'redrive');
       const outcome = settlement.outcomes[0] ?? { outcome: 'duplicate', reason: null };
       if (outcome.outcome === 'rejected') {
         rejectedAgain = outcome;

@@ -130,7 +130,8 @@ export function readRecord({ key, value }: BrokerRecord, position: string): Read
       : unreadable('malformed', 'Expected a version number in "v"');
   }
   if (isObject(body.mark)) {
-    const mark = parseMark(body.mark);
+    // Under the key of a click it would leave that click's sequence unsettled.
+    const mark = received.from === null ? parseMark(body.mark) : null;
     return mark
       ? { ...received, is: 'mark', ...mark }
       : unreadable('malformed', 'Expected a mark of an origin');

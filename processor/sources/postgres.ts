@@ -84,11 +84,15 @@ async function claim(pool: Pool, deliver: Deliver): Promise<number> {
 
 /** The records of a chunk. A chunk that is not one, as a foreign hand may insert it, is one foreign record. */
 export function readChunk(id: bigint, payload: Buffer): ReadRecord[] {
+  const foreign = () => [readRecord({ key: null, value: payload }, `chunk ${id}`)];
   try {
-    return decodeChunk(payload).map((record, index) => readRecord(record, `chunk ${id} record ${index}`));
+    const records = decodeChunk(payload);
+    return records.length === 0
+      ? foreign()
+      : records.map((record, index) => readRecord(record, `chunk ${id} record ${index}`));
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
-    return [readRecord({ key: null, value: payload }, `chunk ${id}`)];
+    return foreign();
   }
 }
 

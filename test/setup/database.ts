@@ -72,7 +72,7 @@ export async function createTestDatabase({
 }: DatabaseOptions = {}): Promise<TestDatabase & { drop: () => Promise<void> }> {
   const name = `tollway_test_${uuidV7().replaceAll('-', '')}`;
   const template = empty ? 'template0' : inject('templateDatabase');
-  await administer(`create database ${name} template ${template}`);
+  await administer(`create database ${name} template ${template} strategy file_copy`);
   const url = new URL(inject('databaseServerUrl'));
   url.pathname = `/${name}`;
   const connectionErrors: Error[] = [];

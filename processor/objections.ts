@@ -1,0 +1,69 @@
+import { uuidV7TimeMs } from '../common/uuid.ts';
+import { DAY_MS } from '../migrations/partitions.ts';
+import type { ReadClick, Unreadable } from '../producer/click-event.ts';
+import type { Rejection, RejectReason } from './dead-letters.ts';
+import type { KnownAd, LedgerWindow } from './ledger.ts';
+
+export type Surroundings = {
+  readonly ads: ReadonlyMap<number, KnownAd>;
+  readonly window: LedgerWindow;
+  /** A click older than this when it arrives is too old; `null` takes any the ledger has a day for. */
+  readonly clickAgeMaxDays: number | null;
+};
+
+/** Sorts what is not settled into what can be paid for and what has to be rejected. */
+export function examine(
+  clicks: readonly ReadClick[],
+  unreadable: readonly Unreadable[],
+  surroundings: Surroundings,
+): { payable: ReadClick[]; rejections: Rejection[] } {
+  const payable: ReadClick[] = [];
+  const rejections: Rejection[] = unreadable.map((record) => ({
+    record,
+    reason: record.reason,
+    detail: record.detail,
+  }));
+  for (const record of clicks) {
+    const objection = objectionTo(record, surroundings);
+    if (objection === null) payable.push(record);
+    else rejections.push({ record, ...objection });
+  }
+  return { payable, rejections };
+}
+
+function objectionTo(
+  { click }: ReadClick,
+  { ads, window, clickAgeMaxDays }: Surroundings,
+): { reason: RejectReason; detail: string } | null {
+  const { clickedAt, nonce } = click;
+  if (clickedAt < window.clickFloorMs || clickedAt >= window.clickAheadMs) {
+    const range = `${iso(window.clickFloorMs)} up to ${iso(window.clickAheadMs)}`;
+    return { reason: 'id_out_of_range', detail: `Expected a click of ${range}, got ${iso(clickedAt)}` };
+  }
+  if (clickAgeMaxDays !== null && window.nowMs - clickedAt > clickAgeMaxDays * DAY_MS) {
+    const detail = `Expected a click of the last ${clickAgeMaxDays} days, got ${iso(clickedAt)}`;
+    return { reason: 'too_old', detail };
+  }
+  if (nonce !== null) {
+    const mintedAt = uuidV7TimeMs(nonce);
+    if (mintedAt < window.nonceFloorMs || mintedAt >= window.nonceAheadMs) {
+      const range = `${iso(window.nonceFloorMs)} up to ${iso(window.nonceAheadMs)}`;
+      return { reason: 'nonce_out_of_range', detail: `Expected a link made ${range}, got ${iso(mintedAt)}` };
+    }
+  }
+  const ad = ads.get(click.adId);
+  if (ad === undefined) return { reason: 'unknown_ad', detail: `Expected a known ad, got ${click.adId}` };
+  if (ad.advertiserId !== click.advertiserId || ad.campaignId !== click.campaignId) {
+    return {
+      reason: 'wrong_advertiser',
+      detail:
+        `Expected advertiser ${ad.advertiserId} and campaign ${ad.campaignId} for ad ${click.adId}, ` +
+        `got ${click.advertiserId} and ${click.campaignId}`,
+    };
+  }
+  return null;
+}
+
+function iso(timeMs: number): string {
+  return new Date(timeMs).toISOString();
+}

@@ -1,0 +1,156 @@
+import { globSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { cruise, type ICruiseResult, type IForbiddenRuleType } from 'dependency-cruiser';
+import { beforeAll, describe, expect, it } from 'vitest';
+
+const ROOT = join(import.meta.dirname, '..');
+const FLOORS = ['common', 'producer', 'migrations', 'processor', 'ad-server', 'cli', 'load-tests', 'test'];
+
+const CONTRACT = '^producer/(click-event|chunk)\\.ts$';
+const OURS = `^(${FLOORS.join('|')})/`;
+
+/** A floor may import itself and these floors, nothing else of ours. */
+function floor(name: string, below: readonly string[], more: readonly string[] = []): IForbiddenRuleType {
+  const allowed = [...[name, ...below].map((folder) => `^${folder}/`), ...more];
+  return { name: `${name} imports down`, from: { path: `^${name}/` }, to: { path: OURS, pathNot: allowed } };
+}
+
+const RULES: IForbiddenRuleType[] = [
+  floor('common', []),
+  floor('producer', ['common']),
+  floor('migrations', ['common']),
+  floor('processor', ['common', 'migrations'], [CONTRACT]),
+  floor('ad-server', ['common', 'producer']),
+  {
+    name: 'nothing imports tests, load-tests or the command line but themselves',
+    from: { pathNot: '^(test|load-tests|cli)/' },
+    to: { path: '^(test|load-tests|cli)/' },
+  },
+  { name: 'nothing imports tests but tests', from: { pathNot: '^test/' }, to: { path: '^test/' } },
+  {
+    name: 'what charges clicks knows no broker, cloud or HTTP',
+    from: { path: '^processor/(charge-clicks|ledger|allocate)\\.ts$' },
+    to: {
+      path: [
+        'node_modules/(kafkajs|@aws-sdk|@smithy|aws-lambda|undici|cloudevents|fastify|express)',
+        '^(node:)?(http|https|http2|net|tls)$',
+        '^processor/(main|event-source|sources/|functions/)',
+      ],
+    },
+  },
+  {
+    name: 'nothing imports what is an entry',
+    from: {},
+    to: { path: '^(ad-server|processor)/main\\.ts$|^processor/functions/' },
+  },
+  { name: 'no cycles, of types neither', from: { path: OURS }, to: { circular: true } },
+];
+
+async function cruiseAll(folder: string): Promise<ICruiseResult> {
+  const { output } = await cruise(
+    FLOORS.filter((name) => globSync(`${name}/**/*.ts`, { cwd: folder }).length > 0),
+    {
+      baseDir: folder,
+      tsPreCompilationDeps: true,
+      doNotFollow: { path: 'node_modules' },
+      enhancedResolveOptions: {
+        exportsFields: ['exports'],
+        conditionNames: ['node', 'import', 'default', 'types'],
+      },
+      validate: true,
+      ruleSet: { forbidden: RULES },
+    },
+  );
+  if (typeof output === 'string') throw new Error(`Expected the result as an object, got ${output}`);
+  return output;
+}
+
+/** What breaks a rule, as a person would look for it. */
+function violations({ summary }: ICruiseResult): string[] {
+  return summary.violations.map(({ rule, from, to }) => `${rule.name}: ${from} → ${to}`);
+}
+
+describe('the floors', () => {
+  let result: ICruiseResult;
+  beforeAll(async () => {
+    result = await cruiseAll(ROOT);
+  });
+
+  it('are all looked at, their type-only imports too', () => {
+    const modules = result.modules.filter(
+      ({ source }) => source.endsWith('.ts') && !source.includes('node_modules'),
+    );
+    const seen = new Set(modules.map(({ source }) => source.split('/')[0]));
+    expect([...seen].sort()).toEqual(FLOORS.filter((name) => seen.has(name)).sort());
+    for (const name of ['common', 'producer', 'migrations', 'processor', 'ad-server', 'cli'])
+      expect(seen).toContain(name);
+    const typeOnly = modules.flatMap(({ dependencies }) =>
+      dependencies.filter(({ dependencyTypes }) => dependencyTypes.includes('type-only')),
+    );
+    expect(typeOnly.length).toBeGreaterThan(20);
+  });
+
+  it('import downwards only, without cycles', () => {
+    expect(violations(result)).toEqual([]);
+  });
+
+  it('import nothing that cannot be found', () => {
+    const missing = result.modules.flatMap(({ source, dependencies }) =>
+      dependencies
+        .filter(({ couldNotResolve }) => couldNotResolve)
+        .map(({ module }) => `${source} → ${module}`),
+    );
+    expect(missing).toEqual([]);
+  });
+});
+
+/** Who may read the environment, hear signals and end the process. */
+const ENTRIES = [
+  /\/main\.ts$/,
+  /^migrations\/migrate\.ts$/,
+  /^cli\//,
+  /^processor\/functions\//,
+  /^load-tests\//,
+  /^test\//,
+];
+/** Every entry calls it: the one place for signals and the end. */
+const RUN_PROCESS = 'common/lifecycle.ts';
+
+describe('only entries', () => {
+  const sources = FLOORS.flatMap((name) => globSync(`${name}/**/*.ts`, { cwd: ROOT })).map((path) => ({
+    path,
+    // Comments may name what the code may not do.
+    text: readFileSync(join(ROOT, path), 'utf8').replace(/\/\*[\s\S]*?\*\/|(^|\s)\/\/.*$/gm, ''),
+  }));
+  const offenders = (pattern: RegExp, except: readonly string[] = []) =>
+    sources
+      .filter(
+        ({ path, text }) =>
+          pattern.test(text) && !ENTRIES.some((entry) => entry.test(path)) && !except.includes(path),
+      )
+      .map(({ path }) => path);
+
+  it('read the environment', () => {
+    expect(offenders(/\bprocess\s*\.\s*env\b|\bprocess\s*\[|\{[^}]*\benv\b[^}]*\}\s*=\s*process\b/)).toEqual(
+      [],
+    );
+    expect(offenders(/import\s*\{[^}]*\b(env|exit|on|once)\b[^}]*\}\s*from\s*'(node:)?process'/)).toEqual([]);
+  });
+
+  it('install signal handlers', () => {
+    expect(offenders(/\bprocess\s*\.\s*(on|once|addListener|prependListener)\s*\(/, [RUN_PROCESS])).toEqual(
+      [],
+    );
+  });
+
+  it('end the process', () => {
+    expect(offenders(/\bprocess\s*\.\s*(exit|abort|exitCode|reallyExit)\b/, [RUN_PROCESS])).toEqual([]);
+  });
+
+  it('are where these things are found at all', () => {
+    const texts = new Map(sources.map(({ path, text }) => [path, text]));
+    expect(texts.get('ad-server/main.ts')).toContain('process.env');
+    expect(texts.get(RUN_PROCESS)).toContain('process.exit');
+    expect(texts.get(RUN_PROCESS)).toContain('process.once(');
+  });
+});

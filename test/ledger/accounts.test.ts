@@ -1,0 +1,137 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import { TollwayError } from '../../common/errors.ts';
+import { parseAmount } from '../../common/money.ts';
+import { uuidV7 } from '../../common/uuid.ts';
+import {
+  addAd,
+  addAdvertiser,
+  addCampaign,
+  creditClick,
+  enterBudget,
+  listAds,
+  listAdvertisers,
+  listCampaigns,
+  setAdvertiserStatus,
+  updateAd,
+} from '../../processor/accounts.ts';
+import { addAccount, clickRecord, testDatabase } from '../setup/database.ts';
+import { deliverTwice, expectBalanced } from './deliver.ts';
+
+const database = testDatabase();
+const NOBODY = 2_000_000_000;
+
+afterEach(async () => {
+  await expectBalanced(database.pool);
+});
+
+async function advertiserOf(id: number) {
+  return (await listAdvertisers(database.pool)).find((advertiser) => advertiser.id === id);
+}
+
+describe('a budget entry', () => {
+  it('enters once for each reference, however often and at the same time it is tried', async () => {
+    const { id } = await addAdvertiser(database.pool, 'A', 'EUR');
+    const enter = () => enterBudget(database.pool, id, 'top_up', parseAmount('10.00'), 'invoice 7');
+    const answers = await Promise.all(Array.from({ length: 8 }, enter));
+    expect(answers.filter(({ entered }) => entered)).toHaveLength(1);
+    expect(new Set(answers.map(({ advertiser }) => advertiser.budgetMicros))).toEqual(new Set([10_000_000n]));
+    expect(await advertiserOf(id)).toMatchObject({ budgetMicros: 10_000_000n, remainingMicros: 10_000_000n });
+  });
+
+  it('is refused with another amount or kind under the same reference, which another advertiser may use', async () => {
+    const { id } = await addAdvertiser(database.pool, 'A', 'EUR');
+    const { id: other } = await addAdvertiser(database.pool, 'B', 'EUR');
+    await enterBudget(database.pool, id, 'top_up', 5n, 'r');
+    const taken = { code: 'reference_taken' };
+    await expect(enterBudget(database.pool, id, 'top_up', 6n, 'r')).rejects.toMatchObject(taken);
+    await expect(enterBudget(database.pool, id, 'adjustment', 5n, 'r')).rejects.toMatchObject(taken);
+    expect(await enterBudget(database.pool, other, 'top_up', 6n, 'r')).toMatchObject({ entered: true });
+    expect(await advertiserOf(id)).toMatchObject({ budgetMicros: 5n });
+  });
+
+  it('makes a reference of its own without one, each time anew', async () => {
+    const { id } = await addAdvertiser(database.pool, 'A', 'EUR');
+    await enterBudget(database.pool, id, 'top_up', 5n);
+    await enterBudget(database.pool, id, 'top_up', 5n);
+    expect(await advertiserOf(id)).toMatchObject({ budgetMicros: 10n });
+  });
+
+  it('takes away no more than what remains after what was spent', async () => {
+    const { advertiser, ad } = await addAccount(database.pool, { budget: '1.00', price: '0.40' });
+    await deliverTwice(database.pool, [clickRecord({ ad })]);
+    const takeAway = (amount: string) =>
+      enterBudget(database.pool, advertiser.id, 'adjustment', parseAmount(amount), amount);
+    await expect(takeAway('-0.600001')).rejects.toMatchObject({ code: 'not_enough_budget' });
+    expect(await takeAway('-0.60')).toMatchObject({ entered: true, advertiser: { remainingMicros: 0n } });
+    const { rows } = await database.pool.query(
+      'select reference from budget_entry where kind = $1 and advertiser_id = $2',
+      ['adjustment', advertiser.id],
+    );
+    expect(rows).toEqual([{ reference: '-0.60' }]);
+  });
+
+  it('of nothing is refused in words', async () => {
+    const { id } = await addAdvertiser(database.pool, 'A', 'EUR');
+    await expect(enterBudget(database.pool, id, 'adjustment', 0n)).rejects.toBeInstanceOf(TollwayError);
+  });
+});
+
+describe('the credit of a click', () => {
+  it('gives back once what it was charged, and leaves its row as it is', async () => {
+    const { advertiser, ad } = await addAccount(database.pool, { budget: '1.00', price: '0.40' });
+    const record = clickRecord({ ad });
+    await deliverTwice(database.pool, [record]);
+    const credits = await Promise.all(
+      Array.from({ length: 6 }, () => creditClick(database.pool, record.click.clickId)),
+    );
+    expect(credits.filter(({ entered }) => entered)).toHaveLength(1);
+    expect(credits[0]).toMatchObject({ amountMicros: 400_000n });
+    expect(await advertiserOf(advertiser.id)).toMatchObject({
+      remainingMicros: 1_000_000n,
+      spentMicros: 400_000n,
+    });
+    expect(await deliverTwice(database.pool, [record])).toEqual(['duplicate']);
+  });
+
+  it('is refused for a click that is unknown or was not charged', async () => {
+    const { ad } = await addAccount(database.pool);
+    const robot = clickRecord({ ad, invalid: 'bot' });
+    await deliverTwice(database.pool, [robot]);
+    await expect(creditClick(database.pool, uuidV7())).rejects.toMatchObject({ code: 'unknown_click' });
+    await expect(creditClick(database.pool, robot.click.clickId)).rejects.toMatchObject({
+      code: 'not_charged',
+    });
+  });
+});
+
+describe('accounts', () => {
+  it('are listed as they were made and changed', async () => {
+    const { advertiser, campaign, ad } = await addAccount(database.pool, { budget: '2.00', cap: '1.00' });
+    const changed = await updateAd(database.pool, ad.id, {
+      urlTemplate: 'https://b.example/',
+      status: 'paused',
+    });
+    expect(changed).toEqual({ ...ad, urlTemplate: 'https://b.example/', status: 'paused' });
+    const paused = await setAdvertiserStatus(database.pool, advertiser.id, 'paused');
+    expect((await listAds(database.pool)).at(-1)).toEqual(changed);
+    expect((await listCampaigns(database.pool)).at(-1)).toEqual(campaign);
+    expect((await listAdvertisers(database.pool)).at(-1)).toEqual(paused);
+    expect(paused).toEqual({
+      ...advertiser,
+      status: 'paused',
+      budgetMicros: 2_000_000n,
+      remainingMicros: 2_000_000n,
+    });
+  });
+
+  it('that are not known are refused by name', async () => {
+    const unknown = { code: 'unknown_advertiser' };
+    await expect(enterBudget(database.pool, NOBODY, 'top_up', 1n)).rejects.toMatchObject(unknown);
+    await expect(addCampaign(database.pool, NOBODY, 'c', null, null)).rejects.toMatchObject(unknown);
+    await expect(setAdvertiserStatus(database.pool, NOBODY, 'paused')).rejects.toMatchObject(unknown);
+    await expect(addAd(database.pool, NOBODY, 1n, 'x')).rejects.toMatchObject({ code: 'unknown_campaign' });
+    await expect(updateAd(database.pool, NOBODY, { priceMicros: 1n })).rejects.toMatchObject({
+      code: 'unknown_ad',
+    });
+  });
+});

@@ -1,0 +1,206 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { uuidFloor } from '../../common/uuid.ts';
+import { type AllocatableClick, allocate, type Balances } from '../../processor/allocate.ts';
+
+const ADVERTISERS = 3;
+const PLENTY: Balances = {
+  budgets: new Map([1, 2, 3].map((id) => [id, 1_000_000n])),
+  caps: new Map([1, 2].map((id) => [id, 1_000_000n])),
+  spentNonces: new Set(),
+};
+
+/** Campaigns 1–6 belong to advertisers 1–3, two to each. */
+const click = fc
+  .record({
+    at: fc.nat(50),
+    campaignId: fc.integer({ min: 1, max: 6 }),
+    priceMicros: fc.integer({ min: 1, max: 20 }),
+    nonce: fc.option(fc.integer({ min: 1, max: 5 }), { freq: 1 }),
+    invalid: fc.option(fc.constantFrom('bot', 'paused'), { freq: 4 }),
+  })
+  .map(({ at, nonce, campaignId, ...rest }) => ({
+    ...rest,
+    at,
+    campaignId,
+    advertiserId: (campaignId % ADVERTISERS) + 1,
+    nonce: nonce === null ? null : uuidFloor(nonce),
+  }));
+const clicks: fc.Arbitrary<AllocatableClick[]> = fc
+  .array(click, { maxLength: 30 })
+  .map((drawn) =>
+    drawn.map(({ at, ...rest }, index) => ({ ...rest, clickId: uuidFloor(at * 1_000 + index) })),
+  );
+
+const balances: fc.Arbitrary<Balances> = fc
+  .record({
+    budgets: fc.tuple(fc.nat(60), fc.nat(60), fc.nat(60)),
+    caps: fc.array(fc.option(fc.nat(30)), { minLength: 6, maxLength: 6 }),
+    spent: fc.array(fc.integer({ min: 1, max: 5 }), { maxLength: 2 }),
+  })
+  .map(({ budgets, caps, spent }) => ({
+    budgets: new Map(budgets.map((budget, index) => [index + 1, BigInt(budget)])),
+    caps: new Map(caps.flatMap((cap, index) => (cap === null ? [] : [[index + 1, BigInt(cap)] as const]))),
+    spentNonces: new Set(spent.map(uuidFloor)),
+  }));
+
+function verdictsOf(given: readonly AllocatableClick[], left: Balances): Map<string, string> {
+  const { verdicts } = allocate(given, left);
+  return new Map(verdicts.map(({ click: { clickId }, verdict }) => [clickId, inWords(verdict)]));
+}
+
+function inWords({ outcome, reason }: { outcome: string; reason: string | null }): string {
+  return reason === null ? outcome : `${outcome}: ${reason}`;
+}
+
+/** The same rules with nothing remembered: every click asks all that went before it. */
+function naive(given: readonly AllocatableClick[], left: Balances): Map<string, string> {
+  const answers = new Map<string, string>();
+  const inTime = given.toSorted((a, b) => a.clickId.localeCompare(b.clickId));
+  for (const [index, one] of inTime.entries()) {
+    const before = inTime.slice(0, index);
+    const spentBy = (same: (other: AllocatableClick) => boolean) =>
+      before
+        .filter((other) => same(other) && answers.get(other.clickId) === 'charged')
+        .reduce((sum, other) => sum + BigInt(other.priceMicros), 0n);
+    const price = BigInt(one.priceMicros);
+    const budget = left.budgets.get(one.advertiserId) ?? 0n;
+    const cap = left.caps.get(one.campaignId);
+    const repeated =
+      one.nonce !== null &&
+      (left.spentNonces.has(one.nonce) || before.some((b) => b.nonce === one.nonce && b.invalid === null));
+    if (one.invalid !== null) answers.set(one.clickId, `invalid: ${one.invalid}`);
+    else if (repeated) answers.set(one.clickId, 'invalid: repeat');
+    else if (spentBy((other) => other.advertiserId === one.advertiserId) + price > budget)
+      answers.set(one.clickId, 'over_budget: budget');
+    else if (cap !== undefined && spentBy((other) => other.campaignId === one.campaignId) + price > cap)
+      answers.set(one.clickId, 'over_budget: cap');
+    else answers.set(one.clickId, 'charged');
+  }
+  return answers;
+}
+
+/** Allocates one part after another, each with what the parts before left. */
+function inParts(parts: readonly (readonly AllocatableClick[])[], left: Balances): Map<string, string> {
+  const budgets = new Map(left.budgets);
+  const caps = new Map(left.caps);
+  const spentNonces = new Set(left.spentNonces);
+  const answers = new Map<string, string>();
+  for (const part of parts) {
+    const { verdicts, chargedByAdvertiser, chargedByCampaign } = allocate(part, {
+      budgets,
+      caps,
+      spentNonces,
+    });
+    for (const [id, micros] of chargedByAdvertiser) budgets.set(id, (budgets.get(id) ?? 0n) - micros);
+    for (const [id, micros] of chargedByCampaign) {
+      const cap = caps.get(id);
+      if (cap !== undefined) caps.set(id, cap - micros);
+    }
+    for (const { click: one, verdict } of verdicts) {
+      if (one.nonce !== null && verdict.outcome !== 'invalid') spentNonces.add(one.nonce);
+      answers.set(one.clickId, inWords(verdict));
+    }
+  }
+  return answers;
+}
+
+describe('allocate, whatever the clicks and balances', () => {
+  it('never overspends a budget or a cap, and its sums are those of the clicks it charges', () => {
+    fc.assert(
+      fc.property(clicks, balances, (given, left) => {
+        const { verdicts, chargedByAdvertiser, chargedByCampaign } = allocate(given, left);
+        const byAdvertiser = new Map<number, bigint>();
+        const byCampaign = new Map<number, bigint>();
+        for (const { click: one, verdict } of verdicts) {
+          if (verdict.outcome !== 'charged') continue;
+          const price = BigInt(one.priceMicros);
+          byAdvertiser.set(one.advertiserId, (byAdvertiser.get(one.advertiserId) ?? 0n) + price);
+          byCampaign.set(one.campaignId, (byCampaign.get(one.campaignId) ?? 0n) + price);
+        }
+        for (const [id, micros] of byAdvertiser) expect(micros <= (left.budgets.get(id) ?? 0n)).toBe(true);
+        for (const [id, micros] of byCampaign) expect(micros <= (left.caps.get(id) ?? micros)).toBe(true);
+        expect(chargedByAdvertiser).toEqual(byAdvertiser);
+        expect(chargedByCampaign).toEqual(byCampaign);
+      }),
+    );
+  });
+
+  it('gives every click one verdict and charges no nonce twice', () => {
+    fc.assert(
+      fc.property(clicks, balances, (given, left) => {
+        const { verdicts } = allocate(given, left);
+        expect(verdicts.map((v) => v.click.clickId).sort()).toEqual(given.map((c) => c.clickId).sort());
+        const charged = verdicts.filter((v) => v.verdict.outcome === 'charged').map((v) => v.click.nonce);
+        const nonces = charged.filter((nonce) => nonce !== null);
+        expect(new Set(nonces).size).toBe(nonces.length);
+        expect(nonces.some((nonce) => left.spentNonces.has(nonce))).toBe(false);
+      }),
+    );
+  });
+
+  it('decides the same whatever the order in which the clicks come', () => {
+    const anyOrder = clicks.chain((given) =>
+      fc.tuple(fc.constant(given), fc.shuffledSubarray(given, { minLength: given.length })),
+    );
+    fc.assert(
+      fc.property(anyOrder, balances, ([given, shuffled], left) => {
+        expect(allocate(shuffled, left)).toEqual(allocate(given, left));
+      }),
+    );
+  });
+
+  it('equals a model that asks, for each click, all that went before it', () => {
+    fc.assert(
+      fc.property(clicks, balances, (given, left) => {
+        expect(verdictsOf(given, left)).toEqual(naive(given, left));
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it('decides the same in parts that follow each other in time, whether or not money is enough', () => {
+    fc.assert(
+      fc.property(clicks, balances, fc.integer({ min: 1, max: 7 }), (given, left, size) => {
+        const inTime = given.toSorted((a, b) => (a.clickId < b.clickId ? -1 : 1));
+        const parts = Array.from({ length: Math.ceil(inTime.length / size) }, (_, part) =>
+          inTime.slice(part * size, (part + 1) * size),
+        );
+        expect(inParts(parts, left)).toEqual(verdictsOf(given, left));
+      }),
+    );
+  });
+
+  it('decides the same in any parts while money is enough and no nonce is shared', () => {
+    const split = clicks.chain((given) =>
+      fc.tuple(
+        fc.constant(given.map((one, index) => ({ ...one, nonce: one.nonce && uuidFloor(1_000 + index) }))),
+        fc.array(fc.nat(4), { minLength: given.length, maxLength: given.length }),
+      ),
+    );
+    fc.assert(
+      fc.property(split, ([given, parts]) => {
+        const dealt = [0, 1, 2, 3, 4].map((part) => given.filter((_, index) => parts[index] === part));
+        expect(inParts(dealt, PLENTY)).toEqual(verdictsOf(given, PLENTY));
+      }),
+    );
+  });
+});
+
+describe('allocate and nonces', () => {
+  const base = { campaignId: 3, advertiserId: 1, priceMicros: 5, invalid: null };
+  const nonce = uuidFloor(9);
+  const left = { budgets: new Map([[1, 10n]]), caps: new Map(), spentNonces: new Set<string>() };
+
+  it('lets the person be charged who comes after a robot with the same link', () => {
+    const robot = { ...base, clickId: uuidFloor(1), nonce, invalid: 'bot' } as const;
+    const person = { ...base, clickId: uuidFloor(2), nonce };
+    expect([...verdictsOf([person, robot], left).values()]).toEqual(['invalid: bot', 'charged']);
+  });
+
+  it('spends the nonce of a click that nobody could pay for', () => {
+    const dear = { ...base, clickId: uuidFloor(1), nonce, priceMicros: 11 };
+    const cheap = { ...base, clickId: uuidFloor(2), nonce };
+    expect([...verdictsOf([dear, cheap], left).values()]).toEqual(['over_budget: budget', 'invalid: repeat']);
+  });
+});

@@ -1,0 +1,138 @@
+import { describe, expect, it } from 'vitest';
+import { errorCode } from '../../common/errors.ts';
+import { failureKind } from '../../common/postgres.ts';
+import { uuidFloor, uuidV7 } from '../../common/uuid.ts';
+import { DAY_MS, dayStart, partitionName } from '../../migrations/partitions.ts';
+import { updateAd } from '../../processor/accounts.ts';
+import { chargeClicks } from '../../processor/charge-clicks.ts';
+import { addAccount, clickRecord, createTestDatabase, testDatabase } from '../setup/database.ts';
+import { deliverTwice, expectBalanced } from './deliver.ts';
+
+const database = testDatabase();
+const OPTIONS = { clickAgeMaxDays: 14 };
+
+async function failureOf(work: Promise<unknown>): Promise<unknown> {
+  return work.then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+}
+
+function insertRow(
+  clickId: string,
+  columns: { outcome?: string; charged?: bigint; reason?: string | null } = {},
+) {
+  const { outcome = 'charged', charged = 1n, reason = null } = columns;
+  return database.pool.query(
+    `insert into ledger (click_id, clicked_at, charged_micros, advertiser_id, campaign_id, ad_id, outcome, reason)
+     values ($1, now(), $2, 1, 1, 1, $3, $4)`,
+    [clickId, charged, outcome, reason],
+  );
+}
+
+describe('the schema, against statements that are wrong', () => {
+  it('lets nobody spend more than the budget', async () => {
+    const { advertiser } = await addAccount(database.pool, { budget: '1.00' });
+    const overspend = (micros: number) =>
+      database.pool.query('update advertiser set spent_micros = $2 where id = $1', [advertiser.id, micros]);
+    const error = await failureOf(overspend(1_000_001));
+    expect(error).toMatchObject({ code: '23514', constraint: 'advertiser_remaining_not_negative' });
+    expect(failureKind(error)).toBe('invariant');
+    expect(await failureOf(overspend(-1))).toMatchObject({ code: '23514' });
+    const shrink = 'update advertiser set budget_micros = -1 where id = $1';
+    expect(await failureOf(database.pool.query(shrink, [advertiser.id]))).toMatchObject({ code: '23514' });
+  });
+
+  it('lets nobody spend more than a cap', async () => {
+    const { campaign } = await addAccount(database.pool, { cap: '1.00' });
+    const statement = 'update campaign set spent_micros = 1000001 where id = $1';
+    const error = await failureOf(database.pool.query(statement, [campaign.id]));
+    expect(error).toMatchObject({ code: '23514', constraint: 'campaign_within_cap' });
+  });
+
+  it('lets no click have a second row and no nonce be spent twice', async () => {
+    const clickId = uuidV7();
+    await insertRow(clickId);
+    expect(errorCode(await failureOf(insertRow(clickId)))).toBe('23505');
+    const spend = () => database.pool.query('insert into spent_nonce values ($1, $2)', [clickId, uuidV7()]);
+    await spend();
+    expect(errorCode(await failureOf(spend()))).toBe('23505');
+  });
+
+  it.each([
+    ['a charge of nothing', { charged: 0n }],
+    ['a charge with a reason', { reason: 'bot' }],
+    ['an invalid click that costs', { outcome: 'invalid', reason: 'bot' }],
+    ['an invalid click without a reason', { outcome: 'invalid', charged: 0n }],
+    ['a gift', { charged: -1n, outcome: 'invalid', reason: 'bot' }],
+  ])('lets no row of the ledger be %s', async (_, columns) => {
+    expect(errorCode(await failureOf(insertRow(uuidV7(), columns)))).toBe('23514');
+  });
+
+  it('lets no ad go to another campaign, and none belong to two advertisers', async () => {
+    const { ad } = await addAccount(database.pool);
+    const { campaign, advertiser } = await addAccount(database.pool);
+    const move = 'update ad set campaign_id = $2, advertiser_id = $3 where id = $1';
+    expect(errorCode(await failureOf(database.pool.query(move, [ad.id, campaign.id, advertiser.id])))).toBe(
+      '23001',
+    );
+    const insert = `insert into ad (campaign_id, advertiser_id, price_micros, url_template) values ($1, $2, 1, 'x')`;
+    expect(errorCode(await failureOf(database.pool.query(insert, [campaign.id, ad.advertiserId])))).toBe(
+      '23503',
+    );
+    expect(await updateAd(database.pool, ad.id, { priceMicros: 7n })).toMatchObject({ priceMicros: 7n });
+  });
+});
+
+describe('a handler whose statements fail', () => {
+  it('keeps nothing of the batch, and calls a constraint an invariant', async () => {
+    const own = await createTestDatabase();
+    try {
+      const { ad } = await addAccount(own.pool);
+      await own.pool.query(
+        `create function overspend() returns trigger language plpgsql as
+           'begin new.spent_micros := new.budget_micros + 1; return new; end'`,
+      );
+      await own.pool.query(
+        `create trigger overspend before update of spent_micros on advertiser for each row execute function overspend()`,
+      );
+      const record = clickRecord({ ad, nonce: uuidV7() });
+      const error = await failureOf(chargeClicks(own.pool, [record], OPTIONS));
+      expect(failureKind(error)).toBe('invariant');
+      const { rows } = await own.pool.query<{ rows: number }>(
+        `select (select count(*)::int from ledger) + (select count(*)::int from spent_nonce) +
+           (select count(*)::int from origin_tally) as rows`,
+      );
+      expect(rows).toEqual([{ rows: 0 }]);
+      await own.pool.query('drop trigger overspend on advertiser');
+      expect(await deliverTwice(own.pool, [record])).toEqual(['charged']);
+      await expectBalanced(own.pool);
+    } finally {
+      await own.drop();
+    }
+  });
+
+  it('calls a day inside the window without its partition transient, and charges once it is there', async () => {
+    const own = await createTestDatabase();
+    try {
+      const { ad } = await addAccount(own.pool);
+      const day = dayStart(Date.now()) + 3 * DAY_MS;
+      const partition = partitionName('ledger', day);
+      await own.pool.query(`alter table ledger detach partition ${partition}`);
+      const record = clickRecord({ ad, clickedAt: day + 5 });
+      const error = await failureOf(chargeClicks(own.pool, [record], OPTIONS));
+      expect(errorCode(error)).toBe('23514');
+      expect(failureKind(error)).toBe('transient');
+      await own.pool.query(attach(partition, day));
+      expect(await deliverTwice(own.pool, [record])).toEqual(['charged']);
+      await expectBalanced(own.pool);
+    } finally {
+      await own.drop();
+    }
+  });
+});
+
+function attach(partition: string, dayMs: number): string {
+  const [from, to] = [dayMs, dayMs + DAY_MS].map((time) => uuidFloor(time));
+  return `alter table ledger attach partition ${partition} for values from ('${from}') to ('${to}')`;
+}

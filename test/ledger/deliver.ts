@@ -1,0 +1,102 @@
+import { expect } from 'vitest';
+import type { Pool } from '../../common/postgres.ts';
+import { type ChargeOptions, chargeClicks, type Outcome } from '../../processor/charge-clicks.ts';
+import { type Reconciliation, reconcile } from '../../processor/reconcile.ts';
+import type { ReadRecord } from '../../producer/click-event.ts';
+
+const OPTIONS: ChargeOptions = { clickAgeMaxDays: 14 };
+
+/**
+ * Delivers a batch twice, each time shuffled, and holds that the second time nothing happened. Answers what became
+ * of each record the first time, in the order of the batch: `charged`, `over_budget: cap`, `rejected: too_old`, …
+ */
+export async function deliverTwice(
+  pool: Pool,
+  batch: readonly ReadRecord[],
+  options: ChargeOptions = OPTIONS,
+): Promise<string[]> {
+  const first = await deliver(pool, batch, options);
+  const before = await settledRows(pool);
+  const again = await deliver(pool, batch, options);
+  expect(new Set(again)).toEqual(
+    new Set(again.map((outcome) => (outcome === 'mark' ? 'mark' : 'duplicate'))),
+  );
+  expect(await settledRows(pool)).toEqual(before);
+  return first;
+}
+
+/** Delivers a batch once, shuffled. */
+export async function deliver(
+  pool: Pool,
+  batch: readonly ReadRecord[],
+  options: ChargeOptions = OPTIONS,
+): Promise<string[]> {
+  const shuffled = shuffle(batch);
+  const { outcomes } = await chargeClicks(pool, shuffled, options);
+  const found = new Map(shuffled.map((record, index) => [record, outcomes[index]]));
+  return batch.map((record) => inWords(found.get(record)));
+}
+
+export function inWords(outcome: Outcome | undefined): string {
+  if (!outcome) return 'no outcome';
+  return outcome.reason === null ? outcome.outcome : `${outcome.outcome}: ${outcome.reason}`;
+}
+
+/** All that a second delivery may not change. Tallies are summed: a mark appends a row each time it comes. */
+async function settledRows(pool: Pool) {
+  const { rows } = await pool.query(
+    `select (select json_agg(l order by click_id) from ledger l) as ledger,
+       (select json_agg(d order by id) from dead_letter d) as letters,
+       (select json_agg(n order by nonce) from spent_nonce n) as nonces,
+       (select json_agg(a order by id) from advertiser a) as advertisers,
+       (select json_agg(c order by id) from campaign c) as campaigns,
+       (select json_build_array(sum(charged), sum(over_budget), sum(invalid), sum(rejected), sum(cardinality(sequences)))
+        from origin_tally) as tallies`,
+  );
+  return rows[0];
+}
+
+export function shuffle<T>(items: readonly T[]): T[] {
+  const shuffled = [...items];
+  for (let at = shuffled.length - 1; at > 0; at -= 1) {
+    const other = Math.floor(Math.random() * (at + 1));
+    const [a, b] = [shuffled[at] as T, shuffled[other] as T];
+    shuffled[at] = b;
+    shuffled[other] = a;
+  }
+  return shuffled;
+}
+
+/** Asks the books, deep, and holds that all agrees and nothing is missing. */
+export async function expectBalanced(pool: Pool): Promise<Reconciliation> {
+  const books = await reconcile(pool, { deep: true });
+  expect(books.problems).toEqual([]);
+  expect(books).toMatchObject({ balanced: true, missing: 0 });
+  return books;
+}
+
+/** Waits until so many statements of the pool's database wait for a lock. */
+export async function untilWaitingForLock(pool: Pool, count = 1): Promise<void> {
+  await expect
+    .poll(
+      async () => {
+        const { rows } = await pool.query<{ waiting: number }>(
+          `select count(*)::int as waiting from pg_stat_activity
+           where datname = current_database() and wait_event_type = 'Lock'`,
+        );
+        return rows[0]?.waiting;
+      },
+      { timeout: 10_000, interval: 10 },
+    )
+    .toBeGreaterThanOrEqual(count);
+}
+
+/** How often each click of some has a row in the ledger and a dead letter, as `[ledger, letters]`. */
+export async function placesOf(pool: Pool, clickId: string): Promise<[number, number]> {
+  const { rows } = await pool.query<{ ledger: number; letters: number }>(
+    `select (select count(*)::int from ledger where click_id = $1) as ledger,
+       (select count(*)::int from dead_letter where click_id = $1) as letters`,
+    [clickId],
+  );
+  return [rows[0]?.ledger ?? 0, rows[0]?.letters ?? 0];
+}

@@ -1,0 +1,42 @@
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import {
+  addAccount,
+  clickRecord,
+  createTestDatabase,
+  type TestDatabase,
+  TestOrigin,
+  unreadableRecord,
+} from '../setup/database.ts';
+import { deliver, expectBalanced } from './deliver.ts';
+
+let database: TestDatabase & { drop: () => Promise<void> };
+beforeEach(async () => {
+  database = await createTestDatabase();
+});
+afterEach(() => database.drop());
+
+it.each([
+  ['after it', ['click', 'forgery']],
+  ['before it', ['forgery', 'click']],
+  ['after it, twice', ['click', 'forgery', 'forgery']],
+])('keeps the books when bytes that are no click come under the key of a click, %s', async (_, order) => {
+  const { ad } = await addAccount(database.pool);
+  const origin = new TestOrigin();
+  const from = origin.next();
+  for (const what of order) {
+    const record =
+      what === 'click' ? clickRecord({ ad, from }) : unreadableRecord(Buffer.from('a forgery'), from);
+    await deliver(database.pool, [record]);
+  }
+  const { origins } = await expectBalanced(database.pool);
+  expect(origins).toMatchObject([{ origin: origin.id, accepted: 1, missing: 0 }]);
+});
+
+it('keeps the books when bytes that are no click come in one batch with the click whose key they bear', async () => {
+  const { ad } = await addAccount(database.pool);
+  const origin = new TestOrigin();
+  const from = origin.next();
+  await deliver(database.pool, [clickRecord({ ad, from }), unreadableRecord(Buffer.from('a forgery'), from)]);
+  const { origins } = await expectBalanced(database.pool);
+  expect(origins).toMatchObject([{ origin: origin.id, accepted: 1, missing: 0 }]);
+});

@@ -1,0 +1,207 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createMetrics, type Metrics } from '../../common/metrics.ts';
+import { HandlerHost, STOPPING } from '../../processor/event-source.ts';
+import type { ReadRecord } from '../../producer/click-event.ts';
+import {
+  addAccount,
+  createTestDatabase,
+  type NamedAd,
+  silent,
+  type TestDatabase,
+  TestOrigin,
+  unreadableRecord,
+} from '../setup/database.ts';
+import { expectBalanced, shuffle } from './deliver.ts';
+
+let database: TestDatabase & { drop: () => Promise<void> };
+let metrics: Metrics;
+let host: HandlerHost;
+let broken: unknown[];
+let ads: NamedAd[];
+let origin: TestOrigin;
+
+beforeEach(async () => {
+  database = await createTestDatabase();
+  metrics = createMetrics();
+  broken = [];
+  host = newHost();
+  ads = [];
+  for (let count = 0; count < 4; count += 1) ads.push((await addAccount(database.pool)).ad);
+  origin = new TestOrigin();
+});
+afterEach(async () => {
+  host.abort();
+  await database.drop();
+});
+
+function newHost(): HandlerHost {
+  const options = { batchSize: 50, lanes: 2, clickAgeMaxDays: 14 };
+  return new HandlerHost(database.pool, options, {
+    metrics,
+    logger: silent,
+    onInvariant: (error) => broken.push(error),
+  });
+}
+
+const someClicks = (count: number) =>
+  Array.from({ length: count }, (_, index) => origin.click({ ad: ads[index % ads.length] ?? failed() }));
+
+function failed(): never {
+  throw new Error('Expected an ad');
+}
+
+/** Delivers everything twice, shuffled. */
+async function hostTwice(records: readonly ReadRecord[]): Promise<void> {
+  await host.deliver(shuffle(records));
+  await host.deliver(shuffle(records));
+}
+
+async function retries(cause: string): Promise<number> {
+  const { values } = await metrics.batchRetries.get();
+  return values.find(({ labels }) => labels.cause === cause)?.value ?? 0;
+}
+
+async function letters() {
+  const { rows } = await database.pool.query<{ reason: string; raw: Buffer; click_id: string }>(
+    'select reason, raw, click_id from dead_letter order by id',
+  );
+  return rows;
+}
+
+/** Makes inserts into the ledger fail for good: for one click, or for all. */
+async function refuseRows(condition: string): Promise<void> {
+  await database.pool.query(
+    `create or replace function refuse() returns trigger language plpgsql as
+     $$ begin if ${condition} then raise exception 'refused'; end if; return new; end $$`,
+  );
+  await database.pool.query(
+    'create or replace trigger refuse before insert on ledger for each row execute function refuse()',
+  );
+}
+
+const acceptRows = () => database.pool.query('drop trigger refuse on ledger');
+
+describe('a host', () => {
+  it('deals clicks to its lanes, charges each once, and counts what became of them', async () => {
+    const clicks = someClicks(230);
+    await hostTwice([...clicks, unreadableRecord(Buffer.from('x'), origin.next()), origin.mark()]);
+    expect(await expectBalanced(database.pool)).toMatchObject({ charged: 230, rejected: 1, accepted: 231 });
+    const { values } = await metrics.clicks.get();
+    expect(values.map(({ labels, value }) => [labels.outcome, labels.reason, value])).toEqual(
+      expect.arrayContaining([
+        ['charged', '', 230],
+        ['rejected', 'malformed', 1],
+      ]),
+    );
+    expect((await metrics.duplicates.get()).values[0]?.value).toBe(231);
+  });
+
+  it('waits while a table is away, and then charges everything: nothing becomes a dead letter', async () => {
+    await database.pool.query('alter table ledger rename to ledger_away');
+    const delivered = hostTwice(someClicks(20));
+    await expect.poll(() => retries('transient')).toBeGreaterThanOrEqual(4);
+    await database.pool.query('alter table ledger_away rename to ledger');
+    await delivered;
+    expect(await letters()).toEqual([]);
+    expect(await expectBalanced(database.pool)).toMatchObject({ charged: 20 });
+  });
+
+  it('outlives the end of its connections in the middle of its work', async () => {
+    // Slow rows, so that each kill meets a transaction.
+    await refuseRows('pg_sleep(0.002) is null');
+    const delivered = hostTwice(someClicks(400));
+    for (let killed = 0; killed < 6; ) {
+      const { rows } = await database.pool.query<{ killed: number }>(
+        `select count(pg_terminate_backend(pid))::int as killed from pg_stat_activity
+         where datname = current_database() and pid <> pg_backend_pid() and query ilike 'copy ledger%'`,
+      );
+      killed += rows[0]?.killed ?? 0;
+    }
+    await delivered;
+    expect(await retries('transient')).toBeGreaterThan(0);
+    expect(await letters()).toEqual([]);
+    expect(await expectBalanced(database.pool)).toMatchObject({ charged: 400 });
+  });
+
+  it('isolates poison, keeps its raw bytes, and charges its neighbours', async () => {
+    const clicks = someClicks(100);
+    const poison = [clicks[13], clicks[14], clicks[77]].flatMap((record) => record ?? []);
+    await refuseRows(`new.click_id in (${poison.map(({ click }) => `'${click.clickId}'`)})`);
+    await hostTwice(clicks);
+    expect(await letters()).toHaveLength(3);
+    expect(await letters()).toEqual(
+      expect.arrayContaining(
+        poison.map((record) => ({ reason: 'poison', raw: record.value, click_id: record.click.clickId })),
+      ),
+    );
+    expect(await expectBalanced(database.pool)).toMatchObject({ charged: 97, rejected: 3, accepted: 100 });
+  });
+
+  it('calls a record poison only when others pass: until then it waits', async () => {
+    const [poison, other] = someClicks(2);
+    if (!poison || !other) throw new Error('Expected two clicks');
+    await refuseRows(`new.click_id = '${poison.click.clickId}'`);
+    const waiting = host.deliver([poison]);
+    await expect.poll(() => retries('permanent')).toBeGreaterThanOrEqual(4);
+    expect(await letters()).toEqual([]);
+    await host.deliver([other]);
+    await waiting;
+    expect(await letters()).toMatchObject([{ reason: 'poison', click_id: poison.click.clickId }]);
+    await expectBalanced(database.pool);
+  });
+
+  it('quarantines nothing while no click passes, and charges all when the fault is gone', async () => {
+    await refuseRows('true');
+    const delivered = hostTwice(someClicks(12));
+    await expect.poll(() => retries('permanent'), { timeout: 20_000 }).toBeGreaterThanOrEqual(28);
+    expect(await letters()).toEqual([]);
+    await acceptRows();
+    await delivered;
+    expect(await expectBalanced(database.pool)).toMatchObject({ charged: 12, rejected: 0 });
+  });
+
+  it('does not take marks, garbage or duplicates that pass for a sign that clicks could pass', async () => {
+    const known = someClicks(4);
+    await host.deliver(known);
+    await refuseRows('true');
+    const clicks = someClicks(8);
+    const garbage = unreadableRecord(Buffer.from('x'), origin.next());
+    const delivered = host.deliver([...clicks, origin.mark(), garbage, ...known]);
+    // Each lane tries its whole batch, cuts it up, and tries what is left over again: or it has given up already.
+    await expect
+      .poll(async () => (await retries('permanent')) >= 24 || (await letters()).length > 1, {
+        timeout: 20_000,
+      })
+      .toBe(true);
+    expect((await letters()).map(({ reason }) => reason)).toEqual(['malformed']);
+    await acceptRows();
+    await delivered;
+    expect(await expectBalanced(database.pool)).toMatchObject({ charged: 12, rejected: 1 });
+  });
+
+  it('tells of a broken invariant, keeps the batch undone, and quarantines nothing', async () => {
+    await database.pool.query(
+      `create function overspend() returns trigger language plpgsql as
+       'begin new.spent_micros := new.budget_micros + 1; return new; end'`,
+    );
+    await database.pool.query(
+      'create trigger overspend before update of spent_micros on advertiser for each row execute function overspend()',
+    );
+    await expect(host.deliver(someClicks(3))).rejects.toMatchObject({ code: '23514' });
+    expect(broken).not.toEqual([]);
+    expect(await letters()).toEqual([]);
+    expect((await database.pool.query('select from ledger')).rowCount).toBe(0);
+  });
+
+  it('gives back what it could not settle when it is aborted, and another host charges it', async () => {
+    await database.pool.query('alter table ledger rename to ledger_away');
+    const clicks = someClicks(10);
+    const delivered = host.deliver(clicks);
+    await expect.poll(() => retries('transient')).toBeGreaterThanOrEqual(2);
+    host.abort();
+    await expect(delivered).rejects.toMatchObject({ code: STOPPING });
+    await database.pool.query('alter table ledger_away rename to ledger');
+    await newHost().deliver(clicks);
+    expect(await expectBalanced(database.pool)).toMatchObject({ charged: 10 });
+  });
+});

@@ -1,0 +1,230 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { inTransaction } from '../../common/postgres.ts';
+import { uuidFloor, uuidV7 } from '../../common/uuid.ts';
+import {
+  AHEAD_DAYS,
+  DAY_MS,
+  dayStart,
+  extendPartitions,
+  listPartitionDays,
+  PARTITIONED,
+  type Partitioned,
+} from '../../migrations/partitions.ts';
+import { creditClick } from '../../processor/accounts.ts';
+import { dropClosedDays, maintain, mergeTallies } from '../../processor/maintenance.ts';
+import { reconcile } from '../../processor/reconcile.ts';
+import { createPostgresPublisher } from '../../producer/postgres-publisher.ts';
+import {
+  addAccount,
+  clickRecord,
+  createTestDatabase,
+  silent,
+  type TestDatabase,
+  TestOrigin,
+  unreadableRecord,
+} from '../setup/database.ts';
+import { RETENTION } from '../setup/retention.ts';
+import { deliver, deliverTwice, expectBalanced, untilWaitingForLock } from './deliver.ts';
+
+/** Five days of ledger, and nonces of five days: the template has fourteen and 44. */
+const SHORT = { clickAgeDays: 2, linkLifeDays: 3, ledgerRetentionDays: 5, brokerRetentionDays: 7 };
+
+let database: TestDatabase & { drop: () => Promise<void> };
+beforeEach(async () => {
+  database = await createTestDatabase();
+});
+afterEach(() => database.drop());
+
+async function daysOf(table: Partitioned): Promise<number[]> {
+  const connection = await database.pool.connect();
+  return listPartitionDays(connection, table).finally(() => connection.release());
+}
+
+const today = () => dayStart(Date.now());
+
+/** Of ten days: charged, over budget, invalid and rejected clicks, with nonces and without an origin. */
+async function tenDaysOfClicks() {
+  const { ad } = await addAccount(database.pool, { budget: '4.00', price: '0.25' });
+  const origin = new TestOrigin();
+  const records = Array.from({ length: 10 }, (_, ago) => {
+    const clickedAt = today() - ago * DAY_MS + 1_000;
+    return [
+      origin.click({ ad, clickedAt, nonce: uuidV7(clickedAt - 500) }),
+      origin.click({ ad, clickedAt }),
+      origin.click({ ad, clickedAt, invalid: 'bot' }),
+      origin.click({ ad: { ...ad, id: 2_000_000_000 }, clickedAt }),
+      clickRecord({ ad, clickedAt, from: null, invalid: 'bot' }),
+    ];
+  }).flat();
+  await deliverTwice(database.pool, [...records, unreadableRecord(null, origin.next()), origin.mark()]);
+  return { ad, origin, records };
+}
+
+describe('merging tallies', () => {
+  it('changes nothing in the books, whatever is merged before and after', async () => {
+    await tenDaysOfClicks();
+    const before = await expectBalanced(database.pool);
+    await mergeTallies(database.pool);
+    expect((await database.pool.query('select from origin_tally')).rowCount).toBe(0);
+    expect(await expectBalanced(database.pool)).toEqual(before);
+    await tenDaysOfClicks();
+    const { origins } = await expectBalanced(database.pool);
+    expect(origins).toHaveLength(2);
+    await mergeTallies(database.pool);
+    expect((await expectBalanced(database.pool)).origins).toEqual(origins);
+  });
+
+  it('takes more rows than one transaction merges, and several mergers beside handlers at work', async () => {
+    const { ad } = await addAccount(database.pool, { budget: '10000.00' });
+    const { id } = new TestOrigin();
+    await database.pool.query(
+      'insert into origin_tally (origin, accepted) select $1, 0 from generate_series(1, 11000)',
+      [id],
+    );
+    const origin = new TestOrigin();
+    const handlers = Array.from({ length: 30 }, () =>
+      deliver(database.pool, [origin.click({ ad }), origin.click({ ad })]),
+    );
+    await Promise.all([...handlers, ...Array.from({ length: 4 }, () => mergeTallies(database.pool))]);
+    await mergeTallies(database.pool);
+    expect((await database.pool.query('select from origin_tally')).rowCount).toBe(0);
+    expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 60, charged: 60 });
+  });
+});
+
+describe('partitions ahead', () => {
+  it('are made once by twenty at once, without a hole, and the window follows', async () => {
+    const later = Date.now() + 4 * DAY_MS;
+    const extend = () =>
+      inTransaction(database.pool, (connection) => extendPartitions(connection, RETENTION, later));
+    await Promise.all(Array.from({ length: 20 }, extend));
+    for (const table of PARTITIONED) {
+      const days = await daysOf(table);
+      expect(days.at(-1)).toBe(dayStart(later) + AHEAD_DAYS * DAY_MS);
+      expect(days.every((day, index) => index === 0 || day === (days[index - 1] ?? 0) + DAY_MS)).toBe(true);
+    }
+    const read = () => database.pool.query('select * from ledger_window');
+    const { rows: window } = await read();
+    expect(window[0]?.click_ahead).toEqual(new Date(dayStart(later) + (AHEAD_DAYS + 1) * DAY_MS));
+    await extend();
+    await inTransaction(database.pool, (connection) => extendPartitions(connection, RETENTION, Date.now()));
+    expect((await read()).rows).toEqual(window);
+  });
+
+  it('are made while somebody reads the ledger for long, and hold up no charge meanwhile', async () => {
+    const { ad } = await addAccount(database.pool);
+    const { extended, held } = await inTransaction(database.pool, async (reader) => {
+      await reader.query('select count(*) from ledger');
+      const later = Date.now() + DAY_MS;
+      const extended = inTransaction(database.pool, (connection) =>
+        extendPartitions(connection, RETENTION, later),
+      );
+      await Promise.race([extended, untilWaitingForLock(database.pool)]);
+      const charged = deliver(database.pool, [clickRecord({ ad })]);
+      const held = untilWaitingForLock(database.pool, 2).catch(() => 'not held up');
+      expect(await Promise.race([charged, held.then(() => 'held up')])).toEqual(['charged']);
+      return { extended, held };
+    });
+    await Promise.all([extended, held]);
+  });
+
+  it('cover the window to its last id: every day of it takes a click', async () => {
+    const { ad } = await addAccount(database.pool);
+    const { rows } = await database.pool.query(
+      'select click_floor, click_ahead, nonce_floor from ledger_window',
+    );
+    const [window] = rows;
+    const first = window.click_floor.getTime();
+    const last = window.click_ahead.getTime() - 1;
+    const nonce = `${uuidFloor(window.nonce_floor.getTime()).slice(0, 13)}-7000-8000-000000000000`;
+    const batch = [
+      clickRecord({ ad, clickedAt: first, nonce }),
+      clickRecord({ ad, clickedAt: last, nonce: uuidV7(last) }),
+    ];
+    const outcomes = await deliverTwice(database.pool, batch, { clickAgeMaxDays: 10_000 });
+    expect(outcomes).toEqual(['charged', 'charged']);
+    const outside = [clickRecord({ ad, clickedAt: first - 1 }), clickRecord({ ad, clickedAt: last + 1 })];
+    const rejected = await deliverTwice(database.pool, outside, { clickAgeMaxDays: 10_000 });
+    expect(rejected).toEqual(['rejected: id_out_of_range', 'rejected: id_out_of_range']);
+  });
+});
+
+describe('closing a day', () => {
+  it('drops days below the floor once it has stood for an hour, and the books still balance', async () => {
+    const { records } = await tenDaysOfClicks();
+    const before = await expectBalanced(database.pool);
+    await maintain(database.pool, SHORT, silent);
+    // The floor is raised, and nothing is dropped before a transaction at work could have ended.
+    expect((await daysOf('ledger'))[0]).toBeLessThan(today() - SHORT.ledgerRetentionDays * DAY_MS);
+    await database.pool.query(`update ledger_window set floor_raised_at = now() - interval '61 minutes'`);
+    await maintain(database.pool, SHORT, silent);
+    for (const table of PARTITIONED) expect((await daysOf(table))[0]).toBe(today() - 5 * DAY_MS);
+    const { rows } = await database.pool.query<{ rows: number }>('select count(*)::int as rows from ledger');
+    expect(rows[0]?.rows).toBe(
+      records.filter(({ click }) => click.clickedAt > today() - 5 * DAY_MS).length * (4 / 5),
+    );
+    expect(await expectBalanced(database.pool)).toEqual(before);
+    await mergeTallies(database.pool);
+    expect(await expectBalanced(database.pool)).toEqual(before);
+  });
+
+  it('takes nothing below the floor any more, and nothing of what is left twice', async () => {
+    const { ad, records } = await tenDaysOfClicks();
+    await maintain(database.pool, SHORT, silent);
+    const below = clickRecord({ ad, clickedAt: today() - 5 * DAY_MS - 1 });
+    const oldLink = clickRecord({ ad, nonce: uuidV7(today() - 5 * DAY_MS - 1) });
+    const batch = [below, oldLink, ...records.slice(0, 25)];
+    const outcomes = await deliverTwice(database.pool, batch);
+    expect(outcomes.slice(0, 2)).toEqual(['rejected: id_out_of_range', 'rejected: nonce_out_of_range']);
+    expect(new Set(outcomes.slice(2))).toEqual(new Set(['duplicate']));
+    await expectBalanced(database.pool);
+  });
+
+  it('is done once by several at the same time, beside handlers at work', async () => {
+    const { ad } = await tenDaysOfClicks();
+    await maintain(database.pool, SHORT, silent);
+    const drop = () => dropClosedDays(database.pool, silent, 0);
+    const charges = Array.from({ length: 20 }, () =>
+      deliver(database.pool, [clickRecord({ ad, invalid: 'bot' })]),
+    );
+    await Promise.all([drop(), drop(), drop(), ...charges]);
+    expect((await daysOf('ledger'))[0]).toBe(today() - 5 * DAY_MS);
+    await expectBalanced(database.pool);
+  });
+
+  it('that comes again from the broker after all charges nothing and leaves the books as they are', async () => {
+    const { records } = await tenDaysOfClicks();
+    await maintain(database.pool, SHORT, silent);
+    await dropClosedDays(database.pool, silent, 0);
+    const spent = async () =>
+      (await expectBalanced(database.pool)).advertisers.map((books) => books.spentMicros);
+    const before = await spent();
+    await deliver(database.pool, records.slice(-5));
+    expect(await spent()).toEqual(before);
+  });
+
+  it('forgets the click, so that no credit is given for it', async () => {
+    const { records } = await tenDaysOfClicks();
+    const oldest = records.at(-5)?.click.clickId ?? '';
+    await maintain(database.pool, SHORT, silent);
+    await dropClosedDays(database.pool, silent, 0);
+    await expect(creditClick(database.pool, oldest)).rejects.toMatchObject({ code: 'unknown_click' });
+  });
+});
+
+it('deletes settled chunks of the broker after their retention, and no others', async () => {
+  const publisher = createPostgresPublisher(database.pool);
+  const origin = new TestOrigin();
+  for (let chunk = 0; chunk < 3; chunk += 1) await publisher.publish([origin.click()]);
+  await database.pool.query(`update broker_chunk set published_at = now() - interval '30 days'`);
+  await database.pool.query(
+    `update broker_chunk set settled_at = now() - interval '7 days 1 minute' where id = 1`,
+  );
+  await database.pool.query(
+    `update broker_chunk set settled_at = now() - interval '6 days 23 hours' where id = 2`,
+  );
+  await maintain(database.pool, SHORT, silent);
+  const { rows } = await database.pool.query('select id from broker_chunk order by id');
+  expect(rows).toEqual([{ id: 2n }, { id: 3n }]);
+  expect(await reconcile(database.pool)).toMatchObject({ inFlight: 1 });
+});

@@ -1,0 +1,207 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createMetrics, type Metrics } from '../../common/metrics.ts';
+import { createPool, type Pool } from '../../common/postgres.ts';
+import { type Deliver, type EventSource, HandlerHost } from '../../processor/event-source.ts';
+import { reconcile } from '../../processor/reconcile.ts';
+import { createPostgresSource } from '../../processor/sources/postgres.ts';
+import { createPostgresPublisher } from '../../producer/postgres-publisher.ts';
+import type { Publisher } from '../../producer/publisher.ts';
+import {
+  addAccount,
+  createTestDatabase,
+  type NamedAd,
+  silent,
+  type TestDatabase,
+  TestOrigin,
+} from '../setup/database.ts';
+import { expectBalanced } from './deliver.ts';
+
+type Consumer = { source: EventSource; pool: Pool; host: HandlerHost; ended: Promise<void> };
+
+let database: TestDatabase & { drop: () => Promise<void> };
+let metrics: Metrics;
+let publisher: Publisher;
+let ad: NamedAd;
+let consumers: Consumer[];
+
+beforeEach(async () => {
+  database = await createTestDatabase();
+  metrics = createMetrics();
+  publisher = createPostgresPublisher(database.pool);
+  ({ ad } = await addAccount(database.pool, { budget: '1000000.00' }));
+  consumers = [];
+});
+afterEach(async () => {
+  for (const { source, host, pool, ended } of consumers) {
+    host.abort();
+    await source.stop();
+    await ended;
+    await pool.end();
+  }
+  await database.drop();
+});
+
+/** Starts a consumer with connections of its own; `around` stands between its source and its host. */
+function consume(around: (deliver: Deliver) => Deliver = (deliver) => deliver): Consumer {
+  const pool = createPool(database.url, 'test consumer', 6, () => undefined);
+  const options = { batchSize: 100, lanes: 2, clickAgeMaxDays: 14 };
+  const host = new HandlerHost(pool, options, { metrics, logger: silent, onInvariant: () => undefined });
+  const source = createPostgresSource(
+    pool,
+    around(host.deliver),
+    { windowMs: 5, batchSize: 100 },
+    { metrics, logger: silent },
+  );
+  const consumer = { source, pool, host, ended: source.run() };
+  consumers.push(consumer);
+  return consumer;
+}
+
+async function untilAllSettled(): Promise<void> {
+  await expect
+    .poll(
+      async () => (await database.pool.query('select from broker_chunk where settled_at is null')).rowCount,
+      {
+        timeout: 15_000,
+      },
+    )
+    .toBe(0);
+}
+
+async function publishChunks(origin: TestOrigin, chunks: number, size: number): Promise<void> {
+  for (let chunk = 0; chunk < chunks; chunk += 1) {
+    await publisher.publish(Array.from({ length: size }, () => origin.click({ ad })));
+  }
+  await publisher.publishEverywhere(origin.mark());
+}
+
+describe('a consumer of the Postgres broker', () => {
+  it('brings every record of every chunk into the ledger once, and marks the chunks settled', async () => {
+    const origin = new TestOrigin();
+    consume();
+    await publishChunks(origin, 12, 30);
+    await untilAllSettled();
+    expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 360, charged: 360, inFlight: 0 });
+    expect((await database.pool.query('select from broker_chunk')).rowCount).toBe(13);
+    expect((await metrics.brokerUp.get()).values[0]?.value).toBe(1);
+  });
+
+  it('shares the chunks with another', async () => {
+    const origin = new TestOrigin();
+    await publishChunks(origin, 40, 10);
+    const waiting = new Set<string>();
+    let bothAtWork: () => void = () => undefined;
+    const both = new Promise<void>((resolve) => {
+      bothAtWork = resolve;
+    });
+    const meet =
+      (name: string) =>
+      (deliver: Deliver): Deliver =>
+      async (records) => {
+        waiting.add(name);
+        if (waiting.size === 2) bothAtWork();
+        await both;
+        await deliver(records);
+      };
+    consume(meet('one'));
+    consume(meet('other'));
+    await untilAllSettled();
+    expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 400, charged: 400 });
+    expect((await metrics.duplicates.get()).values[0]?.value).toBe(0);
+  });
+
+  it('that loses its connection between the charge and the settlement reads it again, and charges nothing twice', async () => {
+    const origin = new TestOrigin();
+    await publishChunks(origin, 3, 20);
+    let deliveries = 0;
+    consume((deliver) => async (records) => {
+      await deliver(records);
+      deliveries += 1;
+      if (deliveries > 1) return;
+      const { rowCount } = await database.pool.query(
+        `select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = current_database()
+           and state = 'idle in transaction' and query like '%broker_chunk%for update skip locked%'`,
+      );
+      expect(rowCount).toBeGreaterThan(0);
+    });
+    await untilAllSettled();
+    expect(deliveries).toBeGreaterThan(1);
+    expect((await metrics.duplicates.get()).values[0]?.value).toBe(60);
+    expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 60, charged: 60 });
+  });
+
+  it('keeps a payload that is no chunk as one foreign record, and goes on', async () => {
+    const origin = new TestOrigin();
+    const payload = Buffer.from('somebody else wrote this');
+    const statement = 'insert into broker_chunk (record_count, payload) values (1, $1)';
+    await database.pool.query(statement, [payload]);
+    await publishChunks(origin, 1, 5);
+    consume();
+    await untilAllSettled();
+    const { rows } = await database.pool.query('select reason, raw, record_key from dead_letter');
+    expect(rows).toEqual([{ reason: 'malformed', raw: payload, record_key: null }]);
+    expect(await expectBalanced(database.pool)).toMatchObject({ charged: 5, rejected: 0, unattributed: 0 });
+  });
+
+  it('keeps a payload that is empty too: it is dropped in no silence', async () => {
+    await database.pool.query(`insert into broker_chunk (record_count, payload) values (1, '')`);
+    consume();
+    await untilAllSettled();
+    expect((await database.pool.query('select from dead_letter')).rowCount).toBe(1);
+  });
+
+  it('waits while its table is away', async () => {
+    consume();
+    await database.pool.query('alter table broker_chunk rename to chunk_away');
+    await expect.poll(async () => (await metrics.brokerUp.get()).values[0]?.value).toBe(0);
+    await database.pool.query('alter table chunk_away rename to broker_chunk');
+    await publishChunks(new TestOrigin(), 1, 5);
+    await untilAllSettled();
+    expect(await expectBalanced(database.pool)).toMatchObject({ charged: 5 });
+  });
+
+  it('stops with what it has taken settled, and leaves the rest', async () => {
+    const origin = new TestOrigin();
+    await publishChunks(origin, 30, 10);
+    let begun: () => void = () => undefined;
+    const first = new Promise<void>((resolve) => {
+      begun = resolve;
+    });
+    const { source } = consume((deliver) => async (records) => {
+      begun();
+      await deliver(records);
+    });
+    await first;
+    await source.stop();
+    const books = await reconcile(database.pool, { deep: true });
+    expect(books).toMatchObject({ balanced: true, missing: 0, accepted: 300 });
+    expect(books.charged + books.inFlight).toBe(300);
+    expect(books.charged).toBeGreaterThan(0);
+    consume();
+    await untilAllSettled();
+    expect(await expectBalanced(database.pool)).toMatchObject({ charged: 300 });
+    expect((await metrics.duplicates.get()).values[0]?.value).toBe(0);
+  });
+});
+
+describe('the lag', () => {
+  it('is what waits in the broker and how long it has waited', async () => {
+    const idle = createPostgresSource(
+      database.pool,
+      () => Promise.reject(new Error('Expected nothing to be delivered')),
+      { windowMs: 5, batchSize: 100 },
+      { metrics, logger: silent },
+    );
+    expect(await idle.lag()).toEqual({ records: 0, oldestAgeSeconds: 0 });
+    await publishChunks(new TestOrigin(), 3, 7);
+    await database.pool.query(`update broker_chunk set published_at = now() - interval '1 hour' where id =
+      (select max(id) from broker_chunk)`);
+    const { records, oldestAgeSeconds } = await idle.lag();
+    expect(records).toBe(22);
+    expect(oldestAgeSeconds).toBeGreaterThanOrEqual(3_600);
+    expect(oldestAgeSeconds).toBeLessThan(3_700);
+    consume();
+    await untilAllSettled();
+    expect(await idle.lag()).toEqual({ records: 0, oldestAgeSeconds: 0 });
+  });
+});

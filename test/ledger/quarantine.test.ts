@@ -1,0 +1,72 @@
+import { afterEach, expect, it } from 'vitest';
+import { inTransaction } from '../../common/postgres.ts';
+import { uuidV7 } from '../../common/uuid.ts';
+import { quarantine, settle } from '../../processor/charge-clicks.ts';
+import { addAccount, clickRecord, TestOrigin, testDatabase, unreadableRecord } from '../setup/database.ts';
+import { deliverTwice, expectBalanced, inWords, placesOf, untilWaitingForLock } from './deliver.ts';
+
+const database = testDatabase();
+
+afterEach(async () => {
+  await expectBalanced(database.pool);
+});
+
+it('keeps a click as rejected with its raw bytes, once, and settles its sequence', async () => {
+  const { ad } = await addAccount(database.pool);
+  const origin = new TestOrigin();
+  const record = origin.click({ ad });
+  const first = await quarantine(database.pool, record, 'it hurts');
+  const again = await quarantine(database.pool, record, 'it hurts again');
+  expect([...first.outcomes, ...again.outcomes].map(inWords)).toEqual(['rejected: poison', 'duplicate']);
+  const { rows } = await database.pool.query(
+    'select reason, detail, raw, sequence from dead_letter where click_id = $1',
+    [record.click.clickId],
+  );
+  expect(rows).toEqual([{ reason: 'poison', detail: 'it hurts', raw: record.value, sequence: 1n }]);
+  const books = await expectBalanced(database.pool);
+  expect(books.origins.find((found) => found.origin === origin.id)).toMatchObject({
+    accepted: 1,
+    rejected: 1,
+  });
+});
+
+it('lets a quarantined click never be charged after all', async () => {
+  const { ad } = await addAccount(database.pool);
+  const record = clickRecord({ ad, nonce: uuidV7() });
+  await quarantine(database.pool, record, 'it hurts');
+  expect(await deliverTwice(database.pool, [record])).toEqual(['duplicate']);
+  expect(await placesOf(database.pool, record.click.clickId)).toEqual([0, 1]);
+});
+
+it('does nothing to a click that was settled', async () => {
+  const { ad } = await addAccount(database.pool);
+  const record = clickRecord({ ad });
+  expect(await deliverTwice(database.pool, [record])).toEqual(['charged']);
+  const { outcomes } = await quarantine(database.pool, record, 'too late');
+  expect(outcomes.map(inWords)).toEqual(['duplicate']);
+  expect(await placesOf(database.pool, record.click.clickId)).toEqual([1, 0]);
+});
+
+it('keeps foreign bytes outside the identity', async () => {
+  const before = await expectBalanced(database.pool);
+  await quarantine(database.pool, unreadableRecord(Buffer.from('x'), null), 'odd');
+  expect(await expectBalanced(database.pool)).toMatchObject({
+    rejected: before.rejected,
+    unattributed: before.unattributed,
+  });
+});
+
+it('waits for a copy of the click that another handler is charging, and then finds it settled', async () => {
+  const { ad } = await addAccount(database.pool);
+  const record = clickRecord({ ad });
+  const done = await inTransaction(database.pool, async (other) => {
+    await settle(other, [record], { clickAgeMaxDays: 14 });
+    const quarantined = quarantine(database.pool, record, 'it hurts');
+    // Either it answers without waiting, which is wrong, or it waits for a lock of the other.
+    await Promise.race([quarantined, untilWaitingForLock(database.pool)]);
+    return { quarantined };
+  });
+  const { outcomes } = await done.quarantined;
+  expect(await placesOf(database.pool, record.click.clickId)).toEqual([1, 0]);
+  expect(outcomes.map(inWords)).toEqual(['duplicate']);
+});

@@ -1,0 +1,75 @@
+import { expect, it } from 'vitest';
+import { inTransaction } from '../../common/postgres.ts';
+import { DAY_MS } from '../../migrations/partitions.ts';
+import { chargeClicks } from '../../processor/charge-clicks.ts';
+import { dropClosedDays, maintain, mergeTallies } from '../../processor/maintenance.ts';
+import { reconcile } from '../../processor/reconcile.ts';
+import { createPostgresPublisher } from '../../producer/postgres-publisher.ts';
+import { addAccount, createTestDatabase, silent, TestOrigin } from '../setup/database.ts';
+import { deliver, expectBalanced, untilWaitingForLock } from './deliver.ts';
+
+const SHORT = { clickAgeDays: 2, linkLifeDays: 3, ledgerRetentionDays: 5, brokerRetentionDays: 7 };
+
+it('is exact at every moment of full traffic, merges among it', async () => {
+  const database = await createTestDatabase({ poolSize: 20 });
+  try {
+    const { ad } = await addAccount(database.pool, { budget: '50.00', price: '0.10' });
+    const publisher = createPostgresPublisher(database.pool);
+    const origin = new TestOrigin();
+    let busy = true;
+    const traffic = async () => {
+      for (let batch = 0; batch < 20; batch += 1) {
+        const clicks = Array.from({ length: 15 }, () => origin.click({ ad }));
+        await publisher.publish([...clicks, origin.mark()]);
+        await deliver(database.pool, clicks.slice(0, 7));
+        await deliver(database.pool, clicks);
+        await database.pool.query('update broker_chunk set settled_at = now() where payload like $1', [
+          Buffer.from(`%${clicks[0]?.key}%`),
+        ]);
+        await mergeTallies(database.pool);
+      }
+    };
+    const looking = (async () => {
+      let looks = 0;
+      for (; busy; looks += 1) {
+        const books = await reconcile(database.pool, { deep: true });
+        expect(books.problems).toEqual([]);
+        for (const advertiser of books.advertisers) expect(advertiser.remainingMicros >= 0n).toBe(true);
+      }
+      return looks;
+    })();
+    await Promise.all([traffic(), traffic(), traffic()]).finally(() => {
+      busy = false;
+    });
+    expect(await looking).toBeGreaterThan(3);
+    const books = await expectBalanced(database.pool);
+    expect(books).toMatchObject({ accepted: 900, charged: 500, overBudget: 400, inFlight: 0 });
+  } finally {
+    await database.drop();
+  }
+});
+
+it('is exact while a day is being dropped', async () => {
+  const database = await createTestDatabase();
+  try {
+    const { ad } = await addAccount(database.pool);
+    const origin = new TestOrigin();
+    const old = origin.click({ ad, clickedAt: Date.now() - 10 * DAY_MS });
+    await chargeClicks(database.pool, [old, origin.click({ ad })], { clickAgeMaxDays: 10_000 });
+    await maintain(database.pool, SHORT, silent);
+    // Holds the books up between their first look and the ledger, and drops the day meanwhile, if that is possible.
+    const { asked, dropped } = await inTransaction(database.pool, async (gate) => {
+      await gate.query('lock table advertiser in access exclusive mode');
+      const asked = reconcile(database.pool, { deep: true });
+      await untilWaitingForLock(database.pool);
+      const dropped = dropClosedDays(database.pool, silent, 0).catch((error: unknown) => error);
+      await Promise.race([dropped, untilWaitingForLock(database.pool, 2)]);
+      return { asked, dropped };
+    });
+    expect((await asked).problems).toEqual([]);
+    await dropped;
+    await expectBalanced(database.pool);
+  } finally {
+    await database.drop();
+  }
+});

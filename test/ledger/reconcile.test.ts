@@ -1,0 +1,258 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type Connection, inTransaction } from '../../common/postgres.ts';
+import { uuidV7 } from '../../common/uuid.ts';
+import { chargeClicks, settle } from '../../processor/charge-clicks.ts';
+import { appendTallies } from '../../processor/tally.ts';
+import { mergeTallies } from '../../processor/maintenance.ts';
+import { type Reconciliation, reconcile } from '../../processor/reconcile.ts';
+import type { ReadClick, ReadRecord } from '../../producer/click-event.ts';
+import { createPostgresPublisher } from '../../producer/postgres-publisher.ts';
+import {
+  type Account,
+  addAccount,
+  createTestDatabase,
+  type TestDatabase,
+  TestOrigin,
+  unreadableRecord,
+} from '../setup/database.ts';
+
+const OPTIONS = { clickAgeMaxDays: 14 };
+let database: TestDatabase & { drop: () => Promise<void> };
+let account: Account;
+let origin: TestOrigin;
+
+beforeEach(async () => {
+  database = await createTestDatabase({ poolSize: 4 });
+  account = await addAccount(database.pool);
+  origin = new TestOrigin();
+  // Something right beside what will be wrong.
+  await chargeClicks(database.pool, [click(), click({ invalid: 'bot' }), click()], OPTIONS);
+});
+afterEach(() => database.drop());
+
+function click(overrides: { invalid?: 'bot'; nonce?: string } = {}): ReadClick {
+  return origin.click({ ad: account.ad, ...overrides });
+}
+
+/** A handler that settles its batch and does one thing wrong before it commits. */
+function wrongHandler(batch: readonly ReadRecord[], wrong: (connection: Connection) => Promise<unknown>) {
+  return inTransaction(database.pool, async (connection) => {
+    await settle(connection, batch, OPTIONS);
+    await wrong(connection);
+  });
+}
+
+/** What the books say, shallow and deep, before the tallies are merged and after. */
+async function ask(): Promise<{ shallow: Reconciliation; deep: Reconciliation }> {
+  const before = await reconcile(database.pool, { deep: true });
+  await mergeTallies(database.pool);
+  const deep = await reconcile(database.pool, { deep: true });
+  expect(deep).toEqual(before);
+  return { shallow: await reconcile(database.pool), deep };
+}
+
+const drop = (record: ReadClick) => (connection: Connection) =>
+  connection.query('delete from ledger where click_id = $1', [record.click.clickId]);
+
+const insertRow = (from: ReadClick, clickId: string) => (connection: Connection) =>
+  connection.query(
+    `insert into ledger (click_id, origin, sequence, clicked_at, charged_micros, advertiser_id, campaign_id, ad_id, outcome)
+     select $2, origin, sequence, clicked_at, charged_micros, advertiser_id, campaign_id, ad_id, outcome
+     from ledger where click_id = $1`,
+    [from.click.clickId, clickId],
+  );
+
+describe('books that are right', () => {
+  it('balance, with every term counted', async () => {
+    const { shallow, deep } = await ask();
+    for (const books of [shallow, deep]) {
+      expect(books).toMatchObject({
+        accepted: 3,
+        charged: 2,
+        invalid: 1,
+        balanced: true,
+        missing: 0,
+        problems: [],
+      });
+    }
+  });
+});
+
+describe('the oracle tells of a handler', () => {
+  it('that tallies a charged click and drops its row', async () => {
+    const record = click();
+    await wrongHandler([record], drop(record));
+    const { deep } = await ask();
+    expect(deep.balanced).toBe(false);
+    expect(deep.problems.join('\n')).toMatch(`outcomes of origin ${origin.id}`);
+    expect(deep.problems.join('\n')).toMatch(`advertiser ${account.advertiser.id}`);
+  });
+
+  it('that tallies an invalid click, which costs nothing, and drops its row', async () => {
+    const record = click({ invalid: 'bot' });
+    await wrongHandler([record], drop(record));
+    expect((await ask()).deep.balanced).toBe(false);
+  });
+
+  it('that drops the only row of an origin, or the row of a click without one', async () => {
+    const other = new TestOrigin();
+    const record = other.click({ ad: account.ad, invalid: 'bot' });
+    await wrongHandler([record], drop(record));
+    expect((await ask()).deep.balanced).toBe(false);
+  });
+
+  it('that drops a row and has another in its place', async () => {
+    const [good, lost] = [click(), click()];
+    await wrongHandler([good, lost], async (connection) => {
+      await insertRow(good, uuidV7())(connection);
+      await drop(lost)(connection);
+    });
+    expect((await ask()).deep.problems.join('\n')).toMatch(`sequences of origin ${origin.id}`);
+  });
+
+  it('that drops a dead letter', async () => {
+    const record = unreadableRecord(Buffer.from('x'), origin.next());
+    await wrongHandler([record], (connection) =>
+      connection.query('delete from dead_letter where origin = $1', [origin.id]),
+    );
+    expect((await ask()).deep.balanced).toBe(false);
+  });
+
+  it('that charges without a row and without a tally', async () => {
+    await inTransaction(database.pool, (connection) =>
+      connection.query('update advertiser set spent_micros = spent_micros + 1'),
+    );
+    const { deep, shallow } = await ask();
+    expect(deep.balanced).toBe(false);
+    expect(deep.advertisers[0]).toMatchObject({
+      balanced: false,
+      chargedMicros: 500_000n,
+      spentMicros: 500_001n,
+    });
+    expect(shallow.balanced).toBe(true); // only the ledger knows
+  });
+
+  it('that has a row and no charge', async () => {
+    await wrongHandler([click()], (connection) =>
+      connection.query('update advertiser set spent_micros = spent_micros - 250000'),
+    );
+    expect((await ask()).deep.balanced).toBe(false);
+  });
+
+  it('that forgets to charge the campaign', async () => {
+    await wrongHandler([click()], (connection) =>
+      connection.query('update campaign set spent_micros = 500000'),
+    );
+    expect((await ask()).deep.problems.join('\n')).toMatch(`campaign spent ${account.campaign.id}`);
+  });
+
+  it('that inserts a second row, under another id, for one sequence', async () => {
+    const record = click();
+    await wrongHandler([record], insertRow(record, uuidV7()));
+    expect((await ask()).deep.balanced).toBe(false);
+  });
+
+  it('that tallies a click twice', async () => {
+    const record = click();
+    const again = { origin: origin.id, accepted: 0, charged: 1, over_budget: 0, invalid: 0, rejected: 0 };
+    const sequences = [record.from?.sequence ?? 0];
+    await wrongHandler([record], (connection) => appendTallies(connection, [{ ...again, sequences }]));
+    const { deep, shallow } = await ask();
+    expect(shallow.balanced).toBe(false);
+    expect(deep.balanced).toBe(false);
+  });
+
+  it('that pays for one link twice', async () => {
+    const nonce = uuidV7();
+    await wrongHandler([click({ nonce })], (connection) => connection.query('delete from spent_nonce'));
+    await chargeClicks(database.pool, [click({ nonce })], OPTIONS);
+    expect((await ask()).deep.problems.join('\n')).toMatch(`nonce paid for twice ${nonce}`);
+  });
+
+  it('that both charges a click and rejects it, under two names', async () => {
+    const record = click();
+    await wrongHandler([record], async (connection) => {
+      await connection.query(
+        `insert into dead_letter (identity, click_id, reason, detail) values ('another', $1, 'poison', '')`,
+        [record.click.clickId],
+      );
+      const none = { origin: null, accepted: 0, charged: 0, over_budget: 0, invalid: 0 };
+      await appendTallies(connection, [{ ...none, rejected: 1, sequences: [] }]);
+    });
+    expect((await ask()).deep.balanced).toBe(false);
+  });
+
+  it('that loses a budget entry, even without recounting the ledger', async () => {
+    await database.pool.query('delete from budget_entry');
+    expect((await ask()).shallow).toMatchObject({ balanced: false, advertisers: [{ balanced: false }] });
+  });
+});
+
+describe('a click that was accepted and never arrived', () => {
+  it('is missing, by its number, as soon as a mark says that it was', async () => {
+    const lost = [click(), click()];
+    const found = click();
+    await chargeClicks(database.pool, [found], OPTIONS);
+    const last = click();
+    await chargeClicks(database.pool, [origin.mark()], OPTIONS);
+    const { shallow, deep } = await ask();
+    expect(deep).toMatchObject({ accepted: 7, charged: 3, invalid: 1, missing: 3 });
+    expect(shallow).toMatchObject({ missing: 3 });
+    expect(deep.origins[0]?.gaps).toEqual([
+      { start: 4, end: 6 },
+      { start: 7, end: 8 },
+    ]);
+    await chargeClicks(database.pool, [...lost, last], OPTIONS);
+    expect((await ask()).deep).toMatchObject({ accepted: 7, missing: 0, balanced: true });
+  });
+});
+
+describe('what is in flight', () => {
+  it('is counted from the chunks that are not settled, each click once', async () => {
+    const publisher = createPostgresPublisher(database.pool);
+    const waiting = [click(), click(), unreadableRecord(null, origin.next())];
+    await publisher.publish(waiting);
+    await publisher.publish([...waiting.slice(1), unreadableRecord(Buffer.from('foreign'), null)]);
+    await publisher.publishEverywhere(origin.mark());
+    const { shallow } = await ask();
+    expect(shallow).toMatchObject({ accepted: 6, charged: 2, inFlight: 3, missing: 0, balanced: true });
+  });
+
+  it('leaves out what of a chunk was settled already: charged, or rejected', async () => {
+    const publisher = createPostgresPublisher(database.pool);
+    const chunk = [
+      click(),
+      click(),
+      click(),
+      unreadableRecord(null, origin.next()),
+      unreadableRecord(null, origin.next()),
+    ];
+    await publisher.publish([...chunk, origin.mark()]);
+    await chargeClicks(
+      database.pool,
+      [1, 3].flatMap((index) => chunk[index] ?? []),
+      OPTIONS,
+    );
+    const { deep } = await ask();
+    expect(deep).toMatchObject({
+      accepted: 8,
+      charged: 3,
+      rejected: 1,
+      inFlight: 3,
+      missing: 0,
+      balanced: true,
+    });
+    await chargeClicks(database.pool, chunk, OPTIONS);
+    expect((await ask()).deep).toMatchObject({ accepted: 8, inFlight: 0, missing: 0, balanced: true });
+  });
+
+  it('does not hide what is missing', async () => {
+    const publisher = createPostgresPublisher(database.pool);
+    click();
+    await publisher.publish([click(), origin.mark()]);
+    expect((await ask()).deep).toMatchObject({ accepted: 5, inFlight: 1, missing: 1 });
+    await database.pool.query('delete from broker_chunk');
+    await chargeClicks(database.pool, [origin.mark()], OPTIONS);
+    expect((await ask()).deep).toMatchObject({ accepted: 5, inFlight: 0, missing: 2 });
+  });
+});
