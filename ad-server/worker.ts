@@ -158,7 +158,7 @@ function startRelays(
   };
   const around = { publisher, options, metrics, logger, onFreed };
   const own = new Relay(spool, around);
-  spool.onAccepted = () => own.notify();
+  spool.onChange = () => own.notify();
   const adopted = dead.map((found) => {
     spool.bytes += found.bytes;
     logger.info({ origin: found.origin, bytes: found.bytes }, 'Adopted a spool whose owner is gone');

@@ -52,7 +52,7 @@ export class Relay {
   private readonly around: RelaySurroundings;
   private readonly reader: SpoolReader;
   private readonly stop = new AbortController();
-  private readonly relayedFile: number;
+  private readonly memory: RelayMemory;
   private ended = false;
   private wake: () => void = () => {};
   private oldest: number | null = null;
@@ -66,11 +66,7 @@ export class Relay {
     this.around = around;
     this.relayed = readRelayed(spool.folder);
     this.reader = new SpoolReader(spool.folder, this.relayed + 1);
-    this.relayedFile = openSync(
-      join(spool.folder, RELAYED_NAME),
-      constants.O_RDWR | constants.O_CREAT,
-      0o600,
-    );
+    this.memory = new RelayMemory(spool.folder, around.logger);
   }
 
   /** Unix ms of the oldest click that the broker has not confirmed, or `null` if there is none. */
@@ -113,7 +109,7 @@ export class Relay {
       return false;
     } finally {
       this.reader.close();
-      closeSync(this.relayedFile);
+      this.memory.close();
     }
   }
 
@@ -124,7 +120,7 @@ export class Relay {
       this.spool.roll();
       metrics.spoolDamaged.inc(damaged);
       logger.error(
-        { origin: this.spool.origin, sequence: firstSequence, damaged },
+        { origin: this.spool.origin, before: firstSequence, damaged },
         'Spooled clicks cannot be read back',
       );
     }
@@ -138,7 +134,8 @@ export class Relay {
       if (!(await this.publish(() => this.around.publisher.publish(records)))) return 0;
       metrics.relayedClicks.inc(records.length);
     }
-    if (first || damaged > 0) this.acknowledge(this.reader.next - 1);
+    if (first || damaged > 0) this.remember(this.reader.next - 1);
+    this.freeSegments();
     if (this.reader.next > this.spool.accepted) this.oldest = null;
     return payloads.length;
   }
@@ -197,14 +194,19 @@ export class Relay {
     return true;
   }
 
-  private acknowledge(sequence: number): void {
+  private remember(sequence: number): void {
     this.relayed = sequence;
-    writeSync(this.relayedFile, `${String(sequence).padStart(16, '0')}\n`, 0, 'latin1');
+    this.memory.write(sequence);
+  }
+
+  /** Deletes the segments that are relayed to their end and not written any more. */
+  private freeSegments(): void {
     const segments = listSegments(this.spool.folder);
     for (const [index, segment] of segments.entries()) {
       const end = segments[index + 1]?.firstSequence ?? this.spool.accepted + 1;
-      if (end > sequence + 1 || segment.firstSequence === this.spool.openSegment) break;
+      if (end > this.relayed + 1 || segment.firstSequence === this.spool.openSegment) break;
       const { size } = statSync(segment.path);
+      this.reader.forget(segment);
       rmSync(segment.path);
       this.around.onFreed(size);
     }
@@ -224,6 +226,38 @@ export class Relay {
       this.wake = () => {};
     }
     if (!this.ended && lingerMs > 0) await sleep(lingerMs, this.stop.signal);
+  }
+}
+
+/** Keeps on disk how far a relay got. A full disk cannot stop it: then what it forgets is published twice. */
+class RelayMemory {
+  private readonly path: string;
+  private readonly logger: Logger;
+  private file: number | null = null;
+  private failed = false;
+
+  constructor(folder: string, logger: Logger) {
+    this.path = join(folder, RELAYED_NAME);
+    this.logger = logger;
+  }
+
+  write(sequence: number): void {
+    try {
+      this.file ??= openSync(this.path, constants.O_WRONLY | constants.O_CREAT, 0o600);
+      writeSync(this.file, `${String(sequence).padStart(16, '0')}\n`, 0, 'latin1');
+      this.failed = false;
+    } catch (error) {
+      if (this.failed) return;
+      this.failed = true;
+      this.logger.warn(
+        { path: this.path, problem: errorMessage(error) },
+        'How far the relay got cannot be kept',
+      );
+    }
+  }
+
+  close(): void {
+    if (this.file !== null) closeSync(this.file);
   }
 }
 

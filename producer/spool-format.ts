@@ -4,15 +4,19 @@ import { crc32 } from 'node:zlib';
 import { CLICK_BYTES_MAX } from './click-event.ts';
 
 /**
- * A spool is a folder named after its origin, with segment files named after the sequence of their first
- * record. A segment is a header and then records: length, CRC-32, payload; integers 32-bit big-endian.
- * The sequence is not written: it is the place in the file, so that only a whole record can take one.
+ * A spool is a folder named after its origin, with segment files named after the sequence of their first record.
+ * A segment is a header and then frames: length of the payload, checksum, index in the segment, payload; integers 32-bit
+ * big-endian. A record's sequence is the segment's first plus its index: after damage the reader finds the next
+ * whole frame and knows how many lie between.
  */
 export const SEGMENT_HEADER = Buffer.from('TOLLWAY SPOOL 1\n', 'latin1');
-export const FRAME_HEADER_BYTES = 8;
+export const FRAME_HEADER_BYTES = 12;
 /** Longest record with its frame, in bytes. */
 export const FRAME_BYTES_MAX = FRAME_HEADER_BYTES + CLICK_BYTES_MAX;
+/** Bytes read of a segment at once: many frames, and always more than one. */
+export const WINDOW_BYTES = Math.max(1_048_576, 2 * FRAME_BYTES_MAX);
 
+const INDEX_AT = 8;
 const SEGMENT_NAME = /^(\d{16})\.segment$/;
 
 export type Segment = { readonly path: string; readonly firstSequence: number };
@@ -31,45 +35,69 @@ export function listSegments(folder: string): Segment[] {
   return segments.sort((a, b) => a.firstSequence - b.firstSequence);
 }
 
-/** The CRC of a record covers its length too: a tail of zeros, as power loss leaves it, is not a record. */
-export function checksum(payload: Buffer): number {
-  return crc32(payload, payload.length);
+/** Writes the header of the frame at `at`, whose payload of `length` bytes is in its place already. */
+export function sealFrame(bytes: Buffer, at: number, length: number, index: number): void {
+  bytes.writeUInt32BE(length, at);
+  bytes.writeUInt32BE(index, at + INDEX_AT);
+  bytes.writeUInt32BE(checksum(bytes, at, length), at + 4);
 }
 
-/** Payloads that lie whole in `bytes` from `at` on, at most `limit`; `end` is where the next frame begins. */
-export function readFrames(
-  bytes: Buffer,
-  at: number,
-  limit: number,
-): { payloads: Buffer[]; end: number; damaged: boolean } {
-  const payloads: Buffer[] = [];
-  let end = at;
-  while (payloads.length < limit && end + FRAME_HEADER_BYTES <= bytes.length) {
-    const length = bytes.readUInt32BE(end);
-    if (length === 0 || length > CLICK_BYTES_MAX) return { payloads, end, damaged: true };
-    const from = end + FRAME_HEADER_BYTES;
-    if (from + length > bytes.length) break;
-    const payload = bytes.subarray(from, from + length);
-    if (bytes.readUInt32BE(end + 4) !== checksum(payload)) return { payloads, end, damaged: true };
-    payloads.push(payload);
-    end = from + length;
+/** Covers the length too (as the seed), so a tail of zeros, as power loss leaves it, is no frame. */
+function checksum(bytes: Buffer, at: number, length: number): number {
+  return crc32(bytes.subarray(at + INDEX_AT, at + FRAME_HEADER_BYTES + length), length);
+}
+
+export type Frame = {
+  readonly index: number;
+  readonly payload: Buffer;
+  /** Where the next frame begins. */
+  readonly end: number;
+};
+
+/**
+ * The whole frames in `bytes` with `from` ≤ index < `to`, ascending; stops at the last of them. Whatever is no frame is
+ * passed over until the next one. Payloads are views.
+ */
+export function readFrames(bytes: Buffer, from: number, to: number): Frame[] {
+  const frames: Frame[] = [];
+  let lowest = 0;
+  for (let at = 0; at + FRAME_HEADER_BYTES < bytes.length && lowest < to; ) {
+    const frame = frameAt(bytes, at, lowest, to);
+    if (frame === null) {
+      at += 1;
+      continue;
+    }
+    if (frame.index >= from) frames.push(frame);
+    lowest = frame.index + 1;
+    at = frame.end;
   }
-  return { payloads, end, damaged: false };
+  return frames;
 }
 
-/** Counts the whole records of a segment: how a spool whose owner died learns how many it had accepted. */
+function frameAt(bytes: Buffer, at: number, lowest: number, to: number): Frame | null {
+  const length = bytes.readUInt32BE(at);
+  const end = at + FRAME_HEADER_BYTES + length;
+  if (length === 0 || length > CLICK_BYTES_MAX || end > bytes.length) return null;
+  const index = bytes.readUInt32BE(at + INDEX_AT);
+  if (index < lowest || index >= to || bytes.readUInt32BE(at + 4) !== checksum(bytes, at, length))
+    return null;
+  return { index, payload: bytes.subarray(at + FRAME_HEADER_BYTES, end), end };
+}
+
+/** How many records a segment had, up to its last whole one: what a spool whose owner died had accepted. */
 export function countRecords(path: string): number {
   const file = openSync(path, 'r');
   try {
-    const window = Buffer.allocUnsafe(1_048_576);
+    const window = Buffer.allocUnsafe(WINDOW_BYTES);
     let position = SEGMENT_HEADER.length;
     let count = 0;
     for (;;) {
-      const read = readSync(file, window, 0, window.length, position);
-      const { payloads, end } = readFrames(window.subarray(0, read), 0, Number.POSITIVE_INFINITY);
-      if (payloads.length === 0) return count;
-      count += payloads.length;
-      position += end;
+      const read = readSync(file, window, 0, WINDOW_BYTES, position);
+      const last = readFrames(window.subarray(0, read), count, Number.POSITIVE_INFINITY).at(-1);
+      if (last) count = last.index + 1;
+      if (read < WINDOW_BYTES) return count;
+      // Without a frame in all of the window, the next one may begin at its end.
+      position += last?.end ?? WINDOW_BYTES - FRAME_BYTES_MAX;
     }
   } finally {
     closeSync(file);

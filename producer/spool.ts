@@ -1,24 +1,24 @@
 import {
   closeSync,
-  existsSync,
   fdatasync,
   fdatasyncSync,
   fsyncSync,
   ftruncateSync,
   mkdirSync,
   openSync,
+  renameSync,
   writeSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { errorCode, TollwayError } from '../common/errors.ts';
 import { type FileLock, lockFile } from '../common/file-lock.ts';
 import type { Logger } from '../common/logger.ts';
 import { uuidV7 } from '../common/uuid.ts';
 import {
-  checksum,
   FRAME_BYTES_MAX,
   FRAME_HEADER_BYTES,
   SEGMENT_HEADER,
+  sealFrame,
   segmentPath,
 } from './spool-format.ts';
 
@@ -58,8 +58,8 @@ export class Spool {
   bytes = 0;
   /** Why the last append was refused, or `null` when it was not. */
   problem: string | null = null;
-  /** Called after every turn that accepted something. */
-  onAccepted: () => void = () => {};
+  /** Called when there is something for the relay to do: clicks to send, or a segment that ended before its time. */
+  onChange: () => void = () => {};
 
   private readonly options: SpoolOptions;
   private readonly logger: Logger;
@@ -101,8 +101,6 @@ export class Spool {
         `Expected a click of at most ${FRAME_BYTES_MAX - FRAME_HEADER_BYTES} bytes, got ${length}`,
       );
     }
-    this.turn.writeUInt32BE(length, this.turnBytes);
-    this.turn.writeUInt32BE(checksum(this.turn.subarray(from, from + length)), this.turnBytes + 4);
     this.turnBytes = from + length;
     this.turnEnds.push(this.turnBytes);
     this.turnCallers.push(appended);
@@ -171,12 +169,24 @@ export class Spool {
     this.accepted += taken;
     const answer = () => {
       callers.forEach((caller, index) => {
-        caller(index < taken ? first + index : null);
+        this.tell(caller, index < taken ? first + index : null);
       });
     };
     if (this.options.sync === 'each' && taken > 0) this.syncSoon(answer);
     else answer();
-    if (taken > 0) this.onAccepted();
+    this.onChange();
+  }
+
+  /** Tells one caller. Whatever it does, the others of its turn are told too. */
+  private tell(caller: Appended, sequence: number | null): void {
+    try {
+      caller(sequence);
+    } catch (error) {
+      this.logger.error(
+        { origin: this.origin, sequence, err: error },
+        'A click was recorded and could not be answered',
+      );
+    }
   }
 
   /** Writes the turn and returns how many of its records are wholly in the file. */
@@ -186,13 +196,12 @@ export class Spool {
     const fitting = countUpTo(ends, room);
     if (fitting < ends.length)
       this.refuse(new TollwayError('spool_full', `The spool is full: ${bytesMax} bytes`));
-    if (fitting === 0) {
+    const file = fitting === 0 ? null : this.open();
+    if (file === null) {
       this.roll();
       return 0;
     }
-    const file = this.open();
-    if (file === null) return 0;
-
+    this.seal(ends, fitting);
     const written = this.writeAll(file, this.turn, ends[fitting - 1] as number, this.fileBytes);
     const taken = countUpTo(ends, written);
     const kept = taken === 0 ? 0 : (ends[taken - 1] as number);
@@ -200,9 +209,19 @@ export class Spool {
     this.fileBytes += kept;
     this.bytes += kept;
     if (taken === ends.length) this.problem = null;
-    // A full spool gives up its open segment too, or what is relayed of it could never be deleted.
-    if (this.fileBytes >= segmentBytes || fitting < ends.length) this.roll();
+    // A spool that refuses gives up its open segment too, or what is relayed of it could never be deleted.
+    if (this.fileBytes >= segmentBytes || taken < ends.length) this.roll();
     return taken;
+  }
+
+  /** Writes the headers of this turn's first frames: only now is it known which segment they stand in. */
+  private seal(ends: readonly number[], count: number): void {
+    let at = 0;
+    for (let frame = 0; frame < count; frame += 1) {
+      const end = ends[frame] ?? at;
+      sealFrame(this.turn, at, end - at - FRAME_HEADER_BYTES, this.accepted + 1 + frame - this.fileFirst);
+      at = end;
+    }
   }
 
   private open(): number | null {
@@ -290,27 +309,21 @@ function countUpTo(ends: readonly number[], limit: number): number {
 }
 
 /**
- * Makes and locks the folder of a new origin. Between the two a passing adopter may take the empty folder for
- * a dead spool and remove it; then the next try makes it again.
+ * Makes and locks the folder of a new origin. It gets its name only when it is locked: an adopter that passes by
+ * never sees it without its owner.
  */
 function createFolder(folder: string): FileLock {
-  for (let attempt = 0; attempt < 10; attempt += 1) {
-    try {
-      mkdirSync(folder, { recursive: true, mode: 0o700 });
-      const lock = lockFile(join(folder, LOCK_NAME));
-      if (lock) return lock;
-    } catch (error) {
-      if (existsSync(join(folder, '..')) && !existsSync(folder)) continue;
-      throw new TollwayError(
-        'bad_data_dir',
-        `The spool folder ${folder} cannot be used: ${(error as Error).message}`,
-        {
-          cause: error,
-        },
-      );
-    }
+  const unnamed = join(dirname(folder), `.${basename(folder)}`);
+  try {
+    mkdirSync(unnamed, { recursive: true, mode: 0o700 });
+    const lock = lockFile(join(unnamed, LOCK_NAME));
+    if (lock === null) throw new Error(`${unnamed} is taken`);
+    renameSync(unnamed, folder);
+    return lock;
+  } catch (error) {
+    const message = `The spool folder ${folder} cannot be used: ${(error as Error).message}`;
+    throw new TollwayError('bad_data_dir', message, { cause: error });
   }
-  throw new TollwayError('bad_data_dir', `The spool folder ${folder} is taken again and again`);
 }
 
 /** A new file survives power loss only once its folder was synced. */

@@ -1,5 +1,6 @@
 import { expect } from 'vitest';
 import type { Pool } from '../../common/postgres.ts';
+import { uuidV7 } from '../../common/uuid.ts';
 import { type ChargeOptions, chargeClicks, type Outcome } from '../../processor/charge-clicks.ts';
 import { type Reconciliation, reconcile } from '../../processor/reconcile.ts';
 import type { ReadRecord } from '../../producer/click-event.ts';
@@ -31,10 +32,20 @@ export async function deliver(
   batch: readonly ReadRecord[],
   options: ChargeOptions = OPTIONS,
 ): Promise<string[]> {
-  const shuffled = shuffle(batch);
-  const { outcomes } = await chargeClicks(pool, shuffled, options);
-  const found = new Map(shuffled.map((record, index) => [record, outcomes[index]]));
-  return batch.map((record) => inWords(found.get(record)));
+  const order = shuffle(batch.map((_, index) => index));
+  const { outcomes } = await chargeClicks(
+    pool,
+    order.flatMap((index) => elsewhere(batch[index])),
+    options,
+  );
+  return batch.map((_, index) => inWords(outcomes[order.indexOf(index)]));
+}
+
+/** A copy as a broker brings it that was written to twice: only what has no key of ours is known by its place. */
+function elsewhere(record: ReadRecord | undefined): readonly ReadRecord[] {
+  if (record === undefined) return [];
+  const foreign = record.is === 'unreadable' && record.from === null;
+  return [foreign ? record : { ...record, position: `copy ${uuidV7()}` }];
 }
 
 export function inWords(outcome: Outcome | undefined): string {

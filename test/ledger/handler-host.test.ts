@@ -1,5 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createMetrics, type Metrics } from '../../common/metrics.ts';
+import { uuidFloor } from '../../common/uuid.ts';
+import { DAY_MS, dayStart, partitionName } from '../../migrations/partitions.ts';
 import { HandlerHost, STOPPING } from '../../processor/event-source.ts';
 import type { ReadRecord } from '../../producer/click-event.ts';
 import {
@@ -121,6 +123,26 @@ describe('a host', () => {
     expect(await retries('transient')).toBeGreaterThan(0);
     expect(await letters()).toEqual([]);
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 400 });
+  });
+
+  it('waits with a click whose day is still without its partition, however many others pass', async () => {
+    const day = dayStart(Date.now()) + 2 * DAY_MS;
+    const partition = partitionName('ledger', day);
+    await database.pool.query(`alter table ledger detach partition ${partition}`);
+    const waiting = origin.click({ ad: ads[0] ?? failed(), clickedAt: day + 1 });
+    const delivered = host.deliver([waiting]);
+    // Of another lane, so that they do pass.
+    const other = ads[1] ?? failed();
+    for (let passed = 0; passed < 6 || (await retries('transient')) < 6; passed += 1) {
+      await host.deliver([origin.click({ ad: other })]);
+    }
+    expect(await letters()).toEqual([]);
+    const [from, to] = [day, day + DAY_MS].map((timeMs) => uuidFloor(timeMs));
+    await database.pool.query(
+      `alter table ledger attach partition ${partition} for values from ('${from}') to ('${to}')`,
+    );
+    await delivered;
+    expect(await expectBalanced(database.pool)).toMatchObject({ rejected: 0 });
   });
 
   it('isolates poison, keeps its raw bytes, and charges its neighbours', async () => {

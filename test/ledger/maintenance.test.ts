@@ -78,7 +78,7 @@ describe('merging tallies', () => {
     const { ad } = await addAccount(database.pool, { budget: '10000.00' });
     const { id } = new TestOrigin();
     await database.pool.query(
-      'insert into origin_tally (origin, accepted) select $1, 0 from generate_series(1, 11000)',
+      'insert into origin_tally (origin, accepted) select $1, 0 from generate_series(1, 31000)',
       [id],
     );
     const origin = new TestOrigin();

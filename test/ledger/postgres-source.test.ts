@@ -152,6 +152,7 @@ describe('a consumer of the Postgres broker', () => {
 
   it('waits while its table is away', async () => {
     consume();
+    await expect.poll(async () => (await metrics.brokerUp.get()).values[0]?.value).toBe(1);
     await database.pool.query('alter table broker_chunk rename to chunk_away');
     await expect.poll(async () => (await metrics.brokerUp.get()).values[0]?.value).toBe(0);
     await database.pool.query('alter table chunk_away rename to broker_chunk');

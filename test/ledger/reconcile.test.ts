@@ -2,9 +2,9 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Connection, inTransaction } from '../../common/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { chargeClicks, settle } from '../../processor/charge-clicks.ts';
-import { appendTallies } from '../../processor/tally.ts';
 import { mergeTallies } from '../../processor/maintenance.ts';
 import { type Reconciliation, reconcile } from '../../processor/reconcile.ts';
+import { appendTallies } from '../../processor/tally.ts';
 import type { ReadClick, ReadRecord } from '../../producer/click-event.ts';
 import { createPostgresPublisher } from '../../producer/postgres-publisher.ts';
 import {
@@ -204,6 +204,9 @@ describe('a click that was accepted and never arrived', () => {
     ]);
     await chargeClicks(database.pool, [...lost, last], OPTIONS);
     expect((await ask()).deep).toMatchObject({ accepted: 7, missing: 0, balanced: true });
+    click();
+    await chargeClicks(database.pool, [origin.mark()], OPTIONS);
+    expect((await ask()).deep).toMatchObject({ accepted: 8, missing: 1, balanced: true });
   });
 });
 

@@ -1,0 +1,26 @@
+import type { Server } from 'node:http';
+import { onTestFinished } from 'vitest';
+import { createAdServer } from '../../ad-server/server.ts';
+import { listen } from '../../common/ops-server.ts';
+import { redirectBench } from './redirect-bench.ts';
+
+/**
+ * A real server on a free port of the loopback interface. Clicks are recorded a turn later, as a spool does it;
+ * with `recording: false` they wait in `bench.waiting` to be taken or refused.
+ */
+export async function adServerBench(
+  options: Parameters<typeof redirectBench>[0] & { recording?: boolean } = {},
+): Promise<{ port: number; server: Server; bench: ReturnType<typeof redirectBench> }> {
+  const bench = redirectBench({ doubleClickMs: 0, ...options });
+  const recording = options.recording ?? true;
+  const server = createAdServer((request, answer) => {
+    bench.redirect(request, answer);
+    if (recording) setImmediate(() => bench.waiting.length > 0 && bench.take());
+  }, bench.metrics);
+  const port = await listen(server, 0, '127.0.0.1', 'test');
+  onTestFinished(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  return { port, server, bench };
+}

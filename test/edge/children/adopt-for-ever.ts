@@ -1,0 +1,11 @@
+/** Adopts whatever it finds below its argument, again and again, and never lets go of it. */
+import { adoptDeadSpools } from '../../../producer/dead-spools.ts';
+
+const [, , root = ''] = process.argv;
+const held: unknown[] = [];
+function turn(): void {
+  held.push(...adoptDeadSpools(root));
+  setImmediate(turn);
+}
+process.send?.('ready');
+turn();

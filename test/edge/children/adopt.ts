@@ -1,0 +1,12 @@
+/** Adopts all dead spools below its argument when it is told to, prints what it got, and holds it until it is told to end. */
+import { once } from 'node:events';
+import { adoptDeadSpools } from '../../../producer/dead-spools.ts';
+
+const [, , root = ''] = process.argv;
+process.send?.('ready');
+await once(process, 'message');
+const adopted = adoptDeadSpools(root);
+process.send?.(adopted.map(({ origin, accepted }) => ({ origin, accepted })));
+await once(process, 'message');
+for (const { release } of adopted) release();
+process.disconnect();

@@ -1,0 +1,5 @@
+/** Takes the lock of its argument, says whether it got it, and holds it until it is killed. */
+import { lockFile } from '../../../common/file-lock.ts';
+
+const [, , path = ''] = process.argv;
+process.send?.(lockFile(path) === null ? 'refused' : 'taken');

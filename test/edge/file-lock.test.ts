@@ -1,0 +1,61 @@
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { lockFile } from '../../common/file-lock.ts';
+import { forkChild, nextMessage } from './child.ts';
+import { temporaryFolder } from './temporary-folder.ts';
+import { until } from './until.ts';
+
+it('is held once, in one process too, and free again after its release', () => {
+  const path = join(temporaryFolder(), 'lock');
+  const lock = lockFile(path);
+  expect(lock).not.toBeNull();
+  expect(lockFile(path)).toBeNull();
+  expect(lockFile(path)).toBeNull();
+  lock?.release();
+  const next = lockFile(path);
+  expect(next).not.toBeNull();
+  next?.release();
+});
+
+it('is not lost to its owner when somebody else of the same process looks at it', async () => {
+  const path = join(temporaryFolder(), 'lock');
+  const lock = lockFile(path);
+  expect(lockFile(path)).toBeNull();
+  // POSIX locks of a process are gone once it closes any handle of the file: another process tells.
+  const child = forkChild('lock', [path]);
+  expect(await nextMessage(child)).toBe('refused');
+  lock?.release();
+});
+
+it('is refused to others while its owner lives, and given up by the kernel when it is killed', async () => {
+  const path = join(temporaryFolder(), 'lock');
+  const child = forkChild('lock', [path]);
+  expect(await nextMessage(child)).toBe('taken');
+  expect(lockFile(path)).toBeNull();
+  child.kill('SIGSTOP');
+  expect(lockFile(path)).toBeNull();
+  child.kill('SIGKILL');
+  const lock = await until('the lock of the dead', () => lockFile(path));
+  lock.release();
+});
+
+it('is of one file: of one that was removed, nobody gets it', () => {
+  const folder = temporaryFolder();
+  const path = join(folder, 'lock');
+  const lock = lockFile(path);
+  rmSync(path);
+  lock?.release();
+  expect(existsSync(path)).toBe(false);
+  lockFile(path)?.release();
+});
+
+it('throws what the file system says where there is no folder', () => {
+  expect(() => lockFile(join(temporaryFolder(), 'missing', 'lock'))).toThrow();
+});
+
+it('throws where its place is taken by a folder', () => {
+  const path = join(temporaryFolder(), 'lock');
+  mkdirSync(path);
+  expect(() => lockFile(path)).toThrow();
+});

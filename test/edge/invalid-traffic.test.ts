@@ -1,0 +1,134 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { describe, expect, it } from 'vitest';
+import { DoubleClicks, isPrefetch, isRobot } from '../../ad-server/invalid-traffic.ts';
+
+const CHROME =
+  'Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36';
+
+describe('a robot', () => {
+  it.each([
+    'Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)',
+    'Mozilla/5.0 (compatible; bingbot/2.0; +http://www.bing.com/bingbot.htm)',
+    'facebookexternalhit/1.1 (+http://www.facebook.com/externalhit_uatext.php)',
+    'Twitterbot/1.0',
+    'Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)',
+    'WhatsApp/2.23.20.0',
+    'curl/8.9.1',
+    'python-requests/2.32.3',
+    'Go-http-client/1.1',
+    'HeadlessChrome/140.0.0.0',
+  ])('is %s, the second time too', (userAgent) => {
+    expect(isRobot(userAgent)).toBe(true);
+    expect(isRobot(userAgent)).toBe(true);
+  });
+
+  it.each([
+    CHROME,
+    'Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1',
+    'Mozilla/5.0 (X11; Linux x86_64; rv:142.0) Gecko/20100101 Firefox/142.0',
+  ])('is not %s', (userAgent) => {
+    expect(isRobot(userAgent)).toBe(false);
+    expect(isRobot(userAgent)).toBe(false);
+  });
+
+  it('is told from people after any number of other agents', () => {
+    for (let count = 0; count < 10_000; count += 1) isRobot(`${CHROME} ${count}`);
+    expect(isRobot(CHROME)).toBe(false);
+    expect(isRobot('Twitterbot/1.0')).toBe(true);
+  });
+});
+
+describe('a prefetch', () => {
+  it.each([
+    ['Chrome, Firefox and Edge', { 'sec-purpose': 'prefetch' }],
+    ['Chrome that prerenders', { 'sec-purpose': 'prefetch;prerender' }],
+    ['Chrome behind its private proxy', { 'sec-purpose': 'prefetch;anonymous-client-ip' }],
+    ['older Chrome and Safari', { purpose: 'prefetch' }],
+    ['Safari that makes a preview', { 'x-purpose': 'preview' }],
+    ['older Firefox', { 'x-moz': 'prefetch' }],
+    ['any, in other letters', { 'sec-purpose': 'Prefetch' }],
+  ])('of %s is known', (_, headers) => {
+    expect(isPrefetch(headers)).toBe(true);
+  });
+
+  it.each([
+    ['no such header', {}],
+    ['another purpose', { 'sec-purpose': 'navigate', purpose: '' }],
+    ['the word elsewhere', { 'sec-fetch-mode': 'prefetch', 'user-agent': 'prefetch' }],
+  ])('is not a request with %s', (_, headers) => {
+    expect(isPrefetch(headers)).toBe(false);
+  });
+});
+
+describe('a double click', () => {
+  it('is the same link by the same visitor within the window', () => {
+    const clicks = new DoubleClicks(1_000);
+    expect(clicks.isSecond('visitor', 'link', 0)).toBe(false);
+    expect(clicks.isSecond('visitor', 'link', 1)).toBe(true);
+    expect(clicks.isSecond('visitor', 'link', 999)).toBe(true);
+    expect(clicks.isSecond('visitor', 'link', 1_000)).toBe(false);
+  });
+
+  it('is not another link, nor another visitor', () => {
+    const clicks = new DoubleClicks(1_000);
+    clicks.isSecond('visitor', 'link', 0);
+    expect(clicks.isSecond('visitor', 'other', 1)).toBe(false);
+    expect(clicks.isSecond('other', 'link', 1)).toBe(false);
+  });
+
+  it('has a window that runs from the click that counted: a steady clicker counts once in each', () => {
+    const clicks = new DoubleClicks(1_000);
+    const counted = Array.from({ length: 50 }, (_, index) => index * 100).filter(
+      (nowMs) => !clicks.isSecond('visitor', 'link', nowMs),
+    );
+    expect(counted).toEqual([0, 1_000, 2_000, 3_000, 4_000]);
+  });
+
+  it('does not exist with a window of 0', () => {
+    const clicks = new DoubleClicks(0);
+    expect(clicks.isSecond('visitor', 'link', 0)).toBe(false);
+    expect(clicks.isSecond('visitor', 'link', 0)).toBe(false);
+  });
+
+  it('is forgotten: the next one is the first', () => {
+    const clicks = new DoubleClicks(1_000);
+    clicks.isSecond('visitor', 'link', 0);
+    clicks.forget('visitor', 'link');
+    expect(clicks.isSecond('visitor', 'link', 1)).toBe(false);
+    expect(clicks.isSecond('visitor', 'link', 2)).toBe(true);
+  });
+
+  it('is found again once a clock that ran ahead was set back', () => {
+    const clicks = new DoubleClicks(1_000);
+    const hourMs = 3_600_000;
+    clicks.isSecond('visitor', 'link', hourMs);
+    expect(clicks.isSecond('visitor', 'link', 0)).toBe(false);
+    expect(clicks.isSecond('visitor', 'link', 1)).toBe(true);
+  });
+
+  it('is remembered for the latest fifty thousand clicks of a window at least, and not for ever', () => {
+    const clicks = new DoubleClicks(60_000);
+    for (let count = 0; count < 150_000; count += 1) clicks.isSecond(`visitor ${count}`, 'link', 0);
+    for (let count = 149_999; count >= 100_000; count -= 1) {
+      if (!clicks.isSecond(`visitor ${count}`, 'link', 1)) throw new Error(`Forgot visitor ${count}`);
+    }
+    expect(clicks.isSecond('visitor 0', 'link', 1)).toBe(false);
+  });
+
+  it('costs a bounded amount of memory: 300 000 visitors in one window stay under 30 MB', () => {
+    const clicks = new DoubleClicks(60_000);
+    const before = heapBytes();
+    for (let count = 0; count < 300_000; count += 1) clicks.isSecond(`visitor ${count}`, 'link', 0);
+    expect(heapBytes() - before).toBeLessThan(30e6);
+    expect(clicks.isSecond('visitor 299999', 'link', 1)).toBe(true);
+  });
+});
+
+/** What lives on the heap, after everything else was collected. */
+function heapBytes(): number {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  collect();
+  return process.memoryUsage().heapUsed;
+}

@@ -1,0 +1,89 @@
+import { onTestFinished } from 'vitest';
+import { createMetrics, type Metrics } from '../../common/metrics.ts';
+import type { BrokerRecord } from '../../producer/click-event.ts';
+import type { Publisher } from '../../producer/publisher.ts';
+import { Relay, type RelayedSpool, type RelayOptions } from '../../producer/relay.ts';
+import { silent } from '../setup/database.ts';
+
+/** A broker in memory that can be away. */
+export class FakeBroker implements Publisher {
+  /** Every batch that was confirmed, in order; values as text. */
+  readonly batches: { key: string | null; value: string }[][] = [];
+  /** What was sent to all partitions. */
+  readonly marks: { origin: string; accepted: number }[] = [];
+  /** Everything in the order in which it was confirmed: sequences and marks. */
+  readonly log: string[] = [];
+  attempts = 0;
+  /** Most records held by calls that are not answered yet. */
+  pendingMost = 0;
+  private pending = 0;
+  /** Called before a batch or mark is taken; throws to refuse it, or waits. */
+  before: () => void | Promise<void> = () => {};
+  /** Called after it was taken; throws where the confirmation gets lost. */
+  after: () => void | Promise<void> = () => {};
+
+  publish = async (records: readonly BrokerRecord[]): Promise<void> => {
+    this.attempts += 1;
+    this.pending += records.length;
+    this.pendingMost = Math.max(this.pendingMost, this.pending);
+    try {
+      await this.before();
+      this.batches.push(records.map(({ key, value }) => ({ key, value: String(value) })));
+      this.log.push(...records.map(({ key }) => key?.split('.')[1] ?? 'no key'));
+      await this.after();
+    } finally {
+      this.pending -= records.length;
+    }
+  };
+
+  publishEverywhere = async (record: BrokerRecord): Promise<void> => {
+    this.attempts += 1;
+    await this.before();
+    const { mark } = JSON.parse(String(record.value)) as { mark: { origin: string; accepted: number } };
+    this.marks.push(mark);
+    this.log.push(`mark ${mark.accepted}`);
+    await this.after();
+  };
+
+  close = async (): Promise<void> => {};
+
+  get clicks(): string[] {
+    return this.batches.flat().map(({ value }) => value);
+  }
+
+  get keys(): (string | null)[] {
+    return this.batches.flat().map(({ key }) => key);
+  }
+}
+
+export type RelayBench = {
+  readonly relay: Relay;
+  readonly metrics: Metrics;
+  /** Resolves to whether it came to the end of its spool. */
+  readonly done: Promise<boolean>;
+};
+
+/** Starts a relay that waits for nothing; it is aborted when the test has ended. */
+export function startRelay(
+  spool: RelayedSpool & { bytes: number },
+  publisher: Publisher,
+  options: Partial<RelayOptions> = {},
+): RelayBench {
+  const metrics = createMetrics();
+  const relay = new Relay(spool, {
+    publisher,
+    options: { batchMax: 100, lingerMs: 0, markIntervalMs: 20, ...options },
+    metrics,
+    logger: silent,
+    onFreed: (bytes) => {
+      spool.bytes -= bytes;
+    },
+  });
+  if ('onChange' in spool) spool.onChange = () => relay.notify();
+  const done = relay.run();
+  onTestFinished(async () => {
+    relay.abort();
+    await done.catch(() => false);
+  });
+  return { relay, metrics, done };
+}

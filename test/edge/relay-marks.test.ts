@@ -1,0 +1,184 @@
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { adoptDeadSpools, type DeadSpool, readRelayed } from '../../producer/dead-spools.ts';
+import { FRAME_HEADER_BYTES, listSegments, SEGMENT_HEADER } from '../../producer/spool-format.ts';
+import { counted } from './redirect-bench.ts';
+import { FakeBroker, startRelay } from './relay-bench.ts';
+import { append, clickText, openSpool } from './spool-bench.ts';
+import { until } from './until.ts';
+
+/** Alters one byte of a click in a segment of clicks that are equally long. */
+function spoil(path: string, index: number, clickBytes: number): void {
+  const bytes = readFileSync(path);
+  const at = SEGMENT_HEADER.length + index * (FRAME_HEADER_BYTES + clickBytes) + FRAME_HEADER_BYTES + 5;
+  bytes[at] = (bytes[at] ?? 0) ^ 1;
+  writeFileSync(path, bytes);
+}
+
+/** The spool of an owner who has gone, as the next start finds it. */
+function adoptOnly(root: string): DeadSpool & { bytes: number; openSegment: null; roll: () => void } {
+  const [dead, ...more] = adoptDeadSpools(root);
+  if (!dead || more.length > 0) throw new Error(`Expected one dead spool in ${root}`);
+  return { ...dead, openSegment: null, roll: () => {} };
+}
+
+describe('a mark', () => {
+  it('follows everything that it counts', async () => {
+    const spool = openSpool();
+    const broker = new FakeBroker();
+    broker.before = () => new Promise((resolve) => setImmediate(resolve));
+    const { relay, done } = startRelay(spool, broker, { batchMax: 10, markIntervalMs: 1 });
+    for (let count = 0; count < 40; count += 1) await append(spool, [clickText(count), clickText(count)]);
+    relay.end();
+    expect(await done).toBe(true);
+    let published = 0;
+    for (const entry of broker.log) {
+      if (entry.startsWith('mark ')) expect(Number(entry.slice(5))).toBeLessThanOrEqual(published);
+      else published = Number(entry);
+    }
+    const marks = broker.marks.map(({ accepted }) => accepted);
+    expect(marks).toEqual([...marks].sort((one, other) => one - other));
+    expect(broker.log.at(-1)).toBe('mark 80');
+    for (const { origin } of broker.marks) expect(origin).toBe(spool.origin);
+  });
+
+  it('comes by itself while nobody clicks any more', async () => {
+    const spool = openSpool();
+    const broker = new FakeBroker();
+    startRelay(spool, broker);
+    await append(spool, [clickText(1)]);
+    await append(spool, [clickText(2)]);
+    await until('a mark of both clicks', () => broker.marks.at(-1)?.accepted === 2);
+  });
+
+  it('is not repeated while nothing is accepted', async () => {
+    const spool = openSpool();
+    const broker = new FakeBroker();
+    startRelay(spool, broker, { markIntervalMs: 1 });
+    await append(spool, [clickText(1)]);
+    await until('a mark', () => broker.marks.length === 1);
+    await append(spool, [clickText(2)]);
+    await until('another', () => broker.marks.at(-1)?.accepted === 2);
+    expect(broker.marks).toHaveLength(2);
+  });
+
+  it('is sent again until the broker has it', async () => {
+    const spool = openSpool();
+    const broker = new FakeBroker();
+    await append(spool, [clickText(1)]);
+    let refusals = 0;
+    broker.before = () => {
+      if (broker.clicks.length === 1 && refusals++ < 4) throw new Error('The broker is away');
+    };
+    const { relay, done } = startRelay(spool, broker);
+    relay.end();
+    expect(await done).toBe(true);
+    expect(refusals).toBeGreaterThan(4);
+    expect(broker.marks.at(-1)?.accepted).toBe(1);
+  });
+
+  it('ends a spool; then its folder is gone', async () => {
+    const spool = openSpool();
+    const broker = new FakeBroker();
+    const { relay, done } = startRelay(spool, broker, { markIntervalMs: 60_000 });
+    await append(spool, [clickText(1)]);
+    await until('the first mark', () => broker.marks.length === 1);
+    await append(spool, [clickText(2), clickText(3)]);
+    await until('all to be published', () => broker.clicks.length === 3);
+    expect(broker.marks).toHaveLength(1);
+    spool.finish();
+    relay.end();
+    expect(await done).toBe(true);
+    expect(broker.log.at(-1)).toBe('mark 3');
+    expect(existsSync(spool.folder)).toBe(false);
+  });
+
+  it('is not sent for a spool that never accepted anything; its folder goes all the same', async () => {
+    const spool = openSpool();
+    const broker = new FakeBroker();
+    const { relay, done } = startRelay(spool, broker);
+    relay.end();
+    expect(await done).toBe(true);
+    expect(broker.log).toEqual([]);
+    expect(existsSync(spool.folder)).toBe(false);
+  });
+
+  it('of a dead spool is sent anew though all its clicks were published before', async () => {
+    const spool = openSpool();
+    await append(spool, [clickText(1), clickText(2)]);
+    const before = new FakeBroker();
+    const first = startRelay(spool, before);
+    await until('both to be remembered', () => readRelayed(spool.folder) === 2);
+    first.relay.abort();
+    expect(await first.done).toBe(false);
+    spool.roll();
+    const broker = new FakeBroker();
+    const dead = { ...adoptByForce(spool.folder, spool.origin), accepted: spool.accepted };
+    const second = startRelay(dead, broker);
+    second.relay.end();
+    expect(await second.done).toBe(true);
+    expect(broker.clicks).toEqual([]);
+    expect(broker.marks.at(-1)).toEqual({ origin: spool.origin, accepted: 2 });
+  });
+});
+
+/** A spool as a relay sees it, without asking for its lock. */
+function adoptByForce(folder: string, origin: string) {
+  return { origin, folder, openSegment: null, roll: () => {}, bytes: 0 };
+}
+
+describe('a damaged click', () => {
+  it('is passed over and counted, and the mark still counts it', async () => {
+    const spool = openSpool();
+    const clicks = [1, 2, 3].map((number) => clickText(number));
+    await append(spool, clicks);
+    spool.roll();
+    await append(spool, ['after']);
+    spoil(listSegments(spool.folder)[0]?.path ?? '', 1, clicks[0]?.length ?? 0);
+    const broker = new FakeBroker();
+    const { relay, done, metrics } = startRelay(spool, broker);
+    relay.end();
+    expect(await done).toBe(true);
+    expect(broker.clicks.at(0)).toBe(clicks[0]);
+    expect(broker.clicks.at(-1)).toBe('after');
+    expect(broker.keys.at(-1)).toBe(`${spool.origin}.4`);
+    const damaged = await counted(metrics.spoolDamaged);
+    expect(damaged).toBeGreaterThan(0);
+    expect(broker.clicks.length + damaged).toBe(4);
+    expect(broker.marks.at(-1)?.accepted).toBe(4);
+  });
+
+  it('in the segment that is being written does not stop what is appended afterwards', async () => {
+    const spool = openSpool();
+    const clicks = [1, 2].map((number) => clickText(number));
+    await append(spool, clicks);
+    spoil(listSegments(spool.folder)[0]?.path ?? '', 1, clicks[0]?.length ?? 0);
+    const broker = new FakeBroker();
+    const { metrics } = startRelay(spool, broker);
+    await until('the damage to be found', async () => (await counted(metrics.spoolDamaged)) === 1);
+    await append(spool, ['later']);
+    await until('the later click', () => broker.clicks.includes('later'));
+    await until('its mark', () => broker.marks.at(-1)?.accepted === 3);
+    expect(broker.keys).toEqual([1, 3].map((sequence) => `${spool.origin}.${sequence}`));
+  });
+
+  it('in the last segment of a dead spool is counted by its mark too, and those behind it are published', async () => {
+    const spool = openSpool();
+    const clicks = [1, 2, 3, 4].map((number) => clickText(number));
+    await append(spool, clicks);
+    const root = dirname(spool.folder);
+    spoil(listSegments(spool.folder)[0]?.path ?? '', 1, clicks[0]?.length ?? 0);
+    spool.close();
+    spool.close = () => {};
+    const broker = new FakeBroker();
+    const dead = adoptOnly(root);
+    const { relay, done, metrics } = startRelay(dead, broker);
+    relay.end();
+    expect(await done).toBe(true);
+    dead.release();
+    expect(broker.marks.at(-1)).toEqual({ origin: spool.origin, accepted: 4 });
+    expect(broker.keys).toEqual([1, 3, 4].map((sequence) => `${spool.origin}.${sequence}`));
+    expect(await counted(metrics.spoolDamaged)).toBe(1);
+  });
+});

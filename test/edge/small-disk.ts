@@ -1,0 +1,42 @@
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { onTestFinished } from 'vitest';
+import { errorCode } from '../../common/errors.ts';
+import { temporaryFolder } from './temporary-folder.ts';
+
+/** Whether this machine lets us mount a disk of a few pages. */
+export const mayMount = (() => {
+  if (process.platform !== 'linux' || process.getuid?.() !== 0) return false;
+  const folder = mkdtempSync('/tmp/tollway-mount-');
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', folder], { stdio: 'ignore' });
+    execFileSync('umount', [folder]);
+    return true;
+  } catch {
+    return false;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+})();
+
+/** A real disk of a size of its own, mounted for one test. */
+export function smallDisk(size: string): string {
+  const folder = join(temporaryFolder(), 'disk');
+  mkdirSync(folder);
+  execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'tmpfs', folder]);
+  onTestFinished(() => void execFileSync('umount', ['-l', folder]));
+  return folder;
+}
+
+/** Fills what is left of a disk, to the last page. */
+export function fill(disk: string): string {
+  const path = join(disk, 'ballast');
+  const { bavail, bsize } = statfsSync(disk);
+  try {
+    writeFileSync(path, Buffer.alloc(bavail * bsize));
+  } catch (error) {
+    if (errorCode(error) !== 'ENOSPC') throw error;
+  }
+  return path;
+}

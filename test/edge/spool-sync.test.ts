@@ -1,0 +1,104 @@
+import fs from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { append, openSpool, readBack } from './spool-bench.ts';
+import { until } from './until.ts';
+
+afterEach(() => {
+  vi.restoreAllMocks();
+  syncBuiltinESMExports();
+});
+
+/** Holds every `fdatasync` of the process until it is told how it ended. */
+function heldSyncs(): ((error: NodeJS.ErrnoException | null) => void)[] {
+  const held: ((error: NodeJS.ErrnoException | null) => void)[] = [];
+  vi.spyOn(fs, 'fdatasync').mockImplementation((_file, callback) => void held.push(callback));
+  syncBuiltinESMExports();
+  return held;
+}
+
+describe('SPOOL_SYNC=each', () => {
+  it('answers only after the disk has confirmed the click', async () => {
+    const held = heldSyncs();
+    const spool = openSpool({ sync: 'each' });
+    const told: (number | null)[] = [];
+    spool.append('a', (sequence) => told.push(sequence));
+    await until('a sync to begin', () => held.length === 1);
+    expect(readBack(spool.folder, 1).clicks).toEqual(['a']);
+    expect(told).toEqual([]);
+    held.shift()?.(null);
+    expect(told).toEqual([1]);
+  });
+
+  it('lets clicks that come while a sync runs share the next one', async () => {
+    const held = heldSyncs();
+    const spool = openSpool({ sync: 'each' });
+    const told: (number | null)[] = [];
+    const later = () => new Promise((resolve) => setImmediate(resolve));
+    spool.append('a', (sequence) => told.push(sequence));
+    await until('a sync to begin', () => held.length === 1);
+    for (const click of ['b', 'c', 'd']) {
+      spool.append(click, (sequence) => told.push(sequence));
+      await later();
+    }
+    expect(held).toHaveLength(1);
+    held.shift()?.(null);
+    expect(told).toEqual([1]);
+    expect(held).toHaveLength(1);
+    held.shift()?.(null);
+    expect(told).toEqual([1, 2, 3, 4]);
+    expect(held).toEqual([]);
+  });
+
+  it('answers, and says what is wrong, where the disk fails to confirm', async () => {
+    const held = heldSyncs();
+    const spool = openSpool({ sync: 'each' });
+    const told: (number | null)[] = [];
+    spool.append('a', (sequence) => told.push(sequence));
+    await until('a sync to begin', () => held.length === 1);
+    held.shift()?.(Object.assign(new Error('EIO: i/o error'), { code: 'EIO' }));
+    expect(told).toEqual([1]);
+    expect(spool.problem).toContain('EIO');
+  });
+
+  it('confirms with a real disk, over many segments', async () => {
+    const spool = openSpool({ sync: 'each', segmentBytes: 4_096 });
+    const answers = await Promise.all(
+      Array.from({ length: 200 }, (_, index) => append(spool, [`${index}`.padEnd(500, 'x')])),
+    );
+    expect(answers.flat()).toEqual(Array.from({ length: 200 }, (_, index) => index + 1));
+    expect(readBack(spool.folder, 200).clicks).toHaveLength(200);
+  });
+
+  it('answers what waits when the spool is finished', async () => {
+    const spool = openSpool({ sync: 'each' });
+    const answers = append(spool, ['a', 'b']);
+    spool.finish();
+    expect(await answers).toEqual([1, 2]);
+  });
+});
+
+describe('SPOOL_SYNC=interval', () => {
+  it('answers at once, and syncs what was written soon after, again and again', async () => {
+    const held = heldSyncs();
+    const spool = openSpool({ sync: 'interval', syncIntervalMs: 5 });
+    expect(await append(spool, ['a'])).toEqual([1]);
+    for (let count = 0; count < 3; count += 1) {
+      await until('a sync to begin', () => held.length === 1);
+      held.shift()?.(null);
+    }
+  });
+});
+
+describe('SPOOL_SYNC=os', () => {
+  it('leaves syncing to the system', async () => {
+    const held = heldSyncs();
+    const syncs = vi.spyOn(fs, 'fdatasyncSync');
+    syncBuiltinESMExports();
+    const spool = openSpool();
+    await append(spool, ['a']);
+    spool.finish();
+    expect(held).toEqual([]);
+    expect(syncs).not.toHaveBeenCalled();
+  });
+});

@@ -1,0 +1,133 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { fillTemplate } from '../../ad-server/redirect.ts';
+import { parseUrlTemplate } from '../../ad-server/url-template.ts';
+import { uuidV7 } from '../../common/uuid.ts';
+
+describe('a destination', () => {
+  it.each([
+    'https://example.com',
+    'http://example.com/',
+    'HTTPS://Example.com/Path',
+    'https://example.com:8443/a?b=c#d',
+    'https://example.com/?click={click_id}&ad={ad_id}&campaign={campaign_id}',
+    'https://example.com/{campaign_id}/{ad_id}#{click_id}',
+    'https://[2001:db8::1]/',
+    'https://xn--bcher-kva.example/',
+    'https://example.com/?next=https%3A%2F%2Fother.example%2F%40',
+  ])('may be %s, and is sent as it was given', (text) => {
+    expect(parseUrlTemplate(text)).toBe(text);
+  });
+
+  it.each([
+    ['javascript', 'javascript:alert(1)'],
+    ['javascript that looks like a host', 'javascript://example.com/%0aalert(1)'],
+    ['data', 'data:text/html,hello'],
+    ['a file', 'file:///etc/passwd'],
+    ['ftp', 'ftp://example.com/'],
+    ['nothing', ''],
+    ['no scheme', 'example.com/?click={click_id}'],
+    ['no scheme but slashes', '//example.com/'],
+    ['a path', '/landing'],
+    ['a scheme alone', 'https://'],
+    ['a scheme without slashes', 'https:example.com'],
+    ['slashes without a host', 'https:///example.com/'],
+    ['backslashes', 'https:\\\\example.com\\'],
+    ['a user name', 'https://user@example.com/'],
+    ['a user name and a password', 'https://user:secret@example.com/'],
+    ['an unknown placeholder', 'https://example.com/?u={user_id}'],
+    ['a placeholder in other letters', 'https://example.com/?c={CLICK_ID}'],
+    ['an open brace', 'https://example.com/?c={click_id'],
+    ['a brace in a brace', 'https://example.com/?c={{click_id}}x{'],
+    ['a placeholder in the host', 'https://{ad_id}.example.com/'],
+    ['a placeholder for the host', 'https://{click_id}/'],
+    ['a placeholder for the port', 'https://example.com:{ad_id}/'],
+    ['a placeholder for the user', 'https://{ad_id}@example.com/'],
+    ['a placeholder for the scheme', '{click_id}://example.com/'],
+    ['a space', 'https://example.com/a b'],
+    ['a space before it', ' https://example.com/'],
+    ['a line end before it', '\nhttps://example.com/'],
+    ['a line end behind it', 'https://example.com/\n'],
+    ['another header', 'https://example.com/\r\nSet-Cookie: a=b'],
+    ['a tab', 'https://example.com/\ta'],
+    ['a NUL', 'https://example.com/\0'],
+    ['an umlaut', 'https://example.com/bücher'],
+    ['an umlaut in the host', 'https://bücher.example/'],
+    ['a line separator', 'https://example.com/\u2028'],
+    ['a lone surrogate', 'https://example.com/\ud800'],
+    ['2 001 characters', `https://example.com/${'a'.repeat(1_981)}`],
+  ])('may not be %s', (_, text) => {
+    expect(() => parseUrlTemplate(text)).toThrow(expect.objectContaining({ code: 'bad_url' }));
+  });
+
+  it('may have 2 000 characters', () => {
+    expect(parseUrlTemplate(`https://example.com/${'a'.repeat(1_980)}`)).toHaveLength(2_000);
+  });
+
+  it('that is refused is told what was expected and what came, cut short', () => {
+    expect(() => parseUrlTemplate('ftp://example.com/')).toThrow(
+      'Expected a URL that begins with https:// or http://, got "ftp://example.com/"',
+    );
+    const long = `https://example.com/${'a'.repeat(100_000)}`;
+    expect(() => parseUrlTemplate(long)).toThrow(/^.{1,400}$/);
+  });
+
+  it('that is taken leads to the host it shows, over http or https, whatever is filled in', () => {
+    const pieces = fc.constantFrom(
+      ...[
+        'https:',
+        'http:',
+        'javascript:',
+        '//',
+        '/',
+        '\\',
+        '@',
+        ':',
+        'user',
+        'good.example',
+        'evil.example',
+      ],
+      ...[
+        '{click_id}',
+        '{ad_id}',
+        '{campaign_id}',
+        '{x}',
+        '?',
+        '#',
+        '.',
+        '%0d%0a',
+        '\r\n',
+        ' ',
+        '[::1]',
+        '443',
+      ],
+    );
+    const texts = fc.oneof(
+      fc.array(pieces, { maxLength: 8 }).map((parts) => parts.join('')),
+      fc.array(pieces, { maxLength: 6 }).map((parts) => `https://good.example${parts.join('')}`),
+      fc.webUrl({ withFragments: true, withQueryParameters: true }),
+    );
+    let taken = 0;
+    fc.assert(
+      fc.property(texts, fc.integer({ min: 1 }), (text, id) => {
+        let template: string;
+        try {
+          template = parseUrlTemplate(text);
+        } catch (error) {
+          expect(error).toMatchObject({ code: 'bad_url' });
+          return;
+        }
+        taken += 1;
+        const location = fillTemplate(template, uuidV7(), { id, campaignId: id });
+        expect(location).toMatch(/^https?:\/\/[\x21-\x7e]+$/i);
+        const [one, other] = [
+          new URL(location),
+          new URL(fillTemplate(template, uuidV7(), { id: 1, campaignId: 2 })),
+        ];
+        expect([one.protocol, one.host, one.username]).toEqual([other.protocol, other.host, '']);
+      }),
+      { numRuns: 3_000 },
+    );
+    expect(taken).toBeGreaterThan(300);
+  });
+});
