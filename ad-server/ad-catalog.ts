@@ -6,6 +6,7 @@ import { backoffMs, sleep } from '../common/lifecycle.ts';
 import type { Logger } from '../common/logger.ts';
 import type { Metrics } from '../common/metrics.ts';
 import { type Client, createClient } from '../common/postgres.ts';
+import { ID_MAX } from '../producer/click-event.ts';
 
 /** What a redirect has to know of an ad. */
 export type CatalogAd = {
@@ -104,7 +105,9 @@ export class AdCatalog {
       client.on('error', end);
       client.on('end', end);
       client.on('notification', ({ payload }) => {
-        this.changed.add(Number(payload));
+        const advertiserId = Number(payload);
+        if (!Number.isInteger(advertiserId) || advertiserId < 1 || advertiserId > ID_MAX) return;
+        this.changed.add(advertiserId);
         this.wake();
       });
       try {
@@ -132,18 +135,20 @@ export class AdCatalog {
 
   /** Reads everything, then what changes, until the connection or the process ends. */
   private async follow(client: Client, over: () => boolean, onRead: () => void): Promise<void> {
-    let everything = true;
+    let pollAt = 0;
     while (!over()) {
       const changed = [...this.changed];
       this.changed.clear();
       const readAt = Date.now();
-      if (everything || changed.length > CHANGED_MAX) await this.readAll(client);
-      else if (changed.length > 0) await this.readAdvertisers(client, changed);
+      if (readAt >= pollAt || changed.length > CHANGED_MAX) {
+        await this.readAll(client);
+        pollAt = readAt + this.options.pollMs;
+      } else if (changed.length > 0) await this.readAdvertisers(client, changed);
       this.trueAt = readAt;
       this.metrics.databaseUp.set(1);
       onRead();
-      everything = !(await this.waitForChange(over));
-      if (!everything) await sleep(GATHER_MS, this.stop.signal);
+      await this.waitForChange(over, pollAt - Date.now());
+      await sleep(GATHER_MS, this.stop.signal);
     }
   }
 
@@ -173,18 +178,17 @@ export class AdCatalog {
     for (const row of rows) this.ads.set(row.id, row);
   }
 
-  /** Resolves to true when something has changed, to false when it is time to poll. */
-  private waitForChange(over: () => boolean): Promise<boolean> {
-    if (this.changed.size > 0) return Promise.resolve(true);
-    if (over()) return Promise.resolve(false);
+  /** Resolves when something has changed, or at the latest after `ms`. */
+  private waitForChange(over: () => boolean, ms: number): Promise<void> {
+    if (this.changed.size > 0 || over()) return Promise.resolve();
     return new Promise((resolve) => {
-      const done = (changed: boolean) => {
+      const done = () => {
         clearTimeout(timer);
         this.wake = () => {};
-        resolve(changed);
+        resolve();
       };
-      const timer = setTimeout(done, this.options.pollMs, false);
-      this.wake = () => done(this.changed.size > 0);
+      const timer = setTimeout(done, Math.max(0, ms));
+      this.wake = done;
     });
   }
 
@@ -223,8 +227,7 @@ export class AdCatalog {
     try {
       const [header, ...lines] = readFileSync(snapshotPath, 'utf8').split('\n');
       if (header !== SNAPSHOT_HEADER) throw new Error(`Expected "${SNAPSHOT_HEADER}" in ${snapshotPath}`);
-      // Our own file, written whole or not at all.
-      const ads = lines.map((line) => JSON.parse(line) as CatalogAd);
+      const ads = lines.map((line) => asCatalogAd(JSON.parse(line)));
       this.ads = new Map(ads.map((ad) => [ad.id, ad]));
       this.trueAt = statSync(snapshotPath).mtimeMs;
     } catch (error) {
@@ -235,4 +238,18 @@ export class AdCatalog {
       );
     }
   }
+}
+
+/** An ad of the copy on disk. Throws on anything that is none. */
+function asCatalogAd(value: unknown): CatalogAd {
+  // Every field is looked at before it is believed.
+  const ad = (typeof value === 'object' && value !== null ? value : {}) as Record<keyof CatalogAd, unknown>;
+  const isAd =
+    [ad.id, ad.campaignId, ad.advertiserId, ad.priceMicros].every((field) => Number.isSafeInteger(field)) &&
+    typeof ad.urlTemplate === 'string' &&
+    typeof ad.paused === 'boolean' &&
+    typeof ad.braked === 'boolean' &&
+    (ad.fallbackUrl === null || typeof ad.fallbackUrl === 'string');
+  if (!isAd) throw new Error(`Expected an ad, got ${JSON.stringify(value).slice(0, 200)}`);
+  return ad as CatalogAd;
 }

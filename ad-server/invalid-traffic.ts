@@ -2,13 +2,16 @@ import { isbot } from 'isbot';
 
 /** User agents whose verdict is remembered: the pattern takes over a microsecond, and few agents make most clicks. */
 const AGENTS_MAX = 2_000;
+/** What is looked at of a user agent, in characters: a robot names itself before that. */
+const AGENT_CHARACTERS_MAX = 512;
 /** Visitors and links remembered for the double click: at 10 000 clicks/s, ten seconds of them. */
 const RECENT_MAX = 100_000;
 
 const verdicts = new Map<string, boolean>();
 
 /** Whether a user agent says of itself that it is a robot, or no browser at all (`curl`, `python-requests`). */
-export function isRobot(userAgent: string): boolean {
+export function isRobot(sentUserAgent: string): boolean {
+  const userAgent = sentUserAgent.slice(0, AGENT_CHARACTERS_MAX);
   const known = verdicts.get(userAgent);
   if (known !== undefined) return known;
   if (verdicts.size >= AGENTS_MAX) verdicts.clear();
@@ -37,8 +40,8 @@ function starts(header: string | string[] | undefined, word: string): boolean {
  */
 export class DoubleClicks {
   private readonly windowMs: number;
-  /** Time of the click that counted, by visitor and link; in order of that time. */
-  private readonly recent = new Map<string, number>();
+  /** Time of the click that counted, by a hash of visitor and link; in order of that time. */
+  private readonly recent = new Map<number, number>();
 
   constructor(windowMs: number) {
     this.windowMs = windowMs;
@@ -47,9 +50,10 @@ export class DoubleClicks {
   /** Whether this is the second click of a double click; if it is not, it is remembered as a first. */
   isSecond(visitor: string, token: string, nowMs: number): boolean {
     if (this.windowMs === 0) return false;
-    const key = `${visitor}\n${token}`;
+    const key = keyOf(visitor, token);
     const first = this.recent.get(key);
-    if (first !== undefined && nowMs - first < this.windowMs) return true;
+    // A clock that was set back makes a first click lie in the future: then this one is the first.
+    if (first !== undefined && nowMs >= first && nowMs - first < this.windowMs) return true;
     this.recent.delete(key);
     this.recent.set(key, nowMs);
     this.forgetOld(nowMs);
@@ -58,13 +62,31 @@ export class DoubleClicks {
 
   /** Forgets a first click that could not be recorded: the next one is the first. */
   forget(visitor: string, token: string): void {
-    this.recent.delete(`${visitor}\n${token}`);
+    this.recent.delete(keyOf(visitor, token));
   }
 
   private forgetOld(nowMs: number): void {
     for (const [key, at] of this.recent) {
-      if (this.recent.size <= RECENT_MAX && nowMs - at < this.windowMs) return;
+      if (this.recent.size <= RECENT_MAX && nowMs >= at && nowMs - at < this.windowMs) return;
       this.recent.delete(key);
     }
   }
+}
+
+/** Short, whatever a client sends: two hashes of 32 bits (FNV-1a with different seeds), so that memory is bounded. */
+function keyOf(visitor: string, token: string): number {
+  let low = 0x811c9dc5;
+  let high = 0x050c5d1f;
+  const mix = (text: string) => {
+    for (let at = 0; at < text.length; at += 1) {
+      const code = text.charCodeAt(at);
+      low = Math.imul(low ^ code, 0x01000193);
+      high = Math.imul(high ^ code, 0x01000193) + 0x9e3779b9;
+    }
+  };
+  mix(visitor);
+  mix('\n');
+  mix(token);
+  // 53 bits of them: a safe integer.
+  return (high >>> 11) * 0x1_0000_0000 + (low >>> 0);
 }

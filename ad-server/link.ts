@@ -13,13 +13,15 @@ import { ID_MAX } from '../producer/click-event.ts';
  * `nonce` is a UUIDv7 as 32 hex digits, `expiry` Unix seconds, `tag` the first 16 bytes (128 bits) of
  * HMAC-SHA256 over everything before the last dot, in base64url without padding. Every part has one spelling.
  */
-export type Link = {
+export type Link = ImpressionLink | EvergreenLink;
+export type ImpressionLink = {
   readonly adId: number;
-  /** UUIDv7 of an impression link; `null` for an evergreen link. */
-  readonly nonce: string | null;
-  /** Unix ms at which an impression link stops being paid for; `null` for an evergreen link. */
-  readonly expiresAt: number | null;
+  /** UUIDv7. */
+  readonly nonce: string;
+  /** Unix ms at which it stops being paid for. */
+  readonly expiresAt: number;
 };
+export type EvergreenLink = { readonly adId: number; readonly nonce: null; readonly expiresAt: null };
 
 const VERSION = '1';
 const TAG_BYTES = 16;
@@ -30,6 +32,7 @@ export const TOKEN_CHARACTERS_MAX = 1 + 1 + 16 + 1 + 10 + 1 + 32 + 1 + 12 + 1 + 
 const ID = /^[1-9]\d{0,9}$/;
 const NONCE = /^[0-9a-f]{32}$/;
 const EXPIRY = /^[1-9]\d{0,11}$/;
+const TAG = new RegExp(`^[A-Za-z0-9_-]{${TAG_CHARACTERS}}$`);
 
 export type LinkSigner = (link: Link) => string;
 
@@ -50,14 +53,13 @@ export function createSigner(keys: readonly LinkKey[]): LinkSigner {
   };
 }
 
-/**
- * An impression link that expires `lifeMs` from now. Its nonce carries the time it was made. */
-export function impressionLink(adId: number, lifeMs: number, nowMs = Date.now()): Link {
+/** An impression link that expires `lifeMs` from now. Its nonce carries the time it was made. */
+export function impressionLink(adId: number, lifeMs: number, nowMs = Date.now()): ImpressionLink {
   return { adId, nonce: uuidV7(nowMs), expiresAt: nowMs + lifeMs };
 }
 
 /** A link for print, QR codes and newsletters: every click on it counts. */
-export function evergreenLink(adId: number): Link {
+export function evergreenLink(adId: number): EvergreenLink {
   return { adId, nonce: null, expiresAt: null };
 }
 
@@ -90,9 +92,9 @@ function tagOf(secret: KeyObject, signed: string): string {
   return createHmac('sha256', secret).update(signed).digest().subarray(0, TAG_BYTES).toString('base64url');
 }
 
-/** Constant in time for equal lengths; `timingSafeEqual` throws on others, and a length is no secret. */
+/** Constant in time for equal lengths; `timingSafeEqual` throws on others, and a form is no secret. */
 function tagsEqual(given: string, expected: string): boolean {
-  if (given.length !== TAG_CHARACTERS) return false;
+  if (!TAG.test(given)) return false;
   const bytes = Buffer.from(given, 'latin1');
   return timingSafeEqual(bytes, Buffer.from(expected, 'latin1'));
 }

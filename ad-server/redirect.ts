@@ -71,15 +71,16 @@ export function createRedirect(dependencies: RedirectDependencies) {
 
     const visitor = dependencies.visitorAddress(request.peer, headers['x-forwarded-for']);
     const agent = `${visitor} ${headers['user-agent'] ?? ''}`;
-    const second = doubleClicks.isSecond(agent, token, nowMs);
-    const invalid = invalidReason(link, ad, headers['user-agent'], second, nowMs);
+    // Only a click that would count makes the next one a second.
+    const isSecond = () => doubleClicks.isSecond(agent, token, nowMs);
+    const invalid = invalidReason(link, ad, headers['user-agent'], isSecond, nowMs);
     const click = clickOf(link, ad, { clickId, clickedAt: nowMs, invalid, visitor, headers });
     record(encodeClick(click), (sequence) => {
       if (sequence !== null) {
         metrics.clicksAccepted.inc({ kind: link.nonce === null ? 'evergreen' : 'impression' });
         return answer({ is: 'redirect', location, clickId });
       }
-      if (!second) doubleClicks.forget(agent, token);
+      if (invalid === null) doubleClicks.forget(agent, token);
       metrics.clicksUnrecorded.inc();
       answer(whenFull === 'redirect' ? { is: 'redirect', location, clickId: null } : { is: 'refused' });
     });
@@ -96,13 +97,13 @@ function invalidReason(
   link: Link,
   ad: CatalogAd,
   userAgent: string | undefined,
-  isDoubleClick: boolean,
+  isSecond: () => boolean,
   nowMs: number,
 ): EdgeInvalidReason | null {
   if (userAgent !== undefined && isRobot(userAgent)) return 'bot';
   if (link.expiresAt !== null && nowMs >= link.expiresAt) return 'expired';
   if (ad.paused) return 'paused';
-  return isDoubleClick ? 'double_click' : null;
+  return isSecond() ? 'double_click' : null;
 }
 
 function clickOf(

@@ -14,11 +14,16 @@ const CONNECTIONS_MAX = 20_000;
 /** Longest path and query looked at, in characters. */
 const URL_MAX = 2_048;
 
+/** What can stand in a header; RFC 9110 §5.5. */
+const HEADER_TEXT = /^[\x21-\x7e]+$/;
+
 /** Builds the public server, without listening. */
 export function createAdServer(
   redirect: (request: ClickRequest, answer: (answer: Answer) => void) => void,
   metrics: Metrics,
 ): Server {
+  /** Requests of a connection that have no answer yet. */
+  const waiting = new WeakMap<Socket, number>();
   const server = createServer(
     {
       maxHeaderSize: HEADER_BYTES_MAX,
@@ -30,14 +35,16 @@ export function createAdServer(
     },
     (request, response) => {
       const startedAt = performance.now();
-      const { method = '', url = '', headers } = request;
+      const { method = '', url = '', headers, socket } = request;
+      waiting.set(socket, (waiting.get(socket) ?? 0) + 1);
       const answer = (given: Answer) => {
+        waiting.set(socket, (waiting.get(socket) ?? 1) - 1);
         send(response, given, method);
         metrics.redirects.inc({ answer: given.is });
         metrics.redirectDuration.observe((performance.now() - startedAt) / 1_000);
       };
       if (url.length > URL_MAX) return answer({ is: 'not_found' });
-      redirect({ method, url, headers, peer: request.socket.remoteAddress }, answer);
+      redirect({ method, url, headers, peer: socket.remoteAddress }, answer);
     },
   );
   server.maxConnections = CONNECTIONS_MAX;
@@ -46,18 +53,29 @@ export function createAdServer(
     metrics.redirects.inc({ answer: 'bad_request' });
     const status =
       error.code === 'HPE_HEADER_OVERFLOW' ? '431 Request Header Fields Too Large' : '400 Bad Request';
-    const body = pages.badRequest;
-    return socket.end(
-      `HTTP/1.1 ${status}\r\nConnection: close\r\nCache-Control: no-store\r\nContent-Type: text/html; charset=utf-8\r\n` +
-        `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
-    );
+    const refuse = () => {
+      // A click that came before the garbage gets its answer first.
+      if ((waiting.get(socket) ?? 0) > 0 && !socket.destroyed) setTimeout(refuse, 1);
+      else socket.end(badRequest(status));
+    };
+    return refuse();
   });
   return server;
+}
+
+function badRequest(status: string): string {
+  const body = pages.badRequest;
+  return (
+    `HTTP/1.1 ${status}\r\nConnection: close\r\nCache-Control: no-store\r\nContent-Type: text/html; charset=utf-8\r\n` +
+    `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`
+  );
 }
 
 function send(response: ServerResponse, answer: Answer, method: string): void {
   switch (answer.is) {
     case 'redirect':
+      // The command line takes no such template; a hand in the database may. One ad must not end the process.
+      if (!HEADER_TEXT.test(answer.location)) return sendPage(response, 503, pages.notNow, method);
       response.writeHead(302, [
         'Location',
         answer.location,

@@ -21,13 +21,13 @@ export function createVisitorAddress(proxies: Config['TRUSTED_PROXIES']): Visito
   const isTrusted = (address: string) => trusted.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4');
 
   return (peer, forwardedFor) => {
-    let address = withoutMapping(peer ?? '');
-    if (proxies.length === 0 || forwardedFor === undefined || isIP(address) === 0 || !isTrusted(address))
+    let address = canonical(peer ?? '');
+    if (proxies.length === 0 || forwardedFor === undefined || address === '' || !isTrusted(address))
       return address;
     const hops = String(forwardedFor).slice(-FORWARDED_MAX).split(',');
     for (const hop of hops.reverse()) {
-      const next = withoutMapping(hop.trim());
-      if (isIP(next) === 0) return address;
+      const next = canonical(hop.trim());
+      if (next === '') return address;
       address = next;
       if (!isTrusted(address)) return address;
     }
@@ -35,25 +35,27 @@ export function createVisitorAddress(proxies: Config['TRUSTED_PROXIES']): Visito
   };
 }
 
-/** A dual-stack socket shows IPv4 peers as `::ffff:192.0.2.1`. */
-function withoutMapping(address: string): string {
-  return address.startsWith('::ffff:') && address.includes('.') ? address.slice(7) : address;
+/** An address in its one spelling; a dual-stack socket shows IPv4 peers as `::ffff:192.0.2.1`. `''` for what is none. */
+function canonical(address: string): string {
+  if (isIP(address) !== 6) return isIP(address) === 4 ? address : '';
+  // The URL standard spells IPv6 addresses in one way only: https://url.spec.whatwg.org/#concept-ipv6-serializer
+  const text = new URL(`http://[${address.split('%')[0]}]/`).hostname.slice(1, -1);
+  const [, high, low] = /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/.exec(text) ?? [];
+  if (high === undefined || low === undefined) return text;
+  const [first, second] = [Number.parseInt(high, 16), Number.parseInt(low, 16)];
+  return `${first >> 8}.${first & 255}.${second >> 8}.${second & 255}`;
 }
 
 /** The network of an address, all that is kept of it: /24 of IPv4, /48 of IPv6. `null` for what is no address. */
-export function truncateAddress(address: string): string | null {
+export function truncateAddress(given: string): string | null {
+  const address = canonical(given);
   if (isIP(address) === 4) return `${address.slice(0, address.lastIndexOf('.'))}.0/24`;
   if (isIP(address) !== 6) return null;
-  const [head = '', tail = ''] = (address.split('%')[0] ?? '').split('::');
-  const front = head === '' ? [] : head.split(':');
-  const back = tail === '' ? [] : tail.split(':');
-  const groups = address.includes('::')
-    ? [...front, ...Array<string>(Math.max(0, 8 - front.length - back.length)).fill('0'), ...back]
-    : front;
-  return `${groups
-    .slice(0, 3)
-    .map((group) => Number.parseInt(group, 16).toString(16))
-    .join(':')}::/48`;
+  const [head = '', tail = ''] = address.split('::');
+  const front = head.split(':').filter(Boolean);
+  const back = tail.split(':').filter(Boolean);
+  const zeros = Array<string>(8 - front.length - back.length).fill('0');
+  return `${[...front, ...zeros, ...back].slice(0, 3).join(':')}::/48`;
 }
 
 /** The host of a `Referer`, or `null`. Its path and query may say too much about the visitor. */

@@ -19,7 +19,7 @@ function whole(fallback: number, unit: string, min: number, max: number, meaning
     .transform((text, context) => {
       const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
       if (value >= min && value <= max) return value;
-      context.addIssue(`expected ${unit}, a whole number of ${min}–${max}, got "${text}"`);
+      context.addIssue(`expected a whole number of ${min}–${max} (${unit}), got "${text}"`);
       return z.NEVER;
     });
   return { default: String(fallback), range: `${unit}, ${min}–${max}`, meaning, schema };
@@ -83,10 +83,10 @@ function url(protocols: readonly string[]) {
 function proxies(text: string): readonly { address: string; prefix: number }[] {
   const parts = text.split(',').map((part) => part.trim());
   return parts.filter(Boolean).map((part) => {
-    const [address = '', prefix] = part.split('/');
+    const [address = '', prefix, ...rest] = part.split('/');
     const bits = isIP(address) === 4 ? 32 : isIP(address) === 6 ? 128 : 0;
     const length = prefix === undefined ? bits : /^\d{1,3}$/.test(prefix) ? Number(prefix) : -1;
-    if (bits === 0 || length < 0 || length > bits) {
+    if (bits === 0 || length < 0 || length > bits || rest.length > 0) {
       throw new TollwayError(
         'bad_setting',
         `expected addresses or networks such as 10.0.0.0/8, got "${part}"`,
@@ -246,26 +246,27 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>): 
     if (result.success) config[name] = result.data;
     else problems.push(...result.error.issues.map((issue) => `${name}: ${issue.message}`));
   }
-  if (problems.length === 0) {
-    // The loop above filled every name with the output of its own schema.
-    const complete = config as Config;
-    problems.push(...contradictions(complete));
-    if (!env.PUBLIC_URL) config.PUBLIC_URL = `http://localhost:${complete.AD_SERVER_PORT}`;
-  }
+  problems.push(...contradictions(config));
+  if (!env.PUBLIC_URL) config.PUBLIC_URL = `http://localhost:${config.AD_SERVER_PORT}`;
   if (problems.length > 0) {
     throw new TollwayError(
       'bad_settings',
       `The environment has ${problems.length} problem(s):\n  ${problems.join('\n  ')}`,
     );
   }
+  // The loop above filled every name with the output of its own schema.
   return Object.freeze(config as Config);
 }
 
-function contradictions(config: Config): string[] {
+/** Settings that are each in range and do not fit each other. What could not be read is left out. */
+function contradictions(config: Readonly<Record<string, unknown>>): string[] {
   const problems: string[] = [];
-  const mustNotExceed = (lower: keyof Config, upper: keyof Config, why: string) => {
-    if (Number(config[lower]) > Number(config[upper])) {
-      problems.push(`${lower}: expected at most ${upper} (${config[upper]}), got ${config[lower]}: ${why}`);
+  const mustNotExceed = (lower: keyof Config, upper: keyof Config, why: string, share = 1) => {
+    const most = Math.floor(Number(config[upper]) / share);
+    if (Number(config[lower]) > most) {
+      problems.push(
+        `${lower}: expected at most ${upper}${share > 1 ? ` / ${share}` : ''} (${most}), got ${config[lower]}: ${why}`,
+      );
     }
   };
   mustNotExceed(
@@ -278,6 +279,12 @@ function contradictions(config: Config): string[] {
     'LEDGER_RETENTION_DAYS',
     'what the ledger has forgotten must never be charged again',
   );
-  mustNotExceed('SPOOL_SEGMENT_BYTES', 'SPOOL_MAX_BYTES', 'a segment has to fit into the spool');
+  const workers = Number(config.AD_SERVER_WORKERS ?? 1);
+  mustNotExceed(
+    'SPOOL_SEGMENT_BYTES',
+    'SPOOL_MAX_BYTES',
+    'a segment has to fit into the spool of each worker',
+    workers,
+  );
   return problems;
 }

@@ -35,10 +35,7 @@ function parseLinkKey(part: string, index: number): LinkKey {
     throw new TollwayError('bad_link_keys', `${which}: expected an id of 1–16 letters, digits, - or _`);
   }
   if (state !== 'signs' && state !== 'verifies') {
-    throw new TollwayError(
-      'bad_link_keys',
-      `${which} (${id}): expected the state signs or verifies, got "${state}"`,
-    );
+    throw new TollwayError('bad_link_keys', `${which} (${id}): expected the state signs or verifies`);
   }
   const bytes = Buffer.from(secret, 'base64url');
   if (bytes.toString('base64url') !== secret || bytes.length < SECRET_BYTES_MIN) {

@@ -96,13 +96,13 @@ describe('a bad environment', () => {
     });
     expect(problems).toContainEqual(expect.stringContaining('AD_SERVER_PORT: expected port'));
     expect(problems).toContainEqual(
-      expect.stringContaining('BROKER_RETENTION_DAYS: expected at most CLICK_AGE_MAX_DAYS (14), got 30'),
+      expect.stringMatching(/BROKER_RETENTION_DAYS: expected at most .*CLICK_AGE_MAX_DAYS.*, got 30/),
     );
   });
 
   it('says what was expected and what came', () => {
-    expect(problemsOf({ AD_SERVER_PORT: '65536' })).toEqual([
-      '  AD_SERVER_PORT: expected port, a whole number of 0–65535, got "65536"',
+    expect(problemsOf({ PARALLELIZATION: '33' })).toEqual([
+      '  PARALLELIZATION: expected lanes, a whole number of 1–32, got "33"',
     ]);
     expect(problemsOf({ SPOOL_FULL: 'drop' })).toEqual([
       '  SPOOL_FULL: expected one of redirect, refuse, got "drop"',

@@ -10,7 +10,6 @@ import {
   readFrames,
   SEGMENT_HEADER,
   sealFrame,
-  sealFrame,
   segmentPath,
 } from '../../producer/spool-format.ts';
 import { clickEvent } from '../setup/database.ts';
@@ -162,7 +161,9 @@ describe('frames', () => {
           sealFrame(frame, 0, text.length, index);
           return frame;
         });
-        const bytes = Buffer.concat(noise.flatMap((before, index) => [before, frames[index] ?? Buffer.alloc(0)]));
+        const bytes = Buffer.concat(
+          noise.flatMap((before, index) => [before, frames[index] ?? Buffer.alloc(0)]),
+        );
         const found = readFrames(bytes, 0, 3).map(({ index, payload }) => [index, String(payload)]);
         expect(found).toEqual(['one', 'two', 'three'].map((text, index) => [index, text]));
       }),

@@ -2,7 +2,7 @@ import fs, { rmSync, writeFileSync } from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { FRAME_HEADER_BYTES, FRAME_HEADER_BYTES, SEGMENT_HEADER } from '../../producer/spool-format.ts';
+import { FRAME_HEADER_BYTES, SEGMENT_HEADER } from '../../producer/spool-format.ts';
 import { fill, mayMount, smallDisk } from './small-disk.ts';
 import { append, bytesOnDisk, clickText, openSpool, readBack } from './spool-bench.ts';
 

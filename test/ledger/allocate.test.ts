@@ -16,8 +16,11 @@ const click = fc
     at: fc.nat(50),
     campaignId: fc.integer({ min: 1, max: 6 }),
     priceMicros: fc.integer({ min: 1, max: 20 }),
-    nonce: fc.option(fc.integer({ min: 1, max: 5 }), { freq: 1 }),
-    invalid: fc.option(fc.constantFrom('bot', 'paused'), { freq: 4 }),
+    nonce: fc.option(fc.integer({ min: 1, max: 5 }), { freq: 2 }),
+    invalid: fc.oneof(
+      { weight: 5, arbitrary: fc.constant(null) },
+      { weight: 1, arbitrary: fc.constantFrom('bot', 'paused') },
+    ),
   })
   .map(({ at, nonce, campaignId, ...rest }) => ({
     ...rest,

@@ -69,6 +69,23 @@ describe('the same batch with eight handlers at once', () => {
   });
 });
 
+describe('garbage alone with eight handlers at once', () => {
+  it('has one dead letter each, with no lock of an advertiser to take turns by', async () => {
+    const origin = new TestOrigin();
+    const garbage = Array.from({ length: 100 }, () => unreadableRecord(Buffer.from('x'), origin.next()));
+    const deliveries = Array.from({ length: 8 }, () => deliver(database.pool, garbage));
+    expect(count((await Promise.all(deliveries)).flat())).toEqual({
+      'rejected: malformed': 100,
+      duplicate: 700,
+    });
+    const books = await expectBalanced(database.pool);
+    expect(books.origins.find((found) => found.origin === origin.id)).toMatchObject({
+      accepted: 100,
+      rejected: 100,
+    });
+  });
+});
+
 describe('many batches over the same advertisers at once', () => {
   it('settle without a single deadlock, and the books balance', async () => {
     const known = await accounts(20, { budget: '3.00', price: '0.10' });
