@@ -4,8 +4,8 @@ import { isbot } from 'isbot';
 const AGENTS_MAX = 2_000;
 /** What is looked at of a user agent, in characters: a robot names itself before that. */
 const AGENT_CHARACTERS_MAX = 512;
-/** Visitors and links remembered for the double click: at 10 000 clicks/s, ten seconds of them. */
-const RECENT_MAX = 100_000;
+/** Clicks remembered in one generation for the double click. */
+const GENERATION_MAX = 50_000;
 
 const verdicts = new Map<string, boolean>();
 
@@ -35,13 +35,16 @@ function starts(header: string | string[] | undefined, word: string): boolean {
 }
 
 /**
- * Remembers who clicked what a moment ago. The window runs from the click that counted, so that somebody who
- * keeps clicking counts once in every window. Memory is bounded: the oldest are forgotten first.
+ * Remembers who clicked what a moment ago. The window runs from the click that counted, so that somebody who keeps
+ * clicking counts once in every window. Two generations: when the young one is a window old, or full, the old one is
+ * forgotten as a whole; so memory is bounded and nothing is ever deleted one by one.
  */
 export class DoubleClicks {
   private readonly windowMs: number;
-  /** Time of the click that counted, by a hash of visitor and link; in order of that time. */
-  private readonly recent = new Map<number, number>();
+  /** Time of the click that counted, by a hash of visitor and link. */
+  private young = new Map<number, number>();
+  private old = new Map<number, number>();
+  private bornAt = 0;
 
   constructor(windowMs: number) {
     this.windowMs = windowMs;
@@ -50,26 +53,29 @@ export class DoubleClicks {
   /** Whether this is the second click of a double click; if it is not, it is remembered as a first. */
   isSecond(visitor: string, token: string, nowMs: number): boolean {
     if (this.windowMs === 0) return false;
+    this.age(nowMs);
     const key = keyOf(visitor, token);
-    const first = this.recent.get(key);
+    const first = this.young.get(key) ?? this.old.get(key);
     // A clock that was set back makes a first click lie in the future: then this one is the first.
     if (first !== undefined && nowMs >= first && nowMs - first < this.windowMs) return true;
-    this.recent.delete(key);
-    this.recent.set(key, nowMs);
-    this.forgetOld(nowMs);
+    this.young.set(key, nowMs);
     return false;
   }
 
   /** Forgets a first click that could not be recorded: the next one is the first. */
   forget(visitor: string, token: string): void {
-    this.recent.delete(keyOf(visitor, token));
+    const key = keyOf(visitor, token);
+    this.young.delete(key);
+    this.old.delete(key);
   }
 
-  private forgetOld(nowMs: number): void {
-    for (const [key, at] of this.recent) {
-      if (this.recent.size <= RECENT_MAX && nowMs >= at && nowMs - at < this.windowMs) return;
-      this.recent.delete(key);
-    }
+  private age(nowMs: number): void {
+    const grown =
+      nowMs < this.bornAt || nowMs - this.bornAt >= this.windowMs || this.young.size >= GENERATION_MAX;
+    if (!grown) return;
+    this.old = this.young;
+    this.young = new Map();
+    this.bornAt = nowMs;
   }
 }
 

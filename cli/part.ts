@@ -10,6 +10,8 @@ const RESTART_MS = 500;
 const RESTART_MS_MAX = 15_000;
 const LIVED_LONG_MS = 30_000;
 const READY_MS_MAX = 30_000;
+/** Bounds the young generation, in MB: unbounded, it takes more than everything else together. */
+const NODE_FLAGS = ['--max-semi-space-size=16'];
 
 /** One part of the stack as a process of its own, brought back when it dies. */
 export type Part = {
@@ -37,7 +39,7 @@ export function startPart(
 
   const launch = () => {
     const launchedAt = Date.now();
-    child = spawn(process.execPath, [join(import.meta.dirname, '..', script)], {
+    child = spawn(process.execPath, [...NODE_FLAGS, join(import.meta.dirname, '..', script)], {
       env,
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       detached: true,

@@ -102,9 +102,10 @@ export class Relay {
       while (!this.stop.signal.aborted) {
         const count = await this.relayBatch();
         await this.markIfDue();
-        if (count >= options.batchMax || this.reader.next <= this.spool.accepted) continue;
+        const left = this.reader.next <= this.spool.accepted;
+        if (count >= options.batchMax || (left && this.ended)) continue;
         if (this.ended) return await this.finish();
-        await this.waitForGrowth();
+        await this.gather();
       }
       return false;
     } finally {
@@ -212,8 +213,8 @@ export class Relay {
     }
   }
 
-  /** Waits for the first click, lets others join it, or wakes for a mark. */
-  private async waitForGrowth(): Promise<void> {
+  /** Waits for the first click and lets others join it; wakes for a mark, too. */
+  private async gather(): Promise<void> {
     const { lingerMs, markIntervalMs } = this.around.options;
     if (this.reader.next > this.spool.accepted) {
       await new Promise<void>((resolve) => {

@@ -2,13 +2,13 @@ import { errorMessage } from '../../common/errors.ts';
 import { backoffMs, sleep } from '../../common/lifecycle.ts';
 import type { Logger } from '../../common/logger.ts';
 import type { Metrics } from '../../common/metrics.ts';
-import { failureKind, inTransaction, type Pool } from '../../common/postgres.ts';
+import { arrayLiteral, failureKind, inTransaction, type Pool } from '../../common/postgres.ts';
 import { decodeChunk } from '../../producer/chunk.ts';
 import { type ReadRecord, readRecord } from '../../producer/click-event.ts';
 import type { Deliver, EventSource } from '../event-source.ts';
 
-/** Most chunks claimed at once: with the relay's batches of 1 000, some 4 000 clicks. */
-const CHUNKS_PER_CLAIM = 4;
+/** Chunks claimed by one statement; a claim goes on until it has enough records, or there are no more. */
+const CHUNKS_PER_STATEMENT = 8;
 /** Claims held at once, so that one is read while the other is settled. */
 const CLAIMS = 2;
 const COMPLAIN_MS = 30_000;
@@ -33,7 +33,7 @@ export function createPostgresSource(
   const consume = async () => {
     for (let failures = 0; !stopping.signal.aborted; ) {
       try {
-        const count = await claim(pool, deliver);
+        const count = await claim(pool, deliver, options.batchSize);
         failures = 0;
         around.metrics.brokerUp.set(1);
         if (count < options.batchSize) await sleep(options.windowMs, stopping.signal);
@@ -64,19 +64,31 @@ export function createPostgresSource(
   };
 }
 
-/** Claims the oldest waiting chunks, has them settled, and marks them so. Returns how many records they held. */
-async function claim(pool: Pool, deliver: Deliver): Promise<number> {
+/**
+ * Claims the oldest waiting chunks, `enough` records of them or a few more, has them settled, and marks them so.
+ * Returns how many records they held.
+ */
+async function claim(pool: Pool, deliver: Deliver, enough: number): Promise<number> {
   return inTransaction(pool, async (connection) => {
-    const { rows } = await connection.query<{ id: bigint; payload: Buffer }>({
-      text: `select id, payload from broker_chunk where settled_at is null
-             order by id limit ${CHUNKS_PER_CLAIM} for update skip locked`,
-    });
-    if (rows.length === 0) return 0;
-    const records = rows.flatMap(({ id, payload }) => readChunk(id, payload));
+    const ids: bigint[] = [];
+    const records: ReadRecord[] = [];
+    for (;;) {
+      const { rows } = await connection.query<{ id: bigint; payload: Buffer }>(
+        `select id, payload from broker_chunk where settled_at is null and id > $1
+         order by id limit ${CHUNKS_PER_STATEMENT} for update skip locked`,
+        [ids.at(-1) ?? 0n],
+      );
+      for (const { id, payload } of rows) {
+        ids.push(id);
+        records.push(...readChunk(id, payload));
+      }
+      if (rows.length < CHUNKS_PER_STATEMENT || records.length >= enough) break;
+    }
+    if (ids.length === 0) return 0;
     await deliver(records);
     await connection.query(
       'update broker_chunk set settled_at = clock_timestamp() where id = any($1::bigint[])',
-      [rows.map((row) => row.id)],
+      [arrayLiteral(ids)],
     );
     return records.length;
   });

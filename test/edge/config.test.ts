@@ -94,7 +94,7 @@ describe('a bad environment', () => {
       BROKER_RETENTION_DAYS: '30',
       CLICK_AGE_MAX_DAYS: '14',
     });
-    expect(problems).toContainEqual(expect.stringContaining('AD_SERVER_PORT: expected port'));
+    expect(problems).toContainEqual(expect.stringContaining('AD_SERVER_PORT: expected a whole number'));
     expect(problems).toContainEqual(
       expect.stringMatching(/BROKER_RETENTION_DAYS: expected at most .*CLICK_AGE_MAX_DAYS.*, got 30/),
     );
@@ -102,7 +102,7 @@ describe('a bad environment', () => {
 
   it('says what was expected and what came', () => {
     expect(problemsOf({ PARALLELIZATION: '33' })).toEqual([
-      '  PARALLELIZATION: expected lanes, a whole number of 1–32, got "33"',
+      '  PARALLELIZATION: expected a whole number of 1–32 (lanes), got "33"',
     ]);
     expect(problemsOf({ SPOOL_FULL: 'drop' })).toEqual([
       '  SPOOL_FULL: expected one of redirect, refuse, got "drop"',

@@ -1,0 +1,53 @@
+import { CopyRows } from '../../common/copy-rows.ts';
+import type { Pool } from '../../common/postgres.ts';
+import { listPartitionDays, partitionName } from '../../migrations/partitions.ts';
+import type { ReadClick } from '../../producer/click-event.ts';
+
+const COLUMNS =
+  'click_id, nonce, origin, sequence, clicked_at, charged_micros, advertiser_id, campaign_id, ad_id, outcome, reason';
+
+/**
+ * Makes the table of the reference, `bare_ledger`: the ledger's columns, defaults, constraints, key and index, and a
+ * partition for each day that the ledger has one for.
+ */
+export async function makeBareLedger(pool: Pool): Promise<void> {
+  await pool.query('create table bare_ledger (like ledger including all) partition by range (click_id)');
+  const connection = await pool.connect();
+  try {
+    for (const day of await listPartitionDays(connection, 'ledger')) {
+      const partition = partitionName('ledger', day);
+      const { rows } = await connection.query<{ bound: string }>(
+        'select pg_get_expr(relpartbound, oid) as bound from pg_class where oid = $1::regclass',
+        [partition],
+      );
+      await connection.query(`create table bare_${partition} partition of bare_ledger ${rows[0]?.bound}`);
+    }
+  } finally {
+    connection.release();
+  }
+}
+
+/** The reference: the rows the handler would write for a batch, in one binary `COPY`, and nothing else. */
+export async function copyBatch(pool: Pool, batch: readonly ReadClick[]): Promise<void> {
+  const rows = new CopyRows(11);
+  for (const { click, from } of batch) {
+    rows.row();
+    rows.uuid(click.clickId);
+    rows.uuid(click.nonce);
+    rows.uuid(from?.origin ?? null);
+    rows.int8(from?.sequence ?? null);
+    rows.timestamp(click.clickedAt);
+    rows.int8(click.priceMicros);
+    rows.int4(click.advertiserId);
+    rows.int4(click.campaignId);
+    rows.int4(click.adId);
+    rows.text('charged');
+    rows.text(null);
+  }
+  const connection = await pool.connect();
+  try {
+    await rows.send(connection, `copy bare_ledger (${COLUMNS}) from stdin (format binary)`);
+  } finally {
+    connection.release();
+  }
+}

@@ -1,0 +1,20 @@
+import type { Logger } from '../../common/logger.ts';
+import type { Progress } from '../progress.ts';
+import type { Belongings } from './belongings.ts';
+import type { BenchResult } from './result.ts';
+
+/** What a bench is given. */
+export type BenchSurroundings = {
+  readonly belongings: Belongings;
+  readonly progress: Progress;
+  readonly logger: Logger;
+  /** Rounds that medians are taken of. */
+  readonly rounds: number;
+  /** The environment for children, without any setting of Tollway's. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Length of the load on the embedded stack, in ms. */
+  readonly embeddedMs: number;
+};
+
+/** Measures, and leaves what it started in `belongings`. */
+export type Bench = (around: BenchSurroundings) => Promise<BenchResult[]>;

@@ -1,0 +1,83 @@
+import type { Pool } from '../../common/postgres.ts';
+import { uuidV7, uuidV7TimeMs } from '../../common/uuid.ts';
+import {
+  type BrokerRecord,
+  clickKey,
+  encodeClick,
+  type ReadClick,
+  readRecord,
+} from '../../producer/click-event.ts';
+import { BROWSER_HEADERS } from '../http-target.ts';
+
+const PRICE_MICROS = 10_000;
+
+/** Which links the clicks come from: an impression link has a nonce to look up and to spend besides. */
+export type LinkKind = 'evergreen' | 'impression';
+
+/** Makes advertisers 1…`count`, each with one campaign and one ad of the same id and a budget without end. */
+export async function makeAdvertisers(pool: Pool, count: number): Promise<void> {
+  const budget = 1_000_000_000_000_000;
+  await pool.query(
+    `insert into advertiser (name, currency, budget_micros, dearest_ad_micros)
+     select 'Bench ' || n, 'USD', $2, $3 from generate_series(1, $1::int) n`,
+    [count, budget, PRICE_MICROS],
+  );
+  await pool.query(
+    `insert into budget_entry (advertiser_id, kind, amount_micros, reference)
+     select id, 'top_up', budget_micros, 'bench' from advertiser`,
+  );
+  await pool.query(
+    `insert into campaign (advertiser_id, name) select id, 'Bench' from advertiser order by id`,
+  );
+  await pool.query(
+    `insert into ad (campaign_id, advertiser_id, price_micros, url_template)
+     select id, advertiser_id, $1, 'https://example.com/?click={click_id}' from campaign order by id`,
+    [PRICE_MICROS],
+  );
+}
+
+/** Fresh clicks as a broker gives them, over advertisers 1…`advertisers` in a random order. */
+export function makeRecords(count: number, advertisers: number, kind: LinkKind): BrokerRecord[] {
+  const origin = uuidV7();
+  return Array.from({ length: count }, (_, index) => {
+    const clickId = uuidV7();
+    const id = 1 + Math.floor(Math.random() * advertisers);
+    const click = encodeClick({
+      clickId,
+      nonce: kind === 'impression' ? uuidV7() : null,
+      adId: id,
+      campaignId: id,
+      advertiserId: id,
+      priceMicros: PRICE_MICROS,
+      clickedAt: uuidV7TimeMs(clickId),
+      invalid: null,
+      braked: false,
+      visitorNetwork: '192.0.2.0/24',
+      userAgent: BROWSER_HEADERS['user-agent'],
+      referrerHost: 'news.example',
+    });
+    return { key: clickKey(origin, index + 1), value: Buffer.from(click) };
+  });
+}
+
+/** Decodes records as an event source does, before the handler sees them. */
+export function decodeRecords(records: readonly BrokerRecord[]): ReadClick[] {
+  return records.map((record, index) => {
+    const read = readRecord(record, `bench ${index}`);
+    if (read.is !== 'click') throw new Error('Expected a click');
+    return read;
+  });
+}
+
+/** Deals clicks to lanes by advertiser and cuts each lane into batches, as the long-lived host does. */
+export function dealBatches(clicks: readonly ReadClick[], lanes: number, size: number): ReadClick[][][] {
+  const dealt = Array.from({ length: lanes }, (): ReadClick[] => []);
+  for (const record of clicks) dealt[record.click.advertiserId % lanes]?.push(record);
+  return dealt
+    .filter((lane) => lane.length > 0)
+    .map((lane) =>
+      Array.from({ length: Math.ceil(lane.length / size) }, (_, index) =>
+        lane.slice(index * size, (index + 1) * size),
+      ),
+    );
+}

@@ -1,0 +1,31 @@
+/** What the parent tells the servers and the client of the redirect bench. */
+export type ServerQuestion =
+  | { readonly ask: 'start'; readonly kind: ServerKind; readonly folder: string; readonly links: number }
+  | { readonly ask: 'usage' };
+/** The bare reference, or the ad server with its spool, alone or with a relay to nowhere. */
+export type ServerKind = 'bare' | 'spool' | 'relay';
+
+/** `linksPath`: a file with a path of the server a line. */
+export type ServerStarted = { readonly port: number; readonly linksPath: string };
+/** CPU time since the process began, user and system, in µs. */
+export type Usage = { readonly cpuMicros: number };
+
+export type ClientQuestion = {
+  readonly port: number;
+  readonly linksPath: string;
+  readonly connections: number;
+  readonly ms: number;
+};
+export type ClientAnswer = {
+  readonly answers: number;
+  readonly seconds: number;
+  readonly cpuMicros: number;
+  /** Answers that were not a recorded 302. */
+  readonly wrong: number;
+};
+
+/** CPU time of this process so far. */
+export function usage(): Usage {
+  const { user, system } = process.cpuUsage();
+  return { cpuMicros: user + system };
+}

@@ -1,0 +1,121 @@
+/** A server of the redirect bench, told by its parent which: the ad server's own code, or a bare `node:http`. */
+import { randomBytes } from 'node:crypto';
+import { rmSync, statSync, writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import { join } from 'node:path';
+import type { CatalogAd } from '../../ad-server/ad-catalog.ts';
+import { DoubleClicks } from '../../ad-server/invalid-traffic.ts';
+import { createSigner, createVerifier, impressionLink } from '../../ad-server/link.ts';
+import { createRedirect } from '../../ad-server/redirect.ts';
+import { createAdServer } from '../../ad-server/server.ts';
+import { createVisitorAddress } from '../../ad-server/visitor.ts';
+import type { LinkKey } from '../../common/link-keys.ts';
+import { createLogger } from '../../common/logger.ts';
+import { createMetrics } from '../../common/metrics.ts';
+import { listen } from '../../common/ops-server.ts';
+import { uuidV7 } from '../../common/uuid.ts';
+import type { Publisher } from '../../producer/publisher.ts';
+import { Relay } from '../../producer/relay.ts';
+import { Spool } from '../../producer/spool.ts';
+import { listSegments } from '../../producer/spool-format.ts';
+import { answerParent } from './child-port.ts';
+import { type ServerQuestion, type ServerStarted, usage } from './redirect-protocol.ts';
+
+const ADS = 100;
+const DAY_MS = 86_400_000;
+/** The defaults of the settings. */
+const SPOOL = { bytesMax: 1_073_741_824, segmentBytes: 8_388_608, sync: 'os', syncIntervalMs: 100 } as const;
+const RELAY = { batchMax: 1_000, lingerMs: 20, markIntervalMs: 2_000 };
+const SWEEP_MS = 500;
+
+answerParent(async (question: ServerQuestion) => (question.ask === 'usage' ? usage() : start(question)));
+
+async function start({ kind, folder, links }: ServerQuestion & { ask: 'start' }): Promise<ServerStarted> {
+  const keys: LinkKey[] = [{ id: 'k1', state: 'signs', secret: randomBytes(32) }];
+  const sign = createSigner(keys);
+  const paths = Array.from({ length: links }, (_, index) => {
+    return `/c/${sign(impressionLink((index % ADS) + 1, DAY_MS))}`;
+  });
+  const linksPath = join(folder, `links-${kind}`);
+  writeFileSync(linksPath, paths.join('\n'));
+  const server = kind === 'bare' ? createBareServer() : createOurServer(keys, join(folder, kind), kind);
+  return { port: await listen(server, 0, '127.0.0.1', kind), linksPath };
+}
+
+/** The same answer as ours, and nothing behind it. */
+function createBareServer(): Server {
+  const clickId = uuidV7();
+  const location = destination(clickId);
+  return createServer((_, response) => {
+    response.writeHead(302, [
+      'Location',
+      location,
+      'Cache-Control',
+      'no-store',
+      'Tollway-Click',
+      clickId,
+      'Content-Length',
+      '0',
+    ]);
+    response.end();
+  });
+}
+
+/** The ad server as `worker.ts` puts it together, with a catalogue that is always there. */
+function createOurServer(keys: readonly LinkKey[], root: string, kind: 'spool' | 'relay'): Server {
+  const metrics = createMetrics();
+  const logger = createLogger('bench', { LOG_LEVEL: 'warn', LOG_FORMAT: 'json' });
+  const spool = new Spool({ root, ...SPOOL }, logger);
+  if (kind === 'spool') sweep(spool);
+  else {
+    const nowhere: Publisher = {
+      publish: async () => {},
+      publishEverywhere: async () => {},
+      close: async () => {},
+    };
+    const onFreed = (bytes: number) => {
+      spool.bytes -= bytes;
+    };
+    const relay = new Relay(spool, { publisher: nowhere, options: RELAY, metrics, logger, onFreed });
+    spool.onChange = () => relay.notify();
+    void relay.run();
+  }
+  const ads = new Map<number, CatalogAd>();
+  for (let id = 1; id <= ADS; id += 1) {
+    ads.set(id, {
+      id,
+      campaignId: id,
+      advertiserId: id,
+      priceMicros: 250_000,
+      urlTemplate: destination('{click_id}'),
+      paused: false,
+      braked: false,
+      fallbackUrl: null,
+    });
+  }
+  const redirect = createRedirect({
+    verify: createVerifier(keys, 90 * DAY_MS),
+    findAd: (adId) => ads.get(adId),
+    visitorAddress: createVisitorAddress([]),
+    doubleClicks: new DoubleClicks(1_000),
+    record: (click, recorded) => spool.append(click, recorded),
+    whenFull: 'redirect',
+    metrics,
+  });
+  return createAdServer(redirect, metrics);
+}
+
+function destination(clickId: string): string {
+  return `https://example.com/landing/page?click=${clickId}`;
+}
+
+/** Without a relay nobody deletes what is spooled: keeps the disk bounded, whole segments at a time. */
+function sweep(spool: Spool): void {
+  setInterval(() => {
+    for (const segment of listSegments(spool.folder)) {
+      if (segment.firstSequence === spool.openSegment) continue;
+      spool.bytes -= statSync(segment.path).size;
+      rmSync(segment.path);
+    }
+  }, SWEEP_MS).unref();
+}

@@ -1,0 +1,148 @@
+import { build, type Histogram } from 'hdr-histogram-js';
+import { sleep } from '../common/lifecycle.ts';
+import type { Arrivals } from './arrivals.ts';
+import type { ClickIds } from './click-ids.ts';
+import { ANSWER_MS_MAX, type HttpTarget } from './http-target.ts';
+
+/** Requests under way at once. An arrival beyond it is counted as shed, which is a failure. */
+export const UNDER_WAY_MAX = 10_000;
+/** Arrivals begun in one turn of the event loop: between two turns the answers are read. */
+const ARRIVALS_A_TURN_MAX = 250;
+/** An arrival begun this much after it was due was not offered as asked, in ms. */
+export const LATE_MS_MAX = 250;
+/** Highest latency that is told apart, in µs. */
+const LATENCY_MICROS_MAX = 60_000_000;
+/** Kinds of failure that are told apart. */
+const FAILURES_MAX = 20;
+
+/** What one phase saw. */
+export type PhaseCounts = {
+  /** Arrivals begun, and of them those that came at most `LATE_MS_MAX` late. */
+  begun: number;
+  offered: number;
+  recorded: number;
+  unrecorded: number;
+  failed: number;
+  shed: number;
+  /** From the intended start to the whole answer, in µs, of what was redirected. */
+  readonly latencyMicros: Histogram;
+  /** How late the generator itself was, in µs. It is a part of the latency. */
+  readonly latenessMicros: Histogram;
+};
+
+export type Load = {
+  readonly phases: readonly PhaseCounts[];
+  /** How many requests failed, by reason. */
+  readonly failures: Map<string, number>;
+  underWay: number;
+  /** The phase that is under way. */
+  phase: number;
+  /** Time from the first to the last arrival, in ms, and Unix ms of that end. */
+  elapsedMs: number;
+  endedAt: number;
+};
+
+/** An empty load, to be looked at while it is offered. */
+export function createLoad(arrivals: Arrivals): Load {
+  const histogram = () =>
+    build({
+      lowestDiscernibleValue: 1,
+      highestTrackableValue: LATENCY_MICROS_MAX,
+      numberOfSignificantValueDigits: 3,
+    });
+  return {
+    phases: arrivals.phases.map(() => ({
+      begun: 0,
+      offered: 0,
+      recorded: 0,
+      unrecorded: 0,
+      failed: 0,
+      shed: 0,
+      latencyMicros: histogram(),
+      latenessMicros: histogram(),
+    })),
+    failures: new Map(),
+    underWay: 0,
+    phase: 0,
+    elapsedMs: 0,
+    endedAt: 0,
+  };
+}
+
+/**
+ * Offers the arrivals to the target, each at its time, whatever became of those before it: latency is counted from the
+ * time an arrival was due, so no pause of the target or of ours hides behind another (no coordinated omission).
+ * Resolves when the last is answered. `stop` ends it early.
+ */
+export async function offerLoad(
+  load: Load,
+  arrivals: Arrivals,
+  around: { target: HttpTarget; nextPath: () => string; recorded: ClickIds; stop: AbortSignal },
+): Promise<void> {
+  const startedAt = performance.now();
+  let next = arrivals.next();
+  while (next && !around.stop.aborted) {
+    const nowMs = performance.now() - startedAt;
+    for (let count = 0; next && next.atMs <= nowMs && count < ARRIVALS_A_TURN_MAX; count += 1) {
+      load.phase = next.phase;
+      begin(load, next.phase, startedAt + next.atMs, around);
+      next = arrivals.next();
+    }
+    // Behind: only let the answers in. Otherwise: the timer's millisecond is the grain of our lateness.
+    if (next && next.atMs <= performance.now() - startedAt)
+      await new Promise((resolve) => setImmediate(resolve));
+    else if (next) await sleep(1);
+  }
+  load.elapsedMs = performance.now() - startedAt;
+  load.endedAt = Date.now();
+  const deadline = Date.now() + 2 * ANSWER_MS_MAX;
+  while (load.underWay > 0 && Date.now() < deadline) await sleep(10);
+}
+
+function begin(
+  load: Load,
+  phase: number,
+  dueAt: number,
+  { target, nextPath, recorded }: { target: HttpTarget; nextPath: () => string; recorded: ClickIds },
+): void {
+  const counts = load.phases[phase];
+  if (!counts) throw new Error(`Expected a phase, got ${phase}`);
+  const lateMs = performance.now() - dueAt;
+  counts.begun += 1;
+  if (lateMs <= LATE_MS_MAX) counts.offered += 1;
+  counts.latenessMicros.recordValue(micros(lateMs));
+  if (load.underWay >= UNDER_WAY_MAX) {
+    counts.shed += 1;
+    return;
+  }
+  load.underWay += 1;
+  target.click(nextPath(), (answered) => {
+    load.underWay -= 1;
+    switch (answered.is) {
+      case 'recorded':
+        recorded.add(answered.clickId);
+        counts.recorded += 1;
+        counts.latencyMicros.recordValue(micros(performance.now() - dueAt));
+        return;
+      case 'unrecorded':
+        counts.unrecorded += 1;
+        counts.latencyMicros.recordValue(micros(performance.now() - dueAt));
+        return;
+      case 'failed':
+        counts.failed += 1;
+        countFailure(load.failures, answered.why);
+        return;
+      default:
+        answered satisfies never;
+    }
+  });
+}
+
+function countFailure(failures: Map<string, number>, why: string): void {
+  const key = failures.has(why) || failures.size < FAILURES_MAX ? why : 'other reasons';
+  failures.set(key, (failures.get(key) ?? 0) + 1);
+}
+
+function micros(ms: number): number {
+  return Math.max(1, Math.min(LATENCY_MICROS_MAX, Math.round(ms * 1_000)));
+}

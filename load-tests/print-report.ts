@@ -1,0 +1,55 @@
+import { printLine, printTable } from '../cli/print.ts';
+import type { SpikeReport } from './report.ts';
+
+const VERDICTS = { passed: 'Passed', failed: 'Failed', not_measured: 'Not measured' } as const;
+
+/** Writes what a spike showed, for a person, to standard output. */
+export function printReport(report: SpikeReport): void {
+  const { ledger, books } = report;
+  if (report.interrupted) printLine('Ended early: this is what was measured until then.');
+  printLine('');
+  printTable(
+    report.phases.map((phase) => ({
+      phase: phase.name,
+      seconds: phase.seconds.toFixed(1),
+      'asked/s': phase.askedPerSecond.toFixed(0),
+      'offered/s': phase.offeredPerSecond.toFixed(0),
+      'answered/s': phase.answeredPerSecond.toFixed(0),
+      'p50 ms': phase.latencyMs.p50.toFixed(2),
+      'p90 ms': phase.latencyMs.p90.toFixed(2),
+      'p99 ms': phase.latencyMs.p99.toFixed(2),
+      'p99.9 ms': phase.latencyMs.p999.toFixed(2),
+      'max ms': phase.latencyMs.max.toFixed(2),
+      'own p99 ms': phase.latenessP99Ms.toFixed(2),
+    })),
+    'No arrival was offered.',
+  );
+  printLine('');
+  printLine(
+    'Latency runs from when an arrival was due to its answer; "own" is how late the generator itself was.',
+  );
+  printLine('');
+  printLine(
+    `Redirects  ${report.redirected} of ${report.arrivals} arrivals: ${report.recorded} recorded, ` +
+      `${report.unrecorded} not recorded, ${report.failed} failed, ${report.shed} shed`,
+  );
+  const deepest =
+    report.backlogMaxClicks === null
+      ? ''
+      : `; at most ${report.backlogMaxClicks} clicks in the broker, the oldest ${(report.backlogMaxSeconds ?? 0).toFixed(1)} s`;
+  printLine(`Backlog    drained ${report.drainSeconds.toFixed(1)} s after the last arrival${deepest}`);
+  printLine(
+    `Ledger     ${ledger.found} of ${report.recorded} recorded clicks, ${ledger.missing} missing, ${ledger.twice} twice; ` +
+      `${ledger.charged} charged, ${ledger.chargedAmount} USD` +
+      (ledger.notCharged > 0 ? `, ${ledger.notCharged} not charged` : '') +
+      (ledger.untold > 0 ? `; ${ledger.untold} more whose answer was lost on its way` : ''),
+  );
+  printLine(
+    `Books      ${books.balanced ? 'balance' : 'do not balance'}: ${books.accepted} accepted, ` +
+      `${books.inFlight} in flight, ${books.missing} missing`,
+  );
+  printLine('');
+  const reasons =
+    report.reasons.length === 0 ? '' : `:\n${report.reasons.map((reason) => `  - ${reason}\n`).join('')}`;
+  printLine(`${VERDICTS[report.verdict]}${reasons === '' ? '.' : reasons}`);
+}
