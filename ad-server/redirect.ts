@@ -87,7 +87,9 @@ export function createRedirect(dependencies: RedirectDependencies) {
   };
 }
 
-function tokenOf(url: string): string | null {
+function tokenOf(target: string): string | null {
+  // A proxy may send the whole URL: RFC 9112 §3.2.2 wants it accepted.
+  const url = target.startsWith('/') || !URL.canParse(target) ? target : new URL(target).pathname;
   if (!url.startsWith(PATH)) return null;
   const end = url.indexOf('?');
   return end < 0 ? url.slice(PATH.length) : url.slice(PATH.length, end);

@@ -14,6 +14,11 @@ const CONNECTIONS_MAX = 20_000;
 /** Longest path and query looked at, in characters. */
 const URL_MAX = 2_048;
 
+const CLIENT_ERRORS: Record<string, string> = {
+  HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
+  ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
+};
+
 /** What can stand in a header; RFC 9110 §5.5. */
 const HEADER_TEXT = /^[\x21-\x7e]+$/;
 
@@ -51,8 +56,7 @@ export function createAdServer(
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
     if (error.code === 'ECONNRESET' || !socket.writable) return socket.destroy();
     metrics.redirects.inc({ answer: 'bad_request' });
-    const status =
-      error.code === 'HPE_HEADER_OVERFLOW' ? '431 Request Header Fields Too Large' : '400 Bad Request';
+    const status = CLIENT_ERRORS[error.code ?? ''] ?? '400 Bad Request';
     const refuse = () => {
       // A click that came before the garbage gets its answer first.
       if ((waiting.get(socket) ?? 0) > 0 && !socket.destroyed) setTimeout(refuse, 1);

@@ -26,13 +26,18 @@ export function createVisitorAddress(proxies: Config['TRUSTED_PROXIES']): Visito
       return address;
     const hops = String(forwardedFor).slice(-FORWARDED_MAX).split(',');
     for (const hop of hops.reverse()) {
-      const next = canonical(hop.trim());
+      const next = canonical(withoutPort(hop.trim()));
       if (next === '') return address;
       address = next;
       if (!isTrusted(address)) return address;
     }
     return address;
   };
+}
+
+/** Some proxies write `192.0.2.1:5678` or `[2001:db8::1]:5678`. */
+function withoutPort(hop: string): string {
+  return /^\[([^\]]*)\](?::\d+)?$/.exec(hop)?.[1] ?? /^([\d.]+):\d+$/.exec(hop)?.[1] ?? hop;
 }
 
 /** An address in its one spelling; a dual-stack socket shows IPv4 peers as `::ffff:192.0.2.1`. `''` for what is none. */

@@ -21,6 +21,8 @@ import { createVisitorAddress } from './visitor.ts';
 const DAY_MS = 86_400_000;
 /** Time the relay gets to empty the spool at the end, in ms. What it leaves is adopted at the next start. */
 const RELAY_DRAIN_MS = 5_000;
+/** Longest wait for the broker's answer, in ms; then the batch is sent again. */
+const QUERY_MS_MAX = 30_000;
 /** Connections for publishing: one relay of the own spool, one of the adopted. */
 const CONNECTIONS = 3;
 
@@ -56,8 +58,12 @@ export async function startWorker(
   if (databaseUrl === undefined)
     throw new TollwayError('bad_settings', 'DATABASE_URL: expected a database, got nothing');
 
-  const pool = createPool(databaseUrl, 'relay', CONNECTIONS, (error) =>
-    logger.debug({ err: error }, 'A connection broke'),
+  const pool = createPool(
+    databaseUrl,
+    'relay',
+    CONNECTIONS,
+    (error) => logger.debug({ err: error }, 'A connection broke'),
+    QUERY_MS_MAX,
   );
   open({ name: 'database connections', close: () => pool.end() });
   const publisher = createPublisher(config, pool);

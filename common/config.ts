@@ -76,8 +76,20 @@ function url(protocols: readonly string[]) {
     if (!URL.canParse(text) || !protocols.includes(new URL(text).protocol)) {
       throw new TollwayError('bad_setting', expected);
     }
-    return text.replace(/\/$/, '');
+    return text;
   };
+}
+
+/** What links begin with: nothing may follow the path. */
+function linkBase(text: string): string {
+  const given = new URL(url(['http:', 'https:'])(text));
+  if (given.username !== '' || given.password !== '' || given.search !== '' || given.hash !== '') {
+    throw new TollwayError(
+      'bad_setting',
+      'expected a URL without a user name, a password, a query or a fragment',
+    );
+  }
+  return text.replace(/\/$/, '');
 }
 
 function proxies(text: string): readonly { address: string; prefix: number }[] {
@@ -107,7 +119,7 @@ export const settings = {
     'http://localhost:8080',
     'URL',
     'What printed links begin with. Unset, it follows `AD_SERVER_PORT`.',
-    url(['http:', 'https:']),
+    linkBase,
   ),
   DATA_DIR: parsed(
     '.tollway',

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 
 /** Given up by `release`, or by the kernel when the process ends in whatever way. */
@@ -15,6 +15,7 @@ const SQLITE_BUSY = 5;
  * Throws what the file system says if the file cannot be opened.
  */
 export function lockFile(path: string): FileLock | null {
+  const before = inodeOf(path);
   const database = new DatabaseSync(path);
   try {
     // Nothing is ever written, so no journal has to lie beside the lock.
@@ -24,10 +25,15 @@ export function lockFile(path: string): FileLock | null {
     if ((error as { errcode?: number }).errcode === SQLITE_BUSY) return null;
     throw error;
   }
-  if (!existsSync(path)) {
-    // The last owner removed it between our opening and our locking: what we hold has no name any more.
+  const after = inodeOf(path);
+  if (after === null || (before !== null && before !== after)) {
+    // Its last owner removed it before we had it locked: what we hold may have no name any more.
     database.close();
     return null;
   }
   return { release: () => database.close() };
+}
+
+function inodeOf(path: string): number | null {
+  return statSync(path, { throwIfNoEntry: false })?.ino ?? null;
 }

@@ -9,7 +9,7 @@ export type Connection = pg.ClientBase;
 const INT8 = 20;
 const TIMESTAMPTZ = 1184;
 
-/** `int8` arrives as `bigint`: money is never a float. Timestamps stay text with all their microseconds. */
+/** `int8` arrives as `bigint`: money is never a float. */
 const types = {
   getTypeParser(oid: number, format?: 'text' | 'binary') {
     if (oid === INT8 && format !== 'binary') return (text: string) => BigInt(text);
@@ -18,15 +18,29 @@ const types = {
   },
 } as pg.CustomTypesConfig;
 
-/** A pool of at most `max` connections to `url`; `onError` hears of idle connections that break. */
-export function createPool(url: string, name: string, max: number, onError: (error: Error) => void): Pool {
+/** Silence after which a connection is probed, in ms. */
+const KEEP_ALIVE_MS = 10_000;
+
+/**
+ * A pool of at most `max` connections to `url`; `onError` hears of idle connections that break. A statement without an
+ * answer after `queryMsMax` fails as transient: a connection may die in silence. 0 waits for ever.
+ */
+export function createPool(
+  url: string,
+  name: string,
+  max: number,
+  onError: (error: Error) => void,
+  queryMsMax = 0,
+): Pool {
   const pool = new pg.Pool({
+    query_timeout: queryMsMax,
     connectionString: url,
     application_name: `tollway ${name}`,
     max,
     types,
     connectionTimeoutMillis: 5_000,
     keepAlive: true,
+    keepAliveInitialDelayMillis: KEEP_ALIVE_MS,
   });
   // Without a listener, an idle connection that breaks ends the process.
   pool.on('error', onError);
@@ -138,7 +152,7 @@ function isConnectionLoss(error: unknown): boolean {
   if (error instanceof AggregateError) return true;
   return (
     error instanceof Error &&
-    /^(Connection terminated|Client has encountered a connection error|timeout exceeded when trying to connect|Client was closed)/.test(
+    /^(Connection terminated|Client has encountered a connection error|timeout exceeded when trying to connect|Client was closed|Query read timeout)/.test(
       error.message,
     )
   );

@@ -111,7 +111,7 @@ export async function lockOutNewAds(connection: Connection): Promise<void> {
 }
 
 export type Known = {
-  /** Click ids that have their row in the ledger. */
+  /** Click ids that have their row in the ledger, or, of those without an origin, a dead letter. */
   readonly clickIds: ReadonlySet<string>;
   /** Identities that have a dead letter. */
   readonly rejected: ReadonlySet<string>;
@@ -160,7 +160,7 @@ function rejectedAmong(records: readonly ReadClick[], parameter: (value: unknown
   const loose: string[] = [];
   for (const record of records) {
     if (record.from === null) {
-      loose.push(identityOf(record));
+      loose.push(record.click.clickId);
       continue;
     }
     const { origin, sequence } = record.from;
@@ -173,7 +173,7 @@ function rejectedAmong(records: readonly ReadClick[], parameter: (value: unknown
      join unnest(${parameter(arrayLiteral([...ranges.keys()]))}::uuid[], ${parameter(arrayLiteral(lowest ?? []))}::bigint[],
        ${parameter(arrayLiteral(highest ?? []))}::bigint[]) asked (origin, lowest, highest)
      on dead_letter.origin = asked.origin and dead_letter.sequence between asked.lowest and asked.highest`,
-    `select 'rejected', identity from dead_letter where identity = any(${parameter(loose)}::text[])`,
+    `select 'click', click_id::text from dead_letter where click_id = any(${parameter(arrayLiteral(loose))}::uuid[])`,
   ];
 }
 

@@ -11,12 +11,14 @@ import { maintain } from './maintenance.ts';
 import { observeBooks } from './observe.ts';
 import { createPostgresSource } from './sources/postgres.ts';
 
+/** Longest wait for an answer of the database, in ms; then what was asked is asked again. */
+const QUERY_MS_MAX = 60_000;
 /** Time between two runs of the scheduled tasks, in ms. */
 const MAINTENANCE_MS = 30_000;
 /** Time what was taken gets to be settled at the end, in ms. What is left comes again. */
 const SETTLE_MS = 6_000;
 
-/** Connections: one for each lane, the source's claims, observation and maintenance. */
+/** Connections: one for each lane, the source's claims, and observation. */
 function connectionsOf(config: Config): number {
   return config.PARALLELIZATION + 4;
 }
@@ -35,10 +37,15 @@ await runProcess(async (open, fail) => {
     );
   }
 
-  const pool = createPool(config.DATABASE_URL, 'processor', connectionsOf(config), (error) =>
-    logger.debug({ err: error }, 'A connection broke'),
-  );
-  open({ name: 'database connections', close: () => pool.end() });
+  const { DATABASE_URL: databaseUrl } = config;
+  const openPool = (name: string, max: number, queryMsMax: number) => {
+    const onError = (err: Error) => logger.debug({ err }, 'A connection broke');
+    const opened = createPool(databaseUrl, name, max, onError, queryMsMax);
+    open({ name: `${name} connections`, close: () => opened.end() });
+    return opened;
+  };
+  const pool = openPool('processor', connectionsOf(config), QUERY_MS_MAX);
+  const maintenancePool = openPool('maintenance', 1, 0);
 
   const host = new HandlerHost(
     pool,
@@ -74,7 +81,7 @@ await runProcess(async (open, fail) => {
       ledgerRetentionDays: config.LEDGER_RETENTION_DAYS,
       brokerRetentionDays: config.BROKER_RETENTION_DAYS,
     };
-    await maintain(pool, options, logger).catch((error: unknown) =>
+    await maintain(maintenancePool, options, logger).catch((error: unknown) =>
       logger.warn({ err: error }, 'Maintenance failed'),
     );
   });

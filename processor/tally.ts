@@ -3,6 +3,9 @@ import type { ClickOrigin, ReadMark, ReadRecord } from '../producer/click-event.
 import { identityOf, type Rejection } from './dead-letters.ts';
 import type { Settled } from './ledger.ts';
 
+/** The protocol takes 65 535 parameters in one statement. */
+const ORIGINS_PER_STATEMENT = 5_000;
+
 /** What one transaction adds to an origin. */
 export type OriginTally = {
   origin: string | null;
@@ -54,7 +57,12 @@ export function isForeign(record: ReadRecord): boolean {
 
 /** Appends to the tally, a row an origin: nothing is updated, so nobody waits. */
 export async function appendTallies(connection: Connection, tallies: readonly OriginTally[]): Promise<void> {
-  if (tallies.length === 0) return;
+  for (let at = 0; at < tallies.length; at += ORIGINS_PER_STATEMENT) {
+    await appendSome(connection, tallies.slice(at, at + ORIGINS_PER_STATEMENT));
+  }
+}
+
+async function appendSome(connection: Connection, tallies: readonly OriginTally[]): Promise<void> {
   const values = tallies.flatMap((tally) => [
     tally.origin,
     tally.accepted,

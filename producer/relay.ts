@@ -53,7 +53,7 @@ export class Relay {
   private readonly reader: SpoolReader;
   private readonly stop = new AbortController();
   private readonly memory: RelayMemory;
-  private ended = false;
+  private readonly ending = new AbortController();
   private wake: () => void = () => {};
   private oldest: number | null = null;
   private relayed: number;
@@ -81,13 +81,13 @@ export class Relay {
 
   /** Says that nothing more will be appended: `run` ends when all is relayed. */
   end(): void {
-    this.ended = true;
+    this.ending.abort();
     this.wake();
   }
 
   /** Ends `run` soon, wherever it is; what is left stays in the folder. */
   abort(): void {
-    this.ended = true;
+    this.ending.abort();
     this.stop.abort();
     this.wake();
   }
@@ -103,8 +103,8 @@ export class Relay {
         const count = await this.relayBatch();
         await this.markIfDue();
         const left = this.reader.next <= this.spool.accepted;
-        if (count >= options.batchMax || (left && this.ended)) continue;
-        if (this.ended) return await this.finish();
+        if (count >= options.batchMax || (left && this.ending.signal.aborted)) continue;
+        if (this.ending.signal.aborted) return await this.finish();
         await this.gather();
       }
       return false;
@@ -226,7 +226,7 @@ export class Relay {
       });
       this.wake = () => {};
     }
-    if (!this.ended && lingerMs > 0) await sleep(lingerMs, this.stop.signal);
+    if (lingerMs > 0) await sleep(lingerMs, this.ending.signal);
   }
 }
 
