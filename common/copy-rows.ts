@@ -17,6 +17,8 @@ export class CopyRows {
   private buffer = Buffer.allocUnsafe(65_536);
   private at = COPY_HEADER.copy(this.buffer, 0);
   private readonly columns: number;
+  private sharedId: string | null = null;
+  private readonly sharedBytes = Buffer.alloc(16);
 
   constructor(columns: number) {
     this.columns = columns;
@@ -30,6 +32,19 @@ export class CopyRows {
   null(): void {
     this.reserve(4);
     this.at = this.buffer.writeInt32BE(-1, this.at);
+  }
+
+  /** A UUID that many rows share, or null: taken apart once. */
+  sharedUuid(id: string | null): void {
+    if (id !== this.sharedId && id !== null) {
+      writeUuid(this.sharedBytes, id, 0);
+      this.sharedId = id;
+    }
+    if (id === null) this.null();
+    else {
+      this.field(16);
+      this.at += this.sharedBytes.copy(this.buffer, this.at);
+    }
   }
 
   /** A canonical UUID, or null. */

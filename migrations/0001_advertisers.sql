@@ -33,6 +33,7 @@ create table campaign (
   id integer generated always as identity primary key,
   advertiser_id integer not null references advertiser (id),
   name text not null check (length(name) between 1 and 200),
+  -- Counted only where there is a cap to keep: the ledger knows what the others have spent.
   cap_micros bigint check (cap_micros > 0),
   spent_micros bigint not null default 0 check (spent_micros >= 0),
   -- Where people go while the brake is on, instead of an ad that nobody pays for.

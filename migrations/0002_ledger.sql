@@ -64,8 +64,14 @@ create table origin_tally (
   over_budget bigint not null default 0,
   invalid bigint not null default 0,
   rejected bigint not null default 0, -- negative in a redrive's row
-  sequences bigint[] not null default '{}' -- those that this row settles
+  -- The sequences that this row settles, a bit each, lowest first: those of a batch lie close together.
+  first_sequence bigint not null default 0,
+  settled bytea not null default ''
 );
+create view origin_tally_sequence as
+  select id, origin, first_sequence + bit as sequence
+  from origin_tally, generate_series(0, octet_length(settled) * 8 - 1) bit
+  where get_bit(settled, bit) = 1;
 create table origin_total (
   origin uuid primary key, -- clicks without an origin stand under the nil UUID
   accepted bigint not null default 0,

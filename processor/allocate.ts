@@ -27,8 +27,9 @@ export type Verdict =
 export type Allocation<C extends AllocatableClick> = {
   /** In order of click time, then click id. */
   readonly verdicts: readonly { readonly click: C; readonly verdict: Verdict }[];
-  /** What each advertiser and campaign is charged, in micros above 0. */
+  /** What each advertiser is charged, in micros above 0. */
   readonly chargedByAdvertiser: ReadonlyMap<number, bigint>;
+  /** The same for campaigns that have a cap. */
   readonly chargedByCampaign: ReadonlyMap<number, bigint>;
 };
 
@@ -66,10 +67,10 @@ export function allocate<C extends AllocatableClick>(
     if (cap !== undefined) {
       if (price > cap) return OVER_CAP;
       caps.set(click.campaignId, cap - price);
+      add(chargedByCampaign, click.campaignId, price);
     }
     budgets.set(click.advertiserId, budget - price);
     add(chargedByAdvertiser, click.advertiserId, price);
-    add(chargedByCampaign, click.campaignId, price);
     return CHARGED;
   };
 

@@ -189,7 +189,8 @@ async function withoutSettled(
   connection: Connection,
   rejections: readonly Rejection[],
   payable: readonly ReadClick[],
-): Promise<Rejection[]> {
+): Promise<readonly Rejection[]> {
+  if (rejections.length === 0) return [];
   const isSettled = await readSettledSequences(
     connection,
     rejections.flatMap(({ record }) => record.from ?? []),

@@ -120,7 +120,10 @@ export type Known = {
 
 /** Whether a click was settled before. */
 export function isKnown(record: ReadClick, known: Known): boolean {
-  return known.clickIds.has(record.click.clickId) || known.rejected.has(identityOf(record));
+  return (
+    known.clickIds.has(record.click.clickId) ||
+    (known.rejected.size > 0 && known.rejected.has(identityOf(record)))
+  );
 }
 
 /**
@@ -158,14 +161,15 @@ export async function readKnown(
 function rejectedAmong(records: readonly ReadClick[], parameter: (value: unknown) => string): string[] {
   const ranges = new Map<string, [number, number]>();
   const loose: string[] = [];
-  for (const record of records) {
-    if (record.from === null) {
-      loose.push(record.click.clickId);
+  for (const { from, click } of records) {
+    if (from === null) {
+      loose.push(click.clickId);
       continue;
     }
-    const { origin, sequence } = record.from;
-    const [lowest, highest] = ranges.get(origin) ?? [sequence, sequence];
-    ranges.set(origin, [Math.min(lowest, sequence), Math.max(highest, sequence)]);
+    const range = ranges.get(from.origin);
+    if (range === undefined) ranges.set(from.origin, [from.sequence, from.sequence]);
+    else if (from.sequence > range[1]) range[1] = from.sequence;
+    else if (from.sequence < range[0]) range[0] = from.sequence;
   }
   const [lowest, highest] = [0, 1].map((end) => [...ranges.values()].map((range) => range[end] ?? 0));
   return [
@@ -202,7 +206,7 @@ export async function insertLedgerRows(connection: Connection, settled: readonly
     rows.row();
     rows.uuid(click.clickId);
     rows.uuid(click.nonce);
-    rows.uuid(from?.origin ?? null);
+    rows.sharedUuid(from?.origin ?? null);
     rows.int8(from?.sequence ?? null);
     rows.timestamp(click.clickedAt);
     rows.int8(verdict.outcome === 'charged' ? click.priceMicros : 0);
@@ -233,24 +237,22 @@ export async function insertSpentNonces(connection: Connection, settled: readonl
   if (count > 0) await rows.send(connection, 'copy spent_nonce (nonce, click_id) from stdin (format binary)');
 }
 
-/** Decrements budgets and caps by what was allocated: relative updates, once for each row. */
+/** Decrements budgets, and what is left of caps, by what was allocated: relative updates, once for each row. */
 export async function chargeBalances(
   connection: Connection,
   byAdvertiser: ReadonlyMap<number, bigint>,
-  byCampaign: ReadonlyMap<number, bigint>,
+  byCappedCampaign: ReadonlyMap<number, bigint>,
 ): Promise<void> {
-  if (byAdvertiser.size === 0) return;
-  await connection.query({
-    name: 'charge balances',
-    text: `with charged_campaign as (
-       update campaign set spent_micros = campaign.spent_micros + charge.micros
-       from unnest($3::integer[], $4::bigint[]) charge (id, micros) where campaign.id = charge.id
-     )
-     update advertiser set spent_micros = advertiser.spent_micros + charge.micros
-     from unnest($1::integer[], $2::bigint[]) charge (id, micros) where advertiser.id = charge.id`,
-    values: [byAdvertiser, byCampaign].flatMap((sums) => [
-      arrayLiteral([...sums.keys()]),
-      arrayLiteral([...sums.values()]),
-    ]),
-  });
+  for (const [table, sums] of [
+    ['advertiser', byAdvertiser],
+    ['campaign', byCappedCampaign],
+  ] as const) {
+    if (sums.size === 0) continue;
+    await connection.query({
+      name: `charge ${table}`,
+      text: `update ${table} set spent_micros = ${table}.spent_micros + charge.micros
+       from unnest($1::integer[], $2::bigint[]) charge (id, micros) where ${table}.id = charge.id`,
+      values: [arrayLiteral([...sums.keys()]), arrayLiteral([...sums.values()])],
+    });
+  }
 }

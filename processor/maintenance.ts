@@ -53,18 +53,20 @@ async function mergeSomeTallies(connection: Connection): Promise<number> {
   const { rows } = await connection.query<{ merged: number }>(
     `with taken as (
        delete from origin_tally where id in (select id from origin_tally order by id limit ${MERGE_ROWS_MAX})
-       returning coalesce(origin, '${NO_ORIGIN}') as origin, accepted, charged, over_budget, invalid, rejected, sequences
+       returning coalesce(origin, '${NO_ORIGIN}') as origin, accepted, charged, over_budget, invalid, rejected,
+         first_sequence, settled
      ), counts as (
        select origin, max(accepted) as accepted, sum(charged) as charged, sum(over_budget) as over_budget,
          sum(invalid) as invalid, sum(rejected) as rejected
        from taken group by origin
-     ), settled as (
-       select origin, range_agg(int8range(sequence, sequence, '[]')) as sequences
-       from taken, unnest(taken.sequences) sequence group by origin
+     ), appended as (
+       select origin, range_agg(int8range(first_sequence + bit, first_sequence + bit, '[]')) as sequences
+       from taken, generate_series(0, octet_length(taken.settled) * 8 - 1) bit
+       where get_bit(taken.settled, bit) = 1 group by origin
      ), merged as (
        insert into origin_total as total (origin, accepted, charged, over_budget, invalid, rejected, sequences)
-       select origin, accepted, charged, over_budget, invalid, rejected, coalesce(settled.sequences, '{}')
-       from counts left join settled using (origin)
+       select origin, accepted, charged, over_budget, invalid, rejected, coalesce(appended.sequences, '{}')
+       from counts left join appended using (origin)
        on conflict (origin) do update set
          accepted = greatest(total.accepted, excluded.accepted),
          charged = total.charged + excluded.charged,

@@ -117,8 +117,10 @@ const TALLIES = `
   select origin, accepted, charged, over_budget, invalid, rejected, sequences from origin_total
   union all
   select coalesce(origin, '${NO_ORIGIN}'), accepted, charged, over_budget, invalid, rejected,
-    (select coalesce(range_agg(int8range(sequence, sequence, '[]')), '{}') from unnest(origin_tally.sequences) sequence)
-  from origin_tally`;
+    coalesce(appended.sequences, '{}')
+  from origin_tally left join (
+    select id, range_agg(int8range(sequence, sequence, '[]')) as sequences from origin_tally_sequence group by id
+  ) appended using (id)`;
 
 async function readTallies(connection: Connection): Promise<Map<string, Tally>> {
   const { rows } = await connection.query<{
@@ -269,6 +271,7 @@ async function recount(connection: Connection): Promise<string[]> {
        select campaign_id, charged_micros as micros from ledger where charged_micros > 0
        union all select campaign_id, charged_micros from closed_day
      ) charge on charge.campaign_id = campaign.id
+     where campaign.cap_micros is not null
      group by campaign.id having campaign.spent_micros <> coalesce(sum(charge.micros), 0)`,
   );
   await look(

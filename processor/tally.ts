@@ -3,8 +3,9 @@ import type { ClickOrigin, ReadMark, ReadRecord } from '../producer/click-event.
 import { identityOf, type Rejection } from './dead-letters.ts';
 import type { Settled } from './ledger.ts';
 
-/** The protocol takes 65 535 parameters in one statement. */
-const ORIGINS_PER_STATEMENT = 5_000;
+/** Longest piece of sequences kept as bits: 8 KiB. */
+const SPAN_BITS_MAX = 65_536;
+const NOTHING = { accepted: 0, charged: 0, over_budget: 0, invalid: 0, rejected: 0 };
 
 /** What one transaction adds to an origin. */
 export type OriginTally = {
@@ -55,31 +56,51 @@ export function isForeign(record: ReadRecord): boolean {
   return record.is === 'unreadable' && record.from === null;
 }
 
-/** Appends to the tally, a row an origin: nothing is updated, so nobody waits. */
+/** Appends to the tally: nothing is updated, so nobody waits. A row an origin, and more where its sequences lie far apart. */
 export async function appendTallies(connection: Connection, tallies: readonly OriginTally[]): Promise<void> {
-  for (let at = 0; at < tallies.length; at += ORIGINS_PER_STATEMENT) {
-    await appendSome(connection, tallies.slice(at, at + ORIGINS_PER_STATEMENT));
-  }
+  const rows = tallies.flatMap((tally) => {
+    const [first, ...others] = toBits(tally.sequences);
+    const counted = { ...tally, ...(first ?? { firstSequence: 0, bits: Buffer.alloc(0) }) };
+    return [counted, ...others.map((bits) => ({ ...NOTHING, origin: tally.origin, ...bits }))];
+  });
+  if (rows.length === 0) return;
+  await connection.query({
+    name: 'append tallies',
+    text: `insert into origin_tally (origin, accepted, charged, over_budget, invalid, rejected, first_sequence, settled)
+       select * from unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
+         $8::bytea[])`,
+    values: [
+      rows.map((row) => row.origin),
+      ...[
+        rows.map((row) => row.accepted),
+        rows.map((row) => row.charged),
+        rows.map((row) => row.over_budget),
+        rows.map((row) => row.invalid),
+        rows.map((row) => row.rejected),
+        rows.map((row) => row.firstSequence),
+      ].map(arrayLiteral),
+      rows.map((row) => row.bits),
+    ],
+  });
 }
 
-async function appendSome(connection: Connection, tallies: readonly OriginTally[]): Promise<void> {
-  const values = tallies.flatMap((tally) => [
-    tally.origin,
-    tally.accepted,
-    tally.charged,
-    tally.over_budget,
-    tally.invalid,
-    tally.rejected,
-    arrayLiteral(tally.sequences),
-  ]);
-  const rows = tallies.map((_, row) => {
-    const parameter = (column: number) => `$${row * 7 + column}`;
-    return `(${parameter(1)}::uuid, ${[2, 3, 4, 5, 6].map((c) => `${parameter(c)}::bigint`)}, ${parameter(7)}::bigint[])`;
-  });
-  await connection.query(
-    `insert into origin_tally (origin, accepted, charged, over_budget, invalid, rejected, sequences) values ${rows}`,
-    values,
-  );
+/** Sequences as bits, in as many pieces as it takes for none to be longer than `SPAN_BITS_MAX`. */
+function toBits(sequences: readonly number[]): { firstSequence: number; bits: Buffer }[] {
+  const pieces: { firstSequence: number; bits: Buffer }[] = [];
+  const ascending = Float64Array.from(sequences).sort();
+  for (let from = 0; from < ascending.length; ) {
+    const firstSequence = ascending[from] ?? 0;
+    let to = from;
+    while (to < ascending.length && (ascending[to] ?? 0) - firstSequence < SPAN_BITS_MAX) to += 1;
+    const bits = Buffer.alloc((((ascending[to - 1] ?? 0) - firstSequence) >> 3) + 1);
+    for (let at = from; at < to; at += 1) {
+      const bit = (ascending[at] ?? 0) - firstSequence;
+      bits[bit >> 3] = (bits[bit >> 3] ?? 0) | (1 << (bit & 7));
+    }
+    pieces.push({ firstSequence, bits });
+    from = to;
+  }
+  return pieces;
 }
 
 /**
@@ -93,10 +114,7 @@ export async function readSettledSequences(
   if (asked.length === 0) return () => false;
   const { rows } = await connection.query<{ origin: string; sequence: bigint }>(
     `with asked as (select * from unnest($1::uuid[], $2::bigint[]) asked (origin, sequence)),
-     appended as (
-       select distinct origin_tally.origin, sequence from origin_tally, unnest(sequences) sequence
-       where origin_tally.origin = any($1::uuid[])
-     )
+     appended as (select distinct origin, sequence from origin_tally_sequence where origin = any($1::uuid[]))
      select asked.origin, asked.sequence from asked join origin_total total using (origin)
        where total.sequences @> asked.sequence
      union all

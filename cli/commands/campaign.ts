@@ -8,8 +8,8 @@ import { printJson, printTable } from '../print.ts';
 type Json = { json?: boolean };
 
 function toRow({ id, advertiserId, name, capMicros, spentMicros, fallbackUrl }: Campaign) {
-  const cap = capMicros === null ? null : formatAmount(capMicros);
-  return { id, advertiserId, name, cap, spent: formatAmount(spentMicros), fallbackUrl };
+  const [cap, spent] = capMicros === null ? [null, null] : [capMicros, spentMicros].map(formatAmount);
+  return { id, advertiserId, name, cap: cap ?? null, spent: spent ?? null, fallbackUrl };
 }
 
 const add = command('add', 'Make a campaign of an advertiser', [

@@ -61,7 +61,7 @@ async function settledRows(pool: Pool) {
        (select json_agg(n order by nonce) from spent_nonce n) as nonces,
        (select json_agg(a order by id) from advertiser a) as advertisers,
        (select json_agg(c order by id) from campaign c) as campaigns,
-       (select json_build_array(sum(charged), sum(over_budget), sum(invalid), sum(rejected), sum(cardinality(sequences)))
+       (select json_build_array(sum(charged), sum(over_budget), sum(invalid), sum(rejected), sum(bit_count(settled)))
         from origin_tally) as tallies`,
   );
   return rows[0];

@@ -23,7 +23,7 @@ let origin: TestOrigin;
 
 beforeEach(async () => {
   database = await createTestDatabase({ poolSize: 4 });
-  account = await addAccount(database.pool);
+  account = await addAccount(database.pool, { cap: '100.00' });
   origin = new TestOrigin();
   // Something right beside what will be wrong.
   await chargeClicks(database.pool, [click(), click({ invalid: 'bot' }), click()], OPTIONS);
