@@ -1,25 +1,35 @@
-import { randomInt } from 'node:crypto';
 import { isbot } from 'isbot';
+import { TAG_CHARACTERS } from './link.ts';
 
-/** User agents whose verdict is remembered: the pattern takes over a microsecond, and few agents make most clicks. */
+/** User agents that are remembered: the pattern takes over a microsecond, and few agents make most clicks. */
 const AGENTS_MAX = 2_000;
 /** What is looked at of a user agent, in characters: a robot names itself before that. */
 const AGENT_CHARACTERS_MAX = 512;
 /** Clicks remembered in one generation for the double click. */
 const GENERATION_MAX = 50_000;
 
-const verdicts = new Map<string, boolean>();
+/** What is known of a user agent. */
+export type Agent = {
+  /** It says of itself that it is a robot, or no browser at all (`curl`, `python-requests`). */
+  readonly isRobot: boolean;
+  /** Stands for its text, which may be long, in the memory of double clicks. */
+  readonly number: number;
+};
 
-/** Whether a user agent says of itself that it is a robot, or no browser at all (`curl`, `python-requests`). */
-export function isRobot(sentUserAgent: string): boolean {
-  const userAgent = sentUserAgent.slice(0, AGENT_CHARACTERS_MAX);
-  const known = verdicts.get(userAgent);
+const agents = new Map<string, Agent>();
+let agentsSeen = 0;
+
+/** Judges a user agent by its first characters; `''` stands for none, which is not held against anybody. */
+export function judgeAgent(sent: string): Agent {
+  const text = sent.length > AGENT_CHARACTERS_MAX ? sent.slice(0, AGENT_CHARACTERS_MAX) : sent;
+  const known = agents.get(text);
   if (known !== undefined) return known;
-  if (verdicts.size >= AGENTS_MAX) verdicts.clear();
-  const verdict = isbot(userAgent);
-  // A copy: the slice would keep the whole of a long header alive.
-  verdicts.set(Buffer.from(userAgent, 'latin1').toString('latin1'), verdict);
-  return verdict;
+  if (agents.size >= AGENTS_MAX) agents.clear();
+  agentsSeen += 1;
+  const agent = { isRobot: isbot(text), number: agentsSeen };
+  // A copy: a slice would keep the whole of a long header alive.
+  agents.set(Buffer.from(text, 'latin1').toString('latin1'), agent);
+  return agent;
 }
 
 /** Whether a request only fetches ahead of a person who may never click. */
@@ -43,9 +53,9 @@ function starts(header: string | string[] | undefined, word: string): boolean {
  */
 export class DoubleClicks {
   private readonly windowMs: number;
-  /** Time of the click that counted, by a hash of visitor and link. */
-  private young = new Map<number, number>();
-  private old = new Map<number, number>();
+  /** Time of the click that counted, by visitor and link. */
+  private young = new Map<string, number>();
+  private old = new Map<string, number>();
   private bornAt = 0;
 
   constructor(windowMs: number) {
@@ -81,23 +91,7 @@ export class DoubleClicks {
   }
 }
 
-/** Unknown outside, so that nobody can look for clicks that fall together with those of others. */
-const [LOW_SEED, HIGH_SEED] = [randomInt(2 ** 32), randomInt(2 ** 32)];
-
-/** Short, whatever a client sends: two hashes of 32 bits (as FNV-1a) with different seeds, so that memory is bounded. */
-function keyOf(visitor: string, token: string): number {
-  let low = LOW_SEED;
-  let high = HIGH_SEED;
-  const mix = (text: string) => {
-    for (let at = 0; at < text.length; at += 1) {
-      const code = text.charCodeAt(at);
-      low = Math.imul(low ^ code, 0x01000193);
-      high = Math.imul(high ^ code, 0x01000193) + 0x9e3779b9;
-    }
-  };
-  mix(visitor);
-  mix('\n');
-  mix(token);
-  // 53 bits of them: a safe integer.
-  return (high >>> 11) * 0x1_0000_0000 + (low >>> 0);
+/** A link's last characters are its tag: they tell it from all others as well as the whole token does. */
+function keyOf(visitor: string, token: string): string {
+  return `${token.slice(-TAG_CHARACTERS)} ${visitor}`;
 }

@@ -24,8 +24,8 @@ export type ImpressionLink = {
 export type EvergreenLink = { readonly adId: number; readonly nonce: null; readonly expiresAt: null };
 
 const VERSION = '1';
-const TAG_BYTES = 16;
-const TAG_CHARACTERS = 22;
+/** Length of a tag: 16 bytes in base64url without padding. */
+export const TAG_CHARACTERS = 22;
 /** Longest token: version, key id, ad id, nonce, expiry, tag and their dots. */
 export const TOKEN_CHARACTERS_MAX = 1 + 1 + 16 + 1 + 10 + 1 + 32 + 1 + 12 + 1 + TAG_CHARACTERS;
 
@@ -88,15 +88,29 @@ export function createVerifier(keys: readonly LinkKey[], lifeMaxMs: number): Lin
   };
 }
 
+/** The tag's 22nd character has two bits of the 16th byte; in the whole digest's base64url it has four of the 17th too. */
+const LAST_CHARACTER = new Map(
+  [...'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'].map((character, value) => [
+    character,
+    'AQgw'[value >> 4] ?? '',
+  ]),
+);
+
+/** The first 16 bytes in base64url. Cut from the text of the whole digest: making a buffer first takes half as long again. */
 function tagOf(secret: KeyObject, signed: string): string {
-  return createHmac('sha256', secret).update(signed).digest().subarray(0, TAG_BYTES).toString('base64url');
+  const digest = createHmac('sha256', secret).update(signed).digest('base64url');
+  return digest.slice(0, TAG_CHARACTERS - 1) + LAST_CHARACTER.get(digest[TAG_CHARACTERS - 1] ?? '');
 }
 
+const given = Buffer.alloc(TAG_CHARACTERS);
+const expected = Buffer.alloc(TAG_CHARACTERS);
+
 /** Constant in time for equal lengths; `timingSafeEqual` throws on others, and a form is no secret. */
-function tagsEqual(given: string, expected: string): boolean {
-  if (!TAG.test(given)) return false;
-  const bytes = Buffer.from(given, 'latin1');
-  return timingSafeEqual(bytes, Buffer.from(expected, 'latin1'));
+function tagsEqual(givenTag: string, expectedTag: string): boolean {
+  if (!TAG.test(givenTag)) return false;
+  given.write(givenTag, 0, 'latin1');
+  expected.write(expectedTag, 0, 'latin1');
+  return timingSafeEqual(given, expected);
 }
 
 function withDashes(hex: string): string {

@@ -8,7 +8,7 @@ import {
   USER_AGENT_MAX,
 } from '../producer/click-event.ts';
 import type { CatalogAd } from './ad-catalog.ts';
-import { type DoubleClicks, isPrefetch, isRobot } from './invalid-traffic.ts';
+import { type Agent, type DoubleClicks, isPrefetch, judgeAgent } from './invalid-traffic.ts';
 import type { Link, LinkVerifier } from './link.ts';
 import { referrerHost, truncateAddress, type VisitorAddress } from './visitor.ts';
 
@@ -62,25 +62,22 @@ export function createRedirect(dependencies: RedirectDependencies) {
 
     const nowMs = Date.now();
     const clickId = uuidV7(nowMs);
-    const location = fillTemplate(
-      ad.braked && ad.fallbackUrl !== null ? ad.fallbackUrl : ad.urlTemplate,
-      clickId,
-      ad,
-    );
+    const location = destinationOf(ad, clickId);
     if (method === 'HEAD') return answer({ is: 'redirect', location, clickId: null });
 
     const visitor = dependencies.visitorAddress(request.peer, headers['x-forwarded-for']);
-    const agent = `${visitor} ${headers['user-agent'] ?? ''}`;
+    const agent = judgeAgent(headers['user-agent'] ?? '');
+    const person = `${agent.number} ${visitor}`;
     // Only a click that would count makes the next one a second.
-    const isSecond = () => doubleClicks.isSecond(agent, token, nowMs);
-    const invalid = invalidReason(link, ad, headers['user-agent'], isSecond, nowMs);
+    const isSecond = () => doubleClicks.isSecond(person, token, nowMs);
+    const invalid = invalidReason(link, ad, agent, isSecond, nowMs);
     const click = clickOf(link, ad, { clickId, clickedAt: nowMs, invalid, visitor, headers });
     record(encodeClick(click), (sequence) => {
       if (sequence !== null) {
         metrics.clicksAccepted.inc({ kind: link.nonce === null ? 'evergreen' : 'impression' });
         return answer({ is: 'redirect', location, clickId });
       }
-      if (invalid === null) doubleClicks.forget(agent, token);
+      if (invalid === null) doubleClicks.forget(person, token);
       metrics.clicksUnrecorded.inc();
       answer(whenFull === 'redirect' ? { is: 'redirect', location, clickId: null } : { is: 'refused' });
     });
@@ -98,11 +95,11 @@ function tokenOf(target: string): string | null {
 function invalidReason(
   link: Link,
   ad: CatalogAd,
-  userAgent: string | undefined,
+  agent: Agent,
   isSecond: () => boolean,
   nowMs: number,
 ): EdgeInvalidReason | null {
-  if (userAgent !== undefined && isRobot(userAgent)) return 'bot';
+  if (agent.isRobot) return 'bot';
   if (link.expiresAt !== null && nowMs >= link.expiresAt) return 'expired';
   if (ad.paused) return 'paused';
   return isSecond() ? 'double_click' : null;
@@ -135,15 +132,22 @@ function clickOf(
   };
 }
 
-/** Fills `{click_id}`, `{ad_id}` and `{campaign_id}`. All three are digits, letters a–f and dashes: nothing to encode. */
-export function fillTemplate(
-  template: string,
-  clickId: string,
-  ad: Pick<CatalogAd, 'id' | 'campaignId'>,
-): string {
-  if (!template.includes('{')) return template;
-  return template
-    .replaceAll('{click_id}', clickId)
-    .replaceAll('{ad_id}', String(ad.id))
-    .replaceAll('{campaign_id}', String(ad.campaignId));
+/** An ad's destination, taken apart around `{click_id}`. Made once for each copy of an ad in the catalogue. */
+const taken = new WeakMap<CatalogAd, readonly string[]>();
+
+/**
+ * Where a click is sent: the ad's URL, or its campaign's fallback while the brake is on. All three placeholders are
+ * filled with digits, letters a–f and dashes: nothing to encode.
+ */
+export function destinationOf(ad: CatalogAd, clickId: string): string {
+  let parts = taken.get(ad);
+  if (parts === undefined) {
+    const template = ad.braked && ad.fallbackUrl !== null ? ad.fallbackUrl : ad.urlTemplate;
+    const filled = template
+      .replaceAll('{ad_id}', String(ad.id))
+      .replaceAll('{campaign_id}', String(ad.campaignId));
+    parts = filled.split('{click_id}');
+    taken.set(ad, parts);
+  }
+  return parts.join(clickId);
 }

@@ -1,7 +1,7 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
-import { DoubleClicks, isPrefetch, isRobot } from '../../ad-server/invalid-traffic.ts';
+import { DoubleClicks, isPrefetch, judgeAgent } from '../../ad-server/invalid-traffic.ts';
 
 const CHROME =
   'Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36';
@@ -19,8 +19,8 @@ describe('a robot', () => {
     'Go-http-client/1.1',
     'HeadlessChrome/140.0.0.0',
   ])('is %s, the second time too', (userAgent) => {
-    expect(isRobot(userAgent)).toBe(true);
-    expect(isRobot(userAgent)).toBe(true);
+    expect(judgeAgent(userAgent).isRobot).toBe(true);
+    expect(judgeAgent(userAgent).isRobot).toBe(true);
   });
 
   it.each([
@@ -28,14 +28,14 @@ describe('a robot', () => {
     'Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1',
     'Mozilla/5.0 (X11; Linux x86_64; rv:142.0) Gecko/20100101 Firefox/142.0',
   ])('is not %s', (userAgent) => {
-    expect(isRobot(userAgent)).toBe(false);
-    expect(isRobot(userAgent)).toBe(false);
+    expect(judgeAgent(userAgent).isRobot).toBe(false);
+    expect(judgeAgent(userAgent).isRobot).toBe(false);
   });
 
   it('is told from people after any number of other agents', () => {
-    for (let count = 0; count < 10_000; count += 1) isRobot(`${CHROME} ${count}`);
-    expect(isRobot(CHROME)).toBe(false);
-    expect(isRobot('Twitterbot/1.0')).toBe(true);
+    for (let count = 0; count < 10_000; count += 1) judgeAgent(`${CHROME} ${count}`);
+    expect(judgeAgent(CHROME).isRobot).toBe(false);
+    expect(judgeAgent('Twitterbot/1.0').isRobot).toBe(true);
   });
 });
 

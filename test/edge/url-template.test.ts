@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { fillTemplate } from '../../ad-server/redirect.ts';
+import { destinationOf } from '../../ad-server/redirect.ts';
 import { parseUrlTemplate } from '../../ad-server/url-template.ts';
 import { uuidV7 } from '../../common/uuid.ts';
+import { sampleAd } from './redirect-bench.ts';
 
 describe('a destination', () => {
   it.each([
@@ -118,11 +119,11 @@ describe('a destination', () => {
           return;
         }
         taken += 1;
-        const location = fillTemplate(template, uuidV7(), { id, campaignId: id });
+        const location = destinationOf(sampleAd({ urlTemplate: template, id, campaignId: id }), uuidV7());
         expect(location).toMatch(/^https?:\/\/[\x21-\x7e]+$/i);
         const [one, other] = [
           new URL(location),
-          new URL(fillTemplate(template, uuidV7(), { id: 1, campaignId: 2 })),
+          new URL(destinationOf(sampleAd({ urlTemplate: template, id: 1, campaignId: 2 }), uuidV7())),
         ];
         expect([one.protocol, one.host, one.username]).toEqual([other.protocol, other.host, '']);
       }),
