@@ -8,7 +8,8 @@ import {
   USER_AGENT_MAX,
 } from '../producer/click-event.ts';
 import type { CatalogAd } from './ad-catalog.ts';
-import { type Agent, type DoubleClicks, isPrefetch, judgeAgent } from './invalid-traffic.ts';
+import type { DoubleClicks } from './double-clicks.ts';
+import { type Agent, isPrefetch, judgeAgent } from './invalid-traffic.ts';
 import type { Link, LinkVerifier } from './link.ts';
 import { referrerHost, truncateAddress, type VisitorAddress } from './visitor.ts';
 
@@ -149,5 +150,6 @@ export function destinationOf(ad: CatalogAd, clickId: string): string {
     parts = filled.split('{click_id}');
     taken.set(ad, parts);
   }
-  return parts.join(clickId);
+  const [before = '', after] = parts;
+  return parts.length === 2 ? before + clickId + after : parts.join(clickId);
 }

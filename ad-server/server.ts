@@ -1,5 +1,6 @@
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import { errorCode } from '../common/errors.ts';
 import type { Metrics } from '../common/metrics.ts';
 import { pages } from './pages.ts';
 import type { Answer, ClickRequest } from './redirect.ts';
@@ -19,16 +20,15 @@ const CLIENT_ERRORS: Record<string, string> = {
   ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
 };
 
-/** What can stand in a header; RFC 9110 §5.5. */
-const HEADER_TEXT = /^[\x21-\x7e]+$/;
+/** How many requests of a connection have no answer yet. */
+const WAITING = Symbol('waiting');
+type Connection = Socket & { [WAITING]?: number };
 
 /** Builds the public server, without listening. */
 export function createAdServer(
   redirect: (request: ClickRequest, answer: (answer: Answer) => void) => void,
   metrics: Metrics,
 ): Server {
-  /** Requests of a connection that have no answer yet. */
-  const waiting = new WeakMap<Socket, number>();
   const server = createServer(
     {
       maxHeaderSize: HEADER_BYTES_MAX,
@@ -41,9 +41,10 @@ export function createAdServer(
     (request, response) => {
       const startedAt = performance.now();
       const { method = '', url = '', headers, socket } = request;
-      waiting.set(socket, (waiting.get(socket) ?? 0) + 1);
+      const connection: Connection = socket;
+      connection[WAITING] = (connection[WAITING] ?? 0) + 1;
       const answer = (given: Answer) => {
-        waiting.set(socket, (waiting.get(socket) ?? 1) - 1);
+        connection[WAITING] = (connection[WAITING] ?? 1) - 1;
         send(response, given, method);
         metrics.redirects.inc({ answer: given.is });
         metrics.redirectDuration.observe((performance.now() - startedAt) / 1_000);
@@ -53,13 +54,13 @@ export function createAdServer(
     },
   );
   server.maxConnections = CONNECTIONS_MAX;
-  server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
+  server.on('clientError', (error: NodeJS.ErrnoException, socket: Connection) => {
     if (error.code === 'ECONNRESET' || !socket.writable) return socket.destroy();
     metrics.redirects.inc({ answer: 'bad_request' });
     const status = CLIENT_ERRORS[error.code ?? ''] ?? '400 Bad Request';
     const refuse = () => {
       // A click that came before the garbage gets its answer first.
-      if ((waiting.get(socket) ?? 0) > 0 && !socket.destroyed) setTimeout(refuse, 1);
+      if ((socket[WAITING] ?? 0) > 0 && !socket.destroyed) setTimeout(refuse, 1);
       else socket.end(badRequest(status));
     };
     return refuse();
@@ -78,20 +79,7 @@ function badRequest(status: string): string {
 function send(response: ServerResponse, answer: Answer, method: string): void {
   switch (answer.is) {
     case 'redirect':
-      // The command line takes no such template; a hand in the database may. One ad must not end the process.
-      if (!HEADER_TEXT.test(answer.location)) return sendPage(response, 503, pages.notNow, method);
-      response.writeHead(302, [
-        'Location',
-        answer.location,
-        'Cache-Control',
-        'no-store',
-        'Tollway-Click',
-        answer.clickId ?? 'none',
-        'Content-Length',
-        '0',
-      ]);
-      response.end();
-      return;
+      return sendRedirect(response, answer.location, answer.clickId, method);
     case 'not_found':
       return sendPage(response, 404, pages.notFound, method);
     case 'unknown_ad':
@@ -103,6 +91,31 @@ function send(response: ServerResponse, answer: Answer, method: string): void {
       return sendPage(response, 405, pages.wrongMethod, method, ['Allow', 'GET, HEAD']);
     default:
       return answer satisfies never;
+  }
+}
+
+function sendRedirect(
+  response: ServerResponse,
+  location: string,
+  clickId: string | null,
+  method: string,
+): void {
+  try {
+    response.writeHead(302, [
+      'Location',
+      location,
+      'Cache-Control',
+      'no-store',
+      'Tollway-Click',
+      clickId ?? 'none',
+      'Content-Length',
+      '0',
+    ]);
+    response.end();
+  } catch (error) {
+    // The command line takes no URL that cannot stand in a header; a hand in the database may.
+    if (errorCode(error) !== 'ERR_INVALID_CHAR') throw error;
+    sendPage(response, 503, pages.notNow, method);
   }
 }
 

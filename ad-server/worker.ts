@@ -12,7 +12,7 @@ import type { Publisher } from '../producer/publisher.ts';
 import { Relay, type RelayOptions } from '../producer/relay.ts';
 import { Spool } from '../producer/spool.ts';
 import { AdCatalog } from './ad-catalog.ts';
-import { DoubleClicks } from './invalid-traffic.ts';
+import { DoubleClicks } from './double-clicks.ts';
 import { createVerifier } from './link.ts';
 import { createRedirect } from './redirect.ts';
 import { createAdServer } from './server.ts';

@@ -6,6 +6,9 @@ const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(
 
 const random = new Uint8Array(8192);
 let randomUsed = random.length;
+/** The first two groups of the ids of one millisecond. */
+let prefix = '';
+let prefixMs = -1;
 
 /**
  * Mints a UUIDv7 (RFC 9562 §5.7): 48 bits of Unix milliseconds, then 74 random bits.
@@ -18,11 +21,15 @@ export function uuidV7(timeMs: number = Date.now()): string {
   }
   const r = randomUsed;
   randomUsed += 10;
-  const time = Math.trunc(timeMs).toString(16).padStart(12, '0');
+  if (timeMs !== prefixMs) {
+    const time = Math.trunc(timeMs).toString(16).padStart(12, '0');
+    prefix = `${time.slice(0, 8)}-${time.slice(8)}-`;
+    prefixMs = timeMs;
+  }
   const h = (i: number) => HEX[random[r + i] as number] as string;
   const versioned = HEX[0x70 | ((random[r] as number) & 0x0f)] as string;
   const variant = HEX[0x80 | ((random[r + 2] as number) & 0x3f)] as string;
-  return `${time.slice(0, 8)}-${time.slice(8)}-${versioned}${h(1)}-${variant}${h(3)}-${h(4)}${h(5)}${h(6)}${h(7)}${h(8)}${h(9)}`;
+  return `${prefix}${versioned}${h(1)}-${variant}${h(3)}-${h(4)}${h(5)}${h(6)}${h(7)}${h(8)}${h(9)}`;
 }
 
 /** Whether a text is a UUIDv7 in its canonical form (lower case, with dashes). */

@@ -4,7 +4,7 @@ import { rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { join } from 'node:path';
 import type { CatalogAd } from '../../ad-server/ad-catalog.ts';
-import { DoubleClicks } from '../../ad-server/invalid-traffic.ts';
+import { DoubleClicks } from '../../ad-server/double-clicks.ts';
 import { createSigner, createVerifier, impressionLink } from '../../ad-server/link.ts';
 import { createRedirect } from '../../ad-server/redirect.ts';
 import { createAdServer } from '../../ad-server/server.ts';

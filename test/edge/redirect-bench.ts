@@ -1,5 +1,5 @@
 import type { CatalogAd } from '../../ad-server/ad-catalog.ts';
-import { DoubleClicks } from '../../ad-server/invalid-traffic.ts';
+import { DoubleClicks } from '../../ad-server/double-clicks.ts';
 import { createSigner, createVerifier, evergreenLink } from '../../ad-server/link.ts';
 import { type Answer, type ClickRequest, createRedirect } from '../../ad-server/redirect.ts';
 import { createVisitorAddress } from '../../ad-server/visitor.ts';

@@ -1,0 +1,106 @@
+import { randomInt } from 'node:crypto';
+import { TAG_CHARACTERS } from './link.ts';
+
+/** Clicks remembered in one generation. */
+const GENERATION_MAX = 50_000;
+/** Slots of its table: a power of two, over twice as many, so that runs stay short. */
+const SLOTS = 131_072;
+
+/**
+ * Remembers who clicked what a moment ago. The window runs from the click that counted, so that somebody who keeps
+ * clicking counts once in every window.
+ *
+ * Two generations: when the young one is a window old, or full, the old one is forgotten as a whole. Each is a table of
+ * fingerprints of 53 bits, made once: 2 MB that never grow, whatever clients send, and nothing for the collector.
+ */
+export class DoubleClicks {
+  private readonly windowMs: number;
+  private young = new Generation();
+  private old = new Generation();
+  private bornAt = 0;
+
+  constructor(windowMs: number) {
+    this.windowMs = windowMs;
+  }
+
+  /** Whether this is the second click of a double click; if it is not, it is remembered as a first. */
+  isSecond(visitor: string, token: string, nowMs: number): boolean {
+    if (this.windowMs === 0) return false;
+    this.age(nowMs);
+    const key = fingerprint(visitor, token);
+    const first = this.young.get(key) ?? this.old.get(key);
+    // A clock that was set back makes a first click lie in the future: then this one is the first.
+    if (first !== undefined && nowMs >= first && nowMs - first < this.windowMs) return true;
+    this.young.set(key, nowMs);
+    return false;
+  }
+
+  /** Forgets a first click that could not be recorded: the next one is the first. */
+  forget(visitor: string, token: string): void {
+    const key = fingerprint(visitor, token);
+    for (const generation of [this.young, this.old]) {
+      if (generation.get(key) !== undefined) generation.set(key, Number.POSITIVE_INFINITY);
+    }
+  }
+
+  private age(nowMs: number): void {
+    const grown =
+      nowMs < this.bornAt || nowMs - this.bornAt >= this.windowMs || this.young.size >= GENERATION_MAX;
+    if (!grown) return;
+    [this.old, this.young] = [this.young, this.old];
+    this.young.clear();
+    this.bornAt = nowMs;
+  }
+}
+
+/** Times by fingerprint, in a table with open addressing; it never fills up. */
+class Generation {
+  size = 0;
+  private readonly keys = new Float64Array(SLOTS);
+  private readonly times = new Float64Array(SLOTS);
+
+  get(key: number): number | undefined {
+    if (this.size === 0) return undefined;
+    const slot = this.slotOf(key);
+    return this.keys[slot] === key ? this.times[slot] : undefined;
+  }
+
+  set(key: number, timeMs: number): void {
+    const slot = this.slotOf(key);
+    if (this.keys[slot] !== key) this.size += 1;
+    this.keys[slot] = key;
+    this.times[slot] = timeMs;
+  }
+
+  clear(): void {
+    if (this.size > 0) this.keys.fill(0);
+    this.size = 0;
+  }
+
+  /** Where a key is, or would be. */
+  private slotOf(key: number): number {
+    let slot = key % SLOTS;
+    while (this.keys[slot] !== 0 && this.keys[slot] !== key) slot = (slot + 1) % SLOTS;
+    return slot;
+  }
+}
+
+/** Unknown outside, so that nobody can look for clicks that fall together with those of others. */
+const [LOW_SEED, HIGH_SEED] = [randomInt(2 ** 32), randomInt(2 ** 32)];
+
+/** 53 bits of two hashes (as FNV-1a) with different seeds, never 0. A link's last characters are its tag: all of it is in them. */
+function fingerprint(visitor: string, token: string): number {
+  let low = LOW_SEED;
+  let high = HIGH_SEED;
+  for (let at = Math.max(0, token.length - TAG_CHARACTERS); at < token.length; at += 1) {
+    const code = token.charCodeAt(at);
+    low = Math.imul(low ^ code, 0x01000193);
+    high = Math.imul(high ^ code, 0x5bd1e995) ^ (high >>> 15);
+  }
+  for (let at = 0; at < visitor.length; at += 1) {
+    const code = visitor.charCodeAt(at) + 0x10000;
+    low = Math.imul(low ^ code, 0x01000193);
+    high = Math.imul(high ^ code, 0x5bd1e995) ^ (high >>> 15);
+  }
+  return (high >>> 11) * 0x1_0000_0000 + (low >>> 0) + 1;
+}
