@@ -6,6 +6,9 @@ export type FileLock = { readonly release: () => void };
 
 const SQLITE_BUSY = 5;
 
+/** Every lock that is held: one that nobody refers to would be given up by the garbage collector. */
+const held = new Set<DatabaseSync>();
+
 /**
  * Takes an exclusive lock on a file, or returns `null` while another process has it or the file is gone.
  *
@@ -31,7 +34,12 @@ export function lockFile(path: string): FileLock | null {
     database.close();
     return null;
   }
-  return { release: () => database.close() };
+  held.add(database);
+  return {
+    release: () => {
+      if (held.delete(database)) database.close();
+    },
+  };
 }
 
 function inodeOf(path: string): number | null {

@@ -11,8 +11,8 @@ function pathOf(name: string): string {
 }
 
 /** Forks a script of `children/` that talks over a channel; it is killed when the test has ended. */
-export function forkChild(name: string, args: readonly string[]): ChildProcess {
-  const child = fork(pathOf(name), args, { execArgv: [] });
+export function forkChild(name: string, args: readonly string[], execArgv: string[] = []): ChildProcess {
+  const child = fork(pathOf(name), args, { execArgv });
   onTestFinished(() => void child.kill('SIGKILL'));
   return child;
 }

@@ -40,6 +40,16 @@ it('is refused to others while its owner lives, and given up by the kernel when 
   lock.release();
 });
 
+it('is held without anybody who refers to it, through every collection of garbage', async () => {
+  const path = join(temporaryFolder(), 'lock');
+  const child = forkChild('lock', [path], ['--expose-gc']);
+  expect(await nextMessage(child)).toBe('taken');
+  child.send('collect');
+  expect(await nextMessage(child)).toBe('collected');
+  expect(lockFile(path)).toBeNull();
+  child.kill('SIGKILL');
+});
+
 it('is of one file: of one that was removed, nobody gets it', () => {
   const folder = temporaryFolder();
   const path = join(folder, 'lock');
