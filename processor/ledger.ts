@@ -130,16 +130,18 @@ export function isKnown(record: ReadClick, known: Known): boolean {
  * Which of these clicks were settled before, and which of their nonces are spent. One statement, begun after the locks:
  * under `READ COMMITTED` it sees all that was committed while the locks were waited for. What lies outside the window
  * is in no partition and is not looked for. Each day's partition is named: through the parent, planning alone would
- * take longer than all the look-ups (a day that was dropped a moment ago fails as transient).
+ * take longer than all the look-ups (a day that was dropped a moment ago fails as transient). Without `inLedger` the
+ * ledger itself is not asked.
  */
 export async function readKnown(
   connection: Connection,
   records: readonly ReadClick[],
   window: LedgerWindow,
+  { inLedger = true }: { inLedger?: boolean } = {},
 ): Promise<Known> {
   const parameters: unknown[] = [];
   const parameter = (value: unknown) => `$${parameters.push(value)}`;
-  const clickIds = records.map(({ click }) => click.clickId);
+  const clickIds = inLedger ? records.map(({ click }) => click.clickId) : [];
   const nonces = records.flatMap(({ click }) => click.nonce ?? []);
   const clicks = byDay(clickIds, window.clickFloorMs, window.clickAheadMs).map(
     ([day, ids]) => `select 'click' as what, click_id::text as id from ${partitionName('ledger', day)}

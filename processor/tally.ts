@@ -37,8 +37,11 @@ export function tallyOf(
     const row = of(mark.origin);
     row.accepted = Math.max(row.accepted, mark.accepted);
   }
+  let row: OriginTally | null = null;
   for (const { record, verdict } of settled) {
-    const row = of(record.from?.origin ?? null);
+    const origin = record.from?.origin ?? null;
+    // Neighbours are mostly of one origin.
+    if (row === null || row.origin !== origin) row = of(origin);
     row[verdict.outcome] += 1;
     if (record.from) row.sequences.push(record.from.sequence);
   }
