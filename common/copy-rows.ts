@@ -9,12 +9,21 @@ const COPY_HEADER = Buffer.from('PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0', 'latin1');
 /** Microseconds between the Unix epoch and PostgreSQL's, 2000-01-01. */
 const POSTGRES_EPOCH_MICROS = 946_684_800_000_000;
 
+/** Buffers that were sent, for the next rows: a batch's is large, and growing it anew costs more than filling it. */
+const spares: Buffer[] = [];
+const SPARES_MAX = 4;
+const SPARE_BYTES_MAX = 4_194_304;
+
+function takeSpare(): Buffer {
+  return spares.pop() ?? Buffer.allocUnsafe(65_536);
+}
+
 /**
  * Rows in PostgreSQL's binary `COPY` format, written into one growing buffer.
  * Begin each row with `row`, then write its columns in the order of the statement.
  */
 export class CopyRows {
-  private buffer = Buffer.allocUnsafe(65_536);
+  private buffer = takeSpare();
   private at = COPY_HEADER.copy(this.buffer, 0);
   private readonly columns: number;
   private sharedId: string | null = null;
@@ -97,6 +106,7 @@ export class CopyRows {
     this.at = this.buffer.writeInt16BE(-1, this.at);
     const stream = connection.query(copyFrom(statement));
     await pipeline(Readable.from([this.buffer.subarray(0, this.at)]), stream);
+    if (spares.length < SPARES_MAX && this.buffer.length <= SPARE_BYTES_MAX) spares.push(this.buffer);
   }
 
   private writeSafeInteger(value: number): void {

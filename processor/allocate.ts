@@ -24,9 +24,9 @@ export type Verdict =
   | { readonly outcome: 'over_budget'; readonly reason: 'budget' | 'cap' }
   | { readonly outcome: 'invalid'; readonly reason: EdgeInvalidReason | 'repeat' };
 
-export type Allocation<C extends AllocatableClick> = {
+export type Allocation<R> = {
   /** In order of click time, then click id. */
-  readonly verdicts: readonly { readonly click: C; readonly verdict: Verdict }[];
+  readonly settled: readonly { readonly record: R; readonly verdict: Verdict }[];
   /** What each advertiser is charged, in micros above 0. */
   readonly chargedByAdvertiser: ReadonlyMap<number, bigint>;
   /** The same for campaigns that have a cap. */
@@ -39,21 +39,21 @@ const OVER_CAP: Verdict = { outcome: 'over_budget', reason: 'cap' };
 const REPEAT: Verdict = { outcome: 'invalid', reason: 'repeat' };
 
 /**
- * Decides who is charged: a pure function of clicks that are all different and were never settled, and of
+ * Decides who is charged: a pure function of records of clicks that are all different and were never settled, and of
  * what is left. A click that does not fit is `over_budget` and the next is tried. An invalid click spends
  * nothing, not even its nonce; the first valid one spends the nonce, whether or not there is money for it.
  */
-export function allocate<C extends AllocatableClick>(
-  clicks: readonly C[],
+export function allocate<R extends { readonly click: AllocatableClick }>(
+  records: readonly R[],
   balances: Balances,
-): Allocation<C> {
+): Allocation<R> {
   const budgets = new Map(balances.budgets);
   const caps = new Map(balances.caps);
   const spentNow = new Set<string>();
   const chargedByAdvertiser = new Map<number, bigint>();
   const chargedByCampaign = new Map<number, bigint>();
 
-  const judge = (click: C): Verdict => {
+  const judge = (click: AllocatableClick): Verdict => {
     if (click.invalid !== null) return { outcome: 'invalid', reason: click.invalid };
     if (click.nonce !== null) {
       if (balances.spentNonces.has(click.nonce) || spentNow.has(click.nonce)) return REPEAT;
@@ -75,9 +75,9 @@ export function allocate<C extends AllocatableClick>(
   };
 
   // A click id is a UUIDv7: ordered by its text, it is ordered by time and then by id.
-  const ordered = [...clicks].sort((a, b) => (a.clickId < b.clickId ? -1 : 1));
-  const verdicts = ordered.map((click) => ({ click, verdict: judge(click) }));
-  return { verdicts, chargedByAdvertiser, chargedByCampaign };
+  const ordered = [...records].sort((a, b) => (a.click.clickId < b.click.clickId ? -1 : 1));
+  const settled = ordered.map((record) => ({ record, verdict: judge(record.click) }));
+  return { settled, chargedByAdvertiser, chargedByCampaign };
 }
 
 function add(sums: Map<number, bigint>, key: number, amount: bigint): void {

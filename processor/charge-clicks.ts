@@ -127,9 +127,9 @@ export async function settle(
   const clickAgeMaxDays = options === 'redrive' ? null : options.clickAgeMaxDays;
   const { payable, rejections: objected } = examine(unsettled, unreadable, { ads, window, clickAgeMaxDays });
   const rejections = options === 'redrive' ? objected : await withoutSettled(connection, objected, payable);
-  const allocation = allocate(payable.map(toAllocatable), balancesOf(payable, ads, advertisers, known));
+  const allocation = allocate(payable, balancesOf(payable, ads, advertisers, known));
 
-  const settled = allocation.verdicts.map(({ click, verdict }) => ({ record: click.record, verdict }));
+  const { settled } = allocation;
   if (settled.length > 0) await insertLedgerRows(connection, settled);
   await insertSpentNonces(connection, settled);
   await chargeBalances(connection, allocation.chargedByAdvertiser, allocation.chargedByCampaign);
@@ -206,11 +206,6 @@ async function withoutSettled(
   );
 }
 
-function toAllocatable(record: ReadClick) {
-  const { clickId, nonce, advertiserId, campaignId, priceMicros, invalid } = record.click;
-  return { clickId, nonce, advertiserId, campaignId, priceMicros, invalid, record };
-}
-
 function balancesOf(
   payable: readonly ReadClick[],
   ads: ReadonlyMap<number, KnownAd>,
@@ -228,7 +223,7 @@ function balancesOf(
 
 /** Advertisers whose charges may have brought them to where some ad is no longer paid for. */
 function nearTheirBrake(
-  allocation: Allocation<ReturnType<typeof toAllocatable>>,
+  allocation: Allocation<ReadClick>,
   advertisers: ReadonlyMap<number, LockedAdvertiser>,
   ads: ReadonlyMap<number, KnownAd>,
 ): number[] {

@@ -3,7 +3,7 @@ import { arrayLiteral, type Connection } from '../common/postgres.ts';
 import { uuidV7TimeMs } from '../common/uuid.ts';
 import { dayStart, partitionName } from '../migrations/partitions.ts';
 import type { ReadClick } from '../producer/click-event.ts';
-import type { Verdict } from './allocate.ts';
+import type { Allocation } from './allocate.ts';
 import { identityOf } from './dead-letters.ts';
 
 /** The days that the ledger can take, in Unix ms: from each floor up to, and without, what is ahead. */
@@ -198,7 +198,7 @@ function byDay(ids: readonly string[], floorMs: number, aheadMs: number): [numbe
 }
 
 /** One row of the ledger to be. */
-export type Settled = { readonly record: ReadClick; readonly verdict: Verdict };
+export type Settled = Allocation<ReadClick>['settled'][number];
 
 /** Inserts ledger rows with binary `COPY`. A click id that is there already fails the transaction (23505). */
 export async function insertLedgerRows(connection: Connection, settled: readonly Settled[]): Promise<void> {

@@ -92,13 +92,20 @@ export function markRecord(origin: string, accepted: number): BrokerRecord {
   };
 }
 
+let latestOrigin = '';
+
 /** The origin and sequence that a key names, or `null` for a key that is not ours. */
 export function parseClickKey(key: string | null): ClickOrigin | null {
   if (key === null || key.length > 36 + 1 + 16 || key[36] !== '.') return null;
-  const origin = key.slice(0, 36);
   const digits = key.slice(37);
-  if (!isUuid(origin) || !/^[1-9]\d{0,14}$/.test(digits)) return null;
-  return { origin, sequence: Number(digits) };
+  // Neighbours are mostly of one origin: the same text is looked at once, and kept once.
+  if (!key.startsWith(latestOrigin) || latestOrigin === '') {
+    const origin = key.slice(0, 36);
+    if (!isUuid(origin)) return null;
+    latestOrigin = origin;
+  }
+  if (!/^[1-9]\d{0,14}$/.test(digits)) return null;
+  return { origin: latestOrigin, sequence: Number(digits) };
 }
 
 /**

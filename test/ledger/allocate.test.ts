@@ -1,7 +1,20 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { uuidFloor } from '../../common/uuid.ts';
-import { type AllocatableClick, allocate, type Balances } from '../../processor/allocate.ts';
+import {
+  type AllocatableClick,
+  allocate as allocateRecords,
+  type Balances,
+} from '../../processor/allocate.ts';
+
+/** Allocates clicks that are in no record. */
+function allocate(clicks: readonly AllocatableClick[], left: Balances) {
+  const { settled, ...charged } = allocateRecords(
+    clicks.map((one) => ({ click: one })),
+    left,
+  );
+  return { ...charged, verdicts: settled.map(({ record, verdict }) => ({ click: record.click, verdict })) };
+}
 
 const ADVERTISERS = 3;
 const PLENTY: Balances = {
