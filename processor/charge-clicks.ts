@@ -126,6 +126,12 @@ export async function settle(
   failIfUnlocked(unsettled, ads, advertisers);
   const clickAgeMaxDays = options === 'redrive' ? null : options.clickAgeMaxDays;
   const { payable, rejections: objected } = examine(unsettled, unreadable, { ads, window, clickAgeMaxDays });
+  if (!lookUp && objected.some(({ record }) => record.is === 'click')) {
+    // It gets no row that could fail: only a look tells whether it has one from before, when nothing was wrong with it.
+    throw new TollwayError(LOST_RACE, 'A click has to be looked up before it is rejected', {
+      retryable: true,
+    });
+  }
   const rejections = options === 'redrive' ? objected : await withoutSettled(connection, objected, payable);
   const allocation = allocate(payable, balancesOf(payable, ads, advertisers, known));
 

@@ -171,6 +171,17 @@ describe('a click of another time', () => {
     expect(await deliverTwice(database.pool, [sameAge()], { clickAgeMaxDays: 10_000 })).toEqual(['charged']);
   });
 
+  it('is a duplicate however old it has become, if it was charged before, with an origin or without', async () => {
+    const { ad } = await addAccount(database.pool);
+    const clickedAt = Date.now() - 3 * DAY_MS;
+    const batch = [clickRecord({ ad, clickedAt, from: null }), new TestOrigin().click({ ad, clickedAt })];
+    expect(await deliverTwice(database.pool, batch)).toEqual(['charged', 'charged']);
+    expect(await deliverTwice(database.pool, batch, { clickAgeMaxDays: 2 })).toEqual([
+      'duplicate',
+      'duplicate',
+    ]);
+  });
+
   it.each([
     ['the first millisecond there is', () => 0],
     ['before the floor', () => Date.now() - 40 * DAY_MS],
