@@ -41,13 +41,19 @@ export async function serveOperations(operations: Operations, port: number, host
 }
 
 /** Listens, and turns a taken or forbidden port into one clear line. Throws `port_taken`. */
-export function listen(server: Server, port: number, host: string, what: string): Promise<number> {
+export function listen(
+  server: Server,
+  port: number,
+  host: string,
+  what: string,
+  { reusePort = false }: { reusePort?: boolean } = {},
+): Promise<number> {
   return new Promise((resolve, reject) => {
     server.once('error', (cause) => {
       const reason = errorCode(cause) === 'EADDRINUSE' ? 'is taken' : `cannot be used (${errorCode(cause)})`;
       reject(new TollwayError('port_taken', `The ${what} port ${host}:${port} ${reason}`, { cause }));
     });
-    server.listen({ port, host }, () => {
+    server.listen({ port, host, reusePort }, () => {
       const address = server.address();
       resolve(typeof address === 'object' && address !== null ? address.port : port);
     });

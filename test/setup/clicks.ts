@@ -38,7 +38,7 @@ export async function makeLinks(stack: TestStack, adId: number, count: number): 
 export function startTraffic(links: readonly string[], atOnce = 20) {
   const recorded: string[] = [];
   const counts = { answered: 0, failed: 0 };
-  const agent = new Agent({ connections: atOnce, keepAliveTimeout: 1_000 });
+  const agent = new Agent({ connections: atOnce, keepAliveTimeout: 1_000, headersTimeout: 10_000 });
   const queue = [...links];
   const run = async () => {
     for (let url = queue.pop(); url !== undefined; url = queue.pop()) {

@@ -2,18 +2,27 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { exportRows, makeLinks, startTraffic } from '../setup/clicks.ts';
 import { makeFolder, removeFolder, stackEnv, startStack, type TestStack, waitFor } from '../setup/stack.ts';
 
-/** Every recorded click stands in the ledger once, and the books balance to the last row. */
+/** Every recorded click comes to stand in the ledger once, and then the books balance to the last row. */
 async function expectNothingLost(stack: TestStack, recorded: readonly string[]): Promise<void> {
+  let missing: string[] = [];
+  await waitFor(
+    async () => {
+      const ids = (await exportRows(stack)).map((row) => String(row.clickId));
+      const inLedger = new Set(ids);
+      expect(inLedger.size).toBe(ids.length);
+      missing = recorded.filter((clickId) => !inLedger.has(clickId));
+      return missing.length === 0;
+    },
+    40_000,
+    'every recorded click in the ledger',
+  ).catch((error: unknown) => {
+    throw new Error(`${missing.length} recorded clicks are missing, such as ${missing[0]}`, { cause: error });
+  });
   await waitFor(
     async () => (await stack.tollway('reconcile', '--settled', '--deep')).code === 0,
     30_000,
     'settled and balanced books',
   );
-  const rows = await exportRows(stack);
-  const ids = rows.map((row) => String(row.clickId));
-  const inLedger = new Set(ids);
-  expect(inLedger.size).toBe(ids.length);
-  expect(recorded.filter((clickId) => !inLedger.has(clickId))).toEqual([]);
 }
 
 describe('kill -9 in the middle of traffic', () => {
