@@ -1,5 +1,6 @@
 import cluster, { type Worker as ClusterWorker } from 'node:cluster';
 import { type Config, parseConfig } from '../common/config.ts';
+import { readEnvironment } from '../common/environment.ts';
 import { type Resource, runProcess, sleep } from '../common/lifecycle.ts';
 import { createLogger, type Logger } from '../common/logger.ts';
 import { AggregatorRegistry, createMetrics } from '../common/metrics.ts';
@@ -93,7 +94,7 @@ async function runPrimary(config: Config, { open, fail, logger }: Surroundings):
 }
 
 await runProcess(async (open, fail) => {
-  const config = parseConfig(process.env);
+  const config = parseConfig(readEnvironment());
   const logger = createLogger('ad-server', config);
   const run = cluster.isWorker ? runWorker : config.AD_SERVER_WORKERS > 1 ? runPrimary : runAlone;
   await run(config, { open, fail, logger });

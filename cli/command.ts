@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { type Config, parseConfig } from '../common/config.ts';
+import { readEnvironment } from '../common/environment.ts';
 import { TollwayError } from '../common/errors.ts';
 import { createPool, type Pool } from '../common/postgres.ts';
 import { readStack, type Stack, stackOf } from './stack.ts';
@@ -9,7 +10,7 @@ export type Place = { readonly config: Config; readonly stack: Stack };
 
 /** Finds the place. Throws `no_stack` where neither a running stack nor `DATABASE_URL` is to be found. */
 export function findPlace(): Place {
-  const config = parseConfig(process.env);
+  const config = parseConfig(readEnvironment());
   const running = readStack(config.DATA_DIR);
   if (config.DATABASE_URL !== undefined) {
     return {

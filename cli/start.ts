@@ -2,6 +2,7 @@ import { createServer } from 'node:http';
 import { join, resolve } from 'node:path';
 import { createSigner, impressionLink } from '../ad-server/link.ts';
 import { type Config, parseConfig } from '../common/config.ts';
+import { readEnvironment } from '../common/environment.ts';
 import { TollwayError } from '../common/errors.ts';
 import { lockFile } from '../common/file-lock.ts';
 import { type Resource, runProcess } from '../common/lifecycle.ts';
@@ -30,7 +31,11 @@ type Open = (resource: Resource) => void;
 await runProcess(async (open, fail) => {
   const startedAt = Date.now();
   // A person is watching.
-  const env = { LOG_FORMAT: process.stdout.isTTY ? 'pretty' : 'json', LOG_LEVEL: 'warn', ...process.env };
+  const env = {
+    LOG_FORMAT: process.stdout.isTTY ? 'pretty' : 'json',
+    LOG_LEVEL: 'warn',
+    ...readEnvironment(),
+  };
   const given = parseConfig(env);
   const config: Config = { ...given, DATA_DIR: resolve(given.DATA_DIR) };
   const logger = createLogger('start', config);

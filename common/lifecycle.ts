@@ -46,8 +46,10 @@ export async function runProcess(
     void end(1);
   };
 
-  process.once('SIGINT', () => void end(0));
-  process.once('SIGTERM', () => void end(0));
+  // `on` and not `once`: npm passes a Ctrl-C on to the process that the terminal has told already, and a second signal
+  // without a listener would end the drain.
+  process.on('SIGINT', () => void end(0));
+  process.on('SIGTERM', () => void end(0));
   // A child is told of its parent's end, however it ended, by the channel between them closing.
   if (process.channel) process.once('disconnect', () => void end(0));
   process.on('uncaughtException', fail);

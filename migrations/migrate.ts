@@ -1,5 +1,6 @@
 import { runner } from 'node-pg-migrate';
 import { type Config, parseConfig } from '../common/config.ts';
+import { readEnvironment } from '../common/environment.ts';
 import { errorMessage, TollwayError } from '../common/errors.ts';
 import { createLogger, type Logger } from '../common/logger.ts';
 import { createClient } from '../common/postgres.ts';
@@ -42,7 +43,7 @@ export function retentionOf(config: Config): Retention {
 }
 
 async function main(): Promise<void> {
-  const config = parseConfig(process.env);
+  const config = parseConfig(readEnvironment());
   if (config.DATABASE_URL === undefined) {
     throw new TollwayError('bad_settings', 'DATABASE_URL: expected the database to migrate, got nothing');
   }

@@ -1,4 +1,5 @@
 import { type Config, parseConfig } from '../common/config.ts';
+import { readEnvironment } from '../common/environment.ts';
 import { TollwayError } from '../common/errors.ts';
 import { runProcess, sleep } from '../common/lifecycle.ts';
 import { createLogger } from '../common/logger.ts';
@@ -24,7 +25,7 @@ function connectionsOf(config: Config): number {
 }
 
 await runProcess(async (open, fail) => {
-  const config = parseConfig(process.env);
+  const config = parseConfig(readEnvironment());
   const logger = createLogger('processor', config);
   const metrics = createMetrics('processor');
   if (config.DATABASE_URL === undefined) {
