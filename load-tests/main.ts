@@ -12,7 +12,7 @@ import { runSpike } from './spike.ts';
 /** A run that could not be measured says nothing about the target: neither passed (0) nor failed (1). */
 const EXIT_CODES = { passed: 0, failed: 1, not_measured: 2 } as const;
 
-type SpikeArguments = { base: number; factor: number; ramp: number; hold: number; json?: true };
+type SpikeArguments = { base: number; factor: number; ramp: number; hold: number; wait: number; json?: true };
 
 const spike = new Command('spike')
   .description(
@@ -22,6 +22,12 @@ const spike = new Command('spike')
   .option('--factor <times>', 'how many times that at the peak', parseFactor, 10)
   .option('--ramp <time>', 'time from the base to the peak (default: 10s)', parseTime, 10_000)
   .option('--hold <time>', 'time at the peak (default: 10s)', parseTime, 10_000)
+  .option(
+    '--wait <time>',
+    'time for the backlog to drain, then clicks are missing (default: 60s)',
+    parseTime,
+    60_000,
+  )
   .option('--json', 'print JSON for scripts')
   .addHelpText(
     'after',
@@ -43,7 +49,13 @@ The clicks are charged to advertisers made for the run; they stay in the books, 
       throw new TollwayError('no_link_keys', message);
     }
     const { stopLoad, giveUp } = interruptions();
-    const options = { base: given.base, factor: given.factor, rampMs: given.ramp, holdMs: given.hold };
+    const options = {
+      base: given.base,
+      factor: given.factor,
+      rampMs: given.ramp,
+      holdMs: given.hold,
+      waitMs: given.wait,
+    };
     const progress = createProgress(process.stderr);
     const report = await runSpike(options, { stack, keys, stopLoad, giveUp, progress });
     if (given.json) printJson(report);
@@ -51,10 +63,16 @@ The clicks are charged to advertisers made for the run; they stay in the books, 
     process.exitCode = EXIT_CODES[report.verdict];
   });
 
+const SAME_SIGNAL_MS = 300;
+
 /** The first Ctrl-C ends the load, the second the waiting for the ledger, the third everything. */
 function interruptions(): { stopLoad: AbortSignal; giveUp: AbortSignal } {
   const [stopLoad, giveUp] = [new AbortController(), new AbortController()];
+  let heardAt = 0;
   process.on('SIGINT', () => {
+    // npm passes a Ctrl-C on to the process that the terminal has told already.
+    if (Date.now() - heardAt < SAME_SIGNAL_MS) return;
+    heardAt = Date.now();
     if (!stopLoad.signal.aborted) stopLoad.abort();
     else if (!giveUp.signal.aborted) giveUp.abort();
     else process.exit(130);

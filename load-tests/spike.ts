@@ -9,8 +9,6 @@ import { runLoad } from './run-load.ts';
 
 /** Time at the base rate before the ramp and after the hold, in ms. */
 const BASE_MS = 5_000;
-/** Time for the backlog to drain before a click counts as missing, in ms. */
-const DRAIN_MS_MAX = 60_000;
 const ADVERTISERS = 5;
 /** Most arrivals of one run: their click ids are kept, 16 bytes each. */
 const ARRIVALS_MAX = 5_000_000;
@@ -23,6 +21,8 @@ export type SpikeOptions = {
   readonly factor: number;
   readonly rampMs: number;
   readonly holdMs: number;
+  /** Time for the backlog to drain before a click counts as missing. */
+  readonly waitMs: number;
 };
 
 export type SpikeSurroundings = {
@@ -38,7 +38,7 @@ export type SpikeSurroundings = {
  * seen, with its verdict. Throws `spike_too_large` and what `runLoad` throws.
  */
 export async function runSpike(options: SpikeOptions, around: SpikeSurroundings): Promise<SpikeReport> {
-  const { base, factor, rampMs, holdMs } = options;
+  const { base, factor, rampMs, holdMs, waitMs } = options;
   const peak = base * factor;
   const arrivals = planArrivals([
     { name: 'base', ms: BASE_MS, fromRate: base, toRate: base },
@@ -62,7 +62,7 @@ export async function runSpike(options: SpikeOptions, around: SpikeSurroundings)
     const result = await runLoad(pool, stack, keys, {
       arrivals,
       advertisers: ADVERTISERS,
-      waitMs: DRAIN_MS_MAX,
+      waitMs,
       deep: false,
       stopLoad,
       giveUp,
