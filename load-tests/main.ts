@@ -1,4 +1,4 @@
-import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { findPlace } from '../cli/command.ts';
 import { findLinkKeys } from '../cli/link-key-file.ts';
 import { parseDuration } from '../cli/parse.ts';
@@ -20,14 +20,9 @@ const spike = new Command('spike')
   )
   .option('--base <clicks>', 'clicks a second before and after', parseRate, 50)
   .option('--factor <times>', 'how many times that at the peak', parseFactor, 10)
-  .option('--ramp <time>', 'time from the base to the peak (default: 10s)', parseTime, 10_000)
-  .option('--hold <time>', 'time at the peak (default: 10s)', parseTime, 10_000)
-  .option(
-    '--wait <time>',
-    'time for the backlog to drain, then clicks are missing (default: 60s)',
-    parseTime,
-    60_000,
-  )
+  .addOption(time('--ramp <time>', 'time from the base to the peak', 10_000, '10s'))
+  .addOption(time('--hold <time>', 'time at the peak', 10_000, '10s'))
+  .addOption(time('--wait <time>', 'time for the backlog to drain, then clicks are missing', 60_000, '60s'))
   .option('--json', 'print JSON for scripts')
   .addHelpText(
     'after',
@@ -78,6 +73,10 @@ function interruptions(): { stopLoad: AbortSignal; giveUp: AbortSignal } {
     else process.exit(130);
   });
   return { stopLoad: stopLoad.signal, giveUp: giveUp.signal };
+}
+
+function time(flags: string, description: string, defaultMs: number, shown: string): Option {
+  return new Option(flags, description).default(defaultMs, shown).argParser(parseTime);
 }
 
 function parseRate(text: string): number {
