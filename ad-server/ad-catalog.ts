@@ -26,6 +26,9 @@ export type CatalogAd = {
 const GATHER_MS = 20;
 /** Most advertisers read one by one; with more, everything is read anew. */
 const CHANGED_MAX = 500;
+/** Longest wait for an answer of the database, in ms; then the connection is taken for dead. */
+const QUERY_MS_MAX = 10_000;
+const END_MS_MAX = 1_000;
 /** Ads read at once: a page takes a millisecond or two, so that a large catalogue never holds up a redirect. */
 const PAGE_ADS = 1_000;
 /** The first line of the copy on disk. */
@@ -96,7 +99,7 @@ export class AdCatalog {
 
   private async keepFresh(): Promise<void> {
     for (let failures = 0; !this.stop.signal.aborted; ) {
-      const client = createClient(this.options.databaseUrl, 'ad catalogue');
+      const client = createClient(this.options.databaseUrl, 'ad catalogue', QUERY_MS_MAX);
       let ended = false;
       const end = () => {
         ended = true;
@@ -126,7 +129,8 @@ export class AdCatalog {
           );
       } finally {
         this.metrics.databaseUp.set(0);
-        await client.end().catch(() => {});
+        // A connection that died in silence would not even say good-bye.
+        await Promise.race([client.end().catch(() => {}), sleep(END_MS_MAX)]);
       }
       failures += 1;
       await sleep(backoffMs(failures), this.stop.signal);

@@ -64,6 +64,8 @@ export function createRedirect(dependencies: RedirectDependencies) {
     const nowMs = Date.now();
     const clickId = uuidV7(nowMs);
     const location = destinationOf(ad, clickId);
+    // The command line takes no such URL; a hand in the database may. Nobody pays for a click that leads nowhere.
+    if (location === null) return answer({ is: 'unknown_ad' });
     if (method === 'HEAD') return answer({ is: 'redirect', location, clickId: null });
 
     const visitor = dependencies.visitorAddress(request.peer, headers['x-forwarded-for']);
@@ -138,18 +140,20 @@ const taken = new WeakMap<CatalogAd, readonly string[]>();
 
 /**
  * Where a click is sent: the ad's URL, or its campaign's fallback while the brake is on. All three placeholders are
- * filled with digits, letters a–f and dashes: nothing to encode.
+ * filled with digits, letters a–f and dashes: nothing to encode. `null` for a URL that cannot stand in a header.
  */
-export function destinationOf(ad: CatalogAd, clickId: string): string {
+export function destinationOf(ad: CatalogAd, clickId: string): string | null {
   let parts = taken.get(ad);
   if (parts === undefined) {
     const template = ad.braked && ad.fallbackUrl !== null ? ad.fallbackUrl : ad.urlTemplate;
     const filled = template
       .replaceAll('{ad_id}', String(ad.id))
       .replaceAll('{campaign_id}', String(ad.campaignId));
-    parts = filled.split('{click_id}');
+    // RFC 9110 §5.5, without spaces
+    parts = /^[\x21-\x7e]+$/.test(filled) ? filled.split('{click_id}') : [];
     taken.set(ad, parts);
   }
-  const [before = '', after] = parts;
+  const [before, after] = parts;
+  if (before === undefined) return null;
   return parts.length === 2 ? before + clickId + after : parts.join(clickId);
 }

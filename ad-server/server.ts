@@ -1,6 +1,5 @@
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import { errorCode } from '../common/errors.ts';
 import type { Metrics } from '../common/metrics.ts';
 import { pages } from './pages.ts';
 import type { Answer, ClickRequest } from './redirect.ts';
@@ -79,7 +78,18 @@ function badRequest(status: string): string {
 function send(response: ServerResponse, answer: Answer, method: string): void {
   switch (answer.is) {
     case 'redirect':
-      return sendRedirect(response, answer.location, answer.clickId, method);
+      response.writeHead(302, [
+        'Location',
+        answer.location,
+        'Cache-Control',
+        'no-store',
+        'Tollway-Click',
+        answer.clickId ?? 'none',
+        'Content-Length',
+        '0',
+      ]);
+      response.end();
+      return;
     case 'not_found':
       return sendPage(response, 404, pages.notFound, method);
     case 'unknown_ad':
@@ -91,31 +101,6 @@ function send(response: ServerResponse, answer: Answer, method: string): void {
       return sendPage(response, 405, pages.wrongMethod, method, ['Allow', 'GET, HEAD']);
     default:
       return answer satisfies never;
-  }
-}
-
-function sendRedirect(
-  response: ServerResponse,
-  location: string,
-  clickId: string | null,
-  method: string,
-): void {
-  try {
-    response.writeHead(302, [
-      'Location',
-      location,
-      'Cache-Control',
-      'no-store',
-      'Tollway-Click',
-      clickId ?? 'none',
-      'Content-Length',
-      '0',
-    ]);
-    response.end();
-  } catch (error) {
-    // The command line takes no URL that cannot stand in a header; a hand in the database may.
-    if (errorCode(error) !== 'ERR_INVALID_CHAR') throw error;
-    sendPage(response, 503, pages.notNow, method);
   }
 }
 

@@ -70,7 +70,9 @@ export async function startWorker(
   open({ name: 'publisher', close: () => publisher.close() });
 
   const root = spoolRoot(config.DATA_DIR);
-  const dead = adoptDeadSpools(root);
+  const dead = adoptDeadSpools(root, (origin, err) => {
+    logger.error({ origin, err }, 'A spool whose owner is gone cannot be read; it stays where it is');
+  });
   const spool = new Spool(
     {
       root,
@@ -176,11 +178,15 @@ function startRelays(
   const relayAdopted = async () => {
     for (const { found, relay } of adopted) {
       relay.end();
-      await relay.run();
+      await relay
+        .run()
+        .catch((err: unknown) =>
+          logger.error({ origin: found.origin, err }, 'An adopted spool cannot be relayed'),
+        );
       found.release();
     }
   };
-  // Nothing stops a relay but a fault in the code or in the disk below it: then the process ends, loudly.
+  // Nothing stops our own relay but a fault in the code or in the disk below it: then the process ends, loudly.
   const running = Promise.all([own.run(), relayAdopted()]);
   running.catch(fail);
 

@@ -32,8 +32,8 @@ const STOP_SECONDS = 2;
 /** The PostgreSQL that `npm start` runs in the data folder. */
 export type EmbeddedPostgres = {
   readonly url: string;
-  /** Starts it again if it has died. */
-  readonly revive: () => Promise<void>;
+  /** Starts it again if it has died; resolves to whether it had. */
+  readonly revive: () => Promise<boolean>;
   readonly stop: () => Promise<void>;
 };
 
@@ -71,18 +71,18 @@ type Server = {
 };
 
 /** Starts a server that does not run. One whose parts are still ending is waited for. */
-async function startServer({ pgCtl, folder, port, logger }: Server): Promise<void> {
+async function startServer({ pgCtl, folder, port, logger }: Server): Promise<boolean> {
   const options = Object.entries({ ...SERVER_SETTINGS, port }).map(
     ([name, value]) => `-c ${name}='${value}'`,
   );
   const args = ['start', '-w', '-s', '-D', folder, '-l', join(folder, 'server.log'), '-o', options.join(' ')];
   const deadline = Date.now() + TAKE_OVER_MS;
   for (;;) {
-    if (await isRunning(pgCtl, folder)) return;
+    if (await isRunning(pgCtl, folder)) return false;
     try {
       // pg_ctl puts the server into a session of its own: a Ctrl-C in the terminal does not reach it.
       await spawnQuietly(pgCtl, args);
-      return;
+      return true;
     } catch (error) {
       if (Date.now() > deadline) {
         const log = lastLines(join(folder, 'server.log'));
@@ -110,10 +110,21 @@ async function stopServer({ pgCtl, folder, logger }: Server, seconds: number): P
 }
 
 async function isRunning(pgCtl: string, folder: string): Promise<boolean> {
+  forgetForeignPid(folder);
   return run(pgCtl, ['status', '-D', folder], owner()).then(
     () => true,
     () => false,
   );
+}
+
+/** A process id that a crash left behind may be somebody else's by now: pg_ctl would take that one for the server. */
+function forgetForeignPid(folder: string): void {
+  const pidFile = join(folder, 'postmaster.pid');
+  if (!existsSync(pidFile) || !existsSync('/proc/self')) return;
+  const pid = readFileSync(pidFile, 'utf8').split('\n')[0]?.trim();
+  const commandLine = `/proc/${pid}/cmdline`;
+  if (existsSync(commandLine) && !readFileSync(commandLine, 'utf8').includes(folder))
+    rmSync(pidFile, { force: true });
 }
 
 async function spawnQuietly(command: string, args: readonly string[]): Promise<void> {

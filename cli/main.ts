@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
 import { errorMessage } from '../common/errors.ts';
-import { failureKind } from '../common/postgres.ts';
+import { isAway } from '../common/postgres.ts';
 import { ad } from './commands/ad.ts';
 import { advertiser } from './commands/advertiser.ts';
 import { campaign } from './commands/campaign.ts';
@@ -50,7 +50,7 @@ try {
   await program.parseAsync();
 } catch (error) {
   if (!(error instanceof CommanderError)) {
-    const away = failureKind(error) === 'transient' ? 'The database does not answer: ' : '';
+    const away = isAway(error) ? 'The database does not answer: ' : '';
     process.stderr.write(`${away}${errorMessage(error)}\n`);
   }
   process.exitCode = 1;

@@ -5,7 +5,7 @@ import { type Config, parseConfig } from '../common/config.ts';
 import { readEnvironment } from '../common/environment.ts';
 import { TollwayError } from '../common/errors.ts';
 import { lockFile } from '../common/file-lock.ts';
-import { type Resource, runProcess } from '../common/lifecycle.ts';
+import { type Resource, runProcess, sleep } from '../common/lifecycle.ts';
 import { formatLinkKeys, type LinkKey } from '../common/link-keys.ts';
 import { createLogger, type Logger } from '../common/logger.ts';
 import { formatAmount } from '../common/money.ts';
@@ -24,6 +24,8 @@ const AD_SERVER_DRAIN_MS = 4_500;
 const PROCESSOR_DRAIN_MS = 2_500;
 const LINK_LIFE_MS = 30 * 86_400_000;
 const LINKS_SHOWN = 3;
+/** Time between two looks at a PostgreSQL that has ended our connection, in ms. */
+const WATCH_MS = 200;
 
 type Open = (resource: Resource) => void;
 
@@ -99,32 +101,42 @@ async function openEmbedded(config: Config, logger: Logger, open: Open): Promise
     },
   });
   const watch = async (): Promise<void> => {
-    const client = createClient(postgres.url, 'start');
-    const ended = new Promise<void>((end) => {
-      client.on('error', () => {});
-      client.on('end', end);
-    });
-    await client.connect().then(
-      () => ended,
-      () => {},
-    );
-    if (stopping) return;
-    logger.error('The embedded PostgreSQL died and is started again');
-    await reviveSurely(postgres, logger, () => stopping);
-    return watch();
+    while (!stopping) {
+      const client = createClient(postgres.url, 'start');
+      const ended = new Promise<void>((end) => {
+        client.on('error', () => {});
+        client.on('end', end);
+      });
+      await client.connect().then(
+        () => ended,
+        () => {},
+      );
+      if (stopping) return;
+      // It may only have shown this connection the door.
+      if (await reviveSurely(postgres, logger, () => stopping))
+        logger.error('The embedded PostgreSQL had died and was started again');
+      await sleep(WATCH_MS);
+    }
   };
   void watch();
   return postgres.url;
 }
 
-async function reviveSurely(postgres: EmbeddedPostgres, logger: Logger, over: () => boolean): Promise<void> {
+/** Revives a server that has died; false if it had not. */
+async function reviveSurely(
+  postgres: EmbeddedPostgres,
+  logger: Logger,
+  over: () => boolean,
+): Promise<boolean> {
   while (!over()) {
     try {
       return await postgres.revive();
     } catch (error) {
       logger.error({ err: error }, 'The embedded PostgreSQL does not start');
+      await sleep(WATCH_MS);
     }
   }
+  return false;
 }
 
 type LinkToClick = { readonly advertiser: string; readonly price: string; readonly url: string };

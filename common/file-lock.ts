@@ -5,6 +5,8 @@ import { DatabaseSync } from 'node:sqlite';
 export type FileLock = { readonly release: () => void };
 
 const SQLITE_BUSY = 5;
+/** How long a taker waits, in ms: of two at the same instant one gives way, and without a wait both would. */
+const WAIT_MS = 20;
 
 /** Every lock that is held: one that nobody refers to would be given up by the garbage collector. */
 const held = new Set<DatabaseSync>();
@@ -19,10 +21,10 @@ const held = new Set<DatabaseSync>();
  */
 export function lockFile(path: string): FileLock | null {
   const before = inodeOf(path);
-  const database = new DatabaseSync(path);
+  const database = new DatabaseSync(path, { timeout: WAIT_MS });
   try {
     // Nothing is ever written, so no journal has to lie beside the lock.
-    database.exec('pragma journal_mode = memory; pragma locking_mode = exclusive; begin exclusive');
+    database.exec('pragma journal_mode = memory; begin exclusive');
   } catch (error) {
     database.close();
     if ((error as { errcode?: number }).errcode === SQLITE_BUSY) return null;

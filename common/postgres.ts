@@ -48,8 +48,10 @@ export function createPool(
 }
 
 /** A single connection, for `LISTEN`. Not connected yet. */
-export function createClient(url: string, name: string): Client {
+export function createClient(url: string, name: string, queryMsMax = 0): Client {
   return new pg.Client({
+    query_timeout: queryMsMax,
+    keepAliveInitialDelayMillis: KEEP_ALIVE_MS,
     connectionString: url,
     application_name: `tollway ${name}`,
     types,
@@ -80,14 +82,24 @@ export async function inTransaction<T>(
     await connection.query('commit');
     return result;
   } catch (error) {
-    await connection.query('rollback').catch((rollbackError: unknown) => {
-      broken = rollbackError;
-    });
+    if (leavesConnectionFit(error)) {
+      await connection.query('rollback').catch((rollbackError: unknown) => {
+        broken = rollbackError;
+      });
+    } else broken = error;
     throw error;
   } finally {
     connection.removeListener('error', onError);
     connection.release(broken !== undefined);
   }
+}
+
+/**
+ * Whether a connection can be used again after an error. Only after one that is about the data or about a race: otherwise a
+ * late answer may still be under way, or its prepared statements may be stale or gone.
+ */
+function leavesConnectionFit(error: unknown): boolean {
+  return error instanceof TollwayError || /^(22|23|40|55|P0)/.test(errorCode(error) ?? '');
 }
 
 /**
@@ -106,42 +118,42 @@ export function arrayLiteral(values: readonly (number | bigint | string)[]): str
  */
 export type FailureKind = 'transient' | 'invariant' | 'permanent';
 
-/** SQLSTATE classes and codes that pass by themselves; https://www.postgresql.org/docs/18/errcodes-appendix.html */
-const TRANSIENT_CLASSES = new Set([
-  '08', // connection exception
-  '53', // insufficient resources: disk full, too many connections
-  '57', // operator intervention: shutdown, crash recovery, cancelled
-  '58', // system error: I/O
-]);
-const TRANSIENT_CODES = new Set([
-  '40001', // serialization failure
-  '40P01', // deadlock
-  '23505', // unique violation: another copy of the click was faster; the next look finds it
-  '55P03', // lock not available
-  '25006', // read-only: a standby before its promotion
-  '42P01', // undefined table: the migration is still to come
-  '42703', // undefined column: likewise
-  '42704', // undefined type: likewise
-  '3D000', // no such database yet
-  '28P01', // wrong password: somebody is changing it
-  '25P02', // the transaction failed before
-]);
+/**
+ * SQLSTATE classes of errors that lie in the record itself: data exceptions, integrity, and what a trigger raises. Everything
+ * else is the server's or the network's state and may pass: a click is never given up for it.
+ * https://www.postgresql.org/docs/18/errcodes-appendix.html
+ */
+const PERMANENT = /^(22|23|P0)/;
+/** Another copy of the click was faster; the next look finds it. */
+const UNIQUE_VIOLATION = '23505';
+const CHECK_VIOLATION = '23514';
 
 /** Sorts an error of `pg` or of its socket. */
 export function failureKind(error: unknown): FailureKind {
   if (error instanceof TollwayError) return error.retryable ? 'transient' : 'permanent';
   const code = errorCode(error);
-  if (code === '23514') {
+  if (code === CHECK_VIOLATION) {
     // Postgres reports a row without a partition as a check violation too, but names no constraint.
     const constraint = (error as { constraint?: string }).constraint;
     return constraint === undefined ? 'transient' : 'invariant';
   }
-  if (code === undefined) return isConnectionLoss(error) ? 'transient' : 'permanent';
-  if (/^[0-9A-Z]{5}$/.test(code)) {
-    return TRANSIENT_CLASSES.has(code.slice(0, 2)) || TRANSIENT_CODES.has(code) ? 'transient' : 'permanent';
-  }
+  if (isSqlState(code))
+    return PERMANENT.test(code ?? '') && code !== UNIQUE_VIOLATION ? 'permanent' : 'transient';
+  return isAway(error) ? 'transient' : 'permanent';
+}
+
+/** Whether an error says that the database could not be reached, or that it shut us out. */
+export function isAway(error: unknown): boolean {
+  const code = errorCode(error);
+  if (code === undefined) return isConnectionLoss(error);
+  if (isSqlState(code)) return /^(08|53|57)/.test(code);
   // What is left are codes of Node's sockets: ECONNREFUSED, ECONNRESET, ETIMEDOUT, EPIPE, ENOTFOUND, …
-  return code.startsWith('E') && !code.startsWith('ERR_') ? 'transient' : 'permanent';
+  return code.startsWith('E') && !code.startsWith('ERR_');
+}
+
+/** Five characters, as some of Node's codes have too (`EPIPE`); no class of SQLSTATE begins with an E. */
+function isSqlState(code: string | undefined): boolean {
+  return code !== undefined && /^[0-9A-Z]{5}$/.test(code) && !code.startsWith('E');
 }
 
 /**

@@ -4,7 +4,7 @@ import { findLinkKeys } from '../cli/link-key-file.ts';
 import { parseDuration } from '../cli/parse.ts';
 import { printJson } from '../cli/print.ts';
 import { errorMessage, TollwayError } from '../common/errors.ts';
-import { failureKind } from '../common/postgres.ts';
+import { isAway } from '../common/postgres.ts';
 import { printReport } from './print-report.ts';
 import { createProgress } from './progress.ts';
 import { runSpike } from './spike.ts';
@@ -109,7 +109,7 @@ try {
   await program.parseAsync();
 } catch (error) {
   if (!(error instanceof CommanderError)) {
-    const away = failureKind(error) === 'transient' ? 'the database does not answer: ' : '';
+    const away = isAway(error) ? 'the database does not answer: ' : '';
     process.stderr.write(`Not measured: ${away}${errorMessage(error)}\n`);
   }
   process.exitCode = EXIT_CODES.not_measured;

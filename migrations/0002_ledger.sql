@@ -53,6 +53,7 @@ create table dead_letter (
 );
 create index on dead_letter (origin, sequence);
 create index on dead_letter (click_id);
+create index on dead_letter (click_id) where origin is null;
 create index on dead_letter (id) where discarded_at is null; -- those that wait
 
 -- What was accepted and what was settled, by origin. Each batch appends (no hot row); a scheduled task merges.

@@ -4,7 +4,7 @@ import { readEnvironment } from '../common/environment.ts';
 import { errorMessage, TollwayError } from '../common/errors.ts';
 import { createLogger, type Logger } from '../common/logger.ts';
 import { createClient } from '../common/postgres.ts';
-import { extendPartitions, type Retention } from './partitions.ts';
+import { databaseTime, extendPartitions, type Retention } from './partitions.ts';
 
 /**
  * Brings a database to the newest schema, and makes the partitions for the days around today.
@@ -30,7 +30,7 @@ export async function migrate(databaseUrl: string, retention: Retention, logger:
       },
     });
     await client.query('begin');
-    await extendPartitions(client, retention, Date.now());
+    await extendPartitions(client, retention, await databaseTime(client));
     await client.query('commit');
   } finally {
     await client.end();

@@ -91,3 +91,9 @@ export async function extendPartitions(
     [new Date(ahead)],
   );
 }
+
+/** The database's time, in Unix ms: floors only ever rise, so no process's own clock may move them. */
+export async function databaseTime(connection: Connection): Promise<number> {
+  const { rows } = await connection.query<{ now: Date }>('select now()');
+  return rows[0]?.now.getTime() ?? 0;
+}

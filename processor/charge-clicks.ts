@@ -14,6 +14,7 @@ import {
   type KnownAd,
   type LockedAdvertiser,
   lockAdvertisers,
+  lockOrigins,
   lockOutNewAds,
   readAds,
   readKnown,
@@ -119,13 +120,20 @@ export async function settle(
     connection,
     distinct(clicks.map(({ click }) => click.advertiserId)),
   );
+  await lockOrigins(
+    connection,
+    distinct([...clicks, ...unreadable].flatMap(({ from }) => from?.origin ?? [])),
+    unreadable.some(({ from }) => from !== null),
+  );
   const window = await readWindow(connection);
   const known = await readKnown(connection, clicks, window, { inLedger: lookUp });
   const unsettled = clicks.filter((record) => !isKnown(record, known));
   const ads = await readAdsSurely(connection, unsettled);
   failIfUnlocked(unsettled, ads, advertisers);
   const clickAgeMaxDays = options === 'redrive' ? null : options.clickAgeMaxDays;
-  const { payable, rejections: objected } = examine(unsettled, unreadable, { ads, window, clickAgeMaxDays });
+  const examined = examine(unsettled, unreadable, { ads, window, clickAgeMaxDays });
+  const { payable } = examined;
+  const objected = onePerIdentity(examined.rejections);
   if (!lookUp && objected.some(({ record }) => record.is === 'click')) {
     // It gets no row that could fail: only a look tells whether it has one from before, when nothing was wrong with it.
     throw new TollwayError(LOST_RACE, 'A click has to be looked up before it is rejected', {
@@ -190,6 +198,11 @@ function failIfUnlocked(
       throw new TollwayError(LOST_RACE, message, { retryable: true });
     }
   }
+}
+
+/** Of several rejected records under one key, one settles its sequence. */
+function onePerIdentity(rejections: readonly Rejection[]): Rejection[] {
+  return [...new Map(rejections.map((rejection) => [identityOf(rejection.record), rejection])).values()];
 }
 
 /**

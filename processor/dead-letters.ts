@@ -62,7 +62,7 @@ export async function insertDeadLetters(
       column(({ record }) => record.from?.origin ?? null),
       column(({ record }) => record.from?.sequence ?? null),
       column(({ reason }) => reason),
-      column(({ detail }) => detail),
+      column(({ detail }) => printable(detail)),
       column(({ record }) => record.value),
     ],
   );

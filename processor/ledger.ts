@@ -104,6 +104,24 @@ export async function readAds(connection: Connection, ids: readonly number[]): P
   );
 }
 
+/**
+ * Holds origins until the end of the transaction: shared for clicks, alone for bytes that are no click under the key of
+ * one. So a sequence is never settled twice by a click and by bytes that were at work at the same moment.
+ */
+export async function lockOrigins(
+  connection: Connection,
+  origins: readonly string[],
+  alone: boolean,
+): Promise<void> {
+  if (origins.length === 0) return;
+  const lock = alone ? 'pg_advisory_xact_lock' : 'pg_advisory_xact_lock_shared';
+  await connection.query({
+    name: lock,
+    text: `select ${lock}(hashtextextended(origin, 0)) from unnest($1::text[]) origin`,
+    values: [arrayLiteral([...origins].sort())],
+  });
+}
+
 /** Keeps ads from being born until the end of the transaction: only then is an unknown ad truly unknown. */
 export async function lockOutNewAds(connection: Connection): Promise<void> {
   // Conflicts with itself as well: two holders that both went on to set a brake would wait for each other.
@@ -163,7 +181,11 @@ export async function readKnown(
 function rejectedAmong(records: readonly ReadClick[], parameter: (value: unknown) => string): string[] {
   const ranges = new Map<string, [number, number]>();
   const loose: string[] = [];
+  let lowestId: string | null = null;
+  let highestId: string | null = null;
   for (const { from, click } of records) {
+    if (lowestId === null || click.clickId < lowestId) lowestId = click.clickId;
+    if (highestId === null || click.clickId > highestId) highestId = click.clickId;
     if (from === null) {
       loose.push(click.clickId);
       continue;
@@ -180,6 +202,9 @@ function rejectedAmong(records: readonly ReadClick[], parameter: (value: unknown
        ${parameter(arrayLiteral(highest ?? []))}::bigint[]) asked (origin, lowest, highest)
      on dead_letter.origin = asked.origin and dead_letter.sequence between asked.lowest and asked.highest`,
     `select 'click', click_id::text from dead_letter where click_id = any(${parameter(arrayLiteral(loose))}::uuid[])`,
+    // A copy that came without a key has its letter under its click id.
+    `select 'click', click_id::text from dead_letter
+     where origin is null and click_id between ${parameter(lowestId)} and ${parameter(highestId)}`,
   ];
 }
 

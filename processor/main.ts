@@ -16,6 +16,7 @@ import { createPostgresSource } from './sources/postgres.ts';
 const QUERY_MS_MAX = 60_000;
 /** Time between two runs of the scheduled tasks, in ms. */
 const MAINTENANCE_MS = 30_000;
+const RETRY_MS = 1_000;
 /** Time what was taken gets to be settled at the end, in ms. What is left comes again. */
 const SETTLE_MS = 6_000;
 
@@ -76,15 +77,24 @@ await runProcess(async (open, fail) => {
     { windowMs: config.BATCH_WINDOW_MS, batchSize: config.BATCH_SIZE },
     { metrics, logger },
   );
+  let partitionsMade: () => void = () => {};
+  const ready = new Promise<void>((resolve) => {
+    partitionsMade = resolve;
+  });
   const maintenance = schedule(MAINTENANCE_MS, async () => {
     const options = {
       ...retentionOf(config),
       ledgerRetentionDays: config.LEDGER_RETENTION_DAYS,
       brokerRetentionDays: config.BROKER_RETENTION_DAYS,
     };
-    await maintain(maintenancePool, options, logger).catch((error: unknown) =>
-      logger.warn({ err: error }, 'Maintenance failed'),
-    );
+    try {
+      await maintain(maintenancePool, options, logger);
+      partitionsMade();
+      return true;
+    } catch (error) {
+      logger.warn({ err: error }, 'Maintenance failed');
+      return false;
+    }
   });
   open({ name: 'maintenance', close: maintenance });
 
@@ -105,18 +115,16 @@ await runProcess(async (open, fail) => {
       await source.stop();
     },
   });
-  source.run().catch(fail);
+  // After days without a processor the days of the waiting clicks have to be made first.
+  ready.then(() => source.run()).catch(fail);
   logger.info({ lanes: config.PARALLELIZATION }, `Charging, ${config.PARALLELIZATION} handlers at work`);
 }, 'processor');
 
-/** Runs a task now and again and again, never twice at once. The answer ends it. */
-function schedule(everyMs: number, task: () => Promise<void>): () => Promise<void> {
+/** Runs a task now and again and again, soon after it has failed, never twice at once. The answer ends it. */
+function schedule(everyMs: number, task: () => Promise<boolean>): () => Promise<void> {
   const stop = new AbortController();
   const running = (async () => {
-    while (!stop.signal.aborted) {
-      await task();
-      await sleep(everyMs, stop.signal);
-    }
+    while (!stop.signal.aborted) await sleep((await task()) ? everyMs : RETRY_MS, stop.signal);
   })();
   return () => {
     stop.abort();

@@ -2,6 +2,7 @@ import type { Logger } from '../common/logger.ts';
 import { type Connection, inTransaction, type Pool } from '../common/postgres.ts';
 import {
   DAY_MS,
+  databaseTime,
   dayStart,
   extendPartitions,
   listPartitionDays,
@@ -30,8 +31,9 @@ export async function maintain(
   pool: Pool,
   options: MaintenanceOptions,
   logger: Logger,
-  nowMs = Date.now(),
+  givenMs?: number,
 ): Promise<void> {
+  const nowMs = givenMs ?? (await inTransaction(pool, databaseTime));
   await inTransaction(pool, (connection) => extendPartitions(connection, options, nowMs));
   await mergeTallies(pool);
   await deleteSettledChunks(pool, options.brokerRetentionDays);

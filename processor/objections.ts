@@ -1,3 +1,4 @@
+import { TollwayError } from '../common/errors.ts';
 import { uuidV7TimeMs } from '../common/uuid.ts';
 import { DAY_MS } from '../migrations/partitions.ts';
 import type { ReadClick, Unreadable } from '../producer/click-event.ts';
@@ -36,6 +37,12 @@ function objectionTo(
   { ads, window, clickAgeMaxDays }: Surroundings,
 ): { reason: RejectReason; detail: string } | null {
   const { clickedAt, nonce } = click;
+  if (clickedAt >= window.clickAheadMs && clickedAt <= window.nowMs + DAY_MS) {
+    // Its day is still to be made: maintenance is late, and the click is not at fault.
+    throw new TollwayError('no_partition_yet', `Expected a partition for ${iso(clickedAt)}`, {
+      retryable: true,
+    });
+  }
   if (clickedAt < window.clickFloorMs || clickedAt >= window.clickAheadMs) {
     const range = `${iso(window.clickFloorMs)} up to ${iso(window.clickAheadMs)}`;
     return { reason: 'id_out_of_range', detail: `Expected a click of ${range}, got ${iso(clickedAt)}` };

@@ -21,15 +21,24 @@ export type DeadSpool = {
 
 /**
  * Adopts every spool below `root` that nobody owns. Any number of adopters may do so at the same time:
- * each spool has one lock, held by its owner or by one of them.
+ * each spool has one lock, held by its owner or by one of them. One that cannot be read is told of, and left where it is.
  */
-export function adoptDeadSpools(root: string): DeadSpool[] {
+export function adoptDeadSpools(
+  root: string,
+  onUnreadable: (origin: string, error: unknown) => void = (_, error) => {
+    throw error;
+  },
+): DeadSpool[] {
   mkdirSync(root, { recursive: true, mode: 0o700 });
   return readdirSync(root)
     .filter(isUuid)
     .flatMap((origin) => {
-      const spool = adoptSpool(join(root, origin));
-      return spool === null ? [] : [spool];
+      try {
+        return adoptSpool(join(root, origin)) ?? [];
+      } catch (error) {
+        onUnreadable(origin, error);
+        return [];
+      }
     });
 }
 
@@ -44,16 +53,21 @@ export function adoptSpool(folder: string): DeadSpool | null {
   }
   const lock = takeLock(folder);
   if (lock === null) return null;
-  const segments = listSegments(folder);
-  const last = segments.at(-1);
-  const recorded = last ? last.firstSequence - 1 + countRecords(last.path) : 0;
-  return {
-    origin,
-    folder,
-    accepted: Math.max(recorded, readRelayed(folder)),
-    bytes: segments.reduce((sum, segment) => sum + statSync(segment.path).size, 0),
-    release: () => lock.release(),
-  };
+  try {
+    const segments = listSegments(folder);
+    const last = segments.at(-1);
+    const recorded = last ? last.firstSequence - 1 + countRecords(last.path) : 0;
+    return {
+      origin,
+      folder,
+      accepted: Math.max(recorded, readRelayed(folder)),
+      bytes: segments.reduce((sum, segment) => sum + statSync(segment.path).size, 0),
+      release: () => lock.release(),
+    };
+  } catch (error) {
+    lock.release();
+    throw error;
+  }
 }
 
 function takeLock(folder: string): FileLock | null {

@@ -7,6 +7,7 @@ import {
   mkdirSync,
   openSync,
   renameSync,
+  rmSync,
   writeSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
@@ -125,8 +126,7 @@ export class Spool {
   /** Ends the open segment: the next click begins a new one. */
   roll(): void {
     if (this.file === null) return;
-    // An empty segment will be written anew under the same name.
-    if (this.fileBytes === SEGMENT_HEADER.length) this.bytes -= SEGMENT_HEADER.length;
+    const empty = this.fileBytes === SEGMENT_HEADER.length;
     try {
       if (this.options.sync !== 'os') fdatasyncSync(this.file);
       closeSync(this.file);
@@ -134,6 +134,10 @@ export class Spool {
       this.refuse(error);
     }
     this.file = null;
+    if (empty) {
+      this.bytes -= SEGMENT_HEADER.length;
+      rmSync(segmentPath(this.folder, this.fileFirst), { force: true });
+    }
   }
 
   /** Writes what this turn holds, and ends the last segment. Nothing may be appended afterwards. */

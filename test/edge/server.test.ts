@@ -104,15 +104,13 @@ describe('a click over HTTP', () => {
     expect((await exchange(port, get('/')))[0]?.status).toBe(404);
   });
 
-  it('on an ad whose destination cannot stand in a header harms nobody else', async () => {
+  it('on an ad whose destination cannot stand in a header harms nobody, and nobody pays for it', async () => {
     const { port, bench } = await adServerBench({ recording: false });
     bench.catalog.set(42, sampleAd({ urlTemplate: 'https://landing.example/\u2028\r\nSet-Cookie: a=b' }));
-    const answers = exchange(port, get(EVERGREEN_PATH));
-    await until('the click to wait for its record', () => bench.waiting.length === 1);
-    expect(() => bench.take()).not.toThrow();
-    const [answer] = await answers;
+    const [answer] = await exchange(port, get(EVERGREEN_PATH));
     expect(answer?.headers['set-cookie']).toBeUndefined();
-    expect(answer?.status).toBeGreaterThanOrEqual(500);
+    expect(answer?.status).toBe(503);
+    expect(bench.waiting).toEqual([]);
   });
 });
 

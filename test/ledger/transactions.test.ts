@@ -73,7 +73,7 @@ describe('what pg throws', () => {
     ['a statement that is cancelled', `set local statement_timeout = 1; select pg_sleep(5)`, 'transient'],
     ['a division by zero', 'select 1 / 0', 'permanent'],
     ['a bad number', `select 'x'::integer`, 'permanent'],
-    ['a statement that makes no sense', 'selekt', 'permanent'],
+    ['a statement that makes no sense: no click is given up for it', 'selekt', 'transient'],
     ['a constraint', `insert into advertiser (name, currency) values ('x', 'usd')`, 'invariant'],
   ])('for %s is sorted', async (_, sql, kind) => {
     expect(
