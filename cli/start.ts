@@ -50,7 +50,13 @@ await runProcess(async (open, fail) => {
   makeDataDir(config.DATA_DIR);
   const lock = lockFile(join(config.DATA_DIR, 'start-lock'));
   if (lock === null) throw new TollwayError('already_running', `Tollway runs already on ${config.DATA_DIR}`);
-  open({ name: 'lock', close: () => lock.release() });
+  open({
+    name: 'lock',
+    close: () => {
+      lock.release();
+      process.stdout.write('Stopped.\n');
+    },
+  });
   await assertPortsFree(config);
 
   const databaseUrl = config.DATABASE_URL ?? (await openEmbedded(config, logger, open));

@@ -179,6 +179,9 @@ export function createMetrics(part: 'ad server' | 'processor' | 'all' = 'all'): 
     processor: part === 'ad server' ? unseen : registry,
     both: registry,
   });
+  // A counter with labels shows nothing until it first counts: alerts would start blind.
+  for (const cause of ['transient', 'invariant', 'permanent']) metrics.batchRetries.inc({ cause }, 0);
+  for (const result of ['published', 'failed']) metrics.relayBatches.inc({ result }, 0);
   return { registry, ...metrics };
 }
 

@@ -1,3 +1,4 @@
+import { TollwayError } from '../../common/errors.ts';
 import { formatAmount, parseAmount, parseCurrency, parsePositiveAmount } from '../../common/money.ts';
 import {
   type Advertiser,
@@ -103,5 +104,6 @@ export const advertiser = group('advertiser', 'Who pays', [
 
 function parseNonZero(text: string): bigint {
   const micros = parseAmount(text);
-  return micros === 0n ? parsePositiveAmount(text) : micros;
+  if (micros === 0n) throw new TollwayError('bad_amount', `Expected an amount other than 0, got "${text}"`);
+  return micros;
 }

@@ -1,4 +1,4 @@
-import { statSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import { basename, resolve } from 'node:path';
 import { TollwayError } from '../../common/errors.ts';
 import { createLogger } from '../../common/logger.ts';
@@ -10,12 +10,28 @@ import { Relay } from '../../producer/relay.ts';
 import { command, group, withDatabase } from '../command.ts';
 import { printJson, printLine } from '../print.ts';
 
+/** The spools without an owner in a folder. Throws `not_a_spool` where there is none, `spool_in_use` where all are owned. */
+function adoptAll(folder: string): DeadSpool[] {
+  const spools = adoptDeadSpools(folder);
+  if (spools.length > 0) return spools;
+  if (readdirSync(folder).some(isUuid)) {
+    throw new TollwayError(
+      'spool_in_use',
+      `Expected spools that nobody owns in ${folder}: their ad server runs`,
+    );
+  }
+  throw new TollwayError(
+    'not_a_spool',
+    `Expected a spool, or a folder of spools, got ${folder}, which has none`,
+  );
+}
+
 /** The spool that a folder is, or the spools that it holds. */
 function adopt(folder: string): DeadSpool[] {
   if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory()) {
     throw new TollwayError('not_a_spool', `Expected a folder, got ${folder}, which is none`);
   }
-  if (!isUuid(basename(folder))) return adoptDeadSpools(folder);
+  if (!isUuid(basename(folder))) return adoptAll(folder);
   const spool = adoptSpool(folder);
   if (spool === null)
     throw new TollwayError(
@@ -53,7 +69,6 @@ const drain = command(
       const rows = spools.map(({ origin, accepted }) => ({ origin, clicks: accepted }));
       if (json) return printJson(rows);
       for (const { origin, clicks } of rows) printLine(`${origin}: relayed to its end, ${clicks} clicks`);
-      if (rows.length === 0) printLine(`There is no spool without an owner in ${folder}`);
     });
   });
 

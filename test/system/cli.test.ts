@@ -318,6 +318,7 @@ describe('bad input on the command line', () => {
     [['rewind', '--since', 'yesterday'], 'Expected a time such as'],
     [['dead-letters', 'redrive'], 'Expected ids or --all, got neither'],
     [['spool', 'drain', '/nowhere/at/all'], 'Expected a folder'],
+    [['spool', 'drain', '/etc'], 'Expected a spool, or a folder of spools, got /etc, which has none'],
     [['tpo-up'], "unknown command 'tpo-up'"],
   ])('%j says what was expected and what came', async (args, message) => {
     const { code, stdout, stderr } = await stack.tollway(...args);
