@@ -1,5 +1,5 @@
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { uuidV7 } from '../../common/uuid.ts';
 import { adoptDeadSpools, adoptSpool, readRelayed, removeSpool } from '../../producer/dead-spools.ts';
@@ -165,4 +165,21 @@ describe('what is no spool', () => {
     expect(adoptDeadSpools(root)).toEqual([]);
     expect(existsSync(root)).toBe(true);
   });
+});
+
+it('a dead spool that cannot be read is told of, stays where it is, and keeps no other from being adopted', async () => {
+  const root = temporaryFolder();
+  const good = basename(await leaveSpool(root, [clickText(1)]));
+  const bad = join(root, uuidV7());
+  // A folder in the place of a segment: any read of it fails.
+  mkdirSync(join(bad, '0000000000000001.segment'), { recursive: true });
+  const told: string[] = [];
+  const adopted = adoptDeadSpools(root, (origin) => told.push(origin));
+  expect(adopted.map(({ origin, accepted }) => ({ origin, accepted }))).toEqual([
+    { origin: good, accepted: 1 },
+  ]);
+  expect(told).toEqual([basename(bad)]);
+  for (const { release } of adopted) release();
+  expect(() => adoptDeadSpools(root)).toThrow();
+  expect(existsSync(bad)).toBe(true);
 });
