@@ -1,6 +1,6 @@
 import { type Config, parseConfig } from '../common/config.ts';
 import { readEnvironment } from '../common/environment.ts';
-import { TollwayError } from '../common/errors.ts';
+import { errorMessage, TollwayError } from '../common/errors.ts';
 import { runProcess, sleep } from '../common/lifecycle.ts';
 import { createLogger } from '../common/logger.ts';
 import { createMetrics } from '../common/metrics.ts';
@@ -8,7 +8,7 @@ import { serveOperations } from '../common/ops-server.ts';
 import { createPool, databaseAnswers } from '../common/postgres.ts';
 import { retentionOf } from '../migrations/migrate.ts';
 import { HandlerHost } from './event-source.ts';
-import { maintain } from './maintenance.ts';
+import { maintain, makeDays } from './maintenance.ts';
 import { observeBooks } from './observe.ts';
 import { createPostgresSource } from './sources/postgres.ts';
 
@@ -16,7 +16,7 @@ import { createPostgresSource } from './sources/postgres.ts';
 const QUERY_MS_MAX = 60_000;
 /** Time between two runs of the scheduled tasks, in ms. */
 const MAINTENANCE_MS = 30_000;
-const RETRY_MS = 1_000;
+const RETRY_MS = 2_000;
 /** Time what was taken gets to be settled at the end, in ms. What is left comes again. */
 const SETTLE_MS = 6_000;
 
@@ -77,9 +77,9 @@ await runProcess(async (open, fail) => {
     { windowMs: config.BATCH_WINDOW_MS, batchSize: config.BATCH_SIZE },
     { metrics, logger },
   );
-  let partitionsMade: () => void = () => {};
+  let daysMade: () => void = () => {};
   const ready = new Promise<void>((resolve) => {
-    partitionsMade = resolve;
+    daysMade = resolve;
   });
   const maintenance = schedule(MAINTENANCE_MS, async () => {
     const options = {
@@ -88,11 +88,13 @@ await runProcess(async (open, fail) => {
       brokerRetentionDays: config.BROKER_RETENTION_DAYS,
     };
     try {
+      // Whatever else may have to wait, with the days made clicks can be charged.
+      await makeDays(maintenancePool, options);
+      daysMade();
       await maintain(maintenancePool, options, logger);
-      partitionsMade();
       return true;
     } catch (error) {
-      logger.warn({ err: error }, 'Maintenance failed');
+      logger.warn({ problem: errorMessage(error) }, 'Maintenance has to wait');
       return false;
     }
   });

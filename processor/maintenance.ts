@@ -34,11 +34,18 @@ export async function maintain(
   givenMs?: number,
 ): Promise<void> {
   const nowMs = givenMs ?? (await inTransaction(pool, databaseTime));
-  await inTransaction(pool, (connection) => extendPartitions(connection, options, nowMs));
+  await makeDays(pool, options, nowMs);
   await mergeTallies(pool);
   await deleteSettledChunks(pool, options.brokerRetentionDays);
   await raiseFloors(pool, options, nowMs);
   await dropClosedDays(pool, logger);
+}
+
+/** Makes the partitions that the clicks of these days need. To be done once before the first click is taken. */
+export async function makeDays(pool: Pool, options: Retention, givenMs?: number): Promise<void> {
+  await inTransaction(pool, async (connection) =>
+    extendPartitions(connection, options, givenMs ?? (await databaseTime(connection))),
+  );
 }
 
 /** Folds the tallies that batches appended into one total an origin. Resolves when there are none left. */

@@ -130,14 +130,12 @@ export class Spool {
     try {
       if (this.options.sync !== 'os') fdatasyncSync(this.file);
       closeSync(this.file);
+      if (empty) rmSync(segmentPath(this.folder, this.fileFirst), { force: true });
     } catch (error) {
       this.refuse(error);
     }
+    if (empty) this.bytes -= SEGMENT_HEADER.length;
     this.file = null;
-    if (empty) {
-      this.bytes -= SEGMENT_HEADER.length;
-      rmSync(segmentPath(this.folder, this.fileFirst), { force: true });
-    }
   }
 
   /** Writes what this turn holds, and ends the last segment. Nothing may be appended afterwards. */
@@ -209,9 +207,10 @@ export class Spool {
     const written = this.writeAll(file, this.turn, ends[fitting - 1] as number, this.fileBytes);
     const taken = countUpTo(ends, written);
     const kept = taken === 0 ? 0 : (ends[taken - 1] as number);
-    if (written > kept) this.cut(file, this.fileBytes + kept);
+    // Counted before the cut: one that fails ends the segment, and an empty segment is removed.
     this.fileBytes += kept;
     this.bytes += kept;
+    if (written > kept) this.cut(file, this.fileBytes);
     if (taken === ends.length) this.problem = null;
     // A spool that refuses gives up its open segment too, or what is relayed of it could never be deleted.
     if (this.fileBytes >= segmentBytes || taken < ends.length) this.roll();

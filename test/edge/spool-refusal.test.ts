@@ -91,6 +91,28 @@ describe('a write that falls short', () => {
     },
   );
 
+  it('into a new segment and cannot even be cut off costs none of the clicks that were accepted', async () => {
+    const spool = openSpool();
+    const { writeSync } = fs;
+    const real = ((...given: Parameters<typeof writeSync>) => writeSync(...given)) as typeof writeSync;
+    const partly = ((file: number, buffer: Uint8Array) =>
+      writeSync(file, buffer, 0, 700, SEGMENT_HEADER.length)) as typeof writeSync;
+    vi.spyOn(fs, 'writeSync')
+      .mockImplementation(() => 0)
+      .mockImplementationOnce(real)
+      .mockImplementationOnce(partly);
+    vi.spyOn(fs, 'ftruncateSync').mockImplementation(() => {
+      throw Object.assign(new Error('EIO: i/o error'), { code: 'EIO' });
+    });
+    syncBuiltinESMExports();
+    const clicks = [1, 2].map((number) => clickText(number, 500 - FRAME_HEADER_BYTES));
+    expect(await append(spool, clicks)).toEqual([1, null]);
+    vi.restoreAllMocks();
+    syncBuiltinESMExports();
+    expect(await append(spool, ['after'])).toEqual([2]);
+    expect(readBack(spool.folder, 2)).toEqual({ clicks: [clicks[0], 'after'], damaged: 0 });
+  });
+
   it('and cannot even be cut off costs no later click', async () => {
     const spool = openSpool();
     await append(spool, ['before']);
