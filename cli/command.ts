@@ -10,15 +10,15 @@ export type Place = { readonly config: Config; readonly stack: Stack };
 
 /** Finds the place. Throws `no_stack` where neither a running stack nor `DATABASE_URL` is to be found. */
 export function findPlace(): Place {
-  const config = parseConfig(readEnvironment());
+  const env = readEnvironment();
+  const config = parseConfig(env);
   const running = readStack(config.DATA_DIR);
-  if (config.DATABASE_URL !== undefined) {
-    return {
-      config,
-      stack: running?.databaseUrl === config.DATABASE_URL ? running : stackOf(config, config.DATABASE_URL),
-    };
+  if (running && (config.DATABASE_URL ?? running.databaseUrl) === running.databaseUrl) {
+    return { config: parseConfig({ ...running.settings, ...env }), stack: running };
   }
-  if (running) return { config, stack: running };
+  if (config.DATABASE_URL !== undefined) {
+    return { config, stack: stackOf(config, config.DATABASE_URL, env) };
+  }
   throw new TollwayError(
     'no_stack',
     `Tollway does not run on ${config.DATA_DIR}: run npm start first, or set DATABASE_URL`,

@@ -13,6 +13,7 @@ import { reconcile } from './commands/reconcile.ts';
 import { rewind } from './commands/rewind.ts';
 import { spool } from './commands/spool.ts';
 import { status } from './commands/status.ts';
+import { topics } from './commands/topics.ts';
 
 const program = new Command('tollway')
   .description('Open-road tolling for ad clicks: redirect at once, charge exactly once.')
@@ -40,6 +41,7 @@ for (const child of [
   deadLetters,
   rewind,
   spool,
+  topics,
 ]) {
   program.addCommand(child);
 }

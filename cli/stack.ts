@@ -1,6 +1,6 @@
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Config } from '../common/config.ts';
+import { type Config, settings } from '../common/config.ts';
 import { errorCode, TollwayError } from '../common/errors.ts';
 
 /** Where things are, as `npm start` leaves it in the data folder for the other commands. */
@@ -10,6 +10,8 @@ export type Stack = {
   readonly processorOpsUrl: string;
   readonly databaseUrl: string;
   readonly broker: Config['BROKER'];
+  /** The settings of the broker as they were given, so that other commands need not be told them again. */
+  readonly settings: Readonly<Record<string, string>>;
   readonly dataDir: string;
 };
 
@@ -41,8 +43,15 @@ export function readStack(dataDir: string): Stack | null {
   }
 }
 
-/** The addresses that the settings alone tell of. */
-export function stackOf(config: Config, databaseUrl: string): Stack {
+const BROKER_SETTINGS = /^(BROKER$|KAFKA_|KINESIS_)/;
+
+/** The addresses that the settings alone tell of; `env` is what they were read from. */
+export function stackOf(
+  config: Config,
+  databaseUrl: string,
+  env: Readonly<Record<string, string | undefined>>,
+): Stack {
+  const given = Object.keys(settings).filter((name) => BROKER_SETTINGS.test(name));
   const opsHost = config.OPS_HOST === '0.0.0.0' || config.OPS_HOST === '::' ? 'localhost' : config.OPS_HOST;
   const host = opsHost.includes(':') ? `[${opsHost}]` : opsHost;
   return {
@@ -51,6 +60,7 @@ export function stackOf(config: Config, databaseUrl: string): Stack {
     processorOpsUrl: `http://${host}:${config.PROCESSOR_OPS_PORT}`,
     databaseUrl,
     broker: config.BROKER,
+    settings: Object.fromEntries(given.flatMap((name) => (env[name] ? [[name, env[name]]] : []))),
     dataDir: config.DATA_DIR,
   };
 }

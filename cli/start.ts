@@ -13,6 +13,7 @@ import { listen } from '../common/ops-server.ts';
 import { createClient, createPool } from '../common/postgres.ts';
 import { migrate, retentionOf } from '../migrations/migrate.ts';
 import { listAds, listAdvertisers } from '../processor/accounts.ts';
+import { assertBroker } from './assert-broker.ts';
 import { type EmbeddedPostgres, makeDataDir, startEmbeddedPostgres } from './embedded-postgres.ts';
 import { findOrMakeLinkKeys } from './link-key-file.ts';
 import { startPart } from './part.ts';
@@ -41,12 +42,7 @@ await runProcess(async (open, fail) => {
   const given = parseConfig(env);
   const config: Config = { ...given, DATA_DIR: resolve(given.DATA_DIR) };
   const logger = createLogger('start', config);
-  if (config.BROKER !== 'postgres') {
-    throw new TollwayError(
-      'unsupported_broker',
-      `BROKER: expected postgres, got "${config.BROKER}", which is not there yet`,
-    );
-  }
+  await assertBroker(config, logger);
   makeDataDir(config.DATA_DIR);
   const lock = lockFile(join(config.DATA_DIR, 'start-lock'));
   if (lock === null) throw new TollwayError('already_running', `Tollway runs already on ${config.DATA_DIR}`);
@@ -62,7 +58,7 @@ await runProcess(async (open, fail) => {
   const databaseUrl = config.DATABASE_URL ?? (await openEmbedded(config, logger, open));
   await migrate(databaseUrl, retentionOf(config), logger);
   const keys = findOrMakeLinkKeys(config);
-  const stack = stackOf(config, databaseUrl);
+  const stack = stackOf(config, databaseUrl, env);
 
   const partEnv = {
     ...env,

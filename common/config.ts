@@ -108,6 +108,39 @@ function proxies(text: string): readonly { address: string; prefix: number }[] {
   });
 }
 
+function brokers(text: string): readonly string[] {
+  const parts = text.split(',').map((part) => part.trim());
+  for (const part of parts) {
+    if (!/^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):\d{1,5}$/.test(part))
+      throw new TollwayError('bad_setting', `expected host:port, …, got "${part}"`);
+  }
+  return parts;
+}
+
+/** Kafka and Kinesis allow the same characters; https://kafka.apache.org/documentation/#topicconfigs */
+function topicName(text: string): string {
+  if (/^[A-Za-z0-9._-]{1,128}$/.test(text) && !/^\.{1,2}$/.test(text)) return text;
+  throw new TollwayError('bad_setting', `expected 1–128 letters, digits, ".", "_" or "-", got "${text}"`);
+}
+
+function groupName(text: string): string {
+  if (text.length <= 255) return text;
+  throw new TollwayError('bad_setting', `expected at most 255 characters, got ${text.length}`);
+}
+
+/** Where a first start begins: with everything there is, with what comes from now on, or with what came since a time. */
+export type StartPosition = 'earliest' | 'latest' | Date;
+
+function startPosition(text: string): StartPosition {
+  if (text === 'earliest' || text === 'latest') return text;
+  const time = /^\d{4}-\d\d-\d\dT/.test(text) ? new Date(text) : new Date(Number.NaN);
+  if (!Number.isNaN(time.getTime())) return time;
+  throw new TollwayError(
+    'bad_setting',
+    `expected earliest, latest or a time such as 2026-01-31T12:00:00Z, got "${text}"`,
+  );
+}
+
 /** Every setting there is. The README's table is this table: a test compares them. */
 export const settings = {
   AD_SERVER_HOST: parsed('0.0.0.0', 'address', 'Where the public port listens.', host),
@@ -135,7 +168,55 @@ export const settings = {
   BROKER: choice(
     'postgres',
     ['postgres', 'kafka', 'kinesis'],
-    'What carries the clicks. Today `postgres` alone.',
+    'What carries the clicks. `postgres` is the database of the ledger itself.',
+  ),
+  KAFKA_BROKERS: parsed(
+    'localhost:9092',
+    '`host:port`, …',
+    'Where Kafka is found: some of its brokers.',
+    brokers,
+  ),
+  KAFKA_TOPIC: parsed('tollway-clicks', 'name', 'The topic of the clicks.', topicName),
+  KAFKA_GROUP: parsed('tollway', 'name', 'The consumer group of the processors.', groupName),
+  KAFKA_PARTITIONS: whole(
+    8,
+    'partitions',
+    1,
+    1_000,
+    'Partitions that `topics create` makes, and that the topic is expected to have: at most so many processors share the work.',
+  ),
+  KAFKA_COMPRESSION: choice(
+    'none',
+    ['none', 'gzip', 'zstd'],
+    'How clicks are compressed on their way to Kafka and in it. `zstd` takes a sixth of the space.',
+  ),
+  KAFKA_TLS: choice('off', ['off', 'on'], 'Whether connections to Kafka are encrypted.'),
+  KAFKA_TLS_CA: optional(
+    'file',
+    'PEM file of the authorities that are trusted. Unset, those of Node.',
+    (text) => text,
+  ),
+  KAFKA_TLS_CERT: optional(
+    'file',
+    'PEM file of the client certificate, for brokers that want one.',
+    (text) => text,
+  ),
+  KAFKA_TLS_KEY: optional('file', 'PEM file of its key.', (text) => text),
+  KAFKA_SASL: choice('off', ['off', 'plain', 'scram-sha-256', 'scram-sha-512'], 'How to log in to Kafka.'),
+  KAFKA_USERNAME: optional('text', 'Who logs in.', (text) => text),
+  KAFKA_PASSWORD: optional('text', 'The password.', (text) => text),
+  KINESIS_STREAM: parsed('tollway-clicks', 'name', 'The stream of the clicks.', topicName),
+  KINESIS_ENDPOINT: optional(
+    'URL',
+    'Another address than that of AWS. Region and credentials are found as the AWS SDK finds them (`AWS_REGION`, …).',
+    url(['http:', 'https:']),
+  ),
+  KINESIS_SHARDS: whole(4, 'shards', 1, 10_000, 'Shards that `topics create` makes.'),
+  START_POSITION: parsed(
+    'earliest',
+    'earliest \\| latest \\| time',
+    'Where the very first start of all begins to read Kafka or Kinesis; a time such as `2026-01-31T12:00:00Z`. After that, and for partitions that come later, it means nothing.',
+    startPosition,
   ),
   LINK_KEYS: optional(
     '`id:state:secret`, …',
@@ -214,6 +295,18 @@ export const settings = {
     32,
     'Handlers at work at once in one processor; clicks are dealt to them by advertiser.',
   ),
+  RETRY_ATTEMPTS: whole(
+    1,
+    'attempts',
+    0,
+    10_000,
+    'How often what fails by itself, while other clicks pass, is tried again before it is a dead letter. What fails because a server is away is tried for ever.',
+  ),
+  BISECT_ON_ERROR: choice(
+    'on',
+    ['on', 'off'],
+    'Whether a batch that fails is cut in two until the record at fault is alone; `off` gives the whole batch up.',
+  ),
   CLICK_AGE_MAX_DAYS: whole(
     14,
     'days',
@@ -226,7 +319,7 @@ export const settings = {
     'days',
     1,
     365,
-    'How long the Postgres broker keeps what is settled: how far `rewind` reaches.',
+    'How long the broker keeps what is settled: how far `rewind` reaches. For Kafka and Kinesis, what `topics create` asks for.',
   ),
   LEDGER_RETENTION_DAYS: whole(
     400,
@@ -281,6 +374,18 @@ function contradictions(config: Readonly<Record<string, unknown>>): string[] {
       );
     }
   };
+  const together = (given: keyof Config, wanted: readonly (keyof Config)[]) => {
+    const missing = wanted.filter((name) => config[name] === undefined);
+    if (config[given] !== undefined && config[given] !== 'off' && missing.length > 0)
+      problems.push(`${missing.join(', ')}: expected with ${given}, got nothing`);
+  };
+  together('KAFKA_SASL', ['KAFKA_USERNAME', 'KAFKA_PASSWORD']);
+  together('KAFKA_TLS_CERT', ['KAFKA_TLS_KEY']);
+  together('KAFKA_TLS_KEY', ['KAFKA_TLS_CERT']);
+  for (const name of ['KAFKA_TLS_CA', 'KAFKA_TLS_CERT', 'KAFKA_TLS_KEY'] as const) {
+    if (config[name] !== undefined && config.KAFKA_TLS === 'off')
+      problems.push(`${name}: expected with KAFKA_TLS=on`);
+  }
   mustNotExceed(
     'BROKER_RETENTION_DAYS',
     'CLICK_AGE_MAX_DAYS',

@@ -142,12 +142,19 @@ function declareMetrics(registries: { adServer: Registry; processor: Registry; b
     }),
     lagRecords: new Gauge({
       name: 'tollway_broker_lag_records',
-      help: 'Records that wait in the broker',
+      help: 'Records that wait in the broker; with Kinesis, that are taken and not settled',
+      labelNames: ['broker'],
       registers: [registries.processor],
     }),
     lagAge: new Gauge({
-      name: 'tollway_broker_oldest_record_age_seconds',
-      help: 'Age of the oldest record that waits in the broker',
+      name: 'tollway_broker_oldest_click_age_seconds',
+      help: 'Age of the oldest click that waits in the broker, in the partitions of this processor',
+      labelNames: ['broker'],
+      registers: [registries.processor],
+    }),
+    brokerLost: new Counter({
+      name: 'tollway_broker_lost_records_total',
+      help: 'Records that the broker deleted before they were read; with Kinesis, times that this may have happened',
       registers: [registries.processor],
     }),
     // Both
@@ -181,7 +188,7 @@ export function createMetrics(part: 'ad server' | 'processor' | 'all' = 'all'): 
   });
   // A counter with labels shows nothing until it first counts: alerts would start blind.
   for (const cause of ['transient', 'invariant', 'permanent']) metrics.batchRetries.inc({ cause }, 0);
-  for (const result of ['published', 'failed']) metrics.relayBatches.inc({ result }, 0);
+  for (const result of ['published', 'partly', 'refused', 'failed']) metrics.relayBatches.inc({ result }, 0);
   return { registry, ...metrics };
 }
 

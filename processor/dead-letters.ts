@@ -69,19 +69,6 @@ export async function insertDeadLetters(
   return new Set(rows.map((row) => row.identity));
 }
 
-/** Which of these identities have a dead letter. */
-export async function readRejected(
-  connection: Connection,
-  identities: readonly string[],
-): Promise<Set<string>> {
-  if (identities.length === 0) return new Set();
-  const { rows } = await connection.query<{ identity: string }>(
-    'select identity from dead_letter where identity = any($1::text[])',
-    [identities],
-  );
-  return new Set(rows.map((row) => row.identity));
-}
-
 /** PostgreSQL's text takes no NUL. */
 function printable(key: string | null): string | null {
   return key === null ? null : key.replaceAll('\0', '\u{fffd}').slice(0, 1_000);

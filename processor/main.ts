@@ -7,10 +7,10 @@ import { createMetrics } from '../common/metrics.ts';
 import { serveOperations } from '../common/ops-server.ts';
 import { createPool, databaseAnswers } from '../common/postgres.ts';
 import { retentionOf } from '../migrations/migrate.ts';
-import { HandlerHost } from './event-source.ts';
+import { createSources } from './create-sources.ts';
+import { HandlerHost } from './handler-host.ts';
 import { maintain, makeDays } from './maintenance.ts';
 import { observeBooks } from './observe.ts';
-import { createPostgresSource } from './sources/postgres.ts';
 
 /** Longest wait for an answer of the database, in ms; then what was asked is asked again. */
 const QUERY_MS_MAX = 60_000;
@@ -29,17 +29,11 @@ await runProcess(async (open, fail) => {
   const config = parseConfig(readEnvironment());
   const logger = createLogger('processor', config);
   const metrics = createMetrics('processor');
-  if (config.DATABASE_URL === undefined) {
+  const { DATABASE_URL: databaseUrl } = config;
+  if (databaseUrl === undefined) {
     throw new TollwayError('bad_settings', 'DATABASE_URL: expected the database of the ledger, got nothing');
   }
-  if (config.BROKER !== 'postgres') {
-    throw new TollwayError(
-      'unsupported_broker',
-      `BROKER: expected postgres, got "${config.BROKER}", which is not there yet`,
-    );
-  }
 
-  const { DATABASE_URL: databaseUrl } = config;
   const openPool = (name: string, max: number, queryMsMax: number) => {
     const onError = (err: Error) => logger.debug({ err }, 'A connection broke');
     const opened = createPool(databaseUrl, name, max, onError, queryMsMax);
@@ -55,6 +49,8 @@ await runProcess(async (open, fail) => {
       batchSize: config.BATCH_SIZE,
       lanes: config.PARALLELIZATION,
       clickAgeMaxDays: config.CLICK_AGE_MAX_DAYS,
+      retryAttempts: config.RETRY_ATTEMPTS,
+      bisectOnError: config.BISECT_ON_ERROR === 'on',
     },
     {
       metrics,
@@ -71,12 +67,7 @@ await runProcess(async (open, fail) => {
         ),
     },
   );
-  const source = createPostgresSource(
-    pool,
-    host.deliver,
-    { windowMs: config.BATCH_WINDOW_MS, batchSize: config.BATCH_SIZE },
-    { metrics, logger },
-  );
+  const sources = createSources({ ...config, DATABASE_URL: databaseUrl }, pool, host, { metrics, logger });
   let daysMade: () => void = () => {};
   const ready = new Promise<void>((resolve) => {
     daysMade = resolve;
@@ -101,25 +92,30 @@ await runProcess(async (open, fail) => {
   open({ name: 'maintenance', close: maintenance });
 
   const operations = {
-    problems: async () => ((await databaseAnswers(pool)) ? [] : ['the database does not answer']),
+    problems: async () => [
+      ...((await databaseAnswers(pool)) ? [] : ['the database does not answer']),
+      ...[...sources.values()].flatMap((source) => source.problem() ?? []),
+    ],
     metrics: async () => {
-      await observeBooks(pool, source, metrics);
+      await observeBooks(pool, sources, metrics);
       return metrics.registry.metrics();
     },
   };
   const ops = await serveOperations(operations, config.PROCESSOR_OPS_PORT, config.OPS_HOST);
   open({ name: 'operations port', close: () => void ops.close() });
   open({
-    name: 'event source',
+    name: 'event sources',
     close: async () => {
-      await Promise.race([source.stop(), sleep(SETTLE_MS)]);
+      const stop = () => Promise.all([...sources.values()].map((source) => source.stop()));
+      await Promise.race([stop(), sleep(SETTLE_MS)]);
       host.abort();
-      await source.stop();
+      await stop();
     },
   });
   // After days without a processor the days of the waiting clicks have to be made first.
-  ready.then(() => source.run()).catch(fail);
-  logger.info({ lanes: config.PARALLELIZATION }, `Charging, ${config.PARALLELIZATION} handlers at work`);
+  for (const source of sources.values()) ready.then(() => source.run()).catch(fail);
+  const { BROKER: broker, PARALLELIZATION: lanes } = config;
+  logger.info({ broker, lanes }, `Charging what ${broker} brings, ${lanes} handlers at work`);
 }, 'processor');
 
 /** Runs a task now and again and again, soon after it has failed, never twice at once. The answer ends it. */

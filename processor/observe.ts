@@ -9,11 +9,15 @@ const FRESH_MS = 1_000;
 const observedAt = new WeakMap<Metrics, number>();
 
 /** Reads what only the database knows into the metrics: budgets, dead letters, what waits in the broker. */
-export async function observeBooks(pool: Pool, source: EventSource, metrics: Metrics): Promise<void> {
+export async function observeBooks(
+  pool: Pool,
+  sources: ReadonlyMap<string, EventSource>,
+  metrics: Metrics,
+): Promise<void> {
   if (Date.now() - (observedAt.get(metrics) ?? 0) < FRESH_MS) return;
   observedAt.set(metrics, Date.now());
   try {
-    const [advertisers, letters, lag] = await Promise.all([
+    const [advertisers, letters] = await Promise.all([
       pool.query<{ id: number; currency: string; remaining: number; spent: number }>(
         `select id, currency, remaining_micros / 1e6::float8 as remaining, spent_micros / 1e6::float8 as spent
          from advertiser order by id desc limit ${ADVERTISERS_MAX}`,
@@ -21,17 +25,21 @@ export async function observeBooks(pool: Pool, source: EventSource, metrics: Met
       pool.query<{ count: number }>(
         'select count(*)::int as count from dead_letter where discarded_at is null',
       ),
-      source.lag(),
     ]);
     for (const { id, currency, remaining, spent } of advertisers.rows) {
       metrics.budgetRemaining.set({ advertiser: id, currency }, remaining);
       metrics.budgetSpent.set({ advertiser: id, currency }, spent);
     }
     metrics.deadLetters.set(letters.rows[0]?.count ?? 0);
-    metrics.lagRecords.set(lag.records);
-    metrics.lagAge.set(lag.oldestAgeSeconds);
     metrics.databaseUp.set(1);
   } catch {
     metrics.databaseUp.set(0);
+  }
+  for (const [broker, source] of sources) {
+    // A broker that does not say leaves what it said last.
+    const lag = await source.lag().catch(() => null);
+    if (lag === null) continue;
+    metrics.lagRecords.set({ broker }, lag.records);
+    metrics.lagAge.set({ broker }, lag.oldestAgeSeconds);
   }
 }

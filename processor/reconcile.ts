@@ -1,6 +1,6 @@
 import { type Connection, inTransaction, type Pool } from '../common/postgres.ts';
-import { identityOf, readRejected } from './dead-letters.ts';
-import { BEGIN_SNAPSHOT, isKnown, readKnown, readWindow } from './ledger.ts';
+import type { BrokerBooks } from './broker-books.ts';
+import { BEGIN_SNAPSHOT } from './ledger.ts';
 import { NO_ORIGIN } from './maintenance.ts';
 import {
   countSequences,
@@ -9,7 +9,7 @@ import {
   sequencesOf,
   subtractSequences,
 } from './sequences.ts';
-import { readChunk } from './sources/postgres.ts';
+import { postgresBooks } from './sources/postgres.ts';
 
 /** One origin's part of the books. All but `gaps` are counts of clicks. */
 export type OriginBooks = {
@@ -66,14 +66,17 @@ export type Reconciliation = {
  * tallies, what is in flight by reading the broker, what is missing as the set of numbers that are in neither.
  * `deep` also recounts the ledger row by row against every sum that is kept.
  *
- * Reads one snapshot of the database, so it is exact under full traffic.
+ * Reads one snapshot of the database, checkpoints included, and then the brokers: so it is exact under full traffic.
  */
-export function reconcile(pool: Pool, { deep = false }: { deep?: boolean } = {}): Promise<Reconciliation> {
+export function reconcile(
+  pool: Pool,
+  { deep = false, brokers = [postgresBooks] }: { deep?: boolean; brokers?: readonly BrokerBooks[] } = {},
+): Promise<Reconciliation> {
   return inTransaction(
     pool,
     async (connection) => {
       const tallies = await readTallies(connection);
-      const inFlight = await readInFlight(connection);
+      const inFlight = await readInFlight(connection, brokers);
       const origins = originBooks(tallies, inFlight);
       const advertisers = await readAdvertisers(connection, deep);
       const problems = [
@@ -147,39 +150,28 @@ async function readTallies(connection: Connection): Promise<Map<string, Tally>> 
 
 type InFlight = { sequences: number[]; accepted: number };
 
-/** What waits with the broker and is in nobody's books yet, by origin. */
-async function readInFlight(connection: Connection): Promise<Map<string, InFlight>> {
+/** What waits with the brokers, by origin. Some of it may be settled: lanes commit one by one, and a checkpoint follows later. */
+async function readInFlight(
+  connection: Connection,
+  brokers: readonly BrokerBooks[],
+): Promise<Map<string, InFlight>> {
   const found = new Map<string, InFlight>();
   const of = (origin: string): InFlight => {
     const known = found.get(origin) ?? { sequences: [], accepted: 0 };
     found.set(origin, known);
     return known;
   };
-  const window = await readWindow(connection);
-  for (let after = 0n; ; ) {
-    const { rows } = await connection.query<{ id: bigint; payload: Buffer }>(
-      'select id, payload from broker_chunk where settled_at is null and id > $1 order by id limit 20',
-      [after],
-    );
-    const records = rows.flatMap(({ id, payload }) => readChunk(id, payload));
-    after = rows.at(-1)?.id ?? after;
-    if (rows.length === 0) return found;
-    // A chunk that is being settled may be in the books already, in part: its lanes commit one by one.
-    const named = records.filter((record) => record.is !== 'mark');
-    const clicks = named.filter((record) => record.is === 'click');
-    const known = await readKnown(connection, clicks, window);
-    const unreadable = named.filter((record) => record.is === 'unreadable');
-    const rejected = await readRejected(connection, unreadable.map(identityOf));
-    for (const record of records) {
-      if (record.is === 'mark') {
-        const origin = of(record.origin);
-        origin.accepted = Math.max(origin.accepted, record.accepted);
-      } else if (record.from !== null) {
-        const settled = record.is === 'click' ? isKnown(record, known) : rejected.has(identityOf(record));
-        if (!settled) of(record.from.origin).sequences.push(record.from.sequence);
+  for (const broker of brokers) {
+    await broker.readWaiting(connection, async (records) => {
+      for (const record of records) {
+        if (record.is === 'mark') {
+          const origin = of(record.origin);
+          origin.accepted = Math.max(origin.accepted, record.accepted);
+        } else if (record.from !== null) of(record.from.origin).sequences.push(record.from.sequence);
       }
-    }
+    });
   }
+  return found;
 }
 
 function originBooks(
@@ -191,7 +183,8 @@ function originBooks(
   return [...origins].sort().map((origin) => {
     const tally = tallies.get(origin);
     const { charged = 0, overBudget = 0, invalid = 0, rejected = 0, settled = [] } = tally ?? {};
-    const inFlight = sequencesOf(waiting.get(origin)?.sequences ?? []);
+    // A copy of what is settled waits for nothing.
+    const inFlight = subtractSequences(sequencesOf(waiting.get(origin)?.sequences ?? []), settled);
     const known = [settled.at(-1)?.end ?? 1, inFlight.at(-1)?.end ?? 1].map((end) => end - 1);
     const accepted = Math.max(tally?.accepted ?? 0, waiting.get(origin)?.accepted ?? 0, ...known);
     const gaps = subtractSequences(subtractSequences([{ start: 1, end: accepted + 1 }], settled), inFlight);

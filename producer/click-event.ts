@@ -84,10 +84,17 @@ export function clickKey(origin: string, sequence: number): string {
   return `${origin}.${sequence}`;
 }
 
+const MARK_SUFFIX = '.mark';
+
+/** Whether a key is that of a mark. */
+export function isMarkKey(key: string | null): boolean {
+  return key?.endsWith(MARK_SUFFIX) ?? false;
+}
+
 /** The record that says how many clicks an origin has accepted: `<origin>.mark`. */
 export function markRecord(origin: string, accepted: number): BrokerRecord {
   return {
-    key: `${origin}.mark`,
+    key: `${origin}${MARK_SUFFIX}`,
     value: Buffer.from(`{"v":${CLICK_VERSION},"mark":{"origin":"${origin}","accepted":${accepted}}}`),
   };
 }

@@ -1,5 +1,6 @@
 import type { Pool } from '../common/postgres.ts';
 import { encodeChunk } from './chunk.ts';
+import type { BrokerRecord } from './click-event.ts';
 import type { Publisher } from './publisher.ts';
 
 /**
@@ -7,11 +8,18 @@ import type { Publisher } from './publisher.ts';
  * A row a batch and not a row a click: the broker then costs a fraction of a percent of a click.
  */
 export function createPostgresPublisher(pool: Pool): Publisher {
-  const publish: Publisher['publish'] = async (records) => {
+  const insert = async (records: readonly BrokerRecord[]) => {
     await pool.query('insert into broker_chunk (record_count, payload) values ($1, $2)', [
       records.length,
       encodeChunk(records),
     ]);
   };
-  return { publish, publishEverywhere: (record) => publish([record]), close: async () => {} };
+  return {
+    publish: async (records) => {
+      await insert(records);
+      return [];
+    },
+    publishEverywhere: (record) => insert([record]),
+    close: async () => {},
+  };
 }

@@ -6,8 +6,11 @@ import type { BrokerRecord } from './click-event.ts';
  * database drops the copies.
  */
 export type Publisher = {
-  /** Resolves when the broker has made every record durable. Safe to call concurrently. */
-  readonly publish: (records: readonly BrokerRecord[]) => Promise<void>;
+  /**
+   * Resolves when the broker has made every record durable but those it answers: these the broker has refused for now, and
+   * they are to be sent again. Safe to call concurrently.
+   */
+  readonly publish: (records: readonly BrokerRecord[]) => Promise<readonly BrokerRecord[]>;
   /** Sends one record to every partition or shard there is. */
   readonly publishEverywhere: (record: BrokerRecord) => Promise<void>;
   readonly close: () => Promise<void>;

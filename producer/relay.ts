@@ -132,7 +132,7 @@ export class Relay {
         key: clickKey(this.spool.origin, firstSequence + index),
         value,
       }));
-      if (!(await this.publish(() => this.around.publisher.publish(records)))) return 0;
+      if (!(await this.publishAll(records))) return 0;
       metrics.relayedClicks.inc(records.length);
     }
     if (first || damaged > 0) this.remember(this.reader.next - 1);
@@ -141,15 +141,31 @@ export class Relay {
     return payloads.length;
   }
 
+  private publishAll(records: readonly BrokerRecord[]): Promise<boolean> {
+    let left = records;
+    return this.publish(async () => {
+      const refused = await this.around.publisher.publish(left);
+      const progressed = refused.length < left.length;
+      left = refused;
+      return refused.length === 0 ? 'published' : progressed ? 'partly' : 'refused';
+    });
+  }
+
   /** Publishes for as long as it takes. False if the relay was stopped before it succeeded. */
-  private async publish(send: () => Promise<void>): Promise<boolean> {
+  private async publish(send: () => Promise<'published' | 'partly' | 'refused'>): Promise<boolean> {
     const { metrics, logger } = this.around;
     let complainedAt = 0;
     for (let attempt = 1; !this.stop.signal.aborted; attempt += 1) {
       try {
-        await send();
-        metrics.relayBatches.inc({ result: 'published' });
+        const result = await send();
+        metrics.relayBatches.inc({ result });
         metrics.brokerUp.set(1);
+        if (result !== 'published') {
+          // It answers and is at its limit. While some gets through, there is no reason to wait ever longer.
+          if (result === 'partly') attempt = 1;
+          await sleep(backoffMs(attempt), this.stop.signal);
+          continue;
+        }
         if (complainedAt > 0)
           logger.info({ origin: this.spool.origin, attempt }, 'The broker takes clicks again');
         return true;
@@ -181,7 +197,11 @@ export class Relay {
 
   private async mark(accepted: number): Promise<boolean> {
     const record: BrokerRecord = markRecord(this.spool.origin, accepted);
-    if (!(await this.publish(() => this.around.publisher.publishEverywhere(record)))) return false;
+    const everywhere = async () => {
+      await this.around.publisher.publishEverywhere(record);
+      return 'published' as const;
+    };
+    if (!(await this.publish(everywhere))) return false;
     this.marked = accepted;
     this.markedAt = Date.now();
     this.markNext = null;

@@ -1,4 +1,6 @@
+import { createLogger } from '../../common/logger.ts';
 import { formatAmount } from '../../common/money.ts';
+import { createBooks } from '../../processor/create-sources.ts';
 import {
   type AdvertiserBooks,
   reconcile as askBooks,
@@ -76,8 +78,9 @@ export const reconcile = command(
   .option('--settled', 'also expect that nothing is in flight')
   .option('--deep', 'also recount the ledger row by row against every sum that is kept')
   .action(async ({ json, settled = false, deep = false }: Options) => {
-    await withDatabase(async (pool) => {
-      const books = await askBooks(pool, { deep });
+    await withDatabase(async (pool, { config }) => {
+      const brokers = createBooks(config, createLogger('reconcile', config));
+      const books = await askBooks(pool, { deep, brokers });
       if (json) printJson(toJson(books));
       else print(books, settled);
       if (!books.balanced || books.missing > 0 || (settled && books.inFlight > 0)) process.exitCode = 1;

@@ -1,5 +1,5 @@
-import { TollwayError } from '../../common/errors.ts';
-import { rewindPostgres } from '../../processor/sources/postgres.ts';
+import { createLogger } from '../../common/logger.ts';
+import { createBooks } from '../../processor/create-sources.ts';
 import { command, withDatabase } from '../command.ts';
 import { parseTime } from '../parse.ts';
 import { printJson, printLine } from '../print.ts';
@@ -11,19 +11,16 @@ export const rewind = command(
 )
   .requiredOption('--since <time>', 'published at or after', parseTime)
   .action(async ({ since, json }: { since: Date; json?: boolean }) => {
-    await withDatabase(async (pool, { stack }) => {
-      if (stack.broker !== 'postgres')
-        throw new TollwayError('unsupported_broker', `Expected the broker postgres, got ${stack.broker}`);
-      const { records, keptSince } = await rewindPostgres(pool, since);
-      const short = keptSince !== null && keptSince > since;
-      if (json)
-        return printJson({
-          since: since.toISOString(),
-          records,
-          keptSince: keptSince?.toISOString() ?? null,
-        });
-      printLine(`${records} records are read again`);
-      if (short)
-        printLine(`The broker keeps nothing from before ${keptSince.toISOString()} (BROKER_RETENTION_DAYS)`);
+    await withDatabase(async (pool, { config }) => {
+      let records: number | null = 0;
+      let short = false;
+      for (const books of createBooks(config, createLogger('rewind', config))) {
+        const rewound = await books.rewind(pool, since);
+        records = records === null || rewound.records === null ? null : records + rewound.records;
+        short ||= rewound.short;
+      }
+      if (json) return printJson({ since: since.toISOString(), records, short });
+      printLine(records === null ? 'The stream is read again' : `${records} records are read again`);
+      if (short) printLine('The broker may have deleted some of that time (BROKER_RETENTION_DAYS)');
     });
   });

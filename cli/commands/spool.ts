@@ -50,12 +50,13 @@ const drain = command(
   .action(async (given: string, { json }: { json?: boolean }) => {
     await withDatabase(async (pool, { config }) => {
       const folder = resolve(given);
-      const publisher = createPublisher(config, pool);
+      const logger = createLogger('spool drain', config);
+      const publisher = createPublisher(config, pool, logger);
       const around = {
         publisher,
         options: { batchMax: config.RELAY_BATCH_MAX, lingerMs: 0, markIntervalMs: config.MARK_INTERVAL_MS },
         metrics: createMetrics(),
-        logger: createLogger('spool drain', config),
+        logger,
         onFreed: () => {},
       };
       const spools = adopt(folder);

@@ -69,7 +69,7 @@ function createOurServer(keys: readonly LinkKey[], root: string, kind: 'spool' |
   if (kind === 'spool') sweep(spool);
   else {
     const nowhere: Publisher = {
-      publish: async () => {},
+      publish: async () => [],
       publishEverywhere: async () => {},
       close: async () => {},
     };

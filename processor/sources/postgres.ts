@@ -2,10 +2,17 @@ import { errorMessage } from '../../common/errors.ts';
 import { backoffMs, sleep } from '../../common/lifecycle.ts';
 import type { Logger } from '../../common/logger.ts';
 import type { Metrics } from '../../common/metrics.ts';
-import { arrayLiteral, failureKind, inTransaction, type Pool } from '../../common/postgres.ts';
+import {
+  arrayLiteral,
+  type Connection,
+  failureKind,
+  inTransaction,
+  type Pool,
+} from '../../common/postgres.ts';
 import { decodeChunk } from '../../producer/chunk.ts';
 import { type ReadRecord, readRecord } from '../../producer/click-event.ts';
-import type { Deliver, EventSource } from '../event-source.ts';
+import type { BrokerBooks } from '../broker-books.ts';
+import { type EventSource, type Intake, type Lag, oldestClickAt } from '../event-source.ts';
 
 /** Chunks claimed by one statement; a claim goes on until it has enough records, or there are no more. */
 const CHUNKS_PER_STATEMENT = 8;
@@ -22,25 +29,29 @@ export type PostgresSourceOptions = { readonly windowMs: number; readonly batchS
  */
 export function createPostgresSource(
   pool: Pool,
-  deliver: Deliver,
+  intake: Intake,
   options: PostgresSourceOptions,
   around: { metrics: Metrics; logger: Logger },
 ): EventSource {
   const stopping = new AbortController();
   let loops: Promise<void>[] = [];
   let complainedAt = 0;
+  let problem: string | null = null;
 
   const consume = async () => {
     for (let failures = 0; !stopping.signal.aborted; ) {
       try {
-        const count = await claim(pool, deliver, options.batchSize);
+        await intake.room(stopping.signal);
+        const count = await claim(pool, intake, options.batchSize);
         failures = 0;
+        problem = null;
         around.metrics.brokerUp.set(1);
         if (count < options.batchSize) await sleep(options.windowMs, stopping.signal);
       } catch (error) {
         if (stopping.signal.aborted) return;
         if (failureKind(error) !== 'transient') throw error;
         failures += 1;
+        problem = errorMessage(error);
         around.metrics.brokerUp.set(0);
         if (Date.now() - complainedAt > COMPLAIN_MS) {
           complainedAt = Date.now();
@@ -61,6 +72,7 @@ export function createPostgresSource(
       await Promise.allSettled(loops);
     },
     lag: () => readLag(pool),
+    problem: () => problem,
   };
 }
 
@@ -68,7 +80,7 @@ export function createPostgresSource(
  * Claims the oldest waiting chunks, `enough` records of them or a few more, has them settled, and marks them so.
  * Returns how many records they held.
  */
-async function claim(pool: Pool, deliver: Deliver, enough: number): Promise<number> {
+async function claim(pool: Pool, intake: Intake, enough: number): Promise<number> {
   return inTransaction(pool, async (connection) => {
     const ids: bigint[] = [];
     const records: ReadRecord[] = [];
@@ -85,7 +97,7 @@ async function claim(pool: Pool, deliver: Deliver, enough: number): Promise<numb
       if (rows.length < CHUNKS_PER_STATEMENT || records.length >= enough) break;
     }
     if (ids.length === 0) return 0;
-    await deliver(records);
+    await intake.deliver(records);
     await connection.query(
       'update broker_chunk set settled_at = clock_timestamp() where id = any($1::bigint[])',
       [arrayLiteral(ids)],
@@ -108,30 +120,43 @@ export function readChunk(id: bigint, payload: Buffer): ReadRecord[] {
   }
 }
 
-async function readLag(pool: Pool): Promise<{ records: number; oldestAgeSeconds: number }> {
-  const { rows } = await pool.query<{ records: number; age: number }>(
+async function readLag(pool: Pool): Promise<Lag> {
+  const { rows } = await pool.query<{ records: number; payload: Buffer | null }>(
     `select coalesce(sum(record_count), 0)::int as records,
-       coalesce(extract(epoch from clock_timestamp() - min(published_at)), 0)::float8 as age
+       (select payload from broker_chunk where settled_at is null order by id limit 1) as payload
      from broker_chunk where settled_at is null`,
   );
-  return { records: rows[0]?.records ?? 0, oldestAgeSeconds: rows[0]?.age ?? 0 };
+  const { records = 0, payload = null } = rows[0] ?? {};
+  const oldest = payload === null ? null : oldestClickAt(readChunk(0n, payload));
+  return { records, oldestAgeSeconds: oldest === null ? 0 : Math.max(0, Date.now() - oldest) / 1_000 };
 }
 
-/**
- * Has everything that was published since a time read again, as far as the broker still keeps it (`keptSince`:
- * its oldest row, or `null`). Click ids make the second reading harmless.
- */
-export async function rewindPostgres(
-  pool: Pool,
-  since: Date,
-): Promise<{ records: number; keptSince: Date | null }> {
-  const { rows } = await pool.query<{ records: number; kept_since: Date | null }>(
-    `with again as (
-       update broker_chunk set settled_at = null where published_at >= $1 and settled_at is not null returning record_count
-     )
-     select coalesce((select sum(record_count) from again), 0)::int as records,
-       (select min(published_at) from broker_chunk) as kept_since`,
-    [since],
-  );
-  return { records: rows[0]?.records ?? 0, keptSince: rows[0]?.kept_since ?? null };
-}
+/** Chunks that the books read at once. */
+const BOOKS_CHUNKS = 20;
+
+/** The books of the Postgres broker: they lie in the snapshot itself. */
+export const postgresBooks: BrokerBooks = {
+  readWaiting: async (connection: Connection, take) => {
+    for (let after = 0n; ; ) {
+      const { rows } = await connection.query<{ id: bigint; payload: Buffer }>(
+        'select id, payload from broker_chunk where settled_at is null and id > $1 order by id limit $2',
+        [after, BOOKS_CHUNKS],
+      );
+      after = rows.at(-1)?.id ?? after;
+      if (rows.length === 0) return;
+      await take(rows.flatMap(({ id, payload }) => readChunk(id, payload)));
+    }
+  },
+  rewind: async (pool, since) => {
+    const { rows } = await pool.query<{ records: number; kept_since: Date | null }>(
+      `with again as (
+         update broker_chunk set settled_at = null where published_at >= $1 and settled_at is not null returning record_count
+       )
+       select coalesce((select sum(record_count) from again), 0)::int as records,
+         (select min(published_at) from broker_chunk) as kept_since`,
+      [since],
+    );
+    const keptSince = rows[0]?.kept_since ?? null;
+    return { records: rows[0]?.records ?? 0, short: keptSince !== null && keptSince > since };
+  },
+};

@@ -22,8 +22,13 @@ export class FakeBroker implements Publisher {
   /** Called after it was taken; throws where the confirmation gets lost. */
   after: () => void | Promise<void> = () => {};
 
-  publish = async (records: readonly BrokerRecord[]): Promise<void> => {
+  /** Whether a record is refused for now, as by a shard at its limit. */
+  refuses: (record: BrokerRecord) => boolean = () => false;
+
+  publish = async (given: readonly BrokerRecord[]): Promise<readonly BrokerRecord[]> => {
     this.attempts += 1;
+    const refused = given.filter((record) => this.refuses(record));
+    const records = given.filter((record) => !refused.includes(record));
     this.pending += records.length;
     this.pendingMost = Math.max(this.pendingMost, this.pending);
     try {
@@ -31,6 +36,7 @@ export class FakeBroker implements Publisher {
       this.batches.push(records.map(({ key, value }) => ({ key, value: String(value) })));
       this.log.push(...records.map(({ key }) => key?.split('.')[1] ?? 'no key'));
       await this.after();
+      return refused;
     } finally {
       this.pending -= records.length;
     }

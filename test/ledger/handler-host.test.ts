@@ -2,7 +2,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createMetrics, type Metrics } from '../../common/metrics.ts';
 import { uuidFloor } from '../../common/uuid.ts';
 import { DAY_MS, dayStart, partitionName } from '../../migrations/partitions.ts';
-import { HandlerHost, STOPPING } from '../../processor/event-source.ts';
+import { STOPPING } from '../../processor/event-source.ts';
+import { HandlerHost, type HostOptions } from '../../processor/handler-host.ts';
 import type { ReadRecord } from '../../producer/click-event.ts';
 import {
   addAccount,
@@ -36,8 +37,9 @@ afterEach(async () => {
   await database.drop();
 });
 
-function newHost(): HandlerHost {
-  const options = { batchSize: 50, lanes: 2, clickAgeMaxDays: 14 };
+function newHost(more: Partial<HostOptions> = {}): HandlerHost {
+  const defaults = { batchSize: 50, lanes: 2, clickAgeMaxDays: 14, retryAttempts: 1, bisectOnError: true };
+  const options = { ...defaults, ...more };
   return new HandlerHost(database.pool, options, {
     metrics,
     logger: silent,

@@ -27,6 +27,7 @@ describe('the migration', () => {
       '0001_advertisers',
       '0002_ledger',
       '0003_postgres_broker',
+      '0004_broker_checkpoint',
     ]);
   });
 

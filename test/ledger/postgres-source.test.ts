@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createMetrics, type Metrics } from '../../common/metrics.ts';
 import { createPool, type Pool } from '../../common/postgres.ts';
-import { type Deliver, type EventSource, HandlerHost } from '../../processor/event-source.ts';
+import type { EventSource, Intake } from '../../processor/event-source.ts';
+import { HandlerHost } from '../../processor/handler-host.ts';
 import { reconcile } from '../../processor/reconcile.ts';
 import { createPostgresSource } from '../../processor/sources/postgres.ts';
 import { createPostgresPublisher } from '../../producer/postgres-publisher.ts';
@@ -16,6 +17,7 @@ import {
 } from '../setup/database.ts';
 import { expectBalanced } from './deliver.ts';
 
+type Deliver = Intake['deliver'];
 type Consumer = { source: EventSource; pool: Pool; host: HandlerHost; ended: Promise<void> };
 
 let database: TestDatabase & { drop: () => Promise<void> };
@@ -44,11 +46,11 @@ afterEach(async () => {
 /** Starts a consumer with connections of its own; `around` stands between its source and its host. */
 function consume(around: (deliver: Deliver) => Deliver = (deliver) => deliver): Consumer {
   const pool = createPool(database.url, 'test consumer', 6, () => undefined);
-  const options = { batchSize: 100, lanes: 2, clickAgeMaxDays: 14 };
+  const options = { batchSize: 100, lanes: 2, clickAgeMaxDays: 14, retryAttempts: 1, bisectOnError: true };
   const host = new HandlerHost(pool, options, { metrics, logger: silent, onInvariant: () => undefined });
   const source = createPostgresSource(
     pool,
-    around(host.deliver),
+    { room: host.room, deliver: around(host.deliver) },
     { windowMs: 5, batchSize: 100 },
     { metrics, logger: silent },
   );
@@ -190,14 +192,20 @@ describe('the lag', () => {
   it('is what waits in the broker and how long it has waited', async () => {
     const idle = createPostgresSource(
       database.pool,
-      () => Promise.reject(new Error('Expected nothing to be delivered')),
+      {
+        room: () => Promise.resolve(),
+        deliver: () => Promise.reject(new Error('Expected nothing to be delivered')),
+      },
       { windowMs: 5, batchSize: 100 },
       { metrics, logger: silent },
     );
     expect(await idle.lag()).toEqual({ records: 0, oldestAgeSeconds: 0 });
-    await publishChunks(new TestOrigin(), 3, 7);
-    await database.pool.query(`update broker_chunk set published_at = now() - interval '1 hour' where id =
-      (select max(id) from broker_chunk)`);
+    const late = new TestOrigin();
+    await publisher.publish([
+      late.click({ ad, clickedAt: Date.now() - 3_600_000 }),
+      ...[1, 2, 3].map(() => late.click({ ad })),
+    ]);
+    await publishChunks(new TestOrigin(), 1, 17);
     const { records, oldestAgeSeconds } = await idle.lag();
     expect(records).toBe(22);
     expect(oldestAgeSeconds).toBeGreaterThanOrEqual(3_600);

@@ -3,7 +3,7 @@ import { createMetrics } from '../../common/metrics.ts';
 import { createPool, type Pool } from '../../common/postgres.ts';
 import { DAY_MS } from '../../migrations/partitions.ts';
 import { chargeClicks, quarantine } from '../../processor/charge-clicks.ts';
-import { HandlerHost } from '../../processor/event-source.ts';
+import { HandlerHost } from '../../processor/handler-host.ts';
 import type { ReadRecord } from '../../producer/click-event.ts';
 import {
   type Account,
@@ -18,7 +18,7 @@ import {
 } from '../setup/database.ts';
 import { expectBalanced, inWords } from './deliver.ts';
 
-const OPTIONS = { clickAgeMaxDays: 14 };
+const OPTIONS = { clickAgeMaxDays: 14, retryAttempts: 1, bisectOnError: true };
 let database: TestDatabase & { drop: () => Promise<void> };
 let accounts: [Account, Account];
 let origin: TestOrigin;

@@ -1,0 +1,40 @@
+import { parseConfig } from '../../common/config.ts';
+import { readEnvironment } from '../../common/environment.ts';
+import { TollwayError } from '../../common/errors.ts';
+import { createTopic } from '../../common/kafka.ts';
+import { createStream } from '../../common/kinesis.ts';
+import { createLogger } from '../../common/logger.ts';
+import { command, group } from '../command.ts';
+import { printJson, printLine } from '../print.ts';
+
+const create = command(
+  'create',
+  'Make the topic or the stream of the settings, or add the partitions or shards that it lacks',
+  ['topics create'],
+).action(async ({ json }: { json?: boolean }) => {
+  const config = parseConfig(readEnvironment());
+  const { BROKER: broker, KAFKA_TOPIC: topic, KINESIS_STREAM: stream } = config;
+  if (broker === 'postgres') {
+    throw new TollwayError(
+      'no_topic',
+      'BROKER: expected kafka or kinesis, got postgres, which has no topics',
+    );
+  }
+  if (broker === 'kafka') {
+    const { partitions, made } = await createTopic(config, createLogger('topics', config));
+    if (json) return printJson({ broker, topic, partitions, made });
+    return printLine(`${SAID[made]}: topic ${topic}, ${partitions} partitions`);
+  }
+  const { shards, made } = await createStream(config);
+  if (json) return printJson({ broker, stream, shards, made });
+  printLine(`${SAID[made]}: stream ${stream}, ${shards} shards`);
+});
+
+const SAID = {
+  all: 'Made',
+  partitions: 'Partitions added',
+  shards: 'Shards added',
+  nothing: 'Is there already',
+} as const;
+
+export const topics = group('topics', 'The topic or the stream that carries the clicks', [create]);

@@ -1,0 +1,209 @@
+import { readFileSync } from 'node:fs';
+import { promisify } from 'node:util';
+import { zstdCompress, zstdDecompress } from 'node:zlib';
+import kafkajs, { type Admin, type Kafka, type KafkaConfig, type SASLOptions } from 'kafkajs';
+import type { Config } from './config.ts';
+import { errorMessage, TollwayError } from './errors.ts';
+import type { Logger } from './logger.ts';
+
+const { CompressionCodecs, CompressionTypes } = kafkajs;
+
+// Node has zstd, so a batch in it is read, and KAFKA_COMPRESSION may ask for it. Of the others kafkajs knows gzip.
+const zstd = { compress: promisify(zstdCompress), decompress: promisify(zstdDecompress) };
+CompressionCodecs[CompressionTypes.ZSTD] = () => ({
+  compress: ({ buffer }: { buffer: Buffer }) => zstd.compress(buffer),
+  decompress: (buffer: Buffer) => zstd.decompress(buffer),
+});
+
+const CONNECT_MS_MAX = 3_000;
+/** Longest wait for an answer of a broker, in ms. */
+export const REQUEST_MS_MAX = 15_000;
+
+/** The settings that say how Kafka is reached. */
+export type KafkaSettings = Pick<
+  Config,
+  | 'KAFKA_BROKERS'
+  | 'KAFKA_TLS'
+  | 'KAFKA_TLS_CA'
+  | 'KAFKA_TLS_CERT'
+  | 'KAFKA_TLS_KEY'
+  | 'KAFKA_SASL'
+  | 'KAFKA_USERNAME'
+  | 'KAFKA_PASSWORD'
+>;
+
+/** The client for one part. Not connected yet. Throws `bad_settings` for a file that cannot be read. */
+export function openKafka(config: KafkaSettings, part: string, logger: Logger): Kafka {
+  return new kafkajs.Kafka({
+    clientId: `tollway-${part}`,
+    brokers: [...config.KAFKA_BROKERS],
+    ssl: tlsOf(config),
+    ...saslOf(config),
+    connectionTimeout: CONNECT_MS_MAX,
+    authenticationTimeout: CONNECT_MS_MAX,
+    requestTimeout: REQUEST_MS_MAX,
+    // Whoever calls has the patience: it says what waits meanwhile.
+    retry: { retries: 2, initialRetryTime: 100, maxRetryTime: 1_000 },
+    // What kafkajs calls an error is daily life: a broker restarts, a group rebalances. What matters its callers report.
+    logCreator:
+      () =>
+      ({ log: { message, timestamp: _, logger: __, ...more }, namespace }) =>
+        logger.debug({ kafkajs: namespace, ...more }, message),
+  });
+}
+
+function tlsOf(config: KafkaSettings): NonNullable<KafkaConfig['ssl']> {
+  if (config.KAFKA_TLS === 'off') return false;
+  const read = (name: 'KAFKA_TLS_CA' | 'KAFKA_TLS_CERT' | 'KAFKA_TLS_KEY') => {
+    const path = config[name];
+    if (path === undefined) return undefined;
+    try {
+      return readFileSync(path);
+    } catch (error) {
+      throw new TollwayError('bad_settings', `${name}: expected a PEM file, got: ${errorMessage(error)}`);
+    }
+  };
+  const [ca, cert, key] = [read('KAFKA_TLS_CA'), read('KAFKA_TLS_CERT'), read('KAFKA_TLS_KEY')];
+  return { ...(ca && { ca: [ca] }), ...(cert && { cert }), ...(key && { key }) };
+}
+
+function saslOf(config: KafkaSettings): { sasl?: SASLOptions } {
+  const { KAFKA_SASL: mechanism, KAFKA_USERNAME: username = '', KAFKA_PASSWORD: password = '' } = config;
+  return mechanism === 'off' ? {} : { sasl: { mechanism, username, password } };
+}
+
+/**
+ * An error of kafkajs in words that name the setting at fault. `retryable` says whether the same may succeed later, without
+ * anybody having changed a setting.
+ */
+export function explainKafka(error: unknown, config: Config): TollwayError {
+  if (error instanceof TollwayError) return error;
+  const cause = rootOf(error);
+  const { name = '', type = '' } = cause as { name?: string; type?: string };
+  const said = errorMessage(cause);
+  const explained = (code: string, message: string, retryable: boolean) =>
+    new TollwayError(code, message, { cause: error, retryable });
+  const brokers = config.KAFKA_BROKERS.join(',');
+  if (name === 'KafkaJSSASLAuthenticationError') {
+    return explained(
+      'kafka_login',
+      `KAFKA_USERNAME, KAFKA_PASSWORD: ${brokers} refuses them: ${said}`,
+      false,
+    );
+  }
+  if (type === 'UNKNOWN_TOPIC_OR_PARTITION') return explained('kafka_topic', missingTopic(config), true);
+  if (type === 'TOPIC_AUTHORIZATION_FAILED') {
+    const who = config.KAFKA_USERNAME ?? 'this client';
+    return explained(
+      'kafka_rights',
+      `KAFKA_TOPIC: ${who} may not use the topic ${config.KAFKA_TOPIC}`,
+      false,
+    );
+  }
+  if (type === 'GROUP_AUTHORIZATION_FAILED') {
+    return explained('kafka_rights', `KAFKA_GROUP: no right to the group ${config.KAFKA_GROUP}`, false);
+  }
+  if (/^KafkaJS(Connection|RequestTimeout|BrokerNotFound|NoBroker)/.test(name)) {
+    return explained('kafka_away', `KAFKA_BROKERS: ${brokers} does not answer: ${said}`, true);
+  }
+  const { retriable = false } = cause as { retriable?: boolean };
+  return explained('kafka', `Kafka at ${brokers}: ${said}`, retriable || !name.startsWith('KafkaJS'));
+}
+
+/** kafkajs wraps what happened in what it made of it. */
+function rootOf(error: unknown): unknown {
+  const { cause } = error as { cause?: unknown };
+  return cause instanceof Error && cause !== error ? rootOf(cause) : error;
+}
+
+function missingTopic(config: Config): string {
+  const { KAFKA_TOPIC: topic, KAFKA_BROKERS: brokers } = config;
+  return `KAFKA_TOPIC: there is no topic "${topic}" at ${brokers.join(',')}: make it with npx tollway topics create`;
+}
+
+/**
+ * The partitions of the topic, ascending. Throws `kafka_topic` if there is no such topic, which is never made by accident, and
+ * whatever `explainKafka` makes of it if the broker does not answer.
+ */
+export async function readPartitions(admin: Admin, config: Config): Promise<number[]> {
+  try {
+    const { topics } = await admin.fetchTopicMetadata({ topics: [config.KAFKA_TOPIC] });
+    const partitions = topics[0]?.partitions.map(({ partitionId }) => partitionId) ?? [];
+    return partitions.sort((a, b) => a - b);
+  } catch (error) {
+    throw explainKafka(error, config);
+  }
+}
+
+/** What is wrong with a number of partitions, in words, or `null`. */
+export function partitionsProblem(count: number, config: Config): string | null {
+  const { KAFKA_PARTITIONS: expected, KAFKA_TOPIC: topic } = config;
+  if (count >= expected) return null;
+  return (
+    `KAFKA_PARTITIONS: expected a topic of at least ${expected} partitions, ${topic} has ${count}: ` +
+    'npx tollway topics create adds them'
+  );
+}
+
+/** Runs `work` with a connection for administration, and closes it. Throws what `explainKafka` makes of a failure. */
+export async function withAdmin<T>(
+  config: Config,
+  logger: Logger,
+  work: (admin: Admin) => Promise<T>,
+): Promise<T> {
+  const admin = openKafka(config, 'admin', logger).admin();
+  try {
+    await admin.connect();
+    return await work(admin);
+  } catch (error) {
+    throw explainKafka(error, config);
+  } finally {
+    await admin.disconnect().catch(() => {});
+  }
+}
+
+/** Copies of each partition where there are brokers for it, and how many of them must have a click before it counts. */
+const REPLICAS = 3;
+const REPLICAS_IN_SYNC = 2;
+const DAY_MS = 86_400_000;
+
+/** What `createTopic` found or made. */
+export type TopicMade = { readonly partitions: number; readonly made: 'all' | 'partitions' | 'nothing' };
+
+/**
+ * Makes the topic, or adds the partitions it lacks. Three copies and two in sync where there are three brokers, no unclean
+ * election, kept for `BROKER_RETENTION_DAYS`. No partition is ever taken away.
+ */
+export function createTopic(config: Config, logger: Logger): Promise<TopicMade> {
+  const { KAFKA_TOPIC: topic, KAFKA_PARTITIONS: wanted } = config;
+  return withAdmin(config, logger, async (admin) => {
+    if ((await admin.listTopics()).includes(topic)) {
+      const { length: partitions } = await readPartitions(admin, config);
+      if (partitions >= wanted) return { partitions, made: 'nothing' };
+      await admin.createPartitions({ topicPartitions: [{ topic, count: wanted }] });
+      return { partitions: wanted, made: 'partitions' };
+    }
+    const { brokers } = await admin.describeCluster();
+    const replicas = Math.min(REPLICAS, brokers.length);
+    const compression = config.KAFKA_COMPRESSION === 'none' ? 'uncompressed' : config.KAFKA_COMPRESSION;
+    await admin.createTopics({
+      waitForLeaders: true,
+      topics: [
+        {
+          topic,
+          numPartitions: wanted,
+          replicationFactor: replicas,
+          configEntries: [
+            { name: 'min.insync.replicas', value: String(Math.min(REPLICAS_IN_SYNC, replicas)) },
+            { name: 'unclean.leader.election.enable', value: 'false' },
+            { name: 'retention.ms', value: String(config.BROKER_RETENTION_DAYS * DAY_MS) },
+            { name: 'cleanup.policy', value: 'delete' },
+            // Whatever another producer compresses with, the broker keeps it in what processors can read.
+            { name: 'compression.type', value: compression },
+          ],
+        },
+      ],
+    });
+    return { partitions: wanted, made: 'all' };
+  });
+}

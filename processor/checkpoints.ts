@@ -1,0 +1,130 @@
+import type { Connection, Pool } from '../common/postgres.ts';
+
+/** A checkpoint that is to be moved: from what we believe it is, to what it shall be. */
+export type Move = { readonly partition: string; readonly known: string; readonly next: string };
+
+/** The checkpoints of a source, by partition. */
+export async function readCheckpoints(
+  connection: Pool | Connection,
+  source: string,
+): Promise<Map<string, string>> {
+  const { rows } = await connection.query<{ partition: string; position: string }>(
+    'select partition, position from broker_checkpoint where source = $1',
+    [source],
+  );
+  return new Map(rows.map(({ partition, position }) => [partition, position]));
+}
+
+/** Writes the first checkpoints of partitions that have none. */
+export async function beginCheckpoints(
+  pool: Pool | Connection,
+  source: string,
+  positions: ReadonlyMap<string, string>,
+): Promise<void> {
+  await pool.query(
+    `insert into broker_checkpoint (source, partition, position)
+     select $1, * from unnest($2::text[], $3::text[]) on conflict (source, partition) do nothing`,
+    [source, [...positions.keys()], [...positions.values()]],
+  );
+}
+
+/**
+ * Moves checkpoints, each only if it is still what we believe it is, and answers what each is now (absent: there is none).
+ * One that is neither `known` nor `next` was set by somebody else: a rewind, a database restored to an earlier time, another
+ * consumer. Reading goes on from there: all that lies before it is settled.
+ */
+export async function moveCheckpoints(
+  pool: Pool,
+  source: string,
+  moves: readonly Move[],
+): Promise<Map<string, string>> {
+  const { rows } = await pool.query<{ partition: string; position: string }>(
+    `with wanted as (select * from unnest($2::text[], $3::text[], $4::text[]) wanted (partition, known, next)),
+     moved as (
+       update broker_checkpoint checkpoint set position = next, moved_at = now() from wanted
+       where checkpoint.source = $1 and checkpoint.partition = wanted.partition and position = known and known <> next
+       returning checkpoint.partition, checkpoint.position
+     )
+     select partition, coalesce(moved.position, checkpoint.position) as position
+     from broker_checkpoint checkpoint join wanted using (partition) left join moved using (partition)
+     where checkpoint.source = $1`,
+    [
+      source,
+      moves.map((move) => move.partition),
+      moves.map((move) => move.known),
+      moves.map((move) => move.next),
+    ],
+  );
+  return new Map(rows.map(({ partition, position }) => [partition, position]));
+}
+
+/** Sets checkpoints whatever they are: the running consumers notice, and go on from there. */
+export async function setCheckpoints(
+  pool: Pool,
+  source: string,
+  positions: ReadonlyMap<string, string>,
+): Promise<void> {
+  await pool.query(
+    `insert into broker_checkpoint (source, partition, position)
+     select $1, * from unnest($2::text[], $3::text[])
+     on conflict (source, partition) do update set position = excluded.position, moved_at = now()`,
+    [source, [...positions.keys()], [...positions.values()]],
+  );
+}
+
+type Taken = {
+  readonly end: string;
+  readonly oldestAt: number | null;
+  readonly records: number;
+  settled: boolean;
+};
+
+/**
+ * What was taken of one partition, in order, and how far it is settled without a gap: a batch that overtakes another does
+ * not carry the checkpoint past it.
+ */
+export class Progress {
+  /** What the table of checkpoints holds, as far as we know. */
+  known: string;
+  /** The lowest position that is not settled. */
+  settledTo: string;
+  private taken: Taken[] = [];
+
+  constructor(position: string) {
+    this.known = position;
+    this.settledTo = position;
+  }
+
+  /** Notes that everything up to `end` was taken, so many records; the answer notes that it is settled. */
+  take(end: string, oldestAt: number | null, records = 0): () => void {
+    const taken: Taken = { end, oldestAt, records, settled: false };
+    this.taken.push(taken);
+    return () => {
+      taken.settled = true;
+      let count = 0;
+      for (let next = this.taken[count]; next?.settled; next = this.taken[count]) {
+        this.settledTo = next.end;
+        count += 1;
+      }
+      this.taken.splice(0, count);
+    };
+  }
+
+  /** Records that were taken and are not settled. */
+  get records(): number {
+    return this.taken.reduce((sum, { records, settled }) => sum + (settled ? 0 : records), 0);
+  }
+
+  /** Whether all that was taken is settled. */
+  get isIdle(): boolean {
+    return this.taken.length === 0;
+  }
+
+  /** Unix ms of the oldest click that was taken and is not settled; `null` if there is none. */
+  get oldestAt(): number | null {
+    const times = this.taken.flatMap(({ oldestAt, settled }) =>
+      settled || oldestAt === null ? [] : oldestAt,
+    );
+    return times.length === 0 ? null : Math.min(...times);
+  }
+}

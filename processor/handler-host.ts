@@ -1,0 +1,312 @@
+import pLimit, { type LimitFunction } from 'p-limit';
+import { errorMessage, TollwayError } from '../common/errors.ts';
+import { backoffMs, sleep } from '../common/lifecycle.ts';
+import type { Logger } from '../common/logger.ts';
+import type { Metrics } from '../common/metrics.ts';
+import { failureKind, type Pool } from '../common/postgres.ts';
+import type { ReadRecord } from '../producer/click-event.ts';
+import { chargeClicks, quarantine, type Settlement } from './charge-clicks.ts';
+import { type Intake, STOPPING } from './event-source.ts';
+import { isForeign } from './tally.ts';
+
+export type HostOptions = {
+  /** Most records the handler is given at once. */
+  readonly batchSize: number;
+  /** Handlers at work at once. */
+  readonly lanes: number;
+  readonly clickAgeMaxDays: number;
+  /** Tries of what fails by itself, after the first, before it is given up. */
+  readonly retryAttempts: number;
+  /** Whether a batch that fails is cut in two; otherwise it is given up whole. */
+  readonly bisectOnError: boolean;
+};
+
+/** Most that is taken and not yet settled: this many full batches for every lane, and this many bytes. */
+const BATCHES_AHEAD = 3;
+const BYTES_MAX = 33_554_432;
+const COMPLAIN_MS = 30_000;
+/** Outcomes that need all of the ledger to work; a duplicate, a mark or a dead letter does not. */
+const PASSED = new Set(['charged', 'over_budget', 'invalid']);
+
+/** What one call of `deliver` waits for. */
+type Delivery = {
+  unsettled: number;
+  over: boolean;
+  readonly end: (error?: unknown) => void;
+};
+/** Records of one delivery that go the same lane. */
+type Share = { readonly delivery: Delivery; readonly records: readonly ReadRecord[] };
+type Lane = { readonly limit: LimitFunction; readonly queue: Share[] };
+type Stubborn = { readonly batch: readonly ReadRecord[]; readonly since: number; readonly error: unknown };
+
+/**
+ * The long-lived home of the handler. Clicks are dealt to lanes by advertiser, and each lane has one batch
+ * with the handler at a time: so two of its transactions never wait for the same advertiser's lock. While one batch is
+ * settled the next gathers, from all that the source delivers: under load batches grow by themselves.
+ *
+ * A transient failure is waited out for as long as it takes: no attempt and no age counts. A batch that fails
+ * for good is cut in two until the record that fails is alone; if others pass meanwhile it is poison and is
+ * quarantined. While nothing passes, the fault is not the record's: it waits too.
+ */
+export class HandlerHost implements Intake {
+  private readonly pool: Pool;
+  private readonly options: HostOptions;
+  private readonly metrics: Metrics;
+  private readonly logger: Logger;
+  private readonly onInvariant: (error: unknown) => void;
+  private readonly lanes: readonly Lane[];
+  private readonly stop = new AbortController();
+  /** Taken and not yet settled. */
+  private readonly inFlight = { records: 0, bytes: 0 };
+  private wakers: (() => void)[] = [];
+  /** Clicks that got a row of the ledger: the sign that the fault is not everybody's. */
+  private clicksPassed = 0;
+  private complainedAt = 0;
+
+  constructor(
+    pool: Pool,
+    options: HostOptions,
+    around: { metrics: Metrics; logger: Logger; onInvariant: (error: unknown) => void },
+  ) {
+    this.pool = pool;
+    this.options = options;
+    this.metrics = around.metrics;
+    this.logger = around.logger;
+    this.onInvariant = around.onInvariant;
+    this.lanes = Array.from({ length: options.lanes }, () => ({ limit: pLimit(1), queue: [] }));
+  }
+
+  readonly room: Intake['room'] = async (signal) => {
+    while (this.isFull() && !signal?.aborted && !this.stop.signal.aborted) {
+      await new Promise<void>((resolve) => {
+        const wake = () => {
+          signal?.removeEventListener('abort', wake);
+          resolve();
+        };
+        this.wakers.push(wake);
+        signal?.addEventListener('abort', wake);
+      });
+    }
+  };
+
+  readonly deliver: Intake['deliver'] = (records, signal) =>
+    new Promise((resolve, reject) => {
+      if (records.length === 0) return resolve();
+      const onAbort = () => delivery.end(stopped());
+      const delivery: Delivery = {
+        unsettled: records.length,
+        over: false,
+        end: (error) => {
+          if (delivery.over) return;
+          delivery.over = true;
+          signal?.removeEventListener('abort', onAbort);
+          if (error === undefined) resolve();
+          else reject(error);
+        },
+      };
+      if (signal?.aborted || this.stop.signal.aborted) return onAbort();
+      signal?.addEventListener('abort', onAbort);
+      this.count(records, 1);
+      const dealt: ReadRecord[][] = this.lanes.map(() => []);
+      for (const record of records) {
+        const lane = record.is === 'click' ? record.click.advertiserId % this.lanes.length : 0;
+        dealt[lane]?.push(record);
+      }
+      for (const [index, share] of dealt.entries()) {
+        const lane = this.lanes[index];
+        if (!lane || share.length === 0) continue;
+        lane.queue.push({ delivery, records: share });
+        void lane.limit(() => this.settleNext(lane));
+      }
+    });
+
+  /** Stops waiting for what fails. What is with the handler now may still end well. */
+  abort(): void {
+    this.stop.abort();
+    this.wake();
+  }
+
+  private isFull(): boolean {
+    const { batchSize, lanes } = this.options;
+    return this.inFlight.records >= batchSize * lanes * BATCHES_AHEAD || this.inFlight.bytes >= BYTES_MAX;
+  }
+
+  private count(records: readonly ReadRecord[], sign: 1 | -1): void {
+    let bytes = 0;
+    for (const { value } of records) bytes += value?.length ?? 0;
+    this.inFlight.records += sign * records.length;
+    this.inFlight.bytes += sign * bytes;
+    if (sign < 0) this.wake();
+  }
+
+  private wake(): void {
+    const wakers = this.wakers;
+    this.wakers = [];
+    for (const waker of wakers) waker();
+  }
+
+  /** Settles the next batch of a lane, if what it was called for has not gone with an earlier one. */
+  private async settleNext(lane: Lane): Promise<void> {
+    const shares = this.nextBatch(lane);
+    const [first] = shares;
+    if (!first) return;
+    const batch = shares.length === 1 ? first.records : shares.flatMap(({ records }) => records);
+    try {
+      await this.settleSurely(batch, () => shares.every(({ delivery }) => delivery.over));
+      for (const { delivery, records } of shares) {
+        delivery.unsettled -= records.length;
+        if (delivery.unsettled === 0) delivery.end();
+      }
+    } catch (error) {
+      for (const { delivery } of shares) delivery.end(error);
+    } finally {
+      this.count(batch, -1);
+    }
+    if (lane.queue.length > 0) void lane.limit(() => this.settleNext(lane));
+  }
+
+  /** Takes at most a batch from the queue of a lane. What nobody waits for any more is dropped. */
+  private nextBatch(lane: Lane): Share[] {
+    const shares: Share[] = [];
+    let room = this.options.batchSize;
+    for (let share = lane.queue.shift(); share; share = lane.queue.shift()) {
+      const { delivery, records } = share;
+      if (delivery.over) {
+        this.count(records, -1);
+        continue;
+      }
+      shares.push({ delivery, records: records.slice(0, room) });
+      if (records.length > room) lane.queue.unshift({ delivery, records: records.slice(room) });
+      room -= Math.min(room, records.length);
+      if (room === 0) break;
+    }
+    return shares;
+  }
+
+  private async settleSurely(batch: readonly ReadRecord[], isOver: () => boolean): Promise<void> {
+    const waiting: (readonly ReadRecord[])[] = [batch];
+    const stubborn: Stubborn[] = [];
+    for (let next = waiting.pop(); next; next = waiting.pop()) {
+      const error = await this.attempt(next, isOver);
+      if (error === null) continue;
+      const cut = this.options.bisectOnError && next.length > 1 ? next.length >> 1 : 0;
+      if (cut === 0) stubborn.push({ batch: next, since: this.clicksPassed, error });
+      else waiting.push(next.slice(cut), next.slice(0, cut));
+    }
+    for (const one of stubborn) await this.settleAlone(one, isOver);
+  }
+
+  /**
+   * Tries what failed by itself. It is poison if it goes on failing, as often as it is allowed to, while other clicks pass;
+   * while no other passes it waits with them.
+   */
+  private async settleAlone(
+    { batch, since, error: firstError }: Stubborn,
+    isOver: () => boolean,
+  ): Promise<void> {
+    let error: unknown = firstError;
+    for (let attempt = 1, counted = 0; error !== null; attempt += 1) {
+      const othersPassed = this.clicksPassed > since;
+      if (othersPassed && counted >= this.options.retryAttempts) return this.quarantine(batch, error, isOver);
+      if (!othersPassed) {
+        const message = 'A record fails, and no click passes to tell whether it is its own fault';
+        this.complain(message, batch[0], error);
+      }
+      // The first try after others have passed is what it was waiting for.
+      if (!othersPassed || counted > 0) await this.pause(attempt, isOver);
+      error = await this.attempt(batch, isOver);
+      if (othersPassed) counted += 1;
+    }
+  }
+
+  private async quarantine(
+    batch: readonly ReadRecord[],
+    cause: unknown,
+    isOver: () => boolean,
+  ): Promise<void> {
+    for (const record of batch) {
+      // A mark owes nobody anything, and the next one says more.
+      if (record.is === 'mark') continue;
+      const { position, key } = record;
+      this.logger.error({ position, key, err: cause }, 'A record is poison: to the dead letters');
+      for (let attempt = 1; ; attempt += 1) {
+        try {
+          this.observe([record], await quarantine(this.pool, record, errorMessage(cause)), 0);
+          break;
+        } catch (error) {
+          this.complain('The dead letters cannot be written', record, error);
+          await this.pause(attempt, isOver);
+        }
+      }
+    }
+  }
+
+  /** Hands one batch to the handler until it is settled (null) or fails for good (the error). */
+  private async attempt(batch: readonly ReadRecord[], isOver: () => boolean): Promise<unknown> {
+    for (let attempt = 1; ; attempt += 1) {
+      const startedAt = performance.now();
+      try {
+        const { clickAgeMaxDays } = this.options;
+        const settlement = await chargeClicks(this.pool, batch, { clickAgeMaxDays });
+        this.clicksPassed += settlement.outcomes.filter(({ outcome }) => PASSED.has(outcome)).length;
+        if (this.complainedAt > 0) this.logger.info('The database settles clicks again');
+        this.complainedAt = 0;
+        this.metrics.databaseUp.set(1);
+        this.observe(batch, settlement, (performance.now() - startedAt) / 1_000);
+        return null;
+      } catch (error) {
+        const kind = failureKind(error);
+        this.metrics.batchRetries.inc({ cause: kind });
+        if (kind === 'permanent') return error;
+        if (kind === 'invariant') {
+          this.onInvariant(error);
+          throw error;
+        }
+        this.metrics.databaseUp.set(0);
+        this.complain('The database does not settle clicks; they wait', batch[0], error);
+        await this.pause(attempt, isOver);
+      }
+    }
+  }
+
+  private async pause(attempt: number, isOver: () => boolean): Promise<void> {
+    await sleep(backoffMs(attempt), this.stop.signal);
+    if (this.stop.signal.aborted || isOver()) throw stopped();
+  }
+
+  private complain(message: string, record: ReadRecord | undefined, error: unknown): void {
+    if (Date.now() - this.complainedAt < COMPLAIN_MS) return;
+    this.complainedAt = Date.now();
+    this.logger.warn({ position: record?.position, problem: errorMessage(error) }, message);
+  }
+
+  private observe(batch: readonly ReadRecord[], settlement: Settlement, seconds: number): void {
+    const { metrics } = this;
+    if (seconds > 0) metrics.batchDuration.observe(seconds);
+    metrics.batchSize.observe(batch.length);
+    const now = Date.now();
+    const counts = new Map<string, { outcome: string; reason: string; count: number }>();
+    for (const [index, record] of batch.entries()) {
+      const { outcome, reason } = settlement.outcomes[index] ?? { outcome: 'duplicate', reason: null };
+      if (record.is === 'mark') continue;
+      if (outcome === 'duplicate') metrics.duplicates.inc();
+      else if (isForeign(record)) metrics.foreignRecords.inc();
+      else {
+        const key = `${outcome} ${reason}`;
+        const found = counts.get(key) ?? { outcome, reason: reason ?? '', count: 0 };
+        found.count += 1;
+        counts.set(key, found);
+        if (record.is === 'click')
+          metrics.clickToCharge.observe(Math.max(0, now - record.click.clickedAt) / 1_000);
+      }
+    }
+    for (const { outcome, reason, count } of counts.values()) metrics.clicks.inc({ outcome, reason }, count);
+    for (const [currency, micros] of settlement.overDeliveryMicros) {
+      metrics.overDelivery.inc({ currency }, Number(micros) / 1e6);
+    }
+  }
+}
+
+function stopped(): TollwayError {
+  return new TollwayError(STOPPING, 'Stopped before the batch was settled', { retryable: true });
+}

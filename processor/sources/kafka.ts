@@ -1,0 +1,436 @@
+import type { Admin, Consumer, ConsumerCrashEvent, EachBatchPayload, KafkaMessage } from 'kafkajs';
+import type { Config } from '../../common/config.ts';
+import { errorMessage, TollwayError } from '../../common/errors.ts';
+import { explainKafka, openKafka, partitionsProblem, readPartitions } from '../../common/kafka.ts';
+import { backoffMs, sleep } from '../../common/lifecycle.ts';
+import type { Logger } from '../../common/logger.ts';
+import type { Metrics } from '../../common/metrics.ts';
+import { failureKind, type Pool } from '../../common/postgres.ts';
+import { type ReadRecord, readRecord } from '../../producer/click-event.ts';
+import { beginCheckpoints, moveCheckpoints, Progress, readCheckpoints } from '../checkpoints.ts';
+import { type EventSource, type Intake, type Lag, oldestClickAt, STOPPING } from '../event-source.ts';
+import {
+  beginTopic,
+  kafkaSourceName,
+  offsetOf,
+  readOffsets,
+  type Start,
+  startOf,
+} from './kafka-positions.ts';
+
+/** A member that is silent so long is taken for dead, in ms; its partitions go to the others. */
+const SESSION_MS = 10_000;
+const HEARTBEAT_MS = 2_000;
+const REBALANCE_MS = 20_000;
+/** How often checkpoints are written, and looked at for somebody having set them back, in ms. */
+const CHECKPOINT_MS = 500;
+/** Most that one fetch brings, in bytes, and least that it waits for (at most `BATCH_WINDOW_MS`). */
+const FETCH_BYTES_MAX = 4_194_304;
+const FETCH_BYTES_MIN = 131_072;
+const PARTITION_BYTES_MAX = 1_048_576;
+/** How soon a partition that was added is noticed, in ms. */
+const METADATA_AGE_MS = 30_000;
+/** A failure shorter than this is daily life: a coordinator that loads, a leader that moves. */
+const PATIENCE_MS = 3_000;
+const COMPLAIN_MS = 30_000;
+
+/** A partition that the group has given us. */
+class Owned {
+  readonly partition: number;
+  readonly abort = new AbortController();
+  progress: Progress | null = null;
+  /** The offset that is taken next. */
+  next = 0;
+  /** The offset that was sought in vain: then the broker has nothing there. */
+  sought = -1;
+  /** Since when there is more and nothing was taken, Unix ms. */
+  behindSince: number | null = null;
+
+  constructor(partition: number) {
+    this.partition = partition;
+  }
+}
+
+/**
+ * Consumes a topic as one of a group. Taking is decoupled from settling: a batch is handed on as soon as there is room, and
+ * the checkpoint of its partition follows once it is settled. kafkajs only fetches; where reading stands is ours:
+ * an offset is taken if it is the next one, and sought if it is not.
+ */
+class KafkaSource implements EventSource {
+  private readonly pool: Pool;
+  private readonly intake: Intake;
+  private readonly config: Config;
+  private readonly metrics: Metrics;
+  private readonly logger: Logger;
+  private readonly consumer: Consumer;
+  private readonly admin: Admin;
+  private readonly stopping = new AbortController();
+  private readonly settling = new Set<Promise<void>>();
+  private partitions = new Map<number, Owned>();
+  private opening: Promise<void> = Promise.resolve();
+  private failed: (error: unknown) => void = () => {};
+  private stopped: Promise<void> | null = null;
+  private failingSince: number | null = null;
+  private complainedAt = 0;
+  private lastProblem: string | null = 'it has not joined its consumer group yet';
+
+  constructor(pool: Pool, intake: Intake, config: Config, around: { metrics: Metrics; logger: Logger }) {
+    this.pool = pool;
+    this.intake = intake;
+    this.config = config;
+    this.metrics = around.metrics;
+    this.logger = around.logger;
+    const kafka = openKafka(config, 'processor', around.logger);
+    this.admin = kafka.admin();
+    this.consumer = kafka.consumer({
+      groupId: config.KAFKA_GROUP,
+      allowAutoTopicCreation: false,
+      sessionTimeout: SESSION_MS,
+      heartbeatInterval: HEARTBEAT_MS,
+      rebalanceTimeout: REBALANCE_MS,
+      metadataMaxAge: METADATA_AGE_MS,
+      maxWaitTimeInMs: config.BATCH_WINDOW_MS,
+      minBytes: FETCH_BYTES_MIN,
+      maxBytes: FETCH_BYTES_MAX,
+      maxBytesPerPartition: PARTITION_BYTES_MAX,
+      retry: { retries: 2, initialRetryTime: 100, maxRetryTime: 1_000 },
+    });
+  }
+
+  readonly run = async (): Promise<void> => {
+    const { signal } = this.stopping;
+    const failure = new Promise<never>((_, reject) => {
+      this.failed = reject;
+    });
+    failure.catch(() => {});
+    await this.untilAnswered(() => this.connect());
+    if (signal.aborted) return;
+    const { GROUP_JOIN, CRASH } = this.consumer.events;
+    this.consumer.on(GROUP_JOIN, ({ payload }) =>
+      this.assign(payload.memberAssignment[this.config.KAFKA_TOPIC] ?? []),
+    );
+    this.consumer.on(CRASH, (event) => this.onCrash(event));
+    await this.consumer.run({
+      autoCommit: false,
+      eachBatchAutoResolve: false,
+      partitionsConsumedConcurrently: this.config.PARALLELIZATION,
+      eachBatch: (payload) => this.take(payload),
+    });
+    const checkpoints = async () => {
+      for (; !signal.aborted; await sleep(CHECKPOINT_MS, signal)) await this.checkpoint();
+    };
+    await Promise.race([checkpoints(), failure]);
+  };
+
+  readonly stop = (): Promise<void> => {
+    this.stopped ??= (async () => {
+      this.stopping.abort();
+      // Fetching goes on without partitions, and with it the heartbeats.
+      const { KAFKA_TOPIC: topic } = this.config;
+      try {
+        this.consumer.pause([{ topic }]);
+      } catch {
+        // It does not consume at the moment.
+      }
+      await Promise.allSettled(this.settling);
+      await this.checkpoint();
+      await Promise.allSettled([this.consumer.disconnect(), this.admin.disconnect()]);
+    })();
+    return this.stopped;
+  };
+
+  readonly lag = async (): Promise<Lag> => {
+    const offsets = await readOffsets(this.admin, this.config.KAFKA_TOPIC);
+    const stored = await readCheckpoints(this.pool, kafkaSourceName(this.config));
+    let records = 0;
+    for (const [partition, { low, high }] of offsets) {
+      const position = stored.get(String(partition));
+      records += Math.max(0, high - Math.max(low, position === undefined ? low : offsetOf(position)));
+    }
+    const now = Date.now();
+    const ages = [...this.partitions.values()].map((owned) => {
+      const behind = owned.next < (offsets.get(owned.partition)?.high ?? 0);
+      owned.behindSince = behind ? (owned.behindSince ?? now) : null;
+      const since = owned.progress?.oldestAt ?? owned.behindSince;
+      return since === null ? 0 : Math.max(0, now - since);
+    });
+    return { records, oldestAgeSeconds: Math.max(0, ...ages) / 1_000 };
+  };
+
+  readonly problem = (): string | null => this.lastProblem;
+
+  private async connect(): Promise<void> {
+    const { KAFKA_TOPIC: topic } = this.config;
+    await this.admin.connect();
+    const partitions = await readPartitions(this.admin, this.config).catch((error: unknown) => {
+      // A topic that is not there when we start is a mistake; one that goes away later comes back.
+      const { code, message } = explainKafka(error, this.config);
+      throw code === 'kafka_topic' ? new TollwayError(code, message) : error;
+    });
+    const few = partitionsProblem(partitions.length, this.config);
+    if (few !== null) this.logger.warn(few);
+    await this.consumer.connect();
+    await beginTopic(this.pool, this.admin, this.config);
+    // Never skips what it finds, should kafkajs have no other offset to begin with; ours are sought anyway.
+    await this.consumer.subscribe({ topics: [topic], fromBeginning: true });
+  }
+
+  /** Does something that needs the broker and the database, for as long as it takes. Throws what cannot pass. */
+  private async untilAnswered(work: () => Promise<void>): Promise<void> {
+    for (let attempt = 1; !this.stopping.signal.aborted; attempt += 1) {
+      try {
+        return await work();
+      } catch (error) {
+        const explained = this.explain(error);
+        if (!explained.retryable) throw explained;
+        this.complain(explained);
+        await sleep(backoffMs(attempt), this.stopping.signal);
+      }
+    }
+  }
+
+  /** The group has dealt its partitions anew. What we keep goes on where it is; what is new is opened; what is gone is dropped. */
+  private assign(partitions: readonly number[]): void {
+    const before = this.partitions;
+    this.partitions = new Map();
+    for (const partition of partitions) {
+      const kept = before.get(partition);
+      if (kept?.progress) this.seek(kept);
+      this.partitions.set(partition, kept ?? new Owned(partition));
+    }
+    for (const [partition, owned] of before) {
+      if (!this.partitions.has(partition)) owned.abort.abort();
+    }
+    this.failingSince = null;
+    this.lastProblem = null;
+    this.metrics.brokerUp.set(1);
+    if (this.complainedAt > 0) this.logger.info('The broker gives clicks again');
+    this.complainedAt = 0;
+    if (partitions.length === 0 && !this.stopping.signal.aborted) {
+      this.lastProblem = 'it has no partition: KAFKA_PARTITIONS: there are fewer than processors';
+      this.logger.warn(`This processor idles: ${this.lastProblem}; npx tollway topics create adds some`);
+    }
+    this.opening = this.opening.then(() => this.open());
+  }
+
+  /** Finds out where the partitions begin that are new to us. Resolves early only if we are stopping. */
+  private async open(): Promise<void> {
+    await this.untilAnswered(async () => {
+      const fresh = [...this.partitions.values()].filter(({ progress }) => progress === null);
+      if (fresh.length === 0) return;
+      const { KAFKA_TOPIC: topic, KAFKA_GROUP: groupId } = this.config;
+      const offsets = await readOffsets(this.admin, topic);
+      const [group] = await this.admin.fetchOffsets({ groupId, topics: [topic] });
+      const committed = new Map(
+        group?.partitions.map(({ partition, offset }) => [partition, Number(offset)]),
+      );
+      const stored = await readCheckpoints(this.pool, kafkaSourceName(this.config));
+      for (const owned of fresh) {
+        const { partition } = owned;
+        const range = offsets.get(partition);
+        if (!range)
+          throw new TollwayError('kafka', `Partition ${partition} has no leader`, { retryable: true });
+        const offset = committed.get(partition) ?? -1;
+        const position = stored.get(String(partition));
+        const start = startOf(range, position, offset < 0 ? null : offset);
+        await this.begin(owned, start, position);
+      }
+    }).catch((error: unknown) => this.failed(error));
+  }
+
+  private async begin(owned: Owned, start: Start, stored: string | undefined): Promise<void> {
+    const { KAFKA_TOPIC: topic } = this.config;
+    const begin = String(start.offset);
+    if (start.notice !== null) this.logger.error({ topic, partition: owned.partition }, start.notice);
+    this.metrics.brokerLost.inc(start.lost);
+    if (stored === undefined) {
+      const first = new Map([[String(owned.partition), begin]]);
+      await beginCheckpoints(this.pool, kafkaSourceName(this.config), first);
+    }
+    owned.progress = new Progress(stored ?? begin);
+    owned.progress.settledTo = begin;
+    owned.next = start.offset;
+    owned.sought = -1;
+    this.seek(owned);
+  }
+
+  private seek({ partition, next }: Owned): void {
+    this.consumer.seek({ topic: this.config.KAFKA_TOPIC, partition, offset: String(next) });
+  }
+
+  /** Takes one batch of kafkajs: hands it on, and does not wait until it is settled. */
+  private async take({
+    batch,
+    resolveOffset,
+    heartbeat,
+    isRunning,
+    isStale,
+  }: EachBatchPayload): Promise<void> {
+    await patiently(this.opening, heartbeat);
+    const owned = this.partitions.get(batch.partition);
+    const progress = owned?.progress;
+    const isOver = () =>
+      this.partitions.get(batch.partition) !== owned ||
+      this.stopping.signal.aborted ||
+      !isRunning() ||
+      isStale();
+    if (!owned || !progress || isOver()) return;
+    await patiently(this.intake.room(owned.abort.signal), heartbeat);
+    const first = Number(batch.firstOffset() ?? owned.next);
+    if (isOver()) return;
+    if (first > owned.next) {
+      if (owned.sought !== owned.next) {
+        owned.sought = owned.next;
+        return this.seek(owned);
+      }
+      await this.explainGap(owned, first);
+      if (isOver()) return;
+    }
+    const last = Number(batch.lastOffset());
+    const messages =
+      first < owned.next
+        ? batch.messages.filter(({ offset }) => Number(offset) >= owned.next)
+        : batch.messages;
+    if (last < owned.next) return this.seek(owned);
+    owned.next = last + 1;
+    resolveOffset(String(last));
+    this.hand(owned, progress, this.readAll(messages, batch.partition));
+  }
+
+  /** The broker has no record at the next offset: they were deleted unread, or they are marks of its own. */
+  private async explainGap(owned: Owned, first: number): Promise<void> {
+    const { KAFKA_TOPIC: topic } = this.config;
+    const { low = 0 } = (await readOffsets(this.admin, topic)).get(owned.partition) ?? {};
+    const lost = Math.max(0, Math.min(low, first) - owned.next);
+    if (lost === 0) return;
+    this.metrics.brokerLost.inc(lost);
+    this.logger.error(
+      { topic, partition: owned.partition },
+      `The broker has deleted records that were not read: ${lost}, from offset ${owned.next} on`,
+    );
+  }
+
+  private readAll(messages: readonly KafkaMessage[], partition: number): ReadRecord[] {
+    const place = `${this.config.KAFKA_TOPIC}/${partition}@`;
+    return messages.map(({ key, value, offset }) =>
+      readRecord({ key: key?.toString() ?? null, value }, place + offset),
+    );
+  }
+
+  private hand(owned: Owned, progress: Progress, records: readonly ReadRecord[]): void {
+    const settled = progress.take(String(owned.next), oldestClickAt(records));
+    const delivered = this.intake
+      .deliver(records, owned.abort.signal)
+      .then(settled, (error: unknown) => {
+        // Given back: whoever has the partition next reads it again.
+        if ((error as { code?: string }).code !== STOPPING) this.failed(error);
+      })
+      .finally(() => this.settling.delete(delivered));
+    this.settling.add(delivered);
+  }
+
+  /** Writes how far the partitions are settled, here and in the group, and goes back where somebody has set one back. */
+  private async checkpoint(): Promise<void> {
+    const opened = [...this.partitions.values()].flatMap((owned) =>
+      owned.progress ? { owned, progress: owned.progress, next: owned.progress.settledTo } : [],
+    );
+    if (opened.length === 0) return;
+    try {
+      // In the group first: only there it can be seen that a first start has begun, see `startOf`.
+      await this.commit(opened);
+      const moves = opened.map(({ owned, progress, next }) => ({
+        partition: String(owned.partition),
+        known: progress.known,
+        next,
+      }));
+      const now = await moveCheckpoints(this.pool, kafkaSourceName(this.config), moves);
+      for (const { owned, progress, next } of opened) {
+        const position = now.get(String(owned.partition));
+        if (position === next) progress.known = next;
+        else if (position !== progress.known && this.partitions.get(owned.partition) === owned)
+          this.goBack(owned, position);
+      }
+    } catch (error) {
+      // The next one says the same and more.
+      this.logger.debug({ problem: errorMessage(error) }, 'Checkpoints have to wait');
+    }
+  }
+
+  private async commit(opened: readonly { owned: Owned; progress: Progress; next: string }[]): Promise<void> {
+    const { KAFKA_TOPIC: topic } = this.config;
+    const offsets = opened
+      .filter(({ progress, next }) => progress.known !== next)
+      .map(({ owned, next }) => ({ topic, partition: owned.partition, offset: next }));
+    if (offsets.length > 0) await this.consumer.commitOffsets(offsets);
+  }
+
+  private goBack(owned: Owned, position: string | undefined): void {
+    const { partition } = owned;
+    this.logger.warn(
+      { partition, position },
+      'The checkpoint was set by somebody else: reading goes on from there',
+    );
+    owned.abort.abort();
+    this.partitions.set(partition, new Owned(partition));
+    this.opening = this.opening.then(() => this.open());
+  }
+
+  private onCrash({ payload: { error, restart } }: ConsumerCrashEvent): void {
+    this.metrics.brokerUp.set(0);
+    const explained = this.explain(error);
+    if (restart) return this.complain(explained);
+    const places = [...this.partitions.values()]
+      .map(({ partition, next }) => `${partition}@${next}`)
+      .join(', ');
+    this.failed(
+      error.name === 'KafkaJSNotImplemented'
+        ? new TollwayError(
+            'kafka_compression',
+            `KAFKA_TOPIC: ${this.config.KAFKA_TOPIC} holds a batch that cannot be read (${errorMessage(error)}; gzip and zstd can), ` +
+              `at or behind one of ${places}. Let the topic's compression.type be zstd: the broker then converts what comes`,
+          )
+        : explained,
+    );
+  }
+
+  private explain(error: unknown): TollwayError {
+    const { name = '' } = error as { name?: string };
+    if (name.startsWith('KafkaJS') || error instanceof TollwayError) return explainKafka(error, this.config);
+    const retryable = failureKind(error) === 'transient';
+    return new TollwayError('database', `The database: ${errorMessage(error)}`, { cause: error, retryable });
+  }
+
+  private complain({ message: problem }: TollwayError): void {
+    const now = Date.now();
+    this.failingSince ??= now;
+    this.lastProblem = problem;
+    if (now - this.failingSince < PATIENCE_MS || now - this.complainedAt < COMPLAIN_MS) return;
+    this.complainedAt = now;
+    this.logger.warn({ problem }, 'The broker gives no clicks; they wait');
+  }
+}
+
+/** The source of a Kafka topic. See `KafkaSource`. */
+export function createKafkaSource(
+  pool: Pool,
+  intake: Intake,
+  config: Config,
+  around: { metrics: Metrics; logger: Logger },
+): EventSource {
+  return new KafkaSource(pool, intake, config, around);
+}
+
+/** Waits for something and stays a member of the group meanwhile. Throws if the group is dealt anew. */
+async function patiently(work: Promise<void>, heartbeat: () => Promise<void>): Promise<void> {
+  let done = false;
+  const ended = work.finally(() => {
+    done = true;
+  });
+  for (;;) {
+    const timer = new AbortController();
+    await Promise.race([ended, sleep(HEARTBEAT_MS / 2, timer.signal)]);
+    timer.abort();
+    if (done) return ended;
+    await heartbeat();
+  }
+}

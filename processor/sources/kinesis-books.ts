@@ -1,0 +1,86 @@
+import { GetRecordsCommand, type KinesisClient } from '@aws-sdk/client-kinesis';
+import type { Config } from '../../common/config.ts';
+import { explainKinesis, listShards, openKinesis, readStream } from '../../common/kinesis.ts';
+import { sleep } from '../../common/lifecycle.ts';
+import { type ReadRecord, readRecord } from '../../producer/click-event.ts';
+import type { BrokerBooks } from '../broker-books.ts';
+import { readCheckpoints, setCheckpoints } from '../checkpoints.ts';
+import {
+  END,
+  FIRST_RECORD,
+  iteratorAt,
+  kinesisSourceName,
+  readUntil,
+  sincePosition,
+} from './kinesis-positions.ts';
+
+/** A shard allows five reads a second, of all its readers together: two are left to those who charge. */
+const READ_MS = 334;
+
+/** The books of a Kinesis stream. */
+export function createKinesisBooks(config: Config): BrokerBooks {
+  const asked = async <T>(work: (client: KinesisClient) => Promise<T>): Promise<T> => {
+    const client = openKinesis(config);
+    try {
+      return await work(client);
+    } catch (error) {
+      const isSdk = typeof error === 'object' && error !== null && '$metadata' in error;
+      throw isSdk ? explainKinesis(error, config) : error;
+    } finally {
+      client.destroy();
+    }
+  };
+  return {
+    readWaiting: (connection, take) =>
+      asked(async (client) => {
+        // The snapshot comes first: what is in it as accepted was published before, and is read below.
+        const source = kinesisSourceName(await readStream(client, config));
+        const stored = await readCheckpoints(connection, source);
+        for (const { ShardId: shard = '' } of await listShards(client, config)) {
+          const position = stored.get(shard) ?? FIRST_RECORD;
+          if (position !== END) await readShard(client, config, shard, position, take);
+        }
+      }),
+    rewind: (pool, since) =>
+      asked(async (client) => {
+        const stream = await readStream(client, config);
+        const source = kinesisSourceName(stream);
+        const back = new Map<string, string>();
+        for (const [shard, position] of await readCheckpoints(pool, source)) {
+          // One that is not that far yet stays where it is: nothing is skipped.
+          const until = readUntil(position);
+          if (position === END || (until !== null && until > since)) back.set(shard, sincePosition(since));
+        }
+        await setCheckpoints(pool, source, back);
+        return { records: null, short: Date.now() - since.getTime() > stream.retentionMs };
+      }),
+  };
+}
+
+async function readShard(
+  client: KinesisClient,
+  config: Config,
+  shard: string,
+  position: string,
+  take: (records: readonly ReadRecord[]) => Promise<void>,
+): Promise<void> {
+  const { KINESIS_STREAM: stream } = config;
+  let iterator = await iteratorAt(client, stream, shard, position);
+  while (iterator !== undefined) {
+    const page: Awaited<ReturnType<typeof readPage>> = await readPage(client, iterator);
+    const records = (page.Records ?? []).map(({ Data, PartitionKey, SequenceNumber }) =>
+      readRecord(
+        { key: PartitionKey ?? null, value: Data === undefined ? null : Buffer.from(Data) },
+        `${stream}/${shard}@${SequenceNumber}`,
+      ),
+    );
+    if (records.length > 0) await take(records);
+    if (page.MillisBehindLatest === 0) return;
+    iterator = page.NextShardIterator;
+    await sleep(READ_MS);
+  }
+}
+
+function readPage(client: KinesisClient, ShardIterator: string) {
+  return client.send(new GetRecordsCommand({ ShardIterator }));
+}

@@ -1,0 +1,391 @@
+import { type _Record, GetRecordsCommand, type KinesisClient, type Shard } from '@aws-sdk/client-kinesis';
+import type { Config } from '../../common/config.ts';
+import { errorCode, errorMessage, TollwayError } from '../../common/errors.ts';
+import { explainKinesis, listShards, openKinesis, readStream, type Stream } from '../../common/kinesis.ts';
+import { backoffMs, sleep } from '../../common/lifecycle.ts';
+import type { Logger } from '../../common/logger.ts';
+import type { Metrics } from '../../common/metrics.ts';
+import { failureKind, type Pool } from '../../common/postgres.ts';
+import { type ReadRecord, readRecord } from '../../producer/click-event.ts';
+import { beginCheckpoints, moveCheckpoints, Progress, readCheckpoints } from '../checkpoints.ts';
+import { type EventSource, type Intake, type Lag, oldestClickAt, STOPPING } from '../event-source.ts';
+import {
+  afterPosition,
+  beginStream,
+  END,
+  FIRST_RECORD,
+  iteratorAt,
+  kinesisSourceName,
+  readableShards,
+  readUntil,
+  refreshed,
+} from './kinesis-positions.ts';
+import { ShardLeases } from './shard-leases.ts';
+
+/** Time between two reads of a shard, in ms: it allows five a second, of all its readers together. */
+const READ_MS_MIN = 210;
+/** How often shards are dealt anew, and how often checkpoints are written and looked at, in ms. */
+const DEAL_MS = 1_000;
+const CHECKPOINT_MS = 500;
+/** Most records of one read; https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html */
+const READ_RECORDS_MAX = 10_000;
+/** How often an idle shard's checkpoint says anew how far it is read, in ms, and how much earlier it says, for the clocks. */
+const REFRESH_MS = 60_000;
+const CLOCKS_DIFFER_MS = 300_000;
+const COMPLAIN_MS = 30_000;
+
+/** A shard that we hold the lease of. */
+class Reading {
+  readonly shard: string;
+  readonly progress: Progress;
+  /** Ends the taking; what was taken is still settled. */
+  readonly ending = new AbortController();
+  /** Gives back what was taken. */
+  readonly abort = new AbortController();
+  readonly settling = new Set<Promise<void>>();
+  /** The position that is read next. */
+  next: string;
+  /** How far what was read lies behind the end, in ms. */
+  behindMs = 0;
+  refreshedAt = Date.now();
+  done: Promise<void> = Promise.resolve();
+
+  constructor(shard: string, position: string) {
+    this.shard = shard;
+    this.progress = new Progress(position);
+    this.next = position;
+  }
+}
+
+/**
+ * Consumes a stream together with others. Who reads which shard is settled by leases in the database, dealt evenly; a child
+ * shard is read once its parents are settled to their end. A checkpoint follows once all before it is settled.
+ */
+class KinesisSource implements EventSource {
+  private readonly pool: Pool;
+  private readonly databaseUrl: string;
+  private readonly intake: Intake;
+  private readonly config: Config;
+  private readonly metrics: Metrics;
+  private readonly logger: Logger;
+  private readonly client: KinesisClient;
+  private readonly stopping = new AbortController();
+  private readings = new Map<string, Reading>();
+  private leases: ShardLeases | null = null;
+  private stream: Stream = { id: '', retentionMs: 0 };
+  private failed: (error: unknown) => void = () => {};
+  private stopped: Promise<void> | null = null;
+  private running: Promise<unknown> = Promise.resolve();
+  private complainedAt = 0;
+  private lastProblem: string | null = 'it has not looked at the stream yet';
+
+  constructor(
+    pool: Pool,
+    databaseUrl: string,
+    intake: Intake,
+    config: Config,
+    around: { metrics: Metrics; logger: Logger },
+  ) {
+    this.pool = pool;
+    this.databaseUrl = databaseUrl;
+    this.intake = intake;
+    this.config = config;
+    this.metrics = around.metrics;
+    this.logger = around.logger;
+    this.client = openKinesis(config);
+  }
+
+  private get source(): string {
+    return kinesisSourceName(this.stream);
+  }
+
+  readonly run = async (): Promise<void> => {
+    const { signal } = this.stopping;
+    const failure = new Promise<never>((_, reject) => {
+      this.failed = reject;
+    });
+    failure.catch(() => {});
+    await this.untilAnswered(async () => {
+      this.stream = await readStream(this.client, this.config).catch((error: TollwayError) => {
+        // A stream that is not there when we start is a mistake.
+        throw error.code === 'kinesis_stream' ? new TollwayError(error.code, error.message) : error;
+      });
+      await beginStream(this.pool, this.client, this.source, this.config);
+    });
+    const deal = async () => {
+      for (; !signal.aborted; await sleep(DEAL_MS, signal)) await this.untilAnswered(() => this.deal());
+    };
+    const checkpoint = async () => {
+      for (; !signal.aborted; await sleep(CHECKPOINT_MS, signal)) await this.checkpoint();
+    };
+    this.running = Promise.all([deal(), checkpoint()]);
+    await Promise.race([this.running, failure]);
+  };
+
+  readonly stop = (): Promise<void> => {
+    this.stopped ??= (async () => {
+      this.stopping.abort();
+      await this.running.catch(() => {});
+      await Promise.all([...this.readings.values()].map((reading) => this.drain(reading)));
+      await this.checkpoint();
+      await this.leases?.leave().catch(() => {});
+      this.client.destroy();
+    })();
+    return this.stopped;
+  };
+
+  /** Kinesis counts no records: those are what is taken and not settled. The age is that of the stream, too. */
+  readonly lag = async (): Promise<Lag> => {
+    const now = Date.now();
+    let oldestAgeSeconds = 0;
+    let records = 0;
+    for (const { progress, behindMs } of this.readings.values()) {
+      const age = progress.oldestAt === null ? behindMs : Math.max(behindMs, now - progress.oldestAt);
+      oldestAgeSeconds = Math.max(oldestAgeSeconds, age / 1_000);
+      records += progress.records;
+    }
+    return { records, oldestAgeSeconds };
+  };
+
+  readonly problem = (): string | null => this.lastProblem;
+
+  /** Does something that needs Kinesis and the database, for as long as it takes. Throws what cannot pass. */
+  private async untilAnswered(work: () => Promise<void>): Promise<void> {
+    for (let attempt = 1; !this.stopping.signal.aborted; attempt += 1) {
+      try {
+        await work();
+        this.metrics.brokerUp.set(1);
+        this.lastProblem = null;
+        if (this.complainedAt > 0) this.logger.info('The broker gives clicks again');
+        this.complainedAt = 0;
+        return;
+      } catch (error) {
+        const explained = this.explain(error);
+        if (!explained.retryable) throw explained;
+        this.complain(explained);
+        await sleep(backoffMs(attempt), this.stopping.signal);
+      }
+    }
+  }
+
+  /** Takes and lets go of shards until each of us has its share of those that can be read. */
+  private async deal(): Promise<void> {
+    const leases = await this.join();
+    const shards = await listShards(this.client, this.config);
+    const positions = await readCheckpoints(this.pool, this.source);
+    const readable = readableShards(shards, positions);
+    const share = Math.ceil(readable.length / (await leases.countMembers()));
+    const ids = new Set(readable.map(({ ShardId }) => ShardId));
+    const kept = [...this.readings.keys()].filter((shard) => ids.has(shard));
+    const gone = [...this.readings.keys()].filter((shard) => !ids.has(shard));
+    await Promise.all([...gone, ...kept.slice(share)].map((shard) => this.letGo(shard)));
+    // Not all of us begin with the same one.
+    const free = readable.filter(({ ShardId }) => !this.readings.has(ShardId ?? ''));
+    for (const shard of shuffled(free)) {
+      if (this.readings.size >= share || this.stopping.signal.aborted) break;
+      await this.takeShard(leases, shard);
+    }
+  }
+
+  private async join(): Promise<ShardLeases> {
+    this.leases ??= await ShardLeases.join(this.databaseUrl, this.stream.id, () => {
+      this.leases = null;
+      // Others may have them by now: what we have taken of them is theirs to settle.
+      for (const reading of this.readings.values()) this.giveBack(reading);
+    });
+    return this.leases;
+  }
+
+  private async takeShard(leases: ShardLeases, { ShardId: shard = '' }: Shard): Promise<void> {
+    if (!(await leases.take(shard))) return;
+    // Read under the lease: whoever had it before writes no more.
+    const stored = (await readCheckpoints(this.pool, this.source)).get(shard);
+    if (stored === END) return leases.release(shard);
+    if (stored === undefined)
+      await beginCheckpoints(this.pool, this.source, new Map([[shard, FIRST_RECORD]]));
+    this.begin(shard, stored ?? FIRST_RECORD);
+  }
+
+  private begin(shard: string, position: string): void {
+    const until = readUntil(position);
+    if (until !== null && Date.now() - until.getTime() > this.stream.retentionMs) {
+      this.metrics.brokerLost.inc();
+      this.logger.error(
+        { shard, position },
+        'The shard was not read for longer than the stream keeps its records: some may be deleted unread',
+      );
+    }
+    const reading = new Reading(shard, position);
+    this.readings.set(shard, reading);
+    reading.done = this.read(reading).catch((error: unknown) => this.failed(error));
+  }
+
+  /** Ends the reading of a shard, settles what was taken, and lets others have it. */
+  private async letGo(shard: string): Promise<void> {
+    const reading = this.readings.get(shard);
+    if (!reading) return;
+    await this.drain(reading);
+    await this.checkpoint();
+    this.giveBack(reading);
+    await this.leases?.release(shard);
+  }
+
+  private async drain(reading: Reading): Promise<void> {
+    reading.ending.abort();
+    await reading.done;
+    await Promise.allSettled(reading.settling);
+  }
+
+  private giveBack(reading: Reading): void {
+    reading.ending.abort();
+    reading.abort.abort();
+    if (this.readings.get(reading.shard) === reading) this.readings.delete(reading.shard);
+  }
+
+  private async read(reading: Reading): Promise<void> {
+    const { KINESIS_STREAM: stream } = this.config;
+    const over = AbortSignal.any([reading.ending.signal, this.stopping.signal]);
+    const Limit = Math.min(READ_RECORDS_MAX, this.config.BATCH_SIZE);
+    let iterator: string | undefined;
+    for (let failures = 0; !over.aborted; ) {
+      await this.intake.room(over);
+      if (over.aborted) return;
+      const startedAt = Date.now();
+      try {
+        iterator ??= await iteratorAt(this.client, stream, reading.shard, reading.next);
+        const page = await this.client.send(new GetRecordsCommand({ ShardIterator: iterator, Limit }));
+        failures = 0;
+        if (over.aborted) return;
+        this.hand(reading, page.Records ?? [], page.MillisBehindLatest ?? 0);
+        iterator = page.NextShardIterator;
+        if (iterator === undefined) return reading.progress.take(END, null)();
+        const pauseMs = page.Records?.length
+          ? READ_MS_MIN
+          : Math.max(READ_MS_MIN, this.config.BATCH_WINDOW_MS);
+        await sleep(pauseMs - (Date.now() - startedAt), over);
+      } catch (error) {
+        // It lives five minutes, and a database may be away for longer.
+        iterator = undefined;
+        if ((error as { name?: string }).name === 'ExpiredIteratorException') continue;
+        const explained = this.explain(error);
+        if (!explained.retryable) throw explained;
+        failures += 1;
+        // Several readers of a shard meet its limit now and then.
+        if ((error as { name?: string }).name !== 'ProvisionedThroughputExceededException')
+          this.complain(explained);
+        await sleep(backoffMs(failures), over);
+      }
+    }
+  }
+
+  private hand(reading: Reading, records: readonly _Record[], behindMs: number): void {
+    const { progress, shard, abort } = reading;
+    reading.behindMs = behindMs;
+    const last = records.at(-1);
+    if (last?.SequenceNumber === undefined) {
+      this.refresh(reading);
+      return;
+    }
+    reading.next = afterPosition(last.SequenceNumber, last.ApproximateArrivalTimestamp ?? new Date());
+    const clicks = records.map((record) => this.readOne(record, shard));
+    const settled = progress.take(reading.next, oldestClickAt(clicks), clicks.length);
+    const delivered = this.intake
+      .deliver(clicks, abort.signal)
+      .then(settled, (error: unknown) => {
+        // Given back: whoever has the shard next reads it again.
+        if (errorCode(error) !== STOPPING) this.failed(error);
+      })
+      .finally(() => reading.settling.delete(delivered));
+    reading.settling.add(delivered);
+  }
+
+  private readOne({ Data, PartitionKey, SequenceNumber }: _Record, shard: string): ReadRecord {
+    const value = Data === undefined ? null : Buffer.from(Data.buffer, Data.byteOffset, Data.byteLength);
+    const place = `${this.config.KINESIS_STREAM}/${shard}@${SequenceNumber}`;
+    return readRecord({ key: PartitionKey ?? null, value }, place);
+  }
+
+  /** There is nothing more: the checkpoint may say so, lest an idle shard look like one that nobody reads. */
+  private refresh(reading: Reading): void {
+    const { progress, behindMs } = reading;
+    const now = Date.now();
+    if (behindMs > 0 || !progress.isIdle || now - reading.refreshedAt < REFRESH_MS) return;
+    reading.refreshedAt = now;
+    reading.next = refreshed(reading.next, new Date(now - CLOCKS_DIFFER_MS));
+    progress.take(reading.next, null)();
+  }
+
+  /** Writes how far the shards are settled, and goes back where somebody has set one back. */
+  private async checkpoint(): Promise<void> {
+    const moves = [...this.readings.values()].map((reading) => ({
+      reading,
+      partition: reading.shard,
+      known: reading.progress.known,
+      next: reading.progress.settledTo,
+    }));
+    if (moves.length === 0) return;
+    try {
+      const now = await moveCheckpoints(this.pool, this.source, moves);
+      for (const { reading, partition, known, next } of moves) {
+        const position = now.get(partition);
+        if (position === next) reading.progress.known = next;
+        else if (position !== known && this.readings.get(partition) === reading)
+          this.goBack(reading, position);
+      }
+    } catch (error) {
+      // The next one says the same and more.
+      this.logger.debug({ problem: errorMessage(error) }, 'Checkpoints have to wait');
+    }
+  }
+
+  /** The next deal begins where the checkpoint is now. */
+  private goBack(reading: Reading, position: string | undefined): void {
+    const { shard } = reading;
+    this.logger.warn(
+      { shard, position },
+      'The checkpoint was set by somebody else: reading goes on from there',
+    );
+    this.giveBack(reading);
+    this.leases?.release(shard).catch(() => {});
+  }
+
+  private explain(error: unknown): TollwayError {
+    if (error instanceof TollwayError) return error;
+    const isSdk = typeof error === 'object' && error !== null && ('$metadata' in error || '$fault' in error);
+    if (isSdk) return explainKinesis(error, this.config);
+    const transient = failureKind(error) === 'transient';
+    // Both speak of sockets in the same words; the database's own errors have an SQLSTATE or are `pg`'s.
+    return transient
+      ? new TollwayError('away', `Kinesis or the database: ${errorMessage(error)}`, {
+          cause: error,
+          retryable: true,
+        })
+      : explainKinesis(error, this.config);
+  }
+
+  private complain({ message: problem }: TollwayError): void {
+    this.metrics.brokerUp.set(0);
+    this.lastProblem = problem;
+    if (Date.now() - this.complainedAt < COMPLAIN_MS) return;
+    this.complainedAt = Date.now();
+    this.logger.warn({ problem }, 'The broker gives no clicks; they wait');
+  }
+}
+
+/** The source of a Kinesis stream. See `KinesisSource`. */
+export function createKinesisSource(
+  pool: Pool,
+  databaseUrl: string,
+  intake: Intake,
+  config: Config,
+  around: { metrics: Metrics; logger: Logger },
+): EventSource {
+  return new KinesisSource(pool, databaseUrl, intake, config, around);
+}
+
+function shuffled<T>(items: readonly T[]): T[] {
+  return items
+    .map((item) => ({ item, at: Math.random() }))
+    .sort((a, b) => a.at - b.at)
+    .map(({ item }) => item);
+}

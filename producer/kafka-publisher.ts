@@ -1,0 +1,121 @@
+import kafkajs, { type Admin, type Message, type Producer } from 'kafkajs';
+import type { Config } from '../common/config.ts';
+import { explainKafka, openKafka, REQUEST_MS_MAX, readPartitions } from '../common/kafka.ts';
+import type { Logger } from '../common/logger.ts';
+import { type BrokerRecord, CLICK_VERSION, isMarkKey } from './click-event.ts';
+import type { Publisher } from './publisher.ts';
+
+const { CompressionTypes } = kafkajs;
+const COMPRESSION = {
+  none: CompressionTypes.None,
+  gzip: CompressionTypes.GZIP,
+  zstd: CompressionTypes.ZSTD,
+} as const;
+
+/**
+ * Neighbours that go to the same partition: charges commute, so no click has to go to a certain one, and few large record
+ * batches cost both sides less than many small ones.
+ */
+const RUN_RECORDS = 250;
+/** How long the list of partitions that marks go to is believed, in ms. */
+const PARTITIONS_FRESH_MS = 30_000;
+
+/**
+ * CloudEvents in Kafka's binary mode; https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md
+ * The id is the record's key: the same through every retry, whatever the payload is.
+ */
+const HEADERS = {
+  'content-type': Buffer.from('application/json'),
+  ce_specversion: Buffer.from('1.0'),
+  ce_source: Buffer.from('/tollway/ad-server'),
+  ce_dataschema: Buffer.from(`urn:tollway:click:${CLICK_VERSION}`),
+};
+const CLICK_TYPE = Buffer.from('tollway.click');
+const MARK_TYPE = Buffer.from('tollway.mark');
+
+/**
+ * Publishes to Kafka, acknowledged by every replica in sync. A rejected call may have been written all the same, once or more
+ * often: idempotence is the database's, so calls may run concurrently.
+ */
+export function createKafkaPublisher(config: Config, logger: Logger): Publisher {
+  const { KAFKA_TOPIC: topic } = config;
+  const kafka = openKafka(config, 'ad-server', logger);
+  const producer = kafka.producer({ allowAutoTopicCreation: false, createPartitioner: partitionByRuns });
+  const admin = kafka.admin();
+  const connected = connectOnce([producer, admin]);
+  let partitions: { ids: number[]; at: number } | null = null;
+
+  const send = async (messages: Message[]) => {
+    try {
+      await connected();
+      const compression = COMPRESSION[config.KAFKA_COMPRESSION];
+      await producer.send({ topic, acks: -1, timeout: REQUEST_MS_MAX, compression, messages });
+    } catch (error) {
+      throw explainKafka(error, config);
+    }
+  };
+  const readIds = async () => {
+    if (partitions === null || Date.now() - partitions.at > PARTITIONS_FRESH_MS) {
+      await connected().catch((error: unknown) => {
+        throw explainKafka(error, config);
+      });
+      partitions = { ids: await readPartitions(admin, config), at: Date.now() };
+    }
+    return partitions.ids;
+  };
+  return {
+    publish: async (records) => {
+      await send(records.map(toMessage));
+      return [];
+    },
+    publishEverywhere: async (record) => {
+      const ids = await readIds();
+      await send(ids.map((partition) => ({ ...toMessage(record), partition })));
+    },
+    close: async () => {
+      await Promise.allSettled([producer.disconnect(), admin.disconnect()]);
+    },
+  };
+}
+
+function toMessage({ key, value }: BrokerRecord): Message {
+  const type = isMarkKey(key) ? MARK_TYPE : CLICK_TYPE;
+  return { key, value, headers: { ...HEADERS, ce_id: key ?? '', ce_type: type } };
+}
+
+/** Deals messages to partitions in runs, past those that have no leader. */
+function partitionByRuns() {
+  let count = Math.floor(Math.random() * 1_000) * RUN_RECORDS;
+  return ({
+    message,
+    partitionMetadata,
+  }: {
+    message: Message;
+    partitionMetadata: { partitionId: number; leader: number }[];
+  }): number => {
+    if (message.partition !== undefined) return message.partition;
+    const run = Math.floor(count / RUN_RECORDS);
+    count += 1;
+    const { length } = partitionMetadata;
+    for (let next = 0; next < length; next += 1) {
+      const partition = partitionMetadata[(run + next) % length];
+      if (partition && partition.leader >= 0) return partition.partitionId;
+    }
+    return partitionMetadata[run % length]?.partitionId ?? 0;
+  };
+}
+
+/** Connects when it is first needed, and again after a failure. */
+function connectOnce(clients: readonly (Producer | Admin)[]): () => Promise<void> {
+  let connecting: Promise<void> | null = null;
+  return () => {
+    connecting ??= Promise.all(clients.map((client) => client.connect())).then(
+      () => {},
+      (error: unknown) => {
+        connecting = null;
+        throw error;
+      },
+    );
+    return connecting;
+  };
+}

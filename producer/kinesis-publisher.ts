@@ -1,0 +1,92 @@
+import {
+  type KinesisClient,
+  PutRecordCommand,
+  PutRecordsCommand,
+  type PutRecordsRequestEntry,
+} from '@aws-sdk/client-kinesis';
+import type { Config } from '../common/config.ts';
+import { explainKinesis, isOpen, listShards, openKinesis } from '../common/kinesis.ts';
+import type { BrokerRecord } from './click-event.ts';
+import type { Publisher } from './publisher.ts';
+
+/** Limits of one `PutRecords`; https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html */
+const RECORDS_MAX = 500;
+const BYTES_MAX = 5_242_880;
+/** How long the list of shards that marks go to is believed, in ms. */
+const SHARDS_FRESH_MS = 30_000;
+
+/**
+ * Publishes to Kinesis, a record a click. What a shard refuses because it is at its limit is answered, to be sent again alone;
+ * what the call as a whole refuses is thrown.
+ */
+export function createKinesisPublisher(config: Config): Publisher {
+  const { KINESIS_STREAM: StreamName } = config;
+  const client = openKinesis(config);
+  let shards: { hashKeys: string[]; at: number } | null = null;
+
+  const readHashKeys = async () => {
+    if (shards === null || Date.now() - shards.at > SHARDS_FRESH_MS) {
+      const open = (await listShards(client, config)).filter(isOpen);
+      const hashKeys = open.flatMap(({ HashKeyRange: range }) => range?.StartingHashKey ?? []);
+      shards = { hashKeys, at: Date.now() };
+    }
+    return shards.hashKeys;
+  };
+  return {
+    publish: async (records) => {
+      const results = await Promise.allSettled(
+        cut(records).map((some) => putRecords(client, StreamName, some)),
+      );
+      const refused = results.flatMap((result) => (result.status === 'fulfilled' ? result.value : []));
+      const failed = results.find((result) => result.status === 'rejected');
+      // Which calls failed is not remembered: the ledger drops the copies.
+      if (failed) throw explainKinesis(failed.reason, config);
+      return refused;
+    },
+    publishEverywhere: async (record) => {
+      const hashKeys = await readHashKeys();
+      const put = (ExplicitHashKey: string) =>
+        client.send(new PutRecordCommand({ StreamName, ExplicitHashKey, ...entryOf(record) }));
+      await Promise.all(hashKeys.map(put)).catch((error: unknown) => {
+        throw explainKinesis(error, config);
+      });
+    },
+    close: async () => client.destroy(),
+  };
+}
+
+/** Sends one call's worth; answers the records that were refused. */
+async function putRecords(
+  client: KinesisClient,
+  StreamName: string,
+  records: readonly BrokerRecord[],
+): Promise<BrokerRecord[]> {
+  const { Records: results = [], FailedRecordCount: failed } = await client.send(
+    new PutRecordsCommand({ StreamName, Records: records.map(entryOf) }),
+  );
+  if (failed === 0) return [];
+  // A record without an answer counts as refused: it is sent once too often rather than not at all.
+  return records.filter((_, index) => results[index]?.SequenceNumber === undefined);
+}
+
+function entryOf({ key, value }: BrokerRecord): PutRecordsRequestEntry {
+  return { Data: value ?? Buffer.alloc(0), PartitionKey: key ?? 'none' };
+}
+
+/** Cuts records into calls. */
+function cut(records: readonly BrokerRecord[]): BrokerRecord[][] {
+  const calls: BrokerRecord[][] = [];
+  let bytes = 0;
+  for (const record of records) {
+    const size = (record.value?.length ?? 0) + (record.key?.length ?? 0);
+    const last = calls.at(-1);
+    if (!last || last.length >= RECORDS_MAX || bytes + size > BYTES_MAX) {
+      calls.push([record]);
+      bytes = size;
+    } else {
+      last.push(record);
+      bytes += size;
+    }
+  }
+  return calls;
+}

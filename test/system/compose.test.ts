@@ -1,0 +1,234 @@
+import { spawnSync } from 'node:child_process';
+import { globSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
+import { parseConfig, settings } from '../../common/config.ts';
+import { DRAIN_MS_MAX } from '../../common/lifecycle.ts';
+import { createMetrics } from '../../common/metrics.ts';
+
+const ROOT = join(import.meta.dirname, '..', '..');
+const read = (path: string) => readFileSync(join(ROOT, path), 'utf8');
+
+type Service = {
+  image: string;
+  build?: string;
+  command?: string[];
+  user?: string;
+  privileged?: boolean;
+  read_only?: boolean;
+  init?: boolean;
+  cap_drop?: string[];
+  security_opt?: string[];
+  stop_grace_period?: string;
+  restart?: string;
+  profiles?: string[];
+  environment?: Record<string, string | number>;
+  ports?: string[];
+  healthcheck?: { test: string[] };
+  depends_on?: Record<string, { condition: string }>;
+};
+
+// A parsing boundary: what of it is used below is looked at there.
+const compose = parse(read('docker-compose.yml'), { merge: true }) as { services: Record<string, Service> };
+const services = Object.entries(compose.services);
+const dockerfile = read('Dockerfile');
+const { version } = JSON.parse(read('package.json')) as { version: string };
+const lock = JSON.parse(read('package-lock.json')) as { packages: Record<string, { version: string }> };
+
+const OUR_IMAGE = `tollway:${version}`;
+const ours = services.filter(([, { image }]) => image === OUR_IMAGE);
+const words = (keyword: string) =>
+  [...dockerfile.matchAll(new RegExp(`^${keyword} (.*)$`, 'gm'))].map(([, rest = '']) => rest.split(' '));
+
+/** What others wait for to end well. */
+const oneShots = new Set(
+  services.flatMap(([, { depends_on = {} }]) =>
+    Object.entries(depends_on)
+      .filter(([, { condition }]) => condition === 'service_completed_successfully')
+      .map(([name]) => name),
+  ),
+);
+
+describe('docker-compose.yml', () => {
+  it('has the parts of the whole, two of those that scale', () => {
+    expect(Object.keys(compose.services)).toEqual(
+      expect.arrayContaining([
+        ...['ad-server', 'processor', 'migrate', 'topics', 'tollway'],
+        ...['postgres', 'kafka', 'kinesis', 'prometheus', 'grafana'],
+      ]),
+    );
+    const replicas = (name: string) =>
+      (compose.services[name] as { deploy?: { replicas?: number } }).deploy?.replicas;
+    expect([replicas('ad-server'), replicas('processor')]).toEqual([2, 2]);
+    expect(compose.services.kinesis?.profiles).toEqual(['kinesis']);
+  });
+
+  it('pins every image to an exact version', () => {
+    for (const [name, { image }] of services)
+      expect(image, name).toMatch(/^[a-z0-9./-]+:v?\d+(\.\d+){1,2}(-[a-z0-9.-]+)?$/);
+  });
+
+  it('builds our image once, and looks for it nowhere else', () => {
+    expect(ours.filter(([, { build }]) => build !== undefined).map(([name]) => name)).toEqual(['migrate']);
+    for (const [name, service] of ours) expect(service, name).toMatchObject({ pull_policy: 'never' });
+  });
+
+  it('has a health check for every service, but for what ends and is waited for, and the command line', () => {
+    for (const [name, { healthcheck, profiles, restart }] of services) {
+      if (oneShots.has(name)) expect(restart, name).toBe('no');
+      else if (!profiles?.includes('cli')) expect(healthcheck?.test, name).toBeDefined();
+    }
+    expect([...oneShots].sort()).toEqual(['migrate', 'samples', 'topics']);
+  });
+
+  it('asks each part for its readiness on its own operations port', () => {
+    const config = parseConfig(environmentOf('ad-server'));
+    const asks = (name: string) => compose.services[name]?.healthcheck?.test.at(-1);
+    expect(asks('ad-server')).toBe(`http://127.0.0.1:${config.AD_SERVER_OPS_PORT}/readyz`);
+    expect(asks('processor')).toBe(`http://127.0.0.1:${config.PROCESSOR_OPS_PORT}/readyz`);
+  });
+
+  it('gives our services nothing that they do not need', () => {
+    expect(ours.length).toBeGreaterThan(4);
+    for (const [name, service] of ours) {
+      expect(service, name).toMatchObject({
+        read_only: true,
+        init: true,
+        cap_drop: ['ALL'],
+        security_opt: ['no-new-privileges:true'],
+      });
+      expect(service.user, name).toBeUndefined();
+      expect(service.privileged, name).toBeUndefined();
+    }
+  });
+
+  it('lets our services drain before it kills them', () => {
+    for (const [name, { stop_grace_period }] of ours)
+      expect(Number.parseInt(stop_grace_period ?? '', 10) * 1_000, name).toBeGreaterThan(DRAIN_MS_MAX);
+  });
+
+  it('sets only settings that there are, to values that they take', () => {
+    for (const [name, { environment = {} }] of ours) {
+      const unknown = Object.keys(environment).filter(
+        (key) => !(key in settings) && !/^AWS_(REGION|ACCESS_KEY_ID|SECRET_ACCESS_KEY)$/.test(key),
+      );
+      expect(unknown, name).toEqual([]);
+      expect(() => parseConfig(environmentOf(name)), name).not.toThrow();
+    }
+  });
+
+  it('says of its link key in every link that it is one for trials', () => {
+    expect(parseConfig(environmentOf('tollway')).LINK_KEYS).toMatchObject([{ id: 'trial', state: 'signs' }]);
+  });
+
+  it('publishes nothing but the redirects beyond this machine', () => {
+    for (const [name, { ports = [] }] of services) {
+      if (name === 'ad-server') expect(ports.map((port) => port.split(':').at(-1))).toEqual(['8080']);
+      else for (const port of ports) expect(port, name).toMatch(/^127\.0\.0\.1:/);
+    }
+  });
+
+  it('lets Kafka make no topic by accident', () => {
+    expect(compose.services.kafka?.environment).toMatchObject({ KAFKA_AUTO_CREATE_TOPICS_ENABLE: 'false' });
+  });
+});
+
+describe('the Dockerfile', () => {
+  it('runs the very Node that npm ci brings', () => {
+    const node = lock.packages['node_modules/node']?.version;
+    expect(new Set(words('FROM').map(([image]) => image))).toEqual(new Set([`node:${node}-bookworm-slim`]));
+  });
+
+  it('ends as a user that is not root, by number', () => {
+    expect(words('USER').at(-1)?.[0]).toMatch(/^[1-9]\d*:[1-9]\d*$/);
+  });
+
+  it('copies what .dockerignore lets through, and every floor that runs', () => {
+    const copied = words('COPY')
+      .filter(([first]) => !first?.startsWith('--from'))
+      .flatMap((paths) => paths.slice(0, -1));
+    const letThrough = read('.dockerignore')
+      .split('\n')
+      .filter((line) => line.startsWith('!'))
+      .map((line) => line.slice(1));
+    expect(new Set(copied)).toEqual(new Set(letThrough));
+    const floors = globSync('*/*.ts', { cwd: ROOT, exclude: ['node_modules', '.ci'] }).map(
+      (path) => path.split('/')[0] ?? '',
+    );
+    expect(copied).toEqual(
+      expect.arrayContaining([...new Set(floors)].filter((floor) => !['load-tests', 'test'].includes(floor))),
+    );
+  });
+});
+
+describe('Prometheus and Grafana', () => {
+  it('scrape the operations ports', () => {
+    const { scrape_configs: scraped } = parse(read('deploy/prometheus/prometheus.yml')) as {
+      scrape_configs: { job_name: string; dns_sd_configs: { names: string[]; port: number }[] }[];
+    };
+    const config = parseConfig(environmentOf('ad-server'));
+    expect(scraped.map(({ dns_sd_configs: [found] }) => [found?.names, found?.port])).toEqual([
+      [['ad-server'], config.AD_SERVER_OPS_PORT],
+      [['processor'], config.PROCESSOR_OPS_PORT],
+    ]);
+  });
+
+  it.each([
+    'deploy/prometheus/alerts.yml',
+    'deploy/prometheus/alerts.test.yml',
+    'deploy/grafana/dashboards/tollway.json',
+  ])('%s names only metrics that there are', async (path) => {
+    const { registry } = createMetrics();
+    const known = new Set((await registry.getMetricsAsJSON()).map(({ name }) => name));
+    const named = [...read(path).matchAll(/\b(?:tollway|process|nodejs)_\w+/g)].map(([name]) => name);
+    expect(named.length).toBeGreaterThan(10);
+    expect(
+      named.filter((name) => !known.has(name) && !known.has(name.replace(/_(bucket|sum|count)$/, ''))),
+    ).toEqual([]);
+  });
+
+  it('try every alert', () => {
+    const alerts = [...read('deploy/prometheus/alerts.yml').matchAll(/- alert: (\w+)/g)].map(
+      ([, name]) => name,
+    );
+    const tries = read('deploy/prometheus/alerts.test.yml');
+    expect(alerts.length).toBeGreaterThan(10);
+    expect(
+      alerts.filter((name) => !tries.includes(`"${name}"`) && !tries.includes(`alertname: ${name}\n`)),
+    ).toEqual([]);
+  });
+});
+
+/** What a tool says when it fails; empty when all is well. */
+function complaints(tool: string, ...args: string[]): string {
+  const { status, stdout, stderr, error } = spawnSync(tool, args, { cwd: ROOT, encoding: 'utf8' });
+  return status === 0 ? '' : `${status} ${error ?? ''}\n${stdout}\n${stderr}`;
+}
+
+// None of these asks for a Docker engine.
+describe('the tools, where there are some', () => {
+  it.skipIf(complaints('docker', 'compose', 'version') !== '')('compose takes the file', () => {
+    expect(complaints('docker', 'compose', '--profile', '*', 'config', '--quiet')).toBe('');
+  });
+
+  describe.skipIf(complaints('promtool', '--version') !== '')('promtool', () => {
+    it('takes the configuration and its rules', () => {
+      expect(complaints('promtool', 'check', 'config', 'deploy/prometheus/prometheus.yml')).toBe('');
+    });
+
+    it('sees every alert fire when it should, and only then', () => {
+      expect(complaints('promtool', 'test', 'rules', 'deploy/prometheus/alerts.test.yml')).toBe('');
+    });
+  });
+});
+
+/** The environment of a service as compose makes it when nothing is set: defaults in place of variables. */
+function environmentOf(name: string): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(compose.services[name]?.environment ?? {}).map(([key, value]) => [
+      key,
+      String(value).replace(/\$\{\w+:-([^}]*)\}/g, '$1'),
+    ]),
+  );
+}

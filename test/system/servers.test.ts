@@ -1,0 +1,240 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import {
+  CreateStreamCommand,
+  GetRecordsCommand,
+  GetShardIteratorCommand,
+  KinesisClient,
+  PutRecordCommand,
+  waitUntilStreamExists,
+} from '@aws-sdk/client-kinesis';
+import { NodeHttpHandler } from '@smithy/node-http-handler';
+import { Kafka, type KafkaConfig, logLevel } from 'kafkajs';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type KafkaServer, kafkaIsMissing, startKafka } from '../../load-tests/servers/kafka.ts';
+import { startKinesis } from '../../load-tests/servers/kinesis.ts';
+import { secureKafkaIsMissing, startSecureKafka } from '../../load-tests/servers/secure-kafka.ts';
+import { waitFor } from '../setup/stack.ts';
+
+/** A first start fetches Kafka. */
+const START_MAX_MS = 400_000;
+const TOPIC = 'clicks';
+
+const kafkaMissing = await kafkaIsMissing('our own');
+const secureMissing = await secureKafkaIsMissing();
+for (const line of new Set([kafkaMissing, secureMissing])) {
+  if (line !== null) process.stderr.write(`Skipped: ${line}\n`);
+}
+/** In CI, a suite that cannot run is a failure: its start throws that same line. */
+const isSkipped = (line: string | null) => line !== null && !process.env.CI;
+
+/** Where these servers have their folders, so that what they leave behind is not another suite's. */
+const folder = mkdtempSync(join(tmpdir(), 'tollway-servers-test-'));
+const { TMPDIR: ownerTmpdir } = process.env;
+
+beforeAll(() => {
+  process.env.TMPDIR = folder;
+});
+
+afterAll(() => {
+  if (ownerTmpdir === undefined) delete process.env.TMPDIR;
+  else process.env.TMPDIR = ownerTmpdir;
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** Folders of servers, and processes that run there or guard them. */
+function traces(): string[] {
+  const processes = readdirSync('/proc').filter(
+    (name) => Number(name) > 0 && Number(name) !== process.pid && processWords(name).includes(folder),
+  );
+  return [...processes.map((pid) => `process ${pid}`), ...readdirSync(folder)];
+}
+
+function processWords(pid: string): string {
+  try {
+    return readlinkSync(`/proc/${pid}/cwd`) + readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+  } catch {
+    return ''; // It has ended.
+  }
+}
+
+describe.skipIf(isSkipped(kafkaMissing))('Kafka', () => {
+  it(
+    'takes and gives records, keeps them through kill -9, freezes, and leaves nothing behind',
+    async () => {
+      // With properties, it is one of our own, whatever KAFKA_BROKERS says.
+      const server = await startKafka({ properties: { 'num.partitions': '1' } });
+      try {
+        const kafka = kafkaClient(server);
+        await createTopic(kafka);
+        await produce(kafka, 'one');
+        await server.kill();
+        await expect(produce(kafka, 'nobody hears this')).rejects.toThrow();
+        await server.start();
+        await produce(kafka, 'two');
+        expect(await consume(kafka, 2)).toEqual(['one', 'two']);
+
+        await server.suspend();
+        const impatient = kafkaClient(server, { requestTimeout: 500, connectionTimeout: 500 });
+        await expect(produce(impatient, 'nobody answers this')).rejects.toThrow();
+        await server.resume();
+        await produce(kafka, 'three');
+      } finally {
+        await server.stop();
+      }
+      expect(traces()).toEqual([]);
+    },
+    START_MAX_MS,
+  );
+});
+
+describe.skipIf(isSkipped(secureMissing))('Kafka with TLS and passwords', () => {
+  it(
+    'takes SCRAM and PLAIN over TLS, and neither a wrong password nor a client without TLS',
+    async () => {
+      const server = await startSecureKafka();
+      try {
+        const { username, password } = server;
+        const ssl = {
+          ca: [readFileSync(server.caPath)],
+          cert: readFileSync(server.clientCertPath),
+          key: readFileSync(server.clientKeyPath),
+        };
+        const scram = { mechanism: 'scram-sha-512', username, password } as const;
+        await createTopic(kafkaClient(server, { ssl, sasl: scram }));
+        await produce(kafkaClient(server, { ssl, sasl: scram }), 'one');
+        await produce(kafkaClient(server, { ssl, sasl: { ...scram, mechanism: 'scram-sha-256' } }), 'two');
+        const withoutCertificate = { ca: ssl.ca };
+        const plain = kafkaClient(server, {
+          ssl: withoutCertificate,
+          sasl: { ...scram, mechanism: 'plain' },
+        });
+        expect(await consume(plain, 2)).toEqual(['one', 'two']);
+
+        const wrong = kafkaClient(server, { ssl, sasl: { ...scram, password: 'wrong' } });
+        await expect(produce(wrong, 'three')).rejects.toThrow(/authentication/i);
+        await expect(produce(kafkaClient(server), 'four')).rejects.toThrow();
+      } finally {
+        await server.stop();
+      }
+      expect(traces()).toEqual([]);
+    },
+    START_MAX_MS,
+  );
+});
+
+describe('Kinesis', () => {
+  it('takes and gives records, two at once, keeps them through kill, and leaves nothing behind', async () => {
+    const servers = await Promise.all([startKinesis(), startKinesis()]);
+    try {
+      const [first, second] = [kinesisClient(servers[0].endpoint), kinesisClient(servers[1].endpoint)];
+      await createStream(first);
+      await createStream(second);
+      await put(first, 'one');
+      await put(second, 'of the other');
+      await servers[0].kill();
+      await expect(put(first, 'nobody hears this')).rejects.toThrow();
+      await servers[0].start();
+      await put(first, 'two');
+      expect(await read(first)).toEqual(['one', 'two']);
+      expect(await read(second)).toEqual(['of the other']);
+
+      await servers[0].suspend();
+      await expect(put(first, 'nobody answers this')).rejects.toThrow();
+      await servers[0].resume();
+      await put(first, 'three');
+    } finally {
+      for (const server of servers) await server.stop();
+    }
+    expect(traces()).toEqual([]);
+  });
+
+  it('ends with its parent, and its folder too, when that one is killed', async () => {
+    const module = JSON.stringify(join(import.meta.dirname, '../../load-tests/servers/kinesis.ts'));
+    const script = `const { startKinesis } = await import(${module}); console.log((await startKinesis()).endpoint);`;
+    const parent = spawn(process.execPath, ['--input-type=module', '--eval', script], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    await once(parent.stdout, 'data');
+    // The guardian, the server and the folder.
+    expect(traces()).toHaveLength(3);
+    parent.kill('SIGKILL');
+    await waitFor(() => traces().length === 0, 10_000, 'nothing left of the server');
+  });
+});
+
+function kafkaClient(server: KafkaServer, config: Partial<KafkaConfig> = {}): Kafka {
+  return new Kafka({
+    brokers: [server.brokers],
+    logLevel: logLevel.NOTHING,
+    retry: { retries: 2 },
+    ...config,
+  });
+}
+
+async function createTopic(kafka: Kafka): Promise<void> {
+  const admin = kafka.admin();
+  await admin.connect();
+  await admin.createTopics({ topics: [{ topic: TOPIC, numPartitions: 1 }], waitForLeaders: true });
+  await admin.disconnect();
+}
+
+async function produce(kafka: Kafka, value: string): Promise<void> {
+  const producer = kafka.producer({ allowAutoTopicCreation: false });
+  try {
+    await producer.connect();
+    await producer.send({ topic: TOPIC, acks: -1, messages: [{ value }] });
+  } finally {
+    await producer.disconnect();
+  }
+}
+
+/** The first records of the topic. */
+async function consume(kafka: Kafka, count: number): Promise<string[]> {
+  const consumer = kafka.consumer({ groupId: 'servers-test', retry: { retries: 10 } });
+  const values: string[] = [];
+  await consumer.connect();
+  await consumer.subscribe({ topic: TOPIC, fromBeginning: true });
+  await consumer.run({
+    eachMessage: async ({ message }) => {
+      values.push(message.value?.toString() ?? '');
+    },
+  });
+  try {
+    await waitFor(() => values.length >= count, 20_000, `${count} records`);
+  } finally {
+    await consumer.disconnect();
+  }
+  return values;
+}
+
+function kinesisClient(endpoint: string): KinesisClient {
+  return new KinesisClient({
+    endpoint,
+    region: 'us-east-1',
+    credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
+    requestHandler: new NodeHttpHandler({ requestTimeout: 1_000, throwOnRequestTimeout: true }),
+    maxAttempts: 1,
+  });
+}
+
+async function createStream(client: KinesisClient): Promise<void> {
+  await client.send(new CreateStreamCommand({ StreamName: TOPIC, ShardCount: 1 }));
+  await waitUntilStreamExists({ client, maxWaitTime: 10, minDelay: 1 }, { StreamName: TOPIC });
+}
+
+async function put(client: KinesisClient, value: string): Promise<void> {
+  await client.send(
+    new PutRecordCommand({ StreamName: TOPIC, PartitionKey: 'any', Data: Buffer.from(value) }),
+  );
+}
+
+async function read(client: KinesisClient): Promise<string[]> {
+  const position = { ShardId: 'shardId-000000000000', ShardIteratorType: 'TRIM_HORIZON' } as const;
+  const iterator = await client.send(new GetShardIteratorCommand({ StreamName: TOPIC, ...position }));
+  const answer = await client.send(new GetRecordsCommand({ ShardIterator: iterator.ShardIterator }));
+  return (answer.Records ?? []).map(({ Data }) => Buffer.from(Data ?? []).toString());
+}
