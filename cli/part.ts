@@ -10,8 +10,12 @@ const RESTART_MS = 500;
 const RESTART_MS_MAX = 15_000;
 const LIVED_LONG_MS = 30_000;
 const READY_MS_MAX = 30_000;
-/** Bounds the young generation, in MB: unbounded, it takes more than everything else together. */
-const NODE_FLAGS = ['--max-semi-space-size=16'];
+/** The young generation is bounded, in MB: unbounded, it takes more than everything else together. */
+const NODE_FLAGS = [
+  '--max-semi-space-size=16',
+  // kafkajs sets timers into the past, which Node warns of once: tulios/kafkajs#1751.
+  '--disable-warning=TimeoutNegativeWarning',
+];
 
 /** One part of the stack as a process of its own, brought back when it dies. */
 export type Part = {

@@ -116,7 +116,7 @@ export class HandlerHost implements Intake {
         const lane = this.lanes[index];
         if (!lane || share.length === 0) continue;
         lane.queue.push({ delivery, records: share });
-        void lane.limit(() => this.settleNext(lane));
+        this.work(lane);
       }
     });
 
@@ -145,6 +145,11 @@ export class HandlerHost implements Intake {
     for (const waker of wakers) waker();
   }
 
+  /** Has the next batch of a lane settled, after the one that is with the handler. */
+  private work(lane: Lane): void {
+    if (lane.limit.pendingCount === 0) void lane.limit(() => this.settleNext(lane));
+  }
+
   /** Settles the next batch of a lane, if what it was called for has not gone with an earlier one. */
   private async settleNext(lane: Lane): Promise<void> {
     const shares = this.nextBatch(lane);
@@ -162,7 +167,7 @@ export class HandlerHost implements Intake {
     } finally {
       this.count(batch, -1);
     }
-    if (lane.queue.length > 0) void lane.limit(() => this.settleNext(lane));
+    if (lane.queue.length > 0) this.work(lane);
   }
 
   /** Takes at most a batch from the queue of a lane. What nobody waits for any more is dropped. */

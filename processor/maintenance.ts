@@ -1,5 +1,5 @@
 import type { Logger } from '../common/logger.ts';
-import { type Connection, inTransaction, type Pool } from '../common/postgres.ts';
+import { arrayLiteral, type Connection, inTransaction, type Pool } from '../common/postgres.ts';
 import {
   DAY_MS,
   databaseTime,
@@ -9,15 +9,15 @@ import {
   partitionName,
   type Retention,
 } from '../migrations/partitions.ts';
+import { formatMultirange } from './sequences.ts';
+import { addTallies, NO_ORIGIN, TALLY_COLUMNS, type Tally, type TallyRow } from './tally.ts';
 
-/** The origin under which clicks without one are summed. */
-export const NO_ORIGIN = '00000000-0000-0000-0000-000000000000';
 /** How long a floor leads the drop of its day: a charge transaction lives seconds. */
 const FLOOR_LEAD_MS = 3_600_000;
 /** How long a detach may hold up the charges behind it, in ms; with a long reader before it, it is tried again later. */
 const DETACH_WAIT_MS = 250;
 /** Tally rows merged in one transaction. */
-const MERGE_ROWS_MAX = 5_000;
+const MERGE_ROWS_MAX = 1_000;
 /** Chunks of the broker deleted in one transaction. */
 const DELETE_CHUNKS_MAX = 1_000;
 
@@ -59,34 +59,36 @@ export async function mergeTallies(pool: Pool): Promise<void> {
 async function mergeSomeTallies(connection: Connection): Promise<number> {
   // One merger at a time, so that two never want the same totals in different orders.
   await connection.query("select pg_advisory_xact_lock(hashtext('tollway tallies'))");
-  const { rows } = await connection.query<{ merged: number }>(
-    `with taken as (
-       delete from origin_tally where id in (select id from origin_tally order by id limit ${MERGE_ROWS_MAX})
-       returning coalesce(origin, '${NO_ORIGIN}') as origin, accepted, charged, over_budget, invalid, rejected,
-         first_sequence, settled
-     ), counts as (
-       select origin, max(accepted) as accepted, sum(charged) as charged, sum(over_budget) as over_budget,
-         sum(invalid) as invalid, sum(rejected) as rejected
-       from taken group by origin
-     ), appended as (
-       select origin, range_agg(int8range(first_sequence + bit, first_sequence + bit, '[]')) as sequences
-       from taken, generate_series(0, octet_length(taken.settled) * 8 - 1) bit
-       where get_bit(taken.settled, bit) = 1 group by origin
-     ), merged as (
-       insert into origin_total as total (origin, accepted, charged, over_budget, invalid, rejected, sequences)
-       select origin, accepted, charged, over_budget, invalid, rejected, coalesce(appended.sequences, '{}')
-       from counts left join appended using (origin)
-       on conflict (origin) do update set
-         accepted = greatest(total.accepted, excluded.accepted),
-         charged = total.charged + excluded.charged,
-         over_budget = total.over_budget + excluded.over_budget,
-         invalid = total.invalid + excluded.invalid,
-         rejected = total.rejected + excluded.rejected,
-         sequences = total.sequences + excluded.sequences
-     )
-     select count(*)::int as merged from taken`,
+  const { rows } = await connection.query<TallyRow>(
+    `delete from origin_tally where id in (select id from origin_tally order by id limit ${MERGE_ROWS_MAX})
+     returning ${TALLY_COLUMNS}`,
   );
-  return rows[0]?.merged ?? 0;
+  const tallies = new Map<string, Tally>();
+  addTallies(tallies, rows);
+  const merged = [...tallies];
+  const column = (pick: (tally: Tally) => number) => arrayLiteral(merged.map(([, tally]) => pick(tally)));
+  await connection.query(
+    `insert into origin_total as total (origin, accepted, charged, over_budget, invalid, rejected, sequences)
+     select * from unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
+       $7::int8multirange[])
+     on conflict (origin) do update set
+       accepted = greatest(total.accepted, excluded.accepted),
+       charged = total.charged + excluded.charged,
+       over_budget = total.over_budget + excluded.over_budget,
+       invalid = total.invalid + excluded.invalid,
+       rejected = total.rejected + excluded.rejected,
+       sequences = total.sequences + excluded.sequences`,
+    [
+      arrayLiteral(merged.map(([origin]) => origin)),
+      column((tally) => tally.accepted),
+      column((tally) => tally.charged),
+      column((tally) => tally.overBudget),
+      column((tally) => tally.invalid),
+      column((tally) => tally.rejected),
+      merged.map(([, tally]) => formatMultirange(tally.settled)),
+    ],
+  );
+  return rows.length;
 }
 
 /** Deletes what the Postgres broker has kept long enough. */

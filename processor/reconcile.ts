@@ -1,15 +1,15 @@
 import { type Connection, inTransaction, type Pool } from '../common/postgres.ts';
 import type { BrokerBooks } from './broker-books.ts';
 import { BEGIN_SNAPSHOT } from './ledger.ts';
-import { NO_ORIGIN } from './maintenance.ts';
 import {
   countSequences,
-  parseMultirange,
+  formatMultirange,
   type Sequences,
   sequencesOf,
   subtractSequences,
 } from './sequences.ts';
 import { postgresBooks } from './sources/postgres.ts';
+import { NO_ORIGIN, readTallies, type Tally } from './tally.ts';
 
 /** One origin's part of the books. All but `gaps` are counts of clicks. */
 export type OriginBooks = {
@@ -82,7 +82,7 @@ export function reconcile(
       const problems = [
         ...origins.filter((books) => !books.balanced).map(imbalance),
         ...advertisers.filter((books) => !books.balanced).map(advertiserImbalance),
-        ...(deep ? await recount(connection) : []),
+        ...(deep ? await recount(connection, tallies) : []),
       ];
       const sum = (pick: (books: OriginBooks) => number) =>
         origins.reduce((total, books) => total + pick(books), 0);
@@ -103,48 +103,6 @@ export function reconcile(
       };
     },
     BEGIN_SNAPSHOT,
-  );
-}
-
-type Tally = {
-  readonly accepted: number;
-  readonly charged: number;
-  readonly overBudget: number;
-  readonly invalid: number;
-  readonly rejected: number;
-  readonly settled: Sequences;
-};
-
-/** All that batches have tallied, merged or not. */
-const TALLIES = `
-  select origin, accepted, charged, over_budget, invalid, rejected, sequences from origin_total
-  union all
-  select coalesce(origin, '${NO_ORIGIN}'), accepted, charged, over_budget, invalid, rejected,
-    coalesce(appended.sequences, '{}')
-  from origin_tally left join (
-    select id, range_agg(int8range(sequence, sequence, '[]')) as sequences from origin_tally_sequence group by id
-  ) appended using (id)`;
-
-async function readTallies(connection: Connection): Promise<Map<string, Tally>> {
-  const { rows } = await connection.query<{
-    origin: string;
-    accepted: number;
-    charged: number;
-    overBudget: number;
-    invalid: number;
-    rejected: number;
-    sequences: string;
-  }>(
-    `select origin, max(accepted)::float8 as accepted, sum(charged)::float8 as charged,
-       sum(over_budget)::float8 as "overBudget", sum(invalid)::float8 as invalid, sum(rejected)::float8 as rejected,
-       coalesce(range_agg(sequences), '{}')::text as sequences
-     from (${TALLIES}) tally group by origin order by origin`,
-  );
-  return new Map(
-    rows.map(({ origin, sequences, ...counts }) => [
-      origin,
-      { ...counts, settled: parseMultirange(sequences) },
-    ]),
   );
 }
 
@@ -249,7 +207,7 @@ function advertiserImbalance(books: AdvertiserBooks): string {
 }
 
 /** Every row of the ledger, with the days that were dropped as their sums. */
-async function recount(connection: Connection): Promise<string[]> {
+async function recount(connection: Connection, tallies: ReadonlyMap<string, Tally>): Promise<string[]> {
   const problems: string[] = [];
   const look = async (what: string, sql: string) => {
     const { rows } = await connection.query<{ id: string; kept: string; found: string }>(sql);
@@ -284,7 +242,10 @@ async function recount(connection: Connection): Promise<string[]> {
      ), kept as (
        select origin, sum(charged) as charged, sum(over_budget) as over_budget, sum(invalid) as invalid,
          sum(rejected) as rejected
-       from (${TALLIES}) tally group by origin
+       from (
+         select origin, charged, over_budget, invalid, rejected from origin_total
+         union all select coalesce(origin, '${NO_ORIGIN}'), charged, over_budget, invalid, rejected from origin_tally
+       ) tally group by origin
      )
      select coalesce(kept.origin, found.origin)::text as id,
        format('%s charged, %s over budget, %s invalid, %s rejected', coalesce(kept.charged, 0),
@@ -295,18 +256,7 @@ async function recount(connection: Connection): Promise<string[]> {
      where (coalesce(kept.charged, 0), coalesce(kept.over_budget, 0), coalesce(kept.invalid, 0), coalesce(kept.rejected, 0))
        <> (coalesce(found.charged, 0), coalesce(found.over_budget, 0), coalesce(found.invalid, 0), coalesce(found.rejected, 0))`,
   );
-  await look(
-    'sequences of origin',
-    `with kept as (select origin, range_agg(sequences) as sequences from (${TALLIES}) tally group by origin),
-     found as (
-       select origin, range_agg(int8range(sequence, sequence, '[]')) as sequences
-       from (select origin, sequence from ledger union all select origin, sequence from dead_letter) rows
-       where origin is not null group by origin
-     )
-     select origin::text as id, kept.sequences::text as kept, found.sequences::text as found
-     from kept join found using (origin)
-     where kept.sequences <> found.sequences and not exists (select from closed_day_origin where origin = kept.origin)`,
-  );
+  problems.push(...(await recountSequences(connection, tallies)));
   await look(
     'click both settled and rejected',
     `select dead_letter.click_id::text as id, 'one outcome' as kept, ledger.outcome::text as found
@@ -318,4 +268,21 @@ async function recount(connection: Connection): Promise<string[]> {
      where nonce is not null and outcome <> 'invalid' group by nonce having count(*) > 1`,
   );
   return problems;
+}
+
+/** The sequences of the ledger's rows against those of the tallies; of the origins of which no day was dropped. */
+async function recountSequences(
+  connection: Connection,
+  tallies: ReadonlyMap<string, Tally>,
+): Promise<string[]> {
+  const { rows } = await connection.query<{ origin: string; found: string }>(
+    `select origin, range_agg(int8range(sequence, sequence, '[]'))::text as found
+     from (select origin, sequence from ledger union all select origin, sequence from dead_letter) rows
+     where origin is not null and not exists (select from closed_day_origin closed where closed.origin = rows.origin)
+     group by origin`,
+  );
+  return rows.flatMap(({ origin, found }) => {
+    const kept = formatMultirange(tallies.get(origin)?.settled ?? []);
+    return kept === found ? [] : `sequences of origin ${origin}: kept ${kept}, the ledger has ${found}`;
+  });
 }

@@ -20,6 +20,28 @@ export function sequencesOf(numbers: Iterable<number>): Sequences {
   return ranges;
 }
 
+/** Writes `int8multirange`. */
+export function formatMultirange(sequences: Sequences): string {
+  return `{${sequences.map(({ start, end }) => `[${start},${end})`).join(',')}}`;
+}
+
+/** The numbers of both. */
+export function uniteSequences(one: Sequences, other: Sequences): Sequences {
+  if (one.length === 0) return other;
+  if (other.length === 0) return one;
+  const united: { start: number; end: number }[] = [];
+  for (let at = 0, otherAt = 0; at < one.length || otherAt < other.length; ) {
+    const isOnes =
+      (one[at]?.start ?? Number.POSITIVE_INFINITY) <= (other[otherAt]?.start ?? Number.POSITIVE_INFINITY);
+    const next = isOnes ? one[at++] : other[otherAt++];
+    const last = united.at(-1);
+    if (!next) break;
+    if (last && next.start <= last.end) last.end = Math.max(last.end, next.end);
+    else united.push({ start: next.start, end: next.end });
+  }
+  return united;
+}
+
 /** How many numbers there are. */
 export function countSequences(sequences: Sequences): number {
   return sequences.reduce((sum, { start, end }) => sum + end - start, 0);

@@ -2,6 +2,10 @@ import { arrayLiteral, type Connection } from '../common/postgres.ts';
 import type { ClickOrigin, ReadMark, ReadRecord } from '../producer/click-event.ts';
 import { identityOf, type Rejection } from './dead-letters.ts';
 import type { Settled } from './ledger.ts';
+import { parseMultirange, type Sequences, sequencesOf, uniteSequences } from './sequences.ts';
+
+/** The origin under which clicks without one are summed. */
+export const NO_ORIGIN = '00000000-0000-0000-0000-000000000000';
 
 /** Longest piece of sequences kept as bits: 8 KiB. */
 const SPAN_BITS_MAX = 65_536;
@@ -106,24 +110,107 @@ function toBits(sequences: readonly number[]): { firstSequence: number; bits: Bu
   return pieces;
 }
 
-/**
- * Which of these sequences are settled, whatever was settled under them. Reads what batches have appended since the last
- * merge row by row: for the rejected alone, which are few.
- */
+/** The numbers that bits stand for, lowest first; the reverse of `toBits`. */
+function fromBits(firstSequence: number, bits: Buffer, numbers: number[]): void {
+  for (const [at, byte] of bits.entries()) {
+    if (byte === 0) continue;
+    for (let bit = 0; bit < 8; bit += 1) {
+      if ((byte & (1 << bit)) !== 0) numbers.push(firstSequence + at * 8 + bit);
+    }
+  }
+}
+
+/** A row that a batch has appended. Bits are taken apart here: one by one, PostgreSQL takes a thousand times as long. */
+export type TallyRow = {
+  readonly id: bigint;
+  readonly origin: string;
+  readonly accepted: bigint;
+  readonly charged: bigint;
+  readonly over_budget: bigint;
+  readonly invalid: bigint;
+  readonly rejected: bigint;
+  readonly first_sequence: bigint;
+  readonly settled: Buffer;
+};
+
+/** What an origin has counted, and which of its sequences are settled. */
+export type Tally = {
+  accepted: number;
+  charged: number;
+  overBudget: number;
+  invalid: number;
+  rejected: number;
+  settled: Sequences;
+};
+
+/** The columns of a `TallyRow`; the table may bear another name. */
+export const TALLY_COLUMNS = `id, coalesce(origin, '${NO_ORIGIN}') as origin, accepted, charged, over_budget, invalid, rejected,
+  first_sequence, settled`;
+
+/** Sums rows by origin, onto what there is. */
+export function addTallies(tallies: Map<string, Tally>, rows: readonly TallyRow[]): void {
+  const numbers = new Map<string, number[]>();
+  for (const row of rows) {
+    const tally = tallies.get(row.origin) ?? noTally();
+    tallies.set(row.origin, tally);
+    tally.accepted = Math.max(tally.accepted, Number(row.accepted));
+    tally.charged += Number(row.charged);
+    tally.overBudget += Number(row.over_budget);
+    tally.invalid += Number(row.invalid);
+    tally.rejected += Number(row.rejected);
+    const found = numbers.get(row.origin) ?? [];
+    numbers.set(row.origin, found);
+    fromBits(Number(row.first_sequence), row.settled, found);
+  }
+  for (const [origin, found] of numbers) {
+    const tally = tallies.get(origin);
+    if (tally) tally.settled = uniteSequences(tally.settled, sequencesOf(found));
+  }
+}
+
+function noTally(): Tally {
+  return { accepted: 0, charged: 0, overBudget: 0, invalid: 0, rejected: 0, settled: [] };
+}
+
+/** Rows of the tally that are read at once: each may have 8 KiB of bits. */
+const PAGE_ROWS = 500;
+
+/** All that was ever tallied, merged or not, by origin; of some origins or of all. */
+export async function readTallies(
+  connection: Connection,
+  origins: readonly string[] | null = null,
+): Promise<Map<string, Tally>> {
+  const { rows } = await connection.query<Omit<Tally, 'settled'> & { origin: string; sequences: string }>(
+    `select origin, accepted::float8 as accepted, charged::float8 as charged, over_budget::float8 as "overBudget",
+       invalid::float8 as invalid, rejected::float8 as rejected, sequences::text as sequences
+     from origin_total where $1::uuid[] is null or origin = any($1) order by origin`,
+    [origins],
+  );
+  const tallies = new Map<string, Tally>(
+    rows.map(({ origin, sequences, ...counts }) => [
+      origin,
+      { ...counts, settled: parseMultirange(sequences) },
+    ]),
+  );
+  for (let after = 0n; ; ) {
+    const page = await connection.query<TallyRow>(
+      `select ${TALLY_COLUMNS} from origin_tally
+       where id > $1 and ($2::uuid[] is null or origin = any($2)) order by id limit ${PAGE_ROWS}`,
+      [after, origins],
+    );
+    addTallies(tallies, page.rows);
+    if (page.rows.length < PAGE_ROWS) return tallies;
+    after = page.rows.at(-1)?.id ?? after;
+  }
+}
+
+/** Which of these sequences are settled, whatever was settled under them. For the rejected alone, which are few. */
 export async function readSettledSequences(
   connection: Connection,
   asked: readonly ClickOrigin[],
 ): Promise<(from: ClickOrigin) => boolean> {
   if (asked.length === 0) return () => false;
-  const { rows } = await connection.query<{ origin: string; sequence: bigint }>(
-    `with asked as (select * from unnest($1::uuid[], $2::bigint[]) asked (origin, sequence)),
-     appended as (select distinct origin, sequence from origin_tally_sequence where origin = any($1::uuid[]))
-     select asked.origin, asked.sequence from asked join origin_total total using (origin)
-       where total.sequences @> asked.sequence
-     union all
-     select origin, sequence from asked join appended using (origin, sequence)`,
-    [arrayLiteral(asked.map(({ origin }) => origin)), arrayLiteral(asked.map(({ sequence }) => sequence))],
-  );
-  const settled = new Set(rows.map(({ origin, sequence }) => `${origin}.${sequence}`));
-  return ({ origin, sequence }) => settled.has(`${origin}.${sequence}`);
+  const tallies = await readTallies(connection, [...new Set(asked.map(({ origin }) => origin))]);
+  return ({ origin, sequence }) =>
+    tallies.get(origin)?.settled.some(({ start, end }) => start <= sequence && sequence < end) ?? false;
 }
