@@ -6,6 +6,7 @@ import { backoffMs, sleep } from '../common/lifecycle.ts';
 import type { Logger } from '../common/logger.ts';
 import type { Metrics } from '../common/metrics.ts';
 import { type Client, createClient } from '../common/postgres.ts';
+import { uuidV7 } from '../common/uuid.ts';
 import { ID_MAX } from '../producer/click-event.ts';
 
 /** What a redirect has to know of an ad. */
@@ -216,7 +217,8 @@ export class AdCatalog {
         await utimes(snapshotPath, now, now);
         return;
       }
-      const temporary = `${snapshotPath}.${process.pid}`;
+      // Not the process id: two containers on one volume may have the same.
+      const temporary = `${snapshotPath}.${uuidV7()}`;
       await writeFile(temporary, text, { mode: 0o600 });
       await rename(temporary, snapshotPath);
       this.snapshotText = text;

@@ -7,20 +7,16 @@ import type { Metrics } from '../common/metrics.ts';
 import { listen } from '../common/ops-server.ts';
 import { createPool } from '../common/postgres.ts';
 import { createPublisher } from '../producer/create-publisher.ts';
-import { adoptDeadSpools, type DeadSpool } from '../producer/dead-spools.ts';
-import type { Publisher } from '../producer/publisher.ts';
-import { Relay, type RelayOptions } from '../producer/relay.ts';
 import { Spool } from '../producer/spool.ts';
 import { AdCatalog } from './ad-catalog.ts';
 import { DoubleClicks } from './double-clicks.ts';
 import { createVerifier } from './link.ts';
 import { createRedirect } from './redirect.ts';
+import { startRelays } from './relays.ts';
 import { createAdServer } from './server.ts';
 import { createVisitorAddress } from './visitor.ts';
 
 const DAY_MS = 86_400_000;
-/** Time the relay gets to empty the spool at the end, in ms. What it leaves is adopted at the next start. */
-const RELAY_DRAIN_MS = 5_000;
 /** Longest wait for the broker's answer, in ms; then the batch is sent again. */
 const QUERY_MS_MAX = 30_000;
 /** Connections for publishing: one relay of the own spool, one of the adopted. */
@@ -70,9 +66,6 @@ export async function startWorker(
   open({ name: 'publisher', close: () => publisher.close() });
 
   const root = spoolRoot(config.DATA_DIR);
-  const dead = adoptDeadSpools(root, (origin, err) => {
-    logger.error({ origin, err }, 'A spool whose owner is gone cannot be read; it stays where it is');
-  });
   const spool = new Spool(
     {
       root,
@@ -83,7 +76,7 @@ export async function startWorker(
     },
     logger,
   );
-  const relays = startRelays(config, { spool, dead, publisher, metrics, logger, fail });
+  const relays = startRelays(config, { root, spool, publisher, metrics, logger, fail });
   open({ name: 'relay', close: relays.close });
 
   const catalog = new AdCatalog(
@@ -143,66 +136,5 @@ export async function startWorker(
       ...(spool.problem === null ? [] : [`the spool refuses clicks: ${spool.problem}`]),
       ...(closing ? ['it is closing'] : []),
     ],
-  };
-}
-
-/** Relays the own spool, and the dead ones that were found, one after the other. */
-function startRelays(
-  config: Config,
-  parts: {
-    spool: Spool;
-    dead: readonly DeadSpool[];
-    publisher: Publisher;
-    metrics: Metrics;
-    logger: Logger;
-    fail: (error: unknown) => void;
-  },
-) {
-  const { spool, dead, publisher, metrics, logger, fail } = parts;
-  const options: RelayOptions = {
-    batchMax: config.RELAY_BATCH_MAX,
-    lingerMs: config.RELAY_LINGER_MS,
-    markIntervalMs: config.MARK_INTERVAL_MS,
-  };
-  const onFreed = (bytes: number) => {
-    spool.bytes -= bytes;
-  };
-  const around = { publisher, options, metrics, logger, onFreed };
-  const own = new Relay(spool, around);
-  spool.onChange = () => own.notify();
-  const adopted = dead.map((found) => {
-    spool.bytes += found.bytes;
-    logger.info({ origin: found.origin, bytes: found.bytes }, 'Adopted a spool whose owner is gone');
-    return { found, relay: new Relay({ ...found, openSegment: null, roll: () => {} }, around) };
-  });
-  const relayAdopted = async () => {
-    for (const { found, relay } of adopted) {
-      relay.end();
-      await relay
-        .run()
-        .catch((err: unknown) =>
-          logger.error({ origin: found.origin, err }, 'An adopted spool cannot be relayed'),
-        );
-      found.release();
-    }
-  };
-  // Nothing stops our own relay but a fault in the code or in the disk below it: then the process ends, loudly.
-  const running = Promise.all([own.run(), relayAdopted()]);
-  running.catch(fail);
-
-  return {
-    oldestClickAgeMs: () => {
-      const times = [own, ...adopted.map(({ relay }) => relay)].flatMap((relay) => relay.oldestClickAt ?? []);
-      return times.length === 0 ? 0 : Date.now() - Math.min(...times);
-    },
-    close: async () => {
-      spool.finish();
-      own.end();
-      await Promise.race([running, sleep(RELAY_DRAIN_MS)]);
-      own.abort();
-      for (const { relay } of adopted) relay.abort();
-      await running.catch(() => {});
-      spool.close();
-    },
   };
 }

@@ -11,6 +11,7 @@ import { exportCommand } from './commands/export.ts';
 import { link } from './commands/link.ts';
 import { reconcile } from './commands/reconcile.ts';
 import { rewind } from './commands/rewind.ts';
+import { samples } from './commands/samples.ts';
 import { spool } from './commands/spool.ts';
 import { status } from './commands/status.ts';
 import { topics } from './commands/topics.ts';
@@ -42,6 +43,7 @@ for (const child of [
   rewind,
   spool,
   topics,
+  samples,
 ]) {
   program.addCommand(child);
 }

@@ -23,13 +23,14 @@ const SAMPLES = [
   },
 ];
 
-/** Gives an empty database three advertisers, each with a campaign and an ad, so that there is something to click. */
-export async function addSamples(pool: Pool): Promise<void> {
-  if ((await listAdvertisers(pool)).length > 0) return;
+/** Gives an empty database three advertisers, each with a campaign and an ad, so that there is something to click. Returns whether it was empty. */
+export async function addSamples(pool: Pool): Promise<boolean> {
+  if ((await listAdvertisers(pool)).length > 0) return false;
   for (const { name, budget, price, url } of SAMPLES) {
     const advertiser = await addAdvertiser(pool, name, 'USD');
     await enterBudget(pool, advertiser.id, 'top_up', parseAmount(budget), 'sample budget');
     const campaign = await addCampaign(pool, advertiser.id, `${name}: first campaign`, null, null);
     await addAd(pool, campaign.id, parseAmount(price), url);
   }
+  return true;
 }

@@ -22,7 +22,7 @@ export type HostOptions = {
 };
 
 /** Most that is taken and not yet settled: this many full batches for every lane, and this many bytes. */
-const BATCHES_AHEAD = 3;
+const BATCHES_AHEAD = 2;
 const BYTES_MAX = 33_554_432;
 const COMPLAIN_MS = 30_000;
 /** Outcomes that need all of the ledger to work; a duplicate, a mark or a dead letter does not. */

@@ -1,3 +1,4 @@
+import { sleep } from '../common/lifecycle.ts';
 import type { Metrics } from '../common/metrics.ts';
 import type { Pool } from '../common/postgres.ts';
 import type { EventSource } from './event-source.ts';
@@ -6,6 +7,8 @@ import type { EventSource } from './event-source.ts';
 const ADVERTISERS_MAX = 10_000;
 /** Answers are kept this long, in ms, so that scraping never loads the database. */
 const FRESH_MS = 1_000;
+/** Longest wait for a broker to say what waits in it, in ms. */
+const LAG_MS_MAX = 2_000;
 const observedAt = new WeakMap<Metrics, number>();
 
 /** Reads what only the database knows into the metrics: budgets, dead letters, what waits in the broker. */
@@ -29,6 +32,8 @@ export async function observeBooks(
     for (const { id, currency, remaining, spent } of advertisers.rows) {
       metrics.budgetRemaining.set({ advertiser: id, currency }, remaining);
       metrics.budgetSpent.set({ advertiser: id, currency }, spent);
+      // An alert on what it grows by has to see it at 0.
+      metrics.overDelivery.inc({ currency }, 0);
     }
     metrics.deadLetters.set(letters.rows[0]?.count ?? 0);
     metrics.databaseUp.set(1);
@@ -36,9 +41,12 @@ export async function observeBooks(
     metrics.databaseUp.set(0);
   }
   for (const [broker, source] of sources) {
-    // A broker that does not say leaves what it said last.
-    const lag = await source.lag().catch(() => null);
-    if (lag === null) continue;
+    // A broker that does not say leaves what it said last. Whoever scrapes has little patience.
+    const lag = await Promise.race([source.lag().catch(() => null), sleep(LAG_MS_MAX).then(() => null)]);
+    if (lag === null) {
+      metrics.brokerUp.set(0);
+      continue;
+    }
     metrics.lagRecords.set({ broker }, lag.records);
     metrics.lagAge.set({ broker }, lag.oldestAgeSeconds);
   }

@@ -28,10 +28,11 @@ export function adoptDeadSpools(
   onUnreadable: (origin: string, error: unknown) => void = (_, error) => {
     throw error;
   },
+  isWanted: (origin: string) => boolean = () => true,
 ): DeadSpool[] {
   mkdirSync(root, { recursive: true, mode: 0o700 });
   return readdirSync(root)
-    .filter(isUuid)
+    .filter((origin) => isUuid(origin) && isWanted(origin))
     .flatMap((origin) => {
       try {
         return adoptSpool(join(root, origin)) ?? [];

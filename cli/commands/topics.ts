@@ -1,6 +1,5 @@
 import { parseConfig } from '../../common/config.ts';
 import { readEnvironment } from '../../common/environment.ts';
-import { TollwayError } from '../../common/errors.ts';
 import { createTopic } from '../../common/kafka.ts';
 import { createStream } from '../../common/kinesis.ts';
 import { createLogger } from '../../common/logger.ts';
@@ -15,10 +14,8 @@ const create = command(
   const config = parseConfig(readEnvironment());
   const { BROKER: broker, KAFKA_TOPIC: topic, KINESIS_STREAM: stream } = config;
   if (broker === 'postgres') {
-    throw new TollwayError(
-      'no_topic',
-      'BROKER: expected kafka or kinesis, got postgres, which has no topics',
-    );
+    if (json) return printJson({ broker, made: 'nothing' });
+    return printLine('There is nothing to make: the Postgres broker is a table (BROKER=postgres)');
   }
   if (broker === 'kafka') {
     const { partitions, made } = await createTopic(config, createLogger('topics', config));

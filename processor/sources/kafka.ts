@@ -25,9 +25,9 @@ const REBALANCE_MS = 20_000;
 /** How often checkpoints are written, and looked at for somebody having set them back, in ms. */
 const CHECKPOINT_MS = 500;
 /** Most that one fetch brings, in bytes, and least that it waits for (at most `BATCH_WINDOW_MS`). */
-const FETCH_BYTES_MAX = 4_194_304;
+const FETCH_BYTES_MAX = 1_048_576;
 const FETCH_BYTES_MIN = 131_072;
-const PARTITION_BYTES_MAX = 1_048_576;
+const PARTITION_BYTES_MAX = 262_144;
 /** How soon a partition that was added is noticed, in ms. */
 const METADATA_AGE_MS = 30_000;
 /** A failure shorter than this is daily life: a coordinator that loads, a leader that moves. */

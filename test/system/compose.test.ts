@@ -144,6 +144,11 @@ describe('the Dockerfile', () => {
     expect(words('USER').at(-1)?.[0]).toMatch(/^[1-9]\d*:[1-9]\d*$/);
   });
 
+  it('gives Node the flags that npm start gives it', () => {
+    const flags = (text: string) => text.match(/--(max-semi-space-size|disable-warning)=\w+/g);
+    expect(flags(words('ENV').join(' '))).toEqual(flags(read('cli/part.ts')));
+  });
+
   it('copies what .dockerignore lets through, and every floor that runs', () => {
     const copied = words('COPY')
       .filter(([first]) => !first?.startsWith('--from'))

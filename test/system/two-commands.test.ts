@@ -167,9 +167,18 @@ describe('npm start with something wrong', () => {
     expect(stderr).not.toContain('c2hvcnQ');
   });
 
-  it('says that a broker is not there yet', async () => {
-    const { code, stderr } = await runToEnd('cli/start.ts', await stackEnv(folder, { BROKER: 'kafka' }));
+  it('says in one line that Kafka does not answer, and which setting says where it is', async () => {
+    const env = await stackEnv(folder, { BROKER: 'kafka', KAFKA_BROKERS: '127.0.0.1:9' });
+    const { code, stderr } = await runToEnd('cli/start.ts', env);
     expect(code).toBe(1);
-    expect(stderr).toMatch(/^tollway: BROKER: expected postgres, got "kafka".*\n$/);
+    expect(stderr).toMatch(/tollway: KAFKA_BROKERS: 127\.0\.0\.1:9 does not answer: .*\n$/);
+  });
+
+  it('says in one line that Kinesis does not answer, and which setting says where it is', async () => {
+    const account = { AWS_REGION: 'eu-west-1', AWS_ACCESS_KEY_ID: 'a', AWS_SECRET_ACCESS_KEY: 'b' };
+    const more = { BROKER: 'kinesis', KINESIS_ENDPOINT: 'http://127.0.0.1:9', ...account };
+    const { code, stderr } = await runToEnd('cli/start.ts', await stackEnv(folder, more));
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/tollway: KINESIS_ENDPOINT: http:\/\/127\.0\.0\.1:9 does not answer: .*\n$/);
   });
 });

@@ -1,0 +1,104 @@
+import type { Config } from '../common/config.ts';
+import { sleep } from '../common/lifecycle.ts';
+import type { Logger } from '../common/logger.ts';
+import type { Metrics } from '../common/metrics.ts';
+import { adoptDeadSpools, type DeadSpool } from '../producer/dead-spools.ts';
+import type { Publisher } from '../producer/publisher.ts';
+import { Relay, type RelayOptions } from '../producer/relay.ts';
+import type { Spool } from '../producer/spool.ts';
+
+/** Time the relay gets to empty the spool at the end, in ms. What it leaves is adopted by whoever comes by. */
+const RELAY_DRAIN_MS = 5_000;
+/** How often spools are looked for whose owners are gone, in ms. */
+const ADOPT_MS = 10_000;
+
+/** The relays of one ad server process at work. */
+export type Relays = {
+  /** Age of the oldest click that the broker has not confirmed, in ms; 0 if there is none. */
+  readonly oldestClickAgeMs: () => number;
+  /** Ends the spool, and gives its relay a while to empty it. */
+  readonly close: () => Promise<void>;
+};
+
+/** Relays the own spool, and beside it, one after the other, those in `root` whose owners are gone. */
+export function startRelays(
+  config: Config,
+  parts: {
+    root: string;
+    spool: Spool;
+    publisher: Publisher;
+    metrics: Metrics;
+    logger: Logger;
+    fail: (error: unknown) => void;
+  },
+): Relays {
+  const { root, spool, publisher, metrics, logger, fail } = parts;
+  const options: RelayOptions = {
+    batchMax: config.RELAY_BATCH_MAX,
+    lingerMs: config.RELAY_LINGER_MS,
+    markIntervalMs: config.MARK_INTERVAL_MS,
+  };
+  const onFreed = (bytes: number) => {
+    spool.bytes -= bytes;
+  };
+  const around = { publisher, options, metrics, logger, onFreed };
+  const own = new Relay(spool, around);
+  spool.onChange = () => own.notify();
+  const ending = new AbortController();
+  /** Found to be unreadable: said once. */
+  const hopeless = new Set<string>();
+  const relaying = new Set<Relay>();
+
+  const adopt = (): DeadSpool[] =>
+    adoptDeadSpools(
+      root,
+      (origin, err) => {
+        hopeless.add(origin);
+        logger.error({ origin, err }, 'A spool whose owner is gone cannot be read; it stays where it is');
+      },
+      (origin) => origin !== spool.origin && !hopeless.has(origin),
+    );
+  const relayAdopted = async (found: DeadSpool, relay: Relay) => {
+    relay.end();
+    try {
+      if (!ending.signal.aborted) await relay.run();
+    } catch (err) {
+      hopeless.add(found.origin);
+      logger.error({ origin: found.origin, err }, 'An adopted spool cannot be relayed');
+    }
+    relaying.delete(relay);
+    found.release();
+  };
+  const adoptForEver = async () => {
+    for (; !ending.signal.aborted; await sleep(ADOPT_MS, ending.signal)) {
+      const adopted = adopt().map((found) => {
+        spool.bytes += found.bytes;
+        logger.info({ origin: found.origin, bytes: found.bytes }, 'Adopted a spool whose owner is gone');
+        const relay = new Relay({ ...found, openSegment: null, roll: () => {} }, around);
+        relaying.add(relay);
+        return { found, relay };
+      });
+      for (const { found, relay } of adopted) await relayAdopted(found, relay);
+    }
+  };
+  // Nothing stops our own relay but a fault in the code or in the disk below it: then the process ends, loudly.
+  const running = Promise.all([own.run(), adoptForEver()]);
+  running.catch(fail);
+
+  return {
+    oldestClickAgeMs: () => {
+      const times = [own, ...relaying].flatMap((relay) => relay.oldestClickAt ?? []);
+      return times.length === 0 ? 0 : Date.now() - Math.min(...times);
+    },
+    close: async () => {
+      spool.finish();
+      own.end();
+      ending.abort();
+      await Promise.race([running, sleep(RELAY_DRAIN_MS)]);
+      own.abort();
+      for (const relay of relaying) relay.abort();
+      await running.catch(() => {});
+      spool.close();
+    },
+  };
+}

@@ -1,0 +1,64 @@
+import { dockerAnswers, KAFKA_IMAGE, startKafkaContainer } from './kafka-container.ts';
+import { jarsAreMissing } from './kafka-jars.ts';
+import { startKafkaFromJars } from './kafka-java.ts';
+import { type KafkaOptions, type KafkaServer, untilKafkaAnswers } from './kafka-server.ts';
+
+export type { KafkaConnection, KafkaOptions, KafkaServer } from './kafka-server.ts';
+
+/** Docker, once found unable to start Kafka, is not tried again by this process. */
+let dockerFailed = false;
+
+/**
+ * A real Kafka: that of KAFKA_BROKERS; else one in Docker; else one from Maven Central's jars, which needs Java and Maven.
+ * Throws an error of one line that says what to install if there is no way.
+ */
+export async function startKafka(options: KafkaOptions = {}): Promise<KafkaServer> {
+  const brokers = process.env.KAFKA_BROKERS;
+  if (brokers && options.properties === undefined) return findKafka(brokers, options);
+  const missing = await kafkaIsMissing('our own');
+  if (missing !== null) throw new Error(missing);
+  return (await tryDocker(options)) ?? startKafkaFromJars(options);
+}
+
+/**
+ * One line that says what to install, or null if `startKafka` can work. `'our own'` asks for a server that can be killed
+ * or has properties, for which KAFKA_BROKERS is no help. It looks for programs and starts no server.
+ */
+export async function kafkaIsMissing(which: 'any' | 'our own' = 'any'): Promise<string | null> {
+  if (which === 'any' && process.env.KAFKA_BROKERS) return null;
+  const missing = await jarsAreMissing();
+  if (missing === null || (await dockerAnswers())) return null;
+  const instead = which === 'any' ? 'start Docker, or set KAFKA_BROKERS' : 'start Docker';
+  return `Kafka is missing: install ${missing}, or ${instead}`;
+}
+
+async function tryDocker(options: KafkaOptions): Promise<KafkaServer | null> {
+  if (dockerFailed || !(await dockerAnswers())) return null;
+  try {
+    return await startKafkaContainer(options);
+  } catch (error) {
+    dockerFailed = true;
+    const [reason] = String(error instanceof Error ? error.message : error).split('\n');
+    process.stderr.write(`Docker cannot start ${KAFKA_IMAGE}, so Kafka comes from its jars: ${reason}\n`);
+    const missing = await jarsAreMissing();
+    if (missing !== null) throw new Error(`Kafka is missing: install ${missing}`, { cause: error });
+    return null;
+  }
+}
+
+async function findKafka(brokers: string, { connection = {} }: KafkaOptions): Promise<KafkaServer> {
+  const [first = brokers] = brokers.split(',');
+  await untilKafkaAnswers(first, connection, async () => null);
+  const refuse = async () => {
+    throw new Error(`Expected a Kafka of our own, got that of KAFKA_BROKERS (${brokers})`);
+  };
+  return {
+    brokers,
+    ours: false,
+    kill: refuse,
+    start: refuse,
+    suspend: refuse,
+    resume: refuse,
+    stop: async () => undefined,
+  };
+}

@@ -1,0 +1,42 @@
+/**
+ * A consumer that dies at a given point, by SIGKILL: CRASH is `before` or `after` the commit of its first batch, or
+ * `hold`: the first batch never comes to the handler, and whoever started this kills it.
+ */
+import { pino } from 'pino';
+import { parseConfig } from '../../../common/config.ts';
+import { createMetrics } from '../../../common/metrics.ts';
+import { createPool } from '../../../common/postgres.ts';
+import { createSources } from '../../../processor/create-sources.ts';
+import type { Intake } from '../../../processor/event-source.ts';
+import { HandlerHost } from '../../../processor/handler-host.ts';
+
+const config = parseConfig(process.env);
+const databaseUrl = config.DATABASE_URL ?? '';
+const { CRASH: point } = process.env;
+const pool = createPool(databaseUrl, 'crashing consumer', 6, () => undefined);
+const around = { metrics: createMetrics(), logger: pino(), onInvariant: () => process.exit(1) };
+const { BATCH_SIZE: batchSize, PARALLELIZATION: lanes } = config;
+const options = { batchSize, lanes, clickAgeMaxDays: 14, retryAttempts: 1, bisectOnError: true };
+const host = new HandlerHost(pool, options, around);
+let deliveries = 0;
+
+const die = () => process.kill(process.pid, 'SIGKILL');
+const deliver: Intake['deliver'] = async (records, signal) => {
+  deliveries += 1;
+  const isFirst = deliveries === 1;
+  if (isFirst && point === 'before') die();
+  if (isFirst && point === 'hold') {
+    process.stdout.write('held\n');
+    return new Promise(() => undefined);
+  }
+  await host.deliver(records, signal);
+  if (isFirst && point === 'after') die();
+};
+
+const sources = createSources(
+  { ...config, DATABASE_URL: databaseUrl },
+  pool,
+  { room: host.room, deliver },
+  around,
+);
+for (const source of sources.values()) void source.run();

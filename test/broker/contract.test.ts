@@ -1,0 +1,437 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { uuidV7 } from '../../common/uuid.ts';
+import { reconcile } from '../../processor/reconcile.ts';
+import { clickKey, encodeClick } from '../../producer/click-event.ts';
+import type { Spool } from '../../producer/spool.ts';
+import { type RelayBench, startRelay } from '../edge/relay-bench.ts';
+import { append, openSpool } from '../edge/spool-bench.ts';
+import { clickEvent } from '../setup/database.ts';
+import { waitFor } from '../setup/stack.ts';
+import { type Server, SLOTS } from './broker.ts';
+import { drivers } from './brokers.ts';
+import {
+  backUp,
+  type Consumer,
+  countSettled,
+  type Deliver,
+  expectAllCharged,
+  expectTrueBooks,
+  gate,
+  type Site,
+  slowDown,
+  untilCheckpointed,
+  untilSettled,
+  withSite,
+} from './site.ts';
+
+const CHILD = 'test/broker/children/consumer.ts';
+/** A first start may have to fetch Kafka. */
+const START_MAX_MS = 400_000;
+
+describe.each(drivers)('$name', ({ driver, skipped }) => {
+  let server: Server;
+  beforeAll(async () => {
+    if (!skipped) server = await driver.start();
+  }, START_MAX_MS);
+  afterAll(() => server?.stop());
+
+  // They wait for each other's clocks more than for the processor, so they run side by side, each on a site of its own.
+  describe.skipIf(skipped).concurrent('consumed', () => {
+    const on = (title: string, work: (site: Site) => Promise<void>) =>
+      it(title, { timeout: 120_000 }, () => withSite(server, work));
+
+    on('acknowledges nothing before it is committed, whatever overtakes what', async (site) => {
+      const { database, broker, clicks } = site;
+      const held = gate();
+      const reached = gate();
+      let deliveries = 0;
+      const holdFirst =
+        (deliver: Deliver): Deliver =>
+        async (records, signal) => {
+          deliveries += 1;
+          if (deliveries === 1) {
+            reached.open();
+            await held.opened;
+          }
+          await deliver(records, signal);
+        };
+      const consumer = site.consume({ around: holdFirst });
+      await broker.publishTo(0, clicks(20));
+      await reached.opened;
+      await broker.publishTo(0, clicks(30));
+      await untilSettled(database.pool, 30, consumer);
+      await untilCheckpointed(site);
+      await broker.publisher.publishEverywhere(site.origin.mark());
+      // What was overtaken is with the broker still, as the books see it.
+      const books = await expectTrueBooks(site);
+      expect(books).toMatchObject({ accepted: site.origin.accepted, inFlight: 20 });
+      expect(books.charged).toBe(site.origin.accepted - 20);
+      held.open();
+      await untilSettled(database.pool, site.origin.accepted, consumer);
+      await consumer.stop();
+      await expectAllCharged(site);
+      expect(await consumer.duplicates()).toBe(0);
+    });
+
+    on('gives a batch again whose consumer died before the commit', async (site) => {
+      await site.publishEverySlot(20);
+      const { ended } = await site.run({ script: CHILD, env: { CRASH: 'before' } });
+      expect(await ended).toBe(null);
+      expect(await countSettled(site.database.pool)).toBe(0);
+      const consumer = site.consume();
+      await untilSettled(site.database.pool, site.origin.accepted, consumer);
+      await expectAllCharged(site);
+      expect(await consumer.duplicates()).toBe(0);
+    });
+
+    on('gives a batch again whose consumer died after the commit, and it is charged once', async (site) => {
+      await site.publishEverySlot(20);
+      const { ended } = await site.run({ script: CHILD, env: { CRASH: 'after' } });
+      expect(await ended).toBe(null);
+      const settled = await countSettled(site.database.pool);
+      expect(settled).toBeGreaterThan(0);
+      const consumer = site.consume();
+      await untilSettled(site.database.pool, site.origin.accepted, consumer);
+      await waitFor(async () => (await consumer.duplicates()) === settled, 20_000, `${settled} copies`);
+      await expectAllCharged(site);
+    });
+
+    on('gives a slow batch again that was overtaken by a fast one when its consumer died', async (site) => {
+      const { database, broker, clicks } = site;
+      const { printed, kill } = await site.run({ script: CHILD, env: { CRASH: 'hold' } });
+      await broker.publishTo(0, clicks(20));
+      await waitFor(() => printed().includes('held'));
+      await broker.publishTo(0, clicks(30));
+      await untilSettled(database.pool, 30);
+      await untilCheckpointed(site);
+      await kill('SIGKILL');
+      expect((await expectTrueBooks(site)).inFlight).toBe(20);
+      const consumer = site.consume();
+      await untilSettled(database.pool, site.origin.accepted, consumer);
+      await expectAllCharged(site);
+    });
+
+    on('survives kill -9 of the processor in the middle of a backlog', async (site) => {
+      const { pool } = site.database;
+      await slowDown(pool, 0.1);
+      const total = await publishBacklog(site);
+      const first = await site.run({ env: { BATCH_SIZE: '20' } });
+      await waitFor(async () => (await countSettled(pool)) > 60, 20_000, 'some settled clicks');
+      await first.kill('SIGKILL');
+      expect(await countSettled(pool)).toBeLessThan(total);
+      await expectTrueBooks(site);
+      await site.run();
+      await untilSettled(pool, total);
+      await expectAllCharged(site);
+    });
+
+    on('drains on SIGTERM: what was taken is settled, and nobody is given it again', async (site) => {
+      const { pool } = site.database;
+      await slowDown(pool, 0.1);
+      const total = await publishBacklog(site);
+      const first = await site.run({ env: { BATCH_SIZE: '20' } });
+      await waitFor(async () => (await countSettled(pool)) > 60, 20_000, 'some settled clicks');
+      const code = await first.kill('SIGTERM');
+      expect({ code, printed: first.printed() }).toMatchObject({ code: 0 });
+      expect(await countSettled(pool)).toBeLessThan(total);
+      const consumer = site.consume();
+      await untilSettled(pool, total, consumer);
+      await consumer.stop();
+      expect(await consumer.duplicates()).toBe(0);
+      await expectAllCharged(site);
+    });
+
+    on('goes on where it was left, and reads nothing twice', async (site) => {
+      const { pool } = site.database;
+      for (let round = 1; round <= 3; round += 1) {
+        await site.publishEverySlot(10);
+        const consumer = site.consume();
+        await untilSettled(pool, site.origin.accepted, consumer);
+        await consumer.stop();
+        expect(await consumer.duplicates()).toBe(0);
+        expect(consumer.failure()).toBe(null);
+      }
+      await expectAllCharged(site);
+    });
+
+    on('begins with the first record where nothing says where to begin', async (site) => {
+      await site.publishEverySlot(30);
+      const consumer = site.consume();
+      await untilSettled(site.database.pool, site.origin.accepted, consumer);
+      await expectAllCharged(site);
+    });
+
+    on('skips nothing when what it had read is forgotten', async (site) => {
+      const { pool } = site.database;
+      for (const [what, forget] of Object.entries(site.broker.forget)) {
+        await site.publishEverySlot(10);
+        const before = site.consume();
+        await untilSettled(pool, site.origin.accepted, before);
+        await before.stop();
+        await site.publishEverySlot(10);
+        await forget(pool);
+        const after = site.consume();
+        await untilSettled(pool, site.origin.accepted, after);
+        await after.stop();
+        expect([what, (await after.duplicates()) > 0]).toEqual([what, true]);
+      }
+      if (site.origin.accepted > 0) await expectAllCharged(site);
+    });
+
+    on(
+      'charges again by itself what a restored ledger has lost, and reads again when it is told to',
+      async (site) => {
+        const { pool } = site.database;
+        const since = new Date(Date.now() - 1_000);
+        const partOne = await site.publishEverySlot(10);
+        const first = site.consume();
+        await untilSettled(pool, partOne, first);
+        await first.stop();
+        const backup = await backUp(site);
+        const partTwo = await site.publishEverySlot(10);
+        const second = site.consume();
+        await untilSettled(pool, partOne + partTwo, second);
+        await second.stop();
+
+        const restored = site.consume({ env: { DATABASE_URL: backup.url } });
+        // The Postgres broker goes back in time with the ledger, and what came since is gone with it.
+        const held = site.broker.hasCheckpoints ? partOne + partTwo : partOne;
+        await untilSettled(backup.pool, held, restored);
+        expect(await restored.duplicates()).toBe(0);
+        for (const books of site.broker.books) await books.rewind(backup.pool, since);
+        await waitFor(async () => (await restored.duplicates()) >= held, 20_000, 'all to be read again');
+        const books = await expectTrueBooks(site, backup.pool);
+        expect(books).toMatchObject({ charged: held, inFlight: 0 });
+        expect(restored.failure()).toBe(null);
+      },
+    );
+
+    on('is shared by consumers that come, leave and die', async (site) => {
+      const { pool } = site.database;
+      const taken = { one: 0, two: 0 };
+      const counting =
+        (who: keyof typeof taken) =>
+        (deliver: Deliver): Deliver =>
+        async (records, signal) => {
+          await deliver(records, signal);
+          taken[who] += records.filter(({ is }) => is === 'click').length;
+        };
+      /** Publishes to every partition, until something holds. */
+      const publishUntil = async (what: string, holds: () => boolean | Promise<boolean>) => {
+        await waitFor(
+          async () => {
+            await site.publishEverySlot(2);
+            return holds();
+          },
+          40_000,
+          what,
+        );
+        await untilSettled(pool, site.origin.accepted);
+      };
+      const one = site.consume({ around: counting('one') });
+      await publishUntil('the first to work', () => taken.one > 0);
+      const two = site.consume({ around: counting('two') });
+      await publishUntil('the second to work', () => taken.two > 0);
+      const before = { ...taken };
+      await publishUntil('both to work', () => taken.one > before.one && taken.two > before.two);
+      await two.stop();
+      await site.publishEverySlot(5);
+      await untilSettled(pool, site.origin.accepted, one);
+
+      const three = await site.run();
+      await publishUntil('the third to work', async () => {
+        return (await countSettled(pool)) > taken.one + taken.two + SLOTS * 2;
+      });
+      await three.kill('SIGKILL');
+      await site.publishEverySlot(5);
+      await untilSettled(pool, site.origin.accepted, one);
+      await expectAllCharged(site);
+      expect([one.failure(), two.failure()]).toEqual([null, null]);
+    });
+
+    on(
+      'keeps poison and what is foreign as dead letters, to the last byte, and charges the neighbours',
+      async (site) => {
+        const { broker, clicks, database, origin } = site;
+        const poison = clicks(1);
+        await database.pool.query(
+          `create function refuse() returns trigger language plpgsql as $$ begin
+           if new.click_id = '${poison[0]?.click.clickId}' then raise exception 'refused'; end if; return new; end $$`,
+        );
+        await database.pool.query(
+          'create trigger refuse before insert on ledger for each row execute function refuse()',
+        );
+        const large = Buffer.alloc(900_000, 'x');
+        const garbage = Buffer.from([0, 255, 1, 254]);
+        const { origin: id, sequence } = origin.next();
+        const foreign = [
+          { key: 'of somebody else', value: Buffer.from('{"order": 7}') },
+          { key: 'too large', value: large },
+          { key: 'garbage', value: garbage },
+          { key: clickKey(id, sequence), value: garbage },
+          { key: uuidV7(), value: Buffer.from('null') },
+        ];
+        await broker.publishTo(1, [...clicks(5), ...foreign, ...clicks(5), ...poison, ...clicks(5)]);
+        const consumer = site.consume();
+        await untilSettled(database.pool, 15, consumer);
+        const letters = async () =>
+          (await database.pool.query('select record_key, reason, raw, identity from dead_letter order by id'))
+            .rows;
+        await waitFor(async () => (await letters()).length === 6, 20_000, 'six dead letters');
+        const found = new Map((await letters()).map(({ record_key, ...letter }) => [record_key, letter]));
+        for (const { key, value } of foreign) {
+          expect(found.get(key)).toMatchObject({ reason: 'malformed' });
+          expect(value.equals(found.get(key).raw)).toBe(true);
+        }
+        // What has no key of ours is known by its place.
+        const [, place] = /^position (.*)$/.exec(found.get('of somebody else').identity) ?? [];
+        expect(place).toMatch(broker.place(1));
+        expect(found.get(poison[0]?.key)).toMatchObject({ reason: 'poison', raw: poison[0]?.value });
+        await broker.publisher.publishEverywhere(origin.mark());
+        const books = await expectTrueBooks(site);
+        expect(books).toMatchObject({ charged: 15, rejected: 2, inFlight: 0 });
+        expect(consumer.failure()).toBe(null);
+      },
+    );
+
+    on('says how much waits and for how long', async (site) => {
+      const { ads, broker, origin, clicks } = site;
+      const held = gate();
+      let taken = 0;
+      const { source } = site.consume({
+        around: (deliver) => async (records, signal) => {
+          taken += records.length;
+          await held.opened;
+          await deliver(records, signal);
+        },
+      });
+      const hourAgo = Date.now() - 3_600_000;
+      const [ad] = ads;
+      if (!ad) throw new Error('Expected an ad');
+      const late = origin.click({ ad, clickedAt: hourAgo });
+      await broker.publishTo(0, [late, ...clicks(28)]);
+      await waitFor(() => taken === 29, 20_000, 'all to be taken');
+      const { records, oldestAgeSeconds } = await source.lag();
+      expect(records).toBe(29);
+      expect(oldestAgeSeconds).toBeGreaterThanOrEqual(3_600);
+      expect(oldestAgeSeconds).toBeLessThan(3_700);
+      held.open();
+      await waitFor(
+        async () => {
+          const lag = await source.lag();
+          return lag.records === 0 && lag.oldestAgeSeconds === 0;
+        },
+        20_000,
+        'no lag',
+      );
+      expect(await countSettled(site.database.pool)).toBe(29);
+    });
+
+    on('begins where START_POSITION says at its very first start, and only then', async (site) => {
+      const { pool } = site.database;
+      if (!site.broker.hasCheckpoints) return;
+      const env = { START_POSITION: 'latest' };
+      const skipped = await site.publishEverySlot(5);
+      const first = site.consume({ env });
+      const begun = async () => (await pool.query('select from broker_checkpoint')).rowCount === SLOTS;
+      await waitFor(begun, 20_000, 'a beginning');
+      await site.publishEverySlot(5);
+      await untilSettled(pool, site.origin.accepted - skipped, first);
+      await first.stop();
+      await site.publishEverySlot(5);
+      const second = site.consume({ env });
+      await untilSettled(pool, site.origin.accepted - skipped, second);
+      await second.stop();
+      expect(await countSettled(pool)).toBe(site.origin.accepted - skipped);
+      // The books know what was left out.
+      const books = await reconcile(pool, { brokers: site.broker.books });
+      expect(books).toMatchObject({ balanced: true, missing: skipped });
+    });
+  });
+
+  // What is done to the server is done to all: one after the other.
+  describe.skipIf(skipped)('interrupted', () => {
+    const on = (title: string, work: (site: Site) => Promise<void>) =>
+      it(title, { timeout: 120_000 }, () => withSite(server, work));
+    /** Appends clicks until something holds; answers those that were accepted. */
+    const appendUntil = async (site: Site, spool: Spool, holds: () => boolean | Promise<boolean>) => {
+      const ids: string[] = [];
+      await waitFor(async () => {
+        const some = site.ads.map((ad) => clickEvent({ ad }));
+        await append(spool, some.map(encodeClick));
+        ids.push(...some.map(({ clickId }) => clickId));
+        return holds();
+      }, 30_000);
+      return ids;
+    };
+    const relayed = async ({ metrics }: RelayBench) =>
+      (await metrics.relayedClicks.get()).values[0]?.value ?? 0;
+    const failures = async ({ metrics }: RelayBench) => {
+      const { values } = await metrics.relayBatches.get();
+      return values.find(({ labels }) => labels.result === 'failed')?.value ?? 0;
+    };
+    /** Ends the relay and holds that every click arrived once, under its own id. */
+    const expectAllThere = async (
+      site: Site,
+      spool: Spool,
+      bench: RelayBench,
+      ids: string[],
+      consumer: Consumer,
+    ) => {
+      const { pool } = site.database;
+      bench.relay.end();
+      expect(await bench.done).toBe(true);
+      await untilSettled(pool, ids.length, consumer);
+      const { rows } = await pool.query<{ id: string }>('select click_id as id from ledger');
+      expect(new Set(rows.map(({ id }) => id))).toEqual(new Set(ids));
+      expect(spool.accepted).toBe(ids.length);
+      const books = await expectTrueBooks(site);
+      expect(books).toMatchObject({ accepted: ids.length, charged: ids.length, inFlight: 0 });
+      expect(consumer.failure()).toBe(null);
+    };
+
+    on(
+      'by the end of the server in the middle of traffic, loses nothing and goes on by itself',
+      async (site) => {
+        const { outage } = server;
+        if (!outage) return;
+        const spool = openSpool();
+        const bench = startRelay(spool, site.broker.publisher, { batchMax: 50 });
+        const consumer = site.consume();
+        const settled = () => countSettled(site.database.pool);
+        const ids = await appendUntil(site, spool, async () => (await settled()) > 50);
+        await outage(site.database, async () => {
+          const [sent, failed] = [await relayed(bench), await failures(bench)];
+          const noticed = async () => (await relayed(bench)) > sent + 50 || (await failures(bench)) > failed;
+          ids.push(...(await appendUntil(site, spool, noticed)));
+        });
+        const before = await settled();
+        ids.push(...(await appendUntil(site, spool, async () => (await settled()) > before)));
+        await expectAllThere(site, spool, bench, ids, consumer);
+      },
+    );
+
+    on('by a server that is there and does not answer, loses nothing and goes on by itself', async (site) => {
+      const { freeze } = server;
+      if (!freeze) return;
+      const spool = openSpool();
+      const bench = startRelay(spool, site.broker.publisher, { batchMax: 50 });
+      const consumer = site.consume();
+      const settled = () => countSettled(site.database.pool);
+      const ids = await appendUntil(site, spool, async () => (await settled()) > 50);
+      await freeze(site.database, async () => {
+        const waiting = () => Date.now() - (bench.relay.oldestClickAt ?? Date.now());
+        ids.push(...(await appendUntil(site, spool, () => waiting() > 3_000)));
+      });
+      const before = await settled();
+      ids.push(...(await appendUntil(site, spool, async () => (await settled()) > before)));
+      await expectAllThere(site, spool, bench, ids, consumer);
+    });
+  });
+});
+
+/** Publishes 600 clicks in many small pieces. */
+async function publishBacklog(site: Site): Promise<number> {
+  for (let round = 0; round < 20; round += 1) await site.publishEverySlot(10);
+  return site.origin.accepted;
+}

@@ -1,0 +1,119 @@
+import { type Admin, CompressionTypes, type ITopicConfig, Kafka, logLevel, type Producer } from 'kafkajs';
+import { type Config, parseConfig } from '../../common/config.ts';
+import { createTopic } from '../../common/kafka.ts';
+import { uuidV7 } from '../../common/uuid.ts';
+import { type KafkaServer, kafkaIsMissing, startKafka } from '../../load-tests/servers/kafka.ts';
+import { createBooks } from '../../processor/create-sources.ts';
+import type { BrokerRecord } from '../../producer/click-event.ts';
+import { createKafkaPublisher } from '../../producer/kafka-publisher.ts';
+import { silent } from '../setup/database.ts';
+import { type Broker, between, type Driver, QUICK, type Server, SLOTS } from './broker.ts';
+
+/** A server with connections of our own to it, beside those that are tested. */
+export type KafkaForTests = Server & {
+  readonly server: KafkaServer;
+  readonly admin: () => Promise<Admin>;
+  /** Makes a topic by hand, with properties that `topics create` would not choose. */
+  readonly makeTopic: (config: Config, more?: Partial<ITopicConfig>) => Promise<void>;
+  readonly produce: (
+    topic: string,
+    partition: number,
+    records: readonly BrokerRecord[],
+    compression?: CompressionTypes,
+  ) => Promise<void>;
+};
+
+export const kafkaDriver: Driver = {
+  name: 'kafka',
+  missing: () => kafkaIsMissing(),
+  start: async () => kafkaForTests(await startKafka()),
+};
+
+export function kafkaForTests(server: KafkaServer): KafkaForTests {
+  const kafka = new Kafka({
+    clientId: 'tollway-test',
+    brokers: server.brokers.split(','),
+    logLevel: logLevel.NOTHING,
+  });
+  const opened: { admin?: Promise<Admin>; producer?: Promise<Producer> } = {};
+  const admin = () => {
+    opened.admin ??= connected(kafka.admin());
+    return opened.admin;
+  };
+  const producer = () => {
+    opened.producer ??= connected(kafka.producer({ allowAutoTopicCreation: false }));
+    return opened.producer;
+  };
+  const produce: KafkaForTests['produce'] = async (topic, partition, records, compression) => {
+    const messages = records.map(({ key, value }) => ({ key, value, partition }));
+    const options = { topic, acks: -1, messages, compression: compression ?? CompressionTypes.None };
+    await (await producer()).send(options);
+  };
+  return {
+    server,
+    admin,
+    makeTopic: async (config, more = {}) => {
+      const numPartitions = config.KAFKA_PARTITIONS;
+      const topics = [{ topic: config.KAFKA_TOPIC, numPartitions, replicationFactor: 1, ...more }];
+      await (await admin()).createTopics({ waitForLeaders: true, topics });
+    },
+    produce,
+    open: async (database, more = {}) => {
+      const name = `clicks-${uuidV7()}`;
+      const env: Record<string, string> = {
+        ...QUICK,
+        BROKER: 'kafka',
+        DATABASE_URL: database.url,
+        KAFKA_BROKERS: server.brokers,
+        KAFKA_TOPIC: name,
+        KAFKA_GROUP: `group-${name}`,
+        KAFKA_PARTITIONS: String(SLOTS),
+        ...more,
+      };
+      const config = parseConfig(env);
+      await createTopic(config, silent);
+      return brokerOf(config, env, admin, produce);
+    },
+    outage: server.ours ? between(server.kill, server.start) : null,
+    freeze: server.ours ? between(server.suspend, server.resume) : null,
+    stop: async () => {
+      await (await opened.admin)?.disconnect();
+      await (await opened.producer)?.disconnect();
+      await server.stop();
+    },
+  };
+}
+
+async function connected<T extends Admin | Producer>(client: T): Promise<T> {
+  await client.connect();
+  return client;
+}
+
+function brokerOf(
+  config: Config,
+  env: Record<string, string>,
+  admin: () => Promise<Admin>,
+  produce: KafkaForTests['produce'],
+): Broker {
+  const { KAFKA_TOPIC: topic, KAFKA_GROUP: group } = config;
+  const publisher = createKafkaPublisher(config, silent);
+  const forgetGroup = async () => void (await (await admin()).deleteGroups([group]));
+  return {
+    env,
+    config,
+    publisher,
+    books: createBooks(config, silent),
+    publishTo: (slot, records) => produce(topic, slot, records),
+    forget: {
+      'the offsets of its group': forgetGroup,
+      'its checkpoints': async (pool) => void (await pool.query('delete from broker_checkpoint')),
+      both: async (pool) => {
+        await forgetGroup();
+        await pool.query('delete from broker_checkpoint');
+      },
+    },
+    hasCheckpoints: true,
+    place: (slot) => new RegExp(`^${topic}/${slot}@\\d+$`),
+    close: publisher.close,
+  };
+}

@@ -1,0 +1,240 @@
+import { CompressionTypes } from 'kafkajs';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { kafkaIsMissing, startKafka } from '../../load-tests/servers/kafka.ts';
+import { waitFor } from '../setup/stack.ts';
+import { SLOTS } from './broker.ts';
+import { isSkipped } from './brokers.ts';
+import { type KafkaForTests, kafkaForTests } from './kafka-broker.ts';
+import {
+  type Consumer,
+  countSettled,
+  expectAllCharged,
+  gate,
+  type Site,
+  untilCheckpointed,
+  untilSettled,
+  withSite,
+} from './site.ts';
+
+const ERROR = 50;
+const WARNING = 40;
+const skipped = isSkipped(await kafkaIsMissing());
+
+let server: KafkaForTests;
+beforeAll(async () => {
+  if (!skipped) server = kafkaForTests(await startKafka());
+}, 400_000);
+afterAll(() => server?.stop());
+
+const lost = async ({ metrics }: Consumer) => (await metrics.brokerLost.get()).values[0]?.value ?? 0;
+const alarms = ({ logged }: Consumer) => logged.filter(({ level }) => level >= ERROR).map(({ msg }) => msg);
+
+/** Has the broker delete the records of a partition up to an offset. */
+async function deleteRecords({ broker }: Site, partition: number, offset: number): Promise<void> {
+  const { KAFKA_TOPIC: topic } = broker.config;
+  const admin = await server.admin();
+  await admin.fetchTopicMetadata({ topics: [topic] });
+  await admin.deleteTopicRecords({ topic, partitions: [{ partition, offset: String(offset) }] });
+}
+
+describe.skipIf(skipped).concurrent('a consumer of Kafka', () => {
+  const on = (title: string, work: (site: Site) => Promise<void>, env: Record<string, string> = {}) =>
+    it(title, { timeout: 120_000 }, () => withSite(server, work, env));
+
+  on('raises the alarm when the broker has deleted what it has not read', async (site) => {
+    const { broker, clicks, database } = site;
+    await broker.publishTo(0, clicks(10));
+    const before = site.consume();
+    await untilSettled(database.pool, 10, before);
+    await before.stop();
+    await broker.publishTo(0, clicks(20));
+    await deleteRecords(site, 0, 17);
+    const after = site.consume();
+    await untilSettled(database.pool, 23, after);
+    expect(await lost(after)).toBe(7);
+    expect(alarms(after)).toEqual([
+      'The broker has deleted records that were not read: 7, from offset 10 on',
+    ]);
+    expect(await countSettled(database.pool)).toBe(23);
+    // Known from now on: the next one has nothing to say.
+    await untilCheckpointed(site);
+    await after.stop();
+    const next = site.consume();
+    await broker.publishTo(0, clicks(1));
+    await untilSettled(database.pool, 25, next);
+    expect([await lost(next), ...alarms(next)]).toEqual([0]);
+  });
+
+  on(
+    'raises the alarm when that happens while it runs',
+    async (site) => {
+      const { broker, clicks, database } = site;
+      const held = gate();
+      let taken = 0;
+      const consumer = site.consume({
+        around: (deliver) => async (records, signal) => {
+          taken += records.length;
+          const delivered = deliver(records, signal);
+          await held.opened;
+          await delivered;
+        },
+      });
+      // Until it is full, so that the rest stays with the broker.
+      for (let round = 0; round < 60; round += 1) await broker.publishTo(0, clicks(10));
+      await waitFor(() => taken > 0, 20_000, 'something to be taken');
+      await deleteRecords(site, 0, 600);
+      held.open();
+      await broker.publishTo(0, clicks(1));
+      const settled = async () => (await countSettled(database.pool)) + (await lost(consumer));
+      await waitFor(
+        async () => (await settled()) >= 601,
+        20_000,
+        'every click to be settled or known to be lost',
+      );
+      expect(await settled()).toBe(601);
+      expect(alarms(consumer).length).toBe((await lost(consumer)) > 0 ? 1 : 0);
+      expect(consumer.failure()).toBe(null);
+    },
+    { BATCH_SIZE: '10' },
+  );
+
+  on('reads all that there is when its topic was made anew', async (site) => {
+    const { broker, clicks, database } = site;
+    const { KAFKA_TOPIC: topic } = broker.config;
+    for (let slot = 0; slot < SLOTS; slot += 1) await broker.publishTo(slot, clicks(20));
+    const before = site.consume();
+    await untilSettled(database.pool, 60, before);
+    await before.stop();
+    const admin = await server.admin();
+    await admin.deleteTopics({ topics: [topic] });
+    await waitFor(async () => !(await admin.listTopics()).includes(topic));
+    await waitFor(() =>
+      server.makeTopic(broker.config).then(
+        () => true,
+        () => false,
+      ),
+    );
+    // Fewer than were read of the old one, then more.
+    await waitFor(() =>
+      broker.publishTo(0, clicks(5)).then(
+        () => true,
+        () => false,
+      ),
+    );
+    await broker.publishTo(1, clicks(30));
+    const after = site.consume();
+    await untilSettled(database.pool, 95, after);
+    expect(alarms(after).length).toBeGreaterThan(0);
+    await expectAllCharged(site);
+  });
+
+  on('reads partitions that are added while it runs from their first record on', async (site) => {
+    const { broker, clicks, database } = site;
+    const { KAFKA_TOPIC: topic } = broker.config;
+    await site.publishEverySlot(5);
+    const consumer = site.consume({ env: { START_POSITION: 'latest' } });
+    await waitFor(
+      async () => (await database.pool.query('select from broker_checkpoint')).rowCount === SLOTS,
+      20_000,
+      'a beginning',
+    );
+    await (await server.admin()).createPartitions({ topicPartitions: [{ topic, count: SLOTS + 1 }] });
+    await waitFor(() =>
+      broker.publishTo(SLOTS, clicks(25)).then(
+        () => true,
+        () => false,
+      ),
+    );
+    await untilSettled(database.pool, 25, consumer);
+    expect(consumer.failure()).toBe(null);
+  });
+
+  on('reads what is compressed with gzip and zstd, batch by batch', async (site) => {
+    const { broker, clicks, database } = site;
+    const { KAFKA_TOPIC: topic } = broker.config;
+    await (await server.admin()).alterConfigs({
+      validateOnly: false,
+      resources: [{ type: 2, name: topic, configEntries: [{ name: 'compression.type', value: 'producer' }] }],
+    });
+    const consumer = site.consume();
+    for (const compression of [CompressionTypes.None, CompressionTypes.GZIP, CompressionTypes.ZSTD])
+      await server.produce(topic, 0, clicks(10), compression);
+    await untilSettled(database.pool, 30, consumer);
+    await expectAllCharged(site);
+  });
+
+  on('takes records without a key, a value or headers for what they are', async (site) => {
+    const { broker, clicks, database } = site;
+    const [unkeyed] = clicks(1);
+    const consumer = site.consume();
+    await broker.publishTo(2, [
+      { key: null, value: Buffer.from('nobody knows') },
+      { key: 'empty', value: null },
+      { key: null, value: null },
+      { key: null, value: unkeyed?.value ?? null },
+      ...clicks(5),
+    ]);
+    await untilSettled(database.pool, 6, consumer);
+    const letters = async () =>
+      (await database.pool.query('select identity, record_key, raw, detail from dead_letter order by id'))
+        .rows;
+    await waitFor(async () => (await letters()).length === 3);
+    const found = await letters();
+    expect(found).toMatchObject([
+      { record_key: null, raw: Buffer.from('nobody knows') },
+      { record_key: 'empty', raw: null, detail: 'Expected a click event, got null' },
+      { record_key: null, raw: null },
+    ]);
+    const { KAFKA_TOPIC: topic } = broker.config;
+    expect(found.map(({ identity }) => identity)).toEqual([0, 1, 2].map((at) => `position ${topic}/2@${at}`));
+    expect((await consumer.metrics.foreignRecords.get()).values[0]?.value).toBe(3);
+  });
+
+  on(
+    'says that it idles when there are fewer partitions than consumers',
+    async (site) => {
+      const { broker, clicks, database } = site;
+      const one = site.consume();
+      await broker.publishTo(0, clicks(5));
+      await untilSettled(database.pool, 5, one);
+      const two = site.consume();
+      const idle = () => [one, two].find(({ source }) => source.problem() !== null);
+      await waitFor(
+        () => idle()?.source.problem()?.includes('KAFKA_PARTITIONS') ?? false,
+        20_000,
+        'one to idle',
+      );
+      const said = idle()
+        ?.logged.filter(({ level }) => level === WARNING)
+        .map(({ msg }) => msg);
+      expect(said?.join()).toMatch(/idles.*KAFKA_PARTITIONS.*topics create/);
+      await broker.publishTo(0, clicks(5));
+      await untilSettled(database.pool, 10);
+    },
+    { KAFKA_PARTITIONS: '1' },
+  );
+});
+
+describe.skipIf(skipped).concurrent('a publisher to Kafka', () => {
+  it.each(['none', 'gzip', 'zstd'])(
+    'takes calls at the same time, compressing with %s',
+    { timeout: 60_000 },
+    (how) =>
+      withSite(
+        server,
+        async (site) => {
+          const { broker, clicks, database, origin } = site;
+          const consumer = site.consume();
+          await Promise.all(Array.from({ length: 30 }, () => broker.publisher.publish(clicks(100))));
+          await broker.publisher.publishEverywhere(origin.mark());
+          await untilSettled(database.pool, 3_000, consumer);
+          const { rows } = await database.pool.query<{ position: string }>(
+            'select position from broker_checkpoint',
+          );
+          expect(rows.length).toBe(SLOTS);
+          await expectAllCharged(site);
+        },
+        { KAFKA_COMPRESSION: how },
+      ),
+  );
+});

@@ -1,0 +1,81 @@
+import { type KinesisClient, PutRecordsCommand } from '@aws-sdk/client-kinesis';
+import { type Config, parseConfig } from '../../common/config.ts';
+import { createStream, isOpen, listShards, openKinesis } from '../../common/kinesis.ts';
+import { uuidV7 } from '../../common/uuid.ts';
+import { type KinesisServer, startKinesis } from '../../load-tests/servers/kinesis.ts';
+import { createBooks } from '../../processor/create-sources.ts';
+import { createKinesisPublisher } from '../../producer/kinesis-publisher.ts';
+import { silent } from '../setup/database.ts';
+import { type Broker, between, type Driver, QUICK, type Server, SLOTS } from './broker.ts';
+
+/** What the emulator is content with; the SDK finds it in the environment. */
+export const AWS: Record<string, string> = {
+  AWS_REGION: 'us-east-1',
+  AWS_ACCESS_KEY_ID: 'test',
+  AWS_SECRET_ACCESS_KEY: 'test',
+};
+
+export type KinesisForTests = Server & { readonly server: KinesisServer };
+
+export const kinesisDriver: Driver = {
+  name: 'kinesis',
+  missing: async () => null,
+  start: () => startKinesisForTests(),
+};
+
+export async function startKinesisForTests(): Promise<KinesisForTests> {
+  Object.assign(process.env, AWS);
+  const server = await startKinesis();
+  return {
+    server,
+    open: async (database, more = {}) => {
+      const env: Record<string, string> = {
+        ...QUICK,
+        ...AWS,
+        BROKER: 'kinesis',
+        DATABASE_URL: database.url,
+        KINESIS_ENDPOINT: server.endpoint,
+        KINESIS_STREAM: `clicks-${uuidV7()}`,
+        KINESIS_SHARDS: String(SLOTS),
+        ...more,
+      };
+      const config = parseConfig(env);
+      await createStream(config);
+      return brokerOf(config, env);
+    },
+    outage: between(server.kill, server.start),
+    freeze: between(server.suspend, server.resume),
+    stop: server.stop,
+  };
+}
+
+function brokerOf(config: Config, env: Record<string, string>): Broker {
+  const { KINESIS_STREAM: StreamName } = config;
+  const client: KinesisClient = openKinesis(config);
+  const publisher = createKinesisPublisher(config);
+  return {
+    env,
+    config,
+    publisher,
+    books: createBooks(config, silent),
+    publishTo: async (slot, records) => {
+      const open = (await listShards(client, config)).filter(isOpen);
+      const ExplicitHashKey = open[slot]?.HashKeyRange?.StartingHashKey;
+      const Records = records.map(({ key, value }) => ({
+        Data: value ?? Buffer.alloc(0),
+        PartitionKey: key ?? 'none',
+        ExplicitHashKey,
+      }));
+      const { FailedRecordCount } = await client.send(new PutRecordsCommand({ StreamName, Records }));
+      if (FailedRecordCount)
+        throw new Error(`Expected all records to be taken, ${FailedRecordCount} were not`);
+    },
+    forget: { 'its checkpoints': async (pool) => void (await pool.query('delete from broker_checkpoint')) },
+    hasCheckpoints: true,
+    place: () => new RegExp(`^${StreamName}/shardId-\\d+@\\d+$`),
+    close: async () => {
+      await publisher.close();
+      client.destroy();
+    },
+  };
+}

@@ -1,0 +1,204 @@
+import {
+  MergeShardsCommand,
+  PutRecordsCommand,
+  type Shard,
+  SplitShardCommand,
+  UpdateShardCountCommand,
+} from '@aws-sdk/client-kinesis';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { isOpen, listShards, openKinesis } from '../../common/kinesis.ts';
+import { waitFor } from '../setup/stack.ts';
+import { type KinesisForTests, startKinesisForTests } from './kinesis-broker.ts';
+import {
+  countSettled,
+  type Deliver,
+  expectAllCharged,
+  expectTrueBooks,
+  gate,
+  type Site,
+  untilSettled,
+  withSite,
+} from './site.ts';
+
+let server: KinesisForTests;
+beforeAll(async () => {
+  server = await startKinesisForTests();
+});
+afterAll(() => server?.stop());
+
+const on = (title: string, work: (site: Site) => Promise<void>, env: Record<string, string> = {}) =>
+  it(title, { timeout: 60_000 }, () => withSite(server, work, env));
+
+const shardOf = (position: string) => /\/(.*)@/.exec(position)?.[1] ?? '';
+
+describe.concurrent('a consumer of Kinesis', () => {
+  on(
+    'reads a child shard once its parents are settled, while the stream splits and merges under traffic',
+    async (site) => {
+      const { broker, clicks, database } = site;
+      const { KINESIS_STREAM: StreamName } = broker.config;
+      const client = openKinesis(broker.config);
+      site.later(async () => client.destroy());
+      const shards = new Map<string, Shard>();
+      const look = async () => {
+        for (const shard of await listShards(client, broker.config)) shards.set(shard.ShardId ?? '', shard);
+        return [...shards.values()].filter(isOpen);
+      };
+      const [only] = await look();
+      const tooEarly: string[] = [];
+      const held = gate();
+      const watch =
+        (deliver: Deliver): Deliver =>
+        async (records, signal) => {
+          const shard = shardOf(records[0]?.position ?? '');
+          if (shard === only?.ShardId) await held.opened;
+          const { rows } = await database.pool.query<{ partition: string; position: string }>(
+            'select partition, position from broker_checkpoint',
+          );
+          const parents = [shards.get(shard)?.ParentShardId, shards.get(shard)?.AdjacentParentShardId];
+          for (const { partition, position } of rows) {
+            if (parents.includes(partition) && position !== 'end')
+              tooEarly.push(`${shard} before ${partition}`);
+          }
+          await deliver(records, signal);
+        };
+      const consumer = site.consume({ around: watch });
+      const another = site.consume({ around: watch });
+      const publish = () => broker.publisher.publish(clicks(10));
+      await publish();
+      await client.send(
+        new SplitShardCommand({
+          StreamName,
+          ShardToSplit: only?.ShardId,
+          NewStartingHashKey: String(2n ** 127n),
+        }),
+      );
+      const open = (count: number) =>
+        waitFor(async () => {
+          await publish();
+          return (await look()).length === count;
+        });
+      await open(2);
+      const [left, right] = await look();
+      await client.send(
+        new MergeShardsCommand({
+          StreamName,
+          ShardToMerge: left?.ShardId,
+          AdjacentShardToMerge: right?.ShardId,
+        }),
+      );
+      await open(1);
+      await publish();
+      // Four generations and three of them closed: the books can read them all.
+      const books = await expectTrueBooks(site);
+      expect(books.inFlight).toBe(site.origin.accepted);
+      held.open();
+      await untilSettled(database.pool, site.origin.accepted, consumer);
+      expect(tooEarly).toEqual([]);
+      const ends = async () =>
+        (await database.pool.query(`select from broker_checkpoint where position = 'end'`)).rowCount;
+      await waitFor(async () => (await ends()) === 3, 20_000, 'three shards to be over');
+      await expectAllCharged(site);
+      expect([consumer.failure(), another.failure()]).toEqual([null, null]);
+
+      // Whoever comes later does not read again what is over.
+      await Promise.all([consumer.stop(), another.stop()]);
+      const late = site.consume();
+      await publish();
+      await untilSettled(database.pool, site.origin.accepted, late);
+      expect(await late.duplicates()).toBe(0);
+    },
+    { KINESIS_SHARDS: '1' },
+  );
+
+  on('goes on when the number of shards is changed', async (site) => {
+    const { broker, clicks, database } = site;
+    const { KINESIS_STREAM: StreamName } = broker.config;
+    const client = openKinesis(broker.config);
+    site.later(async () => client.destroy());
+    const consumer = site.consume();
+    await site.publishEverySlot(10);
+    await client.send(
+      new UpdateShardCountCommand({ StreamName, TargetShardCount: 4, ScalingType: 'UNIFORM_SCALING' }),
+    );
+    await waitFor(async () => {
+      await broker.publisher.publish(clicks(10));
+      return (await listShards(client, broker.config)).filter(isOpen).length === 4;
+    });
+    await broker.publisher.publish(clicks(50));
+    await broker.publisher.publishEverywhere(site.origin.mark());
+    await untilSettled(database.pool, site.origin.accepted, consumer);
+    await expectAllCharged(site);
+  });
+
+  on('raises the alarm when a shard was not read for longer than it keeps its records', async (site) => {
+    const { broker, clicks, database } = site;
+    await broker.publishTo(0, clicks(5));
+    const before = site.consume();
+    await untilSettled(database.pool, 5, before);
+    await before.stop();
+    const { rowCount } = await database.pool.query(
+      `update broker_checkpoint set position = regexp_replace(position, ' [^ ]*$', ' 2020-01-01T00:00:00.000Z')
+       where position like 'after %'`,
+    );
+    expect(rowCount).toBe(1);
+    await broker.publishTo(0, clicks(5));
+    const after = site.consume();
+    await untilSettled(database.pool, 10, after);
+    expect((await after.metrics.brokerLost.get()).values[0]?.value).toBe(1);
+    const said = after.logged.filter(({ level }) => level >= 50).map(({ msg }) => msg);
+    expect(said).toEqual([expect.stringContaining('not read for longer than the stream keeps its records')]);
+    await expectAllCharged(site);
+  });
+
+  on('takes a partition key of somebody else and an empty record for what they are', async (site) => {
+    const { broker, clicks, database } = site;
+    const client = openKinesis(broker.config);
+    site.later(async () => client.destroy());
+    await client.send(
+      new PutRecordsCommand({
+        StreamName: broker.config.KINESIS_STREAM,
+        Records: [
+          { PartitionKey: 'a key', Data: Buffer.from('of somebody else') },
+          { PartitionKey: 'ünïcode', Data: Buffer.alloc(0) },
+        ],
+      }),
+    );
+    await broker.publishTo(0, clicks(5));
+    const consumer = site.consume();
+    await untilSettled(database.pool, 5, consumer);
+    const letters = async () =>
+      (await database.pool.query('select record_key, raw from dead_letter order by record_key')).rows;
+    await waitFor(async () => (await letters()).length === 2);
+    expect(await letters()).toEqual([
+      { record_key: 'a key', raw: Buffer.from('of somebody else') },
+      { record_key: 'ünïcode', raw: Buffer.alloc(0) },
+    ]);
+    await expectAllCharged(site);
+  });
+
+  on('shares shards evenly and leaves none to nobody', async (site) => {
+    const { database } = site;
+    const shards = [new Set<string>(), new Set<string>()];
+    const [one, two] = shards.map((seen) =>
+      site.consume({
+        around: (deliver) => async (records, signal) => {
+          for (const { position } of records) seen.add(shardOf(position));
+          await deliver(records, signal);
+        },
+      }),
+    );
+    await waitFor(
+      async () => {
+        for (const seen of shards) seen.clear();
+        await site.publishEverySlot(2);
+        await untilSettled(database.pool, site.origin.accepted);
+        return shards.every(({ size }) => size > 0) && shards.reduce((sum, { size }) => sum + size, 0) === 3;
+      },
+      20_000,
+      'both to have their share',
+    );
+    expect(await countSettled(database.pool)).toBe(site.origin.accepted);
+    expect([one?.failure(), two?.failure()]).toEqual([null, null]);
+  });
+});

@@ -1,0 +1,294 @@
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { pino } from 'pino';
+import { expect, inject } from 'vitest';
+import { parseConfig } from '../../common/config.ts';
+import { createMetrics, type Metrics } from '../../common/metrics.ts';
+import { createClient, createPool, type Pool } from '../../common/postgres.ts';
+import { uuidV7 } from '../../common/uuid.ts';
+import { createSources } from '../../processor/create-sources.ts';
+import type { EventSource, Intake } from '../../processor/event-source.ts';
+import { HandlerHost } from '../../processor/handler-host.ts';
+import { type Reconciliation, reconcile } from '../../processor/reconcile.ts';
+import type { ReadClick } from '../../producer/click-event.ts';
+import {
+  addAccount,
+  createTestDatabase,
+  type NamedAd,
+  type TestDatabase,
+  TestOrigin,
+} from '../setup/database.ts';
+import { freePorts, runScript, waitFor } from '../setup/stack.ts';
+import { type Broker, type Server, SLOTS } from './broker.ts';
+
+export type Deliver = Intake['deliver'];
+
+/** A ledger, a broker of its own, and what runs on them. */
+export type Site = {
+  readonly server: Server;
+  readonly database: TestDatabase;
+  readonly broker: Broker;
+  readonly origin: TestOrigin;
+  readonly ads: readonly NamedAd[];
+  /** Makes clicks, of several advertisers in turn. */
+  readonly clicks: (count: number) => ReadClick[];
+  /** Makes and publishes as many clicks into every partition. Answers how many that are. */
+  readonly publishEverySlot: (count: number) => Promise<number>;
+  /** Starts a consumer in this process. */
+  readonly consume: (options?: ConsumeOptions) => Consumer;
+  /** Starts one as a process: the processor itself, or another script. */
+  readonly run: (options?: { env?: Record<string, string>; script?: string }) => Promise<Running>;
+  /** To be ended with the site. */
+  readonly later: (close: () => Promise<unknown>) => void;
+};
+
+export type ConsumeOptions = {
+  /** Stands between the source and the host. */
+  readonly around?: (deliver: Deliver) => Deliver;
+  readonly env?: Record<string, string>;
+};
+
+export type Consumer = {
+  /** That of the broker which is tested. */
+  readonly source: EventSource;
+  readonly metrics: Metrics;
+  /** What it has logged. */
+  readonly logged: { readonly level: number; readonly msg: string }[];
+  /** Why it ended, if not by `stop`. */
+  readonly failure: () => unknown;
+  /** How many of its clicks were copies. */
+  readonly duplicates: () => Promise<number>;
+  readonly stop: () => Promise<void>;
+};
+
+export type Running = {
+  readonly child: ChildProcess;
+  readonly opsUrl: string;
+  readonly printed: () => string;
+  /** Resolves to its exit code; null after a signal. */
+  readonly ended: Promise<number | null>;
+  readonly kill: (signal: NodeJS.Signals) => Promise<number | null>;
+};
+
+/** Makes a site, works there and clears it away. */
+export async function withSite(
+  server: Server,
+  work: (site: Site) => Promise<void>,
+  env: Record<string, string> = {},
+): Promise<void> {
+  const database = await createTestDatabase();
+  const closing: (() => Promise<unknown>)[] = [database.drop];
+  try {
+    const ads: NamedAd[] = [];
+    for (let count = 0; count < 3; count += 1)
+      ads.push((await addAccount(database.pool, { budget: '1000000.00' })).ad);
+    const broker = await server.open(database, env);
+    closing.push(broker.close);
+    const origin = new TestOrigin();
+    const clicks = (count: number) =>
+      Array.from({ length: count }, () => {
+        const ad = ads[origin.accepted % ads.length];
+        if (!ad) throw new Error('Expected an ad');
+        return origin.click({ ad });
+      });
+    const later = (close: () => Promise<unknown>) => void closing.push(close);
+    await work({
+      server,
+      database,
+      broker,
+      origin,
+      ads,
+      clicks,
+      publishEverySlot: async (count) => {
+        for (let slot = 0; slot < SLOTS; slot += 1) await broker.publishTo(slot, clicks(count));
+        return count * SLOTS;
+      },
+      consume: (options) => startConsumer(broker, later, options),
+      run: (options) => startProcess(broker, later, options),
+      later,
+    });
+  } finally {
+    for (const close of closing.reverse()) await close();
+  }
+}
+
+function startConsumer(
+  broker: Broker,
+  later: Site['later'],
+  { around = (deliver) => deliver, env = {} }: ConsumeOptions = {},
+): Consumer {
+  const config = parseConfig({ ...broker.env, ...env });
+  const url = config.DATABASE_URL ?? '';
+  const pool = createPool(url, 'test consumer', 6, () => undefined);
+  const metrics = createMetrics();
+  const logged: Consumer['logged'] = [];
+  const logger = pino({ level: 'info' }, { write: (line: string) => logged.push(JSON.parse(line)) });
+  const options = {
+    batchSize: config.BATCH_SIZE,
+    lanes: config.PARALLELIZATION,
+    clickAgeMaxDays: config.CLICK_AGE_MAX_DAYS,
+    retryAttempts: config.RETRY_ATTEMPTS,
+    bisectOnError: true,
+  };
+  let failure: unknown = null;
+  const fail = (error: unknown) => {
+    failure ??= error;
+  };
+  const host = new HandlerHost(pool, options, { metrics, logger, onInvariant: fail });
+  const intake = { room: host.room, deliver: around(host.deliver) };
+  const sources = createSources({ ...config, DATABASE_URL: url }, pool, intake, { metrics, logger });
+  const source = sources.get(config.BROKER);
+  if (!source) throw new Error(`Expected a source of ${config.BROKER}`);
+  const ended = [...sources.values()].map((one) => one.run().catch(fail));
+  let stopping: Promise<void> | null = null;
+  const stop = async () => {
+    await Promise.all([...sources.values()].map((one) => one.stop()));
+    await Promise.all(ended);
+    await pool.end();
+  };
+  const stopOnce = () => {
+    stopping ??= stop();
+    return stopping;
+  };
+  later(() => {
+    host.abort();
+    return stopOnce();
+  });
+  return {
+    source,
+    metrics,
+    logged,
+    failure: () => failure,
+    duplicates: async () => (await metrics.duplicates.get()).values[0]?.value ?? 0,
+    stop: stopOnce,
+  };
+}
+
+async function startProcess(
+  broker: Broker,
+  later: Site['later'],
+  {
+    env = {},
+    script = 'processor/main.ts',
+  }: { readonly env?: Record<string, string>; readonly script?: string } = {},
+): Promise<Running> {
+  const [port] = await freePorts(1);
+  const { KAFKA_BROKERS: _, CI: __, ...inherited } = process.env;
+  const child = runScript(script, {
+    ...inherited,
+    ...broker.env,
+    PROCESSOR_OPS_PORT: String(port),
+    ...env,
+  });
+  let printed = '';
+  for (const stream of [child.stdout, child.stderr])
+    stream?.setEncoding('utf8').on('data', (text) => {
+      printed += text;
+    });
+  const ended = once(child, 'close').then(([code]) => code as number | null);
+  const kill = (signal: NodeJS.Signals) => {
+    child.kill(signal);
+    return ended;
+  };
+  later(() => kill('SIGKILL'));
+  return { child, opsUrl: `http://127.0.0.1:${port}`, printed: () => printed, ended, kill };
+}
+
+/** How many clicks have a row in the ledger. */
+export async function countSettled(pool: Pool): Promise<number> {
+  const { rows } = await pool.query<{ count: number }>('select count(*)::int as count from ledger');
+  return rows[0]?.count ?? 0;
+}
+
+/** Waits until so many clicks have a row in the ledger. */
+export async function untilSettled(pool: Pool, count: number, consumer?: Consumer): Promise<void> {
+  let settled = 0;
+  const holds = async () => {
+    if (consumer?.failure()) throw consumer.failure();
+    settled = await countSettled(pool);
+    return settled >= count;
+  };
+  await waitFor(holds, 40_000, `${count} settled clicks`).catch((error: unknown) => {
+    const logged = JSON.stringify(consumer?.logged ?? []);
+    throw new Error(`Expected ${count} settled clicks, got ${settled}; logged: ${logged}`, { cause: error });
+  });
+}
+
+/** Waits until checkpoints have been written after all that was settled by now; nothing to wait for without checkpoints. */
+export async function untilCheckpointed({ broker, database: { pool }, clicks }: Site): Promise<void> {
+  if (!broker.hasCheckpoints) return;
+  // They are written together. That of the last partition moves for this click, which is settled later than all before.
+  const { rows } = await pool.query<{ now: Date }>('select clock_timestamp() as now');
+  await broker.publishTo(SLOTS - 1, clicks(1));
+  const moved = async () =>
+    (await pool.query('select from broker_checkpoint where moved_at > $1', [rows[0]?.now])).rowCount;
+  await waitFor(async () => (await moved()) !== 0, 20_000, 'a checkpoint that moves');
+}
+
+/** Holds that all agrees to the last row, that nothing is missing or waits, and that all that was accepted is charged once. */
+export async function expectAllCharged(site: Site, pool: Pool = site.database.pool): Promise<Reconciliation> {
+  const books = await expectTrueBooks(site, pool);
+  expect(books).toMatchObject({ accepted: site.origin.accepted, charged: site.origin.accepted, inFlight: 0 });
+  return books;
+}
+
+/** Holds that all agrees to the last row and that nothing is missing. */
+export async function expectTrueBooks(site: Site, pool: Pool = site.database.pool): Promise<Reconciliation> {
+  const books = await reconcile(pool, { deep: true, brokers: site.broker.books });
+  expect(books.problems).toEqual([]);
+  expect(books).toMatchObject({ balanced: true, missing: 0 });
+  return books;
+}
+
+/** A gate, closed until it is opened. */
+export function gate(): { readonly opened: Promise<void>; readonly open: () => void } {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  return { opened: promise, open: resolve };
+}
+
+/** Every batch takes that much longer. */
+export async function slowDown(pool: Pool, seconds: number): Promise<void> {
+  await pool.query(
+    `create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(${seconds}); return null; end $$`,
+  );
+  await pool.query('create trigger slow after insert on ledger for each statement execute function slow()');
+}
+
+/** Copies the database of a site as it is now, as a backup would. Breaks all connections to it. */
+export async function backUp(site: Site): Promise<{ url: string; pool: Pool }> {
+  const url = new URL(site.database.url);
+  const source = url.pathname.slice(1);
+  const name = `tollway_test_${uuidV7().replaceAll('-', '')}`;
+  await copyDatabase(source, name);
+  url.pathname = `/${name}`;
+  const pool = createPool(url.href, 'test backup', 4, () => undefined);
+  site.later(async () => {
+    await pool.end();
+    await administer((query) => query(`drop database ${name} with (force)`));
+  });
+  return { url: url.href, pool };
+}
+
+/** Makes a database as a copy of another. Breaks all connections to that. */
+export async function copyDatabase(source: string, name: string): Promise<void> {
+  await administer(async (query) => {
+    await query(`alter database ${source} allow_connections false`);
+    await query(`select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = '${source}'`);
+    await query(`create database ${name} template ${source} strategy file_copy`);
+    await query(`alter database ${source} allow_connections true`);
+    await query(`alter database ${name} allow_connections true`);
+  });
+}
+
+/** Does something as the superuser of the server. */
+export async function administer(
+  work: (query: (sql: string) => Promise<unknown>) => Promise<unknown>,
+): Promise<void> {
+  const client = createClient(inject('databaseServerUrl'), 'test setup');
+  await client.connect();
+  try {
+    await work((sql) => client.query(sql));
+  } finally {
+    await client.end();
+  }
+}
