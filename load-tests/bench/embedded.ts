@@ -1,6 +1,5 @@
 import type { ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { readStack, type Stack } from '../../cli/stack.ts';
 import { TollwayError } from '../../common/errors.ts';
@@ -10,6 +9,7 @@ import { createPool } from '../../common/postgres.ts';
 import { planArrivals } from '../arrivals.ts';
 import { reportOf, type SpikeReport } from '../report.ts';
 import { runLoad } from '../run-load.ts';
+import { freePorts } from '../servers/free-ports.ts';
 import type { Bench, BenchSurroundings } from './bench.ts';
 import { watchMemory } from './resident-memory.ts';
 import { type BenchResult, compareLimit } from './result.ts';
@@ -120,22 +120,4 @@ async function waitForStack(child: ChildProcess, dataDir: string): Promise<Stack
     if (child.exitCode !== null || child.signalCode !== null) break;
   }
   throw new TollwayError('no_stack', 'The stack did not start');
-}
-
-/** Ports that are free now. All are held until the last is found, so that they differ. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer();
-      await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
-      return server;
-    }),
-  );
-  return Promise.all(
-    servers.map(async (server) => {
-      const address = server.address();
-      await new Promise((closed) => server.close(closed));
-      return typeof address === 'object' && address !== null ? address.port : 0;
-    }),
-  );
 }

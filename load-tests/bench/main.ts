@@ -9,6 +9,7 @@ import { Belongings } from './belongings.ts';
 import type { Bench } from './bench.ts';
 import { benchCharge1, benchCharge1000 } from './charge.ts';
 import { benchEmbedded } from './embedded.ts';
+import { benchDrainKafka, benchPublishKafka } from './kafka.ts';
 import { benchRedirect } from './redirect.ts';
 import { type BenchResult, printResults, writeResults } from './result.ts';
 
@@ -17,6 +18,8 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   'charge-1000': benchCharge1000,
   'charge-1': benchCharge1,
   embedded: benchEmbedded,
+  'drain-kafka': benchDrainKafka,
+  'publish-kafka': benchPublishKafka,
 };
 const ROUNDS_MIN = 5;
 const ROUNDS_MAX = 100;

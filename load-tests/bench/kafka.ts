@@ -1,0 +1,232 @@
+import { join } from 'node:path';
+import { startEmbeddedPostgres } from '../../cli/embedded-postgres.ts';
+import { type Config, parseConfig } from '../../common/config.ts';
+import { createTopic } from '../../common/kafka.ts';
+import { sleep } from '../../common/lifecycle.ts';
+import { createMetrics } from '../../common/metrics.ts';
+import { createPool, type Pool } from '../../common/postgres.ts';
+import { migrate } from '../../migrations/migrate.ts';
+import { createBooks } from '../../processor/create-sources.ts';
+import { reconcile } from '../../processor/reconcile.ts';
+import { createKafkaPublisher } from '../../producer/kafka-publisher.ts';
+import type { Publisher } from '../../producer/publisher.ts';
+import { Relay } from '../../producer/relay.ts';
+import { Spool } from '../../producer/spool.ts';
+import { freePorts } from '../servers/free-ports.ts';
+import { startKafka } from '../servers/kafka.ts';
+import type { Bench, BenchSurroundings } from './bench.ts';
+import { makeAdvertisers, makeRecords } from './charge-data.ts';
+import { watchMemory } from './resident-memory.ts';
+import { compareLimit, median } from './result.ts';
+
+const CLICKS = 500_000;
+const CLICKS_AT_ONCE = 50_000;
+const BATCH = 1_000;
+const ADVERTISERS = 1_000;
+const PRICE_MICROS = 10_000;
+const DRAIN_PER_SECOND = 40_000;
+const TIMES_TUTORIAL = 40;
+const TUTORIAL_CLICKS = 40_000;
+const TUTORIAL_MS = 6_000;
+const RESIDENT_MB_MAX = 350;
+const PUBLISH_PER_SECOND = 40_000;
+const SPOOLED_CLICKS = 200_000;
+const WAIT_MS_MAX = 180_000;
+const POLL_MS = 50;
+const RETENTION = { clickAgeDays: 14, linkLifeDays: 90 };
+/** As `npm start` runs the parts. */
+const NODE = [
+  process.execPath,
+  '--max-semi-space-size=16',
+  '--disable-warning=TimeoutNegativeWarning',
+] as const;
+
+/**
+ * Clicks that wait in a real Kafka into PostgreSQL, by one processor process with the defaults, against a consumer as
+ * tutorials write it; everything on this machine.
+ */
+export const benchDrainKafka: Bench = async (around) => {
+  const { belongings, progress } = around;
+  const { pool, url } = await openDatabase(around);
+  const config = await openTopic(around, 'tollway-drain');
+  const tutorial = await openTopic(around, 'tutorial');
+  await makeAdvertisers(pool, ADVERTISERS);
+  progress.say(`drain-kafka: publishing ${CLICKS} clicks`);
+  await publish(config, around, CLICKS);
+  await publish(tutorial, around, TUTORIAL_CLICKS);
+
+  const before = await measureTutorial(around, tutorial, url, 'before');
+  await pool.query('checkpoint');
+  progress.say('drain-kafka: draining');
+  const memory = watchMemory(process.pid, ['processor/main.ts']);
+  const [port] = await freePorts(1);
+  const startedAt = performance.now();
+  belongings.child([...NODE, join(import.meta.dirname, '../../processor/main.ts')], {
+    env: { ...around.env, ...environmentOf(config), DATABASE_URL: url, PROCESSOR_OPS_PORT: String(port) },
+  });
+  const { firstMs, lastMs } = await untilCharged(pool, startedAt);
+  const megabytes = (memory.stop().get('processor/main.ts') ?? Number.NaN) / 1e6;
+  const after = await measureTutorial(around, tutorial, url, 'after');
+  await assertBooks(pool, config, around);
+
+  const rate = (CLICKS / lastMs) * 1_000;
+  const reference = median([before, after]);
+  return [
+    compareLimit('drain-kafka', 'clicks/s', 'least', rate, DRAIN_PER_SECOND, [
+      `${CLICKS} clicks over ${ADVERTISERS} advertisers, from the start of the process to the last row; the first was charged ` +
+        `after ${(firstMs / 1_000).toFixed(1)} s; books balance (deep)`,
+    ]),
+    compareLimit('drain-kafka-tutorial', '× the tutorial', 'least', rate / reference, TIMES_TUTORIAL, [
+      `eachMessage with a transaction a click reached ${before.toFixed(0)}/s before and ${after.toFixed(0)}/s after, on the same broker and database`,
+    ]),
+    compareLimit('drain-kafka-memory', 'MB', 'most', megabytes, RESIDENT_MB_MAX, [
+      'the most resident memory of the processor seen, twice a second',
+    ]),
+  ];
+};
+
+/** Clicks from a spool on disk to a real Kafka, through the relay, by one process. */
+export const benchPublishKafka: Bench = async (around) => {
+  const { belongings, progress, logger, rounds } = around;
+  const config = await openTopic(around, 'tollway-publish');
+  const rates: number[] = [];
+  const publisher = createKafkaPublisher(config, logger);
+  belongings.add({ name: 'publisher', close: () => publisher.close() });
+  for (let round = 0; round <= rounds; round += 1) {
+    progress.show(`publish-kafka: round ${round} of ${rounds}`);
+    const rate = await relayOnce(belongings.folder(), publisher, config, around);
+    // The first warms up code and connections.
+    if (round > 0) rates.push(rate);
+  }
+  return [
+    compareLimit('publish-kafka', 'clicks/s', 'least', median(rates), PUBLISH_PER_SECOND, [
+      `${SPOOLED_CLICKS} clicks a round, batches of ${config.RELAY_BATCH_MAX} (the default of RELAY_BATCH_MAX), acknowledged by every ` +
+        `replica in sync; rounds ${Math.min(...rates).toFixed(0)}–${Math.max(...rates).toFixed(0)}/s`,
+    ]),
+  ];
+};
+
+async function relayOnce(
+  root: string,
+  publisher: Publisher,
+  config: Config,
+  { logger }: BenchSurroundings,
+): Promise<number> {
+  const spool = new Spool(
+    { root, bytesMax: 1_073_741_824, segmentBytes: 8_388_608, sync: 'os', syncIntervalMs: 100 },
+    logger,
+  );
+  for (const { value } of makeRecords(SPOOLED_CLICKS, ADVERTISERS, 'evergreen'))
+    spool.append(String(value), () => {});
+  await new Promise((spooled) => setImmediate(spooled));
+  const metrics = createMetrics();
+  const options = { batchMax: config.RELAY_BATCH_MAX, lingerMs: 0, markIntervalMs: config.MARK_INTERVAL_MS };
+  const relay = new Relay(spool, { publisher, options, metrics, logger, onFreed: () => {} });
+  spool.finish();
+  relay.end();
+  const startedAt = performance.now();
+  await relay.run();
+  const rate = (SPOOLED_CLICKS / (performance.now() - startedAt)) * 1_000;
+  const { values } = await metrics.relayedClicks.get();
+  if (values[0]?.value !== SPOOLED_CLICKS)
+    throw new Error(`Expected ${SPOOLED_CLICKS} clicks to be relayed, got ${values[0]?.value}`);
+  spool.close();
+  return rate;
+}
+
+async function openDatabase({ belongings, logger }: BenchSurroundings): Promise<{ pool: Pool; url: string }> {
+  const postgres = await startEmbeddedPostgres(belongings.folder(), logger);
+  belongings.add({ name: 'PostgreSQL', close: () => postgres.stop() });
+  await migrate(postgres.url, RETENTION, logger);
+  const pool = createPool(postgres.url, 'bench', 2, () => {});
+  belongings.add({ name: 'connections', close: () => pool.end() });
+  return { pool, url: postgres.url };
+}
+
+/** One Kafka serves the topics of a bench. */
+let kafka: { brokers: string; of: BenchSurroundings['belongings'] } | null = null;
+
+async function openTopic({ belongings, logger, progress }: BenchSurroundings, name: string): Promise<Config> {
+  if (kafka === null || kafka.of !== belongings) {
+    progress.say('Starting Kafka');
+    const server = await startKafka();
+    kafka = { brokers: server.brokers, of: belongings };
+    belongings.add({
+      name: 'Kafka',
+      close: () => {
+        kafka = null;
+        return server.stop();
+      },
+    });
+  }
+  const topic = `${name}-${Date.now()}`;
+  const settings = { BROKER: 'kafka', KAFKA_BROKERS: kafka.brokers, KAFKA_TOPIC: topic, KAFKA_GROUP: topic };
+  const config = parseConfig(settings);
+  await createTopic(config, logger);
+  return config;
+}
+
+function environmentOf(config: Config): Record<string, string> {
+  const { BROKER, KAFKA_BROKERS, KAFKA_TOPIC, KAFKA_GROUP } = config;
+  return { BROKER, KAFKA_BROKERS: KAFKA_BROKERS.join(','), KAFKA_TOPIC, KAFKA_GROUP };
+}
+
+async function publish(config: Config, { logger }: BenchSurroundings, clicks: number): Promise<void> {
+  const publisher = createKafkaPublisher(config, logger);
+  for (let made = 0; made < clicks; made += CLICKS_AT_ONCE) {
+    const records = makeRecords(Math.min(CLICKS_AT_ONCE, clicks - made), ADVERTISERS, 'evergreen');
+    for (let at = 0; at < records.length; at += BATCH) await publisher.publish(records.slice(at, at + BATCH));
+  }
+  await publisher.close();
+}
+
+/** Time from the start of the process to the first charge and to the last, in ms. */
+async function untilCharged(pool: Pool, startedAt: number): Promise<{ firstMs: number; lastMs: number }> {
+  let firstMs: number | null = null;
+  for (;;) {
+    const { rows } = await pool.query<{ charged: number }>(
+      'select (coalesce(sum(spent_micros), 0) / $1)::float8 as charged from advertiser',
+      [PRICE_MICROS],
+    );
+    const charged = rows[0]?.charged ?? 0;
+    const ms = performance.now() - startedAt;
+    if (charged > 0) firstMs ??= ms;
+    if (charged >= CLICKS) return { firstMs: firstMs ?? ms, lastMs: ms };
+    if (ms > WAIT_MS_MAX) throw new Error(`Only ${charged} of ${CLICKS} clicks were charged in time`);
+    await sleep(POLL_MS);
+  }
+}
+
+async function assertBooks(pool: Pool, config: Config, { logger }: BenchSurroundings): Promise<void> {
+  const brokers = createBooks(config, logger);
+  const { balanced, charged, missing, problems } = await reconcile(pool, { deep: true, brokers });
+  if (!balanced || missing > 0 || charged !== CLICKS)
+    throw new Error(
+      `The books do not balance: ${charged} charged, ${missing} missing; ${problems.join('; ')}`,
+    );
+}
+
+/** Clicks a second of the consumer that tutorials show, on a topic of its own. */
+async function measureTutorial(
+  { belongings, progress, env }: BenchSurroundings,
+  config: Config,
+  url: string,
+  when: string,
+): Promise<number> {
+  progress.say(`drain-kafka: the tutorial's consumer, ${when}`);
+  const child = belongings.child([...NODE, join(import.meta.dirname, 'tutorial-consumer.ts')], {
+    env: {
+      ...env,
+      ...environmentOf(config),
+      // It ends without leaving its group: the next one has another.
+      KAFKA_GROUP: `${config.KAFKA_GROUP}-${when}`,
+      DATABASE_URL: url,
+      ADVERTISERS: String(ADVERTISERS),
+      MEASURE_MS: String(TUTORIAL_MS),
+    },
+  });
+  return new Promise((resolve, reject) => {
+    child.once('message', (rate) => resolve(Number(rate)));
+    child.once('exit', (code) => reject(new Error(`The tutorial's consumer ended with ${code}`)));
+  });
+}
