@@ -5,9 +5,9 @@ const ANSWER_MS_MAX = 1_000;
 
 /** What waits between the redirect and the ledger; `null` where a part does not tell. */
 export type Backlog = {
-  /** Clicks in the broker. */
+  /** Clicks in the brokers. */
   readonly brokerClicks: number | null;
-  /** Age of the oldest click in a spool and of the oldest record in the broker, the larger, in seconds. */
+  /** Age of the oldest click in a spool and of the oldest click in a broker, the larger, in seconds. */
   readonly oldestSeconds: number | null;
 };
 
@@ -18,11 +18,12 @@ export async function readBacklog(stack: Stack): Promise<Backlog> {
     readMetrics(stack.processorOpsUrl),
   ]);
   const ages = [
-    gaugeOf(adServer, 'tollway_spool_oldest_click_age_seconds'),
-    gaugeOf(processor, 'tollway_broker_oldest_record_age_seconds'),
-  ].filter((age) => age !== null);
+    ...gaugesOf(adServer, 'tollway_spool_oldest_click_age_seconds'),
+    ...gaugesOf(processor, 'tollway_broker_oldest_click_age_seconds'),
+  ];
+  const waiting = gaugesOf(processor, 'tollway_broker_lag_records');
   return {
-    brokerClicks: gaugeOf(processor, 'tollway_broker_lag_records'),
+    brokerClicks: waiting.length === 0 ? null : waiting.reduce((sum, clicks) => sum + clicks),
     oldestSeconds: ages.length === 0 ? null : Math.max(...ages),
   };
 }
@@ -36,7 +37,9 @@ async function readMetrics(opsUrl: string): Promise<string> {
   }
 }
 
-function gaugeOf(metrics: string, name: string): number | null {
-  const value = new RegExp(`^${name} (\\S+)$`, 'm').exec(metrics)?.[1];
-  return value === undefined ? null : Number(value);
+/** The values of a gauge, whatever its labels. */
+function gaugesOf(metrics: string, name: string): number[] {
+  return [...metrics.matchAll(new RegExp(`^${name}(?:\\{.*\\})? (\\S+)$`, 'gm'))].map(([, value]) =>
+    Number(value),
+  );
 }

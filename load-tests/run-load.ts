@@ -1,6 +1,9 @@
 import type { Stack } from '../cli/stack.ts';
+import { parseConfig } from '../common/config.ts';
 import type { LinkKey } from '../common/link-keys.ts';
+import { createLogger } from '../common/logger.ts';
 import type { Pool } from '../common/postgres.ts';
+import { createBooks } from '../processor/create-sources.ts';
 import { type Reconciliation, reconcile } from '../processor/reconcile.ts';
 import type { Arrivals } from './arrivals.ts';
 import { type Backlog, readBacklog } from './backlog.ts';
@@ -97,7 +100,9 @@ async function followLoad(
       onProgress: (found) => progress.show(`Looking up clicks in the ledger: ${found} of ${recorded.size}`),
     });
     progress.show('Asking the books');
-    const books = await reconcile(pool, { deep });
+    const config = parseConfig(stack.settings);
+    const brokers = createBooks(config, createLogger('books', { LOG_LEVEL: 'silent', LOG_FORMAT: 'json' }));
+    const books = await reconcile(pool, { deep, brokers });
     return {
       arrivals,
       load,

@@ -8,7 +8,7 @@ const ADVERTISERS_MAX = 10_000;
 /** Answers are kept this long, in ms, so that scraping never loads the database. */
 const FRESH_MS = 1_000;
 /** Longest wait for a broker to say what waits in it, in ms. */
-const LAG_MS_MAX = 2_000;
+const LAG_MS_MAX = 800;
 const observedAt = new WeakMap<Metrics, number>();
 
 /** Reads what only the database knows into the metrics: budgets, dead letters, what waits in the broker. */
