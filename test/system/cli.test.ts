@@ -45,6 +45,7 @@ describe('the JSON that scripts build on', () => {
       processorOpsUrl: stack.processorOpsUrl,
       databaseUrl: expect.stringMatching(/^postgres:\/\//),
       broker: 'postgres',
+      settings: {},
       dataDir: stack.env.DATA_DIR,
     });
   });
