@@ -3,7 +3,7 @@ import { promisify } from 'node:util';
 import { zstdCompress, zstdDecompress } from 'node:zlib';
 import kafkajs, { type Admin, type Kafka, type KafkaConfig, type SASLOptions } from 'kafkajs';
 import type { Config } from './config.ts';
-import { errorMessage, TollwayError } from './errors.ts';
+import { errorCode, errorMessage, TollwayError } from './errors.ts';
 import type { Logger } from './logger.ts';
 
 const { CompressionCodecs, CompressionTypes } = kafkajs;
@@ -72,6 +72,9 @@ function saslOf(config: KafkaSettings): { sasl?: SASLOptions } {
   return mechanism === 'off' ? {} : { sasl: { mechanism, username, password } };
 }
 
+/** Codes of OpenSSL and of Node's TLS; https://nodejs.org/docs/latest-v24.x/api/tls.html#x509-certificate-error-codes */
+const TLS_FAILED = /CERT|TLS|SSL|EPROTO|UNABLE_TO_/;
+
 /**
  * An error of kafkajs in words that name the setting at fault. `retryable` says whether the same may succeed later, without
  * anybody having changed a setting.
@@ -102,6 +105,10 @@ export function explainKafka(error: unknown, config: Config): TollwayError {
   }
   if (type === 'GROUP_AUTHORIZATION_FAILED') {
     return explained('kafka_rights', `KAFKA_GROUP: no right to the group ${config.KAFKA_GROUP}`, false);
+  }
+  if (TLS_FAILED.test(errorCode(cause) ?? '')) {
+    const message = `KAFKA_TLS, KAFKA_TLS_CA: no encrypted connection to ${brokers}: ${said}`;
+    return explained('kafka_tls', message, true);
   }
   if (/^KafkaJS(Connection|RequestTimeout|BrokerNotFound|NoBroker)/.test(name)) {
     return explained('kafka_away', `KAFKA_BROKERS: ${brokers} does not answer: ${said}`, true);

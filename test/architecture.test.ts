@@ -39,6 +39,24 @@ const RULES: IForbiddenRuleType[] = [
     },
   },
   {
+    name: 'kafkajs is known where Kafka is spoken to, and nowhere else',
+    from: {
+      path: OURS,
+      pathNot:
+        '^(common/kafka|producer/kafka-publisher|processor/sources/kafka[a-z-]*)\\.ts$|^(load-tests|test)/',
+    },
+    to: { path: 'node_modules/kafkajs' },
+  },
+  {
+    name: "Kinesis' client is known where Kinesis is spoken to, and nowhere else",
+    from: {
+      path: OURS,
+      pathNot:
+        '^(common/kinesis|producer/kinesis-publisher|processor/sources/kinesis[a-z-]*)\\.ts$|^(load-tests|test)/',
+    },
+    to: { path: 'node_modules/@(aws-sdk|smithy)' },
+  },
+  {
     name: 'nothing imports what is an entry',
     from: {},
     to: { path: '^(ad-server|processor)/main\\.ts$|^processor/functions/' },
