@@ -30,9 +30,10 @@ export function startRelays(
     metrics: Metrics;
     logger: Logger;
     fail: (error: unknown) => void;
+    adoptMs?: number;
   },
 ): Relays {
-  const { root, spool, publisher, metrics, logger, fail } = parts;
+  const { root, spool, publisher, metrics, logger, fail, adoptMs = ADOPT_MS } = parts;
   const options: RelayOptions = {
     batchMax: config.RELAY_BATCH_MAX,
     lingerMs: config.RELAY_LINGER_MS,
@@ -70,7 +71,7 @@ export function startRelays(
     found.release();
   };
   const adoptForEver = async () => {
-    for (; !ending.signal.aborted; await sleep(ADOPT_MS, ending.signal)) {
+    for (; !ending.signal.aborted; await sleep(adoptMs, ending.signal)) {
       const adopted = adopt().map((found) => {
         spool.bytes += found.bytes;
         logger.info({ origin: found.origin, bytes: found.bytes }, 'Adopted a spool whose owner is gone');

@@ -53,6 +53,25 @@ describe('a relay', () => {
     expect(broker.pendingMost).toBe(50);
   });
 
+  it('sends again what was refused for now, and that alone', async () => {
+    const spool = openSpool();
+    const broker = new FakeBroker();
+    let refusals = 0;
+    broker.refuses = ({ key }) => {
+      const refused = Number(key?.split('.')[1]) % 3 === 0 && refusals < 30;
+      if (refused) refusals += 1;
+      return refused;
+    };
+    const clicks = clicksOf(50);
+    await append(spool, clicks);
+    const { relay, done } = startRelay(spool, broker, { batchMax: 20 });
+    relay.end();
+    expect(await done).toBe(true);
+    expect(refusals).toBe(30);
+    expect([...broker.clicks].sort()).toEqual([...clicks].sort());
+    expect(broker.marks.at(-1)?.accepted).toBe(50);
+  });
+
   it('remembers how far it got, and deletes what is behind it', async () => {
     const spool = openSpool({ segmentBytes: 4_096 });
     const broker = new FakeBroker();

@@ -228,4 +228,132 @@ describe('a host', () => {
     await newHost().deliver(clicks);
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 10 });
   });
+
+  it('gives a batch that fails up whole when it may not cut it, once others have passed', async () => {
+    host = newHost({ bisectOnError: false, batchSize: 10, lanes: 1 });
+    const clicks = someClicks(10);
+    const [poison] = clicks;
+    await refuseRows(`new.click_id = '${poison?.click.clickId}'`);
+    const waiting = host.deliver(clicks);
+    await expect.poll(() => retries('permanent')).toBeGreaterThanOrEqual(2);
+    // Another host lets others pass for it: its only lane is busy with the batch.
+    expect(await letters()).toEqual([]);
+    host.abort();
+    await expect(waiting).rejects.toMatchObject({ code: STOPPING });
+    const two = newHost({ bisectOnError: false, batchSize: 10, lanes: 2 });
+    const [other] = ads.filter(
+      ({ advertiserId }) => advertiserId % 2 !== (poison?.click.advertiserId ?? 0) % 2,
+    );
+    const oneLane = clicks.filter(
+      ({ click }) => click.advertiserId % 2 === (poison?.click.advertiserId ?? 0) % 2,
+    );
+    const failing = two.deliver(oneLane);
+    await expect.poll(() => retries('permanent')).toBeGreaterThanOrEqual(4);
+    await two.deliver([origin.click({ ad: other ?? failed() })]);
+    await failing;
+    expect((await letters()).map(({ click_id }) => click_id).sort()).toEqual(
+      oneLane.map(({ click }) => click.clickId).sort(),
+    );
+  });
+
+  it.each([0, 3])('tries what fails by itself %i times more, once others pass', async (retryAttempts) => {
+    host = newHost({ retryAttempts, lanes: 2 });
+    const poison = someClicks(1);
+    await refuseRows(`new.click_id = '${poison[0]?.click.clickId}'`);
+    const waiting = host.deliver(poison);
+    await expect.poll(() => retries('permanent')).toBeGreaterThanOrEqual(1);
+    const lane = (poison[0]?.click.advertiserId ?? 0) % 2;
+    await host.deliver([
+      origin.click({ ad: ads.find(({ advertiserId }) => advertiserId % 2 !== lane) ?? failed() }),
+    ]);
+    const before = await retries('permanent');
+    await waiting;
+    expect(await letters()).toHaveLength(1);
+    // One attempt may have been under way while the other passed.
+    const tried = (await retries('permanent')) - before;
+    expect(tried).toBeGreaterThanOrEqual(retryAttempts);
+    expect(tried).toBeLessThanOrEqual(retryAttempts + 1);
+  });
+
+  it('lets what waits for the same lane grow into one batch, and never beyond its size', async () => {
+    host = newHost({ batchSize: 50, lanes: 1 });
+    const blocker = await database.pool.connect();
+    await blocker.query('begin');
+    await blocker.query('select from advertiser for update');
+    const deliveries = Array.from({ length: 21 }, () => host.deliver(someClicks(10)));
+    await expect
+      .poll(async () => {
+        const { rows } = await database.pool.query(
+          "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+        );
+        return rows.length;
+      })
+      .toBe(1);
+    await blocker.query('commit');
+    blocker.release();
+    await Promise.all(deliveries);
+    const { values } = await metrics.batchSize.get();
+    const value = (name: string) => values.find(({ metricName }) => metricName?.endsWith(name))?.value;
+    expect(value('_sum')).toBe(210);
+    // The first ten alone, and then all that had come meanwhile.
+    expect(value('_count')).toBe(5);
+    expect(await expectBalanced(database.pool)).toMatchObject({ charged: 210 });
+  });
+
+  it('has no room while too much is taken and not settled, and has it again after', async () => {
+    host = newHost({ batchSize: 10, lanes: 1 });
+    await database.pool.query('alter table ledger rename to ledger_away');
+    await host.room();
+    const delivered = host.deliver(someClicks(1_000));
+    let room = false;
+    const waiting = host.room().then(() => {
+      room = true;
+    });
+    await expect.poll(() => retries('transient')).toBeGreaterThanOrEqual(2);
+    expect(room).toBe(false);
+    const impatient = new AbortController();
+    const given = host.room(impatient.signal);
+    impatient.abort();
+    await given;
+    expect(room).toBe(false);
+    await database.pool.query('alter table ledger_away rename to ledger');
+    await Promise.all([delivered, waiting]);
+    await host.room();
+  });
+
+  it('has no room for more bytes either', async () => {
+    await database.pool.query('alter table dead_letter rename to dead_letter_away');
+    const large = Array.from({ length: 5 }, () => unreadableRecord(Buffer.alloc(8_000_000), null));
+    const delivered = host.deliver(large);
+    let room = false;
+    const waiting = host.room().then(() => {
+      room = true;
+    });
+    await expect.poll(() => retries('transient')).toBeGreaterThanOrEqual(1);
+    expect(room).toBe(false);
+    await database.pool.query('alter table dead_letter_away rename to dead_letter');
+    await Promise.all([delivered, waiting]);
+    expect(await letters()).toHaveLength(5);
+  });
+
+  it('drops what was given back before the handler had it, and makes room for others', async () => {
+    host = newHost({ batchSize: 10, lanes: 1 });
+    await database.pool.query('alter table ledger rename to ledger_away');
+    const partition = new AbortController();
+    const lost = host.deliver(someClicks(1_000), partition.signal);
+    const kept = someClicks(5);
+    const delivered = host.deliver(kept);
+    await expect.poll(() => retries('transient')).toBeGreaterThanOrEqual(1);
+    partition.abort();
+    await expect(lost).rejects.toMatchObject({ code: STOPPING });
+    await database.pool.query('alter table ledger_away rename to ledger');
+    await delivered;
+    await host.room();
+    const { rows } = await database.pool.query<{ count: number }>(
+      'select count(*)::int as count from ledger',
+    );
+    expect(rows[0]?.count).toBeGreaterThanOrEqual(5);
+    expect(rows[0]?.count).toBeLessThanOrEqual(15);
+    await expect(host.deliver(kept, partition.signal)).rejects.toMatchObject({ code: STOPPING });
+  });
 });

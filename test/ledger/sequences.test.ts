@@ -2,10 +2,12 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   countSequences,
+  formatMultirange,
   parseMultirange,
   type Sequences,
   sequencesOf,
   subtractSequences,
+  uniteSequences,
 } from '../../processor/sequences.ts';
 import { testDatabase } from '../setup/database.ts';
 
@@ -44,6 +46,25 @@ describe('sequences', () => {
         expect(left).toEqual(sequencesOf(from.filter((number) => !taken.includes(number))));
       }),
       { numRuns: 1_000 },
+    );
+  });
+
+  it('unite like sets', () => {
+    fc.assert(
+      fc.property(numbers, numbers, (one, other) => {
+        const united = uniteSequences(sequencesOf(one), sequencesOf(other));
+        expect(united).toEqual(sequencesOf([...one, ...other]));
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+
+  it('are read back as they were written', () => {
+    fc.assert(
+      fc.property(numbers, (given) => {
+        const sequences = sequencesOf(given);
+        expect(parseMultirange(formatMultirange(sequences))).toEqual(sequences);
+      }),
     );
   });
 

@@ -17,12 +17,16 @@ declare module 'vitest' {
   }
 }
 
+/** The image of `docker-compose.yml`. */
+const POSTGRES_IMAGE = 'postgres:18.4';
+
 /**
- * Starts one PostgreSQL for the run, or takes the one of TEST_DATABASE_URL, and migrates a template database there.
- * The answer ends what was begun.
+ * Starts one PostgreSQL for the run, embedded or with TEST_POSTGRES=container in Docker, or takes the one of
+ * TEST_DATABASE_URL, and migrates a template database there. The answer ends what was begun.
  */
 export default async function setUp(project: TestProject): Promise<() => Promise<void>> {
-  const server = process.env.TEST_DATABASE_URL === undefined ? await startServer() : undefined;
+  const start = process.env.TEST_POSTGRES === 'container' ? startContainer : startServer;
+  const server = process.env.TEST_DATABASE_URL === undefined ? await start() : undefined;
   const serverUrl = server?.url ?? process.env.TEST_DATABASE_URL ?? '';
   const template = `tollway_template_${uuidV7().replaceAll('-', '')}`;
   try {
@@ -50,6 +54,20 @@ async function startServer(): Promise<{ url: string; stop: () => Promise<void> }
     await ended;
   };
   return { url, stop };
+}
+
+async function startContainer(): Promise<{ url: string; stop: () => Promise<void> }> {
+  const { GenericContainer, Wait } = await import('testcontainers');
+  const container = await new GenericContainer(POSTGRES_IMAGE)
+    .withEnvironment({ POSTGRES_PASSWORD: 'test' })
+    // The data of a test dies with it.
+    .withCommand(['postgres', '-c', 'fsync=off', '-c', 'full_page_writes=off', '-c', 'max_connections=200'])
+    .withExposedPorts(5432)
+    // It starts twice: once to be made, once to stay.
+    .withWaitStrategy(Wait.forLogMessage(/ready to accept connections/, 2))
+    .start();
+  const url = `postgres://postgres:test@${container.getHost()}:${container.getMappedPort(5432)}/postgres`;
+  return { url, stop: async () => void (await container.stop()) };
 }
 
 async function nextUrl(child: ChildProcess): Promise<string> {

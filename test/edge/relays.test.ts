@@ -1,0 +1,49 @@
+import { existsSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { startRelays } from '../../ad-server/relays.ts';
+import { parseConfig } from '../../common/config.ts';
+import { createMetrics } from '../../common/metrics.ts';
+import { uuidV7 } from '../../common/uuid.ts';
+import { Spool } from '../../producer/spool.ts';
+import { silent } from '../setup/database.ts';
+import { FakeBroker } from './relay-bench.ts';
+import { append, openSpool, ROOMY } from './spool-bench.ts';
+import { temporaryFolder } from './temporary-folder.ts';
+import { until } from './until.ts';
+
+it('A running ad server relays the spools that others leave behind, and its own', async () => {
+  const root = temporaryFolder();
+  const spool = openSpool({ root });
+  const broker = new FakeBroker();
+  const failures: unknown[] = [];
+  const relays = startRelays(parseConfig({ RELAY_LINGER_MS: '0' }), {
+    root,
+    spool,
+    publisher: broker,
+    metrics: createMetrics(),
+    logger: silent,
+    fail: (error) => failures.push(error),
+    adoptMs: 20,
+  });
+  await append(spool, ['own']);
+  // One whose owner lives is left alone, and one that cannot be read keeps no other from being adopted.
+  const alive = new Spool({ ...ROOMY, root }, silent);
+  await append(alive, ['alive']);
+  const unreadable = join(root, uuidV7());
+  mkdirSync(join(unreadable, `${'1'.padStart(16, '0')}.segment`), { recursive: true });
+  for (const name of ['first', 'second']) {
+    const dead = new Spool({ ...ROOMY, root }, silent);
+    await append(dead, [name]);
+    dead.close();
+    await until(`the ${name} to be relayed and removed`, () => !existsSync(dead.folder));
+  }
+  expect([...broker.clicks].sort()).toEqual(['first', 'own', 'second']);
+  expect(relays.oldestClickAgeMs()).toBe(0);
+  alive.close();
+  await until('the one that was alive to be relayed', () => broker.clicks.includes('alive'));
+  await relays.close();
+  expect(existsSync(spool.folder)).toBe(false);
+  expect(existsSync(unreadable)).toBe(true);
+  expect(failures).toEqual([]);
+});

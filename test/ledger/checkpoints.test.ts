@@ -1,0 +1,90 @@
+import { describe, expect, it } from 'vitest';
+import {
+  beginCheckpoints,
+  moveCheckpoints,
+  Progress,
+  readCheckpoints,
+  setCheckpoints,
+} from '../../processor/checkpoints.ts';
+import { testDatabase } from '../setup/database.ts';
+
+const database = testDatabase();
+let count = 0;
+
+/** A source of its own, with checkpoints. */
+async function sourceOf(positions: Record<string, string>): Promise<string> {
+  count += 1;
+  const source = `test ${count}`;
+  await beginCheckpoints(database.pool, source, new Map(Object.entries(positions)));
+  return source;
+}
+
+const read = async (source: string) => Object.fromEntries(await readCheckpoints(database.pool, source));
+
+describe('the checkpoints of a source', () => {
+  it('begin where they are told to, once', async () => {
+    const source = await sourceOf({ a: '5', b: '7' });
+    await beginCheckpoints(
+      database.pool,
+      source,
+      new Map([
+        ['a', '1'],
+        ['c', '2'],
+      ]),
+    );
+    expect(await read(source)).toEqual({ a: '5', b: '7', c: '2' });
+  });
+
+  it('move, and say where they are now', async () => {
+    const source = await sourceOf({ a: '5', b: '7' });
+    const moves = [
+      { partition: 'a', known: '5', next: '9' },
+      { partition: 'b', known: '7', next: '7' },
+    ];
+    expect(await moveCheckpoints(database.pool, source, moves)).toEqual(
+      new Map([
+        ['a', '9'],
+        ['b', '7'],
+      ]),
+    );
+    expect(await read(source)).toEqual({ a: '9', b: '7' });
+  });
+
+  it('do not move for somebody who believes them to be elsewhere, who learns where they are', async () => {
+    const source = await sourceOf({ a: '5' });
+    await setCheckpoints(database.pool, source, new Map([['a', '2']]));
+    const moves = [
+      { partition: 'a', known: '5', next: '9' },
+      { partition: 'gone', known: '1', next: '3' },
+    ];
+    expect(await moveCheckpoints(database.pool, source, moves)).toEqual(new Map([['a', '2']]));
+    expect(await read(source)).toEqual({ a: '2' });
+  });
+
+  it('move once of two who move them at the same time', async () => {
+    const source = await sourceOf({ a: '0' });
+    const movers = Array.from({ length: 10 }, (_, index) =>
+      moveCheckpoints(database.pool, source, [{ partition: 'a', known: '0', next: String(index + 1) }]),
+    );
+    const positions = (await Promise.all(movers)).map((answer) => answer.get('a'));
+    const { a } = await read(source);
+    expect(positions.filter((position, index) => position === String(index + 1))).toEqual([a]);
+  });
+});
+
+describe('the progress in a partition', () => {
+  it('goes as far as all is settled without a gap: a fast batch does not carry it past a slow one', () => {
+    const progress = new Progress('0');
+    const slow = progress.take('10', 1_000, 10);
+    const fast = progress.take('20', 2_000, 10);
+    const last = progress.take('30', 3_000, 10);
+    fast();
+    expect(progress.settledTo).toBe('0');
+    expect(progress).toMatchObject({ isIdle: false, oldestAt: 1_000, records: 20 });
+    slow();
+    expect(progress.settledTo).toBe('20');
+    expect(progress).toMatchObject({ oldestAt: 3_000, records: 10 });
+    last();
+    expect(progress).toMatchObject({ settledTo: '30', isIdle: true, oldestAt: null, records: 0 });
+  });
+});
