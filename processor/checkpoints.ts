@@ -1,4 +1,4 @@
-import type { Connection, Pool } from '../common/postgres.ts';
+import { arrayLiteral, type Connection, type Pool } from '../common/postgres.ts';
 
 /** A checkpoint that is to be moved: from what we believe it is, to what it shall be. */
 export type Move = { readonly partition: string; readonly known: string; readonly next: string };
@@ -28,34 +28,57 @@ export async function beginCheckpoints(
   );
 }
 
+/** What moving checkpoints has found. */
+export type Moved = {
+  /** False if the database has lost commits that we were told of: then nothing was moved. */
+  readonly isWhole: boolean;
+  /** Where each checkpoint is now; absent: there is none. */
+  readonly positions: ReadonlyMap<string, string>;
+};
+
 /**
- * Moves checkpoints, each only if it is still what we believe it is, and answers what each is now (absent: there is none).
- * One that is neither `known` nor `next` was set by somebody else: a rewind, a database restored to an earlier time, another
- * consumer. Reading goes on from there: all that lies before it is settled.
+ * Moves checkpoints, each only if it is still what we believe it is. One that is neither `known` nor `next` was set by somebody
+ * else: a rewind, a database restored to an earlier time, another consumer. Reading goes on from there: all that lies before it
+ * is settled.
+ *
+ * `witnesses` are clicks of the last transactions that were settled, one of each lane. A database that fails over may lose its
+ * last commits; commits survive in their order, so if the witnesses are there, all before them is.
  */
 export async function moveCheckpoints(
   pool: Pool,
   source: string,
   moves: readonly Move[],
-): Promise<Map<string, string>> {
-  const { rows } = await pool.query<{ partition: string; position: string }>(
-    `with wanted as (select * from unnest($2::text[], $3::text[], $4::text[]) wanted (partition, known, next)),
-     moved as (
-       update broker_checkpoint checkpoint set position = next, moved_at = now() from wanted
-       where checkpoint.source = $1 and checkpoint.partition = wanted.partition and position = known and known <> next
+  witnesses: readonly string[],
+): Promise<Moved> {
+  const { rows } = await pool.query<{ partition: string | null; position: string; whole: boolean }>({
+    name: 'move checkpoints',
+    text: `with wanted as (select * from unnest($2::text[], $3::text[], $4::text[]) wanted (partition, known, next)),
+     witnesses as (
+       select coalesce(bool_and(
+         exists (select from ledger where ledger.click_id = witness)
+         or exists (select from dead_letter where dead_letter.click_id = witness)), true) as whole
+       from unnest($5::uuid[]) witness
+     ), moved as (
+       update broker_checkpoint checkpoint set position = next, moved_at = now() from wanted, witnesses
+       where checkpoint.source = $1 and checkpoint.partition = wanted.partition and position = known and known <> next and whole
        returning checkpoint.partition, checkpoint.position
      )
-     select partition, coalesce(moved.position, checkpoint.position) as position
-     from broker_checkpoint checkpoint join wanted using (partition) left join moved using (partition)
-     where checkpoint.source = $1`,
-    [
+     select checkpoint.partition, coalesce(moved.position, checkpoint.position) as position, whole
+     from witnesses left join (
+       broker_checkpoint checkpoint join wanted using (partition) left join moved using (partition)
+     ) on checkpoint.source = $1`,
+    values: [
       source,
       moves.map((move) => move.partition),
       moves.map((move) => move.known),
       moves.map((move) => move.next),
+      arrayLiteral(witnesses),
     ],
+  });
+  const found = rows.flatMap(({ partition, position }) =>
+    partition === null ? [] : [[partition, position] as const],
   );
-  return new Map(rows.map(({ partition, position }) => [partition, position]));
+  return { isWhole: rows[0]?.whole ?? true, positions: new Map(found) };
 }
 
 /** Sets checkpoints whatever they are: the running consumers notice, and go on from there. */

@@ -36,7 +36,9 @@ type Delivery = {
 };
 /** Records of one delivery that go the same lane. */
 type Share = { readonly delivery: Delivery; readonly records: readonly ReadRecord[] };
-type Lane = { readonly limit: LimitFunction; readonly queue: Share[] };
+type Lane = { readonly limit: LimitFunction; readonly queue: Share[]; witness: string | null };
+/** Who settles a batch, and whether anybody still waits for it. */
+type Work = { readonly lane: Lane; readonly isOver: () => boolean };
 type Stubborn = { readonly batch: readonly ReadRecord[]; readonly since: number; readonly error: unknown };
 
 /**
@@ -73,7 +75,11 @@ export class HandlerHost implements Intake {
     this.metrics = around.metrics;
     this.logger = around.logger;
     this.onInvariant = around.onInvariant;
-    this.lanes = Array.from({ length: options.lanes }, () => ({ limit: pLimit(1), queue: [] }));
+    this.lanes = Array.from({ length: options.lanes }, () => ({
+      limit: pLimit(1),
+      queue: [],
+      witness: null,
+    }));
   }
 
   readonly room: Intake['room'] = async (signal) => {
@@ -120,6 +126,12 @@ export class HandlerHost implements Intake {
       }
     });
 
+  readonly witnesses: Intake['witnesses'] = () => this.lanes.flatMap(({ witness }) => witness ?? []);
+
+  readonly forget: Intake['forget'] = () => {
+    for (const lane of this.lanes) lane.witness = null;
+  };
+
   /** Stops waiting for what fails. What is with the handler now may still end well. */
   abort(): void {
     this.stop.abort();
@@ -157,7 +169,7 @@ export class HandlerHost implements Intake {
     if (!first) return;
     const batch = shares.length === 1 ? first.records : shares.flatMap(({ records }) => records);
     try {
-      await this.settleSurely(batch, () => shares.every(({ delivery }) => delivery.over));
+      await this.settleSurely(batch, { lane, isOver: () => shares.every(({ delivery }) => delivery.over) });
       for (const { delivery, records } of shares) {
         delivery.unsettled -= records.length;
         if (delivery.unsettled === 0) delivery.end();
@@ -188,47 +200,40 @@ export class HandlerHost implements Intake {
     return shares;
   }
 
-  private async settleSurely(batch: readonly ReadRecord[], isOver: () => boolean): Promise<void> {
+  private async settleSurely(batch: readonly ReadRecord[], work: Work): Promise<void> {
     const waiting: (readonly ReadRecord[])[] = [batch];
     const stubborn: Stubborn[] = [];
     for (let next = waiting.pop(); next; next = waiting.pop()) {
-      const error = await this.attempt(next, isOver);
+      const error = await this.attempt(next, work);
       if (error === null) continue;
       const cut = this.options.bisectOnError && next.length > 1 ? next.length >> 1 : 0;
       if (cut === 0) stubborn.push({ batch: next, since: this.clicksPassed, error });
       else waiting.push(next.slice(cut), next.slice(0, cut));
     }
-    for (const one of stubborn) await this.settleAlone(one, isOver);
+    for (const one of stubborn) await this.settleAlone(one, work);
   }
 
   /**
    * Tries what failed by itself. It is poison if it goes on failing, as often as it is allowed to, while other clicks pass;
    * while no other passes it waits with them.
    */
-  private async settleAlone(
-    { batch, since, error: firstError }: Stubborn,
-    isOver: () => boolean,
-  ): Promise<void> {
+  private async settleAlone({ batch, since, error: firstError }: Stubborn, work: Work): Promise<void> {
     let error: unknown = firstError;
     for (let attempt = 1, counted = 0; error !== null; attempt += 1) {
       const othersPassed = this.clicksPassed > since;
-      if (othersPassed && counted >= this.options.retryAttempts) return this.quarantine(batch, error, isOver);
+      if (othersPassed && counted >= this.options.retryAttempts) return this.quarantine(batch, error, work);
       if (!othersPassed) {
         const message = 'A record fails, and no click passes to tell whether it is its own fault';
         this.complain(message, batch[0], error);
       }
       // The first try after others have passed is what it was waiting for.
-      if (!othersPassed || counted > 0) await this.pause(attempt, isOver);
-      error = await this.attempt(batch, isOver);
+      if (!othersPassed || counted > 0) await this.pause(attempt, work);
+      error = await this.attempt(batch, work);
       if (othersPassed) counted += 1;
     }
   }
 
-  private async quarantine(
-    batch: readonly ReadRecord[],
-    cause: unknown,
-    isOver: () => boolean,
-  ): Promise<void> {
+  private async quarantine(batch: readonly ReadRecord[], cause: unknown, work: Work): Promise<void> {
     for (const record of batch) {
       // A mark owes nobody anything, and the next one says more.
       if (record.is === 'mark') continue;
@@ -240,20 +245,21 @@ export class HandlerHost implements Intake {
           break;
         } catch (error) {
           this.complain('The dead letters cannot be written', record, error);
-          await this.pause(attempt, isOver);
+          await this.pause(attempt, work);
         }
       }
     }
   }
 
   /** Hands one batch to the handler until it is settled (null) or fails for good (the error). */
-  private async attempt(batch: readonly ReadRecord[], isOver: () => boolean): Promise<unknown> {
+  private async attempt(batch: readonly ReadRecord[], work: Work): Promise<unknown> {
     for (let attempt = 1; ; attempt += 1) {
       const startedAt = performance.now();
       try {
         const { clickAgeMaxDays } = this.options;
         const settlement = await chargeClicks(this.pool, batch, { clickAgeMaxDays });
         this.clicksPassed += settlement.outcomes.filter(({ outcome }) => PASSED.has(outcome)).length;
+        work.lane.witness = witnessOf(batch, settlement) ?? work.lane.witness;
         if (this.complainedAt > 0) this.logger.info('The database settles clicks again');
         this.complainedAt = 0;
         this.metrics.databaseUp.set(1);
@@ -269,14 +275,14 @@ export class HandlerHost implements Intake {
         }
         this.metrics.databaseUp.set(0);
         this.complain('The database does not settle clicks; they wait', batch[0], error);
-        await this.pause(attempt, isOver);
+        await this.pause(attempt, work);
       }
     }
   }
 
-  private async pause(attempt: number, isOver: () => boolean): Promise<void> {
+  private async pause(attempt: number, work: Work): Promise<void> {
     await sleep(backoffMs(attempt), this.stop.signal);
-    if (this.stop.signal.aborted || isOver()) throw stopped();
+    if (this.stop.signal.aborted || work.isOver()) throw stopped();
   }
 
   private complain(message: string, record: ReadRecord | undefined, error: unknown): void {
@@ -310,6 +316,17 @@ export class HandlerHost implements Intake {
       metrics.overDelivery.inc({ currency }, Number(micros) / 1e6);
     }
   }
+}
+
+/** A click that has got its row in this transaction: as long as it has it, the transaction is not lost. */
+function witnessOf(batch: readonly ReadRecord[], { outcomes }: Settlement): string | null {
+  for (let at = batch.length - 1; at >= 0; at -= 1) {
+    const record = batch[at];
+    const { outcome = 'duplicate' } = outcomes[at] ?? {};
+    if (record?.is === 'click' && (PASSED.has(outcome) || outcome === 'rejected'))
+      return record.click.clickId;
+  }
+  return null;
 }
 
 function stopped(): TollwayError {

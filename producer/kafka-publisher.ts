@@ -40,7 +40,13 @@ const MARK_TYPE = Buffer.from('tollway.mark');
 export function createKafkaPublisher(config: Config, logger: Logger): Publisher {
   const { KAFKA_TOPIC: topic } = config;
   const kafka = openKafka(config, 'ad-server', logger);
-  const producer = kafka.producer({ allowAutoTopicCreation: false, createPartitioner: partitionByRuns });
+  const producer = kafka.producer({
+    allowAutoTopicCreation: false,
+    createPartitioner: partitionByRuns,
+    // One attempt: a second one of kafkajs leaves out each broker that has answered the first, even if it now leads a partition
+    // whose records were refused elsewhere, and calls them published. Our own attempts send all of it.
+    retry: { retries: 0 },
+  });
   const admin = kafka.admin();
   const connected = connectOnce([producer, admin]);
   let partitions: { ids: number[]; at: number } | null = null;

@@ -1,4 +1,5 @@
 import type { Admin, Consumer, ConsumerCrashEvent, EachBatchPayload, KafkaMessage } from 'kafkajs';
+import pLimit from 'p-limit';
 import type { Config } from '../../common/config.ts';
 import { errorMessage, TollwayError } from '../../common/errors.ts';
 import { explainKafka, openKafka, partitionsProblem, readPartitions } from '../../common/kafka.ts';
@@ -66,6 +67,8 @@ class KafkaSource implements EventSource {
   private readonly admin: Admin;
   private readonly stopping = new AbortController();
   private readonly settling = new Set<Promise<void>>();
+  /** One at a time: two would each take the other's for somebody else's. */
+  private readonly checkpointing = pLimit(1);
   private partitions = new Map<number, Owned>();
   private opening: Promise<void> = Promise.resolve();
   private failed: (error: unknown) => void = () => {};
@@ -330,30 +333,40 @@ class KafkaSource implements EventSource {
   }
 
   /** Writes how far the partitions are settled, here and in the group, and goes back where somebody has set one back. */
-  private async checkpoint(): Promise<void> {
-    const opened = [...this.partitions.values()].flatMap((owned) =>
-      owned.progress ? { owned, progress: owned.progress, next: owned.progress.settledTo } : [],
-    );
-    if (opened.length === 0) return;
-    try {
-      // In the group first: only there it can be seen that a first start has begun, see `startOf`.
-      await this.commit(opened);
-      const moves = opened.map(({ owned, progress, next }) => ({
-        partition: String(owned.partition),
-        known: progress.known,
-        next,
-      }));
-      const now = await moveCheckpoints(this.pool, kafkaSourceName(this.config), moves);
-      for (const { owned, progress, next } of opened) {
-        const position = now.get(String(owned.partition));
-        if (position === next) progress.known = next;
-        else if (position !== progress.known && this.partitions.get(owned.partition) === owned)
-          this.goBack(owned, position);
+  private checkpoint(): Promise<void> {
+    return this.checkpointing(async () => {
+      const opened = [...this.partitions.values()].flatMap((owned) =>
+        owned.progress ? { owned, progress: owned.progress, next: owned.progress.settledTo } : [],
+      );
+      if (opened.length === 0) return;
+      try {
+        // In the group first: only there it can be seen that a first start has begun, see `startOf`.
+        await this.commit(opened);
+        const moves = opened.map(({ owned, progress, next }) => ({
+          partition: String(owned.partition),
+          known: progress.known,
+          next,
+        }));
+        const source = kafkaSourceName(this.config);
+        const { isWhole, positions } = await moveCheckpoints(
+          this.pool,
+          source,
+          moves,
+          this.intake.witnesses(),
+        );
+        if (!isWhole) this.intake.forget();
+        for (const { owned, progress, next } of opened) {
+          const position = positions.get(String(owned.partition));
+          if (!isWhole) this.goBack(owned, position, 'The database has lost commits');
+          else if (position === next) progress.known = next;
+          else if (position !== progress.known)
+            this.goBack(owned, position, 'The checkpoint was set by somebody else');
+        }
+      } catch (error) {
+        // The next one says the same and more.
+        this.logger.debug({ problem: errorMessage(error) }, 'Checkpoints have to wait');
       }
-    } catch (error) {
-      // The next one says the same and more.
-      this.logger.debug({ problem: errorMessage(error) }, 'Checkpoints have to wait');
-    }
+    });
   }
 
   private async commit(opened: readonly { owned: Owned; progress: Progress; next: string }[]): Promise<void> {
@@ -364,12 +377,10 @@ class KafkaSource implements EventSource {
     if (offsets.length > 0) await this.consumer.commitOffsets(offsets);
   }
 
-  private goBack(owned: Owned, position: string | undefined): void {
+  private goBack(owned: Owned, position: string | undefined, why: string): void {
     const { partition } = owned;
-    this.logger.warn(
-      { partition, position },
-      'The checkpoint was set by somebody else: reading goes on from there',
-    );
+    if (this.partitions.get(partition) !== owned) return;
+    this.logger.warn({ partition, position }, `${why}: reading goes on from the checkpoint`);
     owned.abort.abort();
     this.partitions.set(partition, new Owned(partition));
     this.opening = this.opening.then(() => this.open());

@@ -1,4 +1,5 @@
 import { type _Record, GetRecordsCommand, type KinesisClient, type Shard } from '@aws-sdk/client-kinesis';
+import pLimit from 'p-limit';
 import type { Config } from '../../common/config.ts';
 import { errorCode, errorMessage, TollwayError } from '../../common/errors.ts';
 import { explainKinesis, listShards, openKinesis, readStream, type Stream } from '../../common/kinesis.ts';
@@ -71,6 +72,8 @@ class KinesisSource implements EventSource {
   private readonly client: KinesisClient;
   private readonly stopping = new AbortController();
   private readings = new Map<string, Reading>();
+  /** One at a time: two would each take the other's for somebody else's. */
+  private readonly checkpointing = pLimit(1);
   private leases: ShardLeases | null = null;
   private stream: Stream = { id: '', retentionMs: 0 };
   private failed: (error: unknown) => void = () => {};
@@ -198,12 +201,17 @@ class KinesisSource implements EventSource {
 
   private async takeShard(leases: ShardLeases, { ShardId: shard = '' }: Shard): Promise<void> {
     if (!(await leases.take(shard))) return;
-    // Read under the lease: whoever had it before writes no more.
-    const stored = (await readCheckpoints(this.pool, this.source)).get(shard);
-    if (stored === END) return leases.release(shard);
-    if (stored === undefined)
-      await beginCheckpoints(this.pool, this.source, new Map([[shard, FIRST_RECORD]]));
-    this.begin(shard, stored ?? FIRST_RECORD);
+    try {
+      // Read under the lease: whoever had it before writes no more.
+      const stored = (await readCheckpoints(this.pool, this.source)).get(shard);
+      if (stored === END) return await leases.release(shard);
+      if (stored === undefined)
+        await beginCheckpoints(this.pool, this.source, new Map([[shard, FIRST_RECORD]]));
+      this.begin(shard, stored ?? FIRST_RECORD);
+    } catch (error) {
+      await leases.release(shard);
+      throw error;
+    }
   }
 
   private begin(shard: string, position: string): void {
@@ -316,35 +324,38 @@ class KinesisSource implements EventSource {
   }
 
   /** Writes how far the shards are settled, and goes back where somebody has set one back. */
-  private async checkpoint(): Promise<void> {
-    const moves = [...this.readings.values()].map((reading) => ({
-      reading,
-      partition: reading.shard,
-      known: reading.progress.known,
-      next: reading.progress.settledTo,
-    }));
-    if (moves.length === 0) return;
-    try {
-      const now = await moveCheckpoints(this.pool, this.source, moves);
-      for (const { reading, partition, known, next } of moves) {
-        const position = now.get(partition);
-        if (position === next) reading.progress.known = next;
-        else if (position !== known && this.readings.get(partition) === reading)
-          this.goBack(reading, position);
+  private checkpoint(): Promise<void> {
+    return this.checkpointing(async () => {
+      const moves = [...this.readings.values()].map((reading) => ({
+        reading,
+        partition: reading.shard,
+        known: reading.progress.known,
+        next: reading.progress.settledTo,
+      }));
+      if (moves.length === 0) return;
+      try {
+        const witnesses = this.intake.witnesses();
+        const { isWhole, positions } = await moveCheckpoints(this.pool, this.source, moves, witnesses);
+        if (!isWhole) this.intake.forget();
+        for (const { reading, partition, known, next } of moves) {
+          const position = positions.get(partition);
+          if (!isWhole) this.goBack(reading, position, 'The database has lost commits');
+          else if (position === next) reading.progress.known = next;
+          else if (position !== known)
+            this.goBack(reading, position, 'The checkpoint was set by somebody else');
+        }
+      } catch (error) {
+        // The next one says the same and more.
+        this.logger.debug({ problem: errorMessage(error) }, 'Checkpoints have to wait');
       }
-    } catch (error) {
-      // The next one says the same and more.
-      this.logger.debug({ problem: errorMessage(error) }, 'Checkpoints have to wait');
-    }
+    });
   }
 
   /** The next deal begins where the checkpoint is now. */
-  private goBack(reading: Reading, position: string | undefined): void {
+  private goBack(reading: Reading, position: string | undefined, why: string): void {
     const { shard } = reading;
-    this.logger.warn(
-      { shard, position },
-      'The checkpoint was set by somebody else: reading goes on from there',
-    );
+    if (this.readings.get(shard) !== reading) return;
+    this.logger.warn({ shard, position }, `${why}: reading goes on from the checkpoint`);
     this.giveBack(reading);
     this.leases?.release(shard).catch(() => {});
   }

@@ -72,6 +72,8 @@ export class ShardLeases {
 
   /** Takes a shard, if nobody has it. */
   async take(shard: string): Promise<boolean> {
+    // The database would count it twice, and let go of it only after as many releases.
+    if (this.held.has(shard)) return true;
     const { rows } = await this.client.query<{ taken: boolean }>(
       'select pg_try_advisory_lock(hashtextextended($1, 0)) as taken',
       [this.lockOf(shard)],

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { chargeClicks } from '../../processor/charge-clicks.ts';
 import {
   beginCheckpoints,
   moveCheckpoints,
@@ -6,7 +7,8 @@ import {
   readCheckpoints,
   setCheckpoints,
 } from '../../processor/checkpoints.ts';
-import { testDatabase } from '../setup/database.ts';
+import type { ReadClick } from '../../producer/click-event.ts';
+import { addAccount, TestOrigin, testDatabase } from '../setup/database.ts';
 
 const database = testDatabase();
 let count = 0;
@@ -41,12 +43,13 @@ describe('the checkpoints of a source', () => {
       { partition: 'a', known: '5', next: '9' },
       { partition: 'b', known: '7', next: '7' },
     ];
-    expect(await moveCheckpoints(database.pool, source, moves)).toEqual(
-      new Map([
+    expect(await moveCheckpoints(database.pool, source, moves, [])).toEqual({
+      isWhole: true,
+      positions: new Map([
         ['a', '9'],
         ['b', '7'],
       ]),
-    );
+    });
     expect(await read(source)).toEqual({ a: '9', b: '7' });
   });
 
@@ -57,16 +60,45 @@ describe('the checkpoints of a source', () => {
       { partition: 'a', known: '5', next: '9' },
       { partition: 'gone', known: '1', next: '3' },
     ];
-    expect(await moveCheckpoints(database.pool, source, moves)).toEqual(new Map([['a', '2']]));
+    expect(await moveCheckpoints(database.pool, source, moves, [])).toEqual({
+      isWhole: true,
+      positions: new Map([['a', '2']]),
+    });
     expect(await read(source)).toEqual({ a: '2' });
+  });
+
+  it('stay where they are when the database has lost a commit that we were told of', async () => {
+    const { ad } = await addAccount(database.pool);
+    const origin = new TestOrigin();
+    const [charged, rejected, lost] = [
+      origin.click({ ad }),
+      origin.click({ ad: { ...ad, id: 999_999 } }),
+      origin.click({ ad }),
+    ];
+    await chargeClicks(database.pool, [charged, rejected], { clickAgeMaxDays: 14 });
+    const source = await sourceOf({ a: '5' });
+    const move = (next: string, ...witnesses: ReadClick[]) =>
+      moveCheckpoints(
+        database.pool,
+        source,
+        [{ partition: 'a', known: '5', next }],
+        witnesses.map(({ click }) => click.clickId),
+      );
+    const at5 = { isWhole: false, positions: new Map([['a', '5']]) };
+    expect(await move('9', charged, lost)).toEqual(at5);
+    expect(await read(source)).toEqual({ a: '5' });
+    expect(await moveCheckpoints(database.pool, source, [], [lost.click.clickId])).toMatchObject({
+      isWhole: false,
+    });
+    expect(await move('9', charged, rejected)).toEqual({ isWhole: true, positions: new Map([['a', '9']]) });
   });
 
   it('move once of two who move them at the same time', async () => {
     const source = await sourceOf({ a: '0' });
     const movers = Array.from({ length: 10 }, (_, index) =>
-      moveCheckpoints(database.pool, source, [{ partition: 'a', known: '0', next: String(index + 1) }]),
+      moveCheckpoints(database.pool, source, [{ partition: 'a', known: '0', next: String(index + 1) }], []),
     );
-    const positions = (await Promise.all(movers)).map((answer) => answer.get('a'));
+    const positions = (await Promise.all(movers)).map((answer) => answer.positions.get('a'));
     const { a } = await read(source);
     expect(positions.filter((position, index) => position === String(index + 1))).toEqual([a]);
   });

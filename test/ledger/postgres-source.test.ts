@@ -50,7 +50,7 @@ function consume(around: (deliver: Deliver) => Deliver = (deliver) => deliver): 
   const host = new HandlerHost(pool, options, { metrics, logger: silent, onInvariant: () => undefined });
   const source = createPostgresSource(
     pool,
-    { room: host.room, deliver: around(host.deliver) },
+    { room: host.room, deliver: around(host.deliver), witnesses: host.witnesses, forget: host.forget },
     { windowMs: 5, batchSize: 100 },
     { metrics, logger: silent },
   );
@@ -195,6 +195,8 @@ describe('the lag', () => {
       {
         room: () => Promise.resolve(),
         deliver: () => Promise.reject(new Error('Expected nothing to be delivered')),
+        witnesses: () => [],
+        forget: () => undefined,
       },
       { windowMs: 5, batchSize: 100 },
       { metrics, logger: silent },
