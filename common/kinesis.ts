@@ -62,9 +62,6 @@ export function explainKinesis(error: unknown, config: KinesisSettings): Tollway
   if (error instanceof ResourceNotFoundException || name === 'ResourceNotFoundException') {
     return explained('kinesis_stream', missingStream(config), true);
   }
-  if (name === 'Error' && /region is missing/i.test(said)) {
-    return explained('kinesis_region', 'AWS_REGION: expected the region of the stream, got nothing', false);
-  }
   if (REFUSED.test(name)) {
     const message = `AWS credentials (AWS_ACCESS_KEY_ID, AWS_PROFILE, a role, …): Kinesis refuses them: ${said}`;
     return explained('kinesis_login', message, false);
@@ -81,6 +78,14 @@ function missingStream({ KINESIS_STREAM: stream }: KinesisSettings): string {
   return `KINESIS_STREAM: there is no stream "${stream}": make it with npx tollway topics create`;
 }
 
+/** The SDK finds the region where it finds it, and says little where it does not. */
+async function assertRegion(client: KinesisClient): Promise<void> {
+  const region = await client.config.region().catch(() => '');
+  if (/^[a-z0-9-]+$/i.test(region)) return;
+  const message = `AWS_REGION: expected the region of the stream, such as eu-west-1, got ${region === '' ? 'nothing' : `"${region}"`}`;
+  throw new TollwayError('kinesis_region', message);
+}
+
 /** What there is to know of a stream. */
 export type Stream = {
   /** Tells it from another of the same name, before or after it. */
@@ -91,6 +96,7 @@ export type Stream = {
 /** Reads what there is to know of the stream. Throws `kinesis_stream` if there is none. */
 export async function readStream(client: KinesisClient, config: KinesisSettings): Promise<Stream> {
   try {
+    await assertRegion(client);
     const { StreamDescriptionSummary: stream } = await client.send(
       new DescribeStreamSummaryCommand({ StreamName: config.KINESIS_STREAM }),
     );
@@ -136,6 +142,7 @@ export async function createStream(config: Config): Promise<StreamMade> {
   const client = openKinesis(config);
   const { KINESIS_STREAM: StreamName, KINESIS_SHARDS: wanted } = config;
   try {
+    await assertRegion(client);
     const there = await client
       .send(new DescribeStreamSummaryCommand({ StreamName }))
       .catch((error: unknown) => {

@@ -11,6 +11,8 @@ export const SLOTS = 3;
 /** One kind of broker, as the contract knows it. */
 export type Driver = {
   readonly name: 'postgres' | 'kafka' | 'kinesis';
+  /** Whether what is settled is remembered by position; otherwise the record itself is marked. */
+  readonly hasCheckpoints: boolean;
   /** One line that says what to install, or `null`. */
   readonly missing: () => Promise<string | null>;
   /** Starts a real server, or finds one. Once a file. */
@@ -44,8 +46,6 @@ export type Broker = {
   readonly publishTo: (slot: number, records: readonly BrokerRecord[]) => Promise<void>;
   /** Ways for what was read to be forgotten outside the ledger, each by its name; none for a broker without checkpoints. */
   readonly forget: Readonly<Record<string, (pool: Pool) => Promise<void>>>;
-  /** Whether what is settled is remembered by position; otherwise the record itself is marked. */
-  readonly hasCheckpoints: boolean;
   /** How the place of a record in a slot reads. */
   readonly place: (slot: number) => RegExp;
   readonly close: () => Promise<void>;

@@ -7,6 +7,7 @@ import { createBooks } from '../../processor/create-sources.ts';
 import type { BrokerRecord } from '../../producer/click-event.ts';
 import { createKafkaPublisher } from '../../producer/kafka-publisher.ts';
 import { silent } from '../setup/database.ts';
+import { waitFor } from '../setup/stack.ts';
 import { type Broker, between, type Driver, QUICK, type Server, SLOTS } from './broker.ts';
 
 /** A server with connections of our own to it, beside those that are tested. */
@@ -25,6 +26,7 @@ export type KafkaForTests = Server & {
 
 export const kafkaDriver: Driver = {
   name: 'kafka',
+  hasCheckpoints: true,
   missing: () => kafkaIsMissing(),
   start: async () => kafkaForTests(await startKafka()),
 };
@@ -47,7 +49,13 @@ export function kafkaForTests(server: KafkaServer): KafkaForTests {
   const produce: KafkaForTests['produce'] = async (topic, partition, records, compression) => {
     const messages = records.map(({ key, value }) => ({ key, value, partition }));
     const options = { topic, acks: -1, messages, compression: compression ?? CompressionTypes.None };
-    await (await producer()).send(options);
+    const written = await (await producer()).send(options);
+    if (written.length > 0) return;
+    // In silence it leaves out what goes to a partition that it does not know yet.
+    await (await producer()).disconnect();
+    delete opened.producer;
+    const [again] = await (await producer()).send(options);
+    if (!again) throw new Error(`Expected partition ${partition} of ${topic}`);
   };
   return {
     server,
@@ -71,7 +79,13 @@ export function kafkaForTests(server: KafkaServer): KafkaForTests {
         ...more,
       };
       const config = parseConfig(env);
-      await createTopic(config, silent);
+      // On a busy machine a topic is known to all only a moment after it was made, longer than `topics create` has patience.
+      const made = () =>
+        createTopic(config, silent).then(
+          ({ made }) => made === 'nothing',
+          () => false,
+        );
+      await waitFor(made, 20_000, 'a topic');
       return brokerOf(config, env, admin, produce);
     },
     outage: server.ours ? between(server.kill, server.start) : null,
@@ -112,7 +126,6 @@ function brokerOf(
         await pool.query('delete from broker_checkpoint');
       },
     },
-    hasCheckpoints: true,
     place: (slot) => new RegExp(`^${topic}/${slot}@\\d+$`),
     close: publisher.close,
   };

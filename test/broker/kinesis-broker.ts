@@ -7,6 +7,7 @@ import { createBooks } from '../../processor/create-sources.ts';
 import { createKinesisPublisher } from '../../producer/kinesis-publisher.ts';
 import { silent } from '../setup/database.ts';
 import { type Broker, between, type Driver, QUICK, type Server, SLOTS } from './broker.ts';
+import { layWire } from './wire.ts';
 
 /** What the emulator is content with; the SDK finds it in the environment. */
 export const AWS: Record<string, string> = {
@@ -19,6 +20,7 @@ export type KinesisForTests = Server & { readonly server: KinesisServer };
 
 export const kinesisDriver: Driver = {
   name: 'kinesis',
+  hasCheckpoints: true,
   missing: async () => null,
   start: () => startKinesisForTests(),
 };
@@ -26,6 +28,18 @@ export const kinesisDriver: Driver = {
 export async function startKinesisForTests(): Promise<KinesisForTests> {
   Object.assign(process.env, AWS);
   const server = await startKinesis();
+  // A connection that breaks in the middle of a request is what a client sees of a server that dies, and the emulator can
+  // only end, and write its data down, once nobody asks it anything.
+  const wire = await layWire(Number(new URL(server.endpoint).port));
+  const endpoint = `http://127.0.0.1:${wire.port}`;
+  const die = async () => {
+    await wire.cut();
+    await server.kill();
+  };
+  const rise = async () => {
+    await server.start();
+    await wire.mend();
+  };
   return {
     server,
     open: async (database, more = {}) => {
@@ -34,7 +48,7 @@ export async function startKinesisForTests(): Promise<KinesisForTests> {
         ...AWS,
         BROKER: 'kinesis',
         DATABASE_URL: database.url,
-        KINESIS_ENDPOINT: server.endpoint,
+        KINESIS_ENDPOINT: endpoint,
         KINESIS_STREAM: `clicks-${uuidV7()}`,
         KINESIS_SHARDS: String(SLOTS),
         ...more,
@@ -43,9 +57,12 @@ export async function startKinesisForTests(): Promise<KinesisForTests> {
       await createStream(config);
       return brokerOf(config, env);
     },
-    outage: between(server.kill, server.start),
+    outage: between(die, rise),
     freeze: between(server.suspend, server.resume),
-    stop: server.stop,
+    stop: async () => {
+      await wire.cut();
+      await server.stop();
+    },
   };
 }
 
@@ -71,7 +88,6 @@ function brokerOf(config: Config, env: Record<string, string>): Broker {
         throw new Error(`Expected all records to be taken, ${FailedRecordCount} were not`);
     },
     forget: { 'its checkpoints': async (pool) => void (await pool.query('delete from broker_checkpoint')) },
-    hasCheckpoints: true,
     place: () => new RegExp(`^${StreamName}/shardId-\\d+@\\d+$`),
     close: async () => {
       await publisher.close();

@@ -180,14 +180,17 @@ describe.concurrent('a consumer of Kinesis', () => {
   on('shares shards evenly and leaves none to nobody', async (site) => {
     const { database } = site;
     const shards = [new Set<string>(), new Set<string>()];
-    const [one, two] = shards.map((seen) =>
+    const start = (seen: Set<string> | undefined) =>
       site.consume({
         around: (deliver) => async (records, signal) => {
-          for (const { position } of records) seen.add(shardOf(position));
+          for (const { position } of records) seen?.add(shardOf(position));
           await deliver(records, signal);
         },
-      }),
-    );
+      });
+    const one = start(shards[0]);
+    await untilSettled(database.pool, await site.publishEverySlot(2), one);
+    expect(shards[0]?.size).toBe(3);
+    const two = start(shards[1]);
     await waitFor(
       async () => {
         for (const seen of shards) seen.clear();
@@ -199,6 +202,6 @@ describe.concurrent('a consumer of Kinesis', () => {
       'both to have their share',
     );
     expect(await countSettled(database.pool)).toBe(site.origin.accepted);
-    expect([one?.failure(), two?.failure()]).toEqual([null, null]);
+    expect([one.failure(), two.failure()]).toEqual([null, null]);
   });
 });

@@ -7,6 +7,7 @@ import { type Driver, QUICK } from './broker.ts';
 /** The Postgres broker: the server of the test run. */
 export const postgresDriver: Driver = {
   name: 'postgres',
+  hasCheckpoints: false,
   missing: async () => null,
   start: async () => ({
     open: async (database, more = {}) => {
@@ -20,7 +21,6 @@ export const postgresDriver: Driver = {
         books: createBooks(config, silent),
         publishTo: async (_, records) => void (await publisher.publish(records)),
         forget: {},
-        hasCheckpoints: false,
         place: () => /^chunk \d+ record \d+$/,
         close: async () => undefined,
       };

@@ -3,11 +3,12 @@ import { once } from 'node:events';
 import { pino } from 'pino';
 import { expect, inject } from 'vitest';
 import { parseConfig } from '../../common/config.ts';
+import { TollwayError } from '../../common/errors.ts';
 import { createMetrics, type Metrics } from '../../common/metrics.ts';
 import { createClient, createPool, type Pool } from '../../common/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { createSources } from '../../processor/create-sources.ts';
-import type { EventSource, Intake } from '../../processor/event-source.ts';
+import { type EventSource, type Intake, STOPPING } from '../../processor/event-source.ts';
 import { HandlerHost } from '../../processor/handler-host.ts';
 import { type Reconciliation, reconcile } from '../../processor/reconcile.ts';
 import type { ReadClick } from '../../producer/click-event.ts';
@@ -22,6 +23,8 @@ import { freePorts, runScript, waitFor } from '../setup/stack.ts';
 import { type Broker, type Server, SLOTS } from './broker.ts';
 
 export type Deliver = Intake['deliver'];
+/** Settings of a process; `undefined` takes one away. */
+export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** A ledger, a broker of its own, and what runs on them. */
 export type Site = {
@@ -37,7 +40,7 @@ export type Site = {
   /** Starts a consumer in this process. */
   readonly consume: (options?: ConsumeOptions) => Consumer;
   /** Starts one as a process: the processor itself, or another script. */
-  readonly run: (options?: { env?: Record<string, string>; script?: string }) => Promise<Running>;
+  readonly run: (options?: { env?: Environment; script?: string }) => Promise<Running>;
   /** To be ended with the site. */
   readonly later: (close: () => Promise<unknown>) => void;
 };
@@ -135,7 +138,12 @@ function startConsumer(
     failure ??= error;
   };
   const host = new HandlerHost(pool, options, { metrics, logger, onInvariant: fail });
-  const intake = { room: host.room, deliver: around(host.deliver) };
+  const given = around(host.deliver);
+  // A test that has failed holds back what it held back for ever.
+  const over = Promise.withResolvers<never>();
+  over.promise.catch(() => undefined);
+  const deliver: Deliver = (records, signal) => Promise.race([given(records, signal), over.promise]);
+  const intake = { room: host.room, deliver, witnesses: host.witnesses, forget: host.forget };
   const sources = createSources({ ...config, DATABASE_URL: url }, pool, intake, { metrics, logger });
   const source = sources.get(config.BROKER);
   if (!source) throw new Error(`Expected a source of ${config.BROKER}`);
@@ -152,6 +160,7 @@ function startConsumer(
   };
   later(() => {
     host.abort();
+    over.reject(new TollwayError(STOPPING, 'The test is over', { retryable: true }));
     return stopOnce();
   });
   return {
@@ -167,10 +176,7 @@ function startConsumer(
 async function startProcess(
   broker: Broker,
   later: Site['later'],
-  {
-    env = {},
-    script = 'processor/main.ts',
-  }: { readonly env?: Record<string, string>; readonly script?: string } = {},
+  { env = {}, script = 'processor/main.ts' }: { readonly env?: Environment; readonly script?: string } = {},
 ): Promise<Running> {
   const [port] = await freePorts(1);
   const { KAFKA_BROKERS: _, CI: __, ...inherited } = process.env;
@@ -201,14 +207,19 @@ export async function countSettled(pool: Pool): Promise<number> {
 }
 
 /** Waits until so many clicks have a row in the ledger. */
-export async function untilSettled(pool: Pool, count: number, consumer?: Consumer): Promise<void> {
+export async function untilSettled(
+  pool: Pool,
+  count: number,
+  consumer?: Consumer,
+  maxMs = 40_000,
+): Promise<void> {
   let settled = 0;
   const holds = async () => {
     if (consumer?.failure()) throw consumer.failure();
     settled = await countSettled(pool);
     return settled >= count;
   };
-  await waitFor(holds, 40_000, `${count} settled clicks`).catch((error: unknown) => {
+  await waitFor(holds, maxMs, `${count} settled clicks`).catch((error: unknown) => {
     const logged = JSON.stringify(consumer?.logged ?? []);
     throw new Error(`Expected ${count} settled clicks, got ${settled}; logged: ${logged}`, { cause: error });
   });
@@ -216,7 +227,7 @@ export async function untilSettled(pool: Pool, count: number, consumer?: Consume
 
 /** Waits until checkpoints have been written after all that was settled by now; nothing to wait for without checkpoints. */
 export async function untilCheckpointed({ broker, database: { pool }, clicks }: Site): Promise<void> {
-  if (!broker.hasCheckpoints) return;
+  if (Object.keys(broker.forget).length === 0) return;
   // They are written together. That of the last partition moves for this click, which is settled later than all before.
   const { rows } = await pool.query<{ now: Date }>('select clock_timestamp() as now');
   await broker.publishTo(SLOTS - 1, clicks(1));
@@ -267,6 +278,14 @@ export async function backUp(site: Site): Promise<{ url: string; pool: Pool }> {
     await administer((query) => query(`drop database ${name} with (force)`));
   });
   return { url: url.href, pool };
+}
+
+/** Puts a backup in the place of the ledger, under whoever uses it. Breaks all connections to both. */
+export async function restore({ database }: Site, backup: { url: string }): Promise<void> {
+  const name = new URL(database.url).pathname.slice(1);
+  const backupName = new URL(backup.url).pathname.slice(1);
+  await administer((query) => query(`drop database ${name} with (force)`));
+  await copyDatabase(backupName, name);
 }
 
 /** Makes a database as a copy of another. Breaks all connections to that. */

@@ -36,7 +36,7 @@ const deliver: Intake['deliver'] = async (records, signal) => {
 const sources = createSources(
   { ...config, DATABASE_URL: databaseUrl },
   pool,
-  { room: host.room, deliver },
+  { room: host.room, deliver, witnesses: host.witnesses, forget: host.forget },
   around,
 );
 for (const source of sources.values()) void source.run();
