@@ -7,7 +7,6 @@ import { createBooks } from '../../processor/create-sources.ts';
 import type { BrokerRecord } from '../../producer/click-event.ts';
 import { createKafkaPublisher } from '../../producer/kafka-publisher.ts';
 import { silent } from '../setup/database.ts';
-import { waitFor } from '../setup/stack.ts';
 import { type Broker, between, type Driver, QUICK, type Server, SLOTS } from './broker.ts';
 
 /** A server with connections of our own to it, beside those that are tested. */
@@ -79,13 +78,7 @@ export function kafkaForTests(server: KafkaServer): KafkaForTests {
         ...more,
       };
       const config = parseConfig(env);
-      // On a busy machine a topic is known to all only a moment after it was made, longer than `topics create` has patience.
-      const made = () =>
-        createTopic(config, silent).then(
-          ({ made }) => made === 'nothing',
-          () => false,
-        );
-      await waitFor(made, 20_000, 'a topic');
+      await createTopic(config, silent);
       return brokerOf(config, env, admin, produce);
     },
     outage: server.ours ? between(server.kill, server.start) : null,

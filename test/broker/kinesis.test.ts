@@ -7,6 +7,8 @@ import {
 } from '@aws-sdk/client-kinesis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { isOpen, listShards, openKinesis } from '../../common/kinesis.ts';
+import { ShardLeases } from '../../processor/sources/shard-leases.ts';
+import { createTestDatabase } from '../setup/database.ts';
 import { waitFor } from '../setup/stack.ts';
 import { type KinesisForTests, startKinesisForTests } from './kinesis-broker.ts';
 import {
@@ -203,5 +205,26 @@ describe.concurrent('a consumer of Kinesis', () => {
     );
     expect(await countSettled(database.pool)).toBe(site.origin.accepted);
     expect([one.failure(), two.failure()]).toEqual([null, null]);
+  });
+});
+
+describe('a lease of a shard', () => {
+  it('that was taken again, because what came after it failed, is let go of at once', async () => {
+    const database = await createTestDatabase();
+    const [one, other] = [
+      await ShardLeases.join(database.url, 'clicks', () => undefined),
+      await ShardLeases.join(database.url, 'clicks', () => undefined),
+    ];
+    try {
+      // A deal takes it, cannot read its checkpoint, and is done anew.
+      expect(await one.take('shard 1')).toBe(true);
+      expect(await one.take('shard 1')).toBe(true);
+      await one.release('shard 1');
+      expect(await other.take('shard 1')).toBe(true);
+    } finally {
+      await one.leave();
+      await other.leave();
+      await database.drop();
+    }
   });
 });

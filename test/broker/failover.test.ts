@@ -1,0 +1,130 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parseConfig } from '../../common/config.ts';
+import { jarsAreMissing } from '../../load-tests/servers/kafka-jars.ts';
+import { createKafkaPublisher } from '../../producer/kafka-publisher.ts';
+import { silent, TestOrigin } from '../setup/database.ts';
+import { waitFor } from '../setup/stack.ts';
+import type { Server } from './broker.ts';
+import { drivers, isSkipped } from './brokers.ts';
+import { kafkaForTests } from './kafka-broker.ts';
+import { startKafkaCluster } from './kafka-cluster.ts';
+import { backUp, expectAllCharged, restore, untilCheckpointed, untilSettled, withSite } from './site.ts';
+
+describe.skipIf(isSkipped(await jarsAreMissing()))('a publisher to a cluster of Kafka', () => {
+  it('does not call published what was for a broker that has just given its partition to another', {
+    timeout: 120_000,
+  }, async () => {
+    const cluster = await startKafkaCluster();
+    const unused = async () => undefined;
+    const server = kafkaForTests({
+      brokers: cluster.brokers,
+      ours: false,
+      kill: unused,
+      start: unused,
+      suspend: unused,
+      resume: unused,
+      stop: cluster.stop,
+    });
+    const topic = 'clicks';
+    const config = parseConfig({ KAFKA_BROKERS: cluster.brokers, KAFKA_TOPIC: topic, KAFKA_PARTITIONS: '2' });
+    const publisher = createKafkaPublisher(config, silent);
+    try {
+      const admin = await server.admin();
+      await waitFor(async () => (await admin.describeCluster()).brokers.length === 2);
+      const replicaAssignment = [1, 2].map((id) => ({ partition: id - 1, replicas: [id] }));
+      await admin.createTopics({ waitForLeaders: true, topics: [{ topic, replicaAssignment }] });
+      const held = async () =>
+        (await admin.fetchTopicOffsets(topic)).reduce((sum, { high }) => sum + Number(high), 0);
+      const origin = new TestOrigin();
+      const clicks = () => Array.from({ length: 1_000 }, () => origin.click());
+      await publisher.publish(clicks());
+      expect(await held()).toBe(1_000);
+      await admin.alterPartitionReassignments({
+        topics: [{ topic, partitionAssignment: [{ partition: 1, replicas: [1] }] }],
+      });
+      const leaders = async () =>
+        (await admin.fetchTopicMetadata({ topics: [topic] })).topics[0]?.partitions.map(
+          ({ leader }) => leader,
+        );
+      await waitFor(async () => (await leaders())?.every((leader) => leader === 1) ?? false);
+      // As the relay does: what is rejected is sent again, what is not is forgotten.
+      const batch = clicks();
+      await waitFor(() =>
+        publisher.publish(batch).then(
+          () => true,
+          () => false,
+        ),
+      );
+      expect(await held()).toBeGreaterThanOrEqual(2_000);
+    } finally {
+      await publisher.close();
+      await server.stop();
+    }
+  });
+});
+
+describe.each(drivers.filter(({ name }) => name !== 'postgres'))(
+  'a consumer of $name',
+  ({ driver, skipped }) => {
+    let server: Server;
+    beforeAll(async () => {
+      if (!skipped) server = await driver.start();
+    }, 400_000);
+    afterAll(() => server?.stop());
+
+    it.skipIf(skipped)(
+      'reads again what a failover has lost although no checkpoint had passed it',
+      { timeout: 60_000 },
+      () =>
+        withSite(server, async (site) => {
+          const { broker, clicks, database } = site;
+          const consumer = site.consume();
+          await broker.publishTo(0, clicks(10));
+          await untilSettled(database.pool, 10, consumer);
+          await untilCheckpointed(site);
+          const standby = await backUp(site);
+          // The last commits before a crash: clicks are settled, and the checkpoint is half a second away.
+          const lock = await database.pool.connect();
+          lock.on('error', () => undefined);
+          await lock.query('begin');
+          await lock.query('lock table broker_checkpoint in share mode');
+          await broker.publishTo(0, clicks(10));
+          await untilSettled(database.pool, 21, consumer);
+          await restore(site, standby);
+          lock.release(true);
+          await broker.publishTo(0, clicks(10));
+          await untilSettled(database.pool, 31, consumer, 15_000);
+          await expectAllCharged(site);
+        }),
+    );
+
+    it.skipIf(skipped)(
+      'that stops while checkpoints are being written writes the last one too',
+      { timeout: 60_000 },
+      () =>
+        withSite(server, async (site) => {
+          const { broker, clicks, database } = site;
+          await broker.publishTo(0, clicks(10));
+          const first = site.consume();
+          await untilSettled(database.pool, 10, first);
+          await untilCheckpointed(site);
+          await database.pool.query(
+            `create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(0.5); return new; end $$`,
+          );
+          await database.pool.query(
+            'create trigger slow before update on broker_checkpoint for each row execute function slow()',
+          );
+          await broker.publishTo(0, clicks(10));
+          const writes = `select from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'`;
+          await waitFor(async () => ((await database.pool.query(writes)).rowCount ?? 0) > 0);
+          await broker.publishTo(0, clicks(10));
+          await untilSettled(database.pool, 31, first);
+          await first.stop();
+          const second = site.consume();
+          await broker.publishTo(0, clicks(1));
+          await untilSettled(database.pool, 32, second);
+          expect(await second.duplicates()).toBe(0);
+        }),
+    );
+  },
+);

@@ -1,0 +1,48 @@
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+
+/** A line to a server that can be cut: every connection breaks at once, and new ones are refused. */
+export type Wire = {
+  readonly port: number;
+  readonly cut: () => Promise<void>;
+  readonly mend: () => Promise<void>;
+};
+
+/** Lays a line to a port of this machine. */
+export async function layWire(target: number): Promise<Wire> {
+  const open = new Set<Socket>();
+  const pass = (from: Socket) => {
+    const to = connect(target, '127.0.0.1');
+    for (const [one, other] of [
+      [from, to],
+      [to, from],
+    ] as const) {
+      open.add(one);
+      one.on('error', () => undefined);
+      one.once('close', () => {
+        open.delete(one);
+        other.destroy();
+      });
+      one.pipe(other);
+    }
+  };
+  const listen = async (port: number): Promise<Server> => {
+    const server = createServer(pass).listen(port, '127.0.0.1');
+    await once(server, 'listening');
+    return server;
+  };
+  let server = await listen(0);
+  const { port } = server.address() as AddressInfo;
+  return {
+    port,
+    cut: async () => {
+      const closed = once(server, 'close');
+      server.close();
+      for (const socket of open) socket.destroy();
+      await closed;
+    },
+    mend: async () => {
+      server = await listen(port);
+    },
+  };
+}
