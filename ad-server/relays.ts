@@ -39,47 +39,65 @@ export function startRelays(
     lingerMs: config.RELAY_LINGER_MS,
     markIntervalMs: config.MARK_INTERVAL_MS,
   };
+  const around = { publisher, options, metrics, logger };
   const onFreed = (bytes: number) => {
     spool.bytes -= bytes;
   };
-  const around = { publisher, options, metrics, logger, onFreed };
-  const own = new Relay(spool, around);
+  const own = new Relay(spool, { ...around, onFreed });
   spool.onChange = () => own.notify();
   const ending = new AbortController();
-  /** Found to be unreadable: said once. */
-  const hopeless = new Set<string>();
+  /** What was said of once. */
+  const said = new Set<string>();
   const relaying = new Set<Relay>();
 
-  const adopt = (): DeadSpool[] =>
-    adoptDeadSpools(
-      root,
-      (origin, err) => {
-        hopeless.add(origin);
-        logger.error({ origin, err }, 'A spool whose owner is gone cannot be read; it stays where it is');
+  const complain = (origin: string, err: unknown, message: string) => {
+    if (!said.has(origin)) logger.error({ origin, err }, message);
+    said.add(origin);
+  };
+  const adopt = (): DeadSpool[] => {
+    try {
+      return adoptDeadSpools(
+        root,
+        (origin, err) =>
+          complain(origin, err, 'A spool whose owner is gone cannot be read; it stays where it is'),
+        (origin) => origin !== spool.origin,
+      );
+    } catch (err) {
+      complain(root, err, 'Spools whose owners are gone cannot be looked for');
+      return [];
+    }
+  };
+  const relayAdopted = async (found: DeadSpool) => {
+    let left = found.bytes;
+    spool.bytes += left;
+    const relay = new Relay(
+      { ...found, openSegment: null, roll: () => {} },
+      {
+        ...around,
+        onFreed: (bytes) => {
+          left -= bytes;
+          onFreed(bytes);
+        },
       },
-      (origin) => origin !== spool.origin && !hopeless.has(origin),
     );
-  const relayAdopted = async (found: DeadSpool, relay: Relay) => {
+    relaying.add(relay);
     relay.end();
     try {
       if (!ending.signal.aborted) await relay.run();
     } catch (err) {
-      hopeless.add(found.origin);
-      logger.error({ origin: found.origin, err }, 'An adopted spool cannot be relayed');
+      complain(found.origin, err, 'An adopted spool cannot be relayed; it stays where it is');
     }
+    spool.bytes -= left;
     relaying.delete(relay);
     found.release();
   };
   const adoptForEver = async () => {
     for (; !ending.signal.aborted; await sleep(adoptMs, ending.signal)) {
-      const adopted = adopt().map((found) => {
-        spool.bytes += found.bytes;
-        logger.info({ origin: found.origin, bytes: found.bytes }, 'Adopted a spool whose owner is gone');
-        const relay = new Relay({ ...found, openSegment: null, roll: () => {} }, around);
-        relaying.add(relay);
-        return { found, relay };
-      });
-      for (const { found, relay } of adopted) await relayAdopted(found, relay);
+      for (const found of adopt()) {
+        if (!said.has(found.origin))
+          logger.info({ origin: found.origin, bytes: found.bytes }, 'Adopted a spool whose owner is gone');
+        await relayAdopted(found);
+      }
     }
   };
   // Nothing stops our own relay but a fault in the code or in the disk below it: then the process ends, loudly.

@@ -111,7 +111,7 @@ function proxies(text: string): readonly { address: string; prefix: number }[] {
 function brokers(text: string): readonly string[] {
   const parts = text.split(',').map((part) => part.trim());
   for (const part of parts) {
-    if (!/^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):\d{1,5}$/.test(part))
+    if (!/^[A-Za-z0-9._-]+:\d{1,5}$/.test(part))
       throw new TollwayError('bad_setting', `expected host:port, …, got "${part}"`);
   }
   return parts;
@@ -385,6 +385,10 @@ function contradictions(config: Readonly<Record<string, unknown>>): string[] {
   for (const name of ['KAFKA_TLS_CA', 'KAFKA_TLS_CERT', 'KAFKA_TLS_KEY'] as const) {
     if (config[name] !== undefined && config.KAFKA_TLS === 'off')
       problems.push(`${name}: expected with KAFKA_TLS=on`);
+  }
+  for (const name of ['KAFKA_USERNAME', 'KAFKA_PASSWORD'] as const) {
+    if (config[name] !== undefined && config.KAFKA_SASL === 'off')
+      problems.push(`${name}: expected with a KAFKA_SASL`);
   }
   mustNotExceed(
     'BROKER_RETENTION_DAYS',

@@ -4,6 +4,7 @@ import { zstdCompress, zstdDecompress } from 'node:zlib';
 import kafkajs, { type Admin, type Kafka, type KafkaConfig, type SASLOptions } from 'kafkajs';
 import type { Config } from './config.ts';
 import { errorCode, errorMessage, TollwayError } from './errors.ts';
+import { sleep } from './lifecycle.ts';
 import type { Logger } from './logger.ts';
 
 const { CompressionCodecs, CompressionTypes } = kafkajs;
@@ -75,6 +76,11 @@ function saslOf(config: KafkaSettings): { sasl?: SASLOptions } {
 /** Codes of OpenSSL and of Node's TLS; https://nodejs.org/docs/latest-v24.x/api/tls.html#x509-certificate-error-codes */
 const TLS_FAILED = /CERT|TLS|SSL|EPROTO|UNABLE_TO_/;
 
+/** What waiting does not mend: records that kafkajs cannot read, names and versions that Kafka does not take. */
+const HOPELESS_NAME = /^KafkaJS(NotImplemented|UnsupportedMagicByteInMessageSet|ServerDoesNotSupportApiKey)$/;
+const HOPELESS_TYPE =
+  /^(INVALID_TOPIC_EXCEPTION|INVALID_GROUP_ID|UNSUPPORTED_VERSION|UNSUPPORTED_SASL_MECHANISM)$/;
+
 /**
  * An error of kafkajs in words that name the setting at fault. `retryable` says whether the same may succeed later, without
  * anybody having changed a setting.
@@ -113,8 +119,11 @@ export function explainKafka(error: unknown, config: Config): TollwayError {
   if (/^KafkaJS(Connection|RequestTimeout|BrokerNotFound|NoBroker)/.test(name)) {
     return explained('kafka_away', `KAFKA_BROKERS: ${brokers} does not answer: ${said}`, true);
   }
-  const { retriable = false } = cause as { retriable?: boolean };
-  return explained('kafka', `Kafka at ${brokers}: ${said}`, retriable || !name.startsWith('KafkaJS'));
+  return explained(
+    'kafka',
+    `Kafka at ${brokers}: ${said}`,
+    !(HOPELESS_NAME.test(name) || HOPELESS_TYPE.test(type)),
+  );
 }
 
 /** kafkajs wraps what happened in what it made of it. */
@@ -173,6 +182,9 @@ export async function withAdmin<T>(
 const REPLICAS = 3;
 const REPLICAS_IN_SYNC = 2;
 const DAY_MS = 86_400_000;
+/** How often a topic that is being made is looked at, in ms, and for how long. */
+const POLL_MS = 200;
+const MAKE_MS_MAX = 30_000;
 
 /** What `createTopic` found or made. */
 export type TopicMade = { readonly partitions: number; readonly made: 'all' | 'partitions' | 'nothing' };
@@ -188,13 +200,14 @@ export function createTopic(config: Config, logger: Logger): Promise<TopicMade> 
       const { length: partitions } = await readPartitions(admin, config);
       if (partitions >= wanted) return { partitions, made: 'nothing' };
       await admin.createPartitions({ topicPartitions: [{ topic, count: wanted }] });
+      await untilMade(admin, config);
       return { partitions: wanted, made: 'partitions' };
     }
     const { brokers } = await admin.describeCluster();
     const replicas = Math.min(REPLICAS, brokers.length);
     const compression = config.KAFKA_COMPRESSION === 'none' ? 'uncompressed' : config.KAFKA_COMPRESSION;
     await admin.createTopics({
-      waitForLeaders: true,
+      waitForLeaders: false,
       topics: [
         {
           topic,
@@ -211,6 +224,20 @@ export function createTopic(config: Config, logger: Logger): Promise<TopicMade> 
         },
       ],
     });
+    await untilMade(admin, config);
     return { partitions: wanted, made: 'all' };
   });
+}
+
+/** Waits until the brokers know of what was made: they hear of it one after the other. */
+async function untilMade(admin: Admin, config: Config): Promise<void> {
+  for (const deadline = Date.now() + MAKE_MS_MAX; ; await sleep(POLL_MS)) {
+    try {
+      if ((await readPartitions(admin, config)).length >= config.KAFKA_PARTITIONS) return;
+    } catch (error) {
+      if (Date.now() > deadline) throw error;
+    }
+    if (Date.now() > deadline)
+      throw new TollwayError('kafka', `KAFKA_TOPIC: ${config.KAFKA_TOPIC} is not there yet`);
+  }
 }

@@ -74,6 +74,11 @@ export function explainKinesis(error: unknown, config: KinesisSettings): Tollway
   return explained('kinesis', `Kinesis stream ${config.KINESIS_STREAM}: ${name}: ${said}`, true);
 }
 
+/** Whether a shard was only asked too often. */
+export function isThrottled(error: unknown): boolean {
+  return (error as { name?: string }).name === 'ProvisionedThroughputExceededException';
+}
+
 function missingStream({ KINESIS_STREAM: stream }: KinesisSettings): string {
   return `KINESIS_STREAM: there is no stream "${stream}": make it with npx tollway topics create`;
 }
@@ -82,7 +87,8 @@ function missingStream({ KINESIS_STREAM: stream }: KinesisSettings): string {
 async function assertRegion(client: KinesisClient): Promise<void> {
   const region = await client.config.region().catch(() => '');
   if (/^[a-z0-9-]+$/i.test(region)) return;
-  const message = `AWS_REGION: expected the region of the stream, such as eu-west-1, got ${region === '' ? 'nothing' : `"${region}"`}`;
+  const message =
+    'AWS_REGION: expected the region of the stream, such as eu-west-1, and found none that can be';
   throw new TollwayError('kinesis_region', message);
 }
 

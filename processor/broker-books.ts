@@ -3,6 +3,8 @@ import type { ReadRecord } from '../producer/click-event.ts';
 
 /** What the books and an operator ask a broker, beside what consumes it. One implementation a broker. */
 export type BrokerBooks = {
+  /** Whether what waits lies in the snapshot of the connection itself: then marks that wait say what was accepted by then. */
+  readonly isInSnapshot: boolean;
   /**
    * Reads all that waits: what no checkpoint of the connection's snapshot has passed, up to what is there now or later. Some
    * of it may be settled already. Hands it on in pieces.

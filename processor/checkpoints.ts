@@ -1,3 +1,4 @@
+import { TollwayError } from '../common/errors.ts';
 import { arrayLiteral, type Connection, type Pool } from '../common/postgres.ts';
 
 /** A checkpoint that is to be moved: from what we believe it is, to what it shall be. */
@@ -41,8 +42,8 @@ export type Moved = {
  * else: a rewind, a database restored to an earlier time, another consumer. Reading goes on from there: all that lies before it
  * is settled.
  *
- * `witnesses` are clicks of the last transactions that were settled, one of each lane. A database that fails over may lose its
- * last commits; commits survive in their order, so if the witnesses are there, all before them is.
+ * `witnesses` are clicks of the transactions that were settled since the last time, one of each. A database that fails over, or is
+ * restored, may have lost commits that we were told of; then one of them is not there.
  */
 export async function moveCheckpoints(
   pool: Pool,
@@ -81,18 +82,31 @@ export async function moveCheckpoints(
   return { isWhole: rows[0]?.whole ?? true, positions: new Map(found) };
 }
 
-/** Sets checkpoints whatever they are: the running consumers notice, and go on from there. */
-export async function setCheckpoints(
+/** How often a checkpoint that moves under our hands is looked at again. */
+const TURNS_MAX = 20;
+
+/**
+ * Turns checkpoints back to what `choose` says of each, `null` for one that stays. Running consumers notice, and go on from
+ * there. Answers the positions they had. Throws `busy` if one moved faster than it could be turned.
+ */
+export async function turnBack(
   pool: Pool,
   source: string,
-  positions: ReadonlyMap<string, string>,
-): Promise<void> {
-  await pool.query(
-    `insert into broker_checkpoint (source, partition, position)
-     select $1, * from unnest($2::text[], $3::text[])
-     on conflict (source, partition) do update set position = excluded.position, moved_at = now()`,
-    [source, [...positions.keys()], [...positions.values()]],
-  );
+  choose: (partition: string, position: string) => string | null,
+): Promise<Map<string, string>> {
+  const turned = new Map<string, string>();
+  for (let turn = 0; turn < TURNS_MAX; turn += 1) {
+    const moves = [...(await readCheckpoints(pool, source))].flatMap(([partition, known]) => {
+      const next = turned.has(partition) ? null : choose(partition, known);
+      return next === null ? [] : { partition, known, next };
+    });
+    if (moves.length === 0) return turned;
+    const { positions } = await moveCheckpoints(pool, source, moves, []);
+    for (const { partition, known, next } of moves) {
+      if (positions.get(partition) === next) turned.set(partition, known);
+    }
+  }
+  throw new TollwayError('busy', `The checkpoints of ${source} move too fast to be turned back: try again`);
 }
 
 type Taken = {

@@ -24,12 +24,16 @@ export function createSources(
   around: { metrics: Metrics; logger: Logger },
 ): Map<string, EventSource> {
   const { BROKER: broker, BATCH_SIZE: batchSize } = config;
-  const windowMs = broker === 'postgres' ? config.BATCH_WINDOW_MS : LEFTOVER_MS;
+  const isLeftover = broker !== 'postgres';
+  const windowMs = isLeftover ? LEFTOVER_MS : config.BATCH_WINDOW_MS;
   const sources = new Map<string, EventSource>();
   if (broker === 'kafka') sources.set(broker, createKafkaSource(pool, intake, config, around));
   if (broker === 'kinesis')
     sources.set(broker, createKinesisSource(pool, config.DATABASE_URL, intake, config, around));
-  return sources.set('postgres', createPostgresSource(pool, intake, { windowMs, batchSize }, around));
+  return sources.set(
+    'postgres',
+    createPostgresSource(pool, intake, { windowMs, batchSize, isLeftover }, around),
+  );
 }
 
 /** The books of every broker that may hold clicks. */

@@ -28,10 +28,10 @@ export type Intake = {
    * was not yet with the handler is then dropped, and has to come again.
    */
   readonly deliver: (records: readonly ReadRecord[], signal?: AbortSignal) => Promise<void>;
-  /** Clicks of the transactions that were settled last, one of each lane: the witnesses of `moveCheckpoints`. */
+  /** A click of each transaction that was settled and not yet proved to be there still: see `moveCheckpoints`. */
   readonly witnesses: () => readonly string[];
-  /** Forgets the witnesses: they were lost, and what they stood for is read again. */
-  readonly forget: () => void;
+  /** Forgets witnesses: they were found, or they were lost and what they stood for is read again. */
+  readonly forget: (witnesses: readonly string[]) => void;
 };
 
 /** The code of the error that says that records were given back unsettled. */

@@ -24,6 +24,8 @@ export type HostOptions = {
 /** Most that is taken and not yet settled: this many full batches for every lane, and this many bytes. */
 const BATCHES_AHEAD = 2;
 const BYTES_MAX = 33_554_432;
+/** Most witnesses that are kept; they are asked for twice a second. */
+const WITNESSES_MAX = 10_000;
 const COMPLAIN_MS = 30_000;
 /** Outcomes that need all of the ledger to work; a duplicate, a mark or a dead letter does not. */
 const PASSED = new Set(['charged', 'over_budget', 'invalid']);
@@ -36,7 +38,7 @@ type Delivery = {
 };
 /** Records of one delivery that go the same lane. */
 type Share = { readonly delivery: Delivery; readonly records: readonly ReadRecord[] };
-type Lane = { readonly limit: LimitFunction; readonly queue: Share[]; witness: string | null };
+type Lane = { readonly limit: LimitFunction; readonly queue: Share[] };
 /** Who settles a batch, and whether anybody still waits for it. */
 type Work = { readonly lane: Lane; readonly isOver: () => boolean };
 type Stubborn = { readonly batch: readonly ReadRecord[]; readonly since: number; readonly error: unknown };
@@ -61,6 +63,8 @@ export class HandlerHost implements Intake {
   /** Taken and not yet settled. */
   private readonly inFlight = { records: 0, bytes: 0 };
   private wakers: (() => void)[] = [];
+  /** A click of each transaction that was committed and not yet found again, oldest first. */
+  private readonly unproven = new Set<string>();
   /** Clicks that got a row of the ledger: the sign that the fault is not everybody's. */
   private clicksPassed = 0;
   private complainedAt = 0;
@@ -126,10 +130,10 @@ export class HandlerHost implements Intake {
       }
     });
 
-  readonly witnesses: Intake['witnesses'] = () => this.lanes.flatMap(({ witness }) => witness ?? []);
+  readonly witnesses: Intake['witnesses'] = () => [...this.unproven];
 
-  readonly forget: Intake['forget'] = () => {
-    for (const lane of this.lanes) lane.witness = null;
+  readonly forget: Intake['forget'] = (witnesses) => {
+    for (const witness of witnesses) this.unproven.delete(witness);
   };
 
   /** Stops waiting for what fails. What is with the handler now may still end well. */
@@ -222,6 +226,11 @@ export class HandlerHost implements Intake {
     for (let attempt = 1, counted = 0; error !== null; attempt += 1) {
       const othersPassed = this.clicksPassed > since;
       if (othersPassed && counted >= this.options.retryAttempts) return this.quarantine(batch, error, work);
+      if (!othersPassed && work.lane.queue.length > 0) {
+        // Those who could pass may be waiting behind it.
+        await this.settleNext(work.lane);
+        continue;
+      }
       if (!othersPassed) {
         const message = 'A record fails, and no click passes to tell whether it is its own fault';
         this.complain(message, batch[0], error);
@@ -259,7 +268,7 @@ export class HandlerHost implements Intake {
         const { clickAgeMaxDays } = this.options;
         const settlement = await chargeClicks(this.pool, batch, { clickAgeMaxDays });
         this.clicksPassed += settlement.outcomes.filter(({ outcome }) => PASSED.has(outcome)).length;
-        work.lane.witness = witnessOf(batch, settlement) ?? work.lane.witness;
+        this.remember(witnessOf(batch, settlement));
         if (this.complainedAt > 0) this.logger.info('The database settles clicks again');
         this.complainedAt = 0;
         this.metrics.databaseUp.set(1);
@@ -278,6 +287,14 @@ export class HandlerHost implements Intake {
         await this.pause(attempt, work);
       }
     }
+  }
+
+  private remember(witness: string | null): void {
+    if (witness === null) return;
+    this.unproven.add(witness);
+    if (this.unproven.size <= WITNESSES_MAX) return;
+    const [oldest] = this.unproven;
+    if (oldest !== undefined) this.unproven.delete(oldest);
   }
 
   private async pause(attempt: number, work: Work): Promise<void> {

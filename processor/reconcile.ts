@@ -7,6 +7,7 @@ import {
   type Sequences,
   sequencesOf,
   subtractSequences,
+  uniteSequences,
 } from './sequences.ts';
 import { postgresBooks } from './sources/postgres.ts';
 import { NO_ORIGIN, readTallies, type Tally } from './tally.ts';
@@ -14,7 +15,7 @@ import { NO_ORIGIN, readTallies, type Tally } from './tally.ts';
 /** One origin's part of the books. All but `gaps` are counts of clicks. */
 export type OriginBooks = {
   readonly origin: string;
-  /** The highest number that a mark, the ledger or the broker knows of it. */
+  /** What its last mark says, and those that the ledger or the broker knows of above it. */
   readonly accepted: number;
   readonly charged: number;
   readonly overBudget: number;
@@ -123,6 +124,8 @@ async function readInFlight(
     await broker.readWaiting(connection, async (records) => {
       for (const record of records) {
         if (record.is === 'mark') {
+          // A mark is sent when all below it is published: it says nothing of what was read before it was.
+          if (!broker.isInSnapshot) continue;
           const origin = of(record.origin);
           origin.accepted = Math.max(origin.accepted, record.accepted);
         } else if (record.from !== null) of(record.from.origin).sequences.push(record.from.sequence);
@@ -143,9 +146,12 @@ function originBooks(
     const { charged = 0, overBudget = 0, invalid = 0, rejected = 0, settled = [] } = tally ?? {};
     // A copy of what is settled waits for nothing.
     const inFlight = subtractSequences(sequencesOf(waiting.get(origin)?.sequences ?? []), settled);
-    const known = [settled.at(-1)?.end ?? 1, inFlight.at(-1)?.end ?? 1].map((end) => end - 1);
-    const accepted = Math.max(tally?.accepted ?? 0, waiting.get(origin)?.accepted ?? 0, ...known);
-    const gaps = subtractSequences(subtractSequences([{ start: 1, end: accepted + 1 }], settled), inFlight);
+    const known = uniteSequences(settled, inFlight);
+    // Up to the mark all is published, so what is not known is missing. Above it clicks are still on their way.
+    const mark = Math.max(tally?.accepted ?? 0, waiting.get(origin)?.accepted ?? 0);
+    const marked = [{ start: 1, end: mark + 1 }];
+    const accepted = mark + countSequences(subtractSequences(known, marked));
+    const gaps = subtractSequences(marked, known);
     const missing = countSequences(gaps);
     const counted = charged + overBudget + invalid + rejected + countSequences(inFlight) + missing;
     return {

@@ -1,8 +1,10 @@
 import kafkajs, { type Admin, type Message, type Producer } from 'kafkajs';
 import type { Config } from '../common/config.ts';
+import { TollwayError } from '../common/errors.ts';
 import { explainKafka, openKafka, REQUEST_MS_MAX, readPartitions } from '../common/kafka.ts';
 import type { Logger } from '../common/logger.ts';
 import { type BrokerRecord, CLICK_VERSION, isMarkKey } from './click-event.ts';
+import { cutRecords } from './cut-records.ts';
 import type { Publisher } from './publisher.ts';
 
 const { CompressionTypes } = kafkajs;
@@ -17,6 +19,11 @@ const COMPRESSION = {
  * batches cost both sides less than many small ones.
  */
 const RUN_RECORDS = 250;
+/**
+ * One call: all of it may go to one partition, as one record batch, and by default Kafka takes none of more than 1 MB
+ * (`message.max.bytes`). The headers take their part.
+ */
+const CALL = { records: 10_000, bytes: 700_000, overhead: 300 };
 /** How long the list of partitions that marks go to is believed, in ms. */
 const PARTITIONS_FRESH_MS = 30_000;
 
@@ -55,7 +62,14 @@ export function createKafkaPublisher(config: Config, logger: Logger): Publisher 
     try {
       await connected();
       const compression = COMPRESSION[config.KAFKA_COMPRESSION];
-      await producer.send({ topic, acks: -1, timeout: REQUEST_MS_MAX, compression, messages });
+      const written = await producer.send({
+        topic,
+        acks: -1,
+        timeout: REQUEST_MS_MAX,
+        compression,
+        messages,
+      });
+      assertWritten(messages, new Set(written.map(({ partition }) => partition)));
     } catch (error) {
       throw explainKafka(error, config);
     }
@@ -71,7 +85,7 @@ export function createKafkaPublisher(config: Config, logger: Logger): Publisher 
   };
   return {
     publish: async (records) => {
-      await send(records.map(toMessage));
+      for (const some of cutRecords(records, CALL)) await send(some.map(toMessage));
       return [];
     },
     publishEverywhere: async (record) => {
@@ -89,9 +103,20 @@ function toMessage({ key, value }: BrokerRecord): Message {
   return { key, value, headers: { ...HEADERS, ce_id: key ?? '', ce_type: type } };
 }
 
-/** Deals messages to partitions in runs, past those that have no leader. */
+/** kafkajs leaves out in silence what is for a partition that it does not know, or that has no leader. */
+function assertWritten(messages: readonly Message[], partitions: ReadonlySet<number>): void {
+  const left = messages.find(({ partition }) => partition === undefined || !partitions.has(partition));
+  if (left === undefined) return;
+  throw new TollwayError('kafka', `Partition ${left.partition} took no clicks: nobody leads it`, {
+    retryable: true,
+  });
+}
+
+/** Deals messages to partitions in runs, past those that have no leader; each is told where it goes. */
 function partitionByRuns() {
-  let count = Math.floor(Math.random() * 1_000) * RUN_RECORDS;
+  let count = 0;
+  let run = Math.floor(Math.random() * 1_000);
+  let partition: number | null = null;
   return ({
     message,
     partitionMetadata,
@@ -100,14 +125,15 @@ function partitionByRuns() {
     partitionMetadata: { partitionId: number; leader: number }[];
   }): number => {
     if (message.partition !== undefined) return message.partition;
-    const run = Math.floor(count / RUN_RECORDS);
-    count += 1;
-    const { length } = partitionMetadata;
-    for (let next = 0; next < length; next += 1) {
-      const partition = partitionMetadata[(run + next) % length];
-      if (partition && partition.leader >= 0) return partition.partitionId;
+    if (partition === null || count === RUN_RECORDS) {
+      const led = partitionMetadata.filter(({ leader }) => leader >= 0);
+      run += 1;
+      count = 0;
+      partition = led[run % led.length]?.partitionId ?? 0;
     }
-    return partitionMetadata[run % length]?.partitionId ?? 0;
+    count += 1;
+    message.partition = partition;
+    return partition;
   };
 }
 

@@ -7,11 +7,11 @@ import {
 import type { Config } from '../common/config.ts';
 import { explainKinesis, isOpen, listShards, openKinesis } from '../common/kinesis.ts';
 import type { BrokerRecord } from './click-event.ts';
+import { cutRecords } from './cut-records.ts';
 import type { Publisher } from './publisher.ts';
 
 /** Limits of one `PutRecords`; https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html */
-const RECORDS_MAX = 500;
-const BYTES_MAX = 5_242_880;
+const CALL = { records: 500, bytes: 5_242_880, overhead: 0 };
 /** How long the list of shards that marks go to is believed, in ms. */
 const SHARDS_FRESH_MS = 30_000;
 
@@ -35,7 +35,7 @@ export function createKinesisPublisher(config: Config): Publisher {
   return {
     publish: async (records) => {
       const results = await Promise.allSettled(
-        cut(records).map((some) => putRecords(client, StreamName, some)),
+        cutRecords(records, CALL).map((some) => putRecords(client, StreamName, some)),
       );
       const refused = results.flatMap((result) => (result.status === 'fulfilled' ? result.value : []));
       const failed = results.find((result) => result.status === 'rejected');
@@ -71,22 +71,4 @@ async function putRecords(
 
 function entryOf({ key, value }: BrokerRecord): PutRecordsRequestEntry {
   return { Data: value ?? Buffer.alloc(0), PartitionKey: key ?? 'none' };
-}
-
-/** Cuts records into calls. */
-function cut(records: readonly BrokerRecord[]): BrokerRecord[][] {
-  const calls: BrokerRecord[][] = [];
-  let bytes = 0;
-  for (const record of records) {
-    const size = (record.value?.length ?? 0) + (record.key?.length ?? 0);
-    const last = calls.at(-1);
-    if (!last || last.length >= RECORDS_MAX || bytes + size > BYTES_MAX) {
-      calls.push([record]);
-      bytes = size;
-    } else {
-      last.push(record);
-      bytes += size;
-    }
-  }
-  return calls;
 }

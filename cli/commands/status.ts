@@ -23,7 +23,10 @@ export const status = command(
   ['status', 'status --json'],
 ).action(async ({ json }: { json?: boolean }) => {
   await withDatabase(async (pool, { stack }) => {
-    if (json) return printJson(stack);
+    if (json) {
+      const { KAFKA_PASSWORD: _, ...settings } = stack.settings;
+      return printJson({ ...stack, settings });
+    }
     const [adServer, processor, database] = await Promise.all([
       health(stack.adServerOpsUrl),
       health(stack.processorOpsUrl),

@@ -5,7 +5,7 @@ import type { Logger } from '../../common/logger.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { type ReadRecord, readRecord } from '../../producer/click-event.ts';
 import type { BrokerBooks } from '../broker-books.ts';
-import { readCheckpoints, setCheckpoints } from '../checkpoints.ts';
+import { readCheckpoints, turnBack } from '../checkpoints.ts';
 import { kafkaSourceName, type Offsets, offsetOf, readOffsets, readOffsetsAt } from './kafka-positions.ts';
 
 /** From where to where a partition is read. */
@@ -16,6 +16,7 @@ export function createKafkaBooks(config: Config, logger: Logger): BrokerBooks {
   const { KAFKA_TOPIC: topic } = config;
   const source = kafkaSourceName(config);
   return {
+    isInSnapshot: false,
     readWaiting: async (connection, take) => {
       // The snapshot comes first: what is in it as accepted was published before, and lies before these ends.
       const stored = await readCheckpoints(connection, source);
@@ -26,20 +27,19 @@ export function createKafkaBooks(config: Config, logger: Logger): BrokerBooks {
     rewind: (pool, since) =>
       withAdmin(config, logger, async (admin) => {
         const offsets = await readOffsets(admin, topic);
-        const stored = await readCheckpoints(pool, source);
-        const back = new Map<string, string>();
-        let records = 0;
-        let short = false;
-        for (const [partition, offset] of await readOffsetsAt(admin, topic, since)) {
+        const targets = await readOffsetsAt(admin, topic, since);
+        const short = [...targets].some(([partition, offset]) => {
           const { low = 0 } = offsets.get(partition) ?? {};
-          short ||= low > 0 && offset <= low;
-          const position = stored.get(String(partition));
-          // What has no checkpoint, or an earlier one, is read from there anyway.
-          if (position === undefined || offsetOf(position) <= offset) continue;
-          records += offsetOf(position) - offset;
-          back.set(String(partition), String(offset));
-        }
-        await setCheckpoints(pool, source, back);
+          return low > 0 && offset <= low;
+        });
+        // What has no checkpoint, or an earlier one, is read from there anyway.
+        const turned = await turnBack(pool, source, (partition, position) => {
+          const target = targets.get(Number(partition));
+          return target === undefined || offsetOf(position) <= target ? null : String(target);
+        });
+        let records = 0;
+        for (const [partition, position] of turned)
+          records += offsetOf(position) - (targets.get(Number(partition)) ?? 0);
         return { records, short };
       }),
   };

@@ -14,9 +14,14 @@ export function kafkaSourceName(config: Config): string {
 /** A checkpoint that nobody has moved yet: where the very first start was told to begin. */
 const FIRST = 'first ';
 
+/** Whether a checkpoint is one that nobody has moved yet. */
+export function isFirst(position: string): boolean {
+  return position.startsWith(FIRST);
+}
+
 /** The offset that a checkpoint names. */
 export function offsetOf(position: string): number {
-  return Number(position.startsWith(FIRST) ? position.slice(FIRST.length) : position);
+  return Number(isFirst(position) ? position.slice(FIRST.length) : position);
 }
 
 /** What each partition of the topic holds now. */
@@ -54,7 +59,7 @@ export function startOf(offsets: Offsets, stored: string | undefined, committed:
     const notice = `The broker has deleted records that were not read: ${low - kept}, from offset ${kept} on`;
     return { offset: low, lost: low - kept, notice };
   }
-  if (committed === null && !stored.startsWith(FIRST)) {
+  if (committed === null && !isFirst(stored)) {
     const notice = `The group has no offset, though the ledger has the checkpoint ${kept}: all that the broker keeps is read`;
     return { offset: low, lost: 0, notice: low === kept ? null : notice };
   }

@@ -12,6 +12,7 @@ import { beginCheckpoints, moveCheckpoints, Progress, readCheckpoints } from '..
 import { type EventSource, type Intake, type Lag, oldestClickAt, STOPPING } from '../event-source.ts';
 import {
   beginTopic,
+  isFirst,
   kafkaSourceName,
   offsetOf,
   readOffsets,
@@ -34,6 +35,7 @@ const METADATA_AGE_MS = 30_000;
 /** A failure shorter than this is daily life: a coordinator that loads, a leader that moves. */
 const PATIENCE_MS = 3_000;
 const COMPLAIN_MS = 30_000;
+const IDLE = 'it has no partition: KAFKA_PARTITIONS: there are fewer than processors';
 
 /** A partition that the group has given us. */
 class Owned {
@@ -74,6 +76,7 @@ class KafkaSource implements EventSource {
   private failed: (error: unknown) => void = () => {};
   private stopped: Promise<void> | null = null;
   private failingSince: number | null = null;
+  private missingSince: number | null = null;
   private complainedAt = 0;
   private lastProblem: string | null = 'it has not joined its consumer group yet';
 
@@ -92,7 +95,8 @@ class KafkaSource implements EventSource {
       heartbeatInterval: HEARTBEAT_MS,
       rebalanceTimeout: REBALANCE_MS,
       metadataMaxAge: METADATA_AGE_MS,
-      maxWaitTimeInMs: config.BATCH_WINDOW_MS,
+      // While it waits there are no heartbeats.
+      maxWaitTimeInMs: Math.min(config.BATCH_WINDOW_MS, HEARTBEAT_MS),
       minBytes: FETCH_BYTES_MIN,
       maxBytes: FETCH_BYTES_MAX,
       maxBytesPerPartition: PARTITION_BYTES_MAX,
@@ -106,19 +110,14 @@ class KafkaSource implements EventSource {
       this.failed = reject;
     });
     failure.catch(() => {});
-    await this.untilAnswered(() => this.connect());
-    if (signal.aborted) return;
     const { GROUP_JOIN, CRASH } = this.consumer.events;
     this.consumer.on(GROUP_JOIN, ({ payload }) =>
       this.assign(payload.memberAssignment[this.config.KAFKA_TOPIC] ?? []),
     );
     this.consumer.on(CRASH, (event) => this.onCrash(event));
-    await this.consumer.run({
-      autoCommit: false,
-      eachBatchAutoResolve: false,
-      partitionsConsumedConcurrently: this.config.PARALLELIZATION,
-      eachBatch: (payload) => this.take(payload),
-    });
+    await this.untilAnswered(() => this.connect());
+    if (signal.aborted) return;
+    await this.consume();
     const checkpoints = async () => {
       for (; !signal.aborted; await sleep(CHECKPOINT_MS, signal)) await this.checkpoint();
     };
@@ -163,19 +162,28 @@ class KafkaSource implements EventSource {
   readonly problem = (): string | null => this.lastProblem;
 
   private async connect(): Promise<void> {
-    const { KAFKA_TOPIC: topic } = this.config;
     await this.admin.connect();
-    const partitions = await readPartitions(this.admin, this.config).catch((error: unknown) => {
-      // A topic that is not there when we start is a mistake; one that goes away later comes back.
-      const { code, message } = explainKafka(error, this.config);
-      throw code === 'kafka_topic' ? new TollwayError(code, message) : error;
+    const partitions = await readPartitions(this.admin, this.config).catch((error: TollwayError) => {
+      // A topic that is not there when we start is a mistake, but brokers hear of a new one late; one that goes away comes back.
+      this.missingSince = error.code === 'kafka_topic' ? (this.missingSince ?? Date.now()) : null;
+      const isSure = this.missingSince !== null && Date.now() - this.missingSince > PATIENCE_MS;
+      throw isSure ? new TollwayError(error.code, error.message) : error;
     });
     const few = partitionsProblem(partitions.length, this.config);
     if (few !== null) this.logger.warn(few);
     await this.consumer.connect();
     await beginTopic(this.pool, this.admin, this.config);
+  }
+
+  private async consume(): Promise<void> {
     // Never skips what it finds, should kafkajs have no other offset to begin with; ours are sought anyway.
-    await this.consumer.subscribe({ topics: [topic], fromBeginning: true });
+    await this.consumer.subscribe({ topics: [this.config.KAFKA_TOPIC], fromBeginning: true });
+    await this.consumer.run({
+      autoCommit: false,
+      eachBatchAutoResolve: false,
+      partitionsConsumedConcurrently: this.config.PARALLELIZATION,
+      eachBatch: (payload) => this.take(payload),
+    });
   }
 
   /** Does something that needs the broker and the database, for as long as it takes. Throws what cannot pass. */
@@ -204,23 +212,26 @@ class KafkaSource implements EventSource {
     for (const [partition, owned] of before) {
       if (!this.partitions.has(partition)) owned.abort.abort();
     }
-    this.failingSince = null;
-    this.lastProblem = null;
     this.metrics.brokerUp.set(1);
-    if (this.complainedAt > 0) this.logger.info('The broker gives clicks again');
-    this.complainedAt = 0;
     if (partitions.length === 0 && !this.stopping.signal.aborted) {
-      this.lastProblem = 'it has no partition: KAFKA_PARTITIONS: there are fewer than processors';
-      this.logger.warn(`This processor idles: ${this.lastProblem}; npx tollway topics create adds some`);
+      this.logger.warn(`This processor idles: ${IDLE}; npx tollway topics create adds some`);
     }
     this.opening = this.opening.then(() => this.open());
+  }
+
+  /** All is well again. */
+  private settleDown(): void {
+    this.failingSince = null;
+    this.lastProblem = this.partitions.size === 0 ? IDLE : null;
+    if (this.complainedAt > 0) this.logger.info('The broker gives clicks again');
+    this.complainedAt = 0;
   }
 
   /** Finds out where the partitions begin that are new to us. Resolves early only if we are stopping. */
   private async open(): Promise<void> {
     await this.untilAnswered(async () => {
       const fresh = [...this.partitions.values()].filter(({ progress }) => progress === null);
-      if (fresh.length === 0) return;
+      if (fresh.length === 0) return this.settleDown();
       const { KAFKA_TOPIC: topic, KAFKA_GROUP: groupId } = this.config;
       const offsets = await readOffsets(this.admin, topic);
       const [group] = await this.admin.fetchOffsets({ groupId, topics: [topic] });
@@ -238,6 +249,7 @@ class KafkaSource implements EventSource {
         const start = startOf(range, position, offset < 0 ? null : offset);
         await this.begin(owned, start, position);
       }
+      this.settleDown();
     }).catch((error: unknown) => this.failed(error));
   }
 
@@ -258,7 +270,11 @@ class KafkaSource implements EventSource {
   }
 
   private seek({ partition, next }: Owned): void {
-    this.consumer.seek({ topic: this.config.KAFKA_TOPIC, partition, offset: String(next) });
+    try {
+      this.consumer.seek({ topic: this.config.KAFKA_TOPIC, partition, offset: String(next) });
+    } catch {
+      // Between a crash of kafkajs and its restart there is nothing to seek in; it is sought again when the group is joined.
+    }
   }
 
   /** Takes one batch of kafkajs: hands it on, and does not wait until it is settled. */
@@ -269,7 +285,8 @@ class KafkaSource implements EventSource {
     isRunning,
     isStale,
   }: EachBatchPayload): Promise<void> {
-    await patiently(this.opening, heartbeat);
+    // One that cannot be opened keeps no other from being read.
+    if (this.partitions.get(batch.partition)?.progress == null) await patiently(this.opening, heartbeat);
     const owned = this.partitions.get(batch.partition);
     const progress = owned?.progress;
     const isOver = () =>
@@ -294,7 +311,12 @@ class KafkaSource implements EventSource {
       first < owned.next
         ? batch.messages.filter(({ offset }) => Number(offset) >= owned.next)
         : batch.messages;
-    if (last < owned.next) return this.seek(owned);
+    if (last < owned.next) {
+      // The log is shorter than what we have read of it: it is another one, or it was cut back.
+      if (Number(batch.highWatermark) < owned.next)
+        return this.goBack(owned, undefined, 'The topic is another one');
+      return this.seek(owned);
+    }
     owned.next = last + 1;
     resolveOffset(String(last));
     this.hand(owned, progress, this.readAll(messages, batch.partition));
@@ -341,20 +363,16 @@ class KafkaSource implements EventSource {
       if (opened.length === 0) return;
       try {
         // In the group first: only there it can be seen that a first start has begun, see `startOf`.
-        await this.commit(opened);
-        const moves = opened.map(({ owned, progress, next }) => ({
+        const isCommitted = await this.commit(opened);
+        const moves = opened.map(({ owned, progress: { known }, next }) => ({
           partition: String(owned.partition),
-          known: progress.known,
-          next,
+          known,
+          next: isCommitted || !isFirst(known) ? next : known,
         }));
         const source = kafkaSourceName(this.config);
-        const { isWhole, positions } = await moveCheckpoints(
-          this.pool,
-          source,
-          moves,
-          this.intake.witnesses(),
-        );
-        if (!isWhole) this.intake.forget();
+        const witnesses = this.intake.witnesses();
+        const { isWhole, positions } = await moveCheckpoints(this.pool, source, moves, witnesses);
+        this.intake.forget(witnesses);
         for (const { owned, progress, next } of opened) {
           const position = positions.get(String(owned.partition));
           if (!isWhole) this.goBack(owned, position, 'The database has lost commits');
@@ -369,12 +387,21 @@ class KafkaSource implements EventSource {
     });
   }
 
-  private async commit(opened: readonly { owned: Owned; progress: Progress; next: string }[]): Promise<void> {
+  private async commit(
+    opened: readonly { owned: Owned; progress: Progress; next: string }[],
+  ): Promise<boolean> {
     const { KAFKA_TOPIC: topic } = this.config;
     const offsets = opened
       .filter(({ progress, next }) => progress.known !== next)
       .map(({ owned, next }) => ({ topic, partition: owned.partition, offset: next }));
-    if (offsets.length > 0) await this.consumer.commitOffsets(offsets);
+    if (offsets.length === 0) return true;
+    return this.consumer.commitOffsets(offsets).then(
+      () => true,
+      (error: unknown) => {
+        this.logger.debug({ problem: errorMessage(error) }, 'The group does not take offsets');
+        return false;
+      },
+    );
   }
 
   private goBack(owned: Owned, position: string | undefined, why: string): void {
@@ -389,7 +416,17 @@ class KafkaSource implements EventSource {
   private onCrash({ payload: { error, restart } }: ConsumerCrashEvent): void {
     this.metrics.brokerUp.set(0);
     const explained = this.explain(error);
-    if (restart) return this.complain(explained);
+    if (restart || this.stopping.signal.aborted) return this.complain(explained);
+    if (explained.retryable) {
+      // kafkajs gives up sooner than we do.
+      this.complain(explained);
+      this.untilAnswered(async () => {
+        await sleep(backoffMs(3), this.stopping.signal);
+        await this.consumer.connect();
+        if (!this.stopping.signal.aborted) await this.consume();
+      }).catch((failure: unknown) => this.failed(failure));
+      return;
+    }
     const places = [...this.partitions.values()]
       .map(({ partition, next }) => `${partition}@${next}`)
       .join(', ');

@@ -1,10 +1,10 @@
 import { GetRecordsCommand, type KinesisClient } from '@aws-sdk/client-kinesis';
 import type { Config } from '../../common/config.ts';
-import { explainKinesis, listShards, openKinesis, readStream } from '../../common/kinesis.ts';
-import { sleep } from '../../common/lifecycle.ts';
+import { explainKinesis, isThrottled, listShards, openKinesis, readStream } from '../../common/kinesis.ts';
+import { backoffMs, sleep } from '../../common/lifecycle.ts';
 import { type ReadRecord, readRecord } from '../../producer/click-event.ts';
 import type { BrokerBooks } from '../broker-books.ts';
-import { readCheckpoints, setCheckpoints } from '../checkpoints.ts';
+import { readCheckpoints, turnBack } from '../checkpoints.ts';
 import {
   END,
   FIRST_RECORD,
@@ -16,6 +16,9 @@ import {
 
 /** A shard allows five reads a second, of all its readers together: two are left to those who charge. */
 const READ_MS = 334;
+/** A page of 10 MB would use up what the shard gives in five seconds. */
+const PAGE_RECORDS = 2_000;
+const ATTEMPTS_MAX = 30;
 
 /** The books of a Kinesis stream. */
 export function createKinesisBooks(config: Config): BrokerBooks {
@@ -31,6 +34,7 @@ export function createKinesisBooks(config: Config): BrokerBooks {
     }
   };
   return {
+    isInSnapshot: false,
     readWaiting: (connection, take) =>
       asked(async (client) => {
         // The snapshot comes first: what is in it as accepted was published before, and is read below.
@@ -45,13 +49,11 @@ export function createKinesisBooks(config: Config): BrokerBooks {
       asked(async (client) => {
         const stream = await readStream(client, config);
         const source = kinesisSourceName(stream);
-        const back = new Map<string, string>();
-        for (const [shard, position] of await readCheckpoints(pool, source)) {
+        await turnBack(pool, source, (_, position) => {
           // One that is not that far yet stays where it is: nothing is skipped.
           const until = readUntil(position);
-          if (position === END || (until !== null && until > since)) back.set(shard, sincePosition(since));
-        }
-        await setCheckpoints(pool, source, back);
+          return position === END || (until !== null && until > since) ? sincePosition(since) : null;
+        });
         return { records: null, short: Date.now() - since.getTime() > stream.retentionMs };
       }),
   };
@@ -81,6 +83,14 @@ async function readShard(
   }
 }
 
-function readPage(client: KinesisClient, ShardIterator: string) {
-  return client.send(new GetRecordsCommand({ ShardIterator }));
+/** Reads a page, after those who charge: while the shard is asked too often, it waits. */
+async function readPage(client: KinesisClient, ShardIterator: string) {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await client.send(new GetRecordsCommand({ ShardIterator, Limit: PAGE_RECORDS }));
+    } catch (error) {
+      if (!isThrottled(error) || attempt === ATTEMPTS_MAX) throw error;
+      await sleep(backoffMs(attempt));
+    }
+  }
 }

@@ -73,11 +73,12 @@ function startingPoint(position: string) {
 export async function beginStream(
   pool: Pool,
   client: KinesisClient,
-  source: string,
+  stream: Stream,
   config: Config,
 ): Promise<void> {
+  const source = kinesisSourceName(stream);
   if ((await readCheckpoints(pool, source)).size > 0) return;
-  const position = firstPosition(config.START_POSITION);
+  const position = firstPosition(config.START_POSITION, stream);
   const shards = await listShards(client, config);
   await beginCheckpoints(
     pool,
@@ -86,8 +87,9 @@ export async function beginStream(
   );
 }
 
-function firstPosition(start: StartPosition): string {
-  if (start === 'earliest') return FIRST_RECORD;
+function firstPosition(start: StartPosition, { retentionMs }: Stream): string {
+  const isBefore = start instanceof Date && Date.now() - start.getTime() > retentionMs;
+  if (start === 'earliest' || isBefore) return FIRST_RECORD;
   // "Latest" is a time too: a start that dies before its first checkpoint must not begin later than it was told to.
   return sincePosition(start === 'latest' ? new Date() : start);
 }

@@ -2,7 +2,14 @@ import { type _Record, GetRecordsCommand, type KinesisClient, type Shard } from 
 import pLimit from 'p-limit';
 import type { Config } from '../../common/config.ts';
 import { errorCode, errorMessage, TollwayError } from '../../common/errors.ts';
-import { explainKinesis, listShards, openKinesis, readStream, type Stream } from '../../common/kinesis.ts';
+import {
+  explainKinesis,
+  isThrottled,
+  listShards,
+  openKinesis,
+  readStream,
+  type Stream,
+} from '../../common/kinesis.ts';
 import { backoffMs, sleep } from '../../common/lifecycle.ts';
 import type { Logger } from '../../common/logger.ts';
 import type { Metrics } from '../../common/metrics.ts';
@@ -33,6 +40,8 @@ const READ_RECORDS_MAX = 10_000;
 /** How often an idle shard's checkpoint says anew how far it is read, in ms, and how much earlier it says, for the clocks. */
 const REFRESH_MS = 60_000;
 const CLOCKS_DIFFER_MS = 300_000;
+/** Longest wait for what was taken of a shard that others are to have, in ms. */
+const DRAIN_MS_MAX = 10_000;
 const COMPLAIN_MS = 30_000;
 
 /** A shard that we hold the lease of. */
@@ -49,6 +58,8 @@ class Reading {
   /** How far what was read lies behind the end, in ms. */
   behindMs = 0;
   refreshedAt = Date.now();
+  /** Why it cannot be read, or `null`. */
+  problem: string | null = null;
   done: Promise<void> = Promise.resolve();
 
   constructor(shard: string, position: string) {
@@ -113,7 +124,7 @@ class KinesisSource implements EventSource {
         // A stream that is not there when we start is a mistake.
         throw error.code === 'kinesis_stream' ? new TollwayError(error.code, error.message) : error;
       });
-      await beginStream(this.pool, this.client, this.source, this.config);
+      await beginStream(this.pool, this.client, this.stream, this.config);
     });
     const deal = async () => {
       for (; !signal.aborted; await sleep(DEAL_MS, signal)) await this.untilAnswered(() => this.deal());
@@ -150,21 +161,20 @@ class KinesisSource implements EventSource {
     return { records, oldestAgeSeconds };
   };
 
-  readonly problem = (): string | null => this.lastProblem;
+  readonly problem = (): string | null =>
+    this.lastProblem ?? [...this.readings.values()].flatMap(({ problem }) => problem ?? [])[0] ?? null;
 
   /** Does something that needs Kinesis and the database, for as long as it takes. Throws what cannot pass. */
   private async untilAnswered(work: () => Promise<void>): Promise<void> {
     for (let attempt = 1; !this.stopping.signal.aborted; attempt += 1) {
       try {
         await work();
-        this.metrics.brokerUp.set(1);
         this.lastProblem = null;
-        if (this.complainedAt > 0) this.logger.info('The broker gives clicks again');
-        this.complainedAt = 0;
-        return;
+        return this.settleDown();
       } catch (error) {
         const explained = this.explain(error);
         if (!explained.retryable) throw explained;
+        this.lastProblem = explained.message;
         this.complain(explained);
         await sleep(backoffMs(attempt), this.stopping.signal);
       }
@@ -232,7 +242,8 @@ class KinesisSource implements EventSource {
   private async letGo(shard: string): Promise<void> {
     const reading = this.readings.get(shard);
     if (!reading) return;
-    await this.drain(reading);
+    // What takes longer is given back: others must not wait for us.
+    await Promise.race([this.drain(reading), sleep(DRAIN_MS_MAX, this.stopping.signal)]);
     await this.checkpoint();
     this.giveBack(reading);
     await this.leases?.release(shard);
@@ -263,6 +274,10 @@ class KinesisSource implements EventSource {
         iterator ??= await iteratorAt(this.client, stream, reading.shard, reading.next);
         const page = await this.client.send(new GetRecordsCommand({ ShardIterator: iterator, Limit }));
         failures = 0;
+        if (reading.problem !== null) {
+          reading.problem = null;
+          this.settleDown();
+        }
         if (over.aborted) return;
         this.hand(reading, page.Records ?? [], page.MillisBehindLatest ?? 0);
         iterator = page.NextShardIterator;
@@ -279,8 +294,10 @@ class KinesisSource implements EventSource {
         if (!explained.retryable) throw explained;
         failures += 1;
         // Several readers of a shard meet its limit now and then.
-        if ((error as { name?: string }).name !== 'ProvisionedThroughputExceededException')
+        if (!isThrottled(error)) {
+          reading.problem = explained.message;
           this.complain(explained);
+        }
         await sleep(backoffMs(failures), over);
       }
     }
@@ -336,7 +353,7 @@ class KinesisSource implements EventSource {
       try {
         const witnesses = this.intake.witnesses();
         const { isWhole, positions } = await moveCheckpoints(this.pool, this.source, moves, witnesses);
-        if (!isWhole) this.intake.forget();
+        this.intake.forget(witnesses);
         for (const { reading, partition, known, next } of moves) {
           const position = positions.get(partition);
           if (!isWhole) this.goBack(reading, position, 'The database has lost commits');
@@ -376,10 +393,17 @@ class KinesisSource implements EventSource {
 
   private complain({ message: problem }: TollwayError): void {
     this.metrics.brokerUp.set(0);
-    this.lastProblem = problem;
     if (Date.now() - this.complainedAt < COMPLAIN_MS) return;
     this.complainedAt = Date.now();
     this.logger.warn({ problem }, 'The broker gives no clicks; they wait');
+  }
+
+  /** Something is well again; perhaps all is. */
+  private settleDown(): void {
+    if (this.problem() !== null) return;
+    this.metrics.brokerUp.set(1);
+    if (this.complainedAt > 0) this.logger.info('The broker gives clicks again');
+    this.complainedAt = 0;
   }
 }
 

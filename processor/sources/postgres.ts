@@ -20,7 +20,12 @@ const CHUNKS_PER_STATEMENT = 8;
 const CLAIMS = 2;
 const COMPLAIN_MS = 30_000;
 
-export type PostgresSourceOptions = { readonly windowMs: number; readonly batchSize: number };
+export type PostgresSourceOptions = {
+  readonly windowMs: number;
+  readonly batchSize: number;
+  /** Whether it is read beside the broker, for what is left in it: then its state is not the broker's. */
+  readonly isLeftover?: boolean;
+};
 
 /**
  * Consumes the Postgres broker. A claim is a transaction that holds the row locks of its chunks while the handler
@@ -45,14 +50,14 @@ export function createPostgresSource(
         const count = await claim(pool, intake, options.batchSize);
         failures = 0;
         problem = null;
-        around.metrics.brokerUp.set(1);
+        if (!options.isLeftover) around.metrics.brokerUp.set(1);
         if (count < options.batchSize) await sleep(options.windowMs, stopping.signal);
       } catch (error) {
         if (stopping.signal.aborted) return;
         if (failureKind(error) !== 'transient') throw error;
         failures += 1;
         problem = errorMessage(error);
-        around.metrics.brokerUp.set(0);
+        if (!options.isLeftover) around.metrics.brokerUp.set(0);
         if (Date.now() - complainedAt > COMPLAIN_MS) {
           complainedAt = Date.now();
           around.logger.warn({ problem: errorMessage(error) }, 'The broker gives no clicks; they wait');
@@ -136,6 +141,7 @@ const BOOKS_CHUNKS = 20;
 
 /** The books of the Postgres broker: they lie in the snapshot itself. */
 export const postgresBooks: BrokerBooks = {
+  isInSnapshot: true,
   readWaiting: async (connection: Connection, take) => {
     for (let after = 0n; ; ) {
       const { rows } = await connection.query<{ id: bigint; payload: Buffer }>(

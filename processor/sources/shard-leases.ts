@@ -1,3 +1,4 @@
+import type pg from 'pg';
 import { type Client, createClient } from '../../common/postgres.ts';
 
 /** Longest wait for an answer about a lease, in ms. */
@@ -11,22 +12,21 @@ export class ShardLeases {
   readonly held = new Set<string>();
   private readonly client: Client;
   private readonly stream: string;
+  private readonly onLost: () => void;
+  private isLost = false;
 
-  private constructor(client: Client, stream: string) {
+  private constructor(client: Client, stream: string, onLost: () => void) {
     this.client = client;
     this.stream = stream;
+    this.onLost = onLost;
   }
 
   /** Joins those who read a stream. `onLost` hears when the connection, and with it every lease, is gone. */
   static async join(databaseUrl: string, stream: string, onLost: () => void): Promise<ShardLeases> {
     const client = createClient(databaseUrl, 'shard leases', QUERY_MS_MAX);
-    const leases = new ShardLeases(client, stream);
-    const lost = () => {
-      leases.held.clear();
-      onLost();
-    };
+    const leases = new ShardLeases(client, stream, onLost);
     client.on('error', () => {});
-    client.on('end', lost);
+    client.on('end', () => leases.lose());
     try {
       await leases.begin();
       return leases;
@@ -50,6 +50,24 @@ export class ShardLeases {
     await client.query('select pg_advisory_lock_shared(hashtextextended($1, 0))', [this.membership]);
   }
 
+  private lose(): void {
+    this.held.clear();
+    if (this.isLost) return;
+    this.isLost = true;
+    this.onLost();
+  }
+
+  /** After a failure nobody knows what the database holds for us: it lets go of all with the connection. */
+  private async ask<T extends pg.QueryResultRow>(sql: string, name: string): Promise<T | undefined> {
+    try {
+      return (await this.client.query<T>(sql, [name])).rows[0];
+    } catch (error) {
+      this.lose();
+      this.client.end().catch(() => {});
+      throw error;
+    }
+  }
+
   private get membership(): string {
     return `tollway members ${this.stream}`;
   }
@@ -60,33 +78,32 @@ export class ShardLeases {
 
   /** How many we are, this one included. */
   async countMembers(): Promise<number> {
-    const { rows } = await this.client.query<{ members: number }>(
+    const row = await this.ask<{ members: number }>(
       `select count(*)::int as members from pg_locks, hashtextextended($1, 0) as key
        where locktype = 'advisory' and granted and mode = 'ShareLock' and objsubid = 1
          and database = (select oid from pg_database where datname = current_database())
          and (classid::bigint << 32 | objid::bigint) = key`,
-      [this.membership],
+      this.membership,
     );
-    return Math.max(1, rows[0]?.members ?? 1);
+    return Math.max(1, row?.members ?? 1);
   }
 
   /** Takes a shard, if nobody has it. */
   async take(shard: string): Promise<boolean> {
     // The database would count it twice, and let go of it only after as many releases.
     if (this.held.has(shard)) return true;
-    const { rows } = await this.client.query<{ taken: boolean }>(
+    const row = await this.ask<{ taken: boolean }>(
       'select pg_try_advisory_lock(hashtextextended($1, 0)) as taken',
-      [this.lockOf(shard)],
+      this.lockOf(shard),
     );
-    const taken = rows[0]?.taken ?? false;
-    if (taken) this.held.add(shard);
-    return taken;
+    if (row?.taken) this.held.add(shard);
+    return row?.taken ?? false;
   }
 
   /** Lets go of a shard. */
   async release(shard: string): Promise<void> {
     if (!this.held.delete(shard)) return;
-    await this.client.query('select pg_advisory_unlock(hashtextextended($1, 0))', [this.lockOf(shard)]);
+    await this.ask('select pg_advisory_unlock(hashtextextended($1, 0))', this.lockOf(shard));
   }
 
   /** Lets go of everything. */

@@ -236,16 +236,9 @@ describe.concurrent('a processor of Kinesis', () => {
   });
 
   on('without a region, or with one that cannot be, ends and names it', async (site) => {
-    const nothing = '/nowhere/at/all';
-    for (const [AWS_REGION, got] of [
-      [undefined, 'nothing'],
-      ['', 'nothing'],
-      ['eu west', '"eu west"'],
-    ]) {
-      const { code, printed } = await said(site, { AWS_REGION, AWS_CONFIG_FILE: nothing });
-      expect(printed).toContain(
-        `AWS_REGION: expected the region of the stream, such as eu-west-1, got ${got}`,
-      );
+    for (const AWS_REGION of [undefined, '', 'eu west']) {
+      const { code, printed } = await said(site, { AWS_REGION, AWS_CONFIG_FILE: '/nowhere/at/all' });
+      expect(printed).toMatch(/AWS_REGION: expected the region of the stream, such as eu-west-1/);
       expect(code).toBe(1);
     }
   });

@@ -228,3 +228,32 @@ describe('a lease of a shard', () => {
     }
   });
 });
+
+it('A lease that may have leaked, because the database did not answer in time, is let go of with the connection', {
+  timeout: 60_000,
+}, async () => {
+  const database = await createTestDatabase();
+  let lost = 0;
+  const one = await ShardLeases.join(database.url, 'clicks', () => {
+    lost += 1;
+  });
+  const other = await ShardLeases.join(database.url, 'clicks', () => undefined);
+  try {
+    expect(await one.take('shard 1')).toBe(true);
+    const { rows } = await database.pool.query<{ pid: number }>(
+      `select pid from pg_stat_activity where datname = current_database() and application_name = 'tollway shard leases'
+       order by backend_start limit 1`,
+    );
+    const pid = rows[0]?.pid ?? 0;
+    process.kill(pid, 'SIGSTOP');
+    await expect(one.release('shard 1')).rejects.toThrow('timeout');
+    process.kill(pid, 'SIGCONT');
+    expect(lost).toBe(1);
+    expect(one.held.size).toBe(0);
+    await waitFor(() => other.take('shard 1'), 10_000, 'the lease');
+  } finally {
+    await one.leave().catch(() => undefined);
+    await other.leave();
+    await database.drop();
+  }
+});

@@ -356,4 +356,16 @@ describe('a host', () => {
     expect(rows[0]?.count).toBeLessThanOrEqual(15);
     await expect(host.deliver(kept, partition.signal)).rejects.toMatchObject({ code: STOPPING });
   });
+
+  it('does not let one poison record stop the only lane: those behind it are charged, and it is quarantined', async () => {
+    host = newHost({ lanes: 1, batchSize: 10 });
+    const [poison, ...others] = someClicks(31);
+    await refuseRows(`new.click_id = '${poison?.click.clickId}'`);
+    const waiting = host.deliver(poison ? [poison] : []);
+    await expect.poll(() => retries('permanent')).toBeGreaterThanOrEqual(1);
+    await host.deliver(others);
+    await waiting;
+    expect(await letters()).toMatchObject([{ reason: 'poison', click_id: poison?.click.clickId }]);
+    expect(await expectBalanced(database.pool)).toMatchObject({ charged: 30, rejected: 1 });
+  });
 });

@@ -249,6 +249,17 @@ describe('what is in flight', () => {
     expect((await ask()).deep).toMatchObject({ accepted: 8, inFlight: 0, missing: 0, balanced: true });
   });
 
+  it('is not missing while it lies above the last mark: it may be on its way', async () => {
+    const [one, late, other] = [click(), click(), click()];
+    const before = await reconcile(database.pool);
+    await chargeClicks(database.pool, [one, other], OPTIONS);
+    const { deep } = await ask();
+    expect(deep.accepted).toBe(before.accepted + 2);
+    expect(deep).toMatchObject({ missing: before.missing, balanced: true });
+    await chargeClicks(database.pool, [late, origin.mark()], OPTIONS);
+    expect((await ask()).deep).toMatchObject({ accepted: before.accepted + 3, missing: before.missing });
+  });
+
   it('does not hide what is missing', async () => {
     const publisher = createPostgresPublisher(database.pool);
     click();
