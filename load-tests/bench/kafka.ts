@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { join } from 'node:path';
 import { startEmbeddedPostgres } from '../../cli/embedded-postgres.ts';
 import { type Config, parseConfig } from '../../common/config.ts';
@@ -20,6 +21,7 @@ import { watchMemory } from './resident-memory.ts';
 import { compareLimit, median } from './result.ts';
 
 const CLICKS = 500_000;
+const WARM_UP_CLICKS = 100_000;
 const CLICKS_AT_ONCE = 50_000;
 const BATCH = 1_000;
 const ADVERTISERS = 1_000;
@@ -46,7 +48,7 @@ const NODE = [
  * tutorials write it; everything on this machine.
  */
 export const benchDrainKafka: Bench = async (around) => {
-  const { belongings, progress } = around;
+  const { progress } = around;
   const { pool, url } = await openDatabase(around);
   const config = await openTopic(around, 'tollway-drain');
   const tutorial = await openTopic(around, 'tutorial');
@@ -54,36 +56,83 @@ export const benchDrainKafka: Bench = async (around) => {
   progress.say(`drain-kafka: publishing ${CLICKS} clicks`);
   await publish(config, around, CLICKS);
   await publish(tutorial, around, TUTORIAL_CLICKS);
+  // The first clicks warm up Kafka and PostgreSQL; the processor that is measured is a new one.
+  const warmUp = await openTopic(around, 'tollway-warm-up');
+  await publish(warmUp, around, WARM_UP_CLICKS);
+  await drain(around, warmUp, pool, url, WARM_UP_CLICKS);
 
   const before = await measureTutorial(around, tutorial, url, 'before');
   await pool.query('checkpoint');
   progress.say('drain-kafka: draining');
-  const memory = watchMemory(process.pid, ['processor/main.ts']);
-  const [port] = await freePorts(1);
-  const startedAt = performance.now();
-  belongings.child([...NODE, join(import.meta.dirname, '../../processor/main.ts')], {
-    env: { ...around.env, ...environmentOf(config), DATABASE_URL: url, PROCESSOR_OPS_PORT: String(port) },
-  });
-  const { firstMs, lastMs } = await untilCharged(pool, startedAt);
-  const megabytes = (memory.stop().get('processor/main.ts') ?? Number.NaN) / 1e6;
+  const { firstMs, lastMs, megabytes } = await drain(around, config, pool, url, CLICKS);
   const after = await measureTutorial(around, tutorial, url, 'after');
   await assertBooks(pool, config, around);
 
   const rate = (CLICKS / lastMs) * 1_000;
-  const reference = median([before, after]);
+  const fromFirst = (CLICKS / (lastMs - firstMs)) * 1_000;
   return [
     compareLimit('drain-kafka', 'clicks/s', 'least', rate, DRAIN_PER_SECOND, [
       `${CLICKS} clicks over ${ADVERTISERS} advertisers, from the start of the process to the last row; the first was charged ` +
-        `after ${(firstMs / 1_000).toFixed(1)} s; books balance (deep)`,
+        `after ${(firstMs / 1_000).toFixed(1)} s, from then on ${fromFirst.toFixed(0)}/s; books balance (deep)`,
     ]),
-    compareLimit('drain-kafka-tutorial', '× the tutorial', 'least', rate / reference, TIMES_TUTORIAL, [
-      `eachMessage with a transaction a click reached ${before.toFixed(0)}/s before and ${after.toFixed(0)}/s after, on the same broker and database`,
-    ]),
+    compareLimit(
+      'drain-kafka-tutorial',
+      '× the tutorial',
+      'least',
+      fromFirst / median([before, after]),
+      TIMES_TUTORIAL,
+      [
+        `both from their first click on; eachMessage with a transaction a click reached ${before.toFixed(0)}/s before and ` +
+          `${after.toFixed(0)}/s after, on the same broker and database`,
+      ],
+    ),
     compareLimit('drain-kafka-memory', 'MB', 'most', megabytes, RESIDENT_MB_MAX, [
       'the most resident memory of the processor seen, twice a second',
     ]),
   ];
 };
+
+type Drained = { readonly firstMs: number; readonly lastMs: number; readonly megabytes: number };
+
+/** Runs a processor until so many clicks more are charged. Times are from the start of its process. */
+async function drain(
+  { belongings, env }: BenchSurroundings,
+  config: Config,
+  pool: Pool,
+  url: string,
+  clicks: number,
+): Promise<Drained> {
+  const [port] = await freePorts(1);
+  const charged = await countCharged(pool);
+  const memory = watchMemory(process.pid, ['processor/main.ts']);
+  const startedAt = performance.now();
+  const child = belongings.child([...NODE, join(import.meta.dirname, '../../processor/main.ts')], {
+    env: { ...env, ...environmentOf(config), DATABASE_URL: url, PROCESSOR_OPS_PORT: String(port) },
+  });
+  let firstMs: number | null = null;
+  for (;;) {
+    const found = (await countCharged(pool)) - charged;
+    const ms = performance.now() - startedAt;
+    if (found > 0) firstMs ??= ms;
+    if (found >= clicks) {
+      const megabytes = (memory.stop().get('processor/main.ts') ?? Number.NaN) / 1e6;
+      const ended = once(child, 'exit');
+      child.kill('SIGTERM');
+      await ended;
+      return { firstMs: firstMs ?? ms, lastMs: ms, megabytes };
+    }
+    if (ms > WAIT_MS_MAX) throw new Error(`Only ${found} of ${clicks} clicks were charged in time`);
+    await sleep(POLL_MS);
+  }
+}
+
+async function countCharged(pool: Pool): Promise<number> {
+  const { rows } = await pool.query<{ charged: number }>(
+    'select (coalesce(sum(spent_micros), 0) / $1)::float8 as charged from advertiser',
+    [PRICE_MICROS],
+  );
+  return rows[0]?.charged ?? 0;
+}
 
 /** Clicks from a spool on disk to a real Kafka, through the relay, by one process. */
 export const benchPublishKafka: Bench = async (around) => {
@@ -180,27 +229,10 @@ async function publish(config: Config, { logger }: BenchSurroundings, clicks: nu
   await publisher.close();
 }
 
-/** Time from the start of the process to the first charge and to the last, in ms. */
-async function untilCharged(pool: Pool, startedAt: number): Promise<{ firstMs: number; lastMs: number }> {
-  let firstMs: number | null = null;
-  for (;;) {
-    const { rows } = await pool.query<{ charged: number }>(
-      'select (coalesce(sum(spent_micros), 0) / $1)::float8 as charged from advertiser',
-      [PRICE_MICROS],
-    );
-    const charged = rows[0]?.charged ?? 0;
-    const ms = performance.now() - startedAt;
-    if (charged > 0) firstMs ??= ms;
-    if (charged >= CLICKS) return { firstMs: firstMs ?? ms, lastMs: ms };
-    if (ms > WAIT_MS_MAX) throw new Error(`Only ${charged} of ${CLICKS} clicks were charged in time`);
-    await sleep(POLL_MS);
-  }
-}
-
 async function assertBooks(pool: Pool, config: Config, { logger }: BenchSurroundings): Promise<void> {
   const brokers = createBooks(config, logger);
   const { balanced, charged, missing, problems } = await reconcile(pool, { deep: true, brokers });
-  if (!balanced || missing > 0 || charged !== CLICKS)
+  if (!balanced || missing > 0 || charged !== CLICKS + WARM_UP_CLICKS)
     throw new Error(
       `The books do not balance: ${charged} charged, ${missing} missing; ${problems.join('; ')}`,
     );

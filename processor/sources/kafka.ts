@@ -19,6 +19,7 @@ import {
   type Start,
   startOf,
 } from './kafka-positions.ts';
+import { Patience } from './patience.ts';
 
 /** A member that is silent so long is taken for dead, in ms; its partitions go to the others. */
 const SESSION_MS = 10_000;
@@ -32,9 +33,12 @@ const FETCH_BYTES_MIN = 131_072;
 const PARTITION_BYTES_MAX = 262_144;
 /** How soon a partition that was added is noticed, in ms. */
 const METADATA_AGE_MS = 30_000;
-/** A failure shorter than this is daily life: a coordinator that loads, a leader that moves. */
-const PATIENCE_MS = 3_000;
-const COMPLAIN_MS = 30_000;
+/** A failure shorter than this, in ms, is daily life: a coordinator that loads, a leader that moves. */
+const GRACE_MS = 3_000;
+/** Longest wait for the group to take offsets, in ms. */
+const COMMIT_MS_MAX = 2_000;
+/** The name under which the group's problems are noted, until its partitions are open. */
+const GROUP = 'group';
 const IDLE = 'it has no partition: KAFKA_PARTITIONS: there are fewer than processors';
 
 /** A partition that the group has given us. */
@@ -75,10 +79,8 @@ class KafkaSource implements EventSource {
   private opening: Promise<void> = Promise.resolve();
   private failed: (error: unknown) => void = () => {};
   private stopped: Promise<void> | null = null;
-  private failingSince: number | null = null;
+  private readonly patience: Patience;
   private missingSince: number | null = null;
-  private complainedAt = 0;
-  private lastProblem: string | null = 'it has not joined its consumer group yet';
 
   constructor(pool: Pool, intake: Intake, config: Config, around: { metrics: Metrics; logger: Logger }) {
     this.pool = pool;
@@ -86,6 +88,9 @@ class KafkaSource implements EventSource {
     this.config = config;
     this.metrics = around.metrics;
     this.logger = around.logger;
+    const explain = (error: unknown) => this.explain(error);
+    this.patience = new Patience(explain, { ...around, stopping: this.stopping.signal, graceMs: GRACE_MS });
+    this.patience.note(GROUP, 'it has not joined its consumer group yet');
     const kafka = openKafka(config, 'processor', around.logger);
     this.admin = kafka.admin();
     this.consumer = kafka.consumer({
@@ -115,7 +120,7 @@ class KafkaSource implements EventSource {
       this.assign(payload.memberAssignment[this.config.KAFKA_TOPIC] ?? []),
     );
     this.consumer.on(CRASH, (event) => this.onCrash(event));
-    await this.untilAnswered(() => this.connect());
+    await this.patience.untilAnswered('connect', () => this.connect());
     if (signal.aborted) return;
     await this.consume();
     const checkpoints = async () => {
@@ -159,14 +164,14 @@ class KafkaSource implements EventSource {
     return { records, oldestAgeSeconds: Math.max(0, ...ages) / 1_000 };
   };
 
-  readonly problem = (): string | null => this.lastProblem;
+  readonly problem = (): string | null => this.patience.problem;
 
   private async connect(): Promise<void> {
     await this.admin.connect();
     const partitions = await readPartitions(this.admin, this.config).catch((error: TollwayError) => {
       // A topic that is not there when we start is a mistake, but brokers hear of a new one late; one that goes away comes back.
       this.missingSince = error.code === 'kafka_topic' ? (this.missingSince ?? Date.now()) : null;
-      const isSure = this.missingSince !== null && Date.now() - this.missingSince > PATIENCE_MS;
+      const isSure = this.missingSince !== null && Date.now() - this.missingSince > GRACE_MS;
       throw isSure ? new TollwayError(error.code, error.message) : error;
     });
     const few = partitionsProblem(partitions.length, this.config);
@@ -186,20 +191,6 @@ class KafkaSource implements EventSource {
     });
   }
 
-  /** Does something that needs the broker and the database, for as long as it takes. Throws what cannot pass. */
-  private async untilAnswered(work: () => Promise<void>): Promise<void> {
-    for (let attempt = 1; !this.stopping.signal.aborted; attempt += 1) {
-      try {
-        return await work();
-      } catch (error) {
-        const explained = this.explain(error);
-        if (!explained.retryable) throw explained;
-        this.complain(explained);
-        await sleep(backoffMs(attempt), this.stopping.signal);
-      }
-    }
-  }
-
   /** The group has dealt its partitions anew. What we keep goes on where it is; what is new is opened; what is gone is dropped. */
   private assign(partitions: readonly number[]): void {
     const before = this.partitions;
@@ -212,26 +203,19 @@ class KafkaSource implements EventSource {
     for (const [partition, owned] of before) {
       if (!this.partitions.has(partition)) owned.abort.abort();
     }
-    this.metrics.brokerUp.set(1);
-    if (partitions.length === 0 && !this.stopping.signal.aborted) {
+    const isIdle = partitions.length === 0 && !this.stopping.signal.aborted;
+    if (isIdle) {
+      this.patience.note('idle', IDLE);
       this.logger.warn(`This processor idles: ${IDLE}; npx tollway topics create adds some`);
-    }
+    } else this.patience.settle('idle');
     this.opening = this.opening.then(() => this.open());
-  }
-
-  /** All is well again. */
-  private settleDown(): void {
-    this.failingSince = null;
-    this.lastProblem = this.partitions.size === 0 ? IDLE : null;
-    if (this.complainedAt > 0) this.logger.info('The broker gives clicks again');
-    this.complainedAt = 0;
   }
 
   /** Finds out where the partitions begin that are new to us. Resolves early only if we are stopping. */
   private async open(): Promise<void> {
-    await this.untilAnswered(async () => {
+    const openAll = async () => {
       const fresh = [...this.partitions.values()].filter(({ progress }) => progress === null);
-      if (fresh.length === 0) return this.settleDown();
+      if (fresh.length === 0) return;
       const { KAFKA_TOPIC: topic, KAFKA_GROUP: groupId } = this.config;
       const offsets = await readOffsets(this.admin, topic);
       const [group] = await this.admin.fetchOffsets({ groupId, topics: [topic] });
@@ -249,8 +233,8 @@ class KafkaSource implements EventSource {
         const start = startOf(range, position, offset < 0 ? null : offset);
         await this.begin(owned, start, position);
       }
-      this.settleDown();
-    }).catch((error: unknown) => this.failed(error));
+    };
+    await this.patience.untilAnswered(GROUP, openAll).catch((error: unknown) => this.failed(error));
   }
 
   private async begin(owned: Owned, start: Start, stored: string | undefined): Promise<void> {
@@ -395,13 +379,14 @@ class KafkaSource implements EventSource {
       .filter(({ progress, next }) => progress.known !== next)
       .map(({ owned, next }) => ({ topic, partition: owned.partition, offset: next }));
     if (offsets.length === 0) return true;
-    return this.consumer.commitOffsets(offsets).then(
+    const committed = this.consumer.commitOffsets(offsets).then(
       () => true,
       (error: unknown) => {
         this.logger.debug({ problem: errorMessage(error) }, 'The group does not take offsets');
         return false;
       },
     );
+    return Promise.race([committed, sleep(COMMIT_MS_MAX).then(() => false)]);
   }
 
   private goBack(owned: Owned, position: string | undefined, why: string): void {
@@ -414,17 +399,17 @@ class KafkaSource implements EventSource {
   }
 
   private onCrash({ payload: { error, restart } }: ConsumerCrashEvent): void {
-    this.metrics.brokerUp.set(0);
     const explained = this.explain(error);
-    if (restart || this.stopping.signal.aborted) return this.complain(explained);
+    if (restart || explained.retryable) this.patience.complain(GROUP, explained);
+    if (restart || this.stopping.signal.aborted) return;
     if (explained.retryable) {
       // kafkajs gives up sooner than we do.
-      this.complain(explained);
-      this.untilAnswered(async () => {
+      const revive = async () => {
         await sleep(backoffMs(3), this.stopping.signal);
         await this.consumer.connect();
         if (!this.stopping.signal.aborted) await this.consume();
-      }).catch((failure: unknown) => this.failed(failure));
+      };
+      this.patience.untilAnswered('connect', revive).catch((failure: unknown) => this.failed(failure));
       return;
     }
     const places = [...this.partitions.values()]
@@ -446,15 +431,6 @@ class KafkaSource implements EventSource {
     if (name.startsWith('KafkaJS') || error instanceof TollwayError) return explainKafka(error, this.config);
     const retryable = failureKind(error) === 'transient';
     return new TollwayError('database', `The database: ${errorMessage(error)}`, { cause: error, retryable });
-  }
-
-  private complain({ message: problem }: TollwayError): void {
-    const now = Date.now();
-    this.failingSince ??= now;
-    this.lastProblem = problem;
-    if (now - this.failingSince < PATIENCE_MS || now - this.complainedAt < COMPLAIN_MS) return;
-    this.complainedAt = now;
-    this.logger.warn({ problem }, 'The broker gives no clicks; they wait');
   }
 }
 

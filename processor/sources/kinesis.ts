@@ -28,6 +28,7 @@ import {
   readUntil,
   refreshed,
 } from './kinesis-positions.ts';
+import { Patience } from './patience.ts';
 import { ShardLeases } from './shard-leases.ts';
 
 /** Time between two reads of a shard, in ms: it allows five a second, of all its readers together. */
@@ -42,7 +43,8 @@ const REFRESH_MS = 60_000;
 const CLOCKS_DIFFER_MS = 300_000;
 /** Longest wait for what was taken of a shard that others are to have, in ms. */
 const DRAIN_MS_MAX = 10_000;
-const COMPLAIN_MS = 30_000;
+/** The name under which the stream's problems are noted; those of a shard bear its own. */
+const STREAM = 'stream';
 
 /** A shard that we hold the lease of. */
 class Reading {
@@ -58,8 +60,6 @@ class Reading {
   /** How far what was read lies behind the end, in ms. */
   behindMs = 0;
   refreshedAt = Date.now();
-  /** Why it cannot be read, or `null`. */
-  problem: string | null = null;
   done: Promise<void> = Promise.resolve();
 
   constructor(shard: string, position: string) {
@@ -90,8 +90,7 @@ class KinesisSource implements EventSource {
   private failed: (error: unknown) => void = () => {};
   private stopped: Promise<void> | null = null;
   private running: Promise<unknown> = Promise.resolve();
-  private complainedAt = 0;
-  private lastProblem: string | null = 'it has not looked at the stream yet';
+  private readonly patience: Patience;
 
   constructor(
     pool: Pool,
@@ -107,6 +106,9 @@ class KinesisSource implements EventSource {
     this.metrics = around.metrics;
     this.logger = around.logger;
     this.client = openKinesis(config);
+    const explain = (error: unknown) => this.explain(error);
+    this.patience = new Patience(explain, { ...around, stopping: this.stopping.signal, graceMs: 0 });
+    this.patience.note(STREAM, 'it has not looked at the stream yet');
   }
 
   private get source(): string {
@@ -119,7 +121,7 @@ class KinesisSource implements EventSource {
       this.failed = reject;
     });
     failure.catch(() => {});
-    await this.untilAnswered(async () => {
+    await this.patience.untilAnswered(STREAM, async () => {
       this.stream = await readStream(this.client, this.config).catch((error: TollwayError) => {
         // A stream that is not there when we start is a mistake.
         throw error.code === 'kinesis_stream' ? new TollwayError(error.code, error.message) : error;
@@ -127,7 +129,8 @@ class KinesisSource implements EventSource {
       await beginStream(this.pool, this.client, this.stream, this.config);
     });
     const deal = async () => {
-      for (; !signal.aborted; await sleep(DEAL_MS, signal)) await this.untilAnswered(() => this.deal());
+      for (; !signal.aborted; await sleep(DEAL_MS, signal))
+        await this.patience.untilAnswered(STREAM, () => this.deal());
     };
     const checkpoint = async () => {
       for (; !signal.aborted; await sleep(CHECKPOINT_MS, signal)) await this.checkpoint();
@@ -161,25 +164,7 @@ class KinesisSource implements EventSource {
     return { records, oldestAgeSeconds };
   };
 
-  readonly problem = (): string | null =>
-    this.lastProblem ?? [...this.readings.values()].flatMap(({ problem }) => problem ?? [])[0] ?? null;
-
-  /** Does something that needs Kinesis and the database, for as long as it takes. Throws what cannot pass. */
-  private async untilAnswered(work: () => Promise<void>): Promise<void> {
-    for (let attempt = 1; !this.stopping.signal.aborted; attempt += 1) {
-      try {
-        await work();
-        this.lastProblem = null;
-        return this.settleDown();
-      } catch (error) {
-        const explained = this.explain(error);
-        if (!explained.retryable) throw explained;
-        this.lastProblem = explained.message;
-        this.complain(explained);
-        await sleep(backoffMs(attempt), this.stopping.signal);
-      }
-    }
-  }
+  readonly problem = (): string | null => this.patience.problem;
 
   /** Takes and lets go of shards until each of us has its share of those that can be read. */
   private async deal(): Promise<void> {
@@ -259,6 +244,7 @@ class KinesisSource implements EventSource {
     reading.ending.abort();
     reading.abort.abort();
     if (this.readings.get(reading.shard) === reading) this.readings.delete(reading.shard);
+    this.patience.settle(reading.shard);
   }
 
   private async read(reading: Reading): Promise<void> {
@@ -274,10 +260,7 @@ class KinesisSource implements EventSource {
         iterator ??= await iteratorAt(this.client, stream, reading.shard, reading.next);
         const page = await this.client.send(new GetRecordsCommand({ ShardIterator: iterator, Limit }));
         failures = 0;
-        if (reading.problem !== null) {
-          reading.problem = null;
-          this.settleDown();
-        }
+        this.patience.settle(reading.shard);
         if (over.aborted) return;
         this.hand(reading, page.Records ?? [], page.MillisBehindLatest ?? 0);
         iterator = page.NextShardIterator;
@@ -294,10 +277,7 @@ class KinesisSource implements EventSource {
         if (!explained.retryable) throw explained;
         failures += 1;
         // Several readers of a shard meet its limit now and then.
-        if (!isThrottled(error)) {
-          reading.problem = explained.message;
-          this.complain(explained);
-        }
+        if (!isThrottled(error)) this.patience.complain(reading.shard, explained);
         await sleep(backoffMs(failures), over);
       }
     }
@@ -389,21 +369,6 @@ class KinesisSource implements EventSource {
           retryable: true,
         })
       : explainKinesis(error, this.config);
-  }
-
-  private complain({ message: problem }: TollwayError): void {
-    this.metrics.brokerUp.set(0);
-    if (Date.now() - this.complainedAt < COMPLAIN_MS) return;
-    this.complainedAt = Date.now();
-    this.logger.warn({ problem }, 'The broker gives no clicks; they wait');
-  }
-
-  /** Something is well again; perhaps all is. */
-  private settleDown(): void {
-    if (this.problem() !== null) return;
-    this.metrics.brokerUp.set(1);
-    if (this.complainedAt > 0) this.logger.info('The broker gives clicks again');
-    this.complainedAt = 0;
   }
 }
 
