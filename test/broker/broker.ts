@@ -13,6 +13,8 @@ export type Driver = {
   readonly name: 'postgres' | 'kafka' | 'kinesis';
   /** Whether what is settled is remembered by position; otherwise the record itself is marked. */
   readonly hasCheckpoints: boolean;
+  /** Whether its server can be frozen by itself: the Postgres broker's is everybody's. */
+  readonly canFreeze: boolean;
   /** One line that says what to install, or `null`. */
   readonly missing: () => Promise<string | null>;
   /** Starts a real server, or finds one. Once a file. */

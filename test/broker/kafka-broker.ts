@@ -26,6 +26,7 @@ export type KafkaForTests = Server & {
 export const kafkaDriver: Driver = {
   name: 'kafka',
   hasCheckpoints: true,
+  canFreeze: true,
   missing: () => kafkaIsMissing(),
   start: async () => kafkaForTests(await startKafka()),
 };

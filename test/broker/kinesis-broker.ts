@@ -21,6 +21,7 @@ export type KinesisForTests = Server & { readonly server: KinesisServer };
 export const kinesisDriver: Driver = {
   name: 'kinesis',
   hasCheckpoints: true,
+  canFreeze: true,
   missing: async () => null,
   start: () => startKinesisForTests(),
 };

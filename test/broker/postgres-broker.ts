@@ -8,6 +8,7 @@ import { type Driver, QUICK } from './broker.ts';
 export const postgresDriver: Driver = {
   name: 'postgres',
   hasCheckpoints: false,
+  canFreeze: false,
   missing: async () => null,
   start: async () => ({
     open: async (database, more = {}) => {
