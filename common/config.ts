@@ -1,145 +1,23 @@
-import { isIP } from 'node:net';
-import { z } from 'zod';
-import { errorMessage, TollwayError } from './errors.ts';
+import type { z } from 'zod';
+import { TollwayError } from './errors.ts';
 import { parseLinkKeys } from './link-keys.ts';
+import {
+  brokers,
+  choice,
+  groupName,
+  host,
+  linkBase,
+  optional,
+  parsed,
+  proxies,
+  type Setting,
+  startPosition,
+  topicName,
+  url,
+  whole,
+} from './setting.ts';
 
-type Setting<T> = {
-  /** What an unset variable stands for, as one would write it; `unset` if there is no default. */
-  readonly default: string;
-  /** Unit and range, as the README prints them. */
-  readonly range: string;
-  readonly meaning: string;
-  readonly schema: z.ZodType<T, string | undefined>;
-};
-
-function whole(fallback: number, unit: string, min: number, max: number, meaning: string): Setting<number> {
-  const schema = z
-    .string()
-    .default(String(fallback))
-    .transform((text, context) => {
-      const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
-      if (value >= min && value <= max) return value;
-      context.addIssue(`expected a whole number of ${min}–${max} (${unit}), got "${text}"`);
-      return z.NEVER;
-    });
-  return { default: String(fallback), range: `${unit}, ${min}–${max}`, meaning, schema };
-}
-
-function choice<const T extends string>(fallback: T, choices: readonly T[], meaning: string): Setting<T> {
-  const schema = z
-    .string()
-    .default(fallback)
-    .transform((text, context) => {
-      const found = choices.find((known) => known === text);
-      if (found !== undefined) return found;
-      context.addIssue(`expected one of ${choices.join(', ')}, got "${text}"`);
-      return z.NEVER;
-    });
-  return { default: fallback, range: choices.join(' \\| '), meaning, schema };
-}
-
-function parsed<T>(fallback: string, range: string, meaning: string, parse: (text: string) => T): Setting<T> {
-  const schema = z.string().default(fallback).transform(attempt(parse));
-  return { default: fallback, range, meaning, schema };
-}
-
-function optional<T>(range: string, meaning: string, parse: (text: string) => T): Setting<T | undefined> {
-  const read = attempt(parse);
-  const schema = z
-    .string()
-    .optional()
-    .transform((text, context) => (text === undefined ? undefined : read(text, context)));
-  return { default: 'unset', range, meaning, schema };
-}
-
-/** Turns what a parser throws into one of the problems that are reported together. */
-function attempt<T>(parse: (text: string) => T) {
-  return (text: string, context: z.RefinementCtx): T => {
-    try {
-      return parse(text);
-    } catch (error) {
-      context.addIssue(errorMessage(error));
-      return z.NEVER;
-    }
-  };
-}
-
-function host(text: string): string {
-  if (isIP(text) || /^[A-Za-z0-9.-]{1,253}$/.test(text)) return text;
-  throw new TollwayError('bad_setting', `expected an IP address or a host name, got "${text}"`);
-}
-
-function url(protocols: readonly string[]) {
-  return (text: string): string => {
-    const expected = `expected a URL that begins with ${protocols.map((p) => `${p}//`).join(' or ')}`;
-    // What came is not repeated: a database URL carries a password.
-    if (!URL.canParse(text) || !protocols.includes(new URL(text).protocol)) {
-      throw new TollwayError('bad_setting', expected);
-    }
-    return text;
-  };
-}
-
-/** What links begin with: nothing may follow the path. */
-function linkBase(text: string): string {
-  const given = new URL(url(['http:', 'https:'])(text));
-  if (given.username !== '' || given.password !== '' || given.search !== '' || given.hash !== '') {
-    throw new TollwayError(
-      'bad_setting',
-      'expected a URL without a user name, a password, a query or a fragment',
-    );
-  }
-  return text.replace(/\/$/, '');
-}
-
-function proxies(text: string): readonly { address: string; prefix: number }[] {
-  const parts = text.split(',').map((part) => part.trim());
-  return parts.filter(Boolean).map((part) => {
-    const [address = '', prefix, ...rest] = part.split('/');
-    const bits = isIP(address) === 4 ? 32 : isIP(address) === 6 ? 128 : 0;
-    const length = prefix === undefined ? bits : /^\d{1,3}$/.test(prefix) ? Number(prefix) : -1;
-    if (bits === 0 || length < 0 || length > bits || rest.length > 0) {
-      throw new TollwayError(
-        'bad_setting',
-        `expected addresses or networks such as 10.0.0.0/8, got "${part}"`,
-      );
-    }
-    return { address, prefix: length };
-  });
-}
-
-function brokers(text: string): readonly string[] {
-  const parts = text.split(',').map((part) => part.trim());
-  for (const part of parts) {
-    if (!/^[A-Za-z0-9._-]+:\d{1,5}$/.test(part))
-      throw new TollwayError('bad_setting', `expected host:port, …, got "${part}"`);
-  }
-  return parts;
-}
-
-/** Kafka and Kinesis allow the same characters; https://kafka.apache.org/documentation/#topicconfigs */
-function topicName(text: string): string {
-  if (/^[A-Za-z0-9._-]{1,128}$/.test(text) && !/^\.{1,2}$/.test(text)) return text;
-  throw new TollwayError('bad_setting', `expected 1–128 letters, digits, ".", "_" or "-", got "${text}"`);
-}
-
-function groupName(text: string): string {
-  if (text.length <= 255) return text;
-  throw new TollwayError('bad_setting', `expected at most 255 characters, got ${text.length}`);
-}
-
-/** Where a first start begins: with everything there is, with what comes from now on, or with what came since a time. */
-export type StartPosition = 'earliest' | 'latest' | Date;
-
-function startPosition(text: string): StartPosition {
-  if (text === 'earliest' || text === 'latest') return text;
-  const time = /^\d{4}-\d\d-\d\dT/.test(text) ? new Date(text) : new Date(Number.NaN);
-  if (!Number.isNaN(time.getTime())) return time;
-  throw new TollwayError(
-    'bad_setting',
-    `expected earliest, latest or a time such as 2026-01-31T12:00:00Z, got "${text}"`,
-  );
-}
+export type { StartPosition } from './setting.ts';
 
 /** Every setting there is. The README's table is this table: a test compares them. */
 export const settings = {
