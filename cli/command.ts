@@ -3,7 +3,7 @@ import { type Config, parseConfig } from '../common/config.ts';
 import { readEnvironment } from '../common/environment.ts';
 import { TollwayError } from '../common/errors.ts';
 import { createPool, type Pool } from '../common/postgres.ts';
-import { readStack, type Stack, stackOf } from './stack.ts';
+import { AWS_SETTINGS, readStack, type Stack, stackOf } from './stack.ts';
 
 /** Where a command works: the settings, and the stack that `npm start` runs or `DATABASE_URL` names. */
 export type Place = { readonly config: Config; readonly stack: Stack };
@@ -14,6 +14,10 @@ export function findPlace(): Place {
   const config = parseConfig(env);
   const running = readStack(config.DATA_DIR);
   if (running && (config.DATABASE_URL ?? running.databaseUrl) === running.databaseUrl) {
+    for (const name of AWS_SETTINGS) {
+      const value = running.settings[name];
+      if (value !== undefined) process.env[name] ??= value;
+    }
     return { config: parseConfig({ ...running.settings, ...env }), stack: running };
   }
   if (config.DATABASE_URL !== undefined) {

@@ -43,6 +43,8 @@ export function readStack(dataDir: string): Stack | null {
   }
 }
 
+/** What the AWS SDK reads by itself, and is no secret. */
+export const AWS_SETTINGS = ['AWS_REGION', 'AWS_PROFILE'];
 const BROKER_SETTINGS = /^(BROKER$|KAFKA_|KINESIS_)/;
 
 /** The addresses that the settings alone tell of; `env` is what they were read from. */
@@ -51,7 +53,7 @@ export function stackOf(
   databaseUrl: string,
   env: Readonly<Record<string, string | undefined>>,
 ): Stack {
-  const given = Object.keys(settings).filter((name) => BROKER_SETTINGS.test(name));
+  const given = [...Object.keys(settings).filter((name) => BROKER_SETTINGS.test(name)), ...AWS_SETTINGS];
   const opsHost = config.OPS_HOST === '0.0.0.0' || config.OPS_HOST === '::' ? 'localhost' : config.OPS_HOST;
   const host = opsHost.includes(':') ? `[${opsHost}]` : opsHost;
   return {

@@ -61,7 +61,7 @@ export const settings = {
     'partitions',
     1,
     1_000,
-    'Partitions that `topics create` makes, and that the topic is expected to have: at most so many processors share the work.',
+    'Partitions that `topics create` makes sure of, and that the topic is expected to have at least. So many processors can share the work.',
   ),
   KAFKA_COMPRESSION: choice(
     'none',
@@ -89,7 +89,7 @@ export const settings = {
     'Another address than that of AWS. Region and credentials are found as the AWS SDK finds them (`AWS_REGION`, …).',
     url(['http:', 'https:']),
   ),
-  KINESIS_SHARDS: whole(4, 'shards', 1, 10_000, 'Shards that `topics create` makes.'),
+  KINESIS_SHARDS: whole(4, 'shards', 1, 10_000, 'Shards that `topics create` makes sure of.'),
   START_POSITION: parsed(
     'earliest',
     'earliest \\| latest \\| time',

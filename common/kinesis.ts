@@ -87,8 +87,7 @@ function missingStream({ KINESIS_STREAM: stream }: KinesisSettings): string {
 async function assertRegion(client: KinesisClient): Promise<void> {
   const region = await client.config.region().catch(() => '');
   if (/^[a-z0-9-]+$/i.test(region)) return;
-  const message =
-    'AWS_REGION: expected the region of the stream, such as eu-west-1, and found none that can be';
+  const message = 'AWS_REGION: expected the region of the stream, such as eu-west-1, and found none';
   throw new TollwayError('kinesis_region', message);
 }
 

@@ -1,3 +1,4 @@
+import { TollwayError } from '../../common/errors.ts';
 import { createLogger } from '../../common/logger.ts';
 import { createBooks } from '../../processor/create-sources.ts';
 import { command, withDatabase } from '../command.ts';
@@ -11,13 +12,16 @@ export const rewind = command(
 )
   .requiredOption('--since <time>', 'published at or after', parseTime)
   .action(async ({ since, json }: { since: Date; json?: boolean }) => {
+    if (since > new Date())
+      throw new TollwayError('bad_time', `--since: expected a time in the past, got ${since.toISOString()}`);
     await withDatabase(async (pool, { config }) => {
       let records: number | null = 0;
       let short = false;
       for (const books of createBooks(config, createLogger('rewind', config))) {
         const rewound = await books.rewind(pool, since);
         records = records === null || rewound.records === null ? null : records + rewound.records;
-        short ||= rewound.short;
+        // The last is the broker itself; before it comes what an earlier one may have left in the database.
+        short = rewound.short;
       }
       if (json) return printJson({ since: since.toISOString(), records, short });
       printLine(records === null ? 'The stream is read again' : `${records} records are read again`);

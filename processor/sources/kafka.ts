@@ -362,7 +362,7 @@ class KafkaSource implements EventSource {
           if (!isWhole) this.goBack(owned, position, 'The database has lost commits');
           else if (position === next) progress.known = next;
           else if (position !== progress.known)
-            this.goBack(owned, position, 'The checkpoint was set by somebody else');
+            this.goBack(owned, position, 'The checkpoint was turned back (a rewind, or a restored database)');
         }
       } catch (error) {
         // The next one says the same and more.

@@ -339,7 +339,11 @@ class KinesisSource implements EventSource {
           if (!isWhole) this.goBack(reading, position, 'The database has lost commits');
           else if (position === next) reading.progress.known = next;
           else if (position !== known)
-            this.goBack(reading, position, 'The checkpoint was set by somebody else');
+            this.goBack(
+              reading,
+              position,
+              'The checkpoint was turned back (a rewind, or a restored database)',
+            );
         }
       } catch (error) {
         // The next one says the same and more.

@@ -1,3 +1,4 @@
+import pLimit from 'p-limit';
 import type pg from 'pg';
 import { type Client, createClient } from '../../common/postgres.ts';
 
@@ -13,6 +14,7 @@ export class ShardLeases {
   private readonly client: Client;
   private readonly stream: string;
   private readonly onLost: () => void;
+  private readonly asking = pLimit(1);
   private isLost = false;
 
   private constructor(client: Client, stream: string, onLost: () => void) {
@@ -60,7 +62,8 @@ export class ShardLeases {
   /** After a failure nobody knows what the database holds for us: it lets go of all with the connection. */
   private async ask<T extends pg.QueryResultRow>(sql: string, name: string): Promise<T | undefined> {
     try {
-      return (await this.client.query<T>(sql, [name])).rows[0];
+      // One after the other, as the connection takes them.
+      return await this.asking(async () => (await this.client.query<T>(sql, [name])).rows[0]);
     } catch (error) {
       this.lose();
       this.client.end().catch(() => {});
