@@ -148,7 +148,7 @@ function declareMetrics(registries: { adServer: Registry; processor: Registry; b
     }),
     lagAge: new Gauge({
       name: 'tollway_broker_oldest_click_age_seconds',
-      help: 'Age of the oldest click that waits in the broker, in the partitions of this processor',
+      help: 'Age of the oldest click that waits in the broker; of what other processors have taken, the time it stands still',
       labelNames: ['broker'],
       registers: [registries.processor],
     }),

@@ -79,11 +79,7 @@ export class HandlerHost implements Intake {
     this.metrics = around.metrics;
     this.logger = around.logger;
     this.onInvariant = around.onInvariant;
-    this.lanes = Array.from({ length: options.lanes }, () => ({
-      limit: pLimit(1),
-      queue: [],
-      witness: null,
-    }));
+    this.lanes = Array.from({ length: options.lanes }, (): Lane => ({ limit: pLimit(1), queue: [] }));
   }
 
   readonly room: Intake['room'] = async (signal) => {

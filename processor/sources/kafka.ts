@@ -50,8 +50,6 @@ class Owned {
   next = 0;
   /** The offset that was sought in vain: then the broker has nothing there. */
   sought = -1;
-  /** Since when there is more and nothing was taken, Unix ms. */
-  behindSince: number | null = null;
 
   constructor(partition: number) {
     this.partition = partition;
@@ -76,6 +74,8 @@ class KafkaSource implements EventSource {
   /** One at a time: two would each take the other's for somebody else's. */
   private readonly checkpointing = pLimit(1);
   private partitions = new Map<number, Owned>();
+  /** Where each partition of the topic was last seen to stand, and since when, Unix ms. */
+  private readonly looks = new Map<number, { readonly at: number; readonly since: number }>();
   private opening: Promise<void> = Promise.resolve();
   private failed: (error: unknown) => void = () => {};
   private stopped: Promise<void> | null = null;
@@ -149,17 +149,17 @@ class KafkaSource implements EventSource {
   readonly lag = async (): Promise<Lag> => {
     const offsets = await readOffsets(this.admin, this.config.KAFKA_TOPIC);
     const stored = await readCheckpoints(this.pool, kafkaSourceName(this.config));
-    let records = 0;
-    for (const [partition, { low, high }] of offsets) {
-      const position = stored.get(String(partition));
-      records += Math.max(0, high - Math.max(low, position === undefined ? low : offsetOf(position)));
-    }
     const now = Date.now();
-    const ages = [...this.partitions.values()].map((owned) => {
-      const behind = owned.next < (offsets.get(owned.partition)?.high ?? 0);
-      owned.behindSince = behind ? (owned.behindSince ?? now) : null;
-      const since = owned.progress?.oldestAt ?? owned.behindSince;
-      return since === null ? 0 : Math.max(0, now - since);
+    let records = 0;
+    const ages = [...offsets].map(([partition, { low, high }]) => {
+      const position = stored.get(String(partition));
+      const at = Math.max(low, position === undefined ? low : offsetOf(position));
+      records += Math.max(0, high - at);
+      const before = this.looks.get(partition);
+      // Where nothing waits, or something has moved, it is looked at anew: that holds for what nobody reads, too.
+      const since = at < high && before?.at === at ? before.since : now;
+      this.looks.set(partition, { at, since });
+      return now - Math.min(since, this.partitions.get(partition)?.progress?.oldestAt ?? since);
     });
     return { records, oldestAgeSeconds: Math.max(0, ...ages) / 1_000 };
   };
