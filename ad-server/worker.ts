@@ -62,7 +62,7 @@ export async function startWorker(
     QUERY_MS_MAX,
   );
   open({ name: 'database connections', close: () => pool.end() });
-  const publisher = createPublisher(config, pool, logger);
+  const publisher = await createPublisher(config, pool, logger);
   open({ name: 'publisher', close: () => publisher.close() });
 
   const root = spoolRoot(config.DATA_DIR);

@@ -1,4 +1,4 @@
-import type { z } from 'zod';
+import type * as z from 'zod/mini';
 import { TollwayError } from './errors.ts';
 import { parseLinkKeys } from './link-keys.ts';
 import {
@@ -42,6 +42,11 @@ export const settings = {
     'URL',
     'The PostgreSQL of the ledger. Unset, `npm start` runs an embedded one and the other commands find it in `DATA_DIR`.',
     url(['postgres:', 'postgresql:']),
+  ),
+  DATABASE_SECRET: optional(
+    'ARN',
+    'For functions: a secret of AWS Secrets Manager, `{"username": …, "password": …}` as RDS keeps it, for `DATABASE_URL`.',
+    (text) => text,
   ),
   BROKER: choice(
     'postgres',
@@ -205,6 +210,20 @@ export const settings = {
     2,
     4_000,
     'How long the ledger keeps a day before it is closed into sums.',
+  ),
+  REDIRECT_WAIT_MS: whole(
+    1_000,
+    'ms',
+    50,
+    20_000,
+    'How long the redirect function waits for the broker, and for an ad it does not know yet; then `SPOOL_FULL` decides.',
+  ),
+  REQUEST_TIMEOUT_MS: whole(
+    30_000,
+    'ms',
+    2_000,
+    3_600_000,
+    'How long the CloudEvents function works on one request before it answers 503.',
   ),
   LOG_LEVEL: choice(
     'info',

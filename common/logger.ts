@@ -1,5 +1,6 @@
+import { createRequire } from 'node:module';
 import { type Logger, pino } from 'pino';
-import pretty from 'pino-pretty';
+import type Pretty from 'pino-pretty';
 import type { Config } from './config.ts';
 
 export type { Logger };
@@ -11,6 +12,8 @@ export type { Logger };
 export function createLogger(part: string, config: Pick<Config, 'LOG_LEVEL' | 'LOG_FORMAT'>): Logger {
   const options = { level: config.LOG_LEVEL, base: { part } };
   if (config.LOG_FORMAT === 'json') return pino(options);
+  // Only people need it, and loading it takes as long as all the rest.
+  const pretty: typeof Pretty = createRequire(import.meta.url)('pino-pretty');
   const stream = pretty({
     sync: true,
     ignore: 'pid,hostname,part',

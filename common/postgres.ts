@@ -1,5 +1,6 @@
 import pg from 'pg';
 import { errorCode, TollwayError } from './errors.ts';
+import { sleep } from './lifecycle.ts';
 
 export type Pool = pg.Pool;
 export type Client = pg.Client;
@@ -44,7 +45,27 @@ export function createPool(
   });
   // Without a listener, an idle connection that breaks ends the process.
   pool.on('error', onError);
+  const clients = new Set<pg.PoolClient>();
+  pool.on('connect', (client) => void clients.add(client));
+  pool.on('remove', (client) => void clients.delete(client));
+  clientsOf.set(pool, clients);
   return pool;
+}
+
+/** The connections of a pool, those at work too. */
+const clientsOf = new WeakMap<Pool, Set<pg.PoolClient>>();
+/** Longest wait for connections to say good-bye, in ms. */
+const CUT_MS_MAX = 200;
+
+/**
+ * Ends a pool at once. What is under way on its connections fails, and the server rolls it back; a commit that was on its
+ * way may have happened.
+ */
+export async function cutPool(pool: Pool): Promise<void> {
+  pool.end().catch(() => {});
+  // The pool's type hides that its clients can be ended; with a query under way `pg` closes the socket.
+  const ends = [...(clientsOf.get(pool) ?? [])].map((client) => (client as unknown as pg.Client).end());
+  await Promise.race([Promise.allSettled(ends), sleep(CUT_MS_MAX)]);
 }
 
 /** A single connection, for `LISTEN`. Not connected yet. */

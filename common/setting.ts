@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
-import { z } from 'zod';
+// The small half of zod: functions pay for every kilobyte at their start.
+import * as z from 'zod/mini';
 import { errorMessage, TollwayError } from './errors.ts';
 
 /** One setting: how it is read, and how it is told of. */
@@ -9,7 +10,7 @@ export type Setting<T> = {
   /** Unit and range, as the README prints them. */
   readonly range: string;
   readonly meaning: string;
-  readonly schema: z.ZodType<T, string | undefined>;
+  readonly schema: z.ZodMiniType<T, string | undefined>;
 };
 
 /** A whole number of a unit, within a range. */
@@ -20,16 +21,14 @@ export function whole(
   max: number,
   meaning: string,
 ): Setting<number> {
-  const schema = z
-    .string()
-    .default(String(fallback))
-    .transform((text, context) => {
-      const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
-      if (value >= min && value <= max) return value;
-      context.addIssue(`expected a whole number of ${min}–${max} (${unit}), got "${text}"`);
-      return z.NEVER;
-    });
-  return { default: String(fallback), range: `${unit}, ${min}–${max}`, meaning, schema };
+  return parsed(String(fallback), `${unit}, ${min}–${max}`, meaning, (text) => {
+    const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
+    if (value >= min && value <= max) return value;
+    throw new TollwayError(
+      'bad_setting',
+      `expected a whole number of ${min}–${max} (${unit}), got "${text}"`,
+    );
+  });
 }
 
 /** One of some words. */
@@ -38,16 +37,11 @@ export function choice<const T extends string>(
   choices: readonly T[],
   meaning: string,
 ): Setting<T> {
-  const schema = z
-    .string()
-    .default(fallback)
-    .transform((text, context) => {
-      const found = choices.find((known) => known === text);
-      if (found !== undefined) return found;
-      context.addIssue(`expected one of ${choices.join(', ')}, got "${text}"`);
-      return z.NEVER;
-    });
-  return { default: fallback, range: choices.join(' \\| '), meaning, schema };
+  return parsed(fallback, choices.join(' \\| '), meaning, (text) => {
+    const found = choices.find((known) => known === text);
+    if (found !== undefined) return found;
+    throw new TollwayError('bad_setting', `expected one of ${choices.join(', ')}, got "${text}"`);
+  });
 }
 
 /** A text that a parser reads; it throws what was expected and what came. */
@@ -57,7 +51,7 @@ export function parsed<T>(
   meaning: string,
   parse: (text: string) => T,
 ): Setting<T> {
-  const schema = z.string().default(fallback).transform(attempt(parse));
+  const schema = z.pipe(z._default(z.string(), fallback), z.transform(attempt(parse)));
   return { default: fallback, range, meaning, schema };
 }
 
@@ -68,20 +62,24 @@ export function optional<T>(
   parse: (text: string) => T,
 ): Setting<T | undefined> {
   const read = attempt(parse);
-  const schema = z
-    .string()
-    .optional()
-    .transform((text, context) => (text === undefined ? undefined : read(text, context)));
+  const schema = z.pipe(
+    z.optional(z.string()),
+    z.transform((text: string | undefined, context: Context) =>
+      text === undefined ? undefined : read(text, context),
+    ),
+  );
   return { default: 'unset', range, meaning, schema };
 }
 
+type Context = Parameters<Parameters<typeof z.transform<string, unknown>>[0]>[1];
+
 /** Turns what a parser throws into one of the problems that are reported together. */
 function attempt<T>(parse: (text: string) => T) {
-  return (text: string, context: z.RefinementCtx): T => {
+  return (text: string, context: Context): T => {
     try {
       return parse(text);
     } catch (error) {
-      context.addIssue(errorMessage(error));
+      context.issues.push({ code: 'custom', message: errorMessage(error), input: text });
       return z.NEVER;
     }
   };

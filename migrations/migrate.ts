@@ -1,10 +1,10 @@
 import { runner } from 'node-pg-migrate';
-import { type Config, parseConfig } from '../common/config.ts';
+import { parseConfig } from '../common/config.ts';
 import { readEnvironment } from '../common/environment.ts';
 import { errorMessage, TollwayError } from '../common/errors.ts';
 import { createLogger, type Logger } from '../common/logger.ts';
 import { createClient } from '../common/postgres.ts';
-import { databaseTime, extendPartitions, type Retention } from './partitions.ts';
+import { databaseTime, extendPartitions, type Retention, retentionOf } from './partitions.ts';
 
 /**
  * Brings a database to the newest schema, and makes the partitions for the days around today.
@@ -35,11 +35,6 @@ export async function migrate(databaseUrl: string, retention: Retention, logger:
   } finally {
     await client.end();
   }
-}
-
-/** The part of the settings that partitions follow from. */
-export function retentionOf(config: Config): Retention {
-  return { clickAgeDays: config.CLICK_AGE_MAX_DAYS, linkLifeDays: config.LINK_LIFE_MAX_DAYS };
 }
 
 async function main(): Promise<void> {

@@ -1,3 +1,4 @@
+import type { Config } from '../common/config.ts';
 import type { Connection } from '../common/postgres.ts';
 import { uuidFloor } from '../common/uuid.ts';
 
@@ -59,6 +60,11 @@ export type Retention = {
   /** LINK_LIFE_MAX_DAYS: nonces are this much older than their clicks at most. */
   readonly linkLifeDays: number;
 };
+
+/** The part of the settings that partitions follow from. */
+export function retentionOf(config: Config): Retention {
+  return { clickAgeDays: config.CLICK_AGE_MAX_DAYS, linkLifeDays: config.LINK_LIFE_MAX_DAYS };
+}
 
 /**
  * Makes the partitions that are needed now and some days ahead, and then widens the window to them: an id

@@ -4,10 +4,6 @@ import type { Metrics } from '../common/metrics.ts';
 import type { Pool } from '../common/postgres.ts';
 import type { BrokerBooks } from './broker-books.ts';
 import type { EventSource, Intake } from './event-source.ts';
-import { createKafkaSource } from './sources/kafka.ts';
-import { createKafkaBooks } from './sources/kafka-books.ts';
-import { createKinesisSource } from './sources/kinesis.ts';
-import { createKinesisBooks } from './sources/kinesis-books.ts';
 import { createPostgresSource, postgresBooks } from './sources/postgres.ts';
 
 /** How often the Postgres broker is looked at where it is not the broker, in ms. */
@@ -15,21 +11,26 @@ const LEFTOVER_MS = 2_000;
 
 /**
  * Makes what reads the broker that `BROKER` names, by its name. The Postgres broker is always among them: what was published
- * to it before somebody switched is charged too.
+ * to it before somebody switched is charged too. The client of a broker that is not used is never loaded.
  */
-export function createSources(
+export async function createSources(
   config: Config & { readonly DATABASE_URL: string },
   pool: Pool,
   intake: Intake,
   around: { metrics: Metrics; logger: Logger },
-): Map<string, EventSource> {
+): Promise<Map<string, EventSource>> {
   const { BROKER: broker, BATCH_SIZE: batchSize } = config;
   const isLeftover = broker !== 'postgres';
   const windowMs = isLeftover ? LEFTOVER_MS : config.BATCH_WINDOW_MS;
   const sources = new Map<string, EventSource>();
-  if (broker === 'kafka') sources.set(broker, createKafkaSource(pool, intake, config, around));
-  if (broker === 'kinesis')
+  if (broker === 'kafka') {
+    const { createKafkaSource } = await import('./sources/kafka.ts');
+    sources.set(broker, createKafkaSource(pool, intake, config, around));
+  }
+  if (broker === 'kinesis') {
+    const { createKinesisSource } = await import('./sources/kinesis.ts');
     sources.set(broker, createKinesisSource(pool, config.DATABASE_URL, intake, config, around));
+  }
   return sources.set(
     'postgres',
     createPostgresSource(pool, intake, { windowMs, batchSize, isLeftover }, around),
@@ -37,8 +38,19 @@ export function createSources(
 }
 
 /** The books of every broker that may hold clicks. */
-export function createBooks(config: Config, logger: Logger): BrokerBooks[] {
-  const { BROKER: broker } = config;
-  if (broker === 'kafka') return [postgresBooks, createKafkaBooks(config, logger)];
-  return broker === 'kinesis' ? [postgresBooks, createKinesisBooks(config)] : [postgresBooks];
+export async function createBooks(config: Config, logger: Logger): Promise<BrokerBooks[]> {
+  switch (config.BROKER) {
+    case 'kafka': {
+      const { createKafkaBooks } = await import('./sources/kafka-books.ts');
+      return [postgresBooks, createKafkaBooks(config, logger)];
+    }
+    case 'kinesis': {
+      const { createKinesisBooks } = await import('./sources/kinesis-books.ts');
+      return [postgresBooks, createKinesisBooks(config)];
+    }
+    case 'postgres':
+      return [postgresBooks];
+    default:
+      return config.BROKER satisfies never;
+  }
 }

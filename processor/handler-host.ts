@@ -7,6 +7,7 @@ import { failureKind, type Pool } from '../common/postgres.ts';
 import type { ReadRecord } from '../producer/click-event.ts';
 import { chargeClicks, quarantine, type Settlement } from './charge-clicks.ts';
 import { type Intake, STOPPING } from './event-source.ts';
+import { rehearse } from './rehearsal.ts';
 import { isForeign } from './tally.ts';
 
 export type HostOptions = {
@@ -49,7 +50,7 @@ type Stubborn = { readonly batch: readonly ReadRecord[]; readonly since: number;
  * settled the next gathers, from all that the source delivers: under load batches grow by themselves.
  *
  * A transient failure is waited out for as long as it takes: no attempt and no age counts. A batch that fails
- * for good is cut in two until the record that fails is alone; if others pass meanwhile it is poison and is
+ * for good is cut in two until the record that fails is alone; if others pass meanwhile, or would, it is poison and is
  * quarantined. While nothing passes, the fault is not the record's: it waits too.
  */
 export class HandlerHost implements Intake {
@@ -214,8 +215,8 @@ export class HandlerHost implements Intake {
   }
 
   /**
-   * Tries what failed by itself. It is poison if it goes on failing, as often as it is allowed to, while other clicks pass;
-   * while no other passes it waits with them.
+   * Tries what failed by itself. It is poison if it goes on failing, as often as it is allowed to, while other clicks pass or
+   * would pass; while no other can it waits with them.
    */
   private async settleAlone({ batch, since, error: firstError }: Stubborn, work: Work): Promise<void> {
     let error: unknown = firstError;
@@ -228,7 +229,11 @@ export class HandlerHost implements Intake {
         continue;
       }
       if (!othersPassed) {
-        const message = 'A record fails, and no click passes to tell whether it is its own fault';
+        if (await this.wouldPass(batch)) {
+          this.clicksPassed += 1;
+          continue;
+        }
+        const message = 'A record fails, and so would any other: the fault is not its own';
         this.complain(message, batch[0], error);
       }
       // The first try after others have passed is what it was waiting for.
@@ -236,6 +241,12 @@ export class HandlerHost implements Intake {
       error = await this.attempt(batch, work);
       if (othersPassed) counted += 1;
     }
+  }
+
+  /** Where no other click passes, one that nobody made is tried. */
+  private async wouldPass([record]: readonly ReadRecord[]): Promise<boolean> {
+    const { clickAgeMaxDays } = this.options;
+    return record !== undefined && (await rehearse(this.pool, record, { clickAgeMaxDays }));
   }
 
   private async quarantine(batch: readonly ReadRecord[], cause: unknown, work: Work): Promise<void> {

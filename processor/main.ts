@@ -1,96 +1,38 @@
-import { type Config, parseConfig } from '../common/config.ts';
+import { parseConfig } from '../common/config.ts';
 import { readEnvironment } from '../common/environment.ts';
-import { errorMessage, TollwayError } from '../common/errors.ts';
 import { runProcess, sleep } from '../common/lifecycle.ts';
 import { createLogger } from '../common/logger.ts';
 import { createMetrics } from '../common/metrics.ts';
 import { serveOperations } from '../common/ops-server.ts';
-import { createPool, databaseAnswers } from '../common/postgres.ts';
-import { retentionOf } from '../migrations/migrate.ts';
+import { databaseAnswers } from '../common/postgres.ts';
 import { createSources } from './create-sources.ts';
-import { HandlerHost } from './handler-host.ts';
-import { maintain, makeDays } from './maintenance.ts';
+import { openHome } from './home.ts';
+import { keepLedger } from './keep-ledger.ts';
 import { observeBooks } from './observe.ts';
 
-/** Longest wait for an answer of the database, in ms; then what was asked is asked again. */
+/** Longest wait for an answer of the database, in ms. */
 const QUERY_MS_MAX = 60_000;
-/** Time between two runs of the scheduled tasks, in ms. */
-const MAINTENANCE_MS = 30_000;
-const RETRY_MS = 2_000;
+/** Connections besides those of the lanes: the sources' claims, and observation. */
+const MORE_CONNECTIONS = 4;
 /** Time what was taken gets to be settled at the end, in ms. What is left comes again. */
 const SETTLE_MS = 6_000;
 
-/** Connections: one for each lane, the source's claims, and observation. */
-function connectionsOf(config: Config): number {
-  return config.PARALLELIZATION + 4;
-}
-
+/** The long-lived consumer. */
 await runProcess(async (open, fail) => {
   const config = parseConfig(readEnvironment());
-  const logger = createLogger('processor', config);
-  const metrics = createMetrics('processor');
-  const { DATABASE_URL: databaseUrl } = config;
-  if (databaseUrl === undefined) {
-    throw new TollwayError('bad_settings', 'DATABASE_URL: expected the database of the ledger, got nothing');
-  }
-
-  const openPool = (name: string, max: number, queryMsMax: number) => {
-    const onError = (err: Error) => logger.debug({ err }, 'A connection broke');
-    const opened = createPool(databaseUrl, name, max, onError, queryMsMax);
-    open({ name: `${name} connections`, close: () => opened.end() });
-    return opened;
-  };
-  const pool = openPool('processor', connectionsOf(config), QUERY_MS_MAX);
-  const maintenancePool = openPool('maintenance', 1, 0);
-
-  const host = new HandlerHost(
-    pool,
-    {
-      batchSize: config.BATCH_SIZE,
-      lanes: config.PARALLELIZATION,
-      clickAgeMaxDays: config.CLICK_AGE_MAX_DAYS,
-      retryAttempts: config.RETRY_ATTEMPTS,
-      bisectOnError: config.BISECT_ON_ERROR === 'on',
-    },
-    {
-      metrics,
-      logger,
-      onInvariant: (cause) =>
-        fail(
-          new TollwayError(
-            'invariant',
-            `A constraint says that our arithmetic is wrong; nothing of the batch was kept: ${cause}`,
-            {
-              cause,
-            },
-          ),
-        ),
-    },
+  const lanes = config.PARALLELIZATION;
+  const home = openHome(
+    'processor',
+    config,
+    { lanes, connections: lanes + MORE_CONNECTIONS, queryMsMax: QUERY_MS_MAX },
+    { metrics: createMetrics('processor'), logger: createLogger('processor', config), onInvariant: fail },
   );
-  const sources = createSources({ ...config, DATABASE_URL: databaseUrl }, pool, host, { metrics, logger });
-  let daysMade: () => void = () => {};
-  const ready = new Promise<void>((resolve) => {
-    daysMade = resolve;
-  });
-  const maintenance = schedule(MAINTENANCE_MS, async () => {
-    const options = {
-      ...retentionOf(config),
-      ledgerRetentionDays: config.LEDGER_RETENTION_DAYS,
-      brokerRetentionDays: config.BROKER_RETENTION_DAYS,
-    };
-    try {
-      // Whatever else may have to wait, with the days made clicks can be charged.
-      await makeDays(maintenancePool, options);
-      daysMade();
-      await maintain(maintenancePool, options, logger);
-      return true;
-    } catch (error) {
-      logger.warn({ problem: errorMessage(error) }, 'Maintenance has to wait');
-      return false;
-    }
-  });
-  open({ name: 'maintenance', close: maintenance });
+  const { pool, host, metrics, logger } = home;
+  open({ name: 'database connections', close: () => pool.end() });
+  const keeper = keepLedger(home);
+  open({ name: 'maintenance', close: keeper.stop });
 
+  const sources = await createSources(home.config, pool, host, home);
   const operations = {
     problems: async () => [
       ...((await databaseAnswers(pool)) ? [] : ['the database does not answer']),
@@ -112,20 +54,9 @@ await runProcess(async (open, fail) => {
       await stop();
     },
   });
-  // After days without a processor the days of the waiting clicks have to be made first.
-  for (const source of sources.values()) ready.then(() => source.run()).catch(fail);
-  const { BROKER: broker, PARALLELIZATION: lanes } = config;
-  logger.info({ broker, lanes }, `Charging what ${broker} brings, ${lanes} handlers at work`);
+  for (const source of sources.values()) keeper.ready.then(() => source.run()).catch(fail);
+  logger.info(
+    { broker: config.BROKER, lanes },
+    `Charging what ${config.BROKER} brings, ${lanes} handlers at work`,
+  );
 }, 'processor');
-
-/** Runs a task now and again and again, soon after it has failed, never twice at once. The answer ends it. */
-function schedule(everyMs: number, task: () => Promise<boolean>): () => Promise<void> {
-  const stop = new AbortController();
-  const running = (async () => {
-    while (!stop.signal.aborted) await sleep((await task()) ? everyMs : RETRY_MS, stop.signal);
-  })();
-  return () => {
-    stop.abort();
-    return running;
-  };
-}

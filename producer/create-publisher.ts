@@ -1,20 +1,23 @@
 import type { Config } from '../common/config.ts';
 import type { Logger } from '../common/logger.ts';
 import type { Pool } from '../common/postgres.ts';
-import { createKafkaPublisher } from './kafka-publisher.ts';
-import { createKinesisPublisher } from './kinesis-publisher.ts';
-import { createPostgresPublisher } from './postgres-publisher.ts';
 import type { Publisher } from './publisher.ts';
 
-/** Makes the publisher that `BROKER` names. */
-export function createPublisher(config: Config, pool: Pool, logger: Logger): Publisher {
+/** Makes the publisher that `BROKER` names. The client of a broker that is not used is never loaded: they are large. */
+export async function createPublisher(config: Config, pool: Pool, logger: Logger): Promise<Publisher> {
   switch (config.BROKER) {
-    case 'kafka':
+    case 'kafka': {
+      const { createKafkaPublisher } = await import('./kafka-publisher.ts');
       return createKafkaPublisher(config, logger);
-    case 'kinesis':
+    }
+    case 'kinesis': {
+      const { createKinesisPublisher } = await import('./kinesis-publisher.ts');
       return createKinesisPublisher(config);
-    case 'postgres':
+    }
+    case 'postgres': {
+      const { createPostgresPublisher } = await import('./postgres-publisher.ts');
       return createPostgresPublisher(pool);
+    }
     default:
       return config.BROKER satisfies never;
   }

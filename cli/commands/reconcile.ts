@@ -88,7 +88,7 @@ export const reconcile = command(
   .option('--deep', 'also recount the ledger row by row against every sum that is kept')
   .action(async ({ json, settled = false, deep = false }: Options) => {
     await withDatabase(async (pool, { config }) => {
-      const brokers = createBooks(config, createLogger('reconcile', config));
+      const brokers = await createBooks(config, createLogger('reconcile', config));
       const books = await askBooks(pool, { deep, brokers });
       if (json) printJson(toJson(books));
       else print(books, settled);

@@ -17,7 +17,7 @@ export const rewind = command(
     await withDatabase(async (pool, { config }) => {
       let records: number | null = 0;
       let short = false;
-      for (const books of createBooks(config, createLogger('rewind', config))) {
+      for (const books of await createBooks(config, createLogger('rewind', config))) {
         const rewound = await books.rewind(pool, since);
         records = records === null || rewound.records === null ? null : records + rewound.records;
         // The last is the broker itself; before it comes what an earlier one may have left in the database.

@@ -51,7 +51,7 @@ const drain = command(
     await withDatabase(async (pool, { config }) => {
       const folder = resolve(given);
       const logger = createLogger('spool drain', config);
-      const publisher = createPublisher(config, pool, logger);
+      const publisher = await createPublisher(config, pool, logger);
       const around = {
         publisher,
         options: { batchMax: config.RELAY_BATCH_MAX, lingerMs: 0, markIntervalMs: config.MARK_INTERVAL_MS },

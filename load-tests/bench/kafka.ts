@@ -230,7 +230,7 @@ async function publish(config: Config, { logger }: BenchSurroundings, clicks: nu
 }
 
 async function assertBooks(pool: Pool, config: Config, { logger }: BenchSurroundings): Promise<void> {
-  const brokers = createBooks(config, logger);
+  const brokers = await createBooks(config, logger);
   const { balanced, charged, missing, problems } = await reconcile(pool, { deep: true, brokers });
   if (!balanced || missing > 0 || charged !== CLICKS + WARM_UP_CLICKS)
     throw new Error(

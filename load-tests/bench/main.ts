@@ -12,6 +12,7 @@ import { benchEmbedded } from './embedded.ts';
 import { benchDrainKafka, benchPublishKafka } from './kafka.ts';
 import { benchRedirect } from './redirect.ts';
 import { type BenchResult, printResults, writeResults } from './result.ts';
+import { benchStartUp } from './start-up.ts';
 
 const BENCHES: Readonly<Record<string, Bench>> = {
   redirect: benchRedirect,
@@ -20,6 +21,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   embedded: benchEmbedded,
   'drain-kafka': benchDrainKafka,
   'publish-kafka': benchPublishKafka,
+  'start-up': benchStartUp,
 };
 const ROUNDS_MIN = 5;
 const ROUNDS_MAX = 100;

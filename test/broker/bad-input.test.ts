@@ -103,7 +103,7 @@ describe.skipIf(skipped).concurrent('a processor of Kafka', () => {
       ...(index % 2 === 0 ? {} : { headers: { ce_type: 'something.else', traceparent: ['a', 'b'] } }),
     }));
     await producer.send({ topic: broker.config.KAFKA_TOPIC, acks: -1, messages });
-    const consumer = site.consume();
+    const consumer = await site.consume();
     await untilSettled(database.pool, 6, consumer);
     await expectAllCharged(site);
   });
@@ -162,7 +162,7 @@ describe.skipIf(secureSkipped).concurrent('a processor of a Kafka that asks who 
       async ({ broker, clicks, consume, database, origin }) => {
         await broker.publisher.publish(clicks(5));
         await broker.publisher.publishEverywhere(origin.mark());
-        const consumer = consume();
+        const consumer = await consume();
         await untilSettled(database.pool, 5, consumer);
       },
     );
@@ -173,7 +173,7 @@ describe.skipIf(secureSkipped).concurrent('a processor of a Kafka that asks who 
     () => login('plain', { KAFKA_TLS_CERT: secure.clientCertPath, KAFKA_TLS_KEY: secure.clientKeyPath }),
     async ({ broker, clicks, consume, database }) => {
       await broker.publisher.publish(clicks(5));
-      const consumer = consume();
+      const consumer = await consume();
       await untilSettled(database.pool, 5, consumer);
     },
   );

@@ -61,7 +61,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
           }
           await deliver(records, signal);
         };
-      const consumer = site.consume({ around: holdFirst });
+      const consumer = await site.consume({ around: holdFirst });
       await broker.publishTo(0, clicks(20));
       await reached.opened;
       await broker.publishTo(0, clicks(30));
@@ -84,7 +84,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
       const { ended } = await site.run({ script: CHILD, env: { CRASH: 'before' } });
       expect(await ended).toBe(null);
       expect(await countSettled(site.database.pool)).toBe(0);
-      const consumer = site.consume();
+      const consumer = await site.consume();
       await untilSettled(site.database.pool, site.origin.accepted, consumer);
       await expectAllCharged(site);
       expect(await consumer.duplicates()).toBe(0);
@@ -96,7 +96,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
       expect(await ended).toBe(null);
       const settled = await countSettled(site.database.pool);
       expect(settled).toBeGreaterThan(0);
-      const consumer = site.consume();
+      const consumer = await site.consume();
       await untilSettled(site.database.pool, site.origin.accepted, consumer);
       await waitFor(async () => (await consumer.duplicates()) === settled, 20_000, `${settled} copies`);
       await expectAllCharged(site);
@@ -112,7 +112,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
       await untilCheckpointed(site);
       await kill('SIGKILL');
       expect((await expectTrueBooks(site)).inFlight).toBe(20);
-      const consumer = site.consume();
+      const consumer = await site.consume();
       await untilSettled(database.pool, site.origin.accepted, consumer);
       await expectAllCharged(site);
     });
@@ -140,7 +140,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
       const code = await first.kill('SIGTERM');
       expect({ code, printed: first.printed() }).toMatchObject({ code: 0 });
       expect(await countSettled(pool)).toBeLessThan(total);
-      const consumer = site.consume();
+      const consumer = await site.consume();
       await untilSettled(pool, total, consumer);
       await consumer.stop();
       expect(await consumer.duplicates()).toBe(0);
@@ -151,7 +151,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
       const { pool } = site.database;
       for (let round = 1; round <= 3; round += 1) {
         await site.publishEverySlot(10);
-        const consumer = site.consume();
+        const consumer = await site.consume();
         await untilSettled(pool, site.origin.accepted, consumer);
         await consumer.stop();
         expect(await consumer.duplicates()).toBe(0);
@@ -162,7 +162,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
 
     on('begins with the first record where nothing says where to begin', async (site) => {
       await site.publishEverySlot(30);
-      const consumer = site.consume();
+      const consumer = await site.consume();
       await untilSettled(site.database.pool, site.origin.accepted, consumer);
       await expectAllCharged(site);
     });
@@ -171,12 +171,12 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
       const { pool } = site.database;
       for (const [what, forget] of Object.entries(site.broker.forget)) {
         await site.publishEverySlot(10);
-        const before = site.consume();
+        const before = await site.consume();
         await untilSettled(pool, site.origin.accepted, before);
         await before.stop();
         await site.publishEverySlot(10);
         await forget(pool);
-        const after = site.consume();
+        const after = await site.consume();
         await untilSettled(pool, site.origin.accepted, after);
         await after.stop();
         expect([what, (await after.duplicates()) > 0]).toEqual([what, true]);
@@ -190,16 +190,16 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
         const { pool } = site.database;
         const since = new Date(Date.now() - 1_000);
         const partOne = await site.publishEverySlot(10);
-        const first = site.consume();
+        const first = await site.consume();
         await untilSettled(pool, partOne, first);
         await first.stop();
         const backup = await backUp(site);
         const partTwo = await site.publishEverySlot(10);
-        const second = site.consume();
+        const second = await site.consume();
         await untilSettled(pool, partOne + partTwo, second);
         await second.stop();
 
-        const restored = site.consume({ env: { DATABASE_URL: backup.url } });
+        const restored = await site.consume({ env: { DATABASE_URL: backup.url } });
         // The Postgres broker goes back in time with the ledger, and what came since is gone with it.
         const held = driver.hasCheckpoints ? partOne + partTwo : partOne;
         await untilSettled(backup.pool, held, restored);
@@ -216,7 +216,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
       'notices that the ledger under it was restored, and charges again what that has lost',
       async (site) => {
         const { pool } = site.database;
-        const consumer = site.consume();
+        const consumer = await site.consume();
         await site.publishEverySlot(10);
         await untilSettled(pool, site.origin.accepted, consumer);
         await untilCheckpointed(site);
@@ -254,9 +254,9 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
         );
         await untilSettled(pool, site.origin.accepted);
       };
-      const one = site.consume({ around: counting('one') });
+      const one = await site.consume({ around: counting('one') });
       await publishUntil('the first to work', () => taken.one > 0);
-      const two = site.consume({ around: counting('two') });
+      const two = await site.consume({ around: counting('two') });
       await publishUntil('the second to work', () => taken.two > 0);
       const before = { ...taken };
       await publishUntil('both to work', () => taken.one > before.one && taken.two > before.two);
@@ -298,7 +298,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
           { key: uuidV7(), value: Buffer.from('null') },
         ];
         await broker.publishTo(1, [...clicks(5), ...foreign, ...clicks(5), ...poison, ...clicks(5)]);
-        const consumer = site.consume();
+        const consumer = await site.consume();
         await untilSettled(database.pool, 15, consumer);
         const letters = async () =>
           (await database.pool.query('select record_key, reason, raw, identity from dead_letter order by id'))
@@ -324,7 +324,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
       const { ads, broker, origin, clicks } = site;
       const held = gate();
       let taken = 0;
-      const { source } = site.consume({
+      const { source } = await site.consume({
         around: (deliver) => async (records, signal) => {
           taken += records.length;
           await held.opened;
@@ -359,14 +359,14 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
         const { pool } = site.database;
         const env = { START_POSITION: 'latest' };
         const skipped = await site.publishEverySlot(5);
-        const first = site.consume({ env });
+        const first = await site.consume({ env });
         const begun = async () => (await pool.query('select from broker_checkpoint')).rowCount === SLOTS;
         await waitFor(begun, 20_000, 'a beginning');
         await site.publishEverySlot(5);
         await untilSettled(pool, site.origin.accepted - skipped, first);
         await first.stop();
         await site.publishEverySlot(5);
-        const second = site.consume({ env });
+        const second = await site.consume({ env });
         await untilSettled(pool, site.origin.accepted - skipped, second);
         // The books know what was left out, once a mark has told them.
         await site.broker.publisher.publishEverywhere(site.origin.mark());
@@ -436,7 +436,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
       async (site, outage) => {
         const spool = openSpool();
         const bench = startRelay(spool, site.broker.publisher, QUIET);
-        const consumer = site.consume();
+        const consumer = await site.consume();
         const settled = () => countSettled(site.database.pool);
         const ids = await appendUntil(site, spool, async () => (await settled()) > 50);
         await outage(site.database, async () => {
@@ -456,7 +456,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
       async (site, freeze) => {
         const spool = openSpool();
         const bench = startRelay(spool, site.broker.publisher, QUIET);
-        const consumer = site.consume();
+        const consumer = await site.consume();
         const settled = () => countSettled(site.database.pool);
         const ids = await appendUntil(site, spool, async () => (await settled()) > 50);
         await freeze(site.database, async () => {

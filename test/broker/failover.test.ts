@@ -78,7 +78,7 @@ describe.each(drivers.filter(({ name }) => name !== 'postgres'))(
       () =>
         withSite(server, async (site) => {
           const { broker, clicks, database } = site;
-          const consumer = site.consume();
+          const consumer = await site.consume();
           await broker.publishTo(0, clicks(10));
           await untilSettled(database.pool, 10, consumer);
           await untilCheckpointed(site);
@@ -105,7 +105,7 @@ describe.each(drivers.filter(({ name }) => name !== 'postgres'))(
         withSite(server, async (site) => {
           const { broker, clicks, database } = site;
           await broker.publishTo(0, clicks(10));
-          const first = site.consume();
+          const first = await site.consume();
           await untilSettled(database.pool, 10, first);
           await untilCheckpointed(site);
           await database.pool.query(
@@ -120,7 +120,7 @@ describe.each(drivers.filter(({ name }) => name !== 'postgres'))(
           await broker.publishTo(0, clicks(10));
           await untilSettled(database.pool, 31, first);
           await first.stop();
-          const second = site.consume();
+          const second = await site.consume();
           await broker.publishTo(0, clicks(1));
           await untilSettled(database.pool, 32, second);
           expect(await second.duplicates()).toBe(0);

@@ -97,12 +97,12 @@ async function connected<T extends Admin | Producer>(client: T): Promise<T> {
   return client;
 }
 
-function brokerOf(
+async function brokerOf(
   config: Config,
   env: Record<string, string>,
   admin: () => Promise<Admin>,
   produce: KafkaForTests['produce'],
-): Broker {
+): Promise<Broker> {
   const { KAFKA_TOPIC: topic, KAFKA_GROUP: group } = config;
   const publisher = createKafkaPublisher(config, silent);
   const forgetGroup = async () => void (await (await admin()).deleteGroups([group]));
@@ -110,7 +110,7 @@ function brokerOf(
     env,
     config,
     publisher,
-    books: createBooks(config, silent),
+    books: await createBooks(config, silent),
     publishTo: (slot, records) => produce(topic, slot, records),
     forget: {
       'the offsets of its group': forgetGroup,

@@ -51,12 +51,12 @@ describe.skipIf(skipped).concurrent('a consumer of Kafka', () => {
   on('raises the alarm when the broker has deleted what it has not read', async (site) => {
     const { broker, clicks, database } = site;
     await broker.publishTo(0, clicks(10));
-    const before = site.consume();
+    const before = await site.consume();
     await untilSettled(database.pool, 10, before);
     await before.stop();
     await broker.publishTo(0, clicks(20));
     await deleteRecords(site, 0, 17);
-    const after = site.consume();
+    const after = await site.consume();
     await untilSettled(database.pool, 23, after);
     expect(await lost(after)).toBe(7);
     expect(alarms(after)).toEqual([
@@ -66,7 +66,7 @@ describe.skipIf(skipped).concurrent('a consumer of Kafka', () => {
     // Known from now on: the next one has nothing to say.
     await untilCheckpointed(site);
     await after.stop();
-    const next = site.consume();
+    const next = await site.consume();
     await broker.publishTo(0, clicks(1));
     await untilSettled(database.pool, 25, next);
     expect([await lost(next), ...alarms(next)]).toEqual([0]);
@@ -78,7 +78,7 @@ describe.skipIf(skipped).concurrent('a consumer of Kafka', () => {
       const { broker, clicks, database } = site;
       const held = gate();
       let taken = 0;
-      const consumer = site.consume({
+      const consumer = await site.consume({
         around: (deliver) => async (records, signal) => {
           taken += records.length;
           const delivered = deliver(records, signal);
@@ -109,7 +109,7 @@ describe.skipIf(skipped).concurrent('a consumer of Kafka', () => {
     const { broker, clicks, database } = site;
     const { KAFKA_TOPIC: topic } = broker.config;
     for (let slot = 0; slot < SLOTS; slot += 1) await broker.publishTo(slot, clicks(20));
-    const before = site.consume();
+    const before = await site.consume();
     await untilSettled(database.pool, 60, before);
     await before.stop();
     const admin = await server.admin();
@@ -129,7 +129,7 @@ describe.skipIf(skipped).concurrent('a consumer of Kafka', () => {
       ),
     );
     await broker.publishTo(1, clicks(30));
-    const after = site.consume();
+    const after = await site.consume();
     await untilSettled(database.pool, 95, after);
     expect(alarms(after).length).toBeGreaterThan(0);
     await expectAllCharged(site);
@@ -139,7 +139,7 @@ describe.skipIf(skipped).concurrent('a consumer of Kafka', () => {
     const { broker, clicks, database } = site;
     const { KAFKA_TOPIC: topic } = broker.config;
     await site.publishEverySlot(5);
-    const consumer = site.consume({ env: { START_POSITION: 'latest' } });
+    const consumer = await site.consume({ env: { START_POSITION: 'latest' } });
     await waitFor(() => consumer.source.problem() === null, 20_000, 'it to have joined');
     await (await server.admin()).createPartitions({ topicPartitions: [{ topic, count: SLOTS + 1 }] });
     await broker.publishTo(SLOTS, clicks(25));
@@ -154,7 +154,7 @@ describe.skipIf(skipped).concurrent('a consumer of Kafka', () => {
       validateOnly: false,
       resources: [{ type: 2, name: topic, configEntries: [{ name: 'compression.type', value: 'producer' }] }],
     });
-    const consumer = site.consume();
+    const consumer = await site.consume();
     for (const compression of [CompressionTypes.None, CompressionTypes.GZIP, CompressionTypes.ZSTD])
       await server.produce(topic, 0, clicks(10), compression);
     await untilSettled(database.pool, 30, consumer);
@@ -164,7 +164,7 @@ describe.skipIf(skipped).concurrent('a consumer of Kafka', () => {
   on('takes records without a key, a value or headers for what they are', async (site) => {
     const { broker, clicks, database } = site;
     const [unkeyed] = clicks(1);
-    const consumer = site.consume();
+    const consumer = await site.consume();
     await broker.publishTo(2, [
       { key: null, value: Buffer.from('nobody knows') },
       { key: 'empty', value: null },
@@ -192,10 +192,10 @@ describe.skipIf(skipped).concurrent('a consumer of Kafka', () => {
     'says that it idles when there are fewer partitions than consumers',
     async (site) => {
       const { broker, clicks, database } = site;
-      const one = site.consume();
+      const one = await site.consume();
       await broker.publishTo(0, clicks(5));
       await untilSettled(database.pool, 5, one);
-      const two = site.consume();
+      const two = await site.consume();
       const idle = () => [one, two].find(({ source }) => source.problem() !== null);
       await waitFor(
         () => idle()?.source.problem()?.includes('KAFKA_PARTITIONS') ?? false,
@@ -222,7 +222,7 @@ describe.skipIf(skipped).concurrent('a publisher to Kafka', () => {
         server,
         async (site) => {
           const { broker, clicks, database, origin } = site;
-          const consumer = site.consume();
+          const consumer = await site.consume();
           await Promise.all(Array.from({ length: 30 }, () => broker.publisher.publish(clicks(100))));
           await broker.publisher.publishEverywhere(origin.mark());
           await untilSettled(database.pool, 3_000, consumer);
@@ -241,7 +241,7 @@ describe.skipIf(skipped).concurrent('a publisher to Kafka', () => {
       server,
       async (site) => {
         const { broker, database, origin } = site;
-        const consumer = site.consume();
+        const consumer = await site.consume();
         const account = await addAccount(database.pool, { budget: '1000000.00' });
         // As large as clicks become: anybody may send such a user agent.
         const userAgent = '€'.repeat(512);

@@ -67,7 +67,7 @@ export async function startKinesisForTests(): Promise<KinesisForTests> {
   };
 }
 
-function brokerOf(config: Config, env: Record<string, string>): Broker {
+async function brokerOf(config: Config, env: Record<string, string>): Promise<Broker> {
   const { KINESIS_STREAM: StreamName } = config;
   const client: KinesisClient = openKinesis(config);
   const publisher = createKinesisPublisher(config);
@@ -75,7 +75,7 @@ function brokerOf(config: Config, env: Record<string, string>): Broker {
     env,
     config,
     publisher,
-    books: createBooks(config, silent),
+    books: await createBooks(config, silent),
     publishTo: async (slot, records) => {
       const open = (await listShards(client, config)).filter(isOpen);
       const ExplicitHashKey = open[slot]?.HashKeyRange?.StartingHashKey;

@@ -64,8 +64,8 @@ describe.concurrent('a consumer of Kinesis', () => {
           }
           await deliver(records, signal);
         };
-      const consumer = site.consume({ around: watch });
-      const another = site.consume({ around: watch });
+      const consumer = await site.consume({ around: watch });
+      const another = await site.consume({ around: watch });
       const publish = () => broker.publisher.publish(clicks(10));
       await publish();
       await client.send(
@@ -105,7 +105,7 @@ describe.concurrent('a consumer of Kinesis', () => {
 
       // Whoever comes later does not read again what is over.
       await Promise.all([consumer.stop(), another.stop()]);
-      const late = site.consume();
+      const late = await site.consume();
       await publish();
       await untilSettled(database.pool, site.origin.accepted, late);
       expect(await late.duplicates()).toBe(0);
@@ -118,7 +118,7 @@ describe.concurrent('a consumer of Kinesis', () => {
     const { KINESIS_STREAM: StreamName } = broker.config;
     const client = openKinesis(broker.config);
     site.later(async () => client.destroy());
-    const consumer = site.consume();
+    const consumer = await site.consume();
     await site.publishEverySlot(10);
     await client.send(
       new UpdateShardCountCommand({ StreamName, TargetShardCount: 4, ScalingType: 'UNIFORM_SCALING' }),
@@ -136,7 +136,7 @@ describe.concurrent('a consumer of Kinesis', () => {
   on('raises the alarm when a shard was not read for longer than it keeps its records', async (site) => {
     const { broker, clicks, database } = site;
     await broker.publishTo(0, clicks(5));
-    const before = site.consume();
+    const before = await site.consume();
     await untilSettled(database.pool, 5, before);
     await before.stop();
     const { rowCount } = await database.pool.query(
@@ -145,7 +145,7 @@ describe.concurrent('a consumer of Kinesis', () => {
     );
     expect(rowCount).toBe(1);
     await broker.publishTo(0, clicks(5));
-    const after = site.consume();
+    const after = await site.consume();
     await untilSettled(database.pool, 10, after);
     expect((await after.metrics.brokerLost.get()).values[0]?.value).toBe(1);
     const said = after.logged.filter(({ level }) => level >= 50).map(({ msg }) => msg);
@@ -167,7 +167,7 @@ describe.concurrent('a consumer of Kinesis', () => {
       }),
     );
     await broker.publishTo(0, clicks(5));
-    const consumer = site.consume();
+    const consumer = await site.consume();
     await untilSettled(database.pool, 5, consumer);
     const letters = async () =>
       (await database.pool.query('select record_key, raw from dead_letter order by record_key')).rows;
@@ -189,10 +189,10 @@ describe.concurrent('a consumer of Kinesis', () => {
           await deliver(records, signal);
         },
       });
-    const one = start(shards[0]);
+    const one = await start(shards[0]);
     await untilSettled(database.pool, await site.publishEverySlot(2), one);
     expect(shards[0]?.size).toBe(3);
-    const two = start(shards[1]);
+    const two = await start(shards[1]);
     await waitFor(
       async () => {
         for (const seen of shards) seen.clear();

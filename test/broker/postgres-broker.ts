@@ -19,7 +19,7 @@ export const postgresDriver: Driver = {
         env,
         config,
         publisher,
-        books: createBooks(config, silent),
+        books: await createBooks(config, silent),
         publishTo: async (_, records) => void (await publisher.publish(records)),
         forget: {},
         place: () => /^chunk \d+ record \d+$/,

@@ -4,7 +4,7 @@ import { pino } from 'pino';
 import { expect, inject } from 'vitest';
 import { parseConfig } from '../../common/config.ts';
 import { TollwayError } from '../../common/errors.ts';
-import { createMetrics, type Metrics } from '../../common/metrics.ts';
+import { createMetrics, type ProcessMetrics } from '../../common/metrics.ts';
 import { createClient, createPool, type Pool } from '../../common/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { createSources } from '../../processor/create-sources.ts';
@@ -38,7 +38,7 @@ export type Site = {
   /** Makes and publishes as many clicks into every partition. Answers how many that are. */
   readonly publishEverySlot: (count: number) => Promise<number>;
   /** Starts a consumer in this process. */
-  readonly consume: (options?: ConsumeOptions) => Consumer;
+  readonly consume: (options?: ConsumeOptions) => Promise<Consumer>;
   /** Starts one as a process: the processor itself, or another script. */
   readonly run: (options?: { env?: Environment; script?: string }) => Promise<Running>;
   /** To be ended with the site. */
@@ -54,7 +54,7 @@ export type ConsumeOptions = {
 export type Consumer = {
   /** That of the broker which is tested. */
   readonly source: EventSource;
-  readonly metrics: Metrics;
+  readonly metrics: ProcessMetrics;
   /** What it has logged. */
   readonly logged: { readonly level: number; readonly msg: string }[];
   /** Why it ended, if not by `stop`. */
@@ -115,11 +115,11 @@ export async function withSite(
   }
 }
 
-function startConsumer(
+async function startConsumer(
   broker: Broker,
   later: Site['later'],
   { around = (deliver) => deliver, env = {} }: ConsumeOptions = {},
-): Consumer {
+): Promise<Consumer> {
   const config = parseConfig({ ...broker.env, ...env });
   const url = config.DATABASE_URL ?? '';
   const pool = createPool(url, 'test consumer', 6, () => undefined);
@@ -144,7 +144,7 @@ function startConsumer(
   over.promise.catch(() => undefined);
   const deliver: Deliver = (records, signal) => Promise.race([given(records, signal), over.promise]);
   const intake = { room: host.room, deliver, witnesses: host.witnesses, forget: host.forget };
-  const sources = createSources({ ...config, DATABASE_URL: url }, pool, intake, { metrics, logger });
+  const sources = await createSources({ ...config, DATABASE_URL: url }, pool, intake, { metrics, logger });
   const source = sources.get(config.BROKER);
   if (!source) throw new Error(`Expected a source of ${config.BROKER}`);
   const ended = [...sources.values()].map((one) => one.run().catch(fail));

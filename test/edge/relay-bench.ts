@@ -1,5 +1,5 @@
 import { onTestFinished } from 'vitest';
-import { createMetrics, type Metrics } from '../../common/metrics.ts';
+import { createMetrics, type ProcessMetrics } from '../../common/metrics.ts';
 import type { BrokerRecord } from '../../producer/click-event.ts';
 import type { Publisher } from '../../producer/publisher.ts';
 import { Relay, type RelayedSpool, type RelayOptions } from '../../producer/relay.ts';
@@ -64,7 +64,7 @@ export class FakeBroker implements Publisher {
 
 export type RelayBench = {
   readonly relay: Relay;
-  readonly metrics: Metrics;
+  readonly metrics: ProcessMetrics;
   /** Resolves to whether it came to the end of its spool. */
   readonly done: Promise<boolean>;
 };

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createMetrics, type Metrics } from '../../common/metrics.ts';
+import { createMetrics, type ProcessMetrics } from '../../common/metrics.ts';
 import { createPool, type Pool } from '../../common/postgres.ts';
 import type { EventSource, Intake } from '../../processor/event-source.ts';
 import { HandlerHost } from '../../processor/handler-host.ts';
@@ -21,7 +21,7 @@ type Deliver = Intake['deliver'];
 type Consumer = { source: EventSource; pool: Pool; host: HandlerHost; ended: Promise<void> };
 
 let database: TestDatabase & { drop: () => Promise<void> };
-let metrics: Metrics;
+let metrics: ProcessMetrics;
 let publisher: Publisher;
 let ad: NamedAd;
 let consumers: Consumer[];

@@ -33,7 +33,7 @@ const deliver: Intake['deliver'] = async (records, signal) => {
   if (isFirst && point === 'after') die();
 };
 
-const sources = createSources(
+const sources = await createSources(
   { ...config, DATABASE_URL: databaseUrl },
   pool,
   { room: host.room, deliver, witnesses: host.witnesses, forget: host.forget },

@@ -1,0 +1,37 @@
+import { GetSecretValueCommand, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
+import { TollwayError } from './errors.ts';
+
+/**
+ * Puts the user and the password of a secret into a database URL. The secret is JSON with `username` and `password`, as RDS
+ * keeps it: https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_secret_json_structure.html
+ * Throws `bad_secret`, without what the secret says, or what the AWS SDK throws.
+ */
+export async function withSecret(databaseUrl: string, secretId: string): Promise<string> {
+  const client = new SecretsManagerClient();
+  try {
+    const { SecretString } = await client.send(new GetSecretValueCommand({ SecretId: secretId }));
+    const { username, password } = parse(SecretString ?? '', secretId);
+    const url = new URL(databaseUrl);
+    url.username = encodeURIComponent(username);
+    url.password = encodeURIComponent(password);
+    return url.href;
+  } finally {
+    client.destroy();
+  }
+}
+
+function parse(text: string, secretId: string): { username: string; password: string } {
+  let secret: unknown;
+  try {
+    secret = JSON.parse(text);
+  } catch {
+    secret = null;
+  }
+  // Both fields are looked at before they are believed.
+  const { username, password } = (secret ?? {}) as { username?: unknown; password?: unknown };
+  if (typeof username === 'string' && typeof password === 'string') return { username, password };
+  throw new TollwayError(
+    'bad_secret',
+    `DATABASE_SECRET: expected JSON with "username" and "password" in ${secretId}`,
+  );
+}

@@ -1,0 +1,255 @@
+/** Which part of the system a metric tells of. */
+export type MetricPart = 'ad server' | 'processor' | 'both' | 'function';
+
+/** What is said of a metric. The unit is the end of its name. */
+type Declaration = {
+  readonly name: string;
+  readonly help: string;
+  readonly part: MetricPart;
+} & (
+  | { readonly kind: 'counter'; readonly labelNames?: readonly string[] }
+  | {
+      readonly kind: 'gauge';
+      readonly labelNames?: readonly string[];
+      /** How the values of several workers become one; unset, they are added up. */
+      readonly aggregator?: 'max' | 'min';
+    }
+  | { readonly kind: 'histogram'; readonly buckets: readonly number[] }
+);
+
+const latencySeconds = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1];
+const waitSeconds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800];
+
+/**
+ * Every metric there is, in one place. No label takes a value that a client sends: outcomes, reasons and
+ * answers are closed lists, advertisers are the rows of a table. The README's table is checked against this.
+ */
+export const metricList = {
+  // Ad server
+  redirects: {
+    kind: 'counter',
+    name: 'tollway_redirects_total',
+    help: 'Answers on the public port, by kind',
+    labelNames: ['answer'],
+    part: 'ad server',
+  },
+  redirectDuration: {
+    kind: 'histogram',
+    name: 'tollway_redirect_duration_seconds',
+    help: 'Time from a parsed request to its answer, the spool write included',
+    buckets: latencySeconds,
+    part: 'ad server',
+  },
+  clicksAccepted: {
+    kind: 'counter',
+    name: 'tollway_clicks_accepted_total',
+    help: 'Clicks written to the spool',
+    labelNames: ['kind'],
+    part: 'ad server',
+  },
+  clicksUnrecorded: {
+    kind: 'counter',
+    name: 'tollway_clicks_unrecorded_total',
+    help: 'Clicks the spool could not take (full or broken)',
+    part: 'ad server',
+  },
+  unknownAds: {
+    kind: 'counter',
+    name: 'tollway_unknown_ads_total',
+    help: 'Well signed links to an ad that the catalogue does not know',
+    part: 'ad server',
+  },
+  spoolBytes: {
+    kind: 'gauge',
+    name: 'tollway_spool_bytes',
+    help: 'Bytes that the spools hold on disk',
+    part: 'ad server',
+  },
+  spoolOldestAge: {
+    kind: 'gauge',
+    name: 'tollway_spool_oldest_click_age_seconds',
+    help: 'Age of the oldest click that is not yet with the broker',
+    part: 'ad server',
+    aggregator: 'max',
+  },
+  spoolDamaged: {
+    kind: 'counter',
+    name: 'tollway_spool_damaged_records_total',
+    help: 'Spooled clicks that could not be read back',
+    part: 'ad server',
+  },
+  relayBatches: {
+    kind: 'counter',
+    name: 'tollway_relay_batches_total',
+    help: 'Attempts of the relay to publish a batch',
+    labelNames: ['result'],
+    part: 'ad server',
+  },
+  relayedClicks: {
+    kind: 'counter',
+    name: 'tollway_relayed_clicks_total',
+    help: 'Clicks that the broker has confirmed',
+    part: 'ad server',
+  },
+  catalogAge: {
+    kind: 'gauge',
+    name: 'tollway_catalog_age_seconds',
+    help: 'Time since the ad catalogue was last known to be true',
+    part: 'ad server',
+    aggregator: 'max',
+  },
+  catalogAds: {
+    kind: 'gauge',
+    name: 'tollway_catalog_ads',
+    help: 'Ads in the catalogue',
+    part: 'ad server',
+    aggregator: 'max',
+  },
+  // Processor
+  clicks: {
+    kind: 'counter',
+    name: 'tollway_clicks_total',
+    help: 'Clicks settled, by outcome and reason',
+    labelNames: ['outcome', 'reason'],
+    part: 'processor',
+  },
+  duplicates: {
+    kind: 'counter',
+    name: 'tollway_duplicate_clicks_total',
+    help: 'Clicks delivered again; they change nothing',
+    part: 'processor',
+  },
+  batchSize: {
+    kind: 'histogram',
+    name: 'tollway_batch_size_clicks',
+    help: 'Clicks in one batch of the handler',
+    buckets: [1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000],
+    part: 'processor',
+  },
+  batchDuration: {
+    kind: 'histogram',
+    name: 'tollway_batch_duration_seconds',
+    help: 'Time the handler took for one batch',
+    buckets: waitSeconds,
+    part: 'processor',
+  },
+  batchRetries: {
+    kind: 'counter',
+    name: 'tollway_batch_retries_total',
+    help: 'Batches that the handler has to take again',
+    labelNames: ['cause'],
+    part: 'processor',
+  },
+  clickToCharge: {
+    kind: 'histogram',
+    name: 'tollway_click_to_charge_seconds',
+    help: 'Time from a click to its row in the ledger',
+    buckets: waitSeconds,
+    part: 'processor',
+  },
+  deadLetters: {
+    kind: 'gauge',
+    name: 'tollway_dead_letters',
+    help: 'Rejected records that wait for an operator',
+    part: 'processor',
+  },
+  foreignRecords: {
+    kind: 'counter',
+    name: 'tollway_foreign_records_total',
+    help: 'Records in the broker that are not clicks of ours; kept as dead letters, outside the books',
+    part: 'processor',
+  },
+  overDelivery: {
+    kind: 'counter',
+    name: 'tollway_over_delivery_total',
+    help: 'Value of unbraked over_budget clicks, in units of the currency',
+    labelNames: ['currency'],
+    part: 'processor',
+  },
+  budgetRemaining: {
+    kind: 'gauge',
+    name: 'tollway_advertiser_budget_remaining',
+    help: 'What is left of the budget, in units of the currency',
+    labelNames: ['advertiser', 'currency'],
+    part: 'processor',
+  },
+  budgetSpent: {
+    kind: 'gauge',
+    name: 'tollway_advertiser_budget_spent',
+    help: 'What was charged so far, in units of the currency',
+    labelNames: ['advertiser', 'currency'],
+    part: 'processor',
+  },
+  lagRecords: {
+    kind: 'gauge',
+    name: 'tollway_broker_lag_records',
+    help: 'Records that wait in the broker; with Kinesis, that are taken and not settled',
+    labelNames: ['broker'],
+    part: 'processor',
+  },
+  lagAge: {
+    kind: 'gauge',
+    name: 'tollway_broker_oldest_click_age_seconds',
+    help: 'Age of the oldest click that waits in the broker; of what other processors have taken, the time it stands still',
+    labelNames: ['broker'],
+    part: 'processor',
+  },
+  brokerLost: {
+    kind: 'counter',
+    name: 'tollway_broker_lost_records_total',
+    help: 'Records that the broker deleted before they were read; with Kinesis, times that this may have happened',
+    part: 'processor',
+  },
+  // Scheduled functions
+  booksProblems: {
+    kind: 'gauge',
+    name: 'tollway_books_problems',
+    help: 'What does not agree in the books, as the reconcile function found it',
+    part: 'function',
+  },
+  missingClicks: {
+    kind: 'gauge',
+    name: 'tollway_missing_clicks',
+    help: 'Accepted clicks that are not settled and stayed so while the reconcile function waited',
+    part: 'function',
+  },
+  // Both
+  databaseUp: {
+    kind: 'gauge',
+    name: 'tollway_database_up',
+    help: '1 while the database answers',
+    part: 'both',
+    aggregator: 'min',
+  },
+  brokerUp: {
+    kind: 'gauge',
+    name: 'tollway_broker_up',
+    help: '1 while the broker takes or gives records',
+    part: 'both',
+    aggregator: 'min',
+  },
+} as const satisfies Readonly<Record<string, Declaration>>;
+
+type List = typeof metricList;
+/** The labels that a declaration names. */
+export type LabelsOf<D> = D extends { readonly labelNames: readonly (infer L extends string)[] } ? L : never;
+type Labels<L extends string> = Readonly<Partial<Record<L, string | number>>>;
+
+export type Counter<L extends string> = {
+  inc(labels: Labels<L>, count?: number): void;
+  inc(count?: number): void;
+};
+export type Gauge<L extends string> = {
+  set(labels: Labels<L>, value: number): void;
+  set(value: number): void;
+};
+export type Histogram = { observe(value: number): void };
+
+/** What is counted, whoever counts it: Prometheus' client in a process, lines in the log of a function. */
+export type Metrics = {
+  readonly [K in keyof List]: List[K] extends { readonly kind: 'counter' }
+    ? Counter<LabelsOf<List[K]>>
+    : List[K] extends { readonly kind: 'gauge' }
+      ? Gauge<LabelsOf<List[K]>>
+      : Histogram;
+};

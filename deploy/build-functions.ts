@@ -1,0 +1,102 @@
+import { createHash } from 'node:crypto';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { basename, join, relative } from 'node:path';
+import { build, type Plugin } from 'esbuild';
+import { zipSync } from 'fflate';
+
+const ROOT = join(import.meta.dirname, '..');
+/** Where the bundles are written, a folder and a zip each. */
+export const FUNCTIONS_DIR = join(ROOT, 'dist', 'functions');
+
+type Bundle = {
+  readonly entry: string;
+  /** ES modules where the platform takes them; OpenWhisk's runtime takes CommonJS alone. */
+  readonly format: 'esm' | 'cjs';
+  /** The oldest Node that the platform runs it on. */
+  readonly target: string;
+};
+
+const LAMBDA = { format: 'esm', target: 'node24' } as const;
+
+/** Every function by its name, that of its folder and its zip. */
+export const BUNDLES: Readonly<Record<string, Bundle>> = {
+  'lambda-kinesis': { entry: 'processor/functions/lambda-kinesis.ts', ...LAMBDA },
+  'lambda-kafka': { entry: 'processor/functions/lambda-kafka.ts', ...LAMBDA },
+  'lambda-file': { entry: 'processor/functions/lambda-file.ts', ...LAMBDA },
+  'lambda-reconcile': { entry: 'processor/functions/lambda-reconcile.ts', ...LAMBDA },
+  'lambda-maintenance': { entry: 'processor/functions/lambda-maintenance.ts', ...LAMBDA },
+  'lambda-redirect': { entry: 'ad-server/lambda.ts', ...LAMBDA },
+  openwhisk: { entry: 'processor/functions/openwhisk.ts', format: 'cjs', target: 'node20' },
+  'cloud-event': { entry: 'processor/functions/cloud-event.ts', ...LAMBDA },
+};
+
+/** The date of every file in a zip: the first that the format knows. The same code makes the same bytes. */
+const ZIP_DATE = new Date(1980, 0, 1);
+
+/**
+ * Leaves out what Lambda's runtime brings, and loads it where it is first used. By `require`, since ES imports do not look
+ * where the runtime keeps it (`NODE_PATH`).
+ */
+const runtimeSdk: Plugin = {
+  name: 'runtime-sdk',
+  setup: ({ onResolve, onLoad }) => {
+    onResolve({ filter: /^@aws-sdk\// }, ({ path, namespace }) =>
+      namespace === 'runtime-sdk' ? { path, external: true } : { path, namespace: 'runtime-sdk' },
+    );
+    onLoad({ filter: /.*/, namespace: 'runtime-sdk' }, ({ path }) => ({
+      contents: `module.exports = require(${JSON.stringify(path)})`,
+    }));
+  },
+};
+
+/** What CommonJS inside of a bundle of the other kind, and the other way round, has to find. */
+const BANNERS = {
+  esm: "import { createRequire as tollwayRequire } from 'node:module'; const require = tollwayRequire(import.meta.url);",
+  cjs: "const tollwayUrl = require('node:url').pathToFileURL(__filename).href;",
+} as const;
+
+/** Writes one small file a function, its source map beside it, and a zip of it. Answers the size of the zip in bytes. */
+async function buildFunction(name: string, { entry, format, target }: Bundle): Promise<number> {
+  const folder = join(FUNCTIONS_DIR, name);
+  await rm(folder, { recursive: true, force: true });
+  await mkdir(folder, { recursive: true });
+  const file = format === 'esm' ? 'index.mjs' : 'index.js';
+  const { outputFiles } = await build({
+    entryPoints: [entry],
+    absWorkingDir: ROOT,
+    outfile: relative(ROOT, join(folder, file)),
+    write: false,
+    bundle: true,
+    minify: true,
+    platform: 'node',
+    format,
+    target,
+    sourcemap: 'external',
+    sourcesContent: false,
+    legalComments: 'none',
+    banner: { js: BANNERS[format] },
+    define: format === 'cjs' ? { 'import.meta.url': 'tollwayUrl', 'import.meta.main': 'false' } : {},
+    // Two ways of `pg` to connect that it asks for only where they are installed.
+    external: ['pg-native', 'pg-cloudflare'],
+    plugins: [runtimeSdk],
+    logLevel: 'warning',
+  });
+  for (const { path, contents } of outputFiles) await writeFile(path, contents);
+  const code = outputFiles.find(({ path }) => basename(path) === file);
+  if (code === undefined) throw new Error(`Expected ${file} of ${entry}`);
+  const zip = zipSync(
+    { [file]: [code.contents, { mtime: ZIP_DATE, os: 3, attrs: 0o644 << 16 }] },
+    { level: 9 },
+  );
+  await writeFile(`${folder}.zip`, zip);
+  const hash = createHash('sha256').update(zip).digest('hex').slice(0, 12);
+  process.stdout.write(`${name.padEnd(20)} ${String(zip.length).padStart(8)} bytes  sha256 ${hash}\n`);
+  return zip.length;
+}
+
+/** Builds all functions. */
+export async function buildFunctions(): Promise<void> {
+  for (const [name, bundle] of Object.entries(BUNDLES)) await buildFunction(name, bundle);
+}
+
+if (import.meta.main) await buildFunctions();

@@ -1,0 +1,137 @@
+import type { Counted } from '../common/embedded-metrics.ts';
+import { errorCode } from '../common/errors.ts';
+import type { ReadRecord } from '../producer/click-event.ts';
+import { STOPPING } from './event-source.ts';
+import type { FunctionRooms } from './open-function.ts';
+
+/** Time before the end of an invocation when nothing new is begun, in ms. */
+const BEGIN_MS = 1_000;
+/** Time before the end of an invocation when what is under way is cut off, in ms. */
+const CUT_MS = 400;
+/** Sleep after which connections are not trusted any more, in ms: a frozen function does not notice that they broke. */
+const SLEEP_MS_MAX = 60_000;
+
+/** One call of a function. */
+export type Invocation = {
+  /** Under which its platform logs it. */
+  readonly id: string;
+  /** Unix ms at which the platform ends it. */
+  readonly deadlineAt: number;
+};
+
+/**
+ * The home of the handler inside a function: opened by the first event, kept while the function is warm, and left
+ * with no transaction open. A platform may freeze a function as soon as it has answered: a transaction
+ * that is open then would hold its locks until the function is thawed.
+ */
+export class FunctionHome {
+  private readonly name: string;
+  private readonly env: Readonly<Record<string, string | undefined>>;
+  private opening: Promise<FunctionRooms> | null = null;
+  /** What a home that slept had found out about its database; one that failed asks anew. */
+  private databaseUrl: string | undefined;
+  private atWork = 0;
+  private lastAt = 0;
+
+  constructor(name: string, env: Readonly<Record<string, string | undefined>>) {
+    this.name = name;
+    this.env = env;
+  }
+
+  /**
+   * Has records settled, in their order, by batches. Answers how many of them, from the first on, are settled and
+   * committed. The rest has to come again: near its deadline a function begins no batch, and cuts off the one that is under way.
+   */
+  async settle(records: readonly ReadRecord[], invocation: Invocation): Promise<number> {
+    return this.during(invocation, async (home, cut) => {
+      const startedAt = Date.now();
+      let settled = 0;
+      while (settled < records.length && Date.now() < invocation.deadlineAt - BEGIN_MS) {
+        const batch = records.slice(settled, settled + home.config.BATCH_SIZE);
+        try {
+          await home.host.deliver(batch, cut);
+        } catch (error) {
+          if (errorCode(error) !== STOPPING) throw error;
+          break;
+        }
+        settled += batch.length;
+      }
+      const line = { records: records.length, settled, milliseconds: Date.now() - startedAt };
+      const counted = home.metrics.flush();
+      home.logger.info({ invocation: invocation.id, ...line, outcomes: outcomesOf(counted) }, 'A batch');
+      return settled;
+    });
+  }
+
+  /** Runs what is no batch of clicks in this home. `cut` is aborted when the time is over. */
+  async during<T>(
+    invocation: Invocation,
+    work: (home: FunctionRooms, cut: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    this.atWork += 1;
+    const cut = new AbortController();
+    const timer = setTimeout(() => cut.abort(), Math.max(0, invocation.deadlineAt - CUT_MS - Date.now()));
+    let home: FunctionRooms | null = null;
+    let whole = false;
+    try {
+      home = await this.opened();
+      const result = await work(home, cut.signal);
+      whole = !cut.signal.aborted;
+      return result;
+    } finally {
+      clearTimeout(timer);
+      this.atWork -= 1;
+      this.lastAt = Date.now();
+      home?.metrics.flush();
+      // After anything else than a good end something may be under way yet. Others who are at work end it for themselves.
+      if (home !== null && !whole && this.atWork === 0) await this.leave(home);
+    }
+  }
+
+  private async opened(): Promise<FunctionRooms> {
+    const known = await this.opening;
+    if (known !== null && this.atWork === 1 && Date.now() - this.lastAt > SLEEP_MS_MAX) {
+      this.databaseUrl = known.config.DATABASE_URL;
+      await this.leave(known);
+    }
+    if (this.opening === null) {
+      this.opening = this.open();
+      this.opening.catch(() => {
+        this.opening = null;
+      });
+    }
+    return this.opening;
+  }
+
+  private async open(): Promise<FunctionRooms> {
+    const { databaseUrl } = this;
+    this.databaseUrl = undefined;
+    // Loaded by the first event and not with the function: what only waits for one stays small.
+    const { openFunction } = await import('./open-function.ts');
+    return openFunction(this.name, this.env, databaseUrl);
+  }
+
+  /** Closes the home; the next event opens another. */
+  private async leave({ host, cut }: FunctionRooms): Promise<void> {
+    this.opening = null;
+    host.abort();
+    await cut();
+  }
+}
+
+/** What became of the clicks of an invocation, as in `{ charged: 998, invalid: 2 }`. */
+function outcomesOf(counted: readonly Counted[]): Record<string, number> {
+  const outcomes: Record<string, number> = {};
+  for (const { name, labels, value } of counted) {
+    const outcome =
+      name === 'tollway_clicks_total'
+        ? String(labels.outcome)
+        : name === 'tollway_duplicate_clicks_total'
+          ? 'duplicate'
+          : name === 'tollway_foreign_records_total'
+            ? 'foreign'
+            : null;
+    if (outcome !== null) outcomes[outcome] = (outcomes[outcome] ?? 0) + value;
+  }
+  return outcomes;
+}

@@ -1,0 +1,64 @@
+import type { Config } from '../common/config.ts';
+import { TollwayError } from '../common/errors.ts';
+import type { Logger } from '../common/logger.ts';
+import type { Metrics } from '../common/metrics.ts';
+import { createPool, type Pool } from '../common/postgres.ts';
+import { HandlerHost } from './handler-host.ts';
+
+/** What surrounds the handler wherever it lives: settings, log, metrics, connections, and the host that hands it batches. */
+export type Home<M extends Metrics = Metrics> = {
+  readonly config: Config & { readonly DATABASE_URL: string };
+  readonly logger: Logger;
+  readonly metrics: M;
+  readonly pool: Pool;
+  readonly host: HandlerHost;
+};
+
+export type HomeOptions = {
+  /** Handlers at work at once. */
+  readonly lanes: number;
+  readonly connections: number;
+  /** Longest wait for an answer of the database, in ms; then what was asked is asked again. */
+  readonly queryMsMax: number;
+};
+
+/**
+ * Opens a home. Nothing is connected yet. `onInvariant` hears of a constraint that says that our arithmetic is
+ * wrong: nothing of that batch was kept, and this home must not go on. Throws `bad_settings` without a database.
+ */
+export function openHome<M extends Metrics>(
+  name: string,
+  config: Config,
+  { lanes, connections, queryMsMax }: HomeOptions,
+  {
+    metrics,
+    logger,
+    onInvariant,
+  }: { metrics: M; logger: Logger; onInvariant: (error: TollwayError) => void },
+): Home<M> {
+  const { DATABASE_URL } = config;
+  if (DATABASE_URL === undefined) {
+    throw new TollwayError('bad_settings', 'DATABASE_URL: expected the database of the ledger, got nothing');
+  }
+  const onError = (err: Error) => logger.debug({ err }, 'A connection broke');
+  const pool = createPool(DATABASE_URL, name, connections, onError, queryMsMax);
+  const host = new HandlerHost(
+    pool,
+    {
+      batchSize: config.BATCH_SIZE,
+      lanes,
+      clickAgeMaxDays: config.CLICK_AGE_MAX_DAYS,
+      retryAttempts: config.RETRY_ATTEMPTS,
+      bisectOnError: config.BISECT_ON_ERROR === 'on',
+    },
+    {
+      metrics,
+      logger,
+      onInvariant: (cause) => {
+        const message = `A constraint says that our arithmetic is wrong; nothing of the batch was kept: ${cause}`;
+        onInvariant(new TollwayError('invariant', message, { cause }));
+      },
+    },
+  );
+  return { config: { ...config, DATABASE_URL }, logger, metrics, pool, host };
+}

@@ -1,0 +1,61 @@
+import { errorMessage } from '../common/errors.ts';
+import { sleep } from '../common/lifecycle.ts';
+import { createPool } from '../common/postgres.ts';
+import { retentionOf } from '../migrations/partitions.ts';
+import type { Home } from './home.ts';
+import { type MaintenanceOptions, maintain, makeDays } from './maintenance.ts';
+
+/** Time between two runs of the scheduled tasks, in ms. */
+const MAINTENANCE_MS = 30_000;
+const RETRY_MS = 2_000;
+
+export type LedgerKeeper = {
+  /** Resolves when the days of the clicks that may be waiting are made: after days without a processor they are not. */
+  readonly ready: Promise<void>;
+  readonly stop: () => Promise<void>;
+};
+
+/** The part of the settings that maintenance follows from. */
+export function maintenanceOf({ config }: Home): MaintenanceOptions {
+  return {
+    ...retentionOf(config),
+    ledgerRetentionDays: config.LEDGER_RETENTION_DAYS,
+    brokerRetentionDays: config.BROKER_RETENTION_DAYS,
+  };
+}
+
+/**
+ * Has the ledger maintained from now on, on a connection of its own, without haste: soon again after a failure, never twice
+ * at once.
+ */
+export function keepLedger(home: Home): LedgerKeeper {
+  const { config, logger } = home;
+  const pool = createPool(config.DATABASE_URL, 'maintenance', 1, (err) =>
+    logger.debug({ err }, 'A connection broke'),
+  );
+  const stop = new AbortController();
+  const { promise: ready, resolve: daysMade } = Promise.withResolvers<void>();
+  const keep = async (): Promise<boolean> => {
+    try {
+      // Whatever else may have to wait, with the days made clicks can be charged.
+      await makeDays(pool, maintenanceOf(home));
+      daysMade();
+      await maintain(pool, maintenanceOf(home), logger);
+      return true;
+    } catch (error) {
+      logger.warn({ problem: errorMessage(error) }, 'Maintenance has to wait');
+      return false;
+    }
+  };
+  const running = (async () => {
+    while (!stop.signal.aborted) await sleep((await keep()) ? MAINTENANCE_MS : RETRY_MS, stop.signal);
+    await pool.end();
+  })();
+  return {
+    ready,
+    stop: () => {
+      stop.abort();
+      return running;
+    },
+  };
+}

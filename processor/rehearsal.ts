@@ -1,0 +1,60 @@
+import { TollwayError } from '../common/errors.ts';
+import { type Connection, inTransaction, type Pool } from '../common/postgres.ts';
+import { uuidV7 } from '../common/uuid.ts';
+import { encodeClick, type ReadRecord, readRecord } from '../producer/click-event.ts';
+import { type ChargeOptions, settle } from './charge-clicks.ts';
+
+const REHEARSED = 'rehearsed';
+
+/**
+ * Whether a click that nobody made would get its row now. It is settled in a transaction that is rolled back: nothing
+ * comes of it. So a home can tell a record that is at fault from a ledger that is, where no other click
+ * passes by: a function that is given one record has no others to compare it with.
+ *
+ * The click is of the kind of `record`, with or without a nonce, and of another advertiser where there is one.
+ */
+export async function rehearse(pool: Pool, record: ReadRecord, options: ChargeOptions): Promise<boolean> {
+  try {
+    await inTransaction(pool, async (connection) => {
+      const click = await anyClick(connection, record);
+      if (click === null) return;
+      await settle(connection, [click], options);
+      throw new TollwayError(REHEARSED, 'It would have been settled');
+    });
+  } catch (error) {
+    return error instanceof TollwayError && error.code === REHEARSED;
+  }
+  return false;
+}
+
+async function anyClick(connection: Connection, record: ReadRecord): Promise<ReadRecord | null> {
+  const advertiserId = record.is === 'click' ? record.click.advertiserId : 0;
+  const { rows } = await connection.query<{
+    id: number;
+    campaignId: number;
+    advertiserId: number;
+    priceMicros: number;
+  }>(
+    `select id, campaign_id as "campaignId", advertiser_id as "advertiserId", price_micros::float8 as "priceMicros"
+     from ad order by advertiser_id = $1, id desc limit 1`,
+    [advertiserId],
+  );
+  const [ad] = rows;
+  if (ad === undefined) return null;
+  const clickedAt = Date.now();
+  const encoded = encodeClick({
+    clickId: uuidV7(clickedAt),
+    nonce: record.is === 'click' && record.click.nonce !== null ? uuidV7(clickedAt) : null,
+    adId: ad.id,
+    campaignId: ad.campaignId,
+    advertiserId: ad.advertiserId,
+    priceMicros: ad.priceMicros,
+    clickedAt,
+    invalid: null,
+    braked: false,
+    visitorNetwork: null,
+    userAgent: null,
+    referrerHost: null,
+  });
+  return readRecord({ key: null, value: Buffer.from(encoded) }, 'rehearsal');
+}
