@@ -32,6 +32,14 @@ export function uuidV7(timeMs: number = Date.now()): string {
   return `${prefix}${versioned}${h(1)}-${variant}${h(3)}-${h(4)}${h(5)}${h(6)}${h(7)}${h(8)}${h(9)}`;
 }
 
+/** The UUIDv7 of a time whose other bits are the first 74 of `bytes`: the same for the same. At least 10 bytes. */
+export function uuidV7From(timeMs: number, bytes: Uint8Array): string {
+  const time = Math.trunc(timeMs).toString(16).padStart(12, '0');
+  const hex = Buffer.from(bytes.subarray(0, 10)).toString('hex');
+  const variant = HEX[0x80 | (Number.parseInt(hex.slice(4, 6), 16) & 0x3f)] as string;
+  return `${time.slice(0, 8)}-${time.slice(8)}-7${hex.slice(1, 4)}-${variant}${hex.slice(6, 8)}-${hex.slice(8)}`;
+}
+
 /** Whether a text is a UUIDv7 in its canonical form (lower case, with dashes). */
 export function isUuidV7(text: string): boolean {
   return UUID_V7.test(text);

@@ -1,5 +1,6 @@
 import type { Counted } from '../common/embedded-metrics.ts';
 import { errorCode } from '../common/errors.ts';
+import type { FunctionConfig } from '../common/function-config.ts';
 import type { ReadRecord } from '../producer/click-event.ts';
 import { STOPPING } from './event-source.ts';
 import type { FunctionRooms } from './open-function.ts';
@@ -11,12 +12,15 @@ const CUT_MS = 400;
 /** Sleep after which connections are not trusted any more, in ms: a frozen function does not notice that they broke. */
 const SLEEP_MS_MAX = 60_000;
 
+/** Longest wait for an answer of the database, in ms; then what was asked is asked again. */
+const QUERY_MS_MAX = 15_000;
+
 /** One call of a function. */
 export type Invocation = {
   /** Under which its platform logs it. */
   readonly id: string;
-  /** Unix ms at which the platform ends it. */
-  readonly deadlineAt: number;
+  /** Unix ms at which the platform ends it; `null` where it does not say: then `REQUEST_TIMEOUT_MS` from now. */
+  readonly deadlineAt: number | null;
 };
 
 /**
@@ -27,15 +31,18 @@ export type Invocation = {
 export class FunctionHome {
   private readonly name: string;
   private readonly env: Readonly<Record<string, string | undefined>>;
+  private readonly queryMsMax: number;
   private opening: Promise<FunctionRooms> | null = null;
-  /** What a home that slept had found out about its database; one that failed asks anew. */
-  private databaseUrl: string | undefined;
+  /** What a home that slept knew; after one that failed all is asked anew, the password too. */
+  private known: FunctionConfig | null = null;
   private atWork = 0;
   private lastAt = 0;
 
-  constructor(name: string, env: Readonly<Record<string, string | undefined>>) {
+  /** `queryMsMax`: longest wait for an answer of the database, in ms, before it is asked again; 0 waits until the deadline. */
+  constructor(name: string, env: Readonly<Record<string, string | undefined>>, queryMsMax = QUERY_MS_MAX) {
     this.name = name;
     this.env = env;
+    this.queryMsMax = queryMsMax;
   }
 
   /**
@@ -43,10 +50,10 @@ export class FunctionHome {
    * committed. The rest has to come again: near its deadline a function begins no batch, and cuts off the one that is under way.
    */
   async settle(records: readonly ReadRecord[], invocation: Invocation): Promise<number> {
-    return this.during(invocation, async (home, cut) => {
+    return this.during(invocation, async (home, { cut, deadlineAt }) => {
       const startedAt = Date.now();
       let settled = 0;
-      while (settled < records.length && Date.now() < invocation.deadlineAt - BEGIN_MS) {
+      while (settled < records.length && Date.now() < deadlineAt - BEGIN_MS) {
         const batch = records.slice(settled, settled + home.config.BATCH_SIZE);
         try {
           await home.host.deliver(batch, cut);
@@ -63,19 +70,22 @@ export class FunctionHome {
     });
   }
 
-  /** Runs what is no batch of clicks in this home. `cut` is aborted when the time is over. */
+  /** Runs what is no batch of clicks in this home. `cut` is aborted shortly before the deadline. */
   async during<T>(
     invocation: Invocation,
-    work: (home: FunctionRooms, cut: AbortSignal) => Promise<T>,
+    work: (home: FunctionRooms, time: { cut: AbortSignal; deadlineAt: number }) => Promise<T>,
   ): Promise<T> {
     this.atWork += 1;
+    const startedAt = Date.now();
     const cut = new AbortController();
-    const timer = setTimeout(() => cut.abort(), Math.max(0, invocation.deadlineAt - CUT_MS - Date.now()));
+    let timer: NodeJS.Timeout | undefined;
     let home: FunctionRooms | null = null;
     let whole = false;
     try {
       home = await this.opened();
-      const result = await work(home, cut.signal);
+      const deadlineAt = invocation.deadlineAt ?? startedAt + home.config.REQUEST_TIMEOUT_MS;
+      timer = setTimeout(() => cut.abort(), Math.max(0, deadlineAt - CUT_MS - Date.now()));
+      const result = await work(home, { cut: cut.signal, deadlineAt });
       whole = !cut.signal.aborted;
       return result;
     } finally {
@@ -91,7 +101,7 @@ export class FunctionHome {
   private async opened(): Promise<FunctionRooms> {
     const known = await this.opening;
     if (known !== null && this.atWork === 1 && Date.now() - this.lastAt > SLEEP_MS_MAX) {
-      this.databaseUrl = known.config.DATABASE_URL;
+      this.known = known.known;
       await this.leave(known);
     }
     if (this.opening === null) {
@@ -104,11 +114,11 @@ export class FunctionHome {
   }
 
   private async open(): Promise<FunctionRooms> {
-    const { databaseUrl } = this;
-    this.databaseUrl = undefined;
+    const { known } = this;
+    this.known = null;
     // Loaded by the first event and not with the function: what only waits for one stays small.
     const { openFunction } = await import('./open-function.ts');
-    return openFunction(this.name, this.env, databaseUrl);
+    return openFunction(this.name, this.env, this.queryMsMax, known);
   }
 
   /** Closes the home; the next event opens another. */

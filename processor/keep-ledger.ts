@@ -16,12 +16,18 @@ export type LedgerKeeper = {
 };
 
 /** The part of the settings that maintenance follows from. */
-export function maintenanceOf({ config }: Home): MaintenanceOptions {
+function maintenanceOf({ config }: Home): MaintenanceOptions {
   return {
     ...retentionOf(config),
     ledgerRetentionDays: config.LEDGER_RETENTION_DAYS,
     brokerRetentionDays: config.BROKER_RETENTION_DAYS,
   };
+}
+
+/** Maintains the ledger once, for a schedule that is kept elsewhere. */
+export async function maintainLedger(home: Home): Promise<{ maintained: true }> {
+  await maintain(home.pool, maintenanceOf(home), home.logger);
+  return { maintained: true };
 }
 
 /**

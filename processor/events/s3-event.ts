@@ -1,0 +1,28 @@
+import type { ObjectPlace } from '../../common/s3.ts';
+import { badEvent, isObject } from './bad-event.ts';
+
+/**
+ * Reads which objects were made, from a notification of S3; one that is only a test names none. Throws `bad_event` for what
+ * is none. https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
+ */
+export function readS3Event(functionName: string, event: unknown): ObjectPlace[] {
+  if (isObject(event) && event.Event === 's3:TestEvent') return [];
+  const records = isObject(event) ? event.Records : undefined;
+  if (!Array.isArray(records))
+    throw badEvent(functionName, 'Records', 'the notification of an S3 bucket', event);
+  return records.map((record: unknown, index) => {
+    const field = `Records[${index}]`;
+    const source = isObject(record) ? (record.eventSource ?? record.EventSource) : record;
+    if (!isObject(record) || source !== 'aws:s3')
+      throw badEvent(functionName, `${field}.eventSource`, '"aws:s3"', source);
+    const { eventName, s3 } = record;
+    if (typeof eventName !== 'string' || !eventName.startsWith('ObjectCreated:'))
+      throw badEvent(functionName, `${field}.eventName`, '"ObjectCreated:…"', eventName);
+    const bucket = isObject(s3) && isObject(s3.bucket) ? s3.bucket.name : undefined;
+    const key = isObject(s3) && isObject(s3.object) ? s3.object.key : undefined;
+    if (typeof bucket !== 'string') throw badEvent(functionName, `${field}.s3.bucket.name`, 'a text', bucket);
+    if (typeof key !== 'string') throw badEvent(functionName, `${field}.s3.object.key`, 'a text', key);
+    // Keys come as in a form: a space is a plus.
+    return { bucket, key: decodeURIComponent(key.replaceAll('+', ' ')) };
+  });
+}

@@ -1,0 +1,18 @@
+import type { Context } from 'aws-lambda';
+import { readS3Event } from '../events/s3-event.ts';
+import { FunctionHome } from '../function-home.ts';
+
+const name = 'lambda-file';
+const home = new FunctionHome(name, process.env);
+
+/** Charges the clicks of files that were put into a bucket. What was not done in time is done when the event comes again. */
+export async function handler(event: unknown, context: Context): Promise<{ records: number }> {
+  const { chargeFile } = await import('../charge-file.ts');
+  const invocation = {
+    id: context.awsRequestId,
+    deadlineAt: Date.now() + context.getRemainingTimeInMillis(),
+  };
+  let records = 0;
+  for (const place of readS3Event(name, event)) records += await chargeFile(home, name, place, invocation);
+  return { records };
+}

@@ -1,0 +1,55 @@
+import { TollwayError } from '../../common/errors.ts';
+import { readMessages } from '../events/openwhisk-messages.ts';
+import { FunctionHome, type Invocation } from '../function-home.ts';
+
+const name = 'openwhisk';
+/** One home for the messages, and one without haste for what is scheduled. */
+const homes = new Map<string, FunctionHome>();
+
+type Params = Readonly<Record<string, unknown>>;
+
+/**
+ * Charges a batch of OpenWhisk's Kafka feed. The feed has committed it already and brings it no more: so this waits and tries
+ * again until its time is over, and says what was not settled. A processor on the same topic, or `rewind`, charges it later.
+ */
+export async function main(params: Params): Promise<{ records: number; settled: number }> {
+  const records = readMessages(name, params);
+  const settled = await homeOf(name, params).settle(records, invocation());
+  const lost = records[settled];
+  if (lost === undefined) return { records: records.length, settled };
+  throw new TollwayError(
+    'not_settled',
+    `${name}: ${records.length - settled} of ${records.length} records were not settled in time, from ${lost.position} on; ` +
+      'the feed does not bring them again, a processor on this topic does',
+  );
+}
+
+/** Asks the books, by a schedule. */
+export async function reconcile(params: Params): Promise<object> {
+  const { reportBooks } = await import('../report-books.ts');
+  return homeOf('openwhisk-reconcile', params, 0).during(invocation(), reportBooks);
+}
+
+/** Maintains the ledger, by a schedule. */
+export async function maintain(params: Params): Promise<object> {
+  const { maintainLedger } = await import('../keep-ledger.ts');
+  return homeOf('openwhisk-maintain', params, 0).during(invocation(), maintainLedger);
+}
+
+/** OpenWhisk binds settings as parameters of the action; they count before the environment. */
+function homeOf(functionName: string, params: Params, queryMsMax?: number): FunctionHome {
+  const settings = Object.entries(params)
+    .filter(([key, value]) => /^[A-Z][A-Z0-9_]*$/.test(key) && typeof value !== 'object')
+    .map(([key, value]) => [key, String(value)]);
+  const found =
+    homes.get(functionName) ??
+    new FunctionHome(functionName, { ...process.env, ...Object.fromEntries(settings) }, queryMsMax);
+  homes.set(functionName, found);
+  return found;
+}
+
+/** https://github.com/apache/openwhisk/blob/master/docs/actions.md#accessing-action-metadata-within-the-action-body */
+function invocation(): Invocation {
+  const { __OW_ACTIVATION_ID: id = '', __OW_DEADLINE: deadline } = process.env;
+  return { id, deadlineAt: deadline ? Number(deadline) : null };
+}

@@ -1,0 +1,132 @@
+import { Readable } from 'node:stream';
+import { gzipSync } from 'node:zlib';
+import { expect, it } from 'vitest';
+import { uuidV7TimeMs } from '../../common/uuid.ts';
+import { readClickFile } from '../../processor/click-file.ts';
+import type { ReadRecord } from '../../producer/click-event.ts';
+
+const AD = { adId: 1, campaignId: 1, advertiserId: 1, priceMicros: 250_000 };
+const AT = Date.UTC(2026, 0, 31, 12);
+const CLICK_ID = '019b76da-a800-7abc-9def-0123456789ab';
+
+/** Reads bytes as a file that comes in pieces of some size. */
+async function read(bytes: Buffer, pieceBytes = 7): Promise<ReadRecord[]> {
+  const pieces = () =>
+    Array.from({ length: Math.ceil(bytes.length / pieceBytes) }, (_, index) =>
+      bytes.subarray(index * pieceBytes, (index + 1) * pieceBytes),
+    );
+  const records: ReadRecord[] = [];
+  for await (const some of readClickFile('test', async () => Readable.from(pieces()), 3))
+    records.push(...some);
+  return records;
+}
+
+const fileOf = (...lines: (object | string)[]) =>
+  Buffer.from(lines.map((line) => (typeof line === 'string' ? line : JSON.stringify(line))).join('\n'));
+const idsOf = (records: readonly ReadRecord[]) =>
+  records.map((record) => (record.is === 'click' ? record.click.clickId : record.is));
+
+it('reads events with and without an id, a time as a number or a text, and the last line without an end', async () => {
+  const records = await read(
+    fileOf({ ...AD, clickId: CLICK_ID }, { ...AD, clickedAt: AT }, '', {
+      ...AD,
+      clickedAt: '2026-01-31T12:00:00Z',
+    }),
+  );
+  expect(records.map(({ is }) => is)).toEqual(['click', 'click', 'click']);
+  const [given, made, other] = idsOf(records);
+  expect(given).toBe(CLICK_ID);
+  expect(made).not.toBe(other);
+  for (const id of [made, other]) expect(uuidV7TimeMs(id ?? '')).toBe(AT);
+  expect(records.map(({ key, from }) => [key, from])).toEqual([given, made, other].map((id) => [id, null]));
+});
+
+it('gives the same clicks the same ids whenever it is read, packed or not, and others in another file', async () => {
+  const file = fileOf({ ...AD, clickedAt: AT }, { ...AD, clickedAt: AT + 1 });
+  const ids = idsOf(await read(file));
+  expect(idsOf(await read(file, 1_000))).toEqual(ids);
+  expect(idsOf(await read(gzipSync(file)))).toEqual(ids);
+  expect(idsOf(await read(gzipSync(file, { level: 1 }), 1))).toEqual(ids);
+  const another = idsOf(await read(fileOf({ ...AD, clickedAt: AT }, { ...AD, clickedAt: AT + 2 })));
+  expect(another).not.toContain(ids[0]);
+});
+
+it('makes the ids that other tools make', async () => {
+  // UUIDv7 of the time, then SHA-256 of the file's hash and ":<line>".
+  const [id] = idsOf(await read(fileOf({ ...AD, clickedAt: AT })));
+  expect(id).toMatchInlineSnapshot(`"019c13ec-9e00-79a8-999c-64befc8e7549"`);
+});
+
+it('keeps what is no click with its bytes, and reads on behind it', async () => {
+  const long = `{"userAgent":"${'x'.repeat(20_000)}"}`;
+  const records = await read(
+    fileOf(
+      'no json',
+      { ...AD, clickedAt: AT },
+      '[1]',
+      { adId: 1, clickedAt: AT },
+      long,
+      { ...AD },
+      { ...AD, clickedAt: AT },
+    ),
+    1_000,
+  );
+  expect(records.map(({ is }) => is)).toEqual([
+    'unreadable',
+    'click',
+    'unreadable',
+    'unreadable',
+    'unreadable',
+    'unreadable',
+    'click',
+  ]);
+  expect(records[0]?.value?.toString()).toBe('no json');
+  expect(records[4]?.value?.length).toBeLessThan(10_000);
+  expect(new Set(records.map(({ position }) => position)).size).toBe(7);
+  expect(records[6]?.position).toMatch(/^file [0-9a-f]{16} line 7$/);
+});
+
+it('takes nothing of a gzip file that is cut off or damaged, and says which', async () => {
+  const packed = gzipSync(
+    fileOf(...Array.from({ length: 500 }, (_, index) => ({ ...AD, clickedAt: AT + index }))),
+  );
+  const seen: ReadRecord[] = [];
+  for (const bytes of [
+    packed.subarray(0, packed.length - 9),
+    packed.subarray(0, 40),
+    Buffer.concat([packed.subarray(0, 300), packed.subarray(340)]),
+  ]) {
+    const reading = (async () => {
+      for await (const some of readClickFile(
+        'lambda-file: s3://b/k.gz',
+        async () => Readable.from([bytes]),
+        3,
+      ))
+        seen.push(...some);
+    })();
+    await expect(reading).rejects.toMatchObject({
+      code: 'bad_file',
+      message: expect.stringMatching(/^lambda-file: s3:\/\/b\/k\.gz: expected a whole gzip file/),
+    });
+  }
+  expect(seen).toEqual([]);
+});
+
+it('reads an empty file as no clicks', async () => {
+  expect(await read(Buffer.alloc(0))).toEqual([]);
+  expect(await read(gzipSync(''))).toEqual([]);
+});
+
+it('passes on what fails while it reads', async () => {
+  const broken = () =>
+    Readable.from(
+      (async function* () {
+        yield gzipSync('{}').subarray(0, 12);
+        throw new Error('the line is dead');
+      })(),
+    );
+  const reading = (async () => {
+    for await (const _ of readClickFile('test', async () => broken(), 3));
+  })();
+  await expect(reading).rejects.toThrow('the line is dead');
+});

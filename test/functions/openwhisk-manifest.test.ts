@@ -1,0 +1,146 @@
+import { readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
+import { settings } from '../../common/config.ts';
+
+type Input = string | number | boolean | { type: string; required?: boolean; value: string };
+type Action = {
+  function: string;
+  runtime: string;
+  main: string;
+  limits: { timeout: number; memorySize: number };
+  annotations: Record<string, unknown>;
+};
+type Package = {
+  inputs: Record<string, Input>;
+  actions: Record<string, Action>;
+  triggers: Record<string, { feed: string; inputs: Record<string, Input> }>;
+  rules: Record<string, { trigger: string; action: string }>;
+};
+type Platform = { memoryMb: number; timeoutSeconds: number; schedule?: string };
+
+const ROOT = join(import.meta.dirname, '..', '..');
+const FOLDER = join(ROOT, 'deploy', 'openwhisk');
+const read = (...path: string[]) => readFileSync(join(ROOT, 'deploy', ...path), 'utf8');
+
+// Parsing boundaries: what of them is used below is looked at there.
+const { packages } = parse(read('openwhisk', 'manifest.yaml')) as { packages: { tollway: Package } };
+const { functions } = JSON.parse(read('functions.json')) as { functions: Record<string, Platform> };
+const { inputs, actions, triggers, rules } = packages.tollway;
+
+/** The platform's own ranges; wskdeploy leaves a limit out of range away, with no more than a warning. */
+const TIMEOUT_MAX_MS = 300_000;
+const MEMORY_MIN_MB = 128;
+const MEMORY_MAX_MB = 512;
+
+/** What deploy/functions.json calls an action. */
+const HOMES = { charge: 'openwhisk', reconcile: 'openwhisk-reconcile', maintain: 'openwhisk-maintain' };
+const homes = Object.entries(HOMES).map(([action, name]) => ({ action, name }));
+
+/** The variable of the environment that fills an input. */
+function variableOf(input: Input): string | undefined {
+  const value = typeof input === 'object' ? input.value : input;
+  return /^\$\{(\w+)\}$/.exec(String(value))?.[1];
+}
+
+function minutesOf(schedule: string | undefined): number {
+  const [, count, unit] = /^rate\((\d+) (minute|hour|day)s?\)$/.exec(schedule ?? '') ?? [];
+  return Number(count) * ({ minute: 1, hour: 60, day: 1_440 }[unit ?? ''] ?? Number.NaN);
+}
+
+/** The trigger whose rule starts an action. */
+function triggerOf(action: string) {
+  const started = Object.values(rules).filter((rule) => rule.action === action);
+  expect(started).toHaveLength(1);
+  return triggers[started[0]?.trigger ?? ''];
+}
+
+describe('deploy/openwhisk/manifest.yaml', () => {
+  it('has the three actions in one zip, each under the name of its export', () => {
+    expect(Object.entries(actions).map(([name, { main }]) => [name, main])).toEqual([
+      ['charge', 'main'],
+      ['reconcile', 'reconcile'],
+      ['maintain', 'maintain'],
+    ]);
+    for (const action of Object.values(actions)) {
+      expect(resolve(FOLDER, action.function)).toBe(join(ROOT, 'dist', 'functions', 'openwhisk.zip'));
+      expect(action.runtime).toBe('nodejs:20');
+    }
+  });
+
+  it('lets nobody who starts an action change its settings, and gives it no key of the platform', () => {
+    for (const { annotations } of Object.values(actions))
+      expect(annotations).toEqual({ final: true, 'provide-api-key': false });
+  });
+
+  it.each(homes)('gives $action the limits of $name in functions.json', ({ action, name }) => {
+    const { memoryMb, timeoutSeconds } = functions[name] ?? {};
+    expect(actions[action]?.limits).toEqual({
+      memorySize: memoryMb,
+      timeout: Number(timeoutSeconds) * 1_000,
+    });
+  });
+
+  it('stays within the limits of the platform', () => {
+    for (const { limits } of Object.values(actions)) {
+      expect(limits.timeout).toBeLessThanOrEqual(TIMEOUT_MAX_MS);
+      expect(limits.memorySize).toBeGreaterThanOrEqual(MEMORY_MIN_MB);
+      expect(limits.memorySize).toBeLessThanOrEqual(MEMORY_MAX_MB);
+    }
+  });
+
+  it('binds settings that there are, each from the variable of its name', () => {
+    for (const [name, input] of Object.entries(inputs)) {
+      expect(settings).toHaveProperty(name);
+      if (name === 'BROKER') expect(input).toBe('kafka');
+      else expect(variableOf(input)).toBe(name);
+    }
+  });
+
+  it('fills variables into text alone, as wskdeploy leaves them in all else', () => {
+    const all = [
+      ...Object.values(inputs),
+      ...Object.values(triggers).flatMap((one) => Object.values(one.inputs)),
+    ];
+    for (const input of all) {
+      if (variableOf(input) !== undefined && typeof input === 'object') expect(input.type).toBe('string');
+    }
+  });
+
+  it('asks for what nothing works without, where wskdeploy says that it is missing', () => {
+    const required = Object.entries(inputs).filter(
+      ([, input]) => typeof input === 'object' && input.required,
+    );
+    expect(required.map(([name]) => name)).toEqual(['DATABASE_URL', 'KAFKA_BROKERS', 'KAFKA_TOPIC']);
+    for (const { inputs: own } of Object.values(triggers)) {
+      for (const input of Object.values(own)) expect(input).not.toHaveProperty('required');
+    }
+  });
+
+  it('has the clicks of the topic charged, as the feed does not touch them', () => {
+    expect(triggerOf('charge')).toEqual({
+      feed: '/whisk.system/messaging/kafkaFeed',
+      inputs: {
+        brokers: `\${KAFKA_BROKERS}`,
+        topic: `\${KAFKA_TOPIC}`,
+        isJSONData: false,
+        isBinaryValue: false,
+        isBinaryKey: false,
+      },
+    });
+  });
+
+  it.each(homes.slice(1))('runs $action as often as functions.json says of $name', ({ action, name }) => {
+    expect(triggerOf(action)).toEqual({
+      feed: '/whisk.system/alarms/interval',
+      inputs: { minutes: minutesOf(functions[name]?.schedule) },
+    });
+  });
+
+  it('has no rule for a trigger or an action that there is not, and a rule for each', () => {
+    const all = Object.values(rules);
+    expect(all.map(({ trigger }) => trigger).sort()).toEqual(Object.keys(triggers).sort());
+    expect(all.map(({ action }) => action).sort()).toEqual(Object.keys(actions).sort());
+  });
+});
