@@ -35,7 +35,8 @@ const PAGE_ADS = 1_000;
 /** The first line of the copy on disk. */
 const SNAPSHOT_HEADER = 'TOLLWAY AD CATALOGUE 1';
 
-const SELECT = `select ad.id, ad.campaign_id as "campaignId", ad.advertiser_id as "advertiserId",
+/** Reads ads as the catalogue knows them. */
+export const SELECT_ADS = `select ad.id, ad.campaign_id as "campaignId", ad.advertiser_id as "advertiserId",
     ad.price_micros::float8 as "priceMicros", ad.url_template as "urlTemplate",
     ad.status = 'paused' or advertiser.status = 'paused' as paused, ad.braked, campaign.fallback_url as "fallbackUrl"
   from ad join advertiser on advertiser.id = ad.advertiser_id join campaign on campaign.id = ad.campaign_id`;
@@ -162,7 +163,7 @@ export class AdCatalog {
     const lines = [SNAPSHOT_HEADER];
     for (let after = 0; ; ) {
       const { rows } = await client.query<CatalogAd>(
-        `${SELECT} where ad.id > $1 order by ad.id limit ${PAGE_ADS}`,
+        `${SELECT_ADS} where ad.id > $1 order by ad.id limit ${PAGE_ADS}`,
         [after],
       );
       for (const row of rows) {
@@ -177,9 +178,10 @@ export class AdCatalog {
   }
 
   private async readAdvertisers(client: Client, ids: readonly number[]): Promise<void> {
-    const { rows } = await client.query<CatalogAd>(`${SELECT} where ad.advertiser_id = any($1::integer[])`, [
-      ids,
-    ]);
+    const { rows } = await client.query<CatalogAd>(
+      `${SELECT_ADS} where ad.advertiser_id = any($1::integer[])`,
+      [ids],
+    );
     for (const row of rows) this.ads.set(row.id, row);
   }
 

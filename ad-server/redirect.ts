@@ -34,7 +34,11 @@ export type RedirectDependencies = {
   readonly visitorAddress: VisitorAddress;
   readonly doubleClicks: DoubleClicks;
   /** Makes a click durable and tells its sequence, or `null` where it could not be recorded. */
-  readonly record: (encodedClick: string, recorded: (sequence: number | null) => void) => void;
+  readonly record: (
+    encodedClick: string,
+    recorded: (sequence: number | null) => void,
+    clickId: string,
+  ) => void;
   readonly whenFull: 'redirect' | 'refuse';
   readonly metrics: Metrics;
 };
@@ -75,7 +79,7 @@ export function createRedirect(dependencies: RedirectDependencies) {
     const isSecond = () => doubleClicks.isSecond(person, token, nowMs);
     const invalid = invalidReason(link, ad, agent, isSecond, nowMs);
     const click = clickOf(link, ad, { clickId, clickedAt: nowMs, invalid, visitor, headers });
-    record(encodeClick(click), (sequence) => {
+    const recorded = (sequence: number | null) => {
       if (sequence !== null) {
         metrics.clicksAccepted.inc({ kind: link.nonce === null ? 'evergreen' : 'impression' });
         return answer({ is: 'redirect', location, clickId });
@@ -83,11 +87,13 @@ export function createRedirect(dependencies: RedirectDependencies) {
       if (invalid === null) doubleClicks.forget(person, token);
       metrics.clicksUnrecorded.inc();
       answer(whenFull === 'redirect' ? { is: 'redirect', location, clickId: null } : { is: 'refused' });
-    });
+    };
+    record(encodeClick(click), recorded, clickId);
   };
 }
 
-function tokenOf(target: string): string | null {
+/** The token that a path and query carry, or `null` for those of something else. */
+export function tokenOf(target: string): string | null {
   // A proxy may send the whole URL: RFC 9112 §3.2.2 wants it accepted.
   const url = target.startsWith('/') || !URL.canParse(target) ? target : new URL(target).pathname;
   if (!url.startsWith(PATH)) return null;

@@ -1,6 +1,7 @@
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Metrics } from '../common/metrics.ts';
+import { httpAnswer } from './answers.ts';
 import { pages } from './pages.ts';
 import type { Answer, ClickRequest } from './redirect.ts';
 
@@ -76,51 +77,7 @@ function badRequest(status: string): string {
 }
 
 function send(response: ServerResponse, answer: Answer, method: string): void {
-  switch (answer.is) {
-    case 'redirect':
-      response.writeHead(302, [
-        'Location',
-        answer.location,
-        'Cache-Control',
-        'no-store',
-        'Tollway-Click',
-        answer.clickId ?? 'none',
-        'Content-Length',
-        '0',
-      ]);
-      response.end();
-      return;
-    case 'not_found':
-      return sendPage(response, 404, pages.notFound, method);
-    case 'unknown_ad':
-      return sendPage(response, 503, pages.notYet, method, ['Retry-After', '5']);
-    case 'prefetch':
-    case 'refused':
-      return sendPage(response, 503, pages.notNow, method);
-    case 'wrong_method':
-      return sendPage(response, 405, pages.wrongMethod, method, ['Allow', 'GET, HEAD']);
-    default:
-      return answer satisfies never;
-  }
-}
-
-function sendPage(
-  response: ServerResponse,
-  status: number,
-  html: string,
-  method: string,
-  more: string[] = [],
-): void {
-  response.writeHead(status, [
-    'Content-Type',
-    'text/html; charset=utf-8',
-    'Cache-Control',
-    'no-store',
-    'Tollway-Click',
-    'none',
-    'Content-Length',
-    String(Buffer.byteLength(html)),
-    ...more,
-  ]);
-  response.end(method === 'HEAD' ? undefined : html);
+  const { status, headers, body } = httpAnswer(answer);
+  response.writeHead(status, [...headers, 'Content-Length', String(Buffer.byteLength(body))]);
+  response.end(method === 'HEAD' ? undefined : body);
 }

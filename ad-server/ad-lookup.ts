@@ -1,0 +1,41 @@
+import type { Pool } from '../common/postgres.ts';
+import { type CatalogAd, SELECT_ADS } from './ad-catalog.ts';
+
+/** Most ads that are remembered; with more, those that were asked for longest ago are forgotten. */
+const ADS_MAX = 20_000;
+
+/**
+ * Single ads, read when they are asked for and believed for a while: what a function has instead of the catalogue, which needs a
+ * connection that listens. With the database away, what is remembered serves for as long as it takes.
+ */
+export class AdLookup {
+  private readonly pool: Pool;
+  private readonly freshMs: number;
+  private readonly known = new Map<number, { ad: CatalogAd; at: number }>();
+
+  constructor(pool: Pool, freshMs: number) {
+    this.pool = pool;
+    this.freshMs = freshMs;
+  }
+
+  /** Makes sure that `get` knows an ad, if there is one. Throws what `pg` throws, where it is not known from before either. */
+  async learn(adId: number): Promise<void> {
+    const known = this.known.get(adId);
+    if (known !== undefined && Date.now() - known.at < this.freshMs) return;
+    try {
+      const { rows } = await this.pool.query<CatalogAd>(`${SELECT_ADS} where ad.id = $1`, [adId]);
+      const [ad] = rows;
+      this.known.delete(adId);
+      if (ad === undefined) return;
+      this.known.set(adId, { ad, at: Date.now() });
+      const [oldest] = this.known.keys();
+      if (this.known.size > ADS_MAX && oldest !== undefined) this.known.delete(oldest);
+    } catch (error) {
+      if (known === undefined) throw error;
+    }
+  }
+
+  get(adId: number): CatalogAd | undefined {
+    return this.known.get(adId)?.ad;
+  }
+}

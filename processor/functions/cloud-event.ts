@@ -1,0 +1,78 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { errorMessage } from '../../common/errors.ts';
+import { runProcess } from '../../common/lifecycle.ts';
+import { listen } from '../../common/ops-server.ts';
+import type { ReadRecord } from '../../producer/click-event.ts';
+import { readCloudEvents } from '../events/cloud-events.ts';
+import { FunctionHome } from '../function-home.ts';
+
+const name = 'cloud-event';
+const home = new FunctionHome(name, process.env);
+/** Largest body, in bytes; brokers send far less at once. */
+const BODY_BYTES_MAX = 16_777_216;
+/** Where it listens as a process without `PORT`; https://knative.dev/docs/serving/services/ */
+const PORT = 8080;
+
+/**
+ * Charges the CloudEvents of a request: an HTTP function as Knative and the Functions Framework take it. 204 only after the
+ * commit; 422 where all that came is no click and lies with the dead letters; 503 for what has to be sent again.
+ */
+export async function handle(
+  request: IncomingMessage & { rawBody?: Buffer },
+  response: ServerResponse,
+): Promise<void> {
+  const answer = (status: number, error?: string) => {
+    response.writeHead(status, status === 503 ? { 'Retry-After': '1' } : {});
+    response.end(error === undefined ? undefined : JSON.stringify({ error }));
+  };
+  if (request.method !== 'POST') return answer(405, `${name}: expected POST, got ${request.method}`);
+  let records: ReadRecord[];
+  try {
+    const body = request.rawBody ?? (await bodyOf(request));
+    if (body === null) return answer(413, `${name}: expected at most ${BODY_BYTES_MAX} bytes`);
+    const hash = createHash('sha256').update(body).digest('hex').slice(0, 16);
+    records = readCloudEvents(name, request.headers, body, `request ${hash}`);
+  } catch (error) {
+    return answer(415, errorMessage(error));
+  }
+  try {
+    const settled = await home.settle(records, { id: randomUUID(), deadlineAt: null });
+    const open = records.length - settled;
+    if (open > 0) return answer(503, `${name}: ${open} of ${records.length} events were not settled in time`);
+  } catch (error) {
+    return answer(503, errorMessage(error));
+  }
+  const [first] = records;
+  if (first === undefined || records.some(({ is }) => is !== 'unreadable')) return answer(204);
+  return answer(
+    422,
+    `${name}: ${first.is === 'unreadable' ? first.detail : ''}; it lies with the dead letters`,
+  );
+}
+
+async function bodyOf(request: IncomingMessage): Promise<Buffer | null> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    length += chunk.length;
+    if (length > BODY_BYTES_MAX) return null;
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+if (import.meta.main) {
+  await runProcess(async (open) => {
+    const server = createServer((request, response) => void handle(request, response));
+    await listen(server, Number(process.env.PORT ?? PORT), '0.0.0.0', 'public');
+    open({
+      name: 'public port',
+      close: () =>
+        new Promise((resolve) => {
+          server.close(() => resolve());
+          server.closeIdleConnections();
+        }),
+    });
+  }, name);
+}
