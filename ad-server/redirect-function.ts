@@ -2,7 +2,7 @@ import { createEmbeddedMetrics } from '../common/embedded-metrics.ts';
 import { errorMessage, TollwayError } from '../common/errors.ts';
 import { readFunctionConfig } from '../common/function-config.ts';
 import { sleep } from '../common/lifecycle.ts';
-import { createLogger } from '../common/logger.ts';
+import { createFunctionLogger } from '../common/logger.ts';
 import { createPool, cutPool } from '../common/postgres.ts';
 import type { BrokerRecord } from '../producer/click-event.ts';
 import { createPublisher } from '../producer/create-publisher.ts';
@@ -38,7 +38,7 @@ export async function openRedirectFunction(
   const { LINK_KEYS: keys, REDIRECT_WAIT_MS: waitMs } = config;
   if (keys === undefined)
     throw new TollwayError('bad_settings', `${name}: LINK_KEYS: expected the keys of the links, got nothing`);
-  const logger = createLogger(name, { LOG_LEVEL: config.LOG_LEVEL, LOG_FORMAT: 'json' });
+  const logger = createFunctionLogger(name, config);
   const metrics = createEmbeddedMetrics(name);
   const pool = createPool(config.DATABASE_URL, name, 2, () => {}, waitMs);
   const publisher = await createPublisher(config, pool, logger);

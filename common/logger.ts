@@ -5,6 +5,11 @@ import type { Config } from './config.ts';
 
 export type { Logger };
 
+/** A logger for a function: each line is written before the call returns, since a function may be frozen after its answer. */
+export function createFunctionLogger(name: string, { LOG_LEVEL: level }: Pick<Config, 'LOG_LEVEL'>): Logger {
+  return pino({ level, base: { part: name } }, pino.destination({ dest: 1, sync: true }));
+}
+
 /**
  * A structured logger for one part, on standard output. Logs carry click ids and batch positions,
  * never a visitor's address.

@@ -43,14 +43,14 @@ export const metricList = {
   clicksAccepted: {
     kind: 'counter',
     name: 'tollway_clicks_accepted_total',
-    help: 'Clicks written to the spool',
+    help: 'Clicks written to the spool; by the redirect function, confirmed by the broker',
     labelNames: ['kind'],
     part: 'ad server',
   },
   clicksUnrecorded: {
     kind: 'counter',
     name: 'tollway_clicks_unrecorded_total',
-    help: 'Clicks the spool could not take (full or broken)',
+    help: 'Clicks the spool could not take (full or broken); with the redirect function, not confirmed in time',
     part: 'ad server',
   },
   unknownAds: {

@@ -16,6 +16,13 @@ type Bundle = {
   readonly target: string;
 };
 
+export type BuiltFunction = {
+  readonly name: string;
+  /** Holds what the zip holds, and the source map. */
+  readonly folder: string;
+  readonly zip: Uint8Array;
+};
+
 const LAMBDA = { format: 'esm', target: 'node24' } as const;
 
 /** Every function by its name, that of its folder and its zip. */
@@ -55,9 +62,13 @@ const BANNERS = {
   cjs: "const tollwayUrl = require('node:url').pathToFileURL(__filename).href;",
 } as const;
 
-/** Writes one small file a function, its source map beside it, and a zip of it. Answers the size of the zip in bytes. */
-async function buildFunction(name: string, { entry, format, target }: Bundle): Promise<number> {
-  const folder = join(FUNCTIONS_DIR, name);
+/** Writes one small file a function, its source map beside it, and a zip of it. */
+async function buildFunction(
+  root: string,
+  name: string,
+  { entry, format, target }: Bundle,
+): Promise<BuiltFunction> {
+  const folder = join(root, name);
   await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true });
   const file = format === 'esm' ? 'index.mjs' : 'index.js';
@@ -89,14 +100,17 @@ async function buildFunction(name: string, { entry, format, target }: Bundle): P
     { level: 9 },
   );
   await writeFile(`${folder}.zip`, zip);
-  const hash = createHash('sha256').update(zip).digest('hex').slice(0, 12);
-  process.stdout.write(`${name.padEnd(20)} ${String(zip.length).padStart(8)} bytes  sha256 ${hash}\n`);
-  return zip.length;
+  return { name, folder, zip };
 }
 
-/** Builds all functions. */
-export async function buildFunctions(): Promise<void> {
-  for (const [name, bundle] of Object.entries(BUNDLES)) await buildFunction(name, bundle);
+/** Builds all functions into a folder, which is made where there is none. */
+export function buildFunctions(root = FUNCTIONS_DIR): Promise<BuiltFunction[]> {
+  return Promise.all(Object.entries(BUNDLES).map(([name, bundle]) => buildFunction(root, name, bundle)));
 }
 
-if (import.meta.main) await buildFunctions();
+if (import.meta.main) {
+  for (const { name, zip } of await buildFunctions()) {
+    const hash = createHash('sha256').update(zip).digest('hex');
+    process.stdout.write(`${name.padEnd(20)} ${String(zip.length).padStart(8)} bytes  sha256 ${hash}\n`);
+  }
+}

@@ -1,6 +1,6 @@
 import { createEmbeddedMetrics, type EmbeddedMetrics } from '../common/embedded-metrics.ts';
 import { type FunctionConfig, readFunctionConfig } from '../common/function-config.ts';
-import { createLogger } from '../common/logger.ts';
+import { createFunctionLogger } from '../common/logger.ts';
 import { cutPool } from '../common/postgres.ts';
 import { type Home, openHome } from './home.ts';
 
@@ -22,7 +22,7 @@ export async function openFunction(
   earlier: FunctionConfig | null,
 ): Promise<FunctionRooms> {
   const known = earlier ?? (await readFunctionConfig(name, env));
-  const logger = createLogger(name, { LOG_LEVEL: known.LOG_LEVEL, LOG_FORMAT: 'json' });
+  const logger = createFunctionLogger(name, known);
   const home = openHome(
     name,
     known,

@@ -4,7 +4,17 @@ import { cruise, type ICruiseResult, type IForbiddenRuleType } from 'dependency-
 import { beforeAll, describe, expect, it } from 'vitest';
 
 const ROOT = join(import.meta.dirname, '..');
-const FLOORS = ['common', 'producer', 'migrations', 'processor', 'ad-server', 'cli', 'load-tests', 'test'];
+const FLOORS = [
+  'common',
+  'producer',
+  'migrations',
+  'processor',
+  'ad-server',
+  'cli',
+  'deploy',
+  'load-tests',
+  'test',
+];
 
 const CONTRACT = '^producer/(click-event|chunk)\\.ts$';
 const OURS = `^(${FLOORS.join('|')})/`;
@@ -21,20 +31,21 @@ const RULES: IForbiddenRuleType[] = [
   floor('migrations', ['common']),
   floor('processor', ['common', 'migrations'], [CONTRACT]),
   floor('ad-server', ['common', 'producer']),
+  floor('deploy', []),
   {
-    name: 'nothing imports tests, load-tests or the command line but themselves',
-    from: { pathNot: '^(test|load-tests|cli)/' },
-    to: { path: '^(test|load-tests|cli)/' },
+    name: 'nothing imports tests, load-tests, the command line or the build but themselves',
+    from: { pathNot: '^(test|load-tests|cli|deploy)/' },
+    to: { path: '^(test|load-tests|cli|deploy)/' },
   },
   { name: 'nothing imports tests but tests', from: { pathNot: '^test/' }, to: { path: '^test/' } },
   {
     name: 'what charges clicks knows no broker, cloud or HTTP',
-    from: { path: '^processor/(charge-clicks|ledger|allocate)\\.ts$' },
+    from: { path: '^processor/(charge-clicks|ledger|allocate|handler-host|home)\\.ts$' },
     to: {
       path: [
         'node_modules/(kafkajs|@aws-sdk|@smithy|aws-lambda|undici|cloudevents|fastify|express)',
         '^(node:)?(http|https|http2|net|tls)$',
-        '^processor/(main|event-source|sources/|functions/)',
+        '^processor/(main\\.ts|sources/|functions/|events/|function-home|open-function)',
       ],
     },
   },
@@ -48,18 +59,27 @@ const RULES: IForbiddenRuleType[] = [
     to: { path: 'node_modules/kafkajs' },
   },
   {
-    name: "Kinesis' client is known where Kinesis is spoken to, and nowhere else",
+    name: "AWS' clients are known where AWS is spoken to, and nowhere else",
     from: {
       path: OURS,
       pathNot:
-        '^(common/kinesis|producer/kinesis-publisher|processor/sources/kinesis[a-z-]*)\\.ts$|^(load-tests|test)/',
+        '^(common/(kinesis|s3|database-secret)|producer/kinesis-publisher|processor/sources/kinesis[a-z-]*)\\.ts$|^(load-tests|test)/',
     },
     to: { path: 'node_modules/@(aws-sdk|smithy)' },
   },
   {
+    name: 'a function is its entry: it reads the event of its platform, and has the rest from the home',
+    from: { path: '^processor/functions/' },
+    to: {
+      path: OURS,
+      pathNot:
+        '^common/|^producer/click-event\\.ts$|^processor/(events/|(function-home|report-books|keep-ledger|charge-file)\\.ts$)',
+    },
+  },
+  {
     name: 'nothing imports what is an entry',
     from: {},
-    to: { path: '^(ad-server|processor)/main\\.ts$|^processor/functions/' },
+    to: { path: '^(ad-server|processor)/main\\.ts$|^processor/functions/|^ad-server/lambda\\.ts$' },
   },
   { name: 'no cycles, of types neither', from: { path: OURS }, to: { circular: true } },
 ];
@@ -128,6 +148,7 @@ const ENTRIES = [
   /^migrations\/migrate\.ts$/,
   /^cli\//,
   /^processor\/functions\//,
+  /^ad-server\/lambda\.ts$/,
   /^load-tests\//,
   /^test\//,
 ];

@@ -10,8 +10,8 @@ import {
   startSecureKafka,
 } from '../../load-tests/servers/secure-kafka.ts';
 import { silent } from '../setup/database.ts';
+import { isSkipped } from '../setup/skipped.ts';
 import { waitFor } from '../setup/stack.ts';
-import { isSkipped } from './brokers.ts';
 import { type KafkaForTests, kafkaForTests } from './kafka-broker.ts';
 import { type KinesisForTests, startKinesisForTests } from './kinesis-broker.ts';
 import {

@@ -2,9 +2,9 @@ import { CompressionTypes } from 'kafkajs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { kafkaIsMissing, startKafka } from '../../load-tests/servers/kafka.ts';
 import { addAccount } from '../setup/database.ts';
+import { isSkipped } from '../setup/skipped.ts';
 import { waitFor } from '../setup/stack.ts';
 import { SLOTS } from './broker.ts';
-import { isSkipped } from './brokers.ts';
 import { type KafkaForTests, kafkaForTests } from './kafka-broker.ts';
 import {
   type Consumer,

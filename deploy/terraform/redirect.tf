@@ -1,0 +1,44 @@
+# No access log: it would hold whole IP addresses, which Tollway keeps nowhere.
+resource "aws_apigatewayv2_api" "redirect" {
+  name          = "${var.name}-redirect"
+  protocol_type = "HTTP"
+}
+
+resource "aws_apigatewayv2_integration" "redirect" {
+  api_id                 = aws_apigatewayv2_api.redirect.id
+  integration_type       = "AWS_PROXY"
+  integration_uri        = aws_lambda_function.function["lambda-redirect"].arn
+  payload_format_version = "2.0"
+}
+
+# Whatever is not a link is turned away by the API, and costs no call.
+resource "aws_apigatewayv2_route" "redirect" {
+  for_each = toset(["GET", "HEAD"])
+
+  api_id    = aws_apigatewayv2_api.redirect.id
+  route_key = "${each.key} /c/{token}"
+  target    = "integrations/${aws_apigatewayv2_integration.redirect.id}"
+}
+
+# No throttling but the account's own: a click that is turned away is a click lost.
+resource "aws_apigatewayv2_stage" "redirect" {
+  api_id      = aws_apigatewayv2_api.redirect.id
+  name        = "$default"
+  auto_deploy = true
+}
+
+resource "aws_lambda_permission" "redirect" {
+  function_name = aws_lambda_function.function["lambda-redirect"].function_name
+  action        = "lambda:InvokeFunction"
+  principal     = "apigateway.amazonaws.com"
+  source_arn    = "${aws_apigatewayv2_api.redirect.execution_arn}/*/*/c/{token}"
+}
+
+# The provider itself adds what everybody needs to call it: one permission, and from 6.28 on the second one that AWS
+# asks of URLs made since October 2025; without it they answer 403.
+resource "aws_lambda_function_url" "redirect" {
+  count = var.has_function_url ? 1 : 0
+
+  function_name      = aws_lambda_function.function["lambda-redirect"].function_name
+  authorization_type = "NONE"
+}

@@ -1,0 +1,169 @@
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+const ROOT = join(import.meta.dirname, '..', '..');
+
+/** What functions.json says of one function. What is absent does not apply to it. */
+export type FunctionSettings = {
+  readonly memoryMb: number;
+  readonly timeoutSeconds: number;
+  readonly batchSize?: number;
+  readonly batchWindowSeconds?: number;
+  readonly parallelizationFactor?: number;
+  readonly pollersMin?: number;
+  readonly pollersMax?: number;
+  readonly startingPosition?: string;
+  readonly bisectOnError?: boolean;
+  readonly retryAttemptsMax?: number;
+  readonly recordAgeMaxSeconds?: number;
+  readonly responseType?: string;
+  readonly schedule?: string;
+  readonly eventAgeMaxSeconds?: number;
+};
+
+/** deploy/functions.json. */
+export type DeploymentSettings = {
+  readonly runtime: string;
+  readonly architecture: string;
+  readonly handler: string;
+  readonly logRetentionDays: number;
+  readonly streamRetentionHours: number;
+  readonly functions: Readonly<Record<string, FunctionSettings>>;
+};
+
+// A parsing boundary: the tools that read it, and the tests, look at every value.
+export const shipped = JSON.parse(
+  readFileSync(join(ROOT, 'deploy/functions.json'), 'utf8'),
+) as DeploymentSettings;
+
+/** For every setting a value that is allowed, and is not the one that is shipped. */
+const OTHER: Readonly<Record<string, string | number | boolean>> = {
+  runtime: 'nodejs22.x',
+  architecture: 'x86_64',
+  handler: 'other.handler',
+  logRetentionDays: 60,
+  streamRetentionHours: 48,
+  memoryMb: 640,
+  timeoutSeconds: 77,
+  batchSize: 321,
+  batchWindowSeconds: 3,
+  parallelizationFactor: 5,
+  pollersMin: 3,
+  pollersMax: 7,
+  startingPosition: 'LATEST',
+  bisectOnError: false,
+  retryAttemptsMax: 1,
+  recordAgeMaxSeconds: 3_600,
+  // AWS knows this one alone.
+  responseType: 'ReportBatchItemFailures',
+  schedule: 'rate(7 minutes)',
+  eventAgeMaxSeconds: 1_234,
+};
+
+/** The same functions with other settings: a tool that has one of them written out elsewhere does not follow. */
+export const changed: DeploymentSettings = JSON.parse(JSON.stringify(shipped), (name, value: unknown) => {
+  if (typeof value === 'object') return value;
+  const other = OTHER[name];
+  if (other === undefined)
+    throw new Error(`functions.json: expected a setting that OTHER knows, got ${name}`);
+  return other;
+}) as DeploymentSettings;
+
+/** Every setting as a path, such as `functions.lambda-kinesis.batchSize`. */
+export function settingPaths(value: unknown = shipped, path = ''): string[] {
+  if (typeof value !== 'object' || value === null) return [path];
+  return Object.entries(value).flatMap(([name, inner]) =>
+    settingPaths(inner, path === '' ? name : `${path}.${name}`),
+  );
+}
+
+/**
+ * A copy of the deployment in a folder of its own, with bundles, so that no tool leaves its files in ours. Where
+ * none are built, each bundle is a file that is none.
+ */
+export function copyDeployment(settings: DeploymentSettings): { folder: string; remove: () => void } {
+  const folder = mkdtempSync(join(tmpdir(), 'tollway-deployment-'));
+  for (const part of ['terraform', 'serverless']) {
+    cpSync(join(ROOT, 'deploy', part), join(folder, 'deploy', part), {
+      recursive: true,
+      // What a person who deploys from here has lying about.
+      filter: (path) => !/[\\/]\.(terraform|serverless)|\.(tfstate|tfvars)/.test(path),
+    });
+  }
+  writeFileSync(join(folder, 'deploy', 'functions.json'), JSON.stringify(settings));
+  const bundles = join(folder, 'dist', 'functions');
+  mkdirSync(bundles, { recursive: true });
+  for (const name of Object.keys(settings.functions)) {
+    const built = join(ROOT, 'dist', 'functions', `${name}.zip`);
+    if (existsSync(built)) cpSync(built, join(bundles, `${name}.zip`));
+    else writeFileSync(join(bundles, `${name}.zip`), 'Not built.');
+  }
+  return { folder, remove: () => rmSync(folder, { recursive: true, force: true }) };
+}
+
+/** One permission of a role, in either tool's output. */
+export type Statement = {
+  readonly Effect: string;
+  readonly Action: string | string[];
+  readonly Resource: unknown;
+  readonly Condition?: unknown;
+};
+
+/** Actions for which AWS takes no other resource than `*`; everything else has to name what it is about. */
+const ABOUT_EVERYTHING = /^ec2:Describe(NetworkInterfaces|Subnets|SecurityGroups|Vpcs)$/;
+
+/** What statements allow, as `action`, and what is wrong about it: a wildcard in an action, or for a resource. */
+export function allowed(statements: readonly Statement[]): { actions: string[]; tooWide: string[] } {
+  const allows = statements.filter(({ Effect }) => Effect === 'Allow');
+  const actions = allows.flatMap(({ Action }) => Action);
+  const tooWide = allows.flatMap(({ Action, Resource }) =>
+    [Action].flat().filter((action) => {
+      const isForAll = [Resource].flat().some((resource) => resource === '*');
+      return action.includes('*') || (isForAll && !ABOUT_EVERYTHING.test(action));
+    }),
+  );
+  return { actions: actions.sort(), tooWide };
+}
+
+const NETWORK = [
+  'ec2:AssignPrivateIpAddresses',
+  'ec2:CreateNetworkInterface',
+  'ec2:DeleteNetworkInterface',
+  'ec2:DescribeNetworkInterfaces',
+  'ec2:DescribeSubnets',
+  'ec2:UnassignPrivateIpAddresses',
+];
+const EVERY = [...NETWORK, 'logs:CreateLogStream', 'logs:PutLogEvents', 'secretsmanager:GetSecretValue'];
+
+/** All that each function may do: written out a second time, so that no more is given by oversight. */
+export const EXPECTED_ACTIONS: Readonly<Record<string, readonly string[]>> = {
+  'lambda-kinesis': [
+    ...EVERY,
+    'kinesis:DescribeStream',
+    'kinesis:DescribeStreamSummary',
+    'kinesis:GetRecords',
+    'kinesis:GetShardIterator',
+    'kinesis:ListShards',
+    's3:ListBucket',
+    's3:PutObject',
+  ].sort(),
+  'lambda-kafka': [
+    ...EVERY,
+    'ec2:DescribeSecurityGroups',
+    'ec2:DescribeVpcs',
+    'kafka-cluster:AlterGroup',
+    'kafka-cluster:Connect',
+    'kafka-cluster:DescribeGroup',
+    'kafka-cluster:DescribeTopic',
+    'kafka-cluster:DescribeTopicDynamicConfiguration',
+    'kafka-cluster:ReadData',
+    'kafka:DescribeCluster',
+    'kafka:DescribeClusterV2',
+    'kafka:GetBootstrapBrokers',
+  ].sort(),
+  'lambda-file': [...EVERY, 's3:GetObject', 's3:ListBucket', 's3:ListBucket', 's3:PutObject'].sort(),
+  'lambda-reconcile': [...EVERY].sort(),
+  'lambda-maintenance': [...EVERY].sort(),
+  'lambda-redirect': [...EVERY, 'kinesis:PutRecords'].sort(),
+};

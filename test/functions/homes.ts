@@ -1,0 +1,272 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { CloudEvent, HTTP } from 'cloudevents';
+import { freePorts } from '../../load-tests/servers/free-ports.ts';
+import { ricIsMissing } from '../../load-tests/servers/lambda-ric.ts';
+import { startLambda } from '../../load-tests/servers/lambda-runtime.ts';
+import { startOpenwhisk } from '../../load-tests/servers/openwhisk-runtime.ts';
+import { type BrokerRecord, isMarkKey } from '../../producer/click-event.ts';
+import { waitFor } from '../setup/stack.ts';
+
+/** What became of a delivery: how many records, from the first on, its platform takes for done; and what was said. */
+export type Verdict = { readonly done: number; readonly said: string };
+
+/** A function at home, as its platform calls it. */
+export type Home = {
+  readonly deliver: (records: readonly BrokerRecord[], deadlineMs?: number) => Promise<Verdict>;
+  /** Calls it with anything. */
+  readonly send: (event: unknown) => Promise<Verdict>;
+  readonly pid: () => number;
+  /** Stops its process as its platform does between two calls; the next call wakes it. */
+  readonly freeze: () => Promise<void>;
+  /** All that it has printed. */
+  readonly logs: () => string;
+  readonly stop: () => Promise<void>;
+};
+
+export type HomeKind = {
+  readonly name: string;
+  /** Who brings what was not done: if nobody does, another processor has to. */
+  readonly again: 'platform' | 'sender' | 'nobody';
+  /** Whether a call has a deadline of its own; otherwise it is `REQUEST_TIMEOUT_MS`. */
+  readonly hasDeadline: boolean;
+  readonly missing: () => Promise<string | null>;
+  /** Starts what stands in `<root>/<name>`. */
+  readonly start: (root: string, env: Readonly<Record<string, string>>) => Promise<Home>;
+};
+
+/** Limits of a function that is not told otherwise. */
+const DEADLINE_MS = 30_000;
+export const REQUEST_TIMEOUT_MS = 3_000;
+export const TOPIC = 'tollway-clicks';
+export const PARTITIONS = 2;
+
+/** https://docs.aws.amazon.com/lambda/latest/dg/with-kinesis.html#services-kinesis-event-example */
+export function kinesisEvent(records: readonly BrokerRecord[]) {
+  return {
+    Records: records.map(({ key, value }, index) => ({
+      kinesis: {
+        kinesisSchemaVersion: '1.0',
+        partitionKey: key ?? 'none',
+        sequenceNumber: sequenceNumber(index),
+        data: value?.toString('base64'),
+        approximateArrivalTimestamp: Date.now() / 1_000,
+      },
+      eventSource: 'aws:kinesis',
+      eventVersion: '1.0',
+      eventID: `shardId-000000000006:${sequenceNumber(index)}`,
+      eventName: 'aws:kinesis:record',
+      invokeIdentityArn: 'arn:aws:iam::123456789012:role/lambda-role',
+      awsRegion: 'us-east-2',
+      eventSourceARN: `arn:aws:kinesis:us-east-2:123456789012:stream/${TOPIC}`,
+    })),
+  };
+}
+
+/** As long as theirs, and rising. */
+function sequenceNumber(index: number): string {
+  return `4959033827149025660855969253836157109592157598913658${String(index).padStart(4, '0')}`;
+}
+
+/** Dealt to two partitions, the first half to the first. https://docs.aws.amazon.com/lambda/latest/dg/with-msk.html */
+export function kafkaEvent(records: readonly BrokerRecord[]) {
+  const half = Math.ceil(records.length / PARTITIONS);
+  const partition = (number: number) =>
+    records.slice(number * half, (number + 1) * half).map(({ key, value }, index) => ({
+      topic: TOPIC,
+      partition: number,
+      offset: 1_000 + index,
+      timestamp: Date.now(),
+      timestampType: 'CREATE_TIME',
+      key: key === null ? undefined : Buffer.from(key).toString('base64'),
+      value: value?.toString('base64'),
+      headers: [{ ce_specversion: [...Buffer.from('1.0')] }],
+    }));
+  return {
+    eventSource: 'aws:kafka',
+    eventSourceArn: 'arn:aws:kafka:us-east-1:123456789012:cluster/clicks/abc-1',
+    bootstrapServers: 'b-1.clicks.kafka.us-east-1.amazonaws.com:9092',
+    records: Object.fromEntries(
+      Array.from({ length: PARTITIONS }, (_, number) => [`${TOPIC}-${number}`, partition(number)]).filter(
+        ([, some]) => some?.length !== 0,
+      ),
+    ),
+  };
+}
+
+/** How far a Kinesis event is done, from a partial batch response as Lambda reads it. */
+function kinesisDone(count: number, response: unknown): number {
+  const { batchItemFailures: failures } = response as {
+    batchItemFailures: { itemIdentifier: string }[] | null;
+  };
+  if (!failures || failures.length === 0) return count;
+  const indexes = failures.map(({ itemIdentifier }) => Number(itemIdentifier.slice(-4)));
+  // An identifier that was not in the event fails it as a whole.
+  return Math.max(0, indexes.some((index) => !(index < count)) ? 0 : Math.min(...indexes));
+}
+
+function kafkaDone(count: number, response: unknown): number {
+  const { batchItemFailures: failures } = response as {
+    batchItemFailures: { itemIdentifier: { partition: string; offset: number } }[] | null;
+  };
+  if (!failures || failures.length === 0) return count;
+  const half = Math.ceil(count / PARTITIONS);
+  const open = failures.map(({ itemIdentifier: { partition, offset } }) => {
+    const number = Number(partition.replace(`${TOPIC}-`, ''));
+    const index = number * half + offset - 1_000;
+    return Number.isInteger(index) && index < count ? index : 0;
+  });
+  return Math.min(...open);
+}
+
+function lambda(
+  name: string,
+  eventOf: (records: readonly BrokerRecord[]) => unknown,
+  doneOf: (count: number, response: unknown) => number,
+): HomeKind {
+  return {
+    name,
+    again: 'platform',
+    hasDeadline: true,
+    missing: ricIsMissing,
+    start: async (root, env) => {
+      const running = await startLambda({
+        folder: join(root, name),
+        env,
+        functionName: name,
+        memoryMegabytes: 256,
+      });
+      const call = async (event: unknown, count: number, deadlineMs: number): Promise<Verdict> => {
+        const result = await running.invoke(event, { deadlineMs });
+        if ('error' in result) return { done: 0, said: result.error.errorMessage };
+        return { done: doneOf(count, result.answer), said: JSON.stringify(result.answer) };
+      };
+      return {
+        deliver: (records, deadlineMs = DEADLINE_MS) => call(eventOf(records), records.length, deadlineMs),
+        send: (event) => call(event, 1, DEADLINE_MS),
+        pid: running.pid,
+        freeze: running.freeze,
+        logs: running.logs,
+        stop: running.stop,
+      };
+    },
+  };
+}
+
+const openwhisk: HomeKind = {
+  name: 'openwhisk',
+  again: 'nobody',
+  hasDeadline: true,
+  missing: async () => null,
+  start: async (root, env) => {
+    // Its settings are parameters that are bound to the action.
+    const running = await startOpenwhisk({ zip: join(root, 'openwhisk.zip'), params: env });
+    const call = async (params: Record<string, unknown>, timeoutMs: number): Promise<Verdict> => {
+      running.resume();
+      const answer = await running.run(params, { timeoutMs });
+      if (!answer.ok) return { done: 0, said: JSON.stringify(answer.error) };
+      const { settled } = answer.result as { settled: number };
+      return { done: settled, said: JSON.stringify(answer.result) };
+    };
+    return {
+      deliver: (records, deadlineMs = DEADLINE_MS) =>
+        call(
+          {
+            messages: records.map(({ key, value }, offset) => ({
+              topic: TOPIC,
+              partition: 0,
+              offset,
+              key,
+              value: value?.toString() ?? null,
+            })),
+          },
+          deadlineMs,
+        ),
+      send: (event) => call(event as Record<string, unknown>, DEADLINE_MS),
+      pid: () => running.pid,
+      freeze: async () => running.pause(),
+      logs: () => {
+        const { stdout, stderr } = running.logs();
+        return stdout + stderr;
+      },
+      stop: running.stop,
+    };
+  },
+};
+
+/** A record as an event of its own, as Knative's Kafka source passes ours on. */
+export function cloudEventOf({ key, value }: BrokerRecord, index = 0): CloudEvent<Buffer> {
+  return new CloudEvent({
+    id: key ?? `partition:0/offset:${index}`,
+    source: '/tollway/ad-server',
+    type: isMarkKey(key) ? 'tollway.mark' : 'tollway.click',
+    ...(value === null ? {} : { data: value }),
+  });
+}
+
+const cloudEvent: HomeKind = {
+  name: 'cloud-event',
+  again: 'sender',
+  hasDeadline: false,
+  missing: async () => null,
+  start: async (root, env) => {
+    const [port = 0] = await freePorts(1);
+    const child: ChildProcess = spawn(process.execPath, [join(root, 'cloud-event', 'index.mjs')], {
+      env: { ...env, PORT: String(port), REQUEST_TIMEOUT_MS: String(REQUEST_TIMEOUT_MS) },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    let logs = '';
+    for (const stream of [child.stdout, child.stderr]) stream?.on('data', (data) => (logs += data));
+    const ended = once(child, 'exit');
+    const url = `http://127.0.0.1:${port}/`;
+    await waitFor(() =>
+      fetch(url).then(
+        ({ status }) => status === 405,
+        () => false,
+      ),
+    );
+    const post = async (
+      body: string | Uint8Array<ArrayBuffer>,
+      headers: Record<string, string>,
+      count: number,
+    ): Promise<Verdict> => {
+      child.kill('SIGCONT');
+      const response = await fetch(url, { method: 'POST', body, headers });
+      const said = `${response.status} ${await response.text()}`;
+      // Whatever is not 5xx, the sender sends no more.
+      return { done: response.status < 500 ? count : 0, said };
+    };
+    return {
+      deliver: (records) => {
+        const [only] = records;
+        if (records.length === 1 && only) {
+          const { headers, body } = HTTP.binary(cloudEventOf(only));
+          return post(body as string, headers as Record<string, string>, 1);
+        }
+        const batch = records.map((record, index) => {
+          const { data, ...attributes } = cloudEventOf(record, index).toJSON() as Record<string, unknown>;
+          return { ...attributes, data_base64: record.value?.toString('base64') };
+        });
+        const headers = { 'content-type': 'application/cloudevents-batch+json' };
+        return post(JSON.stringify(batch), headers, records.length);
+      },
+      send: (event) => post(JSON.stringify(event), { 'content-type': 'application/json' }, 1),
+      pid: () => child.pid ?? 0,
+      freeze: async () => void child.kill('SIGSTOP'),
+      logs: () => logs,
+      stop: async () => {
+        child.kill('SIGCONT');
+        child.kill('SIGTERM');
+        await ended;
+      },
+    };
+  },
+};
+
+export const homeKinds: readonly HomeKind[] = [
+  lambda('lambda-kinesis', kinesisEvent, kinesisDone),
+  lambda('lambda-kafka', kafkaEvent, kafkaDone),
+  openwhisk,
+  cloudEvent,
+];
