@@ -9,6 +9,7 @@ import { click } from './commands/click.ts';
 import { deadLetters } from './commands/dead-letters.ts';
 import { exportCommand } from './commands/export.ts';
 import { link } from './commands/link.ts';
+import { maintain } from './commands/maintain.ts';
 import { reconcile } from './commands/reconcile.ts';
 import { rewind } from './commands/rewind.ts';
 import { samples } from './commands/samples.ts';
@@ -41,6 +42,7 @@ for (const child of [
   exportCommand,
   deadLetters,
   rewind,
+  maintain,
   spool,
   topics,
   samples,

@@ -14,27 +14,35 @@ export type Home<M extends Metrics = Metrics> = {
   readonly host: HandlerHost;
 };
 
-export type HomeOptions = {
-  /** Handlers at work at once. */
-  readonly lanes: number;
-  readonly connections: number;
-  /** Longest wait for an answer of the database, in ms; then what was asked is asked again. */
-  readonly queryMsMax: number;
+/** Connections besides those of the lanes, where a home lives long: the sources' claims, and observation. */
+const MORE_CONNECTIONS = 4;
+/** Longest wait for an answer of the database, in ms; then what was asked is asked again. */
+const QUERY_MS_MAX = 60_000;
+
+export type HomeSurroundings<M extends Metrics> = {
+  readonly metrics: M;
+  readonly logger: Logger;
+  /** Hears of a constraint that says that our arithmetic is wrong: nothing of that batch was kept, and this home must not go on. */
+  readonly onInvariant: (error: TollwayError) => void;
+  /** Handlers at work at once. Default: `PARALLELIZATION`. */
+  readonly lanes?: number;
+  readonly connections?: number;
+  /** 0 waits for ever. */
+  readonly queryMsMax?: number;
 };
 
-/**
- * Opens a home. Nothing is connected yet. `onInvariant` hears of a constraint that says that our arithmetic is
- * wrong: nothing of that batch was kept, and this home must not go on. Throws `bad_settings` without a database.
- */
+/** Opens a home. Nothing is connected yet. Throws `bad_settings` without a database. */
 export function openHome<M extends Metrics>(
   name: string,
   config: Config,
-  { lanes, connections, queryMsMax }: HomeOptions,
   {
     metrics,
     logger,
     onInvariant,
-  }: { metrics: M; logger: Logger; onInvariant: (error: TollwayError) => void },
+    lanes = config.PARALLELIZATION,
+    connections = lanes + MORE_CONNECTIONS,
+    queryMsMax = QUERY_MS_MAX,
+  }: HomeSurroundings<M>,
 ): Home<M> {
   const { DATABASE_URL } = config;
   if (DATABASE_URL === undefined) {

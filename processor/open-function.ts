@@ -23,16 +23,14 @@ export async function openFunction(
 ): Promise<FunctionRooms> {
   const known = earlier ?? (await readFunctionConfig(name, env));
   const logger = createFunctionLogger(name, known);
-  const home = openHome(
-    name,
-    known,
+  const home = openHome(name, known, {
+    metrics: createEmbeddedMetrics(name),
+    logger,
+    onInvariant: (err) => logger.fatal({ err }, err.message),
     // One lane: a function is given one batch at a time, and its platform runs as many functions as it is told to.
-    { lanes: 1, connections: 1, queryMsMax },
-    {
-      logger,
-      metrics: createEmbeddedMetrics(name),
-      onInvariant: (err) => logger.fatal({ err }, err.message),
-    },
-  );
+    lanes: 1,
+    connections: 1,
+    queryMsMax,
+  });
   return { ...home, known, cut: () => cutPool(home.pool) };
 }

@@ -241,6 +241,11 @@ describe('what the broker holds', () => {
     await settled();
     expect(await json('advertiser', 'list')).toEqual(before);
   });
+
+  it('is maintained beside a processor that does it too', async () => {
+    expect(await json('maintain')).toEqual({ maintained: true });
+    await settled();
+  });
 });
 
 describe('spool drain', () => {

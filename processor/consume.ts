@@ -1,0 +1,50 @@
+import { type Resource, sleep } from '../common/lifecycle.ts';
+import type { ProcessMetrics } from '../common/metrics.ts';
+import { serveOperations } from '../common/ops-server.ts';
+import { databaseAnswers } from '../common/postgres.ts';
+import { createSources } from './create-sources.ts';
+import type { Home } from './home.ts';
+import { keepLedger } from './keep-ledger.ts';
+import { observeBooks } from './observe.ts';
+
+/** Time what was taken gets to be settled at the end, in ms. What is left comes again. */
+const SETTLE_MS = 6_000;
+
+/**
+ * Charges what the broker brings until it is closed: does for a home what a platform does for a function. Keeps the ledger
+ * too, and serves the operations port. All it opens is handed to `open`; `fail` hears why it cannot go on.
+ */
+export async function consume(
+  home: Home<ProcessMetrics>,
+  { open, fail }: { open: (resource: Resource) => void; fail: (error: unknown) => void },
+): Promise<void> {
+  const { config, pool, host, metrics, logger } = home;
+  open({ name: 'database connections', close: () => pool.end() });
+  const keeper = keepLedger(home);
+  open({ name: 'maintenance', close: keeper.stop });
+  const sources = await createSources(config, pool, host, home);
+  const operations = {
+    problems: async () => [
+      ...((await databaseAnswers(pool)) ? [] : ['the database does not answer']),
+      ...[...sources.values()].flatMap((source) => source.problem() ?? []),
+    ],
+    metrics: async () => {
+      await observeBooks(pool, sources, metrics);
+      return metrics.registry.metrics();
+    },
+  };
+  const ops = await serveOperations(operations, config.PROCESSOR_OPS_PORT, config.OPS_HOST);
+  open({ name: 'operations port', close: () => void ops.close() });
+  open({
+    name: 'event sources',
+    close: async () => {
+      const stop = () => Promise.all([...sources.values()].map((source) => source.stop()));
+      await Promise.race([stop(), sleep(SETTLE_MS)]);
+      host.abort();
+      await stop();
+    },
+  });
+  for (const source of sources.values()) keeper.ready.then(() => source.run()).catch(fail);
+  const { BROKER: broker, PARALLELIZATION: lanes } = config;
+  logger.info({ broker, lanes }, `Charging what ${broker} brings, ${lanes} handlers at work`);
+}

@@ -1,0 +1,182 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { isUuidV7 } from '../../common/uuid.ts';
+import { buildFunctions } from '../../deploy/build-functions.ts';
+import { ricIsMissing } from '../../load-tests/servers/lambda-ric.ts';
+import type { Server } from '../broker/broker.ts';
+import { drivers } from '../broker/brokers.ts';
+import { expectTrueBooks } from '../broker/site.ts';
+import { isSkipped } from '../setup/skipped.ts';
+import { functionUrlEvent } from './http-events.ts';
+import { type RedirectSite, reported, type Settings, withRedirect } from './redirect-site.ts';
+
+const root = mkdtempSync(join(tmpdir(), 'tollway-redirect-'));
+beforeAll(async () => void (await buildFunctions(root)));
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+
+const cannotRun = isSkipped(await ricIsMissing());
+/** Starting a broker, and compiling AWS's client, should it not be there yet. */
+const START_MS_MAX = 300_000;
+/** Room for a first click, which loads and connects. */
+const WAIT_MS = 1_500;
+/** What an answer may take beyond `REDIRECT_WAIT_MS`: other tests share the machine. */
+const SLACK_MS = 700;
+
+describe.each(drivers)('the redirect function on $name', ({ driver, skipped }) => {
+  const left = skipped || cannotRun;
+  let server: Server;
+  beforeAll(async () => {
+    if (!left) server = await driver.start();
+  }, START_MS_MAX);
+  afterAll(() => server?.stop());
+  const on = (what: string, work: (site: RedirectSite) => Promise<void>, env: Settings = {}) =>
+    it.skipIf(left)(
+      what,
+      () => withRedirect(root, server, work, { REDIRECT_WAIT_MS: String(WAIT_MS), ...env }),
+      START_MS_MAX,
+    );
+
+  /** Has the broker not answer while something is done, and answer again afterwards. */
+  const whileSilent = async ({ database }: RedirectSite, work: () => Promise<void>) => {
+    if (server.freeze) return server.freeze(database, work);
+    const blocker = await database.pool.connect();
+    try {
+      await blocker.query('begin');
+      await blocker.query('lock broker_chunk in access exclusive mode');
+      await work();
+    } finally {
+      await blocker.query('rollback');
+      blocker.release();
+    }
+  };
+
+  on('puts a click into the broker before it answers, once, under its id, without an origin', async (site) => {
+    const { click, send, evergreen, impression, lambda } = site;
+    const cold = await click();
+    const pid = lambda.pid();
+    const warm = await click({ path: impression(1) });
+    const byUrl = await send(functionUrlEvent({ path: evergreen(2) }));
+    const inStage = await click({ path: impression(2), stage: 'live', query: 'utm_source=a&b=%00' });
+    const clicks = [cold, warm, byUrl, inStage];
+    for (const { status, headers, body, clickId = '' } of clicks) {
+      expect(isUuidV7(clickId)).toBe(true);
+      expect({ status, headers, body }).toEqual({
+        status: 302,
+        headers: {
+          Location: `https://example.com/?click=${clickId}`,
+          'Cache-Control': 'no-store',
+          'Tollway-Click': clickId,
+        },
+        body: '',
+      });
+    }
+    expect(lambda.pid()).toBe(pid);
+    const held = await site.settle(clicks.length);
+    expect(new Set(held.map(({ key }) => key))).toEqual(new Set(clicks.map(({ clickId }) => clickId)));
+    expect(held).toHaveLength(clicks.length);
+    for (const { key, click: event, from } of held) {
+      expect(from).toBeNull();
+      expect(event).toMatchObject({ clickId: key, invalid: null, visitorNetwork: '198.51.100.0/24' });
+    }
+    const nonces = held.map(({ click: { nonce } }) => nonce).filter((nonce) => nonce !== null);
+    expect(new Set(nonces).size).toBe(2);
+    expect(await expectTrueBooks(site)).toMatchObject({ accepted: 0, charged: 0, unattributed: 4, inFlight: 0 });
+    await expectSpent(site, 4);
+
+    // The same once more, as a broker or a retry may bring it.
+    await site.broker.publishTo(0, held);
+    await site.settle(held.length);
+    expect(await expectTrueBooks(site)).toMatchObject({ unattributed: 4, inFlight: 0 });
+    await expectSpent(site, 4);
+  });
+
+  on('counts an impression once, however often its link is clicked', async (site) => {
+    const { click, impression } = site;
+    const path = impression();
+    for (const sourceIp of ['198.51.100.1', '203.0.113.1']) await click({ path, sourceIp });
+    await site.settle(2);
+    await expectTrueBooks(site);
+    await expectSpent(site, 1);
+  });
+
+  on(
+    'redirects without a click when the broker does not answer in time, counts it, and records again afterwards',
+    async (site) => {
+      const { click, impression, lambda } = site;
+      expect(await click()).toMatchObject({ status: 302 });
+      const pid = lambda.pid();
+      const lost: number[] = [];
+      await whileSilent(site, async () => {
+        for (let count = 0; count < 3; count += 1) {
+          const { status, clickId, headers, milliseconds } = await click({ path: impression(1) });
+          expect({ status, clickId }).toEqual({ status: 302, clickId: 'none' });
+          expect(headers.Location).toMatch(/^https:\/\/example\.com\/\?click=/);
+          lost.push(milliseconds);
+        }
+      });
+      for (const milliseconds of lost) {
+        expect(milliseconds).toBeGreaterThan(WAIT_MS - 50);
+        expect(milliseconds).toBeLessThan(WAIT_MS + SLACK_MS);
+      }
+      // Nobody may come again to have it reported: the sandbox may be ended at any time.
+      expect(reported(lambda, 'tollway_clicks_unrecorded_total')).toBe(3);
+      expect(lambda.logs()).toContain('A click was not confirmed in time');
+      const after = await click({ path: impression(1) });
+      expect(after.clickId).not.toBe('none');
+      expect(lambda.pid()).toBe(pid);
+      // What was sent and not confirmed may be there as well: each is a click of its own.
+      const held = await site.settle(2);
+      expect(held.map(({ key }) => key)).toContain(after.clickId);
+      await expectTrueBooks(site);
+    },
+  );
+
+  on(
+    'or refuses, where it was told to',
+    async (site) => {
+      expect((await site.click()).status).toBe(302);
+      await whileSilent(site, async () => {
+        const { status, clickId, headers, body, milliseconds } = await site.click({ path: site.evergreen(1) });
+        expect({ status, clickId }).toEqual({ status: 503, clickId: 'none' });
+        expect(headers).toMatchObject({ 'Cache-Control': 'no-store' });
+        expect(headers).not.toHaveProperty('Location');
+        expect(body).toContain('<');
+        expect(milliseconds).toBeLessThan(WAIT_MS + SLACK_MS);
+      });
+      // The second try is no double click of one that does not count.
+      expect((await site.click({ path: site.evergreen(1) })).status).toBe(302);
+      const held = await site.settle(2);
+      expect(held.map(({ click: { invalid } }) => invalid)).not.toContain('double_click');
+    },
+    { SPOOL_FULL: 'refuse', DOUBLE_CLICK_MS: '60000' },
+  );
+
+  on('records the first click after it was frozen and its connections broke', async (site) => {
+    const { click, impression, lambda, line } = site;
+    const ids = [(await click()).clickId];
+    const pid = lambda.pid();
+    for (let count = 0; count < 3; count += 1) {
+      await lambda.freeze();
+      line.breakAll();
+      await server.outage?.(site.database, async () => undefined);
+      // An ad that it has not seen yet, so that both the database and the broker are asked.
+      const { status, clickId } = await click({ path: impression(count) });
+      expect({ status, recorded: clickId !== 'none' }).toEqual({ status: 302, recorded: true });
+      ids.push(clickId);
+    }
+    expect(lambda.pid()).toBe(pid);
+    const held = await site.settle(ids.length);
+    expect(new Set(held.map(({ key }) => key))).toEqual(new Set(ids));
+    await expectTrueBooks(site);
+  });
+});
+
+/** Holds that so many clicks were paid for, each at the price of its ad. */
+async function expectSpent({ database, ads }: RedirectSite, count: number): Promise<void> {
+  const { rows } = await database.pool.query<{ count: number; micros: bigint }>(
+    `select count(*)::int as count, coalesce(sum(charged_micros), 0)::int8 as micros from ledger where outcome = 'charged'`,
+  );
+  expect(rows[0]).toEqual({ count, micros: BigInt(count) * (ads[0]?.priceMicros ?? 0n) });
+}

@@ -1,0 +1,140 @@
+import { join } from 'node:path';
+import { performance } from 'node:perf_hooks';
+import { createSigner, evergreenLink, impressionLink, type Link } from '../../ad-server/link.ts';
+import { type LinkKey, formatLinkKeys } from '../../common/link-keys.ts';
+import { type Lambda, startLambda } from '../../load-tests/servers/lambda-runtime.ts';
+import type { ReadClick } from '../../producer/click-event.ts';
+import type { Server } from '../broker/broker.ts';
+import { type Site, withSite } from '../broker/site.ts';
+import { waitFor } from '../setup/stack.ts';
+import { type Line, layLine } from './line.ts';
+import { httpApiEvent, type TestRequest } from './http-events.ts';
+
+const KEY: LinkKey = { id: 'k1', state: 'signs', secret: Buffer.alloc(32, 'redirect') };
+export const sign = createSigner([KEY]);
+const DAY_MS = 86_400_000;
+/** As Lambda's runtime has it for what it brings. */
+export const NODE_PATH = join(import.meta.dirname, '..', '..', 'node_modules');
+
+/** What the function has answered, as a client sees it, and in what time. */
+export type Clicked = {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+  readonly clickId: string | undefined;
+  readonly milliseconds: number;
+};
+
+/** A site with the redirect function in front of it. The line leads to its database. */
+export type RedirectSite = Site & {
+  readonly lambda: Lambda;
+  readonly line: Line;
+  readonly click: (request?: TestRequest) => Promise<Clicked>;
+  readonly send: (event: unknown) => Promise<Clicked>;
+  /** A path with a link to one of the ads, the first unless told otherwise. */
+  readonly evergreen: (ad?: number) => string;
+  readonly impression: (ad?: number) => string;
+  /** Starts a consumer, waits until so many clicks are settled, and answers what the broker held. */
+  readonly settle: (count: number) => Promise<readonly ReadClick[]>;
+};
+
+export type Settings = Readonly<Record<string, string | undefined>>;
+
+export function pathOf(link: Link): string {
+  return `/c/${sign(link)}`;
+}
+
+/** Makes a site with the function from the bundles in `root`, works there and clears it away. Prints its logs after a failure. */
+export function withRedirect(
+  root: string,
+  server: Server,
+  work: (site: RedirectSite) => Promise<void>,
+  env: Settings = {},
+): Promise<void> {
+  return withSite(server, async (site) => {
+    const databaseUrl = new URL(site.database.url);
+    const line = await layLine(Number(databaseUrl.port));
+    site.later(line.close);
+    databaseUrl.port = String(line.port);
+    const given: Settings = {
+      ...site.broker.env,
+      DATABASE_URL: databaseUrl.href,
+      LINK_KEYS: formatLinkKeys([KEY]),
+      NODE_PATH,
+      ...env,
+    };
+    const lambda = await startLambda({
+      folder: join(root, 'lambda-redirect'),
+      env: Object.fromEntries(
+        Object.entries(given).filter((entry): entry is [string, string] => entry[1] !== undefined),
+      ),
+      functionName: 'lambda-redirect',
+    });
+    site.later(lambda.stop);
+    const send = (event: unknown) => invoke(lambda, event);
+    const adId = (ad = 0) => site.ads[ad]?.id ?? 0;
+    const evergreen = (ad?: number) => pathOf(evergreenLink(adId(ad)));
+    try {
+      await work({
+        ...site,
+        lambda,
+        line,
+        send,
+        click: (request) => send(httpApiEvent({ path: evergreen(), ...request })),
+        evergreen,
+        impression: (ad) => pathOf(impressionLink(adId(ad), DAY_MS)),
+        settle: (count) => settle(site, count),
+      });
+    } catch (error) {
+      process.stderr.write(lambda.logs());
+      throw error;
+    }
+  });
+}
+
+async function invoke(lambda: Lambda, event: unknown): Promise<Clicked> {
+  const startedAt = performance.now();
+  const result = await lambda.invoke(event);
+  const milliseconds = performance.now() - startedAt;
+  if ('error' in result) throw new Error(result.error.errorMessage);
+  // The form that both kinds of gateways take.
+  const { statusCode, headers, body } = result.answer as {
+    statusCode: number;
+    headers: Record<string, string>;
+    body: string;
+  };
+  const clickId = headers['Tollway-Click'];
+  return { status: statusCode, headers, body, clickId, milliseconds };
+}
+
+async function settle(site: Site, count: number): Promise<readonly ReadClick[]> {
+  const held: ReadClick[] = [];
+  const consumer = await site.consume({
+    around: (deliver) => async (records, signal) => {
+      await deliver(records, signal);
+      for (const record of records) if (record.is === 'click') held.push(record);
+    },
+  });
+  await waitFor(() => {
+    if (consumer.failure()) throw consumer.failure();
+    return held.length >= count;
+  }, 20_000, `${count} clicks`);
+  await consumer.stop();
+  return held;
+}
+
+/** Lines that the function has printed as JSON. */
+export function linesOf(lambda: Lambda): Record<string, unknown>[] {
+  return lambda
+    .logs()
+    .split('\n')
+    .filter((line) => line.startsWith('{'))
+    .map((line) => JSON.parse(line));
+}
+
+/** All that a counter has been reported with, over all its labels. */
+export function reported(lambda: Lambda, name: string): number {
+  return linesOf(lambda)
+    .filter((line) => '_aws' in line && name in line)
+    .reduce((sum, line) => sum + Number(line[name]), 0);
+}
