@@ -1,0 +1,312 @@
+import { CloudEvent, HTTP } from 'cloudevents';
+import { describe, expect, it } from 'vitest';
+import { readCloudEvents } from '../../processor/events/cloud-events.ts';
+import { readKafkaEvent } from '../../processor/events/kafka-event.ts';
+import { readKinesisEvent } from '../../processor/events/kinesis-event.ts';
+import { readMessages } from '../../processor/events/openwhisk-messages.ts';
+import { readS3Event } from '../../processor/events/s3-event.ts';
+import type { BrokerRecord, ReadRecord } from '../../producer/click-event.ts';
+import { clickRecord, TestOrigin } from '../setup/database.ts';
+import { kafkaEvent, kinesisEvent } from './homes.ts';
+
+const click = clickRecord();
+const record: BrokerRecord = { key: click.key, value: click.value };
+
+/** What a dead letter would say. */
+const detailOf = (read: ReadRecord | undefined) =>
+  read?.is === 'unreadable' ? read.detail : `a ${read?.is}`;
+
+/** A copy of an event with one field of its first record changed. */
+function changed(event: unknown, path: readonly (string | number)[], value: unknown): unknown {
+  const copy = structuredClone(event);
+  let at = copy as Record<string | number, unknown>;
+  for (const name of path.slice(0, -1)) at = at[name] as Record<string | number, unknown>;
+  at[path.at(-1) ?? ''] = value;
+  return copy;
+}
+
+describe('a Kinesis event', () => {
+  const event = kinesisEvent([record, record]);
+
+  it('is read with its places as the long-lived consumer names them', () => {
+    const { records } = readKinesisEvent('f', event);
+    expect(records[0]).toMatchObject({ is: 'click', key: record.key, from: click.from });
+    expect(records[1]?.position).toMatch(/^tollway-clicks\/shardId-000000000006@\d{56}$/);
+  });
+
+  it('is answered with the lowest sequence number that is not settled, and with nothing once all are', () => {
+    const { responseAfter } = readKinesisEvent('f', event);
+    const numbers = event.Records.map(({ kinesis }) => kinesis.sequenceNumber);
+    expect([0, 1, 2].map((settled) => responseAfter(settled).batchItemFailures)).toEqual([
+      [{ itemIdentifier: numbers[0] }],
+      [{ itemIdentifier: numbers[1] }],
+      [],
+    ]);
+    expect(readKinesisEvent('f', { Records: [] }).responseAfter(0)).toEqual({ batchItemFailures: [] });
+  });
+
+  it.each([
+    [undefined, 'Expected base64 in Records[0].kinesis.data, got nothing'],
+    [null, 'Expected base64 in Records[0].kinesis.data, got nothing'],
+    ['{"v":1}', 'Expected base64 in Records[0].kinesis.data, got 11 bytes that are not'],
+    ['abc', 'Expected base64 in Records[0].kinesis.data, got 5 bytes that are not'],
+    [7, 'Expected base64 in Records[0].kinesis.data, got 1 bytes that are not'],
+  ])(
+    'keeps a payload of %j as a dead letter that names the field, under its own sequence',
+    (data, detail) => {
+      const { records } = readKinesisEvent('f', changed(event, ['Records', 0, 'kinesis', 'data'], data));
+      expect(detailOf(records[0])).toBe(detail);
+      expect(records[0]).toMatchObject({ from: click.from, reason: 'malformed' });
+      expect(records[1]?.is).toBe('click');
+    },
+  );
+
+  it.each([
+    [{}, 'f: Records: expected the records of a Kinesis stream, got an empty object'],
+    [null, 'f: Records: expected the records of a Kinesis stream, got null'],
+    [
+      kafkaEvent([record]),
+      'f: Records: expected the records of a Kinesis stream, got an object with eventSource,',
+    ],
+    [
+      { Records: [{ eventSource: 'aws:sqs' }] },
+      'f: Records[0].eventSource: expected "aws:kinesis", got "aws:sqs"',
+    ],
+    [
+      { Records: [{ EventSource: 'aws:sns' }] },
+      'f: Records[0].eventSource: expected "aws:kinesis", got "aws:sns"',
+    ],
+    [{ Records: [null] }, 'f: Records[0].eventSource: expected "aws:kinesis", got null'],
+    [changed(event, ['Records', 1, 'kinesis'], 1), 'f: Records[1].kinesis: expected an object, got 1'],
+    [
+      changed(event, ['Records', 1, 'kinesis', 'sequenceNumber'], undefined),
+      'f: Records[1].kinesis.sequenceNumber: expected a text, got nothing',
+    ],
+  ])('is refused as a whole where it has no place to come back to: %#', (given, message) => {
+    expect(() => readKinesisEvent('f', given)).toThrow(message);
+  });
+});
+
+describe('a Kafka event', () => {
+  const event = kafkaEvent([record, record, record, record]);
+
+  it('is read partition by partition', () => {
+    const { records } = readKafkaEvent('f', event);
+    expect(records.map(({ position }) => position)).toEqual([
+      'tollway-clicks/0@1000',
+      'tollway-clicks/0@1001',
+      'tollway-clicks/1@1000',
+      'tollway-clicks/1@1001',
+    ]);
+    expect(records[0]).toMatchObject({ is: 'click', from: click.from });
+  });
+
+  it('is answered with one checkpoint for each partition that is not done', () => {
+    const { responseAfter } = readKafkaEvent('f', event);
+    const at = (partition: number, offset: number) => ({
+      itemIdentifier: { partition: `tollway-clicks-${partition}`, offset },
+    });
+    expect([0, 1, 2, 3, 4].map((settled) => responseAfter(settled).batchItemFailures)).toEqual([
+      [at(0, 1000), at(1, 1000)],
+      [at(0, 1001), at(1, 1000)],
+      [at(1, 1000)],
+      [at(1, 1001)],
+      [],
+    ]);
+  });
+
+  it('keeps tombstones, and what is not base64, as dead letters', () => {
+    const place = ['records', 'tollway-clicks-0', 0];
+    const none = readKafkaEvent('f', changed(event, [...place, 'value'], undefined));
+    expect(detailOf(none.records[0])).toBe(
+      'Expected base64 in records["tollway-clicks-0"][0].value, got nothing',
+    );
+    const garbage = readKafkaEvent(
+      'f',
+      changed(changed(event, [...place, 'value'], '%'), [...place, 'key'], null),
+    );
+    expect(garbage.records[0]).toMatchObject({ is: 'unreadable', key: null, value: Buffer.from('"%"') });
+  });
+
+  it.each([
+    [{}, 'f: eventSource: expected "aws:kafka" or "SelfManagedKafka", got an empty object'],
+    [
+      kinesisEvent([record]),
+      'f: eventSource: expected "aws:kafka" or "SelfManagedKafka", got an object with Records',
+    ],
+    [
+      { eventSource: 'aws:sqs', records: {} },
+      'f: eventSource: expected "aws:kafka" or "SelfManagedKafka", got "aws:sqs"',
+    ],
+    [{ eventSource: 'aws:kafka' }, 'f: records: expected an object of topic partitions, got nothing'],
+    [{ eventSource: 'aws:kafka', records: { a: 1 } }, 'f: records["a"]: expected a list, got 1'],
+    [
+      { eventSource: 'aws:kafka', records: { a: [{}] } },
+      'f: records["a"][0].offset: expected a whole number, got nothing',
+    ],
+  ])('is refused as a whole where it has no place to come back to: %#', (given, message) => {
+    expect(() => readKafkaEvent('f', given)).toThrow(message);
+  });
+
+  it("takes one's own cluster", () => {
+    expect(readKafkaEvent('f', { ...event, eventSource: 'SelfManagedKafka' }).records).toHaveLength(4);
+  });
+});
+
+describe("the messages of OpenWhisk's feed", () => {
+  const message = { topic: 't', partition: 1, offset: 2, key: record.key, value: String(record.value) };
+  const read = (more: object) => readMessages('f', { messages: [{ ...message, ...more }] })[0];
+
+  it('are read as text, as JSON that the feed has parsed, and as base64', () => {
+    for (const value of [
+      message.value,
+      JSON.parse(message.value),
+      Buffer.from(message.value).toString('base64').replace(/.{76}/g, '$&\n'),
+    ]) {
+      expect(read({ value })).toMatchObject({ is: 'click', from: click.from, position: 't/1@2' });
+    }
+  });
+
+  it('keep what is no click as dead letters', () => {
+    for (const value of [null, '', 'garbage', 7, ['a'], '"quoted"'])
+      expect(read({ value }), JSON.stringify(value)).toMatchObject({ is: 'unreadable', from: click.from });
+    expect(read({ key: '' })).toMatchObject({ is: 'click', from: null });
+  });
+
+  it.each([
+    [{}, 'f: messages: expected the messages of a Kafka feed, got nothing'],
+    [{ messages: ['a'] }, 'f: messages[0]: expected a message, got "a"'],
+    [{ messages: [{ ...message, offset: 'a' }] }, 'f: messages[0].offset: expected a whole number, got "a"'],
+    [{ messages: [{ ...message, topic: 1 }] }, 'f: messages[0].topic: expected a text, got 1'],
+  ])('are refused where they have no place: %#', (given, message) => {
+    expect(() => readMessages('f', given)).toThrow(message);
+  });
+});
+
+describe('CloudEvents', () => {
+  const attributes = { source: '/tollway/ad-server', type: 'tollway.click', id: String(record.key) };
+  const event = new CloudEvent({ ...attributes, data: record.value });
+  const parsed = new CloudEvent({
+    ...attributes,
+    datacontenttype: 'application/json',
+    data: JSON.parse(String(record.value)),
+  });
+  const read = (headers: Record<string, string>, body: string | Buffer) =>
+    readCloudEvents('f', headers, Buffer.from(body), 'request 1');
+  const wire = ({ headers, body }: { headers: unknown; body: unknown }) =>
+    read(headers as Record<string, string>, body as string);
+
+  it.each([
+    ['binary', wire(HTTP.binary(event))],
+    ['binary, its data as JSON', wire(HTTP.binary(parsed))],
+    ['structured', wire(HTTP.structured(event))],
+    ['structured, its data as JSON', wire(HTTP.structured(parsed))],
+    [
+      'batched',
+      read({ 'content-type': 'application/cloudevents-batch+json; charset=utf-8' }, JSON.stringify([parsed])),
+    ],
+  ])('are read %s, as the SDK sends them', (_, records) => {
+    expect(records).toMatchObject([
+      { is: 'click', key: record.key, from: click.from, position: `/tollway/ad-server ${record.key}` },
+    ]);
+  });
+
+  it('are known by the key of the Kafka record that they were, where their id is another', () => {
+    const headers = {
+      'ce-specversion': '1.0',
+      'ce-type': 'dev.knative.kafka.event',
+      'ce-source': '/apis/v1/namespaces/default/kafkasources/clicks#tollway-clicks',
+      'ce-id': 'partition:0/offset:564',
+    };
+    expect(read({ ...headers, 'ce-key': String(record.key) }, String(record.value))).toMatchObject([
+      { is: 'click', from: click.from, key: record.key },
+    ]);
+    expect(read(headers, String(record.value))).toMatchObject([
+      { is: 'click', from: null, key: headers['ce-id'] },
+    ]);
+    const mark = new TestOrigin().mark();
+    expect(read({ ...headers, 'ce-key': String(mark.key) }, String(mark.value))).toMatchObject([
+      { is: 'mark' },
+    ]);
+  });
+
+  it.each(['id', 'source', 'type', 'specversion'])(
+    'without %s are kept with their bytes, and it is named',
+    (name) => {
+      const { headers, body } = HTTP.binary(event) as { headers: Record<string, string>; body: Buffer };
+      const { [`ce-${name}`]: _, ...rest } = headers;
+      if (name !== 'specversion') {
+        const [found] = read(rest, body);
+        expect(found).toMatchObject({ is: 'unreadable', value: record.value, position: 'request 1' });
+        expect(detailOf(found)).toBe(`Expected a text in header ce-${name} of the CloudEvent, got nothing`);
+      }
+      const { [name]: __, ...structured } = parsed.toJSON() as Record<string, unknown>;
+      const text = JSON.stringify(structured);
+      const [other] = read({ 'content-type': 'application/cloudevents+json' }, text);
+      expect(other).toMatchObject({ is: 'unreadable', value: Buffer.from(text) });
+      expect(detailOf(other)).toBe(`Expected a text in ${name} of the CloudEvent, got nothing`);
+    },
+  );
+
+  it('in a batch stand each for itself', () => {
+    const { id: _, ...nameless } = parsed.toJSON() as Record<string, unknown>;
+    const body = JSON.stringify([
+      nameless,
+      parsed,
+      7,
+      { ...parsed.toJSON(), data: undefined, data_base64: '%' },
+    ]);
+    const records = read({ 'content-type': 'application/cloudevents-batch+json' }, body);
+    expect(records.map(({ is }) => is)).toEqual(['unreadable', 'click', 'unreadable', 'unreadable']);
+    expect(detailOf(records[3])).toMatch(/^Expected base64 in data_base64/);
+    expect(new Set(records.map(({ position }) => position)).size).toBe(3);
+  });
+
+  it('that are no JSON are kept with their bytes', () => {
+    const [found] = read({ 'content-type': 'application/cloudevents+json' }, '{"id":');
+    expect(found).toMatchObject({ is: 'unreadable', value: Buffer.from('{"id":') });
+  });
+
+  it('say of themselves what they are, or are refused', () => {
+    expect(() => read({ 'content-type': 'application/json' }, '{}')).toThrow(
+      'f: ce-specversion: expected the header of a CloudEvent, or the content type application/cloudevents+json, got nothing',
+    );
+  });
+});
+
+describe('an S3 event', () => {
+  const event = {
+    Records: [
+      {
+        eventVersion: '2.1',
+        eventSource: 'aws:s3',
+        eventName: 'ObjectCreated:Put',
+        s3: { bucket: { name: 'files' }, object: { key: 'clicks+of+%C3%9Cber%2B1.ndjson.gz', eTag: 'e' } },
+      },
+    ],
+  };
+
+  it('names the objects that were made', () => {
+    expect(readS3Event('f', event)).toEqual([{ bucket: 'files', key: 'clicks of Über+1.ndjson.gz' }]);
+    expect(readS3Event('f', { Service: 'Amazon S3', Event: 's3:TestEvent', Bucket: 'files' })).toEqual([]);
+  });
+
+  it.each([
+    [{}, 'f: Records: expected the notification of an S3 bucket, got an empty object'],
+    [
+      { Records: [{ eventSource: 'aws:sqs' }] },
+      'f: Records[0].eventSource: expected "aws:s3", got "aws:sqs"',
+    ],
+    [
+      changed(event, ['Records', 0, 'eventName'], 'ObjectRemoved:Delete'),
+      'f: Records[0].eventName: expected "ObjectCreated:…", got "ObjectRemoved:Delete"',
+    ],
+    [changed(event, ['Records', 0, 's3'], {}), 'f: Records[0].s3.bucket.name: expected a text, got nothing'],
+    [
+      changed(event, ['Records', 0, 's3', 'object'], {}),
+      'f: Records[0].s3.object.key: expected a text, got nothing',
+    ],
+  ])('is refused where it names none: %#', (given, message) => {
+    expect(() => readS3Event('f', given)).toThrow(message);
+  });
+});
