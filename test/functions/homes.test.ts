@@ -1,9 +1,5 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { describe, expect, inject, it } from 'vitest';
 import { createClient } from '../../common/postgres.ts';
-import { buildFunctions } from '../../deploy/build-functions.ts';
 import type { BrokerRecord, ReadClick } from '../../producer/click-event.ts';
 import { expectBalanced } from '../ledger/deliver.ts';
 import {
@@ -14,11 +10,10 @@ import {
   TestOrigin,
 } from '../setup/database.ts';
 import { isSkipped } from '../setup/skipped.ts';
+import { builtFunctions } from './bundles.ts';
 import { type Home, type HomeKind, homeKinds } from './homes.ts';
 
-const root = mkdtempSync(join(tmpdir(), 'tollway-functions-'));
-beforeAll(async () => void (await buildFunctions(root)));
-afterAll(() => rmSync(root, { recursive: true, force: true }));
+const root = builtFunctions();
 
 const kinds = await Promise.all(
   homeKinds.map(async (kind) => ({ name: kind.name, kind, skipped: isSkipped(await kind.missing()) })),

@@ -205,63 +205,70 @@ export function cloudEventOf({ key, value }: BrokerRecord, index = 0): CloudEven
   });
 }
 
+/** The CloudEvents function as a process, and where it listens. */
+export async function startCloudEvent(
+  root: string,
+  env: Readonly<Record<string, string>>,
+): Promise<Home & { readonly url: string }> {
+  const [port = 0] = await freePorts(1);
+  const child: ChildProcess = spawn(process.execPath, [join(root, 'cloud-event', 'index.mjs')], {
+    env: { ...env, PORT: String(port), REQUEST_TIMEOUT_MS: String(REQUEST_TIMEOUT_MS) },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let logs = '';
+  for (const stream of [child.stdout, child.stderr]) stream?.on('data', (data) => (logs += data));
+  const ended = once(child, 'exit');
+  const url = `http://127.0.0.1:${port}/`;
+  await waitFor(() =>
+    fetch(url).then(
+      ({ status }) => status === 405,
+      () => false,
+    ),
+  );
+  const post = async (
+    body: string | Uint8Array<ArrayBuffer>,
+    headers: Record<string, string>,
+    count: number,
+  ): Promise<Verdict> => {
+    child.kill('SIGCONT');
+    const response = await fetch(url, { method: 'POST', body, headers });
+    const said = `${response.status} ${await response.text()}`;
+    // Whatever is not 5xx, the sender sends no more.
+    return { done: response.status < 500 ? count : 0, said };
+  };
+  return {
+    url,
+    deliver: (records) => {
+      const [only] = records;
+      if (records.length === 1 && only) {
+        const { headers, body } = HTTP.binary(cloudEventOf(only));
+        return post(body as string, headers as Record<string, string>, 1);
+      }
+      const batch = records.map((record, index) => {
+        const { data, ...attributes } = cloudEventOf(record, index).toJSON() as Record<string, unknown>;
+        return { ...attributes, data_base64: record.value?.toString('base64') };
+      });
+      const headers = { 'content-type': 'application/cloudevents-batch+json' };
+      return post(JSON.stringify(batch), headers, records.length);
+    },
+    send: (event) => post(JSON.stringify(event), { 'content-type': 'application/json' }, 1),
+    pid: () => child.pid ?? 0,
+    freeze: async () => void child.kill('SIGSTOP'),
+    logs: () => logs,
+    stop: async () => {
+      child.kill('SIGCONT');
+      child.kill('SIGTERM');
+      await ended;
+    },
+  };
+}
+
 const cloudEvent: HomeKind = {
   name: 'cloud-event',
   again: 'sender',
   hasDeadline: false,
   missing: async () => null,
-  start: async (root, env) => {
-    const [port = 0] = await freePorts(1);
-    const child: ChildProcess = spawn(process.execPath, [join(root, 'cloud-event', 'index.mjs')], {
-      env: { ...env, PORT: String(port), REQUEST_TIMEOUT_MS: String(REQUEST_TIMEOUT_MS) },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    let logs = '';
-    for (const stream of [child.stdout, child.stderr]) stream?.on('data', (data) => (logs += data));
-    const ended = once(child, 'exit');
-    const url = `http://127.0.0.1:${port}/`;
-    await waitFor(() =>
-      fetch(url).then(
-        ({ status }) => status === 405,
-        () => false,
-      ),
-    );
-    const post = async (
-      body: string | Uint8Array<ArrayBuffer>,
-      headers: Record<string, string>,
-      count: number,
-    ): Promise<Verdict> => {
-      child.kill('SIGCONT');
-      const response = await fetch(url, { method: 'POST', body, headers });
-      const said = `${response.status} ${await response.text()}`;
-      // Whatever is not 5xx, the sender sends no more.
-      return { done: response.status < 500 ? count : 0, said };
-    };
-    return {
-      deliver: (records) => {
-        const [only] = records;
-        if (records.length === 1 && only) {
-          const { headers, body } = HTTP.binary(cloudEventOf(only));
-          return post(body as string, headers as Record<string, string>, 1);
-        }
-        const batch = records.map((record, index) => {
-          const { data, ...attributes } = cloudEventOf(record, index).toJSON() as Record<string, unknown>;
-          return { ...attributes, data_base64: record.value?.toString('base64') };
-        });
-        const headers = { 'content-type': 'application/cloudevents-batch+json' };
-        return post(JSON.stringify(batch), headers, records.length);
-      },
-      send: (event) => post(JSON.stringify(event), { 'content-type': 'application/json' }, 1),
-      pid: () => child.pid ?? 0,
-      freeze: async () => void child.kill('SIGSTOP'),
-      logs: () => logs,
-      stop: async () => {
-        child.kill('SIGCONT');
-        child.kill('SIGTERM');
-        await ended;
-      },
-    };
-  },
+  start: startCloudEvent,
 };
 
 export const homeKinds: readonly HomeKind[] = [

@@ -1,0 +1,56 @@
+import { readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { unzipSync } from 'fflate';
+import { describe, expect, it } from 'vitest';
+import { BUNDLES, type BuiltFunction, buildFunctions } from '../../deploy/build-functions.ts';
+import { temporaryFolder } from '../edge/temporary-folder.ts';
+
+const ZIP_BYTES_MAX = 1_048_576;
+const ROOT = join(import.meta.dirname, '../..');
+
+const textOf = ({ folder }: BuiltFunction, file: string) => readFileSync(join(folder, file), 'utf8');
+
+describe('the bundles of the functions', () => {
+  it('are the same byte for byte whenever and wherever they are built', async () => {
+    const first = await buildFunctions(temporaryFolder());
+    const { TZ: zone } = process.env;
+    process.env.TZ = 'Pacific/Auckland';
+    const second = await buildFunctions(temporaryFolder());
+    process.env.TZ = zone;
+    expect(first.map(({ name }) => name)).toEqual(Object.keys(BUNDLES));
+    for (const [index, { name, zip }] of first.entries()) {
+      expect(Buffer.compare(zip, second[index]?.zip ?? Buffer.alloc(0)), name).toBe(0);
+    }
+  });
+
+  it('are one file, small, with their source map beside them', async () => {
+    for (const built of await buildFunctions(temporaryFolder())) {
+      const file = built.name === 'openwhisk' ? 'index.js' : 'index.mjs';
+      expect(Object.keys(unzipSync(built.zip)), built.name).toEqual([file]);
+      expect(built.zip.length, built.name).toBeLessThan(ZIP_BYTES_MAX);
+      expect(statSync(`${built.folder}.zip`).size).toBe(built.zip.length);
+      const map = JSON.parse(textOf(built, `${file}.map`)) as { sources: string[] };
+      expect(
+        map.sources.some(
+          (source) => source.endsWith('processor/home.ts') || source.endsWith('ad-server/redirect.ts'),
+        ),
+      ).toBe(true);
+    }
+  });
+
+  it("leave AWS' SDK to the runtime, and bring the rest; no machine's paths are in them", async () => {
+    for (const built of await buildFunctions(temporaryFolder())) {
+      const text = textOf(built, built.name === 'openwhisk' ? 'index.js' : 'index.mjs');
+      const wanted = [...text.matchAll(/\b(?:require\(|import\(|import|from)\s*"([@a-z][\w@/.:-]*)"/g)].map(
+        ([, name]) => String(name),
+      );
+      const foreign = wanted.filter((name) => !/^(node:)?[a-z_]+(\/[a-z]+)?$/.test(name));
+      expect(
+        foreign.filter((name) => !/^@aws-sdk\/|^pg-(native|cloudflare)$/.test(name)),
+        built.name,
+      ).toEqual([]);
+      expect(text).not.toContain(ROOT);
+      expect(text).toContain('connectionTimeoutMillis');
+    }
+  });
+});

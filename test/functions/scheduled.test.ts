@@ -1,0 +1,175 @@
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { ricIsMissing } from '../../load-tests/servers/lambda-ric.ts';
+import { startLambda } from '../../load-tests/servers/lambda-runtime.ts';
+import { startOpenwhisk } from '../../load-tests/servers/openwhisk-runtime.ts';
+import type { BooksReport } from '../../processor/report-books.ts';
+import { markRecord, readRecord } from '../../producer/click-event.ts';
+import { deliver } from '../ledger/deliver.ts';
+import { addAccount, createTestDatabase, type TestDatabase, TestOrigin } from '../setup/database.ts';
+import { isSkipped } from '../setup/skipped.ts';
+import { builtFunctions } from './bundles.ts';
+
+const root = builtFunctions();
+/** Compiling AWS's client, should it not be there yet. */
+const INSTALL_MS_MAX = 300_000;
+/** Leaves no time to wait between the two looks at the books. */
+const SOON_MS = 11_000;
+
+type Call = (deadlineMs?: number) => Promise<unknown>;
+type Running = { readonly call: Call; readonly logs: () => string; readonly stop: () => Promise<void> };
+type Task = 'reconcile' | 'maintain';
+
+const homes: {
+  name: string;
+  missing: string | null;
+  start: (task: Task, url: string) => Promise<Running>;
+}[] = [
+  {
+    name: 'Lambda',
+    missing: await ricIsMissing(),
+    start: async (task, url) => {
+      const name = task === 'reconcile' ? 'lambda-reconcile' : 'lambda-maintenance';
+      const running = await startLambda({
+        folder: join(root, name),
+        functionName: name,
+        env: { DATABASE_URL: url },
+      });
+      const call: Call = async (deadlineMs = 60_000) => {
+        const result = await running.invoke({ 'detail-type': 'Scheduled Event' }, { deadlineMs });
+        return 'error' in result ? result.error.errorMessage : result.answer;
+      };
+      return { call, logs: running.logs, stop: running.stop };
+    },
+  },
+  {
+    name: 'OpenWhisk',
+    missing: null,
+    start: async (task, url) => {
+      const running = await startOpenwhisk({
+        zip: join(root, 'openwhisk.zip'),
+        main: task,
+        params: { DATABASE_URL: url },
+      });
+      const call: Call = async (timeoutMs = 60_000) => {
+        const answer = await running.run({}, { timeoutMs });
+        return answer.ok ? answer.result : JSON.stringify(answer.error);
+      };
+      return { call, logs: () => running.logs().stdout, stop: running.stop };
+    },
+  },
+];
+
+describe.each(homes)('by a schedule on $name', ({ missing, start }) => {
+  const on = (task: Task, what: string, work: (running: Running, database: TestDatabase) => Promise<void>) =>
+    it.skipIf(isSkipped(missing))(
+      what,
+      async () => {
+        const database = await createTestDatabase();
+        const running = await start(task, database.url);
+        try {
+          await work(running, database);
+        } finally {
+          await running.stop();
+          await database.drop();
+        }
+      },
+      INSTALL_MS_MAX,
+    );
+
+  on('reconcile', 'the books that balance are reported as such', async ({ call, logs }, { pool }) => {
+    const { ad } = await addAccount(pool);
+    const origin = new TestOrigin();
+    await deliver(pool, [origin.click({ ad }), origin.click({ ad }), origin.mark()]);
+    expect(await call()).toEqual({ balanced: true, accepted: 2, settled: 2, missing: 0, problems: [] });
+    expect(gauges(logs())).toEqual({
+      tollway_books_problems: 0,
+      tollway_missing_clicks: 0,
+      tollway_dead_letters: 0,
+    });
+  });
+
+  on('reconcile', 'books that do not balance are named', async ({ call, logs }, { pool }) => {
+    const { advertiser } = await addAccount(pool);
+    await pool.query('alter table advertiser disable trigger all');
+    await pool.query('update budget_entry set amount_micros = amount_micros + 1 where advertiser_id = $1', [
+      advertiser.id,
+    ]);
+    const report = (await call()) as BooksReport;
+    expect(report).toMatchObject({ balanced: false, missing: 0 });
+    expect(report.problems).toEqual([
+      expect.stringMatching(new RegExp(`^advertiser ${advertiser.id}: budget`)),
+    ]);
+    expect(gauges(logs())).toMatchObject({ tollway_books_problems: 1 });
+  });
+
+  on(
+    'reconcile',
+    'clicks that stay missing are named, those on their way are not',
+    async ({ call, logs }, { pool }) => {
+      const { ad } = await addAccount(pool);
+      const origin = new TestOrigin();
+      const [lost, late, there] = [origin.click({ ad }), origin.click({ ad }), origin.click({ ad })];
+      expect(lost.from?.sequence).toBe(1);
+      await deliver(pool, [there, readRecord(markRecord(origin.id, 3), 'test')]);
+      const reporting = call(14_000);
+      // The first look finds both missing; the second is some seconds later.
+      await new Promise((resolve) => setTimeout(resolve, 2_000));
+      await deliver(pool, [late]);
+      expect(await reporting).toEqual({
+        balanced: true,
+        accepted: 3,
+        settled: 2,
+        missing: 1,
+        problems: [`origin ${origin.id}: 1 clicks missing, the first is 1`],
+      });
+      expect(gauges(logs())).toMatchObject({ tollway_missing_clicks: 1 });
+      expect(logs()).toContain('The books need a person');
+    },
+  );
+
+  on('reconcile', 'dead letters are counted, near a deadline too', async ({ call, logs }, { pool }) => {
+    const origin = new TestOrigin();
+    await deliver(pool, [readRecord({ key: `${origin.id}.1`, value: Buffer.from('x') }, 'test')]);
+    expect(await call(SOON_MS)).toMatchObject({ balanced: true, problems: [] });
+    expect(gauges(logs())).toMatchObject({ tollway_dead_letters: 1 });
+  });
+
+  on('reconcile', 'a database that is away is said so', async ({ call }, { pool, url }) => {
+    const name = new URL(url).pathname.slice(1);
+    await pool.query(`alter database ${name} rename to ${name}_x`).catch(() => {});
+    await pool.query('alter table origin_total rename to away');
+    expect(String(await call())).toMatch(/origin_total/);
+  });
+
+  on('maintain', 'days are made and tallies merged, as often as it comes', async ({ call }, { pool }) => {
+    const { ad } = await addAccount(pool);
+    const origin = new TestOrigin();
+    for (let count = 0; count < 3; count += 1) await deliver(pool, [origin.click({ ad })]);
+    const newest = await newestDay(pool);
+    await pool.query(`drop table ${newest}`);
+    await pool.query("update ledger_window set click_ahead = click_ahead - interval '1 day'");
+    expect(await call()).toEqual({ maintained: true });
+    expect(await newestDay(pool)).toBe(newest);
+    expect((await pool.query('select from origin_tally')).rowCount).toBe(0);
+    expect(await call()).toEqual({ maintained: true });
+  });
+});
+
+/** The last value of each gauge of the books that was written. */
+function gauges(logs: string): Record<string, unknown> {
+  const found: Record<string, unknown> = {};
+  for (const line of logs.split('\n').filter((text) => text.startsWith('{"_aws"'))) {
+    for (const [name, value] of Object.entries(JSON.parse(line) as Record<string, unknown>)) {
+      if (/^tollway_(books|missing|dead)/.test(name)) found[name] = value;
+    }
+  }
+  return found;
+}
+
+async function newestDay(pool: TestDatabase['pool']): Promise<string> {
+  const { rows } = await pool.query<{ relname: string }>(
+    "select relname from pg_class where relkind = 'r' and relname like 'ledger_2%' order by relname desc limit 1",
+  );
+  return rows[0]?.relname ?? '';
+}

@@ -1,0 +1,73 @@
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startOpenwhisk } from '../../load-tests/servers/openwhisk-runtime.ts';
+import type { BrokerRecord } from '../../producer/click-event.ts';
+import type { Server } from '../broker/broker.ts';
+import { kafkaDriver } from '../broker/kafka-broker.ts';
+import { countSettled, expectAllCharged, type Site, untilSettled, withSite } from '../broker/site.ts';
+import { isSkipped } from '../setup/skipped.ts';
+import { builtFunctions } from './bundles.ts';
+
+const root = builtFunctions();
+const skipped = isSkipped(await kafkaDriver.missing());
+let server: Server;
+beforeAll(async () => {
+  if (!skipped) server = await kafkaDriver.start();
+}, 120_000);
+afterAll(() => server?.stop());
+
+/** A feed: publishes, and hands over what it has published, as OpenWhisk's Kafka feed does, once. */
+async function feed(site: Site, databaseUrl: string) {
+  const { broker } = site;
+  const action = await startOpenwhisk({
+    zip: join(root, 'openwhisk.zip'),
+    params: { DATABASE_URL: databaseUrl },
+  });
+  site.later(action.stop);
+  let next = 0;
+  return async (records: readonly BrokerRecord[], timeoutMs: number) => {
+    await broker.publishTo(0, records);
+    const messages = records.map(({ key, value }, index) => ({
+      topic: broker.config.KAFKA_TOPIC,
+      partition: 0,
+      offset: next + index,
+      key,
+      value: String(value),
+    }));
+    next += records.length;
+    return action.run({ messages }, { timeoutMs });
+  };
+}
+
+describe.skipIf(skipped)("what OpenWhisk's feed has committed and its action could not settle", () => {
+  it('is charged by a processor on the same topic, and after a rewind', { timeout: 120_000 }, async () => {
+    await withSite(server, async (site) => {
+      const { clicks, database, broker } = site;
+      const { pool } = database;
+      const run = await feed(site, database.url);
+      expect(await run(clicks(20), 20_000)).toMatchObject({ ok: true, result: { records: 20, settled: 20 } });
+      await pool.query('alter table ledger rename to ledger_away');
+      const first = await run(clicks(20), 2_500);
+      expect(first).toMatchObject({ ok: false, status: 200 });
+      expect(JSON.stringify(first)).toContain('20 of 20 records were not settled in time, from ');
+      await pool.query('alter table ledger_away rename to ledger');
+      expect(await run(clicks(20), 20_000)).toMatchObject({ ok: true });
+      expect(await countSettled(pool)).toBe(40);
+
+      // A processor has read nothing yet: it begins with the first record there is.
+      const consumer = await site.consume();
+      await untilSettled(pool, 60, consumer);
+      await expectAllCharged(site);
+      await consumer.stop();
+
+      const since = new Date();
+      await pool.query('alter table ledger rename to ledger_away');
+      await run(clicks(5), 2_500);
+      await pool.query('alter table ledger_away rename to ledger');
+      for (const books of broker.books) await books.rewind(pool, since);
+      const again = await site.consume();
+      await untilSettled(pool, 65, again);
+      await expectAllCharged(site);
+    });
+  });
+});
