@@ -26,7 +26,9 @@ const read = (...path: string[]) => readFileSync(join(ROOT, 'deploy', ...path), 
 
 // Parsing boundaries: what of them is used below is looked at there.
 const { packages } = parse(read('openwhisk', 'manifest.yaml')) as { packages: { tollway: Package } };
-const { functions } = JSON.parse(read('functions.json')) as { functions: Record<string, Platform> };
+const { openwhiskActions } = JSON.parse(read('functions.json')) as {
+  openwhiskActions: Record<string, Platform>;
+};
 const { inputs, actions, triggers, rules } = packages.tollway;
 
 /** The platform's own ranges; wskdeploy leaves a limit out of range away, with no more than a warning. */
@@ -34,9 +36,7 @@ const TIMEOUT_MAX_MS = 300_000;
 const MEMORY_MIN_MB = 128;
 const MEMORY_MAX_MB = 512;
 
-/** What deploy/functions.json calls an action. */
-const HOMES = { charge: 'openwhisk', reconcile: 'openwhisk-reconcile', maintain: 'openwhisk-maintain' };
-const homes = Object.entries(HOMES).map(([action, name]) => ({ action, name }));
+const platforms = Object.entries(openwhiskActions).map(([action, platform]) => ({ action, ...platform }));
 
 /** The variable of the environment that fills an input. */
 function variableOf(input: Input): string | undefined {
@@ -74,12 +74,12 @@ describe('deploy/openwhisk/manifest.yaml', () => {
       expect(annotations).toEqual({ final: true, 'provide-api-key': false });
   });
 
-  it.each(homes)('gives $action the limits of $name in functions.json', ({ action, name }) => {
-    const { memoryMb, timeoutSeconds } = functions[name] ?? {};
-    expect(actions[action]?.limits).toEqual({
-      memorySize: memoryMb,
-      timeout: Number(timeoutSeconds) * 1_000,
-    });
+  it('has the actions of functions.json', () => {
+    expect(Object.keys(actions)).toEqual(Object.keys(openwhiskActions));
+  });
+
+  it.each(platforms)('gives $action its limits of functions.json', ({ action, memoryMb, timeoutSeconds }) => {
+    expect(actions[action]?.limits).toEqual({ memorySize: memoryMb, timeout: timeoutSeconds * 1_000 });
   });
 
   it('stays within the limits of the platform', () => {
@@ -131,10 +131,10 @@ describe('deploy/openwhisk/manifest.yaml', () => {
     });
   });
 
-  it.each(homes.slice(1))('runs $action as often as functions.json says of $name', ({ action, name }) => {
+  it.each(platforms.slice(1))('runs $action as often as functions.json says', ({ action, schedule }) => {
     expect(triggerOf(action)).toEqual({
       feed: '/whisk.system/alarms/interval',
-      inputs: { minutes: minutesOf(functions[name]?.schedule) },
+      inputs: { minutes: minutesOf(schedule) },
     });
   });
 
