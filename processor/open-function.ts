@@ -24,7 +24,8 @@ export async function openFunction(
   const known = earlier ?? (await readFunctionConfig(name, env));
   const logger = createFunctionLogger(name, known);
   const home = openHome(name, known, {
-    metrics: createEmbeddedMetrics(name),
+    // By the name that it was deployed under: two deployments in one account are told apart.
+    metrics: createEmbeddedMetrics(env.AWS_LAMBDA_FUNCTION_NAME ?? name),
     logger,
     onInvariant: (err) => logger.fatal({ err }, err.message),
     // One lane: a function is given one batch at a time, and its platform runs as many functions as it is told to.

@@ -16,7 +16,7 @@ locals {
     dead-letters = {
       description    = "Rejected records wait for an operator: tollway dead-letters."
       metric         = "Tollway tollway_dead_letters"
-      dimensions     = { service = "lambda-reconcile" }
+      dimensions     = { service = local.function_names["lambda-reconcile"] }
       statistic      = "Maximum"
       above          = 0
       period_seconds = 900
@@ -79,7 +79,7 @@ locals {
     clicks-unrecorded = {
       description    = "Visitors were redirected, and their clicks are lost: the stream did not take them in time."
       metric         = "Tollway tollway_clicks_unrecorded_total"
-      dimensions     = { service = "lambda-redirect" }
+      dimensions     = { service = local.function_names["lambda-redirect"] }
       statistic      = "Sum"
       above          = 0
       period_seconds = 60

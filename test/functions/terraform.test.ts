@@ -276,7 +276,7 @@ describe.skipIf(missing !== null || version < 1.007)('what terraform apply makes
     expect(made('aws_cloudwatch_metric_alarm.alarm["dead-letters"]')).toMatchObject({
       namespace: 'Tollway',
       metric_name: 'tollway_dead_letters',
-      dimensions: { service: 'lambda-reconcile' },
+      dimensions: { service: 'tollway-lambda-reconcile' },
     });
     expect(made('aws_cloudwatch_metric_alarm.alarm["iterator-age"]')).toMatchObject({
       metric_name: 'IteratorAge',
