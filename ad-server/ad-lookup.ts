@@ -12,27 +12,31 @@ export class AdLookup {
   private readonly pool: Pool;
   private readonly freshMs: number;
   private readonly known = new Map<number, { ad: CatalogAd; at: number }>();
+  /** Unix ms at which the database was last found away. */
+  private awayAt = Number.NEGATIVE_INFINITY;
 
   constructor(pool: Pool, freshMs: number) {
     this.pool = pool;
     this.freshMs = freshMs;
   }
 
-  /** Makes sure that `get` knows an ad, if there is one. Throws what `pg` throws, where it is not known from before either. */
+  /** Makes sure that `get` knows an ad, if there is one, as it was a while ago at most. Throws what `pg` throws. */
   async learn(adId: number): Promise<void> {
     const known = this.known.get(adId);
-    if (known !== undefined && Date.now() - known.at < this.freshMs) return;
-    try {
-      const { rows } = await this.pool.query<CatalogAd>(`${SELECT_ADS} where ad.id = $1`, [adId]);
-      const [ad] = rows;
-      this.known.delete(adId);
-      if (ad === undefined) return;
-      this.known.set(adId, { ad, at: Date.now() });
-      const [oldest] = this.known.keys();
-      if (this.known.size > ADS_MAX && oldest !== undefined) this.known.delete(oldest);
-    } catch (error) {
-      if (known === undefined) throw error;
-    }
+    const askedAt = Date.now();
+    if (known !== undefined && askedAt - Math.max(known.at, this.awayAt) < this.freshMs) return;
+    const { rows } = await this.pool.query<CatalogAd>(`${SELECT_ADS} where ad.id = $1`, [adId]);
+    const [ad] = rows;
+    this.known.delete(adId);
+    if (ad === undefined) return;
+    this.known.set(adId, { ad, at: askedAt });
+    const [oldest] = this.known.keys();
+    if (this.known.size > ADS_MAX && oldest !== undefined) this.known.delete(oldest);
+  }
+
+  /** Believes all that is known for a while longer: the database does not answer, and not every click shall find that out. */
+  believe(): void {
+    this.awayAt = Date.now();
   }
 
   get(adId: number): CatalogAd | undefined {

@@ -20,10 +20,10 @@ export async function handler(event: unknown): Promise<APIGatewayProxyStructured
   return { statusCode: status, headers: named, body: request.method === 'HEAD' ? '' : body };
 }
 
-/** Opened by the first click, and anew after a long sleep. */
+/** Opened by the first click, and anew after a long sleep or a changed password. */
 async function opened(): Promise<RedirectFunction> {
   const known = await opening;
-  if (known !== null && Date.now() - lastAt > SLEEP_MS_MAX) {
+  if (known !== null && (known.isRefused() || Date.now() - lastAt > SLEEP_MS_MAX)) {
     opening = null;
     await known.close();
   }

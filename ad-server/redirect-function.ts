@@ -1,12 +1,10 @@
 import { createEmbeddedMetrics } from '../common/embedded-metrics.ts';
-import { errorMessage, TollwayError } from '../common/errors.ts';
+import { errorCode, errorMessage, TollwayError } from '../common/errors.ts';
 import { readFunctionConfig } from '../common/function-config.ts';
 import { sleep } from '../common/lifecycle.ts';
 import { createFunctionLogger } from '../common/logger.ts';
 import { createPool, cutPool } from '../common/postgres.ts';
-import type { BrokerRecord } from '../producer/click-event.ts';
 import { createPublisher } from '../producer/create-publisher.ts';
-import type { Publisher } from '../producer/publisher.ts';
 import { AdLookup } from './ad-lookup.ts';
 import { DoubleClicks } from './double-clicks.ts';
 import { createVerifier } from './link.ts';
@@ -14,14 +12,18 @@ import { type Answer, type ClickRequest, createRedirect, tokenOf } from './redir
 import { createVisitorAddress } from './visitor.ts';
 
 const DAY_MS = 86_400_000;
-/** Time between two tries to publish a click, in ms. */
+/** Time between two tries to read an ad or to publish a click, in ms. */
 const RETRY_MS = 20;
+/** Longest wait for news of an ad that is known, in ms: it can be believed for a while longer. */
+const NEWS_MS_MAX = 250;
 /** Time between two reports of metrics, in ms: a report a click would cost more than the click. */
 const REPORT_MS = 10_000;
 
 /** The redirect in a function. */
 export type RedirectFunction = {
   readonly answer: (request: ClickRequest) => Promise<Answer>;
+  /** Whether the database has refused who we say we are: a password was changed, and has to be asked for anew. */
+  readonly isRefused: () => boolean;
   readonly close: () => Promise<void>;
 };
 
@@ -39,10 +41,15 @@ export async function openRedirectFunction(
   if (keys === undefined)
     throw new TollwayError('bad_settings', `${name}: LINK_KEYS: expected the keys of the links, got nothing`);
   const logger = createFunctionLogger(name, config);
-  const metrics = createEmbeddedMetrics(name);
-  const pool = createPool(config.DATABASE_URL, name, 2, () => {}, waitMs);
+  const metrics = createEmbeddedMetrics(env.AWS_LAMBDA_FUNCTION_NAME ?? name);
+  const pool = createPool(config.DATABASE_URL, name, 2, () => {}, waitMs, waitMs);
   const publisher = await createPublisher(config, pool, logger);
   const ads = new AdLookup(pool, config.CATALOG_POLL_MS);
+  let reportedAt = 0;
+  let refused = false;
+  const heed = (error: unknown) => {
+    refused ||= /^28/.test(errorCode(error) ?? '');
+  };
   const verify = createVerifier(keys, config.LINK_LIFE_MAX_DAYS * DAY_MS);
   const redirect = createRedirect({
     verify,
@@ -52,15 +59,22 @@ export async function openRedirectFunction(
     record: (click, recorded, clickId) => {
       // The key is no origin's: it spreads clicks over partitions and shards, and names them where their bytes are garbage.
       const record = { key: clickId, value: Buffer.from(click) };
-      void publishInTime(publisher, record, waitMs).then((problem) => {
-        if (problem !== null) logger.warn({ clickId, problem }, 'A click was not confirmed in time');
+      const publish = async () => {
+        const left = await publisher.publish([record]);
+        return left.length === 0 ? null : 'the broker refuses it for now';
+      };
+      void tryInTime(publish, waitMs, heed).then((problem) => {
+        if (problem !== null) {
+          logger.warn({ clickId, problem }, 'A click was not confirmed in time');
+          // A function may be ended as soon as it has answered: what is lost is reported at once.
+          reportedAt = 0;
+        }
         recorded(problem === null ? 0 : null);
       });
     },
     whenFull: config.SPOOL_FULL,
     metrics,
   });
-  let reportedAt = 0;
 
   return {
     answer: async (request) => {
@@ -68,9 +82,13 @@ export async function openRedirectFunction(
       const token = tokenOf(request.url);
       const link = token === null ? null : verify(token);
       if (link !== null) {
-        await Promise.race([ads.learn(link.adId), sleep(waitMs)]).catch((error: unknown) => {
-          logger.warn({ problem: errorMessage(error) }, 'An ad cannot be read');
-        });
+        const learn = () => ads.learn(link.adId).then(() => null);
+        const isKnown = ads.get(link.adId) !== undefined;
+        const problem = await tryInTime(learn, isKnown ? Math.min(waitMs, NEWS_MS_MAX) : waitMs, heed);
+        if (problem !== null) {
+          ads.believe();
+          logger.warn({ adId: link.adId, problem }, 'An ad cannot be read');
+        }
       }
       const answer = await new Promise<Answer>((resolve) => redirect(request, resolve));
       metrics.redirects.inc({ answer: answer.is });
@@ -81,6 +99,7 @@ export async function openRedirectFunction(
       }
       return answer;
     },
+    isRefused: () => refused,
     close: async () => {
       metrics.flush();
       await Promise.allSettled([publisher.close(), cutPool(pool)]);
@@ -89,22 +108,23 @@ export async function openRedirectFunction(
 }
 
 /**
- * Publishes a click, again and again until the time is over: it is the same click each time. Answers what stood in the
- * way, or `null`. What was sent and not confirmed may arrive all the same.
+ * Tries something again and again until it succeeds or the time is over: the first connection after a freeze may be broken.
+ * `work` answers what stands in the way, or `null`, or throws; so does this, without throwing. A try that is under way when the
+ * time is over goes on: a click that was sent and not confirmed may arrive all the same.
  */
-async function publishInTime(
-  publisher: Publisher,
-  record: BrokerRecord,
+async function tryInTime(
+  work: () => Promise<string | null>,
   waitMs: number,
+  onError: (error: unknown) => void,
 ): Promise<string | null> {
   let problem: string | null = `no answer within ${waitMs} ms`;
   let over = false;
   const tries = async () => {
     while (!over && problem !== null) {
       try {
-        const refused = await publisher.publish([record]);
-        problem = refused.length === 0 ? null : 'the broker refuses it for now';
+        problem = await work();
       } catch (error) {
+        onError(error);
         problem = errorMessage(error);
       }
       if (problem !== null) await sleep(RETRY_MS);

@@ -8,6 +8,7 @@ import { campaign } from './commands/campaign.ts';
 import { click } from './commands/click.ts';
 import { deadLetters } from './commands/dead-letters.ts';
 import { exportCommand } from './commands/export.ts';
+import { failedBatches } from './commands/failed-batches.ts';
 import { link } from './commands/link.ts';
 import { maintain } from './commands/maintain.ts';
 import { reconcile } from './commands/reconcile.ts';
@@ -41,6 +42,7 @@ for (const child of [
   reconcile,
   exportCommand,
   deadLetters,
+  failedBatches,
   rewind,
   maintain,
   spool,

@@ -1,13 +1,25 @@
 import { GetSecretValueCommand, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import { TollwayError } from './errors.ts';
 
+const ATTEMPTS_MAX = 2;
+const CONNECT_MS_MAX = 2_000;
+const REQUEST_MS_MAX = 4_000;
+
 /**
  * Puts the user and the password of a secret into a database URL. The secret is JSON with `username` and `password`, as RDS
  * keeps it: https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_secret_json_structure.html
  * Throws `bad_secret`, without what the secret says, or what the AWS SDK throws.
  */
 export async function withSecret(databaseUrl: string, secretId: string): Promise<string> {
-  const client = new SecretsManagerClient();
+  const client = new SecretsManagerClient({
+    maxAttempts: ATTEMPTS_MAX,
+    // Without these the SDK waits for ever; without the last it only warns.
+    requestHandler: {
+      connectionTimeout: CONNECT_MS_MAX,
+      requestTimeout: REQUEST_MS_MAX,
+      throwOnRequestTimeout: true,
+    },
+  });
   try {
     const { SecretString } = await client.send(new GetSecretValueCommand({ SecretId: secretId }));
     const { username, password } = parse(SecretString ?? '', secretId);

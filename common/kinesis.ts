@@ -41,6 +41,8 @@ export function openKinesis({ KINESIS_ENDPOINT: endpoint }: KinesisSettings): Ki
       httpsAgent: new HttpsAgent(agent),
       connectionTimeout: CONNECT_MS_MAX,
       requestTimeout: REQUEST_MS_MAX,
+      // Otherwise it only warns, and a connection that died in silence is waited for without end.
+      throwOnRequestTimeout: true,
     }),
   });
 }

@@ -11,16 +11,21 @@ export function createFunctionLogger(name: string, { LOG_LEVEL: level }: Pick<Co
 }
 
 /**
- * A structured logger for one part, on standard output. Logs carry click ids and batch positions,
- * never a visitor's address.
+ * A structured logger for one part, on standard output or, where that is for results, on standard error (2). Logs carry
+ * click ids and batch positions, never a visitor's address.
  */
-export function createLogger(part: string, config: Pick<Config, 'LOG_LEVEL' | 'LOG_FORMAT'>): Logger {
+export function createLogger(
+  part: string,
+  config: Pick<Config, 'LOG_LEVEL' | 'LOG_FORMAT'>,
+  destination: 1 | 2 = 1,
+): Logger {
   const options = { level: config.LOG_LEVEL, base: { part } };
-  if (config.LOG_FORMAT === 'json') return pino(options);
+  if (config.LOG_FORMAT === 'json') return pino(options, pino.destination(destination));
   // Only people need it, and loading it takes as long as all the rest.
   const pretty: typeof Pretty = createRequire(import.meta.url)('pino-pretty');
   const stream = pretty({
     sync: true,
+    destination,
     ignore: 'pid,hostname,part',
     messageFormat: '[{part}] {msg}',
     translateTime: 'SYS:HH:MM:ss',

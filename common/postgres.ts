@@ -19,6 +19,8 @@ const types = {
   },
 } as pg.CustomTypesConfig;
 
+/** Longest wait for a connection, in ms. */
+const CONNECT_MS_MAX = 5_000;
 /** Silence after which a connection is probed, in ms. */
 const KEEP_ALIVE_MS = 10_000;
 
@@ -32,6 +34,7 @@ export function createPool(
   max: number,
   onError: (error: Error) => void,
   queryMsMax = 0,
+  connectMsMax = CONNECT_MS_MAX,
 ): Pool {
   const pool = new pg.Pool({
     query_timeout: queryMsMax,
@@ -39,20 +42,24 @@ export function createPool(
     application_name: `tollway ${name}`,
     max,
     types,
-    connectionTimeoutMillis: 5_000,
+    connectionTimeoutMillis: connectMsMax,
     keepAlive: true,
     keepAliveInitialDelayMillis: KEEP_ALIVE_MS,
   });
   // Without a listener, an idle connection that breaks ends the process.
   pool.on('error', onError);
   const clients = new Set<pg.PoolClient>();
-  pool.on('connect', (client) => void clients.add(client));
+  pool.on('connect', (client) => {
+    if (clientsOf.has(pool)) clients.add(client);
+    // It was still being made when the pool was cut: who waited for it may not begin anything.
+    else void endClient(client);
+  });
   pool.on('remove', (client) => void clients.delete(client));
   clientsOf.set(pool, clients);
   return pool;
 }
 
-/** The connections of a pool, those at work too. */
+/** The connections of a pool, those at work too. A pool that was cut has none. */
 const clientsOf = new WeakMap<Pool, Set<pg.PoolClient>>();
 /** Longest wait for connections to say good-bye, in ms. */
 const CUT_MS_MAX = 200;
@@ -63,9 +70,14 @@ const CUT_MS_MAX = 200;
  */
 export async function cutPool(pool: Pool): Promise<void> {
   pool.end().catch(() => {});
-  // The pool's type hides that its clients can be ended; with a query under way `pg` closes the socket.
-  const ends = [...(clientsOf.get(pool) ?? [])].map((client) => (client as unknown as pg.Client).end());
+  const ends = [...(clientsOf.get(pool) ?? [])].map(endClient);
+  clientsOf.delete(pool);
   await Promise.race([Promise.allSettled(ends), sleep(CUT_MS_MAX)]);
+}
+
+/** The pool's type hides that its clients can be ended; with a query under way `pg` closes the socket. */
+function endClient(client: pg.PoolClient): Promise<void> {
+  return (client as unknown as pg.Client).end();
 }
 
 /** A single connection, for `LISTEN`. Not connected yet. */
@@ -76,7 +88,7 @@ export function createClient(url: string, name: string, queryMsMax = 0): Client 
     connectionString: url,
     application_name: `tollway ${name}`,
     types,
-    connectionTimeoutMillis: 5_000,
+    connectionTimeoutMillis: CONNECT_MS_MAX,
     keepAlive: true,
   });
 }
@@ -90,7 +102,7 @@ export async function inTransaction<T>(
   work: (connection: Connection) => Promise<T>,
   begin = 'begin',
 ): Promise<T> {
-  const connection = await pool.connect();
+  const connection = await connectTo(pool);
   let broken: unknown;
   // The pool listens only while a connection is idle: one that dies in our hands would end the process.
   const onError = (error: Error) => {
@@ -112,6 +124,18 @@ export async function inTransaction<T>(
   } finally {
     connection.removeListener('error', onError);
     connection.release(broken !== undefined);
+  }
+}
+
+/** Errors of connections that were not made: some (of TLS, of a log-in) have no code that says so. */
+const neverConnected = new WeakSet<object>();
+
+async function connectTo(pool: Pool): Promise<pg.PoolClient> {
+  try {
+    return await pool.connect();
+  } catch (error) {
+    if (error instanceof Error) neverConnected.add(error);
+    throw error;
   }
 }
 
@@ -152,6 +176,8 @@ const CHECK_VIOLATION = '23514';
 /** Sorts an error of `pg` or of its socket. */
 export function failureKind(error: unknown): FailureKind {
   if (error instanceof TollwayError) return error.retryable ? 'transient' : 'permanent';
+  // Nothing was asked yet: whatever is wrong, it is no record.
+  if (error instanceof Error && neverConnected.has(error)) return 'transient';
   const code = errorCode(error);
   if (code === CHECK_VIOLATION) {
     // Postgres reports a row without a partition as a check violation too, but names no constraint.

@@ -1,5 +1,3 @@
-import { randomFillSync } from 'node:crypto';
-
 const UUID_V7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
@@ -16,7 +14,8 @@ let prefixMs = -1;
  */
 export function uuidV7(timeMs: number = Date.now()): string {
   if (randomUsed + 10 > random.length) {
-    randomFillSync(random);
+    // The global, and not `node:crypto`: only minting loads it, and functions that mint nothing start sooner.
+    crypto.getRandomValues(random);
     randomUsed = 0;
   }
   const r = randomUsed;

@@ -101,7 +101,10 @@ async function followLoad(
     });
     progress.show('Asking the books');
     const config = parseConfig(stack.settings);
-    const brokers = await createBooks(config, createLogger('books', { LOG_LEVEL: 'silent', LOG_FORMAT: 'json' }));
+    const brokers = await createBooks(
+      config,
+      createLogger('books', { LOG_LEVEL: 'silent', LOG_FORMAT: 'json' }),
+    );
     const books = await reconcile(pool, { deep, brokers });
     return {
       arrivals,

@@ -1,23 +1,21 @@
-import { errorMessage, TollwayError } from '../common/errors.ts';
+import { errorCode, errorMessage, TollwayError } from '../common/errors.ts';
 import { type ObjectPlace, objectName, openObjectStore } from '../common/s3.ts';
+import type { ReadRecord } from '../producer/click-event.ts';
 import { readClickFile } from './click-file.ts';
-import type { FunctionHome, Invocation } from './function-home.ts';
 
 /** Lines handed to the handler at once. */
 const BATCH_LINES = 2_000;
 
+/** Has records settled, in their order; resolves to how many, from the first on, are settled and committed. */
+export type Settle = (records: readonly ReadRecord[]) => Promise<number>;
+
 /**
- * Charges a file of clicks from S3, streamed. Answers how many lines were settled. Throws `not_settled` where the time was
- * over before its end: read again from the start, what was settled is found to be known.
+ * Charges a file of clicks from S3, streamed, in the name of `who`. Answers how many lines were settled. Throws `not_settled`
+ * where `settle` left some: read again from the start, what was settled is found to be known.
  */
-export async function chargeFile(
-  home: FunctionHome,
-  functionName: string,
-  place: ObjectPlace,
-  invocation: Invocation,
-): Promise<number> {
+export async function chargeFile(who: string, place: ObjectPlace, settle: Settle): Promise<number> {
   const store = openObjectStore();
-  const name = `${functionName}: ${objectName(place)}`;
+  const name = `${who}: ${objectName(place)}`;
   let eTag: string | undefined;
   const open = async () => {
     const opened = await store.read(place, eTag);
@@ -26,18 +24,31 @@ export async function chargeFile(
   };
   let lines = 0;
   try {
-    for await (const records of readClickFile(name, open, BATCH_LINES)) {
-      const settled = await home.settle(records, invocation);
+    for await (const records of named(who, name, readClickFile(name, open, BATCH_LINES))) {
+      const settled = await settle(records);
       lines += settled;
       if (settled === records.length) continue;
       const message = `${name}: expected to settle it in time, got as far as ${lines} clicks; it has to come again`;
       throw new TollwayError('not_settled', message, { retryable: true });
     }
-  } catch (error) {
-    if (!(error instanceof TollwayError) || error.message.startsWith(functionName)) throw error;
-    throw new TollwayError(error.code, `${functionName}: ${errorMessage(error)}`, { cause: error });
   } finally {
     store.close();
   }
   return lines;
+}
+
+/** Says of what keeps a file from being read whose call it was, and which file: S3, and the line to it, do not. */
+async function* named<T>(who: string, name: string, reading: AsyncIterable<T>): AsyncGenerator<T> {
+  try {
+    yield* reading;
+  } catch (cause) {
+    const code = errorCode(cause);
+    if (code === 'bad_file') throw cause;
+    const why = errorMessage(cause);
+    if (code === 'object_gone') throw new TollwayError(code, `${who}: ${why}`, { cause });
+    throw new TollwayError('unread_file', `${name}: expected to read it, got "${why}"`, {
+      cause,
+      retryable: true,
+    });
+  }
 }

@@ -3,7 +3,13 @@ import { pipeline, Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { errorCode, TollwayError } from '../common/errors.ts';
 import { isUuidV7, uuidV7From, uuidV7TimeMs } from '../common/uuid.ts';
-import { CLICK_BYTES_MAX, CLICK_VERSION, type ReadRecord, readRecord } from '../producer/click-event.ts';
+import {
+  CLICK_BYTES_MAX,
+  CLICK_VERSION,
+  type ReadRecord,
+  readRecord,
+  type Unreadable,
+} from '../producer/click-event.ts';
 import { isObject } from './events/bad-event.ts';
 
 const NEWLINE = 10;
@@ -11,6 +17,8 @@ const NEWLINE = 10;
 const GZIP = Buffer.from([0x1f, 0x8b]);
 /** Errors of zlib that lie in the data; https://nodejs.org/api/zlib.html#zlib-constants */
 const ZLIB_ERRORS = /^Z_(DATA|BUF)_ERROR$/;
+/** A time with its zone, RFC 3339 §5.6: without one, the same file would hold other clicks wherever other clocks are in use. */
+const TIME = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|[+-]\d{2}:\d{2})$/;
 /** What a record that names neither has: nothing of it decides about money. */
 const DEFAULTS = {
   nonce: null,
@@ -108,7 +116,7 @@ async function* linesOf(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
 }
 
 function readLine(line: Buffer, fileHash: Buffer, number: number, position: string): ReadRecord {
-  const asItIs = () => readRecord({ key: null, value: line }, position);
+  const asItIs = () => noClick(readRecord({ key: null, value: line }, position), line);
   if (line.length > CLICK_BYTES_MAX) return asItIs();
   let event: unknown;
   try {
@@ -122,15 +130,26 @@ function readLine(line: Buffer, fileHash: Buffer, number: number, position: stri
   const whole = { v: CLICK_VERSION, ...DEFAULTS, ...event, clickId, clickedAt };
   const key = typeof clickId === 'string' ? clickId : null;
   const read = readRecord({ key, value: Buffer.from(JSON.stringify(whole)) }, position);
-  // What is no click keeps the bytes that came.
-  return read.is === 'click' ? read : { ...read, key: null, value: line };
+  return read.is === 'click' ? read : noClick(read, line);
+}
+
+/**
+ * What is no click keeps the bytes that came, and nothing else: a line cannot say of an origin what it has accepted or settled,
+ * as marks and the keys of a broker do.
+ */
+function noClick(read: ReadRecord, line: Buffer): Unreadable {
+  const { reason, detail } =
+    read.is === 'unreadable'
+      ? read
+      : ({ reason: 'malformed', detail: `Expected a click, got a ${read.is}` } as const);
+  return { is: 'unreadable', key: null, value: line, position: read.position, from: null, reason, detail };
 }
 
 /** Unix ms of a click: a number, a time as text, or what its id says. */
 function timeOf({ clickedAt, clickId }: Record<string, unknown>): number | null {
   if (clickedAt === undefined && typeof clickId === 'string' && isUuidV7(clickId))
     return uuidV7TimeMs(clickId);
-  const time = typeof clickedAt === 'string' ? Date.parse(clickedAt) : clickedAt;
+  const time = typeof clickedAt === 'string' && TIME.test(clickedAt) ? Date.parse(clickedAt) : clickedAt;
   return typeof time === 'number' && Number.isSafeInteger(time) && time >= 0 ? time : null;
 }
 

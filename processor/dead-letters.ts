@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { Connection } from '../common/postgres.ts';
 import type { ReadClick, Unreadable } from '../producer/click-event.ts';
 
@@ -22,13 +23,22 @@ export type Rejection = {
   readonly detail: string;
 };
 
+/** Longest place in a broker that stands in an identity as it is, in characters: an index takes 2 704 bytes. */
+const POSITION_MAX = 500;
+
 /**
  * What makes a record itself, through all its copies: its key where that names an origin and a sequence, else
  * its click id, else its place in the broker.
  */
 export function identityOf(record: ReadClick | Unreadable): string {
   if (record.from !== null) return `${record.from.origin}.${record.from.sequence}`;
-  return record.is === 'click' ? `click ${record.click.clickId}` : `position ${record.position}`;
+  return record.is === 'click' ? `click ${record.click.clickId}` : `position ${bounded(record.position)}`;
+}
+
+/** A place may hold what a stranger wrote: what PostgreSQL would refuse or change is named by its hash. */
+function bounded(position: string): string {
+  const fits = position.length <= POSITION_MAX && !position.includes('\0') && position.isWellFormed();
+  return fits ? position : createHash('sha256').update(position, 'utf16le').digest('hex');
 }
 
 /**

@@ -1,5 +1,5 @@
 import type { Counted } from '../common/embedded-metrics.ts';
-import { errorCode } from '../common/errors.ts';
+import { errorCode, errorMessage, TollwayError } from '../common/errors.ts';
 import type { FunctionConfig } from '../common/function-config.ts';
 import type { ReadRecord } from '../producer/click-event.ts';
 import { STOPPING } from './event-source.ts';
@@ -9,6 +9,8 @@ import type { FunctionRooms } from './open-function.ts';
 const BEGIN_MS = 1_000;
 /** Time before the end of an invocation when what is under way is cut off, in ms. */
 const CUT_MS = 400;
+/** Time that what is cut off gets to end by itself, in ms; then it is left where it is. */
+const GRACE_MS = 100;
 /** Sleep after which connections are not trusted any more, in ms: a frozen function does not notice that they broke. */
 const SLEEP_MS_MAX = 60_000;
 
@@ -37,6 +39,8 @@ export class FunctionHome {
   private known: FunctionConfig | null = null;
   private atWork = 0;
   private lastAt = 0;
+  /** Whether something may be under way still that nobody waits for. */
+  private unfinished = false;
 
   /** `queryMsMax`: longest wait for an answer of the database, in ms, before it is asked again; 0 waits until the deadline. */
   constructor(name: string, env: Readonly<Record<string, string | undefined>>, queryMsMax = QUERY_MS_MAX) {
@@ -70,7 +74,10 @@ export class FunctionHome {
     });
   }
 
-  /** Runs what is no batch of clicks in this home. `cut` is aborted shortly before the deadline. */
+  /**
+   * Runs what is no batch of clicks in this home. `cut` is aborted shortly before the deadline; what does not end then is
+   * undone by the database, and this throws `not_in_time`.
+   */
   async during<T>(
     invocation: Invocation,
     work: (home: FunctionRooms, time: { cut: AbortSignal; deadlineAt: number }) => Promise<T>,
@@ -78,39 +85,53 @@ export class FunctionHome {
     this.atWork += 1;
     const startedAt = Date.now();
     const cut = new AbortController();
+    const late = Promise.withResolvers<never>();
     let timer: NodeJS.Timeout | undefined;
     let home: FunctionRooms | null = null;
     let whole = false;
     try {
       home = await this.opened();
       const deadlineAt = invocation.deadlineAt ?? startedAt + home.config.REQUEST_TIMEOUT_MS;
-      timer = setTimeout(() => cut.abort(), Math.max(0, deadlineAt - CUT_MS - Date.now()));
-      const result = await work(home, { cut: cut.signal, deadlineAt });
+      const cutOff = () => {
+        cut.abort();
+        timer = setTimeout(() => late.reject(this.tooLate()), GRACE_MS);
+      };
+      timer = setTimeout(cutOff, Math.max(0, deadlineAt - CUT_MS - Date.now()));
+      const result = await Promise.race([work(home, { cut: cut.signal, deadlineAt }), late.promise]);
       whole = !cut.signal.aborted;
       return result;
+    } catch (error) {
+      throw named(this.name, error);
     } finally {
       clearTimeout(timer);
       this.atWork -= 1;
       this.lastAt = Date.now();
       home?.metrics.flush();
-      // After anything else than a good end something may be under way yet. Others who are at work end it for themselves.
-      if (home !== null && !whole && this.atWork === 0) await this.leave(home);
+      // After anything else than a good end something may be under way yet. The last one at work leaves, however its own ended.
+      if (home !== null && !whole) this.unfinished = true;
+      if (home !== null && this.unfinished && this.atWork === 0) await this.leave(home);
     }
   }
 
-  private async opened(): Promise<FunctionRooms> {
-    const known = await this.opening;
-    if (known !== null && this.atWork === 1 && Date.now() - this.lastAt > SLEEP_MS_MAX) {
-      this.known = known.known;
-      await this.leave(known);
-    }
-    if (this.opening === null) {
-      this.opening = this.open();
-      this.opening.catch(() => {
-        this.opening = null;
-      });
-    }
-    return this.opening;
+  /** Decides at once, so that all who wake it together get the same home. */
+  private opened(): Promise<FunctionRooms> {
+    const { opening: earlier } = this;
+    const slept = this.atWork === 1 && Date.now() - this.lastAt > SLEEP_MS_MAX;
+    if (earlier !== null && !slept) return earlier;
+    const opening = earlier === null ? this.open() : earlier.then((home) => this.renew(home));
+    this.opening = opening;
+    opening.catch(() => {
+      this.opening = null;
+    });
+    return opening;
+  }
+
+  /** Closes a home that slept, and opens another with what that one knew. */
+  private async renew({ host, cut, known }: FunctionRooms): Promise<FunctionRooms> {
+    host.abort();
+    await cut();
+    this.known = known;
+    return this.open();
   }
 
   private async open(): Promise<FunctionRooms> {
@@ -124,9 +145,22 @@ export class FunctionHome {
   /** Closes the home; the next event opens another. */
   private async leave({ host, cut }: FunctionRooms): Promise<void> {
     this.opening = null;
+    this.unfinished = false;
     host.abort();
     await cut();
   }
+
+  private tooLate(): TollwayError {
+    const message = `${this.name}: expected to be done in time, was cut off shortly before the deadline`;
+    return new TollwayError('not_in_time', message, { retryable: true });
+  }
+}
+
+/** An error of the database or of the network does not say whose it is and, where a host has several addresses, nothing at all. */
+function named(name: string, error: unknown): unknown {
+  const code = errorCode(error);
+  if (error instanceof TollwayError || code === undefined) return error;
+  return new TollwayError(code, `${name}: ${errorMessage(error)}`, { cause: error });
 }
 
 /** What became of the clicks of an invocation, as in `{ charged: 998, invalid: 2 }`. */

@@ -215,35 +215,34 @@ export class HandlerHost implements Intake {
   }
 
   /**
-   * Tries what failed by itself. It is poison if it goes on failing, as often as it is allowed to, while other clicks pass or
-   * would pass; while no other can it waits with them.
+   * Tries what failed by itself. It is poison if it goes on failing, as often as it is allowed to, where a click of its kind
+   * would pass; where none would, the fault is not its own, and it waits.
    */
   private async settleAlone({ batch, since, error: firstError }: Stubborn, work: Work): Promise<void> {
     let error: unknown = firstError;
     for (let attempt = 1, counted = 0; error !== null; attempt += 1) {
       const othersPassed = this.clicksPassed > since;
-      if (othersPassed && counted >= this.options.retryAttempts) return this.quarantine(batch, error, work);
       if (!othersPassed && work.lane.queue.length > 0) {
         // Those who could pass may be waiting behind it.
         await this.settleNext(work.lane);
         continue;
       }
-      if (!othersPassed) {
-        if (await this.wouldPass(batch)) {
-          this.clicksPassed += 1;
-          continue;
-        }
-        const message = 'A record fails, and so would any other: the fault is not its own';
+      const isTried = counted >= this.options.retryAttempts;
+      const othersWould = (!othersPassed || isTried) && (await this.wouldPass(batch));
+      if (othersWould && isTried) return this.quarantine(batch, error, work);
+      if (othersWould) this.clicksPassed += 1;
+      else if (!othersPassed || isTried) {
+        const message = 'A record fails, and so would any other of its kind: the fault is not its own';
         this.complain(message, batch[0], error);
-      }
-      // The first try after others have passed is what it was waiting for.
-      if (!othersPassed || counted > 0) await this.pause(attempt, work);
+        if (work.lane.queue.length > 0) await this.settleNext(work.lane);
+        await this.pause(attempt, work);
+      } else if (counted > 0) await this.pause(attempt, work);
       error = await this.attempt(batch, work);
-      if (othersPassed) counted += 1;
+      if (othersPassed || othersWould) counted += 1;
     }
   }
 
-  /** Where no other click passes, one that nobody made is tried. */
+  /** Tries one of the same kind that nobody made. */
   private async wouldPass([record]: readonly ReadRecord[]): Promise<boolean> {
     const { clickAgeMaxDays } = this.options;
     return record !== undefined && (await rehearse(this.pool, record, { clickAgeMaxDays }));

@@ -1,4 +1,4 @@
-import { errorMessage } from '../common/errors.ts';
+import { errorCode, errorMessage } from '../common/errors.ts';
 import { sleep } from '../common/lifecycle.ts';
 import { createPool } from '../common/postgres.ts';
 import { retentionOf } from '../migrations/partitions.ts';
@@ -8,6 +8,8 @@ import { type MaintenanceOptions, maintain, makeDays } from './maintenance.ts';
 /** Time between two runs of the scheduled tasks, in ms. */
 const MAINTENANCE_MS = 30_000;
 const RETRY_MS = 2_000;
+/** SQLSTATE: a lock was not to be had in time. */
+const LOCK_NOT_AVAILABLE = '55P03';
 
 export type LedgerKeeper = {
   /** Resolves when the days of the clicks that may be waiting are made: after days without a processor they are not. */
@@ -24,10 +26,23 @@ function maintenanceOf({ config }: Home): MaintenanceOptions {
   };
 }
 
-/** Maintains the ledger once, for a schedule that is kept elsewhere. */
-export async function maintainLedger(home: Home): Promise<{ maintained: true }> {
-  await maintain(home.pool, maintenanceOf(home), home.logger);
-  return { maintained: true };
+/**
+ * Maintains the ledger once, for a schedule that is kept elsewhere. Where a reader holds the ledger longer than charges may be
+ * held up, it tries again until it is cut off: the next turn of the schedule may be hours away.
+ */
+export async function maintainLedger(
+  home: Home,
+  { cut }: { cut: AbortSignal },
+): Promise<{ maintained: true }> {
+  for (;;) {
+    try {
+      await maintain(home.pool, maintenanceOf(home), home.logger);
+      return { maintained: true };
+    } catch (error) {
+      if (errorCode(error) !== LOCK_NOT_AVAILABLE || cut.aborted) throw error;
+      await sleep(RETRY_MS, cut);
+    }
+  }
 }
 
 /**

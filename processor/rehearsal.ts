@@ -36,7 +36,7 @@ async function anyClick(connection: Connection, record: ReadRecord): Promise<Rea
     priceMicros: number;
   }>(
     `select id, campaign_id as "campaignId", advertiser_id as "advertiserId", price_micros::float8 as "priceMicros"
-     from ad order by advertiser_id = $1, id desc limit 1`,
+     from ad where id = coalesce((select max(id) from ad where advertiser_id <> $1), (select max(id) from ad))`,
     [advertiserId],
   );
   const [ad] = rows;

@@ -5,6 +5,8 @@ import { countSequences, type Sequences, subtractSequences } from './sequences.t
 
 /** Time between the two looks at the books, in ms: what is on its way at the first is settled at the second. */
 const WAIT_MS = 20_000;
+/** With less than this between the looks nothing is said of what is missing. */
+const WAIT_MS_MIN = 3_000;
 /** Time that the second look gets before the deadline, in ms. */
 const LOOK_MS = 10_000;
 /** Most lines of problems that are answered: payloads have limits. */
@@ -14,7 +16,8 @@ export type BooksReport = {
   readonly balanced: boolean;
   readonly accepted: number;
   readonly settled: number;
-  readonly missing: number;
+  /** `null` where there was no time to tell it from what is on its way. */
+  readonly missing: number | null;
   /** What does not agree, and what is missing; empty when all is well. */
   readonly problems: readonly string[];
 };
@@ -22,18 +25,21 @@ export type BooksReport = {
 /**
  * Looks at the books twice, and reports what does not agree, and which accepted clicks were missing both times. A function
  * cannot ask the broker what is on its way, as `tollway reconcile` does: so it waits for it. While handlers are further
- * behind than it waits, what they have not read yet counts as missing.
+ * behind than it waits, what they have not read yet counts as missing. `deep` also recounts the ledger row by row.
  */
 export async function reportBooks(
   { pool, metrics, logger }: Home,
-  { cut, deadlineAt }: { cut: AbortSignal; deadlineAt: number },
+  { cut, deadlineAt, deep = false }: { cut: AbortSignal; deadlineAt: number; deep?: boolean },
 ): Promise<BooksReport> {
-  const before = await reconcile(pool);
+  const before = await reconcile(pool, { deep });
   const hasGaps = before.missing > 0;
-  if (hasGaps) await sleep(Math.max(0, Math.min(WAIT_MS, deadlineAt - LOOK_MS - Date.now())), cut);
-  const books = hasGaps ? await reconcile(pool) : before;
+  const waitMs = Math.min(WAIT_MS, deadlineAt - LOOK_MS - Date.now());
+  const hasTime = waitMs >= WAIT_MS_MIN;
+  if (hasGaps && hasTime) await sleep(waitMs, cut);
+  const books = hasGaps && hasTime ? await reconcile(pool) : before;
   const gapsBefore = new Map(before.origins.map(({ origin, gaps }) => [origin, gaps]));
-  const missing = books.origins.flatMap(({ origin, gaps }) => {
+  const isJudged = !hasGaps || hasTime;
+  const missing = (isJudged ? books.origins : []).flatMap(({ origin, gaps }) => {
     const stayed = intersect(gaps, gapsBefore.get(origin) ?? []);
     const count = countSequences(stayed);
     return count === 0 ? [] : [{ origin, count, first: stayed[0]?.start }];
@@ -42,22 +48,23 @@ export async function reportBooks(
   const { rows } = await pool.query<{ count: number }>(
     'select count(*)::int as count from dead_letter where discarded_at is null',
   );
-  metrics.booksProblems.set(books.problems.length);
-  metrics.missingClicks.set(missingCount);
+  const problems = [...before.problems, ...(books === before ? [] : books.problems)];
+  metrics.booksProblems.set(problems.length);
+  if (isJudged) metrics.missingClicks.set(missingCount);
   metrics.deadLetters.set(rows[0]?.count ?? 0);
   const lines = [
-    ...books.problems,
+    ...problems,
     ...missing.map(
       ({ origin, count, first }) => `origin ${origin}: ${count} clicks missing, the first is ${first}`,
     ),
   ];
   if (lines.length > 0) logger.error({ problems: lines.slice(0, PROBLEMS_MAX) }, 'The books need a person');
-  const { balanced, accepted, charged, overBudget, invalid, rejected } = books;
+  const { accepted, charged, overBudget, invalid, rejected } = books;
   return {
-    balanced,
+    balanced: problems.length === 0,
     accepted,
     settled: charged + overBudget + invalid + rejected,
-    missing: missingCount,
+    missing: isJudged ? missingCount : null,
     problems: lines.slice(0, PROBLEMS_MAX),
   };
 }

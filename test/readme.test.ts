@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { settings } from '../common/config.ts';
@@ -78,6 +78,33 @@ describe('the README', () => {
     ].map(([, word]) => word);
     for (const reason of [...EDGE_INVALID_REASONS, 'repeat', 'budget', 'cap', ...REJECT_REASONS])
       expect(named).toContain(reason);
+  });
+
+  it('shows two entries as they are', () => {
+    for (const path of ['processor/main.ts', 'processor/functions/lambda-kinesis.ts'])
+      expect(readme).toContain(`\`\`\`ts\n${readFileSync(join(root, path), 'utf8').trimEnd()}\n\`\`\``);
+  });
+
+  it('names the entries of all homes', () => {
+    const [entries = ''] = rowsOf('what').filter((row) => row.startsWith('| entry |'));
+    const named = [...entries.matchAll(/`([\w/-]+\.ts)`/g)].map(([, path = '']) =>
+      path.replace(/^functions/, 'processor/functions'),
+    );
+    expect(named).toHaveLength(5);
+    for (const path of named) expect(existsSync(join(root, path)), path).toBe(true);
+  });
+
+  it('computes costs by the formula it gives', () => {
+    const rows = rowsOf('home').map((row) => row.split('|').map((cell) => cell.trim()));
+    expect(rows.length).toBeGreaterThan(5);
+    for (const [, home = '', clicks, cpuMs, dollars] of rows) {
+      // A millisecond for a thousand clicks is a second for a million.
+      const cpuSeconds = Number(cpuMs);
+      const expected = home.startsWith('Lambda')
+        ? (1e6 / Number(clicks)) * 0.0000002 + cpuSeconds * 0.00002303
+        : cpuSeconds * 0.000009;
+      expect(dollars, home).toBe(expected.toFixed(4));
+    }
   });
 
   it('names no script that package.json does not have', () => {

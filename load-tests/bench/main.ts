@@ -9,6 +9,7 @@ import { Belongings } from './belongings.ts';
 import type { Bench } from './bench.ts';
 import { benchCharge1, benchCharge1000 } from './charge.ts';
 import { benchEmbedded } from './embedded.ts';
+import { benchHomes } from './home-costs.ts';
 import { benchDrainKafka, benchPublishKafka } from './kafka.ts';
 import { benchRedirect } from './redirect.ts';
 import { type BenchResult, printResults, writeResults } from './result.ts';
@@ -22,6 +23,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   'drain-kafka': benchDrainKafka,
   'publish-kafka': benchPublishKafka,
   'start-up': benchStartUp,
+  homes: benchHomes,
 };
 const ROUNDS_MIN = 5;
 const ROUNDS_MAX = 100;

@@ -28,7 +28,7 @@ export function readCloudEvents(
   const attributes = Object.fromEntries(
     Object.entries(headers)
       .filter(([name]) => name.startsWith('ce-'))
-      .map(([name, value]) => [name.slice(3), decode(String(value))]),
+      .map(([name, value]) => [name.slice(3), decode(once(String(value)))]),
   );
   return [readEvent(attributes, { bytes: body, of: 'header ce-' }, bodyName)];
 }
@@ -50,7 +50,7 @@ function readDocument(isBatch: boolean, body: Buffer, bodyName: string): ReadRec
 function readStructured(event: unknown, bytes: Buffer, name: string): ReadRecord {
   if (!isObject(event)) return unreadable(bytes, name, 'Expected a CloudEvent as a JSON object');
   const { data, data_base64: encoded } = event;
-  if (encoded !== undefined) return readEvent(event, { encoded, of: '' }, name, bytes);
+  if (encoded !== undefined && encoded !== null) return readEvent(event, { encoded, of: '' }, name, bytes);
   // An event whose data is text was told to be text: that is what its sender's payload was.
   const payload =
     data === undefined ? null : Buffer.from(typeof data === 'string' ? data : JSON.stringify(data));
@@ -87,6 +87,12 @@ function isOurs(key: string): boolean {
 
 function unreadable(value: Buffer | null, position: string, detail: string): ReadRecord {
   return { is: 'unreadable', key: null, value, position, from: null, reason: 'malformed', detail };
+}
+
+/** What a proxy has set a second time comes as one text: both of them, with a comma between. */
+function once(value: string): string {
+  const half = value.slice(0, (value.length - 2) / 2);
+  return value === `${half}, ${half}` ? half : value;
 }
 
 /** Attributes in headers are percent-encoded; §3.1.3.2 of the binding. What is not stays as it is. */

@@ -1,6 +1,9 @@
 import { type ReadRecord, readRecord } from '../../producer/click-event.ts';
 import { badEvent, isObject } from './bad-event.ts';
 
+/** MIME's: with line ends. */
+const BASE64 = /^[A-Za-z0-9+/\r\n]+={0,2}\s*$/;
+
 /**
  * Reads what OpenWhisk's Kafka feed hands to an action. Keys and values are text; a value that the feed was told to parse
  * (`isJSONData`) is written as text again, one that it was told to encode (`isBinaryValue`) is decoded.
@@ -30,6 +33,6 @@ export function readMessages(functionName: string, params: unknown): ReadRecord[
 function bytesOf(value: unknown): Buffer | null {
   if (value === null || value === undefined || value === '') return null;
   if (typeof value !== 'string') return Buffer.from(JSON.stringify(value));
-  // A click begins with `{"`, and `eyJ` is how that begins in base64 (MIME's, with line ends).
-  return value.startsWith('eyJ') ? Buffer.from(value, 'base64') : Buffer.from(value);
+  // A click begins with `{"`, and `eyJ` is how that begins in base64.
+  return value.startsWith('eyJ') && BASE64.test(value) ? Buffer.from(value, 'base64') : Buffer.from(value);
 }

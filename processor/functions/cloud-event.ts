@@ -11,6 +11,11 @@ const name = 'cloud-event';
 const home = new FunctionHome(name, process.env);
 /** Largest body, in bytes; brokers send far less at once. */
 const BODY_BYTES_MAX = 16_777_216;
+/** Most bytes of bodies that are held at once; who comes then is told to come again. */
+const HELD_BYTES_MAX = 67_108_864;
+/** What a body is taken for that does not say how long it is. */
+const UNDECLARED_BYTES = 1_048_576;
+let heldBytes = 0;
 /** Where it listens as a process without `PORT`; https://knative.dev/docs/serving/services/ */
 const PORT = 8080;
 
@@ -23,14 +28,39 @@ export async function handle(
   response: ServerResponse,
 ): Promise<void> {
   const answer = (status: number, error?: string) => {
-    response.writeHead(status, status === 503 ? { 'Retry-After': '1' } : {});
+    // What is left of a body that is too large would hold the connection.
+    const headers = status === 503 ? { 'Retry-After': '1' } : status === 413 ? { Connection: 'close' } : {};
+    response.writeHead(status, headers);
     response.end(error === undefined ? undefined : JSON.stringify({ error }));
   };
   if (request.method !== 'POST') return answer(405, `${name}: expected POST, got ${request.method}`);
+  if (request.rawBody === undefined && request.readableDidRead) {
+    // It would look empty: no click, for good.
+    return answer(503, `${name}: expected the body unread, or in rawBody; something before this has read it`);
+  }
+  const declaredBytes = Number(request.headers['content-length'] ?? UNDECLARED_BYTES);
+  const tooLarge = () => answer(413, `${name}: expected at most ${BODY_BYTES_MAX} bytes`);
+  if (declaredBytes > BODY_BYTES_MAX) return tooLarge();
+  if (heldBytes + declaredBytes > HELD_BYTES_MAX)
+    return answer(503, `${name}: too much is being charged at once`);
+  heldBytes += declaredBytes;
+  try {
+    await charge(request, { answer, tooLarge });
+  } finally {
+    heldBytes -= declaredBytes;
+  }
+}
+
+type Answers = { answer: (status: number, error?: string) => void; tooLarge: () => void };
+
+async function charge(
+  request: IncomingMessage & { rawBody?: Buffer },
+  { answer, tooLarge }: Answers,
+): Promise<void> {
   let records: ReadRecord[];
   try {
     const body = request.rawBody ?? (await bodyOf(request));
-    if (body === null) return answer(413, `${name}: expected at most ${BODY_BYTES_MAX} bytes`);
+    if (body === null) return tooLarge();
     const hash = createHash('sha256').update(body).digest('hex').slice(0, 16);
     records = readCloudEvents(name, request.headers, body, `request ${hash}`);
   } catch (error) {

@@ -13,6 +13,7 @@ export async function handler(event: unknown, context: Context): Promise<{ recor
     deadlineAt: Date.now() + context.getRemainingTimeInMillis(),
   };
   let records = 0;
-  for (const place of readS3Event(name, event)) records += await chargeFile(home, name, place, invocation);
+  for (const place of readS3Event(name, event))
+    records += await chargeFile(name, place, (some) => home.settle(some, invocation));
   return { records };
 }

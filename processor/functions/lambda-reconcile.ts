@@ -4,9 +4,15 @@ import type { BooksReport } from '../report-books.ts';
 
 const home = new FunctionHome('lambda-reconcile', process.env, 0);
 
-/** Asks the books, by a schedule: the answer's `problems`, and three metrics, say whether they need a person. */
-export async function handler(_event: unknown, context: Context): Promise<BooksReport> {
+/**
+ * Asks the books, by a schedule: the answer's `problems`, and three metrics, say whether they need a person. The event
+ * `{"deep": true}` has the ledger recounted row by row.
+ */
+export async function handler(event: { deep?: unknown } | null, context: Context): Promise<BooksReport> {
   const { reportBooks } = await import('../report-books.ts');
   const deadlineAt = Date.now() + context.getRemainingTimeInMillis();
-  return home.during({ id: context.awsRequestId, deadlineAt }, reportBooks);
+  const deep = event?.deep === true;
+  return home.during({ id: context.awsRequestId, deadlineAt }, (rooms, time) =>
+    reportBooks(rooms, { ...time, deep }),
+  );
 }

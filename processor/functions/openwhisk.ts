@@ -24,16 +24,22 @@ export async function main(params: Params): Promise<{ records: number; settled: 
   );
 }
 
-/** Asks the books, by a schedule. */
+/** Asks the books, by a schedule; with the parameter `deep` row by row. */
 export async function reconcile(params: Params): Promise<object> {
+  // Asked first: activations at the same time share the environment.
+  const asked = invocation();
   const { reportBooks } = await import('../report-books.ts');
-  return homeOf('openwhisk-reconcile', params, 0).during(invocation(), reportBooks);
+  const deep = params.deep === true;
+  return homeOf('openwhisk-reconcile', params, 0).during(asked, (rooms, time) =>
+    reportBooks(rooms, { ...time, deep }),
+  );
 }
 
 /** Maintains the ledger, by a schedule. */
 export async function maintain(params: Params): Promise<object> {
+  const asked = invocation();
   const { maintainLedger } = await import('../keep-ledger.ts');
-  return homeOf('openwhisk-maintain', params, 0).during(invocation(), maintainLedger);
+  return homeOf('openwhisk-maintain', params, 0).during(asked, maintainLedger);
 }
 
 /** OpenWhisk binds settings as parameters of the action; they count before the environment. */

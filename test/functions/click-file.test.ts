@@ -86,6 +86,23 @@ it('keeps what is no click with its bytes, and reads on behind it', async () => 
   expect(records[6]?.position).toMatch(/^file [0-9a-f]{16} line 7$/);
 });
 
+it('lets no line speak for an origin, by a mark or by a key in the place of an id', async () => {
+  const mark = { v: 1, mark: { origin: CLICK_ID, accepted: 1_000 } };
+  const forged = { ...AD, clickId: `${CLICK_ID}.5`, clickedAt: AT };
+  for (const line of [mark, { ...mark, clickedAt: AT }, forged]) {
+    expect(await read(fileOf(line))).toMatchObject([
+      { is: 'unreadable', reason: 'malformed', key: null, from: null, value: fileOf(line) },
+    ]);
+  }
+});
+
+it('takes no time without its zone: elsewhere it would be another, and the click another click', async () => {
+  const at = ['2026-01-31T12:00:00', '2026-01-31', 'Jan 31 2026', '2026-01-31T12:00:00+01:00'];
+  const records = await read(fileOf(...at.map((clickedAt) => ({ ...AD, clickedAt }))));
+  expect(records.map(({ is }) => is)).toEqual(['unreadable', 'unreadable', 'unreadable', 'click']);
+  expect(uuidV7TimeMs(idsOf(records)[3] ?? '')).toBe(AT - 3_600_000);
+});
+
 it('takes nothing of a gzip file that is cut off or damaged, and says which', async () => {
   const packed = gzipSync(
     fileOf(...Array.from({ length: 500 }, (_, index) => ({ ...AD, clickedAt: AT + index }))),

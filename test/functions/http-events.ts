@@ -89,4 +89,7 @@ export const FOREIGN_EVENTS: Readonly<Record<string, unknown>> = {
     body: '',
     isBase64Encoded: false,
   },
+  'a payload format to come': { ...httpApiEvent({ path: '/c/x' }), version: '3.0' },
+  'a request without a path': { ...httpApiEvent({}), rawPath: undefined },
+  'a request without a method': { ...httpApiEvent({ path: '/c/x' }), requestContext: {} },
 };

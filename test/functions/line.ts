@@ -4,8 +4,8 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 /** A line to a server of this machine: it can break, refuse, or go dead in silence, as networks do. */
 export type Line = {
   readonly port: number;
-  /** Breaks every connection; new ones pass. */
-  readonly breakAll: () => void;
+  /** Those that are open now break when something is sent on them: what a client meets that slept as they broke. */
+  readonly snapOpen: () => void;
   /** Connections are taken, and nothing passes any more, in the old ones either. */
   readonly hush: () => void;
   /** Only those that are open now go dead. */
@@ -18,6 +18,7 @@ export type Line = {
 /** Lays a line to a port. */
 export async function layLine(target: number): Promise<Line> {
   const open = new Set<Socket>();
+  const fromClients = new Set<Socket>();
   let hushed = false;
   const track = (socket: Socket) => {
     open.add(socket);
@@ -26,6 +27,8 @@ export async function layLine(target: number): Promise<Line> {
   };
   const server: Server = createServer((from) => {
     track(from);
+    fromClients.add(from);
+    from.once('close', () => fromClients.delete(from));
     if (hushed) return;
     const to = connect(target, '127.0.0.1');
     track(to);
@@ -43,8 +46,12 @@ export async function layLine(target: number): Promise<Line> {
   };
   return {
     port: (server.address() as AddressInfo).port,
-    breakAll: () => {
-      for (const socket of open) socket.destroy();
+    snapOpen: () => {
+      for (const socket of fromClients)
+        socket
+          .unpipe()
+          .on('data', () => socket.destroy())
+          .resume();
     },
     hush: () => {
       hushed = true;

@@ -1,20 +1,23 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { sleep } from '../../common/lifecycle.ts';
 import { isUuidV7 } from '../../common/uuid.ts';
-import { buildFunctions } from '../../deploy/build-functions.ts';
 import { ricIsMissing } from '../../load-tests/servers/lambda-ric.ts';
 import type { Server } from '../broker/broker.ts';
 import { drivers } from '../broker/brokers.ts';
 import { expectTrueBooks } from '../broker/site.ts';
 import { isSkipped } from '../setup/skipped.ts';
+import { builtFunctions } from './bundles.ts';
 import { functionUrlEvent } from './http-events.ts';
-import { type RedirectSite, reported, type Settings, withRedirect } from './redirect-site.ts';
+import {
+  putToSleep,
+  type RedirectSite,
+  reported,
+  type Settings,
+  SLEEPER,
+  withRedirect,
+} from './redirect-site.ts';
 
-const root = mkdtempSync(join(tmpdir(), 'tollway-redirect-'));
-beforeAll(async () => void (await buildFunctions(root)));
-afterAll(() => rmSync(root, { recursive: true, force: true }));
+const root = builtFunctions();
 
 const cannotRun = isSkipped(await ricIsMissing());
 /** Starting a broker, and compiling AWS's client, should it not be there yet. */
@@ -23,6 +26,11 @@ const START_MS_MAX = 300_000;
 const WAIT_MS = 1_500;
 /** What an answer may take beyond `REDIRECT_WAIT_MS`: other tests share the machine. */
 const SLACK_MS = 700;
+/** How long a click waits for news of an ad that is known. */
+const NEWS_MS_MAX = 250;
+/** How long an ad is believed, where that matters. */
+const FRESH_MS = 1_000;
+const POLL = { timeout: 15_000, interval: 50 };
 
 describe.each(drivers)('the redirect function on $name', ({ driver, skipped }) => {
   const left = skipped || cannotRun;
@@ -52,45 +60,53 @@ describe.each(drivers)('the redirect function on $name', ({ driver, skipped }) =
     }
   };
 
-  on('puts a click into the broker before it answers, once, under its id, without an origin', async (site) => {
-    const { click, send, evergreen, impression, lambda } = site;
-    const cold = await click();
-    const pid = lambda.pid();
-    const warm = await click({ path: impression(1) });
-    const byUrl = await send(functionUrlEvent({ path: evergreen(2) }));
-    const inStage = await click({ path: impression(2), stage: 'live', query: 'utm_source=a&b=%00' });
-    const clicks = [cold, warm, byUrl, inStage];
-    for (const { status, headers, body, clickId = '' } of clicks) {
-      expect(isUuidV7(clickId)).toBe(true);
-      expect({ status, headers, body }).toEqual({
-        status: 302,
-        headers: {
-          Location: `https://example.com/?click=${clickId}`,
-          'Cache-Control': 'no-store',
-          'Tollway-Click': clickId,
-        },
-        body: '',
+  on(
+    'puts a click into the broker before it answers, once, under its id, without an origin',
+    async (site) => {
+      const { click, send, evergreen, impression, lambda } = site;
+      const cold = await click();
+      const pid = lambda.pid();
+      const warm = await click({ path: impression(1) });
+      const byUrl = await send(functionUrlEvent({ path: evergreen(2) }));
+      const inStage = await click({ path: impression(2), stage: 'live', query: 'utm_source=a&b=%00' });
+      const clicks = [cold, warm, byUrl, inStage];
+      for (const { status, headers, body, clickId = '' } of clicks) {
+        expect(isUuidV7(clickId)).toBe(true);
+        expect({ status, headers, body }).toEqual({
+          status: 302,
+          headers: {
+            Location: `https://example.com/?click=${clickId}`,
+            'Cache-Control': 'no-store',
+            'Tollway-Click': clickId,
+          },
+          body: '',
+        });
+      }
+      expect(lambda.pid()).toBe(pid);
+      const held = await site.settle(clicks.length);
+      expect(new Set(held.map(({ key }) => key))).toEqual(new Set(clicks.map(({ clickId }) => clickId)));
+      expect(held).toHaveLength(clicks.length);
+      for (const { key, click: event, from } of held) {
+        expect(from).toBeNull();
+        expect(event).toMatchObject({ clickId: key, invalid: null, visitorNetwork: '198.51.100.0/24' });
+      }
+      const nonces = held.map(({ click: { nonce } }) => nonce).filter((nonce) => nonce !== null);
+      expect(new Set(nonces).size).toBe(2);
+      expect(await expectTrueBooks(site)).toMatchObject({
+        accepted: 0,
+        charged: 0,
+        unattributed: 4,
+        inFlight: 0,
       });
-    }
-    expect(lambda.pid()).toBe(pid);
-    const held = await site.settle(clicks.length);
-    expect(new Set(held.map(({ key }) => key))).toEqual(new Set(clicks.map(({ clickId }) => clickId)));
-    expect(held).toHaveLength(clicks.length);
-    for (const { key, click: event, from } of held) {
-      expect(from).toBeNull();
-      expect(event).toMatchObject({ clickId: key, invalid: null, visitorNetwork: '198.51.100.0/24' });
-    }
-    const nonces = held.map(({ click: { nonce } }) => nonce).filter((nonce) => nonce !== null);
-    expect(new Set(nonces).size).toBe(2);
-    expect(await expectTrueBooks(site)).toMatchObject({ accepted: 0, charged: 0, unattributed: 4, inFlight: 0 });
-    await expectSpent(site, 4);
+      await expectSpent(site, 4);
 
-    // The same once more, as a broker or a retry may bring it.
-    await site.broker.publishTo(0, held);
-    await site.settle(held.length);
-    expect(await expectTrueBooks(site)).toMatchObject({ unattributed: 4, inFlight: 0 });
-    await expectSpent(site, 4);
-  });
+      // The same once more, as a broker or a retry may bring it.
+      await site.broker.publishTo(0, held);
+      await site.settle(held.length);
+      expect(await expectTrueBooks(site)).toMatchObject({ unattributed: 4, inFlight: 0 });
+      await expectSpent(site, 4);
+    },
+  );
 
   on('counts an impression once, however often its link is clicked', async (site) => {
     const { click, impression } = site;
@@ -138,7 +154,9 @@ describe.each(drivers)('the redirect function on $name', ({ driver, skipped }) =
     async (site) => {
       expect((await site.click()).status).toBe(302);
       await whileSilent(site, async () => {
-        const { status, clickId, headers, body, milliseconds } = await site.click({ path: site.evergreen(1) });
+        const { status, clickId, headers, body, milliseconds } = await site.click({
+          path: site.evergreen(1),
+        });
         expect({ status, clickId }).toEqual({ status: 503, clickId: 'none' });
         expect(headers).toMatchObject({ 'Cache-Control': 'no-store' });
         expect(headers).not.toHaveProperty('Location');
@@ -159,9 +177,9 @@ describe.each(drivers)('the redirect function on $name', ({ driver, skipped }) =
     const pid = lambda.pid();
     for (let count = 0; count < 3; count += 1) {
       await lambda.freeze();
-      line.breakAll();
-      await server.outage?.(site.database, async () => undefined);
-      // An ad that it has not seen yet, so that both the database and the broker are asked.
+      line.snapOpen();
+      if (driver.canFreeze) await server.outage?.(site.database, async () => undefined);
+      // The first ad is known, so that the broker alone is asked; for the others the database is, too.
       const { status, clickId } = await click({ path: impression(count) });
       expect({ status, recorded: clickId !== 'none' }).toEqual({ status: 302, recorded: true });
       ids.push(clickId);
@@ -171,6 +189,52 @@ describe.each(drivers)('the redirect function on $name', ({ driver, skipped }) =
     expect(new Set(held.map(({ key }) => key))).toEqual(new Set(ids));
     await expectTrueBooks(site);
   });
+
+  if (driver.canFreeze) {
+    on(
+      'goes on with the ads it knows while the database is silent, and tells others to come again',
+      async (site) => {
+        const { click, impression, line } = site;
+        await click();
+        // Known, and old enough to be asked for anew.
+        await sleep(FRESH_MS);
+        line.hush();
+        const clicks = [await click({ path: impression() })];
+        for (let count = 0; count < 5; count += 1) clicks.push(await click({ path: impression() }));
+        for (const { status, clickId } of clicks)
+          expect({ status, recorded: clickId !== 'none' }).toEqual({ status: 302, recorded: true });
+        const [first, ...others] = clicks.map(({ milliseconds }) => milliseconds);
+        expect(first).toBeLessThan(WAIT_MS);
+        // It has found out; it does not do so at every click.
+        expect(Math.min(...others)).toBeLessThan(NEWS_MS_MAX);
+        const unknown = await click({ path: impression(1) });
+        expect(unknown.status).toBe(503);
+        expect(unknown.milliseconds).toBeLessThan(WAIT_MS + SLACK_MS);
+        line.speak();
+        await expect.poll(async () => (await click({ path: impression(1) })).status, POLL).toBe(302);
+      },
+      { CATALOG_POLL_MS: String(FRESH_MS) },
+    );
+
+    on(
+      'answers in time after a long sleep, though what it sent before is still not answered',
+      async (site) => {
+        const { click, lambda } = site;
+        await click();
+        const pid = lambda.pid();
+        await whileSilent(site, async () => {
+          expect(await click()).toMatchObject({ status: 302, clickId: 'none' });
+          await putToSleep(lambda);
+          const { status, milliseconds } = await click();
+          expect(status).toBe(302);
+          expect(milliseconds).toBeLessThan(WAIT_MS + SLACK_MS);
+        });
+        await expect.poll(async () => (await click()).clickId, POLL).not.toBe('none');
+        expect(lambda.pid()).toBe(pid);
+      },
+      { ...SLEEPER },
+    );
+  }
 });
 
 /** Holds that so many clicks were paid for, each at the price of its ad. */

@@ -1,14 +1,14 @@
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { createSigner, evergreenLink, impressionLink, type Link } from '../../ad-server/link.ts';
-import { type LinkKey, formatLinkKeys } from '../../common/link-keys.ts';
+import { formatLinkKeys, type LinkKey } from '../../common/link-keys.ts';
 import { type Lambda, startLambda } from '../../load-tests/servers/lambda-runtime.ts';
 import type { ReadClick } from '../../producer/click-event.ts';
 import type { Server } from '../broker/broker.ts';
 import { type Site, withSite } from '../broker/site.ts';
 import { waitFor } from '../setup/stack.ts';
-import { type Line, layLine } from './line.ts';
 import { httpApiEvent, type TestRequest } from './http-events.ts';
+import { type Line, layLine } from './line.ts';
 
 const KEY: LinkKey = { id: 'k1', state: 'signs', secret: Buffer.alloc(32, 'redirect') };
 export const sign = createSigner([KEY]);
@@ -115,12 +115,29 @@ async function settle(site: Site, count: number): Promise<readonly ReadClick[]> 
       for (const record of records) if (record.is === 'click') held.push(record);
     },
   });
-  await waitFor(() => {
-    if (consumer.failure()) throw consumer.failure();
-    return held.length >= count;
-  }, 20_000, `${count} clicks`);
+  await waitFor(
+    () => {
+      if (consumer.failure()) throw consumer.failure();
+      return held.length >= count;
+    },
+    20_000,
+    `${count} clicks`,
+  );
   await consumer.stop();
   return held;
+}
+
+/** With it a function can be put to sleep. */
+export const SLEEPER: Settings = {
+  NODE_OPTIONS: `--import=${join(import.meta.dirname, 'children', 'sleeper.mjs')}`,
+};
+
+/** Freezes a function that has the sleeper's settings, for over a minute by its own clock. */
+export async function putToSleep(lambda: Lambda): Promise<void> {
+  // While it is awake: a signal that waits for it to wake may come after the first event.
+  process.kill(lambda.pid(), 'SIGUSR2');
+  await waitFor(() => lambda.logs().includes('The clock was set forward'));
+  await lambda.freeze();
 }
 
 /** Lines that the function has printed as JSON. */

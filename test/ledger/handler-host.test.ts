@@ -268,6 +268,28 @@ describe('a host', () => {
     },
   );
 
+  it("takes a fault of one kind of click for nobody's own: the others pass, none is quarantined, and it waits", async () => {
+    host = newHost({ lanes: 1 });
+    await database.pool.query(
+      `create function refuse() returns trigger language plpgsql as $$ begin raise exception 'refused'; end $$`,
+    );
+    await database.pool.query(
+      'create trigger refuse before insert on spent_nonce for each row execute function refuse()',
+    );
+    const clicks = someClicks(6).map((click, index) =>
+      index % 2 === 0 ? click : origin.click({ ad: ads[0] ?? failed(), nonce: uuidV7() }),
+    );
+    const delivered = hostTwice(clicks);
+    const charged = async () => (await database.pool.query('select from ledger')).rowCount;
+    await expect.poll(charged, { timeout: 20_000 }).toBe(3);
+    await expect.poll(() => retries('permanent'), { timeout: 20_000 }).toBeGreaterThanOrEqual(12);
+    expect(await letters()).toEqual([]);
+    await database.pool.query('drop trigger refuse on spent_nonce');
+    await delivered;
+    expect(await charged()).toBe(6);
+    expect(await letters()).toEqual([]);
+  });
+
   it('lets what waits for the same lane grow into one batch, and never beyond its size', async () => {
     host = newHost({ batchSize: 50, lanes: 1 });
     const blocker = await database.pool.connect();

@@ -1,0 +1,147 @@
+import { errorCode, errorMessage, type TollwayError } from '../../common/errors.ts';
+import { createLogger } from '../../common/logger.ts';
+import { createMetrics, type ProcessMetrics } from '../../common/metrics.ts';
+import { type FailedInvocation, readFailedInvocation } from '../../processor/events/failed-invocation.ts';
+import { openHome } from '../../processor/home.ts';
+import type { ReadRecord } from '../../producer/click-event.ts';
+import { command, findPlace, group } from '../command.ts';
+import { type FailureStore, openFailureStore } from '../failure-store.ts';
+import { printJson, printLine } from '../print.ts';
+
+/** What became of one object; with a `problem` it has to come again. */
+type Row = {
+  readonly object: string;
+  /** Records that were settled, duplicates among them. */
+  readonly records: number;
+  readonly removed: boolean;
+  readonly problem: string | null;
+};
+type Settle = (records: readonly ReadRecord[]) => Promise<number>;
+
+/**
+ * Settles what one object holds, and removes it only then: who is interrupted at any point begins again, and what was settled
+ * is found to be known. `null` if somebody else has just removed it.
+ */
+async function redriveOne(
+  store: FailureStore,
+  object: string,
+  settle: Settle,
+  keep: boolean,
+): Promise<Row | null> {
+  let records = 0;
+  try {
+    const bytes = await store.read(object);
+    if (bytes === null) return null;
+    const failed = readFailedInvocation(object, bytes);
+    if (failed.is === 'word') return { object, records, removed: false, problem: hint(object, failed) };
+    if (failed.is === 'batch') records += await settle(failed.records);
+    else {
+      const { chargeFile } = await import('../../processor/charge-file.ts');
+      for (const place of failed.places) records += await chargeFile(object, place, settle);
+    }
+    if (!keep) await store.remove(object);
+    return { object, records, removed: !keep, problem: null };
+  } catch (error) {
+    // Our own arithmetic is wrong: no other object must be tried.
+    if (errorCode(error) === 'invariant') throw error;
+    return { object, records, removed: false, problem: errorMessage(error) };
+  }
+}
+
+/** Where the records are if the object has none. */
+function hint(object: string, { count, since }: FailedInvocation & { is: 'word' }): string {
+  const records = count === null ? 'records' : `${count} records`;
+  const brings = `npx tollway rewind --since ${since ?? '<when they were published>'}`;
+  return `${object}: expected the records of a batch, got only word of ${records}; as long as the stream keeps them, ${brings} brings them`;
+}
+
+/** Opens the handler's home on the database of the command line, and closes it after `work`. */
+async function withHome<T>(work: (settle: Settle, metrics: ProcessMetrics) => Promise<T>): Promise<T> {
+  const { config, stack } = findPlace();
+  const metrics = createMetrics();
+  let broken: TollwayError | null = null;
+  const home = openHome(
+    'cli',
+    { ...config, DATABASE_URL: stack.databaseUrl },
+    {
+      metrics,
+      logger: createLogger('failed-batches', config, 2),
+      onInvariant: (error) => {
+        broken = error;
+      },
+    },
+  );
+  const settle: Settle = async (records) => {
+    await home.host.deliver(records).catch((error: unknown) => {
+      throw broken ?? error;
+    });
+    return records.length;
+  };
+  try {
+    // The handler waits for a database that goes away while it works; one that is not there is told of at once.
+    await home.pool.query('select');
+    return await work(settle, metrics);
+  } finally {
+    await home.pool.end();
+  }
+}
+
+/** What became of the records, as in `{ charged: 998, duplicate: 2 }`. */
+async function outcomesOf({ clicks, duplicates, foreignRecords }: ProcessMetrics) {
+  const outcomes: Record<string, number> = {};
+  const add = (outcome: string, count: number) => {
+    if (count > 0) outcomes[outcome] = (outcomes[outcome] ?? 0) + count;
+  };
+  for (const { labels, value } of (await clicks.get()).values) add(String(labels.outcome), value);
+  for (const { value } of (await duplicates.get()).values) add('duplicate', value);
+  for (const { value } of (await foreignRecords.get()).values) add('foreign', value);
+  return outcomes;
+}
+
+function printRow({ object, records, removed, problem }: Row): void {
+  if (problem !== null) printLine(`Kept: ${problem}`);
+  else printLine(`${object}: ${records} records settled${removed ? '' : ', kept'}`);
+}
+
+const redriveCommand = command(
+  'redrive',
+  'Settle what Lambda gave up, from the bucket where it puts that or from a copy; each object goes once all of it is settled',
+  [
+    'failed-batches redrive s3://tollway-failures-123456789012-us-east-1',
+    'failed-batches redrive s3://tollway-failures-123456789012-us-east-1/aws/lambda/async/ --keep',
+    'failed-batches redrive ./downloaded',
+  ],
+)
+  .argument('<place>', 's3://bucket[/prefix], a file or a folder')
+  .option('--keep', 'remove nothing: it can be redriven again, and changes nothing then')
+  .action(async (place: string, { keep = false, json }: { keep?: boolean; json?: boolean }) => {
+    const store = await openFailureStore(place);
+    try {
+      await withHome(async (settle, metrics) => {
+        const rows: Row[] = [];
+        for await (const object of store.list()) {
+          const row = await redriveOne(store, object, settle, keep);
+          if (row === null) continue;
+          rows.push(row);
+          if (!json) printRow(row);
+        }
+        const outcomes = await outcomesOf(metrics);
+        if (json) printJson({ objects: rows, outcomes });
+        else printLine(summaryOf(rows, outcomes));
+        if (rows.some(({ problem }) => problem !== null)) process.exitCode = 1;
+      });
+    } finally {
+      store.close();
+    }
+  });
+
+function summaryOf(rows: readonly Row[], outcomes: Readonly<Record<string, number>>): string {
+  if (rows.length === 0) return 'There are no failed batches.';
+  const words = Object.entries(outcomes).map(([outcome, count]) => `${count} ${outcome}`);
+  const problems = rows.filter(({ problem }) => problem !== null).length;
+  return [`${rows.length} objects`, ...words, ...(problems > 0 ? [`${problems} with problems`] : [])].join(
+    ', ',
+  );
+}
+
+export const failedBatches = group('failed-batches', 'What Lambda gave up', [redriveCommand]);

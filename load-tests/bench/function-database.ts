@@ -1,0 +1,62 @@
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { join } from 'node:path';
+import { startEmbeddedPostgres } from '../../cli/embedded-postgres.ts';
+import { createPool, type Pool } from '../../common/postgres.ts';
+import { migrate } from '../../migrations/migrate.ts';
+import { reconcile } from '../../processor/reconcile.ts';
+import type { BenchSurroundings } from './bench.ts';
+import { makeAdvertisers } from './charge-data.ts';
+
+const RETENTION = { clickAgeDays: 14, linkLifeDays: 90 };
+export const ADVERTISERS = 1_000;
+
+/** A database for functions, with 1 000 advertisers. */
+export type FunctionDatabase = {
+  readonly pool: Pool;
+  readonly url: string;
+  /** The same for one whose statements are timed by the server. */
+  readonly timedUrl: string;
+  /** Time that the server has worked on statements of timed connections since the last call, in ms. Throws if there were none. */
+  readonly takeServerMs: () => number;
+  /** Throws unless the books balance to the bottom and hold `clicks` clicks. */
+  readonly assertBooks: (clicks: number) => Promise<void>;
+};
+
+export async function openFunctionDatabase({
+  belongings,
+  logger,
+}: BenchSurroundings): Promise<FunctionDatabase> {
+  const folder = belongings.folder();
+  const postgres = await startEmbeddedPostgres(folder, logger);
+  belongings.add({ name: 'PostgreSQL', close: () => postgres.stop() });
+  await migrate(postgres.url, RETENTION, logger);
+  const pool = createPool(postgres.url, 'bench', 1, () => {});
+  belongings.add({ name: 'connections', close: () => pool.end() });
+  await makeAdvertisers(pool, ADVERTISERS);
+  await pool.query('analyze');
+  const log = openSync(join(folder, 'postgres', 'server.log'), 'r');
+  belongings.add({ name: 'server log', close: () => closeSync(log) });
+  let read = fstatSync(log).size;
+  return {
+    pool,
+    url: postgres.url,
+    timedUrl: `${postgres.url}?options=${encodeURIComponent('-c log_duration=on')}`,
+    takeServerMs: () => {
+      const text = Buffer.alloc(fstatSync(log).size - read);
+      read += readSync(log, text, 0, text.length, read);
+      const durations = [...text.toString().matchAll(/ LOG: {2}duration: (\d+\.\d+) ms$/gm)];
+      if (durations.length === 0)
+        throw new Error('Expected durations of statements in the log of PostgreSQL');
+      return durations.reduce((sum, [, ms]) => sum + Number(ms), 0);
+    },
+    assertBooks: async (clicks) => {
+      const { balanced, missing, problems } = await reconcile(pool, { deep: true });
+      const { rows } = await pool.query<{ found: number }>('select count(*)::float8 as found from ledger');
+      const found = rows[0]?.found;
+      if (!balanced || missing > 0 || found !== clicks)
+        throw new Error(
+          `Expected books that balance with ${clicks} clicks, got ${found}, ${missing} missing: ${problems.join('; ')}`,
+        );
+    },
+  };
+}

@@ -1,0 +1,196 @@
+import { readFileSync } from 'node:fs';
+import { createSigner, evergreenLink } from '../../ad-server/link.ts';
+import { sleep } from '../../common/lifecycle.ts';
+import { formatLinkKeys, type LinkKey } from '../../common/link-keys.ts';
+import type { BrokerRecord } from '../../producer/click-event.ts';
+import { BROWSER_HEADERS } from '../http-target.ts';
+import { freePorts } from '../servers/free-ports.ts';
+import { startLambda } from '../servers/lambda-runtime.ts';
+import { startOpenwhisk } from '../servers/openwhisk-runtime.ts';
+import { kinesisEvent, TOPIC } from '../servers/platform-events.ts';
+import type { Bench, BenchSurroundings } from './bench.ts';
+import { buildFunctions, functionFolder } from './built-functions.ts';
+import { makeRecords } from './charge-data.ts';
+import { ADVERTISERS, type FunctionDatabase, openFunctionDatabase } from './function-database.ts';
+import { type BenchResult, compareRounds, median } from './result.ts';
+
+const KEY: LinkKey = { id: 'bench', state: 'signs', secret: Buffer.alloc(32, 'bench') };
+/** What `deploy/functions.json` gives them. */
+const MEMORY_MEGABYTES = 512;
+const WARM_UP_CALLS = 20;
+const START_MS_MAX = 10_000;
+const TICKS_A_SECOND = 100;
+
+/** A function that is warm, and how it is called with some clicks. */
+type WarmHome = {
+  readonly name: string;
+  readonly pid: number;
+  readonly call: (records: readonly BrokerRecord[]) => Promise<void>;
+};
+
+/**
+ * What a click costs in each home once it is warm: wall time, which Lambda and OpenWhisk charge for, and processor time, which
+ * Knative's machines give. Rows that inform: the numbers behind the README's prices.
+ */
+export const benchHomes: Bench = async (around) => {
+  await buildFunctions(around);
+  const database = await openFunctionDatabase(around);
+  const results: BenchResult[] = [];
+  let charged = 0;
+  const measure = async (home: WarmHome, clicks: number, calls: number) => {
+    results.push(await cost(home, clicks, calls, around));
+    charged += (WARM_UP_CALLS + calls) * clicks;
+  };
+  const kinesis = await lambdaKinesis(database, around);
+  await measure(kinesis, 100, 200);
+  await measure(kinesis, 1_000, 100);
+  await measure(kinesis, 5_000, 20);
+  await measure(await openwhisk(database, around), 500, 100);
+  const events = await cloudEvent(database, around);
+  await measure(events, 1, 2_000);
+  await measure(events, 100, 200);
+  await database.assertBooks(charged);
+  // It charges nothing: its clicks wait for a processor.
+  results.push(await cost(await lambdaRedirect(database, around), 1, 2_000, around));
+  return results;
+};
+
+async function cost(
+  { name, pid, call }: WarmHome,
+  clicks: number,
+  calls: number,
+  { progress }: BenchSurroundings,
+): Promise<BenchResult> {
+  progress.show(`homes: ${name}, ${clicks} clicks a call`);
+  const wallMs: number[] = [];
+  let cpuMsAtStart = 0;
+  for (let at = 0; at < WARM_UP_CALLS + calls; at += 1) {
+    if (at === WARM_UP_CALLS) cpuMsAtStart = cpuMsOf(pid);
+    const records = makeRecords(clicks, ADVERTISERS, 'evergreen');
+    const startedAt = performance.now();
+    await call(records);
+    if (at >= WARM_UP_CALLS) wallMs.push(performance.now() - startedAt);
+  }
+  const cpuMs = (cpuMsOf(pid) - cpuMsAtStart) / calls;
+  const thousands = clicks / 1_000;
+  const rounds = [{ ours: median(wallMs) / thousands, reference: cpuMs / thousands }];
+  return compareRounds(`home-${name}-${clicks}`, 'ms/1000 clicks', null, rounds, [
+    `wall time, and as reference the processor time of the function itself; ${calls} calls with ${clicks} clicks, one after the other, ` +
+      `median ${median(wallMs).toFixed(2)} ms a call`,
+  ]);
+}
+
+/** Processor time of a process so far, in ms, in user and in kernel mode: fields 14 and 15 of proc_pid_stat(5). */
+function cpuMsOf(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    .replace(/^.*\) /, '')
+    .split(' ');
+  return ((Number(fields[11]) + Number(fields[12])) * 1_000) / TICKS_A_SECOND;
+}
+
+async function warmLambda(
+  name: string,
+  env: Readonly<Record<string, string>>,
+  eventOf: (records: readonly BrokerRecord[]) => unknown,
+  { belongings }: BenchSurroundings,
+): Promise<WarmHome> {
+  const lambda = await startLambda({
+    folder: functionFolder(name),
+    functionName: name,
+    memoryMegabytes: MEMORY_MEGABYTES,
+    env,
+  });
+  belongings.add({ name, close: lambda.stop });
+  const call = async (records: readonly BrokerRecord[]) => {
+    const result = await lambda.invoke(eventOf(records));
+    if ('error' in result) throw new Error(`${name}: ${result.error.errorMessage}`);
+    const { statusCode = 302 } = result.answer as { statusCode?: number };
+    if (statusCode !== 302) throw new Error(`${name}: expected a redirect, got status ${statusCode}`);
+  };
+  return { name, pid: lambda.pid(), call };
+}
+
+function lambdaKinesis({ url }: FunctionDatabase, around: BenchSurroundings): Promise<WarmHome> {
+  return warmLambda('lambda-kinesis', { DATABASE_URL: url }, kinesisEvent, around);
+}
+
+/** One click a call, published into PostgreSQL. https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html */
+function lambdaRedirect({ url }: FunctionDatabase, around: BenchSurroundings): Promise<WarmHome> {
+  const sign = createSigner([KEY]);
+  let adId = 0;
+  const env = {
+    DATABASE_URL: url,
+    BROKER: 'postgres',
+    LINK_KEYS: formatLinkKeys([KEY]),
+    DOUBLE_CLICK_MS: '0',
+  };
+  const eventOf = () => {
+    adId = (adId % ADVERTISERS) + 1;
+    const path = `/c/${sign(evergreenLink(adId))}`;
+    return {
+      version: '2.0',
+      routeKey: '$default',
+      rawPath: path,
+      rawQueryString: '',
+      headers: BROWSER_HEADERS,
+      requestContext: { http: { method: 'GET', path, sourceIp: '192.0.2.1' }, stage: '$default' },
+      isBase64Encoded: false,
+    };
+  };
+  return warmLambda('lambda-redirect', env, eventOf, around);
+}
+
+async function openwhisk({ url }: FunctionDatabase, { belongings }: BenchSurroundings): Promise<WarmHome> {
+  const name = 'openwhisk';
+  const running = await startOpenwhisk({
+    zip: `${functionFolder(name)}.zip`,
+    params: { DATABASE_URL: url },
+  });
+  belongings.add({ name, close: running.stop });
+  const call = async (records: readonly BrokerRecord[]) => {
+    const messages = records.map(({ key, value }, offset) => ({
+      topic: TOPIC,
+      partition: 0,
+      offset,
+      key,
+      value: String(value),
+    }));
+    const answer = await running.run({ messages }, { timeoutMs: 60_000 });
+    if (!answer.ok) throw new Error(`${name}: ${JSON.stringify(answer.error)}`);
+  };
+  return { name, pid: running.pid, call };
+}
+
+async function cloudEvent(
+  { url }: FunctionDatabase,
+  { belongings, env }: BenchSurroundings,
+): Promise<WarmHome> {
+  const name = 'cloud-event';
+  const [port = 0] = await freePorts(1);
+  const child = belongings.child([process.execPath, `${functionFolder(name)}/index.mjs`], {
+    env: { ...env, DATABASE_URL: url, PORT: String(port) },
+  });
+  const target = `http://127.0.0.1:${port}/`;
+  const answers = () =>
+    fetch(target).then(
+      () => true,
+      () => false,
+    );
+  for (const deadline = Date.now() + START_MS_MAX; !(await answers()); await sleep(20))
+    if (Date.now() > deadline) throw new Error(`${name} does not start`);
+  const call = async (records: readonly BrokerRecord[]) => {
+    const events = records.map(({ key, value }) => ({
+      specversion: '1.0',
+      id: key,
+      source: '/tollway/ad-server',
+      type: 'tollway.click',
+      data_base64: value?.toString('base64'),
+    }));
+    const one = events.length === 1;
+    const kind = one ? 'application/cloudevents+json' : 'application/cloudevents-batch+json';
+    const body = JSON.stringify(one ? events[0] : events);
+    const response = await fetch(target, { method: 'POST', body, headers: { 'content-type': kind } });
+    if (response.status !== 204) throw new Error(`${name}: ${response.status} ${await response.text()}`);
+  };
+  return { name, pid: child.pid ?? 0, call };
+}

@@ -1,0 +1,84 @@
+import { chargeClicks } from '../../processor/charge-clicks.ts';
+import { type Lambda, startLambda } from '../servers/lambda-runtime.ts';
+import { kinesisEvent } from '../servers/platform-events.ts';
+import type { BenchSurroundings } from './bench.ts';
+import { functionFolder, MEMORY_MEGABYTES } from './built-functions.ts';
+import { decodeRecords, makeRecords } from './charge-data.ts';
+import { ADVERTISERS, type FunctionDatabase } from './function-database.ts';
+import { type BenchResult, compareLimit, median } from './result.ts';
+import { rangeOf } from './start-times.ts';
+
+const NAME = 'lambda-kinesis';
+const CLICKS = 1_000;
+const WARM_UP_INVOCATIONS = 50;
+const INVOCATIONS = 200;
+/** Beyond what PostgreSQL needs. */
+const BEYOND_MS_MAX = 50;
+const RESIDENT_MB_MAX = 128;
+const CLICK_AGE_MAX_DAYS = 14;
+
+/**
+ * A warm function behind Kinesis with full batches: its memory, and the time of an invocation, from the event handed over
+ * to the answer, without what PostgreSQL needs.
+ */
+export async function measureWarm(
+  database: FunctionDatabase,
+  around: BenchSurroundings,
+): Promise<{ results: BenchResult[]; clicks: number }> {
+  const { belongings, progress } = around;
+  const lambda = await startLambda({
+    folder: functionFolder(NAME),
+    functionName: NAME,
+    memoryMegabytes: MEMORY_MEGABYTES,
+    env: { DATABASE_URL: database.timedUrl },
+  });
+  belongings.add({ name: NAME, close: lambda.stop });
+  const wallMs: number[] = [];
+  const serverMs: number[] = [];
+  const handlerMs: number[] = [];
+  for (let invocation = 0; invocation < WARM_UP_INVOCATIONS + INVOCATIONS; invocation += 1) {
+    progress.show(`warm: invocation ${invocation} of ${WARM_UP_INVOCATIONS + INVOCATIONS}`);
+    // By turns with the function, so that both have the same database at the same time.
+    const alone = await chargeAlone(database);
+    const wall = await invokeOnce(lambda);
+    const server = database.takeServerMs();
+    if (invocation < WARM_UP_INVOCATIONS) continue;
+    handlerMs.push(alone);
+    wallMs.push(wall);
+    serverMs.push(server);
+  }
+  const { now, most } = lambda.residentBytes();
+  const starts = lambda.starts();
+  await lambda.stop();
+  if (starts !== 1) throw new Error(`${NAME}: expected one process, got ${starts}`);
+  const beyondMs = wallMs.map((wall, index) => wall - (serverMs[index] ?? 0));
+  const results = [
+    compareLimit('warm-memory', 'MB', 'most', most / 1e6, RESIDENT_MB_MAX, [
+      `the most resident memory of ${NAME} in ${WARM_UP_INVOCATIONS + INVOCATIONS} invocations with ${CLICKS} clicks over ` +
+        `${ADVERTISERS} advertisers, ${(now / 1e6).toFixed(0)} MB at the end; heap limits as Lambda sets them for ${MEMORY_MEGABYTES} MB`,
+    ]),
+    compareLimit('warm-invocation', 'ms', 'most', median(beyondMs), BEYOND_MS_MAX, [
+      `median of ${INVOCATIONS} invocations with ${CLICKS} clicks, from the event to the answer, without the time that the server ` +
+        `says it needs for the statements (log_duration); ${rangeOf(beyondMs)}`,
+      `as a whole ${median(wallMs).toFixed(1)} ms, of that the server ${median(serverMs).toFixed(1)} ms; the handler alone with the same ` +
+        `batches, decoded already, in the bench's process: ${median(handlerMs).toFixed(1)} ms`,
+    ]),
+  ];
+  return { results, clicks: 2 * (WARM_UP_INVOCATIONS + INVOCATIONS) * CLICKS };
+}
+
+async function chargeAlone({ pool }: FunctionDatabase): Promise<number> {
+  const clicks = decodeRecords(makeRecords(CLICKS, ADVERTISERS, 'evergreen'));
+  const startedAt = performance.now();
+  await chargeClicks(pool, clicks, { clickAgeMaxDays: CLICK_AGE_MAX_DAYS });
+  return performance.now() - startedAt;
+}
+
+async function invokeOnce(lambda: Lambda): Promise<number> {
+  const event = kinesisEvent(makeRecords(CLICKS, ADVERTISERS, 'evergreen'));
+  const startedAt = performance.now();
+  const result = await lambda.invoke(event);
+  const ms = performance.now() - startedAt;
+  if ('error' in result) throw new Error(`${NAME}: ${result.error.errorMessage}`);
+  return ms;
+}

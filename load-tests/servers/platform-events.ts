@@ -1,0 +1,57 @@
+import type { BrokerRecord } from '../../producer/click-event.ts';
+
+export const TOPIC = 'tollway-clicks';
+export const PARTITIONS = 2;
+
+/** https://docs.aws.amazon.com/lambda/latest/dg/with-kinesis.html#services-kinesis-event-example */
+export function kinesisEvent(records: readonly BrokerRecord[]) {
+  return {
+    Records: records.map(({ key, value }, index) => ({
+      kinesis: {
+        kinesisSchemaVersion: '1.0',
+        partitionKey: key ?? 'none',
+        sequenceNumber: sequenceNumber(index),
+        data: value?.toString('base64'),
+        approximateArrivalTimestamp: Date.now() / 1_000,
+      },
+      eventSource: 'aws:kinesis',
+      eventVersion: '1.0',
+      eventID: `shardId-000000000006:${sequenceNumber(index)}`,
+      eventName: 'aws:kinesis:record',
+      invokeIdentityArn: 'arn:aws:iam::123456789012:role/lambda-role',
+      awsRegion: 'us-east-2',
+      eventSourceARN: `arn:aws:kinesis:us-east-2:123456789012:stream/${TOPIC}`,
+    })),
+  };
+}
+
+/** As long as theirs, and rising. */
+function sequenceNumber(index: number): string {
+  return `4959033827149025660855969253836157109592157598913658${String(index).padStart(4, '0')}`;
+}
+
+/** Dealt to two partitions, the first half to the first. https://docs.aws.amazon.com/lambda/latest/dg/with-msk.html */
+export function kafkaEvent(records: readonly BrokerRecord[]) {
+  const half = Math.ceil(records.length / PARTITIONS);
+  const partition = (number: number) =>
+    records.slice(number * half, (number + 1) * half).map(({ key, value }, index) => ({
+      topic: TOPIC,
+      partition: number,
+      offset: 1_000 + index,
+      timestamp: Date.now(),
+      timestampType: 'CREATE_TIME',
+      key: key === null ? undefined : Buffer.from(key).toString('base64'),
+      value: value?.toString('base64'),
+      headers: [{ ce_specversion: [...Buffer.from('1.0')] }],
+    }));
+  return {
+    eventSource: 'aws:kafka',
+    eventSourceArn: 'arn:aws:kafka:us-east-1:123456789012:cluster/clicks/abc-1',
+    bootstrapServers: 'b-1.clicks.kafka.us-east-1.amazonaws.com:9092',
+    records: Object.fromEntries(
+      Array.from({ length: PARTITIONS }, (_, number) => [`${TOPIC}-${number}`, partition(number)]).filter(
+        ([, some]) => some?.length !== 0,
+      ),
+    ),
+  };
+}

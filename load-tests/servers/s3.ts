@@ -1,0 +1,279 @@
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { crc64Nvme } from './crc64-nvme.ts';
+
+/** What an object is made of. A list is kept as it is: a large object need not be one piece. */
+export type ObjectBody = Buffer | string | readonly Buffer[];
+
+/** A request that an S3 has got. */
+export type S3Request = { readonly method: string; readonly bucket: string; readonly key: string };
+
+/** An S3 for tests, in this process and in its memory. */
+export type S3Server = {
+  /** What the AWS SDK has to find in its environment. */
+  readonly env: Readonly<Record<string, string>>;
+  readonly put: (bucket: string, key: string, body: ObjectBody) => void;
+  readonly remove: (bucket: string, key: string) => void;
+  /** The keys of a bucket, in their order. */
+  readonly keys: (bucket: string) => string[];
+  readonly requests: () => readonly S3Request[];
+  /** Is called before a request is answered; what it throws breaks the connection. `null` for nobody. */
+  readonly intercept: (work: ((request: S3Request) => Promise<void> | void) | null) => void;
+  /** Breaks off the body of each object after so many bytes; `null` does not. */
+  readonly breakAfter: (bytes: number | null) => void;
+  readonly stop: () => Promise<void>;
+};
+
+type StoredObject = {
+  readonly pieces: readonly Buffer[];
+  readonly bytes: number;
+  readonly eTag: string;
+  readonly checksum: string;
+  readonly modifiedAt: Date;
+};
+type Reply = {
+  readonly status: number;
+  readonly headers?: Readonly<Record<string, string | number>>;
+  readonly body?: string | StoredObject;
+};
+
+/** Most keys in an answer; https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html */
+const KEYS_MAX = 1_000;
+const PIECE_BYTES = 65_536;
+/** Most bytes of an object that comes in a request. */
+const PUT_BYTES_MAX = 33_554_432;
+
+/**
+ * Starts an S3 with some empty buckets. As AWS does, it answers with XML and its error codes, lists in the order of the keys'
+ * bytes by pages, and gives each object a CRC-64/NVME that the SDK verifies as it reads. It takes any signature, but not none.
+ * Of what it does not know it says `NotImplemented`.
+ */
+export async function startS3(
+  buckets: readonly string[],
+  { keysMax = KEYS_MAX }: { keysMax?: number } = {},
+): Promise<S3Server> {
+  const stored = new Map(buckets.map((name) => [name, new Map<string, StoredObject>()]));
+  const requests: S3Request[] = [];
+  let intercept: ((request: S3Request) => Promise<void> | void) | null = null;
+  let breakAfter: number | null = null;
+
+  const server = createServer(async (request, response) => {
+    try {
+      const url = new URL(request.url ?? '/', 'http://s3');
+      const [, bucket = '', key = ''] = /^\/([^/]*)\/?(.*)$/.exec(decodeURIComponent(url.pathname)) ?? [];
+      const asked = { method: request.method ?? '', bucket, key };
+      requests.push(asked);
+      await intercept?.(asked);
+      await send(response, await answer(request, url, asked, stored, keysMax), asked.method, breakAfter);
+    } catch {
+      response.destroy();
+    }
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  // A server that listens on a port has an address of this kind.
+  const { port } = server.address() as AddressInfo;
+  const bucketOf = (name: string) => {
+    const found = stored.get(name);
+    if (!found) throw new Error(`Expected one of the buckets ${buckets.join(', ')}, got ${name}`);
+    return found;
+  };
+  return {
+    env: {
+      AWS_ENDPOINT_URL_S3: `http://127.0.0.1:${port}`,
+      AWS_REGION: 'us-east-1',
+      AWS_ACCESS_KEY_ID: 'test',
+      AWS_SECRET_ACCESS_KEY: 'test',
+    },
+    put: (bucket, key, body) => void bucketOf(bucket).set(key, toStored(body)),
+    remove: (bucket, key) => void bucketOf(bucket).delete(key),
+    keys: (bucket) => inOrder([...bucketOf(bucket).keys()]),
+    requests: () => requests,
+    intercept: (work) => {
+      intercept = work;
+    },
+    breakAfter: (bytes) => {
+      breakAfter = bytes;
+    },
+    stop: async () => {
+      const closed = once(server, 'close');
+      server.close();
+      server.closeAllConnections();
+      await closed;
+    },
+  };
+}
+
+async function answer(
+  request: IncomingMessage,
+  url: URL,
+  { method, bucket, key }: S3Request,
+  stored: ReadonlyMap<string, Map<string, StoredObject>>,
+  keysMax: number,
+): Promise<Reply> {
+  if (request.headers.authorization === undefined) return refusal(403, 'AccessDenied', 'Access Denied');
+  const objects = stored.get(bucket);
+  if (!objects) return refusal(404, 'NoSuchBucket', 'The specified bucket does not exist');
+  if (method === 'GET' && key === '') return list(bucket, objects, url.searchParams, keysMax);
+  if (key === '' || request.headers.range !== undefined) return notImplemented();
+  if (method === 'PUT') return put(request, objects, key);
+  if (method === 'DELETE') {
+    // One that is not there is gone, too.
+    objects.delete(key);
+    return { status: 204 };
+  }
+  if (method !== 'GET' && method !== 'HEAD') return notImplemented();
+  const object = objects.get(key);
+  if (!object) return refusal(404, 'NoSuchKey', 'The specified key does not exist.');
+  const wanted = request.headers['if-match'];
+  if (wanted !== undefined && wanted !== object.eTag)
+    return refusal(
+      412,
+      'PreconditionFailed',
+      'At least one of the pre-conditions you specified did not hold',
+    );
+  const verified = request.headers['x-amz-checksum-mode'] === 'ENABLED';
+  return {
+    status: 200,
+    headers: {
+      ETag: object.eTag,
+      'Content-Length': object.bytes,
+      'Content-Type': 'binary/octet-stream',
+      'Last-Modified': object.modifiedAt.toUTCString(),
+      'Accept-Ranges': 'bytes',
+      ...(verified
+        ? { 'x-amz-checksum-crc64nvme': object.checksum, 'x-amz-checksum-type': 'FULL_OBJECT' }
+        : {}),
+    },
+    body: object,
+  };
+}
+
+async function put(
+  request: IncomingMessage,
+  objects: Map<string, StoredObject>,
+  key: string,
+): Promise<Reply> {
+  if (request.headers['content-encoding']?.includes('aws-chunked')) return notImplemented();
+  const pieces: Buffer[] = [];
+  let bytes = 0;
+  for await (const piece of request) {
+    bytes += piece.length;
+    if (bytes > PUT_BYTES_MAX) return refusal(400, 'EntityTooLarge', 'The object is too large');
+    pieces.push(piece);
+  }
+  const object = toStored(pieces);
+  objects.set(key, object);
+  return { status: 200, headers: { ETag: object.eTag, 'Content-Length': 0 } };
+}
+
+function list(
+  bucket: string,
+  objects: ReadonlyMap<string, StoredObject>,
+  query: URLSearchParams,
+  keysMax: number,
+): Reply {
+  if (query.get('list-type') !== '2' || query.has('delimiter') || query.has('start-after'))
+    return notImplemented();
+  const prefix = query.get('prefix') ?? '';
+  const token = query.get('continuation-token');
+  const after = token === null ? null : Buffer.from(token, 'base64').toString();
+  const count = Math.min(Number(query.get('max-keys') ?? keysMax), keysMax);
+  const left = inOrder([...objects.keys()]).filter(
+    (key) => key.startsWith(prefix) && (after === null || Buffer.from(key).compare(Buffer.from(after)) > 0),
+  );
+  const page = left.slice(0, count);
+  const isTruncated = left.length > count;
+  const inUrl = query.get('encoding-type') === 'url';
+  const written = (key: string) => (inUrl ? encodeURIComponent(key) : toXml(key));
+  const contents = page.map((key) => {
+    const { bytes, eTag, modifiedAt } = objects.get(key) as StoredObject;
+    return (
+      `<Contents><Key>${written(key)}</Key><LastModified>${modifiedAt.toISOString()}</LastModified>` +
+      `<ETag>${toXml(eTag)}</ETag><Size>${bytes}</Size><StorageClass>STANDARD</StorageClass></Contents>`
+    );
+  });
+  const next = isTruncated ? Buffer.from(page.at(-1) ?? '').toString('base64') : null;
+  return xml(
+    200,
+    `<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>${toXml(bucket)}</Name>` +
+      `<Prefix>${written(prefix)}</Prefix><KeyCount>${page.length}</KeyCount><MaxKeys>${count}</MaxKeys>` +
+      `<IsTruncated>${isTruncated}</IsTruncated>` +
+      (next === null ? '' : `<NextContinuationToken>${next}</NextContinuationToken>`) +
+      `${contents.join('')}</ListBucketResult>`,
+  );
+}
+
+async function send(
+  response: ServerResponse,
+  { status, headers = {}, body }: Reply,
+  method: string,
+  breakAfter: number | null,
+): Promise<void> {
+  response.writeHead(status, { ...headers, 'x-amz-request-id': 'TEST', Server: 'AmazonS3' });
+  if (body === undefined || method === 'HEAD') return void response.end();
+  if (typeof body === 'string') return void response.end(body);
+  await pipeline(Readable.from(piecesOf(body, breakAfter)), response);
+}
+
+/** Throws where it is to be broken off. */
+function* piecesOf({ pieces }: StoredObject, breakAfter: number | null): Generator<Buffer> {
+  let left = breakAfter ?? Number.POSITIVE_INFINITY;
+  for (const whole of pieces) {
+    for (let at = 0; at < whole.length; at += PIECE_BYTES) {
+      const piece = whole.subarray(at, Math.min(at + PIECE_BYTES, whole.length));
+      if (piece.length > left) {
+        yield piece.subarray(0, left);
+        throw new Error('Broken off, as told');
+      }
+      left -= piece.length;
+      yield piece;
+    }
+  }
+}
+
+function toStored(body: ObjectBody): StoredObject {
+  const pieces = Buffer.isBuffer(body) || typeof body === 'string' ? [Buffer.from(body)] : body;
+  const hash = createHash('md5');
+  for (const piece of pieces) hash.update(piece);
+  return {
+    pieces,
+    bytes: pieces.reduce((sum, { length }) => sum + length, 0),
+    eTag: `"${hash.digest('hex')}"`,
+    checksum: crc64Nvme(pieces).toString('base64'),
+    modifiedAt: new Date(),
+  };
+}
+
+function inOrder(keys: readonly string[]): string[] {
+  return [...keys].sort((one, other) => Buffer.from(one).compare(Buffer.from(other)));
+}
+
+function toXml(text: string): string {
+  return text.replace(/[&<>"]/g, (character) => `&#${character.charCodeAt(0)};`);
+}
+
+function xml(status: number, text: string): Reply {
+  const body = `<?xml version="1.0" encoding="UTF-8"?>\n${text}`;
+  return {
+    status,
+    body,
+    headers: { 'Content-Type': 'application/xml', 'Content-Length': Buffer.byteLength(body) },
+  };
+}
+
+function refusal(status: number, code: string, message: string): Reply {
+  return xml(status, `<Error><Code>${code}</Code><Message>${message}</Message></Error>`);
+}
+
+function notImplemented(): Reply {
+  return refusal(
+    501,
+    'NotImplemented',
+    'A header you provided implies functionality that is not implemented',
+  );
+}

@@ -1,0 +1,291 @@
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { sleep } from '../../common/lifecycle.ts';
+import { createMetrics } from '../../common/metrics.ts';
+import { createPool, cutPool, failureKind, inTransaction } from '../../common/postgres.ts';
+import { readCloudEvents } from '../../processor/events/cloud-events.ts';
+import { FunctionHome } from '../../processor/function-home.ts';
+import { HandlerHost } from '../../processor/handler-host.ts';
+import { maintainLedger } from '../../processor/keep-ledger.ts';
+import { expectBalanced } from '../ledger/deliver.ts';
+import {
+  addAccount,
+  createTestDatabase,
+  type NamedAd,
+  silent,
+  type TestDatabase,
+  TestOrigin,
+} from '../setup/database.ts';
+
+let database: TestDatabase & { drop: () => Promise<void> };
+let origin: TestOrigin;
+let ads: NamedAd[];
+
+beforeEach(async () => {
+  database = await createTestDatabase();
+  origin = new TestOrigin();
+  ads = [];
+  for (let count = 0; count < 2; count += 1) ads.push((await addAccount(database.pool)).ad);
+});
+afterEach(() => database.drop());
+
+const homeAt = (url = database.url, more: Record<string, string> = {}, queryMsMax?: number) =>
+  new FunctionHome('attacked', { DATABASE_URL: url, LOG_LEVEL: 'silent', ...more }, queryMsMax);
+const within = (ms: number) => ({ id: 'test', deadlineAt: Date.now() + ms });
+
+async function openTransactions(): Promise<string[]> {
+  const { rows } = await database.pool.query<{ state: string; query: string }>(
+    `select state, query from pg_stat_activity
+     where datname = current_database() and application_name not like '%test' and xact_start is not null`,
+  );
+  return rows.map(({ query }) => query);
+}
+
+/** A way to the database that can be made slow. */
+async function openWay(url: string) {
+  const sockets = new Set<Socket>();
+  const state = { holdMs: 0, generation: 0 };
+  const { hostname, port } = new URL(url);
+  const server = createServer((near) => {
+    const far = connect(Number(port), hostname);
+    sockets.add(near).add(far);
+    const { holdMs } = state;
+    let released = holdMs === 0;
+    const held: Buffer[] = [];
+    if (!released)
+      setTimeout(() => {
+        released = true;
+        for (const chunk of held) far.write(chunk);
+      }, holdMs);
+    const { generation } = state;
+    near.on('data', (chunk) => {
+      if (generation < state.generation) return;
+      if (released) far.write(chunk);
+      else held.push(chunk);
+    });
+    far.on('data', (chunk) => {
+      if (generation === state.generation) near.write(chunk);
+    });
+    near.on('close', () => far.destroy());
+    far.on('close', () => near.destroy());
+    near.on('error', () => {});
+    far.on('error', () => {});
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const through = new URL(url);
+  through.hostname = '127.0.0.1';
+  through.port = String((server.address() as AddressInfo).port);
+  return {
+    url: through.href,
+    state,
+    /** From now on nobody hears of the connections that there are. */
+    lose: () => {
+      state.generation += 1;
+    },
+    close: () => {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+    },
+  };
+}
+
+describe('a pool that is cut', () => {
+  it('begins nothing on a connection that was still being made', async () => {
+    const way = await openWay(database.url);
+    try {
+      way.state.holdMs = 300;
+      const pool = createPool(way.url, 'cut', 1, () => {});
+      let begun = false;
+      const work = inTransaction(pool, async (connection) => {
+        begun = true;
+        await connection.query('select pg_sleep(1)');
+      });
+      const outcome = work.then(
+        () => null,
+        (error: unknown) => error,
+      );
+      await sleep(100);
+      await cutPool(pool);
+      const error = await outcome;
+      expect(begun).toBe(false);
+      expect(failureKind(error)).toBe('transient');
+    } finally {
+      way.close();
+    }
+  });
+});
+
+describe('a function home', () => {
+  it('charges nothing after it has answered that it did not', async () => {
+    const way = await openWay(database.url);
+    try {
+      const home = homeAt(way.url);
+      const clicks = Array.from({ length: 5 }, () => origin.click({ ad: ads[0] as NamedAd }));
+      way.state.holdMs = 1_000;
+      expect(await home.settle(clicks, within(1_200))).toBe(0);
+      await sleep(1_000);
+      expect((await database.pool.query('select from ledger')).rowCount).toBe(0);
+      way.state.holdMs = 0;
+      expect(await home.settle(clicks, within(10_000))).toBe(5);
+      await expectBalanced(database.pool);
+    } finally {
+      way.close();
+    }
+  });
+
+  it('trusts no connection after a sleep, when several calls wake it at once', async () => {
+    const way = await openWay(database.url);
+    try {
+      const home = homeAt(way.url);
+      const click = () => origin.click({ ad: ads[0] as NamedAd });
+      expect(await home.settle([click()], within(10_000))).toBe(1);
+      way.lose();
+      const now = Date.now();
+      vi.spyOn(Date, 'now').mockImplementation(() => now + 3_600_000);
+      const calls = Promise.all([1, 2, 3].map(() => home.settle([click()], within(5_000))));
+      vi.restoreAllMocks();
+      expect(await Promise.race([calls, sleep(5_000)])).toEqual([1, 1, 1]);
+    } finally {
+      vi.restoreAllMocks();
+      way.close();
+    }
+  });
+
+  it('leaves nothing open behind the last of several calls, when an earlier one was cut', async () => {
+    const home = homeAt(undefined, { RETRY_ATTEMPTS: '100' });
+    // No row of the first advertiser passes, and each try takes a while.
+    await database.pool.query(
+      `create function refuse() returns trigger language plpgsql as
+       $$ begin if new.advertiser_id = ${ads[0]?.advertiserId} then perform pg_sleep(0.5); raise exception 'refused'; end if;
+       return new; end $$`,
+    );
+    await database.pool.query(
+      'create trigger refuse before insert on ledger for each row execute function refuse()',
+    );
+    const poison = origin.click({ ad: ads[0] as NamedAd });
+    const good = origin.click({ ad: ads[1] as NamedAd });
+    const first = home.settle([poison], within(1_100));
+    await sleep(100);
+    const second = home.settle([good], within(10_000));
+    expect(await first).toBe(0);
+    expect(await second).toBe(1);
+    // What the server is at when its client goes, it ends. Whatever comes after that could be frozen with its locks.
+    await sleep(700);
+    for (let look = 0; look < 20; look += 1) {
+      expect(await openTransactions()).toEqual([]);
+      await sleep(25);
+    }
+  });
+
+  it('lets go of scheduled work that does not end in time', async () => {
+    const home = homeAt(undefined, {}, 0);
+    const blocker = await database.pool.connect();
+    await blocker.query('begin');
+    await blocker.query("select pg_advisory_xact_lock(hashtext('tollway tallies'))");
+    const startedAt = Date.now();
+    const error = await Promise.race([
+      home.during(within(1_500), maintainLedger).then(
+        () => 'done',
+        (failure: Error) => failure,
+      ),
+      sleep(2_500).then(() => 'blocked'),
+    ]);
+    await blocker.query('rollback');
+    blocker.release();
+    expect(error).toBeInstanceOf(Error);
+    expect(Date.now() - startedAt).toBeLessThan(1_500);
+    expect(await home.during(within(10_000), maintainLedger)).toEqual({ maintained: true });
+  });
+
+  it('drops a day that a reader held, later in the same call: the next one is hours away', async () => {
+    const { rows } = await database.pool.query<{ relname: string }>(
+      "select relname from pg_class where relkind = 'r' and relname like 'ledger_2%' order by relname limit 1",
+    );
+    const day = rows[0]?.relname;
+    await database.pool.query(
+      "update ledger_window set click_floor = click_floor + interval '1 day', floor_raised_at = now() - interval '2 hours'",
+    );
+    const reader = await database.pool.connect();
+    await reader.query('begin; lock table ledger in access share mode');
+    const maintained = homeAt(undefined, {}, 0).during(within(20_000), maintainLedger);
+    await sleep(1_500);
+    await reader.query('commit');
+    reader.release();
+    expect(await maintained).toEqual({ maintained: true });
+    expect((await database.pool.query('select from pg_class where relname = $1', [day])).rowCount).toBe(0);
+  });
+
+  it.each([
+    ['a NUL', `a\0b`],
+    ['no end', Array.from({ length: 400 }, () => Math.random().toString(36)).join('')],
+  ])('is not stopped by an event whose source has %s', async (_what, source) => {
+    const home = homeAt();
+    const body = Buffer.from(
+      JSON.stringify([
+        { specversion: '1.0', id: '1', source, type: 'x', data: { no: 'click' } },
+        {
+          specversion: '1.0',
+          id: '2',
+          source: 's',
+          type: 'x',
+          data: JSON.parse(String(origin.click({ ad: ads[0] as NamedAd }).value)),
+        },
+      ]),
+    );
+    const records = readCloudEvents(
+      'f',
+      { 'content-type': 'application/cloudevents-batch+json' },
+      body,
+      'request',
+    );
+    expect(await home.settle(records, within(4_000))).toBe(2);
+    expect(await home.settle(records, within(4_000))).toBe(2);
+    expect((await database.pool.query('select from dead_letter')).rowCount).toBe(1);
+  });
+});
+
+describe('a store of secrets that does not answer', () => {
+  it('fails the call in a bounded time, by the name of the function', async () => {
+    const server = createServer(() => {}).listen(0);
+    const keys = { AWS_ACCESS_KEY_ID: 'a', AWS_SECRET_ACCESS_KEY: 'b', AWS_REGION: 'us-east-1' };
+    const { port } = server.address() as AddressInfo;
+    Object.assign(process.env, keys, { AWS_ENDPOINT_URL_SECRETS_MANAGER: `http://127.0.0.1:${port}` });
+    try {
+      const home = homeAt(undefined, { DATABASE_SECRET: 'arn:aws:secretsmanager:us-east-1:1:secret:x' });
+      const failure = home.settle([], within(60_000)).catch((error: Error) => error);
+      expect(await Promise.race([failure, sleep(20_000)])).toMatchObject({
+        code: 'ETIMEDOUT',
+        message: expect.stringMatching(/^attacked: .*timeout/i),
+      });
+    } finally {
+      for (const name of [...Object.keys(keys), 'AWS_ENDPOINT_URL_SECRETS_MANAGER']) delete process.env[name];
+      server.close();
+    }
+  });
+});
+
+describe('a database that cannot be reached as it is told to', () => {
+  it('is waited for like one that is away: no record is at fault, and it is not called without pause', async () => {
+    const metrics = createMetrics();
+    // The server of the tests speaks no TLS.
+    const pool = createPool(`${database.url}?sslmode=require`, 'tls', 1, () => {});
+    const host = new HandlerHost(
+      pool,
+      { batchSize: 1_000, lanes: 1, clickAgeMaxDays: 14, retryAttempts: 0, bisectOnError: true },
+      { metrics, logger: silent, onInvariant: () => {} },
+    );
+    const clicks = Array.from({ length: 500 }, () => origin.click({ ad: ads[0] as NamedAd }));
+    const delivered = host.deliver(clicks).catch((error: unknown) => error);
+    await sleep(1_500);
+    host.abort();
+    await delivered;
+    const { values } = await metrics.batchRetries.get();
+    const counts = new Map(values.map(({ labels, value }) => [labels.cause, value]));
+    expect(counts.get('permanent')).toBe(0);
+    expect(counts.get('transient')).toBeGreaterThan(0);
+    expect(counts.get('transient')).toBeLessThan(30);
+    await pool.end();
+  });
+});

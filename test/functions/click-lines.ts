@@ -1,0 +1,56 @@
+import { uuidV7 } from '../../common/uuid.ts';
+import type { NamedAd } from '../setup/database.ts';
+
+export type LineOverrides = {
+  /** Names the clicks; otherwise their time has to do. */
+  readonly withId?: boolean;
+};
+
+/** Clicks of now as other tools write them into a file, a line each, of some ads in turn. */
+export function clickLines(
+  ads: readonly NamedAd[],
+  count: number,
+  { withId = false }: LineOverrides = {},
+): string[] {
+  const now = Date.now();
+  return Array.from({ length: count }, (_, index) => {
+    const { id, campaignId, advertiserId, priceMicros } = ads[index % ads.length] as NamedAd;
+    return JSON.stringify({
+      adId: id,
+      campaignId,
+      advertiserId,
+      priceMicros: Number(priceMicros),
+      ...(withId ? { clickId: uuidV7(now) } : { clickedAt: now }),
+    });
+  });
+}
+
+/** https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html */
+export function s3Event(bucket: string, key: string) {
+  return {
+    Records: [
+      {
+        eventVersion: '2.1',
+        eventSource: 'aws:s3',
+        awsRegion: 'us-east-1',
+        eventTime: '2026-01-31T12:00:00.000Z',
+        eventName: 'ObjectCreated:Put',
+        userIdentity: { principalId: 'AWS:AIDAEXAMPLE' },
+        requestParameters: { sourceIPAddress: '192.0.2.1' },
+        responseElements: { 'x-amz-request-id': 'C3D13FE58DE4C810', 'x-amz-id-2': 'FMyUVURIY8' },
+        s3: {
+          s3SchemaVersion: '1.0',
+          configurationId: 'clicks',
+          bucket: { name: bucket, ownerIdentity: { principalId: 'A3NL1K' }, arn: `arn:aws:s3:::${bucket}` },
+          object: {
+            // As in a form, but for the slash.
+            key: encodeURIComponent(key).replaceAll('%20', '+').replaceAll('%2F', '/'),
+            size: 1,
+            eTag: 'd41d8cd98f00b204e9800998ecf8427e',
+            sequencer: '0055AED6DCD90281E5',
+          },
+        },
+      },
+    ],
+  };
+}

@@ -1,0 +1,304 @@
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { createClient, type Pool } from '../../common/postgres.ts';
+import { ricIsMissing } from '../../load-tests/servers/lambda-ric.ts';
+import { type Lambda, startLambda } from '../../load-tests/servers/lambda-runtime.ts';
+import { type S3Server, startS3 } from '../../load-tests/servers/s3.ts';
+import { expectBalanced } from '../ledger/deliver.ts';
+import { addAccount, createTestDatabase, type NamedAd, type TestDatabase } from '../setup/database.ts';
+import { isSkipped } from '../setup/skipped.ts';
+import { builtFunctions } from './bundles.ts';
+import { clickLines, type LineOverrides, s3Event } from './click-lines.ts';
+
+const root = builtFunctions();
+const skipped = isSkipped(await ricIsMissing());
+/** Compiling AWS's client, should it not be there yet. */
+const INSTALL_MS_MAX = 300_000;
+const BUCKET = 'clicks';
+/** A key with all that S3 writes in another way in its notifications. */
+const KEY = '2026/Über 1+1 = 2 & mehr.ndjson';
+/** A deadline that leaves no time to begin anything. */
+const NO_TIME_MS = 900;
+
+type Site = {
+  readonly s3: S3Server;
+  readonly running: Lambda;
+  readonly database: TestDatabase;
+  readonly pool: Pool;
+  /** Lines of clicks of several advertisers in turn. */
+  readonly lines: (count: number, overrides?: LineOverrides) => string[];
+  /** Puts an object and calls the function as S3 would; answers the records it says, or its error. */
+  readonly charge: (key: string, body?: Buffer | readonly Buffer[], deadlineMs?: number) => Promise<unknown>;
+};
+
+async function withSite(work: (site: Site) => Promise<void>, memoryMegabytes = 256): Promise<void> {
+  const database = await createTestDatabase();
+  try {
+    const ads: NamedAd[] = [];
+    for (let count = 0; count < 3; count += 1)
+      ads.push((await addAccount(database.pool, { budget: '1000000.00' })).ad);
+    const running = await startLambda({
+      folder: join(root, 'lambda-file'),
+      functionName: 'lambda-file',
+      memoryMegabytes,
+      env: {
+        ...s3.env,
+        // Where Lambda has AWS's clients, which are not in the bundle.
+        NODE_PATH: join(import.meta.dirname, '..', '..', 'node_modules'),
+        DATABASE_URL: database.url,
+        LOG_LEVEL: 'info',
+      },
+    });
+    const charge: Site['charge'] = async (key, body, deadlineMs = 30_000) => {
+      if (body !== undefined) s3.put(BUCKET, key, body);
+      const result = await running.invoke(s3Event(BUCKET, key), { deadlineMs });
+      return 'error' in result ? result.error.errorMessage : result.answer;
+    };
+    const lines: Site['lines'] = (count, overrides) => clickLines(ads, count, overrides);
+    try {
+      await work({ s3, running, database, pool: database.pool, lines, charge });
+    } catch (error) {
+      process.stderr.write(running.logs());
+      throw error;
+    } finally {
+      s3.intercept(null);
+      s3.breakAfter(null);
+      await running.stop();
+    }
+  } finally {
+    await database.drop();
+  }
+}
+
+let s3: S3Server;
+beforeAll(async () => {
+  s3 = await startS3([BUCKET]);
+});
+afterAll(() => s3.stop());
+
+const fileOf = (lines: readonly string[]) => Buffer.from(lines.map((line) => `${line}\n`).join(''));
+
+/** Asks the books, deep, for what was settled; clicks of a file have no origin. */
+async function expectBooks(pool: Pool, unattributed: number, letters = 0): Promise<void> {
+  const books = await expectBalanced(pool);
+  expect(books).toMatchObject({ accepted: 0, unattributed });
+  const spent = books.advertisers.reduce((sum, { spentMicros }) => sum + spentMicros, 0n);
+  expect(spent).toBe(BigInt(unattributed) * 250_000n);
+  expect((await pool.query('select from dead_letter')).rowCount).toBe(letters);
+}
+
+const on = (what: string, work: (site: Site) => Promise<void>) =>
+  it.skipIf(skipped)(what, () => withSite(work), INSTALL_MS_MAX);
+
+describe('a file of clicks', () => {
+  on('is charged, with ids and without, plain and gzip; the same again changes nothing', async (site) => {
+    const { pool, lines, charge } = site;
+    const plain = fileOf([...lines(5_000), ...lines(5_000, { withId: true })]);
+    expect(await charge(KEY, plain)).toEqual({ records: 10_000 });
+    await expectBooks(pool, 10_000);
+    // The same clicks: once more, packed, packed otherwise, and under another name.
+    expect(await charge(KEY)).toEqual({ records: 10_000 });
+    expect(await charge(`${KEY}.gz`, gzipSync(plain))).toEqual({ records: 10_000 });
+    expect(await charge('elsewhere', gzipSync(plain, { level: 1 }))).toEqual({ records: 10_000 });
+    await expectBooks(pool, 10_000);
+    expect(await charge('other.gz', gzipSync(fileOf(lines(10_000))))).toEqual({ records: 10_000 });
+    await expectBooks(pool, 20_000);
+  });
+
+  on('that came in one notification with others is charged with them', async (site) => {
+    const { pool, lines, running } = site;
+    s3.put(BUCKET, 'one', fileOf(lines(10)));
+    s3.put(BUCKET, 'two', fileOf(lines(20)));
+    const event = {
+      Records: [...s3Event(BUCKET, 'one').Records, ...s3Event(BUCKET, 'two').Records],
+    };
+    expect(await running.invoke(event)).toEqual({ answer: { records: 30 } });
+    await expectBooks(pool, 30);
+  });
+
+  on('with lines that are no clicks has those as dead letters, with their bytes, once', async (site) => {
+    const { pool, lines, charge } = site;
+    const bad = ['no click', '{"adId":1}', '[]', JSON.stringify({ v: 1, userAgent: 'x'.repeat(9_000) })];
+    const file = fileOf([...lines(100), ...bad, ...lines(100)]);
+    for (const key of ['bad', 'bad again']) expect(await charge(key, file)).toEqual({ records: 204 });
+    await expectBooks(pool, 200, 4);
+    const { rows } = await pool.query<{ reason: string; raw: Buffer }>(
+      'select reason, raw from dead_letter order by id',
+    );
+    expect(rows.map(({ reason }) => reason)).toEqual(['malformed', 'malformed', 'malformed', 'malformed']);
+    expect(rows.map(({ raw }) => raw.toString()).sort()).toEqual(
+      bad.map((line) => line.slice(0, 8_193)).sort(),
+    );
+  });
+
+  on('with a click that the ledger refuses has that one as a dead letter', async (site) => {
+    const { pool, lines, charge } = site;
+    const all = lines(301, { withId: true });
+    const poison = JSON.parse(all[150] ?? '');
+    await pool.query(
+      `create function refuse() returns trigger language plpgsql as
+       $$ begin if new.click_id = '${poison.clickId}' then raise exception 'refused'; end if; return new; end $$`,
+    );
+    await pool.query('create trigger refuse before insert on ledger for each row execute function refuse()');
+    for (const key of ['poison', 'poison again'])
+      expect(await charge(key, fileOf(all))).toEqual({ records: 301 });
+    const { rows } = await pool.query('select reason, click_id from dead_letter');
+    expect(rows).toEqual([{ reason: 'poison', click_id: poison.clickId }]);
+    expect(await expectBalanced(pool)).toMatchObject({ unattributed: 301 });
+  });
+
+  on('that is a folder of the console, or empty, is no clicks', async (site) => {
+    const { pool, charge } = site;
+    expect(await charge('2026/', Buffer.alloc(0))).toEqual({ records: 0 });
+    expect(await charge('empty.gz', gzipSync(''))).toEqual({ records: 0 });
+    await expectBooks(pool, 0);
+  });
+});
+
+describe('a file that cannot be had whole', () => {
+  on('because it was cut off is named, and nothing of it is charged', async (site) => {
+    const { pool, lines, charge } = site;
+    const packed = gzipSync(fileOf(lines(10_000)));
+    expect(await charge('cut.gz', packed.subarray(0, packed.length >> 1))).toBe(
+      'lambda-file: s3://clicks/cut.gz: expected a whole gzip file, got one that is cut off or damaged; nothing of it was taken',
+    );
+    await expectBooks(pool, 0);
+    expect(await charge('cut.gz', packed)).toEqual({ records: 10_000 });
+    await expectBooks(pool, 10_000);
+  });
+
+  on('because it is gone, or its bucket is, is named', async (site) => {
+    const { pool, charge, running } = site;
+    expect(await charge(KEY.slice(1))).toBe(
+      `lambda-file: expected the object s3://clicks/${KEY.slice(1)}, it is gone`,
+    );
+    const result = await running.invoke(s3Event('no-such-bucket', 'file'));
+    expect(result).toMatchObject({
+      error: { errorMessage: expect.stringMatching(/^lambda-file: s3:\/\/no-such-bucket\/file: .*bucket/) },
+    });
+    await expectBooks(pool, 0);
+  });
+
+  on('because the line breaks is named, and charged when it comes again', async (site) => {
+    const { pool, lines, charge } = site;
+    const file = fileOf(lines(10_000));
+    s3.breakAfter(file.length >> 1);
+    expect(await charge('broken', file)).toMatch(/^lambda-file: s3:\/\/clicks\/broken: /);
+    await expectBooks(pool, 0);
+    s3.breakAfter(null);
+    expect(await charge('broken')).toEqual({ records: 10_000 });
+    await expectBooks(pool, 10_000);
+  });
+
+  on('because it was replaced while it was read is named, and the new one is charged', async (site) => {
+    const { pool, lines, charge } = site;
+    const [one, other] = [fileOf(lines(500)), fileOf(lines(700))];
+    let reads = 0;
+    s3.intercept(({ method, key }) => {
+      if (method !== 'GET' || key !== 'changing') return;
+      reads += 1;
+      if (reads === 2) s3.put(BUCKET, 'changing', other);
+    });
+    expect(await charge('changing', one)).toBe(
+      'lambda-file: expected the object s3://clicks/changing, it has changed meanwhile',
+    );
+    await expectBooks(pool, 0);
+    expect(await charge('changing')).toEqual({ records: 700 });
+    await expectBooks(pool, 700);
+  });
+});
+
+describe('an event that is no new file', () => {
+  on('is done if it is the test of S3, and refused by name if it is of another service', async (site) => {
+    const { pool, running } = site;
+    const test = {
+      Service: 'Amazon S3',
+      Event: 's3:TestEvent',
+      Time: '2026-01-31T12:00:00.000Z',
+      Bucket: BUCKET,
+    };
+    expect(await running.invoke(test)).toEqual({ answer: { records: 0 } });
+    const removed = s3Event(BUCKET, 'gone');
+    for (const event of [
+      {},
+      null,
+      { Records: [{ messageId: '1', body: '{}', eventSource: 'aws:sqs' }] },
+      { Records: [{ EventSource: 'aws:sns', Sns: { Message: '{}' } }] },
+      { Records: removed.Records.map((record) => ({ ...record, eventName: 'ObjectRemoved:Delete' })) },
+    ]) {
+      const result = await running.invoke(event);
+      expect(result).toMatchObject({
+        error: { errorMessage: expect.stringMatching(/^lambda-file: .*expected .*, got /) },
+      });
+    }
+    await expectBooks(pool, 0);
+  });
+});
+
+describe('without time', () => {
+  on('it says how far it got, and ends when it comes again, nothing twice', async (site) => {
+    const { pool, lines, charge, running } = site;
+    await charge('warm', fileOf(lines(3)));
+    const file = fileOf(lines(10_000));
+    expect(await charge('late', file, NO_TIME_MS)).toBe(
+      'lambda-file: s3://clicks/late: expected to settle it in time, got as far as 0 clicks; it has to come again',
+    );
+    // Each batch is held up so that some of them have time, and not all.
+    await pool.query(
+      `create function dawdle() returns trigger language plpgsql as
+       $$ begin perform pg_sleep(0.8); return null; end $$`,
+    );
+    await pool.query(
+      'create trigger dawdle before insert on ledger for each statement execute function dawdle()',
+    );
+    const said = String(await charge('late', undefined, 4_000));
+    const [, clicks] = /got as far as (\d+) clicks; it has to come again$/.exec(said) ?? [];
+    const count = Number(clicks);
+    expect(count).toBeGreaterThan(0);
+    expect(count).toBeLessThan(10_000);
+    await expectBooks(pool, count + 3);
+    await pool.query('drop trigger dawdle on ledger');
+    const pid = running.pid();
+    expect(await charge('late')).toEqual({ records: 10_000 });
+    expect(running.pid()).toBe(pid);
+    await expectBooks(pool, 10_003);
+  });
+
+  on('because the database is away it charges nothing, quarantines nothing, and ends later', async (site) => {
+    const { pool, database, lines, charge } = site;
+    const name = new URL(database.url).pathname.slice(1);
+    const server = createClient(inject('databaseServerUrl'), 'test');
+    await server.connect();
+    await server.query(`alter database ${name} with allow_connections false`);
+    try {
+      expect(await charge('away', fileOf(lines(5_000)), 2_500)).toMatch(/got as far as 0 clicks/);
+    } finally {
+      await server.query(`alter database ${name} with allow_connections true`);
+      await server.end();
+    }
+    await expectBooks(pool, 0);
+    expect(await charge('away')).toEqual({ records: 5_000 });
+    await expectBooks(pool, 5_000);
+  });
+});
+
+describe('a large file', () => {
+  it.skipIf(skipped)(
+    'is read as it comes: memory does not grow with it',
+    () =>
+      withSite(async ({ pool, lines, charge, running }) => {
+        const most: number[] = [];
+        for (const count of [50_000, 200_000]) {
+          const pieces = Array.from({ length: count / 1_000 }, () => fileOf(lines(1_000)));
+          expect(await charge(`large ${count}`, pieces, 120_000)).toEqual({ records: count });
+          most.push(running.residentBytes().most);
+        }
+        await expectBooks(pool, 250_000);
+        const [small = 0, large = 0] = most;
+        expect(large).toBeLessThan(200 * 1_048_576);
+        expect(large - small).toBeLessThan(50 * 1_048_576);
+      }, 512),
+    INSTALL_MS_MAX,
+  );
+});

@@ -1,0 +1,268 @@
+import { beforeAll, describe, expect, it } from 'vitest';
+import { evergreenLink } from '../../ad-server/link.ts';
+import { uuidV7 } from '../../common/uuid.ts';
+import { ricIsMissing } from '../../load-tests/servers/lambda-ric.ts';
+import type { ClickEvent } from '../../producer/click-event.ts';
+import type { Server } from '../broker/broker.ts';
+import { postgresDriver } from '../broker/postgres-broker.ts';
+import { isSkipped } from '../setup/skipped.ts';
+import { builtFunctions } from './bundles.ts';
+import { CHROME, functionUrlEvent } from './http-events.ts';
+import {
+  pathOf,
+  putToSleep,
+  type RedirectSite,
+  type Settings,
+  SLEEPER,
+  withRedirect,
+} from './redirect-site.ts';
+
+const root = builtFunctions();
+let server: Server;
+beforeAll(async () => {
+  server = await postgresDriver.start();
+});
+
+const skipped = isSkipped(await ricIsMissing());
+/** Compiling AWS's client, should it not be there yet. */
+const INSTALL_MS_MAX = 300_000;
+const DAY_MS = 86_400_000;
+const WAIT_MS = 1_000;
+/** What an answer may take beyond `REDIRECT_WAIT_MS`, and a first one: other tests share the machine. */
+const SLACK_MS = 700;
+const COLD_MS = 2_000;
+const POLL = { timeout: 15_000, interval: 50 };
+
+const on = (what: string, work: (site: RedirectSite) => Promise<void>, env: Settings = {}) =>
+  it.skipIf(skipped)(what, () => withRedirect(root, server, work, env), INSTALL_MS_MAX);
+
+/** What was recorded of some clicks, in their order. */
+async function eventsOf(
+  site: RedirectSite,
+  clicks: readonly { clickId: string | undefined }[],
+): Promise<(ClickEvent | undefined)[]> {
+  const held = await site.settle(clicks.length);
+  expect(held).toHaveLength(clicks.length);
+  return clicks.map(({ clickId }) => held.find(({ key }) => key === clickId)?.click);
+}
+
+describe('a click is judged as by the ad server', () => {
+  on(
+    'robot, expired, paused and double click are redirected and not paid for',
+    async (site) => {
+      const { click, evergreen, ads, database } = site;
+      const madeAt = Date.now() - 2 * DAY_MS;
+      const adId = ads[0]?.id ?? 0;
+      const expired = pathOf({ adId, nonce: uuidV7(madeAt), expiresAt: madeAt + DAY_MS });
+      const tooOld = pathOf({
+        adId,
+        nonce: uuidV7(Date.now() - 91 * DAY_MS),
+        expiresAt: Date.now() + DAY_MS,
+      });
+      await database.pool.query(`update ad set status = 'paused' where id = $1`, [ads[1]?.id]);
+      const clicks = [
+        await click(),
+        await click({ query: 'again' }),
+        await click({ sourceIp: '198.51.100.78' }),
+        await click({ headers: { 'User-Agent': 'Twitterbot/1.0' } }),
+        await click({ path: expired }),
+        await click({ path: tooOld }),
+        await click({ path: evergreen(1) }),
+        await click({ headers: {} }),
+      ];
+      expect(clicks.map(({ status }) => status)).toEqual(Array(8).fill(302));
+      const events = await eventsOf(site, clicks);
+      expect(events.map((event) => event?.invalid)).toEqual([
+        null,
+        'double_click',
+        null,
+        'bot',
+        'expired',
+        'expired',
+        'paused',
+        null,
+      ]);
+      expect(events.at(-1)).toMatchObject({ userAgent: null });
+    },
+    { DOUBLE_CLICK_MS: '60000' },
+  );
+
+  on(
+    'HEAD and a prefetch are no click, and make the click that follows no double one',
+    async (site) => {
+      const { click } = site;
+      const head = await click({ method: 'HEAD' });
+      expect(head).toMatchObject({ status: 302, clickId: 'none', body: '' });
+      expect(head.headers.Location).toMatch(/^https:\/\/example\.com\/\?click=[0-9a-f-]{36}$/);
+      for (const prefetch of [
+        { 'Sec-Purpose': 'prefetch;prerender' },
+        { purpose: 'prefetch' },
+        { 'X-MOZ': 'prefetch' },
+      ]) {
+        const { status, clickId, headers } = await click({ headers: { 'user-agent': CHROME, ...prefetch } });
+        expect({ status, clickId }).toEqual({ status: 503, clickId: 'none' });
+        expect(headers['Cache-Control']).toBe('no-store');
+      }
+      expect(await click({ method: 'HEAD', path: '/c/x' })).toMatchObject({ status: 404, body: '' });
+      const [event] = await eventsOf(site, [await click()]);
+      expect(event?.invalid).toBeNull();
+    },
+    { DOUBLE_CLICK_MS: '60000' },
+  );
+
+  on('what is no link of ours is not found, and no ad is looked up for it', async (site) => {
+    const { click, evergreen, impression } = site;
+    const good = evergreen();
+    const [, , adId = ''] = good.split('.');
+    const bad = [
+      '/',
+      '/c',
+      '/c/',
+      '/favicon.ico',
+      '/C/x',
+      '/c/%00',
+      `/c/${'A'.repeat(10_000)}`,
+      `${good}/`,
+      `${good}A`,
+      good.slice(0, -1),
+      good.replace(`.${adId}.`, `.${Number(adId) + 1}.`),
+      impression().replace(/\.(\d+)\.([^.]+)$/, (_, expiry, tag) => `.${Number(expiry) + 1}.${tag}`),
+    ];
+    for (const path of bad) {
+      const { status, clickId, body, headers } = await click({ path });
+      expect({ path, status, clickId }).toEqual({ path, status: 404, clickId: 'none' });
+      expect(headers['Content-Type']).toContain('text/html');
+      expect(body).toContain('<');
+    }
+    expect((await site.database.pool.query('select from broker_chunk')).rowCount).toBe(0);
+    expect(await connections(site)).toBe(0);
+  });
+
+  on('another method is refused, a link to no ad is asked to come again', async ({ click }) => {
+    for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS']) {
+      const { status, headers } = await click({ method });
+      expect({ status, allow: headers.Allow }).toEqual({ status: 405, allow: 'GET, HEAD' });
+    }
+    const unknown = await click({ path: pathOf(evergreenLink(2_000_000_000)) });
+    expect(unknown).toMatchObject({ status: 503, clickId: 'none' });
+    expect(unknown.headers['Retry-After']).toBe('5');
+  });
+
+  on(
+    'X-Forwarded-For is believed from trusted proxies alone, and of a visitor only the network is kept',
+    async (site) => {
+      const { click, send, evergreen, lambda } = site;
+      const forwarded = { 'User-Agent': CHROME, 'X-Forwarded-For': '203.0.113.9, 192.0.2.55' };
+      const clicks = [
+        await click({ headers: forwarded, sourceIp: '10.1.2.3' }),
+        await click({ headers: forwarded, sourceIp: '198.51.100.77' }),
+        await click({ sourceIp: '2001:db8:1:2:3:4:5:6' }),
+        await click({ sourceIp: 'no address' }),
+        await send(functionUrlEvent({ path: evergreen(), headers: forwarded, sourceIp: '10.1.2.3' })),
+      ];
+      const events = await eventsOf(site, clicks);
+      expect(events.map((event) => event?.visitorNetwork)).toEqual([
+        '192.0.2.0/24',
+        '198.51.100.0/24',
+        '2001:db8:1::/48',
+        null,
+        '192.0.2.0/24',
+      ]);
+      for (const address of ['192.0.2.55', '198.51.100.77', '2001:db8:1:2:3:4:5:6'])
+        expect(JSON.stringify(events) + lambda.logs()).not.toContain(address);
+    },
+    { TRUSTED_PROXIES: '10.0.0.0/8', DOUBLE_CLICK_MS: '0' },
+  );
+
+  on('headers count in any case, and no more is kept of them than by the ad server', async (site) => {
+    const headers = {
+      'USER-AGENT': CHROME.padEnd(10_000, 'x'),
+      ReFeReR: 'https://publisher.example/page?person=7',
+    };
+    const [event] = await eventsOf(site, [await site.click({ headers })]);
+    expect(event).toMatchObject({ userAgent: CHROME.padEnd(512, 'x'), referrerHost: 'publisher.example' });
+  });
+});
+
+describe('an ad', () => {
+  on(
+    'is asked for once in a while, and its new price is seen then',
+    async (site) => {
+      const { click, ads, database } = site;
+      await click();
+      await database.pool.query('update ad set price_micros = 990000 where id = $1', [ads[0]?.id]);
+      let clicks = 1;
+      await expect
+        .poll(
+          async () => {
+            clicks += 1;
+            const { clickId } = await click();
+            const { rows } = await database.pool.query<{ payload: Buffer }>(
+              'select payload from broker_chunk',
+            );
+            return rows.some(({ payload }) => payload.includes(`${clickId}`) && payload.includes('990000'));
+          },
+          { timeout: 3_000, interval: 100 },
+        )
+        .toBe(true);
+      expect(clicks).toBeGreaterThan(2);
+    },
+    { CATALOG_POLL_MS: '1000' },
+  );
+
+  on(
+    'that is not known is asked to come again while the database does not answer, and found afterwards',
+    async ({ click, evergreen, line, lambda }) => {
+      await click();
+      line.hush();
+      for (const ad of [1, 2, 1]) {
+        const { status, headers, milliseconds } = await click({ path: evergreen(ad) });
+        expect({ status, after: headers['Retry-After'] }).toEqual({ status: 503, after: '5' });
+        expect(milliseconds).toBeLessThan(WAIT_MS + SLACK_MS);
+      }
+      expect(lambda.logs()).toContain('An ad cannot be read');
+      line.speak();
+      await expect.poll(async () => (await click({ path: evergreen(1) })).clickId, POLL).not.toBe('none');
+    },
+    { REDIRECT_WAIT_MS: String(WAIT_MS) },
+  );
+
+  on(
+    'that is not known when the first click comes is asked to come again, too',
+    async ({ click, line }) => {
+      line.hush();
+      const { status, milliseconds } = await click();
+      expect(status).toBe(503);
+      expect(milliseconds).toBeLessThan(WAIT_MS + COLD_MS);
+      line.speak();
+      await expect.poll(async () => (await click()).status, POLL).toBe(302);
+    },
+    { REDIRECT_WAIT_MS: String(WAIT_MS) },
+  );
+});
+
+describe('after a long sleep', () => {
+  on(
+    'connections that died in silence are not believed',
+    async ({ click, evergreen, line, lambda }) => {
+      await click();
+      const pid = lambda.pid();
+      await putToSleep(lambda);
+      line.hushOpen();
+      const { status, clickId, milliseconds } = await click({ path: evergreen(1) });
+      expect({ status, recorded: clickId !== 'none' }).toEqual({ status: 302, recorded: true });
+      expect(milliseconds).toBeLessThan(WAIT_MS);
+      expect(lambda.pid()).toBe(pid);
+    },
+    { REDIRECT_WAIT_MS: String(WAIT_MS), ...SLEEPER },
+  );
+});
+
+/** How many connections others than the test have to its database. */
+async function connections({ database: { pool } }: RedirectSite): Promise<number> {
+  const { rows } = await pool.query<{ count: number }>(
+    `select count(*)::int as count from pg_stat_activity
+     where datname = current_database() and application_name = 'tollway lambda-redirect'`,
+  );
+  return rows[0]?.count ?? 0;
+}
