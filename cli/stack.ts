@@ -13,6 +13,8 @@ export type Stack = {
   /** The settings of the broker as they were given, so that other commands need not be told them again. */
   readonly settings: Readonly<Record<string, string>>;
   readonly dataDir: string;
+  /** Process id of `npm start`; absent where the parts were started otherwise. */
+  readonly pid?: number;
 };
 
 function stackPath(dataDir: string): string {

@@ -75,7 +75,7 @@ await runProcess(async (open, fail) => {
   const links = await linksToClick(databaseUrl, keys, config, logger);
   await Promise.all([processor.ready(), adServer.ready()]);
 
-  writeStack(stack);
+  writeStack({ ...stack, pid: process.pid });
   open({ name: 'stack file', close: () => removeStack(config.DATA_DIR) });
   process.stdout.write(welcome(stack, links, config.DATABASE_URL === undefined, Date.now() - startedAt));
 }, 'tollway');

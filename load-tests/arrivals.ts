@@ -17,6 +17,8 @@ export type Arrivals = {
   readonly counts: readonly number[];
   readonly total: number;
   readonly ms: number;
+  /** Arrivals a second that are asked for at a time, in ms from the start. */
+  readonly rateAt: (atMs: number) => number;
   /** The next arrival, or `null` after the last: its phase, and when it is due in ms from the start. */
   readonly next: () => { readonly phase: number; readonly atMs: number } | null;
 };
@@ -34,6 +36,14 @@ export function planArrivals(phases: readonly Phase[]): Arrivals {
     counts,
     total: counts.reduce((sum, count) => sum + count, 0),
     ms: phases.reduce((sum, { ms }) => sum + ms, 0),
+    rateAt: (atMs) => {
+      let left = atMs;
+      for (const { ms, fromRate, toRate } of phases) {
+        if (left < ms) return fromRate + (toRate - fromRate) * (left / ms);
+        left -= ms;
+      }
+      return 0;
+    },
     next: () => {
       for (let phase = phases[index]; phase; phase = phases[index]) {
         if (done < (counts[index] ?? 0)) {

@@ -2,9 +2,12 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { Pool } from 'undici';
 import { errorCode, errorMessage } from '../common/errors.ts';
 import { isUuid } from '../common/uuid.ts';
+import { type Arrival, BROWSER_HEADERS, KINDS } from './traffic.ts';
 
 /** Connections that are kept alive to the target. An arrival that finds them all busy waits, and its wait counts. */
 const CONNECTIONS_MAX = 500;
+/** Those that are opened for one request, at once. */
+const NEW_CONNECTIONS_MAX = 200;
 /** A redirect that takes longer has failed, in ms. */
 export const ANSWER_MS_MAX = 10_000;
 /** Longest note about a failure: the notes are keys of a table. */
@@ -15,43 +18,38 @@ export type Answered =
   | { readonly is: 'recorded'; readonly clickId: string }
   /** Redirected, and said that nothing was recorded. */
   | { readonly is: 'unrecorded' }
+  /** Not redirected, as such an arrival is to be answered. */
+  | { readonly is: 'turned_away' }
   | { readonly is: 'failed'; readonly why: string };
 
 export type HttpTarget = {
-  /** Requests a path; `done` is called once. */
-  readonly click: (path: string, done: (answered: Answered) => void) => void;
+  /** Requests what an arrival asks for; `done` is called once. */
+  readonly click: (arrival: Arrival, done: (answered: Answered) => void) => void;
   /** The status that a `HEAD` of a path brings: it is no click. Throws what the connection says. */
   readonly probe: (path: string) => Promise<number>;
   readonly close: () => Promise<void>;
 };
 
-/** What a browser sends; without it the clicks would be a robot's. */
-export const BROWSER_HEADERS = {
-  'user-agent':
-    'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36',
-  accept: 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8',
-  'accept-language': 'en-US,en;q=0.9',
-  'accept-encoding': 'gzip, deflate, br, zstd',
-} as const;
-
-/** An ad server as browsers see it: keep-alive connections, one request at a time on each, redirects not followed. */
+/** An ad server as browsers see it: one request at a time on a connection, kept alive or not, redirects not followed. */
 export function createHttpTarget(url: string): HttpTarget {
-  const pool = new Pool(url, {
-    connections: CONNECTIONS_MAX,
-    pipelining: 1,
+  const timeouts = {
     headersTimeout: ANSWER_MS_MAX,
     bodyTimeout: ANSWER_MS_MAX,
     connectTimeout: ANSWER_MS_MAX,
-  });
+  };
+  const pool = new Pool(url, { connections: CONNECTIONS_MAX, pipelining: 1, ...timeouts });
+  // Each of its requests ends its connection: the next has to open one.
+  const newcomers = new Pool(url, { connections: NEW_CONNECTIONS_MAX, ...timeouts });
   return {
-    click: (path, done) => {
+    click: ({ kind, path, headers, onNewConnection }, done) => {
       let answered: Answered | null = null;
-      pool.dispatch(
-        { path, method: 'GET', headers: BROWSER_HEADERS },
+      const dispatcher = onNewConnection ? newcomers : pool;
+      dispatcher.dispatch(
+        { path, method: 'GET', headers, reset: onNewConnection },
         {
           onRequestStart: () => {},
-          onResponseStart: (_, status, headers) => {
-            answered = answeredBy(status, headers);
+          onResponseStart: (_, status, responseHeaders) => {
+            answered = answeredBy(KINDS[kind].status, status, responseHeaders);
           },
           onResponseData: () => {},
           onResponseEnd: () => done(answered ?? { is: 'failed', why: 'no answer' }),
@@ -64,12 +62,13 @@ export function createHttpTarget(url: string): HttpTarget {
       await body.dump();
       return statusCode;
     },
-    close: () => pool.destroy(),
+    close: async () => void (await Promise.all([pool.destroy(), newcomers.destroy()])),
   };
 }
 
-function answeredBy(status: number, headers: IncomingHttpHeaders): Answered {
-  if (status !== 302) return { is: 'failed', why: `answer ${status}` };
+function answeredBy(expected: number, status: number, headers: IncomingHttpHeaders): Answered {
+  if (status !== expected) return { is: 'failed', why: `answer ${status}, expected ${expected}` };
+  if (status !== 302) return { is: 'turned_away' };
   const said = headers['tollway-click'];
   if (typeof said === 'string' && isUuid(said)) return { is: 'recorded', clickId: said };
   return said === 'none'

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { findPlace } from '../cli/command.ts';
 import { findLinkKeys } from '../cli/link-key-file.ts';
@@ -5,58 +6,143 @@ import { parseDuration } from '../cli/parse.ts';
 import { printJson } from '../cli/print.ts';
 import { errorMessage, TollwayError } from '../common/errors.ts';
 import { isAway } from '../common/postgres.ts';
+import { writeHtmlReport } from './html-report.ts';
 import { printReport } from './print-report.ts';
 import { createProgress } from './progress.ts';
-import { runSpike } from './spike.ts';
+import { runScenario } from './run-scenario.ts';
+import { SCENARIOS, type Scenario } from './scenarios.ts';
+import { MEASURES, parseServiceLevel, readServiceLevels, type ServiceLevel } from './service-levels.ts';
 
 /** A run that could not be measured says nothing about the target: neither passed (0) nor failed (1). */
 const EXIT_CODES = { passed: 0, failed: 1, not_measured: 2 } as const;
 
-type SpikeArguments = { base: number; factor: number; ramp: number; hold: number; wait: number; json?: true };
+type Arguments = {
+  base: number;
+  factor: number;
+  ramp: number;
+  hold: number;
+  wait: number;
+  target?: string;
+  advertisers: number;
+  ads: number;
+  skew: number;
+  seed: number;
+  evergreen: number;
+  repeats: number;
+  robots: number;
+  prefetches: number;
+  forged: number;
+  newConnections: number;
+  level: ServiceLevel[];
+  levels?: ServiceLevel[];
+  report?: string | false;
+  restartBroker?: string;
+  json?: true;
+};
 
-const spike = new Command('spike')
-  .description(
-    'Many times the usual clicks within seconds, on the running stack; follows every click to the ledger.',
-  )
-  .option('--base <clicks>', 'clicks a second before and after', parseRate, 50)
-  .option('--factor <times>', 'how many times that at the peak', parseFactor, 10)
-  .addOption(time('--ramp <time>', 'time from the base to the peak', 10_000, '10s'))
-  .addOption(time('--hold <time>', 'time at the peak', 10_000, '10s'))
-  .addOption(time('--wait <time>', 'time for the backlog to drain, then clicks are missing', 60_000, '60s'))
-  .option('--json', 'print JSON for scripts')
-  .addHelpText(
-    'after',
-    `
-Examples:
-  npm run load -- spike
-  npm run load -- spike --base 200 --factor 10 --ramp 10s --hold 1m
+function commandOf(scenario: Scenario): Command {
+  const { base, factor, rampMs, holdMs } = scenario.defaults;
+  const command = new Command(scenario.name)
+    .description(`${scenario.question}. Follows every click to the ledger, and asks the books.`)
+    .option('--base <clicks>', 'clicks a second before and after', parseRate, base)
+    .option('--factor <times>', 'how many times that at the peak', parseFactor, factor)
+    .addOption(time('--ramp <time>', 'time from the base to the peak', rampMs))
+    .addOption(time('--hold <time>', 'time at the peak', holdMs))
+    .addOption(time('--wait <time>', 'time for the backlog to drain, then clicks are missing', 60_000))
+    .option('--target <url>', 'where the clicks go, if not to the running stack itself', parseUrl)
+    .option('--advertisers <count>', 'advertisers that are clicked on', parseNumber, 20)
+    .option('--ads <count>', 'their ads', parseNumber, 200)
+    .option(
+      '--skew <exponent>',
+      "how much the first ads are preferred (Zipf's exponent; 0: not at all)",
+      parseSkew,
+      1,
+    )
+    .addOption(share('--evergreen <share>', 'arrivals by evergreen links', 0.2))
+    .addOption(share('--repeats <share>', 'arrivals by a link that was just clicked', 0.03))
+    .addOption(share('--robots <share>', 'arrivals of programs', 0.05))
+    .addOption(share('--prefetches <share>', 'browsers that fetch ahead: to be turned away', 0.02))
+    .addOption(share('--forged <share>', 'links with a wrong tag: to be turned away', 0.01))
+    .addOption(share('--new-connections <share>', 'arrivals on a connection of their own', 0.1))
+    .option('--seed <number>', 'another sequence of ads and kinds', parseNumber, 1)
+    .option('--level <level>', 'a service level, such as "p99<=25ms"; as often as wanted', collectLevel, [])
+    .option('--levels <file>', 'a file of service levels, one a line', readServiceLevels)
+    .option('--report <file>', 'where the HTML report is written (default: load-<scenario>.html in DATA_DIR)')
+    .option('--no-report', 'no HTML report')
+    .option('--json', 'print JSON for scripts')
+    .addHelpText('after', helpOf(scenario))
+    .action((given: Arguments) => run(scenario, given));
+  if (scenario.isStorm)
+    command.option(
+      '--restart-broker <command>',
+      'how the broker is restarted, if it is not that of npm start',
+    );
+  return command;
+}
 
-Exit code: 0 passed; 1 a recorded click is missing or there twice, the books do not balance, or redirects
-failed; 2 not measured: there is no running stack, or this machine was too slow to offer the asked rate.
-The clicks are charged to advertisers made for the run; they stay in the books, paused.
-`,
-  )
-  .action(async (given: SpikeArguments) => {
-    const { config, stack } = findPlace();
-    const keys = findLinkKeys(config);
-    if (keys === null) {
-      const message = `LINK_KEYS: expected the keys of the ad server, got none, and there are none in ${config.DATA_DIR}`;
-      throw new TollwayError('no_link_keys', message);
-    }
-    const { stopLoad, giveUp } = interruptions();
-    const options = {
-      base: given.base,
-      factor: given.factor,
-      rampMs: given.ramp,
-      holdMs: given.hold,
-      waitMs: given.wait,
-    };
-    const progress = createProgress(process.stderr);
-    const report = await runSpike(options, { stack, keys, stopLoad, giveUp, progress });
-    if (given.json) printJson(report);
-    else printReport(report);
-    process.exitCode = EXIT_CODES[report.verdict];
+async function run(scenario: Scenario, given: Arguments): Promise<void> {
+  const { config, stack } = findPlace();
+  const keys = findLinkKeys(config);
+  if (keys === null) {
+    const message = `LINK_KEYS: expected the keys of the ad server, got none, and there are none in ${config.DATA_DIR}`;
+    throw new TollwayError('no_link_keys', message);
+  }
+  const { stopLoad, giveUp } = interruptions();
+  const { evergreen, repeats: repeat, robots: robot, prefetches: prefetch, forged, newConnections } = given;
+  if (evergreen + repeat + robot + prefetch + forged > 1)
+    throw new TollwayError('bad_shares', 'Expected shares of 100 % at most together, got more');
+  const options = {
+    base: given.base,
+    factor: given.factor,
+    rampMs: given.ramp,
+    holdMs: given.hold,
+    waitMs: given.wait,
+    levels: [...(given.levels ?? []), ...given.level],
+    population: {
+      advertisers: given.advertisers,
+      ads: Math.max(given.ads, given.advertisers),
+      skew: given.skew,
+      seed: given.seed,
+      shares: { evergreen, repeat, robot, prefetch, forged, newConnections },
+    },
+    ...(given.target === undefined ? {} : { target: given.target }),
+    ...(given.restartBroker === undefined ? {} : { restartBroker: given.restartBroker }),
+  };
+  const progress = createProgress(process.stderr);
+  const { report, result } = await runScenario(scenario, options, {
+    stack,
+    keys,
+    stopLoad,
+    giveUp,
+    progress,
   });
+  if (given.report !== false) {
+    const path = given.report ?? join(config.DATA_DIR, `load-${scenario.name}.html`);
+    writeHtmlReport(path, report, result);
+    progress.say(`Report: ${path}`);
+  }
+  if (given.json) printJson(report);
+  else printReport(report);
+  process.exitCode = EXIT_CODES[report.verdict];
+}
+
+function helpOf({ name }: Scenario): string {
+  const measures = Object.entries(MEASURES).map(
+    ([measure, { unit, meaning }]) => `  ${`${measure}<=…${unit}`.padEnd(20)} ${meaning}`,
+  );
+  return `
+Service levels:
+${measures.join('\n')}
+
+Examples:
+  npm run load -- ${name}
+  npm run load -- ${name} --base 1000 --hold 2m --level 'p99<=25ms' --level 'drain<=30s'
+
+Exit code: 0 passed; 1 a recorded click is missing or there twice, the books do not balance, redirects failed, or a
+service level was not met; 2 not measured: there is no running stack, or this machine was too slow to offer the asked
+rate. The clicks are charged to advertisers made for the run; they stay in the books, paused.
+`;
+}
 
 const SAME_SIGNAL_MS = 300;
 
@@ -75,8 +161,19 @@ function interruptions(): { stopLoad: AbortSignal; giveUp: AbortSignal } {
   return { stopLoad: stopLoad.signal, giveUp: giveUp.signal };
 }
 
-function time(flags: string, description: string, defaultMs: number, shown: string): Option {
+function time(flags: string, description: string, defaultMs: number): Option {
+  const shown = defaultMs % 60_000 === 0 ? `${defaultMs / 60_000}m` : `${defaultMs / 1_000}s`;
   return new Option(flags, description).default(defaultMs, shown).argParser(parseTime);
+}
+
+function share(flags: string, description: string, fallback: number): Option {
+  return new Option(flags, description).default(fallback, `${fallback * 100}%`).argParser(parseShare);
+}
+
+function parseShare(text: string): number {
+  const percent = /^\d{1,3}(\.\d+)?%$/.test(text) ? Number(text.slice(0, -1)) : Number.NaN;
+  if (percent <= 100) return percent / 100;
+  throw new InvalidArgumentError(`Expected a share such as 5%, got "${text}"`);
 }
 
 function parseRate(text: string): number {
@@ -91,9 +188,34 @@ function parseFactor(text: string): number {
   throw new InvalidArgumentError(`Expected a number of 1 or more, got "${text}"`);
 }
 
+function parseNumber(text: string): number {
+  const number = /^[1-9]\d{0,5}$/.test(text) ? Number(text) : Number.NaN;
+  if (number > 0) return number;
+  throw new InvalidArgumentError(`Expected a whole number of 1–999999, got "${text}"`);
+}
+
+function parseSkew(text: string): number {
+  const skew = /^\d(\.\d{1,3})?$/.test(text) ? Number(text) : Number.NaN;
+  if (skew <= 5) return skew;
+  throw new InvalidArgumentError(`Expected a number of 0–5, got "${text}"`);
+}
+
+function parseUrl(text: string): string {
+  if (URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)) return new URL(text).origin;
+  throw new InvalidArgumentError(`Expected a URL such as http://localhost:8080, got "${text}"`);
+}
+
+function collectLevel(text: string, before: ServiceLevel[]): ServiceLevel[] {
+  return [...before, invalidOr(() => parseServiceLevel(text))];
+}
+
 function parseTime(text: string): number {
+  return invalidOr(() => parseDuration(text));
+}
+
+function invalidOr<T>(parse: () => T): T {
   try {
-    return parseDuration(text);
+    return parse();
   } catch (error) {
     throw new InvalidArgumentError(errorMessage(error));
   }
@@ -101,9 +223,9 @@ function parseTime(text: string): number {
 
 const program = new Command('load')
   .description('Load tests of a running Tollway: npm run load -- <scenario>')
-  .addCommand(spike)
   .showHelpAfterError('(add --help for the form and examples)')
   .addHelpText('after', '\nExample:\n  npm run load -- spike --base 50 --factor 10 --ramp 10s --hold 10s\n');
+for (const scenario of Object.values(SCENARIOS)) program.addCommand(commandOf(scenario));
 
 try {
   await program.parseAsync();

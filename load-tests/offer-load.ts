@@ -3,6 +3,7 @@ import { sleep } from '../common/lifecycle.ts';
 import type { Arrivals } from './arrivals.ts';
 import type { ClickIds } from './click-ids.ts';
 import { ANSWER_MS_MAX, type HttpTarget } from './http-target.ts';
+import type { Arrival } from './traffic.ts';
 
 /** Requests under way at once. An arrival beyond it is counted as shed, which is a failure. */
 export const UNDER_WAY_MAX = 10_000;
@@ -22,9 +23,11 @@ export type PhaseCounts = {
   offered: number;
   recorded: number;
   unrecorded: number;
+  /** Not redirected, and rightly so. */
+  turnedAway: number;
   failed: number;
   shed: number;
-  /** From the intended start to the whole answer, in µs, of what was redirected. */
+  /** From the intended start to the whole answer, in µs, of what was answered as it should be. */
   readonly latencyMicros: Histogram;
   /** How late the generator itself was, in µs. It is a part of the latency. */
   readonly latenessMicros: Histogram;
@@ -32,6 +35,8 @@ export type PhaseCounts = {
 
 export type Load = {
   readonly phases: readonly PhaseCounts[];
+  /** Latencies since somebody last looked, in µs. */
+  readonly recent: Histogram;
   /** How many requests failed, by reason. */
   readonly failures: Map<string, number>;
   underWay: number;
@@ -56,11 +61,13 @@ export function createLoad(arrivals: Arrivals): Load {
       offered: 0,
       recorded: 0,
       unrecorded: 0,
+      turnedAway: 0,
       failed: 0,
       shed: 0,
       latencyMicros: histogram(),
       latenessMicros: histogram(),
     })),
+    recent: histogram(),
     failures: new Map(),
     underWay: 0,
     phase: 0,
@@ -77,7 +84,7 @@ export function createLoad(arrivals: Arrivals): Load {
 export async function offerLoad(
   load: Load,
   arrivals: Arrivals,
-  around: { target: HttpTarget; nextPath: () => string; recorded: ClickIds; stop: AbortSignal },
+  around: { target: HttpTarget; nextArrival: () => Arrival; recorded: ClickIds; stop: AbortSignal },
 ): Promise<void> {
   const startedAt = performance.now();
   let next = arrivals.next();
@@ -103,7 +110,7 @@ function begin(
   load: Load,
   phase: number,
   dueAt: number,
-  { target, nextPath, recorded }: { target: HttpTarget; nextPath: () => string; recorded: ClickIds },
+  { target, nextArrival, recorded }: { target: HttpTarget; nextArrival: () => Arrival; recorded: ClickIds },
 ): void {
   const counts = load.phases[phase];
   if (!counts) throw new Error(`Expected a phase, got ${phase}`);
@@ -116,17 +123,23 @@ function begin(
     return;
   }
   load.underWay += 1;
-  target.click(nextPath(), (answered) => {
+  target.click(nextArrival(), (answered) => {
     load.underWay -= 1;
+    if (answered.is !== 'failed') {
+      const latencyMicros = micros(performance.now() - dueAt);
+      counts.latencyMicros.recordValue(latencyMicros);
+      load.recent.recordValue(latencyMicros);
+    }
     switch (answered.is) {
       case 'recorded':
         recorded.add(answered.clickId);
         counts.recorded += 1;
-        counts.latencyMicros.recordValue(micros(performance.now() - dueAt));
         return;
       case 'unrecorded':
         counts.unrecorded += 1;
-        counts.latencyMicros.recordValue(micros(performance.now() - dueAt));
+        return;
+      case 'turned_away':
+        counts.turnedAway += 1;
         return;
       case 'failed':
         counts.failed += 1;

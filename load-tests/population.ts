@@ -1,4 +1,4 @@
-import { createSigner, impressionLink } from '../ad-server/link.ts';
+import { createSigner, evergreenLink } from '../ad-server/link.ts';
 import { errorMessage, TollwayError } from '../common/errors.ts';
 import { sleep } from '../common/lifecycle.ts';
 import type { LinkKey } from '../common/link-keys.ts';
@@ -7,14 +7,14 @@ import {
   addAd,
   addAdvertiser,
   addCampaign,
+  type Campaign,
   enterBudget,
   setAdvertiserStatus,
 } from '../processor/accounts.ts';
 import type { HttpTarget } from './http-target.ts';
+import { type Arrival, createTraffic, type Shares } from './traffic.ts';
 
 const PRICE_MICROS = 10_000n;
-const ADS_A_CAMPAIGN = 2;
-const LINK_LIFE_MS = 86_400_000;
 /** Time for the ad server to learn of new ads, in ms: it is notified, and polls every ten seconds by default. */
 const KNOWN_MS_MAX = 30_000;
 
@@ -22,46 +22,56 @@ const KNOWN_MS_MAX = 30_000;
 export type Population = {
   readonly advertiserIds: readonly number[];
   readonly priceMicros: bigint;
-  /** The path of an impression link that was never used, of each ad in turn. */
-  readonly nextPath: () => string;
+  readonly adIds: readonly number[];
+  /** The next arrival of the asked kinds. */
+  readonly nextArrival: () => Arrival;
+  /** A link to each ad, to be asked for by `HEAD`. */
+  readonly paths: readonly string[];
   /** Pauses the advertisers: the load test is over. */
   readonly retire: () => Promise<void>;
 };
 
-/** Makes advertisers with a budget for `clicksMax` clicks each, however they are dealt, and ads for them. */
+export type PopulationOptions = {
+  readonly advertisers: number;
+  readonly ads: number;
+  /** How much more the first ads are clicked than the last: the exponent of Zipf's law, 0 for all alike. */
+  readonly skew: number;
+  readonly shares: Shares;
+  readonly seed: number;
+  /** Part of all arrivals that go to one ad, besides its share by rank. */
+  readonly favourite?: number;
+  /** What each advertiser can pay for, in clicks. */
+  readonly budgetClicks: number;
+};
+
+/** Makes advertisers with a campaign each, and their ads. */
 export async function makePopulation(
   pool: Pool,
   keys: readonly LinkKey[],
-  { advertisers, clicksMax }: { advertisers: number; clicksMax: number },
+  { advertisers, ads, budgetClicks, ...traffic }: PopulationOptions,
 ): Promise<Population> {
   const sign = createSigner(keys);
   const name = `Load test of ${new Date().toISOString()}`;
-  const advertiserIds: number[] = [];
-  const adIds: number[] = [];
+  const campaigns: Campaign[] = [];
   for (let number = 1; number <= advertisers; number += 1) {
     const { id } = await addAdvertiser(pool, `${name}, ${number}`, 'USD');
-    advertiserIds.push(id);
-    await enterBudget(pool, id, 'top_up', PRICE_MICROS * BigInt(clicksMax), 'load test');
-    const campaign = await addCampaign(pool, id, name, null, null);
-    for (let count = 0; count < ADS_A_CAMPAIGN; count += 1) {
-      const ad = await addAd(
-        pool,
-        campaign.id,
-        PRICE_MICROS,
-        'https://example.com/load-test?click={click_id}',
-      );
-      adIds.push(ad.id);
-    }
+    await enterBudget(pool, id, 'top_up', PRICE_MICROS * BigInt(budgetClicks), 'load test');
+    campaigns.push(await addCampaign(pool, id, name, null, null));
   }
-  let turn = 0;
+  const adIds: number[] = [];
+  for (let number = 0; number < ads; number += 1) {
+    const campaign = campaigns[number % campaigns.length];
+    if (!campaign) throw new Error('Expected a campaign');
+    const url = 'https://example.com/load-test?click={click_id}';
+    adIds.push((await addAd(pool, campaign.id, PRICE_MICROS, url)).id);
+  }
+  const advertiserIds = campaigns.map(({ advertiserId }) => advertiserId);
   return {
     advertiserIds,
     priceMicros: PRICE_MICROS,
-    nextPath: () => {
-      const adId = adIds[turn % adIds.length] ?? 0;
-      turn += 1;
-      return `/c/${sign(impressionLink(adId, LINK_LIFE_MS))}`;
-    },
+    adIds,
+    nextArrival: createTraffic(adIds, sign, traffic),
+    paths: adIds.map((adId) => `/c/${sign(evergreenLink(adId))}`),
     retire: async () => {
       for (const id of advertiserIds) await setAdvertiserStatus(pool, id, 'paused');
     },
@@ -79,9 +89,8 @@ export async function waitUntilKnown(
   stop: AbortSignal,
 ): Promise<void> {
   const deadline = Date.now() + KNOWN_MS_MAX;
-  const ads = population.advertiserIds.length * ADS_A_CAMPAIGN;
-  for (let known = 0; known < ads && !stop.aborted; ) {
-    const path = population.nextPath();
+  for (const path of population.paths) {
+    if (stop.aborted) return;
     let status = await probe(target, path, url);
     while (status === 503 && Date.now() < deadline && !stop.aborted) {
       await sleep(50);
@@ -95,7 +104,6 @@ export async function waitUntilKnown(
       const message = `Expected ${url} to know the new ads after ${KNOWN_MS_MAX / 1_000} s, got answer ${status}`;
       throw new TollwayError('ads_unknown', message);
     }
-    known += 1;
   }
 }
 

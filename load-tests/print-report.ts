@@ -1,10 +1,11 @@
 import { printLine, printTable } from '../cli/print.ts';
-import type { SpikeReport } from './report.ts';
+import type { LoadReport } from './report.ts';
+import { levelText } from './service-levels.ts';
 
 const VERDICTS = { passed: 'Passed', failed: 'Failed', not_measured: 'Not measured' } as const;
 
-/** Writes what a spike showed, for a person, to standard output. */
-export function printReport(report: SpikeReport): void {
+/** Writes what a load showed, for a person, to standard output. */
+export function printReport(report: LoadReport): void {
   const { ledger, books } = report;
   if (report.interrupted) printLine('Ended early: this is what was measured until then.');
   printLine('');
@@ -31,7 +32,7 @@ export function printReport(report: SpikeReport): void {
   printLine('');
   printLine(
     `Redirects  ${report.redirected} of ${report.arrivals} arrivals: ${report.recorded} recorded, ` +
-      `${report.unrecorded} not recorded, ${report.failed} failed, ${report.shed} shed`,
+      `${report.unrecorded} not recorded; ${report.turnedAway} rightly turned away, ${report.failed} failed, ${report.shed} shed`,
   );
   const deepest =
     report.backlogMaxClicks === null
@@ -48,6 +49,17 @@ export function printReport(report: SpikeReport): void {
     `Books      ${books.balanced ? 'balance' : 'do not balance'}: ${books.accepted} accepted, ` +
       `${books.inFlight} in flight, ${books.missing} missing`,
   );
+  for (const [name, { mostMb, growthMbPerHour }] of Object.entries(report.memory)) {
+    printLine(
+      `Memory     ${name}: ${mostMb.toFixed(0)} MB at most` +
+        (report.scenario === 'soak' ? `, ${growthMbPerHour.toFixed(1)} MB an hour` : ''),
+    );
+  }
+  if (report.overDeliverySeconds !== null && report.overDeliverySeconds > 0)
+    printLine(`Budgets    over-delivery of ${report.overDeliverySeconds.toFixed(2)} s of the peak's traffic`);
+  for (const { atMs, what } of report.disturbances)
+    printLine(`After ${(atMs / 1_000).toFixed(0)} s  ${what}`);
+  for (const level of report.levels) printLine(`${level.met ? 'Met    ' : 'NOT MET'}    ${levelText(level)}`);
   printLine('');
   const reasons =
     report.reasons.length === 0 ? '' : `:\n${report.reasons.map((reason) => `  - ${reason}\n`).join('')}`;

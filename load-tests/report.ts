@@ -1,6 +1,9 @@
 import { formatAmount } from '../common/money.ts';
 import { LATE_MS_MAX, type PhaseCounts } from './offer-load.ts';
 import type { LoadResult } from './run-load.ts';
+import { judge, type LevelResult, levelText, type Measure, type ServiceLevel } from './service-levels.ts';
+import type { Disturbance } from './storm.ts';
+import type { Moment } from './timeline.ts';
 
 /** Part of the asked arrivals that must have been offered in time for a run to count as measured. */
 const OFFERED_SHARE_MIN = 0.99;
@@ -26,9 +29,15 @@ export type PhaseReport = {
   readonly latenessP99Ms: number;
 };
 
-/** What a spike showed, as `--json` prints it. */
-export type SpikeReport = {
+/** What a load showed, as `--json` prints it. */
+export type LoadReport = {
+  readonly scenario: string;
+  /** ISO 8601. */
+  readonly startedAt: string;
+  readonly target: string;
   readonly verdict: Verdict;
+  /** What was asked of it besides the promises, and what was measured. */
+  readonly levels: readonly LevelResult[];
   /** What speaks against it; empty when it passed. */
   readonly reasons: readonly string[];
   readonly interrupted: boolean;
@@ -37,12 +46,19 @@ export type SpikeReport = {
   readonly redirected: number;
   readonly recorded: number;
   readonly unrecorded: number;
+  /** Prefetches and forged links, which are not redirected. */
+  readonly turnedAway: number;
   readonly failed: number;
   readonly failures: Readonly<Record<string, number>>;
   readonly shed: number;
   readonly backlogMaxClicks: number | null;
   readonly backlogMaxSeconds: number | null;
   readonly drainSeconds: number;
+  /** Clicks past a budget before its brake was on, in seconds of the traffic at the peak; `null` where nobody tells. */
+  readonly overDeliverySeconds: number | null;
+  /** What each process of the stack held at most, and how it grew after the first tenth of the run, in MB. */
+  readonly memory: Readonly<Record<string, { readonly mostMb: number; readonly growthMbPerHour: number }>>;
+  readonly disturbances: readonly Disturbance[];
   readonly ledger: {
     readonly found: number;
     readonly missing: number;
@@ -62,9 +78,13 @@ export type SpikeReport = {
   };
 };
 
-/** Sums a load up and judges it. */
-export function reportOf(result: LoadResult): SpikeReport {
-  const { load, ledger, books, backlogMax } = result;
+/** Sums a load up and judges it: by the promises, and by the service levels that were asked for. */
+export function reportOf(
+  result: LoadResult,
+  { scenario, levels: asked }: { scenario: string; levels: readonly ServiceLevel[] },
+): LoadReport {
+  const { load, ledger, books, timeline, disturbances } = result;
+  const backlogMax = timeline.most();
   const phases = phasesOf(result);
   const sum = (pick: (counts: PhaseCounts) => number) =>
     load.phases.reduce((total, counts) => total + pick(counts), 0);
@@ -72,11 +92,28 @@ export function reportOf(result: LoadResult): SpikeReport {
     arrivals: sum((counts) => counts.begun),
     recorded: sum((counts) => counts.recorded),
     unrecorded: sum((counts) => counts.unrecorded),
+    turnedAway: sum((counts) => counts.turnedAway),
     // What was never answered has no phase any more; it has failed like what timed out.
     failed: sum((counts) => counts.failed) + load.underWay,
     shed: sum((counts) => counts.shed),
   };
-  const broken = brokenPromises(result, totals);
+  const memory = memoryOf(timeline.moments);
+  const overDeliverySeconds = overDelivery(result);
+  const drainSeconds = ledger.drainMs / 1_000;
+  const levels = judge(asked, {
+    ...latencyMeasures(phases),
+    drain: drainSeconds,
+    age: backlogMax.oldestSeconds,
+    failed: (totals.failed / Math.max(1, totals.arrivals)) * 100,
+    unrecorded: (totals.unrecorded / Math.max(1, totals.arrivals)) * 100,
+    memory: Math.max(0, ...Object.values(memory).map(({ mostMb }) => mostMb)) || null,
+    'over-delivery': overDeliverySeconds,
+  });
+  const allowed = new Set(asked.map(({ measure }) => measure));
+  const broken = [
+    ...brokenPromises(result, totals, allowed),
+    ...levels.filter(({ met }) => !met).map(levelText),
+  ];
   const slow = phases
     .filter((phase) => phase.offeredPerSecond < phase.askedPerSecond * OFFERED_SHARE_MIN)
     .map(
@@ -88,6 +125,10 @@ export function reportOf(result: LoadResult): SpikeReport {
   const failed = broken.length > 0 || (shed.length > 0 && slow.length === 0);
   return {
     verdict: failed ? 'failed' : slow.length > 0 ? 'not_measured' : 'passed',
+    scenario,
+    startedAt: result.startedAt.toISOString(),
+    target: result.target,
+    levels,
     reasons: [...broken, ...shed, ...slow],
     interrupted: result.interrupted,
     phases,
@@ -96,7 +137,10 @@ export function reportOf(result: LoadResult): SpikeReport {
     failures: Object.fromEntries(load.failures),
     backlogMaxClicks: backlogMax.brokerClicks,
     backlogMaxSeconds: backlogMax.oldestSeconds,
-    drainSeconds: ledger.drainMs / 1_000,
+    drainSeconds,
+    overDeliverySeconds,
+    memory,
+    disturbances,
     ledger: {
       found: ledger.found,
       missing: ledger.missing,
@@ -120,6 +164,8 @@ export function reportOf(result: LoadResult): SpikeReport {
 function brokenPromises(
   { ledger, books, load }: LoadResult,
   totals: { failed: number; unrecorded: number },
+  // What a service level allows some of is judged by that.
+  allowed: ReadonlySet<Measure>,
 ): string[] {
   const why = [...load.failures].map(([reason, count]) => `${reason}: ${count}`).join(', ');
   const found: [boolean, string][] = [
@@ -130,8 +176,14 @@ function brokenPromises(
     [ledger.twice > 0, `${ledger.twice} clicks are in the ledger more than once`],
     [!books.balanced, `the books do not balance: ${books.problems.join('; ')}`],
     [books.missing > 0, `${books.missing} accepted clicks are missing from the books`],
-    [totals.failed > 0, `${totals.failed} redirects failed${why === '' ? '' : ` (${why})`}`],
-    [totals.unrecorded > 0, `${totals.unrecorded} clicks were redirected without being recorded`],
+    [
+      totals.failed > 0 && !allowed.has('failed'),
+      `${totals.failed} redirects failed${why === '' ? '' : ` (${why})`}`,
+    ],
+    [
+      totals.unrecorded > 0 && !allowed.has('unrecorded'),
+      `${totals.unrecorded} clicks were redirected without being recorded`,
+    ],
   ];
   return found.flatMap(([holds, text]) => (holds ? [text] : []));
 }
@@ -150,7 +202,7 @@ function phasesOf({ arrivals, load, interrupted }: LoadResult): PhaseReport[] {
       seconds,
       askedPerSecond: asked / seconds,
       offeredPerSecond: counts.offered / seconds,
-      answeredPerSecond: (counts.recorded + counts.unrecorded) / seconds,
+      answeredPerSecond: (counts.recorded + counts.unrecorded + counts.turnedAway) / seconds,
       latencyMs: percentilesOf(counts),
       latenessP99Ms: counts.latenessMicros.getValueAtPercentile(99) / 1_000,
     };
@@ -168,4 +220,66 @@ function percentilesOf({ latencyMicros }: PhaseCounts): Percentiles {
     p999: at(PERCENTILES.p999),
     max: latencyMicros.maxValue / 1_000,
   };
+}
+
+/** Of the phase that is worst in each, and how much worse than the first it is. */
+function latencyMeasures(phases: readonly PhaseReport[]): Partial<Record<Measure, number | null>> {
+  const [base] = phases;
+  if (base === undefined) return {};
+  const worst = (pick: (latency: Percentiles) => number) =>
+    Math.max(...phases.map(({ latencyMs }) => pick(latencyMs)));
+  const p99 = worst((latency) => latency.p99);
+  return {
+    p50: worst((latency) => latency.p50),
+    p90: worst((latency) => latency.p90),
+    p99,
+    'p99.9': worst((latency) => latency.p999),
+    max: worst((latency) => latency.max),
+    'p99/base': base.latencyMs.p99 > 0 ? p99 / base.latencyMs.p99 : null,
+  };
+}
+
+/** Clicks past a budget that no brake had marked yet, as seconds of the payable traffic at the peak. */
+function overDelivery({ timeline: { moments }, population, load }: LoadResult): number | null {
+  const values = moments.flatMap(({ system }) => system.overDelivery ?? []);
+  const [first] = values;
+  const last = values.at(-1);
+  if (first === undefined || last === undefined) return null;
+  const clicks = ((last - first) * 1e6) / Number(population.priceMicros);
+  const answered = load.phases.reduce((sum, { recorded }) => sum + recorded, 0);
+  const peak = Math.max(...moments.map(({ answeredPerSecond }) => answeredPerSecond));
+  return answered === 0 ? null : Math.max(0, clicks) / peak;
+}
+
+/** What processes held, and the slope of a line through it (least squares) after a first tenth in which they grow. */
+function memoryOf(moments: readonly Moment[]): LoadReport['memory'] {
+  const settled = moments.slice(Math.ceil(moments.length / 10));
+  const names = new Set(moments.flatMap(({ system }) => Object.keys(system.processes)));
+  const found: Record<string, { mostMb: number; growthMbPerHour: number }> = {};
+  for (const name of names) {
+    const pointsOf = (some: readonly Moment[]) =>
+      some.flatMap(({ atSeconds, system }) => {
+        const use = system.processes[name as keyof typeof system.processes];
+        return use === null ? [] : [{ hours: atSeconds / 3_600, mb: use.residentBytes / 1e6 }];
+      });
+    const all = pointsOf(moments);
+    if (all.length === 0) continue;
+    found[name] = {
+      mostMb: Math.max(...all.map(({ mb }) => mb)),
+      growthMbPerHour: slopeOf(pointsOf(settled)),
+    };
+  }
+  return found;
+}
+
+function slopeOf(points: readonly { hours: number; mb: number }[]): number {
+  const mean = (pick: (point: { hours: number; mb: number }) => number) =>
+    points.reduce((sum, point) => sum + pick(point), 0) / Math.max(1, points.length);
+  const [hours, mb] = [mean((point) => point.hours), mean((point) => point.mb)];
+  let [over, under] = [0, 0];
+  for (const point of points) {
+    over += (point.hours - hours) * (point.mb - mb);
+    under += (point.hours - hours) ** 2;
+  }
+  return under === 0 ? 0 : over / under;
 }

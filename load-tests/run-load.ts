@@ -6,19 +6,27 @@ import type { Pool } from '../common/postgres.ts';
 import { createBooks } from '../processor/create-sources.ts';
 import { type Reconciliation, reconcile } from '../processor/reconcile.ts';
 import type { Arrivals } from './arrivals.ts';
-import { type Backlog, readBacklog } from './backlog.ts';
 import { ClickIds } from './click-ids.ts';
 import { createHttpTarget, type HttpTarget } from './http-target.ts';
 import { checkLedger, type LedgerCheck, readClock } from './ledger-check.ts';
-import { createLoad, type Load, offerLoad } from './offer-load.ts';
-import { assertReachable, makePopulation, type Population, waitUntilKnown } from './population.ts';
+import { createLoad, type Load, offerLoad, type PhaseCounts } from './offer-load.ts';
+import {
+  assertReachable,
+  makePopulation,
+  type Population,
+  type PopulationOptions,
+  waitUntilKnown,
+} from './population.ts';
 import type { Progress } from './progress.ts';
-
-const LOOK_MS = 1_000;
+import type { Disturbance } from './storm.ts';
+import { createObserver } from './system-metrics.ts';
+import { type Moment, type Timeline, watchTimeline } from './timeline.ts';
 
 export type LoadOptions = {
   readonly arrivals: Arrivals;
-  readonly advertisers: number;
+  readonly population: Omit<PopulationOptions, 'budgetClicks'> & { readonly budgetClicks?: number };
+  /** Where the clicks go, if not to the stack's own address. */
+  readonly target?: string;
   /** How long to wait for clicks that are not yet in the ledger, in ms. */
   readonly waitMs: number;
   /** Whether the ledger is recounted row by row. */
@@ -28,17 +36,22 @@ export type LoadOptions = {
   /** Ends the waiting for the ledger too. */
   readonly giveUp: AbortSignal;
   readonly progress: Progress;
+  /** Done to the stack while the load runs; begins with it. */
+  readonly disturb?: (stop: AbortSignal) => Promise<Disturbance[]>;
 };
 
 /** All that was seen of one load on a running stack. */
 export type LoadResult = {
+  readonly startedAt: Date;
+  readonly target: string;
   readonly arrivals: Arrivals;
   readonly load: Load;
   readonly interrupted: boolean;
   readonly ledger: LedgerCheck;
   readonly books: Reconciliation;
-  /** The most that was seen waiting, looking once a second. */
-  readonly backlogMax: Backlog;
+  readonly timeline: Timeline;
+  readonly disturbances: readonly Disturbance[];
+  readonly population: Population;
 };
 
 /**
@@ -52,17 +65,18 @@ export async function runLoad(
   options: LoadOptions,
 ): Promise<LoadResult> {
   const { arrivals, progress } = options;
-  const target = createHttpTarget(stack.adServerUrl);
+  const url = options.target ?? stack.adServerUrl;
+  const target = createHttpTarget(url);
   try {
-    await assertReachable(target, stack.adServerUrl);
+    await assertReachable(target, url);
     progress.say('Making advertisers, ads and links');
     const population = await makePopulation(pool, keys, {
-      advertisers: options.advertisers,
-      clicksMax: arrivals.total,
+      budgetClicks: arrivals.total,
+      ...options.population,
     });
     try {
-      await waitUntilKnown(target, population, stack.adServerUrl, options.stopLoad);
-      return await followLoad({ pool, stack, target, population }, options);
+      await waitUntilKnown(target, population, url, options.stopLoad);
+      return await followLoad({ pool, stack, target, url, population }, options);
     } finally {
       await population.retire();
     }
@@ -76,19 +90,25 @@ type Place = {
   readonly pool: Pool;
   readonly stack: Stack;
   readonly target: HttpTarget;
+  readonly url: string;
   readonly population: Population;
 };
 
 async function followLoad(
-  { pool, stack, target, population }: Place,
-  { arrivals, stopLoad, giveUp, progress, waitMs, deep }: LoadOptions,
+  { pool, stack, target, url, population }: Place,
+  { arrivals, stopLoad, giveUp, progress, waitMs, deep, disturb }: LoadOptions,
 ): Promise<LoadResult> {
   const recorded = new ClickIds(arrivals.total);
   const load = createLoad(arrivals);
   const startedAt = await readClock(pool);
-  const watch = watchLoad(load, arrivals, stack, progress);
+  const observer = createObserver(stack, population.advertiserIds);
+  const timeline = watchTimeline({ load, arrivals }, observer, showMoment(progress, load));
   try {
-    await offerLoad(load, arrivals, { target, nextPath: population.nextPath, recorded, stop: stopLoad });
+    const { nextArrival } = population;
+    const [disturbances] = await Promise.all([
+      disturb?.(stopLoad) ?? [],
+      offerLoad(load, arrivals, { target, nextArrival, recorded, stop: stopLoad }),
+    ]);
     // The database's clock at the end of the arrivals, however long the last answers took since.
     const endedAt = new Date((await readClock(pool)).getTime() - (Date.now() - load.endedAt));
     const ledger = await checkLedger(pool, recorded, {
@@ -107,56 +127,33 @@ async function followLoad(
     );
     const books = await reconcile(pool, { deep, brokers });
     return {
+      startedAt,
+      target: url,
       arrivals,
       load,
       interrupted: stopLoad.aborted,
       ledger,
       books,
-      backlogMax: watch.most(),
+      timeline,
+      disturbances,
+      population,
     };
   } finally {
-    watch.stop();
+    timeline.stop();
   }
 }
 
-/** Shows how the load goes, once a second, and keeps the largest backlog seen. */
-function watchLoad(load: Load, arrivals: Arrivals, stack: Stack, progress: Progress) {
-  let backlog: Backlog = { brokerClicks: null, oldestSeconds: null };
-  const most = { brokerClicks: 0, oldestSeconds: 0 };
-  let before = totalsOf(load);
-  let beforeAt = performance.now();
-  const look = async () => {
-    const [now, at] = [totalsOf(load), performance.now()];
-    const perSecond = (count: number) => Math.round((count / (at - beforeAt)) * 1_000);
-    const counts = load.phases[load.phase];
-    if (load.endedAt === 0 && counts) {
-      const p99 = (counts.latencyMicros.getValueAtPercentile(99) / 1_000).toFixed(1);
-      const waiting = backlog.brokerClicks === null ? '' : `, in the broker ${backlog.brokerClicks}`;
-      progress.show(
-        `${arrivals.phases[load.phase]?.name}: offered ${perSecond(now.begun - before.begun)}/s, ` +
-          `answered ${perSecond(now.answered - before.answered)}/s, under way ${load.underWay}, p99 ${p99} ms, ` +
-          `failed ${now.failed}, shed ${now.shed}${waiting}`,
-      );
-    }
-    [before, beforeAt] = [now, at];
-    backlog = await readBacklog(stack);
-    most.brokerClicks = Math.max(most.brokerClicks, backlog.brokerClicks ?? 0);
-    most.oldestSeconds = Math.max(most.oldestSeconds, backlog.oldestSeconds ?? 0);
+/** Shows how the load goes. */
+function showMoment(progress: Progress, load: Load) {
+  return ({ phase, begunPerSecond, answeredPerSecond, underWay, latencyMs, system }: Moment) => {
+    if (phase === null) return;
+    const sum = (pick: (counts: PhaseCounts) => number) =>
+      load.phases.reduce((total, counts) => total + pick(counts), 0);
+    const waiting = system.brokerClicks === null ? '' : `, in the broker ${system.brokerClicks}`;
+    progress.show(
+      `${phase}: offered ${Math.round(begunPerSecond)}/s, answered ${Math.round(answeredPerSecond)}/s, ` +
+        `under way ${underWay}, p99 ${latencyMs === null ? '–' : latencyMs.p99.toFixed(1)} ms, ` +
+        `failed ${sum((counts) => counts.failed)}, shed ${sum((counts) => counts.shed)}${waiting}`,
+    );
   };
-  const timer = setInterval(look, LOOK_MS);
-  return {
-    most: (): Backlog => most,
-    stop: () => clearInterval(timer),
-  };
-}
-
-function totalsOf(load: Load) {
-  const sum = { begun: 0, answered: 0, failed: 0, shed: 0 };
-  for (const { begun, recorded, unrecorded, failed, shed } of load.phases) {
-    sum.begun += begun;
-    sum.answered += recorded + unrecorded;
-    sum.failed += failed;
-    sum.shed += shed;
-  }
-  return sum;
 }

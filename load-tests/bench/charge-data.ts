@@ -7,7 +7,7 @@ import {
   type ReadClick,
   readRecord,
 } from '../../producer/click-event.ts';
-import { BROWSER_HEADERS } from '../http-target.ts';
+import { BROWSER_HEADERS } from '../traffic.ts';
 
 const PRICE_MICROS = 10_000;
 

@@ -7,9 +7,10 @@ import { sleep } from '../../common/lifecycle.ts';
 import { formatLinkKeys, type LinkKey } from '../../common/link-keys.ts';
 import { createPool } from '../../common/postgres.ts';
 import { planArrivals } from '../arrivals.ts';
-import { reportOf, type SpikeReport } from '../report.ts';
+import { type LoadReport, reportOf } from '../report.ts';
 import { runLoad } from '../run-load.ts';
 import { freePorts } from '../servers/free-ports.ts';
+import type { Shares } from '../traffic.ts';
 import type { Bench, BenchSurroundings } from './bench.ts';
 import { watchMemory } from './resident-memory.ts';
 import { type BenchResult, compareLimit } from './result.ts';
@@ -22,6 +23,7 @@ const RESIDENT_MB_MAX = 250;
 /** Longest wait for clicks that are late, in ms: what comes after the bar is still counted. */
 const WAIT_MS_MAX = 60_000;
 const START_MS_MAX = 60_000;
+const FRESH_ONLY: Shares = { evergreen: 0, repeat: 0, robot: 0, prefetch: 0, forged: 0, newConnections: 0 };
 const PARTS = {
   'ad-server/main.ts': 'embedded-ad-server',
   'processor/main.ts': 'embedded-processor',
@@ -44,17 +46,21 @@ export const benchEmbedded: Bench = async (around) => {
       { name: 'ramp', ms: RAMP_MS, fromRate: 0, toRate: RATE },
       { name: 'hold', ms: around.embeddedMs, fromRate: RATE, toRate: RATE },
     ]),
-    advertisers: ADVERTISERS,
+    // Impression links alone, all ads alike: the dearest kind of click.
+    population: { advertisers: ADVERTISERS, ads: 2 * ADVERTISERS, skew: 0, seed: 1, shares: FRESH_ONLY },
     waitMs: WAIT_MS_MAX,
     deep: true,
     stopLoad: never,
     giveUp: never,
     progress: around.progress,
   });
-  return [...rateRows(reportOf(result), around.embeddedMs), ...memoryRows(memory.stop())];
+  return [
+    ...rateRows(reportOf(result, { scenario: 'embedded', levels: [] }), around.embeddedMs),
+    ...memoryRows(memory.stop()),
+  ];
 };
 
-function rateRows(report: SpikeReport, embeddedMs: number): BenchResult[] {
+function rateRows(report: LoadReport, embeddedMs: number): BenchResult[] {
   const hold = report.phases.find(({ name }) => name === 'hold');
   const ramped = (RATE / 2) * (RAMP_MS / 1_000);
   // What was charged, without as many clicks as the ramp brought, over the time of the hold.
