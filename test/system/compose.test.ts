@@ -162,7 +162,9 @@ describe('the Dockerfile', () => {
       (path) => path.split('/')[0] ?? '',
     );
     expect(copied).toEqual(
-      expect.arrayContaining([...new Set(floors)].filter((floor) => !['load-tests', 'test'].includes(floor))),
+      expect.arrayContaining(
+        [...new Set(floors)].filter((floor) => !['deploy', 'load-tests', 'test'].includes(floor)),
+      ),
     );
   });
 });
