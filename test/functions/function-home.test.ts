@@ -31,7 +31,7 @@ beforeEach(async () => {
 afterEach(() => database.drop());
 
 const homeAt = (url = database.url, more: Record<string, string> = {}, queryMsMax?: number) =>
-  new FunctionHome('attacked', { DATABASE_URL: url, LOG_LEVEL: 'silent', ...more }, queryMsMax);
+  new FunctionHome('test', { DATABASE_URL: url, LOG_LEVEL: 'silent', ...more }, queryMsMax);
 const within = (ms: number) => ({ id: 'test', deadlineAt: Date.now() + ms });
 
 async function openTransactions(): Promise<string[]> {
