@@ -152,8 +152,6 @@ describe('the CloudEvents function', () => {
   it('refuses what is no CloudEvent, and keeps nothing of it', async () => {
     expect(await post({ 'content-type': 'application/json' }, '{}')).toMatchObject({ status: 415 });
     expect((await fetch(home.url)).status).toBe(405);
-    const large = await post({ 'content-type': 'application/cloudevents+json' }, 'x'.repeat(17_000_000));
-    expect(large).toEqual({ status: 413, said: '{"error":"cloud-event: expected at most 16777216 bytes"}' });
     expect(await letters()).toEqual([]);
   });
 
@@ -232,7 +230,7 @@ describe('the CloudEvents function', () => {
   it('says 413 to a sender that goes on sending', async () => {
     const head = `POST / HTTP/1.1\r\nhost: x\r\ncontent-type: application/cloudevents+json\r\ncontent-length: 200000000\r\n\r\n`;
     const said = await raw([head, ...Array.from({ length: 200 }, () => Buffer.alloc(1_000_000, 'x'))]);
-    expect(said.slice(0, 200)).toMatch(/^HTTP\/1.1 413/);
+    expect(said.slice(0, 400)).toMatch(/^HTTP\/1.1 413[\s\S]*cloud-event: expected at most 16777216 bytes/);
     expect(await home.deliver([origin.click({ ad })])).toMatchObject({ said: '204 ' });
   });
 
