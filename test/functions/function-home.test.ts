@@ -31,7 +31,7 @@ beforeEach(async () => {
 afterEach(() => database.drop());
 
 const homeAt = (url = database.url, more: Record<string, string> = {}, queryMsMax?: number) =>
-  new FunctionHome('attacked', { DATABASE_URL: url, LOG_LEVEL: 'silent', ...more }, queryMsMax);
+  new FunctionHome('test', { DATABASE_URL: url, LOG_LEVEL: 'silent', ...more }, queryMsMax);
 const within = (ms: number) => ({ id: 'test', deadlineAt: Date.now() + ms });
 
 async function openTransactions(): Promise<string[]> {
@@ -257,7 +257,7 @@ describe('a store of secrets that does not answer', () => {
       const failure = home.settle([], within(60_000)).catch((error: Error) => error);
       expect(await Promise.race([failure, sleep(20_000)])).toMatchObject({
         code: 'ETIMEDOUT',
-        message: expect.stringMatching(/^attacked: .*timeout/i),
+        message: expect.stringMatching(/^test: .*timeout/i),
       });
     } finally {
       for (const name of [...Object.keys(keys), 'AWS_ENDPOINT_URL_SECRETS_MANAGER']) delete process.env[name];
