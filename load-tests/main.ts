@@ -43,6 +43,7 @@ type Arguments = {
 function commandOf(scenario: Scenario): Command {
   const { base, factor, rampMs, holdMs } = scenario.defaults;
   const command = new Command(scenario.name)
+    .exitOverride()
     .description(`${scenario.question}. Follows every click to the ledger, and asks the books.`)
     .option('--base <clicks>', 'clicks a second before and after', parseRate, base)
     .option('--factor <times>', 'how many times that at the peak', parseFactor, factor)
@@ -222,6 +223,7 @@ function invalidOr<T>(parse: () => T): T {
 }
 
 const program = new Command('load')
+  .exitOverride()
   .description('Load tests of a running Tollway: npm run load -- <scenario>')
   .showHelpAfterError('(add --help for the form and examples)')
   .addHelpText('after', '\nExample:\n  npm run load -- spike --base 50 --factor 10 --ramp 10s --hold 10s\n');
@@ -234,5 +236,6 @@ try {
     const away = isAway(error) ? 'the database does not answer: ' : '';
     process.stderr.write(`Not measured: ${away}${errorMessage(error)}\n`);
   }
-  process.exitCode = EXIT_CODES.not_measured;
+  const isHelp = error instanceof CommanderError && error.exitCode === 0;
+  process.exitCode = isHelp ? 0 : EXIT_CODES.not_measured;
 }

@@ -26,8 +26,8 @@ export type Scenario = {
   readonly isStorm: boolean;
 };
 
-/** Time at the base rate before the ramp and after the peak, in ms. */
-const BASE_MS = 5_000;
+/** Time at the base rate before the ramp and after the peak, in ms: half of that at the peak, within these. */
+const BASE_MS = { least: 1_000, most: 5_000 };
 /** Part of all clicks that the one ad of a stampede takes. */
 const STAMPEDE_SHARE = 0.9;
 /** Part of its clicks that each advertiser of `exhaust` can pay for: its budget is gone in the middle of the peak. */
@@ -37,11 +37,12 @@ const SPIKE = { base: 200, factor: 10, rampMs: 10_000, holdMs: 60_000 };
 
 function spikePhases({ base, factor, rampMs, holdMs }: ScenarioOptions): Phase[] {
   const peak = base * factor;
+  const ms = Math.min(BASE_MS.most, Math.max(BASE_MS.least, holdMs / 2));
   return [
-    { name: 'base', ms: BASE_MS, fromRate: base, toRate: base },
+    { name: 'base', ms, fromRate: base, toRate: base },
     { name: 'ramp', ms: rampMs, fromRate: base, toRate: peak },
     { name: 'peak', ms: holdMs, fromRate: peak, toRate: peak },
-    { name: 'after', ms: BASE_MS, fromRate: base, toRate: base },
+    { name: 'after', ms, fromRate: base, toRate: base },
   ];
 }
 

@@ -1,0 +1,143 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createPool } from '../../common/postgres.ts';
+import type { LoadReport } from '../../load-tests/report.ts';
+import { makeFolder, removeFolder, runToEnd, stackEnv, startStack, type TestStack } from '../setup/stack.ts';
+
+const SMALL = ['--base', '20', '--factor', '5', '--ramp', '1s', '--hold', '3s', '--json'];
+
+describe('npm run load', { timeout: 90_000 }, () => {
+  const folder = makeFolder();
+  let stack: TestStack;
+  beforeAll(async () => {
+    stack = await startStack(await stackEnv(folder));
+  });
+  afterAll(async () => {
+    await stack.stop();
+    removeFolder(folder);
+  });
+
+  const load = async (...args: string[]) => {
+    const { code, stdout, stderr } = await runToEnd('load-tests/main.ts', stack.env, ...args);
+    return {
+      code,
+      stderr,
+      report: (stdout.startsWith('{') ? JSON.parse(stdout) : null) as LoadReport | null,
+    };
+  };
+
+  it('offers a spike, finds every click in the ledger, passes, and writes a report that needs nothing else', async () => {
+    const path = join(folder, 'spike.html');
+    const { code, report, stderr } = await load(
+      'spike',
+      ...SMALL,
+      '--level',
+      'p99<=2000ms',
+      '--report',
+      path,
+    );
+    expect(stderr).not.toContain('Error');
+    expect(report).toMatchObject({
+      verdict: 'passed',
+      scenario: 'spike',
+      failed: 0,
+      levels: [{ met: true }],
+    });
+    expect(report?.turnedAway).toBeGreaterThan(0);
+    expect(report?.ledger.notCharged).toBeGreaterThan(0);
+    expect(report?.memory).toMatchObject({ 'ad server': {}, processor: {}, 'load generator': {} });
+    expect(code).toBe(0);
+    const page = readFileSync(path, 'utf8');
+    expect(page).toContain('"scenario":"spike"');
+    expect(page).not.toMatch(/<(script|link|img)[^>]+(src|href)=/);
+    expect(page).not.toContain('report data');
+  });
+
+  it('leaves its report beside the data of the stack', async () => {
+    const path = join(String(stack.env.DATA_DIR), 'load-stampede.html');
+    expect(await load('stampede', ...SMALL)).toMatchObject({ code: 0, report: { verdict: 'passed' } });
+    expect(existsSync(path)).toBe(true);
+    expect(existsSync(path.replace('stampede', 'exhaust'))).toBe(false);
+  });
+
+  it('fails where a service level is not met', async () => {
+    const { code, report } = await load('spike', ...SMALL, '--no-report', '--level', 'p50<=0.001ms');
+    expect(code).toBe(1);
+    expect(report).toMatchObject({
+      verdict: 'failed',
+      reasons: [expect.stringMatching(/^p50 at most 0.001 ms, was/)],
+    });
+  });
+
+  it('runs budgets dry, and tells how much was delivered past them', async () => {
+    const { code, report } = await load('exhaust', ...SMALL, '--level', 'over-delivery<=1s', '--no-report');
+    expect(report).toMatchObject({ verdict: 'passed', books: { balanced: true } });
+    expect(code).toBe(0);
+    expect(report?.ledger.notCharged).toBeGreaterThan((report?.recorded ?? 0) * 0.3);
+    expect(report?.overDeliverySeconds).toBeLessThan(1);
+  });
+
+  it('raises a storm, in which nothing is lost', async () => {
+    const { code, report } = await load('storm', ...SMALL, '--hold', '9s', '--no-report');
+    expect(report?.disturbances.map(({ what }) => what)).toEqual([
+      'a processor was killed',
+      'the broker was restarted',
+    ]);
+    expect(report).toMatchObject({ verdict: 'passed', ledger: { missing: 0, twice: 0 } });
+    expect(code).toBe(0);
+  });
+
+  it('fails when a click is missing', async () => {
+    const { databaseUrl } = JSON.parse((await stack.tollway('status', '--json')).stdout) as {
+      databaseUrl: string;
+    };
+    const pool = createPool(databaseUrl, 'test', 1, () => {});
+    // A handler that settles every fiftieth click and loses its row.
+    await pool.query(
+      `create function lose() returns trigger language plpgsql as
+       'begin if new.sequence % 50 = 0 then return null; end if; return new; end'`,
+    );
+    await pool.query('create trigger lose before insert on ledger for each row execute function lose()');
+    const { code, report } = await load('spike', ...SMALL, '--wait', '3s', '--no-report');
+    await pool.query('drop trigger lose on ledger');
+    await pool.end();
+    expect(code).toBe(1);
+    expect(report).toMatchObject({ verdict: 'failed' });
+  });
+
+  it.each([
+    [
+      ['spike', '--target', 'http://127.0.0.1:1'],
+      /^Not measured: The ad server does not answer at http:\/\/127\.0\.0\.1:1/m,
+    ],
+    [['spike', '--level', 'p99=3'], /Expected a service level of the form/],
+    [['spike', '--robots', '50%', '--forged', '60%'], /Expected shares of 100 % at most together/],
+    [['spike', '--base', '90000', '--factor', '10'], /Expected at most 100000 clicks\/s/],
+    [['spike', '--skew', 'x'], /Expected a number of 0–5, got "x"/],
+    [['flood'], /unknown command 'flood'/],
+  ])('%j is not measured, and says why', async (args, message) => {
+    const { code, stderr } = await load(...args);
+    expect(stderr).toMatch(message);
+    expect(code).toBe(2);
+  });
+
+  it('is not measured on a target that answers 404 to everything', async () => {
+    const server = createServer((_, response) => response.writeHead(404).end()).listen(0);
+    const { port } = server.address() as AddressInfo;
+    const { code, stderr } = await load('spike', ...SMALL, '--target', `http://127.0.0.1:${port}`);
+    server.close();
+    expect(stderr).toContain("expected the same LINK_KEYS as the ad server's");
+    expect(code).toBe(2);
+  });
+});
+
+it('a spike without a stack is not measured, and says how to have one', async () => {
+  const folder = makeFolder();
+  const { code, stderr } = await runToEnd('load-tests/main.ts', await stackEnv(folder), 'spike', ...SMALL);
+  removeFolder(folder);
+  expect(code).toBe(2);
+  expect(stderr).toContain('npm start');
+});
