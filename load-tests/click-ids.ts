@@ -27,12 +27,14 @@ export class ClickIds {
   /** The ids from place `from` on, at most `limit`, in the order they were added. */
   slice(from: number, limit: number): string[] {
     const ids: string[] = [];
-    for (let at = from; at < Math.min(from + limit, this.count); at += 1) {
-      const hex = this.bytes.toString('hex', at * BYTES, (at + 1) * BYTES);
-      ids.push(
-        `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`,
-      );
-    }
+    for (let at = from; at < Math.min(from + limit, this.count); at += 1)
+      ids.push(uuidAt(this.bytes, at * BYTES));
     return ids;
   }
+}
+
+/** The canonical UUID whose 16 bytes stand at `at`. */
+export function uuidAt(bytes: Buffer, at: number): string {
+  const hex = bytes.toString('hex', at, at + BYTES);
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
 }

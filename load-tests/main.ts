@@ -1,20 +1,29 @@
 import { join } from 'node:path';
-import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { Command, CommanderError } from 'commander';
 import { findPlace } from '../cli/command.ts';
 import { findLinkKeys } from '../cli/link-key-file.ts';
-import { parseDuration } from '../cli/parse.ts';
 import { printJson } from '../cli/print.ts';
 import { errorMessage, TollwayError } from '../common/errors.ts';
 import { isAway } from '../common/postgres.ts';
+import {
+  EXIT_CODES,
+  interruptions,
+  invalidOr,
+  parseFactor,
+  parseNumber,
+  parseRate,
+  parseSkew,
+  parseUrl,
+  share,
+  time,
+} from './arguments.ts';
 import { writeHtmlReport } from './html-report.ts';
 import { printReport } from './print-report.ts';
 import { createProgress } from './progress.ts';
+import { replayCommand } from './replay.ts';
 import { runScenario } from './run-scenario.ts';
 import { SCENARIOS, type Scenario } from './scenarios.ts';
 import { MEASURES, parseServiceLevel, readServiceLevels, type ServiceLevel } from './service-levels.ts';
-
-/** A run that could not be measured says nothing about the target: neither passed (0) nor failed (1). */
-const EXIT_CODES = { passed: 0, failed: 1, not_measured: 2 } as const;
 
 type Arguments = {
   base: number;
@@ -145,89 +154,17 @@ rate. The clicks are charged to advertisers made for the run; they stay in the b
 `;
 }
 
-const SAME_SIGNAL_MS = 300;
-
-/** The first Ctrl-C ends the load, the second the waiting for the ledger, the third everything. */
-function interruptions(): { stopLoad: AbortSignal; giveUp: AbortSignal } {
-  const [stopLoad, giveUp] = [new AbortController(), new AbortController()];
-  let heardAt = 0;
-  process.on('SIGINT', () => {
-    // npm passes a Ctrl-C on to the process that the terminal has told already.
-    if (Date.now() - heardAt < SAME_SIGNAL_MS) return;
-    heardAt = Date.now();
-    if (!stopLoad.signal.aborted) stopLoad.abort();
-    else if (!giveUp.signal.aborted) giveUp.abort();
-    else process.exit(130);
-  });
-  return { stopLoad: stopLoad.signal, giveUp: giveUp.signal };
-}
-
-function time(flags: string, description: string, defaultMs: number): Option {
-  const shown = defaultMs % 60_000 === 0 ? `${defaultMs / 60_000}m` : `${defaultMs / 1_000}s`;
-  return new Option(flags, description).default(defaultMs, shown).argParser(parseTime);
-}
-
-function share(flags: string, description: string, fallback: number): Option {
-  return new Option(flags, description).default(fallback, `${fallback * 100}%`).argParser(parseShare);
-}
-
-function parseShare(text: string): number {
-  const percent = /^\d{1,3}(\.\d+)?%$/.test(text) ? Number(text.slice(0, -1)) : Number.NaN;
-  if (percent <= 100) return percent / 100;
-  throw new InvalidArgumentError(`Expected a share such as 5%, got "${text}"`);
-}
-
-function parseRate(text: string): number {
-  const rate = /^\d{1,6}(\.\d{1,3})?$/.test(text) ? Number(text) : Number.NaN;
-  if (rate > 0) return rate;
-  throw new InvalidArgumentError(`Expected clicks a second above 0, got "${text}"`);
-}
-
-function parseFactor(text: string): number {
-  const factor = /^\d{1,4}(\.\d{1,3})?$/.test(text) ? Number(text) : Number.NaN;
-  if (factor >= 1) return factor;
-  throw new InvalidArgumentError(`Expected a number of 1 or more, got "${text}"`);
-}
-
-function parseNumber(text: string): number {
-  const number = /^[1-9]\d{0,5}$/.test(text) ? Number(text) : Number.NaN;
-  if (number > 0) return number;
-  throw new InvalidArgumentError(`Expected a whole number of 1–999999, got "${text}"`);
-}
-
-function parseSkew(text: string): number {
-  const skew = /^\d(\.\d{1,3})?$/.test(text) ? Number(text) : Number.NaN;
-  if (skew <= 5) return skew;
-  throw new InvalidArgumentError(`Expected a number of 0–5, got "${text}"`);
-}
-
-function parseUrl(text: string): string {
-  if (URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)) return new URL(text).origin;
-  throw new InvalidArgumentError(`Expected a URL such as http://localhost:8080, got "${text}"`);
-}
-
 function collectLevel(text: string, before: ServiceLevel[]): ServiceLevel[] {
   return [...before, invalidOr(() => parseServiceLevel(text))];
 }
 
-function parseTime(text: string): number {
-  return invalidOr(() => parseDuration(text));
-}
-
-function invalidOr<T>(parse: () => T): T {
-  try {
-    return parse();
-  } catch (error) {
-    throw new InvalidArgumentError(errorMessage(error));
-  }
-}
-
 const program = new Command('load')
   .exitOverride()
-  .description('Load tests of a running Tollway: npm run load -- <scenario>')
+  .description('Load tests of a running Tollway: npm run load -- <scenario>, or a replay')
   .showHelpAfterError('(add --help for the form and examples)')
   .addHelpText('after', '\nExample:\n  npm run load -- spike --base 50 --factor 10 --ramp 10s --hold 10s\n');
 for (const scenario of Object.values(SCENARIOS)) program.addCommand(commandOf(scenario));
+program.addCommand(replayCommand());
 
 try {
   await program.parseAsync();

@@ -151,7 +151,8 @@ function begin(
   });
 }
 
-function countFailure(failures: Map<string, number>, why: string): void {
+/** Counts a failure by its reason; beyond so many reasons, all others as one. */
+export function countFailure(failures: Map<string, number>, why: string): void {
   const key = failures.has(why) || failures.size < FAILURES_MAX ? why : 'other reasons';
   failures.set(key, (failures.get(key) ?? 0) + 1);
 }

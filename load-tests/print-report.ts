@@ -2,7 +2,8 @@ import { printLine, printTable } from '../cli/print.ts';
 import type { LoadReport } from './report.ts';
 import { levelText } from './service-levels.ts';
 
-const VERDICTS = { passed: 'Passed', failed: 'Failed', not_measured: 'Not measured' } as const;
+/** Verdicts as people read them. */
+export const VERDICTS = { passed: 'Passed', failed: 'Failed', not_measured: 'Not measured' } as const;
 
 /** Writes what a load showed, for a person, to standard output. */
 export function printReport(report: LoadReport): void {

@@ -62,7 +62,8 @@ export async function* readClickFile(
   if (records.length > 0) yield records;
 }
 
-async function* unpacked(name: string, file: Readable): AsyncGenerator<Buffer> {
+/** The bytes of a file, unpacked if it is gzip. Throws `bad_file` where it is cut off or damaged. */
+export async function* unpacked(name: string, file: Readable): AsyncGenerator<Buffer> {
   const chunks = file[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
   let head = Buffer.alloc(0);
   while (head.length < GZIP.length) {
@@ -89,7 +90,7 @@ async function* unpacked(name: string, file: Readable): AsyncGenerator<Buffer> {
 }
 
 /** Lines without their ends. Of one that is longer than any click, only as much is kept as shows that. */
-async function* linesOf(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+export async function* linesOf(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   let parts: Buffer[] = [];
   let length = 0;
   const keep = (part: Buffer) => {
@@ -125,12 +126,25 @@ function readLine(line: Buffer, fileHash: Buffer, number: number, position: stri
     return asItIs();
   }
   if (!isObject(event)) return asItIs();
+  const read = readEvent(event, fileHash, number, position);
+  return read.is === 'click' ? read : noClick(read, line);
+}
+
+/**
+ * Reads what stands in line `number` of the file with that SHA-256, with what it lacks: the same there brings the same click. Its
+ * key is the click id.
+ */
+export function readEvent(
+  event: Readonly<Record<string, unknown>>,
+  fileHash: Buffer,
+  number: number,
+  position: string,
+): ReadRecord {
   const clickedAt = timeOf(event);
   const clickId = event.clickId ?? (clickedAt === null ? undefined : idOf(clickedAt, fileHash, number));
   const whole = { v: CLICK_VERSION, ...DEFAULTS, ...event, clickId, clickedAt };
   const key = typeof clickId === 'string' ? clickId : null;
-  const read = readRecord({ key, value: Buffer.from(JSON.stringify(whole)) }, position);
-  return read.is === 'click' ? read : noClick(read, line);
+  return readRecord({ key, value: Buffer.from(JSON.stringify(whole)) }, position);
 }
 
 /**
@@ -145,8 +159,8 @@ function noClick(read: ReadRecord, line: Buffer): Unreadable {
   return { is: 'unreadable', key: null, value: line, position: read.position, from: null, reason, detail };
 }
 
-/** Unix ms of a click: a number, a time as text, or what its id says. */
-function timeOf({ clickedAt, clickId }: Record<string, unknown>): number | null {
+/** Unix ms of a click: a number, a time as text, or what its id says. `null` where it says none. */
+export function timeOf({ clickedAt, clickId }: Readonly<Record<string, unknown>>): number | null {
   if (clickedAt === undefined && typeof clickId === 'string' && isUuidV7(clickId))
     return uuidV7TimeMs(clickId);
   const time = typeof clickedAt === 'string' && TIME.test(clickedAt) ? Date.parse(clickedAt) : clickedAt;

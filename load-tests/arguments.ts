@@ -1,0 +1,87 @@
+import { InvalidArgumentError, Option } from 'commander';
+import { parseDuration } from '../cli/parse.ts';
+import { errorMessage } from '../common/errors.ts';
+
+/** A run that could not be measured says nothing about the target: neither passed (0) nor failed (1). */
+export const EXIT_CODES = { passed: 0, failed: 1, not_measured: 2 } as const;
+
+const SAME_SIGNAL_MS = 300;
+
+/** The first Ctrl-C ends the load, the second the waiting for the ledger, the third everything. */
+export function interruptions(): { stopLoad: AbortSignal; giveUp: AbortSignal } {
+  const [stopLoad, giveUp] = [new AbortController(), new AbortController()];
+  let heardAt = 0;
+  process.on('SIGINT', () => {
+    // npm passes a Ctrl-C on to the process that the terminal has told already.
+    if (Date.now() - heardAt < SAME_SIGNAL_MS) return;
+    heardAt = Date.now();
+    if (!stopLoad.signal.aborted) stopLoad.abort();
+    else if (!giveUp.signal.aborted) giveUp.abort();
+    else process.exit(130);
+  });
+  return { stopLoad: stopLoad.signal, giveUp: giveUp.signal };
+}
+
+/** An option that is a length of time, in ms; `defaultMs` is shown as people write it. */
+export function time(flags: string, description: string, defaultMs: number): Option {
+  const shown = defaultMs % 60_000 === 0 ? `${defaultMs / 60_000}m` : `${defaultMs / 1_000}s`;
+  return new Option(flags, description).default(defaultMs, shown).argParser(parseTime);
+}
+
+/** An option that is a part of a whole, 0–1. */
+export function share(flags: string, description: string, fallback: number): Option {
+  return new Option(flags, description).default(fallback, `${fallback * 100}%`).argParser(parseShare);
+}
+
+function parseShare(text: string): number {
+  const percent = /^\d{1,3}(\.\d+)?%$/.test(text) ? Number(text.slice(0, -1)) : Number.NaN;
+  if (percent <= 100) return percent / 100;
+  throw new InvalidArgumentError(`Expected a share such as 5%, got "${text}"`);
+}
+
+/** Reads clicks a second. Throws what commander shows, as all here do. */
+export function parseRate(text: string): number {
+  const rate = /^\d{1,6}(\.\d{1,3})?$/.test(text) ? Number(text) : Number.NaN;
+  if (rate > 0) return rate;
+  throw new InvalidArgumentError(`Expected clicks a second above 0, got "${text}"`);
+}
+
+/** Reads how many times. */
+export function parseFactor(text: string): number {
+  const factor = /^\d{1,4}(\.\d{1,3})?$/.test(text) ? Number(text) : Number.NaN;
+  if (factor >= 1) return factor;
+  throw new InvalidArgumentError(`Expected a number of 1 or more, got "${text}"`);
+}
+
+/** Reads a whole number of 1–999999. */
+export function parseNumber(text: string): number {
+  const number = /^[1-9]\d{0,5}$/.test(text) ? Number(text) : Number.NaN;
+  if (number > 0) return number;
+  throw new InvalidArgumentError(`Expected a whole number of 1–999999, got "${text}"`);
+}
+
+/** Reads an exponent of Zipf's law, 0–5. */
+export function parseSkew(text: string): number {
+  const skew = /^\d(\.\d{1,3})?$/.test(text) ? Number(text) : Number.NaN;
+  if (skew <= 5) return skew;
+  throw new InvalidArgumentError(`Expected a number of 0–5, got "${text}"`);
+}
+
+/** Reads where an ad server is, as its origin. */
+export function parseUrl(text: string): string {
+  if (URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)) return new URL(text).origin;
+  throw new InvalidArgumentError(`Expected a URL such as http://localhost:8080, got "${text}"`);
+}
+
+function parseTime(text: string): number {
+  return invalidOr(() => parseDuration(text));
+}
+
+/** Makes of what a parser throws what commander shows. */
+export function invalidOr<T>(parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    throw new InvalidArgumentError(errorMessage(error));
+  }
+}

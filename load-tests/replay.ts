@@ -1,0 +1,98 @@
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { printJson } from '../cli/print.ts';
+import { EXIT_CODES, interruptions, invalidOr, parseUrl, time } from './arguments.ts';
+import { createProgress } from './progress.ts';
+import { COLUMNS, type ColumnMap, parseColumns } from './replay/csv-rows.ts';
+import { printReplay } from './replay/print-replay.ts';
+import { FORMATS, type Format } from './replay/recording.ts';
+import { replayReportOf, type Way } from './replay/replay-report.ts';
+import type { Speed } from './replay/rhythm.ts';
+import { runReplay } from './replay/run-replay.ts';
+
+type Arguments = {
+  speed: Speed;
+  via: Way;
+  format: Format | 'auto';
+  columns?: ColumnMap;
+  target?: string;
+  wait: number;
+  json?: true;
+};
+
+/** `npm run load -- replay FILE`. */
+export function replayCommand(): Command {
+  return new Command('replay')
+    .exitOverride()
+    .showHelpAfterError('(add --help for the form and examples)')
+    .description('Recorded traffic once more. Follows every click to the ledger, and asks the books.')
+    .argument('<file>', 'what was recorded, plain or gzip')
+    .addOption(
+      new Option('--speed <speed>', 'how many times as fast as it was, such as 10x or 0.5x, or max')
+        .default(1, '1x')
+        .argParser(parseSpeed),
+    )
+    .addOption(
+      new Option('--via <way>', 'click events to the broker, or requests to the ad server')
+        .choices(['broker', 'http'])
+        .default('broker'),
+    )
+    .addOption(
+      new Option('--format <format>', 'how it was recorded').choices(['auto', ...FORMATS]).default('auto'),
+    )
+    .option('--columns <map>', 'where CSV has what: adId=ad,clickedAt=time,…', (text) =>
+      invalidOr(() => parseColumns(text)),
+    )
+    .option('--target <url>', 'where requests go, if not to the running stack itself', parseUrl)
+    .addOption(time('--wait <time>', 'clicks are missing when none has been settled for so long', 60_000))
+    .option('--json', 'print JSON for scripts')
+    .addHelpText('after', HELP)
+    .action(run);
+}
+
+async function run(file: string, given: Arguments): Promise<void> {
+  const progress = createProgress(process.stderr);
+  const result = await runReplay(
+    file,
+    {
+      speed: given.speed,
+      via: given.via,
+      format: given.format,
+      columns: given.columns ?? null,
+      target: given.target ?? null,
+      waitMs: given.wait,
+    },
+    { ...interruptions(), progress },
+  );
+  const report = replayReportOf(result);
+  if (given.json) printJson(report);
+  else printReplay(report);
+  process.exitCode = EXIT_CODES[report.verdict];
+}
+
+function parseSpeed(text: string): Speed {
+  if (text === 'max') return 'max';
+  const times = /^\d{1,5}(\.\d{1,3})?x?$/.test(text) ? Number(text.replace('x', '')) : Number.NaN;
+  if (times > 0) return times;
+  throw new InvalidArgumentError(`Expected a speed such as 1x, 10x or max, got "${text}"`);
+}
+
+const HELP = `
+Formats (found out by the first lines):
+  events     JSON click events, one a line
+  export     what npx tollway export writes
+  combined   access log of nginx or Apache: its redirected GETs of /c/… links
+  csv        with a line of names; --columns says where what is: ${Object.keys(COLUMNS).join(', ')}
+
+Ways:
+  --via broker  puts click events into the broker of the stack. Safe to run twice: what has no click id gets one made of its
+                time, the file and its line. What a line lacks (campaign, advertiser, price) is its ad's of today.
+  --via http    requests links: new clicks, which are charged. For a log the logged link, otherwise a fresh one to the ad.
+
+Examples:
+  npx tollway export --since 24h | gzip > day.ndjson.gz && npm run load -- replay day.ndjson.gz --speed 10x --via http
+  npm run load -- replay access.log.1.gz --speed max
+  npm run load -- replay clicks.csv --columns adId=ad,clickedAt=time,userAgent=ua
+
+Exit code: 0 passed; 1 a click is missing, the books do not balance, or redirects failed; 2 nothing could be replayed, or
+the rhythm could not be kept. Broken lines are counted, shown and left out.
+`;

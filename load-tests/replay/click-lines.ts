@@ -1,0 +1,51 @@
+import { timeOf } from '../../processor/click-file.ts';
+import { isObject } from '../../processor/events/bad-event.ts';
+import { CLICK_BYTES_MAX, ID_MAX } from '../../producer/click-event.ts';
+import type { Reader, Reading } from './reading.ts';
+
+/** Makes a reader of a format whose lines stand for themselves. Empty lines are none. */
+export function eachLine(read: (line: string, number: number) => Reading): Reader {
+  return async function* (lines) {
+    let number = 0;
+    for await (const line of lines) {
+      number += 1;
+      if (line.length === 0) continue;
+      yield line.length > CLICK_BYTES_MAX ? tooLong(number) : read(line.toString(), number);
+    }
+  };
+}
+
+export function tooLong(line: number): Reading {
+  return { is: 'broken', line, why: `Expected at most ${CLICK_BYTES_MAX} bytes, got more` };
+}
+
+/** The object that a line of JSON holds, or why it holds none. */
+export function parseObject(text: string): Record<string, unknown> | string {
+  try {
+    const value: unknown = JSON.parse(text);
+    return isObject(value) ? value : 'Expected a JSON object';
+  } catch {
+    return 'Expected JSON';
+  }
+}
+
+/** A click of fields under the names of a click event. Says of what nothing can stand in for that it is missing. */
+export function clickOf(event: Readonly<Record<string, unknown>>, line: number): Reading {
+  const { adId } = event;
+  if (typeof adId !== 'number' || !Number.isInteger(adId) || adId < 1 || adId > ID_MAX)
+    return { is: 'broken', line, why: `Expected a whole number of 1–${ID_MAX} in adId, got ${shown(adId)}` };
+  const clickedAt = timeOf(event);
+  if (clickedAt !== null) return { is: 'event', line, clickedAt, adId, event };
+  const why = `Expected a time with its zone, or Unix ms, in clickedAt, got ${shown(event.clickedAt)}`;
+  return { is: 'broken', line, why };
+}
+
+function shown(value: unknown): string {
+  return value === undefined || value === '' ? 'nothing' : (JSON.stringify(value)?.slice(0, 60) ?? '?');
+}
+
+/** Click events, one a line, as the S3 function reads them. */
+export const readClickLines: Reader = eachLine((text, line) => {
+  const event = parseObject(text);
+  return typeof event === 'string' ? { is: 'broken', line, why: event } : clickOf(event, line);
+});

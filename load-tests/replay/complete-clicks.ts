@@ -1,0 +1,95 @@
+import { AdLookup } from '../../ad-server/ad-lookup.ts';
+import { DoubleClicks } from '../../ad-server/double-clicks.ts';
+import { judgeAgent } from '../../ad-server/invalid-traffic.ts';
+import { createVerifier, type LinkVerifier } from '../../ad-server/link.ts';
+import { referrerHost, truncateAddress } from '../../ad-server/visitor.ts';
+import type { LinkKey } from '../../common/link-keys.ts';
+import type { Pool } from '../../common/postgres.ts';
+import { readEvent } from '../../processor/click-file.ts';
+import { type EdgeInvalidReason, USER_AGENT_MAX } from '../../producer/click-event.ts';
+import type { ReadRequest, Recorded, Unplayable } from './reading.ts';
+
+const DAY_MS = 86_400_000;
+/** How long an ad is believed to be as it was read, in ms. */
+const AD_FRESH_MS = 600_000;
+
+/** A click as a broker takes it. */
+export type CompleteClick = { readonly is: 'complete'; readonly clickId: string; readonly value: Buffer };
+
+/** Makes click events of what was recorded, in its order: of the same file the same ones. Throws what `pg` throws. */
+export type Completer = (clicks: readonly Recorded[]) => Promise<(CompleteClick | Unplayable)[]>;
+
+/**
+ * What a record lacks is looked up: campaign, advertiser and price of its ad, as they are today. A request of a log is judged as
+ * the ad server would have judged it at its time, as far as a log tells; `keys` verify its link.
+ */
+export function createCompleter(
+  pool: Pool,
+  fileHash: Buffer,
+  {
+    keys,
+    linkLifeMaxDays,
+    doubleClickMs,
+  }: { keys: readonly LinkKey[]; linkLifeMaxDays: number; doubleClickMs: number },
+): Completer {
+  const ads = new AdLookup(pool, AD_FRESH_MS);
+  const verify = createVerifier(keys, linkLifeMaxDays * DAY_MS);
+  const doubleClicks = new DoubleClicks(doubleClickMs);
+
+  return async (clicks) => {
+    const events = clicks.map((click) =>
+      click.is === 'event' ? { line: click.line, event: click.event } : eventOf(click, verify, doubleClicks),
+    );
+    const wanted = events.flatMap(({ event }) =>
+      event === null || isComplete(event) ? [] : [Number(event.adId)],
+    );
+    await Promise.all([...new Set(wanted)].map((adId) => ads.learn(adId)));
+    return events.map(({ line, event }) => {
+      if (event === null) return { is: 'skipped', line, why: 'a link that none of LINK_KEYS has signed' };
+      const ad = ads.get(Number(event.adId));
+      if (ad === undefined && !isComplete(event))
+        return { is: 'skipped', line, why: 'an ad that is not in the database' };
+      const whole = {
+        ...event,
+        campaignId: event.campaignId ?? ad?.campaignId,
+        advertiserId: event.advertiserId ?? ad?.advertiserId,
+        priceMicros: event.priceMicros ?? ad?.priceMicros,
+      };
+      const read = readEvent(whole, fileHash, line, '');
+      if (read.is === 'click' && read.value !== null)
+        return { is: 'complete', clickId: read.click.clickId, value: read.value };
+      const why = read.is === 'unreadable' ? read.detail : `Expected a click, got a ${read.is}`;
+      return { is: 'broken', line, why };
+    });
+  };
+}
+
+function isComplete({ campaignId, advertiserId, priceMicros }: Readonly<Record<string, unknown>>): boolean {
+  return (campaignId ?? null) !== null && (advertiserId ?? null) !== null && (priceMicros ?? null) !== null;
+}
+
+function eventOf(
+  { line, clickedAt, token, userAgent, referrer, address }: ReadRequest,
+  verify: LinkVerifier,
+  doubleClicks: DoubleClicks,
+): { line: number; event: Record<string, unknown> | null } {
+  const link = verify(token);
+  if (link === null) return { line, event: null };
+  const agent = judgeAgent(userAgent ?? '');
+  let invalid: EdgeInvalidReason | null = null;
+  if (agent.isRobot) invalid = 'bot';
+  else if (link.expiresAt !== null && clickedAt >= link.expiresAt) invalid = 'expired';
+  else if (doubleClicks.isSecond(`${agent.number} ${address}`, token, clickedAt)) invalid = 'double_click';
+  return {
+    line,
+    event: {
+      clickedAt,
+      nonce: link.nonce,
+      adId: link.adId,
+      invalid,
+      visitorNetwork: truncateAddress(address),
+      userAgent: userAgent?.slice(0, USER_AGENT_MAX) ?? null,
+      referrerHost: referrerHost(referrer ?? undefined),
+    },
+  };
+}

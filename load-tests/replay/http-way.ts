@@ -1,0 +1,162 @@
+import { build, type Histogram } from 'hdr-histogram-js';
+import type { LinkSigner } from '../../ad-server/link.ts';
+import { evergreenLink, impressionLink } from '../../ad-server/link.ts';
+import { errorMessage, TollwayError } from '../../common/errors.ts';
+import { sleep } from '../../common/lifecycle.ts';
+import { ANSWER_MS_MAX, type HttpTarget } from '../http-target.ts';
+import { countFailure, UNDER_WAY_MAX } from '../offer-load.ts';
+import { BROWSER_HEADERS } from '../traffic.ts';
+import type { ClickIdFile } from './click-id-file.ts';
+import type { Recorded } from './reading.ts';
+import type { Sink, Speed } from './rhythm.ts';
+
+/** Requests under way at full speed. */
+const AT_ONCE = 200;
+const LINK_LIFE_MS = 86_400_000;
+const LATENCY_MICROS_MAX = 60_000_000;
+
+/** What became of the requests. */
+export type HttpCounts = {
+  recorded: number;
+  /** Redirected, and said that nothing was recorded. */
+  unrecorded: number;
+  failed: number;
+  /** Not sent: too many were under way. */
+  shed: number;
+  underWay: number;
+  readonly failures: Map<string, number>;
+  /** From when a click was due to its answer, in µs. */
+  readonly latencyMicros: Histogram;
+};
+
+export type HttpWay = Sink & {
+  readonly counts: HttpCounts;
+  /** Resolves when all are answered, or none will be any more. */
+  readonly finish: () => Promise<void>;
+};
+
+/** The way of the visitors: requests of links, which are new clicks. A recorded click is clicked by a fresh link to its ad. */
+export function createHttpWay(
+  target: HttpTarget,
+  { sign, speed, ids }: { sign: LinkSigner | null; speed: Speed; ids: ClickIdFile },
+): HttpWay {
+  const counts: HttpCounts = {
+    recorded: 0,
+    unrecorded: 0,
+    failed: 0,
+    shed: 0,
+    underWay: 0,
+    failures: new Map(),
+    latencyMicros: build({
+      lowestDiscernibleValue: 1,
+      highestTrackableValue: LATENCY_MICROS_MAX,
+      numberOfSignificantValueDigits: 3,
+    }),
+  };
+  let room: () => void = () => {};
+
+  const begin = (click: Recorded, dueAt: number) => {
+    counts.underWay += 1;
+    const arrival = {
+      kind: 'fresh',
+      path: pathOf(click, sign),
+      headers: headersOf(click),
+      onNewConnection: false,
+    } as const;
+    target.click(arrival, (answered) => {
+      counts.underWay -= 1;
+      room();
+      if (answered.is === 'recorded' || answered.is === 'unrecorded') {
+        const micros = Math.round((performance.now() - dueAt) * 1_000);
+        counts.latencyMicros.recordValue(Math.max(1, Math.min(LATENCY_MICROS_MAX, micros)));
+      }
+      if (answered.is === 'recorded') {
+        counts.recorded += 1;
+        ids.add(answered.clickId);
+      } else if (answered.is === 'unrecorded') counts.unrecorded += 1;
+      else {
+        counts.failed += 1;
+        countFailure(counts.failures, answered.is === 'failed' ? answered.why : 'turned away');
+      }
+    });
+  };
+  return {
+    counts,
+    take: (click, dueAt) => {
+      if (counts.underWay >= UNDER_WAY_MAX) {
+        counts.shed += 1;
+        return;
+      }
+      begin(click, dueAt);
+      if (speed !== 'max' || counts.underWay < AT_ONCE) return;
+      return new Promise((resolve) => {
+        room = resolve;
+      });
+    },
+    pause: () => {},
+    finish: async () => {
+      const deadline = Date.now() + 2 * ANSWER_MS_MAX;
+      while (counts.underWay > 0 && Date.now() < deadline) await sleep(5);
+    },
+  };
+}
+
+/**
+ * Asks by `HEAD`, which is no click, for the first clicks of a file: if all of them are unknown, so are probably the others.
+ * Throws `target_unreachable`, `keys_differ`.
+ */
+export async function assertTakesLinks(
+  target: HttpTarget,
+  url: string,
+  samples: readonly Recorded[],
+  sign: LinkSigner | null,
+): Promise<void> {
+  for (const sample of samples) {
+    let status: number;
+    try {
+      status = await target.probe(pathOf(sample, sign));
+    } catch (cause) {
+      const message = `the ad server does not answer at ${url}: ${errorMessage(cause)}`;
+      throw new TollwayError('target_unreachable', message, { cause });
+    }
+    if (status !== 404) return;
+  }
+  const message = `${url} answers 404 to each of the first ${samples.length} links: expected an ad server with the LINK_KEYS that they are signed with`;
+  throw new TollwayError('keys_differ', message);
+}
+
+function pathOf(click: Recorded, sign: LinkSigner | null): string {
+  if (click.is === 'request') return click.path;
+  if (sign === null) throw new Error('Expected a signer for click events');
+  // One that says that it came by an evergreen link comes by one again.
+  const link =
+    click.event.nonce === null ? evergreenLink(click.adId) : impressionLink(click.adId, LINK_LIFE_MS);
+  return `/c/${sign(link)}`;
+}
+
+/** The visitor as recorded; the address is believed where this machine is one of TRUSTED_PROXIES. */
+function headersOf(click: Recorded): Record<string, string> {
+  const { userAgent, referrer, address } = click.is === 'request' ? click : visitorOf(click.event);
+  const { 'user-agent': browser, ...others } = BROWSER_HEADERS;
+  // A log that knows no user agent says that there was none; an export never knows one.
+  const agent = userAgent ?? (click.is === 'request' ? null : browser);
+  return {
+    ...others,
+    ...(agent === null ? {} : { 'user-agent': printable(agent) }),
+    ...(referrer === null ? {} : { referer: printable(referrer) }),
+    ...(address === null ? {} : { 'x-forwarded-for': printable(address) }),
+  };
+}
+
+function visitorOf({ userAgent, referrerHost, visitorNetwork }: Readonly<Record<string, unknown>>) {
+  return {
+    userAgent: typeof userAgent === 'string' ? userAgent : null,
+    referrer: typeof referrerHost === 'string' ? `https://${referrerHost}/` : null,
+    address: typeof visitorNetwork === 'string' ? (visitorNetwork.split('/')[0] ?? null) : null,
+  };
+}
+
+/** What a header may hold; a log, or a file, may hold anything. RFC 9110 §5.5 */
+function printable(text: string): string {
+  return text.replace(/[^\x20-\x7e]/g, '?').trim();
+}

@@ -1,0 +1,45 @@
+import { printLine } from '../../cli/print.ts';
+import { VERDICTS } from '../print-report.ts';
+import type { ReplayReport } from './replay-report.ts';
+
+/** Writes what a replay showed, for a person, to standard output. */
+export function printReplay(report: ReplayReport): void {
+  const { ledger, books, http, latenessMs } = report;
+  if (report.interrupted) printLine('Ended early: this is what was replayed until then.');
+  const skipped = Object.entries(report.skipped);
+  printLine('');
+  printLine(
+    `Lines      ${report.lines} (${report.format}): ${report.replayed} replayed, ${report.broken} broken, ` +
+      `${skipped.reduce((sum, [, count]) => sum + count, 0)} skipped${listed(skipped)}`,
+  );
+  for (const { line, why } of report.brokenLines) printLine(`           line ${line}: ${why}`);
+  if (report.broken > report.brokenLines.length)
+    printLine(`           and ${report.broken - report.brokenLines.length} more`);
+  const late =
+    latenessMs === null
+      ? ''
+      : `; late by p50 ${latenessMs.p50.toFixed(1)}, p99 ${latenessMs.p99.toFixed(1)}, at most ${latenessMs.max.toFixed(1)} ms`;
+  printLine(
+    `Rate       ${report.replayedPerSecond.toFixed(0)} clicks/s for ${report.seconds.toFixed(1)} s (speed ${report.speed})${late}`,
+  );
+  if (http !== null) {
+    printLine(
+      `Redirects  ${http.recorded} recorded, ${http.unrecorded} not recorded, ${http.failed} failed, ${http.shed} shed; ` +
+        `p50 ${http.latencyMs.p50.toFixed(2)}, p99 ${http.latencyMs.p99.toFixed(2)}, at most ${http.latencyMs.max.toFixed(2)} ms`,
+    );
+  }
+  const amounts = Object.entries(ledger.charged).map(([currency, amount]) => `${amount} ${currency}`);
+  printLine(
+    `Ledger     ${ledger.found} of ${ledger.expected} clicks, ${ledger.missing} missing; ${ledger.before} were there before` +
+      `${ledger.found > ledger.before ? `, ${ledger.found - ledger.before} are new` : ''}${listed(Object.entries(ledger.outcomes))}`,
+  );
+  printLine(`Charged    ${amounts.length === 0 ? 'nothing' : amounts.join(', ')}`);
+  printLine(`Books      ${books.balanced ? 'balance' : `do not balance: ${books.problems.join('; ')}`}`);
+  printLine('');
+  const reasons = report.reasons.map((reason) => `  - ${reason}\n`).join('');
+  printLine(`${VERDICTS[report.verdict]}${reasons === '' ? '.' : `:\n${reasons}`}`);
+}
+
+function listed(counts: readonly (readonly [string, number])[]): string {
+  return counts.length === 0 ? '' : ` (${counts.map(([name, count]) => `${name} ${count}`).join(', ')})`;
+}

@@ -1,0 +1,132 @@
+import type { Reconciliation } from '../../processor/reconcile.ts';
+import { LATE_MS_MAX } from '../offer-load.ts';
+import type { Verdict } from '../report.ts';
+import type { HttpCounts } from './http-way.ts';
+import type { Format } from './recording.ts';
+import type { Rhythm, Speed } from './rhythm.ts';
+import type { SettledCheck } from './settled-check.ts';
+import type { LineTally } from './tally-of-lines.ts';
+
+export type Way = 'broker' | 'http';
+
+/** Part of the clicks that must have begun in time for the rhythm to count as kept. */
+const IN_TIME_SHARE_MIN = 0.99;
+
+/** All that was seen of a replay. */
+export type ReplayResult = {
+  readonly file: string;
+  readonly format: Format;
+  readonly via: Way;
+  readonly speed: Speed;
+  readonly interrupted: boolean;
+  readonly tally: LineTally;
+  readonly rhythm: Rhythm;
+  /** Clicks that the broker or the ad server has taken. */
+  readonly replayed: number;
+  readonly elapsedMs: number;
+  readonly http: HttpCounts | null;
+  readonly ledger: SettledCheck;
+  readonly books: Reconciliation;
+};
+
+/** What a replay showed, as `--json` prints it. */
+export type ReplayReport = {
+  readonly file: string;
+  readonly format: Format;
+  readonly via: Way;
+  readonly speed: string;
+  readonly verdict: Verdict;
+  /** What speaks against it; empty when it passed. */
+  readonly reasons: readonly string[];
+  readonly interrupted: boolean;
+  readonly lines: number;
+  readonly replayed: number;
+  readonly broken: number;
+  /** The first of them. */
+  readonly brokenLines: readonly { readonly line: number; readonly why: string }[];
+  readonly skipped: Readonly<Record<string, number>>;
+  readonly seconds: number;
+  readonly replayedPerSecond: number;
+  /** How late clicks began against the rhythm; `null` at full speed. */
+  readonly latenessMs: { readonly p50: number; readonly p99: number; readonly max: number } | null;
+  readonly http: {
+    readonly recorded: number;
+    readonly unrecorded: number;
+    readonly failed: number;
+    readonly failures: Readonly<Record<string, number>>;
+    readonly shed: number;
+    readonly latencyMs: { readonly p50: number; readonly p99: number; readonly max: number };
+  } | null;
+  readonly ledger: SettledCheck;
+  readonly books: { readonly balanced: boolean; readonly problems: readonly string[] };
+};
+
+/** Sums a replay up and judges it. */
+export function replayReportOf(result: ReplayResult): ReplayReport {
+  const { tally, rhythm, http, ledger, books, speed, elapsedMs } = result;
+  const seconds = elapsedMs / 1_000;
+  const failed = http === null ? 0 : http.failed + http.underWay;
+  const broken = [
+    ...brokenPromises(result, failed),
+    ...(http !== null && http.shed > 0
+      ? [`${http.shed} clicks were shed: too many requests were under way`]
+      : []),
+  ];
+  const isSlow = rhythm.inTime < rhythm.begun * IN_TIME_SHARE_MIN;
+  const slow = isSlow
+    ? [
+        `the rhythm was not kept: ${rhythm.begun - rhythm.inTime} of ${rhythm.begun} clicks began more than ` +
+          `${LATE_MS_MAX} ms late; a lower --speed can be kept`,
+      ]
+    : [];
+  return {
+    file: result.file,
+    format: result.format,
+    via: result.via,
+    speed: speed === 'max' ? 'max' : `${speed}x`,
+    verdict: broken.length > 0 ? 'failed' : isSlow ? 'not_measured' : 'passed',
+    reasons: [...broken, ...slow],
+    interrupted: result.interrupted,
+    lines: tally.lines,
+    replayed: result.replayed,
+    broken: tally.broken,
+    brokenLines: [...tally.shown]
+      .sort((one, other) => one.line - other.line)
+      .map(({ line, why }) => ({ line, why })),
+    skipped: Object.fromEntries(tally.skipped),
+    seconds,
+    replayedPerSecond: result.replayed / Math.max(seconds, 0.001),
+    latenessMs: speed === 'max' ? null : millisOf(rhythm.latenessMicros),
+    http:
+      http === null
+        ? null
+        : {
+            recorded: http.recorded,
+            unrecorded: http.unrecorded,
+            failed,
+            failures: Object.fromEntries(http.failures),
+            shed: http.shed,
+            latencyMs: millisOf(http.latencyMicros),
+          },
+    ledger,
+    books: { balanced: books.balanced, problems: books.problems },
+  };
+}
+
+function brokenPromises({ ledger, books, http }: ReplayResult, failed: number): string[] {
+  const why = [...(http?.failures ?? [])].map(([reason, count]) => `${reason}: ${count}`).join(', ');
+  const found: [boolean, string][] = [
+    [ledger.missing > 0, `${ledger.missing} clicks are not in the ledger: ${ledger.missingIds.join(' ')}`],
+    [!books.balanced, `the books do not balance: ${books.problems.join('; ')}`],
+    [failed > 0, `${failed} redirects failed${why === '' ? '' : ` (${why})`}`],
+    [(http?.unrecorded ?? 0) > 0, `${http?.unrecorded} clicks were redirected without being recorded`],
+  ];
+  return found.flatMap(([holds, text]) => (holds ? [text] : []));
+}
+
+function millisOf(micros: Rhythm['latenessMicros']): { p50: number; p99: number; max: number } {
+  if (micros.totalCount === 0) return { p50: 0, p99: 0, max: 0 };
+  const at = (percentile: number) =>
+    Math.min(micros.getValueAtPercentile(percentile), micros.maxValue) / 1_000;
+  return { p50: at(50), p99: at(99), max: micros.maxValue / 1_000 };
+}

@@ -1,0 +1,104 @@
+import { build, type Histogram } from 'hdr-histogram-js';
+import { sleep } from '../../common/lifecycle.ts';
+import { LATE_MS_MAX } from '../offer-load.ts';
+import type { Recorded } from './reading.ts';
+
+/** How many times as fast as it was, or as fast as it goes. */
+export type Speed = number | 'max';
+
+/** Requests of a log's second that are spread over it; of more, the others come at its end. */
+const SECOND_MAX = 20_000;
+const SECOND_MS = 1_000;
+const LATENESS_MICROS_MAX = 3_600_000_000;
+/** Clicks begun in one turn of the event loop: between two turns the answers are read. */
+const CLICKS_A_TURN_MAX = 250;
+
+/** How well the rhythm was kept; all nought at full speed, which has none. */
+export type Rhythm = {
+  /** Clicks begun, and of them those that came at most `LATE_MS_MAX` late. */
+  begun: number;
+  inTime: number;
+  readonly latenessMicros: Histogram;
+};
+
+/** Where clicks go. */
+export type Sink = {
+  /** Takes a click that was due at `dueAt` (of `performance.now`). Who waits for it, waits for room: only full speed does. */
+  readonly take: (click: Recorded, dueAt: number) => Promise<void> | void;
+  /** Nothing is due for a while: what was gathered goes out. */
+  readonly pause: () => Promise<void> | void;
+};
+
+export function createRhythm(): Rhythm {
+  return {
+    begun: 0,
+    inTime: 0,
+    latenessMicros: build({
+      lowestDiscernibleValue: 1,
+      highestTrackableValue: LATENESS_MICROS_MAX,
+      numberOfSignificantValueDigits: 3,
+    }),
+  };
+}
+
+/**
+ * Plays clicks in the order of the file, each when it is due by its time and the speed, whatever became of those before it. One
+ * whose time lies before that of the one above it is due at once.
+ */
+export async function play(
+  clicks: AsyncIterable<Recorded>,
+  rhythm: Rhythm,
+  { speed, firstAt, sink, stop }: { speed: Speed; firstAt: number; sink: Sink; stop: AbortSignal },
+): Promise<void> {
+  if (speed === 'max') {
+    for await (const click of clicks) {
+      if (stop.aborted) break;
+      rhythm.begun += 1;
+      rhythm.inTime += 1;
+      await sink.take(click, performance.now());
+    }
+    return void (await sink.pause());
+  }
+  // It begins with the first click: opening the file is no lateness.
+  let startedAt = 0;
+  let dueAt = 0;
+  let thisTurn = 0;
+  for await (const { click, atMs } of spread(clicks)) {
+    startedAt ||= performance.now();
+    dueAt = Math.max(dueAt, startedAt + (atMs - firstAt) / speed);
+    while (dueAt > performance.now() && !stop.aborted) {
+      await sink.pause();
+      thisTurn = 0;
+      // The timer's longest time is 2^31 ms.
+      await sleep(Math.min(60_000, Math.max(1, dueAt - performance.now())), stop);
+    }
+    if (stop.aborted) break;
+    thisTurn += 1;
+    if (thisTurn % CLICKS_A_TURN_MAX === 0) await new Promise((resolve) => setImmediate(resolve));
+    const lateMs = Math.max(0, performance.now() - dueAt);
+    rhythm.begun += 1;
+    if (lateMs <= LATE_MS_MAX) rhythm.inTime += 1;
+    rhythm.latenessMicros.recordValue(Math.max(1, Math.min(LATENESS_MICROS_MAX, Math.round(lateMs * 1_000))));
+    await sink.take(click, dueAt);
+  }
+  await sink.pause();
+}
+
+/** Logs know whole seconds: the requests of one are spread over it, or each second would begin with a blow. */
+async function* spread(clicks: AsyncIterable<Recorded>): AsyncGenerator<{ click: Recorded; atMs: number }> {
+  let second: Recorded[] = [];
+  const atTimes = (ended: readonly Recorded[]) =>
+    ended.map((click, index) => ({ click, atMs: click.clickedAt + (index * SECOND_MS) / ended.length }));
+  for await (const click of clicks) {
+    if (click.is !== 'request') {
+      yield { click, atMs: click.clickedAt };
+      continue;
+    }
+    if (second.length >= SECOND_MAX || (second[0] ?? click).clickedAt !== click.clickedAt) {
+      yield* atTimes(second);
+      second = [];
+    }
+    second.push(click);
+  }
+  yield* atTimes(second);
+}

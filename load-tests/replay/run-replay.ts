@@ -1,0 +1,233 @@
+import { createSigner } from '../../ad-server/link.ts';
+import { assertBroker } from '../../cli/assert-broker.ts';
+import { findPlace, type Place } from '../../cli/command.ts';
+import { findLinkKeys } from '../../cli/link-key-file.ts';
+import { TollwayError } from '../../common/errors.ts';
+import type { LinkKey } from '../../common/link-keys.ts';
+import { createLogger } from '../../common/logger.ts';
+import { createPool, type Pool } from '../../common/postgres.ts';
+import { createBooks } from '../../processor/create-sources.ts';
+import { reconcile } from '../../processor/reconcile.ts';
+import { createPublisher } from '../../producer/create-publisher.ts';
+import { createHttpTarget } from '../http-target.ts';
+import { readClock } from '../ledger-check.ts';
+import type { Progress } from '../progress.ts';
+import { createBrokerWay } from './broker-way.ts';
+import { ClickIdFile } from './click-id-file.ts';
+import { createCompleter } from './complete-clicks.ts';
+import type { ColumnMap } from './csv-rows.ts';
+import { assertTakesLinks, createHttpWay, type HttpCounts } from './http-way.ts';
+import { type Format, openRecording, type Recording } from './recording.ts';
+import type { ReplayResult, Way } from './replay-report.ts';
+import { createRhythm, play, type Rhythm, type Sink, type Speed } from './rhythm.ts';
+import { checkSettled } from './settled-check.ts';
+import { clicksAmong, createLineTally, type LineTally } from './tally-of-lines.ts';
+
+const DAY_MS = 86_400_000;
+const SHOW_MS = 1_000;
+/** Connections to the database: for batches under way, and to look ads up. */
+const CONNECTIONS = 6;
+
+export type ReplayOptions = {
+  readonly speed: Speed;
+  readonly via: Way;
+  readonly format: Format | 'auto';
+  readonly columns: ColumnMap | null;
+  /** Where requests go; `null` is the stack's own address. */
+  readonly target: string | null;
+  readonly waitMs: number;
+};
+
+export type ReplaySurroundings = {
+  /** Ends the replay; what was replayed until then is looked up all the same. */
+  readonly stopLoad: AbortSignal;
+  /** Ends the waiting for the ledger too. */
+  readonly giveUp: AbortSignal;
+  readonly progress: Progress;
+};
+
+type Work = Place & {
+  readonly pool: Pool;
+  readonly keys: readonly LinkKey[];
+  readonly recording: Recording;
+  readonly options: ReplayOptions;
+  readonly ids: ClickIdFile;
+  readonly rhythm: Rhythm;
+  readonly tally: LineTally;
+  readonly stop: AbortSignal;
+};
+type Sent = { readonly replayed: number; readonly http: HttpCounts | null };
+
+/**
+ * Replays a file on a running stack and follows every click of it into the ledger. Throws `bad_file`, `unknown_format`,
+ * `bad_columns`, `bad_options`, `nothing_replayed`, `target_unreachable`, `keys_differ`, `broker_away`, and what `pg` throws.
+ */
+export async function runReplay(
+  file: string,
+  options: ReplayOptions,
+  { stopLoad, giveUp, progress }: ReplaySurroundings,
+): Promise<ReplayResult> {
+  assertTogether(options);
+  const place = findPlace();
+  const oldAt = Date.now() - place.config.CLICK_AGE_MAX_DAYS * DAY_MS;
+  progress.show(`Reading ${file}`);
+  const recording = await openRecording(file, { ...options, oldAt, stop: stopLoad });
+  const pool = createPool(place.stack.databaseUrl, 'replay', CONNECTIONS, () => {});
+  const ids = new ClickIdFile();
+  const [rhythm, tally] = [createRhythm(), createLineTally()];
+  const keys = findLinkKeys(place.config) ?? [];
+  try {
+    announce(file, recording, options, place, progress);
+    const startedAt = await readClock(pool);
+    const beganAt = performance.now();
+    const showing = setInterval(
+      () =>
+        progress.show(`Replaying: ${rhythm.begun} of ${recording.clicks}${lateText(rhythm, options.speed)}`),
+      SHOW_MS,
+    );
+    const work: Work = { ...place, pool, keys, recording, options, ids, rhythm, tally, stop: stopLoad };
+    let sent: Sent;
+    try {
+      sent = await (options.via === 'broker' ? sendToBroker(work) : sendOverHttp(work));
+    } finally {
+      clearInterval(showing);
+    }
+    const elapsedMs = performance.now() - beganAt;
+    if (sent.replayed === 0 && !stopLoad.aborted && sent.http === null) throw nothingReplayed(file, tally);
+    const ledger = await checkSettled(pool, ids, {
+      startedAt,
+      waitMs: options.waitMs,
+      stop: giveUp,
+      onProgress: (found) => progress.show(`Looking up clicks in the ledger: ${found} of ${ids.size}`),
+    });
+    progress.show('Asking the books');
+    const brokers = await createBooks(place.config, createLogger('books', SILENT));
+    const books = await reconcile(pool, { brokers });
+    const { format } = recording;
+    const { via, speed } = options;
+    const interrupted = stopLoad.aborted;
+    return { file, format, via, speed, interrupted, tally, rhythm, elapsedMs, ledger, books, ...sent };
+  } finally {
+    progress.end();
+    ids.close();
+    await pool.end();
+  }
+}
+
+const SILENT = { LOG_LEVEL: 'silent', LOG_FORMAT: 'json' } as const;
+
+function assertTogether({ via, format, columns, target }: ReplayOptions): void {
+  const wrong =
+    columns !== null && format !== 'auto' && format !== 'csv'
+      ? `--columns with CSV, got --format ${format}`
+      : target !== null && via === 'broker'
+        ? '--target with --via http: the broker is that of the running stack'
+        : null;
+  if (wrong !== null) throw new TollwayError('bad_options', `Expected ${wrong}`);
+}
+
+async function sendToBroker(work: Work): Promise<Sent> {
+  const { config, pool, keys, recording, ids, tally, stop } = work;
+  if (recording.format === 'combined' && keys.length === 0)
+    throw noKeys('the links of a log are verified with them');
+  const logger = createLogger('replay', SILENT);
+  await assertBroker(config, logger);
+  const publisher = await createPublisher(config, pool, logger);
+  try {
+    const complete = createCompleter(pool, recording.hash, {
+      keys,
+      linkLifeMaxDays: config.LINK_LIFE_MAX_DAYS,
+      doubleClickMs: config.DOUBLE_CLICK_MS,
+    });
+    const way = createBrokerWay({ publisher, complete, ids, tally, stop });
+    await playInto(way, work);
+    await way.finish();
+    return { replayed: way.published(), http: null };
+  } finally {
+    await publisher.close();
+  }
+}
+
+async function sendOverHttp(work: Work): Promise<Sent> {
+  const { stack, keys, recording, options, ids } = work;
+  const isLog = recording.format === 'combined';
+  if (!isLog && keys.length === 0) throw noKeys('fresh links are signed with them');
+  const sign = isLog ? null : createSigner(keys);
+  const url = options.target ?? stack.adServerUrl;
+  const target = createHttpTarget(url);
+  try {
+    await assertTakesLinks(target, url, recording.samples, sign);
+    const way = createHttpWay(target, { sign, speed: options.speed, ids });
+    await playInto(way, work);
+    await way.finish();
+    return { replayed: way.counts.recorded + way.counts.unrecorded, http: way.counts };
+  } finally {
+    await target.close();
+  }
+}
+
+function playInto(sink: Sink, { recording, tally, rhythm, options, stop }: Work): Promise<void> {
+  const { speed } = options;
+  return play(clicksAmong(recording.read(), tally), rhythm, {
+    speed,
+    firstAt: recording.firstAt,
+    sink,
+    stop,
+  });
+}
+
+/** Says what is going to happen, before it happens. */
+function announce(
+  file: string,
+  { format, clicks, firstAt, latestAt, old }: Recording,
+  { via, speed, target }: ReplayOptions,
+  { config, stack }: Place,
+  progress: Progress,
+): void {
+  const spanMs = latestAt - firstAt;
+  const takes = speed === 'max' ? 'as fast as it goes' : `${speed}x, about ${timeText(spanMs / speed)}`;
+  progress.say(`${file}: ${clicks} clicks (${format}) of ${timeText(spanMs)}; ${takes}`);
+  if (via === 'http') {
+    progress.say(`New clicks on ${target ?? stack.adServerUrl}: they are charged.`);
+    return;
+  }
+  progress.say(
+    `To the broker (${config.BROKER}): what of this file is in the ledger already is not charged again, however often it is replayed.`,
+  );
+  if (format === 'combined') {
+    progress.say(
+      'A log has no click ids: what was recorded when it was written is another click here. A link for one impression is not ' +
+        'paid for twice; a click on an evergreen link is.',
+    );
+  }
+  if (old > 0) {
+    progress.say(
+      `${old} of them are older than ${config.CLICK_AGE_MAX_DAYS} days (CLICK_AGE_MAX_DAYS): those that are not in the ledger yet will be rejected (too_old, or id_out_of_range where it has no such day).`,
+    );
+  }
+}
+
+function lateText({ latenessMicros }: Rhythm, speed: Speed): string {
+  if (speed === 'max' || latenessMicros.totalCount === 0) return '';
+  return `, late by p99 ${(latenessMicros.getValueAtPercentile(99) / 1_000).toFixed(1)} ms`;
+}
+
+function timeText(ms: number): string {
+  const seconds = ms / 1_000;
+  if (seconds < 120) return `${seconds.toFixed(1)} s`;
+  return seconds < 7_200 ? `${(seconds / 60).toFixed(0)} min` : `${(seconds / 3_600).toFixed(1)} h`;
+}
+
+function noKeys(why: string): TollwayError {
+  return new TollwayError('no_link_keys', `LINK_KEYS: expected the keys of the ad server, got none; ${why}`);
+}
+
+function nothingReplayed(file: string, { broken, shown, skipped }: LineTally): TollwayError {
+  const reasons = [
+    ...[...skipped].map(([why, count]) => `  ${why}: ${count}`),
+    ...(broken > 0 ? [`  broken: ${broken}`] : []),
+    ...shown.map(({ line, why }) => `  line ${line}: ${why}`),
+  ];
+  const message = `${file}: expected clicks that can be replayed, got none\n${reasons.join('\n')}`;
+  return new TollwayError('nothing_replayed', message);
+}
