@@ -99,6 +99,8 @@ async function buildFunction(
     logLevel: 'warning',
   });
   for (const { path, contents } of outputFiles) await writeFile(path, contents);
+  // So that it can be tried where it lies, below our own package.json.
+  if (format === 'cjs') await writeFile(join(folder, 'package.json'), '{"type":"commonjs"}\n');
   const code = outputFiles.find(({ path }) => basename(path) === file);
   if (code === undefined) throw new Error(`Expected ${file} of ${entry}`);
   // The first date that the format knows, in any time zone: the same code makes the same bytes.

@@ -37,6 +37,8 @@ export class FunctionHome {
   private opening: Promise<FunctionRooms> | null = null;
   /** What a home that slept knew; after one that failed all is asked anew, the password too. */
   private known: FunctionConfig | null = null;
+  /** What stood in the way of the last call that settled less than all, as far as it is known. */
+  problem: string | null = null;
   private atWork = 0;
   private lastAt = 0;
   /** Whether something may be under way still that nobody waits for. */
@@ -67,6 +69,7 @@ export class FunctionHome {
         }
         settled += batch.length;
       }
+      this.problem = settled < records.length ? home.host.problem : null;
       const line = { records: records.length, settled, milliseconds: Date.now() - startedAt };
       const counted = home.metrics.flush();
       home.logger.info({ invocation: invocation.id, ...line, outcomes: outcomesOf(counted) }, 'A batch');
@@ -113,12 +116,27 @@ export class FunctionHome {
     }
   }
 
+  /** Opens it before the first call, for a home that may fail at its start: throws what is wrong with its settings. */
+  async open(): Promise<void> {
+    this.atWork += 1;
+    await this.opened().finally(() => {
+      this.atWork -= 1;
+      this.lastAt = Date.now();
+    });
+  }
+
+  /** Leaves it for good. What is at work ends for itself. */
+  async close(): Promise<void> {
+    const known = await this.opening?.catch(() => null);
+    if (known && this.atWork === 0) await this.leave(known);
+  }
+
   /** Decides at once, so that all who wake it together get the same home. */
   private opened(): Promise<FunctionRooms> {
     const { opening: earlier } = this;
     const slept = this.atWork === 1 && Date.now() - this.lastAt > SLEEP_MS_MAX;
     if (earlier !== null && !slept) return earlier;
-    const opening = earlier === null ? this.open() : earlier.then((home) => this.renew(home));
+    const opening = earlier === null ? this.build() : earlier.then((home) => this.renew(home));
     this.opening = opening;
     opening.catch(() => {
       this.opening = null;
@@ -131,10 +149,10 @@ export class FunctionHome {
     host.abort();
     await cut();
     this.known = known;
-    return this.open();
+    return this.build();
   }
 
-  private async open(): Promise<FunctionRooms> {
+  private async build(): Promise<FunctionRooms> {
     const { known } = this;
     this.known = null;
     // Loaded by the first event and not with the function: what only waits for one stays small.

@@ -69,6 +69,7 @@ export class HandlerHost implements Intake {
   /** Clicks that got a row of the ledger: the sign that the fault is not everybody's. */
   private clicksPassed = 0;
   private complainedAt = 0;
+  private waitsFor: string | null = null;
 
   constructor(
     pool: Pool,
@@ -132,6 +133,11 @@ export class HandlerHost implements Intake {
   readonly forget: Intake['forget'] = (witnesses) => {
     for (const witness of witnesses) this.unproven.delete(witness);
   };
+
+  /** What stands in the way of what waits, or `null`. */
+  get problem(): string | null {
+    return this.waitsFor;
+  }
 
   /** Stops waiting for what fails. What is with the handler now may still end well. */
   abort(): void {
@@ -277,6 +283,7 @@ export class HandlerHost implements Intake {
         this.remember(witnessOf(batch, settlement));
         if (this.complainedAt > 0) this.logger.info('The database settles clicks again');
         this.complainedAt = 0;
+        this.waitsFor = null;
         this.metrics.databaseUp.set(1);
         this.observe(batch, settlement, (performance.now() - startedAt) / 1_000);
         return null;
@@ -309,6 +316,7 @@ export class HandlerHost implements Intake {
   }
 
   private complain(message: string, record: ReadRecord | undefined, error: unknown): void {
+    this.waitsFor = errorMessage(error);
     if (Date.now() - this.complainedAt < COMPLAIN_MS) return;
     this.complainedAt = Date.now();
     this.logger.warn({ position: record?.position, problem: errorMessage(error) }, message);

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { settings } from '../common/config.ts';
 import { createMetrics } from '../common/metrics.ts';
 import { REJECT_REASONS } from '../processor/dead-letters.ts';
-import { EDGE_INVALID_REASONS } from '../producer/click-event.ts';
+import { EDGE_INVALID_REASONS, readRecord } from '../producer/click-event.ts';
 
 const root = join(import.meta.dirname, '..');
 const readme = readFileSync(join(root, 'README.md'), 'utf8');
@@ -83,6 +83,11 @@ describe('the README', () => {
   it('shows two entries as they are', () => {
     for (const path of ['processor/main.ts', 'processor/functions/lambda-kinesis.ts'])
       expect(readme).toContain(`\`\`\`ts\n${readFileSync(join(root, path), 'utf8').trimEnd()}\n\`\`\``);
+  });
+
+  it('shows a click event that is one', () => {
+    const [, text = ''] = /```json\n\s*(\{"v":1.*\})\n/.exec(readme) ?? [];
+    expect(readRecord({ key: null, value: Buffer.from(text) }, 'README')).toMatchObject({ is: 'click' });
   });
 
   it('names the entries of all homes', () => {

@@ -92,6 +92,12 @@ export const reconcile = command(
       const books = await askBooks(pool, { deep, brokers });
       if (json) printJson(toJson(books));
       else print(books, settled);
+      const { rows } = await pool.query<{ count: number }>(
+        'select count(*)::int as count from dead_letter where discarded_at is null',
+      );
+      const letters = rows[0]?.count ?? 0;
+      // On standard error: they are settled, and nothing is wrong with the books.
+      if (letters > 0) process.stderr.write(`${letters} dead letters wait: npx tollway dead-letters list\n`);
       for (const other of await readOtherSources(pool, config.BROKER))
         process.stderr.write(
           `${other} was read before; what may still wait there is not counted (BROKER=${config.BROKER})\n`,

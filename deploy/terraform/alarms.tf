@@ -2,7 +2,7 @@ locals {
   function_names = { for name in keys(local.functions) : name => "${var.name}-${name}" }
   stream_mapping = aws_lambda_event_source_mapping.kinesis.uuid
 
-  # Each is an alarm when the sum or maximum of `metric` is above `above` in every one of `periods` times `period_seconds`.
+  # Each is an alarm when the statistic of `metric` is above `above`, or below `below`, in every one of `periods` times `period_seconds`.
   alarms = {
     iterator-age = {
       description    = "Clicks wait too long in the stream: is lambda-kinesis failing, or too few?"
@@ -23,12 +23,39 @@ locals {
       periods        = 1
     }
     books = {
-      description    = "The books do not balance, or lambda-reconcile could not look: its log says which."
+      description    = "The books do not balance: the log of lambda-reconcile says where."
+      metric         = "Tollway tollway_books_problems"
+      dimensions     = { service = local.function_names["lambda-reconcile"] }
+      statistic      = "Maximum"
+      above          = 0
+      period_seconds = 900
+      periods        = 1
+    }
+    missing = {
+      description    = "Accepted clicks are missing from the ledger: the log of lambda-reconcile says which. While lambda-kinesis is behind, what it has not read yet counts."
+      metric         = "Tollway tollway_missing_clicks"
+      dimensions     = { service = local.function_names["lambda-reconcile"] }
+      statistic      = "Minimum"
+      above          = 0
+      period_seconds = 900
+      periods        = 2
+    }
+    reconcile = {
+      description    = "lambda-reconcile could not look at the books: its log says why."
       metric         = "AWS/Lambda Errors"
       dimensions     = { FunctionName = local.function_names["lambda-reconcile"] }
       statistic      = "Sum"
       above          = 0
       period_seconds = 900
+      periods        = 1
+    }
+    database = {
+      description    = "Functions do not get at the ledger: its password, its tables, the way to it? Clicks wait."
+      metric         = "Tollway tollway_database_up"
+      dimensions     = { service = local.function_names["lambda-kinesis"] }
+      statistic      = "Maximum"
+      below          = 1
+      period_seconds = 300
       periods        = 1
     }
     maintenance = {
@@ -41,7 +68,7 @@ locals {
       periods        = 1
     }
     given-up = {
-      description    = "Lambda gave records of the stream up and put them into the bucket of failures: send them again."
+      description    = "Lambda gave records of the stream up and put them into the bucket of failures: tollway failed-batches redrive s3://…"
       metric         = "AWS/Lambda OnFailureDestinationDeliveredEventCount"
       dimensions     = { EventSourceMappingUUID = local.stream_mapping }
       statistic      = "Sum"
@@ -59,7 +86,7 @@ locals {
       periods        = 1
     }
     files = {
-      description    = "A file of clicks was given up: its event is in the bucket of failures, and lambda-file may be called with it again."
+      description    = "A file of clicks was given up: its event is in the bucket of failures, and tollway failed-batches redrive charges it from there."
       metric         = "AWS/Lambda AsyncEventsDropped"
       dimensions     = { FunctionName = local.function_names["lambda-file"] }
       statistic      = "Sum"
@@ -124,8 +151,8 @@ resource "aws_cloudwatch_metric_alarm" "alarm" {
   metric_name         = split(" ", each.value.metric)[1]
   dimensions          = each.value.dimensions
   statistic           = each.value.statistic
-  comparison_operator = "GreaterThanThreshold"
-  threshold           = each.value.above
+  comparison_operator = can(each.value.below) ? "LessThanThreshold" : "GreaterThanThreshold"
+  threshold           = try(each.value.below, each.value.above)
   period              = each.value.period_seconds
   evaluation_periods  = each.value.periods
   treat_missing_data  = "notBreaching"

@@ -79,7 +79,7 @@ resource "aws_lambda_function" "function" {
 }
 
 # A failed call for a file ends in the bucket of failures. A failed call by schedule ends there: the next one is near, and
-# an imbalance that is reported again and again is still one imbalance.
+# what could not be looked at now is looked at by the next turn of the schedule.
 resource "aws_lambda_function_event_invoke_config" "function" {
   for_each = local.asynchronous
 

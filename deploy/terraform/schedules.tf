@@ -3,6 +3,11 @@ locals {
     for name, function in local.functions : name => function
     if can(function.schedule)
   }
+  # A second look of its own, once a night: at every row of the ledger.
+  deep = {
+    for name, function in local.functions : name => function
+    if can(function.deepSchedule)
+  }
 }
 
 # The books are looked at every quarter of an hour; partitions are made days ahead, so that several rounds may fail.
@@ -19,6 +24,28 @@ resource "aws_scheduler_schedule" "function" {
   target {
     arn      = aws_lambda_function.function[each.key].arn
     role_arn = aws_iam_role.schedule[each.key].arn
+
+    retry_policy {
+      maximum_retry_attempts       = each.value.retryAttemptsMax
+      maximum_event_age_in_seconds = each.value.eventAgeMaxSeconds
+    }
+  }
+}
+
+resource "aws_scheduler_schedule" "deep" {
+  for_each = local.deep
+
+  name                = "${var.name}-${each.key}-deep"
+  schedule_expression = each.value.deepSchedule
+
+  flexible_time_window {
+    mode = "OFF"
+  }
+
+  target {
+    arn      = aws_lambda_function.function[each.key].arn
+    role_arn = aws_iam_role.schedule[each.key].arn
+    input    = jsonencode({ deep = true })
 
     retry_policy {
       maximum_retry_attempts       = each.value.retryAttemptsMax

@@ -18,7 +18,7 @@ variable "region" {
 # Where the functions run.
 
 variable "subnet_ids" {
-  description = "Private subnets of the functions, in more than one zone; they must reach the database and Secrets Manager."
+  description = "Private subnets of the functions, in more than one zone; they must reach the database and, by a NAT gateway or VPC endpoints, Secrets Manager, Kinesis and S3."
   type        = list(string)
 
   validation {
@@ -37,7 +37,7 @@ variable "security_group_ids" {
   }
 }
 
-# The ledger. Each function at work holds a connection or two: a proxy keeps a burst of them away from PostgreSQL.
+# The ledger. Each function at work holds one connection, the redirect two; a proxy is there for failover and for rotated passwords.
 
 variable "database_endpoint" {
   description = "Host name of the RDS Proxy in front of the ledger. A database without a proxy needs settings = { NODE_EXTRA_CA_CERTS = \"/var/runtime/ca-cert.pem\" }: Node knows the authority of proxies only."

@@ -23,6 +23,10 @@ export function readS3Event(functionName: string, event: unknown): ObjectPlace[]
     if (typeof bucket !== 'string') throw badEvent(functionName, `${field}.s3.bucket.name`, 'a text', bucket);
     if (typeof key !== 'string') throw badEvent(functionName, `${field}.s3.object.key`, 'a text', key);
     // Keys come as in a form: a space is a plus.
-    return { bucket, key: decodeURIComponent(key.replaceAll('+', ' ')) };
+    try {
+      return { bucket, key: decodeURIComponent(key.replaceAll('+', ' ')) };
+    } catch {
+      throw badEvent(functionName, `${field}.s3.object.key`, 'a URL-encoded text', key);
+    }
   });
 }

@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import { errorMessage } from '../../common/errors.ts';
+import { errorMessage, TollwayError } from '../../common/errors.ts';
 import { runProcess } from '../../common/lifecycle.ts';
 import { listen } from '../../common/ops-server.ts';
 import type { ReadRecord } from '../../producer/click-event.ts';
@@ -33,6 +33,7 @@ export async function handle(
     response.writeHead(status, headers);
     response.end(error === undefined ? undefined : JSON.stringify({ error }));
   };
+  if (request.method === 'GET' && request.url === '/healthz') return answer(200);
   if (request.method !== 'POST') return answer(405, `${name}: expected POST, got ${request.method}`);
   if (request.rawBody === undefined && request.readableDidRead) {
     // It would look empty: no click, for good.
@@ -69,7 +70,10 @@ async function charge(
   try {
     const settled = await home.settle(records, { id: randomUUID(), deadlineAt: null });
     const open = records.length - settled;
-    if (open > 0) return answer(503, `${name}: ${open} of ${records.length} events were not settled in time`);
+    if (open > 0) {
+      const why = home.problem === null ? '' : `: ${home.problem}`;
+      return answer(503, `${name}: ${open} of ${records.length} events were not settled in time${why}`);
+    }
   } catch (error) {
     return answer(503, errorMessage(error));
   }
@@ -92,10 +96,20 @@ async function bodyOf(request: IncomingMessage): Promise<Buffer | null> {
   return Buffer.concat(chunks);
 }
 
+function portOf(given: string | undefined): number {
+  if (given === undefined || given === '') return PORT;
+  const port = /^\d{1,5}$/.test(given) ? Number(given) : 0;
+  if (port >= 1 && port <= 65_535) return port;
+  throw new TollwayError('bad_settings', `PORT: expected a port of 1–65535, got "${given}"`);
+}
+
 if (import.meta.main) {
   await runProcess(async (open) => {
+    // A process that could never charge anything says so and ends, and no platform takes it for ready.
+    await home.open();
     const server = createServer((request, response) => void handle(request, response));
-    await listen(server, Number(process.env.PORT ?? PORT), '0.0.0.0', 'public');
+    const port = await listen(server, portOf(process.env.PORT), '0.0.0.0', 'public');
+    process.stdout.write(`${name}: charging what is posted to port ${port}\n`);
     open({
       name: 'public port',
       close: () =>

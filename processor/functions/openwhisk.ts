@@ -3,8 +3,8 @@ import { readMessages } from '../events/openwhisk-messages.ts';
 import { FunctionHome, type Invocation } from '../function-home.ts';
 
 const name = 'openwhisk';
-/** One home for the messages, and one without haste for what is scheduled. */
-const homes = new Map<string, FunctionHome>();
+/** One home for the messages, and one without haste for what is scheduled; each with the settings it was opened with. */
+const homes = new Map<string, { readonly home: FunctionHome; readonly settings: string }>();
 
 type Params = Readonly<Record<string, unknown>>;
 
@@ -14,13 +14,14 @@ type Params = Readonly<Record<string, unknown>>;
  */
 export async function main(params: Params): Promise<{ records: number; settled: number }> {
   const records = readMessages(name, params);
-  const settled = await homeOf(name, params).settle(records, invocation());
+  const home = homeOf(name, params);
+  const settled = await home.settle(records, invocation());
   const lost = records[settled];
   if (lost === undefined) return { records: records.length, settled };
   throw new TollwayError(
     'not_settled',
     `${name}: ${records.length - settled} of ${records.length} records were not settled in time, from ${lost.position} on; ` +
-      'the feed does not bring them again, a processor on this topic does',
+      `the feed does not bring them again, a processor on this topic does${home.problem === null ? '' : ` (${home.problem})`}`,
   );
 }
 
@@ -47,11 +48,18 @@ function homeOf(functionName: string, params: Params, queryMsMax?: number): Func
   const settings = Object.entries(params)
     .filter(([key, value]) => /^[A-Z][A-Z0-9_]*$/.test(key) && typeof value !== 'object')
     .map(([key, value]) => [key, String(value)]);
-  const found =
-    homes.get(functionName) ??
-    new FunctionHome(functionName, { ...process.env, ...Object.fromEntries(settings) }, queryMsMax);
-  homes.set(functionName, found);
-  return found;
+  const known = homes.get(functionName);
+  const now = JSON.stringify(settings);
+  if (known?.settings === now) return known.home;
+  // Its package was updated while it was warm: another password, perhaps.
+  void known?.home.close();
+  const home = new FunctionHome(
+    functionName,
+    { ...process.env, ...Object.fromEntries(settings) },
+    queryMsMax,
+  );
+  homes.set(functionName, { home, settings: now });
+  return home;
 }
 
 /** https://github.com/apache/openwhisk/blob/master/docs/actions.md#accessing-action-metadata-within-the-action-body */

@@ -155,6 +155,14 @@ describe('the CloudEvents function', () => {
     expect(await letters()).toEqual([]);
   });
 
+  it.each([
+    [{ BATCH_SIZE: '0' }, /cloud-event: .*BATCH_SIZE: expected a whole number/s],
+    [{ PORT: 'abc' }, /PORT: expected a port of 1–65535, got "abc"/],
+  ])('does not come up with %j, and says why', async (env, message) => {
+    const wrong = await startCloudEvent(root, { DATABASE_URL: database.url, ...env });
+    expect(wrong.logs()).toMatch(message);
+  });
+
   it('goes on after a sender that hung up in the middle', async () => {
     const socket = connect(Number(new URL(home.url).port), '127.0.0.1');
     await once(socket, 'connect');

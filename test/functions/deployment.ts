@@ -19,6 +19,7 @@ export type FunctionSettings = {
   readonly recordAgeMaxSeconds?: number;
   readonly responseType?: string;
   readonly schedule?: string;
+  readonly deepSchedule?: string;
   readonly eventAgeMaxSeconds?: number;
 };
 
@@ -60,6 +61,7 @@ const OTHER: Readonly<Record<string, string | number | boolean>> = {
   // AWS knows this one alone.
   responseType: 'ReportBatchItemFailures',
   schedule: 'rate(7 minutes)',
+  deepSchedule: 'cron(7 7 * * ? *)',
   eventAgeMaxSeconds: 1_234,
 };
 

@@ -160,17 +160,21 @@ export async function startCloudEvent(
 ): Promise<Home & { readonly url: string }> {
   const [port = 0] = await freePorts(1);
   const child: ChildProcess = spawn(process.execPath, [join(root, 'cloud-event', 'index.mjs')], {
-    env: { ...env, PORT: String(port), REQUEST_TIMEOUT_MS: String(REQUEST_TIMEOUT_MS) },
+    env: { PORT: String(port), REQUEST_TIMEOUT_MS: String(REQUEST_TIMEOUT_MS), ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let logs = '';
   for (const stream of [child.stdout, child.stderr]) stream?.on('data', (data) => (logs += data));
-  const ended = once(child, 'exit');
+  let hasEnded = false;
+  const ended = once(child, 'exit').then(() => {
+    hasEnded = true;
+  });
   const url = `http://127.0.0.1:${port}/`;
+  // One that cannot be what it is told to be ends by itself, and takes nothing.
   await waitFor(() =>
-    fetch(url).then(
-      ({ status }) => status === 405,
-      () => false,
+    fetch(`${url}healthz`).then(
+      ({ status }) => status === 200,
+      () => hasEnded,
     ),
   );
   const post = async (
@@ -178,6 +182,7 @@ export async function startCloudEvent(
     headers: Record<string, string>,
     count: number,
   ): Promise<Verdict> => {
+    if (hasEnded) return { done: 0, said: logs };
     child.kill('SIGCONT');
     const response = await fetch(url, { method: 'POST', body, headers });
     const said = `${response.status} ${await response.text()}`;

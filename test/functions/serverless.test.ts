@@ -147,6 +147,13 @@ describe.skipIf(isSkipped(missing))('osls package, without credentials', () => {
     );
   });
 
+  it('looks at every row of the ledger by a schedule of its own', () => {
+    expect(properties('LambdaDashreconcileSchedulerSchedule2')).toMatchObject({
+      ScheduleExpression: shipped.functions['lambda-reconcile']?.deepSchedule,
+      Target: { Input: '{"deep":true}' },
+    });
+  });
+
   it('discards no click of the stream, whatever the outage', () => {
     expect(properties('LambdaDashkinesisEventSourceMappingKinesisClicks')).toMatchObject({
       MaximumRetryAttempts: -1,

@@ -63,7 +63,7 @@ describe('deploy/terraform', () => {
     const names = new Set(settingPaths().map((path) => path.split('.').at(-1) ?? ''));
     const asked = [
       ...hcl.matchAll(
-        /(?:settings|function|value|functions\["[a-z-]+"\])\.([a-z]+[A-Z]\w+|runtime|architecture|handler|schedule)\b/g,
+        /(?:settings|function|value|functions\["[a-z-]+"\])\.([a-z]+[A-Z]\w+|runtime|architecture|handler|schedule|deepSchedule)\b/g,
       ),
     ];
     expect(new Set(asked.map(([, name]) => name))).toEqual(names);
@@ -145,7 +145,7 @@ describe.skipIf(missing !== null || version < 1.007)('what terraform apply makes
         name: `/aws/lambda/${prefix}-${name}`,
         retention_in_days: settings.logRetentionDays,
       });
-      const { eventAgeMaxSeconds, retryAttemptsMax, schedule } = settings.functions[name] ?? {};
+      const { eventAgeMaxSeconds, retryAttemptsMax, schedule, deepSchedule } = settings.functions[name] ?? {};
       const onItsOwnTime = made(`aws_lambda_function_event_invoke_config.function["${name}"]`, settings);
       if (eventAgeMaxSeconds === undefined) expect(onItsOwnTime).toEqual({});
       else
@@ -154,6 +154,7 @@ describe.skipIf(missing !== null || version < 1.007)('what terraform apply makes
           maximum_retry_attempts: retryAttemptsMax,
         });
       expect(made(`aws_scheduler_schedule.function["${name}"]`, settings).schedule_expression).toBe(schedule);
+      expect(made(`aws_scheduler_schedule.deep["${name}"]`, settings).schedule_expression).toBe(deepSchedule);
     });
 
     it('is a stream that is read as functions.json says', () => {
@@ -273,6 +274,14 @@ describe.skipIf(missing !== null || version < 1.007)('what terraform apply makes
     expect(ours.map(({ values }) => String(values.metric_name)).filter((name) => !known.has(name))).toEqual(
       [],
     );
+    // What lambda-reconcile reports, and what says that the ledger is not to be had.
+    for (const name of [
+      'tollway_books_problems',
+      'tollway_missing_clicks',
+      'tollway_dead_letters',
+      'tollway_database_up',
+    ])
+      expect(ours.map(({ values }) => values.metric_name)).toContain(name);
     expect(made('aws_cloudwatch_metric_alarm.alarm["dead-letters"]')).toMatchObject({
       namespace: 'Tollway',
       metric_name: 'tollway_dead_letters',
