@@ -9,7 +9,7 @@ import {
 } from '../../producer/click-event.ts';
 import { BROWSER_HEADERS } from '../traffic.ts';
 
-const PRICE_MICROS = 10_000;
+export const PRICE_MICROS = 10_000;
 
 /** Which links the clicks come from: an impression link has a nonce to look up and to spend besides. */
 export type LinkKind = 'evergreen' | 'impression';
@@ -36,15 +36,18 @@ export async function makeAdvertisers(pool: Pool, count: number): Promise<void> 
   );
 }
 
-/** Fresh clicks as a broker gives them, over advertisers 1…`advertisers` in a random order. */
-export function makeRecords(count: number, advertisers: number, kind: LinkKind): BrokerRecord[] {
+/**
+ * Fresh clicks as a broker gives them, over advertisers 1…`advertisers` in a random order. Nonces of impression links were
+ * minted at any time of the last `nonceMs`; with 0, now.
+ */
+export function makeRecords(count: number, advertisers: number, kind: LinkKind, nonceMs = 0): BrokerRecord[] {
   const origin = uuidV7();
   return Array.from({ length: count }, (_, index) => {
     const clickId = uuidV7();
     const id = 1 + Math.floor(Math.random() * advertisers);
     const click = encodeClick({
       clickId,
-      nonce: kind === 'impression' ? uuidV7() : null,
+      nonce: kind === 'impression' ? uuidV7(Date.now() - Math.floor(Math.random() * nonceMs)) : null,
       adId: id,
       campaignId: id,
       advertiserId: id,
@@ -73,11 +76,17 @@ export function decodeRecords(records: readonly BrokerRecord[]): ReadClick[] {
 export function dealBatches(clicks: readonly ReadClick[], lanes: number, size: number): ReadClick[][][] {
   const dealt = Array.from({ length: lanes }, (): ReadClick[] => []);
   for (const record of clicks) dealt[record.click.advertiserId % lanes]?.push(record);
-  return dealt
-    .filter((lane) => lane.length > 0)
-    .map((lane) =>
-      Array.from({ length: Math.ceil(lane.length / size) }, (_, index) =>
-        lane.slice(index * size, (index + 1) * size),
-      ),
-    );
+  return dealt.filter((lane) => lane.length > 0).map((lane) => cut(lane, size));
+}
+
+/** Deals clicks to lanes as they come, so that every lane has every advertiser: processors behind a uniform record key. */
+export function dealEvenly(clicks: readonly ReadClick[], lanes: number, size: number): ReadClick[][][] {
+  const each = Math.ceil(clicks.length / lanes);
+  return Array.from({ length: lanes }, (_, lane) => cut(clicks.slice(lane * each, (lane + 1) * each), size));
+}
+
+function cut(lane: readonly ReadClick[], size: number): ReadClick[][] {
+  return Array.from({ length: Math.ceil(lane.length / size) }, (_, index) =>
+    lane.slice(index * size, (index + 1) * size),
+  );
 }

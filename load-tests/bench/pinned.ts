@@ -6,6 +6,10 @@ export const canPin = availableParallelism() > 1 && spawnSync('taskset', ['--ver
 
 /** The command that runs a script of this project with our Node, on one core where that is possible. */
 export function pinned(core: number, script: string): string[] {
-  const node = [process.execPath, script];
-  return canPin ? ['taskset', '-c', String(core), ...node] : node;
+  return pinnedCommand(core, [process.execPath, script]);
+}
+
+/** The same for any command. */
+export function pinnedCommand(core: number, command: readonly string[]): string[] {
+  return canPin ? ['taskset', '-c', String(core), ...command] : [...command];
 }

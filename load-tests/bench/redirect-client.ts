@@ -8,7 +8,6 @@ import { BROWSER_HEADERS } from '../traffic.ts';
 import { answerParent } from './child-port.ts';
 import { type ClientAnswer, type ClientQuestion, usage } from './redirect-protocol.ts';
 
-const HEADER_END = '\r\n\r\n';
 const links = new Map<string, Buffer[]>();
 
 answerParent(async (question: ClientQuestion): Promise<ClientAnswer> => {
@@ -17,7 +16,7 @@ answerParent(async (question: ClientQuestion): Promise<ClientAnswer> => {
   const startedAt = performance.now();
   const until = startedAt + question.ms;
   const drivers = Array.from({ length: question.connections }, (_, index) =>
-    drive(question.port, requests, Math.floor((index * requests.length) / question.connections), until),
+    drive(question, requests, Math.floor((index * requests.length) / question.connections), until),
   );
   const done = await Promise.all(drivers);
   return {
@@ -44,7 +43,7 @@ function requestsOf(path: string): Buffer[] {
 
 /** One connection: asks, waits for the answer, asks again, until the time is over. */
 function drive(
-  port: number,
+  { port, answerEnd }: ClientQuestion,
   requests: readonly Buffer[],
   first: number,
   until: number,
@@ -63,8 +62,7 @@ function drive(
     socket.on('connect', request);
     socket.on('data', (bytes) => {
       const text = part + bytes.toString('latin1');
-      // The answers have no body: the empty line is their end.
-      if (!text.endsWith(HEADER_END)) {
+      if (!text.endsWith(answerEnd)) {
         part = text;
         return;
       }

@@ -15,6 +15,8 @@ export type ClientQuestion = {
   readonly linksPath: string;
   readonly connections: number;
   readonly ms: number;
+  /** What the last bytes of every answer are. */
+  readonly answerEnd: string;
 };
 export type ClientAnswer = {
   readonly answers: number;
@@ -23,6 +25,11 @@ export type ClientAnswer = {
   /** Answers that were not a recorded 302. */
   readonly wrong: number;
 };
+
+/** Where every server of the bench sends people. */
+export function destination(clickId: string): string {
+  return `https://example.com/landing/page?click=${clickId}`;
+}
 
 /** CPU time of this process so far. */
 export function usage(): Usage {

@@ -19,7 +19,7 @@ import { Relay } from '../../producer/relay.ts';
 import { Spool } from '../../producer/spool.ts';
 import { listSegments } from '../../producer/spool-format.ts';
 import { answerParent } from './child-port.ts';
-import { type ServerQuestion, type ServerStarted, usage } from './redirect-protocol.ts';
+import { destination, type ServerQuestion, type ServerStarted, usage } from './redirect-protocol.ts';
 
 const ADS = 100;
 const DAY_MS = 86_400_000;
@@ -103,10 +103,6 @@ function createOurServer(keys: readonly LinkKey[], root: string, kind: 'spool' |
     metrics,
   });
   return createAdServer(redirect, metrics);
-}
-
-function destination(clickId: string): string {
-  return `https://example.com/landing/page?click=${clickId}`;
 }
 
 /** Without a relay nobody deletes what is spooled: keeps the disk bounded, whole segments at a time. */

@@ -1,7 +1,8 @@
 import type { ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
-import type { Bench } from './bench.ts';
+import type { Bench, BenchSurroundings } from './bench.ts';
 import { ask } from './child-port.ts';
+import { findNginx, startNginx } from './nginx-server.ts';
 import { canPin, pinned } from './pinned.ts';
 import type {
   ClientAnswer,
@@ -11,7 +12,7 @@ import type {
   ServerStarted,
   Usage,
 } from './redirect-protocol.ts';
-import { compareRounds, median } from './result.ts';
+import { type BenchResult, compareRounds, median } from './result.ts';
 
 const CONNECTIONS = 64;
 /** Different links, so many that none comes twice within the window of the double click. */
@@ -20,66 +21,103 @@ const WARM_UP_MS = 3_000;
 const ROUND_MS = 2_000;
 const SERVER_CORE = 0;
 const CLIENT_CORE = 1;
-const BAR = 0.6;
+const BAR = 0.75;
+const RELAY_BAR = 0.6;
+const NGINX_BAR = 0.4;
 /** Below this share of a core the server was waiting for somebody else. */
 const SATURATED_MIN = 0.9;
-const KINDS: readonly ServerKind[] = ['bare', 'spool', 'relay'];
+const OURS: readonly ServerKind[] = ['bare', 'spool', 'relay'];
+/** Our answers have no body: the empty line is their end. nginx's has one. */
+const ANSWER_END = '\r\n\r\n';
+const NGINX_ANSWER_END = '</html>\r\n';
 
-type Server = ServerStarted & { readonly child: ChildProcess };
+type Kind = ServerKind | 'nginx';
+type Server = {
+  readonly port: number;
+  readonly linksPath: string;
+  readonly answerEnd: string;
+  readonly usage: () => Usage | Promise<Usage>;
+};
 type Measured = { readonly rate: number; readonly serverCpu: number; readonly clientCpu: number };
+type Rounds = ReadonlyMap<Kind, readonly Measured[]>;
 
-/** Redirects a second of the ad server with its durable spool, against a bare `node:http` on the same core. */
-export const benchRedirect: Bench = async ({ belongings, progress, rounds }) => {
-  const folder = belongings.folder();
-  const servers = new Map<ServerKind, Server>();
-  for (const kind of KINDS) {
-    const child = belongings.child(pinned(SERVER_CORE, join(import.meta.dirname, 'redirect-server.ts')));
-    const question: ServerQuestion = { ask: 'start', kind, folder, links: LINKS };
-    servers.set(kind, { child, ...(await ask<ServerStarted>(child, question)) });
-  }
+/** Redirects a second of the ad server with its durable spool, against a bare `node:http`, and nginx, on the same core. */
+export const benchRedirect: Bench = async (around) => {
+  const servers = await startServers(around);
   // After the servers, so that it is ended before them.
-  const client = belongings.child(pinned(CLIENT_CORE, join(import.meta.dirname, 'redirect-client.ts')));
-  const of = (kind: ServerKind): Server => {
-    const server = servers.get(kind);
-    if (!server) throw new Error(`Expected a server of kind ${kind}`);
-    return server;
-  };
-  for (const kind of KINDS) await measure(client, of(kind), WARM_UP_MS);
-
-  const measured: Record<ServerKind, Measured[]> = { bare: [], spool: [], relay: [] };
-  for (let round = 0; round < rounds; round += 1) {
-    // Forth and back, so that what drifts falls on all alike.
-    for (const kind of round % 2 === 0 ? KINDS : [...KINDS].reverse()) {
-      progress.show(`redirect: round ${round + 1} of ${rounds}, ${kind}`);
-      measured[kind].push(await measure(client, of(kind), ROUND_MS));
-    }
-  }
-  const cores = canPin
-    ? 'each server alone on core 0, the client on core 1'
-    : 'NOT pinned to cores: taskset is not there';
-  const result = (name: string, kind: 'spool' | 'relay', bar: number | null, what: string) =>
-    compareRounds(
-      name,
-      'redirects/s',
-      bar,
-      measured[kind].map(({ rate }, index) => ({ ours: rate, reference: measured.bare[index]?.rate ?? 0 })),
-      [`${what}; ${CONNECTIONS} connections; ${cores}`, ...usageNotes(kind, measured)],
-    );
-  return [
-    result('redirect', 'spool', BAR, 'spool with SPOOL_SYNC=os, no relay (whole segments are deleted)'),
-    result('redirect-relay', 'relay', null, 'the same with a relay that publishes to nowhere'),
+  const client = around.belongings.child(
+    pinned(CLIENT_CORE, join(import.meta.dirname, 'redirect-client.ts')),
+  );
+  for (const server of servers.values()) await measure(client, server, WARM_UP_MS);
+  const rounds = await measureRounds(client, servers, around);
+  const results = [
+    compareKinds('redirect', rounds, {
+      kind: 'spool',
+      reference: 'bare',
+      bar: BAR,
+      what: 'spool with SPOOL_SYNC=os, no relay (whole segments are deleted)',
+    }),
+    compareKinds('redirect-relay', rounds, {
+      kind: 'relay',
+      reference: 'bare',
+      bar: RELAY_BAR,
+      what: 'the same with a relay that publishes to nowhere',
+    }),
   ];
+  if (!servers.has('nginx')) {
+    around.progress.say('redirect-nginx is left out: nginx is not installed');
+    return results;
+  }
+  const nginx = compareKinds('redirect-nginx', rounds, {
+    kind: 'relay',
+    reference: 'nginx',
+    bar: NGINX_BAR,
+    what: 'with the relay, against nginx `return 302` without an access log',
+  });
+  return [...results, nginx];
 };
 
-async function measure(
+async function startServers({ belongings }: BenchSurroundings): Promise<Map<Kind, Server>> {
+  const folder = belongings.folder();
+  const servers = new Map<Kind, Server>();
+  for (const kind of OURS) {
+    const child = belongings.child(pinned(SERVER_CORE, join(import.meta.dirname, 'redirect-server.ts')));
+    const question: ServerQuestion = { ask: 'start', kind, folder, links: LINKS };
+    const started = await ask<ServerStarted>(child, question);
+    const usage = () => ask<Usage>(child, { ask: 'usage' });
+    servers.set(kind, { ...started, answerEnd: ANSWER_END, usage });
+  }
+  const program = findNginx();
+  const linksPath = servers.get('bare')?.linksPath;
+  if (program !== null && linksPath !== undefined) {
+    const nginx = await startNginx(program, SERVER_CORE, belongings);
+    servers.set('nginx', { ...nginx, linksPath, answerEnd: NGINX_ANSWER_END });
+  }
+  return servers;
+}
+
+async function measureRounds(
   client: ChildProcess,
-  { child, port, linksPath }: Server,
-  ms: number,
-): Promise<Measured> {
-  const question: ClientQuestion = { port, linksPath, connections: CONNECTIONS, ms };
-  const before = await ask<Usage>(child, { ask: 'usage' });
+  servers: ReadonlyMap<Kind, Server>,
+  { progress, rounds }: BenchSurroundings,
+): Promise<Rounds> {
+  const measured = new Map<Kind, Measured[]>([...servers.keys()].map((kind) => [kind, []]));
+  for (let round = 0; round < rounds; round += 1) {
+    // Forth and back, so that what drifts falls on all alike.
+    for (const [kind, server] of round % 2 === 0 ? [...servers] : [...servers].reverse()) {
+      progress.show(`redirect: round ${round + 1} of ${rounds}, ${kind}`);
+      measured.get(kind)?.push(await measure(client, server, ROUND_MS));
+    }
+  }
+  return measured;
+}
+
+async function measure(client: ChildProcess, server: Server, ms: number): Promise<Measured> {
+  const { port, linksPath, answerEnd } = server;
+  const question: ClientQuestion = { port, linksPath, connections: CONNECTIONS, ms, answerEnd };
+  const before = await server.usage();
   const { answers, seconds, cpuMicros, wrong } = await ask<ClientAnswer>(client, question);
-  const after = await ask<Usage>(child, { ask: 'usage' });
+  const after = await server.usage();
   if (wrong > 0) throw new Error(`Expected ${answers} recorded redirects, got ${wrong} other answers`);
   return {
     rate: answers / seconds,
@@ -88,18 +126,51 @@ async function measure(
   };
 }
 
-function usageNotes(kind: 'spool' | 'relay', measured: Readonly<Record<ServerKind, Measured[]>>): string[] {
-  const medianOf = (of: ServerKind, pick: (one: Measured) => number) => median(measured[of].map(pick));
-  const cpu = (of: ServerKind) =>
-    `server ${medianOf(of, ({ serverCpu }) => serverCpu).toFixed(2)}, client ${medianOf(of, ({ clientCpu }) => clientCpu).toFixed(2)}`;
-  const each = (of: ServerKind) => medianOf(of, ({ serverCpu, rate }) => (serverCpu / rate) * 1e6).toFixed(1);
-  const notes = [
-    `cores used: ours ${cpu(kind)}; bare ${cpu('bare')}`,
-    `CPU of the server for a redirect: ours ${each(kind)} µs, bare ${each('bare')} µs`,
+function compareKinds(
+  name: string,
+  rounds: Rounds,
+  { kind, reference, bar, what }: { kind: Kind; reference: Kind; bar: number; what: string },
+): BenchResult {
+  const ours = rounds.get(kind) ?? [];
+  const theirs = rounds.get(reference) ?? [];
+  const cores = canPin
+    ? 'each server alone on core 0, the client on core 1'
+    : 'NOT pinned to cores: taskset is not there';
+  // nginx needs less of its core for an answer than the client for a question: its rate would be the client's.
+  const byCpu = reference === 'nginx' && theirs.every(({ serverCpu }) => serverCpu > 0);
+  const rateOf = (one: Measured | undefined) => (one ? one.rate / (byCpu ? one.serverCpu : 1) : 0);
+  return compareRounds(
+    name,
+    byCpu ? 'redirects/CPU s' : 'redirects/s',
+    bar,
+    ours.map((one, index) => ({ ours: rateOf(one), reference: rateOf(theirs[index]) })),
+    [`${what}; ${CONNECTIONS} connections; ${cores}`, ...usageNotes(ours, reference, theirs, byCpu)],
+  );
+}
+
+function usageNotes(
+  ours: readonly Measured[],
+  reference: Kind,
+  theirs: readonly Measured[],
+  byCpu: boolean,
+): string[] {
+  const cpu = (of: readonly Measured[]) =>
+    `server ${median(of.map(({ serverCpu }) => serverCpu)).toFixed(2)}, client ${median(of.map(({ clientCpu }) => clientCpu)).toFixed(2)}`;
+  const each = (of: readonly Measured[]) => median(of.map(({ serverCpu, rate }) => (serverCpu / rate) * 1e6));
+  const rate = (of: readonly Measured[]) => median(of.map((one) => one.rate)).toFixed(0);
+  const usage = [
+    `cores used: ours ${cpu(ours)}; ${reference} ${cpu(theirs)}`,
+    `CPU of the server for a redirect: ours ${each(ours).toFixed(1)} µs, ${reference} ${each(theirs).toFixed(1)} µs: ` +
+      `by CPU time alone the ratio is ${(each(theirs) / each(ours)).toFixed(2)}`,
   ];
-  for (const one of [kind, 'bare'] as const) {
-    if (medianOf(one, ({ serverCpu }) => serverCpu) < SATURATED_MIN)
-      notes.push(`WARNING: the ${one} server was not saturated: its rate is the client's or the machine's`);
-  }
-  return notes;
+  if (byCpu)
+    return [...usage, `with this client ours answered ${rate(ours)}/s, ${reference} ${rate(theirs)}/s`];
+  const waited = [
+    ['our', ours],
+    [`the ${reference}`, theirs],
+  ] as const;
+  const warnings = waited
+    .filter(([, measured]) => median(measured.map(({ serverCpu }) => serverCpu)) < SATURATED_MIN)
+    .map(([who]) => `WARNING: ${who} server was not saturated: its rate is the client's or the machine's`);
+  return [...usage, ...warnings];
 }

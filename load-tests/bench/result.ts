@@ -1,4 +1,3 @@
-import { writeFileSync } from 'node:fs';
 import { printLine, printTable } from '../../cli/print.ts';
 
 /** One line of the bench. `ratio` is always such that more is better. */
@@ -11,12 +10,12 @@ export type BenchRow = {
   /** The least ratio that is good enough; `null` for a row that only informs. */
   readonly bar: number | null;
   readonly met: boolean | null;
+  /** The lowest and highest ratio of a single round; `null` for what is compared with a limit. */
+  readonly spread: readonly [number, number] | null;
 };
 
 /** A row with what a person wants to know besides. */
 export type BenchResult = BenchRow & {
-  /** The lowest and highest ratio of a single round. */
-  readonly spread: readonly [number, number] | null;
   /** What was measured, what with, and what makes it doubtful. */
   readonly notes: readonly string[];
 };
@@ -37,7 +36,7 @@ export function compareRounds(
   const ratios = rounds.map((round) => round.ours / round.reference);
   return {
     ...rowOf(name, unit, bar, ours, reference, ours / reference),
-    spread: [Math.min(...ratios), Math.max(...ratios)],
+    spread: [round(Math.min(...ratios)), round(Math.max(...ratios))],
     notes,
   };
 }
@@ -62,7 +61,7 @@ function rowOf(
   ours: number,
   reference: number,
   ratio: number,
-): BenchRow {
+): Omit<BenchRow, 'spread'> {
   return {
     name,
     ours: round(ours),
@@ -75,7 +74,7 @@ function rowOf(
 }
 
 /** Four digits are more than such a measurement holds. */
-function round(value: number): number {
+export function round(value: number): number {
   return Number(value.toPrecision(4));
 }
 
@@ -107,10 +106,4 @@ export function printResults(results: readonly BenchResult[]): void {
   for (const { name, notes } of results) {
     for (const note of notes) printLine(`  ${name}: ${note}`);
   }
-}
-
-/** Writes the rows as JSON, without what is for people alone. */
-export function writeResults(path: string, results: readonly BenchResult[]): void {
-  const rows = results.map(({ spread: _, notes: __, ...row }): BenchRow => row);
-  writeFileSync(path, `${JSON.stringify(rows, null, 2)}\n`);
 }

@@ -1,0 +1,61 @@
+import { startEmbeddedPostgres } from '../../cli/embedded-postgres.ts';
+import { createPool, type Pool } from '../../common/postgres.ts';
+import { migrate } from '../../migrations/migrate.ts';
+import { chargeClicks } from '../../processor/charge-clicks.ts';
+import { reconcile } from '../../processor/reconcile.ts';
+import type { ReadClick } from '../../producer/click-event.ts';
+import type { BenchSurroundings } from './bench.ts';
+
+export const RETENTION = { clickAgeDays: 14, linkLifeDays: 90 };
+
+/** Starts a PostgreSQL with an empty database, not migrated; resolves to its URL. */
+export async function startServer({ belongings, logger }: BenchSurroundings): Promise<string> {
+  const postgres = await startEmbeddedPostgres(belongings.folder(), logger);
+  belongings.add({ name: 'PostgreSQL', close: () => postgres.stop() });
+  return postgres.url;
+}
+
+/** Connections to a database, migrated, with all settings at their defaults. */
+export async function openDatabase(
+  url: string,
+  connections: number,
+  { belongings, logger }: BenchSurroundings,
+): Promise<Pool> {
+  await migrate(url, RETENTION, logger);
+  const pool = createPool(url, 'bench', connections, () => {});
+  belongings.add({ name: 'connections', close: () => pool.end() });
+  return pool;
+}
+
+/** Charges a batch. Throws unless every click of it is charged. */
+export async function charge(pool: Pool, batch: readonly ReadClick[]): Promise<void> {
+  const { outcomes } = await chargeClicks(pool, batch, { clickAgeMaxDays: RETENTION.clickAgeDays });
+  const wrong = outcomes.find(({ outcome }) => outcome !== 'charged');
+  if (wrong)
+    throw new Error(`Expected clicks that are charged, got one that is ${wrong.outcome}: ${wrong.reason}`);
+}
+
+/** Clicks a second of all lanes at once, each with one batch at a time. */
+export async function rateOf(
+  pool: Pool,
+  lanes: readonly (readonly ReadClick[][])[],
+  settle: (batch: readonly ReadClick[]) => Promise<void>,
+): Promise<number> {
+  // Every way begins with no page of the last one's left to write.
+  await pool.query('checkpoint');
+  const startedAt = performance.now();
+  await Promise.all(
+    lanes.map(async (batches) => {
+      for (const batch of batches) await settle(batch);
+    }),
+  );
+  const clicks = lanes.flat().reduce((sum, batch) => sum + batch.length, 0);
+  return (clicks / (performance.now() - startedAt)) * 1_000;
+}
+
+/** Throws unless the books balance to the bottom. */
+export async function assertBooks(name: string, pool: Pool): Promise<void> {
+  const { balanced, missing, problems } = await reconcile(pool, { deep: true });
+  if (!balanced || missing > 0)
+    throw new Error(`${name}: the books do not balance: ${missing} missing; ${problems.join('; ')}`);
+}

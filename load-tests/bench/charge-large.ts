@@ -1,0 +1,108 @@
+import { parseConfig } from '../../common/config.ts';
+import type { Pool } from '../../common/postgres.ts';
+import { DAY_MS } from '../../migrations/partitions.ts';
+import type { Bench, BenchSurroundings } from './bench.ts';
+import { dealBatches, decodeRecords, makeAdvertisers, makeRecords } from './charge-data.ts';
+import { assertBooks, charge, openDatabase, rateOf, startServer } from './charge-database.ts';
+import { CLICKS, FILLERS, fillLedger } from './large-ledger.ts';
+import { type BenchResult, compareRounds } from './result.ts';
+import { measureByTurns } from './turns.ts';
+
+const { BATCH_SIZE, PARALLELIZATION: LANES } = parseConfig({});
+/** So many that the pages that are written whole after the checkpoint before each measurement are few beside them. */
+const CLICKS_A_ROUND = 240_000;
+const ADVERTISERS = 1_000;
+const BAR = 0.9;
+const NONCE_DAYS = 30;
+const SETTING = `1 000 advertisers, batches of ${BATCH_SIZE}, ${LANES} writers`;
+
+type Pools = { readonly empty: Pool; readonly large: Pool };
+
+/**
+ * Charging into a ledger of 20 million rows in 400 days, and of links that were made over 30 days, against the same into an
+ * empty ledger with links of this moment, in the same server.
+ */
+export const benchChargeLarge: Bench = async (around) => {
+  const pools = await openPools(around);
+  around.progress.say(`charge-large: filling a ledger with ${CLICKS} clicks`);
+  const startedAt = performance.now();
+  await fillLedger(pools.large, ADVERTISERS, around.progress.show);
+  const fillSeconds = ((performance.now() - startedAt) / 1_000).toFixed(0);
+  const results = [
+    await compareEvergreen(pools, `made in ${fillSeconds} s`, around),
+    ...(await compareImpressions(pools, around)),
+  ];
+  around.progress.say('charge-large: reconciling');
+  await assertBooks('charge-large', pools.empty);
+  await assertBooks('charge-large', pools.large);
+  return results;
+};
+
+async function openPools(around: BenchSurroundings): Promise<Pools> {
+  const url = await startServer(around);
+  const empty = await openDatabase(url, LANES + 1, around);
+  await empty.query('create database large');
+  const largeUrl = new URL(url);
+  largeUrl.pathname = '/large';
+  const large = await openDatabase(largeUrl.href, Math.max(LANES, FILLERS) + 1, around);
+  await makeAdvertisers(empty, ADVERTISERS);
+  await makeAdvertisers(large, ADVERTISERS);
+  return { empty, large };
+}
+
+async function compareEvergreen(
+  pools: Pools,
+  made: string,
+  { progress, rounds }: BenchSurroundings,
+): Promise<BenchResult> {
+  const measured = await measureByTurns(['large', 'empty'], rounds, (round) => {
+    progress.show(`charge-large: round ${round} of ${rounds}`);
+    const records = makeRecords(CLICKS_A_ROUND, ADVERTISERS, 'evergreen');
+    const lanes = dealBatches(decodeRecords(records), LANES, BATCH_SIZE);
+    return (way) => rateOf(pools[way], lanes, (batch) => charge(pools[way], batch));
+  });
+  return compareRounds(
+    'charge-large',
+    'clicks/s',
+    BAR,
+    measured.map(({ large, empty }) => ({ ours: large, reference: empty })),
+    [`${CLICKS} clicks in 400 partitions, ${made}, against an empty ledger; evergreen links; ${SETTING}`],
+  );
+}
+
+async function compareImpressions(
+  pools: Pools,
+  { progress, rounds }: BenchSurroundings,
+): Promise<BenchResult[]> {
+  const measured = await measureByTurns(['large', 'emptyOld', 'empty'], rounds, (round) => {
+    progress.show(`charge-large-impression: round ${round} of ${rounds}`);
+    const lanesOf = (nonceMs: number) => {
+      const records = makeRecords(CLICKS_A_ROUND, ADVERTISERS, 'impression', nonceMs);
+      return dealBatches(decodeRecords(records), LANES, BATCH_SIZE);
+    };
+    const [old, fresh] = [lanesOf(NONCE_DAYS * DAY_MS), lanesOf(0)];
+    return (way) => {
+      const pool = way === 'large' ? pools.large : pools.empty;
+      return rateOf(pool, way === 'empty' ? fresh : old, (batch) => charge(pool, batch));
+    };
+  });
+  const nonces = `nonces minted over ${NONCE_DAYS} days`;
+  return [
+    compareRounds(
+      'charge-large-impression',
+      'clicks/s',
+      BAR,
+      measured.map(({ large, empty }) => ({ ours: large, reference: empty })),
+      [
+        `the same with impression links, ${nonces}, against an empty ledger with nonces minted now; ${SETTING}`,
+      ],
+    ),
+    compareRounds(
+      'charge-nonce-days',
+      'clicks/s',
+      null,
+      measured.map(({ emptyOld, empty }) => ({ ours: emptyOld, reference: empty })),
+      [`what of that is the nonces' alone: an empty ledger on both sides, ${nonces} against minted now`],
+    ),
+  ];
+}

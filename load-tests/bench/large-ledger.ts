@@ -1,0 +1,112 @@
+import type { Pool } from '../../common/postgres.ts';
+import { uuidFloor } from '../../common/uuid.ts';
+import {
+  DAY_MS,
+  databaseTime,
+  dayStart,
+  listPartitionDays,
+  partitionName,
+} from '../../migrations/partitions.ts';
+import { NO_ORIGIN } from '../../processor/tally.ts';
+import { PRICE_MICROS } from './charge-data.ts';
+
+const DAYS = 400;
+const CLICKS_A_DAY = 50_000;
+const NONCES_A_DAY = 50_000;
+/** No id comes as near to its day's end that the time of a statement carries it over. */
+const MARGIN_MS = 60_000;
+/** Connections that fill: as many as the cores that are thought of. */
+export const FILLERS = 2;
+export const CLICKS = DAYS * CLICKS_A_DAY;
+
+/**
+ * Fills a migrated ledger with 20 million charged clicks of the last 400 days, alike over advertisers 1…`advertisers`, and
+ * every day of spent nonces up to now. Books, budgets and statistics are as they would be had all been charged.
+ */
+export async function fillLedger(
+  pool: Pool,
+  advertisers: number,
+  show: (text: string) => void,
+): Promise<void> {
+  const connection = await pool.connect();
+  const nowMs = await databaseTime(connection);
+  const today = dayStart(nowMs);
+  const ledgerDays = new Set(await listPartitionDays(connection, 'ledger'));
+  const nonceDays = await listPartitionDays(connection, 'spent_nonce');
+  connection.release();
+  const days = Array.from({ length: DAYS }, (_, index) => today - (DAYS - 1 - index) * DAY_MS);
+  const jobs = [
+    ...days.map((day) => () => fillDay(pool, day, nowMs, advertisers, ledgerDays.has(day))),
+    ...nonceDays.filter((day) => day <= today).map((day) => () => fillNonces(pool, day, nowMs)),
+  ];
+  let done = 0;
+  await Promise.all(
+    Array.from({ length: FILLERS }, async () => {
+      for (let job = jobs.shift(); job; job = jobs.shift()) {
+        await job();
+        done += 1;
+        show(`filling the ledger: ${done} of ${done + jobs.length} days`);
+      }
+    }),
+  );
+  await pool.query(
+    `insert into origin_total (origin, accepted, charged, over_budget, invalid, rejected)
+     values ('${NO_ORIGIN}', 0, $1, 0, 0, 0)`,
+    [CLICKS],
+  );
+  await pool.query(
+    `update advertiser set spent_micros = charge.micros
+     from (select advertiser_id, sum(charged_micros) as micros from ledger group by 1) charge where id = advertiser_id`,
+  );
+  await pool.query('vacuum (analyze) advertiser, origin_total, ledger_window');
+}
+
+/** A day that has no partition yet gets its indexes after its rows, and its parent after both. */
+async function fillDay(
+  pool: Pool,
+  day: number,
+  nowMs: number,
+  advertisers: number,
+  exists: boolean,
+): Promise<void> {
+  const name = partitionName('ledger', day);
+  if (!exists)
+    await pool.query(`create table ${name} (like ledger including defaults including constraints)`);
+  await pool.query(
+    `insert into ${name} (click_id, clicked_at, settled_at, charged_micros, advertiser_id, campaign_id, ad_id, outcome)
+     select ${idOf(day, nowMs, CLICKS_A_DAY)}, ${timeOf(day, nowMs, CLICKS_A_DAY)},
+       ${timeOf(day, nowMs, CLICKS_A_DAY)}, ${PRICE_MICROS}, id, id, id, 'charged'
+     from generate_series(0, ${CLICKS_A_DAY - 1}) n, lateral (select 1 + n % ${advertisers} as id) advertiser`,
+  );
+  if (!exists) {
+    await pool.query(`alter table ${name} add primary key (click_id)`);
+    await pool.query(`create index on ${name} using brin (settled_at)`);
+  }
+  // Or PostgreSQL would do it by itself, in the midst of the measurement.
+  await pool.query(`vacuum (freeze, analyze) ${name}`);
+  if (!exists)
+    await pool.query(
+      `alter table ledger attach partition ${name} for values from ('${uuidFloor(day)}') to ('${uuidFloor(day + DAY_MS)}')`,
+    );
+}
+
+async function fillNonces(pool: Pool, day: number, nowMs: number): Promise<void> {
+  const name = partitionName('spent_nonce', day);
+  await pool.query(
+    `insert into ${name} (nonce, click_id)
+     select ${idOf(day, nowMs, NONCES_A_DAY)}, uuidv7() from generate_series(0, ${NONCES_A_DAY - 1}) n`,
+  );
+  await pool.query(`vacuum (freeze, analyze) ${name}`);
+}
+
+/** The time of row `n` of a day, ascending. Today ends before now: what comes after is newer than all that is there. */
+function timeOf(day: number, nowMs: number, rows: number): string {
+  const fromMs = day + MARGIN_MS;
+  const toMs = Math.max(fromMs + rows, Math.min(day + DAY_MS, nowMs) - MARGIN_MS);
+  return `(to_timestamp(${fromMs / 1_000}) + n * interval '${(toMs - fromMs) / rows / 1_000} seconds')`;
+}
+
+/** A UUIDv7 of that time: PostgreSQL's function takes how far it is from now. */
+function idOf(day: number, nowMs: number, rows: number): string {
+  return `uuidv7(${timeOf(day, nowMs, rows)} - now())`;
+}

@@ -1,0 +1,111 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import {
+  acceptInto,
+  BASELINE_PATH,
+  compareWithBaseline,
+  readBaseline,
+  writeBaseline,
+} from '../../load-tests/bench/baseline.ts';
+import { type BenchResult, compareLimit, compareRounds } from '../../load-tests/bench/result.ts';
+import { writeResults } from '../../load-tests/bench/results-file.ts';
+
+/** A row whose rounds had these ratios. */
+function row(name: string, ...ratios: readonly number[]): BenchResult {
+  const rounds = ratios.map((ratio) => ({ ours: ratio * 1_000, reference: 1_000 }));
+  return compareRounds(name, 'clicks/s', null, rounds, []);
+}
+
+function verdictOf(result: BenchResult, accepted: number): string | undefined {
+  return compareWithBaseline([result], { [result.name]: accepted })[0]?.verdict;
+}
+
+const folder = mkdtempSync(join(tmpdir(), 'tollway-baseline-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+describe('a ratio beside the last accepted one', () => {
+  it('holds within 15 %, falls below, rises above', () => {
+    expect(verdictOf(row('charge', 0.52), 0.6)).toBe('held');
+    expect(verdictOf(row('charge', 0.5), 0.6)).toBe('fell');
+    expect(verdictOf(row('charge', 0.68), 0.6)).toBe('held');
+    expect(verdictOf(row('charge', 0.7), 0.6)).toBe('rose');
+  });
+
+  it('holds within half of what its rounds differ by, where that is more', () => {
+    expect(verdictOf(row('charge', 0.35, 0.48, 0.65), 0.6)).toBe('held');
+    expect(verdictOf(row('charge', 0.4, 0.44, 0.65), 0.6)).toBe('fell');
+    expect(verdictOf(row('charge', 0.47, 0.48, 0.49), 0.6)).toBe('fell');
+  });
+
+  it('is not excused by rounds that differ as much as they like', () => {
+    expect(verdictOf(row('charge', 0.05, 0.3, 2), 0.6)).toBe('fell');
+  });
+
+  it('is new without one, and that is no failure', () => {
+    expect(compareWithBaseline([row('charge', 0.5)], {})).toEqual([
+      { name: 'charge', verdict: 'new', ratio: 0.5, baseline: null, tolerance: 0 },
+    ]);
+  });
+
+  it('says nothing of how far below a generous limit it lies', () => {
+    const drains = (seconds: number) => compareLimit('drain', 's', 'most', seconds, 10, []);
+    const baseline = acceptInto({}, [drains(0.1)]);
+    expect(baseline).toEqual({ drain: 3 });
+    expect(compareWithBaseline([drains(1)], baseline)[0]?.verdict).toBe('held');
+    expect(compareWithBaseline([drains(5)], baseline)[0]?.verdict).toBe('fell');
+  });
+});
+
+describe('a baseline', () => {
+  it('takes what was measured and keeps what was not', () => {
+    const accepted = acceptInto({ spike: 1.1, charge: 0.6 }, [row('charge', 0.5), row('redirect', 0.8)]);
+    expect(accepted).toEqual({ charge: 0.5, redirect: 0.8, spike: 1.1 });
+    expect(Object.keys(accepted)).toEqual(['charge', 'redirect', 'spike']);
+  });
+
+  it('is read as it was written, and is empty where there is none', () => {
+    const path = join(folder, 'baseline.json');
+    expect(readBaseline(path)).toEqual({});
+    writeBaseline({ charge: 0.6 }, path);
+    expect(readBaseline(path)).toEqual({ charge: 0.6 });
+  });
+
+  it('of the project can be read', () => {
+    expect(Object.keys(readBaseline(BASELINE_PATH))).toContain('charge-1000-impression');
+  });
+
+  for (const text of ['[0.5]', 'null', '{"charge":"0.5"}', '{"charge":-1}', '{"charge":', '']) {
+    it(`that is ${text || 'empty'} is refused`, () => {
+      const path = join(folder, 'broken.json');
+      writeFileSync(path, text);
+      expect(() => readBaseline(path)).toThrow(
+        expect.objectContaining({ code: 'bad_baseline', message: expect.stringContaining('broken.json') }),
+      );
+    });
+  }
+});
+
+describe('the rows for machines', () => {
+  it('have their verdict with a comparison, and none without', () => {
+    const path = join(folder, 'rows.json');
+    const results = [row('charge', 0.4, 0.5, 0.6)];
+    const bare = {
+      name: 'charge',
+      ours: 500,
+      reference: 1_000,
+      unit: 'clicks/s',
+      ratio: 0.5,
+      bar: null,
+      met: null,
+      spread: [0.4, 0.6],
+    };
+    writeResults(path, results, null);
+    expect(JSON.parse(readFileSync(path, 'utf8'))).toEqual([bare]);
+    writeResults(path, results, compareWithBaseline(results, { charge: 0.7 }));
+    expect(JSON.parse(readFileSync(path, 'utf8'))).toEqual([
+      { ...bare, baseline: 0.7, tolerance: 0.105, verdict: 'fell' },
+    ]);
+  });
+});
