@@ -47,6 +47,7 @@ describe('the JSON that scripts build on', () => {
       broker: 'postgres',
       settings: {},
       dataDir: stack.env.DATA_DIR,
+      pid: stack.process.pid,
     });
   });
 
