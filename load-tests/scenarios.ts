@@ -91,7 +91,7 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
     question: 'The same load for hours: does memory stay flat?',
     defaults: { base: 200, factor: 1, rampMs: 60_000, holdMs: 3_600_000 },
     phases: ({ base, factor, rampMs, holdMs }) => [
-      { name: 'warm-up', ms: rampMs, fromRate: base * factor, toRate: base * factor },
+      { name: 'warm-up', ms: rampMs, fromRate: 0, toRate: base * factor },
       { name: 'soak', ms: holdMs, fromRate: base * factor, toRate: base * factor },
     ],
     population: asGiven,
