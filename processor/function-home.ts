@@ -88,7 +88,11 @@ export class FunctionHome {
     this.atWork += 1;
     const startedAt = Date.now();
     const cut = new AbortController();
-    const late = Promise.withResolvers<never>();
+    let beLate: (error: Error) => void = () => {};
+    // By hand: OpenWhisk's Node 20 has no Promise.withResolvers.
+    const late = new Promise<never>((_, reject) => {
+      beLate = reject;
+    });
     let timer: NodeJS.Timeout | undefined;
     let home: FunctionRooms | null = null;
     let whole = false;
@@ -97,10 +101,10 @@ export class FunctionHome {
       const deadlineAt = invocation.deadlineAt ?? startedAt + home.config.REQUEST_TIMEOUT_MS;
       const cutOff = () => {
         cut.abort();
-        timer = setTimeout(() => late.reject(this.tooLate()), GRACE_MS);
+        timer = setTimeout(() => beLate(this.tooLate()), GRACE_MS);
       };
       timer = setTimeout(cutOff, Math.max(0, deadlineAt - CUT_MS - Date.now()));
-      const result = await Promise.race([work(home, { cut: cut.signal, deadlineAt }), late.promise]);
+      const result = await Promise.race([work(home, { cut: cut.signal, deadlineAt }), late]);
       whole = !cut.signal.aborted;
       return result;
     } catch (error) {

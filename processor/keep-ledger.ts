@@ -55,7 +55,10 @@ export function keepLedger(home: Home): LedgerKeeper {
     logger.debug({ err }, 'A connection broke'),
   );
   const stop = new AbortController();
-  const { promise: ready, resolve: daysMade } = Promise.withResolvers<void>();
+  let daysMade: () => void = () => {};
+  const ready = new Promise<void>((resolve) => {
+    daysMade = resolve;
+  });
   const keep = async (): Promise<boolean> => {
     try {
       // Whatever else may have to wait, with the days made clicks can be charged.

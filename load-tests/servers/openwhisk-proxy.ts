@@ -9,6 +9,17 @@ import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import { unzipSync } from 'fflate';
 
+/** The platform runs actions on Node 20 at the latest: what came to the language after it is taken away. */
+for (const [holder, names] of [
+  [Promise, ['withResolvers', 'try']],
+  [Map, ['groupBy']],
+  [Object, ['groupBy']],
+  [Array, ['fromAsync']],
+  [Set.prototype, ['union', 'intersection', 'difference', 'isSubsetOf']],
+] as const) {
+  for (const name of names) Reflect.deleteProperty(holder, name);
+}
+
 type Action = (params: unknown) => unknown;
 type Answer = { readonly code: number; readonly response: unknown };
 
