@@ -40,9 +40,14 @@ function withoutPort(hop: string): string {
   return /^\[([^\]]*)\](?::\d+)?$/.exec(hop)?.[1] ?? /^([\d.]+):\d+$/.exec(hop)?.[1] ?? hop;
 }
 
+const MAPPED = '::ffff:';
+
 /** An address in its one spelling; a dual-stack socket shows IPv4 peers as `::ffff:192.0.2.1`. `''` for what is none. */
-function canonical(address: string): string {
-  if (isIP(address) !== 6) return isIP(address) === 4 ? address : '';
+function canonical(given: string): string {
+  const mapped = given.startsWith(MAPPED) ? given.slice(MAPPED.length) : given;
+  const address = isIP(mapped) === 4 ? mapped : given;
+  const version = isIP(address);
+  if (version !== 6) return version === 4 ? address : '';
   // The URL standard spells IPv6 addresses in one way only: https://url.spec.whatwg.org/#concept-ipv6-serializer
   const text = new URL(`http://[${address.split('%')[0]}]/`).hostname.slice(1, -1);
   const [, high, low] = /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/.exec(text) ?? [];
@@ -65,7 +70,6 @@ export function truncateAddress(given: string): string | null {
 
 /** The host of a `Referer`, or `null`. Its path and query may say too much about the visitor. */
 export function referrerHost(referrer: string | undefined): string | null {
-  if (referrer === undefined || !URL.canParse(referrer)) return null;
-  const { host } = new URL(referrer);
+  const host = referrer === undefined ? '' : (URL.parse(referrer)?.host ?? '');
   return host === '' ? null : host.slice(0, REFERRER_HOST_MAX);
 }

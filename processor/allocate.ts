@@ -47,11 +47,9 @@ export function allocate<R extends { readonly click: AllocatableClick }>(
   records: readonly R[],
   balances: Balances,
 ): Allocation<R> {
-  const budgets = new Map(balances.budgets);
-  const caps = new Map(balances.caps);
+  const budgets = openAccounts(balances.budgets);
+  const caps = openAccounts(balances.caps);
   const spentNow = new Set<string>();
-  const chargedByAdvertiser = new Map<number, bigint>();
-  const chargedByCampaign = new Map<number, bigint>();
 
   const judge = (click: AllocatableClick): Verdict => {
     if (click.invalid !== null) return { outcome: 'invalid', reason: click.invalid };
@@ -62,24 +60,35 @@ export function allocate<R extends { readonly click: AllocatableClick }>(
     const price = BigInt(click.priceMicros);
     const budget = budgets.get(click.advertiserId);
     if (budget === undefined) throw new Error(`Expected the budget of advertiser ${click.advertiserId}`);
-    if (price > budget) return OVER_BUDGET;
+    if (price > budget.leftMicros) return OVER_BUDGET;
     const cap = caps.get(click.campaignId);
     if (cap !== undefined) {
-      if (price > cap) return OVER_CAP;
-      caps.set(click.campaignId, cap - price);
-      add(chargedByCampaign, click.campaignId, price);
+      if (price > cap.leftMicros) return OVER_CAP;
+      charge(cap, price);
     }
-    budgets.set(click.advertiserId, budget - price);
-    add(chargedByAdvertiser, click.advertiserId, price);
+    charge(budget, price);
     return CHARGED;
   };
 
   // A click id is a UUIDv7: ordered by its text, it is ordered by time and then by id.
   const ordered = [...records].sort((a, b) => (a.click.clickId < b.click.clickId ? -1 : 1));
   const settled = ordered.map((record) => ({ record, verdict: judge(record.click) }));
-  return { settled, chargedByAdvertiser, chargedByCampaign };
+  return { settled, chargedByAdvertiser: charges(budgets), chargedByCampaign: charges(caps) };
 }
 
-function add(sums: Map<number, bigint>, key: number, amount: bigint): void {
-  sums.set(key, (sums.get(key) ?? 0n) + amount);
+type Account = { leftMicros: bigint; chargedMicros: bigint };
+
+function openAccounts(balances: ReadonlyMap<number, bigint>): Map<number, Account> {
+  return new Map([...balances].map(([id, leftMicros]) => [id, { leftMicros, chargedMicros: 0n }]));
+}
+
+function charge(account: Account, micros: bigint): void {
+  account.leftMicros -= micros;
+  account.chargedMicros += micros;
+}
+
+function charges(accounts: ReadonlyMap<number, Account>): Map<number, bigint> {
+  const sums = new Map<number, bigint>();
+  for (const [id, { chargedMicros }] of accounts) if (chargedMicros > 0n) sums.set(id, chargedMicros);
+  return sums;
 }

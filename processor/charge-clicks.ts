@@ -127,7 +127,8 @@ export async function settle(
   );
   const window = await readWindow(connection);
   const known = await readKnown(connection, clicks, window, { inLedger: lookUp });
-  const unsettled = clicks.filter((record) => !isKnown(record, known));
+  const nothingKnown = known.clickIds.size + known.rejected.size === 0;
+  const unsettled = nothingKnown ? clicks : clicks.filter((record) => !isKnown(record, known));
   const ads = await readAdsSurely(connection, unsettled);
   failIfUnlocked(unsettled, ads, advertisers);
   const clickAgeMaxDays = options === 'redrive' ? null : options.clickAgeMaxDays;
@@ -141,7 +142,7 @@ export async function settle(
     });
   }
   const rejections = options === 'redrive' ? objected : await withoutSettled(connection, objected, payable);
-  const allocation = allocate(payable, balancesOf(payable, ads, advertisers, known));
+  const allocation = allocate(payable, balancesOf(ads, advertisers, known));
 
   const { settled } = allocation;
   if (settled.length > 0) await insertLedgerRows(connection, settled);
@@ -191,10 +192,11 @@ function failIfUnlocked(
   ads: ReadonlyMap<number, KnownAd>,
   advertisers: ReadonlyMap<number, LockedAdvertiser>,
 ): void {
-  for (const { click } of clicks) {
-    const named = ads.get(click.adId)?.advertiserId === click.advertiserId;
-    if (named && !advertisers.has(click.advertiserId)) {
-      const message = `Advertiser ${click.advertiserId} appeared during the transaction`;
+  // Of few ads, not of all clicks: that an ad's advertiser is not locked is rare, and mostly a stale or foreign click's doing.
+  for (const [adId, { advertiserId }] of ads) {
+    if (advertisers.has(advertiserId)) continue;
+    if (clicks.some(({ click }) => click.adId === adId && click.advertiserId === advertiserId)) {
+      const message = `Advertiser ${advertiserId} appeared during the transaction`;
       throw new TollwayError(LOST_RACE, message, { retryable: true });
     }
   }
@@ -226,15 +228,13 @@ async function withoutSettled(
 }
 
 function balancesOf(
-  payable: readonly ReadClick[],
   ads: ReadonlyMap<number, KnownAd>,
   advertisers: ReadonlyMap<number, LockedAdvertiser>,
   known: Known,
 ): Balances {
   const caps = new Map<number, bigint>();
-  for (const { click } of payable) {
-    const left = ads.get(click.adId)?.capRemainingMicros;
-    if (left !== undefined && left !== null) caps.set(click.campaignId, left);
+  for (const { campaignId, capRemainingMicros } of ads.values()) {
+    if (capRemainingMicros !== null) caps.set(campaignId, capRemainingMicros);
   }
   const budgets = new Map([...advertisers].map(([id, { remainingMicros }]) => [id, remainingMicros]));
   return { budgets, caps, spentNonces: known.spentNonces };

@@ -9,7 +9,7 @@ import { measureByTurns } from './turns.ts';
 
 /** What is measured are the defaults. */
 const { BATCH_SIZE, PARALLELIZATION: LANES } = parseConfig({});
-const CLICKS_A_ROUND = 60_000;
+const CLICKS_A_ROUND = 120_000;
 const ADVERTISERS = 1_000;
 const BAR = 0.6;
 
