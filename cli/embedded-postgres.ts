@@ -10,6 +10,7 @@ import { errorMessage, TollwayError } from '../common/errors.ts';
 import { sleep } from '../common/lifecycle.ts';
 import type { Logger } from '../common/logger.ts';
 import { createClient } from '../common/postgres.ts';
+import { giveWay } from './give-way.ts';
 
 const run = promisify(execFile);
 
@@ -39,10 +40,14 @@ export type EmbeddedPostgres = {
 
 /**
  * Starts the embedded PostgreSQL of a data folder, making it first where there is none. A server that a killed
- * process left behind is stopped and started anew. The caller holds the data folder's lock.
- * Throws `embedded_postgres`.
+ * process left behind is stopped and started anew. The caller holds the data folder's lock. One that `givesWay` lets other
+ * processes go first. Throws `embedded_postgres`.
  */
-export async function startEmbeddedPostgres(dataDir: string, logger: Logger): Promise<EmbeddedPostgres> {
+export async function startEmbeddedPostgres(
+  dataDir: string,
+  logger: Logger,
+  { givesWay = false } = {},
+): Promise<EmbeddedPostgres> {
   const folder = resolve(dataDir, 'postgres');
   assertReachable(folder);
   const { pgCtl } = await findBinaries();
@@ -51,7 +56,7 @@ export async function startEmbeddedPostgres(dataDir: string, logger: Logger): Pr
 
   const port = await freePort(memory.port);
   writeMemory(dataDir, { ...memory, port });
-  const server = { pgCtl, folder, port, logger };
+  const server = { pgCtl, folder, port, logger, givesWay };
   await stopServer(server, STOP_SECONDS);
   await startServer(server);
   const serverUrl = `postgres://postgres:${memory.password}@127.0.0.1:${port}`;
@@ -68,10 +73,11 @@ type Server = {
   readonly folder: string;
   readonly port: number;
   readonly logger: Logger;
+  readonly givesWay: boolean;
 };
 
 /** Starts a server that does not run. One whose parts are still ending is waited for. */
-async function startServer({ pgCtl, folder, port, logger }: Server): Promise<boolean> {
+async function startServer({ pgCtl, folder, port, logger, givesWay }: Server): Promise<boolean> {
   const options = Object.entries({ ...SERVER_SETTINGS, port }).map(
     ([name, value]) => `-c ${name}='${value}'`,
   );
@@ -81,7 +87,7 @@ async function startServer({ pgCtl, folder, port, logger }: Server): Promise<boo
     if (await isRunning(pgCtl, folder)) return false;
     try {
       // pg_ctl puts the server into a session of its own: a Ctrl-C in the terminal does not reach it.
-      await spawnQuietly(pgCtl, args);
+      await spawnQuietly(pgCtl, args, (pid) => givesWay && giveWay(pid, logger));
       return true;
     } catch (error) {
       if (Date.now() > deadline) {
@@ -127,9 +133,14 @@ function forgetForeignPid(folder: string): void {
     rmSync(pidFile, { force: true });
 }
 
-async function spawnQuietly(command: string, args: readonly string[]): Promise<void> {
+async function spawnQuietly(
+  command: string,
+  args: readonly string[],
+  onSpawned: (pid: number | undefined) => void,
+): Promise<void> {
   // The server inherits these: no pipe of ours may be among them, or we would wait for its end.
   const child = spawn(command, args, { stdio: 'ignore', ...owner() });
+  onSpawned(child.pid);
   const [code] = (await once(child, 'exit')) as [number | null];
   if (code !== 0) throw new Error(`pg_ctl ended with ${code}`);
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { TollwayError } from '../common/errors.ts';
 import { sleep } from '../common/lifecycle.ts';
 import type { Logger } from '../common/logger.ts';
+import { giveWay } from './give-way.ts';
 
 /** Time before a dead part is started again, in ms: doubled, up to the maximum, each time it did not live long. */
 const RESTART_MS = 500;
@@ -34,7 +35,7 @@ export function startPart(
   script: string,
   env: NodeJS.ProcessEnv,
   opsUrl: string,
-  around: { logger: Logger; onUseless: (error: Error) => void },
+  around: { logger: Logger; onUseless: (error: Error) => void; givesWay: boolean },
 ): Part {
   let child: ChildProcess;
   let stopping = false;
@@ -48,6 +49,7 @@ export function startPart(
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       detached: true,
     });
+    if (around.givesWay) giveWay(child.pid, around.logger);
     child.once('exit', async (code, signal) => {
       if (stopping) return;
       if (!everReady) {

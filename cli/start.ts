@@ -68,9 +68,15 @@ await runProcess(async (open, fail) => {
     DATA_DIR: config.DATA_DIR,
   };
   const around = { logger, onUseless: fail };
-  const processor = startPart('processor', 'processor/main.ts', partEnv, stack.processorOpsUrl, around);
+  const processor = startPart('processor', 'processor/main.ts', partEnv, stack.processorOpsUrl, {
+    ...around,
+    givesWay: true,
+  });
   open({ name: 'processor', close: () => processor.stop(PROCESSOR_DRAIN_MS) });
-  const adServer = startPart('ad server', 'ad-server/main.ts', partEnv, stack.adServerOpsUrl, around);
+  const adServer = startPart('ad server', 'ad-server/main.ts', partEnv, stack.adServerOpsUrl, {
+    ...around,
+    givesWay: false,
+  });
   open({ name: 'ad server', close: () => adServer.stop(AD_SERVER_DRAIN_MS) });
   const links = await linksToClick(databaseUrl, keys, config, logger);
   await Promise.all([processor.ready(), adServer.ready()]);
@@ -94,7 +100,7 @@ async function assertPortsFree(config: Config): Promise<void> {
 
 /** Starts the embedded PostgreSQL and watches over it by a connection: when that breaks, it is revived. */
 async function openEmbedded(config: Config, logger: Logger, open: Open): Promise<string> {
-  const postgres = await startEmbeddedPostgres(config.DATA_DIR, logger);
+  const postgres = await startEmbeddedPostgres(config.DATA_DIR, logger, { givesWay: true });
   let stopping = false;
   open({
     name: 'embedded PostgreSQL',
