@@ -38,3 +38,9 @@ export function uuidAt(bytes: Buffer, at: number): string {
   const hex = bytes.toString('hex', at, at + BYTES);
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
 }
+
+/** The lowest and the highest of ids: between them the planner reads only the partitions of their days. */
+export function boundsOf(ids: readonly string[]): [string | null, string | null] {
+  const sorted = ids.toSorted();
+  return [sorted[0] ?? null, sorted.at(-1) ?? null];
+}

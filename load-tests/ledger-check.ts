@@ -1,7 +1,7 @@
 import { sleep } from '../common/lifecycle.ts';
 import type { Pool } from '../common/postgres.ts';
 import { uuidFloor } from '../common/uuid.ts';
-import type { ClickIds } from './click-ids.ts';
+import { boundsOf, type ClickIds } from './click-ids.ts';
 
 /** Click ids looked up at once. */
 const PAGE = 5_000;
@@ -92,7 +92,7 @@ async function readPage(pool: Pool, ids: readonly string[]): Promise<Page> {
        (count(*) filter (where outcome = 'charged'))::int as charged,
        coalesce(sum(charged_micros), 0)::bigint as micros, max(settled_at) as last
      from ledger where click_id = any($1::uuid[]) and click_id between $2 and $3`,
-    [ids, ...bounds(ids)],
+    [ids, ...boundsOf(ids)],
   );
   return rows[0] ?? { clicks: 0, rows: 0, charged: 0, micros: 0n, last: null };
 }
@@ -114,10 +114,4 @@ async function countRows(pool: Pool, advertiserIds: readonly number[], since: Da
     [advertiserIds, lowest],
   );
   return rows[0]?.count ?? 0;
-}
-
-/** The bounds let the planner leave out the partitions of other days. */
-function bounds(ids: readonly string[]): [string | null, string | null] {
-  const sorted = [...ids].sort();
-  return [sorted[0] ?? null, sorted.at(-1) ?? null];
 }

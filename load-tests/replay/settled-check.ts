@@ -1,6 +1,7 @@
 import { sleep } from '../../common/lifecycle.ts';
 import { formatAmount } from '../../common/money.ts';
 import type { Pool } from '../../common/postgres.ts';
+import { boundsOf } from '../click-ids.ts';
 import type { ClickIdFile } from './click-id-file.ts';
 
 /** Click ids looked up at once. */
@@ -92,7 +93,7 @@ async function readMissing(pool: Pool, ids: readonly string[]): Promise<string[]
   const { rows } = await pool.query<{ id: string }>(
     `select click_id::text as id from ledger where click_id = any($1::uuid[]) and click_id between $2 and $3
      union all select click_id::text from dead_letter where click_id = any($1::uuid[])`,
-    [ids, ...bounds(ids)],
+    [ids, ...boundsOf(ids)],
   );
   const settled = new Set(rows.map(({ id }) => id));
   return ids.filter((id) => !settled.has(id));
@@ -112,13 +113,7 @@ async function readOutcomes(pool: Pool, ids: readonly string[], startedAt: Date)
        ) settled order by click_id, place, settled_at
      ) one left join advertiser on advertiser.id = one.advertiser_id and one.charged_micros > 0
      group by 1, 2, 3, 4 order by count desc`,
-    [ids, ...bounds(ids), startedAt],
+    [ids, ...boundsOf(ids), startedAt],
   );
   return rows;
-}
-
-/** The bounds let the planner leave out the partitions of other days. */
-function bounds(ids: readonly string[]): [string | null, string | null] {
-  const sorted = [...ids].sort();
-  return [sorted[0] ?? null, sorted.at(-1) ?? null];
 }

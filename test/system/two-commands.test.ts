@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { getPriority } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -68,6 +69,13 @@ describe('npm start', () => {
     const outcomes = (await rows()).map((row) => `${row.outcome} ${row.reason}`);
     expect(outcomes.filter((outcome) => outcome === 'charged null')).toHaveLength(1);
     expect(new Set(outcomes)).toEqual(new Set(['charged null', 'invalid repeat', 'invalid double_click']));
+  });
+
+  it('lets redirects go first: processor and PostgreSQL have a lower priority than the ad server', () => {
+    const ours = getPriority(stack.pidOf('ad-server/main.ts'));
+    // A higher number is a lower priority.
+    expect(getPriority(stack.pidOf('processor/main.ts'))).toBeGreaterThan(ours);
+    expect(getPriority(stack.postmasterPid())).toBeGreaterThan(ours);
   });
 
   it('reconciles, in full, with exit code 0', async () => {
