@@ -67,16 +67,24 @@ export type Unreadable = Received & {
 };
 export type ReadRecord = ReadClick | ReadMark | Unreadable;
 
-/** Encodes a click as JSON text. Hand-assembled: this runs before every redirect. */
+/** Encodes a click as JSON text, its fields in this order whatever theirs. */
 export function encodeClick(click: ClickEvent): string {
-  return (
-    `{"v":${CLICK_VERSION},"clickId":"${click.clickId}","nonce":${click.nonce === null ? 'null' : `"${click.nonce}"`}` +
-    `,"adId":${click.adId},"campaignId":${click.campaignId},"advertiserId":${click.advertiserId}` +
-    `,"priceMicros":${click.priceMicros},"clickedAt":${click.clickedAt}` +
-    `,"invalid":${click.invalid === null ? 'null' : `"${click.invalid}"`},"braked":${click.braked}` +
-    `,"visitorNetwork":${JSON.stringify(click.visitorNetwork)},"userAgent":${JSON.stringify(click.userAgent)}` +
-    `,"referrerHost":${JSON.stringify(click.referrerHost)}}`
-  );
+  // Named one by one: copying with `...` takes a third longer, and this runs before every redirect.
+  return JSON.stringify({
+    v: CLICK_VERSION,
+    clickId: click.clickId,
+    nonce: click.nonce,
+    adId: click.adId,
+    campaignId: click.campaignId,
+    advertiserId: click.advertiserId,
+    priceMicros: click.priceMicros,
+    clickedAt: click.clickedAt,
+    invalid: click.invalid,
+    braked: click.braked,
+    visitorNetwork: click.visitorNetwork,
+    userAgent: click.userAgent,
+    referrerHost: click.referrerHost,
+  });
 }
 
 /** The key of a click's record: `<origin>.<sequence>`. */
