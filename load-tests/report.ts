@@ -98,6 +98,7 @@ export function reportOf(
     shed: sum((counts) => counts.shed),
   };
   const memory = memoryOf(timeline.moments);
+  const { 'load generator': _, ...stackMemory } = memory;
   const overDeliverySeconds = overDelivery(result);
   const drainSeconds = ledger.drainMs / 1_000;
   const levels = judge(asked, {
@@ -106,7 +107,7 @@ export function reportOf(
     age: backlogMax.oldestSeconds,
     failed: (totals.failed / Math.max(1, totals.arrivals)) * 100,
     unrecorded: (totals.unrecorded / Math.max(1, totals.arrivals)) * 100,
-    memory: Math.max(0, ...Object.values(memory).map(({ mostMb }) => mostMb)) || null,
+    memory: Math.max(0, ...Object.values(stackMemory).map(({ mostMb }) => mostMb)) || null,
     'over-delivery': overDeliverySeconds,
   });
   const allowed = new Set(asked.map(({ measure }) => measure));
