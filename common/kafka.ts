@@ -200,7 +200,7 @@ export function createTopic(config: Config, logger: Logger): Promise<TopicMade> 
       const { length: partitions } = await readPartitions(admin, config);
       if (partitions >= wanted) return { partitions, made: 'nothing' };
       await admin.createPartitions({ topicPartitions: [{ topic, count: wanted }] });
-      await untilMade(admin, config);
+      await untilLed(config, logger);
       return { partitions: wanted, made: 'partitions' };
     }
     const { brokers } = await admin.describeCluster();
@@ -224,20 +224,24 @@ export function createTopic(config: Config, logger: Logger): Promise<TopicMade> 
         },
       ],
     });
-    await untilMade(admin, config);
+    await untilLed(config, logger);
     return { partitions: wanted, made: 'all' };
   });
 }
 
-/** Waits until the brokers know of what was made: they hear of it one after the other. */
-async function untilMade(admin: Admin, config: Config): Promise<void> {
+/**
+ * Waits until each partition's leader answers for it. The brokers hear of what was made one after the other: where it is known
+ * already, it may still be refused by the one that is to lead it. Each look is a new client's, which has not heard of it either.
+ */
+async function untilLed(config: Config, logger: Logger): Promise<void> {
+  const { KAFKA_TOPIC: topic, KAFKA_PARTITIONS: wanted } = config;
   for (const deadline = Date.now() + MAKE_MS_MAX; ; await sleep(POLL_MS)) {
     try {
-      if ((await readPartitions(admin, config)).length >= config.KAFKA_PARTITIONS) return;
+      const led = await withAdmin(config, logger, (admin) => admin.fetchTopicOffsets(topic));
+      if (led.length >= wanted) return;
     } catch (error) {
       if (Date.now() > deadline) throw error;
     }
-    if (Date.now() > deadline)
-      throw new TollwayError('kafka', `KAFKA_TOPIC: ${config.KAFKA_TOPIC} is not there yet`);
+    if (Date.now() > deadline) throw new TollwayError('kafka', `KAFKA_TOPIC: ${topic} is not there yet`);
   }
 }

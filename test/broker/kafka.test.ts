@@ -236,6 +236,16 @@ describe.skipIf(skipped).concurrent('a publisher to Kafka', () => {
       ),
   );
 
+  it('finds each partition of a topic led as soon as that is made', { timeout: 120_000 }, () =>
+    withSite(server, async ({ database, clicks }) => {
+      const publishAtOnce = async () => {
+        const broker = await server.open(database, { KAFKA_PARTITIONS: '12' });
+        await broker.publisher.publish(clicks(4_000)).finally(broker.close);
+      };
+      await Promise.all(Array.from({ length: 16 }, publishAtOnce));
+    }),
+  );
+
   it('sends in parts what one partition would not take at once', { timeout: 60_000 }, () =>
     withSite(
       server,
