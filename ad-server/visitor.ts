@@ -43,11 +43,10 @@ function withoutPort(hop: string): string {
 const MAPPED = '::ffff:';
 
 /** An address in its one spelling; a dual-stack socket shows IPv4 peers as `::ffff:192.0.2.1`. `''` for what is none. */
-function canonical(given: string): string {
-  const mapped = given.startsWith(MAPPED) ? given.slice(MAPPED.length) : given;
-  const address = isIP(mapped) === 4 ? mapped : given;
-  const version = isIP(address);
-  if (version !== 6) return version === 4 ? address : '';
+function canonical(address: string): string {
+  const short = address.startsWith(MAPPED) ? address.slice(MAPPED.length) : address;
+  if (isIP(short) === 4) return short;
+  if (isIP(address) !== 6) return '';
   // The URL standard spells IPv6 addresses in one way only: https://url.spec.whatwg.org/#concept-ipv6-serializer
   const text = new URL(`http://[${address.split('%')[0]}]/`).hostname.slice(1, -1);
   const [, high, low] = /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/.exec(text) ?? [];

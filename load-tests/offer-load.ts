@@ -1,8 +1,8 @@
-import { build, type Histogram } from 'hdr-histogram-js';
 import { sleep } from '../common/lifecycle.ts';
 import type { Arrivals } from './arrivals.ts';
 import type { ClickIds } from './click-ids.ts';
 import { ANSWER_MS_MAX, type HttpTarget } from './http-target.ts';
+import { createMicros, type Micros, recordMs } from './micros.ts';
 import type { Arrival } from './traffic.ts';
 
 /** Requests under way at once. An arrival beyond it is counted as shed, which is a failure. */
@@ -11,8 +11,6 @@ export const UNDER_WAY_MAX = 10_000;
 const ARRIVALS_A_TURN_MAX = 250;
 /** An arrival begun this much after it was due was not offered as asked, in ms. */
 export const LATE_MS_MAX = 250;
-/** Highest latency that is told apart, in µs. */
-const LATENCY_MICROS_MAX = 60_000_000;
 /** Kinds of failure that are told apart. */
 const FAILURES_MAX = 20;
 
@@ -28,15 +26,15 @@ export type PhaseCounts = {
   failed: number;
   shed: number;
   /** From the intended start to the whole answer, in µs, of what was answered as it should be. */
-  readonly latencyMicros: Histogram;
+  readonly latencyMicros: Micros;
   /** How late the generator itself was, in µs. It is a part of the latency. */
-  readonly latenessMicros: Histogram;
+  readonly latenessMicros: Micros;
 };
 
 export type Load = {
   readonly phases: readonly PhaseCounts[];
   /** Latencies since somebody last looked, in µs. */
-  readonly recent: Histogram;
+  readonly recent: Micros;
   /** How many requests failed, by reason. */
   readonly failures: Map<string, number>;
   underWay: number;
@@ -49,12 +47,6 @@ export type Load = {
 
 /** An empty load, to be looked at while it is offered. */
 export function createLoad(arrivals: Arrivals): Load {
-  const histogram = () =>
-    build({
-      lowestDiscernibleValue: 1,
-      highestTrackableValue: LATENCY_MICROS_MAX,
-      numberOfSignificantValueDigits: 3,
-    });
   return {
     phases: arrivals.phases.map(() => ({
       begun: 0,
@@ -64,10 +56,10 @@ export function createLoad(arrivals: Arrivals): Load {
       turnedAway: 0,
       failed: 0,
       shed: 0,
-      latencyMicros: histogram(),
-      latenessMicros: histogram(),
+      latencyMicros: createMicros(),
+      latenessMicros: createMicros(),
     })),
-    recent: histogram(),
+    recent: createMicros(),
     failures: new Map(),
     underWay: 0,
     phase: 0,
@@ -117,7 +109,7 @@ function begin(
   const lateMs = performance.now() - dueAt;
   counts.begun += 1;
   if (lateMs <= LATE_MS_MAX) counts.offered += 1;
-  counts.latenessMicros.recordValue(micros(lateMs));
+  recordMs(counts.latenessMicros, lateMs);
   if (load.underWay >= UNDER_WAY_MAX) {
     counts.shed += 1;
     return;
@@ -126,9 +118,9 @@ function begin(
   target.click(nextArrival(), (answered) => {
     load.underWay -= 1;
     if (answered.is !== 'failed') {
-      const latencyMicros = micros(performance.now() - dueAt);
-      counts.latencyMicros.recordValue(latencyMicros);
-      load.recent.recordValue(latencyMicros);
+      const latencyMs = performance.now() - dueAt;
+      recordMs(counts.latencyMicros, latencyMs);
+      recordMs(load.recent, latencyMs);
     }
     switch (answered.is) {
       case 'recorded':
@@ -155,8 +147,4 @@ function begin(
 export function countFailure(failures: Map<string, number>, why: string): void {
   const key = failures.has(why) || failures.size < FAILURES_MAX ? why : 'other reasons';
   failures.set(key, (failures.get(key) ?? 0) + 1);
-}
-
-function micros(ms: number): number {
-  return Math.max(1, Math.min(LATENCY_MICROS_MAX, Math.round(ms * 1_000)));
 }

@@ -1,4 +1,5 @@
 import { formatAmount } from '../common/money.ts';
+import { msAt } from './micros.ts';
 import { LATE_MS_MAX, type PhaseCounts } from './offer-load.ts';
 import type { LoadResult } from './run-load.ts';
 import { judge, type LevelResult, levelText, type Measure, type ServiceLevel } from './service-levels.ts';
@@ -7,7 +8,7 @@ import type { Moment } from './timeline.ts';
 
 /** Part of the asked arrivals that must have been offered in time for a run to count as measured. */
 const OFFERED_SHARE_MIN = 0.99;
-const PERCENTILES = { p50: 50, p90: 90, p99: 99, p999: 99.9 } as const;
+const PERCENTILES = { p50: 50, p90: 90, p99: 99, p999: 99.9, max: 100 } as const;
 
 /**
  * `failed`: a promise was broken. `not_measured`: none that was seen, but this machine could not offer what was
@@ -16,7 +17,7 @@ const PERCENTILES = { p50: 50, p90: 90, p99: 99, p999: 99.9 } as const;
 export type Verdict = 'passed' | 'failed' | 'not_measured';
 
 /** From the intended start to the whole answer, in ms. */
-export type Percentiles = Readonly<Record<keyof typeof PERCENTILES | 'max', number>>;
+export type Percentiles = Readonly<Record<keyof typeof PERCENTILES, number>>;
 
 export type PhaseReport = {
   readonly name: string;
@@ -205,21 +206,18 @@ function phasesOf({ arrivals, load, interrupted }: LoadResult): PhaseReport[] {
       offeredPerSecond: counts.offered / seconds,
       answeredPerSecond: (counts.recorded + counts.unrecorded + counts.turnedAway) / seconds,
       latencyMs: percentilesOf(counts),
-      latenessP99Ms: counts.latenessMicros.getValueAtPercentile(99) / 1_000,
+      latenessP99Ms: msAt(counts.latenessMicros, 99),
     };
   });
 }
 
 function percentilesOf({ latencyMicros }: PhaseCounts): Percentiles {
-  // A percentile is the upper edge of its bucket, which may lie above the highest value there was.
-  const at = (percentile: number) =>
-    Math.min(latencyMicros.getValueAtPercentile(percentile), latencyMicros.maxValue) / 1_000;
   return {
-    p50: at(PERCENTILES.p50),
-    p90: at(PERCENTILES.p90),
-    p99: at(PERCENTILES.p99),
-    p999: at(PERCENTILES.p999),
-    max: latencyMicros.maxValue / 1_000,
+    p50: msAt(latencyMicros, PERCENTILES.p50),
+    p90: msAt(latencyMicros, PERCENTILES.p90),
+    p99: msAt(latencyMicros, PERCENTILES.p99),
+    p999: msAt(latencyMicros, PERCENTILES.p999),
+    max: msAt(latencyMicros, PERCENTILES.max),
   };
 }
 

@@ -52,7 +52,8 @@ export function createObserver(stack: Stack, advertiserIds: readonly number[]) {
             return watched.has(id) ? [[id, value]] : [];
           }),
         ),
-        overDelivery: sumOf(processor, 'tollway_over_delivery_total'),
+        // Until it first counts it shows nothing: taken for unknown, all that comes with the first count would be lost.
+        overDelivery: processor === '' ? null : (sumOf(processor, 'tollway_over_delivery_total') ?? 0),
         processes: {
           'ad server': useOf(adServer),
           processor: useOf(processor),

@@ -1,4 +1,5 @@
 import type { Arrivals } from './arrivals.ts';
+import { msAt } from './micros.ts';
 import type { Load } from './offer-load.ts';
 import { type createObserver, oldestSeconds, type SystemState } from './system-metrics.ts';
 
@@ -97,9 +98,12 @@ export function watchTimeline(
 /** Percentiles of the latencies since the last call. */
 function takeLatency({ recent }: Load): Moment['latencyMs'] {
   if (recent.totalCount === 0) return null;
-  const at = (percentile: number) =>
-    Math.min(recent.getValueAtPercentile(percentile), recent.maxValue) / 1_000;
-  const latency = { p50: at(50), p90: at(90), p99: at(99), max: recent.maxValue / 1_000 };
+  const latency = {
+    p50: msAt(recent, 50),
+    p90: msAt(recent, 90),
+    p99: msAt(recent, 99),
+    max: msAt(recent, 100),
+  };
   recent.reset();
   return latency;
 }

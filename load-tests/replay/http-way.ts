@@ -1,9 +1,9 @@
-import { build, type Histogram } from 'hdr-histogram-js';
 import type { LinkSigner } from '../../ad-server/link.ts';
 import { evergreenLink, impressionLink } from '../../ad-server/link.ts';
 import { errorMessage, TollwayError } from '../../common/errors.ts';
 import { sleep } from '../../common/lifecycle.ts';
 import { ANSWER_MS_MAX, type HttpTarget } from '../http-target.ts';
+import { createMicros, type Micros, recordMs } from '../micros.ts';
 import { countFailure, UNDER_WAY_MAX } from '../offer-load.ts';
 import { BROWSER_HEADERS } from '../traffic.ts';
 import type { ClickIdFile } from './click-id-file.ts';
@@ -13,7 +13,6 @@ import type { Sink, Speed } from './rhythm.ts';
 /** Requests under way at full speed. */
 const AT_ONCE = 200;
 const LINK_LIFE_MS = 86_400_000;
-const LATENCY_MICROS_MAX = 60_000_000;
 
 /** What became of the requests. */
 export type HttpCounts = {
@@ -26,7 +25,7 @@ export type HttpCounts = {
   underWay: number;
   readonly failures: Map<string, number>;
   /** From when a click was due to its answer, in µs. */
-  readonly latencyMicros: Histogram;
+  readonly latencyMicros: Micros;
 };
 
 export type HttpWay = Sink & {
@@ -47,11 +46,7 @@ export function createHttpWay(
     shed: 0,
     underWay: 0,
     failures: new Map(),
-    latencyMicros: build({
-      lowestDiscernibleValue: 1,
-      highestTrackableValue: LATENCY_MICROS_MAX,
-      numberOfSignificantValueDigits: 3,
-    }),
+    latencyMicros: createMicros(),
   };
   let room: () => void = () => {};
 
@@ -66,10 +61,8 @@ export function createHttpWay(
     target.click(arrival, (answered) => {
       counts.underWay -= 1;
       room();
-      if (answered.is === 'recorded' || answered.is === 'unrecorded') {
-        const micros = Math.round((performance.now() - dueAt) * 1_000);
-        counts.latencyMicros.recordValue(Math.max(1, Math.min(LATENCY_MICROS_MAX, micros)));
-      }
+      if (answered.is === 'recorded' || answered.is === 'unrecorded')
+        recordMs(counts.latencyMicros, performance.now() - dueAt);
       if (answered.is === 'recorded') {
         counts.recorded += 1;
         ids.add(answered.clickId);

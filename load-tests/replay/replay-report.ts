@@ -1,4 +1,5 @@
 import type { Reconciliation } from '../../processor/reconcile.ts';
+import { type Micros, msAt } from '../micros.ts';
 import { LATE_MS_MAX } from '../offer-load.ts';
 import type { Verdict } from '../report.ts';
 import type { HttpCounts } from './http-way.ts';
@@ -124,9 +125,6 @@ function brokenPromises({ ledger, books, http }: ReplayResult, failed: number): 
   return found.flatMap(([holds, text]) => (holds ? [text] : []));
 }
 
-function millisOf(micros: Rhythm['latenessMicros']): { p50: number; p99: number; max: number } {
-  if (micros.totalCount === 0) return { p50: 0, p99: 0, max: 0 };
-  const at = (percentile: number) =>
-    Math.min(micros.getValueAtPercentile(percentile), micros.maxValue) / 1_000;
-  return { p50: at(50), p99: at(99), max: micros.maxValue / 1_000 };
+function millisOf(micros: Micros): { p50: number; p99: number; max: number } {
+  return { p50: msAt(micros, 50), p99: msAt(micros, 99), max: msAt(micros, 100) };
 }

@@ -1,5 +1,5 @@
-import { build, type Histogram } from 'hdr-histogram-js';
 import { sleep } from '../../common/lifecycle.ts';
+import { createMicros, type Micros, recordMs } from '../micros.ts';
 import { LATE_MS_MAX } from '../offer-load.ts';
 import type { Recorded } from './reading.ts';
 
@@ -9,7 +9,6 @@ export type Speed = number | 'max';
 /** Requests of a log's second that are spread over it; of more, the others come at its end. */
 const SECOND_MAX = 20_000;
 const SECOND_MS = 1_000;
-const LATENESS_MICROS_MAX = 3_600_000_000;
 /** Clicks begun in one turn of the event loop: between two turns the answers are read. */
 const CLICKS_A_TURN_MAX = 250;
 
@@ -18,7 +17,7 @@ export type Rhythm = {
   /** Clicks begun, and of them those that came at most `LATE_MS_MAX` late. */
   begun: number;
   inTime: number;
-  readonly latenessMicros: Histogram;
+  readonly latenessMicros: Micros;
 };
 
 /** Where clicks go. */
@@ -30,15 +29,7 @@ export type Sink = {
 };
 
 export function createRhythm(): Rhythm {
-  return {
-    begun: 0,
-    inTime: 0,
-    latenessMicros: build({
-      lowestDiscernibleValue: 1,
-      highestTrackableValue: LATENESS_MICROS_MAX,
-      numberOfSignificantValueDigits: 3,
-    }),
-  };
+  return { begun: 0, inTime: 0, latenessMicros: createMicros() };
 }
 
 /**
@@ -78,7 +69,7 @@ export async function play(
     const lateMs = Math.max(0, performance.now() - dueAt);
     rhythm.begun += 1;
     if (lateMs <= LATE_MS_MAX) rhythm.inTime += 1;
-    rhythm.latenessMicros.recordValue(Math.max(1, Math.min(LATENESS_MICROS_MAX, Math.round(lateMs * 1_000))));
+    recordMs(rhythm.latenessMicros, lateMs);
     await sink.take(click, dueAt);
   }
   await sink.pause();

@@ -11,6 +11,7 @@ import { reconcile } from '../../processor/reconcile.ts';
 import { createPublisher } from '../../producer/create-publisher.ts';
 import { createHttpTarget } from '../http-target.ts';
 import { readClock } from '../ledger-check.ts';
+import { msAt } from '../micros.ts';
 import type { Progress } from '../progress.ts';
 import { createBrokerWay } from './broker-way.ts';
 import { ClickIdFile } from './click-id-file.ts';
@@ -209,7 +210,7 @@ function announce(
 
 function lateText({ latenessMicros }: Rhythm, speed: Speed): string {
   if (speed === 'max' || latenessMicros.totalCount === 0) return '';
-  return `, late by p99 ${(latenessMicros.getValueAtPercentile(99) / 1_000).toFixed(1)} ms`;
+  return `, late by p99 ${msAt(latenessMicros, 99).toFixed(1)} ms`;
 }
 
 function timeText(ms: number): string {

@@ -36,6 +36,8 @@ describe('npm run load', { timeout: 90_000 }, () => {
       ...SMALL,
       '--level',
       'p99<=2000ms',
+      '--level',
+      'memory<=1000MB',
       '--report',
       path,
     );
@@ -44,11 +46,14 @@ describe('npm run load', { timeout: 90_000 }, () => {
       verdict: 'passed',
       scenario: 'spike',
       failed: 0,
-      levels: [{ met: true }],
+      levels: [{ met: true }, { met: true }],
     });
     expect(report?.turnedAway).toBeGreaterThan(0);
     expect(report?.ledger.notCharged).toBeGreaterThan(0);
     expect(report?.memory).toMatchObject({ 'ad server': {}, processor: {}, 'load generator': {} });
+    // The generator is no part of the stack.
+    const { 'ad server': adServer, processor } = report?.memory ?? {};
+    expect(report?.levels[1]?.measured).toBe(Math.max(adServer?.mostMb ?? 0, processor?.mostMb ?? 0));
     expect(code).toBe(0);
     const page = readFileSync(path, 'utf8');
     expect(page).toContain('"scenario":"spike"');

@@ -1,0 +1,51 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { expect, it } from 'vitest';
+import type { Stack } from '../../cli/stack.ts';
+import { createObserver } from '../../load-tests/system-metrics.ts';
+
+/** Parts that tell these metrics, one text a look. */
+async function tell(...texts: string[]) {
+  const server = createServer((_, response) => response.end(texts.shift())).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return { url, close: () => server.close() };
+}
+
+const stackOf = (adServerOpsUrl: string, processorOpsUrl: string) =>
+  ({ adServerOpsUrl, processorOpsUrl }) as Stack;
+const NOWHERE = 'http://127.0.0.1:1';
+
+it('counts over-delivery from nought: before it first counts, a processor shows nothing of it', async () => {
+  const counted =
+    'tollway_over_delivery_total{currency="USD"} 1.5\ntollway_over_delivery_total{currency="EUR"} 2\n';
+  const processor = await tell('tollway_broker_lag_records{broker="postgres"} 7\n', counted);
+  const observer = createObserver(stackOf(NOWHERE, processor.url), []);
+  expect(await observer.look()).toMatchObject({ overDelivery: 0, brokerClicks: 7 });
+  expect(await observer.look()).toMatchObject({ overDelivery: 3.5, brokerClicks: null });
+  processor.close();
+});
+
+it('knows nothing of a part that does not answer', async () => {
+  const observer = createObserver(stackOf(NOWHERE, NOWHERE), [1]);
+  expect(await observer.look()).toMatchObject({
+    overDelivery: null,
+    spoolBytes: null,
+    brokerSeconds: null,
+    processes: { 'ad server': null, processor: null, 'load generator': { cpuSeconds: expect.any(Number) } },
+  });
+});
+
+it('reads the budgets of those that are watched, alone', async () => {
+  const text = [1, 2, 3]
+    .map((id) => `tollway_advertiser_budget_remaining{advertiser="${id}"} ${id}.5\n`)
+    .join('');
+  const processor = await tell(text);
+  const { budgets } = await createObserver(stackOf(NOWHERE, processor.url), [2, 3]).look();
+  expect([...budgets]).toEqual([
+    [2, 2.5],
+    [3, 3.5],
+  ]);
+  processor.close();
+});
