@@ -2,7 +2,7 @@ import { writeUuid } from '../common/uuid.ts';
 
 const BYTES = 16;
 
-/** Click ids that were promised to be recorded, 16 bytes each: a million of them take 16 MB. */
+/** Click ids, 16 bytes each: a million of them take 16 MB. */
 export class ClickIds {
   private readonly bytes: Buffer;
   private count = 0;
@@ -32,6 +32,9 @@ export class ClickIds {
     return ids;
   }
 }
+
+/** Clicks that were promised to be recorded, by where people were sent. */
+export type RecordedClicks = { readonly toAdvertiser: ClickIds; readonly toFallback: ClickIds };
 
 /** The canonical UUID whose 16 bytes stand at `at`. */
 export function uuidAt(bytes: Buffer, at: number): string {

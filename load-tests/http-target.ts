@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { Pool } from 'undici';
 import { errorCode, errorMessage } from '../common/errors.ts';
 import { isUuid } from '../common/uuid.ts';
+import { FALLBACK_URL } from './population.ts';
 import { type Arrival, BROWSER_HEADERS, KINDS } from './traffic.ts';
 
 /** Connections that are kept alive to the target. An arrival that finds them all busy waits, and its wait counts. */
@@ -15,7 +16,8 @@ const NOTE_CHARACTERS_MAX = 80;
 
 /** What a request came to. */
 export type Answered =
-  | { readonly is: 'recorded'; readonly clickId: string }
+  /** Redirected to the advertiser, or to the campaign's fallback. */
+  | { readonly is: 'recorded'; readonly clickId: string; readonly toFallback: boolean }
   /** Redirected, and said that nothing was recorded. */
   | { readonly is: 'unrecorded' }
   /** Not redirected, as such an arrival is to be answered. */
@@ -70,7 +72,8 @@ function answeredBy(expected: number, status: number, headers: IncomingHttpHeade
   if (status !== expected) return { is: 'failed', why: `answer ${status}, expected ${expected}` };
   if (status !== 302) return { is: 'turned_away' };
   const said = headers['tollway-click'];
-  if (typeof said === 'string' && isUuid(said)) return { is: 'recorded', clickId: said };
+  if (typeof said === 'string' && isUuid(said))
+    return { is: 'recorded', clickId: said, toFallback: headers.location === FALLBACK_URL };
   return said === 'none'
     ? { is: 'unrecorded' }
     : { is: 'failed', why: 'a redirect without a Tollway-Click header' };

@@ -1,7 +1,7 @@
 import { sleep } from '../common/lifecycle.ts';
 import type { Pool } from '../common/postgres.ts';
 import { uuidFloor } from '../common/uuid.ts';
-import { boundsOf, type ClickIds } from './click-ids.ts';
+import { boundsOf, type ClickIds, type RecordedClicks } from './click-ids.ts';
 
 /** Click ids looked up at once. */
 const PAGE = 5_000;
@@ -24,11 +24,22 @@ export type LedgerCheck = {
   readonly chargedMicros: bigint;
   /** Rows of these advertisers whose click id we were never told: the answer was lost on its way. */
   readonly untold: number;
+  /** By advertiser: its clicks, and those it was sent although it could no longer pay. */
+  readonly advertisers: ReadonlyMap<number, { readonly found: number; readonly overDelivered: number }>;
   /** Time from the end of the load to the last row, by the clock of the database, in ms. */
   readonly drainMs: number;
 };
 
-type Page = { clicks: number; rows: number; charged: number; micros: bigint; last: Date | null };
+/** What the ledger has of some clicks, by advertiser. */
+type Share = {
+  advertiserId: number;
+  clicks: number;
+  rows: number;
+  charged: number;
+  overBudget: number;
+  micros: bigint;
+  last: Date;
+};
 
 /**
  * Looks every click id up in the ledger, and waits for those that are not there yet: at most `waitMs`, or until
@@ -36,7 +47,7 @@ type Page = { clicks: number; rows: number; charged: number; micros: bigint; las
  */
 export async function checkLedger(
   pool: Pool,
-  recorded: ClickIds,
+  recorded: RecordedClicks,
   options: {
     advertiserIds: readonly number[];
     /** By the clock of the database. */
@@ -49,35 +60,55 @@ export async function checkLedger(
 ): Promise<LedgerCheck> {
   const deadline = Date.now() + options.waitMs;
   const sum = { found: 0, twice: 0, charged: 0, micros: 0n, lastMs: 0 };
+  const advertisers = new Map<number, { found: number; overDelivered: number }>();
   const missingIds: string[] = [];
-  for (let from = 0; from < recorded.size; from += PAGE) {
-    const ids = recorded.slice(from, PAGE);
-    let page = await readPage(pool, ids);
-    while (page.clicks < ids.length && Date.now() < deadline && !options.stop.aborted) {
+  for (const { ids, isFallback } of pagesOf(recorded)) {
+    let shares = await readShares(pool, ids);
+    while (clicksOf(shares) < ids.length && Date.now() < deadline && !options.stop.aborted) {
       await sleep(POLL_MS);
-      page = await readPage(pool, ids);
+      shares = await readShares(pool, ids);
     }
-    sum.found += page.clicks;
-    sum.twice += page.rows - page.clicks;
-    sum.charged += page.charged;
-    sum.micros += page.micros;
-    sum.lastMs = Math.max(sum.lastMs, page.last?.getTime() ?? 0);
-    if (page.clicks < ids.length && missingIds.length < NAMED_MAX)
+    for (const { advertiserId, clicks, rows, charged, overBudget, micros, last } of shares) {
+      sum.found += clicks;
+      sum.twice += rows - clicks;
+      sum.charged += charged;
+      sum.micros += micros;
+      sum.lastMs = Math.max(sum.lastMs, last.getTime());
+      const { found, overDelivered } = advertisers.get(advertiserId) ?? { found: 0, overDelivered: 0 };
+      const past = isFallback ? 0 : overBudget;
+      advertisers.set(advertiserId, { found: found + clicks, overDelivered: overDelivered + past });
+    }
+    if (clicksOf(shares) < ids.length && missingIds.length < NAMED_MAX)
       missingIds.push(...(await readMissing(pool, ids)));
     options.onProgress(sum.found);
   }
+  const expected = recorded.toAdvertiser.size + recorded.toFallback.size;
   return {
-    expected: recorded.size,
+    expected,
     found: sum.found,
-    missing: recorded.size - sum.found,
+    missing: expected - sum.found,
     missingIds: missingIds.slice(0, NAMED_MAX),
     twice: sum.twice,
     charged: sum.charged,
     notCharged: sum.found - sum.charged,
     chargedMicros: sum.micros,
+    advertisers,
     untold: (await countRows(pool, options.advertiserIds, options.startedAt)) - sum.found - sum.twice,
     drainMs: Math.max(0, sum.lastMs - options.endedAt.getTime()),
   };
+}
+
+function* pagesOf({ toAdvertiser, toFallback }: RecordedClicks) {
+  const clicks: [ClickIds, boolean][] = [
+    [toAdvertiser, false],
+    [toFallback, true],
+  ];
+  for (const [some, isFallback] of clicks)
+    for (let from = 0; from < some.size; from += PAGE) yield { ids: some.slice(from, PAGE), isFallback };
+}
+
+function clicksOf(shares: readonly Share[]): number {
+  return shares.reduce((total, { clicks }) => total + clicks, 0);
 }
 
 /** The clock of the database: what the times in the ledger are compared with. */
@@ -86,15 +117,17 @@ export async function readClock(pool: Pool): Promise<Date> {
   return rows[0]?.now ?? new Date();
 }
 
-async function readPage(pool: Pool, ids: readonly string[]): Promise<Page> {
-  const { rows } = await pool.query<Page>(
-    `select count(distinct click_id)::int as clicks, count(*)::int as rows,
+async function readShares(pool: Pool, ids: readonly string[]): Promise<Share[]> {
+  const { rows } = await pool.query<Share>(
+    `select advertiser_id as "advertiserId", count(distinct click_id)::int as clicks, count(*)::int as rows,
        (count(*) filter (where outcome = 'charged'))::int as charged,
-       coalesce(sum(charged_micros), 0)::bigint as micros, max(settled_at) as last
-     from ledger where click_id = any($1::uuid[]) and click_id between $2 and $3`,
+       (count(*) filter (where outcome = 'over_budget'))::int as "overBudget",
+       sum(charged_micros)::bigint as micros, max(settled_at) as last
+     from ledger where click_id = any($1::uuid[]) and click_id between $2 and $3
+     group by advertiser_id`,
     [ids, ...boundsOf(ids)],
   );
-  return rows[0] ?? { clicks: 0, rows: 0, charged: 0, micros: 0n, last: null };
+  return rows;
 }
 
 async function readMissing(pool: Pool, ids: readonly string[]): Promise<string[]> {

@@ -1,6 +1,6 @@
 import { sleep } from '../common/lifecycle.ts';
 import type { Arrivals } from './arrivals.ts';
-import type { ClickIds } from './click-ids.ts';
+import type { RecordedClicks } from './click-ids.ts';
 import { ANSWER_MS_MAX, type HttpTarget } from './http-target.ts';
 import { createMicros, type Micros, recordMs } from './micros.ts';
 import type { Arrival } from './traffic.ts';
@@ -76,7 +76,7 @@ export function createLoad(arrivals: Arrivals): Load {
 export async function offerLoad(
   load: Load,
   arrivals: Arrivals,
-  around: { target: HttpTarget; nextArrival: () => Arrival; recorded: ClickIds; stop: AbortSignal },
+  around: { target: HttpTarget; nextArrival: () => Arrival; recorded: RecordedClicks; stop: AbortSignal },
 ): Promise<void> {
   const startedAt = performance.now();
   let next = arrivals.next();
@@ -102,7 +102,7 @@ function begin(
   load: Load,
   phase: number,
   dueAt: number,
-  { target, nextArrival, recorded }: { target: HttpTarget; nextArrival: () => Arrival; recorded: ClickIds },
+  around: { target: HttpTarget; nextArrival: () => Arrival; recorded: RecordedClicks },
 ): void {
   const counts = load.phases[phase];
   if (!counts) throw new Error(`Expected a phase, got ${phase}`);
@@ -115,7 +115,7 @@ function begin(
     return;
   }
   load.underWay += 1;
-  target.click(nextArrival(), (answered) => {
+  around.target.click(around.nextArrival(), (answered) => {
     load.underWay -= 1;
     if (answered.is !== 'failed') {
       const latencyMs = performance.now() - dueAt;
@@ -124,7 +124,7 @@ function begin(
     }
     switch (answered.is) {
       case 'recorded':
-        recorded.add(answered.clickId);
+        around.recorded[answered.toFallback ? 'toFallback' : 'toAdvertiser'].add(answered.clickId);
         counts.recorded += 1;
         return;
       case 'unrecorded':

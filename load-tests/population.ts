@@ -14,6 +14,8 @@ import {
 import type { HttpTarget } from './http-target.ts';
 import { type Arrival, createTraffic, type Shares } from './traffic.ts';
 
+/** Where people are sent once an advertiser's money is gone. */
+export const FALLBACK_URL = 'https://example.com/load-test/fallback';
 const PRICE_MICROS = 10_000n;
 /** Time for the ad server to learn of new ads, in ms: it is notified, and polls every ten seconds by default. */
 const KNOWN_MS_MAX = 30_000;
@@ -56,7 +58,7 @@ export async function makePopulation(
   for (let number = 1; number <= advertisers; number += 1) {
     const { id } = await addAdvertiser(pool, `${name}, ${number}`, 'USD');
     await enterBudget(pool, id, 'top_up', PRICE_MICROS * BigInt(budgetClicks), 'load test');
-    campaigns.push(await addCampaign(pool, id, name, null, null));
+    campaigns.push(await addCampaign(pool, id, name, null, FALLBACK_URL));
   }
   const adIds: number[] = [];
   for (let number = 0; number < ads; number += 1) {

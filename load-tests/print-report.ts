@@ -56,8 +56,11 @@ export function printReport(report: LoadReport): void {
         (report.scenario === 'soak' ? `, ${growthMbPerHour.toFixed(1)} MB an hour` : ''),
     );
   }
-  if (report.overDeliverySeconds !== null && report.overDeliverySeconds > 0)
-    printLine(`Budgets    over-delivery of ${report.overDeliverySeconds.toFixed(2)} s of the peak's traffic`);
+  if (report.overDelivered > 0)
+    printLine(
+      `Budgets    ${report.overDelivered} clicks sent to advertisers past their budgets: ` +
+        `${report.overDeliverySeconds.toFixed(2)} s of its traffic to the worst off`,
+    );
   for (const { atMs, what } of report.disturbances)
     printLine(`After ${(atMs / 1_000).toFixed(0)} s  ${what}`);
   for (const level of report.levels) printLine(`${level.met ? 'Met    ' : 'NOT MET'}    ${levelText(level)}`);

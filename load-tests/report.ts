@@ -55,8 +55,9 @@ export type LoadReport = {
   readonly backlogMaxClicks: number | null;
   readonly backlogMaxSeconds: number | null;
   readonly drainSeconds: number;
-  /** Clicks past a budget before its brake was on, in seconds of the traffic at the peak; `null` where nobody tells. */
-  readonly overDeliverySeconds: number | null;
+  /** Clicks that advertisers were sent past their budgets; and in seconds of its traffic at the peak, of the worst off. */
+  readonly overDeliverySeconds: number;
+  readonly overDelivered: number;
   /** What each process of the stack held at most, and how it grew after the first tenth of the run, in MB. */
   readonly memory: Readonly<Record<string, { readonly mostMb: number; readonly growthMbPerHour: number }>>;
   readonly disturbances: readonly Disturbance[];
@@ -100,7 +101,7 @@ export function reportOf(
   };
   const memory = memoryOf(timeline.moments);
   const { 'load generator': _, ...stackMemory } = memory;
-  const overDeliverySeconds = overDelivery(result);
+  const overDeliverySeconds = overDelivery(result, phases);
   const drainSeconds = ledger.drainMs / 1_000;
   const levels = judge(asked, {
     ...latencyMeasures(phases),
@@ -141,6 +142,7 @@ export function reportOf(
     backlogMaxSeconds: backlogMax.oldestSeconds,
     drainSeconds,
     overDeliverySeconds,
+    overDelivered: [...ledger.advertisers.values()].reduce((total, one) => total + one.overDelivered, 0),
     memory,
     disturbances,
     ledger: {
@@ -238,16 +240,13 @@ function latencyMeasures(phases: readonly PhaseReport[]): Partial<Record<Measure
   };
 }
 
-/** Clicks past a budget that no brake had marked yet, as seconds of the payable traffic at the peak. */
-function overDelivery({ timeline: { moments }, population, load }: LoadResult): number | null {
-  const values = moments.flatMap(({ system }) => system.overDelivery ?? []);
-  const [first] = values;
-  const last = values.at(-1);
-  if (first === undefined || last === undefined) return null;
-  const clicks = ((last - first) * 1e6) / Number(population.priceMicros);
-  const answered = load.phases.reduce((sum, { recorded }) => sum + recorded, 0);
-  const peak = Math.max(...moments.map(({ answeredPerSecond }) => answeredPerSecond));
-  return answered === 0 ? null : Math.max(0, clicks) / peak;
+/** Clicks that an advertiser was sent past its budget, in seconds of its traffic at the peak: that of the worst off. */
+function overDelivery({ ledger }: LoadResult, phases: readonly PhaseReport[]): number {
+  const peak = Math.max(0, ...phases.map(({ answeredPerSecond }) => answeredPerSecond));
+  const seconds = [...ledger.advertisers.values()].map(({ found, overDelivered }) =>
+    overDelivered === 0 ? 0 : overDelivered / ((found / ledger.found) * peak),
+  );
+  return Math.max(0, ...seconds);
 }
 
 /** What processes held, and the slope of a line through it (least squares) after a first tenth in which they grow. */

@@ -98,7 +98,7 @@ async function followLoad(
   { pool, stack, target, url, population }: Place,
   { arrivals, stopLoad, giveUp, progress, waitMs, deep, disturb }: LoadOptions,
 ): Promise<LoadResult> {
-  const recorded = new ClickIds(arrivals.total);
+  const recorded = { toAdvertiser: new ClickIds(arrivals.total), toFallback: new ClickIds(arrivals.total) };
   const load = createLoad(arrivals);
   const startedAt = await readClock(pool);
   const observer = createObserver(stack, population.advertiserIds);
@@ -117,7 +117,10 @@ async function followLoad(
       endedAt,
       waitMs,
       stop: giveUp,
-      onProgress: (found) => progress.show(`Looking up clicks in the ledger: ${found} of ${recorded.size}`),
+      onProgress: (found) =>
+        progress.show(
+          `Looking up clicks in the ledger: ${found} of ${recorded.toAdvertiser.size + recorded.toFallback.size}`,
+        ),
     });
     progress.show('Asking the books');
     const config = parseConfig(stack.settings);

@@ -14,7 +14,10 @@ export const MEASURES = {
   failed: { unit: '%', meaning: 'part of the arrivals that got no answer, or a wrong one' },
   unrecorded: { unit: '%', meaning: 'part of the arrivals that were redirected without being recorded' },
   memory: { unit: 'MB', meaning: 'the most that a process of the stack held' },
-  'over-delivery': { unit: 's', meaning: "clicks past an advertiser's budget, in seconds of its traffic" },
+  'over-delivery': {
+    unit: 's',
+    meaning: 'clicks sent to an advertiser past its budget, in seconds of its traffic, of the worst off',
+  },
 } as const;
 export type Measure = keyof typeof MEASURES;
 

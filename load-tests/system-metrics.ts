@@ -21,8 +21,6 @@ export type SystemState = {
   readonly brokerSeconds: number | null;
   /** What is left of the budgets of some advertisers, in units of their currency, by id. */
   readonly budgets: ReadonlyMap<number, number>;
-  /** Value of clicks past a budget that no brake had marked, of all currencies, since the processor's start. */
-  readonly overDelivery: number | null;
   readonly processes: Readonly<Record<'ad server' | 'processor' | 'load generator', ProcessUse | null>>;
   /** Part of the machine's processors that is at work since the last look, 0–1. */
   readonly machineBusy: number;
@@ -52,8 +50,6 @@ export function createObserver(stack: Stack, advertiserIds: readonly number[]) {
             return watched.has(id) ? [[id, value]] : [];
           }),
         ),
-        // Until it first counts it shows nothing: taken for unknown, all that comes with the first count would be lost.
-        overDelivery: processor === '' ? null : (sumOf(processor, 'tollway_over_delivery_total') ?? 0),
         processes: {
           'ad server': useOf(adServer),
           processor: useOf(processor),

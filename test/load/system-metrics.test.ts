@@ -17,20 +17,9 @@ const stackOf = (adServerOpsUrl: string, processorOpsUrl: string) =>
   ({ adServerOpsUrl, processorOpsUrl }) as Stack;
 const NOWHERE = 'http://127.0.0.1:1';
 
-it('counts over-delivery from nought: before it first counts, a processor shows nothing of it', async () => {
-  const counted =
-    'tollway_over_delivery_total{currency="USD"} 1.5\ntollway_over_delivery_total{currency="EUR"} 2\n';
-  const processor = await tell('tollway_broker_lag_records{broker="postgres"} 7\n', counted);
-  const observer = createObserver(stackOf(NOWHERE, processor.url), []);
-  expect(await observer.look()).toMatchObject({ overDelivery: 0, brokerClicks: 7 });
-  expect(await observer.look()).toMatchObject({ overDelivery: 3.5, brokerClicks: null });
-  processor.close();
-});
-
 it('knows nothing of a part that does not answer', async () => {
   const observer = createObserver(stackOf(NOWHERE, NOWHERE), [1]);
   expect(await observer.look()).toMatchObject({
-    overDelivery: null,
     spoolBytes: null,
     brokerSeconds: null,
     processes: { 'ad server': null, processor: null, 'load generator': { cpuSeconds: expect.any(Number) } },

@@ -29,6 +29,12 @@ describe('npm run load', { timeout: 90_000 }, () => {
     };
   };
 
+  /** What the processor has counted, in USD. */
+  const overDelivery = async () => {
+    const text = await (await fetch(`${stack.processorOpsUrl}/metrics`)).text();
+    return Number(/^tollway_over_delivery_total\{.*currency="USD".*\} (.+)$/m.exec(text)?.[1] ?? 0);
+  };
+
   it('offers a spike, finds every click in the ledger, passes, and writes a report that needs nothing else', async () => {
     const path = join(folder, 'spike.html');
     const { code, report, stderr } = await load(
@@ -78,11 +84,16 @@ describe('npm run load', { timeout: 90_000 }, () => {
   });
 
   it('runs budgets dry, and tells how much was delivered past them', async () => {
+    const before = await overDelivery();
     const { code, report } = await load('exhaust', ...SMALL, '--level', 'over-delivery<=1s', '--no-report');
     expect(report).toMatchObject({ verdict: 'passed', books: { balanced: true } });
     expect(code).toBe(0);
     expect(report?.ledger.notCharged).toBeGreaterThan((report?.recorded ?? 0) * 0.3);
     expect(report?.overDeliverySeconds).toBeLessThan(1);
+    // What people got and what the processor counts, each by itself, at 0.01 a click.
+    const counted = (await overDelivery()) - before;
+    expect(report?.overDelivered).toBeGreaterThan(0);
+    expect(report?.overDelivered).toBe(Math.round(counted * 100));
   });
 
   it('raises a storm, in which nothing is lost', async () => {
