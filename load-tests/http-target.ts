@@ -1,11 +1,14 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import { Pool } from 'undici';
+import { Pool, RoundRobinPool } from 'undici';
 import { errorCode, errorMessage } from '../common/errors.ts';
 import { isUuid } from '../common/uuid.ts';
 import { FALLBACK_URL } from './population.ts';
 import { type Arrival, BROWSER_HEADERS, KINDS } from './traffic.ts';
 
-/** Connections that are kept alive to the target. An arrival that finds them all busy waits, and its wait counts. */
+/**
+ * Connections that are kept alive to the target, taken in turn, so that none is idle until it is closed. An arrival that finds
+ * them all busy waits, and its wait counts.
+ */
 const CONNECTIONS_MAX = 500;
 /** Those that are opened for one request, at once. */
 const NEW_CONNECTIONS_MAX = 200;
@@ -25,6 +28,11 @@ export type Answered =
   | { readonly is: 'failed'; readonly why: string };
 
 export type HttpTarget = {
+  /**
+   * Opens the connections that are kept. One opened on demand is a new connection that nobody asked for, and bursts demand many
+   * at once: just what makes a burst worse.
+   */
+  readonly open: () => Promise<void>;
   /** Requests what an arrival asks for; `done` is called once. */
   readonly click: (arrival: Arrival, done: (answered: Answered) => void) => void;
   /** The status that a `HEAD` of a path brings: it is no click. Throws what the connection says. */
@@ -39,10 +47,18 @@ export function createHttpTarget(url: string): HttpTarget {
     bodyTimeout: ANSWER_MS_MAX,
     connectTimeout: ANSWER_MS_MAX,
   };
-  const pool = new Pool(url, { connections: CONNECTIONS_MAX, pipelining: 1, ...timeouts });
+  const pool = new RoundRobinPool(url, { connections: CONNECTIONS_MAX, pipelining: 1, ...timeouts });
   // Each of its requests ends its connection: the next has to open one.
   const newcomers = new Pool(url, { connections: NEW_CONNECTIONS_MAX, ...timeouts });
+  const probe: HttpTarget['probe'] = async (path) => {
+    const { statusCode, body } = await pool.request({ path, method: 'HEAD', headers: BROWSER_HEADERS });
+    await body.dump();
+    return statusCode;
+  };
   return {
+    // All at once: none of them can share. What cannot be opened now is opened when it is needed, or fails there.
+    open: async () =>
+      void (await Promise.allSettled(Array.from({ length: CONNECTIONS_MAX }, () => probe('/')))),
     click: ({ kind, path, headers, onNewConnection }, done) => {
       let answered: Answered | null = null;
       const dispatcher = onNewConnection ? newcomers : pool;
@@ -59,11 +75,7 @@ export function createHttpTarget(url: string): HttpTarget {
         },
       );
     },
-    probe: async (path) => {
-      const { statusCode, body } = await pool.request({ path, method: 'HEAD', headers: BROWSER_HEADERS });
-      await body.dump();
-      return statusCode;
-    },
+    probe,
     close: async () => void (await Promise.all([pool.destroy(), newcomers.destroy()])),
   };
 }

@@ -76,6 +76,7 @@ export async function runLoad(
     });
     try {
       await waitUntilKnown(target, population, url, options.stopLoad);
+      await target.open();
       return await followLoad({ pool, stack, target, url, population }, options);
     } finally {
       await population.retire();

@@ -158,6 +158,7 @@ async function sendOverHttp(work: Work): Promise<Sent> {
   const target = createHttpTarget(url);
   try {
     await assertTakesLinks(target, url, recording.samples, sign);
+    await target.open();
     const way = createHttpWay(target, { sign, speed: options.speed, ids });
     await playInto(way, work);
     await way.finish();
