@@ -1,19 +1,20 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import { Pool, RoundRobinPool } from 'undici';
-import { errorCode, errorMessage } from '../common/errors.ts';
+import { Client, type Dispatcher, Pool, RoundRobinPool } from 'undici';
+import { errorCode, errorMessage, TollwayError } from '../common/errors.ts';
 import { isUuid } from '../common/uuid.ts';
 import { FALLBACK_URL } from './population.ts';
 import { type Arrival, BROWSER_HEADERS, KINDS } from './traffic.ts';
 
-/**
- * Connections that are kept alive to the target, taken in turn, so that none is idle until it is closed. An arrival that finds
- * them all busy waits, and its wait counts.
- */
-const CONNECTIONS_MAX = 500;
+/** Connections that are kept, for each that is busy on average (Little's law: rate by round trip): bursts need more. */
+const KEPT_FOR_BUSY = 8;
+const KEPT = { least: 100, most: 2_000 };
+/** Requests that the round trip is measured by. */
+const ROUND_TRIPS = 5;
 /** Those that are opened for one request, at once. */
 const NEW_CONNECTIONS_MAX = 200;
 /** A redirect that takes longer has failed, in ms. */
 export const ANSWER_MS_MAX = 10_000;
+const TIMEOUTS = { headersTimeout: ANSWER_MS_MAX, bodyTimeout: ANSWER_MS_MAX, connectTimeout: ANSWER_MS_MAX };
 /** Longest note about a failure: the notes are keys of a table. */
 const NOTE_CHARACTERS_MAX = 80;
 
@@ -28,37 +29,22 @@ export type Answered =
   | { readonly is: 'failed'; readonly why: string };
 
 export type HttpTarget = {
-  /**
-   * Opens the connections that are kept. One opened on demand is a new connection that nobody asked for, and bursts demand many
-   * at once: just what makes a burst worse.
-   */
-  readonly open: () => Promise<void>;
   /** Requests what an arrival asks for; `done` is called once. */
   readonly click: (arrival: Arrival, done: (answered: Answered) => void) => void;
-  /** The status that a `HEAD` of a path brings: it is no click. Throws what the connection says. */
+  /** The status that a `HEAD` of a path brings: it is no click. Throws `target_unreachable`. */
   readonly probe: (path: string) => Promise<number>;
   readonly close: () => Promise<void>;
 };
 
-/** An ad server as browsers see it: one request at a time on a connection, kept alive or not, redirects not followed. */
-export function createHttpTarget(url: string): HttpTarget {
-  const timeouts = {
-    headersTimeout: ANSWER_MS_MAX,
-    bodyTimeout: ANSWER_MS_MAX,
-    connectTimeout: ANSWER_MS_MAX,
-  };
-  const pool = new RoundRobinPool(url, { connections: CONNECTIONS_MAX, pipelining: 1, ...timeouts });
+/**
+ * An ad server as browsers see it: one request at a time on a connection, kept alive or not, redirects not followed. Kept
+ * connections are taken in turn, so that none idles until it is closed; an arrival that finds all busy waits, and its wait counts.
+ */
+export function createHttpTarget(url: string, connections: number): HttpTarget {
+  const pool = new RoundRobinPool(url, { connections, pipelining: 1, ...TIMEOUTS });
   // Each of its requests ends its connection: the next has to open one.
-  const newcomers = new Pool(url, { connections: NEW_CONNECTIONS_MAX, ...timeouts });
-  const probe: HttpTarget['probe'] = async (path) => {
-    const { statusCode, body } = await pool.request({ path, method: 'HEAD', headers: BROWSER_HEADERS });
-    await body.dump();
-    return statusCode;
-  };
+  const newcomers = new Pool(url, { connections: NEW_CONNECTIONS_MAX, ...TIMEOUTS });
   return {
-    // All at once: none of them can share. What cannot be opened now is opened when it is needed, or fails there.
-    open: async () =>
-      void (await Promise.allSettled(Array.from({ length: CONNECTIONS_MAX }, () => probe('/')))),
     click: ({ kind, path, headers, onNewConnection }, done) => {
       let answered: Answered | null = null;
       const dispatcher = onNewConnection ? newcomers : pool;
@@ -75,9 +61,49 @@ export function createHttpTarget(url: string): HttpTarget {
         },
       );
     },
-    probe,
+    probe: (path) => head(pool, url, path),
     close: async () => void (await Promise.all([pool.destroy(), newcomers.destroy()])),
   };
+}
+
+/**
+ * A target for arrivals at this rate, with the connections it takes open. One opened on demand would be a new connection that nobody
+ * asked for, and a burst demands many at once, which is just what makes it worse. Throws `target_unreachable`.
+ */
+export async function openHttpTarget(url: string, perSecond: number): Promise<HttpTarget> {
+  const busy = (perSecond * (await roundTripMs(url))) / 1_000;
+  const connections = Math.min(KEPT.most, Math.max(KEPT.least, Math.ceil(busy * KEPT_FOR_BUSY)));
+  const target = createHttpTarget(url, connections);
+  // All at once: none of them can share. What cannot be opened now is opened when it is needed, or fails there.
+  await Promise.allSettled(Array.from({ length: connections }, () => target.probe('/')));
+  return target;
+}
+
+/** The shortest of a few requests on one connection, to its answer. */
+async function roundTripMs(url: string): Promise<number> {
+  const client = new Client(url, TIMEOUTS);
+  try {
+    let shortest = Number.POSITIVE_INFINITY;
+    for (let count = 0; count < ROUND_TRIPS; count += 1) {
+      const startedAt = performance.now();
+      await head(client, url, '/');
+      shortest = Math.min(shortest, performance.now() - startedAt);
+    }
+    return shortest;
+  } finally {
+    await client.destroy();
+  }
+}
+
+async function head(dispatcher: Dispatcher, url: string, path: string): Promise<number> {
+  try {
+    const { statusCode, body } = await dispatcher.request({ path, method: 'HEAD', headers: BROWSER_HEADERS });
+    await body.dump();
+    return statusCode;
+  } catch (cause) {
+    const message = `The ad server does not answer at ${url}: ${errorMessage(cause)}`;
+    throw new TollwayError('target_unreachable', message, { cause });
+  }
 }
 
 function answeredBy(expected: number, status: number, headers: IncomingHttpHeaders): Answered {

@@ -1,5 +1,5 @@
 import { createSigner, evergreenLink } from '../ad-server/link.ts';
-import { errorMessage, TollwayError } from '../common/errors.ts';
+import { TollwayError } from '../common/errors.ts';
 import { sleep } from '../common/lifecycle.ts';
 import type { LinkKey } from '../common/link-keys.ts';
 import type { Pool } from '../common/postgres.ts';
@@ -93,10 +93,10 @@ export async function waitUntilKnown(
   const deadline = Date.now() + KNOWN_MS_MAX;
   for (const path of population.paths) {
     if (stop.aborted) return;
-    let status = await probe(target, path, url);
+    let status = await target.probe(path);
     while (status === 503 && Date.now() < deadline && !stop.aborted) {
       await sleep(50);
-      status = await probe(target, path, url);
+      status = await target.probe(path);
     }
     if (status === 404) {
       const message = `${url} does not accept the links made here: expected the same LINK_KEYS as the ad server's`;
@@ -106,19 +106,5 @@ export async function waitUntilKnown(
       const message = `Expected ${url} to know the new ads after ${KNOWN_MS_MAX / 1_000} s, got answer ${status}`;
       throw new TollwayError('ads_unknown', message);
     }
-  }
-}
-
-/** Whether anything answers at all, asked before anything is made. Throws `target_unreachable`. */
-export async function assertReachable(target: HttpTarget, url: string): Promise<void> {
-  await probe(target, '/', url);
-}
-
-async function probe(target: HttpTarget, path: string, url: string): Promise<number> {
-  try {
-    return await target.probe(path);
-  } catch (cause) {
-    const message = `The ad server does not answer at ${url}: ${errorMessage(cause)}`;
-    throw new TollwayError('target_unreachable', message, { cause });
   }
 }

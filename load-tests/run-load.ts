@@ -7,16 +7,10 @@ import { createBooks } from '../processor/create-sources.ts';
 import { type Reconciliation, reconcile } from '../processor/reconcile.ts';
 import type { Arrivals } from './arrivals.ts';
 import { ClickIds } from './click-ids.ts';
-import { createHttpTarget, type HttpTarget } from './http-target.ts';
+import { type HttpTarget, openHttpTarget } from './http-target.ts';
 import { checkLedger, type LedgerCheck, readClock } from './ledger-check.ts';
 import { createLoad, type Load, offerLoad, type PhaseCounts } from './offer-load.ts';
-import {
-  assertReachable,
-  makePopulation,
-  type Population,
-  type PopulationOptions,
-  waitUntilKnown,
-} from './population.ts';
+import { makePopulation, type Population, type PopulationOptions, waitUntilKnown } from './population.ts';
 import type { Progress } from './progress.ts';
 import type { Disturbance } from './storm.ts';
 import { createObserver } from './system-metrics.ts';
@@ -66,9 +60,9 @@ export async function runLoad(
 ): Promise<LoadResult> {
   const { arrivals, progress } = options;
   const url = options.target ?? stack.adServerUrl;
-  const target = createHttpTarget(url);
+  const perSecond = Math.max(...arrivals.phases.flatMap(({ fromRate, toRate }) => [fromRate, toRate]));
+  const target = await openHttpTarget(url, perSecond);
   try {
-    await assertReachable(target, url);
     progress.say('Making advertisers, ads and links');
     const population = await makePopulation(pool, keys, {
       budgetClicks: arrivals.total,
@@ -76,7 +70,6 @@ export async function runLoad(
     });
     try {
       await waitUntilKnown(target, population, url, options.stopLoad);
-      await target.open();
       return await followLoad({ pool, stack, target, url, population }, options);
     } finally {
       await population.retire();

@@ -17,7 +17,7 @@ import { createBrokerWay } from './broker-way.ts';
 import { ClickIdFile } from './click-id-file.ts';
 import { createCompleter } from './complete-clicks.ts';
 import type { ColumnMap } from './csv-rows.ts';
-import { assertTakesLinks, createHttpWay, type HttpCounts } from './http-way.ts';
+import { assertTakesLinks, CONNECTIONS_MAX, createHttpWay, type HttpCounts } from './http-way.ts';
 import { type Format, openRecording, type Recording } from './recording.ts';
 import type { ReplayResult, Way } from './replay-report.ts';
 import { createRhythm, play, type Rhythm, type Sink, type Speed } from './rhythm.ts';
@@ -155,10 +155,9 @@ async function sendOverHttp(work: Work): Promise<Sent> {
   if (!isLog && keys.length === 0) throw noKeys('fresh links are signed with them');
   const sign = isLog ? null : createSigner(keys);
   const url = options.target ?? stack.adServerUrl;
-  const target = createHttpTarget(url);
+  const target = createHttpTarget(url, CONNECTIONS_MAX);
   try {
     await assertTakesLinks(target, url, recording.samples, sign);
-    await target.open();
     const way = createHttpWay(target, { sign, speed: options.speed, ids });
     await playInto(way, work);
     await way.finish();
