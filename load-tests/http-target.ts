@@ -8,6 +8,8 @@ import { type Arrival, BROWSER_HEADERS, KINDS } from './traffic.ts';
 /** Connections that are kept, for each that is busy on average (Little's law: rate by round trip): bursts need more. */
 const KEPT_FOR_BUSY = 8;
 const KEPT = { least: 100, most: 2_000 };
+/** No click, and unlike a `HEAD` it leaves its connection open: undici closes those, https://github.com/nodejs/undici/issues/258 */
+const NO_LINK = '/';
 /** Requests that the round trip is measured by. */
 const ROUND_TRIPS = 5;
 /** Those that are opened for one request, at once. */
@@ -41,7 +43,10 @@ export type HttpTarget = {
  * connections are taken in turn, so that none idles until it is closed; an arrival that finds all busy waits, and its wait counts.
  */
 export function createHttpTarget(url: string, connections: number): HttpTarget {
-  const pool = new RoundRobinPool(url, { connections, pipelining: 1, ...TIMEOUTS });
+  return targetOf(url, new RoundRobinPool(url, { connections, pipelining: 1, ...TIMEOUTS }));
+}
+
+function targetOf(url: string, pool: Dispatcher): HttpTarget {
   // Each of its requests ends its connection: the next has to open one.
   const newcomers = new Pool(url, { connections: NEW_CONNECTIONS_MAX, ...TIMEOUTS });
   return {
@@ -61,7 +66,7 @@ export function createHttpTarget(url: string, connections: number): HttpTarget {
         },
       );
     },
-    probe: (path) => head(pool, url, path),
+    probe: (path) => ask(pool, url, 'HEAD', path),
     close: async () => void (await Promise.all([pool.destroy(), newcomers.destroy()])),
   };
 }
@@ -73,10 +78,10 @@ export function createHttpTarget(url: string, connections: number): HttpTarget {
 export async function openHttpTarget(url: string, perSecond: number): Promise<HttpTarget> {
   const busy = (perSecond * (await roundTripMs(url))) / 1_000;
   const connections = Math.min(KEPT.most, Math.max(KEPT.least, Math.ceil(busy * KEPT_FOR_BUSY)));
-  const target = createHttpTarget(url, connections);
+  const pool = new RoundRobinPool(url, { connections, pipelining: 1, ...TIMEOUTS });
   // All at once: none of them can share. What cannot be opened now is opened when it is needed, or fails there.
-  await Promise.allSettled(Array.from({ length: connections }, () => target.probe('/')));
-  return target;
+  await Promise.allSettled(Array.from({ length: connections }, () => ask(pool, url, 'GET', NO_LINK)));
+  return targetOf(url, pool);
 }
 
 /** The shortest of a few requests on one connection, to its answer. */
@@ -86,7 +91,7 @@ async function roundTripMs(url: string): Promise<number> {
     let shortest = Number.POSITIVE_INFINITY;
     for (let count = 0; count < ROUND_TRIPS; count += 1) {
       const startedAt = performance.now();
-      await head(client, url, '/');
+      await ask(client, url, 'GET', NO_LINK);
       shortest = Math.min(shortest, performance.now() - startedAt);
     }
     return shortest;
@@ -95,9 +100,14 @@ async function roundTripMs(url: string): Promise<number> {
   }
 }
 
-async function head(dispatcher: Dispatcher, url: string, path: string): Promise<number> {
+async function ask(
+  dispatcher: Dispatcher,
+  url: string,
+  method: 'GET' | 'HEAD',
+  path: string,
+): Promise<number> {
   try {
-    const { statusCode, body } = await dispatcher.request({ path, method: 'HEAD', headers: BROWSER_HEADERS });
+    const { statusCode, body } = await dispatcher.request({ path, method, headers: BROWSER_HEADERS });
     await body.dump();
     return statusCode;
   } catch (cause) {
