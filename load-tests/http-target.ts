@@ -2,8 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { Client, type Dispatcher, Pool, RoundRobinPool } from 'undici';
 import { errorCode, errorMessage, TollwayError } from '../common/errors.ts';
 import { isUuid } from '../common/uuid.ts';
-import { FALLBACK_URL } from './population.ts';
-import { type Arrival, BROWSER_HEADERS, KINDS } from './traffic.ts';
+import { type Arrival, BROWSER_HEADERS, FALLBACK_URL, KINDS } from './traffic.ts';
 
 /** Connections that are kept, for each that is busy on average (Little's law: rate by round trip): bursts need more. */
 const KEPT_FOR_BUSY = 8;

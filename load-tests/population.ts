@@ -12,10 +12,8 @@ import {
   setAdvertiserStatus,
 } from '../processor/accounts.ts';
 import type { HttpTarget } from './http-target.ts';
-import { type Arrival, createTraffic, type Shares } from './traffic.ts';
+import { type Arrival, createTraffic, FALLBACK_URL, type Shares } from './traffic.ts';
 
-/** Where people are sent once an advertiser's money is gone. */
-export const FALLBACK_URL = 'https://example.com/load-test/fallback';
 const PRICE_MICROS = 10_000n;
 /** Time for the ad server to learn of new ads, in ms: it is notified, and polls every ten seconds by default. */
 const KNOWN_MS_MAX = 30_000;

@@ -31,6 +31,8 @@ export type Arrival = {
   readonly onNewConnection: boolean;
 };
 
+/** Where people are sent once an advertiser's money is gone. */
+export const FALLBACK_URL = 'https://example.com/load-test/fallback';
 /** Links that may be clicked a second time. */
 const REMEMBERED = 1_000;
 const LINK_LIFE_MS = 86_400_000;
