@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { errorMessage, TollwayError } from '../../common/errors.ts';
-import { runProcess } from '../../common/lifecycle.ts';
+import { runProcess, sleep } from '../../common/lifecycle.ts';
 import { listen } from '../../common/ops-server.ts';
 import type { ReadRecord } from '../../producer/click-event.ts';
 import { readCloudEvents } from '../events/cloud-events.ts';
@@ -13,6 +13,8 @@ const home = new FunctionHome(name, process.env);
 const BODY_BYTES_MAX = 16_777_216;
 /** Most bytes of bodies that are held at once; who comes then is told to come again. */
 const HELD_BYTES_MAX = 67_108_864;
+/** How long what is left of a body that is too large is read and dropped, in ms. */
+const LINGER_MS = 2_000;
 /** What a body is taken for that does not say how long it is. */
 const UNDECLARED_BYTES = 1_048_576;
 let heldBytes = 0;
@@ -28,9 +30,7 @@ export async function handle(
   response: ServerResponse,
 ): Promise<void> {
   const answer = (status: number, error?: string) => {
-    // What is left of a body that is too large would hold the connection.
-    const headers = status === 503 ? { 'Retry-After': '1' } : status === 413 ? { Connection: 'close' } : {};
-    response.writeHead(status, headers);
+    response.writeHead(status, status === 503 ? { 'Retry-After': '1' } : {});
     response.end(error === undefined ? undefined : JSON.stringify({ error }));
   };
   if (request.method === 'GET' && request.url === '/healthz') return answer(200);
@@ -40,7 +40,7 @@ export async function handle(
     return answer(503, `${name}: expected the body unread, or in rawBody; something before this has read it`);
   }
   const declaredBytes = Number(request.headers['content-length'] ?? UNDECLARED_BYTES);
-  const tooLarge = () => answer(413, `${name}: expected at most ${BODY_BYTES_MAX} bytes`);
+  const tooLarge = () => refuseBody(request, response, `${name}: expected at most ${BODY_BYTES_MAX} bytes`);
   if (declaredBytes > BODY_BYTES_MAX) return tooLarge();
   if (heldBytes + declaredBytes > HELD_BYTES_MAX)
     return answer(503, `${name}: too much is being charged at once`);
@@ -52,7 +52,7 @@ export async function handle(
   }
 }
 
-type Answers = { answer: (status: number, error?: string) => void; tooLarge: () => void };
+type Answers = { answer: (status: number, error?: string) => void; tooLarge: () => Promise<void> };
 
 async function charge(
   request: IncomingMessage & { rawBody?: Buffer },
@@ -85,10 +85,26 @@ async function charge(
   );
 }
 
+/**
+ * Says 413 to who is still sending. Input that nobody has read turns a close into a reset, by which the sender may lose the answer:
+ * so it is read and dropped for a while, as RFC 9112 §9.6 asks for.
+ */
+async function refuseBody(request: IncomingMessage, response: ServerResponse, error: string): Promise<void> {
+  const said = JSON.stringify({ error });
+  response.writeHead(413, { Connection: 'close', 'Content-Length': Buffer.byteLength(said) });
+  response.write(said);
+  const sent = new Promise<void>((resolve) => {
+    request.once('close', resolve).resume();
+  });
+  await Promise.race([sent, sleep(LINGER_MS)]);
+  response.end();
+}
+
 async function bodyOf(request: IncomingMessage): Promise<Buffer | null> {
   const chunks: Buffer[] = [];
   let length = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
+  // Left open when it is left early: the answer goes out by the same socket.
+  for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
     length += chunk.length;
     if (length > BODY_BYTES_MAX) return null;
     chunks.push(chunk);

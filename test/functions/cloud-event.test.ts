@@ -235,9 +235,17 @@ describe('the CloudEvents function', () => {
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 1, missing: 0 });
   });
 
-  it('says 413 to a sender that goes on sending', async () => {
-    const head = `POST / HTTP/1.1\r\nhost: x\r\ncontent-type: application/cloudevents+json\r\ncontent-length: 200000000\r\n\r\n`;
-    const said = await raw([head, ...Array.from({ length: 200 }, () => Buffer.alloc(1_000_000, 'x'))]);
+  it.each([
+    ['content-length: 200000000', (piece: Buffer) => piece],
+    [
+      'transfer-encoding: chunked',
+      (piece: Buffer) =>
+        Buffer.concat([Buffer.from(`${piece.length.toString(16)}\r\n`), piece, Buffer.from('\r\n')]),
+    ],
+  ])('says 413 to a sender that goes on sending (%s)', async (length, framed) => {
+    const head = `POST / HTTP/1.1\r\nhost: x\r\ncontent-type: application/cloudevents+json\r\n${length}\r\n\r\n`;
+    const piece = framed(Buffer.alloc(1_000_000, 'x'));
+    const said = await raw([head, ...Array.from({ length: 200 }, () => piece)]);
     expect(said.slice(0, 400)).toMatch(/^HTTP\/1.1 413[\s\S]*cloud-event: expected at most 16777216 bytes/);
     expect(await home.deliver([origin.click({ ad })])).toMatchObject({ said: '204 ' });
   });
