@@ -46,6 +46,8 @@ export function createHttpTarget(url: string, connections: number): HttpTarget {
 }
 
 function targetOf(url: string, pool: Dispatcher): HttpTarget {
+  // On its own: undici closes a connection after a HEAD.
+  const prober = new Client(url, TIMEOUTS);
   // Each of its requests ends its connection: the next has to open one.
   const newcomers = new Pool(url, { connections: NEW_CONNECTIONS_MAX, ...TIMEOUTS });
   return {
@@ -65,8 +67,9 @@ function targetOf(url: string, pool: Dispatcher): HttpTarget {
         },
       );
     },
-    probe: (path) => ask(pool, url, 'HEAD', path),
-    close: async () => void (await Promise.all([pool.destroy(), newcomers.destroy()])),
+    probe: (path) => ask(prober, url, 'HEAD', path),
+    close: async () =>
+      void (await Promise.all([pool, newcomers, prober].map((dispatcher) => dispatcher.destroy()))),
   };
 }
 

@@ -17,7 +17,7 @@ export type LedgerCheck = {
   readonly found: number;
   readonly missing: number;
   readonly missingIds: readonly string[];
-  /** Click ids with more than one row. */
+  /** Clicks that share their id with another: one row stands for both. */
   readonly twice: number;
   readonly charged: number;
   readonly notCharged: number;
@@ -25,16 +25,21 @@ export type LedgerCheck = {
   /** Rows of these advertisers whose click id we were never told: the answer was lost on its way. */
   readonly untold: number;
   /** By advertiser: its clicks, and those it was sent although it could no longer pay. */
-  readonly advertisers: ReadonlyMap<number, { readonly found: number; readonly overDelivered: number }>;
+  readonly advertisers: ReadonlyMap<number, AdvertiserCheck>;
   /** Time from the end of the load to the last row, by the clock of the database, in ms. */
   readonly drainMs: number;
+};
+
+export type AdvertiserCheck = {
+  readonly found: number;
+  readonly overBudget: number;
+  readonly overDelivered: number;
 };
 
 /** What the ledger has of some clicks, by advertiser. */
 type Share = {
   advertiserId: number;
   clicks: number;
-  rows: number;
   charged: number;
   overBudget: number;
   micros: bigint;
@@ -59,41 +64,46 @@ export async function checkLedger(
   },
 ): Promise<LedgerCheck> {
   const deadline = Date.now() + options.waitMs;
-  const sum = { found: 0, twice: 0, charged: 0, micros: 0n, lastMs: 0 };
-  const advertisers = new Map<number, { found: number; overDelivered: number }>();
+  const sum = { found: 0, missing: 0, twice: 0, charged: 0, micros: 0n, lastMs: 0 };
+  const advertisers = new Map<number, AdvertiserCheck>();
   const missingIds: string[] = [];
-  for (const { ids, isFallback } of pagesOf(recorded)) {
+  for (const { told, isFallback } of pagesOf(recorded)) {
+    const ids = [...new Set(told)];
+    sum.twice += told.length - ids.length;
     let shares = await readShares(pool, ids);
     while (clicksOf(shares) < ids.length && Date.now() < deadline && !options.stop.aborted) {
       await sleep(POLL_MS);
       shares = await readShares(pool, ids);
     }
-    for (const { advertiserId, clicks, rows, charged, overBudget, micros, last } of shares) {
+    for (const { advertiserId, clicks, charged, overBudget, micros, last } of shares) {
       sum.found += clicks;
-      sum.twice += rows - clicks;
       sum.charged += charged;
       sum.micros += micros;
       sum.lastMs = Math.max(sum.lastMs, last.getTime());
-      const { found, overDelivered } = advertisers.get(advertiserId) ?? { found: 0, overDelivered: 0 };
-      const past = isFallback ? 0 : overBudget;
-      advertisers.set(advertiserId, { found: found + clicks, overDelivered: overDelivered + past });
+      const so = advertisers.get(advertiserId) ?? { found: 0, overBudget: 0, overDelivered: 0 };
+      advertisers.set(advertiserId, {
+        found: so.found + clicks,
+        overBudget: so.overBudget + overBudget,
+        overDelivered: so.overDelivered + (isFallback ? 0 : overBudget),
+      });
     }
+    sum.missing += ids.length - clicksOf(shares);
     if (clicksOf(shares) < ids.length && missingIds.length < NAMED_MAX)
       missingIds.push(...(await readMissing(pool, ids)));
     options.onProgress(sum.found);
   }
-  const expected = recorded.toAdvertiser.size + recorded.toFallback.size;
+  const rows = await countRows(pool, options.advertiserIds, options.startedAt);
   return {
-    expected,
+    expected: recorded.toAdvertiser.size + recorded.toFallback.size,
     found: sum.found,
-    missing: expected - sum.found,
+    missing: sum.missing,
     missingIds: missingIds.slice(0, NAMED_MAX),
-    twice: sum.twice,
+    twice: sum.twice + Math.max(0, sum.found - rows),
     charged: sum.charged,
     notCharged: sum.found - sum.charged,
     chargedMicros: sum.micros,
     advertisers,
-    untold: (await countRows(pool, options.advertiserIds, options.startedAt)) - sum.found - sum.twice,
+    untold: Math.max(0, rows - sum.found),
     drainMs: Math.max(0, sum.lastMs - options.endedAt.getTime()),
   };
 }
@@ -104,7 +114,7 @@ function* pagesOf({ toAdvertiser, toFallback }: RecordedClicks) {
     [toFallback, true],
   ];
   for (const [some, isFallback] of clicks)
-    for (let from = 0; from < some.size; from += PAGE) yield { ids: some.slice(from, PAGE), isFallback };
+    for (let from = 0; from < some.size; from += PAGE) yield { told: some.slice(from, PAGE), isFallback };
 }
 
 function clicksOf(shares: readonly Share[]): number {
@@ -119,7 +129,7 @@ export async function readClock(pool: Pool): Promise<Date> {
 
 async function readShares(pool: Pool, ids: readonly string[]): Promise<Share[]> {
   const { rows } = await pool.query<Share>(
-    `select advertiser_id as "advertiserId", count(distinct click_id)::int as clicks, count(*)::int as rows,
+    `select advertiser_id as "advertiserId", count(*)::int as clicks,
        (count(*) filter (where outcome = 'charged'))::int as charged,
        (count(*) filter (where outcome = 'over_budget'))::int as "overBudget",
        sum(charged_micros)::bigint as micros, max(settled_at) as last

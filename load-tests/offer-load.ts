@@ -25,6 +25,8 @@ export type PhaseCounts = {
   turnedAway: number;
   failed: number;
   shed: number;
+  /** Answers as they should be that came while this phase lasted, of whichever arrival. */
+  answeredMeanwhile: number;
   /** From the intended start to the whole answer, in µs, of what was answered as it should be. */
   readonly latencyMicros: Micros;
   /** How late the generator itself was, in µs. It is a part of the latency. */
@@ -33,6 +35,8 @@ export type PhaseCounts = {
 
 export type Load = {
   readonly phases: readonly PhaseCounts[];
+  /** When each phase ends by the plan, in ms from the start. */
+  readonly ends: readonly number[];
   /** Latencies since somebody last looked, in µs. */
   readonly recent: Micros;
   /** How many requests failed, by reason. */
@@ -47,7 +51,13 @@ export type Load = {
 
 /** An empty load, to be looked at while it is offered. */
 export function createLoad(arrivals: Arrivals): Load {
+  let endMs = 0;
+  const ends = arrivals.phases.map(({ ms }) => {
+    endMs += ms;
+    return endMs;
+  });
   return {
+    ends,
     phases: arrivals.phases.map(() => ({
       begun: 0,
       offered: 0,
@@ -56,6 +66,7 @@ export function createLoad(arrivals: Arrivals): Load {
       turnedAway: 0,
       failed: 0,
       shed: 0,
+      answeredMeanwhile: 0,
       latencyMicros: createMicros(),
       latenessMicros: createMicros(),
     })),
@@ -84,7 +95,7 @@ export async function offerLoad(
     const nowMs = performance.now() - startedAt;
     for (let count = 0; next && next.atMs <= nowMs && count < ARRIVALS_A_TURN_MAX; count += 1) {
       load.phase = next.phase;
-      begin(load, next.phase, startedAt + next.atMs, around);
+      begin(load, next.phase, { startedAt, dueAt: startedAt + next.atMs }, around);
       next = arrivals.next();
     }
     // Behind: only let the answers in. Otherwise: the timer's millisecond is the grain of our lateness.
@@ -101,7 +112,7 @@ export async function offerLoad(
 function begin(
   load: Load,
   phase: number,
-  dueAt: number,
+  { startedAt, dueAt }: { startedAt: number; dueAt: number },
   around: { target: HttpTarget; nextArrival: () => Arrival; recorded: RecordedClicks },
 ): void {
   const counts = load.phases[phase];
@@ -118,7 +129,10 @@ function begin(
   around.target.click(around.nextArrival(), (answered) => {
     load.underWay -= 1;
     if (answered.is !== 'failed') {
-      const latencyMs = performance.now() - dueAt;
+      const now = performance.now();
+      const latencyMs = now - dueAt;
+      const meanwhile = load.phases[load.ends.findIndex((end) => now - startedAt < end)];
+      if (meanwhile) meanwhile.answeredMeanwhile += 1;
       recordMs(counts.latencyMicros, latencyMs);
       recordMs(load.recent, latencyMs);
     }

@@ -83,7 +83,10 @@ export type LoadReport = {
 /** Sums a load up and judges it: by the promises, and by the service levels that were asked for. */
 export function reportOf(
   result: LoadResult,
-  { scenario, levels: asked }: { scenario: string; levels: readonly ServiceLevel[] },
+  {
+    scenario,
+    levels: asked,
+  }: { scenario: { name: string; runsDry: boolean }; levels: readonly ServiceLevel[] },
 ): LoadReport {
   const { load, ledger, books, timeline, disturbances } = result;
   const backlogMax = timeline.most();
@@ -100,7 +103,6 @@ export function reportOf(
     shed: sum((counts) => counts.shed),
   };
   const memory = memoryOf(timeline.moments);
-  const { 'load generator': _, ...stackMemory } = memory;
   const overDeliverySeconds = overDelivery(result, phases);
   const drainSeconds = ledger.drainMs / 1_000;
   const levels = judge(asked, {
@@ -109,14 +111,11 @@ export function reportOf(
     age: backlogMax.oldestSeconds,
     failed: (totals.failed / Math.max(1, totals.arrivals)) * 100,
     unrecorded: (totals.unrecorded / Math.max(1, totals.arrivals)) * 100,
-    memory: Math.max(0, ...Object.values(stackMemory).map(({ mostMb }) => mostMb)) || null,
+    memory: stackMost(memory),
     'over-delivery': overDeliverySeconds,
   });
   const allowed = new Set(asked.map(({ measure }) => measure));
-  const broken = [
-    ...brokenPromises(result, totals, allowed),
-    ...levels.filter(({ met }) => !met).map(levelText),
-  ];
+  const broken = brokenPromises(result, totals, allowed);
   const slow = phases
     .filter((phase) => phase.offeredPerSecond < phase.askedPerSecond * OFFERED_SHARE_MIN)
     .map(
@@ -124,15 +123,24 @@ export function reportOf(
         `this machine was too slow to offer the ${phase.name} in time (at most ${LATE_MS_MAX} ms late): ` +
         `offered ${Math.round(phase.offeredPerSecond)}/s, asked ${Math.round(phase.askedPerSecond)}/s`,
     );
+  const unmeasured = [...slow, ...undone(result, scenario)];
   const shed = totals.shed > 0 ? [`${totals.shed} arrivals were shed: too many requests were under way`] : [];
-  const failed = broken.length > 0 || (shed.length > 0 && slow.length === 0);
+  const missed = [...levels.filter(({ met }) => !met).map(levelText), ...shed];
   return {
-    verdict: failed ? 'failed' : slow.length > 0 ? 'not_measured' : 'passed',
-    scenario,
+    // A promise holds on any machine; how fast the target is can only be told by a load that was offered as asked.
+    verdict:
+      broken.length > 0
+        ? 'failed'
+        : unmeasured.length > 0
+          ? 'not_measured'
+          : missed.length > 0
+            ? 'failed'
+            : 'passed',
+    scenario: scenario.name,
     startedAt: result.startedAt.toISOString(),
     target: result.target,
     levels,
-    reasons: [...broken, ...shed, ...slow],
+    reasons: [...broken, ...missed, ...unmeasured],
     interrupted: result.interrupted,
     phases,
     ...totals,
@@ -165,6 +173,29 @@ export function reportOf(
   };
 }
 
+/** What the run was to do and did not: it says nothing about the rest. */
+function undone(
+  { interrupted, disturbances, ledger, population }: LoadResult,
+  { runsDry }: { runsDry: boolean },
+): string[] {
+  const dry = population.advertiserIds.filter((id) => (ledger.advertisers.get(id)?.overBudget ?? 0) > 0);
+  const total = population.advertiserIds.length;
+  return [
+    ...(interrupted ? ['it was ended early'] : []),
+    ...disturbances.filter(({ isDone }) => !isDone).map(({ what }) => what),
+    ...(runsDry && dry.length < total
+      ? [
+          `expected all ${total} budgets to run dry, ${dry.length} did: a longer --hold or fewer --advertisers`,
+        ]
+      : []),
+  ];
+}
+
+/** The most that a process of the stack held, in MB; `null` where one of them did not tell. */
+function stackMost({ 'ad server': adServer, processor }: LoadReport['memory']): number | null {
+  return adServer && processor ? Math.max(adServer.mostMb, processor.mostMb) : null;
+}
+
 function brokenPromises(
   { ledger, books, load }: LoadResult,
   totals: { failed: number; unrecorded: number },
@@ -177,7 +208,7 @@ function brokenPromises(
       ledger.missing > 0,
       `${ledger.missing} recorded clicks are not in the ledger: ${ledger.missingIds.join(' ')}`,
     ],
-    [ledger.twice > 0, `${ledger.twice} clicks are in the ledger more than once`],
+    [ledger.twice > 0, `${ledger.twice} clicks share their click id with another`],
     [!books.balanced, `the books do not balance: ${books.problems.join('; ')}`],
     [books.missing > 0, `${books.missing} accepted clicks are missing from the books`],
     [
@@ -206,7 +237,7 @@ function phasesOf({ arrivals, load, interrupted }: LoadResult): PhaseReport[] {
       seconds,
       askedPerSecond: asked / seconds,
       offeredPerSecond: counts.offered / seconds,
-      answeredPerSecond: (counts.recorded + counts.unrecorded + counts.turnedAway) / seconds,
+      answeredPerSecond: counts.answeredMeanwhile / seconds,
       latencyMs: percentilesOf(counts),
       latenessP99Ms: msAt(counts.latenessMicros, 99),
     };

@@ -12,7 +12,7 @@ import { checkLedger, type LedgerCheck, readClock } from './ledger-check.ts';
 import { createLoad, type Load, offerLoad, type PhaseCounts } from './offer-load.ts';
 import { makePopulation, type Population, type PopulationOptions, waitUntilKnown } from './population.ts';
 import type { Progress } from './progress.ts';
-import type { Disturbance } from './storm.ts';
+import type { Disturbance, Storm } from './storm.ts';
 import { createObserver } from './system-metrics.ts';
 import { type Moment, type Timeline, watchTimeline } from './timeline.ts';
 
@@ -31,7 +31,7 @@ export type LoadOptions = {
   readonly giveUp: AbortSignal;
   readonly progress: Progress;
   /** Done to the stack while the load runs; begins with it. */
-  readonly disturb?: (stop: AbortSignal) => Promise<Disturbance[]>;
+  readonly disturb?: Storm;
 };
 
 /** All that was seen of one load on a running stack. */

@@ -8,7 +8,7 @@ import { type LoadReport, reportOf } from './report.ts';
 import { type LoadResult, runLoad } from './run-load.ts';
 import type { Scenario, ScenarioOptions } from './scenarios.ts';
 import type { ServiceLevel } from './service-levels.ts';
-import { raiseStorm } from './storm.ts';
+import { prepareStorm } from './storm.ts';
 
 /** Most arrivals of one run: their click ids are kept, 16 bytes each. */
 const ARRIVALS_MAX = 50_000_000;
@@ -35,7 +35,7 @@ export type RunSurroundings = {
 
 /**
  * Runs a scenario on a running stack. Resolves to what was seen, and to its verdict. Throws `load_too_large` and what
- * `runLoad` and `raiseStorm` throw.
+ * `runLoad` and `prepareStorm` throw.
  */
 export async function runScenario(
   scenario: Scenario,
@@ -52,18 +52,24 @@ export async function runScenario(
     );
   }
   const { stack, keys, stopLoad, giveUp, progress } = around;
+  const before = phases.slice(
+    0,
+    phases.findIndex(({ name }) => name === 'peak'),
+  );
+  const peakAt = before.reduce((sum, { ms }) => sum + ms, 0);
+  const storm = scenario.isStorm
+    ? prepareStorm(stack, {
+        processorAtMs: peakAt + options.holdMs / 3,
+        brokerAtMs: peakAt + (2 * options.holdMs) / 3,
+        ...(options.restartBroker === undefined ? {} : { restartBroker: options.restartBroker }),
+      })
+    : null;
   const pool = createPool(stack.databaseUrl, 'load test', CONNECTIONS, () => {});
   try {
     progress.say(
       `${scenario.name}: up to ${peak} clicks/s for ${Math.round(arrivals.ms / 1_000)} s on ` +
         `${options.target ?? stack.adServerUrl}, ${arrivals.total} arrivals`,
     );
-    const peakAt = phases
-      .slice(
-        0,
-        phases.findIndex(({ name }) => name === 'peak'),
-      )
-      .reduce((sum, { ms }) => sum + ms, 0);
     const result = await runLoad(pool, stack, keys, {
       arrivals,
       population: scenario.population(options, arrivals.total),
@@ -73,22 +79,9 @@ export async function runScenario(
       giveUp,
       progress,
       ...(options.target === undefined ? {} : { target: options.target }),
-      ...(scenario.isStorm
-        ? {
-            disturb: (stop: AbortSignal) =>
-              raiseStorm(
-                stack,
-                {
-                  processorAtMs: peakAt + options.holdMs / 3,
-                  brokerAtMs: peakAt + (2 * options.holdMs) / 3,
-                  ...(options.restartBroker === undefined ? {} : { restartBroker: options.restartBroker }),
-                },
-                stop,
-              ),
-          }
-        : {}),
+      ...(storm === null ? {} : { disturb: storm }),
     });
-    return { report: reportOf(result, { scenario: scenario.name, levels: options.levels }), result };
+    return { report: reportOf(result, { scenario, levels: options.levels }), result };
   } finally {
     await pool.end();
   }

@@ -22,6 +22,8 @@ export type Scenario = {
   };
   readonly phases: (options: ScenarioOptions) => Phase[];
   readonly population: (options: ScenarioOptions, arrivals: number) => LoadOptions['population'];
+  /** Whether every advertiser's budget is to be gone before the end. */
+  readonly runsDry: boolean;
   /** Whether a processor is killed and the broker restarted while the load is at its peak. */
   readonly isStorm: boolean;
 };
@@ -30,7 +32,7 @@ export type Scenario = {
 const BASE_MS = { least: 1_000, most: 5_000 };
 /** Part of all clicks that the one ad of a stampede takes. */
 const STAMPEDE_SHARE = 0.9;
-/** Part of its clicks that each advertiser of `exhaust` can pay for: its budget is gone in the middle of the peak. */
+/** Part of the arrivals that cost something, which each advertiser of `exhaust` can pay for: its budget is gone in mid-peak. */
 const EXHAUST_SHARE = 0.5;
 
 const SPIKE = { base: 200, factor: 10, rampMs: 10_000, holdMs: 60_000 };
@@ -55,6 +57,7 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
     defaults: SPIKE,
     phases: spikePhases,
     population: asGiven,
+    runsDry: false,
     isStorm: false,
   },
   stampede: {
@@ -63,6 +66,7 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
     defaults: SPIKE,
     phases: spikePhases,
     population: ({ population }) => ({ ...population, favourite: STAMPEDE_SHARE }),
+    runsDry: false,
     isStorm: false,
   },
   exhaust: {
@@ -70,12 +74,17 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
     question: 'A spike in the middle of which every budget runs dry',
     defaults: SPIKE,
     phases: spikePhases,
-    population: ({ population }, arrivals) => ({
-      ...population,
+    population: ({ population }, arrivals) => {
+      const { repeat, robot, prefetch, forged } = population.shares;
+      const paid = arrivals * Math.max(0, 1 - repeat - robot - prefetch - forged);
       // All alike: so all run dry, and at the same time.
-      skew: 0,
-      budgetClicks: Math.ceil((arrivals * EXHAUST_SHARE) / population.advertisers),
-    }),
+      return {
+        ...population,
+        skew: 0,
+        budgetClicks: Math.ceil((paid * EXHAUST_SHARE) / population.advertisers),
+      };
+    },
+    runsDry: true,
     isStorm: false,
   },
   storm: {
@@ -84,6 +93,7 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
     defaults: SPIKE,
     phases: spikePhases,
     population: asGiven,
+    runsDry: false,
     isStorm: true,
   },
   soak: {
@@ -95,6 +105,7 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
       { name: 'soak', ms: holdMs, fromRate: base * factor, toRate: base * factor },
     ],
     population: asGiven,
+    runsDry: false,
     isStorm: false,
   },
 };

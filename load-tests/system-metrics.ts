@@ -61,10 +61,9 @@ export function createObserver(stack: Stack, advertiserIds: readonly number[]) {
   };
 }
 
-/** The age of the oldest click anywhere before the ledger, in seconds; `null` where nobody tells. */
+/** The age of the oldest click anywhere before the ledger, in seconds; `null` unless both sides of the broker tell. */
 export function oldestSeconds({ spoolSeconds, brokerSeconds }: SystemState): number | null {
-  if (spoolSeconds === null && brokerSeconds === null) return null;
-  return Math.max(spoolSeconds ?? 0, brokerSeconds ?? 0);
+  return spoolSeconds === null || brokerSeconds === null ? null : Math.max(spoolSeconds, brokerSeconds);
 }
 
 function useOf(metrics: string): ProcessUse | null {

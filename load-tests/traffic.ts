@@ -33,14 +33,30 @@ export type Arrival = {
 
 /** Where people are sent once an advertiser's money is gone. */
 export const FALLBACK_URL = 'https://example.com/load-test/fallback';
-/** Links that may be clicked a second time. */
-const REMEMBERED = 1_000;
+/** A link, and who clicks it: the place among `PEOPLE`. */
+type Click = { readonly path: string; readonly person: number };
+
+/** Links that may be clicked a second time: at any rate some within the second of a double click, and most after it. */
+const REMEMBERED = 50_000;
 const LINK_LIFE_MS = 86_400_000;
-const BROWSER =
-  'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36';
+/**
+ * People are told apart by address and browser, and all of these come from one address: with one browser, two clicks on an
+ * evergreen link within a second would be one person's double click.
+ */
+const BROWSERS = [
+  'Windows NT 10.0; Win64; x64',
+  'Macintosh; Intel Mac OS X 10_15_7',
+  'X11; Linux x86_64',
+].flatMap((system) =>
+  Array.from(
+    { length: 200 },
+    (_, build) =>
+      `Mozilla/5.0 (${system}) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.${7_300 + build}.0 Safari/537.36`,
+  ),
+);
 /** What a browser sends; without it the clicks would be a robot's. */
 export const BROWSER_HEADERS = {
-  'user-agent': BROWSER,
+  'user-agent': BROWSERS[0] ?? '',
   accept: 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8',
   'accept-language': 'en-US,en;q=0.9',
   'accept-encoding': 'gzip, deflate, br, zstd',
@@ -48,7 +64,8 @@ export const BROWSER_HEADERS = {
 const ROBOT_HEADERS = {
   'user-agent': 'Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)',
 };
-const PREFETCH_HEADERS = { ...BROWSER_HEADERS, 'sec-purpose': 'prefetch;prerender' };
+const PEOPLE = BROWSERS.map((browser) => ({ ...BROWSER_HEADERS, 'user-agent': browser }));
+const PREFETCHES = PEOPLE.map((headers) => ({ ...headers, 'sec-purpose': 'prefetch;prerender' }));
 
 /**
  * Makes arrivals as an ad server meets them: some ads are clicked much more than others (Zipf: the n-th takes 1/n^skew of
@@ -63,31 +80,34 @@ export function createTraffic(
   const random = randomFrom(seed);
   const pickByRank = zipf(adIds, skew, random);
   const pickAd = () => (random() < favourite ? (adIds[0] ?? pickByRank()) : pickByRank());
+  const pickPerson = () => Math.floor(random() * PEOPLE.length);
   const evergreens = new Map<number, string>();
-  const clicked: string[] = [];
+  const clicked: Click[] = [];
   let turn = 0;
 
-  const fresh = () => {
-    const path = `/c/${sign(impressionLink(pickAd(), LINK_LIFE_MS))}`;
-    clicked[turn % REMEMBERED] = path;
+  const fresh = (): Click => {
+    const click = { path: `/c/${sign(impressionLink(pickAd(), LINK_LIFE_MS))}`, person: pickPerson() };
+    clicked[turn % REMEMBERED] = click;
     turn += 1;
-    return path;
+    return click;
   };
-  const evergreen = () => {
+  const evergreen = (): Click => {
     const adId = pickAd();
     const path = evergreens.get(adId) ?? `/c/${sign(evergreenLink(adId))}`;
     evergreens.set(adId, path);
-    return path;
+    return { path, person: pickPerson() };
   };
-  const pathOf = (kind: Kind): string => {
+  const clickOf = (kind: Kind): Click => {
     switch (kind) {
       case 'evergreen':
       case 'robot':
         return evergreen();
       case 'repeat':
         return clicked[Math.floor(random() * clicked.length)] ?? fresh();
-      case 'forged':
-        return forge(evergreen());
+      case 'forged': {
+        const { path, person } = evergreen();
+        return { path: forge(path), person };
+      }
       case 'fresh':
       case 'prefetch':
         return fresh();
@@ -97,9 +117,14 @@ export function createTraffic(
   };
   return () => {
     const kind = pickKind(shares, random());
-    const headers =
-      kind === 'robot' ? ROBOT_HEADERS : kind === 'prefetch' ? PREFETCH_HEADERS : BROWSER_HEADERS;
-    return { kind, path: pathOf(kind), headers, onNewConnection: random() < shares.newConnections };
+    const { path, person } = clickOf(kind);
+    const headers = kind === 'robot' ? ROBOT_HEADERS : (kind === 'prefetch' ? PREFETCHES : PEOPLE)[person];
+    return {
+      kind,
+      path,
+      headers: headers ?? BROWSER_HEADERS,
+      onNewConnection: random() < shares.newConnections,
+    };
   };
 }
 

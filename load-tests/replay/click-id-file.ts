@@ -1,49 +1,57 @@
-import { closeSync, mkdtempSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { writeUuid } from '../../common/uuid.ts';
-import { uuidAt } from '../click-ids.ts';
+import { DatabaseSync } from 'node:sqlite';
 
-const BYTES = 16;
 /** Click ids that are held before they are written. */
 const HELD = 4_096;
 
-/** Click ids that have to be in the ledger, 16 bytes each, in a temporary file: however many there are, they take no memory. */
+/** The different click ids that have to be in the ledger, in a temporary file: however many there are, they take no memory. */
 export class ClickIdFile {
   private readonly folder = mkdtempSync(join(tmpdir(), 'tollway-replay-'));
-  private readonly file = openSync(join(this.folder, 'click-ids'), 'wx+', 0o600);
-  private readonly held = Buffer.alloc(HELD * BYTES);
-  private holds = 0;
-  private written = 0;
+  private readonly database = new DatabaseSync(join(this.folder, 'click-ids'));
+  private held: string[] = [];
+  private count = 0;
 
-  get size(): number {
-    return this.written + this.holds;
+  constructor() {
+    // Nobody reads it after a crash.
+    this.database.exec(`pragma journal_mode = off; pragma synchronous = off;
+      create table click (place integer primary key, id blob not null unique)`);
   }
 
-  /** Adds a canonical UUID. */
+  /** How many there are. */
+  get size(): number {
+    this.write();
+    return this.count;
+  }
+
+  /** Adds a canonical UUID, unless it is there already. */
   add(id: string): void {
-    writeUuid(this.held, id, this.holds * BYTES);
-    this.holds += 1;
-    if (this.holds === HELD) this.write();
+    this.held.push(id);
+    if (this.held.length === HELD) this.write();
   }
 
   /** The ids from place `from` on, at most `limit`, in the order they were added. */
   slice(from: number, limit: number): string[] {
     this.write();
-    const bytes = Buffer.alloc(Math.max(0, Math.min(limit, this.size - from)) * BYTES);
-    readSync(this.file, bytes, 0, bytes.length, from * BYTES);
-    return Array.from({ length: bytes.length / BYTES }, (_, at) => uuidAt(bytes, at * BYTES));
+    const rows = this.database
+      .prepare('select lower(hex(id)) as id from click where place > ? order by place limit ?')
+      .all(from, limit) as { id: string }[];
+    return rows.map(({ id }) => id.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-'));
   }
 
   /** Removes the file. */
   close(): void {
-    closeSync(this.file);
+    this.database.close();
     rmSync(this.folder, { recursive: true, force: true });
   }
 
   private write(): void {
-    writeSync(this.file, this.held, 0, this.holds * BYTES, this.written * BYTES);
-    this.written += this.holds;
-    this.holds = 0;
+    if (this.held.length === 0) return;
+    const { changes } = this.database
+      .prepare("insert or ignore into click (id) select unhex(value, '-') from json_each(?)")
+      .run(JSON.stringify(this.held));
+    this.count += Number(changes);
+    this.held = [];
   }
 }

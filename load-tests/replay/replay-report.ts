@@ -10,7 +10,7 @@ import type { LineTally } from './tally-of-lines.ts';
 
 export type Way = 'broker' | 'http';
 
-/** Part of the clicks that must have begun in time for the rhythm to count as kept. */
+/** Part of the clicks that must have begun in time, and in order, for the rhythm to count as kept. */
 const IN_TIME_SHARE_MIN = 0.99;
 
 /** All that was seen of a replay. */
@@ -59,7 +59,11 @@ export type ReplayReport = {
     readonly latencyMs: { readonly p50: number; readonly p99: number; readonly max: number };
   } | null;
   readonly ledger: SettledCheck;
-  readonly books: { readonly balanced: boolean; readonly problems: readonly string[] };
+  readonly books: {
+    readonly balanced: boolean;
+    readonly missing: number;
+    readonly problems: readonly string[];
+  };
 };
 
 /** Sums a replay up and judges it. */
@@ -74,19 +78,29 @@ export function replayReportOf(result: ReplayResult): ReplayReport {
       : []),
   ];
   const isSlow = rhythm.inTime < rhythm.begun * IN_TIME_SHARE_MIN;
-  const slow = isSlow
-    ? [
-        `the rhythm was not kept: ${rhythm.begun - rhythm.inTime} of ${rhythm.begun} clicks began more than ` +
-          `${LATE_MS_MAX} ms late; a lower --speed can be kept`,
-      ]
-    : [];
+  const isUnordered = rhythm.unordered > rhythm.begun * (1 - IN_TIME_SHARE_MIN);
+  const unmeasured = [
+    ...(result.interrupted ? ['it was ended early'] : []),
+    ...(isUnordered
+      ? [
+          `the file is not in the order of its times: ${rhythm.unordered} of ${rhythm.begun} clicks lie more than ` +
+            `${LATE_MS_MAX} ms before one above them, and came at once; sort it, or replay it at --speed max`,
+        ]
+      : []),
+    ...(isSlow
+      ? [
+          `the rhythm was not kept: ${rhythm.begun - rhythm.inTime} of ${rhythm.begun} clicks began more than ` +
+            `${LATE_MS_MAX} ms late; a lower --speed can be kept`,
+        ]
+      : []),
+  ];
   return {
     file: result.file,
     format: result.format,
     via: result.via,
     speed: speed === 'max' ? 'max' : `${speed}x`,
-    verdict: broken.length > 0 ? 'failed' : isSlow ? 'not_measured' : 'passed',
-    reasons: [...broken, ...slow],
+    verdict: broken.length > 0 ? 'failed' : unmeasured.length > 0 ? 'not_measured' : 'passed',
+    reasons: [...broken, ...unmeasured],
     interrupted: result.interrupted,
     lines: tally.lines,
     replayed: result.replayed,
@@ -110,7 +124,7 @@ export function replayReportOf(result: ReplayResult): ReplayReport {
             latencyMs: millisOf(http.latencyMicros),
           },
     ledger,
-    books: { balanced: books.balanced, problems: books.problems },
+    books: { balanced: books.balanced, missing: books.missing, problems: books.problems },
   };
 }
 
@@ -119,6 +133,7 @@ function brokenPromises({ ledger, books, http }: ReplayResult, failed: number): 
   const found: [boolean, string][] = [
     [ledger.missing > 0, `${ledger.missing} clicks are not in the ledger: ${ledger.missingIds.join(' ')}`],
     [!books.balanced, `the books do not balance: ${books.problems.join('; ')}`],
+    [books.missing > 0, `${books.missing} accepted clicks are missing from the books`],
     [failed > 0, `${failed} redirects failed${why === '' ? '' : ` (${why})`}`],
     [(http?.unrecorded ?? 0) > 0, `${http?.unrecorded} clicks were redirected without being recorded`],
   ];

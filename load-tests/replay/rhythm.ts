@@ -17,6 +17,8 @@ export type Rhythm = {
   /** Clicks begun, and of them those that came at most `LATE_MS_MAX` late. */
   begun: number;
   inTime: number;
+  /** Clicks whose time lies more than `LATE_MS_MAX` before one that stands above them: they come at once. */
+  unordered: number;
   readonly latenessMicros: Micros;
 };
 
@@ -29,7 +31,7 @@ export type Sink = {
 };
 
 export function createRhythm(): Rhythm {
-  return { begun: 0, inTime: 0, latenessMicros: createMicros() };
+  return { begun: 0, inTime: 0, unordered: 0, latenessMicros: createMicros() };
 }
 
 /**
@@ -53,9 +55,12 @@ export async function play(
   // It begins with the first click: opening the file is no lateness.
   let startedAt = 0;
   let dueAt = 0;
+  let latestAt = 0;
   let thisTurn = 0;
   for await (const { click, atMs } of spread(clicks)) {
     startedAt ||= performance.now();
+    if (atMs < latestAt - LATE_MS_MAX) rhythm.unordered += 1;
+    latestAt = Math.max(latestAt, atMs);
     dueAt = Math.max(dueAt, startedAt + (atMs - firstAt) / speed);
     while (dueAt > performance.now() && !stop.aborted) {
       await sink.pause();

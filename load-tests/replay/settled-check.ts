@@ -55,7 +55,7 @@ export async function checkSettled(
   // Once the waiting was in vain, the others are only looked up.
   let waited = false;
   for (let from = 0; from < ids.size; from += PAGE) {
-    const asked = [...new Set(ids.slice(from, PAGE))];
+    const asked = ids.slice(from, PAGE);
     let missing = await readMissing(pool, asked);
     for (let changedAt = Date.now(); missing.length > 0 && !waited && !stop.aborted; ) {
       await sleep(POLL_MS, stop);
