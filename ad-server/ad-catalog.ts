@@ -1,5 +1,5 @@
 import { readFileSync, statSync } from 'node:fs';
-import { rename, utimes, writeFile } from 'node:fs/promises';
+import { rename, rm, utimes, writeFile } from 'node:fs/promises';
 import { ADS_CHANGED_CHANNEL } from '../common/ads-changed.ts';
 import { errorCode, errorMessage } from '../common/errors.ts';
 import { backoffMs, sleep } from '../common/lifecycle.ts';
@@ -221,8 +221,14 @@ export class AdCatalog {
       }
       // Not the process id: two containers on one volume may have the same.
       const temporary = `${snapshotPath}.${uuidV7()}`;
-      await writeFile(temporary, text, { mode: 0o600 });
-      await rename(temporary, snapshotPath);
+      try {
+        await writeFile(temporary, text, { mode: 0o600 });
+        await rename(temporary, snapshotPath);
+      } catch (error) {
+        // On a full disk a part of it would keep room that the spool is short of.
+        await rm(temporary, { force: true });
+        throw error;
+      }
       this.snapshotText = text;
     } catch (error) {
       this.snapshotText = '';

@@ -149,8 +149,8 @@ Examples:
   npm run load -- ${name} --base 1000 --hold 2m --level 'p99<=25ms' --level 'drain<=30s'
 
 Exit code: 0 passed; 1 a recorded click is missing or there twice, the books do not balance, redirects failed, or a
-service level was not met; 2 not measured: there is no running stack, or this machine was too slow to offer the asked
-rate. The clicks are charged to advertisers made for the run; they stay in the books, paused.
+service level was not met; 2 not measured: there is no running stack, this machine was too slow to offer the asked
+rate, or what the scenario is about did not happen. The clicks are charged to advertisers made for the run; they stay in the books, paused.
 `;
 }
 

@@ -3,7 +3,7 @@ import { formatAmount } from '../common/money.ts';
 import { type Connection, inTransaction, type Pool } from '../common/postgres.ts';
 import { uuidV7 } from '../common/uuid.ts';
 import { notifyAdsChanged, updateBrakes } from './brake.ts';
-import { lockAdvertisers } from './ledger.ts';
+import { BEGIN_CHARGE, lockAdvertisers } from './ledger.ts';
 
 export type Status = 'active' | 'paused';
 
@@ -261,13 +261,17 @@ function underLock<T>(
   advertiserId: number,
   change: (connection: Connection) => Promise<T>,
 ): Promise<T> {
-  return inTransaction(pool, async (connection) => {
-    const locked = await lockAdvertisers(connection, [advertiserId]);
-    if (!locked.has(advertiserId)) {
-      throw new TollwayError('unknown_advertiser', `Expected a known advertiser, got ${advertiserId}`);
-    }
-    return change(connection);
-  });
+  return inTransaction(
+    pool,
+    async (connection) => {
+      const locked = await lockAdvertisers(connection, [advertiserId]);
+      if (!locked.has(advertiserId)) {
+        throw new TollwayError('unknown_advertiser', `Expected a known advertiser, got ${advertiserId}`);
+      }
+      return change(connection);
+    },
+    BEGIN_CHARGE,
+  );
 }
 
 function only<T>(rows: readonly T[]): T {

@@ -6,6 +6,7 @@ import { type Allocation, allocate, type Balances, type Verdict } from './alloca
 import { updateBrakes } from './brake.ts';
 import { identityOf, insertDeadLetters, type Rejection, type RejectReason } from './dead-letters.ts';
 import {
+  BEGIN_CHARGE,
   chargeBalances,
   insertLedgerRows,
   insertSpentNonces,
@@ -68,7 +69,11 @@ export async function chargeClicks(
   for (let race = 1; ; race += 1) {
     try {
       // Nearly every batch is all new: the first time the ledger's key is trusted to say so if it is not.
-      return await inTransaction(pool, (connection) => settle(connection, batch, options, race > 1));
+      return await inTransaction(
+        pool,
+        (connection) => settle(connection, batch, options, race > 1),
+        BEGIN_CHARGE,
+      );
     } catch (error) {
       const code = (error as { code?: unknown }).code;
       if (race >= RACES_MAX || typeof code !== 'string' || !RACE_CODES.has(code)) throw error;
@@ -86,21 +91,25 @@ export async function quarantine(
   record: ReadClick | Unreadable,
   detail: string,
 ): Promise<Settlement> {
-  return inTransaction(pool, async (connection) => {
-    const clicks = record.is === 'click' ? [record] : [];
-    await lockAdvertisers(
-      connection,
-      clicks.map(({ click }) => click.advertiserId),
-    );
-    const known = await readKnown(connection, clicks, await readWindow(connection));
-    const poison: Rejection = { record, reason: 'poison', detail };
-    const rejections = clicks.some((click) => isKnown(click, known))
-      ? []
-      : await withoutSettled(connection, [poison], []);
-    const fresh = await insertDeadLetters(connection, rejections);
-    await appendTallies(connection, tallyOf([], rejections, fresh, []));
-    return { outcomes: outcomesOf([record], [], rejections, fresh), overDeliveryMicros: new Map() };
-  });
+  return inTransaction(
+    pool,
+    async (connection) => {
+      const clicks = record.is === 'click' ? [record] : [];
+      await lockAdvertisers(
+        connection,
+        clicks.map(({ click }) => click.advertiserId),
+      );
+      const known = await readKnown(connection, clicks, await readWindow(connection));
+      const poison: Rejection = { record, reason: 'poison', detail };
+      const rejections = clicks.some((click) => isKnown(click, known))
+        ? []
+        : await withoutSettled(connection, [poison], []);
+      const fresh = await insertDeadLetters(connection, rejections);
+      await appendTallies(connection, tallyOf([], rejections, fresh, []));
+      return { outcomes: outcomesOf([record], [], rejections, fresh), overDeliveryMicros: new Map() };
+    },
+    BEGIN_CHARGE,
+  );
 }
 
 /**

@@ -1,5 +1,5 @@
 import { CopyRows } from '../common/copy-rows.ts';
-import { arrayLiteral, type Connection } from '../common/postgres.ts';
+import { arrayLiteral, BEGIN, type Connection } from '../common/postgres.ts';
 import { uuidV7TimeMs } from '../common/uuid.ts';
 import { dayStart, partitionName } from '../migrations/partitions.ts';
 import type { ReadClick } from '../producer/click-event.ts';
@@ -37,6 +37,13 @@ export async function readWindow(connection: Connection): Promise<LedgerWindow> 
  */
 export const BEGIN_SNAPSHOT =
   'begin isolation level repeatable read, read only; lock table ledger in access share mode';
+
+/**
+ * Begins a transaction that holds advertisers' locks, which others wait for. Who waits too long for them gives up and comes again: by
+ * a timeout of the client alone, the server's process would stay in the queue. Who holds them and says nothing more is given up.
+ * https://www.postgresql.org/docs/18/runtime-config-client.html#RUNTIME-CONFIG-CLIENT-STATEMENT
+ */
+export const BEGIN_CHARGE = `${BEGIN}; set local lock_timeout = '12s'; set local idle_in_transaction_session_timeout = '15s'`;
 
 export type LockedAdvertiser = {
   readonly remainingMicros: bigint;

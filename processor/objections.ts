@@ -51,7 +51,8 @@ function objectionTo(
     const detail = `Expected a click of the last ${clickAgeMaxDays} days, got ${iso(clickedAt)}`;
     return { reason: 'too_old', detail };
   }
-  if (nonce !== null) {
+  // An invalid click spends no nonce: an expired link may be as old as it likes.
+  if (nonce !== null && click.invalid === null) {
     const mintedAt = uuidV7TimeMs(nonce);
     if (mintedAt < window.nonceFloorMs || mintedAt >= window.nonceAheadMs) {
       const range = `${iso(window.nonceFloorMs)} up to ${iso(window.nonceAheadMs)}`;

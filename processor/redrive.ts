@@ -2,6 +2,7 @@ import { TollwayError } from '../common/errors.ts';
 import { inTransaction, type Pool } from '../common/postgres.ts';
 import { readRecord } from '../producer/click-event.ts';
 import { type Outcome, settle } from './charge-clicks.ts';
+import { BEGIN_CHARGE } from './ledger.ts';
 import { appendTallies, isForeign } from './tally.ts';
 
 export type DeadLetter = {
@@ -44,35 +45,39 @@ export async function readDeadLetter(pool: Pool, id: bigint): Promise<DeadLetter
 export async function redrive(pool: Pool, id: bigint): Promise<Outcome> {
   let rejectedAgain: Outcome | null = null;
   try {
-    return await inTransaction(pool, async (connection) => {
-      const { rows } = await connection.query<{
-        identity: string;
-        record_key: string | null;
-        raw: Buffer | null;
-        discarded_at: Date | null;
-      }>('delete from dead_letter where id = $1 returning identity, record_key, raw, discarded_at', [id]);
-      const [letter] = rows;
-      if (!letter) throw new TollwayError('unknown_dead_letter', `Expected a dead letter, got ${id}`);
-      if (letter.discarded_at)
-        throw new TollwayError(
-          'discarded',
-          `Expected a dead letter that was kept, got ${id}, which was discarded`,
-        );
+    return await inTransaction(
+      pool,
+      async (connection) => {
+        const { rows } = await connection.query<{
+          identity: string;
+          record_key: string | null;
+          raw: Buffer | null;
+          discarded_at: Date | null;
+        }>('delete from dead_letter where id = $1 returning identity, record_key, raw, discarded_at', [id]);
+        const [letter] = rows;
+        if (!letter) throw new TollwayError('unknown_dead_letter', `Expected a dead letter, got ${id}`);
+        if (letter.discarded_at)
+          throw new TollwayError(
+            'discarded',
+            `Expected a dead letter that was kept, got ${id}, which was discarded`,
+          );
 
-      const position = letter.identity.replace(/^position /, '');
-      const record = readRecord({ key: letter.record_key, value: letter.raw }, position);
-      const settlement = await settle(connection, [record], 'redrive');
-      const outcome = settlement.outcomes[0] ?? { outcome: 'duplicate', reason: null };
-      if (outcome.outcome === 'rejected') {
-        rejectedAgain = outcome;
-        throw new TollwayError('rejected_again', 'Undone: the letter stays');
-      }
-      if (!isForeign(record)) {
-        const counts = { accepted: 0, charged: 0, over_budget: 0, invalid: 0, rejected: -1, sequences: [] };
-        await appendTallies(connection, [{ origin: record.from?.origin ?? null, ...counts }]);
-      }
-      return outcome;
-    });
+        const position = letter.identity.replace(/^position /, '');
+        const record = readRecord({ key: letter.record_key, value: letter.raw }, position);
+        const settlement = await settle(connection, [record], 'redrive');
+        const outcome = settlement.outcomes[0] ?? { outcome: 'duplicate', reason: null };
+        if (outcome.outcome === 'rejected') {
+          rejectedAgain = outcome;
+          throw new TollwayError('rejected_again', 'Undone: the letter stays');
+        }
+        if (!isForeign(record)) {
+          const counts = { accepted: 0, charged: 0, over_budget: 0, invalid: 0, rejected: -1, sequences: [] };
+          await appendTallies(connection, [{ origin: record.from?.origin ?? null, ...counts }]);
+        }
+        return outcome;
+      },
+      BEGIN_CHARGE,
+    );
   } catch (error) {
     if (rejectedAgain !== null) return rejectedAgain;
     throw error;

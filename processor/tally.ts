@@ -175,23 +175,15 @@ function noTally(): Tally {
 /** Rows of the tally that are read at once: each may have 8 KiB of bits. */
 const PAGE_ROWS = 500;
 
-/** All that was ever tallied, merged or not, by origin; of some origins or of all. */
+/**
+ * All that was ever tallied, merged or not, by origin; of some origins or of all. Exact in one snapshot. Without one, what is merged
+ * in the meantime is read twice, which changes no set of sequences: the rows that a merge takes away are read before the sums.
+ */
 export async function readTallies(
   connection: Connection,
   origins: readonly string[] | null = null,
 ): Promise<Map<string, Tally>> {
-  const { rows } = await connection.query<Omit<Tally, 'settled'> & { origin: string; sequences: string }>(
-    `select origin, accepted::float8 as accepted, charged::float8 as charged, over_budget::float8 as "overBudget",
-       invalid::float8 as invalid, rejected::float8 as rejected, sequences::text as sequences
-     from origin_total where $1::uuid[] is null or origin = any($1) order by origin`,
-    [origins],
-  );
-  const tallies = new Map<string, Tally>(
-    rows.map(({ origin, sequences, ...counts }) => [
-      origin,
-      { ...counts, settled: parseMultirange(sequences) },
-    ]),
-  );
+  const tallies = new Map<string, Tally>();
   for (let after = 0n; ; ) {
     const page = await connection.query<TallyRow>(
       `select ${TALLY_COLUMNS} from origin_tally
@@ -199,9 +191,27 @@ export async function readTallies(
       [after, origins],
     );
     addTallies(tallies, page.rows);
-    if (page.rows.length < PAGE_ROWS) return tallies;
+    if (page.rows.length < PAGE_ROWS) break;
     after = page.rows.at(-1)?.id ?? after;
   }
+  const { rows } = await connection.query<Omit<Tally, 'settled'> & { origin: string; sequences: string }>(
+    `select origin, accepted::float8 as accepted, charged::float8 as charged, over_budget::float8 as "overBudget",
+       invalid::float8 as invalid, rejected::float8 as rejected, sequences::text as sequences
+     from origin_total where $1::uuid[] is null or origin = any($1) order by origin`,
+    [origins],
+  );
+  for (const total of rows) {
+    const tally = tallies.get(total.origin) ?? noTally();
+    tallies.set(total.origin, {
+      accepted: Math.max(tally.accepted, total.accepted),
+      charged: tally.charged + total.charged,
+      overBudget: tally.overBudget + total.overBudget,
+      invalid: tally.invalid + total.invalid,
+      rejected: tally.rejected + total.rejected,
+      settled: uniteSequences(tally.settled, parseMultirange(total.sequences)),
+    });
+  }
+  return tallies;
 }
 
 /** Which of these sequences are settled, whatever was settled under them. For the rejected alone, which are few. */

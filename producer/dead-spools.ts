@@ -99,6 +99,7 @@ export function readRelayed(folder: string): number {
 
 /** Removes the folder of a spool that is relayed to its end; the lock goes last, still held. */
 export function removeSpool(folder: string): void {
+  if (!folderExists(folder)) return;
   for (const segment of listSegments(folder)) rmSync(segment.path);
   rmSync(join(folder, RELAYED_NAME), { force: true });
   rmSync(join(folder, LOCK_NAME), { force: true });

@@ -222,6 +222,8 @@ export class Relay {
 
   /** Deletes the segments that are relayed to their end and not written any more. */
   private freeSegments(): void {
+    // A spool that never had room for its folder has no click either.
+    if (this.spool.accepted === 0) return;
     const segments = listSegments(this.spool.folder);
     for (const [index, segment] of segments.entries()) {
       const end = segments[index + 1]?.firstSequence ?? this.spool.accepted + 1;

@@ -36,6 +36,10 @@ export type SpoolOptions = {
 /** Called at the end of the turn: the click's sequence, or `null` if the spool could not take it. */
 export type Appended = (sequence: number | null) => void;
 
+/** What a file system says that is full, and one whose user may have no more of it. */
+const DISK_FULL = new Set(['ENOSPC', 'EDQUOT']);
+/** https://www.sqlite.org/rescode.html#full */
+const SQLITE_FULL = 13;
 /** The name of a spool's lock inside its folder. */
 export const LOCK_NAME = 'lock';
 
@@ -46,7 +50,7 @@ export const LOCK_NAME = 'lock';
  * turn; only then are the callers told, and only then may a redirect leave. A write that fails or falls short
  * is cut back to its last whole record: those before the cut are accepted, the others were never there.
  *
- * States: a segment is open, or none is (before the first append, after a roll, after a failure); the next
+ * States: its folder is made, or a full disk has no room for it yet; a segment is open, or none is (before the first append, after a roll, after a failure); the next
  * turn opens one. A cut that fails closes the segment: whatever lies behind its last accepted record is
  * ignored by readers, because the next segment's name says which sequence comes next.
  */
@@ -64,7 +68,8 @@ export class Spool {
 
   private readonly options: SpoolOptions;
   private readonly logger: Logger;
-  private readonly lock: FileLock;
+  /** `null` as long as a full disk has no room for the folder. */
+  private lock: FileLock | null = null;
   private file: number | null = null;
   private fileBytes = 0;
   private fileFirst = 0;
@@ -84,7 +89,13 @@ export class Spool {
     this.logger = logger;
     this.origin = uuidV7();
     this.folder = join(options.root, this.origin);
-    this.lock = createFolder(this.folder);
+    try {
+      this.prepare();
+    } catch (error) {
+      // It may be full of the clicks of those before us, which somebody has to relay.
+      if (!isDiskFull(error)) throw error;
+      this.refuse(error);
+    }
     if (options.sync === 'interval') {
       this.syncTimer = setInterval(() => this.syncSoon(() => {}), options.syncIntervalMs);
       this.syncTimer.unref();
@@ -148,7 +159,7 @@ export class Spool {
   /** Lets go of the folder: from now on anybody may adopt it. */
   close(): void {
     this.finish();
-    this.lock.release();
+    this.lock?.release();
   }
 
   private growTurn(room: number): void {
@@ -227,9 +238,17 @@ export class Spool {
     }
   }
 
+  /** Makes and locks the folder, unless that is done. Throws `bad_data_dir`. */
+  private prepare(): void {
+    if (this.lock !== null) return;
+    this.lock = createFolder(this.folder);
+    if (this.options.sync !== 'os') syncFolder(this.options.root);
+  }
+
   private open(): number | null {
     if (this.file !== null) return this.file;
     try {
+      this.prepare();
       const file = openSync(segmentPath(this.folder, this.accepted + 1), 'w');
       if (this.options.sync !== 'os') syncFolder(this.folder);
       if (this.writeAll(file, SEGMENT_HEADER, SEGMENT_HEADER.length, 0) < SEGMENT_HEADER.length) {
@@ -327,6 +346,11 @@ function createFolder(folder: string): FileLock {
     const message = `The spool folder ${folder} cannot be used: ${(error as Error).message}`;
     throw new TollwayError('bad_data_dir', message, { cause: error });
   }
+}
+
+function isDiskFull(error: unknown): boolean {
+  const { cause } = error as { cause?: unknown };
+  return DISK_FULL.has(errorCode(cause) ?? '') || (cause as { errcode?: number }).errcode === SQLITE_FULL;
 }
 
 /** A new file survives power loss only once its folder was synced. */

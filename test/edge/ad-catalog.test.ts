@@ -1,7 +1,8 @@
-import { readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { AdCatalog, type AdCatalogOptions } from '../../ad-server/ad-catalog.ts';
+import { sleep } from '../../common/lifecycle.ts';
 import { createMetrics } from '../../common/metrics.ts';
 import { inTransaction } from '../../common/postgres.ts';
 import { notifyAdsChanged } from '../../processor/brake.ts';
@@ -192,6 +193,19 @@ describe('the copy on disk', () => {
     utimesSync(snapshotPath, 1, 1);
     await until('a poll', () => statSync(snapshotPath).mtimeMs > Date.now() - 60_000);
     expect(catalog.ageMs()).toBeLessThan(60_000);
+  });
+
+  it('leaves nothing behind where it cannot be kept', async () => {
+    const { ad } = await addAccount(database.pool);
+    const folder = temporaryFolder();
+    // A folder that is not empty: no file takes its place.
+    const snapshotPath = join(folder, 'ad-catalogue');
+    mkdirSync(join(snapshotPath, 'full'), { recursive: true });
+    const { catalog } = openCatalog({ snapshotPath, pollMs: 50 });
+    await until('the ad', () => catalog.get(ad.id));
+    await sleep(500);
+    await catalog.close();
+    expect(readdirSync(folder)).toEqual(['ad-catalogue']);
   });
 
   it('is replaced by what the database says', async () => {

@@ -33,6 +33,14 @@ describe('a robot', () => {
     expect(judgeAgent(userAgent).isRobot).toBe(false);
   });
 
+  it('keeps its number while others come by, so that its second click is known as its', () => {
+    const { number } = judgeAgent(CHROME);
+    for (let count = 0; count < 50; count += 1) {
+      for (let other = 0; other < 1_900; other += 1) judgeAgent(`${CHROME} ${count} ${other}`);
+      expect(judgeAgent(CHROME).number).toBe(number);
+    }
+  });
+
   it('is told from people after any number of other agents', () => {
     for (let count = 0; count < 10_000; count += 1) judgeAgent(`${CHROME} ${count}`);
     expect(judgeAgent(CHROME).isRobot).toBe(false);

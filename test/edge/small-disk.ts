@@ -20,11 +20,11 @@ export const mayMount = (() => {
   }
 })();
 
-/** A real disk of a size of its own, mounted for one test. */
-export function smallDisk(size: string): string {
+/** A real disk of a size of its own, mounted for one test, with room for so many files and folders. */
+export function smallDisk(size: string, files = 1_000): string {
   const folder = join(temporaryFolder(), 'disk');
   mkdirSync(folder);
-  execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'tmpfs', folder]);
+  execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size},nr_inodes=${files}`, 'tmpfs', folder]);
   onTestFinished(() => void execFileSync('umount', ['-l', folder]));
   return folder;
 }
@@ -39,4 +39,19 @@ export function fill(disk: string): string {
     if (errorCode(error) !== 'ENOSPC') throw error;
   }
   return path;
+}
+
+/** Makes files until there is no room for one more. Answers their paths. */
+export function fillWithFiles(disk: string): string[] {
+  const made: string[] = [];
+  for (;;) {
+    const path = join(disk, `file-${made.length}`);
+    try {
+      writeFileSync(path, '');
+    } catch (error) {
+      if (errorCode(error) !== 'ENOSPC') throw error;
+      return made;
+    }
+    made.push(path);
+  }
 }

@@ -2,9 +2,16 @@ import fs, { rmSync, writeFileSync } from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { startRelays } from '../../ad-server/relays.ts';
+import { parseConfig } from '../../common/config.ts';
+import { createMetrics } from '../../common/metrics.ts';
+import { Spool } from '../../producer/spool.ts';
 import { FRAME_HEADER_BYTES, SEGMENT_HEADER } from '../../producer/spool-format.ts';
-import { fill, mayMount, smallDisk } from './small-disk.ts';
-import { append, bytesOnDisk, clickText, openSpool, readBack } from './spool-bench.ts';
+import { silent } from '../setup/database.ts';
+import { FakeBroker } from './relay-bench.ts';
+import { fill, fillWithFiles, mayMount, smallDisk } from './small-disk.ts';
+import { append, bytesOnDisk, clickText, openSpool, ROOMY, readBack } from './spool-bench.ts';
+import { until } from './until.ts';
 
 afterEach(() => {
   vi.restoreAllMocks();
@@ -54,6 +61,74 @@ describe.skipIf(!mayMount)('a disk that is full (a mount of a few pages: as root
     expect(spool.problem).toBeNull();
     expect(await append(spool, ['b'])).toEqual([1]);
     expect(readBack(spool.folder, 1)).toEqual({ clicks: ['b'], damaged: 0 });
+  });
+});
+
+describe.skipIf(!mayMount)('a disk without room for one folder more', () => {
+  const full = () => {
+    const disk = smallDisk('1m', 20);
+    const dead = new Spool({ ...ROOMY, root: disk }, silent);
+    return { disk, dead, fill: () => fillWithFiles(disk) };
+  };
+
+  it('keeps nobody from starting: clicks are refused until there is room', async () => {
+    const { disk, dead, fill: fillUp } = full();
+    dead.close();
+    const ballast = fillUp();
+    const spool = openSpool({ root: disk });
+    expect(spool.problem).toContain('ENOSPC');
+    expect(await append(spool, ['a'])).toEqual([null]);
+    spool.probe();
+    expect(spool.problem).toContain('ENOSPC');
+    for (const path of ballast) rmSync(path);
+    spool.probe();
+    expect(spool.problem).toBeNull();
+    expect(await append(spool, ['b'])).toEqual([1]);
+    expect(readBack(spool.folder, 1)).toEqual({ clicks: ['b'], damaged: 0 });
+  });
+
+  it('gets it from the spool of one that is gone, which is relayed', async () => {
+    const { disk, dead, fill: fillUp } = full();
+    await append(dead, ['before']);
+    dead.close();
+    fillUp();
+    const spool = openSpool({ root: disk });
+    expect(spool.problem).toContain('ENOSPC');
+    const broker = new FakeBroker();
+    const relays = startRelays(parseConfig({ RELAY_LINGER_MS: '0' }), {
+      root: disk,
+      spool,
+      publisher: broker,
+      metrics: createMetrics(),
+      logger: silent,
+      fail: (error) => expect.unreachable(String(error)),
+      adoptMs: 20,
+    });
+    await until('the spool to be relayed', () => broker.clicks.includes('before'));
+    await until('room', () => {
+      spool.probe();
+      return spool.problem === null;
+    });
+    expect(await append(spool, ['after'])).toEqual([1]);
+    await until('the click to be relayed', () => broker.clicks.includes('after'));
+    await relays.close();
+  });
+
+  it('lets one end that never got any', async () => {
+    const { disk, dead, fill: fillUp } = full();
+    dead.close();
+    fillUp();
+    const spool = openSpool({ root: disk });
+    const relays = startRelays(parseConfig({}), {
+      root: disk,
+      spool,
+      publisher: new FakeBroker(),
+      metrics: createMetrics(),
+      logger: silent,
+      fail: (error) => expect.unreachable(String(error)),
+      adoptMs: 60_000,
+    });
+    await relays.close();
   });
 });
 

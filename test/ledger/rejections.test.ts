@@ -193,6 +193,16 @@ describe('a click of another time', () => {
     expect(await deliverTwice(database.pool, batch)).toEqual(['rejected: id_out_of_range', 'charged']);
   });
 
+  it('is invalid, and not rejected, where its link has expired so long ago that nonces of then are not kept', async () => {
+    const { ad } = await addAccount(database.pool);
+    const nonce = uuidV7(Date.now() - 200 * DAY_MS);
+    const batch = [
+      clickRecord({ ad, nonce, invalid: 'expired' }),
+      clickRecord({ ad, nonce, invalid: 'bot' }),
+    ];
+    expect(await deliverTwice(database.pool, batch)).toEqual(['invalid: expired', 'invalid: bot']);
+  });
+
   it.each([
     ['long ago', () => Date.now() - 200 * DAY_MS],
     ['ahead of time', () => Date.now() + 20 * DAY_MS],
