@@ -216,25 +216,28 @@ class KafkaSource implements EventSource {
     const openAll = async () => {
       const fresh = [...this.partitions.values()].filter(({ progress }) => progress === null);
       if (fresh.length === 0) return;
-      const { KAFKA_TOPIC: topic, KAFKA_GROUP: groupId } = this.config;
-      const offsets = await readOffsets(this.admin, topic);
-      const [group] = await this.admin.fetchOffsets({ groupId, topics: [topic] });
-      const committed = new Map(
-        group?.partitions.map(({ partition, offset }) => [partition, Number(offset)]),
-      );
+      const offsets = await readOffsets(this.admin, this.config.KAFKA_TOPIC);
+      const committed = await this.readCommitted();
       const stored = await readCheckpoints(this.pool, kafkaSourceName(this.config));
       for (const owned of fresh) {
         const { partition } = owned;
         const range = offsets.get(partition);
         if (!range)
           throw new TollwayError('kafka', `Partition ${partition} has no leader`, { retryable: true });
-        const offset = committed.get(partition) ?? -1;
         const position = stored.get(String(partition));
-        const start = startOf(range, position, offset < 0 ? null : offset);
+        const start = startOf(range, position, committed.get(partition) ?? null);
         await this.begin(owned, start, position);
       }
     };
     await this.patience.untilAnswered(GROUP, openAll).catch((error: unknown) => this.failed(error));
+  }
+
+  /** The offsets that the group has; a partition without one is absent. */
+  private async readCommitted(): Promise<Map<number, number>> {
+    const { KAFKA_TOPIC: topic, KAFKA_GROUP: groupId } = this.config;
+    const [group] = await this.admin.fetchOffsets({ groupId, topics: [topic] });
+    const all = group?.partitions.map(({ partition, offset }) => [partition, Number(offset)] as const) ?? [];
+    return new Map(all.filter(([, offset]) => offset >= 0));
   }
 
   private async begin(owned: Owned, start: Start, stored: string | undefined): Promise<void> {
@@ -379,13 +382,20 @@ class KafkaSource implements EventSource {
       .filter(({ progress, next }) => progress.known !== next)
       .map(({ owned, next }) => ({ topic, partition: owned.partition, offset: next }));
     if (offsets.length === 0) return true;
-    const committed = this.consumer.commitOffsets(offsets).then(
-      () => true,
-      (error: unknown) => {
+    // kafkajs also resolves where it has sent nothing, as one that is about to join again. Once there was an offset, a lower one is
+    // harmless; that there is none is taken for a topic made anew, see `startOf`.
+    const isTaken = async () => {
+      if (!opened.some(({ progress }) => isFirst(progress.known))) return true;
+      const taken = await this.readCommitted();
+      return offsets.every(({ partition }) => taken.has(partition));
+    };
+    const committed = this.consumer
+      .commitOffsets(offsets)
+      .then(isTaken)
+      .catch((error: unknown) => {
         this.logger.debug({ problem: errorMessage(error) }, 'The group does not take offsets');
         return false;
-      },
-    );
+      });
     return Promise.race([committed, sleep(COMMIT_MS_MAX).then(() => false)]);
   }
 

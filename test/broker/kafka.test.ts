@@ -147,6 +147,25 @@ describe.skipIf(skipped).concurrent('a consumer of Kafka', () => {
     expect(consumer.failure()).toBe(null);
   });
 
+  on('keeps its very first start though the group was only said to have taken an offset', async (site) => {
+    const env = { START_POSITION: 'latest' };
+    const skipped = await site.publishEverySlot(5);
+    const first = await site.consume({ env });
+    // As kafkajs does while it is about to join again.
+    const { consumer } = first.source as unknown as { consumer: { commitOffsets: () => Promise<void> } };
+    consumer.commitOffsets = async () => {};
+    await waitFor(() => first.source.problem() === null, 20_000, 'it to have joined');
+    await site.publishEverySlot(5);
+    await untilSettled(site.database.pool, site.origin.accepted - skipped, first);
+    await first.stop();
+    const second = await site.consume({ env });
+    await site.publishEverySlot(5);
+    await untilSettled(site.database.pool, site.origin.accepted - skipped, second);
+    await second.stop();
+    expect(await countSettled(site.database.pool)).toBe(site.origin.accepted - skipped);
+    expect(alarms(second)).toEqual([]);
+  });
+
   on('reads what is compressed with gzip and zstd, batch by batch', async (site) => {
     const { broker, clicks, database } = site;
     const { KAFKA_TOPIC: topic } = broker.config;
