@@ -1,4 +1,5 @@
 import { isbot } from 'isbot';
+import { rememberRecent } from '../common/recent.ts';
 
 /** User agents that are remembered, twice over: the pattern takes over a microsecond, and few agents make most clicks. */
 const AGENTS_MAX = 2_000;
@@ -13,24 +14,15 @@ export type Agent = {
   readonly number: number;
 };
 
-/** Those seen of late, and those before them: who comes back while they are known is the same as before. */
-let agents = new Map<string, Agent>();
-let formerAgents = new Map<string, Agent>();
 let agentsSeen = 0;
+const recentAgent = rememberRecent(
+  AGENTS_MAX,
+  (text): Agent => ({ isRobot: isbot(text), number: ++agentsSeen }),
+);
 
 /** Judges a user agent by its first characters; `''` stands for none, which is not held against anybody. */
 export function judgeAgent(sent: string): Agent {
-  const text = sent.length > AGENT_CHARACTERS_MAX ? sent.slice(0, AGENT_CHARACTERS_MAX) : sent;
-  const known = agents.get(text);
-  if (known !== undefined) return known;
-  if (agents.size >= AGENTS_MAX) {
-    formerAgents = agents;
-    agents = new Map();
-  }
-  const agent = formerAgents.get(text) ?? { isRobot: isbot(text), number: ++agentsSeen };
-  // A copy: a slice would keep the whole of a long header alive.
-  agents.set(Buffer.from(text, 'latin1').toString('latin1'), agent);
-  return agent;
+  return recentAgent(sent.length > AGENT_CHARACTERS_MAX ? sent.slice(0, AGENT_CHARACTERS_MAX) : sent);
 }
 
 /** Whether a request only fetches ahead of a person who may never click. */

@@ -51,7 +51,12 @@ export function isUuid(text: string): boolean {
 
 /** The Unix milliseconds that a UUIDv7 was minted at. */
 export function uuidV7TimeMs(id: string): number {
-  return Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
+  // Digit by digit: `parseInt` of the joined text takes ten times as long, and every click asks several times.
+  let high = 0;
+  for (let at = 0; at < 8; at += 1) high = high * 16 + nibble(id.charCodeAt(at));
+  let low = 0;
+  for (let at = 9; at < 13; at += 1) low = low * 16 + nibble(id.charCodeAt(at));
+  return high * 0x1_0000 + low;
 }
 
 /** The lowest UUID of a millisecond: a day boundary in time is this boundary among the ids. */

@@ -1,3 +1,4 @@
+import { rememberRecent } from '../common/recent.ts';
 import { isUuid, isUuidV7, uuidV7TimeMs } from '../common/uuid.ts';
 
 /** Why a click was judged invalid at the edge. `repeat` is found later, by the handler. */
@@ -67,24 +68,25 @@ export type Unreadable = Received & {
 };
 export type ReadRecord = ReadClick | ReadMark | Unreadable;
 
-/** Encodes a click as JSON text, its fields in this order whatever theirs. */
+/** User agents in quotes that are remembered, twice over: few of them make most clicks. */
+const QUOTED_MAX = 2_000;
+const quoteAgent = rememberRecent(QUOTED_MAX, (text) => JSON.stringify(text));
+
+/**
+ * Encodes a click as JSON text, its fields in this order whatever theirs. Put together by hand: this runs before every redirect, and
+ * with the user agent quoted beforehand it takes half as long as `JSON.stringify`.
+ */
 export function encodeClick(click: ClickEvent): string {
-  // Named one by one: copying with `...` takes a third longer, and this runs before every redirect.
-  return JSON.stringify({
-    v: CLICK_VERSION,
-    clickId: click.clickId,
-    nonce: click.nonce,
-    adId: click.adId,
-    campaignId: click.campaignId,
-    advertiserId: click.advertiserId,
-    priceMicros: click.priceMicros,
-    clickedAt: click.clickedAt,
-    invalid: click.invalid,
-    braked: click.braked,
-    visitorNetwork: click.visitorNetwork,
-    userAgent: click.userAgent,
-    referrerHost: click.referrerHost,
-  });
+  const { nonce, invalid, visitorNetwork, userAgent, referrerHost } = click;
+  return (
+    `{"v":${CLICK_VERSION},"clickId":"${click.clickId}","nonce":${nonce === null ? 'null' : `"${nonce}"`},` +
+    `"adId":${click.adId},"campaignId":${click.campaignId},"advertiserId":${click.advertiserId},` +
+    `"priceMicros":${click.priceMicros},"clickedAt":${click.clickedAt},` +
+    `"invalid":${invalid === null ? 'null' : `"${invalid}"`},"braked":${click.braked},` +
+    `"visitorNetwork":${visitorNetwork === null ? 'null' : JSON.stringify(visitorNetwork)},` +
+    `"userAgent":${userAgent === null ? 'null' : quoteAgent(userAgent)},` +
+    `"referrerHost":${referrerHost === null ? 'null' : JSON.stringify(referrerHost)}}`
+  );
 }
 
 /** The key of a click's record: `<origin>.<sequence>`. */
