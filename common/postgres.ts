@@ -1,6 +1,7 @@
 import pg from 'pg';
 import { errorCode, TollwayError } from './errors.ts';
 import { sleep } from './lifecycle.ts';
+import { writeUuid } from './uuid.ts';
 
 export type Pool = pg.Pool;
 export type Client = pg.Client;
@@ -160,6 +161,28 @@ function leavesConnectionFit(error: unknown): boolean {
  */
 export function arrayLiteral(values: readonly (number | bigint | string)[]): string {
   return `{${values.join(',')}}`;
+}
+
+const UUID = 2950;
+const UUID_BYTES = 16;
+
+/**
+ * A parameter `uuid[]` of canonical UUIDs, in the binary form that `pg` sends a Buffer in: thousands of them as text take PostgreSQL
+ * as long to read as to look up. Dimensions, flags, type; length and lowest index of the one dimension; then length and bytes of each:
+ * https://github.com/postgres/postgres/blob/REL_18_STABLE/src/backend/utils/adt/arrayfuncs.c (`array_recv`)
+ */
+export function uuidArray(ids: readonly string[]): Buffer {
+  // PostgreSQL knows an empty array as one without dimensions.
+  const header = ids.length === 0 ? [0, 0, UUID] : [1, 0, UUID, ids.length, 1];
+  const array = Buffer.alloc(header.length * 4 + ids.length * (4 + UUID_BYTES));
+  let at = 0;
+  for (const field of header) at = array.writeInt32BE(field, at);
+  for (const id of ids) {
+    at = array.writeInt32BE(UUID_BYTES, at);
+    writeUuid(array, id, at);
+    at += UUID_BYTES;
+  }
+  return array;
 }
 
 /**

@@ -1,18 +1,17 @@
 import { TollwayError } from '../common/errors.ts';
 import { sleep } from '../common/lifecycle.ts';
 import { type Connection, inTransaction, type Pool } from '../common/postgres.ts';
-import type { ReadClick, ReadMark, ReadRecord, Unreadable } from '../producer/click-event.ts';
-import { type Allocation, allocate, type Balances, type Verdict } from './allocate.ts';
+import type { ReadClick, ReadRecord, Unreadable } from '../producer/click-event.ts';
+import { type Allocation, type Balances, openAllocation, type Verdict } from './allocate.ts';
 import { updateBrakes } from './brake.ts';
 import { identityOf, insertDeadLetters, type Rejection, type RejectReason } from './dead-letters.ts';
 import {
   BEGIN_CHARGE,
   chargeBalances,
-  insertLedgerRows,
-  insertSpentNonces,
   isKnown,
   type Known,
   type KnownAd,
+  LedgerRows,
   type LockedAdvertiser,
   lockAdvertisers,
   lockOrigins,
@@ -22,7 +21,8 @@ import {
   readWindow,
   type Settled,
 } from './ledger.ts';
-import { examine } from './objections.ts';
+import { objectionTo } from './objections.ts';
+import { namedBy, sortOut } from './sort-out.ts';
 import { appendTallies, readSettledSequences, tallyOf } from './tally.ts';
 
 export type ChargeOptions = {
@@ -95,18 +95,16 @@ export async function quarantine(
     pool,
     async (connection) => {
       const clicks = record.is === 'click' ? [record] : [];
-      await lockAdvertisers(
-        connection,
-        clicks.map(({ click }) => click.advertiserId),
-      );
-      const known = await readKnown(connection, clicks, await readWindow(connection));
+      const named = namedBy(clicks);
+      await lockAdvertisers(connection, named.advertiserIds);
+      const known = await readKnown(connection, clicks, named, await readWindow(connection));
       const poison: Rejection = { record, reason: 'poison', detail };
       const rejections = clicks.some((click) => isKnown(click, known))
         ? []
         : await withoutSettled(connection, [poison], []);
       const fresh = await insertDeadLetters(connection, rejections);
       await appendTallies(connection, tallyOf([], rejections, fresh, []));
-      return { outcomes: outcomesOf([record], [], rejections, fresh), overDeliveryMicros: new Map() };
+      return { outcomes: outcomesOf([record], [], [], rejections, fresh), overDeliveryMicros: new Map() };
     },
     BEGIN_CHARGE,
   );
@@ -122,72 +120,70 @@ export async function settle(
   options: ChargeOptions | 'redrive',
   lookUp = true,
 ): Promise<Settlement> {
-  const { clicks, unreadable, marks } = sortOut(batch);
+  const { clicks, places, unreadable, marks } = sortOut(batch);
 
   // Everything that decides is read after the locks: until the commit nobody else settles these advertisers' clicks.
-  const advertisers = await lockAdvertisers(
-    connection,
-    distinct(clicks.map(({ click }) => click.advertiserId)),
-  );
-  await lockOrigins(
-    connection,
-    distinct([...clicks, ...unreadable].flatMap(({ from }) => from?.origin ?? [])),
-    unreadable.some(({ from }) => from !== null),
-  );
+  const named = namedBy(clicks);
+  const advertisers = await lockAdvertisers(connection, named.advertiserIds);
+  const unreadableOrigins = unreadable.flatMap(({ from }) => from?.origin ?? []);
+  const origins = new Set([...named.origins.keys(), ...unreadableOrigins]);
+  await lockOrigins(connection, [...origins], unreadableOrigins.length > 0);
   const window = await readWindow(connection);
-  const known = await readKnown(connection, clicks, window, { inLedger: lookUp });
+  const known = await readKnown(connection, clicks, named, window, { inLedger: lookUp });
   const nothingKnown = known.clickIds.size + known.rejected.size === 0;
   const unsettled = nothingKnown ? clicks : clicks.filter((record) => !isKnown(record, known));
-  const ads = await readAdsSurely(connection, unsettled);
+  const ads = await readAdsSurely(connection, nothingKnown ? named.adIds : namedBy(unsettled).adIds);
   failIfUnlocked(unsettled, ads, advertisers);
-  const clickAgeMaxDays = options === 'redrive' ? null : options.clickAgeMaxDays;
-  const examined = examine(unsettled, unreadable, { ads, window, clickAgeMaxDays });
-  const { payable } = examined;
-  const objected = onePerIdentity(examined.rejections);
+  const surroundings = {
+    ads,
+    window,
+    clickAgeMaxDays: options === 'redrive' ? null : options.clickAgeMaxDays,
+  };
+  const allocation = openAllocation(balancesOf(ads, advertisers, known));
+  const rows = new LedgerRows();
+  const settled: Settled[] = [];
+  const objected: Rejection[] = unreadable.map((record) => ({
+    record,
+    reason: record.reason,
+    detail: record.detail,
+  }));
+  // All that is done about a click at once: a batch is larger than what a core has at hand.
+  for (const record of unsettled) {
+    const objection = objectionTo(record, surroundings);
+    if (objection !== null) {
+      objected.push({ record, ...objection });
+      continue;
+    }
+    const one: Settled = { record, verdict: allocation.judge(record.click) };
+    rows.add(one);
+    settled.push(one);
+  }
   if (!lookUp && objected.some(({ record }) => record.is === 'click')) {
     // It gets no row that could fail: only a look tells whether it has one from before, when nothing was wrong with it.
     throw new TollwayError(LOST_RACE, 'A click has to be looked up before it is rejected', {
       retryable: true,
     });
   }
-  const rejections = options === 'redrive' ? objected : await withoutSettled(connection, objected, payable);
-  const allocation = allocate(payable, balancesOf(ads, advertisers, known));
+  const own = onePerIdentity(objected);
+  const rejections = options === 'redrive' ? own : await withoutSettled(connection, own, settled);
 
-  const { settled } = allocation;
-  if (settled.length > 0) await insertLedgerRows(connection, settled);
-  await insertSpentNonces(connection, settled);
-  await chargeBalances(connection, allocation.chargedByAdvertiser, allocation.chargedByCampaign);
   const fresh = await insertDeadLetters(connection, rejections);
-  await appendTallies(connection, tallyOf(settled, rejections, fresh, marks));
+  const tallies = tallyOf(settled, rejections, fresh, marks);
+  await rows.insert(connection);
+  await chargeBalances(connection, allocation.chargedByAdvertiser(), allocation.chargedByCampaign());
+  await appendTallies(connection, tallies);
   await updateBrakes(connection, nearTheirBrake(allocation, advertisers, ads));
   return {
-    outcomes: outcomesOf(batch, settled, rejections, fresh),
+    outcomes: outcomesOf(batch, places, settled, rejections, fresh),
     overDeliveryMicros: overDelivery(settled, advertisers),
   };
-}
-
-/** Splits a batch by what its records are, without the copies that it holds itself. */
-function sortOut(batch: readonly ReadRecord[]) {
-  const clicks = new Map<string, ReadClick>();
-  const unreadable = new Map<string, Unreadable>();
-  const marks: ReadMark[] = [];
-  for (const record of batch) {
-    if (record.is === 'mark') marks.push(record);
-    else if (record.is === 'unreadable') unreadable.set(identityOf(record), record);
-    else if (!clicks.has(record.click.clickId)) clicks.set(record.click.clickId, record);
-  }
-  return { clicks: [...clicks.values()], unreadable: [...unreadable.values()], marks };
 }
 
 /**
  * Reads the ads of clicks. Where one is unknown, it looks again with new ads locked out: otherwise one copy of a click
  * could be rejected while another, a moment later, finds the ad and is charged.
  */
-async function readAdsSurely(
-  connection: Connection,
-  clicks: readonly ReadClick[],
-): Promise<Map<number, KnownAd>> {
-  const ids = distinct(clicks.map(({ click }) => click.adId));
+async function readAdsSurely(connection: Connection, ids: readonly number[]): Promise<Map<number, KnownAd>> {
   if (ids.length === 0) return new Map();
   const ads = await readAds(connection, ids);
   if (ids.every((id) => ads.has(id))) return ads;
@@ -224,16 +220,16 @@ function onePerIdentity(rejections: readonly Rejection[]): Rejection[] {
 async function withoutSettled(
   connection: Connection,
   rejections: readonly Rejection[],
-  payable: readonly ReadClick[],
+  settled: readonly Settled[],
 ): Promise<readonly Rejection[]> {
   if (rejections.length === 0) return [];
   const isSettled = await readSettledSequences(
     connection,
     rejections.flatMap(({ record }) => record.from ?? []),
   );
-  const paidNow = new Set(payable.map(identityOf));
+  const settledNow = new Set(settled.map(({ record }) => identityOf(record)));
   return rejections.filter(
-    ({ record }) => record.from === null || !(isSettled(record.from) || paidNow.has(identityOf(record))),
+    ({ record }) => record.from === null || !(isSettled(record.from) || settledNow.has(identityOf(record))),
   );
 }
 
@@ -252,17 +248,18 @@ function balancesOf(
 
 /** Advertisers whose charges may have brought them to where some ad is no longer paid for. */
 function nearTheirBrake(
-  allocation: Allocation<ReadClick>,
+  allocation: Allocation,
   advertisers: ReadonlyMap<number, LockedAdvertiser>,
   ads: ReadonlyMap<number, KnownAd>,
 ): number[] {
   const near = new Set<number>();
-  for (const [id, charged] of allocation.chargedByAdvertiser) {
+  for (const [id, charged] of allocation.chargedByAdvertiser()) {
     const advertiser = advertisers.get(id);
     if (advertiser && advertiser.remainingMicros - charged < advertiser.dearestAdMicros) near.add(id);
   }
+  const byCampaign = allocation.chargedByCampaign();
   for (const { capRemainingMicros, campaignId, advertiserId } of ads.values()) {
-    const charged = allocation.chargedByCampaign.get(campaignId);
+    const charged = byCampaign.get(campaignId);
     const dearest = advertisers.get(advertiserId)?.dearestAdMicros ?? 0n;
     if (capRemainingMicros !== null && charged && capRemainingMicros - charged < dearest)
       near.add(advertiserId);
@@ -270,12 +267,21 @@ function nearTheirBrake(
   return [...near];
 }
 
+/** `places` are those of the clicks that are no copies, in their order. */
 function outcomesOf(
   batch: readonly ReadRecord[],
+  places: readonly number[],
   settled: readonly Settled[],
   rejections: readonly Rejection[],
   fresh: ReadonlySet<string>,
 ): Outcome[] {
+  if (settled.length === batch.length) {
+    // Nearly always: every record is a click that was settled now.
+    const outcomes = Array<Outcome>(batch.length).fill(DUPLICATE);
+    for (let at = 0; at < places.length; at += 1)
+      outcomes[places[at] ?? 0] = settled[at]?.verdict ?? DUPLICATE;
+    return outcomes;
+  }
   // By the record itself and not by its id: of two copies in one batch, one has the outcome and one is a duplicate.
   const outcomes = new Map<ReadRecord, Outcome>();
   for (const { record, verdict } of settled) outcomes.set(record, verdict);
@@ -296,8 +302,4 @@ function overDelivery(
     sums.set(currency, (sums.get(currency) ?? 0n) + BigInt(record.click.priceMicros));
   }
   return sums;
-}
-
-function distinct<T>(values: readonly T[]): T[] {
-  return [...new Set(values)];
 }

@@ -1,10 +1,11 @@
 import { CopyRows } from '../common/copy-rows.ts';
-import { arrayLiteral, BEGIN, type Connection } from '../common/postgres.ts';
+import { arrayLiteral, BEGIN, type Connection, uuidArray } from '../common/postgres.ts';
 import { uuidV7TimeMs } from '../common/uuid.ts';
 import { dayStart, partitionName } from '../migrations/partitions.ts';
 import type { ReadClick } from '../producer/click-event.ts';
-import type { Allocation } from './allocate.ts';
+import type { Verdict } from './allocate.ts';
 import { identityOf } from './dead-letters.ts';
+import type { Named } from './sort-out.ts';
 
 /** The days that the ledger can take, in Unix ms: from each floor up to, and without, what is ahead. */
 export type LedgerWindow = {
@@ -42,8 +43,11 @@ export const BEGIN_SNAPSHOT =
  * Begins a transaction that holds advertisers' locks, which others wait for. Who waits too long for them gives up and comes again: by
  * a timeout of the client alone, the server's process would stay in the queue. Who holds them and says nothing more is given up.
  * https://www.postgresql.org/docs/18/runtime-config-client.html#RUNTIME-CONFIG-CLIENT-STATEMENT
+ *
+ * No parallel plans: for nonces of many days the planner would start workers, and write thousands of ids into each one's copy of the plan.
  */
-export const BEGIN_CHARGE = `${BEGIN}; set local lock_timeout = '12s'; set local idle_in_transaction_session_timeout = '15s'`;
+export const BEGIN_CHARGE = `${BEGIN}; set local lock_timeout = '12s'; set local idle_in_transaction_session_timeout = '15s';
+  set local max_parallel_workers_per_gather = 0`;
 
 export type LockedAdvertiser = {
   readonly remainingMicros: bigint;
@@ -152,7 +156,7 @@ export function isKnown(record: ReadClick, known: Known): boolean {
 }
 
 /**
- * Which of these clicks were settled before, and which of their nonces are spent. One statement, begun after the locks:
+ * Which of these clicks, in order of their ids, were settled before, and which of their nonces are spent. One statement, begun after the locks:
  * under `READ COMMITTED` it sees all that was committed while the locks were waited for. What lies outside the window
  * is in no partition and is not looked for. Each day's partition is named: through the parent, planning alone would
  * take longer than all the look-ups (a day that was dropped a moment ago fails as transient). Without `inLedger` the
@@ -160,24 +164,24 @@ export function isKnown(record: ReadClick, known: Known): boolean {
  */
 export async function readKnown(
   connection: Connection,
-  records: readonly ReadClick[],
+  clicks: readonly ReadClick[],
+  named: Named,
   window: LedgerWindow,
   { inLedger = true }: { inLedger?: boolean } = {},
 ): Promise<Known> {
   const parameters: unknown[] = [];
   const parameter = (value: unknown) => `$${parameters.push(value)}`;
-  const clickIds = inLedger ? records.map(({ click }) => click.clickId) : [];
-  const nonces = records.flatMap(({ click }) => click.nonce ?? []);
-  const clicks = byDay(clickIds, window.clickFloorMs, window.clickAheadMs).map(
+  const clickIds = inLedger ? clicks.map(({ click }) => click.clickId) : [];
+  const settled = byDay(clickIds, window.clickFloorMs, window.clickAheadMs).map(
     ([day, ids]) => `select 'click' as what, click_id::text as id from ${partitionName('ledger', day)}
-      where click_id = any(${parameter(arrayLiteral(ids))}::uuid[])`,
+      where click_id = any(${parameter(uuidArray(ids))}::uuid[])`,
   );
-  const spent = byDay(nonces, window.nonceFloorMs, window.nonceAheadMs).map(
+  const spent = byDay(named.nonces, window.nonceFloorMs, window.nonceAheadMs).map(
     ([day, ids]) => `select 'nonce' as what, nonce::text as id from ${partitionName('spent_nonce', day)}
-      where nonce = any(${parameter(arrayLiteral(ids))}::uuid[])`,
+      where nonce = any(${parameter(uuidArray(ids))}::uuid[])`,
   );
   const { rows } = await connection.query<{ what: 'click' | 'nonce' | 'rejected'; id: string }>(
-    [...clicks, ...spent, ...rejectedAmong(records, parameter)].join(' union all '),
+    [...settled, ...spent, ...rejectedAmong(clicks, named, parameter)].join(' union all '),
     parameters,
   );
   const pick = (what: string) => new Set(rows.filter((row) => row.what === what).map((row) => row.id));
@@ -185,33 +189,23 @@ export async function readKnown(
 }
 
 /** Dead letters are few: those of an origin between two sequences are found faster than each identity by itself. */
-function rejectedAmong(records: readonly ReadClick[], parameter: (value: unknown) => string): string[] {
-  const ranges = new Map<string, [number, number]>();
-  const loose: string[] = [];
-  let lowestId: string | null = null;
-  let highestId: string | null = null;
-  for (const { from, click } of records) {
-    if (lowestId === null || click.clickId < lowestId) lowestId = click.clickId;
-    if (highestId === null || click.clickId > highestId) highestId = click.clickId;
-    if (from === null) {
-      loose.push(click.clickId);
-      continue;
-    }
-    const range = ranges.get(from.origin);
-    if (range === undefined) ranges.set(from.origin, [from.sequence, from.sequence]);
-    else if (from.sequence > range[1]) range[1] = from.sequence;
-    else if (from.sequence < range[0]) range[0] = from.sequence;
-  }
-  const [lowest, highest] = [0, 1].map((end) => [...ranges.values()].map((range) => range[end] ?? 0));
+function rejectedAmong(
+  clicks: readonly ReadClick[],
+  { origins, unattributedIds }: Named,
+  parameter: (value: unknown) => string,
+): string[] {
+  const lowest = [...origins.values()].map((range) => range.lowest);
+  const highest = [...origins.values()].map((range) => range.highest);
+  const [firstId, lastId] = [clicks[0]?.click.clickId, clicks.at(-1)?.click.clickId];
   return [
     `select 'rejected' as what, identity as id from dead_letter
-     join unnest(${parameter(arrayLiteral([...ranges.keys()]))}::uuid[], ${parameter(arrayLiteral(lowest ?? []))}::bigint[],
-       ${parameter(arrayLiteral(highest ?? []))}::bigint[]) asked (origin, lowest, highest)
+     join unnest(${parameter(uuidArray([...origins.keys()]))}::uuid[], ${parameter(arrayLiteral(lowest))}::bigint[],
+       ${parameter(arrayLiteral(highest))}::bigint[]) asked (origin, lowest, highest)
      on dead_letter.origin = asked.origin and dead_letter.sequence between asked.lowest and asked.highest`,
-    `select 'click', click_id::text from dead_letter where click_id = any(${parameter(arrayLiteral(loose))}::uuid[])`,
+    `select 'click', click_id::text from dead_letter where click_id = any(${parameter(uuidArray(unattributedIds))}::uuid[])`,
     // A copy that came without a key has its letter under its click id.
     `select 'click', click_id::text from dead_letter
-     where origin is null and click_id between ${parameter(lowestId)} and ${parameter(highestId)}`,
+     where origin is null and click_id between ${parameter(firstId)} and ${parameter(lastId)}`,
   ];
 }
 
@@ -229,46 +223,43 @@ function byDay(ids: readonly string[], floorMs: number, aheadMs: number): [numbe
   return [...days];
 }
 
-/** One row of the ledger to be. */
-export type Settled = Allocation<ReadClick>['settled'][number];
+/** A click that gets its row in the ledger. */
+export type Settled = { readonly record: ReadClick; readonly verdict: Verdict };
 
-/** Inserts ledger rows with binary `COPY`. A click id that is there already fails the transaction (23505). */
-export async function insertLedgerRows(connection: Connection, settled: readonly Settled[]): Promise<void> {
-  const rows = new CopyRows(11);
-  for (const { record, verdict } of settled) {
-    const { click, from } = record;
-    rows.row();
-    rows.uuid(click.clickId);
-    rows.uuid(click.nonce);
-    rows.sharedUuid(from?.origin ?? null);
-    rows.int8(from?.sequence ?? null);
-    rows.timestamp(click.clickedAt);
-    rows.int8(verdict.outcome === 'charged' ? click.priceMicros : 0);
-    rows.int4(click.advertiserId);
-    rows.int4(click.campaignId);
-    rows.int4(click.adId);
-    rows.text(verdict.outcome);
-    rows.text(verdict.reason);
-  }
-  await rows.send(
-    connection,
-    `copy ledger (click_id, nonce, origin, sequence, clicked_at, charged_micros, advertiser_id, campaign_id, ad_id,
-       outcome, reason) from stdin (format binary)`,
-  );
-}
+/** The rows of settled clicks: of the ledger, and of the nonces that valid clicks spend. */
+export class LedgerRows {
+  private readonly ledger = new CopyRows(11);
+  private readonly spentNonces = new CopyRows(2);
 
-/** Marks the nonces of valid clicks as spent. One that was spent meanwhile fails the transaction (23505). */
-export async function insertSpentNonces(connection: Connection, settled: readonly Settled[]): Promise<void> {
-  const rows = new CopyRows(2);
-  let count = 0;
-  for (const { record, verdict } of settled) {
-    if (record.click.nonce === null || verdict.outcome === 'invalid') continue;
-    count += 1;
-    rows.row();
-    rows.uuid(record.click.nonce);
-    rows.uuid(record.click.clickId);
+  add({ record: { click, from }, verdict: { outcome, reason } }: Settled): void {
+    const { ledger, spentNonces } = this;
+    ledger.row();
+    ledger.uuid(click.clickId);
+    ledger.uuid(click.nonce);
+    ledger.sharedUuid(from?.origin ?? null);
+    ledger.int8(from?.sequence ?? null);
+    ledger.timestamp(click.clickedAt);
+    ledger.int8(outcome === 'charged' ? click.priceMicros : 0);
+    ledger.int4(click.advertiserId);
+    ledger.int4(click.campaignId);
+    ledger.int4(click.adId);
+    ledger.text(outcome);
+    ledger.text(reason);
+    if (click.nonce === null || outcome === 'invalid') return;
+    spentNonces.row();
+    spentNonces.uuid(click.nonce);
+    spentNonces.uuid(click.clickId);
   }
-  if (count > 0) await rows.send(connection, 'copy spent_nonce (nonce, click_id) from stdin (format binary)');
+
+  /** Inserts them with binary `COPY`. A click id that is there already, or a nonce that was spent meanwhile, fails the transaction (23505). */
+  async insert(connection: Connection): Promise<void> {
+    await this.ledger.send(
+      connection,
+      `copy ledger (click_id, nonce, origin, sequence, clicked_at, charged_micros, advertiser_id, campaign_id, ad_id,
+         outcome, reason) from stdin (format binary)`,
+    );
+    await this.spentNonces.send(connection, 'copy spent_nonce (nonce, click_id) from stdin (format binary)');
+  }
 }
 
 /** Decrements budgets, and what is left of caps, by what was allocated: relative updates, once for each row. */

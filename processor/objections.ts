@@ -1,8 +1,8 @@
 import { TollwayError } from '../common/errors.ts';
 import { uuidV7TimeMs } from '../common/uuid.ts';
 import { DAY_MS } from '../migrations/partitions.ts';
-import type { ReadClick, Unreadable } from '../producer/click-event.ts';
-import type { Rejection, RejectReason } from './dead-letters.ts';
+import type { ReadClick } from '../producer/click-event.ts';
+import type { RejectReason } from './dead-letters.ts';
 import type { KnownAd, LedgerWindow } from './ledger.ts';
 
 export type Surroundings = {
@@ -12,27 +12,8 @@ export type Surroundings = {
   readonly clickAgeMaxDays: number | null;
 };
 
-/** Sorts what is not settled into what can be paid for and what has to be rejected. */
-export function examine(
-  clicks: readonly ReadClick[],
-  unreadable: readonly Unreadable[],
-  surroundings: Surroundings,
-): { payable: ReadClick[]; rejections: Rejection[] } {
-  const payable: ReadClick[] = [];
-  const rejections: Rejection[] = unreadable.map((record) => ({
-    record,
-    reason: record.reason,
-    detail: record.detail,
-  }));
-  for (const record of clicks) {
-    const objection = objectionTo(record, surroundings);
-    if (objection === null) payable.push(record);
-    else rejections.push({ record, ...objection });
-  }
-  return { payable, rejections };
-}
-
-function objectionTo(
+/** Why a click cannot be paid for and has to be rejected, or `null`. Throws `no_partition_yet`. */
+export function objectionTo(
   { click }: ReadClick,
   { ads, window, clickAgeMaxDays }: Surroundings,
 ): { reason: RejectReason; detail: string } | null {

@@ -128,6 +128,8 @@ describe('rows in binary', () => {
     const rows = new CopyRows(1);
     rows.row();
     expect(() => rows.int4(2 ** 31)).toThrow(RangeError);
+    expect(() => rows.int4(1.5)).toThrow(RangeError);
     expect(() => rows.int8(2n ** 63n)).toThrow(RangeError);
+    expect(() => rows.int8(2 ** 53)).toThrow(RangeError);
   });
 });
