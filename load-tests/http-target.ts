@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import { connect, type LookupFunction } from 'node:net';
 import { Client, type Dispatcher, Pool, RoundRobinPool } from 'undici';
 import { errorCode, errorMessage, TollwayError } from '../common/errors.ts';
 import { isUuid } from '../common/uuid.ts';
@@ -16,6 +17,7 @@ const NEW_CONNECTIONS_MAX = 200;
 /** A redirect that takes longer has failed, in ms. */
 export const ANSWER_MS_MAX = 10_000;
 const TIMEOUTS = { headersTimeout: ANSWER_MS_MAX, bodyTimeout: ANSWER_MS_MAX, connectTimeout: ANSWER_MS_MAX };
+type Address = { readonly address: string; readonly family: number };
 /** Longest note about a failure: the notes are keys of a table. */
 const NOTE_CHARACTERS_MAX = 80;
 
@@ -40,16 +42,59 @@ export type HttpTarget = {
 /**
  * An ad server as browsers see it: one request at a time on a connection, kept alive or not, redirects not followed. Kept
  * connections are taken in turn, so that none idles until it is closed; an arrival that finds all busy waits, and its wait counts.
+ * Throws `target_unreachable`.
  */
-export function createHttpTarget(url: string, connections: number): HttpTarget {
-  return targetOf(url, new RoundRobinPool(url, { connections, pipelining: 1, ...TIMEOUTS }));
+export async function createHttpTarget(url: string, connections: number): Promise<HttpTarget> {
+  const options = await connectOptions(url);
+  return targetOf(url, options, keptConnections(url, options, connections));
 }
 
-function targetOf(url: string, pool: Dispatcher): HttpTarget {
+type ConnectOptions = typeof TIMEOUTS & { readonly connect: { readonly lookup: LookupFunction } };
+
+function keptConnections(url: string, options: ConnectOptions, connections: number): RoundRobinPool {
+  return new RoundRobinPool(url, { connections, pipelining: 1, ...options });
+}
+
+/**
+ * The name is looked up here, once, and what answered is where every connection goes: browsers come with the answer, and a thousand
+ * look-ups a second would be a load of our own.
+ */
+async function connectOptions(url: string): Promise<ConnectOptions> {
+  const { address, family } = await reach(url);
+  const lookup: LookupFunction = (_, { all }, found) =>
+    all ? found(null, [{ address, family }]) : found(null, address, family);
+  return { ...TIMEOUTS, connect: { lookup } };
+}
+
+/** The address that a URL's server answers at. */
+function reach(url: string): Promise<Address> {
+  const { hostname, port, protocol } = new URL(url);
+  return new Promise((resolve, reject) => {
+    const socket = connect({
+      host: hostname.replace(/^\[|\]$/g, ''),
+      port: Number(port) || (protocol === 'https:' ? 443 : 80),
+      timeout: ANSWER_MS_MAX,
+    });
+    socket.once('connect', () => {
+      const { remoteAddress = '', remoteFamily } = socket;
+      resolve({ address: remoteAddress, family: remoteFamily === 'IPv6' ? 6 : 4 });
+      socket.destroy();
+    });
+    socket.once('timeout', () => socket.destroy(new Error(`no connection in ${ANSWER_MS_MAX / 1_000} s`)));
+    socket.once('error', (error) => reject(unreachable(url, error)));
+  });
+}
+
+function unreachable(url: string, cause: unknown): TollwayError {
+  const message = `The ad server does not answer at ${url}: ${errorMessage(cause)}`;
+  return new TollwayError('target_unreachable', message, { cause });
+}
+
+function targetOf(url: string, options: ConnectOptions, pool: Dispatcher): HttpTarget {
   // On its own: undici closes a connection after a HEAD.
-  const prober = new Client(url, TIMEOUTS);
+  const prober = new Client(url, options);
   // Each of its requests ends its connection: the next has to open one.
-  const newcomers = new Pool(url, { connections: NEW_CONNECTIONS_MAX, ...TIMEOUTS });
+  const newcomers = new Pool(url, { connections: NEW_CONNECTIONS_MAX, ...options });
   return {
     click: ({ kind, path, headers, onNewConnection }, done) => {
       let answered: Answered | null = null;
@@ -78,17 +123,18 @@ function targetOf(url: string, pool: Dispatcher): HttpTarget {
  * asked for, and a burst demands many at once, which is just what makes it worse. Throws `target_unreachable`.
  */
 export async function openHttpTarget(url: string, perSecond: number): Promise<HttpTarget> {
-  const busy = (perSecond * (await roundTripMs(url))) / 1_000;
+  const options = await connectOptions(url);
+  const busy = (perSecond * (await roundTripMs(url, options))) / 1_000;
   const connections = Math.min(KEPT.most, Math.max(KEPT.least, Math.ceil(busy * KEPT_FOR_BUSY)));
-  const pool = new RoundRobinPool(url, { connections, pipelining: 1, ...TIMEOUTS });
+  const pool = keptConnections(url, options, connections);
   // All at once: none of them can share. What cannot be opened now is opened when it is needed, or fails there.
   await Promise.allSettled(Array.from({ length: connections }, () => ask(pool, url, 'GET', NO_LINK)));
-  return targetOf(url, pool);
+  return targetOf(url, options, pool);
 }
 
 /** The shortest of a few requests on one connection, to its answer. */
-async function roundTripMs(url: string): Promise<number> {
-  const client = new Client(url, TIMEOUTS);
+async function roundTripMs(url: string, options: ConnectOptions): Promise<number> {
+  const client = new Client(url, options);
   try {
     let shortest = Number.POSITIVE_INFINITY;
     for (let count = 0; count < ROUND_TRIPS; count += 1) {
@@ -113,8 +159,7 @@ async function ask(
     await body.dump();
     return statusCode;
   } catch (cause) {
-    const message = `The ad server does not answer at ${url}: ${errorMessage(cause)}`;
-    throw new TollwayError('target_unreachable', message, { cause });
+    throw unreachable(url, cause);
   }
 }
 

@@ -84,11 +84,27 @@ export function createLoad(arrivals: Arrivals): Load {
  * time an arrival was due, so no pause of the target or of ours hides behind another (no coordinated omission).
  * Resolves when the last is answered. `stop` ends it early.
  */
-export async function offerLoad(
-  load: Load,
-  arrivals: Arrivals,
-  around: { target: HttpTarget; nextArrival: () => Arrival; recorded: RecordedClicks; stop: AbortSignal },
-): Promise<void> {
+export async function offerLoad(load: Load, arrivals: Arrivals, around: Around): Promise<void> {
+  const { stackTraceLimit } = Error;
+  // undici makes an error of every connection that ends with its answer: a stack trace of each took as long as the request.
+  Error.stackTraceLimit = 0;
+  try {
+    await offer(load, arrivals, around);
+    const deadline = Date.now() + 2 * ANSWER_MS_MAX;
+    while (load.underWay > 0 && Date.now() < deadline) await sleep(10);
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit;
+  }
+}
+
+type Around = {
+  readonly target: HttpTarget;
+  readonly nextArrival: () => Arrival;
+  readonly recorded: RecordedClicks;
+  readonly stop: AbortSignal;
+};
+
+async function offer(load: Load, arrivals: Arrivals, around: Around): Promise<void> {
   const startedAt = performance.now();
   let next = arrivals.next();
   while (next && !around.stop.aborted) {
@@ -105,15 +121,13 @@ export async function offerLoad(
   }
   load.elapsedMs = performance.now() - startedAt;
   load.endedAt = Date.now();
-  const deadline = Date.now() + 2 * ANSWER_MS_MAX;
-  while (load.underWay > 0 && Date.now() < deadline) await sleep(10);
 }
 
 function begin(
   load: Load,
   phase: number,
   { startedAt, dueAt }: { startedAt: number; dueAt: number },
-  around: { target: HttpTarget; nextArrival: () => Arrival; recorded: RecordedClicks },
+  around: Around,
 ): void {
   const counts = load.phases[phase];
   if (!counts) throw new Error(`Expected a phase, got ${phase}`);

@@ -155,7 +155,7 @@ async function sendOverHttp(work: Work): Promise<Sent> {
   if (!isLog && keys.length === 0) throw noKeys('fresh links are signed with them');
   const sign = isLog ? null : createSigner(keys);
   const url = options.target ?? stack.adServerUrl;
-  const target = createHttpTarget(url, CONNECTIONS_MAX);
+  const target = await createHttpTarget(url, CONNECTIONS_MAX);
   try {
     await assertTakesLinks(target, url, recording.samples, sign);
     const way = createHttpWay(target, { sign, speed: options.speed, ids });
