@@ -1,0 +1,40 @@
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { createPool, type Pool } from '../../common/postgres.ts';
+import { uuidV7 } from '../../common/uuid.ts';
+import { DAY_MS } from '../../migrations/partitions.ts';
+import { addAccount, clickRecord, createTestDatabase, type TestDatabase } from '../setup/database.ts';
+import { deliver } from './deliver.ts';
+
+let database: TestDatabase & { drop: () => Promise<void> };
+beforeEach(async () => {
+  database = await createTestDatabase();
+});
+afterEach(() => database.drop());
+
+/** Workers that PostgreSQL was asked for in this database by all that this connection has done. */
+async function workersAsked(pool: Pool): Promise<bigint | undefined> {
+  await pool.query('select pg_stat_force_next_flush()');
+  const { rows } = await pool.query<{ workers: bigint }>(
+    'select parallel_workers_to_launch as workers from pg_stat_database where datname = current_database()',
+  );
+  return rows[0]?.workers;
+}
+
+it('a batch starts no parallel workers, even where PostgreSQL would for every statement', async () => {
+  const { ad } = await addAccount(database.pool);
+  const name = new URL(database.url).pathname.slice(1);
+  await database.pool.query(`alter database "${name}" set debug_parallel_query = on`);
+  const pool = createPool(database.url, 'test', 1, () => {});
+  const nonces = [1, 5, 9].map((days) => uuidV7(Date.now() - days * DAY_MS));
+  const clicks = nonces.map((nonce) => clickRecord({ ad, nonce }));
+  try {
+    expect(await deliver(pool, clicks)).toEqual(['charged', 'charged', 'charged']);
+    await pool.query('set debug_parallel_query = off');
+    expect(await workersAsked(pool)).toBe(0n);
+    await pool.query('set debug_parallel_query = on');
+    await pool.query('select count(*) from ledger');
+    expect(await workersAsked(pool)).toBeGreaterThan(0n);
+  } finally {
+    await pool.end();
+  }
+});
