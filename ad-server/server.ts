@@ -1,7 +1,13 @@
 import { createServer, type Server, type ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
 import type { Metrics } from '../common/metrics.ts';
 import { httpAnswer } from './answers.ts';
+import {
+  type Connection,
+  endIdleConnections,
+  isWaiting,
+  requestAnswered,
+  requestBegan,
+} from './connections.ts';
 import { pages } from './pages.ts';
 import type { Answer, ClickRequest } from './redirect.ts';
 
@@ -10,7 +16,7 @@ const HEADER_BYTES_MAX = 16_384;
 /** Time for a client to send its headers, in ms: an edge does not wait for the slow. */
 const HEADERS_MS_MAX = 10_000;
 /** Time an idle connection is kept, in ms; above the 60 s of common load balancers, which must close first. */
-const KEEP_ALIVE_MS = 65_000;
+const IDLE_MS = 65_000;
 const CONNECTIONS_MAX = 20_000;
 /** Longest path and query looked at, in characters. */
 const URL_MAX = 2_048;
@@ -19,10 +25,6 @@ const CLIENT_ERRORS: Record<string, string> = {
   HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
   ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
 };
-
-/** How many requests of a connection have no answer yet. */
-const WAITING = Symbol('waiting');
-type Connection = Socket & { [WAITING]?: number };
 
 /** Builds the public server, without listening. */
 export function createAdServer(
@@ -34,7 +36,8 @@ export function createAdServer(
       maxHeaderSize: HEADER_BYTES_MAX,
       headersTimeout: HEADERS_MS_MAX,
       requestTimeout: HEADERS_MS_MAX,
-      keepAliveTimeout: KEEP_ALIVE_MS,
+      // Idle connections are ended by us.
+      keepAliveTimeout: 0,
       connectionsCheckingInterval: 5_000,
       noDelay: true,
       // A click has no body: its stream has ended before it begins, and nobody waits for that.
@@ -43,26 +46,27 @@ export function createAdServer(
     (request, response) => {
       const startedAt = performance.now();
       const { method = '', url = '', headers, socket } = request;
-      const connection: Connection = socket;
-      connection[WAITING] = (connection[WAITING] ?? 0) + 1;
+      requestBegan(socket, startedAt);
       const answer = (given: Answer) => {
-        connection[WAITING] = (connection[WAITING] ?? 1) - 1;
         send(response, given, method);
+        const answeredAt = performance.now();
+        requestAnswered(socket, answeredAt);
         metrics.redirects.inc({ answer: given.is });
-        metrics.redirectDuration.observe((performance.now() - startedAt) / 1_000);
+        metrics.redirectDuration.observe((answeredAt - startedAt) / 1_000);
       };
       if (url.length > URL_MAX) return answer({ is: 'not_found' });
       redirect({ method, url, headers, peer: socket.remoteAddress }, answer);
     },
   );
   server.maxConnections = CONNECTIONS_MAX;
+  endIdleConnections(server, IDLE_MS);
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Connection) => {
     if (error.code === 'ECONNRESET' || !socket.writable) return socket.destroy();
     metrics.redirects.inc({ answer: 'bad_request' });
     const status = CLIENT_ERRORS[error.code ?? ''] ?? '400 Bad Request';
     const refuse = () => {
       // A click that came before the garbage gets its answer first.
-      if ((socket[WAITING] ?? 0) > 0 && !socket.destroyed) setTimeout(refuse, 1);
+      if (isWaiting(socket) && !socket.destroyed) setTimeout(refuse, 1);
       else socket.end(badRequest(status));
     };
     return refuse();
