@@ -104,7 +104,7 @@ export async function quarantine(
         : await withoutSettled(connection, [poison], []);
       const fresh = await insertDeadLetters(connection, rejections);
       await appendTallies(connection, tallyOf([], rejections, fresh, []));
-      return { outcomes: outcomesOf([record], [], [], rejections, fresh), overDeliveryMicros: new Map() };
+      return { outcomes: outcomesOf([record], null, [], rejections, fresh), overDeliveryMicros: new Map() };
     },
     BEGIN_CHARGE,
   );
@@ -267,19 +267,20 @@ function nearTheirBrake(
   return [...near];
 }
 
-/** `places` are those of the clicks that are no copies, in their order. */
+/** `places` are those of the clicks that are no copies, in their order; `null` where that is the order of the batch. */
 function outcomesOf(
   batch: readonly ReadRecord[],
-  places: readonly number[],
+  places: readonly number[] | null,
   settled: readonly Settled[],
   rejections: readonly Rejection[],
   fresh: ReadonlySet<string>,
 ): Outcome[] {
   if (settled.length === batch.length) {
     // Nearly always: every record is a click that was settled now.
-    const outcomes = Array<Outcome>(batch.length).fill(DUPLICATE);
-    for (let at = 0; at < places.length; at += 1)
-      outcomes[places[at] ?? 0] = settled[at]?.verdict ?? DUPLICATE;
+    const verdicts: Outcome[] = settled.map(({ verdict }) => verdict);
+    if (places === null) return verdicts;
+    const outcomes = [...verdicts];
+    for (const [at, place] of places.entries()) outcomes[place] = verdicts[at] ?? DUPLICATE;
     return outcomes;
   }
   // By the record itself and not by its id: of two copies in one batch, one has the outcome and one is a duplicate.

@@ -3,38 +3,45 @@ import { identityOf } from './dead-letters.ts';
 
 /**
  * Splits a batch by what its records are, without the copies that it holds itself: clicks in order of time, then id, and the place
- * that each has among all clicks of the batch.
+ * that each has among all clicks of the batch, or `null` where that is their order.
  */
 export function sortOut(batch: readonly ReadRecord[]) {
   const found: ReadClick[] = [];
   const unreadable = new Map<string, Unreadable>();
   const marks: ReadMark[] = [];
+  let isInOrder = true;
+  let latestId = '';
   for (const record of batch) {
-    if (record.is === 'click') found.push(record);
-    else if (record.is === 'mark') marks.push(record);
-    else unreadable.set(identityOf(record), record);
+    if (record.is === 'mark') marks.push(record);
+    else if (record.is === 'unreadable') unreadable.set(identityOf(record), record);
+    else {
+      // A click id is a UUIDv7: in the order of their texts, clicks are in order of time and then of id.
+      isInOrder &&= record.click.clickId > latestId;
+      latestId = record.click.clickId;
+      found.push(record);
+    }
   }
-  // A click id is a UUIDv7: in the order of their texts, clicks are in order of time and then of id.
-  const idAt = (place: number) => found[place]?.click.clickId ?? '';
+  const others = { unreadable: [...unreadable.values()], marks };
+  if (isInOrder) return { clicks: found, places: null, ...others };
+  const places = placesInOrder(found);
+  return { clicks: places.flatMap((place) => found[place] ?? []), places, ...others };
+}
+
+/** The places of clicks in order of their ids; of copies, the place of the first. */
+function placesInOrder(clicks: readonly ReadClick[]): number[] {
+  const idAt = (place: number) => clicks[place]?.click.clickId ?? '';
   let hasCopies = false;
-  // Batches come in order, or in stretches that are: this takes hardly more than a look at each neighbour.
-  const inOrder = found
-    .map((_, place) => place)
-    .sort((a, b) => {
-      const [first, second] = [idAt(a), idAt(b)];
-      if (first > second) return 1;
-      if (first < second) return -1;
-      hasCopies = true;
-      return a - b;
-    });
-  const isFirst = (place: number, at: number) => at === 0 || idAt(place) !== idAt(inOrder[at - 1] ?? place);
-  const places = hasCopies ? inOrder.filter(isFirst) : inOrder;
-  const clicks: ReadClick[] = [];
-  for (const place of places) {
-    const record = found[place];
-    if (record) clicks.push(record);
-  }
-  return { clicks, places, unreadable: [...unreadable.values()], marks };
+  // Batches come in stretches that are in order: this takes few comparisons more than clicks.
+  const places = clicks.map((_, place) => place);
+  places.sort((a, b) => {
+    const [first, second] = [idAt(a), idAt(b)];
+    if (first > second) return 1;
+    if (first < second) return -1;
+    hasCopies = true;
+    return a - b;
+  });
+  if (!hasCopies) return places;
+  return places.filter((place, at) => at === 0 || idAt(place) !== idAt(places[at - 1] ?? place));
 }
 
 /** What clicks name: what is locked and looked up for them. */
