@@ -4,12 +4,15 @@ const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(
 
 const random = new Uint8Array(8192);
 let randomUsed = random.length;
-/** The first two groups of the ids of one millisecond. */
+/** The first two groups of the ids of one millisecond, and the 12 bits that count them. */
 let prefix = '';
 let prefixMs = -1;
+let count = 0;
 
 /**
- * Mints a UUIDv7 (RFC 9562 §5.7): 48 bits of Unix milliseconds, then 74 random bits.
+ * Mints a UUIDv7 (RFC 9562 §5.7): 48 bits of Unix milliseconds, 12 that count (§6.2, method 1: from a random number below 2 048, so that
+ * at least 2 048 ids of one millisecond ascend), then 62 random bits. Clicks of one process are so in the order in which they came: what
+ * is sorted by id need not be, and the ledger's index grows at its edge.
  * Ours and not a library's because it is minted on the redirect's path: 0.2 µs against 1.5 µs.
  */
 export function uuidV7(timeMs: number = Date.now()): string {
@@ -20,15 +23,18 @@ export function uuidV7(timeMs: number = Date.now()): string {
   }
   const r = randomUsed;
   randomUsed += 10;
-  if (timeMs !== prefixMs) {
+  if (timeMs === prefixMs) count = (count + 1) & 0xfff;
+  else {
     const time = Math.trunc(timeMs).toString(16).padStart(12, '0');
     prefix = `${time.slice(0, 8)}-${time.slice(8)}-`;
     prefixMs = timeMs;
+    count = (((random[r] as number) & 0x07) << 8) | (random[r + 1] as number);
   }
   const h = (i: number) => HEX[random[r + i] as number] as string;
-  const versioned = HEX[0x70 | ((random[r] as number) & 0x0f)] as string;
+  const versioned = HEX[0x70 | (count >> 8)] as string;
+  const counted = HEX[count & 0xff] as string;
   const variant = HEX[0x80 | ((random[r + 2] as number) & 0x3f)] as string;
-  return `${prefix}${versioned}${h(1)}-${variant}${h(3)}-${h(4)}${h(5)}${h(6)}${h(7)}${h(8)}${h(9)}`;
+  return `${prefix}${versioned}${counted}-${variant}${h(3)}-${h(4)}${h(5)}${h(6)}${h(7)}${h(8)}${h(9)}`;
 }
 
 /** The UUIDv7 of a time whose other bits are the first 74 of `bytes`: the same for the same. At least 10 bytes. */

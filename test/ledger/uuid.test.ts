@@ -47,6 +47,13 @@ describe('a UUIDv7', () => {
     expect(uuidV7TimeMs(uuidV7(1_700_000_000_000.75))).toBe(1_700_000_000_000);
   });
 
+  it('is above all that were minted before it, 2 048 of them within one millisecond', () => {
+    for (const timeMs of [0, 1, TIME_MAX]) {
+      const ids = Array.from({ length: 2_048 }, () => uuidV7(timeMs));
+      expect(ids.toSorted()).toEqual(ids);
+    }
+  });
+
   it('never comes twice, and draws all of its 74 bits', () => {
     const ids = Array.from({ length: 20_000 }, () => uuidV7(0));
     expect(new Set(ids).size).toBe(ids.length);
