@@ -21,7 +21,7 @@ import {
   readWindow,
   type Settled,
 } from './ledger.ts';
-import { objectionTo } from './objections.ts';
+import { objectionTo, type Surroundings } from './objections.ts';
 import { namedBy, sortOut } from './sort-out.ts';
 import { appendTallies, readSettledSequences, tallyOf } from './tally.ts';
 
@@ -134,38 +134,20 @@ export async function settle(
   const unsettled = nothingKnown ? clicks : clicks.filter((record) => !isKnown(record, known));
   const ads = await readAdsSurely(connection, nothingKnown ? named.adIds : namedBy(unsettled).adIds);
   failIfUnlocked(unsettled, ads, advertisers);
-  const surroundings = {
-    ads,
-    window,
-    clickAgeMaxDays: options === 'redrive' ? null : options.clickAgeMaxDays,
-  };
+  const clickAgeMaxDays = options === 'redrive' ? null : options.clickAgeMaxDays;
   const allocation = openAllocation(balancesOf(ads, advertisers, known));
-  const rows = new LedgerRows();
-  const settled: Settled[] = [];
-  const objected: Rejection[] = unreadable.map((record) => ({
-    record,
-    reason: record.reason,
-    detail: record.detail,
-  }));
-  // All that is done about a click at once: a batch is larger than what a core has at hand.
-  for (const record of unsettled) {
-    const objection = objectionTo(record, surroundings);
-    if (objection !== null) {
-      objected.push({ record, ...objection });
-      continue;
-    }
-    const one: Settled = { record, verdict: allocation.judge(record.click) };
-    rows.add(one);
-    settled.push(one);
-  }
-  if (!lookUp && objected.some(({ record }) => record.is === 'click')) {
+  const { rows, settled, objections } = judge(unsettled, { ads, window, clickAgeMaxDays }, allocation);
+  if (!lookUp && objections.length > 0) {
     // It gets no row that could fail: only a look tells whether it has one from before, when nothing was wrong with it.
     throw new TollwayError(LOST_RACE, 'A click has to be looked up before it is rejected', {
       retryable: true,
     });
   }
-  const own = onePerIdentity(objected);
-  const rejections = options === 'redrive' ? own : await withoutSettled(connection, own, settled);
+  const objected = onePerIdentity([
+    ...unreadable.map((record) => ({ record, reason: record.reason, detail: record.detail })),
+    ...objections,
+  ]);
+  const rejections = options === 'redrive' ? objected : await withoutSettled(connection, objected, settled);
 
   const fresh = await insertDeadLetters(connection, rejections);
   const tallies = tallyOf(settled, rejections, fresh, marks);
@@ -177,6 +159,24 @@ export async function settle(
     outcomes: outcomesOf(batch, places, settled, rejections, fresh),
     overDeliveryMicros: overDelivery(settled, advertisers),
   };
+}
+
+/** Decides about clicks. All that there is to do about one is done at once: a batch is larger than what a core has at hand. */
+function judge(clicks: readonly ReadClick[], surroundings: Surroundings, allocation: Allocation) {
+  const rows = new LedgerRows();
+  const settled: Settled[] = [];
+  const objections: Rejection[] = [];
+  for (const record of clicks) {
+    const objection = objectionTo(record, surroundings);
+    if (objection !== null) {
+      objections.push({ record, ...objection });
+      continue;
+    }
+    const one: Settled = { record, verdict: allocation.judge(record.click) };
+    rows.add(one);
+    settled.push(one);
+  }
+  return { rows, settled, objections };
 }
 
 /**

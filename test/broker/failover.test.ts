@@ -3,6 +3,7 @@ import { parseConfig } from '../../common/config.ts';
 import { jarsAreMissing } from '../../load-tests/servers/kafka-jars.ts';
 import { createKafkaPublisher } from '../../producer/kafka-publisher.ts';
 import { silent, TestOrigin } from '../setup/database.ts';
+import { makeTopic } from '../setup/kafka-topic.ts';
 import { isSkipped } from '../setup/skipped.ts';
 import { waitFor } from '../setup/stack.ts';
 import type { Server } from './broker.ts';
@@ -33,7 +34,7 @@ describe.skipIf(isSkipped(await jarsAreMissing()))('a publisher to a cluster of 
       const admin = await server.admin();
       await waitFor(async () => (await admin.describeCluster()).brokers.length === 2);
       const replicaAssignment = [1, 2].map((id) => ({ partition: id - 1, replicas: [id] }));
-      await admin.createTopics({ waitForLeaders: true, topics: [{ topic, replicaAssignment }] });
+      await makeTopic(admin, { topic, replicaAssignment });
       const held = async () =>
         (await admin.fetchTopicOffsets(topic)).reduce((sum, { high }) => sum + Number(high), 0);
       const origin = new TestOrigin();

@@ -7,6 +7,7 @@ import { createBooks } from '../../processor/create-sources.ts';
 import type { BrokerRecord } from '../../producer/click-event.ts';
 import { createKafkaPublisher } from '../../producer/kafka-publisher.ts';
 import { silent } from '../setup/database.ts';
+import { makeTopic } from '../setup/kafka-topic.ts';
 import { type Broker, between, type Driver, QUICK, type Server, SLOTS } from './broker.ts';
 
 /** A server with connections of our own to it, beside those that are tested. */
@@ -62,8 +63,12 @@ export function kafkaForTests(server: KafkaServer): KafkaForTests {
     admin,
     makeTopic: async (config, more = {}) => {
       const numPartitions = config.KAFKA_PARTITIONS;
-      const topics = [{ topic: config.KAFKA_TOPIC, numPartitions, replicationFactor: 1, ...more }];
-      await (await admin()).createTopics({ waitForLeaders: true, topics });
+      await makeTopic(await admin(), {
+        topic: config.KAFKA_TOPIC,
+        numPartitions,
+        replicationFactor: 1,
+        ...more,
+      });
     },
     produce,
     open: async (database, more = {}) => {

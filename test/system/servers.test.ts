@@ -17,6 +17,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type KafkaServer, kafkaIsMissing, startKafka } from '../../load-tests/servers/kafka.ts';
 import { startKinesis } from '../../load-tests/servers/kinesis.ts';
 import { secureKafkaIsMissing, startSecureKafka } from '../../load-tests/servers/secure-kafka.ts';
+import { makeTopic } from '../setup/kafka-topic.ts';
 import { waitFor } from '../setup/stack.ts';
 
 /** A first start fetches Kafka. */
@@ -183,7 +184,7 @@ function kafkaClient(server: KafkaServer, config: Partial<KafkaConfig> = {}): Ka
 async function createTopic(kafka: Kafka): Promise<void> {
   const admin = kafka.admin();
   await admin.connect();
-  await admin.createTopics({ topics: [{ topic: TOPIC, numPartitions: 1 }], waitForLeaders: true });
+  await makeTopic(admin, { topic: TOPIC, numPartitions: 1 });
   await admin.disconnect();
 }
 
