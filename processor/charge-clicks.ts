@@ -21,8 +21,9 @@ import {
   readWindow,
   type Settled,
 } from './ledger.ts';
+import { namedBy } from './named.ts';
 import { objectionTo, type Surroundings } from './objections.ts';
-import { namedBy, sortOut } from './sort-out.ts';
+import { sortOut } from './sort-out.ts';
 import { appendTallies, readSettledSequences, tallyOf } from './tally.ts';
 
 export type ChargeOptions = {

@@ -5,7 +5,7 @@ import { dayStart, partitionName } from '../migrations/partitions.ts';
 import type { ReadClick } from '../producer/click-event.ts';
 import type { Verdict } from './allocate.ts';
 import { identityOf } from './dead-letters.ts';
-import type { Named } from './sort-out.ts';
+import type { Named } from './named.ts';
 
 /** The days that the ledger can take, in Unix ms: from each floor up to, and without, what is ahead. */
 export type LedgerWindow = {

@@ -74,7 +74,7 @@ const quoteAgent = rememberRecent(QUOTED_MAX, (text) => JSON.stringify(text));
 
 /**
  * Encodes a click as JSON text, its fields in this order whatever theirs. Put together by hand: this runs before every redirect, and
- * with the user agent quoted beforehand it takes half as long as `JSON.stringify`.
+ * with the user agent quoted beforehand it takes a fifth less time than `JSON.stringify` of all.
  */
 export function encodeClick(click: ClickEvent): string {
   const { nonce, invalid, visitorNetwork, userAgent, referrerHost } = click;

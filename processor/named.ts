@@ -1,0 +1,38 @@
+import type { ReadClick } from '../producer/click-event.ts';
+
+/** What clicks name: what is locked and looked up for them. */
+export type Named = {
+  readonly advertiserIds: readonly number[];
+  readonly adIds: readonly number[];
+  /** The lowest and the highest sequence by origin. */
+  readonly origins: ReadonlyMap<string, { readonly lowest: number; readonly highest: number }>;
+  /** Ids of clicks without an origin. */
+  readonly unattributedIds: readonly string[];
+  readonly nonces: readonly string[];
+};
+
+/**
+ * Collects what clicks name, each advertiser, ad and origin once. In one walk: a batch is larger than what a core has at hand, and each
+ * walk after a wait fetches all of it again.
+ */
+export function namedBy(clicks: readonly ReadClick[]): Named {
+  const advertiserIds = new Set<number>();
+  const adIds = new Set<number>();
+  const origins = new Map<string, { lowest: number; highest: number }>();
+  const unattributedIds: string[] = [];
+  const nonces: string[] = [];
+  for (const { click, from } of clicks) {
+    advertiserIds.add(click.advertiserId);
+    adIds.add(click.adId);
+    if (click.nonce !== null) nonces.push(click.nonce);
+    if (from === null) {
+      unattributedIds.push(click.clickId);
+      continue;
+    }
+    const range = origins.get(from.origin);
+    if (range === undefined) origins.set(from.origin, { lowest: from.sequence, highest: from.sequence });
+    else if (from.sequence > range.highest) range.highest = from.sequence;
+    else if (from.sequence < range.lowest) range.lowest = from.sequence;
+  }
+  return { advertiserIds: [...advertiserIds], adIds: [...adIds], origins, unattributedIds, nonces };
+}
