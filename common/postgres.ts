@@ -1,6 +1,7 @@
 import pg from 'pg';
 import { errorCode, TollwayError } from './errors.ts';
 import { sleep } from './lifecycle.ts';
+import { assertSupportedServer } from './postgres-version.ts';
 import { writeUuid } from './uuid.ts';
 
 export type Pool = pg.Pool;
@@ -27,7 +28,8 @@ const KEEP_ALIVE_MS = 10_000;
 
 /**
  * A pool of at most `max` connections to `url`; `onError` hears of idle connections that break. A statement without an
- * answer after `queryMsMax` fails as transient: a connection may die in silence. 0 waits for ever.
+ * answer after `queryMsMax` fails as transient: a connection may die in silence. 0 waits for ever. A connection to a server
+ * that is too old is refused with `unsupported_postgres`.
  */
 export function createPool(
   url: string,
@@ -46,6 +48,7 @@ export function createPool(
     connectionTimeoutMillis: connectMsMax,
     keepAlive: true,
     keepAliveInitialDelayMillis: KEEP_ALIVE_MS,
+    verify: (client, done) => void assertSupportedServer(client).then(() => done(), done),
   });
   // Without a listener, an idle connection that breaks ends the process.
   pool.on('error', onError);

@@ -4,17 +4,19 @@ import { readEnvironment } from '../common/environment.ts';
 import { errorMessage, TollwayError } from '../common/errors.ts';
 import { createLogger, type Logger } from '../common/logger.ts';
 import { createClient } from '../common/postgres.ts';
+import { assertSupportedServer } from '../common/postgres-version.ts';
 import { databaseTime, extendPartitions, type Retention, retentionOf } from './partitions.ts';
 
 /**
  * Brings a database to the newest schema, and makes the partitions for the days around today.
  * Any number of runners may do so at the same time: one works, the others wait and find it done.
- * Throws what `pg` throws; what was half done is rolled back.
+ * Throws `unsupported_postgres`, and what `pg` throws; what was half done is rolled back.
  */
 export async function migrate(databaseUrl: string, retention: Retention, logger: Logger): Promise<void> {
   const client = createClient(databaseUrl, 'migrate');
   await client.connect();
   try {
+    await assertSupportedServer(client);
     await runner({
       dbClient: client,
       dir: import.meta.dirname,

@@ -18,7 +18,7 @@ export async function updateBrakes(connection: Connection, advertiserIds: readon
            least(advertiser.remaining_micros, campaign.cap_micros - campaign.spent_micros))
        returning ad.advertiser_id
      )
-     select pg_notify($2, advertiser_id::text) from (select distinct advertiser_id from changed)`,
+     select pg_notify($2, advertiser_id::text) from (select distinct advertiser_id from changed) changed_advertiser`,
     [advertiserIds, ADS_CHANGED_CHANNEL],
   );
 }

@@ -1,6 +1,14 @@
 import { describe, expect, it } from 'vitest';
+import { createPool, failureKind, inTransaction } from '../../common/postgres.ts';
 import { migrate } from '../../migrations/migrate.ts';
-import { addAccount, clickRecord, createTestDatabase, silent, testDatabase } from '../setup/database.ts';
+import {
+  addAccount,
+  clickRecord,
+  createTestDatabase,
+  silent,
+  type TestDatabase,
+  testDatabase,
+} from '../setup/database.ts';
 import { RETENTION } from '../setup/retention.ts';
 import { deliverTwice, expectBalanced } from './deliver.ts';
 
@@ -49,3 +57,41 @@ it('fails with what PostgreSQL says when there is no such database', async () =>
   await gone.drop();
   await expect(migrate(gone.url, RETENTION, silent)).rejects.toMatchObject({ code: '3D000' });
 });
+
+describe('a server that is too old', () => {
+  const database = testDatabase({ empty: true, poolSize: 1 });
+
+  it('is refused by the migration and by every pool, with both versions named', async () => {
+    await pretendVersion(database, '14.19', '140019');
+    const refusal = {
+      code: 'unsupported_postgres',
+      retryable: true,
+      message: expect.stringContaining('Expected PostgreSQL 15 or newer, got 14.19'),
+    };
+    await expect(migrate(database.url, RETENTION, silent)).rejects.toMatchObject(refusal);
+    const pool = createPool(database.url, 'test', 1, () => {});
+    await expect(pool.query('select 1')).rejects.toMatchObject(refusal);
+    await expect(inTransaction(pool, async () => {})).rejects.toSatisfy(
+      (error) => failureKind(error) === 'transient',
+    );
+    await pool.end();
+  });
+
+  it('is accepted from PostgreSQL 15 on', async () => {
+    await pretendVersion(database, '15.0', '150000');
+    const pool = createPool(database.url, 'test', 1, () => {});
+    await expect(pool.query('select 1')).resolves.toMatchObject({ rowCount: 1 });
+    await pool.end();
+  });
+});
+
+/** Makes a database tell its next connections another version: a schema before `pg_catalog` answers `current_setting`. */
+async function pretendVersion({ url, pool }: TestDatabase, version: string, number: string): Promise<void> {
+  const name = new URL(url).pathname.slice(1);
+  await pool.query(
+    `create schema if not exists pretended;
+     create or replace function pretended.current_setting(setting text) returns text language sql as
+       $$ select case setting when 'server_version' then '${version}' else '${number}' end $$;
+     alter database "${name}" set search_path = pretended, pg_catalog, public`,
+  );
+}
