@@ -11,6 +11,14 @@ export async function isCached(name: string): Promise<boolean> {
 }
 
 /**
+ * Whether this process may install into the cache. Tests may not: what a registry does must not decide whether they pass, nor how
+ * long they take. `npm run test:tools` installs what they need.
+ */
+export function mayInstall(): boolean {
+  return process.env.VITEST === undefined;
+}
+
+/**
  * The cache's folder of this name. If it is not there yet, `make` makes it, below the guard's folder, and answers where;
  * `what` tells a person what is being waited for.
  */
@@ -21,6 +29,8 @@ export async function cached(
 ): Promise<string> {
   const folder = join(await cacheFolder(), name);
   if (await exists(folder)) return folder;
+  if (!mayInstall())
+    throw new Error(`Expected ${folder}, which npm run test:tools makes, got no such folder`);
   process.stderr.write(`${what}, once, into ${folder}\n`);
   await mkdir(join(folder, '..'), { recursive: true });
   // Next to its place, to be renamed in one step: a run that looks meanwhile sees nothing or everything.

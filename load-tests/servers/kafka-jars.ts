@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { cached, isCached, printed } from './cache-folder.ts';
+import { cached, isCached, mayInstall, printed } from './cache-folder.ts';
 import { runToEnd } from './guarded-process.ts';
 import { KAFKA_VERSION } from './kafka-server.ts';
 
@@ -39,11 +39,14 @@ export function javaCommand(): string {
   return home ? join(home, 'bin', 'java') : 'java';
 }
 
-/** What lacks for Kafka from its jars, as in "Java 17 or newer"; null if nothing does. */
+/** What is missing to run Kafka from its jars, as in "Java 17 or newer"; null if nothing is. */
 export async function jarsAreMissing(): Promise<string | null> {
   const missing: string[] = [];
   if ((await javaVersion()) < JAVA_AT_LEAST) missing.push(`Java ${JAVA_AT_LEAST} or newer`);
-  if (!(await isCached(CACHED_NAME)) && !(await printed('mvn', '--version'))) missing.push('Maven');
+  if (!(await isCached(CACHED_NAME))) {
+    if (!(await printed('mvn', '--version'))) missing.push('Maven');
+    if (!mayInstall()) missing.push('its jars (npm run test:tools)');
+  }
   return missing.length === 0 ? null : missing.join(' and ');
 }
 

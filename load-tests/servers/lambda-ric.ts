@@ -1,6 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { cached, isCached, printed } from './cache-folder.ts';
+import { cached, isCached, mayInstall, printed } from './cache-folder.ts';
 import { runToEnd } from './guarded-process.ts';
 
 /** AWS's own runtime client for Node: what Lambda runs as /var/runtime/index.mjs, as an npm package. */
@@ -23,7 +23,7 @@ const NEEDED: readonly (readonly [name: string, program: string])[] = [
   ['python3', 'python3'],
 ];
 
-/** One line that says what lacks for AWS's runtime client; null if nothing does. It looks for programs, installs nothing. */
+/** One line that says what AWS's runtime client needs and this machine lacks; null if nothing. It installs nothing. */
 export async function ricIsMissing(): Promise<string | null> {
   // Elsewhere its install leaves out the addon without which it does not start.
   if (process.platform !== 'linux') return "AWS's runtime client is missing: it needs Linux";
@@ -32,7 +32,9 @@ export async function ricIsMissing(): Promise<string | null> {
     NEEDED.map(async ([name, program]) => ({ name, is: (await printed(program, '--version')) !== '' })),
   );
   const missing = found.filter(({ is }) => !is).map(({ name }) => name);
-  return missing.length === 0 ? null : `AWS's runtime client is missing: install ${missing.join(', ')}`;
+  if (missing.length > 0)
+    return `AWS's runtime client is missing: install ${missing.join(', ')}, then run npm run test:tools`;
+  return mayInstall() ? null : "AWS's runtime client is missing: run npm run test:tools";
 }
 
 /**

@@ -26,7 +26,7 @@ import {
 const skipped = isSkipped(await kafkaIsMissing());
 const secureSkipped = isSkipped(await secureKafkaIsMissing());
 const ownSkipped = isSkipped(await kafkaIsMissing('our own'));
-const START_MAX_MS = 400_000;
+const START_MAX_MS = 120_000;
 
 /** What a processor says and how it ends. */
 async function said(site: Site, env: Environment): Promise<{ code: number | null; printed: string }> {

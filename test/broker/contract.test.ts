@@ -27,7 +27,7 @@ import {
 
 const CHILD = 'test/broker/children/consumer.ts';
 /** A first start may have to fetch Kafka. */
-const START_MAX_MS = 400_000;
+const START_MAX_MS = 120_000;
 
 /** Without marks in between: what an interruption meets is a batch. */
 const QUIET = { batchMax: 50, markIntervalMs: 60_000 };

@@ -12,7 +12,10 @@ import { kafkaForTests } from './kafka-broker.ts';
 import { startKafkaCluster } from './kafka-cluster.ts';
 import { backUp, expectAllCharged, restore, untilCheckpointed, untilSettled, withSite } from './site.ts';
 
-describe.skipIf(isSkipped(await jarsAreMissing()))('a publisher to a cluster of Kafka', () => {
+const missing = await jarsAreMissing();
+const skipped = isSkipped(missing === null ? null : `A Kafka cluster is missing: install ${missing}`);
+
+describe.skipIf(skipped)('a publisher to a cluster of Kafka', () => {
   it('does not call published what was for a broker that has just given its partition to another', {
     timeout: 120_000,
   }, async () => {
@@ -71,7 +74,7 @@ describe.each(drivers.filter(({ name }) => name !== 'postgres'))(
     let server: Server;
     beforeAll(async () => {
       if (!skipped) server = await driver.start();
-    }, 400_000);
+    }, 120_000);
     afterAll(() => server?.stop());
 
     it.skipIf(skipped)(

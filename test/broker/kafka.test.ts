@@ -24,7 +24,7 @@ const skipped = isSkipped(await kafkaIsMissing());
 let server: KafkaForTests;
 beforeAll(async () => {
   if (!skipped) server = kafkaForTests(await startKafka());
-}, 400_000);
+}, 120_000);
 afterAll(() => server?.stop());
 
 const lost = async ({ metrics }: Consumer) => (await metrics.brokerLost.get()).values[0]?.value ?? 0;

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { adoptSpool } from '../../producer/dead-spools.ts';
 import { FakeBroker, startRelay } from './relay-bench.ts';
-import { fill, mayMount, smallDisk } from './small-disk.ts';
+import { fill, mountsLeftOut, smallDisk } from './small-disk.ts';
 import { append, bytesOnDisk, clickText, openSpool } from './spool-bench.ts';
 import { until } from './until.ts';
 
@@ -57,7 +57,7 @@ describe('a relay gives back the space of what it has relayed', () => {
   });
 });
 
-describe.skipIf(!mayMount)('on a disk that is full (a mount of a few pages: as root, on Linux)', () => {
+describe.skipIf(mountsLeftOut)('on a disk that is full (a mount of a few pages: as root, on Linux)', () => {
   it('a relay goes on: it is what makes room', async () => {
     const disk = smallDisk('256k');
     const spool = openSpool({ root: disk, segmentBytes: 8_192 });

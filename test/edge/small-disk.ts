@@ -3,10 +3,11 @@ import { mkdirSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node:
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { errorCode } from '../../common/errors.ts';
+import { isLeftOut } from '../setup/skipped.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 
-/** Whether this machine lets us mount a disk of a few pages. */
-export const mayMount = (() => {
+/** Whether this process may mount a disk of a few pages. */
+const mayMount = (() => {
   if (process.platform !== 'linux' || process.getuid?.() !== 0) return false;
   const folder = mkdtempSync('/tmp/tollway-mount-');
   try {
@@ -19,6 +20,11 @@ export const mayMount = (() => {
     rmSync(folder, { recursive: true, force: true });
   }
 })();
+
+/** Whether tests on a full disk are left out: they mount one. */
+export const mountsLeftOut = isLeftOut(
+  mayMount ? null : 'A small disk cannot be mounted: run as root on Linux',
+);
 
 /** A real disk of a size of its own, mounted for one test, with room for so many files and folders. */
 export function smallDisk(size: string, files = 1_000): string {

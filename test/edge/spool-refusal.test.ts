@@ -9,7 +9,7 @@ import { Spool } from '../../producer/spool.ts';
 import { FRAME_HEADER_BYTES, SEGMENT_HEADER } from '../../producer/spool-format.ts';
 import { silent } from '../setup/database.ts';
 import { FakeBroker } from './relay-bench.ts';
-import { fill, fillWithFiles, mayMount, smallDisk } from './small-disk.ts';
+import { fill, fillWithFiles, mountsLeftOut, smallDisk } from './small-disk.ts';
 import { append, bytesOnDisk, clickText, openSpool, ROOMY, readBack } from './spool-bench.ts';
 import { until } from './until.ts';
 
@@ -18,7 +18,7 @@ afterEach(() => {
   syncBuiltinESMExports();
 });
 
-describe.skipIf(!mayMount)('a disk that is full (a mount of a few pages: as root, on Linux)', () => {
+describe.skipIf(mountsLeftOut)('a disk that is full (a mount of a few pages: as root, on Linux)', () => {
   it('takes what fits, refuses the rest, and takes clicks again once there is room', async () => {
     const disk = smallDisk('256k');
     const spool = openSpool({ root: disk });
@@ -64,7 +64,7 @@ describe.skipIf(!mayMount)('a disk that is full (a mount of a few pages: as root
   });
 });
 
-describe.skipIf(!mayMount)('a disk without room for one folder more', () => {
+describe.skipIf(mountsLeftOut)('a disk without room for one folder more', () => {
   const full = () => {
     const disk = smallDisk('1m', 20);
     const dead = new Spool({ ...ROOMY, root: disk }, silent);

@@ -19,7 +19,7 @@ const kinds = await Promise.all(
   homeKinds.map(async (kind) => ({ name: kind.name, kind, skipped: isSkipped(await kind.missing()) })),
 );
 /** Compiling AWS's client, should it not be there yet. */
-const INSTALL_MS_MAX = 300_000;
+const RUN_MS_MAX = 120_000;
 /** A deadline that leaves no time to begin anything. */
 const NO_TIME_MS = 900;
 /** One that leaves time to begin, and to be cut off. */
@@ -115,7 +115,7 @@ describe.each(kinds)('the handler on $name', ({ kind, skipped }) => {
     what: string,
     work: (site: Site) => Promise<void>,
     env: Record<string, string | undefined> = {},
-  ) => it.skipIf(skipped)(what, () => withSite(kind, work, env), INSTALL_MS_MAX);
+  ) => it.skipIf(skipped)(what, () => withSite(kind, work, env), RUN_MS_MAX);
 
   on('charges a good batch once, cold and warm, in one process, and says so in one line', async (site) => {
     const { home, database, origin, clicks } = site;

@@ -14,6 +14,7 @@ import type { IService } from 'kubernetes-models/v1/Service';
 import { describe, expect, it } from 'vitest';
 import { parseConfig, settings } from '../../common/config.ts';
 import { DRAIN_MS_MAX } from '../../common/lifecycle.ts';
+import { isLeftOut } from '../setup/skipped.ts';
 import {
   containerOf,
   containers,
@@ -344,9 +345,10 @@ describe('the monitoring', () => {
 });
 
 const hasKubectl = spawnSync('kubectl', ['version', '--client']).status === 0;
+const leftOut = isLeftOut(hasKubectl ? null : 'kubectl is missing');
 
 // Asks for no cluster.
-describe.skipIf(!hasKubectl)('kubectl, where it is', () => {
+describe.skipIf(leftOut)('kubectl, where it is', () => {
   it.each(['.', 'migrate', 'knative'])('builds %s', (folder) => {
     const { status, stdout, stderr } = spawnSync('kubectl', ['kustomize', join(FOLDER, folder)], {
       encoding: 'utf8',

@@ -15,10 +15,10 @@ beforeAll(async () => {
 
 const skipped = isSkipped(await ricIsMissing());
 /** Compiling AWS's client, should it not be there yet. */
-const INSTALL_MS_MAX = 300_000;
+const RUN_MS_MAX = 120_000;
 
 const on = (what: string, work: (site: RedirectSite) => Promise<void>) =>
-  it.skipIf(skipped)(what, () => withRedirect(root, server, work), INSTALL_MS_MAX);
+  it.skipIf(skipped)(what, () => withRedirect(root, server, work), RUN_MS_MAX);
 
 describe('what the redirect function cannot work with is named', () => {
   on('an event of another service', async ({ lambda, click }) => {

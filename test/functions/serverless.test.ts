@@ -72,9 +72,8 @@ describe.skipIf(isSkipped(missing))('osls package, without credentials', () => {
   const templates = new Map<DeploymentSettings, Template>();
   beforeAll(async () => {
     if (missing !== null) throw new Error(missing);
-    // One after the other: the first one may install osls.
     for (const settings of [shipped, changed]) templates.set(settings, await pack(settings));
-  }, 300_000);
+  }, 120_000);
 
   const templateOf = (settings: DeploymentSettings) => templates.get(settings) ?? {};
   const properties = (name: string, settings = shipped) => templateOf(settings)[name]?.Properties;

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { settings as everySetting, parseConfig } from '../../common/config.ts';
 import { metricList } from '../../common/metric-list.ts';
+import { isLeftOut } from '../setup/skipped.ts';
 import {
   allowed,
   changed,
@@ -51,12 +52,12 @@ afterAll(() => {
   for (const { remove } of Object.values(copies)) remove();
 });
 const missing = version === 0 ? 'Terraform is missing' : await initialize(folderOf('valid'));
-// Whoever names a folder means it: a wrong one is no reason to skip.
-const isSkipped = missing !== null && !process.env.TF_PLUGIN_DIR;
-// Said even in CI, where nothing else would tell it from a check that passed.
-if (isSkipped) process.stderr.write(`Skipped: ${missing}\n`);
-else if (version < 1.007)
-  process.stderr.write('Skipped: Terraform has no mock_provider: it is older than 1.7\n');
+// A wrong TF_PLUGIN_DIR is a mistake to report, no reason to skip.
+const skipped = isLeftOut(process.env.TF_PLUGIN_DIR ? null : missing);
+const tooOld = missing === null && version < 1.007;
+const applyLeftOut = isLeftOut(
+  tooOld ? `Terraform ${version} is older than 1.7 and has no mock_provider` : null,
+);
 
 describe('deploy/terraform', () => {
   it('asks for every setting of functions.json, and for none that is not there', () => {
@@ -94,7 +95,7 @@ describe('deploy/terraform', () => {
     });
   });
 
-  it.skipIf(isSkipped)(
+  it.skipIf(skipped)(
     'is valid',
     async () => {
       expect(missing).toBeNull();
@@ -105,7 +106,7 @@ describe('deploy/terraform', () => {
   );
 });
 
-describe.skipIf(missing !== null || version < 1.007)('what terraform apply makes', () => {
+describe.skipIf(missing !== null || applyLeftOut)('what terraform apply makes', () => {
   const applied = new Map<DeploymentSettings, Map<string, Made>>();
   beforeAll(async () => {
     for (const copy of ['shipped', 'changed'] as const) expect(await initialize(folderOf(copy))).toBeNull();

@@ -1,5 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import type { TestProject } from 'vitest/node';
@@ -14,6 +16,8 @@ declare module 'vitest' {
     databaseServerUrl: string;
     /** The migrated database that every suite's own is cloned from. */
     templateDatabase: string;
+    /** The file to which `isSkipped` appends its reasons, a line each. */
+    skippedPath: string;
   }
 }
 
@@ -38,7 +42,14 @@ export default async function setUp(project: TestProject): Promise<() => Promise
   }
   project.provide('databaseServerUrl', serverUrl);
   project.provide('templateDatabase', template);
+  const skippedFolder = mkdtempSync(join(tmpdir(), 'tollway-skipped-'));
+  const skippedPath = join(skippedFolder, 'reasons');
+  writeFileSync(skippedPath, '');
+  project.provide('skippedPath', skippedPath);
   return async () => {
+    const reasons = new Set(readFileSync(skippedPath, 'utf8').split('\n').filter(Boolean));
+    for (const reason of reasons) process.stderr.write(`Skipped: ${reason}\n`);
+    rmSync(skippedFolder, { recursive: true });
     if (server) await server.stop();
     else await administer(serverUrl, `drop database if exists ${template} with (force)`);
   };

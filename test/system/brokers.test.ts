@@ -51,7 +51,7 @@ describe.each(BROKERS)('BROKER=$broker npm start', ({ broker, skipped, start }) 
   beforeAll(async () => {
     if (skipped) return;
     server = await start();
-  }, 400_000);
+  }, 120_000);
   afterAll(async () => {
     await stack?.stop();
     await server?.stop();

@@ -6,6 +6,7 @@ import { parse } from 'yaml';
 import { parseConfig, settings } from '../../common/config.ts';
 import { DRAIN_MS_MAX } from '../../common/lifecycle.ts';
 import { createMetrics } from '../../common/metrics.ts';
+import { isLeftOut, isSkipped } from '../setup/skipped.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 const read = (path: string) => readFileSync(join(ROOT, path), 'utf8');
@@ -215,19 +216,24 @@ function complaints(tool: string, ...args: string[]): string {
 
 // None of these asks for a Docker engine.
 describe('the tools, where there are some', () => {
-  it.skipIf(complaints('docker', 'compose', 'version') !== '')('compose takes the file', () => {
+  const withoutCompose = complaints('docker', 'compose', 'version') !== '';
+  it.skipIf(isLeftOut(withoutCompose ? 'docker compose is missing' : null))('compose takes the file', () => {
     expect(complaints('docker', 'compose', '--profile', '*', 'config', '--quiet')).toBe('');
   });
 
-  describe.skipIf(complaints('promtool', '--version') !== '')('promtool', () => {
-    it('takes the configuration and its rules', () => {
-      expect(complaints('promtool', 'check', 'config', 'deploy/prometheus/prometheus.yml')).toBe('');
-    });
+  const withoutPromtool = complaints('promtool', '--version') !== '';
+  describe.skipIf(isSkipped(withoutPromtool ? 'promtool is missing: install Prometheus' : null))(
+    'promtool',
+    () => {
+      it('takes the configuration and its rules', () => {
+        expect(complaints('promtool', 'check', 'config', 'deploy/prometheus/prometheus.yml')).toBe('');
+      });
 
-    it('sees every alert fire when it should, and only then', () => {
-      expect(complaints('promtool', 'test', 'rules', 'deploy/prometheus/alerts.test.yml')).toBe('');
-    });
-  });
+      it('sees every alert fire when it should, and only then', () => {
+        expect(complaints('promtool', 'test', 'rules', 'deploy/prometheus/alerts.test.yml')).toBe('');
+      });
+    },
+  );
 });
 
 /** The environment of a service as compose makes it when nothing is set: defaults in place of variables. */
