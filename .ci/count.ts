@@ -1,14 +1,52 @@
+/**
+ * Counts the tests of vitest's JSON reports and prints the closing line: `node .ci/count.ts REPORT…`. A test that one report skips and
+ * another ran counts as it ended there. `node .ci/count.ts --skipped REPORT` prints the files with skipped tests instead, a line each.
+ */
 import { readFileSync } from 'node:fs';
 
-// The closing line, taken from the runner's own report.
-const [path = ''] = process.argv.slice(2);
-const report = JSON.parse(readFileSync(path, 'utf8')) as {
-  numPassedTests: number;
-  numFailedTests: number;
-  numPendingTests: number;
-  numTodoTests: number;
+type Report = {
+  readonly testResults: readonly {
+    readonly name: string;
+    readonly status: string;
+    readonly assertionResults: readonly { readonly fullName: string; readonly status: string }[];
+  }[];
 };
-const skipped = report.numPendingTests + report.numTodoTests;
-process.stdout.write(
-  `${report.numPassedTests} passed, ${report.numFailedTests} failed, ${skipped} skipped\n`,
-);
+
+const [option, ...more] = process.argv.slice(2);
+const read = (path: string) => JSON.parse(readFileSync(path, 'utf8')) as Report;
+
+if (option === '--skipped') {
+  for (const path of more) {
+    for (const { name, assertionResults } of read(path).testResults) {
+      if (assertionResults.some(({ status }) => status !== 'passed' && status !== 'failed')) {
+        process.stdout.write(`${name}\n`);
+      }
+    }
+  }
+} else {
+  const ended = new Map<string, string>();
+  let broken = 0;
+  for (const path of process.argv.slice(2)) {
+    for (const { name, status, assertionResults } of read(path).testResults) {
+      // A file that cannot be loaded has no tests.
+      if (status === 'failed' && assertionResults.length === 0) broken += 1;
+      for (const test of assertionResults) {
+        const key = `${name} ${test.fullName}`;
+        const known = ended.get(key);
+        if (
+          known === undefined ||
+          (known !== 'failed' && test.status !== 'pending' && test.status !== 'skipped')
+        ) {
+          ended.set(key, test.status);
+        }
+      }
+    }
+  }
+  const count = (...statuses: string[]) =>
+    [...ended.values()].filter((status) => statuses.includes(status)).length;
+  const passed = count('passed');
+  const failed = count('failed') + broken;
+  process.stdout.write(
+    `${passed} passed, ${failed} failed, ${ended.size + broken - passed - failed} skipped\n`,
+  );
+}

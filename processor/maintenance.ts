@@ -5,6 +5,7 @@ import {
   databaseTime,
   dayStart,
   extendPartitions,
+  isoDay,
   listPartitionDays,
   partitionName,
   type Retention,
@@ -151,12 +152,10 @@ async function dropDay(
   await connection.query("select pg_advisory_xact_lock(hashtext('tollway partitions'))");
   const days = await listPartitionDays(connection, table);
   if (!days.includes(dayMs)) return; // another processor was here
-  const partition = partitionName(table, dayMs);
-  if (table === 'ledger') await carryForward(connection, partition, dayMs);
+  if (table === 'ledger') await carryForward(connection, partitionName(table, dayMs), dayMs);
   // Detaching waits for the transactions at work, and those that follow wait behind it.
   await connection.query(`set local lock_timeout = ${DETACH_WAIT_MS}`);
-  await connection.query(`alter table ${table} detach partition ${partition}`);
-  await connection.query(`drop table ${partition}`);
+  await connection.query('select drop_partition($1, $2)', [table, isoDay(dayMs)]);
 }
 
 async function carryForward(connection: Connection, partition: string, dayMs: number): Promise<void> {

@@ -1,0 +1,69 @@
+import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it, vi } from 'vitest';
+import { type EmbeddedPostgres, makeDataDir, startEmbeddedPostgres } from '../../cli/embedded-postgres.ts';
+import { createPool } from '../../common/postgres.ts';
+import { silent } from '../setup/database.ts';
+import { makeFolder, removeFolder } from '../setup/stack.ts';
+
+const SECRETS = {
+  LINK_KEYS: 'k1:signs:secret-of-links',
+  AWS_SECRET_ACCESS_KEY: 'secret-of-aws',
+  KAFKA_PASSWORD: 'secret-of-kafka',
+  DATABASE_URL: 'postgres://secret-of-the-database@example.com/',
+};
+const folder = makeFolder();
+const dataDir = join(folder, 'data');
+const temporary = join(folder, 'tmp');
+/** What stood in temporary files while the cluster was made. */
+const seen = new Set<string>();
+let server: EmbeddedPostgres | undefined;
+
+beforeAll(async () => {
+  for (const [name, value] of Object.entries(SECRETS)) vi.stubEnv(name, value);
+  mkdirSync(temporary, { mode: 0o777 });
+  vi.stubEnv('TMPDIR', temporary);
+  makeDataDir(dataDir);
+  const watch = setInterval(() => {
+    for (const name of readdirSync(temporary)) {
+      try {
+        const text = readFileSync(join(temporary, name), 'utf8').trim();
+        if (text !== '') seen.add(text);
+      } catch {
+        // It was removed between the two calls.
+      }
+    }
+  }, 2);
+  server = await startEmbeddedPostgres(dataDir, silent).finally(() => clearInterval(watch));
+});
+afterAll(async () => {
+  await server?.stop();
+  vi.unstubAllEnvs();
+  removeFolder(folder);
+});
+
+it("writes the server's password into no temporary file", async () => {
+  const { password } = JSON.parse(readFileSync(join(dataDir, 'postgres.json'), 'utf8')) as {
+    password: string;
+  };
+  expect(seen.size, 'temporary files seen while initdb ran').toBeGreaterThan(0);
+  expect([...seen]).not.toContain(password);
+  // The one in that file opens nothing.
+  for (const text of seen) {
+    const url = new URL(server?.url ?? '');
+    url.password = text;
+    const pool = createPool(url.href, 'test', 1, () => {});
+    await expect(pool.query('select 1')).rejects.toMatchObject({ code: '28P01' });
+    await pool.end();
+  }
+});
+
+it.runIf(process.platform === 'linux')('gives the server no secret of the environment', () => {
+  const [pid = ''] = readFileSync(join(dataDir, 'postgres', 'postmaster.pid'), 'utf8').split('\n');
+  const environment = readFileSync(`/proc/${pid}/environ`, 'utf8');
+  expect(environment).toContain('PATH=');
+  for (const [name, value] of Object.entries(SECRETS)) {
+    expect(environment).not.toContain(name);
+    expect(environment).not.toContain(value);
+  }
+});

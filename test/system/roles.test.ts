@@ -1,0 +1,192 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { createClient, createPool, type Pool } from '../../common/postgres.ts';
+import { GRANTS } from '../../migrations/grants.ts';
+import { migrate } from '../../migrations/migrate.ts';
+import { DAY_MS } from '../../migrations/partitions.ts';
+import { listAds } from '../../processor/accounts.ts';
+import { dropClosedDays, maintain } from '../../processor/maintenance.ts';
+import { deliver } from '../ledger/deliver.ts';
+import { clickLink } from '../setup/clicks.ts';
+import { clickRecord, createTestDatabase, silent, type TestDatabase } from '../setup/database.ts';
+import { RETENTION } from '../setup/retention.ts';
+import { makeFolder, removeFolder, runScript, stackEnv, tollway, waitFor } from '../setup/stack.ts';
+
+const SCRIPT = join(import.meta.dirname, '..', '..', 'deploy', 'postgres', 'roles.sql');
+const ROLES = ['tollway_owner', ...Object.keys(GRANTS)];
+const PASSWORD = 'roles-test';
+const DENIED = { code: '42501' };
+
+let database: TestDatabase & { drop: () => Promise<void> };
+const pools = new Map<string, Pool>();
+
+function urlAs(role: string): string {
+  const url = new URL(database.url);
+  url.username = role;
+  url.password = PASSWORD;
+  return url.href;
+}
+
+const as = (role: string): Pool => {
+  const pool = pools.get(role) ?? createPool(urlAs(role), 'test', 4, () => {});
+  pools.set(role, pool);
+  return pool;
+};
+
+beforeAll(async () => {
+  database = await createTestDatabase({ empty: true });
+  const script = readFileSync(SCRIPT, 'utf8');
+  // A second run has to change nothing.
+  for (let run = 0; run < 2; run += 1) await database.pool.query(script);
+  for (const role of ROLES) await database.pool.query(`alter role ${role} password '${PASSWORD}'`);
+  for (let run = 0; run < 2; run += 1) await migrate(urlAs('tollway_owner'), RETENTION, silent);
+});
+
+afterAll(async () => {
+  await Promise.all([...pools.values()].map((pool) => pool.end()));
+  await database.drop();
+  // The roles belong to the server, not to the database. One that another database has granted something to stays.
+  const client = createClient(inject('databaseServerUrl'), 'test');
+  await client.connect();
+  for (const role of ROLES) await client.query(`drop role ${role}`).catch(() => {});
+  await client.end();
+});
+
+describe('the parts under roles of their own', () => {
+  const folder = makeFolder();
+  afterAll(() => removeFolder(folder));
+
+  it('take a click, charge it, and balance the books', { timeout: 60_000 }, async () => {
+    const env = await stackEnv(folder, {
+      LINK_KEYS: `k1:signs:${Buffer.alloc(32, 7).toString('base64url')}`,
+    });
+    const console_ = { ...env, DATABASE_URL: urlAs('tollway_console') };
+    const run = async (...args: string[]) => {
+      const { code, stdout, stderr } = await tollway(console_, ...args);
+      expect(`${args.join(' ')}: ${code} ${stderr}`).toBe(`${args.join(' ')}: 0 `);
+      return stdout;
+    };
+    const parts = [
+      runScript('ad-server/main.ts', { ...env, DATABASE_URL: urlAs('tollway_ad_server') }),
+      runScript('processor/main.ts', { ...env, DATABASE_URL: urlAs('tollway_processor') }),
+    ];
+    let printed = '';
+    for (const { stdout, stderr } of parts) {
+      for (const stream of [stdout, stderr]) {
+        stream?.setEncoding('utf8').on('data', (text) => {
+          printed += text;
+        });
+      }
+    }
+    try {
+      await run('advertiser', 'add', 'Blue Shoes', '--budget', '10.00');
+      await run('campaign', 'add', '1', 'Summer', '--cap', '5.00');
+      await run('ad', 'add', '1', '--price', '0.25', '--url', 'https://example.com/?click={click_id}');
+      await run('advertiser', 'adjust', '1', '1.00');
+      await waitFor(() =>
+        fetch(`http://127.0.0.1:${env.AD_SERVER_OPS_PORT}/readyz`).then(
+          ({ ok }) => ok,
+          () => false,
+        ),
+      );
+      const link = (await run('link', '1', '--evergreen')).trim();
+      const { clickId } = await clickLink(link);
+      expect(clickId).not.toBeNull();
+      await waitFor(async () => (await tollway(console_, 'reconcile', '--settled', '--deep')).code === 0);
+      expect(await run('export')).toContain(clickId);
+      await run('click', 'credit', clickId ?? '');
+      await run('maintain');
+      await run('reconcile', '--deep');
+      expect(printed).not.toContain('permission denied');
+      expect(printed).not.toContain('must be owner');
+    } finally {
+      for (const part of parts) part.kill('SIGTERM');
+      await waitFor(() =>
+        parts.every(({ exitCode, signalCode }) => exitCode !== null || signalCode !== null),
+      );
+    }
+  });
+
+  it('make and drop partitions that they do not own', async () => {
+    const processor = as('tollway_processor');
+    const options = { ...RETENTION, ledgerRetentionDays: RETENTION.clickAgeDays, brokerRetentionDays: 1 };
+    const partitions = async () => {
+      const { rows } = await processor.query<{ name: string }>(
+        "select inhrelid::regclass::text as name from pg_inherits where inhparent = 'ledger'::regclass order by 1",
+      );
+      return rows.map(({ name }) => name);
+    };
+    const before = await partitions();
+    await maintain(processor, options, silent, Date.now() + DAY_MS);
+    await dropClosedDays(processor, silent, 0);
+    const after = await partitions();
+    expect(after.at(-1)).not.toBe(before.at(-1));
+    expect(after[0]).not.toBe(before[0]);
+  });
+
+  it('redrive and discard what was rejected', async () => {
+    const [ad] = await listAds(as('tollway_console'));
+    if (!ad) throw new Error('Expected the ad of the test before');
+    const unknown = [1_001, 1_002].map((id) => clickRecord({ ad: { ...ad, id } }));
+    expect(await deliver(as('tollway_processor'), unknown)).toEqual([
+      'rejected: unknown_ad',
+      'rejected: unknown_ad',
+    ]);
+    const env = { ...(await stackEnv(folder)), DATABASE_URL: urlAs('tollway_console') };
+    const letters = JSON.parse((await tollway(env, 'dead-letters', 'list', '--json')).stdout) as {
+      id: number;
+    }[];
+    const [redriven, discarded] = letters.map(({ id }) => String(id));
+    expect((await tollway(env, 'dead-letters', 'redrive', redriven ?? '')).stderr).not.toContain(
+      'permission',
+    );
+    expect((await tollway(env, 'dead-letters', 'discard', discarded ?? '')).code).toBe(0);
+  });
+});
+
+describe('a role may not', () => {
+  it.each([
+    ['tollway_ad_server', 'read the ledger', 'select from ledger'],
+    ['tollway_ad_server', 'read what others published', 'select payload from broker_chunk'],
+    ['tollway_ad_server', 'change a price', 'update ad set price_micros = 1'],
+    [
+      'tollway_processor',
+      'enter a budget',
+      "insert into budget_entry (advertiser_id, kind, amount_micros, reference) values (1, 'top_up', 1, 'x')",
+    ],
+    ['tollway_processor', 'raise a budget', 'update advertiser set budget_micros = budget_micros + 1'],
+    ['tollway_processor', 'delete from the ledger', 'delete from ledger'],
+    ['tollway_processor', 'change the ledger', 'update ledger set charged_micros = 0'],
+    ['tollway_processor', 'drop a dead letter', 'delete from dead_letter'],
+    ['tollway_console', 'delete from the ledger', 'delete from ledger'],
+    ['tollway_console', 'delete a budget entry', 'delete from budget_entry'],
+    ['tollway_console', 'change a budget entry', 'update budget_entry set amount_micros = 1'],
+    ['tollway_console', 'make a table', 'create table mine ()'],
+    ['tollway_reporting', 'read raw records', 'select raw from dead_letter'],
+    ['tollway_reporting', 'read the broker', 'select from broker_chunk'],
+    ['tollway_reporting', 'drop a partition', "select drop_partition('ledger', current_date)"],
+    ['tollway_ad_server', 'drop a partition', "select drop_partition('ledger', current_date)"],
+  ])('%s: %s', async (role, _, statement) => {
+    await expect(as(role).query(statement)).rejects.toMatchObject(DENIED);
+  });
+
+  it('tollway_reporting: write, whatever it is granted', async () => {
+    await expect(as('tollway_reporting').query("update advertiser set name = ''")).rejects.toMatchObject({
+      code: expect.stringMatching(/^(42501|25006)$/),
+    });
+    await expect(
+      as('tollway_reporting').query('select click_id, outcome from ledger'),
+    ).resolves.toBeDefined();
+  });
+});
+
+it('grants name every table that a role uses, and no other', async () => {
+  const { rows } = await database.pool.query<{ name: string }>(
+    "select relname as name from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and not relispartition",
+  );
+  const tables = new Set(rows.map(({ name }) => name));
+  for (const granted of Object.values(GRANTS)) {
+    for (const table of Object.keys(granted)) expect(tables).toContain(table);
+  }
+});
