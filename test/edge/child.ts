@@ -37,7 +37,9 @@ export async function startPrinter(
 ): Promise<Printer> {
   const path = join(temporaryFolder(), 'printed');
   const output = openSync(path, 'w');
-  const child = spawn(process.execPath, [pathOf(name), ...args], { stdio: ['ignore', output, 'inherit'] });
+  const child = spawn(process.execPath, [pathOf(name), ...args], {
+    stdio: ['ignore', output, 'inherit', 'ipc'],
+  });
   closeSync(output);
   onTestFinished(() => void child.kill('SIGKILL'));
   const lines = () => readFileSync(path, 'latin1').split('\n').slice(0, -1);

@@ -161,7 +161,8 @@ export async function startCloudEvent(
   const [port = 0] = await freePorts(1);
   const child: ChildProcess = spawn(process.execPath, [join(root, 'cloud-event', 'index.mjs')], {
     env: { PORT: String(port), REQUEST_TIMEOUT_MS: String(REQUEST_TIMEOUT_MS), ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
+    // The channel ends it when this process ends, however that happens.
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   });
   let logs = '';
   for (const stream of [child.stdout, child.stderr]) stream?.on('data', (data) => (logs += data));

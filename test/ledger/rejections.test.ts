@@ -163,7 +163,7 @@ function clickIdOf(record: { is: string; click?: { clickId: string } }): string 
 describe('a click of another time', () => {
   it('is rejected as too old by the age that the handler is given, if it is given one', async () => {
     const { ad } = await addAccount(database.pool);
-    const clickedAt = Date.now() - 3 * DAY_MS;
+    const clickedAt = Date.now() - 3.5 * DAY_MS;
     const old = clickRecord({ ad, clickedAt });
     expect(await deliverTwice(database.pool, [old], { clickAgeMaxDays: 2 })).toEqual(['rejected: too_old']);
     const sameAge = () => clickRecord({ ad, clickedAt });
@@ -173,7 +173,7 @@ describe('a click of another time', () => {
 
   it('is a duplicate however old it has become, if it was charged before, with an origin or without', async () => {
     const { ad } = await addAccount(database.pool);
-    const clickedAt = Date.now() - 3 * DAY_MS;
+    const clickedAt = Date.now() - 3.5 * DAY_MS;
     const batch = [clickRecord({ ad, clickedAt, from: null }), new TestOrigin().click({ ad, clickedAt })];
     expect(await deliverTwice(database.pool, batch)).toEqual(['charged', 'charged']);
     expect(await deliverTwice(database.pool, batch, { clickAgeMaxDays: 2 })).toEqual([

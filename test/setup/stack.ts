@@ -108,12 +108,12 @@ export async function startStack(env: NodeJS.ProcessEnv): Promise<TestStack> {
   };
 }
 
-/** Runs one of our entry files as a process. */
+/** Runs an entry file as a process. Its channel closes when this process ends, however that happens, and then it ends too. */
 export function runScript(script: string, env: NodeJS.ProcessEnv, ...args: string[]): ChildProcess {
   return spawn(process.execPath, [join(ROOT, script), ...args], {
     env,
     cwd: ROOT,
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   });
 }
 

@@ -10,6 +10,8 @@ import { createSources } from '../../../processor/create-sources.ts';
 import type { Intake } from '../../../processor/event-source.ts';
 import { HandlerHost } from '../../../processor/handler-host.ts';
 
+// Its parent is gone.
+process.once('disconnect', () => process.exit(1));
 const config = parseConfig(process.env);
 const databaseUrl = config.DATABASE_URL ?? '';
 const { CRASH: point } = process.env;

@@ -2,6 +2,8 @@
 import { once } from 'node:events';
 import { adoptDeadSpools } from '../../../producer/dead-spools.ts';
 
+// Its parent is gone.
+process.once('disconnect', () => process.exit(1));
 const [, , root = ''] = process.argv;
 process.send?.('ready');
 await once(process, 'message');
@@ -9,4 +11,4 @@ const adopted = adoptDeadSpools(root);
 process.send?.(adopted.map(({ origin, accepted }) => ({ origin, accepted })));
 await once(process, 'message');
 for (const { release } of adopted) release();
-process.disconnect();
+process.exit(0);

@@ -3,6 +3,8 @@ import { writeSync } from 'node:fs';
 import { pino } from 'pino';
 import { Spool } from '../../../producer/spool.ts';
 
+// Its parent is gone.
+process.once('disconnect', () => process.exit(1));
 const [, , root = '', segmentBytes = '65536'] = process.argv;
 const options = {
   root,

@@ -1,6 +1,8 @@
 /** Takes the lock of its argument, says whether it got it, and holds it until it is killed. */
 import { lockFile } from '../../../common/file-lock.ts';
 
+// Its parent is gone.
+process.once('disconnect', () => process.exit(1));
 const [, , path = ''] = process.argv;
 process.send?.(lockFile(path) === null ? 'refused' : 'taken');
 process.on('message', () => {
