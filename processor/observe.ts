@@ -26,7 +26,7 @@ export async function observeBooks(
          from advertiser order by id desc limit ${ADVERTISERS_MAX}`,
       ),
       pool.query<{ count: number }>(
-        'select count(*)::int as count from dead_letter where discarded_at is null',
+        'select count(*)::float8 as count from dead_letter where discarded_at is null',
       ),
     ]);
     for (const { id, currency, remaining, spent } of advertisers.rows) {

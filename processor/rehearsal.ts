@@ -3,6 +3,7 @@ import { type Connection, inTransaction, type Pool } from '../common/postgres.ts
 import { uuidV7 } from '../common/uuid.ts';
 import { encodeClick, type ReadRecord, readRecord } from '../producer/click-event.ts';
 import { type ChargeOptions, settle } from './charge-clicks.ts';
+import { BEGIN_CHARGE } from './ledger.ts';
 
 const REHEARSED = 'rehearsed';
 
@@ -15,12 +16,16 @@ const REHEARSED = 'rehearsed';
  */
 export async function rehearse(pool: Pool, record: ReadRecord, options: ChargeOptions): Promise<boolean> {
   try {
-    await inTransaction(pool, async (connection) => {
-      const click = await anyClick(connection, record);
-      if (click === null) return;
-      await settle(connection, [click], options);
-      throw new TollwayError(REHEARSED, 'It would have been settled');
-    });
+    await inTransaction(
+      pool,
+      async (connection) => {
+        const click = await anyClick(connection, record);
+        if (click === null) return;
+        await settle(connection, [click], options);
+        throw new TollwayError(REHEARSED, 'It would have been settled');
+      },
+      BEGIN_CHARGE,
+    );
   } catch (error) {
     return error instanceof TollwayError && error.code === REHEARSED;
   }

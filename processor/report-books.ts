@@ -46,7 +46,7 @@ export async function reportBooks(
   });
   const missingCount = missing.reduce((sum, { count }) => sum + count, 0);
   const { rows } = await pool.query<{ count: number }>(
-    'select count(*)::int as count from dead_letter where discarded_at is null',
+    'select count(*)::float8 as count from dead_letter where discarded_at is null',
   );
   const problems = [...before.problems, ...(books === before ? [] : books.problems)];
   metrics.booksProblems.set(problems.length);

@@ -93,7 +93,7 @@ export const reconcile = command(
       if (json) printJson(toJson(books));
       else print(books, settled);
       const { rows } = await pool.query<{ count: number }>(
-        'select count(*)::int as count from dead_letter where discarded_at is null',
+        'select count(*)::float8 as count from dead_letter where discarded_at is null',
       );
       const letters = rows[0]?.count ?? 0;
       // On standard error: they are settled, and nothing is wrong with the books.

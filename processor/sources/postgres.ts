@@ -126,14 +126,17 @@ export function readChunk(id: bigint, payload: Buffer): ReadRecord[] {
 }
 
 async function readLag(pool: Pool): Promise<Lag> {
-  const { rows } = await pool.query<{ records: number; payload: Buffer | null }>(
-    `select coalesce(sum(record_count), 0)::int as records,
+  const { rows } = await pool.query<{ records: bigint; payload: Buffer | null }>(
+    `select coalesce(sum(record_count), 0)::bigint as records,
        (select payload from broker_chunk where settled_at is null order by id limit 1) as payload
      from broker_chunk where settled_at is null`,
   );
-  const { records = 0, payload = null } = rows[0] ?? {};
+  const { records = 0n, payload = null } = rows[0] ?? {};
   const oldest = payload === null ? null : oldestClickAt(readChunk(0n, payload));
-  return { records, oldestAgeSeconds: oldest === null ? 0 : Math.max(0, Date.now() - oldest) / 1_000 };
+  return {
+    records: Number(records),
+    oldestAgeSeconds: oldest === null ? 0 : Math.max(0, Date.now() - oldest) / 1_000,
+  };
 }
 
 /** Chunks that the books read at once. */
@@ -154,15 +157,15 @@ export const postgresBooks: BrokerBooks = {
     }
   },
   rewind: async (pool, since) => {
-    const { rows } = await pool.query<{ records: number; kept_since: Date | null }>(
+    const { rows } = await pool.query<{ records: bigint; kept_since: Date | null }>(
       `with again as (
          update broker_chunk set settled_at = null where published_at >= $1 and settled_at is not null returning record_count
        )
-       select coalesce((select sum(record_count) from again), 0)::int as records,
+       select coalesce((select sum(record_count) from again), 0)::bigint as records,
          (select min(published_at) from broker_chunk) as kept_since`,
       [since],
     );
     const keptSince = rows[0]?.kept_since ?? null;
-    return { records: rows[0]?.records ?? 0, short: keptSince !== null && keptSince > since };
+    return { records: Number(rows[0]?.records ?? 0n), short: keptSince !== null && keptSince > since };
   },
 };

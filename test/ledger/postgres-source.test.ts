@@ -4,7 +4,7 @@ import { createPool, type Pool } from '../../common/postgres.ts';
 import type { EventSource, Intake } from '../../processor/event-source.ts';
 import { HandlerHost } from '../../processor/handler-host.ts';
 import { reconcile } from '../../processor/reconcile.ts';
-import { createPostgresSource } from '../../processor/sources/postgres.ts';
+import { createPostgresSource, postgresBooks } from '../../processor/sources/postgres.ts';
 import { createPostgresPublisher } from '../../producer/postgres-publisher.ts';
 import type { Publisher } from '../../producer/publisher.ts';
 import {
@@ -190,17 +190,7 @@ describe('a consumer of the Postgres broker', () => {
 
 describe('the lag', () => {
   it('is what waits in the broker and how long it has waited', async () => {
-    const idle = createPostgresSource(
-      database.pool,
-      {
-        room: () => Promise.resolve(),
-        deliver: () => Promise.reject(new Error('Expected nothing to be delivered')),
-        witnesses: () => [],
-        forget: () => undefined,
-      },
-      { windowMs: 5, batchSize: 100 },
-      { metrics, logger: silent },
-    );
+    const idle = idleSource();
     expect(await idle.lag()).toEqual({ records: 0, oldestAgeSeconds: 0 });
     const late = new TestOrigin();
     await publisher.publish([
@@ -217,3 +207,29 @@ describe('the lag', () => {
     expect(await idle.lag()).toEqual({ records: 0, oldestAgeSeconds: 0 });
   });
 });
+
+it('counts more records than an integer of PostgreSQL holds, waiting and read again', async () => {
+  const { rows } = await database.pool.query<{ now: Date }>(
+    `insert into broker_chunk (record_count, payload, settled_at)
+     select 2147483647, ''::bytea, now() from generate_series(1, 3) returning now() as now`,
+  );
+  const since = new Date((rows[0]?.now.getTime() ?? 0) - 1_000);
+  const records = 3 * 2_147_483_647;
+  expect(await postgresBooks.rewind(database.pool, since)).toEqual({ records, short: false });
+  expect(await idleSource().lag()).toMatchObject({ records });
+});
+
+/** A source that takes nothing: only what it says of the broker is asked for. */
+function idleSource(): EventSource {
+  return createPostgresSource(
+    database.pool,
+    {
+      room: () => Promise.resolve(),
+      deliver: () => Promise.reject(new Error('Expected nothing to be delivered')),
+      witnesses: () => [],
+      forget: () => undefined,
+    },
+    { windowMs: 5, batchSize: 100 },
+    { metrics, logger: silent },
+  );
+}
