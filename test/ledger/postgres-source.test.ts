@@ -215,7 +215,7 @@ it('counts more records than an integer of PostgreSQL holds, waiting and read ag
   );
   const since = new Date((rows[0]?.now.getTime() ?? 0) - 1_000);
   const records = 3 * 2_147_483_647;
-  expect(await postgresBooks.rewind(database.pool, since)).toEqual({ records, short: false });
+  expect(await postgresBooks.rewind(database.pool, since)).toMatchObject({ records });
   expect(await idleSource().lag()).toMatchObject({ records });
 });
 
