@@ -1,5 +1,5 @@
 import { TollwayError } from '../common/errors.ts';
-import { isUuidV7 } from '../common/uuid.ts';
+import { canonicalUuid, isUuidV7 } from '../common/uuid.ts';
 import { ID_MAX } from '../producer/click-event.ts';
 
 const UNIT_MS = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
@@ -46,14 +46,15 @@ export function parseCount(text: string): number {
   return count;
 }
 
-/** Reads a click id. Throws `bad_click_id`. */
+/** Reads a click id, in upper case too. Throws `bad_click_id`. */
 export function parseClickId(text: string): string {
-  if (!isUuidV7(text))
+  const clickId = canonicalUuid(text.trim());
+  if (!isUuidV7(clickId))
     throw new TollwayError(
       'bad_click_id',
       `Expected a click id (a UUIDv7 as Tollway-Click shows it), got "${text}"`,
     );
-  return text;
+  return clickId;
 }
 
 /** Reads a name: 1–200 characters. Throws `bad_name`. */

@@ -55,6 +55,16 @@ export function isUuid(text: string): boolean {
   return UUID.test(text);
 }
 
+/**
+ * The canonical form of a UUID in upper or mixed case (RFC 9562 §4 asks readers to take both); anything else as it is. For what comes
+ * from outside: ours are canonical from the start.
+ */
+export function canonicalUuid<T>(value: T): T | string {
+  if (typeof value !== 'string' || value.length !== 36) return value;
+  const text = value.toLowerCase();
+  return isUuid(text) ? text : value;
+}
+
 /** The Unix milliseconds that a UUIDv7 was minted at. */
 export function uuidV7TimeMs(id: string): number {
   // Digit by digit: `parseInt` of the joined text takes ten times as long, and every click asks several times.

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import { pipeline, Readable } from 'node:stream';
-import { createGunzip } from 'node:zlib';
-import { errorCode, TollwayError } from '../common/errors.ts';
-import { isUuidV7, uuidV7From, uuidV7TimeMs } from '../common/uuid.ts';
+import type { Readable } from 'node:stream';
+import { linesOf, textChunks } from '../common/text-file.ts';
+import { unixMs } from '../common/unix-time.ts';
+import { canonicalUuid, isUuidV7, uuidV7From, uuidV7TimeMs } from '../common/uuid.ts';
 import {
   CLICK_BYTES_MAX,
   CLICK_VERSION,
@@ -12,13 +12,6 @@ import {
 } from '../producer/click-event.ts';
 import { isObject } from './events/bad-event.ts';
 
-const NEWLINE = 10;
-/** How every gzip file begins; RFC 1952 §2.3.1 */
-const GZIP = Buffer.from([0x1f, 0x8b]);
-/** Errors of zlib that lie in the data; https://nodejs.org/api/zlib.html#zlib-constants */
-const ZLIB_ERRORS = /^Z_(DATA|BUF)_ERROR$/;
-/** A time with its zone, RFC 3339 §5.6: without one, the same file would hold other clicks wherever other clocks are in use. */
-const TIME = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|[+-]\d{2}:\d{2})$/;
 /** What a record that names neither has: nothing of it decides about money. */
 const DEFAULTS = {
   nonce: null,
@@ -46,12 +39,12 @@ export async function* readClickFile(
   count: number,
 ): AsyncGenerator<ReadRecord[]> {
   const hash = createHash('sha256');
-  for await (const chunk of unpacked(name, await open())) hash.update(chunk);
+  for await (const chunk of textChunks(name, await open())) hash.update(chunk);
   const fileHash = hash.digest();
   const place = `file ${fileHash.toString('hex', 0, 8)}`;
   let records: ReadRecord[] = [];
   let number = 0;
-  for await (const line of linesOf(unpacked(name, await open()))) {
+  for await (const line of linesOf(textChunks(name, await open()), CLICK_BYTES_MAX)) {
     number += 1;
     if (line.length === 0) continue;
     records.push(readLine(line, fileHash, number, `${place} line ${number}`));
@@ -60,60 +53,6 @@ export async function* readClickFile(
     records = [];
   }
   if (records.length > 0) yield records;
-}
-
-/** The bytes of a file, unpacked if it is gzip. Throws `bad_file` where it is cut off or damaged. */
-export async function* unpacked(name: string, file: Readable): AsyncGenerator<Buffer> {
-  const chunks = file[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
-  let head = Buffer.alloc(0);
-  while (head.length < GZIP.length) {
-    const next = await chunks.next();
-    if (next.done) break;
-    head = Buffer.concat([head, next.value]);
-  }
-  const isPacked = head.subarray(0, GZIP.length).equals(GZIP);
-  const all = (async function* () {
-    yield head;
-    yield* { [Symbol.asyncIterator]: () => chunks };
-  })();
-  if (!isPacked) return yield* all;
-  try {
-    // What fails in the file fails what is read here: the pipeline itself tells nobody else.
-    yield* pipeline(Readable.from(all), createGunzip(), () => {});
-  } catch (error) {
-    if (!ZLIB_ERRORS.test(errorCode(error) ?? '')) throw error;
-    const message = `${name}: expected a whole gzip file, got one that is cut off or damaged; nothing of it was taken`;
-    throw new TollwayError('bad_file', message, { cause: error });
-  } finally {
-    file.destroy();
-  }
-}
-
-/** Lines without their ends. Of one that is longer than any click, only as much is kept as shows that. */
-export async function* linesOf(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
-  let parts: Buffer[] = [];
-  let length = 0;
-  const keep = (part: Buffer) => {
-    // A copy: the chunk may be large, and the line is kept until it is settled.
-    if (length <= CLICK_BYTES_MAX) parts.push(Buffer.from(part.subarray(0, CLICK_BYTES_MAX + 1 - length)));
-    length += part.length;
-  };
-  const take = () => {
-    const line = Buffer.concat(parts);
-    parts = [];
-    length = 0;
-    return line.at(-1) === 13 ? line.subarray(0, -1) : line;
-  };
-  for await (const chunk of chunks) {
-    let start = 0;
-    for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, start)) {
-      keep(chunk.subarray(start, end));
-      yield take();
-      start = end + 1;
-    }
-    if (start < chunk.length) keep(chunk.subarray(start));
-  }
-  if (length > 0) yield take();
 }
 
 function readLine(line: Buffer, fileHash: Buffer, number: number, position: string): ReadRecord {
@@ -141,7 +80,8 @@ export function readEvent(
   position: string,
 ): ReadRecord {
   const clickedAt = timeOf(event);
-  const clickId = event.clickId ?? (clickedAt === null ? undefined : idOf(clickedAt, fileHash, number));
+  const made = clickedAt === null ? undefined : idOf(clickedAt, fileHash, number);
+  const clickId = canonicalUuid(event.clickId ?? made);
   const whole = { v: CLICK_VERSION, ...DEFAULTS, ...event, clickId, clickedAt };
   const key = typeof clickId === 'string' ? clickId : null;
   return readRecord({ key, value: Buffer.from(JSON.stringify(whole)) }, position);
@@ -159,12 +99,12 @@ function noClick(read: ReadRecord, line: Buffer): Unreadable {
   return { is: 'unreadable', key: null, value: line, position: read.position, from: null, reason, detail };
 }
 
-/** Unix ms of a click: a number, a time as text, or what its id says. `null` where it says none. */
-export function timeOf({ clickedAt, clickId }: Readonly<Record<string, unknown>>): number | null {
+/** Unix ms of a click: its `clickedAt`, as {@link unixMs} reads it, or the time of its id. `null` where it has neither. */
+export function timeOf({ clickedAt, clickId: given }: Readonly<Record<string, unknown>>): number | null {
+  const clickId = canonicalUuid(given);
   if (clickedAt === undefined && typeof clickId === 'string' && isUuidV7(clickId))
     return uuidV7TimeMs(clickId);
-  const time = typeof clickedAt === 'string' && TIME.test(clickedAt) ? Date.parse(clickedAt) : clickedAt;
-  return typeof time === 'number' && Number.isSafeInteger(time) && time >= 0 ? time : null;
+  return unixMs(clickedAt);
 }
 
 /** The id of a click that came without one. */

@@ -1,5 +1,6 @@
+import { parseJson } from '../common/json.ts';
 import { rememberRecent } from '../common/recent.ts';
-import { isUuid, isUuidV7, uuidV7TimeMs } from '../common/uuid.ts';
+import { canonicalUuid, isUuid, isUuidV7, uuidV7TimeMs } from '../common/uuid.ts';
 
 /** Why a click was judged invalid at the edge. `repeat` is found later, by the handler. */
 export const EDGE_INVALID_REASONS = ['bot', 'expired', 'paused', 'double_click'] as const;
@@ -143,7 +144,7 @@ export function readRecord({ key, value }: BrokerRecord, position: string): Read
   }
   let body: unknown;
   try {
-    body = JSON.parse(value.toString('utf8'));
+    body = parseJson(value);
   } catch {
     return unreadable('malformed', `Expected JSON, got ${value.length} bytes that are not`);
   }
@@ -160,10 +161,16 @@ export function readRecord({ key, value }: BrokerRecord, position: string): Read
       ? { ...received, is: 'mark', ...mark }
       : unreadable('malformed', 'Expected a mark of an origin');
   }
-  const problem = problemOf(body);
+  let click = body;
+  let problem = problemOf(click);
+  if (problem !== null) {
+    // Other producers may write ids in upper case. Ours do not, so only what fails is tried again.
+    click = { ...body, clickId: canonicalUuid(body.clickId), nonce: canonicalUuid(body.nonce) };
+    problem = problemOf(click);
+  }
   if (problem !== null) return unreadable('malformed', problem);
   // `problemOf` has just looked at every field.
-  return { ...received, is: 'click', click: body as unknown as ClickEvent };
+  return { ...received, is: 'click', click: click as unknown as ClickEvent };
 }
 
 function parseMark(mark: Record<string, unknown>): { origin: string; accepted: number } | null {

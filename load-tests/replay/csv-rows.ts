@@ -2,6 +2,7 @@ import { parse } from 'csv-parse/sync';
 import { referrerHost, truncateAddress } from '../../ad-server/visitor.ts';
 import { errorMessage, TollwayError } from '../../common/errors.ts';
 import { parsePositiveAmount } from '../../common/money.ts';
+import { unixMs } from '../../common/unix-time.ts';
 import { CLICK_BYTES_MAX } from '../../producer/click-event.ts';
 import { clickOf, tooLong } from './click-lines.ts';
 import type { Reader, Reading } from './reading.ts';
@@ -11,14 +12,14 @@ const asNumber = (text: string) => (/^\d{1,16}$/.test(text) ? Number(text) : tex
 
 /** What a column may be: the field of a click event that it becomes, and how. An empty cell is none. */
 export const COLUMNS = {
-  clickId: { field: 'clickId', read: (text: string) => text.toLowerCase() },
+  clickId: { field: 'clickId', read: asText },
   clickedAt: { field: 'clickedAt', read: readTime },
   adId: { field: 'adId', read: asNumber },
   campaignId: { field: 'campaignId', read: asNumber },
   advertiserId: { field: 'advertiserId', read: asNumber },
   price: { field: 'priceMicros', read: (text: string) => Number(parsePositiveAmount(text)) },
   priceMicros: { field: 'priceMicros', read: asNumber },
-  nonce: { field: 'nonce', read: (text: string) => text.toLowerCase() },
+  nonce: { field: 'nonce', read: asText },
   invalid: { field: 'invalid', read: asText },
   userAgent: { field: 'userAgent', read: asText },
   referrer: { field: 'referrerHost', read: (text: string) => referrerHost(text) },
@@ -209,11 +210,7 @@ function readValues(values: readonly string[], cells: readonly [number, Column][
   return clickOf(event, line);
 }
 
-/** Unix seconds or ms, or a time with its zone, with a space in place of the T too. Anything else is left as it is, to be shown. */
+/** Anything that is no time is left as it is, to be shown. */
 function readTime(text: string): number | string {
-  if (/^\d{13}$/.test(text)) return Number(text);
-  if (/^\d{9,10}(\.\d+)?$/.test(text)) return Math.round(Number(text) * 1_000);
-  return text
-    .replace(/^(\d{4}-\d\d-\d\d) /, '$1T')
-    .replace(/([+-]\d\d)$/, (zone, _, at) => (at > 11 ? `${zone}:00` : zone));
+  return unixMs(text) ?? text;
 }

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { errorCode, TollwayError } from '../../common/errors.ts';
-import { linesOf, unpacked } from '../../processor/click-file.ts';
+import { linesOf, textChunks } from '../../common/text-file.ts';
+import { CLICK_BYTES_MAX } from '../../producer/click-event.ts';
 import { isLogLine, readAccessLog } from './access-log.ts';
 import { parseObject, readClickLines } from './click-lines.ts';
 import { type ColumnMap, csvReader, isHeadLine } from './csv-rows.ts';
@@ -50,7 +51,12 @@ export async function openRecording(
   const hash = createHash('sha256');
   const found = { clicks: 0, firstAt: 0, latestAt: 0, old: 0, samples: [] as Recorded[] };
   const troubles: Unplayable[] = [];
-  for await (const reading of reader(linesOf(bytesOf(path, (chunk) => hash.update(chunk))))) {
+  for await (const reading of reader(
+    linesOf(
+      bytesOf(path, (chunk) => hash.update(chunk)),
+      CLICK_BYTES_MAX,
+    ),
+  )) {
     if (stop.aborted) throw new TollwayError('interrupted', 'interrupted before anything was sent');
     if (reading.is !== 'event' && reading.is !== 'request') {
       if (troubles.length < 3) troubles.push(reading);
@@ -69,7 +75,12 @@ export async function openRecording(
         : `got none\n${troubles.map(({ line, why: said }) => `  line ${line}: ${said}`).join('\n')}`;
     throw new TollwayError('bad_file', `${path}: expected clicks (${format}), ${why}`);
   }
-  return { format, hash: hash.digest(), ...found, read: () => reader(linesOf(bytesOf(path))) };
+  return {
+    format,
+    hash: hash.digest(),
+    ...found,
+    read: () => reader(linesOf(bytesOf(path), CLICK_BYTES_MAX)),
+  };
 }
 
 function readerOf(format: Format, columns: ColumnMap | null): Reader {
@@ -90,7 +101,7 @@ function readerOf(format: Format, columns: ColumnMap | null): Reader {
 async function findFormat(path: string, columns: ColumnMap | null): Promise<Format> {
   if (columns !== null) return 'csv';
   let looked = 0;
-  for await (const line of linesOf(bytesOf(path))) {
+  for await (const line of linesOf(bytesOf(path), CLICK_BYTES_MAX)) {
     if (line.length === 0) continue;
     const text = line.toString();
     const object = parseObject(text);
@@ -109,7 +120,7 @@ async function findFormat(path: string, columns: ColumnMap | null): Promise<Form
 
 async function* bytesOf(path: string, look: (chunk: Buffer) => void = () => {}): AsyncGenerator<Buffer> {
   try {
-    for await (const chunk of unpacked(path, createReadStream(path))) {
+    for await (const chunk of textChunks(path, createReadStream(path))) {
       look(chunk);
       yield chunk;
     }

@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import { parseJson } from '../../common/json.ts';
 import { isMarkKey, parseClickKey, type ReadRecord, readRecord } from '../../producer/click-event.ts';
 import { badEvent, isObject } from './bad-event.ts';
 import { readBase64Record } from './base64.ts';
@@ -36,7 +37,7 @@ export function readCloudEvents(
 function readDocument(isBatch: boolean, body: Buffer, bodyName: string): ReadRecord[] {
   let document: unknown;
   try {
-    document = JSON.parse(body.toString());
+    document = parseJson(body);
   } catch {
     return [unreadable(body, bodyName, `Expected JSON, got ${body.length} bytes that are not`)];
   }

@@ -1,4 +1,5 @@
 import { TollwayError } from '../../common/errors.ts';
+import { parseJson } from '../../common/json.ts';
 import type { ObjectPlace } from '../../common/s3.ts';
 import type { ReadRecord } from '../../producer/click-event.ts';
 import { badEvent, isObject } from './bad-event.ts';
@@ -37,7 +38,7 @@ export function readFailedInvocation(name: string, bytes: Buffer): FailedInvocat
 
 function parse(name: string, field: string, text: string): unknown {
   try {
-    return JSON.parse(text);
+    return parseJson(text);
   } catch {
     // Not what it is: it may be what a visitor sent.
     const got = `${text.length} characters that are not`;

@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream';
-import { gzipSync } from 'node:zlib';
+import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { expect, it } from 'vitest';
 import { uuidV7TimeMs } from '../../common/uuid.ts';
 import { readClickFile } from '../../processor/click-file.ts';
@@ -49,6 +49,29 @@ it('gives the same clicks the same ids whenever it is read, packed or not, and o
   expect(idsOf(await read(gzipSync(file, { level: 1 }), 1))).toEqual(ids);
   const another = idsOf(await read(fileOf({ ...AD, clickedAt: AT }, { ...AD, clickedAt: AT + 2 })));
   expect(another).not.toContain(ids[0]);
+});
+
+it('gives the same clicks the same ids with a byte order mark before them, and loses none', async () => {
+  const file = fileOf({ ...AD, clickedAt: AT }, { ...AD, clickedAt: AT + 1 });
+  const marked = Buffer.concat([Buffer.from('\ufeff'), file]);
+  expect(idsOf(await read(marked))).toEqual(idsOf(await read(file)));
+  expect(idsOf(await read(gzipSync(marked)))).toEqual(idsOf(await read(file)));
+});
+
+it('reads times in seconds, and ids in upper case', async () => {
+  const records = await read(
+    fileOf({ ...AD, clickedAt: AT / 1_000 }, { ...AD, clickId: CLICK_ID.toUpperCase() }),
+  );
+  expect(records).toMatchObject([
+    { is: 'click', click: { clickedAt: AT } },
+    { is: 'click', key: CLICK_ID, click: { clickId: CLICK_ID } },
+  ]);
+});
+
+it.each(['utf16le', 'zst'])('takes nothing of a file in %s', async (encoding) => {
+  const text = JSON.stringify({ ...AD, clickedAt: AT });
+  const bytes = encoding === 'zst' ? zstdCompressSync(text) : Buffer.from(text, 'utf16le');
+  await expect(read(bytes)).rejects.toMatchObject({ code: 'bad_file' });
 });
 
 it('makes the ids that other tools make', async () => {

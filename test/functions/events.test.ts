@@ -262,6 +262,16 @@ describe('CloudEvents', () => {
     expect(new Set(records.map(({ position }) => position)).size).toBe(3);
   });
 
+  it('may begin with a byte order mark', () => {
+    const records = read(
+      { 'content-type': 'application/cloudevents+json' },
+      `\ufeff${JSON.stringify(parsed.toJSON())}`,
+    );
+    expect(records).toMatchObject([{ is: 'click', from: click.from }]);
+    const { headers } = HTTP.binary(event) as { headers: Record<string, string> };
+    expect(read(headers, `\ufeff${String(record.value)}`)).toMatchObject([{ is: 'click' }]);
+  });
+
   it('that are no JSON are kept with their bytes', () => {
     const [found] = read({ 'content-type': 'application/cloudevents+json' }, '{"id":');
     expect(found).toMatchObject({ is: 'unreadable', value: Buffer.from('{"id":') });

@@ -57,6 +57,21 @@ describe('a click event', () => {
     );
   });
 
+  it('may have its ids in upper case, and is then the same click', () => {
+    const ours = read(changed({ nonce: uuidV7() }));
+    const { clickId, nonce } = JSON.parse(String(ours.value)) as { clickId: string; nonce: string };
+    const foreign = String(ours.value)
+      .replace(clickId, clickId.toUpperCase())
+      .replace(nonce, nonce.toUpperCase());
+    expect(read(Buffer.from(foreign))).toMatchObject({ is: 'click', click: { clickId, nonce } });
+  });
+
+  it('may begin with a byte order mark', () => {
+    const ours = read(changed({}));
+    const marked = Buffer.concat([Buffer.from('\ufeff'), ours.value ?? Buffer.alloc(0)]);
+    expect(read(marked)).toMatchObject({ is: 'click', click: ours.is === 'click' ? ours.click : null });
+  });
+
   it('may carry fields that we do not know yet', () => {
     expect(read(changed({ later: { more: true } })).is).toBe('click');
   });
@@ -98,7 +113,7 @@ describe('a click event', () => {
   });
 
   it.each([
-    ['an id in capitals', () => ({ clickId: uuidV7().toUpperCase() })],
+    ['an id without dashes', () => ({ clickId: uuidV7().replaceAll('-', '') })],
     ['an id of version 4', () => ({ clickId: '0190163d-8694-439b-aea5-966c26f8ad91' })],
     ['a time that is not that of its id', () => ({ clickedAt: Date.now() - 86_400_000 })],
     ['no ad', () => ({ adId: null })],

@@ -1,8 +1,12 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { uuidV7 } from '../../common/uuid.ts';
 import { readAccessLog } from '../../load-tests/replay/access-log.ts';
 import { ClickIdFile } from '../../load-tests/replay/click-id-file.ts';
 import type { Reading, Recorded } from '../../load-tests/replay/reading.ts';
+import { openRecording } from '../../load-tests/replay/recording.ts';
 import { createRhythm, play } from '../../load-tests/replay/rhythm.ts';
 
 async function* linesOf(...lines: string[]) {
@@ -21,6 +25,22 @@ it.each([
   const read: Reading[] = [];
   for await (const one of readAccessLog(linesOf(line))) read.push(one);
   expect(read).toMatchObject([{ is: 'request', address, userAgent: 'Mozilla' }]);
+});
+
+it.each([
+  ['events', ['\ufeff{"adId":1,"clickedAt":1795683700}', '{"adId":1,"clickedAt":"1795683701.5"}']],
+  ['csv', ['\ufeffadId,clickedAt', '1,1795683700', '1,1795683701.5']],
+])('reads the same clicks of a file with a byte order mark and times in seconds: %s', async (_, lines) => {
+  const folder = mkdtempSync(join(tmpdir(), 'tollway-recording-'));
+  const path = join(folder, 'clicks');
+  writeFileSync(path, lines.map((line) => `${line}\r\n`).join(''));
+  try {
+    const stop = new AbortController().signal;
+    const recording = await openRecording(path, { format: 'auto', columns: null, oldAt: 0, stop });
+    expect(recording).toMatchObject({ clicks: 2, firstAt: 1795683700_000, latestAt: 1795683701_500 });
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 it('keeps different click ids, in the order in which they came', () => {

@@ -1,0 +1,78 @@
+import { Readable } from 'node:stream';
+import { gzipSync, zstdCompressSync } from 'node:zlib';
+import { expect, it } from 'vitest';
+import { linesOf, textChunks } from '../../common/text-file.ts';
+
+const BOM = Buffer.from([0xef, 0xbb, 0xbf]);
+
+/** The lines of a file that comes in pieces of some size. */
+async function lines(bytes: Buffer, pieceBytes = 1, bytesMax = 100): Promise<string[]> {
+  const pieces = Array.from({ length: Math.ceil(bytes.length / pieceBytes) }, (_, index) =>
+    bytes.subarray(index * pieceBytes, (index + 1) * pieceBytes),
+  );
+  const read: string[] = [];
+  for await (const line of linesOf(textChunks('f', Readable.from(pieces)), bytesMax)) read.push(String(line));
+  return read;
+}
+
+it('leaves out a byte order mark, packed or not, however the file comes in pieces', async () => {
+  const file = Buffer.concat([BOM, Buffer.from('one\r\ntwo')]);
+  for (const bytes of [file, gzipSync(file)])
+    for (const pieceBytes of [1, 2, 3, 4, 1_000])
+      expect(await lines(bytes, pieceBytes)).toEqual(['one', 'two']);
+  expect(await lines(BOM)).toEqual([]);
+});
+
+it('leaves out the marks in the middle of joined files', async () => {
+  const one = Buffer.concat([BOM, Buffer.from('one\n')]);
+  expect(await lines(Buffer.concat([one, one]))).toEqual(['one', 'one']);
+  expect(await lines(Buffer.concat([gzipSync(one), gzipSync(one)]), 7)).toEqual(['one', 'one']);
+});
+
+it('hashes alike with the mark and without', async () => {
+  const bytesOf = async (file: Buffer) => {
+    const chunks: Buffer[] = [];
+    for await (const chunk of textChunks('f', Readable.from([file]))) chunks.push(chunk);
+    return Buffer.concat(chunks).toString('hex');
+  };
+  const text = Buffer.from('one\ntwo');
+  expect(await bytesOf(Buffer.concat([BOM, text]))).toBe(await bytesOf(text));
+});
+
+it('shows a line that is too long as too long, with a mark and a CR too', async () => {
+  const long = 'x'.repeat(11);
+  for (const text of [long, `${long}\r`, `\ufeff${long}`, `\ufeff${long}${long}`])
+    expect(await lines(Buffer.from(`${text}\nshort\n`), 5, 10)).toEqual([long, 'short']);
+  for (const text of ['x'.repeat(10), `\ufeff${'x'.repeat(10)}\r`])
+    expect(await lines(Buffer.from(text), 5, 10)).toEqual(['x'.repeat(10)]);
+});
+
+const utf16 = Buffer.from('{"adId":1}', 'utf16le');
+const utf32 = Buffer.concat([...'{}'].map((character) => Buffer.from([character.charCodeAt(0), 0, 0, 0])));
+it.each([
+  ['UTF-16', Buffer.concat([Buffer.from([0xff, 0xfe]), utf16])],
+  ['UTF-16', Buffer.concat([Buffer.from([0xfe, 0xff]), Buffer.from(utf16).swap16()])],
+  ['UTF-16', utf16],
+  ['UTF-16', Buffer.from(utf16).swap16()],
+  ['UTF-32', Buffer.concat([Buffer.from([0xff, 0xfe, 0, 0]), utf32])],
+  ['Zstandard (.zst)', zstdCompressSync('{"adId":1}\n')],
+  ['bzip2', Buffer.from('BZh91AY')],
+])('refuses %s by name, in a gzip file too', async (is, bytes) => {
+  for (const file of [bytes, gzipSync(bytes)]) {
+    const reading = lines(file, 1);
+    await expect(reading).rejects.toMatchObject({
+      code: 'bad_file',
+      message: expect.stringContaining(
+        `f: expected UTF-8 text, plain or gzip, got ${is}; convert it first: `,
+      ),
+    });
+  }
+});
+
+it('closes the file when its reader stops early', async () => {
+  for (const bytes of [Buffer.from('a\nb\n'), gzipSync('a\nb\n')]) {
+    const file = Readable.from([bytes]);
+    for await (const _ of linesOf(textChunks('f', file), 10)) break;
+    expect(file.destroyed).toBe(true);
+  }
+});
