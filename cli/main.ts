@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { errorMessage } from '../common/errors.ts';
 import { isAway } from '../common/postgres.ts';
+import { printableLines } from '../common/text.ts';
 import { ad } from './commands/ad.ts';
 import { advertiser } from './commands/advertiser.ts';
 import { campaign } from './commands/campaign.ts';
@@ -20,6 +21,8 @@ import { topics } from './commands/topics.ts';
 
 const program = new Command('tollway')
   .description('Open-road tolling for ad clicks: redirect at once, charge exactly once.')
+  // An argument that is wrong is repeated in the message.
+  .configureOutput({ writeErr: (text) => process.stderr.write(printableLines(text)) })
   .showHelpAfterError('(add --help for the form and examples)')
   .addHelpText(
     'after',
@@ -59,7 +62,7 @@ try {
 } catch (error) {
   if (!(error instanceof CommanderError)) {
     const away = isAway(error) ? 'The database does not answer: ' : '';
-    process.stderr.write(`${away}${errorMessage(error)}\n`);
+    process.stderr.write(`${away}${printableLines(errorMessage(error))}\n`);
   }
   process.exitCode = 1;
 }

@@ -1,4 +1,5 @@
 import { TollwayError } from '../common/errors.ts';
+import { namesCalendarDay, printable } from '../common/text.ts';
 import { canonicalUuid, isUuidV7 } from '../common/uuid.ts';
 import { ID_MAX } from '../producer/click-event.ts';
 
@@ -20,11 +21,11 @@ export function parseDuration(text: string): number {
 /** Reads a time: ISO 8601 (`2026-01-31`, `2026-01-31T12:00:00Z`), or so long ago (`2h`, `7d`). Throws `bad_time`. */
 export function parseTime(text: string): Date {
   if (/^\d{1,6}[smhd]$/.test(text)) return new Date(Date.now() - parseDuration(text));
-  const time = /^\d{4}-\d{2}-\d{2}/.test(text) ? new Date(text) : new Date(Number.NaN);
+  const time = namesCalendarDay(text) ? new Date(text) : new Date(Number.NaN);
   if (Number.isNaN(time.getTime())) {
     throw new TollwayError(
       'bad_time',
-      `Expected a time such as 2026-01-31T12:00:00Z or so long ago as 2h or 7d, got "${text}"`,
+      `Expected a time such as 2026-01-31T12:00:00Z or so long ago as 2h or 7d, got "${printable(text)}"`,
     );
   }
   return time;
@@ -55,15 +56,4 @@ export function parseClickId(text: string): string {
       `Expected a click id (a UUIDv7 as Tollway-Click shows it), got "${text}"`,
     );
   return clickId;
-}
-
-/** Reads a name: 1–200 characters. Throws `bad_name`. */
-export function parseName(text: string): string {
-  if (text.trim() === '' || text.length > 200) {
-    throw new TollwayError(
-      'bad_name',
-      `Expected a name of 1–200 characters, got ${text.trim() === '' ? 'none' : text.length}`,
-    );
-  }
-  return text.trim();
 }

@@ -1,6 +1,8 @@
+import { printable, printableJson, printableLines } from '../common/text.ts';
+
 /** Writes a value as JSON: amounts are decimal strings already, and a bigint left over would be a mistake. */
 export function printJson(value: unknown): void {
-  process.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
+  process.stdout.write(`${printableJson(value, 2)}\n`);
 }
 
 /** Writes rows under their column names, numbers to the right. */
@@ -14,7 +16,7 @@ export function printTable(
     return;
   }
   const columns = Object.keys(first);
-  const cells = rows.map((row) => columns.map((column) => String(row[column] ?? '')));
+  const cells = rows.map((row) => columns.map((column) => printable(String(row[column] ?? ''))));
   const widths = columns.map((column, index) =>
     Math.max(column.length, ...cells.map((row) => row[index]?.length ?? 0)),
   );
@@ -29,7 +31,7 @@ export function printTable(
   process.stdout.write(`${[columns, ...cells].map(line).join('\n')}\n`);
 }
 
-/** Writes one line for a person. */
+/** Writes lines for a person. Control characters, as records from outside may hold them, are escaped. */
 export function printLine(text: string): void {
-  process.stdout.write(`${text}\n`);
+  process.stdout.write(`${printableLines(text)}\n`);
 }

@@ -2,6 +2,7 @@ import { isIP } from 'node:net';
 // The small half of zod: functions pay for every kilobyte at their start.
 import * as z from 'zod/mini';
 import { errorMessage, TollwayError } from './errors.ts';
+import { namesCalendarDay } from './text.ts';
 
 /** One setting: how it is read, and how it is told of. */
 export type Setting<T> = {
@@ -159,7 +160,7 @@ export type StartPosition = 'earliest' | 'latest' | Date;
 
 export function startPosition(text: string): StartPosition {
   if (text === 'earliest' || text === 'latest') return text;
-  const time = /^\d{4}-\d\d-\d\dT/.test(text) ? new Date(text) : new Date(Number.NaN);
+  const time = /^[\d-]+T/.test(text) && namesCalendarDay(text) ? new Date(text) : new Date(Number.NaN);
   if (!Number.isNaN(time.getTime())) return time;
   throw new TollwayError(
     'bad_setting',

@@ -1,6 +1,7 @@
 import { errorCode, TollwayError } from '../common/errors.ts';
 import { formatAmount } from '../common/money.ts';
 import { type Connection, inTransaction, type Pool } from '../common/postgres.ts';
+import { parseName, parseReference } from '../common/text.ts';
 import { uuidV7 } from '../common/uuid.ts';
 import { notifyAdsChanged, updateBrakes } from './brake.ts';
 import { BEGIN_CHARGE, lockAdvertisers } from './ledger.ts';
@@ -42,11 +43,11 @@ const CAMPAIGN = `id, advertiser_id as "advertiserId", name, cap_micros as "capM
 const AD = `id, advertiser_id as "advertiserId", campaign_id as "campaignId", price_micros as "priceMicros",
   url_template as "urlTemplate", status`;
 
-/** Makes an advertiser with an empty budget. */
+/** Makes an advertiser with an empty budget. Throws `bad_name`. */
 export async function addAdvertiser(pool: Pool, name: string, currency: string): Promise<Advertiser> {
   const { rows } = await pool.query<Advertiser>(
     `insert into advertiser (name, currency) values ($1, $2) returning ${ADVERTISER}`,
-    [name, currency],
+    [parseName(name), currency],
   );
   return only(rows);
 }
@@ -73,7 +74,7 @@ export type BudgetEntryKind = 'top_up' | 'adjustment' | 'credit';
 /**
  * Enters an amount into an advertiser's budget, once for each reference: with one that has entered before it
  * changes nothing (`entered` is false), so a retry after a lost reply is safe. A negative amount has to be covered by
- * what remains. Throws `unknown_advertiser`, `reference_taken` (by another amount), `not_enough_budget`.
+ * what remains. Throws `bad_reference`, `unknown_advertiser`, `reference_taken` (by another amount), `not_enough_budget`.
  */
 export function enterBudget(
   pool: Pool,
@@ -82,9 +83,9 @@ export function enterBudget(
   amountMicros: bigint,
   reference: string = uuidV7(),
 ): Promise<{ advertiser: Advertiser; entered: boolean; reference: string }> {
-  return underLock(pool, id, (connection) =>
-    enterBudgetLocked(connection, id, kind, amountMicros, reference),
-  );
+  // A credit's is made of its click's id, here; any other comes from outside.
+  const known = kind === 'credit' ? reference : parseReference(reference);
+  return underLock(pool, id, (connection) => enterBudgetLocked(connection, id, kind, amountMicros, known));
 }
 
 async function enterBudgetLocked(
@@ -165,7 +166,7 @@ export async function creditClick(
   return { advertiser, entered, amountMicros };
 }
 
-/** Makes a campaign, with a total cap or `null`, and a fallback URL or `null`. Throws `unknown_advertiser`. */
+/** Makes a campaign, with a total cap or `null`, and a fallback URL or `null`. Throws `bad_name`, `unknown_advertiser`. */
 export function addCampaign(
   pool: Pool,
   advertiserId: number,
@@ -176,7 +177,7 @@ export function addCampaign(
   return underLock(pool, advertiserId, async (connection) => {
     const { rows } = await connection.query<Campaign>(
       `insert into campaign (advertiser_id, name, cap_micros, fallback_url) values ($1, $2, $3, $4) returning ${CAMPAIGN}`,
-      [advertiserId, name, capMicros, fallbackUrl],
+      [advertiserId, parseName(name), capMicros, fallbackUrl],
     );
     return only(rows);
   });

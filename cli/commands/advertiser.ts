@@ -1,5 +1,6 @@
 import { TollwayError } from '../../common/errors.ts';
 import { formatAmount, parseAmount, parseCurrency, parsePositiveAmount } from '../../common/money.ts';
+import { parseName, parseReference } from '../../common/text.ts';
 import {
   type Advertiser,
   addAdvertiser,
@@ -10,7 +11,7 @@ import {
   setAdvertiserStatus,
 } from '../../processor/accounts.ts';
 import { command, group, withDatabase } from '../command.ts';
-import { parseId, parseName } from '../parse.ts';
+import { parseId } from '../parse.ts';
 import { printJson, printLine, printTable } from '../print.ts';
 
 type Json = { json?: boolean };
@@ -82,7 +83,11 @@ function entryCommand(
   ])
     .argument('<id>', 'the advertiser', parseId)
     .argument('<amount>', 'in units of its currency, such as 12.50', parse)
-    .option('--reference <text>', 'enters once: the same again, after a lost reply, adds nothing')
+    .option(
+      '--reference <text>',
+      'enters once: the same again, after a lost reply, adds nothing',
+      parseReference,
+    )
     .action(async (id: number, amount: bigint, { reference, json }: Json & { reference?: string }) => {
       await withDatabase(async (pool) => {
         const { advertiser, entered, reference: used } = await enterBudget(pool, id, kind, amount, reference);

@@ -1,5 +1,6 @@
 import { TollwayError } from '../../common/errors.ts';
 import type { Pool } from '../../common/postgres.ts';
+import { printable } from '../../common/text.ts';
 import {
   type DeadLetter,
   discard,
@@ -56,8 +57,8 @@ const show = command('show', 'One rejected record with its raw bytes', ['dead-le
       if (json)
         return printJson({ ...toRow(letter), discardedAt: letter.discardedAt?.toISOString() ?? null, raw });
       for (const [name, value] of Object.entries(toRow(letter)))
-        printLine(`${name.padEnd(10)} ${value ?? ''}`);
-      printLine(`raw        ${letter.raw === null ? '(none)' : letter.raw.toString('utf8')}`);
+        printLine(`${name.padEnd(10)} ${printable(String(value ?? ''))}`);
+      printLine(`raw        ${letter.raw === null ? '(none)' : printable(letter.raw.toString('utf8'))}`);
     });
   });
 

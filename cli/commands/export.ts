@@ -1,11 +1,12 @@
 import { once } from 'node:events';
 import { formatAmount } from '../../common/money.ts';
+import { printableJson } from '../../common/text.ts';
 import { type ExportRow, exportLedger } from '../../processor/export.ts';
 import { command, withDatabase } from '../command.ts';
 import { parseTime } from '../parse.ts';
 
 function toLine(row: ExportRow): string {
-  return JSON.stringify({
+  return printableJson({
     clickId: row.clickId,
     nonce: row.nonce,
     advertiserId: row.advertiserId,

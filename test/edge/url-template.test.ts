@@ -62,6 +62,11 @@ describe('a destination', () => {
     ['an umlaut in the host', 'https://bücher.example/'],
     ['a line separator', 'https://example.com/\u2028'],
     ['a lone surrogate', 'https://example.com/\ud800'],
+    ["another system's macro without a counterpart", 'https://example.com/?s=%%SITE%%'],
+    ['a closing brace', 'https://example.com/?c=click_id}'],
+    ['a closing brace behind a placeholder', 'https://example.com/?c={click_id}}'],
+    ['a backslash in its path', 'https://example.com/a\\b'],
+    ['a control character in its query', 'https://example.com/?a=\x1b[31m'],
     ['2 001 characters', `https://example.com/${'a'.repeat(1_981)}`],
   ])('may not be %s', (_, text) => {
     expect(() => parseUrlTemplate(text)).toThrow(expect.objectContaining({ code: 'bad_url' }));
@@ -69,6 +74,39 @@ describe('a destination', () => {
 
   it('may have 2 000 characters', () => {
     expect(parseUrlTemplate(`https://example.com/${'a'.repeat(1_980)}`)).toHaveLength(2_000);
+  });
+
+  it.each([
+    ['https://example.com/?c=%7Bclick_id%7D', 'https://example.com/?c={click_id}'],
+    ['https://example.com/?c=%7bclick_id%7d&a=1', 'https://example.com/?c={click_id}&a=1'],
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: this is what people write
+    ['https://example.com/?c=${click_id}', 'https://example.com/?c={click_id}'],
+    ['https://example.com/?c={{click_id}}', 'https://example.com/?c={click_id}'],
+    ['https://example.com/?c={{ .ClickID }}', null],
+    ['https://example.com/?c={{.ClickID}}', 'https://example.com/?c={click_id}'],
+    ['https://example.com/?c=%%CLICK_ID%%', 'https://example.com/?c={click_id}'],
+    ['https://example.com/?c=%CLICK_ID%', 'https://example.com/?c={click_id}'],
+    ['https://example.com/?c=[click_id]&a=[AD_ID]', 'https://example.com/?c={click_id}&a={ad_id}'],
+    ['https://example.com/?c=<campaignid>', 'https://example.com/?c={campaign_id}'],
+    ['https://example.com/?c=__CLICK_ID__', 'https://example.com/?c={click_id}'],
+    ['https://example.com/?a=1&amp;c={click_id}', 'https://example.com/?a=1&c={click_id}'],
+    ['https://example.com/?a=1&#38;c={click_id}', 'https://example.com/?a=1&c={click_id}'],
+    ['https://example.com/?a=1&#x26;c={click_id}', 'https://example.com/?a=1&c={click_id}'],
+  ])('%s cannot be meant as it stands', (text, meant) => {
+    const suggestion = meant === null ? '' : `Expected a template such as ${meant}, got "`;
+    expect(() => parseUrlTemplate(text)).toThrow(
+      expect.objectContaining({ code: 'bad_url', message: expect.stringContaining(suggestion) }),
+    );
+  });
+
+  it.each([
+    'https://example.com/?tag[]=a&tag[b]=c',
+    'https://example.com/?q=__init__',
+    'https://example.com/?q=100%25&c={click_id}',
+    'https://example.com/?a=1&amp=2',
+    'https://example.com/?next=%7B%22a%22%3A1%7D',
+  ])('%s is meant as it stands', (text) => {
+    expect(parseUrlTemplate(text)).toBe(text);
   });
 
   it('that is refused is told what was expected and what came, cut short', () => {

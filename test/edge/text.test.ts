@@ -1,0 +1,93 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { parseTime } from '../../cli/parse.ts';
+import { startPosition } from '../../common/setting.ts';
+import {
+  namesCalendarDay,
+  parseName,
+  parseReference,
+  printable,
+  printableJson,
+  printableLines,
+} from '../../common/text.ts';
+
+describe('a text from outside, shown in a terminal', () => {
+  it.each([
+    ['\x1b[2J\x1b[31mred', '\\u001b[2J\\u001b[31mred'],
+    ['\x9b2J', '\\u009b2J'],
+    ['a\rb\x08\x7f', 'a\\u000db\\u0008\\u007f'],
+    ['\u202egpj.exe', '\\u202egpj.exe'],
+    ['two\nlines\tand a tab', 'two\\u000alines\\u0009and a tab'],
+    ['half \ud800 a pair', 'half \\ud800 a pair'],
+    ['Café “Ünïcode” 東京 👩‍👩‍👧', 'Café “Ünïcode” 東京 👩‍👩‍👧'],
+  ])('%j is %s', (text, shown) => {
+    expect(printable(text)).toBe(shown);
+  });
+
+  it('keeps line ends and tabs where lines are meant', () => {
+    expect(printableLines('a\n\tb\x1b')).toBe('a\n\tb\\u001b');
+  });
+
+  it('never holds a control character, and is the same value in JSON', () => {
+    const anything = fc.string({ unit: 'binary' });
+    fc.assert(
+      fc.property(anything, (text) => {
+        expect(printable(text)).toMatch(/^[^\p{Cc}\u2028\u2029\u202a-\u202e]*$/u);
+        expect(printableJson({ text }, 2).replaceAll('\n', '')).not.toMatch(/\p{Cc}/u);
+        expect(JSON.parse(printableJson({ text }))).toEqual({ text });
+      }),
+    );
+  });
+});
+
+describe('a name', () => {
+  it.each(['Blue Shoes', 'Ünïcode & Söhne', '東京', 'x'.repeat(200)])('may be %s', (text) => {
+    expect(parseName(` ${text} `)).toBe(text);
+  });
+
+  it.each([
+    ['', 'Expected a name of 1–200 printable characters, got none'],
+    ['  ', 'Expected a name of 1–200 printable characters, got none'],
+    ['x'.repeat(201), 'Expected a name of 1–200 printable characters, got 201'],
+    ['Blue\x1b[31mShoes', 'Expected a name of 1–200 printable characters, got "Blue\\u001b[31mShoes"'],
+    ['two\nlines', 'Expected a name of 1–200 printable characters, got "two\\u000alines"'],
+    ['NUL\0', 'Expected a name of 1–200 printable characters, got "NUL\\u0000"'],
+  ])('may not be %j', (text, message) => {
+    expect(() => parseName(text)).toThrow(expect.objectContaining({ code: 'bad_name', message }));
+  });
+});
+
+describe('a reference', () => {
+  it('may be what an invoice is called', () => {
+    expect(parseReference('invoice-4711 / 2026-11')).toBe('invoice-4711 / 2026-11');
+    expect(parseReference('credited twice')).toBe('credited twice');
+  });
+
+  it.each([
+    ['', 'got none'],
+    ['x'.repeat(201), 'got 201'],
+    ['a\tb', 'got "a\\u0009b"'],
+    ['credit 01a208fb-f934-70de-beaa-9335acbb4502', 'does not begin with "credit "'],
+  ])('may not be %j', (text, message) => {
+    expect(() => parseReference(text)).toThrow(
+      expect.objectContaining({ code: 'bad_reference', message: expect.stringContaining(message) }),
+    );
+  });
+});
+
+describe('a day', () => {
+  it.each(['2026-02-28', '2024-02-29', '2026-12-31', '2026-01-01'])('%s is in the calendar', (text) => {
+    expect(namesCalendarDay(text)).toBe(true);
+    expect(parseTime(text).toISOString()).toBe(`${text}T00:00:00.000Z`);
+    expect(startPosition(`${text}T12:00:00Z`)).toEqual(new Date(`${text}T12:00:00Z`));
+  });
+
+  it.each(['2026-02-29', '2026-02-31', '2026-04-31', '2026-13-01', '2026-00-10', '2026-01-00'])(
+    '%s is not, and is not taken for another one',
+    (text) => {
+      expect(namesCalendarDay(text)).toBe(false);
+      expect(() => parseTime(text)).toThrow(expect.objectContaining({ code: 'bad_time' }));
+      expect(() => startPosition(`${text}T12:00:00Z`)).toThrow(`got "${text}T12:00:00Z"`);
+    },
+  );
+});
