@@ -70,6 +70,8 @@ export class Spool {
   private readonly logger: Logger;
   /** `null` as long as a full disk has no room for the folder. */
   private lock: FileLock | null = null;
+  /** Whether the folder's name outlives a power loss, as far as SPOOL_SYNC asks for it. No click is taken before. */
+  private folderIsKept = false;
   private file: number | null = null;
   private fileBytes = 0;
   private fileFirst = 0;
@@ -238,11 +240,12 @@ export class Spool {
     }
   }
 
-  /** Makes and locks the folder, unless that is done. Throws `bad_data_dir`. */
+  /** Makes and locks the folder and has its name kept, unless that is done. Throws `bad_data_dir`, or what `fsync` throws. */
   private prepare(): void {
-    if (this.lock !== null) return;
-    this.lock = createFolder(this.folder);
+    this.lock ??= createFolder(this.folder);
+    if (this.folderIsKept) return;
     if (this.options.sync !== 'os') syncFolder(this.options.root);
+    this.folderIsKept = true;
   }
 
   private open(): number | null {
@@ -348,9 +351,11 @@ function createFolder(folder: string): FileLock {
   }
 }
 
+/** Whether an error, or what caused it, says that the disk is full. */
 function isDiskFull(error: unknown): boolean {
-  const { cause } = error as { cause?: unknown };
-  return DISK_FULL.has(errorCode(cause) ?? '') || (cause as { errcode?: number }).errcode === SQLITE_FULL;
+  if (DISK_FULL.has(errorCode(error) ?? '')) return true;
+  if (!(error instanceof Error)) return false;
+  return (error as { errcode?: unknown }).errcode === SQLITE_FULL || isDiskFull(error.cause);
 }
 
 /** A new file survives power loss only once its folder was synced. */

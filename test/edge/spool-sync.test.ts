@@ -90,15 +90,79 @@ describe('SPOOL_SYNC=interval', () => {
   });
 });
 
+describe.each(['each', 'interval'] as const)(
+  'SPOOL_SYNC=%s on a disk without room to keep the folder',
+  (sync) => {
+    it.each(['ENOSPC', 'EDQUOT'])(
+      'starts all the same (%s), and takes clicks once the folder is kept',
+      async (code) => {
+        const fsync = vi.spyOn(fs, 'fsyncSync').mockImplementation(() => {
+          throw Object.assign(new Error(`${code}: no space left on device, fsync`), { code });
+        });
+        syncBuiltinESMExports();
+        const spool = openSpool({ sync });
+        expect(spool.problem).toContain(code);
+        expect(await append(spool, ['refused'])).toEqual([null]);
+        fsync.mockClear().mockImplementation(() => {});
+        spool.probe();
+        expect(spool.problem).toBeNull();
+        expect(await append(spool, ['taken'])).toEqual([1]);
+        // The folder in its root, and the segment in the folder.
+        expect(fsync).toHaveBeenCalledTimes(2);
+        expect(readBack(spool.folder, 1).clicks).toEqual(['taken']);
+      },
+    );
+
+    it('does not start where the disk is broken', () => {
+      vi.spyOn(fs, 'fsyncSync').mockImplementation(() => {
+        throw Object.assign(new Error('EIO: i/o error, fsync'), { code: 'EIO' });
+      });
+      syncBuiltinESMExports();
+      expect(() => openSpool({ sync })).toThrow('EIO: i/o error, fsync');
+    });
+  },
+);
+
+describe.each(['each', 'interval'] as const)('SPOOL_SYNC=%s', (sync) => {
+  it('forces the root, the folder and each segment that ends to disk', async () => {
+    const fsync = vi.spyOn(fs, 'fsyncSync');
+    const fdatasync = vi.spyOn(fs, 'fdatasyncSync');
+    syncBuiltinESMExports();
+    const spool = openSpool({ sync, segmentBytes: 4_096 });
+    expect(fsync, 'of the root').toHaveBeenCalledTimes(1);
+    expect(await append(spool, ['x'.repeat(4_000)])).toEqual([1]);
+    expect(fsync, 'of the folder with its first segment').toHaveBeenCalledTimes(2);
+    expect(fdatasync).not.toHaveBeenCalled();
+    expect(await append(spool, ['x'.repeat(4_000)])).toEqual([2]);
+    expect(fdatasync, 'of the segment that is full').toHaveBeenCalledTimes(1);
+    expect(spool.openSegment).toBeNull();
+    expect(await append(spool, ['x'])).toEqual([3]);
+    expect(fsync, 'of the folder with its second segment').toHaveBeenCalledTimes(3);
+    spool.finish();
+    expect(fdatasync, 'of the last segment').toHaveBeenCalledTimes(2);
+  });
+});
+
+it.each(['each', 'interval', 'os'] as const)(
+  'with SPOOL_SYNC=%s, a spool that refuses for want of room has no segment open',
+  async (sync) => {
+    const spool = openSpool({ sync, bytesMax: 9_000, segmentBytes: 9_000 });
+    expect(await append(spool, ['x'.repeat(6_000)])).toEqual([1]);
+    expect(spool.openSegment).toBe(1);
+    expect(await append(spool, ['x'.repeat(6_000)])).toEqual([null]);
+    expect(spool.openSegment).toBeNull();
+  },
+);
+
 describe('SPOOL_SYNC=os', () => {
   it('leaves syncing to the system', async () => {
     const held = heldSyncs();
-    const syncs = vi.spyOn(fs, 'fdatasyncSync');
+    const syncs = [vi.spyOn(fs, 'fdatasyncSync'), vi.spyOn(fs, 'fsyncSync')];
     syncBuiltinESMExports();
     const spool = openSpool();
     await append(spool, ['a']);
     spool.finish();
     expect(held).toEqual([]);
-    expect(syncs).not.toHaveBeenCalled();
+    for (const sync of syncs) expect(sync).not.toHaveBeenCalled();
   });
 });
