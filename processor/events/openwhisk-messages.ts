@@ -1,12 +1,14 @@
-import { type ReadRecord, readRecord } from '../../producer/click-event.ts';
+import { isMarkKey, parseClickKey, type ReadRecord, readRecord } from '../../producer/click-event.ts';
 import { badEvent, isObject } from './bad-event.ts';
+import { decodeBase64 } from './base64.ts';
 
-/** MIME's: with line ends. */
-const BASE64 = /^[A-Za-z0-9+/\r\n]+={0,2}\s*$/;
+/** How a JSON object begins, maybe after a byte order mark. */
+const OBJECT = /^\ufeff?[ \t\r\n]*\{/;
 
 /**
  * Reads what OpenWhisk's Kafka feed hands to an action. Keys and values are text; a value that the feed was told to parse
- * (`isJSONData`) is written as text again, one that it was told to encode (`isBinaryValue`) is decoded.
+ * (`isJSONData`) is written as text again; a key or value that it was told to encode (`isBinaryKey`, `isBinaryValue`) is decoded. The
+ * messages do not say which of these the feed was told: a click is recognized by how it looks.
  * Throws `bad_event` for what is not from the feed. https://github.com/apache/openwhisk-package-kafka
  */
 export function readMessages(functionName: string, params: unknown): ReadRecord[] {
@@ -24,15 +26,26 @@ export function readMessages(functionName: string, params: unknown): ReadRecord[
       throw badEvent(functionName, `${field}.offset`, 'a whole number', offset);
     // The place as the long-lived consumer names it.
     return readRecord(
-      { key: typeof key === 'string' && key !== '' ? key : null, value: bytesOf(value) },
+      { key: keyOf(key), value: bytesOf(value) },
       `${topic}/${String(partition)}@${String(offset)}`,
     );
   });
 }
 
+function keyOf(key: unknown): string | null {
+  if (typeof key !== 'string' || key === '') return null;
+  const decoded = decodeMime(key)?.toString() ?? null;
+  return parseClickKey(decoded) !== null || isMarkKey(decoded) ? decoded : key;
+}
+
 function bytesOf(value: unknown): Buffer | null {
   if (value === null || value === undefined || value === '') return null;
   if (typeof value !== 'string') return Buffer.from(JSON.stringify(value));
-  // A click begins with `{"`, and `eyJ` is how that begins in base64.
-  return value.startsWith('eyJ') && BASE64.test(value) ? Buffer.from(value, 'base64') : Buffer.from(value);
+  const decoded = decodeMime(value);
+  return decoded !== null && OBJECT.test(decoded.toString()) ? decoded : Buffer.from(value);
+}
+
+/** Base64 with the line ends of MIME, as the feed's Python writes it. */
+function decodeMime(text: string): Buffer | null {
+  return decodeBase64(text.replace(/[ \t\r\n]+/g, ''));
 }

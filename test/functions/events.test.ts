@@ -167,6 +167,33 @@ describe("the messages of OpenWhisk's feed", () => {
     }
   });
 
+  it('are read where the feed has encoded keys and values, of marks too', () => {
+    const encoded = (text: string) => Buffer.from(text).toString('base64');
+    for (const value of [
+      message.value,
+      ` ${message.value}`,
+      `\r\n\t${message.value}`,
+      `\ufeff${message.value}`,
+    ])
+      for (const text of [encoded(value), `  ${encoded(value)}\n`])
+        expect(read({ key: encoded(message.key ?? ''), value: text }), text).toMatchObject({
+          is: 'click',
+          key: message.key,
+          from: click.from,
+        });
+    const mark = new TestOrigin().mark();
+    const both = { key: encoded(String(mark.key)), value: encoded(String(mark.value)) };
+    expect(read(both)).toMatchObject({ is: 'mark', key: mark.key });
+  });
+
+  it('take time in proportion to their length, whatever a stranger sends', () => {
+    // The square of these lengths would be half a minute.
+    const texts = [`eyJ${'\n'.repeat(200_000)}%`, `eyJ${' '.repeat(200_000)}x`, 'A'.repeat(200_001)];
+    const startedAt = performance.now();
+    for (const text of texts) expect(read({ key: text, value: text })).toMatchObject({ is: 'unreadable' });
+    expect(performance.now() - startedAt).toBeLessThan(1_000);
+  });
+
   it('keep what is no click as dead letters', () => {
     for (const value of [null, '', 'garbage', 7, ['a'], '"quoted"'])
       expect(read({ value }), JSON.stringify(value)).toMatchObject({ is: 'unreadable', from: click.from });
