@@ -1,3 +1,4 @@
+import { writeJson } from '../../common/json.ts';
 import { type ReadRecord, readRecord } from '../../producer/click-event.ts';
 
 /**
@@ -10,9 +11,12 @@ export function readBase64Record(
 ): ReadRecord {
   const value = typeof data === 'string' ? decodeBase64(data) : null;
   if (value !== null) return readRecord({ key, value }, position);
-  const came = data === undefined || data === null ? null : Buffer.from(JSON.stringify(data));
+  const isMissing = data === undefined || data === null;
+  const text = isMissing ? null : writeJson(data);
+  const came = text === null ? null : Buffer.from(text);
   const { from } = readRecord({ key, value: null }, position);
-  const got = came === null ? 'nothing' : `${came.length} bytes that are not`;
+  let got = 'nothing';
+  if (!isMissing) got = came === null ? 'a value nested too deeply' : `${came.length} bytes that are not`;
   return {
     is: 'unreadable',
     key,

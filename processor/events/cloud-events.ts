@@ -1,16 +1,29 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import { parseJson } from '../../common/json.ts';
+import { TollwayError } from '../../common/errors.ts';
+import { parseJson, writeJson } from '../../common/json.ts';
+import { withoutBom } from '../../common/text-file.ts';
 import { isMarkKey, parseClickKey, type ReadRecord, readRecord } from '../../producer/click-event.ts';
 import { badEvent, isObject } from './bad-event.ts';
 import { readBase64Record } from './base64.ts';
+import { jsonElements } from './json-elements.ts';
+
+/** Most CloudEvents of one request: as many as Lambda hands over at once. */
+export const EVENTS_MAX = 10_000;
+/** Largest structured CloudEvent that is looked into, in bytes; one with a click takes 1–2 KB, with the longest click 12 KB. */
+const EVENT_BYTES_MAX = 65_536;
+
+/** The content types of structured CloudEvents that are read. */
+const ONE = 'application/cloudevents+json';
+const BATCH = 'application/cloudevents-batch+json';
 
 /**
  * Reads the CloudEvents of an HTTP request: binary, structured or batched. Read here and not by the CloudEvents SDK, which
  * makes up an id for an event that has none, and takes the payload's bytes apart before anybody could keep them.
  * https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md
  *
- * An event without its attributes becomes an `unreadable` record with its bytes. Throws `bad_event` for a request
- * that does not say of itself that it carries CloudEvents.
+ * Each event stands for itself: one that is damaged, deeply nested, larger than 64 KB or without its attributes becomes an `unreadable`
+ * record with its bytes (the first 64 KB), and the others are read. Throws `bad_event` for a request that does not say of itself that
+ * it carries CloudEvents, or carries them in another format than JSON; `too_many_events` for more than `EVENTS_MAX`.
  */
 export function readCloudEvents(
   functionName: string,
@@ -18,9 +31,15 @@ export function readCloudEvents(
   body: Buffer,
   bodyName: string,
 ): ReadRecord[] {
-  const contentType = (headers['content-type'] ?? '').toLowerCase();
-  if (contentType.startsWith('application/cloudevents')) {
-    return readDocument(contentType.startsWith('application/cloudevents-batch'), body, bodyName);
+  const [mediaType = '', ...parameters] = (headers['content-type'] ?? '').toLowerCase().split(';');
+  const type = mediaType.trim();
+  if (type.startsWith('application/cloudevents')) {
+    const charset = parameters
+      .map((parameter) => parameter.trim())
+      .find((text) => text.startsWith('charset='));
+    if (![ONE, BATCH].includes(type) || !/^(?:charset="?utf-8"?)?$/.test(charset ?? ''))
+      throw badEvent(functionName, 'content-type', `${ONE} or ${BATCH}, in UTF-8`, headers['content-type']);
+    return type === BATCH ? readBatch(functionName, body, bodyName) : [readStructured(body, bodyName)];
   }
   if (headers['ce-specversion'] === undefined) {
     const expected = 'the header of a CloudEvent, or the content type application/cloudevents+json';
@@ -31,31 +50,43 @@ export function readCloudEvents(
       .filter(([name]) => name.startsWith('ce-'))
       .map(([name, value]) => [name.slice(3), decode(once(String(value)))]),
   );
-  return [readEvent(attributes, { bytes: body, of: 'header ce-' }, bodyName)];
+  return [cut(readEvent(attributes, { bytes: body, of: 'header ce-' }, bodyName))];
 }
 
-function readDocument(isBatch: boolean, body: Buffer, bodyName: string): ReadRecord[] {
-  let document: unknown;
-  try {
-    document = parseJson(body);
-  } catch {
-    return [unreadable(body, bodyName, `Expected JSON, got ${body.length} bytes that are not`)];
+function readBatch(functionName: string, body: Buffer, bodyName: string): ReadRecord[] {
+  const events = jsonElements(withoutBom(body), EVENTS_MAX);
+  if (events === null) return [unreadable(body, bodyName, 'Expected a list of CloudEvents')];
+  if (events.length > EVENTS_MAX) {
+    const message = `${functionName}: expected at most ${EVENTS_MAX} events in a request, got more; send fewer at once`;
+    throw new TollwayError('too_many_events', message);
   }
-  if (!isBatch) return [readStructured(document, body, bodyName)];
-  if (!Array.isArray(document)) return [unreadable(body, bodyName, 'Expected a list of CloudEvents')];
-  return document.map((event: unknown, index) =>
-    readStructured(event, Buffer.from(JSON.stringify(event)), `${bodyName} event ${index}`),
-  );
+  // Such a list says nothing about any event: it is kept once, and not a dead letter for every number in it.
+  if (events.length > 0 && !events.some((event) => event[0] === 0x7b))
+    return [unreadable(body, bodyName, 'Expected a list of CloudEvents, got one without any')];
+  return events.map((event, index) => readStructured(event, `${bodyName} event ${index}`));
 }
 
-function readStructured(event: unknown, bytes: Buffer, name: string): ReadRecord {
+function readStructured(bytes: Buffer, name: string): ReadRecord {
+  if (bytes.length > EVENT_BYTES_MAX) return tooLarge(bytes, name);
+  let event: unknown;
+  try {
+    event = parseJson(bytes);
+  } catch {
+    return unreadable(bytes, name, `Expected JSON, got ${bytes.length} bytes that are not`);
+  }
   if (!isObject(event)) return unreadable(bytes, name, 'Expected a CloudEvent as a JSON object');
   const { data, data_base64: encoded } = event;
   if (encoded !== undefined && encoded !== null) return readEvent(event, { encoded, of: '' }, name, bytes);
   // An event whose data is text was told to be text: that is what its sender's payload was.
-  const payload =
-    data === undefined ? null : Buffer.from(typeof data === 'string' ? data : JSON.stringify(data));
+  const text = data === undefined || typeof data === 'string' ? data : writeJson(data);
+  // Data that is nested too deeply to be written is kept as the event that came: it is too long for a click in any case.
+  const payload = text === undefined ? null : text === null ? bytes : Buffer.from(text);
   return readEvent(event, { bytes: payload, of: '' }, name, bytes);
+}
+
+function tooLarge(bytes: Buffer, name: string): ReadRecord {
+  const detail = `Expected a CloudEvent of at most ${EVENT_BYTES_MAX} bytes, got ${bytes.length}`;
+  return unreadable(bytes, name, detail);
 }
 
 type Payload = { readonly of: string } & ({ readonly bytes: Buffer | null } | { readonly encoded: unknown });
@@ -87,7 +118,13 @@ function isOurs(key: string): boolean {
 }
 
 function unreadable(value: Buffer | null, position: string, detail: string): ReadRecord {
-  return { is: 'unreadable', key: null, value, position, from: null, reason: 'malformed', detail };
+  return cut({ is: 'unreadable', key: null, value, position, from: null, reason: 'malformed', detail });
+}
+
+/** Of what is too large to be a click only the beginning is kept: enough for a dead letter to show what it was. */
+function cut(record: ReadRecord): ReadRecord {
+  const value = record.value?.subarray(0, EVENT_BYTES_MAX) ?? null;
+  return record.is === 'unreadable' ? { ...record, value } : record;
 }
 
 /** What a proxy has set a second time comes as one text: both of them, with a comma between. */

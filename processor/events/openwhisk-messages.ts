@@ -1,7 +1,9 @@
+import { writeJson } from '../../common/json.ts';
 import { isMarkKey, parseClickKey, type ReadRecord, readRecord } from '../../producer/click-event.ts';
 import { badEvent, isObject } from './bad-event.ts';
 import { decodeBase64 } from './base64.ts';
 
+const TOO_DEEP = Symbol('a value nested too deeply');
 /** How a JSON object begins, maybe after a byte order mark. */
 const OBJECT = /^\ufeff?[ \t\r\n]*\{/;
 
@@ -25,10 +27,11 @@ export function readMessages(functionName: string, params: unknown): ReadRecord[
     if (!Number.isSafeInteger(offset))
       throw badEvent(functionName, `${field}.offset`, 'a whole number', offset);
     // The place as the long-lived consumer names it.
-    return readRecord(
-      { key: keyOf(key), value: bytesOf(value) },
-      `${topic}/${String(partition)}@${String(offset)}`,
-    );
+    const position = `${topic}/${String(partition)}@${String(offset)}`;
+    const bytes = bytesOf(value);
+    return bytes === TOO_DEEP
+      ? tooDeep(keyOf(key), position)
+      : readRecord({ key: keyOf(key), value: bytes }, position);
   });
 }
 
@@ -38,11 +41,21 @@ function keyOf(key: unknown): string | null {
   return parseClickKey(decoded) !== null || isMarkKey(decoded) ? decoded : key;
 }
 
-function bytesOf(value: unknown): Buffer | null {
+function bytesOf(value: unknown): Buffer | typeof TOO_DEEP | null {
   if (value === null || value === undefined || value === '') return null;
-  if (typeof value !== 'string') return Buffer.from(JSON.stringify(value));
+  if (typeof value !== 'string') {
+    const text = writeJson(value);
+    return text === null ? TOO_DEEP : Buffer.from(text);
+  }
   const decoded = decodeMime(value);
   return decoded !== null && OBJECT.test(decoded.toString()) ? decoded : Buffer.from(value);
+}
+
+/** The feed has parsed it: the bytes that came are not to be had. */
+function tooDeep(key: string | null, position: string): ReadRecord {
+  const { from } = readRecord({ key, value: null }, position);
+  const detail = 'Expected a click event, got JSON that is nested too deeply';
+  return { is: 'unreadable', key, value: null, position, from, reason: 'malformed', detail };
 }
 
 /** Base64 with the line ends of MIME, as the feed's Python writes it. */

@@ -1,115 +1,126 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import { errorMessage, TollwayError } from '../../common/errors.ts';
+import { errorCode, errorMessage, TollwayError } from '../../common/errors.ts';
 import { runProcess, sleep } from '../../common/lifecycle.ts';
 import { listen } from '../../common/ops-server.ts';
 import type { ReadRecord } from '../../producer/click-event.ts';
 import { readCloudEvents } from '../events/cloud-events.ts';
+import { MemoryBound, type MemoryPart, readBody } from '../events/http-body.ts';
 import { FunctionHome } from '../function-home.ts';
 
 const name = 'cloud-event';
 const home = new FunctionHome(name, process.env);
 /** Largest body, in bytes; brokers send far less at once. */
 const BODY_BYTES_MAX = 16_777_216;
-/** Most bytes of bodies that are held at once; who comes then is told to come again. */
+/** Memory that the requests at work may take together, in bytes; the sender of one more is told to come again. */
 const HELD_BYTES_MAX = 67_108_864;
-/** How long what is left of a body that is too large is read and dropped, in ms. */
+/** What an event takes in memory beside its bytes, roughly: many small ones take more than their bytes. */
+const EVENT_BYTES = 1_024;
+/** How long what is left of a refused body is read and dropped, in ms. */
 const LINGER_MS = 2_000;
-/** What a body is taken for that does not say how long it is. */
-const UNDECLARED_BYTES = 1_048_576;
-let heldBytes = 0;
+const memory = new MemoryBound(HELD_BYTES_MAX);
 /** Where it listens as a process without `PORT`; https://knative.dev/docs/serving/services/ */
 const PORT = 8080;
 
+type Request = IncomingMessage & { readonly rawBody?: Buffer };
+/** What a request is answered, and why, where it is an error. */
+type Answer = { readonly status: number; readonly error?: string };
+
 /**
  * Charges the CloudEvents of a request: an HTTP function as Knative and the Functions Framework take it. 204 only after the
- * commit; 422 where all that came is no click and lies with the dead letters; 503 for what has to be sent again.
+ * commit; 422 where all that came is no click and is kept as dead letters; 413 and 415 for what is refused and not kept; 503 for
+ * what has to be sent again. Never rejects.
  */
-export async function handle(
-  request: IncomingMessage & { rawBody?: Buffer },
-  response: ServerResponse,
-): Promise<void> {
-  const answer = (status: number, error?: string) => {
-    response.writeHead(status, status === 503 ? { 'Retry-After': '1' } : {});
-    response.end(error === undefined ? undefined : JSON.stringify({ error }));
-  };
-  if (request.method === 'GET' && request.url === '/healthz') return answer(200);
-  if (request.method !== 'POST') return answer(405, `${name}: expected POST, got ${request.method}`);
+export async function handle(request: Request, response: ServerResponse): Promise<void> {
+  const part = memory.open();
+  const { status, error } = await answerTo(request, part).finally(part.release);
+  const text = error === undefined ? undefined : JSON.stringify({ error });
+  if (request.readableEnded || request.rawBody !== undefined || status === 200) {
+    response.writeHead(status, headersOf(status)).end(text);
+  } else await refuseBody(request, response, status, text ?? '');
+}
+
+function headersOf(status: number): Record<string, string> {
+  return status === 503 ? { 'Retry-After': '1' } : {};
+}
+
+async function answerTo(request: Request, part: MemoryPart): Promise<Answer> {
+  if (request.method === 'GET' && request.url === '/healthz') return { status: 200 };
+  if (request.method !== 'POST')
+    return { status: 405, error: `${name}: expected POST, got ${request.method}` };
   if (request.rawBody === undefined && request.readableDidRead) {
     // It would look empty: no click, for good.
-    return answer(503, `${name}: expected the body unread, or in rawBody; something before this has read it`);
+    return {
+      status: 503,
+      error: `${name}: expected the body unread, or in rawBody; something before this has read it`,
+    };
   }
-  const declaredBytes = Number(request.headers['content-length'] ?? UNDECLARED_BYTES);
-  const tooLarge = () => refuseBody(request, response, `${name}: expected at most ${BODY_BYTES_MAX} bytes`);
-  if (declaredBytes > BODY_BYTES_MAX) return tooLarge();
-  if (heldBytes + declaredBytes > HELD_BYTES_MAX)
-    return answer(503, `${name}: too much is being charged at once`);
-  heldBytes += declaredBytes;
+  const encoding = request.headers['content-encoding'] ?? 'identity';
+  // A framework that hands over `rawBody` has unpacked it.
+  if (request.rawBody === undefined && encoding !== 'identity')
+    return {
+      status: 415,
+      error: `${name}: content-encoding: expected none, got ${JSON.stringify(encoding)}`,
+    };
+  const body = await readBody(request, BODY_BYTES_MAX, part);
+  if (body === 'too_large')
+    return { status: 413, error: `${name}: expected at most ${BODY_BYTES_MAX} bytes` };
+  if (body === 'no_room') return NO_ROOM;
+  if (body === 'cut_off')
+    return { status: 400, error: `${name}: expected a whole body, got one that was cut off` };
   try {
-    await charge(request, { answer, tooLarge });
-  } finally {
-    heldBytes -= declaredBytes;
+    return await charge(request, body, part);
+  } catch (error) {
+    return { status: 503, error: errorMessage(error) };
   }
 }
 
-type Answers = { answer: (status: number, error?: string) => void; tooLarge: () => Promise<void> };
+const NO_ROOM: Answer = { status: 503, error: `${name}: too much is being charged at once` };
 
-async function charge(
-  request: IncomingMessage & { rawBody?: Buffer },
-  { answer, tooLarge }: Answers,
-): Promise<void> {
+async function charge(request: Request, body: Buffer, part: MemoryPart): Promise<Answer> {
+  const hash = createHash('sha256').update(body).digest('hex').slice(0, 16);
   let records: ReadRecord[];
   try {
-    const body = request.rawBody ?? (await bodyOf(request));
-    if (body === null) return tooLarge();
-    const hash = createHash('sha256').update(body).digest('hex').slice(0, 16);
     records = readCloudEvents(name, request.headers, body, `request ${hash}`);
   } catch (error) {
-    return answer(415, errorMessage(error));
+    if (errorCode(error) === 'bad_event') return { status: 415, error: errorMessage(error) };
+    if (errorCode(error) === 'too_many_events') return { status: 413, error: errorMessage(error) };
+    throw error;
   }
-  try {
-    const settled = await home.settle(records, { id: randomUUID(), deadlineAt: null });
-    const open = records.length - settled;
-    if (open > 0) {
-      const why = home.problem === null ? '' : `: ${home.problem}`;
-      return answer(503, `${name}: ${open} of ${records.length} events were not settled in time${why}`);
-    }
-  } catch (error) {
-    return answer(503, errorMessage(error));
+  if (!part.take(records.length * EVENT_BYTES)) return NO_ROOM;
+  const settled = await home.settle(records, { id: randomUUID(), deadlineAt: null });
+  const open = records.length - settled;
+  if (open > 0) {
+    const why = home.problem === null ? '' : `: ${home.problem}`;
+    return {
+      status: 503,
+      error: `${name}: ${open} of ${records.length} events were not settled in time${why}`,
+    };
   }
   const [first] = records;
-  if (first === undefined || records.some(({ is }) => is !== 'unreadable')) return answer(204);
-  return answer(
-    422,
-    `${name}: ${first.is === 'unreadable' ? first.detail : ''}; it lies with the dead letters`,
-  );
+  if (first === undefined || first.is !== 'unreadable' || records.some(({ is }) => is !== 'unreadable'))
+    return { status: 204 };
+  return { status: 422, error: `${name}: ${first.detail}; it is kept as a dead letter` };
 }
 
 /**
- * Says 413 to who is still sending. Input that nobody has read turns a close into a reset, by which the sender may lose the answer:
+ * Answers a sender that is still sending. Input that nobody has read turns a close into a reset, by which the sender may lose the answer:
  * so it is read and dropped for a while, as RFC 9112 §9.6 asks for.
  */
-async function refuseBody(request: IncomingMessage, response: ServerResponse, error: string): Promise<void> {
-  const said = JSON.stringify({ error });
-  response.writeHead(413, { Connection: 'close', 'Content-Length': Buffer.byteLength(said) });
-  response.write(said);
+async function refuseBody(
+  request: Request,
+  response: ServerResponse,
+  status: number,
+  text: string,
+): Promise<void> {
+  const length = Buffer.byteLength(text);
+  response.writeHead(status, { ...headersOf(status), Connection: 'close', 'Content-Length': length });
+  response.write(text);
   const sent = new Promise<void>((resolve) => {
     request.once('close', resolve).resume();
   });
   await Promise.race([sent, sleep(LINGER_MS)]);
   response.end();
-}
-
-async function bodyOf(request: IncomingMessage): Promise<Buffer | null> {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  // Left open when it is left early: the answer goes out by the same socket.
-  for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-    length += chunk.length;
-    if (length > BODY_BYTES_MAX) return null;
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
 }
 
 function portOf(given: string | undefined): number {

@@ -14,6 +14,7 @@ import {
   type TestDatabase,
   TestOrigin,
 } from '../setup/database.ts';
+import { waitFor } from '../setup/stack.ts';
 import { builtFunctions } from './bundles.ts';
 import { cloudEventOf, type Home, startCloudEvent } from './homes.ts';
 
@@ -113,13 +114,13 @@ describe('the CloudEvents function', () => {
     expect(rows[0]?.transactions).toBeLessThan(100);
   });
 
-  it('answers 422 for what is no click, once it lies with the dead letters', async () => {
+  it('answers 422 for what is no click, once it is kept as a dead letter', async () => {
     const garbage: BrokerRecord = {
       key: `${origin.id}.${origin.next().sequence}`,
       value: Buffer.from('no click'),
     };
     expect((await home.deliver([garbage])).said).toBe(
-      '422 {"error":"cloud-event: Expected JSON, got 8 bytes that are not; it lies with the dead letters"}',
+      '422 {"error":"cloud-event: Expected JSON, got 8 bytes that are not; it is kept as a dead letter"}',
     );
     const event = cloudEventOf(clicks(1)[0] as BrokerRecord).toJSON() as Record<string, unknown>;
     const { id: _, ...nameless } = event;
@@ -128,7 +129,7 @@ describe('the CloudEvents function', () => {
     for (let time = 0; time < 2; time += 1) {
       expect(await post(type, body)).toEqual({
         status: 422,
-        said: '{"error":"cloud-event: Expected a text in id of the CloudEvent, got nothing; it lies with the dead letters"}',
+        said: '{"error":"cloud-event: Expected a text in id of the CloudEvent, got nothing; it is kept as a dead letter"}',
       });
     }
     expect(await letters()).toEqual([
@@ -153,6 +154,66 @@ describe('the CloudEvents function', () => {
     expect(await post({ 'content-type': 'application/json' }, '{}')).toMatchObject({ status: 415 });
     expect((await fetch(home.url)).status).toBe(405);
     expect(await letters()).toEqual([]);
+  });
+
+  it('charges the neighbours of an event that is nested deeply or very large, and keeps that one', async () => {
+    const events = clicks(3).map((record) => JSON.stringify(cloudEventOf(record)));
+    const deep = `{"data":${'['.repeat(100_000)}`;
+    const body = `[${events[0]},{"id":"${'x'.repeat(1_000_000)}"},${events[1]},{},${events[2]},${deep}]`;
+    const type = { 'content-type': 'application/cloudevents-batch+json' };
+    expect(await post(type, body)).toMatchObject({ status: 204 });
+    expect(await expectBalanced(database.pool)).toMatchObject({ charged: 3 });
+    expect((await letters()).map(({ raw }) => raw.length).sort((a, b) => a - b)).toEqual([2, 65_536, 65_536]);
+  });
+
+  it('takes no list of numbers for events', async () => {
+    const type = { 'content-type': 'application/cloudevents-batch+json' };
+    const zeros = (count: number) => `[${Array(count).fill('0').join(',')}]`;
+    expect(await post(type, zeros(8_000_000))).toMatchObject({ status: 413 });
+    expect(await letters()).toEqual([]);
+    expect(await post(type, zeros(10_000))).toMatchObject({ status: 422 });
+    expect(await letters()).toHaveLength(1);
+  });
+
+  it.each([
+    { 'content-type': 'application/cloudevents+xml' },
+    { 'content-type': 'application/cloudevents+protobuf' },
+    { 'content-type': 'application/cloudevents+avro' },
+    { 'content-type': 'application/cloudevents+json', 'content-encoding': 'gzip' },
+  ])('answers 415 for what it cannot read, and keeps nothing of it: %j', async (headers) => {
+    expect(await post(headers, 'x')).toMatchObject({ status: 415 });
+    expect(await letters()).toEqual([]);
+  });
+
+  it('bounds the memory of all requests by what was read, and not by what senders declare', async () => {
+    const port = Number(new URL(home.url).port);
+    const head = 'POST / HTTP/1.1\r\nhost: x\r\ncontent-type: application/cloudevents+json\r\n';
+    const open = async (...pieces: (string | Buffer)[]) => {
+      const socket = connect(port, '127.0.0.1').on('error', () => {});
+      await once(socket, 'connect');
+      for (const piece of pieces) socket.write(piece);
+      return socket;
+    };
+    // More than the bound is declared, and nothing of it is sent.
+    const idle = await Promise.all(
+      Array.from({ length: 8 }, () => open(`${head}content-length: 16000000\r\n\r\n`)),
+    );
+    expect(await home.deliver(clicks(1))).toMatchObject({ said: '204 ' });
+    // Chunked bodies declare nothing, and never end.
+    const chunk = [`${(15_000_000).toString(16)}\r\n`, Buffer.alloc(15_000_000, 'x'), '\r\n'];
+    const full = await Promise.all(
+      Array.from({ length: 4 }, () => open(`${head}transfer-encoding: chunked\r\n\r\n`, ...chunk)),
+    );
+    const type = { 'content-type': 'application/cloudevents+json' };
+    const large = JSON.stringify('x'.repeat(8_000_000));
+    await waitFor(async () => {
+      const { status, said } = await post(type, large);
+      return status === 503 && said.includes('too much is being charged at once');
+    });
+    // A small one has room, and when the others are gone a large one has too.
+    expect(await home.deliver(clicks(1))).toMatchObject({ said: '204 ' });
+    for (const socket of [...idle, ...full]) socket.destroy();
+    await waitFor(async () => (await post(type, large)).status === 422);
   });
 
   it.each([

@@ -194,6 +194,14 @@ describe("the messages of OpenWhisk's feed", () => {
     expect(performance.now() - startedAt).toBeLessThan(1_000);
   });
 
+  it('that are nested too deeply cost their neighbours nothing', () => {
+    const deep = JSON.parse(`${'['.repeat(20_000)}${']'.repeat(20_000)}`) as unknown;
+    const messages = [{ ...message, value: deep }, message];
+    const records = readMessages('f', { messages });
+    expect(records).toMatchObject([{ is: 'unreadable', from: click.from }, { is: 'click' }]);
+    expect(detailOf(records[0])).toBe('Expected a click event, got JSON that is nested too deeply');
+  });
+
   it('keep what is no click as dead letters', () => {
     for (const value of [null, '', 'garbage', 7, ['a'], '"quoted"'])
       expect(read({ value }), JSON.stringify(value)).toMatchObject({ is: 'unreadable', from: click.from });
@@ -297,6 +305,54 @@ describe('CloudEvents', () => {
     expect(records).toMatchObject([{ is: 'click', from: click.from }]);
     const { headers } = HTTP.binary(event) as { headers: Record<string, string> };
     expect(read(headers, `\ufeff${String(record.value)}`)).toMatchObject([{ is: 'click' }]);
+  });
+
+  it('in a batch cost their neighbours nothing, deeply nested, very large or damaged as they are', () => {
+    const good = JSON.stringify(parsed);
+    const { data: _, ...empty } = parsed.toJSON() as Record<string, unknown>;
+    const deep = JSON.stringify(empty).replace(/}$/, `,"data":${'['.repeat(20_000)}${']'.repeat(20_000)}}`);
+    const deepBase64 = deep.replace('"data":', '"data_base64":');
+    const large = JSON.stringify({ ...empty, data: 'x'.repeat(1_000_000) });
+    const damaged = good.replace('"specversion":', '"specversion"');
+    const bad = [deep, deepBase64, large, damaged];
+    const body = `[${[good, ...bad.flatMap((event) => [event, good])].join(' ,\n')}]`;
+    const records = read({ 'content-type': 'application/cloudevents-batch+json' }, body);
+    expect(records.map(({ is }) => is)).toEqual(['click', ...bad.flatMap(() => ['unreadable', 'click'])]);
+    expect([1, 5, 7].map((index) => detailOf(records[index]))).toEqual([
+      `Expected at most 8192 bytes, got ${deep.length}`,
+      `Expected a CloudEvent of at most 65536 bytes, got ${large.length}`,
+      `Expected JSON, got ${damaged.length} bytes that are not`,
+    ]);
+    // The sequence of an event that could be read is settled, and what came is kept.
+    expect(records[1]).toMatchObject({ from: click.from, value: Buffer.from(deep) });
+    expect(records[3]).toMatchObject({ from: click.from });
+    expect(records[5]?.value).toEqual(Buffer.from(large).subarray(0, 65_536));
+    expect(records[7]?.value).toEqual(Buffer.from(damaged));
+  });
+
+  it('in a batch are bounded in number, and a list without any is kept once', () => {
+    const headers = { 'content-type': 'application/cloudevents-batch+json' };
+    const zeros = (count: number) => `[${Array(count).fill('0').join(',')}]`;
+    expect(() => read(headers, zeros(264_000))).toThrow(
+      'f: expected at most 10000 events in a request, got more; send fewer at once',
+    );
+    const records = read(headers, zeros(10_000));
+    expect(records.map(detailOf)).toEqual(['Expected a list of CloudEvents, got one without any']);
+    expect(read(headers, '[]')).toEqual([]);
+    expect(read(headers, '{}').map(detailOf)).toEqual(['Expected a list of CloudEvents']);
+  });
+
+  it.each([
+    'application/cloudevents+xml',
+    'application/cloudevents+avro',
+    'application/cloudevents+protobuf',
+    'application/cloudevents-batch+xml',
+    'application/cloudevents',
+    'application/cloudevents+json; charset=utf-16',
+  ])('as %s are refused', (type) => {
+    expect(() => read({ 'content-type': type, 'ce-specversion': '1.0' }, '<event/>')).toThrow(
+      `f: content-type: expected application/cloudevents+json or application/cloudevents-batch+json, in UTF-8, got "${type}"`,
+    );
   });
 
   it('that are no JSON are kept with their bytes', () => {
