@@ -1,4 +1,5 @@
 import type { Config } from '../common/config.ts';
+import { TollwayError } from '../common/errors.ts';
 import type { Connection } from '../common/postgres.ts';
 
 export const DAY_MS = 86_400_000;
@@ -54,11 +55,19 @@ export function isoDay(timeMs: number): string {
   return new Date(timeMs).toISOString().slice(0, 10);
 }
 
+/**
+ * Most days that one run makes ahead of those there are, in a database that has some. More means that nothing was maintained for so long,
+ * or that the server's clock has jumped.
+ */
+const AHEAD_STEP_DAYS_MAX = 100;
+
 export type Retention = {
   /** CLICK_AGE_MAX_DAYS: how old a click may be when it arrives. */
   readonly clickAgeDays: number;
   /** LINK_LIFE_MAX_DAYS: nonces are this much older than their clicks at most. */
   readonly linkLifeDays: number;
+  /** Whether an operator has checked the clock of the database server: then a step of any size is taken. */
+  readonly acceptsStep?: boolean;
 };
 
 /** The part of the settings that partitions follow from. */
@@ -68,11 +77,11 @@ export function retentionOf(config: Config): Retention {
 
 /**
  * Makes the partitions that are needed now and some days ahead, and then widens the window to them: an id
- * inside the window always has its partition. The floors only ever rise. Runs in a transaction of the caller.
+ * inside the window always has its partition. The floors only ever rise. Runs in a transaction of the caller. Throws `clock_step`.
  */
 export async function extendPartitions(
   connection: Connection,
-  { clickAgeDays, linkLifeDays }: Retention,
+  { clickAgeDays, linkLifeDays, acceptsStep = false }: Retention,
   nowMs: number,
 ) {
   // One at a time; released with the transaction.
@@ -80,7 +89,7 @@ export async function extendPartitions(
   const ahead = dayStart(nowMs) + (AHEAD_DAYS + 1) * DAY_MS;
   const clickFloor = dayStart(nowMs) - clickAgeDays * DAY_MS;
   const nonceFloor = clickFloor - linkLifeDays * DAY_MS;
-  await connection.query(
+  const { rowCount: begun } = await connection.query(
     `insert into ledger_window (click_floor, click_ahead, nonce_floor, nonce_ahead)
      values ($1, $1, $2, $2) on conflict do nothing`,
     [new Date(clickFloor), new Date(nonceFloor)],
@@ -90,11 +99,28 @@ export async function extendPartitions(
   );
   const [window] = rows;
   if (!window) throw new Error('Expected a row in ledger_window');
+  const stepDays = (ahead - window.click_ahead.getTime()) / DAY_MS;
+  if (begun === 0 && stepDays > AHEAD_STEP_DAYS_MAX && !acceptsStep) {
+    throw clockStep(
+      `The ledger would be given ${stepDays} days at once, up to ${isoDay(ahead)} (at most ${AHEAD_STEP_DAYS_MAX} a run)`,
+      nowMs,
+    );
+  }
   await createPartitions(connection, 'ledger', window.click_ahead.getTime(), ahead);
   await createPartitions(connection, 'spent_nonce', window.nonce_ahead.getTime(), ahead);
   await connection.query(
     'update ledger_window set click_ahead = greatest(click_ahead, $1), nonce_ahead = greatest(nonce_ahead, $1)',
     [new Date(ahead)],
+  );
+}
+
+/** The refusal of a step that only a wrong clock, or a setting that was changed, explains; `what` says what would happen. */
+export function clockStep(what: string, nowMs: number, settings = ''): TollwayError {
+  return new TollwayError(
+    'clock_step',
+    `${what}: nothing was changed. Check the clock of the database server, which says ${new Date(nowMs).toISOString()}${settings}; ` +
+      'if it is right, run npx tollway maintain --accept-step',
+    { retryable: true },
   );
 }
 

@@ -1,6 +1,8 @@
+import type { TollwayError } from '../common/errors.ts';
 import type { Logger } from '../common/logger.ts';
 import { arrayLiteral, type Connection, inTransaction, type Pool } from '../common/postgres.ts';
 import {
+  clockStep,
   DAY_MS,
   databaseTime,
   dayStart,
@@ -17,6 +19,8 @@ import { addTallies, NO_ORIGIN, TALLY_COLUMNS, type Tally, type TallyRow } from 
 const FLOOR_LEAD_MS = 3_600_000;
 /** How long a detach may hold up the charges behind it, in ms; with a long reader before it, it is tried again later. */
 const DETACH_WAIT_MS = 250;
+/** Most days that a floor rises by in one run: one day a day, and what a processor that was off for some days has missed. */
+const FLOOR_STEP_DAYS_MAX = 3;
 /** Tally rows merged in one transaction. */
 const MERGE_ROWS_MAX = 1_000;
 /** Chunks of the broker deleted in one transaction. */
@@ -27,7 +31,10 @@ export type MaintenanceOptions = Retention & {
   readonly brokerRetentionDays: number;
 };
 
-/** What a scheduled task does every minute. Each step is a transaction of its own and may run anywhere, twice. */
+/**
+ * What a scheduled task does every minute. Each step is a transaction of its own and may run anywhere, twice. Throws `clock_step` where
+ * the server's clock or a setting asks for a step that is too large; for a floor, after the other steps are done.
+ */
 export async function maintain(
   pool: Pool,
   options: MaintenanceOptions,
@@ -38,8 +45,9 @@ export async function maintain(
   await makeDays(pool, options, nowMs);
   await mergeTallies(pool);
   await deleteSettledChunks(pool, options.brokerRetentionDays);
-  await raiseFloors(pool, options, nowMs);
+  const refusal = await raiseFloors(pool, options, nowMs);
   await dropClosedDays(pool, logger);
+  if (refusal !== null) throw refusal;
 }
 
 /** Makes the partitions that the clicks of these days need. To be done once before the first click is taken. */
@@ -108,17 +116,38 @@ async function deleteSettledChunks(pool: Pool, retentionDays: number): Promise<v
 
 /**
  * Raises the floors past the days that are to be dropped, and remembers when. From now on the handler takes no id
- * below; the drop comes later, when no transaction can be left that still did.
+ * below; the drop comes later, when no transaction can be left that still did. Returns the refusal of a step that is too large: what
+ * lies below a floor can never be charged again, so a clock that has jumped ahead must not raise it.
  */
-async function raiseFloors(pool: Pool, options: MaintenanceOptions, nowMs: number): Promise<void> {
+async function raiseFloors(
+  pool: Pool,
+  options: MaintenanceOptions,
+  nowMs: number,
+): Promise<TollwayError | null> {
   const clickFloor = dayStart(nowMs) - options.ledgerRetentionDays * DAY_MS;
   const nonceFloor = dayStart(nowMs) - (options.clickAgeDays + options.linkLifeDays) * DAY_MS;
+  const { rows } = await pool.query<{ click_floor: Date; nonce_floor: Date }>(
+    'select click_floor, nonce_floor from ledger_window',
+  );
+  for (const [name, from, to] of [
+    ['click', rows[0]?.click_floor.getTime() ?? clickFloor, clickFloor],
+    ['nonce', rows[0]?.nonce_floor.getTime() ?? nonceFloor, nonceFloor],
+  ] as const) {
+    const stepDays = (to - from) / DAY_MS;
+    if (stepDays <= FLOOR_STEP_DAYS_MAX || options.acceptsStep) continue;
+    return clockStep(
+      `The ${name} floor of the ledger would rise by ${stepDays} days, from ${isoDay(from)} to ${isoDay(to)} (at most ${FLOOR_STEP_DAYS_MAX} a run)`,
+      nowMs,
+      ', LEDGER_RETENTION_DAYS, CLICK_AGE_MAX_DAYS and LINK_LIFE_MAX_DAYS',
+    );
+  }
   await pool.query(
     `update ledger_window set
        click_floor = greatest(click_floor, $1), nonce_floor = greatest(nonce_floor, $2), floor_raised_at = now()
      where click_floor < $1 or nonce_floor < $2`,
     [new Date(clickFloor), new Date(nonceFloor)],
   );
+  return null;
 }
 
 /**

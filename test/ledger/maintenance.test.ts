@@ -27,7 +27,13 @@ import { RETENTION } from '../setup/retention.ts';
 import { deliver, deliverTwice, expectBalanced, untilWaitingForLock } from './deliver.ts';
 
 /** Five days of ledger, and nonces of five days: the template has fourteen and 44. */
-const SHORT = { clickAgeDays: 2, linkLifeDays: 3, ledgerRetentionDays: 5, brokerRetentionDays: 7 };
+const SHORT = {
+  clickAgeDays: 2,
+  linkLifeDays: 3,
+  ledgerRetentionDays: 5,
+  brokerRetentionDays: 7,
+  acceptsStep: true,
+};
 
 let database: TestDatabase & { drop: () => Promise<void> };
 beforeEach(async () => {
@@ -227,4 +233,77 @@ it('deletes settled chunks of the broker after their retention, and no others', 
   const { rows } = await database.pool.query('select id from broker_chunk order by id');
   expect(rows).toEqual([{ id: 2n }, { id: 3n }]);
   expect(await reconcile(database.pool)).toMatchObject({ inFlight: 1 });
+});
+
+it('never lowers a floor, whatever retention a later run asks for', async () => {
+  const { ad } = await tenDaysOfClicks();
+  await maintain(database.pool, SHORT, silent);
+  await maintain(
+    database.pool,
+    { ...SHORT, clickAgeDays: 300, ledgerRetentionDays: 400, linkLifeDays: 90 },
+    silent,
+  );
+  const { rows } = await database.pool.query<{ click_floor: Date; nonce_floor: Date }>(
+    'select click_floor, nonce_floor from ledger_window',
+  );
+  expect(rows[0]).toEqual({
+    click_floor: new Date(today() - 5 * DAY_MS),
+    nonce_floor: new Date(today() - 5 * DAY_MS),
+  });
+  const old = clickRecord({ ad, clickedAt: today() - 6 * DAY_MS });
+  expect(await deliverTwice(database.pool, [old])).toEqual(['rejected: id_out_of_range']);
+});
+
+describe('a clock of the database server that jumps ahead', () => {
+  const options = { ...RETENTION, ledgerRetentionDays: 14, brokerRetentionDays: 7 };
+  const floors = async () => {
+    const { rows } = await database.pool.query<{ click_floor: Date; nonce_floor: Date; click_ahead: Date }>(
+      'select click_floor, nonce_floor, click_ahead from ledger_window',
+    );
+    return rows[0];
+  };
+
+  it.each([
+    [
+      'a month',
+      31,
+      /^The click floor of the ledger would rise by 31 days, from \d{4}-.* \(at most 3 a run\)/,
+    ],
+    ['years', 3 * 365, /^The ledger would be given 1095 days at once, up to \d{4}-.* \(at most 100 a run\)/],
+  ])('by %s closes nothing, and says what to check', async (_, days, message) => {
+    const { ad } = await addAccount(database.pool);
+    const before = await floors();
+    const run = maintain(database.pool, options, silent, Date.now() + days * DAY_MS);
+    await expect(run).rejects.toMatchObject({ code: 'clock_step', message: expect.stringMatching(message) });
+    await expect(run).rejects.toThrow('Check the clock of the database server, which says');
+    expect(await floors()).toMatchObject({
+      click_floor: before?.click_floor,
+      nonce_floor: before?.nonce_floor,
+    });
+    await dropClosedDays(database.pool, silent, 0);
+    const old = clickRecord({ ad, clickedAt: Date.now() - 13.5 * DAY_MS });
+    expect(await deliverTwice(database.pool, [old, clickRecord({ ad })])).toEqual(['charged', 'charged']);
+  });
+
+  it('by three days, as a processor that was off for so long finds it, raises the floors', async () => {
+    const before = await floors();
+    await maintain(database.pool, options, silent, Date.now() + 3 * DAY_MS);
+    const after = await floors();
+    expect((after?.click_floor.getTime() ?? 0) - (before?.click_floor.getTime() ?? 0)).toBe(3 * DAY_MS);
+    await expect(maintain(database.pool, options, silent, Date.now() + 7 * DAY_MS)).rejects.toMatchObject({
+      code: 'clock_step',
+    });
+    expect(await floors()).toMatchObject({ click_floor: after?.click_floor });
+  });
+
+  it('does its other work, and takes the step once somebody has checked the clock', async () => {
+    const { ad } = await addAccount(database.pool);
+    await deliver(database.pool, [clickRecord({ ad })]);
+    const later = Date.now() + 31 * DAY_MS;
+    await expect(maintain(database.pool, options, silent, later)).rejects.toThrow('--accept-step');
+    expect((await database.pool.query('select from origin_tally')).rowCount).toBe(0);
+    const before = await floors();
+    await maintain(database.pool, { ...options, acceptsStep: true }, silent, later);
+    expect((await floors())?.click_floor.getTime()).toBe((before?.click_floor.getTime() ?? 0) + 31 * DAY_MS);
+  });
 });

@@ -8,7 +8,13 @@ import { createPostgresPublisher } from '../../producer/postgres-publisher.ts';
 import { addAccount, createTestDatabase, silent, TestOrigin } from '../setup/database.ts';
 import { deliver, expectBalanced, untilWaitingForLock } from './deliver.ts';
 
-const SHORT = { clickAgeDays: 2, linkLifeDays: 3, ledgerRetentionDays: 5, brokerRetentionDays: 7 };
+const SHORT = {
+  clickAgeDays: 2,
+  linkLifeDays: 3,
+  ledgerRetentionDays: 5,
+  brokerRetentionDays: 7,
+  acceptsStep: true,
+};
 
 it('is exact at every moment of full traffic, merges among it', async () => {
   const database = await createTestDatabase({ poolSize: 20 });
