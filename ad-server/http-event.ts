@@ -10,7 +10,8 @@ export function readHttpEvent(functionName: string, event: unknown): ClickReques
   const given = asFields(event);
   const { http, stage } = asFields(given.requestContext);
   const { method, sourceIp } = asFields(http);
-  const { version, rawPath, rawQueryString, headers } = given;
+  const { version, rawPath, rawQueryString, headers, pathParameters } = given;
+  const { token } = asFields(pathParameters);
   if (version !== '2.0' || typeof rawPath !== 'string' || typeof method !== 'string') {
     const names = Object.keys(given).slice(0, 8).join(', ') || 'nothing';
     throw new TollwayError(
@@ -21,7 +22,7 @@ export function readHttpEvent(functionName: string, event: unknown): ClickReques
   const query = typeof rawQueryString === 'string' && rawQueryString !== '' ? `?${rawQueryString}` : '';
   return {
     method,
-    url: withoutStage(rawPath, stage) + query,
+    url: (typeof token === 'string' ? linkPath(token) : withoutStage(rawPath, stage)) + query,
     // Names come in lower case; a header that came twice is joined by commas, as Node does it.
     headers: Object.fromEntries(
       Object.entries(asFields(headers)).flatMap(([name, value]) =>
@@ -30,6 +31,14 @@ export function readHttpEvent(functionName: string, event: unknown): ClickReques
     ),
     peer: typeof sourceIp === 'string' ? sourceIp : undefined,
   };
+}
+
+/**
+ * The path of a link whose route is `/c/{token}`. Behind a custom domain, the raw path begins with the key of the API mapping, which the
+ * event does not name. https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-mappings.html
+ */
+function linkPath(token: string): string {
+  return `/c/${encodeURIComponent(token)}`;
 }
 
 /** A stage with a name of its own is the first part of the path. */

@@ -6,6 +6,8 @@ export type TestRequest = {
   readonly headers?: Readonly<Record<string, string>>;
   readonly sourceIp?: string;
   readonly stage?: string;
+  /** That of an API mapping of a custom domain. */
+  readonly mappingKey?: string;
 };
 
 /** A user agent that is no robot. */
@@ -14,7 +16,7 @@ export const CHROME =
 
 /**
  * As an HTTP API hands it over; https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
- * A stage with a name of its own stands in front of the path.
+ * A stage with a name of its own stands in front of the path, and so does the mapping key of a custom domain.
  */
 export function httpApiEvent({
   path = '/',
@@ -23,14 +25,19 @@ export function httpApiEvent({
   headers = { 'user-agent': CHROME },
   sourceIp = '198.51.100.77',
   stage = '$default',
+  mappingKey,
 }: TestRequest) {
-  const rawPath = stage === '$default' ? path : `/${stage}${path}`;
+  const before = mappingKey ?? (stage === '$default' ? undefined : stage);
+  const rawPath = before === undefined ? path : `/${before}${path}`;
+  const [, token] = /^\/c\/([^/]+)$/.exec(path) ?? [];
   return {
     version: '2.0',
     routeKey: '$default',
     rawPath,
     rawQueryString: query,
     headers,
+    // As the routes of the deployments have it; a mapping key is in no other field of its own.
+    ...(mappingKey === undefined ? {} : { pathParameters: { token }, routeKey: `${method} /c/{token}` }),
     requestContext: {
       accountId: '123456789012',
       apiId: 'api-id',

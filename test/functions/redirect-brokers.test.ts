@@ -69,7 +69,8 @@ describe.each(drivers)('the redirect function on $name', ({ driver, skipped }) =
       const warm = await click({ path: impression(1) });
       const byUrl = await send(functionUrlEvent({ path: evergreen(2) }));
       const inStage = await click({ path: impression(2), stage: 'live', query: 'utm_source=a&b=%00' });
-      const clicks = [cold, warm, byUrl, inStage];
+      const mapped = await click({ path: impression(1), mappingKey: 'clicks' });
+      const clicks = [cold, warm, byUrl, inStage, mapped];
       for (const { status, headers, body, clickId = '' } of clicks) {
         expect(isUuidV7(clickId)).toBe(true);
         expect({ status, headers, body }).toEqual({
@@ -91,14 +92,14 @@ describe.each(drivers)('the redirect function on $name', ({ driver, skipped }) =
         expect(event).toMatchObject({ clickId: key, invalid: null, visitorNetwork: '198.51.100.0/24' });
       }
       const nonces = held.map(({ click: { nonce } }) => nonce).filter((nonce) => nonce !== null);
-      expect(new Set(nonces).size).toBe(2);
+      expect(new Set(nonces).size).toBe(3);
       expect(await expectTrueBooks(site)).toMatchObject({
         accepted: 0,
         charged: 0,
-        unattributed: 4,
+        unattributed: 5,
         inFlight: 0,
       });
-      await expectSpent(site, 4);
+      await expectSpent(site, 5);
 
       // The same once more, as a broker or a retry may bring it.
       await site.broker.publishTo(0, held);

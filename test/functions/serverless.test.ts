@@ -64,6 +64,14 @@ describe('serverless.yml', () => {
     const there = settingPaths().filter((path) => !path.startsWith('functions.lambda-kafka.'));
     expect([...new Set(asked)].sort()).toEqual(there.sort());
   });
+
+  it('refuses what ignores schedule.roleArn: the Serverless Framework, and osls before 3.63.2', () => {
+    const [, least = '', below = ''] = /^frameworkVersion: '>=(\S+) <(\d+)'$/m.exec(yml) ?? [];
+    // The first that has it in lib/plugins/aws/package/compile/events/schedule.js; the last Serverless Framework 3 is 3.40.0.
+    expect([least, below]).toEqual(['3.63.2', '5']);
+    // Whatever else a version does not know it refuses, and does not leave out with a warning.
+    expect(yml).toMatch(/^configValidationMode: error$/m);
+  });
 });
 
 const missing = await oslsIsMissing();
@@ -211,6 +219,18 @@ describe.skipIf(isSkipped(missing))('osls package, without credentials', () => {
     expect(role.toLowerCase()).toBe(`${name.replace('lambda-', '')}role`);
     const logs = statementsOf(properties(role)).find(({ Action }) => Action.includes('logs:PutLogEvents'));
     expect(logs?.Resource).toEqual({ 'Fn::GetAtt': [`${logical(name)}LogGroup`, 'Arn'] });
+  });
+
+  it('calls what is scheduled by a role that the scheduler may assume', () => {
+    const schedules = Object.entries(templateOf(shipped)).filter(
+      ([, { Type }]) => Type === 'AWS::Scheduler::Schedule',
+    );
+    expect(schedules).toHaveLength(3);
+    for (const [name, { Properties }] of schedules)
+      expect(Properties.Target, name).toMatchObject({ RoleArn: { 'Fn::GetAtt': ['ScheduleRole', 'Arn'] } });
+    expect(properties('ScheduleRole')?.AssumeRolePolicyDocument).toMatchObject({
+      Statement: [{ Effect: 'Allow', Principal: { Service: 'scheduler.amazonaws.com' } }],
+    });
   });
 
   it('makes no role but ours', () => {

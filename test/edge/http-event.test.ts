@@ -1,0 +1,24 @@
+import { expect, it } from 'vitest';
+import { readHttpEvent } from '../../ad-server/http-event.ts';
+import { tokenOf } from '../../ad-server/redirect.ts';
+import { httpApiEvent, type TestRequest } from '../functions/http-events.ts';
+
+const TOKEN = '1.k1.7.0190163d8694739baea5966c26f8ad91.1795683700.tAg_-';
+
+it.each<[string, TestRequest]>([
+  ['as it is', {}],
+  ['behind a stage with a name of its own', { stage: 'live' }],
+  ['behind a custom domain with a mapping key', { mappingKey: 'clicks' }],
+  ['behind a mapping key of several parts', { mappingKey: 'clicks/v1' }],
+  ['behind a mapping key that looks like a link', { mappingKey: 'c' }],
+  ['behind a mapping key, in a stage', { mappingKey: 'clicks', stage: 'live' }],
+])('finds the link %s', (_, request) => {
+  const { url } = readHttpEvent('f', httpApiEvent({ path: `/c/${TOKEN}`, query: 'a=b', ...request }));
+  expect(tokenOf(url)).toBe(TOKEN);
+  expect(url).toMatch(/\?a=b$/);
+});
+
+it('takes no part of a token for a query', () => {
+  const event = { ...httpApiEvent({ path: '/x' }), pathParameters: { token: `${TOKEN}?a#b` } };
+  expect(readHttpEvent('f', event).url).toBe(`/c/${TOKEN}%3Fa%23b`);
+});
