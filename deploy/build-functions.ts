@@ -3,7 +3,7 @@ import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { isBuiltin } from 'node:module';
 import { basename, join, relative } from 'node:path';
 import { build, type Plugin } from 'esbuild';
-import { zipSync } from 'fflate';
+import { type Zippable, zipSync } from 'fflate';
 
 const ROOT = join(import.meta.dirname, '..');
 /** Where the bundles are written, a folder and a zip each. */
@@ -15,6 +15,8 @@ type Bundle = {
   readonly format: 'esm' | 'cjs';
   /** The oldest Node that the platform runs it on. */
   readonly target: string;
+  /** A package.json for the platform, in the folder and in the zip. */
+  readonly packageJson?: object;
 };
 
 export type BuiltFunction = {
@@ -35,7 +37,13 @@ export const BUNDLES: Readonly<Record<string, Bundle>> = {
   'lambda-maintenance': { entry: 'processor/functions/lambda-maintenance.ts', ...LAMBDA },
   'lambda-redirect': { entry: 'ad-server/lambda.ts', ...LAMBDA },
   openwhisk: { entry: 'processor/functions/openwhisk.ts', format: 'cjs', target: 'node20' },
-  'cloud-event': { entry: 'processor/functions/cloud-event.ts', ...LAMBDA },
+  'cloud-event': {
+    entry: 'processor/functions/cloud-event.ts',
+    ...LAMBDA,
+    // The Functions Framework finds a function by `main`, and looks for function.js otherwise:
+    // https://github.com/GoogleCloudPlatform/functions-framework-nodejs#configure-the-functions-framework
+    packageJson: { private: true, type: 'module', main: 'index.mjs', engines: { node: '>=24' } },
+  },
 };
 
 /**
@@ -68,7 +76,7 @@ const BANNERS = {
 async function buildFunction(
   root: string,
   name: string,
-  { entry, format, target }: Bundle,
+  { entry, format, target, packageJson }: Bundle,
 ): Promise<BuiltFunction> {
   const folder = join(root, name);
   await rm(folder, { recursive: true, force: true });
@@ -104,8 +112,14 @@ async function buildFunction(
   const code = outputFiles.find(({ path }) => basename(path) === file);
   if (code === undefined) throw new Error(`Expected ${file} of ${entry}`);
   // The first date that the format knows, in any time zone: the same code makes the same bytes.
-  const mtime = new Date(1980, 0, 1);
-  const zip = zipSync({ [file]: [code.contents, { mtime, os: 3, attrs: 0o644 << 16 }] }, { level: 9 });
+  const attributes = { mtime: new Date(1980, 0, 1), os: 3, attrs: 0o644 << 16 };
+  const zipped: Zippable = { [file]: [code.contents, attributes] };
+  if (packageJson !== undefined) {
+    const text = `${JSON.stringify(packageJson)}\n`;
+    await writeFile(join(folder, 'package.json'), text);
+    zipped['package.json'] = [Buffer.from(text), attributes];
+  }
+  const zip = zipSync(zipped, { level: 9 });
   await writeFile(`${folder}.zip`, zip);
   return { name, folder, zip };
 }

@@ -1,10 +1,11 @@
 /**
- * Installs into the cache what some tests need and no dependency brings: Kafka's jars, AWS's runtime client for Lambda, osls. Prints one
- * line for each that cannot be installed, and then exits with 1. Tests install nothing: they skip what is not there.
+ * Installs into the cache what some tests need and no dependency brings: Kafka's jars, AWS's runtime client for Lambda, osls, the Functions
+ * Framework. Prints one line for each that cannot be installed, and then exits with 1. Tests install nothing: they skip what is not there.
  */
 import { errorMessage } from '../../common/errors.ts';
 import { jarsAreMissing, kafkaJars } from '../../load-tests/servers/kafka-jars.ts';
 import { lambdaRic } from '../../load-tests/servers/lambda-ric.ts';
+import { functionsFramework } from '../functions/functions-framework.ts';
 import { oslsFolder } from '../functions/osls.ts';
 
 async function installKafka(): Promise<void> {
@@ -13,7 +14,7 @@ async function installKafka(): Promise<void> {
   await kafkaJars();
 }
 
-for (const install of [installKafka, lambdaRic, oslsFolder]) {
+for (const install of [installKafka, lambdaRic, oslsFolder, functionsFramework]) {
   try {
     await install();
   } catch (error) {
