@@ -25,9 +25,12 @@ create table budget_entry (
   amount_micros bigint not null check (amount_micros <> 0),
   -- A reference enters once: a retry after a lost reply adds nothing.
   reference text not null check (length(reference) between 1 and 200),
-  created_at timestamptz not null default now(),
-  unique (advertiser_id, reference)
+  click_id uuid, -- the click whose charge a credit gives back
+  created_at timestamptz not null default statement_timestamp(), -- see `ledger.settled_at`
+  unique (advertiser_id, reference),
+  constraint budget_entry_credit_names_click check ((kind = 'credit') = (click_id is not null))
 );
+create index on budget_entry (click_id) where click_id is not null;
 
 create table campaign (
   id integer generated always as identity primary key,

@@ -11,7 +11,9 @@ create table ledger (
   origin uuid, -- boot of the spool that accepted it; null for what has none
   sequence bigint,
   clicked_at timestamptz not null,
-  settled_at timestamptz not null default now(),
+  -- The time of the statement, and not of its transaction's beginning: a lock that the transaction took before says since when rows may
+  -- still appear, so that readers by this time know how far they are complete (processor/settlement-watermark.ts).
+  settled_at timestamptz not null default statement_timestamp(),
   charged_micros bigint not null,
   advertiser_id integer not null,
   campaign_id integer not null,
@@ -48,7 +50,7 @@ create table dead_letter (
   detail text not null,
   raw bytea, -- null for a record without a value, and after a discard
   clicked_at timestamptz,
-  settled_at timestamptz not null default now(),
+  settled_at timestamptz not null default statement_timestamp(), -- as in the ledger
   discarded_at timestamptz
 );
 create index on dead_letter (origin, sequence);

@@ -69,7 +69,36 @@ export function setAdvertiserStatus(pool: Pool, id: number, status: Status): Pro
   });
 }
 
-export type BudgetEntryKind = 'top_up' | 'adjustment' | 'credit';
+export type BudgetEntryKind = 'top_up' | 'adjustment';
+
+/** One change of an advertiser's budget. */
+export type BudgetEntry = {
+  readonly id: bigint;
+  readonly kind: BudgetEntryKind | 'credit';
+  readonly amountMicros: bigint;
+  readonly reference: string;
+  /** The click whose charge a credit gives back; `null` for the other kinds. */
+  readonly clickId: string | null;
+  readonly createdAt: Date;
+};
+
+/** The changes of an advertiser's budget, in the order in which they were entered. Throws `unknown_advertiser`. */
+export async function listBudgetEntries(pool: Pool, advertiserId: number): Promise<BudgetEntry[]> {
+  const { rows } = await pool.query<BudgetEntry>(
+    `select id, kind, amount_micros as "amountMicros", reference, click_id as "clickId", created_at as "createdAt"
+     from budget_entry where advertiser_id = $1 order by id`,
+    [advertiserId],
+  );
+  if (rows.length === 0) {
+    const { rowCount } = await pool.query('select from advertiser where id = $1', [advertiserId]);
+    if (rowCount === 0) throw unknownAdvertiser(advertiserId);
+  }
+  return rows;
+}
+
+function unknownAdvertiser(id: number): TollwayError {
+  return new TollwayError('unknown_advertiser', `Expected a known advertiser, got ${id}`);
+}
 
 /**
  * Enters an amount into an advertiser's budget, once for each reference: with one that has entered before it
@@ -83,17 +112,14 @@ export function enterBudget(
   amountMicros: bigint,
   reference: string = uuidV7(),
 ): Promise<{ advertiser: Advertiser; entered: boolean; reference: string }> {
-  // A credit's is made of its click's id, here; any other comes from outside.
-  const known = kind === 'credit' ? reference : parseReference(reference);
-  return underLock(pool, id, (connection) => enterBudgetLocked(connection, id, kind, amountMicros, known));
+  const entry = { kind, amountMicros, reference: parseReference(reference), clickId: null };
+  return underLock(pool, id, (connection) => enterBudgetLocked(connection, id, entry));
 }
 
 async function enterBudgetLocked(
   connection: Connection,
   id: number,
-  kind: BudgetEntryKind,
-  amountMicros: bigint,
-  reference: string,
+  { kind, amountMicros, reference, clickId }: Omit<BudgetEntry, 'id' | 'createdAt'>,
 ): Promise<{ advertiser: Advertiser; entered: boolean; reference: string }> {
   if (amountMicros === 0n) throw new TollwayError('bad_amount', 'Expected an amount other than 0, got 0.00');
   const { rows: before } = await connection.query<{ kind: string; amount_micros: bigint }>(
@@ -115,8 +141,8 @@ async function enterBudgetLocked(
     return { advertiser: only(rows), entered: false, reference };
   }
   await connection.query(
-    'insert into budget_entry (advertiser_id, kind, amount_micros, reference) values ($1, $2, $3, $4)',
-    [id, kind, amountMicros, reference],
+    'insert into budget_entry (advertiser_id, kind, amount_micros, reference, click_id) values ($1, $2, $3, $4, $5)',
+    [id, kind, amountMicros, reference, clickId],
   );
   try {
     const { rows } = await connection.query<Advertiser>(
@@ -156,12 +182,9 @@ export async function creditClick(
     );
   }
   const amountMicros = click.charged_micros;
-  const { advertiser, entered } = await enterBudget(
-    pool,
-    click.advertiser_id,
-    'credit',
-    amountMicros,
-    `credit ${clickId}`,
+  const entry = { kind: 'credit', amountMicros, reference: `credit ${clickId}`, clickId } as const;
+  const { advertiser, entered } = await underLock(pool, click.advertiser_id, (connection) =>
+    enterBudgetLocked(connection, click.advertiser_id, entry),
   );
   return { advertiser, entered, amountMicros };
 }
@@ -266,9 +289,7 @@ function underLock<T>(
     pool,
     async (connection) => {
       const locked = await lockAdvertisers(connection, [advertiserId]);
-      if (!locked.has(advertiserId)) {
-        throw new TollwayError('unknown_advertiser', `Expected a known advertiser, got ${advertiserId}`);
-      }
+      if (!locked.has(advertiserId)) throw unknownAdvertiser(advertiserId);
       return change(connection);
     },
     BEGIN_CHARGE,

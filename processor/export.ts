@@ -1,61 +1,134 @@
-import { inTransaction, type Pool } from '../common/postgres.ts';
-import { BEGIN_SNAPSHOT } from './ledger.ts';
+import { TollwayError } from '../common/errors.ts';
+import { type Connection, inTransaction, type Pool } from '../common/postgres.ts';
+import { uuidFloor } from '../common/uuid.ts';
+import { DAY_MS, isoDay, listPartitionDays, partitionName } from '../migrations/partitions.ts';
+import { readSettlementWatermark } from './settlement-watermark.ts';
 
-/** One settled click, as it leaves the ledger. Amounts in micros, times as `Date`. */
+/** One settled click, or the credit of one, as it leaves the ledger. Amounts in micros, times as `Date`. */
 export type ExportRow = {
   readonly clickId: string | null;
   readonly nonce: string | null;
   readonly advertiserId: number | null;
   readonly campaignId: number | null;
   readonly adId: number | null;
+  /** That of the click, or `credit`: then `chargedMicros` is negative, and the click has its own row. */
   readonly outcome: string;
   readonly reason: string | null;
   readonly chargedMicros: bigint;
   readonly currency: string | null;
   readonly clickedAt: Date | null;
+  /** When it was settled, or the credit entered. */
   readonly settledAt: Date;
   readonly origin: string | null;
   readonly sequence: bigint | null;
   readonly kind: 'impression' | 'evergreen' | null;
 };
 
+export type ExportFilter = {
+  /** Settled at or after. */
+  readonly since: Date;
+  /** Settled before; what is above the watermark, or absent, means the watermark. */
+  readonly until?: Date;
+  readonly advertiserId?: number;
+  readonly campaignId?: number;
+};
+
 /** Rows held in memory at once. */
 const PAGE_ROWS = 2_000;
+/** SQLSTATE: the partition of a day is gone. */
+const UNDEFINED_TABLE = '42P01';
 
 /**
- * Reads the ledger by time of settlement, rejected clicks among the others: everything settled in [since, until),
- * from one snapshot, a page at a time. What cannot be read at all has no click id.
+ * Reads everything that was settled in [since, until), rejected clicks and credits among it, in the order of the clicks. Returns the
+ * bound that it used: nothing can be settled before it any more, so the next export may begin there. A click that was rejected and then
+ * redriven is exported again with its new outcome. What cannot be read at all has no click id and comes last.
+ *
+ * A day at a time, each in a transaction of its own: what lies below the watermark does not change, and a transaction that reads
+ * thousands of partitions runs out of PostgreSQL's locks. Throws `day_closed` when a day is dropped meanwhile.
  */
 export async function exportLedger(
   pool: Pool,
-  since: Date,
+  filter: ExportFilter,
+  take: (rows: readonly ExportRow[]) => Promise<void>,
+): Promise<Date> {
+  const watermark = await readSettlementWatermark(pool);
+  const until = filter.until && filter.until < watermark ? filter.until : watermark;
+  const days = await inTransaction(pool, (connection) => listPartitionDays(connection, 'ledger'));
+  for (const day of days) {
+    const name = partitionName('ledger', day);
+    const between: Between = [uuidFloor(day), uuidFloor(day + DAY_MS)];
+    await readPages(
+      pool,
+      entriesOf(name, 'click_id >= $3 and click_id < $4'),
+      filter,
+      until,
+      between,
+      take,
+    ).catch((error: { code?: unknown }) => {
+      if (error.code !== UNDEFINED_TABLE) throw error;
+      throw new TollwayError(
+        'day_closed',
+        `The ledger closed ${isoDay(day)} during the export: export again`,
+        {
+          cause: error,
+        },
+      );
+    });
+  }
+  const [first, last] = [days.at(0) ?? 0, days.at(-1) ?? 0];
+  const between: Between = [uuidFloor(first), uuidFloor(last + DAY_MS)];
+  const outside = 'click_id is null or click_id < $3 or click_id >= $4';
+  await readPages(pool, entriesOf(null, outside), filter, until, between, take);
+  return until;
+}
+
+type Between = readonly [from: string, to: string];
+
+async function readPages(
+  pool: Pool,
+  entries: string,
+  { since, advertiserId, campaignId }: ExportFilter,
   until: Date,
+  between: Between,
   take: (rows: readonly ExportRow[]) => Promise<void>,
 ): Promise<void> {
-  await inTransaction(
-    pool,
-    async (connection) => {
-      await connection.query(
-        `declare ledger_export no scroll cursor for
-         select settled.*, advertiser.currency from (
-           select click_id as "clickId", nonce, advertiser_id as "advertiserId", campaign_id as "campaignId",
-             ad_id as "adId", outcome::text, reason, charged_micros as "chargedMicros", clicked_at as "clickedAt",
-             settled_at as "settledAt", origin, sequence, case when nonce is null then 'evergreen' else 'impression' end as kind
-           from ledger where settled_at >= $1 and settled_at < $2
-           union all
-           select click_id, nonce, advertiser_id, campaign_id, ad_id, 'rejected', reason, 0, clicked_at, settled_at,
-             origin, sequence, case when click_id is null then null when nonce is null then 'evergreen' else 'impression' end
-           from dead_letter where settled_at >= $1 and settled_at < $2 and (origin is not null or click_id is not null)
-         ) settled left join advertiser on advertiser.id = settled."advertiserId"
-         order by "settledAt", "clickId"`,
-        [since, until],
-      );
-      for (;;) {
-        const { rows } = await connection.query<ExportRow>(`fetch ${PAGE_ROWS} from ledger_export`);
-        if (rows.length === 0) return;
-        await take(rows);
-      }
-    },
-    BEGIN_SNAPSHOT,
-  );
+  await inTransaction(pool, async (connection: Connection) => {
+    await connection.query(
+      `declare ledger_export no scroll cursor for
+       select entry.*, advertiser.currency from (${entries}) entry
+       left join advertiser on advertiser.id = entry."advertiserId"
+       where ($5::integer is null or "advertiserId" = $5) and ($6::integer is null or "campaignId" = $6)
+       order by "clickId", "settledAt"`,
+      [since, until, ...between, advertiserId ?? null, campaignId ?? null],
+    );
+    for (;;) {
+      const { rows } = await connection.query<ExportRow>(`fetch ${PAGE_ROWS} from ledger_export`);
+      if (rows.length > 0) await take(rows);
+      if (rows.length < PAGE_ROWS) return;
+    }
+  });
+}
+
+/**
+ * The rows of a window of settlement ($1, $2): of one partition of the ledger, or of none, and the dead letters and credits whose
+ * click ids `which` picks.
+ */
+function entriesOf(partition: string | null, which: string): string {
+  const kind = (nonce: string) => `case when ${nonce} is null then 'evergreen' else 'impression' end`;
+  const ledger = `select click_id as "clickId", nonce, advertiser_id as "advertiserId", campaign_id as "campaignId",
+      ad_id as "adId", outcome::text, reason, charged_micros as "chargedMicros", clicked_at as "clickedAt",
+      settled_at as "settledAt", origin, sequence, ${kind('nonce')} as kind
+    from ${partition} where settled_at >= $1 and settled_at < $2 union all`;
+  // A credit repeats what the ledger still knows of its click.
+  const click = partition ?? '(select * from ledger where false)';
+  return `${partition === null ? '' : ledger}
+    select click_id as "clickId", nonce, advertiser_id as "advertiserId", campaign_id as "campaignId", ad_id as "adId", 'rejected' as outcome,
+      reason, 0 as "chargedMicros", clicked_at as "clickedAt", settled_at as "settledAt", origin, sequence,
+      case when click_id is not null then ${kind('nonce')} end as kind
+    from dead_letter where settled_at >= $1 and settled_at < $2 and (origin is not null or click_id is not null) and (${which})
+    union all
+    select entry.click_id, click.nonce, entry.advertiser_id, click.campaign_id, click.ad_id, 'credit', null, -entry.amount_micros,
+      click.clicked_at, entry.created_at, click.origin, click.sequence, case when click.click_id is not null then ${kind('click.nonce')} end
+    from (select * from budget_entry where click_id is not null and created_at >= $1 and created_at < $2 and (${which})) entry
+    left join ${click} click using (click_id)`;
 }

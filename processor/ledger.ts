@@ -6,6 +6,7 @@ import type { ReadClick } from '../producer/click-event.ts';
 import type { Verdict } from './allocate.ts';
 import { identityOf } from './dead-letters.ts';
 import type { Named } from './named.ts';
+import { LOCK_SETTLEMENT } from './settlement-watermark.ts';
 
 /** The days that the ledger can take, in Unix ms: from each floor up to, and without, what is ahead. */
 export type LedgerWindow = {
@@ -44,10 +45,12 @@ export const BEGIN_SNAPSHOT =
  * a timeout of the client alone, the server's process would stay in the queue. Who holds them and says nothing more is given up.
  * https://www.postgresql.org/docs/18/runtime-config-client.html#RUNTIME-CONFIG-CLIENT-STATEMENT
  *
+ * Its first lock tells readers since when it may add rows: see `readSettlementWatermark`.
+ *
  * No parallel plans: for nonces of many days the planner would start workers, and write thousands of ids into each one's copy of the plan.
  */
 export const BEGIN_CHARGE = `${BEGIN}; set local lock_timeout = '12s'; set local idle_in_transaction_session_timeout = '15s';
-  set local max_parallel_workers_per_gather = 0`;
+  set local max_parallel_workers_per_gather = 0; ${LOCK_SETTLEMENT}`;
 
 export type LockedAdvertiser = {
   readonly remainingMicros: bigint;

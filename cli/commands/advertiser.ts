@@ -7,6 +7,7 @@ import {
   type BudgetEntryKind,
   enterBudget,
   listAdvertisers,
+  listBudgetEntries,
   type Status,
   setAdvertiserStatus,
 } from '../../processor/accounts.ts';
@@ -98,9 +99,29 @@ function entryCommand(
     });
 }
 
+const entries = command('entries', 'The changes of a budget: top-ups, adjustments, credits of clicks', [
+  'advertiser entries 1',
+])
+  .argument('<id>', 'the advertiser', parseId)
+  .action(async (id: number, { json }: Json) => {
+    await withDatabase(async (pool) => {
+      const rows = (await listBudgetEntries(pool, id)).map((entry) => ({
+        id: String(entry.id),
+        createdAt: entry.createdAt.toISOString(),
+        kind: entry.kind,
+        amount: formatAmount(entry.amountMicros),
+        reference: entry.reference,
+        clickId: entry.clickId,
+      }));
+      if (json) printJson(rows);
+      else printTable(rows, `There are no entries yet: npx tollway advertiser top-up ${id} 100.00`);
+    });
+  });
+
 export const advertiser = group('advertiser', 'Who pays', [
   add,
   list,
+  entries,
   statusCommand('pause', 'paused', 'Pause all ads of an advertiser: clicks redirect and cost nothing'),
   statusCommand('resume', 'active', 'Let the ads of an advertiser be paid for again'),
   entryCommand('top-up', 'top_up', parsePositiveAmount, 'Add to a budget'),

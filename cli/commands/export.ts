@@ -1,12 +1,22 @@
 import { once } from 'node:events';
+import { TollwayError } from '../../common/errors.ts';
 import { formatAmount } from '../../common/money.ts';
-import { printableJson } from '../../common/text.ts';
+import { printable, printableJson } from '../../common/text.ts';
 import { type ExportRow, exportLedger } from '../../processor/export.ts';
 import { command, withDatabase } from '../command.ts';
-import { parseTime } from '../parse.ts';
+import { parseId, parseTime } from '../parse.ts';
 
-function toLine(row: ExportRow): string {
-  return printableJson({
+const FORMATS = ['ndjson', 'csv'] as const;
+type Format = (typeof FORMATS)[number];
+
+function parseFormat(text: string): Format {
+  const found = FORMATS.find((format) => format === text);
+  if (found !== undefined) return found;
+  throw new TollwayError('bad_format', `Expected ${FORMATS.join(' or ')}, got "${printable(text)}"`);
+}
+
+function fieldsOf(row: ExportRow) {
+  return {
     clickId: row.clickId,
     nonce: row.nonce,
     advertiserId: row.advertiserId,
@@ -21,24 +31,69 @@ function toLine(row: ExportRow): string {
     origin: row.origin,
     sequence: row.sequence === null ? null : Number(row.sequence),
     kind: row.kind,
-  });
+  };
 }
+
+const COLUMNS = [
+  'clickId',
+  'nonce',
+  'advertiserId',
+  'campaignId',
+  'adId',
+  'outcome',
+  'reason',
+  'charged',
+  'currency',
+  'clickedAt',
+  'settledAt',
+  'origin',
+  'sequence',
+  'kind',
+] as const satisfies readonly (keyof ReturnType<typeof fieldsOf>)[];
+
+/** A line of CSV (RFC 4180); absent values are empty. */
+function csvLine(values: readonly (string | number | null)[]): string {
+  return values
+    .map((value) => {
+      const text = printable(String(value ?? ''));
+      return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+    })
+    .join(',');
+}
+
+function toLine(row: ExportRow, format: Format): string {
+  const fields = fieldsOf(row);
+  return format === 'csv' ? csvLine(COLUMNS.map((name) => fields[name])) : printableJson(fields);
+}
+
+type Options = { since: Date; until?: Date; advertiser?: number; campaign?: number; format: Format };
 
 export const exportCommand = command(
   'export',
-  'The ledger by time of settlement, as NDJSON: a line a click',
+  'What was settled in a time, credits included, in the order of the clicks. The last line on standard error says up to when: the next --since',
   [
     'export --since 24h > clicks.ndjson',
-    'export --since 2026-01-01 --until 2026-02-01 | gzip > january.ndjson.gz',
+    'export --since 2026-01-01 --until 2026-02-01 --advertiser 1 --format csv > january.csv',
   ],
 )
   .option('--since <time>', 'settled at or after', parseTime, new Date(0))
-  .option('--until <time>', 'settled before (default: now)', parseTime)
-  .action(async ({ since, until }: { since: Date; until?: Date }) => {
+  .option('--until <time>', 'settled before (default, and at most: up to when all is there)', parseTime)
+  .option('--advertiser <id>', 'of this advertiser alone', parseId)
+  .option('--campaign <id>', 'of this campaign alone', parseId)
+  .option('--format <format>', FORMATS.join(' or '), parseFormat, 'ndjson')
+  .action(async ({ since, until, advertiser, campaign, format }: Options) => {
     await withDatabase(async (pool) => {
-      await exportLedger(pool, since, until ?? new Date(), async (rows) => {
-        const text = rows.map((row) => `${toLine(row)}\n`).join('');
+      const filter = {
+        since,
+        ...(until && { until }),
+        ...(advertiser && { advertiserId: advertiser }),
+        ...(campaign && { campaignId: campaign }),
+      };
+      if (format === 'csv') process.stdout.write(`${csvLine(COLUMNS)}\n`);
+      const bound = await exportLedger(pool, filter, async (rows) => {
+        const text = rows.map((row) => `${toLine(row, format)}\n`).join('');
         if (!process.stdout.write(text)) await once(process.stdout, 'drain');
       });
+      process.stderr.write(`until: ${bound.toISOString()}\n`);
     });
   });

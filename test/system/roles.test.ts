@@ -64,7 +64,7 @@ describe('the parts under roles of their own', () => {
     const console_ = { ...env, DATABASE_URL: urlAs('tollway_console') };
     const run = async (...args: string[]) => {
       const { code, stdout, stderr } = await tollway(console_, ...args);
-      expect(`${args.join(' ')}: ${code} ${stderr}`).toBe(`${args.join(' ')}: 0 `);
+      expect(code, `${args.join(' ')}: ${stderr}`).toBe(0);
       return stdout;
     };
     const parts = [

@@ -1,0 +1,239 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { uuidV7 } from '../../common/uuid.ts';
+import { DAY_MS } from '../../migrations/partitions.ts';
+import { addAdvertiser, creditClick, enterBudget, listBudgetEntries } from '../../processor/accounts.ts';
+import { settle } from '../../processor/charge-clicks.ts';
+import { type ExportFilter, type ExportRow, exportLedger } from '../../processor/export.ts';
+import { BEGIN_CHARGE } from '../../processor/ledger.ts';
+import { readSettlementWatermark } from '../../processor/settlement-watermark.ts';
+import {
+  addAccount,
+  clickRecord,
+  createTestDatabase,
+  type TestDatabase,
+  TestOrigin,
+  unreadableRecord,
+} from '../setup/database.ts';
+import { deliver } from './deliver.ts';
+
+let database: TestDatabase & { drop: () => Promise<void> };
+beforeEach(async () => {
+  database = await createTestDatabase({ poolSize: 20 });
+});
+afterEach(() => database.drop());
+
+const LONG_AGO = new Date(0);
+
+async function exported(filter: Partial<ExportFilter> = {}): Promise<{ rows: ExportRow[]; until: Date }> {
+  const rows: ExportRow[] = [];
+  const until = await exportLedger(
+    database.pool,
+    { since: LONG_AGO, ...filter },
+    async (page) => void rows.push(...page),
+  );
+  return { rows, until };
+}
+
+describe('back to back, while transactions are held open', () => {
+  it('exports every click exactly once', async () => {
+    const accounts = await Promise.all(
+      [1, 2, 3, 4].map(() => addAccount(database.pool, { budget: '1000000.00' })),
+    );
+    const sent: string[] = [];
+    let over = false;
+    /** Charges, and holds each transaction open for a while between its beginning, its rows and its commit. */
+    const writer = async ({ ad }: (typeof accounts)[number], index: number) => {
+      const connection = await database.pool.connect();
+      try {
+        for (let round = 0; !over; round += 1) {
+          const batch = Array.from({ length: 5 }, () => clickRecord({ ad }));
+          await connection.query(BEGIN_CHARGE);
+          await connection.query('select pg_sleep($1)', [((round * 7 + index * 3) % 10) / 100]);
+          await settle(connection, batch, { clickAgeMaxDays: 14 });
+          await connection.query('select pg_sleep($1)', [((round * 3 + index * 7) % 10) / 100]);
+          await connection.query('commit');
+          sent.push(...batch.map(({ click }) => click.clickId));
+        }
+      } finally {
+        connection.release();
+      }
+    };
+    const writers = accounts.map(writer);
+    const found: string[] = [];
+    let since = LONG_AGO;
+    const take = async () => {
+      const { rows, until } = await exported({ since });
+      for (const { clickId, settledAt } of rows) {
+        found.push(clickId ?? '');
+        expect(settledAt.getTime()).toBeLessThan(until.getTime());
+      }
+      expect(until.getTime()).toBeGreaterThanOrEqual(since.getTime());
+      since = until;
+    };
+    const windows = 40;
+    for (let window = 0; window < windows; window += 1) await take();
+    over = true;
+    await Promise.all(writers);
+    const takeMore = async () => {
+      await take();
+      return found.length;
+    };
+    await expect.poll(takeMore, { timeout: 10_000 }).toBe(sent.length);
+    expect(sent.length).toBeGreaterThan(100);
+    expect(found.toSorted()).toEqual(sent.toSorted());
+  });
+
+  it('stays below a transaction that has not committed, and reaches its rows afterwards', async () => {
+    const { ad } = await addAccount(database.pool);
+    const connection = await database.pool.connect();
+    await connection.query(BEGIN_CHARGE);
+    const begun = await readSettlementWatermark(connection);
+    const click = clickRecord({ ad });
+    await connection.query('select pg_sleep(1.1)');
+    await settle(connection, [click], { clickAgeMaxDays: 14 });
+    const { rows, until } = await exported();
+    expect(rows).toEqual([]);
+    // To the second in which the transaction began.
+    expect(until.getTime()).toBeLessThanOrEqual(begun.getTime());
+    expect(Date.now() - until.getTime()).toBeLessThan(30_000);
+    await connection.query('commit');
+    connection.release();
+    const after = await exported({ since: until });
+    expect(after.rows.map(({ clickId }) => clickId)).toEqual([click.click.clickId]);
+    expect(after.until.getTime()).toBeGreaterThan(until.getTime());
+  });
+
+  it('uses an earlier bound as it is given, and brings a later one down', async () => {
+    const early = new Date(Date.now() - DAY_MS);
+    expect((await exported({ until: early })).until).toEqual(early);
+    const { until } = await exported({ until: new Date(Date.now() + DAY_MS) });
+    expect(Math.abs(until.getTime() - Date.now())).toBeLessThan(60_000);
+  });
+});
+
+describe('the rows', () => {
+  it('include a row at the lower bound and none at the upper', async () => {
+    const { ad } = await addAccount(database.pool);
+    await deliver(database.pool, [clickRecord({ ad })]);
+    const [row] = (await exported()).rows;
+    const at = new Date(Math.floor(row?.settledAt.getTime() ?? 0));
+    await database.pool.query('update ledger set settled_at = $1', [at]);
+    expect((await exported({ since: at })).rows).toHaveLength(1);
+    expect((await exported({ since: new Date(at.getTime() + 1) })).rows).toHaveLength(0);
+    expect((await exported({ until: at })).rows).toHaveLength(0);
+    expect((await exported({ until: new Date(at.getTime() + 1) })).rows).toHaveLength(1);
+  });
+
+  it.each([2_000, 2_001, 4_000])('are all there over pages: %i', async (count) => {
+    const { ad } = await addAccount(database.pool, { budget: '1000000.00' });
+    const clicks = Array.from({ length: count }, () => clickRecord({ ad }));
+    await deliver(database.pool, clicks);
+    const { rows } = await exported();
+    expect(rows.map(({ clickId }) => clickId)).toEqual(clicks.map(({ click }) => click.clickId).toSorted());
+  });
+
+  it('come in the order of the clicks, over days, whenever they were settled', async () => {
+    const { ad } = await addAccount(database.pool);
+    const now = Date.now();
+    const clicks = [5, 1, 0, 9, 3].map((daysAgo) => clickRecord({ ad, clickedAt: now - daysAgo * DAY_MS }));
+    for (const click of clicks) await deliver(database.pool, [click]);
+    const { rows } = await exported();
+    expect(rows.map(({ clickedAt }) => clickedAt?.getTime())).toEqual(
+      [9, 5, 3, 1, 0].map((daysAgo) => now - daysAgo * DAY_MS),
+    );
+  });
+
+  it('are those of one advertiser, or of one campaign, where that is asked for', async () => {
+    const [one, other] = [await addAccount(database.pool), await addAccount(database.pool)];
+    const [mine, foreign] = [clickRecord({ ad: one.ad }), clickRecord({ ad: other.ad })];
+    await deliver(database.pool, [mine, foreign]);
+    const ids = async (filter: Partial<ExportFilter>) =>
+      (await exported(filter)).rows.map(({ clickId }) => clickId);
+    expect(await ids({ advertiserId: one.advertiser.id })).toEqual([mine.click.clickId]);
+    expect(await ids({ campaignId: other.campaign.id })).toEqual([foreign.click.clickId]);
+    expect(await ids({ advertiserId: one.advertiser.id, campaignId: other.campaign.id })).toEqual([]);
+    expect(await ids({})).toHaveLength(2);
+  });
+
+  it('hold rejected clicks of any id, and what cannot be read, but nothing that is no click of ours', async () => {
+    const { ad } = await addAccount(database.pool);
+    const origin = new TestOrigin();
+    const ancient = origin.click({ ad, clickedAt: 1_000 });
+    const ahead = origin.click({ ad, clickedAt: Date.now() + 300 * DAY_MS });
+    const unknown = origin.click({ ad: { ...ad, id: 999 } });
+    await deliver(database.pool, [
+      ancient,
+      ahead,
+      unknown,
+      unreadableRecord(Buffer.from('?'), origin.next()),
+      unreadableRecord(Buffer.from('!'), null),
+    ]);
+    const { rows } = await exported();
+    expect(rows.map(({ clickId, outcome, reason }) => [clickId, outcome, reason])).toEqual([
+      [unknown.click.clickId, 'rejected', 'unknown_ad'],
+      [ancient.click.clickId, 'rejected', 'id_out_of_range'],
+      [ahead.click.clickId, 'rejected', 'id_out_of_range'],
+      [null, 'rejected', 'malformed'],
+    ]);
+  });
+});
+
+describe('a credit', () => {
+  it('is a row of its own with the amount taken back, beside the row of its click', async () => {
+    const { ad, advertiser } = await addAccount(database.pool);
+    const click = clickRecord({ ad, nonce: uuidV7() });
+    await deliver(database.pool, [click]);
+    await creditClick(database.pool, click.click.clickId);
+    const { rows, until } = await exported();
+    const [charged, credit] = rows;
+    expect(rows).toHaveLength(2);
+    expect(charged).toMatchObject({ outcome: 'charged', chargedMicros: 250_000n });
+    expect(credit).toEqual({
+      ...charged,
+      outcome: 'credit',
+      reason: null,
+      chargedMicros: -250_000n,
+      settledAt: expect.any(Date),
+    });
+    expect(credit?.settledAt.getTime()).toBeGreaterThanOrEqual(charged?.settledAt.getTime() ?? 0);
+    await creditClick(database.pool, click.click.clickId);
+    expect((await exported({ since: until })).rows).toEqual([]);
+    expect((await exported({ advertiserId: advertiser.id + 1 })).rows).toEqual([]);
+  });
+
+  it('is exported though the day of its click is closed', async () => {
+    const { ad, advertiser } = await addAccount(database.pool);
+    const click = clickRecord({ ad });
+    await deliver(database.pool, [click]);
+    await creditClick(database.pool, click.click.clickId);
+    const gone = uuidV7(Date.now() - 300 * DAY_MS);
+    await database.pool.query('update budget_entry set click_id = $1 where click_id is not null', [gone]);
+    const credit = (await exported()).rows.find(({ outcome }) => outcome === 'credit');
+    expect(credit).toMatchObject({ clickId: gone, advertiserId: advertiser.id, adId: null, currency: 'USD' });
+  });
+});
+
+describe('the entries of a budget', () => {
+  it('are its top-ups, adjustments and credits, in their order', async () => {
+    const { ad, advertiser } = await addAccount(database.pool, { budget: '10.00' });
+    await enterBudget(database.pool, advertiser.id, 'adjustment', -1_500_000n, 'invoice-4711');
+    const click = clickRecord({ ad });
+    await deliver(database.pool, [click]);
+    await creditClick(database.pool, click.click.clickId);
+    const entries = await listBudgetEntries(database.pool, advertiser.id);
+    expect(entries.map(({ kind, amountMicros, clickId }) => [kind, amountMicros, clickId])).toEqual([
+      ['top_up', 10_000_000n, null],
+      ['adjustment', -1_500_000n, null],
+      ['credit', 250_000n, click.click.clickId],
+    ]);
+    expect(entries[1]?.reference).toBe('invoice-4711');
+  });
+
+  it('are none for a new advertiser, and an error for one that is not there', async () => {
+    const { id } = await addAdvertiser(database.pool, 'New', 'USD');
+    expect(await listBudgetEntries(database.pool, id)).toEqual([]);
+    await expect(listBudgetEntries(database.pool, id + 1)).rejects.toMatchObject({
+      code: 'unknown_advertiser',
+    });
+  });
+});
