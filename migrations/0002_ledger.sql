@@ -34,7 +34,7 @@ create table spent_nonce (
 
 -- The ledger's rows for clicks that were rejected. They stand here because what is wrong with them may be
 -- the id itself: unreadable, or of a day that has no partition. `identity` is the record key where the record
--- has one of ours; so every copy of it meets the first.
+-- has one of ours, else the click id, else the place and the bytes; so every copy of it meets the first.
 create table dead_letter (
   id bigint generated always as identity primary key,
   identity text not null unique,

@@ -25,20 +25,29 @@ export type Rejection = {
 
 /** Longest place in a broker that stands in an identity as it is, in characters: an index takes 2 704 bytes. */
 const POSITION_MAX = 500;
+/** Hex digits of a hash of bytes in an identity: enough to tell apart what came to one place. */
+const HASH_DIGITS = 16;
 
 /**
  * What makes a record itself, through all its copies: its key where that names an origin and a sequence, else
- * its click id, else its place in the broker.
+ * its click id, else its place in the broker and its bytes. The place alone is not enough: a topic that was deleted and
+ * made anew begins at offset 0 again, and what comes there is no copy of what was there before.
  */
 export function identityOf(record: ReadClick | Unreadable): string {
   if (record.from !== null) return `${record.from.origin}.${record.from.sequence}`;
-  return record.is === 'click' ? `click ${record.click.clickId}` : `position ${bounded(record.position)}`;
+  if (record.is === 'click') return `click ${record.click.clickId}`;
+  const place = `position ${bounded(record.position)}`;
+  return record.value === null ? place : `${place} ${hashOf(record.value).slice(0, HASH_DIGITS)}`;
+}
+
+function hashOf(value: Buffer): string {
+  return createHash('sha256').update(value).digest('hex');
 }
 
 /** A place may hold what a stranger wrote: what PostgreSQL would refuse or change is named by its hash. */
 function bounded(position: string): string {
   const fits = position.length <= POSITION_MAX && !position.includes('\0') && position.isWellFormed();
-  return fits ? position : createHash('sha256').update(position, 'utf16le').digest('hex');
+  return fits ? position : hashOf(Buffer.from(position, 'utf16le'));
 }
 
 /**

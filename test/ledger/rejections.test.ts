@@ -92,9 +92,19 @@ describe('bytes that are no click', () => {
     });
     const { rows } = await database.pool.query(
       'select record_key, raw from dead_letter where identity like any ($1)',
-      [[`%${foreign.position}`, `%${oddlyKeyed.position}`]],
+      [[`%${foreign.position} %`, `%${oddlyKeyed.position} %`]],
     );
     expect(rows).toHaveLength(2);
+  });
+
+  it('is no copy of other bytes that were in its place before the topic was made anew', async () => {
+    const position = `topic ${uuidV7()}/0@0`;
+    const before = { ...unreadableRecord(Buffer.from('before'), null), position };
+    const after = { ...unreadableRecord(Buffer.from('after'), null), position };
+    const tombstone = { ...unreadableRecord(Buffer.from(''), null), position, value: null };
+    for (const record of [before, after, tombstone])
+      expect(await deliverTwice(database.pool, [record])).toEqual(['rejected: malformed']);
+    expect(await deliverTwice(database.pool, [before, after, tombstone])).toEqual(Array(3).fill('duplicate'));
   });
 });
 
