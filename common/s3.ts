@@ -1,11 +1,5 @@
 import type { Readable } from 'node:stream';
-import {
-  DeleteObjectCommand,
-  GetObjectCommand,
-  ListObjectsV2Command,
-  NoSuchKey,
-  S3Client,
-} from '@aws-sdk/client-s3';
+import { DeleteObjectCommand, GetObjectCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
 import { TollwayError } from './errors.ts';
 
 /** Objects of S3. Region and credentials are found as the AWS SDK finds them. */
@@ -17,26 +11,33 @@ export type ObjectStore = {
   readonly remove: (place: ObjectPlace) => Promise<void>;
   readonly close: () => void;
 };
-export type ObjectPlace = { readonly bucket: string; readonly key: string };
+/** An object, or one version of it: without `versionId`, the latest. */
+export type ObjectPlace = { readonly bucket: string; readonly key: string; readonly versionId?: string };
 
-/** As people write it: `s3://bucket/key`. */
-export function objectName({ bucket, key }: ObjectPlace): string {
-  return `s3://${bucket}/${key}`;
+/** As people write it: `s3://bucket/key`, with the version if one is named. */
+export function objectName({ bucket, key, versionId }: ObjectPlace): string {
+  return `s3://${bucket}/${key}${versionId === undefined ? '' : ` (version ${versionId})`}`;
 }
+
+/** Errors of S3 that say that there is no such object, or no such version of it. */
+const GONE = ['NoSuchKey', 'NoSuchVersion'];
 
 export function openObjectStore(): ObjectStore {
   // The bucket in the path and not in the host's name: AWS takes both, emulators only this.
   const client = new S3Client({ forcePathStyle: true });
   return {
     read: async (place, eTag) => {
-      const { bucket: Bucket, key: Key } = place;
+      const { bucket: Bucket, key: Key, versionId: VersionId } = place;
       try {
-        const { Body, ETag = '' } = await client.send(new GetObjectCommand({ Bucket, Key, IfMatch: eTag }));
+        const { Body, ETag = '' } = await client.send(
+          new GetObjectCommand({ Bucket, Key, VersionId, IfMatch: eTag }),
+        );
         // In Node a body is a stream of Node.
         return { stream: Body as Readable, eTag: ETag };
       } catch (error) {
-        const changed = (error as { name?: unknown }).name === 'PreconditionFailed';
-        if (!(error instanceof NoSuchKey) && !changed) throw error;
+        const { name } = error as { name?: unknown };
+        const changed = name === 'PreconditionFailed';
+        if (!GONE.includes(String(name)) && !changed) throw error;
         const got = changed ? 'it has changed meanwhile' : 'it is gone';
         throw new TollwayError('object_gone', `expected the object ${objectName(place)}, ${got}`, {
           cause: error,

@@ -130,7 +130,7 @@ locals {
       Sid    = "ReadFiles"
       Effect = "Allow"
       # Without the right to list, S3 says of an object that is gone that it is forbidden.
-      Action   = ["s3:GetObject", "s3:ListBucket"]
+      Action   = ["s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket"]
       Resource = [aws_s3_bucket.bucket["files"].arn, "${aws_s3_bucket.bucket["files"].arn}/*"]
     }]
 

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -16,7 +16,8 @@ export type S3Request = { readonly method: string; readonly bucket: string; read
 export type S3Server = {
   /** What the AWS SDK has to find in its environment. */
   readonly env: Readonly<Record<string, string>>;
-  readonly put: (bucket: string, key: string, body: ObjectBody) => void;
+  /** Answers the id of the version that it makes; earlier versions are kept, and are read under their ids. */
+  readonly put: (bucket: string, key: string, body: ObjectBody) => string;
   readonly remove: (bucket: string, key: string) => void;
   /** The keys of a bucket, in their order. */
   readonly keys: (bucket: string) => string[];
@@ -29,6 +30,7 @@ export type S3Server = {
 };
 
 type StoredObject = {
+  readonly versionId: string;
   readonly pieces: readonly Buffer[];
   readonly bytes: number;
   readonly eTag: string;
@@ -57,6 +59,8 @@ export async function startS3(
   { keysMax = KEYS_MAX }: { keysMax?: number } = {},
 ): Promise<S3Server> {
   const stored = new Map(buckets.map((name) => [name, new Map<string, StoredObject>()]));
+  /** All versions, by bucket, key and id. */
+  const versions = new Map<string, StoredObject>();
   const requests: S3Request[] = [];
   let intercept: ((request: S3Request) => Promise<void> | void) | null = null;
   let breakAfter: number | null = null;
@@ -68,7 +72,12 @@ export async function startS3(
       const asked = { method: request.method ?? '', bucket, key };
       requests.push(asked);
       await intercept?.(asked);
-      await send(response, await answer(request, url, asked, stored, keysMax), asked.method, breakAfter);
+      await send(
+        response,
+        await answer(request, url, asked, { stored, versions, keysMax }),
+        asked.method,
+        breakAfter,
+      );
     } catch {
       response.destroy();
     }
@@ -89,7 +98,12 @@ export async function startS3(
       AWS_ACCESS_KEY_ID: 'test',
       AWS_SECRET_ACCESS_KEY: 'test',
     },
-    put: (bucket, key, body) => void bucketOf(bucket).set(key, toStored(body)),
+    put: (bucket, key, body) => {
+      const object = toStored(body);
+      bucketOf(bucket).set(key, object);
+      versions.set(versionName(bucket, key, object.versionId), object);
+      return object.versionId;
+    },
     remove: (bucket, key) => void bucketOf(bucket).delete(key),
     keys: (bucket) => inOrder([...bucketOf(bucket).keys()]),
     requests: () => requests,
@@ -112,8 +126,15 @@ async function answer(
   request: IncomingMessage,
   url: URL,
   { method, bucket, key }: S3Request,
-  stored: ReadonlyMap<string, Map<string, StoredObject>>,
-  keysMax: number,
+  {
+    stored,
+    versions,
+    keysMax,
+  }: {
+    stored: ReadonlyMap<string, Map<string, StoredObject>>;
+    versions: ReadonlyMap<string, StoredObject>;
+    keysMax: number;
+  },
 ): Promise<Reply> {
   if (request.headers.authorization === undefined) return refusal(403, 'AccessDenied', 'Access Denied');
   const objects = stored.get(bucket);
@@ -127,8 +148,13 @@ async function answer(
     return { status: 204 };
   }
   if (method !== 'GET' && method !== 'HEAD') return notImplemented();
-  const object = objects.get(key);
-  if (!object) return refusal(404, 'NoSuchKey', 'The specified key does not exist.');
+  const versionId = url.searchParams.get('versionId');
+  const object = versionId === null ? objects.get(key) : versions.get(versionName(bucket, key, versionId));
+  if (!object) {
+    return versionId === null
+      ? refusal(404, 'NoSuchKey', 'The specified key does not exist.')
+      : refusal(404, 'NoSuchVersion', 'The specified version does not exist.');
+  }
   const wanted = request.headers['if-match'];
   if (wanted !== undefined && wanted !== object.eTag)
     return refusal(
@@ -144,6 +170,7 @@ async function answer(
       'Content-Length': object.bytes,
       'Content-Type': 'binary/octet-stream',
       'Last-Modified': object.modifiedAt.toUTCString(),
+      'x-amz-version-id': object.versionId,
       'Accept-Ranges': 'bytes',
       ...(verified
         ? { 'x-amz-checksum-crc64nvme': object.checksum, 'x-amz-checksum-type': 'FULL_OBJECT' }
@@ -241,12 +268,17 @@ function toStored(body: ObjectBody): StoredObject {
   const hash = createHash('md5');
   for (const piece of pieces) hash.update(piece);
   return {
+    versionId: randomUUID(),
     pieces,
     bytes: pieces.reduce((sum, { length }) => sum + length, 0),
     eTag: `"${hash.digest('hex')}"`,
     checksum: crc64Nvme(pieces).toString('base64'),
     modifiedAt: new Date(),
   };
+}
+
+function versionName(bucket: string, key: string, versionId: string): string {
+  return JSON.stringify([bucket, key, versionId]);
 }
 
 function inOrder(keys: readonly string[]): string[] {

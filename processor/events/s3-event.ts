@@ -2,7 +2,7 @@ import type { ObjectPlace } from '../../common/s3.ts';
 import { badEvent, isObject } from './bad-event.ts';
 
 /**
- * Reads which objects were made, from a notification of S3; one that is only a test names none. Throws `bad_event` for what
+ * Reads which objects, and which versions of them, were made, from a notification of S3; one that is only a test names none. Throws `bad_event` for what
  * is none. https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
  */
 export function readS3Event(functionName: string, event: unknown): ObjectPlace[] {
@@ -19,12 +19,15 @@ export function readS3Event(functionName: string, event: unknown): ObjectPlace[]
     if (typeof eventName !== 'string' || !eventName.startsWith('ObjectCreated:'))
       throw badEvent(functionName, `${field}.eventName`, '"ObjectCreated:…"', eventName);
     const bucket = isObject(s3) && isObject(s3.bucket) ? s3.bucket.name : undefined;
-    const key = isObject(s3) && isObject(s3.object) ? s3.object.key : undefined;
+    const object = isObject(s3) && isObject(s3.object) ? s3.object : {};
+    const { key, versionId } = object;
     if (typeof bucket !== 'string') throw badEvent(functionName, `${field}.s3.bucket.name`, 'a text', bucket);
     if (typeof key !== 'string') throw badEvent(functionName, `${field}.s3.object.key`, 'a text', key);
     // Keys come as in a form: a space is a plus.
     try {
-      return { bucket, key: decodeURIComponent(key.replaceAll('+', ' ')) };
+      const place = { bucket, key: decodeURIComponent(key.replaceAll('+', ' ')) };
+      // A bucket without versions names none. The latest one may be another file by now, which has an event of its own.
+      return typeof versionId === 'string' ? { ...place, versionId } : place;
     } catch {
       throw badEvent(functionName, `${field}.s3.object.key`, 'a URL-encoded text', key);
     }

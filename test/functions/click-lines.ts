@@ -26,7 +26,7 @@ export function clickLines(
 }
 
 /** https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html */
-export function s3Event(bucket: string, key: string) {
+export function s3Event(bucket: string, key: string, versionId?: string) {
   return {
     Records: [
       {
@@ -48,6 +48,8 @@ export function s3Event(bucket: string, key: string) {
             size: 1,
             eTag: 'd41d8cd98f00b204e9800998ecf8427e',
             sequencer: '0055AED6DCD90281E5',
+            // Of a bucket with versions only.
+            ...(versionId === undefined ? {} : { versionId }),
           },
         },
       },

@@ -381,6 +381,8 @@ describe('an S3 event', () => {
 
   it('names the objects that were made', () => {
     expect(readS3Event('f', event)).toEqual([{ bucket: 'files', key: 'clicks of Über+1.ndjson.gz' }]);
+    const versioned = changed(event, ['Records', 0, 's3', 'object', 'versionId'], 'v1');
+    expect(readS3Event('f', versioned)).toMatchObject([{ bucket: 'files', versionId: 'v1' }]);
     expect(readS3Event('f', { Service: 'Amazon S3', Event: 's3:TestEvent', Bucket: 'files' })).toEqual([]);
   });
 

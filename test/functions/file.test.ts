@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { gzipSync } from 'node:zlib';
+import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { createClient, type Pool } from '../../common/postgres.ts';
 import { ricIsMissing } from '../../load-tests/servers/lambda-ric.ts';
@@ -117,6 +117,23 @@ describe('a file of clicks', () => {
     await expectBooks(pool, 30);
   });
 
+  on('is charged as the version that its notification names, whatever came after it', async (site) => {
+    const { pool, lines, running } = site;
+    const versions = [lines(10), lines(20)].map((some) => s3.put(BUCKET, KEY, fileOf(some)));
+    for (const [version, records] of [
+      [versions[0], 10],
+      [versions[1], 20],
+    ] as const) {
+      expect(await running.invoke(s3Event(BUCKET, KEY, version))).toEqual({ answer: { records } });
+    }
+    await expectBooks(pool, 30);
+    expect(await running.invoke(s3Event(BUCKET, KEY, 'gone'))).toMatchObject({
+      error: {
+        errorMessage: `lambda-file: expected the object s3://clicks/${KEY} (version gone), it is gone`,
+      },
+    });
+  });
+
   on('with lines that are no clicks has those as dead letters, with their bytes, once', async (site) => {
     const { pool, lines, charge } = site;
     const bad = ['no click', '{"adId":1}', '[]', JSON.stringify({ v: 1, userAgent: 'x'.repeat(9_000) })];
@@ -206,6 +223,20 @@ describe('a file that cannot be had whole', () => {
     await expectBooks(pool, 0);
     expect(await charge('changing')).toEqual({ records: 700 });
     await expectBooks(pool, 700);
+  });
+});
+
+describe('a file in another encoding', () => {
+  on('is read without its byte order mark, and refused by name where it is no UTF-8', async (site) => {
+    const { pool, lines, charge } = site;
+    const file = fileOf(lines(10));
+    expect(await charge('marked', Buffer.concat([Buffer.from('\ufeff'), file]))).toEqual({ records: 10 });
+    await expectBooks(pool, 10);
+    expect(await charge('utf-16', Buffer.from(String(file), 'utf16le'))).toBe(
+      'lambda-file: s3://clicks/utf-16: expected UTF-8 text, plain or gzip, got UTF-16; convert it first: `iconv -f UTF-16LE -t UTF-8`',
+    );
+    expect(await charge('clicks.zst', zstdCompressSync(file))).toMatch(/got Zstandard \(\.zst\)/);
+    await expectBooks(pool, 10);
   });
 });
 
