@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseConfig } from '../../common/config.ts';
+import { inTransaction, type Pool } from '../../common/postgres.ts';
 import { jarsAreMissing } from '../../load-tests/servers/kafka-jars.ts';
 import { createKafkaPublisher } from '../../producer/kafka-publisher.ts';
 import { silent, TestOrigin } from '../setup/database.ts';
@@ -104,6 +105,36 @@ describe.each(drivers.filter(({ name }) => name !== 'postgres'))(
     );
 
     it.skipIf(skipped)(
+      'reads again commits that the database has lost, although connections and checkpoints were kept',
+      { timeout: 60_000 },
+      () =>
+        withSite(server, async (site) => {
+          const { broker, clicks, database } = site;
+          const consumer = await site.consume();
+          await broker.publishTo(0, clicks(10));
+          await untilSettled(database.pool, 10, consumer);
+          await untilCheckpointed(site);
+          const lock = await database.pool.connect();
+          await lock.query('begin');
+          await lock.query('lock table broker_checkpoint in share mode');
+          const lost = clicks(10);
+          await broker.publishTo(0, lost);
+          await untilSettled(database.pool, 21, consumer);
+          await loseCommits(
+            database.pool,
+            lost.map(({ click }) => click.clickId),
+          );
+          await lock.query('commit');
+          lock.release();
+          await untilSettled(database.pool, 21, consumer, 15_000);
+          expect(consumer.logged.map(({ msg }) => msg)).toContainEqual(
+            expect.stringContaining('The database has lost commits'),
+          );
+          await expectAllCharged(site);
+        }),
+    );
+
+    it.skipIf(skipped)(
       'that stops while checkpoints are being written writes the last one too',
       { timeout: 60_000 },
       () =>
@@ -133,3 +164,25 @@ describe.each(drivers.filter(({ name }) => name !== 'postgres'))(
     );
   },
 );
+
+/** Undoes the transactions that charged clicks, as a failover to a standby does that had not got them. */
+async function loseCommits(pool: Pool, clickIds: readonly string[]): Promise<void> {
+  await inTransaction(pool, async (connection) => {
+    const clicks = [clickIds];
+    await connection.query(
+      `delete from origin_tally where xmin::text in (select xmin::text from ledger where click_id = any($1::uuid[]))`,
+      clicks,
+    );
+    await connection.query(
+      `update advertiser set spent_micros = spent_micros - lost.micros
+       from (select advertiser_id, sum(charged_micros) as micros from ledger where click_id = any($1::uuid[]) group by 1) lost
+       where id = lost.advertiser_id`,
+      clicks,
+    );
+    const { rowCount } = await connection.query(
+      'delete from ledger where click_id = any($1::uuid[])',
+      clicks,
+    );
+    expect(rowCount).toBe(clickIds.length);
+  });
+}

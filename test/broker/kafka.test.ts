@@ -265,6 +265,28 @@ describe.skipIf(skipped).concurrent('a publisher to Kafka', () => {
     }),
   );
 
+  it('calls nothing written of which kafkajs does not say that it was', { timeout: 60_000 }, () =>
+    withSite(server, async ({ broker, clicks, origin }) => {
+      const { publisher } = broker;
+      // Its client knows the partitions of now, and for some minutes.
+      await publisher.publish(clicks(1));
+      const admin = await server.admin();
+      await admin.createPartitions({
+        topicPartitions: [{ topic: broker.config.KAFKA_TOPIC, count: SLOTS + 1 }],
+      });
+      const partitions = async () =>
+        (await admin.fetchTopicMetadata({ topics: [broker.config.KAFKA_TOPIC] })).topics[0]?.partitions
+          .length;
+      await waitFor(async () => (await partitions()) === SLOTS + 1);
+      // A mark is for every partition that there is; what is for one that it does not know, it leaves out in silence.
+      await expect(publisher.publishEverywhere(origin.mark())).rejects.toMatchObject({
+        code: 'kafka',
+        retryable: true,
+        message: `Partition ${SLOTS} took no clicks: nobody leads it`,
+      });
+    }),
+  );
+
   it('sends in parts what one partition would not take at once', { timeout: 60_000 }, () =>
     withSite(
       server,
