@@ -6,9 +6,11 @@ import { createFunctionLogger } from '../common/logger.ts';
 import { createPool, cutPool } from '../common/postgres.ts';
 import { createPublisher } from '../producer/create-publisher.ts';
 import { AdLookup } from './ad-lookup.ts';
+import { readAgentRules } from './agent-rules.ts';
 import { DoubleClicks } from './double-clicks.ts';
+import { createAgentJudge } from './invalid-traffic.ts';
 import { createVerifier } from './link.ts';
-import { type Answer, type ClickRequest, createRedirect, tokenOf } from './redirect.ts';
+import { type Answer, type ClickRequest, createRedirect, findLink } from './redirect.ts';
 import { createVisitorAddress } from './visitor.ts';
 
 const DAY_MS = 86_400_000;
@@ -51,10 +53,13 @@ export async function openRedirectFunction(
     refused ||= /^28/.test(errorCode(error) ?? '');
   };
   const verify = createVerifier(keys, config.LINK_LIFE_MAX_DAYS * DAY_MS);
+  const rules = config.AGENT_RULES_FILE === undefined ? [] : readAgentRules(config.AGENT_RULES_FILE);
+  const { judge } = createAgentJudge(config.NO_USER_AGENT, rules);
   const redirect = createRedirect({
     verify,
     findAd: (adId) => ads.get(adId),
     visitorAddress: createVisitorAddress(config.TRUSTED_PROXIES),
+    judgeAgent: judge,
     doubleClicks: new DoubleClicks(config.DOUBLE_CLICK_MS),
     record: (click, recorded, clickId) => {
       // The key is no origin's: it spreads clicks over partitions and shards, and names them where their bytes are garbage.
@@ -79,9 +84,8 @@ export async function openRedirectFunction(
   return {
     answer: async (request) => {
       const startedAt = performance.now();
-      const token = tokenOf(request.url);
-      const link = token === null ? null : verify(token);
-      if (link !== null) {
+      const link = findLink(request.url, verify)?.link;
+      if (link !== undefined) {
         const learn = () => ads.learn(link.adId).then(() => null);
         const isKnown = ads.get(link.adId) !== undefined;
         const problem = await tryInTime(learn, isKnown ? Math.min(waitMs, NEWS_MS_MAX) : waitMs, heed);

@@ -9,7 +9,7 @@ import {
 } from '../producer/click-event.ts';
 import type { CatalogAd } from './ad-catalog.ts';
 import type { DoubleClicks } from './double-clicks.ts';
-import { type Agent, isPrefetch, judgeAgent } from './invalid-traffic.ts';
+import { type Agent, type AgentJudge, isPrefetch, isSubresource } from './invalid-traffic.ts';
 import type { Link, LinkVerifier } from './link.ts';
 import { referrerHost, truncateAddress, type VisitorAddress } from './visitor.ts';
 
@@ -32,6 +32,7 @@ export type RedirectDependencies = {
   readonly verify: LinkVerifier;
   readonly findAd: (adId: number) => CatalogAd | undefined;
   readonly visitorAddress: VisitorAddress;
+  readonly judgeAgent: AgentJudge['judge'];
   readonly doubleClicks: DoubleClicks;
   /** Makes a click durable and tells its sequence, or `null` where it could not be recorded. */
   readonly record: (
@@ -49,14 +50,14 @@ const PATH = '/c/';
  * The redirect: decides, has the click recorded, and only then answers. It waits for nothing but `record`.
  */
 export function createRedirect(dependencies: RedirectDependencies) {
-  const { verify, findAd, doubleClicks, record, whenFull, metrics } = dependencies;
+  const { verify, findAd, judgeAgent, doubleClicks, record, whenFull, metrics } = dependencies;
 
   return (request: ClickRequest, answer: (answer: Answer) => void): void => {
     const { method, url, headers } = request;
     if (method !== 'GET' && method !== 'HEAD') return answer({ is: 'wrong_method' });
-    const token = tokenOf(url);
-    const link = token === null ? null : verify(token);
-    if (link === null || token === null) return answer({ is: 'not_found' });
+    const found = findLink(url, verify);
+    if (found === null) return answer({ is: 'not_found' });
+    const { token, link } = found;
     const ad = findAd(link.adId);
     if (ad === undefined) {
       metrics.unknownAds.inc();
@@ -74,10 +75,11 @@ export function createRedirect(dependencies: RedirectDependencies) {
 
     const visitor = dependencies.visitorAddress(request.peer, headers['x-forwarded-for']);
     const agent = judgeAgent(headers['user-agent'] ?? '');
+    if (agent.isHidden) metrics.hiddenAgents.inc();
     const person = `${agent.number} ${visitor}`;
     // Only a click that would count makes the next one a second.
     const isSecond = () => doubleClicks.isSecond(person, token, nowMs);
-    const invalid = invalidReason(link, ad, agent, isSecond, nowMs);
+    const invalid = invalidReason(link, ad, agent, isSubresource(headers), isSecond, nowMs);
     const click = clickOf(link, ad, { clickId, clickedAt: nowMs, invalid, visitor, headers });
     const recorded = (sequence: number | null) => {
       if (sequence !== null) {
@@ -92,10 +94,40 @@ export function createRedirect(dependencies: RedirectDependencies) {
   };
 }
 
-/** The token that a path and query carry, or `null` for those of something else. */
+/** A link that was found in a request. */
+export type FoundLink = { readonly token: string; readonly link: Link };
+
+/**
+ * The link that a path and query carry, or `null` for those of something else. Where the path as it stands is no token, what cannot be part
+ * of one is left out and it is tried again: people and programs put dots, slashes, quotes and parameters behind links. The tag covers
+ * the whole token in any case.
+ */
+export function findLink(target: string, verify: LinkVerifier): FoundLink | null {
+  const exact = tokenOf(target);
+  const link = exact === null ? null : verify(exact);
+  if (exact !== null && link !== null) return { token: exact, link };
+  const token = trimmedToken(target);
+  const trimmed = token === null || token === exact ? null : verify(token);
+  return token === null || trimmed === null ? null : { token, link: trimmed };
+}
+
+/** The token in a path with something before or behind it: doubled slashes, then the characters of tokens, without dots at their end. */
+function trimmedToken(target: string): string | null {
+  const path = /^\/+c\/+([\w.-]+)/.exec(pathOf(target))?.[1];
+  if (path === undefined) return null;
+  let end = path.length;
+  while (end > 0 && path[end - 1] === '.') end -= 1;
+  return path.slice(0, end);
+}
+
+/** A proxy may send the whole URL: RFC 9112 §3.2.2 wants it accepted. */
+function pathOf(target: string): string {
+  return target.startsWith('/') || !URL.canParse(target) ? target : new URL(target).pathname;
+}
+
+/** What stands where a token should in a path and query, or `null` for those of something else. */
 export function tokenOf(target: string): string | null {
-  // A proxy may send the whole URL: RFC 9112 §3.2.2 wants it accepted.
-  const url = target.startsWith('/') || !URL.canParse(target) ? target : new URL(target).pathname;
+  const url = pathOf(target);
   if (!url.startsWith(PATH)) return null;
   const end = url.indexOf('?');
   return end < 0 ? url.slice(PATH.length) : url.slice(PATH.length, end);
@@ -105,10 +137,12 @@ function invalidReason(
   link: Link,
   ad: CatalogAd,
   agent: Agent,
+  subresource: boolean,
   isSecond: () => boolean,
   nowMs: number,
 ): EdgeInvalidReason | null {
   if (agent.isRobot) return 'bot';
+  if (subresource) return 'not_navigation';
   if (link.expiresAt !== null && nowMs >= link.expiresAt) return 'expired';
   if (ad.paused) return 'paused';
   return isSecond() ? 'double_click' : null;

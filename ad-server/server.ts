@@ -18,8 +18,6 @@ const HEADERS_MS_MAX = 10_000;
 /** Time an idle connection is kept, in ms; above the 60 s of common load balancers, which must close first. */
 const IDLE_MS = 65_000;
 const CONNECTIONS_MAX = 20_000;
-/** Longest path and query looked at, in characters. */
-const URL_MAX = 2_048;
 
 const CLIENT_ERRORS: Record<string, string> = {
   HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
@@ -54,7 +52,6 @@ export function createAdServer(
         metrics.redirects.inc({ answer: given.is });
         metrics.redirectDuration.observe((answeredAt - startedAt) / 1_000);
       };
-      if (url.length > URL_MAX) return answer({ is: 'not_found' });
       redirect({ method, url, headers, peer: socket.remoteAddress }, answer);
     },
   );

@@ -26,6 +26,8 @@ export function createVisitorAddress(proxies: Config['TRUSTED_PROXIES']): Visito
       return address;
     const hops = String(forwardedFor).slice(-FORWARDED_MAX).split(',');
     for (const hop of hops.reverse()) {
+      // An empty element of a list says nothing: RFC 9110 §5.6.1.2.
+      if (hop.trim() === '') continue;
       const next = canonical(withoutPort(hop.trim()));
       if (next === '') return address;
       address = next;

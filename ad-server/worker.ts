@@ -9,7 +9,9 @@ import { createPool } from '../common/postgres.ts';
 import { createPublisher } from '../producer/create-publisher.ts';
 import { Spool } from '../producer/spool.ts';
 import { AdCatalog } from './ad-catalog.ts';
+import { followAgentRules } from './agent-rules-file.ts';
 import { DoubleClicks } from './double-clicks.ts';
+import { createAgentJudge } from './invalid-traffic.ts';
 import { createVerifier } from './link.ts';
 import { createRedirect } from './redirect.ts';
 import { startRelays } from './relays.ts';
@@ -91,11 +93,19 @@ export async function startWorker(
   catalog.start();
   open({ name: 'ad catalogue', close: () => catalog.close() });
 
+  const agents = createAgentJudge(config.NO_USER_AGENT);
+  const rules = config.AGENT_RULES_FILE;
+  if (rules !== undefined) {
+    const stop = followAgentRules(rules, agents, logger);
+    open({ name: 'agent rules', close: stop });
+  }
+
   const server = createAdServer(
     createRedirect({
       verify: createVerifier(keys, config.LINK_LIFE_MAX_DAYS * DAY_MS),
       findAd: (adId) => catalog.get(adId),
       visitorAddress: createVisitorAddress(config.TRUSTED_PROXIES),
+      judgeAgent: agents.judge,
       doubleClicks: new DoubleClicks(config.DOUBLE_CLICK_MS),
       record: (click, recorded) => spool.append(click, recorded),
       whenFull: config.SPOOL_FULL,
@@ -106,6 +116,12 @@ export async function startWorker(
   const watch = setInterval(() => {
     spool.probe();
     catalog.warnIfOld();
+    for (const userAgent of agents.takeHidden()) {
+      logger.warn(
+        { userAgent },
+        "An edge puts its own name in place of visitors' user agents: bots are charged like people. Have it forward User-Agent",
+      );
+    }
     metrics.spoolBytes.set(spool.bytes);
     metrics.spoolOldestAge.set(relays.oldestClickAgeMs() / 1_000);
     metrics.catalogAge.set((catalog.ageMs() ?? 0) / 1_000);

@@ -133,6 +133,16 @@ export const settings = {
     60_000,
     'The same link by the same visitor within this time is `invalid: double_click`. 0 turns it off.',
   ),
+  AGENT_RULES_FILE: optional(
+    'file',
+    'Exceptions for user agents, a line each: `person TEXT` or `bot TEXT`; one that contains the text, in letters of any case, is so judged. Read again when it changes.',
+    (text) => text,
+  ),
+  NO_USER_AGENT: choice(
+    'person',
+    ['person', 'bot'],
+    'How a click without a user agent (missing, empty or `-`) is judged.',
+  ),
   CATALOG_POLL_MS: whole(
     10_000,
     'ms',

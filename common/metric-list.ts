@@ -59,6 +59,12 @@ export const metricList = {
     help: 'Well signed links to an ad that the catalogue does not know',
     part: 'ad server',
   },
+  hiddenAgents: {
+    kind: 'counter',
+    name: 'tollway_hidden_user_agents_total',
+    help: "Clicks whose user agent an edge has replaced by its own name (`Amazon CloudFront`): forward the visitor's",
+    part: 'ad server',
+  },
   spoolBytes: {
     kind: 'gauge',
     name: 'tollway_spool_bytes',

@@ -3,7 +3,7 @@ import { rememberRecent } from '../common/recent.ts';
 import { canonicalUuid, isUuid, isUuidV7, uuidV7TimeMs } from '../common/uuid.ts';
 
 /** Why a click was judged invalid at the edge. `repeat` is found later, by the handler. */
-export const EDGE_INVALID_REASONS = ['bot', 'expired', 'paused', 'double_click'] as const;
+export const EDGE_INVALID_REASONS = ['bot', 'not_navigation', 'expired', 'paused', 'double_click'] as const;
 export type EdgeInvalidReason = (typeof EDGE_INVALID_REASONS)[number];
 
 /** Highest price of a click: a billion units in micros, a safe JSON number. */

@@ -5,6 +5,7 @@ import { createServer, type Server } from 'node:http';
 import { join } from 'node:path';
 import type { CatalogAd } from '../../ad-server/ad-catalog.ts';
 import { DoubleClicks } from '../../ad-server/double-clicks.ts';
+import { createAgentJudge } from '../../ad-server/invalid-traffic.ts';
 import { createSigner, createVerifier, impressionLink } from '../../ad-server/link.ts';
 import { createRedirect } from '../../ad-server/redirect.ts';
 import { createAdServer } from '../../ad-server/server.ts';
@@ -97,6 +98,7 @@ function createOurServer(keys: readonly LinkKey[], root: string, kind: 'spool' |
     verify: createVerifier(keys, 90 * DAY_MS),
     findAd: (adId) => ads.get(adId),
     visitorAddress: createVisitorAddress([]),
+    judgeAgent: createAgentJudge().judge,
     doubleClicks: new DoubleClicks(1_000),
     record: (click, recorded) => spool.append(click, recorded),
     whenFull: 'redirect',

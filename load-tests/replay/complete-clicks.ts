@@ -1,7 +1,8 @@
 import { AdLookup } from '../../ad-server/ad-lookup.ts';
 import { DoubleClicks } from '../../ad-server/double-clicks.ts';
-import { judgeAgent } from '../../ad-server/invalid-traffic.ts';
+import { createAgentJudge } from '../../ad-server/invalid-traffic.ts';
 import { createVerifier, type LinkVerifier } from '../../ad-server/link.ts';
+import { findLink } from '../../ad-server/redirect.ts';
 import { referrerHost, truncateAddress } from '../../ad-server/visitor.ts';
 import type { LinkKey } from '../../common/link-keys.ts';
 import type { Pool } from '../../common/postgres.ts';
@@ -12,6 +13,9 @@ import type { ReadRequest, Recorded, Unplayable } from './reading.ts';
 const DAY_MS = 86_400_000;
 /** How long an ad is believed to be as it was read, in ms. */
 const AD_FRESH_MS = 600_000;
+
+/** Judges as an ad server with default settings does. */
+const agents = createAgentJudge();
 
 /** A click as a broker takes it. */
 export type CompleteClick = { readonly is: 'complete'; readonly clickId: string; readonly value: Buffer };
@@ -73,13 +77,15 @@ function eventOf(
   verify: LinkVerifier,
   doubleClicks: DoubleClicks,
 ): { line: number; event: Record<string, unknown> | null } {
-  const link = verify(token);
-  if (link === null) return { line, event: null };
-  const agent = judgeAgent(userAgent ?? '');
+  const found = findLink(`/c/${token}`, verify);
+  if (found === null) return { line, event: null };
+  const { link } = found;
+  const agent = agents.judge(userAgent ?? '');
   let invalid: EdgeInvalidReason | null = null;
   if (agent.isRobot) invalid = 'bot';
   else if (link.expiresAt !== null && clickedAt >= link.expiresAt) invalid = 'expired';
-  else if (doubleClicks.isSecond(`${agent.number} ${address}`, token, clickedAt)) invalid = 'double_click';
+  else if (doubleClicks.isSecond(`${agent.number} ${address}`, found.token, clickedAt))
+    invalid = 'double_click';
   return {
     line,
     event: {

@@ -2,7 +2,9 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 import { DoubleClicks } from '../../ad-server/double-clicks.ts';
-import { isPrefetch, judgeAgent } from '../../ad-server/invalid-traffic.ts';
+import { createAgentJudge, isPrefetch } from '../../ad-server/invalid-traffic.ts';
+
+const { judge: judgeAgent } = createAgentJudge();
 
 const CHROME =
   'Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36';

@@ -1,5 +1,6 @@
 import type { CatalogAd } from '../../ad-server/ad-catalog.ts';
 import { DoubleClicks } from '../../ad-server/double-clicks.ts';
+import { createAgentJudge } from '../../ad-server/invalid-traffic.ts';
 import { createSigner, createVerifier, evergreenLink } from '../../ad-server/link.ts';
 import { type Answer, type ClickRequest, createRedirect } from '../../ad-server/redirect.ts';
 import { createVisitorAddress } from '../../ad-server/visitor.ts';
@@ -40,6 +41,7 @@ export function redirectBench(
     whenFull?: 'redirect' | 'refuse';
     doubleClickMs?: number;
     proxies?: string;
+    noUserAgent?: 'person' | 'bot';
   } = {},
 ) {
   const catalog = new Map([[42, 'ad' in options ? options.ad : sampleAd()]]);
@@ -51,6 +53,7 @@ export function redirectBench(
     verify: createVerifier([k1], 90 * DAY_MS),
     findAd: (adId) => catalog.get(adId),
     visitorAddress: createVisitorAddress(TRUSTED_PROXIES),
+    judgeAgent: createAgentJudge(options.noUserAgent).judge,
     doubleClicks: new DoubleClicks(options.doubleClickMs ?? 1_000),
     record: (encoded, recorded) => waiting.push({ encoded, recorded }),
     whenFull: options.whenFull ?? 'redirect',

@@ -42,6 +42,16 @@ describe("the visitor's address", () => {
     expect(visitorBehind('10.0.0.0/8', '10.1.2.3', '')).toBe('10.1.2.3');
   });
 
+  it.each([
+    '203.0.113.9, ',
+    '203.0.113.9,',
+    '203.0.113.9, , 10.0.0.6',
+    ',203.0.113.9,,10.0.0.6, ',
+    '203.0.113.9\t,\t',
+  ])('is the same with empty elements in the list: "%s"', (list) => {
+    expect(visitorBehind('10.0.0.0/8', '10.1.2.3', list)).toBe('203.0.113.9');
+  });
+
   it('sees through IPv4 addresses mapped into IPv6', () => {
     expect(visitorBehind('', '::ffff:198.51.100.7')).toBe('198.51.100.7');
     expect(visitorBehind('10.0.0.0/8', '::ffff:10.1.2.3', '::ffff:203.0.113.9')).toBe('203.0.113.9');

@@ -1,8 +1,10 @@
 import { expect, it } from 'vitest';
-import { isPrefetch, judgeAgent } from '../../ad-server/invalid-traffic.ts';
+import { createAgentJudge, isPrefetch } from '../../ad-server/invalid-traffic.ts';
 import { createSigner, createVerifier } from '../../ad-server/link.ts';
 import type { LinkKey } from '../../common/link-keys.ts';
 import { type Arrival, createTraffic, type Kind, type Shares } from '../../load-tests/traffic.ts';
+
+const { judge: judgeAgent } = createAgentJudge();
 
 const KEYS: readonly LinkKey[] = [{ id: 'k1', state: 'signs', secret: Buffer.alloc(32, 1) }];
 const verify = createVerifier(KEYS, 90 * 86_400_000);
