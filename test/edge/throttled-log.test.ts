@@ -1,0 +1,76 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import { createFunctionLogger } from '../../common/logger.ts';
+import { ThrottledLog } from '../../common/throttled-log.ts';
+
+const INTERVAL_MS = 30_000;
+
+describe('the throttled log', () => {
+  let nowMs = 0;
+  let lines: { level: string; message: string; fields: Record<string, unknown> }[] = [];
+  const logger = createFunctionLogger('test', { LOG_LEVEL: 'silent' });
+  for (const level of ['warn', 'error'] as const)
+    logger[level] = (fields: unknown, message?: unknown) =>
+      lines.push({ level, message: String(message), fields: fields as Record<string, unknown> });
+  const open = (more: { level?: 'error'; graceMs?: number } = {}) =>
+    new ThrottledLog(logger, { failed: 'It fails', recovered: 'It works again', ...more }, () => nowMs);
+  const messages = () => lines.map(({ message }) => message);
+
+  beforeEach(() => {
+    // Any clock will do, also one that begins at 0 or below.
+    nowMs = -5;
+    lines = [];
+  });
+
+  it('logs the first failure at once, then one line in 30 seconds with the count, then the recovery', () => {
+    const log = open();
+    for (; nowMs < 2 * INTERVAL_MS - 5; nowMs += 1_000) log.fail({ problem: 'p' });
+    log.recover({ attempt: 60 });
+    log.recover();
+    expect(lines).toEqual([
+      { level: 'warn', message: 'It fails', fields: { problem: 'p', failures: 1 } },
+      { level: 'warn', message: 'It fails', fields: { problem: 'p', failures: 30 } },
+      { level: 'warn', message: 'It works again', fields: { attempt: 60, failedSeconds: 60 } },
+    ]);
+  });
+
+  it('logs two lines in 30 seconds at most while failures and successes take turns, and counts the rest', () => {
+    const log = open();
+    for (let step = 0; step < 75; step += 1, nowMs += 400) {
+      log.fail({});
+      log.recover();
+    }
+    expect(messages()).toEqual(['It fails', 'It works again']);
+    log.fail({});
+    expect(lines.at(-1)?.fields).toEqual({ failures: 75 });
+  });
+
+  it('says again that it fails when a failure that was not logged goes on', () => {
+    const log = open();
+    log.fail({});
+    log.recover();
+    for (const end = nowMs + INTERVAL_MS; nowMs <= end; nowMs += 1_000) log.fail({});
+    expect(log.isFailing).toBe(true);
+    expect(messages()).toEqual(['It fails', 'It works again', 'It fails']);
+  });
+
+  it('does not log the recovery from a failure that was not logged', () => {
+    const log = open({ graceMs: 3_000 });
+    log.fail({});
+    nowMs += 2_999;
+    log.fail({});
+    log.recover();
+    expect(messages()).toEqual([]);
+    log.fail({});
+    nowMs += 3_000;
+    log.fail({}, 'It fails in another way');
+    log.recover();
+    expect(messages()).toEqual(['It fails in another way', 'It works again']);
+  });
+
+  it('logs both lines at the level that was asked for', () => {
+    const log = open({ level: 'error' });
+    log.fail({});
+    log.recover();
+    expect(lines.map(({ level }) => level)).toEqual(['error', 'error']);
+  });
+});
