@@ -10,8 +10,13 @@ const SLOTS = 131_072;
  * Remembers who clicked what a moment ago. The window runs from the click that counted, so that somebody who keeps
  * clicking counts once in every window.
  *
- * Two generations: when the young one is a window old, or full, the old one is forgotten as a whole. Each is a table of
- * fingerprints of 53 bits, made once: 2 MB that never grow, whatever clients send, and nothing for the collector.
+ * Times may come out of order. Two clicks are a double click when their times are less than a window apart, whichever comes first;
+ * a first click is remembered until a click comes that is more than a window later than it.
+ *
+ * Two generations: when the latest time is a window after the young one's first, or the young one is full, the old one is forgotten as a
+ * whole. A time that lies further back changes nothing in that: a clock that was set back, or one late line of a log, wipes no memory.
+ * Each generation is a table of fingerprints of 53 bits, made once: 2 MB that never grow, whatever clients send, and nothing for the
+ * garbage collector.
  */
 export class DoubleClicks {
   private readonly windowMs: number;
@@ -23,15 +28,17 @@ export class DoubleClicks {
     this.windowMs = windowMs;
   }
 
-  /** Whether this is the second click of a double click; if it is not, it is remembered as a first. */
-  isSecond(visitor: string, token: string, nowMs: number): boolean {
+  /**
+   * Whether this is the second click of a double click; if it is not, it is remembered as a first. `atMs` is the time of the click, in ms by
+   * any clock: only differences count.
+   */
+  isSecond(visitor: string, token: string, atMs: number): boolean {
     if (this.windowMs === 0) return false;
-    this.age(nowMs);
+    if (atMs - this.bornAt >= this.windowMs || this.young.size >= GENERATION_MAX) this.age(atMs);
     const key = fingerprint(visitor, token);
     const first = this.young.get(key) ?? this.old.get(key);
-    // A clock that was set back makes a first click lie in the future: then this one is the first.
-    if (first !== undefined && nowMs >= first && nowMs - first < this.windowMs) return true;
-    this.young.set(key, nowMs);
+    if (first !== undefined && Math.abs(atMs - first) < this.windowMs) return true;
+    this.young.set(key, atMs);
     return false;
   }
 
@@ -43,13 +50,10 @@ export class DoubleClicks {
     }
   }
 
-  private age(nowMs: number): void {
-    const grown =
-      nowMs < this.bornAt || nowMs - this.bornAt >= this.windowMs || this.young.size >= GENERATION_MAX;
-    if (!grown) return;
+  private age(atMs: number): void {
     [this.old, this.young] = [this.young, this.old];
     this.young.clear();
-    this.bornAt = nowMs;
+    this.bornAt = Math.max(this.bornAt, atMs);
   }
 }
 

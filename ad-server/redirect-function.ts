@@ -61,6 +61,7 @@ export async function openRedirectFunction(
     visitorAddress: createVisitorAddress(config.TRUSTED_PROXIES),
     judgeAgent: judge,
     doubleClicks: new DoubleClicks(config.DOUBLE_CLICK_MS),
+    elapsedMs: Date.now,
     record: (click, recorded, clickId) => {
       // The key is no origin's: it spreads clicks over partitions and shards, and names them where their bytes are garbage.
       const record = { key: clickId, value: Buffer.from(click) };

@@ -34,6 +34,11 @@ export type RedirectDependencies = {
   readonly visitorAddress: VisitorAddress;
   readonly judgeAgent: AgentJudge['judge'];
   readonly doubleClicks: DoubleClicks;
+  /**
+   * The clock of the double-click window, in ms. `performance.now` where the process runs all the time: setting the machine's clock does
+   * not move it. `Date.now` where the platform may freeze the process, which stops that clock.
+   */
+  readonly elapsedMs: () => number;
   /** Makes a click durable and tells its sequence, or `null` where it could not be recorded. */
   readonly record: (
     encodedClick: string,
@@ -50,7 +55,7 @@ const PATH = '/c/';
  * The redirect: decides, has the click recorded, and only then answers. It waits for nothing but `record`.
  */
 export function createRedirect(dependencies: RedirectDependencies) {
-  const { verify, findAd, judgeAgent, doubleClicks, record, whenFull, metrics } = dependencies;
+  const { verify, findAd, judgeAgent, doubleClicks, elapsedMs, record, whenFull, metrics } = dependencies;
 
   return (request: ClickRequest, answer: (answer: Answer) => void): void => {
     const { method, url, headers } = request;
@@ -78,7 +83,7 @@ export function createRedirect(dependencies: RedirectDependencies) {
     if (agent.isHidden) metrics.hiddenAgents.inc();
     const person = `${agent.number} ${visitor}`;
     // Only a click that would count makes the next one a second.
-    const isSecond = () => doubleClicks.isSecond(person, token, nowMs);
+    const isSecond = () => doubleClicks.isSecond(person, token, elapsedMs());
     const invalid = invalidReason(link, ad, agent, isSubresource(headers), isSecond, nowMs);
     const click = clickOf(link, ad, { clickId, clickedAt: nowMs, invalid, visitor, headers });
     const recorded = (sequence: number | null) => {

@@ -107,6 +107,7 @@ export async function startWorker(
       visitorAddress: createVisitorAddress(config.TRUSTED_PROXIES),
       judgeAgent: agents.judge,
       doubleClicks: new DoubleClicks(config.DOUBLE_CLICK_MS),
+      elapsedMs: () => performance.now(),
       record: (click, recorded) => spool.append(click, recorded),
       whenFull: config.SPOOL_FULL,
       metrics,

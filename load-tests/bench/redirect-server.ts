@@ -100,6 +100,7 @@ function createOurServer(keys: readonly LinkKey[], root: string, kind: 'spool' |
     visitorAddress: createVisitorAddress([]),
     judgeAgent: createAgentJudge().judge,
     doubleClicks: new DoubleClicks(1_000),
+    elapsedMs: () => performance.now(),
     record: (click, recorded) => spool.append(click, recorded),
     whenFull: 'redirect',
     metrics,

@@ -118,6 +118,40 @@ describe('a double click', () => {
     expect(clicks.isSecond('visitor', 'link', 1)).toBe(true);
   });
 
+  it('is known however its two clicks are ordered, and whatever other times lie between them', () => {
+    const clicks = new DoubleClicks(1_000);
+    const seconds = [
+      ['one', 2_000],
+      ['two', 1_000],
+      ['three', 2_000],
+      ['four', 1_000],
+      ['one', 2_000],
+      ['two', 1_999],
+      ['three', 1_001],
+      ['four', 2_000],
+    ] as const;
+    expect(seconds.map(([visitor, atMs]) => clicks.isSecond(visitor, 'link', atMs))).toEqual([
+      false,
+      false,
+      false,
+      false,
+      true,
+      true,
+      true,
+      false,
+    ]);
+  });
+
+  it('is remembered while many clicks of an earlier time come by', () => {
+    const clicks = new DoubleClicks(1_000);
+    clicks.isSecond('visitor', 'link', 10_000);
+    for (let count = 0; count < 10; count += 1) {
+      clicks.isSecond(`before ${count}`, 'link', 9_000);
+      clicks.isSecond(`after ${count}`, 'link', 10_000);
+    }
+    expect(clicks.isSecond('visitor', 'link', 10_500)).toBe(true);
+  });
+
   it('is remembered for the latest fifty thousand clicks of a window at least, and not for ever', () => {
     const clicks = new DoubleClicks(60_000);
     for (let count = 0; count < 150_000; count += 1) clicks.isSecond(`visitor ${count}`, 'link', 0);

@@ -40,6 +40,7 @@ export function redirectBench(
     ad?: CatalogAd | undefined;
     whenFull?: 'redirect' | 'refuse';
     doubleClickMs?: number;
+    elapsedMs?: () => number;
     proxies?: string;
     noUserAgent?: 'person' | 'bot';
   } = {},
@@ -55,6 +56,7 @@ export function redirectBench(
     visitorAddress: createVisitorAddress(TRUSTED_PROXIES),
     judgeAgent: createAgentJudge(options.noUserAgent).judge,
     doubleClicks: new DoubleClicks(options.doubleClickMs ?? 1_000),
+    elapsedMs: options.elapsedMs ?? (() => performance.now()),
     record: (encoded, recorded) => waiting.push({ encoded, recorded }),
     whenFull: options.whenFull ?? 'redirect',
     metrics,

@@ -57,6 +57,22 @@ describe('an invalid click is recorded with its reason, and its visitor redirect
     expect(bench.answers).toHaveLength(5);
   });
 
+  it('double_click, though the clock was set back or ahead between the two', () => {
+    vi.useFakeTimers({ toFake: ['Date'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const bench = redirectBench({ doubleClickMs: 60_000 });
+    const nowMs = Date.now();
+    for (const stepMs of [0, -10_800_000, 10_800_000]) {
+      vi.setSystemTime(nowMs + stepMs);
+      bench.send();
+    }
+    expect([bench.take().invalid, bench.take().invalid, bench.take().invalid]).toEqual([
+      null,
+      'double_click',
+      'double_click',
+    ]);
+  });
+
   it('double_click, though the link is spelled with another query', () => {
     const bench = redirectBench({ doubleClickMs: 60_000 });
     bench.send();
