@@ -74,9 +74,11 @@ export function readRulesFile(path: string): string {
 
 /** The rules of a text that was read from `path`. Throws `bad_agent_rules` with the line that is wrong. */
 export function parseAgentRules(path: string, content: string): AgentRule[] {
-  return content.split(/\r?\n/).flatMap((line, index) => {
-    if (line.trim() === '' || line.startsWith('#')) return [];
-    const [, verdict, text] = /^(person|bot)\s+(.*\S)\s*$/.exec(line) ?? [];
+  return content.split('\n').flatMap((given, index) => {
+    // This leaves out a byte order mark too.
+    const line = given.trim();
+    if (line === '' || line.startsWith('#')) return [];
+    const [, verdict, text] = /^(person|bot)\s+(.+)$/.exec(line) ?? [];
     if (text === undefined) {
       throw new TollwayError(
         'bad_agent_rules',

@@ -36,7 +36,7 @@ export function clickOf(event: Readonly<Record<string, unknown>>, line: number):
     return { is: 'broken', line, why: `Expected a whole number of 1–${ID_MAX} in adId, got ${shown(adId)}` };
   const clickedAt = timeOf(event);
   if (clickedAt !== null) return { is: 'event', line, clickedAt, adId, event };
-  const why = `Expected a time with its zone, or Unix ms, in clickedAt, got ${shown(event.clickedAt)}`;
+  const why = `Expected a time with its zone, or Unix seconds or ms, in clickedAt, got ${shown(event.clickedAt)}`;
   return { is: 'broken', line, why };
 }
 

@@ -48,7 +48,7 @@ describe('AGENT_RULES_FILE', () => {
   };
 
   it('holds a rule a line, before all others', () => {
-    const rules = readAgentRules(file('# ours\n\nperson curl/8\r\nbot   FBAN/ \nbot Acme Viewer\n'));
+    const rules = readAgentRules(file('\ufeff# ours\n\nperson curl/8\r\nbot   FBAN/ \nbot Acme Viewer\n'));
     expect(rules).toEqual([
       { verdict: 'person', text: 'curl/8' },
       { verdict: 'bot', text: 'FBAN/' },

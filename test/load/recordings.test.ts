@@ -5,6 +5,7 @@ import { expect, it } from 'vitest';
 import { uuidV7 } from '../../common/uuid.ts';
 import { readAccessLog } from '../../load-tests/replay/access-log.ts';
 import { ClickIdFile } from '../../load-tests/replay/click-id-file.ts';
+import { readClickLines } from '../../load-tests/replay/click-lines.ts';
 import type { Reading, Recorded } from '../../load-tests/replay/reading.ts';
 import { openRecording } from '../../load-tests/replay/recording.ts';
 import { createRhythm, play } from '../../load-tests/replay/rhythm.ts';
@@ -41,6 +42,40 @@ it.each([
   } finally {
     rmSync(folder, { recursive: true });
   }
+});
+
+it('takes time in proportion to the length of a line, whatever a stranger has made of it', async () => {
+  const line = `a:1 ${':'.repeat(8_000)}`;
+  const startedAt = performance.now();
+  for await (const { is } of readAccessLog(linesOf(...Array<string>(100).fill(line))))
+    expect(is).toBe('broken');
+  // The square of the length takes some seconds.
+  expect(performance.now() - startedAt).toBeLessThan(500);
+});
+
+it('reads odd lines of JSON as clicks, or names what is wrong with them', async () => {
+  const lines = [
+    '{"adId":"1","clickedAt":"2026-11-26T09:07:00Z"}',
+    '{"adId":1,"clickedAt":"2026-11-26 09:07:05+00"}',
+    '{"adId":1,"clickedAt":1795683700}',
+    '{"adId":1,"clickedAt":"2026-11-26T09:07:10.123456789Z"}',
+    '{"adId":1,"clickedAt":"2026-11-26T09:07:60Z"}',
+    '{"adId":1,"clickedAt":"2026-11-26T09:07:12+0000"}',
+    '{"adId":1,"clickedAt":"2026-11-26t09:07:13z"}',
+  ];
+  const read: (number | string)[] = [];
+  for await (const one of readClickLines(linesOf(...lines)))
+    read.push('clickedAt' in one ? one.clickedAt : one.why);
+  const at = Date.UTC(2026, 10, 26, 9, 7);
+  expect(read).toEqual([
+    'Expected a whole number of 1–2147483647 in adId, got "1"',
+    at + 5_000,
+    1795683700_000,
+    at + 10_123,
+    'Expected a time with its zone, or Unix seconds or ms, in clickedAt, got "2026-11-26T09:07:60Z"',
+    at + 12_000,
+    at + 13_000,
+  ]);
 });
 
 it('keeps different click ids, in the order in which they came', () => {
