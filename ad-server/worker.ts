@@ -114,6 +114,7 @@ export async function startWorker(
     }),
     metrics,
   );
+  const startedAt = performance.now();
   const watch = setInterval(() => {
     spool.probe();
     catalog.warnIfOld();
@@ -125,7 +126,7 @@ export async function startWorker(
     }
     metrics.spoolBytes.set(spool.bytes);
     metrics.spoolOldestAge.set(relays.oldestClickAgeMs() / 1_000);
-    metrics.catalogAge.set((catalog.ageMs() ?? 0) / 1_000);
+    metrics.catalogAge.set((catalog.ageMs() ?? performance.now() - startedAt) / 1_000);
     metrics.catalogAds.set(catalog.size);
   }, 1_000);
   open({ name: 'watch', close: () => clearInterval(watch) });

@@ -7,7 +7,12 @@ type Declaration = {
   readonly help: string;
   readonly part: MetricPart;
 } & (
-  | { readonly kind: 'counter'; readonly labelNames?: readonly string[] }
+  | {
+      readonly kind: 'counter';
+      readonly labelNames?: readonly string[];
+      /** The values of its labels, one list each, where they are closed: it stands at 0 for each from the start. */
+      readonly combinations?: readonly (readonly string[])[];
+    }
   | {
       readonly kind: 'gauge';
       readonly labelNames?: readonly string[];
@@ -31,6 +36,15 @@ export const metricList = {
     name: 'tollway_redirects_total',
     help: 'Answers on the public port, by kind',
     labelNames: ['answer'],
+    combinations: [
+      ['redirect'],
+      ['not_found'],
+      ['unknown_ad'],
+      ['prefetch'],
+      ['refused'],
+      ['wrong_method'],
+      ['bad_request'],
+    ],
     part: 'ad server',
   },
   redirectDuration: {
@@ -45,6 +59,7 @@ export const metricList = {
     name: 'tollway_clicks_accepted_total',
     help: 'Clicks written to the spool; by the redirect function, confirmed by the broker',
     labelNames: ['kind'],
+    combinations: [['impression'], ['evergreen']],
     part: 'ad server',
   },
   clicksUnrecorded: {
@@ -89,6 +104,7 @@ export const metricList = {
     name: 'tollway_relay_batches_total',
     help: 'Attempts of the relay to publish a batch',
     labelNames: ['result'],
+    combinations: [['published'], ['partly'], ['refused'], ['failed']],
     part: 'ad server',
   },
   relayedClicks: {
@@ -100,7 +116,7 @@ export const metricList = {
   catalogAge: {
     kind: 'gauge',
     name: 'tollway_catalog_age_seconds',
-    help: 'Time since the ad catalogue was last known to be true',
+    help: 'Time since the ad catalogue was last known to be true; without one, since the start of the process',
     part: 'ad server',
     aggregator: 'max',
   },
@@ -117,6 +133,25 @@ export const metricList = {
     name: 'tollway_clicks_total',
     help: 'Clicks settled, by outcome and reason',
     labelNames: ['outcome', 'reason'],
+    combinations: [
+      ['charged', ''],
+      ['over_budget', 'budget'],
+      ['over_budget', 'cap'],
+      ['invalid', 'bot'],
+      ['invalid', 'not_navigation'],
+      ['invalid', 'expired'],
+      ['invalid', 'paused'],
+      ['invalid', 'double_click'],
+      ['invalid', 'repeat'],
+      ['rejected', 'malformed'],
+      ['rejected', 'unknown_version'],
+      ['rejected', 'unknown_ad'],
+      ['rejected', 'wrong_advertiser'],
+      ['rejected', 'too_old'],
+      ['rejected', 'id_out_of_range'],
+      ['rejected', 'nonce_out_of_range'],
+      ['rejected', 'poison'],
+    ],
     part: 'processor',
   },
   duplicates: {
@@ -128,7 +163,7 @@ export const metricList = {
   batchSize: {
     kind: 'histogram',
     name: 'tollway_batch_size_clicks',
-    help: 'Clicks in one batch of the handler',
+    help: 'Clicks in one batch of the handler; watermarks are not counted',
     buckets: [1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000],
     part: 'processor',
   },
@@ -144,6 +179,7 @@ export const metricList = {
     name: 'tollway_batch_retries_total',
     help: 'Batches that the handler has to take again',
     labelNames: ['cause'],
+    combinations: [['transient'], ['invariant'], ['permanent']],
     part: 'processor',
   },
   clickToCharge: {

@@ -29,9 +29,6 @@ export function createMetrics(part: 'ad server' | 'processor' | 'all' = 'all'): 
   ]);
   // Each was made of the declaration of its own name.
   const metrics = { registry, ...Object.fromEntries(made) } as ProcessMetrics;
-  // A counter with labels shows nothing until it first counts: alerts would start blind.
-  for (const cause of ['transient', 'invariant', 'permanent']) metrics.batchRetries.inc({ cause }, 0);
-  for (const result of ['published', 'partly', 'refused', 'failed']) metrics.relayBatches.inc({ result }, 0);
   return metrics;
 }
 
@@ -40,8 +37,14 @@ function create(declaration: List[keyof List], registry: Registry): Counter | Ga
   const registers = [registry];
   const labelNames = 'labelNames' in declaration ? declaration.labelNames : [];
   switch (declaration.kind) {
-    case 'counter':
-      return new Counter({ name, help, labelNames, registers });
+    case 'counter': {
+      const counter = new Counter<string>({ name, help, labelNames, registers });
+      // A counter that is born with its first value hides that value from `increase`.
+      for (const values of 'combinations' in declaration ? declaration.combinations : []) {
+        counter.inc(Object.fromEntries(labelNames.map((label, index) => [label, values[index] ?? ''])), 0);
+      }
+      return counter;
+    }
     case 'gauge': {
       const aggregator = 'aggregator' in declaration ? declaration.aggregator : 'sum';
       return new Gauge({ name, help, labelNames, aggregator, registers });

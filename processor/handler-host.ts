@@ -325,7 +325,8 @@ export class HandlerHost implements Intake {
   private observe(batch: readonly ReadRecord[], settlement: Settlement, seconds: number): void {
     const { metrics } = this;
     if (seconds > 0) metrics.batchDuration.observe(seconds);
-    metrics.batchSize.observe(batch.length);
+    const clicks = batch.filter(({ is }) => is !== 'mark').length;
+    if (clicks > 0) metrics.batchSize.observe(clicks);
     const now = Date.now();
     const counts = new Map<string, { outcome: string; reason: string; count: number }>();
     for (const [index, record] of batch.entries()) {

@@ -315,6 +315,17 @@ describe('a host', () => {
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 210 });
   });
 
+  it('counts clicks in its batches, and no watermarks', async () => {
+    host = newHost({ lanes: 1 });
+    const origin = new TestOrigin();
+    const click = origin.click({ ad: (await addAccount(database.pool)).ad });
+    await host.deliver([origin.mark()]);
+    await host.deliver([click, origin.mark()]);
+    const { values } = await metrics.batchSize.get();
+    const value = (name: string) => values.find(({ metricName }) => metricName?.endsWith(name))?.value;
+    expect([value('_sum'), value('_count')]).toEqual([1, 1]);
+  });
+
   it('has no room while too much is taken and not settled, and has it again after', async () => {
     host = newHost({ batchSize: 10, lanes: 1 });
     await database.pool.query('alter table ledger rename to ledger_away');

@@ -1,0 +1,31 @@
+import { describe, expect, it } from 'vitest';
+import { metricList } from '../../common/metric-list.ts';
+import { createMetrics } from '../../common/metrics.ts';
+import { REJECT_REASONS } from '../../processor/dead-letters.ts';
+import { EDGE_INVALID_REASONS } from '../../producer/click-event.ts';
+
+/** Counters whose labels take values that are not known beforehand. */
+const OPEN = new Set(['tollway_over_delivery_total']);
+const counters = Object.values(metricList).filter(({ kind }) => kind === 'counter');
+
+describe('a counter', () => {
+  it.each(counters.map((declaration) => [declaration.name, declaration] as const))(
+    '%s stands at 0 from the start, for each of its label values',
+    async (name, declaration) => {
+      const text = await createMetrics().registry.getSingleMetricAsString(name);
+      const lines = text.split('\n').filter((line) => line.startsWith(name));
+      for (const line of lines) expect(line).toMatch(/ 0$/);
+      const combinations = 'combinations' in declaration ? declaration.combinations.length : 1;
+      expect(lines).toHaveLength(OPEN.has(name) ? 0 : combinations);
+    },
+  );
+
+  it('of clicks knows every outcome with every reason', () => {
+    const reasons = (outcome: string) =>
+      metricList.clicks.combinations.flatMap(([of, reason]) => (of === outcome ? [reason] : []));
+    expect(reasons('invalid').toSorted()).toEqual([...EDGE_INVALID_REASONS, 'repeat'].toSorted());
+    expect(reasons('rejected').toSorted()).toEqual([...REJECT_REASONS].toSorted());
+    expect(reasons('over_budget')).toEqual(['budget', 'cap']);
+    expect(reasons('charged')).toEqual(['']);
+  });
+});
