@@ -57,7 +57,7 @@ export type AdCatalogOptions = {
  */
 export class AdCatalog {
   private ads = new Map<number, CatalogAd>();
-  /** Unix ms at which the catalogue was last known to be true, or `null` while there is none. */
+  /** When the catalogue was last known to be true, on the clock of `performance.now()`, or `null` while there is none. */
   private trueAt: number | null = null;
   private readonly options: AdCatalogOptions;
   private readonly metrics: Metrics;
@@ -83,7 +83,7 @@ export class AdCatalog {
   }
 
   /** Time since the catalogue was last known to be true, in ms, or `null` while there is none. */
-  ageMs(nowMs = Date.now()): number | null {
+  ageMs(nowMs = performance.now()): number | null {
     return this.trueAt === null ? null : nowMs - this.trueAt;
   }
 
@@ -141,11 +141,11 @@ export class AdCatalog {
 
   /** Reads everything, then what changes, until the connection or the process ends. */
   private async follow(client: Client, over: () => boolean, onRead: () => void): Promise<void> {
-    let pollAt = 0;
+    let pollAt = Number.NEGATIVE_INFINITY;
     while (!over()) {
       const changed = [...this.changed];
       this.changed.clear();
-      const readAt = Date.now();
+      const readAt = performance.now();
       if (readAt >= pollAt || changed.length > CHANGED_MAX) {
         await this.readAll(client);
         pollAt = readAt + this.options.pollMs;
@@ -153,7 +153,7 @@ export class AdCatalog {
       this.trueAt = readAt;
       this.metrics.databaseUp.set(1);
       onRead();
-      await this.waitForChange(over, pollAt - Date.now());
+      await this.waitForChange(over, pollAt - performance.now());
       await sleep(GATHER_MS, this.stop.signal);
     }
   }
@@ -243,7 +243,8 @@ export class AdCatalog {
       if (header !== SNAPSHOT_HEADER) throw new Error(`Expected "${SNAPSHOT_HEADER}" in ${snapshotPath}`);
       const ads = lines.map((line) => asCatalogAd(JSON.parse(line)));
       this.ads = new Map(ads.map((ad) => [ad.id, ad]));
-      this.trueAt = statSync(snapshotPath).mtimeMs;
+      // A time in the future says nothing about the age: the clock was set back since.
+      this.trueAt = performance.now() - Math.max(0, Date.now() - statSync(snapshotPath).mtimeMs);
     } catch (error) {
       if (errorCode(error) === 'ENOENT') return;
       this.logger.warn(

@@ -1,3 +1,4 @@
+import { elapsedMs, type Moment, moment } from '../common/elapsed.ts';
 import type { Pool } from '../common/postgres.ts';
 import { type CatalogAd, SELECT_ADS } from './ad-catalog.ts';
 
@@ -11,9 +12,9 @@ const ADS_MAX = 20_000;
 export class AdLookup {
   private readonly pool: Pool;
   private readonly freshMs: number;
-  private readonly known = new Map<number, { ad: CatalogAd; at: number }>();
-  /** Unix ms at which the database was last found away. */
-  private awayAt = Number.NEGATIVE_INFINITY;
+  private readonly known = new Map<number, { ad: CatalogAd; at: Moment }>();
+  /** When the database was last found away; `null`: never. */
+  private awayAt: Moment | null = null;
 
   constructor(pool: Pool, freshMs: number) {
     this.pool = pool;
@@ -23,8 +24,8 @@ export class AdLookup {
   /** Makes sure that `get` knows an ad, if there is one, as it was a while ago at most. Throws what `pg` throws. */
   async learn(adId: number): Promise<void> {
     const known = this.known.get(adId);
-    const askedAt = Date.now();
-    if (known !== undefined && askedAt - Math.max(known.at, this.awayAt) < this.freshMs) return;
+    const askedAt = moment();
+    if (known !== undefined && this.isFresh(known.at)) return;
     const { rows } = await this.pool.query<CatalogAd>(`${SELECT_ADS} where ad.id = $1`, [adId]);
     const [ad] = rows;
     this.known.delete(adId);
@@ -36,7 +37,12 @@ export class AdLookup {
 
   /** Believes all that is known for a while longer: the database does not answer, and not every click shall find that out. */
   believe(): void {
-    this.awayAt = Date.now();
+    this.awayAt = moment();
+  }
+
+  private isFresh(at: Moment): boolean {
+    const { awayAt, freshMs } = this;
+    return elapsedMs(at) < freshMs || (awayAt !== null && elapsedMs(awayAt) < freshMs);
   }
 
   get(adId: number): CatalogAd | undefined {

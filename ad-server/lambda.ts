@@ -1,4 +1,5 @@
 import type { APIGatewayProxyStructuredResultV2 } from 'aws-lambda';
+import { elapsedMs, moment } from '../common/elapsed.ts';
 import { readHttpEvent } from './http-event.ts';
 import type { RedirectFunction } from './redirect-function.ts';
 
@@ -6,14 +7,14 @@ const name = 'lambda-redirect';
 /** Sleep after which connections are not trusted any more, in ms: a frozen function does not notice that they broke. */
 const SLEEP_MS_MAX = 60_000;
 let opening: Promise<RedirectFunction> | null = null;
-let lastAt = 0;
+let lastAt = moment();
 
 /** Redirects a click, behind an HTTP API or a function URL. */
 export async function handler(event: unknown): Promise<APIGatewayProxyStructuredResultV2> {
   const request = readHttpEvent(name, event);
   const [{ answer }, { httpAnswer }] = await Promise.all([opened(), import('./answers.ts')]);
   const given = await answer(request);
-  lastAt = Date.now();
+  lastAt = moment();
   const { status, headers, body } = httpAnswer(given);
   const named: Record<string, string> = {};
   for (let at = 0; at + 1 < headers.length; at += 2) named[headers[at] ?? ''] = headers[at + 1] ?? '';
@@ -23,12 +24,12 @@ export async function handler(event: unknown): Promise<APIGatewayProxyStructured
 /** Opened by the first click, and anew after a long sleep or a changed password. */
 async function opened(): Promise<RedirectFunction> {
   const known = await opening;
-  if (known !== null && (known.isRefused() || Date.now() - lastAt > SLEEP_MS_MAX)) {
+  if (known !== null && (known.isRefused() || elapsedMs(lastAt) > SLEEP_MS_MAX)) {
     opening = null;
     await known.close();
   }
   if (opening === null) {
-    lastAt = Date.now();
+    lastAt = moment();
     opening = import('./redirect-function.ts').then(({ openRedirectFunction }) =>
       openRedirectFunction(name, process.env),
     );

@@ -47,7 +47,7 @@ async function runPrimary(config: Config, { open, fail, logger }: Surroundings):
     worker.on('message', (message: Report | { type: string }) => {
       if (!('problems' in message)) return;
       everReady = true;
-      reports.set(worker.id, { problems: message.problems, at: Date.now() });
+      reports.set(worker.id, { problems: message.problems, at: performance.now() });
     });
     worker.once('exit', async (code, signal) => {
       reports.delete(worker.id);
@@ -60,7 +60,7 @@ async function runPrimary(config: Config, { open, fail, logger }: Surroundings):
     });
   };
   const problems = (): string[] => {
-    const silent = [...reports.values()].filter(({ at }) => Date.now() - at > 5 * REPORT_MS).length;
+    const silent = [...reports.values()].filter(({ at }) => performance.now() - at > 5 * REPORT_MS).length;
     const missing = config.AD_SERVER_WORKERS - reports.size + silent;
     const said = [...reports].flatMap(([id, report]) =>
       report.problems.map((problem) => `worker ${id}: ${problem}`),

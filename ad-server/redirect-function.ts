@@ -47,7 +47,7 @@ export async function openRedirectFunction(
   const pool = createPool(config.DATABASE_URL, name, 2, () => {}, waitMs, waitMs);
   const publisher = await createPublisher(config, pool, logger);
   const ads = new AdLookup(pool, config.CATALOG_POLL_MS);
-  let reportedAt = 0;
+  let reportedAt = Number.NEGATIVE_INFINITY;
   let refused = false;
   const heed = (error: unknown) => {
     refused ||= /^28/.test(errorCode(error) ?? '');
@@ -73,7 +73,7 @@ export async function openRedirectFunction(
         if (problem !== null) {
           logger.warn({ clickId, problem }, 'A click was not confirmed in time');
           // A function may be ended as soon as it has answered: what is lost is reported at once.
-          reportedAt = 0;
+          reportedAt = Number.NEGATIVE_INFINITY;
         }
         recorded(problem === null ? 0 : null);
       });
@@ -98,8 +98,8 @@ export async function openRedirectFunction(
       const answer = await new Promise<Answer>((resolve) => redirect(request, resolve));
       metrics.redirects.inc({ answer: answer.is });
       metrics.redirectDuration.observe((performance.now() - startedAt) / 1_000);
-      if (Date.now() - reportedAt >= REPORT_MS) {
-        reportedAt = Date.now();
+      if (performance.now() - reportedAt >= REPORT_MS) {
+        reportedAt = performance.now();
         metrics.flush();
       }
       return answer;

@@ -106,8 +106,7 @@ export function startRelays(
 
   return {
     oldestClickAgeMs: () => {
-      const times = [own, ...relaying].flatMap((relay) => relay.oldestClickAt ?? []);
-      return times.length === 0 ? 0 : Date.now() - Math.min(...times);
+      return Math.max(0, ...[own, ...relaying].map((relay) => relay.oldestClickAgeMs ?? 0));
     },
     close: async () => {
       spool.finish();

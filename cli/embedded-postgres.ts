@@ -82,7 +82,7 @@ async function startServer({ pgCtl, folder, port, logger, givesWay }: Server): P
     ([name, value]) => `-c ${name}='${value}'`,
   );
   const args = ['start', '-w', '-s', '-D', folder, '-l', join(folder, 'server.log'), '-o', options.join(' ')];
-  const deadline = Date.now() + TAKE_OVER_MS;
+  const deadline = performance.now() + TAKE_OVER_MS;
   for (;;) {
     if (await isRunning(pgCtl, folder)) return false;
     try {
@@ -90,7 +90,7 @@ async function startServer({ pgCtl, folder, port, logger, givesWay }: Server): P
       await spawnQuietly(pgCtl, args, (pid) => givesWay && giveWay(pid, logger));
       return true;
     } catch (error) {
-      if (Date.now() > deadline) {
+      if (performance.now() > deadline) {
         const log = lastLines(join(folder, 'server.log'));
         throw new TollwayError(
           'embedded_postgres',

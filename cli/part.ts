@@ -43,7 +43,7 @@ export function startPart(
   let restartMs = RESTART_MS;
 
   const launch = () => {
-    const launchedAt = Date.now();
+    const launchedAt = performance.now();
     child = spawn(process.execPath, [...NODE_FLAGS, join(import.meta.dirname, '..', script)], {
       env,
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
@@ -59,7 +59,7 @@ export function startPart(
       }
       around.logger.error({ code, signal }, `The ${name} died and is started again`);
       restartMs =
-        Date.now() - launchedAt > LIVED_LONG_MS ? RESTART_MS : Math.min(restartMs * 2, RESTART_MS_MAX);
+        performance.now() - launchedAt > LIVED_LONG_MS ? RESTART_MS : Math.min(restartMs * 2, RESTART_MS_MAX);
       await sleep(restartMs / 2);
       if (!stopping) launch();
     });
@@ -68,9 +68,9 @@ export function startPart(
 
   return {
     ready: async () => {
-      const deadline = Date.now() + READY_MS_MAX;
+      const deadline = performance.now() + READY_MS_MAX;
       let answer = 'no answer';
-      while (Date.now() < deadline) {
+      while (performance.now() < deadline) {
         const response = await fetch(`${opsUrl}/readyz`).catch(() => null);
         if (response?.ok) {
           everReady = true;

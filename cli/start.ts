@@ -33,7 +33,7 @@ type Open = (resource: Resource) => void;
 
 /** Brings up everything in one terminal, in order, and brings back what dies. */
 await runProcess(async (open, fail) => {
-  const startedAt = Date.now();
+  const startedAt = performance.now();
   // A person is watching.
   const env = {
     LOG_FORMAT: process.stdout.isTTY ? 'pretty' : 'json',
@@ -83,7 +83,9 @@ await runProcess(async (open, fail) => {
 
   writeStack({ ...stack, pid: process.pid });
   open({ name: 'stack file', close: () => removeStack(config.DATA_DIR) });
-  process.stdout.write(welcome(stack, links, config.DATABASE_URL === undefined, Date.now() - startedAt));
+  process.stdout.write(
+    welcome(stack, links, config.DATABASE_URL === undefined, performance.now() - startedAt),
+  );
 }, 'tollway');
 
 async function assertPortsFree(config: Config): Promise<void> {

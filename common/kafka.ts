@@ -235,13 +235,14 @@ export function createTopic(config: Config, logger: Logger): Promise<TopicMade> 
  */
 async function untilLed(config: Config, logger: Logger): Promise<void> {
   const { KAFKA_TOPIC: topic, KAFKA_PARTITIONS: wanted } = config;
-  for (const deadline = Date.now() + MAKE_MS_MAX; ; await sleep(POLL_MS)) {
+  for (const deadline = performance.now() + MAKE_MS_MAX; ; await sleep(POLL_MS)) {
     try {
       const led = await withAdmin(config, logger, (admin) => admin.fetchTopicOffsets(topic));
       if (led.length >= wanted) return;
     } catch (error) {
-      if (Date.now() > deadline) throw error;
+      if (performance.now() > deadline) throw error;
     }
-    if (Date.now() > deadline) throw new TollwayError('kafka', `KAFKA_TOPIC: ${topic} is not there yet`);
+    if (performance.now() > deadline)
+      throw new TollwayError('kafka', `KAFKA_TOPIC: ${topic} is not there yet`);
   }
 }

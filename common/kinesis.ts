@@ -184,7 +184,7 @@ export async function createStream(config: Config): Promise<StreamMade> {
 }
 
 async function untilActive(client: KinesisClient, StreamName: string): Promise<void> {
-  for (const deadline = Date.now() + MAKE_MS_MAX; Date.now() < deadline; await sleep(POLL_MS)) {
+  for (const deadline = performance.now() + MAKE_MS_MAX; performance.now() < deadline; await sleep(POLL_MS)) {
     const { StreamDescriptionSummary: stream } = await client.send(
       new DescribeStreamSummaryCommand({ StreamName }),
     );

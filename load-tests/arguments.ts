@@ -10,11 +10,11 @@ const SAME_SIGNAL_MS = 300;
 /** The first Ctrl-C ends the load, the second the waiting for the ledger, the third everything. */
 export function interruptions(): { stopLoad: AbortSignal; giveUp: AbortSignal } {
   const [stopLoad, giveUp] = [new AbortController(), new AbortController()];
-  let heardAt = 0;
+  let heardAt = Number.NEGATIVE_INFINITY;
   process.on('SIGINT', () => {
     // npm passes a Ctrl-C on to the process that the terminal has told already.
-    if (Date.now() - heardAt < SAME_SIGNAL_MS) return;
-    heardAt = Date.now();
+    if (performance.now() - heardAt < SAME_SIGNAL_MS) return;
+    heardAt = performance.now();
     if (!stopLoad.signal.aborted) stopLoad.abort();
     else if (!giveUp.signal.aborted) giveUp.abort();
     else process.exit(130);

@@ -63,7 +63,7 @@ export async function checkLedger(
     onProgress: (found: number) => void;
   },
 ): Promise<LedgerCheck> {
-  const deadline = Date.now() + options.waitMs;
+  const deadline = performance.now() + options.waitMs;
   const sum = { found: 0, missing: 0, twice: 0, charged: 0, micros: 0n, lastMs: 0 };
   const advertisers = new Map<number, AdvertiserCheck>();
   const missingIds: string[] = [];
@@ -71,7 +71,7 @@ export async function checkLedger(
     const ids = [...new Set(told)];
     sum.twice += told.length - ids.length;
     let shares = await readShares(pool, ids);
-    while (clicksOf(shares) < ids.length && Date.now() < deadline && !options.stop.aborted) {
+    while (clicksOf(shares) < ids.length && performance.now() < deadline && !options.stop.aborted) {
       await sleep(POLL_MS);
       shares = await readShares(pool, ids);
     }

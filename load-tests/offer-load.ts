@@ -44,7 +44,7 @@ export type Load = {
   underWay: number;
   /** The phase that is under way. */
   phase: number;
-  /** Time from the first to the last arrival, in ms, and Unix ms of that end. */
+  /** Time from the first to the last arrival, in ms, and when that was, on the clock of `performance.now()`. */
   elapsedMs: number;
   endedAt: number;
 };
@@ -90,8 +90,8 @@ export async function offerLoad(load: Load, arrivals: Arrivals, around: Around):
   Error.stackTraceLimit = 0;
   try {
     await offer(load, arrivals, around);
-    const deadline = Date.now() + 2 * ANSWER_MS_MAX;
-    while (load.underWay > 0 && Date.now() < deadline) await sleep(10);
+    const deadline = performance.now() + 2 * ANSWER_MS_MAX;
+    while (load.underWay > 0 && performance.now() < deadline) await sleep(10);
   } finally {
     Error.stackTraceLimit = stackTraceLimit;
   }
@@ -120,7 +120,7 @@ async function offer(load: Load, arrivals: Arrivals, around: Around): Promise<vo
     else if (next) await sleep(1);
   }
   load.elapsedMs = performance.now() - startedAt;
-  load.endedAt = Date.now();
+  load.endedAt = performance.now();
 }
 
 function begin(

@@ -88,11 +88,11 @@ export async function waitUntilKnown(
   url: string,
   stop: AbortSignal,
 ): Promise<void> {
-  const deadline = Date.now() + KNOWN_MS_MAX;
+  const deadline = performance.now() + KNOWN_MS_MAX;
   for (const path of population.paths) {
     if (stop.aborted) return;
     let status = await target.probe(path);
-    while (status === 503 && Date.now() < deadline && !stop.aborted) {
+    while (status === 503 && performance.now() < deadline && !stop.aborted) {
       await sleep(50);
       status = await target.probe(path);
     }

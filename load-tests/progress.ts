@@ -17,7 +17,7 @@ export type Progress = {
 export function createProgress(stream: WriteStream): Progress {
   const rewrites = stream.isTTY === true;
   let shown = false;
-  let lineAt = 0;
+  let lineAt = Number.NEGATIVE_INFINITY;
   const end = () => {
     if (shown) stream.write('\n');
     shown = false;
@@ -27,8 +27,8 @@ export function createProgress(stream: WriteStream): Progress {
       if (rewrites) {
         stream.write(`\r\u001b[K${text.slice(0, Math.max(20, stream.columns - 1))}`);
         shown = true;
-      } else if (Date.now() - lineAt >= LINE_MS) {
-        lineAt = Date.now();
+      } else if (performance.now() - lineAt >= LINE_MS) {
+        lineAt = performance.now();
         stream.write(`${text}\n`);
       }
     },

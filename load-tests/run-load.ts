@@ -104,7 +104,7 @@ async function followLoad(
       offerLoad(load, arrivals, { target, nextArrival, recorded, stop: stopLoad }),
     ]);
     // The database's clock at the end of the arrivals, however long the last answers took since.
-    const endedAt = new Date((await readClock(pool)).getTime() - (Date.now() - load.endedAt));
+    const endedAt = new Date((await readClock(pool)).getTime() - (performance.now() - load.endedAt));
     const ledger = await checkLedger(pool, recorded, {
       advertiserIds: population.advertiserIds,
       startedAt,

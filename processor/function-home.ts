@@ -1,3 +1,4 @@
+import { elapsedMs, moment } from '../common/elapsed.ts';
 import type { Counted } from '../common/embedded-metrics.ts';
 import { errorCode, errorMessage, TollwayError } from '../common/errors.ts';
 import type { FunctionConfig } from '../common/function-config.ts';
@@ -21,7 +22,7 @@ const QUERY_MS_MAX = 15_000;
 export type Invocation = {
   /** Under which its platform logs it. */
   readonly id: string;
-  /** Unix ms at which the platform ends it; `null` where it does not say: then `REQUEST_TIMEOUT_MS` from now. */
+  /** When the platform ends it, on the clock of `performance.now()`; `null` where it does not say: then `REQUEST_TIMEOUT_MS` from now. */
   readonly deadlineAt: number | null;
 };
 
@@ -40,7 +41,7 @@ export class FunctionHome {
   /** What stood in the way of the last call that settled less than all, as far as it is known. */
   problem: string | null = null;
   private atWork = 0;
-  private lastAt = 0;
+  private lastAt = moment();
   /** Whether something may be under way still that nobody waits for. */
   private unfinished = false;
 
@@ -57,9 +58,9 @@ export class FunctionHome {
    */
   async settle(records: readonly ReadRecord[], invocation: Invocation): Promise<number> {
     return this.during(invocation, async (home, { cut, deadlineAt }) => {
-      const startedAt = Date.now();
+      const startedAt = performance.now();
       let settled = 0;
-      while (settled < records.length && Date.now() < deadlineAt - BEGIN_MS) {
+      while (settled < records.length && performance.now() < deadlineAt - BEGIN_MS) {
         const batch = records.slice(settled, settled + home.config.BATCH_SIZE);
         try {
           await home.host.deliver(batch, cut);
@@ -70,7 +71,7 @@ export class FunctionHome {
         settled += batch.length;
       }
       this.problem = settled < records.length ? home.host.problem : null;
-      const line = { records: records.length, settled, milliseconds: Date.now() - startedAt };
+      const line = { records: records.length, settled, milliseconds: performance.now() - startedAt };
       const counted = home.metrics.flush();
       home.logger.info({ invocation: invocation.id, ...line, outcomes: outcomesOf(counted) }, 'A batch');
       return settled;
@@ -86,7 +87,7 @@ export class FunctionHome {
     work: (home: FunctionRooms, time: { cut: AbortSignal; deadlineAt: number }) => Promise<T>,
   ): Promise<T> {
     this.atWork += 1;
-    const startedAt = Date.now();
+    const startedAt = performance.now();
     const cut = new AbortController();
     let beLate: (error: Error) => void = () => {};
     // By hand: OpenWhisk's Node 20 has no Promise.withResolvers.
@@ -103,7 +104,7 @@ export class FunctionHome {
         cut.abort();
         timer = setTimeout(() => beLate(this.tooLate()), GRACE_MS);
       };
-      timer = setTimeout(cutOff, Math.max(0, deadlineAt - CUT_MS - Date.now()));
+      timer = setTimeout(cutOff, Math.max(0, deadlineAt - CUT_MS - performance.now()));
       const result = await Promise.race([work(home, { cut: cut.signal, deadlineAt }), late]);
       whole = !cut.signal.aborted;
       return result;
@@ -112,7 +113,7 @@ export class FunctionHome {
     } finally {
       clearTimeout(timer);
       this.atWork -= 1;
-      this.lastAt = Date.now();
+      this.lastAt = moment();
       home?.metrics.flush();
       // After anything else than a good end something may be under way yet. The last one at work leaves, however its own ended.
       if (home !== null && !whole) this.unfinished = true;
@@ -125,7 +126,7 @@ export class FunctionHome {
     this.atWork += 1;
     await this.opened().finally(() => {
       this.atWork -= 1;
-      this.lastAt = Date.now();
+      this.lastAt = moment();
     });
   }
 
@@ -138,7 +139,7 @@ export class FunctionHome {
   /** Decides at once, so that all who wake it together get the same home. */
   private opened(): Promise<FunctionRooms> {
     const { opening: earlier } = this;
-    const slept = this.atWork === 1 && Date.now() - this.lastAt > SLEEP_MS_MAX;
+    const slept = this.atWork === 1 && elapsedMs(this.lastAt) > SLEEP_MS_MAX;
     if (earlier !== null && !slept) return earlier;
     const opening = earlier === null ? this.build() : earlier.then((home) => this.renew(home));
     this.opening = opening;

@@ -4,6 +4,7 @@ import { backoffMs, sleep } from '../common/lifecycle.ts';
 import type { Logger } from '../common/logger.ts';
 import type { Metrics } from '../common/metrics.ts';
 import { failureKind, type Pool } from '../common/postgres.ts';
+import { ThrottledLog } from '../common/throttled-log.ts';
 import type { ReadRecord } from '../producer/click-event.ts';
 import { chargeClicks, quarantine, type Settlement } from './charge-clicks.ts';
 import { type Intake, STOPPING } from './event-source.ts';
@@ -27,7 +28,6 @@ const BATCHES_AHEAD = 2;
 const BYTES_MAX = 33_554_432;
 /** Most witnesses that are kept; they are asked for twice a second. */
 const WITNESSES_MAX = 10_000;
-const COMPLAIN_MS = 30_000;
 /** Outcomes that need all of the ledger to work; a duplicate, a mark or a dead letter does not. */
 const PASSED = new Set(['charged', 'over_budget', 'invalid']);
 
@@ -68,7 +68,7 @@ export class HandlerHost implements Intake {
   private readonly unproven = new Set<string>();
   /** Clicks that got a row of the ledger: the sign that the fault is not everybody's. */
   private clicksPassed = 0;
-  private complainedAt = 0;
+  private readonly failures: ThrottledLog;
   private waitsFor: string | null = null;
 
   constructor(
@@ -80,6 +80,10 @@ export class HandlerHost implements Intake {
     this.options = options;
     this.metrics = around.metrics;
     this.logger = around.logger;
+    this.failures = new ThrottledLog(around.logger, {
+      failed: 'The database does not settle clicks; they wait in the broker',
+      recovered: 'The database settles clicks again',
+    });
     this.onInvariant = around.onInvariant;
     this.lanes = Array.from({ length: options.lanes }, (): Lane => ({ limit: pLimit(1), queue: [] }));
   }
@@ -281,8 +285,7 @@ export class HandlerHost implements Intake {
         const settlement = await chargeClicks(this.pool, batch, { clickAgeMaxDays });
         this.clicksPassed += settlement.outcomes.filter(({ outcome }) => PASSED.has(outcome)).length;
         this.remember(witnessOf(batch, settlement));
-        if (this.complainedAt > 0) this.logger.info('The database settles clicks again');
-        this.complainedAt = 0;
+        this.failures.recover();
         this.waitsFor = null;
         this.metrics.databaseUp.set(1);
         this.observe(batch, settlement, (performance.now() - startedAt) / 1_000);
@@ -317,9 +320,7 @@ export class HandlerHost implements Intake {
 
   private complain(message: string, record: ReadRecord | undefined, error: unknown): void {
     this.waitsFor = errorMessage(error);
-    if (Date.now() - this.complainedAt < COMPLAIN_MS) return;
-    this.complainedAt = Date.now();
-    this.logger.warn({ position: record?.position, problem: errorMessage(error) }, message);
+    this.failures.fail({ position: record?.position, problem: errorMessage(error) }, message);
   }
 
   private observe(batch: readonly ReadRecord[], settlement: Settlement, seconds: number): void {

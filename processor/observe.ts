@@ -17,8 +17,8 @@ export async function observeBooks(
   sources: ReadonlyMap<string, EventSource>,
   metrics: Metrics,
 ): Promise<void> {
-  if (Date.now() - (observedAt.get(metrics) ?? 0) < FRESH_MS) return;
-  observedAt.set(metrics, Date.now());
+  if (performance.now() - (observedAt.get(metrics) ?? Number.NEGATIVE_INFINITY) < FRESH_MS) return;
+  observedAt.set(metrics, performance.now());
   try {
     const [advertisers, letters] = await Promise.all([
       pool.query<{ id: number; currency: string; remaining: number; spent: number }>(

@@ -33,7 +33,7 @@ export async function reportBooks(
 ): Promise<BooksReport> {
   const before = await reconcile(pool, { deep });
   const hasGaps = before.missing > 0;
-  const waitMs = Math.min(WAIT_MS, deadlineAt - LOOK_MS - Date.now());
+  const waitMs = Math.min(WAIT_MS, deadlineAt - LOOK_MS - performance.now());
   const hasTime = waitMs >= WAIT_MS_MIN;
   if (hasGaps && hasTime) await sleep(waitMs, cut);
   const books = hasGaps && hasTime ? await reconcile(pool) : before;

@@ -75,11 +75,11 @@ export function createKafkaPublisher(config: Config, logger: Logger): Publisher 
     }
   };
   const readIds = async () => {
-    if (partitions === null || Date.now() - partitions.at > PARTITIONS_FRESH_MS) {
+    if (partitions === null || performance.now() - partitions.at > PARTITIONS_FRESH_MS) {
       await connected().catch((error: unknown) => {
         throw explainKafka(error, config);
       });
-      partitions = { ids: await readPartitions(admin, config), at: Date.now() };
+      partitions = { ids: await readPartitions(admin, config), at: performance.now() };
     }
     return partitions.ids;
   };

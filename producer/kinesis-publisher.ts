@@ -25,10 +25,10 @@ export function createKinesisPublisher(config: Config): Publisher {
   let shards: { hashKeys: string[]; at: number } | null = null;
 
   const readHashKeys = async () => {
-    if (shards === null || Date.now() - shards.at > SHARDS_FRESH_MS) {
+    if (shards === null || performance.now() - shards.at > SHARDS_FRESH_MS) {
       const open = (await listShards(client, config)).filter(isOpen);
       const hashKeys = open.flatMap(({ HashKeyRange: range }) => range?.StartingHashKey ?? []);
-      shards = { hashKeys, at: Date.now() };
+      shards = { hashKeys, at: performance.now() };
     }
     return shards.hashKeys;
   };

@@ -4,6 +4,7 @@ import { errorMessage } from '../common/errors.ts';
 import { backoffMs, sleep } from '../common/lifecycle.ts';
 import type { Logger } from '../common/logger.ts';
 import type { Metrics } from '../common/metrics.ts';
+import { ThrottledLog } from '../common/throttled-log.ts';
 import { uuidV7TimeMs } from '../common/uuid.ts';
 import { type BrokerRecord, clickKey, markRecord, readRecord } from './click-event.ts';
 import { RELAYED_NAME, readRelayed, removeSpool } from './dead-spools.ts';
@@ -37,9 +38,6 @@ export type RelaySurroundings = {
   readonly onFreed: (bytes: number) => void;
 };
 
-/** Time between two lines in the log while the broker is away, in ms. */
-const COMPLAIN_MS = 30_000;
-
 /**
  * Moves one spool's clicks to the broker, in order and one batch at a time, and remembers how far it got.
  * It dies anywhere without harm: what was published and not yet remembered is published again.
@@ -51,27 +49,33 @@ export class Relay {
   private readonly spool: RelayedSpool;
   private readonly around: RelaySurroundings;
   private readonly reader: SpoolReader;
+  private readonly publishing: ThrottledLog;
   private readonly stop = new AbortController();
   private readonly memory: RelayMemory;
   private readonly ending = new AbortController();
   private wake: () => void = () => {};
+  /** When the oldest unconfirmed click was clicked, on the clock of `performance.now()`. */
   private oldest: number | null = null;
   private relayed: number;
   private marked = 0;
-  private markedAt = 0;
+  private markedAt = Number.NEGATIVE_INFINITY;
   private markNext: number | null = null;
 
   constructor(spool: RelayedSpool, around: RelaySurroundings) {
     this.spool = spool;
     this.around = around;
+    this.publishing = new ThrottledLog(around.logger, {
+      failed: 'The broker takes no clicks; they wait in the spool',
+      recovered: 'The broker takes clicks again',
+    });
     this.relayed = readRelayed(spool.folder);
     this.reader = new SpoolReader(spool.folder, this.relayed + 1);
     this.memory = new RelayMemory(spool.folder, around.logger);
   }
 
-  /** Unix ms of the oldest click that the broker has not confirmed, or `null` if there is none. */
-  get oldestClickAt(): number | null {
-    return this.oldest;
+  /** Age of the oldest click that the broker has not confirmed, in ms, or `null` if there is none. Steps of the system clock do not change it. */
+  get oldestClickAgeMs(): number | null {
+    return this.oldest === null ? null : performance.now() - this.oldest;
   }
 
   /** Says that the spool has grown. */
@@ -127,7 +131,7 @@ export class Relay {
     }
     const [first] = payloads;
     if (first) {
-      this.oldest = clickTimeMs(first);
+      this.oldest = performance.now() - Math.max(0, Date.now() - clickTimeMs(first));
       const records = payloads.map((value, index) => ({
         key: clickKey(this.spool.origin, firstSequence + index),
         value,
@@ -153,8 +157,7 @@ export class Relay {
 
   /** Publishes for as long as it takes. False if the relay was stopped before it succeeded. */
   private async publish(send: () => Promise<'published' | 'partly' | 'refused'>): Promise<boolean> {
-    const { metrics, logger } = this.around;
-    let complainedAt = 0;
+    const { metrics } = this.around;
     for (let attempt = 1; !this.stop.signal.aborted; attempt += 1) {
       try {
         const result = await send();
@@ -166,19 +169,12 @@ export class Relay {
           await sleep(backoffMs(attempt), this.stop.signal);
           continue;
         }
-        if (complainedAt > 0)
-          logger.info({ origin: this.spool.origin, attempt }, 'The broker takes clicks again');
+        this.publishing.recover({ origin: this.spool.origin, attempt });
         return true;
       } catch (error) {
         metrics.relayBatches.inc({ result: 'failed' });
         metrics.brokerUp.set(0);
-        if (Date.now() - complainedAt > COMPLAIN_MS) {
-          complainedAt = Date.now();
-          logger.warn(
-            { origin: this.spool.origin, attempt, problem: errorMessage(error) },
-            'The broker takes no clicks; they wait in the spool',
-          );
-        }
+        this.publishing.fail({ origin: this.spool.origin, attempt, problem: errorMessage(error) });
         await sleep(backoffMs(attempt), this.stop.signal);
       }
     }
@@ -188,7 +184,7 @@ export class Relay {
   private async markIfDue(): Promise<void> {
     const { accepted } = this.spool;
     if (this.markNext === null) {
-      const due = Date.now() - this.markedAt >= this.around.options.markIntervalMs;
+      const due = performance.now() - this.markedAt >= this.around.options.markIntervalMs;
       if (!due || accepted === this.marked) return;
       this.markNext = accepted;
     }
@@ -203,7 +199,7 @@ export class Relay {
     };
     if (!(await this.publish(everywhere))) return false;
     this.marked = accepted;
-    this.markedAt = Date.now();
+    this.markedAt = performance.now();
     this.markNext = null;
     return true;
   }

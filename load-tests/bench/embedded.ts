@@ -123,7 +123,7 @@ async function startStack(
 }
 
 async function waitForStack(child: ChildProcess, dataDir: string): Promise<Stack> {
-  for (const deadline = Date.now() + START_MS_MAX; Date.now() < deadline; await sleep(100)) {
+  for (const deadline = performance.now() + START_MS_MAX; performance.now() < deadline; await sleep(100)) {
     const stack = readStack(dataDir);
     if (stack) return stack;
     if (child.exitCode !== null || child.signalCode !== null) break;

@@ -90,18 +90,18 @@ async function publishSurely(
   stop: AbortSignal,
 ): Promise<void> {
   let left = records;
-  let takenAt = Date.now();
+  let takenAt = performance.now();
   let why = 'it refuses them';
   for (let attempt = 1; ; attempt += 1) {
     try {
       const refused = await publisher.publish(left);
       if (refused.length === 0) return;
-      if (refused.length < left.length) takenAt = Date.now();
+      if (refused.length < left.length) takenAt = performance.now();
       left = refused;
     } catch (error) {
       why = errorMessage(error);
     }
-    if (stop.aborted || Date.now() - takenAt > REFUSED_MS_MAX) {
+    if (stop.aborted || performance.now() - takenAt > REFUSED_MS_MAX) {
       const message = `the broker takes no clicks: ${why}. What it has taken is charged once: replay the file again`;
       throw new TollwayError('broker_away', message);
     }

@@ -90,8 +90,8 @@ export function createHttpWay(
     },
     pause: () => {},
     finish: async () => {
-      const deadline = Date.now() + 2 * ANSWER_MS_MAX;
-      while (counts.underWay > 0 && Date.now() < deadline) await sleep(5);
+      const deadline = performance.now() + 2 * ANSWER_MS_MAX;
+      while (counts.underWay > 0 && performance.now() < deadline) await sleep(5);
     },
   };
 }

@@ -57,11 +57,11 @@ export async function checkSettled(
   for (let from = 0; from < ids.size; from += PAGE) {
     const asked = ids.slice(from, PAGE);
     let missing = await readMissing(pool, asked);
-    for (let changedAt = Date.now(); missing.length > 0 && !waited && !stop.aborted; ) {
+    for (let changedAt = performance.now(); missing.length > 0 && !waited && !stop.aborted; ) {
       await sleep(POLL_MS, stop);
       const still = await readMissing(pool, missing);
-      if (still.length < missing.length) changedAt = Date.now();
-      else waited = Date.now() - changedAt > waitMs;
+      if (still.length < missing.length) changedAt = performance.now();
+      else waited = performance.now() - changedAt > waitMs;
       missing = still;
     }
     for (const row of await readOutcomes(pool, asked, startedAt)) {

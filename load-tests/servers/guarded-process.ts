@@ -146,7 +146,7 @@ export async function untilAnswers(
   earlyEnd: () => Promise<string | null>,
   maxMs = 60_000,
 ): Promise<void> {
-  const deadline = Date.now() + maxMs;
+  const deadline = performance.now() + maxMs;
   for (;;) {
     try {
       await answers();
@@ -154,7 +154,8 @@ export async function untilAnswers(
     } catch (error) {
       const log = await earlyEnd();
       if (log !== null) throw new Error(`${what} ended before it answered: ${log}`);
-      if (Date.now() > deadline) throw new Error(`${what} did not answer in ${maxMs} ms`, { cause: error });
+      if (performance.now() > deadline)
+        throw new Error(`${what} did not answer in ${maxMs} ms`, { cause: error });
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
     }
   }

@@ -10,7 +10,7 @@ export async function handler(event: unknown, context: Context): Promise<{ recor
   const { chargeFile } = await import('../charge-file.ts');
   const invocation = {
     id: context.awsRequestId,
-    deadlineAt: Date.now() + context.getRemainingTimeInMillis(),
+    deadlineAt: performance.now() + context.getRemainingTimeInMillis(),
   };
   let records = 0;
   for (const place of readS3Event(name, event))

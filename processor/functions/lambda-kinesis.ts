@@ -8,6 +8,6 @@ const home = new FunctionHome(name, process.env);
 /** Charges a batch of a Kinesis shard. What is not settled when the time is over is answered as failed, and comes again. */
 export async function handler(event: unknown, context: Context): Promise<KinesisStreamBatchResponse> {
   const { records, responseAfter } = readKinesisEvent(name, event);
-  const deadlineAt = Date.now() + context.getRemainingTimeInMillis();
+  const deadlineAt = performance.now() + context.getRemainingTimeInMillis();
   return responseAfter(await home.settle(records, { id: context.awsRequestId, deadlineAt }));
 }

@@ -6,6 +6,6 @@ const home = new FunctionHome('lambda-maintenance', process.env, 0);
 /** Maintains the ledger, by a schedule: the days to come are made, tallies merged, days that are over closed and dropped. */
 export async function handler(_event: unknown, context: Context): Promise<object> {
   const { maintainLedger } = await import('../keep-ledger.ts');
-  const deadlineAt = Date.now() + context.getRemainingTimeInMillis();
+  const deadlineAt = performance.now() + context.getRemainingTimeInMillis();
   return home.during({ id: context.awsRequestId, deadlineAt }, maintainLedger);
 }

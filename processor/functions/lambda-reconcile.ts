@@ -10,7 +10,7 @@ const home = new FunctionHome('lambda-reconcile', process.env, 0);
  */
 export async function handler(event: { deep?: unknown } | null, context: Context): Promise<BooksReport> {
   const { reportBooks } = await import('../report-books.ts');
-  const deadlineAt = Date.now() + context.getRemainingTimeInMillis();
+  const deadlineAt = performance.now() + context.getRemainingTimeInMillis();
   const deep = event?.deep === true;
   return home.during({ id: context.awsRequestId, deadlineAt }, (rooms, time) =>
     reportBooks(rooms, { ...time, deep }),

@@ -65,5 +65,7 @@ function homeOf(functionName: string, params: Params, queryMsMax?: number): Func
 /** https://github.com/apache/openwhisk/blob/master/docs/actions.md#accessing-action-metadata-within-the-action-body */
 function invocation(): Invocation {
   const { __OW_ACTIVATION_ID: id = '', __OW_DEADLINE: deadline } = process.env;
-  return { id, deadlineAt: deadline ? Number(deadline) : null };
+  // The platform gives Unix ms; from here on a steady clock counts.
+  const deadlineAt = deadline ? performance.now() + Number(deadline) - Date.now() : null;
+  return { id, deadlineAt };
 }

@@ -74,7 +74,7 @@ class KafkaSource implements EventSource {
   /** One at a time: two would each take the other's for somebody else's. */
   private readonly checkpointing = pLimit(1);
   private partitions = new Map<number, Owned>();
-  /** Where each partition of the topic was last seen to stand, and since when, Unix ms. */
+  /** Where each partition of the topic was last seen to stand, and since when, on the clock of `performance.now()`. */
   private readonly looks = new Map<number, { readonly at: number; readonly since: number }>();
   private opening: Promise<void> = Promise.resolve();
   private failed: (error: unknown) => void = () => {};
@@ -149,7 +149,7 @@ class KafkaSource implements EventSource {
   readonly lag = async (): Promise<Lag> => {
     const offsets = await readOffsets(this.admin, this.config.KAFKA_TOPIC);
     const stored = await readCheckpoints(this.pool, kafkaSourceName(this.config));
-    const now = Date.now();
+    const now = performance.now();
     let records = 0;
     const ages = [...offsets].map(([partition, { low, high }]) => {
       const position = stored.get(String(partition));
@@ -159,7 +159,8 @@ class KafkaSource implements EventSource {
       // Where nothing waits, or something has moved, it is looked at anew: that holds for what nobody reads, too.
       const since = at < high && before?.at === at ? before.since : now;
       this.looks.set(partition, { at, since });
-      return now - Math.min(since, this.partitions.get(partition)?.progress?.oldestAt ?? since);
+      const oldestAt = this.partitions.get(partition)?.progress?.oldestAt ?? null;
+      return Math.max(now - since, oldestAt === null ? 0 : Date.now() - oldestAt);
     });
     return { records, oldestAgeSeconds: Math.max(0, ...ages) / 1_000 };
   };
@@ -170,8 +171,8 @@ class KafkaSource implements EventSource {
     await this.admin.connect();
     const partitions = await readPartitions(this.admin, this.config).catch((error: TollwayError) => {
       // A topic that is not there when we start is a mistake, but brokers hear of a new one late; one that goes away comes back.
-      this.missingSince = error.code === 'kafka_topic' ? (this.missingSince ?? Date.now()) : null;
-      const isSure = this.missingSince !== null && Date.now() - this.missingSince > GRACE_MS;
+      this.missingSince = error.code === 'kafka_topic' ? (this.missingSince ?? performance.now()) : null;
+      const isSure = this.missingSince !== null && performance.now() - this.missingSince > GRACE_MS;
       throw isSure ? new TollwayError(error.code, error.message) : error;
     });
     const few = partitionsProblem(partitions.length, this.config);

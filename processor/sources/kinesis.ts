@@ -59,7 +59,7 @@ class Reading {
   next: string;
   /** How far what was read lies behind the end, in ms. */
   behindMs = 0;
-  refreshedAt = Date.now();
+  refreshedAt = performance.now();
   done: Promise<void> = Promise.resolve();
 
   constructor(shard: string, position: string) {
@@ -255,7 +255,7 @@ class KinesisSource implements EventSource {
     for (let failures = 0; !over.aborted; ) {
       await this.intake.room(over);
       if (over.aborted) return;
-      const startedAt = Date.now();
+      const startedAt = performance.now();
       try {
         iterator ??= await iteratorAt(this.client, stream, reading.shard, reading.next);
         const page = await this.client.send(new GetRecordsCommand({ ShardIterator: iterator, Limit }));
@@ -268,7 +268,7 @@ class KinesisSource implements EventSource {
         const pauseMs = page.Records?.length
           ? READ_MS_MIN
           : Math.max(READ_MS_MIN, this.config.BATCH_WINDOW_MS);
-        await sleep(pauseMs - (Date.now() - startedAt), over);
+        await sleep(pauseMs - (performance.now() - startedAt), over);
       } catch (error) {
         // It lives five minutes, and a database may be away for longer.
         iterator = undefined;
@@ -313,10 +313,10 @@ class KinesisSource implements EventSource {
   /** There is nothing more: the checkpoint may say so, lest an idle shard look like one that nobody reads. */
   private refresh(reading: Reading): void {
     const { progress, behindMs } = reading;
-    const now = Date.now();
+    const now = performance.now();
     if (behindMs > 0 || !progress.isIdle || now - reading.refreshedAt < REFRESH_MS) return;
     reading.refreshedAt = now;
-    reading.next = refreshed(reading.next, new Date(now - CLOCKS_DIFFER_MS));
+    reading.next = refreshed(reading.next, new Date(Date.now() - CLOCKS_DIFFER_MS));
     progress.take(reading.next, null)();
   }
 

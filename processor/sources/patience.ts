@@ -2,8 +2,7 @@ import type { TollwayError } from '../../common/errors.ts';
 import { backoffMs, sleep } from '../../common/lifecycle.ts';
 import type { Logger } from '../../common/logger.ts';
 import type { Metrics } from '../../common/metrics.ts';
-
-const COMPLAIN_MS = 30_000;
+import { ThrottledLog } from '../../common/throttled-log.ts';
 
 /**
  * What stands in the way of a source, and how long it has: it is waited for, told to the log now and then, and shown in
@@ -14,23 +13,23 @@ export class Patience {
   /** What is no failure, and keeps us from reading all the same. */
   private readonly notes = new Map<string, string>();
   private readonly metrics: Metrics;
-  private readonly logger: Logger;
+  private readonly log: ThrottledLog;
   private readonly explain: (error: unknown) => TollwayError;
   private readonly stopping: AbortSignal;
-  private readonly graceMs: number;
-  private failingSince: number | null = null;
-  private complainedAt = 0;
 
-  /** What lasts no longer than `graceMs` is daily life, and not told. */
+  /** A failure that lasts no longer than `graceMs` is not logged. */
   constructor(
     explain: (error: unknown) => TollwayError,
     around: { metrics: Metrics; logger: Logger; stopping: AbortSignal; graceMs: number },
   ) {
     this.explain = explain;
     this.metrics = around.metrics;
-    this.logger = around.logger;
+    this.log = new ThrottledLog(around.logger, {
+      failed: 'The broker gives no clicks; they wait in it and are charged once it answers',
+      recovered: 'The broker gives clicks again',
+      graceMs: around.graceMs,
+    });
     this.stopping = around.stopping;
-    this.graceMs = around.graceMs;
   }
 
   /** The first thing that stands in the way, in words, or `null`. */
@@ -60,13 +59,9 @@ export class Patience {
   }
 
   complain(name: string, { message: problem }: TollwayError): void {
-    const now = Date.now();
     this.metrics.brokerUp.set(0);
     this.failures.set(name, problem);
-    this.failingSince ??= now;
-    if (now - this.failingSince < this.graceMs || now - this.complainedAt < COMPLAIN_MS) return;
-    this.complainedAt = now;
-    this.logger.warn({ problem }, 'The broker gives no clicks; they wait');
+    this.log.fail({ problem });
   }
 
   /** Something is well again; perhaps all is. */
@@ -75,8 +70,6 @@ export class Patience {
     this.failures.delete(name);
     if (this.failures.size > 0) return;
     this.metrics.brokerUp.set(1);
-    this.failingSince = null;
-    if (this.complainedAt > 0) this.logger.info('The broker gives clicks again');
-    this.complainedAt = 0;
+    this.log.recover();
   }
 }

@@ -9,6 +9,7 @@ import {
   inTransaction,
   type Pool,
 } from '../../common/postgres.ts';
+import { ThrottledLog } from '../../common/throttled-log.ts';
 import { decodeChunk } from '../../producer/chunk.ts';
 import { type ReadRecord, readRecord } from '../../producer/click-event.ts';
 import type { BrokerBooks } from '../broker-books.ts';
@@ -18,7 +19,6 @@ import { type EventSource, type Intake, type Lag, oldestClickAt } from '../event
 const CHUNKS_PER_STATEMENT = 8;
 /** Claims held at once, so that one is read while the other is settled. */
 const CLAIMS = 2;
-const COMPLAIN_MS = 30_000;
 
 export type PostgresSourceOptions = {
   readonly windowMs: number;
@@ -40,7 +40,10 @@ export function createPostgresSource(
 ): EventSource {
   const stopping = new AbortController();
   let loops: Promise<void>[] = [];
-  let complainedAt = 0;
+  const log = new ThrottledLog(around.logger, {
+    failed: 'The broker gives no clicks; they wait in the database and are charged once it answers',
+    recovered: 'The broker gives clicks again',
+  });
   let problem: string | null = null;
 
   const consume = async () => {
@@ -50,6 +53,7 @@ export function createPostgresSource(
         const count = await claim(pool, intake, options.batchSize);
         failures = 0;
         problem = null;
+        log.recover();
         if (!options.isLeftover) around.metrics.brokerUp.set(1);
         if (count < options.batchSize) await sleep(options.windowMs, stopping.signal);
       } catch (error) {
@@ -58,10 +62,7 @@ export function createPostgresSource(
         failures += 1;
         problem = errorMessage(error);
         if (!options.isLeftover) around.metrics.brokerUp.set(0);
-        if (Date.now() - complainedAt > COMPLAIN_MS) {
-          complainedAt = Date.now();
-          around.logger.warn({ problem: errorMessage(error) }, 'The broker gives no clicks; they wait');
-        }
+        log.fail({ problem });
         await sleep(backoffMs(failures), stopping.signal);
       }
     }

@@ -6,6 +6,7 @@ import { sleep } from '../../common/lifecycle.ts';
 import { createMetrics } from '../../common/metrics.ts';
 import { inTransaction } from '../../common/postgres.ts';
 import { notifyAdsChanged } from '../../processor/brake.ts';
+import { stepSystemClock } from '../setup/clock-step.ts';
 import { addAccount, addAdTo, silent, testDatabase } from '../setup/database.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 import { until } from './until.ts';
@@ -271,7 +272,16 @@ describe('the age of the catalogue', () => {
   it('grows while nothing says that it is still true', async () => {
     const { catalog } = openCatalog();
     const age = await until('an age', () => catalog.ageMs());
-    expect(catalog.ageMs(Date.now() + 5_000)).toBeGreaterThanOrEqual(age + 4_000);
+    expect(catalog.ageMs(performance.now() + 5_000)).toBeGreaterThanOrEqual(age + 4_000);
+  });
+
+  it('does not follow a system clock that is set back, and neither do the polls', async () => {
+    const { catalog } = openCatalog({ pollMs: 100 });
+    await until('an age', () => catalog.ageMs() !== null);
+    stepSystemClock(-3 * 3_600_000);
+    expect(catalog.ageMs()).toBeGreaterThanOrEqual(0);
+    await until('it to grow', () => (catalog.ageMs() ?? 0) > 50);
+    await until('a poll', () => (catalog.ageMs() ?? 1_000) < 50);
   });
 
   it('begins anew with every poll', async () => {

@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { adoptDeadSpools, type DeadSpool, readRelayed } from '../../producer/dead-spools.ts';
 import { FRAME_HEADER_BYTES, listSegments, SEGMENT_HEADER } from '../../producer/spool-format.ts';
+import { stepSystemClock } from '../setup/clock-step.ts';
 import { counted } from './redirect-bench.ts';
 import { FakeBroker, startRelay } from './relay-bench.ts';
 import { append, clickText, openSpool } from './spool-bench.ts';
@@ -48,6 +49,17 @@ describe('a mark', () => {
     const broker = new FakeBroker();
     startRelay(spool, broker);
     await append(spool, [clickText(1)]);
+    await append(spool, [clickText(2)]);
+    await until('a mark of both clicks', () => broker.marks.at(-1)?.accepted === 2);
+  });
+
+  it('is sent after the system clock was set back', async () => {
+    const spool = openSpool();
+    const broker = new FakeBroker();
+    startRelay(spool, broker);
+    await append(spool, [clickText(1)]);
+    await until('a mark', () => broker.marks.at(-1)?.accepted === 1);
+    stepSystemClock(-3 * 3_600_000);
     await append(spool, [clickText(2)]);
     await until('a mark of both clicks', () => broker.marks.at(-1)?.accepted === 2);
   });

@@ -32,7 +32,7 @@ afterEach(() => database.drop());
 
 const homeAt = (url = database.url, more: Record<string, string> = {}, queryMsMax?: number) =>
   new FunctionHome('test', { DATABASE_URL: url, LOG_LEVEL: 'silent', ...more }, queryMsMax);
-const within = (ms: number) => ({ id: 'test', deadlineAt: Date.now() + ms });
+const within = (ms: number) => ({ id: 'test', deadlineAt: performance.now() + ms });
 
 async function openTransactions(): Promise<string[]> {
   const { rows } = await database.pool.query<{ state: string; query: string }>(

@@ -1,0 +1,61 @@
+import { globSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+
+const ROOT = join(import.meta.dirname, '..');
+const FOLDERS = ['common', 'producer', 'migrations', 'processor', 'ad-server', 'cli', 'deploy', 'load-tests'];
+
+/**
+ * Every place that reads the system clock, which can be set. Each needs a timestamp: a time that is written down, or that is
+ * compared with one that was. Intervals, ages, throttles and deadlines inside a process use `performance.now()`.
+ */
+const TIMESTAMPS: Readonly<Record<string, { readonly reads: number; readonly why: string }>> = {
+  'ad-server/ad-catalog.ts': { reads: 2, why: 'the time of change of the snapshot file, written and read' },
+  'ad-server/link.ts': { reads: 1, why: 'the time in a nonce' },
+  'ad-server/redirect.ts': { reads: 1, why: 'the time of a click' },
+  'cli/commands/rewind.ts': { reads: 1, why: 'a time that the operator gives' },
+  'cli/parse.ts': { reads: 1, why: 'a time that the operator gives' },
+  'common/elapsed.ts': { reads: 2, why: 'functions that are frozen: the steady clock may stand still' },
+  'common/uuid.ts': { reads: 1, why: 'the time in an id' },
+  'load-tests/bench/charge-data.ts': { reads: 1, why: 'the time in a nonce' },
+  'load-tests/bench/kafka.ts': { reads: 1, why: 'the name of a topic' },
+  'load-tests/ledger-check.ts': { reads: 1, why: 'a time of the ledger' },
+  'load-tests/population.ts': { reads: 1, why: 'the name of an advertiser' },
+  'load-tests/replay/run-replay.ts': { reads: 1, why: 'the age of recorded clicks' },
+  'load-tests/servers/lambda-runtime.ts': { reads: 1, why: 'the deadline as the platform gives it' },
+  'load-tests/servers/openwhisk-runtime.ts': { reads: 1, why: 'the deadline as the platform gives it' },
+  'load-tests/servers/platform-events.ts': { reads: 2, why: 'the times of records' },
+  'load-tests/servers/s3.ts': { reads: 1, why: 'the time of change of an object' },
+  'processor/functions/openwhisk.ts': { reads: 1, why: 'the deadline as the platform gives it' },
+  'processor/handler-host.ts': { reads: 1, why: 'the time from a click to its charge' },
+  'processor/rehearsal.ts': { reads: 1, why: 'the time of a click' },
+  'processor/sources/kafka.ts': { reads: 1, why: 'the age of a click' },
+  'processor/sources/kinesis-books.ts': { reads: 1, why: 'a time that the operator gives' },
+  'processor/sources/kinesis-positions.ts': { reads: 2, why: 'times of the stream' },
+  'processor/sources/kinesis.ts': { reads: 4, why: 'times of the stream and of clicks' },
+  'processor/sources/postgres.ts': { reads: 1, why: 'the age of a click' },
+  'producer/relay.ts': { reads: 2, why: 'the age of a spooled click' },
+};
+
+/** The ways to read the system clock. `process.hrtime` is steady and not one of them. */
+const SYSTEM_CLOCK = /\bDate\s*\.\s*now\b|\bnew\s+Date\s*(\(\s*\)|(?![\w(]))|(?<!new\s|\.)\bDate\s*\(/g;
+
+/** Counts reads of the system clock in a source text, comments aside. */
+function systemClockReads(source: string): number {
+  const code = source.replace(/\/\*[\s\S]*?\*\/|(^|\s)\/\/.*$/gm, '');
+  return code.match(SYSTEM_CLOCK)?.length ?? 0;
+}
+
+it('the system clock is read for timestamps alone', () => {
+  const found = FOLDERS.flatMap((folder) => globSync(`${folder}/**/*.ts`, { cwd: ROOT }))
+    .map((path) => [path, systemClockReads(readFileSync(join(ROOT, path), 'utf8'))] as const)
+    .filter(([, reads]) => reads > 0);
+  const expected = Object.entries(TIMESTAMPS).map(([path, { reads }]) => [path, reads]);
+  expect(Object.fromEntries(found)).toEqual(Object.fromEntries(expected));
+});
+
+it('all ways to read the system clock are recognised', () => {
+  expect(systemClockReads('const a = Date.now() - 5; f(Date.now); new Date(); new Date;')).toBe(4);
+  expect(systemClockReads('Date()')).toBe(1);
+  expect(systemClockReads('new Date(5); performance.now(); x as Date; // Date.now()')).toBe(0);
+});
