@@ -9,11 +9,43 @@ const BATCH_LINES = 2_000;
 /** Has records settled, in their order; resolves to how many, from the first on, are settled and committed. */
 export type Settle = (records: readonly ReadRecord[]) => Promise<number>;
 
+/** Errors after which no other file is tried: there is no time left, or our own arithmetic is wrong. */
+const ENDING = new Set(['not_settled', 'invariant']);
+
+/**
+ * Charges files of clicks from S3, one after the other, in the name of `who`. Answers how many lines were settled. A file that cannot be
+ * read costs the others nothing: they are charged, and then this throws what is wrong with each that was not.
+ */
+export async function chargeFiles(
+  who: string,
+  places: readonly ObjectPlace[],
+  settle: Settle,
+): Promise<number> {
+  const errors: unknown[] = [];
+  let lines = 0;
+  for (const place of places) {
+    try {
+      lines += await chargeFile(who, place, settle);
+    } catch (error) {
+      errors.push(error);
+      if (ENDING.has(errorCode(error) ?? '')) break;
+    }
+  }
+  const [first, ...more] = errors;
+  if (more.length > 0)
+    throw new TollwayError(errorCode(errors.at(-1)) ?? 'unread_file', errors.map(errorMessage).join('; '), {
+      cause: first,
+      retryable: true,
+    });
+  if (first !== undefined) throw first;
+  return lines;
+}
+
 /**
  * Charges a file of clicks from S3, streamed, in the name of `who`. Answers how many lines were settled. Throws `not_settled`
  * where `settle` left some: read again from the start, what was settled is found to be known.
  */
-export async function chargeFile(who: string, place: ObjectPlace, settle: Settle): Promise<number> {
+async function chargeFile(who: string, place: ObjectPlace, settle: Settle): Promise<number> {
   const store = openObjectStore();
   const name = `${who}: ${objectName(place)}`;
   let eTag: string | undefined;

@@ -34,10 +34,15 @@ async function redriveOne(
     if (bytes === null) return null;
     const failed = readFailedInvocation(object, bytes);
     if (failed.is === 'word') return { object, records, removed: false, problem: hint(object, failed) };
-    if (failed.is === 'batch') records += await settle(failed.records);
+    const counting: Settle = async (some) => {
+      const settled = await settle(some);
+      records += settled;
+      return settled;
+    };
+    if (failed.is === 'batch') await counting(failed.records);
     else {
-      const { chargeFile } = await import('../../processor/charge-file.ts');
-      for (const place of failed.places) records += await chargeFile(object, place, settle);
+      const { chargeFiles } = await import('../../processor/charge-file.ts');
+      await chargeFiles(object, failed.places, counting);
     }
     if (!keep) await store.remove(object);
     return { object, records, removed: !keep, problem: null };

@@ -7,13 +7,11 @@ const home = new FunctionHome(name, process.env);
 
 /** Charges the clicks of files that were put into a bucket. What was not done in time is done when the event comes again. */
 export async function handler(event: unknown, context: Context): Promise<{ records: number }> {
-  const { chargeFile } = await import('../charge-file.ts');
+  const { chargeFiles } = await import('../charge-file.ts');
   const invocation = {
     id: context.awsRequestId,
     deadlineAt: performance.now() + context.getRemainingTimeInMillis(),
   };
-  let records = 0;
-  for (const place of readS3Event(name, event))
-    records += await chargeFile(name, place, (some) => home.settle(some, invocation));
-  return { records };
+  const places = readS3Event(name, event);
+  return { records: await chargeFiles(name, places, (some) => home.settle(some, invocation)) };
 }

@@ -117,6 +117,24 @@ describe('a file of clicks', () => {
     await expectBooks(pool, 30);
   });
 
+  on(
+    'that came in one notification with bad ones is charged all the same, and the bad ones are named',
+    async (site) => {
+      const { pool, lines, running } = site;
+      s3.put(BUCKET, 'utf-16', Buffer.from('[]', 'utf16le'));
+      s3.put(BUCKET, 'good', fileOf(lines(10)));
+      const event = (...keys: string[]) => ({ Records: keys.flatMap((key) => s3Event(BUCKET, key).Records) });
+      expect(await running.invoke(event('utf-16', 'good'))).toMatchObject({
+        error: { errorMessage: expect.stringMatching(/^lambda-file: s3:\/\/clicks\/utf-16: .*UTF-16/) },
+      });
+      await expectBooks(pool, 10);
+      expect(await running.invoke(event('utf-16', 'good', 'gone'))).toMatchObject({
+        error: { errorMessage: expect.stringMatching(/clicks\/utf-16: .*; .*clicks\/gone, it is gone$/) },
+      });
+      await expectBooks(pool, 10);
+    },
+  );
+
   on('is charged as the version that its notification names, whatever came after it', async (site) => {
     const { pool, lines, running } = site;
     const versions = [lines(10), lines(20)].map((some) => s3.put(BUCKET, KEY, fileOf(some)));
