@@ -1,9 +1,11 @@
 import cluster, { type Worker as ClusterWorker } from 'node:cluster';
 import { type Config, parseConfig } from '../common/config.ts';
 import { readEnvironment } from '../common/environment.ts';
+import { errorMessage } from '../common/errors.ts';
 import { type Resource, runProcess, sleep } from '../common/lifecycle.ts';
 import { createLogger, type Logger } from '../common/logger.ts';
 import { AggregatorRegistry, createMetrics } from '../common/metrics.ts';
+import { isOutOfResources } from '../common/open-files.ts';
 import { serveOperations } from '../common/ops-server.ts';
 import { startWorker } from './worker.ts';
 
@@ -18,7 +20,10 @@ async function runAlone(config: Config, { open, fail, logger }: Surroundings): P
   const metrics = createMetrics('ad server');
   const worker = await startWorker(config, { metrics, logger, open, fail });
   const operations = { problems: worker.problems, metrics: () => metrics.registry.metrics() };
-  const ops = await serveOperations(operations, config.AD_SERVER_OPS_PORT, config.OPS_HOST);
+  const ops = await serveOperations(operations, config.AD_SERVER_OPS_PORT, config.OPS_HOST, {
+    metrics,
+    logger,
+  });
   open({ name: 'operations port', close: () => void ops.close() });
   logger.info({ port: worker.port, opsPort: config.AD_SERVER_OPS_PORT }, `Redirects on port ${worker.port}`);
 }
@@ -49,6 +54,12 @@ async function runPrimary(config: Config, { open, fail, logger }: Surroundings):
       everReady = true;
       reports.set(worker.id, { problems: message.problems, at: performance.now() });
     });
+    // Without descriptors or memory for a child there is no process that could exit.
+    worker.once('error', (error) => {
+      if (!isOutOfResources(error)) return fail(error);
+      logger.error({ problem: errorMessage(error) }, 'A worker could not be started and is started again');
+      setTimeout(() => closing || fork(), REPORT_MS);
+    });
     worker.once('exit', async (code, signal) => {
       reports.delete(worker.id);
       if (closing) return;
@@ -68,7 +79,7 @@ async function runPrimary(config: Config, { open, fail, logger }: Surroundings):
     return missing > 0 ? [`${missing} of ${config.AD_SERVER_WORKERS} workers do not answer`, ...said] : said;
   };
   const operations = { problems, metrics: () => registry.clusterMetrics() };
-  const ops = await serveOperations(operations, config.AD_SERVER_OPS_PORT, config.OPS_HOST);
+  const ops = await serveOperations(operations, config.AD_SERVER_OPS_PORT, config.OPS_HOST, { logger });
   open({ name: 'operations port', close: () => void ops.close() });
   open({
     name: 'workers',

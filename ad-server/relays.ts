@@ -70,25 +70,23 @@ export function startRelays(
   const relayAdopted = async (found: DeadSpool) => {
     let left = found.bytes;
     spool.bytes += left;
-    const relay = new Relay(
-      { ...found, openSegment: null, roll: () => {} },
-      {
-        ...around,
-        onFreed: (bytes) => {
-          left -= bytes;
-          onFreed(bytes);
-        },
-      },
-    );
-    relaying.add(relay);
-    relay.end();
+    const freed = (bytes: number) => {
+      left -= bytes;
+      onFreed(bytes);
+    };
     try {
-      if (!ending.signal.aborted) await relay.run();
+      const relay = new Relay({ ...found, openSegment: null, roll: () => {} }, { ...around, onFreed: freed });
+      relaying.add(relay);
+      relay.end();
+      try {
+        if (!ending.signal.aborted) await relay.run();
+      } finally {
+        relaying.delete(relay);
+      }
     } catch (err) {
       complain(found.origin, err, 'An adopted spool cannot be relayed; it stays where it is');
     }
     spool.bytes -= left;
-    relaying.delete(relay);
     found.release();
   };
   const adoptForEver = async () => {

@@ -1,13 +1,15 @@
 import { createServer, type Server, type ServerResponse } from 'node:http';
-import type { Metrics } from '../common/metrics.ts';
-import { httpAnswer } from './answers.ts';
 import {
   type Connection,
+  type ConnectionCap,
+  capConnections,
   endIdleConnections,
   isWaiting,
   requestAnswered,
   requestBegan,
-} from './connections.ts';
+} from '../common/connections.ts';
+import type { Metrics } from '../common/metrics.ts';
+import { httpAnswer } from './answers.ts';
 import { pages } from './pages.ts';
 import type { Answer, ClickRequest } from './redirect.ts';
 
@@ -17,18 +19,21 @@ const HEADER_BYTES_MAX = 16_384;
 const HEADERS_MS_MAX = 10_000;
 /** Time an idle connection is kept, in ms; above the 60 s of common load balancers, which must close first. */
 const IDLE_MS = 65_000;
-const CONNECTIONS_MAX = 20_000;
 
 const CLIENT_ERRORS: Record<string, string> = {
   HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
   ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
 };
 
-/** Builds the public server, without listening. */
+/** Where to keep the public port's number of connections. */
+export type PublicConnections = Omit<ConnectionCap, 'onDisplaced'>;
+
+/** Builds the public server, without listening. `measure` updates the gauge of its connections. */
 export function createAdServer(
   redirect: (request: ClickRequest, answer: (answer: Answer) => void) => void,
   metrics: Metrics,
-): Server {
+  connections: PublicConnections,
+): { server: Server; measure: () => void } {
   const server = createServer(
     {
       maxHeaderSize: HEADER_BYTES_MAX,
@@ -55,7 +60,12 @@ export function createAdServer(
       redirect({ method, url, headers, peer: socket.remoteAddress }, answer);
     },
   );
-  server.maxConnections = CONNECTIONS_MAX;
+  const port = 'public';
+  const { open } = capConnections(server, {
+    ...connections,
+    onDisplaced: (reason) => metrics.connectionsDisplaced.inc({ port, reason }),
+  });
+  metrics.connectionsMax.set({ port }, connections.max);
   endIdleConnections(server, IDLE_MS);
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Connection) => {
     if (error.code === 'ECONNRESET' || !socket.writable) return socket.destroy();
@@ -68,7 +78,7 @@ export function createAdServer(
     };
     return refuse();
   });
-  return server;
+  return { server, measure: () => metrics.connections.set({ port }, open()) };
 }
 
 function badRequest(status: string): string {

@@ -15,10 +15,7 @@ export type VisitorAddress = (
  * `X-Forwarded-For` that is not one. What lies left of it could have been written by the visitor.
  */
 export function createVisitorAddress(proxies: Config['TRUSTED_PROXIES']): VisitorAddress {
-  const trusted = new BlockList();
-  for (const { address, prefix } of proxies)
-    trusted.addSubnet(address, prefix, isIP(address) === 6 ? 'ipv6' : 'ipv4');
-  const isTrusted = (address: string) => trusted.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4');
+  const isTrusted = createProxyCheck(proxies);
 
   return (peer, forwardedFor) => {
     let address = canonical(peer ?? '');
@@ -34,6 +31,17 @@ export function createVisitorAddress(proxies: Config['TRUSTED_PROXIES']): Visito
       if (!isTrusted(address)) return address;
     }
     return address;
+  };
+}
+
+/** Tells whether an address is one of the trusted proxies. */
+export function createProxyCheck(proxies: Config['TRUSTED_PROXIES']): (address: string) => boolean {
+  const trusted = new BlockList();
+  for (const { address, prefix } of proxies)
+    trusted.addSubnet(address, prefix, isIP(address) === 6 ? 'ipv6' : 'ipv4');
+  return (given) => {
+    const address = canonical(given);
+    return trusted.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4');
   };
 }
 

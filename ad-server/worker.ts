@@ -4,6 +4,7 @@ import { TollwayError } from '../common/errors.ts';
 import { type Resource, sleep } from '../common/lifecycle.ts';
 import type { Logger } from '../common/logger.ts';
 import type { Metrics } from '../common/metrics.ts';
+import { connectionLimits, openFilesMax } from '../common/open-files.ts';
 import { listen } from '../common/ops-server.ts';
 import { createPool } from '../common/postgres.ts';
 import { createPublisher } from '../producer/create-publisher.ts';
@@ -15,14 +16,17 @@ import { createAgentJudge } from './invalid-traffic.ts';
 import { createVerifier } from './link.ts';
 import { createRedirect } from './redirect.ts';
 import { startRelays } from './relays.ts';
-import { createAdServer } from './server.ts';
-import { createVisitorAddress } from './visitor.ts';
+import { createAdServer, type PublicConnections } from './server.ts';
+import { createProxyCheck, createVisitorAddress } from './visitor.ts';
 
 const DAY_MS = 86_400_000;
 /** Longest wait for the broker's answer, in ms; then the batch is sent again. */
 const QUERY_MS_MAX = 30_000;
 /** Connections for publishing: one relay of the own spool, one of the adopted. */
 const CONNECTIONS = 3;
+
+/** Fewer connections than this are warned of: people would wait for each other's connections to end. */
+const CONNECTIONS_FEW = 500;
 
 /** One ad server process at work. */
 export type Worker = {
@@ -34,6 +38,24 @@ export type Worker = {
 /** Where an ad server keeps its spools below `DATA_DIR`. */
 export function spoolRoot(dataDir: string): string {
   return join(dataDir, 'spool');
+}
+
+/** How many connections the public port may have, by the limit of open files and the settings. Logs it. */
+function publicConnections(config: Config, logger: Logger): PublicConnections {
+  const openFiles = openFilesMax();
+  const { public: max } = connectionLimits(openFiles);
+  const { CONNECTIONS_PER_ADDRESS: perAddress } = config;
+  const maxPerSource = perAddress === 0 ? Number.POSITIVE_INFINITY : Math.min(perAddress, Math.ceil(max / 2));
+  const level = max < CONNECTIONS_FEW ? 'warn' : 'info';
+  logger[level](
+    {
+      connectionsMax: max,
+      connectionsPerAddress: perAddress === 0 ? null : maxPerSource,
+      openFilesMax: openFiles,
+    },
+    `At most ${max} connections on the public port; a new one beyond closes the longest-idle one. The limit of open files decides (ulimit -n)`,
+  );
+  return { max, maxPerSource, isExempt: createProxyCheck(config.TRUSTED_PROXIES) };
 }
 
 /**
@@ -100,7 +122,7 @@ export async function startWorker(
     open({ name: 'agent rules', close: stop });
   }
 
-  const server = createAdServer(
+  const { server, measure } = createAdServer(
     createRedirect({
       verify: createVerifier(keys, config.LINK_LIFE_MAX_DAYS * DAY_MS),
       findAd: (adId) => catalog.get(adId),
@@ -113,10 +135,12 @@ export async function startWorker(
       metrics,
     }),
     metrics,
+    publicConnections(config, logger),
   );
   const startedAt = performance.now();
   const watch = setInterval(() => {
     spool.probe();
+    measure();
     catalog.warnIfOld();
     for (const userAgent of agents.takeHidden()) {
       logger.warn(

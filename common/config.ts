@@ -126,6 +126,13 @@ export const settings = {
     'Proxies whose `X-Forwarded-For` is believed, such as `10.0.0.0/8,::1`.',
     proxies,
   ),
+  CONNECTIONS_PER_ADDRESS: whole(
+    1_000,
+    'connections',
+    0,
+    20_000,
+    'Most connections of one IPv4 address or IPv6 /64 on the public port, and never more than half of all; `TRUSTED_PROXIES` may have any number. 0 turns it off.',
+  ),
   DOUBLE_CLICK_MS: whole(
     1_000,
     'ms',

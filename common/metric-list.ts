@@ -30,6 +30,30 @@ const waitSeconds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30
  * answers are closed lists, advertisers are the rows of a table. The README's table is checked against this.
  */
 export const metricList = {
+  connections: {
+    kind: 'gauge',
+    name: 'tollway_connections',
+    help: 'Connections that are open, by port',
+    labelNames: ['port'],
+    part: 'both',
+  },
+  connectionsMax: {
+    kind: 'gauge',
+    name: 'tollway_connections_max',
+    help: 'Most connections at once, by port; follows from the limit of open files (`ulimit -n`)',
+    labelNames: ['port'],
+    part: 'both',
+  },
+  connectionsDisplaced: {
+    kind: 'counter',
+    name: 'tollway_connections_displaced_total',
+    help: 'Connections closed for a new one (or new ones closed), because the port was `full` or one `source` had its share',
+    labelNames: ['port', 'reason'],
+    combinations: ['public', 'operations'].flatMap((port) =>
+      ['full', 'source'].map((reason) => [port, reason]),
+    ),
+    part: 'both',
+  },
   // Ad server
   redirects: {
     kind: 'counter',

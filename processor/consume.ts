@@ -33,7 +33,10 @@ export async function consume(
       return metrics.registry.metrics();
     },
   };
-  const ops = await serveOperations(operations, config.PROCESSOR_OPS_PORT, config.OPS_HOST);
+  const ops = await serveOperations(operations, config.PROCESSOR_OPS_PORT, config.OPS_HOST, {
+    metrics,
+    logger,
+  });
   open({ name: 'operations port', close: () => void ops.close() });
   open({
     name: 'event sources',

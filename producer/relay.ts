@@ -4,6 +4,7 @@ import { errorMessage } from '../common/errors.ts';
 import { backoffMs, sleep } from '../common/lifecycle.ts';
 import type { Logger } from '../common/logger.ts';
 import type { Metrics } from '../common/metrics.ts';
+import { isOutOfResources } from '../common/open-files.ts';
 import { ThrottledLog } from '../common/throttled-log.ts';
 import { uuidV7TimeMs } from '../common/uuid.ts';
 import { type BrokerRecord, clickKey, markRecord, readRecord } from './click-event.ts';
@@ -49,6 +50,7 @@ export class Relay {
   private readonly spool: RelayedSpool;
   private readonly around: RelaySurroundings;
   private readonly reader: SpoolReader;
+  private readonly resources: ThrottledLog;
   private readonly publishing: ThrottledLog;
   private readonly stop = new AbortController();
   private readonly memory: RelayMemory;
@@ -67,6 +69,11 @@ export class Relay {
     this.publishing = new ThrottledLog(around.logger, {
       failed: 'The broker takes no clicks; they wait in the spool',
       recovered: 'The broker takes clicks again',
+    });
+    this.resources = new ThrottledLog(around.logger, {
+      failed:
+        'The relay lacks file descriptors or memory; clicks wait in the spool, and it tries again. Raise ulimit -n if this lasts',
+      recovered: 'The relay has file descriptors and memory again',
     });
     this.relayed = readRelayed(spool.folder);
     this.reader = new SpoolReader(spool.folder, this.relayed + 1);
@@ -103,12 +110,21 @@ export class Relay {
   async run(): Promise<boolean> {
     const { options } = this.around;
     try {
-      while (!this.stop.signal.aborted) {
-        const count = await this.relayBatch();
-        await this.markIfDue();
-        const left = this.reader.next <= this.spool.accepted;
-        if (count >= options.batchMax || (left && this.ending.signal.aborted)) continue;
-        if (this.ending.signal.aborted) return await this.finish();
+      for (let failures = 0; !this.stop.signal.aborted; ) {
+        try {
+          const count = await this.relayBatch();
+          await this.markIfDue();
+          failures = 0;
+          this.resources.recover({ origin: this.spool.origin });
+          const left = this.reader.next <= this.spool.accepted;
+          if (count >= options.batchMax || (left && this.ending.signal.aborted)) continue;
+          if (this.ending.signal.aborted) return await this.finish();
+        } catch (error) {
+          if (!isOutOfResources(error)) throw error;
+          failures += 1;
+          await this.waitForResources(error, failures);
+          continue;
+        }
         await this.gather();
       }
       return false;
@@ -116,6 +132,14 @@ export class Relay {
       this.reader.close();
       this.memory.close();
     }
+  }
+
+  /** Every step can be done again: what was read and not remembered is read and published again. */
+  private async waitForResources(error: unknown, failures: number): Promise<void> {
+    this.resources.fail({ origin: this.spool.origin, problem: errorMessage(error) });
+    this.reader.next = this.relayed + 1;
+    this.reader.close();
+    await sleep(backoffMs(failures), this.stop.signal);
   }
 
   private async relayBatch(): Promise<number> {

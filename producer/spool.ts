@@ -14,6 +14,7 @@ import { basename, dirname, join } from 'node:path';
 import { errorCode, TollwayError } from '../common/errors.ts';
 import { type FileLock, lockFile } from '../common/file-lock.ts';
 import type { Logger } from '../common/logger.ts';
+import { isOutOfResources } from '../common/open-files.ts';
 import { uuidV7 } from '../common/uuid.ts';
 import {
   FRAME_BYTES_MAX,
@@ -95,7 +96,7 @@ export class Spool {
       this.prepare();
     } catch (error) {
       // It may be full of the clicks of those before us, which somebody has to relay.
-      if (!isDiskFull(error)) throw error;
+      if (!isDiskFull(error) && !isOutOfResources(error)) throw error;
       this.refuse(error);
     }
     if (options.sync === 'interval') {

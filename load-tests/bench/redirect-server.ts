@@ -105,7 +105,11 @@ function createOurServer(keys: readonly LinkKey[], root: string, kind: 'spool' |
     whenFull: 'redirect',
     metrics,
   });
-  return createAdServer(redirect, metrics);
+  return createAdServer(redirect, metrics, {
+    max: 20_000,
+    maxPerSource: Number.POSITIVE_INFINITY,
+    isExempt: () => false,
+  }).server;
 }
 
 /** Without a relay nobody deletes what is spooled: keeps the disk bounded, whole segments at a time. */

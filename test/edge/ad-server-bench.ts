@@ -9,14 +9,18 @@ import { redirectBench } from './redirect-bench.ts';
  * with `recording: false` they wait in `bench.waiting` to be taken or refused.
  */
 export async function adServerBench(
-  options: Parameters<typeof redirectBench>[0] & { recording?: boolean } = {},
+  options: Parameters<typeof redirectBench>[0] & { recording?: boolean; connectionsMax?: number } = {},
 ): Promise<{ port: number; server: Server; bench: ReturnType<typeof redirectBench> }> {
   const bench = redirectBench({ doubleClickMs: 0, ...options });
   const recording = options.recording ?? true;
-  const server = createAdServer((request, answer) => {
-    bench.redirect(request, answer);
-    if (recording) setImmediate(() => bench.waiting.length > 0 && bench.take());
-  }, bench.metrics);
+  const { server } = createAdServer(
+    (request, answer) => {
+      bench.redirect(request, answer);
+      if (recording) setImmediate(() => bench.waiting.length > 0 && bench.take());
+    },
+    bench.metrics,
+    { max: options.connectionsMax ?? 1_000, maxPerSource: Number.POSITIVE_INFINITY, isExempt: () => false },
+  );
   const port = await listen(server, 0, '127.0.0.1', 'test');
   onTestFinished(() => {
     server.close();

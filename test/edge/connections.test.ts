@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, type ServerResponse } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { endIdleConnections, requestAnswered, requestBegan } from '../../ad-server/connections.ts';
+import { endIdleConnections, requestAnswered, requestBegan } from '../../common/connections.ts';
 import { listen } from '../../common/ops-server.ts';
 import { until } from './until.ts';
 

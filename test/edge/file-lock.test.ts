@@ -1,6 +1,7 @@
-import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import fs, { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import { lockFile } from '../../common/file-lock.ts';
 import { forkChild, nextMessage } from './child.ts';
 import { temporaryFolder } from './temporary-folder.ts';
@@ -68,4 +69,32 @@ it('throws where its place is taken by a folder', () => {
   const path = join(temporaryFolder(), 'lock');
   mkdirSync(path);
   expect(() => lockFile(path)).toThrow();
+});
+
+it('says that descriptors are missing, where SQLite only says that it cannot open the file', () => {
+  const path = join(temporaryFolder(), 'lock');
+  mkdirSync(path);
+  const open = vi.spyOn(fs, 'openSync').mockImplementation(() => {
+    throw Object.assign(new Error('EMFILE: too many open files'), { code: 'EMFILE' });
+  });
+  syncBuiltinESMExports();
+  try {
+    expect(() => lockFile(path)).toThrow('EMFILE');
+  } finally {
+    open.mockRestore();
+    syncBuiltinESMExports();
+  }
+});
+
+it('makes no taker wait: fifty looks at the lock of another cost the event loop no time of waiting', async () => {
+  const path = join(temporaryFolder(), 'lock');
+  const child = forkChild('lock', [path]);
+  expect(await nextMessage(child)).toBe('taken');
+  const cpu = process.cpuUsage();
+  const startedAt = performance.now();
+  for (let count = 0; count < 50; count += 1) expect(lockFile(path)).toBeNull();
+  const elapsedMs = performance.now() - startedAt;
+  const { user, system } = process.cpuUsage(cpu);
+  // A wait for a lock takes time and no processor: 1 000 ms with SQLite's 20 ms each. Other load takes time, too, hence the wide margin.
+  expect(elapsedMs - (user + system) / 1_000).toBeLessThan(500);
 });

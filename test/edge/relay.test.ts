@@ -1,12 +1,18 @@
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import fs, { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { readRelayed } from '../../producer/dead-spools.ts';
 import { listSegments } from '../../producer/spool-format.ts';
 import { counted } from './redirect-bench.ts';
 import { FakeBroker, startRelay } from './relay-bench.ts';
 import { append, bytesOnDisk, clickText, openSpool } from './spool-bench.ts';
 import { until } from './until.ts';
+
+afterEach(() => {
+  vi.restoreAllMocks();
+  syncBuiltinESMExports();
+});
 
 /** `count` clicks, told apart. */
 function clicksOf(count: number): string[] {
@@ -221,4 +227,52 @@ describe('a relay that begins where another died', () => {
       expect(broker.clicks).toHaveLength(9);
     },
   );
+});
+
+describe('a relay that lacks descriptors or memory', () => {
+  /** Lets one call of the file system fail some times; answers how often it will still fail. */
+  const failing = (
+    call: 'readdirSync' | 'openSync' | 'readSync' | 'statSync',
+    code: string,
+    times: number,
+  ) => {
+    const left = { times };
+    const original = fs[call] as (...args: unknown[]) => unknown;
+    vi.spyOn(fs, call as 'openSync').mockImplementation(((...args: unknown[]) => {
+      // The position of the relay is read before it runs.
+      if (left.times > 0 && !String(args[0]).endsWith('relayed')) {
+        left.times -= 1;
+        throw Object.assign(new Error(`${code}: ${call}`), { code });
+      }
+      return original(...args);
+    }) as typeof fs.openSync);
+    syncBuiltinESMExports();
+    return left;
+  };
+
+  it.each([
+    ['readdirSync', 'EMFILE'],
+    ['openSync', 'ENFILE'],
+    ['readSync', 'ENOMEM'],
+    ['statSync', 'EMFILE'],
+  ] as const)('waits and tries again when %s throws %s', async (call, code) => {
+    const spool = openSpool({ segmentBytes: 4_096 });
+    const clicks = clicksOf(30);
+    for (const click of clicks) await append(spool, [click]);
+    const left = failing(call, code, 2);
+    const broker = new FakeBroker();
+    const { relay, done } = startRelay(spool, broker);
+    relay.end();
+    expect(await done).toBe(true);
+    expect(left.times).toBe(0);
+    expect([...new Set(broker.clicks)]).toEqual(clicks);
+  });
+
+  it('still ends at an error of another kind: a broken disk has to be seen', async () => {
+    const spool = openSpool();
+    await append(spool, clicksOf(1));
+    failing('readdirSync', 'EIO', 1);
+    const { done } = startRelay(spool, new FakeBroker());
+    await expect(done).rejects.toThrow('EIO');
+  });
 });
