@@ -51,7 +51,9 @@ create table dead_letter (
   raw bytea, -- null for a record without a value, and after a discard
   clicked_at timestamptz,
   settled_at timestamptz not null default statement_timestamp(), -- as in the ledger
-  discarded_at timestamptz
+  discarded_at timestamptz,
+  -- Whether the spool counters hold it as rejected. What is no click of ours is kept and not counted.
+  counted boolean not null
 );
 create index on dead_letter (origin, sequence);
 create index on dead_letter (click_id);
@@ -66,7 +68,7 @@ create table origin_tally (
   charged bigint not null default 0,
   over_budget bigint not null default 0,
   invalid bigint not null default 0,
-  rejected bigint not null default 0, -- negative in a redrive's row
+  rejected bigint not null default 0, -- counts are negative where a redrive or a late key moves a click from one count to another
   -- The sequences that this row settles, a bit each, lowest first: those of a batch lie close together.
   first_sequence bigint not null default 0,
   settled bytea not null default ''
@@ -84,6 +86,18 @@ create table origin_total (
   rejected bigint not null default 0,
   sequences int8multirange not null default '{}'
 );
+
+-- Corrections that operators made to the number of clicks that a spool is known to have accepted. Rows are only ever added.
+create table spool_correction (
+  id bigint generated always as identity primary key,
+  spool_id uuid not null,
+  accepted_before bigint not null,
+  accepted_after bigint not null check (accepted_after between 0 and 999999999999),
+  reason text not null check (length(reason) between 1 and 500),
+  corrected_by text not null default current_user,
+  corrected_at timestamptz not null default now()
+);
+create index on spool_correction (spool_id);
 
 -- The days whose partitions exist. An id outside is rejected, never waited for: a clock that runs ahead must
 -- not stop the rest. The floor is raised long before a day is dropped; what the ledger has forgotten is never

@@ -1,8 +1,8 @@
 import type { Connection } from '../common/postgres.ts';
 
 /**
- * What each role may do, by table; `deploy/postgres/roles.sql` makes the roles. No role may delete or change a row of the ledger, and only
- * the console's enters budgets. The owner of the tables runs the migrations and needs no grant.
+ * What each role may do, by table; `deploy/postgres/roles.sql` makes the roles. No role may delete a row of the ledger
+ * or change what it says of money: only a key that came late is written into it. Only the console's role enters budgets. The owner of the tables runs the migrations and needs no grant.
  */
 export const GRANTS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   /** Reads the ad catalog, publishes to the Postgres broker. */
@@ -17,9 +17,9 @@ export const GRANTS: Readonly<Record<string, Readonly<Record<string, string>>>> 
     advertiser: 'select, update (spent_micros)',
     campaign: 'select, update (spent_micros)',
     ad: 'select, update',
-    ledger: 'select, insert',
+    ledger: 'select, insert, update (origin, sequence)',
     spent_nonce: 'select, insert',
-    dead_letter: 'select, insert',
+    dead_letter: 'select, insert, update (identity, record_key, origin, sequence)',
     origin_tally: 'select, insert, delete',
     origin_total: 'select, insert, update',
     ledger_window: 'select, insert, update',
@@ -35,11 +35,12 @@ export const GRANTS: Readonly<Record<string, Readonly<Record<string, string>>>> 
     budget_entry: 'select, insert',
     campaign: 'select, insert, update',
     ad: 'select, insert, update',
-    ledger: 'select, insert',
+    ledger: 'select, insert, update (origin, sequence)',
     spent_nonce: 'select, insert',
     dead_letter: 'select, insert, update, delete',
     origin_tally: 'select, insert, delete',
     origin_total: 'select, insert, update',
+    spool_correction: 'select, insert',
     ledger_window: 'select, insert, update',
     closed_day: 'select, insert',
     closed_day_origin: 'select, insert',
@@ -57,9 +58,10 @@ export const GRANTS: Readonly<Record<string, Readonly<Record<string, string>>>> 
     closed_day: 'select',
     closed_day_origin: 'select',
     dead_letter:
-      'select (id, record_key, click_id, advertiser_id, campaign_id, ad_id, nonce, origin, sequence, reason, clicked_at, settled_at, discarded_at)',
+      'select (id, record_key, click_id, advertiser_id, campaign_id, ad_id, nonce, origin, sequence, reason, clicked_at, settled_at, discarded_at, counted)',
     origin_total: 'select',
     origin_tally: 'select',
+    spool_correction: 'select',
     ledger_window: 'select',
   },
 };

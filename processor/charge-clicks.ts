@@ -1,10 +1,11 @@
 import { TollwayError } from '../common/errors.ts';
 import { sleep } from '../common/lifecycle.ts';
 import { type Connection, inTransaction, type Pool } from '../common/postgres.ts';
-import type { ReadClick, ReadRecord, Unreadable } from '../producer/click-event.ts';
+import { clickKey, type ReadClick, type ReadRecord, type Unreadable } from '../producer/click-event.ts';
 import { type Allocation, type Balances, openAllocation, type Verdict } from './allocate.ts';
 import { updateBrakes } from './brake.ts';
 import { identityOf, insertDeadLetters, type Rejection, type RejectReason } from './dead-letters.ts';
+import { settleLateKeys } from './late-keys.ts';
 import {
   BEGIN_CHARGE,
   chargeBalances,
@@ -24,7 +25,7 @@ import {
 import { namedBy } from './named.ts';
 import { objectionTo, type Surroundings } from './objections.ts';
 import { sortOut } from './sort-out.ts';
-import { appendTallies, readSettledSequences, tallyOf } from './tally.ts';
+import { appendTallies, type OriginTally, readSettledSequences, tallyOf } from './tally.ts';
 
 export type ChargeOptions = {
   /** A click older than this when it arrives is `rejected: too_old`. */
@@ -44,6 +45,8 @@ export type Settlement = {
   readonly outcomes: readonly Outcome[];
   /** Value of the over-budget clicks that no brake had marked, in micros by currency. */
   readonly overDeliveryMicros: ReadonlyMap<string, bigint>;
+  /** How many duplicates brought the key that the settled click lacked. */
+  readonly lateKeys: number;
 };
 
 const DUPLICATE: Outcome = { outcome: 'duplicate', reason: null };
@@ -67,14 +70,17 @@ export async function chargeClicks(
   batch: readonly ReadRecord[],
   options: ChargeOptions,
 ): Promise<Settlement> {
+  // Nearly every batch is all new: the first time the ledger's key is trusted to say so if it is not.
+  return retryRaces((race) =>
+    inTransaction(pool, (connection) => settle(connection, batch, options, race > 1), BEGIN_CHARGE),
+  );
+}
+
+/** Runs a transaction again, a few times, when it lost a race against another one. `race` counts from 1. */
+export async function retryRaces<T>(transact: (race: number) => Promise<T>): Promise<T> {
   for (let race = 1; ; race += 1) {
     try {
-      // Nearly every batch is all new: the first time the ledger's key is trusted to say so if it is not.
-      return await inTransaction(
-        pool,
-        (connection) => settle(connection, batch, options, race > 1),
-        BEGIN_CHARGE,
-      );
+      return await transact(race);
     } catch (error) {
       const code = (error as { code?: unknown }).code;
       if (race >= RACES_MAX || typeof code !== 'string' || !RACE_CODES.has(code)) throw error;
@@ -98,14 +104,19 @@ export async function quarantine(
       const clicks = record.is === 'click' ? [record] : [];
       const named = namedBy(clicks);
       await lockAdvertisers(connection, named.advertiserIds);
-      const known = await readKnown(connection, clicks, named, await readWindow(connection));
+      // Alone: whether the sequence is settled is read below, and must hold until the commit.
+      await lockOrigins(connection, record.from === null ? [] : [record.from.origin], true);
+      const window = await readWindow(connection);
+      const known = await readKnown(connection, clicks, named, window);
+      const late = await settleLateKeys(connection, clicks, known, window);
       const poison: Rejection = { record, reason: 'poison', detail };
       const rejections = clicks.some((click) => isKnown(click, known))
         ? []
-        : await withoutSettled(connection, [poison], []);
+        : await withoutSettled(connection, [poison], () => new Set());
       const fresh = await insertDeadLetters(connection, rejections);
-      await appendTallies(connection, tallyOf([], rejections, fresh, []));
-      return { outcomes: outcomesOf([record], null, [], rejections, fresh), overDeliveryMicros: new Map() };
+      await appendTallies(connection, [...late, ...tallyOf([], rejections, fresh, [])]);
+      const outcomes = outcomesOf([record], null, [], rejections, fresh);
+      return { outcomes, overDeliveryMicros: new Map(), lateKeys: lateKeysOf(late) };
     },
     BEGIN_CHARGE,
   );
@@ -133,6 +144,11 @@ export async function settle(
   const known = await readKnown(connection, clicks, named, window, { inLedger: lookUp });
   const nothingKnown = known.clickIds.size + known.rejected.size === 0;
   const unsettled = nothingKnown ? clicks : clicks.filter((record) => !isKnown(record, known));
+  const settledBefore = options === 'redrive' ? null : readSettledSequences;
+  const late =
+    known.unkeyed.size === 0
+      ? []
+      : await settleLateKeys(connection, clicks, known, window, { settledBefore });
   const ads = await readAdsSurely(connection, nothingKnown ? named.adIds : namedBy(unsettled).adIds);
   failIfUnlocked(unsettled, ads, advertisers);
   const clickAgeMaxDays = options === 'redrive' ? null : options.clickAgeMaxDays;
@@ -148,10 +164,13 @@ export async function settle(
     ...unreadable.map((record) => ({ record, reason: record.reason, detail: record.detail })),
     ...objections,
   ]);
-  const rejections = options === 'redrive' ? objected : await withoutSettled(connection, objected, settled);
+  const settledNow = () =>
+    new Set([...settled.map(({ record }) => identityOf(record)), ...late.flatMap(identitiesOf)]);
+  const rejections =
+    options === 'redrive' ? objected : await withoutSettled(connection, objected, settledNow);
 
   const fresh = await insertDeadLetters(connection, rejections);
-  const tallies = tallyOf(settled, rejections, fresh, marks);
+  const tallies = [...late, ...tallyOf(settled, rejections, fresh, marks)];
   await rows.insert(connection);
   await chargeBalances(connection, allocation.chargedByAdvertiser(), allocation.chargedByCampaign());
   await appendTallies(connection, tallies);
@@ -159,7 +178,17 @@ export async function settle(
   return {
     outcomes: outcomesOf(batch, places, settled, rejections, fresh),
     overDeliveryMicros: overDelivery(settled, advertisers),
+    lateKeys: lateKeysOf(late),
   };
+}
+
+/** The identities whose sequences a tally settles. */
+function identitiesOf({ origin, sequences }: OriginTally): string[] {
+  return origin === null ? [] : sequences.map((sequence) => clickKey(origin, sequence));
+}
+
+function lateKeysOf(tallies: readonly OriginTally[]): number {
+  return tallies.filter(({ origin }) => origin !== null).length;
 }
 
 /** Decides about clicks. All that there is to do about one is done at once: a batch is larger than what a core has at hand. */
@@ -221,16 +250,16 @@ function onePerIdentity(rejections: readonly Rejection[]): Rejection[] {
 async function withoutSettled(
   connection: Connection,
   rejections: readonly Rejection[],
-  settled: readonly Settled[],
+  settledNow: () => ReadonlySet<string>,
 ): Promise<readonly Rejection[]> {
   if (rejections.length === 0) return [];
   const isSettled = await readSettledSequences(
     connection,
     rejections.flatMap(({ record }) => record.from ?? []),
   );
-  const settledNow = new Set(settled.map(({ record }) => identityOf(record)));
+  const identities = settledNow();
   return rejections.filter(
-    ({ record }) => record.from === null || !(isSettled(record.from) || settledNow.has(identityOf(record))),
+    ({ record }) => record.from === null || !(isSettled(record.from) || identities.has(identityOf(record))),
   );
 }
 

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Connection } from '../common/postgres.ts';
-import type { ReadClick, Unreadable } from '../producer/click-event.ts';
+import type { ReadClick, ReadRecord, Unreadable } from '../producer/click-event.ts';
 
 /** Why a record was rejected. All but the first two are about a click that could be read. */
 export const REJECT_REASONS = [
@@ -22,6 +22,11 @@ export type Rejection = {
   /** What was expected and what came. */
   readonly detail: string;
 };
+
+/** Whether a record is no click of ours at all: it has neither our key nor a click in it. */
+export function isForeign(record: ReadRecord): boolean {
+  return record.is === 'unreadable' && record.from === null;
+}
 
 /** Longest place in a broker that stands in an identity as it is, in characters: an index takes 2 704 bytes. */
 const POSITION_MAX = 500;
@@ -64,9 +69,10 @@ export async function insertDeadLetters(
     column(({ record }) => (record.is === 'click' ? pick(record.click) : null));
   const { rows } = await connection.query<{ identity: string }>(
     `insert into dead_letter (identity, record_key, click_id, advertiser_id, campaign_id, ad_id, nonce, clicked_at,
-       origin, sequence, reason, detail, raw)
+       origin, sequence, reason, detail, raw, counted)
      select * from unnest($1::text[], $2::text[], $3::uuid[], $4::integer[], $5::integer[], $6::integer[], $7::uuid[],
-       $8::timestamptz[], $9::uuid[], $10::bigint[], $11::text[], $12::text[], $13::bytea[])
+       $8::timestamptz[], $9::uuid[], $10::bigint[], $11::text[], $12::text[], $13::bytea[],
+       $14::boolean[])
      order by 1 -- one order for all, so that two transactions with the same copies never wait in a circle
      on conflict (identity) do nothing returning identity`,
     [
@@ -83,6 +89,7 @@ export async function insertDeadLetters(
       column(({ reason }) => reason),
       column(({ detail }) => printable(detail)),
       column(({ record }) => record.value),
+      column(({ record }) => !isForeign(record)),
     ],
   );
   return new Set(rows.map((row) => row.identity));

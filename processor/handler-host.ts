@@ -7,9 +7,9 @@ import { failureKind, type Pool } from '../common/postgres.ts';
 import { ThrottledLog } from '../common/throttled-log.ts';
 import type { ReadRecord } from '../producer/click-event.ts';
 import { chargeClicks, quarantine, type Settlement } from './charge-clicks.ts';
+import { isForeign } from './dead-letters.ts';
 import { type Intake, STOPPING } from './event-source.ts';
 import { rehearse } from './rehearsal.ts';
-import { isForeign } from './tally.ts';
 
 export type HostOptions = {
   /** Most records the handler is given at once. */

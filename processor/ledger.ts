@@ -145,6 +145,8 @@ export async function lockOutNewAds(connection: Connection): Promise<void> {
 export type Known = {
   /** Click ids that have their row in the ledger, or, of those without an origin, a dead letter. */
   readonly clickIds: ReadonlySet<string>;
+  /** Those of them that were settled from a copy without a key. */
+  readonly unkeyed: ReadonlySet<string>;
   /** Identities that have a dead letter. */
   readonly rejected: ReadonlySet<string>;
   readonly spentNonces: ReadonlySet<string>;
@@ -176,19 +178,25 @@ export async function readKnown(
   const parameter = (value: unknown) => `$${parameters.push(value)}`;
   const clickIds = inLedger ? clicks.map(({ click }) => click.clickId) : [];
   const settled = byDay(clickIds, window.clickFloorMs, window.clickAheadMs).map(
-    ([day, ids]) => `select 'click' as what, click_id::text as id from ${partitionName('ledger', day)}
+    ([
+      day,
+      ids,
+    ]) => `select case when origin is null then 'unkeyed' else 'click' end as what, click_id::text as id from ${partitionName('ledger', day)}
       where click_id = any(${parameter(uuidArray(ids))}::uuid[])`,
   );
   const spent = byDay(named.nonces, window.nonceFloorMs, window.nonceAheadMs).map(
     ([day, ids]) => `select 'nonce' as what, nonce::text as id from ${partitionName('spent_nonce', day)}
       where nonce = any(${parameter(uuidArray(ids))}::uuid[])`,
   );
-  const { rows } = await connection.query<{ what: 'click' | 'nonce' | 'rejected'; id: string }>(
+  const { rows } = await connection.query<{ what: 'click' | 'unkeyed' | 'nonce' | 'rejected'; id: string }>(
     [...settled, ...spent, ...rejectedAmong(clicks, named, parameter)].join(' union all '),
     parameters,
   );
   const pick = (what: string) => new Set(rows.filter((row) => row.what === what).map((row) => row.id));
-  return { clickIds: pick('click'), rejected: pick('rejected'), spentNonces: pick('nonce') };
+  const unkeyed = pick('unkeyed');
+  // By hand: OpenWhisk's Node 20 has no Set.union.
+  const settledIds = unkeyed.size === 0 ? pick('click') : new Set([...pick('click'), ...unkeyed]);
+  return { clickIds: settledIds, unkeyed, rejected: pick('rejected'), spentNonces: pick('nonce') };
 }
 
 /** Dead letters are few: those of an origin between two sequences are found faster than each identity by itself. */
@@ -207,13 +215,13 @@ function rejectedAmong(
      on dead_letter.origin = asked.origin and dead_letter.sequence between asked.lowest and asked.highest`,
     `select 'click', click_id::text from dead_letter where click_id = any(${parameter(uuidArray(unattributedIds))}::uuid[])`,
     // A copy that came without a key has its letter under its click id.
-    `select 'click', click_id::text from dead_letter
+    `select 'unkeyed', click_id::text from dead_letter
      where origin is null and click_id between ${parameter(firstId)} and ${parameter(lastId)}`,
   ];
 }
 
-/** Ids by the UTC day they were minted on. */
-function byDay(ids: readonly string[], floorMs: number, aheadMs: number): [number, string[]][] {
+/** Ids by the UTC day they were minted on, in Unix ms, without those outside of [floorMs, aheadMs). */
+export function byDay(ids: readonly string[], floorMs: number, aheadMs: number): [number, string[]][] {
   const days = new Map<number, string[]>();
   for (const id of ids) {
     const mintedMs = uuidV7TimeMs(id);

@@ -72,6 +72,21 @@ async function mergeSomeTallies(connection: Connection): Promise<number> {
     `delete from origin_tally where id in (select id from origin_tally order by id limit ${MERGE_ROWS_MAX})
      returning ${TALLY_COLUMNS}`,
   );
+  await addToTotals(connection, rows);
+  return rows.length;
+}
+
+/** Folds all that batches appended for one spool into its total. In a transaction of the caller, who keeps other mergers out with it. */
+export async function mergeSpoolTallies(connection: Connection, spoolId: string): Promise<void> {
+  await connection.query("select pg_advisory_xact_lock(hashtext('tollway tallies'))");
+  const { rows } = await connection.query<TallyRow>(
+    `delete from origin_tally where origin = $1 returning ${TALLY_COLUMNS}`,
+    [spoolId],
+  );
+  await addToTotals(connection, rows);
+}
+
+async function addToTotals(connection: Connection, rows: readonly TallyRow[]): Promise<void> {
   const tallies = new Map<string, Tally>();
   addTallies(tallies, rows);
   const merged = [...tallies];
@@ -97,7 +112,6 @@ async function mergeSomeTallies(connection: Connection): Promise<number> {
       merged.map(([, tally]) => formatMultirange(tally.settled)),
     ],
   );
-  return rows.length;
 }
 
 /** Deletes what the Postgres broker has kept long enough. */

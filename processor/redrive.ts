@@ -1,9 +1,9 @@
 import { TollwayError } from '../common/errors.ts';
-import { inTransaction, type Pool } from '../common/postgres.ts';
+import { type Connection, inTransaction, type Pool } from '../common/postgres.ts';
 import { readRecord } from '../producer/click-event.ts';
-import { type Outcome, settle } from './charge-clicks.ts';
+import { type Outcome, retryRaces, settle } from './charge-clicks.ts';
 import { BEGIN_CHARGE } from './ledger.ts';
-import { appendTallies, isForeign } from './tally.ts';
+import { appendTallies, NOTHING } from './tally.ts';
 
 export type DeadLetter = {
   readonly id: bigint;
@@ -37,51 +37,78 @@ export async function readDeadLetter(pool: Pool, id: bigint): Promise<DeadLetter
   return letter;
 }
 
+/** The ids of the dead letters that wait, oldest first; `after` of one page is the last id of the page before. */
+export async function listDeadLetterIds(pool: Pool, after: bigint, limit: number): Promise<bigint[]> {
+  const { rows } = await pool.query<{ id: bigint }>(
+    'select id from dead_letter where discarded_at is null and id > $1 order by id limit $2',
+    [after, limit],
+  );
+  return rows.map(({ id }) => id);
+}
+
+/** The answer of a transaction that is rolled back: the letter stays as it was. */
+class Undone extends Error {
+  readonly outcome: Outcome;
+
+  constructor(outcome: Outcome) {
+    super('Undone: the letter stays');
+    this.outcome = outcome;
+  }
+}
+
 /**
  * Settles one rejected record anew, with today's code and tables: the letter goes and the click gets its row, in one
- * transaction. A click of any age is taken that the ledger still has a day for. What is rejected again keeps its letter.
- * Throws `unknown_dead_letter`, `discarded`.
+ * transaction. A click of any age is taken that the ledger still has a day for. What is rejected again keeps its letter; so does a
+ * `duplicate` under another key, because the letter is what settles its sequence: discard it.
+ * Throws `unknown_dead_letter`, `discarded`, and `watermark` for a letter that holds a watermark.
  */
 export async function redrive(pool: Pool, id: bigint): Promise<Outcome> {
-  let rejectedAgain: Outcome | null = null;
   try {
-    return await inTransaction(
-      pool,
-      async (connection) => {
-        const { rows } = await connection.query<{
-          identity: string;
-          record_key: string | null;
-          raw: Buffer | null;
-          discarded_at: Date | null;
-        }>('delete from dead_letter where id = $1 returning identity, record_key, raw, discarded_at', [id]);
-        const [letter] = rows;
-        if (!letter) throw new TollwayError('unknown_dead_letter', `Expected a dead letter, got ${id}`);
-        if (letter.discarded_at)
-          throw new TollwayError(
-            'discarded',
-            `Expected a dead letter that was kept, got ${id}, which was discarded`,
-          );
-
-        const position = letter.identity.replace(/^position /, '');
-        const record = readRecord({ key: letter.record_key, value: letter.raw }, position);
-        const settlement = await settle(connection, [record], 'redrive');
-        const outcome = settlement.outcomes[0] ?? { outcome: 'duplicate', reason: null };
-        if (outcome.outcome === 'rejected') {
-          rejectedAgain = outcome;
-          throw new TollwayError('rejected_again', 'Undone: the letter stays');
-        }
-        if (!isForeign(record)) {
-          const counts = { accepted: 0, charged: 0, over_budget: 0, invalid: 0, rejected: -1, sequences: [] };
-          await appendTallies(connection, [{ origin: record.from?.origin ?? null, ...counts }]);
-        }
-        return outcome;
-      },
-      BEGIN_CHARGE,
+    return await retryRaces(() =>
+      inTransaction(pool, (connection) => redriveIn(connection, id), BEGIN_CHARGE),
     );
   } catch (error) {
-    if (rejectedAgain !== null) return rejectedAgain;
+    if (error instanceof Undone) return error.outcome;
     throw error;
   }
+}
+
+type Letter = {
+  readonly identity: string;
+  readonly record_key: string | null;
+  readonly origin: string | null;
+  readonly raw: Buffer | null;
+  readonly counted: boolean;
+  readonly discarded_at: Date | null;
+};
+
+async function redriveIn(connection: Connection, id: bigint): Promise<Outcome> {
+  const { rows } = await connection.query<Letter>(
+    'delete from dead_letter where id = $1 returning identity, record_key, origin, raw, counted, discarded_at',
+    [id],
+  );
+  const [letter] = rows;
+  if (!letter) throw new TollwayError('unknown_dead_letter', `Expected a dead letter, got ${id}`);
+  if (letter.discarded_at) {
+    const message = `Expected a dead letter that was kept, got ${id}, which was discarded`;
+    throw new TollwayError('discarded', message);
+  }
+  const record = readRecord(
+    { key: letter.record_key, value: letter.raw },
+    letter.identity.replace(/^position /, ''),
+  );
+  if (record.is === 'mark') {
+    const message = `Expected a click, got a watermark (dead letter ${id}): the spool sends a newer one, discard this letter`;
+    throw new TollwayError('watermark', message);
+  }
+  const { outcomes, lateKeys } = await settle(connection, [record], 'redrive');
+  const [outcome = { outcome: 'duplicate', reason: null } as const] = outcomes;
+  const settlesSequence = letter.counted && letter.origin !== null;
+  const staysAsCopy = outcome.outcome === 'duplicate' && settlesSequence && lateKeys === 0;
+  if (outcome.outcome === 'rejected' || staysAsCopy) throw new Undone(outcome);
+  if (letter.counted)
+    await appendTallies(connection, [{ ...NOTHING, origin: letter.origin, rejected: -1, sequences: [] }]);
+  return outcome;
 }
 
 /** Gives up the raw bytes of a dead letter. The click stays `rejected`. Throws `unknown_dead_letter`. */

@@ -27,9 +27,10 @@ export function sortOut(batch: readonly ReadRecord[]) {
   return { clicks: places.flatMap((place) => found[place] ?? []), places, ...others };
 }
 
-/** The places of clicks in order of their ids; of copies, the place of the first. */
+/** The places of clicks in order of their ids; of copies, the place of the first that has a key, which settles a sequence. */
 function placesInOrder(clicks: readonly ReadClick[]): number[] {
   const idAt = (place: number) => clicks[place]?.click.clickId ?? '';
+  const keylessAt = (place: number) => (clicks[place]?.from === null ? 1 : 0);
   let hasCopies = false;
   // Batches come in stretches that are in order: this takes few comparisons more than clicks.
   const places = clicks.map((_, place) => place);
@@ -38,7 +39,7 @@ function placesInOrder(clicks: readonly ReadClick[]): number[] {
     if (first > second) return 1;
     if (first < second) return -1;
     hasCopies = true;
-    return a - b;
+    return keylessAt(a) - keylessAt(b) || a - b;
   });
   if (!hasCopies) return places;
   return places.filter((place, at) => at === 0 || idAt(place) !== idAt(places[at - 1] ?? place));

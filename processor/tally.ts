@@ -1,6 +1,6 @@
 import { arrayLiteral, type Connection } from '../common/postgres.ts';
-import type { ClickOrigin, ReadMark, ReadRecord } from '../producer/click-event.ts';
-import { identityOf, type Rejection } from './dead-letters.ts';
+import type { ClickOrigin, ReadMark } from '../producer/click-event.ts';
+import { identityOf, isForeign, type Rejection } from './dead-letters.ts';
 import type { Settled } from './ledger.ts';
 import { parseMultirange, type Sequences, sequencesOf, uniteSequences } from './sequences.ts';
 
@@ -9,7 +9,8 @@ export const NO_ORIGIN = '00000000-0000-0000-0000-000000000000';
 
 /** Longest piece of sequences kept as bits: 8 KiB. */
 const SPAN_BITS_MAX = 65_536;
-const NOTHING = { accepted: 0, charged: 0, over_budget: 0, invalid: 0, rejected: 0 };
+/** Counts of nothing, to add some to. */
+export const NOTHING = { accepted: 0, charged: 0, over_budget: 0, invalid: 0, rejected: 0 };
 
 /** What one transaction adds to an origin. */
 export type OriginTally = {
@@ -56,11 +57,6 @@ export function tallyOf(
     if (record.from) row.sequences.push(record.from.sequence);
   }
   return [...tallies.values()];
-}
-
-/** Whether a record is no click of ours at all: it has neither our key nor a click in it. */
-export function isForeign(record: ReadRecord): boolean {
-  return record.is === 'unreadable' && record.from === null;
 }
 
 /** Appends to the tally: nothing is updated, so nobody waits. A row an origin, and more where its sequences lie far apart. */

@@ -96,6 +96,8 @@ export function clickKey(origin: string, sequence: number): string {
 }
 
 const MARK_SUFFIX = '.mark';
+/** Most clicks that a watermark may say were accepted by one spool. At 30 000 clicks/s without a pause, one spool takes a year to get there. */
+export const WATERMARK_MAX = 999_999_999_999;
 
 /** Whether a key is that of a mark. */
 export function isMarkKey(key: string | null): boolean {
@@ -155,11 +157,15 @@ export function readRecord({ key, value }: BrokerRecord, position: string): Read
       : unreadable('malformed', 'Expected a version number in "v"');
   }
   if (isObject(body.mark)) {
-    // Under the key of a click it would leave that click's sequence unsettled.
-    const mark = received.from === null ? parseMark(body.mark) : null;
-    return mark
-      ? { ...received, is: 'mark', ...mark }
-      : unreadable('malformed', 'Expected a mark of an origin');
+    const mark = parseMark(body.mark);
+    if (mark === null) {
+      return unreadable('malformed', `Expected a watermark of a spool with 0–${WATERMARK_MAX} clicks`);
+    }
+    // Only the spool itself writes under this key. Under another one anybody's record could declare clicks missing.
+    if (key !== `${mark.origin}${MARK_SUFFIX}`) {
+      return unreadable('malformed', `Expected the watermark under the key ${mark.origin}${MARK_SUFFIX}`);
+    }
+    return { ...received, is: 'mark', ...mark };
   }
   let click = body;
   let problem = problemOf(click);
@@ -176,7 +182,7 @@ export function readRecord({ key, value }: BrokerRecord, position: string): Read
 function parseMark(mark: Record<string, unknown>): { origin: string; accepted: number } | null {
   const { origin, accepted } = mark;
   if (typeof origin !== 'string' || !isUuid(origin)) return null;
-  if (!isWholeBetween(accepted, 0, Number.MAX_SAFE_INTEGER)) return null;
+  if (!isWholeBetween(accepted, 0, WATERMARK_MAX)) return null;
   return { origin, accepted };
 }
 

@@ -1,9 +1,10 @@
-import { TollwayError } from '../../common/errors.ts';
-import type { Pool } from '../../common/postgres.ts';
+import { errorMessage, TollwayError } from '../../common/errors.ts';
+import { isAway, type Pool } from '../../common/postgres.ts';
 import { printable } from '../../common/text.ts';
 import {
   type DeadLetter,
   discard,
+  listDeadLetterIds,
   listDeadLetters,
   readDeadLetter,
   redrive,
@@ -14,8 +15,8 @@ import { printJson, printLine, printTable } from '../print.ts';
 
 type Json = { json?: boolean };
 
-/** Letters redriven or discarded by `--all` at once. */
-const ALL_MAX = 1_000_000;
+/** Ids that `--all` reads at once. */
+const PAGE_LETTERS = 1_000;
 
 function parseLetterId(text: string): bigint {
   if (!/^[1-9]\d{0,17}$/.test(text))
@@ -27,15 +28,51 @@ function toRow({ id, reason, clickId, adId, recordKey, settledAt, detail }: Dead
   return { id: String(id), reason, clickId, adId, recordKey, settledAt: settledAt.toISOString(), detail };
 }
 
-async function chosen(
+/** What became of one letter; `failed` with what is wrong as its reason. */
+type Row = { readonly id: string; readonly outcome: string; readonly reason: string | null };
+
+/**
+ * Does something to each of the chosen letters, and goes on where it fails for one. Stops where the database cannot be reached:
+ * the answer then ends with the letter that met it.
+ */
+async function each(
   pool: Pool,
   ids: readonly bigint[],
   all: boolean | undefined,
-): Promise<readonly bigint[]> {
+  act: (id: bigint) => Promise<{ outcome: string; reason: string | null }>,
+): Promise<Row[]> {
   if (ids.length > 0 === (all === true)) {
     throw new TollwayError('bad_options', `Expected ids or --all, got ${all ? 'both' : 'neither'}`);
   }
-  return all ? (await listDeadLetters(pool, ALL_MAX)).map(({ id }) => id) : ids;
+  const rows: Row[] = [];
+  for await (const id of all ? waitingIds(pool) : ids) {
+    try {
+      rows.push({ id: String(id), ...(await act(id)) });
+    } catch (error) {
+      rows.push({ id: String(id), outcome: 'failed', reason: errorMessage(error) });
+      if (isAway(error)) break;
+    }
+  }
+  if (rows.some(({ outcome }) => outcome === 'rejected' || outcome === 'failed')) process.exitCode = 1;
+  return rows;
+}
+
+/** The ids of all letters that wait when this begins, a page at a time. */
+async function* waitingIds(pool: Pool): AsyncGenerator<bigint> {
+  const { rows } = await pool.query<{ last: bigint | null }>('select max(id) as last from dead_letter');
+  const last = rows[0]?.last ?? 0n;
+  for (let after = 0n; after < last; ) {
+    const page = await listDeadLetterIds(pool, after, PAGE_LETTERS);
+    yield* page.filter((id) => id <= last);
+    after = page.at(-1) ?? last;
+  }
+}
+
+/** What became of how many, as in `3 charged, 1 failed`. */
+function summaryOf(rows: readonly Row[]): string {
+  const counts = new Map<string, number>();
+  for (const { outcome } of rows) counts.set(outcome, (counts.get(outcome) ?? 0) + 1);
+  return [...counts].map(([outcome, count]) => `${count} ${outcome}`).join(', ');
 }
 
 const list = command('list', 'Rejected records that wait, oldest first', ['dead-letters list --limit 20'])
@@ -74,14 +111,10 @@ const redriveCommand = command(
   .option('--all', 'all that wait')
   .action(async (ids: bigint[] = [], { all, json }: Json & { all?: boolean }) => {
     await withDatabase(async (pool) => {
-      const rows: { id: string; outcome: string; reason: string | null }[] = [];
-      for (const id of await chosen(pool, ids, all)) {
-        const { outcome, reason } = await redrive(pool, id);
-        rows.push({ id: String(id), outcome, reason });
-      }
-      if (json) printJson(rows);
-      else printTable(rows, 'There are no dead letters.');
-      if (rows.some(({ outcome }) => outcome === 'rejected')) process.exitCode = 1;
+      const rows = await each(pool, ids, all, (id) => redrive(pool, id));
+      if (json) return printJson(rows);
+      printTable(rows, 'There are no dead letters.');
+      if (rows.length > 1) printLine(summaryOf(rows));
     });
   });
 
@@ -95,10 +128,13 @@ const discardCommand = command('discard', 'Give up the raw bytes; the clicks sta
   .option('--all', 'all that wait')
   .action(async (ids: bigint[] = [], { all, json }: Json & { all?: boolean }) => {
     await withDatabase(async (pool) => {
-      const letters = await chosen(pool, ids, all);
-      for (const id of letters) await discard(pool, id);
-      if (json) printJson(letters.map(String));
-      else printLine(`${letters.length} discarded`);
+      const rows = await each(pool, ids, all, async (id) => {
+        await discard(pool, id);
+        return { outcome: 'discarded', reason: null };
+      });
+      if (json) return printJson(rows);
+      for (const { id, outcome, reason } of rows) if (outcome === 'failed') printLine(`${id}: ${reason}`);
+      printLine(rows.length === 0 ? 'There are no dead letters.' : summaryOf(rows));
     });
   });
 

@@ -4,11 +4,18 @@ import { TollwayError } from '../../common/errors.ts';
 import { createLogger } from '../../common/logger.ts';
 import { createMetrics } from '../../common/metrics.ts';
 import { isUuid } from '../../common/uuid.ts';
+import {
+  correctSpool,
+  listSpoolCorrections,
+  type SpoolCorrection,
+} from '../../processor/spool-corrections.ts';
+import { WATERMARK_MAX } from '../../producer/click-event.ts';
 import { createPublisher } from '../../producer/create-publisher.ts';
 import { adoptDeadSpools, adoptSpool, type DeadSpool } from '../../producer/dead-spools.ts';
 import { Relay } from '../../producer/relay.ts';
 import { command, group, withDatabase } from '../command.ts';
-import { printJson, printLine } from '../print.ts';
+import { parseCount } from '../parse.ts';
+import { printJson, printLine, printTable } from '../print.ts';
 
 /** The spools without an owner in a folder. Throws `not_a_spool` where there is none, `spool_in_use` where all are owned. */
 function adoptAll(folder: string): DeadSpool[] {
@@ -73,4 +80,60 @@ const drain = command(
     });
   });
 
-export const spool = group('spool', 'The durable log in front of the broker', [drain]);
+function toRow(correction: SpoolCorrection) {
+  const { id, spoolId, acceptedBefore, acceptedAfter, reason, correctedBy, correctedAt } = correction;
+  return {
+    id: String(id),
+    spool: spoolId,
+    before: String(acceptedBefore),
+    after: String(acceptedAfter),
+    by: correctedBy,
+    at: correctedAt.toISOString(),
+    reason,
+  };
+}
+
+const correct = command(
+  'correct',
+  'Correct how many clicks a spool has accepted, where a wrong watermark declares clicks missing; the correction is kept',
+  ['spool correct 01a208fb-f934-70de-beaa-9335acbb4502 --accepted 500 --reason "forged watermark"'],
+)
+  .argument('<spool>', 'the spool, as reconcile names it', parseSpoolId)
+  .requiredOption('--accepted <n>', 'clicks that it has accepted', parseAccepted)
+  .requiredOption('--reason <text>', 'why, 1–500 characters')
+  .action(
+    async (id: string, { accepted, reason, json }: { accepted: number; reason: string; json?: boolean }) => {
+      await withDatabase(async (pool) => {
+        const row = toRow(await correctSpool(pool, id, accepted, reason));
+        if (json) printJson(row);
+        else printLine(`${row.spool}: ${row.after} clicks accepted, before ${row.before}`);
+      });
+    },
+  );
+
+const corrections = command('corrections', 'The corrections that were made, oldest first', [
+  'spool corrections',
+])
+  .option('--limit <n>', 'how many, of the latest', parseCount, 100)
+  .action(async ({ limit, json }: { limit: number; json?: boolean }) => {
+    await withDatabase(async (pool) => {
+      const rows = (await listSpoolCorrections(pool, limit)).map(toRow);
+      if (json) printJson(rows);
+      else printTable(rows, 'There are no corrections.');
+    });
+  });
+
+function parseSpoolId(text: string): string {
+  const id = text.toLowerCase();
+  if (!isUuid(id)) throw new TollwayError('bad_id', `Expected the UUID of a spool, got "${text}"`);
+  return id;
+}
+
+function parseAccepted(text: string): number {
+  if (!/^\d{1,12}$/.test(text)) {
+    throw new TollwayError('bad_count', `Expected 0–${WATERMARK_MAX} clicks, got "${text}"`);
+  }
+  return Number(text);
+}
+
+export const spool = group('spool', 'The durable log in front of the broker', [drain, correct, corrections]);

@@ -1,0 +1,99 @@
+import { arrayLiteral, type Connection, uuidArray } from '../common/postgres.ts';
+import { uuidFloor } from '../common/uuid.ts';
+import { DAY_MS } from '../migrations/partitions.ts';
+import type { ClickOrigin, ReadClick } from '../producer/click-event.ts';
+import { identityOf } from './dead-letters.ts';
+import { byDay, type Known, type LedgerWindow } from './ledger.ts';
+import { NOTHING, type OriginTally, readSettledSequences } from './tally.ts';
+
+type Outcome = 'charged' | 'over_budget' | 'invalid' | 'rejected';
+type KeyedCopy = ReadClick & { readonly from: ClickOrigin };
+
+/**
+ * A click may be settled from a copy that had lost its key, as a file or a forwarder may bring it. Its sequence then stays open until
+ * a copy with the key comes: this gives the row, or the dead letter, that key. Nothing is charged again.
+ *
+ * Returns what moves in the spool counters: each click leaves the count of clicks without a key and joins that of its spool.
+ * To be called under the locks of the clicks' advertisers and spools. `settledBefore` asks whether the sequence was settled by
+ * something else, such as bytes that are no click; a redrive has just taken away what settled it.
+ */
+export async function settleLateKeys(
+  connection: Connection,
+  clicks: readonly ReadClick[],
+  known: Known,
+  window: LedgerWindow,
+  { settledBefore = readSettledSequences }: { settledBefore?: typeof readSettledSequences | null } = {},
+): Promise<OriginTally[]> {
+  const copies = new Map<string, KeyedCopy>();
+  for (const record of clicks) {
+    const identity = identityOf(record);
+    if (!hasKey(record) || !known.unkeyed.has(record.click.clickId) || known.rejected.has(identity)) continue;
+    if (!copies.has(identity)) copies.set(identity, record);
+  }
+  const asked = [...copies.values()].map(({ from }) => from);
+  const isSettled = asked.length === 0 ? null : await settledBefore?.(connection, asked);
+  const late = [...copies.values()].filter(({ from }) => !isSettled?.(from));
+  if (late.length === 0) return [];
+  const keyed = [...(await keyRows(connection, late, window)), ...(await keyLetters(connection, late))];
+  const byId = new Map(late.map((record) => [record.click.clickId, record.from]));
+  return keyed.flatMap(({ clickId, outcome }) => {
+    const from = byId.get(clickId);
+    if (!from) return [];
+    return [
+      { ...NOTHING, origin: null, sequences: [], [outcome]: -1 },
+      { ...NOTHING, origin: from.origin, sequences: [from.sequence], [outcome]: 1 },
+    ];
+  });
+}
+
+function hasKey(record: ReadClick): record is KeyedCopy {
+  return record.from !== null;
+}
+
+type Keyed = { readonly clickId: string; readonly outcome: Outcome };
+
+/** Gives rows of the ledger their keys; those that another transaction has given one meanwhile stay as they are. */
+async function keyRows(
+  connection: Connection,
+  late: readonly KeyedCopy[],
+  { clickFloorMs, clickAheadMs }: LedgerWindow,
+): Promise<Keyed[]> {
+  const byId = new Map(late.map((record) => [record.click.clickId, record.from]));
+  const keyed: Keyed[] = [];
+  for (const [day, ids] of byDay([...byId.keys()], clickFloorMs, clickAheadMs)) {
+    const froms = ids.flatMap((id) => byId.get(id) ?? []);
+    const { rows } = await connection.query<Keyed>(
+      // The bounds keep all other days from being planned and locked; grants are on the parent alone.
+      `update ledger set origin = late.origin, sequence = late.sequence
+       from unnest($1::uuid[], $2::uuid[], $3::bigint[]) late (click_id, origin, sequence)
+       where ledger.click_id = late.click_id and ledger.origin is null and ledger.click_id >= $4 and ledger.click_id < $5
+       returning ledger.click_id as "clickId", ledger.outcome`,
+      [
+        uuidArray(ids),
+        uuidArray(froms.map(({ origin }) => origin)),
+        arrayLiteral(froms.map(({ sequence }) => sequence)),
+        uuidFloor(day),
+        uuidFloor(day + DAY_MS),
+      ],
+    );
+    keyed.push(...rows);
+  }
+  return keyed;
+}
+
+/** The same for dead letters of clicks, which are known by their key from now on. */
+async function keyLetters(connection: Connection, late: readonly KeyedCopy[]): Promise<Keyed[]> {
+  const { rows } = await connection.query<Keyed>(
+    `update dead_letter set origin = late.origin, sequence = late.sequence, identity = late.identity, record_key = late.identity
+     from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[]) late (click_id, origin, sequence, identity)
+     where dead_letter.click_id = late.click_id and dead_letter.origin is null
+     returning dead_letter.click_id as "clickId", 'rejected' as outcome`,
+    [
+      uuidArray(late.map(({ click }) => click.clickId)),
+      uuidArray(late.map(({ from }) => from.origin)),
+      arrayLiteral(late.map(({ from }) => from.sequence)),
+      late.map((record) => identityOf(record)),
+    ],
+  );
+  return rows;
+}

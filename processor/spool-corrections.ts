@@ -1,0 +1,68 @@
+import { TollwayError } from '../common/errors.ts';
+import { inTransaction, type Pool } from '../common/postgres.ts';
+import { WATERMARK_MAX } from '../producer/click-event.ts';
+import { mergeSpoolTallies } from './maintenance.ts';
+
+/** One correction of the number of clicks that a spool has accepted. */
+export type SpoolCorrection = {
+  readonly id: bigint;
+  readonly spoolId: string;
+  readonly acceptedBefore: bigint;
+  readonly acceptedAfter: bigint;
+  readonly reason: string;
+  /** The role of the database that made it. */
+  readonly correctedBy: string;
+  readonly correctedAt: Date;
+};
+
+const COLUMNS = `id, spool_id as "spoolId", accepted_before as "acceptedBefore", accepted_after as "acceptedAfter", reason,
+  corrected_by as "correctedBy", corrected_at as "correctedAt"`;
+
+/**
+ * Sets what the watermarks of a spool have said so far to `accepted`, and keeps a record of it. For a watermark that was wrong: one from
+ * a forger, or from a spool whose disk was lost. A higher watermark that comes later is believed again; so is the wrong one, where a
+ * rewind reads it again.
+ *
+ * Clicks that were settled with sequences above `accepted` are counted as accepted besides. Throws `unknown_spool`, `bad_count`,
+ * `bad_reason`.
+ */
+export async function correctSpool(
+  pool: Pool,
+  spoolId: string,
+  accepted: number,
+  reason: string,
+): Promise<SpoolCorrection> {
+  if (!Number.isSafeInteger(accepted) || accepted < 0 || accepted > WATERMARK_MAX) {
+    throw new TollwayError('bad_count', `Expected 0–${WATERMARK_MAX} clicks, got ${accepted}`);
+  }
+  if (reason.length < 1 || reason.length > 500) {
+    throw new TollwayError('bad_reason', `Expected a reason of 1–500 characters, got ${reason.length}`);
+  }
+  return inTransaction(pool, async (connection) => {
+    await mergeSpoolTallies(connection, spoolId);
+    // The lock on the total keeps two corrections apart, so that each one's `before` is the other's `after`.
+    const { rows: totals } = await connection.query<{ accepted: bigint }>(
+      'select accepted from origin_total where origin = $1 for update',
+      [spoolId],
+    );
+    const [total] = totals;
+    if (!total) throw new TollwayError('unknown_spool', `Expected a spool of the books, got ${spoolId}`);
+    await connection.query('update origin_total set accepted = $2 where origin = $1', [spoolId, accepted]);
+    const { rows } = await connection.query<SpoolCorrection>(
+      `insert into spool_correction (spool_id, accepted_before, accepted_after, reason) values ($1, $2, $3, $4) returning ${COLUMNS}`,
+      [spoolId, total.accepted, accepted, reason],
+    );
+    const [correction] = rows;
+    if (!correction) throw new Error('Expected the correction that was inserted');
+    return correction;
+  });
+}
+
+/** The corrections of all spools, oldest first, the latest `limit` of them. */
+export async function listSpoolCorrections(pool: Pool, limit: number): Promise<SpoolCorrection[]> {
+  const { rows } = await pool.query<SpoolCorrection>(
+    `select ${COLUMNS} from spool_correction order by id desc limit $1`,
+    [limit],
+  );
+  return rows.reverse();
+}

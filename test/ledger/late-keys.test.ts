@@ -1,0 +1,132 @@
+import fc from 'fast-check';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { addAd } from '../../processor/accounts.ts';
+import { chargeClicks, quarantine } from '../../processor/charge-clicks.ts';
+import { mergeTallies } from '../../processor/maintenance.ts';
+import { reconcile } from '../../processor/reconcile.ts';
+import { listDeadLetterIds, redrive } from '../../processor/redrive.ts';
+import type { ReadClick, ReadRecord } from '../../producer/click-event.ts';
+import {
+  type Account,
+  addAccount,
+  createTestDatabase,
+  type TestDatabase,
+  TestOrigin,
+  unreadableRecord,
+} from '../setup/database.ts';
+import { deliver, expectBalanced } from './deliver.ts';
+
+let database: TestDatabase & { drop: () => Promise<void> };
+let account: Account;
+let origin: TestOrigin;
+
+beforeEach(async () => {
+  database = await createTestDatabase();
+  account = await addAccount(database.pool);
+  origin = new TestOrigin();
+});
+afterEach(() => database.drop());
+
+const OPTIONS = { clickAgeMaxDays: 14 };
+/** The same click as a file or a forwarder brings it that keeps no keys. */
+const withoutKey = (record: ReadClick): ReadClick => ({ ...record, key: null, from: null });
+const unknownAd = () => ({ ...account.ad, id: account.ad.id + 1 });
+
+describe('a click that was settled from a copy without its key', () => {
+  it('settles its sequence when the copy with the key comes, and is charged once', async () => {
+    const click = origin.click({ ad: account.ad });
+    expect(await deliver(database.pool, [withoutKey(click)])).toEqual(['charged']);
+    expect(await deliver(database.pool, [click, origin.mark()])).toEqual(['duplicate', 'mark']);
+    expect(await deliver(database.pool, [click, withoutKey(click)])).toEqual(['duplicate', 'duplicate']);
+    expect(await expectBalanced(database.pool)).toMatchObject({
+      accepted: 1,
+      charged: 1,
+      missing: 0,
+      unattributed: 0,
+    });
+  });
+
+  it('does so too when both come in one batch, the one without the key first', async () => {
+    const click = origin.click({ ad: account.ad });
+    const { outcomes } = await chargeClicks(
+      database.pool,
+      [withoutKey(click), click, withoutKey(click), origin.mark()],
+      OPTIONS,
+    );
+    expect(outcomes.map(({ outcome }) => outcome)).toEqual(['duplicate', 'charged', 'duplicate', 'mark']);
+    expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 1, missing: 0, unattributed: 0 });
+  });
+
+  it('does so too when it was rejected, and its letter can still be redriven', async () => {
+    const click = origin.click({ ad: unknownAd() });
+    expect(await deliver(database.pool, [withoutKey(click)])).toEqual(['rejected: unknown_ad']);
+    expect(await deliver(database.pool, [click, origin.mark()])).toEqual(['duplicate', 'mark']);
+    expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 1, rejected: 1, unattributed: 0 });
+    await addAd(database.pool, account.campaign.id, 250_000n, 'https://example.com/');
+    const [id = 0n] = await listDeadLetterIds(database.pool, 0n, 10);
+    expect(await redrive(database.pool, id)).toMatchObject({ outcome: 'charged' });
+    expect(await expectBalanced(database.pool)).toMatchObject({ charged: 1, rejected: 0, missing: 0 });
+  });
+
+  it('does so too when the copy with the key is given up as poison', async () => {
+    const click = origin.click({ ad: account.ad });
+    await deliver(database.pool, [withoutKey(click)]);
+    await quarantine(database.pool, click, 'odd');
+    await deliver(database.pool, [origin.mark()]);
+    expect(await expectBalanced(database.pool)).toMatchObject({ charged: 1, rejected: 0, missing: 0 });
+  });
+
+  it('settles it once though two processors bring the copy at the same time', async () => {
+    const clicks = Array.from({ length: 20 }, () => origin.click({ ad: account.ad }));
+    await deliver(database.pool, clicks.map(withoutKey));
+    await Promise.all(Array.from({ length: 4 }, () => deliver(database.pool, clicks)));
+    await deliver(database.pool, [origin.mark()]);
+    expect(await expectBalanced(database.pool)).toMatchObject({ charged: 20, missing: 0, unattributed: 0 });
+  });
+
+  it('does not settle a sequence again that other bytes have settled', async () => {
+    const click = origin.click({ ad: account.ad });
+    await deliver(database.pool, [withoutKey(click)]);
+    await deliver(database.pool, [unreadableRecord(Buffer.from('a forgery'), click.from)]);
+    await deliver(database.pool, [click, origin.mark()]);
+    expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 1, rejected: 1, unattributed: 1 });
+  });
+});
+
+it('The books balance whatever copies come, in whatever order and batches', { timeout: 60_000 }, async () => {
+  const copy = fc.record({
+    click: fc.nat(5),
+    kind: fc.constantFrom('keyed', 'without key', 'forgery', 'mark', 'merge'),
+  });
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.array(copy, { minLength: 1, maxLength: 6 }), { maxLength: 8 }),
+      async (batches) => {
+        const spool = new TestOrigin();
+        const clicks = Array.from({ length: 6 }, (_, index) =>
+          spool.click({ ad: index % 3 === 2 ? unknownAd() : account.ad }),
+        );
+        const all: typeof batches = [
+          ...batches,
+          clicks.map((_, click) => ({ click, kind: 'keyed' as const })),
+        ];
+        for (const batch of all) {
+          if (batch.some(({ kind }) => kind === 'merge')) await mergeTallies(database.pool);
+          const records = batch.flatMap(({ click, kind }): ReadRecord[] => {
+            const record = clicks[click];
+            if (!record || kind === 'merge') return [];
+            if (kind === 'mark') return [spool.mark()];
+            if (kind === 'forgery') return [unreadableRecord(Buffer.from('a forgery'), record.from)];
+            return [kind === 'keyed' ? record : withoutKey(record)];
+          });
+          await chargeClicks(database.pool, records, OPTIONS);
+        }
+        const books = await reconcile(database.pool, { deep: true });
+        expect(books.problems.filter((problem) => problem.includes(spool.id))).toEqual([]);
+        const found = books.origins.find((one) => one.origin === spool.id);
+        expect(found).toMatchObject({ accepted: 6, missing: 0, balanced: true });
+      },
+    ),
+    { numRuns: 25 },
+  );
+});
