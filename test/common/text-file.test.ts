@@ -43,8 +43,10 @@ it('shows a line that is too long as too long, with a mark and a CR too', async 
   const long = 'x'.repeat(11);
   for (const text of [long, `${long}\r`, `\ufeff${long}`, `\ufeff${long}${long}`])
     expect(await lines(Buffer.from(`${text}\nshort\n`), 5, 10)).toEqual([long, 'short']);
-  for (const text of ['x'.repeat(10), `\ufeff${'x'.repeat(10)}\r`])
-    expect(await lines(Buffer.from(text), 5, 10)).toEqual(['x'.repeat(10)]);
+  // Behind the first line the mark counts neither.
+  expect(await lines(Buffer.from(`a\n\ufeff${long}\r\n`), 5, 10)).toEqual(['a', long]);
+  for (const text of ['x'.repeat(10), `\ufeff${'x'.repeat(10)}\r`, `\n\ufeff${'x'.repeat(10)}\r`])
+    expect((await lines(Buffer.from(text), 5, 10)).at(-1)).toBe('x'.repeat(10));
 });
 
 const utf16 = Buffer.from('{"adId":1}', 'utf16le');
@@ -73,6 +75,14 @@ it('closes the file when its reader stops early', async () => {
   for (const bytes of [Buffer.from('a\nb\n'), gzipSync('a\nb\n')]) {
     const file = Readable.from([bytes]);
     for await (const _ of linesOf(textChunks('f', file), 10)) break;
+    expect(file.destroyed).toBe(true);
+  }
+});
+
+it('closes a file that it refuses', async () => {
+  for (const bytes of [utf16, gzipSync(utf16)]) {
+    const file = Readable.from([bytes, bytes]);
+    await expect(linesOf(textChunks('f', file), 10).next()).rejects.toMatchObject({ code: 'bad_file' });
     expect(file.destroyed).toBe(true);
   }
 });

@@ -1,6 +1,15 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { isUuid, isUuidV7, uuidFloor, uuidV7, uuidV7TimeMs, writeUuid } from '../../common/uuid.ts';
+import { parseClickId } from '../../cli/parse.ts';
+import {
+  canonicalUuid,
+  isUuid,
+  isUuidV7,
+  uuidFloor,
+  uuidV7,
+  uuidV7TimeMs,
+  writeUuid,
+} from '../../common/uuid.ts';
 
 /** All 48 bits of a UUIDv7's time. */
 const TIME_MAX = 2 ** 48 - 1;
@@ -100,4 +109,13 @@ it('writes the sixteen bytes of any UUID, and no others', () => {
       expect(target).toEqual(expected);
     }),
   );
+});
+
+it('takes a UUID in upper case for the same one, and leaves alone what is none', () => {
+  const id = uuidV7();
+  expect(canonicalUuid(id.toUpperCase())).toBe(id);
+  expect(canonicalUuid(id)).toBe(id);
+  expect(parseClickId(` ${id.toUpperCase()} `)).toBe(id);
+  for (const other of [null, 7, '', 'ABC', id.toUpperCase().replace('-', 'G'), `${id.toUpperCase()} `])
+    expect(canonicalUuid(other)).toBe(other);
 });
