@@ -1,37 +1,59 @@
-import { readFile } from 'node:fs/promises';
 import { errorMessage } from '../common/errors.ts';
 import type { Logger } from '../common/logger.ts';
-import { parseAgentRules, readRulesFile } from './agent-rules.ts';
+import { ThrottledLog } from '../common/throttled-log.ts';
+import { parseAgentRules, readRulesFile, readRulesFileSync } from './agent-rules.ts';
 import type { AgentJudge } from './invalid-traffic.ts';
 
 /** Time between two looks at the file, in ms. */
 const LOOK_MS = 1_000;
 
 /**
- * Has user agents judged by the rules of a file, now and whenever it changes. A change that cannot be read is logged once, and the rules
- * before it stay. Returns what ends that. Throws `bad_agent_rules` where the file cannot be read now.
+ * Has user agents judged by the rules of a file, now and whenever it changes. While the file is away or wrong, that is logged and the rules
+ * before stay. Reads the file on a timer, never for a request. Returns what ends that. Throws `bad_agent_rules` where the file
+ * cannot be read now.
  */
-export function followAgentRules(path: string, agents: AgentJudge, logger: Logger): () => void {
-  let seen = readRulesFile(path);
-  agents.setRules(parseAgentRules(path, seen));
+export function followAgentRules(
+  path: string,
+  agents: AgentJudge,
+  logger: Logger,
+  lookMs = LOOK_MS,
+): () => void {
+  let applied = readRulesFileSync(path);
+  agents.setRules(parseAgentRules(path, applied));
+  let timer: NodeJS.Timeout;
+  let closed = false;
+  const log = new ThrottledLog(logger, {
+    failed:
+      'AGENT_RULES_FILE cannot be read: clicks are judged by the rules that it held before. Correct the file',
+    recovered: 'AGENT_RULES_FILE can be read again: clicks are judged by its rules',
+    level: 'error',
+  });
   const look = async (): Promise<void> => {
-    // A file that is gone is a change too.
-    const content = await readFile(path, 'utf8').catch((error: unknown) => errorMessage(error));
-    if (content === seen) return;
-    seen = content;
     try {
-      const rules = parseAgentRules(path, content);
-      agents.setRules(rules);
-      logger.info({ path, rules: rules.length }, 'The rules for user agents were read again');
+      const content = await readRulesFile(path);
+      if (content !== applied) {
+        const rules = parseAgentRules(path, content);
+        agents.setRules(rules);
+        applied = content;
+        logger.info(
+          { path, rules: rules.length },
+          'AGENT_RULES_FILE has changed: clicks are judged by its new rules',
+        );
+      }
+      log.recover({ path });
     } catch (error) {
-      logger.error(
-        { path, problem: errorMessage(error) },
-        'The changed rules for user agents cannot be read; clicks are judged by the rules before the change',
-      );
+      log.fail({ path, problem: errorMessage(error) });
     }
+    if (!closed) next();
   };
-  // The text is compared, and not the time of the file: no change falls between two looks.
-  const timer = setInterval(() => void look(), LOOK_MS);
-  timer.unref();
-  return () => clearInterval(timer);
+  // The next look begins after this one has ended, so that a slow disk cannot bring back older rules.
+  const next = () => {
+    timer = setTimeout(() => void look(), lookMs);
+    timer.unref();
+  };
+  next();
+  return () => {
+    closed = true;
+    clearTimeout(timer);
+  };
 }

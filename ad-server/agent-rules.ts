@@ -1,9 +1,14 @@
 import { readFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import type { Config } from '../common/config.ts';
 import { errorMessage, TollwayError } from '../common/errors.ts';
 import { printable } from '../common/text.ts';
 
 /** An exception to what isbot says of a user agent: one that contains `text`, in letters of any case, is a person's or a bot's. */
 export type AgentRule = { readonly verdict: 'person' | 'bot'; readonly text: string };
+
+/** Most rules in a file: every new user agent is compared with each of them, before its redirect. */
+const RULES_MAX = 1_000;
 
 /** Exceptions that ship with Tollway, each with the report it was made after. */
 const BUILT_IN: readonly (AgentRule & { readonly source: string })[] = [
@@ -21,7 +26,7 @@ const BUILT_IN: readonly (AgentRule & { readonly source: string })[] = [
   { verdict: 'bot', text: '(dart:io)', source: 'HttpClient of dart:io, so apps made with Flutter' },
   {
     verdict: 'bot',
-    text: ' CFNetwork/',
+    text: 'CFNetwork/',
     source:
       'matomo-org/device-detector#5463: URLSession of an Apple app, as for link previews; browsers do not send it',
   },
@@ -50,31 +55,39 @@ export function createRuleMatcher(
 }
 
 /**
- * Reads AGENT_RULES_FILE: a rule a line, `person TEXT` or `bot TEXT`; empty lines and those that begin with `#` say nothing.
- * Throws `bad_agent_rules` with the line that is wrong.
+ * Reads AGENT_RULES_FILE, where it is set: a rule a line, `person TEXT` or `bot TEXT`; empty lines and those that begin with `#` are
+ * skipped. Throws `bad_agent_rules` with what is wrong.
  */
-export function readAgentRules(path: string): AgentRule[] {
-  return parseAgentRules(path, readRulesFile(path));
+export function rulesOf({ AGENT_RULES_FILE: path }: Pick<Config, 'AGENT_RULES_FILE'>): AgentRule[] {
+  return path === undefined ? [] : parseAgentRules(path, readRulesFileSync(path));
 }
 
-/** The text of AGENT_RULES_FILE. Throws `bad_agent_rules` where it cannot be read. */
-export function readRulesFile(path: string): string {
+/** The text of AGENT_RULES_FILE, for the start. Throws `bad_agent_rules` where it cannot be read. */
+export function readRulesFileSync(path: string): string {
   try {
     return readFileSync(path, 'utf8');
   } catch (error) {
-    throw new TollwayError(
-      'bad_agent_rules',
-      `AGENT_RULES_FILE: expected a file that can be read, got ${errorMessage(error)}`,
-      {
-        cause: error,
-      },
-    );
+    throw unreadable(error);
   }
 }
 
-/** The rules of a text that was read from `path`. Throws `bad_agent_rules` with the line that is wrong. */
+/** The same while clicks are served: the event loop does not wait for the disk. */
+export async function readRulesFile(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    throw unreadable(error);
+  }
+}
+
+function unreadable(error: unknown): TollwayError {
+  const message = `AGENT_RULES_FILE: expected a file that can be read, got ${errorMessage(error)}`;
+  return new TollwayError('bad_agent_rules', message, { cause: error });
+}
+
+/** The rules of a text that was read from `path`. Throws `bad_agent_rules` with the line that is wrong, or where there are too many. */
 export function parseAgentRules(path: string, content: string): AgentRule[] {
-  return content.split('\n').flatMap((given, index) => {
+  const rules = content.split('\n').flatMap((given, index): AgentRule[] => {
     // This leaves out a byte order mark too.
     const line = given.trim();
     if (line === '' || line.startsWith('#')) return [];
@@ -88,4 +101,9 @@ export function parseAgentRules(path: string, content: string): AgentRule[] {
     // The pattern lets only these two through.
     return [{ verdict: verdict as AgentRule['verdict'], text }];
   });
+  if (rules.length <= RULES_MAX) return rules;
+  throw new TollwayError(
+    'bad_agent_rules',
+    `AGENT_RULES_FILE: expected at most ${RULES_MAX} rules in ${path}, got ${rules.length}`,
+  );
 }

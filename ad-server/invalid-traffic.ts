@@ -26,8 +26,8 @@ export type AgentJudge = {
   readonly judge: (sent: string) => Agent;
   /** Judges by other rules from now on. */
   readonly setRules: (rules: readonly AgentRule[]) => void;
-  /** The hidden agents that came since the last call, each once: a fault of the edge's configuration, to be logged. */
-  readonly takeHidden: () => string[];
+  /** Clicks judged since the last call: those whose agent an edge has hidden, and all others. */
+  readonly takeCounts: () => { readonly hidden: number; readonly shown: number };
 };
 
 /**
@@ -40,7 +40,8 @@ export function createAgentJudge(
 ): AgentJudge {
   let seen = 0;
   let verdictOf = createRuleMatcher(rules);
-  const hidden = new Set<string>();
+  let hidden = 0;
+  let shown = 0;
   const isRobot = (text: string): boolean => {
     const verdict = text === '' || text === '-' ? missing : verdictOf(text);
     return verdict === null ? isbot(text) : verdict === 'bot';
@@ -49,21 +50,27 @@ export function createAgentJudge(
     rememberRecent(AGENTS_MAX, (sent): Agent => {
       const text = sent.trim();
       const isHidden = HIDDEN_AGENTS.has(text);
-      if (isHidden) hidden.add(text);
       seen += 1;
       return { isRobot: !isHidden && isRobot(text), isHidden, number: seen };
     });
   let recentAgent = remember();
   return {
-    judge: (sent) =>
-      recentAgent(sent.length > AGENT_CHARACTERS_MAX ? sent.slice(0, AGENT_CHARACTERS_MAX) : sent),
+    judge: (sent) => {
+      const agent = recentAgent(
+        sent.length > AGENT_CHARACTERS_MAX ? sent.slice(0, AGENT_CHARACTERS_MAX) : sent,
+      );
+      if (agent.isHidden) hidden += 1;
+      else shown += 1;
+      return agent;
+    },
     setRules: (changed) => {
       verdictOf = createRuleMatcher(changed);
       recentAgent = remember();
     },
-    takeHidden: () => {
-      const taken = [...hidden];
-      hidden.clear();
+    takeCounts: () => {
+      const taken = { hidden, shown };
+      hidden = 0;
+      shown = 0;
       return taken;
     },
   };

@@ -6,8 +6,9 @@ import { createFunctionLogger } from '../common/logger.ts';
 import { createPool, cutPool } from '../common/postgres.ts';
 import { createPublisher } from '../producer/create-publisher.ts';
 import { AdLookup } from './ad-lookup.ts';
-import { readAgentRules } from './agent-rules.ts';
+import { rulesOf } from './agent-rules.ts';
 import { DoubleClicks } from './double-clicks.ts';
+import { createHiddenAgentsCheck } from './hidden-agents-log.ts';
 import { createAgentJudge } from './invalid-traffic.ts';
 import { createVerifier } from './link.ts';
 import { type Answer, type ClickRequest, createRedirect, findLink } from './redirect.ts';
@@ -53,13 +54,14 @@ export async function openRedirectFunction(
     refused ||= /^28/.test(errorCode(error) ?? '');
   };
   const verify = createVerifier(keys, config.LINK_LIFE_MAX_DAYS * DAY_MS);
-  const rules = config.AGENT_RULES_FILE === undefined ? [] : readAgentRules(config.AGENT_RULES_FILE);
-  const { judge } = createAgentJudge(config.NO_USER_AGENT, rules);
+  // A function may be frozen between clicks, so it reads the rules once, when it is opened.
+  const agents = createAgentJudge(config.NO_USER_AGENT, rulesOf(config));
+  const checkHiddenAgents = createHiddenAgentsCheck(agents, logger);
   const redirect = createRedirect({
     verify,
     findAd: (adId) => ads.get(adId),
     visitorAddress: createVisitorAddress(config.TRUSTED_PROXIES),
-    judgeAgent: judge,
+    judgeAgent: agents.judge,
     doubleClicks: new DoubleClicks(config.DOUBLE_CLICK_MS),
     elapsedMs: Date.now,
     record: (click, recorded, clickId) => {
@@ -101,6 +103,7 @@ export async function openRedirectFunction(
       if (performance.now() - reportedAt >= REPORT_MS) {
         reportedAt = performance.now();
         metrics.flush();
+        checkHiddenAgents();
       }
       return answer;
     },

@@ -12,6 +12,7 @@ import { Spool } from '../producer/spool.ts';
 import { AdCatalog } from './ad-catalog.ts';
 import { followAgentRules } from './agent-rules-file.ts';
 import { DoubleClicks } from './double-clicks.ts';
+import { createHiddenAgentsCheck } from './hidden-agents-log.ts';
 import { createAgentJudge } from './invalid-traffic.ts';
 import { createVerifier } from './link.ts';
 import { createRedirect } from './redirect.ts';
@@ -116,6 +117,7 @@ export async function startWorker(
   open({ name: 'ad catalogue', close: () => catalog.close() });
 
   const agents = createAgentJudge(config.NO_USER_AGENT);
+  const checkHiddenAgents = createHiddenAgentsCheck(agents, logger);
   const rules = config.AGENT_RULES_FILE;
   if (rules !== undefined) {
     const stop = followAgentRules(rules, agents, logger);
@@ -142,12 +144,7 @@ export async function startWorker(
     spool.probe();
     measure();
     catalog.warnIfOld();
-    for (const userAgent of agents.takeHidden()) {
-      logger.warn(
-        { userAgent },
-        "An edge puts its own name in place of visitors' user agents: bots are charged like people. Have it forward User-Agent",
-      );
-    }
+    checkHiddenAgents();
     metrics.spoolBytes.set(spool.bytes);
     metrics.spoolOldestAge.set(relays.oldestClickAgeMs() / 1_000);
     metrics.catalogAge.set((catalog.ageMs() ?? performance.now() - startedAt) / 1_000);

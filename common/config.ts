@@ -142,7 +142,7 @@ export const settings = {
   ),
   AGENT_RULES_FILE: optional(
     'file',
-    'Exceptions for user agents, a line each: `person TEXT` or `bot TEXT`; one that contains the text, in letters of any case, is so judged. Read again when it changes.',
+    'Exceptions for user agents, a line each: `person TEXT` or `bot TEXT`; one that contains the text, in letters of any case, is so judged. At most 1000. Ad servers read it again when it changes, functions when they start.',
     (text) => text,
   ),
   NO_USER_AGENT: choice(

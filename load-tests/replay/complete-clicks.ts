@@ -1,6 +1,6 @@
 import { AdLookup } from '../../ad-server/ad-lookup.ts';
 import { DoubleClicks } from '../../ad-server/double-clicks.ts';
-import { createAgentJudge } from '../../ad-server/invalid-traffic.ts';
+import type { AgentJudge } from '../../ad-server/invalid-traffic.ts';
 import { createVerifier, type LinkVerifier } from '../../ad-server/link.ts';
 import { findLink } from '../../ad-server/redirect.ts';
 import { referrerHost, truncateAddress } from '../../ad-server/visitor.ts';
@@ -13,9 +13,6 @@ import type { ReadRequest, Recorded, Unplayable } from './reading.ts';
 const DAY_MS = 86_400_000;
 /** How long an ad is believed to be as it was read, in ms. */
 const AD_FRESH_MS = 600_000;
-
-/** Judges as an ad server with default settings does. */
-const agents = createAgentJudge();
 
 /** A click as a broker takes it. */
 export type CompleteClick = { readonly is: 'complete'; readonly clickId: string; readonly value: Buffer };
@@ -34,7 +31,13 @@ export function createCompleter(
     keys,
     linkLifeMaxDays,
     doubleClickMs,
-  }: { keys: readonly LinkKey[]; linkLifeMaxDays: number; doubleClickMs: number },
+    judgeAgent,
+  }: {
+    keys: readonly LinkKey[];
+    linkLifeMaxDays: number;
+    doubleClickMs: number;
+    judgeAgent: AgentJudge['judge'];
+  },
 ): Completer {
   const ads = new AdLookup(pool, AD_FRESH_MS);
   const verify = createVerifier(keys, linkLifeMaxDays * DAY_MS);
@@ -42,7 +45,9 @@ export function createCompleter(
 
   return async (clicks) => {
     const events = clicks.map((click) =>
-      click.is === 'event' ? { line: click.line, event: click.event } : eventOf(click, verify, doubleClicks),
+      click.is === 'event'
+        ? { line: click.line, event: click.event }
+        : eventOf(click, verify, judgeAgent, doubleClicks),
     );
     const wanted = events.flatMap(({ event }) =>
       event === null || isComplete(event) ? [] : [Number(event.adId)],
@@ -75,12 +80,13 @@ function isComplete({ campaignId, advertiserId, priceMicros }: Readonly<Record<s
 function eventOf(
   { line, clickedAt, token, userAgent, referrer, address }: ReadRequest,
   verify: LinkVerifier,
+  judgeAgent: AgentJudge['judge'],
   doubleClicks: DoubleClicks,
 ): { line: number; event: Record<string, unknown> | null } {
   const found = findLink(`/c/${token}`, verify);
   if (found === null) return { line, event: null };
   const { link } = found;
-  const agent = agents.judge(userAgent ?? '');
+  const agent = judgeAgent(userAgent ?? '');
   let invalid: EdgeInvalidReason | null = null;
   if (agent.isRobot) invalid = 'bot';
   else if (link.expiresAt !== null && clickedAt >= link.expiresAt) invalid = 'expired';

@@ -1,3 +1,5 @@
+import { rulesOf } from '../../ad-server/agent-rules.ts';
+import { createAgentJudge } from '../../ad-server/invalid-traffic.ts';
 import { createSigner } from '../../ad-server/link.ts';
 import { assertBroker } from '../../cli/assert-broker.ts';
 import { findPlace, type Place } from '../../cli/command.ts';
@@ -139,6 +141,7 @@ async function sendToBroker(work: Work): Promise<Sent> {
       keys,
       linkLifeMaxDays: config.LINK_LIFE_MAX_DAYS,
       doubleClickMs: config.DOUBLE_CLICK_MS,
+      judgeAgent: createAgentJudge(config.NO_USER_AGENT, rulesOf(config)).judge,
     });
     const way = createBrokerWay({ publisher, complete, ids, tally, stop });
     await playInto(way, work);

@@ -1,13 +1,21 @@
-import { renameSync, writeFileSync } from 'node:fs';
+import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { readAgentRules } from '../../ad-server/agent-rules.ts';
+import { rulesOf } from '../../ad-server/agent-rules.ts';
 import { followAgentRules } from '../../ad-server/agent-rules-file.ts';
+import { createHiddenAgentsCheck } from '../../ad-server/hidden-agents-log.ts';
 import { createAgentJudge } from '../../ad-server/invalid-traffic.ts';
 import { CHROME } from './redirect-bench.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 import { until } from './until.ts';
+
+const memoryLogger = () => {
+  const lines: string[] = [];
+  return { lines, logger: pino({}, { write: (line: string) => lines.push(line) }) };
+};
+
+const readRules = (path: string) => rulesOf({ AGENT_RULES_FILE: path });
 
 describe('without rules of its own, a judge', () => {
   const { judge } = createAgentJudge();
@@ -31,6 +39,7 @@ describe('without rules of its own, a judge', () => {
     'Dart/3.2 (dart:io)',
     'Viber/13 CFNetwork/1209 Darwin/20.2.0',
     'SomeApp/1 CFNetwork/1490.0.4 Darwin/23.2.0',
+    'CFNetwork/1410.0.3 Darwin/22.6.0',
     'Mozilla/4.0 (compatible; ms-office; MSOffice 16)',
     'Microsoft Office/16.0 (Windows NT 10.0; Microsoft Outlook 16.0.4266; Pro)',
     'Mozilla/5.0 (compatible; Barracuda Sentinel (EE))',
@@ -48,7 +57,7 @@ describe('AGENT_RULES_FILE', () => {
   };
 
   it('holds a rule a line, before all others', () => {
-    const rules = readAgentRules(file('\ufeff# ours\n\nperson curl/8\r\nbot   FBAN/ \nbot Acme Viewer\n'));
+    const rules = readRules(file('\ufeff# ours\n\nperson curl/8\r\nbot   FBAN/ \nbot Acme Viewer\n'));
     expect(rules).toEqual([
       { verdict: 'person', text: 'curl/8' },
       { verdict: 'bot', text: 'FBAN/' },
@@ -66,23 +75,25 @@ describe('AGENT_RULES_FILE', () => {
     ['bot curl\nperson\n', 'in line 2 of'],
     ['bot \u001b[31m\nx', 'in line 2 of'],
   ])('that holds %j is refused by its line', (content, message) => {
-    expect(() => readAgentRules(file(content))).toThrow(
+    expect(() => readRules(file(content))).toThrow(
       expect.objectContaining({ code: 'bad_agent_rules', message: expect.stringContaining(message) }),
     );
   });
 
   it('that is not there is refused', () => {
-    expect(() => readAgentRules('/nowhere/rules')).toThrow(
-      'AGENT_RULES_FILE: expected a file that can be read',
-    );
+    expect(() => readRules('/nowhere/rules')).toThrow('AGENT_RULES_FILE: expected a file that can be read');
   });
 
-  it('is read again when it changes, and stays as it was where the change cannot be read', async () => {
+  it('holds a thousand rules at most', () => {
+    expect(readRules(file('bot x\n'.repeat(1_000)))).toHaveLength(1_000);
+    expect(() => readRules(file('bot x\n'.repeat(1_001)))).toThrow('expected at most 1000 rules');
+  });
+
+  it('is read again when it changes; while it is wrong or away, the rules before stay', async () => {
     const path = file('bot Acme Viewer\n');
-    const lines: string[] = [];
-    const logger = pino({}, { write: (line: string) => lines.push(line) });
+    const { lines, logger } = memoryLogger();
     const agents = createAgentJudge();
-    onTestFinished(followAgentRules(path, agents, logger));
+    onTestFinished(followAgentRules(path, agents, logger, 5));
     const isBot = () => agents.judge(`${CHROME} Acme Viewer`).isRobot;
     expect(isBot()).toBe(true);
     const replace = (content: string) => {
@@ -90,9 +101,45 @@ describe('AGENT_RULES_FILE', () => {
       renameSync(`${path}.new`, path);
     };
     replace('maybe\n');
-    await until('the refusal', () => lines.some((line) => line.includes('cannot be read')));
+    const problem = () => lines.find((line) => line.includes('cannot be read')) ?? '';
+    await until('the refusal', () => problem() !== '');
+    expect(problem()).toContain('in line 1 of');
     expect(isBot()).toBe(true);
     replace('# nothing any more\n');
     await until('the new rules', () => !isBot());
+    expect(lines.filter((line) => line.includes('can be read again'))).toHaveLength(1);
   });
+
+  it('that is away for a while is logged with the reason, and followed when it is back', async () => {
+    const path = file('bot Acme Viewer\n');
+    const { lines, logger } = memoryLogger();
+    const agents = createAgentJudge();
+    onTestFinished(followAgentRules(path, agents, logger, 5));
+    rmSync(path);
+    await until('the failure', () => lines.some((line) => line.includes('ENOENT')));
+    expect(lines[0]).not.toContain('in line 1 of');
+    expect(agents.judge('Acme Viewer').isRobot).toBe(true);
+    writeFileSync(path, 'person Acme Viewer\n');
+    await until('the rules', () => !agents.judge('Acme Viewer').isRobot);
+  });
+});
+
+it('an edge that hides user agents is warned of once in 30 s, with the clicks, and its recovery is logged', () => {
+  const { lines, logger } = memoryLogger();
+  const agents = createAgentJudge();
+  const check = createHiddenAgentsCheck(agents, logger);
+  agents.judge(CHROME);
+  check();
+  expect(lines).toEqual([]);
+  for (let second = 0; second < 3; second += 1) {
+    agents.judge('Amazon CloudFront');
+    agents.judge('Amazon CloudFront');
+    check();
+  }
+  expect(lines).toEqual([expect.stringContaining('"clicks":2')]);
+  check();
+  expect(lines).toHaveLength(1);
+  agents.judge(CHROME);
+  check();
+  expect(lines[1]).toContain('arrive again');
 });

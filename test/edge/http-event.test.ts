@@ -18,6 +18,20 @@ it.each<[string, TestRequest]>([
   expect(url).toMatch(/\?a=b$/);
 });
 
+it.each([`//c/${TOKEN}`, `/c//${TOKEN}?a`, `http://go.example//c//${TOKEN}`])(
+  'finds what stands in the place of a token in %s, as logs are read too',
+  (target) => {
+    expect(tokenOf(target)).toBe(TOKEN);
+  },
+);
+
+it.each(['/', '/c', '//', '/cc/x', '/x/c/y', 'c/x', '*', '?/c/x', '/?/c/x'])(
+  'finds nothing in %s',
+  (target) => {
+    expect(tokenOf(target)).toBeNull();
+  },
+);
+
 it('takes no part of a token for a query', () => {
   const event = { ...httpApiEvent({ path: '/x' }), pathParameters: { token: `${TOKEN}?a#b` } };
   expect(readHttpEvent('f', event).url).toBe(`/c/${TOKEN}%3Fa%23b`);

@@ -140,14 +140,17 @@ describe('an invalid click', () => {
     expect(await spentOf(advertiser.id)).toBe(0n);
   });
 
-  it('spends no nonce: the person who comes later, in another batch, is charged', async () => {
-    const { ad } = await addAccount(database.pool);
-    const nonce = uuidV7();
-    expect(await deliverTwice(database.pool, [clickRecord({ ad, nonce, invalid: 'bot' })])).toEqual([
-      'invalid: bot',
-    ]);
-    expect(await deliverTwice(database.pool, [clickRecord({ ad, nonce })])).toEqual(['charged']);
-  });
+  it.each(EDGE_INVALID_REASONS)(
+    'judged %s spends no nonce: the person who comes later, in another batch, is charged',
+    async (invalid) => {
+      const { ad } = await addAccount(database.pool);
+      const nonce = uuidV7();
+      expect(await deliverTwice(database.pool, [clickRecord({ ad, nonce, invalid })])).toEqual([
+        `invalid: ${invalid}`,
+      ]);
+      expect(await deliverTwice(database.pool, [clickRecord({ ad, nonce })])).toEqual(['charged']);
+    },
+  );
 });
 
 describe('a link that was paid for', () => {
