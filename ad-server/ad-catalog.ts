@@ -6,6 +6,7 @@ import { backoffMs, sleep } from '../common/lifecycle.ts';
 import type { Logger } from '../common/logger.ts';
 import type { Metrics } from '../common/metrics.ts';
 import { type Client, createClient } from '../common/postgres.ts';
+import { ThrottledLog } from '../common/throttled-log.ts';
 import { uuidV7 } from '../common/uuid.ts';
 import { ID_MAX } from '../producer/click-event.ts';
 
@@ -62,6 +63,9 @@ export class AdCatalog {
   private readonly options: AdCatalogOptions;
   private readonly metrics: Metrics;
   private readonly logger: Logger;
+  private readonly reading: ThrottledLog;
+  private readonly keeping: ThrottledLog;
+  private readonly aging: ThrottledLog;
   private readonly stop = new AbortController();
   private readonly changed = new Set<number>();
   private wake: () => void = () => {};
@@ -72,6 +76,18 @@ export class AdCatalog {
     this.options = options;
     this.metrics = around.metrics;
     this.logger = around.logger;
+    this.reading = new ThrottledLog(around.logger, {
+      failed: 'The ad catalogue cannot be read; redirects go on with the ads known so far',
+      recovered: 'The ad catalogue is read again',
+    });
+    this.keeping = new ThrottledLog(around.logger, {
+      failed: 'The ad catalogue cannot be kept on disk; a restart without the database would know older ads',
+      recovered: 'The ad catalogue is kept on disk again',
+    });
+    this.aging = new ThrottledLog(around.logger, {
+      failed: 'The ad catalogue is old: prices and pauses may be stale. Check the connection to the database',
+      recovered: 'The ad catalogue is up to date again',
+    });
   }
 
   get(adId: number): CatalogAd | undefined {
@@ -121,14 +137,13 @@ export class AdCatalog {
         await this.follow(
           client,
           () => ended || this.stop.signal.aborted,
-          () => (failures = 0),
+          () => {
+            failures = 0;
+            this.reading.recover();
+          },
         );
       } catch (error) {
-        if (failures === 0)
-          this.logger.warn(
-            { problem: errorMessage(error) },
-            'The ad catalogue cannot be read; it stays as it is',
-          );
+        this.reading.fail({ problem: errorMessage(error) });
       } finally {
         this.metrics.databaseUp.set(0);
         // A connection that died in silence would not even say good-bye.
@@ -199,15 +214,12 @@ export class AdCatalog {
     });
   }
 
-  /** Warns, at most once a poll, while the catalogue is older than it should be. */
+  /** Warns while the catalogue is older than it should be. */
   warnIfOld(): void {
     const ageMs = this.ageMs();
-    if (ageMs !== null && ageMs > this.options.ageWarnMs) {
-      this.logger.warn(
-        { ageSeconds: Math.round(ageMs / 1_000) },
-        'The ad catalogue is old: prices and pauses may be stale',
-      );
-    }
+    if (ageMs === null) return;
+    if (ageMs > this.options.ageWarnMs) this.aging.fail({ ageSeconds: Math.round(ageMs / 1_000) });
+    else this.aging.recover();
   }
 
   /** Keeps the last good copy; its time of change says when it was last true. */
@@ -217,6 +229,7 @@ export class AdCatalog {
       if (text === this.snapshotText) {
         const now = new Date();
         await utimes(snapshotPath, now, now);
+        this.keeping.recover();
         return;
       }
       // Not the process id: two containers on one volume may have the same.
@@ -230,9 +243,10 @@ export class AdCatalog {
         throw error;
       }
       this.snapshotText = text;
+      this.keeping.recover();
     } catch (error) {
       this.snapshotText = '';
-      this.logger.warn({ problem: errorMessage(error) }, 'The ad catalogue cannot be kept on disk');
+      this.keeping.fail({ problem: errorMessage(error) });
     }
   }
 

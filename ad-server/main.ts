@@ -1,7 +1,7 @@
 import cluster, { type Worker as ClusterWorker } from 'node:cluster';
 import { type Config, parseConfig } from '../common/config.ts';
 import { readEnvironment } from '../common/environment.ts';
-import { errorMessage } from '../common/errors.ts';
+import { errorMessage, TollwayError } from '../common/errors.ts';
 import { type Resource, runProcess, sleep } from '../common/lifecycle.ts';
 import { createLogger, type Logger } from '../common/logger.ts';
 import { AggregatorRegistry, createMetrics } from '../common/metrics.ts';
@@ -64,7 +64,8 @@ async function runPrimary(config: Config, { open, fail, logger }: Surroundings):
       reports.delete(worker.id);
       if (closing) return;
       // Before the first report nothing has ever worked: the worker has said why, and the next one would say it too.
-      if (!everReady) return fail(new Error(`A worker ended at once (${signal ?? code})`));
+      if (!everReady)
+        return fail(new TollwayError('worker_failed', `A worker ended at once (${signal ?? code})`));
       logger.error({ worker: worker.id, code, signal }, 'A worker died and is replaced');
       await sleep(500);
       if (!closing) fork();

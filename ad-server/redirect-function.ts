@@ -4,6 +4,7 @@ import { readFunctionConfig } from '../common/function-config.ts';
 import { sleep } from '../common/lifecycle.ts';
 import { createFunctionLogger } from '../common/logger.ts';
 import { createPool, cutPool } from '../common/postgres.ts';
+import { ThrottledLog } from '../common/throttled-log.ts';
 import { createPublisher } from '../producer/create-publisher.ts';
 import { AdLookup } from './ad-lookup.ts';
 import { rulesOf } from './agent-rules.ts';
@@ -50,6 +51,14 @@ export async function openRedirectFunction(
   const ads = new AdLookup(pool, config.CATALOG_POLL_MS);
   let reportedAt = Number.NEGATIVE_INFINITY;
   let refused = false;
+  const confirming = new ThrottledLog(logger, {
+    failed: 'A click was not confirmed in time; it may be lost',
+    recovered: 'The broker confirms clicks in time again',
+  });
+  const learning = new ThrottledLog(logger, {
+    failed: 'An ad cannot be read; ads that are known are served as they were',
+    recovered: 'Ads are read again',
+  });
   const heed = (error: unknown) => {
     refused ||= /^28/.test(errorCode(error) ?? '');
   };
@@ -73,10 +82,10 @@ export async function openRedirectFunction(
       };
       void tryInTime(publish, waitMs, heed).then((problem) => {
         if (problem !== null) {
-          logger.warn({ clickId, problem }, 'A click was not confirmed in time');
+          confirming.fail({ clickId, problem });
           // A function may be ended as soon as it has answered: what is lost is reported at once.
           reportedAt = Number.NEGATIVE_INFINITY;
-        }
+        } else confirming.recover();
         recorded(problem === null ? 0 : null);
       });
     },
@@ -94,8 +103,8 @@ export async function openRedirectFunction(
         const problem = await tryInTime(learn, isKnown ? Math.min(waitMs, NEWS_MS_MAX) : waitMs, heed);
         if (problem !== null) {
           ads.believe();
-          logger.warn({ adId: link.adId, problem }, 'An ad cannot be read');
-        }
+          learning.fail({ adId: link.adId, problem });
+        } else learning.recover();
       }
       const answer = await new Promise<Answer>((resolve) => redirect(request, resolve));
       metrics.redirects.inc({ answer: answer.is });

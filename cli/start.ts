@@ -3,7 +3,7 @@ import { join, resolve } from 'node:path';
 import { createSigner, impressionLink } from '../ad-server/link.ts';
 import { type Config, parseConfig } from '../common/config.ts';
 import { readEnvironment } from '../common/environment.ts';
-import { TollwayError } from '../common/errors.ts';
+import { errorMessage, TollwayError } from '../common/errors.ts';
 import { lockFile } from '../common/file-lock.ts';
 import { type Resource, runProcess, sleep } from '../common/lifecycle.ts';
 import { formatLinkKeys, type LinkKey } from '../common/link-keys.ts';
@@ -11,6 +11,7 @@ import { createLogger, type Logger } from '../common/logger.ts';
 import { formatAmount } from '../common/money.ts';
 import { listen } from '../common/ops-server.ts';
 import { createClient, createPool } from '../common/postgres.ts';
+import { ThrottledLog } from '../common/throttled-log.ts';
 import { migrate } from '../migrations/migrate.ts';
 import { retentionOf } from '../migrations/partitions.ts';
 import { listAds, listAdvertisers } from '../processor/accounts.ts';
@@ -139,11 +140,18 @@ async function reviveSurely(
   logger: Logger,
   over: () => boolean,
 ): Promise<boolean> {
+  const log = new ThrottledLog(logger, {
+    failed: 'The embedded PostgreSQL does not start; clicks wait in the spool',
+    recovered: 'The embedded PostgreSQL was started again',
+    level: 'error',
+  });
   while (!over()) {
     try {
-      return await postgres.revive();
+      const isRevived = await postgres.revive();
+      log.recover();
+      return isRevived;
     } catch (error) {
-      logger.error({ err: error }, 'The embedded PostgreSQL does not start');
+      log.fail({ problem: errorMessage(error) });
       await sleep(WATCH_MS);
     }
   }

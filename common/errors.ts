@@ -21,6 +21,16 @@ export function errorCode(error: unknown): string | undefined {
   return typeof error.code === 'string' ? error.code : undefined;
 }
 
+/**
+ * Whether an error tells of the world outside the process: the operating system or the network refused a call, PostgreSQL or SQLite
+ * a statement. Its message says what there is to know; its stack is of no use to an operator.
+ */
+export function isExternal(error: unknown): boolean {
+  if (error instanceof AggregateError) return error.errors.length > 0 && error.errors.every(isExternal);
+  if (!(error instanceof Error) || errorCode(error) === undefined) return false;
+  return 'syscall' in error || 'severity' in error || 'errcode' in error;
+}
+
 /** What an unknown thrown value says, in one line. */
 export function errorMessage(error: unknown): string {
   // Node reports a refused connection to a name with several addresses as an AggregateError without a text.

@@ -1,5 +1,5 @@
 import { inspect } from 'node:util';
-import { TollwayError } from './errors.ts';
+import { errorMessage, isExternal, TollwayError } from './errors.ts';
 
 /** Longest time from a signal to the end of the process, in ms. What is not drained by then stays spooled. */
 export const DRAIN_MS_MAX = 9_000;
@@ -33,7 +33,8 @@ export async function runProcess(
       try {
         await resource.close();
       } catch (error) {
-        say(`${resource.name} did not close cleanly`, error);
+        if (isExternal(error)) say(`${resource.name} did not close cleanly: ${errorMessage(error)}`);
+        else say(`${resource.name} did not close cleanly`, error);
       }
     }
     process.exit(exitCode);
@@ -41,7 +42,7 @@ export async function runProcess(
   const fail = (error: unknown) => {
     if (ending) return;
     // A failure that was expected is one line; anything else is a bug and shows its stack.
-    if (error instanceof TollwayError) say(error.message);
+    if (error instanceof TollwayError || isExternal(error)) say(errorMessage(error));
     else say('Failed', error);
     void end(1);
   };

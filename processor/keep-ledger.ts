@@ -1,6 +1,7 @@
 import { errorCode, errorMessage } from '../common/errors.ts';
 import { sleep } from '../common/lifecycle.ts';
 import { createPool } from '../common/postgres.ts';
+import { ThrottledLog } from '../common/throttled-log.ts';
 import { retentionOf } from '../migrations/partitions.ts';
 import type { Home } from './home.ts';
 import { type MaintenanceOptions, maintain, makeDays } from './maintenance.ts';
@@ -54,6 +55,11 @@ export function keepLedger(home: Home): LedgerKeeper {
   const pool = createPool(config.DATABASE_URL, 'maintenance', 1, (err) =>
     logger.debug({ err }, 'A connection broke'),
   );
+  const log = new ThrottledLog(logger, {
+    failed:
+      'The ledger cannot be maintained; it is tried again. Clicks are charged as long as their days are made',
+    recovered: 'The ledger is maintained again',
+  });
   const stop = new AbortController();
   let daysMade: () => void = () => {};
   const ready = new Promise<void>((resolve) => {
@@ -65,9 +71,10 @@ export function keepLedger(home: Home): LedgerKeeper {
       await makeDays(pool, maintenanceOf(home));
       daysMade();
       await maintain(pool, maintenanceOf(home), logger);
+      log.recover();
       return true;
     } catch (error) {
-      logger.warn({ problem: errorMessage(error) }, 'Maintenance has to wait');
+      log.fail({ problem: errorMessage(error) });
       return false;
     }
   };

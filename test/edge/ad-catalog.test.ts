@@ -6,6 +6,7 @@ import { sleep } from '../../common/lifecycle.ts';
 import { createMetrics } from '../../common/metrics.ts';
 import { inTransaction } from '../../common/postgres.ts';
 import { notifyAdsChanged } from '../../processor/brake.ts';
+import { capturedLog } from '../setup/captured-log.ts';
 import { stepSystemClock } from '../setup/clock-step.ts';
 import { addAccount, addAdTo, silent, testDatabase } from '../setup/database.ts';
 import { temporaryFolder } from './temporary-folder.ts';
@@ -18,12 +19,12 @@ const NO_DATABASE = 'postgres://nobody:nothing@127.0.0.1:1/tollway';
 /** Longer than any test: what is seen earlier was not seen by polling. */
 const NEVER_MS = 600_000;
 
-function openCatalog(options: Partial<AdCatalogOptions> = {}) {
+function openCatalog(options: Partial<AdCatalogOptions> = {}, logger = silent) {
   const snapshotPath = options.snapshotPath ?? join(temporaryFolder(), 'ad-catalogue');
   const metrics = createMetrics();
   const catalog = new AdCatalog(
     { databaseUrl: database.url, pollMs: NEVER_MS, ageWarnMs: 60_000, ...options, snapshotPath },
-    { metrics, logger: silent },
+    { metrics, logger },
   );
   catalog.start();
   onTestFinished(() => catalog.close());
@@ -261,6 +262,24 @@ describe('the copy on disk', () => {
     const { ad } = await addAccount(database.pool);
     const { catalog } = openCatalog({ snapshotPath: join(temporaryFolder(), 'missing', 'ad-catalogue') });
     await until('the ad', () => catalog.get(ad.id));
+  });
+});
+
+describe('the log of the catalogue', () => {
+  it('says once that it is old, however often it is looked at, and once that it is not any more', async () => {
+    const { logger, lines } = capturedLog();
+    const { catalog } = openCatalog({ pollMs: 200, ageWarnMs: 100 }, logger);
+    await until('an age', () => catalog.ageMs() !== null);
+    for (let turn = 0; turn < 3; turn += 1) {
+      await until('it to be old', () => (catalog.ageMs() ?? 0) > 100);
+      for (let look = 0; look < 10; look += 1) catalog.warnIfOld();
+      await until('a poll', () => (catalog.ageMs() ?? 1_000) < 100);
+      catalog.warnIfOld();
+    }
+    expect(lines).toEqual([
+      'warn The ad catalogue is old: prices and pauses may be stale. Check the connection to the database',
+      'warn The ad catalogue is up to date again',
+    ]);
   });
 });
 
