@@ -4,26 +4,31 @@ import { readEnvironment } from '../common/environment.ts';
 import { errorMessage, TollwayError } from '../common/errors.ts';
 import { type Resource, runProcess, sleep } from '../common/lifecycle.ts';
 import { createLogger, type Logger } from '../common/logger.ts';
-import { AggregatorRegistry, createMetrics } from '../common/metrics.ts';
+import { AggregatorRegistry, createMetrics, type Registry } from '../common/metrics.ts';
 import { isOutOfResources } from '../common/open-files.ts';
-import { serveOperations } from '../common/ops-server.ts';
+import { type OperationsAddress, serveOperations } from '../common/ops-server.ts';
+import type { Problem } from '../common/problems.ts';
 import { startWorker } from './worker.ts';
 
 /** How often a worker tells the primary what is wrong with it, in ms; after five times that it counts as silent. */
 const REPORT_MS = 1_000;
 
-type Report = { readonly problems: readonly string[] };
+/** The metrics of a worker, in the form that prom-client adds up. */
+type WorkerMetrics = Awaited<ReturnType<Registry['getMetricsAsJSON']>>;
+/** What a worker tells the primary, once in `REPORT_MS`. */
+type Report = {
+  readonly problems: readonly Problem[];
+  readonly warnings: readonly Problem[];
+  readonly metrics: WorkerMetrics;
+};
 type Surroundings = { open: (resource: Resource) => void; fail: (error: unknown) => void; logger: Logger };
 
 /** The usual ad server: one process that serves both ports. */
 async function runAlone(config: Config, { open, fail, logger }: Surroundings): Promise<void> {
   const metrics = createMetrics('ad server');
   const worker = await startWorker(config, { metrics, logger, open, fail });
-  const operations = { problems: worker.problems, metrics: () => metrics.registry.metrics() };
-  const ops = await serveOperations(operations, config.AD_SERVER_OPS_PORT, config.OPS_HOST, {
-    metrics,
-    logger,
-  });
+  const operations = { ...worker, metrics: () => metrics.registry.metrics() };
+  const ops = await serveOperations(operations, operationsAddress(config), { metrics, logger });
   open({ name: 'operations port', close: () => void ops.close() });
   logger.info({ port: worker.port, opsPort: config.AD_SERVER_OPS_PORT }, `Redirects on port ${worker.port}`);
 }
@@ -31,28 +36,31 @@ async function runAlone(config: Config, { open, fail, logger }: Surroundings): P
 /** One of several workers on one public port; the primary serves operations for them all. */
 async function runWorker(config: Config, { open, fail, logger }: Surroundings): Promise<void> {
   const metrics = createMetrics('ad server');
-  AggregatorRegistry.setRegistries([metrics.registry]);
-  new AggregatorRegistry();
   const worker = await startWorker(config, { metrics, logger, open, fail });
-  const report = () => process.connected && process.send?.({ problems: worker.problems() } satisfies Report);
-  report();
-  const timer = setInterval(report, REPORT_MS);
+  const report = async () => {
+    const told: Report = {
+      problems: worker.problems(),
+      warnings: worker.warnings(),
+      metrics: await metrics.registry.getMetricsAsJSON(),
+    };
+    if (process.connected) process.send?.(told);
+  };
+  await report();
+  const timer = setInterval(() => void report(), REPORT_MS);
   open({ name: 'reports', close: () => clearInterval(timer) });
 }
 
 /** The primary of several workers: brings dead ones back, and answers for them on the operations port. */
 async function runPrimary(config: Config, { open, fail, logger }: Surroundings): Promise<void> {
-  const reports = new Map<number, { problems: readonly string[]; at: number }>();
-  const registry = new AggregatorRegistry();
+  const reports = new Map<number, Report & { readonly at: number }>();
   let closing = false;
   let everReady = false;
 
   const fork = () => {
     const worker = cluster.fork();
-    worker.on('message', (message: Report | { type: string }) => {
-      if (!('problems' in message)) return;
+    worker.on('message', (message: Report) => {
       everReady = true;
-      reports.set(worker.id, { problems: message.problems, at: performance.now() });
+      reports.set(worker.id, { ...message, at: performance.now() });
     });
     // Without descriptors or memory for a child there is no process that could exit.
     worker.once('error', (error) => {
@@ -71,16 +79,27 @@ async function runPrimary(config: Config, { open, fail, logger }: Surroundings):
       if (!closing) fork();
     });
   };
-  const problems = (): string[] => {
-    const silent = [...reports.values()].filter(({ at }) => performance.now() - at > 5 * REPORT_MS).length;
-    const missing = config.AD_SERVER_WORKERS - reports.size + silent;
-    const said = [...reports].flatMap(([id, report]) =>
-      report.problems.map((problem) => `worker ${id}: ${problem}`),
+  const isSilent = ({ at }: { at: number }) => performance.now() - at > 5 * REPORT_MS;
+  const said = (kind: 'problems' | 'warnings') =>
+    [...reports].flatMap(([id, report]) =>
+      report[kind].map((problem) => ({ ...problem, what: `worker ${id}: ${problem.what}` })),
     );
-    return missing > 0 ? [`${missing} of ${config.AD_SERVER_WORKERS} workers do not answer`, ...said] : said;
+  const problems = (): readonly Problem[] => {
+    const silent = [...reports.values()].filter(isSilent).length;
+    const missing = config.AD_SERVER_WORKERS - reports.size + silent;
+    if (missing === 0) return said('problems');
+    const reason = `${missing} of ${config.AD_SERVER_WORKERS} do not answer`;
+    return [{ what: 'workers', reason, forMs: 0 }, ...said('problems')];
   };
-  const operations = { problems, metrics: () => registry.clusterMetrics() };
-  const ops = await serveOperations(operations, config.AD_SERVER_OPS_PORT, config.OPS_HOST, { logger });
+  // No worker is asked on a scrape: one that hangs would keep everybody waiting. What a silent one has counted stays true.
+  const metrics = () => {
+    const told = [...reports.values()].map((report) =>
+      isSilent(report) ? report.metrics.filter(({ type }) => String(type) !== 'gauge') : report.metrics,
+    );
+    return AggregatorRegistry.aggregate(told).metrics();
+  };
+  const operations = { problems, warnings: () => said('warnings'), metrics };
+  const ops = await serveOperations(operations, operationsAddress(config), { logger });
   open({ name: 'operations port', close: () => void ops.close() });
   open({
     name: 'workers',
@@ -103,6 +122,10 @@ async function runPrimary(config: Config, { open, fail, logger }: Surroundings):
     { port: config.AD_SERVER_PORT },
     `Redirects on port ${config.AD_SERVER_PORT}, ${config.AD_SERVER_WORKERS} workers`,
   );
+}
+
+function operationsAddress(config: Config): OperationsAddress {
+  return { port: config.AD_SERVER_OPS_PORT, host: config.OPS_HOST, allowedHosts: config.OPS_ALLOWED_HOSTS };
 }
 
 await runProcess(async (open, fail) => {

@@ -2,6 +2,7 @@ import type { Config } from '../common/config.ts';
 import { sleep } from '../common/lifecycle.ts';
 import type { Logger } from '../common/logger.ts';
 import type { Metrics } from '../common/metrics.ts';
+import type { Problem } from '../common/problems.ts';
 import { adoptDeadSpools, type DeadSpool } from '../producer/dead-spools.ts';
 import type { Publisher } from '../producer/publisher.ts';
 import { Relay, type RelayOptions } from '../producer/relay.ts';
@@ -16,6 +17,8 @@ const ADOPT_MS = 10_000;
 export type Relays = {
   /** Age of the oldest click that the broker has not confirmed, in ms; 0 if there is none. */
   readonly oldestClickAgeMs: () => number;
+  /** Why the broker takes no clicks; they wait in the spools. */
+  readonly problems: () => readonly Problem[];
   /** Ends the spool, and gives its relay a while to empty it. */
   readonly close: () => Promise<void>;
 };
@@ -105,6 +108,10 @@ export function startRelays(
   return {
     oldestClickAgeMs: () => {
       return Math.max(0, ...[own, ...relaying].map((relay) => relay.oldestClickAgeMs ?? 0));
+    },
+    problems: () => {
+      const [first] = [own, ...relaying].flatMap((relay) => relay.problem ?? []);
+      return first === undefined ? [] : [first];
     },
     close: async () => {
       spool.finish();

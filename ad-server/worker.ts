@@ -7,6 +7,7 @@ import type { Metrics } from '../common/metrics.ts';
 import { connectionLimits, openFilesMax } from '../common/open-files.ts';
 import { listen } from '../common/ops-server.ts';
 import { createPool } from '../common/postgres.ts';
+import type { Problem } from '../common/problems.ts';
 import { createPublisher } from '../producer/create-publisher.ts';
 import { Spool } from '../producer/spool.ts';
 import { AdCatalog } from './ad-catalog.ts';
@@ -33,7 +34,9 @@ const CONNECTIONS_FEW = 500;
 export type Worker = {
   readonly port: number;
   /** Why it should get no traffic; empty when it is ready. */
-  readonly problems: () => string[];
+  readonly problems: () => readonly Problem[];
+  /** What does not work and keeps it from no redirect. */
+  readonly warnings: () => readonly Problem[];
 };
 
 /** Where an ad server keeps its spools below `DATA_DIR`. */
@@ -145,6 +148,7 @@ export async function startWorker(
     measure();
     catalog.warnIfOld();
     checkHiddenAgents();
+    if (relays.problems().length > 0) metrics.brokerUp.set(0);
     metrics.spoolBytes.set(spool.bytes);
     metrics.spoolOldestAge.set(relays.oldestClickAgeMs() / 1_000);
     metrics.catalogAge.set((catalog.ageMs() ?? performance.now() - startedAt) / 1_000);
@@ -171,9 +175,15 @@ export async function startWorker(
   return {
     port,
     problems: () => [
-      ...(catalog.ageMs() === null ? ['there is no ad catalogue yet'] : []),
-      ...(spool.problem === null ? [] : [`the spool refuses clicks: ${spool.problem}`]),
-      ...(closing ? ['it is closing'] : []),
+      ...(catalog.ageMs() === null ? [problem('ad catalogue', 'there is none yet')] : []),
+      ...(spool.problem === null ? [] : [problem('spool', `it refuses clicks: ${spool.problem}`)]),
+      ...(closing ? [problem('ad server', 'it is closing')] : []),
     ],
+    warnings: relays.problems,
   };
+}
+
+/** A problem whose beginning is not known. */
+function problem(what: string, reason: string): Problem {
+  return { what, reason, forMs: 0 };
 }

@@ -6,6 +6,7 @@ import {
   choice,
   groupName,
   host,
+  hosts,
   linkBase,
   optional,
   parsed,
@@ -26,6 +27,12 @@ export const settings = {
   AD_SERVER_OPS_PORT: whole(8081, 'port', 1, 65_535, 'Health, readiness and metrics of the ad server.'),
   PROCESSOR_OPS_PORT: whole(8082, 'port', 1, 65_535, 'Health, readiness and metrics of the processor.'),
   OPS_HOST: parsed('127.0.0.1', 'address', 'Where both operations ports listen.', host),
+  OPS_ALLOWED_HOSTS: parsed(
+    '',
+    'names, …',
+    'Names with a dot under which the operations ports are asked, such as `processor-1.example.com`. A `Host` header with another one is refused.',
+    hosts,
+  ),
   PUBLIC_URL: parsed(
     'http://localhost:8080',
     'URL',

@@ -47,7 +47,10 @@ function create(declaration: List[keyof List], registry: Registry): Counter | Ga
     }
     case 'gauge': {
       const aggregator = 'aggregator' in declaration ? declaration.aggregator : 'sum';
-      return new Gauge({ name, help, labelNames, aggregator, registers });
+      const gauge = new Gauge({ name, help, labelNames, aggregator, registers });
+      // prom-client begins a gauge without labels at 0: until it is set, that would be a claim.
+      if (labelNames.length === 0) gauge.remove();
+      return gauge;
     }
     case 'histogram':
       return new Histogram({ name, help, buckets: [...declaration.buckets], registers });
@@ -56,4 +59,4 @@ function create(declaration: List[keyof List], registry: Registry): Counter | Ga
   }
 }
 
-export { AggregatorRegistry };
+export { AggregatorRegistry, type Registry };

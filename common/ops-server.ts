@@ -1,52 +1,50 @@
-import { createServer, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type Server } from 'node:http';
 import { capConnections, requestAnswered, requestBegan } from './connections.ts';
 import { errorCode, TollwayError } from './errors.ts';
 import type { Logger } from './logger.ts';
 import type { Metrics } from './metrics.ts';
 import { connectionLimits, isOutOfResources } from './open-files.ts';
+import { isOperationsHost } from './operations-host.ts';
+import { describeProblem, type Problem } from './problems.ts';
 
-/** What a part can say about itself. `problems` is empty when it is ready to take traffic. */
+/**
+ * What a part can say about itself. All of it is known in the process: nothing here may ask a database or a broker, so that an answer
+ * never takes longer because one of them is frozen.
+ */
 export type Operations = {
-  readonly problems: () => Promise<readonly string[]> | readonly string[];
+  /** Why the part should get no traffic; empty when it is ready. */
+  readonly problems: () => readonly Problem[];
+  /** What is wrong and keeps the part from nothing: listed below `ready`. */
+  readonly warnings?: () => readonly Problem[];
   readonly metrics: () => Promise<string>;
 };
 
 /** Where an operations port tells of its connections. */
 export type OperationsDeps = { readonly metrics?: Metrics; readonly logger?: Logger };
+export type OperationsAddress = {
+  readonly port: number;
+  readonly host: string;
+  /** Names under which the server is asked, besides those of `isOperationsHost`. */
+  readonly allowedHosts: readonly string[];
+};
+
+type Answer = { readonly status: number; readonly type?: string; readonly body: string };
 
 /**
- * Serves `/healthz` (the process answers), `/readyz` (200, or 503 with the reasons) and `/metrics`.
- * Throws `port_taken`.
+ * Serves `/healthz` (the process answers), `/readyz` (200, or 503 with the reasons) and `/metrics`. A request for a host that is not
+ * this server gets 421, see `isOperationsHost`. Throws `port_taken`.
  */
 export async function serveOperations(
   operations: Operations,
-  port: number,
-  host: string,
+  { port, host, allowedHosts }: OperationsAddress,
   deps: OperationsDeps = {},
 ): Promise<Server> {
+  const allowed = [host, ...allowedHosts].map((name) => name.toLowerCase());
   const server = createServer(async (request, response) => {
     requestBegan(request.socket, performance.now());
     response.once('close', () => requestAnswered(request.socket, performance.now()));
-    const answer = (status: number, type: string, body: string) =>
-      response.writeHead(status, { 'content-type': type, 'cache-control': 'no-store' }).end(body);
-    try {
-      switch (request.url?.split('?')[0]) {
-        case '/healthz':
-          return answer(200, 'text/plain', 'ok\n');
-        case '/readyz': {
-          const problems = await operations.problems();
-          return problems.length === 0
-            ? answer(200, 'text/plain', 'ready\n')
-            : answer(503, 'text/plain', `not ready\n${problems.map((problem) => `- ${problem}\n`).join('')}`);
-        }
-        case '/metrics':
-          return answer(200, 'text/plain; version=0.0.4; charset=utf-8', await operations.metrics());
-        default:
-          return answer(404, 'text/plain', 'Expected /healthz, /readyz or /metrics\n');
-      }
-    } catch (error) {
-      return answer(500, 'text/plain', `${error instanceof Error ? error.message : String(error)}\n`);
-    }
+    const { status, type = 'text/plain', body } = await answerTo(request, operations, allowed);
+    response.writeHead(status, { 'content-type': type, 'cache-control': 'no-store' }).end(body);
   });
   server.headersTimeout = 5_000;
   server.requestTimeout = 10_000;
@@ -68,6 +66,39 @@ function capOperations(server: Server, { metrics, logger }: OperationsDeps): voi
   metrics?.connectionsMax.set({ port }, max);
   server.on('request', () => metrics?.connections.set({ port }, open()));
   logger?.info({ connectionsMax: max }, `At most ${max} connections on the operations port`);
+}
+
+async function answerTo(
+  { url, headers }: IncomingMessage,
+  { problems, warnings = () => [], metrics }: Operations,
+  allowed: readonly string[],
+): Promise<Answer> {
+  if (!isOperationsHost(headers.host, allowed)) {
+    const body = `Expected a Host that is this server's, got ${JSON.stringify(headers.host)}: add it to OPS_ALLOWED_HOSTS\n`;
+    return { status: 421, body };
+  }
+  try {
+    switch (url?.split('?')[0]) {
+      case '/healthz':
+        return { status: 200, body: 'ok\n' };
+      case '/readyz': {
+        const reasons = problems();
+        return reasons.length > 0
+          ? { status: 503, body: `not ready\n${lines([...reasons, ...warnings()])}` }
+          : { status: 200, body: `ready\n${lines(warnings())}` };
+      }
+      case '/metrics':
+        return { status: 200, type: 'text/plain; version=0.0.4; charset=utf-8', body: await metrics() };
+      default:
+        return { status: 404, body: 'Expected /healthz, /readyz or /metrics\n' };
+    }
+  } catch (error) {
+    return { status: 500, body: `${error instanceof Error ? error.message : String(error)}\n` };
+  }
+}
+
+function lines(problems: readonly Problem[]): string {
+  return problems.map((problem) => `- ${describeProblem(problem).replaceAll('\n', ' ')}\n`).join('');
 }
 
 /** Listens, and turns a taken or forbidden port into one clear line. Throws `port_taken`. */

@@ -92,6 +92,12 @@ export function host(text: string): string {
   throw new TollwayError('bad_setting', `expected an IP address or a host name, got "${text}"`);
 }
 
+/** Host names, separated by commas. */
+export function hosts(text: string): readonly string[] {
+  const names = text.split(',').map((name) => name.trim());
+  return names.filter(Boolean).map(host);
+}
+
 /** A URL of one of some protocols. */
 export function url(protocols: readonly string[]) {
   return (text: string): string => {

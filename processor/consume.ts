@@ -1,11 +1,10 @@
 import { type Resource, sleep } from '../common/lifecycle.ts';
 import type { ProcessMetrics } from '../common/metrics.ts';
 import { serveOperations } from '../common/ops-server.ts';
-import { databaseAnswers } from '../common/postgres.ts';
+import { collectGauges } from './collect-gauges.ts';
 import { createSources } from './create-sources.ts';
 import type { Home } from './home.ts';
 import { keepLedger } from './keep-ledger.ts';
-import { observeBooks } from './observe.ts';
 
 /** Time what was taken gets to be settled at the end, in ms. What is left comes again. */
 const SETTLE_MS = 6_000;
@@ -23,17 +22,21 @@ export async function consume(
   const keeper = keepLedger(home);
   open({ name: 'maintenance', close: keeper.stop });
   const sources = await createSources(config, pool, host, home);
+  const gauges = collectGauges(home, sources);
+  open({ name: 'gauges', close: gauges.stop });
   const operations = {
-    problems: async () => [
-      ...((await databaseAnswers(pool)) ? [] : ['the database does not answer']),
-      ...[...sources.values()].flatMap((source) => source.problem() ?? []),
-    ],
-    metrics: async () => {
-      await observeBooks(pool, sources, metrics);
+    problems: () => [...gauges.problems(), ...[...sources.values()].flatMap((source) => source.problems())],
+    metrics: () => {
+      gauges.refresh();
       return metrics.registry.metrics();
     },
   };
-  const ops = await serveOperations(operations, config.PROCESSOR_OPS_PORT, config.OPS_HOST, {
+  const address = {
+    port: config.PROCESSOR_OPS_PORT,
+    host: config.OPS_HOST,
+    allowedHosts: config.OPS_ALLOWED_HOSTS,
+  };
+  const ops = await serveOperations(operations, address, {
     metrics,
     logger,
   });

@@ -20,8 +20,7 @@ export async function createSources(
   around: { metrics: Metrics; logger: Logger },
 ): Promise<Map<string, EventSource>> {
   const { BROKER: broker, BATCH_SIZE: batchSize } = config;
-  const isLeftover = broker !== 'postgres';
-  const windowMs = isLeftover ? LEFTOVER_MS : config.BATCH_WINDOW_MS;
+  const windowMs = broker !== 'postgres' ? LEFTOVER_MS : config.BATCH_WINDOW_MS;
   const sources = new Map<string, EventSource>();
   if (broker === 'kafka') {
     const { createKafkaSource } = await import('./sources/kafka.ts');
@@ -31,10 +30,7 @@ export async function createSources(
     const { createKinesisSource } = await import('./sources/kinesis.ts');
     sources.set(broker, createKinesisSource(pool, config.DATABASE_URL, intake, config, around));
   }
-  return sources.set(
-    'postgres',
-    createPostgresSource(pool, intake, { windowMs, batchSize, isLeftover }, around),
-  );
+  return sources.set('postgres', createPostgresSource(pool, intake, { windowMs, batchSize }, around));
 }
 
 /** The books of every broker that may hold clicks. */

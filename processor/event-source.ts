@@ -1,3 +1,4 @@
+import type { Problem } from '../common/problems.ts';
 import type { ReadRecord } from '../producer/click-event.ts';
 
 /** What reads one broker and drives the handler. One implementation a broker. */
@@ -6,10 +7,15 @@ export type EventSource = {
   readonly run: () => Promise<void>;
   /** Takes nothing new, and resolves when what was taken is settled and acknowledged. Safe to call again. */
   readonly stop: () => Promise<void>;
-  /** What waits in the broker. */
+  /**
+   * What waits in the broker. Rejects while the broker does not say; with the code `database`, because of the database. May take as long
+   * as they do.
+   */
   readonly lag: () => Promise<Lag>;
-  /** Why no clicks come, in words that name the setting, or `null`. */
-  readonly problem: () => string | null;
+  /** Why no clicks come; empty when all is well. Asks nobody. */
+  readonly problems: () => readonly Problem[];
+  /** Whether the broker fails at the moment, as far as it is known. A source that has nothing to read is no failure. */
+  readonly isFailing: () => boolean;
 };
 
 export type Lag = {

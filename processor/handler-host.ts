@@ -3,7 +3,8 @@ import { errorMessage, TollwayError } from '../common/errors.ts';
 import { backoffMs, sleep } from '../common/lifecycle.ts';
 import type { Logger } from '../common/logger.ts';
 import type { Metrics } from '../common/metrics.ts';
-import { failureKind, type Pool } from '../common/postgres.ts';
+import { failureKind, isAway, type Pool } from '../common/postgres.ts';
+import { OpenProblems, type Problem } from '../common/problems.ts';
 import { ThrottledLog } from '../common/throttled-log.ts';
 import type { ReadRecord } from '../producer/click-event.ts';
 import { chargeClicks, quarantine, type Settlement } from './charge-clicks.ts';
@@ -28,6 +29,8 @@ const BATCHES_AHEAD = 2;
 const BYTES_MAX = 33_554_432;
 /** Most witnesses that are kept; they are asked for twice a second. */
 const WITNESSES_MAX = 10_000;
+/** A batch that the handler has had for longer than this counts as blocked, in ms. */
+const STALLED_MS = 5_000;
 /** Outcomes that need all of the ledger to work; a duplicate, a mark or a dead letter does not. */
 const PASSED = new Set(['charged', 'over_budget', 'invalid']);
 
@@ -39,7 +42,13 @@ type Delivery = {
 };
 /** Records of one delivery that go the same lane. */
 type Share = { readonly delivery: Delivery; readonly records: readonly ReadRecord[] };
-type Lane = { readonly limit: LimitFunction; readonly queue: Share[] };
+type Lane = {
+  readonly name: string;
+  readonly limit: LimitFunction;
+  readonly queue: Share[];
+  /** When the handler was given the batch that it has now (monotonic, ms), or `null` if it has none. */
+  attemptAt: number | null;
+};
 /** Who settles a batch, and whether anybody still waits for it. */
 type Work = { readonly lane: Lane; readonly isOver: () => boolean };
 type Stubborn = { readonly batch: readonly ReadRecord[]; readonly since: number; readonly error: unknown };
@@ -69,7 +78,10 @@ export class HandlerHost implements Intake {
   /** Clicks that got a row of the ledger: the sign that the fault is not everybody's. */
   private clicksPassed = 0;
   private readonly failures: ThrottledLog;
-  private waitsFor: string | null = null;
+  /** Why the last attempt failed, until one succeeds: kept when the batch is given up. */
+  lastFailure: string | null = null;
+  /** What blocks a lane, under the name of the lane. */
+  private readonly blocked = new OpenProblems();
 
   constructor(
     pool: Pool,
@@ -85,7 +97,15 @@ export class HandlerHost implements Intake {
       recovered: 'The database settles clicks again',
     });
     this.onInvariant = around.onInvariant;
-    this.lanes = Array.from({ length: options.lanes }, (): Lane => ({ limit: pLimit(1), queue: [] }));
+    this.lanes = Array.from(
+      { length: options.lanes },
+      (_, index): Lane => ({
+        name: `settlement in lane ${index + 1} of ${options.lanes}`,
+        limit: pLimit(1),
+        queue: [],
+        attemptAt: null,
+      }),
+    );
   }
 
   readonly room: Intake['room'] = async (signal) => {
@@ -138,9 +158,15 @@ export class HandlerHost implements Intake {
     for (const witness of witnesses) this.unproven.delete(witness);
   };
 
-  /** What stands in the way of what waits, or `null`. */
-  get problem(): string | null {
-    return this.waitsFor;
+  /** What keeps clicks from being settled: failures that are retried, and batches without an answer. */
+  get problems(): readonly Problem[] {
+    const now = performance.now();
+    const stalled = this.lanes.flatMap(({ name, attemptAt }) => {
+      const forMs = attemptAt === null ? 0 : now - attemptAt;
+      const isStalled = forMs > STALLED_MS && !this.blocked.has(name);
+      return isStalled ? [{ what: name, reason: 'the database has not answered', forMs }] : [];
+    });
+    return [...this.blocked.list(), ...stalled];
   }
 
   /** Stops waiting for what fails. What is with the handler now may still end well. */
@@ -188,6 +214,7 @@ export class HandlerHost implements Intake {
     } catch (error) {
       for (const { delivery } of shares) delivery.end(error);
     } finally {
+      this.blocked.clear(lane.name);
       this.count(batch, -1);
     }
     if (lane.queue.length > 0) this.work(lane);
@@ -243,7 +270,7 @@ export class HandlerHost implements Intake {
       if (othersWould) this.clicksPassed += 1;
       else if (!othersPassed || isTried) {
         const message = 'A record fails, and so would any other of its kind: the fault is not its own';
-        this.complain(message, batch[0], error);
+        this.complain(message, batch[0], error, work);
         if (work.lane.queue.length > 0) await this.settleNext(work.lane);
         await this.pause(attempt, work);
       } else if (counted > 0) await this.pause(attempt, work);
@@ -269,7 +296,7 @@ export class HandlerHost implements Intake {
           this.observe([record], await quarantine(this.pool, record, errorMessage(cause)), 0);
           break;
         } catch (error) {
-          this.complain('The dead letters cannot be written', record, error);
+          this.complain('The dead letters cannot be written', record, error, work);
           await this.pause(attempt, work);
         }
       }
@@ -280,17 +307,19 @@ export class HandlerHost implements Intake {
   private async attempt(batch: readonly ReadRecord[], work: Work): Promise<unknown> {
     for (let attempt = 1; ; attempt += 1) {
       const startedAt = performance.now();
+      work.lane.attemptAt = startedAt;
       try {
         const { clickAgeMaxDays } = this.options;
         const settlement = await chargeClicks(this.pool, batch, { clickAgeMaxDays });
         this.clicksPassed += settlement.outcomes.filter(({ outcome }) => PASSED.has(outcome)).length;
         this.remember(witnessOf(batch, settlement));
-        this.failures.recover();
-        this.waitsFor = null;
+        work.lane.attemptAt = null;
+        this.settleProblem(work.lane);
         this.metrics.databaseUp.set(1);
         this.observe(batch, settlement, (performance.now() - startedAt) / 1_000);
         return null;
       } catch (error) {
+        work.lane.attemptAt = null;
         const kind = failureKind(error);
         this.metrics.batchRetries.inc({ cause: kind });
         if (kind === 'permanent') return error;
@@ -298,8 +327,8 @@ export class HandlerHost implements Intake {
           this.onInvariant(error);
           throw error;
         }
-        this.metrics.databaseUp.set(0);
-        this.complain('The database does not settle clicks; they wait', batch[0], error);
+        if (isAway(error)) this.metrics.databaseUp.set(0);
+        this.complain('The database does not settle clicks; they wait', batch[0], error, work);
         await this.pause(attempt, work);
       }
     }
@@ -318,8 +347,16 @@ export class HandlerHost implements Intake {
     if (this.stop.signal.aborted || work.isOver()) throw stopped();
   }
 
-  private complain(message: string, record: ReadRecord | undefined, error: unknown): void {
-    this.waitsFor = errorMessage(error);
+  private settleProblem(lane: Lane): void {
+    this.lastFailure = null;
+    this.blocked.clear(lane.name);
+    // Another lane may still be blocked: then its reason stays the last word in the log.
+    if (this.blocked.size === 0) this.failures.recover();
+  }
+
+  private complain(message: string, record: ReadRecord | undefined, error: unknown, { lane }: Work): void {
+    this.lastFailure = errorMessage(error);
+    this.blocked.report(lane.name, this.lastFailure);
     this.failures.fail({ position: record?.position, problem: errorMessage(error) }, message);
   }
 

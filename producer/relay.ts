@@ -5,6 +5,7 @@ import { backoffMs, sleep } from '../common/lifecycle.ts';
 import type { Logger } from '../common/logger.ts';
 import type { Metrics } from '../common/metrics.ts';
 import { isOutOfResources } from '../common/open-files.ts';
+import type { Problem } from '../common/problems.ts';
 import { ThrottledLog } from '../common/throttled-log.ts';
 import { uuidV7TimeMs } from '../common/uuid.ts';
 import { type BrokerRecord, clickKey, markRecord, readRecord } from './click-event.ts';
@@ -39,6 +40,9 @@ export type RelaySurroundings = {
   readonly onFreed: (bytes: number) => void;
 };
 
+/** A broker that has confirmed nothing for so long is reported, in ms. */
+const SILENT_MS = 5_000;
+
 /**
  * Moves one spool's clicks to the broker, in order and one batch at a time, and remembers how far it got.
  * It dies anywhere without harm: what was published and not yet remembered is published again.
@@ -58,6 +62,9 @@ export class Relay {
   private wake: () => void = () => {};
   /** When the oldest unconfirmed click was clicked, on the clock of `performance.now()`. */
   private oldest: number | null = null;
+  /** Since when a confirmation is waited for (monotonic, ms), over all attempts; `null` while nothing is. */
+  private askedAt: number | null = null;
+  private lastFailure = 'it has not answered';
   private relayed: number;
   private marked = 0;
   private markedAt = Number.NEGATIVE_INFINITY;
@@ -83,6 +90,12 @@ export class Relay {
   /** Age of the oldest click that the broker has not confirmed, in ms, or `null` if there is none. Steps of the system clock do not change it. */
   get oldestClickAgeMs(): number | null {
     return this.oldest === null ? null : performance.now() - this.oldest;
+  }
+
+  /** Why the broker has confirmed nothing for a while, or `null`. */
+  get problem(): Problem | null {
+    const forMs = this.askedAt === null ? 0 : performance.now() - this.askedAt;
+    return forMs > SILENT_MS ? { what: 'broker', reason: this.lastFailure, forMs } : null;
   }
 
   /** Says that the spool has grown. */
@@ -184,7 +197,10 @@ export class Relay {
     const { metrics } = this.around;
     for (let attempt = 1; !this.stop.signal.aborted; attempt += 1) {
       try {
+        this.askedAt ??= performance.now();
         const result = await send();
+        this.askedAt = null;
+        this.lastFailure = 'it has not answered';
         metrics.relayBatches.inc({ result });
         metrics.brokerUp.set(1);
         if (result !== 'published') {
@@ -196,6 +212,7 @@ export class Relay {
         this.publishing.recover({ origin: this.spool.origin, attempt });
         return true;
       } catch (error) {
+        this.lastFailure = errorMessage(error);
         metrics.relayBatches.inc({ result: 'failed' });
         metrics.brokerUp.set(0);
         this.publishing.fail({ origin: this.spool.origin, attempt, problem: errorMessage(error) });

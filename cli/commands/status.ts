@@ -1,8 +1,13 @@
-import { databaseAnswers } from '../../common/postgres.ts';
-import { command, withDatabase } from '../command.ts';
+import { createPool, cutPool, databaseAnswers } from '../../common/postgres.ts';
+import { command, findPlace } from '../command.ts';
 import { printJson, printTable } from '../print.ts';
 
 const READY = 'ready';
+/** Longest wait for a part or for the database, in ms. */
+const ANSWER_MS_MAX = 3_000;
+
+/** What a part says of itself: `ready`, or what is wrong, in one line. */
+type Health = string;
 
 /** For screens and logs; `--json` has the whole of it. */
 function withoutPassword(databaseUrl: string): string {
@@ -11,10 +16,22 @@ function withoutPassword(databaseUrl: string): string {
   return decodeURI(url.href);
 }
 
-async function health(opsUrl: string): Promise<string> {
-  const response = await fetch(`${opsUrl}/readyz`, { signal: AbortSignal.timeout(3_000) }).catch(() => null);
-  if (response === null) return 'does not answer';
-  return response.ok ? READY : (await response.text()).trim().replaceAll('\n', ' ');
+/** Asks a part. One that is ready may add warnings, such as a broker that takes nothing: then it is not well. */
+async function askPart(opsUrl: string): Promise<Health> {
+  try {
+    const response = await fetch(`${opsUrl}/readyz`, { signal: AbortSignal.timeout(ANSWER_MS_MAX) });
+    return (await response.text()).trim().replaceAll('\n', ' ');
+  } catch {
+    return 'does not answer';
+  }
+}
+
+async function askDatabase(url: string): Promise<Health> {
+  const pool = createPool(url, 'cli', 1, () => {}, ANSWER_MS_MAX, ANSWER_MS_MAX);
+  const answers = await databaseAnswers(pool);
+  // A server that hangs would keep a polite end waiting.
+  await cutPool(pool);
+  return answers ? READY : 'does not answer';
 }
 
 export const status = command(
@@ -22,31 +39,26 @@ export const status = command(
   'Where things are, and whether they are well: exit code 1 if one is not',
   ['status', 'status --json'],
 ).action(async ({ json }: { json?: boolean }) => {
-  await withDatabase(async (pool, { stack }) => {
-    if (json) {
-      const { KAFKA_PASSWORD: _, ...settings } = stack.settings;
-      return printJson({ ...stack, settings });
-    }
-    const [adServer, processor, database] = await Promise.all([
-      health(stack.adServerOpsUrl),
-      health(stack.processorOpsUrl),
-      databaseAnswers(pool),
-    ]);
-    printTable(
-      [
-        { part: 'ad server', address: stack.adServerUrl, health: adServer },
-        { part: 'ad server operations', address: stack.adServerOpsUrl, health: '' },
-        { part: 'processor operations', address: stack.processorOpsUrl, health: processor },
-        {
-          part: 'database',
-          address: withoutPassword(stack.databaseUrl),
-          health: database ? 'ready' : 'does not answer',
-        },
-        { part: 'broker', address: stack.broker, health: '' },
-        { part: 'data folder', address: stack.dataDir, health: '' },
-      ],
-      '',
-    );
-    if (adServer !== READY || processor !== READY || !database) process.exitCode = 1;
-  });
+  const { stack } = findPlace();
+  const [adServer, processor, database] = await Promise.all([
+    askPart(stack.adServerOpsUrl),
+    askPart(stack.processorOpsUrl),
+    askDatabase(stack.databaseUrl),
+  ]);
+  if ([adServer, processor, database].some((health) => health !== READY)) process.exitCode = 1;
+  if (json) {
+    const { KAFKA_PASSWORD: _, ...settings } = stack.settings;
+    return printJson({ ...stack, settings, health: { adServer, processor, database } });
+  }
+  printTable(
+    [
+      { part: 'ad server', address: stack.adServerUrl, health: adServer },
+      { part: 'ad server operations', address: stack.adServerOpsUrl, health: '' },
+      { part: 'processor operations', address: stack.processorOpsUrl, health: processor },
+      { part: 'database', address: withoutPassword(stack.databaseUrl), health: database },
+      { part: 'broker', address: stack.broker, health: '' },
+      { part: 'data folder', address: stack.dataDir, health: '' },
+    ],
+    '',
+  );
 });

@@ -1,12 +1,14 @@
 import type { Admin, Consumer, ConsumerCrashEvent, EachBatchPayload, KafkaMessage } from 'kafkajs';
 import pLimit from 'p-limit';
 import type { Config } from '../../common/config.ts';
+import { withDeadline } from '../../common/deadline.ts';
 import { errorMessage, TollwayError } from '../../common/errors.ts';
 import { explainKafka, openKafka, partitionsProblem, readPartitions } from '../../common/kafka.ts';
 import { backoffMs, sleep } from '../../common/lifecycle.ts';
 import type { Logger } from '../../common/logger.ts';
 import type { Metrics } from '../../common/metrics.ts';
 import { failureKind, type Pool } from '../../common/postgres.ts';
+import type { Problem } from '../../common/problems.ts';
 import { type ReadRecord, readRecord } from '../../producer/click-event.ts';
 import { beginCheckpoints, moveCheckpoints, Progress, readCheckpoints } from '../checkpoints.ts';
 import { type EventSource, type Intake, type Lag, oldestClickAt, STOPPING } from '../event-source.ts';
@@ -37,6 +39,8 @@ const METADATA_AGE_MS = 30_000;
 const GRACE_MS = 3_000;
 /** Longest wait for the group to take offsets, in ms. */
 const COMMIT_MS_MAX = 2_000;
+/** Longest wait for the brokers to say where their partitions end, in ms; then they count as away. */
+const LAG_MS_MAX = 2_500;
 /** The name under which the group's problems are noted, until its partitions are open. */
 const GROUP = 'group';
 const IDLE = 'it has no partition: KAFKA_PARTITIONS: there are fewer than processors';
@@ -81,6 +85,7 @@ class KafkaSource implements EventSource {
   private stopped: Promise<void> | null = null;
   private readonly patience: Patience;
   private missingSince: number | null = null;
+  private offsets: ReturnType<typeof readOffsets> | null = null;
 
   constructor(pool: Pool, intake: Intake, config: Config, around: { metrics: Metrics; logger: Logger }) {
     this.pool = pool;
@@ -147,8 +152,11 @@ class KafkaSource implements EventSource {
   };
 
   readonly lag = async (): Promise<Lag> => {
-    const offsets = await readOffsets(this.admin, this.config.KAFKA_TOPIC);
-    const stored = await readCheckpoints(this.pool, kafkaSourceName(this.config));
+    const brokers = `KAFKA_BROKERS: ${this.config.KAFKA_BROKERS.join(',')}`;
+    const offsets = await withDeadline(this.readOffsetsOnce(), LAG_MS_MAX, brokers);
+    const stored = await readCheckpoints(this.pool, kafkaSourceName(this.config)).catch((error: unknown) => {
+      throw this.explain(error);
+    });
     const now = performance.now();
     let records = 0;
     const ages = [...offsets].map(([partition, { low, high }]) => {
@@ -165,7 +173,17 @@ class KafkaSource implements EventSource {
     return { records, oldestAgeSeconds: Math.max(0, ...ages) / 1_000 };
   };
 
-  readonly problem = (): string | null => this.patience.problem;
+  readonly problems = (): readonly Problem[] => this.patience.problems;
+
+  readonly isFailing = (): boolean => this.patience.isFailing;
+
+  /** A frozen broker is asked once, however often the lag is wanted meanwhile. */
+  private readOffsetsOnce(): ReturnType<typeof readOffsets> {
+    this.offsets ??= readOffsets(this.admin, this.config.KAFKA_TOPIC).finally(() => {
+      this.offsets = null;
+    });
+    return this.offsets;
+  }
 
   private async connect(): Promise<void> {
     await this.admin.connect();

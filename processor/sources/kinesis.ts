@@ -14,6 +14,7 @@ import { backoffMs, sleep } from '../../common/lifecycle.ts';
 import type { Logger } from '../../common/logger.ts';
 import type { Metrics } from '../../common/metrics.ts';
 import { failureKind, type Pool } from '../../common/postgres.ts';
+import type { Problem } from '../../common/problems.ts';
 import { type ReadRecord, readRecord } from '../../producer/click-event.ts';
 import { beginCheckpoints, moveCheckpoints, Progress, readCheckpoints } from '../checkpoints.ts';
 import { type EventSource, type Intake, type Lag, oldestClickAt, STOPPING } from '../event-source.ts';
@@ -43,6 +44,8 @@ const REFRESH_MS = 60_000;
 const CLOCKS_DIFFER_MS = 300_000;
 /** Longest wait for what was taken of a shard that others are to have, in ms. */
 const DRAIN_MS_MAX = 10_000;
+/** A shard that has not answered for so long is silent, in ms. A read takes some ten of them. */
+const SILENT_MS = 5_000;
 /** The name under which the stream's problems are noted; those of a shard bear its own. */
 const STREAM = 'stream';
 
@@ -59,6 +62,8 @@ class Reading {
   next: string;
   /** How far what was read lies behind the end, in ms. */
   behindMs = 0;
+  /** Since when an answer is waited for (monotonic, ms), over all attempts; `null` while nothing is asked. */
+  askedAt: number | null = null;
   refreshedAt = performance.now();
   done: Promise<void> = Promise.resolve();
 
@@ -156,15 +161,35 @@ class KinesisSource implements EventSource {
     const now = Date.now();
     let oldestAgeSeconds = 0;
     let records = 0;
-    for (const { progress, behindMs } of this.readings.values()) {
-      const age = progress.oldestAt === null ? behindMs : Math.max(behindMs, now - progress.oldestAt);
+    const [silent] = this.silent();
+    for (const { progress, behindMs, askedAt } of this.readings.values()) {
+      // What was read last grows older while nothing more comes.
+      const readBehindMs =
+        behindMs > 0 && askedAt !== null ? behindMs + performance.now() - askedAt : behindMs;
+      const age = progress.oldestAt === null ? readBehindMs : Math.max(readBehindMs, now - progress.oldestAt);
       oldestAgeSeconds = Math.max(oldestAgeSeconds, age / 1_000);
       records += progress.records;
     }
+    // Nothing known waits, and what is new is not known.
+    if (silent !== undefined && oldestAgeSeconds === 0)
+      throw new TollwayError('kinesis_away', silent.reason, { retryable: true });
     return { records, oldestAgeSeconds };
   };
 
-  readonly problem = (): string | null => this.patience.problem;
+  readonly problems = (): readonly Problem[] => [...this.patience.problems, ...this.silent()];
+
+  readonly isFailing = (): boolean => this.patience.isFailing || this.silent().length > 0;
+
+  /** The shards that have not answered for a while, unless it is known by now why. */
+  private silent(): Problem[] {
+    const known = new Set(this.patience.problems.map(({ what }) => what));
+    const where = this.config.KINESIS_ENDPOINT ?? 'the endpoint of AWS_REGION';
+    return [...this.readings.values()].flatMap(({ shard, askedAt }) => {
+      const forMs = askedAt === null ? 0 : performance.now() - askedAt;
+      if (forMs <= SILENT_MS || known.has(shard)) return [];
+      return [{ what: shard, reason: `KINESIS_ENDPOINT: ${where} has not answered`, forMs }];
+    });
+  }
 
   /** Takes and lets go of shards until each of us has its share of those that can be read. */
   private async deal(): Promise<void> {
@@ -257,9 +282,11 @@ class KinesisSource implements EventSource {
       if (over.aborted) return;
       const startedAt = performance.now();
       try {
+        reading.askedAt ??= performance.now();
         iterator ??= await iteratorAt(this.client, stream, reading.shard, reading.next);
         const page = await this.client.send(new GetRecordsCommand({ ShardIterator: iterator, Limit }));
         failures = 0;
+        reading.askedAt = null;
         this.patience.settle(reading.shard);
         if (over.aborted) return;
         this.hand(reading, page.Records ?? [], page.MillisBehindLatest ?? 0);
@@ -277,7 +304,8 @@ class KinesisSource implements EventSource {
         if (!explained.retryable) throw explained;
         failures += 1;
         // Several readers of a shard meet its limit now and then.
-        if (!isThrottled(error)) this.patience.complain(reading.shard, explained);
+        if (isThrottled(error)) reading.askedAt = null;
+        else this.patience.complain(reading.shard, explained);
         await sleep(backoffMs(failures), over);
       }
     }

@@ -1,7 +1,7 @@
 import type { TollwayError } from '../../common/errors.ts';
 import { backoffMs, sleep } from '../../common/lifecycle.ts';
 import type { Logger } from '../../common/logger.ts';
-import type { Metrics } from '../../common/metrics.ts';
+import { OpenProblems, type Problem } from '../../common/problems.ts';
 import { ThrottledLog } from '../../common/throttled-log.ts';
 
 /**
@@ -9,10 +9,9 @@ import { ThrottledLog } from '../../common/throttled-log.ts';
  * the metrics and in the readiness. Several things may stand in the way, each under its name.
  */
 export class Patience {
-  private readonly failures = new Map<string, string>();
+  private readonly failures = new OpenProblems();
   /** What is no failure, and keeps us from reading all the same. */
-  private readonly notes = new Map<string, string>();
-  private readonly metrics: Metrics;
+  private readonly notes = new OpenProblems();
   private readonly log: ThrottledLog;
   private readonly explain: (error: unknown) => TollwayError;
   private readonly stopping: AbortSignal;
@@ -20,10 +19,9 @@ export class Patience {
   /** A failure that lasts no longer than `graceMs` is not logged. */
   constructor(
     explain: (error: unknown) => TollwayError,
-    around: { metrics: Metrics; logger: Logger; stopping: AbortSignal; graceMs: number },
+    around: { logger: Logger; stopping: AbortSignal; graceMs: number },
   ) {
     this.explain = explain;
-    this.metrics = around.metrics;
     this.log = new ThrottledLog(around.logger, {
       failed: 'The broker gives no clicks; they wait in it and are charged once it answers',
       recovered: 'The broker gives clicks again',
@@ -32,10 +30,14 @@ export class Patience {
     this.stopping = around.stopping;
   }
 
-  /** The first thing that stands in the way, in words, or `null`. */
-  get problem(): string | null {
-    const [first = null] = [...this.failures.values(), ...this.notes.values()];
-    return first;
+  /** All that stands in the way. */
+  get problems(): readonly Problem[] {
+    return [...this.failures.list(), ...this.notes.list()];
+  }
+
+  /** Whether the broker fails. What is only noted is no failure. */
+  get isFailing(): boolean {
+    return this.failures.size > 0;
   }
 
   /** Does something that needs others, for as long as it takes. Throws what cannot pass. Resolves early if we are stopping. */
@@ -55,21 +57,19 @@ export class Patience {
 
   /** Takes note of what is no failure, until it is settled. */
   note(name: string, problem: string): void {
-    this.notes.set(name, problem);
+    this.notes.report(name, problem);
   }
 
   complain(name: string, { message: problem }: TollwayError): void {
-    this.metrics.brokerUp.set(0);
-    this.failures.set(name, problem);
+    this.failures.report(name, problem);
     this.log.fail({ problem });
   }
 
   /** Something is well again; perhaps all is. */
   settle(name: string): void {
-    this.notes.delete(name);
-    this.failures.delete(name);
+    this.notes.clear(name);
+    this.failures.clear(name);
     if (this.failures.size > 0) return;
-    this.metrics.brokerUp.set(1);
     this.log.recover();
   }
 }

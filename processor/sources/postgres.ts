@@ -1,7 +1,6 @@
 import { errorMessage } from '../../common/errors.ts';
 import { backoffMs, sleep } from '../../common/lifecycle.ts';
 import type { Logger } from '../../common/logger.ts';
-import type { Metrics } from '../../common/metrics.ts';
 import {
   arrayLiteral,
   type Connection,
@@ -9,6 +8,7 @@ import {
   inTransaction,
   type Pool,
 } from '../../common/postgres.ts';
+import { OpenProblems } from '../../common/problems.ts';
 import { ThrottledLog } from '../../common/throttled-log.ts';
 import { decodeChunk } from '../../producer/chunk.ts';
 import { type ReadRecord, readRecord } from '../../producer/click-event.ts';
@@ -23,8 +23,6 @@ const CLAIMS = 2;
 export type PostgresSourceOptions = {
   readonly windowMs: number;
   readonly batchSize: number;
-  /** Whether it is read beside the broker, for what is left in it: then its state is not the broker's. */
-  readonly isLeftover?: boolean;
 };
 
 /**
@@ -36,7 +34,7 @@ export function createPostgresSource(
   pool: Pool,
   intake: Intake,
   options: PostgresSourceOptions,
-  around: { metrics: Metrics; logger: Logger },
+  around: { logger: Logger },
 ): EventSource {
   const stopping = new AbortController();
   let loops: Promise<void>[] = [];
@@ -44,7 +42,7 @@ export function createPostgresSource(
     failed: 'The broker gives no clicks; they wait in the database and are charged once it answers',
     recovered: 'The broker gives clicks again',
   });
-  let problem: string | null = null;
+  const problems = new OpenProblems();
 
   const consume = async () => {
     for (let failures = 0; !stopping.signal.aborted; ) {
@@ -52,17 +50,15 @@ export function createPostgresSource(
         await intake.room(stopping.signal);
         const count = await claim(pool, intake, options.batchSize);
         failures = 0;
-        problem = null;
+        problems.clear('postgres');
         log.recover();
-        if (!options.isLeftover) around.metrics.brokerUp.set(1);
         if (count < options.batchSize) await sleep(options.windowMs, stopping.signal);
       } catch (error) {
         if (stopping.signal.aborted) return;
         if (failureKind(error) !== 'transient') throw error;
         failures += 1;
-        problem = errorMessage(error);
-        if (!options.isLeftover) around.metrics.brokerUp.set(0);
-        log.fail({ problem });
+        problems.report('postgres', errorMessage(error));
+        log.fail({ problem: errorMessage(error) });
         await sleep(backoffMs(failures), stopping.signal);
       }
     }
@@ -78,7 +74,8 @@ export function createPostgresSource(
       await Promise.allSettled(loops);
     },
     lag: () => readLag(pool),
-    problem: () => problem,
+    problems: () => problems.list(),
+    isFailing: () => problems.size > 0,
   };
 }
 

@@ -140,7 +140,7 @@ describe.skipIf(skipped).concurrent('a consumer of Kafka', () => {
     const { KAFKA_TOPIC: topic } = broker.config;
     await site.publishEverySlot(5);
     const consumer = await site.consume({ env: { START_POSITION: 'latest' } });
-    await waitFor(() => consumer.source.problem() === null, 20_000, 'it to have joined');
+    await waitFor(() => consumer.source.problems().length === 0, 20_000, 'it to have joined');
     await (await server.admin()).createPartitions({ topicPartitions: [{ topic, count: SLOTS + 1 }] });
     await broker.publishTo(SLOTS, clicks(25));
     await untilSettled(database.pool, 25, consumer);
@@ -154,7 +154,7 @@ describe.skipIf(skipped).concurrent('a consumer of Kafka', () => {
     // As kafkajs does while it is about to join again.
     const { consumer } = first.source as unknown as { consumer: { commitOffsets: () => Promise<void> } };
     consumer.commitOffsets = async () => {};
-    await waitFor(() => first.source.problem() === null, 20_000, 'it to have joined');
+    await waitFor(() => first.source.problems().length === 0, 20_000, 'it to have joined');
     await site.publishEverySlot(5);
     await untilSettled(site.database.pool, site.origin.accepted - skipped, first);
     await first.stop();
@@ -215,9 +215,9 @@ describe.skipIf(skipped).concurrent('a consumer of Kafka', () => {
       await broker.publishTo(0, clicks(5));
       await untilSettled(database.pool, 5, one);
       const two = await site.consume();
-      const idle = () => [one, two].find(({ source }) => source.problem() !== null);
+      const idle = () => [one, two].find(({ source }) => source.problems().length > 0);
       await waitFor(
-        () => idle()?.source.problem()?.includes('KAFKA_PARTITIONS') ?? false,
+        () => idle()?.source.problems()[0]?.reason.includes('KAFKA_PARTITIONS') ?? false,
         20_000,
         'one to idle',
       );

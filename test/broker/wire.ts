@@ -6,11 +6,16 @@ export type Wire = {
   readonly port: number;
   readonly cut: () => Promise<void>;
   readonly mend: () => Promise<void>;
+  /** Passes nothing on from now, and keeps every connection, as a server does that is stopped by SIGSTOP. */
+  readonly freeze: () => void;
+  readonly thaw: () => void;
 };
 
 /** Lays a line to a port of this machine. */
 export async function layWire(target: number): Promise<Wire> {
   const open = new Set<Socket>();
+  let frozen = false;
+  const peers = new WeakMap<Socket, Socket>();
   const pass = (from: Socket) => {
     const to = connect(target, '127.0.0.1');
     for (const [one, other] of [
@@ -23,7 +28,8 @@ export async function layWire(target: number): Promise<Wire> {
         open.delete(one);
         other.destroy();
       });
-      one.pipe(other);
+      peers.set(one, other);
+      if (!frozen) one.pipe(other);
     }
   };
   const listen = async (port: number): Promise<Server> => {
@@ -43,6 +49,17 @@ export async function layWire(target: number): Promise<Wire> {
     },
     mend: async () => {
       server = await listen(port);
+    },
+    freeze: () => {
+      frozen = true;
+      for (const socket of open) socket.unpipe().pause();
+    },
+    thaw: () => {
+      frozen = false;
+      for (const socket of open) {
+        const peer = peers.get(socket);
+        if (peer) socket.pipe(peer);
+      }
     },
   };
 }

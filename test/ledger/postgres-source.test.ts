@@ -52,7 +52,7 @@ function consume(around: (deliver: Deliver) => Deliver = (deliver) => deliver): 
     pool,
     { room: host.room, deliver: around(host.deliver), witnesses: host.witnesses, forget: host.forget },
     { windowMs: 5, batchSize: 100 },
-    { metrics, logger: silent },
+    { logger: silent },
   );
   const consumer = { source, pool, host, ended: source.run() };
   consumers.push(consumer);
@@ -85,7 +85,6 @@ describe('a consumer of the Postgres broker', () => {
     await untilAllSettled();
     expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 360, charged: 360, inFlight: 0 });
     expect((await database.pool.query('select from broker_chunk')).rowCount).toBe(13);
-    expect((await metrics.brokerUp.get()).values[0]?.value).toBe(1);
   });
 
   it('shares the chunks with another', async () => {
@@ -154,11 +153,14 @@ describe('a consumer of the Postgres broker', () => {
   });
 
   it('waits while its table is away', async () => {
-    consume();
-    await expect.poll(async () => (await metrics.brokerUp.get()).values[0]?.value).toBe(1);
+    const { source } = consume();
     await database.pool.query('alter table broker_chunk rename to chunk_away');
-    await expect.poll(async () => (await metrics.brokerUp.get()).values[0]?.value).toBe(0);
+    await expect.poll(() => source.isFailing()).toBe(true);
+    expect(source.problems()).toMatchObject([
+      { what: 'postgres', reason: expect.stringContaining('broker_chunk') },
+    ]);
     await database.pool.query('alter table chunk_away rename to broker_chunk');
+    await expect.poll(() => source.problems()).toEqual([]);
     await publishChunks(new TestOrigin(), 1, 5);
     await untilAllSettled();
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 5 });
@@ -230,6 +232,6 @@ function idleSource(): EventSource {
       forget: () => undefined,
     },
     { windowMs: 5, batchSize: 100 },
-    { metrics, logger: silent },
+    { logger: silent },
   );
 }

@@ -48,6 +48,7 @@ describe('the JSON that scripts build on', () => {
       settings: {},
       dataDir: stack.env.DATA_DIR,
       pid: stack.process.pid,
+      health: { adServer: 'ready', processor: 'ready', database: 'ready' },
     });
   });
 

@@ -1,0 +1,94 @@
+import { once } from 'node:events';
+import { request } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterAll, describe, expect, it } from 'vitest';
+import { isOperationsHost } from '../../common/operations-host.ts';
+import { serveOperations } from '../../common/ops-server.ts';
+import { describeProblem, OpenProblems, type Problem } from '../../common/problems.ts';
+
+let problems: readonly Problem[] = [];
+let warnings: readonly Problem[] = [];
+const server = await serveOperations(
+  { problems: () => problems, warnings: () => warnings, metrics: async () => 'some_metric 1\n' },
+  { port: 0, host: '127.0.0.1', allowedHosts: ['Ops.Example.com'] },
+);
+afterAll(() => void server.close());
+
+async function get(path: string, host?: string): Promise<{ status: number | undefined; body: string }> {
+  const { port } = server.address() as AddressInfo;
+  const sent = request({ host: '127.0.0.1', port, path, headers: host === undefined ? {} : { host } }).end();
+  const [response] = await once(sent, 'response');
+  let body = '';
+  for await (const chunk of response) body += chunk;
+  return { status: response.statusCode, body };
+}
+
+describe('an operations server', () => {
+  it('lists what keeps the part from being ready, each with its reason and its time', async () => {
+    expect(await get('/readyz')).toEqual({ status: 200, body: 'ready\n' });
+    warnings = [{ what: 'broker', reason: 'it has not answered', forMs: 6_200 }];
+    expect(await get('/readyz')).toEqual({
+      status: 200,
+      body: 'ready\n- broker: it has not answered (for 6 s)\n',
+    });
+    problems = [{ what: 'database', reason: 'gone\nfor good', forMs: 0 }];
+    expect(await get('/readyz')).toEqual({
+      status: 503,
+      body: 'not ready\n- database: gone for good\n- broker: it has not answered (for 6 s)\n',
+    });
+  });
+
+  it.each(['/metrics', '/readyz', '/healthz'])('refuses %s under the name of a website', async (path) => {
+    const { status, body } = await get(path, 'rebound.example.com:8082');
+    expect(status).toBe(421);
+    expect(body).toContain('OPS_ALLOWED_HOSTS');
+    expect((await get(path, 'ops.example.com')).status).not.toBe(421);
+  });
+});
+
+describe('the host of an operations server', () => {
+  it.each([
+    [undefined, 'HTTP/1.0'],
+    ['127.0.0.1:8082', 'a probe'],
+    ['10.2.3.4', 'Prometheus, by service discovery'],
+    ['[::1]:8082', 'IPv6'],
+    ['localhost:8082', 'a person'],
+    ['LOCALHOST.', 'the same, written otherwise'],
+    ['tollway.localhost', 'a name of the machine itself'],
+    ['processor:8082', 'a service of Docker Compose'],
+    ['processor.tollway.svc:8082', 'a service of Kubernetes'],
+    ['processor.tollway.svc.cluster.local.', 'the same in full'],
+    ['db-1.ec2.internal', 'a private name'],
+    ['ops.example.com', 'a name that is allowed'],
+  ] as const)('may be %s (%s)', (header, _) => {
+    expect(isOperationsHost(header, ['ops.example.com'])).toBe(true);
+  });
+
+  it.each([
+    'example.com',
+    'evil.com:8082',
+    '127.0.0.1.nip.io',
+    'localhost.evil.com',
+    'svc.evil.com',
+    '',
+    'a b',
+    '[evil.com]',
+    'x@127.0.0.1',
+    'localhost:8082:1',
+  ])('may not be "%s"', (header) => {
+    expect(isOperationsHost(header, ['ops.example.com'])).toBe(false);
+  });
+});
+
+it('an open problem keeps its beginning while its reason changes, and ends when it is cleared', () => {
+  const open = new OpenProblems();
+  open.report('database', 'one');
+  const [{ forMs = -1 } = {}] = open.list();
+  open.report('database', 'other');
+  const [problem] = open.list();
+  expect(problem).toMatchObject({ what: 'database', reason: 'other' });
+  expect(problem?.forMs).toBeGreaterThanOrEqual(forMs);
+  expect(describeProblem({ what: 'a', reason: 'b', forMs: 61_000 })).toBe('a: b (for 61 s)');
+  open.clear('database');
+  expect(open.list()).toEqual([]);
+});
