@@ -57,18 +57,15 @@ export function startRelays(
     if (!said.has(origin)) logger.error({ origin, err }, message);
     said.add(origin);
   };
-  const adopt = (): DeadSpool[] => {
-    try {
-      return adoptDeadSpools(
-        root,
-        (origin, err) =>
-          complain(origin, err, 'A spool whose owner is gone cannot be read; it stays where it is'),
-        (origin) => origin !== spool.origin,
-      );
-    } catch (err) {
-      complain(root, err, 'Spools whose owners are gone cannot be looked for');
-      return [];
-    }
+  const tell = ({ origin, bytes, tornBytes }: DeadSpool) => {
+    if (said.has(origin)) return;
+    logger.info({ origin, bytes }, 'Adopted a spool whose owner is gone');
+    if (tornBytes === 0) return;
+    metrics.spoolTornBytes.inc(tornBytes);
+    logger.warn(
+      { origin, tornBytes },
+      'Bytes behind the last whole click of an adopted spool are torn: clicks may be lost if the host lost power. Their segment is kept in quarantine',
+    );
   };
   const relayAdopted = async (found: DeadSpool) => {
     let left = found.bytes;
@@ -94,10 +91,15 @@ export function startRelays(
   };
   const adoptForEver = async () => {
     for (; !ending.signal.aborted; await sleep(adoptMs, ending.signal)) {
-      for (const found of adopt()) {
-        if (!said.has(found.origin))
-          logger.info({ origin: found.origin, bytes: found.bytes }, 'Adopted a spool whose owner is gone');
-        await relayAdopted(found);
+      try {
+        const unreadable = (origin: string, err: unknown) =>
+          complain(origin, err, 'A spool whose owner is gone cannot be read; it stays where it is');
+        for await (const found of adoptDeadSpools(root, unreadable, (origin) => origin !== spool.origin)) {
+          tell(found);
+          await relayAdopted(found);
+        }
+      } catch (err) {
+        complain(root, err, 'Spools whose owners are gone cannot be looked for');
       }
     }
   };

@@ -123,6 +123,12 @@ export const metricList = {
     help: 'Spooled clicks that could not be read back',
     part: 'ad server',
   },
+  spoolTornBytes: {
+    kind: 'counter',
+    name: 'tollway_spool_torn_bytes_total',
+    help: 'Bytes behind the last whole click of adopted spools: clicks that a crash of the host tore',
+    part: 'ad server',
+  },
   relayBatches: {
     kind: 'counter',
     name: 'tollway_relay_batches_total',

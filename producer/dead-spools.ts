@@ -1,13 +1,11 @@
-import { mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, statSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmdirSync, rmSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { errorCode, TollwayError } from '../common/errors.ts';
 import { type FileLock, lockFile } from '../common/file-lock.ts';
 import { isUuid } from '../common/uuid.ts';
+import { RELAYED_NAME, readRelayed } from './relay-position.ts';
 import { LOCK_NAME } from './spool.ts';
-import { countRecords, listSegments } from './spool-format.ts';
-
-/** The file in a spool's folder that says how far the relay got. */
-export const RELAYED_NAME = 'relayed';
+import { listSegments, scanSegment } from './spool-format.ts';
 
 /** A spool whose owner is gone, now ours: nothing is appended to it any more. */
 export type DeadSpool = {
@@ -16,35 +14,40 @@ export type DeadSpool = {
   /** How many clicks its owner accepted. */
   readonly accepted: number;
   readonly bytes: number;
+  /** Bytes behind the last whole record of its last segment: what a crash of the host tore, or lost. */
+  readonly tornBytes: number;
+  /** The first sequence of the segment that has them, or `null`. */
+  readonly tornSegment: number | null;
   readonly release: () => void;
 };
 
 /**
- * Adopts every spool below `root` that nobody owns. Any number of adopters may do so at the same time:
- * each spool has one lock, held by its owner or by one of them. One that cannot be read is told of, and left where it is.
+ * Adopts the spools below `root` that nobody owns, one after the other: the next is looked at when the caller asks for it. Any number of
+ * adopters may do so at the same time: each spool has one lock, held by its owner or by one of them. `onUnreadable` hears of one that
+ * cannot be read; it stays where it is. A look at one spool takes a turn of the event loop of its own.
  */
-export function adoptDeadSpools(
+export async function* adoptDeadSpools(
   root: string,
   onUnreadable: (origin: string, error: unknown) => void = (_, error) => {
     throw error;
   },
   isWanted: (origin: string) => boolean = () => true,
-): DeadSpool[] {
+): AsyncGenerator<DeadSpool, void> {
   mkdirSync(root, { recursive: true, mode: 0o700 });
-  return readdirSync(root)
-    .filter((origin) => isUuid(origin) && isWanted(origin))
-    .flatMap((origin) => {
-      try {
-        return adoptSpool(join(root, origin)) ?? [];
-      } catch (error) {
-        onUnreadable(origin, error);
-        return [];
-      }
-    });
+  for (const origin of readdirSync(root).filter((name) => isUuid(name) && isWanted(name))) {
+    await new Promise((resolve) => setImmediate(resolve));
+    let spool: DeadSpool | null = null;
+    try {
+      spool = await adoptSpool(join(root, origin));
+    } catch (error) {
+      onUnreadable(origin, error);
+    }
+    if (spool !== null) yield spool;
+  }
 }
 
 /** Adopts one spool, or returns `null` if it is owned, or just went. Throws `not_a_spool`. */
-export function adoptSpool(folder: string): DeadSpool | null {
+export async function adoptSpool(folder: string): Promise<DeadSpool | null> {
   const origin = basename(folder);
   if (!isUuid(origin)) {
     throw new TollwayError(
@@ -57,11 +60,14 @@ export function adoptSpool(folder: string): DeadSpool | null {
   try {
     const segments = listSegments(folder);
     const last = segments.at(-1);
-    const recorded = last ? last.firstSequence - 1 + countRecords(last.path) : 0;
+    const scan = last ? await scanSegment(last.path) : { records: 0, tornBytes: 0 };
     return {
       origin,
       folder,
-      accepted: Math.max(recorded, readRelayed(folder)),
+      // Once all segments are relayed and deleted, only the relay's position tells.
+      accepted: last ? last.firstSequence - 1 + scan.records : (readRelayed(folder) ?? 0),
+      tornBytes: scan.tornBytes,
+      tornSegment: scan.tornBytes > 0 && last ? last.firstSequence : null,
       bytes: segments.reduce((sum, segment) => sum + statSync(segment.path).size, 0),
       release: () => lock.release(),
     };
@@ -85,21 +91,10 @@ function folderExists(folder: string): boolean {
   return statSync(folder, { throwIfNoEntry: false })?.isDirectory() ?? false;
 }
 
-/** How far the relay got with a spool: the highest sequence the broker has confirmed, or 0. */
-export function readRelayed(folder: string): number {
-  try {
-    const digits = readFileSync(join(folder, RELAYED_NAME), 'latin1');
-    // A torn or foreign file means reading from the start: the database drops what comes twice.
-    return /^\d{16}\n$/.test(digits) ? Number(digits) : 0;
-  } catch (error) {
-    if (errorCode(error) === 'ENOENT') return 0;
-    throw error;
-  }
-}
-
 /** Removes the folder of a spool that is relayed to its end; the lock goes last, still held. */
 export function removeSpool(folder: string): void {
   if (!folderExists(folder)) return;
+  // The relay has deleted every segment that held a click.
   for (const segment of listSegments(folder)) rmSync(segment.path);
   rmSync(join(folder, RELAYED_NAME), { force: true });
   rmSync(join(folder, LOCK_NAME), { force: true });

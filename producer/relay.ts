@@ -9,9 +9,11 @@ import type { Problem } from '../common/problems.ts';
 import { ThrottledLog } from '../common/throttled-log.ts';
 import { uuidV7TimeMs } from '../common/uuid.ts';
 import { type BrokerRecord, clickKey, markRecord, readRecord } from './click-event.ts';
-import { RELAYED_NAME, readRelayed, removeSpool } from './dead-spools.ts';
+import { removeSpool } from './dead-spools.ts';
 import type { Publisher } from './publisher.ts';
-import { listSegments } from './spool-format.ts';
+import { quarantineSegment } from './quarantine.ts';
+import { encodePosition, RELAYED_NAME, readRelayed } from './relay-position.ts';
+import { listSegments, type Segment } from './spool-format.ts';
 import { SpoolReader } from './spool-reader.ts';
 
 /** What a relay needs to know of the spool it empties, alive or dead. */
@@ -21,6 +23,8 @@ export type RelayedSpool = {
   readonly accepted: number;
   /** The first sequence of the segment still being written, or `null`. */
   readonly openSegment: number | null;
+  /** The first sequence of a segment with bytes behind its last whole record. */
+  readonly tornSegment?: number | null;
   /** Ends the segment being written: after damage, what comes next begins a new one. */
   readonly roll: () => void;
 };
@@ -67,6 +71,8 @@ export class Relay {
   private lastFailure = 'it has not answered';
   private relayed: number;
   private marked = 0;
+  /** Sequences that could not be read back, from `from` to before `to`, in segments that are still there. */
+  private damage: { from: number; to: number }[] = [];
   private markedAt = Number.NEGATIVE_INFINITY;
   private markNext: number | null = null;
 
@@ -82,9 +88,25 @@ export class Relay {
         'The relay lacks file descriptors or memory; clicks wait in the spool, and it tries again. Raise ulimit -n if this lasts',
       recovered: 'The relay has file descriptors and memory again',
     });
-    this.relayed = readRelayed(spool.folder);
+    this.relayed = this.firstPosition();
     this.reader = new SpoolReader(spool.folder, this.relayed + 1);
     this.memory = new RelayMemory(spool.folder, around.logger);
+  }
+
+  /**
+   * How far an earlier relay got. A position that is damaged, or that lies beyond what the segments hold, skips nothing: relaying begins
+   * at the first segment on disk, because what lay before it was relayed before it was deleted. The ledger drops what comes twice.
+   */
+  private firstPosition(): number {
+    const { folder, origin, accepted } = this.spool;
+    const relayed = readRelayed(folder);
+    if (relayed !== null && relayed <= accepted) return relayed;
+    const first = listSegments(folder)[0]?.firstSequence ?? 1;
+    this.around.logger.error(
+      { origin, relayed, accepted, from: first },
+      'The position of the relay is damaged or lies beyond the clicks on disk; all clicks on disk are relayed again, and none is charged twice',
+    );
+    return first - 1;
   }
 
   /** Age of the oldest click that the broker has not confirmed, in ms, or `null` if there is none. Steps of the system clock do not change it. */
@@ -161,6 +183,7 @@ export class Relay {
     if (damaged > 0) {
       this.spool.roll();
       metrics.spoolDamaged.inc(damaged);
+      this.damage.push({ from: firstSequence - damaged, to: firstSequence });
       logger.error(
         { origin: this.spool.origin, before: firstSequence, damaged },
         'Spooled clicks cannot be read back',
@@ -260,16 +283,31 @@ export class Relay {
   /** Deletes the segments that are relayed to their end and not written any more. */
   private freeSegments(): void {
     // A spool that never had room for its folder has no click either.
-    if (this.spool.accepted === 0) return;
+    if (this.spool.accepted === 0 && !this.spool.tornSegment) return;
     const segments = listSegments(this.spool.folder);
     for (const [index, segment] of segments.entries()) {
       const end = segments[index + 1]?.firstSequence ?? this.spool.accepted + 1;
       if (end > this.relayed + 1 || segment.firstSequence === this.spool.openSegment) break;
       const { size } = statSync(segment.path);
       this.reader.forget(segment);
-      rmSync(segment.path);
+      this.removeSegment(segment, end);
       this.around.onFreed(size);
     }
+  }
+
+  /** Deletes a segment, or keeps it in quarantine where a click of it could not be read back or bytes lie behind its last click. */
+  private removeSegment(segment: Segment, end: number): void {
+    const { tornSegment = null, origin } = this.spool;
+    const isDamaged =
+      segment.firstSequence === tornSegment ||
+      this.damage.some(({ from, to }) => from < end && to > segment.firstSequence);
+    if (!isDamaged) return rmSync(segment.path);
+    const path = quarantineSegment(segment);
+    this.damage = this.damage.filter(({ to }) => to > end);
+    this.around.logger.warn(
+      { origin, path },
+      'A damaged segment was relayed as far as it can be read, and is kept',
+    );
   }
 
   /** Waits for the first click and lets others join it; wakes for a mark, too. */
@@ -304,7 +342,7 @@ class RelayMemory {
   write(sequence: number): void {
     try {
       this.file ??= openSync(this.path, constants.O_WRONLY | constants.O_CREAT, 0o600);
-      writeSync(this.file, `${String(sequence).padStart(16, '0')}\n`, 0, 'latin1');
+      writeSync(this.file, encodePosition(sequence), 0, 'latin1');
       this.failed = false;
     } catch (error) {
       if (this.failed) return;

@@ -1,4 +1,4 @@
-import { closeSync, openSync, readdirSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readdirSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { CLICK_BYTES_MAX } from './click-event.ts';
@@ -15,6 +15,9 @@ export const FRAME_HEADER_BYTES = 12;
 export const FRAME_BYTES_MAX = FRAME_HEADER_BYTES + CLICK_BYTES_MAX;
 /** Bytes read of a segment at once: many frames, and always more than one. */
 export const WINDOW_BYTES = Math.max(1_048_576, 2 * FRAME_BYTES_MAX);
+
+/** Bytes scanned in one turn of the event loop: a millisecond of work, three where all of it is damaged. */
+const SCAN_BYTES = 262_144;
 
 const INDEX_AT = 8;
 const SEGMENT_NAME = /^(\d{16})\.segment$/;
@@ -84,20 +87,33 @@ function frameAt(bytes: Buffer, at: number, lowest: number, to: number): Frame |
   return { index, payload: bytes.subarray(at + FRAME_HEADER_BYTES, end), end };
 }
 
-/** How many records a segment had, up to its last whole one: what a spool whose owner died had accepted. */
-export function countRecords(path: string): number {
+/** What a scan of a segment finds: how many records it had up to its last whole one, and how many bytes lie behind that. */
+export type SegmentScan = { readonly records: number; readonly tornBytes: number };
+
+/**
+ * Scans the segment of a spool whose owner died: its last whole record says how many the owner accepted. Takes one window a turn of the
+ * event loop, so that no redirect waits for a large segment.
+ */
+export async function scanSegment(path: string): Promise<SegmentScan> {
   const file = openSync(path, 'r');
   try {
-    const window = Buffer.allocUnsafe(WINDOW_BYTES);
+    const { size } = fstatSync(file);
+    const window = Buffer.allocUnsafe(SCAN_BYTES);
     let position = SEGMENT_HEADER.length;
-    let count = 0;
+    let records = 0;
+    // A segment whose header is not whole never held a record.
+    let wholeEnd = Math.min(SEGMENT_HEADER.length, size);
     for (;;) {
-      const read = readSync(file, window, 0, WINDOW_BYTES, position);
-      const last = readFrames(window.subarray(0, read), count, Number.POSITIVE_INFINITY).at(-1);
-      if (last) count = last.index + 1;
-      if (read < WINDOW_BYTES) return count;
+      const read = readSync(file, window, 0, SCAN_BYTES, position);
+      const last = readFrames(window.subarray(0, read), records, Number.POSITIVE_INFINITY).at(-1);
+      if (last) {
+        records = last.index + 1;
+        wholeEnd = position + last.end;
+      }
+      if (read < SCAN_BYTES) return { records, tornBytes: size - wholeEnd };
       // Without a frame in all of the window, the next one may begin at its end.
-      position += last?.end ?? WINDOW_BYTES - FRAME_BYTES_MAX;
+      position += last?.end ?? SCAN_BYTES - FRAME_BYTES_MAX;
+      await new Promise((resolve) => setImmediate(resolve));
     }
   } finally {
     closeSync(file);

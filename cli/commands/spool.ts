@@ -18,8 +18,8 @@ import { parseCount } from '../parse.ts';
 import { printJson, printLine, printTable } from '../print.ts';
 
 /** The spools without an owner in a folder. Throws `not_a_spool` where there is none, `spool_in_use` where all are owned. */
-function adoptAll(folder: string): DeadSpool[] {
-  const spools = adoptDeadSpools(folder);
+async function adoptAll(folder: string): Promise<DeadSpool[]> {
+  const spools = await Array.fromAsync(adoptDeadSpools(folder));
   if (spools.length > 0) return spools;
   if (readdirSync(folder).some(isUuid)) {
     throw new TollwayError(
@@ -34,12 +34,12 @@ function adoptAll(folder: string): DeadSpool[] {
 }
 
 /** The spool that a folder is, or the spools that it holds. */
-function adopt(folder: string): DeadSpool[] {
+async function adopt(folder: string): Promise<DeadSpool[]> {
   if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory()) {
     throw new TollwayError('not_a_spool', `Expected a folder, got ${folder}, which is none`);
   }
   if (!isUuid(basename(folder))) return adoptAll(folder);
-  const spool = adoptSpool(folder);
+  const spool = await adoptSpool(folder);
   if (spool === null)
     throw new TollwayError(
       'spool_in_use',
@@ -66,7 +66,7 @@ const drain = command(
         logger,
         onFreed: () => {},
       };
-      const spools = adopt(folder);
+      const spools = await adopt(folder);
       for (const spool of spools) {
         const relay = new Relay({ ...spool, openSegment: null, roll: () => {} }, around);
         relay.end();

@@ -2,7 +2,8 @@ import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:
 import { basename, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { uuidV7 } from '../../common/uuid.ts';
-import { adoptDeadSpools, adoptSpool, readRelayed, removeSpool } from '../../producer/dead-spools.ts';
+import { adoptDeadSpools, adoptSpool, removeSpool } from '../../producer/dead-spools.ts';
+import { encodePosition, readRelayed } from '../../producer/relay-position.ts';
 import { Spool } from '../../producer/spool.ts';
 import { silent } from '../setup/database.ts';
 import { forkChild, nextMessage, startPrinter } from './child.ts';
@@ -17,15 +18,17 @@ async function leaveSpool(root: string, clicks: readonly string[]): Promise<stri
   return spool.folder;
 }
 
-describe('a live spool', () => {
+describe('a live spool', async () => {
   it('is never adopted, by another process or its own', async () => {
     const root = temporaryFolder();
     const owner = await startPrinter('append-for-ever', [root], 20);
-    for (let count = 0; count < 50; count += 1) expect(adoptDeadSpools(root)).toEqual([]);
+    for (let count = 0; count < 50; count += 1)
+      expect(await Array.fromAsync(adoptDeadSpools(root))).toEqual([]);
     const own = openSpool({ root });
     await append(own, ['a']);
-    for (let count = 0; count < 50; count += 1) expect(adoptDeadSpools(root)).toEqual([]);
-    expect(adoptSpool(own.folder)).toBeNull();
+    for (let count = 0; count < 50; count += 1)
+      expect(await Array.fromAsync(adoptDeadSpools(root))).toEqual([]);
+    expect(await adoptSpool(own.folder)).toBeNull();
 
     // What it looked at has cost nobody a lock: a third process gets nothing either.
     const third = forkChild('adopt', [root]);
@@ -33,7 +36,7 @@ describe('a live spool', () => {
     third.send('adopt');
     expect(await nextMessage(third)).toEqual([]);
     await owner.kill();
-    const adopted = adoptDeadSpools(root);
+    const adopted = await Array.fromAsync(adoptDeadSpools(root));
     expect(adopted.map(({ origin }) => origin)).toEqual([owner.lines()[0]]);
     for (const { release } of adopted) release();
   });
@@ -50,16 +53,16 @@ describe('a live spool', () => {
   });
 });
 
-describe('a dead spool', () => {
+describe('a dead spool', async () => {
   it('is adopted with all it has accepted', async () => {
     const root = temporaryFolder();
     const folder = await leaveSpool(root, ['a', 'b', 'c']);
-    const [dead, ...more] = adoptDeadSpools(root);
+    const [dead, ...more] = await Array.fromAsync(adoptDeadSpools(root));
     expect(more).toEqual([]);
     expect(dead).toMatchObject({ folder, accepted: 3, bytes: bytesOnDisk(folder) });
-    expect(adoptDeadSpools(root)).toEqual([]);
+    expect(await Array.fromAsync(adoptDeadSpools(root))).toEqual([]);
     dead?.release();
-    const again = adoptDeadSpools(root);
+    const again = await Array.fromAsync(adoptDeadSpools(root));
     expect(again).toHaveLength(1);
     for (const { release } of again) release();
   });
@@ -81,8 +84,8 @@ describe('a dead spool', () => {
     const root = temporaryFolder();
     const folder = await leaveSpool(root, ['a', 'b', 'c']);
     for (const name of readdirSync(folder)) if (name.endsWith('.segment')) rmSync(join(folder, name));
-    writeFileSync(join(folder, 'relayed'), `${'3'.padStart(16, '0')}\n`);
-    const [dead] = adoptDeadSpools(root);
+    writeFileSync(join(folder, 'relayed'), encodePosition(3));
+    const [dead] = await Array.fromAsync(adoptDeadSpools(root));
     expect(dead).toMatchObject({ accepted: 3, bytes: 0 });
     dead?.release();
   });
@@ -92,18 +95,18 @@ describe('a dead spool', () => {
     const folder = await leaveSpool(root, ['a', 'b', 'c']);
     for (const leftover of ['', 'TOLLW', 'TOLLWAY SPOOL 1\n', 'TOLLWAY SPOOL 1\n\0\0\0\x05abc']) {
       writeFileSync(join(folder, '0000000000000004.segment'), leftover);
-      const dead = adoptSpool(folder);
+      const dead = await adoptSpool(folder);
       expect(dead?.accepted).toBe(3);
       expect(readBack(folder, 3)).toEqual({ clicks: ['a', 'b', 'c'], damaged: 0 });
       dead?.release();
     }
   });
 
-  it('may be an empty folder: its owner died before its first click', () => {
+  it('may be an empty folder: its owner died before its first click', async () => {
     const root = temporaryFolder();
     const folder = join(root, uuidV7());
     mkdirSync(folder);
-    const [dead] = adoptDeadSpools(root);
+    const [dead] = await Array.fromAsync(adoptDeadSpools(root));
     expect(dead).toMatchObject({ folder, accepted: 0, bytes: 0 });
     removeSpool(folder);
     dead?.release();
@@ -114,33 +117,33 @@ describe('a dead spool', () => {
     const root = temporaryFolder();
     const folder = await leaveSpool(root, [clickText(1), clickText(2)]);
     rmSync(join(folder, 'lock'));
-    const dead = adoptSpool(folder);
+    const dead = await adoptSpool(folder);
     expect(dead?.accepted).toBe(2);
-    expect(adoptSpool(folder)).toBeNull();
+    expect(await adoptSpool(folder)).toBeNull();
     dead?.release();
   });
 
   it('can be named with a slash behind it, or from where one stands', async () => {
     const root = temporaryFolder();
     const folder = await leaveSpool(root, ['a']);
-    const dead = adoptSpool(`${folder}/`);
+    const dead = await adoptSpool(`${folder}/`);
     expect(dead?.accepted).toBe(1);
     dead?.release();
   });
 });
 
-describe('what is no spool', () => {
-  it('is passed over when a folder is looked through', () => {
+describe('what is no spool', async () => {
+  it('is passed over when a folder is looked through', async () => {
     const root = temporaryFolder();
     for (const name of ['lost+found', '.snapshot', 'not-a-uuid', uuidV7().toUpperCase()])
       mkdirSync(join(root, name));
-    expect(adoptDeadSpools(root)).toEqual([]);
+    expect(await Array.fromAsync(adoptDeadSpools(root))).toEqual([]);
   });
 
-  it('is refused by name', () => {
+  it('is refused by name', async () => {
     const folder = join(temporaryFolder(), 'not-a-uuid');
     mkdirSync(folder);
-    expect(() => adoptSpool(folder)).toThrow(expect.objectContaining({ code: 'not_a_spool' }));
+    await expect(adoptSpool(folder)).rejects.toThrow(expect.objectContaining({ code: 'not_a_spool' }));
     expect(readdirSync(folder)).toEqual([]);
   });
 
@@ -148,21 +151,21 @@ describe('what is no spool', () => {
     const root = temporaryFolder();
     writeFileSync(join(root, uuidV7()), 'a note');
     await leaveSpool(root, ['a']);
-    const adopted = adoptDeadSpools(root);
+    const adopted = await Array.fromAsync(adoptDeadSpools(root));
     expect(adopted).toHaveLength(1);
     for (const { release } of adopted) release();
   });
 
-  it('is not there: nobody owns it, nothing is made in its place', () => {
+  it('is not there: nobody owns it, nothing is made in its place', async () => {
     const folder = join(temporaryFolder(), uuidV7());
-    expect(adoptSpool(folder)).toBeNull();
+    expect(await adoptSpool(folder)).toBeNull();
     expect(existsSync(folder)).toBe(false);
     expect(() => readRelayed(folder)).not.toThrow();
   });
 
-  it('is a root that is not there yet: it is made, for its owner alone', () => {
+  it('is a root that is not there yet: it is made, for its owner alone', async () => {
     const root = join(temporaryFolder(), 'data', 'spool');
-    expect(adoptDeadSpools(root)).toEqual([]);
+    expect(await Array.fromAsync(adoptDeadSpools(root))).toEqual([]);
     expect(existsSync(root)).toBe(true);
   });
 });
@@ -174,12 +177,12 @@ it('a dead spool that cannot be read is told of, stays where it is, and keeps no
   // A folder in the place of a segment: any read of it fails.
   mkdirSync(join(bad, '0000000000000001.segment'), { recursive: true });
   const told: string[] = [];
-  const adopted = adoptDeadSpools(root, (origin) => told.push(origin));
+  const adopted = await Array.fromAsync(adoptDeadSpools(root, (origin) => told.push(origin)));
   expect(adopted.map(({ origin, accepted }) => ({ origin, accepted }))).toEqual([
     { origin: good, accepted: 1 },
   ]);
   expect(told).toEqual([basename(bad)]);
   for (const { release } of adopted) release();
-  expect(() => adoptDeadSpools(root)).toThrow();
+  await expect(Array.fromAsync(adoptDeadSpools(root))).rejects.toThrow();
   expect(existsSync(bad)).toBe(true);
 });

@@ -1,7 +1,8 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { adoptDeadSpools, type DeadSpool, readRelayed } from '../../producer/dead-spools.ts';
+import { adoptDeadSpools, type DeadSpool } from '../../producer/dead-spools.ts';
+import { readRelayed } from '../../producer/relay-position.ts';
 import { FRAME_HEADER_BYTES, listSegments, SEGMENT_HEADER } from '../../producer/spool-format.ts';
 import { stepSystemClock } from '../setup/clock-step.ts';
 import { counted } from './redirect-bench.ts';
@@ -18,8 +19,10 @@ function spoil(path: string, index: number, clickBytes: number): void {
 }
 
 /** The spool of an owner who has gone, as the next start finds it. */
-function adoptOnly(root: string): DeadSpool & { bytes: number; openSegment: null; roll: () => void } {
-  const [dead, ...more] = adoptDeadSpools(root);
+async function adoptOnly(
+  root: string,
+): Promise<DeadSpool & { bytes: number; openSegment: null; roll: () => void }> {
+  const [dead, ...more] = await Array.fromAsync(adoptDeadSpools(root));
   if (!dead || more.length > 0) throw new Error(`Expected one dead spool in ${root}`);
   return { ...dead, openSegment: null, roll: () => {} };
 }
@@ -184,7 +187,7 @@ describe('a damaged click', () => {
     spool.close();
     spool.close = () => {};
     const broker = new FakeBroker();
-    const dead = adoptOnly(root);
+    const dead = await adoptOnly(root);
     const { relay, done, metrics } = startRelay(dead, broker);
     relay.end();
     expect(await done).toBe(true);

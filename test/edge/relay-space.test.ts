@@ -86,7 +86,7 @@ describe.skipIf(mountsLeftOut)('on a disk that is full (a mount of a few pages: 
     spool.close();
     spool.close = () => {};
     fill(disk);
-    const dead = adoptSpool(spool.folder);
+    const dead = await adoptSpool(spool.folder);
     if (dead === null) throw new Error('Expected to adopt the dead spool');
     const broker = new FakeBroker();
     const { relay, done } = startRelay({ ...dead, openSegment: null, roll: () => {} }, broker);

@@ -2,7 +2,7 @@ import fs, { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { readRelayed } from '../../producer/dead-spools.ts';
+import { encodePosition, readRelayed } from '../../producer/relay-position.ts';
 import { listSegments } from '../../producer/spool-format.ts';
 import { counted } from './redirect-bench.ts';
 import { FakeBroker, startRelay } from './relay-bench.ts';
@@ -176,7 +176,7 @@ describe('a relay that begins where another died', () => {
   it('goes on behind what was acknowledged, in the middle of a segment', async () => {
     const spool = openSpool();
     await append(spool, clicksOf(30));
-    writeFileSync(join(spool.folder, 'relayed'), `${'17'.padStart(16, '0')}\n`);
+    writeFileSync(join(spool.folder, 'relayed'), encodePosition(17));
     const broker = new FakeBroker();
     const { relay, done } = startRelay(spool, broker);
     relay.end();
@@ -201,7 +201,7 @@ describe('a relay that begins where another died', () => {
     const first = startRelay(spool, broker, { batchMax: 10, markIntervalMs: 60_000 });
     await until('the second batch to be taken', () => batches === 2);
     const position = readFileSync(join(spool.folder, 'relayed'), 'latin1');
-    expect(position).toBe(`${'10'.padStart(16, '0')}\n`);
+    expect(position).toBe(encodePosition(10));
     first.relay.abort();
     die();
     expect(await first.done).toBe(false);
@@ -214,8 +214,16 @@ describe('a relay that begins where another died', () => {
     expect(next.clicks).toEqual(clicks.slice(10));
   });
 
-  it.each(['', '0000000000000005', 'garbage\n', '\0'.repeat(17)])(
-    'begins at the first click where the position is unreadable: %j',
+  it.each([
+    '',
+    '0000000000000005',
+    '0000000000000005\n',
+    encodePosition(5).replace('5', '6'),
+    encodePosition(10),
+    'garbage\n',
+    '\0'.repeat(26),
+  ])(
+    'begins at the first click where the position is damaged or beyond the clicks on disk: %j',
     async (text) => {
       const spool = openSpool();
       await append(spool, clicksOf(9));

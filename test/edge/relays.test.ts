@@ -5,6 +5,7 @@ import { startRelays } from '../../ad-server/relays.ts';
 import { parseConfig } from '../../common/config.ts';
 import { createMetrics } from '../../common/metrics.ts';
 import { uuidV7 } from '../../common/uuid.ts';
+import { adoptDeadSpools } from '../../producer/dead-spools.ts';
 import { Spool } from '../../producer/spool.ts';
 import { silent } from '../setup/database.ts';
 import { FakeBroker } from './relay-bench.ts';
@@ -46,4 +47,28 @@ it('A running ad server relays the spools that others leave behind, and its own'
   expect(existsSync(spool.folder)).toBe(false);
   expect(existsSync(unreadable)).toBe(true);
   expect(failures).toEqual([]);
+});
+
+it('Looking at 64 spools that others own or left behind never takes long at once', async () => {
+  const root = temporaryFolder();
+  const owned = Array.from({ length: 64 }, () => openSpool({ root }));
+  // Several windows of the scan.
+  const dead = new Spool({ ...ROOMY, root, segmentBytes: 100_000_000 }, silent);
+  for (let count = 0; count < 40; count += 1) await append(dead, Array(50).fill('x'.repeat(500)));
+  dead.close();
+  let turns = 0;
+  const unwanted = () => {
+    throw new Error('A spool cannot be read');
+  };
+  const spools = adoptDeadSpools(root, unwanted);
+  // Between two steps of the search the loop gets its turn: count how many turns it had.
+  const tick = () => {
+    turns += 1;
+    immediate = setImmediate(tick);
+  };
+  let immediate = setImmediate(tick);
+  for await (const found of spools) found.release();
+  clearImmediate(immediate);
+  // One for each spool, and one for each window of the dead one.
+  expect(turns).toBeGreaterThanOrEqual(owned.length + 3);
 });

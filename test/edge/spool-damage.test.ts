@@ -4,11 +4,11 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { encodeClick } from '../../producer/click-event.ts';
 import {
-  countRecords,
   FRAME_HEADER_BYTES,
   listSegments,
   readFrames,
   SEGMENT_HEADER,
+  scanSegment,
   sealFrame,
   segmentPath,
 } from '../../producer/spool-format.ts';
@@ -39,7 +39,7 @@ describe('a segment torn at any byte', () => {
     for (let length = bytes.length; length >= 0; length -= 1) {
       truncateSync(path, length);
       const whole = ends.filter((end) => end <= length).length;
-      expect(countRecords(path)).toBe(whole);
+      expect((await scanSegment(path)).records).toBe(whole);
       expect(readBack(folder, whole)).toEqual({ clicks: CLICKS.slice(0, whole), damaged: 0 });
     }
   });
@@ -57,7 +57,7 @@ describe('a segment torn at any byte', () => {
     async (zeros) => {
       const { folder, path, bytes } = await segmentOf(CLICKS);
       writeFileSync(path, Buffer.concat([bytes, Buffer.alloc(zeros)]));
-      expect(countRecords(path)).toBe(5);
+      expect((await scanSegment(path)).records).toBe(5);
       expect(readBack(folder, 5)).toEqual({ clicks: CLICKS, damaged: 0 });
     },
   );
@@ -67,7 +67,7 @@ describe('a segment torn at any byte', () => {
     for (let lost = 1; lost <= 5; lost += 1) {
       const kept = ends[4 - lost] ?? SEGMENT_HEADER.length;
       writeFileSync(path, Buffer.concat([bytes.subarray(0, kept), Buffer.alloc(bytes.length - kept)]));
-      expect(countRecords(path)).toBe(5 - lost);
+      expect((await scanSegment(path)).records).toBe(5 - lost);
       expect(readBack(folder, 5)).toEqual({ clicks: CLICKS.slice(0, 5 - lost), damaged: lost });
     }
   });
@@ -102,7 +102,7 @@ describe('a flipped bit', () => {
     const middle = (ends[1] ?? 0) + FRAME_HEADER_BYTES + 20;
     spoiled[middle] = (spoiled[middle] ?? 0) ^ 1;
     writeFileSync(path, spoiled);
-    expect(countRecords(path)).toBe(5);
+    expect((await scanSegment(path)).records).toBe(5);
   });
 
   it('in the length of a click costs that one alone too: the next whole frame says which it is', async () => {
@@ -134,6 +134,37 @@ describe('segments', () => {
       writeFileSync(join(folder, name), 'x');
     }
     expect(listSegments(folder)).toHaveLength(1);
+  });
+});
+
+describe('a long stretch of damage', () => {
+  /** A frame with a text, at an index. */
+  const frameOf = (text: string, index: number) => {
+    const frame = Buffer.alloc(FRAME_HEADER_BYTES + text.length);
+    frame.write(text, FRAME_HEADER_BYTES);
+    sealFrame(frame, 0, text.length, index);
+    return frame;
+  };
+
+  // A window of the reader and one of the scan; the frame begins in the last bytes of one and ends in the next.
+  it.each([1_048_576, 262_144])('of %i bytes hides no click across its border', async (window) => {
+    const folder = temporaryFolder();
+    const path = segmentPath(folder, 1);
+    const click = frameOf('x'.repeat(5_000), 7);
+    for (const before of [1, 12, 2_500, click.length - 1, click.length]) {
+      writeFileSync(path, Buffer.concat([SEGMENT_HEADER, Buffer.alloc(window - before, 0xff), click]));
+      expect(readBack(folder, 8)).toEqual({ clicks: ['x'.repeat(5_000)], damaged: 7 });
+      expect(await scanSegment(path)).toEqual({ records: 8, tornBytes: 0 });
+    }
+  });
+
+  it('between whole clicks costs those it covers, over several windows', async () => {
+    const folder = temporaryFolder();
+    const path = segmentPath(folder, 1);
+    const damage = Buffer.alloc(2_500_000, 0xff);
+    writeFileSync(path, Buffer.concat([SEGMENT_HEADER, frameOf('a', 0), damage, frameOf('b', 5)]));
+    expect(readBack(folder, 6)).toEqual({ clicks: ['a', 'b'], damaged: 4 });
+    expect(await scanSegment(path)).toEqual({ records: 6, tornBytes: 0 });
   });
 });
 

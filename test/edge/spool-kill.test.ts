@@ -11,12 +11,12 @@ it.each([1, 50, 500, 1_500, 4_000])(
     const root = temporaryFolder();
     const child = await startPrinter('append-for-ever', [root, '65536'], linesMin + 1);
     const [origin = ''] = child.lines();
-    expect(adoptSpool(join(root, origin))).toBeNull();
+    expect(await adoptSpool(join(root, origin))).toBeNull();
     await child.kill();
     const [, ...told] = child.lines();
     expect(told).toEqual(told.map((_, index) => String(index + 1)));
 
-    const dead = adoptSpool(join(root, origin));
+    const dead = await adoptSpool(join(root, origin));
     expect(dead?.accepted).toBeGreaterThanOrEqual(told.length);
     const { clicks, damaged } = readBack(join(root, origin), dead?.accepted ?? 0);
     expect(damaged).toBe(0);

@@ -5,9 +5,5 @@ import { adoptDeadSpools } from '../../../producer/dead-spools.ts';
 process.once('disconnect', () => process.exit(1));
 const [, , root = ''] = process.argv;
 const held: unknown[] = [];
-function turn(): void {
-  held.push(...adoptDeadSpools(root));
-  setImmediate(turn);
-}
 process.send?.('ready');
-turn();
+for (;;) held.push(...(await Array.fromAsync(adoptDeadSpools(root))));

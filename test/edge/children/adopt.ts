@@ -7,7 +7,7 @@ process.once('disconnect', () => process.exit(1));
 const [, , root = ''] = process.argv;
 process.send?.('ready');
 await once(process, 'message');
-const adopted = adoptDeadSpools(root);
+const adopted = await Array.fromAsync(adoptDeadSpools(root));
 process.send?.(adopted.map(({ origin, accepted }) => ({ origin, accepted })));
 await once(process, 'message');
 for (const { release } of adopted) release();
