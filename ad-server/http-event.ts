@@ -34,7 +34,7 @@ export function readHttpEvent(functionName: string, event: unknown): ClickReques
 }
 
 /**
- * The path of a link whose route is `/c/{token}`. Behind a custom domain, the raw path begins with the key of the API mapping, which the
+ * The path of a link whose route is `/c/{token+}`. Behind a custom domain, the raw path begins with the key of the API mapping, which the
  * event does not name. https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-mappings.html
  */
 function linkPath(token: string): string {

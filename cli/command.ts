@@ -3,6 +3,7 @@ import { type Config, parseConfig } from '../common/config.ts';
 import { readEnvironment } from '../common/environment.ts';
 import { TollwayError } from '../common/errors.ts';
 import { createPool, type Pool } from '../common/postgres.ts';
+import { printableLines } from '../common/text.ts';
 import { AWS_SETTINGS, readStack, type Stack, stackOf } from './stack.ts';
 
 /** Where a command works: the settings, and the stack that `npm start` runs or `DATABASE_URL` names. */
@@ -54,4 +55,13 @@ export function group(name: string, description: string, commands: readonly Comm
   const parent = new Command(name).description(description);
   for (const child of commands) parent.addCommand(child);
   return parent;
+}
+
+/**
+ * Escapes control characters in the usage errors of a program and of all its commands, because they repeat arguments that are wrong.
+ * Commander does not pass the output of a program on to commands that are added.
+ */
+export function escapeUsageErrors(program: Command): void {
+  program.configureOutput({ writeErr: (text) => process.stderr.write(printableLines(text)) });
+  for (const child of program.commands) escapeUsageErrors(child);
 }

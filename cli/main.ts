@@ -2,7 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { errorMessage } from '../common/errors.ts';
 import { isAway } from '../common/postgres.ts';
-import { printableLines } from '../common/text.ts';
+import { escapeUsageErrors } from './command.ts';
 import { ad } from './commands/ad.ts';
 import { advertiser } from './commands/advertiser.ts';
 import { campaign } from './commands/campaign.ts';
@@ -18,11 +18,10 @@ import { samples } from './commands/samples.ts';
 import { spool } from './commands/spool.ts';
 import { status } from './commands/status.ts';
 import { topics } from './commands/topics.ts';
+import { printNote } from './print.ts';
 
 const program = new Command('tollway')
   .description('Open-road tolling for ad clicks: redirect at once, charge exactly once.')
-  // An argument that is wrong is repeated in the message.
-  .configureOutput({ writeErr: (text) => process.stderr.write(printableLines(text)) })
   .showHelpAfterError('(add --help for the form and examples)')
   .addHelpText(
     'after',
@@ -55,6 +54,8 @@ for (const child of [
   program.addCommand(child);
 }
 
+escapeUsageErrors(program);
+
 // A reader that has seen enough, such as `head`, is not a failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
 try {
@@ -62,7 +63,7 @@ try {
 } catch (error) {
   if (!(error instanceof CommanderError)) {
     const away = isAway(error) ? 'The database does not answer: ' : '';
-    process.stderr.write(`${away}${printableLines(errorMessage(error))}\n`);
+    printNote(`${away}${errorMessage(error)}`);
   }
   process.exitCode = 1;
 }

@@ -31,6 +31,11 @@ export function printTable(
   process.stdout.write(`${[columns, ...cells].map(line).join('\n')}\n`);
 }
 
+/** Writes a line to standard error, beside the output that a script reads. Control characters are escaped. */
+export function printNote(text: string): void {
+  process.stderr.write(`${printableLines(text)}\n`);
+}
+
 /** Writes lines for a person. Control characters, as records from outside may hold them, are escaped. */
 export function printLine(text: string): void {
   process.stdout.write(`${printableLines(text)}\n`);

@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
-import { findPlace } from '../cli/command.ts';
+import { escapeUsageErrors, findPlace } from '../cli/command.ts';
 import { findLinkKeys } from '../cli/link-key-file.ts';
-import { printJson } from '../cli/print.ts';
+import { printJson, printNote } from '../cli/print.ts';
 import { errorMessage, TollwayError } from '../common/errors.ts';
 import { isAway } from '../common/postgres.ts';
 import {
@@ -165,13 +165,14 @@ const program = new Command('load')
   .addHelpText('after', '\nExample:\n  npm run load -- spike --base 50 --factor 10 --ramp 10s --hold 10s\n');
 for (const scenario of Object.values(SCENARIOS)) program.addCommand(commandOf(scenario));
 program.addCommand(replayCommand());
+escapeUsageErrors(program);
 
 try {
   await program.parseAsync();
 } catch (error) {
   if (!(error instanceof CommanderError)) {
     const away = isAway(error) ? 'the database does not answer: ' : '';
-    process.stderr.write(`Not measured: ${away}${errorMessage(error)}\n`);
+    printNote(`Not measured: ${away}${errorMessage(error)}`);
   }
   const isHelp = error instanceof CommanderError && error.exitCode === 0;
   process.exitCode = isHelp ? 0 : EXIT_CODES.not_measured;

@@ -5,6 +5,7 @@ import { errorMessage, TollwayError } from '../common/errors.ts';
 import { createLogger, type Logger } from '../common/logger.ts';
 import { createClient } from '../common/postgres.ts';
 import { assertSupportedServer } from '../common/postgres-version.ts';
+import { printableLines } from '../common/text.ts';
 import { grantTables } from './grants.ts';
 import { databaseTime, extendPartitions, type Retention, retentionOf } from './partitions.ts';
 
@@ -53,7 +54,7 @@ async function main(): Promise<void> {
 
 if (import.meta.main) {
   main().catch((error: unknown) => {
-    process.stderr.write(`${errorMessage(error)}\n`);
+    process.stderr.write(`${printableLines(errorMessage(error))}\n`);
     process.exitCode = 1;
   });
 }

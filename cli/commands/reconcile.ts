@@ -9,7 +9,7 @@ import {
   type Reconciliation,
 } from '../../processor/reconcile.ts';
 import { command, withDatabase } from '../command.ts';
-import { printJson, printLine, printTable } from '../print.ts';
+import { printJson, printLine, printNote, printTable } from '../print.ts';
 
 /** Ranges of missing sequences shown of one origin. */
 const GAPS_SHOWN = 20;
@@ -97,10 +97,10 @@ export const reconcile = command(
       );
       const letters = rows[0]?.count ?? 0;
       // On standard error: they are settled, and nothing is wrong with the books.
-      if (letters > 0) process.stderr.write(`${letters} dead letters wait: npx tollway dead-letters list\n`);
+      if (letters > 0) printNote(`${letters} dead letters wait: npx tollway dead-letters list`);
       for (const other of await readOtherSources(pool, config.BROKER))
-        process.stderr.write(
-          `${other} was read before; what may still wait there is not counted (BROKER=${config.BROKER})\n`,
+        printNote(
+          `${other} was read before; what may still wait there is not counted (BROKER=${config.BROKER})`,
         );
       if (!books.balanced || books.missing > 0 || (settled && books.inFlight > 0)) process.exitCode = 1;
     });

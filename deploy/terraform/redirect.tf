@@ -11,12 +11,12 @@ resource "aws_apigatewayv2_integration" "redirect" {
   payload_format_version = "2.0"
 }
 
-# Whatever is not a link is turned away by the API, and costs no call.
+# Requests outside of /c/ are turned away by the API and cost no call. `token+` also takes what people put behind a link, such as a slash.
 resource "aws_apigatewayv2_route" "redirect" {
   for_each = toset(["GET", "HEAD"])
 
   api_id    = aws_apigatewayv2_api.redirect.id
-  route_key = "${each.key} /c/{token}"
+  route_key = "${each.key} /c/{token+}"
   target    = "integrations/${aws_apigatewayv2_integration.redirect.id}"
 }
 
@@ -31,7 +31,7 @@ resource "aws_lambda_permission" "redirect" {
   function_name = aws_lambda_function.function["lambda-redirect"].function_name
   action        = "lambda:InvokeFunction"
   principal     = "apigateway.amazonaws.com"
-  source_arn    = "${aws_apigatewayv2_api.redirect.execution_arn}/*/*/c/{token}"
+  source_arn    = "${aws_apigatewayv2_api.redirect.execution_arn}/*/*/c/{token+}"
 }
 
 # The provider itself adds what everybody needs to call it: one permission, and from 6.28 on the second one that AWS

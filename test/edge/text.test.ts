@@ -1,3 +1,5 @@
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseTime } from '../../cli/parse.ts';
@@ -38,6 +40,19 @@ describe('a text from outside, shown in a terminal', () => {
       }),
     );
   });
+});
+
+it.each([
+  ['cli/main.ts', ['link', '\x1b[31mx']],
+  ['cli/main.ts', ['\x1b[31mx']],
+  ['cli/main.ts', ['advertiser', '\x1b[31mx']],
+  ['cli/main.ts', ['export', '--\x1b[31mx']],
+  ['load-tests/main.ts', ['replay', '--\x1b[31mx']],
+])('%s repeats a wrong argument of %j without its control characters', (file, given) => {
+  const main = join(import.meta.dirname, '..', '..', file);
+  const { stderr, stdout } = spawnSync(process.execPath, [main, ...given], { encoding: 'utf8' });
+  expect(stderr).toContain('\\u001b[31mx');
+  expect(stdout + stderr).not.toContain('\x1b');
 });
 
 describe('a name', () => {

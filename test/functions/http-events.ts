@@ -37,7 +37,7 @@ export function httpApiEvent({
     rawQueryString: query,
     headers,
     // As the routes of the deployments have it; a mapping key is in no other field of its own.
-    ...(mappingKey === undefined ? {} : { pathParameters: { token }, routeKey: `${method} /c/{token}` }),
+    ...(mappingKey === undefined ? {} : { pathParameters: { token }, routeKey: `${method} /c/{token+}` }),
     requestContext: {
       accountId: '123456789012',
       apiId: 'api-id',

@@ -190,8 +190,8 @@ describe.skipIf(isSkipped(missing))('osls package, without credentials', () => {
       ({ Type }) => Type === 'AWS::ApiGatewayV2::Route',
     );
     expect(routes.map(({ Properties }) => Properties.RouteKey).sort()).toEqual([
-      'GET /c/{token}',
-      'HEAD /c/{token}',
+      'GET /c/{token+}',
+      'HEAD /c/{token+}',
     ]);
     expect(properties('HttpApiIntegrationLambdaDashredirect')).toMatchObject({ PayloadFormatVersion: '2.0' });
   });

@@ -253,7 +253,7 @@ describe.skipIf(missing !== null || applyLeftOut)('what terraform apply makes', 
 
   it('lets GET and HEAD of links through to the redirect, and nothing else', () => {
     const routes = ofType('aws_apigatewayv2_route').map(({ values }) => values.route_key);
-    expect(routes.sort()).toEqual(['GET /c/{token}', 'HEAD /c/{token}']);
+    expect(routes.sort()).toEqual(['GET /c/{token+}', 'HEAD /c/{token+}']);
     expect(made('aws_apigatewayv2_integration.redirect')).toMatchObject({ payload_format_version: '2.0' });
     expect(ofType('aws_lambda_function_url').length).toBe(0);
     expect(ofType('aws_lambda_function_url', changed).length).toBe(1);
