@@ -1,10 +1,13 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { printJson } from '../cli/print.ts';
+import { proxies } from '../common/setting.ts';
+import { unixMs } from '../common/unix-time.ts';
 import { EXIT_CODES, interruptions, invalidOr, parseUrl, time } from './arguments.ts';
 import { createProgress } from './progress.ts';
-import { COLUMNS, type ColumnMap, parseColumns } from './replay/csv-rows.ts';
+import { COLUMNS, type ColumnMap, parseColumns } from './replay/csv-columns.ts';
+import { FORMATS, type Format } from './replay/formats.ts';
+import { createLocalTime, type LocalTime } from './replay/local-time.ts';
 import { printReplay } from './replay/print-replay.ts';
-import { FORMATS, type Format } from './replay/recording.ts';
 import { replayReportOf, type Way } from './replay/replay-report.ts';
 import type { Speed } from './replay/rhythm.ts';
 import { runReplay } from './replay/run-replay.ts';
@@ -14,6 +17,9 @@ type Arguments = {
   via: Way;
   format: Format | 'auto';
   columns?: ColumnMap;
+  timeZone?: LocalTime;
+  baseTime?: number;
+  trustedProxies?: ReturnType<typeof proxies>;
   target?: string;
   wait: number;
   json?: true;
@@ -42,6 +48,15 @@ export function replayCommand(): Command {
     .option('--columns <map>', 'where CSV has what: adId=ad,clickedAt=time,…', (text) =>
       invalidOr(() => parseColumns(text)),
     )
+    .option('--time-zone <zone>', 'of times in CSV that name none, such as Asia/Shanghai or +08:00', (text) =>
+      invalidOr(() => createLocalTime(text)),
+    )
+    .option('--base-time <time>', 'moves the times of CSV so that its first row gets this one', parseBaseTime)
+    .option(
+      '--trusted-proxies <networks>',
+      'whose X-Forwarded-For in a log is believed (default: TRUSTED_PROXIES)',
+      (text) => invalidOr(() => proxies(text)),
+    )
     .option('--target <url>', 'where requests go, if not to the running stack itself', parseUrl)
     .addOption(time('--wait <time>', 'clicks are missing when none has been settled for so long', 60_000))
     .option('--json', 'print JSON for scripts')
@@ -58,6 +73,8 @@ async function run(file: string, given: Arguments): Promise<void> {
       via: given.via,
       format: given.format,
       columns: given.columns ?? null,
+      times: { localTime: given.timeZone ?? null, baseMs: given.baseTime ?? null },
+      trustedProxies: given.trustedProxies ?? null,
       target: given.target ?? null,
       waitMs: given.wait,
     },
@@ -76,12 +93,24 @@ function parseSpeed(text: string): Speed {
   throw new InvalidArgumentError(`Expected a speed such as 1x, 10x or max, got "${text}"`);
 }
 
+function parseBaseTime(text: string): number {
+  const ms = unixMs(text);
+  if (ms !== null) return ms;
+  throw new InvalidArgumentError(`Expected a time with its zone such as 2026-01-31T12:00:00Z, got "${text}"`);
+}
+
 const HELP = `
 Formats (found out by the first lines):
   events     JSON click events, one a line
   export     what npx tollway export writes
-  combined   access log of nginx or Apache: its redirected GETs of /c/… links
-  csv        with a line of names; --columns says where what is: ${Object.keys(COLUMNS).join(', ')}
+  combined   access log of nginx or Apache, combined or common, with a virtual host before it or not
+  nginx-json, caddy    their JSON access logs
+  cloudfront, alb      access logs of CloudFront and of AWS' Application Load Balancer
+  csv        with a line of names; --columns says where what is: ${COLUMNS.join(', ')}
+             (adId==7 stands for 7 in all rows; rows whose isClick is 0 are left out; a link names its ad)
+
+Of a log, the GETs of /c/… links that were answered with 302 are clicks. Where the visitor's address stands in X-Forwarded-For,
+--trusted-proxies says which addresses are your proxies.
 
 Ways:
   --via broker  puts click events into the broker of the stack. Safe to run twice: what has no click id gets one made of its
@@ -92,6 +121,9 @@ Examples:
   npx tollway export --since 24h | gzip > day.ndjson.gz && npm run load -- replay day.ndjson.gz --speed 10x --via http
   npm run load -- replay access.log.1.gz --speed max
   npm run load -- replay clicks.csv --columns adId=ad,clickedAt=time,userAgent=ua
+  npm run load -- replay talkingdata.csv --columns adId==1,clickedAt=click_time --time-zone Asia/Shanghai --base-time 2026-01-31T12:00:00Z
+  npm run load -- replay criteo.tsv --columns adId=campaign,clickedAt=timestamp,isClick=click --base-time 2026-01-31T12:00:00Z
+  npm run load -- replay avazu.csv --columns adId==1,clickedAt=hour,isClick=click --time-zone UTC
 
 Exit code: 0 passed; 1 a click is missing, the books do not balance, or redirects failed; 2 nothing could be replayed, or
 the rhythm could not be kept. Broken lines are counted, shown and left out.

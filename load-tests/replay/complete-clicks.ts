@@ -78,19 +78,19 @@ function isComplete({ campaignId, advertiserId, priceMicros }: Readonly<Record<s
 }
 
 function eventOf(
-  { line, clickedAt, token, userAgent, referrer, address }: ReadRequest,
+  { line, clickedAt, path, userAgent, referrer, address, visitor }: ReadRequest,
   verify: LinkVerifier,
   judgeAgent: AgentJudge['judge'],
   doubleClicks: DoubleClicks,
 ): { line: number; event: Record<string, unknown> | null } {
-  const found = findLink(`/c/${token}`, verify);
+  const found = findLink(path, verify);
   if (found === null) return { line, event: null };
   const { link } = found;
   const agent = judgeAgent(userAgent ?? '');
   let invalid: EdgeInvalidReason | null = null;
   if (agent.isRobot) invalid = 'bot';
   else if (link.expiresAt !== null && clickedAt >= link.expiresAt) invalid = 'expired';
-  else if (doubleClicks.isSecond(`${agent.number} ${address}`, found.token, clickedAt))
+  else if (doubleClicks.isSecond(`${agent.number} ${visitor}`, found.token, clickedAt))
     invalid = 'double_click';
   return {
     line,
@@ -99,7 +99,7 @@ function eventOf(
       nonce: link.nonce,
       adId: link.adId,
       invalid,
-      visitorNetwork: truncateAddress(address),
+      visitorNetwork: truncateAddress(address ?? ''),
       userAgent: userAgent?.slice(0, USER_AGENT_MAX) ?? null,
       referrerHost: referrerHost(referrer ?? undefined),
     },

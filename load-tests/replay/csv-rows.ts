@@ -1,36 +1,17 @@
 import { parse } from 'csv-parse/sync';
-import { referrerHost, truncateAddress } from '../../ad-server/visitor.ts';
-import { errorMessage, TollwayError } from '../../common/errors.ts';
-import { parsePositiveAmount } from '../../common/money.ts';
-import { unixMs } from '../../common/unix-time.ts';
+import { errorMessage } from '../../common/errors.ts';
 import { CLICK_BYTES_MAX } from '../../producer/click-event.ts';
-import { clickOf, tooLong } from './click-lines.ts';
+import { tooLong } from './click-lines.ts';
+import {
+  areOurHeaders,
+  type ColumnMap,
+  createRowReader,
+  findColumns,
+  type TimeOptions,
+} from './csv-columns.ts';
+import { isExportRow, readExportValues } from './ledger-export.ts';
+import type { LogContext } from './logs/log-request.ts';
 import type { Reader, Reading } from './reading.ts';
-
-const asText = (text: string) => text;
-const asNumber = (text: string) => (/^\d{1,16}$/.test(text) ? Number(text) : text);
-
-/** What a column may be: the field of a click event that it becomes, and how. An empty cell is none. */
-export const COLUMNS = {
-  clickId: { field: 'clickId', read: asText },
-  clickedAt: { field: 'clickedAt', read: readTime },
-  adId: { field: 'adId', read: asNumber },
-  campaignId: { field: 'campaignId', read: asNumber },
-  advertiserId: { field: 'advertiserId', read: asNumber },
-  price: { field: 'priceMicros', read: (text: string) => Number(parsePositiveAmount(text)) },
-  priceMicros: { field: 'priceMicros', read: asNumber },
-  nonce: { field: 'nonce', read: asText },
-  invalid: { field: 'invalid', read: asText },
-  userAgent: { field: 'userAgent', read: asText },
-  referrer: { field: 'referrerHost', read: (text: string) => referrerHost(text) },
-  referrerHost: { field: 'referrerHost', read: asText },
-  address: { field: 'visitorNetwork', read: truncateAddress },
-  visitorNetwork: { field: 'visitorNetwork', read: asText },
-} as const;
-type Column = keyof typeof COLUMNS;
-
-/** The column of the file that each of ours is in. */
-export type ColumnMap = ReadonlyMap<Column, string>;
 
 const SEPARATORS = [',', ';', '\t'];
 /** Rows taken apart at once: the parser has to be set up for each call. */
@@ -38,50 +19,42 @@ const ROWS = 200;
 /** Lines that one row may have: of a quote that is never closed, no more are looked at. */
 const ROW_LINES_MAX = 20;
 
-/** Reads `adId=ad,clickedAt=time`. Throws `bad_columns`. */
-export function parseColumns(text: string): ColumnMap {
-  const map = new Map<Column, string>();
-  for (const part of text.split(',')) {
-    const [name = '', ...rest] = part.split('=');
-    const column = columnNamed(name.trim());
-    const header = rest.join('=').trim();
-    if (column === undefined || header === '') {
-      const message = `Expected columns such as adId=ad,clickedAt=time, of ${Object.keys(COLUMNS).join(', ')}, got "${part}"`;
-      throw new TollwayError('bad_columns', message);
-    }
-    map.set(column, header);
-  }
-  return map;
-}
+/** With which Excel marks a file that has another separator than its locale's. */
+const SEPARATOR_LINE = /^"?sep=(.)"?$/i;
 
-function columnNamed(name: string): Column | undefined {
-  return (Object.keys(COLUMNS) as Column[]).find((known) => known === name);
+/** Whether a line stands before the head of a CSV file. */
+export function isSeparatorLine(text: string): boolean {
+  return SEPARATOR_LINE.test(text);
 }
 
 /** Whether a line may be the head of a CSV file that needs no columns named: it has ours. */
 export function isHeadLine(text: string): boolean {
-  const { headers } = readHead(text);
-  return headers.includes('adId') && (headers.includes('clickedAt') || headers.includes('clickId'));
+  return areOurHeaders(readHead(text, null).headers);
 }
 
-function readHead(text: string): { separator: string; headers: string[] } {
+function readHead(text: string, given: string | null): { separator: string; headers: string[] } {
   const count = (separator: string) => text.split(separator).length;
-  const [separator = ','] = [...SEPARATORS].sort((one, other) => count(other) - count(one));
+  const [likely = ','] = [...SEPARATORS].sort((one, other) => count(other) - count(one));
+  const separator = given ?? likely;
   const [headers = []] = parse(text, { delimiter: separator, bom: true, relax_quotes: true }) as string[][];
   return { separator, headers: headers.map((header) => header.trim()) };
 }
 
 /**
- * CSV by RFC 4180, separated by commas, semicolons or tabs; the first line names the columns. A bad row, such as one with
- * a quote that is never closed, takes none of its neighbours with it. Throws `bad_columns` where the file lacks one.
+ * CSV by RFC 4180, separated by commas, semicolons or tabs, or by what Excel's `sep=` line says; the next line names the columns. A bad
+ * row, such as one with a quote that is never closed, takes none of its neighbours with it. Without `columns`, the ledger's export is known
+ * by its headers. Throws `bad_columns` where the file lacks one.
  */
-export function csvReader(columns: ColumnMap | null): Reader {
+export function csvReader(columns: ColumnMap | null, times: TimeOptions, log: LogContext): Reader {
   return async function* (lines) {
-    let head: { separator: string; cells: [number, Column][] } | null = null;
+    let given: string | null = null;
+    let head: Head | null = null;
     let rows: Row[] = [];
     for await (const row of rowsOf(lines)) {
       if (head === null) {
-        head = findColumns(row.text, columns);
+        const separator: string | undefined = SEPARATOR_LINE.exec(row.text)?.[1];
+        if (given === null && separator !== undefined) given = separator;
+        else head = headOf(readHead(row.text, given), columns, times, log);
         continue;
       }
       rows.push(row);
@@ -93,23 +66,21 @@ export function csvReader(columns: ColumnMap | null): Reader {
   };
 }
 
-function findColumns(text: string, columns: ColumnMap | null) {
-  const { separator, headers } = readHead(text);
-  const named = headers.flatMap((header) => columnNamed(header) ?? []);
-  const wanted = columns ?? new Map(named.map((name) => [name, name as string]));
-  const cells = [...wanted].map(([column, header]): [number, Column] => {
-    const index = headers.indexOf(header);
-    if (index >= 0) return [index, column];
-    throw new TollwayError(
-      'bad_columns',
-      `Expected a column "${header}" for ${column} in the first line, got ${headers.map((name) => `"${name}"`).join(', ')}`,
-    );
-  });
-  if (!wanted.has('adId') || !(wanted.has('clickedAt') || wanted.has('clickId'))) {
-    const message = 'Expected columns for adId and clickedAt at least: --columns adId=…,clickedAt=…';
-    throw new TollwayError('bad_columns', message);
-  }
-  return { separator, cells };
+type Head = {
+  readonly separator: string;
+  readonly read: (values: readonly string[], line: number) => Reading;
+};
+
+function headOf(
+  { separator, headers }: { separator: string; headers: readonly string[] },
+  columns: ColumnMap | null,
+  times: TimeOptions,
+  log: LogContext,
+): Head {
+  const names = Object.fromEntries(headers.map((name) => [name, name]));
+  if (columns === null && isExportRow(names))
+    return { separator, read: (values, line) => readExportValues(headers, values, line) };
+  return { separator, read: createRowReader(findColumns(headers, columns), times, log) };
 }
 
 type Row = { readonly line: number; readonly text: string };
@@ -165,10 +136,7 @@ function isRow(text: string): boolean {
   });
 }
 
-function* readRows(
-  rows: readonly Row[],
-  { separator, cells }: { separator: string; cells: readonly [number, Column][] },
-): Generator<Reading> {
+function* readRows(rows: readonly Row[], { separator, read }: Head): Generator<Reading> {
   const options = { delimiter: separator, relax_column_count: true, record_delimiter: '\n' };
   let parsed: (string[] | string)[];
   try {
@@ -190,27 +158,6 @@ function* readRows(
     const values = parsed[index] ?? [];
     if (text.length > CLICK_BYTES_MAX) yield tooLong(line);
     else if (typeof values === 'string') yield { is: 'broken', line, why: values };
-    else yield readValues(values, cells, line);
+    else yield read(values, line);
   }
-}
-
-function readValues(values: readonly string[], cells: readonly [number, Column][], line: number): Reading {
-  const event: Record<string, unknown> = {};
-  for (const [index, column] of cells) {
-    const text = values[index]?.trim() ?? '';
-    const { field, read } = COLUMNS[column];
-    try {
-      // An empty cell says that there is no nonce, that nothing was invalid; of what is needed, that it is to be looked up.
-      if (text !== '') event[field] = read(text);
-      else if (field === 'nonce') event[field] = null;
-    } catch (error) {
-      return { is: 'broken', line, why: `${column}: ${errorMessage(error)}` };
-    }
-  }
-  return clickOf(event, line);
-}
-
-/** Anything that is no time is left as it is, to be shown. */
-function readTime(text: string): number | string {
-  return unixMs(text) ?? text;
 }

@@ -21,6 +21,20 @@ export const readLedgerExport: Reader = eachLine((text, line) => {
   return typeof row === 'string' ? { is: 'broken', line, why: row } : clickOfRow(row, line);
 });
 
+/** A row of the export as CSV: an empty value is `null`, ids are numbers. */
+export function readExportValues(
+  headers: readonly string[],
+  values: readonly string[],
+  line: number,
+): Reading {
+  const row: Record<string, unknown> = {};
+  for (const [index, name] of headers.entries()) {
+    const value = values[index] ?? '';
+    row[name] = value === '' ? null : /^(ad|campaign|advertiser)Id$/.test(name) ? Number(value) : value;
+  }
+  return clickOfRow(row, line);
+}
+
 function clickOfRow(row: Readonly<Record<string, unknown>>, line: number): Reading {
   const broken = (why: string): Reading => ({ is: 'broken', line, why });
   if (!isExportRow(row))

@@ -16,13 +16,20 @@ export type ReadClick = {
 export type ReadRequest = {
   readonly is: 'request';
   readonly line: number;
-  /** Unix ms; a log knows whole seconds. */
+  /** Unix ms. */
   readonly clickedAt: number;
+  /** How exact that is, in ms: most logs know whole seconds. */
+  readonly precisionMs: number;
+  /** Path and query of the link. */
   readonly path: string;
-  readonly token: string;
   readonly userAgent: string | null;
   readonly referrer: string | null;
-  readonly address: string;
+  /** The visitor's address; `null` where the recording has none. */
+  readonly address: string | null;
+  /** Tells visitors apart: the address, or what the recording has in place of one. */
+  readonly visitor: string;
+  /** A proxy that named another address, and is not trusted. */
+  readonly ignoredProxy: string | null;
 };
 
 /** A click as it was recorded. */

@@ -3,17 +3,14 @@ import { createReadStream } from 'node:fs';
 import { errorCode, TollwayError } from '../../common/errors.ts';
 import { linesOf, textChunks } from '../../common/text-file.ts';
 import { CLICK_BYTES_MAX } from '../../producer/click-event.ts';
-import { isLogLine, readAccessLog } from './access-log.ts';
-import { parseObject, readClickLines } from './click-lines.ts';
-import { type ColumnMap, csvReader, isHeadLine } from './csv-rows.ts';
-import { isExportRow, readLedgerExport } from './ledger-export.ts';
-import type { Reader, Reading, Recorded, Unplayable } from './reading.ts';
-
-export const FORMATS = ['events', 'export', 'combined', 'csv'] as const;
-export type Format = (typeof FORMATS)[number];
+import { isSeparatorLine } from './csv-rows.ts';
+import { createReader, type Format, formatOfLine, type ReaderOptions } from './formats.ts';
+import type { Reading, Recorded, Unplayable } from './reading.ts';
+import { sortByTime } from './sort-by-time.ts';
 
 /** Lines looked at to find out the format: a file may begin with a broken one. */
 const LOOKED_AT_MAX = 20;
+const LOGS = 'combined of nginx or Apache, JSON of nginx or Caddy, CloudFront, AWS load balancer';
 /** Clicks that are shown as samples. */
 const SAMPLES_MAX = 10;
 
@@ -23,50 +20,48 @@ export type Recording = {
   /** SHA-256 of it, unpacked. */
   readonly hash: Buffer;
   readonly clicks: number;
-  /** Unix ms of its first click, and of its latest. */
+  /** Unix ms of its earliest click, and of its latest. */
   readonly firstAt: number;
   readonly latestAt: number;
+  /** Whether its clicks are requests of links, which have to be verified. */
+  readonly hasLinks: boolean;
+  /** Whether its clicks do not stand in the order of their times: they are sorted. */
+  readonly isUnordered: boolean;
   /** Clicks of before `oldAt`. */
   readonly old: number;
+  /** Requests whose proxy named another address and is not trusted, and the first such proxy. */
+  readonly ignoredProxies: { readonly count: number; readonly first: string | null };
   readonly samples: readonly Recorded[];
-  /** Its lines, once more from the beginning. */
+  /** Its lines, once more from the beginning, the clicks in the order of their times. */
   readonly read: () => AsyncGenerator<Reading>;
 };
 
 /**
  * Opens a file, plain or gzip, and reads it once. Throws `bad_file` where it is not to be had, cut off, or without a
- * single click, `unknown_format`, and `bad_columns`.
+ * single click, `unknown_format`, `bad_options` and `bad_columns`.
  */
 export async function openRecording(
   path: string,
   {
     format: asked,
-    columns,
     oldAt,
     stop,
-  }: { format: Format | 'auto'; columns: ColumnMap | null; oldAt: number; stop: AbortSignal },
+    ...options
+  }: { format: Format | 'auto'; oldAt: number; stop: AbortSignal } & ReaderOptions,
 ): Promise<Recording> {
-  const format = asked === 'auto' ? await findFormat(path, columns) : asked;
-  const reader = readerOf(format, columns);
+  const format = asked === 'auto' ? await findFormat(path, options) : asked;
+  const { localTime, baseMs } = options.times;
+  if (format !== 'csv' && (localTime !== null || baseMs !== null))
+    throw new TollwayError('bad_options', `Expected --time-zone and --base-time with CSV, got ${format}`);
   const hash = createHash('sha256');
-  const found = { clicks: 0, firstAt: 0, latestAt: 0, old: 0, samples: [] as Recorded[] };
+  const read = (look?: (chunk: Buffer) => void) =>
+    createReader(format, options)(linesOf(bytesOf(path, look), CLICK_BYTES_MAX));
+  const found = createFindings();
   const troubles: Unplayable[] = [];
-  for await (const reading of reader(
-    linesOf(
-      bytesOf(path, (chunk) => hash.update(chunk)),
-      CLICK_BYTES_MAX,
-    ),
-  )) {
+  for await (const reading of read((chunk) => hash.update(chunk))) {
     if (stop.aborted) throw new TollwayError('interrupted', 'interrupted before anything was sent');
-    if (reading.is !== 'event' && reading.is !== 'request') {
-      if (troubles.length < 3) troubles.push(reading);
-      continue;
-    }
-    if (found.clicks === 0) found.firstAt = reading.clickedAt;
-    found.clicks += 1;
-    found.latestAt = Math.max(found.latestAt, reading.clickedAt);
-    if (reading.clickedAt < oldAt) found.old += 1;
-    if (found.samples.length < SAMPLES_MAX) found.samples.push(reading);
+    if (reading.is === 'event' || reading.is === 'request') addTo(found, reading, oldAt);
+    else if (troubles.length < 3) troubles.push(reading);
   }
   if (found.clicks === 0) {
     const why =
@@ -75,45 +70,56 @@ export async function openRecording(
         : `got none\n${troubles.map(({ line, why: said }) => `  line ${line}: ${said}`).join('\n')}`;
     throw new TollwayError('bad_file', `${path}: expected clicks (${format}), ${why}`);
   }
+  const { isUnordered } = found;
   return {
     format,
     hash: hash.digest(),
     ...found,
-    read: () => reader(linesOf(bytesOf(path), CLICK_BYTES_MAX)),
+    read: () => (isUnordered ? sortByTime(read()) : read()),
   };
 }
 
-function readerOf(format: Format, columns: ColumnMap | null): Reader {
-  switch (format) {
-    case 'events':
-      return readClickLines;
-    case 'export':
-      return readLedgerExport;
-    case 'combined':
-      return readAccessLog;
-    case 'csv':
-      return csvReader(columns);
-    default:
-      return format satisfies never;
-  }
+function createFindings() {
+  return {
+    clicks: 0,
+    firstAt: Number.POSITIVE_INFINITY,
+    latestAt: 0,
+    hasLinks: false,
+    isUnordered: false,
+    old: 0,
+    ignoredProxies: { count: 0, first: null as string | null },
+    samples: [] as Recorded[],
+  };
 }
 
-async function findFormat(path: string, columns: ColumnMap | null): Promise<Format> {
+function addTo(found: ReturnType<typeof createFindings>, click: Recorded, oldAt: number): void {
+  found.clicks += 1;
+  if (click.clickedAt < found.latestAt) found.isUnordered = true;
+  found.firstAt = Math.min(found.firstAt, click.clickedAt);
+  found.latestAt = Math.max(found.latestAt, click.clickedAt);
+  if (click.clickedAt < oldAt) found.old += 1;
+  if (found.samples.length < SAMPLES_MAX) found.samples.push(click);
+  if (click.is !== 'request') return;
+  found.hasLinks = true;
+  if (click.ignoredProxy === null) return;
+  found.ignoredProxies.count += 1;
+  found.ignoredProxies.first ??= click.ignoredProxy;
+}
+
+async function findFormat(path: string, { columns }: ReaderOptions): Promise<Format> {
   if (columns !== null) return 'csv';
   let looked = 0;
   for await (const line of linesOf(bytesOf(path), CLICK_BYTES_MAX)) {
-    if (line.length === 0) continue;
     const text = line.toString();
-    const object = parseObject(text);
-    if (typeof object !== 'string') return isExportRow(object) ? 'export' : 'events';
-    if (isLogLine(text)) return 'combined';
-    if (looked === 0 && isHeadLine(text)) return 'csv';
+    if (text === '' || (looked === 0 && isSeparatorLine(text))) continue;
+    const format = formatOfLine(text, looked === 0);
+    if (format !== null) return format;
     looked += 1;
     if (looked >= LOOKED_AT_MAX) break;
   }
   if (looked === 0) throw new TollwayError('bad_file', `${path}: expected clicks, the file is empty`);
   const message =
-    `${path}: expected JSON click events, the ledger's export, a combined access log, or CSV with the columns adId and ` +
+    `${path}: expected JSON click events, the ledger's export, an access log (${LOGS}), or CSV with the columns adId and ` +
     `clickedAt (others: --columns adId=…,clickedAt=…); the first ${looked} lines are none of these`;
   throw new TollwayError('unknown_format', message);
 }

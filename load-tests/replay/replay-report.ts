@@ -2,15 +2,15 @@ import type { Reconciliation } from '../../processor/reconcile.ts';
 import { type Micros, msAt } from '../micros.ts';
 import { LATE_MS_MAX } from '../offer-load.ts';
 import type { Verdict } from '../report.ts';
+import type { Format } from './formats.ts';
 import type { HttpCounts } from './http-way.ts';
-import type { Format } from './recording.ts';
 import type { Rhythm, Speed } from './rhythm.ts';
 import type { SettledCheck } from './settled-check.ts';
 import type { LineTally } from './tally-of-lines.ts';
 
 export type Way = 'broker' | 'http';
 
-/** Part of the clicks that must have begun in time, and in order, for the rhythm to count as kept. */
+/** Part of the clicks that must have begun in time for the rhythm to count as kept. */
 const IN_TIME_SHARE_MIN = 0.99;
 
 /** All that was seen of a replay. */
@@ -78,15 +78,8 @@ export function replayReportOf(result: ReplayResult): ReplayReport {
       : []),
   ];
   const isSlow = rhythm.inTime < rhythm.begun * IN_TIME_SHARE_MIN;
-  const isUnordered = rhythm.unordered > rhythm.begun * (1 - IN_TIME_SHARE_MIN);
   const unmeasured = [
     ...(result.interrupted ? ['it was ended early'] : []),
-    ...(isUnordered
-      ? [
-          `the file is not in the order of its times: ${rhythm.unordered} of ${rhythm.begun} clicks lie more than ` +
-            `${LATE_MS_MAX} ms before one above them, and came at once; sort it, or replay it at --speed max`,
-        ]
-      : []),
     ...(isSlow
       ? [
           `the rhythm was not kept: ${rhythm.begun - rhythm.inTime} of ${rhythm.begun} clicks began more than ` +

@@ -1,14 +1,13 @@
 import { sleep } from '../../common/lifecycle.ts';
 import { createMicros, type Micros, recordMs } from '../micros.ts';
 import { LATE_MS_MAX } from '../offer-load.ts';
-import type { Recorded } from './reading.ts';
+import type { ReadRequest, Recorded } from './reading.ts';
 
 /** How many times as fast as it was, or as fast as it goes. */
 export type Speed = number | 'max';
 
-/** Requests of a log's second that are spread over it; of more, the others come at its end. */
-const SECOND_MAX = 20_000;
-const SECOND_MS = 1_000;
+/** Requests of one time that are spread over its precision; of more, the others come at its end. */
+const SPREAD_MAX = 20_000;
 /** Clicks begun in one turn of the event loop: between two turns the answers are read. */
 const CLICKS_A_TURN_MAX = 250;
 
@@ -17,8 +16,6 @@ export type Rhythm = {
   /** Clicks begun, and of them those that came at most `LATE_MS_MAX` late. */
   begun: number;
   inTime: number;
-  /** Clicks whose time lies more than `LATE_MS_MAX` before one that stands above them: they come at once. */
-  unordered: number;
   readonly latenessMicros: Micros;
 };
 
@@ -31,12 +28,11 @@ export type Sink = {
 };
 
 export function createRhythm(): Rhythm {
-  return { begun: 0, inTime: 0, unordered: 0, latenessMicros: createMicros() };
+  return { begun: 0, inTime: 0, latenessMicros: createMicros() };
 }
 
 /**
- * Plays clicks in the order of the file, each when it is due by its time and the speed, whatever became of those before it. One
- * whose time lies before that of the one above it is due at once.
+ * Plays clicks, which come in the order of their times, each when it is due by its time and the speed, whatever became of those before it.
  */
 export async function play(
   clicks: AsyncIterable<Recorded>,
@@ -55,12 +51,9 @@ export async function play(
   // It begins with the first click: opening the file is no lateness.
   let startedAt = 0;
   let dueAt = 0;
-  let latestAt = 0;
   let thisTurn = 0;
   for await (const { click, atMs } of spread(clicks)) {
     startedAt ||= performance.now();
-    if (atMs < latestAt - LATE_MS_MAX) rhythm.unordered += 1;
-    latestAt = Math.max(latestAt, atMs);
     dueAt = Math.max(dueAt, startedAt + (atMs - firstAt) / speed);
     while (dueAt > performance.now() && !stop.aborted) {
       await sink.pause();
@@ -80,21 +73,24 @@ export async function play(
   await sink.pause();
 }
 
-/** Logs know whole seconds: the requests of one are spread over it, or each second would begin with a blow. */
+/** Most logs know whole seconds: the requests of one are spread over it, or each second would begin with a burst. */
 async function* spread(clicks: AsyncIterable<Recorded>): AsyncGenerator<{ click: Recorded; atMs: number }> {
-  let second: Recorded[] = [];
-  const atTimes = (ended: readonly Recorded[]) =>
-    ended.map((click, index) => ({ click, atMs: click.clickedAt + (index * SECOND_MS) / ended.length }));
+  let together: ReadRequest[] = [];
+  const atTimes = (ended: readonly ReadRequest[]) =>
+    ended.map((click, index) => ({
+      click,
+      atMs: click.clickedAt + (index * click.precisionMs) / ended.length,
+    }));
   for await (const click of clicks) {
     if (click.is !== 'request') {
       yield { click, atMs: click.clickedAt };
       continue;
     }
-    if (second.length >= SECOND_MAX || (second[0] ?? click).clickedAt !== click.clickedAt) {
-      yield* atTimes(second);
-      second = [];
+    if (together.length >= SPREAD_MAX || (together[0] ?? click).clickedAt !== click.clickedAt) {
+      yield* atTimes(together);
+      together = [];
     }
-    second.push(click);
+    together.push(click);
   }
-  yield* atTimes(second);
+  yield* atTimes(together);
 }

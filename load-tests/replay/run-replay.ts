@@ -1,9 +1,11 @@
 import { rulesOf } from '../../ad-server/agent-rules.ts';
 import { createAgentJudge } from '../../ad-server/invalid-traffic.ts';
 import { createSigner } from '../../ad-server/link.ts';
+import { createVisitorAddress } from '../../ad-server/visitor.ts';
 import { assertBroker } from '../../cli/assert-broker.ts';
 import { findPlace, type Place } from '../../cli/command.ts';
 import { findLinkKeys } from '../../cli/link-key-file.ts';
+import type { Config } from '../../common/config.ts';
 import { TollwayError } from '../../common/errors.ts';
 import type { LinkKey } from '../../common/link-keys.ts';
 import { createLogger } from '../../common/logger.ts';
@@ -18,9 +20,10 @@ import type { Progress } from '../progress.ts';
 import { createBrokerWay } from './broker-way.ts';
 import { ClickIdFile } from './click-id-file.ts';
 import { createCompleter } from './complete-clicks.ts';
-import type { ColumnMap } from './csv-rows.ts';
+import type { ColumnMap, TimeOptions } from './csv-columns.ts';
+import type { Format } from './formats.ts';
 import { assertTakesLinks, CONNECTIONS_MAX, createHttpWay, type HttpCounts } from './http-way.ts';
-import { type Format, openRecording, type Recording } from './recording.ts';
+import { openRecording, type Recording } from './recording.ts';
 import type { ReplayResult, Way } from './replay-report.ts';
 import { createRhythm, play, type Rhythm, type Sink, type Speed } from './rhythm.ts';
 import { checkSettled } from './settled-check.ts';
@@ -36,6 +39,9 @@ export type ReplayOptions = {
   readonly via: Way;
   readonly format: Format | 'auto';
   readonly columns: ColumnMap | null;
+  readonly times: TimeOptions;
+  /** Proxies whose `X-Forwarded-For` is believed where a log has it; `null` are those of TRUSTED_PROXIES. */
+  readonly trustedProxies: Config['TRUSTED_PROXIES'] | null;
   /** Where requests go; `null` is the stack's own address. */
   readonly target: string | null;
   readonly waitMs: number;
@@ -63,7 +69,7 @@ type Sent = { readonly replayed: number; readonly http: HttpCounts | null };
 
 /**
  * Replays a file on a running stack and follows every click of it into the ledger. Throws `bad_file`, `unknown_format`,
- * `bad_columns`, `bad_options`, `nothing_replayed`, `target_unreachable`, `keys_differ`, `broker_away`, and what `pg` throws.
+ * `bad_columns`, `bad_options`, `disk_full`, `nothing_replayed`, `target_unreachable`, `keys_differ`, `broker_away`, and what `pg` throws.
  */
 export async function runReplay(
   file: string,
@@ -74,7 +80,8 @@ export async function runReplay(
   const place = findPlace();
   const oldAt = Date.now() - place.config.CLICK_AGE_MAX_DAYS * DAY_MS;
   progress.show(`Reading ${file}`);
-  const recording = await openRecording(file, { ...options, oldAt, stop: stopLoad });
+  const visitorAddress = createVisitorAddress(options.trustedProxies ?? place.config.TRUSTED_PROXIES);
+  const recording = await openRecording(file, { ...options, oldAt, stop: stopLoad, log: { visitorAddress } });
   const pool = createPool(place.stack.databaseUrl, 'replay', CONNECTIONS, () => {});
   const ids = new ClickIdFile();
   const [rhythm, tally] = [createRhythm(), createLineTally()];
@@ -131,8 +138,7 @@ function assertTogether({ via, format, columns, target }: ReplayOptions): void {
 
 async function sendToBroker(work: Work): Promise<Sent> {
   const { config, pool, keys, recording, ids, tally, stop } = work;
-  if (recording.format === 'combined' && keys.length === 0)
-    throw noKeys('the links of a log are verified with them');
+  if (recording.hasLinks && keys.length === 0) throw noKeys('the links of a log are verified with them');
   const logger = createLogger('replay', SILENT);
   await assertBroker(config, logger);
   const publisher = await createPublisher(config, pool, logger);
@@ -154,9 +160,9 @@ async function sendToBroker(work: Work): Promise<Sent> {
 
 async function sendOverHttp(work: Work): Promise<Sent> {
   const { stack, keys, recording, options, ids } = work;
-  const isLog = recording.format === 'combined';
-  if (!isLog && keys.length === 0) throw noKeys('fresh links are signed with them');
-  const sign = isLog ? null : createSigner(keys);
+  const { hasLinks } = recording;
+  if (!hasLinks && keys.length === 0) throw noKeys('fresh links are signed with them');
+  const sign = hasLinks ? null : createSigner(keys);
   const url = options.target ?? stack.adServerUrl;
   const target = await createHttpTarget(url, CONNECTIONS_MAX);
   try {
@@ -183,7 +189,7 @@ function playInto(sink: Sink, { recording, tally, rhythm, options, stop }: Work)
 /** Says what is going to happen, before it happens. */
 function announce(
   file: string,
-  { format, clicks, firstAt, latestAt, old }: Recording,
+  { format, clicks, firstAt, latestAt, old, hasLinks, isUnordered, ignoredProxies }: Recording,
   { via, speed, target }: ReplayOptions,
   { config, stack }: Place,
   progress: Progress,
@@ -191,6 +197,13 @@ function announce(
   const spanMs = latestAt - firstAt;
   const takes = speed === 'max' ? 'as fast as it goes' : `${speed}x, about ${timeText(spanMs / speed)}`;
   progress.say(`${file}: ${clicks} clicks (${format}) of ${timeText(spanMs)}; ${takes}`);
+  if (isUnordered) progress.say('Its clicks are not in the order of their times: they are sorted first.');
+  if (ignoredProxies.count > 0) {
+    progress.say(
+      `${ignoredProxies.count} requests came through a proxy, the first through ${ignoredProxies.first}, that is not trusted: its address counts as ` +
+        `the visitor's. If it is yours: --trusted-proxies ${ignoredProxies.first}`,
+    );
+  }
   if (via === 'http') {
     progress.say(`New clicks on ${target ?? stack.adServerUrl}: they are charged.`);
     return;
@@ -198,7 +211,7 @@ function announce(
   progress.say(
     `To the broker (${config.BROKER}): what of this file is in the ledger already is not charged again, however often it is replayed.`,
   );
-  if (format === 'combined') {
+  if (hasLinks) {
     progress.say(
       'A log has no click ids: what was recorded when it was written is another click here. A link for one impression is not ' +
         'paid for twice; a click on an evergreen link is.',

@@ -156,6 +156,29 @@ describe('npm run load -- replay', { timeout: 60_000 }, () => {
     });
   });
 
+  it('sorts a log by its times, and takes a data set with times of its own', async () => {
+    const { stdout } = await stack.tollway('link', '1', '--evergreen');
+    const token = /\/c\/(\S+)/.exec(stdout)?.[1] ?? '';
+    const vectors = join(import.meta.dirname, '..', 'vectors');
+    const minute = /\[(.{17})/.exec(logLine('', 302))?.[1] ?? '';
+    const log = readFileSync(join(vectors, 'logs', 'out-of-order.log'), 'utf8')
+      .replaceAll('26/Nov/2026:10:14', minute)
+      .replaceAll('TOKEN', token);
+    const sorted = await replay(file('unordered.log', log), '--speed', 'max');
+    expect(sorted.stderr).toContain('they are sorted first');
+    expect(sorted.report?.ledger.outcomes).toEqual({ charged: 4, 'invalid: double_click': 1 });
+    const columns = 'adId==1,clickedAt=timestamp,isClick=click';
+    const base = new Date(THEN).toISOString();
+    const path = join(vectors, 'files', 'criteo.tsv');
+    const dated = await replay(path, '--columns', columns, '--base-time', base, '--speed', 'max');
+    expect(dated.report).toMatchObject({
+      replayed: 2,
+      broken: 0,
+      skipped: { 'not a click by its isClick': 1 },
+      ledger: { outcomes: { charged: 2 } },
+    });
+  });
+
   it('reads CSV by its columns, quotes and all, and a bad row takes no neighbour with it', async () => {
     const time = new Date(THEN).toISOString();
     const rows = [

@@ -1,0 +1,90 @@
+import { isIP } from 'node:net';
+import { eachLine } from '../click-lines.ts';
+import type { Reader, Reading } from '../reading.ts';
+import {
+  combinedTimeMs,
+  type LogContext,
+  presentText,
+  readingOf,
+  splitRequest,
+  withoutPort,
+} from './log-request.ts';
+
+/** Everything before the time, the time, the request, the status, and what stands behind the size: quoted texts and others. */
+const LINE =
+  /^([^"]*?)\[(\d\d\/[A-Z][a-z]{2}\/\d{4}:[^\]"]{1,30})\] "((?:[^"\\]|\\.)*)" (\d{3}) (?:\d+|-)(.*)$/;
+/** A quoted text, or an escape outside of one: its quote begins none, or each would be looked for to the end of the line. */
+const QUOTED = /\\.|"((?:[^"\\]|\\.)*)"/g;
+const ADDRESSES = /^[\da-f.:[\], ]+$/i;
+const SECOND_MS = 1_000;
+
+/** Whether a line is one of a combined log. */
+export function isCombinedLine(text: string): boolean {
+  return LINE.test(text);
+}
+
+/**
+ * The combined and the common log of nginx and Apache, with a virtual host before it or not (`%v`, `%v:%p`), with more behind it or not.
+ * Where a quoted text behind the user agent is a list of addresses, it is `X-Forwarded-For`, as in the `main` format of nginx's packages.
+ * https://httpd.apache.org/docs/2.4/logs.html#combined
+ *
+ *     203.0.113.7 - - [31/Jan/2026:12:00:00 +0000] "GET /c/… HTTP/1.1" 302 0 "https://example.com/" "Mozilla/5.0 …" "198.51.100.7"
+ */
+export function combinedReader(context: LogContext): Reader {
+  return eachLine((text, line) => readLine(text, line, context));
+}
+
+function readLine(text: string, line: number, context: LogContext): Reading {
+  const [, before = '', time = '', request = '', status = '', behind = ''] = LINE.exec(text) ?? [];
+  if (status === '') return { is: 'broken', line, why: 'Expected a line of a combined access log' };
+  const clickedAt = combinedTimeMs(time);
+  if (Number.isNaN(clickedAt)) {
+    const why = `Expected a time such as 31/Jan/2026:12:00:00 +0000, got ${time}`;
+    return { is: 'broken', line, why };
+  }
+  const [referrer, userAgent, ...others] = [...behind.matchAll(QUOTED)].flatMap(([, quoted]) =>
+    quoted === undefined ? [] : [unescaped(quoted)],
+  );
+  const client = clientOf(before);
+  const list = others.findLast((one) => ADDRESSES.test(one) && one.split(',').some(isAddress));
+  const logged = {
+    ...splitRequest(unescaped(request)),
+    clickedAt,
+    precisionMs: SECOND_MS,
+    status: Number(status),
+    peer: client.peer,
+    forwardedFor: list ?? client.forwardedFor,
+    userAgent: presentText(userAgent),
+    referrer: presentText(referrer),
+  };
+  return readingOf(logged, line, context);
+}
+
+/**
+ * Who connected: the second word before the time where that is an address, because then the first is the virtual host; otherwise the first,
+ * which may be a list as `%{X-Forwarded-For}i` writes it, its last address the nearest. Without an address (`HostnameLookups On`), both
+ * words tell visitors apart.
+ */
+function clientOf(before: string): { peer: string; forwardedFor: string | null } {
+  const words = before.trim().split(/\s+/);
+  const [first = '', second = ''] = words;
+  if (first.endsWith(',')) {
+    const ends = words.findIndex((word) => !word.endsWith(','));
+    const hops = words.slice(0, ends + 1).map((word) => word.replace(/,$/, ''));
+    return { peer: hops.at(-1) ?? '', forwardedFor: hops.slice(0, -1).join(',') };
+  }
+  if (isAddress(second)) return { peer: second, forwardedFor: null };
+  return { peer: isAddress(first) ? first : `${first} ${second}`, forwardedFor: null };
+}
+
+function isAddress(text: string): boolean {
+  return isIP(withoutPort(text.trim())) !== 0;
+}
+
+/** nginx writes `\xHH` for what would break the line, Apache a backslash before it too. */
+function unescaped(text: string): string {
+  if (!text.includes('\\')) return text;
+  return text.replace(/\\(?:x([0-9A-Fa-f]{2})|(.))/g, (_, hex?: string, character?: string) =>
+    hex === undefined ? (character ?? '') : String.fromCharCode(Number.parseInt(hex, 16)),
+  );
+}

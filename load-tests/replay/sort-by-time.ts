@@ -1,0 +1,42 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { TollwayError } from '../../common/errors.ts';
+import type { Reading, Recorded } from './reading.ts';
+
+/** SQLITE_FULL; https://www.sqlite.org/rescode.html#full */
+const DISK_FULL = 13;
+
+/**
+ * The clicks of a file in the order of their times, those of one time in the order of the file; before them its other lines. Sorts in a
+ * temporary file, in bounded memory, however far apart the lines are. Throws `disk_full`.
+ */
+export async function* sortByTime(readings: AsyncIterable<Reading>): AsyncGenerator<Reading> {
+  const folder = mkdtempSync(join(tmpdir(), 'tollway-replay-'));
+  const database = new DatabaseSync(join(folder, 'sorted'));
+  try {
+    // Nobody reads it after a crash. Sorting spills into files too.
+    database.exec(`pragma journal_mode = off; pragma synchronous = off; pragma temp_store = file;
+      create table click (clicked_at integer, line integer, reading text)`);
+    const insert = database.prepare('insert into click values (?, ?, ?)');
+    database.exec('begin');
+    for await (const reading of readings) {
+      if (reading.is !== 'event' && reading.is !== 'request') yield reading;
+      else insert.run(reading.clickedAt, reading.line, JSON.stringify(reading));
+    }
+    database.exec('commit');
+    const sorted = database.prepare('select reading from click order by clicked_at, line');
+    for (const { reading } of sorted.iterate()) {
+      // What was written above.
+      yield JSON.parse(String(reading)) as Recorded;
+    }
+  } catch (error) {
+    if (!(error instanceof Error && 'errcode' in error && error.errcode === DISK_FULL)) throw error;
+    const message = `${tmpdir()}: expected room to sort the clicks of the file by their times, the disk is full; TMPDIR names another folder`;
+    throw new TollwayError('disk_full', message, { cause: error });
+  } finally {
+    database.close();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
