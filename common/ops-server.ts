@@ -19,6 +19,12 @@ export type Operations = {
   readonly metrics: () => Promise<string>;
 };
 
+/**
+ * Connections that may wait to be accepted; the system lowers it to its own limit (`net.core.somaxconn`). With Node's 511, a burst of
+ * connections has the kernel drop others, whose clients try again only after a second.
+ */
+const BACKLOG = 4_096;
+
 /** Where an operations port tells of its connections. */
 export type OperationsDeps = { readonly metrics?: Metrics; readonly logger?: Logger };
 export type OperationsAddress = {
@@ -114,7 +120,7 @@ export function listen(
       const reason = errorCode(cause) === 'EADDRINUSE' ? 'is taken' : `cannot be used (${errorCode(cause)})`;
       reject(new TollwayError('port_taken', `The ${what} port ${host}:${port} ${reason}`, { cause }));
     });
-    server.listen({ port, host, reusePort }, () => {
+    server.listen({ port, host, reusePort, backlog: BACKLOG }, () => {
       // A connection that could not be accepted for want of descriptors or memory; the next one may be.
       server.on('error', (error) => {
         if (!isOutOfResources(error)) throw error;
