@@ -24,6 +24,11 @@ export function offsetOf(position: string): number {
   return Number(isFirst(position) ? position.slice(FIRST.length) : position);
 }
 
+/** Whether a checkpoint was set back from `known`; if not, another processor has moved it on. Absent: it was deleted. */
+export function isSetBack(position: string | undefined, known: string): boolean {
+  return position === undefined || offsetOf(position) < offsetOf(known);
+}
+
 /** What each partition of the topic holds now. */
 export async function readOffsets(admin: Admin, topic: string): Promise<Map<number, Offsets>> {
   const offsets = await admin.fetchTopicOffsets(topic);

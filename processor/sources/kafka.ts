@@ -15,6 +15,7 @@ import { type EventSource, type Intake, type Lag, oldestClickAt, STOPPING } from
 import {
   beginTopic,
   isFirst,
+  isSetBack,
   kafkaSourceName,
   offsetOf,
   readOffsets,
@@ -43,6 +44,9 @@ const COMMIT_MS_MAX = 2_000;
 const LAG_MS_MAX = 2_500;
 /** The name under which the group's problems are noted, until its partitions are open. */
 const GROUP = 'group';
+/** Why reading goes on from another place than where it stood. */
+const SET_BACK = 'The checkpoint was set back (a rewind, or a restored database)';
+const MOVED_ON = 'Another processor has moved the checkpoint on: reading goes on from there';
 const IDLE = 'it has no partition: KAFKA_PARTITIONS: there are fewer than processors';
 
 /** A partition that the group has given us. */
@@ -384,7 +388,7 @@ class KafkaSource implements EventSource {
           if (!isWhole) this.goBack(owned, position, 'The database has lost commits');
           else if (position === next) progress.known = next;
           else if (position !== progress.known)
-            this.goBack(owned, position, 'The checkpoint was turned back (a rewind, or a restored database)');
+            this.goBack(owned, position, isSetBack(position, progress.known) ? SET_BACK : null);
         }
       } catch (error) {
         // The next one says the same and more.
@@ -418,10 +422,12 @@ class KafkaSource implements EventSource {
     return Promise.race([committed, sleep(COMMIT_MS_MAX).then(() => false)]);
   }
 
-  private goBack(owned: Owned, position: string | undefined, why: string): void {
+  /** Reads on from the checkpoint. `why` is what an operator should know; `null` where another processor has moved the checkpoint on. */
+  private goBack(owned: Owned, position: string | undefined, why: string | null): void {
     const { partition } = owned;
     if (this.partitions.get(partition) !== owned) return;
-    this.logger.warn({ partition, position }, `${why}: reading goes on from the checkpoint`);
+    if (why === null) this.logger.debug({ partition, position }, MOVED_ON);
+    else this.logger.warn({ partition, position }, `${why}: reading goes on from the checkpoint`);
     owned.abort.abort();
     this.partitions.set(partition, new Owned(partition));
     this.opening = this.opening.then(() => this.open());

@@ -35,6 +35,20 @@ export function readUntil(position: string): Date | null {
   return new Date(position.split(' ').at(-1) ?? '');
 }
 
+/** Whether a checkpoint was set back from `known`; if not, another processor has moved it on. Absent: it was deleted. */
+export function isSetBack(position: string | undefined, known: string): boolean {
+  if (position === undefined || known === END) return true;
+  if (position === END || known === FIRST_RECORD) return false;
+  if (position.startsWith(AFTER) && known.startsWith(AFTER)) return sequenceOf(position) < sequenceOf(known);
+  // One of them names a time only: the times up to which both are read decide.
+  const [time, knownTime] = [readUntil(position), readUntil(known)];
+  return time === null || (knownTime !== null && time < knownTime);
+}
+
+function sequenceOf(position: string): bigint {
+  return BigInt(position.split(' ')[1] ?? 0);
+}
+
 /** The name of the stream's checkpoints: a stream made anew under the same name has others. */
 export function kinesisSourceName({ id }: Stream): string {
   return `kinesis ${id}`;

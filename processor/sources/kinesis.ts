@@ -23,6 +23,7 @@ import {
   beginStream,
   END,
   FIRST_RECORD,
+  isSetBack,
   iteratorAt,
   kinesisSourceName,
   readableShards,
@@ -46,6 +47,9 @@ const CLOCKS_DIFFER_MS = 300_000;
 const DRAIN_MS_MAX = 10_000;
 /** A shard that has not answered for so long is silent, in ms. A read takes some ten of them. */
 const SILENT_MS = 5_000;
+/** Why reading goes on from another place than where it stood. */
+const SET_BACK = 'The checkpoint was set back (a rewind, or a restored database)';
+const MOVED_ON = 'Another processor has moved the checkpoint on: reading goes on from there';
 /** The name under which the stream's problems are noted; those of a shard bear its own. */
 const STREAM = 'stream';
 
@@ -367,11 +371,7 @@ class KinesisSource implements EventSource {
           if (!isWhole) this.goBack(reading, position, 'The database has lost commits');
           else if (position === next) reading.progress.known = next;
           else if (position !== known)
-            this.goBack(
-              reading,
-              position,
-              'The checkpoint was turned back (a rewind, or a restored database)',
-            );
+            this.goBack(reading, position, isSetBack(position, known) ? SET_BACK : null);
         }
       } catch (error) {
         // The next one says the same and more.
@@ -380,11 +380,15 @@ class KinesisSource implements EventSource {
     });
   }
 
-  /** The next deal begins where the checkpoint is now. */
-  private goBack(reading: Reading, position: string | undefined, why: string): void {
+  /**
+   * The next deal begins where the checkpoint is now. `why` is what an operator should know; `null` where another processor has
+   * moved the checkpoint on.
+   */
+  private goBack(reading: Reading, position: string | undefined, why: string | null): void {
     const { shard } = reading;
     if (this.readings.get(shard) !== reading) return;
-    this.logger.warn({ shard, position }, `${why}: reading goes on from the checkpoint`);
+    if (why === null) this.logger.debug({ shard, position }, MOVED_ON);
+    else this.logger.warn({ shard, position }, `${why}: reading goes on from the checkpoint`);
     this.giveBack(reading);
     this.leases?.release(shard).catch(() => {});
   }
