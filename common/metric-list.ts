@@ -285,6 +285,12 @@ export const metricList = {
     help: 'Records that the broker deleted before they were read; with Kinesis, times that this may have happened',
     part: 'processor',
   },
+  checkpointFailures: {
+    kind: 'counter',
+    name: 'tollway_checkpoint_failures_total',
+    help: 'Attempts to move the checkpoints of Kafka or Kinesis that failed; a processor tries twice a second',
+    part: 'processor',
+  },
   // Scheduled functions
   booksProblems: {
     kind: 'gauge',

@@ -1,5 +1,10 @@
-import { TollwayError } from '../common/errors.ts';
+import { errorMessage, TollwayError } from '../common/errors.ts';
+import type { Logger } from '../common/logger.ts';
+import type { Metrics } from '../common/metrics.ts';
 import { arrayLiteral, type Connection, type Pool } from '../common/postgres.ts';
+import { uuidFloor } from '../common/uuid.ts';
+import { partitionName } from '../migrations/partitions.ts';
+import { byDay, type LedgerWindow, readWindow } from './ledger.ts';
 
 /** A checkpoint that is to be moved: from what we believe it is, to what it shall be. */
 export type Move = { readonly partition: string; readonly known: string; readonly next: string };
@@ -43,21 +48,30 @@ export type Moved = {
  * is settled.
  *
  * `witnesses` are clicks of the transactions that were settled since the last time, one of each. A database that fails over, or is
- * restored, may have lost commits that we were told of; then one of them is not there.
+ * restored, may have lost commits that we were told of; then one of them is not there. One of a day that the ledger has closed since
+ * cannot be looked up, and counts as found.
  */
 export async function moveCheckpoints(
-  pool: Pool,
+  connection: Pool | Connection,
   source: string,
   moves: readonly Move[],
   witnesses: readonly string[],
 ): Promise<Moved> {
-  const { rows } = await pool.query<{ partition: string | null; position: string; whole: boolean }>({
-    name: 'move checkpoints',
-    text: `with wanted as (select * from unnest($2::text[], $3::text[], $4::text[]) wanted (partition, known, next)),
+  const parameters: unknown[] = [
+    source,
+    moves.map((move) => move.partition),
+    moves.map((move) => move.known),
+    moves.map((move) => move.next),
+    arrayLiteral(witnesses),
+  ];
+  const settled =
+    witnesses.length === 0 ? [] : settledAmong(await readWindow(connection), witnesses, parameters);
+  const { rows } = await connection.query<{ partition: string | null; position: string; whole: boolean }>(
+    `with wanted as (select * from unnest($2::text[], $3::text[], $4::text[]) wanted (partition, known, next)),
      witnesses as (
-       select coalesce(bool_and(
-         exists (select from ledger where ledger.click_id = witness)
-         or exists (select from dead_letter where dead_letter.click_id = witness)), true) as whole
+       select coalesce(bool_and(exists (
+         ${[...settled, 'select from dead_letter where dead_letter.click_id = witness'].join(' union all ')}
+       )), true) as whole
        from unnest($5::uuid[]) witness
      ), moved as (
        update broker_checkpoint checkpoint set position = next, moved_at = now() from wanted, witnesses
@@ -68,18 +82,64 @@ export async function moveCheckpoints(
      from witnesses left join (
        broker_checkpoint checkpoint join wanted using (partition) left join moved using (partition)
      ) on checkpoint.source = $1`,
-    values: [
-      source,
-      moves.map((move) => move.partition),
-      moves.map((move) => move.known),
-      moves.map((move) => move.next),
-      arrayLiteral(witnesses),
-    ],
-  });
+    parameters,
+  );
   const found = rows.flatMap(({ partition, position }) =>
     partition === null ? [] : [[partition, position] as const],
   );
   return { isWhole: rows[0]?.whole ?? true, positions: new Map(found) };
+}
+
+/**
+ * The queries that find a `witness` in the ledger. Days are named: a query of the whole ledger would lock the partitions of all days, and
+ * with thousands of them PostgreSQL has no room for the locks.
+ */
+function settledAmong(
+  { clickFloorMs, clickAheadMs }: LedgerWindow,
+  witnesses: readonly string[],
+  parameters: unknown[],
+): string[] {
+  const days = byDay(witnesses, clickFloorMs, clickAheadMs).map(
+    ([day]) => `select from ${partitionName('ledger', day)} settled where settled.click_id = witness`,
+  );
+  const closed = `select where witness < $${parameters.push(uuidFloor(clickFloorMs))}::uuid`;
+  return [...days, closed];
+}
+
+/** Time between two warnings that checkpoints cannot be moved, in ms. */
+const WARN_MS = 30_000;
+
+/**
+ * Says when the checkpoints of a source cannot be moved: a warning at once and then every 30 s, a metric, and the recovery. No click is
+ * lost by it, and none is charged twice; but a restart reads again from where they stand, and what the broker deletes meanwhile is gone.
+ */
+export class CheckpointReport {
+  private readonly metrics: Pick<Metrics, 'checkpointFailures'>;
+  private readonly logger: Logger;
+  private failures = 0;
+  private warnedAt = Number.NEGATIVE_INFINITY;
+
+  constructor({ metrics, logger }: { metrics: Pick<Metrics, 'checkpointFailures'>; logger: Logger }) {
+    this.metrics = metrics;
+    this.logger = logger;
+  }
+
+  failed(error: unknown): void {
+    this.metrics.checkpointFailures.inc();
+    this.failures += 1;
+    if (performance.now() - this.warnedAt < WARN_MS) return;
+    this.warnedAt = performance.now();
+    this.logger.warn(
+      { problem: errorMessage(error), failures: this.failures },
+      'Checkpoints cannot be moved: clicks are charged all the same, and a restart would read them again; it is tried again',
+    );
+  }
+
+  moved(): void {
+    if (this.failures > 0) this.logger.info({ failures: this.failures }, 'Checkpoints are moved again');
+    this.failures = 0;
+    this.warnedAt = Number.NEGATIVE_INFINITY;
+  }
 }
 
 /** How often a checkpoint that moves under our hands is looked at again. */

@@ -51,8 +51,7 @@ export async function exportLedger(
   filter: ExportFilter,
   take: (rows: readonly ExportRow[]) => Promise<void>,
 ): Promise<Date> {
-  const watermark = await readSettlementWatermark(pool);
-  const until = filter.until && filter.until < watermark ? filter.until : watermark;
+  const until = await boundOf(pool, filter);
   const days = await inTransaction(pool, (connection) => listPartitionDays(connection, 'ledger'));
   for (const day of days) {
     const name = partitionName('ledger', day);
@@ -80,6 +79,16 @@ export async function exportLedger(
   const outside = 'click_id is null or click_id < $3 or click_id >= $4';
   await readPages(pool, entriesOf(null, outside), filter, until, between, take);
   return until;
+}
+
+/**
+ * The upper bound of an export. It is never below the lower one: a watermark is exact to the second while clicks are being settled, so one
+ * that is read later may be up to a second lower, and what was exported above it would be exported again.
+ */
+async function boundOf(pool: Pool, { since, until }: ExportFilter): Promise<Date> {
+  const watermark = await readSettlementWatermark(pool);
+  const bound = until && until < watermark ? until : watermark;
+  return bound < since ? since : bound;
 }
 
 type Between = readonly [from: string, to: string];
@@ -119,8 +128,8 @@ function entriesOf(partition: string | null, which: string): string {
       ad_id as "adId", outcome::text, reason, charged_micros as "chargedMicros", clicked_at as "clickedAt",
       settled_at as "settledAt", origin, sequence, ${kind('nonce')} as kind
     from ${partition} where settled_at >= $1 and settled_at < $2 union all`;
-  // A credit repeats what the ledger still knows of its click.
-  const click = partition ?? '(select * from ledger where false)';
+  // A credit repeats what the ledger still knows of its click. Even `from ledger where false` would lock every partition.
+  const click = partition ?? NO_CLICK;
   return `${partition === null ? '' : ledger}
     select click_id as "clickId", nonce, advertiser_id as "advertiserId", campaign_id as "campaignId", ad_id as "adId", 'rejected' as outcome,
       reason, 0 as "chargedMicros", clicked_at as "clickedAt", settled_at as "settledAt", origin, sequence,
@@ -132,3 +141,7 @@ function entriesOf(partition: string | null, which: string): string {
     from (select * from budget_entry where click_id is not null and created_at >= $1 and created_at < $2 and (${which})) entry
     left join ${click} click using (click_id)`;
 }
+
+/** No row, with the columns of the ledger that a credit repeats. */
+const NO_CLICK = `(select null::uuid as click_id, null::uuid as nonce, null::integer as campaign_id, null::integer as ad_id,
+  null::timestamptz as clicked_at, null::uuid as origin, null::bigint as sequence where false)`;

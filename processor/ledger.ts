@@ -1,5 +1,5 @@
 import { CopyRows } from '../common/copy-rows.ts';
-import { arrayLiteral, BEGIN, type Connection, uuidArray } from '../common/postgres.ts';
+import { arrayLiteral, BEGIN, type Connection, type Pool, uuidArray } from '../common/postgres.ts';
 import { uuidV7TimeMs } from '../common/uuid.ts';
 import { dayStart, partitionName } from '../migrations/partitions.ts';
 import type { ReadClick } from '../producer/click-event.ts';
@@ -20,7 +20,7 @@ export type LedgerWindow = {
 type WindowRow = { now: Date; click_floor: Date; click_ahead: Date; nonce_floor: Date; nonce_ahead: Date };
 
 /** Reads the window. Inside a transaction it holds for its few seconds: a floor leads its drop by an hour. */
-export async function readWindow(connection: Connection): Promise<LedgerWindow> {
+export async function readWindow(connection: Pool | Connection): Promise<LedgerWindow> {
   const { rows } = await connection.query<WindowRow>('select now(), ledger_window.* from ledger_window');
   const [row] = rows;
   if (!row) throw new Error('Expected a row in ledger_window: run the migration');
@@ -34,11 +34,11 @@ export async function readWindow(connection: Connection): Promise<LedgerWindow> 
 }
 
 /**
- * Begins a transaction that reads one snapshot of the books. The lock comes before the snapshot: a day that was dropped in
- * between would be neither among the rows nor among the sums.
+ * Begins a transaction that reads one snapshot of the books. The locks come before the snapshot and keep days from being dropped: a day
+ * that was dropped in between would be neither among the rows nor among the sums. `only`: without it every partition would be locked.
  */
-export const BEGIN_SNAPSHOT =
-  'begin isolation level repeatable read, read only; lock table ledger in access share mode';
+export const BEGIN_SNAPSHOT = `begin isolation level repeatable read, read only;
+  lock table only ledger, only spent_nonce in access share mode`;
 
 /**
  * Begins a transaction that holds advertisers' locks, which others wait for. Who waits too long for them gives up and comes again: by

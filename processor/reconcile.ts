@@ -1,6 +1,7 @@
 import { type Connection, inTransaction, type Pool } from '../common/postgres.ts';
 import type { BrokerBooks } from './broker-books.ts';
 import { BEGIN_SNAPSHOT } from './ledger.ts';
+import { type Recount, recountLedger } from './recount-ledger.ts';
 import {
   countSequences,
   formatMultirange,
@@ -79,11 +80,12 @@ export function reconcile(
       const tallies = await readTallies(connection);
       const inFlight = await readInFlight(connection, brokers);
       const origins = originBooks(tallies, inFlight);
-      const advertisers = await readAdvertisers(connection, deep);
+      const recount = deep ? await recountLedger(connection) : null;
+      const advertisers = await readAdvertisers(connection, recount);
       const problems = [
         ...origins.filter((books) => !books.balanced).map(imbalance),
         ...advertisers.filter((books) => !books.balanced).map(advertiserImbalance),
-        ...(deep ? await recount(connection, tallies) : []),
+        ...(recount ? await compareRecount(connection, recount, tallies) : []),
       ];
       const sum = (pick: (books: OriginBooks) => number) =>
         origins.reduce((total, books) => total + pick(books), 0);
@@ -175,32 +177,28 @@ function imbalance(books: OriginBooks): string {
   return `origin ${origin}: ${accepted} clicks accepted, ${counted} accounted for`;
 }
 
-async function readAdvertisers(connection: Connection, deep: boolean): Promise<AdvertiserBooks[]> {
-  const charges = deep
-    ? `select advertiser_id, sum(charged_micros)::bigint as micros from (
-         select advertiser_id, charged_micros from ledger
-         union all select advertiser_id, charged_micros from closed_day
-       ) charge group by advertiser_id`
-    : 'select null::integer as advertiser_id, null::bigint as micros where false';
-  const { rows } = await connection.query<Omit<AdvertiserBooks, 'balanced'>>(
+async function readAdvertisers(connection: Connection, recount: Recount | null): Promise<AdvertiserBooks[]> {
+  const { rows } = await connection.query<Omit<AdvertiserBooks, 'balanced' | 'chargedMicros'>>(
     `select id, name, currency, budget_micros as "budgetMicros", coalesce(entered.micros, 0)::bigint as "enteredMicros",
-       spent_micros as "spentMicros", case when $1 then coalesce(charged.micros, 0) end as "chargedMicros",
-       remaining_micros as "remainingMicros"
+       spent_micros as "spentMicros", remaining_micros as "remainingMicros"
      from advertiser
      left join (select advertiser_id, sum(amount_micros) as micros from budget_entry group by 1) entered
        on entered.advertiser_id = id
-     left join (${charges}) charged on charged.advertiser_id = id
      order by id`,
-    [deep],
   );
-  return rows.map((row) => ({
-    ...row,
-    balanced:
-      row.enteredMicros === row.budgetMicros &&
-      row.budgetMicros - row.spentMicros === row.remainingMicros &&
-      row.remainingMicros >= 0n &&
-      (row.chargedMicros === null || row.chargedMicros === row.spentMicros),
-  }));
+  return rows
+    .map((row) => ({
+      ...row,
+      chargedMicros: recount && (recount.chargedByAdvertiser.get(row.id) ?? 0n),
+    }))
+    .map((row) => ({
+      ...row,
+      balanced:
+        row.enteredMicros === row.budgetMicros &&
+        row.budgetMicros - row.spentMicros === row.remainingMicros &&
+        row.remainingMicros >= 0n &&
+        (row.chargedMicros === null || row.chargedMicros === row.spentMicros),
+    }));
 }
 
 function advertiserImbalance(books: AdvertiserBooks): string {
@@ -212,83 +210,65 @@ function advertiserImbalance(books: AdvertiserBooks): string {
   );
 }
 
-/** Every row of the ledger, with the days that were dropped as their sums. */
-async function recount(connection: Connection, tallies: ReadonlyMap<string, Tally>): Promise<string[]> {
-  const problems: string[] = [];
-  const look = async (what: string, sql: string) => {
-    const { rows } = await connection.query<{ id: string; kept: string; found: string }>(sql);
-    for (const { id, kept, found } of rows.slice(0, 20))
-      problems.push(`${what} ${id}: kept ${kept}, the ledger has ${found}`);
-    if (rows.length > 20) problems.push(`${what}: and ${rows.length - 20} more`);
-  };
-  await look(
-    'campaign spent',
-    `select campaign.id::text, campaign.spent_micros::text as kept, coalesce(sum(charge.micros), 0)::text as found
-     from campaign left join (
-       select campaign_id, charged_micros as micros from ledger where charged_micros > 0
-       union all select campaign_id, charged_micros from closed_day
-     ) charge on charge.campaign_id = campaign.id
-     where campaign.cap_micros is not null
-     group by campaign.id having campaign.spent_micros <> coalesce(sum(charge.micros), 0)`,
-  );
-  await look(
-    'outcomes of origin',
-    `with rows as (
-       select coalesce(origin, '${NO_ORIGIN}') as origin, outcome::text, 1 as clicks from ledger
-       union all select origin, outcome::text, clicks from closed_day_origin
-       union all select coalesce(origin, '${NO_ORIGIN}'), 'rejected', 1 from dead_letter
-         where origin is not null or click_id is not null
-     ), found as (
-       select origin,
-         coalesce(sum(clicks) filter (where outcome = 'charged'), 0) as charged,
-         coalesce(sum(clicks) filter (where outcome = 'over_budget'), 0) as over_budget,
-         coalesce(sum(clicks) filter (where outcome = 'invalid'), 0) as invalid,
-         coalesce(sum(clicks) filter (where outcome = 'rejected'), 0) as rejected
-       from rows group by origin
-     ), kept as (
-       select origin, sum(charged) as charged, sum(over_budget) as over_budget, sum(invalid) as invalid,
-         sum(rejected) as rejected
-       from (
-         select origin, charged, over_budget, invalid, rejected from origin_total
-         union all select coalesce(origin, '${NO_ORIGIN}'), charged, over_budget, invalid, rejected from origin_tally
-       ) tally group by origin
-     )
-     select coalesce(kept.origin, found.origin)::text as id,
-       format('%s charged, %s over budget, %s invalid, %s rejected', coalesce(kept.charged, 0),
-         coalesce(kept.over_budget, 0), coalesce(kept.invalid, 0), coalesce(kept.rejected, 0)) as kept,
-       format('%s charged, %s over budget, %s invalid, %s rejected', coalesce(found.charged, 0),
-         coalesce(found.over_budget, 0), coalesce(found.invalid, 0), coalesce(found.rejected, 0)) as found
-     from kept full join found on found.origin = kept.origin
-     where (coalesce(kept.charged, 0), coalesce(kept.over_budget, 0), coalesce(kept.invalid, 0), coalesce(kept.rejected, 0))
-       <> (coalesce(found.charged, 0), coalesce(found.over_budget, 0), coalesce(found.invalid, 0), coalesce(found.rejected, 0))`,
-  );
-  problems.push(...(await recountSequences(connection, tallies)));
-  await look(
-    'click both settled and rejected',
-    `select dead_letter.click_id::text as id, 'one outcome' as kept, ledger.outcome::text as found
-     from dead_letter join ledger on ledger.click_id = dead_letter.click_id`,
-  );
-  await look(
-    'nonce paid for twice',
-    `select nonce::text as id, 'once' as kept, count(*)::text as found from ledger
-     where nonce is not null and outcome <> 'invalid' group by nonce having count(*) > 1`,
-  );
-  return problems;
-}
-
-/** The sequences of the ledger's rows against those of the tallies; of the origins of which no day was dropped. */
-async function recountSequences(
+/** Compares the recounted rows with every sum that is kept. */
+async function compareRecount(
   connection: Connection,
+  recount: Recount,
   tallies: ReadonlyMap<string, Tally>,
 ): Promise<string[]> {
-  const { rows } = await connection.query<{ origin: string; found: string }>(
-    `select origin, range_agg(int8range(sequence, sequence, '[]'))::text as found
-     from (select origin, sequence from ledger union all select origin, sequence from dead_letter) rows
-     where origin is not null and not exists (select from closed_day_origin closed where closed.origin = rows.origin)
-     group by origin`,
+  const { rows: campaigns } = await connection.query<{ id: number; spent_micros: bigint }>(
+    'select id, spent_micros from campaign where cap_micros is not null order by id',
   );
-  return rows.flatMap(({ origin, found }) => {
-    const kept = formatMultirange(tallies.get(origin)?.settled ?? []);
-    return kept === found ? [] : `sequences of origin ${origin}: kept ${kept}, the ledger has ${found}`;
-  });
+  return [
+    ...named(
+      'campaign spent',
+      campaigns.map(({ id, spent_micros }) => ({
+        id,
+        kept: `${spent_micros} micros`,
+        found: `${recount.chargedByCampaign.get(id) ?? 0n} micros`,
+      })),
+    ),
+    ...named(
+      'outcomes of origin',
+      [...new Set([...tallies.keys(), ...recount.origins.keys()])].sort().map((id) => ({
+        id,
+        kept: outcomesInWords(tallies.get(id)),
+        found: outcomesInWords(recount.origins.get(id)),
+      })),
+    ),
+    ...named(
+      'sequences of origin',
+      [...recount.origins]
+        .filter(([id, { hasClosedDays }]) => id !== NO_ORIGIN && !hasClosedDays)
+        .map(([id, { sequences }]) => ({
+          id,
+          kept: formatMultirange(tallies.get(id)?.settled ?? []),
+          found: formatMultirange(sequences),
+        })),
+    ),
+    ...recount.problems,
+  ];
 }
+
+/** Most differences of one kind that are named. */
+const DIFFERENCES_MAX = 20;
+
+function named(
+  what: string,
+  sums: readonly { id: string | number; kept: string; found: string }[],
+): string[] {
+  const different = sums.filter(({ kept, found }) => kept !== found);
+  const lines = different
+    .slice(0, DIFFERENCES_MAX)
+    .map(({ id, kept, found }) => `${what} ${id}: kept ${kept}, the ledger has ${found}`);
+  const more = different.length - lines.length;
+  return more === 0 ? lines : [...lines, `${what}: and ${more} more`];
+}
+
+type Outcomes = Pick<Tally, 'charged' | 'overBudget' | 'invalid' | 'rejected'>;
+
+function outcomesInWords({ charged, overBudget, invalid, rejected }: Outcomes = NO_CLICKS): string {
+  return `${charged} charged, ${overBudget} over budget, ${invalid} invalid, ${rejected} rejected`;
+}
+
+const NO_CLICKS: Outcomes = { charged: 0, overBudget: 0, invalid: 0, rejected: 0 };

@@ -10,7 +10,13 @@ import type { Metrics } from '../../common/metrics.ts';
 import { failureKind, type Pool } from '../../common/postgres.ts';
 import type { Problem } from '../../common/problems.ts';
 import { type ReadRecord, readRecord } from '../../producer/click-event.ts';
-import { beginCheckpoints, moveCheckpoints, Progress, readCheckpoints } from '../checkpoints.ts';
+import {
+  beginCheckpoints,
+  CheckpointReport,
+  moveCheckpoints,
+  Progress,
+  readCheckpoints,
+} from '../checkpoints.ts';
 import { type EventSource, type Intake, type Lag, oldestClickAt, STOPPING } from '../event-source.ts';
 import {
   beginTopic,
@@ -81,6 +87,7 @@ class KafkaSource implements EventSource {
   private readonly settling = new Set<Promise<void>>();
   /** One at a time: two would each take the other's for somebody else's. */
   private readonly checkpointing = pLimit(1);
+  private readonly checkpointReport: CheckpointReport;
   private partitions = new Map<number, Owned>();
   /** Where each partition of the topic was last seen to stand, and since when, on the clock of `performance.now()`. */
   private readonly looks = new Map<number, { readonly at: number; readonly since: number }>();
@@ -97,6 +104,7 @@ class KafkaSource implements EventSource {
     this.config = config;
     this.metrics = around.metrics;
     this.logger = around.logger;
+    this.checkpointReport = new CheckpointReport(around);
     const explain = (error: unknown) => this.explain(error);
     this.patience = new Patience(explain, { ...around, stopping: this.stopping.signal, graceMs: GRACE_MS });
     this.patience.note(GROUP, 'it has not joined its consumer group yet');
@@ -383,6 +391,7 @@ class KafkaSource implements EventSource {
         const witnesses = this.intake.witnesses();
         const { isWhole, positions } = await moveCheckpoints(this.pool, source, moves, witnesses);
         this.intake.forget(witnesses);
+        this.checkpointReport.moved();
         for (const { owned, progress, next } of opened) {
           const position = positions.get(String(owned.partition));
           if (!isWhole) this.goBack(owned, position, 'The database has lost commits');
@@ -392,7 +401,7 @@ class KafkaSource implements EventSource {
         }
       } catch (error) {
         // The next one says the same and more.
-        this.logger.debug({ problem: errorMessage(error) }, 'Checkpoints have to wait');
+        this.checkpointReport.failed(error);
       }
     });
   }

@@ -16,7 +16,13 @@ import type { Metrics } from '../../common/metrics.ts';
 import { failureKind, type Pool } from '../../common/postgres.ts';
 import type { Problem } from '../../common/problems.ts';
 import { type ReadRecord, readRecord } from '../../producer/click-event.ts';
-import { beginCheckpoints, moveCheckpoints, Progress, readCheckpoints } from '../checkpoints.ts';
+import {
+  beginCheckpoints,
+  CheckpointReport,
+  moveCheckpoints,
+  Progress,
+  readCheckpoints,
+} from '../checkpoints.ts';
 import { type EventSource, type Intake, type Lag, oldestClickAt, STOPPING } from '../event-source.ts';
 import {
   afterPosition,
@@ -94,6 +100,7 @@ class KinesisSource implements EventSource {
   private readings = new Map<string, Reading>();
   /** One at a time: two would each take the other's for somebody else's. */
   private readonly checkpointing = pLimit(1);
+  private readonly checkpointReport: CheckpointReport;
   private leases: ShardLeases | null = null;
   private stream: Stream = { id: '', retentionMs: 0 };
   private failed: (error: unknown) => void = () => {};
@@ -114,6 +121,7 @@ class KinesisSource implements EventSource {
     this.config = config;
     this.metrics = around.metrics;
     this.logger = around.logger;
+    this.checkpointReport = new CheckpointReport(around);
     this.client = openKinesis(config);
     const explain = (error: unknown) => this.explain(error);
     this.patience = new Patience(explain, { ...around, stopping: this.stopping.signal, graceMs: 0 });
@@ -366,6 +374,7 @@ class KinesisSource implements EventSource {
         const witnesses = this.intake.witnesses();
         const { isWhole, positions } = await moveCheckpoints(this.pool, this.source, moves, witnesses);
         this.intake.forget(witnesses);
+        this.checkpointReport.moved();
         for (const { reading, partition, known, next } of moves) {
           const position = positions.get(partition);
           if (!isWhole) this.goBack(reading, position, 'The database has lost commits');
@@ -375,7 +384,7 @@ class KinesisSource implements EventSource {
         }
       } catch (error) {
         // The next one says the same and more.
-        this.logger.debug({ problem: errorMessage(error) }, 'Checkpoints have to wait');
+        this.checkpointReport.failed(error);
       }
     });
   }

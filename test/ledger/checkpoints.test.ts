@@ -1,7 +1,12 @@
+import { pino } from 'pino';
 import { describe, expect, it } from 'vitest';
+import { createMetrics } from '../../common/metrics.ts';
+import { uuidV7 } from '../../common/uuid.ts';
+import { DAY_MS } from '../../migrations/partitions.ts';
 import { chargeClicks } from '../../processor/charge-clicks.ts';
 import {
   beginCheckpoints,
+  CheckpointReport,
   moveCheckpoints,
   Progress,
   readCheckpoints,
@@ -93,6 +98,16 @@ describe('the checkpoints of a source', () => {
     expect(await move('9', charged, rejected)).toEqual({ isWhole: true, positions: new Map([['a', '9']]) });
   });
 
+  it('move past a commit of a day that the ledger has closed meanwhile', async () => {
+    const source = await sourceOf({ a: '5' });
+    const closed = uuidV7(Date.now() - 300 * DAY_MS);
+    const moves = [{ partition: 'a', known: '5', next: '9' }];
+    const at9 = { isWhole: true, positions: new Map([['a', '9']]) };
+    expect(await moveCheckpoints(database.pool, source, moves, [closed])).toEqual(at9);
+    const ahead = uuidV7(Date.now() + 300 * DAY_MS);
+    expect(await moveCheckpoints(database.pool, source, moves, [ahead])).toMatchObject({ isWhole: false });
+  });
+
   it('move once of two who move them at the same time', async () => {
     const source = await sourceOf({ a: '0' });
     const movers = Array.from({ length: 10 }, (_, index) =>
@@ -102,6 +117,24 @@ describe('the checkpoints of a source', () => {
     const { a } = await read(source);
     expect(positions.filter((position, index) => position === String(index + 1))).toEqual([a]);
   });
+});
+
+it('that cannot be moved are a warning at once, a metric, and a line when they are moved again', async () => {
+  const metrics = createMetrics();
+  const lines: Record<string, unknown>[] = [];
+  const logger = pino({ level: 'info' }, { write: (line) => lines.push(JSON.parse(line)) });
+  const report = new CheckpointReport({ metrics, logger });
+  const failures = async () => (await metrics.checkpointFailures.get()).values[0]?.value;
+  expect(await failures()).toBe(0);
+  report.moved();
+  for (const _ of [1, 2, 3]) report.failed(new Error('out of shared memory'));
+  expect(await failures()).toBe(3);
+  report.moved();
+  report.moved();
+  expect(lines).toEqual([
+    expect.objectContaining({ level: 40, problem: 'out of shared memory', failures: 1 }),
+    expect.objectContaining({ level: 30, msg: 'Checkpoints are moved again', failures: 3 }),
+  ]);
 });
 
 describe('the progress in a partition', () => {

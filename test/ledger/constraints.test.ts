@@ -69,6 +69,54 @@ describe('the schema, against statements that are wrong', () => {
     expect(errorCode(await failureOf(insertRow(uuidV7(), columns)))).toBe('23514');
   });
 
+  it('lets no reference enter a budget twice, no amount be nothing, and no credit be without its click', async () => {
+    const { advertiser } = await addAccount(database.pool, { budget: '0.00' });
+    const { advertiser: other } = await addAccount(database.pool, { budget: '0.00' });
+    const enter = (
+      id: number,
+      amount: number,
+      reference: string,
+      kind = 'top_up',
+      clickId: string | null = null,
+    ) =>
+      database.pool.query(
+        'insert into budget_entry (advertiser_id, kind, amount_micros, reference, click_id) values ($1, $2, $3, $4, $5)',
+        [id, kind, amount, reference, clickId],
+      );
+    await enter(advertiser.id, 5, 'invoice 1');
+    expect(errorCode(await failureOf(enter(advertiser.id, 7, 'invoice 1')))).toBe('23505');
+    await enter(other.id, 5, 'invoice 1');
+    expect(errorCode(await failureOf(enter(advertiser.id, 0, 'invoice 2')))).toBe('23514');
+    expect(errorCode(await failureOf(enter(advertiser.id, 5, '')))).toBe('23514');
+    expect(errorCode(await failureOf(enter(advertiser.id, 5, 'invoice 3', 'gift')))).toBe('23514');
+    expect(errorCode(await failureOf(enter(advertiser.id, 5, 'invoice 4', 'credit')))).toBe('23514');
+    expect(errorCode(await failureOf(enter(advertiser.id, 5, 'invoice 5', 'top_up', uuidV7())))).toBe(
+      '23514',
+    );
+    expect(errorCode(await failureOf(enter(999_999, 5, 'invoice 6')))).toBe('23503');
+  });
+
+  it('lets no day be closed twice', async () => {
+    const close = (day: string) =>
+      database.pool.query(`insert into closed_day values ($1, 1, 1, 'charged', 1, 1)`, [day]);
+    const closeOrigin = (day: string, origin: string) =>
+      database.pool.query(`insert into closed_day_origin values ($1, $2, 'charged', 1)`, [day, origin]);
+    const origin = uuidV7();
+    await close('2020-01-01');
+    await close('2020-01-02');
+    expect(errorCode(await failureOf(close('2020-01-01')))).toBe('23505');
+    await closeOrigin('2020-01-01', origin);
+    await closeOrigin('2020-01-01', uuidV7());
+    expect(errorCode(await failureOf(closeOrigin('2020-01-01', origin)))).toBe('23505');
+  });
+
+  it('lets no record be rejected twice', async () => {
+    const reject = () =>
+      database.pool.query(`insert into dead_letter (identity, reason, detail) values ('one', 'poison', '')`);
+    await reject();
+    expect(errorCode(await failureOf(reject()))).toBe('23505');
+  });
+
   it('lets no ad go to another campaign, and none belong to two advertisers', async () => {
     const { ad } = await addAccount(database.pool);
     const { campaign, advertiser } = await addAccount(database.pool);

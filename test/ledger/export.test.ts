@@ -103,6 +103,30 @@ describe('back to back, while transactions are held open', () => {
     expect(after.until.getTime()).toBeGreaterThan(until.getTime());
   });
 
+  it('never goes back: what was exported before is not exported again', async () => {
+    const { ad } = await addAccount(database.pool);
+    const connection = await database.pool.connect();
+    try {
+      for (;;) {
+        await deliver(database.pool, [clickRecord({ ad })]);
+        const { until } = await exported();
+        await connection.query(BEGIN_CHARGE);
+        // Its lock names the second in which it began, which began before the bound: unless a new one has begun since.
+        const watermark = await readSettlementWatermark(database.pool);
+        if (watermark < until) {
+          const next = await exported({ since: until });
+          expect(next.until).toEqual(until);
+          expect(next.rows).toEqual([]);
+          return;
+        }
+        await connection.query('rollback');
+      }
+    } finally {
+      await connection.query('rollback');
+      connection.release();
+    }
+  });
+
   it('uses an earlier bound as it is given, and brings a later one down', async () => {
     const early = new Date(Date.now() - DAY_MS);
     expect((await exported({ until: early })).until).toEqual(early);

@@ -1,8 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Connection, inTransaction } from '../../common/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
+import { DAY_MS, dayStart } from '../../migrations/partitions.ts';
+import type { BrokerBooks } from '../../processor/broker-books.ts';
 import { chargeClicks, settle } from '../../processor/charge-clicks.ts';
-import { mergeTallies } from '../../processor/maintenance.ts';
+import { dropClosedDays, makeDays, mergeTallies } from '../../processor/maintenance.ts';
 import { type Reconciliation, reconcile } from '../../processor/reconcile.ts';
 import { appendTallies } from '../../processor/tally.ts';
 import type { ReadClick, ReadRecord } from '../../producer/click-event.ts';
@@ -11,6 +13,7 @@ import {
   type Account,
   addAccount,
   createTestDatabase,
+  silent,
   type TestDatabase,
   TestOrigin,
   unreadableRecord,
@@ -166,7 +169,7 @@ describe('the oracle tells of a handler', () => {
     const nonce = uuidV7();
     await wrongHandler([click({ nonce })], (connection) => connection.query('delete from spent_nonce'));
     await chargeClicks(database.pool, [click({ nonce })], OPTIONS);
-    expect((await ask()).deep.problems.join('\n')).toMatch(`nonce paid for twice ${nonce}`);
+    expect((await ask()).deep.problems.join('\n')).toMatch(`nonce ${nonce}: paid for twice`);
   });
 
   it('that both charges a click and rejects it, under two names', async () => {
@@ -185,6 +188,63 @@ describe('the oracle tells of a handler', () => {
   it('that loses a budget entry, even without recounting the ledger', async () => {
     await database.pool.query('delete from budget_entry');
     expect((await ask()).shallow).toMatchObject({ balanced: false, advertisers: [{ balanced: false }] });
+  });
+});
+
+describe('the counters alone', () => {
+  it('do not balance when a sequence is settled that was not counted', async () => {
+    const counts = { origin: origin.id, accepted: 0, charged: 0, over_budget: 0, invalid: 0, rejected: 0 };
+    await inTransaction(database.pool, (connection) =>
+      appendTallies(connection, [{ ...counts, sequences: [4] }]),
+    );
+    const { shallow } = await ask();
+    expect(shallow).toMatchObject({ balanced: false, accepted: 4, charged: 2, missing: 0 });
+    expect(shallow.problems).toEqual([`origin ${origin.id}: 4 clicks accepted, 3 accounted for`]);
+  });
+});
+
+describe('closed days', () => {
+  it('count among the charges of an advertiser, of a capped campaign, and of an origin', async () => {
+    const options = { clickAgeDays: 14, linkLifeDays: 30, ledgerRetentionDays: 400, brokerRetentionDays: 7 };
+    const old = origin.click({ ad: account.ad, clickedAt: Date.now() - 10 * DAY_MS });
+    await chargeClicks(database.pool, [old], OPTIONS);
+    await database.pool.query(
+      `update ledger_window set click_floor = $1, floor_raised_at = now() - interval '2 hours'`,
+      [new Date(dayStart(Date.now()) - 5 * DAY_MS)],
+    );
+    await dropClosedDays(database.pool, silent);
+    expect((await database.pool.query('select from closed_day')).rowCount).toBe(1);
+    const { deep } = await ask();
+    expect(deep).toMatchObject({ balanced: true, charged: 3, problems: [] });
+    expect(deep.advertisers[0]?.chargedMicros).toBe(750_000n);
+    await makeDays(database.pool, options);
+    // A sum that is lost shows in all three.
+    await database.pool.query('delete from closed_day');
+    const problems = (await ask()).deep.problems.join('\n');
+    expect(problems).toMatch(
+      `campaign spent ${account.campaign.id}: kept 750000 micros, the ledger has 500000`,
+    );
+    expect(problems).toMatch(`advertiser ${account.advertiser.id}`);
+    await database.pool.query('delete from closed_day_origin');
+    expect((await ask()).deep.problems.join('\n')).toMatch(`outcomes of origin ${origin.id}: kept 3 charged`);
+  });
+});
+
+describe('a broker outside of the snapshot', () => {
+  it.each([
+    [true, 10, 7],
+    [false, 3, 0],
+  ])('whose marks are read in it (%s) says what was accepted', async (isInSnapshot, accepted, missing) => {
+    const broker: BrokerBooks = {
+      isInSnapshot,
+      readWaiting: (_, take) => take([{ ...origin.mark(), accepted: 10 }]),
+      rewind: () => Promise.reject(new Error('Expected no rewind')),
+    };
+    expect(await reconcile(database.pool, { brokers: [broker] })).toMatchObject({
+      accepted,
+      missing,
+      balanced: true,
+    });
   });
 });
 

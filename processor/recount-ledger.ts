@@ -1,0 +1,169 @@
+import type { Connection } from '../common/postgres.ts';
+import { uuidFloor } from '../common/uuid.ts';
+import { DAY_MS, listPartitionDays, partitionName } from '../migrations/partitions.ts';
+import { parseMultirange, type Sequences, uniteSequences } from './sequences.ts';
+import { NO_ORIGIN } from './tally.ts';
+
+/** Clicks of one origin by outcome, and the sequences of those that have one. */
+export type RecountedOrigin = {
+  charged: number;
+  overBudget: number;
+  invalid: number;
+  rejected: number;
+  sequences: Sequences;
+  /** Whether a day that held clicks of it was closed: then `sequences` are those of the other days only. */
+  hasClosedDays: boolean;
+};
+
+/** What the rows of the ledger, its dead letters and the sums of closed days add up to. Amounts in micros. */
+export type Recount = {
+  readonly chargedByAdvertiser: ReadonlyMap<number, bigint>;
+  readonly chargedByCampaign: ReadonlyMap<number, bigint>;
+  /** Clicks without an origin are counted under the nil UUID. */
+  readonly origins: ReadonlyMap<string, RecountedOrigin>;
+  /** Single clicks that are wrong, in words. */
+  readonly problems: readonly string[];
+};
+
+/** Wrong clicks of one kind that are named, of one day. */
+const NAMED_MAX = 20;
+
+/**
+ * Recounts every row of the ledger. To be called in a transaction that was begun with `BEGIN_SNAPSHOT`.
+ *
+ * Each day is read by its partition's name, in a savepoint that is rolled back: that releases the locks of the partition and its indexes
+ * and keeps the snapshot. A query of all partitions would lock every one at once, and PostgreSQL has room for a few thousand locks.
+ */
+export async function recountLedger(connection: Connection): Promise<Recount> {
+  const chargedByAdvertiser = new Map<number, bigint>();
+  const chargedByCampaign = new Map<number, bigint>();
+  const origins = new Map<string, RecountedOrigin>();
+  const problems: string[] = [];
+  const firstNonceDay =
+    (await listPartitionDays(connection, 'spent_nonce')).at(0) ?? Number.POSITIVE_INFINITY;
+
+  const addCharges = (rows: readonly ChargesRow[]) => {
+    for (const { advertiser_id, campaign_id, micros } of rows) {
+      chargedByAdvertiser.set(advertiser_id, (chargedByAdvertiser.get(advertiser_id) ?? 0n) + micros);
+      chargedByCampaign.set(campaign_id, (chargedByCampaign.get(campaign_id) ?? 0n) + micros);
+    }
+  };
+  const addOrigins = (rows: readonly OriginRow[]) => {
+    for (const row of rows) {
+      const found = origins.get(row.origin) ?? noClicks();
+      origins.set(row.origin, found);
+      found.charged += row.charged;
+      found.overBudget += row.over_budget;
+      found.invalid += row.invalid;
+      found.rejected += row.rejected;
+      found.sequences = uniteSequences(found.sequences, parseMultirange(row.sequences ?? ''));
+      found.hasClosedDays ||= row.closed;
+    }
+  };
+
+  for (const day of await listPartitionDays(connection, 'ledger')) {
+    const partition = partitionName('ledger', day);
+    await connection.query('savepoint one_day');
+    addCharges(await readCharges(connection, partition));
+    addOrigins(await readOrigins(connection, partition));
+    problems.push(...(await findRejectedToo(connection, partition, day)));
+    // A nonce is spent on the day it was made or later.
+    if (day >= firstNonceDay)
+      problems.push(...(await findUnspentNonces(connection, partition, firstNonceDay)));
+    await connection.query('rollback to savepoint one_day');
+  }
+  addCharges(await readCharges(connection, 'closed_day'));
+  addOrigins(await readClosedOrigins(connection));
+  addOrigins(await readRejected(connection));
+  return { chargedByAdvertiser, chargedByCampaign, origins, problems };
+}
+
+function noClicks(): RecountedOrigin {
+  return { charged: 0, overBudget: 0, invalid: 0, rejected: 0, sequences: [], hasClosedDays: false };
+}
+
+type ChargesRow = { advertiser_id: number; campaign_id: number; micros: bigint };
+
+async function readCharges(connection: Connection, table: string): Promise<ChargesRow[]> {
+  const { rows } = await connection.query<ChargesRow>(
+    `select advertiser_id, campaign_id, sum(charged_micros)::bigint as micros from ${table}
+     where charged_micros > 0 group by advertiser_id, campaign_id`,
+  );
+  return rows;
+}
+
+type OriginRow = {
+  origin: string;
+  charged: number;
+  over_budget: number;
+  invalid: number;
+  rejected: number;
+  sequences: string | null;
+  closed: boolean;
+};
+
+const SEQUENCES = `range_agg(int8range(sequence, sequence, '[]')) filter (where sequence is not null)::text`;
+
+async function readOrigins(connection: Connection, partition: string): Promise<OriginRow[]> {
+  const count = (outcome: string) => `(count(*) filter (where outcome = '${outcome}'))::float8 as ${outcome}`;
+  const { rows } = await connection.query<OriginRow>(
+    `select coalesce(origin, '${NO_ORIGIN}') as origin, ${count('charged')}, ${count('over_budget')}, ${count('invalid')},
+       0::float8 as rejected, ${SEQUENCES} as sequences, false as closed
+     from ${partition} group by 1`,
+  );
+  return rows;
+}
+
+async function readClosedOrigins(connection: Connection): Promise<OriginRow[]> {
+  const sum = (outcome: string) =>
+    `coalesce(sum(clicks) filter (where outcome = '${outcome}'), 0)::float8 as ${outcome}`;
+  const { rows } = await connection.query<OriginRow>(
+    `select origin, ${sum('charged')}, ${sum('over_budget')}, ${sum('invalid')}, 0::float8 as rejected, null as sequences,
+       true as closed
+     from closed_day_origin group by origin`,
+  );
+  return rows;
+}
+
+async function readRejected(connection: Connection): Promise<OriginRow[]> {
+  const { rows } = await connection.query<OriginRow>(
+    `select coalesce(origin, '${NO_ORIGIN}') as origin, 0::float8 as charged, 0::float8 as over_budget, 0::float8 as invalid,
+       count(*)::float8 as rejected, ${SEQUENCES} as sequences, false as closed
+     from dead_letter where origin is not null or click_id is not null group by 1`,
+  );
+  return rows;
+}
+
+async function findRejectedToo(connection: Connection, partition: string, day: number): Promise<string[]> {
+  const { rows } = await connection.query<{ click_id: string; outcome: string }>(
+    `select dead_letter.click_id, settled.outcome::text from dead_letter join ${partition} settled using (click_id)
+     where dead_letter.click_id >= $1 and dead_letter.click_id < $2 limit ${NAMED_MAX}`,
+    [uuidFloor(day), uuidFloor(day + DAY_MS)],
+  );
+  return rows.map(({ click_id, outcome }) => `click ${click_id}: both ${outcome} and rejected`);
+}
+
+/**
+ * Valid clicks whose nonce is not noted as spent by them: as a nonce is noted once, two clicks that were paid for with the same one
+ * show here. What `spent_nonce` has dropped cannot be compared any more; nor can it be spent again.
+ */
+async function findUnspentNonces(
+  connection: Connection,
+  partition: string,
+  firstNonceDay: number,
+): Promise<string[]> {
+  // The lateral look-up prunes the partitions of nonces for each row; a join would read them all for each day.
+  const { rows } = await connection.query<{ click_id: string; nonce: string; spender: string | null }>(
+    `select settled.click_id, settled.nonce, spent.click_id as spender
+     from ${partition} settled
+     left join lateral (select click_id from spent_nonce where spent_nonce.nonce = settled.nonce offset 0) spent on true
+     where settled.nonce >= $1 and settled.outcome <> 'invalid' and spent.click_id is distinct from settled.click_id
+     limit ${NAMED_MAX}`,
+    [uuidFloor(firstNonceDay)],
+  );
+  return rows.map(({ click_id, nonce, spender }) =>
+    spender === null
+      ? `nonce ${nonce}: paid for by click ${click_id}, and not noted as spent`
+      : `nonce ${nonce}: paid for twice, by clicks ${click_id} and ${spender}`,
+  );
+}

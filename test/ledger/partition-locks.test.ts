@@ -1,0 +1,83 @@
+import { expect, it } from 'vitest';
+import { createPool, inTransaction } from '../../common/postgres.ts';
+import { uuidV7 } from '../../common/uuid.ts';
+import { DAY_MS } from '../../migrations/partitions.ts';
+import { quarantine } from '../../processor/charge-clicks.ts';
+import { beginCheckpoints, moveCheckpoints } from '../../processor/checkpoints.ts';
+import { exportLedger } from '../../processor/export.ts';
+import { reconcile } from '../../processor/reconcile.ts';
+import { addAccount, clickRecord, testDatabase, unreadableRecord } from '../setup/database.ts';
+import { deliver } from './deliver.ts';
+
+const database = testDatabase();
+
+/** Days of the ledger whose partitions, or indexes of them, a transaction has locked. */
+const LOCKED_DAYS = `select count(distinct substring(relation::regclass::text from '^ledger_(\\d{8})'))::int as days
+  from pg_locks where pid = pg_backend_pid() and relation::regclass::text like 'ledger\\_2%'`;
+
+/** Most days that a transaction of `act` has locked at once: looked at before each one ends or goes back to a savepoint. */
+async function mostDaysLocked(act: (pool: typeof database.pool) => Promise<unknown>): Promise<number> {
+  const pool = createPool(database.url, 'test', 1, () => undefined);
+  let most = 0;
+  pool.on('connect', (client) => {
+    const query = client.query.bind(client) as (...args: unknown[]) => Promise<unknown>;
+    const watched = async (text: unknown, ...rest: unknown[]) => {
+      if (typeof text === 'string' && /^(commit|rollback)/.test(text)) {
+        const { rows } = (await query(LOCKED_DAYS)) as { rows: { days: number }[] };
+        most = Math.max(most, rows[0]?.days ?? 0);
+      }
+      return query(text, ...rest);
+    };
+    // A stream of `COPY` is passed on as it is.
+    Object.assign(client, {
+      query: (text: unknown, ...rest: unknown[]) =>
+        typeof text === 'string' && rest.every((one) => typeof one !== 'function')
+          ? watched(text, ...rest)
+          : query(text, ...rest),
+    });
+  });
+  try {
+    await act(pool);
+  } finally {
+    await pool.end();
+  }
+  return most;
+}
+
+it('finds that a query of the whole ledger locks every day', async () => {
+  const act = (pool: typeof database.pool) =>
+    inTransaction(pool, (connection) => connection.query('select count(*) from ledger'));
+  expect(await mostDaysLocked(act)).toBeGreaterThan(10);
+});
+
+it('locks the days that it needs and no others, whatever the ledger keeps', async () => {
+  const { ad } = await addAccount(database.pool);
+  const [today, yesterday] = [0, 1].map((days) =>
+    clickRecord({ ad, clickedAt: Date.now() - days * DAY_MS, nonce: uuidV7() }),
+  );
+  if (today === undefined || yesterday === undefined) throw new Error('Expected two clicks');
+  await deliver(database.pool, [today, yesterday]);
+  await beginCheckpoints(database.pool, 'test', new Map([['a', '1']]));
+  const clickIds = [today, yesterday].map(({ click }) => click.clickId);
+  const moves = [{ partition: 'a', known: '1', next: '2' }];
+  const days = {
+    charge: await mostDaysLocked((pool) => deliver(pool, [clickRecord({ ad })])),
+    copy: await mostDaysLocked((pool) => deliver(pool, [today])),
+    quarantine: await mostDaysLocked((pool) => quarantine(pool, unreadableRecord(null), '')),
+    reconcile: await mostDaysLocked((pool) => reconcile(pool)),
+    reconcileDeep: await mostDaysLocked((pool) => reconcile(pool, { deep: true })),
+    export: await mostDaysLocked((pool) => exportLedger(pool, { since: new Date(0) }, async () => {})),
+    checkpoints: await mostDaysLocked((pool) =>
+      inTransaction(pool, (connection) => moveCheckpoints(connection, 'test', moves, clickIds)),
+    ),
+  };
+  expect(days).toEqual({
+    charge: 1,
+    copy: 1,
+    quarantine: 0,
+    reconcile: 0,
+    reconcileDeep: 1,
+    export: 1,
+    checkpoints: 2,
+  });
+});
