@@ -112,7 +112,9 @@ describe('the schema, against statements that are wrong', () => {
 
   it('lets no record be rejected twice', async () => {
     const reject = () =>
-      database.pool.query(`insert into dead_letter (identity, reason, detail) values ('one', 'poison', '')`);
+      database.pool.query(
+        `insert into dead_letter (identity, reason, detail, counted) values ('one', 'poison', '', true)`,
+      );
     await reject();
     expect(errorCode(await failureOf(reject()))).toBe('23505');
   });

@@ -176,7 +176,7 @@ describe('the oracle tells of a handler', () => {
     const record = click();
     await wrongHandler([record], async (connection) => {
       await connection.query(
-        `insert into dead_letter (identity, click_id, reason, detail) values ('another', $1, 'poison', '')`,
+        `insert into dead_letter (identity, click_id, reason, detail, counted) values ('another', $1, 'poison', '', true)`,
         [record.click.clickId],
       );
       const none = { origin: null, accepted: 0, charged: 0, over_budget: 0, invalid: 0 };
