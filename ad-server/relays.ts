@@ -1,8 +1,10 @@
 import type { Config } from '../common/config.ts';
+import { errorMessage } from '../common/errors.ts';
 import { sleep } from '../common/lifecycle.ts';
 import type { Logger } from '../common/logger.ts';
 import type { Metrics } from '../common/metrics.ts';
 import type { Problem } from '../common/problems.ts';
+import { ThrottledLog } from '../common/throttled-log.ts';
 import { adoptDeadSpools, type DeadSpool } from '../producer/dead-spools.ts';
 import type { Publisher } from '../producer/publisher.ts';
 import { Relay, type RelayOptions } from '../producer/relay.ts';
@@ -49,16 +51,23 @@ export function startRelays(
   const own = new Relay(spool, { ...around, onFreed });
   spool.onChange = () => own.notify();
   const ending = new AbortController();
-  /** What was said of once. */
-  const said = new Set<string>();
+  /** What fails, by spool id; under the root: the search for spools. */
+  const failures = new Map<string, ThrottledLog>();
   const relaying = new Set<Relay>();
 
-  const complain = (origin: string, err: unknown, message: string) => {
-    if (!said.has(origin)) logger.error({ origin, err }, message);
-    said.add(origin);
+  const reportFailure = (origin: string, error: unknown, message: string) => {
+    const recovered = 'The spools of other owners are relayed again';
+    const log =
+      failures.get(origin) ?? new ThrottledLog(logger, { failed: message, recovered, level: 'error' });
+    failures.set(origin, log);
+    log.fail({ origin, problem: errorMessage(error) }, message);
+  };
+  const reportSuccess = (origin: string) => {
+    failures.get(origin)?.recover({ origin });
+    failures.delete(origin);
   };
   const tell = ({ origin, bytes, tornBytes }: DeadSpool) => {
-    if (said.has(origin)) return;
+    if (failures.has(origin)) return;
     logger.info({ origin, bytes }, 'Adopted a spool whose owner is gone');
     if (tornBytes === 0) return;
     metrics.spoolTornBytes.inc(tornBytes);
@@ -79,12 +88,12 @@ export function startRelays(
       relaying.add(relay);
       relay.end();
       try {
-        if (!ending.signal.aborted) await relay.run();
+        if (!ending.signal.aborted && (await relay.run())) reportSuccess(found.origin);
       } finally {
         relaying.delete(relay);
       }
     } catch (err) {
-      complain(found.origin, err, 'An adopted spool cannot be relayed; it stays where it is');
+      reportFailure(found.origin, err, 'An adopted spool cannot be relayed; it stays where it is');
     }
     spool.bytes -= left;
     found.release();
@@ -93,13 +102,13 @@ export function startRelays(
     for (; !ending.signal.aborted; await sleep(adoptMs, ending.signal)) {
       try {
         const unreadable = (origin: string, err: unknown) =>
-          complain(origin, err, 'A spool whose owner is gone cannot be read; it stays where it is');
+          reportFailure(origin, err, 'A spool whose owner is gone cannot be read; it stays where it is');
         for await (const found of adoptDeadSpools(root, unreadable, (origin) => origin !== spool.origin)) {
           tell(found);
           await relayAdopted(found);
         }
       } catch (err) {
-        complain(root, err, 'Spools whose owners are gone cannot be looked for');
+        reportFailure(root, err, 'Spools whose owners are gone cannot be looked for');
       }
     }
   };

@@ -15,6 +15,7 @@ import { errorCode, TollwayError } from '../common/errors.ts';
 import { type FileLock, lockFile } from '../common/file-lock.ts';
 import type { Logger } from '../common/logger.ts';
 import { isOutOfResources } from '../common/open-files.ts';
+import { ThrottledLog } from '../common/throttled-log.ts';
 import { uuidV7 } from '../common/uuid.ts';
 import {
   FRAME_BYTES_MAX,
@@ -69,6 +70,7 @@ export class Spool {
 
   private readonly options: SpoolOptions;
   private readonly logger: Logger;
+  private readonly refusals: ThrottledLog;
   /** `null` as long as a full disk has no room for the folder. */
   private lock: FileLock | null = null;
   /** Whether the folder's name outlives a power loss, as far as SPOOL_SYNC asks for it. No click is taken before. */
@@ -90,6 +92,12 @@ export class Spool {
   constructor(options: SpoolOptions, logger: Logger) {
     this.options = options;
     this.logger = logger;
+    this.refusals = new ThrottledLog(logger, {
+      failed:
+        'The spool refuses clicks: they are not charged, or not redirected (SPOOL_FULL). Check the disk and the broker',
+      recovered: 'The spool takes clicks again',
+      level: 'error',
+    });
     this.origin = uuidV7();
     this.folder = join(options.root, this.origin);
     try {
@@ -134,7 +142,7 @@ export class Spool {
   probe(): void {
     if (this.problem === null || this.bytes + FRAME_BYTES_MAX > this.options.bytesMax) return;
     this.roll();
-    if (this.open() !== null) this.problem = null;
+    if (this.open() !== null) this.takesClicks();
   }
 
   /** Ends the open segment: the next click begins a new one. */
@@ -225,7 +233,7 @@ export class Spool {
     this.fileBytes += kept;
     this.bytes += kept;
     if (written > kept) this.cut(file, this.fileBytes);
-    if (taken === ends.length) this.problem = null;
+    if (taken === ends.length) this.takesClicks();
     // A spool that refuses gives up its open segment too, or what is relayed of it could never be deleted.
     if (this.fileBytes >= segmentBytes || taken < ends.length) this.roll();
     return taken;
@@ -321,9 +329,13 @@ export class Spool {
 
   private refuse(error: unknown): void {
     const problem = error instanceof Error ? error.message : String(error);
-    if (this.problem === null)
-      this.logger.error({ origin: this.origin, problem }, 'The spool refuses clicks');
+    this.refusals.fail({ origin: this.origin, problem });
     this.problem = problem;
+  }
+
+  private takesClicks(): void {
+    this.problem = null;
+    this.refusals.recover({ origin: this.origin });
   }
 }
 
