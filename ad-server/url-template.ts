@@ -7,21 +7,20 @@ const QUOTED_MAX = 200;
 const NAMES = ['click_id', 'ad_id', 'campaign_id'] as const;
 const PLACEHOLDER = /\{(click_id|ad_id|campaign_id)\}/g;
 
+const NAME = '(click_?id|ad_?id|campaign_?id)';
 /**
- * What people write for a placeholder in the style of another system, with the name in the first group: Google Ads (`{lpurl}` aside,
- * `%%NAME%%` in Ad Manager), Go and shell templates (`${name}`, `{{name}}`), Voluum and Binom (`[name]`), affiliate networks
- * (`%name%`, `<name>`, `__NAME__`), and a brace that was percent-encoded on its way.
+ * What people write for a placeholder in the style of another system, or where a brace was percent-encoded, once or more often, on its way:
+ * `${name}`, `{{.name}}`, `%%NAME%%`, `[name]`, `<name>`, `%name%`, `%7Bname%7D`, `%255Bname%255D`. The name is in the first
+ * group. An index such as `filter[ad_id]` is none: letters, digits or a bracket stand before it.
  */
 const FOREIGN_MACROS: readonly RegExp[] = [
-  /%7b([a-z_]+)%7d/gi,
-  /\$\{([a-z_]+)\}/gi,
-  /\{\{\s*\.?([a-z_]+)\s*\}\}/gi,
-  /%%([a-z_]+)%%/gi,
-  /\[([a-z_]+)\]/gi,
-  /<([a-z_]+)>/gi,
-  /(?<![a-z0-9_])__([a-z]+(?:_[a-z]+)*)__/gi,
-  // Not the percent sign of an encoded character: %ad_id% would begin with one, so the name has to be whole.
-  /%(click_?id|ad_?id|campaign_?id)%/gi,
+  new RegExp(`(?:\\$|%(?:25)*24)?(?:\\{|%(?:25)*7b){1,2}\\s*\\.?${NAME}\\s*(?:\\}|%(?:25)*7d){1,2}`, 'gi'),
+  new RegExp(`(?:%%|%25%25)${NAME}(?:%%|%25%25)`, 'gi'),
+  new RegExp(`(?<![\\w\\]]|%5d)(?:\\[|%(?:25)*5b)${NAME}(?:\\]|%(?:25)*5d)`, 'gi'),
+  new RegExp(`(?:<|%(?:25)*3c)${NAME}(?:>|%(?:25)*3e)`, 'gi'),
+  new RegExp(`(?<![a-z0-9_])__${NAME}__`, 'gi'),
+  // Not the percent sign of an encoded character: the name follows at once.
+  new RegExp(`%${NAME}%`, 'gi'),
 ];
 const HTML_ENTITY = /&(amp|lt|gt|quot|apos|#\d{1,6}|#x[\da-f]{1,5});/i;
 
