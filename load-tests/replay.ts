@@ -11,6 +11,7 @@ import { printReplay } from './replay/print-replay.ts';
 import { replayReportOf, type Way } from './replay/replay-report.ts';
 import type { Speed } from './replay/rhythm.ts';
 import { runReplay } from './replay/run-replay.ts';
+import { withWholeFile } from './replay/whole-file.ts';
 
 type Arguments = {
   speed: Speed;
@@ -31,7 +32,7 @@ export function replayCommand(): Command {
     .exitOverride()
     .showHelpAfterError('(add --help for the form and examples)')
     .description('Recorded traffic once more. Follows every click to the ledger, and asks the books.')
-    .argument('<file>', 'what was recorded, plain or gzip')
+    .argument('<file>', 'what was recorded, plain or gzip; - for standard input')
     .addOption(
       new Option('--speed <speed>', 'how many times as fast as it was, such as 10x or 0.5x, or max')
         .default(1, '1x')
@@ -66,20 +67,18 @@ export function replayCommand(): Command {
 
 async function run(file: string, given: Arguments): Promise<void> {
   const progress = createProgress(process.stderr);
-  const result = await runReplay(
-    file,
-    {
-      speed: given.speed,
-      via: given.via,
-      format: given.format,
-      columns: given.columns ?? null,
-      times: { localTime: given.timeZone ?? null, baseMs: given.baseTime ?? null },
-      trustedProxies: given.trustedProxies ?? null,
-      target: given.target ?? null,
-      waitMs: given.wait,
-    },
-    { ...interruptions(), progress },
-  );
+  const options = {
+    speed: given.speed,
+    via: given.via,
+    format: given.format,
+    columns: given.columns ?? null,
+    times: { localTime: given.timeZone ?? null, baseMs: given.baseTime ?? null },
+    trustedProxies: given.trustedProxies ?? null,
+    target: given.target ?? null,
+    waitMs: given.wait,
+  };
+  const surroundings = { ...interruptions(), progress };
+  const result = await withWholeFile(file, process.stdin, (path) => runReplay(path, options, surroundings));
   const report = replayReportOf(result);
   if (given.json) printJson(report);
   else printReplay(report);
@@ -119,6 +118,7 @@ Ways:
 
 Examples:
   npx tollway export --since 24h | gzip > day.ndjson.gz && npm run load -- replay day.ndjson.gz --speed 10x --via http
+  npx tollway export --since 24h | npm run -s load -- replay - --speed max
   npm run load -- replay access.log.1.gz --speed max
   npm run load -- replay clicks.csv --columns adId=ad,clickedAt=time,userAgent=ua
   npm run load -- replay talkingdata.csv --columns adId==1,clickedAt=click_time --time-zone Asia/Shanghai --base-time 2026-01-31T12:00:00Z

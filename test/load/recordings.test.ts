@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createAgentJudge } from '../../ad-server/invalid-traffic.ts';
 import { createSigner, evergreenLink } from '../../ad-server/link.ts';
@@ -12,6 +13,7 @@ import { parseColumns } from '../../load-tests/replay/csv-columns.ts';
 import { createLocalTime } from '../../load-tests/replay/local-time.ts';
 import type { Reading, Recorded } from '../../load-tests/replay/reading.ts';
 import { openRecording } from '../../load-tests/replay/recording.ts';
+import { withWholeFile } from '../../load-tests/replay/whole-file.ts';
 import { k1 } from '../edge/link-samples.ts';
 import { addAccount, testDatabase } from '../setup/database.ts';
 
@@ -322,6 +324,16 @@ describe('files of clicks', () => {
     ]);
     expect(reasons(readings, 'skipped')).toHaveLength(1);
   });
+});
+
+it('reads standard input twice, from a copy that is removed', async () => {
+  let copy = '';
+  const read = await withWholeFile('-', Readable.from(['one', 'two']), async (path) => {
+    copy = path;
+    return [readFileSync(path, 'utf8'), readFileSync(path, 'utf8')];
+  });
+  expect(read).toEqual(['onetwo', 'onetwo']);
+  expect(existsSync(copy)).toBe(false);
 });
 
 describe('a time zone', () => {
