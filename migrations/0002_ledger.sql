@@ -143,7 +143,7 @@ begin
 end $$;
 -- Made apart and then attached: `partition of` would wait for every reader and hold up every charge meanwhile.
 create function add_partition(parent text, day date) returns void language plpgsql security definer
-  set search_path from current as $$
+  set search_path = public, pg_temp as $$
 begin
   execute format('create table %I (like %I including all)', partition_of(parent, day), parent);
   execute format('alter table %I attach partition %I for values from (%L) to (%L)',
@@ -151,7 +151,7 @@ begin
 end $$;
 -- Detaching waits for the transactions at work, and those that follow wait behind it: the caller sets a lock_timeout.
 create function drop_partition(parent text, day date) returns void language plpgsql security definer
-  set search_path from current as $$
+  set search_path = public, pg_temp as $$
 begin
   execute format('alter table %I detach partition %I', parent, partition_of(parent, day));
   execute format('drop table %I', partition_of(parent, day));

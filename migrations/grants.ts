@@ -2,7 +2,8 @@ import type { Connection } from '../common/postgres.ts';
 
 /**
  * What each role may do, by table; `deploy/postgres/roles.sql` makes the roles. No role may delete a row of the ledger
- * or change what it says of money: only a key that came late is written into it. Only the console's role enters budgets. The owner of the tables runs the migrations and needs no grant.
+ * or change what it says of money: only a key that came late is written into it. Only the console's role enters budgets. The owner of the
+ * tables runs the migrations and needs no grant.
  */
 export const GRANTS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   /** Reads the ad catalog, publishes to the Postgres broker. */
