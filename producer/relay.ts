@@ -330,27 +330,25 @@ export class Relay {
 /** Keeps on disk how far a relay got. A full disk cannot stop it: then what it forgets is published twice. */
 class RelayMemory {
   private readonly path: string;
-  private readonly logger: Logger;
   private file: number | null = null;
-  private failed = false;
+  private readonly writing: ThrottledLog;
 
   constructor(folder: string, logger: Logger) {
     this.path = join(folder, RELAYED_NAME);
-    this.logger = logger;
+    this.writing = new ThrottledLog(logger, {
+      failed:
+        'How far the relay got cannot be kept; after a restart clicks are published again, and charged once',
+      recovered: 'How far the relay got is kept again',
+    });
   }
 
   write(sequence: number): void {
     try {
       this.file ??= openSync(this.path, constants.O_WRONLY | constants.O_CREAT, 0o600);
       writeSync(this.file, encodePosition(sequence), 0, 'latin1');
-      this.failed = false;
+      this.writing.recover({ path: this.path });
     } catch (error) {
-      if (this.failed) return;
-      this.failed = true;
-      this.logger.warn(
-        { path: this.path, problem: errorMessage(error) },
-        'How far the relay got cannot be kept',
-      );
+      this.writing.fail({ path: this.path, problem: errorMessage(error) });
     }
   }
 

@@ -9,6 +9,7 @@ import type { Logger } from '../../common/logger.ts';
 import type { Metrics } from '../../common/metrics.ts';
 import { failureKind, type Pool } from '../../common/postgres.ts';
 import type { Problem } from '../../common/problems.ts';
+import { ThrottledLog } from '../../common/throttled-log.ts';
 import { type ReadRecord, readRecord } from '../../producer/click-event.ts';
 import {
   beginCheckpoints,
@@ -81,6 +82,7 @@ class KafkaSource implements EventSource {
   private readonly config: Config;
   private readonly metrics: Metrics;
   private readonly logger: Logger;
+  private readonly idling: ThrottledLog;
   private readonly consumer: Consumer;
   private readonly admin: Admin;
   private readonly stopping = new AbortController();
@@ -104,6 +106,10 @@ class KafkaSource implements EventSource {
     this.config = config;
     this.metrics = around.metrics;
     this.logger = around.logger;
+    this.idling = new ThrottledLog(around.logger, {
+      failed: `This processor idles: ${IDLE}; npx tollway topics create adds some`,
+      recovered: 'This processor has partitions to read again',
+    });
     this.checkpointReport = new CheckpointReport(around);
     const explain = (error: unknown) => this.explain(error);
     this.patience = new Patience(explain, { ...around, stopping: this.stopping.signal, graceMs: GRACE_MS });
@@ -237,8 +243,11 @@ class KafkaSource implements EventSource {
     const isIdle = partitions.length === 0 && !this.stopping.signal.aborted;
     if (isIdle) {
       this.patience.note('idle', IDLE);
-      this.logger.warn(`This processor idles: ${IDLE}; npx tollway topics create adds some`);
-    } else this.patience.settle('idle');
+      this.idling.fail({});
+    } else {
+      this.patience.settle('idle');
+      this.idling.recover();
+    }
     this.opening = this.opening.then(() => this.open());
   }
 
