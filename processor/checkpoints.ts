@@ -204,6 +204,11 @@ export class Progress {
         count += 1;
       }
       this.taken.splice(0, count);
+      // Of settled neighbours the last says all: what waits for long before them must not make this grow.
+      const at = this.taken.indexOf(taken);
+      if (at < 0) return;
+      if (this.taken[at + 1]?.settled) this.taken.splice(at, 1);
+      if (this.taken[at - 1]?.settled && this.taken[at]?.settled) this.taken.splice(at - 1, 1);
     };
   }
 

@@ -33,12 +33,29 @@ export type Intake = {
    * Resolves when every record is settled. Rejects with `STOPPING` if the host stops before, or if `signal` is aborted: what
    * was not yet with the handler is then dropped, and has to come again.
    */
-  readonly deliver: (records: readonly ReadRecord[], signal?: AbortSignal) => Promise<void>;
+  readonly deliver: (
+    records: readonly ReadRecord[],
+    signal?: AbortSignal,
+    options?: DeliverOptions,
+  ) => Promise<void>;
+  /** How often an advertiser that was blocked has become free: what was given back for it can be delivered again. */
+  readonly freed?: () => number;
   /** A click of each transaction that was settled and not yet proved to be there still: see `moveCheckpoints`. */
   readonly witnesses: () => readonly string[];
   /** Forgets witnesses: they were found, or they were lost and what they stood for is read again. */
   readonly forget: (witnesses: readonly string[]) => void;
 };
+
+export type DeliverOptions = {
+  /**
+   * Whether clicks of an advertiser whose rows another session keeps locked are given back, where they would be kept until it is free:
+   * `deliver` then rejects with `BLOCKED` once all others are settled.
+   */
+  readonly giveBackBlocked?: boolean;
+};
+
+/** The code of the error that says that clicks of a blocked advertiser were given back; all other records are settled. */
+export const BLOCKED = 'blocked';
 
 /** The code of the error that says that records were given back unsettled. */
 export const STOPPING = 'stopping';

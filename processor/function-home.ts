@@ -70,7 +70,8 @@ export class FunctionHome {
         }
         settled += batch.length;
       }
-      this.problem = settled < records.length ? home.host.lastFailure : null;
+      this.problem =
+        settled < records.length ? (home.host.lastFailure ?? home.host.problems[0]?.reason ?? null) : null;
       const line = { records: records.length, settled, milliseconds: performance.now() - startedAt };
       const counted = home.metrics.flush();
       home.logger.info({ invocation: invocation.id, ...line, outcomes: outcomesOf(counted) }, 'A batch');

@@ -1,5 +1,5 @@
 import pLimit, { type LimitFunction } from 'p-limit';
-import { errorMessage, TollwayError } from '../common/errors.ts';
+import { errorMessage } from '../common/errors.ts';
 import { backoffMs, sleep } from '../common/lifecycle.ts';
 import type { Logger } from '../common/logger.ts';
 import type { Metrics } from '../common/metrics.ts';
@@ -7,9 +7,11 @@ import { failureKind, isAway, type Pool } from '../common/postgres.ts';
 import { OpenProblems, type Problem } from '../common/problems.ts';
 import { ThrottledLog } from '../common/throttled-log.ts';
 import type { ReadRecord } from '../producer/click-event.ts';
+import { countBatch } from './batch-metrics.ts';
+import { BlockedAdvertisers } from './blocked-advertisers.ts';
 import { chargeClicks, quarantine, type Settlement } from './charge-clicks.ts';
-import { isForeign } from './dead-letters.ts';
-import { type Intake, STOPPING } from './event-source.ts';
+import { openDelivery, type Share, settleShare, stopped } from './delivery.ts';
+import type { Intake } from './event-source.ts';
 import { rehearse } from './rehearsal.ts';
 
 export type HostOptions = {
@@ -27,6 +29,12 @@ export type HostOptions = {
 /** Most that is taken and not yet settled: this many full batches for every lane, and this many bytes. */
 const BATCHES_AHEAD = 2;
 const BYTES_MAX = 33_554_432;
+/**
+ * Most clicks of blocked advertisers that are kept besides, and their bytes. Beyond, nothing more is taken until a row is free: the
+ * backlog then grows in the broker, and readiness says why.
+ */
+const ASIDE_RECORDS_MAX = 20_000;
+const ASIDE_BYTES_MAX = 33_554_432;
 /** Most witnesses that are kept; they are asked for twice a second. */
 const WITNESSES_MAX = 10_000;
 /** A batch that the handler has had for longer than this counts as blocked, in ms. */
@@ -34,14 +42,6 @@ const STALLED_MS = 5_000;
 /** Outcomes that need all of the ledger to work; a duplicate, a mark or a dead letter does not. */
 const PASSED = new Set(['charged', 'over_budget', 'invalid']);
 
-/** What one call of `deliver` waits for. */
-type Delivery = {
-  unsettled: number;
-  over: boolean;
-  readonly end: (error?: unknown) => void;
-};
-/** Records of one delivery that go the same lane. */
-type Share = { readonly delivery: Delivery; readonly records: readonly ReadRecord[] };
 type Lane = {
   readonly name: string;
   readonly limit: LimitFunction;
@@ -61,6 +61,9 @@ type Stubborn = { readonly batch: readonly ReadRecord[]; readonly since: number;
  * A transient failure is waited out for as long as it takes: no attempt and no age counts. A batch that fails
  * for good is cut in two until the record that fails is alone; if others pass meanwhile, or would, it is poison and is
  * quarantined. While nothing passes, the fault is not the record's: it waits too.
+ *
+ * Where a charge gives up on the row of an advertiser that another session keeps locked, the clicks of that advertiser wait aside, in
+ * their order, and the others go on: see `BlockedAdvertisers`. They stay unsettled, so no checkpoint passes them.
  */
 export class HandlerHost implements Intake {
   private readonly pool: Pool;
@@ -82,6 +85,9 @@ export class HandlerHost implements Intake {
   lastFailure: string | null = null;
   /** What blocks a lane, under the name of the lane. */
   private readonly blocked = new OpenProblems();
+  private readonly locked: BlockedAdvertisers<Share>;
+  /** The part of what is in flight that waits aside. */
+  private readonly aside = { records: 0, bytes: 0 };
 
   constructor(
     pool: Pool,
@@ -97,6 +103,11 @@ export class HandlerHost implements Intake {
       recovered: 'The database settles clicks again',
     });
     this.onInvariant = around.onInvariant;
+    this.locked = new BlockedAdvertisers<Share>(pool, {
+      logger: around.logger,
+      stopping: this.stop.signal,
+      onFree: (shares, advertiserId) => this.resume(shares, advertiserId),
+    });
     this.lanes = Array.from(
       { length: options.lanes },
       (_, index): Lane => ({
@@ -121,36 +132,26 @@ export class HandlerHost implements Intake {
     }
   };
 
-  readonly deliver: Intake['deliver'] = (records, signal) =>
-    new Promise((resolve, reject) => {
-      if (records.length === 0) return resolve();
-      const onAbort = () => delivery.end(stopped());
-      const delivery: Delivery = {
-        unsettled: records.length,
-        over: false,
-        end: (error) => {
-          if (delivery.over) return;
-          delivery.over = true;
-          signal?.removeEventListener('abort', onAbort);
-          if (error === undefined) resolve();
-          else reject(error);
-        },
-      };
-      if (signal?.aborted || this.stop.signal.aborted) return onAbort();
-      signal?.addEventListener('abort', onAbort);
-      this.count(records, 1);
-      const dealt: ReadRecord[][] = this.lanes.map(() => []);
-      for (const record of records) {
-        const lane = record.is === 'click' ? record.click.advertiserId % this.lanes.length : 0;
-        dealt[lane]?.push(record);
-      }
-      for (const [index, share] of dealt.entries()) {
-        const lane = this.lanes[index];
-        if (!lane || share.length === 0) continue;
-        lane.queue.push({ delivery, records: share });
-        this.work(lane);
-      }
-    });
+  readonly deliver: Intake['deliver'] = (records, signal, options) => {
+    if (records.length === 0) return Promise.resolve();
+    const { delivery, done } = openDelivery(records.length, signal, options);
+    if (signal?.aborted || this.stop.signal.aborted) {
+      delivery.end(stopped());
+      return done;
+    }
+    this.count(records, 1);
+    const dealt: ReadRecord[][] = this.lanes.map(() => []);
+    for (const record of records) dealt[this.laneOf(record)]?.push(record);
+    for (const [index, share] of dealt.entries()) {
+      const lane = this.lanes[index];
+      if (!lane || share.length === 0) continue;
+      lane.queue.push({ delivery, records: share });
+      this.work(lane);
+    }
+    return done;
+  };
+
+  readonly freed = (): number => this.locked.freed;
 
   readonly witnesses: Intake['witnesses'] = () => [...this.unproven];
 
@@ -166,26 +167,84 @@ export class HandlerHost implements Intake {
       const isStalled = forMs > STALLED_MS && !this.blocked.has(name);
       return isStalled ? [{ what: name, reason: 'the database has not answered', forMs }] : [];
     });
-    return [...this.blocked.list(), ...stalled];
+    return [...this.blocked.list(), ...stalled, ...this.locked.problems];
   }
 
   /** Stops waiting for what fails. What is with the handler now may still end well. */
   abort(): void {
     this.stop.abort();
+    for (const { delivery } of this.locked.drop(() => true)) delivery.end(stopped());
     this.wake();
   }
 
   private isFull(): boolean {
     const { batchSize, lanes } = this.options;
-    return this.inFlight.records >= batchSize * lanes * BATCHES_AHEAD || this.inFlight.bytes >= BYTES_MAX;
+    if (this.aside.records >= ASIDE_RECORDS_MAX || this.aside.bytes >= ASIDE_BYTES_MAX) return true;
+    return (
+      this.inFlight.records - this.aside.records >= batchSize * lanes * BATCHES_AHEAD ||
+      this.inFlight.bytes - this.aside.bytes >= BYTES_MAX
+    );
   }
 
-  private count(records: readonly ReadRecord[], sign: 1 | -1): void {
+  private count(records: readonly ReadRecord[], sign: 1 | -1, counts = this.inFlight): void {
     let bytes = 0;
     for (const { value } of records) bytes += value?.length ?? 0;
-    this.inFlight.records += sign * records.length;
-    this.inFlight.bytes += sign * bytes;
+    counts.records += sign * records.length;
+    counts.bytes += sign * bytes;
     if (sign < 0) this.wake();
+  }
+
+  private laneOf(record: ReadRecord): number {
+    return record.is === 'click' ? record.click.advertiserId % this.lanes.length : 0;
+  }
+
+  /** Sets the clicks of blocked advertisers aside, or gives them back; answers the others. */
+  private withoutBlocked({ delivery, records }: Share): readonly ReadRecord[] {
+    if (this.stop.signal.aborted) {
+      delivery.end(stopped());
+      this.count(records, -1);
+      return [];
+    }
+    const others: ReadRecord[] = [];
+    const aside = new Map<number, ReadRecord[]>();
+    for (const record of records) {
+      const advertiserId = record.is === 'click' ? record.click.advertiserId : null;
+      if (advertiserId === null || !this.locked.has(advertiserId)) others.push(record);
+      else aside.set(advertiserId, [...(aside.get(advertiserId) ?? []), record]);
+    }
+    for (const [advertiserId, clicks] of aside) {
+      if (delivery.givenBack !== null) {
+        this.count(clicks, -1);
+        delivery.givenBack += clicks.length;
+        settleShare(delivery, 0);
+        continue;
+      }
+      // A copy: the bytes of a click may be a small part of all that was fetched with it.
+      const copies = clicks.map((record) => ({
+        ...record,
+        value: record.value && Buffer.from(record.value),
+      }));
+      this.count(copies, 1, this.aside);
+      this.locked.wait(advertiserId, { delivery, records: copies });
+    }
+    // What nobody waits for any more makes room.
+    for (const { records: dropped } of this.locked.drop((share) => share.delivery.over)) {
+      this.count(dropped, -1, this.aside);
+      this.count(dropped, -1);
+    }
+    // What is aside leaves room for others.
+    if (aside.size > 0) this.wake();
+    return others;
+  }
+
+  /** Puts what has waited aside before all that came later. */
+  private resume(shares: Share[], advertiserId: number): void {
+    for (const { records } of shares) this.count(records, -1, this.aside);
+    const lane = this.lanes[advertiserId % this.lanes.length];
+    if (!lane) return;
+    lane.queue.unshift(...shares);
+    this.work(lane);
+    this.wake();
   }
 
   private wake(): void {
@@ -204,18 +263,21 @@ export class HandlerHost implements Intake {
     const shares = this.nextBatch(lane);
     const [first] = shares;
     if (!first) return;
+    let isBlocked = false;
     const batch = shares.length === 1 ? first.records : shares.flatMap(({ records }) => records);
     try {
       await this.settleSurely(batch, { lane, isOver: () => shares.every(({ delivery }) => delivery.over) });
       for (const { delivery, records } of shares) {
-        delivery.unsettled -= records.length;
-        if (delivery.unsettled === 0) delivery.end();
+        settleShare(delivery, records.length);
       }
     } catch (error) {
-      for (const { delivery } of shares) delivery.end(error);
+      isBlocked = error instanceof AdvertiserBlocked;
+      // The same again without the blocked advertisers. What of it is settled already is found to be a duplicate.
+      if (isBlocked) lane.queue.unshift(...shares);
+      else for (const { delivery } of shares) delivery.end(error);
     } finally {
       this.blocked.clear(lane.name);
-      this.count(batch, -1);
+      if (!isBlocked) this.count(batch, -1);
     }
     if (lane.queue.length > 0) this.work(lane);
   }
@@ -225,11 +287,13 @@ export class HandlerHost implements Intake {
     const shares: Share[] = [];
     let room = this.options.batchSize;
     for (let share = lane.queue.shift(); share; share = lane.queue.shift()) {
-      const { delivery, records } = share;
+      const { delivery } = share;
       if (delivery.over) {
-        this.count(records, -1);
+        this.count(share.records, -1);
         continue;
       }
+      const records = this.locked.size === 0 ? share.records : this.withoutBlocked(share);
+      if (records.length === 0) continue;
       shares.push({ delivery, records: records.slice(0, room) });
       if (records.length > room) lane.queue.unshift({ delivery, records: records.slice(room) });
       room -= Math.min(room, records.length);
@@ -282,7 +346,7 @@ export class HandlerHost implements Intake {
   /** Tries one of the same kind that nobody made. */
   private async wouldPass([record]: readonly ReadRecord[]): Promise<boolean> {
     const { clickAgeMaxDays } = this.options;
-    return record !== undefined && (await rehearse(this.pool, record, { clickAgeMaxDays }));
+    return record !== undefined && (await rehearse(this.pool, record, { clickAgeMaxDays }, this.locked.ids));
   }
 
   private async quarantine(batch: readonly ReadRecord[], cause: unknown, work: Work): Promise<void> {
@@ -293,9 +357,10 @@ export class HandlerHost implements Intake {
       this.logger.error({ position, key, err: cause }, 'A record is poison: to the dead letters');
       for (let attempt = 1; ; attempt += 1) {
         try {
-          this.observe([record], await quarantine(this.pool, record, errorMessage(cause)), 0);
+          countBatch(this.metrics, [record], await quarantine(this.pool, record, errorMessage(cause)), 0);
           break;
         } catch (error) {
+          if (await this.locked.explains(error, [record])) throw new AdvertiserBlocked();
           this.complain('The dead letters cannot be written', record, error, work);
           await this.pause(attempt, work);
         }
@@ -316,7 +381,7 @@ export class HandlerHost implements Intake {
         work.lane.attemptAt = null;
         this.settleProblem(work.lane);
         this.metrics.databaseUp.set(1);
-        this.observe(batch, settlement, (performance.now() - startedAt) / 1_000);
+        countBatch(this.metrics, batch, settlement, (performance.now() - startedAt) / 1_000);
         return null;
       } catch (error) {
         work.lane.attemptAt = null;
@@ -327,6 +392,7 @@ export class HandlerHost implements Intake {
           this.onInvariant(error);
           throw error;
         }
+        if (await this.locked.explains(error, batch)) throw new AdvertiserBlocked();
         if (isAway(error)) this.metrics.databaseUp.set(0);
         this.complain('The database does not settle clicks; they wait', batch[0], error, work);
         await this.pause(attempt, work);
@@ -359,33 +425,6 @@ export class HandlerHost implements Intake {
     this.blocked.report(lane.name, this.lastFailure);
     this.failures.fail({ position: record?.position, problem: errorMessage(error) }, message);
   }
-
-  private observe(batch: readonly ReadRecord[], settlement: Settlement, seconds: number): void {
-    const { metrics } = this;
-    if (seconds > 0) metrics.batchDuration.observe(seconds);
-    const clicks = batch.filter(({ is }) => is !== 'mark').length;
-    if (clicks > 0) metrics.batchSize.observe(clicks);
-    const now = Date.now();
-    const counts = new Map<string, { outcome: string; reason: string; count: number }>();
-    for (const [index, record] of batch.entries()) {
-      const { outcome, reason } = settlement.outcomes[index] ?? { outcome: 'duplicate', reason: null };
-      if (record.is === 'mark') continue;
-      if (outcome === 'duplicate') metrics.duplicates.inc();
-      else if (isForeign(record)) metrics.foreignRecords.inc();
-      else {
-        const key = `${outcome} ${reason}`;
-        const found = counts.get(key) ?? { outcome, reason: reason ?? '', count: 0 };
-        found.count += 1;
-        counts.set(key, found);
-        if (record.is === 'click')
-          metrics.clickToCharge.observe(Math.max(0, now - record.click.clickedAt) / 1_000);
-      }
-    }
-    for (const { outcome, reason, count } of counts.values()) metrics.clicks.inc({ outcome, reason }, count);
-    for (const [currency, micros] of settlement.overDeliveryMicros) {
-      metrics.overDelivery.inc({ currency }, Number(micros) / 1e6);
-    }
-  }
 }
 
 /** A click that has got its row in this transaction: as long as it has it, the transaction is not lost. */
@@ -399,6 +438,5 @@ function witnessOf(batch: readonly ReadRecord[], { outcomes }: Settlement): stri
   return null;
 }
 
-function stopped(): TollwayError {
-  return new TollwayError(STOPPING, 'Stopped before the batch was settled', { retryable: true });
-}
+/** Ends the work on a batch: the clicks of an advertiser in it have to wait aside. */
+class AdvertiserBlocked extends Error {}

@@ -12,14 +12,20 @@ const REHEARSED = 'rehearsed';
  * comes of it. So a home can tell a record that is at fault from a ledger that is, where no other click
  * passes by: a function that is given one record has no others to compare it with.
  *
- * The click is of the kind of `record`, with or without a nonce, and of another advertiser where there is one.
+ * The click is of the kind of `record`, with or without a nonce, and of another advertiser where there is one,
+ * and of none in `blocked`, whose rows cannot be locked.
  */
-export async function rehearse(pool: Pool, record: ReadRecord, options: ChargeOptions): Promise<boolean> {
+export async function rehearse(
+  pool: Pool,
+  record: ReadRecord,
+  options: ChargeOptions,
+  blocked: readonly number[] = [],
+): Promise<boolean> {
   try {
     await inTransaction(
       pool,
       async (connection) => {
-        const click = await anyClick(connection, record);
+        const click = await anyClick(connection, record, blocked);
         if (click === null) return;
         await settle(connection, [click], options);
         throw new TollwayError(REHEARSED, 'It would have been settled');
@@ -32,7 +38,11 @@ export async function rehearse(pool: Pool, record: ReadRecord, options: ChargeOp
   return false;
 }
 
-async function anyClick(connection: Connection, record: ReadRecord): Promise<ReadRecord | null> {
+async function anyClick(
+  connection: Connection,
+  record: ReadRecord,
+  blocked: readonly number[],
+): Promise<ReadRecord | null> {
   const advertiserId = record.is === 'click' ? record.click.advertiserId : 0;
   const { rows } = await connection.query<{
     id: number;
@@ -41,8 +51,8 @@ async function anyClick(connection: Connection, record: ReadRecord): Promise<Rea
     priceMicros: number;
   }>(
     `select id, campaign_id as "campaignId", advertiser_id as "advertiserId", price_micros::float8 as "priceMicros"
-     from ad where id = coalesce((select max(id) from ad where advertiser_id <> $1), (select max(id) from ad))`,
-    [advertiserId],
+     from ad where id = coalesce((select max(id) from ad where advertiser_id <> all($1::integer[])), (select max(id) from ad))`,
+    [[advertiserId, ...blocked]],
   );
   const [ad] = rows;
   if (ad === undefined) return null;

@@ -1,4 +1,4 @@
-import { errorMessage } from '../../common/errors.ts';
+import { errorCode, errorMessage } from '../../common/errors.ts';
 import { backoffMs, sleep } from '../../common/lifecycle.ts';
 import type { Logger } from '../../common/logger.ts';
 import {
@@ -13,12 +13,16 @@ import { ThrottledLog } from '../../common/throttled-log.ts';
 import { decodeChunk } from '../../producer/chunk.ts';
 import { type ReadRecord, readRecord } from '../../producer/click-event.ts';
 import type { BrokerBooks } from '../broker-books.ts';
-import { type EventSource, type Intake, type Lag, oldestClickAt } from '../event-source.ts';
+import { BLOCKED, type EventSource, type Intake, type Lag, oldestClickAt } from '../event-source.ts';
 
 /** Chunks claimed by one statement; a claim goes on until it has enough records, or there are no more. */
 const CHUNKS_PER_STATEMENT = 8;
+/** Most chunks that are left where they are because they hold clicks of blocked advertisers; beyond, nothing more is claimed. */
+const BLOCKED_CHUNKS_MAX = 10_000;
 /** Claims held at once, so that one is read while the other is settled. */
 const CLAIMS = 2;
+/** Time between two looks at whether a blocked advertiser has become free, in ms. */
+const BLOCKED_MS = 500;
 
 export type PostgresSourceOptions = {
   readonly windowMs: number;
@@ -43,12 +47,26 @@ export function createPostgresSource(
     recovered: 'The broker gives clicks again',
   });
   const problems = new OpenProblems();
+  /** Chunks of which all is settled but clicks of blocked advertisers. Left unsettled, and read again when one becomes free. */
+  const blocked = new Set<bigint>();
+  let freed = 0;
 
   const consume = async () => {
     for (let failures = 0; !stopping.signal.aborted; ) {
       try {
         await intake.room(stopping.signal);
-        const count = await claim(pool, intake, options.batchSize);
+        const freedBefore = freed;
+        freed = intake.freed?.() ?? 0;
+        if (freed !== freedBefore) blocked.clear();
+        if (blocked.size >= BLOCKED_CHUNKS_MAX) {
+          problems.report(
+            'postgres',
+            `${blocked.size} chunks hold clicks of blocked advertisers: nothing more is claimed until one is free`,
+          );
+          await sleep(BLOCKED_MS, stopping.signal);
+          continue;
+        }
+        const count = await claim(pool, intake, options.batchSize, blocked);
         failures = 0;
         problems.clear('postgres');
         log.recover();
@@ -83,15 +101,16 @@ export function createPostgresSource(
  * Claims the oldest waiting chunks, `enough` records of them or a few more, has them settled, and marks them so.
  * Returns how many records they held.
  */
-async function claim(pool: Pool, intake: Intake, enough: number): Promise<number> {
-  return inTransaction(pool, async (connection) => {
-    const ids: bigint[] = [];
+async function claim(pool: Pool, intake: Intake, enough: number, blocked: Set<bigint>): Promise<number> {
+  const ids: bigint[] = [];
+  const freed = intake.freed?.();
+  const claimed = inTransaction(pool, async (connection) => {
     const records: ReadRecord[] = [];
     for (;;) {
       const { rows } = await connection.query<{ id: bigint; payload: Buffer }>(
-        `select id, payload from broker_chunk where settled_at is null and id > $1
+        `select id, payload from broker_chunk where settled_at is null and id > $1 and id <> all($2::bigint[])
          order by id limit ${CHUNKS_PER_STATEMENT} for update skip locked`,
-        [ids.at(-1) ?? 0n],
+        [ids.at(-1) ?? 0n, arrayLiteral([...blocked])],
       );
       for (const { id, payload } of rows) {
         ids.push(id);
@@ -100,12 +119,18 @@ async function claim(pool: Pool, intake: Intake, enough: number): Promise<number
       if (rows.length < CHUNKS_PER_STATEMENT || records.length >= enough) break;
     }
     if (ids.length === 0) return 0;
-    await intake.deliver(records);
+    await intake.deliver(records, undefined, { giveBackBlocked: true });
     await connection.query(
       'update broker_chunk set settled_at = clock_timestamp() where id = any($1::bigint[])',
       [arrayLiteral(ids)],
     );
     return records.length;
+  });
+  return claimed.catch((error: unknown) => {
+    if (errorCode(error) !== BLOCKED) throw error;
+    // Rolled back, so the chunks wait as before. If an advertiser became free meanwhile, they are claimed again at once.
+    if (intake.freed?.() === freed) for (const id of ids) blocked.add(id);
+    return enough;
   });
 }
 

@@ -1,0 +1,199 @@
+import type { PoolClient } from 'pg';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createMetrics } from '../../common/metrics.ts';
+import { createPool, type Pool } from '../../common/postgres.ts';
+import { addAdvertiser } from '../../processor/accounts.ts';
+import { BLOCKED, STOPPING } from '../../processor/event-source.ts';
+import { HandlerHost } from '../../processor/handler-host.ts';
+import { createPostgresSource } from '../../processor/sources/postgres.ts';
+import { encodeChunk } from '../../producer/chunk.ts';
+import type { ReadRecord } from '../../producer/click-event.ts';
+import {
+  type Account,
+  addAccount,
+  createTestDatabase,
+  silent,
+  type TestDatabase,
+  TestOrigin,
+} from '../setup/database.ts';
+import { expectBalanced } from './deliver.ts';
+
+let database: TestDatabase & { drop: () => Promise<void> };
+/** The charges' connections: as the server's, but they give up on a lock after 300 ms, not 12 s. */
+let pool: Pool;
+let holder: PoolClient;
+let host: HandlerHost;
+let blocked: Account;
+let other: Account;
+let origin: TestOrigin;
+
+beforeEach(async () => {
+  database = await createTestDatabase();
+  pool = createPool(database.url, 'test', 6, () => {});
+  pool.on('connect', (client) => {
+    const query = client.query.bind(client) as (...args: unknown[]) => unknown;
+    const hasty = (first: unknown, ...more: unknown[]) =>
+      query(
+        typeof first === 'string' ? first.replace("lock_timeout = '12s'", "lock_timeout = '300ms'") : first,
+        ...more,
+      );
+    Object.assign(client, { query: hasty });
+  });
+  blocked = await addAccount(database.pool);
+  other = await addAccount(database.pool);
+  origin = new TestOrigin();
+  host = newHost();
+  holder = await database.pool.connect();
+  await holder.query('begin');
+});
+afterEach(async () => {
+  host.abort();
+  await holder.query('rollback');
+  holder.release();
+  await pool.end();
+  await database.drop();
+});
+
+const problems = (): string[] => host.problems.map(({ what }) => what);
+
+function newHost(): HandlerHost {
+  return new HandlerHost(
+    pool,
+    { batchSize: 50, lanes: 1, clickAgeMaxDays: 14, retryAttempts: 1, bisectOnError: true },
+    { metrics: createMetrics(), logger: silent, onInvariant: () => {} },
+  );
+}
+
+const mixed = (count: number): ReadRecord[] =>
+  Array.from({ length: count }, (_, index) => origin.click({ ad: (index % 2 === 0 ? blocked : other).ad }));
+const charged = async ({ advertiser }: Account): Promise<number> => {
+  const { rowCount } = await database.pool.query('select from ledger where advertiser_id = $1', [
+    advertiser.id,
+  ]);
+  return rowCount ?? 0;
+};
+const holdAdvertiser = () =>
+  holder.query('select from advertiser where id = $1 for update', [blocked.advertiser.id]);
+
+describe('an advertiser whose row another session keeps locked', () => {
+  it('waits aside while the others of its lane are charged, is named, and is charged once it is free', async () => {
+    await holdAdvertiser();
+    const first = host.deliver([...mixed(20), origin.mark()]);
+    await expect.poll(() => charged(other)).toBe(10);
+    expect(problems()).toContain(`settlement for advertiser ${blocked.advertiser.id}`);
+    // What comes later does not wait for the lock again, and other deliveries end.
+    await host.deliver([origin.click({ ad: other.ad })]);
+    const second = host.deliver(mixed(6));
+    await expect.poll(() => charged(other)).toBe(14);
+    expect(await charged(blocked)).toBe(0);
+    await holder.query('commit');
+    await Promise.all([first, second]);
+    expect(await charged(blocked)).toBe(13);
+    expect(problems()).toEqual([]);
+    expect(await expectBalanced(database.pool)).toMatchObject({ charged: 27, rejected: 0 });
+  });
+
+  it.each(['campaign', 'ad'] as const)('is found too when the row is that of its %s', async (table) => {
+    // So that the charge has to update it: a cap to count, a brake to set.
+    blocked = await addAccount(database.pool, { budget: '1.00', cap: '1.00' });
+    await holder.query(`select from ${table} where advertiser_id = $1 for update`, [blocked.advertiser.id]);
+    const delivered = host.deliver(mixed(10));
+    await expect.poll(() => charged(other)).toBe(5);
+    expect(problems()).toContain(`settlement for advertiser ${blocked.advertiser.id}`);
+    await holder.query('commit');
+    await delivered;
+    expect(await expectBalanced(database.pool)).toMatchObject({ charged: 9, overBudget: 1 });
+  });
+
+  it('keeps the order of its clicks: the budget goes to those that came first', async () => {
+    blocked = await addAccount(database.pool, { budget: '1.00' });
+    await holdAdvertiser();
+    const early = Array.from({ length: 4 }, () => origin.click({ ad: blocked.ad }));
+    const first = host.deliver([...early, origin.click({ ad: other.ad })]);
+    await expect.poll(() => charged(other)).toBe(1);
+    const later = host.deliver([origin.click({ ad: blocked.ad }), origin.click({ ad: other.ad })]);
+    await expect.poll(() => charged(other)).toBe(2);
+    await holder.query('commit');
+    await Promise.all([first, later]);
+    const { rows } = await database.pool.query<{ id: string }>(
+      "select click_id as id from ledger where advertiser_id = $1 and outcome = 'charged' order by click_id",
+      [blocked.advertiser.id],
+    );
+    expect(rows.map(({ id }) => id)).toEqual(early.map(({ click }) => click.clickId));
+  });
+
+  it('pushes back when too much waits aside', async () => {
+    await holdAdvertiser();
+    const delivered: Promise<void>[] = [];
+    const clicks = () => Array.from({ length: 500 }, () => origin.click({ ad: blocked.ad }));
+    for (let count = 0; count < 40; count += 1) {
+      await host.room();
+      delivered.push(host.deliver(clicks()));
+    }
+    let hasRoom = false;
+    void host.room().then(() => {
+      hasRoom = true;
+    });
+    // Behind all the others in the lane: then the last of them waits aside too.
+    await host.deliver([origin.click({ ad: other.ad })]);
+    await host.deliver([origin.click({ ad: other.ad })]);
+    expect(hasRoom).toBe(false);
+    expect(problems()).toContain(`settlement for advertiser ${blocked.advertiser.id}`);
+    host.abort();
+    expect((await Promise.allSettled(delivered)).every(({ status }) => status === 'rejected')).toBe(true);
+  });
+
+  it('is given back to a source that asks for that, and what is aborted is dropped', async () => {
+    await holdAdvertiser();
+    const batch = mixed(10);
+    await expect(host.deliver(batch, undefined, { giveBackBlocked: true })).rejects.toMatchObject({
+      code: BLOCKED,
+    });
+    expect(await charged(other)).toBe(5);
+    const gone = new AbortController();
+    const kept = host.deliver(batch, gone.signal);
+    gone.abort();
+    await expect(kept).rejects.toMatchObject({ code: STOPPING });
+    await holder.query('commit');
+    await expect.poll(() => host.freed(), { timeout: 5_000 }).toBe(1);
+    await host.deliver(batch);
+    expect(await expectBalanced(database.pool)).toMatchObject({ charged: 10 });
+  });
+
+  it('leaves its chunks in the Postgres broker, and all others are charged', async () => {
+    const publish = (records: readonly ReadRecord[]) =>
+      database.pool.query('insert into broker_chunk (record_count, payload) values ($1, $2)', [
+        records.length,
+        encodeChunk(records),
+      ]);
+    await holdAdvertiser();
+    for (let chunk = 0; chunk < 6; chunk += 1) await publish(mixed(4));
+    const source = createPostgresSource(pool, host, { windowMs: 10, batchSize: 4 }, { logger: silent });
+    const running = source.run();
+    await expect.poll(() => charged(other)).toBe(12);
+    await publish([origin.click({ ad: other.ad })]);
+    await expect.poll(() => charged(other)).toBe(13);
+    expect(await charged(blocked)).toBe(0);
+    await holder.query('commit');
+    await expect.poll(() => charged(blocked), { timeout: 5_000 }).toBe(12);
+    await expect
+      .poll(
+        async () => (await database.pool.query('select from broker_chunk where settled_at is null')).rowCount,
+      )
+      .toBe(0);
+    await source.stop();
+    await running;
+    expect(await expectBalanced(database.pool)).toMatchObject({ charged: 25, inFlight: 0 });
+  });
+});
+
+it('A lock of a whole table blocks nobody in particular: all wait, and are charged after', async () => {
+  await addAdvertiser(database.pool, 'More', 'USD');
+  await holder.query('lock table ledger in access exclusive mode');
+  const delivered = host.deliver(mixed(4));
+  await expect.poll(problems).not.toEqual([]);
+  expect(problems().filter((what) => what.includes('advertiser'))).toEqual([]);
+  await holder.query('commit');
+  await delivered;
+  expect(await expectBalanced(database.pool)).toMatchObject({ charged: 4 });
+});
