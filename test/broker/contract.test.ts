@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { uuidV7 } from '../../common/uuid.ts';
 import { reconcile } from '../../processor/reconcile.ts';
@@ -311,9 +312,12 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
           expect(found.get(key)).toMatchObject({ reason: 'malformed' });
           expect(value.equals(found.get(key).raw)).toBe(true);
         }
-        // What has no key of ours is known by its place.
-        const [, place] = /^position (.*)$/.exec(found.get('of somebody else').identity) ?? [];
+        // A record without a key of ours is identified by its place and by its bytes.
+        const { identity } = found.get('of somebody else');
+        const hash = createHash('sha256').update('{"order": 7}').digest('hex');
+        const [, place, bytes] = /^position (.*) ([0-9a-f]{16})$/.exec(identity) ?? [];
         expect(place).toMatch(broker.place(1));
+        expect(bytes).toBe(hash.slice(0, 16));
         expect(found.get(poison[0]?.key)).toMatchObject({ reason: 'poison', raw: poison[0]?.value });
         await broker.publisher.publishEverywhere(origin.mark());
         const books = await expectTrueBooks(site);
@@ -418,7 +422,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
       spool: Spool,
       bench: RelayBench,
       ids: string[],
-      consumer: Consumer,
+      consumer?: Consumer,
     ) => {
       const { pool } = site.database;
       bench.relay.end();
@@ -429,7 +433,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
       expect(spool.accepted).toBe(ids.length);
       const books = await expectTrueBooks(site);
       expect(books).toMatchObject({ accepted: ids.length, charged: ids.length, inFlight: 0 });
-      expect(consumer.failure()).toBe(null);
+      if (consumer) expect(consumer.failure()).toBe(null);
     };
 
     on(
@@ -453,25 +457,50 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
     );
 
     on(
-      'by a server that is there and does not answer, loses nothing and goes on by itself',
+      'by a server that is there and does not answer, loses nothing, says so within 10 s and goes on by itself',
       'freeze',
       async (site, freeze) => {
         const spool = openSpool();
         const bench = startRelay(spool, site.broker.publisher, QUIET);
-        const consumer = await site.consume();
+        const { child, opsUrl, printed } = await site.run();
         const settled = () => countSettled(site.database.pool);
         const ids = await appendUntil(site, spool, async () => (await settled()) > 50);
+        await waitFor(async () => (await readSignal(`${opsUrl}/readyz`)).status === 200, 10_000, 'readiness');
         await freeze(site.database, async () => {
+          const frozenAt = performance.now();
+          const isSaid = async () => {
+            const [ready, metrics] = await Promise.all(
+              ['readyz', 'metrics'].map((path) => readSignal(`${opsUrl}/${path}`)),
+            );
+            return (
+              ready?.status === 503 &&
+              ready.text.includes(`- ${driver.name}: `) &&
+              metrics?.text.includes('\ntollway_broker_up 0\n') === true
+            );
+          };
+          await waitFor(isSaid, 10_000, 'the processor to name the broker');
+          expect(performance.now() - frozenAt).toBeLessThan(10_000);
           const waiting = () => bench.relay.oldestClickAgeMs ?? 0;
           ids.push(...(await appendUntil(site, spool, () => waiting() > 3_000)));
         });
         const before = await settled();
         ids.push(...(await appendUntil(site, spool, async () => (await settled()) > before)));
-        await expectAllThere(site, spool, bench, ids, consumer);
+        await expectAllThere(site, spool, bench, ids);
+        expect(child.exitCode, printed()).toBe(null);
+        const isReady = async () => (await readSignal(`${opsUrl}/readyz`)).status === 200;
+        await waitFor(isReady, 10_000, 'readiness again');
       },
     );
   });
 });
+
+/** Reads a page of an operations port; fails when the answer takes a second or longer. */
+async function readSignal(url: string): Promise<{ status: number; text: string }> {
+  const response = await fetch(url, { signal: AbortSignal.timeout(1_000) }).catch((cause) => {
+    throw new Error(`Expected an answer of ${url} within 1 s`, { cause });
+  });
+  return { status: response.status, text: await response.text() };
+}
 
 /** Publishes 600 clicks in many small pieces. */
 async function publishBacklog(site: Site): Promise<number> {

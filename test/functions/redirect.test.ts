@@ -122,7 +122,6 @@ describe('a click is judged as by the ad server', () => {
       '/C/x',
       '/c/%00',
       `/c/${'A'.repeat(10_000)}`,
-      `${good}/`,
       `${good}A`,
       good.slice(0, -1),
       good.replace(`.${adId}.`, `.${Number(adId) + 1}.`),

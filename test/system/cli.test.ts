@@ -1,10 +1,11 @@
-import { cpSync, readdirSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createPool } from '../../common/postgres.ts';
 import { encodeChunk } from '../../producer/chunk.ts';
 import { clickLink, exportRows, makeLinks, startTraffic } from '../setup/clicks.ts';
 import {
+  freePorts,
   makeFolder,
   removeFolder,
   runToEnd,
@@ -50,6 +51,21 @@ describe('the JSON that scripts build on', () => {
       pid: stack.process.pid,
       health: { adServer: 'ready', processor: 'ready', database: 'ready' },
     });
+  });
+
+  it('of status comes with exit code 1 when a part does not answer', async () => {
+    const [nobody = 0] = await freePorts(1);
+    const dataDir = join(folder, 'unhealthy');
+    mkdirSync(dataDir);
+    const described = JSON.parse(readFileSync(join(String(stack.env.DATA_DIR), 'stack.json'), 'utf8'));
+    const processorOpsUrl = `http://127.0.0.1:${nobody}`;
+    writeFileSync(join(dataDir, 'stack.json'), JSON.stringify({ ...described, dataDir, processorOpsUrl }));
+    const { code, stdout } = await tollway({ ...stack.env, DATA_DIR: dataDir }, 'status', '--json');
+    expect(JSON.parse(stdout)).toMatchObject({
+      processorOpsUrl,
+      health: { adServer: 'ready', processor: 'does not answer', database: 'ready' },
+    });
+    expect(code).toBe(1);
   });
 
   it('of advertiser list has amounts as decimal strings', async () => {
