@@ -200,7 +200,7 @@ function commandLine(pid: number): string {
 }
 
 /** A process and all below it. */
-function descendants(root: number): number[] {
+export function descendants(root: number): number[] {
   const parents = new Map<number, number>();
   for (const name of readdirSync('/proc').filter((entry) => /^\d+$/.test(entry))) {
     try {
