@@ -111,6 +111,39 @@ describe('a consumer of the Postgres broker', () => {
     expect((await metrics.duplicates.get()).values[0]?.value).toBe(0);
   });
 
+  it('settles only the chunks that it has claimed: an older one that another holds waits, and is charged', async () => {
+    const origin = new TestOrigin();
+    const isSettled = async () =>
+      (
+        await database.pool.query('select settled_at is not null as settled from broker_chunk order by id')
+      ).rows.map(({ settled }) => settled);
+    await publisher.publish([1, 2, 3].map(() => origin.click({ ad })));
+    const claimed = Promise.withResolvers<void>();
+    const dead = Promise.withResolvers<never>();
+    dead.promise.catch(() => undefined);
+    const holder = consume(() => () => {
+      claimed.resolve();
+      return dead.promise;
+    });
+    await claimed.promise;
+    // It claims nothing more, and has not let go of its chunk.
+    const stopped = holder.source.stop();
+    await publisher.publish([origin.click({ ad }), origin.click({ ad }), origin.mark()]);
+    consume();
+    try {
+      await expect.poll(isSettled, { timeout: 5_000 }).toEqual([false, true]);
+    } finally {
+      await database.pool.query(
+        `select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = current_database()
+           and state = 'idle in transaction' and query like '%broker_chunk%for update skip locked%'`,
+      );
+      dead.reject(new Error('The process has died'));
+    }
+    await stopped;
+    await untilAllSettled();
+    expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 5, charged: 5, missing: 0 });
+  });
+
   it('that loses its connection between the charge and the settlement reads it again, and charges nothing twice', async () => {
     const origin = new TestOrigin();
     // One chunk, so that one claim has it all.
@@ -208,6 +241,23 @@ describe('the lag', () => {
     await untilAllSettled();
     expect(await idle.lag()).toEqual({ records: 0, oldestAgeSeconds: 0 });
   });
+});
+
+it('reads again what was published at the instant of a rewind, and after it', async () => {
+  const since = new Date();
+  const { rowCount } = await database.pool.query(
+    `insert into broker_chunk (record_count, payload, published_at, settled_at)
+     select records, ''::bytea, $1::timestamptz + after, now()
+     from (values (1, '-1 microsecond'::interval), (10, '0'), (100, '1 microsecond')) chunk (records, after)`,
+    [since],
+  );
+  expect(rowCount).toBe(3);
+  expect(await postgresBooks.rewind(database.pool, since)).toEqual({ records: 110, short: false });
+  // The oldest that is kept was published then: nothing is lacking.
+  await database.pool.query('delete from broker_chunk where published_at < $1', [since]);
+  expect(await postgresBooks.rewind(database.pool, since)).toEqual({ records: 0, short: false });
+  const before = new Date(since.getTime() - 1);
+  expect(await postgresBooks.rewind(database.pool, before)).toEqual({ records: 0, short: true });
 });
 
 it('counts more records than an integer of PostgreSQL holds, waiting and read again', async () => {
