@@ -3,7 +3,14 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { ADS_CHANGED_CHANNEL } from '../../common/ads-changed.ts';
 import { parseAmount } from '../../common/money.ts';
 import { type Client, createClient } from '../../common/postgres.ts';
-import { addAd, addAdvertiser, addCampaign, enterBudget, updateAd } from '../../processor/accounts.ts';
+import {
+  addAd,
+  addAdvertiser,
+  addCampaign,
+  enterBudget,
+  setAdvertiserStatus,
+  updateAd,
+} from '../../processor/accounts.ts';
 import { addAccount, addAdTo, clickRecord, type NamedAd, testDatabase } from '../setup/database.ts';
 import { deliver, deliverTwice, expectBalanced } from './deliver.ts';
 
@@ -98,6 +105,20 @@ describe('the ad servers hear', () => {
     expect([await heardSoFar(), await isBraked(ad)]).toEqual([[String(advertiser.id)], true]);
     await updateAd(database.pool, ad.id, { priceMicros: parseAmount('1.00') });
     expect([await heardSoFar(), await isBraked(ad)]).toEqual([[String(advertiser.id)], false]);
+  });
+
+  it('of an advertiser that is paused and resumed, of an ad that is paused, and of one that is new', async () => {
+    const { advertiser, campaign, ad } = await addAccount(database.pool);
+    await heardSoFar();
+    for (const change of [
+      () => setAdvertiserStatus(database.pool, advertiser.id, 'paused'),
+      () => setAdvertiserStatus(database.pool, advertiser.id, 'active'),
+      () => updateAd(database.pool, ad.id, { status: 'paused' }),
+      () => addAdTo(database.pool, campaign),
+    ]) {
+      await change();
+      expect(await heardSoFar()).toEqual([String(advertiser.id)]);
+    }
   });
 
   it('nothing when a transaction that set a brake is rolled back', async () => {

@@ -1,4 +1,6 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { inTransaction } from '../../common/postgres.ts';
+import { settle } from '../../processor/charge-clicks.ts';
 import {
   addAccount,
   clickRecord,
@@ -7,7 +9,7 @@ import {
   TestOrigin,
   unreadableRecord,
 } from '../setup/database.ts';
-import { deliver, expectBalanced } from './deliver.ts';
+import { deliver, expectBalanced, untilWaitingForLock } from './deliver.ts';
 
 let database: TestDatabase & { drop: () => Promise<void> };
 beforeEach(async () => {
@@ -39,4 +41,25 @@ it('keeps the books when bytes that are no click come in one batch with the clic
   await deliver(database.pool, [clickRecord({ ad, from }), unreadableRecord(Buffer.from('a forgery'), from)]);
   const { origins } = await expectBalanced(database.pool);
   expect(origins).toMatchObject([{ origin: origin.id, accepted: 1, missing: 0 }]);
+});
+
+it.each([
+  ['the forgery', 'click'],
+  ['the click', 'forgery'],
+])('keeps the books when %s comes while another handler settles the other', async (_, first) => {
+  const { ad } = await addAccount(database.pool);
+  const origin = new TestOrigin();
+  const from = origin.next();
+  const pair = [clickRecord({ ad, from }), unreadableRecord(Buffer.from('a forgery'), from)];
+  const [before, after] = first === 'click' ? pair : pair.reverse();
+  if (!before || !after) throw new Error('Expected two records');
+  const { delivered } = await inTransaction(database.pool, async (other) => {
+    await settle(other, [before], { clickAgeMaxDays: 14 });
+    const late = deliver(database.pool, [after]);
+    // Either it answers without waiting, which is wrong, or it waits for the lock of the spool.
+    await Promise.race([late, untilWaitingForLock(database.pool)]);
+    return { delivered: late };
+  });
+  expect(await delivered).toEqual(['duplicate']);
+  await expectBalanced(database.pool);
 });

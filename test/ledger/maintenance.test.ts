@@ -235,24 +235,27 @@ it('deletes settled chunks of the broker after their retention, and no others', 
   expect(await reconcile(database.pool)).toMatchObject({ inFlight: 1 });
 });
 
-it('never lowers a floor, whatever retention a later run asks for', async () => {
-  const { ad } = await tenDaysOfClicks();
-  await maintain(database.pool, SHORT, silent);
-  await maintain(
-    database.pool,
-    { ...SHORT, clickAgeDays: 300, ledgerRetentionDays: 400, linkLifeDays: 90 },
-    silent,
-  );
-  const { rows } = await database.pool.query<{ click_floor: Date; nonce_floor: Date }>(
-    'select click_floor, nonce_floor from ledger_window',
-  );
-  expect(rows[0]).toEqual({
-    click_floor: new Date(today() - 5 * DAY_MS),
-    nonce_floor: new Date(today() - 5 * DAY_MS),
-  });
-  const old = clickRecord({ ad, clickedAt: today() - 6 * DAY_MS });
-  expect(await deliverTwice(database.pool, [old])).toEqual(['rejected: id_out_of_range']);
-});
+it.each([
+  ['both', { clickAgeDays: 300, ledgerRetentionDays: 400, linkLifeDays: 90 }, [5, 5]],
+  ['that of clicks, as that of nonces rises', { ledgerRetentionDays: 400, linkLifeDays: 1 }, [5, 3]],
+  ['that of nonces, as that of clicks rises', { ledgerRetentionDays: 4, linkLifeDays: 90 }, [4, 5]],
+] as const)(
+  'never lowers a floor, whatever retention a later run asks for: %s',
+  async (_, later, [click, nonce]) => {
+    const { ad } = await tenDaysOfClicks();
+    await maintain(database.pool, SHORT, silent);
+    await maintain(database.pool, { ...SHORT, ...later }, silent);
+    const { rows } = await database.pool.query<{ click_floor: Date; nonce_floor: Date }>(
+      'select click_floor, nonce_floor from ledger_window',
+    );
+    expect(rows[0]).toEqual({
+      click_floor: new Date(today() - click * DAY_MS),
+      nonce_floor: new Date(today() - nonce * DAY_MS),
+    });
+    const old = clickRecord({ ad, clickedAt: today() - 6 * DAY_MS });
+    expect(await deliverTwice(database.pool, [old])).toEqual(['rejected: id_out_of_range']);
+  },
+);
 
 describe('a clock of the database server that jumps ahead', () => {
   const options = { ...RETENTION, ledgerRetentionDays: 14, brokerRetentionDays: 7 };

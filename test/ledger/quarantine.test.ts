@@ -56,17 +56,41 @@ it('keeps foreign bytes outside the identity', async () => {
   });
 });
 
-it('waits for a copy of the click that another handler is charging, and then finds it settled', async () => {
+it.each([
+  ['with its key', undefined],
+  ['without a key', null],
+] as const)(
+  'waits for a copy of the click, %s, that another handler is charging, and then finds it settled',
+  async (_, from) => {
+    const { ad } = await addAccount(database.pool);
+    const record = clickRecord({ ad, ...(from === null && { from }) });
+    const done = await inTransaction(database.pool, async (other) => {
+      await settle(other, [record], { clickAgeMaxDays: 14 });
+      const quarantined = quarantine(database.pool, record, 'it hurts');
+      // Either it answers without waiting, which is wrong, or it waits for a lock of the other.
+      await Promise.race([quarantined, untilWaitingForLock(database.pool)]);
+      return { quarantined };
+    });
+    const { outcomes } = await done.quarantined;
+    expect(await placesOf(database.pool, record.click.clickId)).toEqual([1, 0]);
+    expect(outcomes.map(inWords)).toEqual(['duplicate']);
+  },
+);
+
+it('settles no sequence again that a click has settled, before or at the same time', async () => {
   const { ad } = await addAccount(database.pool);
-  const record = clickRecord({ ad });
+  const origin = new TestOrigin();
+  const from = origin.next();
+  const forgery = unreadableRecord(Buffer.from('a forgery'), from);
   const done = await inTransaction(database.pool, async (other) => {
-    await settle(other, [record], { clickAgeMaxDays: 14 });
-    const quarantined = quarantine(database.pool, record, 'it hurts');
-    // Either it answers without waiting, which is wrong, or it waits for a lock of the other.
+    await settle(other, [clickRecord({ ad, from })], { clickAgeMaxDays: 14 });
+    const quarantined = quarantine(database.pool, forgery, 'odd');
     await Promise.race([quarantined, untilWaitingForLock(database.pool)]);
     return { quarantined };
   });
-  const { outcomes } = await done.quarantined;
-  expect(await placesOf(database.pool, record.click.clickId)).toEqual([1, 0]);
-  expect(outcomes.map(inWords)).toEqual(['duplicate']);
+  const again = await quarantine(database.pool, forgery, 'odd');
+  expect([...(await done.quarantined).outcomes, ...again.outcomes].map(inWords)).toEqual([
+    'duplicate',
+    'duplicate',
+  ]);
 });
