@@ -4,6 +4,7 @@ import { sleep } from '../common/lifecycle.ts';
 import type { ProcessMetrics } from '../common/metrics.ts';
 import { createPool, cutPool, type Pool } from '../common/postgres.ts';
 import { OpenProblems, type Problem } from '../common/problems.ts';
+import { ThrottledLog } from '../common/throttled-log.ts';
 import type { EventSource, Lag } from './event-source.ts';
 import type { Home } from './home.ts';
 
@@ -43,7 +44,13 @@ export function collectGauges(
   const open = new OpenProblems();
   const known = new Map<string, KnownLag>();
   let booksReadAt: number | null = null;
-  let isReadOnly = false;
+  /** Whether the database, when it was asked last, could not have charged a click. */
+  let isDatabaseUseless = false;
+  const asking = new ThrottledLog(logger, {
+    failed:
+      'The database does not answer the processor; clicks wait in the broker. Check the server and the network',
+    recovered: 'The database answers the processor again',
+  });
   open.report('database', 'it was not asked yet');
 
   const lookAtDatabase = async () => {
@@ -55,15 +62,19 @@ export function collectGauges(
         ANSWER_MS_MAX,
         'The database',
       );
-      isReadOnly = rows[0]?.isReadOnly ?? false;
+      isDatabaseUseless = rows[0]?.isReadOnly ?? false;
       metrics.databaseUp.set(1);
-      if (isReadOnly) open.report('database', 'it is read-only: no click can be charged');
+      asking.recover();
+      if (isDatabaseUseless) open.report('database', 'it is read-only: no click can be charged');
       else open.clear('database');
       if (booksReadAt !== null && performance.now() - booksReadAt < BOOKS_MS) return;
       await readBooks(pool, metrics);
       booksReadAt = performance.now();
     } catch (error) {
+      if (stopping.signal.aborted) return;
+      isDatabaseUseless = true;
       metrics.databaseUp.set(0);
+      asking.fail({ problem: errorMessage(error) });
       open.report('database', `it does not answer: ${errorMessage(error)}`);
     }
   };
@@ -97,7 +108,7 @@ export function collectGauges(
   return {
     problems: () => [...open.list(), ...host.problems],
     refresh: () => {
-      metrics.settlementBlocked.set(isReadOnly || host.problems.length > 0 ? 1 : 0);
+      metrics.settlementBlocked.set(isDatabaseUseless || host.problems.length > 0 ? 1 : 0);
       if (booksReadAt !== null && performance.now() - booksReadAt > STALE_MS) removeBooks(metrics);
       for (const [broker, lag] of known) showLag(metrics, broker, lag);
     },

@@ -6,7 +6,8 @@ import { consume } from '../../processor/consume.ts';
 import { openHome } from '../../processor/home.ts';
 import { createPostgresPublisher } from '../../producer/postgres-publisher.ts';
 import { layWire } from '../broker/wire.ts';
-import { addAccount, createTestDatabase, silent, TestOrigin } from '../setup/database.ts';
+import { capturedLog } from '../setup/captured-log.ts';
+import { addAccount, createTestDatabase, TestOrigin } from '../setup/database.ts';
 import { freePorts, waitFor } from '../setup/stack.ts';
 
 const ends: (() => Promise<unknown>)[] = [];
@@ -23,9 +24,10 @@ async function startProcessor() {
   url.host = `127.0.0.1:${wire.port}`;
   const [port = 0] = await freePorts(1);
   const config = parseConfig({ DATABASE_URL: url.href, PROCESSOR_OPS_PORT: String(port) });
+  const { logger, lines } = capturedLog();
   const home = openHome('processor', config, {
     metrics: createMetrics('processor'),
-    logger: silent,
+    logger,
     onInvariant: () => undefined,
   });
   const resources: Resource[] = [];
@@ -49,6 +51,8 @@ async function startProcessor() {
     advertiser,
     wire,
     get,
+    /** What the processor has logged. */
+    lines,
     /** The value of a metric without labels, or of its first series; `undefined` if it is absent. */
     gauge: async (name: string) => {
       const [, value] =
@@ -62,7 +66,7 @@ async function startProcessor() {
 
 describe.concurrent('the signals of a processor', () => {
   it('are answered within a second and stay true while the database is frozen', async () => {
-    const { database, advertiser, wire, get, gauge, publish, isReady } = await startProcessor();
+    const { database, advertiser, wire, get, gauge, lines, publish, isReady } = await startProcessor();
     await waitFor(isReady, 10_000, 'readiness');
     expect((await get('/metrics')).text).toContain(
       `tollway_advertiser_info{advertiser="${advertiser.id}",name="Test advertiser",status="active",currency="USD"} 1`,
@@ -85,6 +89,8 @@ describe.concurrent('the signals of a processor', () => {
     expect(healthy.status).toBe(200);
     expect(ready.status).toBe(503);
     expect(await gauge('tollway_database_up')).toBe(0);
+    expect(await gauge('tollway_settlement_blocked')).toBe(1);
+    expect(lines.filter((line) => line.startsWith('warn The database does not answer'))).toHaveLength(1);
     const before = (await gauge('tollway_broker_oldest_click_age_seconds')) ?? 0;
     await waitFor(
       async () => ((await gauge('tollway_broker_oldest_click_age_seconds')) ?? 0) > before,
@@ -99,6 +105,8 @@ describe.concurrent('the signals of a processor', () => {
     );
     expect(await gauge('tollway_database_up')).toBe(1);
     expect(await gauge('tollway_broker_up')).toBe(1);
+    expect(await gauge('tollway_settlement_blocked')).toBe(0);
+    expect(lines.filter((line) => line.startsWith('warn The database answers'))).toHaveLength(1);
   }, 40_000);
 
   it.each([

@@ -202,6 +202,8 @@ function freezePostgres(stack: TestStack, seconds: number): Attack {
     more: ({ adServer, processor }) => {
       const up = processor.values('tollway_database_up').at(-1);
       check('PostgreSQL frozen: tollway_database_up is 0', up === 0, up);
+      const blocked = processor.values('tollway_settlement_blocked').at(-1);
+      check('PostgreSQL frozen: tollway_settlement_blocked is 1', blocked === 1, blocked);
       const namedMs = adServer.firstMs('readyz', ({ text }) => text.includes('- '));
       check(
         'PostgreSQL frozen: /readyz of the ad server warns within 10 s',
