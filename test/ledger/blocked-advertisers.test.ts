@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createMetrics } from '../../common/metrics.ts';
 import { createPool, type Pool } from '../../common/postgres.ts';
 import { addAdvertiser } from '../../processor/accounts.ts';
+import { BlockedAdvertisers } from '../../processor/blocked-advertisers.ts';
 import { BLOCKED, STOPPING } from '../../processor/event-source.ts';
 import { HandlerHost } from '../../processor/handler-host.ts';
 import { createPostgresSource } from '../../processor/sources/postgres.ts';
@@ -196,4 +197,28 @@ it('A lock of a whole table blocks nobody in particular: all wait, and are charg
   await holder.query('commit');
   await delivered;
   expect(await expectBalanced(database.pool)).toMatchObject({ charged: 4 });
+});
+
+it('An advertiser stays blocked as long as its row is locked, whenever it is looked at', async () => {
+  await holder.query('select from advertiser where id = $1 for update', [blocked.advertiser.id]);
+  const stop = new AbortController();
+  const freed: number[] = [];
+  const locked = new BlockedAdvertisers<string>(pool, {
+    logger: silent,
+    stopping: stop.signal,
+    onFree: (waiting, advertiserId) => void freed.push(advertiserId, waiting.length),
+  });
+  let looks = 0;
+  pool.on('release', () => {
+    looks += 1;
+  });
+  const error = Object.assign(new Error('lock timeout'), { code: '55P03' });
+  const clicks = [origin.click({ ad: blocked.ad }), origin.click({ ad: other.ad })];
+  expect(await locked.explains(error, clicks)).toBe(true);
+  locked.wait(blocked.advertiser.id, 'a click');
+  // Two looks found it; the third is that of a second later.
+  await expect.poll(() => looks, { interval: 5, timeout: 5_000 }).toBe(3);
+  await new Promise((resolve) => setImmediate(resolve));
+  expect([locked.ids, freed]).toEqual([[blocked.advertiser.id], []]);
+  stop.abort();
 });

@@ -194,3 +194,39 @@ describe('a click of an ad that is being made', () => {
     await expectBalanced(database.pool);
   });
 });
+
+describe('a click without a key of an advertiser that nobody knows', () => {
+  it('has one dead letter, though two handlers find it at two places at the same time', async () => {
+    const nowhere = { id: 2_000_000_000, campaignId: 1, advertiserId: 2_000_000_000, priceMicros: 1n };
+    const click = clickRecord({ ad: nowhere, from: null });
+    const { delivered } = await inTransaction(database.pool, async (other) => {
+      await settle(other, [click], OPTIONS);
+      const copy = { ...click, position: 'another place' };
+      const late = inTransaction(database.pool, (connection) => settle(connection, [copy], OPTIONS));
+      await Promise.race([late, untilWaitingForLock(database.pool)]);
+      return { delivered: late };
+    });
+    expect((await delivered).outcomes.map(inWords)).toEqual(['duplicate']);
+    expect(await placesOf(database.pool, click.click.clickId)).toEqual([0, 1]);
+  });
+});
+
+describe('bytes that are no click under keys of two spools', () => {
+  it('lock the spools in one order: no two handlers wait for each other', async () => {
+    const [low, high] = [new TestOrigin(), new TestOrigin()].sort((a, b) => (a.id < b.id ? -1 : 1));
+    if (!low || !high) throw new Error('Expected two spools');
+    const garbage = [high, low].map((origin) => unreadableRecord(Buffer.from('x'), origin.next()));
+    const { settled } = await inTransaction(database.pool, async (holder) => {
+      await holder.query('select pg_advisory_xact_lock(hashtextextended($1, 0))', [low.id]);
+      const waiting = inTransaction(database.pool, (connection) => settle(connection, garbage, OPTIONS));
+      await untilWaitingForLock(database.pool);
+      const { rows } = await holder.query<{ free: boolean }>(
+        'select pg_try_advisory_xact_lock(hashtextextended($1, 0)) as free',
+        [high.id],
+      );
+      expect(rows).toEqual([{ free: true }]);
+      return { settled: waiting };
+    });
+    expect((await settled).outcomes.map(inWords)).toEqual(['rejected: malformed', 'rejected: malformed']);
+  });
+});

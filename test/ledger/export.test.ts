@@ -136,16 +136,22 @@ describe('back to back, while transactions are held open', () => {
 });
 
 describe('the rows', () => {
-  it('include a row at the lower bound and none at the upper', async () => {
+  it('include what was settled at the lower bound and nothing at the upper: a click, a rejected one, a credit', async () => {
     const { ad } = await addAccount(database.pool);
-    await deliver(database.pool, [clickRecord({ ad })]);
-    const [row] = (await exported()).rows;
-    const at = new Date(Math.floor(row?.settledAt.getTime() ?? 0));
+    const click = clickRecord({ ad });
+    await deliver(database.pool, [click, clickRecord({ ad: { ...ad, id: 2_000_000_000 } })]);
+    await creditClick(database.pool, click.click.clickId);
+    const at = new Date(Date.now() - 60_000);
     await database.pool.query('update ledger set settled_at = $1', [at]);
-    expect((await exported({ since: at })).rows).toHaveLength(1);
-    expect((await exported({ since: new Date(at.getTime() + 1) })).rows).toHaveLength(0);
-    expect((await exported({ until: at })).rows).toHaveLength(0);
-    expect((await exported({ until: new Date(at.getTime() + 1) })).rows).toHaveLength(1);
+    await database.pool.query('update dead_letter set settled_at = $1', [at]);
+    await database.pool.query('update budget_entry set created_at = $1', [at]);
+    const outcomes = async (filter: Partial<ExportFilter>) =>
+      (await exported(filter)).rows.map(({ outcome }) => outcome).toSorted();
+    const all = ['charged', 'credit', 'rejected'];
+    expect(await outcomes({ since: at })).toEqual(all);
+    expect(await outcomes({ since: new Date(at.getTime() + 1) })).toEqual([]);
+    expect(await outcomes({ until: at })).toEqual([]);
+    expect(await outcomes({ until: new Date(at.getTime() + 1) })).toEqual(all);
   });
 
   it.each([2_000, 2_001, 4_000])('are all there over pages: %i', async (count) => {

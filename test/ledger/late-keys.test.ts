@@ -9,6 +9,7 @@ import type { ReadClick, ReadRecord } from '../../producer/click-event.ts';
 import {
   type Account,
   addAccount,
+  clickRecord,
   createTestDatabase,
   type TestDatabase,
   TestOrigin,
@@ -55,6 +56,15 @@ describe('a click that was settled from a copy without its key', () => {
     );
     expect(outcomes.map(({ outcome }) => outcome)).toEqual(['duplicate', 'charged', 'duplicate', 'mark']);
     expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 1, missing: 0, unattributed: 0 });
+  });
+
+  it('gets no key under which another click was settled', async () => {
+    const click = origin.click({ ad: account.ad });
+    const other = withoutKey(clickRecord({ ad: account.ad }));
+    await deliver(database.pool, [click, other, origin.mark()]);
+    const forged = { ...other, key: click.key, from: click.from };
+    expect(await deliver(database.pool, [forged])).toEqual(['duplicate']);
+    expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 1, charged: 1, unattributed: 1 });
   });
 
   it('does so too when it was rejected, and its letter can still be redriven', async () => {

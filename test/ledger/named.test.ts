@@ -1,0 +1,28 @@
+import { expect, it } from 'vitest';
+import { uuidV7 } from '../../common/uuid.ts';
+import { namedBy } from '../../processor/named.ts';
+import { clickRecord } from '../setup/database.ts';
+
+it('Clicks name the range of their sequences by spool, in whatever order those come', () => {
+  const [one, other] = [uuidV7(), uuidV7()];
+  const nonce = uuidV7();
+  const unattributed = clickRecord({ from: null });
+  const clicks = [
+    clickRecord({ from: { origin: one, sequence: 5 }, nonce }),
+    clickRecord({ from: { origin: other, sequence: 1 } }),
+    clickRecord({ from: { origin: one, sequence: 7 } }),
+    clickRecord({ from: { origin: one, sequence: 3 } }),
+    clickRecord({ from: { origin: one, sequence: 6 } }),
+    unattributed,
+  ];
+  expect(namedBy(clicks)).toEqual({
+    advertiserIds: [1],
+    adIds: [1],
+    origins: new Map([
+      [one, { lowest: 3, highest: 7 }],
+      [other, { lowest: 1, highest: 1 }],
+    ]),
+    unattributedIds: [unattributed.click.clickId],
+    nonces: [nonce],
+  });
+});
