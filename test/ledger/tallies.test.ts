@@ -1,8 +1,8 @@
 import { expect, it } from 'vitest';
 import type { Connection } from '../../common/postgres.ts';
 import { mergeTallies } from '../../processor/maintenance.ts';
-import { readSettledSequences } from '../../processor/tally.ts';
-import { addAccount, TestOrigin, testDatabase } from '../setup/database.ts';
+import { readSettledSequences, readTallies } from '../../processor/tally.ts';
+import { addAccount, clickRecord, TestOrigin, testDatabase } from '../setup/database.ts';
 import { deliver } from './deliver.ts';
 
 const database = testDatabase();
@@ -23,4 +23,32 @@ it('Sequences are known to be settled though their tallies are merged between tw
   const asked = [1, 2, 3].map((sequence) => ({ origin: origin.id, sequence }));
   const isSettled = await readSettledSequences(interrupted, asked).finally(() => connection.release());
   expect(asked.map(isSettled)).toEqual([true, true, false]);
+});
+
+it.each([2, 65_536, 65_537, 70_000])(
+  'Clicks of one batch are counted once, and their sequences settled: 1 and %i',
+  async (far) => {
+    const { ad } = await addAccount(database.pool);
+    const { id } = new TestOrigin();
+    await deliver(
+      database.pool,
+      [1, far].map((sequence) => clickRecord({ ad, from: { origin: id, sequence } })),
+    );
+    const connection = await database.pool.connect();
+    const tallies = await readTallies(connection, [id]).finally(() => connection.release());
+    const settled = far === 2 ? [{ start: 1, end: 3 }] : [1, far].map((start) => ({ start, end: start + 1 }));
+    expect(tallies.get(id)).toMatchObject({ charged: 2, settled });
+  },
+);
+
+it.each([499, 500, 501, 1_000])('Tallies are read once each, over pages: %i rows', async (count) => {
+  const { id } = new TestOrigin();
+  await database.pool.query(
+    `insert into origin_tally (origin, charged, first_sequence, settled)
+     select $1, 1, number, '\\x01' from generate_series(1, $2::bigint) number`,
+    [id, count],
+  );
+  const connection = await database.pool.connect();
+  const tallies = await readTallies(connection, [id]).finally(() => connection.release());
+  expect(tallies.get(id)).toMatchObject({ charged: count, settled: [{ start: 1, end: count + 1 }] });
 });

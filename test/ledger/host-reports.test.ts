@@ -1,0 +1,87 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createMetrics, type ProcessMetrics } from '../../common/metrics.ts';
+import { addAd, addAdvertiser, addCampaign } from '../../processor/accounts.ts';
+import { HandlerHost } from '../../processor/handler-host.ts';
+import {
+  addAccount,
+  createTestDatabase,
+  silent,
+  type TestDatabase,
+  TestOrigin,
+  unreadableRecord,
+} from '../setup/database.ts';
+import { expectBalanced } from './deliver.ts';
+
+let database: TestDatabase & { drop: () => Promise<void> };
+let metrics: ProcessMetrics;
+let host: HandlerHost;
+let origin: TestOrigin;
+
+beforeEach(async () => {
+  database = await createTestDatabase();
+  metrics = createMetrics();
+  host = new HandlerHost(
+    database.pool,
+    { batchSize: 50, lanes: 1, clickAgeMaxDays: 14, retryAttempts: 1, bisectOnError: false },
+    { metrics, logger: silent, onInvariant: () => {} },
+  );
+  origin = new TestOrigin();
+});
+afterEach(async () => {
+  host.abort();
+  await database.drop();
+});
+
+describe('a host', () => {
+  it('reports the value of clicks over budget that no brake had marked, by currency', async () => {
+    const { ad } = await addAccount(database.pool, { budget: '0', price: '0.25' });
+    const francs = await addAdvertiser(database.pool, 'Francs', 'CHF');
+    const campaign = await addCampaign(database.pool, francs.id, 'Francs', null, null);
+    const other = await addAd(database.pool, campaign.id, 2_000_000n, 'https://example.com/');
+    await host.deliver([
+      origin.click({ ad }),
+      origin.click({ ad, braked: true }),
+      origin.click({ ad }),
+      origin.click({ ad: other }),
+    ]);
+    const { values } = await metrics.overDelivery.get();
+    expect(Object.fromEntries(values.map(({ labels, value }) => [labels.currency, value]))).toEqual({
+      USD: 0.5,
+      CHF: 2,
+    });
+  });
+
+  it('remembers a click of each transaction, charged or rejected, until it is told that it was found', async () => {
+    const { ad } = await addAccount(database.pool);
+    const charged = origin.click({ ad });
+    const rejected = origin.click({ ad: { ...ad, id: 2_000_000_000 } });
+    await host.deliver([charged]);
+    const first = host.witnesses();
+    expect(first).toEqual([charged.click.clickId]);
+    await host.deliver([charged, origin.mark()]);
+    expect(host.witnesses()).toEqual(first);
+    await host.deliver([rejected]);
+    host.forget(first);
+    expect(host.witnesses()).toEqual([rejected.click.clickId]);
+  });
+
+  it('keeps every record of a batch that it gives up whole, bytes that are no click too', async () => {
+    const { ad } = await addAccount(database.pool);
+    await database.pool.query(
+      `create function refuse() returns trigger language plpgsql as $$ begin raise exception 'refused'; end $$`,
+    );
+    const clicks = [origin.click({ ad }), origin.click({ ad })];
+    const garbage = unreadableRecord(Buffer.from('x'), origin.next());
+    await database.pool.query(
+      `create trigger refuse before insert on ledger for each row when (new.sequence = 1) execute function refuse()`,
+    );
+    await host.deliver([...clicks, garbage, origin.mark()]);
+    const { rows } = await database.pool.query<{ sequence: bigint; reason: string }>(
+      'select sequence, reason from dead_letter order by sequence',
+    );
+    expect(rows).toEqual([1n, 2n, 3n].map((sequence) => ({ sequence, reason: 'poison' })));
+    // The watermark went with the batch: the next one says the same.
+    await host.deliver([origin.mark()]);
+    expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 3, rejected: 3 });
+  });
+});
