@@ -30,7 +30,7 @@ export const settings = {
   OPS_ALLOWED_HOSTS: parsed(
     '',
     'names, …',
-    'Names with a dot under which the operations ports are asked, such as `processor-1.example.com`. A `Host` header with another one is refused.',
+    'Host names with a dot that clients use for the operations ports, such as `processor-1.example.com`. Any other is refused.',
     hosts,
   ),
   PUBLIC_URL: parsed(
@@ -138,7 +138,7 @@ export const settings = {
     'connections',
     0,
     20_000,
-    'Most connections of one IPv4 address or IPv6 /64 on the public port, and never more than half of all; `TRUSTED_PROXIES` may have any number. 0 turns it off.',
+    'Maximum connections from one IPv4 address or IPv6 /64 on the public port. It is never more than half of the port limit. `TRUSTED_PROXIES` may have any number. 0 turns it off.',
   ),
   DOUBLE_CLICK_MS: whole(
     1_000,
@@ -149,7 +149,7 @@ export const settings = {
   ),
   AGENT_RULES_FILE: optional(
     'file',
-    'Exceptions for user agents, a line each: `person TEXT` or `bot TEXT`; one that contains the text, in letters of any case, is so judged. At most 1000. Ad servers read it again when it changes, functions when they start.',
+    'Exceptions for user agents, a line each: `person TEXT` or `bot TEXT`. A user agent that contains TEXT (case-insensitive) gets this verdict. At most 1000 lines. Ad servers read the file again when it changes, functions when they start.',
     (text) => text,
   ),
   NO_USER_AGENT: choice(

@@ -101,7 +101,7 @@ export const metricList = {
   hiddenAgents: {
     kind: 'counter',
     name: 'tollway_hidden_user_agents_total',
-    help: "Clicks whose user agent an edge has replaced by its own name (`Amazon CloudFront`): forward the visitor's",
+    help: "Clicks whose User-Agent a CDN replaced with its own name (`Amazon CloudFront`). Configure the CDN to forward the visitor's User-Agent",
     part: 'ad server',
   },
   spoolBytes: {
@@ -126,7 +126,7 @@ export const metricList = {
   spoolTornBytes: {
     kind: 'counter',
     name: 'tollway_spool_torn_bytes_total',
-    help: 'Bytes behind the last whole click of adopted spools: clicks that a crash of the host tore',
+    help: 'Bytes after the last complete click of adopted spools: clicks that a host crash cut off',
     part: 'ad server',
   },
   relayBatches: {
@@ -146,7 +146,7 @@ export const metricList = {
   catalogAge: {
     kind: 'gauge',
     name: 'tollway_catalog_age_seconds',
-    help: 'Time since the ad catalogue was last known to be true; without one, since the start of the process',
+    help: 'Time since the ad catalogue was last confirmed; without a catalogue, time since the process started',
     part: 'ad server',
     aggregator: 'max',
   },
@@ -255,7 +255,7 @@ export const metricList = {
   advertiserInfo: {
     kind: 'gauge',
     name: 'tollway_advertiser_info',
-    help: 'Always 1; its labels tell name, status and currency of an advertiser, to be joined on `advertiser`',
+    help: 'Always 1. The labels hold name, status and currency of an advertiser; join on `advertiser`',
     labelNames: ['advertiser', 'name', 'status', 'currency'],
     part: 'processor',
   },
@@ -275,7 +275,7 @@ export const metricList = {
   lagAge: {
     kind: 'gauge',
     name: 'tollway_broker_oldest_click_age_seconds',
-    help: 'Age of the oldest click that waits in the broker; of what other processors have taken, the time it stands still. It grows on while the broker does not answer',
+    help: 'Age of the oldest click that waits in the broker; for records taken by other processors, the time without progress. It keeps growing while the broker does not answer',
     labelNames: ['broker'],
     part: 'processor',
   },
