@@ -18,14 +18,22 @@ export function parseDuration(text: string): number {
   return Number(count) * UNIT_MS[unit as keyof typeof UNIT_MS];
 }
 
-/** Reads a time: ISO 8601 (`2026-01-31`, `2026-01-31T12:00:00Z`), or so long ago (`2h`, `7d`). Throws `bad_time`. */
+/** A day alone, or a time with its zone: without one it would be another time wherever another zone is in use. */
+const TIME = /^\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2}))?$/i;
+
+/**
+ * Reads a time: a day (`2026-01-31`, its beginning in UTC), ISO 8601 with its zone (`2026-01-31T12:00:00Z`), or so long ago (`2h`, `7d`).
+ * Throws `bad_time`.
+ */
 export function parseTime(text: string): Date {
   if (/^\d{1,6}[smhd]$/.test(text)) return new Date(Date.now() - parseDuration(text));
-  const time = namesCalendarDay(text) ? new Date(text) : new Date(Number.NaN);
+  if (/^\d{4}-\d{2}-\d{2}/.test(text) && !namesCalendarDay(text))
+    throw new TollwayError('bad_time', `Expected a day of the calendar, got "${printable(text)}"`);
+  const time = TIME.test(text) ? new Date(text) : new Date(Number.NaN);
   if (Number.isNaN(time.getTime())) {
     throw new TollwayError(
       'bad_time',
-      `Expected a time such as 2026-01-31T12:00:00Z or so long ago as 2h or 7d, got "${printable(text)}"`,
+      `Expected a time such as 2026-01-31 (UTC) or 2026-01-31T12:00:00Z, or so long ago as 2h or 7d, got "${printable(text)}"`,
     );
   }
   return time;

@@ -1,7 +1,14 @@
 import { TollwayError } from './errors.ts';
 
-/** Control characters (C0, DEL, C1), separators of lines, marks that change the direction of text, and halves of surrogate pairs. */
-const UNPRINTABLE = /[\p{Cc}\p{Zl}\p{Zp}\p{Cs}\u202a-\u202e\u2066-\u2069]/gu;
+/**
+ * Control characters, separators of lines, halves of surrogate pairs, and characters without a shape of their own (marks of direction,
+ * zero-width spaces, soft hyphens), but the two joiners that scripts and emoji need.
+ */
+const UNPRINTABLE = /[[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]--[\u200c\u200d]]/gv;
+/** Joiners, and spaces that look like the common one: two references that differ in these look the same. */
+const LOOKS_ALIKE = /[\u200c\u200d]|[[\p{Zs}]--[ ]]/v;
+/** At least one character that can be seen. */
+const VISIBLE = /[\p{L}\p{N}\p{P}\p{S}]/u;
 const NAME_CHARS_MAX = 200;
 const REFERENCE_CHARS_MAX = 200;
 
@@ -24,7 +31,10 @@ export function printableJson(value: unknown, space?: number): string {
 }
 
 function escapeOf(found: string): string {
-  return `\\u${found.charCodeAt(0).toString(16).padStart(4, '0')}`;
+  // Unit by unit, as JSON has it: characters beyond 16 bits are two.
+  return Array.from({ length: found.length }, (_, at) => {
+    return `\\u${found.charCodeAt(at).toString(16).padStart(4, '0')}`;
+  }).join('');
 }
 
 /** Reads the name of an advertiser or a campaign: 1–200 printable characters, without spaces around them. Throws `bad_name`. */
@@ -37,7 +47,14 @@ export function parseName(text: string): string {
  * given by Tollway to the credits of clicks. Throws `bad_reference`.
  */
 export function parseReference(text: string): string {
-  const reference = parseLine(text, 'bad_reference', 'a reference', REFERENCE_CHARS_MAX);
+  const reference = parseLine(text.normalize('NFC'), 'bad_reference', 'a reference', REFERENCE_CHARS_MAX);
+  const alike = LOOKS_ALIKE.exec(reference)?.[0];
+  if (alike !== undefined) {
+    throw new TollwayError(
+      'bad_reference',
+      `Expected a reference with common spaces and without joiners, got "${reference.replace(alike, escapeOf(alike))}"`,
+    );
+  }
   if (!/^credit /i.test(reference)) return reference;
   throw new TollwayError(
     'bad_reference',
@@ -49,7 +66,8 @@ function parseLine(text: string, code: string, what: string, charsMax: number): 
   const expected = `Expected ${what} of 1–${charsMax} printable characters`;
   const line = text.trim();
   if (line === '') throw new TollwayError(code, `${expected}, got none`);
-  if (line.length > charsMax) throw new TollwayError(code, `${expected}, got ${line.length}`);
+  if (line.length > charsMax) throw new TollwayError(code, `${expected}, got ${line.length} characters`);
+  if (!VISIBLE.test(line)) throw new TollwayError(code, `${expected}, got none that can be seen`);
   const shown = printable(line);
   if (shown !== line) throw new TollwayError(code, `${expected}, got "${shown}"`);
   return line;

@@ -80,6 +80,10 @@ export function readEvent(
   position: string,
 ): ReadRecord {
   const clickedAt = timeOf(event);
+  if (clickedAt === null && event.clickedAt !== undefined) {
+    const detail = `Expected a time in clickedAt (RFC 3339 with its zone, Unix seconds or ms), got ${JSON.stringify(event.clickedAt).slice(0, 100)}`;
+    return { is: 'unreadable', key: null, value: null, position, from: null, reason: 'malformed', detail };
+  }
   const made = clickedAt === null ? undefined : idOf(clickedAt, fileHash, number);
   const clickId = canonicalUuid(event.clickId ?? made);
   const whole = { v: CLICK_VERSION, ...DEFAULTS, ...event, clickId, clickedAt };

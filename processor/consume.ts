@@ -1,6 +1,7 @@
 import { type Resource, sleep } from '../common/lifecycle.ts';
 import type { ProcessMetrics } from '../common/metrics.ts';
 import { serveOperations } from '../common/ops-server.ts';
+import type { Problem } from '../common/problems.ts';
 import { collectGauges } from './collect-gauges.ts';
 import { createSources } from './create-sources.ts';
 import type { Home } from './home.ts';
@@ -25,7 +26,8 @@ export async function consume(
   const gauges = collectGauges(home, sources);
   open({ name: 'gauges', close: gauges.stop });
   const operations = {
-    problems: () => [...gauges.problems(), ...[...sources.values()].flatMap((source) => source.problems())],
+    problems: () =>
+      onePerThing([...[...sources.values()].flatMap((source) => source.problems()), ...gauges.problems()]),
     metrics: () => {
       gauges.refresh();
       return metrics.registry.metrics();
@@ -53,4 +55,9 @@ export async function consume(
   for (const source of sources.values()) keeper.ready.then(() => source.run()).catch(fail);
   const { BROKER: broker, PARALLELIZATION: lanes } = config;
   logger.info({ broker, lanes }, `Charging what ${broker} brings, ${lanes} handlers at work`);
+}
+
+/** Of several reasons for one thing that is affected, the first: the source of clicks knows more than the look at its gauges. */
+function onePerThing(problems: readonly Problem[]): Problem[] {
+  return [...new Map(problems.toReversed().map((problem) => [problem.what, problem])).values()].toReversed();
 }

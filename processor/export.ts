@@ -44,13 +44,14 @@ const UNDEFINED_TABLE = '42P01';
  * redriven is exported again with its new outcome. What cannot be read at all has no click id and comes last.
  *
  * A day at a time, each in a transaction of its own: what lies below the watermark does not change, and a transaction that reads
- * thousands of partitions runs out of PostgreSQL's locks. Throws `day_closed` when a day is dropped meanwhile.
+ * thousands of partitions runs out of PostgreSQL's locks. Throws `day_closed` when a day is dropped meanwhile, and `bad_window`, `unknown_advertiser` and `unknown_campaign`.
  */
 export async function exportLedger(
   pool: Pool,
   filter: ExportFilter,
   take: (rows: readonly ExportRow[]) => Promise<void>,
 ): Promise<Date> {
+  await assertKnown(pool, filter);
   const until = await boundOf(pool, filter);
   const days = await inTransaction(pool, (connection) => listPartitionDays(connection, 'ledger'));
   for (const day of days) {
@@ -86,9 +87,35 @@ export async function exportLedger(
  * that is read later may be up to a second lower, and what was exported above it would be exported again.
  */
 async function boundOf(pool: Pool, { since, until }: ExportFilter): Promise<Date> {
+  if (until && until < since) {
+    throw new TollwayError(
+      'bad_window',
+      `Expected --until after --since, got ${until.toISOString()} before ${since.toISOString()}`,
+    );
+  }
+  // By the clock that stamps the rows.
+  const { rows } = await pool.query<{ now: Date }>('select clock_timestamp() as now');
+  const now = rows[0]?.now ?? new Date();
+  if (since > now) {
+    throw new TollwayError(
+      'bad_window',
+      `Expected --since in the past (it is ${now.toISOString()}), got ${since.toISOString()}`,
+    );
+  }
   const watermark = await readSettlementWatermark(pool);
   const bound = until && until < watermark ? until : watermark;
   return bound < since ? since : bound;
+}
+
+async function assertKnown(pool: Pool, { advertiserId, campaignId }: ExportFilter): Promise<void> {
+  for (const [table, id] of [
+    ['advertiser', advertiserId],
+    ['campaign', campaignId],
+  ] as const) {
+    if (id === undefined) continue;
+    const { rowCount } = await pool.query(`select from ${table} where id = $1`, [id]);
+    if (rowCount === 0) throw new TollwayError(`unknown_${table}`, `Expected a known ${table}, got ${id}`);
+  }
 }
 
 type Between = readonly [from: string, to: string];

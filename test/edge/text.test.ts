@@ -19,6 +19,7 @@ describe('a text from outside, shown in a terminal', () => {
     ['\x9b2J', '\\u009b2J'],
     ['a\rb\x08\x7f', 'a\\u000db\\u0008\\u007f'],
     ['\u202egpj.exe', '\\u202egpj.exe'],
+    ['zero\u200bwidth\u{e0061}', 'zero\\u200bwidth\\udb40\\udc61'],
     ['two\nlines\tand a tab', 'two\\u000alines\\u0009and a tab'],
     ['half \ud800 a pair', 'half \\ud800 a pair'],
     ['Café “Ünïcode” 東京 👩‍👩‍👧', 'Café “Ünïcode” 東京 👩‍👩‍👧'],
@@ -63,7 +64,10 @@ describe('a name', () => {
   it.each([
     ['', 'Expected a name of 1–200 printable characters, got none'],
     ['  ', 'Expected a name of 1–200 printable characters, got none'],
-    ['x'.repeat(201), 'Expected a name of 1–200 printable characters, got 201'],
+    ['x'.repeat(201), 'Expected a name of 1–200 printable characters, got 201 characters'],
+    ['\u2060', 'Expected a name of 1–200 printable characters, got none that can be seen'],
+    ['\u200d\u200d', 'Expected a name of 1–200 printable characters, got none that can be seen'],
+    ['Blue\u00adShoes', 'Expected a name of 1–200 printable characters, got "Blue\\u00adShoes"'],
     ['Blue\x1b[31mShoes', 'Expected a name of 1–200 printable characters, got "Blue\\u001b[31mShoes"'],
     ['two\nlines', 'Expected a name of 1–200 printable characters, got "two\\u000alines"'],
     ['NUL\0', 'Expected a name of 1–200 printable characters, got "NUL\\u0000"'],
@@ -76,12 +80,18 @@ describe('a reference', () => {
   it('may be what an invoice is called', () => {
     expect(parseReference('invoice-4711 / 2026-11')).toBe('invoice-4711 / 2026-11');
     expect(parseReference('credited twice')).toBe('credited twice');
+    // One spelling for letters that have two.
+    expect(parseReference('Rechnung fu\u0308r Mai')).toBe('Rechnung f\u00fcr Mai');
   });
 
   it.each([
     ['', 'got none'],
     ['x'.repeat(201), 'got 201'],
     ['a\tb', 'got "a\\u0009b"'],
+    ['inv\u200b-1', 'got "inv\\u200b-1"'],
+    ['inv\u200d-1', 'got "inv\\u200d-1"'],
+    ['inv\u00a01', 'got "inv\\u00a01"'],
+    ['\ufeffinv\u{e0061}', 'got "'],
     ['credit 01a208fb-f934-70de-beaa-9335acbb4502', 'does not begin with "credit "'],
   ])('may not be %j', (text, message) => {
     expect(() => parseReference(text)).toThrow(
@@ -96,6 +106,21 @@ describe('a day', () => {
     expect(parseTime(text).toISOString()).toBe(`${text}T00:00:00.000Z`);
     expect(startPosition(`${text}T12:00:00Z`)).toEqual(new Date(`${text}T12:00:00Z`));
   });
+
+  it.each([
+    ['2026-01-31T12:00:00Z', '2026-01-31T12:00:00.000Z'],
+    ['2026-01-31 12:00+02:00', '2026-01-31T10:00:00.000Z'],
+    ['2026-01-31T12:00:00.123456Z', '2026-01-31T12:00:00.123Z'],
+  ])('with a time and its zone is one instant: %s', (text, instant) => {
+    expect(parseTime(text).toISOString()).toBe(instant);
+  });
+
+  it.each(['2026-01-31 12:00', '2026-01-31T12:00:00', '2026-01-31T', '2026-01-31x', '2026-01-31T25:00Z'])(
+    'with a time needs its zone: %s',
+    (text) => {
+      expect(() => parseTime(text)).toThrow(expect.objectContaining({ code: 'bad_time' }));
+    },
+  );
 
   it.each(['2026-02-29', '2026-02-31', '2026-04-31', '2026-13-01', '2026-00-10', '2026-01-00'])(
     '%s is not, and is not taken for another one',

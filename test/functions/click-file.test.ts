@@ -123,6 +123,10 @@ it('takes no time without its zone: elsewhere it would be another, and the click
   const at = ['2026-01-31T12:00:00', '2026-01-31', 'Jan 31 2026', '2026-01-31T12:00:00+01:00'];
   const records = await read(fileOf(...at.map((clickedAt) => ({ ...AD, clickedAt }))));
   expect(records.map(({ is }) => is)).toEqual(['unreadable', 'unreadable', 'unreadable', 'click']);
+  expect(records[0]).toMatchObject({
+    detail:
+      'Expected a time in clickedAt (RFC 3339 with its zone, Unix seconds or ms), got "2026-01-31T12:00:00"',
+  });
   expect(uuidV7TimeMs(idsOf(records)[3] ?? '')).toBe(AT - 3_600_000);
 });
 

@@ -135,6 +135,17 @@ describe('back to back, while transactions are held open', () => {
   });
 });
 
+describe('a window that cannot be meant', () => {
+  it.each<[string, Partial<ExportFilter>, string]>([
+    ['from the future', { since: new Date(Date.now() + DAY_MS) }, 'bad_window'],
+    ['that ends before it begins', { since: new Date(2_000), until: new Date(1_000) }, 'bad_window'],
+    ['of an unknown advertiser', { advertiserId: 999 }, 'unknown_advertiser'],
+    ['of an unknown campaign', { campaignId: 999 }, 'unknown_campaign'],
+  ])('is refused: %s', async (_, filter, code) => {
+    await expect(exported(filter)).rejects.toMatchObject({ code });
+  });
+});
+
 describe('the rows', () => {
   it('include what was settled at the lower bound and nothing at the upper: a click, a rejected one, a credit', async () => {
     const { ad } = await addAccount(database.pool);
@@ -228,7 +239,9 @@ describe('a credit', () => {
     expect(credit?.settledAt.getTime()).toBeGreaterThanOrEqual(charged?.settledAt.getTime() ?? 0);
     await creditClick(database.pool, click.click.clickId);
     expect((await exported({ since: until })).rows).toEqual([]);
-    expect((await exported({ advertiserId: advertiser.id + 1 })).rows).toEqual([]);
+    const other = await addAccount(database.pool);
+    expect((await exported({ advertiserId: other.advertiser.id })).rows).toEqual([]);
+    expect((await exported({ advertiserId: advertiser.id })).rows).toHaveLength(2);
   });
 
   it('is exported though the day of its click is closed', async () => {
