@@ -95,7 +95,8 @@ async function boundOf(pool: Pool, { since, until }: ExportFilter): Promise<Date
   }
   // By the clock that stamps the rows.
   const { rows } = await pool.query<{ now: Date }>('select clock_timestamp() as now');
-  const now = rows[0]?.now ?? new Date();
+  const now = rows[0]?.now;
+  if (!now) throw new Error('Expected a row');
   if (since > now) {
     throw new TollwayError(
       'bad_window',
