@@ -175,6 +175,16 @@ describe('the bound of a spool', () => {
     expect(readBack(spool.folder, spool.accepted).clicks).toHaveLength(accepted.length);
   });
 
+  it('ends the open segment of a turn that does not wholly fit, so that a relay can delete it', async () => {
+    const spool = openSpool({ bytesMax: 65_536 });
+    const told = await append(
+      spool,
+      Array.from({ length: 10 }, (_, index) => clickText(index, 8_000)),
+    );
+    expect(told.includes(1) && told.includes(null)).toBe(true);
+    expect(spool.openSegment).toBeNull();
+  });
+
   it('counts what it shares the disk with', async () => {
     const spool = openSpool({ bytesMax: 65_536 });
     spool.bytes += 65_000;

@@ -5,7 +5,7 @@ import { addAdvertiser, creditClick, enterBudget, listBudgetEntries } from '../.
 import { settle } from '../../processor/charge-clicks.ts';
 import { type ExportFilter, type ExportRow, exportLedger } from '../../processor/export.ts';
 import { BEGIN_CHARGE } from '../../processor/ledger.ts';
-import { readSettlementWatermark } from '../../processor/settlement-watermark.ts';
+import { LOCK_SETTLEMENT, readSettlementWatermark } from '../../processor/settlement-watermark.ts';
 import {
   addAccount,
   clickRecord,
@@ -101,6 +101,25 @@ describe('back to back, while transactions are held open', () => {
     const after = await exported({ since: until });
     expect(after.rows.map(({ clickId }) => clickId)).toEqual([click.click.clickId]);
     expect(after.until.getTime()).toBeGreaterThan(until.getTime());
+  });
+
+  it('stays below the oldest of several transactions, and asks nothing of those of other databases', async () => {
+    const connections = await Promise.all([3, 30, 0].map(() => database.pool.connect()));
+    const beginAgo = (seconds: number) =>
+      `begin; ${LOCK_SETTLEMENT.replace('clock_timestamp()', `clock_timestamp() - interval '${seconds} seconds'`)}`;
+    try {
+      for (const [index, seconds] of [3, 30, 0].entries()) await connections[index]?.query(beginAgo(seconds));
+      const ageMs = Date.now() - (await readSettlementWatermark(database.pool)).getTime();
+      expect(ageMs).toBeGreaterThan(29_000);
+      const elsewhere = await createTestDatabase();
+      const watermark = await readSettlementWatermark(elsewhere.pool).finally(() => elsewhere.drop());
+      expect(Date.now() - watermark.getTime()).toBeLessThan(20_000);
+    } finally {
+      for (const connection of connections) {
+        await connection.query('rollback');
+        connection.release();
+      }
+    }
   });
 
   it('never goes back: what was exported before is not exported again', async () => {
