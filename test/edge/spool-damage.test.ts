@@ -12,6 +12,7 @@ import {
   sealFrame,
   segmentPath,
 } from '../../producer/spool-format.ts';
+import { SpoolReader } from '../../producer/spool-reader.ts';
 import { clickEvent } from '../setup/database.ts';
 import { append, openSpool, readBack } from './spool-bench.ts';
 import { temporaryFolder } from './temporary-folder.ts';
@@ -32,6 +33,23 @@ async function segmentOf(clicks: readonly string[]) {
   expect(statSync(path).size).toBe(ends.at(-1));
   return { folder, path, bytes: readFileSync(original), ends };
 }
+
+it('Clicks behind a damaged one keep their own sequences', async () => {
+  const { folder, path, bytes, ends } = await segmentOf(CLICKS);
+  const damaged = Buffer.from(bytes);
+  damaged.fill(0, ends[1], ends[2]);
+  writeFileSync(path, damaged);
+  const reader = new SpoolReader(folder, 1);
+  const reads = [1, 2].map(() => {
+    const { firstSequence, payloads, damaged: lost } = reader.read(5, 1_000);
+    return { firstSequence, clicks: payloads.map(String), lost };
+  });
+  reader.close();
+  expect(reads).toEqual([
+    { firstSequence: 1, clicks: CLICKS.slice(0, 2), lost: 0 },
+    { firstSequence: 4, clicks: CLICKS.slice(3), lost: 1 },
+  ]);
+});
 
 describe('a segment torn at any byte', () => {
   it('has all its whole clicks and never the torn one', async () => {

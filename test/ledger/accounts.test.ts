@@ -95,12 +95,14 @@ describe('the credit of a click', () => {
 
   it('is refused for a click that is unknown or was not charged', async () => {
     const { ad } = await addAccount(database.pool);
+    const { ad: poor } = await addAccount(database.pool, { budget: '0' });
     const robot = clickRecord({ ad, invalid: 'bot' });
-    await deliverTwice(database.pool, [robot]);
+    const unpaid = clickRecord({ ad: poor });
+    await deliverTwice(database.pool, [robot, unpaid]);
     await expect(creditClick(database.pool, uuidV7())).rejects.toMatchObject({ code: 'unknown_click' });
-    await expect(creditClick(database.pool, robot.click.clickId)).rejects.toMatchObject({
-      code: 'not_charged',
-    });
+    for (const { click } of [robot, unpaid]) {
+      await expect(creditClick(database.pool, click.clickId)).rejects.toMatchObject({ code: 'not_charged' });
+    }
   });
 });
 

@@ -119,6 +119,27 @@ describe('the schema, against statements that are wrong', () => {
     expect(errorCode(await failureOf(reject()))).toBe('23505');
   });
 
+  it('lets the ledger have one window only', async () => {
+    const insert = (one: boolean) =>
+      database.pool.query(
+        `insert into ledger_window (one, click_floor, click_ahead, nonce_floor, nonce_ahead) values ($1, now(), now(), now(), now())`,
+        [one],
+      );
+    expect(errorCode(await failureOf(insert(true)))).toBe('23505');
+    expect(errorCode(await failureOf(insert(false)))).toBe('23514');
+  });
+
+  it('lets no ad be free or cost more than a price may, and no cap be nothing', async () => {
+    const { ad, campaign } = await addAccount(database.pool);
+    for (const [statement, id] of [
+      ['update ad set price_micros = 0 where id = $1', ad.id],
+      ['update ad set price_micros = 1000000000000001 where id = $1', ad.id],
+      ['update campaign set cap_micros = 0 where id = $1', campaign.id],
+    ] as const) {
+      expect(errorCode(await failureOf(database.pool.query(statement, [id])))).toBe('23514');
+    }
+  });
+
   it('lets no ad go to another campaign, and none belong to two advertisers', async () => {
     const { ad } = await addAccount(database.pool);
     const { campaign, advertiser } = await addAccount(database.pool);

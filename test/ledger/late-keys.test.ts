@@ -78,6 +78,18 @@ describe('a click that was settled from a copy without its key', () => {
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 1, rejected: 0, missing: 0 });
   });
 
+  it('does so too when the copy with the key could not be read at first and is redriven', async () => {
+    const click = origin.click({ ad: account.ad });
+    await deliver(database.pool, [unreadableRecord(Buffer.from('a later version'), click.from)]);
+    await deliver(database.pool, [withoutKey(click), origin.mark()]);
+    // As a processor reads the same bytes that knows their version.
+    await database.pool.query('update dead_letter set raw = $1', [click.value]);
+    const [id = 0n] = await listDeadLetterIds(database.pool, 0n, 10);
+    expect(await redrive(database.pool, id)).toMatchObject({ outcome: 'duplicate' });
+    expect(await listDeadLetterIds(database.pool, 0n, 10)).toEqual([]);
+    expect(await expectBalanced(database.pool)).toMatchObject({ charged: 1, rejected: 0, unattributed: 0 });
+  });
+
   it('does so too when the copy with the key is given up as poison', async () => {
     const click = origin.click({ ad: account.ad });
     await deliver(database.pool, [withoutKey(click)]);
