@@ -81,8 +81,9 @@ export class AdCatalog {
       recovered: 'The ad catalogue is read again',
     });
     this.keeping = new ThrottledLog(around.logger, {
-      failed: 'The ad catalogue cannot be kept on disk; a restart without the database would know older ads',
-      recovered: 'The ad catalogue is kept on disk again',
+      failed:
+        'The ad catalogue cannot be saved to disk. If the ad server restarts without the database, it uses an older catalogue',
+      recovered: 'The ad catalogue is saved to disk again',
     });
     this.aging = new ThrottledLog(around.logger, {
       failed: 'The ad catalogue is old: prices and pauses may be stale. Check the connection to the database',
@@ -263,7 +264,7 @@ export class AdCatalog {
       if (errorCode(error) === 'ENOENT') return;
       this.logger.warn(
         { problem: errorMessage(error) },
-        'The ad catalogue on disk cannot be read; it is left aside',
+        'The ad catalogue on disk cannot be read and is ignored',
       );
     }
   }

@@ -23,9 +23,8 @@ export function followAgentRules(
   let timer: NodeJS.Timeout;
   let closed = false;
   const log = new ThrottledLog(logger, {
-    failed:
-      'AGENT_RULES_FILE cannot be read: clicks are judged by the rules that it held before. Correct the file',
-    recovered: 'AGENT_RULES_FILE can be read again: clicks are judged by its rules',
+    failed: 'AGENT_RULES_FILE cannot be read. The ad server keeps using the previous rules. Correct the file',
+    recovered: 'AGENT_RULES_FILE can be read again. The ad server uses its rules',
     level: 'error',
   });
   const look = async (): Promise<void> => {
@@ -37,7 +36,7 @@ export function followAgentRules(
         applied = content;
         logger.info(
           { path, rules: rules.length },
-          'AGENT_RULES_FILE has changed: clicks are judged by its new rules',
+          'AGENT_RULES_FILE has changed. The ad server uses the new rules',
         );
       }
       log.recover({ path });

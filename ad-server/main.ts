@@ -73,7 +73,9 @@ async function runPrimary(config: Config, { open, fail, logger }: Surroundings):
       if (closing) return;
       // Before the first report nothing has ever worked: the worker has said why, and the next one would say it too.
       if (!everReady)
-        return fail(new TollwayError('worker_failed', `A worker ended at once (${signal ?? code})`));
+        return fail(
+          new TollwayError('worker_failed', `A worker exited right after it started (${signal ?? code})`),
+        );
       logger.error({ worker: worker.id, code, signal }, 'A worker died and is replaced');
       await sleep(500);
       if (!closing) fork();

@@ -73,7 +73,7 @@ export function startRelays(
     metrics.spoolTornBytes.inc(tornBytes);
     logger.warn(
       { origin, tornBytes },
-      'Bytes behind the last whole click of an adopted spool are torn: clicks may be lost if the host lost power. Their segment is kept in quarantine',
+      'An adopted spool ends with incomplete bytes; clicks may be lost if the host lost power. The segment is in quarantine',
     );
   };
   const relayAdopted = async (found: DeadSpool) => {
@@ -108,7 +108,7 @@ export function startRelays(
           await relayAdopted(found);
         }
       } catch (err) {
-        reportFailure(root, err, 'Spools whose owners are gone cannot be looked for');
+        reportFailure(root, err, 'The ad server cannot search for abandoned spools');
       }
     }
   };

@@ -57,7 +57,7 @@ function publicConnections(config: Config, logger: Logger): PublicConnections {
       connectionsPerAddress: perAddress === 0 ? null : maxPerSource,
       openFilesMax: openFiles,
     },
-    `At most ${max} connections on the public port; a new one beyond closes the longest-idle one. The limit of open files decides (ulimit -n)`,
+    `At most ${max} connections on the public port. When the limit is reached, the longest-idle connection is closed. The limit follows from ulimit -n`,
   );
   return { max, maxPerSource, isExempt: createProxyCheck(config.TRUSTED_PROXIES) };
 }

@@ -80,7 +80,7 @@ async function answerTo(
   allowed: readonly string[],
 ): Promise<Answer> {
   if (!isOperationsHost(headers.host, allowed)) {
-    const body = `Expected a Host that is this server's, got ${JSON.stringify(headers.host)}: add it to OPS_ALLOWED_HOSTS\n`;
+    const body = `Host ${JSON.stringify(headers.host ?? '')} is not allowed: add it to OPS_ALLOWED_HOSTS\n`;
     return { status: 421, body };
   }
   try {

@@ -102,7 +102,7 @@ export async function extendPartitions(
   const stepDays = (ahead - window.click_ahead.getTime()) / DAY_MS;
   if (begun === 0 && stepDays > AHEAD_STEP_DAYS_MAX && !acceptsStep) {
     throw clockStep(
-      `The ledger would be given ${stepDays} days at once, up to ${isoDay(ahead)} (at most ${AHEAD_STEP_DAYS_MAX} a run)`,
+      `This run would create ${stepDays} days of partitions, up to ${isoDay(ahead)} (at most ${AHEAD_STEP_DAYS_MAX} a run)`,
       nowMs,
     );
   }

@@ -51,7 +51,7 @@ export function collectGauges(
       'The database does not answer the processor; clicks wait in the broker. Check the server and the network',
     recovered: 'The database answers the processor again',
   });
-  open.report('database', 'it was not asked yet');
+  open.report('database', 'it has not been checked yet');
 
   const lookAtDatabase = async () => {
     try {

@@ -57,7 +57,7 @@ export function keepLedger(home: Home): LedgerKeeper {
   );
   const log = new ThrottledLog(logger, {
     failed:
-      'The ledger cannot be maintained; it is tried again. Clicks are charged as long as their days are made',
+      'The ledger cannot be maintained; the processor tries again. Clicks are charged only for days that already have a partition',
     recovered: 'The ledger is maintained again',
   });
   const stop = new AbortController();

@@ -144,13 +144,13 @@ async function raiseFloors(
     'select click_floor, nonce_floor from ledger_window',
   );
   for (const [name, from, to] of [
-    ['click', rows[0]?.click_floor.getTime() ?? clickFloor, clickFloor],
-    ['nonce', rows[0]?.nonce_floor.getTime() ?? nonceFloor, nonceFloor],
+    ['the ledger', rows[0]?.click_floor.getTime() ?? clickFloor, clickFloor],
+    ['spent nonces', rows[0]?.nonce_floor.getTime() ?? nonceFloor, nonceFloor],
   ] as const) {
     const stepDays = (to - from) / DAY_MS;
     if (stepDays <= FLOOR_STEP_DAYS_MAX || options.acceptsStep) continue;
     return clockStep(
-      `The ${name} floor of the ledger would rise by ${stepDays} days, from ${isoDay(from)} to ${isoDay(to)} (at most ${FLOOR_STEP_DAYS_MAX} a run)`,
+      `This run would close ${stepDays} days of ${name}, from ${isoDay(from)} to ${isoDay(to)} (at most ${FLOOR_STEP_DAYS_MAX} a run)`,
       nowMs,
       ', LEDGER_RETENTION_DAYS, CLICK_AGE_MAX_DAYS and LINK_LIFE_MAX_DAYS',
     );

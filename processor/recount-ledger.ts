@@ -163,7 +163,7 @@ async function findUnspentNonces(
   );
   return rows.map(({ click_id, nonce, spender }) =>
     spender === null
-      ? `nonce ${nonce}: paid for by click ${click_id}, and not noted as spent`
+      ? `nonce ${nonce}: click ${click_id} was charged, but the nonce is not marked as spent`
       : `nonce ${nonce}: paid for twice, by clicks ${click_id} and ${spender}`,
   );
 }

@@ -148,7 +148,7 @@ export function readRecord({ key, value }: BrokerRecord, position: string): Read
   try {
     body = parseJson(value);
   } catch {
-    return unreadable('malformed', `Expected JSON, got ${value.length} bytes that are not`);
+    return unreadable('malformed', `Expected JSON, got ${value.length} bytes of other data`);
   }
   if (!isObject(body)) return unreadable('malformed', 'Expected a JSON object');
   if (body.v !== CLICK_VERSION) {

@@ -80,8 +80,8 @@ export class Relay {
     this.spool = spool;
     this.around = around;
     this.publishing = new ThrottledLog(around.logger, {
-      failed: 'The broker takes no clicks; they wait in the spool',
-      recovered: 'The broker takes clicks again',
+      failed: 'The broker does not accept clicks. They wait in the spool',
+      recovered: 'The broker accepts clicks again',
     });
     this.resources = new ThrottledLog(around.logger, {
       failed:
@@ -306,7 +306,7 @@ export class Relay {
     this.damage = this.damage.filter(({ to }) => to > end);
     this.around.logger.warn(
       { origin, path },
-      'A damaged segment was relayed as far as it can be read, and is kept',
+      'The relay published the readable part of a damaged segment and keeps the file',
     );
   }
 
@@ -337,8 +337,8 @@ class RelayMemory {
     this.path = join(folder, RELAYED_NAME);
     this.writing = new ThrottledLog(logger, {
       failed:
-        'How far the relay got cannot be kept; after a restart clicks are published again, and charged once',
-      recovered: 'How far the relay got is kept again',
+        'The relay cannot save its position. After a restart it publishes some clicks again; none is charged twice',
+      recovered: 'The relay saves its position again',
     });
   }
 

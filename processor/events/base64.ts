@@ -1,3 +1,4 @@
+import { counted } from '../../common/counted.ts';
 import { writeJson } from '../../common/json.ts';
 import { type ReadRecord, readRecord } from '../../producer/click-event.ts';
 
@@ -16,7 +17,8 @@ export function readBase64Record(
   const came = text === null ? null : Buffer.from(text);
   const { from } = readRecord({ key, value: null }, position);
   let got = 'nothing';
-  if (!isMissing) got = came === null ? 'a value nested too deeply' : `${came.length} bytes that are not`;
+  if (!isMissing)
+    got = came === null ? 'a value nested too deeply' : `${counted(came.length, 'byte')} of other data`;
   return {
     is: 'unreadable',
     key,

@@ -72,7 +72,7 @@ function readStructured(bytes: Buffer, name: string): ReadRecord {
   try {
     event = parseJson(bytes);
   } catch {
-    return unreadable(bytes, name, `Expected JSON, got ${bytes.length} bytes that are not`);
+    return unreadable(bytes, name, `Expected JSON, got ${bytes.length} bytes of other data`);
   }
   if (!isObject(event)) return unreadable(bytes, name, 'Expected a CloudEvent as a JSON object');
   const { data, data_base64: encoded } = event;

@@ -52,7 +52,7 @@ async function answerTo(request: Request, part: MemoryPart): Promise<Answer> {
     // It would look empty: no click, for good.
     return {
       status: 503,
-      error: `${name}: expected the body unread, or in rawBody; something before this has read it`,
+      error: `${name}: The request body was already consumed. Pass it in rawBody`,
     };
   }
   const encoding = request.headers['content-encoding'] ?? 'identity';
@@ -75,7 +75,10 @@ async function answerTo(request: Request, part: MemoryPart): Promise<Answer> {
   }
 }
 
-const NO_ROOM: Answer = { status: 503, error: `${name}: too much is being charged at once` };
+const NO_ROOM: Answer = {
+  status: 503,
+  error: `${name}: The function is at capacity; send the request again later`,
+};
 
 async function charge(request: Request, body: Buffer, part: MemoryPart): Promise<Answer> {
   const hash = createHash('sha256').update(body).digest('hex').slice(0, 16);

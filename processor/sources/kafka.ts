@@ -54,7 +54,7 @@ const GROUP = 'group';
 /** Why reading goes on from another place than where it stood. */
 const SET_BACK = 'The checkpoint was set back (a rewind, or a restored database)';
 const MOVED_ON = 'Another processor has moved the checkpoint on: reading goes on from there';
-const IDLE = 'it has no partition: KAFKA_PARTITIONS: there are fewer than processors';
+const IDLE = 'it has no partition, because there are more processors than partitions (KAFKA_PARTITIONS)';
 
 /** A partition that the group has given us. */
 class Owned {
@@ -107,7 +107,7 @@ class KafkaSource implements EventSource {
     this.metrics = around.metrics;
     this.logger = around.logger;
     this.idling = new ThrottledLog(around.logger, {
-      failed: `This processor idles: ${IDLE}; npx tollway topics create adds some`,
+      failed: `This processor is idle: ${IDLE}. Run npx tollway topics create to add partitions`,
       recovered: 'This processor has partitions to read again',
     });
     this.checkpointReport = new CheckpointReport(around);

@@ -23,8 +23,8 @@ export class Patience {
   ) {
     this.explain = explain;
     this.log = new ThrottledLog(around.logger, {
-      failed: 'The broker gives no clicks; they wait in it and are charged once it answers',
-      recovered: 'The broker gives clicks again',
+      failed: 'The processor cannot read from the broker. Clicks wait there and are charged later',
+      recovered: 'The processor reads from the broker again',
       graceMs: around.graceMs,
     });
     this.stopping = around.stopping;

@@ -43,8 +43,8 @@ export function createPostgresSource(
   const stopping = new AbortController();
   let loops: Promise<void>[] = [];
   const log = new ThrottledLog(around.logger, {
-    failed: 'The broker gives no clicks; they wait in the database and are charged once it answers',
-    recovered: 'The broker gives clicks again',
+    failed: 'The processor cannot read from the database. Clicks wait there and are charged later',
+    recovered: 'The processor reads from the database again',
   });
   const problems = new OpenProblems();
   /** Chunks of which all is settled but clicks of blocked advertisers. Left unsettled, and read again when one becomes free. */

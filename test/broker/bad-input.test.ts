@@ -124,7 +124,7 @@ describe.skipIf(ownSkipped)('a processor whose Kafka is not there', () => {
         await server.server.start();
         await site.broker.publishTo(0, site.clicks(5));
         await untilSettled(site.database.pool, 5);
-        await untilSaid(running, /The broker gives clicks again/);
+        await untilSaid(running, /The processor reads from the broker again/);
         expect(running.child.exitCode).toBe(null);
         expect(running.printed().match(/KAFKA_BROKERS/g)?.length).toBe(1);
         await waitFor(async () => (await fetch(`${running.opsUrl}/readyz`)).ok, 10_000, 'readiness');

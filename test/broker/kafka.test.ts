@@ -228,7 +228,7 @@ describe.skipIf(skipped).concurrent('a consumer of Kafka', () => {
       const said = idle()
         ?.logged.filter(({ level }) => level === WARNING)
         .map(({ msg }) => msg);
-      expect(said?.join()).toMatch(/idles.*KAFKA_PARTITIONS.*topics create/);
+      expect(said?.join()).toMatch(/is idle.*KAFKA_PARTITIONS.*topics create/);
       await broker.publishTo(0, clicks(5));
       await untilSettled(database.pool, 10);
     },

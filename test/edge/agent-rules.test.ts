@@ -124,7 +124,7 @@ describe('AGENT_RULES_FILE', () => {
   });
 });
 
-it('an edge that hides user agents is warned of once in 30 s, with the clicks, and its recovery is logged', () => {
+it('a CDN that hides user agents is warned of once in 30 s, with the clicks, and its recovery is logged', () => {
   const { lines, logger } = memoryLogger();
   const agents = createAgentJudge();
   const check = createHiddenAgentsCheck(agents, logger);
@@ -141,5 +141,5 @@ it('an edge that hides user agents is warned of once in 30 s, with the clicks, a
   expect(lines).toHaveLength(1);
   agents.judge(CHROME);
   check();
-  expect(lines[1]).toContain('arrive again');
+  expect(lines[1]).toContain('forwards User-Agent headers again');
 });

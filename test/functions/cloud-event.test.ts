@@ -120,7 +120,7 @@ describe('the CloudEvents function', () => {
       value: Buffer.from('no click'),
     };
     expect((await home.deliver([garbage])).said).toBe(
-      '422 {"error":"cloud-event: Expected JSON, got 8 bytes that are not; it is kept as a dead letter"}',
+      '422 {"error":"cloud-event: Expected JSON, got 8 bytes of other data; it is kept as a dead letter"}',
     );
     const event = cloudEventOf(clicks(1)[0] as BrokerRecord).toJSON() as Record<string, unknown>;
     const { id: _, ...nameless } = event;
@@ -133,7 +133,7 @@ describe('the CloudEvents function', () => {
       });
     }
     expect(await letters()).toEqual([
-      { reason: 'malformed', detail: 'Expected JSON, got 8 bytes that are not', raw: garbage.value },
+      { reason: 'malformed', detail: 'Expected JSON, got 8 bytes of other data', raw: garbage.value },
       {
         reason: 'malformed',
         detail: 'Expected a text in id of the CloudEvent, got nothing',
@@ -208,7 +208,7 @@ describe('the CloudEvents function', () => {
     const large = JSON.stringify('x'.repeat(8_000_000));
     await waitFor(async () => {
       const { status, said } = await post(type, large);
-      return status === 503 && said.includes('too much is being charged at once');
+      return status === 503 && said.includes('The function is at capacity');
     });
     // A small one has room, and when the others are gone a large one has too.
     expect(await home.deliver(clicks(1))).toMatchObject({ said: '204 ' });

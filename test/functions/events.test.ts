@@ -48,9 +48,9 @@ describe('a Kinesis event', () => {
   it.each([
     [undefined, 'Expected base64 in Records[0].kinesis.data, got nothing'],
     [null, 'Expected base64 in Records[0].kinesis.data, got nothing'],
-    ['{"v":1}', 'Expected base64 in Records[0].kinesis.data, got 11 bytes that are not'],
-    ['abc', 'Expected base64 in Records[0].kinesis.data, got 5 bytes that are not'],
-    [7, 'Expected base64 in Records[0].kinesis.data, got 1 bytes that are not'],
+    ['{"v":1}', 'Expected base64 in Records[0].kinesis.data, got 11 bytes of other data'],
+    ['abc', 'Expected base64 in Records[0].kinesis.data, got 5 bytes of other data'],
+    [7, 'Expected base64 in Records[0].kinesis.data, got 1 byte of other data'],
   ])(
     'keeps a payload of %j as a dead letter that names the field, under its own sequence',
     (data, detail) => {
@@ -321,7 +321,7 @@ describe('CloudEvents', () => {
     expect([1, 5, 7].map((index) => detailOf(records[index]))).toEqual([
       `Expected at most 8192 bytes, got ${deep.length}`,
       `Expected a CloudEvent of at most 65536 bytes, got ${large.length}`,
-      `Expected JSON, got ${damaged.length} bytes that are not`,
+      `Expected JSON, got ${damaged.length} bytes of other data`,
     ]);
     // The sequence of an event that could be read is settled, and what came is kept.
     expect(records[1]).toMatchObject({ from: click.from, value: Buffer.from(deep) });

@@ -267,12 +267,12 @@ describe('a clock of the database server that jumps ahead', () => {
   };
 
   it.each([
+    ['a month', 31, /^This run would close 31 days of the ledger, from \d{4}-.* \(at most 3 a run\)/],
     [
-      'a month',
-      31,
-      /^The click floor of the ledger would rise by 31 days, from \d{4}-.* \(at most 3 a run\)/,
+      'years',
+      3 * 365,
+      /^This run would create 1095 days of partitions, up to \d{4}-.* \(at most 100 a run\)/,
     ],
-    ['years', 3 * 365, /^The ledger would be given 1095 days at once, up to \d{4}-.* \(at most 100 a run\)/],
   ])('by %s closes nothing, and says what to check', async (_, days, message) => {
     const { ad } = await addAccount(database.pool);
     const before = await floors();

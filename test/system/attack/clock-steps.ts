@@ -219,10 +219,10 @@ function checkAges({ name, jump }: Phase, { adServer, processor }: Watches): voi
 /** Both parts have to log their failure in the outage, and its end, and no more than that again and again. */
 function checkLogs(name: string, adServer: readonly string[], processor: readonly string[]): void {
   const parts = [
-    ['ad server', adServer, 'The broker takes no clicks', 'The broker takes clicks again'],
+    ['ad server', adServer, 'The broker does not accept clicks', 'The broker accepts clicks again'],
     ['ad server', adServer, 'The ad catalogue cannot be read', 'The ad catalogue is read again'],
     ['processor', processor, 'The database does not answer', 'The database answers the processor again'],
-    ['processor', processor, 'The broker gives no clicks', 'The broker gives clicks again'],
+    ['processor', processor, 'The processor cannot read from the', 'The processor reads from the'],
   ] as const;
   for (const [part, lines, failed, recovered] of parts) {
     const count = (text: string) => lines.filter((line) => line.includes(text)).length;
