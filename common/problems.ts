@@ -12,9 +12,9 @@ export type Problem = {
 export class OpenProblems {
   private readonly open = new Map<string, { reason: string; since: number }>();
 
-  /** Opens a problem, or gives an open one its newest reason; it keeps its beginning. */
-  report(what: string, reason: string): void {
-    const since = this.open.get(what)?.since ?? performance.now();
+  /** Opens a problem that began `forMs` ago, or gives an open one its newest reason; it keeps its beginning. */
+  report(what: string, reason: string, forMs = 0): void {
+    const since = this.open.get(what)?.since ?? performance.now() - forMs;
     this.open.set(what, { reason, since });
   }
 

@@ -46,8 +46,8 @@ type Lane = {
   readonly name: string;
   readonly limit: LimitFunction;
   readonly queue: Share[];
-  /** When the handler was given the batch that it has now (monotonic, ms), or `null` if it has none. */
-  attemptAt: number | null;
+  /** When the handler was first given the batch that it has now (monotonic, ms), or `null` if it has none. */
+  givenAt: number | null;
 };
 /** Who settles a batch, and whether anybody still waits for it. */
 type Work = { readonly lane: Lane; readonly isOver: () => boolean };
@@ -114,7 +114,7 @@ export class HandlerHost implements Intake {
         name: `settlement in lane ${index + 1} of ${options.lanes}`,
         limit: pLimit(1),
         queue: [],
-        attemptAt: null,
+        givenAt: null,
       }),
     );
   }
@@ -162,8 +162,8 @@ export class HandlerHost implements Intake {
   /** What keeps clicks from being settled: failures that are retried, and batches without an answer. */
   get problems(): readonly Problem[] {
     const now = performance.now();
-    const stalled = this.lanes.flatMap(({ name, attemptAt }) => {
-      const forMs = attemptAt === null ? 0 : now - attemptAt;
+    const stalled = this.lanes.flatMap(({ name, givenAt }) => {
+      const forMs = givenAt === null ? 0 : now - givenAt;
       const isStalled = forMs > STALLED_MS && !this.blocked.has(name);
       return isStalled ? [{ what: name, reason: 'the database has not answered', forMs }] : [];
     });
@@ -370,21 +370,27 @@ export class HandlerHost implements Intake {
 
   /** Hands one batch to the handler until it is settled (null) or fails for good (the error). */
   private async attempt(batch: readonly ReadRecord[], work: Work): Promise<unknown> {
+    work.lane.givenAt = performance.now();
+    try {
+      return await this.attemptUntilDone(batch, work);
+    } finally {
+      work.lane.givenAt = null;
+    }
+  }
+
+  private async attemptUntilDone(batch: readonly ReadRecord[], work: Work): Promise<unknown> {
     for (let attempt = 1; ; attempt += 1) {
       const startedAt = performance.now();
-      work.lane.attemptAt = startedAt;
       try {
         const { clickAgeMaxDays } = this.options;
         const settlement = await chargeClicks(this.pool, batch, { clickAgeMaxDays });
         this.clicksPassed += settlement.outcomes.filter(({ outcome }) => PASSED.has(outcome)).length;
         this.remember(witnessOf(batch, settlement));
-        work.lane.attemptAt = null;
         this.settleProblem(work.lane);
         this.metrics.databaseUp.set(1);
         countBatch(this.metrics, batch, settlement, (performance.now() - startedAt) / 1_000);
         return null;
       } catch (error) {
-        work.lane.attemptAt = null;
         const kind = failureKind(error);
         this.metrics.batchRetries.inc({ cause: kind });
         if (kind === 'permanent') return error;
@@ -422,7 +428,8 @@ export class HandlerHost implements Intake {
 
   private complain(message: string, record: ReadRecord | undefined, error: unknown, { lane }: Work): void {
     this.lastFailure = errorMessage(error);
-    this.blocked.report(lane.name, this.lastFailure);
+    const forMs = lane.givenAt === null ? 0 : performance.now() - lane.givenAt;
+    this.blocked.report(lane.name, this.lastFailure, forMs);
     this.failures.fail({ position: record?.position, problem: errorMessage(error) }, message);
   }
 }

@@ -89,6 +89,9 @@ it('an open problem keeps its beginning while its reason changes, and ends when 
   expect(problem).toMatchObject({ what: 'database', reason: 'other' });
   expect(problem?.forMs).toBeGreaterThanOrEqual(forMs);
   expect(describeProblem({ what: 'a', reason: 'b', forMs: 61_000 })).toBe('a: b (for 61 s)');
+  open.report('ledger', 'locked', 5_000);
+  expect(open.list()[1]?.forMs).toBeGreaterThanOrEqual(5_000);
   open.clear('database');
+  open.clear('ledger');
   expect(open.list()).toEqual([]);
 });

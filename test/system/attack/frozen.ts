@@ -241,8 +241,13 @@ function freezePostgres(stack: TestStack, seconds: number): Attack {
 /** What is the same for attacks that leave a database that answers and does not charge. */
 function checkBlocked(name: string): Attack['more'] {
   return ({ processor }) => {
-    const blocked = processor.values('tollway_settlement_blocked').at(-1);
-    check(`${name}: tollway_settlement_blocked is 1`, blocked === 1, blocked);
+    const blocked = processor.values('tollway_settlement_blocked');
+    const first = blocked.indexOf(1);
+    check(
+      `${name}: tollway_settlement_blocked becomes 1 and stays 1`,
+      first >= 0 && blocked.slice(first).every((value) => value === 1),
+      blocked.join(' '),
+    );
     const up = processor.values('tollway_database_up').at(-1);
     check(`${name}: tollway_database_up is 1`, up === 1, up);
   };
