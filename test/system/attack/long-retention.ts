@@ -1,0 +1,248 @@
+/**
+ * Attack: a ledger of 4 000 days under PostgreSQL's default of `max_locks_per_transaction`, with clicks in 50 of the days. Every command and
+ * every transaction that reads or closes days must succeed, one after the other and all at once. Run it by hand:
+ *
+ *     node test/system/attack/long-retention.ts [--days 4000]
+ *
+ * Prints one line per check with its duration, and exits 1 when one fails. Starts an embedded PostgreSQL of its own.
+ */
+import { execFile } from 'node:child_process';
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs, promisify } from 'node:util';
+import { pino } from 'pino';
+import { makeDataDir, startEmbeddedPostgres } from '../../../cli/embedded-postgres.ts';
+import { parseConfig } from '../../../common/config.ts';
+import { errorMessage } from '../../../common/errors.ts';
+import { createPool, inTransaction, type Pool } from '../../../common/postgres.ts';
+import { uuidV7 } from '../../../common/uuid.ts';
+import { migrate } from '../../../migrations/migrate.ts';
+import { DAY_MS, dayStart, listPartitionDays, retentionOf } from '../../../migrations/partitions.ts';
+import { creditClick } from '../../../processor/accounts.ts';
+import { chargeClicks } from '../../../processor/charge-clicks.ts';
+import { beginCheckpoints, moveCheckpoints } from '../../../processor/checkpoints.ts';
+import { dropClosedDays, maintain, makeDays } from '../../../processor/maintenance.ts';
+import type { ReadClick } from '../../../producer/click-event.ts';
+import { addAccount, clickRecord, type NamedAd, TestOrigin } from '../../setup/database.ts';
+
+const ROOT = join(import.meta.dirname, '..', '..', '..');
+/** Days of the ledger that have clicks, and clicks in each. */
+const BUSY_DAYS = 50;
+const CLICKS_PER_DAY = 20;
+/** Days that one step of the made-up past adds: below the most that the project's own function accepts. */
+const STEP_DAYS = 90;
+/** Rounds of everything at once. */
+const ROUNDS = 3;
+
+let failures = 0;
+async function check(what: string, act: () => Promise<string>): Promise<void> {
+  const startedAt = performance.now();
+  const [holds, found] = await act().then(
+    (said) => [true, said] as const,
+    (error: unknown) => [false, errorMessage(error)] as const,
+  );
+  if (!holds) failures += 1;
+  const ms = Math.round(performance.now() - startedAt);
+  process.stdout.write(`${holds ? 'ok  ' : 'FAIL'} ${what}: ${found} (${ms} ms)\n`);
+}
+
+function expectThat(holds: boolean, found: string): string {
+  if (!holds) throw new Error(`got ${found}`);
+  return found;
+}
+
+/** Makes the days of a ledger that has been kept for so long, as the maintenance of every day would have made them. */
+async function makePast(pool: Pool, days: number): Promise<string> {
+  const firstDay = dayStart(Date.now()) - days * DAY_MS;
+  await pool.query('update ledger_window set click_floor = $1, click_ahead = $1', [new Date(firstDay)]);
+  for (let now = firstDay; now < Date.now(); now += STEP_DAYS * DAY_MS) await makeDays(pool, RETENTION, now);
+  await makeDays(pool, RETENTION);
+  const made = await inTransaction(pool, (connection) => listPartitionDays(connection, 'ledger'));
+  return expectThat(made.length >= days, `${made.length} days`);
+}
+
+const RETENTION = retentionOf(parseConfig({}));
+
+type Attack = {
+  readonly pool: Pool;
+  readonly env: NodeJS.ProcessEnv;
+  readonly days: number;
+  readonly ad: NamedAd;
+  readonly clicks: readonly ReadClick[];
+};
+
+async function tollway({ env }: Attack, ...args: string[]): Promise<string> {
+  const command = [join(ROOT, 'cli', 'main.ts'), ...args];
+  const { stdout } = await promisify(execFile)(process.execPath, command, { env, cwd: ROOT });
+  return stdout;
+}
+
+/** What must succeed, whatever the ledger keeps; `number` tells the rounds apart. */
+function actions(attack: Attack): [what: string, act: (number: number) => Promise<string>][] {
+  const { pool, days, ad, clicks } = attack;
+  const options = { ...RETENTION, ledgerRetentionDays: days, brokerRetentionDays: 7 };
+  const charge = async (batch: readonly ReadClick[]) => {
+    const { outcomes } = await chargeClicks(pool, batch, { clickAgeMaxDays: days });
+    const counts = Map.groupBy(outcomes, ({ outcome }) => outcome);
+    return [...counts].map(([outcome, those]) => `${those.length} ${outcome}`).join(', ');
+  };
+  return [
+    [
+      'export',
+      async () => {
+        const lines = (await tollway(attack, 'export')).trim().split('\n');
+        return expectThat(lines.length >= clicks.length, `${lines.length} lines`);
+      },
+    ],
+    [
+      'reconcile --deep',
+      async () => (await tollway(attack, 'reconcile', '--deep')).trim().split('\n').at(-1) ?? '',
+    ],
+    ['maintain', async () => (await tollway(attack, 'maintain')).trim()],
+    [
+      'a checkpoint moves, with witnesses of every busy day',
+      async (number) => {
+        const source = `attack ${number}`;
+        await beginCheckpoints(pool, source, new Map([['a', '1']]));
+        const witnesses = clicks
+          .filter((_, index) => index % CLICKS_PER_DAY === 0)
+          .map(({ click }) => click.clickId);
+        const moves = [{ partition: 'a', known: '1', next: '2' }];
+        const { isWhole, positions } = await inTransaction(pool, (connection) =>
+          moveCheckpoints(connection, source, moves, witnesses),
+        );
+        return expectThat(isWhole && positions.get('a') === '2', `${witnesses.length} witnesses found`);
+      },
+    ],
+    [
+      'copies of every busy day are found',
+      async () => {
+        const found = await charge(clicks);
+        return expectThat(found === `${clicks.length} duplicate`, found);
+      },
+    ],
+    [
+      'new clicks of today are charged',
+      async () => {
+        const found = await charge(Array.from({ length: 200 }, () => clickRecord({ ad })));
+        return expectThat(found === '200 charged', found);
+      },
+    ],
+    [
+      'clicks of every busy day get the keys that come late',
+      async () => {
+        const late = clicks.flatMap(({ click: { clickedAt } }, index) =>
+          index % CLICKS_PER_DAY === 0 ? [{ ad, clickId: uuidV7(clickedAt), clickedAt }] : [],
+        );
+        await charge(late.map((click) => clickRecord({ ...click, from: null })));
+        const origin = new TestOrigin();
+        const found = await charge(late.map((click) => clickRecord({ ...click, from: origin.next() })));
+        const { rowCount } = await pool.query(
+          'select from origin_tally where origin = $1 union all select from origin_total where origin = $1',
+          [origin.id],
+        );
+        return expectThat(found === `${late.length} duplicate` && (rowCount ?? 0) > 0, found);
+      },
+    ],
+    [
+      'the charge of an old click is given back',
+      async (number) => {
+        const { entered } = await creditClick(pool, clicks[number]?.click.clickId ?? '');
+        return expectThat(entered, 'entered');
+      },
+    ],
+    [
+      'maintenance closes no day that is kept',
+      async () => {
+        await maintain(pool, options, pino({ level: 'silent' }));
+        return 'done';
+      },
+    ],
+  ];
+}
+
+/** Without a way around the locks of all days, the scenario would prove nothing: this has to fail. */
+async function isOutOfLocks(pool: Pool): Promise<string> {
+  const code = await pool.query('select count(*) from ledger').then(
+    () => 'no error',
+    (error: { code?: string }) => error.code ?? 'no code',
+  );
+  // SQLSTATE 53200, out_of_memory: "You might need to increase max_locks_per_transaction".
+  return expectThat(code === '53200', `SQLSTATE ${code}`);
+}
+
+async function closeOldestDay({ pool, days }: Attack): Promise<string> {
+  const logger = pino({ level: 'silent' });
+  const options = { ...RETENTION, ledgerRetentionDays: days - 1, brokerRetentionDays: 7 };
+  const count = async () =>
+    (await inTransaction(pool, (connection) => listPartitionDays(connection, 'ledger'))).length;
+  const before = await count();
+  await maintain(pool, options, logger);
+  await dropClosedDays(pool, logger, 0);
+  const closed = before - (await count());
+  return expectThat(closed === 1, `${closed} day closed`);
+}
+
+async function run(pool: Pool, url: string, dataDir: string, days: number): Promise<void> {
+  const logger = pino({ level: 'silent' });
+  await check('migrate', async () => migrate(url, RETENTION, logger).then(() => 'done'));
+  await check(`partitions of ${days} days are made`, () => makePast(pool, days));
+  const { ad } = await addAccount(pool, { budget: '1000000.00' });
+  const origin = new TestOrigin();
+  const stepMs = Math.floor((days - 2) / BUSY_DAYS) * DAY_MS;
+  const clicks = Array.from({ length: BUSY_DAYS * CLICKS_PER_DAY }, (_, index) =>
+    origin.click({ ad, clickedAt: Date.now() - Math.floor(index / CLICKS_PER_DAY) * stepMs }),
+  );
+  const { LINK_KEYS: _, ...inherited } = process.env;
+  const env = {
+    ...inherited,
+    DATABASE_URL: url,
+    DATA_DIR: dataDir,
+    BROKER: 'postgres',
+    LEDGER_RETENTION_DAYS: String(days),
+  };
+  const attack: Attack = { pool, env, days, ad, clicks };
+  await check(`clicks of ${BUSY_DAYS} days are charged in one batch`, async () => {
+    const { outcomes } = await chargeClicks(pool, [...clicks, origin.mark()], { clickAgeMaxDays: days });
+    const charged = outcomes.filter(({ outcome }) => outcome === 'charged').length;
+    return expectThat(charged === clicks.length, `${charged} charged`);
+  });
+  await check('a query of the whole ledger runs out of locks', () => isOutOfLocks(pool));
+  for (const [what, act] of actions(attack)) await check(what, () => act(0));
+  for (let round = 1; round <= ROUNDS; round += 1)
+    await Promise.all(
+      actions(attack).map(([what, act]) => check(`all at once, round ${round}: ${what}`, () => act(round))),
+    );
+  await check('the oldest day is closed and dropped', () => closeOldestDay(attack));
+  await check('migrate again', async () => migrate(url, RETENTION, logger).then(() => 'done'));
+  await check('reconcile --deep at the end', async () => {
+    const said = (await tollway(attack, 'reconcile', '--deep')).trim().split('\n').at(-1) ?? '';
+    return expectThat(said === 'The books balance.', said);
+  });
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({ options: { days: { type: 'string', default: '4000' } } });
+  const folder = mkdtempSync(join(tmpdir(), 'tollway-attack-'));
+  const dataDir = join(folder, 'data');
+  makeDataDir(dataDir);
+  // As root, the server runs as another user, who has to pass through here.
+  for (const path of [folder, dataDir]) chmodSync(path, 0o755);
+  const server = await startEmbeddedPostgres(dataDir, pino({ level: 'silent' }));
+  const pool = createPool(server.url, 'attack', 10, () => {});
+  try {
+    const { rows } = await pool.query<{ locks: string }>(
+      `select current_setting('max_locks_per_transaction') as locks`,
+    );
+    process.stdout.write(`     max_locks_per_transaction: ${rows[0]?.locks}\n`);
+    await run(pool, server.url, join(folder, 'none'), Number(values.days));
+  } finally {
+    await pool.end();
+    await server.stop();
+    rmSync(folder, { recursive: true, force: true });
+  }
+  process.exitCode = failures > 0 ? 1 : 0;
+}
+
+await main();
