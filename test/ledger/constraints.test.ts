@@ -119,6 +119,12 @@ describe('the schema, against statements that are wrong', () => {
     expect(errorCode(await failureOf(reject()))).toBe('23505');
   });
 
+  it.each([-1, 1_000_000_000_000])('lets no spool be corrected to %d clicks', async (accepted) => {
+    const statement = `insert into spool_correction (spool_id, accepted_before, accepted_after, reason) values ($1, 0, $2, 'x')`;
+    const error = await failureOf(database.pool.query(statement, [uuidV7(), accepted]));
+    expect(errorCode(error)).toBe('23514');
+  });
+
   it('lets the ledger have one window only', async () => {
     const insert = (one: boolean) =>
       database.pool.query(

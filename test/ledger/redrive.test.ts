@@ -170,6 +170,17 @@ describe('a redrive', () => {
   });
 });
 
+it('The letters that wait are listed in pages, each letter once', async () => {
+  const click = (sequence: number) =>
+    clickRecord({ ad: { ...account.ad, id: 2_000_000_000 }, from: { origin: uuidV7(), sequence } });
+  for (let count = 1; count <= 3; count += 1) await deliver(database.pool, [click(count)]);
+  const all = await letters();
+  expect(all).toHaveLength(3);
+  const first = await listDeadLetterIds(database.pool, 0n, 2);
+  const second = await listDeadLetterIds(database.pool, first.at(-1) ?? 0n, 2);
+  expect([...first, ...second]).toEqual(all);
+});
+
 describe('quarantine', () => {
   it('leaves a click without a key alone that is charged already', async () => {
     const click = clickRecord({ ad: account.ad, from: null });
