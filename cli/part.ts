@@ -10,7 +10,9 @@ import { giveWay } from './give-way.ts';
 const RESTART_MS = 500;
 const RESTART_MS_MAX = 15_000;
 const LIVED_LONG_MS = 30_000;
+/** Longest wait for a part that begins, in ms, and more for each of several workers: they share the cores. */
 const READY_MS_MAX = 30_000;
+const WORKER_READY_MS = 1_500;
 /** The young generation is bounded, in MB: unbounded, it takes more than everything else together. */
 const NODE_FLAGS = [
   '--max-semi-space-size=16',
@@ -35,7 +37,7 @@ export function startPart(
   script: string,
   env: NodeJS.ProcessEnv,
   opsUrl: string,
-  around: { logger: Logger; onUseless: (error: Error) => void; givesWay: boolean },
+  around: { logger: Logger; onUseless: (error: Error) => void; givesWay: boolean; workers?: number },
 ): Part {
   let child: ChildProcess;
   let stopping = false;
@@ -68,7 +70,8 @@ export function startPart(
 
   return {
     ready: async () => {
-      const deadline = performance.now() + READY_MS_MAX;
+      const readyMsMax = READY_MS_MAX + ((around.workers ?? 1) - 1) * WORKER_READY_MS;
+      const deadline = performance.now() + readyMsMax;
       let answer = 'no answer';
       while (performance.now() < deadline) {
         const response = await fetch(`${opsUrl}/readyz`).catch(() => null);
@@ -81,7 +84,7 @@ export function startPart(
       }
       throw new TollwayError(
         'not_ready',
-        `The ${name} was not ready after ${READY_MS_MAX / 1_000} s: ${answer}`,
+        `The ${name} was not ready after ${readyMsMax / 1_000} s: ${answer}`,
       );
     },
     stop: async (ms) => {

@@ -77,6 +77,7 @@ await runProcess(async (open, fail) => {
   const adServer = startPart('ad server', 'ad-server/main.ts', partEnv, stack.adServerOpsUrl, {
     ...around,
     givesWay: false,
+    workers: config.AD_SERVER_WORKERS,
   });
   open({ name: 'ad server', close: () => adServer.stop(AD_SERVER_DRAIN_MS) });
   const links = await linksToClick(databaseUrl, keys, config, logger);

@@ -1,0 +1,124 @@
+/**
+ * Attack: 64 spools with living owners while another process looks for abandoned ones; and 64 ad server workers on one folder of spools,
+ * eight of which are killed by SIGKILL while clicks come. Run it by hand, with nothing else running:
+ *
+ *     node test/system/attack/many-spools.ts [--seconds 20]
+ *
+ * Prints one line per check and exits 1 when one fails.
+ */
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { parseArgs } from 'node:util';
+import { pino } from 'pino';
+import { sleep } from '../../../common/lifecycle.ts';
+import { adoptDeadSpools } from '../../../producer/dead-spools.ts';
+import { Spool } from '../../../producer/spool.ts';
+import { makeLinks, startTraffic } from '../../setup/clicks.ts';
+import { makeFolder, removeFolder, stackEnv, startStack, waitFor } from '../../setup/stack.ts';
+import { check } from './report-check.ts';
+
+const SPOOLS = 64;
+const KILLED = 8;
+/** Longest time that one turn of the event loop may take because of other spools, in ms. */
+const TURN_MS_MAX = 5;
+/** Looks that are measured each by itself: a stall of the machine is in some of them, one of the code in all. */
+const LOOKS = 30;
+
+/** A process of its own: owns spools until its parent is gone. */
+function ownSpools(root: string): void {
+  const options = { root, bytesMax: 1e9, segmentBytes: 8_388_608, sync: 'os', syncIntervalMs: 100 } as const;
+  for (let count = 0; count < SPOOLS; count += 1) new Spool(options, pino({ level: 'silent' }));
+  process.once('disconnect', () => process.exit(0));
+  process.send?.('owned');
+}
+
+async function longestTurnMs(work: () => Promise<void>): Promise<number> {
+  const histogram = monitorEventLoopDelay({ resolution: 1 });
+  histogram.enable();
+  await work();
+  histogram.disable();
+  // The histogram counts the timer's own millisecond.
+  return Math.max(0, histogram.max / 1e6 - 1);
+}
+
+async function lookAtOwnedSpools(): Promise<void> {
+  const root = mkdtempSync(join(tmpdir(), 'tollway-attack-'));
+  const owner = fork(import.meta.filename, ['own', root]);
+  await once(owner, 'message');
+  try {
+    let adopted = 0;
+    const look = async () => {
+      for await (const { release } of adoptDeadSpools(root)) {
+        adopted += 1;
+        release();
+      }
+    };
+    await look();
+    const longest: number[] = [];
+    for (let count = 0; count < LOOKS; count += 1) longest.push(await longestTurnMs(look));
+    const looking = Math.min(...longest);
+    check('no spool with a living owner is adopted', adopted === 0, adopted);
+    const found = `${looking.toFixed(2)} ms at least in each of ${LOOKS} looks, ${Math.max(...longest).toFixed(2)} ms at most`;
+    check(
+      `no turn of the event loop over ${TURN_MS_MAX} ms beside ${SPOOLS} spools`,
+      looking < TURN_MS_MAX,
+      found,
+    );
+  } finally {
+    owner.disconnect();
+    await once(owner, 'exit');
+    rmSync(root, { recursive: true, force: true });
+  }
+}
+
+async function killWorkers(seconds: number): Promise<void> {
+  const folder = makeFolder();
+  const stack = await startStack(await stackEnv(folder, { AD_SERVER_WORKERS: String(SPOOLS) }));
+  try {
+    const workers = () => stack.pidsOf('ad-server/main.ts').slice(1);
+    await waitFor(() => workers().length === SPOOLS, 120_000, `${SPOOLS} workers`);
+    check(`${SPOOLS} workers run`, workers().length === SPOOLS, workers().length);
+    await stack.tollway('advertiser', 'top-up', '1', '100000.00');
+    const traffic = startTraffic(await makeLinks(stack, 1, seconds * 200), 20);
+    for (const pid of workers().slice(0, KILLED)) {
+      await sleep((seconds * 1_000) / (2 * KILLED));
+      process.kill(pid, 'SIGKILL');
+    }
+    await traffic.done;
+    await waitFor(
+      async () => (await stack.tollway('reconcile', '--settled', '--deep')).code === 0,
+      120_000,
+      'balanced books with nothing missing or in flight',
+    );
+    const { stdout } = await stack.tollway('export');
+    const rows = new Map<string, number>();
+    for (const line of stdout.split('\n').filter(Boolean)) {
+      const { clickId } = JSON.parse(line) as { clickId: string };
+      rows.set(clickId, (rows.get(clickId) ?? 0) + 1);
+    }
+    const once = traffic.recorded.filter((clickId) => rows.get(clickId) === 1).length;
+    check(
+      'every answered click is in the ledger once',
+      once === traffic.recorded.length && once > 0,
+      `${once} of ${traffic.recorded.length}, ${traffic.counts.failed} arrivals without an answer`,
+    );
+    check('the killed workers are replaced', workers().length === SPOOLS, workers().length);
+  } finally {
+    await stack.stop();
+    removeFolder(folder);
+  }
+}
+
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: { seconds: { type: 'string', default: '20' } },
+});
+if (positionals[0] === 'own') ownSpools(positionals[1] ?? '');
+else {
+  await lookAtOwnedSpools();
+  await killWorkers(Number(values.seconds));
+}
