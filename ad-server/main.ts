@@ -127,7 +127,12 @@ async function runPrimary(config: Config, { open, fail, logger }: Surroundings):
 }
 
 function operationsAddress(config: Config): OperationsAddress {
-  return { port: config.AD_SERVER_OPS_PORT, host: config.OPS_HOST, allowedHosts: config.OPS_ALLOWED_HOSTS };
+  return {
+    port: config.AD_SERVER_OPS_PORT,
+    host: config.OPS_HOST,
+    setting: 'AD_SERVER_OPS_PORT',
+    allowedHosts: config.OPS_ALLOWED_HOSTS,
+  };
 }
 
 await runProcess(async (open, fail) => {

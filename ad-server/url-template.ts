@@ -10,12 +10,13 @@ const PLACEHOLDER = /\{(click_id|ad_id|campaign_id)\}/g;
 const NAME = '(click_?id|ad_?id|campaign_?id)';
 /**
  * What people write for a placeholder in the style of another system, or where a brace was percent-encoded, once or more often, on its way:
- * `${name}`, `{{.name}}`, `%%NAME%%`, `[name]`, `<name>`, `%name%`, `%7Bname%7D`, `%255Bname%255D`. The name is in the first
+ * `${name}`, `{{.name}}`, `%%NAME%%`, `@@name@@`, `[name]`, `<name>`, `%name%`, `%7Bname%7D`, `%255Bname%255D`. The name is in the first
  * group. An index such as `filter[ad_id]` is none: letters, digits or a bracket stand before it.
  */
 const FOREIGN_MACROS: readonly RegExp[] = [
   new RegExp(`(?:\\$|%(?:25)*24)?(?:\\{|%(?:25)*7b){1,2}\\s*\\.?${NAME}\\s*(?:\\}|%(?:25)*7d){1,2}`, 'gi'),
   new RegExp(`(?:%%|%25%25)${NAME}(?:%%|%25%25)`, 'gi'),
+  new RegExp(`(?:@|%(?:25)*40){2}${NAME}(?:@|%(?:25)*40){2}`, 'gi'),
   new RegExp(`(?<![\\w\\]]|%5d)(?:\\[|%(?:25)*5b)${NAME}(?:\\]|%(?:25)*5d)`, 'gi'),
   new RegExp(`(?:<|%(?:25)*3c)${NAME}(?:>|%(?:25)*3e)`, 'gi'),
   new RegExp(`(?<![a-z0-9_])__${NAME}__`, 'gi'),

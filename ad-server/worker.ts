@@ -159,7 +159,9 @@ export async function startWorker(
   // Where the kernel can deal connections to the workers it does so by itself. Dealt by the primary, one that is on its
   // way to a worker that dies is never answered.
   const reusePort = config.AD_SERVER_WORKERS > 1 && process.platform === 'linux';
-  const port = await listen(server, config.AD_SERVER_PORT, config.AD_SERVER_HOST, 'public', { reusePort });
+  const port = await listen(server, config.AD_SERVER_PORT, config.AD_SERVER_HOST, 'AD_SERVER_PORT', {
+    reusePort,
+  });
   let closing = false;
   open({
     name: 'public port',

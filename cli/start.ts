@@ -91,13 +91,13 @@ await runProcess(async (open, fail) => {
 }, 'tollway');
 
 async function assertPortsFree(config: Config): Promise<void> {
-  for (const [port, host, what] of [
-    [config.AD_SERVER_PORT, config.AD_SERVER_HOST, 'public'],
-    [config.AD_SERVER_OPS_PORT, config.OPS_HOST, 'operations'],
-    [config.PROCESSOR_OPS_PORT, config.OPS_HOST, 'operations'],
+  for (const [port, host, setting] of [
+    [config.AD_SERVER_PORT, config.AD_SERVER_HOST, 'AD_SERVER_PORT'],
+    [config.AD_SERVER_OPS_PORT, config.OPS_HOST, 'AD_SERVER_OPS_PORT'],
+    [config.PROCESSOR_OPS_PORT, config.OPS_HOST, 'PROCESSOR_OPS_PORT'],
   ] as const) {
     const server = createServer();
-    await listen(server, port, host, what);
+    await listen(server, port, host, setting);
     await new Promise((closed) => server.close(closed));
   }
 }

@@ -11,7 +11,7 @@ export const AMOUNT_MICROS_MAX = 1_000_000_000n * MICROS_PER_UNIT;
  * At most six decimals and ±1 000 000 000 units. Throws `bad_amount`.
  */
 export function parseAmount(text: string): bigint {
-  const match = /^(-?)(\d{1,10})(?:\.(\d{1,6}))?$/.exec(text);
+  const match = /^(-?)(\d{1,40})(?:\.(\d{1,6}))?$/.exec(text);
   if (!match) {
     throw new TollwayError(
       'bad_amount',

@@ -30,6 +30,8 @@ export type OperationsDeps = { readonly metrics?: Metrics; readonly logger?: Log
 export type OperationsAddress = {
   readonly port: number;
   readonly host: string;
+  /** The setting of the port, which errors name. */
+  readonly setting: string;
   /** Names under which the server is asked, besides those of `isOperationsHost`. */
   readonly allowedHosts: readonly string[];
 };
@@ -42,7 +44,7 @@ type Answer = { readonly status: number; readonly type?: string; readonly body: 
  */
 export async function serveOperations(
   operations: Operations,
-  { port, host, allowedHosts }: OperationsAddress,
+  { port, host, setting, allowedHosts }: OperationsAddress,
   deps: OperationsDeps = {},
 ): Promise<Server> {
   const allowed = [host, ...allowedHosts].map((name) => name.toLowerCase());
@@ -55,7 +57,7 @@ export async function serveOperations(
   server.headersTimeout = 5_000;
   server.requestTimeout = 10_000;
   capOperations(server, deps);
-  await listen(server, port, host, 'operations');
+  await listen(server, port, host, setting);
   return server;
 }
 
@@ -107,18 +109,18 @@ function lines(problems: readonly Problem[]): string {
   return problems.map((problem) => `- ${describeProblem(problem).replaceAll('\n', ' ')}\n`).join('');
 }
 
-/** Listens, and turns a taken or forbidden port into one clear line. Throws `port_taken`. */
+/** Listens, and turns a taken or forbidden port into one clear line that begins with the name of its `setting`. Throws `port_taken`. */
 export function listen(
   server: Server,
   port: number,
   host: string,
-  what: string,
+  setting: string,
   { reusePort = false }: { reusePort?: boolean } = {},
 ): Promise<number> {
   return new Promise((resolve, reject) => {
     server.once('error', (cause) => {
       const reason = errorCode(cause) === 'EADDRINUSE' ? 'is taken' : `cannot be used (${errorCode(cause)})`;
-      reject(new TollwayError('port_taken', `The ${what} port ${host}:${port} ${reason}`, { cause }));
+      reject(new TollwayError('port_taken', `${setting}: ${host}:${port} ${reason}`, { cause }));
     });
     server.listen({ port, host, reusePort, backlog: BACKLOG }, () => {
       // A connection that could not be accepted for want of descriptors or memory; the next one may be.

@@ -99,12 +99,13 @@ export function hosts(text: string): readonly string[] {
 }
 
 /** A URL of one of some protocols. */
-export function url(protocols: readonly string[]) {
+export function url(protocols: readonly string[], { isSecret = true }: { isSecret?: boolean } = {}) {
   return (text: string): string => {
     const expected = `expected a URL that begins with ${protocols.map((p) => `${p}//`).join(' or ')}`;
-    // What came is not repeated: a database URL carries a password.
+    // A database URL carries a password: the error does not repeat it.
+    const got = isSecret || text.includes('@') ? '' : `, got "${text}"`;
     if (!URL.canParse(text) || !protocols.includes(new URL(text).protocol)) {
-      throw new TollwayError('bad_setting', expected);
+      throw new TollwayError('bad_setting', `${expected}${got}`);
     }
     return text;
   };
@@ -112,7 +113,7 @@ export function url(protocols: readonly string[]) {
 
 /** What links begin with: nothing may follow the path. */
 export function linkBase(text: string): string {
-  const given = new URL(url(['http:', 'https:'])(text));
+  const given = new URL(url(['http:', 'https:'], { isSecret: false })(text));
   if (given.username !== '' || given.password !== '' || given.search !== '' || given.hash !== '') {
     throw new TollwayError(
       'bad_setting',

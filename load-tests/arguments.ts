@@ -82,6 +82,8 @@ export function invalidOr<T>(parse: () => T): T {
   try {
     return parse();
   } catch (error) {
-    throw new InvalidArgumentError(errorMessage(error));
+    // Settings have their name in front, so their messages begin with a small letter.
+    const message = errorMessage(error);
+    throw new InvalidArgumentError(`${message.charAt(0).toUpperCase()}${message.slice(1)}`);
   }
 }

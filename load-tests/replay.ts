@@ -31,10 +31,10 @@ export function replayCommand(): Command {
   return new Command('replay')
     .exitOverride()
     .showHelpAfterError('(add --help for the form and examples)')
-    .description('Recorded traffic once more. Follows every click to the ledger, and asks the books.')
-    .argument('<file>', 'what was recorded, plain or gzip; - for standard input')
+    .description('Replay recorded traffic. Follows every click to the ledger and reconciles the books.')
+    .argument('<file>', 'the recording, plain or gzip; - for standard input')
     .addOption(
-      new Option('--speed <speed>', 'how many times as fast as it was, such as 10x or 0.5x, or max')
+      new Option('--speed <speed>', 'speed relative to the recording, such as 10x or 0.5x, or max')
         .default(1, '1x')
         .argParser(parseSpeed),
     )
@@ -44,22 +44,36 @@ export function replayCommand(): Command {
         .default('broker'),
     )
     .addOption(
-      new Option('--format <format>', 'how it was recorded').choices(['auto', ...FORMATS]).default('auto'),
+      new Option('--format <format>', 'format of the recording')
+        .choices(['auto', ...FORMATS])
+        .default('auto'),
     )
-    .option('--columns <map>', 'where CSV has what: adId=ad,clickedAt=time,…', (text) =>
+    .option('--columns <map>', 'column mapping of the CSV: adId=ad,clickedAt=time,…', (text) =>
       invalidOr(() => parseColumns(text)),
     )
-    .option('--time-zone <zone>', 'of times in CSV that name none, such as Asia/Shanghai or +08:00', (text) =>
-      invalidOr(() => createLocalTime(text)),
+    .option(
+      '--time-zone <zone>',
+      'time zone of CSV times without one, such as Asia/Shanghai or +08:00',
+      (text) => invalidOr(() => createLocalTime(text)),
     )
-    .option('--base-time <time>', 'moves the times of CSV so that its first row gets this one', parseBaseTime)
+    .option(
+      '--base-time <time>',
+      'shift all times of the CSV so that the first row has this time',
+      parseBaseTime,
+    )
     .option(
       '--trusted-proxies <networks>',
-      'whose X-Forwarded-For in a log is believed (default: TRUSTED_PROXIES)',
+      'proxies whose X-Forwarded-For is trusted (default: TRUSTED_PROXIES)',
       (text) => invalidOr(() => proxies(text)),
     )
-    .option('--target <url>', 'where requests go, if not to the running stack itself', parseUrl)
-    .addOption(time('--wait <time>', 'clicks are missing when none has been settled for so long', 60_000))
+    .option(
+      '--target <url>',
+      'the ad server to send requests to (default: that of the running stack)',
+      parseUrl,
+    )
+    .addOption(
+      time('--wait <time>', 'report clicks as missing after this time without a settled click', 60_000),
+    )
     .option('--json', 'print JSON for scripts')
     .addHelpText('after', HELP)
     .action(run);
@@ -78,7 +92,9 @@ async function run(file: string, given: Arguments): Promise<void> {
     waitMs: given.wait,
   };
   const surroundings = { ...interruptions(), progress };
-  const result = await withWholeFile(file, process.stdin, (path) => runReplay(path, options, surroundings));
+  const result = await withWholeFile(file, process.stdin, (path, name) =>
+    runReplay({ path, name }, options, surroundings),
+  );
   const report = replayReportOf(result);
   if (given.json) printJson(report);
   else printReplay(report);
@@ -99,22 +115,25 @@ function parseBaseTime(text: string): number {
 }
 
 const HELP = `
-Formats (found out by the first lines):
+Formats (detected from the first lines):
   events     JSON click events, one a line
   export     what npx tollway export writes
   combined   access log of nginx or Apache, combined or common, with a virtual host before it or not
   nginx-json, caddy    their JSON access logs
   cloudfront, alb      access logs of CloudFront and of AWS' Application Load Balancer
-  csv        with a line of names; --columns says where what is: ${COLUMNS.join(', ')}
-             (adId==7 stands for 7 in all rows; rows whose isClick is 0 are left out; a link names its ad)
+  csv        with a line of names; --columns maps them to fields: ${COLUMNS.join(', ')}
+             (adId==7 sets 7 for all rows; rows whose isClick is 0 are skipped; a link names its ad)
 
-Of a log, the GETs of /c/… links that were answered with 302 are clicks. Where the visitor's address stands in X-Forwarded-For,
---trusted-proxies says which addresses are your proxies.
+In a log, each GET of a /c/… link with status 302 is a click. If the log has X-Forwarded-For, --trusted-proxies says which addresses are
+your proxies.
 
 Ways:
-  --via broker  puts click events into the broker of the stack. Safe to run twice: what has no click id gets one made of its
-                time, the file and its line. What a line lacks (campaign, advertiser, price) is its ad's of today.
-  --via http    requests links: new clicks, which are charged. For a log the logged link, otherwise a fresh one to the ad.
+  --via broker  puts click events into the broker of the stack. Safe to run twice: a line without a click id gets one made of
+                its time, the file and its line. A campaign, advertiser or price that a line lacks is taken from the ad as it is
+                today.
+  --via http    requests links, which makes new clicks that are charged: the logged link of a log, otherwise a new link to the ad. It
+                sends the visitor's address in X-Forwarded-For; the ad server uses it only if TRUSTED_PROXIES contains the
+                address of this machine.
 
 Examples:
   npx tollway export --since 24h | gzip > day.ndjson.gz && npm run load -- replay day.ndjson.gz --speed 10x --via http
@@ -126,5 +145,5 @@ Examples:
   npm run load -- replay avazu.csv --columns adId==1,clickedAt=hour,isClick=click --time-zone UTC
 
 Exit code: 0 passed; 1 a click is missing, the books do not balance, or redirects failed; 2 nothing could be replayed, or
-the rhythm could not be kept. Broken lines are counted, shown and left out.
+the rhythm could not be kept. Broken lines are counted, shown and skipped.
 `;

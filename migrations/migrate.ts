@@ -1,7 +1,7 @@
 import { runner } from 'node-pg-migrate';
 import { parseConfig } from '../common/config.ts';
 import { readEnvironment } from '../common/environment.ts';
-import { errorMessage, TollwayError } from '../common/errors.ts';
+import { errorCode, errorMessage, TollwayError } from '../common/errors.ts';
 import { createLogger, type Logger } from '../common/logger.ts';
 import { createClient } from '../common/postgres.ts';
 import { assertSupportedServer } from '../common/postgres-version.ts';
@@ -12,11 +12,18 @@ import { databaseTime, extendPartitions, type Retention, retentionOf } from './p
 /**
  * Brings a database to the newest schema, makes the partitions for the days around today, and grants the roles that exist what they need.
  * Any number of runners may do so at the same time: one works, the others wait and find it done.
- * Throws `unsupported_postgres`, and what `pg` throws; what was half done is rolled back.
+ * Throws `cannot_connect`, `unsupported_postgres`, and what `pg` throws; what was half done is rolled back.
  */
 export async function migrate(databaseUrl: string, retention: Retention, logger: Logger): Promise<void> {
   const client = createClient(databaseUrl, 'migrate');
-  await client.connect();
+  await client.connect().catch((error: unknown) => {
+    const reason = errorCode(error) ?? errorMessage(error);
+    throw new TollwayError(
+      'cannot_connect',
+      `DATABASE_URL: cannot connect to ${client.host}:${client.port} (${reason})`,
+      { cause: error },
+    );
+  });
   try {
     await assertSupportedServer(client);
     await runner({

@@ -1,4 +1,4 @@
-import { errorCode, TollwayError } from '../common/errors.ts';
+import { TollwayError } from '../common/errors.ts';
 import { formatAmount } from '../common/money.ts';
 import { type Connection, inTransaction, type Pool } from '../common/postgres.ts';
 import { parseName, parseReference } from '../common/text.ts';
@@ -97,7 +97,7 @@ export async function listBudgetEntries(pool: Pool, advertiserId: number): Promi
 }
 
 function unknownAdvertiser(id: number): TollwayError {
-  return new TollwayError('unknown_advertiser', `Expected a known advertiser, got ${id}`);
+  return new TollwayError('unknown_advertiser', `There is no advertiser ${id}`);
 }
 
 /**
@@ -130,7 +130,7 @@ async function enterBudgetLocked(
   if (known && (known.amount_micros !== amountMicros || known.kind !== kind)) {
     throw new TollwayError(
       'reference_taken',
-      `Expected a new reference, got "${reference}": it has entered a ${known.kind} of ${formatAmount(known.amount_micros)}`,
+      `Reference "${reference}" was already used for a ${known.kind} of ${formatAmount(known.amount_micros)}`,
     );
   }
   if (known) {
@@ -140,22 +140,29 @@ async function enterBudgetLocked(
     );
     return { advertiser: only(rows), entered: false, reference };
   }
+  if (amountMicros < 0n) await assertCovered(connection, id, -amountMicros);
   await connection.query(
     'insert into budget_entry (advertiser_id, kind, amount_micros, reference, click_id) values ($1, $2, $3, $4, $5)',
     [id, kind, amountMicros, reference, clickId],
   );
-  try {
-    const { rows } = await connection.query<Advertiser>(
-      `update advertiser set budget_micros = budget_micros + $2 where id = $1 returning ${ADVERTISER}`,
-      [id, amountMicros],
-    );
-    await updateBrakes(connection, [id]);
-    return { advertiser: only(rows), entered: true, reference };
-  } catch (error) {
-    if (errorCode(error) !== '23514') throw error;
-    const message = `Expected an amount that the remaining budget covers, got ${formatAmount(amountMicros)} (advertiser ${id})`;
-    throw new TollwayError('not_enough_budget', message, { cause: error });
-  }
+  const { rows } = await connection.query<Advertiser>(
+    `update advertiser set budget_micros = budget_micros + $2 where id = $1 returning ${ADVERTISER}`,
+    [id, amountMicros],
+  );
+  await updateBrakes(connection, [id]);
+  return { advertiser: only(rows), entered: true, reference };
+}
+
+/** Throws `not_enough_budget` if less than `micros` remains. The caller holds the advertiser's lock, so this cannot change before it commits. */
+async function assertCovered(connection: Connection, id: number, micros: bigint): Promise<void> {
+  const { rows } = await connection.query<{ remaining: bigint }>(
+    'select remaining_micros as remaining from advertiser where id = $1',
+    [id],
+  );
+  const { remaining } = only(rows);
+  if (remaining >= micros) return;
+  const message = `Expected to take at most ${formatAmount(remaining)}, what remains of the budget of advertiser ${id}; got ${formatAmount(micros)}`;
+  throw new TollwayError('not_enough_budget', message);
 }
 
 /**
@@ -173,7 +180,7 @@ export async function creditClick(
     reason: string | null;
   }>('select advertiser_id, charged_micros, outcome, reason from ledger where click_id = $1', [clickId]);
   const [click] = rows;
-  if (!click) throw new TollwayError('unknown_click', `Expected a click of the ledger, got ${clickId}`);
+  if (!click) throw new TollwayError('unknown_click', `The ledger has no click ${clickId}`);
   if (click.outcome !== 'charged') {
     const came = click.reason ? `${click.outcome}: ${click.reason}` : click.outcome;
     throw new TollwayError(
@@ -223,7 +230,7 @@ export async function addAd(
     [campaignId],
   );
   const [campaign] = campaigns;
-  if (!campaign) throw new TollwayError('unknown_campaign', `Expected a known campaign, got ${campaignId}`);
+  if (!campaign) throw new TollwayError('unknown_campaign', `There is no campaign ${campaignId}`);
   const advertiserId = campaign.advertiser_id;
   return underLock(pool, advertiserId, async (connection) => {
     const { rows } = await connection.query<Ad>(
@@ -253,7 +260,7 @@ export async function updateAd(pool: Pool, id: number, changes: AdChanges): Prom
     [id],
   );
   const [ad] = ads;
-  if (!ad) throw new TollwayError('unknown_ad', `Expected a known ad, got ${id}`);
+  if (!ad) throw new TollwayError('unknown_ad', `There is no ad ${id}`);
   return underLock(pool, ad.advertiser_id, async (connection) => {
     const { rows } = await connection.query<Ad>(
       `update ad set price_micros = coalesce($2, price_micros), url_template = coalesce($3, url_template),

@@ -1,3 +1,4 @@
+import { counted } from '../common/counted.ts';
 import { errorCode, errorMessage, TollwayError } from '../common/errors.ts';
 import { type ObjectPlace, objectName, openObjectStore } from '../common/s3.ts';
 import type { ReadRecord } from '../producer/click-event.ts';
@@ -60,7 +61,7 @@ async function chargeFile(who: string, place: ObjectPlace, settle: Settle): Prom
       const settled = await settle(records);
       lines += settled;
       if (settled === records.length) continue;
-      const message = `${name}: expected to settle it in time, got as far as ${lines} clicks; it has to come again`;
+      const message = `${name}: expected to settle it in time, got as far as ${counted(lines, 'click')}; it has to come again`;
       throw new TollwayError('not_settled', message, { retryable: true });
     }
   } finally {

@@ -36,6 +36,7 @@ export async function consume(
   const address = {
     port: config.PROCESSOR_OPS_PORT,
     host: config.OPS_HOST,
+    setting: 'PROCESSOR_OPS_PORT',
     allowedHosts: config.OPS_ALLOWED_HOSTS,
   };
   const ops = await serveOperations(operations, address, {

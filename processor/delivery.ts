@@ -1,3 +1,4 @@
+import { counted } from '../common/counted.ts';
 import { TollwayError } from '../common/errors.ts';
 import type { ReadRecord } from '../producer/click-event.ts';
 import { BLOCKED, type DeliverOptions, STOPPING } from './event-source.ts';
@@ -45,7 +46,7 @@ export function settleShare(delivery: Delivery, count: number): void {
   delivery.unsettled -= count;
   const givenBack = delivery.givenBack ?? 0;
   if (delivery.unsettled > givenBack) return;
-  const message = `${givenBack} clicks wait for advertisers whose rows another session keeps locked`;
+  const message = `${counted(givenBack, 'click waits', 'clicks wait')} for advertisers whose rows another session keeps locked`;
   delivery.end(givenBack === 0 ? undefined : new TollwayError(BLOCKED, message, { retryable: true }));
 }
 

@@ -1,3 +1,4 @@
+import { counted } from '../common/counted.ts';
 import { type Connection, inTransaction, type Pool } from '../common/postgres.ts';
 import type { BrokerBooks } from './broker-books.ts';
 import { BEGIN_SNAPSHOT } from './ledger.ts';
@@ -173,8 +174,8 @@ function originBooks(
 
 function imbalance(books: OriginBooks): string {
   const { origin, accepted, charged, overBudget, invalid, rejected, inFlight, missing } = books;
-  const counted = charged + overBudget + invalid + rejected + inFlight + missing;
-  return `origin ${origin}: ${accepted} clicks accepted, ${counted} accounted for`;
+  const found = charged + overBudget + invalid + rejected + inFlight + missing;
+  return `origin ${origin}: ${counted(accepted, 'click')} accepted, ${found} accounted for`;
 }
 
 async function readAdvertisers(connection: Connection, recount: Recount | null): Promise<AdvertiserBooks[]> {

@@ -33,7 +33,7 @@ export async function listDeadLetters(pool: Pool, limit: number): Promise<DeadLe
 export async function readDeadLetter(pool: Pool, id: bigint): Promise<DeadLetter> {
   const { rows } = await pool.query<DeadLetter>(`select ${COLUMNS} from dead_letter where id = $1`, [id]);
   const [letter] = rows;
-  if (!letter) throw new TollwayError('unknown_dead_letter', `Expected a dead letter, got ${id}`);
+  if (!letter) throw new TollwayError('unknown_dead_letter', `There is no dead letter ${id}`);
   return letter;
 }
 
@@ -88,9 +88,9 @@ async function redriveIn(connection: Connection, id: bigint): Promise<Outcome> {
     [id],
   );
   const [letter] = rows;
-  if (!letter) throw new TollwayError('unknown_dead_letter', `Expected a dead letter, got ${id}`);
+  if (!letter) throw new TollwayError('unknown_dead_letter', `There is no dead letter ${id}`);
   if (letter.discarded_at) {
-    const message = `Expected a dead letter that was kept, got ${id}, which was discarded`;
+    const message = `Dead letter ${id} was discarded`;
     throw new TollwayError('discarded', message);
   }
   const record = readRecord(
@@ -98,7 +98,7 @@ async function redriveIn(connection: Connection, id: bigint): Promise<Outcome> {
     letter.identity.replace(/^position /, ''),
   );
   if (record.is === 'mark') {
-    const message = `Expected a click, got a watermark (dead letter ${id}): the spool sends a newer one, discard this letter`;
+    const message = `Dead letter ${id} is a watermark and cannot be redriven. Discard it; the spool sends a newer one`;
     throw new TollwayError('watermark', message);
   }
   const { outcomes, lateKeys } = await settle(connection, [record], 'redrive');
@@ -117,5 +117,5 @@ export async function discard(pool: Pool, id: bigint): Promise<void> {
     'update dead_letter set raw = null, discarded_at = coalesce(discarded_at, now()) where id = $1',
     [id],
   );
-  if (rowCount === 0) throw new TollwayError('unknown_dead_letter', `Expected a dead letter, got ${id}`);
+  if (rowCount === 0) throw new TollwayError('unknown_dead_letter', `There is no dead letter ${id}`);
 }

@@ -1,3 +1,4 @@
+import { counted } from '../common/counted.ts';
 import { sleep } from '../common/lifecycle.ts';
 import type { Home } from './home.ts';
 import { reconcile } from './reconcile.ts';
@@ -55,7 +56,8 @@ export async function reportBooks(
   const lines = [
     ...problems,
     ...missing.map(
-      ({ origin, count, first }) => `origin ${origin}: ${count} clicks missing, the first is ${first}`,
+      ({ origin, count, first }) =>
+        `origin ${origin}: ${counted(count, 'click')} missing, the first is ${first}`,
     ),
   ];
   if (lines.length > 0) logger.error({ problems: lines.slice(0, PROBLEMS_MAX) }, 'The books need a person');

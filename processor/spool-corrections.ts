@@ -36,7 +36,10 @@ export async function correctSpool(
     throw new TollwayError('bad_count', `Expected 0–${WATERMARK_MAX} clicks, got ${accepted}`);
   }
   if (reason.length < 1 || reason.length > 500) {
-    throw new TollwayError('bad_reason', `Expected a reason of 1–500 characters, got ${reason.length}`);
+    throw new TollwayError(
+      'bad_reason',
+      `Expected a reason of 1–500 characters, got ${reason.length} characters`,
+    );
   }
   return inTransaction(pool, async (connection) => {
     await mergeSpoolTallies(connection, spoolId);
@@ -46,7 +49,7 @@ export async function correctSpool(
       [spoolId],
     );
     const [total] = totals;
-    if (!total) throw new TollwayError('unknown_spool', `Expected a spool of the books, got ${spoolId}`);
+    if (!total) throw new TollwayError('unknown_spool', `There is no spool ${spoolId}`);
     await connection.query('update origin_total set accepted = $2 where origin = $1', [spoolId, accepted]);
     const { rows } = await connection.query<SpoolCorrection>(
       `insert into spool_correction (spool_id, accepted_before, accepted_after, reason) values ($1, $2, $3, $4) returning ${COLUMNS}`,

@@ -1,4 +1,5 @@
 import { parseUrlTemplate } from '../../ad-server/url-template.ts';
+import { TollwayError } from '../../common/errors.ts';
 import { formatAmount, parsePositiveAmount } from '../../common/money.ts';
 import { type Ad, type AdChanges, addAd, listAds, updateAd } from '../../processor/accounts.ts';
 import { command, group, withDatabase } from '../command.ts';
@@ -60,6 +61,8 @@ const update = command(
   .option('--price <amount>', 'what a click costs from now on', parsePositiveAmount)
   .option('--url <template>', 'the new destination', parseUrlTemplate)
   .action(async (id: number, { price, url, json }: Json & { price?: bigint; url?: string }) => {
+    if (price === undefined && url === undefined)
+      throw new TollwayError('bad_options', 'Expected --price or --url, got neither');
     await change(
       id,
       { ...(price ? { priceMicros: price } : {}), ...(url ? { urlTemplate: url } : {}) },

@@ -86,14 +86,14 @@ function entryCommand(
     .argument('<amount>', 'in units of its currency, such as 12.50', parse)
     .option(
       '--reference <text>',
-      'enters once: the same again, after a lost reply, adds nothing',
+      'unique per advertiser; a retry with the same reference adds nothing',
       parseReference,
     )
     .action(async (id: number, amount: bigint, { reference, json }: Json & { reference?: string }) => {
       await withDatabase(async (pool) => {
         const { advertiser, entered, reference: used } = await enterBudget(pool, id, kind, amount, reference);
         if (json) return printJson({ ...toRow(advertiser), reference: used, entered });
-        if (!entered) printLine(`The reference "${used}" has entered before: nothing was added`);
+        if (!entered) printLine(`Reference "${used}" was used before: nothing was added`);
         show(advertiser, false);
       });
     });

@@ -70,16 +70,20 @@ type Options = { since: Date; until?: Date; advertiser?: number; campaign?: numb
 
 export const exportCommand = command(
   'export',
-  'What was settled in a time, credits included, in the order of the clicks. The last line on standard error says up to when: the next --since',
+  'Export the clicks and credits settled in a period. The last line on standard error is the end of the period; use it as the next --since',
   [
     'export --since 24h > clicks.ndjson',
     'export --since 2026-01-01 --until 2026-02-01 --advertiser 1 --format csv > january.csv',
   ],
 )
-  .option('--since <time>', 'settled at or after', parseTime, new Date(0))
-  .option('--until <time>', 'settled before (default, and at most: up to when all is there)', parseTime)
-  .option('--advertiser <id>', 'of this advertiser alone', parseId)
-  .option('--campaign <id>', 'of this campaign alone', parseId)
+  .option('--since <time>', 'settled at or after this time', parseTime, new Date(0))
+  .option(
+    '--until <time>',
+    'settled before this time (default and maximum: the time up to which all clicks are settled)',
+    parseTime,
+  )
+  .option('--advertiser <id>', 'only this advertiser', parseId)
+  .option('--campaign <id>', 'only this campaign', parseId)
   .option('--format <format>', FORMATS.join(' or '), parseFormat, 'ndjson')
   .action(async ({ since, until, advertiser, campaign, format }: Options) => {
     await withDatabase(async (pool) => {

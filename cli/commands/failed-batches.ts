@@ -1,3 +1,4 @@
+import { counted } from '../../common/counted.ts';
 import { errorCode, errorMessage, type TollwayError } from '../../common/errors.ts';
 import { createLogger } from '../../common/logger.ts';
 import { createMetrics, type ProcessMetrics } from '../../common/metrics.ts';
@@ -55,7 +56,7 @@ async function redriveOne(
 
 /** Where the records are if the object has none. */
 function hint(object: string, { count, since }: FailedInvocation & { is: 'word' }): string {
-  const records = count === null ? 'records' : `${count} records`;
+  const records = count === null ? 'records' : counted(count, 'record');
   const brings = `npx tollway rewind --since ${since ?? '<when they were published>'}`;
   return `${object}: expected the records of a batch, got only word of ${records}; as long as the stream keeps them, ${brings} brings them`;
 }
@@ -105,7 +106,7 @@ async function outcomesOf({ clicks, duplicates, foreignRecords }: ProcessMetrics
 
 function printRow({ object, records, removed, problem }: Row): void {
   if (problem !== null) printLine(`Kept: ${problem}`);
-  else printLine(`${object}: ${records} records settled${removed ? '' : ', kept'}`);
+  else printLine(`${object}: ${counted(records, 'record')} settled${removed ? '' : ', kept'}`);
 }
 
 const redriveCommand = command(
@@ -144,9 +145,11 @@ function summaryOf(rows: readonly Row[], outcomes: Readonly<Record<string, numbe
   if (rows.length === 0) return 'There are no failed batches.';
   const words = Object.entries(outcomes).map(([outcome, count]) => `${count} ${outcome}`);
   const problems = rows.filter(({ problem }) => problem !== null).length;
-  return [`${rows.length} objects`, ...words, ...(problems > 0 ? [`${problems} with problems`] : [])].join(
-    ', ',
-  );
+  return [
+    counted(rows.length, 'object'),
+    ...words,
+    ...(problems > 0 ? [`${problems} with problems`] : []),
+  ].join(', ');
 }
 
 export const failedBatches = group('failed-batches', 'What Lambda gave up', [redriveCommand]);

@@ -47,7 +47,7 @@ export const link = command('link', 'Signed links to an ad, one URL a line', [
         );
       }
       if (!(await listAds(pool)).some(({ id }) => id === adId)) {
-        throw new TollwayError('unknown_ad', `Expected a known ad, got ${adId}`);
+        throw new TollwayError('unknown_ad', `There is no ad ${adId}`);
       }
       const sign = createSigner(keys);
       const make = () =>

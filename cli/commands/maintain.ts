@@ -6,12 +6,12 @@ import { printJson, printLine } from '../print.ts';
 
 export const maintain = command(
   'maintain',
-  'Make the days to come, merge tallies, close the days that are over: for a schedule, where no processor runs that does it',
+  'Create partitions for coming days, merge tallies, close days past retention. Run it on a schedule where no processor runs',
   ['maintain', 'maintain --accept-step'],
 )
   .option(
     '--accept-step',
-    'the clock of the database server and the retention were checked: take a step of many days that was refused',
+    "apply a step that was refused; check the database server's clock and the retention first",
   )
   .action(async ({ json, acceptStep = false }: { json?: boolean; acceptStep?: boolean }) => {
     await withDatabase(async (pool, { config }) => {

@@ -1,3 +1,4 @@
+import { counted } from '../../common/counted.ts';
 import { createLogger } from '../../common/logger.ts';
 import { formatAmount } from '../../common/money.ts';
 import type { Pool } from '../../common/postgres.ts';
@@ -65,9 +66,12 @@ function print(books: Reconciliation, settledWanted: boolean): void {
   for (const origin of books.origins) if (origin.missing > 0) printLine(gapLine(origin));
   for (const problem of books.problems) printLine(`  ${problem}`);
   if (!books.balanced) printLine('The books do NOT balance.');
-  else if (missing > 0) printLine(`The books balance, but ${missing} accepted clicks are MISSING.`);
+  else if (missing > 0)
+    printLine(
+      `The books balance, but ${counted(missing, 'accepted click is', 'accepted clicks are')} MISSING.`,
+    );
   else if (settledWanted && inFlight > 0)
-    printLine(`The books balance; ${inFlight} clicks are still in flight.`);
+    printLine(`The books balance; ${counted(inFlight, 'click is', 'clicks are')} still in flight.`);
   else printLine('The books balance.');
 }
 
@@ -97,7 +101,10 @@ export const reconcile = command(
       );
       const letters = rows[0]?.count ?? 0;
       // On standard error: they are settled, and nothing is wrong with the books.
-      if (letters > 0) printNote(`${letters} dead letters wait: npx tollway dead-letters list`);
+      if (letters > 0)
+        printNote(
+          `${counted(letters, 'dead letter waits', 'dead letters wait')}: npx tollway dead-letters list`,
+        );
       for (const other of await readOtherSources(pool, config.BROKER))
         printNote(
           `${other} was read before; what may still wait there is not counted (BROKER=${config.BROKER})`,

@@ -1,3 +1,4 @@
+import { counted } from '../../common/counted.ts';
 import { TollwayError } from '../../common/errors.ts';
 import { createLogger } from '../../common/logger.ts';
 import { createBooks } from '../../processor/create-sources.ts';
@@ -24,7 +25,11 @@ export const rewind = command(
         short = rewound.short;
       }
       if (json) return printJson({ since: since.toISOString(), records, short });
-      printLine(records === null ? 'The stream is read again' : `${records} records are read again`);
+      printLine(
+        records === null
+          ? 'The stream is read again'
+          : `${counted(records, 'record is', 'records are')} read again`,
+      );
       if (short) printLine('The broker may have deleted some of that time (BROKER_RETENTION_DAYS)');
     });
   });

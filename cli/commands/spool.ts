@@ -1,5 +1,6 @@
 import { readdirSync, statSync } from 'node:fs';
 import { basename, resolve } from 'node:path';
+import { counted } from '../../common/counted.ts';
 import { TollwayError } from '../../common/errors.ts';
 import { createLogger } from '../../common/logger.ts';
 import { createMetrics } from '../../common/metrics.ts';
@@ -22,29 +23,20 @@ async function adoptAll(folder: string): Promise<DeadSpool[]> {
   const spools = await Array.fromAsync(adoptDeadSpools(folder));
   if (spools.length > 0) return spools;
   if (readdirSync(folder).some(isUuid)) {
-    throw new TollwayError(
-      'spool_in_use',
-      `Expected spools that nobody owns in ${folder}: their ad server runs`,
-    );
+    throw new TollwayError('spool_in_use', `The spools in ${folder} are in use: their ad server runs`);
   }
-  throw new TollwayError(
-    'not_a_spool',
-    `Expected a spool, or a folder of spools, got ${folder}, which has none`,
-  );
+  throw new TollwayError('not_a_spool', `${folder} is not a spool and contains none`);
 }
 
 /** The spool that a folder is, or the spools that it holds. */
 async function adopt(folder: string): Promise<DeadSpool[]> {
-  if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory()) {
-    throw new TollwayError('not_a_spool', `Expected a folder, got ${folder}, which is none`);
-  }
+  const found = statSync(folder, { throwIfNoEntry: false });
+  if (found === undefined) throw new TollwayError('not_a_spool', `${folder} does not exist`);
+  if (!found.isDirectory()) throw new TollwayError('not_a_spool', `${folder} is not a folder`);
   if (!isUuid(basename(folder))) return adoptAll(folder);
   const spool = await adoptSpool(folder);
   if (spool === null)
-    throw new TollwayError(
-      'spool_in_use',
-      `Expected a spool that nobody owns, got ${folder}: its ad server runs`,
-    );
+    throw new TollwayError('spool_in_use', `The spool ${folder} is in use: its ad server runs`);
   return [spool];
 }
 
@@ -76,7 +68,8 @@ const drain = command(
       await publisher.close();
       const rows = spools.map(({ origin, accepted }) => ({ origin, clicks: accepted }));
       if (json) return printJson(rows);
-      for (const { origin, clicks } of rows) printLine(`${origin}: relayed to its end, ${clicks} clicks`);
+      for (const { origin, clicks } of rows)
+        printLine(`${origin}: relayed to its end, ${counted(clicks, 'click')}`);
     });
   });
 
@@ -95,18 +88,18 @@ function toRow(correction: SpoolCorrection) {
 
 const correct = command(
   'correct',
-  'Correct how many clicks a spool has accepted, where a wrong watermark declares clicks missing; the correction is kept',
+  'Set the accepted count of a spool after a wrong watermark. Tollway records the correction',
   ['spool correct 01a208fb-f934-70de-beaa-9335acbb4502 --accepted 500 --reason "forged watermark"'],
 )
   .argument('<spool>', 'the spool, as reconcile names it', parseSpoolId)
-  .requiredOption('--accepted <n>', 'clicks that it has accepted', parseAccepted)
+  .requiredOption('--accepted <n>', 'clicks that the spool has accepted', parseAccepted)
   .requiredOption('--reason <text>', 'why, 1–500 characters')
   .action(
     async (id: string, { accepted, reason, json }: { accepted: number; reason: string; json?: boolean }) => {
       await withDatabase(async (pool) => {
         const row = toRow(await correctSpool(pool, id, accepted, reason));
         if (json) printJson(row);
-        else printLine(`${row.spool}: ${row.after} clicks accepted, before ${row.before}`);
+        else printLine(`${row.spool}: ${counted(BigInt(row.after), 'click')} accepted, before ${row.before}`);
       });
     },
   );

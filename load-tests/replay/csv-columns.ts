@@ -97,7 +97,7 @@ export function createRowReader(cells: readonly Cell[], times: TimeOptions, log:
     const time = texts.get('clickedAt');
     const clickedAt = time === undefined ? undefined : readTime(time);
     if (/^(0(\.0+)?|f(alse)?|no?)$/i.test(texts.get('isClick') ?? ''))
-      return { is: 'skipped', line, why: 'not a click by its isClick' };
+      return { is: 'skipped', line, why: 'the isClick column is 0' };
     if (typeof clickedAt === 'string') return { is: 'broken', line, why: timeExpected(clickedAt) };
     const link = texts.get('link');
     if (link !== undefined) return ofLink(link, clickedAt, texts, line, log);
@@ -175,7 +175,7 @@ function readNumber(text: string): number | string {
 /** An amount in micros, with a point or a comma before its decimals, or as `5.4E-5`. Throws `bad_amount`. */
 function readPrice(text: string): number {
   if (/^\d{1,3},\d{3}$/.test(text) && !text.startsWith('0')) {
-    const message = `Expected an amount that can be read in one way only, got "${text}": a comma before three digits may be either`;
+    const message = `Amount "${text}" is ambiguous: the comma may be a decimal or a thousands separator`;
     throw new TollwayError('bad_amount', message);
   }
   if (/^\d(\.\d{1,9})?e-?\d{1,2}$/i.test(text)) {

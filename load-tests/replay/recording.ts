@@ -43,19 +43,20 @@ export type Recording = {
 export async function openRecording(
   path: string,
   {
+    name = path,
     format: asked,
     oldAt,
     stop,
     ...options
-  }: { format: Format | 'auto'; oldAt: number; stop: AbortSignal } & ReaderOptions,
+  }: { name?: string; format: Format | 'auto'; oldAt: number; stop: AbortSignal } & ReaderOptions,
 ): Promise<Recording> {
-  const format = asked === 'auto' ? await findFormat(path, options) : asked;
+  const format = asked === 'auto' ? await findFormat({ path, name }, options) : asked;
   const { localTime, baseMs } = options.times;
   if (format !== 'csv' && (localTime !== null || baseMs !== null))
-    throw new TollwayError('bad_options', `Expected --time-zone and --base-time with CSV, got ${format}`);
+    throw new TollwayError('bad_options', `--time-zone and --base-time need CSV; ${name} is ${format}`);
   const hash = createHash('sha256');
   const read = (look?: (chunk: Buffer) => void) =>
-    createReader(format, options)(linesOf(bytesOf(path, look), CLICK_BYTES_MAX));
+    createReader(format, options)(linesOf(bytesOf({ path, name }, look), CLICK_BYTES_MAX));
   const found = createFindings();
   const troubles: Unplayable[] = [];
   for await (const reading of read((chunk) => hash.update(chunk))) {
@@ -67,8 +68,8 @@ export async function openRecording(
     const why =
       troubles.length === 0
         ? 'the file is empty'
-        : `got none\n${troubles.map(({ line, why: said }) => `  line ${line}: ${said}`).join('\n')}`;
-    throw new TollwayError('bad_file', `${path}: expected clicks (${format}), ${why}`);
+        : `expected clicks (${format}), got none\n${troubles.map(({ line, why: said }) => `  line ${line}: ${said}`).join('\n')}`;
+    throw new TollwayError('bad_file', `${name}: ${why}`);
   }
   const { isUnordered } = found;
   return {
@@ -78,6 +79,9 @@ export async function openRecording(
     read: () => (isUnordered ? sortByTime(read()) : read()),
   };
 }
+
+/** A file, and its name in messages. */
+type NamedFile = { readonly path: string; readonly name: string };
 
 function createFindings() {
   return {
@@ -106,10 +110,10 @@ function addTo(found: ReturnType<typeof createFindings>, click: Recorded, oldAt:
   found.ignoredProxies.first ??= click.ignoredProxy;
 }
 
-async function findFormat(path: string, { columns }: ReaderOptions): Promise<Format> {
+async function findFormat({ path, name }: NamedFile, { columns }: ReaderOptions): Promise<Format> {
   if (columns !== null) return 'csv';
   let looked = 0;
-  for await (const line of linesOf(bytesOf(path), CLICK_BYTES_MAX)) {
+  for await (const line of linesOf(bytesOf({ path, name }), CLICK_BYTES_MAX)) {
     const text = line.toString();
     if (text === '' || (looked === 0 && isSeparatorLine(text))) continue;
     const format = formatOfLine(text, looked === 0);
@@ -117,22 +121,26 @@ async function findFormat(path: string, { columns }: ReaderOptions): Promise<For
     looked += 1;
     if (looked >= LOOKED_AT_MAX) break;
   }
-  if (looked === 0) throw new TollwayError('bad_file', `${path}: expected clicks, the file is empty`);
+  if (looked === 0) throw new TollwayError('bad_file', `${name}: the file is empty`);
   const message =
-    `${path}: expected JSON click events, the ledger's export, an access log (${LOGS}), or CSV with the columns adId and ` +
+    `${name}: expected JSON click events, the ledger's export, an access log (${LOGS}), or CSV with the columns adId and ` +
     `clickedAt (others: --columns adId=…,clickedAt=…); the first ${looked} lines are none of these`;
   throw new TollwayError('unknown_format', message);
 }
 
-async function* bytesOf(path: string, look: (chunk: Buffer) => void = () => {}): AsyncGenerator<Buffer> {
+async function* bytesOf(
+  { path, name }: NamedFile,
+  look: (chunk: Buffer) => void = () => {},
+): AsyncGenerator<Buffer> {
   try {
-    for await (const chunk of textChunks(path, createReadStream(path))) {
+    for await (const chunk of textChunks(name, createReadStream(path))) {
       look(chunk);
       yield chunk;
     }
   } catch (cause) {
     const code = errorCode(cause);
     if (code === undefined || !/^E[A-Z]+$/.test(code)) throw cause;
-    throw new TollwayError('bad_file', `${path}: expected a file that can be read, got ${code}`, { cause });
+    const why = code === 'ENOENT' ? 'the file does not exist' : `the file cannot be read (${code})`;
+    throw new TollwayError('bad_file', `${name}: ${why}`, { cause });
   }
 }

@@ -6,6 +6,7 @@ import { assertBroker } from '../../cli/assert-broker.ts';
 import { findPlace, type Place } from '../../cli/command.ts';
 import { findLinkKeys } from '../../cli/link-key-file.ts';
 import type { Config } from '../../common/config.ts';
+import { counted } from '../../common/counted.ts';
 import { TollwayError } from '../../common/errors.ts';
 import type { LinkKey } from '../../common/link-keys.ts';
 import { createLogger } from '../../common/logger.ts';
@@ -47,6 +48,9 @@ export type ReplayOptions = {
   readonly waitMs: number;
 };
 
+/** The file to read, and its name in messages, such as `standard input`. */
+export type ReplayedFile = { readonly path: string; readonly name: string };
+
 export type ReplaySurroundings = {
   /** Ends the replay; what was replayed until then is looked up all the same. */
   readonly stopLoad: AbortSignal;
@@ -72,7 +76,7 @@ type Sent = { readonly replayed: number; readonly http: HttpCounts | null };
  * `bad_columns`, `bad_options`, `disk_full`, `nothing_replayed`, `target_unreachable`, `keys_differ`, `broker_away`, and what `pg` throws.
  */
 export async function runReplay(
-  file: string,
+  { path, name: file }: ReplayedFile,
   options: ReplayOptions,
   { stopLoad, giveUp, progress }: ReplaySurroundings,
 ): Promise<ReplayResult> {
@@ -81,7 +85,13 @@ export async function runReplay(
   const oldAt = Date.now() - place.config.CLICK_AGE_MAX_DAYS * DAY_MS;
   progress.show(`Reading ${file}`);
   const visitorAddress = createVisitorAddress(options.trustedProxies ?? place.config.TRUSTED_PROXIES);
-  const recording = await openRecording(file, { ...options, oldAt, stop: stopLoad, log: { visitorAddress } });
+  const recording = await openRecording(path, {
+    ...options,
+    name: file,
+    oldAt,
+    stop: stopLoad,
+    log: { visitorAddress },
+  });
   const pool = createPool(place.stack.databaseUrl, 'replay', CONNECTIONS, () => {});
   const ids = new ClickIdFile();
   const [rhythm, tally] = [createRhythm(), createLineTally()];
@@ -129,11 +139,11 @@ const SILENT = { LOG_LEVEL: 'silent', LOG_FORMAT: 'json' } as const;
 function assertTogether({ via, format, columns, target }: ReplayOptions): void {
   const wrong =
     columns !== null && format !== 'auto' && format !== 'csv'
-      ? `--columns with CSV, got --format ${format}`
+      ? `--columns needs CSV; got --format ${format}`
       : target !== null && via === 'broker'
-        ? '--target with --via http: the broker is that of the running stack'
+        ? '--target needs --via http: the broker is that of the running stack'
         : null;
-  if (wrong !== null) throw new TollwayError('bad_options', `Expected ${wrong}`);
+  if (wrong !== null) throw new TollwayError('bad_options', wrong);
 }
 
 async function sendToBroker(work: Work): Promise<Sent> {
@@ -196,8 +206,8 @@ function announce(
 ): void {
   const spanMs = latestAt - firstAt;
   const takes = speed === 'max' ? 'as fast as it goes' : `${speed}x, about ${timeText(spanMs / speed)}`;
-  progress.say(`${file}: ${clicks} clicks (${format}) of ${timeText(spanMs)}; ${takes}`);
-  if (isUnordered) progress.say('Its clicks are not in the order of their times: they are sorted first.');
+  progress.say(`${file}: ${counted(clicks, 'click')} (${format}) of ${timeText(spanMs)}; ${takes}`);
+  if (isUnordered) progress.say('Its clicks are not in the order of their times; they are sorted first.');
   if (ignoredProxies.count > 0) {
     progress.say(
       `${ignoredProxies.count} requests came through a proxy, the first through ${ignoredProxies.first}, that is not trusted: its address counts as ` +
@@ -209,12 +219,12 @@ function announce(
     return;
   }
   progress.say(
-    `To the broker (${config.BROKER}): what of this file is in the ledger already is not charged again, however often it is replayed.`,
+    `To the broker (${config.BROKER}). Clicks of this file that are already in the ledger are not charged again.`,
   );
   if (hasLinks) {
     progress.say(
-      'A log has no click ids: what was recorded when it was written is another click here. A link for one impression is not ' +
-        'paid for twice; a click on an evergreen link is.',
+      'A log has no click ids, so a replayed click is a new click. Impression links are charged once; evergreen links are ' +
+        'charged again.',
     );
   }
   if (old > 0) {

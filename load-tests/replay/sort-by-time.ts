@@ -33,7 +33,7 @@ export async function* sortByTime(readings: AsyncIterable<Reading>): AsyncGenera
     }
   } catch (error) {
     if (!(error instanceof Error && 'errcode' in error && error.errcode === DISK_FULL)) throw error;
-    const message = `${tmpdir()}: expected room to sort the clicks of the file by their times, the disk is full; TMPDIR names another folder`;
+    const message = `The disk is full; cannot sort the file in ${tmpdir()}. Set TMPDIR to another folder`;
     throw new TollwayError('disk_full', message, { cause: error });
   } finally {
     database.close();

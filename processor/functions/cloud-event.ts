@@ -138,7 +138,7 @@ if (import.meta.main) {
     // A process that could never charge anything says so and ends, and no platform takes it for ready.
     await home.open();
     const server = createServer((request, response) => void handle(request, response));
-    const port = await listen(server, portOf(process.env.PORT), '0.0.0.0', 'public');
+    const port = await listen(server, portOf(process.env.PORT), '0.0.0.0', 'PORT');
     process.stdout.write(`${name}: charging what is posted to port ${port}\n`);
     open({
       name: 'public port',

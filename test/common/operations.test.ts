@@ -10,7 +10,7 @@ let problems: readonly Problem[] = [];
 let warnings: readonly Problem[] = [];
 const server = await serveOperations(
   { problems: () => problems, warnings: () => warnings, metrics: async () => 'some_metric 1\n' },
-  { port: 0, host: '127.0.0.1', allowedHosts: ['Ops.Example.com'] },
+  { port: 0, host: '127.0.0.1', setting: 'AD_SERVER_OPS_PORT', allowedHosts: ['Ops.Example.com'] },
 );
 afterAll(() => void server.close());
 

@@ -85,6 +85,8 @@ describe('a destination', () => {
     ['https://example.com/?c={{ .ClickID }}', null],
     ['https://example.com/?c={{.ClickID}}', 'https://example.com/?c={click_id}'],
     ['https://example.com/?c=%%CLICK_ID%%', 'https://example.com/?c={click_id}'],
+    ['https://example.com/?c=@@click_id@@', 'https://example.com/?c={click_id}'],
+    ['https://example.com/?c=%40%40CLICK_ID%40%40', 'https://example.com/?c={click_id}'],
     ['https://example.com/?c=%CLICK_ID%', 'https://example.com/?c={click_id}'],
     ['https://example.com/?c=[click_id]&a=[AD_ID]', 'https://example.com/?c={click_id}&a={ad_id}'],
     ['https://example.com/?c=<campaignid>', 'https://example.com/?c={campaign_id}'],

@@ -121,7 +121,7 @@ describe.each(homes)('by a schedule on $name', ({ missing, start }) => {
         accepted: 3,
         settled: 2,
         missing: 1,
-        problems: [`origin ${origin.id}: 1 clicks missing, the first is 1`],
+        problems: [`origin ${origin.id}: 1 click missing, the first is 1`],
       });
       expect(gauges(logs())).toMatchObject({ tollway_missing_clicks: 1 });
       expect(logs()).toContain('The books need a person');

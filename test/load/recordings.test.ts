@@ -288,7 +288,7 @@ describe('files of clicks', () => {
     ['1,', 'got nothing'],
     [',2026-01-31T12:00:00Z', 'in adId, got nothing'],
     ['1,2026-02-31T12:00:00Z', 'got "2026-02-31'],
-    ['1,2026-01-31T12:00:00Z,"1,234"', 'read in one way only'],
+    ['1,2026-01-31T12:00:00Z,"1,234"', 'is ambiguous'],
   ])('say of the row %s what is missing', async (row, said) => {
     const good = '1,2026-01-31T12:00:00Z';
     const { readings } = await read(`adId,clickedAt,price\n${good}\n${row}\n`);
@@ -328,7 +328,8 @@ describe('files of clicks', () => {
 
 it('reads standard input twice, from a copy that is removed', async () => {
   let copy = '';
-  const read = await withWholeFile('-', Readable.from(['one', 'two']), async (path) => {
+  const read = await withWholeFile('-', Readable.from(['one', 'two']), async (path, name) => {
+    expect(name).toBe('standard input');
     copy = path;
     return [readFileSync(path, 'utf8'), readFileSync(path, 'utf8')];
   });

@@ -207,7 +207,7 @@ describe('accounts', () => {
     const other = await stack.tollway('advertiser', 'top-up', '2', '11.00', '--reference', 'invoice-1');
     expect(other).toMatchObject({
       code: 1,
-      stderr: expect.stringContaining('it has entered a top_up of 10.00'),
+      stderr: expect.stringContaining('Reference "invoice-1" was already used for a top_up of 10.00'),
     });
   });
 
@@ -304,12 +304,9 @@ describe('bad input on the command line', () => {
       'Expected an amount such as 12.50 (at most 6 decimals), got "12,50"',
     ],
     [['advertiser', 'top-up', '1', '-5'], 'Expected an amount above 0, got "-5"'],
-    [['advertiser', 'top-up', '99', '5'], 'Expected a known advertiser, got 99'],
+    [['advertiser', 'top-up', '99', '5'], 'There is no advertiser 99'],
     [['advertiser', 'top-up', 'one', '5'], 'Expected an id, a whole number from 1, got "one"'],
-    [
-      ['advertiser', 'adjust', '1', '-1000000'],
-      'Expected an amount that the remaining budget covers, got -1000000.00 (advertiser 1)',
-    ],
+    [['advertiser', 'adjust', '1', '-1000000'], 'what remains of the budget of advertiser 1; got 1000000.00'],
     [
       ['advertiser', 'add', 'X', '--currency', 'usd'],
       'Expected a currency of three capital letters such as USD, got "usd"',
@@ -326,23 +323,34 @@ describe('bad input on the command line', () => {
       ['ad', 'add', '1', '--price', '1', '--url', 'https://a:b@example.com/'],
       'Expected a URL without a user name or password',
     ],
+    [['ad', 'add', '77', '--price', '1', '--url', 'https://example.com/'], 'There is no campaign 77'],
+    [['ad', 'update', '1'], 'Expected --price or --url, got neither'],
+    [['dead-letters', 'show', '999999'], 'There is no dead letter 999999'],
     [
-      ['ad', 'add', '77', '--price', '1', '--url', 'https://example.com/'],
-      'Expected a known campaign, got 77',
+      ['spool', 'correct', '01a208fb-f934-70de-beaa-9335acbb4502', '--accepted', '1', '--reason', 'x'],
+      'There is no spool 01a208fb',
     ],
-    [['ad', 'pause', '77'], 'Expected a known ad, got 77'],
-    [['link', '77'], 'Expected a known ad, got 77'],
+    [['failed-batches', 'redrive', '/nowhere/at/all'], '/nowhere/at/all does not exist'],
+    [
+      ['advertiser', 'add', 'X', '--budget', '99999999999999999'],
+      'Expected an amount of at most 1000000000, got',
+    ],
+    [['ad', 'pause', '77'], 'There is no ad 77'],
+    [['link', '77'], 'There is no ad 77'],
     [['link', '1', '--expires', '400d'], 'Expected a life of at most 90d (LINK_LIFE_MAX_DAYS), got 400d'],
     [
       ['link', '1', '--expires', 'soon'],
       'Expected a length of time such as 10s, 15m, 12h or 30d, got "soon"',
     ],
     [['click', 'credit', 'abc'], 'Expected a click id'],
-    [['click', 'credit', '01a208fb-f934-70de-beaa-9335acbb4502'], 'Expected a click of the ledger'],
+    [
+      ['click', 'credit', '01a208fb-f934-70de-beaa-9335acbb4502'],
+      'The ledger has no click 01a208fb-f934-70de-beaa-9335acbb4502',
+    ],
     [['rewind', '--since', 'yesterday'], 'Expected a time such as'],
     [['dead-letters', 'redrive'], 'Expected ids or --all, got neither'],
-    [['spool', 'drain', '/nowhere/at/all'], 'Expected a folder'],
-    [['spool', 'drain', '/etc'], 'Expected a spool, or a folder of spools, got /etc, which has none'],
+    [['spool', 'drain', '/nowhere/at/all'], '/nowhere/at/all does not exist'],
+    [['spool', 'drain', '/etc'], '/etc is not a spool and contains none'],
     [['tpo-up'], "unknown command 'tpo-up'"],
   ])('%j says what was expected and what came', async (args, message) => {
     const { code, stdout, stderr } = await stack.tollway(...args);

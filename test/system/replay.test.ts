@@ -174,7 +174,7 @@ describe('npm run load -- replay', { timeout: 60_000 }, () => {
     expect(dated.report).toMatchObject({
       replayed: 2,
       broken: 0,
-      skipped: { 'not a click by its isClick': 1 },
+      skipped: { 'the isClick column is 0': 1 },
       ledger: { outcomes: { charged: 2 } },
     });
   });
@@ -245,7 +245,7 @@ describe('npm run load -- replay', { timeout: 60_000 }, () => {
       [[file('nonsense', 'x\ny\n')], 'none of these'],
       [[file('nonsense', 'x\ny\n'), '--format', 'events'], 'line 1: Expected JSON'],
       [[file('cut.gz', whole.subarray(0, whole.length / 2))], 'cut off or damaged'],
-      [[join(folder, 'nowhere')], 'ENOENT'],
+      [[join(folder, 'nowhere')], 'the file does not exist'],
       [[file('forged.log', logLine('/c/1.k1.1.AAAAAAAAAAAAAAAAAAAAAA', 302))], 'none of LINK_KEYS'],
       [[path, '--via', 'http', '--target', 'http://127.0.0.1:1'], 'does not answer at http://127.0.0.1:1'],
       [[path, '--via', 'http', '--target', `http://127.0.0.1:${port}`], 'answers 404 to each of the first 2'],

@@ -148,7 +148,7 @@ describe('npm start with something wrong', () => {
     const { code, stderr } = await runToEnd('cli/start.ts', env);
     taken.close();
     expect(code).toBe(1);
-    expect(stderr).toBe(`tollway: The public port 0.0.0.0:${env.AD_SERVER_PORT} is taken\n`);
+    expect(stderr).toBe(`tollway: AD_SERVER_PORT: 0.0.0.0:${env.AD_SERVER_PORT} is taken\n`);
   });
 
   it('says in one line that the data folder cannot be written', async () => {
