@@ -130,7 +130,7 @@ export const settings = {
   TRUSTED_PROXIES: parsed(
     '',
     'networks',
-    'Proxies whose `X-Forwarded-For` is believed, such as `10.0.0.0/8,::1`.',
+    'Proxies whose `X-Forwarded-For` is trusted, such as `10.0.0.0/8,::1`.',
     proxies,
   ),
   CONNECTIONS_PER_ADDRESS: whole(
