@@ -42,8 +42,9 @@ async function openBucket(bucket: string, prefix: string): Promise<FailureStore>
 
 function openFolder(place: string): FailureStore {
   const found = statSync(place, { throwIfNoEntry: false });
-  if (found === undefined) throw new TollwayError('bad_place', `${place} does not exist`);
-  if (!found.isFile() && !found.isDirectory())
+  if (found === undefined && !place.startsWith('s3:'))
+    throw new TollwayError('bad_place', `${place} does not exist`);
+  if (!found?.isFile() && !found?.isDirectory())
     throw new TollwayError('bad_place', `Expected s3://bucket[/prefix], a file or a folder, got ${place}`);
   return {
     list: async function* () {

@@ -17,7 +17,9 @@ import { databaseTime, extendPartitions, type Retention, retentionOf } from './p
 export async function migrate(databaseUrl: string, retention: Retention, logger: Logger): Promise<void> {
   const client = createClient(databaseUrl, 'migrate');
   await client.connect().catch((error: unknown) => {
-    const reason = errorCode(error) ?? errorMessage(error);
+    const reason = errorCode(error) ?? '';
+    // Codes of Node's sockets. What PostgreSQL itself answers is clear as it stands.
+    if (!/^E[A-Z]+$/.test(reason)) throw error;
     throw new TollwayError(
       'cannot_connect',
       `DATABASE_URL: cannot connect to ${client.host}:${client.port} (${reason})`,

@@ -315,7 +315,9 @@ describe('tollway failed-batches redrive', () => {
     for (const place of [join(folder, 'nothing here'), 's3:', 's3://no-such-bucket']) {
       const { code, stderr } = await tollway(environment(), 'failed-batches', 'redrive', place);
       expect(code).toBe(1);
-      expect(stderr).toMatch(/^Expected s3:\/\/bucket\[\/prefix\], a file or a folder, got |bucket/);
+      expect(stderr).toMatch(
+        /nothing here does not exist|^Expected s3:\/\/bucket\[\/prefix\], a file or a folder, got |bucket/,
+      );
     }
     expect(s3.keys(FAILURES)).toEqual(['good']);
   });

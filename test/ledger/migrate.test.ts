@@ -58,6 +58,12 @@ it('fails with what PostgreSQL says when there is no such database', async () =>
   await expect(migrate(gone.url, RETENTION, silent)).rejects.toMatchObject({ code: '3D000' });
 });
 
+it('names the setting and the address when nothing listens there', async () => {
+  await expect(migrate('postgres://a:secret@127.0.0.1:1/none', RETENTION, silent)).rejects.toThrow(
+    /^DATABASE_URL: cannot connect to 127\.0\.0\.1:1 \(ECONNREFUSED\)$/,
+  );
+});
+
 describe('a server that is too old', () => {
   const database = testDatabase({ empty: true, poolSize: 1 });
 
