@@ -1,4 +1,5 @@
 import type * as z from 'zod/mini';
+import { counted } from './counted.ts';
 import { TollwayError } from './errors.ts';
 import { parseLinkKeys } from './link-keys.ts';
 import {
@@ -277,7 +278,7 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>): 
   if (problems.length > 0) {
     throw new TollwayError(
       'bad_settings',
-      `The environment has ${problems.length} problem(s):\n  ${problems.join('\n  ')}`,
+      `The environment has ${counted(problems.length, 'problem')}:\n  ${problems.join('\n  ')}`,
     );
   }
   // The loop above filled every name with the output of its own schema.

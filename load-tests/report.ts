@@ -1,3 +1,4 @@
+import { counted } from '../common/counted.ts';
 import { formatAmount } from '../common/money.ts';
 import { msAt } from './micros.ts';
 import { LATE_MS_MAX, type PhaseCounts } from './offer-load.ts';
@@ -206,18 +207,24 @@ function brokenPromises(
   const found: [boolean, string][] = [
     [
       ledger.missing > 0,
-      `${ledger.missing} recorded clicks are not in the ledger: ${ledger.missingIds.join(' ')}`,
+      `${counted(ledger.missing, 'recorded click is', 'recorded clicks are')} not in the ledger: ${ledger.missingIds.join(' ')}`,
     ],
-    [ledger.twice > 0, `${ledger.twice} clicks share their click id with another`],
+    [
+      ledger.twice > 0,
+      `${counted(ledger.twice, 'click shares its', 'clicks share their')} click id with another`,
+    ],
     [!books.balanced, `the books do not balance: ${books.problems.join('; ')}`],
-    [books.missing > 0, `${books.missing} accepted clicks are missing from the books`],
+    [
+      books.missing > 0,
+      `${counted(books.missing, 'accepted click is', 'accepted clicks are')} missing from the books`,
+    ],
     [
       totals.failed > 0 && !allowed.has('failed'),
-      `${totals.failed} redirects failed${why === '' ? '' : ` (${why})`}`,
+      `${counted(totals.failed, 'redirect')} failed${why === '' ? '' : ` (${why})`}`,
     ],
     [
       totals.unrecorded > 0 && !allowed.has('unrecorded'),
-      `${totals.unrecorded} clicks were redirected without being recorded`,
+      `${counted(totals.unrecorded, 'click was', 'clicks were')} redirected without being recorded`,
     ],
   ];
   return found.flatMap(([holds, text]) => (holds ? [text] : []));

@@ -1,3 +1,4 @@
+import { counted } from '../../common/counted.ts';
 import type { Reconciliation } from '../../processor/reconcile.ts';
 import { type Micros, msAt } from '../micros.ts';
 import { LATE_MS_MAX } from '../offer-load.ts';
@@ -74,7 +75,7 @@ export function replayReportOf(result: ReplayResult): ReplayReport {
   const broken = [
     ...brokenPromises(result, failed),
     ...(http !== null && http.shed > 0
-      ? [`${http.shed} clicks were shed: too many requests were under way`]
+      ? [`${counted(http.shed, 'click was', 'clicks were')} shed: too many requests were under way`]
       : []),
   ];
   const isSlow = rhythm.inTime < rhythm.begun * IN_TIME_SHARE_MIN;
@@ -124,11 +125,20 @@ export function replayReportOf(result: ReplayResult): ReplayReport {
 function brokenPromises({ ledger, books, http }: ReplayResult, failed: number): string[] {
   const why = [...(http?.failures ?? [])].map(([reason, count]) => `${reason}: ${count}`).join(', ');
   const found: [boolean, string][] = [
-    [ledger.missing > 0, `${ledger.missing} clicks are not in the ledger: ${ledger.missingIds.join(' ')}`],
+    [
+      ledger.missing > 0,
+      `${counted(ledger.missing, 'click is', 'clicks are')} not in the ledger: ${ledger.missingIds.join(' ')}`,
+    ],
     [!books.balanced, `the books do not balance: ${books.problems.join('; ')}`],
-    [books.missing > 0, `${books.missing} accepted clicks are missing from the books`],
-    [failed > 0, `${failed} redirects failed${why === '' ? '' : ` (${why})`}`],
-    [(http?.unrecorded ?? 0) > 0, `${http?.unrecorded} clicks were redirected without being recorded`],
+    [
+      books.missing > 0,
+      `${counted(books.missing, 'accepted click is', 'accepted clicks are')} missing from the books`,
+    ],
+    [failed > 0, `${counted(failed, 'redirect')} failed${why === '' ? '' : ` (${why})`}`],
+    [
+      (http?.unrecorded ?? 0) > 0,
+      `${counted(http?.unrecorded ?? 0, 'click was', 'clicks were')} redirected without being recorded`,
+    ],
   ];
   return found.flatMap(([holds, text]) => (holds ? [text] : []));
 }
