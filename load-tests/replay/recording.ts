@@ -111,12 +111,16 @@ function addTo(found: ReturnType<typeof createFindings>, click: Recorded, oldAt:
 }
 
 async function findFormat({ path, name }: NamedFile, { columns }: ReaderOptions): Promise<Format> {
-  if (columns !== null) return 'csv';
   let looked = 0;
   for await (const line of linesOf(bytesOf({ path, name }), CLICK_BYTES_MAX)) {
     const text = line.toString();
     if (text === '' || (looked === 0 && isSeparatorLine(text))) continue;
     const format = formatOfLine(text, looked === 0);
+    if (columns !== null) {
+      // A line of names is never a JSON object.
+      if (format === null || !text.startsWith('{')) return 'csv';
+      throw new TollwayError('bad_options', `--columns needs CSV; ${name} is ${format}`);
+    }
     if (format !== null) return format;
     looked += 1;
     if (looked >= LOOKED_AT_MAX) break;

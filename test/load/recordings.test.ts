@@ -326,6 +326,18 @@ describe('files of clicks', () => {
   });
 });
 
+it('says that --columns needs CSV where the file is a log in JSON', async () => {
+  const line = JSON.stringify({
+    remote_addr: '192.0.2.7',
+    time_iso8601: '2026-01-31T12:00:00+00:00',
+    request: 'GET / HTTP/1.1',
+    status: 302,
+  });
+  await expect(read(line, { columns: 'adId=ad,clickedAt=time' })).rejects.toThrow(
+    /^--columns needs CSV; .* is nginx-json$/,
+  );
+});
+
 it('reads standard input twice, from a copy that is removed', async () => {
   let copy = '';
   const read = await withWholeFile('-', Readable.from(['one', 'two']), async (path, name) => {
