@@ -183,10 +183,7 @@ export async function creditClick(
   if (!click) throw new TollwayError('unknown_click', `The ledger has no click ${clickId}`);
   if (click.outcome !== 'charged') {
     const came = click.reason ? `${click.outcome}: ${click.reason}` : click.outcome;
-    throw new TollwayError(
-      'not_charged',
-      `Expected a click that was charged, got ${clickId}, which is ${came}`,
-    );
+    throw new TollwayError('not_charged', `Click ${clickId} was not charged: it is ${came}`);
   }
   const amountMicros = click.charged_micros;
   const entry = { kind: 'credit', amountMicros, reference: `credit ${clickId}`, clickId } as const;
