@@ -126,8 +126,16 @@ describe('a consumer of the Postgres broker', () => {
       return dead.promise;
     });
     await claimed.promise;
-    // It claims nothing more, and has not let go of its chunk.
+    // It claims nothing more once the claim that may be under way beside this one has ended, and has not let go of its chunk.
     const stopped = holder.source.stop();
+    const atWork = async () => {
+      const { rows } = await database.pool.query<{ sessions: number }>(
+        `select count(*)::int as sessions from pg_stat_activity
+         where datname = current_database() and state <> 'idle' and pid <> pg_backend_pid()`,
+      );
+      return rows[0]?.sessions;
+    };
+    await expect.poll(atWork, { timeout: 5_000 }).toBe(1);
     await publisher.publish([origin.click({ ad }), origin.click({ ad }), origin.mark()]);
     consume();
     try {
