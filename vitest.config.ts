@@ -4,8 +4,8 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/setup/global.ts'],
-    // Two cores: one suite has a machine's worth of processes already.
-    maxWorkers: 2,
+    // More than the two cores of the smallest machine: many suites wait for servers that they have started, stopped or frozen.
+    maxWorkers: 3,
     testTimeout: 30_000,
     hookTimeout: 60_000,
   },
