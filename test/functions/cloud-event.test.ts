@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { CloudEvent, emitterFor, httpTransport, Mode } from 'cloudevents';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { sleep } from '../../common/lifecycle.ts';
@@ -201,12 +201,24 @@ describe('the CloudEvents function', () => {
     expect(await home.deliver(clicks(1))).toMatchObject({ said: '204 ' });
     // Chunked bodies declare nothing, and never end.
     const chunk = [`${(15_000_000).toString(16)}\r\n`, Buffer.alloc(15_000_000, 'x'), '\r\n'];
-    const full = await Promise.all(
-      Array.from({ length: 4 }, () => open(`${head}transfer-encoding: chunked\r\n\r\n`, ...chunk)),
-    );
+    // The server ends them when their time is over, and reads them as fast as the machine lets it: so they come again for each look.
+    let full: Socket[] = [];
+    const fill = async () => {
+      for (const socket of full) socket.destroy();
+      full = await Promise.all(
+        Array.from({ length: 4 }, () => open(`${head}transfer-encoding: chunked\r\n\r\n`, ...chunk)),
+      );
+      const read = (socket: Socket) =>
+        new Promise<void>((resolve) => {
+          if (socket.writableLength === 0) return resolve();
+          socket.once('drain', resolve).once('close', () => resolve());
+        });
+      await Promise.all(full.map(read));
+    };
     const type = { 'content-type': 'application/cloudevents+json' };
     const large = JSON.stringify('x'.repeat(8_000_000));
     await waitFor(async () => {
+      await fill();
       const { status, said } = await post(type, large);
       return status === 503 && said.includes('The function is at capacity');
     });
