@@ -230,10 +230,15 @@ export async function untilCheckpointed({ broker, database: { pool }, clicks }: 
   if (Object.keys(broker.forget).length === 0) return;
   // They are written together. That of the last partition moves for this click, which is settled later than all before.
   const { rows } = await pool.query<{ now: Date }>('select clock_timestamp() as now');
-  await broker.publishTo(SLOTS - 1, clicks(1));
-  const moved = async () =>
-    (await pool.query('select from broker_checkpoint where moved_at > $1', [rows[0]?.now])).rowCount;
-  await waitFor(async () => (await moved()) !== 0, 20_000, 'a checkpoint that moves');
+  const [last] = clicks(1);
+  if (!last) throw new Error('Expected a click');
+  await broker.publishTo(SLOTS - 1, [last]);
+  const isSettled = async () =>
+    (await pool.query('select from ledger where click_id = $1', [last.click.clickId])).rowCount === 1;
+  await waitFor(isSettled, 20_000, 'the last click in the ledger');
+  const hasMoved = async () =>
+    (await pool.query('select from broker_checkpoint where moved_at > $1', [rows[0]?.now])).rowCount !== 0;
+  await waitFor(hasMoved, 20_000, 'a checkpoint that moves');
 }
 
 /** Holds that all agrees to the last row, that nothing is missing or waits, and that all that was accepted is charged once. */
