@@ -1,6 +1,7 @@
 /**
  * Counts the tests of vitest's JSON reports and prints the closing line: `node .ci/count.ts REPORT…`. A test that one report skips and
- * another ran counts as it ended there. `node .ci/count.ts --skipped REPORT` prints the files with skipped tests instead, a line each.
+ * another ran counts as it ended there. `node .ci/count.ts --skipped-files REPORT` prints the files with skipped tests instead, a line each,
+ * and `--skipped-names REPORT` a regular expression for the full names of those tests.
  */
 import { readFileSync } from 'node:fs';
 
@@ -15,14 +16,16 @@ type Report = {
 const [option, ...more] = process.argv.slice(2);
 const read = (path: string) => JSON.parse(readFileSync(path, 'utf8')) as Report;
 
-if (option === '--skipped') {
-  for (const path of more) {
-    for (const { name, assertionResults } of read(path).testResults) {
-      if (assertionResults.some(({ status }) => status !== 'passed' && status !== 'failed')) {
-        process.stdout.write(`${name}\n`);
-      }
-    }
+const isSkipped = ({ status }: { status: string }) => status !== 'passed' && status !== 'failed';
+
+if (option === '--skipped-files') {
+  for (const { name, assertionResults } of more.flatMap((path) => read(path).testResults)) {
+    if (assertionResults.some(isSkipped)) process.stdout.write(`${name}\n`);
   }
+} else if (option === '--skipped-names') {
+  const tests = more.flatMap((path) => read(path).testResults).flatMap((file) => file.assertionResults);
+  const names = tests.filter(isSkipped).map(({ fullName }) => RegExp.escape(fullName));
+  process.stdout.write(`^(${names.join('|')})$`);
 } else {
   const ended = new Map<string, string>();
   let broken = 0;
@@ -33,12 +36,7 @@ if (option === '--skipped') {
       for (const test of assertionResults) {
         const key = `${name} ${test.fullName}`;
         const known = ended.get(key);
-        if (
-          known === undefined ||
-          (known !== 'failed' && test.status !== 'pending' && test.status !== 'skipped')
-        ) {
-          ended.set(key, test.status);
-        }
+        if (known === undefined || (known !== 'failed' && !isSkipped(test))) ended.set(key, test.status);
       }
     }
   }
