@@ -68,9 +68,8 @@ describe.concurrent('the signals of a processor', () => {
   it('are answered within a second and stay true while the database is frozen', async () => {
     const { database, advertiser, wire, get, gauge, lines, publish, isReady } = await startProcessor();
     await waitFor(isReady, 10_000, 'readiness');
-    expect((await get('/metrics')).text).toContain(
-      `tollway_advertiser_info{advertiser="${advertiser.id}",name="Test advertiser",status="active",currency="USD"} 1`,
-    );
+    const info = `tollway_advertiser_info{advertiser="${advertiser.id}",name="Test advertiser",status="active",currency="USD"} 1`;
+    await waitFor(async () => (await get('/metrics')).text.includes(info), 10_000, info);
     // A click that waits: its row is locked, so that nobody charges it.
     const lock = await database.pool.connect();
     await lock.query('begin');

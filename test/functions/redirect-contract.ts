@@ -1,0 +1,253 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { sleep } from '../../common/lifecycle.ts';
+import { isUuidV7 } from '../../common/uuid.ts';
+import { ricIsMissing } from '../../load-tests/servers/lambda-ric.ts';
+import type { Server } from '../broker/broker.ts';
+import { drivers } from '../broker/brokers.ts';
+import { expectTrueBooks } from '../broker/site.ts';
+import { isSkipped } from '../setup/skipped.ts';
+import { builtFunctions } from './bundles.ts';
+import { functionUrlEvent } from './http-events.ts';
+import {
+  putToSleep,
+  type RedirectSite,
+  reported,
+  type Settings,
+  SLEEPER,
+  withRedirect,
+} from './redirect-site.ts';
+
+const root = builtFunctions();
+
+const cannotRun = isSkipped(await ricIsMissing());
+/** Starting a broker, and compiling AWS's client, should it not be there yet. */
+const START_MS_MAX = 300_000;
+/** Room for a first click, which loads and connects. */
+const WAIT_MS = 1_500;
+/** What an answer may take beyond `REDIRECT_WAIT_MS`: other tests share the machine. */
+const SLACK_MS = 700;
+/** How long a click waits for news of an ad that is known. */
+const NEWS_MS_MAX = 250;
+/** How long an ad is believed, where that matters. */
+const FRESH_MS = 1_000;
+const POLL = { timeout: 15_000, interval: 50 };
+
+/** What the redirect function does on each broker. One file a broker: they run side by side, and each may stop and freeze its server. */
+export function testRedirectOn(name: string): void {
+  describe(`the redirect function on ${name}`, () => {
+    const found = drivers.find((one) => one.name === name);
+    if (!found) throw new Error(`Expected a driver of ${name}`);
+    const { driver, skipped } = found;
+    const left = skipped || cannotRun;
+    let server: Server;
+    beforeAll(async () => {
+      if (!left) server = await driver.start();
+    }, START_MS_MAX);
+    afterAll(() => server?.stop());
+    const on = (what: string, work: (site: RedirectSite) => Promise<void>, env: Settings = {}) =>
+      it.skipIf(left)(
+        what,
+        () => withRedirect(root, server, work, { REDIRECT_WAIT_MS: String(WAIT_MS), ...env }),
+        START_MS_MAX,
+      );
+
+    /** Has the broker not answer while something is done, and answer again afterwards. */
+    const whileSilent = async ({ database }: RedirectSite, work: () => Promise<void>) => {
+      if (server.freeze) return server.freeze(database, work);
+      const blocker = await database.pool.connect();
+      try {
+        await blocker.query('begin');
+        await blocker.query('lock broker_chunk in access exclusive mode');
+        await work();
+      } finally {
+        await blocker.query('rollback');
+        blocker.release();
+      }
+    };
+
+    on(
+      'puts a click into the broker before it answers, once, under its id, without an origin',
+      async (site) => {
+        const { click, send, evergreen, impression, lambda } = site;
+        const cold = await click();
+        const pid = lambda.pid();
+        const warm = await click({ path: impression(1) });
+        const byUrl = await send(functionUrlEvent({ path: evergreen(2) }));
+        const inStage = await click({ path: impression(2), stage: 'live', query: 'utm_source=a&b=%00' });
+        const mapped = await click({ path: impression(1), mappingKey: 'clicks' });
+        const clicks = [cold, warm, byUrl, inStage, mapped];
+        for (const { status, headers, body, clickId = '' } of clicks) {
+          expect(isUuidV7(clickId)).toBe(true);
+          expect({ status, headers, body }).toEqual({
+            status: 302,
+            headers: {
+              Location: `https://example.com/?click=${clickId}`,
+              'Cache-Control': 'no-store',
+              'Tollway-Click': clickId,
+            },
+            body: '',
+          });
+        }
+        expect(lambda.pid()).toBe(pid);
+        const held = await site.settle(clicks.length);
+        expect(new Set(held.map(({ key }) => key))).toEqual(new Set(clicks.map(({ clickId }) => clickId)));
+        expect(held).toHaveLength(clicks.length);
+        for (const { key, click: event, from } of held) {
+          expect(from).toBeNull();
+          expect(event).toMatchObject({ clickId: key, invalid: null, visitorNetwork: '198.51.100.0/24' });
+        }
+        const nonces = held.map(({ click: { nonce } }) => nonce).filter((nonce) => nonce !== null);
+        expect(new Set(nonces).size).toBe(3);
+        expect(await expectTrueBooks(site)).toMatchObject({
+          accepted: 0,
+          charged: 0,
+          unattributed: 5,
+          inFlight: 0,
+        });
+        await expectSpent(site, 5);
+
+        // The same once more, as a broker or a retry may bring it.
+        await site.broker.publishTo(0, held);
+        await site.settle(held.length);
+        expect(await expectTrueBooks(site)).toMatchObject({ unattributed: 5, inFlight: 0 });
+        await expectSpent(site, 5);
+      },
+    );
+
+    on('counts an impression once, however often its link is clicked', async (site) => {
+      const { click, impression } = site;
+      const path = impression();
+      for (const sourceIp of ['198.51.100.1', '203.0.113.1']) await click({ path, sourceIp });
+      await site.settle(2);
+      await expectTrueBooks(site);
+      await expectSpent(site, 1);
+    });
+
+    on(
+      'redirects without a click when the broker does not answer in time, counts it, and records again afterwards',
+      async (site) => {
+        const { click, impression, lambda } = site;
+        expect(await click()).toMatchObject({ status: 302 });
+        const pid = lambda.pid();
+        const lost: number[] = [];
+        await whileSilent(site, async () => {
+          for (let count = 0; count < 3; count += 1) {
+            const { status, clickId, headers, milliseconds } = await click({ path: impression(1) });
+            expect({ status, clickId }).toEqual({ status: 302, clickId: 'none' });
+            expect(headers.Location).toMatch(/^https:\/\/example\.com\/\?click=/);
+            lost.push(milliseconds);
+          }
+        });
+        for (const milliseconds of lost) {
+          expect(milliseconds).toBeGreaterThan(WAIT_MS - 50);
+          expect(milliseconds).toBeLessThan(WAIT_MS + SLACK_MS);
+        }
+        // Nobody may come again to have it reported: the sandbox may be ended at any time.
+        expect(reported(lambda, 'tollway_clicks_unrecorded_total')).toBe(3);
+        expect(lambda.logs()).toContain('A click was not confirmed in time');
+        const after = await click({ path: impression(1) });
+        expect(after.clickId).not.toBe('none');
+        expect(lambda.pid()).toBe(pid);
+        // What was sent and not confirmed may be there as well: each is a click of its own.
+        const held = await site.settle(2);
+        expect(held.map(({ key }) => key)).toContain(after.clickId);
+        await expectTrueBooks(site);
+      },
+    );
+
+    on(
+      'or refuses, where it was told to',
+      async (site) => {
+        expect((await site.click()).status).toBe(302);
+        await whileSilent(site, async () => {
+          const { status, clickId, headers, body, milliseconds } = await site.click({
+            path: site.evergreen(1),
+          });
+          expect({ status, clickId }).toEqual({ status: 503, clickId: 'none' });
+          expect(headers).toMatchObject({ 'Cache-Control': 'no-store' });
+          expect(headers).not.toHaveProperty('Location');
+          expect(body).toContain('<');
+          expect(milliseconds).toBeLessThan(WAIT_MS + SLACK_MS);
+        });
+        // The second try is no double click of one that does not count.
+        expect((await site.click({ path: site.evergreen(1) })).status).toBe(302);
+        const held = await site.settle(2);
+        expect(held.map(({ click: { invalid } }) => invalid)).not.toContain('double_click');
+      },
+      { SPOOL_FULL: 'refuse', DOUBLE_CLICK_MS: '60000' },
+    );
+
+    on('records the first click after it was frozen and its connections broke', async (site) => {
+      const { click, impression, lambda, line } = site;
+      const ids = [(await click()).clickId];
+      const pid = lambda.pid();
+      for (let count = 0; count < 3; count += 1) {
+        await lambda.freeze();
+        line.snapOpen();
+        if (driver.canFreeze) await server.outage?.(site.database, async () => undefined);
+        // The first ad is known, so that the broker alone is asked; for the others the database is, too.
+        const { status, clickId } = await click({ path: impression(count) });
+        expect({ status, recorded: clickId !== 'none' }).toEqual({ status: 302, recorded: true });
+        ids.push(clickId);
+      }
+      expect(lambda.pid()).toBe(pid);
+      const held = await site.settle(ids.length);
+      expect(new Set(held.map(({ key }) => key))).toEqual(new Set(ids));
+      await expectTrueBooks(site);
+    });
+
+    if (driver.canFreeze) {
+      on(
+        'goes on with the ads it knows while the database is silent, and tells others to come again',
+        async (site) => {
+          const { click, impression, line } = site;
+          await click();
+          // Known, and old enough to be asked for anew.
+          await sleep(FRESH_MS);
+          line.hush();
+          const clicks = [await click({ path: impression() })];
+          for (let count = 0; count < 5; count += 1) clicks.push(await click({ path: impression() }));
+          for (const { status, clickId } of clicks)
+            expect({ status, recorded: clickId !== 'none' }).toEqual({ status: 302, recorded: true });
+          const [first, ...others] = clicks.map(({ milliseconds }) => milliseconds);
+          expect(first).toBeLessThan(WAIT_MS);
+          // It has found out; it does not do so at every click.
+          expect(Math.min(...others)).toBeLessThan(NEWS_MS_MAX);
+          const unknown = await click({ path: impression(1) });
+          expect(unknown.status).toBe(503);
+          expect(unknown.milliseconds).toBeLessThan(WAIT_MS + SLACK_MS);
+          line.speak();
+          await expect.poll(async () => (await click({ path: impression(1) })).status, POLL).toBe(302);
+        },
+        { CATALOG_POLL_MS: String(FRESH_MS) },
+      );
+
+      on(
+        'answers in time after a long sleep, though what it sent before is still not answered',
+        async (site) => {
+          const { click, lambda } = site;
+          await click();
+          const pid = lambda.pid();
+          await whileSilent(site, async () => {
+            expect(await click()).toMatchObject({ status: 302, clickId: 'none' });
+            await putToSleep(lambda);
+            const { status, milliseconds } = await click();
+            expect(status).toBe(302);
+            expect(milliseconds).toBeLessThan(WAIT_MS + SLACK_MS);
+          });
+          await expect.poll(async () => (await click()).clickId, POLL).not.toBe('none');
+          expect(lambda.pid()).toBe(pid);
+        },
+        { ...SLEEPER },
+      );
+    }
+  });
+}
+
+/** Holds that so many clicks were paid for, each at the price of its ad. */
+async function expectSpent({ database, ads }: RedirectSite, count: number): Promise<void> {
+  const { rows } = await database.pool.query<{ count: number; micros: bigint }>(
+    `select count(*)::int as count, coalesce(sum(charged_micros), 0)::int8 as micros from ledger where outcome = 'charged'`,
+  );
+  expect(rows[0]).toEqual({ count, micros: BigInt(count) * (ads[0]?.priceMicros ?? 0n) });
+}

@@ -1,0 +1,3 @@
+import { testRedirectOn } from './redirect-contract.ts';
+
+testRedirectOn('kinesis');
