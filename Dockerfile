@@ -14,6 +14,7 @@ WORKDIR /app
 COPY --from=dependencies /app/node_modules node_modules
 COPY LICENSE package.json ./
 COPY common common
+COPY contract contract
 COPY producer producer
 COPY migrations migrations
 COPY processor processor

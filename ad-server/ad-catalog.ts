@@ -8,7 +8,7 @@ import type { Metrics } from '../common/metrics.ts';
 import { type Client, createClient } from '../common/postgres.ts';
 import { ThrottledLog } from '../common/throttled-log.ts';
 import { uuidV7 } from '../common/uuid.ts';
-import { ID_MAX } from '../producer/click-event.ts';
+import { ID_MAX } from '../contract/click-event.ts';
 
 /** What a redirect has to know of an ad. */
 export type CatalogAd = {

@@ -5,13 +5,13 @@ import { sleep } from '../common/lifecycle.ts';
 import { createFunctionLogger } from '../common/logger.ts';
 import { createPool, cutPool } from '../common/postgres.ts';
 import { ThrottledLog } from '../common/throttled-log.ts';
+import { createVerifier } from '../contract/link-token.ts';
 import { createPublisher } from '../producer/create-publisher.ts';
 import { AdLookup } from './ad-lookup.ts';
 import { rulesOf } from './agent-rules.ts';
 import { DoubleClicks } from './double-clicks.ts';
 import { createHiddenAgentsCheck } from './hidden-agents-log.ts';
 import { createAgentJudge } from './invalid-traffic.ts';
-import { createVerifier } from './link.ts';
 import { type Answer, type ClickRequest, createRedirect, findLink } from './redirect.ts';
 import { createVisitorAddress } from './visitor.ts';
 

@@ -6,11 +6,11 @@ import {
   type EdgeInvalidReason,
   encodeClick,
   USER_AGENT_MAX,
-} from '../producer/click-event.ts';
+} from '../contract/click-event.ts';
+import type { Link, LinkVerifier } from '../contract/link-token.ts';
 import type { CatalogAd } from './ad-catalog.ts';
 import type { DoubleClicks } from './double-clicks.ts';
 import { type Agent, type AgentJudge, isPrefetch, isSubresource } from './invalid-traffic.ts';
-import type { Link, LinkVerifier } from './link.ts';
 import { referrerHost, truncateAddress, type VisitorAddress } from './visitor.ts';
 
 /** A request on the public port, as far as a redirect looks at it. */

@@ -1,7 +1,7 @@
 import { TollwayError } from '../common/errors.ts';
 import { namesCalendarDay, printable } from '../common/text.ts';
 import { canonicalUuid, isUuidV7 } from '../common/uuid.ts';
-import { ID_MAX } from '../producer/click-event.ts';
+import { ID_MAX } from '../contract/click-event.ts';
 
 const UNIT_MS = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 

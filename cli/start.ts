@@ -1,6 +1,5 @@
 import { createServer } from 'node:http';
 import { join, resolve } from 'node:path';
-import { createSigner, impressionLink } from '../ad-server/link.ts';
 import { type Config, parseConfig } from '../common/config.ts';
 import { readEnvironment } from '../common/environment.ts';
 import { errorMessage, TollwayError } from '../common/errors.ts';
@@ -12,6 +11,7 @@ import { formatAmount } from '../common/money.ts';
 import { listen } from '../common/ops-server.ts';
 import { createClient, createPool } from '../common/postgres.ts';
 import { ThrottledLog } from '../common/throttled-log.ts';
+import { createSigner, impressionLink } from '../contract/link-token.ts';
 import { migrate } from '../migrations/migrate.ts';
 import { retentionOf } from '../migrations/partitions.ts';
 import { listAds, listAdvertisers } from '../processor/accounts.ts';

@@ -1,8 +1,8 @@
-import { createSigner, evergreenLink } from '../ad-server/link.ts';
 import { TollwayError } from '../common/errors.ts';
 import { sleep } from '../common/lifecycle.ts';
 import type { LinkKey } from '../common/link-keys.ts';
 import type { Pool } from '../common/postgres.ts';
+import { createSigner, evergreenLink } from '../contract/link-token.ts';
 import {
   addAd,
   addAdvertiser,

@@ -1,5 +1,5 @@
-import type { LinkSigner } from '../ad-server/link.ts';
-import { evergreenLink, impressionLink } from '../ad-server/link.ts';
+import type { LinkSigner } from '../contract/link-token.ts';
+import { evergreenLink, impressionLink } from '../contract/link-token.ts';
 
 /** What an arrival is, and what the ad server owes it. */
 export const KINDS = {

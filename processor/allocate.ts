@@ -1,4 +1,4 @@
-import type { EdgeInvalidReason } from '../producer/click-event.ts';
+import type { EdgeInvalidReason } from '../contract/click-event.ts';
 
 /** What `allocate` has to know of a click. */
 export type AllocatableClick = {

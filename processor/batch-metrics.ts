@@ -1,5 +1,5 @@
 import type { Metrics } from '../common/metrics.ts';
-import type { ReadRecord } from '../producer/click-event.ts';
+import type { ReadRecord } from '../contract/click-event.ts';
 import type { Settlement } from './charge-clicks.ts';
 import { isForeign } from './dead-letters.ts';
 

@@ -3,7 +3,7 @@ import { sleep } from '../common/lifecycle.ts';
 import type { Logger } from '../common/logger.ts';
 import { arrayLiteral, BEGIN, inTransaction, type Pool } from '../common/postgres.ts';
 import type { Problem } from '../common/problems.ts';
-import type { ReadClick, ReadRecord } from '../producer/click-event.ts';
+import type { ReadClick, ReadRecord } from '../contract/click-event.ts';
 
 /** SQLSTATE: a lock was not to be had in time. */
 const LOCK_NOT_AVAILABLE = '55P03';

@@ -1,5 +1,5 @@
 import type { Connection, Pool } from '../common/postgres.ts';
-import type { ReadRecord } from '../producer/click-event.ts';
+import type { ReadRecord } from '../contract/click-event.ts';
 
 /** What the books and an operator ask a broker, beside what consumes it. One implementation a broker. */
 export type BrokerBooks = {

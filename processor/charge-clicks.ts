@@ -1,7 +1,7 @@
 import { TollwayError } from '../common/errors.ts';
 import { sleep } from '../common/lifecycle.ts';
 import { type Connection, inTransaction, type Pool } from '../common/postgres.ts';
-import { clickKey, type ReadClick, type ReadRecord, type Unreadable } from '../producer/click-event.ts';
+import { clickKey, type ReadClick, type ReadRecord, type Unreadable } from '../contract/click-event.ts';
 import { type Allocation, type Balances, openAllocation, type Verdict } from './allocate.ts';
 import { updateBrakes } from './brake.ts';
 import { identityOf, insertDeadLetters, type Rejection, type RejectReason } from './dead-letters.ts';

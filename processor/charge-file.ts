@@ -1,7 +1,7 @@
 import { counted } from '../common/counted.ts';
 import { errorCode, errorMessage, TollwayError } from '../common/errors.ts';
 import { type ObjectPlace, objectName, openObjectStore } from '../common/s3.ts';
-import type { ReadRecord } from '../producer/click-event.ts';
+import type { ReadRecord } from '../contract/click-event.ts';
 import { readClickFile } from './click-file.ts';
 
 /** Lines handed to the handler at once. */

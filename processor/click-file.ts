@@ -9,7 +9,7 @@ import {
   type ReadRecord,
   readRecord,
   type Unreadable,
-} from '../producer/click-event.ts';
+} from '../contract/click-event.ts';
 import { isObject } from './events/bad-event.ts';
 
 /** What a record that names neither has: nothing of it decides about money. */

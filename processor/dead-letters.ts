@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Connection } from '../common/postgres.ts';
-import type { ReadClick, ReadRecord, Unreadable } from '../producer/click-event.ts';
+import type { ReadClick, ReadRecord, Unreadable } from '../contract/click-event.ts';
 
 /** Why a record was rejected. All but the first two are about a click that could be read. */
 export const REJECT_REASONS = [

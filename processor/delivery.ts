@@ -1,6 +1,6 @@
 import { counted } from '../common/counted.ts';
 import { TollwayError } from '../common/errors.ts';
-import type { ReadRecord } from '../producer/click-event.ts';
+import type { ReadRecord } from '../contract/click-event.ts';
 import { BLOCKED, type DeliverOptions, STOPPING } from './event-source.ts';
 
 /** What one call of `deliver` waits for. */

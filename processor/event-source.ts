@@ -1,5 +1,5 @@
 import type { Problem } from '../common/problems.ts';
-import type { ReadRecord } from '../producer/click-event.ts';
+import type { ReadRecord } from '../contract/click-event.ts';
 
 /** What reads one broker and drives the handler. One implementation a broker. */
 export type EventSource = {

@@ -2,7 +2,7 @@ import { elapsedMs, moment } from '../common/elapsed.ts';
 import type { Counted } from '../common/embedded-metrics.ts';
 import { errorCode, errorMessage, TollwayError } from '../common/errors.ts';
 import type { FunctionConfig } from '../common/function-config.ts';
-import type { ReadRecord } from '../producer/click-event.ts';
+import type { ReadRecord } from '../contract/click-event.ts';
 import { STOPPING } from './event-source.ts';
 import type { FunctionRooms } from './open-function.ts';
 

@@ -6,7 +6,7 @@ import type { Metrics } from '../common/metrics.ts';
 import { failureKind, isAway, type Pool } from '../common/postgres.ts';
 import { OpenProblems, type Problem } from '../common/problems.ts';
 import { ThrottledLog } from '../common/throttled-log.ts';
-import type { ReadRecord } from '../producer/click-event.ts';
+import type { ReadRecord } from '../contract/click-event.ts';
 import { countBatch } from './batch-metrics.ts';
 import { BlockedAdvertisers } from './blocked-advertisers.ts';
 import { chargeClicks, quarantine, type Settlement } from './charge-clicks.ts';

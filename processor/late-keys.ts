@@ -1,7 +1,7 @@
 import { arrayLiteral, type Connection, uuidArray } from '../common/postgres.ts';
 import { uuidFloor } from '../common/uuid.ts';
+import type { ClickOrigin, ReadClick } from '../contract/click-event.ts';
 import { DAY_MS } from '../migrations/partitions.ts';
-import type { ClickOrigin, ReadClick } from '../producer/click-event.ts';
 import { identityOf } from './dead-letters.ts';
 import { byDay, type Known, type LedgerWindow } from './ledger.ts';
 import { NOTHING, type OriginTally, readSettledSequences } from './tally.ts';

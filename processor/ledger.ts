@@ -1,8 +1,8 @@
 import { CopyRows } from '../common/copy-rows.ts';
 import { arrayLiteral, BEGIN, type Connection, type Pool, uuidArray } from '../common/postgres.ts';
 import { uuidV7TimeMs } from '../common/uuid.ts';
+import type { ReadClick } from '../contract/click-event.ts';
 import { dayStart, partitionName } from '../migrations/partitions.ts';
-import type { ReadClick } from '../producer/click-event.ts';
 import type { Verdict } from './allocate.ts';
 import { identityOf } from './dead-letters.ts';
 import type { Named } from './named.ts';

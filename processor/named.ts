@@ -1,4 +1,4 @@
-import type { ReadClick } from '../producer/click-event.ts';
+import type { ReadClick } from '../contract/click-event.ts';
 
 /** What clicks name: what is locked and looked up for them. */
 export type Named = {

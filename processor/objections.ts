@@ -1,7 +1,7 @@
 import { TollwayError } from '../common/errors.ts';
 import { uuidV7TimeMs } from '../common/uuid.ts';
+import type { ReadClick } from '../contract/click-event.ts';
 import { DAY_MS } from '../migrations/partitions.ts';
-import type { ReadClick } from '../producer/click-event.ts';
 import type { RejectReason } from './dead-letters.ts';
 import type { KnownAd, LedgerWindow } from './ledger.ts';
 

@@ -1,6 +1,6 @@
 import { TollwayError } from '../common/errors.ts';
 import { type Connection, inTransaction, type Pool } from '../common/postgres.ts';
-import { readRecord } from '../producer/click-event.ts';
+import { readRecord } from '../contract/click-event.ts';
 import { type Outcome, retryRaces, settle } from './charge-clicks.ts';
 import { BEGIN_CHARGE } from './ledger.ts';
 import { appendTallies, NOTHING } from './tally.ts';

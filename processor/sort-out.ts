@@ -1,4 +1,4 @@
-import type { ReadClick, ReadMark, ReadRecord, Unreadable } from '../producer/click-event.ts';
+import type { ReadClick, ReadMark, ReadRecord, Unreadable } from '../contract/click-event.ts';
 import { identityOf } from './dead-letters.ts';
 
 /**

@@ -1,6 +1,6 @@
 import { TollwayError } from '../common/errors.ts';
 import { inTransaction, type Pool } from '../common/postgres.ts';
-import { WATERMARK_MAX } from '../producer/click-event.ts';
+import { WATERMARK_MAX } from '../contract/click-event.ts';
 import { mergeSpoolTallies } from './maintenance.ts';
 
 /** One correction of the number of clicks that a spool has accepted. */

@@ -1,5 +1,5 @@
 import { arrayLiteral, type Connection } from '../common/postgres.ts';
-import type { ClickOrigin, ReadMark } from '../producer/click-event.ts';
+import type { ClickOrigin, ReadMark } from '../contract/click-event.ts';
 import { identityOf, isForeign, type Rejection } from './dead-letters.ts';
 import type { Settled } from './ledger.ts';
 import { parseMultirange, type Sequences, sequencesOf, uniteSequences } from './sequences.ts';

@@ -1,4 +1,4 @@
-import type { BrokerRecord } from './click-event.ts';
+import type { BrokerRecord } from '../contract/click-event.ts';
 
 /**
  * Many records as one `bytea` of the Postgres broker. Per record: key length, key, value length, value;

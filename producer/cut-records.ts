@@ -1,4 +1,4 @@
-import type { BrokerRecord } from './click-event.ts';
+import type { BrokerRecord } from '../contract/click-event.ts';
 
 /** What one call to a broker may carry. `overhead` is what a record takes beside its key and value, in bytes. */
 export type CallLimits = { readonly records: number; readonly bytes: number; readonly overhead: number };

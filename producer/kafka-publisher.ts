@@ -3,7 +3,7 @@ import type { Config } from '../common/config.ts';
 import { TollwayError } from '../common/errors.ts';
 import { explainKafka, openKafka, REQUEST_MS_MAX, readPartitions } from '../common/kafka.ts';
 import type { Logger } from '../common/logger.ts';
-import { type BrokerRecord, CLICK_VERSION, isMarkKey } from './click-event.ts';
+import { type BrokerRecord, CLICK_VERSION, isMarkKey } from '../contract/click-event.ts';
 import { cutRecords } from './cut-records.ts';
 import type { Publisher } from './publisher.ts';
 

@@ -6,7 +6,7 @@ import {
 } from '@aws-sdk/client-kinesis';
 import type { Config } from '../common/config.ts';
 import { explainKinesis, isOpen, listShards, openKinesis } from '../common/kinesis.ts';
-import type { BrokerRecord } from './click-event.ts';
+import type { BrokerRecord } from '../contract/click-event.ts';
 import { cutRecords } from './cut-records.ts';
 import type { Publisher } from './publisher.ts';
 

@@ -1,6 +1,6 @@
 import type { Pool } from '../common/postgres.ts';
+import type { BrokerRecord } from '../contract/click-event.ts';
 import { encodeChunk } from './chunk.ts';
-import type { BrokerRecord } from './click-event.ts';
 import type { Publisher } from './publisher.ts';
 
 /**

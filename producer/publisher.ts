@@ -1,4 +1,4 @@
-import type { BrokerRecord } from './click-event.ts';
+import type { BrokerRecord } from '../contract/click-event.ts';
 
 /**
  * The port through which clicks reach a broker. One implementation a broker.

@@ -8,7 +8,7 @@ import { isOutOfResources } from '../common/open-files.ts';
 import type { Problem } from '../common/problems.ts';
 import { ThrottledLog } from '../common/throttled-log.ts';
 import { uuidV7TimeMs } from '../common/uuid.ts';
-import { type BrokerRecord, clickKey, markRecord, readRecord } from './click-event.ts';
+import { type BrokerRecord, clickKey, markRecord, readRecord } from '../contract/click-event.ts';
 import { removeSpool } from './dead-spools.ts';
 import type { Publisher } from './publisher.ts';
 import { quarantineSegment } from './quarantine.ts';

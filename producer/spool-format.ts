@@ -1,7 +1,7 @@
 import { closeSync, fstatSync, openSync, readdirSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
-import { CLICK_BYTES_MAX } from './click-event.ts';
+import { CLICK_BYTES_MAX } from '../contract/click-event.ts';
 
 /**
  * A spool is a folder named after its origin, with segment files named after the sequence of their first record.

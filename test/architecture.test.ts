@@ -6,6 +6,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 const ROOT = join(import.meta.dirname, '..');
 const FLOORS = [
   'common',
+  'contract',
   'producer',
   'migrations',
   'processor',
@@ -16,7 +17,7 @@ const FLOORS = [
   'test',
 ];
 
-const CONTRACT = '^producer/(click-event|chunk)\\.ts$';
+const CHUNK = '^producer/chunk\\.ts$';
 /** Scripts that another program runs. */
 const K6 = /^load-tests\/k6\//;
 const OURS = `^(${FLOORS.join('|')})/`;
@@ -29,10 +30,11 @@ function floor(name: string, below: readonly string[], more: readonly string[] =
 
 const RULES: IForbiddenRuleType[] = [
   floor('common', []),
-  floor('producer', ['common']),
+  floor('contract', ['common']),
+  floor('producer', ['common', 'contract']),
   floor('migrations', ['common']),
-  floor('processor', ['common', 'migrations'], [CONTRACT]),
-  floor('ad-server', ['common', 'producer']),
+  floor('processor', ['common', 'contract', 'migrations'], [CHUNK]),
+  floor('ad-server', ['common', 'contract', 'producer']),
   floor('deploy', []),
   {
     name: 'nothing imports tests, load-tests, the command line or the build but themselves',
@@ -75,7 +77,7 @@ const RULES: IForbiddenRuleType[] = [
     to: {
       path: OURS,
       pathNot:
-        '^common/|^producer/click-event\\.ts$|^processor/(events/|(function-home|report-books|keep-ledger|charge-file)\\.ts$)',
+        '^common/|^contract/|^processor/(events/|(function-home|report-books|keep-ledger|charge-file)\\.ts$)',
     },
   },
   {

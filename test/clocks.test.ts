@@ -3,7 +3,17 @@ import { join } from 'node:path';
 import { expect, it } from 'vitest';
 
 const ROOT = join(import.meta.dirname, '..');
-const FOLDERS = ['common', 'producer', 'migrations', 'processor', 'ad-server', 'cli', 'deploy', 'load-tests'];
+const FOLDERS = [
+  'common',
+  'contract',
+  'producer',
+  'migrations',
+  'processor',
+  'ad-server',
+  'cli',
+  'deploy',
+  'load-tests',
+];
 
 /**
  * Every place that reads the system clock, which can be set. Each needs a timestamp: a time that is written down, or that is
@@ -11,7 +21,7 @@ const FOLDERS = ['common', 'producer', 'migrations', 'processor', 'ad-server', '
  */
 const TIMESTAMPS: Readonly<Record<string, { readonly reads: number; readonly why: string }>> = {
   'ad-server/ad-catalog.ts': { reads: 2, why: 'the time of change of the snapshot file, written and read' },
-  'ad-server/link.ts': { reads: 1, why: 'the time in a nonce' },
+  'contract/link-token.ts': { reads: 1, why: 'the time in a nonce' },
   'ad-server/redirect-function.ts': {
     reads: 1,
     why: 'functions that are frozen: the steady clock may stand still',

@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { settings } from '../common/config.ts';
 import { createMetrics } from '../common/metrics.ts';
+import { EDGE_INVALID_REASONS, readRecord } from '../contract/click-event.ts';
 import { REJECT_REASONS } from '../processor/dead-letters.ts';
-import { EDGE_INVALID_REASONS, readRecord } from '../producer/click-event.ts';
 
 const root = join(import.meta.dirname, '..');
 const readme = readFileSync(join(root, 'README.md'), 'utf8');
@@ -51,7 +51,7 @@ describe('the README', () => {
   });
 
   it('shows the test vectors of the links', () => {
-    const vectors = JSON.parse(readFileSync(join(root, 'test/vectors/links.json'), 'utf8')) as {
+    const vectors = JSON.parse(readFileSync(join(root, 'contract/vectors/links.json'), 'utf8')) as {
       secret: string;
       adId: number;
       nonce: string | null;

@@ -1,5 +1,5 @@
-import { createSigner, evergreenLink, impressionLink } from '../../ad-server/link.ts';
 import { TollwayError } from '../../common/errors.ts';
+import { createSigner, evergreenLink, impressionLink } from '../../contract/link-token.ts';
 import { listAds } from '../../processor/accounts.ts';
 import { command, withDatabase } from '../command.ts';
 import { findLinkKeys } from '../link-key-file.ts';

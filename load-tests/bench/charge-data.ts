@@ -6,7 +6,7 @@ import {
   encodeClick,
   type ReadClick,
   readRecord,
-} from '../../producer/click-event.ts';
+} from '../../contract/click-event.ts';
 import { BROWSER_HEADERS } from '../traffic.ts';
 
 export const PRICE_MICROS = 10_000;

@@ -1,9 +1,9 @@
 import { startEmbeddedPostgres } from '../../cli/embedded-postgres.ts';
 import { createPool, type Pool } from '../../common/postgres.ts';
+import type { ReadClick } from '../../contract/click-event.ts';
 import { migrate } from '../../migrations/migrate.ts';
 import { chargeClicks } from '../../processor/charge-clicks.ts';
 import { reconcile } from '../../processor/reconcile.ts';
-import type { ReadClick } from '../../producer/click-event.ts';
 import type { BenchSurroundings } from './bench.ts';
 
 export const RETENTION = { clickAgeDays: 14, linkLifeDays: 90 };

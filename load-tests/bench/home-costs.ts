@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
-import { createSigner, evergreenLink } from '../../ad-server/link.ts';
 import { sleep } from '../../common/lifecycle.ts';
 import { formatLinkKeys, type LinkKey } from '../../common/link-keys.ts';
-import type { BrokerRecord } from '../../producer/click-event.ts';
+import type { BrokerRecord } from '../../contract/click-event.ts';
+import { createSigner, evergreenLink } from '../../contract/link-token.ts';
 import { freePorts } from '../servers/free-ports.ts';
 import { startLambda } from '../servers/lambda-runtime.ts';
 import { startOpenwhisk } from '../servers/openwhisk-runtime.ts';

@@ -1,6 +1,6 @@
+import { CLICK_BYTES_MAX, ID_MAX } from '../../contract/click-event.ts';
 import { timeOf } from '../../processor/click-file.ts';
 import { isObject } from '../../processor/events/bad-event.ts';
-import { CLICK_BYTES_MAX, ID_MAX } from '../../producer/click-event.ts';
 import type { Reader, Reading } from './reading.ts';
 
 /** Makes a reader of a format whose lines stand for themselves. Empty lines are none. */

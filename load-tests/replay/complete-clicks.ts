@@ -1,13 +1,13 @@
 import { AdLookup } from '../../ad-server/ad-lookup.ts';
 import { DoubleClicks } from '../../ad-server/double-clicks.ts';
 import type { AgentJudge } from '../../ad-server/invalid-traffic.ts';
-import { createVerifier, type LinkVerifier } from '../../ad-server/link.ts';
 import { findLink } from '../../ad-server/redirect.ts';
 import { referrerHost, truncateAddress } from '../../ad-server/visitor.ts';
 import type { LinkKey } from '../../common/link-keys.ts';
 import type { Pool } from '../../common/postgres.ts';
+import { type EdgeInvalidReason, USER_AGENT_MAX } from '../../contract/click-event.ts';
+import { createVerifier, type LinkVerifier } from '../../contract/link-token.ts';
 import { readEvent } from '../../processor/click-file.ts';
-import { type EdgeInvalidReason, USER_AGENT_MAX } from '../../producer/click-event.ts';
 import type { ReadRequest, Recorded, Unplayable } from './reading.ts';
 
 const DAY_MS = 86_400_000;

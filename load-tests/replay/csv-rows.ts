@@ -1,6 +1,6 @@
 import { parse } from 'csv-parse/sync';
 import { errorMessage } from '../../common/errors.ts';
-import { CLICK_BYTES_MAX } from '../../producer/click-event.ts';
+import { CLICK_BYTES_MAX } from '../../contract/click-event.ts';
 import { tooLong } from './click-lines.ts';
 import {
   areOurHeaders,

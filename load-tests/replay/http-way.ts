@@ -1,7 +1,7 @@
-import type { LinkSigner } from '../../ad-server/link.ts';
-import { evergreenLink, impressionLink } from '../../ad-server/link.ts';
 import { TollwayError } from '../../common/errors.ts';
 import { sleep } from '../../common/lifecycle.ts';
+import type { LinkSigner } from '../../contract/link-token.ts';
+import { evergreenLink, impressionLink } from '../../contract/link-token.ts';
 import { ANSWER_MS_MAX, type HttpTarget } from '../http-target.ts';
 import { createMicros, type Micros, recordMs } from '../micros.ts';
 import { countFailure, UNDER_WAY_MAX } from '../offer-load.ts';

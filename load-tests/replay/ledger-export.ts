@@ -1,5 +1,5 @@
 import { parseAmount } from '../../common/money.ts';
-import { EDGE_INVALID_REASONS } from '../../producer/click-event.ts';
+import { EDGE_INVALID_REASONS } from '../../contract/click-event.ts';
 import { clickOf, eachLine, parseObject } from './click-lines.ts';
 import type { Reader, Reading } from './reading.ts';
 

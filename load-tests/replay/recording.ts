@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { errorCode, TollwayError } from '../../common/errors.ts';
 import { linesOf, textChunks } from '../../common/text-file.ts';
-import { CLICK_BYTES_MAX } from '../../producer/click-event.ts';
+import { CLICK_BYTES_MAX } from '../../contract/click-event.ts';
 import { isSeparatorLine } from './csv-rows.ts';
 import { createReader, type Format, formatOfLine, type ReaderOptions } from './formats.ts';
 import type { Reading, Recorded, Unplayable } from './reading.ts';

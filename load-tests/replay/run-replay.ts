@@ -1,6 +1,5 @@
 import { rulesOf } from '../../ad-server/agent-rules.ts';
 import { createAgentJudge } from '../../ad-server/invalid-traffic.ts';
-import { createSigner } from '../../ad-server/link.ts';
 import { createVisitorAddress } from '../../ad-server/visitor.ts';
 import { assertBroker } from '../../cli/assert-broker.ts';
 import { findPlace, type Place } from '../../cli/command.ts';
@@ -11,6 +10,7 @@ import { TollwayError } from '../../common/errors.ts';
 import type { LinkKey } from '../../common/link-keys.ts';
 import { createLogger } from '../../common/logger.ts';
 import { createPool, type Pool } from '../../common/postgres.ts';
+import { createSigner } from '../../contract/link-token.ts';
 import { createBooks } from '../../processor/create-sources.ts';
 import { reconcile } from '../../processor/reconcile.ts';
 import { createPublisher } from '../../producer/create-publisher.ts';

@@ -1,4 +1,4 @@
-import type { BrokerRecord } from '../../producer/click-event.ts';
+import type { BrokerRecord } from '../../contract/click-event.ts';
 
 export const TOPIC = 'tollway-clicks';
 export const PARTITIONS = 2;

@@ -1,6 +1,6 @@
 import { counted } from '../../common/counted.ts';
 import { writeJson } from '../../common/json.ts';
-import { type ReadRecord, readRecord } from '../../producer/click-event.ts';
+import { type ReadRecord, readRecord } from '../../contract/click-event.ts';
 
 /**
  * Reads a record whose payload an event carries as base64. Never throws: a payload that is not, or that is

@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { TollwayError } from '../../common/errors.ts';
 import { parseJson, writeJson } from '../../common/json.ts';
 import { withoutBom } from '../../common/text-file.ts';
-import { isMarkKey, parseClickKey, type ReadRecord, readRecord } from '../../producer/click-event.ts';
+import { isMarkKey, parseClickKey, type ReadRecord, readRecord } from '../../contract/click-event.ts';
 import { badEvent, isObject } from './bad-event.ts';
 import { readBase64Record } from './base64.ts';
 import { jsonElements } from './json-elements.ts';

@@ -1,7 +1,7 @@
 import { TollwayError } from '../../common/errors.ts';
 import { parseJson } from '../../common/json.ts';
 import type { ObjectPlace } from '../../common/s3.ts';
-import type { ReadRecord } from '../../producer/click-event.ts';
+import type { ReadRecord } from '../../contract/click-event.ts';
 import { badEvent, isObject } from './bad-event.ts';
 import { readKafkaEvent } from './kafka-event.ts';
 import { readKinesisEvent } from './kinesis-event.ts';

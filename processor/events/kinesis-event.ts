@@ -1,5 +1,5 @@
 import type { KinesisStreamBatchResponse } from 'aws-lambda';
-import type { ReadRecord } from '../../producer/click-event.ts';
+import type { ReadRecord } from '../../contract/click-event.ts';
 import { badEvent, isObject } from './bad-event.ts';
 import { readBase64Record } from './base64.ts';
 

@@ -1,5 +1,5 @@
 import { writeJson } from '../../common/json.ts';
-import { isMarkKey, parseClickKey, type ReadRecord, readRecord } from '../../producer/click-event.ts';
+import { isMarkKey, parseClickKey, type ReadRecord, readRecord } from '../../contract/click-event.ts';
 import { badEvent, isObject } from './bad-event.ts';
 import { decodeBase64 } from './base64.ts';
 

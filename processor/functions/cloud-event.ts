@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { errorCode, errorMessage, TollwayError } from '../../common/errors.ts';
 import { runProcess, sleep } from '../../common/lifecycle.ts';
 import { listen } from '../../common/ops-server.ts';
-import type { ReadRecord } from '../../producer/click-event.ts';
+import type { ReadRecord } from '../../contract/click-event.ts';
 import { readCloudEvents } from '../events/cloud-events.ts';
 import { MemoryBound, type MemoryPart, readBody } from '../events/http-body.ts';
 import { FunctionHome } from '../function-home.ts';

@@ -3,7 +3,7 @@ import type { Config } from '../../common/config.ts';
 import { explainKafka, openKafka, withAdmin } from '../../common/kafka.ts';
 import type { Logger } from '../../common/logger.ts';
 import { uuidV7 } from '../../common/uuid.ts';
-import { type ReadRecord, readRecord } from '../../producer/click-event.ts';
+import { type ReadRecord, readRecord } from '../../contract/click-event.ts';
 import type { BrokerBooks } from '../broker-books.ts';
 import { readCheckpoints, turnBack } from '../checkpoints.ts';
 import { kafkaSourceName, type Offsets, offsetOf, readOffsets, readOffsetsAt } from './kafka-positions.ts';

@@ -10,7 +10,7 @@ import type { Metrics } from '../../common/metrics.ts';
 import { failureKind, type Pool } from '../../common/postgres.ts';
 import type { Problem } from '../../common/problems.ts';
 import { ThrottledLog } from '../../common/throttled-log.ts';
-import { type ReadRecord, readRecord } from '../../producer/click-event.ts';
+import { type ReadRecord, readRecord } from '../../contract/click-event.ts';
 import {
   beginCheckpoints,
   CheckpointReport,

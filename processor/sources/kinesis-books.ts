@@ -2,7 +2,7 @@ import { GetRecordsCommand, type KinesisClient } from '@aws-sdk/client-kinesis';
 import type { Config } from '../../common/config.ts';
 import { explainKinesis, isThrottled, listShards, openKinesis, readStream } from '../../common/kinesis.ts';
 import { backoffMs, sleep } from '../../common/lifecycle.ts';
-import { type ReadRecord, readRecord } from '../../producer/click-event.ts';
+import { type ReadRecord, readRecord } from '../../contract/click-event.ts';
 import type { BrokerBooks } from '../broker-books.ts';
 import { readCheckpoints, turnBack } from '../checkpoints.ts';
 import {

@@ -15,7 +15,7 @@ import type { Logger } from '../../common/logger.ts';
 import type { Metrics } from '../../common/metrics.ts';
 import { failureKind, type Pool } from '../../common/postgres.ts';
 import type { Problem } from '../../common/problems.ts';
-import { type ReadRecord, readRecord } from '../../producer/click-event.ts';
+import { type ReadRecord, readRecord } from '../../contract/click-event.ts';
 import {
   beginCheckpoints,
   CheckpointReport,

@@ -10,8 +10,8 @@ import {
 } from '../../common/postgres.ts';
 import { OpenProblems } from '../../common/problems.ts';
 import { ThrottledLog } from '../../common/throttled-log.ts';
+import { type ReadRecord, readRecord } from '../../contract/click-event.ts';
 import { decodeChunk } from '../../producer/chunk.ts';
-import { type ReadRecord, readRecord } from '../../producer/click-event.ts';
 import type { BrokerBooks } from '../broker-books.ts';
 import { BLOCKED, type EventSource, type Intake, type Lag, oldestClickAt } from '../event-source.ts';
 

@@ -1,7 +1,7 @@
 import type { Config } from '../../common/config.ts';
 import type { Pool } from '../../common/postgres.ts';
+import type { BrokerRecord } from '../../contract/click-event.ts';
 import type { BrokerBooks } from '../../processor/broker-books.ts';
-import type { BrokerRecord } from '../../producer/click-event.ts';
 import type { Publisher } from '../../producer/publisher.ts';
 import type { TestDatabase } from '../setup/database.ts';
 

@@ -2,9 +2,9 @@ import { type Admin, CompressionTypes, type ITopicConfig, Kafka, logLevel, type 
 import { type Config, parseConfig } from '../../common/config.ts';
 import { createTopic } from '../../common/kafka.ts';
 import { uuidV7 } from '../../common/uuid.ts';
+import type { BrokerRecord } from '../../contract/click-event.ts';
 import { type KafkaServer, kafkaIsMissing, startKafka } from '../../load-tests/servers/kafka.ts';
 import { createBooks } from '../../processor/create-sources.ts';
-import type { BrokerRecord } from '../../producer/click-event.ts';
 import { createKafkaPublisher } from '../../producer/kafka-publisher.ts';
 import { silent } from '../setup/database.ts';
 import { makeTopic } from '../setup/kafka-topic.ts';

@@ -3,7 +3,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseConfig } from '../../common/config.ts';
-import type { BrokerRecord } from '../../producer/click-event.ts';
+import type { BrokerRecord } from '../../contract/click-event.ts';
 import { cutRecords } from '../../producer/cut-records.ts';
 import { createKinesisPublisher } from '../../producer/kinesis-publisher.ts';
 import type { Publisher } from '../../producer/publisher.ts';

@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto';
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { createHmacSha256 } from '../../ad-server/hmac-sha256.ts';
+import { createHmacSha256 } from '../../contract/hmac-sha256.ts';
 
 it('is what node:crypto makes of the same secret and text', () => {
   const secrets = fc.uint8Array({ minLength: 1, maxLength: 200 });

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { createSigner, createVerifier, evergreenLink, impressionLink } from '../../ad-server/link.ts';
+import { createSigner, createVerifier, evergreenLink, impressionLink } from '../../contract/link-token.ts';
 import { DAY_MS, k1, otherKey, vectors } from './link-samples.ts';
 
 const verify = createVerifier([k1, otherKey('k2', 'verifies')], 90 * DAY_MS);

@@ -1,5 +1,5 @@
 import type { LinkKey } from '../../common/link-keys.ts';
-import vectors from '../vectors/links.json' with { type: 'json' };
+import vectors from '../../contract/vectors/links.json' with { type: 'json' };
 
 export const DAY_MS = 86_400_000;
 

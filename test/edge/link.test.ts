@@ -1,15 +1,15 @@
 import { createHmac } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { isUuidV7, uuidV7TimeMs } from '../../common/uuid.ts';
+import { ID_MAX } from '../../contract/click-event.ts';
 import {
   createSigner,
   createVerifier,
   evergreenLink,
   impressionLink,
   TOKEN_CHARACTERS_MAX,
-} from '../../ad-server/link.ts';
-import { isUuidV7, uuidV7TimeMs } from '../../common/uuid.ts';
-import { ID_MAX } from '../../producer/click-event.ts';
+} from '../../contract/link-token.ts';
 import { DAY_MS, k1, nonceAt, otherKey, vectors } from './link-samples.ts';
 
 const LIFE_MAX_MS = 90 * DAY_MS;

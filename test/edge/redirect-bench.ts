@@ -1,12 +1,12 @@
 import type { CatalogAd } from '../../ad-server/ad-catalog.ts';
 import { DoubleClicks } from '../../ad-server/double-clicks.ts';
 import { createAgentJudge } from '../../ad-server/invalid-traffic.ts';
-import { createSigner, createVerifier, evergreenLink } from '../../ad-server/link.ts';
 import { type Answer, type ClickRequest, createRedirect } from '../../ad-server/redirect.ts';
 import { createVisitorAddress } from '../../ad-server/visitor.ts';
 import { parseConfig } from '../../common/config.ts';
 import { createMetrics } from '../../common/metrics.ts';
-import { type ClickEvent, readRecord } from '../../producer/click-event.ts';
+import { type ClickEvent, readRecord } from '../../contract/click-event.ts';
+import { createSigner, createVerifier, evergreenLink } from '../../contract/link-token.ts';
 import { DAY_MS, k1 } from './link-samples.ts';
 
 export const CHROME =

@@ -1,5 +1,5 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
-import { impressionLink } from '../../ad-server/link.ts';
+import { impressionLink } from '../../contract/link-token.ts';
 import { DAY_MS, nonceAt } from './link-samples.ts';
 import { CHROME, EVERGREEN_PATH, redirectBench, sampleAd, sign } from './redirect-bench.ts';
 

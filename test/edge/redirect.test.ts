@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { evergreenLink, impressionLink } from '../../ad-server/link.ts';
 import { isUuidV7, uuidV7TimeMs } from '../../common/uuid.ts';
+import { evergreenLink, impressionLink } from '../../contract/link-token.ts';
 import { DAY_MS } from './link-samples.ts';
 import { CHROME, counted, EVERGREEN_PATH, redirectBench, sampleAd, sign } from './redirect-bench.ts';
 

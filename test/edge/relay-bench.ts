@@ -1,6 +1,6 @@
 import { onTestFinished } from 'vitest';
 import { createMetrics, type ProcessMetrics } from '../../common/metrics.ts';
-import type { BrokerRecord } from '../../producer/click-event.ts';
+import type { BrokerRecord } from '../../contract/click-event.ts';
 import type { Publisher } from '../../producer/publisher.ts';
 import { Relay, type RelayedSpool, type RelayOptions } from '../../producer/relay.ts';
 import { silent } from '../setup/database.ts';

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { impressionLink } from '../../ad-server/link.ts';
+import { impressionLink } from '../../contract/link-token.ts';
 import { adServerBench } from './ad-server-bench.ts';
 import { DAY_MS } from './link-samples.ts';
 import { exchange } from './raw-http.ts';

@@ -1,7 +1,7 @@
 import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
-import { encodeClick } from '../../producer/click-event.ts';
+import { encodeClick } from '../../contract/click-event.ts';
 import { Spool, type SpoolOptions } from '../../producer/spool.ts';
 import { SpoolReader } from '../../producer/spool-reader.ts';
 import { clickEvent, silent } from '../setup/database.ts';

@@ -2,7 +2,7 @@ import { copyFileSync, readFileSync, statSync, truncateSync, writeFileSync } fro
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { encodeClick } from '../../producer/click-event.ts';
+import { encodeClick } from '../../contract/click-event.ts';
 import {
   FRAME_HEADER_BYTES,
   listSegments,

@@ -2,7 +2,7 @@ import fs, { readdirSync } from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { CLICK_BYTES_MAX } from '../../producer/click-event.ts';
+import { CLICK_BYTES_MAX } from '../../contract/click-event.ts';
 import { listSegments } from '../../producer/spool-format.ts';
 import { append, bytesOnDisk, clickText, openSpool, readBack } from './spool-bench.ts';
 

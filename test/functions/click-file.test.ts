@@ -2,8 +2,8 @@ import { Readable } from 'node:stream';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { expect, it } from 'vitest';
 import { uuidV7TimeMs } from '../../common/uuid.ts';
+import type { ReadRecord } from '../../contract/click-event.ts';
 import { readClickFile } from '../../processor/click-file.ts';
-import type { ReadRecord } from '../../producer/click-event.ts';
 
 const AD = { adId: 1, campaignId: 1, advertiserId: 1, priceMicros: 250_000 };
 const AT = Date.UTC(2026, 0, 31, 12);

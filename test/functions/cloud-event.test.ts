@@ -5,7 +5,7 @@ import { connect, type Socket } from 'node:net';
 import { CloudEvent, emitterFor, httpTransport, Mode } from 'cloudevents';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { sleep } from '../../common/lifecycle.ts';
-import type { BrokerRecord } from '../../producer/click-event.ts';
+import type { BrokerRecord } from '../../contract/click-event.ts';
 import { expectBalanced } from '../ledger/deliver.ts';
 import {
   addAccount,

@@ -1,11 +1,11 @@
 import { CloudEvent, HTTP } from 'cloudevents';
 import { describe, expect, it } from 'vitest';
+import type { BrokerRecord, ReadRecord } from '../../contract/click-event.ts';
 import { readCloudEvents } from '../../processor/events/cloud-events.ts';
 import { readKafkaEvent } from '../../processor/events/kafka-event.ts';
 import { readKinesisEvent } from '../../processor/events/kinesis-event.ts';
 import { readMessages } from '../../processor/events/openwhisk-messages.ts';
 import { readS3Event } from '../../processor/events/s3-event.ts';
-import type { BrokerRecord, ReadRecord } from '../../producer/click-event.ts';
 import { clickRecord, TestOrigin } from '../setup/database.ts';
 import { kafkaEvent, kinesisEvent } from './homes.ts';
 

@@ -3,8 +3,8 @@ import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { ReadClick } from '../../contract/click-event.ts';
 import { type S3Server, startS3 } from '../../load-tests/servers/s3.ts';
-import type { ReadClick } from '../../producer/click-event.ts';
 import { deliver, expectBalanced } from '../ledger/deliver.ts';
 import {
   addAccount,

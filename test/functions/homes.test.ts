@@ -1,6 +1,6 @@
 import { describe, expect, inject, it } from 'vitest';
 import { createClient } from '../../common/postgres.ts';
-import type { BrokerRecord, ReadClick } from '../../producer/click-event.ts';
+import type { BrokerRecord, ReadClick } from '../../contract/click-event.ts';
 import { expectBalanced } from '../ledger/deliver.ts';
 import {
   addAccount,

@@ -2,12 +2,12 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { CloudEvent, HTTP } from 'cloudevents';
+import { type BrokerRecord, isMarkKey } from '../../contract/click-event.ts';
 import { freePorts } from '../../load-tests/servers/free-ports.ts';
 import { ricIsMissing } from '../../load-tests/servers/lambda-ric.ts';
 import { startLambda } from '../../load-tests/servers/lambda-runtime.ts';
 import { startOpenwhisk } from '../../load-tests/servers/openwhisk-runtime.ts';
 import { kafkaEvent, kinesisEvent, PARTITIONS, TOPIC } from '../../load-tests/servers/platform-events.ts';
-import { type BrokerRecord, isMarkKey } from '../../producer/click-event.ts';
 import { waitFor } from '../setup/stack.ts';
 
 export { kafkaEvent, kinesisEvent, PARTITIONS, TOPIC } from '../../load-tests/servers/platform-events.ts';

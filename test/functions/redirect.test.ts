@@ -1,8 +1,8 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { evergreenLink } from '../../ad-server/link.ts';
 import { uuidV7 } from '../../common/uuid.ts';
+import type { ClickEvent } from '../../contract/click-event.ts';
+import { evergreenLink } from '../../contract/link-token.ts';
 import { ricIsMissing } from '../../load-tests/servers/lambda-ric.ts';
-import type { ClickEvent } from '../../producer/click-event.ts';
 import type { Server } from '../broker/broker.ts';
 import { postgresDriver } from '../broker/postgres-broker.ts';
 import { isSkipped } from '../setup/skipped.ts';

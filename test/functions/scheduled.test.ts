@@ -1,10 +1,10 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { markRecord, readRecord } from '../../contract/click-event.ts';
 import { ricIsMissing } from '../../load-tests/servers/lambda-ric.ts';
 import { startLambda } from '../../load-tests/servers/lambda-runtime.ts';
 import { startOpenwhisk } from '../../load-tests/servers/openwhisk-runtime.ts';
 import type { BooksReport } from '../../processor/report-books.ts';
-import { markRecord, readRecord } from '../../producer/click-event.ts';
 import { deliver } from '../ledger/deliver.ts';
 import { addAccount, createTestDatabase, type TestDatabase, TestOrigin } from '../setup/database.ts';
 import { isSkipped } from '../setup/skipped.ts';

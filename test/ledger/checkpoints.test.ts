@@ -2,6 +2,7 @@ import { pino } from 'pino';
 import { describe, expect, it } from 'vitest';
 import { createMetrics } from '../../common/metrics.ts';
 import { uuidV7 } from '../../common/uuid.ts';
+import type { ReadClick } from '../../contract/click-event.ts';
 import { DAY_MS } from '../../migrations/partitions.ts';
 import { chargeClicks } from '../../processor/charge-clicks.ts';
 import {
@@ -12,7 +13,6 @@ import {
   readCheckpoints,
   turnBack,
 } from '../../processor/checkpoints.ts';
-import type { ReadClick } from '../../producer/click-event.ts';
 import { addAccount, TestOrigin, testDatabase } from '../setup/database.ts';
 
 const database = testDatabase();

@@ -14,7 +14,7 @@ import {
   type ReadRecord,
   readRecord,
   WATERMARK_MAX,
-} from '../../producer/click-event.ts';
+} from '../../contract/click-event.ts';
 import { clickEvent } from '../setup/database.ts';
 
 const time = fc.integer({ min: 0, max: 2 ** 48 - 1 });

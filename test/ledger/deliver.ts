@@ -1,9 +1,9 @@
 import { expect } from 'vitest';
 import type { Pool } from '../../common/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
+import type { ReadRecord } from '../../contract/click-event.ts';
 import { type ChargeOptions, chargeClicks, type Outcome } from '../../processor/charge-clicks.ts';
 import { type Reconciliation, reconcile } from '../../processor/reconcile.ts';
-import type { ReadRecord } from '../../producer/click-event.ts';
 
 const OPTIONS: ChargeOptions = { clickAgeMaxDays: 14 };
 

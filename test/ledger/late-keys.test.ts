@@ -1,11 +1,11 @@
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { ReadClick, ReadRecord } from '../../contract/click-event.ts';
 import { addAd } from '../../processor/accounts.ts';
 import { chargeClicks, quarantine } from '../../processor/charge-clicks.ts';
 import { mergeTallies } from '../../processor/maintenance.ts';
 import { reconcile } from '../../processor/reconcile.ts';
 import { listDeadLetterIds, redrive } from '../../processor/redrive.ts';
-import type { ReadClick, ReadRecord } from '../../producer/click-event.ts';
 import {
   type Account,
   addAccount,

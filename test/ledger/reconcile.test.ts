@@ -1,13 +1,13 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Connection, inTransaction } from '../../common/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
+import type { ReadClick, ReadRecord } from '../../contract/click-event.ts';
 import { DAY_MS, dayStart } from '../../migrations/partitions.ts';
 import type { BrokerBooks } from '../../processor/broker-books.ts';
 import { chargeClicks, settle } from '../../processor/charge-clicks.ts';
 import { dropClosedDays, makeDays, mergeTallies } from '../../processor/maintenance.ts';
 import { type Reconciliation, reconcile } from '../../processor/reconcile.ts';
 import { appendTallies } from '../../processor/tally.ts';
-import type { ReadClick, ReadRecord } from '../../producer/click-event.ts';
 import { createPostgresPublisher } from '../../producer/postgres-publisher.ts';
 import {
   type Account,

@@ -1,10 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createMetrics } from '../../common/metrics.ts';
 import { createPool, type Pool } from '../../common/postgres.ts';
+import type { ReadRecord } from '../../contract/click-event.ts';
 import { DAY_MS } from '../../migrations/partitions.ts';
 import { chargeClicks, quarantine } from '../../processor/charge-clicks.ts';
 import { HandlerHost } from '../../processor/handler-host.ts';
-import type { ReadRecord } from '../../producer/click-event.ts';
 import {
   type Account,
   addAccount,

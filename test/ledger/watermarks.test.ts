@@ -1,10 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { uuidV7 } from '../../common/uuid.ts';
+import { type BrokerRecord, markRecord, readRecord, WATERMARK_MAX } from '../../contract/click-event.ts';
 import { chargeClicks } from '../../processor/charge-clicks.ts';
 import { mergeTallies } from '../../processor/maintenance.ts';
 import { reconcile } from '../../processor/reconcile.ts';
 import { correctSpool, listSpoolCorrections } from '../../processor/spool-corrections.ts';
-import { type BrokerRecord, markRecord, readRecord, WATERMARK_MAX } from '../../producer/click-event.ts';
 import {
   addAccount,
   createTestDatabase,

@@ -4,15 +4,6 @@ import { parseAmount } from '../../common/money.ts';
 import { createClient, createPool, type Pool } from '../../common/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import {
-  type Ad,
-  type Advertiser,
-  addAd,
-  addAdvertiser,
-  addCampaign,
-  type Campaign,
-  enterBudget,
-} from '../../processor/accounts.ts';
-import {
   type ClickEvent,
   type ClickOrigin,
   clickKey,
@@ -22,7 +13,16 @@ import {
   type ReadMark,
   readRecord,
   type Unreadable,
-} from '../../producer/click-event.ts';
+} from '../../contract/click-event.ts';
+import {
+  type Ad,
+  type Advertiser,
+  addAd,
+  addAdvertiser,
+  addCampaign,
+  type Campaign,
+  enterBudget,
+} from '../../processor/accounts.ts';
 
 /** A logger for what is tested: nobody reads it. */
 export const silent = pino({ level: 'silent' });

@@ -1,5 +1,5 @@
 import { unixMs } from '../../../common/unix-time.ts';
-import { CLICK_BYTES_MAX } from '../../../producer/click-event.ts';
+import { CLICK_BYTES_MAX } from '../../../contract/click-event.ts';
 import { tooLong } from '../click-lines.ts';
 import type { Reader, Reading } from '../reading.ts';
 import { type LogContext, presentText, readingOf } from './log-request.ts';

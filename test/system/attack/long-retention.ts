@@ -17,13 +17,13 @@ import { parseConfig } from '../../../common/config.ts';
 import { errorMessage } from '../../../common/errors.ts';
 import { createPool, inTransaction, type Pool } from '../../../common/postgres.ts';
 import { uuidV7 } from '../../../common/uuid.ts';
+import type { ReadClick } from '../../../contract/click-event.ts';
 import { migrate } from '../../../migrations/migrate.ts';
 import { DAY_MS, dayStart, listPartitionDays, retentionOf } from '../../../migrations/partitions.ts';
 import { creditClick } from '../../../processor/accounts.ts';
 import { chargeClicks } from '../../../processor/charge-clicks.ts';
 import { beginCheckpoints, moveCheckpoints } from '../../../processor/checkpoints.ts';
 import { dropClosedDays, maintain, makeDays } from '../../../processor/maintenance.ts';
-import type { ReadClick } from '../../../producer/click-event.ts';
 import { addAccount, clickRecord, type NamedAd, TestOrigin } from '../../setup/database.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..', '..');

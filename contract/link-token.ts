@@ -1,7 +1,7 @@
 import { TollwayError } from '../common/errors.ts';
 import type { LinkKey } from '../common/link-keys.ts';
 import { uuidV7, uuidV7TimeMs } from '../common/uuid.ts';
-import { ID_MAX } from '../producer/click-event.ts';
+import { ID_MAX } from './click-event.ts';
 import { createHmacSha256 } from './hmac-sha256.ts';
 
 /**
