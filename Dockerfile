@@ -15,6 +15,7 @@ COPY --from=dependencies /app/node_modules node_modules
 COPY LICENSE package.json ./
 COPY common common
 COPY contract contract
+COPY ledger ledger
 COPY producer producer
 COPY migrations migrations
 COPY processor processor

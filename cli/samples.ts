@@ -1,6 +1,6 @@
 import { parseAmount } from '../common/money.ts';
 import type { Pool } from '../common/postgres.ts';
-import { addAd, addAdvertiser, addCampaign, enterBudget, listAdvertisers } from '../processor/accounts.ts';
+import { addAd, addAdvertiser, addCampaign, enterBudget, listAdvertisers } from '../ledger/accounts.ts';
 
 const SAMPLES = [
   {

@@ -10,7 +10,7 @@ import {
   type Campaign,
   enterBudget,
   setAdvertiserStatus,
-} from '../processor/accounts.ts';
+} from '../ledger/accounts.ts';
 import type { HttpTarget } from './http-target.ts';
 import { type Arrival, createTraffic, FALLBACK_URL, type Shares } from './traffic.ts';
 

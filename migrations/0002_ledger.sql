@@ -12,7 +12,7 @@ create table ledger (
   sequence bigint,
   clicked_at timestamptz not null,
   -- The time of the statement, and not of its transaction's beginning: a lock that the transaction took before says since when rows may
-  -- still appear, so that readers by this time know how far they are complete (processor/settlement-watermark.ts).
+  -- still appear, so that readers by this time know how far they are complete (ledger/settlement-watermark.ts).
   settled_at timestamptz not null default statement_timestamp(),
   charged_micros bigint not null,
   advertiser_id integer not null,

@@ -6,8 +6,8 @@ import { createLogger, type Logger } from '../common/logger.ts';
 import { createClient } from '../common/postgres.ts';
 import { assertSupportedServer } from '../common/postgres-version.ts';
 import { printableLines } from '../common/text.ts';
+import { databaseTime, extendPartitions, type Retention, retentionOf } from '../ledger/partitions.ts';
 import { grantTables } from './grants.ts';
-import { databaseTime, extendPartitions, type Retention, retentionOf } from './partitions.ts';
 
 /**
  * Brings a database to the newest schema, makes the partitions for the days around today, and grants the roles that exist what they need.

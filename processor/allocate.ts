@@ -1,4 +1,5 @@
 import type { EdgeInvalidReason } from '../contract/click-event.ts';
+import type { Verdict } from '../ledger/outcome.ts';
 
 /** What `allocate` has to know of a click. */
 export type AllocatableClick = {
@@ -18,11 +19,6 @@ export type Balances = {
   readonly caps: ReadonlyMap<number, bigint>;
   readonly spentNonces: ReadonlySet<string>;
 };
-
-export type Verdict =
-  | { readonly outcome: 'charged'; readonly reason: null }
-  | { readonly outcome: 'over_budget'; readonly reason: 'budget' | 'cap' }
-  | { readonly outcome: 'invalid'; readonly reason: EdgeInvalidReason | 'repeat' };
 
 export type Allocation = {
   /** Decides about the next click. Throws where its advertiser's budget is not among the balances. */

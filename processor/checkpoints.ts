@@ -3,8 +3,8 @@ import type { Logger } from '../common/logger.ts';
 import type { Metrics } from '../common/metrics.ts';
 import { arrayLiteral, type Connection, type Pool } from '../common/postgres.ts';
 import { uuidFloor } from '../common/uuid.ts';
-import { partitionName } from '../migrations/partitions.ts';
-import { byDay, type LedgerWindow, readWindow } from './ledger.ts';
+import { partitionName } from '../ledger/partitions.ts';
+import { byDay, type LedgerWindow, readWindow } from '../ledger/store.ts';
 
 /** A checkpoint that is to be moved: from what we believe it is, to what it shall be. */
 export type Move = { readonly partition: string; readonly known: string; readonly next: string };

@@ -2,9 +2,9 @@ import { errorCode, errorMessage } from '../common/errors.ts';
 import { sleep } from '../common/lifecycle.ts';
 import { createPool } from '../common/postgres.ts';
 import { ThrottledLog } from '../common/throttled-log.ts';
-import { retentionOf } from '../migrations/partitions.ts';
+import { type MaintenanceOptions, maintain, makeDays } from '../ledger/maintenance.ts';
+import { retentionOf } from '../ledger/partitions.ts';
 import type { Home } from './home.ts';
-import { type MaintenanceOptions, maintain, makeDays } from './maintenance.ts';
 
 /** Time between two runs of the scheduled tasks, in ms. */
 const MAINTENANCE_MS = 30_000;

@@ -1,9 +1,9 @@
 import { TollwayError } from '../common/errors.ts';
 import { type Connection, inTransaction, type Pool } from '../common/postgres.ts';
 import { readRecord } from '../contract/click-event.ts';
+import { appendTallies, NOTHING } from '../ledger/spool-counters.ts';
+import { BEGIN_CHARGE } from '../ledger/store.ts';
 import { type Outcome, retryRaces, settle } from './charge-clicks.ts';
-import { BEGIN_CHARGE } from './ledger.ts';
-import { appendTallies, NOTHING } from './tally.ts';
 
 export type DeadLetter = {
   readonly id: bigint;

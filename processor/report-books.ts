@@ -1,8 +1,9 @@
 import { counted } from '../common/counted.ts';
 import { sleep } from '../common/lifecycle.ts';
+import { reconcile } from '../ledger/reconcile.ts';
+import { countSequences, type Sequences, subtractSequences } from '../ledger/sequence-ranges.ts';
 import type { Home } from './home.ts';
-import { reconcile } from './reconcile.ts';
-import { countSequences, type Sequences, subtractSequences } from './sequences.ts';
+import { postgresBooks } from './sources/postgres.ts';
 
 /** Time between the two looks at the books, in ms: what is on its way at the first is settled at the second. */
 const WAIT_MS = 20_000;
@@ -32,12 +33,12 @@ export async function reportBooks(
   { pool, metrics, logger }: Home,
   { cut, deadlineAt, deep = false }: { cut: AbortSignal; deadlineAt: number; deep?: boolean },
 ): Promise<BooksReport> {
-  const before = await reconcile(pool, { deep });
+  const before = await reconcile(pool, { brokers: [postgresBooks], deep });
   const hasGaps = before.missing > 0;
   const waitMs = Math.min(WAIT_MS, deadlineAt - LOOK_MS - performance.now());
   const hasTime = waitMs >= WAIT_MS_MIN;
   if (hasGaps && hasTime) await sleep(waitMs, cut);
-  const books = hasGaps && hasTime ? await reconcile(pool) : before;
+  const books = hasGaps && hasTime ? await reconcile(pool, { brokers: [postgresBooks] }) : before;
   const gapsBefore = new Map(before.origins.map(({ origin, gaps }) => [origin, gaps]));
   const isJudged = !hasGaps || hasTime;
   const missing = (isJudged ? books.origins : []).flatMap(({ origin, gaps }) => {

@@ -7,6 +7,7 @@ const ROOT = join(import.meta.dirname, '..');
 const FLOORS = [
   'common',
   'contract',
+  'ledger',
   'producer',
   'migrations',
   'processor',
@@ -31,10 +32,11 @@ function floor(name: string, below: readonly string[], more: readonly string[] =
 const RULES: IForbiddenRuleType[] = [
   floor('common', []),
   floor('contract', ['common']),
+  floor('ledger', ['common', 'contract']),
   floor('producer', ['common', 'contract']),
-  floor('migrations', ['common']),
-  floor('processor', ['common', 'contract', 'migrations'], [CHUNK]),
-  floor('ad-server', ['common', 'contract', 'producer']),
+  floor('migrations', ['common', 'ledger']),
+  floor('processor', ['common', 'contract', 'ledger'], [CHUNK]),
+  floor('ad-server', ['common', 'contract', 'ledger', 'producer']),
   floor('deploy', []),
   {
     name: 'nothing imports tests, load-tests, the command line or the build but themselves',
@@ -44,7 +46,7 @@ const RULES: IForbiddenRuleType[] = [
   { name: 'nothing imports tests but tests', from: { pathNot: '^test/' }, to: { path: '^test/' } },
   {
     name: 'what charges clicks knows no broker, cloud or HTTP',
-    from: { path: '^processor/(charge-clicks|ledger|allocate|handler-host|home)\\.ts$' },
+    from: { path: '^ledger/|^processor/(charge-clicks|allocate|handler-host|home)\\.ts$' },
     to: {
       path: [
         'node_modules/(kafkajs|@aws-sdk|@smithy|aws-lambda|undici|cloudevents|fastify|express)',

@@ -6,6 +6,7 @@ const ROOT = join(import.meta.dirname, '..');
 const FOLDERS = [
   'common',
   'contract',
+  'ledger',
   'producer',
   'migrations',
   'processor',

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { settings } from '../common/config.ts';
 import { createMetrics } from '../common/metrics.ts';
 import { EDGE_INVALID_REASONS, readRecord } from '../contract/click-event.ts';
-import { REJECT_REASONS } from '../processor/dead-letters.ts';
+import { REJECT_REASONS } from '../ledger/dead-letters.ts';
 
 const root = join(import.meta.dirname, '..');
 const readme = readFileSync(join(root, 'README.md'), 'utf8');

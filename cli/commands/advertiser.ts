@@ -10,7 +10,7 @@ import {
   listBudgetEntries,
   type Status,
   setAdvertiserStatus,
-} from '../../processor/accounts.ts';
+} from '../../ledger/accounts.ts';
 import { command, group, withDatabase } from '../command.ts';
 import { parseId } from '../parse.ts';
 import { printJson, printLine, printTable } from '../print.ts';

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { TollwayError } from '../../common/errors.ts';
 import { formatAmount } from '../../common/money.ts';
 import { printable, printableJson } from '../../common/text.ts';
-import { type ExportRow, exportLedger } from '../../processor/export.ts';
+import { type ExportRow, exportLedger } from '../../ledger/export.ts';
 import { command, withDatabase } from '../command.ts';
 import { parseId, parseTime } from '../parse.ts';
 

@@ -1,6 +1,6 @@
 import { createLogger } from '../../common/logger.ts';
-import { retentionOf } from '../../migrations/partitions.ts';
-import { maintain as maintainLedger } from '../../processor/maintenance.ts';
+import { maintain as maintainLedger } from '../../ledger/maintenance.ts';
+import { retentionOf } from '../../ledger/partitions.ts';
 import { command, withDatabase } from '../command.ts';
 import { printJson, printLine } from '../print.ts';
 

@@ -2,13 +2,13 @@ import { counted } from '../../common/counted.ts';
 import { createLogger } from '../../common/logger.ts';
 import { formatAmount } from '../../common/money.ts';
 import type { Pool } from '../../common/postgres.ts';
-import { createBooks } from '../../processor/create-sources.ts';
 import {
   type AdvertiserBooks,
   reconcile as askBooks,
   type OriginBooks,
   type Reconciliation,
-} from '../../processor/reconcile.ts';
+} from '../../ledger/reconcile.ts';
+import { createBooks } from '../../processor/create-sources.ts';
 import { command, withDatabase } from '../command.ts';
 import { printJson, printLine, printNote, printTable } from '../print.ts';
 

@@ -6,11 +6,7 @@ import { createLogger } from '../../common/logger.ts';
 import { createMetrics } from '../../common/metrics.ts';
 import { isUuid } from '../../common/uuid.ts';
 import { WATERMARK_MAX } from '../../contract/click-event.ts';
-import {
-  correctSpool,
-  listSpoolCorrections,
-  type SpoolCorrection,
-} from '../../processor/spool-corrections.ts';
+import { correctSpool, listSpoolCorrections, type SpoolCorrection } from '../../ledger/spool-corrections.ts';
 import { createPublisher } from '../../producer/create-publisher.ts';
 import { adoptDeadSpools, adoptSpool, type DeadSpool } from '../../producer/dead-spools.ts';
 import { Relay } from '../../producer/relay.ts';

@@ -1,7 +1,7 @@
-import { CopyRows } from '../../common/copy-rows.ts';
 import type { Pool } from '../../common/postgres.ts';
 import type { ReadClick } from '../../contract/click-event.ts';
-import { listPartitionDays, partitionName } from '../../migrations/partitions.ts';
+import { CopyRows } from '../../ledger/copy-encoder.ts';
+import { listPartitionDays, partitionName } from '../../ledger/partitions.ts';
 
 const COLUMNS =
   'click_id, nonce, origin, sequence, clicked_at, charged_micros, advertiser_id, campaign_id, ad_id, outcome, reason';

@@ -1,9 +1,10 @@
 import { startEmbeddedPostgres } from '../../cli/embedded-postgres.ts';
 import { createPool, type Pool } from '../../common/postgres.ts';
 import type { ReadClick } from '../../contract/click-event.ts';
+import { reconcile } from '../../ledger/reconcile.ts';
 import { migrate } from '../../migrations/migrate.ts';
 import { chargeClicks } from '../../processor/charge-clicks.ts';
-import { reconcile } from '../../processor/reconcile.ts';
+import { postgresBooks } from '../../processor/sources/postgres.ts';
 import type { BenchSurroundings } from './bench.ts';
 
 export const RETENTION = { clickAgeDays: 14, linkLifeDays: 90 };
@@ -55,7 +56,7 @@ export async function rateOf(
 
 /** Throws unless the books balance to the bottom. */
 export async function assertBooks(name: string, pool: Pool): Promise<void> {
-  const { balanced, missing, problems } = await reconcile(pool, { deep: true });
+  const { balanced, missing, problems } = await reconcile(pool, { brokers: [postgresBooks], deep: true });
   if (!balanced || missing > 0)
     throw new Error(`${name}: the books do not balance: ${missing} missing; ${problems.join('; ')}`);
 }

@@ -1,6 +1,6 @@
 import { parseConfig } from '../../common/config.ts';
 import type { Pool } from '../../common/postgres.ts';
-import { DAY_MS } from '../../migrations/partitions.ts';
+import { DAY_MS } from '../../ledger/partitions.ts';
 import type { Bench, BenchSurroundings } from './bench.ts';
 import { dealBatches, decodeRecords, makeAdvertisers, makeRecords } from './charge-data.ts';
 import { assertBooks, charge, openDatabase, rateOf, startServer } from './charge-database.ts';

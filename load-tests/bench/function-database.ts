@@ -2,8 +2,9 @@ import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { startEmbeddedPostgres } from '../../cli/embedded-postgres.ts';
 import { createPool, type Pool } from '../../common/postgres.ts';
+import { reconcile } from '../../ledger/reconcile.ts';
 import { migrate } from '../../migrations/migrate.ts';
-import { reconcile } from '../../processor/reconcile.ts';
+import { postgresBooks } from '../../processor/sources/postgres.ts';
 import type { BenchSurroundings } from './bench.ts';
 import { makeAdvertisers } from './charge-data.ts';
 
@@ -50,7 +51,7 @@ export async function openFunctionDatabase({
       return durations.reduce((sum, [, ms]) => sum + Number(ms), 0);
     },
     assertBooks: async (clicks) => {
-      const { balanced, missing, problems } = await reconcile(pool, { deep: true });
+      const { balanced, missing, problems } = await reconcile(pool, { brokers: [postgresBooks], deep: true });
       const { rows } = await pool.query<{ found: number }>('select count(*)::float8 as found from ledger');
       const found = rows[0]?.found;
       if (!balanced || missing > 0 || found !== clicks)

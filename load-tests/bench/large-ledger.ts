@@ -1,13 +1,7 @@
 import type { Pool } from '../../common/postgres.ts';
 import { uuidFloor } from '../../common/uuid.ts';
-import {
-  DAY_MS,
-  databaseTime,
-  dayStart,
-  listPartitionDays,
-  partitionName,
-} from '../../migrations/partitions.ts';
-import { NO_ORIGIN } from '../../processor/tally.ts';
+import { DAY_MS, databaseTime, dayStart, listPartitionDays, partitionName } from '../../ledger/partitions.ts';
+import { NO_ORIGIN } from '../../ledger/spool-counters.ts';
 import { PRICE_MICROS } from './charge-data.ts';
 
 const DAYS = 400;

@@ -1,5 +1,5 @@
 import { counted } from '../../common/counted.ts';
-import type { Reconciliation } from '../../processor/reconcile.ts';
+import type { Reconciliation } from '../../ledger/reconcile.ts';
 import { type Micros, msAt } from '../micros.ts';
 import { LATE_MS_MAX } from '../offer-load.ts';
 import type { Verdict } from '../report.ts';

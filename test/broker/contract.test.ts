@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { uuidV7 } from '../../common/uuid.ts';
 import { clickKey, encodeClick } from '../../contract/click-event.ts';
-import { reconcile } from '../../processor/reconcile.ts';
+import { reconcile } from '../../ledger/reconcile.ts';
 import type { Spool } from '../../producer/spool.ts';
 import { type RelayBench, startRelay } from '../edge/relay-bench.ts';
 import { append, openSpool } from '../edge/spool-bench.ts';

@@ -8,10 +8,10 @@ import { createMetrics, type ProcessMetrics } from '../../common/metrics.ts';
 import { createClient, createPool, type Pool } from '../../common/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import type { ReadClick } from '../../contract/click-event.ts';
+import { type Reconciliation, reconcile } from '../../ledger/reconcile.ts';
 import { createSources } from '../../processor/create-sources.ts';
 import { type EventSource, type Intake, STOPPING } from '../../processor/event-source.ts';
 import { HandlerHost } from '../../processor/handler-host.ts';
-import { type Reconciliation, reconcile } from '../../processor/reconcile.ts';
 import {
   addAccount,
   createTestDatabase,

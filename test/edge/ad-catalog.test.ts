@@ -5,7 +5,7 @@ import { AdCatalog, type AdCatalogOptions } from '../../ad-server/ad-catalog.ts'
 import { sleep } from '../../common/lifecycle.ts';
 import { createMetrics } from '../../common/metrics.ts';
 import { inTransaction } from '../../common/postgres.ts';
-import { notifyAdsChanged } from '../../processor/brake.ts';
+import { notifyAdsChanged } from '../../ledger/budget-flag.ts';
 import { capturedLog } from '../setup/captured-log.ts';
 import { stepSystemClock } from '../setup/clock-step.ts';
 import { addAccount, addAdTo, silent, testDatabase } from '../setup/database.ts';

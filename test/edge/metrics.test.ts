@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { metricList } from '../../common/metric-list.ts';
 import { createMetrics } from '../../common/metrics.ts';
 import { EDGE_INVALID_REASONS } from '../../contract/click-event.ts';
-import { REJECT_REASONS } from '../../processor/dead-letters.ts';
+import { REJECT_REASONS } from '../../ledger/dead-letters.ts';
 
 /** Counters whose labels take values that are not known beforehand. */
 const OPEN = new Set(['tollway_over_delivery_total']);

@@ -13,7 +13,7 @@ import {
   listCampaigns,
   setAdvertiserStatus,
   updateAd,
-} from '../../processor/accounts.ts';
+} from '../../ledger/accounts.ts';
 import { addAccount, clickRecord, testDatabase } from '../setup/database.ts';
 import { deliverTwice, expectBalanced } from './deliver.ts';
 

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createMetrics } from '../../common/metrics.ts';
 import { createPool, type Pool } from '../../common/postgres.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
-import { addAdvertiser } from '../../processor/accounts.ts';
+import { addAdvertiser } from '../../ledger/accounts.ts';
 import { BlockedAdvertisers } from '../../processor/blocked-advertisers.ts';
 import { BLOCKED, STOPPING } from '../../processor/event-source.ts';
 import { HandlerHost } from '../../processor/handler-host.ts';

@@ -1,6 +1,5 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { ADS_CHANGED_CHANNEL } from '../../common/ads-changed.ts';
 import { parseAmount } from '../../common/money.ts';
 import { type Client, createClient } from '../../common/postgres.ts';
 import {
@@ -10,7 +9,8 @@ import {
   enterBudget,
   setAdvertiserStatus,
   updateAd,
-} from '../../processor/accounts.ts';
+} from '../../ledger/accounts.ts';
+import { ADS_CHANGED_CHANNEL } from '../../ledger/ads-changed.ts';
 import { addAccount, addAdTo, clickRecord, type NamedAd, testDatabase } from '../setup/database.ts';
 import { deliver, deliverTwice, expectBalanced } from './deliver.ts';
 

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { createMetrics } from '../../common/metrics.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import type { ReadClick } from '../../contract/click-event.ts';
-import { DAY_MS } from '../../migrations/partitions.ts';
+import { DAY_MS } from '../../ledger/partitions.ts';
 import { chargeClicks } from '../../processor/charge-clicks.ts';
 import {
   beginCheckpoints,

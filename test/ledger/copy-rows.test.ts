@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { CopyRows } from '../../common/copy-rows.ts';
 import { inTransaction } from '../../common/postgres.ts';
+import { CopyRows } from '../../ledger/copy-encoder.ts';
 import { testDatabase } from '../setup/database.ts';
 
 const database = testDatabase();

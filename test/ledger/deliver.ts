@@ -2,8 +2,9 @@ import { expect } from 'vitest';
 import type { Pool } from '../../common/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
+import { type Reconciliation, reconcile } from '../../ledger/reconcile.ts';
 import { type ChargeOptions, chargeClicks, type Outcome } from '../../processor/charge-clicks.ts';
-import { type Reconciliation, reconcile } from '../../processor/reconcile.ts';
+import { postgresBooks } from '../../processor/sources/postgres.ts';
 
 const OPTIONS: ChargeOptions = { clickAgeMaxDays: 14 };
 
@@ -80,7 +81,7 @@ export function shuffle<T>(items: readonly T[]): T[] {
 
 /** Asks the books, deep, and holds that all agrees and nothing is missing. */
 export async function expectBalanced(pool: Pool): Promise<Reconciliation> {
-  const books = await reconcile(pool, { deep: true });
+  const books = await reconcile(pool, { brokers: [postgresBooks], deep: true });
   expect(books.problems).toEqual([]);
   expect(books).toMatchObject({ balanced: true, missing: 0 });
   return books;

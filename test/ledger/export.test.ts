@@ -1,11 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { uuidV7 } from '../../common/uuid.ts';
-import { DAY_MS } from '../../migrations/partitions.ts';
-import { addAdvertiser, creditClick, enterBudget, listBudgetEntries } from '../../processor/accounts.ts';
+import { addAdvertiser, creditClick, enterBudget, listBudgetEntries } from '../../ledger/accounts.ts';
+import { type ExportFilter, type ExportRow, exportLedger } from '../../ledger/export.ts';
+import { DAY_MS } from '../../ledger/partitions.ts';
+import { LOCK_SETTLEMENT, readSettlementWatermark } from '../../ledger/settlement-watermark.ts';
+import { BEGIN_CHARGE } from '../../ledger/store.ts';
 import { settle } from '../../processor/charge-clicks.ts';
-import { type ExportFilter, type ExportRow, exportLedger } from '../../processor/export.ts';
-import { BEGIN_CHARGE } from '../../processor/ledger.ts';
-import { LOCK_SETTLEMENT, readSettlementWatermark } from '../../processor/settlement-watermark.ts';
 import {
   addAccount,
   clickRecord,

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createMetrics, type ProcessMetrics } from '../../common/metrics.ts';
-import { addAd, addAdvertiser, addCampaign } from '../../processor/accounts.ts';
+import { addAd, addAdvertiser, addCampaign } from '../../ledger/accounts.ts';
 import { HandlerHost } from '../../processor/handler-host.ts';
 import {
   addAccount,

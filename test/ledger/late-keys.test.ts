@@ -1,11 +1,12 @@
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ReadClick, ReadRecord } from '../../contract/click-event.ts';
-import { addAd } from '../../processor/accounts.ts';
+import { addAd } from '../../ledger/accounts.ts';
+import { mergeTallies } from '../../ledger/maintenance.ts';
+import { reconcile } from '../../ledger/reconcile.ts';
 import { chargeClicks, quarantine } from '../../processor/charge-clicks.ts';
-import { mergeTallies } from '../../processor/maintenance.ts';
-import { reconcile } from '../../processor/reconcile.ts';
 import { listDeadLetterIds, redrive } from '../../processor/redrive.ts';
+import { postgresBooks } from '../../processor/sources/postgres.ts';
 import {
   type Account,
   addAccount,
@@ -143,7 +144,7 @@ it('The books balance whatever copies come, in whatever order and batches', { ti
           });
           await chargeClicks(database.pool, records, OPTIONS);
         }
-        const books = await reconcile(database.pool, { deep: true });
+        const books = await reconcile(database.pool, { brokers: [postgresBooks], deep: true });
         expect(books.problems.filter((problem) => problem.includes(spool.id))).toEqual([]);
         const found = books.origins.find((one) => one.origin === spool.id);
         expect(found).toMatchObject({ accepted: 6, missing: 0, balanced: true });

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { createPool, type Pool } from '../../common/postgres.ts';
-import { creditClick, enterBudget, setAdvertiserStatus, updateAd } from '../../processor/accounts.ts';
+import { creditClick, enterBudget, setAdvertiserStatus, updateAd } from '../../ledger/accounts.ts';
 import { redrive } from '../../processor/redrive.ts';
 import { rehearse } from '../../processor/rehearsal.ts';
 import {

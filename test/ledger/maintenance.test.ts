@@ -1,6 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { inTransaction } from '../../common/postgres.ts';
 import { uuidFloor, uuidV7 } from '../../common/uuid.ts';
+import { creditClick } from '../../ledger/accounts.ts';
+import { dropClosedDays, maintain, mergeTallies } from '../../ledger/maintenance.ts';
 import {
   AHEAD_DAYS,
   DAY_MS,
@@ -9,10 +11,9 @@ import {
   listPartitionDays,
   PARTITIONED,
   type Partitioned,
-} from '../../migrations/partitions.ts';
-import { creditClick } from '../../processor/accounts.ts';
-import { dropClosedDays, maintain, mergeTallies } from '../../processor/maintenance.ts';
-import { reconcile } from '../../processor/reconcile.ts';
+} from '../../ledger/partitions.ts';
+import { reconcile } from '../../ledger/reconcile.ts';
+import { postgresBooks } from '../../processor/sources/postgres.ts';
 import { createPostgresPublisher } from '../../producer/postgres-publisher.ts';
 import {
   addAccount,
@@ -231,7 +232,7 @@ it('deletes settled chunks of the broker after their retention, and no others', 
   await maintain(database.pool, SHORT, silent);
   const { rows } = await database.pool.query('select id from broker_chunk order by id');
   expect(rows).toEqual([{ id: 2n }, { id: 3n }]);
-  expect(await reconcile(database.pool)).toMatchObject({ inFlight: 1 });
+  expect(await reconcile(database.pool, { brokers: [postgresBooks] })).toMatchObject({ inFlight: 1 });
 });
 
 it.each([

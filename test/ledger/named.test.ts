@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { uuidV7 } from '../../common/uuid.ts';
-import { namedBy } from '../../processor/named.ts';
+import { namedBy } from '../../ledger/batch-keys.ts';
 import { clickRecord } from '../setup/database.ts';
 
 it('Clicks name the range of their sequences by spool, in whatever order those come', () => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { uuidV7 } from '../../common/uuid.ts';
-import { DAY_MS } from '../../migrations/partitions.ts';
-import type { KnownAd } from '../../processor/ledger.ts';
+import { DAY_MS } from '../../ledger/partitions.ts';
+import type { KnownAd } from '../../ledger/store.ts';
 import { objectionTo } from '../../processor/objections.ts';
 import { type ClickOverrides, clickRecord } from '../setup/database.ts';
 

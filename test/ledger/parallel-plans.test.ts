@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { createPool, type Pool } from '../../common/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
-import { DAY_MS } from '../../migrations/partitions.ts';
+import { DAY_MS } from '../../ledger/partitions.ts';
 import { addAccount, clickRecord, createTestDatabase, type TestDatabase } from '../setup/database.ts';
 import { deliver } from './deliver.ts';
 

@@ -1,11 +1,12 @@
 import { expect, it } from 'vitest';
 import { createPool, inTransaction } from '../../common/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
-import { DAY_MS } from '../../migrations/partitions.ts';
+import { exportLedger } from '../../ledger/export.ts';
+import { DAY_MS } from '../../ledger/partitions.ts';
+import { reconcile } from '../../ledger/reconcile.ts';
 import { quarantine } from '../../processor/charge-clicks.ts';
 import { beginCheckpoints, moveCheckpoints } from '../../processor/checkpoints.ts';
-import { exportLedger } from '../../processor/export.ts';
-import { reconcile } from '../../processor/reconcile.ts';
+import { postgresBooks } from '../../processor/sources/postgres.ts';
 import { addAccount, clickRecord, testDatabase, unreadableRecord } from '../setup/database.ts';
 import { deliver } from './deliver.ts';
 
@@ -64,8 +65,8 @@ it('locks the days that it needs and no others, whatever the ledger keeps', asyn
     charge: await mostDaysLocked((pool) => deliver(pool, [clickRecord({ ad })])),
     copy: await mostDaysLocked((pool) => deliver(pool, [today])),
     quarantine: await mostDaysLocked((pool) => quarantine(pool, unreadableRecord(null), '')),
-    reconcile: await mostDaysLocked((pool) => reconcile(pool)),
-    reconcileDeep: await mostDaysLocked((pool) => reconcile(pool, { deep: true })),
+    reconcile: await mostDaysLocked((pool) => reconcile(pool, { brokers: [postgresBooks] })),
+    reconcileDeep: await mostDaysLocked((pool) => reconcile(pool, { brokers: [postgresBooks], deep: true })),
     export: await mostDaysLocked((pool) => exportLedger(pool, { since: new Date(0) }, async () => {})),
     checkpoints: await mostDaysLocked((pool) =>
       inTransaction(pool, (connection) => moveCheckpoints(connection, 'test', moves, clickIds)),

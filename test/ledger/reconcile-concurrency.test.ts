@@ -1,9 +1,10 @@
 import { expect, it } from 'vitest';
 import { inTransaction } from '../../common/postgres.ts';
-import { DAY_MS } from '../../migrations/partitions.ts';
+import { dropClosedDays, maintain, mergeTallies } from '../../ledger/maintenance.ts';
+import { DAY_MS } from '../../ledger/partitions.ts';
+import { reconcile } from '../../ledger/reconcile.ts';
 import { chargeClicks } from '../../processor/charge-clicks.ts';
-import { dropClosedDays, maintain, mergeTallies } from '../../processor/maintenance.ts';
-import { reconcile } from '../../processor/reconcile.ts';
+import { postgresBooks } from '../../processor/sources/postgres.ts';
 import { createPostgresPublisher } from '../../producer/postgres-publisher.ts';
 import { addAccount, createTestDatabase, silent, TestOrigin } from '../setup/database.ts';
 import { deliver, expectBalanced, untilWaitingForLock } from './deliver.ts';
@@ -38,7 +39,7 @@ it('is exact at every moment of full traffic, merges among it', async () => {
     const looking = (async () => {
       let looks = 0;
       for (; busy; looks += 1) {
-        const books = await reconcile(database.pool, { deep: true });
+        const books = await reconcile(database.pool, { brokers: [postgresBooks], deep: true });
         expect(books.problems).toEqual([]);
         for (const advertiser of books.advertisers) expect(advertiser.remainingMicros >= 0n).toBe(true);
       }
@@ -66,7 +67,7 @@ it('is exact while a day is being dropped', async () => {
     // Holds the books up between their first look and the ledger, and drops the day meanwhile, if that is possible.
     const { asked, dropped } = await inTransaction(database.pool, async (gate) => {
       await gate.query('lock table advertiser in access exclusive mode');
-      const asked = reconcile(database.pool, { deep: true });
+      const asked = reconcile(database.pool, { brokers: [postgresBooks], deep: true });
       await untilWaitingForLock(database.pool);
       const dropped = dropClosedDays(database.pool, silent, 0).catch((error: unknown) => error);
       await Promise.race([dropped, untilWaitingForLock(database.pool, 2)]);

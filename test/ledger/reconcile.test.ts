@@ -2,12 +2,13 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Connection, inTransaction } from '../../common/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import type { ReadClick, ReadRecord } from '../../contract/click-event.ts';
-import { DAY_MS, dayStart } from '../../migrations/partitions.ts';
+import { dropClosedDays, makeDays, mergeTallies } from '../../ledger/maintenance.ts';
+import { DAY_MS, dayStart } from '../../ledger/partitions.ts';
+import { type Reconciliation, reconcile } from '../../ledger/reconcile.ts';
+import { appendTallies } from '../../ledger/spool-counters.ts';
 import type { BrokerBooks } from '../../processor/broker-books.ts';
 import { chargeClicks, settle } from '../../processor/charge-clicks.ts';
-import { dropClosedDays, makeDays, mergeTallies } from '../../processor/maintenance.ts';
-import { type Reconciliation, reconcile } from '../../processor/reconcile.ts';
-import { appendTallies } from '../../processor/tally.ts';
+import { postgresBooks } from '../../processor/sources/postgres.ts';
 import { createPostgresPublisher } from '../../producer/postgres-publisher.ts';
 import {
   type Account,
@@ -47,11 +48,11 @@ function wrongHandler(batch: readonly ReadRecord[], wrong: (connection: Connecti
 
 /** What the books say, shallow and deep, before the tallies are merged and after. */
 async function ask(): Promise<{ shallow: Reconciliation; deep: Reconciliation }> {
-  const before = await reconcile(database.pool, { deep: true });
+  const before = await reconcile(database.pool, { brokers: [postgresBooks], deep: true });
   await mergeTallies(database.pool);
-  const deep = await reconcile(database.pool, { deep: true });
+  const deep = await reconcile(database.pool, { brokers: [postgresBooks], deep: true });
   expect(deep).toEqual(before);
-  return { shallow: await reconcile(database.pool), deep };
+  return { shallow: await reconcile(database.pool, { brokers: [postgresBooks] }), deep };
 }
 
 const drop = (record: ReadClick) => (connection: Connection) =>
@@ -311,7 +312,7 @@ describe('what is in flight', () => {
 
   it('is not missing while it lies above the last mark: it may be on its way', async () => {
     const [one, late, other] = [click(), click(), click()];
-    const before = await reconcile(database.pool);
+    const before = await reconcile(database.pool, { brokers: [postgresBooks] });
     await chargeClicks(database.pool, [one, other], OPTIONS);
     const { deep } = await ask();
     expect(deep.accepted).toBe(before.accepted + 2);

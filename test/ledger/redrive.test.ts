@@ -2,8 +2,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { inTransaction } from '../../common/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { encodeClick, markRecord, type ReadRecord, readRecord } from '../../contract/click-event.ts';
-import { DAY_MS } from '../../migrations/partitions.ts';
-import { addAd } from '../../processor/accounts.ts';
+import { addAd } from '../../ledger/accounts.ts';
+import { DAY_MS } from '../../ledger/partitions.ts';
 import { quarantine, settle } from '../../processor/charge-clicks.ts';
 import { discard, listDeadLetterIds, redrive } from '../../processor/redrive.ts';
 import {

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { uuidV7 } from '../../common/uuid.ts';
 import { CLICK_BYTES_MAX, encodeClick } from '../../contract/click-event.ts';
-import { DAY_MS } from '../../migrations/partitions.ts';
+import { DAY_MS } from '../../ledger/partitions.ts';
 import {
   addAccount,
   clickEvent,

@@ -8,7 +8,7 @@ import {
   sequencesOf,
   subtractSequences,
   uniteSequences,
-} from '../../processor/sequences.ts';
+} from '../../ledger/sequence-ranges.ts';
 import { testDatabase } from '../setup/database.ts';
 
 const database = testDatabase();

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import type { Connection } from '../../common/postgres.ts';
-import { mergeTallies } from '../../processor/maintenance.ts';
-import { readSettledSequences, readTallies } from '../../processor/tally.ts';
+import { mergeTallies } from '../../ledger/maintenance.ts';
+import { readSettledSequences, readTallies } from '../../ledger/spool-counters.ts';
 import { addAccount, clickRecord, TestOrigin, testDatabase } from '../setup/database.ts';
 import { deliver } from './deliver.ts';
 

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createMetrics } from '../../common/metrics.ts';
 import { createPool, type Pool } from '../../common/postgres.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
-import { DAY_MS } from '../../migrations/partitions.ts';
+import { DAY_MS } from '../../ledger/partitions.ts';
 import { chargeClicks, quarantine } from '../../processor/charge-clicks.ts';
 import { HandlerHost } from '../../processor/handler-host.ts';
 import {

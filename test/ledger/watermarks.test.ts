@@ -1,10 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { uuidV7 } from '../../common/uuid.ts';
 import { type BrokerRecord, markRecord, readRecord, WATERMARK_MAX } from '../../contract/click-event.ts';
+import { mergeTallies } from '../../ledger/maintenance.ts';
+import { reconcile } from '../../ledger/reconcile.ts';
+import { correctSpool, listSpoolCorrections } from '../../ledger/spool-corrections.ts';
 import { chargeClicks } from '../../processor/charge-clicks.ts';
-import { mergeTallies } from '../../processor/maintenance.ts';
-import { reconcile } from '../../processor/reconcile.ts';
-import { correctSpool, listSpoolCorrections } from '../../processor/spool-corrections.ts';
+import { postgresBooks } from '../../processor/sources/postgres.ts';
 import {
   addAccount,
   createTestDatabase,
@@ -28,7 +29,9 @@ afterEach(() => database.drop());
 const read = (record: BrokerRecord) => readRecord(record, `test ${uuidV7()}`);
 const markOf = (accepted: number) => read(markRecord(origin.id, accepted));
 const booksOf = async () =>
-  (await reconcile(database.pool)).origins.find((books) => books.origin === origin.id);
+  (await reconcile(database.pool, { brokers: [postgresBooks] })).origins.find(
+    (books) => books.origin === origin.id,
+  );
 
 describe('a watermark', () => {
   it.each([

@@ -22,7 +22,7 @@ import {
   addCampaign,
   type Campaign,
   enterBudget,
-} from '../../processor/accounts.ts';
+} from '../../ledger/accounts.ts';
 
 /** A logger for what is tested: nobody reads it. */
 export const silent = pino({ level: 'silent' });

@@ -12,8 +12,8 @@ import { Agent, request } from 'undici';
 import { errorMessage } from '../../../common/errors.ts';
 import { sleep } from '../../../common/lifecycle.ts';
 import { createPool, inTransaction, type Pool } from '../../../common/postgres.ts';
-import { creditClick } from '../../../processor/accounts.ts';
-import { exportLedger } from '../../../processor/export.ts';
+import { creditClick } from '../../../ledger/accounts.ts';
+import { exportLedger } from '../../../ledger/export.ts';
 import { addAccount } from '../../setup/database.ts';
 import {
   makeFolder,

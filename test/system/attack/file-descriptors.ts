@@ -21,8 +21,8 @@ import { parseConfig } from '../../../common/config.ts';
 import { sleep } from '../../../common/lifecycle.ts';
 import { createPool, type Pool } from '../../../common/postgres.ts';
 import { createSigner, evergreenLink } from '../../../contract/link-token.ts';
+import { retentionOf } from '../../../ledger/partitions.ts';
 import { migrate } from '../../../migrations/migrate.ts';
-import { retentionOf } from '../../../migrations/partitions.ts';
 import { freePorts, waitFor } from '../../setup/stack.ts';
 
 const ADDRESSES = ['127.0.0.1', '127.0.0.2'];

@@ -18,12 +18,12 @@ import { errorMessage } from '../../../common/errors.ts';
 import { createPool, inTransaction, type Pool } from '../../../common/postgres.ts';
 import { uuidV7 } from '../../../common/uuid.ts';
 import type { ReadClick } from '../../../contract/click-event.ts';
+import { creditClick } from '../../../ledger/accounts.ts';
+import { dropClosedDays, maintain, makeDays } from '../../../ledger/maintenance.ts';
+import { DAY_MS, dayStart, listPartitionDays, retentionOf } from '../../../ledger/partitions.ts';
 import { migrate } from '../../../migrations/migrate.ts';
-import { DAY_MS, dayStart, listPartitionDays, retentionOf } from '../../../migrations/partitions.ts';
-import { creditClick } from '../../../processor/accounts.ts';
 import { chargeClicks } from '../../../processor/charge-clicks.ts';
 import { beginCheckpoints, moveCheckpoints } from '../../../processor/checkpoints.ts';
-import { dropClosedDays, maintain, makeDays } from '../../../processor/maintenance.ts';
 import { addAccount, clickRecord, type NamedAd, TestOrigin } from '../../setup/database.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..', '..');

@@ -1,10 +1,10 @@
 import { arrayLiteral, type Connection, uuidArray } from '../common/postgres.ts';
 import { uuidFloor } from '../common/uuid.ts';
 import type { ClickOrigin, ReadClick } from '../contract/click-event.ts';
-import { DAY_MS } from '../migrations/partitions.ts';
 import { identityOf } from './dead-letters.ts';
-import { byDay, type Known, type LedgerWindow } from './ledger.ts';
-import { NOTHING, type OriginTally, readSettledSequences } from './tally.ts';
+import { DAY_MS } from './partitions.ts';
+import { NOTHING, type OriginTally, readSettledSequences } from './spool-counters.ts';
+import { byDay, type Known, type LedgerWindow } from './store.ts';
 
 type Outcome = 'charged' | 'over_budget' | 'invalid' | 'rejected';
 type KeyedCopy = ReadClick & { readonly from: ClickOrigin };

@@ -1,11 +1,11 @@
-import { CopyRows } from '../common/copy-rows.ts';
 import { arrayLiteral, BEGIN, type Connection, type Pool, uuidArray } from '../common/postgres.ts';
 import { uuidV7TimeMs } from '../common/uuid.ts';
 import type { ReadClick } from '../contract/click-event.ts';
-import { dayStart, partitionName } from '../migrations/partitions.ts';
-import type { Verdict } from './allocate.ts';
+import type { Named } from './batch-keys.ts';
+import { CopyRows } from './copy-encoder.ts';
 import { identityOf } from './dead-letters.ts';
-import type { Named } from './named.ts';
+import type { Verdict } from './outcome.ts';
+import { dayStart, partitionName } from './partitions.ts';
 import { LOCK_SETTLEMENT } from './settlement-watermark.ts';
 
 /** The days that the ledger can take, in Unix ms: from each floor up to, and without, what is ahead. */

@@ -1,8 +1,8 @@
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { from as copyFrom } from 'pg-copy-streams';
-import type { Connection } from './postgres.ts';
-import { writeUuid } from './uuid.ts';
+import type { Connection } from '../common/postgres.ts';
+import { writeUuid } from '../common/uuid.ts';
 
 /** `PGCOPY` signature, flags and header extension; https://www.postgresql.org/docs/18/sql-copy.html */
 const COPY_HEADER = Buffer.from('PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0', 'latin1');

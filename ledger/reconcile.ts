@@ -1,7 +1,6 @@
 import { counted } from '../common/counted.ts';
 import { type Connection, inTransaction, type Pool } from '../common/postgres.ts';
-import type { BrokerBooks } from './broker-books.ts';
-import { BEGIN_SNAPSHOT } from './ledger.ts';
+import type { ReadRecord } from '../contract/click-event.ts';
 import { type Recount, recountLedger } from './recount-ledger.ts';
 import {
   countSequences,
@@ -10,9 +9,23 @@ import {
   sequencesOf,
   subtractSequences,
   uniteSequences,
-} from './sequences.ts';
-import { postgresBooks } from './sources/postgres.ts';
-import { NO_ORIGIN, readTallies, type Tally } from './tally.ts';
+} from './sequence-ranges.ts';
+import { NO_ORIGIN, readTallies, type Tally } from './spool-counters.ts';
+import { BEGIN_SNAPSHOT } from './store.ts';
+
+/** What reconciliation reads of a broker. */
+export type Backlog = {
+  /** Whether it lies in the database, so that the snapshot of a connection holds it: its watermarks then say what was accepted by that time. */
+  readonly isInSnapshot: boolean;
+  /**
+   * Reads all that waits, in batches: what no checkpoint of the connection's snapshot has passed, up to what is there now or later. Some
+   * of it may be settled already.
+   */
+  readonly readWaiting: (
+    connection: Connection,
+    take: (records: readonly ReadRecord[]) => Promise<void>,
+  ) => Promise<void>;
+};
 
 /** One origin's part of the books. All but `gaps` are counts of clicks. */
 export type OriginBooks = {
@@ -73,7 +86,7 @@ export type Reconciliation = {
  */
 export function reconcile(
   pool: Pool,
-  { deep = false, brokers = [postgresBooks] }: { deep?: boolean; brokers?: readonly BrokerBooks[] } = {},
+  { brokers, deep = false }: { brokers: readonly Backlog[]; deep?: boolean },
 ): Promise<Reconciliation> {
   return inTransaction(
     pool,
@@ -115,7 +128,7 @@ type InFlight = { sequences: number[]; accepted: number };
 /** What waits with the brokers, by origin. Some of it may be settled: lanes commit one by one, and a checkpoint follows later. */
 async function readInFlight(
   connection: Connection,
-  brokers: readonly BrokerBooks[],
+  brokers: readonly Backlog[],
 ): Promise<Map<string, InFlight>> {
   const found = new Map<string, InFlight>();
   const of = (origin: string): InFlight => {

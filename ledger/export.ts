@@ -1,7 +1,7 @@
 import { TollwayError } from '../common/errors.ts';
 import { type Connection, inTransaction, type Pool } from '../common/postgres.ts';
 import { uuidFloor } from '../common/uuid.ts';
-import { DAY_MS, isoDay, listPartitionDays, partitionName } from '../migrations/partitions.ts';
+import { DAY_MS, isoDay, listPartitionDays, partitionName } from './partitions.ts';
 import { readSettlementWatermark } from './settlement-watermark.ts';
 
 /** One settled click, or the credit of one, as it leaves the ledger. Amounts in micros, times as `Date`. */

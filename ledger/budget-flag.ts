@@ -1,5 +1,5 @@
-import { ADS_CHANGED_CHANNEL } from '../common/ads-changed.ts';
 import type { Connection } from '../common/postgres.ts';
+import { ADS_CHANGED_CHANNEL } from './ads-changed.ts';
 
 /**
  * Sets or lifts the brake of every ad whose advertiser's budget or campaign's cap no longer pays for it, or

@@ -11,9 +11,9 @@ import {
   listPartitionDays,
   partitionName,
   type Retention,
-} from '../migrations/partitions.ts';
-import { formatMultirange } from './sequences.ts';
-import { addTallies, NO_ORIGIN, TALLY_COLUMNS, type Tally, type TallyRow } from './tally.ts';
+} from './partitions.ts';
+import { formatMultirange } from './sequence-ranges.ts';
+import { addTallies, NO_ORIGIN, TALLY_COLUMNS, type Tally, type TallyRow } from './spool-counters.ts';
 
 /** How long a floor leads the drop of its day: a charge transaction lives seconds. */
 const FLOOR_LEAD_MS = 3_600_000;

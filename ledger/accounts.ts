@@ -3,8 +3,8 @@ import { formatAmount } from '../common/money.ts';
 import { type Connection, inTransaction, type Pool } from '../common/postgres.ts';
 import { parseName, parseReference } from '../common/text.ts';
 import { uuidV7 } from '../common/uuid.ts';
-import { notifyAdsChanged, updateBrakes } from './brake.ts';
-import { BEGIN_CHARGE, lockAdvertisers } from './ledger.ts';
+import { notifyAdsChanged, updateBrakes } from './budget-flag.ts';
+import { BEGIN_CHARGE, lockAdvertisers } from './store.ts';
 
 export type Status = 'active' | 'paused';
 

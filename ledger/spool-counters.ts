@@ -1,8 +1,8 @@
 import { arrayLiteral, type Connection } from '../common/postgres.ts';
 import type { ClickOrigin, ReadMark } from '../contract/click-event.ts';
 import { identityOf, isForeign, type Rejection } from './dead-letters.ts';
-import type { Settled } from './ledger.ts';
-import { parseMultirange, type Sequences, sequencesOf, uniteSequences } from './sequences.ts';
+import { parseMultirange, type Sequences, sequencesOf, uniteSequences } from './sequence-ranges.ts';
+import type { Settled } from './store.ts';
 
 /** The origin under which clicks without one are summed. */
 export const NO_ORIGIN = '00000000-0000-0000-0000-000000000000';

@@ -1,8 +1,8 @@
 import type { Connection } from '../common/postgres.ts';
 import { uuidFloor } from '../common/uuid.ts';
-import { DAY_MS, listPartitionDays, partitionName } from '../migrations/partitions.ts';
-import { parseMultirange, type Sequences, uniteSequences } from './sequences.ts';
-import { NO_ORIGIN } from './tally.ts';
+import { DAY_MS, listPartitionDays, partitionName } from './partitions.ts';
+import { parseMultirange, type Sequences, uniteSequences } from './sequence-ranges.ts';
+import { NO_ORIGIN } from './spool-counters.ts';
 
 /** Clicks of one origin by outcome, and the sequences of those that have one. */
 export type RecountedOrigin = {
