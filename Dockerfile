@@ -16,6 +16,7 @@ COPY LICENSE package.json ./
 COPY common common
 COPY contract contract
 COPY ledger ledger
+COPY brokers brokers
 COPY producer producer
 COPY migrations migrations
 COPY processor processor

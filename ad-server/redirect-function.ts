@@ -1,3 +1,4 @@
+import { createPublisher } from '../brokers/create-publisher.ts';
 import { createEmbeddedMetrics } from '../common/embedded-metrics.ts';
 import { errorCode, errorMessage, TollwayError } from '../common/errors.ts';
 import { readFunctionConfig } from '../common/function-config.ts';
@@ -6,7 +7,6 @@ import { createFunctionLogger } from '../common/logger.ts';
 import { createPool, cutPool } from '../common/postgres.ts';
 import { ThrottledLog } from '../common/throttled-log.ts';
 import { createVerifier } from '../contract/link-token.ts';
-import { createPublisher } from '../producer/create-publisher.ts';
 import { AdLookup } from './ad-lookup.ts';
 import { rulesOf } from './agent-rules.ts';
 import { DoubleClicks } from './double-clicks.ts';

@@ -1,3 +1,4 @@
+import type { Publisher } from '../brokers/publisher.ts';
 import type { Config } from '../common/config.ts';
 import { errorMessage } from '../common/errors.ts';
 import { sleep } from '../common/lifecycle.ts';
@@ -6,7 +7,6 @@ import type { Metrics } from '../common/metrics.ts';
 import type { Problem } from '../common/problems.ts';
 import { ThrottledLog } from '../common/throttled-log.ts';
 import { adoptDeadSpools, type DeadSpool } from '../producer/dead-spools.ts';
-import type { Publisher } from '../producer/publisher.ts';
 import { Relay, type RelayOptions } from '../producer/relay.ts';
 import type { Spool } from '../producer/spool.ts';
 

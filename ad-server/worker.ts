@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { createPublisher } from '../brokers/create-publisher.ts';
 import type { Config } from '../common/config.ts';
 import { TollwayError } from '../common/errors.ts';
 import { type Resource, sleep } from '../common/lifecycle.ts';
@@ -9,7 +10,6 @@ import { listen } from '../common/ops-server.ts';
 import { createPool } from '../common/postgres.ts';
 import type { Problem } from '../common/problems.ts';
 import { createVerifier } from '../contract/link-token.ts';
-import { createPublisher } from '../producer/create-publisher.ts';
 import { Spool } from '../producer/spool.ts';
 import { AdCatalog } from './ad-catalog.ts';
 import { followAgentRules } from './agent-rules-file.ts';

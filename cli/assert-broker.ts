@@ -1,6 +1,6 @@
+import { partitionsProblem, readPartitions, withAdmin } from '../brokers/kafka/client.ts';
+import { openKinesis, readStream } from '../brokers/kinesis/client.ts';
 import type { Config } from '../common/config.ts';
-import { partitionsProblem, readPartitions, withAdmin } from '../common/kafka.ts';
-import { openKinesis, readStream } from '../common/kinesis.ts';
 import type { Logger } from '../common/logger.ts';
 
 /**

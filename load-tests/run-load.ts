@@ -1,10 +1,10 @@
+import { createBooks } from '../brokers/create-event-sources.ts';
 import type { Stack } from '../cli/stack.ts';
 import { parseConfig } from '../common/config.ts';
 import type { LinkKey } from '../common/link-keys.ts';
 import { createLogger } from '../common/logger.ts';
 import type { Pool } from '../common/postgres.ts';
 import { type Reconciliation, reconcile } from '../ledger/reconcile.ts';
-import { createBooks } from '../processor/create-sources.ts';
 import type { Arrivals } from './arrivals.ts';
 import { ClickIds } from './click-ids.ts';
 import { type HttpTarget, openHttpTarget } from './http-target.ts';

@@ -5,7 +5,7 @@ create table broker_chunk (
   id bigint generated always as identity primary key,
   published_at timestamptz not null default clock_timestamp(),
   record_count integer not null check (record_count > 0),
-  payload bytea not null, -- see producer/chunk.ts
+  payload bytea not null, -- see brokers/postgres/chunk.ts
   settled_at timestamptz
 ) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 -- Written once and read once or twice: not worth compressing.

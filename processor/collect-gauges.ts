@@ -1,3 +1,4 @@
+import type { EventSource, Lag } from '../brokers/event-source.ts';
 import { withDeadline } from '../common/deadline.ts';
 import { errorCode, errorMessage } from '../common/errors.ts';
 import { sleep } from '../common/lifecycle.ts';
@@ -5,7 +6,6 @@ import type { ProcessMetrics } from '../common/metrics.ts';
 import { createPool, cutPool, type Pool } from '../common/postgres.ts';
 import { OpenProblems, type Problem } from '../common/problems.ts';
 import { ThrottledLog } from '../common/throttled-log.ts';
-import type { EventSource, Lag } from './event-source.ts';
 import type { Home } from './home.ts';
 
 /** Most advertisers whose budgets are exported, the latest first: a bound for Prometheus, not for us. */

@@ -1,9 +1,9 @@
+import { createSources } from '../brokers/create-event-sources.ts';
 import { type Resource, sleep } from '../common/lifecycle.ts';
 import type { ProcessMetrics } from '../common/metrics.ts';
 import { serveOperations } from '../common/ops-server.ts';
 import type { Problem } from '../common/problems.ts';
 import { collectGauges } from './collect-gauges.ts';
-import { createSources } from './create-sources.ts';
 import type { Home } from './home.ts';
 import { keepLedger } from './keep-ledger.ts';
 

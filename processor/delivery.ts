@@ -1,7 +1,7 @@
+import { BLOCKED, type DeliverOptions, STOPPING } from '../brokers/event-source.ts';
 import { counted } from '../common/counted.ts';
 import { TollwayError } from '../common/errors.ts';
 import type { ReadRecord } from '../contract/click-event.ts';
-import { BLOCKED, type DeliverOptions, STOPPING } from './event-source.ts';
 
 /** What one call of `deliver` waits for. */
 export type Delivery = {

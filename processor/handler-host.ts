@@ -1,4 +1,5 @@
 import pLimit, { type LimitFunction } from 'p-limit';
+import type { Intake } from '../brokers/event-source.ts';
 import { errorMessage } from '../common/errors.ts';
 import { backoffMs, sleep } from '../common/lifecycle.ts';
 import type { Logger } from '../common/logger.ts';
@@ -11,7 +12,6 @@ import { countBatch } from './batch-metrics.ts';
 import { BlockedAdvertisers } from './blocked-advertisers.ts';
 import { chargeClicks, quarantine, type Settlement } from './charge-clicks.ts';
 import { openDelivery, type Share, settleShare, stopped } from './delivery.ts';
-import type { Intake } from './event-source.ts';
 import { rehearse } from './rehearsal.ts';
 
 export type HostOptions = {

@@ -1,5 +1,6 @@
 import { closeSync, constants, openSync, rmSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Publisher } from '../brokers/publisher.ts';
 import { errorMessage } from '../common/errors.ts';
 import { backoffMs, sleep } from '../common/lifecycle.ts';
 import type { Logger } from '../common/logger.ts';
@@ -10,7 +11,6 @@ import { ThrottledLog } from '../common/throttled-log.ts';
 import { uuidV7TimeMs } from '../common/uuid.ts';
 import { type BrokerRecord, clickKey, markRecord, readRecord } from '../contract/click-event.ts';
 import { removeSpool } from './dead-spools.ts';
-import type { Publisher } from './publisher.ts';
 import { quarantineSegment } from './quarantine.ts';
 import { encodePosition, RELAYED_NAME, readRelayed } from './relay-position.ts';
 import { listSegments, type Segment } from './spool-format.ts';

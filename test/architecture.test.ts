@@ -8,6 +8,7 @@ const FLOORS = [
   'common',
   'contract',
   'ledger',
+  'brokers',
   'producer',
   'migrations',
   'processor',
@@ -18,7 +19,8 @@ const FLOORS = [
   'test',
 ];
 
-const CHUNK = '^producer/chunk\\.ts$';
+const PUBLISHER = '^brokers/publisher\\.ts$';
+const BROKERS = ['kafka', 'kinesis', 'postgres'];
 /** Scripts that another program runs. */
 const K6 = /^load-tests\/k6\//;
 const OURS = `^(${FLOORS.join('|')})/`;
@@ -33,10 +35,11 @@ const RULES: IForbiddenRuleType[] = [
   floor('common', []),
   floor('contract', ['common']),
   floor('ledger', ['common', 'contract']),
-  floor('producer', ['common', 'contract']),
+  floor('brokers', ['common', 'contract', 'ledger']),
+  floor('producer', ['common', 'contract'], [PUBLISHER]),
   floor('migrations', ['common', 'ledger']),
-  floor('processor', ['common', 'contract', 'ledger'], [CHUNK]),
-  floor('ad-server', ['common', 'contract', 'ledger', 'producer']),
+  floor('processor', ['common', 'contract', 'ledger', 'brokers']),
+  floor('ad-server', ['common', 'contract', 'ledger', 'brokers', 'producer']),
   floor('deploy', []),
   {
     name: 'nothing imports tests, load-tests, the command line or the build but themselves',
@@ -51,7 +54,8 @@ const RULES: IForbiddenRuleType[] = [
       path: [
         'node_modules/(kafkajs|@aws-sdk|@smithy|aws-lambda|undici|cloudevents|fastify|express)',
         '^(node:)?(http|https|http2|net|tls)$',
-        '^processor/(main\\.ts|sources/|functions/|events/|function-home|open-function)',
+        '^brokers/(?!event-source\\.ts)',
+        '^processor/(main\\.ts|functions/|events/|function-home|open-function)',
       ],
     },
   },
@@ -59,8 +63,7 @@ const RULES: IForbiddenRuleType[] = [
     name: 'kafkajs is known where Kafka is spoken to, and nowhere else',
     from: {
       path: OURS,
-      pathNot:
-        '^(common/kafka|producer/kafka-publisher|processor/sources/kafka[a-z-]*)\\.ts$|^(load-tests|test)/',
+      pathNot: '^(brokers/kafka|load-tests|test)/',
     },
     to: { path: 'node_modules/kafkajs' },
   },
@@ -68,11 +71,15 @@ const RULES: IForbiddenRuleType[] = [
     name: "AWS' clients are known where AWS is spoken to, and nowhere else",
     from: {
       path: OURS,
-      pathNot:
-        '^(common/(kinesis|s3|database-secret)|producer/kinesis-publisher|processor/sources/kinesis[a-z-]*)\\.ts$|^(load-tests|test)/',
+      pathNot: '^common/(s3|database-secret)\\.ts$|^(brokers/kinesis|load-tests|test)/',
     },
     to: { path: 'node_modules/@(aws-sdk|smithy)' },
   },
+  ...BROKERS.map((name) => ({
+    name: `${name} is replaced without the other brokers`,
+    from: { path: `^brokers/${name}/` },
+    to: { path: '^brokers/[^/]+/', pathNot: `^brokers/${name}/` },
+  })),
   {
     name: 'a function is its entry: it reads the event of its platform, and has the rest from the home',
     from: { path: '^processor/functions/' },

@@ -1,3 +1,4 @@
+import { createBooks } from '../../brokers/create-event-sources.ts';
 import { counted } from '../../common/counted.ts';
 import { createLogger } from '../../common/logger.ts';
 import { formatAmount } from '../../common/money.ts';
@@ -8,7 +9,6 @@ import {
   type OriginBooks,
   type Reconciliation,
 } from '../../ledger/reconcile.ts';
-import { createBooks } from '../../processor/create-sources.ts';
 import { command, withDatabase } from '../command.ts';
 import { printJson, printLine, printNote, printTable } from '../print.ts';
 

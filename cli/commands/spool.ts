@@ -1,5 +1,6 @@
 import { readdirSync, statSync } from 'node:fs';
 import { basename, resolve } from 'node:path';
+import { createPublisher } from '../../brokers/create-publisher.ts';
 import { counted } from '../../common/counted.ts';
 import { TollwayError } from '../../common/errors.ts';
 import { createLogger } from '../../common/logger.ts';
@@ -7,7 +8,6 @@ import { createMetrics } from '../../common/metrics.ts';
 import { isUuid } from '../../common/uuid.ts';
 import { WATERMARK_MAX } from '../../contract/click-event.ts';
 import { correctSpool, listSpoolCorrections, type SpoolCorrection } from '../../ledger/spool-corrections.ts';
-import { createPublisher } from '../../producer/create-publisher.ts';
 import { adoptDeadSpools, adoptSpool, type DeadSpool } from '../../producer/dead-spools.ts';
 import { Relay } from '../../producer/relay.ts';
 import { command, group, withDatabase } from '../command.ts';

@@ -1,7 +1,7 @@
+import { createTopic } from '../../brokers/kafka/client.ts';
+import { createStream } from '../../brokers/kinesis/client.ts';
 import { parseConfig } from '../../common/config.ts';
 import { readEnvironment } from '../../common/environment.ts';
-import { createTopic } from '../../common/kafka.ts';
-import { createStream } from '../../common/kinesis.ts';
 import { createLogger } from '../../common/logger.ts';
 import { command, group } from '../command.ts';
 import { printJson, printLine } from '../print.ts';

@@ -1,10 +1,10 @@
+import { postgresBooks } from '../../brokers/postgres/backlog.ts';
 import { startEmbeddedPostgres } from '../../cli/embedded-postgres.ts';
 import { createPool, type Pool } from '../../common/postgres.ts';
 import type { ReadClick } from '../../contract/click-event.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
 import { migrate } from '../../migrations/migrate.ts';
 import { chargeClicks } from '../../processor/charge-clicks.ts';
-import { postgresBooks } from '../../processor/sources/postgres.ts';
 import type { BenchSurroundings } from './bench.ts';
 
 export const RETENTION = { clickAgeDays: 14, linkLifeDays: 90 };

@@ -1,6 +1,8 @@
 import { rulesOf } from '../../ad-server/agent-rules.ts';
 import { createAgentJudge } from '../../ad-server/invalid-traffic.ts';
 import { createVisitorAddress } from '../../ad-server/visitor.ts';
+import { createBooks } from '../../brokers/create-event-sources.ts';
+import { createPublisher } from '../../brokers/create-publisher.ts';
 import { assertBroker } from '../../cli/assert-broker.ts';
 import { findPlace, type Place } from '../../cli/command.ts';
 import { findLinkKeys } from '../../cli/link-key-file.ts';
@@ -12,8 +14,6 @@ import { createLogger } from '../../common/logger.ts';
 import { createPool, type Pool } from '../../common/postgres.ts';
 import { createSigner } from '../../contract/link-token.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
-import { createBooks } from '../../processor/create-sources.ts';
-import { createPublisher } from '../../producer/create-publisher.ts';
 import { createHttpTarget } from '../http-target.ts';
 import { readClock } from '../ledger-check.ts';
 import { msAt } from '../micros.ts';

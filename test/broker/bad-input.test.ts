@@ -1,7 +1,7 @@
 import { CompressionCodecs, CompressionTypes, Kafka, logLevel } from 'kafkajs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createTopic } from '../../brokers/kafka/client.ts';
 import { parseConfig } from '../../common/config.ts';
-import { createTopic } from '../../common/kafka.ts';
 import { freePorts } from '../../load-tests/servers/free-ports.ts';
 import { kafkaIsMissing, startKafka } from '../../load-tests/servers/kafka.ts';
 import {

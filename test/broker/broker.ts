@@ -1,8 +1,8 @@
+import type { BrokerBooks } from '../../brokers/backlog.ts';
+import type { Publisher } from '../../brokers/publisher.ts';
 import type { Config } from '../../common/config.ts';
 import type { Pool } from '../../common/postgres.ts';
 import type { BrokerRecord } from '../../contract/click-event.ts';
-import type { BrokerBooks } from '../../processor/broker-books.ts';
-import type { Publisher } from '../../producer/publisher.ts';
 import type { TestDatabase } from '../setup/database.ts';
 
 /** Partitions or shards of what `open` makes. */

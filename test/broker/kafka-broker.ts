@@ -1,11 +1,11 @@
 import { type Admin, CompressionTypes, type ITopicConfig, Kafka, logLevel, type Producer } from 'kafkajs';
+import { createBooks } from '../../brokers/create-event-sources.ts';
+import { createTopic } from '../../brokers/kafka/client.ts';
+import { createKafkaPublisher } from '../../brokers/kafka/publisher.ts';
 import { type Config, parseConfig } from '../../common/config.ts';
-import { createTopic } from '../../common/kafka.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import type { BrokerRecord } from '../../contract/click-event.ts';
 import { type KafkaServer, kafkaIsMissing, startKafka } from '../../load-tests/servers/kafka.ts';
-import { createBooks } from '../../processor/create-sources.ts';
-import { createKafkaPublisher } from '../../producer/kafka-publisher.ts';
 import { silent } from '../setup/database.ts';
 import { makeTopic } from '../setup/kafka-topic.ts';
 import { type Broker, between, type Driver, QUICK, type Server, SLOTS } from './broker.ts';

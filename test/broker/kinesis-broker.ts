@@ -1,10 +1,10 @@
 import { type KinesisClient, PutRecordsCommand } from '@aws-sdk/client-kinesis';
+import { createBooks } from '../../brokers/create-event-sources.ts';
+import { createStream, isOpen, listShards, openKinesis } from '../../brokers/kinesis/client.ts';
+import { createKinesisPublisher } from '../../brokers/kinesis/publisher.ts';
 import { type Config, parseConfig } from '../../common/config.ts';
-import { createStream, isOpen, listShards, openKinesis } from '../../common/kinesis.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { type KinesisServer, startKinesis } from '../../load-tests/servers/kinesis.ts';
-import { createBooks } from '../../processor/create-sources.ts';
-import { createKinesisPublisher } from '../../producer/kinesis-publisher.ts';
 import { silent } from '../setup/database.ts';
 import { type Broker, between, type Driver, QUICK, type Server, SLOTS } from './broker.ts';
 import { layWire } from './wire.ts';

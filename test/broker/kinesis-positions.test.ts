@@ -8,7 +8,7 @@ import {
   readUntil,
   refreshed,
   sincePosition,
-} from '../../processor/sources/kinesis-positions.ts';
+} from '../../brokers/kinesis/positions.ts';
 
 const shard = (id: string, ...parents: string[]): Shard => ({
   ShardId: id,

@@ -6,8 +6,8 @@ import {
   UpdateShardCountCommand,
 } from '@aws-sdk/client-kinesis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { isOpen, listShards, openKinesis } from '../../common/kinesis.ts';
-import { ShardLeases } from '../../processor/sources/shard-leases.ts';
+import { isOpen, listShards, openKinesis } from '../../brokers/kinesis/client.ts';
+import { ShardLeases } from '../../brokers/kinesis/shard-leases.ts';
 import { createTestDatabase } from '../setup/database.ts';
 import { waitFor } from '../setup/stack.ts';
 import { type KinesisForTests, startKinesisForTests } from './kinesis-broker.ts';

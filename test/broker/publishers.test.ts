@@ -2,11 +2,11 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { cutRecords } from '../../brokers/cut-records.ts';
+import { createKinesisPublisher } from '../../brokers/kinesis/publisher.ts';
+import type { Publisher } from '../../brokers/publisher.ts';
 import { parseConfig } from '../../common/config.ts';
 import type { BrokerRecord } from '../../contract/click-event.ts';
-import { cutRecords } from '../../producer/cut-records.ts';
-import { createKinesisPublisher } from '../../producer/kinesis-publisher.ts';
-import type { Publisher } from '../../producer/publisher.ts';
 import { AWS } from './kinesis-broker.ts';
 
 const record = (key: string, valueBytes = 1): BrokerRecord => ({ key, value: Buffer.alloc(valueBytes) });

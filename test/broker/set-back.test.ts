@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { isSetBack as isKafkaSetBack } from '../../processor/sources/kafka-positions.ts';
+import { isSetBack as isKafkaSetBack } from '../../brokers/kafka/positions.ts';
 import {
   afterPosition,
   END,
   FIRST_RECORD,
   isSetBack,
   sincePosition,
-} from '../../processor/sources/kinesis-positions.ts';
+} from '../../brokers/kinesis/positions.ts';
 
 const at = (second: number) => new Date(Date.UTC(2026, 0, 1, 0, 0, second));
 

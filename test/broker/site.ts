@@ -2,6 +2,8 @@ import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { pino } from 'pino';
 import { expect, inject } from 'vitest';
+import { createSources } from '../../brokers/create-event-sources.ts';
+import { type EventSource, type Intake, STOPPING } from '../../brokers/event-source.ts';
 import { parseConfig } from '../../common/config.ts';
 import { TollwayError } from '../../common/errors.ts';
 import { createMetrics, type ProcessMetrics } from '../../common/metrics.ts';
@@ -9,8 +11,6 @@ import { createClient, createPool, type Pool } from '../../common/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import type { ReadClick } from '../../contract/click-event.ts';
 import { type Reconciliation, reconcile } from '../../ledger/reconcile.ts';
-import { createSources } from '../../processor/create-sources.ts';
-import { type EventSource, type Intake, STOPPING } from '../../processor/event-source.ts';
 import { HandlerHost } from '../../processor/handler-host.ts';
 import {
   addAccount,

@@ -1,14 +1,14 @@
 import type { PoolClient } from 'pg';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { BLOCKED, STOPPING } from '../../brokers/event-source.ts';
+import { encodeChunk } from '../../brokers/postgres/chunk.ts';
+import { createPostgresSource } from '../../brokers/postgres/source.ts';
 import { createMetrics } from '../../common/metrics.ts';
 import { createPool, type Pool } from '../../common/postgres.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
 import { addAdvertiser } from '../../ledger/accounts.ts';
 import { BlockedAdvertisers } from '../../processor/blocked-advertisers.ts';
-import { BLOCKED, STOPPING } from '../../processor/event-source.ts';
 import { HandlerHost } from '../../processor/handler-host.ts';
-import { createPostgresSource } from '../../processor/sources/postgres.ts';
-import { encodeChunk } from '../../producer/chunk.ts';
 import {
   type Account,
   addAccount,

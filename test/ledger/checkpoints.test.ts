@@ -1,10 +1,5 @@
 import { pino } from 'pino';
 import { describe, expect, it } from 'vitest';
-import { createMetrics } from '../../common/metrics.ts';
-import { uuidV7 } from '../../common/uuid.ts';
-import type { ReadClick } from '../../contract/click-event.ts';
-import { DAY_MS } from '../../ledger/partitions.ts';
-import { chargeClicks } from '../../processor/charge-clicks.ts';
 import {
   beginCheckpoints,
   CheckpointReport,
@@ -12,7 +7,12 @@ import {
   Progress,
   readCheckpoints,
   turnBack,
-} from '../../processor/checkpoints.ts';
+} from '../../brokers/checkpoints.ts';
+import { createMetrics } from '../../common/metrics.ts';
+import { uuidV7 } from '../../common/uuid.ts';
+import type { ReadClick } from '../../contract/click-event.ts';
+import { DAY_MS } from '../../ledger/partitions.ts';
+import { chargeClicks } from '../../processor/charge-clicks.ts';
 import { addAccount, TestOrigin, testDatabase } from '../setup/database.ts';
 
 const database = testDatabase();

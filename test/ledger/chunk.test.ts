@@ -1,7 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { readChunk } from '../../processor/sources/postgres.ts';
-import { decodeChunk, encodeChunk } from '../../producer/chunk.ts';
+import { decodeChunk, encodeChunk, readChunk } from '../../brokers/postgres/chunk.ts';
 
 const bytes = fc.uint8Array({ maxLength: 60 }).map((array) => Buffer.from(array));
 const record = fc.record({

@@ -1,10 +1,10 @@
 import { expect } from 'vitest';
+import { postgresBooks } from '../../brokers/postgres/backlog.ts';
 import type { Pool } from '../../common/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
 import { type Reconciliation, reconcile } from '../../ledger/reconcile.ts';
 import { type ChargeOptions, chargeClicks, type Outcome } from '../../processor/charge-clicks.ts';
-import { postgresBooks } from '../../processor/sources/postgres.ts';
 
 const OPTIONS: ChargeOptions = { clickAgeMaxDays: 14 };
 

@@ -1,12 +1,12 @@
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { postgresBooks } from '../../brokers/postgres/backlog.ts';
 import type { ReadClick, ReadRecord } from '../../contract/click-event.ts';
 import { addAd } from '../../ledger/accounts.ts';
 import { mergeTallies } from '../../ledger/maintenance.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
 import { chargeClicks, quarantine } from '../../processor/charge-clicks.ts';
 import { listDeadLetterIds, redrive } from '../../processor/redrive.ts';
-import { postgresBooks } from '../../processor/sources/postgres.ts';
 import {
   type Account,
   addAccount,

@@ -1,4 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { postgresBooks } from '../../brokers/postgres/backlog.ts';
+import { createPostgresPublisher } from '../../brokers/postgres/publisher.ts';
 import { inTransaction } from '../../common/postgres.ts';
 import { uuidFloor, uuidV7 } from '../../common/uuid.ts';
 import { creditClick } from '../../ledger/accounts.ts';
@@ -13,8 +15,6 @@ import {
   type Partitioned,
 } from '../../ledger/partitions.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
-import { postgresBooks } from '../../processor/sources/postgres.ts';
-import { createPostgresPublisher } from '../../producer/postgres-publisher.ts';
 import {
   addAccount,
   clickRecord,

@@ -1,12 +1,12 @@
 import { expect, it } from 'vitest';
+import { beginCheckpoints, moveCheckpoints } from '../../brokers/checkpoints.ts';
+import { postgresBooks } from '../../brokers/postgres/backlog.ts';
 import { createPool, inTransaction } from '../../common/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { exportLedger } from '../../ledger/export.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
 import { quarantine } from '../../processor/charge-clicks.ts';
-import { beginCheckpoints, moveCheckpoints } from '../../processor/checkpoints.ts';
-import { postgresBooks } from '../../processor/sources/postgres.ts';
 import { addAccount, clickRecord, testDatabase, unreadableRecord } from '../setup/database.ts';
 import { deliver } from './deliver.ts';
 

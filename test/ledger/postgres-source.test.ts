@@ -1,13 +1,14 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { EventSource, Intake } from '../../brokers/event-source.ts';
+import { postgresBooks } from '../../brokers/postgres/backlog.ts';
+import { createPostgresPublisher } from '../../brokers/postgres/publisher.ts';
+import { createPostgresSource } from '../../brokers/postgres/source.ts';
+import type { Publisher } from '../../brokers/publisher.ts';
 import { TollwayError } from '../../common/errors.ts';
 import { createMetrics, type ProcessMetrics } from '../../common/metrics.ts';
 import { createPool, type Pool } from '../../common/postgres.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
-import type { EventSource, Intake } from '../../processor/event-source.ts';
 import { HandlerHost } from '../../processor/handler-host.ts';
-import { createPostgresSource, postgresBooks } from '../../processor/sources/postgres.ts';
-import { createPostgresPublisher } from '../../producer/postgres-publisher.ts';
-import type { Publisher } from '../../producer/publisher.ts';
 import {
   addAccount,
   createTestDatabase,

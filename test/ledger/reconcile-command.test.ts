@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { createPostgresPublisher } from '../../producer/postgres-publisher.ts';
+import { createPostgresPublisher } from '../../brokers/postgres/publisher.ts';
 import {
   addAccount,
   createTestDatabase,

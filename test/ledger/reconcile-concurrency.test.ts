@@ -1,11 +1,11 @@
 import { expect, it } from 'vitest';
+import { postgresBooks } from '../../brokers/postgres/backlog.ts';
+import { createPostgresPublisher } from '../../brokers/postgres/publisher.ts';
 import { inTransaction } from '../../common/postgres.ts';
 import { dropClosedDays, maintain, mergeTallies } from '../../ledger/maintenance.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
 import { chargeClicks } from '../../processor/charge-clicks.ts';
-import { postgresBooks } from '../../processor/sources/postgres.ts';
-import { createPostgresPublisher } from '../../producer/postgres-publisher.ts';
 import { addAccount, createTestDatabase, silent, TestOrigin } from '../setup/database.ts';
 import { deliver, expectBalanced, untilWaitingForLock } from './deliver.ts';
 

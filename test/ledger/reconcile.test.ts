@@ -1,4 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { BrokerBooks } from '../../brokers/backlog.ts';
+import { postgresBooks } from '../../brokers/postgres/backlog.ts';
+import { createPostgresPublisher } from '../../brokers/postgres/publisher.ts';
 import { type Connection, inTransaction } from '../../common/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import type { ReadClick, ReadRecord } from '../../contract/click-event.ts';
@@ -6,10 +9,7 @@ import { dropClosedDays, makeDays, mergeTallies } from '../../ledger/maintenance
 import { DAY_MS, dayStart } from '../../ledger/partitions.ts';
 import { type Reconciliation, reconcile } from '../../ledger/reconcile.ts';
 import { appendTallies } from '../../ledger/spool-counters.ts';
-import type { BrokerBooks } from '../../processor/broker-books.ts';
 import { chargeClicks, settle } from '../../processor/charge-clicks.ts';
-import { postgresBooks } from '../../processor/sources/postgres.ts';
-import { createPostgresPublisher } from '../../producer/postgres-publisher.ts';
 import {
   type Account,
   addAccount,

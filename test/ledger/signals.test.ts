@@ -1,10 +1,10 @@
 import { afterAll, describe, expect, it } from 'vitest';
+import { createPostgresPublisher } from '../../brokers/postgres/publisher.ts';
 import { parseConfig } from '../../common/config.ts';
 import type { Resource } from '../../common/lifecycle.ts';
 import { createMetrics } from '../../common/metrics.ts';
 import { consume } from '../../processor/consume.ts';
 import { openHome } from '../../processor/home.ts';
-import { createPostgresPublisher } from '../../producer/postgres-publisher.ts';
 import { layWire } from '../broker/wire.ts';
 import { capturedLog } from '../setup/captured-log.ts';
 import { addAccount, createTestDatabase, TestOrigin } from '../setup/database.ts';

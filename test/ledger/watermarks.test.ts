@@ -1,11 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { postgresBooks } from '../../brokers/postgres/backlog.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { type BrokerRecord, markRecord, readRecord, WATERMARK_MAX } from '../../contract/click-event.ts';
 import { mergeTallies } from '../../ledger/maintenance.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
 import { correctSpool, listSpoolCorrections } from '../../ledger/spool-corrections.ts';
 import { chargeClicks } from '../../processor/charge-clicks.ts';
-import { postgresBooks } from '../../processor/sources/postgres.ts';
 import {
   addAccount,
   createTestDatabase,

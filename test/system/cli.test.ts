@@ -1,8 +1,8 @@
 import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { encodeChunk } from '../../brokers/postgres/chunk.ts';
 import { createPool } from '../../common/postgres.ts';
-import { encodeChunk } from '../../producer/chunk.ts';
 import { clickLink, exportRows, makeLinks, startTraffic } from '../setup/clicks.ts';
 import {
   freePorts,

@@ -3,11 +3,11 @@
  * `hold`: the first batch never comes to the handler, and whoever started this kills it.
  */
 import { pino } from 'pino';
+import { createSources } from '../../../brokers/create-event-sources.ts';
+import type { Intake } from '../../../brokers/event-source.ts';
 import { parseConfig } from '../../../common/config.ts';
 import { createMetrics } from '../../../common/metrics.ts';
 import { createPool } from '../../../common/postgres.ts';
-import { createSources } from '../../../processor/create-sources.ts';
-import type { Intake } from '../../../processor/event-source.ts';
 import { HandlerHost } from '../../../processor/handler-host.ts';
 
 // Its parent is gone.

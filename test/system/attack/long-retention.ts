@@ -12,6 +12,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
 import { pino } from 'pino';
+import { beginCheckpoints, moveCheckpoints } from '../../../brokers/checkpoints.ts';
 import { makeDataDir, startEmbeddedPostgres } from '../../../cli/embedded-postgres.ts';
 import { parseConfig } from '../../../common/config.ts';
 import { errorMessage } from '../../../common/errors.ts';
@@ -23,7 +24,6 @@ import { dropClosedDays, maintain, makeDays } from '../../../ledger/maintenance.
 import { DAY_MS, dayStart, listPartitionDays, retentionOf } from '../../../ledger/partitions.ts';
 import { migrate } from '../../../migrations/migrate.ts';
 import { chargeClicks } from '../../../processor/charge-clicks.ts';
-import { beginCheckpoints, moveCheckpoints } from '../../../processor/checkpoints.ts';
 import { addAccount, clickRecord, type NamedAd, TestOrigin } from '../../setup/database.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..', '..');

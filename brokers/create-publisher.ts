@@ -7,15 +7,15 @@ import type { Publisher } from './publisher.ts';
 export async function createPublisher(config: Config, pool: Pool, logger: Logger): Promise<Publisher> {
   switch (config.BROKER) {
     case 'kafka': {
-      const { createKafkaPublisher } = await import('./kafka-publisher.ts');
+      const { createKafkaPublisher } = await import('./kafka/publisher.ts');
       return createKafkaPublisher(config, logger);
     }
     case 'kinesis': {
-      const { createKinesisPublisher } = await import('./kinesis-publisher.ts');
+      const { createKinesisPublisher } = await import('./kinesis/publisher.ts');
       return createKinesisPublisher(config);
     }
     case 'postgres': {
-      const { createPostgresPublisher } = await import('./postgres-publisher.ts');
+      const { createPostgresPublisher } = await import('./postgres/publisher.ts');
       return createPostgresPublisher(pool);
     }
     default:

@@ -2,14 +2,6 @@ import { type _Record, GetRecordsCommand, type KinesisClient, type Shard } from 
 import pLimit from 'p-limit';
 import type { Config } from '../../common/config.ts';
 import { errorCode, errorMessage, TollwayError } from '../../common/errors.ts';
-import {
-  explainKinesis,
-  isThrottled,
-  listShards,
-  openKinesis,
-  readStream,
-  type Stream,
-} from '../../common/kinesis.ts';
 import { backoffMs, sleep } from '../../common/lifecycle.ts';
 import type { Logger } from '../../common/logger.ts';
 import type { Metrics } from '../../common/metrics.ts';
@@ -24,6 +16,8 @@ import {
   readCheckpoints,
 } from '../checkpoints.ts';
 import { type EventSource, type Intake, type Lag, oldestClickAt, STOPPING } from '../event-source.ts';
+import { Patience } from '../source-health.ts';
+import { explainKinesis, isThrottled, listShards, openKinesis, readStream, type Stream } from './client.ts';
 import {
   afterPosition,
   beginStream,
@@ -35,8 +29,7 @@ import {
   readableShards,
   readUntil,
   refreshed,
-} from './kinesis-positions.ts';
-import { Patience } from './patience.ts';
+} from './positions.ts';
 import { ShardLeases } from './shard-leases.ts';
 
 /** Time between two reads of a shard, in ms: it allows five a second, of all its readers together. */

@@ -3,7 +3,6 @@ import pLimit from 'p-limit';
 import type { Config } from '../../common/config.ts';
 import { withDeadline } from '../../common/deadline.ts';
 import { errorMessage, TollwayError } from '../../common/errors.ts';
-import { explainKafka, openKafka, partitionsProblem, readPartitions } from '../../common/kafka.ts';
 import { backoffMs, sleep } from '../../common/lifecycle.ts';
 import type { Logger } from '../../common/logger.ts';
 import type { Metrics } from '../../common/metrics.ts';
@@ -19,6 +18,8 @@ import {
   readCheckpoints,
 } from '../checkpoints.ts';
 import { type EventSource, type Intake, type Lag, oldestClickAt, STOPPING } from '../event-source.ts';
+import { Patience } from '../source-health.ts';
+import { explainKafka, openKafka, partitionsProblem, readPartitions } from './client.ts';
 import {
   beginTopic,
   isFirst,
@@ -28,8 +29,7 @@ import {
   readOffsets,
   type Start,
   startOf,
-} from './kafka-positions.ts';
-import { Patience } from './patience.ts';
+} from './positions.ts';
 
 /** A member that is silent so long is taken for dead, in ms; its partitions go to the others. */
 const SESSION_MS = 10_000;

@@ -4,11 +4,11 @@ import {
   PutRecordsCommand,
   type PutRecordsRequestEntry,
 } from '@aws-sdk/client-kinesis';
-import type { Config } from '../common/config.ts';
-import { explainKinesis, isOpen, listShards, openKinesis } from '../common/kinesis.ts';
-import type { BrokerRecord } from '../contract/click-event.ts';
-import { cutRecords } from './cut-records.ts';
-import type { Publisher } from './publisher.ts';
+import type { Config } from '../../common/config.ts';
+import type { BrokerRecord } from '../../contract/click-event.ts';
+import { cutRecords } from '../cut-records.ts';
+import type { Publisher } from '../publisher.ts';
+import { explainKinesis, isOpen, listShards, openKinesis } from './client.ts';
 
 /** Limits of one `PutRecords`; https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html */
 const CALL = { records: 500, bytes: 5_242_880, overhead: 0 };

@@ -2,9 +2,10 @@ import type { Config } from '../common/config.ts';
 import type { Logger } from '../common/logger.ts';
 import type { Metrics } from '../common/metrics.ts';
 import type { Pool } from '../common/postgres.ts';
-import type { BrokerBooks } from './broker-books.ts';
+import type { BrokerBooks } from './backlog.ts';
 import type { EventSource, Intake } from './event-source.ts';
-import { createPostgresSource, postgresBooks } from './sources/postgres.ts';
+import { postgresBooks } from './postgres/backlog.ts';
+import { createPostgresSource } from './postgres/source.ts';
 
 /** How often the Postgres broker is looked at where it is not the broker, in ms. */
 const LEFTOVER_MS = 2_000;
@@ -23,11 +24,11 @@ export async function createSources(
   const windowMs = broker !== 'postgres' ? LEFTOVER_MS : config.BATCH_WINDOW_MS;
   const sources = new Map<string, EventSource>();
   if (broker === 'kafka') {
-    const { createKafkaSource } = await import('./sources/kafka.ts');
+    const { createKafkaSource } = await import('./kafka/source.ts');
     sources.set(broker, createKafkaSource(pool, intake, config, around));
   }
   if (broker === 'kinesis') {
-    const { createKinesisSource } = await import('./sources/kinesis.ts');
+    const { createKinesisSource } = await import('./kinesis/source.ts');
     sources.set(broker, createKinesisSource(pool, config.DATABASE_URL, intake, config, around));
   }
   return sources.set('postgres', createPostgresSource(pool, intake, { windowMs, batchSize }, around));
@@ -37,11 +38,11 @@ export async function createSources(
 export async function createBooks(config: Config, logger: Logger): Promise<BrokerBooks[]> {
   switch (config.BROKER) {
     case 'kafka': {
-      const { createKafkaBooks } = await import('./sources/kafka-books.ts');
+      const { createKafkaBooks } = await import('./kafka/backlog.ts');
       return [postgresBooks, createKafkaBooks(config, logger)];
     }
     case 'kinesis': {
-      const { createKinesisBooks } = await import('./sources/kinesis-books.ts');
+      const { createKinesisBooks } = await import('./kinesis/backlog.ts');
       return [postgresBooks, createKinesisBooks(config)];
     }
     case 'postgres':

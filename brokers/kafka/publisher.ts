@@ -1,11 +1,11 @@
 import kafkajs, { type Admin, type Message, type Producer } from 'kafkajs';
-import type { Config } from '../common/config.ts';
-import { TollwayError } from '../common/errors.ts';
-import { explainKafka, openKafka, REQUEST_MS_MAX, readPartitions } from '../common/kafka.ts';
-import type { Logger } from '../common/logger.ts';
-import { type BrokerRecord, CLICK_VERSION, isMarkKey } from '../contract/click-event.ts';
-import { cutRecords } from './cut-records.ts';
-import type { Publisher } from './publisher.ts';
+import type { Config } from '../../common/config.ts';
+import { TollwayError } from '../../common/errors.ts';
+import type { Logger } from '../../common/logger.ts';
+import { type BrokerRecord, CLICK_VERSION, isMarkKey } from '../../contract/click-event.ts';
+import { cutRecords } from '../cut-records.ts';
+import type { Publisher } from '../publisher.ts';
+import { explainKafka, openKafka, REQUEST_MS_MAX, readPartitions } from './client.ts';
 
 const { CompressionTypes } = kafkajs;
 const COMPRESSION = {

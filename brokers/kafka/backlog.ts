@@ -1,12 +1,12 @@
 import type { Consumer } from 'kafkajs';
 import type { Config } from '../../common/config.ts';
-import { explainKafka, openKafka, withAdmin } from '../../common/kafka.ts';
 import type { Logger } from '../../common/logger.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { type ReadRecord, readRecord } from '../../contract/click-event.ts';
-import type { BrokerBooks } from '../broker-books.ts';
+import type { BrokerBooks } from '../backlog.ts';
 import { readCheckpoints, turnBack } from '../checkpoints.ts';
-import { kafkaSourceName, type Offsets, offsetOf, readOffsets, readOffsetsAt } from './kafka-positions.ts';
+import { explainKafka, openKafka, withAdmin } from './client.ts';
+import { kafkaSourceName, type Offsets, offsetOf, readOffsets, readOffsetsAt } from './positions.ts';
 
 /** From where to where a partition is read. */
 type Stretch = { readonly from: number; readonly to: number };

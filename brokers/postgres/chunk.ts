@@ -1,4 +1,4 @@
-import type { BrokerRecord } from '../contract/click-event.ts';
+import { type BrokerRecord, type ReadRecord, readRecord } from '../../contract/click-event.ts';
 
 /**
  * Many records as one `bytea` of the Postgres broker. Per record: key length, key, value length, value;
@@ -40,4 +40,18 @@ export function decodeChunk(chunk: Buffer): BrokerRecord[] {
     records.push({ key: key === null ? null : key.toString('utf8'), value: read() });
   }
   return records;
+}
+
+/** The records of a chunk. A chunk that is not one, as a foreign hand may insert it, is one foreign record. */
+export function readChunk(id: bigint, payload: Buffer): ReadRecord[] {
+  const foreign = () => [readRecord({ key: null, value: payload }, `chunk ${id}`)];
+  try {
+    const records = decodeChunk(payload);
+    return records.length === 0
+      ? foreign()
+      : records.map((record, index) => readRecord(record, `chunk ${id} record ${index}`));
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    return foreign();
+  }
 }

@@ -1,18 +1,11 @@
 import { GetRecordsCommand, type KinesisClient } from '@aws-sdk/client-kinesis';
 import type { Config } from '../../common/config.ts';
-import { explainKinesis, isThrottled, listShards, openKinesis, readStream } from '../../common/kinesis.ts';
 import { backoffMs, sleep } from '../../common/lifecycle.ts';
 import { type ReadRecord, readRecord } from '../../contract/click-event.ts';
-import type { BrokerBooks } from '../broker-books.ts';
+import type { BrokerBooks } from '../backlog.ts';
 import { readCheckpoints, turnBack } from '../checkpoints.ts';
-import {
-  END,
-  FIRST_RECORD,
-  iteratorAt,
-  kinesisSourceName,
-  readUntil,
-  sincePosition,
-} from './kinesis-positions.ts';
+import { explainKinesis, isThrottled, listShards, openKinesis, readStream } from './client.ts';
+import { END, FIRST_RECORD, iteratorAt, kinesisSourceName, readUntil, sincePosition } from './positions.ts';
 
 /** A shard allows five reads a second, of all its readers together: two are left to those who charge. */
 const READ_MS = 334;

@@ -1,19 +1,12 @@
 import { errorCode, errorMessage } from '../../common/errors.ts';
 import { backoffMs, sleep } from '../../common/lifecycle.ts';
 import type { Logger } from '../../common/logger.ts';
-import {
-  arrayLiteral,
-  type Connection,
-  failureKind,
-  inTransaction,
-  type Pool,
-} from '../../common/postgres.ts';
+import { arrayLiteral, failureKind, inTransaction, type Pool } from '../../common/postgres.ts';
 import { OpenProblems } from '../../common/problems.ts';
 import { ThrottledLog } from '../../common/throttled-log.ts';
-import { type ReadRecord, readRecord } from '../../contract/click-event.ts';
-import { decodeChunk } from '../../producer/chunk.ts';
-import type { BrokerBooks } from '../broker-books.ts';
+import type { ReadRecord } from '../../contract/click-event.ts';
 import { BLOCKED, type EventSource, type Intake, type Lag, oldestClickAt } from '../event-source.ts';
+import { readChunk } from './chunk.ts';
 
 /** Chunks claimed by one statement; a claim goes on until it has enough records, or there are no more. */
 const CHUNKS_PER_STATEMENT = 8;
@@ -134,20 +127,6 @@ async function claim(pool: Pool, intake: Intake, enough: number, blocked: Set<bi
   });
 }
 
-/** The records of a chunk. A chunk that is not one, as a foreign hand may insert it, is one foreign record. */
-export function readChunk(id: bigint, payload: Buffer): ReadRecord[] {
-  const foreign = () => [readRecord({ key: null, value: payload }, `chunk ${id}`)];
-  try {
-    const records = decodeChunk(payload);
-    return records.length === 0
-      ? foreign()
-      : records.map((record, index) => readRecord(record, `chunk ${id} record ${index}`));
-  } catch (error) {
-    if (!(error instanceof RangeError)) throw error;
-    return foreign();
-  }
-}
-
 async function readLag(pool: Pool): Promise<Lag> {
   const { rows } = await pool.query<{ records: bigint; payload: Buffer | null }>(
     `select coalesce(sum(record_count), 0)::bigint as records,
@@ -161,34 +140,3 @@ async function readLag(pool: Pool): Promise<Lag> {
     oldestAgeSeconds: oldest === null ? 0 : Math.max(0, Date.now() - oldest) / 1_000,
   };
 }
-
-/** Chunks that the books read at once. */
-const BOOKS_CHUNKS = 20;
-
-/** The books of the Postgres broker: they lie in the snapshot itself. */
-export const postgresBooks: BrokerBooks = {
-  isInSnapshot: true,
-  readWaiting: async (connection: Connection, take) => {
-    for (let after = 0n; ; ) {
-      const { rows } = await connection.query<{ id: bigint; payload: Buffer }>(
-        'select id, payload from broker_chunk where settled_at is null and id > $1 order by id limit $2',
-        [after, BOOKS_CHUNKS],
-      );
-      after = rows.at(-1)?.id ?? after;
-      if (rows.length === 0) return;
-      await take(rows.flatMap(({ id, payload }) => readChunk(id, payload)));
-    }
-  },
-  rewind: async (pool, since) => {
-    const { rows } = await pool.query<{ records: bigint; kept_since: Date | null }>(
-      `with again as (
-         update broker_chunk set settled_at = null where published_at >= $1 and settled_at is not null returning record_count
-       )
-       select coalesce((select sum(record_count) from again), 0)::bigint as records,
-         (select min(published_at) from broker_chunk) as kept_since`,
-      [since],
-    );
-    const keptSince = rows[0]?.kept_since ?? null;
-    return { records: Number(rows[0]?.records ?? 0n), short: keptSince !== null && keptSince > since };
-  },
-};

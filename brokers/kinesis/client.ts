@@ -11,9 +11,9 @@ import {
   UpdateShardCountCommand,
 } from '@aws-sdk/client-kinesis';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
-import type { Config } from './config.ts';
-import { errorMessage, TollwayError } from './errors.ts';
-import { sleep } from './lifecycle.ts';
+import type { Config } from '../../common/config.ts';
+import { errorMessage, TollwayError } from '../../common/errors.ts';
+import { sleep } from '../../common/lifecycle.ts';
 
 /** Connections kept open: a shard is read by one at a time, and several batches are written at once. */
 const SOCKETS_MAX = 64;

@@ -1,8 +1,8 @@
 import { GetShardIteratorCommand, type KinesisClient, type Shard } from '@aws-sdk/client-kinesis';
 import type { Config, StartPosition } from '../../common/config.ts';
-import { listShards, type Stream } from '../../common/kinesis.ts';
 import type { Pool } from '../../common/postgres.ts';
 import { beginCheckpoints, readCheckpoints } from '../checkpoints.ts';
+import { listShards, type Stream } from './client.ts';
 
 /**
  * Checkpoints of a shard: `first record`, `since <time>`, `after <sequence number> <time>`, and `end` once all of a closed

@@ -1,7 +1,7 @@
-import type { Pool } from '../common/postgres.ts';
-import type { BrokerRecord } from '../contract/click-event.ts';
+import type { Pool } from '../../common/postgres.ts';
+import type { BrokerRecord } from '../../contract/click-event.ts';
+import type { Publisher } from '../publisher.ts';
 import { encodeChunk } from './chunk.ts';
-import type { Publisher } from './publisher.ts';
 
 /**
  * Publishes to the Postgres broker: one row of `broker_chunk` for everything that is published together.

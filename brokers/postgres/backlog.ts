@@ -1,0 +1,34 @@
+import type { Connection } from '../../common/postgres.ts';
+import type { BrokerBooks } from '../backlog.ts';
+import { readChunk } from './chunk.ts';
+
+/** Chunks that the books read at once. */
+const BOOKS_CHUNKS = 20;
+
+/** The books of the Postgres broker: they lie in the snapshot itself. */
+export const postgresBooks: BrokerBooks = {
+  isInSnapshot: true,
+  readWaiting: async (connection: Connection, take) => {
+    for (let after = 0n; ; ) {
+      const { rows } = await connection.query<{ id: bigint; payload: Buffer }>(
+        'select id, payload from broker_chunk where settled_at is null and id > $1 order by id limit $2',
+        [after, BOOKS_CHUNKS],
+      );
+      after = rows.at(-1)?.id ?? after;
+      if (rows.length === 0) return;
+      await take(rows.flatMap(({ id, payload }) => readChunk(id, payload)));
+    }
+  },
+  rewind: async (pool, since) => {
+    const { rows } = await pool.query<{ records: bigint; kept_since: Date | null }>(
+      `with again as (
+         update broker_chunk set settled_at = null where published_at >= $1 and settled_at is not null returning record_count
+       )
+       select coalesce((select sum(record_count) from again), 0)::bigint as records,
+         (select min(published_at) from broker_chunk) as kept_since`,
+      [since],
+    );
+    const keptSince = rows[0]?.kept_since ?? null;
+    return { records: Number(rows[0]?.records ?? 0n), short: keptSince !== null && keptSince > since };
+  },
+};
