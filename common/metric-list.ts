@@ -235,7 +235,7 @@ export const metricList = {
     kind: 'counter',
     name: 'tollway_over_delivery_total',
     help: 'Value of unbraked over_budget clicks, in units of the currency',
-    labelNames: ['currency'],
+    labelNames: ['advertiser', 'currency'],
     part: 'processor',
   },
   budgetRemaining: {

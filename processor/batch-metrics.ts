@@ -30,7 +30,7 @@ export function countBatch(
     }
   }
   for (const { outcome, reason, count } of counts.values()) metrics.clicks.inc({ outcome, reason }, count);
-  for (const [currency, micros] of settlement.overDeliveryMicros) {
-    metrics.overDelivery.inc({ currency }, Number(micros) / 1e6);
+  for (const [advertiser, { currency, micros }] of settlement.overDelivery) {
+    metrics.overDelivery.inc({ advertiser, currency }, Number(micros) / 1e6);
   }
 }

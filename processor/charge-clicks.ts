@@ -40,12 +40,15 @@ export type Outcome =
   | { readonly outcome: 'duplicate'; readonly reason: null }
   | { readonly outcome: 'mark'; readonly reason: null };
 
+/** In the currency of the advertiser. */
+export type OverDelivery = { readonly currency: string; readonly micros: bigint };
+
 /** What became of a batch, committed. */
 export type Settlement = {
   /** One for each record, in the order of the batch. */
   readonly outcomes: readonly Outcome[];
-  /** Value of the over-budget clicks that no brake had marked, in micros by currency. */
-  readonly overDeliveryMicros: ReadonlyMap<string, bigint>;
+  /** Value of the over-budget clicks that no brake had marked, by advertiser id. */
+  readonly overDelivery: ReadonlyMap<number, OverDelivery>;
   /** How many duplicates brought the key that the settled click lacked. */
   readonly lateKeys: number;
 };
@@ -117,7 +120,7 @@ export async function quarantine(
       const fresh = await insertDeadLetters(connection, rejections);
       await appendTallies(connection, [...late, ...tallyOf([], rejections, fresh, [])]);
       const outcomes = outcomesOf([record], null, [], rejections, fresh);
-      return { outcomes, overDeliveryMicros: new Map(), lateKeys: lateKeysOf(late) };
+      return { outcomes, overDelivery: new Map(), lateKeys: lateKeysOf(late) };
     },
     BEGIN_CHARGE,
   );
@@ -178,7 +181,7 @@ export async function settle(
   await updateBrakes(connection, nearTheirBrake(allocation, advertisers, ads));
   return {
     outcomes: outcomesOf(batch, places, settled, rejections, fresh),
-    overDeliveryMicros: overDelivery(settled, advertisers),
+    overDelivery: overDeliveryOf(settled, advertisers),
     lateKeys: lateKeysOf(late),
   };
 }
@@ -323,15 +326,17 @@ function outcomesOf(
   return batch.map((record) => (record.is === 'mark' ? MARK : (outcomes.get(record) ?? DUPLICATE)));
 }
 
-function overDelivery(
+function overDeliveryOf(
   settled: readonly Settled[],
   advertisers: ReadonlyMap<number, LockedAdvertiser>,
-): Map<string, bigint> {
-  const sums = new Map<string, bigint>();
+): Map<number, OverDelivery> {
+  const sums = new Map<number, OverDelivery>();
   for (const { record, verdict } of settled) {
     if (verdict.outcome !== 'over_budget' || record.click.braked) continue;
-    const currency = advertisers.get(record.click.advertiserId)?.currency ?? '';
-    sums.set(currency, (sums.get(currency) ?? 0n) + BigInt(record.click.priceMicros));
+    const { advertiserId, priceMicros } = record.click;
+    const currency = advertisers.get(advertiserId)?.currency ?? '';
+    const before = sums.get(advertiserId)?.micros ?? 0n;
+    sums.set(advertiserId, { currency, micros: before + BigInt(priceMicros) });
   }
   return sums;
 }

@@ -142,7 +142,7 @@ async function readBooks(pool: Pool, metrics: ProcessMetrics): Promise<void> {
     metrics.budgetSpent.set({ advertiser, currency }, spent);
     metrics.advertiserInfo.set({ advertiser, name, status, currency }, 1);
     // An alert on what it grows by has to see it at 0.
-    metrics.overDelivery.inc({ currency }, 0);
+    metrics.overDelivery.inc({ advertiser, currency }, 0);
   }
   metrics.deadLetters.set(rows[0]?.letters ?? 0);
 }

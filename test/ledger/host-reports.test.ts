@@ -33,8 +33,8 @@ afterEach(async () => {
 });
 
 describe('a host', () => {
-  it('reports the value of clicks over budget that no brake had marked, by currency', async () => {
-    const { ad } = await addAccount(database.pool, { budget: '0', price: '0.25' });
+  it('reports the value of clicks over budget that no brake had marked, by advertiser', async () => {
+    const { ad, advertiser } = await addAccount(database.pool, { budget: '0', price: '0.25' });
     const francs = await addAdvertiser(database.pool, 'Francs', 'CHF');
     const campaign = await addCampaign(database.pool, francs.id, 'Francs', null, null);
     const other = await addAd(database.pool, campaign.id, 2_000_000n, 'https://example.com/');
@@ -45,10 +45,10 @@ describe('a host', () => {
       origin.click({ ad: other }),
     ]);
     const { values } = await metrics.overDelivery.get();
-    expect(Object.fromEntries(values.map(({ labels, value }) => [labels.currency, value]))).toEqual({
-      USD: 0.5,
-      CHF: 2,
-    });
+    expect(values).toEqual([
+      { labels: { advertiser: advertiser.id, currency: 'USD' }, value: 0.5 },
+      { labels: { advertiser: francs.id, currency: 'CHF' }, value: 2 },
+    ]);
   });
 
   it('remembers a click of each transaction, charged or rejected, until it is told that it was found', async () => {

@@ -118,12 +118,12 @@ describe('a click that nobody can pay for', () => {
   });
 
   it('counts as over-delivery unless the brake had marked it', async () => {
-    const { ad } = await addAccount(database.pool, { budget: '0.10', price: '0.25' });
+    const { ad, advertiser } = await addAccount(database.pool, { budget: '0.10', price: '0.25' });
     const batch = [clickRecord({ ad }), clickRecord({ ad, braked: true }), clickRecord({ ad })];
-    const { overDeliveryMicros } = await chargeClicks(database.pool, batch, { clickAgeMaxDays: 14 });
-    expect(overDeliveryMicros).toEqual(new Map([['USD', 500_000n]]));
+    const { overDelivery } = await chargeClicks(database.pool, batch, { clickAgeMaxDays: 14 });
+    expect(overDelivery).toEqual(new Map([[advertiser.id, { currency: 'USD', micros: 500_000n }]]));
     const again = await chargeClicks(database.pool, batch, { clickAgeMaxDays: 14 });
-    expect(again.overDeliveryMicros).toEqual(new Map());
+    expect(again.overDelivery).toEqual(new Map());
   });
 
   it('is charged all the same when a brake came too late to be true', async () => {

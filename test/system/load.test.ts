@@ -32,7 +32,8 @@ describe('npm run load', { timeout: 90_000 }, () => {
   /** What the processor has counted, in USD. */
   const overDelivery = async () => {
     const text = await (await fetch(`${stack.processorOpsUrl}/metrics`)).text();
-    return Number(/^tollway_over_delivery_total\{.*currency="USD".*\} (.+)$/m.exec(text)?.[1] ?? 0);
+    const lines = text.matchAll(/^tollway_over_delivery_total\{.*currency="USD".*\} (.+)$/gm);
+    return [...lines].reduce((sum, [, value]) => sum + Number(value), 0);
   };
 
   it('offers a spike, finds every click in the ledger, passes, and writes a report that needs nothing else', async () => {
