@@ -70,6 +70,8 @@ describe.concurrent('the signals of a processor', () => {
     await waitFor(isReady, 10_000, 'readiness');
     const info = `tollway_advertiser_info{advertiser="${advertiser.id}",name="Test advertiser",status="active",currency="USD"} 1`;
     await waitFor(async () => (await get('/metrics')).text.includes(info), 10_000, info);
+    const overDelivery = `tollway_over_delivery_total{advertiser="${advertiser.id}",currency="USD"} 0`;
+    expect((await get('/metrics')).text).toContain(overDelivery);
     // A click that waits: its row is locked, so that nobody charges it.
     const lock = await database.pool.connect();
     await lock.query('begin');

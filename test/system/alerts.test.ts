@@ -1,13 +1,15 @@
 import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { parse } from 'yaml';
+import { parse, stringify } from 'yaml';
 import { isSkipped } from '../setup/skipped.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 const FOLDER = 'deploy/prometheus';
-const read = (name: string) => parse(readFileSync(join(ROOT, FOLDER, name), 'utf8'), { merge: true });
+const OPERATOR = 'deploy/kubernetes/prometheus-operator';
+const read = (path: string) => parse(readFileSync(join(ROOT, path), 'utf8'), { merge: true });
 
 type Rule = {
   alert: string;
@@ -25,10 +27,15 @@ type Group = {
   promql_expr_test?: { eval_time: string; expr: string; exp_samples: { labels: string; value: number }[] }[];
 };
 
-// A parsing boundary: what of it is used below is looked at there, or by promtool.
-const { groups: ruleGroups } = read('alerts.yml') as { groups: { rules: Rule[] }[] };
+type Rules = { groups: { rules: Rule[] }[] };
+
+// Parsing boundaries: what of them is used below is looked at there, or by promtool.
+const { spec: operatorRules } = read(`${OPERATOR}/reconcile-alert.yaml`) as { spec: Rules };
+const ruleGroups = [...(read(`${FOLDER}/alerts.yml`) as Rules).groups, ...operatorRules.groups];
 const rules = ruleGroups.flatMap((group) => group.rules);
-const { tests } = read('alerts.test.yml') as { tests: Group[] };
+const tests = [`${FOLDER}/alerts.test.yml`, `${OPERATOR}/reconcile-alert.test.yml`].flatMap(
+  (path) => (read(path) as { tests: Group[] }).tests,
+);
 const byName = rules.map((rule) => [rule.alert, rule] as const);
 
 /** The groups of one kind for one alert, as in `TollwayPartDown is quiet: single scrapes fail`. */
@@ -118,5 +125,17 @@ describe.skipIf(isSkipped(isMissing ? 'promtool is missing: install Prometheus' 
 
   it('sees every alert fire when it should, hold, and end', { timeout: 120_000 }, () => {
     expect(complaints('test', 'rules', `${FOLDER}/alerts.test.yml`)).toBe('');
+  });
+
+  it('sees the alert for the operator do the same', () => {
+    // It knows no PrometheusRule.
+    const folder = mkdtempSync(join(tmpdir(), 'tollway-alerts-'));
+    try {
+      writeFileSync(join(folder, 'alerts.yml'), stringify(operatorRules));
+      copyFileSync(join(ROOT, OPERATOR, 'reconcile-alert.test.yml'), join(folder, 'alerts.test.yml'));
+      expect(complaints('test', 'rules', join(folder, 'alerts.test.yml'))).toBe('');
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 });
