@@ -15,6 +15,7 @@ const FLOORS = [
   'ad-server',
   'cli',
   'deploy',
+  'emulators',
   'load-tests',
   'test',
 ];
@@ -42,9 +43,15 @@ const RULES: IForbiddenRuleType[] = [
   floor('ad-server', ['common', 'contract', 'ledger', 'brokers', 'producer']),
   floor('deploy', []),
   {
-    name: 'nothing imports tests, load-tests, the command line or the build but themselves',
-    from: { pathNot: '^(test|load-tests|cli|deploy)/' },
-    to: { path: '^(test|load-tests|cli|deploy)/' },
+    name: 'nothing imports tests, load-tests, emulators, the command line or the build but themselves',
+    from: { pathNot: '^(test|load-tests|emulators|cli|deploy)/' },
+    to: { path: '^(test|load-tests|emulators|cli|deploy)/' },
+  },
+  floor('emulators', ['common', 'contract']),
+  {
+    name: 'emulators are for tests and load tests',
+    from: { pathNot: '^(test|load-tests|emulators)/' },
+    to: { path: '^emulators/' },
   },
   { name: 'nothing imports tests but tests', from: { pathNot: '^test/' }, to: { path: '^test/' } },
   {
@@ -63,7 +70,7 @@ const RULES: IForbiddenRuleType[] = [
     name: 'kafkajs is known where Kafka is spoken to, and nowhere else',
     from: {
       path: OURS,
-      pathNot: '^(brokers/kafka|load-tests|test)/',
+      pathNot: '^(brokers/kafka|emulators|load-tests|test)/',
     },
     to: { path: 'node_modules/kafkajs' },
   },
@@ -71,7 +78,7 @@ const RULES: IForbiddenRuleType[] = [
     name: "AWS' clients are known where AWS is spoken to, and nowhere else",
     from: {
       path: OURS,
-      pathNot: '^common/(s3|database-secret)\\.ts$|^(brokers/kinesis|load-tests|test)/',
+      pathNot: '^common/(s3|database-secret)\\.ts$|^(brokers/kinesis|emulators|load-tests|test)/',
     },
     to: { path: 'node_modules/@(aws-sdk|smithy)' },
   },
@@ -165,6 +172,7 @@ const ENTRIES = [
   /^cli\//,
   /^processor\/functions\//,
   /^ad-server\/lambda\.ts$/,
+  /^emulators\//,
   /^load-tests\//,
   /^test\//,
 ];

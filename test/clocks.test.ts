@@ -14,6 +14,7 @@ const FOLDERS = [
   'ad-server',
   'cli',
   'deploy',
+  'emulators',
   'load-tests',
 ];
 
@@ -38,10 +39,10 @@ const TIMESTAMPS: Readonly<Record<string, { readonly reads: number; readonly why
   'load-tests/ledger-check.ts': { reads: 1, why: 'a time of the ledger' },
   'load-tests/population.ts': { reads: 1, why: 'the name of an advertiser' },
   'load-tests/replay/run-replay.ts': { reads: 1, why: 'the age of recorded clicks' },
-  'load-tests/servers/lambda-runtime.ts': { reads: 1, why: 'the deadline as the platform gives it' },
-  'load-tests/servers/openwhisk-runtime.ts': { reads: 1, why: 'the deadline as the platform gives it' },
-  'load-tests/servers/platform-events.ts': { reads: 2, why: 'the times of records' },
-  'load-tests/servers/s3.ts': { reads: 1, why: 'the time of change of an object' },
+  'emulators/lambda/runtime.ts': { reads: 1, why: 'the deadline as the platform gives it' },
+  'emulators/openwhisk/runtime.ts': { reads: 1, why: 'the deadline as the platform gives it' },
+  'emulators/lambda/events.ts': { reads: 2, why: 'the times of records' },
+  'emulators/s3/server.ts': { reads: 1, why: 'the time of change of an object' },
   'processor/batch-metrics.ts': { reads: 1, why: 'the time from a click to its charge' },
   'processor/functions/openwhisk.ts': { reads: 1, why: 'the deadline as the platform gives it' },
   'processor/rehearsal.ts': { reads: 1, why: 'the time of a click' },

@@ -1,5 +1,5 @@
-import { startLambda } from '../servers/lambda-runtime.ts';
-import { kafkaEvent, kinesisEvent } from '../servers/platform-events.ts';
+import { kafkaEvent, kinesisEvent } from '../../emulators/lambda/events.ts';
+import { startLambda } from '../../emulators/lambda/runtime.ts';
 import type { BenchSurroundings } from './bench.ts';
 import { functionFolder, MEMORY_MEGABYTES } from './built-functions.ts';
 import { makeRecords } from './charge-data.ts';

@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism, loadavg } from 'node:os';
 import { join } from 'node:path';
-import { startLambda } from '../servers/lambda-runtime.ts';
+import { startLambda } from '../../emulators/lambda/runtime.ts';
 import type { BenchSurroundings } from './bench.ts';
 import { functionFolder, LAMBDAS, MEMORY_MEGABYTES } from './built-functions.ts';
 import { type BenchResult, compareLimit, median } from './result.ts';

@@ -1,4 +1,4 @@
-import { lambdaRic } from '../servers/lambda-ric.ts';
+import { lambdaRic } from '../../emulators/lambda/runtime-client.ts';
 import type { Bench } from './bench.ts';
 import { buildFunctions, weighBundles } from './built-functions.ts';
 import { measureFirstBatches } from './first-batch.ts';

@@ -2,13 +2,13 @@ import { CompressionCodecs, CompressionTypes, Kafka, logLevel } from 'kafkajs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createTopic } from '../../brokers/kafka/client.ts';
 import { parseConfig } from '../../common/config.ts';
-import { freePorts } from '../../load-tests/servers/free-ports.ts';
-import { kafkaIsMissing, startKafka } from '../../load-tests/servers/kafka.ts';
 import {
   type SecureKafkaServer,
   secureKafkaIsMissing,
   startSecureKafka,
-} from '../../load-tests/servers/secure-kafka.ts';
+} from '../../emulators/kafka/secure.ts';
+import { kafkaIsMissing, startKafka } from '../../emulators/kafka/start.ts';
+import { freePorts } from '../../emulators/process/free-ports.ts';
 import { silent } from '../setup/database.ts';
 import { isSkipped } from '../setup/skipped.ts';
 import { waitFor } from '../setup/stack.ts';

@@ -5,7 +5,7 @@ import { createKafkaPublisher } from '../../brokers/kafka/publisher.ts';
 import { type Config, parseConfig } from '../../common/config.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import type { BrokerRecord } from '../../contract/click-event.ts';
-import { type KafkaServer, kafkaIsMissing, startKafka } from '../../load-tests/servers/kafka.ts';
+import { type KafkaServer, kafkaIsMissing, startKafka } from '../../emulators/kafka/start.ts';
 import { silent } from '../setup/database.ts';
 import { makeTopic } from '../setup/kafka-topic.ts';
 import { type Broker, between, type Driver, QUICK, type Server, SLOTS } from './broker.ts';

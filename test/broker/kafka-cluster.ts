@@ -1,11 +1,11 @@
 import { writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePorts } from '../../load-tests/servers/free-ports.ts';
-import { type Guard, openGuard, runToEnd } from '../../load-tests/servers/guarded-process.ts';
-import { javaCommand, kafkaJars } from '../../load-tests/servers/kafka-jars.ts';
-import { CLUSTER_ID, serverProperties } from '../../load-tests/servers/kafka-properties.ts';
-import { untilKafkaAnswers } from '../../load-tests/servers/kafka-server.ts';
+import { javaCommand, kafkaJars } from '../../emulators/kafka/jars.ts';
+import { CLUSTER_ID, serverProperties } from '../../emulators/kafka/properties.ts';
+import { untilKafkaAnswers } from '../../emulators/kafka/server.ts';
+import { freePorts } from '../../emulators/process/free-ports.ts';
+import { type Guard, openGuard, runToEnd } from '../../emulators/process/guarded-process.ts';
 
 /** Two brokers of one cluster, ids 1 and 2; from the jars alone. */
 export async function startKafkaCluster(): Promise<{ brokers: string; stop: () => Promise<void> }> {

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { CompressionTypes } from 'kafkajs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { kafkaIsMissing, startKafka } from '../../load-tests/servers/kafka.ts';
+import { kafkaIsMissing, startKafka } from '../../emulators/kafka/start.ts';
 import { addAccount } from '../setup/database.ts';
 import { isSkipped } from '../setup/skipped.ts';
 import { waitFor } from '../setup/stack.ts';

@@ -4,7 +4,7 @@ import { createStream, isOpen, listShards, openKinesis } from '../../brokers/kin
 import { createKinesisPublisher } from '../../brokers/kinesis/publisher.ts';
 import { type Config, parseConfig } from '../../common/config.ts';
 import { uuidV7 } from '../../common/uuid.ts';
-import { type KinesisServer, startKinesis } from '../../load-tests/servers/kinesis.ts';
+import { type KinesisServer, startKinesis } from '../../emulators/kinesis/start.ts';
 import { silent } from '../setup/database.ts';
 import { type Broker, between, type Driver, QUICK, type Server, SLOTS } from './broker.ts';
 import { layWire } from './wire.ts';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { ReadClick } from '../../contract/click-event.ts';
-import { type S3Server, startS3 } from '../../load-tests/servers/s3.ts';
+import { type S3Server, startS3 } from '../../emulators/s3/server.ts';
 import { deliver, expectBalanced } from '../ledger/deliver.ts';
 import {
   addAccount,

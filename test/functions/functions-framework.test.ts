@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { HTTP } from 'cloudevents';
 import { unzipSync } from 'fflate';
 import { describe, expect, it } from 'vitest';
-import { openGuard, untilAnswers } from '../../load-tests/servers/guarded-process.ts';
+import { openGuard, untilAnswers } from '../../emulators/process/guarded-process.ts';
 import { temporaryFolder } from '../edge/temporary-folder.ts';
 import { expectBalanced } from '../ledger/deliver.ts';
 import { addAccount, createTestDatabase, TestOrigin } from '../setup/database.ts';

@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { cached, isCached } from '../../load-tests/servers/cache-folder.ts';
-import { runToEnd } from '../../load-tests/servers/guarded-process.ts';
+import { cached, isCached } from '../../emulators/process/cache-folder.ts';
+import { runToEnd } from '../../emulators/process/guarded-process.ts';
 
 /** Google's Functions Framework, which runs HTTP functions on Cloud Run and elsewhere. */
 const VERSION = '5.0.5';

@@ -3,14 +3,14 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { CloudEvent, HTTP } from 'cloudevents';
 import { type BrokerRecord, isMarkKey } from '../../contract/click-event.ts';
-import { freePorts } from '../../load-tests/servers/free-ports.ts';
-import { ricIsMissing } from '../../load-tests/servers/lambda-ric.ts';
-import { startLambda } from '../../load-tests/servers/lambda-runtime.ts';
-import { startOpenwhisk } from '../../load-tests/servers/openwhisk-runtime.ts';
-import { kafkaEvent, kinesisEvent, PARTITIONS, TOPIC } from '../../load-tests/servers/platform-events.ts';
+import { kafkaEvent, kinesisEvent, PARTITIONS, TOPIC } from '../../emulators/lambda/events.ts';
+import { startLambda } from '../../emulators/lambda/runtime.ts';
+import { ricIsMissing } from '../../emulators/lambda/runtime-client.ts';
+import { startOpenwhisk } from '../../emulators/openwhisk/runtime.ts';
+import { freePorts } from '../../emulators/process/free-ports.ts';
 import { waitFor } from '../setup/stack.ts';
 
-export { kafkaEvent, kinesisEvent, PARTITIONS, TOPIC } from '../../load-tests/servers/platform-events.ts';
+export { kafkaEvent, kinesisEvent, PARTITIONS, TOPIC } from '../../emulators/lambda/events.ts';
 
 /** What became of a delivery: how many records, from the first on, its platform takes for done; and what was said. */
 export type Verdict = { readonly done: number; readonly said: string };

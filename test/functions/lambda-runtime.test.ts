@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { lambdaRic, ricIsMissing } from '../../load-tests/servers/lambda-ric.ts';
-import { type Lambda, type LambdaOptions, startLambda } from '../../load-tests/servers/lambda-runtime.ts';
+import { type Lambda, type LambdaOptions, startLambda } from '../../emulators/lambda/runtime.ts';
+import { lambdaRic, ricIsMissing } from '../../emulators/lambda/runtime-client.ts';
 import { temporaryFolder } from '../edge/temporary-folder.ts';
 import { until } from '../edge/until.ts';
 import { isSkipped } from '../setup/skipped.ts';
@@ -196,7 +196,7 @@ describe.skipIf(skipped)("a Lambda function under AWS's own client", { timeout: 
   it('ends with its parent, when that one is killed, even if it is frozen', async () => {
     const folder = functionFolder('export const handler = async () => 1;');
     await lambdaRic();
-    const module = JSON.stringify(join(import.meta.dirname, '../../load-tests/servers/lambda-runtime.ts'));
+    const module = JSON.stringify(join(import.meta.dirname, '../../emulators/lambda/runtime.ts'));
     const script = `
       const { startLambda } = await import(${module});
       const lambda = await startLambda({ folder: ${JSON.stringify(folder)} });

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { strToU8, zipSync } from 'fflate';
 import { afterEach, describe, expect, it } from 'vitest';
-import { type OpenwhiskRuntime, startOpenwhisk } from '../../load-tests/servers/openwhisk-runtime.ts';
+import { type OpenwhiskRuntime, startOpenwhisk } from '../../emulators/openwhisk/runtime.ts';
 
 /**
  * What the original runtime answered to the same actions: apache/openwhisk-runtime-nodejs d7baea7 under Node 20 and 24,

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { startOpenwhisk } from '../../load-tests/servers/openwhisk-runtime.ts';
+import { startOpenwhisk } from '../../emulators/openwhisk/runtime.ts';
 import { expectBalanced } from '../ledger/deliver.ts';
 import { addAccount, TestOrigin, testDatabase } from '../setup/database.ts';
 import { builtFunctions } from './bundles.ts';

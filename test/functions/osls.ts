@@ -2,8 +2,8 @@ import { execFile } from 'node:child_process';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { cached, isCached } from '../../load-tests/servers/cache-folder.ts';
-import { runToEnd } from '../../load-tests/servers/guarded-process.ts';
+import { cached, isCached } from '../../emulators/process/cache-folder.ts';
+import { runToEnd } from '../../emulators/process/guarded-process.ts';
 
 /** The open fork of the Serverless Framework, which asks for no account. */
 const OSLS_VERSION = '4.3.1';

@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { ricIsMissing } from '../../load-tests/servers/lambda-ric.ts';
+import { ricIsMissing } from '../../emulators/lambda/runtime-client.ts';
 import type { Server } from '../broker/broker.ts';
 import { postgresDriver } from '../broker/postgres-broker.ts';
 import { isSkipped } from '../setup/skipped.ts';

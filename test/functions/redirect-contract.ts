@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { sleep } from '../../common/lifecycle.ts';
 import { isUuidV7 } from '../../common/uuid.ts';
-import { ricIsMissing } from '../../load-tests/servers/lambda-ric.ts';
+import { ricIsMissing } from '../../emulators/lambda/runtime-client.ts';
 import type { Server } from '../broker/broker.ts';
 import { drivers } from '../broker/brokers.ts';
 import { expectTrueBooks } from '../broker/site.ts';

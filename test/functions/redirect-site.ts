@@ -3,7 +3,7 @@ import { performance } from 'node:perf_hooks';
 import { formatLinkKeys, type LinkKey } from '../../common/link-keys.ts';
 import type { ReadClick } from '../../contract/click-event.ts';
 import { createSigner, evergreenLink, impressionLink, type Link } from '../../contract/link-token.ts';
-import { type Lambda, startLambda } from '../../load-tests/servers/lambda-runtime.ts';
+import { type Lambda, startLambda } from '../../emulators/lambda/runtime.ts';
 import type { Server } from '../broker/broker.ts';
 import { type Site, withSite } from '../broker/site.ts';
 import { waitFor } from '../setup/stack.ts';

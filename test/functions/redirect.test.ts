@@ -2,7 +2,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { uuidV7 } from '../../common/uuid.ts';
 import type { ClickEvent } from '../../contract/click-event.ts';
 import { evergreenLink } from '../../contract/link-token.ts';
-import { ricIsMissing } from '../../load-tests/servers/lambda-ric.ts';
+import { ricIsMissing } from '../../emulators/lambda/runtime-client.ts';
 import type { Server } from '../broker/broker.ts';
 import { postgresDriver } from '../broker/postgres-broker.ts';
 import { isSkipped } from '../setup/skipped.ts';

@@ -1,9 +1,9 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { markRecord, readRecord } from '../../contract/click-event.ts';
-import { ricIsMissing } from '../../load-tests/servers/lambda-ric.ts';
-import { startLambda } from '../../load-tests/servers/lambda-runtime.ts';
-import { startOpenwhisk } from '../../load-tests/servers/openwhisk-runtime.ts';
+import { startLambda } from '../../emulators/lambda/runtime.ts';
+import { ricIsMissing } from '../../emulators/lambda/runtime-client.ts';
+import { startOpenwhisk } from '../../emulators/openwhisk/runtime.ts';
 import type { BooksReport } from '../../processor/report-books.ts';
 import { deliver } from '../ledger/deliver.ts';
 import { addAccount, createTestDatabase, type TestDatabase, TestOrigin } from '../setup/database.ts';

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { globSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { printed } from '../../load-tests/servers/cache-folder.ts';
+import { printed } from '../../emulators/process/cache-folder.ts';
 import { shipped } from './deployment.ts';
 
 const RUN_MS_MAX = 120_000;

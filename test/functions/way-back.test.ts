@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { BrokerRecord } from '../../contract/click-event.ts';
-import { startOpenwhisk } from '../../load-tests/servers/openwhisk-runtime.ts';
+import { startOpenwhisk } from '../../emulators/openwhisk/runtime.ts';
 import type { Server } from '../broker/broker.ts';
 import { kafkaDriver } from '../broker/kafka-broker.ts';
 import { countSettled, expectAllCharged, type Site, untilSettled, withSite } from '../broker/site.ts';

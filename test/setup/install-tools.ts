@@ -3,8 +3,8 @@
  * Framework. Prints one line for each that cannot be installed, and then exits with 1. Tests install nothing: they skip what is not there.
  */
 import { errorMessage } from '../../common/errors.ts';
-import { jarsAreMissing, kafkaJars } from '../../load-tests/servers/kafka-jars.ts';
-import { lambdaRic } from '../../load-tests/servers/lambda-ric.ts';
+import { jarsAreMissing, kafkaJars } from '../../emulators/kafka/jars.ts';
+import { lambdaRic } from '../../emulators/lambda/runtime-client.ts';
 import { functionsFramework } from '../functions/functions-framework.ts';
 import { oslsFolder } from '../functions/osls.ts';
 

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createPostgresPublisher } from '../../brokers/postgres/publisher.ts';
 import { createPool } from '../../common/postgres.ts';
-import { kafkaIsMissing, startKafka } from '../../load-tests/servers/kafka.ts';
-import { startKinesis } from '../../load-tests/servers/kinesis.ts';
+import { kafkaIsMissing, startKafka } from '../../emulators/kafka/start.ts';
+import { startKinesis } from '../../emulators/kinesis/start.ts';
 import { clickLink, exportRows, makeLinks } from '../setup/clicks.ts';
 import { clickRecord } from '../setup/database.ts';
 import {

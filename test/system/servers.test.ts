@@ -14,9 +14,9 @@ import {
 import { NodeHttpHandler } from '@smithy/node-http-handler';
 import { Kafka, type KafkaConfig, logLevel, type SASLOptions } from 'kafkajs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type KafkaServer, kafkaIsMissing, startKafka } from '../../load-tests/servers/kafka.ts';
-import { startKinesis } from '../../load-tests/servers/kinesis.ts';
-import { secureKafkaIsMissing, startSecureKafka } from '../../load-tests/servers/secure-kafka.ts';
+import { secureKafkaIsMissing, startSecureKafka } from '../../emulators/kafka/secure.ts';
+import { type KafkaServer, kafkaIsMissing, startKafka } from '../../emulators/kafka/start.ts';
+import { startKinesis } from '../../emulators/kinesis/start.ts';
 import { makeTopic } from '../setup/kafka-topic.ts';
 import { isSkipped } from '../setup/skipped.ts';
 import { waitFor } from '../setup/stack.ts';

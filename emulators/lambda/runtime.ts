@@ -3,17 +3,17 @@ import { readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pLimit from 'p-limit';
-import { type Guard, type GuardedProcess, openGuard } from './guarded-process.ts';
-import { lambdaRic } from './lambda-ric.ts';
+import { type Guard, type GuardedProcess, openGuard } from '../process/guarded-process.ts';
 import {
   type LambdaError,
   type LambdaResult,
   openRuntimeApi,
   PAYLOAD_BYTES_MAX,
   type RuntimeApi,
-} from './lambda-runtime-api.ts';
+} from './runtime-api.ts';
+import { lambdaRic } from './runtime-client.ts';
 
-export type { LambdaError, LambdaResult } from './lambda-runtime-api.ts';
+export type { LambdaError, LambdaResult } from './runtime-api.ts';
 
 export type LambdaOptions = {
   /** What the zip would hold. */

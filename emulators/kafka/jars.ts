@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { cached, isCached, mayInstall, printed } from './cache-folder.ts';
-import { runToEnd } from './guarded-process.ts';
-import { KAFKA_VERSION } from './kafka-server.ts';
+import { cached, isCached, mayInstall, printed } from '../process/cache-folder.ts';
+import { runToEnd } from '../process/guarded-process.ts';
+import { KAFKA_VERSION } from './server.ts';
 
 const JAVA_AT_LEAST = 17;
 const DEPENDENCY_PLUGIN = 'org.apache.maven.plugins:maven-dependency-plugin:3.8.1';

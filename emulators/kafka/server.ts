@@ -1,5 +1,5 @@
 import { Kafka, type KafkaConfig, logLevel } from 'kafkajs';
-import { untilAnswers } from './guarded-process.ts';
+import { untilAnswers } from '../process/guarded-process.ts';
 
 /** Of the jars and of the image alike. */
 export const KAFKA_VERSION = '4.1.0';

@@ -1,11 +1,11 @@
 import { writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePorts } from './free-ports.ts';
-import { type Guard, type GuardedProcess, openGuard, runToEnd } from './guarded-process.ts';
-import { javaCommand, kafkaJars } from './kafka-jars.ts';
-import { CLUSTER_ID, serverProperties } from './kafka-properties.ts';
-import { type KafkaOptions, type KafkaServer, untilKafkaAnswers } from './kafka-server.ts';
+import { freePorts } from '../process/free-ports.ts';
+import { type Guard, type GuardedProcess, openGuard, runToEnd } from '../process/guarded-process.ts';
+import { javaCommand, kafkaJars } from './jars.ts';
+import { CLUSTER_ID, serverProperties } from './properties.ts';
+import { type KafkaOptions, type KafkaServer, untilKafkaAnswers } from './server.ts';
 
 const LOGGING = `rootLogger.level = warn
 rootLogger.appenderRef.console.ref = console

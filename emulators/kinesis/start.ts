@@ -4,8 +4,8 @@ import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { KinesisClient, ListStreamsCommand } from '@aws-sdk/client-kinesis';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
-import { freePorts } from './free-ports.ts';
-import { type Guard, type GuardedProcess, openGuard, untilAnswers } from './guarded-process.ts';
+import { freePorts } from '../process/free-ports.ts';
+import { type Guard, type GuardedProcess, openGuard, untilAnswers } from '../process/guarded-process.ts';
 
 /** An emulated Kinesis for tests: the npm package `kinesis-local`, good for a few hundred records/s and some 10 000 in all. */
 export type KinesisServer = {
@@ -45,7 +45,7 @@ async function startIn(guard: Guard): Promise<KinesisServer> {
   const program = createRequire(import.meta.url).resolve('kinesis-local/main.js');
   const [port = 0, tlsPort = 0] = await freePorts(2);
   const env = settings(guard.folder, dirname(program), port, tlsPort);
-  const hangUp = pathToFileURL(join(import.meta.dirname, 'kinesis-hang-up.ts')).href;
+  const hangUp = pathToFileURL(join(import.meta.dirname, 'hang-up.ts')).href;
   const endpoint = `http://127.0.0.1:${port}`;
 
   let server: GuardedProcess;

@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { cached, isCached, mayInstall, printed } from './cache-folder.ts';
-import { runToEnd } from './guarded-process.ts';
+import { cached, isCached, mayInstall, printed } from '../process/cache-folder.ts';
+import { runToEnd } from '../process/guarded-process.ts';
 
 /** AWS's own runtime client for Node: what Lambda runs as /var/runtime/index.mjs, as an npm package. */
 const RIC_VERSION = '4.0.2';

@@ -2,8 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePorts } from './free-ports.ts';
-import { type Guard, type GuardedProcess, openGuard, untilAnswers } from './guarded-process.ts';
+import { freePorts } from '../process/free-ports.ts';
+import { type Guard, type GuardedProcess, openGuard, untilAnswers } from '../process/guarded-process.ts';
 
 /** One container of an action of OpenWhisk, and the part of the invoker, for tests. */
 export type OpenwhiskRuntime = {
@@ -68,7 +68,7 @@ export async function startOpenwhisk(options: OpenwhiskOptions): Promise<Openwhi
 
 async function startIn(guard: Guard, options: OpenwhiskOptions): Promise<OpenwhiskRuntime> {
   const { zip, main = 'main', params: bound = {}, env = {} } = options;
-  const proxy = options.proxy ?? [process.execPath, join(import.meta.dirname, 'openwhisk-proxy.ts')];
+  const proxy = options.proxy ?? [process.execPath, join(import.meta.dirname, 'proxy.ts')];
   const [port] = await freePorts(1);
   const url = `http://127.0.0.1:${port}`;
   const printed = (name: string) => {

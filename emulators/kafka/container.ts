@@ -1,6 +1,6 @@
-import { freePorts } from './free-ports.ts';
-import { CLUSTER_ID, serverProperties } from './kafka-properties.ts';
-import { KAFKA_VERSION, type KafkaOptions, type KafkaServer, untilKafkaAnswers } from './kafka-server.ts';
+import { freePorts } from '../process/free-ports.ts';
+import { CLUSTER_ID, serverProperties } from './properties.ts';
+import { KAFKA_VERSION, type KafkaOptions, type KafkaServer, untilKafkaAnswers } from './server.ts';
 
 /** The image that is taken where Docker answers. */
 export const KAFKA_IMAGE = `apache/kafka:${KAFKA_VERSION}`;

@@ -1,6 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Guard, runToEnd } from './guarded-process.ts';
+import { type Guard, runToEnd } from '../process/guarded-process.ts';
 
 /** A certificate and its key, as PEM files and as their text. */
 export type KeyPair = {

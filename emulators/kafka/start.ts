@@ -1,9 +1,9 @@
-import { dockerAnswers, KAFKA_IMAGE, startKafkaContainer } from './kafka-container.ts';
-import { jarsAreMissing } from './kafka-jars.ts';
-import { startKafkaFromJars } from './kafka-java.ts';
-import { type KafkaOptions, type KafkaServer, untilKafkaAnswers } from './kafka-server.ts';
+import { dockerAnswers, KAFKA_IMAGE, startKafkaContainer } from './container.ts';
+import { jarsAreMissing } from './jars.ts';
+import { startKafkaFromJars } from './java.ts';
+import { type KafkaOptions, type KafkaServer, untilKafkaAnswers } from './server.ts';
 
-export type { KafkaConnection, KafkaOptions, KafkaServer } from './kafka-server.ts';
+export type { KafkaConnection, KafkaOptions, KafkaServer } from './server.ts';
 
 /** Docker, once found unable to start Kafka, is not tried again by this process. */
 let dockerFailed = false;

@@ -2,9 +2,9 @@ import { execFile } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { openGuard } from '../process/guarded-process.ts';
 import { type Certificates, makeCertificates } from './certificates.ts';
-import { openGuard } from './guarded-process.ts';
-import { type KafkaServer, kafkaIsMissing, startKafka } from './kafka.ts';
+import { type KafkaServer, kafkaIsMissing, startKafka } from './start.ts';
 
 const USERNAME = 'tollway';
 const PASSWORD = 'secret';
