@@ -6,7 +6,7 @@ import type { ProcessMetrics } from '../common/metrics.ts';
 import { createPool, cutPool, type Pool } from '../common/postgres.ts';
 import { OpenProblems, type Problem } from '../common/problems.ts';
 import { ThrottledLog } from '../common/throttled-log.ts';
-import type { Home } from './home.ts';
+import type { Home } from './runtime.ts';
 
 /** Most advertisers whose budgets are exported, the latest first: a bound for Prometheus, not for us. */
 const ADVERTISERS_MAX = 10_000;

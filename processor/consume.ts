@@ -4,8 +4,8 @@ import type { ProcessMetrics } from '../common/metrics.ts';
 import { serveOperations } from '../common/ops-server.ts';
 import type { Problem } from '../common/problems.ts';
 import { collectGauges } from './collect-gauges.ts';
-import type { Home } from './home.ts';
-import { keepLedger } from './keep-ledger.ts';
+import { keepLedger } from './maintenance-loop.ts';
+import type { Home } from './runtime.ts';
 
 /** Time what was taken gets to be settled at the end, in ms. What is left comes again. */
 const SETTLE_MS = 6_000;

@@ -4,7 +4,7 @@ import { runProcess } from '../common/lifecycle.ts';
 import { createLogger } from '../common/logger.ts';
 import { createMetrics } from '../common/metrics.ts';
 import { consume } from './consume.ts';
-import { openHome } from './home.ts';
+import { openHome } from './runtime.ts';
 
 const name = 'processor';
 

@@ -21,6 +21,8 @@ const FLOORS = [
 ];
 
 const PUBLISHER = '^brokers/publisher\\.ts$';
+/** What the entries of the functions share. */
+const SHARED = '^processor/functions/(function-runtime|open-function|report-reconciliation)\\.ts$';
 const BROKERS = ['kafka', 'kinesis', 'postgres'];
 /** Scripts that another program runs. */
 const K6 = /^load-tests\/k6\//;
@@ -56,13 +58,13 @@ const RULES: IForbiddenRuleType[] = [
   { name: 'nothing imports tests but tests', from: { pathNot: '^test/' }, to: { path: '^test/' } },
   {
     name: 'what charges clicks knows no broker, cloud or HTTP',
-    from: { path: '^ledger/|^processor/(charge-clicks|allocate|handler-host|home)\\.ts$' },
+    from: { path: '^ledger/|^processor/(charge/|(batch-dispatcher|runtime)\\.ts$)' },
     to: {
       path: [
         'node_modules/(kafkajs|@aws-sdk|@smithy|aws-lambda|undici|cloudevents|fastify|express)',
         '^(node:)?(http|https|http2|net|tls)$',
         '^brokers/(?!event-source\\.ts)',
-        '^processor/(main\\.ts|functions/|events/|function-home|open-function)',
+        '^processor/(main\\.ts|functions/|events/)',
       ],
     },
   },
@@ -89,17 +91,19 @@ const RULES: IForbiddenRuleType[] = [
   })),
   {
     name: 'a function is its entry: it reads the event of its platform, and has the rest from the home',
-    from: { path: '^processor/functions/' },
+    from: { path: '^processor/functions/', pathNot: SHARED },
     to: {
       path: OURS,
-      pathNot:
-        '^common/|^contract/|^processor/(events/|(function-home|report-books|keep-ledger|charge-file)\\.ts$)',
+      pathNot: `^common/|^contract/|^processor/(events/|(maintenance-loop|charge-file)\\.ts$)|${SHARED}`,
     },
   },
   {
     name: 'nothing imports what is an entry',
     from: {},
-    to: { path: '^(ad-server|processor)/main\\.ts$|^processor/functions/|^ad-server/lambda\\.ts$' },
+    to: {
+      path: '^(ad-server|processor)/main\\.ts$|^processor/functions/|^ad-server/lambda\\.ts$',
+      pathNot: SHARED,
+    },
   },
   { name: 'no cycles, of types neither', from: { path: OURS }, to: { circular: true } },
 ];
@@ -170,7 +174,7 @@ const ENTRIES = [
   /\/main\.ts$/,
   /^migrations\/migrate\.ts$/,
   /^cli\//,
-  /^processor\/functions\//,
+  /^processor\/functions\/(lambda-[a-z]+|openwhisk|cloud-event)\.ts$/,
   /^ad-server\/lambda\.ts$/,
   /^emulators\//,
   /^load-tests\//,

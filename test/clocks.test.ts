@@ -45,7 +45,7 @@ const TIMESTAMPS: Readonly<Record<string, { readonly reads: number; readonly why
   'emulators/s3/server.ts': { reads: 1, why: 'the time of change of an object' },
   'processor/batch-metrics.ts': { reads: 1, why: 'the time from a click to its charge' },
   'processor/functions/openwhisk.ts': { reads: 1, why: 'the deadline as the platform gives it' },
-  'processor/rehearsal.ts': { reads: 1, why: 'the time of a click' },
+  'processor/charge/dry-run.ts': { reads: 1, why: 'the time of a click' },
   'brokers/kafka/source.ts': { reads: 1, why: 'the age of a click' },
   'brokers/kinesis/backlog.ts': { reads: 1, why: 'a time that the operator gives' },
   'brokers/kinesis/positions.ts': { reads: 2, why: 'times of the stream' },

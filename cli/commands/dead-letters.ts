@@ -8,7 +8,7 @@ import {
   listDeadLetters,
   readDeadLetter,
   redrive,
-} from '../../processor/redrive.ts';
+} from '../../processor/charge/redrive.ts';
 import { command, group, withDatabase } from '../command.ts';
 import { parseCount } from '../parse.ts';
 import { printJson, printLine, printTable } from '../print.ts';

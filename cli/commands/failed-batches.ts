@@ -4,7 +4,7 @@ import { createLogger } from '../../common/logger.ts';
 import { createMetrics, type ProcessMetrics } from '../../common/metrics.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
 import { type FailedInvocation, readFailedInvocation } from '../../processor/events/failed-invocation.ts';
-import { openHome } from '../../processor/home.ts';
+import { openHome } from '../../processor/runtime.ts';
 import { command, findPlace, group } from '../command.ts';
 import { type FailureStore, openFailureStore } from '../failure-store.ts';
 import { printJson, printLine } from '../print.ts';

@@ -4,7 +4,7 @@ import { createPool, type Pool } from '../../common/postgres.ts';
 import type { ReadClick } from '../../contract/click-event.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
 import { migrate } from '../../migrations/migrate.ts';
-import { chargeClicks } from '../../processor/charge-clicks.ts';
+import { chargeClicks } from '../../processor/charge/charge-clicks.ts';
 import type { BenchSurroundings } from './bench.ts';
 
 export const RETENTION = { clickAgeDays: 14, linkLifeDays: 90 };

@@ -1,6 +1,6 @@
 import { kinesisEvent } from '../../emulators/lambda/events.ts';
 import { type Lambda, startLambda } from '../../emulators/lambda/runtime.ts';
-import { chargeClicks } from '../../processor/charge-clicks.ts';
+import { chargeClicks } from '../../processor/charge/charge-clicks.ts';
 import type { BenchSurroundings } from './bench.ts';
 import { functionFolder, MEMORY_MEGABYTES } from './built-functions.ts';
 import { decodeRecords, makeRecords } from './charge-data.ts';

@@ -6,7 +6,7 @@ import { listen } from '../../common/ops-server.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
 import { readCloudEvents } from '../events/cloud-events.ts';
 import { MemoryBound, type MemoryPart, readBody } from '../events/http-body.ts';
-import { FunctionHome } from '../function-home.ts';
+import { FunctionHome } from './function-runtime.ts';
 
 const name = 'cloud-event';
 const home = new FunctionHome(name, process.env);

@@ -1,6 +1,6 @@
 import type { Context } from 'aws-lambda';
 import { readS3Event } from '../events/s3-event.ts';
-import { FunctionHome } from '../function-home.ts';
+import { FunctionHome } from './function-runtime.ts';
 
 const name = 'lambda-file';
 const home = new FunctionHome(name, process.env);

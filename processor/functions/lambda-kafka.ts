@@ -1,6 +1,6 @@
 import type { Context } from 'aws-lambda';
 import { type KafkaBatchResponse, readKafkaEvent } from '../events/kafka-event.ts';
-import { FunctionHome } from '../function-home.ts';
+import { FunctionHome } from './function-runtime.ts';
 
 const name = 'lambda-kafka';
 const home = new FunctionHome(name, process.env);

@@ -1,6 +1,6 @@
 import type { Context, KinesisStreamBatchResponse } from 'aws-lambda';
 import { readKinesisEvent } from '../events/kinesis-event.ts';
-import { FunctionHome } from '../function-home.ts';
+import { FunctionHome } from './function-runtime.ts';
 
 const name = 'lambda-kinesis';
 const home = new FunctionHome(name, process.env);

@@ -1,6 +1,6 @@
 import type { Context } from 'aws-lambda';
-import { FunctionHome } from '../function-home.ts';
-import type { BooksReport } from '../report-books.ts';
+import { FunctionHome } from './function-runtime.ts';
+import type { BooksReport } from './report-reconciliation.ts';
 
 const home = new FunctionHome('lambda-reconcile', process.env, 0);
 
@@ -9,7 +9,7 @@ const home = new FunctionHome('lambda-reconcile', process.env, 0);
  * `{"deep": true}` has the ledger recounted row by row.
  */
 export async function handler(event: { deep?: unknown } | null, context: Context): Promise<BooksReport> {
-  const { reportBooks } = await import('../report-books.ts');
+  const { reportBooks } = await import('./report-reconciliation.ts');
   const deadlineAt = performance.now() + context.getRemainingTimeInMillis();
   const deep = event?.deep === true;
   return home.during({ id: context.awsRequestId, deadlineAt }, (rooms, time) =>

@@ -1,6 +1,6 @@
 import { TollwayError } from '../../common/errors.ts';
 import { readMessages } from '../events/openwhisk-messages.ts';
-import { FunctionHome, type Invocation } from '../function-home.ts';
+import { FunctionHome, type Invocation } from './function-runtime.ts';
 
 const name = 'openwhisk';
 /** One home for the messages, and one without haste for what is scheduled; each with the settings it was opened with. */
@@ -29,7 +29,7 @@ export async function main(params: Params): Promise<{ records: number; settled: 
 export async function reconcile(params: Params): Promise<object> {
   // Asked first: activations at the same time share the environment.
   const asked = invocation();
-  const { reportBooks } = await import('../report-books.ts');
+  const { reportBooks } = await import('./report-reconciliation.ts');
   const deep = params.deep === true;
   return homeOf('openwhisk-reconcile', params, 0).during(asked, (rooms, time) =>
     reportBooks(rooms, { ...time, deep }),
@@ -39,7 +39,7 @@ export async function reconcile(params: Params): Promise<object> {
 /** Maintains the ledger, by a schedule. */
 export async function maintain(params: Params): Promise<object> {
   const asked = invocation();
-  const { maintainLedger } = await import('../keep-ledger.ts');
+  const { maintainLedger } = await import('../maintenance-loop.ts');
   return homeOf('openwhisk-maintain', params, 0).during(asked, maintainLedger);
 }
 

@@ -11,7 +11,7 @@ import { createClient, createPool, type Pool } from '../../common/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import type { ReadClick } from '../../contract/click-event.ts';
 import { type Reconciliation, reconcile } from '../../ledger/reconcile.ts';
-import { HandlerHost } from '../../processor/handler-host.ts';
+import { HandlerHost } from '../../processor/batch-dispatcher.ts';
 import {
   addAccount,
   createTestDatabase,

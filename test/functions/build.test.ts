@@ -34,7 +34,7 @@ describe('the bundles of the functions', () => {
       const map = JSON.parse(textOf(built, `${file}.map`)) as { sources: string[] };
       expect(
         map.sources.some(
-          (source) => source.endsWith('processor/home.ts') || source.endsWith('ad-server/redirect.ts'),
+          (source) => source.endsWith('processor/runtime.ts') || source.endsWith('ad-server/redirect.ts'),
         ),
       ).toBe(true);
     }

@@ -4,10 +4,10 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { sleep } from '../../common/lifecycle.ts';
 import { createMetrics } from '../../common/metrics.ts';
 import { createPool, cutPool, failureKind, inTransaction } from '../../common/postgres.ts';
+import { HandlerHost } from '../../processor/batch-dispatcher.ts';
 import { readCloudEvents } from '../../processor/events/cloud-events.ts';
-import { FunctionHome } from '../../processor/function-home.ts';
-import { HandlerHost } from '../../processor/handler-host.ts';
-import { maintainLedger } from '../../processor/keep-ledger.ts';
+import { FunctionHome } from '../../processor/functions/function-runtime.ts';
+import { maintainLedger } from '../../processor/maintenance-loop.ts';
 import { expectBalanced } from '../ledger/deliver.ts';
 import {
   addAccount,

@@ -4,7 +4,7 @@ import { markRecord, readRecord } from '../../contract/click-event.ts';
 import { startLambda } from '../../emulators/lambda/runtime.ts';
 import { ricIsMissing } from '../../emulators/lambda/runtime-client.ts';
 import { startOpenwhisk } from '../../emulators/openwhisk/runtime.ts';
-import type { BooksReport } from '../../processor/report-books.ts';
+import type { BooksReport } from '../../processor/functions/report-reconciliation.ts';
 import { deliver } from '../ledger/deliver.ts';
 import { addAccount, createTestDatabase, type TestDatabase, TestOrigin } from '../setup/database.ts';
 import { isSkipped } from '../setup/skipped.ts';

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { uuidFloor } from '../../common/uuid.ts';
-import { type AllocatableClick, type Balances, openAllocation } from '../../processor/allocate.ts';
+import { type AllocatableClick, type Balances, openAllocation } from '../../processor/charge/allocate.ts';
 
 /** Allocates clicks in order of time. */
 function allocate(clicks: readonly AllocatableClick[], left: Balances) {

@@ -7,8 +7,8 @@ import { createMetrics } from '../../common/metrics.ts';
 import { createPool, type Pool } from '../../common/postgres.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
 import { addAdvertiser } from '../../ledger/accounts.ts';
+import { HandlerHost } from '../../processor/batch-dispatcher.ts';
 import { BlockedAdvertisers } from '../../processor/blocked-advertisers.ts';
-import { HandlerHost } from '../../processor/handler-host.ts';
 import {
   type Account,
   addAccount,

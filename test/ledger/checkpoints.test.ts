@@ -12,7 +12,7 @@ import { createMetrics } from '../../common/metrics.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import type { ReadClick } from '../../contract/click-event.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
-import { chargeClicks } from '../../processor/charge-clicks.ts';
+import { chargeClicks } from '../../processor/charge/charge-clicks.ts';
 import { addAccount, TestOrigin, testDatabase } from '../setup/database.ts';
 
 const database = testDatabase();

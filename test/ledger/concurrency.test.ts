@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { inTransaction } from '../../common/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
-import { settle } from '../../processor/charge-clicks.ts';
+import { settle } from '../../processor/charge/charge-clicks.ts';
 import {
   addAccount,
   clickRecord,

@@ -4,7 +4,7 @@ import { failureKind } from '../../common/postgres.ts';
 import { uuidFloor, uuidV7 } from '../../common/uuid.ts';
 import { updateAd } from '../../ledger/accounts.ts';
 import { DAY_MS, dayStart, partitionName } from '../../ledger/partitions.ts';
-import { chargeClicks } from '../../processor/charge-clicks.ts';
+import { chargeClicks } from '../../processor/charge/charge-clicks.ts';
 import { addAccount, clickRecord, createTestDatabase, testDatabase } from '../setup/database.ts';
 import { deliverTwice, expectBalanced } from './deliver.ts';
 

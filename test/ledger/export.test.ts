@@ -5,7 +5,7 @@ import { type ExportFilter, type ExportRow, exportLedger } from '../../ledger/ex
 import { DAY_MS } from '../../ledger/partitions.ts';
 import { LOCK_SETTLEMENT, readSettlementWatermark } from '../../ledger/settlement-watermark.ts';
 import { BEGIN_CHARGE } from '../../ledger/store.ts';
-import { settle } from '../../processor/charge-clicks.ts';
+import { settle } from '../../processor/charge/charge-clicks.ts';
 import {
   addAccount,
   clickRecord,

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { inTransaction } from '../../common/postgres.ts';
-import { settle } from '../../processor/charge-clicks.ts';
+import { settle } from '../../processor/charge/charge-clicks.ts';
 import {
   addAccount,
   clickRecord,

@@ -4,7 +4,7 @@ import { createMetrics, type ProcessMetrics } from '../../common/metrics.ts';
 import { uuidFloor, uuidV7 } from '../../common/uuid.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
 import { DAY_MS, dayStart, partitionName } from '../../ledger/partitions.ts';
-import { HandlerHost, type HostOptions } from '../../processor/handler-host.ts';
+import { HandlerHost, type HostOptions } from '../../processor/batch-dispatcher.ts';
 import {
   addAccount,
   createTestDatabase,

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createMetrics, type ProcessMetrics } from '../../common/metrics.ts';
 import { addAd, addAdvertiser, addCampaign } from '../../ledger/accounts.ts';
-import { HandlerHost } from '../../processor/handler-host.ts';
+import { HandlerHost } from '../../processor/batch-dispatcher.ts';
 import {
   addAccount,
   createTestDatabase,

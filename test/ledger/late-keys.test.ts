@@ -5,8 +5,8 @@ import type { ReadClick, ReadRecord } from '../../contract/click-event.ts';
 import { addAd } from '../../ledger/accounts.ts';
 import { mergeTallies } from '../../ledger/maintenance.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
-import { chargeClicks, quarantine } from '../../processor/charge-clicks.ts';
-import { listDeadLetterIds, redrive } from '../../processor/redrive.ts';
+import { chargeClicks, quarantine } from '../../processor/charge/charge-clicks.ts';
+import { listDeadLetterIds, redrive } from '../../processor/charge/redrive.ts';
 import {
   type Account,
   addAccount,

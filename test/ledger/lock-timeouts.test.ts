@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { createPool, type Pool } from '../../common/postgres.ts';
 import { creditClick, enterBudget, setAdvertiserStatus, updateAd } from '../../ledger/accounts.ts';
-import { redrive } from '../../processor/redrive.ts';
-import { rehearse } from '../../processor/rehearsal.ts';
+import { rehearse } from '../../processor/charge/dry-run.ts';
+import { redrive } from '../../processor/charge/redrive.ts';
 import {
   type Account,
   addAccount,

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { uuidV7 } from '../../common/uuid.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
 import type { KnownAd } from '../../ledger/store.ts';
-import { objectionTo } from '../../processor/objections.ts';
+import { objectionTo } from '../../processor/charge/validate-click.ts';
 import { type ClickOverrides, clickRecord } from '../setup/database.ts';
 
 const NOW_MS = Date.UTC(2026, 5, 15, 12);

@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { uuidV7 } from '../../common/uuid.ts';
 import { EDGE_INVALID_REASONS } from '../../contract/click-event.ts';
 import { listAdvertisers } from '../../ledger/accounts.ts';
-import { chargeClicks } from '../../processor/charge-clicks.ts';
+import { chargeClicks } from '../../processor/charge/charge-clicks.ts';
 import { addAccount, addAdTo, clickRecord, TestOrigin, testDatabase } from '../setup/database.ts';
 import { deliver, deliverTwice, expectBalanced } from './deliver.ts';
 

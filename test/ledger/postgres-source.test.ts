@@ -8,7 +8,7 @@ import { TollwayError } from '../../common/errors.ts';
 import { createMetrics, type ProcessMetrics } from '../../common/metrics.ts';
 import { createPool, type Pool } from '../../common/postgres.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
-import { HandlerHost } from '../../processor/handler-host.ts';
+import { HandlerHost } from '../../processor/batch-dispatcher.ts';
 import {
   addAccount,
   createTestDatabase,

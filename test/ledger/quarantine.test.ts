@@ -1,7 +1,7 @@
 import { afterEach, expect, it } from 'vitest';
 import { inTransaction } from '../../common/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
-import { quarantine, settle } from '../../processor/charge-clicks.ts';
+import { quarantine, settle } from '../../processor/charge/charge-clicks.ts';
 import { addAccount, clickRecord, TestOrigin, testDatabase, unreadableRecord } from '../setup/database.ts';
 import { deliverTwice, expectBalanced, inWords, placesOf, untilWaitingForLock } from './deliver.ts';
 

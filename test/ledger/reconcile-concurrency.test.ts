@@ -5,7 +5,7 @@ import { inTransaction } from '../../common/postgres.ts';
 import { dropClosedDays, maintain, mergeTallies } from '../../ledger/maintenance.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
-import { chargeClicks } from '../../processor/charge-clicks.ts';
+import { chargeClicks } from '../../processor/charge/charge-clicks.ts';
 import { addAccount, createTestDatabase, silent, TestOrigin } from '../setup/database.ts';
 import { deliver, expectBalanced, untilWaitingForLock } from './deliver.ts';
 

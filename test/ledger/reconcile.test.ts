@@ -9,7 +9,7 @@ import { dropClosedDays, makeDays, mergeTallies } from '../../ledger/maintenance
 import { DAY_MS, dayStart } from '../../ledger/partitions.ts';
 import { type Reconciliation, reconcile } from '../../ledger/reconcile.ts';
 import { appendTallies } from '../../ledger/spool-counters.ts';
-import { chargeClicks, settle } from '../../processor/charge-clicks.ts';
+import { chargeClicks, settle } from '../../processor/charge/charge-clicks.ts';
 import {
   type Account,
   addAccount,

@@ -4,8 +4,8 @@ import { uuidV7 } from '../../common/uuid.ts';
 import { encodeClick, markRecord, type ReadRecord, readRecord } from '../../contract/click-event.ts';
 import { addAd } from '../../ledger/accounts.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
-import { quarantine, settle } from '../../processor/charge-clicks.ts';
-import { discard, listDeadLetterIds, redrive } from '../../processor/redrive.ts';
+import { quarantine, settle } from '../../processor/charge/charge-clicks.ts';
+import { discard, listDeadLetterIds, redrive } from '../../processor/charge/redrive.ts';
 import {
   type Account,
   addAccount,

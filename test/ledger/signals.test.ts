@@ -4,7 +4,7 @@ import { parseConfig } from '../../common/config.ts';
 import type { Resource } from '../../common/lifecycle.ts';
 import { createMetrics } from '../../common/metrics.ts';
 import { consume } from '../../processor/consume.ts';
-import { openHome } from '../../processor/home.ts';
+import { openHome } from '../../processor/runtime.ts';
 import { layWire } from '../broker/wire.ts';
 import { capturedLog } from '../setup/captured-log.ts';
 import { addAccount, createTestDatabase, TestOrigin } from '../setup/database.ts';

@@ -3,8 +3,8 @@ import { createMetrics } from '../../common/metrics.ts';
 import { createPool, type Pool } from '../../common/postgres.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
-import { chargeClicks, quarantine } from '../../processor/charge-clicks.ts';
-import { HandlerHost } from '../../processor/handler-host.ts';
+import { HandlerHost } from '../../processor/batch-dispatcher.ts';
+import { chargeClicks, quarantine } from '../../processor/charge/charge-clicks.ts';
 import {
   type Account,
   addAccount,

@@ -5,7 +5,7 @@ import { type BrokerRecord, markRecord, readRecord, WATERMARK_MAX } from '../../
 import { mergeTallies } from '../../ledger/maintenance.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
 import { correctSpool, listSpoolCorrections } from '../../ledger/spool-corrections.ts';
-import { chargeClicks } from '../../processor/charge-clicks.ts';
+import { chargeClicks } from '../../processor/charge/charge-clicks.ts';
 import {
   addAccount,
   createTestDatabase,

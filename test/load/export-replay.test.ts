@@ -8,7 +8,7 @@ import { createPool, type Pool } from '../../common/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { type ExportRow, exportLedger } from '../../ledger/export.ts';
 import type { ReplayReport } from '../../load-tests/replay/replay-report.ts';
-import { HandlerHost } from '../../processor/handler-host.ts';
+import { HandlerHost } from '../../processor/batch-dispatcher.ts';
 import { deliver } from '../ledger/deliver.ts';
 import { addAccount, silent, TestOrigin, testDatabase } from '../setup/database.ts';
 import { makeFolder, removeFolder } from '../setup/stack.ts';

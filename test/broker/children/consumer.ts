@@ -8,7 +8,7 @@ import type { Intake } from '../../../brokers/event-source.ts';
 import { parseConfig } from '../../../common/config.ts';
 import { createMetrics } from '../../../common/metrics.ts';
 import { createPool } from '../../../common/postgres.ts';
-import { HandlerHost } from '../../../processor/handler-host.ts';
+import { HandlerHost } from '../../../processor/batch-dispatcher.ts';
 
 // Its parent is gone.
 process.once('disconnect', () => process.exit(1));

@@ -23,7 +23,7 @@ import { creditClick } from '../../../ledger/accounts.ts';
 import { dropClosedDays, maintain, makeDays } from '../../../ledger/maintenance.ts';
 import { DAY_MS, dayStart, listPartitionDays, retentionOf } from '../../../ledger/partitions.ts';
 import { migrate } from '../../../migrations/migrate.ts';
-import { chargeClicks } from '../../../processor/charge-clicks.ts';
+import { chargeClicks } from '../../../processor/charge/charge-clicks.ts';
 import { addAccount, clickRecord, type NamedAd, TestOrigin } from '../../setup/database.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..', '..');

@@ -1,8 +1,8 @@
-import { TollwayError } from '../common/errors.ts';
-import { type Connection, inTransaction, type Pool } from '../common/postgres.ts';
-import { readRecord } from '../contract/click-event.ts';
-import { appendTallies, NOTHING } from '../ledger/spool-counters.ts';
-import { BEGIN_CHARGE } from '../ledger/store.ts';
+import { TollwayError } from '../../common/errors.ts';
+import { type Connection, inTransaction, type Pool } from '../../common/postgres.ts';
+import { readRecord } from '../../contract/click-event.ts';
+import { appendTallies, NOTHING } from '../../ledger/spool-counters.ts';
+import { BEGIN_CHARGE } from '../../ledger/store.ts';
 import { type Outcome, retryRaces, settle } from './charge-clicks.ts';
 
 export type DeadLetter = {

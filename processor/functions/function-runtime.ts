@@ -1,9 +1,9 @@
-import { STOPPING } from '../brokers/event-source.ts';
-import { elapsedMs, moment } from '../common/elapsed.ts';
-import type { Counted } from '../common/embedded-metrics.ts';
-import { errorCode, errorMessage, TollwayError } from '../common/errors.ts';
-import type { FunctionConfig } from '../common/function-config.ts';
-import type { ReadRecord } from '../contract/click-event.ts';
+import { STOPPING } from '../../brokers/event-source.ts';
+import { elapsedMs, moment } from '../../common/elapsed.ts';
+import type { Counted } from '../../common/embedded-metrics.ts';
+import { errorCode, errorMessage, TollwayError } from '../../common/errors.ts';
+import type { FunctionConfig } from '../../common/function-config.ts';
+import type { ReadRecord } from '../../contract/click-event.ts';
 import type { FunctionRooms } from './open-function.ts';
 
 /** Time before the end of an invocation when nothing new is begun, in ms. */

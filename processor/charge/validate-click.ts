@@ -1,9 +1,9 @@
-import { TollwayError } from '../common/errors.ts';
-import { uuidV7TimeMs } from '../common/uuid.ts';
-import type { ReadClick } from '../contract/click-event.ts';
-import type { RejectReason } from '../ledger/dead-letters.ts';
-import { DAY_MS } from '../ledger/partitions.ts';
-import type { KnownAd, LedgerWindow } from '../ledger/store.ts';
+import { TollwayError } from '../../common/errors.ts';
+import { uuidV7TimeMs } from '../../common/uuid.ts';
+import type { ReadClick } from '../../contract/click-event.ts';
+import type { RejectReason } from '../../ledger/dead-letters.ts';
+import { DAY_MS } from '../../ledger/partitions.ts';
+import type { KnownAd, LedgerWindow } from '../../ledger/store.ts';
 
 export type Surroundings = {
   readonly ads: ReadonlyMap<number, KnownAd>;

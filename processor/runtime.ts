@@ -3,7 +3,7 @@ import { TollwayError } from '../common/errors.ts';
 import type { Logger } from '../common/logger.ts';
 import type { Metrics } from '../common/metrics.ts';
 import { createPool, type Pool } from '../common/postgres.ts';
-import { HandlerHost } from './handler-host.ts';
+import { HandlerHost } from './batch-dispatcher.ts';
 
 /** What surrounds the handler wherever it lives: settings, log, metrics, connections, and the host that hands it batches. */
 export type Home<M extends Metrics = Metrics> = {

@@ -10,9 +10,9 @@ import { ThrottledLog } from '../common/throttled-log.ts';
 import type { ReadRecord } from '../contract/click-event.ts';
 import { countBatch } from './batch-metrics.ts';
 import { BlockedAdvertisers } from './blocked-advertisers.ts';
-import { chargeClicks, quarantine, type Settlement } from './charge-clicks.ts';
-import { openDelivery, type Share, settleShare, stopped } from './delivery.ts';
-import { rehearse } from './rehearsal.ts';
+import { chargeClicks, quarantine, type Settlement } from './charge/charge-clicks.ts';
+import { rehearse } from './charge/dry-run.ts';
+import { openDelivery, type Share, settleShare, stopped } from './submission.ts';
 
 export type HostOptions = {
   /** Most records the handler is given at once. */

@@ -1,5 +1,5 @@
-import type { EdgeInvalidReason } from '../contract/click-event.ts';
-import type { Verdict } from '../ledger/outcome.ts';
+import type { EdgeInvalidReason } from '../../contract/click-event.ts';
+import type { Verdict } from '../../ledger/outcome.ts';
 
 /** What `allocate` has to know of a click. */
 export type AllocatableClick = {

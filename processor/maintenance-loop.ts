@@ -4,7 +4,7 @@ import { createPool } from '../common/postgres.ts';
 import { ThrottledLog } from '../common/throttled-log.ts';
 import { type MaintenanceOptions, maintain, makeDays } from '../ledger/maintenance.ts';
 import { retentionOf } from '../ledger/partitions.ts';
-import type { Home } from './home.ts';
+import type { Home } from './runtime.ts';
 
 /** Time between two runs of the scheduled tasks, in ms. */
 const MAINTENANCE_MS = 30_000;

@@ -1,5 +1,5 @@
-import type { ReadClick, ReadMark, ReadRecord, Unreadable } from '../contract/click-event.ts';
-import { identityOf } from '../ledger/dead-letters.ts';
+import type { ReadClick, ReadMark, ReadRecord, Unreadable } from '../../contract/click-event.ts';
+import { identityOf } from '../../ledger/dead-letters.ts';
 
 /**
  * Splits a batch by what its records are, without the copies that it holds itself: clicks in order of time, then id, and the place

@@ -1,13 +1,23 @@
-import { TollwayError } from '../common/errors.ts';
-import { sleep } from '../common/lifecycle.ts';
-import { type Connection, inTransaction, type Pool } from '../common/postgres.ts';
-import { clickKey, type ReadClick, type ReadRecord, type Unreadable } from '../contract/click-event.ts';
-import { namedBy } from '../ledger/batch-keys.ts';
-import { updateBrakes } from '../ledger/budget-flag.ts';
-import { identityOf, insertDeadLetters, type Rejection, type RejectReason } from '../ledger/dead-letters.ts';
-import { settleLateKeys } from '../ledger/late-keys.ts';
-import type { Verdict } from '../ledger/outcome.ts';
-import { appendTallies, type OriginTally, readSettledSequences, tallyOf } from '../ledger/spool-counters.ts';
+import { TollwayError } from '../../common/errors.ts';
+import { sleep } from '../../common/lifecycle.ts';
+import { type Connection, inTransaction, type Pool } from '../../common/postgres.ts';
+import { clickKey, type ReadClick, type ReadRecord, type Unreadable } from '../../contract/click-event.ts';
+import { namedBy } from '../../ledger/batch-keys.ts';
+import { updateBrakes } from '../../ledger/budget-flag.ts';
+import {
+  identityOf,
+  insertDeadLetters,
+  type Rejection,
+  type RejectReason,
+} from '../../ledger/dead-letters.ts';
+import { settleLateKeys } from '../../ledger/late-keys.ts';
+import type { Verdict } from '../../ledger/outcome.ts';
+import {
+  appendTallies,
+  type OriginTally,
+  readSettledSequences,
+  tallyOf,
+} from '../../ledger/spool-counters.ts';
 import {
   BEGIN_CHARGE,
   chargeBalances,
@@ -23,10 +33,10 @@ import {
   readKnown,
   readWindow,
   type Settled,
-} from '../ledger/store.ts';
+} from '../../ledger/store.ts';
 import { type Allocation, type Balances, openAllocation } from './allocate.ts';
-import { objectionTo, type Surroundings } from './objections.ts';
-import { sortOut } from './sort-out.ts';
+import { sortOut } from './dedupe-batch.ts';
+import { objectionTo, type Surroundings } from './validate-click.ts';
 
 export type ChargeOptions = {
   /** A click older than this when it arrives is `rejected: too_old`. */

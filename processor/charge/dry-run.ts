@@ -1,8 +1,8 @@
-import { TollwayError } from '../common/errors.ts';
-import { type Connection, inTransaction, type Pool } from '../common/postgres.ts';
-import { uuidV7 } from '../common/uuid.ts';
-import { encodeClick, type ReadRecord, readRecord } from '../contract/click-event.ts';
-import { BEGIN_CHARGE } from '../ledger/store.ts';
+import { TollwayError } from '../../common/errors.ts';
+import { type Connection, inTransaction, type Pool } from '../../common/postgres.ts';
+import { uuidV7 } from '../../common/uuid.ts';
+import { encodeClick, type ReadRecord, readRecord } from '../../contract/click-event.ts';
+import { BEGIN_CHARGE } from '../../ledger/store.ts';
 import { type ChargeOptions, settle } from './charge-clicks.ts';
 
 const REHEARSED = 'rehearsed';

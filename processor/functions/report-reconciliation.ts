@@ -1,9 +1,9 @@
-import { postgresBooks } from '../brokers/postgres/backlog.ts';
-import { counted } from '../common/counted.ts';
-import { sleep } from '../common/lifecycle.ts';
-import { reconcile } from '../ledger/reconcile.ts';
-import { countSequences, type Sequences, subtractSequences } from '../ledger/sequence-ranges.ts';
-import type { Home } from './home.ts';
+import { postgresBooks } from '../../brokers/postgres/backlog.ts';
+import { counted } from '../../common/counted.ts';
+import { sleep } from '../../common/lifecycle.ts';
+import { reconcile } from '../../ledger/reconcile.ts';
+import { countSequences, type Sequences, subtractSequences } from '../../ledger/sequence-ranges.ts';
+import type { Home } from '../runtime.ts';
 
 /** Time between the two looks at the books, in ms: what is on its way at the first is settled at the second. */
 const WAIT_MS = 20_000;

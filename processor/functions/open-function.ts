@@ -1,8 +1,8 @@
-import { createEmbeddedMetrics, type EmbeddedMetrics } from '../common/embedded-metrics.ts';
-import { type FunctionConfig, readFunctionConfig } from '../common/function-config.ts';
-import { createFunctionLogger } from '../common/logger.ts';
-import { cutPool } from '../common/postgres.ts';
-import { type Home, openHome } from './home.ts';
+import { createEmbeddedMetrics, type EmbeddedMetrics } from '../../common/embedded-metrics.ts';
+import { type FunctionConfig, readFunctionConfig } from '../../common/function-config.ts';
+import { createFunctionLogger } from '../../common/logger.ts';
+import { cutPool } from '../../common/postgres.ts';
+import { type Home, openHome } from '../runtime.ts';
 
 /** The home of the handler in a function, and how it is left in a hurry. */
 export type FunctionRooms = Home<EmbeddedMetrics> & {
