@@ -11,15 +11,15 @@ import { createPool } from '../common/postgres.ts';
 import type { Problem } from '../common/problems.ts';
 import { createVerifier } from '../contract/link-token.ts';
 import { Spool } from '../producer/spool.ts';
-import { AdCatalog } from './ad-catalog.ts';
-import { followAgentRules } from './agent-rules-file.ts';
-import { DoubleClicks } from './double-clicks.ts';
-import { createHiddenAgentsCheck } from './hidden-agents-log.ts';
-import { createAgentJudge } from './invalid-traffic.ts';
-import { createRedirect } from './redirect.ts';
+import { AdCatalog } from './catalog/ad-catalog.ts';
+import { createAdServer, type PublicConnections } from './http/server.ts';
+import { createProxyCheck, createVisitorAddress } from './http/visitor.ts';
+import { followAgentRules } from './redirect/agent-rules-file.ts';
+import { DoubleClicks } from './redirect/double-clicks.ts';
+import { createHiddenAgentsCheck } from './redirect/hidden-agents-log.ts';
+import { createAgentJudge } from './redirect/invalid-traffic.ts';
+import { createRedirect } from './redirect/redirect.ts';
 import { startRelays } from './relays.ts';
-import { createAdServer, type PublicConnections } from './server.ts';
-import { createProxyCheck, createVisitorAddress } from './visitor.ts';
 
 const DAY_MS = 86_400_000;
 /** Longest wait for the broker's answer, in ms; then the batch is sent again. */

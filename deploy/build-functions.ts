@@ -35,7 +35,7 @@ export const BUNDLES: Readonly<Record<string, Bundle>> = {
   'lambda-file': { entry: 'processor/functions/lambda-file.ts', ...LAMBDA },
   'lambda-reconcile': { entry: 'processor/functions/lambda-reconcile.ts', ...LAMBDA },
   'lambda-maintenance': { entry: 'processor/functions/lambda-maintenance.ts', ...LAMBDA },
-  'lambda-redirect': { entry: 'ad-server/lambda.ts', ...LAMBDA },
+  'lambda-redirect': { entry: 'ad-server/lambda/main.ts', ...LAMBDA },
   openwhisk: { entry: 'processor/functions/openwhisk.ts', format: 'cjs', target: 'node20' },
   'cloud-event': {
     entry: 'processor/functions/cloud-event.ts',

@@ -101,7 +101,7 @@ const RULES: IForbiddenRuleType[] = [
     name: 'nothing imports what is an entry',
     from: {},
     to: {
-      path: '^(ad-server|processor)/main\\.ts$|^processor/functions/|^ad-server/lambda\\.ts$',
+      path: '^(ad-server|processor)/main\\.ts$|^processor/functions/|^ad-server/lambda/main\\.ts$',
       pathNot: SHARED,
     },
   },
@@ -175,7 +175,6 @@ const ENTRIES = [
   /^migrations\/migrate\.ts$/,
   /^cli\//,
   /^processor\/functions\/(lambda-[a-z]+|openwhisk|cloud-event)\.ts$/,
-  /^ad-server\/lambda\.ts$/,
   /^emulators\//,
   /^load-tests\//,
   /^test\//,

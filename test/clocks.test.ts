@@ -23,13 +23,16 @@ const FOLDERS = [
  * compared with one that was. Intervals, ages, throttles and deadlines inside a process use `performance.now()`.
  */
 const TIMESTAMPS: Readonly<Record<string, { readonly reads: number; readonly why: string }>> = {
-  'ad-server/ad-catalog.ts': { reads: 2, why: 'the time of change of the snapshot file, written and read' },
+  'ad-server/catalog/ad-catalog.ts': {
+    reads: 2,
+    why: 'the time of change of the snapshot file, written and read',
+  },
   'contract/link-token.ts': { reads: 1, why: 'the time in a nonce' },
-  'ad-server/redirect-function.ts': {
+  'ad-server/lambda/redirect-function.ts': {
     reads: 1,
     why: 'functions that are frozen: the steady clock may stand still',
   },
-  'ad-server/redirect.ts': { reads: 1, why: 'the time of a click' },
+  'ad-server/redirect/redirect.ts': { reads: 1, why: 'the time of a click' },
   'cli/commands/rewind.ts': { reads: 1, why: 'a time that the operator gives' },
   'cli/parse.ts': { reads: 1, why: 'a time that the operator gives' },
   'common/elapsed.ts': { reads: 2, why: 'functions that are frozen: the steady clock may stand still' },

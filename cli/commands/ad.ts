@@ -1,4 +1,4 @@
-import { parseUrlTemplate } from '../../ad-server/url-template.ts';
+import { parseUrlTemplate } from '../../ad-server/links/url-template.ts';
 import { TollwayError } from '../../common/errors.ts';
 import { formatAmount, parsePositiveAmount } from '../../common/money.ts';
 import { type Ad, type AdChanges, addAd, listAds, updateAd } from '../../ledger/accounts.ts';

@@ -1,4 +1,4 @@
-import { parseUrlTemplate } from '../../ad-server/url-template.ts';
+import { parseUrlTemplate } from '../../ad-server/links/url-template.ts';
 import { formatAmount, parsePositiveAmount } from '../../common/money.ts';
 import { parseName } from '../../common/text.ts';
 import { addCampaign, type Campaign, listCampaigns } from '../../ledger/accounts.ts';

@@ -1,4 +1,4 @@
-import { referrerHost, truncateAddress } from '../../ad-server/visitor.ts';
+import { referrerHost, truncateAddress } from '../../ad-server/http/visitor.ts';
 import { errorMessage, TollwayError } from '../../common/errors.ts';
 import { parsePositiveAmount } from '../../common/money.ts';
 import { unixMs } from '../../common/unix-time.ts';

@@ -1,6 +1,6 @@
-import { rulesOf } from '../../ad-server/agent-rules.ts';
-import { createAgentJudge } from '../../ad-server/invalid-traffic.ts';
-import { createVisitorAddress } from '../../ad-server/visitor.ts';
+import { createVisitorAddress } from '../../ad-server/http/visitor.ts';
+import { rulesOf } from '../../ad-server/redirect/agent-rules.ts';
+import { createAgentJudge } from '../../ad-server/redirect/invalid-traffic.ts';
 import { createBooks } from '../../brokers/create-event-sources.ts';
 import { createPublisher } from '../../brokers/create-publisher.ts';
 import { assertBroker } from '../../cli/assert-broker.ts';

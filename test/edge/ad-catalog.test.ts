@@ -1,7 +1,7 @@
 import { mkdirSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { AdCatalog, type AdCatalogOptions } from '../../ad-server/ad-catalog.ts';
+import { AdCatalog, type AdCatalogOptions } from '../../ad-server/catalog/ad-catalog.ts';
 import { sleep } from '../../common/lifecycle.ts';
 import { createMetrics } from '../../common/metrics.ts';
 import { inTransaction } from '../../common/postgres.ts';

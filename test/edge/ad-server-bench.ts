@@ -1,6 +1,6 @@
 import type { Server } from 'node:http';
 import { onTestFinished } from 'vitest';
-import { createAdServer } from '../../ad-server/server.ts';
+import { createAdServer } from '../../ad-server/http/server.ts';
 import { listen } from '../../common/ops-server.ts';
 import { redirectBench } from './redirect-bench.ts';
 

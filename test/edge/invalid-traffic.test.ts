@@ -1,8 +1,8 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
-import { DoubleClicks } from '../../ad-server/double-clicks.ts';
-import { createAgentJudge, isPrefetch } from '../../ad-server/invalid-traffic.ts';
+import { DoubleClicks } from '../../ad-server/redirect/double-clicks.ts';
+import { createAgentJudge, isPrefetch } from '../../ad-server/redirect/invalid-traffic.ts';
 
 const { judge: judgeAgent } = createAgentJudge();
 

@@ -1,8 +1,8 @@
-import type { CatalogAd } from '../../ad-server/ad-catalog.ts';
-import { DoubleClicks } from '../../ad-server/double-clicks.ts';
-import { createAgentJudge } from '../../ad-server/invalid-traffic.ts';
-import { type Answer, type ClickRequest, createRedirect } from '../../ad-server/redirect.ts';
-import { createVisitorAddress } from '../../ad-server/visitor.ts';
+import type { CatalogAd } from '../../ad-server/catalog/ad-catalog.ts';
+import { createVisitorAddress } from '../../ad-server/http/visitor.ts';
+import { DoubleClicks } from '../../ad-server/redirect/double-clicks.ts';
+import { createAgentJudge } from '../../ad-server/redirect/invalid-traffic.ts';
+import { type Answer, type ClickRequest, createRedirect } from '../../ad-server/redirect/redirect.ts';
 import { parseConfig } from '../../common/config.ts';
 import { createMetrics } from '../../common/metrics.ts';
 import { type ClickEvent, readRecord } from '../../contract/click-event.ts';

@@ -34,7 +34,8 @@ describe('the bundles of the functions', () => {
       const map = JSON.parse(textOf(built, `${file}.map`)) as { sources: string[] };
       expect(
         map.sources.some(
-          (source) => source.endsWith('processor/runtime.ts') || source.endsWith('ad-server/redirect.ts'),
+          (source) =>
+            source.endsWith('processor/runtime.ts') || source.endsWith('ad-server/redirect/redirect.ts'),
         ),
       ).toBe(true);
     }

@@ -1,5 +1,5 @@
 import { isIP } from 'node:net';
-import type { VisitorAddress } from '../../../ad-server/visitor.ts';
+import type { VisitorAddress } from '../../../ad-server/http/visitor.ts';
 import type { Reading } from '../reading.ts';
 
 /** A request as a line of any access log tells of it. */

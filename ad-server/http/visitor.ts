@@ -1,6 +1,6 @@
 import { BlockList, isIP } from 'node:net';
-import type { Config } from '../common/config.ts';
-import { REFERRER_HOST_MAX } from '../contract/click-event.ts';
+import type { Config } from '../../common/config.ts';
+import { REFERRER_HOST_MAX } from '../../contract/click-event.ts';
 
 /** Longest `X-Forwarded-For` looked at, in characters. */
 const FORWARDED_MAX = 2_000;

@@ -1,5 +1,5 @@
+import type { Answer } from '../redirect/redirect.ts';
 import { pages } from './pages.ts';
-import type { Answer } from './redirect.ts';
 
 /** What goes back to a browser. Headers as name, value, name, value: the form that Node writes fastest. */
 export type HttpAnswer = {

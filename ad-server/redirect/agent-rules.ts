@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import type { Config } from '../common/config.ts';
-import { errorMessage, TollwayError } from '../common/errors.ts';
-import { printable } from '../common/text.ts';
+import type { Config } from '../../common/config.ts';
+import { errorMessage, TollwayError } from '../../common/errors.ts';
+import { printable } from '../../common/text.ts';
 
 /** An exception to what isbot says of a user agent: one that contains `text`, in letters of any case, is a person's or a bot's. */
 export type AgentRule = { readonly verdict: 'person' | 'bot'; readonly text: string };

@@ -1,6 +1,6 @@
 import { isbot } from 'isbot';
-import type { Config } from '../common/config.ts';
-import { rememberRecent } from '../common/recent.ts';
+import type { Config } from '../../common/config.ts';
+import { rememberRecent } from '../../common/recent.ts';
 import { type AgentRule, createRuleMatcher } from './agent-rules.ts';
 
 /** User agents that are remembered, twice over: the pattern takes over a microsecond, and few agents make most clicks. */

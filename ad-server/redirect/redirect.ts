@@ -1,17 +1,17 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import type { Metrics } from '../common/metrics.ts';
-import { uuidV7 } from '../common/uuid.ts';
+import type { Metrics } from '../../common/metrics.ts';
+import { uuidV7 } from '../../common/uuid.ts';
 import {
   type ClickEvent,
   type EdgeInvalidReason,
   encodeClick,
   USER_AGENT_MAX,
-} from '../contract/click-event.ts';
-import type { Link, LinkVerifier } from '../contract/link-token.ts';
-import type { CatalogAd } from './ad-catalog.ts';
+} from '../../contract/click-event.ts';
+import type { Link, LinkVerifier } from '../../contract/link-token.ts';
+import type { CatalogAd } from '../catalog/ad-catalog.ts';
+import { referrerHost, truncateAddress, type VisitorAddress } from '../http/visitor.ts';
 import type { DoubleClicks } from './double-clicks.ts';
 import { type Agent, type AgentJudge, isPrefetch, isSubresource } from './invalid-traffic.ts';
-import { referrerHost, truncateAddress, type VisitorAddress } from './visitor.ts';
 
 /** A request on the public port, as far as a redirect looks at it. */
 export type ClickRequest = {

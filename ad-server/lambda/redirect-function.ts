@@ -1,19 +1,19 @@
-import { createPublisher } from '../brokers/create-publisher.ts';
-import { createEmbeddedMetrics } from '../common/embedded-metrics.ts';
-import { errorCode, errorMessage, TollwayError } from '../common/errors.ts';
-import { readFunctionConfig } from '../common/function-config.ts';
-import { sleep } from '../common/lifecycle.ts';
-import { createFunctionLogger } from '../common/logger.ts';
-import { createPool, cutPool } from '../common/postgres.ts';
-import { ThrottledLog } from '../common/throttled-log.ts';
-import { createVerifier } from '../contract/link-token.ts';
-import { AdLookup } from './ad-lookup.ts';
-import { rulesOf } from './agent-rules.ts';
-import { DoubleClicks } from './double-clicks.ts';
-import { createHiddenAgentsCheck } from './hidden-agents-log.ts';
-import { createAgentJudge } from './invalid-traffic.ts';
-import { type Answer, type ClickRequest, createRedirect, findLink } from './redirect.ts';
-import { createVisitorAddress } from './visitor.ts';
+import { createPublisher } from '../../brokers/create-publisher.ts';
+import { createEmbeddedMetrics } from '../../common/embedded-metrics.ts';
+import { errorCode, errorMessage, TollwayError } from '../../common/errors.ts';
+import { readFunctionConfig } from '../../common/function-config.ts';
+import { sleep } from '../../common/lifecycle.ts';
+import { createFunctionLogger } from '../../common/logger.ts';
+import { createPool, cutPool } from '../../common/postgres.ts';
+import { ThrottledLog } from '../../common/throttled-log.ts';
+import { createVerifier } from '../../contract/link-token.ts';
+import { AdLookup } from '../catalog/ad-lookup.ts';
+import { createVisitorAddress } from '../http/visitor.ts';
+import { rulesOf } from '../redirect/agent-rules.ts';
+import { DoubleClicks } from '../redirect/double-clicks.ts';
+import { createHiddenAgentsCheck } from '../redirect/hidden-agents-log.ts';
+import { createAgentJudge } from '../redirect/invalid-traffic.ts';
+import { type Answer, type ClickRequest, createRedirect, findLink } from '../redirect/redirect.ts';
 
 const DAY_MS = 86_400_000;
 /** Time between two tries to read an ad or to publish a click, in ms. */

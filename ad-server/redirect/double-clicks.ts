@@ -1,5 +1,5 @@
 import { randomInt } from 'node:crypto';
-import { TAG_CHARACTERS } from '../contract/link-token.ts';
+import { TAG_CHARACTERS } from '../../contract/link-token.ts';
 
 /** Clicks remembered in one generation. */
 const GENERATION_MAX = 50_000;

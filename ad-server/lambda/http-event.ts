@@ -1,5 +1,5 @@
-import { TollwayError } from '../common/errors.ts';
-import type { ClickRequest } from './redirect.ts';
+import { TollwayError } from '../../common/errors.ts';
+import type { ClickRequest } from '../redirect/redirect.ts';
 
 /**
  * Reads a request as API Gateway's HTTP API and function URLs hand it over (payload format 2.0). Throws `bad_event` for

@@ -7,11 +7,11 @@ import {
   isWaiting,
   requestAnswered,
   requestBegan,
-} from '../common/connections.ts';
-import type { Metrics } from '../common/metrics.ts';
+} from '../../common/connections.ts';
+import type { Metrics } from '../../common/metrics.ts';
+import type { Answer, ClickRequest } from '../redirect/redirect.ts';
 import { httpAnswer } from './answers.ts';
 import { pages } from './pages.ts';
-import type { Answer, ClickRequest } from './redirect.ts';
 
 /** Header block of a request, in bytes. A browser's is under 4 KiB even with large cookies. */
 const HEADER_BYTES_MAX = 16_384;

@@ -1,5 +1,5 @@
 import type { APIGatewayProxyStructuredResultV2 } from 'aws-lambda';
-import { elapsedMs, moment } from '../common/elapsed.ts';
+import { elapsedMs, moment } from '../../common/elapsed.ts';
 import { readHttpEvent } from './http-event.ts';
 import type { RedirectFunction } from './redirect-function.ts';
 
@@ -12,7 +12,7 @@ let lastAt = moment();
 /** Redirects a click, behind an HTTP API or a function URL. */
 export async function handler(event: unknown): Promise<APIGatewayProxyStructuredResultV2> {
   const request = readHttpEvent(name, event);
-  const [{ answer }, { httpAnswer }] = await Promise.all([opened(), import('./answers.ts')]);
+  const [{ answer }, { httpAnswer }] = await Promise.all([opened(), import('../http/answers.ts')]);
   const given = await answer(request);
   lastAt = moment();
   const { status, headers, body } = httpAnswer(given);
