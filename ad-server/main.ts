@@ -1,13 +1,13 @@
 import cluster, { type Worker as ClusterWorker } from 'node:cluster';
-import { type Config, parseConfig } from '../common/config.ts';
-import { readEnvironment } from '../common/environment.ts';
+import { type Config, parseConfig } from '../common/config/config.ts';
+import { readEnvironment } from '../common/config/environment.ts';
 import { errorMessage, TollwayError } from '../common/errors.ts';
-import { type Resource, runProcess, sleep } from '../common/lifecycle.ts';
-import { createLogger, type Logger } from '../common/logger.ts';
-import { AggregatorRegistry, createMetrics, type Registry } from '../common/metrics.ts';
 import { isOutOfResources } from '../common/open-files.ts';
-import { type OperationsAddress, serveOperations } from '../common/ops-server.ts';
-import type { Problem } from '../common/problems.ts';
+import { type Resource, runProcess, sleep } from '../common/process.ts';
+import { createLogger, type Logger } from '../common/telemetry/logger.ts';
+import { AggregatorRegistry, createMetrics, type Registry } from '../common/telemetry/metrics.ts';
+import { type OperationsAddress, serveOperations } from '../common/telemetry/operations-server.ts';
+import type { Problem } from '../common/telemetry/problems.ts';
 import { startWorker } from './worker.ts';
 
 /** How often a worker tells the primary what is wrong with it, in ms; after five times that it counts as silent. */

@@ -1,11 +1,11 @@
 import type { Publisher } from '../brokers/publisher.ts';
-import type { Config } from '../common/config.ts';
+import type { Config } from '../common/config/config.ts';
 import { errorMessage } from '../common/errors.ts';
-import { sleep } from '../common/lifecycle.ts';
-import type { Logger } from '../common/logger.ts';
-import type { Metrics } from '../common/metrics.ts';
-import type { Problem } from '../common/problems.ts';
-import { ThrottledLog } from '../common/throttled-log.ts';
+import { sleep } from '../common/process.ts';
+import type { Logger } from '../common/telemetry/logger.ts';
+import type { Metrics } from '../common/telemetry/metrics.ts';
+import type { Problem } from '../common/telemetry/problems.ts';
+import { ThrottledLog } from '../common/telemetry/throttled-log.ts';
 import { adoptDeadSpools, type DeadSpool } from '../producer/dead-spools.ts';
 import { Relay, type RelayOptions } from '../producer/relay.ts';
 import type { Spool } from '../producer/spool.ts';

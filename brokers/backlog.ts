@@ -1,4 +1,4 @@
-import type { Pool } from '../common/postgres.ts';
+import type { Pool } from '../common/postgres/postgres.ts';
 import type { Backlog } from '../ledger/reconcile.ts';
 
 /** What reconciliation and an operator ask a broker, beside what consumes it. One implementation a broker. */

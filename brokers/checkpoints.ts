@@ -1,7 +1,7 @@
 import { errorMessage, TollwayError } from '../common/errors.ts';
-import type { Logger } from '../common/logger.ts';
-import type { Metrics } from '../common/metrics.ts';
-import { arrayLiteral, type Connection, type Pool } from '../common/postgres.ts';
+import { arrayLiteral, type Connection, type Pool } from '../common/postgres/postgres.ts';
+import type { Logger } from '../common/telemetry/logger.ts';
+import type { Metrics } from '../common/telemetry/metrics.ts';
 import { uuidFloor } from '../common/uuid.ts';
 import { partitionName } from '../ledger/partitions.ts';
 import { byDay, type LedgerWindow, readWindow } from '../ledger/store.ts';

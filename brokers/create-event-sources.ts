@@ -1,7 +1,7 @@
-import type { Config } from '../common/config.ts';
-import type { Logger } from '../common/logger.ts';
-import type { Metrics } from '../common/metrics.ts';
-import type { Pool } from '../common/postgres.ts';
+import type { Config } from '../common/config/config.ts';
+import type { Pool } from '../common/postgres/postgres.ts';
+import type { Logger } from '../common/telemetry/logger.ts';
+import type { Metrics } from '../common/telemetry/metrics.ts';
 import type { BrokerBooks } from './backlog.ts';
 import type { EventSource, Intake } from './event-source.ts';
 import { postgresBooks } from './postgres/backlog.ts';

@@ -1,6 +1,6 @@
-import type { Config } from '../common/config.ts';
-import type { Logger } from '../common/logger.ts';
-import type { Pool } from '../common/postgres.ts';
+import type { Config } from '../common/config/config.ts';
+import type { Pool } from '../common/postgres/postgres.ts';
+import type { Logger } from '../common/telemetry/logger.ts';
 import type { Publisher } from './publisher.ts';
 
 /** Makes the publisher that `BROKER` names. The client of a broker that is not used is never loaded: they are large. */

@@ -1,4 +1,4 @@
-import type { Problem } from '../common/problems.ts';
+import type { Problem } from '../common/telemetry/problems.ts';
 import type { ReadRecord } from '../contract/click-event.ts';
 
 /** What reads one broker and drives the handler. One implementation a broker. */

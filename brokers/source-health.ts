@@ -1,8 +1,8 @@
 import type { TollwayError } from '../common/errors.ts';
-import { backoffMs, sleep } from '../common/lifecycle.ts';
-import type { Logger } from '../common/logger.ts';
-import { OpenProblems, type Problem } from '../common/problems.ts';
-import { ThrottledLog } from '../common/throttled-log.ts';
+import { backoffMs, sleep } from '../common/process.ts';
+import type { Logger } from '../common/telemetry/logger.ts';
+import { OpenProblems, type Problem } from '../common/telemetry/problems.ts';
+import { ThrottledLog } from '../common/telemetry/throttled-log.ts';
 
 /**
  * What stands in the way of a source, and how long it has: it is waited for, told to the log now and then, and shown in

@@ -1,8 +1,8 @@
 import { Command } from 'commander';
-import { type Config, parseConfig } from '../common/config.ts';
-import { readEnvironment } from '../common/environment.ts';
+import { type Config, parseConfig } from '../common/config/config.ts';
+import { readEnvironment } from '../common/config/environment.ts';
 import { TollwayError } from '../common/errors.ts';
-import { createPool, type Pool } from '../common/postgres.ts';
+import { createPool, type Pool } from '../common/postgres/postgres.ts';
 import { printableLines } from '../common/text.ts';
 import { AWS_SETTINGS, readStack, type Stack, stackOf } from './stack.ts';
 

@@ -7,9 +7,9 @@ import { dirname, join, resolve } from 'node:path';
 import { arch, platform } from 'node:process';
 import { promisify } from 'node:util';
 import { errorMessage, TollwayError } from '../common/errors.ts';
-import { sleep } from '../common/lifecycle.ts';
-import type { Logger } from '../common/logger.ts';
-import { createClient } from '../common/postgres.ts';
+import { createClient } from '../common/postgres/postgres.ts';
+import { sleep } from '../common/process.ts';
+import type { Logger } from '../common/telemetry/logger.ts';
 import { giveWay } from './give-way.ts';
 
 const run = promisify(execFile);

@@ -1,7 +1,7 @@
 #!/usr/bin/env -S node --disable-warning=TimeoutNegativeWarning
 import { Command, CommanderError } from 'commander';
 import { errorMessage } from '../common/errors.ts';
-import { isAway } from '../common/postgres.ts';
+import { isAway } from '../common/postgres/postgres.ts';
 import { escapeUsageErrors } from './command.ts';
 import { ad } from './commands/ad.ts';
 import { advertiser } from './commands/advertiser.ts';

@@ -2,8 +2,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { TollwayError } from '../common/errors.ts';
-import { sleep } from '../common/lifecycle.ts';
-import type { Logger } from '../common/logger.ts';
+import { sleep } from '../common/process.ts';
+import type { Logger } from '../common/telemetry/logger.ts';
 import { giveWay } from './give-way.ts';
 
 /** Time before a dead part is started again, in ms: doubled, up to the maximum, each time it did not live long. */

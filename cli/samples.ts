@@ -1,5 +1,5 @@
 import { parseAmount } from '../common/money.ts';
-import type { Pool } from '../common/postgres.ts';
+import type { Pool } from '../common/postgres/postgres.ts';
 import { addAd, addAdvertiser, addCampaign, enterBudget, listAdvertisers } from '../ledger/accounts.ts';
 
 const SAMPLES = [

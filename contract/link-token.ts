@@ -1,5 +1,5 @@
+import type { LinkKey } from '../common/config/link-keys.ts';
 import { TollwayError } from '../common/errors.ts';
-import type { LinkKey } from '../common/link-keys.ts';
 import { uuidV7, uuidV7TimeMs } from '../common/uuid.ts';
 import { ID_MAX } from './click-event.ts';
 import { createHmacSha256 } from './hmac-sha256.ts';

@@ -1,6 +1,6 @@
 import { TollwayError } from '../common/errors.ts';
 import { formatAmount } from '../common/money.ts';
-import { type Connection, inTransaction, type Pool } from '../common/postgres.ts';
+import { type Connection, inTransaction, type Pool } from '../common/postgres/postgres.ts';
 import { parseName, parseReference } from '../common/text.ts';
 import { uuidV7 } from '../common/uuid.ts';
 import { notifyAdsChanged, updateBrakes } from './budget-flag.ts';

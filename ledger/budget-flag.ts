@@ -1,4 +1,4 @@
-import type { Connection } from '../common/postgres.ts';
+import type { Connection } from '../common/postgres/postgres.ts';
 import { ADS_CHANGED_CHANNEL } from './ads-changed.ts';
 
 /**

@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { from as copyFrom } from 'pg-copy-streams';
-import type { Connection } from '../common/postgres.ts';
+import type { Connection } from '../common/postgres/postgres.ts';
 import { writeUuid } from '../common/uuid.ts';
 
 /** `PGCOPY` signature, flags and header extension; https://www.postgresql.org/docs/18/sql-copy.html */

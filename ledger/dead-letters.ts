@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { Connection } from '../common/postgres.ts';
+import type { Connection } from '../common/postgres/postgres.ts';
 import type { ReadClick, ReadRecord, Unreadable } from '../contract/click-event.ts';
 
 /** Why a record was rejected. All but the first two are about a click that could be read. */

@@ -1,5 +1,5 @@
 import { TollwayError } from '../common/errors.ts';
-import { type Connection, inTransaction, type Pool } from '../common/postgres.ts';
+import { type Connection, inTransaction, type Pool } from '../common/postgres/postgres.ts';
 import { uuidFloor } from '../common/uuid.ts';
 import { DAY_MS, isoDay, listPartitionDays, partitionName } from './partitions.ts';
 import { readSettlementWatermark } from './settlement-watermark.ts';

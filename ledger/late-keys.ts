@@ -1,4 +1,4 @@
-import { arrayLiteral, type Connection, uuidArray } from '../common/postgres.ts';
+import { arrayLiteral, type Connection, uuidArray } from '../common/postgres/postgres.ts';
 import { uuidFloor } from '../common/uuid.ts';
 import type { ClickOrigin, ReadClick } from '../contract/click-event.ts';
 import { identityOf } from './dead-letters.ts';

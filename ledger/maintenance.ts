@@ -1,6 +1,6 @@
 import type { TollwayError } from '../common/errors.ts';
-import type { Logger } from '../common/logger.ts';
-import { arrayLiteral, type Connection, inTransaction, type Pool } from '../common/postgres.ts';
+import { arrayLiteral, type Connection, inTransaction, type Pool } from '../common/postgres/postgres.ts';
+import type { Logger } from '../common/telemetry/logger.ts';
 import {
   clockStep,
   DAY_MS,

@@ -1,6 +1,6 @@
-import type { Config } from '../common/config.ts';
+import type { Config } from '../common/config/config.ts';
 import { TollwayError } from '../common/errors.ts';
-import type { Connection } from '../common/postgres.ts';
+import type { Connection } from '../common/postgres/postgres.ts';
 
 export const DAY_MS = 86_400_000;
 /** Days that have their partition before they begin. */

@@ -1,5 +1,5 @@
 import { counted } from '../common/counted.ts';
-import { type Connection, inTransaction, type Pool } from '../common/postgres.ts';
+import { type Connection, inTransaction, type Pool } from '../common/postgres/postgres.ts';
 import type { ReadRecord } from '../contract/click-event.ts';
 import { type Recount, recountLedger } from './recount-ledger.ts';
 import {

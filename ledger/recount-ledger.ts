@@ -1,4 +1,4 @@
-import type { Connection } from '../common/postgres.ts';
+import type { Connection } from '../common/postgres/postgres.ts';
 import { uuidFloor } from '../common/uuid.ts';
 import { DAY_MS, listPartitionDays, partitionName } from './partitions.ts';
 import { parseMultirange, type Sequences, uniteSequences } from './sequence-ranges.ts';

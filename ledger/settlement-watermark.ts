@@ -1,5 +1,5 @@
 import { TollwayError } from '../common/errors.ts';
-import type { Connection, Pool } from '../common/postgres.ts';
+import type { Connection, Pool } from '../common/postgres/postgres.ts';
 
 /** The class of the advisory locks of transactions that settle: the first of two keys. */
 const LOCK_CLASS = 826_366_246;

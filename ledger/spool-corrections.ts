@@ -1,5 +1,5 @@
 import { TollwayError } from '../common/errors.ts';
-import { inTransaction, type Pool } from '../common/postgres.ts';
+import { inTransaction, type Pool } from '../common/postgres/postgres.ts';
 import { WATERMARK_MAX } from '../contract/click-event.ts';
 import { mergeSpoolTallies } from './maintenance.ts';
 

@@ -1,4 +1,4 @@
-import { arrayLiteral, type Connection } from '../common/postgres.ts';
+import { arrayLiteral, type Connection } from '../common/postgres/postgres.ts';
 import type { ClickOrigin, ReadMark } from '../contract/click-event.ts';
 import { identityOf, isForeign, type Rejection } from './dead-letters.ts';
 import { parseMultirange, type Sequences, sequencesOf, uniteSequences } from './sequence-ranges.ts';

@@ -1,4 +1,4 @@
-import { arrayLiteral, BEGIN, type Connection, type Pool, uuidArray } from '../common/postgres.ts';
+import { arrayLiteral, BEGIN, type Connection, type Pool, uuidArray } from '../common/postgres/postgres.ts';
 import { uuidV7TimeMs } from '../common/uuid.ts';
 import type { ReadClick } from '../contract/click-event.ts';
 import type { Named } from './batch-keys.ts';

@@ -1,5 +1,5 @@
-import { sleep } from '../common/lifecycle.ts';
-import type { Pool } from '../common/postgres.ts';
+import type { Pool } from '../common/postgres/postgres.ts';
+import { sleep } from '../common/process.ts';
 import { uuidFloor } from '../common/uuid.ts';
 import { boundsOf, type ClickIds, type RecordedClicks } from './click-ids.ts';
 

@@ -4,7 +4,7 @@ import { escapeUsageErrors, findPlace } from '../cli/command.ts';
 import { findLinkKeys } from '../cli/link-key-file.ts';
 import { printJson, printNote } from '../cli/print.ts';
 import { errorMessage, TollwayError } from '../common/errors.ts';
-import { isAway } from '../common/postgres.ts';
+import { isAway } from '../common/postgres/postgres.ts';
 import {
   EXIT_CODES,
   interruptions,

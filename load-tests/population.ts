@@ -1,7 +1,7 @@
+import type { LinkKey } from '../common/config/link-keys.ts';
 import { TollwayError } from '../common/errors.ts';
-import { sleep } from '../common/lifecycle.ts';
-import type { LinkKey } from '../common/link-keys.ts';
-import type { Pool } from '../common/postgres.ts';
+import type { Pool } from '../common/postgres/postgres.ts';
+import { sleep } from '../common/process.ts';
 import { createSigner, evergreenLink } from '../contract/link-token.ts';
 import {
   addAd,

@@ -1,6 +1,6 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { printJson } from '../cli/print.ts';
-import { proxies } from '../common/setting.ts';
+import { proxies } from '../common/config/setting.ts';
 import { unixMs } from '../common/unix-time.ts';
 import { EXIT_CODES, interruptions, invalidOr, parseUrl, time } from './arguments.ts';
 import { createProgress } from './progress.ts';

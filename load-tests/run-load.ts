@@ -1,9 +1,9 @@
 import { createBooks } from '../brokers/create-event-sources.ts';
 import type { Stack } from '../cli/stack.ts';
-import { parseConfig } from '../common/config.ts';
-import type { LinkKey } from '../common/link-keys.ts';
-import { createLogger } from '../common/logger.ts';
-import type { Pool } from '../common/postgres.ts';
+import { parseConfig } from '../common/config/config.ts';
+import type { LinkKey } from '../common/config/link-keys.ts';
+import type { Pool } from '../common/postgres/postgres.ts';
+import { createLogger } from '../common/telemetry/logger.ts';
 import { type Reconciliation, reconcile } from '../ledger/reconcile.ts';
 import type { Arrivals } from './arrivals.ts';
 import { ClickIds } from './click-ids.ts';

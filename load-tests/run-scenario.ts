@@ -1,7 +1,7 @@
 import type { Stack } from '../cli/stack.ts';
+import type { LinkKey } from '../common/config/link-keys.ts';
 import { TollwayError } from '../common/errors.ts';
-import type { LinkKey } from '../common/link-keys.ts';
-import { createPool } from '../common/postgres.ts';
+import { createPool } from '../common/postgres/postgres.ts';
 import { planArrivals } from './arrivals.ts';
 import type { Progress } from './progress.ts';
 import { type LoadReport, reportOf } from './report.ts';

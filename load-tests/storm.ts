@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Stack } from '../cli/stack.ts';
 import { errorMessage, TollwayError } from '../common/errors.ts';
-import { sleep } from '../common/lifecycle.ts';
+import { sleep } from '../common/process.ts';
 
 /** Longest a command may take that restarts the broker, in ms. */
 const RESTART_MS_MAX = 60_000;

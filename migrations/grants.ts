@@ -1,4 +1,4 @@
-import type { Connection } from '../common/postgres.ts';
+import type { Connection } from '../common/postgres/postgres.ts';
 
 /**
  * What each role may do, by table; `deploy/postgres/roles.sql` makes the roles. No role may delete a row of the ledger

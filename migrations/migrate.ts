@@ -1,10 +1,10 @@
 import { runner } from 'node-pg-migrate';
-import { parseConfig } from '../common/config.ts';
-import { readEnvironment } from '../common/environment.ts';
+import { parseConfig } from '../common/config/config.ts';
+import { readEnvironment } from '../common/config/environment.ts';
 import { errorCode, errorMessage, TollwayError } from '../common/errors.ts';
-import { createLogger, type Logger } from '../common/logger.ts';
-import { createClient } from '../common/postgres.ts';
-import { assertSupportedServer } from '../common/postgres-version.ts';
+import { createClient } from '../common/postgres/postgres.ts';
+import { assertSupportedServer } from '../common/postgres/version.ts';
+import { createLogger, type Logger } from '../common/telemetry/logger.ts';
 import { printableLines } from '../common/text.ts';
 import { databaseTime, extendPartitions, type Retention, retentionOf } from '../ledger/partitions.ts';
 import { grantTables } from './grants.ts';

@@ -1,12 +1,12 @@
 import pLimit, { type LimitFunction } from 'p-limit';
 import type { Intake } from '../brokers/event-source.ts';
 import { errorMessage } from '../common/errors.ts';
-import { backoffMs, sleep } from '../common/lifecycle.ts';
-import type { Logger } from '../common/logger.ts';
-import type { Metrics } from '../common/metrics.ts';
-import { failureKind, isAway, type Pool } from '../common/postgres.ts';
-import { OpenProblems, type Problem } from '../common/problems.ts';
-import { ThrottledLog } from '../common/throttled-log.ts';
+import { failureKind, isAway, type Pool } from '../common/postgres/postgres.ts';
+import { backoffMs, sleep } from '../common/process.ts';
+import type { Logger } from '../common/telemetry/logger.ts';
+import type { Metrics } from '../common/telemetry/metrics.ts';
+import { OpenProblems, type Problem } from '../common/telemetry/problems.ts';
+import { ThrottledLog } from '../common/telemetry/throttled-log.ts';
 import type { ReadRecord } from '../contract/click-event.ts';
 import { countBatch } from './batch-metrics.ts';
 import { BlockedAdvertisers } from './blocked-advertisers.ts';

@@ -1,4 +1,4 @@
-import type { Metrics } from '../common/metrics.ts';
+import type { Metrics } from '../common/telemetry/metrics.ts';
 import type { ReadRecord } from '../contract/click-event.ts';
 import { isForeign } from '../ledger/dead-letters.ts';
 import type { Settlement } from './charge/charge-clicks.ts';

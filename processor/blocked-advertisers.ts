@@ -1,8 +1,8 @@
 import { errorCode, errorMessage } from '../common/errors.ts';
-import { sleep } from '../common/lifecycle.ts';
-import type { Logger } from '../common/logger.ts';
-import { arrayLiteral, BEGIN, inTransaction, type Pool } from '../common/postgres.ts';
-import type { Problem } from '../common/problems.ts';
+import { arrayLiteral, BEGIN, inTransaction, type Pool } from '../common/postgres/postgres.ts';
+import { sleep } from '../common/process.ts';
+import type { Logger } from '../common/telemetry/logger.ts';
+import type { Problem } from '../common/telemetry/problems.ts';
 import type { ReadClick, ReadRecord } from '../contract/click-event.ts';
 
 /** SQLSTATE: a lock was not to be had in time. */

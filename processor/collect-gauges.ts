@@ -1,11 +1,11 @@
 import type { EventSource, Lag } from '../brokers/event-source.ts';
 import { withDeadline } from '../common/deadline.ts';
 import { errorCode, errorMessage } from '../common/errors.ts';
-import { sleep } from '../common/lifecycle.ts';
-import type { ProcessMetrics } from '../common/metrics.ts';
-import { createPool, cutPool, type Pool } from '../common/postgres.ts';
-import { OpenProblems, type Problem } from '../common/problems.ts';
-import { ThrottledLog } from '../common/throttled-log.ts';
+import { createPool, cutPool, type Pool } from '../common/postgres/postgres.ts';
+import { sleep } from '../common/process.ts';
+import type { ProcessMetrics } from '../common/telemetry/metrics.ts';
+import { OpenProblems, type Problem } from '../common/telemetry/problems.ts';
+import { ThrottledLog } from '../common/telemetry/throttled-log.ts';
 import type { Home } from './runtime.ts';
 
 /** Most advertisers whose budgets are exported, the latest first: a bound for Prometheus, not for us. */

@@ -1,8 +1,8 @@
 import { createSources } from '../brokers/create-event-sources.ts';
-import { type Resource, sleep } from '../common/lifecycle.ts';
-import type { ProcessMetrics } from '../common/metrics.ts';
-import { serveOperations } from '../common/ops-server.ts';
-import type { Problem } from '../common/problems.ts';
+import { type Resource, sleep } from '../common/process.ts';
+import type { ProcessMetrics } from '../common/telemetry/metrics.ts';
+import { serveOperations } from '../common/telemetry/operations-server.ts';
+import type { Problem } from '../common/telemetry/problems.ts';
 import { collectGauges } from './collect-gauges.ts';
 import { keepLedger } from './maintenance-loop.ts';
 import type { Home } from './runtime.ts';

@@ -1,8 +1,8 @@
-import { parseConfig } from '../common/config.ts';
-import { readEnvironment } from '../common/environment.ts';
-import { runProcess } from '../common/lifecycle.ts';
-import { createLogger } from '../common/logger.ts';
-import { createMetrics } from '../common/metrics.ts';
+import { parseConfig } from '../common/config/config.ts';
+import { readEnvironment } from '../common/config/environment.ts';
+import { runProcess } from '../common/process.ts';
+import { createLogger } from '../common/telemetry/logger.ts';
+import { createMetrics } from '../common/telemetry/metrics.ts';
 import { consume } from './consume.ts';
 import { openHome } from './runtime.ts';
 

@@ -1,7 +1,7 @@
 import { errorCode, errorMessage } from '../common/errors.ts';
-import { sleep } from '../common/lifecycle.ts';
-import { createPool } from '../common/postgres.ts';
-import { ThrottledLog } from '../common/throttled-log.ts';
+import { createPool } from '../common/postgres/postgres.ts';
+import { sleep } from '../common/process.ts';
+import { ThrottledLog } from '../common/telemetry/throttled-log.ts';
 import { type MaintenanceOptions, maintain, makeDays } from '../ledger/maintenance.ts';
 import { retentionOf } from '../ledger/partitions.ts';
 import type { Home } from './runtime.ts';

@@ -1,8 +1,8 @@
-import type { Config } from '../common/config.ts';
+import type { Config } from '../common/config/config.ts';
 import { TollwayError } from '../common/errors.ts';
-import type { Logger } from '../common/logger.ts';
-import type { Metrics } from '../common/metrics.ts';
-import { createPool, type Pool } from '../common/postgres.ts';
+import { createPool, type Pool } from '../common/postgres/postgres.ts';
+import type { Logger } from '../common/telemetry/logger.ts';
+import type { Metrics } from '../common/telemetry/metrics.ts';
 import { HandlerHost } from './batch-dispatcher.ts';
 
 /** What surrounds the handler wherever it lives: settings, log, metrics, connections, and the host that hands it batches. */

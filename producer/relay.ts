@@ -2,12 +2,12 @@ import { closeSync, constants, openSync, rmSync, statSync, writeSync } from 'nod
 import { join } from 'node:path';
 import type { Publisher } from '../brokers/publisher.ts';
 import { errorMessage } from '../common/errors.ts';
-import { backoffMs, sleep } from '../common/lifecycle.ts';
-import type { Logger } from '../common/logger.ts';
-import type { Metrics } from '../common/metrics.ts';
 import { isOutOfResources } from '../common/open-files.ts';
-import type { Problem } from '../common/problems.ts';
-import { ThrottledLog } from '../common/throttled-log.ts';
+import { backoffMs, sleep } from '../common/process.ts';
+import type { Logger } from '../common/telemetry/logger.ts';
+import type { Metrics } from '../common/telemetry/metrics.ts';
+import type { Problem } from '../common/telemetry/problems.ts';
+import { ThrottledLog } from '../common/telemetry/throttled-log.ts';
 import { uuidV7TimeMs } from '../common/uuid.ts';
 import { type BrokerRecord, clickKey, markRecord, readRecord } from '../contract/click-event.ts';
 import { removeSpool } from './dead-spools.ts';

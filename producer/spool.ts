@@ -13,9 +13,9 @@ import {
 import { basename, dirname, join } from 'node:path';
 import { errorCode, TollwayError } from '../common/errors.ts';
 import { type FileLock, lockFile } from '../common/file-lock.ts';
-import type { Logger } from '../common/logger.ts';
 import { isOutOfResources } from '../common/open-files.ts';
-import { ThrottledLog } from '../common/throttled-log.ts';
+import type { Logger } from '../common/telemetry/logger.ts';
+import { ThrottledLog } from '../common/telemetry/throttled-log.ts';
 import { uuidV7 } from '../common/uuid.ts';
 import {
   FRAME_BYTES_MAX,

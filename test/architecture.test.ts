@@ -80,7 +80,7 @@ const RULES: IForbiddenRuleType[] = [
     name: "AWS' clients are known where AWS is spoken to, and nowhere else",
     from: {
       path: OURS,
-      pathNot: '^common/(s3|database-secret)\\.ts$|^(brokers/kinesis|emulators|load-tests|test)/',
+      pathNot: '^common/(s3|config/database-secret)\\.ts$|^(brokers/kinesis|emulators|load-tests|test)/',
     },
     to: { path: 'node_modules/@(aws-sdk|smithy)' },
   },
@@ -180,9 +180,9 @@ const ENTRIES = [
   /^test\//,
 ];
 /** Every entry calls it: the one place for signals and the end. */
-const RUN_PROCESS = 'common/lifecycle.ts';
+const RUN_PROCESS = 'common/process.ts';
 /** Likewise for the environment; nobody but entries may call it. */
-const ENVIRONMENT = 'common/environment.ts';
+const ENVIRONMENT = 'common/config/environment.ts';
 
 describe('only entries', () => {
   const sources = FLOORS.flatMap((name) => globSync(`${name}/**/*.ts`, { cwd: ROOT })).map((path) => ({

@@ -1,8 +1,8 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { settings } from '../common/config.ts';
-import { createMetrics } from '../common/metrics.ts';
+import { settings } from '../common/config/config.ts';
+import { createMetrics } from '../common/telemetry/metrics.ts';
 import { EDGE_INVALID_REASONS, readRecord } from '../contract/click-event.ts';
 import { REJECT_REASONS } from '../ledger/dead-letters.ts';
 

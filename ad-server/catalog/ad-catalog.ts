@@ -1,11 +1,11 @@
 import { readFileSync, statSync } from 'node:fs';
 import { rename, rm, utimes, writeFile } from 'node:fs/promises';
 import { errorCode, errorMessage } from '../../common/errors.ts';
-import { backoffMs, sleep } from '../../common/lifecycle.ts';
-import type { Logger } from '../../common/logger.ts';
-import type { Metrics } from '../../common/metrics.ts';
-import { type Client, createClient } from '../../common/postgres.ts';
-import { ThrottledLog } from '../../common/throttled-log.ts';
+import { type Client, createClient } from '../../common/postgres/postgres.ts';
+import { backoffMs, sleep } from '../../common/process.ts';
+import type { Logger } from '../../common/telemetry/logger.ts';
+import type { Metrics } from '../../common/telemetry/metrics.ts';
+import { ThrottledLog } from '../../common/telemetry/throttled-log.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { ID_MAX } from '../../contract/click-event.ts';
 import { ADS_CHANGED_CHANNEL } from '../../ledger/ads-changed.ts';

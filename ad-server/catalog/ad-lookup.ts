@@ -1,5 +1,5 @@
 import { elapsedMs, type Moment, moment } from '../../common/elapsed.ts';
-import type { Pool } from '../../common/postgres.ts';
+import type { Pool } from '../../common/postgres/postgres.ts';
 import { type CatalogAd, SELECT_ADS } from './ad-catalog.ts';
 
 /** Most ads that are remembered; with more, those that were asked for longest ago are forgotten. */

@@ -8,7 +8,7 @@ import {
   requestAnswered,
   requestBegan,
 } from '../../common/connections.ts';
-import type { Metrics } from '../../common/metrics.ts';
+import type { Metrics } from '../../common/telemetry/metrics.ts';
 import type { Answer, ClickRequest } from '../redirect/redirect.ts';
 import { httpAnswer } from './answers.ts';
 import { pages } from './pages.ts';

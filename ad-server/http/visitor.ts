@@ -1,5 +1,5 @@
 import { BlockList, isIP } from 'node:net';
-import type { Config } from '../../common/config.ts';
+import type { Config } from '../../common/config/config.ts';
 import { REFERRER_HOST_MAX } from '../../contract/click-event.ts';
 
 /** Longest `X-Forwarded-For` looked at, in characters. */

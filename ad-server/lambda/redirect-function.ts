@@ -1,11 +1,11 @@
 import { createPublisher } from '../../brokers/create-publisher.ts';
-import { createEmbeddedMetrics } from '../../common/embedded-metrics.ts';
+import { readFunctionConfig } from '../../common/config/function-config.ts';
 import { errorCode, errorMessage, TollwayError } from '../../common/errors.ts';
-import { readFunctionConfig } from '../../common/function-config.ts';
-import { sleep } from '../../common/lifecycle.ts';
-import { createFunctionLogger } from '../../common/logger.ts';
-import { createPool, cutPool } from '../../common/postgres.ts';
-import { ThrottledLog } from '../../common/throttled-log.ts';
+import { createPool, cutPool } from '../../common/postgres/postgres.ts';
+import { sleep } from '../../common/process.ts';
+import { createEmbeddedMetrics } from '../../common/telemetry/embedded-metrics.ts';
+import { createFunctionLogger } from '../../common/telemetry/logger.ts';
+import { ThrottledLog } from '../../common/telemetry/throttled-log.ts';
 import { createVerifier } from '../../contract/link-token.ts';
 import { AdLookup } from '../catalog/ad-lookup.ts';
 import { createVisitorAddress } from '../http/visitor.ts';

@@ -1,6 +1,6 @@
 import { errorMessage } from '../../common/errors.ts';
-import type { Logger } from '../../common/logger.ts';
-import { ThrottledLog } from '../../common/throttled-log.ts';
+import type { Logger } from '../../common/telemetry/logger.ts';
+import { ThrottledLog } from '../../common/telemetry/throttled-log.ts';
 import { parseAgentRules, readRulesFile, readRulesFileSync } from './agent-rules.ts';
 import type { AgentJudge } from './invalid-traffic.ts';
 

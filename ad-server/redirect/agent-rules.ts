@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import type { Config } from '../../common/config.ts';
+import type { Config } from '../../common/config/config.ts';
 import { errorMessage, TollwayError } from '../../common/errors.ts';
 import { printable } from '../../common/text.ts';
 

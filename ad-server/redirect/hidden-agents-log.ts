@@ -1,5 +1,5 @@
-import type { Logger } from '../../common/logger.ts';
-import { ThrottledLog } from '../../common/throttled-log.ts';
+import type { Logger } from '../../common/telemetry/logger.ts';
+import { ThrottledLog } from '../../common/telemetry/throttled-log.ts';
 import type { AgentJudge } from './invalid-traffic.ts';
 
 /** Makes a check that warns while a CDN replaces user agents. Call it every few seconds. */

@@ -1,5 +1,5 @@
 import { isbot } from 'isbot';
-import type { Config } from '../../common/config.ts';
+import type { Config } from '../../common/config/config.ts';
 import { rememberRecent } from '../../common/recent.ts';
 import { type AgentRule, createRuleMatcher } from './agent-rules.ts';
 

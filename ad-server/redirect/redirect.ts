@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import type { Metrics } from '../../common/metrics.ts';
+import type { Metrics } from '../../common/telemetry/metrics.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import {
   type ClickEvent,

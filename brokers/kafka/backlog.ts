@@ -1,6 +1,6 @@
 import type { Consumer } from 'kafkajs';
-import type { Config } from '../../common/config.ts';
-import type { Logger } from '../../common/logger.ts';
+import type { Config } from '../../common/config/config.ts';
+import type { Logger } from '../../common/telemetry/logger.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { type ReadRecord, readRecord } from '../../contract/click-event.ts';
 import type { BrokerBooks } from '../backlog.ts';

@@ -2,10 +2,10 @@ import { readFileSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { zstdCompress, zstdDecompress } from 'node:zlib';
 import kafkajs, { type Admin, type Kafka, type KafkaConfig, type SASLOptions } from 'kafkajs';
-import type { Config } from '../../common/config.ts';
+import type { Config } from '../../common/config/config.ts';
 import { errorCode, errorMessage, TollwayError } from '../../common/errors.ts';
-import { sleep } from '../../common/lifecycle.ts';
-import type { Logger } from '../../common/logger.ts';
+import { sleep } from '../../common/process.ts';
+import type { Logger } from '../../common/telemetry/logger.ts';
 
 const { CompressionCodecs, CompressionTypes } = kafkajs;
 

@@ -1,6 +1,6 @@
 import type { Admin } from 'kafkajs';
-import type { Config, StartPosition } from '../../common/config.ts';
-import type { Pool } from '../../common/postgres.ts';
+import type { Config, StartPosition } from '../../common/config/config.ts';
+import type { Pool } from '../../common/postgres/postgres.ts';
 import { beginCheckpoints, readCheckpoints } from '../checkpoints.ts';
 
 /** The offsets that a partition holds: the first it still has, and the one that comes next. */

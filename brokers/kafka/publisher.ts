@@ -1,7 +1,7 @@
 import kafkajs, { type Admin, type Message, type Producer } from 'kafkajs';
-import type { Config } from '../../common/config.ts';
+import type { Config } from '../../common/config/config.ts';
 import { TollwayError } from '../../common/errors.ts';
-import type { Logger } from '../../common/logger.ts';
+import type { Logger } from '../../common/telemetry/logger.ts';
 import { type BrokerRecord, CLICK_VERSION, isMarkKey } from '../../contract/click-event.ts';
 import { cutRecords } from '../cut-records.ts';
 import type { Publisher } from '../publisher.ts';

@@ -1,14 +1,14 @@
 import type { Admin, Consumer, ConsumerCrashEvent, EachBatchPayload, KafkaMessage } from 'kafkajs';
 import pLimit from 'p-limit';
-import type { Config } from '../../common/config.ts';
+import type { Config } from '../../common/config/config.ts';
 import { withDeadline } from '../../common/deadline.ts';
 import { errorMessage, TollwayError } from '../../common/errors.ts';
-import { backoffMs, sleep } from '../../common/lifecycle.ts';
-import type { Logger } from '../../common/logger.ts';
-import type { Metrics } from '../../common/metrics.ts';
-import { failureKind, type Pool } from '../../common/postgres.ts';
-import type { Problem } from '../../common/problems.ts';
-import { ThrottledLog } from '../../common/throttled-log.ts';
+import { failureKind, type Pool } from '../../common/postgres/postgres.ts';
+import { backoffMs, sleep } from '../../common/process.ts';
+import type { Logger } from '../../common/telemetry/logger.ts';
+import type { Metrics } from '../../common/telemetry/metrics.ts';
+import type { Problem } from '../../common/telemetry/problems.ts';
+import { ThrottledLog } from '../../common/telemetry/throttled-log.ts';
 import { type ReadRecord, readRecord } from '../../contract/click-event.ts';
 import {
   beginCheckpoints,

@@ -1,6 +1,6 @@
 import { GetRecordsCommand, type KinesisClient } from '@aws-sdk/client-kinesis';
-import type { Config } from '../../common/config.ts';
-import { backoffMs, sleep } from '../../common/lifecycle.ts';
+import type { Config } from '../../common/config/config.ts';
+import { backoffMs, sleep } from '../../common/process.ts';
 import { type ReadRecord, readRecord } from '../../contract/click-event.ts';
 import type { BrokerBooks } from '../backlog.ts';
 import { readCheckpoints, turnBack } from '../checkpoints.ts';

@@ -11,9 +11,9 @@ import {
   UpdateShardCountCommand,
 } from '@aws-sdk/client-kinesis';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
-import type { Config } from '../../common/config.ts';
+import type { Config } from '../../common/config/config.ts';
 import { errorMessage, TollwayError } from '../../common/errors.ts';
-import { sleep } from '../../common/lifecycle.ts';
+import { sleep } from '../../common/process.ts';
 
 /** Connections kept open: a shard is read by one at a time, and several batches are written at once. */
 const SOCKETS_MAX = 64;

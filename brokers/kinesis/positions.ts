@@ -1,6 +1,6 @@
 import { GetShardIteratorCommand, type KinesisClient, type Shard } from '@aws-sdk/client-kinesis';
-import type { Config, StartPosition } from '../../common/config.ts';
-import type { Pool } from '../../common/postgres.ts';
+import type { Config, StartPosition } from '../../common/config/config.ts';
+import type { Pool } from '../../common/postgres/postgres.ts';
 import { beginCheckpoints, readCheckpoints } from '../checkpoints.ts';
 import { listShards, type Stream } from './client.ts';
 

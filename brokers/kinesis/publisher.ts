@@ -4,7 +4,7 @@ import {
   PutRecordsCommand,
   type PutRecordsRequestEntry,
 } from '@aws-sdk/client-kinesis';
-import type { Config } from '../../common/config.ts';
+import type { Config } from '../../common/config/config.ts';
 import type { BrokerRecord } from '../../contract/click-event.ts';
 import { cutRecords } from '../cut-records.ts';
 import type { Publisher } from '../publisher.ts';

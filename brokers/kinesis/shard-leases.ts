@@ -1,6 +1,6 @@
 import pLimit from 'p-limit';
 import type pg from 'pg';
-import { type Client, createClient } from '../../common/postgres.ts';
+import { type Client, createClient } from '../../common/postgres/postgres.ts';
 
 /** Longest wait for an answer about a lease, in ms. */
 const QUERY_MS_MAX = 5_000;

@@ -1,12 +1,12 @@
 import { type _Record, GetRecordsCommand, type KinesisClient, type Shard } from '@aws-sdk/client-kinesis';
 import pLimit from 'p-limit';
-import type { Config } from '../../common/config.ts';
+import type { Config } from '../../common/config/config.ts';
 import { errorCode, errorMessage, TollwayError } from '../../common/errors.ts';
-import { backoffMs, sleep } from '../../common/lifecycle.ts';
-import type { Logger } from '../../common/logger.ts';
-import type { Metrics } from '../../common/metrics.ts';
-import { failureKind, type Pool } from '../../common/postgres.ts';
-import type { Problem } from '../../common/problems.ts';
+import { failureKind, type Pool } from '../../common/postgres/postgres.ts';
+import { backoffMs, sleep } from '../../common/process.ts';
+import type { Logger } from '../../common/telemetry/logger.ts';
+import type { Metrics } from '../../common/telemetry/metrics.ts';
+import type { Problem } from '../../common/telemetry/problems.ts';
 import { type ReadRecord, readRecord } from '../../contract/click-event.ts';
 import {
   beginCheckpoints,

@@ -1,4 +1,4 @@
-import type { Connection } from '../../common/postgres.ts';
+import type { Connection } from '../../common/postgres/postgres.ts';
 import type { BrokerBooks } from '../backlog.ts';
 import { readChunk } from './chunk.ts';
 

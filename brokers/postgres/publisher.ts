@@ -1,4 +1,4 @@
-import type { Pool } from '../../common/postgres.ts';
+import type { Pool } from '../../common/postgres/postgres.ts';
 import type { BrokerRecord } from '../../contract/click-event.ts';
 import type { Publisher } from '../publisher.ts';
 import { encodeChunk } from './chunk.ts';

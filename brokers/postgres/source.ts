@@ -1,9 +1,9 @@
 import { errorCode, errorMessage } from '../../common/errors.ts';
-import { backoffMs, sleep } from '../../common/lifecycle.ts';
-import type { Logger } from '../../common/logger.ts';
-import { arrayLiteral, failureKind, inTransaction, type Pool } from '../../common/postgres.ts';
-import { OpenProblems } from '../../common/problems.ts';
-import { ThrottledLog } from '../../common/throttled-log.ts';
+import { arrayLiteral, failureKind, inTransaction, type Pool } from '../../common/postgres/postgres.ts';
+import { backoffMs, sleep } from '../../common/process.ts';
+import type { Logger } from '../../common/telemetry/logger.ts';
+import { OpenProblems } from '../../common/telemetry/problems.ts';
+import { ThrottledLog } from '../../common/telemetry/throttled-log.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
 import { BLOCKED, type EventSource, type Intake, type Lag, oldestClickAt } from '../event-source.ts';
 import { readChunk } from './chunk.ts';

@@ -1,5 +1,5 @@
 import { errorMessage, TollwayError } from '../../common/errors.ts';
-import { isAway, type Pool } from '../../common/postgres.ts';
+import { isAway, type Pool } from '../../common/postgres/postgres.ts';
 import { printable } from '../../common/text.ts';
 import {
   type DeadLetter,

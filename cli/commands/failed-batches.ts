@@ -1,7 +1,7 @@
 import { counted } from '../../common/counted.ts';
 import { errorCode, errorMessage, type TollwayError } from '../../common/errors.ts';
-import { createLogger } from '../../common/logger.ts';
-import { createMetrics, type ProcessMetrics } from '../../common/metrics.ts';
+import { createLogger } from '../../common/telemetry/logger.ts';
+import { createMetrics, type ProcessMetrics } from '../../common/telemetry/metrics.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
 import { type FailedInvocation, readFailedInvocation } from '../../processor/events/failed-invocation.ts';
 import { openHome } from '../../processor/runtime.ts';

@@ -1,4 +1,4 @@
-import { createLogger } from '../../common/logger.ts';
+import { createLogger } from '../../common/telemetry/logger.ts';
 import { maintain as maintainLedger } from '../../ledger/maintenance.ts';
 import { retentionOf } from '../../ledger/partitions.ts';
 import { command, withDatabase } from '../command.ts';

@@ -1,8 +1,8 @@
 import { createBooks } from '../../brokers/create-event-sources.ts';
 import { counted } from '../../common/counted.ts';
-import { createLogger } from '../../common/logger.ts';
 import { formatAmount } from '../../common/money.ts';
-import type { Pool } from '../../common/postgres.ts';
+import type { Pool } from '../../common/postgres/postgres.ts';
+import { createLogger } from '../../common/telemetry/logger.ts';
 import {
   type AdvertiserBooks,
   reconcile as askBooks,

@@ -1,4 +1,4 @@
-import { createPool, cutPool, databaseAnswers } from '../../common/postgres.ts';
+import { createPool, cutPool, databaseAnswers } from '../../common/postgres/postgres.ts';
 import { command, findPlace } from '../command.ts';
 import { printJson, printTable } from '../print.ts';
 

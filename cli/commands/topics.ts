@@ -1,8 +1,8 @@
 import { createTopic } from '../../brokers/kafka/client.ts';
 import { createStream } from '../../brokers/kinesis/client.ts';
-import { parseConfig } from '../../common/config.ts';
-import { readEnvironment } from '../../common/environment.ts';
-import { createLogger } from '../../common/logger.ts';
+import { parseConfig } from '../../common/config/config.ts';
+import { readEnvironment } from '../../common/config/environment.ts';
+import { createLogger } from '../../common/telemetry/logger.ts';
 import { command, group } from '../command.ts';
 import { printJson, printLine } from '../print.ts';
 

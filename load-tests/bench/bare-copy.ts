@@ -1,4 +1,4 @@
-import type { Pool } from '../../common/postgres.ts';
+import type { Pool } from '../../common/postgres/postgres.ts';
 import type { ReadClick } from '../../contract/click-event.ts';
 import { CopyRows } from '../../ledger/copy-encoder.ts';
 import { listPartitionDays, partitionName } from '../../ledger/partitions.ts';

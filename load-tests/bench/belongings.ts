@@ -4,7 +4,7 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { errorMessage } from '../../common/errors.ts';
-import { type Resource, sleep } from '../../common/lifecycle.ts';
+import { type Resource, sleep } from '../../common/process.ts';
 
 /** Time a child gets to end by itself, in ms: the whole stack drains within ten seconds. */
 const END_MS_MAX = 12_000;

@@ -1,4 +1,4 @@
-import type { Logger } from '../../common/logger.ts';
+import type { Logger } from '../../common/telemetry/logger.ts';
 import type { Progress } from '../progress.ts';
 import type { Belongings } from './belongings.ts';
 import type { BenchResult } from './result.ts';

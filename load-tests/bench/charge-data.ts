@@ -1,4 +1,4 @@
-import type { Pool } from '../../common/postgres.ts';
+import type { Pool } from '../../common/postgres/postgres.ts';
 import { uuidV7, uuidV7TimeMs } from '../../common/uuid.ts';
 import {
   type BrokerRecord,

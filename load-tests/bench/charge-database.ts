@@ -1,6 +1,6 @@
 import { postgresBooks } from '../../brokers/postgres/backlog.ts';
 import { startEmbeddedPostgres } from '../../cli/embedded-postgres.ts';
-import { createPool, type Pool } from '../../common/postgres.ts';
+import { createPool, type Pool } from '../../common/postgres/postgres.ts';
 import type { ReadClick } from '../../contract/click-event.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
 import { migrate } from '../../migrations/migrate.ts';

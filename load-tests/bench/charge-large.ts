@@ -1,5 +1,5 @@
-import { parseConfig } from '../../common/config.ts';
-import type { Pool } from '../../common/postgres.ts';
+import { parseConfig } from '../../common/config/config.ts';
+import type { Pool } from '../../common/postgres/postgres.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
 import type { Bench, BenchSurroundings } from './bench.ts';
 import { dealBatches, decodeRecords, makeAdvertisers, makeRecords } from './charge-data.ts';

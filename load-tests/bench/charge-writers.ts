@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { createPool, type Pool } from '../../common/postgres.ts';
+import { createPool, type Pool } from '../../common/postgres/postgres.ts';
 import type { Bench, BenchSurroundings } from './bench.ts';
 import { dealBatches, dealEvenly, decodeRecords, makeAdvertisers, makeRecords } from './charge-data.ts';
 import { assertBooks, charge, openDatabase, rateOf, startServer } from './charge-database.ts';

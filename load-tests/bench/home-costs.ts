@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
-import { sleep } from '../../common/lifecycle.ts';
-import { formatLinkKeys, type LinkKey } from '../../common/link-keys.ts';
+import { formatLinkKeys, type LinkKey } from '../../common/config/link-keys.ts';
+import { sleep } from '../../common/process.ts';
 import type { BrokerRecord } from '../../contract/click-event.ts';
 import { createSigner, evergreenLink } from '../../contract/link-token.ts';
 import { kinesisEvent, TOPIC } from '../../emulators/lambda/events.ts';

@@ -1,4 +1,4 @@
-import type { Pool } from '../../common/postgres.ts';
+import type { Pool } from '../../common/postgres/postgres.ts';
 import { uuidFloor } from '../../common/uuid.ts';
 import { DAY_MS, databaseTime, dayStart, listPartitionDays, partitionName } from '../../ledger/partitions.ts';
 import { NO_ORIGIN } from '../../ledger/spool-counters.ts';

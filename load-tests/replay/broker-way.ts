@@ -1,6 +1,6 @@
 import type { Publisher } from '../../brokers/publisher.ts';
 import { errorMessage, TollwayError } from '../../common/errors.ts';
-import { backoffMs, sleep } from '../../common/lifecycle.ts';
+import { backoffMs, sleep } from '../../common/process.ts';
 import type { BrokerRecord } from '../../contract/click-event.ts';
 import type { ClickIdFile } from './click-id-file.ts';
 import type { CompleteClick, Completer } from './complete-clicks.ts';

@@ -1,5 +1,5 @@
 import { TollwayError } from '../../common/errors.ts';
-import { sleep } from '../../common/lifecycle.ts';
+import { sleep } from '../../common/process.ts';
 import type { LinkSigner } from '../../contract/link-token.ts';
 import { evergreenLink, impressionLink } from '../../contract/link-token.ts';
 import { ANSWER_MS_MAX, type HttpTarget } from '../http-target.ts';

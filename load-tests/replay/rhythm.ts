@@ -1,4 +1,4 @@
-import { sleep } from '../../common/lifecycle.ts';
+import { sleep } from '../../common/process.ts';
 import { createMicros, type Micros, recordMs } from '../micros.ts';
 import { LATE_MS_MAX } from '../offer-load.ts';
 import type { ReadRequest, Recorded } from './reading.ts';

@@ -1,6 +1,6 @@
-import { sleep } from '../../common/lifecycle.ts';
 import { formatAmount } from '../../common/money.ts';
-import type { Pool } from '../../common/postgres.ts';
+import type { Pool } from '../../common/postgres/postgres.ts';
+import { sleep } from '../../common/process.ts';
 import { boundsOf } from '../click-ids.ts';
 import type { ClickIdFile } from './click-id-file.ts';
 

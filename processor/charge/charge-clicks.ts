@@ -1,6 +1,6 @@
 import { TollwayError } from '../../common/errors.ts';
-import { sleep } from '../../common/lifecycle.ts';
-import { type Connection, inTransaction, type Pool } from '../../common/postgres.ts';
+import { type Connection, inTransaction, type Pool } from '../../common/postgres/postgres.ts';
+import { sleep } from '../../common/process.ts';
 import { clickKey, type ReadClick, type ReadRecord, type Unreadable } from '../../contract/click-event.ts';
 import { namedBy } from '../../ledger/batch-keys.ts';
 import { updateBrakes } from '../../ledger/budget-flag.ts';

@@ -1,5 +1,5 @@
 import { TollwayError } from '../../common/errors.ts';
-import { type Connection, inTransaction, type Pool } from '../../common/postgres.ts';
+import { type Connection, inTransaction, type Pool } from '../../common/postgres/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { encodeClick, type ReadRecord, readRecord } from '../../contract/click-event.ts';
 import { BEGIN_CHARGE } from '../../ledger/store.ts';

@@ -1,5 +1,5 @@
 import { TollwayError } from '../../common/errors.ts';
-import { type Connection, inTransaction, type Pool } from '../../common/postgres.ts';
+import { type Connection, inTransaction, type Pool } from '../../common/postgres/postgres.ts';
 import { readRecord } from '../../contract/click-event.ts';
 import { appendTallies, NOTHING } from '../../ledger/spool-counters.ts';
 import { BEGIN_CHARGE } from '../../ledger/store.ts';

@@ -1,8 +1,8 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { errorCode, errorMessage, TollwayError } from '../../common/errors.ts';
-import { runProcess, sleep } from '../../common/lifecycle.ts';
-import { listen } from '../../common/ops-server.ts';
+import { runProcess, sleep } from '../../common/process.ts';
+import { listen } from '../../common/telemetry/operations-server.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
 import { readCloudEvents } from '../events/cloud-events.ts';
 import { MemoryBound, type MemoryPart, readBody } from '../events/http-body.ts';

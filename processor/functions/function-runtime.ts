@@ -1,8 +1,8 @@
 import { STOPPING } from '../../brokers/event-source.ts';
+import type { FunctionConfig } from '../../common/config/function-config.ts';
 import { elapsedMs, moment } from '../../common/elapsed.ts';
-import type { Counted } from '../../common/embedded-metrics.ts';
 import { errorCode, errorMessage, TollwayError } from '../../common/errors.ts';
-import type { FunctionConfig } from '../../common/function-config.ts';
+import type { Counted } from '../../common/telemetry/embedded-metrics.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
 import type { FunctionRooms } from './open-function.ts';
 

@@ -1,7 +1,7 @@
-import { createEmbeddedMetrics, type EmbeddedMetrics } from '../../common/embedded-metrics.ts';
-import { type FunctionConfig, readFunctionConfig } from '../../common/function-config.ts';
-import { createFunctionLogger } from '../../common/logger.ts';
-import { cutPool } from '../../common/postgres.ts';
+import { type FunctionConfig, readFunctionConfig } from '../../common/config/function-config.ts';
+import { cutPool } from '../../common/postgres/postgres.ts';
+import { createEmbeddedMetrics, type EmbeddedMetrics } from '../../common/telemetry/embedded-metrics.ts';
+import { createFunctionLogger } from '../../common/telemetry/logger.ts';
 import { type Home, openHome } from '../runtime.ts';
 
 /** The home of the handler in a function, and how it is left in a hurry. */

@@ -1,6 +1,6 @@
 import { postgresBooks } from '../../brokers/postgres/backlog.ts';
 import { counted } from '../../common/counted.ts';
-import { sleep } from '../../common/lifecycle.ts';
+import { sleep } from '../../common/process.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
 import { countSequences, type Sequences, subtractSequences } from '../../ledger/sequence-ranges.ts';
 import type { Home } from '../runtime.ts';

@@ -1,7 +1,7 @@
 import { CompressionCodecs, CompressionTypes, Kafka, logLevel } from 'kafkajs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createTopic } from '../../brokers/kafka/client.ts';
-import { parseConfig } from '../../common/config.ts';
+import { parseConfig } from '../../common/config/config.ts';
 import {
   type SecureKafkaServer,
   secureKafkaIsMissing,

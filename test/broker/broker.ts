@@ -1,7 +1,7 @@
 import type { BrokerBooks } from '../../brokers/backlog.ts';
 import type { Publisher } from '../../brokers/publisher.ts';
-import type { Config } from '../../common/config.ts';
-import type { Pool } from '../../common/postgres.ts';
+import type { Config } from '../../common/config/config.ts';
+import type { Pool } from '../../common/postgres/postgres.ts';
 import type { BrokerRecord } from '../../contract/click-event.ts';
 import type { TestDatabase } from '../setup/database.ts';
 

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createKafkaPublisher } from '../../brokers/kafka/publisher.ts';
-import { parseConfig } from '../../common/config.ts';
-import { inTransaction, type Pool } from '../../common/postgres.ts';
+import { parseConfig } from '../../common/config/config.ts';
+import { inTransaction, type Pool } from '../../common/postgres/postgres.ts';
 import { jarsAreMissing } from '../../emulators/kafka/jars.ts';
 import { silent, TestOrigin } from '../setup/database.ts';
 import { makeTopic } from '../setup/kafka-topic.ts';

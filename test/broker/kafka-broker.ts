@@ -2,7 +2,7 @@ import { type Admin, CompressionTypes, type ITopicConfig, Kafka, logLevel, type 
 import { createBooks } from '../../brokers/create-event-sources.ts';
 import { createTopic } from '../../brokers/kafka/client.ts';
 import { createKafkaPublisher } from '../../brokers/kafka/publisher.ts';
-import { type Config, parseConfig } from '../../common/config.ts';
+import { type Config, parseConfig } from '../../common/config/config.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import type { BrokerRecord } from '../../contract/click-event.ts';
 import { type KafkaServer, kafkaIsMissing, startKafka } from '../../emulators/kafka/start.ts';

@@ -2,7 +2,7 @@ import { type KinesisClient, PutRecordsCommand } from '@aws-sdk/client-kinesis';
 import { createBooks } from '../../brokers/create-event-sources.ts';
 import { createStream, isOpen, listShards, openKinesis } from '../../brokers/kinesis/client.ts';
 import { createKinesisPublisher } from '../../brokers/kinesis/publisher.ts';
-import { type Config, parseConfig } from '../../common/config.ts';
+import { type Config, parseConfig } from '../../common/config/config.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { type KinesisServer, startKinesis } from '../../emulators/kinesis/start.ts';
 import { silent } from '../setup/database.ts';

@@ -1,6 +1,6 @@
 import { createBooks } from '../../brokers/create-event-sources.ts';
 import { createPostgresPublisher } from '../../brokers/postgres/publisher.ts';
-import { parseConfig } from '../../common/config.ts';
+import { parseConfig } from '../../common/config/config.ts';
 import { silent, type TestDatabase } from '../setup/database.ts';
 import { type Driver, QUICK } from './broker.ts';
 

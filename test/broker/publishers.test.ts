@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { cutRecords } from '../../brokers/cut-records.ts';
 import { createKinesisPublisher } from '../../brokers/kinesis/publisher.ts';
 import type { Publisher } from '../../brokers/publisher.ts';
-import { parseConfig } from '../../common/config.ts';
+import { parseConfig } from '../../common/config/config.ts';
 import type { BrokerRecord } from '../../contract/click-event.ts';
 import { AWS } from './kinesis-broker.ts';
 

@@ -2,9 +2,9 @@ import { once } from 'node:events';
 import { request } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, describe, expect, it } from 'vitest';
-import { isOperationsHost } from '../../common/operations-host.ts';
-import { serveOperations } from '../../common/ops-server.ts';
-import { describeProblem, OpenProblems, type Problem } from '../../common/problems.ts';
+import { isOperationsHost } from '../../common/telemetry/operations-host.ts';
+import { serveOperations } from '../../common/telemetry/operations-server.ts';
+import { describeProblem, OpenProblems, type Problem } from '../../common/telemetry/problems.ts';
 
 let problems: readonly Problem[] = [];
 let warnings: readonly Problem[] = [];

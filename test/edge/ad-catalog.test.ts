@@ -2,9 +2,9 @@ import { mkdirSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSy
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { AdCatalog, type AdCatalogOptions } from '../../ad-server/catalog/ad-catalog.ts';
-import { sleep } from '../../common/lifecycle.ts';
-import { createMetrics } from '../../common/metrics.ts';
-import { inTransaction } from '../../common/postgres.ts';
+import { inTransaction } from '../../common/postgres/postgres.ts';
+import { sleep } from '../../common/process.ts';
+import { createMetrics } from '../../common/telemetry/metrics.ts';
 import { notifyAdsChanged } from '../../ledger/budget-flag.ts';
 import { capturedLog } from '../setup/captured-log.ts';
 import { stepSystemClock } from '../setup/clock-step.ts';

@@ -1,7 +1,7 @@
 import type { Server } from 'node:http';
 import { onTestFinished } from 'vitest';
 import { createAdServer } from '../../ad-server/http/server.ts';
-import { listen } from '../../common/ops-server.ts';
+import { listen } from '../../common/telemetry/operations-server.ts';
 import { redirectBench } from './redirect-bench.ts';
 
 /**

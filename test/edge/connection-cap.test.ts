@@ -11,7 +11,7 @@ import {
   sourceOf,
 } from '../../common/connections.ts';
 import { connectionLimits, isOutOfResources, openFilesMax } from '../../common/open-files.ts';
-import { listen } from '../../common/ops-server.ts';
+import { listen } from '../../common/telemetry/operations-server.ts';
 import { adServerBench } from './ad-server-bench.ts';
 import { get } from './raw-http.ts';
 import { EVERGREEN_PATH } from './redirect-bench.ts';

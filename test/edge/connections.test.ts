@@ -3,7 +3,7 @@ import { createServer, type ServerResponse } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { endIdleConnections, requestAnswered, requestBegan } from '../../common/connections.ts';
-import { listen } from '../../common/ops-server.ts';
+import { listen } from '../../common/telemetry/operations-server.ts';
 import { until } from './until.ts';
 
 const IDLE_MS = 200;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { formatLinkKeys, parseLinkKeys } from '../../common/link-keys.ts';
+import { formatLinkKeys, parseLinkKeys } from '../../common/config/link-keys.ts';
 import { k1, otherKey } from './link-samples.ts';
 
 const SECRET = 'AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8';

@@ -1,4 +1,4 @@
-import type { LinkKey } from '../../common/link-keys.ts';
+import type { LinkKey } from '../../common/config/link-keys.ts';
 import vectors from '../../contract/vectors/links.json' with { type: 'json' };
 
 export const DAY_MS = 86_400_000;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { metricList } from '../../common/metric-list.ts';
-import { createMetrics } from '../../common/metrics.ts';
+import { metricList } from '../../common/telemetry/metric-list.ts';
+import { createMetrics } from '../../common/telemetry/metrics.ts';
 import { EDGE_INVALID_REASONS } from '../../contract/click-event.ts';
 import { REJECT_REASONS } from '../../ledger/dead-letters.ts';
 

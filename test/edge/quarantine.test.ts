@@ -2,8 +2,8 @@ import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, write
 import { basename, dirname, join } from 'node:path';
 import { expect, it } from 'vitest';
 import { startRelays } from '../../ad-server/relays.ts';
-import { parseConfig } from '../../common/config.ts';
-import { createMetrics } from '../../common/metrics.ts';
+import { parseConfig } from '../../common/config/config.ts';
+import { createMetrics } from '../../common/telemetry/metrics.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { adoptSpool } from '../../producer/dead-spools.ts';
 import { quarantineSegment } from '../../producer/quarantine.ts';

@@ -1,6 +1,6 @@
 import { onTestFinished } from 'vitest';
 import type { Publisher } from '../../brokers/publisher.ts';
-import { createMetrics, type ProcessMetrics } from '../../common/metrics.ts';
+import { createMetrics, type ProcessMetrics } from '../../common/telemetry/metrics.ts';
 import type { BrokerRecord } from '../../contract/click-event.ts';
 import { Relay, type RelayedSpool, type RelayOptions } from '../../producer/relay.ts';
 import { silent } from '../setup/database.ts';

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseTime } from '../../cli/parse.ts';
-import { startPosition } from '../../common/setting.ts';
+import { startPosition } from '../../common/config/setting.ts';
 import {
   namesCalendarDay,
   parseName,

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { createFunctionLogger } from '../../common/logger.ts';
-import { ThrottledLog } from '../../common/throttled-log.ts';
+import { createFunctionLogger } from '../../common/telemetry/logger.ts';
+import { ThrottledLog } from '../../common/telemetry/throttled-log.ts';
 
 const INTERVAL_MS = 30_000;
 

@@ -2,7 +2,7 @@ import { isIP } from 'node:net';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { createVisitorAddress, referrerHost, truncateAddress } from '../../ad-server/http/visitor.ts';
-import { parseConfig } from '../../common/config.ts';
+import { parseConfig } from '../../common/config/config.ts';
 
 /** Finds a visitor behind the proxies of a `TRUSTED_PROXIES`. */
 function visitorBehind(proxies: string, peer: string | undefined, forwardedFor?: string | string[]): string {

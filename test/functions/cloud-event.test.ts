@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { connect, type Socket } from 'node:net';
 import { CloudEvent, emitterFor, httpTransport, Mode } from 'cloudevents';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { sleep } from '../../common/lifecycle.ts';
+import { sleep } from '../../common/process.ts';
 import type { BrokerRecord } from '../../contract/click-event.ts';
 import { expectBalanced } from '../ledger/deliver.ts';
 import {

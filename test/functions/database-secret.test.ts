@@ -3,7 +3,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { formatLinkKeys, type LinkKey } from '../../common/link-keys.ts';
+import { formatLinkKeys, type LinkKey } from '../../common/config/link-keys.ts';
 import { createSigner, evergreenLink } from '../../contract/link-token.ts';
 import { type Lambda, startLambda } from '../../emulators/lambda/runtime.ts';
 import { ricIsMissing } from '../../emulators/lambda/runtime-client.ts';

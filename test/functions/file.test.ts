@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { createClient, type Pool } from '../../common/postgres.ts';
+import { createClient, type Pool } from '../../common/postgres/postgres.ts';
 import { type Lambda, startLambda } from '../../emulators/lambda/runtime.ts';
 import { ricIsMissing } from '../../emulators/lambda/runtime-client.ts';
 import { type S3Server, startS3 } from '../../emulators/s3/server.ts';

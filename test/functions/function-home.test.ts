@@ -1,9 +1,9 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { sleep } from '../../common/lifecycle.ts';
-import { createMetrics } from '../../common/metrics.ts';
-import { createPool, cutPool, failureKind, inTransaction } from '../../common/postgres.ts';
+import { createPool, cutPool, failureKind, inTransaction } from '../../common/postgres/postgres.ts';
+import { sleep } from '../../common/process.ts';
+import { createMetrics } from '../../common/telemetry/metrics.ts';
 import { HandlerHost } from '../../processor/batch-dispatcher.ts';
 import { readCloudEvents } from '../../processor/events/cloud-events.ts';
 import { FunctionHome } from '../../processor/functions/function-runtime.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, inject, it } from 'vitest';
-import { createClient } from '../../common/postgres.ts';
+import { createClient } from '../../common/postgres/postgres.ts';
 import type { BrokerRecord, ReadClick } from '../../contract/click-event.ts';
 import { expectBalanced } from '../ledger/deliver.ts';
 import {

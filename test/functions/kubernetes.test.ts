@@ -12,8 +12,8 @@ import type { IContainer } from 'kubernetes-models/v1/Container';
 import type { ISecret } from 'kubernetes-models/v1/Secret';
 import type { IService } from 'kubernetes-models/v1/Service';
 import { describe, expect, it } from 'vitest';
-import { parseConfig, settings } from '../../common/config.ts';
-import { DRAIN_MS_MAX } from '../../common/lifecycle.ts';
+import { parseConfig, settings } from '../../common/config/config.ts';
+import { DRAIN_MS_MAX } from '../../common/process.ts';
 import { isLeftOut } from '../setup/skipped.ts';
 import {
   containerOf,

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { settings } from '../../common/config.ts';
+import { settings } from '../../common/config/config.ts';
 
 type Input = string | number | boolean | { type: string; required?: boolean; value: string };
 type Action = {

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { sleep } from '../../common/lifecycle.ts';
+import { sleep } from '../../common/process.ts';
 import { isUuidV7 } from '../../common/uuid.ts';
 import { ricIsMissing } from '../../emulators/lambda/runtime-client.ts';
 import type { Server } from '../broker/broker.ts';

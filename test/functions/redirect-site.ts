@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
-import { formatLinkKeys, type LinkKey } from '../../common/link-keys.ts';
+import { formatLinkKeys, type LinkKey } from '../../common/config/link-keys.ts';
 import type { ReadClick } from '../../contract/click-event.ts';
 import { createSigner, evergreenLink, impressionLink, type Link } from '../../contract/link-token.ts';
 import { type Lambda, startLambda } from '../../emulators/lambda/runtime.ts';

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { settings as everySetting, parseConfig } from '../../common/config.ts';
+import { settings as everySetting, parseConfig } from '../../common/config/config.ts';
 import { isSkipped } from '../setup/skipped.ts';
 import {
   allowed,

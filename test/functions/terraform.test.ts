@@ -1,8 +1,8 @@
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { settings as everySetting, parseConfig } from '../../common/config.ts';
-import { metricList } from '../../common/metric-list.ts';
+import { settings as everySetting, parseConfig } from '../../common/config/config.ts';
+import { metricList } from '../../common/telemetry/metric-list.ts';
 import { isLeftOut } from '../setup/skipped.ts';
 import {
   allowed,

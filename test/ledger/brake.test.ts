@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { parseAmount } from '../../common/money.ts';
-import { type Client, createClient } from '../../common/postgres.ts';
+import { type Client, createClient } from '../../common/postgres/postgres.ts';
 import {
   addAd,
   addAdvertiser,

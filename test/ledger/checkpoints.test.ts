@@ -8,7 +8,7 @@ import {
   readCheckpoints,
   turnBack,
 } from '../../brokers/checkpoints.ts';
-import { createMetrics } from '../../common/metrics.ts';
+import { createMetrics } from '../../common/telemetry/metrics.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import type { ReadClick } from '../../contract/click-event.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';

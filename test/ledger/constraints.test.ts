@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { errorCode } from '../../common/errors.ts';
-import { failureKind } from '../../common/postgres.ts';
+import { failureKind } from '../../common/postgres/postgres.ts';
 import { uuidFloor, uuidV7 } from '../../common/uuid.ts';
 import { updateAd } from '../../ledger/accounts.ts';
 import { DAY_MS, dayStart, partitionName } from '../../ledger/partitions.ts';

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { inTransaction } from '../../common/postgres.ts';
+import { inTransaction } from '../../common/postgres/postgres.ts';
 import { CopyRows } from '../../ledger/copy-encoder.ts';
 import { testDatabase } from '../setup/database.ts';
 

@@ -1,6 +1,6 @@
 import { expect } from 'vitest';
 import { postgresBooks } from '../../brokers/postgres/backlog.ts';
-import type { Pool } from '../../common/postgres.ts';
+import type { Pool } from '../../common/postgres/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
 import { type Reconciliation, reconcile } from '../../ledger/reconcile.ts';

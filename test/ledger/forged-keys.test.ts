@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { inTransaction } from '../../common/postgres.ts';
+import { inTransaction } from '../../common/postgres/postgres.ts';
 import { settle } from '../../processor/charge/charge-clicks.ts';
 import {
   addAccount,

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { STOPPING } from '../../brokers/event-source.ts';
-import { createMetrics, type ProcessMetrics } from '../../common/metrics.ts';
+import { createMetrics, type ProcessMetrics } from '../../common/telemetry/metrics.ts';
 import { uuidFloor, uuidV7 } from '../../common/uuid.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
 import { DAY_MS, dayStart, partitionName } from '../../ledger/partitions.ts';

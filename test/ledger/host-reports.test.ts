@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createMetrics, type ProcessMetrics } from '../../common/metrics.ts';
+import { createMetrics, type ProcessMetrics } from '../../common/telemetry/metrics.ts';
 import { addAd, addAdvertiser, addCampaign } from '../../ledger/accounts.ts';
 import { HandlerHost } from '../../processor/batch-dispatcher.ts';
 import {

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { createPool, type Pool } from '../../common/postgres.ts';
+import { createPool, type Pool } from '../../common/postgres/postgres.ts';
 import { creditClick, enterBudget, setAdvertiserStatus, updateAd } from '../../ledger/accounts.ts';
 import { rehearse } from '../../processor/charge/dry-run.ts';
 import { redrive } from '../../processor/charge/redrive.ts';

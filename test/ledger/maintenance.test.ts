@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { postgresBooks } from '../../brokers/postgres/backlog.ts';
 import { createPostgresPublisher } from '../../brokers/postgres/publisher.ts';
-import { inTransaction } from '../../common/postgres.ts';
+import { inTransaction } from '../../common/postgres/postgres.ts';
 import { uuidFloor, uuidV7 } from '../../common/uuid.ts';
 import { creditClick } from '../../ledger/accounts.ts';
 import { dropClosedDays, maintain, mergeTallies } from '../../ledger/maintenance.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { createPool, failureKind, inTransaction } from '../../common/postgres.ts';
+import { createPool, failureKind, inTransaction } from '../../common/postgres/postgres.ts';
 import { migrate } from '../../migrations/migrate.ts';
 import {
   addAccount,

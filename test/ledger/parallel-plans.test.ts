@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { createPool, type Pool } from '../../common/postgres.ts';
+import { createPool, type Pool } from '../../common/postgres/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
 import { addAccount, clickRecord, createTestDatabase, type TestDatabase } from '../setup/database.ts';

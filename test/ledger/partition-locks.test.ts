@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { beginCheckpoints, moveCheckpoints } from '../../brokers/checkpoints.ts';
 import { postgresBooks } from '../../brokers/postgres/backlog.ts';
-import { createPool, inTransaction } from '../../common/postgres.ts';
+import { createPool, inTransaction } from '../../common/postgres/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { exportLedger } from '../../ledger/export.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';

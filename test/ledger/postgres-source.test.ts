@@ -5,8 +5,8 @@ import { createPostgresPublisher } from '../../brokers/postgres/publisher.ts';
 import { createPostgresSource } from '../../brokers/postgres/source.ts';
 import type { Publisher } from '../../brokers/publisher.ts';
 import { TollwayError } from '../../common/errors.ts';
-import { createMetrics, type ProcessMetrics } from '../../common/metrics.ts';
-import { createPool, type Pool } from '../../common/postgres.ts';
+import { createPool, type Pool } from '../../common/postgres/postgres.ts';
+import { createMetrics, type ProcessMetrics } from '../../common/telemetry/metrics.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
 import { HandlerHost } from '../../processor/batch-dispatcher.ts';
 import {

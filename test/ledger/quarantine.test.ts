@@ -1,5 +1,5 @@
 import { afterEach, expect, it } from 'vitest';
-import { inTransaction } from '../../common/postgres.ts';
+import { inTransaction } from '../../common/postgres/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { quarantine, settle } from '../../processor/charge/charge-clicks.ts';
 import { addAccount, clickRecord, TestOrigin, testDatabase, unreadableRecord } from '../setup/database.ts';

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { postgresBooks } from '../../brokers/postgres/backlog.ts';
 import { createPostgresPublisher } from '../../brokers/postgres/publisher.ts';
-import { inTransaction } from '../../common/postgres.ts';
+import { inTransaction } from '../../common/postgres/postgres.ts';
 import { dropClosedDays, maintain, mergeTallies } from '../../ledger/maintenance.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
 import { reconcile } from '../../ledger/reconcile.ts';

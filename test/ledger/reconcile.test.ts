@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { BrokerBooks } from '../../brokers/backlog.ts';
 import { postgresBooks } from '../../brokers/postgres/backlog.ts';
 import { createPostgresPublisher } from '../../brokers/postgres/publisher.ts';
-import { type Connection, inTransaction } from '../../common/postgres.ts';
+import { type Connection, inTransaction } from '../../common/postgres/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import type { ReadClick, ReadRecord } from '../../contract/click-event.ts';
 import { dropClosedDays, makeDays, mergeTallies } from '../../ledger/maintenance.ts';

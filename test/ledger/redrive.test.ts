@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { inTransaction } from '../../common/postgres.ts';
+import { inTransaction } from '../../common/postgres/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { encodeClick, markRecord, type ReadRecord, readRecord } from '../../contract/click-event.ts';
 import { addAd } from '../../ledger/accounts.ts';

@@ -1,8 +1,8 @@
 import { afterAll, describe, expect, it } from 'vitest';
 import { createPostgresPublisher } from '../../brokers/postgres/publisher.ts';
-import { parseConfig } from '../../common/config.ts';
-import type { Resource } from '../../common/lifecycle.ts';
-import { createMetrics } from '../../common/metrics.ts';
+import { parseConfig } from '../../common/config/config.ts';
+import type { Resource } from '../../common/process.ts';
+import { createMetrics } from '../../common/telemetry/metrics.ts';
 import { consume } from '../../processor/consume.ts';
 import { openHome } from '../../processor/runtime.ts';
 import { layWire } from '../broker/wire.ts';

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import type { Connection } from '../../common/postgres.ts';
+import type { Connection } from '../../common/postgres/postgres.ts';
 import { mergeTallies } from '../../ledger/maintenance.ts';
 import { readSettledSequences, readTallies } from '../../ledger/spool-counters.ts';
 import { addAccount, clickRecord, TestOrigin, testDatabase } from '../setup/database.ts';

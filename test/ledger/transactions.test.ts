@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type Connection, createPool, failureKind, inTransaction } from '../../common/postgres.ts';
+import { type Connection, createPool, failureKind, inTransaction } from '../../common/postgres/postgres.ts';
 import { testDatabase } from '../setup/database.ts';
 
 const database = testDatabase();

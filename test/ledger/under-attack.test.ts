@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createMetrics } from '../../common/metrics.ts';
-import { createPool, type Pool } from '../../common/postgres.ts';
+import { createPool, type Pool } from '../../common/postgres/postgres.ts';
+import { createMetrics } from '../../common/telemetry/metrics.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
 import { HandlerHost } from '../../processor/batch-dispatcher.ts';

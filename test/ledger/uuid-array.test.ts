@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { uuidArray } from '../../common/postgres.ts';
+import { uuidArray } from '../../common/postgres/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { testDatabase } from '../setup/database.ts';
 

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { createPool, failureKind, inTransaction } from '../../common/postgres.ts';
+import { createPool, failureKind, inTransaction } from '../../common/postgres/postgres.ts';
 import { BEGIN_CHARGE, lockAdvertisers } from '../../ledger/store.ts';
 import { chargeClicks } from '../../processor/charge/charge-clicks.ts';
 import { addAccount, clickRecord, testDatabase } from '../setup/database.ts';

@@ -6,7 +6,7 @@ import { Readable } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createVisitorAddress } from '../../ad-server/http/visitor.ts';
 import { createAgentJudge } from '../../ad-server/redirect/invalid-traffic.ts';
-import { proxies } from '../../common/setting.ts';
+import { proxies } from '../../common/config/setting.ts';
 import { createSigner, evergreenLink } from '../../contract/link-token.ts';
 import { createCompleter } from '../../load-tests/replay/complete-clicks.ts';
 import { parseColumns } from '../../load-tests/replay/csv-columns.ts';

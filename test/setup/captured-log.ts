@@ -1,5 +1,5 @@
 import { pino } from 'pino';
-import type { Logger } from '../../common/logger.ts';
+import type { Logger } from '../../common/telemetry/logger.ts';
 
 /** Names of pino's levels by their numbers. */
 const LEVELS = new Map(Object.entries(pino.levels.values).map(([name, value]) => [value, name]));

@@ -1,7 +1,7 @@
 import { pino } from 'pino';
 import { afterAll, beforeAll, inject } from 'vitest';
 import { parseAmount } from '../../common/money.ts';
-import { createClient, createPool, type Pool } from '../../common/postgres.ts';
+import { createClient, createPool, type Pool } from '../../common/postgres/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import {
   type ClickEvent,

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import type { TestProject } from 'vitest/node';
-import { createClient } from '../../common/postgres.ts';
+import { createClient } from '../../common/postgres/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { migrate } from '../../migrations/migrate.ts';
 import { RETENTION } from './retention.ts';

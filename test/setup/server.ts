@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { makeDataDir, startEmbeddedPostgres } from '../../cli/embedded-postgres.ts';
-import { createClient } from '../../common/postgres.ts';
+import { createClient } from '../../common/postgres/postgres.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'tollway-test-'));
 const dataDir = join(folder, 'data');

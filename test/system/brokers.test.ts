@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createPostgresPublisher } from '../../brokers/postgres/publisher.ts';
-import { createPool } from '../../common/postgres.ts';
+import { createPool } from '../../common/postgres/postgres.ts';
 import { kafkaIsMissing, startKafka } from '../../emulators/kafka/start.ts';
 import { startKinesis } from '../../emulators/kinesis/start.ts';
 import { clickLink, exportRows, makeLinks } from '../setup/clicks.ts';

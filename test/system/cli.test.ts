@@ -2,7 +2,7 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'nod
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { encodeChunk } from '../../brokers/postgres/chunk.ts';
-import { createPool } from '../../common/postgres.ts';
+import { createPool } from '../../common/postgres/postgres.ts';
 import { clickLink, exportRows, makeLinks, startTraffic } from '../setup/clicks.ts';
 import {
   freePorts,

@@ -3,9 +3,9 @@ import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { parseConfig, settings } from '../../common/config.ts';
-import { DRAIN_MS_MAX } from '../../common/lifecycle.ts';
-import { createMetrics } from '../../common/metrics.ts';
+import { parseConfig, settings } from '../../common/config/config.ts';
+import { DRAIN_MS_MAX } from '../../common/process.ts';
+import { createMetrics } from '../../common/telemetry/metrics.ts';
 import { isLeftOut } from '../setup/skipped.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');

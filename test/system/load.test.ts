@@ -3,7 +3,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createPool } from '../../common/postgres.ts';
+import { createPool } from '../../common/postgres/postgres.ts';
 import type { LoadReport } from '../../load-tests/report.ts';
 import { makeFolder, removeFolder, runToEnd, stackEnv, startStack, type TestStack } from '../setup/stack.ts';
 

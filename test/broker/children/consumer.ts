@@ -5,9 +5,9 @@
 import { pino } from 'pino';
 import { createSources } from '../../../brokers/create-event-sources.ts';
 import type { Intake } from '../../../brokers/event-source.ts';
-import { parseConfig } from '../../../common/config.ts';
-import { createMetrics } from '../../../common/metrics.ts';
-import { createPool } from '../../../common/postgres.ts';
+import { parseConfig } from '../../../common/config/config.ts';
+import { createPool } from '../../../common/postgres/postgres.ts';
+import { createMetrics } from '../../../common/telemetry/metrics.ts';
 import { HandlerHost } from '../../../processor/batch-dispatcher.ts';
 
 // Its parent is gone.

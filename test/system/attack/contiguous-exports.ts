@@ -10,8 +10,8 @@
 import { parseArgs } from 'node:util';
 import { Agent, request } from 'undici';
 import { errorMessage } from '../../../common/errors.ts';
-import { sleep } from '../../../common/lifecycle.ts';
-import { createPool, inTransaction, type Pool } from '../../../common/postgres.ts';
+import { createPool, inTransaction, type Pool } from '../../../common/postgres/postgres.ts';
+import { sleep } from '../../../common/process.ts';
 import { creditClick } from '../../../ledger/accounts.ts';
 import { exportLedger } from '../../../ledger/export.ts';
 import { addAccount } from '../../setup/database.ts';

@@ -7,8 +7,8 @@
  * Prints one line per check and exits 1 when one fails.
  */
 import { parseArgs } from 'node:util';
-import { sleep } from '../../../common/lifecycle.ts';
-import { createPool, type Pool } from '../../../common/postgres.ts';
+import { createPool, type Pool } from '../../../common/postgres/postgres.ts';
+import { sleep } from '../../../common/process.ts';
 import { clickLink, makeLinks } from '../../setup/clicks.ts';
 import {
   BROWSER,

@@ -14,7 +14,7 @@ import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
 import { pino } from 'pino';
-import { sleep } from '../../../common/lifecycle.ts';
+import { sleep } from '../../../common/process.ts';
 import { adoptDeadSpools } from '../../../producer/dead-spools.ts';
 import { Spool } from '../../../producer/spool.ts';
 import { makeLinks, startTraffic } from '../../setup/clicks.ts';

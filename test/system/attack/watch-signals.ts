@@ -1,4 +1,4 @@
-import { sleep } from '../../../common/lifecycle.ts';
+import { sleep } from '../../../common/process.ts';
 
 const PATHS = ['healthz', 'readyz', 'metrics'] as const;
 type Path = (typeof PATHS)[number];

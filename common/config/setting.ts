@@ -1,8 +1,8 @@
 import { isIP } from 'node:net';
 // The small half of zod: functions pay for every kilobyte at their start.
 import * as z from 'zod/mini';
-import { errorMessage, TollwayError } from './errors.ts';
-import { namesCalendarDay } from './text.ts';
+import { errorMessage, TollwayError } from '../errors.ts';
+import { namesCalendarDay } from '../text.ts';
 
 /** One setting: how it is read, and how it is told of. */
 export type Setting<T> = {

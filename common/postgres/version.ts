@@ -1,5 +1,5 @@
 import type { ClientBase } from 'pg';
-import { TollwayError } from './errors.ts';
+import { TollwayError } from '../errors.ts';
 
 /**
  * The oldest major version of PostgreSQL that Tollway charges on. The ledger's tests run on the oldest and on the newest

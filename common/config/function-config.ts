@@ -1,5 +1,5 @@
+import { TollwayError } from '../errors.ts';
 import { type Config, parseConfig } from './config.ts';
-import { TollwayError } from './errors.ts';
 
 /** Settings of a function, with a database and who it is to it. */
 export type FunctionConfig = Config & { readonly DATABASE_URL: string };

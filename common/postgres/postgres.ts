@@ -1,8 +1,8 @@
 import pg from 'pg';
-import { errorCode, TollwayError } from './errors.ts';
-import { sleep } from './lifecycle.ts';
-import { assertSupportedServer } from './postgres-version.ts';
-import { writeUuid } from './uuid.ts';
+import { errorCode, TollwayError } from '../errors.ts';
+import { sleep } from '../process.ts';
+import { writeUuid } from '../uuid.ts';
+import { assertSupportedServer } from './version.ts';
 
 export type Pool = pg.Pool;
 export type Client = pg.Client;

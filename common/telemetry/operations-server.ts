@@ -1,9 +1,9 @@
 import { createServer, type IncomingMessage, type Server } from 'node:http';
-import { capConnections, requestAnswered, requestBegan } from './connections.ts';
-import { errorCode, TollwayError } from './errors.ts';
+import { capConnections, requestAnswered, requestBegan } from '../connections.ts';
+import { errorCode, TollwayError } from '../errors.ts';
+import { connectionLimits, isOutOfResources } from '../open-files.ts';
 import type { Logger } from './logger.ts';
 import type { Metrics } from './metrics.ts';
-import { connectionLimits, isOutOfResources } from './open-files.ts';
 import { isOperationsHost } from './operations-host.ts';
 import { describeProblem, type Problem } from './problems.ts';
 

@@ -1,5 +1,5 @@
 import { GetSecretValueCommand, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
-import { TollwayError } from './errors.ts';
+import { TollwayError } from '../errors.ts';
 
 const ATTEMPTS_MAX = 2;
 const CONNECT_MS_MAX = 2_000;

@@ -1,4 +1,4 @@
-import { TollwayError } from './errors.ts';
+import { TollwayError } from '../errors.ts';
 
 /**
  * A key for links. One that `signs` makes links and verifies them; one that only `verifies` keeps what is

@@ -1,6 +1,6 @@
 import type * as z from 'zod/mini';
-import { counted } from './counted.ts';
-import { TollwayError } from './errors.ts';
+import { counted } from '../counted.ts';
+import { TollwayError } from '../errors.ts';
 import { parseLinkKeys } from './link-keys.ts';
 import {
   brokers,
