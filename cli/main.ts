@@ -2,7 +2,6 @@
 import { Command, CommanderError } from 'commander';
 import { errorMessage } from '../common/errors.ts';
 import { isAway } from '../common/postgres/postgres.ts';
-import { escapeUsageErrors } from './command.ts';
 import { ad } from './commands/ad.ts';
 import { advertiser } from './commands/advertiser.ts';
 import { campaign } from './commands/campaign.ts';
@@ -18,6 +17,7 @@ import { samples } from './commands/samples.ts';
 import { spool } from './commands/spool.ts';
 import { status } from './commands/status.ts';
 import { topics } from './commands/topics.ts';
+import { escapeUsageErrors } from './context.ts';
 import { printNote } from './print.ts';
 
 const program = new Command('tollway')

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
-import { escapeUsageErrors, findPlace } from '../cli/command.ts';
+import { escapeUsageErrors, findPlace } from '../cli/context.ts';
 import { findLinkKeys } from '../cli/link-key-file.ts';
 import { printJson, printNote } from '../cli/print.ts';
 import { errorMessage, TollwayError } from '../common/errors.ts';

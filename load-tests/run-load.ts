@@ -1,5 +1,5 @@
 import { createBooks } from '../brokers/create-event-sources.ts';
-import type { Stack } from '../cli/stack.ts';
+import type { Stack } from '../cli/start/stack.ts';
 import { parseConfig } from '../common/config/config.ts';
 import type { LinkKey } from '../common/config/link-keys.ts';
 import type { Pool } from '../common/postgres/postgres.ts';

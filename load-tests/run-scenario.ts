@@ -1,4 +1,4 @@
-import type { Stack } from '../cli/stack.ts';
+import type { Stack } from '../cli/start/stack.ts';
 import type { LinkKey } from '../common/config/link-keys.ts';
 import { TollwayError } from '../common/errors.ts';
 import { createPool } from '../common/postgres/postgres.ts';

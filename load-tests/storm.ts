@@ -2,7 +2,7 @@ import { exec } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import type { Stack } from '../cli/stack.ts';
+import type { Stack } from '../cli/start/stack.ts';
 import { errorMessage, TollwayError } from '../common/errors.ts';
 import { sleep } from '../common/process.ts';
 

@@ -11,7 +11,7 @@ import {
   type Status,
   setAdvertiserStatus,
 } from '../../ledger/accounts.ts';
-import { command, group, withDatabase } from '../command.ts';
+import { command, group, withDatabase } from '../context.ts';
 import { parseId } from '../parse.ts';
 import { printJson, printLine, printTable } from '../print.ts';
 

@@ -1,6 +1,6 @@
 import { formatAmount } from '../../common/money.ts';
 import { creditClick } from '../../ledger/accounts.ts';
-import { command, group, withDatabase } from '../command.ts';
+import { command, group, withDatabase } from '../context.ts';
 import { parseClickId } from '../parse.ts';
 import { printJson, printLine } from '../print.ts';
 

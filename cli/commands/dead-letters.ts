@@ -9,7 +9,7 @@ import {
   readDeadLetter,
   redrive,
 } from '../../processor/charge/redrive.ts';
-import { command, group, withDatabase } from '../command.ts';
+import { command, group, withDatabase } from '../context.ts';
 import { parseCount } from '../parse.ts';
 import { printJson, printLine, printTable } from '../print.ts';
 

@@ -3,7 +3,7 @@ import { TollwayError } from '../../common/errors.ts';
 import { formatAmount } from '../../common/money.ts';
 import { printable, printableJson } from '../../common/text.ts';
 import { type ExportRow, exportLedger } from '../../ledger/export.ts';
-import { command, withDatabase } from '../command.ts';
+import { command, withDatabase } from '../context.ts';
 import { parseId, parseTime } from '../parse.ts';
 
 const FORMATS = ['ndjson', 'csv'] as const;

@@ -5,7 +5,7 @@ import { createMetrics, type ProcessMetrics } from '../../common/telemetry/metri
 import type { ReadRecord } from '../../contract/click-event.ts';
 import { type FailedInvocation, readFailedInvocation } from '../../processor/events/failed-invocation.ts';
 import { openHome } from '../../processor/runtime.ts';
-import { command, findPlace, group } from '../command.ts';
+import { command, findPlace, group } from '../context.ts';
 import { type FailureStore, openFailureStore } from '../failure-store.ts';
 import { printJson, printLine } from '../print.ts';
 

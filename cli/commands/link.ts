@@ -1,7 +1,7 @@
 import { TollwayError } from '../../common/errors.ts';
 import { createSigner, evergreenLink, impressionLink } from '../../contract/link-token.ts';
 import { listAds } from '../../ledger/accounts.ts';
-import { command, withDatabase } from '../command.ts';
+import { command, withDatabase } from '../context.ts';
 import { findLinkKeys } from '../link-key-file.ts';
 import { parseCount, parseDuration, parseId } from '../parse.ts';
 import { printJson } from '../print.ts';

@@ -1,7 +1,7 @@
 import { createLogger } from '../../common/telemetry/logger.ts';
 import { maintain as maintainLedger } from '../../ledger/maintenance.ts';
 import { retentionOf } from '../../ledger/partitions.ts';
-import { command, withDatabase } from '../command.ts';
+import { command, withDatabase } from '../context.ts';
 import { printJson, printLine } from '../print.ts';
 
 export const maintain = command(

@@ -9,7 +9,7 @@ import {
   type OriginBooks,
   type Reconciliation,
 } from '../../ledger/reconcile.ts';
-import { command, withDatabase } from '../command.ts';
+import { command, withDatabase } from '../context.ts';
 import { printJson, printLine, printNote, printTable } from '../print.ts';
 
 /** Ranges of missing sequences shown of one origin. */

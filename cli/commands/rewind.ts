@@ -2,7 +2,7 @@ import { createBooks } from '../../brokers/create-event-sources.ts';
 import { counted } from '../../common/counted.ts';
 import { TollwayError } from '../../common/errors.ts';
 import { createLogger } from '../../common/telemetry/logger.ts';
-import { command, withDatabase } from '../command.ts';
+import { command, withDatabase } from '../context.ts';
 import { parseTime } from '../parse.ts';
 import { printJson, printLine } from '../print.ts';
 

@@ -1,4 +1,4 @@
-import { command, group, withDatabase } from '../command.ts';
+import { command, group, withDatabase } from '../context.ts';
 import { printJson, printLine } from '../print.ts';
 import { addSamples } from '../samples.ts';
 

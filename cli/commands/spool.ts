@@ -10,7 +10,7 @@ import { WATERMARK_MAX } from '../../contract/click-event.ts';
 import { correctSpool, listSpoolCorrections, type SpoolCorrection } from '../../ledger/spool-corrections.ts';
 import { adoptDeadSpools, adoptSpool, type DeadSpool } from '../../producer/dead-spools.ts';
 import { Relay } from '../../producer/relay.ts';
-import { command, group, withDatabase } from '../command.ts';
+import { command, group, withDatabase } from '../context.ts';
 import { parseCount } from '../parse.ts';
 import { printJson, printLine, printTable } from '../print.ts';
 

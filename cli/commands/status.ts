@@ -1,5 +1,5 @@
 import { createPool, cutPool, databaseAnswers } from '../../common/postgres/postgres.ts';
-import { command, findPlace } from '../command.ts';
+import { command, findPlace } from '../context.ts';
 import { printJson, printTable } from '../print.ts';
 
 const READY = 'ready';

@@ -3,7 +3,7 @@ import { createStream } from '../../brokers/kinesis/client.ts';
 import { parseConfig } from '../../common/config/config.ts';
 import { readEnvironment } from '../../common/config/environment.ts';
 import { createLogger } from '../../common/telemetry/logger.ts';
-import { command, group } from '../command.ts';
+import { command, group } from '../context.ts';
 import { printJson, printLine } from '../print.ts';
 
 const create = command(

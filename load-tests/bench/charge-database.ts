@@ -1,5 +1,5 @@
 import { postgresBooks } from '../../brokers/postgres/backlog.ts';
-import { startEmbeddedPostgres } from '../../cli/embedded-postgres.ts';
+import { startEmbeddedPostgres } from '../../cli/start/embedded-postgres.ts';
 import { createPool, type Pool } from '../../common/postgres/postgres.ts';
 import type { ReadClick } from '../../contract/click-event.ts';
 import { reconcile } from '../../ledger/reconcile.ts';

@@ -1,7 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import { readStack, type Stack } from '../../cli/stack.ts';
+import { readStack, type Stack } from '../../cli/start/stack.ts';
 import { formatLinkKeys, type LinkKey } from '../../common/config/link-keys.ts';
 import { TollwayError } from '../../common/errors.ts';
 import { createPool } from '../../common/postgres/postgres.ts';
@@ -107,7 +107,7 @@ async function startStack(
   progress.say('Starting the stack');
   const dataDir = belongings.folder();
   const [port, adServerOpsPort, processorOpsPort] = await freePorts(3);
-  const child = belongings.child([process.execPath, join(import.meta.dirname, '../../cli/start.ts')], {
+  const child = belongings.child([process.execPath, join(import.meta.dirname, '../../cli/start/main.ts')], {
     env: {
       ...env,
       DATA_DIR: dataDir,

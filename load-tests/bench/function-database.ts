@@ -1,7 +1,7 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { postgresBooks } from '../../brokers/postgres/backlog.ts';
-import { startEmbeddedPostgres } from '../../cli/embedded-postgres.ts';
+import { startEmbeddedPostgres } from '../../cli/start/embedded-postgres.ts';
 import { createPool, type Pool } from '../../common/postgres/postgres.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
 import { migrate } from '../../migrations/migrate.ts';

@@ -4,7 +4,7 @@ import { createBooks } from '../../brokers/create-event-sources.ts';
 import { createTopic } from '../../brokers/kafka/client.ts';
 import { createKafkaPublisher } from '../../brokers/kafka/publisher.ts';
 import type { Publisher } from '../../brokers/publisher.ts';
-import { startEmbeddedPostgres } from '../../cli/embedded-postgres.ts';
+import { startEmbeddedPostgres } from '../../cli/start/embedded-postgres.ts';
 import { type Config, parseConfig } from '../../common/config/config.ts';
 import { createPool, type Pool } from '../../common/postgres/postgres.ts';
 import { sleep } from '../../common/process.ts';

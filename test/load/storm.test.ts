@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import type { Stack } from '../../cli/stack.ts';
+import type { Stack } from '../../cli/start/stack.ts';
 import { prepareStorm } from '../../load-tests/storm.ts';
 
 const NEVER = new AbortController().signal;

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { expect, it } from 'vitest';
-import type { Stack } from '../../cli/stack.ts';
+import type { Stack } from '../../cli/start/stack.ts';
 import { createObserver } from '../../load-tests/system-metrics.ts';
 
 /** Parts that tell these metrics, one text a look. */

@@ -6,7 +6,7 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
-import { makeDataDir, startEmbeddedPostgres } from '../../cli/embedded-postgres.ts';
+import { makeDataDir, startEmbeddedPostgres } from '../../cli/start/embedded-postgres.ts';
 import { createClient } from '../../common/postgres/postgres.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'tollway-test-'));

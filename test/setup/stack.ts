@@ -63,7 +63,7 @@ export async function stackEnv(
 
 /** Starts a stack and waits until it says that it is open. Throws what it printed if it ends before. */
 export async function startStack(env: NodeJS.ProcessEnv): Promise<TestStack> {
-  const child = runScript('cli/start.ts', env);
+  const child = runScript('cli/start/main.ts', env);
   let printed = '';
   const opened = new Promise<void>((resolve, reject) => {
     const listen = (text: string) => {

@@ -147,7 +147,7 @@ describe('the Dockerfile', () => {
 
   it('gives Node the flags that npm start gives it', () => {
     const flags = (text: string) => text.match(/--(max-semi-space-size|disable-warning)=\w+/g);
-    expect(flags(words('ENV').join(' '))).toEqual(flags(read('cli/part.ts')));
+    expect(flags(words('ENV').join(' '))).toEqual(flags(read('cli/start/supervised-process.ts')));
   });
 
   it('copies what .dockerignore lets through, and every floor that runs', () => {

@@ -1,7 +1,11 @@
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
-import { type EmbeddedPostgres, makeDataDir, startEmbeddedPostgres } from '../../cli/embedded-postgres.ts';
+import {
+  type EmbeddedPostgres,
+  makeDataDir,
+  startEmbeddedPostgres,
+} from '../../cli/start/embedded-postgres.ts';
 import { createPool } from '../../common/postgres/postgres.ts';
 import { silent } from '../setup/database.ts';
 import { makeFolder, removeFolder } from '../setup/stack.ts';

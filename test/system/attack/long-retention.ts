@@ -13,7 +13,7 @@ import { join } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
 import { pino } from 'pino';
 import { beginCheckpoints, moveCheckpoints } from '../../../brokers/checkpoints.ts';
-import { makeDataDir, startEmbeddedPostgres } from '../../../cli/embedded-postgres.ts';
+import { makeDataDir, startEmbeddedPostgres } from '../../../cli/start/embedded-postgres.ts';
 import { parseConfig } from '../../../common/config/config.ts';
 import { errorMessage } from '../../../common/errors.ts';
 import { createPool, inTransaction, type Pool } from '../../../common/postgres/postgres.ts';

@@ -1,7 +1,7 @@
-import { partitionsProblem, readPartitions, withAdmin } from '../brokers/kafka/client.ts';
-import { openKinesis, readStream } from '../brokers/kinesis/client.ts';
-import type { Config } from '../common/config/config.ts';
-import type { Logger } from '../common/telemetry/logger.ts';
+import { partitionsProblem, readPartitions, withAdmin } from '../../brokers/kafka/client.ts';
+import { openKinesis, readStream } from '../../brokers/kinesis/client.ts';
+import type { Config } from '../../common/config/config.ts';
+import type { Logger } from '../../common/telemetry/logger.ts';
 
 /**
  * Makes sure that the broker is there and has the topic or the stream, so that who starts a stack hears at once of a setting

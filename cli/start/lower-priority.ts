@@ -1,5 +1,5 @@
 import { constants, setPriority } from 'node:os';
-import type { Logger } from '../common/telemetry/logger.ts';
+import type { Logger } from '../../common/telemetry/logger.ts';
 
 /**
  * Lets the ad server go first on a machine that does everything: what is charged may wait, redirects may not. A process that

@@ -6,11 +6,11 @@ import { createServer } from 'node:net';
 import { dirname, join, resolve } from 'node:path';
 import { arch, platform } from 'node:process';
 import { promisify } from 'node:util';
-import { errorMessage, TollwayError } from '../common/errors.ts';
-import { createClient } from '../common/postgres/postgres.ts';
-import { sleep } from '../common/process.ts';
-import type { Logger } from '../common/telemetry/logger.ts';
-import { giveWay } from './give-way.ts';
+import { errorMessage, TollwayError } from '../../common/errors.ts';
+import { createClient } from '../../common/postgres/postgres.ts';
+import { sleep } from '../../common/process.ts';
+import type { Logger } from '../../common/telemetry/logger.ts';
+import { giveWay } from './lower-priority.ts';
 
 const run = promisify(execFile);
 

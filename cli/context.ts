@@ -4,7 +4,7 @@ import { readEnvironment } from '../common/config/environment.ts';
 import { TollwayError } from '../common/errors.ts';
 import { createPool, type Pool } from '../common/postgres/postgres.ts';
 import { printableLines } from '../common/text.ts';
-import { AWS_SETTINGS, readStack, type Stack, stackOf } from './stack.ts';
+import { AWS_SETTINGS, readStack, type Stack, stackOf } from './start/stack.ts';
 
 /** Where a command works: the settings, and the stack that `npm start` runs or `DATABASE_URL` names. */
 export type Place = { readonly config: Config; readonly stack: Stack };

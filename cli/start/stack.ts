@@ -1,7 +1,7 @@
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Config, settings } from '../common/config/config.ts';
-import { errorCode, TollwayError } from '../common/errors.ts';
+import { type Config, settings } from '../../common/config/config.ts';
+import { errorCode, TollwayError } from '../../common/errors.ts';
 
 /** Where things are, as `npm start` leaves it in the data folder for the other commands. */
 export type Stack = {
