@@ -17,13 +17,18 @@ import {
   share,
   time,
 } from './arguments.ts';
-import { writeHtmlReport } from './html-report.ts';
-import { printReport } from './print-report.ts';
+import { runScenario } from './load/run-scenario.ts';
+import { SCENARIOS, type Scenario } from './load/scenarios.ts';
 import { createProgress } from './progress.ts';
-import { replayCommand } from './replay.ts';
-import { runScenario } from './run-scenario.ts';
-import { SCENARIOS, type Scenario } from './scenarios.ts';
-import { MEASURES, parseServiceLevel, readServiceLevels, type ServiceLevel } from './service-levels.ts';
+import { replayCommand } from './replay/replay-command.ts';
+import { writeHtmlReport } from './report/html-report.ts';
+import { printReport } from './report/print-report.ts';
+import {
+  MEASURES,
+  parseServiceLevel,
+  readServiceLevels,
+  type ServiceLevel,
+} from './report/service-levels.ts';
 
 type Arguments = {
   base: number;

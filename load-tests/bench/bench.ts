@@ -1,6 +1,6 @@
 import type { Logger } from '../../common/telemetry/logger.ts';
 import type { Progress } from '../progress.ts';
-import type { Belongings } from './belongings.ts';
+import type { Belongings } from './resource-scope.ts';
 import type { BenchResult } from './result.ts';
 
 /** What a bench is given. */

@@ -3,9 +3,9 @@ import { benchCharge1, benchCharge1000 } from './charge.ts';
 import { benchChargeLarge } from './charge-large.ts';
 import { benchChargeWriters } from './charge-writers.ts';
 import { benchEmbedded } from './embedded.ts';
-import { benchHomes } from './home-costs.ts';
 import { benchDrainKafka, benchPublishKafka } from './kafka.ts';
 import { benchRedirect } from './redirect.ts';
+import { benchHomes } from './runtime-costs.ts';
 import { benchStartUp } from './start-up.ts';
 
 /** Those that run when none is named: the bars, in less than ten minutes. */

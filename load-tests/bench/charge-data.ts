@@ -7,7 +7,7 @@ import {
   type ReadClick,
   readRecord,
 } from '../../contract/click-event.ts';
-import { BROWSER_HEADERS } from '../traffic.ts';
+import { BROWSER_HEADERS } from '../load/traffic.ts';
 
 export const PRICE_MICROS = 10_000;
 

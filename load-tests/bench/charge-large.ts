@@ -4,9 +4,9 @@ import { DAY_MS } from '../../ledger/partitions.ts';
 import type { Bench, BenchSurroundings } from './bench.ts';
 import { dealBatches, decodeRecords, makeAdvertisers, makeRecords } from './charge-data.ts';
 import { assertBooks, charge, openDatabase, rateOf, startServer } from './charge-database.ts';
+import { measureByTurns } from './interleaved-rounds.ts';
 import { CLICKS, FILLERS, fillLedger } from './large-ledger.ts';
 import { type BenchResult, compareRounds } from './result.ts';
-import { measureByTurns } from './turns.ts';
 
 const { BATCH_SIZE, PARALLELIZATION: LANES } = parseConfig({});
 /** So many that the pages that are written whole after the checkpoint before each measurement are few beside them. */

@@ -4,9 +4,9 @@ import type { Bench, BenchSurroundings } from './bench.ts';
 import { dealBatches, dealEvenly, decodeRecords, makeAdvertisers, makeRecords } from './charge-data.ts';
 import { assertBooks, charge, openDatabase, rateOf, startServer } from './charge-database.ts';
 import { ask } from './child-port.ts';
+import { measureByTurns } from './interleaved-rounds.ts';
 import type { ProxyQuestion, ProxyStarted } from './latency-proxy.ts';
 import { type BenchResult, compareRounds, median } from './result.ts';
-import { measureByTurns } from './turns.ts';
 
 const ADVERTISERS = 1_000;
 const WRITERS = [1, 4, 16] as const;

@@ -4,8 +4,8 @@ import { copyBatch, makeBareLedger } from './bare-copy.ts';
 import type { Bench, BenchSurroundings } from './bench.ts';
 import { dealBatches, decodeRecords, type LinkKind, makeAdvertisers, makeRecords } from './charge-data.ts';
 import { assertBooks, charge, openDatabase, rateOf, startServer } from './charge-database.ts';
+import { measureByTurns } from './interleaved-rounds.ts';
 import { type BenchResult, compareRounds, median } from './result.ts';
-import { measureByTurns } from './turns.ts';
 
 /** What is measured are the defaults. */
 const { BATCH_SIZE, PARALLELIZATION: LANES } = parseConfig({});

@@ -7,8 +7,8 @@ import { errorMessage } from '../../common/errors.ts';
 import { createLogger } from '../../common/telemetry/logger.ts';
 import { createProgress } from '../progress.ts';
 import { acceptInto, compareWithBaseline, printComparison, readBaseline, writeBaseline } from './baseline.ts';
-import { Belongings } from './belongings.ts';
 import { benchOf, NAMED_NAMES, USUAL_NAMES } from './benches.ts';
+import { Belongings } from './resource-scope.ts';
 import { type BenchResult, printResults } from './result.ts';
 import { writeResults } from './results-file.ts';
 

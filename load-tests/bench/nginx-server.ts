@@ -5,9 +5,9 @@ import { delimiter, join } from 'node:path';
 import { uuidV7 } from '../../common/uuid.ts';
 import { freePorts } from '../../emulators/process/free-ports.ts';
 import { openGuard, untilAnswers } from '../../emulators/process/guarded-process.ts';
-import type { Belongings } from './belongings.ts';
 import { pinnedCommand } from './pinned.ts';
 import { destination, type Usage } from './redirect-protocol.ts';
+import type { Belongings } from './resource-scope.ts';
 
 /** Where a system package puts it, which a person's PATH may leave out. */
 const FOLDERS = ['/usr/sbin', '/usr/local/sbin', '/usr/local/bin', '/opt/homebrew/bin'];

@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
-import { BROWSER_HEADERS } from '../traffic.ts';
+import { BROWSER_HEADERS } from '../load/traffic.ts';
 import { answerParent } from './child-port.ts';
 import { type ClientAnswer, type ClientQuestion, usage } from './redirect-protocol.ts';
 

@@ -1,5 +1,5 @@
 import { printLine } from '../../cli/print.ts';
-import { VERDICTS } from '../print-report.ts';
+import { VERDICTS } from '../report/print-report.ts';
 import type { ReplayReport } from './replay-report.ts';
 
 /** Writes what a replay showed, for a person, to standard output. */

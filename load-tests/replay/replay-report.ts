@@ -1,13 +1,13 @@
 import { counted } from '../../common/counted.ts';
 import type { Reconciliation } from '../../ledger/reconcile.ts';
-import { type Micros, msAt } from '../micros.ts';
-import { LATE_MS_MAX } from '../offer-load.ts';
-import type { Verdict } from '../report.ts';
+import { type Micros, msAt } from '../load/micros.ts';
+import { LATE_MS_MAX } from '../load/offer-load.ts';
+import type { Verdict } from '../report/report.ts';
 import type { Format } from './formats.ts';
-import type { HttpCounts } from './http-way.ts';
-import type { Rhythm, Speed } from './rhythm.ts';
+import type { HttpCounts } from './http-target.ts';
+import type { LineTally } from './line-counts.ts';
+import type { Rhythm, Speed } from './pacing.ts';
 import type { SettledCheck } from './settled-check.ts';
-import type { LineTally } from './tally-of-lines.ts';
 
 export type Way = 'broker' | 'http';
 

@@ -1,7 +1,7 @@
 import { formatAmount } from '../../common/money.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
 import { sleep } from '../../common/process.ts';
-import { boundsOf } from '../click-ids.ts';
+import { boundsOf } from '../load/click-ids.ts';
 import type { ClickIdFile } from './click-id-file.ts';
 
 /** Click ids looked up at once. */

@@ -3,8 +3,8 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, expect, it } from 'vitest';
 import { uuidV7 } from '../../common/uuid.ts';
-import { type Answered, type HttpTarget, openHttpTarget } from '../../load-tests/http-target.ts';
-import type { Arrival } from '../../load-tests/traffic.ts';
+import { type Answered, type HttpTarget, openHttpTarget } from '../../load-tests/load/http-target.ts';
+import type { Arrival } from '../../load-tests/load/traffic.ts';
 
 const closing: (() => unknown)[] = [];
 afterEach(async () => {

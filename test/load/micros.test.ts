@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { createMicros, msAt, recordMs } from '../../load-tests/micros.ts';
+import { createMicros, msAt, recordMs } from '../../load-tests/load/micros.ts';
 
 it('tells percentiles in ms, none above the longest time there was', () => {
   const micros = createMicros();

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { planArrivals } from '../../load-tests/arrivals.ts';
-import { createLoad, type PhaseCounts } from '../../load-tests/offer-load.ts';
-import { reportOf } from '../../load-tests/report.ts';
-import type { LoadResult } from '../../load-tests/run-load.ts';
-import { parseServiceLevel } from '../../load-tests/service-levels.ts';
+import { planArrivals } from '../../load-tests/load/arrivals.ts';
+import { createLoad, type PhaseCounts } from '../../load-tests/load/offer-load.ts';
+import type { LoadResult } from '../../load-tests/load/run-load.ts';
+import { reportOf } from '../../load-tests/report/report.ts';
+import { parseServiceLevel } from '../../load-tests/report/service-levels.ts';
 
 const SECONDS = 10;
 const RATE = 100;

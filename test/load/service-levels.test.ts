@@ -1,7 +1,12 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { judge, levelText, parseServiceLevel, readServiceLevels } from '../../load-tests/service-levels.ts';
+import {
+  judge,
+  levelText,
+  parseServiceLevel,
+  readServiceLevels,
+} from '../../load-tests/report/service-levels.ts';
 import { temporaryFolder } from '../edge/temporary-folder.ts';
 
 it.each([

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import type { Stack } from '../../cli/start/stack.ts';
-import { prepareStorm } from '../../load-tests/storm.ts';
+import { prepareStorm } from '../../load-tests/load/fault-injection.ts';
 
 const NEVER = new AbortController().signal;
 const AT = { processorAtMs: 0, brokerAtMs: 1 };

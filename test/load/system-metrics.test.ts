@@ -3,7 +3,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { expect, it } from 'vitest';
 import type { Stack } from '../../cli/start/stack.ts';
-import { createObserver } from '../../load-tests/system-metrics.ts';
+import { createObserver } from '../../load-tests/load/system-metrics.ts';
 
 /** Parts that tell these metrics, one text a look. */
 async function tell(...texts: string[]) {

@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { createAgentJudge, isPrefetch } from '../../ad-server/redirect/invalid-traffic.ts';
 import type { LinkKey } from '../../common/config/link-keys.ts';
 import { createSigner, createVerifier } from '../../contract/link-token.ts';
-import { type Arrival, createTraffic, type Kind, type Shares } from '../../load-tests/traffic.ts';
+import { type Arrival, createTraffic, type Kind, type Shares } from '../../load-tests/load/traffic.ts';
 
 const { judge: judgeAgent } = createAgentJudge();
 

@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { LATE_MS_MAX } from '../../load-tests/offer-load.ts';
+import { LATE_MS_MAX } from '../../load-tests/load/offer-load.ts';
 import type { ReplayReport } from '../../load-tests/replay/replay-report.ts';
 import { makeLinks } from '../setup/clicks.ts';
 import {

@@ -1,4 +1,4 @@
-import { writeUuid } from '../common/uuid.ts';
+import { writeUuid } from '../../common/uuid.ts';
 
 const BYTES = 16;
 

@@ -1,18 +1,18 @@
-import { createBooks } from '../brokers/create-event-sources.ts';
-import type { Stack } from '../cli/start/stack.ts';
-import { parseConfig } from '../common/config/config.ts';
-import type { LinkKey } from '../common/config/link-keys.ts';
-import type { Pool } from '../common/postgres/postgres.ts';
-import { createLogger } from '../common/telemetry/logger.ts';
-import { type Reconciliation, reconcile } from '../ledger/reconcile.ts';
+import { createBooks } from '../../brokers/create-event-sources.ts';
+import type { Stack } from '../../cli/start/stack.ts';
+import { parseConfig } from '../../common/config/config.ts';
+import type { LinkKey } from '../../common/config/link-keys.ts';
+import type { Pool } from '../../common/postgres/postgres.ts';
+import { createLogger } from '../../common/telemetry/logger.ts';
+import { type Reconciliation, reconcile } from '../../ledger/reconcile.ts';
+import type { Progress } from '../progress.ts';
 import type { Arrivals } from './arrivals.ts';
 import { ClickIds } from './click-ids.ts';
+import type { Disturbance, Storm } from './fault-injection.ts';
 import { type HttpTarget, openHttpTarget } from './http-target.ts';
 import { checkLedger, type LedgerCheck, readClock } from './ledger-check.ts';
 import { createLoad, type Load, offerLoad, type PhaseCounts } from './offer-load.ts';
 import { makePopulation, type Population, type PopulationOptions, waitUntilKnown } from './population.ts';
-import type { Progress } from './progress.ts';
-import type { Disturbance, Storm } from './storm.ts';
 import { createObserver } from './system-metrics.ts';
 import { type Moment, type Timeline, watchTimeline } from './timeline.ts';
 

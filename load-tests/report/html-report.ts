@@ -1,14 +1,14 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
+import type { LoadResult } from '../load/run-load.ts';
+import { oldestSeconds } from '../load/system-metrics.ts';
 import type { LoadReport } from './report.ts';
-import type { LoadResult } from './run-load.ts';
 import { levelText } from './service-levels.ts';
-import { oldestSeconds } from './system-metrics.ts';
 
 /** The plots' library, copied into the page: it opens without a network. https://github.com/leeoniya/uPlot */
 const UPLOT = dirname(createRequire(import.meta.url).resolve('uplot'));
-const PAGE = join(import.meta.dirname, 'report-page.html');
+const PAGE = join(import.meta.dirname, 'page.html');
 /** Budgets that get a line of their own in the plot: of the advertisers that are clicked most. */
 const BUDGETS_MAX = 8;
 

@@ -1,8 +1,8 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { connect, type LookupFunction } from 'node:net';
 import { Client, type Dispatcher, Pool, RoundRobinPool } from 'undici';
-import { errorCode, errorMessage, TollwayError } from '../common/errors.ts';
-import { isUuid } from '../common/uuid.ts';
+import { errorCode, errorMessage, TollwayError } from '../../common/errors.ts';
+import { isUuid } from '../../common/uuid.ts';
 import { type Arrival, BROWSER_HEADERS, FALLBACK_URL, KINDS } from './traffic.ts';
 
 /** Connections that are kept, for each that is busy on average (Little's law: rate by round trip): bursts need more. */

@@ -1,5 +1,5 @@
 import { cpus } from 'node:os';
-import type { Stack } from '../cli/start/stack.ts';
+import type { Stack } from '../../cli/start/stack.ts';
 
 /** How long a part may take to tell its metrics, in ms. */
 const ANSWER_MS_MAX = 900;

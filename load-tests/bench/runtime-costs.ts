@@ -7,7 +7,7 @@ import { kinesisEvent, TOPIC } from '../../emulators/lambda/events.ts';
 import { startLambda } from '../../emulators/lambda/runtime.ts';
 import { startOpenwhisk } from '../../emulators/openwhisk/runtime.ts';
 import { freePorts } from '../../emulators/process/free-ports.ts';
-import { BROWSER_HEADERS } from '../traffic.ts';
+import { BROWSER_HEADERS } from '../load/traffic.ts';
 import type { Bench, BenchSurroundings } from './bench.ts';
 import { buildFunctions, functionFolder } from './built-functions.ts';
 import { makeRecords } from './charge-data.ts';

@@ -1,11 +1,11 @@
-import { counted } from '../common/counted.ts';
-import { formatAmount } from '../common/money.ts';
-import { msAt } from './micros.ts';
-import { LATE_MS_MAX, type PhaseCounts } from './offer-load.ts';
-import type { LoadResult } from './run-load.ts';
+import { counted } from '../../common/counted.ts';
+import { formatAmount } from '../../common/money.ts';
+import type { Disturbance } from '../load/fault-injection.ts';
+import { msAt } from '../load/micros.ts';
+import { LATE_MS_MAX, type PhaseCounts } from '../load/offer-load.ts';
+import type { LoadResult } from '../load/run-load.ts';
+import type { Moment } from '../load/timeline.ts';
 import { judge, type LevelResult, levelText, type Measure, type ServiceLevel } from './service-levels.ts';
-import type { Disturbance } from './storm.ts';
-import type { Moment } from './timeline.ts';
 
 /** Part of the asked arrivals that must have been offered in time for a run to count as measured. */
 const OFFERED_SHARE_MIN = 0.99;

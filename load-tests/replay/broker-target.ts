@@ -4,9 +4,9 @@ import { backoffMs, sleep } from '../../common/process.ts';
 import type { BrokerRecord } from '../../contract/click-event.ts';
 import type { ClickIdFile } from './click-id-file.ts';
 import type { CompleteClick, Completer } from './complete-clicks.ts';
+import { countUnplayable, type LineTally } from './line-counts.ts';
+import type { Sink } from './pacing.ts';
 import type { Recorded } from './reading.ts';
-import type { Sink } from './rhythm.ts';
-import { countUnplayable, type LineTally } from './tally-of-lines.ts';
 
 /** Clicks that are published together, as the relay does it. */
 const BATCH_MAX = 4_000;

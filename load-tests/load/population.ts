@@ -1,8 +1,8 @@
-import type { LinkKey } from '../common/config/link-keys.ts';
-import { TollwayError } from '../common/errors.ts';
-import type { Pool } from '../common/postgres/postgres.ts';
-import { sleep } from '../common/process.ts';
-import { createSigner, evergreenLink } from '../contract/link-token.ts';
+import type { LinkKey } from '../../common/config/link-keys.ts';
+import { TollwayError } from '../../common/errors.ts';
+import type { Pool } from '../../common/postgres/postgres.ts';
+import { sleep } from '../../common/process.ts';
+import { createSigner, evergreenLink } from '../../contract/link-token.ts';
 import {
   addAd,
   addAdvertiser,
@@ -10,7 +10,7 @@ import {
   type Campaign,
   enterBudget,
   setAdvertiserStatus,
-} from '../ledger/accounts.ts';
+} from '../../ledger/accounts.ts';
 import type { HttpTarget } from './http-target.ts';
 import { type Arrival, createTraffic, FALLBACK_URL, type Shares } from './traffic.ts';
 

@@ -1,4 +1,4 @@
-import { printLine, printTable } from '../cli/print.ts';
+import { printLine, printTable } from '../../cli/print.ts';
 import type { LoadReport } from './report.ts';
 import { levelText } from './service-levels.ts';
 

@@ -2,9 +2,9 @@ import { exec } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import type { Stack } from '../cli/start/stack.ts';
-import { errorMessage, TollwayError } from '../common/errors.ts';
-import { sleep } from '../common/process.ts';
+import type { Stack } from '../../cli/start/stack.ts';
+import { errorMessage, TollwayError } from '../../common/errors.ts';
+import { sleep } from '../../common/process.ts';
 
 /** Longest a command may take that restarts the broker, in ms. */
 const RESTART_MS_MAX = 60_000;

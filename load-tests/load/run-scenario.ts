@@ -1,14 +1,14 @@
-import type { Stack } from '../cli/start/stack.ts';
-import type { LinkKey } from '../common/config/link-keys.ts';
-import { TollwayError } from '../common/errors.ts';
-import { createPool } from '../common/postgres/postgres.ts';
+import type { Stack } from '../../cli/start/stack.ts';
+import type { LinkKey } from '../../common/config/link-keys.ts';
+import { TollwayError } from '../../common/errors.ts';
+import { createPool } from '../../common/postgres/postgres.ts';
+import type { Progress } from '../progress.ts';
+import { type LoadReport, reportOf } from '../report/report.ts';
+import type { ServiceLevel } from '../report/service-levels.ts';
 import { planArrivals } from './arrivals.ts';
-import type { Progress } from './progress.ts';
-import { type LoadReport, reportOf } from './report.ts';
+import { prepareStorm } from './fault-injection.ts';
 import { type LoadResult, runLoad } from './run-load.ts';
 import type { Scenario, ScenarioOptions } from './scenarios.ts';
-import type { ServiceLevel } from './service-levels.ts';
-import { prepareStorm } from './storm.ts';
 
 /** Most arrivals of one run: their click ids are kept, 16 bytes each. */
 const ARRIVALS_MAX = 50_000_000;

@@ -1,4 +1,4 @@
-import { sleep } from '../common/process.ts';
+import { sleep } from '../../common/process.ts';
 import type { Arrivals } from './arrivals.ts';
 import type { RecordedClicks } from './click-ids.ts';
 import { ANSWER_MS_MAX, type HttpTarget } from './http-target.ts';

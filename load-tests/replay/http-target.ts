@@ -2,13 +2,13 @@ import { TollwayError } from '../../common/errors.ts';
 import { sleep } from '../../common/process.ts';
 import type { LinkSigner } from '../../contract/link-token.ts';
 import { evergreenLink, impressionLink } from '../../contract/link-token.ts';
-import { ANSWER_MS_MAX, type HttpTarget } from '../http-target.ts';
-import { createMicros, type Micros, recordMs } from '../micros.ts';
-import { countFailure, UNDER_WAY_MAX } from '../offer-load.ts';
-import { BROWSER_HEADERS } from '../traffic.ts';
+import { ANSWER_MS_MAX, type HttpTarget } from '../load/http-target.ts';
+import { createMicros, type Micros, recordMs } from '../load/micros.ts';
+import { countFailure, UNDER_WAY_MAX } from '../load/offer-load.ts';
+import { BROWSER_HEADERS } from '../load/traffic.ts';
 import type { ClickIdFile } from './click-id-file.ts';
+import type { Sink, Speed } from './pacing.ts';
 import type { Recorded } from './reading.ts';
-import type { Sink, Speed } from './rhythm.ts';
 
 /** Requests under way at full speed. */
 const AT_ONCE = 200;

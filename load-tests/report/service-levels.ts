@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { errorCode, TollwayError } from '../common/errors.ts';
+import { errorCode, TollwayError } from '../../common/errors.ts';
 
 /** What a service level may be about. All are better when they are smaller. */
 export const MEASURES = {

@@ -1,5 +1,5 @@
-import type { LinkSigner } from '../contract/link-token.ts';
-import { evergreenLink, impressionLink } from '../contract/link-token.ts';
+import type { LinkSigner } from '../../contract/link-token.ts';
+import { evergreenLink, impressionLink } from '../../contract/link-token.ts';
 
 /** What an arrival is, and what the ad server owes it. */
 export const KINDS = {

@@ -1,6 +1,6 @@
-import type { Pool } from '../common/postgres/postgres.ts';
-import { sleep } from '../common/process.ts';
-import { uuidFloor } from '../common/uuid.ts';
+import type { Pool } from '../../common/postgres/postgres.ts';
+import { sleep } from '../../common/process.ts';
+import { uuidFloor } from '../../common/uuid.ts';
 import { boundsOf, type ClickIds, type RecordedClicks } from './click-ids.ts';
 
 /** Click ids looked up at once. */

@@ -1,17 +1,17 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { printJson } from '../cli/print.ts';
-import { proxies } from '../common/config/setting.ts';
-import { unixMs } from '../common/unix-time.ts';
-import { EXIT_CODES, interruptions, invalidOr, parseUrl, time } from './arguments.ts';
-import { createProgress } from './progress.ts';
-import { COLUMNS, type ColumnMap, parseColumns } from './replay/csv-columns.ts';
-import { FORMATS, type Format } from './replay/formats.ts';
-import { createLocalTime, type LocalTime } from './replay/local-time.ts';
-import { printReplay } from './replay/print-replay.ts';
-import { replayReportOf, type Way } from './replay/replay-report.ts';
-import type { Speed } from './replay/rhythm.ts';
-import { runReplay } from './replay/run-replay.ts';
-import { withWholeFile } from './replay/whole-file.ts';
+import { printJson } from '../../cli/print.ts';
+import { proxies } from '../../common/config/setting.ts';
+import { unixMs } from '../../common/unix-time.ts';
+import { EXIT_CODES, interruptions, invalidOr, parseUrl, time } from '../arguments.ts';
+import { createProgress } from '../progress.ts';
+import { COLUMNS, type ColumnMap, parseColumns } from './csv-columns.ts';
+import { FORMATS, type Format } from './formats.ts';
+import { createLocalTime, type LocalTime } from './local-time.ts';
+import type { Speed } from './pacing.ts';
+import { printReplay } from './print-replay.ts';
+import { replayReportOf, type Way } from './replay-report.ts';
+import { runReplay } from './run-replay.ts';
+import { withWholeFile } from './whole-file.ts';
 
 type Arguments = {
   speed: Speed;

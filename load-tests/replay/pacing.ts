@@ -1,6 +1,6 @@
 import { sleep } from '../../common/process.ts';
-import { createMicros, type Micros, recordMs } from '../micros.ts';
-import { LATE_MS_MAX } from '../offer-load.ts';
+import { createMicros, type Micros, recordMs } from '../load/micros.ts';
+import { LATE_MS_MAX } from '../load/offer-load.ts';
 import type { ReadRequest, Recorded } from './reading.ts';
 
 /** How many times as fast as it was, or as fast as it goes. */
