@@ -103,7 +103,7 @@ async function redriveIn(connection: Connection, id: bigint): Promise<Outcome> {
   }
   const { outcomes, lateKeys } = await settle(connection, [record], 'redrive');
   const [outcome = { outcome: 'duplicate', reason: null } as const] = outcomes;
-  const settlesSequence = letter.counted && letter.origin !== null;
+  const settlesSequence = letter.origin !== null;
   const staysAsCopy = outcome.outcome === 'duplicate' && settlesSequence && lateKeys === 0;
   if (outcome.outcome === 'rejected' || staysAsCopy) throw new Undone(outcome);
   if (letter.counted)

@@ -140,6 +140,21 @@ describe('a redrive', () => {
     expect(await expectBalanced(database.pool)).toMatchObject({ unattributed: 1, rejected: 0 });
   });
 
+  it('removes the letter of a copy without a key, which settles no sequence', async () => {
+    const ad = { ...account.ad, id: account.ad.id + 1 };
+    const [click, other] = [clickRecord({ ad, from: null }), clickRecord({ ad, from: null })];
+    await deliver(database.pool, [click]);
+    await deliver(database.pool, [other]);
+    // Two letters of one click, as no version of today makes them.
+    await database.pool.query('update dead_letter set raw = $1', [click.value]);
+    await makeAd();
+    const outcomes = [];
+    for (const id of await letters()) outcomes.push(inWords(await redrive(database.pool, id)));
+    expect(outcomes).toEqual(['charged', 'duplicate']);
+    expect(await letters()).toEqual([]);
+    expect(await expectBalanced(database.pool)).toMatchObject({ unattributed: 1, rejected: 0 });
+  });
+
   it('never applies a watermark', async () => {
     const { key, value } = markRecord(origin.id, 1_000_000);
     await deliver(database.pool, [

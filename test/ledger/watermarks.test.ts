@@ -39,6 +39,7 @@ describe('a watermark', () => {
     ['a key of somebody else', () => 'user 42'],
     ['the key of another spool', () => `${uuidV7()}.mark`],
     ['the key of a click of another spool', () => `${uuidV7()}.1`],
+    ['a key that only begins with its own', () => `${origin.id}.mark.1`],
   ])('under %s is a record that is kept and not believed', async (_, key) => {
     const { value } = markRecord(origin.id, 1_000_000);
     const forged = read({ key: key(), value });
@@ -97,6 +98,19 @@ describe('a correction', () => {
     },
   );
 
+  it('leaves the counts of other spools as they are', async () => {
+    const other = new TestOrigin();
+    await deliver(database.pool, [other.click({ ad }), other.mark(), markOf(7)]);
+    await mergeTallies(database.pool);
+    for (const spool of [origin.id, other.id]) {
+      const before = spool === other.id ? 1n : 7n;
+      expect(await correctSpool(database.pool, spool, 2, 'why')).toMatchObject({ acceptedBefore: before });
+      const { origins } = await reconcile(database.pool, { brokers: [] });
+      const { accepted } = origins.find((books) => books.origin === other.id) ?? {};
+      expect(accepted).toBe(spool === other.id ? 2 : 1);
+    }
+  });
+
   it('can also raise the count: clicks of a lost disk are then missing, and said to be', async () => {
     await deliver(database.pool, [origin.click({ ad }), markOf(1)]);
     await correctSpool(database.pool, origin.id, 4, 'the disk was lost');
@@ -124,6 +138,7 @@ describe('a correction', () => {
     await expect(correct(uuidV7(), 1)).rejects.toMatchObject({ code: 'unknown_spool' });
     await expect(correct(origin.id, -1)).rejects.toMatchObject({ code: 'bad_count' });
     await expect(correct(origin.id, WATERMARK_MAX + 1)).rejects.toMatchObject({ code: 'bad_count' });
+    await expect(correct(origin.id, 1, 'x'.repeat(501))).rejects.toMatchObject({ code: 'bad_reason' });
     await expect(correct(origin.id, 1, '')).rejects.toMatchObject({ code: 'bad_reason' });
     expect(await listSpoolCorrections(database.pool, 10)).toEqual([]);
   });

@@ -125,7 +125,7 @@ describe('the parts under roles of their own', () => {
     expect(after[0]).not.toBe(before[0]);
   });
 
-  it('redrive and discard what was rejected', async () => {
+  it('redrive and discard what was rejected, and correct the count of a spool', async () => {
     const [ad] = await listAds(as('tollway_console'));
     if (!ad) throw new Error('Expected the ad of the test before');
     const unknown = [1_001, 1_002].map((id) => clickRecord({ ad: { ...ad, id } }));
@@ -142,6 +142,10 @@ describe('the parts under roles of their own', () => {
       'permission',
     );
     expect((await tollway(env, 'dead-letters', 'discard', discarded ?? '')).code).toBe(0);
+    const spool = unknown[0]?.from?.origin ?? '';
+    const correction = ['spool', 'correct', spool, '--accepted', '2', '--reason', 'a lost disk'];
+    expect(await tollway(env, ...correction)).toMatchObject({ code: 0 });
+    expect((await tollway(env, 'spool', 'corrections')).stdout).toContain('tollway_console');
   });
 });
 
@@ -158,10 +162,17 @@ describe('a role may not', () => {
     ['tollway_processor', 'raise a budget', 'update advertiser set budget_micros = budget_micros + 1'],
     ['tollway_processor', 'delete from the ledger', 'delete from ledger'],
     ['tollway_processor', 'change the ledger', 'update ledger set charged_micros = 0'],
+    [
+      'tollway_processor',
+      'correct the count of a spool',
+      "insert into spool_correction (spool_id, accepted_before, accepted_after, reason) values (gen_random_uuid(), 1, 2, 'x')",
+    ],
     ['tollway_processor', 'drop a dead letter', 'delete from dead_letter'],
     ['tollway_console', 'delete from the ledger', 'delete from ledger'],
     ['tollway_console', 'delete a budget entry', 'delete from budget_entry'],
     ['tollway_console', 'change a budget entry', 'update budget_entry set amount_micros = 1'],
+    ['tollway_console', 'delete a correction', 'delete from spool_correction'],
+    ['tollway_console', 'change a correction', "update spool_correction set reason = 'x'"],
     ['tollway_console', 'make a table', 'create table mine ()'],
     ['tollway_reporting', 'read raw records', 'select raw from dead_letter'],
     ['tollway_reporting', 'read the broker', 'select from broker_chunk'],
