@@ -1,7 +1,8 @@
+import dns from 'node:dns';
 import { once } from 'node:events';
 import { request } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it, vi } from 'vitest';
 import { isOperationsHost } from '../../common/telemetry/operations-host.ts';
 import { serveOperations } from '../../common/telemetry/operations-server.ts';
 import { describeProblem, OpenProblems, type Problem } from '../../common/telemetry/problems.ts';
@@ -14,8 +15,12 @@ const server = await serveOperations(
 );
 afterAll(() => void server.close());
 
-async function get(path: string, host?: string): Promise<{ status: number | undefined; body: string }> {
-  const { port } = server.address() as AddressInfo;
+async function get(
+  path: string,
+  host?: string,
+  of = server,
+): Promise<{ status: number | undefined; body: string }> {
+  const { port } = of.address() as AddressInfo;
   const sent = request({ host: '127.0.0.1', port, path, headers: host === undefined ? {} : { host } }).end();
   const [response] = await once(sent, 'response');
   let body = '';
@@ -46,6 +51,22 @@ describe('an operations server', () => {
   });
 });
 
+it('an operations server is asked under the name that it listens on', async () => {
+  // The name of this machine, as OPS_HOST may have it.
+  type Answer = (error: null, addresses: readonly { address: string; family: number }[]) => void;
+  const answer = (_: string, __: object, done: Answer) => done(null, [{ address: '127.0.0.1', family: 4 }]);
+  const lookup = vi.spyOn(dns, 'lookup').mockImplementation(answer as unknown as typeof dns.lookup);
+  const address = { port: 0, host: 'Ops-1.Example.com', setting: 'AD_SERVER_OPS_PORT', allowedHosts: [] };
+  const named = await serveOperations({ problems: () => [], metrics: async () => '' }, address);
+  lookup.mockRestore();
+  try {
+    expect((await get('/healthz', 'ops-1.example.com', named)).status).toBe(200);
+    expect((await get('/healthz', 'ops-2.example.com', named)).status).toBe(421);
+  } finally {
+    named.close();
+  }
+});
+
 describe('the host of an operations server', () => {
   it.each([
     [undefined, 'HTTP/1.0'],
@@ -70,6 +91,11 @@ describe('the host of an operations server', () => {
     '127.0.0.1.nip.io',
     'localhost.evil.com',
     'svc.evil.com',
+    'a.svc.evil.com',
+    'a.internal.evil.com',
+    'evil.notinternal',
+    'evil-ops.example.com',
+    'a.ops.example.com',
     '',
     'a b',
     '[evil.com]',
