@@ -5,7 +5,15 @@ import { type ReadRecord, readRecord } from '../../contract/click-event.ts';
 import type { BrokerBooks } from '../backlog.ts';
 import { readCheckpoints, turnBack } from '../checkpoints.ts';
 import { explainKinesis, isThrottled, listShards, openKinesis, readStream } from './client.ts';
-import { END, FIRST_RECORD, iteratorAt, kinesisSourceName, readUntil, sincePosition } from './positions.ts';
+import {
+  END,
+  FIRST_RECORD,
+  iteratorAt,
+  kinesisSourceName,
+  mayHaveDeleted,
+  readUntil,
+  sincePosition,
+} from './positions.ts';
 
 /** A shard allows five reads a second, of all its readers together: two are left to those who charge. */
 const READ_MS = 334;
@@ -47,7 +55,7 @@ export function createKinesisBooks(config: Config): BrokerBooks {
           const until = readUntil(position);
           return position === END || (until !== null && until > since) ? sincePosition(since) : null;
         });
-        return { records: null, short: Date.now() - since.getTime() > stream.retentionMs };
+        return { records: null, short: mayHaveDeleted(stream, since, Date.now()) };
       }),
   };
 }

@@ -98,6 +98,8 @@ export type Stream = {
   /** Tells it from another of the same name, before or after it. */
   readonly id: string;
   readonly retentionMs: number;
+  /** When it was made, or `null` where that is not said. */
+  readonly madeAt: Date | null;
 };
 
 /** Reads what there is to know of the stream. Throws `kinesis_stream` if there is none. */
@@ -110,6 +112,7 @@ export async function readStream(client: KinesisClient, config: KinesisSettings)
     return {
       id: `${config.KINESIS_STREAM} ${stream?.StreamCreationTimestamp?.toISOString() ?? ''}`,
       retentionMs: (stream?.RetentionPeriodHours ?? 24) * 3_600_000,
+      madeAt: stream?.StreamCreationTimestamp ?? null,
     };
   } catch (error) {
     throw explainKinesis(error, config);

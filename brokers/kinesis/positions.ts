@@ -108,6 +108,12 @@ function firstPosition(start: StartPosition, { retentionMs }: Stream): string {
   return sincePosition(start === 'latest' ? new Date() : start);
 }
 
+/** Whether the stream may have deleted records that arrived at a time or later. It holds none from before it was made. */
+export function mayHaveDeleted({ retentionMs, madeAt }: Stream, since: Date, nowMs: number): boolean {
+  const oldestMs = Math.max(since.getTime(), madeAt?.getTime() ?? 0);
+  return nowMs - oldestMs > retentionMs;
+}
+
 /** The shards that may be read: all before them are read to their end, or are gone. */
 export function readableShards(shards: readonly Shard[], positions: ReadonlyMap<string, string>): Shard[] {
   const there = new Set(shards.map(({ ShardId }) => ShardId));

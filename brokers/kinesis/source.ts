@@ -95,7 +95,7 @@ class KinesisSource implements EventSource {
   private readonly checkpointing = pLimit(1);
   private readonly checkpointReport: CheckpointReport;
   private leases: ShardLeases | null = null;
-  private stream: Stream = { id: '', retentionMs: 0 };
+  private stream: Stream = { id: '', retentionMs: 0, madeAt: null };
   private failed: (error: unknown) => void = () => {};
   private stopped: Promise<void> | null = null;
   private running: Promise<unknown> = Promise.resolve();

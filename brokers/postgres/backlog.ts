@@ -20,15 +20,17 @@ export const postgresBooks: BrokerBooks = {
     }
   },
   rewind: async (pool, since) => {
-    const { rows } = await pool.query<{ records: bigint; kept_since: Date | null }>(
+    const { rows } = await pool.query<{ records: bigint; kept_since: Date | null; kept_from: bigint | null }>(
       `with again as (
          update broker_chunk set settled_at = null where published_at >= $1 and settled_at is not null returning record_count
        )
        select coalesce((select sum(record_count) from again), 0)::bigint as records,
-         (select min(published_at) from broker_chunk) as kept_since`,
+         (select min(published_at) from broker_chunk) as kept_since, (select min(id) from broker_chunk) as kept_from`,
       [since],
     );
-    const keptSince = rows[0]?.kept_since ?? null;
-    return { records: Number(rows[0]?.records ?? 0n), short: keptSince !== null && keptSince > since };
+    const { records = 0n, kept_since: keptSince = null, kept_from: keptFrom = null } = rows[0] ?? {};
+    // The first chunk of all has the id 1: while it is there, nothing was deleted before it.
+    const isDeleted = keptFrom !== null && keptFrom > 1n;
+    return { records: Number(records), short: isDeleted && keptSince !== null && keptSince > since };
   },
 };

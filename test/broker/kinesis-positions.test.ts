@@ -4,6 +4,7 @@ import {
   afterPosition,
   END,
   FIRST_RECORD,
+  mayHaveDeleted,
   readableShards,
   readUntil,
   refreshed,
@@ -16,6 +17,24 @@ const shard = (id: string, ...parents: string[]): Shard => ({
   ...(parents[1] === undefined ? {} : { AdjacentParentShardId: parents[1] }),
   HashKeyRange: { StartingHashKey: '0', EndingHashKey: '1' },
   SequenceNumberRange: { StartingSequenceNumber: '1' },
+});
+
+describe('a stream', () => {
+  const hourMs = 3_600_000;
+  const nowMs = Date.UTC(2026, 0, 10);
+  const hoursAgo = (hours: number) => new Date(nowMs - hours * hourMs);
+
+  it.each([
+    [25, hoursAgo(100), true],
+    [24, hoursAgo(100), false],
+    [25, null, true],
+    // Made an hour ago: it has deleted nothing yet.
+    [25, hoursAgo(1), false],
+    [100, hoursAgo(25), true],
+  ])('may have deleted what arrived %d hours ago, made at %s: %s', (hours, madeAt, expected) => {
+    const stream = { id: 'stream', retentionMs: 24 * hourMs, madeAt };
+    expect(mayHaveDeleted(stream, hoursAgo(hours), nowMs)).toBe(expected);
+  });
 });
 
 describe('the shards that may be read', () => {

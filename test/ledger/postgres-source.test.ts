@@ -265,6 +265,17 @@ it('reads again what was published at the instant of a rewind, and after it', as
   expect(await postgresBooks.rewind(database.pool, before)).toEqual({ records: 0, short: true });
 });
 
+it('says that records of a rewind may have been deleted only where some were', async () => {
+  const longAgo = new Date(Date.now() - 3_600_000);
+  expect(await postgresBooks.rewind(database.pool, longAgo)).toEqual({ records: 0, short: false });
+  await database.pool.query(
+    "insert into broker_chunk (record_count, payload, settled_at) select 1, ''::bytea, now() from generate_series(1, 2)",
+  );
+  expect(await postgresBooks.rewind(database.pool, longAgo)).toEqual({ records: 2, short: false });
+  await database.pool.query('delete from broker_chunk where id = 1');
+  expect(await postgresBooks.rewind(database.pool, longAgo)).toEqual({ records: 0, short: true });
+});
+
 it('counts more records than an integer of PostgreSQL holds, waiting and read again', async () => {
   const { rows } = await database.pool.query<{ now: Date }>(
     `insert into broker_chunk (record_count, payload, settled_at)
