@@ -153,6 +153,11 @@ export class HandlerHost implements Intake {
 
   readonly freed = (): number => this.locked.freed;
 
+  /** Clicks of blocked advertisers that wait aside. */
+  get clicksAside(): number {
+    return this.aside.records;
+  }
+
   readonly witnesses: Intake['witnesses'] = () => [...this.unproven];
 
   readonly forget: Intake['forget'] = (witnesses) => {

@@ -109,6 +109,7 @@ export function collectGauges(
     problems: () => [...open.list(), ...host.problems],
     refresh: () => {
       metrics.settlementBlocked.set(isDatabaseUseless || host.problems.length > 0 ? 1 : 0);
+      metrics.clicksSetAside.set(host.clicksAside);
       if (booksReadAt !== null && performance.now() - booksReadAt > STALE_MS) removeBooks(metrics);
       for (const [broker, lag] of known) showLag(metrics, broker, lag);
     },

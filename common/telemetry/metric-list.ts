@@ -12,6 +12,8 @@ type Declaration = {
       readonly labelNames?: readonly string[];
       /** The values of its labels, one list each, where they are closed: it stands at 0 for each from the start. */
       readonly combinations?: readonly (readonly string[])[];
+      /** Label values that one part alone can have. */
+      readonly onlyOf?: Readonly<Record<string, MetricPart>>;
     }
   | {
       readonly kind: 'gauge';
@@ -52,6 +54,7 @@ export const metricList = {
     combinations: ['public', 'operations'].flatMap((port) =>
       ['full', 'source'].map((reason) => [port, reason]),
     ),
+    onlyOf: { public: 'ad server' },
     part: 'both',
   },
   // Ad server
@@ -263,6 +266,12 @@ export const metricList = {
     kind: 'gauge',
     name: 'tollway_settlement_blocked',
     help: '1 while something keeps clicks from being settled; `/readyz` and the log say what',
+    part: 'processor',
+  },
+  clicksSetAside: {
+    kind: 'gauge',
+    name: 'tollway_clicks_set_aside',
+    help: 'Clicks kept in memory because another session has locked rows of their advertiser; they are charged when it lets go. With the Postgres broker, they wait in the broker instead',
     part: 'processor',
   },
   lagRecords: {

@@ -25,14 +25,18 @@ export function createMetrics(part: 'ad server' | 'processor' | 'all' = 'all'): 
   const isShown = (of: MetricPart) => part === 'all' || of === part || of === 'both';
   const made = Object.entries(metricList).map(([key, declaration]) => [
     key,
-    create(declaration, isShown(declaration.part) ? registry : unseen),
+    create(declaration, isShown(declaration.part) ? registry : unseen, isShown),
   ]);
   // Each was made of the declaration of its own name.
   const metrics = { registry, ...Object.fromEntries(made) } as ProcessMetrics;
   return metrics;
 }
 
-function create(declaration: List[keyof List], registry: Registry): Counter | Gauge | Histogram {
+function create(
+  declaration: List[keyof List],
+  registry: Registry,
+  isShown: (of: MetricPart) => boolean,
+): Counter | Gauge | Histogram {
   const { name, help } = declaration;
   const registers = [registry];
   const labelNames = 'labelNames' in declaration ? declaration.labelNames : [];
@@ -40,7 +44,9 @@ function create(declaration: List[keyof List], registry: Registry): Counter | Ga
     case 'counter': {
       const counter = new Counter<string>({ name, help, labelNames, registers });
       // A counter that is born with its first value hides that value from `increase`.
+      const onlyOf: Readonly<Record<string, MetricPart>> = 'onlyOf' in declaration ? declaration.onlyOf : {};
       for (const values of 'combinations' in declaration ? declaration.combinations : []) {
+        if (!values.every((value) => isShown(onlyOf[value] ?? 'both'))) continue;
         counter.inc(Object.fromEntries(labelNames.map((label, index) => [label, values[index] ?? ''])), 0);
       }
       return counter;

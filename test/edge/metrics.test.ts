@@ -20,6 +20,16 @@ describe('a counter', () => {
     },
   );
 
+  it.each([
+    ['ad server', ['public', 'operations']],
+    ['processor', ['operations']],
+  ] as const)('of connections has the ports of the part alone: %s', async (part, ports) => {
+    const { registry } = createMetrics(part);
+    const text = await registry.getSingleMetricAsString('tollway_connections_displaced_total');
+    const shown = [...text.matchAll(/port="(\w+)"/g)].map(([, port]) => port);
+    expect([...new Set(shown)]).toEqual(ports);
+  });
+
   it('of clicks knows every outcome with every reason', () => {
     const reasons = (outcome: string) =>
       metricList.clicks.combinations.flatMap(([of, reason]) => (of === outcome ? [reason] : []));

@@ -3,12 +3,14 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { BLOCKED, STOPPING } from '../../brokers/event-source.ts';
 import { encodeChunk } from '../../brokers/postgres/chunk.ts';
 import { createPostgresSource } from '../../brokers/postgres/source.ts';
+import { parseConfig } from '../../common/config/config.ts';
 import { createPool, type Pool } from '../../common/postgres/postgres.ts';
 import { createMetrics } from '../../common/telemetry/metrics.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
 import { addAdvertiser } from '../../ledger/accounts.ts';
 import { HandlerHost } from '../../processor/batch-dispatcher.ts';
 import { BlockedAdvertisers } from '../../processor/blocked-advertisers.ts';
+import { collectGauges } from '../../processor/collect-gauges.ts';
 import {
   type Account,
   addAccount,
@@ -57,6 +59,16 @@ afterEach(async () => {
 
 const problems = (): string[] => host.problems.map(({ what }) => what);
 
+/** The clicks set aside, as the processor's metrics show them. */
+async function setAside(): Promise<number | undefined> {
+  const config = { ...parseConfig({}), DATABASE_URL: database.url };
+  const metrics = createMetrics('processor');
+  const gauges = collectGauges({ config, pool, host, metrics, logger: silent }, new Map());
+  gauges.refresh();
+  await gauges.stop();
+  return (await metrics.clicksSetAside.get()).values[0]?.value;
+}
+
 function newHost(): HandlerHost {
   return new HandlerHost(
     pool,
@@ -82,6 +94,7 @@ describe('an advertiser whose row another session keeps locked', () => {
     const first = host.deliver([...mixed(20), origin.mark()]);
     await expect.poll(() => charged(other)).toBe(10);
     expect(problems()).toContain(`settlement for advertiser ${blocked.advertiser.id}`);
+    expect(await setAside()).toBe(10);
     // What comes later does not wait for the lock again, and other deliveries end.
     await host.deliver([origin.click({ ad: other.ad })]);
     const second = host.deliver(mixed(6));
@@ -91,6 +104,7 @@ describe('an advertiser whose row another session keeps locked', () => {
     await Promise.all([first, second]);
     expect(await charged(blocked)).toBe(13);
     expect(problems()).toEqual([]);
+    expect(await setAside()).toBe(0);
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 27, rejected: 0 });
   });
 
