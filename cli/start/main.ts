@@ -71,11 +71,14 @@ await runProcess(async (open, fail) => {
   const around = { logger, onUseless: fail };
   const processor = startPart('processor', 'processor/main.ts', partEnv, stack.processorOpsUrl, {
     ...around,
+    whileAway: 'Clicks wait in the spool or the broker and are charged after the restart',
     givesWay: true,
   });
   open({ name: 'processor', close: () => processor.stop(PROCESSOR_DRAIN_MS) });
   const adServer = startPart('ad server', 'ad-server/main.ts', partEnv, stack.adServerOpsUrl, {
     ...around,
+    whileAway:
+      'Links do not redirect until it is back. Clicks accepted before are in the spool and are charged after the restart',
     givesWay: false,
     workers: config.AD_SERVER_WORKERS,
   });
@@ -127,7 +130,9 @@ async function openEmbedded(config: Config, logger: Logger, open: Open): Promise
       if (stopping) return;
       // It may only have shown this connection the door.
       if (await reviveSurely(postgres, logger, () => stopping))
-        logger.error('The embedded PostgreSQL had died and was started again');
+        logger.error(
+          'The embedded PostgreSQL had died and was started again. Clicks waited in the spool or the broker and are charged now',
+        );
       await sleep(WATCH_MS);
     }
   };

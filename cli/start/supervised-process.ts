@@ -37,7 +37,14 @@ export function startPart(
   script: string,
   env: NodeJS.ProcessEnv,
   opsUrl: string,
-  around: { logger: Logger; onUseless: (error: Error) => void; givesWay: boolean; workers?: number },
+  around: {
+    logger: Logger;
+    onUseless: (error: Error) => void;
+    /** What it means for clicks that the part is away for a moment. */
+    whileAway: string;
+    givesWay: boolean;
+    workers?: number;
+  },
 ): Part {
   let child: ChildProcess;
   let stopping = false;
@@ -59,7 +66,7 @@ export function startPart(
           new TollwayError('part_failed', `The ${name} did not start (${signal ?? `exit code ${code}`})`),
         );
       }
-      around.logger.error({ code, signal }, `The ${name} died and is started again`);
+      around.logger.error({ code, signal }, `The ${name} died and is started again. ${around.whileAway}`);
       restartMs =
         performance.now() - launchedAt > LIVED_LONG_MS ? RESTART_MS : Math.min(restartMs * 2, RESTART_MS_MAX);
       await sleep(restartMs / 2);

@@ -1,5 +1,6 @@
+import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
-import { createServer } from 'node:http';
+import { createServer, request } from 'node:http';
 import { getPriority } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -21,11 +22,23 @@ describe('npm start', () => {
   let stack: TestStack;
 
   beforeAll(async () => {
-    stack = await startStack(await stackEnv(folder));
+    stack = await startStack(await stackEnv(folder, { OPS_ALLOWED_HOSTS: 'ops.example.com' }));
   });
   afterAll(async () => {
     await stack.stop();
     removeFolder(folder);
+  });
+
+  it('answers on its operations ports under the names of OPS_ALLOWED_HOSTS, and under no other', async () => {
+    const statusUnder = async (host: string, url: string) => {
+      const [response] = await once(request(`${url}/healthz`, { headers: { host } }).end(), 'response');
+      response.resume();
+      return response.statusCode;
+    };
+    for (const url of [stack.adServerOpsUrl, stack.processorOpsUrl]) {
+      expect(await statusUnder('ops.example.com', url)).toBe(200);
+      expect(await statusUnder('www.example.com', url)).toBe(421);
+    }
   });
 
   const remaining = async (id: number) => {
@@ -116,6 +129,9 @@ describe('npm start', () => {
       async () => (await fetch(`${stack.processorOpsUrl}/readyz`).catch(() => null))?.ok === true,
     );
     expect(stack.pidOf('ad-server/main.ts')).toBe(adServer);
+    expect(stack.printed()).toContain(
+      'The processor died and is started again. Clicks wait in the spool or the broker and are charged after the restart',
+    );
     await waitFor(
       async () => (await stack.tollway('reconcile', '--settled')).code === 0,
       10_000,
