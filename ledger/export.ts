@@ -109,13 +109,14 @@ async function boundOf(pool: Pool, { since, until }: ExportFilter): Promise<Date
 }
 
 async function assertKnown(pool: Pool, { advertiserId, campaignId }: ExportFilter): Promise<void> {
-  for (const [table, id] of [
-    ['advertiser', advertiserId],
-    ['campaign', campaignId],
+  for (const [table, name, id] of [
+    ['advertiser', 'an advertiser', advertiserId],
+    ['campaign', 'a campaign', campaignId],
   ] as const) {
     if (id === undefined) continue;
     const { rowCount } = await pool.query(`select from ${table} where id = $1`, [id]);
-    if (rowCount === 0) throw new TollwayError(`unknown_${table}`, `Expected a known ${table}, got ${id}`);
+    if (rowCount === 0)
+      throw new TollwayError(`unknown_${table}`, `Expected the id of ${name} in the database, got ${id}`);
   }
 }
 

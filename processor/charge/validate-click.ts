@@ -1,3 +1,4 @@
+import { counted } from '../../common/counted.ts';
 import { TollwayError } from '../../common/errors.ts';
 import { uuidV7TimeMs } from '../../common/uuid.ts';
 import type { ReadClick } from '../../contract/click-event.ts';
@@ -29,7 +30,7 @@ export function objectionTo(
     return { reason: 'id_out_of_range', detail: `Expected a click of ${range}, got ${iso(clickedAt)}` };
   }
   if (clickAgeMaxDays !== null && window.nowMs - clickedAt > clickAgeMaxDays * DAY_MS) {
-    const detail = `Expected a click of the last ${clickAgeMaxDays} days, got ${iso(clickedAt)}`;
+    const detail = `Expected a click of the last ${counted(clickAgeMaxDays, 'day')}, got ${iso(clickedAt)}`;
     return { reason: 'too_old', detail };
   }
   // An invalid click spends no nonce: an expired link may be as old as it likes.
@@ -41,7 +42,11 @@ export function objectionTo(
     }
   }
   const ad = ads.get(click.adId);
-  if (ad === undefined) return { reason: 'unknown_ad', detail: `Expected a known ad, got ${click.adId}` };
+  if (ad === undefined) {
+    const { adId, campaignId, advertiserId } = click;
+    const detail = `Expected the id of an ad in the database, got ${adId} (of campaign ${campaignId}, advertiser ${advertiserId})`;
+    return { reason: 'unknown_ad', detail };
+  }
   if (ad.advertiserId !== click.advertiserId || ad.campaignId !== click.campaignId) {
     return {
       reason: 'wrong_advertiser',

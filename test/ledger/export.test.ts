@@ -163,6 +163,12 @@ describe('a window that cannot be meant', () => {
   ])('is refused: %s', async (_, filter, code) => {
     await expect(exported(filter)).rejects.toMatchObject({ code });
   });
+
+  it('names the advertiser that is unknown', async () => {
+    await expect(exported({ advertiserId: 999 })).rejects.toThrow(
+      'Expected the id of an advertiser in the database, got 999',
+    );
+  });
 });
 
 describe('the rows', () => {

@@ -20,6 +20,22 @@ function reasonFor(click: ClickOverrides, window = WINDOW, clickAgeMaxDays: numb
   return objectionTo(clickRecord({ clickedAt: NOW_MS, ...click }), surroundings)?.reason ?? null;
 }
 
+it('The detail of an objection says what was expected and what came', () => {
+  const detailOf = (click: ClickOverrides) =>
+    objectionTo(clickRecord({ clickedAt: NOW_MS, ...click }), {
+      ads: new Map([[1, AD]]),
+      window: WINDOW,
+      clickAgeMaxDays: 1,
+    })?.detail;
+  const ad = { id: 7, campaignId: 3, advertiserId: 2, priceMicros: 1n };
+  expect(detailOf({ ad })).toBe(
+    'Expected the id of an ad in the database, got 7 (of campaign 3, advertiser 2)',
+  );
+  expect(detailOf({ clickedAt: NOW_MS - 2 * DAY_MS })).toBe(
+    'Expected a click of the last 1 day, got 2026-06-13T12:00:00.000Z',
+  );
+});
+
 describe('a click at a bound', () => {
   it.each([
     ['as old as allowed', NOW_MS - 5 * DAY_MS, 5, null],
