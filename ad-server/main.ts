@@ -1,6 +1,7 @@
 import cluster, { type Worker as ClusterWorker } from 'node:cluster';
 import { type Config, parseConfig } from '../common/config/config.ts';
 import { readEnvironment } from '../common/config/environment.ts';
+import { counted } from '../common/counted.ts';
 import { errorMessage, TollwayError } from '../common/errors.ts';
 import { isOutOfResources } from '../common/open-files.ts';
 import { type Resource, runProcess, sleep } from '../common/process.ts';
@@ -90,7 +91,8 @@ async function runPrimary(config: Config, { open, fail, logger }: Surroundings):
     const silent = [...reports.values()].filter(isSilent).length;
     const missing = config.AD_SERVER_WORKERS - reports.size + silent;
     if (missing === 0) return said('problems');
-    const reason = `${missing} of ${config.AD_SERVER_WORKERS} do not answer`;
+    const all = config.AD_SERVER_WORKERS;
+    const reason = `${counted(missing, `of ${all} does`, `of ${all} do`)} not answer`;
     return [{ what: 'workers', reason, forMs: 0 }, ...said('problems')];
   };
   // No worker is asked on a scrape: one that hangs would keep everybody waiting. What a silent one has counted stays true.

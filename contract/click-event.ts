@@ -1,3 +1,4 @@
+import { counted } from '../common/counted.ts';
 import { parseJson } from '../common/json.ts';
 import { rememberRecent } from '../common/recent.ts';
 import { canonicalUuid, isUuid, isUuidV7, uuidV7TimeMs } from '../common/uuid.ts';
@@ -148,7 +149,7 @@ export function readRecord({ key, value }: BrokerRecord, position: string): Read
   try {
     body = parseJson(value);
   } catch {
-    return unreadable('malformed', `Expected JSON, got ${value.length} bytes of other data`);
+    return unreadable('malformed', `Expected JSON, got ${counted(value.length, 'byte')} of other data`);
   }
   if (!isObject(body)) return unreadable('malformed', 'Expected a JSON object');
   if (body.v !== CLICK_VERSION) {

@@ -64,11 +64,10 @@ export class BlockedAdvertisers<Waiting> {
     if (this.blocked.size === 0) return [];
     const named = this.ids.slice(0, NAMED_MAX).join(', ');
     const more = this.blocked.size > NAMED_MAX ? ` and ${this.blocked.size - NAMED_MAX} more` : '';
+    const who = this.blocked.size === 1 ? 'advertiser' : 'advertisers';
     const sinceMs = Math.min(...[...this.blocked.values()].map((one) => one.sinceMs));
     const reason = 'another session keeps rows of them locked, so their clicks wait';
-    return [
-      { what: `settlement for advertiser ${named}${more}`, reason, forMs: performance.now() - sinceMs },
-    ];
+    return [{ what: `settlement for ${who} ${named}${more}`, reason, forMs: performance.now() - sinceMs }];
   }
 
   /**

@@ -1,4 +1,5 @@
 import { createSources } from '../brokers/create-event-sources.ts';
+import { counted } from '../common/counted.ts';
 import { type Resource, sleep } from '../common/process.ts';
 import type { ProcessMetrics } from '../common/telemetry/metrics.ts';
 import { serveOperations } from '../common/telemetry/operations-server.ts';
@@ -55,7 +56,7 @@ export async function consume(
   });
   for (const source of sources.values()) keeper.ready.then(() => source.run()).catch(fail);
   const { BROKER: broker, PARALLELIZATION: lanes } = config;
-  logger.info({ broker, lanes }, `Charging what ${broker} brings, ${lanes} handlers at work`);
+  logger.info({ broker, lanes }, `Charging what ${broker} brings, ${counted(lanes, 'handler')} at work`);
 }
 
 /** Of several reasons for one thing that is affected, the first: the source of clicks knows more than the look at its gauges. */

@@ -3,6 +3,7 @@ import { promisify } from 'node:util';
 import { zstdCompress, zstdDecompress } from 'node:zlib';
 import kafkajs, { type Admin, type Kafka, type KafkaConfig, type SASLOptions } from 'kafkajs';
 import type { Config } from '../../common/config/config.ts';
+import { counted } from '../../common/counted.ts';
 import { errorCode, errorMessage, TollwayError } from '../../common/errors.ts';
 import { sleep } from '../../common/process.ts';
 import type { Logger } from '../../common/telemetry/logger.ts';
@@ -156,7 +157,7 @@ export function partitionsProblem(count: number, config: Config): string | null 
   const { KAFKA_PARTITIONS: expected, KAFKA_TOPIC: topic } = config;
   if (count >= expected) return null;
   return (
-    `KAFKA_PARTITIONS: expected a topic of at least ${expected} partitions, ${topic} has ${count}: ` +
+    `KAFKA_PARTITIONS: expected a topic of at least ${counted(expected, 'partition')}, ${topic} has ${count}: ` +
     'npx tollway topics create adds them'
   );
 }

@@ -1,3 +1,4 @@
+import { counted } from '../../common/counted.ts';
 import { type BrokerRecord, type ReadRecord, readRecord } from '../../contract/click-event.ts';
 
 /**
@@ -31,7 +32,7 @@ export function decodeChunk(chunk: Buffer): BrokerRecord[] {
     at += 4;
     if (length < 0) return null;
     if (at + length > chunk.length)
-      throw new RangeError(`Expected ${length} bytes at ${at} of ${chunk.length}`);
+      throw new RangeError(`Expected ${counted(length, 'byte')} at ${at} of ${chunk.length}`);
     at += length;
     return chunk.subarray(at - length, at);
   };

@@ -2,6 +2,7 @@ import { createTopic } from '../../brokers/kafka/client.ts';
 import { createStream } from '../../brokers/kinesis/client.ts';
 import { parseConfig } from '../../common/config/config.ts';
 import { readEnvironment } from '../../common/config/environment.ts';
+import { counted } from '../../common/counted.ts';
 import { createLogger } from '../../common/telemetry/logger.ts';
 import { command, group } from '../context.ts';
 import { printJson, printLine } from '../print.ts';
@@ -20,11 +21,11 @@ const create = command(
   if (broker === 'kafka') {
     const { partitions, made } = await createTopic(config, createLogger('topics', config));
     if (json) return printJson({ broker, topic, partitions, made });
-    return printLine(`${SAID[made]}: topic ${topic}, ${partitions} partitions`);
+    return printLine(`${SAID[made]}: topic ${topic}, ${counted(partitions, 'partition')}`);
   }
   const { shards, made } = await createStream(config);
   if (json) return printJson({ broker, stream, shards, made });
-  printLine(`${SAID[made]}: stream ${stream}, ${shards} shards`);
+  printLine(`${SAID[made]}: stream ${stream}, ${counted(shards, 'shard')}`);
 });
 
 const SAID = {

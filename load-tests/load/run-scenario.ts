@@ -1,5 +1,6 @@
 import type { Stack } from '../../cli/start/stack.ts';
 import type { LinkKey } from '../../common/config/link-keys.ts';
+import { counted } from '../../common/counted.ts';
 import { TollwayError } from '../../common/errors.ts';
 import { createPool } from '../../common/postgres/postgres.ts';
 import type { Progress } from '../progress.ts';
@@ -68,7 +69,7 @@ export async function runScenario(
   try {
     progress.say(
       `${scenario.name}: up to ${peak} clicks/s for ${Math.round(arrivals.ms / 1_000)} s on ` +
-        `${options.target ?? stack.adServerUrl}, ${arrivals.total} arrivals`,
+        `${options.target ?? stack.adServerUrl}, ${counted(arrivals.total, 'arrival')}`,
     );
     const result = await runLoad(pool, stack, keys, {
       arrivals,

@@ -1,3 +1,4 @@
+import { counted } from '../../common/counted.ts';
 import { TollwayError } from '../../common/errors.ts';
 import { sleep } from '../../common/process.ts';
 import type { LinkSigner } from '../../contract/link-token.ts';
@@ -109,7 +110,7 @@ export async function assertTakesLinks(
   for (const sample of samples) {
     if ((await target.probe(pathOf(sample, sign))) !== 404) return;
   }
-  const message = `${url} answers 404 to each of the first ${samples.length} links: expected an ad server with the LINK_KEYS that they are signed with`;
+  const message = `${url} answers 404 to each of the first ${counted(samples.length, 'link')}: expected an ad server with the LINK_KEYS that they are signed with`;
   throw new TollwayError('keys_differ', message);
 }
 

@@ -1,4 +1,5 @@
 import { printLine } from '../../cli/print.ts';
+import { counted } from '../../common/counted.ts';
 import { VERDICTS } from '../report/print-report.ts';
 import type { ReplayReport } from './replay-report.ts';
 
@@ -30,8 +31,8 @@ export function printReplay(report: ReplayReport): void {
   }
   const amounts = Object.entries(ledger.charged).map(([currency, amount]) => `${amount} ${currency}`);
   printLine(
-    `Ledger     ${ledger.found} of ${ledger.expected} clicks, ${ledger.missing} missing; ${ledger.before} were there before` +
-      `${ledger.found > ledger.before ? `, ${ledger.found - ledger.before} are new` : ''}${listed(Object.entries(ledger.outcomes))}`,
+    `Ledger     ${ledger.found} of ${counted(ledger.expected, 'click')}, ${ledger.missing} missing; ${counted(ledger.before, 'was', 'were')} there before` +
+      `${ledger.found > ledger.before ? `, ${counted(ledger.found - ledger.before, 'is', 'are')} new` : ''}${listed(Object.entries(ledger.outcomes))}`,
   );
   printLine(`Charged    ${amounts.length === 0 ? 'nothing' : amounts.join(', ')}`);
   printLine(`Books      ${books.balanced ? 'balance' : `do not balance: ${books.problems.join('; ')}`}`);

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
+import { counted } from '../../common/counted.ts';
 import { errorCode, TollwayError } from '../../common/errors.ts';
 import { linesOf, textChunks } from '../../common/text-file.ts';
 import { CLICK_BYTES_MAX } from '../../contract/click-event.ts';
@@ -128,7 +129,7 @@ async function findFormat({ path, name }: NamedFile, { columns }: ReaderOptions)
   if (looked === 0) throw new TollwayError('bad_file', `${name}: the file is empty`);
   const message =
     `${name}: expected JSON click events, the ledger's export, an access log (${LOGS}), or CSV with the columns adId and ` +
-    `clickedAt (others: --columns adId=…,clickedAt=…); the first ${looked} lines are none of these`;
+    `clickedAt (others: --columns adId=…,clickedAt=…); the first ${counted(looked, 'line is', 'lines are')} none of these`;
   throw new TollwayError('unknown_format', message);
 }
 

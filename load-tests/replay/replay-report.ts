@@ -83,7 +83,7 @@ export function replayReportOf(result: ReplayResult): ReplayReport {
     ...(result.interrupted ? ['it was ended early'] : []),
     ...(isSlow
       ? [
-          `the rhythm was not kept: ${rhythm.begun - rhythm.inTime} of ${rhythm.begun} clicks began more than ` +
+          `the rhythm was not kept: ${rhythm.begun - rhythm.inTime} of ${counted(rhythm.begun, 'click')} began more than ` +
             `${LATE_MS_MAX} ms late; a lower --speed can be kept`,
         ]
       : []),

@@ -210,7 +210,7 @@ function announce(
   if (isUnordered) progress.say('Its clicks are not in the order of their times; they are sorted first.');
   if (ignoredProxies.count > 0) {
     progress.say(
-      `${ignoredProxies.count} requests came through a proxy, the first through ${ignoredProxies.first}, that is not trusted: its address counts as ` +
+      `${counted(ignoredProxies.count, 'request')} came through a proxy, the first through ${ignoredProxies.first}, that is not trusted: its address counts as ` +
         `the visitor's. If it is yours: --trusted-proxies ${ignoredProxies.first}`,
     );
   }
@@ -229,7 +229,7 @@ function announce(
   }
   if (old > 0) {
     progress.say(
-      `${old} of them are older than ${config.CLICK_AGE_MAX_DAYS} days (CLICK_AGE_MAX_DAYS): those that are not in the ledger yet will be rejected (too_old, or id_out_of_range where it has no such day).`,
+      `${counted(old, 'of them is', 'of them are')} older than ${counted(config.CLICK_AGE_MAX_DAYS, 'day')} (CLICK_AGE_MAX_DAYS): what is not in the ledger yet will be rejected (too_old, or id_out_of_range where it has no such day).`,
     );
   }
 }

@@ -1,4 +1,5 @@
 import { printLine, printTable } from '../../cli/print.ts';
+import { counted } from '../../common/counted.ts';
 import type { LoadReport } from './report.ts';
 import { levelText } from './service-levels.ts';
 
@@ -32,16 +33,16 @@ export function printReport(report: LoadReport): void {
   );
   printLine('');
   printLine(
-    `Redirects  ${report.redirected} of ${report.arrivals} arrivals: ${report.recorded} recorded, ` +
+    `Redirects  ${report.redirected} of ${counted(report.arrivals, 'arrival')}: ${report.recorded} recorded, ` +
       `${report.unrecorded} not recorded; ${report.turnedAway} rightly turned away, ${report.failed} failed, ${report.shed} shed`,
   );
   const deepest =
     report.backlogMaxClicks === null
       ? ''
-      : `; at most ${report.backlogMaxClicks} clicks in the broker, the oldest ${(report.backlogMaxSeconds ?? 0).toFixed(1)} s`;
+      : `; at most ${counted(report.backlogMaxClicks, 'click')} in the broker, the oldest ${(report.backlogMaxSeconds ?? 0).toFixed(1)} s`;
   printLine(`Backlog    drained ${report.drainSeconds.toFixed(1)} s after the last arrival${deepest}`);
   printLine(
-    `Ledger     ${ledger.found} of ${report.recorded} recorded clicks, ${ledger.missing} missing, ${ledger.twice} twice; ` +
+    `Ledger     ${ledger.found} of ${counted(report.recorded, 'recorded click')}, ${ledger.missing} missing, ${ledger.twice} twice; ` +
       `${ledger.charged} charged, ${ledger.chargedAmount} USD` +
       (ledger.notCharged > 0 ? `, ${ledger.notCharged} not charged` : '') +
       (ledger.untold > 0 ? `; ${ledger.untold} more whose answer was lost on its way` : ''),
@@ -58,7 +59,7 @@ export function printReport(report: LoadReport): void {
   }
   if (report.overDelivered > 0)
     printLine(
-      `Budgets    ${report.overDelivered} clicks sent to advertisers past their budgets: ` +
+      `Budgets    ${counted(report.overDelivered, 'click')} sent to advertisers past their budgets: ` +
         `${report.overDeliverySeconds.toFixed(2)} s of its traffic to the worst off`,
     );
   for (const { atMs, what } of report.disturbances)

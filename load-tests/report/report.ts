@@ -125,7 +125,10 @@ export function reportOf(
         `offered ${Math.round(phase.offeredPerSecond)}/s, asked ${Math.round(phase.askedPerSecond)}/s`,
     );
   const unmeasured = [...slow, ...undone(result, scenario)];
-  const shed = totals.shed > 0 ? [`${totals.shed} arrivals were shed: too many requests were under way`] : [];
+  const shed =
+    totals.shed > 0
+      ? [`${counted(totals.shed, 'arrival was', 'arrivals were')} shed: too many requests were under way`]
+      : [];
   const missed = [...levels.filter(({ met }) => !met).map(levelText), ...shed];
   return {
     // A promise holds on any machine; how fast the target is can only be told by a load that was offered as asked.

@@ -1,3 +1,4 @@
+import { counted } from '../../common/counted.ts';
 import { TollwayError } from '../../common/errors.ts';
 
 /** An event that is not for this function, or not whole: nothing of it is taken, and its sender sends it again or tells of it. */
@@ -11,7 +12,7 @@ export function badEvent(functionName: string, field: string, expected: string, 
 /** What came, short enough for a log, and without what a visitor sent. */
 function inShort(value: unknown): string {
   if (value === undefined) return 'nothing';
-  if (Array.isArray(value)) return `${value.length} elements`;
+  if (Array.isArray(value)) return counted(value.length, 'element');
   if (typeof value === 'object' && value !== null) {
     const names = Object.keys(value);
     return names.length === 0 ? 'an empty object' : `an object with ${names.slice(0, 8).join(', ')}`;

@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import { counted } from '../../common/counted.ts';
 import { TollwayError } from '../../common/errors.ts';
 import { parseJson, writeJson } from '../../common/json.ts';
 import { withoutBom } from '../../common/text-file.ts';
@@ -72,7 +73,7 @@ function readStructured(bytes: Buffer, name: string): ReadRecord {
   try {
     event = parseJson(bytes);
   } catch {
-    return unreadable(bytes, name, `Expected JSON, got ${bytes.length} bytes of other data`);
+    return unreadable(bytes, name, `Expected JSON, got ${counted(bytes.length, 'byte')} of other data`);
   }
   if (!isObject(event)) return unreadable(bytes, name, 'Expected a CloudEvent as a JSON object');
   const { data, data_base64: encoded } = event;

@@ -1,3 +1,4 @@
+import { counted } from '../../common/counted.ts';
 import { TollwayError } from '../../common/errors.ts';
 import { parseJson } from '../../common/json.ts';
 import type { ObjectPlace } from '../../common/s3.ts';
@@ -41,7 +42,7 @@ function parse(name: string, field: string, text: string): unknown {
     return parseJson(text);
   } catch {
     // Not what it is: it may be what a visitor sent.
-    const got = `${text.length} characters that are not`;
+    const got = counted(text.length, 'character that is not', 'characters that are not');
     throw new TollwayError('bad_event', `${name}: ${field}: expected JSON, got ${got}`);
   }
 }

@@ -1,5 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { counted } from '../../common/counted.ts';
 import { errorCode, errorMessage, TollwayError } from '../../common/errors.ts';
 import { runProcess, sleep } from '../../common/process.ts';
 import { listen } from '../../common/telemetry/operations-server.ts';
@@ -95,9 +96,10 @@ async function charge(request: Request, body: Buffer, part: MemoryPart): Promise
   const open = records.length - settled;
   if (open > 0) {
     const why = home.problem === null ? '' : `: ${home.problem}`;
+    const all = counted(records.length, 'event');
     return {
       status: 503,
-      error: `${name}: ${open} of ${records.length} events were not settled in time${why}`,
+      error: `${name}: ${counted(open, `of ${all} was`, `of ${all} were`)} not settled in time${why}`,
     };
   }
   const [first] = records;

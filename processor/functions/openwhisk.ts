@@ -1,3 +1,4 @@
+import { counted } from '../../common/counted.ts';
 import { TollwayError } from '../../common/errors.ts';
 import { readMessages } from '../events/openwhisk-messages.ts';
 import { FunctionHome, type Invocation } from './function-runtime.ts';
@@ -18,9 +19,10 @@ export async function main(params: Params): Promise<{ records: number; settled: 
   const settled = await home.settle(records, invocation());
   const lost = records[settled];
   if (lost === undefined) return { records: records.length, settled };
+  const all = counted(records.length, 'record');
   throw new TollwayError(
     'not_settled',
-    `${name}: ${records.length - settled} of ${records.length} records were not settled in time, from ${lost.position} on; ` +
+    `${name}: ${counted(records.length - settled, `of ${all} was`, `of ${all} were`)} not settled in time, from ${lost.position} on; ` +
       `the feed does not bring them again, a processor on this topic does${home.problem === null ? '' : ` (${home.problem})`}`,
   );
 }

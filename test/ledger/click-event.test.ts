@@ -230,6 +230,12 @@ describe('a key', () => {
   });
 });
 
+it('Bytes that are not JSON are counted, one or more', () => {
+  const read = (text: string) => readRecord({ key: null, value: Buffer.from(text) }, 'test');
+  expect(read('x')).toMatchObject({ detail: 'Expected JSON, got 1 byte of other data' });
+  expect(read('xx')).toMatchObject({ detail: 'Expected JSON, got 2 bytes of other data' });
+});
+
 describe('a mark', () => {
   it('is the same after it was written and read, and settles no sequence', () => {
     fc.assert(

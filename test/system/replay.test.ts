@@ -217,7 +217,7 @@ describe('npm run load -- replay', { timeout: 60_000 }, () => {
   it('says beforehand that old clicks will be rejected, and counts them', async () => {
     const old = JSON.stringify({ clickedAt: THEN - 15 * 86_400_000, adId: 1 });
     const { report, stderr } = await replay(file('old.ndjson', old), '--speed', 'max');
-    expect(stderr).toContain('1 of them are older than 14 days');
+    expect(stderr).toContain('1 of them is older than 14 days');
     // A new ledger has no day for it, an older one has.
     const rejected = expect.stringMatching(/^rejected: (too_old|id_out_of_range)$/);
     expect(report).toMatchObject({ verdict: 'passed', ledger: { missing: 0 } });

@@ -1,3 +1,4 @@
+import { counted } from '../../../common/counted.ts';
 import { unixMs } from '../../../common/unix-time.ts';
 import { CLICK_BYTES_MAX } from '../../../contract/click-event.ts';
 import { tooLong } from '../click-lines.ts';
@@ -36,7 +37,7 @@ function readLine(text: string, names: readonly string[], line: number, context:
   const values = text.split('\t');
   if (names.length === 0) return { is: 'broken', line, why: 'Expected a #Fields line above' };
   if (values.length !== names.length) {
-    const why = `Expected ${names.length} fields separated by tabs, got ${values.length}`;
+    const why = `Expected ${counted(names.length, 'field')} separated by tabs, got ${values.length}`;
     return { is: 'broken', line, why };
   }
   const field = (name: string) => presentText(values[names.indexOf(name)]);
