@@ -42,7 +42,7 @@ export function startRelays(
   const options: RelayOptions = {
     batchMax: config.RELAY_BATCH_MAX,
     lingerMs: config.RELAY_LINGER_MS,
-    markIntervalMs: config.MARK_INTERVAL_MS,
+    watermarkIntervalMs: config.WATERMARK_INTERVAL_MS,
   };
   const around = { publisher, options, metrics, logger };
   const onFreed = (bytes: number) => {
@@ -55,24 +55,24 @@ export function startRelays(
   const failures = new Map<string, ThrottledLog>();
   const relaying = new Set<Relay>();
 
-  const reportFailure = (origin: string, error: unknown, message: string) => {
+  const reportFailure = (spoolId: string, error: unknown, message: string) => {
     const recovered = 'The spools of other owners are relayed again';
     const log =
-      failures.get(origin) ?? new ThrottledLog(logger, { failed: message, recovered, level: 'error' });
-    failures.set(origin, log);
-    log.fail({ origin, problem: errorMessage(error) }, message);
+      failures.get(spoolId) ?? new ThrottledLog(logger, { failed: message, recovered, level: 'error' });
+    failures.set(spoolId, log);
+    log.fail({ spoolId, problem: errorMessage(error) }, message);
   };
-  const reportSuccess = (origin: string) => {
-    failures.get(origin)?.recover({ origin });
-    failures.delete(origin);
+  const reportSuccess = (spoolId: string) => {
+    failures.get(spoolId)?.recover({ spoolId });
+    failures.delete(spoolId);
   };
-  const tell = ({ origin, bytes, tornBytes }: DeadSpool) => {
-    if (failures.has(origin)) return;
-    logger.info({ origin, bytes }, 'Adopted a spool whose owner is gone');
+  const tell = ({ spoolId, bytes, tornBytes }: DeadSpool) => {
+    if (failures.has(spoolId)) return;
+    logger.info({ spoolId, bytes }, 'Adopted a spool whose owner is gone');
     if (tornBytes === 0) return;
     metrics.spoolTornBytes.inc(tornBytes);
     logger.warn(
-      { origin, tornBytes },
+      { spoolId, tornBytes },
       'An adopted spool ends with incomplete bytes; clicks may be lost if the host lost power. The segment is in quarantine',
     );
   };
@@ -88,12 +88,12 @@ export function startRelays(
       relaying.add(relay);
       relay.end();
       try {
-        if (!ending.signal.aborted && (await relay.run())) reportSuccess(found.origin);
+        if (!ending.signal.aborted && (await relay.run())) reportSuccess(found.spoolId);
       } finally {
         relaying.delete(relay);
       }
     } catch (err) {
-      reportFailure(found.origin, err, 'An adopted spool cannot be relayed; it stays where it is');
+      reportFailure(found.spoolId, err, 'An adopted spool cannot be relayed; it stays where it is');
     }
     spool.bytes -= left;
     found.release();
@@ -101,9 +101,9 @@ export function startRelays(
   const adoptForEver = async () => {
     for (; !ending.signal.aborted; await sleep(adoptMs, ending.signal)) {
       try {
-        const unreadable = (origin: string, err: unknown) =>
-          reportFailure(origin, err, 'A spool whose owner is gone cannot be read; it stays where it is');
-        for await (const found of adoptDeadSpools(root, unreadable, (origin) => origin !== spool.origin)) {
+        const unreadable = (spoolId: string, err: unknown) =>
+          reportFailure(spoolId, err, 'A spool whose owner is gone cannot be read; it stays where it is');
+        for await (const found of adoptDeadSpools(root, unreadable, (spoolId) => spoolId !== spool.spoolId)) {
           tell(found);
           await relayAdopted(found);
         }

@@ -36,7 +36,7 @@ export type ClickEvent = {
   readonly clickedAt: number;
   readonly invalid: EdgeInvalidReason | null;
   /** Whether the ad server knew already that the budget was gone. */
-  readonly braked: boolean;
+  readonly budgetExhausted: boolean;
   /** The visitor's truncated network (/24 or /48), never the address. */
   readonly visitorNetwork: string | null;
   readonly userAgent: string | null;
@@ -47,7 +47,7 @@ export type ClickEvent = {
 export type BrokerRecord = { readonly key: string | null; readonly value: Buffer | null };
 
 /** Where a click was accepted: one boot of one spool, and its number there, from 1, without gaps. */
-export type ClickOrigin = { readonly origin: string; readonly sequence: number };
+export type SpoolPosition = { readonly spoolId: string; readonly sequence: number };
 
 /** Why the bytes of a record are not a click. */
 export type UnreadableReason = 'malformed' | 'unknown_version';
@@ -56,19 +56,23 @@ export type UnreadableReason = 'malformed' | 'unknown_version';
 type Received = BrokerRecord & {
   /** Its place in the broker, for people and for what has no key of ours. */
   readonly position: string;
-  readonly from: ClickOrigin | null;
+  readonly from: SpoolPosition | null;
 };
 
 /** A record after its bytes were looked at, once. */
 export type ReadClick = Received & { readonly is: 'click'; readonly click: ClickEvent };
-export type ReadMark = Received & { readonly is: 'mark'; readonly origin: string; readonly accepted: number };
+export type ReadWatermark = Received & {
+  readonly is: 'watermark';
+  readonly spoolId: string;
+  readonly accepted: number;
+};
 export type Unreadable = Received & {
   readonly is: 'unreadable';
   readonly reason: UnreadableReason;
   /** What was expected and what came. */
   readonly detail: string;
 };
-export type ReadRecord = ReadClick | ReadMark | Unreadable;
+export type ReadRecord = ReadClick | ReadWatermark | Unreadable;
 
 /** User agents in quotes that are remembered, twice over: few of them make most clicks. */
 const QUOTED_MAX = 2_000;
@@ -84,54 +88,54 @@ export function encodeClick(click: ClickEvent): string {
     `{"v":${CLICK_VERSION},"clickId":"${click.clickId}","nonce":${nonce === null ? 'null' : `"${nonce}"`},` +
     `"adId":${click.adId},"campaignId":${click.campaignId},"advertiserId":${click.advertiserId},` +
     `"priceMicros":${click.priceMicros},"clickedAt":${click.clickedAt},` +
-    `"invalid":${invalid === null ? 'null' : `"${invalid}"`},"braked":${click.braked},` +
+    `"invalid":${invalid === null ? 'null' : `"${invalid}"`},"budgetExhausted":${click.budgetExhausted},` +
     `"visitorNetwork":${visitorNetwork === null ? 'null' : JSON.stringify(visitorNetwork)},` +
     `"userAgent":${userAgent === null ? 'null' : quoteAgent(userAgent)},` +
     `"referrerHost":${referrerHost === null ? 'null' : JSON.stringify(referrerHost)}}`
   );
 }
 
-/** The key of a click's record: `<origin>.<sequence>`. */
-export function clickKey(origin: string, sequence: number): string {
-  return `${origin}.${sequence}`;
+/** The key of a click's record: `<spool id>.<sequence>`. */
+export function clickKey(spoolId: string, sequence: number): string {
+  return `${spoolId}.${sequence}`;
 }
 
-const MARK_SUFFIX = '.mark';
+const WATERMARK_SUFFIX = '.watermark';
 /** Most clicks that a watermark may say were accepted by one spool. At 30 000 clicks/s without a pause, one spool takes a year to get there. */
 export const WATERMARK_MAX = 999_999_999_999;
 
-/** Whether a key is that of a mark. */
-export function isMarkKey(key: string | null): boolean {
-  return key?.endsWith(MARK_SUFFIX) ?? false;
+/** Whether a key is that of a watermark. */
+export function isWatermarkKey(key: string | null): boolean {
+  return key?.endsWith(WATERMARK_SUFFIX) ?? false;
 }
 
-/** The record that says how many clicks an origin has accepted: `<origin>.mark`. */
-export function markRecord(origin: string, accepted: number): BrokerRecord {
+/** The record that says how many clicks a spool has accepted: `<spool id>.watermark`. */
+export function watermarkRecord(spoolId: string, accepted: number): BrokerRecord {
   return {
-    key: `${origin}${MARK_SUFFIX}`,
-    value: Buffer.from(`{"v":${CLICK_VERSION},"mark":{"origin":"${origin}","accepted":${accepted}}}`),
+    key: `${spoolId}${WATERMARK_SUFFIX}`,
+    value: Buffer.from(`{"v":${CLICK_VERSION},"watermark":{"spoolId":"${spoolId}","accepted":${accepted}}}`),
   };
 }
 
-let latestOrigin = '';
+let latestSpoolId = '';
 
-/** The origin and sequence that a key names, or `null` for a key that is not ours. */
-export function parseClickKey(key: string | null): ClickOrigin | null {
+/** The spool and sequence that a key names, or `null` for a key that is not ours. */
+export function parseClickKey(key: string | null): SpoolPosition | null {
   if (key === null || key.length > 36 + 1 + 16 || key[36] !== '.') return null;
   const digits = key.slice(37);
-  // Neighbours are mostly of one origin: the same text is looked at once, and kept once.
-  if (!key.startsWith(latestOrigin) || latestOrigin === '') {
-    const origin = key.slice(0, 36);
-    if (!isUuid(origin)) return null;
-    latestOrigin = origin;
+  // Neighbours are mostly of one spool: the same text is looked at once, and kept once.
+  if (!key.startsWith(latestSpoolId) || latestSpoolId === '') {
+    const spoolId = key.slice(0, 36);
+    if (!isUuid(spoolId)) return null;
+    latestSpoolId = spoolId;
   }
   if (!/^[1-9]\d{0,14}$/.test(digits)) return null;
-  return { origin: latestOrigin, sequence: Number(digits) };
+  return { spoolId: latestSpoolId, sequence: Number(digits) };
 }
 
 /**
  * Looks at a record's bytes. Never throws: what is not a click of a version we know is `unreadable`,
- * with the origin and sequence of its key if it has them, so that even garbage settles its sequence.
+ * with the spool and sequence of its key if it has them, so that even garbage settles its sequence.
  */
 export function readRecord({ key, value }: BrokerRecord, position: string): ReadRecord {
   const received: Received = { key, value, position, from: parseClickKey(key) };
@@ -157,16 +161,19 @@ export function readRecord({ key, value }: BrokerRecord, position: string): Read
       ? unreadable('unknown_version', `Expected version ${CLICK_VERSION}, got ${body.v}`)
       : unreadable('malformed', 'Expected a version number in "v"');
   }
-  if (isObject(body.mark)) {
-    const mark = parseMark(body.mark);
-    if (mark === null) {
+  if (isObject(body.watermark)) {
+    const watermark = parseWatermark(body.watermark);
+    if (watermark === null) {
       return unreadable('malformed', `Expected a watermark of a spool with 0–${WATERMARK_MAX} clicks`);
     }
     // Only the spool itself writes under this key. Under another one anybody's record could declare clicks missing.
-    if (key !== `${mark.origin}${MARK_SUFFIX}`) {
-      return unreadable('malformed', `Expected the watermark under the key ${mark.origin}${MARK_SUFFIX}`);
+    if (key !== `${watermark.spoolId}${WATERMARK_SUFFIX}`) {
+      return unreadable(
+        'malformed',
+        `Expected the watermark under the key ${watermark.spoolId}${WATERMARK_SUFFIX}`,
+      );
     }
-    return { ...received, is: 'mark', ...mark };
+    return { ...received, is: 'watermark', ...watermark };
   }
   let click = body;
   let problem = problemOf(click);
@@ -180,11 +187,11 @@ export function readRecord({ key, value }: BrokerRecord, position: string): Read
   return { ...received, is: 'click', click: click as unknown as ClickEvent };
 }
 
-function parseMark(mark: Record<string, unknown>): { origin: string; accepted: number } | null {
-  const { origin, accepted } = mark;
-  if (typeof origin !== 'string' || !isUuid(origin)) return null;
+function parseWatermark(watermark: Record<string, unknown>): { spoolId: string; accepted: number } | null {
+  const { spoolId, accepted } = watermark;
+  if (typeof spoolId !== 'string' || !isUuid(spoolId)) return null;
   if (!isWholeBetween(accepted, 0, WATERMARK_MAX)) return null;
-  return { origin, accepted };
+  return { spoolId, accepted };
 }
 
 /** The first thing wrong with an event of our version, or `null`. */
@@ -204,7 +211,7 @@ function problemOf(body: Record<string, unknown>): string | null {
   if (body.invalid !== null && !EDGE_INVALID_REASONS.includes(body.invalid as EdgeInvalidReason)) {
     return `Expected null or one of ${EDGE_INVALID_REASONS.join(', ')} in invalid`;
   }
-  if (typeof body.braked !== 'boolean') return 'Expected true or false in braked';
+  if (typeof body.budgetExhausted !== 'boolean') return 'Expected true or false in budgetExhausted';
   for (const field of ['visitorNetwork', 'userAgent', 'referrerHost']) {
     if (body[field] !== null && typeof body[field] !== 'string') return `Expected a text or null in ${field}`;
   }

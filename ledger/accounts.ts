@@ -3,7 +3,7 @@ import { formatAmount } from '../common/money.ts';
 import { type Connection, inTransaction, type Pool } from '../common/postgres/postgres.ts';
 import { parseName, parseReference } from '../common/text.ts';
 import { uuidV7 } from '../common/uuid.ts';
-import { notifyAdsChanged, updateBrakes } from './budget-flag.ts';
+import { notifyAdsChanged, updateBudgetFlags } from './budget-flag.ts';
 import { BEGIN_CHARGE, lockAdvertisers } from './store.ts';
 
 export type Status = 'active' | 'paused';
@@ -149,7 +149,7 @@ async function enterBudgetLocked(
     `update advertiser set budget_micros = budget_micros + $2 where id = $1 returning ${ADVERTISER}`,
     [id, amountMicros],
   );
-  await updateBrakes(connection, [id]);
+  await updateBudgetFlags(connection, [id]);
   return { advertiser: only(rows), entered: true, reference };
 }
 
@@ -276,10 +276,10 @@ async function priceChanged(
   priceMicros: bigint,
 ): Promise<void> {
   await connection.query(
-    'update advertiser set dearest_ad_micros = greatest(dearest_ad_micros, $2) where id = $1',
+    'update advertiser set max_price_micros = greatest(max_price_micros, $2) where id = $1',
     [advertiserId, priceMicros],
   );
-  await updateBrakes(connection, [advertiserId]);
+  await updateBudgetFlags(connection, [advertiserId]);
   await notifyAdsChanged(connection, advertiserId);
 }
 

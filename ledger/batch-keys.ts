@@ -4,21 +4,21 @@ import type { ReadClick } from '../contract/click-event.ts';
 export type Named = {
   readonly advertiserIds: readonly number[];
   readonly adIds: readonly number[];
-  /** The lowest and the highest sequence by origin. */
-  readonly origins: ReadonlyMap<string, { readonly lowest: number; readonly highest: number }>;
-  /** Ids of clicks without an origin. */
+  /** The lowest and the highest sequence by spool. */
+  readonly spools: ReadonlyMap<string, { readonly lowest: number; readonly highest: number }>;
+  /** Ids of clicks without a spool id. */
   readonly unattributedIds: readonly string[];
   readonly nonces: readonly string[];
 };
 
 /**
- * Collects what clicks name, each advertiser, ad and origin once. In one walk: a batch is larger than what a core has at hand, and each
+ * Collects what clicks name, each advertiser, ad and spool once. In one walk: a batch is larger than what a core has at hand, and each
  * walk after a wait fetches all of it again.
  */
 export function namedBy(clicks: readonly ReadClick[]): Named {
   const advertiserIds = new Set<number>();
   const adIds = new Set<number>();
-  const origins = new Map<string, { lowest: number; highest: number }>();
+  const spools = new Map<string, { lowest: number; highest: number }>();
   const unattributedIds: string[] = [];
   const nonces: string[] = [];
   for (const { click, from } of clicks) {
@@ -29,10 +29,10 @@ export function namedBy(clicks: readonly ReadClick[]): Named {
       unattributedIds.push(click.clickId);
       continue;
     }
-    const range = origins.get(from.origin);
-    if (range === undefined) origins.set(from.origin, { lowest: from.sequence, highest: from.sequence });
+    const range = spools.get(from.spoolId);
+    if (range === undefined) spools.set(from.spoolId, { lowest: from.sequence, highest: from.sequence });
     else if (from.sequence > range.highest) range.highest = from.sequence;
     else if (from.sequence < range.lowest) range.lowest = from.sequence;
   }
-  return { advertiserIds: [...advertiserIds], adIds: [...adIds], origins, unattributedIds, nonces };
+  return { advertiserIds: [...advertiserIds], adIds: [...adIds], spools, unattributedIds, nonces };
 }

@@ -2,19 +2,22 @@ import type { Connection } from '../common/postgres/postgres.ts';
 import { ADS_CHANGED_CHANNEL } from './ads-changed.ts';
 
 /**
- * Sets or lifts the brake of every ad whose advertiser's budget or campaign's cap no longer pays for it, or
+ * Sets or clears the budget-exhausted flag of every ad whose advertiser's budget or campaign's cap no longer pays for it, or
  * pays again, and tells the ad servers, on transitions only: a notification takes a lock of the whole database at
  * commit. To be called under the advertisers' locks, after balances or prices were changed.
  */
-export async function updateBrakes(connection: Connection, advertiserIds: readonly number[]): Promise<void> {
+export async function updateBudgetFlags(
+  connection: Connection,
+  advertiserIds: readonly number[],
+): Promise<void> {
   if (advertiserIds.length === 0) return;
   await connection.query(
     `with changed as (
-       update ad set braked = not ad.braked
+       update ad set budget_exhausted = not ad.budget_exhausted
        from advertiser, campaign
        where ad.advertiser_id = any($1::integer[])
          and advertiser.id = ad.advertiser_id and campaign.id = ad.campaign_id
-         and ad.braked <> (ad.price_micros >
+         and ad.budget_exhausted <> (ad.price_micros >
            least(advertiser.remaining_micros, campaign.cap_micros - campaign.spent_micros))
        returning ad.advertiser_id
      )

@@ -34,12 +34,12 @@ const POSITION_MAX = 500;
 const HASH_DIGITS = 16;
 
 /**
- * What makes a record itself, through all its copies: its key where that names an origin and a sequence, else
+ * What makes a record itself, through all its copies: its key where that names a spool and a sequence, else
  * its click id, else its place in the broker and its bytes. The place alone is not enough: a topic that was deleted and
  * made anew begins at offset 0 again, and what comes there is no copy of what was there before.
  */
 export function identityOf(record: ReadClick | Unreadable): string {
-  if (record.from !== null) return `${record.from.origin}.${record.from.sequence}`;
+  if (record.from !== null) return `${record.from.spoolId}.${record.from.sequence}`;
   if (record.is === 'click') return `click ${record.click.clickId}`;
   const place = `position ${bounded(record.position)}`;
   return record.value === null ? place : `${place} ${hashOf(record.value).slice(0, HASH_DIGITS)}`;
@@ -69,7 +69,7 @@ export async function insertDeadLetters(
     column(({ record }) => (record.is === 'click' ? pick(record.click) : null));
   const { rows } = await connection.query<{ identity: string }>(
     `insert into dead_letter (identity, record_key, click_id, advertiser_id, campaign_id, ad_id, nonce, clicked_at,
-       origin, sequence, reason, detail, raw, counted)
+       spool_id, sequence, reason, detail, raw, counted)
      select * from unnest($1::text[], $2::text[], $3::uuid[], $4::integer[], $5::integer[], $6::integer[], $7::uuid[],
        $8::timestamptz[], $9::uuid[], $10::bigint[], $11::text[], $12::text[], $13::bytea[],
        $14::boolean[])
@@ -84,7 +84,7 @@ export async function insertDeadLetters(
       click((c) => c.adId),
       click((c) => c.nonce),
       click((c) => new Date(c.clickedAt)),
-      column(({ record }) => record.from?.origin ?? null),
+      column(({ record }) => record.from?.spoolId ?? null),
       column(({ record }) => record.from?.sequence ?? null),
       column(({ reason }) => reason),
       column(({ detail }) => printable(detail)),

@@ -19,7 +19,7 @@ export type ExportRow = {
   readonly clickedAt: Date | null;
   /** When it was settled, or the credit entered. */
   readonly settledAt: Date;
-  readonly origin: string | null;
+  readonly spoolId: string | null;
   readonly sequence: bigint | null;
   readonly kind: 'impression' | 'evergreen' | null;
 };
@@ -155,22 +155,22 @@ function entriesOf(partition: string | null, which: string): string {
   const kind = (nonce: string) => `case when ${nonce} is null then 'evergreen' else 'impression' end`;
   const ledger = `select click_id as "clickId", nonce, advertiser_id as "advertiserId", campaign_id as "campaignId",
       ad_id as "adId", outcome::text, reason, charged_micros as "chargedMicros", clicked_at as "clickedAt",
-      settled_at as "settledAt", origin, sequence, ${kind('nonce')} as kind
+      settled_at as "settledAt", spool_id as "spoolId", sequence, ${kind('nonce')} as kind
     from ${partition} where settled_at >= $1 and settled_at < $2 union all`;
   // A credit repeats what the ledger still knows of its click. Even `from ledger where false` would lock every partition.
   const click = partition ?? NO_CLICK;
   return `${partition === null ? '' : ledger}
     select click_id as "clickId", nonce, advertiser_id as "advertiserId", campaign_id as "campaignId", ad_id as "adId", 'rejected' as outcome,
-      reason, 0 as "chargedMicros", clicked_at as "clickedAt", settled_at as "settledAt", origin, sequence,
+      reason, 0 as "chargedMicros", clicked_at as "clickedAt", settled_at as "settledAt", spool_id as "spoolId", sequence,
       case when click_id is not null then ${kind('nonce')} end as kind
-    from dead_letter where settled_at >= $1 and settled_at < $2 and (origin is not null or click_id is not null) and (${which})
+    from dead_letter where settled_at >= $1 and settled_at < $2 and (spool_id is not null or click_id is not null) and (${which})
     union all
     select entry.click_id, click.nonce, entry.advertiser_id, click.campaign_id, click.ad_id, 'credit', null, -entry.amount_micros,
-      click.clicked_at, entry.created_at, click.origin, click.sequence, case when click.click_id is not null then ${kind('click.nonce')} end
+      click.clicked_at, entry.created_at, click.spool_id, click.sequence, case when click.click_id is not null then ${kind('click.nonce')} end
     from (select * from budget_entry where click_id is not null and created_at >= $1 and created_at < $2 and (${which})) entry
     left join ${click} click using (click_id)`;
 }
 
 /** No row, with the columns of the ledger that a credit repeats. */
 const NO_CLICK = `(select null::uuid as click_id, null::uuid as nonce, null::integer as campaign_id, null::integer as ad_id,
-  null::timestamptz as clicked_at, null::uuid as origin, null::bigint as sequence where false)`;
+  null::timestamptz as clicked_at, null::uuid as spool_id, null::bigint as sequence where false)`;

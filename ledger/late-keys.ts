@@ -1,13 +1,13 @@
 import { arrayLiteral, type Connection, uuidArray } from '../common/postgres/postgres.ts';
 import { uuidFloor } from '../common/uuid.ts';
-import type { ClickOrigin, ReadClick } from '../contract/click-event.ts';
+import type { ReadClick, SpoolPosition } from '../contract/click-event.ts';
 import { identityOf } from './dead-letters.ts';
 import { DAY_MS } from './partitions.ts';
-import { NOTHING, type OriginTally, readSettledSequences } from './spool-counters.ts';
+import { NOTHING, readSettledSequences, type SpoolCounts } from './spool-counters.ts';
 import { byDay, type Known, type LedgerWindow } from './store.ts';
 
 type Outcome = 'charged' | 'over_budget' | 'invalid' | 'rejected';
-type KeyedCopy = ReadClick & { readonly from: ClickOrigin };
+type KeyedCopy = ReadClick & { readonly from: SpoolPosition };
 
 /**
  * A click may be settled from a copy that had lost its key, as a file or a forwarder may bring it. Its sequence then stays open until
@@ -23,7 +23,7 @@ export async function settleLateKeys(
   known: Known,
   window: LedgerWindow,
   { settledBefore = readSettledSequences }: { settledBefore?: typeof readSettledSequences | null } = {},
-): Promise<OriginTally[]> {
+): Promise<SpoolCounts[]> {
   const copies = new Map<string, KeyedCopy>();
   for (const record of clicks) {
     const identity = identityOf(record);
@@ -40,8 +40,8 @@ export async function settleLateKeys(
     const from = byId.get(clickId);
     if (!from) return [];
     return [
-      { ...NOTHING, origin: null, sequences: [], [outcome]: -1 },
-      { ...NOTHING, origin: from.origin, sequences: [from.sequence], [outcome]: 1 },
+      { ...NOTHING, spoolId: null, sequences: [], [outcome]: -1 },
+      { ...NOTHING, spoolId: from.spoolId, sequences: [from.sequence], [outcome]: 1 },
     ];
   });
 }
@@ -64,13 +64,13 @@ async function keyRows(
     const froms = ids.flatMap((id) => byId.get(id) ?? []);
     const { rows } = await connection.query<Keyed>(
       // The bounds keep all other days from being planned and locked; grants are on the parent alone.
-      `update ledger set origin = late.origin, sequence = late.sequence
-       from unnest($1::uuid[], $2::uuid[], $3::bigint[]) late (click_id, origin, sequence)
-       where ledger.click_id = late.click_id and ledger.origin is null and ledger.click_id >= $4 and ledger.click_id < $5
+      `update ledger set spool_id = late.spool_id, sequence = late.sequence
+       from unnest($1::uuid[], $2::uuid[], $3::bigint[]) late (click_id, spool_id, sequence)
+       where ledger.click_id = late.click_id and ledger.spool_id is null and ledger.click_id >= $4 and ledger.click_id < $5
        returning ledger.click_id as "clickId", ledger.outcome`,
       [
         uuidArray(ids),
-        uuidArray(froms.map(({ origin }) => origin)),
+        uuidArray(froms.map(({ spoolId }) => spoolId)),
         arrayLiteral(froms.map(({ sequence }) => sequence)),
         uuidFloor(day),
         uuidFloor(day + DAY_MS),
@@ -84,13 +84,13 @@ async function keyRows(
 /** The same for dead letters of clicks, which are known by their key from now on. */
 async function keyLetters(connection: Connection, late: readonly KeyedCopy[]): Promise<Keyed[]> {
   const { rows } = await connection.query<Keyed>(
-    `update dead_letter set origin = late.origin, sequence = late.sequence, identity = late.identity, record_key = late.identity
-     from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[]) late (click_id, origin, sequence, identity)
-     where dead_letter.click_id = late.click_id and dead_letter.origin is null
+    `update dead_letter set spool_id = late.spool_id, sequence = late.sequence, identity = late.identity, record_key = late.identity
+     from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[]) late (click_id, spool_id, sequence, identity)
+     where dead_letter.click_id = late.click_id and dead_letter.spool_id is null
      returning dead_letter.click_id as "clickId", 'rejected' as outcome`,
     [
       uuidArray(late.map(({ click }) => click.clickId)),
-      uuidArray(late.map(({ from }) => from.origin)),
+      uuidArray(late.map(({ from }) => from.spoolId)),
       arrayLiteral(late.map(({ from }) => from.sequence)),
       late.map((record) => identityOf(record)),
     ],

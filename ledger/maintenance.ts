@@ -13,7 +13,13 @@ import {
   type Retention,
 } from './partitions.ts';
 import { formatMultirange } from './sequence-ranges.ts';
-import { addTallies, NO_ORIGIN, TALLY_COLUMNS, type Tally, type TallyRow } from './spool-counters.ts';
+import {
+  addCounters,
+  COUNTER_COLUMNS,
+  NO_SPOOL,
+  type SpoolCounterRow,
+  type SpoolCounters,
+} from './spool-counters.ts';
 
 /** How long a floor leads the drop of its day: a charge transaction lives seconds. */
 const FLOOR_LEAD_MS = 3_600_000;
@@ -21,7 +27,7 @@ const FLOOR_LEAD_MS = 3_600_000;
 const DETACH_WAIT_MS = 250;
 /** Most days that a floor rises by in one run: one day a day, and what a processor that was off for some days has missed. */
 const FLOOR_STEP_DAYS_MAX = 3;
-/** Tally rows merged in one transaction. */
+/** Counter rows merged in one transaction. */
 const MERGE_ROWS_MAX = 1_000;
 /** Chunks of the broker deleted in one transaction. */
 const DELETE_CHUNKS_MAX = 1_000;
@@ -43,7 +49,7 @@ export async function maintain(
 ): Promise<void> {
   const nowMs = givenMs ?? (await inTransaction(pool, databaseTime));
   await makeDays(pool, options, nowMs);
-  await mergeTallies(pool);
+  await mergeSpoolCounters(pool);
   await deleteSettledChunks(pool, options.brokerRetentionDays);
   const refusal = await raiseFloors(pool, options, nowMs);
   await dropClosedDays(pool, logger);
@@ -57,45 +63,46 @@ export async function makeDays(pool: Pool, options: Retention, givenMs?: number)
   );
 }
 
-/** Folds the tallies that batches appended into one total an origin. Resolves when there are none left. */
-export async function mergeTallies(pool: Pool): Promise<void> {
+/** Folds the counters that batches appended into one total a spool. Resolves when there are none left. */
+export async function mergeSpoolCounters(pool: Pool): Promise<void> {
   for (;;) {
-    const merged = await inTransaction(pool, mergeSomeTallies);
+    const merged = await inTransaction(pool, mergeSomeSpoolCounters);
     if (merged < MERGE_ROWS_MAX) return;
   }
 }
 
-async function mergeSomeTallies(connection: Connection): Promise<number> {
+async function mergeSomeSpoolCounters(connection: Connection): Promise<number> {
   // One merger at a time, so that two never want the same totals in different orders.
-  await connection.query("select pg_advisory_xact_lock(hashtext('tollway tallies'))");
-  const { rows } = await connection.query<TallyRow>(
-    `delete from origin_tally where id in (select id from origin_tally order by id limit ${MERGE_ROWS_MAX})
-     returning ${TALLY_COLUMNS}`,
+  await connection.query("select pg_advisory_xact_lock(hashtext('tollway spool counters'))");
+  const { rows } = await connection.query<SpoolCounterRow>(
+    `delete from spool_counter where id in (select id from spool_counter order by id limit ${MERGE_ROWS_MAX})
+     returning ${COUNTER_COLUMNS}`,
   );
   await addToTotals(connection, rows);
   return rows.length;
 }
 
 /** Folds all that batches appended for one spool into its total. In a transaction of the caller, who keeps other mergers out with it. */
-export async function mergeSpoolTallies(connection: Connection, spoolId: string): Promise<void> {
-  await connection.query("select pg_advisory_xact_lock(hashtext('tollway tallies'))");
-  const { rows } = await connection.query<TallyRow>(
-    `delete from origin_tally where origin = $1 returning ${TALLY_COLUMNS}`,
+export async function mergeCountersOfSpool(connection: Connection, spoolId: string): Promise<void> {
+  await connection.query("select pg_advisory_xact_lock(hashtext('tollway spool counters'))");
+  const { rows } = await connection.query<SpoolCounterRow>(
+    `delete from spool_counter where spool_id = $1 returning ${COUNTER_COLUMNS}`,
     [spoolId],
   );
   await addToTotals(connection, rows);
 }
 
-async function addToTotals(connection: Connection, rows: readonly TallyRow[]): Promise<void> {
-  const tallies = new Map<string, Tally>();
-  addTallies(tallies, rows);
-  const merged = [...tallies];
-  const column = (pick: (tally: Tally) => number) => arrayLiteral(merged.map(([, tally]) => pick(tally)));
+async function addToTotals(connection: Connection, rows: readonly SpoolCounterRow[]): Promise<void> {
+  const counters = new Map<string, SpoolCounters>();
+  addCounters(counters, rows);
+  const merged = [...counters];
+  const column = (pick: (counter: SpoolCounters) => number) =>
+    arrayLiteral(merged.map(([, counter]) => pick(counter)));
   await connection.query(
-    `insert into origin_total as total (origin, accepted, charged, over_budget, invalid, rejected, sequences)
+    `insert into spool_total as total (spool_id, accepted, charged, over_budget, invalid, rejected, sequences)
      select * from unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
        $7::int8multirange[])
-     on conflict (origin) do update set
+     on conflict (spool_id) do update set
        accepted = greatest(total.accepted, excluded.accepted),
        charged = total.charged + excluded.charged,
        over_budget = total.over_budget + excluded.over_budget,
@@ -103,13 +110,13 @@ async function addToTotals(connection: Connection, rows: readonly TallyRow[]): P
        rejected = total.rejected + excluded.rejected,
        sequences = total.sequences + excluded.sequences`,
     [
-      arrayLiteral(merged.map(([origin]) => origin)),
-      column((tally) => tally.accepted),
-      column((tally) => tally.charged),
-      column((tally) => tally.overBudget),
-      column((tally) => tally.invalid),
-      column((tally) => tally.rejected),
-      merged.map(([, tally]) => formatMultirange(tally.settled)),
+      arrayLiteral(merged.map(([spoolId]) => spoolId)),
+      column((counter) => counter.accepted),
+      column((counter) => counter.charged),
+      column((counter) => counter.overBudget),
+      column((counter) => counter.invalid),
+      column((counter) => counter.rejected),
+      merged.map(([, counter]) => formatMultirange(counter.settled)),
     ],
   );
 }
@@ -210,8 +217,8 @@ async function carryForward(connection: Connection, partition: string, dayMs: nu
     [day],
   );
   await connection.query(
-    `insert into closed_day_origin (day, origin, outcome, clicks)
-     select $1, coalesce(origin, '${NO_ORIGIN}'), outcome, count(*) from ${partition} group by 2, outcome`,
+    `insert into closed_day_spool (day, spool_id, outcome, clicks)
+     select $1, coalesce(spool_id, '${NO_SPOOL}'), outcome, count(*) from ${partition} group by 2, outcome`,
     [day],
   );
 }

@@ -10,7 +10,7 @@ import {
   subtractSequences,
   uniteSequences,
 } from './sequence-ranges.ts';
-import { NO_ORIGIN, readTallies, type Tally } from './spool-counters.ts';
+import { NO_SPOOL, readSpoolCounters, type SpoolCounters } from './spool-counters.ts';
 import { BEGIN_SNAPSHOT } from './store.ts';
 
 /** What reconciliation reads of a broker. */
@@ -27,10 +27,10 @@ export type Backlog = {
   ) => Promise<void>;
 };
 
-/** One origin's part of the books. All but `gaps` are counts of clicks. */
-export type OriginBooks = {
-  readonly origin: string;
-  /** What its last mark says, and those that the ledger or the broker knows of above it. */
+/** One spool's part of the books. All but `gaps` are counts of clicks. */
+export type SpoolReconciliation = {
+  readonly spoolId: string;
+  /** What its last watermark says, and those that the ledger or the broker knows of above it. */
   readonly accepted: number;
   readonly charged: number;
   readonly overBudget: number;
@@ -67,10 +67,10 @@ export type Reconciliation = {
   readonly rejected: number;
   readonly inFlight: number;
   readonly missing: number;
-  /** Clicks without an origin, settled: outside the identity. */
+  /** Clicks without a spool id, settled: outside the identity. */
   readonly unattributed: number;
   readonly balanced: boolean;
-  readonly origins: readonly OriginBooks[];
+  readonly spools: readonly SpoolReconciliation[];
   readonly advertisers: readonly AdvertiserBooks[];
   /** What does not agree, in words; empty when `balanced`. */
   readonly problems: readonly string[];
@@ -78,8 +78,8 @@ export type Reconciliation = {
 
 /**
  * Asks the books: is every accepted click settled once, with the broker, or missing, and does every budget agree with its
- * entries and charges? Every term is counted by itself: what was accepted by the marks, what was settled by the
- * tallies, what is in flight by reading the broker, what is missing as the set of numbers that are in neither.
+ * entries and charges? Every term is counted by itself: what was accepted by the watermarks, what was settled by the
+ * counters, what is in flight by reading the broker, what is missing as the set of numbers that are in neither.
  * `deep` also recounts the ledger row by row against every sum that is kept.
  *
  * Reads one snapshot of the database, checkpoints included, and then the brokers: so it is exact under full traffic.
@@ -91,19 +91,19 @@ export function reconcile(
   return inTransaction(
     pool,
     async (connection) => {
-      const tallies = await readTallies(connection);
+      const counters = await readSpoolCounters(connection);
       const inFlight = await readInFlight(connection, brokers);
-      const origins = originBooks(tallies, inFlight);
+      const spools = reconcileSpools(counters, inFlight);
       const recount = deep ? await recountLedger(connection) : null;
       const advertisers = await readAdvertisers(connection, recount);
       const problems = [
-        ...origins.filter((books) => !books.balanced).map(imbalance),
+        ...spools.filter((books) => !books.balanced).map(imbalance),
         ...advertisers.filter((books) => !books.balanced).map(advertiserImbalance),
-        ...(recount ? await compareRecount(connection, recount, tallies) : []),
+        ...(recount ? await compareRecount(connection, recount, counters) : []),
       ];
-      const sum = (pick: (books: OriginBooks) => number) =>
-        origins.reduce((total, books) => total + pick(books), 0);
-      const loose = tallies.get(NO_ORIGIN);
+      const sum = (pick: (books: SpoolReconciliation) => number) =>
+        spools.reduce((total, books) => total + pick(books), 0);
+      const loose = counters.get(NO_SPOOL);
       return {
         accepted: sum((books) => books.accepted),
         charged: sum((books) => books.charged),
@@ -114,7 +114,7 @@ export function reconcile(
         missing: sum((books) => books.missing),
         unattributed: loose ? loose.charged + loose.overBudget + loose.invalid + loose.rejected : 0,
         balanced: problems.length === 0,
-        origins,
+        spools,
         advertisers,
         problems,
       };
@@ -125,53 +125,53 @@ export function reconcile(
 
 type InFlight = { sequences: number[]; accepted: number };
 
-/** What waits with the brokers, by origin. Some of it may be settled: lanes commit one by one, and a checkpoint follows later. */
+/** What waits with the brokers, by spool. Some of it may be settled: lanes commit one by one, and a checkpoint follows later. */
 async function readInFlight(
   connection: Connection,
   brokers: readonly Backlog[],
 ): Promise<Map<string, InFlight>> {
   const found = new Map<string, InFlight>();
-  const of = (origin: string): InFlight => {
-    const known = found.get(origin) ?? { sequences: [], accepted: 0 };
-    found.set(origin, known);
+  const of = (spoolId: string): InFlight => {
+    const known = found.get(spoolId) ?? { sequences: [], accepted: 0 };
+    found.set(spoolId, known);
     return known;
   };
   for (const broker of brokers) {
     await broker.readWaiting(connection, async (records) => {
       for (const record of records) {
-        if (record.is === 'mark') {
-          // A mark is sent when all below it is published: it says nothing of what was read before it was.
+        if (record.is === 'watermark') {
+          // A watermark is sent when all below it is published: it says nothing of what was read before it was.
           if (!broker.isInSnapshot) continue;
-          const origin = of(record.origin);
-          origin.accepted = Math.max(origin.accepted, record.accepted);
-        } else if (record.from !== null) of(record.from.origin).sequences.push(record.from.sequence);
+          const spoolId = of(record.spoolId);
+          spoolId.accepted = Math.max(spoolId.accepted, record.accepted);
+        } else if (record.from !== null) of(record.from.spoolId).sequences.push(record.from.sequence);
       }
     });
   }
   return found;
 }
 
-function originBooks(
-  tallies: ReadonlyMap<string, Tally>,
+function reconcileSpools(
+  counters: ReadonlyMap<string, SpoolCounters>,
   waiting: ReadonlyMap<string, InFlight>,
-): OriginBooks[] {
-  const origins = new Set([...tallies.keys(), ...waiting.keys()]);
-  origins.delete(NO_ORIGIN);
-  return [...origins].sort().map((origin) => {
-    const tally = tallies.get(origin);
-    const { charged = 0, overBudget = 0, invalid = 0, rejected = 0, settled = [] } = tally ?? {};
+): SpoolReconciliation[] {
+  const spools = new Set([...counters.keys(), ...waiting.keys()]);
+  spools.delete(NO_SPOOL);
+  return [...spools].sort().map((spoolId) => {
+    const counter = counters.get(spoolId);
+    const { charged = 0, overBudget = 0, invalid = 0, rejected = 0, settled = [] } = counter ?? {};
     // A copy of what is settled waits for nothing.
-    const inFlight = subtractSequences(sequencesOf(waiting.get(origin)?.sequences ?? []), settled);
+    const inFlight = subtractSequences(sequencesOf(waiting.get(spoolId)?.sequences ?? []), settled);
     const known = uniteSequences(settled, inFlight);
-    // Up to the mark all is published, so what is not known is missing. Above it clicks are still on their way.
-    const mark = Math.max(tally?.accepted ?? 0, waiting.get(origin)?.accepted ?? 0);
-    const marked = [{ start: 1, end: mark + 1 }];
-    const accepted = mark + countSequences(subtractSequences(known, marked));
-    const gaps = subtractSequences(marked, known);
+    // Up to the watermark all is published, so what is not known is missing. Above it clicks are still on their way.
+    const watermark = Math.max(counter?.accepted ?? 0, waiting.get(spoolId)?.accepted ?? 0);
+    const belowWatermark = [{ start: 1, end: watermark + 1 }];
+    const accepted = watermark + countSequences(subtractSequences(known, belowWatermark));
+    const gaps = subtractSequences(belowWatermark, known);
     const missing = countSequences(gaps);
     const counted = charged + overBudget + invalid + rejected + countSequences(inFlight) + missing;
     return {
-      origin,
+      spoolId,
       accepted,
       charged,
       overBudget,
@@ -185,10 +185,10 @@ function originBooks(
   });
 }
 
-function imbalance(books: OriginBooks): string {
-  const { origin, accepted, charged, overBudget, invalid, rejected, inFlight, missing } = books;
+function imbalance(books: SpoolReconciliation): string {
+  const { spoolId, accepted, charged, overBudget, invalid, rejected, inFlight, missing } = books;
   const found = charged + overBudget + invalid + rejected + inFlight + missing;
-  return `origin ${origin}: ${counted(accepted, 'click')} accepted, ${found} accounted for`;
+  return `spool ${spoolId}: ${counted(accepted, 'click')} accepted, ${found} accounted for`;
 }
 
 async function readAdvertisers(connection: Connection, recount: Recount | null): Promise<AdvertiserBooks[]> {
@@ -228,7 +228,7 @@ function advertiserImbalance(books: AdvertiserBooks): string {
 async function compareRecount(
   connection: Connection,
   recount: Recount,
-  tallies: ReadonlyMap<string, Tally>,
+  counters: ReadonlyMap<string, SpoolCounters>,
 ): Promise<string[]> {
   const { rows: campaigns } = await connection.query<{ id: number; spent_micros: bigint }>(
     'select id, spent_micros from campaign where cap_micros is not null order by id',
@@ -243,20 +243,20 @@ async function compareRecount(
       })),
     ),
     ...named(
-      'outcomes of origin',
-      [...new Set([...tallies.keys(), ...recount.origins.keys()])].sort().map((id) => ({
+      'outcomes of spool',
+      [...new Set([...counters.keys(), ...recount.spools.keys()])].sort().map((id) => ({
         id,
-        kept: outcomesInWords(tallies.get(id)),
-        found: outcomesInWords(recount.origins.get(id)),
+        kept: outcomesInWords(counters.get(id)),
+        found: outcomesInWords(recount.spools.get(id)),
       })),
     ),
     ...named(
-      'sequences of origin',
-      [...recount.origins]
-        .filter(([id, { hasClosedDays }]) => id !== NO_ORIGIN && !hasClosedDays)
+      'sequences of spool',
+      [...recount.spools]
+        .filter(([id, { hasClosedDays }]) => id !== NO_SPOOL && !hasClosedDays)
         .map(([id, { sequences }]) => ({
           id,
-          kept: formatMultirange(tallies.get(id)?.settled ?? []),
+          kept: formatMultirange(counters.get(id)?.settled ?? []),
           found: formatMultirange(sequences),
         })),
     ),
@@ -279,7 +279,7 @@ function named(
   return more === 0 ? lines : [...lines, `${what}: and ${more} more`];
 }
 
-type Outcomes = Pick<Tally, 'charged' | 'overBudget' | 'invalid' | 'rejected'>;
+type Outcomes = Pick<SpoolCounters, 'charged' | 'overBudget' | 'invalid' | 'rejected'>;
 
 function outcomesInWords({ charged, overBudget, invalid, rejected }: Outcomes = NO_CLICKS): string {
   return `${charged} charged, ${overBudget} over budget, ${invalid} invalid, ${rejected} rejected`;

@@ -2,10 +2,10 @@ import type { Connection } from '../common/postgres/postgres.ts';
 import { uuidFloor } from '../common/uuid.ts';
 import { DAY_MS, listPartitionDays, partitionName } from './partitions.ts';
 import { parseMultirange, type Sequences, uniteSequences } from './sequence-ranges.ts';
-import { NO_ORIGIN } from './spool-counters.ts';
+import { NO_SPOOL } from './spool-counters.ts';
 
-/** Clicks of one origin by outcome, and the sequences of those that have one. */
-export type RecountedOrigin = {
+/** Clicks of one spool by outcome, and the sequences of those that have one. */
+export type RecountedSpool = {
   charged: number;
   overBudget: number;
   invalid: number;
@@ -19,8 +19,8 @@ export type RecountedOrigin = {
 export type Recount = {
   readonly chargedByAdvertiser: ReadonlyMap<number, bigint>;
   readonly chargedByCampaign: ReadonlyMap<number, bigint>;
-  /** Clicks without an origin are counted under the nil UUID. */
-  readonly origins: ReadonlyMap<string, RecountedOrigin>;
+  /** Clicks without a spool id are counted under the nil UUID. */
+  readonly spools: ReadonlyMap<string, RecountedSpool>;
   /** Single clicks that are wrong, in words. */
   readonly problems: readonly string[];
 };
@@ -37,7 +37,7 @@ const NAMED_MAX = 20;
 export async function recountLedger(connection: Connection): Promise<Recount> {
   const chargedByAdvertiser = new Map<number, bigint>();
   const chargedByCampaign = new Map<number, bigint>();
-  const origins = new Map<string, RecountedOrigin>();
+  const spools = new Map<string, RecountedSpool>();
   const problems: string[] = [];
   const firstNonceDay =
     (await listPartitionDays(connection, 'spent_nonce')).at(0) ?? Number.POSITIVE_INFINITY;
@@ -48,10 +48,10 @@ export async function recountLedger(connection: Connection): Promise<Recount> {
       chargedByCampaign.set(campaign_id, (chargedByCampaign.get(campaign_id) ?? 0n) + micros);
     }
   };
-  const addOrigins = (rows: readonly OriginRow[]) => {
+  const addSpools = (rows: readonly SpoolRow[]) => {
     for (const row of rows) {
-      const found = origins.get(row.origin) ?? noClicks();
-      origins.set(row.origin, found);
+      const found = spools.get(row.spoolId) ?? noClicks();
+      spools.set(row.spoolId, found);
       found.charged += row.charged;
       found.overBudget += row.over_budget;
       found.invalid += row.invalid;
@@ -65,7 +65,7 @@ export async function recountLedger(connection: Connection): Promise<Recount> {
     const partition = partitionName('ledger', day);
     await connection.query('savepoint one_day');
     addCharges(await readCharges(connection, partition));
-    addOrigins(await readOrigins(connection, partition));
+    addSpools(await readSpools(connection, partition));
     problems.push(...(await findRejectedToo(connection, partition, day)));
     // A nonce is spent on the day it was made or later.
     if (day >= firstNonceDay)
@@ -73,12 +73,12 @@ export async function recountLedger(connection: Connection): Promise<Recount> {
     await connection.query('rollback to savepoint one_day');
   }
   addCharges(await readCharges(connection, 'closed_day'));
-  addOrigins(await readClosedOrigins(connection));
-  addOrigins(await readRejected(connection));
-  return { chargedByAdvertiser, chargedByCampaign, origins, problems };
+  addSpools(await readClosedSpools(connection));
+  addSpools(await readRejected(connection));
+  return { chargedByAdvertiser, chargedByCampaign, spools, problems };
 }
 
-function noClicks(): RecountedOrigin {
+function noClicks(): RecountedSpool {
   return { charged: 0, overBudget: 0, invalid: 0, rejected: 0, sequences: [], hasClosedDays: false };
 }
 
@@ -92,8 +92,8 @@ async function readCharges(connection: Connection, table: string): Promise<Charg
   return rows;
 }
 
-type OriginRow = {
-  origin: string;
+type SpoolRow = {
+  spoolId: string;
   charged: number;
   over_budget: number;
   invalid: number;
@@ -104,32 +104,32 @@ type OriginRow = {
 
 const SEQUENCES = `range_agg(int8range(sequence, sequence, '[]')) filter (where sequence is not null)::text`;
 
-async function readOrigins(connection: Connection, partition: string): Promise<OriginRow[]> {
+async function readSpools(connection: Connection, partition: string): Promise<SpoolRow[]> {
   const count = (outcome: string) => `(count(*) filter (where outcome = '${outcome}'))::float8 as ${outcome}`;
-  const { rows } = await connection.query<OriginRow>(
-    `select coalesce(origin, '${NO_ORIGIN}') as origin, ${count('charged')}, ${count('over_budget')}, ${count('invalid')},
+  const { rows } = await connection.query<SpoolRow>(
+    `select coalesce(spool_id, '${NO_SPOOL}') as "spoolId", ${count('charged')}, ${count('over_budget')}, ${count('invalid')},
        0::float8 as rejected, ${SEQUENCES} as sequences, false as closed
      from ${partition} group by 1`,
   );
   return rows;
 }
 
-async function readClosedOrigins(connection: Connection): Promise<OriginRow[]> {
+async function readClosedSpools(connection: Connection): Promise<SpoolRow[]> {
   const sum = (outcome: string) =>
     `coalesce(sum(clicks) filter (where outcome = '${outcome}'), 0)::float8 as ${outcome}`;
-  const { rows } = await connection.query<OriginRow>(
-    `select origin, ${sum('charged')}, ${sum('over_budget')}, ${sum('invalid')}, 0::float8 as rejected, null as sequences,
+  const { rows } = await connection.query<SpoolRow>(
+    `select spool_id as "spoolId", ${sum('charged')}, ${sum('over_budget')}, ${sum('invalid')}, 0::float8 as rejected, null as sequences,
        true as closed
-     from closed_day_origin group by origin`,
+     from closed_day_spool group by spool_id`,
   );
   return rows;
 }
 
-async function readRejected(connection: Connection): Promise<OriginRow[]> {
-  const { rows } = await connection.query<OriginRow>(
-    `select coalesce(origin, '${NO_ORIGIN}') as origin, 0::float8 as charged, 0::float8 as over_budget, 0::float8 as invalid,
+async function readRejected(connection: Connection): Promise<SpoolRow[]> {
+  const { rows } = await connection.query<SpoolRow>(
+    `select coalesce(spool_id, '${NO_SPOOL}') as "spoolId", 0::float8 as charged, 0::float8 as over_budget, 0::float8 as invalid,
        count(*)::float8 as rejected, ${SEQUENCES} as sequences, false as closed
-     from dead_letter where origin is not null or click_id is not null group by 1`,
+     from dead_letter where spool_id is not null or click_id is not null group by 1`,
   );
   return rows;
 }

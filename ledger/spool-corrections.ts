@@ -1,7 +1,7 @@
 import { TollwayError } from '../common/errors.ts';
 import { inTransaction, type Pool } from '../common/postgres/postgres.ts';
 import { WATERMARK_MAX } from '../contract/click-event.ts';
-import { mergeSpoolTallies } from './maintenance.ts';
+import { mergeCountersOfSpool } from './maintenance.ts';
 
 /** One correction of the number of clicks that a spool has accepted. */
 export type SpoolCorrection = {
@@ -42,15 +42,15 @@ export async function correctSpool(
     );
   }
   return inTransaction(pool, async (connection) => {
-    await mergeSpoolTallies(connection, spoolId);
+    await mergeCountersOfSpool(connection, spoolId);
     // The lock on the total keeps two corrections apart, so that each one's `before` is the other's `after`.
     const { rows: totals } = await connection.query<{ accepted: bigint }>(
-      'select accepted from origin_total where origin = $1 for update',
+      'select accepted from spool_total where spool_id = $1 for update',
       [spoolId],
     );
     const [total] = totals;
     if (!total) throw new TollwayError('unknown_spool', `There is no spool ${spoolId}`);
-    await connection.query('update origin_total set accepted = $2 where origin = $1', [spoolId, accepted]);
+    await connection.query('update spool_total set accepted = $2 where spool_id = $1', [spoolId, accepted]);
     const { rows } = await connection.query<SpoolCorrection>(
       `insert into spool_correction (spool_id, accepted_before, accepted_after, reason) values ($1, $2, $3, $4) returning ${COLUMNS}`,
       [spoolId, total.accepted, accepted, reason],

@@ -1,20 +1,20 @@
 import { arrayLiteral, type Connection } from '../common/postgres/postgres.ts';
-import type { ClickOrigin, ReadMark } from '../contract/click-event.ts';
+import type { ReadWatermark, SpoolPosition } from '../contract/click-event.ts';
 import { identityOf, isForeign, type Rejection } from './dead-letters.ts';
 import { parseMultirange, type Sequences, sequencesOf, uniteSequences } from './sequence-ranges.ts';
 import type { Settled } from './store.ts';
 
-/** The origin under which clicks without one are summed. */
-export const NO_ORIGIN = '00000000-0000-0000-0000-000000000000';
+/** The spool under which clicks without one are summed. */
+export const NO_SPOOL = '00000000-0000-0000-0000-000000000000';
 
 /** Longest piece of sequences kept as bits: 8 KiB. */
 const SPAN_BITS_MAX = 65_536;
 /** Counts of nothing, to add some to. */
 export const NOTHING = { accepted: 0, charged: 0, over_budget: 0, invalid: 0, rejected: 0 };
 
-/** What one transaction adds to an origin. */
-export type OriginTally = {
-  origin: string | null;
+/** What one transaction adds to a spool. */
+export type SpoolCounts = {
+  spoolId: string | null;
   accepted: number;
   charged: number;
   over_budget: number;
@@ -22,58 +22,61 @@ export type OriginTally = {
   rejected: number;
   sequences: number[];
 };
-/** Counts by origin what this transaction settles. Foreign records, of no click of ours, are outside the books. */
-export function tallyOf(
+/** Counts by spool what this transaction settles. Foreign records, of no click of ours, are outside the books. */
+export function countBySpool(
   settled: readonly Settled[],
   rejections: readonly Rejection[],
   fresh: ReadonlySet<string>,
-  marks: readonly ReadMark[],
-): OriginTally[] {
-  const tallies = new Map<string | null, OriginTally>();
-  const of = (origin: string | null): OriginTally => {
-    let found = tallies.get(origin);
+  watermarks: readonly ReadWatermark[],
+): SpoolCounts[] {
+  const counters = new Map<string | null, SpoolCounts>();
+  const of = (spoolId: string | null): SpoolCounts => {
+    let found = counters.get(spoolId);
     if (!found) {
-      found = { origin, accepted: 0, charged: 0, over_budget: 0, invalid: 0, rejected: 0, sequences: [] };
-      tallies.set(origin, found);
+      found = { spoolId, accepted: 0, charged: 0, over_budget: 0, invalid: 0, rejected: 0, sequences: [] };
+      counters.set(spoolId, found);
     }
     return found;
   };
-  for (const mark of marks) {
-    const row = of(mark.origin);
-    row.accepted = Math.max(row.accepted, mark.accepted);
+  for (const watermark of watermarks) {
+    const row = of(watermark.spoolId);
+    row.accepted = Math.max(row.accepted, watermark.accepted);
   }
-  let row: OriginTally | null = null;
+  let row: SpoolCounts | null = null;
   for (const { record, verdict } of settled) {
-    const origin = record.from?.origin ?? null;
-    // Neighbours are mostly of one origin.
-    if (row === null || row.origin !== origin) row = of(origin);
+    const spoolId = record.from?.spoolId ?? null;
+    // Neighbours are mostly of one spool.
+    if (row === null || row.spoolId !== spoolId) row = of(spoolId);
     row[verdict.outcome] += 1;
     if (record.from) row.sequences.push(record.from.sequence);
   }
   for (const { record } of rejections) {
     if (!fresh.has(identityOf(record)) || isForeign(record)) continue;
-    const row = of(record.from?.origin ?? null);
+    const row = of(record.from?.spoolId ?? null);
     row.rejected += 1;
     if (record.from) row.sequences.push(record.from.sequence);
   }
-  return [...tallies.values()];
+  return [...counters.values()];
 }
 
-/** Appends to the tally: nothing is updated, so nobody waits. A row an origin, and more where its sequences lie far apart. */
-export async function appendTallies(connection: Connection, tallies: readonly OriginTally[]): Promise<void> {
-  const rows = tallies.flatMap((tally) => {
-    const [first, ...others] = toBits(tally.sequences);
-    const counted = { ...tally, ...(first ?? { firstSequence: 0, bits: Buffer.alloc(0) }) };
-    return [counted, ...others.map((bits) => ({ ...NOTHING, origin: tally.origin, ...bits }))];
+/** Appends to the counters: nothing is updated, so nobody waits. A row a spool, and more where its sequences lie far apart. */
+export async function appendSpoolCounters(
+  connection: Connection,
+  counters: readonly SpoolCounts[],
+): Promise<void> {
+  const rows = counters.flatMap((counter) => {
+    const [first, ...others] = toBits(counter.sequences);
+    const counted = { ...counter, ...(first ?? { firstSequence: 0, bits: Buffer.alloc(0) }) };
+    return [counted, ...others.map((bits) => ({ ...NOTHING, spoolId: counter.spoolId, ...bits }))];
   });
   if (rows.length === 0) return;
   await connection.query({
-    name: 'append tallies',
-    text: `insert into origin_tally (origin, accepted, charged, over_budget, invalid, rejected, first_sequence, settled)
+    name: 'append counters',
+    text: `insert into spool_counter (spool_id, accepted, charged, over_budget, invalid, rejected, first_sequence, settled)
        select * from unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
          $8::bytea[])`,
     values: [
-      rows.map((row) => row.origin),
+      rows.map((row) => row.spoolId),
       ...[
         rows.map((row) => row.accepted),
         rows.map((row) => row.charged),
@@ -117,9 +120,9 @@ function fromBits(firstSequence: number, bits: Buffer, numbers: number[]): void 
 }
 
 /** A row that a batch has appended. Bits are taken apart here: one by one, PostgreSQL takes a thousand times as long. */
-export type TallyRow = {
+export type SpoolCounterRow = {
   readonly id: bigint;
-  readonly origin: string;
+  readonly spoolId: string;
   readonly accepted: bigint;
   readonly charged: bigint;
   readonly over_budget: bigint;
@@ -129,8 +132,8 @@ export type TallyRow = {
   readonly settled: Buffer;
 };
 
-/** What an origin has counted, and which of its sequences are settled. */
-export type Tally = {
+/** What a spool has counted, and which of its sequences are settled. */
+export type SpoolCounters = {
   accepted: number;
   charged: number;
   overBudget: number;
@@ -139,84 +142,86 @@ export type Tally = {
   settled: Sequences;
 };
 
-/** The columns of a `TallyRow`; the table may bear another name. */
-export const TALLY_COLUMNS = `id, coalesce(origin, '${NO_ORIGIN}') as origin, accepted, charged, over_budget, invalid, rejected,
+/** The columns of a `SpoolCounterRow`; the table may bear another name. */
+export const COUNTER_COLUMNS = `id, coalesce(spool_id, '${NO_SPOOL}') as "spoolId", accepted, charged, over_budget, invalid, rejected,
   first_sequence, settled`;
 
-/** Sums rows by origin, onto what there is. */
-export function addTallies(tallies: Map<string, Tally>, rows: readonly TallyRow[]): void {
+/** Sums rows by spool, onto what there is. */
+export function addCounters(counters: Map<string, SpoolCounters>, rows: readonly SpoolCounterRow[]): void {
   const numbers = new Map<string, number[]>();
   for (const row of rows) {
-    const tally = tallies.get(row.origin) ?? noTally();
-    tallies.set(row.origin, tally);
-    tally.accepted = Math.max(tally.accepted, Number(row.accepted));
-    tally.charged += Number(row.charged);
-    tally.overBudget += Number(row.over_budget);
-    tally.invalid += Number(row.invalid);
-    tally.rejected += Number(row.rejected);
-    const found = numbers.get(row.origin) ?? [];
-    numbers.set(row.origin, found);
+    const counter = counters.get(row.spoolId) ?? noCounters();
+    counters.set(row.spoolId, counter);
+    counter.accepted = Math.max(counter.accepted, Number(row.accepted));
+    counter.charged += Number(row.charged);
+    counter.overBudget += Number(row.over_budget);
+    counter.invalid += Number(row.invalid);
+    counter.rejected += Number(row.rejected);
+    const found = numbers.get(row.spoolId) ?? [];
+    numbers.set(row.spoolId, found);
     fromBits(Number(row.first_sequence), row.settled, found);
   }
-  for (const [origin, found] of numbers) {
-    const tally = tallies.get(origin);
-    if (tally) tally.settled = uniteSequences(tally.settled, sequencesOf(found));
+  for (const [spoolId, found] of numbers) {
+    const counter = counters.get(spoolId);
+    if (counter) counter.settled = uniteSequences(counter.settled, sequencesOf(found));
   }
 }
 
-function noTally(): Tally {
+function noCounters(): SpoolCounters {
   return { accepted: 0, charged: 0, overBudget: 0, invalid: 0, rejected: 0, settled: [] };
 }
 
-/** Rows of the tally that are read at once: each may have 8 KiB of bits. */
+/** Rows of the counters that are read at once: each may have 8 KiB of bits. */
 const PAGE_ROWS = 500;
 
 /**
- * All that was ever tallied, merged or not, by origin; of some origins or of all. Exact in one snapshot. Without one, what is merged
+ * All that was ever counted, merged or not, by spool; of some spools or of all. Exact in one snapshot. Without one, what is merged
  * in the meantime is read twice, which changes no set of sequences: the rows that a merge takes away are read before the sums.
  */
-export async function readTallies(
+export async function readSpoolCounters(
   connection: Connection,
-  origins: readonly string[] | null = null,
-): Promise<Map<string, Tally>> {
-  const tallies = new Map<string, Tally>();
+  spools: readonly string[] | null = null,
+): Promise<Map<string, SpoolCounters>> {
+  const counters = new Map<string, SpoolCounters>();
   for (let after = 0n; ; ) {
-    const page = await connection.query<TallyRow>(
-      `select ${TALLY_COLUMNS} from origin_tally
-       where id > $1 and ($2::uuid[] is null or origin = any($2)) order by id limit ${PAGE_ROWS}`,
-      [after, origins],
+    const page = await connection.query<SpoolCounterRow>(
+      `select ${COUNTER_COLUMNS} from spool_counter
+       where id > $1 and ($2::uuid[] is null or spool_id = any($2)) order by id limit ${PAGE_ROWS}`,
+      [after, spools],
     );
-    addTallies(tallies, page.rows);
+    addCounters(counters, page.rows);
     if (page.rows.length < PAGE_ROWS) break;
     after = page.rows.at(-1)?.id ?? after;
   }
-  const { rows } = await connection.query<Omit<Tally, 'settled'> & { origin: string; sequences: string }>(
-    `select origin, accepted::float8 as accepted, charged::float8 as charged, over_budget::float8 as "overBudget",
+  const { rows } = await connection.query<
+    Omit<SpoolCounters, 'settled'> & { spoolId: string; sequences: string }
+  >(
+    `select spool_id as "spoolId", accepted::float8 as accepted, charged::float8 as charged, over_budget::float8 as "overBudget",
        invalid::float8 as invalid, rejected::float8 as rejected, sequences::text as sequences
-     from origin_total where $1::uuid[] is null or origin = any($1) order by origin`,
-    [origins],
+     from spool_total where $1::uuid[] is null or spool_id = any($1) order by spool_id`,
+    [spools],
   );
   for (const total of rows) {
-    const tally = tallies.get(total.origin) ?? noTally();
-    tallies.set(total.origin, {
-      accepted: Math.max(tally.accepted, total.accepted),
-      charged: tally.charged + total.charged,
-      overBudget: tally.overBudget + total.overBudget,
-      invalid: tally.invalid + total.invalid,
-      rejected: tally.rejected + total.rejected,
-      settled: uniteSequences(tally.settled, parseMultirange(total.sequences)),
+    const counter = counters.get(total.spoolId) ?? noCounters();
+    counters.set(total.spoolId, {
+      accepted: Math.max(counter.accepted, total.accepted),
+      charged: counter.charged + total.charged,
+      overBudget: counter.overBudget + total.overBudget,
+      invalid: counter.invalid + total.invalid,
+      rejected: counter.rejected + total.rejected,
+      settled: uniteSequences(counter.settled, parseMultirange(total.sequences)),
     });
   }
-  return tallies;
+  return counters;
 }
 
 /** Which of these sequences are settled, whatever was settled under them. For the rejected alone, which are few. */
 export async function readSettledSequences(
   connection: Connection,
-  asked: readonly ClickOrigin[],
-): Promise<(from: ClickOrigin) => boolean> {
+  asked: readonly SpoolPosition[],
+): Promise<(from: SpoolPosition) => boolean> {
   if (asked.length === 0) return () => false;
-  const tallies = await readTallies(connection, [...new Set(asked.map(({ origin }) => origin))]);
-  return ({ origin, sequence }) =>
-    tallies.get(origin)?.settled.some(({ start, end }) => start <= sequence && sequence < end) ?? false;
+  const counters = await readSpoolCounters(connection, [...new Set(asked.map(({ spoolId }) => spoolId))]);
+  return ({ spoolId, sequence }) =>
+    counters.get(spoolId)?.settled.some(({ start, end }) => start <= sequence && sequence < end) ?? false;
 }

@@ -54,7 +54,7 @@ export const BEGIN_CHARGE = `${BEGIN}; set local lock_timeout = '12s'; set local
 
 export type LockedAdvertiser = {
   readonly remainingMicros: bigint;
-  readonly dearestAdMicros: bigint;
+  readonly maxPriceMicros: bigint;
   readonly currency: string;
 };
 
@@ -70,11 +70,11 @@ export async function lockAdvertisers(
   const { rows } = await connection.query<{
     id: number;
     remaining_micros: bigint;
-    dearest_ad_micros: bigint;
+    max_price_micros: bigint;
     currency: string;
   }>({
     name: 'lock advertisers',
-    text: `select id, remaining_micros, dearest_ad_micros, currency
+    text: `select id, remaining_micros, max_price_micros, currency
      from advertiser where id = any($1::integer[]) order by id for no key update`,
     values: [arrayLiteral(ids)],
   });
@@ -83,7 +83,7 @@ export async function lockAdvertisers(
       row.id,
       {
         remainingMicros: row.remaining_micros,
-        dearestAdMicros: row.dearest_ad_micros,
+        maxPriceMicros: row.max_price_micros,
         currency: row.currency,
       },
     ]),
@@ -119,31 +119,31 @@ export async function readAds(connection: Connection, ids: readonly number[]): P
 }
 
 /**
- * Holds origins until the end of the transaction: shared for clicks, alone for bytes that are no click under the key of
+ * Holds spools until the end of the transaction: shared for clicks, alone for bytes that are no click under the key of
  * one. So a sequence is never settled twice by a click and by bytes that were at work at the same moment.
  */
-export async function lockOrigins(
+export async function lockSpools(
   connection: Connection,
-  origins: readonly string[],
+  spools: readonly string[],
   alone: boolean,
 ): Promise<void> {
-  if (origins.length === 0) return;
+  if (spools.length === 0) return;
   const lock = alone ? 'pg_advisory_xact_lock' : 'pg_advisory_xact_lock_shared';
   await connection.query({
     name: lock,
-    text: `select ${lock}(hashtextextended(origin, 0)) from unnest($1::text[]) origin`,
-    values: [arrayLiteral([...origins].sort())],
+    text: `select ${lock}(hashtextextended(spool_id, 0)) from unnest($1::text[]) spool_id`,
+    values: [arrayLiteral([...spools].sort())],
   });
 }
 
 /** Keeps ads from being born until the end of the transaction: only then is an unknown ad truly unknown. */
 export async function lockOutNewAds(connection: Connection): Promise<void> {
-  // Conflicts with itself as well: two holders that both went on to set a brake would wait for each other.
+  // Conflicts with itself as well: two holders that both went on to set a budget-exhausted flag would wait for each other.
   await connection.query('lock table ad in share row exclusive mode');
 }
 
 export type Known = {
-  /** Click ids that have their row in the ledger, or, of those without an origin, a dead letter. */
+  /** Click ids that have their row in the ledger, or, of those without a spool id, a dead letter. */
   readonly clickIds: ReadonlySet<string>;
   /** Those of them that were settled from a copy without a key. */
   readonly unkeyed: ReadonlySet<string>;
@@ -181,7 +181,7 @@ export async function readKnown(
     ([
       day,
       ids,
-    ]) => `select case when origin is null then 'unkeyed' else 'click' end as what, click_id::text as id from ${partitionName('ledger', day)}
+    ]) => `select case when spool_id is null then 'unkeyed' else 'click' end as what, click_id::text as id from ${partitionName('ledger', day)}
       where click_id = any(${parameter(uuidArray(ids))}::uuid[])`,
   );
   const spent = byDay(named.nonces, window.nonceFloorMs, window.nonceAheadMs).map(
@@ -199,24 +199,24 @@ export async function readKnown(
   return { clickIds: settledIds, unkeyed, rejected: pick('rejected'), spentNonces: pick('nonce') };
 }
 
-/** Dead letters are few: those of an origin between two sequences are found faster than each identity by itself. */
+/** Dead letters are few: those of a spool between two sequences are found faster than each identity by itself. */
 function rejectedAmong(
   clicks: readonly ReadClick[],
-  { origins, unattributedIds }: Named,
+  { spools, unattributedIds }: Named,
   parameter: (value: unknown) => string,
 ): string[] {
-  const lowest = [...origins.values()].map((range) => range.lowest);
-  const highest = [...origins.values()].map((range) => range.highest);
+  const lowest = [...spools.values()].map((range) => range.lowest);
+  const highest = [...spools.values()].map((range) => range.highest);
   const [firstId, lastId] = [clicks[0]?.click.clickId, clicks.at(-1)?.click.clickId];
   return [
     `select 'rejected' as what, identity as id from dead_letter
-     join unnest(${parameter(uuidArray([...origins.keys()]))}::uuid[], ${parameter(arrayLiteral(lowest))}::bigint[],
-       ${parameter(arrayLiteral(highest))}::bigint[]) asked (origin, lowest, highest)
-     on dead_letter.origin = asked.origin and dead_letter.sequence between asked.lowest and asked.highest`,
+     join unnest(${parameter(uuidArray([...spools.keys()]))}::uuid[], ${parameter(arrayLiteral(lowest))}::bigint[],
+       ${parameter(arrayLiteral(highest))}::bigint[]) asked (spool_id, lowest, highest)
+     on dead_letter.spool_id = asked.spool_id and dead_letter.sequence between asked.lowest and asked.highest`,
     `select 'click', click_id::text from dead_letter where click_id = any(${parameter(uuidArray(unattributedIds))}::uuid[])`,
     // A copy that came without a key has its letter under its click id.
     `select 'unkeyed', click_id::text from dead_letter
-     where origin is null and click_id between ${parameter(firstId)} and ${parameter(lastId)}`,
+     where spool_id is null and click_id between ${parameter(firstId)} and ${parameter(lastId)}`,
   ];
 }
 
@@ -247,7 +247,7 @@ export class LedgerRows {
     ledger.row();
     ledger.uuid(click.clickId);
     ledger.uuid(click.nonce);
-    ledger.sharedUuid(from?.origin ?? null);
+    ledger.sharedUuid(from?.spoolId ?? null);
     ledger.int8(from?.sequence ?? null);
     ledger.timestamp(click.clickedAt);
     ledger.int8(outcome === 'charged' ? click.priceMicros : 0);
@@ -266,7 +266,7 @@ export class LedgerRows {
   async insert(connection: Connection): Promise<void> {
     await this.ledger.send(
       connection,
-      `copy ledger (click_id, nonce, origin, sequence, clicked_at, charged_micros, advertiser_id, campaign_id, ad_id,
+      `copy ledger (click_id, nonce, spool_id, sequence, clicked_at, charged_micros, advertiser_id, campaign_id, ad_id,
          outcome, reason) from stdin (format binary)`,
     );
     await this.spentNonces.send(connection, 'copy spent_nonce (nonce, click_id) from stdin (format binary)');

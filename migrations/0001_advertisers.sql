@@ -13,8 +13,8 @@ create table advertiser (
   -- The last net: no statement, however wrong, leaves a negative budget behind.
   remaining_micros bigint generated always as (budget_micros - spent_micros) stored
     constraint advertiser_remaining_not_negative check (remaining_micros >= 0),
-  -- The highest price that any of its ads ever had: with more than this left, no brake can be due.
-  dearest_ad_micros bigint not null default 0,
+  -- The highest price that any of its ads ever had: with more than this left, no ad's budget is exhausted.
+  max_price_micros bigint not null default 0,
   created_at timestamptz not null default now()
 ) with (fillfactor = 50); -- room for updates in place: each batch of clicks updates the row once
 
@@ -39,7 +39,7 @@ create table campaign (
   -- Counted only where there is a cap to keep: the ledger knows what the others have spent.
   cap_micros bigint check (cap_micros > 0),
   spent_micros bigint not null default 0 check (spent_micros >= 0),
-  -- Where people go while the brake is on, instead of an ad that nobody pays for.
+  -- Where people go while the budget is exhausted, instead of an ad that nobody pays for.
   fallback_url text,
   created_at timestamptz not null default now(),
   constraint campaign_within_cap check (spent_micros <= cap_micros),
@@ -55,7 +55,7 @@ create table ad (
   url_template text not null check (length(url_template) between 1 and 2000),
   status text not null default 'active' check (status in ('active', 'paused')),
   -- What is left no longer pays for this ad. Never decides an outcome: see the handler.
-  braked boolean not null default false,
+  budget_exhausted boolean not null default false,
   created_at timestamptz not null default now(),
   foreign key (campaign_id, advertiser_id) references campaign (id, advertiser_id)
 ) with (fillfactor = 80);

@@ -8,7 +8,7 @@ create type click_outcome as enum ('charged', 'over_budget', 'invalid');
 create table ledger (
   click_id uuid primary key,
   nonce uuid, -- of an impression link; null for an evergreen link
-  origin uuid, -- boot of the spool that accepted it; null for what has none
+  spool_id uuid, -- boot of the spool that accepted it; null for what has none
   sequence bigint,
   clicked_at timestamptz not null,
   -- The time of the statement, and not of its transaction's beginning: a lock that the transaction took before says since when rows may
@@ -44,7 +44,7 @@ create table dead_letter (
   campaign_id integer,
   ad_id integer,
   nonce uuid,
-  origin uuid,
+  spool_id uuid,
   sequence bigint,
   reason text not null,
   detail text not null,
@@ -55,16 +55,16 @@ create table dead_letter (
   -- Whether the spool counters hold it as rejected. What is no click of ours is kept and not counted.
   counted boolean not null
 );
-create index on dead_letter (origin, sequence);
+create index on dead_letter (spool_id, sequence);
 create index on dead_letter (click_id);
-create index on dead_letter (click_id) where origin is null;
+create index on dead_letter (click_id) where spool_id is null;
 create index on dead_letter (id) where discarded_at is null; -- those that wait
 
--- What was accepted and what was settled, by origin. Each batch appends (no hot row); a scheduled task merges.
-create table origin_tally (
+-- What was accepted and what was settled, by spool. Each batch appends (no hot row); a scheduled task merges.
+create table spool_counter (
   id bigint generated always as identity primary key,
-  origin uuid, -- null: clicks without an origin
-  accepted bigint not null default 0, -- a mark's
+  spool_id uuid, -- null: clicks without a spool id
+  accepted bigint not null default 0, -- a watermark's
   charged bigint not null default 0,
   over_budget bigint not null default 0,
   invalid bigint not null default 0,
@@ -73,12 +73,12 @@ create table origin_tally (
   first_sequence bigint not null default 0,
   settled bytea not null default ''
 );
-create view origin_tally_sequence as
-  select id, origin, first_sequence + bit as sequence
-  from origin_tally, generate_series(0, octet_length(settled) * 8 - 1) bit
+create view spool_counter_sequence as
+  select id, spool_id, first_sequence + bit as sequence
+  from spool_counter, generate_series(0, octet_length(settled) * 8 - 1) bit
   where get_bit(settled, bit) = 1;
-create table origin_total (
-  origin uuid primary key, -- clicks without an origin stand under the nil UUID
+create table spool_total (
+  spool_id uuid primary key, -- clicks without a spool id stand under the nil UUID
   accepted bigint not null default 0,
   charged bigint not null default 0,
   over_budget bigint not null default 0,
@@ -121,12 +121,12 @@ create table closed_day (
   charged_micros bigint not null,
   primary key (day, advertiser_id, campaign_id, outcome)
 );
-create table closed_day_origin (
+create table closed_day_spool (
   day date not null,
-  origin uuid not null, -- nil UUID: clicks without an origin
+  spool_id uuid not null, -- nil UUID: clicks without a spool id
   outcome click_outcome not null,
   clicks bigint not null,
-  primary key (day, origin, outcome)
+  primary key (day, spool_id, outcome)
 );
 
 -- Partitions belong to the owner of the tables. A role that maintains the ledger without owning it makes and drops them by these.

@@ -9,4 +9,4 @@ create table broker_checkpoint (
 ) with (fillfactor = 50);
 
 -- Bits are taken apart by whoever reads them: one by one, that takes PostgreSQL a thousand times as long.
-drop view origin_tally_sequence;
+drop view spool_counter_sequence;

@@ -39,7 +39,7 @@ const ASIDE_BYTES_MAX = 33_554_432;
 const WITNESSES_MAX = 10_000;
 /** A batch that the handler has had for longer than this counts as blocked, in ms. */
 const STALLED_MS = 5_000;
-/** Outcomes that need all of the ledger to work; a duplicate, a mark or a dead letter does not. */
+/** Outcomes that need all of the ledger to work; a duplicate, a watermark or a dead letter does not. */
 const PASSED = new Set(['charged', 'over_budget', 'invalid']);
 
 type Lane = {
@@ -356,8 +356,8 @@ export class HandlerHost implements Intake {
 
   private async quarantine(batch: readonly ReadRecord[], cause: unknown, work: Work): Promise<void> {
     for (const record of batch) {
-      // A mark owes nobody anything, and the next one says more.
-      if (record.is === 'mark') continue;
+      // A watermark owes nobody anything, and the next one says more.
+      if (record.is === 'watermark') continue;
       const { position, key } = record;
       this.logger.error({ position, key, err: cause }, 'A record is poison: to the dead letters');
       for (let attempt = 1; ; attempt += 1) {

@@ -11,13 +11,13 @@ export function countBatch(
   seconds: number,
 ): void {
   if (seconds > 0) metrics.batchDuration.observe(seconds);
-  const clicks = batch.filter(({ is }) => is !== 'mark').length;
+  const clicks = batch.filter(({ is }) => is !== 'watermark').length;
   if (clicks > 0) metrics.batchSize.observe(clicks);
   const now = Date.now();
   const counts = new Map<string, { outcome: string; reason: string; count: number }>();
   for (const [index, record] of batch.entries()) {
     const { outcome, reason } = settlement.outcomes[index] ?? { outcome: 'duplicate', reason: null };
-    if (record.is === 'mark') continue;
+    if (record.is === 'watermark') continue;
     if (outcome === 'duplicate') metrics.duplicates.inc();
     else if (isForeign(record)) metrics.foreignRecords.inc();
     else {

@@ -16,7 +16,7 @@ import { isObject } from './events/bad-event.ts';
 const DEFAULTS = {
   nonce: null,
   invalid: null,
-  braked: false,
+  budgetExhausted: false,
   visitorNetwork: null,
   userAgent: null,
   referrerHost: null,
@@ -92,7 +92,7 @@ export function readEvent(
 }
 
 /**
- * What is no click keeps the bytes that came, and nothing else: a line cannot say of an origin what it has accepted or settled,
+ * What is no click keeps the bytes that came, and nothing else: a line cannot say of a spool what it has accepted or settled,
  * as marks and the keys of a broker do.
  */
 function noClick(read: ReadRecord, line: Buffer): Unreadable {

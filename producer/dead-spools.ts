@@ -9,7 +9,7 @@ import { listSegments, scanSegment } from './spool-format.ts';
 
 /** A spool whose owner is gone, now ours: nothing is appended to it any more. */
 export type DeadSpool = {
-  readonly origin: string;
+  readonly spoolId: string;
   readonly folder: string;
   /** How many clicks its owner accepted. */
   readonly accepted: number;
@@ -28,19 +28,19 @@ export type DeadSpool = {
  */
 export async function* adoptDeadSpools(
   root: string,
-  onUnreadable: (origin: string, error: unknown) => void = (_, error) => {
+  onUnreadable: (spoolId: string, error: unknown) => void = (_, error) => {
     throw error;
   },
-  isWanted: (origin: string) => boolean = () => true,
+  isWanted: (spoolId: string) => boolean = () => true,
 ): AsyncGenerator<DeadSpool, void> {
   mkdirSync(root, { recursive: true, mode: 0o700 });
-  for (const origin of readdirSync(root).filter((name) => isUuid(name) && isWanted(name))) {
+  for (const spoolId of readdirSync(root).filter((name) => isUuid(name) && isWanted(name))) {
     await new Promise((resolve) => setImmediate(resolve));
     let spool: DeadSpool | null = null;
     try {
-      spool = await adoptSpool(join(root, origin));
+      spool = await adoptSpool(join(root, spoolId));
     } catch (error) {
-      onUnreadable(origin, error);
+      onUnreadable(spoolId, error);
     }
     if (spool !== null) yield spool;
   }
@@ -48,11 +48,11 @@ export async function* adoptDeadSpools(
 
 /** Adopts one spool, or returns `null` if it is owned, or just went. Throws `not_a_spool`. */
 export async function adoptSpool(folder: string): Promise<DeadSpool | null> {
-  const origin = basename(folder);
-  if (!isUuid(origin)) {
+  const spoolId = basename(folder);
+  if (!isUuid(spoolId)) {
     throw new TollwayError(
       'not_a_spool',
-      `Expected a spool folder, named after its origin (a UUID), got "${origin}"`,
+      `Expected a spool folder, named after its id (a UUID), got "${spoolId}"`,
     );
   }
   const lock = takeLock(folder);
@@ -62,7 +62,7 @@ export async function adoptSpool(folder: string): Promise<DeadSpool | null> {
     const last = segments.at(-1);
     const scan = last ? await scanSegment(last.path) : { records: 0, tornBytes: 0 };
     return {
-      origin,
+      spoolId,
       folder,
       // Once all segments are relayed and deleted, only the relay's position tells.
       accepted: last ? last.firstSequence - 1 + scan.records : (readRelayed(folder) ?? 0),

@@ -9,7 +9,7 @@ import type { Metrics } from '../common/telemetry/metrics.ts';
 import type { Problem } from '../common/telemetry/problems.ts';
 import { ThrottledLog } from '../common/telemetry/throttled-log.ts';
 import { uuidV7TimeMs } from '../common/uuid.ts';
-import { type BrokerRecord, clickKey, markRecord, readRecord } from '../contract/click-event.ts';
+import { type BrokerRecord, clickKey, readRecord, watermarkRecord } from '../contract/click-event.ts';
 import { removeSpool } from './dead-spools.ts';
 import { quarantineSegment } from './quarantine.ts';
 import { encodePosition, RELAYED_NAME, readRelayed } from './relay-position.ts';
@@ -18,7 +18,7 @@ import { SpoolReader } from './spool-reader.ts';
 
 /** What a relay needs to know of the spool it empties, alive or dead. */
 export type RelayedSpool = {
-  readonly origin: string;
+  readonly spoolId: string;
   readonly folder: string;
   readonly accepted: number;
   /** The first sequence of the segment still being written, or `null`. */
@@ -32,7 +32,7 @@ export type RelayedSpool = {
 export type RelayOptions = {
   readonly batchMax: number;
   readonly lingerMs: number;
-  readonly markIntervalMs: number;
+  readonly watermarkIntervalMs: number;
 };
 
 export type RelaySurroundings = {
@@ -52,7 +52,7 @@ const SILENT_MS = 5_000;
  * It dies anywhere without harm: what was published and not yet remembered is published again.
  *
  * Every mark is a number that the *spool* has counted, sent once everything up to it has been published:
- * a click that the relay fails to find is missing from the ledger and not from the mark.
+ * a click that the relay fails to find is missing from the ledger and not from the watermark.
  */
 export class Relay {
   private readonly spool: RelayedSpool;
@@ -70,11 +70,11 @@ export class Relay {
   private askedAt: number | null = null;
   private lastFailure = 'it has not answered';
   private relayed: number;
-  private marked = 0;
+  private sentWatermark = 0;
   /** Sequences that could not be read back, from `from` to before `to`, in segments that are still there. */
   private damage: { from: number; to: number }[] = [];
-  private markedAt = Number.NEGATIVE_INFINITY;
-  private markNext: number | null = null;
+  private watermarkSentAt = Number.NEGATIVE_INFINITY;
+  private nextWatermark: number | null = null;
 
   constructor(spool: RelayedSpool, around: RelaySurroundings) {
     this.spool = spool;
@@ -98,12 +98,12 @@ export class Relay {
    * at the first segment on disk, because what lay before it was relayed before it was deleted. The ledger drops what comes twice.
    */
   private firstPosition(): number {
-    const { folder, origin, accepted } = this.spool;
+    const { folder, spoolId, accepted } = this.spool;
     const relayed = readRelayed(folder);
     if (relayed !== null && relayed <= accepted) return relayed;
     const first = listSegments(folder)[0]?.firstSequence ?? 1;
     this.around.logger.error(
-      { origin, relayed, accepted, from: first },
+      { spoolId, relayed, accepted, from: first },
       'The position of the relay is damaged or lies beyond the clicks on disk; all clicks on disk are relayed again, and none is charged twice',
     );
     return first - 1;
@@ -139,7 +139,7 @@ export class Relay {
   }
 
   /**
-   * Relays until the spool has ended and is empty; then sends its last mark and removes its folder.
+   * Relays until the spool has ended and is empty; then sends its last watermark and removes its folder.
    * Resolves to whether it came that far (an `abort` ends it earlier).
    */
   async run(): Promise<boolean> {
@@ -148,9 +148,9 @@ export class Relay {
       for (let failures = 0; !this.stop.signal.aborted; ) {
         try {
           const count = await this.relayBatch();
-          await this.markIfDue();
+          await this.sendWatermarkIfDue();
           failures = 0;
-          this.resources.recover({ origin: this.spool.origin });
+          this.resources.recover({ spoolId: this.spool.spoolId });
           const left = this.reader.next <= this.spool.accepted;
           if (count >= options.batchMax || (left && this.ending.signal.aborted)) continue;
           if (this.ending.signal.aborted) return await this.finish();
@@ -171,7 +171,7 @@ export class Relay {
 
   /** Every step can be done again: what was read and not remembered is read and published again. */
   private async waitForResources(error: unknown, failures: number): Promise<void> {
-    this.resources.fail({ origin: this.spool.origin, problem: errorMessage(error) });
+    this.resources.fail({ spoolId: this.spool.spoolId, problem: errorMessage(error) });
     this.reader.next = this.relayed + 1;
     this.reader.close();
     await sleep(backoffMs(failures), this.stop.signal);
@@ -185,7 +185,7 @@ export class Relay {
       metrics.spoolDamaged.inc(damaged);
       this.damage.push({ from: firstSequence - damaged, to: firstSequence });
       logger.error(
-        { origin: this.spool.origin, before: firstSequence, damaged },
+        { spoolId: this.spool.spoolId, before: firstSequence, damaged },
         'Spooled clicks cannot be read back',
       );
     }
@@ -193,7 +193,7 @@ export class Relay {
     if (first) {
       this.oldest = performance.now() - Math.max(0, Date.now() - clickTimeMs(first));
       const records = payloads.map((value, index) => ({
-        key: clickKey(this.spool.origin, firstSequence + index),
+        key: clickKey(this.spool.spoolId, firstSequence + index),
         value,
       }));
       if (!(await this.publishAll(records))) return 0;
@@ -232,45 +232,45 @@ export class Relay {
           await sleep(backoffMs(attempt), this.stop.signal);
           continue;
         }
-        this.publishing.recover({ origin: this.spool.origin, attempt });
+        this.publishing.recover({ spoolId: this.spool.spoolId, attempt });
         return true;
       } catch (error) {
         this.lastFailure = errorMessage(error);
         metrics.relayBatches.inc({ result: 'failed' });
         metrics.brokerUp.set(0);
-        this.publishing.fail({ origin: this.spool.origin, attempt, problem: errorMessage(error) });
+        this.publishing.fail({ spoolId: this.spool.spoolId, attempt, problem: errorMessage(error) });
         await sleep(backoffMs(attempt), this.stop.signal);
       }
     }
     return false;
   }
 
-  private async markIfDue(): Promise<void> {
+  private async sendWatermarkIfDue(): Promise<void> {
     const { accepted } = this.spool;
-    if (this.markNext === null) {
-      const due = performance.now() - this.markedAt >= this.around.options.markIntervalMs;
-      if (!due || accepted === this.marked) return;
-      this.markNext = accepted;
+    if (this.nextWatermark === null) {
+      const due = performance.now() - this.watermarkSentAt >= this.around.options.watermarkIntervalMs;
+      if (!due || accepted === this.sentWatermark) return;
+      this.nextWatermark = accepted;
     }
-    if (this.relayed >= this.markNext) await this.mark(this.markNext);
+    if (this.relayed >= this.nextWatermark) await this.sendWatermark(this.nextWatermark);
   }
 
-  private async mark(accepted: number): Promise<boolean> {
-    const record: BrokerRecord = markRecord(this.spool.origin, accepted);
+  private async sendWatermark(accepted: number): Promise<boolean> {
+    const record: BrokerRecord = watermarkRecord(this.spool.spoolId, accepted);
     const everywhere = async () => {
       await this.around.publisher.publishEverywhere(record);
       return 'published' as const;
     };
     if (!(await this.publish(everywhere))) return false;
-    this.marked = accepted;
-    this.markedAt = performance.now();
-    this.markNext = null;
+    this.sentWatermark = accepted;
+    this.watermarkSentAt = performance.now();
+    this.nextWatermark = null;
     return true;
   }
 
   private async finish(): Promise<boolean> {
-    // Always sent: a dead spool's last mark may have died with its owner.
-    if (this.spool.accepted > 0 && !(await this.mark(this.spool.accepted))) return false;
+    // Always sent: a dead spool's last watermark may have died with its owner.
+    if (this.spool.accepted > 0 && !(await this.sendWatermark(this.spool.accepted))) return false;
     removeSpool(this.spool.folder);
     return true;
   }
@@ -297,7 +297,7 @@ export class Relay {
 
   /** Deletes a segment, or keeps it in quarantine where a click of it could not be read back or bytes lie behind its last click. */
   private removeSegment(segment: Segment, end: number): void {
-    const { tornSegment = null, origin } = this.spool;
+    const { tornSegment = null, spoolId } = this.spool;
     const isDamaged =
       segment.firstSequence === tornSegment ||
       this.damage.some(({ from, to }) => from < end && to > segment.firstSequence);
@@ -305,17 +305,17 @@ export class Relay {
     const path = quarantineSegment(segment);
     this.damage = this.damage.filter(({ to }) => to > end);
     this.around.logger.warn(
-      { origin, path },
+      { spoolId, path },
       'The relay published the readable part of a damaged segment and keeps the file',
     );
   }
 
-  /** Waits for the first click and lets others join it; wakes for a mark, too. */
+  /** Waits for the first click and lets others join it; wakes for a watermark, too. */
   private async gather(): Promise<void> {
-    const { lingerMs, markIntervalMs } = this.around.options;
+    const { lingerMs, watermarkIntervalMs } = this.around.options;
     if (this.reader.next > this.spool.accepted) {
       await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, markIntervalMs);
+        const timer = setTimeout(resolve, watermarkIntervalMs);
         this.wake = () => {
           clearTimeout(timer);
           resolve();

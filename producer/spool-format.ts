@@ -4,7 +4,7 @@ import { crc32 } from 'node:zlib';
 import { CLICK_BYTES_MAX } from '../contract/click-event.ts';
 
 /**
- * A spool is a folder named after its origin, with segment files named after the sequence of their first record.
+ * A spool is a folder named after its id, with segment files named after the sequence of their first record.
  * A segment is a header and then frames: length of the payload, checksum, index in the segment, payload; integers 32-bit
  * big-endian. A record's sequence is the segment's first plus its index: after damage the reader finds the next
  * whole frame and knows how many lie between.

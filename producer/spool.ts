@@ -26,7 +26,7 @@ import {
 } from './spool-format.ts';
 
 export type SpoolOptions = {
-  /** Folder that holds the spools of one ad server, each in a folder named after its origin. */
+  /** Folder that holds the spools of one ad server, each in a folder named after its id. */
   readonly root: string;
   /** Most bytes on disk, adopted spools included. */
   readonly bytesMax: number;
@@ -57,7 +57,7 @@ export const LOCK_NAME = 'lock';
  * ignored by readers, because the next segment's name says which sequence comes next.
  */
 export class Spool {
-  readonly origin: string;
+  readonly spoolId: string;
   readonly folder: string;
   /** How many clicks were accepted: the highest sequence. */
   accepted = 0;
@@ -98,8 +98,8 @@ export class Spool {
       recovered: 'The spool takes clicks again',
       level: 'error',
     });
-    this.origin = uuidV7();
-    this.folder = join(options.root, this.origin);
+    this.spoolId = uuidV7();
+    this.folder = join(options.root, this.spoolId);
     try {
       this.prepare();
     } catch (error) {
@@ -207,7 +207,7 @@ export class Spool {
       caller(sequence);
     } catch (error) {
       this.logger.error(
-        { origin: this.origin, sequence, err: error },
+        { spoolId: this.spoolId, sequence, err: error },
         'A click was recorded and could not be answered',
       );
     }
@@ -329,13 +329,13 @@ export class Spool {
 
   private refuse(error: unknown): void {
     const problem = error instanceof Error ? error.message : String(error);
-    this.refusals.fail({ origin: this.origin, problem });
+    this.refusals.fail({ spoolId: this.spoolId, problem });
     this.problem = problem;
   }
 
   private takesClicks(): void {
     this.problem = null;
-    this.refusals.recover({ origin: this.origin });
+    this.refusals.recover({ spoolId: this.spoolId });
   }
 }
 
@@ -347,7 +347,7 @@ function countUpTo(ends: readonly number[], limit: number): number {
 }
 
 /**
- * Makes and locks the folder of a new origin. It gets its name only when it is locked: an adopter that passes by
+ * Makes and locks the folder of a new spool. It gets its name only when it is locked: an adopter that passes by
  * never sees it without its owner.
  */
 function createFolder(folder: string): FileLock {

@@ -20,7 +20,7 @@ export type CatalogAd = {
   /** Its own status or its advertiser's. */
   readonly paused: boolean;
   /** What is left of the budget or cap no longer pays for it, as of the last notice. */
-  readonly braked: boolean;
+  readonly budgetExhausted: boolean;
   readonly fallbackUrl: string | null;
 };
 
@@ -39,7 +39,7 @@ const SNAPSHOT_HEADER = 'TOLLWAY AD CATALOGUE 1';
 /** Reads ads as the catalogue knows them. */
 export const SELECT_ADS = `select ad.id, ad.campaign_id as "campaignId", ad.advertiser_id as "advertiserId",
     ad.price_micros::float8 as "priceMicros", ad.url_template as "urlTemplate",
-    ad.status = 'paused' or advertiser.status = 'paused' as paused, ad.braked, campaign.fallback_url as "fallbackUrl"
+    ad.status = 'paused' or advertiser.status = 'paused' as paused, ad.budget_exhausted as "budgetExhausted", campaign.fallback_url as "fallbackUrl"
   from ad join advertiser on advertiser.id = ad.advertiser_id join campaign on campaign.id = ad.campaign_id`;
 
 export type AdCatalogOptions = {
@@ -278,7 +278,7 @@ function asCatalogAd(value: unknown): CatalogAd {
     [ad.id, ad.campaignId, ad.advertiserId, ad.priceMicros].every((field) => Number.isSafeInteger(field)) &&
     typeof ad.urlTemplate === 'string' &&
     typeof ad.paused === 'boolean' &&
-    typeof ad.braked === 'boolean' &&
+    typeof ad.budgetExhausted === 'boolean' &&
     (ad.fallbackUrl === null || typeof ad.fallbackUrl === 'string');
   if (!isAd) throw new Error(`Expected an ad, got ${JSON.stringify(value).slice(0, 200)}`);
   return ad as CatalogAd;

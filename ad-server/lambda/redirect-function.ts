@@ -33,7 +33,7 @@ export type RedirectFunction = {
 
 /**
  * Opens what a redirect in a function consists of: the same link verification, the same judgement, the same event as the
- * ad server's. But there is no disk to spool on: the click is published before the answer, and has no origin.
+ * ad server's. But there is no disk to spool on: the click is published before the answer, and has no spool id.
  * Where the broker does not confirm it within `REDIRECT_WAIT_MS`, `SPOOL_FULL` decides.
  */
 export async function openRedirectFunction(
@@ -74,7 +74,7 @@ export async function openRedirectFunction(
     doubleClicks: new DoubleClicks(config.DOUBLE_CLICK_MS),
     elapsedMs: Date.now,
     record: (click, recorded, clickId) => {
-      // The key is no origin's: it spreads clicks over partitions and shards, and names them where their bytes are garbage.
+      // The key is no spool id's: it spreads clicks over partitions and shards, and names them where their bytes are garbage.
       const record = { key: clickId, value: Buffer.from(click) };
       const publish = async () => {
         const left = await publisher.publish([record]);

@@ -172,7 +172,7 @@ function clickOf(
     priceMicros: ad.priceMicros,
     clickedAt: found.clickedAt,
     invalid: found.invalid,
-    braked: ad.braked,
+    budgetExhausted: ad.budgetExhausted,
     visitorNetwork: truncateAddress(found.visitor),
     userAgent: found.headers['user-agent']?.slice(0, USER_AGENT_MAX) ?? null,
     referrerHost: referrerHost(found.headers.referer),
@@ -183,13 +183,13 @@ function clickOf(
 const taken = new WeakMap<CatalogAd, readonly string[]>();
 
 /**
- * Where a click is sent: the ad's URL, or its campaign's fallback while the brake is on. All three placeholders are
+ * Where a click is sent: the ad's URL, or its campaign's fallback while the budget-exhausted flag is on. All three placeholders are
  * filled with digits, letters a–f and dashes: nothing to encode. `null` for a URL that cannot stand in a header.
  */
 export function destinationOf(ad: CatalogAd, clickId: string): string | null {
   let parts = taken.get(ad);
   if (parts === undefined) {
-    const template = ad.braked && ad.fallbackUrl !== null ? ad.fallbackUrl : ad.urlTemplate;
+    const template = ad.budgetExhausted && ad.fallbackUrl !== null ? ad.fallbackUrl : ad.urlTemplate;
     const filled = template
       .replaceAll('{ad_id}', String(ad.id))
       .replaceAll('{campaign_id}', String(ad.campaignId));

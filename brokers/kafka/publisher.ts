@@ -2,7 +2,7 @@ import kafkajs, { type Admin, type Message, type Producer } from 'kafkajs';
 import type { Config } from '../../common/config/config.ts';
 import { TollwayError } from '../../common/errors.ts';
 import type { Logger } from '../../common/telemetry/logger.ts';
-import { type BrokerRecord, CLICK_VERSION, isMarkKey } from '../../contract/click-event.ts';
+import { type BrokerRecord, CLICK_VERSION, isWatermarkKey } from '../../contract/click-event.ts';
 import { cutRecords } from '../cut-records.ts';
 import type { Publisher } from '../publisher.ts';
 import { explainKafka, openKafka, REQUEST_MS_MAX, readPartitions } from './client.ts';
@@ -24,7 +24,7 @@ const RUN_RECORDS = 250;
  * (`message.max.bytes`). The headers take their part.
  */
 const CALL = { records: 10_000, bytes: 700_000, overhead: 300 };
-/** How long the list of partitions that marks go to is believed, in ms. */
+/** How long the list of partitions that watermarks go to is believed, in ms. */
 const PARTITIONS_FRESH_MS = 30_000;
 
 /**
@@ -38,7 +38,7 @@ const HEADERS = {
   ce_dataschema: Buffer.from(`urn:tollway:click:${CLICK_VERSION}`),
 };
 const CLICK_TYPE = Buffer.from('tollway.click');
-const MARK_TYPE = Buffer.from('tollway.mark');
+const WATERMARK_TYPE = Buffer.from('tollway.watermark');
 
 /**
  * Publishes to Kafka, acknowledged by every replica in sync. A rejected call may have been written all the same, once or more
@@ -99,7 +99,7 @@ export function createKafkaPublisher(config: Config, logger: Logger): Publisher 
 }
 
 function toMessage({ key, value }: BrokerRecord): Message {
-  const type = isMarkKey(key) ? MARK_TYPE : CLICK_TYPE;
+  const type = isWatermarkKey(key) ? WATERMARK_TYPE : CLICK_TYPE;
   return { key, value, headers: { ...HEADERS, ce_id: key ?? '', ce_type: type } };
 }
 

@@ -12,7 +12,7 @@ import { explainKinesis, isOpen, listShards, openKinesis } from './client.ts';
 
 /** Limits of one `PutRecords`; https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html */
 const CALL = { records: 500, bytes: 5_242_880, overhead: 0 };
-/** How long the list of shards that marks go to is believed, in ms. */
+/** How long the list of shards that watermarks go to is believed, in ms. */
 const SHARDS_FRESH_MS = 30_000;
 
 /**

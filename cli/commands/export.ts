@@ -28,7 +28,7 @@ function fieldsOf(row: ExportRow) {
     currency: row.currency,
     clickedAt: row.clickedAt?.toISOString() ?? null,
     settledAt: row.settledAt.toISOString(),
-    origin: row.origin,
+    spoolId: row.spoolId,
     sequence: row.sequence === null ? null : Number(row.sequence),
     kind: row.kind,
   };
@@ -46,7 +46,7 @@ const COLUMNS = [
   'currency',
   'clickedAt',
   'settledAt',
-  'origin',
+  'spoolId',
   'sequence',
   'kind',
 ] as const satisfies readonly (keyof ReturnType<typeof fieldsOf>)[];

@@ -6,7 +6,7 @@ import { printJson, printLine } from '../print.ts';
 
 export const maintain = command(
   'maintain',
-  'Create partitions for coming days, merge tallies, close days past retention. Run it on a schedule where no processor runs',
+  'Create partitions for coming days, merge spool counters, close days past retention. Run it on a schedule where no processor runs',
   ['maintain', 'maintain --accept-step'],
 )
   .option(

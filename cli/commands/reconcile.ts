@@ -6,13 +6,13 @@ import { createLogger } from '../../common/telemetry/logger.ts';
 import {
   type AdvertiserBooks,
   reconcile as askBooks,
-  type OriginBooks,
   type Reconciliation,
+  type SpoolReconciliation,
 } from '../../ledger/reconcile.ts';
 import { command, withDatabase } from '../context.ts';
 import { printJson, printLine, printNote, printTable } from '../print.ts';
 
-/** Ranges of missing sequences shown of one origin. */
+/** Ranges of missing sequences shown of one spool. */
 const GAPS_SHOWN = 20;
 
 type Options = { json?: boolean; settled?: boolean; deep?: boolean };
@@ -50,11 +50,11 @@ function toJson(books: Reconciliation) {
   };
 }
 
-function gapLine({ origin, missing, gaps }: OriginBooks): string {
+function gapLine({ spoolId, missing, gaps }: SpoolReconciliation): string {
   const ranges = gaps
     .slice(0, GAPS_SHOWN)
     .map(({ start, end }) => (end - start === 1 ? `${start}` : `${start}–${end - 1}`));
-  return `  origin ${origin}: ${missing} missing, sequences ${ranges.join(', ')}${gaps.length > GAPS_SHOWN ? ', …' : ''}`;
+  return `  spool ${spoolId}: ${missing} missing, sequences ${ranges.join(', ')}${gaps.length > GAPS_SHOWN ? ', …' : ''}`;
 }
 
 function print(books: Reconciliation, settledWanted: boolean): void {
@@ -63,7 +63,7 @@ function print(books: Reconciliation, settledWanted: boolean): void {
   printLine('');
   printTable(books.advertisers.map(advertiserRow), 'There are no advertisers.');
   printLine('');
-  for (const origin of books.origins) if (origin.missing > 0) printLine(gapLine(origin));
+  for (const spoolId of books.spools) if (spoolId.missing > 0) printLine(gapLine(spoolId));
   for (const problem of books.problems) printLine(`  ${problem}`);
   if (!books.balanced) printLine('The books do NOT balance.');
   else if (missing > 0)

@@ -49,7 +49,11 @@ const drain = command(
       const publisher = await createPublisher(config, pool, logger);
       const around = {
         publisher,
-        options: { batchMax: config.RELAY_BATCH_MAX, lingerMs: 0, markIntervalMs: config.MARK_INTERVAL_MS },
+        options: {
+          batchMax: config.RELAY_BATCH_MAX,
+          lingerMs: 0,
+          watermarkIntervalMs: config.WATERMARK_INTERVAL_MS,
+        },
         metrics: createMetrics(),
         logger,
         onFreed: () => {},
@@ -62,10 +66,10 @@ const drain = command(
         spool.release();
       }
       await publisher.close();
-      const rows = spools.map(({ origin, accepted }) => ({ origin, clicks: accepted }));
+      const rows = spools.map(({ spoolId, accepted }) => ({ spoolId, clicks: accepted }));
       if (json) return printJson(rows);
-      for (const { origin, clicks } of rows)
-        printLine(`${origin}: relayed to its end, ${counted(clicks, 'click')}`);
+      for (const { spoolId, clicks } of rows)
+        printLine(`${spoolId}: relayed to its end, ${counted(clicks, 'click')}`);
     });
   });
 

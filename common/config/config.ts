@@ -193,7 +193,7 @@ export const settings = {
   ),
   RELAY_BATCH_MAX: whole(1_000, 'clicks', 1, 10_000, 'Most clicks the relay publishes at once.'),
   RELAY_LINGER_MS: whole(20, 'ms', 0, 10_000, 'How long the relay lets clicks gather before it publishes.'),
-  MARK_INTERVAL_MS: whole(2_000, 'ms', 100, 60_000, 'Time between two marks of a spool.'),
+  WATERMARK_INTERVAL_MS: whole(2_000, 'ms', 100, 60_000, 'Time between two watermarks of a spool.'),
   BATCH_SIZE: whole(8_000, 'clicks', 1, 10_000, 'Most clicks the handler is given at once.'),
   BATCH_WINDOW_MS: whole(100, 'ms', 1, 60_000, 'How long clicks may gather for a batch.'),
   PARALLELIZATION: whole(

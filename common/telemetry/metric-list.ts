@@ -237,7 +237,7 @@ export const metricList = {
   overDelivery: {
     kind: 'counter',
     name: 'tollway_over_delivery_total',
-    help: 'Value of unbraked over_budget clicks, in units of the currency',
+    help: 'Value of over_budget clicks that the ad server had not marked as budget exhausted, in units of the currency',
     labelNames: ['advertiser', 'currency'],
     part: 'processor',
   },

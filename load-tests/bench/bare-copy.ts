@@ -4,7 +4,7 @@ import { CopyRows } from '../../ledger/copy-encoder.ts';
 import { listPartitionDays, partitionName } from '../../ledger/partitions.ts';
 
 const COLUMNS =
-  'click_id, nonce, origin, sequence, clicked_at, charged_micros, advertiser_id, campaign_id, ad_id, outcome, reason';
+  'click_id, nonce, spool, sequence, clicked_at, charged_micros, advertiser_id, campaign_id, ad_id, outcome, reason';
 
 /**
  * Makes the table of the reference, `bare_ledger`: the ledger's columns, defaults, constraints, key and index, and a
@@ -34,7 +34,7 @@ export async function copyBatch(pool: Pool, batch: readonly ReadClick[]): Promis
     rows.row();
     rows.uuid(click.clickId);
     rows.uuid(click.nonce);
-    rows.uuid(from?.origin ?? null);
+    rows.uuid(from?.spoolId ?? null);
     rows.int8(from?.sequence ?? null);
     rows.timestamp(click.clickedAt);
     rows.int8(click.priceMicros);

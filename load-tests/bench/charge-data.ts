@@ -18,7 +18,7 @@ export type LinkKind = 'evergreen' | 'impression';
 export async function makeAdvertisers(pool: Pool, count: number): Promise<void> {
   const budget = 1_000_000_000_000_000;
   await pool.query(
-    `insert into advertiser (name, currency, budget_micros, dearest_ad_micros)
+    `insert into advertiser (name, currency, budget_micros, max_price_micros)
      select 'Bench ' || n, 'USD', $2, $3 from generate_series(1, $1::int) n`,
     [count, budget, PRICE_MICROS],
   );
@@ -41,7 +41,7 @@ export async function makeAdvertisers(pool: Pool, count: number): Promise<void> 
  * minted at any time of the last `nonceMs`; with 0, now.
  */
 export function makeRecords(count: number, advertisers: number, kind: LinkKind, nonceMs = 0): BrokerRecord[] {
-  const origin = uuidV7();
+  const spoolId = uuidV7();
   return Array.from({ length: count }, (_, index) => {
     const clickId = uuidV7();
     const id = 1 + Math.floor(Math.random() * advertisers);
@@ -54,12 +54,12 @@ export function makeRecords(count: number, advertisers: number, kind: LinkKind, 
       priceMicros: PRICE_MICROS,
       clickedAt: uuidV7TimeMs(clickId),
       invalid: null,
-      braked: false,
+      budgetExhausted: false,
       visitorNetwork: '192.0.2.0/24',
       userAgent: BROWSER_HEADERS['user-agent'],
       referrerHost: 'news.example',
     });
-    return { key: clickKey(origin, index + 1), value: Buffer.from(click) };
+    return { key: clickKey(spoolId, index + 1), value: Buffer.from(click) };
   });
 }
 

@@ -176,7 +176,11 @@ async function relayOnce(
     spool.append(String(value), () => {});
   await new Promise((spooled) => setImmediate(spooled));
   const metrics = createMetrics();
-  const options = { batchMax: config.RELAY_BATCH_MAX, lingerMs: 0, markIntervalMs: config.MARK_INTERVAL_MS };
+  const options = {
+    batchMax: config.RELAY_BATCH_MAX,
+    lingerMs: 0,
+    watermarkIntervalMs: config.WATERMARK_INTERVAL_MS,
+  };
   const relay = new Relay(spool, { publisher, options, metrics, logger, onFreed: () => {} });
   spool.finish();
   relay.end();

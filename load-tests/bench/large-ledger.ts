@@ -1,7 +1,7 @@
 import type { Pool } from '../../common/postgres/postgres.ts';
 import { uuidFloor } from '../../common/uuid.ts';
 import { DAY_MS, databaseTime, dayStart, listPartitionDays, partitionName } from '../../ledger/partitions.ts';
-import { NO_ORIGIN } from '../../ledger/spool-counters.ts';
+import { NO_SPOOL } from '../../ledger/spool-counters.ts';
 import { PRICE_MICROS } from './charge-data.ts';
 
 const DAYS = 400;
@@ -44,15 +44,15 @@ export async function fillLedger(
     }),
   );
   await pool.query(
-    `insert into origin_total (origin, accepted, charged, over_budget, invalid, rejected)
-     values ('${NO_ORIGIN}', 0, $1, 0, 0, 0)`,
+    `insert into spool_total (spool_id, accepted, charged, over_budget, invalid, rejected)
+     values ('${NO_SPOOL}', 0, $1, 0, 0, 0)`,
     [CLICKS],
   );
   await pool.query(
     `update advertiser set spent_micros = charge.micros
      from (select advertiser_id, sum(charged_micros) as micros from ledger group by 1) charge where id = advertiser_id`,
   );
-  await pool.query('vacuum (analyze) advertiser, origin_total, ledger_window');
+  await pool.query('vacuum (analyze) advertiser, spool_total, ledger_window');
 }
 
 /** A day that has no partition yet gets its indexes after its rows, and its parent after both. */

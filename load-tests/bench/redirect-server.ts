@@ -26,7 +26,7 @@ const ADS = 100;
 const DAY_MS = 86_400_000;
 /** The defaults of the settings. */
 const SPOOL = { bytesMax: 1_073_741_824, segmentBytes: 8_388_608, sync: 'os', syncIntervalMs: 100 } as const;
-const RELAY = { batchMax: 1_000, lingerMs: 20, markIntervalMs: 2_000 };
+const RELAY = { batchMax: 1_000, lingerMs: 20, watermarkIntervalMs: 2_000 };
 const SWEEP_MS = 500;
 
 answerParent(async (question: ServerQuestion) => (question.ask === 'usage' ? usage() : start(question)));
@@ -90,7 +90,7 @@ function createOurServer(keys: readonly LinkKey[], root: string, kind: 'spool' |
       priceMicros: 250_000,
       urlTemplate: destination('{click_id}'),
       paused: false,
-      braked: false,
+      budgetExhausted: false,
       fallbackUrl: null,
     });
   }

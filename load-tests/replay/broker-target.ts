@@ -4,7 +4,7 @@ import { backoffMs, sleep } from '../../common/process.ts';
 import type { BrokerRecord } from '../../contract/click-event.ts';
 import type { ClickIdFile } from './click-id-file.ts';
 import type { CompleteClick, Completer } from './complete-clicks.ts';
-import { countUnplayable, type LineTally } from './line-counts.ts';
+import { countUnplayable, type LineCounts } from './line-counts.ts';
 import type { Sink } from './pacing.ts';
 import type { Recorded } from './reading.ts';
 
@@ -21,18 +21,18 @@ export type BrokerWay = Sink & {
   readonly finish: () => Promise<void>;
 };
 
-/** The way to the ledger past the ad server: click events, each under its click id and without an origin. */
+/** The way to the ledger past the ad server: click events, each under its click id and without a spool id. */
 export function createBrokerWay({
   publisher,
   complete,
   ids,
-  tally,
+  lineCounts,
   stop,
 }: {
   publisher: Publisher;
   complete: Completer;
   ids: ClickIdFile;
-  tally: LineTally;
+  lineCounts: LineCounts;
   stop: AbortSignal;
 }): BrokerWay {
   const underWay = new Set<Promise<void>>();
@@ -58,7 +58,7 @@ export function createBrokerWay({
     const whole: CompleteClick[] = [];
     for (const click of await complete(clicks)) {
       if (click.is === 'complete') whole.push(click);
-      else countUnplayable(tally, click);
+      else countUnplayable(lineCounts, click);
     }
     if (whole.length === 0) return;
     const publishing = publish(whole)

@@ -6,7 +6,7 @@ const SHOWN_MAX = 5;
 const REASONS_MAX = 20;
 
 /** What the lines of a file came to. */
-export type LineTally = {
+export type LineCounts = {
   /** Empty lines are none. */
   lines: number;
   broken: number;
@@ -16,30 +16,30 @@ export type LineTally = {
   readonly skipped: Map<string, number>;
 };
 
-export function createLineTally(): LineTally {
+export function createLineCounts(): LineCounts {
   return { lines: 0, broken: 0, shown: [], skipped: new Map() };
 }
 
 /** Counts a line that is not replayed. */
-export function countUnplayable(tally: LineTally, unplayable: Unplayable): void {
+export function countUnplayable(lineCounts: LineCounts, unplayable: Unplayable): void {
   const { why } = unplayable;
   if (unplayable.is === 'skipped') {
-    const key = tally.skipped.has(why) || tally.skipped.size < REASONS_MAX ? why : 'other reasons';
-    tally.skipped.set(key, (tally.skipped.get(key) ?? 0) + 1);
+    const key = lineCounts.skipped.has(why) || lineCounts.skipped.size < REASONS_MAX ? why : 'other reasons';
+    lineCounts.skipped.set(key, (lineCounts.skipped.get(key) ?? 0) + 1);
     return;
   }
-  tally.broken += 1;
-  if (tally.shown.length < SHOWN_MAX) tally.shown.push(unplayable);
+  lineCounts.broken += 1;
+  if (lineCounts.shown.length < SHOWN_MAX) lineCounts.shown.push(unplayable);
 }
 
 /** The clicks among the lines; the others are counted as they pass. */
 export async function* clicksAmong(
   readings: AsyncIterable<Reading>,
-  tally: LineTally,
+  lineCounts: LineCounts,
 ): AsyncGenerator<Recorded> {
   for await (const reading of readings) {
-    tally.lines += 1;
+    lineCounts.lines += 1;
     if (reading.is === 'event' || reading.is === 'request') yield reading;
-    else countUnplayable(tally, reading);
+    else countUnplayable(lineCounts, reading);
   }
 }

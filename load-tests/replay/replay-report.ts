@@ -5,7 +5,7 @@ import { LATE_MS_MAX } from '../load/offer-load.ts';
 import type { Verdict } from '../report/report.ts';
 import type { Format } from './formats.ts';
 import type { HttpCounts } from './http-target.ts';
-import type { LineTally } from './line-counts.ts';
+import type { LineCounts } from './line-counts.ts';
 import type { Rhythm, Speed } from './pacing.ts';
 import type { SettledCheck } from './settled-check.ts';
 
@@ -21,7 +21,7 @@ export type ReplayResult = {
   readonly via: Way;
   readonly speed: Speed;
   readonly interrupted: boolean;
-  readonly tally: LineTally;
+  readonly lineCounts: LineCounts;
   readonly rhythm: Rhythm;
   /** Clicks that the broker or the ad server has taken. */
   readonly replayed: number;
@@ -69,7 +69,7 @@ export type ReplayReport = {
 
 /** Sums a replay up and judges it. */
 export function replayReportOf(result: ReplayResult): ReplayReport {
-  const { tally, rhythm, http, ledger, books, speed, elapsedMs } = result;
+  const { lineCounts, rhythm, http, ledger, books, speed, elapsedMs } = result;
   const seconds = elapsedMs / 1_000;
   const failed = http === null ? 0 : http.failed + http.underWay;
   const broken = [
@@ -96,13 +96,13 @@ export function replayReportOf(result: ReplayResult): ReplayReport {
     verdict: broken.length > 0 ? 'failed' : unmeasured.length > 0 ? 'not_measured' : 'passed',
     reasons: [...broken, ...unmeasured],
     interrupted: result.interrupted,
-    lines: tally.lines,
+    lines: lineCounts.lines,
     replayed: result.replayed,
-    broken: tally.broken,
-    brokenLines: [...tally.shown]
+    broken: lineCounts.broken,
+    brokenLines: [...lineCounts.shown]
       .sort((one, other) => one.line - other.line)
       .map(({ line, why }) => ({ line, why })),
-    skipped: Object.fromEntries(tally.skipped),
+    skipped: Object.fromEntries(lineCounts.skipped),
     seconds,
     replayedPerSecond: result.replayed / Math.max(seconds, 0.001),
     latenessMs: speed === 'max' ? null : millisOf(rhythm.latenessMicros),

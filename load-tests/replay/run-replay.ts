@@ -24,7 +24,7 @@ import { createCompleter } from './complete-clicks.ts';
 import type { ColumnMap, TimeOptions } from './csv-columns.ts';
 import type { Format } from './formats.ts';
 import { assertTakesLinks, CONNECTIONS_MAX, createHttpWay, type HttpCounts } from './http-target.ts';
-import { clicksAmong, createLineTally, type LineTally } from './line-counts.ts';
+import { clicksAmong, createLineCounts, type LineCounts } from './line-counts.ts';
 import { createRhythm, play, type Rhythm, type Sink, type Speed } from './pacing.ts';
 import { openRecording, type Recording } from './recording.ts';
 import type { ReplayResult, Way } from './replay-report.ts';
@@ -66,7 +66,7 @@ type Work = Place & {
   readonly options: ReplayOptions;
   readonly ids: ClickIdFile;
   readonly rhythm: Rhythm;
-  readonly tally: LineTally;
+  readonly lineCounts: LineCounts;
   readonly stop: AbortSignal;
 };
 type Sent = { readonly replayed: number; readonly http: HttpCounts | null };
@@ -94,7 +94,7 @@ export async function runReplay(
   });
   const pool = createPool(place.stack.databaseUrl, 'replay', CONNECTIONS, () => {});
   const ids = new ClickIdFile();
-  const [rhythm, tally] = [createRhythm(), createLineTally()];
+  const [rhythm, lineCounts] = [createRhythm(), createLineCounts()];
   const keys = findLinkKeys(place.config) ?? [];
   try {
     announce(file, recording, options, place, progress);
@@ -105,7 +105,7 @@ export async function runReplay(
         progress.show(`Replaying: ${rhythm.begun} of ${recording.clicks}${lateText(rhythm, options.speed)}`),
       SHOW_MS,
     );
-    const work: Work = { ...place, pool, keys, recording, options, ids, rhythm, tally, stop: stopLoad };
+    const work: Work = { ...place, pool, keys, recording, options, ids, rhythm, lineCounts, stop: stopLoad };
     let sent: Sent;
     try {
       sent = await (options.via === 'broker' ? sendToBroker(work) : sendOverHttp(work));
@@ -113,7 +113,8 @@ export async function runReplay(
       clearInterval(showing);
     }
     const elapsedMs = performance.now() - beganAt;
-    if (sent.replayed === 0 && !stopLoad.aborted && sent.http === null) throw nothingReplayed(file, tally);
+    if (sent.replayed === 0 && !stopLoad.aborted && sent.http === null)
+      throw nothingReplayed(file, lineCounts);
     const ledger = await checkSettled(pool, ids, {
       startedAt,
       waitMs: options.waitMs,
@@ -126,7 +127,7 @@ export async function runReplay(
     const { format } = recording;
     const { via, speed } = options;
     const interrupted = stopLoad.aborted;
-    return { file, format, via, speed, interrupted, tally, rhythm, elapsedMs, ledger, books, ...sent };
+    return { file, format, via, speed, interrupted, lineCounts, rhythm, elapsedMs, ledger, books, ...sent };
   } finally {
     progress.end();
     ids.close();
@@ -147,7 +148,7 @@ function assertTogether({ via, format, columns, target }: ReplayOptions): void {
 }
 
 async function sendToBroker(work: Work): Promise<Sent> {
-  const { config, pool, keys, recording, ids, tally, stop } = work;
+  const { config, pool, keys, recording, ids, lineCounts, stop } = work;
   if (recording.hasLinks && keys.length === 0) throw noKeys('the links of a log are verified with them');
   const logger = createLogger('replay', SILENT);
   await assertBroker(config, logger);
@@ -159,7 +160,7 @@ async function sendToBroker(work: Work): Promise<Sent> {
       doubleClickMs: config.DOUBLE_CLICK_MS,
       judgeAgent: createAgentJudge(config.NO_USER_AGENT, rulesOf(config)).judge,
     });
-    const way = createBrokerWay({ publisher, complete, ids, tally, stop });
+    const way = createBrokerWay({ publisher, complete, ids, lineCounts, stop });
     await playInto(way, work);
     await way.finish();
     return { replayed: way.published(), http: null };
@@ -186,9 +187,9 @@ async function sendOverHttp(work: Work): Promise<Sent> {
   }
 }
 
-function playInto(sink: Sink, { recording, tally, rhythm, options, stop }: Work): Promise<void> {
+function playInto(sink: Sink, { recording, lineCounts, rhythm, options, stop }: Work): Promise<void> {
   const { speed } = options;
-  return play(clicksAmong(recording.read(), tally), rhythm, {
+  return play(clicksAmong(recording.read(), lineCounts), rhythm, {
     speed,
     firstAt: recording.firstAt,
     sink,
@@ -249,7 +250,7 @@ function noKeys(why: string): TollwayError {
   return new TollwayError('no_link_keys', `LINK_KEYS: expected the keys of the ad server, got none; ${why}`);
 }
 
-function nothingReplayed(file: string, { broken, shown, skipped }: LineTally): TollwayError {
+function nothingReplayed(file: string, { broken, shown, skipped }: LineCounts): TollwayError {
   const reasons = [
     ...[...skipped].map(([why, count]) => `  ${why}: ${count}`),
     ...(broken > 0 ? [`  broken: ${broken}`] : []),

@@ -3,7 +3,7 @@ import { type Connection, inTransaction, type Pool } from '../../common/postgres
 import { sleep } from '../../common/process.ts';
 import { clickKey, type ReadClick, type ReadRecord, type Unreadable } from '../../contract/click-event.ts';
 import { namedBy } from '../../ledger/batch-keys.ts';
-import { updateBrakes } from '../../ledger/budget-flag.ts';
+import { updateBudgetFlags } from '../../ledger/budget-flag.ts';
 import {
   identityOf,
   insertDeadLetters,
@@ -13,10 +13,10 @@ import {
 import { settleLateKeys } from '../../ledger/late-keys.ts';
 import type { Verdict } from '../../ledger/outcome.ts';
 import {
-  appendTallies,
-  type OriginTally,
+  appendSpoolCounters,
+  countBySpool,
   readSettledSequences,
-  tallyOf,
+  type SpoolCounts,
 } from '../../ledger/spool-counters.ts';
 import {
   BEGIN_CHARGE,
@@ -27,8 +27,8 @@ import {
   LedgerRows,
   type LockedAdvertiser,
   lockAdvertisers,
-  lockOrigins,
   lockOutNewAds,
+  lockSpools,
   readAds,
   readKnown,
   readWindow,
@@ -48,7 +48,7 @@ export type Outcome =
   | Verdict
   | { readonly outcome: 'rejected'; readonly reason: RejectReason }
   | { readonly outcome: 'duplicate'; readonly reason: null }
-  | { readonly outcome: 'mark'; readonly reason: null };
+  | { readonly outcome: 'watermark'; readonly reason: null };
 
 /** In the currency of the advertiser. */
 export type OverDelivery = { readonly currency: string; readonly micros: bigint };
@@ -57,14 +57,14 @@ export type OverDelivery = { readonly currency: string; readonly micros: bigint 
 export type Settlement = {
   /** One for each record, in the order of the batch. */
   readonly outcomes: readonly Outcome[];
-  /** Value of the over-budget clicks that no brake had marked, by advertiser id. */
+  /** Value of the over-budget clicks that no budget-exhausted flag had marked, by advertiser id. */
   readonly overDelivery: ReadonlyMap<number, OverDelivery>;
   /** How many duplicates brought the key that the settled click lacked. */
   readonly lateKeys: number;
 };
 
 const DUPLICATE: Outcome = { outcome: 'duplicate', reason: null };
-const MARK: Outcome = { outcome: 'mark', reason: null };
+const WATERMARK: Outcome = { outcome: 'watermark', reason: null };
 /** How often a transaction that lost a race against another is tried again at once. */
 const RACES_MAX = 5;
 /** SQLSTATE of lost races: serialization failure, deadlock, another copy of the same click. */
@@ -119,7 +119,7 @@ export async function quarantine(
       const named = namedBy(clicks);
       await lockAdvertisers(connection, named.advertiserIds);
       // Alone: whether the sequence is settled is read below, and must hold until the commit.
-      await lockOrigins(connection, record.from === null ? [] : [record.from.origin], true);
+      await lockSpools(connection, record.from === null ? [] : [record.from.spoolId], true);
       const window = await readWindow(connection);
       const known = await readKnown(connection, clicks, named, window);
       const late = await settleLateKeys(connection, clicks, known, window);
@@ -128,7 +128,7 @@ export async function quarantine(
         ? []
         : await withoutSettled(connection, [poison], () => new Set());
       const fresh = await insertDeadLetters(connection, rejections);
-      await appendTallies(connection, [...late, ...tallyOf([], rejections, fresh, [])]);
+      await appendSpoolCounters(connection, [...late, ...countBySpool([], rejections, fresh, [])]);
       const outcomes = outcomesOf([record], null, [], rejections, fresh);
       return { outcomes, overDelivery: new Map(), lateKeys: lateKeysOf(late) };
     },
@@ -146,14 +146,14 @@ export async function settle(
   options: ChargeOptions | 'redrive',
   lookUp = true,
 ): Promise<Settlement> {
-  const { clicks, places, unreadable, marks } = sortOut(batch);
+  const { clicks, places, unreadable, watermarks } = sortOut(batch);
 
   // Everything that decides is read after the locks: until the commit nobody else settles these advertisers' clicks.
   const named = namedBy(clicks);
   const advertisers = await lockAdvertisers(connection, named.advertiserIds);
-  const unreadableOrigins = unreadable.flatMap(({ from }) => from?.origin ?? []);
-  const origins = new Set([...named.origins.keys(), ...unreadableOrigins]);
-  await lockOrigins(connection, [...origins], unreadableOrigins.length > 0);
+  const unreadableSpools = unreadable.flatMap(({ from }) => from?.spoolId ?? []);
+  const spools = new Set([...named.spools.keys(), ...unreadableSpools]);
+  await lockSpools(connection, [...spools], unreadableSpools.length > 0);
   const window = await readWindow(connection);
   const known = await readKnown(connection, clicks, named, window, { inLedger: lookUp });
   const nothingKnown = known.clickIds.size + known.rejected.size === 0;
@@ -184,11 +184,11 @@ export async function settle(
     options === 'redrive' ? objected : await withoutSettled(connection, objected, settledNow);
 
   const fresh = await insertDeadLetters(connection, rejections);
-  const tallies = [...late, ...tallyOf(settled, rejections, fresh, marks)];
+  const counters = [...late, ...countBySpool(settled, rejections, fresh, watermarks)];
   await rows.insert(connection);
   await chargeBalances(connection, allocation.chargedByAdvertiser(), allocation.chargedByCampaign());
-  await appendTallies(connection, tallies);
-  await updateBrakes(connection, nearTheirBrake(allocation, advertisers, ads));
+  await appendSpoolCounters(connection, counters);
+  await updateBudgetFlags(connection, nearTheirLimit(allocation, advertisers, ads));
   return {
     outcomes: outcomesOf(batch, places, settled, rejections, fresh),
     overDelivery: overDeliveryOf(settled, advertisers),
@@ -196,13 +196,13 @@ export async function settle(
   };
 }
 
-/** The identities whose sequences a tally settles. */
-function identitiesOf({ origin, sequences }: OriginTally): string[] {
-  return origin === null ? [] : sequences.map((sequence) => clickKey(origin, sequence));
+/** The identities whose sequences a counters settles. */
+function identitiesOf({ spoolId, sequences }: SpoolCounts): string[] {
+  return spoolId === null ? [] : sequences.map((sequence) => clickKey(spoolId, sequence));
 }
 
-function lateKeysOf(tallies: readonly OriginTally[]): number {
-  return tallies.filter(({ origin }) => origin !== null).length;
+function lateKeysOf(counters: readonly SpoolCounts[]): number {
+  return counters.filter(({ spoolId }) => spoolId !== null).length;
 }
 
 /** Decides about clicks. All that there is to do about one is done at once: a batch is larger than what a core has at hand. */
@@ -291,7 +291,7 @@ function balancesOf(
 }
 
 /** Advertisers whose charges may have brought them to where some ad is no longer paid for. */
-function nearTheirBrake(
+function nearTheirLimit(
   allocation: Allocation,
   advertisers: ReadonlyMap<number, LockedAdvertiser>,
   ads: ReadonlyMap<number, KnownAd>,
@@ -299,13 +299,13 @@ function nearTheirBrake(
   const near = new Set<number>();
   for (const [id, charged] of allocation.chargedByAdvertiser()) {
     const advertiser = advertisers.get(id);
-    if (advertiser && advertiser.remainingMicros - charged < advertiser.dearestAdMicros) near.add(id);
+    if (advertiser && advertiser.remainingMicros - charged < advertiser.maxPriceMicros) near.add(id);
   }
   const byCampaign = allocation.chargedByCampaign();
   for (const { capRemainingMicros, campaignId, advertiserId } of ads.values()) {
     const charged = byCampaign.get(campaignId);
-    const dearest = advertisers.get(advertiserId)?.dearestAdMicros ?? 0n;
-    if (capRemainingMicros !== null && charged && capRemainingMicros - charged < dearest)
+    const maxPriceMicros = advertisers.get(advertiserId)?.maxPriceMicros ?? 0n;
+    if (capRemainingMicros !== null && charged && capRemainingMicros - charged < maxPriceMicros)
       near.add(advertiserId);
   }
   return [...near];
@@ -333,7 +333,7 @@ function outcomesOf(
   for (const { record, reason } of rejections) {
     if (fresh.has(identityOf(record))) outcomes.set(record, { outcome: 'rejected', reason });
   }
-  return batch.map((record) => (record.is === 'mark' ? MARK : (outcomes.get(record) ?? DUPLICATE)));
+  return batch.map((record) => (record.is === 'watermark' ? WATERMARK : (outcomes.get(record) ?? DUPLICATE)));
 }
 
 function overDeliveryOf(
@@ -342,7 +342,7 @@ function overDeliveryOf(
 ): Map<number, OverDelivery> {
   const sums = new Map<number, OverDelivery>();
   for (const { record, verdict } of settled) {
-    if (verdict.outcome !== 'over_budget' || record.click.braked) continue;
+    if (verdict.outcome !== 'over_budget' || record.click.budgetExhausted) continue;
     const { advertiserId, priceMicros } = record.click;
     const currency = advertisers.get(advertiserId)?.currency ?? '';
     const before = sums.get(advertiserId)?.micros ?? 0n;

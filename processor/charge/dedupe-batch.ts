@@ -1,4 +1,4 @@
-import type { ReadClick, ReadMark, ReadRecord, Unreadable } from '../../contract/click-event.ts';
+import type { ReadClick, ReadRecord, ReadWatermark, Unreadable } from '../../contract/click-event.ts';
 import { identityOf } from '../../ledger/dead-letters.ts';
 
 /**
@@ -8,11 +8,11 @@ import { identityOf } from '../../ledger/dead-letters.ts';
 export function sortOut(batch: readonly ReadRecord[]) {
   const found: ReadClick[] = [];
   const unreadable = new Map<string, Unreadable>();
-  const marks: ReadMark[] = [];
+  const watermarks: ReadWatermark[] = [];
   let isInOrder = true;
   let latestId = '';
   for (const record of batch) {
-    if (record.is === 'mark') marks.push(record);
+    if (record.is === 'watermark') watermarks.push(record);
     else if (record.is === 'unreadable') unreadable.set(identityOf(record), record);
     else {
       // A click id is a UUIDv7: in the order of their texts, clicks are in order of time and then of id.
@@ -21,7 +21,7 @@ export function sortOut(batch: readonly ReadRecord[]) {
       found.push(record);
     }
   }
-  const others = { unreadable: [...unreadable.values()], marks };
+  const others = { unreadable: [...unreadable.values()], watermarks };
   if (isInOrder) return { clicks: found, places: null, ...others };
   const places = placesInOrder(found);
   return { clicks: places.flatMap((place) => found[place] ?? []), places, ...others };

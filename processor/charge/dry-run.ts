@@ -66,7 +66,7 @@ async function anyClick(
     priceMicros: ad.priceMicros,
     clickedAt,
     invalid: null,
-    braked: false,
+    budgetExhausted: false,
     visitorNetwork: null,
     userAgent: null,
     referrerHost: null,

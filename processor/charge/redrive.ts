@@ -1,7 +1,7 @@
 import { TollwayError } from '../../common/errors.ts';
 import { type Connection, inTransaction, type Pool } from '../../common/postgres/postgres.ts';
 import { readRecord } from '../../contract/click-event.ts';
-import { appendTallies, NOTHING } from '../../ledger/spool-counters.ts';
+import { appendSpoolCounters, NOTHING } from '../../ledger/spool-counters.ts';
 import { BEGIN_CHARGE } from '../../ledger/store.ts';
 import { type Outcome, retryRaces, settle } from './charge-clicks.ts';
 
@@ -76,7 +76,7 @@ export async function redrive(pool: Pool, id: bigint): Promise<Outcome> {
 type Letter = {
   readonly identity: string;
   readonly record_key: string | null;
-  readonly origin: string | null;
+  readonly spoolId: string | null;
   readonly raw: Buffer | null;
   readonly counted: boolean;
   readonly discarded_at: Date | null;
@@ -84,7 +84,7 @@ type Letter = {
 
 async function redriveIn(connection: Connection, id: bigint): Promise<Outcome> {
   const { rows } = await connection.query<Letter>(
-    'delete from dead_letter where id = $1 returning identity, record_key, origin, raw, counted, discarded_at',
+    'delete from dead_letter where id = $1 returning identity, record_key, spool_id as "spoolId", raw, counted, discarded_at',
     [id],
   );
   const [letter] = rows;
@@ -97,17 +97,19 @@ async function redriveIn(connection: Connection, id: bigint): Promise<Outcome> {
     { key: letter.record_key, value: letter.raw },
     letter.identity.replace(/^position /, ''),
   );
-  if (record.is === 'mark') {
+  if (record.is === 'watermark') {
     const message = `Dead letter ${id} is a watermark and cannot be redriven. Discard it; the spool sends a newer one`;
     throw new TollwayError('watermark', message);
   }
   const { outcomes, lateKeys } = await settle(connection, [record], 'redrive');
   const [outcome = { outcome: 'duplicate', reason: null } as const] = outcomes;
-  const settlesSequence = letter.origin !== null;
+  const settlesSequence = letter.spoolId !== null;
   const staysAsCopy = outcome.outcome === 'duplicate' && settlesSequence && lateKeys === 0;
   if (outcome.outcome === 'rejected' || staysAsCopy) throw new Undone(outcome);
   if (letter.counted)
-    await appendTallies(connection, [{ ...NOTHING, origin: letter.origin, rejected: -1, sequences: [] }]);
+    await appendSpoolCounters(connection, [
+      { ...NOTHING, spoolId: letter.spoolId, rejected: -1, sequences: [] },
+    ]);
   return outcome;
 }
 

@@ -3,7 +3,7 @@ import { counted } from '../../common/counted.ts';
 import { TollwayError } from '../../common/errors.ts';
 import { parseJson, writeJson } from '../../common/json.ts';
 import { withoutBom } from '../../common/text-file.ts';
-import { isMarkKey, parseClickKey, type ReadRecord, readRecord } from '../../contract/click-event.ts';
+import { isWatermarkKey, parseClickKey, type ReadRecord, readRecord } from '../../contract/click-event.ts';
 import { badEvent, isObject } from './bad-event.ts';
 import { readBase64Record } from './base64.ts';
 import { jsonElements } from './json-elements.ts';
@@ -115,7 +115,7 @@ function readEvent(
 }
 
 function isOurs(key: string): boolean {
-  return parseClickKey(key) !== null || isMarkKey(key);
+  return parseClickKey(key) !== null || isWatermarkKey(key);
 }
 
 function unreadable(value: Buffer | null, position: string, detail: string): ReadRecord {

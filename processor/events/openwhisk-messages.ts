@@ -1,5 +1,5 @@
 import { writeJson } from '../../common/json.ts';
-import { isMarkKey, parseClickKey, type ReadRecord, readRecord } from '../../contract/click-event.ts';
+import { isWatermarkKey, parseClickKey, type ReadRecord, readRecord } from '../../contract/click-event.ts';
 import { badEvent, isObject } from './bad-event.ts';
 import { decodeBase64 } from './base64.ts';
 
@@ -38,7 +38,7 @@ export function readMessages(functionName: string, params: unknown): ReadRecord[
 function keyOf(key: unknown): string | null {
   if (typeof key !== 'string' || key === '') return null;
   const decoded = decodeMime(key)?.toString() ?? null;
-  return parseClickKey(decoded) !== null || isMarkKey(decoded) ? decoded : key;
+  return parseClickKey(decoded) !== null || isWatermarkKey(decoded) ? decoded : key;
 }
 
 function bytesOf(value: unknown): Buffer | typeof TOO_DEEP | null {

@@ -3,7 +3,7 @@ import { FunctionHome } from './function-runtime.ts';
 
 const home = new FunctionHome('lambda-maintenance', process.env, 0);
 
-/** Maintains the ledger, by a schedule: the days to come are made, tallies merged, days that are over closed and dropped. */
+/** Maintains the ledger, by a schedule: the days to come are made, counters merged, days that are over closed and dropped. */
 export async function handler(_event: unknown, context: Context): Promise<object> {
   const { maintainLedger } = await import('../maintenance-loop.ts');
   const deadlineAt = performance.now() + context.getRemainingTimeInMillis();

@@ -39,12 +39,12 @@ export async function reportBooks(
   const hasTime = waitMs >= WAIT_MS_MIN;
   if (hasGaps && hasTime) await sleep(waitMs, cut);
   const books = hasGaps && hasTime ? await reconcile(pool, { brokers: [postgresBooks] }) : before;
-  const gapsBefore = new Map(before.origins.map(({ origin, gaps }) => [origin, gaps]));
+  const gapsBefore = new Map(before.spools.map(({ spoolId, gaps }) => [spoolId, gaps]));
   const isJudged = !hasGaps || hasTime;
-  const missing = (isJudged ? books.origins : []).flatMap(({ origin, gaps }) => {
-    const stayed = intersect(gaps, gapsBefore.get(origin) ?? []);
+  const missing = (isJudged ? books.spools : []).flatMap(({ spoolId, gaps }) => {
+    const stayed = intersect(gaps, gapsBefore.get(spoolId) ?? []);
     const count = countSequences(stayed);
-    return count === 0 ? [] : [{ origin, count, first: stayed[0]?.start }];
+    return count === 0 ? [] : [{ spoolId, count, first: stayed[0]?.start }];
   });
   const missingCount = missing.reduce((sum, { count }) => sum + count, 0);
   const { rows } = await pool.query<{ count: number }>(
@@ -57,8 +57,8 @@ export async function reportBooks(
   const lines = [
     ...problems,
     ...missing.map(
-      ({ origin, count, first }) =>
-        `origin ${origin}: ${counted(count, 'click')} missing, the first is ${first}`,
+      ({ spoolId, count, first }) =>
+        `spool ${spoolId}: ${counted(count, 'click')} missing, the first is ${first}`,
     ),
   ];
   if (lines.length > 0) logger.error({ problems: lines.slice(0, PROBLEMS_MAX) }, 'The books need a person');

@@ -159,9 +159,9 @@ describe.skipIf(secureSkipped).concurrent('a processor of a Kafka that asks who 
     on(
       `is let in by ${mechanism}`,
       () => login(mechanism),
-      async ({ broker, clicks, consume, database, origin }) => {
+      async ({ broker, clicks, consume, database, spool }) => {
         await broker.publisher.publish(clicks(5));
-        await broker.publisher.publishEverywhere(origin.mark());
+        await broker.publisher.publishEverywhere(spool.watermark());
         const consumer = await consume();
         await untilSettled(database.pool, 5, consumer);
       },

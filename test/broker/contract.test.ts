@@ -30,8 +30,8 @@ const CHILD = 'test/broker/children/consumer.ts';
 /** A first start may have to fetch Kafka. */
 const START_MAX_MS = 120_000;
 
-/** Without marks in between: what an interruption meets is a batch. */
-const QUIET = { batchMax: 50, markIntervalMs: 60_000 };
+/** Without watermarks in between: what an interruption meets is a batch. */
+const QUIET = { batchMax: 50, watermarkIntervalMs: 60_000 };
 
 describe.each(drivers)('$name', ({ driver, skipped }) => {
   let server: Server;
@@ -68,13 +68,13 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
       await broker.publishTo(0, clicks(30));
       await untilSettled(database.pool, 30, consumer);
       await untilCheckpointed(site);
-      await broker.publisher.publishEverywhere(site.origin.mark());
+      await broker.publisher.publishEverywhere(site.spool.watermark());
       // What was overtaken is with the broker still, as the books see it.
       const books = await expectTrueBooks(site);
-      expect(books).toMatchObject({ accepted: site.origin.accepted, inFlight: 20 });
-      expect(books.charged).toBe(site.origin.accepted - 20);
+      expect(books).toMatchObject({ accepted: site.spool.accepted, inFlight: 20 });
+      expect(books.charged).toBe(site.spool.accepted - 20);
       held.open();
-      await untilSettled(database.pool, site.origin.accepted, consumer);
+      await untilSettled(database.pool, site.spool.accepted, consumer);
       await consumer.stop();
       await expectAllCharged(site);
       expect(await consumer.duplicates()).toBe(0);
@@ -86,7 +86,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
       expect(await ended).toBe(null);
       expect(await countSettled(site.database.pool)).toBe(0);
       const consumer = await site.consume();
-      await untilSettled(site.database.pool, site.origin.accepted, consumer);
+      await untilSettled(site.database.pool, site.spool.accepted, consumer);
       await expectAllCharged(site);
       expect(await consumer.duplicates()).toBe(0);
     });
@@ -98,7 +98,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
       const settled = await countSettled(site.database.pool);
       expect(settled).toBeGreaterThan(0);
       const consumer = await site.consume();
-      await untilSettled(site.database.pool, site.origin.accepted, consumer);
+      await untilSettled(site.database.pool, site.spool.accepted, consumer);
       await waitFor(async () => (await consumer.duplicates()) === settled, 20_000, `${settled} copies`);
       await expectAllCharged(site);
     });
@@ -114,7 +114,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
       await kill('SIGKILL');
       expect((await expectTrueBooks(site)).inFlight).toBe(20);
       const consumer = await site.consume();
-      await untilSettled(database.pool, site.origin.accepted, consumer);
+      await untilSettled(database.pool, site.spool.accepted, consumer);
       await expectAllCharged(site);
     });
 
@@ -153,7 +153,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
       for (let round = 1; round <= 3; round += 1) {
         await site.publishEverySlot(10);
         const consumer = await site.consume();
-        await untilSettled(pool, site.origin.accepted, consumer);
+        await untilSettled(pool, site.spool.accepted, consumer);
         await consumer.stop();
         expect(await consumer.duplicates()).toBe(0);
         expect(consumer.failure()).toBe(null);
@@ -164,7 +164,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
     on('begins with the first record where nothing says where to begin', async (site) => {
       await site.publishEverySlot(30);
       const consumer = await site.consume();
-      await untilSettled(site.database.pool, site.origin.accepted, consumer);
+      await untilSettled(site.database.pool, site.spool.accepted, consumer);
       await expectAllCharged(site);
     });
 
@@ -173,12 +173,12 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
       for (const [what, forget] of Object.entries(site.broker.forget)) {
         await site.publishEverySlot(10);
         const before = await site.consume();
-        await untilSettled(pool, site.origin.accepted, before);
+        await untilSettled(pool, site.spool.accepted, before);
         await before.stop();
         await site.publishEverySlot(10);
         await forget(pool);
         const after = await site.consume();
-        await untilSettled(pool, site.origin.accepted, after);
+        await untilSettled(pool, site.spool.accepted, after);
         await after.stop();
         expect([what, (await after.duplicates()) > 0]).toEqual([what, true]);
       }
@@ -219,15 +219,15 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
         const { pool } = site.database;
         const consumer = await site.consume();
         await site.publishEverySlot(10);
-        await untilSettled(pool, site.origin.accepted, consumer);
+        await untilSettled(pool, site.spool.accepted, consumer);
         await untilCheckpointed(site);
         const backup = await backUp(site);
         await site.publishEverySlot(10);
-        await untilSettled(pool, site.origin.accepted, consumer);
+        await untilSettled(pool, site.spool.accepted, consumer);
         await untilCheckpointed(site);
         await restore(site, backup);
         await site.publishEverySlot(1);
-        await untilSettled(pool, site.origin.accepted, consumer);
+        await untilSettled(pool, site.spool.accepted, consumer);
         await expectAllCharged(site);
         expect(consumer.failure()).toBe(null);
       },
@@ -253,7 +253,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
           40_000,
           what,
         );
-        await untilSettled(pool, site.origin.accepted);
+        await untilSettled(pool, site.spool.accepted);
       };
       const one = await site.consume({ around: counting('one') });
       await publishUntil('the first to work', () => taken.one > 0);
@@ -263,7 +263,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
       await publishUntil('both to work', () => taken.one > before.one && taken.two > before.two);
       await two.stop();
       await site.publishEverySlot(5);
-      await untilSettled(pool, site.origin.accepted, one);
+      await untilSettled(pool, site.spool.accepted, one);
 
       const three = await site.run();
       await publishUntil('the third to work', async () => {
@@ -271,7 +271,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
       });
       await three.kill('SIGKILL');
       await site.publishEverySlot(5);
-      await untilSettled(pool, site.origin.accepted, one);
+      await untilSettled(pool, site.spool.accepted, one);
       await expectAllCharged(site);
       expect([one.failure(), two.failure()]).toEqual([null, null]);
     });
@@ -279,7 +279,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
     on(
       'keeps poison and what is foreign as dead letters, to the last byte, and charges the neighbours',
       async (site) => {
-        const { broker, clicks, database, origin } = site;
+        const { broker, clicks, database, spool } = site;
         const poison = clicks(1);
         await database.pool.query(
           `create function refuse() returns trigger language plpgsql as $$ begin
@@ -290,7 +290,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
         );
         const large = Buffer.alloc(900_000, 'x');
         const garbage = Buffer.from([0, 255, 1, 254]);
-        const { origin: id, sequence } = origin.next();
+        const { spoolId: id, sequence } = spool.next();
         const foreign = [
           { key: 'of somebody else', value: Buffer.from('{"order": 7}') },
           { key: 'too large', value: large },
@@ -317,7 +317,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
         expect(place).toMatch(broker.place(1));
         expect(bytes).toBe(hash.slice(0, 16));
         expect(found.get(poison[0]?.key)).toMatchObject({ reason: 'poison', raw: poison[0]?.value });
-        await broker.publisher.publishEverywhere(origin.mark());
+        await broker.publisher.publishEverywhere(spool.watermark());
         const books = await expectTrueBooks(site);
         expect(books).toMatchObject({ charged: 15, rejected: 2, inFlight: 0 });
         expect(consumer.failure()).toBe(null);
@@ -325,7 +325,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
     );
 
     on('says how much waits and for how long', async (site) => {
-      const { ads, broker, origin, clicks } = site;
+      const { ads, broker, spool, clicks } = site;
       const held = gate();
       let taken = 0;
       const { source } = await site.consume({
@@ -338,7 +338,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
       const hourAgo = Date.now() - 3_600_000;
       const [ad] = ads;
       if (!ad) throw new Error('Expected an ad');
-      const late = origin.click({ ad, clickedAt: hourAgo });
+      const late = spool.click({ ad, clickedAt: hourAgo });
       await broker.publishTo(0, [late, ...clicks(28)]);
       await waitFor(() => taken === 29, 20_000, 'all to be taken');
       const { records, oldestAgeSeconds } = await source.lag();
@@ -367,17 +367,17 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
         const begun = async () => (await pool.query('select from broker_checkpoint')).rowCount === SLOTS;
         await waitFor(begun, 20_000, 'a beginning');
         await site.publishEverySlot(5);
-        await untilSettled(pool, site.origin.accepted - skipped, first);
+        await untilSettled(pool, site.spool.accepted - skipped, first);
         await first.stop();
         await site.publishEverySlot(5);
         const second = await site.consume({ env });
-        await untilSettled(pool, site.origin.accepted - skipped, second);
-        // The books know what was left out, once a mark has told them.
-        await site.broker.publisher.publishEverywhere(site.origin.mark());
+        await untilSettled(pool, site.spool.accepted - skipped, second);
+        // The books know what was left out, once a watermark has told them.
+        await site.broker.publisher.publishEverywhere(site.spool.watermark());
         const ask = () => reconcile(pool, { brokers: site.broker.books });
-        await waitFor(async () => (await ask()).missing > 0, 10_000, 'the mark');
+        await waitFor(async () => (await ask()).missing > 0, 10_000, 'the watermark');
         await second.stop();
-        expect(await countSettled(pool)).toBe(site.origin.accepted - skipped);
+        expect(await countSettled(pool)).toBe(site.spool.accepted - skipped);
         expect(await ask()).toMatchObject({ balanced: true, missing: skipped });
       },
     );
@@ -503,5 +503,5 @@ async function readSignal(url: string): Promise<{ status: number; text: string }
 /** Publishes 600 clicks in many small pieces. */
 async function publishBacklog(site: Site): Promise<number> {
   for (let round = 0; round < 20; round += 1) await site.publishEverySlot(10);
-  return site.origin.accepted;
+  return site.spool.accepted;
 }

@@ -3,7 +3,7 @@ import { createKafkaPublisher } from '../../brokers/kafka/publisher.ts';
 import { parseConfig } from '../../common/config/config.ts';
 import { inTransaction, type Pool } from '../../common/postgres/postgres.ts';
 import { jarsAreMissing } from '../../emulators/kafka/jars.ts';
-import { silent, TestOrigin } from '../setup/database.ts';
+import { silent, TestSpool } from '../setup/database.ts';
 import { makeTopic } from '../setup/kafka-topic.ts';
 import { isSkipped } from '../setup/skipped.ts';
 import { waitFor } from '../setup/stack.ts';
@@ -41,8 +41,8 @@ describe.skipIf(skipped)('a publisher to a cluster of Kafka', () => {
       await makeTopic(admin, { topic, replicaAssignment });
       const held = async () =>
         (await admin.fetchTopicOffsets(topic)).reduce((sum, { high }) => sum + Number(high), 0);
-      const origin = new TestOrigin();
-      const clicks = () => Array.from({ length: 1_000 }, () => origin.click());
+      const spool = new TestSpool();
+      const clicks = () => Array.from({ length: 1_000 }, () => spool.click());
       await publisher.publish(clicks());
       expect(await held()).toBe(1_000);
       await admin.alterPartitionReassignments({
@@ -170,7 +170,7 @@ async function loseCommits(pool: Pool, clickIds: readonly string[]): Promise<voi
   await inTransaction(pool, async (connection) => {
     const clicks = [clickIds];
     await connection.query(
-      `delete from origin_tally where xmin::text in (select xmin::text from ledger where click_id = any($1::uuid[]))`,
+      `delete from spool_counter where xmin::text in (select xmin::text from ledger where click_id = any($1::uuid[]))`,
       clicks,
     );
     await connection.query(

@@ -157,13 +157,13 @@ describe.skipIf(skipped).concurrent('a consumer of Kafka', () => {
     consumer.commitOffsets = async () => {};
     await waitFor(() => first.source.problems().length === 0, 20_000, 'it to have joined');
     await site.publishEverySlot(5);
-    await untilSettled(site.database.pool, site.origin.accepted - skipped, first);
+    await untilSettled(site.database.pool, site.spool.accepted - skipped, first);
     await first.stop();
     const second = await site.consume({ env });
     await site.publishEverySlot(5);
-    await untilSettled(site.database.pool, site.origin.accepted - skipped, second);
+    await untilSettled(site.database.pool, site.spool.accepted - skipped, second);
     await second.stop();
-    expect(await countSettled(site.database.pool)).toBe(site.origin.accepted - skipped);
+    expect(await countSettled(site.database.pool)).toBe(site.spool.accepted - skipped);
     expect(alarms(second)).toEqual([]);
   });
 
@@ -244,10 +244,10 @@ describe.skipIf(skipped).concurrent('a publisher to Kafka', () => {
       withSite(
         server,
         async (site) => {
-          const { broker, clicks, database, origin } = site;
+          const { broker, clicks, database, spool } = site;
           const consumer = await site.consume();
           await Promise.all(Array.from({ length: 30 }, () => broker.publisher.publish(clicks(100))));
-          await broker.publisher.publishEverywhere(origin.mark());
+          await broker.publisher.publishEverywhere(spool.watermark());
           await untilSettled(database.pool, 3_000, consumer);
           const { rows } = await database.pool.query<{ position: string }>(
             'select position from broker_checkpoint',
@@ -270,7 +270,7 @@ describe.skipIf(skipped).concurrent('a publisher to Kafka', () => {
   );
 
   it('calls nothing written of which kafkajs does not say that it was', { timeout: 60_000 }, () =>
-    withSite(server, async ({ broker, clicks, origin }) => {
+    withSite(server, async ({ broker, clicks, spool }) => {
       const { publisher } = broker;
       // Its client knows the partitions of now, and for some minutes.
       await publisher.publish(clicks(1));
@@ -282,8 +282,8 @@ describe.skipIf(skipped).concurrent('a publisher to Kafka', () => {
         (await admin.fetchTopicMetadata({ topics: [broker.config.KAFKA_TOPIC] })).topics[0]?.partitions
           .length;
       await waitFor(async () => (await partitions()) === SLOTS + 1);
-      // A mark is for every partition that there is; what is for one that it does not know, it leaves out in silence.
-      await expect(publisher.publishEverywhere(origin.mark())).rejects.toMatchObject({
+      // A watermark is for every partition that there is; what is for one that it does not know, it leaves out in silence.
+      await expect(publisher.publishEverywhere(spool.watermark())).rejects.toMatchObject({
         code: 'kafka',
         retryable: true,
         message: `Partition ${SLOTS} took no clicks: nobody leads it`,
@@ -295,14 +295,14 @@ describe.skipIf(skipped).concurrent('a publisher to Kafka', () => {
     withSite(
       server,
       async (site) => {
-        const { broker, database, origin } = site;
+        const { broker, database, spool } = site;
         const consumer = await site.consume();
         const account = await addAccount(database.pool, { budget: '1000000.00' });
         // As large as clicks become: anybody may send such a user agent.
         const userAgent = '€'.repeat(512);
-        const large = Array.from({ length: 1_000 }, () => origin.click({ ad: account.ad, userAgent }));
+        const large = Array.from({ length: 1_000 }, () => spool.click({ ad: account.ad, userAgent }));
         await broker.publisher.publish(large);
-        await broker.publisher.publishEverywhere(origin.mark());
+        await broker.publisher.publishEverywhere(spool.watermark());
         await untilSettled(database.pool, 1_000, consumer);
         await expectAllCharged(site);
       },

@@ -93,9 +93,9 @@ describe.concurrent('a consumer of Kinesis', () => {
       await publish();
       // Four generations and three of them closed: the books can read them all.
       const books = await expectTrueBooks(site);
-      expect(books.inFlight).toBe(site.origin.accepted);
+      expect(books.inFlight).toBe(site.spool.accepted);
       held.open();
-      await untilSettled(database.pool, site.origin.accepted, consumer);
+      await untilSettled(database.pool, site.spool.accepted, consumer);
       expect(tooEarly).toEqual([]);
       const ends = async () =>
         (await database.pool.query(`select from broker_checkpoint where position = 'end'`)).rowCount;
@@ -107,7 +107,7 @@ describe.concurrent('a consumer of Kinesis', () => {
       await Promise.all([consumer.stop(), another.stop()]);
       const late = await site.consume();
       await publish();
-      await untilSettled(database.pool, site.origin.accepted, late);
+      await untilSettled(database.pool, site.spool.accepted, late);
       expect(await late.duplicates()).toBe(0);
     },
     { KINESIS_SHARDS: '1' },
@@ -128,8 +128,8 @@ describe.concurrent('a consumer of Kinesis', () => {
       return (await listShards(client, broker.config)).filter(isOpen).length === 4;
     });
     await broker.publisher.publish(clicks(50));
-    await broker.publisher.publishEverywhere(site.origin.mark());
-    await untilSettled(database.pool, site.origin.accepted, consumer);
+    await broker.publisher.publishEverywhere(site.spool.watermark());
+    await untilSettled(database.pool, site.spool.accepted, consumer);
     await expectAllCharged(site);
   });
 
@@ -197,13 +197,13 @@ describe.concurrent('a consumer of Kinesis', () => {
       async () => {
         for (const seen of shards) seen.clear();
         await site.publishEverySlot(2);
-        await untilSettled(database.pool, site.origin.accepted);
+        await untilSettled(database.pool, site.spool.accepted);
         return shards.every(({ size }) => size > 0) && shards.reduce((sum, { size }) => sum + size, 0) === 3;
       },
       20_000,
       'both to have their share',
     );
-    expect(await countSettled(database.pool)).toBe(site.origin.accepted);
+    expect(await countSettled(database.pool)).toBe(site.spool.accepted);
     expect([one.failure(), two.failure()]).toEqual([null, null]);
   });
 });

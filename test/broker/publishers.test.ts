@@ -150,7 +150,7 @@ describe('the publisher to Kinesis', () => {
     await expect(publisher.publish(records(501))).rejects.toMatchObject({ code: 'kinesis_login' });
   });
 
-  it('puts a mark into every open shard, and into no closed one', async () => {
+  it('puts a watermark into every open shard, and into no closed one', async () => {
     const shard = (id: number, end?: string) => ({
       ShardId: `shard-${id}`,
       HashKeyRange: { StartingHashKey: String(id * 100), EndingHashKey: String(id * 100 + 99) },
@@ -165,10 +165,10 @@ describe('the publisher to Kinesis', () => {
       if (operation === 'ListShards') return { body: pages[body.NextToken === 'more' ? 1 : 0] ?? {} };
       return { body: { SequenceNumber: '1', ShardId: 'shard' } };
     };
-    await publisher.publishEverywhere(record('mark'));
+    await publisher.publishEverywhere(record('watermark'));
     const puts = calls.filter(({ operation }) => operation === 'PutRecord');
     expect(puts.map(({ body }) => body.ExplicitHashKey).sort()).toEqual(['0', '200', '300']);
-    expect(puts.map(({ body }) => body.PartitionKey)).toEqual(['mark', 'mark', 'mark']);
+    expect(puts.map(({ body }) => body.PartitionKey)).toEqual(['watermark', 'watermark', 'watermark']);
   });
 
   it('throws where one shard does not take a mark', async () => {
@@ -181,6 +181,6 @@ describe('the publisher to Kinesis', () => {
       const numbers = { SequenceNumberRange: { StartingSequenceNumber: '1' } };
       return { body: { Shards: ['0', '100'].map((start) => ({ ...range(start), ...numbers })) } };
     };
-    await expect(publisher.publishEverywhere(record('mark'))).rejects.toMatchObject({ retryable: true });
+    await expect(publisher.publishEverywhere(record('watermark'))).rejects.toMatchObject({ retryable: true });
   });
 });

@@ -17,7 +17,7 @@ import {
   createTestDatabase,
   type NamedAd,
   type TestDatabase,
-  TestOrigin,
+  TestSpool,
 } from '../setup/database.ts';
 import { freePorts, runScript, waitFor } from '../setup/stack.ts';
 import { type Broker, type Server, SLOTS } from './broker.ts';
@@ -31,7 +31,7 @@ export type Site = {
   readonly server: Server;
   readonly database: TestDatabase;
   readonly broker: Broker;
-  readonly origin: TestOrigin;
+  readonly spool: TestSpool;
   readonly ads: readonly NamedAd[];
   /** Makes clicks, of several advertisers in turn. */
   readonly clicks: (count: number) => ReadClick[];
@@ -87,19 +87,19 @@ export async function withSite(
       ads.push((await addAccount(database.pool, { budget: '1000000.00' })).ad);
     const broker = await server.open(database, env);
     closing.push(broker.close);
-    const origin = new TestOrigin();
+    const spool = new TestSpool();
     const clicks = (count: number) =>
       Array.from({ length: count }, () => {
-        const ad = ads[origin.accepted % ads.length];
+        const ad = ads[spool.accepted % ads.length];
         if (!ad) throw new Error('Expected an ad');
-        return origin.click({ ad });
+        return spool.click({ ad });
       });
     const later = (close: () => Promise<unknown>) => void closing.push(close);
     await work({
       server,
       database,
       broker,
-      origin,
+      spool,
       ads,
       clicks,
       publishEverySlot: async (count) => {
@@ -244,7 +244,7 @@ export async function untilCheckpointed({ broker, database: { pool }, clicks }: 
 /** Holds that all agrees to the last row, that nothing is missing or waits, and that all that was accepted is charged once. */
 export async function expectAllCharged(site: Site, pool: Pool = site.database.pool): Promise<Reconciliation> {
   const books = await expectTrueBooks(site, pool);
-  expect(books).toMatchObject({ accepted: site.origin.accepted, charged: site.origin.accepted, inFlight: 0 });
+  expect(books).toMatchObject({ accepted: site.spool.accepted, charged: site.spool.accepted, inFlight: 0 });
   return books;
 }
 

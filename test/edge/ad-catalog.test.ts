@@ -59,7 +59,7 @@ describe('the ad catalogue', () => {
       priceMicros: 250_000,
       urlTemplate: ad.urlTemplate,
       paused: false,
-      braked: false,
+      budgetExhausted: false,
       fallbackUrl: null,
     });
     expect(catalog.get(2_000_000_000)).toBeUndefined();
@@ -77,7 +77,7 @@ describe('the ad catalogue', () => {
     await until('all of them', () => catalog.size === Number(rows[0]?.count));
   });
 
-  it('sees a price, a pause, a brake and a new ad as soon as it is told', async () => {
+  it('sees a price, a pause, a budget-exhausted flag and a new ad as soon as it is told', async () => {
     const { advertiser, campaign, ad } = await addAccount(database.pool);
     const { catalog } = openCatalog();
     await until('the ad', () => catalog.get(ad.id));
@@ -89,8 +89,8 @@ describe('the ad catalogue', () => {
     await until('its end', () => catalog.get(ad.id)?.paused === false);
     await change(advertiser.id, "update advertiser set status = 'paused' where id = $1", advertiser.id);
     await until("the advertiser's pause", () => catalog.get(ad.id)?.paused);
-    await change(advertiser.id, 'update ad set braked = true where id = $1', ad.id);
-    await until('the brake', () => catalog.get(ad.id)?.braked);
+    await change(advertiser.id, 'update ad set budget_exhausted = true where id = $1', ad.id);
+    await until('the budget-exhausted flag', () => catalog.get(ad.id)?.budgetExhausted);
     const added = await addAdTo(database.pool, campaign);
     await until('the new ad', () => catalog.get(added.id));
   });
@@ -227,7 +227,7 @@ describe('the copy on disk', () => {
     priceMicros: 1,
     urlTemplate: 'https://example.com/',
     paused: false,
-    braked: false,
+    budgetExhausted: false,
     fallbackUrl: null,
   });
   it.each([

@@ -37,7 +37,7 @@ describe('a live spool', async () => {
     expect(await nextMessage(third)).toEqual([]);
     await owner.kill();
     const adopted = await Array.fromAsync(adoptDeadSpools(root));
-    expect(adopted.map(({ origin }) => origin)).toEqual([owner.lines()[0]]);
+    expect(adopted.map(({ spoolId }) => spoolId)).toEqual([owner.lines()[0]]);
     for (const { release } of adopted) release();
   });
 
@@ -72,10 +72,10 @@ describe('a dead spool', async () => {
     const folders = await Promise.all(Array.from({ length: 12 }, () => leaveSpool(root, ['a', 'b'])));
     const adopters = Array.from({ length: 20 }, () => forkChild('adopt', [root]));
     await Promise.all(adopters.map((child) => nextMessage(child)));
-    const found = adopters.map((child) => nextMessage<{ origin: string; accepted: number }[]>(child));
+    const found = adopters.map((child) => nextMessage<{ spoolId: string; accepted: number }[]>(child));
     for (const child of adopters) child.send('adopt');
     const adopted = (await Promise.all(found)).flat();
-    expect(adopted.map(({ origin }) => join(root, origin)).sort()).toEqual(folders.sort());
+    expect(adopted.map(({ spoolId }) => join(root, spoolId)).sort()).toEqual(folders.sort());
     for (const { accepted } of adopted) expect(accepted).toBe(2);
     for (const child of adopters) child.send('release');
   });
@@ -177,9 +177,9 @@ it('a dead spool that cannot be read is told of, stays where it is, and keeps no
   // A folder in the place of a segment: any read of it fails.
   mkdirSync(join(bad, '0000000000000001.segment'), { recursive: true });
   const told: string[] = [];
-  const adopted = await Array.fromAsync(adoptDeadSpools(root, (origin) => told.push(origin)));
-  expect(adopted.map(({ origin, accepted }) => ({ origin, accepted }))).toEqual([
-    { origin: good, accepted: 1 },
+  const adopted = await Array.fromAsync(adoptDeadSpools(root, (spoolId) => told.push(spoolId)));
+  expect(adopted.map(({ spoolId, accepted }) => ({ spoolId, accepted }))).toEqual([
+    { spoolId: good, accepted: 1 },
   ]);
   expect(told).toEqual([basename(bad)]);
   for (const { release } of adopted) release();

@@ -2,11 +2,11 @@ import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 
-const LIFECYCLE = join(import.meta.dirname, '..', '..', 'common', 'lifecycle.ts');
+const PROCESS = join(import.meta.dirname, '..', '..', 'common', 'process.ts');
 
 /** Runs a process whose start does `work`, and returns what it says on standard error. */
 function stderrOf(work: string): string {
-  const script = `import { runProcess } from '${LIFECYCLE}'; import * as fs from 'node:fs'; import * as net from 'node:net';
+  const script = `import { runProcess } from '${PROCESS}'; import * as fs from 'node:fs'; import * as net from 'node:net';
     await runProcess(async () => { ${work} }, 'part');`;
   const { stderr, status } = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
     encoding: 'utf8',

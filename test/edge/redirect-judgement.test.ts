@@ -39,7 +39,7 @@ describe('an invalid click is recorded with its reason, and its visitor redirect
   it('paused', () => {
     const bench = redirectBench({ ad: sampleAd({ paused: true }) });
     bench.send();
-    expect(bench.take()).toMatchObject({ invalid: 'paused', braked: false });
+    expect(bench.take()).toMatchObject({ invalid: 'paused', budgetExhausted: false });
     expect(bench.answers[0]).toMatchObject({ is: 'redirect' });
   });
 
@@ -90,23 +90,23 @@ describe('an invalid click is recorded with its reason, and its visitor redirect
   });
 });
 
-describe('a click on a braked ad', () => {
+describe('a click on an ad whose budget is exhausted', () => {
   it('goes through, marked', () => {
-    const bench = redirectBench({ ad: sampleAd({ braked: true }) });
+    const bench = redirectBench({ ad: sampleAd({ budgetExhausted: true }) });
     bench.send();
-    expect(bench.take()).toMatchObject({ braked: true, invalid: null });
+    expect(bench.take()).toMatchObject({ budgetExhausted: true, invalid: null });
     expect(bench.answers[0]).toMatchObject({ location: expect.stringContaining('https://landing.example/') });
   });
 
   it("goes to the campaign's fallback, filled in like the ad's own", () => {
     const fallbackUrl = 'https://fallback.example/{campaign_id}?c={click_id}';
-    const bench = redirectBench({ ad: sampleAd({ braked: true, fallbackUrl }) });
+    const bench = redirectBench({ ad: sampleAd({ budgetExhausted: true, fallbackUrl }) });
     bench.send();
     const { clickId } = bench.take();
     expect(bench.answers[0]).toMatchObject({ location: `https://fallback.example/7?c=${clickId}` });
   });
 
-  it('never goes to the fallback while the brake is off', () => {
+  it('never goes to the fallback while the budget-exhausted flag is off', () => {
     const bench = redirectBench({ ad: sampleAd({ fallbackUrl: 'https://fallback.example/' }) });
     bench.send();
     bench.take();

@@ -36,7 +36,7 @@ describe('a click', () => {
       advertiserId: 3,
       priceMicros: 250_000,
       invalid: null,
-      braked: false,
+      budgetExhausted: false,
       visitorNetwork: '198.51.100.0/24',
       userAgent: CHROME,
       referrerHost: 'publisher.example',

@@ -10,8 +10,8 @@ export class FakeBroker implements Publisher {
   /** Every batch that was confirmed, in order; values as text. */
   readonly batches: { key: string | null; value: string }[][] = [];
   /** What was sent to all partitions. */
-  readonly marks: { origin: string; accepted: number }[] = [];
-  /** Everything in the order in which it was confirmed: sequences and marks. */
+  readonly watermarks: { spoolId: string; accepted: number }[] = [];
+  /** Everything in the order in which it was confirmed: sequences and watermarks. */
   readonly log: string[] = [];
   attempts = 0;
   /** Most records held by calls that are not answered yet. */
@@ -45,9 +45,11 @@ export class FakeBroker implements Publisher {
   publishEverywhere = async (record: BrokerRecord): Promise<void> => {
     this.attempts += 1;
     await this.before();
-    const { mark } = JSON.parse(String(record.value)) as { mark: { origin: string; accepted: number } };
-    this.marks.push(mark);
-    this.log.push(`mark ${mark.accepted}`);
+    const { watermark } = JSON.parse(String(record.value)) as {
+      watermark: { spoolId: string; accepted: number };
+    };
+    this.watermarks.push(watermark);
+    this.log.push(`watermark ${watermark.accepted}`);
     await this.after();
   };
 
@@ -78,7 +80,7 @@ export function startRelay(
   const metrics = createMetrics();
   const relay = new Relay(spool, {
     publisher,
-    options: { batchMax: 100, lingerMs: 0, markIntervalMs: 20, ...options },
+    options: { batchMax: 100, lingerMs: 0, watermarkIntervalMs: 20, ...options },
     metrics,
     logger: silent,
     onFreed: (bytes) => {

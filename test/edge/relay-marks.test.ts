@@ -27,24 +27,25 @@ async function adoptOnly(
   return { ...dead, openSegment: null, roll: () => {} };
 }
 
-describe('a mark', () => {
+describe('a watermark', () => {
   it('follows everything that it counts', async () => {
     const spool = openSpool();
     const broker = new FakeBroker();
     broker.before = () => new Promise((resolve) => setImmediate(resolve));
-    const { relay, done } = startRelay(spool, broker, { batchMax: 10, markIntervalMs: 1 });
+    const { relay, done } = startRelay(spool, broker, { batchMax: 10, watermarkIntervalMs: 1 });
     for (let count = 0; count < 40; count += 1) await append(spool, [clickText(count), clickText(count)]);
     relay.end();
     expect(await done).toBe(true);
     let published = 0;
     for (const entry of broker.log) {
-      if (entry.startsWith('mark ')) expect(Number(entry.slice(5))).toBeLessThanOrEqual(published);
+      if (entry.startsWith('watermark '))
+        expect(Number(entry.slice('watermark '.length))).toBeLessThanOrEqual(published);
       else published = Number(entry);
     }
-    const marks = broker.marks.map(({ accepted }) => accepted);
-    expect(marks).toEqual([...marks].sort((one, other) => one - other));
-    expect(broker.log.at(-1)).toBe('mark 80');
-    for (const { origin } of broker.marks) expect(origin).toBe(spool.origin);
+    const watermarks = broker.watermarks.map(({ accepted }) => accepted);
+    expect(watermarks).toEqual([...watermarks].sort((one, other) => one - other));
+    expect(broker.log.at(-1)).toBe('watermark 80');
+    for (const { spoolId } of broker.watermarks) expect(spoolId).toBe(spool.spoolId);
   });
 
   it('comes by itself while nobody clicks any more', async () => {
@@ -53,7 +54,7 @@ describe('a mark', () => {
     startRelay(spool, broker);
     await append(spool, [clickText(1)]);
     await append(spool, [clickText(2)]);
-    await until('a mark of both clicks', () => broker.marks.at(-1)?.accepted === 2);
+    await until('a watermark of both clicks', () => broker.watermarks.at(-1)?.accepted === 2);
   });
 
   it('is sent after the system clock was set back', async () => {
@@ -61,21 +62,21 @@ describe('a mark', () => {
     const broker = new FakeBroker();
     startRelay(spool, broker);
     await append(spool, [clickText(1)]);
-    await until('a mark', () => broker.marks.at(-1)?.accepted === 1);
+    await until('a watermark', () => broker.watermarks.at(-1)?.accepted === 1);
     stepSystemClock(-3 * 3_600_000);
     await append(spool, [clickText(2)]);
-    await until('a mark of both clicks', () => broker.marks.at(-1)?.accepted === 2);
+    await until('a watermark of both clicks', () => broker.watermarks.at(-1)?.accepted === 2);
   });
 
   it('is not repeated while nothing is accepted', async () => {
     const spool = openSpool();
     const broker = new FakeBroker();
-    startRelay(spool, broker, { markIntervalMs: 1 });
+    startRelay(spool, broker, { watermarkIntervalMs: 1 });
     await append(spool, [clickText(1)]);
-    await until('a mark', () => broker.marks.length === 1);
+    await until('a watermark', () => broker.watermarks.length === 1);
     await append(spool, [clickText(2)]);
-    await until('another', () => broker.marks.at(-1)?.accepted === 2);
-    expect(broker.marks).toHaveLength(2);
+    await until('another', () => broker.watermarks.at(-1)?.accepted === 2);
+    expect(broker.watermarks).toHaveLength(2);
   });
 
   it('is sent again until the broker has it', async () => {
@@ -90,22 +91,22 @@ describe('a mark', () => {
     relay.end();
     expect(await done).toBe(true);
     expect(refusals).toBeGreaterThan(4);
-    expect(broker.marks.at(-1)?.accepted).toBe(1);
+    expect(broker.watermarks.at(-1)?.accepted).toBe(1);
   });
 
   it('ends a spool; then its folder is gone', async () => {
     const spool = openSpool();
     const broker = new FakeBroker();
-    const { relay, done } = startRelay(spool, broker, { markIntervalMs: 60_000 });
+    const { relay, done } = startRelay(spool, broker, { watermarkIntervalMs: 60_000 });
     await append(spool, [clickText(1)]);
-    await until('the first mark', () => broker.marks.length === 1);
+    await until('the first watermark', () => broker.watermarks.length === 1);
     await append(spool, [clickText(2), clickText(3)]);
     await until('all to be published', () => broker.clicks.length === 3);
-    expect(broker.marks).toHaveLength(1);
+    expect(broker.watermarks).toHaveLength(1);
     spool.finish();
     relay.end();
     expect(await done).toBe(true);
-    expect(broker.log.at(-1)).toBe('mark 3');
+    expect(broker.log.at(-1)).toBe('watermark 3');
     expect(existsSync(spool.folder)).toBe(false);
   });
 
@@ -129,22 +130,22 @@ describe('a mark', () => {
     expect(await first.done).toBe(false);
     spool.roll();
     const broker = new FakeBroker();
-    const dead = { ...adoptByForce(spool.folder, spool.origin), accepted: spool.accepted };
+    const dead = { ...adoptByForce(spool.folder, spool.spoolId), accepted: spool.accepted };
     const second = startRelay(dead, broker);
     second.relay.end();
     expect(await second.done).toBe(true);
     expect(broker.clicks).toEqual([]);
-    expect(broker.marks.at(-1)).toEqual({ origin: spool.origin, accepted: 2 });
+    expect(broker.watermarks.at(-1)).toEqual({ spoolId: spool.spoolId, accepted: 2 });
   });
 });
 
 /** A spool as a relay sees it, without asking for its lock. */
-function adoptByForce(folder: string, origin: string) {
-  return { origin, folder, openSegment: null, roll: () => {}, bytes: 0 };
+function adoptByForce(folder: string, spoolId: string) {
+  return { spoolId, folder, openSegment: null, roll: () => {}, bytes: 0 };
 }
 
 describe('a damaged click', () => {
-  it('is passed over and counted, and the mark still counts it', async () => {
+  it('is passed over and counted, and the watermark still counts it', async () => {
     const spool = openSpool();
     const clicks = [1, 2, 3].map((number) => clickText(number));
     await append(spool, clicks);
@@ -157,11 +158,11 @@ describe('a damaged click', () => {
     expect(await done).toBe(true);
     expect(broker.clicks.at(0)).toBe(clicks[0]);
     expect(broker.clicks.at(-1)).toBe('after');
-    expect(broker.keys.at(-1)).toBe(`${spool.origin}.4`);
+    expect(broker.keys.at(-1)).toBe(`${spool.spoolId}.4`);
     const damaged = await counted(metrics.spoolDamaged);
     expect(damaged).toBeGreaterThan(0);
     expect(broker.clicks.length + damaged).toBe(4);
-    expect(broker.marks.at(-1)?.accepted).toBe(4);
+    expect(broker.watermarks.at(-1)?.accepted).toBe(4);
   });
 
   it('in the segment that is being written does not stop what is appended afterwards', async () => {
@@ -174,11 +175,11 @@ describe('a damaged click', () => {
     await until('the damage to be found', async () => (await counted(metrics.spoolDamaged)) === 1);
     await append(spool, ['later']);
     await until('the later click', () => broker.clicks.includes('later'));
-    await until('its mark', () => broker.marks.at(-1)?.accepted === 3);
-    expect(broker.keys).toEqual([1, 3].map((sequence) => `${spool.origin}.${sequence}`));
+    await until('its watermark', () => broker.watermarks.at(-1)?.accepted === 3);
+    expect(broker.keys).toEqual([1, 3].map((sequence) => `${spool.spoolId}.${sequence}`));
   });
 
-  it('in the last segment of a dead spool is counted by its mark too, and those behind it are published', async () => {
+  it('in the last segment of a dead spool is counted by its watermark too, and those behind it are published', async () => {
     const spool = openSpool();
     const clicks = [1, 2, 3, 4].map((number) => clickText(number));
     await append(spool, clicks);
@@ -192,8 +193,8 @@ describe('a damaged click', () => {
     relay.end();
     expect(await done).toBe(true);
     dead.release();
-    expect(broker.marks.at(-1)).toEqual({ origin: spool.origin, accepted: 4 });
-    expect(broker.keys).toEqual([1, 3, 4].map((sequence) => `${spool.origin}.${sequence}`));
+    expect(broker.watermarks.at(-1)).toEqual({ spoolId: spool.spoolId, accepted: 4 });
+    expect(broker.keys).toEqual([1, 3, 4].map((sequence) => `${spool.spoolId}.${sequence}`));
     expect(await counted(metrics.spoolDamaged)).toBe(1);
   });
 });

@@ -24,7 +24,7 @@ function outage(): never {
 }
 
 describe('a relay', () => {
-  it('publishes every click in order, under its origin and sequence, in batches of bounded size', async () => {
+  it('publishes every click in order, under its spool and sequence, in batches of bounded size', async () => {
     const spool = openSpool({ segmentBytes: 16_384 });
     const broker = new FakeBroker();
     const clicks = clicksOf(550);
@@ -33,15 +33,15 @@ describe('a relay', () => {
     relay.end();
     expect(await done).toBe(true);
     expect(broker.clicks).toEqual(clicks);
-    expect(broker.keys).toEqual(clicks.map((_, index) => `${spool.origin}.${index + 1}`));
+    expect(broker.keys).toEqual(clicks.map((_, index) => `${spool.spoolId}.${index + 1}`));
     for (const batch of broker.batches) expect(batch.length).toBeLessThanOrEqual(100);
   });
 
   it('publishes while the spool grows, without being asked twice', async () => {
     const spool = openSpool();
     const broker = new FakeBroker();
-    // Only what it is told wakes it: its next mark is a minute away.
-    startRelay(spool, broker, { markIntervalMs: 60_000 });
+    // Only what it is told wakes it: its next watermark is a minute away.
+    startRelay(spool, broker, { watermarkIntervalMs: 60_000 });
     for (let count = 1; count <= 20; count += 1) {
       await append(spool, [clickText(count)]);
       await until('the click to be published', () => broker.clicks.length === count);
@@ -75,7 +75,7 @@ describe('a relay', () => {
     expect(await done).toBe(true);
     expect(refusals).toBe(30);
     expect([...broker.clicks].sort()).toEqual([...clicks].sort());
-    expect(broker.marks.at(-1)?.accepted).toBe(50);
+    expect(broker.watermarks.at(-1)?.accepted).toBe(50);
   });
 
   it('remembers how far it got, and deletes what is behind it', async () => {
@@ -146,10 +146,10 @@ describe('a relay whose broker is away', () => {
     let losses = 2;
     broker.after = () => (losses-- > 0 ? outage() : undefined);
     await append(spool, clicksOf(3));
-    const { relay, done } = startRelay(spool, broker, { markIntervalMs: 60_000 });
+    const { relay, done } = startRelay(spool, broker, { watermarkIntervalMs: 60_000 });
     relay.end();
     expect(await done).toBe(true);
-    const once = [1, 2, 3].map((sequence) => `${spool.origin}.${sequence}`);
+    const once = [1, 2, 3].map((sequence) => `${spool.spoolId}.${sequence}`);
     expect(broker.keys).toEqual([...once, ...once, ...once]);
   });
 
@@ -181,9 +181,9 @@ describe('a relay that begins where another died', () => {
     const { relay, done } = startRelay(spool, broker);
     relay.end();
     expect(await done).toBe(true);
-    expect(broker.keys.at(0)).toBe(`${spool.origin}.18`);
+    expect(broker.keys.at(0)).toBe(`${spool.spoolId}.18`);
     expect(broker.keys).toHaveLength(13);
-    expect(broker.marks.at(-1)?.accepted).toBe(30);
+    expect(broker.watermarks.at(-1)?.accepted).toBe(30);
   });
 
   it('publishes again, under the same keys, what was published and not yet acknowledged', async () => {
@@ -198,7 +198,7 @@ describe('a relay that begins where another died', () => {
       die = () => reject(new Error('Its process has ended'));
     });
     broker.after = () => (++batches === 2 ? death : undefined);
-    const first = startRelay(spool, broker, { batchMax: 10, markIntervalMs: 60_000 });
+    const first = startRelay(spool, broker, { batchMax: 10, watermarkIntervalMs: 60_000 });
     await until('the second batch to be taken', () => batches === 2);
     const position = readFileSync(join(spool.folder, 'relayed'), 'latin1');
     expect(position).toBe(encodePosition(10));

@@ -137,7 +137,7 @@ describe('a request as it comes', () => {
 });
 
 describe('a click URL that a page loads', () => {
-  it.each(['no-cors', 'cors', 'same-origin', 'websocket', ''])(
+  it.each(['no-cors', 'cors', 'same-spool', 'websocket', ''])(
     'with Sec-Fetch-Mode "%s" leads on and is not paid for, and leaves the link to the person who clicks it',
     async (mode) => {
       const { port, bench } = await adServerBench({ recording: true });

@@ -10,15 +10,15 @@ it.each([1, 50, 500, 1_500, 4_000])(
   async (linesMin) => {
     const root = temporaryFolder();
     const child = await startPrinter('append-for-ever', [root, '65536'], linesMin + 1);
-    const [origin = ''] = child.lines();
-    expect(await adoptSpool(join(root, origin))).toBeNull();
+    const [spoolId = ''] = child.lines();
+    expect(await adoptSpool(join(root, spoolId))).toBeNull();
     await child.kill();
     const [, ...told] = child.lines();
     expect(told).toEqual(told.map((_, index) => String(index + 1)));
 
-    const dead = await adoptSpool(join(root, origin));
+    const dead = await adoptSpool(join(root, spoolId));
     expect(dead?.accepted).toBeGreaterThanOrEqual(told.length);
-    const { clicks, damaged } = readBack(join(root, origin), dead?.accepted ?? 0);
+    const { clicks, damaged } = readBack(join(root, spoolId), dead?.accepted ?? 0);
     expect(damaged).toBe(0);
     expect(clicks).toHaveLength(dead?.accepted ?? 0);
     clicks.forEach((click, index) => {

@@ -121,8 +121,8 @@ describe('a spool', () => {
     expect(fs.statSync(folder).mode & 0o077).toBe(0);
   });
 
-  it('is an origin of its own every time', () => {
-    expect(openSpool().origin).not.toBe(openSpool().origin);
+  it('is a spool of its own every time', () => {
+    expect(openSpool().spoolId).not.toBe(openSpool().spoolId);
   });
 });
 

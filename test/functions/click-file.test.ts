@@ -109,10 +109,10 @@ it('keeps what is no click with its bytes, and reads on behind it', async () => 
   expect(records[6]?.position).toMatch(/^file [0-9a-f]{16} line 7$/);
 });
 
-it('lets no line speak for an origin, by a mark or by a key in the place of an id', async () => {
-  const mark = { v: 1, mark: { origin: CLICK_ID, accepted: 1_000 } };
+it('lets no line speak for a spool, by a watermark or by a key in the place of an id', async () => {
+  const watermark = { v: 1, watermark: { spoolId: CLICK_ID, accepted: 1_000 } };
   const forged = { ...AD, clickId: `${CLICK_ID}.5`, clickedAt: AT };
-  for (const line of [mark, { ...mark, clickedAt: AT }, forged]) {
+  for (const line of [watermark, { ...watermark, clickedAt: AT }, forged]) {
     expect(await read(fileOf(line))).toMatchObject([
       { is: 'unreadable', reason: 'malformed', key: null, from: null, value: fileOf(line) },
     ]);

@@ -12,7 +12,7 @@ import {
   createTestDatabase,
   type NamedAd,
   type TestDatabase,
-  TestOrigin,
+  TestSpool,
 } from '../setup/database.ts';
 import { waitFor } from '../setup/stack.ts';
 import { builtFunctions } from './bundles.ts';
@@ -22,12 +22,12 @@ const root = builtFunctions();
 let database: TestDatabase & { drop: () => Promise<void> };
 let home: Home & { readonly url: string };
 let ad: NamedAd;
-let origin: TestOrigin;
+let spool: TestSpool;
 
 beforeEach(async () => {
   database = await createTestDatabase();
   ({ ad } = await addAccount(database.pool));
-  origin = new TestOrigin();
+  spool = new TestSpool();
   home = await startCloudEvent(root, { DATABASE_URL: database.url });
 });
 afterEach(async () => {
@@ -35,7 +35,7 @@ afterEach(async () => {
   await database.drop();
 });
 
-const clicks = (count: number) => Array.from({ length: count }, () => origin.click({ ad }));
+const clicks = (count: number) => Array.from({ length: count }, () => spool.click({ ad }));
 
 async function post(
   headers: Record<string, string>,
@@ -94,7 +94,7 @@ describe('the CloudEvents function', () => {
       const statuses: number[] = [];
       const transport = httpTransport(home.url);
       const emit = emitterFor(transport, { mode });
-      for (const record of [...clicks(3), origin.mark()]) {
+      for (const record of [...clicks(3), spool.watermark()]) {
         await emit(cloudEventOf(record));
         statuses.push((await database.pool.query('select from ledger')).rowCount ?? 0);
       }
@@ -116,7 +116,7 @@ describe('the CloudEvents function', () => {
 
   it('answers 422 for what is no click, once it is kept as a dead letter', async () => {
     const garbage: BrokerRecord = {
-      key: `${origin.id}.${origin.next().sequence}`,
+      key: `${spool.id}.${spool.next().sequence}`,
       value: Buffer.from('no click'),
     };
     expect((await home.deliver([garbage])).said).toBe(
@@ -285,7 +285,7 @@ describe('the CloudEvents function', () => {
   });
 
   it('takes the data of an event whose data_base64 is null', async () => {
-    const record = origin.click({ ad });
+    const record = spool.click({ ad });
     const event = {
       ...(cloudEventOf(record).toJSON() as Record<string, unknown>),
       data: JSON.parse(String(record.value)),
@@ -301,10 +301,10 @@ describe('the CloudEvents function', () => {
   });
 
   it('knows a click whose header of its id came twice', async () => {
-    const record = origin.click({ ad });
+    const record = spool.click({ ad });
     const said = await raw([binary(record, [`ce-id: ${record.key}`]), record.value as Buffer]);
     expect(said).toMatch(/^HTTP\/1.1 204/);
-    await raw([binary(origin.mark()), origin.mark().value as Buffer]);
+    await raw([binary(spool.watermark()), spool.watermark().value as Buffer]);
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 1, missing: 0 });
   });
 
@@ -320,7 +320,7 @@ describe('the CloudEvents function', () => {
     const piece = framed(Buffer.alloc(1_000_000, 'x'));
     const said = await raw([head, ...Array.from({ length: 200 }, () => piece)]);
     expect(said.slice(0, 400)).toMatch(/^HTTP\/1.1 413[\s\S]*cloud-event: expected at most 16777216 bytes/);
-    expect(await home.deliver([origin.click({ ad })])).toMatchObject({ said: '204 ' });
+    expect(await home.deliver([spool.click({ ad })])).toMatchObject({ said: '204 ' });
   });
 
   it('does not take a body that somebody else has read for an empty event', async () => {
@@ -334,7 +334,7 @@ describe('the CloudEvents function', () => {
     }).listen(0);
     try {
       const { port } = server.address() as AddressInfo;
-      const record = origin.click({ ad });
+      const record = spool.click({ ad });
       const response = await fetch(`http://127.0.0.1:${port}/`, {
         method: 'POST',
         headers: { 'ce-specversion': '1.0', 'ce-id': record.key as string, 'ce-source': 's', 'ce-type': 't' },
@@ -349,7 +349,7 @@ describe('the CloudEvents function', () => {
   });
 
   it('charges once what many send at once while some hang up', async () => {
-    const records = Array.from({ length: 40 }, () => origin.click({ ad }));
+    const records = Array.from({ length: 40 }, () => spool.click({ ad }));
     await Promise.all(
       records.flatMap((record, index) => [
         home.deliver([record]),

@@ -6,7 +6,7 @@ import { readKafkaEvent } from '../../processor/events/kafka-event.ts';
 import { readKinesisEvent } from '../../processor/events/kinesis-event.ts';
 import { readMessages } from '../../processor/events/openwhisk-messages.ts';
 import { readS3Event } from '../../processor/events/s3-event.ts';
-import { clickRecord, TestOrigin } from '../setup/database.ts';
+import { clickRecord, TestSpool } from '../setup/database.ts';
 import { kafkaEvent, kinesisEvent } from './homes.ts';
 
 const click = clickRecord();
@@ -181,9 +181,9 @@ describe("the messages of OpenWhisk's feed", () => {
           key: message.key,
           from: click.from,
         });
-    const mark = new TestOrigin().mark();
-    const both = { key: encoded(String(mark.key)), value: encoded(String(mark.value)) };
-    expect(read(both)).toMatchObject({ is: 'mark', key: mark.key });
+    const watermark = new TestSpool().watermark();
+    const both = { key: encoded(String(watermark.key)), value: encoded(String(watermark.value)) };
+    expect(read(both)).toMatchObject({ is: 'watermark', key: watermark.key });
   });
 
   it('take time in proportion to their length, whatever a stranger sends', () => {
@@ -259,9 +259,9 @@ describe('CloudEvents', () => {
     expect(read(headers, String(record.value))).toMatchObject([
       { is: 'click', from: null, key: headers['ce-id'] },
     ]);
-    const mark = new TestOrigin().mark();
-    expect(read({ ...headers, 'ce-key': String(mark.key) }, String(mark.value))).toMatchObject([
-      { is: 'mark' },
+    const watermark = new TestSpool().watermark();
+    expect(read({ ...headers, 'ce-key': String(watermark.key) }, String(watermark.value))).toMatchObject([
+      { is: 'watermark' },
     ]);
   });
 

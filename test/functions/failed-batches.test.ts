@@ -11,7 +11,7 @@ import {
   createTestDatabase,
   type NamedAd,
   type TestDatabase,
-  TestOrigin,
+  TestSpool,
 } from '../setup/database.ts';
 import { makeFolder, removeFolder, runScript, tollway } from '../setup/stack.ts';
 import { clickLines, s3Event } from './click-lines.ts';
@@ -94,7 +94,7 @@ let s3: S3Server;
 let folder: string;
 let database: TestDatabase & { drop: () => Promise<void> };
 let ads: NamedAd[];
-let origin: TestOrigin;
+let spool: TestSpool;
 beforeAll(async () => {
   folder = makeFolder();
 });
@@ -103,7 +103,7 @@ beforeEach(async () => {
   // A page of three keys, so that there are several.
   s3 = await startS3([FAILURES, FILES], { keysMax: 3 });
   database = await createTestDatabase();
-  origin = new TestOrigin();
+  spool = new TestSpool();
   ads = [];
   for (let count = 0; count < 3; count += 1)
     ads.push((await addAccount(database.pool, { budget: '10000.00' })).ad);
@@ -114,7 +114,7 @@ beforeEach(async () => {
 });
 
 const clicks = (count: number) =>
-  Array.from({ length: count }, (_, index) => origin.click({ ad: ads[index % ads.length] as NamedAd }));
+  Array.from({ length: count }, (_, index) => spool.click({ ad: ads[index % ads.length] as NamedAd }));
 const put = (key: string, record: object | string) =>
   s3.put(FAILURES, key, typeof record === 'string' ? record : JSON.stringify(record));
 const environment = (): NodeJS.ProcessEnv => ({
@@ -351,7 +351,7 @@ describe('tollway failed-batches redrive', () => {
       await once(child, 'close');
       s3.intercept(null);
       const { rows } = await database.pool.query<{ count: number }>(
-        'select count(*)::int as count from ledger where origin is not null',
+        'select count(*)::int as count from ledger where spool_id is not null',
       );
       const left = s3.keys(FAILURES).filter((key) => key.startsWith('batch')).length;
       expect(rows[0]?.count).toBeGreaterThanOrEqual((count - left) * 300);

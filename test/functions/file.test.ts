@@ -79,7 +79,7 @@ afterAll(() => s3.stop());
 
 const fileOf = (lines: readonly string[]) => Buffer.from(lines.map((line) => `${line}\n`).join(''));
 
-/** Asks the books, deep, for what was settled; clicks of a file have no origin. */
+/** Asks the books, deep, for what was settled; clicks of a file have no spool id. */
 async function expectBooks(pool: Pool, unattributed: number, letters = 0): Promise<void> {
   const books = await expectBalanced(pool);
   expect(books).toMatchObject({ accepted: 0, unattributed });

@@ -15,16 +15,16 @@ import {
   type NamedAd,
   silent,
   type TestDatabase,
-  TestOrigin,
+  TestSpool,
 } from '../setup/database.ts';
 
 let database: TestDatabase & { drop: () => Promise<void> };
-let origin: TestOrigin;
+let spool: TestSpool;
 let ads: NamedAd[];
 
 beforeEach(async () => {
   database = await createTestDatabase();
-  origin = new TestOrigin();
+  spool = new TestSpool();
   ads = [];
   for (let count = 0; count < 2; count += 1) ads.push((await addAccount(database.pool)).ad);
 });
@@ -122,7 +122,7 @@ describe('a function home', () => {
     const way = await openWay(database.url);
     try {
       const home = homeAt(way.url);
-      const clicks = Array.from({ length: 5 }, () => origin.click({ ad: ads[0] as NamedAd }));
+      const clicks = Array.from({ length: 5 }, () => spool.click({ ad: ads[0] as NamedAd }));
       way.state.holdMs = 1_000;
       expect(await home.settle(clicks, within(1_200))).toBe(0);
       await sleep(1_000);
@@ -139,7 +139,7 @@ describe('a function home', () => {
     const way = await openWay(database.url);
     try {
       const home = homeAt(way.url);
-      const click = () => origin.click({ ad: ads[0] as NamedAd });
+      const click = () => spool.click({ ad: ads[0] as NamedAd });
       expect(await home.settle([click()], within(10_000))).toBe(1);
       way.lose();
       const now = Date.now();
@@ -164,8 +164,8 @@ describe('a function home', () => {
     await database.pool.query(
       'create trigger refuse before insert on ledger for each row execute function refuse()',
     );
-    const poison = origin.click({ ad: ads[0] as NamedAd });
-    const good = origin.click({ ad: ads[1] as NamedAd });
+    const poison = spool.click({ ad: ads[0] as NamedAd });
+    const good = spool.click({ ad: ads[1] as NamedAd });
     const first = home.settle([poison], within(1_100));
     await sleep(100);
     const second = home.settle([good], within(10_000));
@@ -183,7 +183,7 @@ describe('a function home', () => {
     const home = homeAt(undefined, {}, 0);
     const blocker = await database.pool.connect();
     await blocker.query('begin');
-    await blocker.query("select pg_advisory_xact_lock(hashtext('tollway tallies'))");
+    await blocker.query("select pg_advisory_xact_lock(hashtext('tollway spool counters'))");
     const startedAt = Date.now();
     const error = await Promise.race([
       home.during(within(1_500), maintainLedger).then(
@@ -230,7 +230,7 @@ describe('a function home', () => {
           id: '2',
           source: 's',
           type: 'x',
-          data: JSON.parse(String(origin.click({ ad: ads[0] as NamedAd }).value)),
+          data: JSON.parse(String(spool.click({ ad: ads[0] as NamedAd }).value)),
         },
       ]),
     );
@@ -276,7 +276,7 @@ describe('a database that cannot be reached as it is told to', () => {
       { batchSize: 1_000, lanes: 1, clickAgeMaxDays: 14, retryAttempts: 0, bisectOnError: true },
       { metrics, logger: silent, onInvariant: () => {} },
     );
-    const clicks = Array.from({ length: 500 }, () => origin.click({ ad: ads[0] as NamedAd }));
+    const clicks = Array.from({ length: 500 }, () => spool.click({ ad: ads[0] as NamedAd }));
     const delivered = host.deliver(clicks).catch((error: unknown) => error);
     await sleep(1_500);
     host.abort();

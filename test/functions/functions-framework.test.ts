@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest';
 import { openGuard, untilAnswers } from '../../emulators/process/guarded-process.ts';
 import { temporaryFolder } from '../edge/temporary-folder.ts';
 import { expectBalanced } from '../ledger/deliver.ts';
-import { addAccount, createTestDatabase, TestOrigin } from '../setup/database.ts';
+import { addAccount, createTestDatabase, TestSpool } from '../setup/database.ts';
 import { isSkipped } from '../setup/skipped.ts';
 import { freePorts } from '../setup/stack.ts';
 import { builtFunctions } from './bundles.ts';
@@ -56,8 +56,8 @@ describe.skipIf(isSkipped(missing))('the Functions Framework', () => {
     try {
       running = await start(source(), database.url);
       const { ad } = await addAccount(database.pool);
-      const origin = new TestOrigin();
-      const events = [1, 2, 3].map(() => cloudEventOf(origin.click({ ad })));
+      const spool = new TestSpool();
+      const events = [1, 2, 3].map(() => cloudEventOf(spool.click({ ad })));
       const [binary, structured] = [HTTP.binary(events[0] as never), HTTP.structured(events[1] as never)];
       const batch = {
         headers: { 'content-type': 'application/cloudevents-batch+json' },

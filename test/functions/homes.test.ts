@@ -7,7 +7,7 @@ import {
   createTestDatabase,
   type NamedAd,
   type TestDatabase,
-  TestOrigin,
+  TestSpool,
 } from '../setup/database.ts';
 import { isSkipped } from '../setup/skipped.ts';
 import { builtFunctions } from './bundles.ts';
@@ -30,7 +30,7 @@ type Site = {
   readonly kind: HomeKind;
   readonly home: Home;
   readonly database: TestDatabase;
-  readonly origin: TestOrigin;
+  readonly spool: TestSpool;
   readonly clicks: (count: number, ad?: NamedAd) => ReadClick[];
   readonly ads: readonly NamedAd[];
 };
@@ -48,12 +48,12 @@ async function withSite(
     for (let count = 0; count < 3; count += 1)
       ads.push((await addAccount(database.pool, { budget: '1000.00' })).ad);
     const home = await kind.start(root, Object.fromEntries(settings));
-    const origin = new TestOrigin();
-    const next = () => ads[origin.accepted % ads.length] as NamedAd;
+    const spool = new TestSpool();
+    const next = () => ads[spool.accepted % ads.length] as NamedAd;
     const clicks = (count: number, ad?: NamedAd) =>
-      Array.from({ length: count }, () => origin.click({ ad: ad ?? next() }));
+      Array.from({ length: count }, () => spool.click({ ad: ad ?? next() }));
     try {
-      await work({ kind, home, database, origin, clicks, ads });
+      await work({ kind, home, database, spool, clicks, ads });
     } catch (error) {
       process.stderr.write(home.logs());
       throw error;
@@ -118,8 +118,8 @@ describe.each(kinds)('the handler on $name', ({ kind, skipped }) => {
   ) => it.skipIf(skipped)(what, () => withSite(kind, work, env), RUN_MS_MAX);
 
   on('charges a good batch once, cold and warm, in one process, and says so in one line', async (site) => {
-    const { home, database, origin, clicks } = site;
-    await expectDone(site, [...clicks(120), origin.mark()]);
+    const { home, database, spool, clicks } = site;
+    await expectDone(site, [...clicks(120), spool.watermark()]);
     const cold = home.pid();
     await expectDone(site, clicks(30));
     await expectDone(site, clicks(1));
@@ -165,11 +165,11 @@ describe.each(kinds)('the handler on $name', ({ kind, skipped }) => {
   });
 
   on('quarantines poison in the middle with its bytes, and charges its neighbours', async (site) => {
-    const { database, clicks, origin } = site;
+    const { database, clicks, spool } = site;
     const batch: BrokerRecord[] = clicks(40);
     const [poison] = clicks(1);
     await refuse(database, poison);
-    const garbage = { key: `${origin.id}.${origin.next().sequence}`, value: Buffer.from('no click') };
+    const garbage = { key: `${spool.id}.${spool.next().sequence}`, value: Buffer.from('no click') };
     batch.splice(20, 0, garbage, poison as ReadClick, { key: 'foreign', value: Buffer.from('{}') });
     await expectDone(site, batch);
     await expectDone(site, batch);

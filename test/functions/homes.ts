@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { CloudEvent, HTTP } from 'cloudevents';
-import { type BrokerRecord, isMarkKey } from '../../contract/click-event.ts';
+import { type BrokerRecord, isWatermarkKey } from '../../contract/click-event.ts';
 import { kafkaEvent, kinesisEvent, PARTITIONS, TOPIC } from '../../emulators/lambda/events.ts';
 import { startLambda } from '../../emulators/lambda/runtime.ts';
 import { ricIsMissing } from '../../emulators/lambda/runtime-client.ts';
@@ -148,7 +148,7 @@ export function cloudEventOf({ key, value }: BrokerRecord, index = 0): CloudEven
   return new CloudEvent({
     id: key ?? `partition:0/offset:${index}`,
     source: '/tollway/ad-server',
-    type: isMarkKey(key) ? 'tollway.mark' : 'tollway.click',
+    type: isWatermarkKey(key) ? 'tollway.watermark' : 'tollway.click',
     ...(value === null ? {} : { data: value }),
   });
 }

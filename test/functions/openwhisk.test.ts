@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { startOpenwhisk } from '../../emulators/openwhisk/runtime.ts';
 import { expectBalanced } from '../ledger/deliver.ts';
-import { addAccount, TestOrigin, testDatabase } from '../setup/database.ts';
+import { addAccount, TestSpool, testDatabase } from '../setup/database.ts';
 import { builtFunctions } from './bundles.ts';
 
 const root = builtFunctions();
@@ -10,13 +10,13 @@ const database = testDatabase();
 
 it('is somebody else to its database as soon as its package says so, warm or not', async () => {
   const { ad } = await addAccount(database.pool);
-  const origin = new TestOrigin();
+  const spool = new TestSpool();
   const action = await startOpenwhisk({ zip: join(root, 'openwhisk.zip') });
   const wrong = new URL(database.url);
   wrong.pathname = '/nowhere';
   const charge = (url: string, timeoutMs: number) => {
-    const { key, value } = origin.click({ ad });
-    const message = { topic: 't', partition: 0, offset: origin.accepted, key, value: String(value) };
+    const { key, value } = spool.click({ ad });
+    const message = { topic: 't', partition: 0, offset: spool.accepted, key, value: String(value) };
     return action.run({ messages: [message], DATABASE_URL: url }, { timeoutMs });
   };
   try {

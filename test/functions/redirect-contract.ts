@@ -66,7 +66,7 @@ export function testRedirectOn(name: string): void {
     };
 
     on(
-      'puts a click into the broker before it answers, once, under its id, without an origin',
+      'puts a click into the broker before it answers, once, under its id, without a spool id',
       async (site) => {
         const { click, send, evergreen, impression, lambda } = site;
         const cold = await click();

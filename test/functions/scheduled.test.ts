@@ -1,12 +1,12 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { markRecord, readRecord } from '../../contract/click-event.ts';
+import { readRecord, watermarkRecord } from '../../contract/click-event.ts';
 import { startLambda } from '../../emulators/lambda/runtime.ts';
 import { ricIsMissing } from '../../emulators/lambda/runtime-client.ts';
 import { startOpenwhisk } from '../../emulators/openwhisk/runtime.ts';
 import type { BooksReport } from '../../processor/functions/report-reconciliation.ts';
 import { deliver } from '../ledger/deliver.ts';
-import { addAccount, createTestDatabase, type TestDatabase, TestOrigin } from '../setup/database.ts';
+import { addAccount, createTestDatabase, type TestDatabase, TestSpool } from '../setup/database.ts';
 import { isSkipped } from '../setup/skipped.ts';
 import { builtFunctions } from './bundles.ts';
 
@@ -79,8 +79,8 @@ describe.each(homes)('by a schedule on $name', ({ missing, start }) => {
 
   on('reconcile', 'the books that balance are reported as such', async ({ call, logs }, { pool }) => {
     const { ad } = await addAccount(pool);
-    const origin = new TestOrigin();
-    await deliver(pool, [origin.click({ ad }), origin.click({ ad }), origin.mark()]);
+    const spool = new TestSpool();
+    await deliver(pool, [spool.click({ ad }), spool.click({ ad }), spool.watermark()]);
     expect(await call()).toEqual({ balanced: true, accepted: 2, settled: 2, missing: 0, problems: [] });
     expect(gauges(logs())).toEqual({
       tollway_books_problems: 0,
@@ -108,10 +108,10 @@ describe.each(homes)('by a schedule on $name', ({ missing, start }) => {
     'clicks that stay missing are named, those on their way are not',
     async ({ call, logs }, { pool }) => {
       const { ad } = await addAccount(pool);
-      const origin = new TestOrigin();
-      const [lost, late, there] = [origin.click({ ad }), origin.click({ ad }), origin.click({ ad })];
+      const spool = new TestSpool();
+      const [lost, late, there] = [spool.click({ ad }), spool.click({ ad }), spool.click({ ad })];
       expect(lost.from?.sequence).toBe(1);
-      await deliver(pool, [there, readRecord(markRecord(origin.id, 3), 'test')]);
+      await deliver(pool, [there, readRecord(watermarkRecord(spool.id, 3), 'test')]);
       const reporting = call(14_000);
       // The first look finds both missing; the second is some seconds later.
       await new Promise((resolve) => setTimeout(resolve, 2_000));
@@ -121,7 +121,7 @@ describe.each(homes)('by a schedule on $name', ({ missing, start }) => {
         accepted: 3,
         settled: 2,
         missing: 1,
-        problems: [`origin ${origin.id}: 1 click missing, the first is 1`],
+        problems: [`spool ${spool.id}: 1 click missing, the first is 1`],
       });
       expect(gauges(logs())).toMatchObject({ tollway_missing_clicks: 1 });
       expect(logs()).toContain('The books need a person');
@@ -129,10 +129,10 @@ describe.each(homes)('by a schedule on $name', ({ missing, start }) => {
   );
 
   on('reconcile', 'dead letters are counted, near a deadline too', async ({ call, logs }, { pool }) => {
-    const origin = new TestOrigin();
+    const spool = new TestSpool();
     await deliver(pool, [
-      readRecord({ key: `${origin.id}.2`, value: Buffer.from('x') }, 'test'),
-      readRecord(markRecord(origin.id, 2), 'test'),
+      readRecord({ key: `${spool.id}.2`, value: Buffer.from('x') }, 'test'),
+      readRecord(watermarkRecord(spool.id, 2), 'test'),
     ]);
     // No time to tell what is missing from what is on its way.
     expect(await call(SOON_MS)).toMatchObject({ balanced: true, missing: null, problems: [] });
@@ -142,20 +142,20 @@ describe.each(homes)('by a schedule on $name', ({ missing, start }) => {
   on('reconcile', 'a database that is away is said so', async ({ call }, { pool, url }) => {
     const name = new URL(url).pathname.slice(1);
     await pool.query(`alter database ${name} rename to ${name}_x`).catch(() => {});
-    await pool.query('alter table origin_total rename to away');
-    expect(String(await call())).toMatch(/origin_total/);
+    await pool.query('alter table spool_total rename to away');
+    expect(String(await call())).toMatch(/spool_total/);
   });
 
-  on('maintain', 'days are made and tallies merged, as often as it comes', async ({ call }, { pool }) => {
+  on('maintain', 'days are made and counters merged, as often as it comes', async ({ call }, { pool }) => {
     const { ad } = await addAccount(pool);
-    const origin = new TestOrigin();
-    for (let count = 0; count < 3; count += 1) await deliver(pool, [origin.click({ ad })]);
+    const spool = new TestSpool();
+    for (let count = 0; count < 3; count += 1) await deliver(pool, [spool.click({ ad })]);
     const newest = await newestDay(pool);
     await pool.query(`drop table ${newest}`);
     await pool.query("update ledger_window set click_ahead = click_ahead - interval '1 day'");
     expect(await call()).toEqual({ maintained: true });
     expect(await newestDay(pool)).toBe(newest);
-    expect((await pool.query('select from origin_tally')).rowCount).toBe(0);
+    expect((await pool.query('select from spool_counter')).rowCount).toBe(0);
     expect(await call()).toEqual({ maintained: true });
   });
 });

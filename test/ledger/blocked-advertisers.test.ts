@@ -17,7 +17,7 @@ import {
   createTestDatabase,
   silent,
   type TestDatabase,
-  TestOrigin,
+  TestSpool,
 } from '../setup/database.ts';
 import { expectBalanced } from './deliver.ts';
 
@@ -28,7 +28,7 @@ let holder: PoolClient;
 let host: HandlerHost;
 let blocked: Account;
 let other: Account;
-let origin: TestOrigin;
+let spool: TestSpool;
 
 beforeEach(async () => {
   database = await createTestDatabase();
@@ -44,7 +44,7 @@ beforeEach(async () => {
   });
   blocked = await addAccount(database.pool);
   other = await addAccount(database.pool);
-  origin = new TestOrigin();
+  spool = new TestSpool();
   host = newHost();
   holder = await database.pool.connect();
   await holder.query('begin');
@@ -78,7 +78,7 @@ function newHost(): HandlerHost {
 }
 
 const mixed = (count: number): ReadRecord[] =>
-  Array.from({ length: count }, (_, index) => origin.click({ ad: (index % 2 === 0 ? blocked : other).ad }));
+  Array.from({ length: count }, (_, index) => spool.click({ ad: (index % 2 === 0 ? blocked : other).ad }));
 const charged = async ({ advertiser }: Account): Promise<number> => {
   const { rowCount } = await database.pool.query('select from ledger where advertiser_id = $1', [
     advertiser.id,
@@ -91,12 +91,12 @@ const holdAdvertiser = () =>
 describe('an advertiser whose row another session keeps locked', () => {
   it('waits aside while the others of its lane are charged, is named, and is charged once it is free', async () => {
     await holdAdvertiser();
-    const first = host.deliver([...mixed(20), origin.mark()]);
+    const first = host.deliver([...mixed(20), spool.watermark()]);
     await expect.poll(() => charged(other)).toBe(10);
     expect(problems()).toContain(`settlement for advertiser ${blocked.advertiser.id}`);
     expect(await setAside()).toBe(10);
     // What comes later does not wait for the lock again, and other deliveries end.
-    await host.deliver([origin.click({ ad: other.ad })]);
+    await host.deliver([spool.click({ ad: other.ad })]);
     const second = host.deliver(mixed(6));
     await expect.poll(() => charged(other)).toBe(14);
     expect(await charged(blocked)).toBe(0);
@@ -109,7 +109,7 @@ describe('an advertiser whose row another session keeps locked', () => {
   });
 
   it.each(['campaign', 'ad'] as const)('is found too when the row is that of its %s', async (table) => {
-    // So that the charge has to update it: a cap to count, a brake to set.
+    // So that the charge has to update it: a cap to count, a budget-exhausted flag to set.
     blocked = await addAccount(database.pool, { budget: '1.00', cap: '1.00' });
     await holder.query(`select from ${table} where advertiser_id = $1 for update`, [blocked.advertiser.id]);
     const delivered = host.deliver(mixed(10));
@@ -123,10 +123,10 @@ describe('an advertiser whose row another session keeps locked', () => {
   it('keeps the order of its clicks: the budget goes to those that came first', async () => {
     blocked = await addAccount(database.pool, { budget: '1.00' });
     await holdAdvertiser();
-    const early = Array.from({ length: 4 }, () => origin.click({ ad: blocked.ad }));
-    const first = host.deliver([...early, origin.click({ ad: other.ad })]);
+    const early = Array.from({ length: 4 }, () => spool.click({ ad: blocked.ad }));
+    const first = host.deliver([...early, spool.click({ ad: other.ad })]);
     await expect.poll(() => charged(other)).toBe(1);
-    const later = host.deliver([origin.click({ ad: blocked.ad }), origin.click({ ad: other.ad })]);
+    const later = host.deliver([spool.click({ ad: blocked.ad }), spool.click({ ad: other.ad })]);
     await expect.poll(() => charged(other)).toBe(2);
     await holder.query('commit');
     await Promise.all([first, later]);
@@ -140,7 +140,7 @@ describe('an advertiser whose row another session keeps locked', () => {
   it('pushes back when too much waits aside', async () => {
     await holdAdvertiser();
     const delivered: Promise<void>[] = [];
-    const clicks = () => Array.from({ length: 500 }, () => origin.click({ ad: blocked.ad }));
+    const clicks = () => Array.from({ length: 500 }, () => spool.click({ ad: blocked.ad }));
     for (let count = 0; count < 40; count += 1) {
       await host.room();
       delivered.push(host.deliver(clicks()));
@@ -150,8 +150,8 @@ describe('an advertiser whose row another session keeps locked', () => {
       hasRoom = true;
     });
     // Behind all the others in the lane: then the last of them waits aside too.
-    await host.deliver([origin.click({ ad: other.ad })]);
-    await host.deliver([origin.click({ ad: other.ad })]);
+    await host.deliver([spool.click({ ad: other.ad })]);
+    await host.deliver([spool.click({ ad: other.ad })]);
     expect(hasRoom).toBe(false);
     expect(problems()).toContain(`settlement for advertiser ${blocked.advertiser.id}`);
     host.abort();
@@ -186,7 +186,7 @@ describe('an advertiser whose row another session keeps locked', () => {
     const source = createPostgresSource(pool, host, { windowMs: 10, batchSize: 4 }, { logger: silent });
     const running = source.run();
     await expect.poll(() => charged(other)).toBe(12);
-    await publish([origin.click({ ad: other.ad })]);
+    await publish([spool.click({ ad: other.ad })]);
     await expect.poll(() => charged(other)).toBe(13);
     expect(await charged(blocked)).toBe(0);
     await holder.query('commit');
@@ -227,7 +227,7 @@ it('An advertiser stays blocked as long as its row is locked, whenever it is loo
     looks += 1;
   });
   const error = Object.assign(new Error('lock timeout'), { code: '55P03' });
-  const clicks = [origin.click({ ad: blocked.ad }), origin.click({ ad: other.ad })];
+  const clicks = [spool.click({ ad: blocked.ad }), spool.click({ ad: other.ad })];
   expect(await locked.explains(error, clicks)).toBe(true);
   locked.wait(blocked.advertiser.id, 'a click');
   // Two looks found it; the third is that of a second later.

@@ -36,11 +36,12 @@ async function heardSoFar(): Promise<string[]> {
   return all;
 }
 
-async function isBraked(ad: NamedAd): Promise<boolean | undefined> {
-  const { rows } = await database.pool.query<{ braked: boolean }>('select braked from ad where id = $1', [
-    ad.id,
-  ]);
-  return rows[0]?.braked;
+async function isBudgetExhausted(ad: NamedAd): Promise<boolean | undefined> {
+  const { rows } = await database.pool.query<{ budgetExhausted: boolean }>(
+    'select budget_exhausted as "budgetExhausted" from ad where id = $1',
+    [ad.id],
+  );
+  return rows[0]?.budgetExhausted;
 }
 
 const clicksOn = (ad: NamedAd, count: number) => Array.from({ length: count }, () => clickRecord({ ad }));
@@ -54,17 +55,17 @@ describe('the ad servers hear', () => {
     expect(await heardSoFar()).toEqual([]);
     await deliverTwice(database.pool, clicksOn(ad, 1));
     expect(await heardSoFar()).toEqual([String(advertiser.id)]);
-    expect([await isBraked(ad), await isBraked(cheap)]).toEqual([true, false]);
+    expect([await isBudgetExhausted(ad), await isBudgetExhausted(cheap)]).toEqual([true, false]);
     await deliverTwice(database.pool, clicksOn(ad, 3));
     expect(await heardSoFar()).toEqual([]);
     await deliverTwice(database.pool, clicksOn(cheap, 2));
     expect(await heardSoFar()).toEqual([String(advertiser.id)]);
-    expect(await isBraked(cheap)).toBe(true);
+    expect(await isBudgetExhausted(cheap)).toBe(true);
   });
 
-  it('of a top-up that lifts the brake, and not of one that is too small or not needed', async () => {
+  it('of a top-up that lifts the budget-exhausted flag, and not of one that is too small or not needed', async () => {
     const { advertiser, ad } = await addAccount(database.pool, { budget: '0.20', price: '0.30' });
-    expect(await isBraked(ad)).toBe(true);
+    expect(await isBudgetExhausted(ad)).toBe(true);
     const topUp = (amount: string) =>
       enterBudget(database.pool, advertiser.id, 'top_up', parseAmount(amount));
     await heardSoFar();
@@ -72,7 +73,7 @@ describe('the ad servers hear', () => {
     expect(await heardSoFar()).toEqual([]);
     await topUp('0.01');
     expect(await heardSoFar()).toEqual([String(advertiser.id)]);
-    expect(await isBraked(ad)).toBe(false);
+    expect(await isBudgetExhausted(ad)).toBe(false);
     await topUp('5.00');
     expect(await heardSoFar()).toEqual([]);
     expect(await deliverTwice(database.pool, clicksOn(ad, 1))).toEqual(['charged']);
@@ -83,7 +84,7 @@ describe('the ad servers hear', () => {
     await heardSoFar();
     await enterBudget(database.pool, advertiser.id, 'adjustment', parseAmount('-0.80'));
     expect(await heardSoFar()).toEqual([String(advertiser.id)]);
-    expect(await isBraked(ad)).toBe(true);
+    expect(await isBudgetExhausted(ad)).toBe(true);
   });
 
   it('of a cap that is used up, while another campaign of the advertiser goes on', async () => {
@@ -93,18 +94,18 @@ describe('the ad servers hear', () => {
     await heardSoFar();
     await deliverTwice(database.pool, clicksOn(ad, 1));
     expect(await heardSoFar()).toEqual([String(advertiser.id)]);
-    expect([await isBraked(ad), await isBraked(other)]).toEqual([true, false]);
+    expect([await isBudgetExhausted(ad), await isBudgetExhausted(other)]).toEqual([true, false]);
     await deliverTwice(database.pool, [...clicksOn(ad, 2), ...clicksOn(other, 1)]);
     expect(await heardSoFar()).toEqual([]);
   });
 
-  it('of a price change, with the brake set or lifted by it', async () => {
+  it('of a price change, with the budget-exhausted flag set or lifted by it', async () => {
     const { advertiser, ad } = await addAccount(database.pool, { budget: '1.00', price: '0.30' });
     await heardSoFar();
     await updateAd(database.pool, ad.id, { priceMicros: parseAmount('1.01') });
-    expect([await heardSoFar(), await isBraked(ad)]).toEqual([[String(advertiser.id)], true]);
+    expect([await heardSoFar(), await isBudgetExhausted(ad)]).toEqual([[String(advertiser.id)], true]);
     await updateAd(database.pool, ad.id, { priceMicros: parseAmount('1.00') });
-    expect([await heardSoFar(), await isBraked(ad)]).toEqual([[String(advertiser.id)], false]);
+    expect([await heardSoFar(), await isBudgetExhausted(ad)]).toEqual([[String(advertiser.id)], false]);
   });
 
   it('of an advertiser that is paused and resumed, of an ad that is paused, and of one that is new', async () => {
@@ -121,12 +122,12 @@ describe('the ad servers hear', () => {
     }
   });
 
-  it('nothing when a transaction that set a brake is rolled back', async () => {
+  it('nothing when a transaction that set a budget-exhausted flag is rolled back', async () => {
     const { advertiser, ad } = await addAccount(database.pool, { budget: '1.00', price: '0.30' });
     await heardSoFar();
     const tooMuch = enterBudget(database.pool, advertiser.id, 'adjustment', parseAmount('-1.01'));
     await expect(tooMuch).rejects.toMatchObject({ code: 'not_enough_budget' });
-    expect([await heardSoFar(), await isBraked(ad)]).toEqual([[], false]);
+    expect([await heardSoFar(), await isBudgetExhausted(ad)]).toEqual([[], false]);
   });
 });
 
@@ -172,13 +173,13 @@ it('is set on exactly those ads that what is left does not pay for, whatever hap
           else ads[one.ad] = await updateAd(database.pool, ad.id, { priceMicros: BigInt(one.price) });
         }
         const { rows } = await database.pool.query(
-          `select ad.id, braked, price_micros > advertiser.remaining_micros or
+          `select ad.id, budget_exhausted as "budgetExhausted", price_micros > advertiser.remaining_micros or
              coalesce(price_micros > cap_micros - campaign.spent_micros, false) as due
            from ad join campaign on campaign.id = campaign_id join advertiser on advertiser.id = ad.advertiser_id
            where ad.advertiser_id = $1`,
           [id],
         );
-        expect(rows.filter((row) => row.braked !== row.due)).toEqual([]);
+        expect(rows.filter((row) => row.budgetExhausted !== row.due)).toEqual([]);
       }
     }),
     { numRuns: 12 },

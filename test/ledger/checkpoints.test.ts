@@ -13,7 +13,7 @@ import { uuidV7 } from '../../common/uuid.ts';
 import type { ReadClick } from '../../contract/click-event.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
 import { chargeClicks } from '../../processor/charge/charge-clicks.ts';
-import { addAccount, TestOrigin, testDatabase } from '../setup/database.ts';
+import { addAccount, TestSpool, testDatabase } from '../setup/database.ts';
 
 const database = testDatabase();
 let count = 0;
@@ -74,11 +74,11 @@ describe('the checkpoints of a source', () => {
 
   it('stay where they are when the database has lost a commit that we were told of', async () => {
     const { ad } = await addAccount(database.pool);
-    const origin = new TestOrigin();
+    const spool = new TestSpool();
     const [charged, rejected, lost] = [
-      origin.click({ ad }),
-      origin.click({ ad: { ...ad, id: 999_999 } }),
-      origin.click({ ad }),
+      spool.click({ ad }),
+      spool.click({ ad: { ...ad, id: 999_999 } }),
+      spool.click({ ad }),
     ];
     await chargeClicks(database.pool, [charged, rejected], { clickAgeMaxDays: 14 });
     const source = await sourceOf({ a: '5' });

@@ -8,12 +8,12 @@ import {
   EDGE_INVALID_REASONS,
   encodeClick,
   ID_MAX,
-  markRecord,
   PRICE_MICROS_MAX,
   parseClickKey,
   type ReadRecord,
   readRecord,
   WATERMARK_MAX,
+  watermarkRecord,
 } from '../../contract/click-event.ts';
 import { clickEvent } from '../setup/database.ts';
 
@@ -31,7 +31,7 @@ const event: fc.Arbitrary<ClickEvent> = fc
     advertiserId: id,
     priceMicros: fc.integer({ min: 1, max: PRICE_MICROS_MAX }),
     invalid: fc.option(fc.constantFrom(...EDGE_INVALID_REASONS)),
-    braked: fc.boolean(),
+    budgetExhausted: fc.boolean(),
     visitorNetwork: text,
     userAgent: text,
     referrerHost: text,
@@ -87,7 +87,7 @@ describe('a click event', () => {
     'clickedAt',
     'invalid',
   ];
-  const texts = ['braked', 'visitorNetwork', 'userAgent', 'referrerHost'];
+  const texts = ['budgetExhausted', 'visitorNetwork', 'userAgent', 'referrerHost'];
   it.each([...fields, ...texts])('is unreadable without %s, and with anything odd in its place', (field) => {
     const odd = [
       undefined,
@@ -105,7 +105,7 @@ describe('a click event', () => {
       { length: 1 },
     ];
     const allowed = (value: unknown) =>
-      texts.includes(field) && field !== 'braked' && typeof value === 'string';
+      texts.includes(field) && field !== 'budgetExhausted' && typeof value === 'string';
     for (const value of odd.filter((one) => !allowed(one))) {
       expect(read(changed({ [field]: value }))).toMatchObject({ is: 'unreadable', reason: 'malformed' });
       const { detail } = read(changed({ [field]: value })) as { detail: string };
@@ -122,7 +122,7 @@ describe('a click event', () => {
     ['a price of nothing', () => ({ priceMicros: 0 })],
     ['a price beyond the highest', () => ({ priceMicros: PRICE_MICROS_MAX + 1 })],
     ['a reason that only the handler gives', () => ({ invalid: 'repeat' })],
-    ['a brake that is no truth value', () => ({ braked: 'true' })],
+    ['a budget-exhausted flag that is no truth value', () => ({ budgetExhausted: 'true' })],
   ])('is unreadable with %s', (_, changes) => {
     expect(read(changed(changes()))).toMatchObject({ is: 'unreadable', reason: 'malformed' });
   });
@@ -167,17 +167,17 @@ describe('bytes that are no click', () => {
     '[{"v":1}]',
     '{}',
     '{"v":1}',
-    '{"v":1,"mark":{}}',
+    '{"v":1,"watermark":{}}',
     '['.repeat(8_000),
   ])('such as %.20s are unreadable', (value) => {
     expect(read(Buffer.from(value))).toMatchObject({ is: 'unreadable', reason: 'malformed' });
   });
 
   it('settle their own sequence: the key says which, not the bytes', () => {
-    const origin = uuidV7();
-    expect(read(null, clickKey(origin, 17))).toMatchObject({
+    const spoolId = uuidV7();
+    expect(read(null, clickKey(spoolId, 17))).toMatchObject({
       is: 'unreadable',
-      from: { origin, sequence: 17 },
+      from: { spoolId, sequence: 17 },
     });
   });
 
@@ -199,32 +199,32 @@ describe('bytes that are no click', () => {
 });
 
 describe('a key', () => {
-  it('names an origin and a sequence', () => {
+  it('names a spool and a sequence', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 999_999_999_999_999 }), (sequence) => {
-        const origin = uuidV7();
-        expect(parseClickKey(clickKey(origin, sequence))).toEqual({ origin, sequence });
+        const spoolId = uuidV7();
+        expect(parseClickKey(clickKey(spoolId, sequence))).toEqual({ spoolId, sequence });
       }),
     );
   });
 
-  const origin = '0190163d-8694-739b-aea5-966c26f8ad91';
+  const spoolId = '0190163d-8694-739b-aea5-966c26f8ad91';
   it.each([
     null,
     '',
-    origin,
-    `${origin}.`,
-    `${origin}.0`,
-    `${origin}.01`,
-    `${origin}.-1`,
-    `${origin}.1.5`,
-    `${origin}.1e3`,
-    `${origin}.mark`,
-    `${origin}.1 `,
-    `${origin}.9999999999999999`,
-    `${origin.toUpperCase()}.1`,
-    `x${origin}.1`,
-    `${origin}x1`,
+    spoolId,
+    `${spoolId}.`,
+    `${spoolId}.0`,
+    `${spoolId}.01`,
+    `${spoolId}.-1`,
+    `${spoolId}.1.5`,
+    `${spoolId}.1e3`,
+    `${spoolId}.watermark`,
+    `${spoolId}.1 `,
+    `${spoolId}.9999999999999999`,
+    `${spoolId.toUpperCase()}.1`,
+    `x${spoolId}.1`,
+    `${spoolId}x1`,
   ])('%j is not ours', (key) => {
     expect(parseClickKey(key)).toBeNull();
   });
@@ -236,28 +236,28 @@ it('Bytes that are not JSON are counted, one or more', () => {
   expect(read('xx')).toMatchObject({ detail: 'Expected JSON, got 2 bytes of other data' });
 });
 
-describe('a mark', () => {
+describe('a watermark', () => {
   it('is the same after it was written and read, and settles no sequence', () => {
     fc.assert(
       fc.property(fc.integer({ min: 0, max: WATERMARK_MAX }), (accepted) => {
-        const origin = uuidV7();
-        const record = readRecord(markRecord(origin, accepted), 'here');
-        expect(record).toMatchObject({ is: 'mark', origin, accepted, from: null });
+        const spoolId = uuidV7();
+        const record = readRecord(watermarkRecord(spoolId, accepted), 'here');
+        expect(record).toMatchObject({ is: 'watermark', spoolId, accepted, from: null });
       }),
     );
   });
 
-  it.each([{ origin: 'x' }, { accepted: -1 }, { accepted: 1.5 }, { accepted: '1' }, { accepted: 2 ** 53 }])(
+  it.each([{ spoolId: 'x' }, { accepted: -1 }, { accepted: 1.5 }, { accepted: '1' }, { accepted: 2 ** 53 }])(
     'with %j in it is unreadable',
     (changes) => {
-      const mark = { origin: uuidV7(), accepted: 1, ...changes };
-      const value = Buffer.from(JSON.stringify({ v: 1, mark }));
-      expect(read(value, `${mark.origin}.mark`)).toMatchObject({ is: 'unreadable' });
+      const watermark = { spoolId: uuidV7(), accepted: 1, ...changes };
+      const value = Buffer.from(JSON.stringify({ v: 1, watermark }));
+      expect(read(value, `${watermark.spoolId}.watermark`)).toMatchObject({ is: 'unreadable' });
     },
   );
 
   it('under the key of a click settles no sequence in silence', () => {
-    const { value } = markRecord(uuidV7(), 5);
+    const { value } = watermarkRecord(uuidV7(), 5);
     expect(read(value, clickKey(uuidV7(), 3))).toMatchObject({ is: 'unreadable', from: { sequence: 3 } });
   });
 });

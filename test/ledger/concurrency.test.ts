@@ -6,7 +6,7 @@ import {
   addAccount,
   clickRecord,
   type NamedAd,
-  TestOrigin,
+  TestSpool,
   testDatabase,
   unreadableRecord,
 } from '../setup/database.ts';
@@ -44,42 +44,42 @@ async function deliverUntilItWaits(ad: NamedAd) {
 describe('the same batch with eight handlers at once', () => {
   it('is charged once, whatever it holds', async () => {
     const known = await accounts(6, { budget: '5.00', price: '0.25' });
-    const origin = new TestOrigin();
+    const spool = new TestSpool();
     const nonces = Array.from({ length: 20 }, () => uuidV7());
     const clicks = Array.from({ length: 180 }, (_, index) => {
       const ad = known[index % known.length]?.ad;
       if (!ad) throw new Error('Expected an ad');
       const nonce = index % 3 === 0 ? (nonces[index % nonces.length] ?? null) : null;
-      return origin.click({ ad: index % 50 === 49 ? { ...ad, id: 2_000_000_000 } : ad, nonce });
+      return spool.click({ ad: index % 50 === 49 ? { ...ad, id: 2_000_000_000 } : ad, nonce });
     });
     const garbage = Array.from({ length: 5 }, (_, index) =>
-      unreadableRecord(Buffer.from([index]), origin.next()),
+      unreadableRecord(Buffer.from([index]), spool.next()),
     );
-    const batch = [...clicks, ...garbage, origin.mark()];
+    const batch = [...clicks, ...garbage, spool.watermark()];
     const deliveries = Array.from({ length: 8 }, () => deliver(database.pool, batch));
     const outcomes = count((await Promise.all(deliveries)).flat());
-    const { duplicate = 0, mark = 0, ...settled } = outcomes;
-    expect(mark).toBe(8);
+    const { duplicate = 0, watermark = 0, ...settled } = outcomes;
+    expect(watermark).toBe(8);
     expect(duplicate).toBe(7 * 185);
     expect(Object.values(settled).reduce((sum, clicksOf) => sum + clicksOf, 0)).toBe(185);
     expect(settled).toMatchObject({ 'rejected: malformed': 5, 'rejected: unknown_ad': 3 });
     const books = await expectBalanced(database.pool);
-    expect(books.origins.find((found) => found.origin === origin.id)).toMatchObject({ accepted: 185 });
-    expect(new Set(await deliver(database.pool, batch))).toEqual(new Set(['duplicate', 'mark']));
+    expect(books.spools.find((found) => found.spoolId === spool.id)).toMatchObject({ accepted: 185 });
+    expect(new Set(await deliver(database.pool, batch))).toEqual(new Set(['duplicate', 'watermark']));
   });
 });
 
 describe('garbage alone with eight handlers at once', () => {
   it('has one dead letter each, with no lock of an advertiser to take turns by', async () => {
-    const origin = new TestOrigin();
-    const garbage = Array.from({ length: 100 }, () => unreadableRecord(Buffer.from('x'), origin.next()));
+    const spool = new TestSpool();
+    const garbage = Array.from({ length: 100 }, () => unreadableRecord(Buffer.from('x'), spool.next()));
     const deliveries = Array.from({ length: 8 }, () => deliver(database.pool, garbage));
     expect(count((await Promise.all(deliveries)).flat())).toEqual({
       'rejected: malformed': 100,
       duplicate: 700,
     });
     const books = await expectBalanced(database.pool);
-    expect(books.origins.find((found) => found.origin === origin.id)).toMatchObject({
+    expect(books.spools.find((found) => found.spoolId === spool.id)).toMatchObject({
       accepted: 100,
       rejected: 100,
     });
@@ -89,9 +89,9 @@ describe('garbage alone with eight handlers at once', () => {
 describe('many batches over the same advertisers at once', () => {
   it('settle without a single deadlock, and the books balance', async () => {
     const known = await accounts(20, { budget: '3.00', price: '0.10' });
-    const origin = new TestOrigin();
+    const spool = new TestSpool();
     const batches = Array.from({ length: 60 }, () =>
-      shuffle(known).map(({ ad }) => origin.click({ ad, nonce: uuidV7() })),
+      shuffle(known).map(({ ad }) => spool.click({ ad, nonce: uuidV7() })),
     );
     // `settle` and not `chargeClicks`: the one below would try again what another has won, and hide it.
     const outcomes = await Promise.all(
@@ -111,16 +111,16 @@ describe('many batches over the same advertisers at once', () => {
 
   it('settle with garbage copied among them and ads unknown, every copy once', async () => {
     const known = await accounts(8, { budget: '1.00', price: '0.30' });
-    const origin = new TestOrigin();
+    const spool = new TestSpool();
     const garbage = Array.from({ length: 30 }, (_, index) =>
-      unreadableRecord(Buffer.from([index]), origin.next()),
+      unreadableRecord(Buffer.from([index]), spool.next()),
     );
     const batches = known.flatMap(({ ad }) =>
       Array.from({ length: 4 }, () => [
         ...garbage,
-        origin.click({ ad }),
-        origin.click({ ad: { ...ad, id: 2_000_000_000 } }),
-        origin.click({ ad }),
+        spool.click({ ad }),
+        spool.click({ ad: { ...ad, id: 2_000_000_000 } }),
+        spool.click({ ad }),
       ]),
     );
     const outcomes = (await Promise.all(batches.map((batch) => deliver(database.pool, batch)))).flat();
@@ -213,9 +213,9 @@ describe('a click without a key of an advertiser that nobody knows', () => {
 
 describe('bytes that are no click under keys of two spools', () => {
   it('lock the spools in one order: no two handlers wait for each other', async () => {
-    const [low, high] = [new TestOrigin(), new TestOrigin()].sort((a, b) => (a.id < b.id ? -1 : 1));
+    const [low, high] = [new TestSpool(), new TestSpool()].sort((a, b) => (a.id < b.id ? -1 : 1));
     if (!low || !high) throw new Error('Expected two spools');
-    const garbage = [high, low].map((origin) => unreadableRecord(Buffer.from('x'), origin.next()));
+    const garbage = [high, low].map((spool) => unreadableRecord(Buffer.from('x'), spool.next()));
     const { settled } = await inTransaction(database.pool, async (holder) => {
       await holder.query('select pg_advisory_xact_lock(hashtextextended($1, 0))', [low.id]);
       const waiting = inTransaction(database.pool, (connection) => settle(connection, garbage, OPTIONS));

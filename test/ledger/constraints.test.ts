@@ -99,15 +99,15 @@ describe('the schema, against statements that are wrong', () => {
   it('lets no day be closed twice', async () => {
     const close = (day: string) =>
       database.pool.query(`insert into closed_day values ($1, 1, 1, 'charged', 1, 1)`, [day]);
-    const closeOrigin = (day: string, origin: string) =>
-      database.pool.query(`insert into closed_day_origin values ($1, $2, 'charged', 1)`, [day, origin]);
-    const origin = uuidV7();
+    const closeSpool = (day: string, spoolId: string) =>
+      database.pool.query(`insert into closed_day_spool values ($1, $2, 'charged', 1)`, [day, spoolId]);
+    const spoolId = uuidV7();
     await close('2020-01-01');
     await close('2020-01-02');
     expect(errorCode(await failureOf(close('2020-01-01')))).toBe('23505');
-    await closeOrigin('2020-01-01', origin);
-    await closeOrigin('2020-01-01', uuidV7());
-    expect(errorCode(await failureOf(closeOrigin('2020-01-01', origin)))).toBe('23505');
+    await closeSpool('2020-01-01', spoolId);
+    await closeSpool('2020-01-01', uuidV7());
+    expect(errorCode(await failureOf(closeSpool('2020-01-01', spoolId)))).toBe('23505');
   });
 
   it('lets no record be rejected twice', async () => {
@@ -178,7 +178,7 @@ describe('a handler whose statements fail', () => {
       expect(failureKind(error)).toBe('invariant');
       const { rows } = await own.pool.query<{ rows: number }>(
         `select (select count(*)::int from ledger) + (select count(*)::int from spent_nonce) +
-           (select count(*)::int from origin_tally) as rows`,
+           (select count(*)::int from spool_counter) as rows`,
       );
       expect(rows).toEqual([{ rows: 0 }]);
       await own.pool.query('drop trigger overspend on advertiser');

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { markRecord } from '../../contract/click-event.ts';
+import { watermarkRecord } from '../../contract/click-event.ts';
 import { listDeadLetterIds } from '../../processor/charge/redrive.ts';
 import {
   type Account,
@@ -7,7 +7,7 @@ import {
   addAdTo,
   createTestDatabase,
   type TestDatabase,
-  TestOrigin,
+  TestSpool,
 } from '../setup/database.ts';
 import { makeFolder, removeFolder, tollway } from '../setup/stack.ts';
 import { deliver, expectBalanced } from './deliver.ts';
@@ -36,12 +36,12 @@ const run = (...args: string[]) => {
 
 /** Letters of three clicks whose ad was made since; the one in the middle holds a watermark instead. */
 async function threeLetters(): Promise<readonly string[]> {
-  const origin = new TestOrigin();
+  const spoolId = new TestSpool();
   for (let count = 1; count <= 3; count += 1)
-    await deliver(database.pool, [origin.click({ ad: { ...account.ad, id: account.ad.id + 1 } })]);
+    await deliver(database.pool, [spoolId.click({ ad: { ...account.ad, id: account.ad.id + 1 } })]);
   await addAdTo(database.pool, account.campaign);
   const ids = await letters();
-  const { key, value } = markRecord(origin.id, 1_000);
+  const { key, value } = watermarkRecord(spoolId.id, 1_000);
   await database.pool.query('update dead_letter set record_key = $2, raw = $3 where id = $1', [
     ids[1],
     key,
@@ -87,8 +87,8 @@ describe('redrive', () => {
   });
 
   it('ends with code 1 where a click is rejected again, and with 0 where all are charged', async () => {
-    const origin = new TestOrigin();
-    await deliver(database.pool, [origin.click({ ad: { ...account.ad, id: account.ad.id + 1 } })]);
+    const spoolId = new TestSpool();
+    await deliver(database.pool, [spoolId.click({ ad: { ...account.ad, id: account.ad.id + 1 } })]);
     expect(await run('redrive', '--all')).toMatchObject({
       code: 1,
       stdout: expect.stringMatching(/rejected +unknown_ad/),

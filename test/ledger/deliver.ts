@@ -21,7 +21,7 @@ export async function deliverTwice(
   const before = await settledRows(pool);
   const again = await deliver(pool, batch, options);
   expect(new Set(again)).toEqual(
-    new Set(again.map((outcome) => (outcome === 'mark' ? 'mark' : 'duplicate'))),
+    new Set(again.map((outcome) => (outcome === 'watermark' ? 'watermark' : 'duplicate'))),
   );
   expect(await settledRows(pool)).toEqual(before);
   return first;
@@ -54,7 +54,7 @@ export function inWords(outcome: Outcome | undefined): string {
   return outcome.reason === null ? outcome.outcome : `${outcome.outcome}: ${outcome.reason}`;
 }
 
-/** All that a second delivery may not change. Tallies are summed: a mark appends a row each time it comes. */
+/** All that a second delivery may not change. Counters are summed: a watermark appends a row each time it comes. */
 async function settledRows(pool: Pool) {
   const { rows } = await pool.query(
     `select (select json_agg(l order by click_id) from ledger l) as ledger,
@@ -63,7 +63,7 @@ async function settledRows(pool: Pool) {
        (select json_agg(a order by id) from advertiser a) as advertisers,
        (select json_agg(c order by id) from campaign c) as campaigns,
        (select json_build_array(sum(charged), sum(over_budget), sum(invalid), sum(rejected), sum(bit_count(settled)))
-        from origin_tally) as tallies`,
+        from spool_counter) as tallies`,
   );
   return rows[0];
 }

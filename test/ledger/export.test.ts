@@ -11,7 +11,7 @@ import {
   clickRecord,
   createTestDatabase,
   type TestDatabase,
-  TestOrigin,
+  TestSpool,
   unreadableRecord,
 } from '../setup/database.ts';
 import { deliver } from './deliver.ts';
@@ -223,15 +223,15 @@ describe('the rows', () => {
 
   it('hold rejected clicks of any id, and what cannot be read, but nothing that is no click of ours', async () => {
     const { ad } = await addAccount(database.pool);
-    const origin = new TestOrigin();
-    const ancient = origin.click({ ad, clickedAt: 1_000 });
-    const ahead = origin.click({ ad, clickedAt: Date.now() + 300 * DAY_MS });
-    const unknown = origin.click({ ad: { ...ad, id: 999 } });
+    const spool = new TestSpool();
+    const ancient = spool.click({ ad, clickedAt: 1_000 });
+    const ahead = spool.click({ ad, clickedAt: Date.now() + 300 * DAY_MS });
+    const unknown = spool.click({ ad: { ...ad, id: 999 } });
     await deliver(database.pool, [
       ancient,
       ahead,
       unknown,
-      unreadableRecord(Buffer.from('?'), origin.next()),
+      unreadableRecord(Buffer.from('?'), spool.next()),
       unreadableRecord(Buffer.from('!'), null),
     ]);
     const { rows } = await exported();

@@ -6,7 +6,7 @@ import {
   clickRecord,
   createTestDatabase,
   type TestDatabase,
-  TestOrigin,
+  TestSpool,
   unreadableRecord,
 } from '../setup/database.ts';
 import { deliver, expectBalanced, untilWaitingForLock } from './deliver.ts';
@@ -23,24 +23,24 @@ it.each([
   ['after it, twice', ['click', 'forgery', 'forgery']],
 ])('keeps the books when bytes that are no click come under the key of a click, %s', async (_, order) => {
   const { ad } = await addAccount(database.pool);
-  const origin = new TestOrigin();
-  const from = origin.next();
+  const spool = new TestSpool();
+  const from = spool.next();
   for (const what of order) {
     const record =
       what === 'click' ? clickRecord({ ad, from }) : unreadableRecord(Buffer.from('a forgery'), from);
     await deliver(database.pool, [record]);
   }
-  const { origins } = await expectBalanced(database.pool);
-  expect(origins).toMatchObject([{ origin: origin.id, accepted: 1, missing: 0 }]);
+  const { spools } = await expectBalanced(database.pool);
+  expect(spools).toMatchObject([{ spoolId: spool.id, accepted: 1, missing: 0 }]);
 });
 
 it('keeps the books when bytes that are no click come in one batch with the click whose key they bear', async () => {
   const { ad } = await addAccount(database.pool);
-  const origin = new TestOrigin();
-  const from = origin.next();
+  const spool = new TestSpool();
+  const from = spool.next();
   await deliver(database.pool, [clickRecord({ ad, from }), unreadableRecord(Buffer.from('a forgery'), from)]);
-  const { origins } = await expectBalanced(database.pool);
-  expect(origins).toMatchObject([{ origin: origin.id, accepted: 1, missing: 0 }]);
+  const { spools } = await expectBalanced(database.pool);
+  expect(spools).toMatchObject([{ spoolId: spool.id, accepted: 1, missing: 0 }]);
 });
 
 it.each([
@@ -48,8 +48,8 @@ it.each([
   ['the click', 'forgery'],
 ])('keeps the books when %s comes while another handler settles the other', async (_, first) => {
   const { ad } = await addAccount(database.pool);
-  const origin = new TestOrigin();
-  const from = origin.next();
+  const spool = new TestSpool();
+  const from = spool.next();
   const pair = [clickRecord({ ad, from }), unreadableRecord(Buffer.from('a forgery'), from)];
   const [before, after] = first === 'click' ? pair : pair.reverse();
   if (!before || !after) throw new Error('Expected two records');

@@ -11,7 +11,7 @@ import {
   type NamedAd,
   silent,
   type TestDatabase,
-  TestOrigin,
+  TestSpool,
   unreadableRecord,
 } from '../setup/database.ts';
 import { expectBalanced, shuffle } from './deliver.ts';
@@ -21,7 +21,7 @@ let metrics: ProcessMetrics;
 let host: HandlerHost;
 let broken: unknown[];
 let ads: NamedAd[];
-let origin: TestOrigin;
+let spool: TestSpool;
 
 beforeEach(async () => {
   database = await createTestDatabase();
@@ -30,7 +30,7 @@ beforeEach(async () => {
   host = newHost();
   ads = [];
   for (let count = 0; count < 4; count += 1) ads.push((await addAccount(database.pool)).ad);
-  origin = new TestOrigin();
+  spool = new TestSpool();
 });
 afterEach(async () => {
   host.abort();
@@ -48,7 +48,7 @@ function newHost(more: Partial<HostOptions> = {}): HandlerHost {
 }
 
 const someClicks = (count: number) =>
-  Array.from({ length: count }, (_, index) => origin.click({ ad: ads[index % ads.length] ?? failed() }));
+  Array.from({ length: count }, (_, index) => spool.click({ ad: ads[index % ads.length] ?? failed() }));
 
 function failed(): never {
   throw new Error('Expected an ad');
@@ -88,7 +88,7 @@ const acceptRows = () => database.pool.query('drop trigger refuse on ledger');
 describe('a host', () => {
   it('deals clicks to its lanes, charges each once, and counts what became of them', async () => {
     const clicks = someClicks(230);
-    await hostTwice([...clicks, unreadableRecord(Buffer.from('x'), origin.next()), origin.mark()]);
+    await hostTwice([...clicks, unreadableRecord(Buffer.from('x'), spool.next()), spool.watermark()]);
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 230, rejected: 1, accepted: 231 });
     const { values } = await metrics.clicks.get();
     expect(values.map(({ labels, value }) => [labels.outcome, labels.reason, value])).toEqual(
@@ -131,12 +131,12 @@ describe('a host', () => {
     const day = dayStart(Date.now()) + 2 * DAY_MS;
     const partition = partitionName('ledger', day);
     await database.pool.query(`alter table ledger detach partition ${partition}`);
-    const waiting = origin.click({ ad: ads[0] ?? failed(), clickedAt: day + 1 });
+    const waiting = spool.click({ ad: ads[0] ?? failed(), clickedAt: day + 1 });
     const delivered = host.deliver([waiting]);
     // Of another lane, so that they do pass.
     const other = ads[1] ?? failed();
     for (let passed = 0; passed < 6 || (await retries('transient')) < 6; passed += 1) {
-      await host.deliver([origin.click({ ad: other })]);
+      await host.deliver([spool.click({ ad: other })]);
     }
     expect(await letters()).toEqual([]);
     const [from, to] = [day, day + DAY_MS].map((timeMs) => uuidFloor(timeMs));
@@ -187,8 +187,8 @@ describe('a host', () => {
     await host.deliver(known);
     await refuseRows('true');
     const clicks = someClicks(8);
-    const garbage = unreadableRecord(Buffer.from('x'), origin.next());
-    const delivered = host.deliver([...clicks, origin.mark(), garbage, ...known]);
+    const garbage = unreadableRecord(Buffer.from('x'), spool.next());
+    const delivered = host.deliver([...clicks, spool.watermark(), garbage, ...known]);
     // Each lane tries its whole batch, cuts it up, and tries what is left over again: or it has given up already.
     await expect
       .poll(async () => (await retries('permanent')) >= 24 || (await letters()).length > 1, {
@@ -255,7 +255,7 @@ describe('a host', () => {
     async (nonce) => {
       // Clicks of this one advertiser are all there is.
       ads.splice(1);
-      const poison = origin.click({ ad: ads[0] ?? failed(), nonce });
+      const poison = spool.click({ ad: ads[0] ?? failed(), nonce });
       await refuseRows(`new.click_id = '${poison.click.clickId}'`);
       await hostTwice([poison]);
       expect((await letters()).map(({ reason, click_id }) => [reason, click_id])).toEqual([
@@ -277,7 +277,7 @@ describe('a host', () => {
       'create trigger refuse before insert on spent_nonce for each row execute function refuse()',
     );
     const clicks = someClicks(6).map((click, index) =>
-      index % 2 === 0 ? click : origin.click({ ad: ads[0] ?? failed(), nonce: uuidV7() }),
+      index % 2 === 0 ? click : spool.click({ ad: ads[0] ?? failed(), nonce: uuidV7() }),
     );
     const delivered = hostTwice(clicks);
     const charged = async () => (await database.pool.query('select from ledger')).rowCount;
@@ -317,10 +317,10 @@ describe('a host', () => {
 
   it('counts clicks in its batches, and no watermarks', async () => {
     host = newHost({ lanes: 1 });
-    const origin = new TestOrigin();
-    const click = origin.click({ ad: (await addAccount(database.pool)).ad });
-    await host.deliver([origin.mark()]);
-    await host.deliver([click, origin.mark()]);
+    const spool = new TestSpool();
+    const click = spool.click({ ad: (await addAccount(database.pool)).ad });
+    await host.deliver([spool.watermark()]);
+    await host.deliver([click, spool.watermark()]);
     const { values } = await metrics.batchSize.get();
     const value = (name: string) => values.find(({ metricName }) => metricName?.endsWith(name))?.value;
     expect([value('_sum'), value('_count')]).toEqual([1, 1]);

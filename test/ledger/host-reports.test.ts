@@ -7,7 +7,7 @@ import {
   createTestDatabase,
   silent,
   type TestDatabase,
-  TestOrigin,
+  TestSpool,
   unreadableRecord,
 } from '../setup/database.ts';
 import { expectBalanced } from './deliver.ts';
@@ -15,7 +15,7 @@ import { expectBalanced } from './deliver.ts';
 let database: TestDatabase & { drop: () => Promise<void> };
 let metrics: ProcessMetrics;
 let host: HandlerHost;
-let origin: TestOrigin;
+let spool: TestSpool;
 
 beforeEach(async () => {
   database = await createTestDatabase();
@@ -25,7 +25,7 @@ beforeEach(async () => {
     { batchSize: 50, lanes: 1, clickAgeMaxDays: 14, retryAttempts: 1, bisectOnError: false },
     { metrics, logger: silent, onInvariant: () => {} },
   );
-  origin = new TestOrigin();
+  spool = new TestSpool();
 });
 afterEach(async () => {
   host.abort();
@@ -33,16 +33,16 @@ afterEach(async () => {
 });
 
 describe('a host', () => {
-  it('reports the value of clicks over budget that no brake had marked, by advertiser', async () => {
+  it('reports the value of clicks over budget that no budget-exhausted flag had marked, by advertiser', async () => {
     const { ad, advertiser } = await addAccount(database.pool, { budget: '0', price: '0.25' });
     const francs = await addAdvertiser(database.pool, 'Francs', 'CHF');
     const campaign = await addCampaign(database.pool, francs.id, 'Francs', null, null);
     const other = await addAd(database.pool, campaign.id, 2_000_000n, 'https://example.com/');
     await host.deliver([
-      origin.click({ ad }),
-      origin.click({ ad, braked: true }),
-      origin.click({ ad }),
-      origin.click({ ad: other }),
+      spool.click({ ad }),
+      spool.click({ ad, budgetExhausted: true }),
+      spool.click({ ad }),
+      spool.click({ ad: other }),
     ]);
     const { values } = await metrics.overDelivery.get();
     expect(values).toEqual([
@@ -53,12 +53,12 @@ describe('a host', () => {
 
   it('remembers a click of each transaction, charged or rejected, until it is told that it was found', async () => {
     const { ad } = await addAccount(database.pool);
-    const charged = origin.click({ ad });
-    const rejected = origin.click({ ad: { ...ad, id: 2_000_000_000 } });
+    const charged = spool.click({ ad });
+    const rejected = spool.click({ ad: { ...ad, id: 2_000_000_000 } });
     await host.deliver([charged]);
     const first = host.witnesses();
     expect(first).toEqual([charged.click.clickId]);
-    await host.deliver([charged, origin.mark()]);
+    await host.deliver([charged, spool.watermark()]);
     expect(host.witnesses()).toEqual(first);
     await host.deliver([rejected]);
     host.forget(first);
@@ -70,18 +70,18 @@ describe('a host', () => {
     await database.pool.query(
       `create function refuse() returns trigger language plpgsql as $$ begin raise exception 'refused'; end $$`,
     );
-    const clicks = [origin.click({ ad }), origin.click({ ad })];
-    const garbage = unreadableRecord(Buffer.from('x'), origin.next());
+    const clicks = [spool.click({ ad }), spool.click({ ad })];
+    const garbage = unreadableRecord(Buffer.from('x'), spool.next());
     await database.pool.query(
       `create trigger refuse before insert on ledger for each row when (new.sequence = 1) execute function refuse()`,
     );
-    await host.deliver([...clicks, garbage, origin.mark()]);
+    await host.deliver([...clicks, garbage, spool.watermark()]);
     const { rows } = await database.pool.query<{ sequence: bigint; reason: string }>(
       'select sequence, reason from dead_letter order by sequence',
     );
     expect(rows).toEqual([1n, 2n, 3n].map((sequence) => ({ sequence, reason: 'poison' })));
     // The watermark went with the batch: the next one says the same.
-    await host.deliver([origin.mark()]);
+    await host.deliver([spool.watermark()]);
     expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 3, rejected: 3 });
   });
 });

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { postgresBooks } from '../../brokers/postgres/backlog.ts';
 import type { ReadClick, ReadRecord } from '../../contract/click-event.ts';
 import { addAd } from '../../ledger/accounts.ts';
-import { mergeTallies } from '../../ledger/maintenance.ts';
+import { mergeSpoolCounters } from '../../ledger/maintenance.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
 import { chargeClicks, quarantine } from '../../processor/charge/charge-clicks.ts';
 import { listDeadLetterIds, redrive } from '../../processor/charge/redrive.ts';
@@ -13,19 +13,19 @@ import {
   clickRecord,
   createTestDatabase,
   type TestDatabase,
-  TestOrigin,
+  TestSpool,
   unreadableRecord,
 } from '../setup/database.ts';
 import { deliver, expectBalanced } from './deliver.ts';
 
 let database: TestDatabase & { drop: () => Promise<void> };
 let account: Account;
-let origin: TestOrigin;
+let spool: TestSpool;
 
 beforeEach(async () => {
   database = await createTestDatabase();
   account = await addAccount(database.pool);
-  origin = new TestOrigin();
+  spool = new TestSpool();
 });
 afterEach(() => database.drop());
 
@@ -36,9 +36,9 @@ const unknownAd = () => ({ ...account.ad, id: account.ad.id + 1 });
 
 describe('a click that was settled from a copy without its key', () => {
   it('settles its sequence when the copy with the key comes, and is charged once', async () => {
-    const click = origin.click({ ad: account.ad });
+    const click = spool.click({ ad: account.ad });
     expect(await deliver(database.pool, [withoutKey(click)])).toEqual(['charged']);
-    expect(await deliver(database.pool, [click, origin.mark()])).toEqual(['duplicate', 'mark']);
+    expect(await deliver(database.pool, [click, spool.watermark()])).toEqual(['duplicate', 'watermark']);
     expect(await deliver(database.pool, [click, withoutKey(click)])).toEqual(['duplicate', 'duplicate']);
     expect(await expectBalanced(database.pool)).toMatchObject({
       accepted: 1,
@@ -49,29 +49,34 @@ describe('a click that was settled from a copy without its key', () => {
   });
 
   it('does so too when both come in one batch, the one without the key first', async () => {
-    const click = origin.click({ ad: account.ad });
+    const click = spool.click({ ad: account.ad });
     const { outcomes } = await chargeClicks(
       database.pool,
-      [withoutKey(click), click, withoutKey(click), origin.mark()],
+      [withoutKey(click), click, withoutKey(click), spool.watermark()],
       OPTIONS,
     );
-    expect(outcomes.map(({ outcome }) => outcome)).toEqual(['duplicate', 'charged', 'duplicate', 'mark']);
+    expect(outcomes.map(({ outcome }) => outcome)).toEqual([
+      'duplicate',
+      'charged',
+      'duplicate',
+      'watermark',
+    ]);
     expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 1, missing: 0, unattributed: 0 });
   });
 
   it('gets no key under which another click was settled', async () => {
-    const click = origin.click({ ad: account.ad });
+    const click = spool.click({ ad: account.ad });
     const other = withoutKey(clickRecord({ ad: account.ad }));
-    await deliver(database.pool, [click, other, origin.mark()]);
+    await deliver(database.pool, [click, other, spool.watermark()]);
     const forged = { ...other, key: click.key, from: click.from };
     expect(await deliver(database.pool, [forged])).toEqual(['duplicate']);
     expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 1, charged: 1, unattributed: 1 });
   });
 
   it('does so too when it was rejected, and its letter can still be redriven', async () => {
-    const click = origin.click({ ad: unknownAd() });
+    const click = spool.click({ ad: unknownAd() });
     expect(await deliver(database.pool, [withoutKey(click)])).toEqual(['rejected: unknown_ad']);
-    expect(await deliver(database.pool, [click, origin.mark()])).toEqual(['duplicate', 'mark']);
+    expect(await deliver(database.pool, [click, spool.watermark()])).toEqual(['duplicate', 'watermark']);
     expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 1, rejected: 1, unattributed: 0 });
     await addAd(database.pool, account.campaign.id, 250_000n, 'https://example.com/');
     const [id = 0n] = await listDeadLetterIds(database.pool, 0n, 10);
@@ -80,9 +85,9 @@ describe('a click that was settled from a copy without its key', () => {
   });
 
   it('does so too when the copy with the key could not be read at first and is redriven', async () => {
-    const click = origin.click({ ad: account.ad });
+    const click = spool.click({ ad: account.ad });
     await deliver(database.pool, [unreadableRecord(Buffer.from('a later version'), click.from)]);
-    await deliver(database.pool, [withoutKey(click), origin.mark()]);
+    await deliver(database.pool, [withoutKey(click), spool.watermark()]);
     // As a processor reads the same bytes that knows their version.
     await database.pool.query('update dead_letter set raw = $1', [click.value]);
     const [id = 0n] = await listDeadLetterIds(database.pool, 0n, 10);
@@ -92,26 +97,26 @@ describe('a click that was settled from a copy without its key', () => {
   });
 
   it('does so too when the copy with the key is given up as poison', async () => {
-    const click = origin.click({ ad: account.ad });
+    const click = spool.click({ ad: account.ad });
     await deliver(database.pool, [withoutKey(click)]);
     await quarantine(database.pool, click, 'odd');
-    await deliver(database.pool, [origin.mark()]);
+    await deliver(database.pool, [spool.watermark()]);
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 1, rejected: 0, missing: 0 });
   });
 
   it('settles it once though two processors bring the copy at the same time', async () => {
-    const clicks = Array.from({ length: 20 }, () => origin.click({ ad: account.ad }));
+    const clicks = Array.from({ length: 20 }, () => spool.click({ ad: account.ad }));
     await deliver(database.pool, clicks.map(withoutKey));
     await Promise.all(Array.from({ length: 4 }, () => deliver(database.pool, clicks)));
-    await deliver(database.pool, [origin.mark()]);
+    await deliver(database.pool, [spool.watermark()]);
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 20, missing: 0, unattributed: 0 });
   });
 
   it('does not settle a sequence again that other bytes have settled', async () => {
-    const click = origin.click({ ad: account.ad });
+    const click = spool.click({ ad: account.ad });
     await deliver(database.pool, [withoutKey(click)]);
     await deliver(database.pool, [unreadableRecord(Buffer.from('a forgery'), click.from)]);
-    await deliver(database.pool, [click, origin.mark()]);
+    await deliver(database.pool, [click, spool.watermark()]);
     expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 1, rejected: 1, unattributed: 1 });
   });
 });
@@ -119,13 +124,13 @@ describe('a click that was settled from a copy without its key', () => {
 it('The books balance whatever copies come, in whatever order and batches', { timeout: 60_000 }, async () => {
   const copy = fc.record({
     click: fc.nat(5),
-    kind: fc.constantFrom('keyed', 'without key', 'forgery', 'mark', 'merge'),
+    kind: fc.constantFrom('keyed', 'without key', 'forgery', 'watermark', 'merge'),
   });
   await fc.assert(
     fc.asyncProperty(
       fc.array(fc.array(copy, { minLength: 1, maxLength: 6 }), { maxLength: 8 }),
       async (batches) => {
-        const spool = new TestOrigin();
+        const spool = new TestSpool();
         const clicks = Array.from({ length: 6 }, (_, index) =>
           spool.click({ ad: index % 3 === 2 ? unknownAd() : account.ad }),
         );
@@ -134,11 +139,11 @@ it('The books balance whatever copies come, in whatever order and batches', { ti
           clicks.map((_, click) => ({ click, kind: 'keyed' as const })),
         ];
         for (const batch of all) {
-          if (batch.some(({ kind }) => kind === 'merge')) await mergeTallies(database.pool);
+          if (batch.some(({ kind }) => kind === 'merge')) await mergeSpoolCounters(database.pool);
           const records = batch.flatMap(({ click, kind }): ReadRecord[] => {
             const record = clicks[click];
             if (!record || kind === 'merge') return [];
-            if (kind === 'mark') return [spool.mark()];
+            if (kind === 'watermark') return [spool.watermark()];
             if (kind === 'forgery') return [unreadableRecord(Buffer.from('a forgery'), record.from)];
             return [kind === 'keyed' ? record : withoutKey(record)];
           });
@@ -146,7 +151,7 @@ it('The books balance whatever copies come, in whatever order and batches', { ti
         }
         const books = await reconcile(database.pool, { brokers: [postgresBooks], deep: true });
         expect(books.problems.filter((problem) => problem.includes(spool.id))).toEqual([]);
-        const found = books.origins.find((one) => one.origin === spool.id);
+        const found = books.spools.find((one) => one.spoolId === spool.id);
         expect(found).toMatchObject({ accepted: 6, missing: 0, balanced: true });
       },
     ),

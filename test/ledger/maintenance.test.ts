@@ -4,7 +4,7 @@ import { createPostgresPublisher } from '../../brokers/postgres/publisher.ts';
 import { inTransaction } from '../../common/postgres/postgres.ts';
 import { uuidFloor, uuidV7 } from '../../common/uuid.ts';
 import { creditClick } from '../../ledger/accounts.ts';
-import { dropClosedDays, maintain, mergeTallies } from '../../ledger/maintenance.ts';
+import { dropClosedDays, maintain, mergeSpoolCounters } from '../../ledger/maintenance.ts';
 import {
   AHEAD_DAYS,
   DAY_MS,
@@ -21,7 +21,7 @@ import {
   createTestDatabase,
   silent,
   type TestDatabase,
-  TestOrigin,
+  TestSpool,
   unreadableRecord,
 } from '../setup/database.ts';
 import { RETENTION } from '../setup/retention.ts';
@@ -49,52 +49,52 @@ async function daysOf(table: Partitioned): Promise<number[]> {
 
 const today = () => dayStart(Date.now());
 
-/** Of ten days: charged, over budget, invalid and rejected clicks, with nonces and without an origin. */
+/** Of ten days: charged, over budget, invalid and rejected clicks, with nonces and without a spool id. */
 async function tenDaysOfClicks() {
   const { ad } = await addAccount(database.pool, { budget: '4.00', price: '0.25' });
-  const origin = new TestOrigin();
+  const spool = new TestSpool();
   const records = Array.from({ length: 10 }, (_, ago) => {
     const clickedAt = today() - ago * DAY_MS + 1_000;
     return [
-      origin.click({ ad, clickedAt, nonce: uuidV7(clickedAt - 500) }),
-      origin.click({ ad, clickedAt }),
-      origin.click({ ad, clickedAt, invalid: 'bot' }),
-      origin.click({ ad: { ...ad, id: 2_000_000_000 }, clickedAt }),
+      spool.click({ ad, clickedAt, nonce: uuidV7(clickedAt - 500) }),
+      spool.click({ ad, clickedAt }),
+      spool.click({ ad, clickedAt, invalid: 'bot' }),
+      spool.click({ ad: { ...ad, id: 2_000_000_000 }, clickedAt }),
       clickRecord({ ad, clickedAt, from: null, invalid: 'bot' }),
     ];
   }).flat();
-  await deliverTwice(database.pool, [...records, unreadableRecord(null, origin.next()), origin.mark()]);
-  return { ad, origin, records };
+  await deliverTwice(database.pool, [...records, unreadableRecord(null, spool.next()), spool.watermark()]);
+  return { ad, spool, records };
 }
 
-describe('merging tallies', () => {
+describe('merging counters', () => {
   it('changes nothing in the books, whatever is merged before and after', async () => {
     await tenDaysOfClicks();
     const before = await expectBalanced(database.pool);
-    await mergeTallies(database.pool);
-    expect((await database.pool.query('select from origin_tally')).rowCount).toBe(0);
+    await mergeSpoolCounters(database.pool);
+    expect((await database.pool.query('select from spool_counter')).rowCount).toBe(0);
     expect(await expectBalanced(database.pool)).toEqual(before);
     await tenDaysOfClicks();
-    const { origins } = await expectBalanced(database.pool);
-    expect(origins).toHaveLength(2);
-    await mergeTallies(database.pool);
-    expect((await expectBalanced(database.pool)).origins).toEqual(origins);
+    const { spools } = await expectBalanced(database.pool);
+    expect(spools).toHaveLength(2);
+    await mergeSpoolCounters(database.pool);
+    expect((await expectBalanced(database.pool)).spools).toEqual(spools);
   });
 
   it('takes more rows than one transaction merges, and several mergers beside handlers at work', async () => {
     const { ad } = await addAccount(database.pool, { budget: '10000.00' });
-    const { id } = new TestOrigin();
+    const { id } = new TestSpool();
     await database.pool.query(
-      'insert into origin_tally (origin, accepted) select $1, 0 from generate_series(1, 31000)',
+      'insert into spool_counter (spool_id, accepted) select $1, 0 from generate_series(1, 31000)',
       [id],
     );
-    const origin = new TestOrigin();
+    const spool = new TestSpool();
     const handlers = Array.from({ length: 30 }, () =>
-      deliver(database.pool, [origin.click({ ad }), origin.click({ ad })]),
+      deliver(database.pool, [spool.click({ ad }), spool.click({ ad })]),
     );
-    await Promise.all([...handlers, ...Array.from({ length: 4 }, () => mergeTallies(database.pool))]);
-    await mergeTallies(database.pool);
-    expect((await database.pool.query('select from origin_tally')).rowCount).toBe(0);
+    await Promise.all([...handlers, ...Array.from({ length: 4 }, () => mergeSpoolCounters(database.pool))]);
+    await mergeSpoolCounters(database.pool);
+    expect((await database.pool.query('select from spool_counter')).rowCount).toBe(0);
     expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 60, charged: 60 });
   });
 });
@@ -170,7 +170,7 @@ describe('closing a day', () => {
       records.filter(({ click }) => click.clickedAt > today() - 5 * DAY_MS).length * (4 / 5),
     );
     expect(await expectBalanced(database.pool)).toEqual(before);
-    await mergeTallies(database.pool);
+    await mergeSpoolCounters(database.pool);
     expect(await expectBalanced(database.pool)).toEqual(before);
   });
 
@@ -220,8 +220,8 @@ describe('closing a day', () => {
 
 it('deletes settled chunks of the broker after their retention, and no others', async () => {
   const publisher = createPostgresPublisher(database.pool);
-  const origin = new TestOrigin();
-  for (let chunk = 0; chunk < 3; chunk += 1) await publisher.publish([origin.click()]);
+  const spool = new TestSpool();
+  for (let chunk = 0; chunk < 3; chunk += 1) await publisher.publish([spool.click()]);
   await database.pool.query(`update broker_chunk set published_at = now() - interval '30 days'`);
   await database.pool.query(
     `update broker_chunk set settled_at = now() - interval '7 days 1 minute' where id = 1`,
@@ -304,7 +304,7 @@ describe('a clock of the database server that jumps ahead', () => {
     await deliver(database.pool, [clickRecord({ ad })]);
     const later = Date.now() + 31 * DAY_MS;
     await expect(maintain(database.pool, options, silent, later)).rejects.toThrow('--accept-step');
-    expect((await database.pool.query('select from origin_tally')).rowCount).toBe(0);
+    expect((await database.pool.query('select from spool_counter')).rowCount).toBe(0);
     const before = await floors();
     await maintain(database.pool, { ...options, acceptsStep: true }, silent, later);
     expect((await floors())?.click_floor.getTime()).toBe((before?.click_floor.getTime() ?? 0) + 31 * DAY_MS);

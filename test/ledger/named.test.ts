@@ -8,17 +8,17 @@ it('Clicks name the range of their sequences by spool, in whatever order those c
   const nonce = uuidV7();
   const unattributed = clickRecord({ from: null });
   const clicks = [
-    clickRecord({ from: { origin: one, sequence: 5 }, nonce }),
-    clickRecord({ from: { origin: other, sequence: 1 } }),
-    clickRecord({ from: { origin: one, sequence: 7 } }),
-    clickRecord({ from: { origin: one, sequence: 3 } }),
-    clickRecord({ from: { origin: one, sequence: 6 } }),
+    clickRecord({ from: { spoolId: one, sequence: 5 }, nonce }),
+    clickRecord({ from: { spoolId: other, sequence: 1 } }),
+    clickRecord({ from: { spoolId: one, sequence: 7 } }),
+    clickRecord({ from: { spoolId: one, sequence: 3 } }),
+    clickRecord({ from: { spoolId: one, sequence: 6 } }),
     unattributed,
   ];
   expect(namedBy(clicks)).toEqual({
     advertiserIds: [1],
     adIds: [1],
-    origins: new Map([
+    spools: new Map([
       [one, { lowest: 3, highest: 7 }],
       [other, { lowest: 1, highest: 1 }],
     ]),

@@ -3,7 +3,7 @@ import { uuidV7 } from '../../common/uuid.ts';
 import { EDGE_INVALID_REASONS } from '../../contract/click-event.ts';
 import { listAdvertisers } from '../../ledger/accounts.ts';
 import { chargeClicks } from '../../processor/charge/charge-clicks.ts';
-import { addAccount, addAdTo, clickRecord, TestOrigin, testDatabase } from '../setup/database.ts';
+import { addAccount, addAdTo, clickRecord, TestSpool, testDatabase } from '../setup/database.ts';
 import { deliver, deliverTwice, expectBalanced } from './deliver.ts';
 
 const database = testDatabase();
@@ -26,8 +26,8 @@ describe('a click that can be paid for', () => {
 
   it('has a row in the ledger that says all there is to say', async () => {
     const { ad } = await addAccount(database.pool);
-    const origin = new TestOrigin();
-    const record = origin.click({ ad, nonce: uuidV7() });
+    const spool = new TestSpool();
+    const record = spool.click({ ad, nonce: uuidV7() });
     await deliverTwice(database.pool, [record]);
     const { rows } = await database.pool.query('select * from ledger where click_id = $1', [
       record.click.clickId,
@@ -36,7 +36,7 @@ describe('a click that can be paid for', () => {
       {
         click_id: record.click.clickId,
         nonce: record.click.nonce,
-        origin: origin.id,
+        spool_id: spool.id,
         sequence: 1n,
         clicked_at: new Date(record.click.clickedAt),
         settled_at: expect.any(Date),
@@ -58,7 +58,7 @@ describe('a click that can be paid for', () => {
     expect(await spentOf(advertiser.id)).toBe(ad.priceMicros);
   });
 
-  it('is charged without an origin too, and then counted apart', async () => {
+  it('is charged without a spool id too, and then counted apart', async () => {
     const { ad } = await addAccount(database.pool);
     const { unattributed, accepted } = await expectBalanced(database.pool);
     await deliverTwice(database.pool, [clickRecord({ ad, from: null })]);
@@ -117,18 +117,20 @@ describe('a click that nobody can pay for', () => {
     expect(await spentOf(advertiser.id)).toBe(800_000n);
   });
 
-  it('counts as over-delivery unless the brake had marked it', async () => {
+  it('counts as over-delivery unless the budget-exhausted flag had marked it', async () => {
     const { ad, advertiser } = await addAccount(database.pool, { budget: '0.10', price: '0.25' });
-    const batch = [clickRecord({ ad }), clickRecord({ ad, braked: true }), clickRecord({ ad })];
+    const batch = [clickRecord({ ad }), clickRecord({ ad, budgetExhausted: true }), clickRecord({ ad })];
     const { overDelivery } = await chargeClicks(database.pool, batch, { clickAgeMaxDays: 14 });
     expect(overDelivery).toEqual(new Map([[advertiser.id, { currency: 'USD', micros: 500_000n }]]));
     const again = await chargeClicks(database.pool, batch, { clickAgeMaxDays: 14 });
     expect(again.overDelivery).toEqual(new Map());
   });
 
-  it('is charged all the same when a brake came too late to be true', async () => {
+  it('is charged all the same when a budget-exhausted flag came too late to be true', async () => {
     const { ad } = await addAccount(database.pool);
-    expect(await deliverTwice(database.pool, [clickRecord({ ad, braked: true })])).toEqual(['charged']);
+    expect(await deliverTwice(database.pool, [clickRecord({ ad, budgetExhausted: true })])).toEqual([
+      'charged',
+    ]);
   });
 });
 
@@ -195,8 +197,8 @@ describe('a link that was paid for', () => {
   });
 });
 
-it('settles an empty batch, and one of marks alone', async () => {
-  const origin = new TestOrigin();
+it('settles an empty batch, and one of watermarks alone', async () => {
+  const spool = new TestSpool();
   expect(await deliverTwice(database.pool, [])).toEqual([]);
-  expect(await deliverTwice(database.pool, [origin.mark()])).toEqual(['mark']);
+  expect(await deliverTwice(database.pool, [spool.watermark()])).toEqual(['watermark']);
 });

@@ -15,7 +15,7 @@ import {
   type NamedAd,
   silent,
   type TestDatabase,
-  TestOrigin,
+  TestSpool,
 } from '../setup/database.ts';
 import { expectBalanced } from './deliver.ts';
 
@@ -72,26 +72,26 @@ async function untilAllSettled(): Promise<void> {
     .toBe(0);
 }
 
-async function publishChunks(origin: TestOrigin, chunks: number, size: number): Promise<void> {
+async function publishChunks(spool: TestSpool, chunks: number, size: number): Promise<void> {
   for (let chunk = 0; chunk < chunks; chunk += 1) {
-    await publisher.publish(Array.from({ length: size }, () => origin.click({ ad })));
+    await publisher.publish(Array.from({ length: size }, () => spool.click({ ad })));
   }
-  await publisher.publishEverywhere(origin.mark());
+  await publisher.publishEverywhere(spool.watermark());
 }
 
 describe('a consumer of the Postgres broker', () => {
   it('brings every record of every chunk into the ledger once, and marks the chunks settled', async () => {
-    const origin = new TestOrigin();
+    const spool = new TestSpool();
     consume();
-    await publishChunks(origin, 12, 30);
+    await publishChunks(spool, 12, 30);
     await untilAllSettled();
     expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 360, charged: 360, inFlight: 0 });
     expect((await database.pool.query('select from broker_chunk')).rowCount).toBe(13);
   });
 
   it('shares the chunks with another', async () => {
-    const origin = new TestOrigin();
-    await publishChunks(origin, 40, 10);
+    const spool = new TestSpool();
+    await publishChunks(spool, 40, 10);
     const waiting = new Set<string>();
     let bothAtWork: () => void = () => undefined;
     const both = new Promise<void>((resolve) => {
@@ -114,12 +114,12 @@ describe('a consumer of the Postgres broker', () => {
   });
 
   it('settles only the chunks that it has claimed: an older one that another holds waits, and is charged', async () => {
-    const origin = new TestOrigin();
+    const spool = new TestSpool();
     const isSettled = async () =>
       (
         await database.pool.query('select settled_at is not null as settled from broker_chunk order by id')
       ).rows.map(({ settled }) => settled);
-    await publisher.publish([1, 2, 3].map(() => origin.click({ ad })));
+    await publisher.publish([1, 2, 3].map(() => spool.click({ ad })));
     const claimed = Promise.withResolvers<void>();
     const dead = Promise.withResolvers<never>();
     dead.promise.catch(() => undefined);
@@ -133,7 +133,7 @@ describe('a consumer of the Postgres broker', () => {
     });
     await claimed.promise;
     const stopped = holder.source.stop();
-    await publisher.publish([origin.click({ ad }), origin.click({ ad }), origin.mark()]);
+    await publisher.publish([spool.click({ ad }), spool.click({ ad }), spool.watermark()]);
     consume();
     try {
       await expect.poll(isSettled, { timeout: 5_000 }).toEqual([false, true]);
@@ -150,9 +150,9 @@ describe('a consumer of the Postgres broker', () => {
   });
 
   it('that loses its connection between the charge and the settlement reads it again, and charges nothing twice', async () => {
-    const origin = new TestOrigin();
+    const spool = new TestSpool();
     // One chunk, so that one claim has it all.
-    await publisher.publish([...Array.from({ length: 60 }, () => origin.click({ ad })), origin.mark()]);
+    await publisher.publish([...Array.from({ length: 60 }, () => spool.click({ ad })), spool.watermark()]);
     let deliveries = 0;
     consume((deliver) => async (records) => {
       await deliver(records);
@@ -171,11 +171,11 @@ describe('a consumer of the Postgres broker', () => {
   });
 
   it('keeps a payload that is no chunk as one foreign record, and goes on', async () => {
-    const origin = new TestOrigin();
+    const spool = new TestSpool();
     const payload = Buffer.from('somebody else wrote this');
     const statement = 'insert into broker_chunk (record_count, payload) values (1, $1)';
     await database.pool.query(statement, [payload]);
-    await publishChunks(origin, 1, 5);
+    await publishChunks(spool, 1, 5);
     consume();
     await untilAllSettled();
     const { rows } = await database.pool.query('select reason, raw, record_key from dead_letter');
@@ -199,14 +199,14 @@ describe('a consumer of the Postgres broker', () => {
     ]);
     await database.pool.query('alter table chunk_away rename to broker_chunk');
     await expect.poll(() => source.problems()).toEqual([]);
-    await publishChunks(new TestOrigin(), 1, 5);
+    await publishChunks(new TestSpool(), 1, 5);
     await untilAllSettled();
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 5 });
   });
 
   it('stops with what it has taken settled, and leaves the rest', async () => {
-    const origin = new TestOrigin();
-    await publishChunks(origin, 30, 10);
+    const spool = new TestSpool();
+    await publishChunks(spool, 30, 10);
     let begun: () => void = () => undefined;
     const first = new Promise<void>((resolve) => {
       begun = resolve;
@@ -232,12 +232,12 @@ describe('the lag', () => {
   it('is what waits in the broker and how long it has waited', async () => {
     const idle = idleSource();
     expect(await idle.lag()).toEqual({ records: 0, oldestAgeSeconds: 0 });
-    const late = new TestOrigin();
+    const late = new TestSpool();
     await publisher.publish([
       late.click({ ad, clickedAt: Date.now() - 3_600_000 }),
       ...[1, 2, 3].map(() => late.click({ ad })),
     ]);
-    await publishChunks(new TestOrigin(), 1, 17);
+    await publishChunks(new TestSpool(), 1, 17);
     const { records, oldestAgeSeconds } = await idle.lag();
     expect(records).toBe(22);
     expect(oldestAgeSeconds).toBeGreaterThanOrEqual(3_600);

@@ -2,7 +2,7 @@ import { afterEach, expect, it } from 'vitest';
 import { inTransaction } from '../../common/postgres/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { quarantine, settle } from '../../processor/charge/charge-clicks.ts';
-import { addAccount, clickRecord, TestOrigin, testDatabase, unreadableRecord } from '../setup/database.ts';
+import { addAccount, clickRecord, TestSpool, testDatabase, unreadableRecord } from '../setup/database.ts';
 import { deliverTwice, expectBalanced, inWords, placesOf, untilWaitingForLock } from './deliver.ts';
 
 const database = testDatabase();
@@ -13,8 +13,8 @@ afterEach(async () => {
 
 it('keeps a click as rejected with its raw bytes, once, and settles its sequence', async () => {
   const { ad } = await addAccount(database.pool);
-  const origin = new TestOrigin();
-  const record = origin.click({ ad });
+  const spool = new TestSpool();
+  const record = spool.click({ ad });
   const first = await quarantine(database.pool, record, 'it hurts');
   const again = await quarantine(database.pool, record, 'it hurts again');
   expect([...first.outcomes, ...again.outcomes].map(inWords)).toEqual(['rejected: poison', 'duplicate']);
@@ -24,7 +24,7 @@ it('keeps a click as rejected with its raw bytes, once, and settles its sequence
   );
   expect(rows).toEqual([{ reason: 'poison', detail: 'it hurts', raw: record.value, sequence: 1n }]);
   const books = await expectBalanced(database.pool);
-  expect(books.origins.find((found) => found.origin === origin.id)).toMatchObject({
+  expect(books.spools.find((found) => found.spoolId === spool.id)).toMatchObject({
     accepted: 1,
     rejected: 1,
   });
@@ -79,8 +79,8 @@ it.each([
 
 it('settles no sequence again that a click has settled, before or at the same time', async () => {
   const { ad } = await addAccount(database.pool);
-  const origin = new TestOrigin();
-  const from = origin.next();
+  const spool = new TestSpool();
+  const from = spool.next();
   const forgery = unreadableRecord(Buffer.from('a forgery'), from);
   const done = await inTransaction(database.pool, async (other) => {
     await settle(other, [clickRecord({ ad, from })], { clickAgeMaxDays: 14 });

@@ -5,7 +5,7 @@ import {
   createTestDatabase,
   type NamedAd,
   type TestDatabase,
-  TestOrigin,
+  TestSpool,
 } from '../setup/database.ts';
 import { makeFolder, removeFolder, tollway } from '../setup/stack.ts';
 import { deliver } from './deliver.ts';
@@ -15,15 +15,15 @@ import { deliver } from './deliver.ts';
 let database: TestDatabase & { drop: () => Promise<void> };
 let folder: string;
 let ad: NamedAd;
-let origin: TestOrigin;
+let spool: TestSpool;
 beforeEach(async () => {
   database = await createTestDatabase();
   folder = makeFolder();
   ({ ad } = await addAccount(database.pool));
-  origin = new TestOrigin();
+  spool = new TestSpool();
   await deliver(
     database.pool,
-    [1, 2, 3].map(() => origin.click({ ad })),
+    [1, 2, 3].map(() => spool.click({ ad })),
   );
 });
 afterEach(async () => {
@@ -40,15 +40,15 @@ async function reconcile(...options: string[]) {
 }
 
 it('is 0 when every accepted click is settled', async () => {
-  await deliver(database.pool, [origin.mark()]);
+  await deliver(database.pool, [spool.watermark()]);
   expect(await reconcile('--settled')).toEqual({ code: 0, said: 'The books balance.' });
 });
 
 it('is 1 with --settled while clicks are in flight, and 0 without', async () => {
   await createPostgresPublisher(database.pool).publish([
-    origin.click({ ad }),
-    origin.click({ ad }),
-    origin.mark(),
+    spool.click({ ad }),
+    spool.click({ ad }),
+    spool.watermark(),
   ]);
   expect(await reconcile()).toEqual({ code: 0, said: 'The books balance.' });
   expect(await reconcile('--settled')).toEqual({
@@ -57,10 +57,10 @@ it('is 1 with --settled while clicks are in flight, and 0 without', async () => 
   });
 });
 
-it('is 1 when the last mark lies above what the ledger and the broker know', async () => {
-  origin.next();
-  origin.next();
-  await deliver(database.pool, [origin.mark()]);
+it('is 1 when the last watermark lies above what the ledger and the broker know', async () => {
+  spool.next();
+  spool.next();
+  await deliver(database.pool, [spool.watermark()]);
   expect(await reconcile()).toEqual({
     code: 1,
     said: 'The books balance, but 2 accepted clicks are MISSING.',

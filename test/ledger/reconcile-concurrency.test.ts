@@ -2,11 +2,11 @@ import { expect, it } from 'vitest';
 import { postgresBooks } from '../../brokers/postgres/backlog.ts';
 import { createPostgresPublisher } from '../../brokers/postgres/publisher.ts';
 import { inTransaction } from '../../common/postgres/postgres.ts';
-import { dropClosedDays, maintain, mergeTallies } from '../../ledger/maintenance.ts';
+import { dropClosedDays, maintain, mergeSpoolCounters } from '../../ledger/maintenance.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
 import { chargeClicks } from '../../processor/charge/charge-clicks.ts';
-import { addAccount, createTestDatabase, silent, TestOrigin } from '../setup/database.ts';
+import { addAccount, createTestDatabase, silent, TestSpool } from '../setup/database.ts';
 import { deliver, expectBalanced, untilWaitingForLock } from './deliver.ts';
 
 const SHORT = {
@@ -22,18 +22,18 @@ it('is exact at every moment of full traffic, merges among it', async () => {
   try {
     const { ad } = await addAccount(database.pool, { budget: '50.00', price: '0.10' });
     const publisher = createPostgresPublisher(database.pool);
-    const origin = new TestOrigin();
+    const spool = new TestSpool();
     let busy = true;
     const traffic = async () => {
       for (let batch = 0; batch < 20; batch += 1) {
-        const clicks = Array.from({ length: 15 }, () => origin.click({ ad }));
-        await publisher.publish([...clicks, origin.mark()]);
+        const clicks = Array.from({ length: 15 }, () => spool.click({ ad }));
+        await publisher.publish([...clicks, spool.watermark()]);
         await deliver(database.pool, clicks.slice(0, 7));
         await deliver(database.pool, clicks);
         await database.pool.query('update broker_chunk set settled_at = now() where payload like $1', [
           Buffer.from(`%${clicks[0]?.key}%`),
         ]);
-        await mergeTallies(database.pool);
+        await mergeSpoolCounters(database.pool);
       }
     };
     const looking = (async () => {
@@ -60,9 +60,9 @@ it('is exact while a day is being dropped', async () => {
   const database = await createTestDatabase();
   try {
     const { ad } = await addAccount(database.pool);
-    const origin = new TestOrigin();
-    const old = origin.click({ ad, clickedAt: Date.now() - 10 * DAY_MS });
-    await chargeClicks(database.pool, [old, origin.click({ ad })], { clickAgeMaxDays: 10_000 });
+    const spool = new TestSpool();
+    const old = spool.click({ ad, clickedAt: Date.now() - 10 * DAY_MS });
+    await chargeClicks(database.pool, [old, spool.click({ ad })], { clickAgeMaxDays: 10_000 });
     await maintain(database.pool, SHORT, silent);
     // Holds the books up between their first look and the ledger, and drops the day meanwhile, if that is possible.
     const { asked, dropped } = await inTransaction(database.pool, async (gate) => {

@@ -5,10 +5,10 @@ import { createPostgresPublisher } from '../../brokers/postgres/publisher.ts';
 import { type Connection, inTransaction } from '../../common/postgres/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import type { ReadClick, ReadRecord } from '../../contract/click-event.ts';
-import { dropClosedDays, makeDays, mergeTallies } from '../../ledger/maintenance.ts';
+import { dropClosedDays, makeDays, mergeSpoolCounters } from '../../ledger/maintenance.ts';
 import { DAY_MS, dayStart } from '../../ledger/partitions.ts';
 import { type Reconciliation, reconcile } from '../../ledger/reconcile.ts';
-import { appendTallies } from '../../ledger/spool-counters.ts';
+import { appendSpoolCounters } from '../../ledger/spool-counters.ts';
 import { chargeClicks, settle } from '../../processor/charge/charge-clicks.ts';
 import {
   type Account,
@@ -16,26 +16,26 @@ import {
   createTestDatabase,
   silent,
   type TestDatabase,
-  TestOrigin,
+  TestSpool,
   unreadableRecord,
 } from '../setup/database.ts';
 
 const OPTIONS = { clickAgeMaxDays: 14 };
 let database: TestDatabase & { drop: () => Promise<void> };
 let account: Account;
-let origin: TestOrigin;
+let spool: TestSpool;
 
 beforeEach(async () => {
   database = await createTestDatabase({ poolSize: 4 });
   account = await addAccount(database.pool, { cap: '100.00' });
-  origin = new TestOrigin();
+  spool = new TestSpool();
   // Something right beside what will be wrong.
   await chargeClicks(database.pool, [click(), click({ invalid: 'bot' }), click()], OPTIONS);
 });
 afterEach(() => database.drop());
 
 function click(overrides: { invalid?: 'bot'; nonce?: string } = {}): ReadClick {
-  return origin.click({ ad: account.ad, ...overrides });
+  return spool.click({ ad: account.ad, ...overrides });
 }
 
 /** A handler that settles its batch and does one thing wrong before it commits. */
@@ -46,10 +46,10 @@ function wrongHandler(batch: readonly ReadRecord[], wrong: (connection: Connecti
   });
 }
 
-/** What the books say, shallow and deep, before the tallies are merged and after. */
+/** What the books say, shallow and deep, before the counters are merged and after. */
 async function ask(): Promise<{ shallow: Reconciliation; deep: Reconciliation }> {
   const before = await reconcile(database.pool, { brokers: [postgresBooks], deep: true });
-  await mergeTallies(database.pool);
+  await mergeSpoolCounters(database.pool);
   const deep = await reconcile(database.pool, { brokers: [postgresBooks], deep: true });
   expect(deep).toEqual(before);
   return { shallow: await reconcile(database.pool, { brokers: [postgresBooks] }), deep };
@@ -60,8 +60,8 @@ const drop = (record: ReadClick) => (connection: Connection) =>
 
 const insertRow = (from: ReadClick, clickId: string) => (connection: Connection) =>
   connection.query(
-    `insert into ledger (click_id, origin, sequence, clicked_at, charged_micros, advertiser_id, campaign_id, ad_id, outcome)
-     select $2, origin, sequence, clicked_at, charged_micros, advertiser_id, campaign_id, ad_id, outcome
+    `insert into ledger (click_id, spool_id, sequence, clicked_at, charged_micros, advertiser_id, campaign_id, ad_id, outcome)
+     select $2, spool_id, sequence, clicked_at, charged_micros, advertiser_id, campaign_id, ad_id, outcome
      from ledger where click_id = $1`,
     [from.click.clickId, clickId],
   );
@@ -83,23 +83,23 @@ describe('books that are right', () => {
 });
 
 describe('the oracle tells of a handler', () => {
-  it('that tallies a charged click and drops its row', async () => {
+  it('that counters a charged click and drops its row', async () => {
     const record = click();
     await wrongHandler([record], drop(record));
     const { deep } = await ask();
     expect(deep.balanced).toBe(false);
-    expect(deep.problems.join('\n')).toMatch(`outcomes of origin ${origin.id}`);
+    expect(deep.problems.join('\n')).toMatch(`outcomes of spool ${spool.id}`);
     expect(deep.problems.join('\n')).toMatch(`advertiser ${account.advertiser.id}`);
   });
 
-  it('that tallies an invalid click, which costs nothing, and drops its row', async () => {
+  it('that counters an invalid click, which costs nothing, and drops its row', async () => {
     const record = click({ invalid: 'bot' });
     await wrongHandler([record], drop(record));
     expect((await ask()).deep.balanced).toBe(false);
   });
 
-  it('that drops the only row of an origin, or the row of a click without one', async () => {
-    const other = new TestOrigin();
+  it('that drops the only row of a spool, or the row of a click without one', async () => {
+    const other = new TestSpool();
     const record = other.click({ ad: account.ad, invalid: 'bot' });
     await wrongHandler([record], drop(record));
     expect((await ask()).deep.balanced).toBe(false);
@@ -111,18 +111,18 @@ describe('the oracle tells of a handler', () => {
       await insertRow(good, uuidV7())(connection);
       await drop(lost)(connection);
     });
-    expect((await ask()).deep.problems.join('\n')).toMatch(`sequences of origin ${origin.id}`);
+    expect((await ask()).deep.problems.join('\n')).toMatch(`sequences of spool ${spool.id}`);
   });
 
   it('that drops a dead letter', async () => {
-    const record = unreadableRecord(Buffer.from('x'), origin.next());
+    const record = unreadableRecord(Buffer.from('x'), spool.next());
     await wrongHandler([record], (connection) =>
-      connection.query('delete from dead_letter where origin = $1', [origin.id]),
+      connection.query('delete from dead_letter where spool_id = $1', [spool.id]),
     );
     expect((await ask()).deep.balanced).toBe(false);
   });
 
-  it('that charges without a row and without a tally', async () => {
+  it('that charges without a row and without a counters', async () => {
     await inTransaction(database.pool, (connection) =>
       connection.query('update advertiser set spent_micros = spent_micros + 1'),
     );
@@ -156,11 +156,11 @@ describe('the oracle tells of a handler', () => {
     expect((await ask()).deep.balanced).toBe(false);
   });
 
-  it('that tallies a click twice', async () => {
+  it('that counters a click twice', async () => {
     const record = click();
-    const again = { origin: origin.id, accepted: 0, charged: 1, over_budget: 0, invalid: 0, rejected: 0 };
+    const again = { spoolId: spool.id, accepted: 0, charged: 1, over_budget: 0, invalid: 0, rejected: 0 };
     const sequences = [record.from?.sequence ?? 0];
-    await wrongHandler([record], (connection) => appendTallies(connection, [{ ...again, sequences }]));
+    await wrongHandler([record], (connection) => appendSpoolCounters(connection, [{ ...again, sequences }]));
     const { deep, shallow } = await ask();
     expect(shallow.balanced).toBe(false);
     expect(deep.balanced).toBe(false);
@@ -180,8 +180,8 @@ describe('the oracle tells of a handler', () => {
         `insert into dead_letter (identity, click_id, reason, detail, counted) values ('another', $1, 'poison', '', true)`,
         [record.click.clickId],
       );
-      const none = { origin: null, accepted: 0, charged: 0, over_budget: 0, invalid: 0 };
-      await appendTallies(connection, [{ ...none, rejected: 1, sequences: [] }]);
+      const none = { spoolId: null, accepted: 0, charged: 0, over_budget: 0, invalid: 0 };
+      await appendSpoolCounters(connection, [{ ...none, rejected: 1, sequences: [] }]);
     });
     expect((await ask()).deep.balanced).toBe(false);
   });
@@ -194,20 +194,20 @@ describe('the oracle tells of a handler', () => {
 
 describe('the counters alone', () => {
   it('do not balance when a sequence is settled that was not counted', async () => {
-    const counts = { origin: origin.id, accepted: 0, charged: 0, over_budget: 0, invalid: 0, rejected: 0 };
+    const counts = { spoolId: spool.id, accepted: 0, charged: 0, over_budget: 0, invalid: 0, rejected: 0 };
     await inTransaction(database.pool, (connection) =>
-      appendTallies(connection, [{ ...counts, sequences: [4] }]),
+      appendSpoolCounters(connection, [{ ...counts, sequences: [4] }]),
     );
     const { shallow } = await ask();
     expect(shallow).toMatchObject({ balanced: false, accepted: 4, charged: 2, missing: 0 });
-    expect(shallow.problems).toEqual([`origin ${origin.id}: 4 clicks accepted, 3 accounted for`]);
+    expect(shallow.problems).toEqual([`spool ${spool.id}: 4 clicks accepted, 3 accounted for`]);
   });
 });
 
 describe('closed days', () => {
-  it('count among the charges of an advertiser, of a capped campaign, and of an origin', async () => {
+  it('count among the charges of an advertiser, of a capped campaign, and of a spool', async () => {
     const options = { clickAgeDays: 14, linkLifeDays: 30, ledgerRetentionDays: 400, brokerRetentionDays: 7 };
-    const old = origin.click({ ad: account.ad, clickedAt: Date.now() - 10 * DAY_MS });
+    const old = spool.click({ ad: account.ad, clickedAt: Date.now() - 10 * DAY_MS });
     await chargeClicks(database.pool, [old], OPTIONS);
     await database.pool.query(
       `update ledger_window set click_floor = $1, floor_raised_at = now() - interval '2 hours'`,
@@ -226,8 +226,8 @@ describe('closed days', () => {
       `campaign spent ${account.campaign.id}: kept 750000 micros, the ledger has 500000`,
     );
     expect(problems).toMatch(`advertiser ${account.advertiser.id}`);
-    await database.pool.query('delete from closed_day_origin');
-    expect((await ask()).deep.problems.join('\n')).toMatch(`outcomes of origin ${origin.id}: kept 3 charged`);
+    await database.pool.query('delete from closed_day_spool');
+    expect((await ask()).deep.problems.join('\n')).toMatch(`outcomes of spool ${spool.id}: kept 3 charged`);
   });
 });
 
@@ -235,38 +235,41 @@ describe('a broker outside of the snapshot', () => {
   it.each([
     [true, 10, 7],
     [false, 3, 0],
-  ])('whose marks are read in it (%s) says what was accepted', async (isInSnapshot, accepted, missing) => {
-    const broker: BrokerBooks = {
-      isInSnapshot,
-      readWaiting: (_, take) => take([{ ...origin.mark(), accepted: 10 }]),
-      rewind: () => Promise.reject(new Error('Expected no rewind')),
-    };
-    expect(await reconcile(database.pool, { brokers: [broker] })).toMatchObject({
-      accepted,
-      missing,
-      balanced: true,
-    });
-  });
+  ])(
+    'whose watermarks are read in it (%s) says what was accepted',
+    async (isInSnapshot, accepted, missing) => {
+      const broker: BrokerBooks = {
+        isInSnapshot,
+        readWaiting: (_, take) => take([{ ...spool.watermark(), accepted: 10 }]),
+        rewind: () => Promise.reject(new Error('Expected no rewind')),
+      };
+      expect(await reconcile(database.pool, { brokers: [broker] })).toMatchObject({
+        accepted,
+        missing,
+        balanced: true,
+      });
+    },
+  );
 });
 
 describe('a click that was accepted and never arrived', () => {
-  it('is missing, by its number, as soon as a mark says that it was', async () => {
+  it('is missing, by its number, as soon as a watermark says that it was', async () => {
     const lost = [click(), click()];
     const found = click();
     await chargeClicks(database.pool, [found], OPTIONS);
     const last = click();
-    await chargeClicks(database.pool, [origin.mark()], OPTIONS);
+    await chargeClicks(database.pool, [spool.watermark()], OPTIONS);
     const { shallow, deep } = await ask();
     expect(deep).toMatchObject({ accepted: 7, charged: 3, invalid: 1, missing: 3 });
     expect(shallow).toMatchObject({ missing: 3 });
-    expect(deep.origins[0]?.gaps).toEqual([
+    expect(deep.spools[0]?.gaps).toEqual([
       { start: 4, end: 6 },
       { start: 7, end: 8 },
     ]);
     await chargeClicks(database.pool, [...lost, last], OPTIONS);
     expect((await ask()).deep).toMatchObject({ accepted: 7, missing: 0, balanced: true });
     click();
-    await chargeClicks(database.pool, [origin.mark()], OPTIONS);
+    await chargeClicks(database.pool, [spool.watermark()], OPTIONS);
     expect((await ask()).deep).toMatchObject({ accepted: 8, missing: 1, balanced: true });
   });
 });
@@ -274,10 +277,10 @@ describe('a click that was accepted and never arrived', () => {
 describe('what is in flight', () => {
   it('is counted from the chunks that are not settled, each click once', async () => {
     const publisher = createPostgresPublisher(database.pool);
-    const waiting = [click(), click(), unreadableRecord(null, origin.next())];
+    const waiting = [click(), click(), unreadableRecord(null, spool.next())];
     await publisher.publish(waiting);
     await publisher.publish([...waiting.slice(1), unreadableRecord(Buffer.from('foreign'), null)]);
-    await publisher.publishEverywhere(origin.mark());
+    await publisher.publishEverywhere(spool.watermark());
     const { shallow } = await ask();
     expect(shallow).toMatchObject({ accepted: 6, charged: 2, inFlight: 3, missing: 0, balanced: true });
   });
@@ -288,10 +291,10 @@ describe('what is in flight', () => {
       click(),
       click(),
       click(),
-      unreadableRecord(null, origin.next()),
-      unreadableRecord(null, origin.next()),
+      unreadableRecord(null, spool.next()),
+      unreadableRecord(null, spool.next()),
     ];
-    await publisher.publish([...chunk, origin.mark()]);
+    await publisher.publish([...chunk, spool.watermark()]);
     await chargeClicks(
       database.pool,
       [1, 3].flatMap((index) => chunk[index] ?? []),
@@ -310,24 +313,24 @@ describe('what is in flight', () => {
     expect((await ask()).deep).toMatchObject({ accepted: 8, inFlight: 0, missing: 0, balanced: true });
   });
 
-  it('is not missing while it lies above the last mark: it may be on its way', async () => {
+  it('is not missing while it lies above the last watermark: it may be on its way', async () => {
     const [one, late, other] = [click(), click(), click()];
     const before = await reconcile(database.pool, { brokers: [postgresBooks] });
     await chargeClicks(database.pool, [one, other], OPTIONS);
     const { deep } = await ask();
     expect(deep.accepted).toBe(before.accepted + 2);
     expect(deep).toMatchObject({ missing: before.missing, balanced: true });
-    await chargeClicks(database.pool, [late, origin.mark()], OPTIONS);
+    await chargeClicks(database.pool, [late, spool.watermark()], OPTIONS);
     expect((await ask()).deep).toMatchObject({ accepted: before.accepted + 3, missing: before.missing });
   });
 
   it('does not hide what is missing', async () => {
     const publisher = createPostgresPublisher(database.pool);
     click();
-    await publisher.publish([click(), origin.mark()]);
+    await publisher.publish([click(), spool.watermark()]);
     expect((await ask()).deep).toMatchObject({ accepted: 5, inFlight: 1, missing: 1 });
     await database.pool.query('delete from broker_chunk');
-    await chargeClicks(database.pool, [origin.mark()], OPTIONS);
+    await chargeClicks(database.pool, [spool.watermark()], OPTIONS);
     expect((await ask()).deep).toMatchObject({ accepted: 5, inFlight: 0, missing: 2 });
   });
 });

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { inTransaction } from '../../common/postgres/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
-import { encodeClick, markRecord, type ReadRecord, readRecord } from '../../contract/click-event.ts';
+import { encodeClick, type ReadRecord, readRecord, watermarkRecord } from '../../contract/click-event.ts';
 import { addAd } from '../../ledger/accounts.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
 import { quarantine, settle } from '../../processor/charge/charge-clicks.ts';
@@ -13,24 +13,24 @@ import {
   clickRecord,
   createTestDatabase,
   type TestDatabase,
-  TestOrigin,
+  TestSpool,
   unreadableRecord,
 } from '../setup/database.ts';
 import { deliver, expectBalanced, inWords, placesOf, untilWaitingForLock } from './deliver.ts';
 
 let database: TestDatabase & { drop: () => Promise<void> };
 let account: Account;
-let origin: TestOrigin;
+let spool: TestSpool;
 
 beforeEach(async () => {
   database = await createTestDatabase();
   account = await addAccount(database.pool, { budget: '10.00', price: '0.25' });
-  origin = new TestOrigin();
+  spool = new TestSpool();
 });
 afterEach(() => database.drop());
 
 /** The click of an ad that is not there yet: the next one that is made. */
-const tooEarly = () => origin.click({ ad: { ...account.ad, id: account.ad.id + 1 } });
+const tooEarly = () => spool.click({ ad: { ...account.ad, id: account.ad.id + 1 } });
 const makeAd = () => addAd(database.pool, account.campaign.id, 250_000n, 'https://example.com/');
 const letters = () => listDeadLetterIds(database.pool, 0n, 100);
 
@@ -51,7 +51,10 @@ async function remaining(): Promise<bigint | undefined> {
 describe('a redrive', () => {
   it('charges a click whose ad has been made meanwhile: once, and the letter goes', async () => {
     const click = tooEarly();
-    expect(await deliver(database.pool, [click, origin.mark()])).toEqual(['rejected: unknown_ad', 'mark']);
+    expect(await deliver(database.pool, [click, spool.watermark()])).toEqual([
+      'rejected: unknown_ad',
+      'watermark',
+    ]);
     const id = await onlyLetter();
     expect(inWords(await redrive(database.pool, id))).toBe('rejected: unknown_ad');
     expect(await letters()).toEqual([id]);
@@ -106,7 +109,7 @@ describe('a redrive', () => {
   });
 
   it('takes a click of any age that the ledger has a day for', async () => {
-    const click = origin.click({ ad: account.ad, clickedAt: Date.now() - 2 * DAY_MS });
+    const click = spool.click({ ad: account.ad, clickedAt: Date.now() - 2 * DAY_MS });
     expect(await deliver(database.pool, [click], { clickAgeMaxDays: 1 })).toEqual(['rejected: too_old']);
     expect(inWords(await redrive(database.pool, await onlyLetter()))).toBe('charged');
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 1, rejected: 0 });
@@ -156,11 +159,8 @@ describe('a redrive', () => {
   });
 
   it('never applies a watermark', async () => {
-    const { key, value } = markRecord(origin.id, 1_000_000);
-    await deliver(database.pool, [
-      origin.click({ ad: account.ad }),
-      unreadableRecord(Buffer.from('x'), null),
-    ]);
+    const { key, value } = watermarkRecord(spool.id, 1_000_000);
+    await deliver(database.pool, [spool.click({ ad: account.ad }), unreadableRecord(Buffer.from('x'), null)]);
     const id = await onlyLetter();
     await database.pool.query('update dead_letter set record_key = $1, raw = $2', [key, value]);
     await expect(redrive(database.pool, id)).rejects.toMatchObject({ code: 'watermark' });
@@ -170,15 +170,15 @@ describe('a redrive', () => {
 
   it('keeps the letter of a copy under another key, which settles its sequence', async () => {
     const click = tooEarly();
-    const copy = readRecord({ key: `${origin.id}.${origin.next().sequence}`, value: click.value }, 'copy');
+    const copy = readRecord({ key: `${spool.id}.${spool.next().sequence}`, value: click.value }, 'copy');
     await deliver(database.pool, [click]);
-    await deliver(database.pool, [copy, origin.mark()]);
+    await deliver(database.pool, [copy, spool.watermark()]);
     await makeAd();
     const outcomes = [];
     for (const id of await letters()) outcomes.push(inWords(await redrive(database.pool, id)));
     expect(outcomes).toEqual(['charged', 'duplicate']);
     const { rows } = await database.pool.query<{ rejected: string; charged: string }>(
-      'select sum(rejected)::int as rejected, sum(charged)::int as charged from origin_tally',
+      'select sum(rejected)::int as rejected, sum(charged)::int as charged from spool_counter',
     );
     expect(rows).toEqual([{ rejected: 1, charged: 1 }]);
     expect(await remaining()).toBe(9_750_000n);
@@ -187,7 +187,7 @@ describe('a redrive', () => {
 
 it('The letters that wait are listed in pages, each letter once', async () => {
   const click = (sequence: number) =>
-    clickRecord({ ad: { ...account.ad, id: 2_000_000_000 }, from: { origin: uuidV7(), sequence } });
+    clickRecord({ ad: { ...account.ad, id: 2_000_000_000 }, from: { spoolId: uuidV7(), sequence } });
   for (let count = 1; count <= 3; count += 1) await deliver(database.pool, [click(count)]);
   const all = await letters();
   expect(all).toHaveLength(3);
@@ -215,7 +215,7 @@ describe('quarantine', () => {
   });
 
   it('waits for bytes that are settling the same sequence, and then adds no second letter', async () => {
-    const from = origin.next();
+    const from = spool.next();
     const click = clickRecord({ ad: account.ad, from });
     const { quarantined } = await inTransaction(database.pool, async (other) => {
       await settle(other, [unreadableRecord(Buffer.from('a forgery'), from)], { clickAgeMaxDays: 14 });

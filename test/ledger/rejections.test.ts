@@ -7,7 +7,7 @@ import {
   clickEvent,
   clickRecord,
   type NamedAd,
-  TestOrigin,
+  TestSpool,
   testDatabase,
   unreadableRecord,
 } from '../setup/database.ts';
@@ -20,10 +20,10 @@ afterEach(async () => {
   await expectBalanced(database.pool);
 });
 
-async function lettersOf(origin: string) {
+async function lettersOf(spoolId: string) {
   const { rows } = await database.pool.query(
-    'select sequence, reason, raw, click_id from dead_letter where origin = $1 order by sequence',
-    [origin],
+    'select sequence, reason, raw, click_id from dead_letter where spool_id = $1 order by sequence',
+    [spoolId],
   );
   return rows;
 }
@@ -34,18 +34,18 @@ const withVersion = (ad: NamedAd, version: number) =>
 describe('bytes that are no click', () => {
   it('are rejected, each settling its own sequence, while their neighbours are charged', async () => {
     const { ad } = await addAccount(database.pool);
-    const origin = new TestOrigin();
+    const spool = new TestSpool();
     const garbage = Buffer.from([0xff, 0x00, 0xfe, 0x7b]);
     const long = Buffer.alloc(CLICK_BYTES_MAX + 1, 0x20);
     const batch = [
-      origin.click({ ad }),
-      unreadableRecord(garbage, origin.next()),
-      unreadableRecord(null, origin.next()),
-      unreadableRecord(withVersion(ad, 2), origin.next()),
-      unreadableRecord(Buffer.alloc(0), origin.next()),
-      unreadableRecord(long, origin.next()),
-      origin.click({ ad }),
-      origin.mark(),
+      spool.click({ ad }),
+      unreadableRecord(garbage, spool.next()),
+      unreadableRecord(null, spool.next()),
+      unreadableRecord(withVersion(ad, 2), spool.next()),
+      unreadableRecord(Buffer.alloc(0), spool.next()),
+      unreadableRecord(long, spool.next()),
+      spool.click({ ad }),
+      spool.watermark(),
     ];
     expect(await deliverTwice(database.pool, batch)).toEqual([
       'charged',
@@ -55,9 +55,9 @@ describe('bytes that are no click', () => {
       'rejected: malformed',
       'rejected: malformed',
       'charged',
-      'mark',
+      'watermark',
     ]);
-    expect(await lettersOf(origin.id)).toEqual([
+    expect(await lettersOf(spool.id)).toEqual([
       { sequence: 2n, reason: 'malformed', raw: garbage, click_id: null },
       { sequence: 3n, reason: 'malformed', raw: null, click_id: null },
       { sequence: 4n, reason: 'unknown_version', raw: withVersionOf(batch[3]), click_id: null },
@@ -65,7 +65,7 @@ describe('bytes that are no click', () => {
       { sequence: 6n, reason: 'malformed', raw: long, click_id: null },
     ]);
     const books = await expectBalanced(database.pool);
-    expect(books.origins.find((found) => found.origin === origin.id)).toMatchObject({
+    expect(books.spools.find((found) => found.spoolId === spool.id)).toMatchObject({
       accepted: 7,
       charged: 2,
       rejected: 5,
@@ -116,15 +116,15 @@ describe('a click of what is not there', () => {
   it('is rejected when no such ad, advertiser or campaign is known, while its neighbours are charged', async () => {
     const { ad } = await addAccount(database.pool);
     const { ad: foreign } = await addAccount(database.pool);
-    const origin = new TestOrigin();
+    const spool = new TestSpool();
     const batch = [
-      origin.click({ ad: { ...ad, id: NO_AD } }),
-      origin.click({ ad: { ...ad, id: NO_AD, advertiserId: NO_AD } }),
-      origin.click({ ad: { ...foreign, advertiserId: ad.advertiserId } }),
-      origin.click({ ad: { ...ad, campaignId: foreign.campaignId } }),
-      origin.click({ ad: { ...ad, advertiserId: NO_AD } }),
-      origin.click({ ad }),
-      origin.mark(),
+      spool.click({ ad: { ...ad, id: NO_AD } }),
+      spool.click({ ad: { ...ad, id: NO_AD, advertiserId: NO_AD } }),
+      spool.click({ ad: { ...foreign, advertiserId: ad.advertiserId } }),
+      spool.click({ ad: { ...ad, campaignId: foreign.campaignId } }),
+      spool.click({ ad: { ...ad, advertiserId: NO_AD } }),
+      spool.click({ ad }),
+      spool.watermark(),
     ];
     expect(await deliverTwice(database.pool, batch)).toEqual([
       'rejected: unknown_ad',
@@ -133,9 +133,9 @@ describe('a click of what is not there', () => {
       'rejected: wrong_advertiser',
       'rejected: wrong_advertiser',
       'charged',
-      'mark',
+      'watermark',
     ]);
-    const letters = await lettersOf(origin.id);
+    const letters = await lettersOf(spool.id);
     expect(letters.map((letter) => [letter.sequence, letter.click_id, letter.raw])).toEqual(
       batch.slice(0, 5).map((record, index) => [BigInt(index + 1), clickIdOf(record), record.value]),
     );
@@ -181,10 +181,10 @@ describe('a click of another time', () => {
     expect(await deliverTwice(database.pool, [sameAge()], { clickAgeMaxDays: 10_000 })).toEqual(['charged']);
   });
 
-  it('is a duplicate however old it has become, if it was charged before, with an origin or without', async () => {
+  it('is a duplicate however old it has become, if it was charged before, with a spool or without', async () => {
     const { ad } = await addAccount(database.pool);
     const clickedAt = Date.now() - 3.5 * DAY_MS;
-    const batch = [clickRecord({ ad, clickedAt, from: null }), new TestOrigin().click({ ad, clickedAt })];
+    const batch = [clickRecord({ ad, clickedAt, from: null }), new TestSpool().click({ ad, clickedAt })];
     expect(await deliverTwice(database.pool, batch)).toEqual(['charged', 'charged']);
     expect(await deliverTwice(database.pool, batch, { clickAgeMaxDays: 2 })).toEqual([
       'duplicate',

@@ -7,7 +7,7 @@ import { consume } from '../../processor/consume.ts';
 import { openHome } from '../../processor/runtime.ts';
 import { layWire } from '../broker/wire.ts';
 import { capturedLog } from '../setup/captured-log.ts';
-import { addAccount, createTestDatabase, TestOrigin } from '../setup/database.ts';
+import { addAccount, createTestDatabase, TestSpool } from '../setup/database.ts';
 import { freePorts, waitFor } from '../setup/stack.ts';
 
 const ends: (() => Promise<unknown>)[] = [];
@@ -32,7 +32,7 @@ async function startProcessor() {
   });
   const resources: Resource[] = [];
   await consume(home, { open: (resource) => resources.push(resource), fail: () => undefined });
-  const origin = new TestOrigin();
+  const spool = new TestSpool();
   const publisher = createPostgresPublisher(database.pool);
   const get = async (path: string) => {
     const startedAt = performance.now();
@@ -59,7 +59,7 @@ async function startProcessor() {
         (await get('/metrics')).text.match(new RegExp(`^${name}(?:\\{.*\\})? (\\S+)$`, 'm')) ?? [];
       return value === undefined ? undefined : Number(value);
     },
-    publish: (clickedAt = Date.now()) => publisher.publish([origin.click({ ad, clickedAt })]),
+    publish: (clickedAt = Date.now()) => publisher.publish([spool.click({ ad, clickedAt })]),
     isReady: async () => (await get('/readyz')).status === 200,
   };
 }

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { reconcile } from '../../ledger/reconcile.ts';
-import { addAccount, TestOrigin, testDatabase } from '../setup/database.ts';
+import { addAccount, TestSpool, testDatabase } from '../setup/database.ts';
 import { makeFolder, removeFolder, tollway } from '../setup/stack.ts';
 import { deliver } from './deliver.ts';
 
@@ -21,14 +21,14 @@ const run = (...args: string[]) => {
 it('Corrections are listed with what they changed, who made them and why, the latest of them oldest first', async () => {
   expect(await run('corrections')).toMatchObject({ code: 0, stdout: 'There are no corrections.\n' });
   const { ad } = await addAccount(database.pool);
-  const origin = new TestOrigin();
-  await deliver(database.pool, [origin.click({ ad }), origin.mark()]);
+  const spoolId = new TestSpool();
+  await deliver(database.pool, [spoolId.click({ ad }), spoolId.watermark()]);
   const correct = (accepted: number, ...more: string[]) =>
-    run('correct', origin.id.toUpperCase(), '--accepted', String(accepted), ...more);
+    run('correct', spoolId.id.toUpperCase(), '--accepted', String(accepted), ...more);
   expect(await correct(5)).toMatchObject({ code: 1, stderr: expect.stringContaining('--reason') });
   expect(await correct(5, '--reason', 'a lost disk')).toMatchObject({
     code: 0,
-    stdout: `${origin.id}: 5 clicks accepted, before 1\n`,
+    stdout: `${spoolId.id}: 5 clicks accepted, before 1\n`,
   });
   await correct(3, '--reason', 'counted again');
   expect(await correct(1, '--reason', 'found', '--json')).toMatchObject({ code: 0 });
@@ -38,7 +38,7 @@ it('Corrections are listed with what they changed, who made them and why, the la
   } = await database.pool.query<{ name: string }>('select current_user as name');
   const row = (before: string, after: string, reason: string) => ({
     id: expect.stringMatching(/^\d+$/),
-    spool: origin.id,
+    spool: spoolId.id,
     before,
     after,
     by: role?.name,

@@ -13,7 +13,7 @@ import {
   createTestDatabase,
   silent,
   type TestDatabase,
-  TestOrigin,
+  TestSpool,
   unreadableRecord,
 } from '../setup/database.ts';
 import { expectBalanced, inWords } from './deliver.ts';
@@ -21,14 +21,14 @@ import { expectBalanced, inWords } from './deliver.ts';
 const OPTIONS = { clickAgeMaxDays: 14, retryAttempts: 1, bisectOnError: true };
 let database: TestDatabase & { drop: () => Promise<void> };
 let accounts: [Account, Account];
-let origin: TestOrigin;
+let spool: TestSpool;
 beforeEach(async () => {
   database = await createTestDatabase();
   accounts = [
     await addAccount(database.pool, { budget: '10000.00' }),
     await addAccount(database.pool, { budget: '10000.00' }),
   ];
-  origin = new TestOrigin();
+  spool = new TestSpool();
 });
 afterEach(() => database.drop());
 
@@ -36,7 +36,7 @@ const settle = async (batch: readonly ReadRecord[]) =>
   (await chargeClicks(database.pool, batch, OPTIONS)).outcomes.map(inWords);
 
 const someClicks = (count: number) =>
-  Array.from({ length: count }, (_, index) => origin.click({ ad: accounts[index % 2 === 0 ? 0 : 1].ad }));
+  Array.from({ length: count }, (_, index) => spool.click({ ad: accounts[index % 2 === 0 ? 0 : 1].ad }));
 
 function hostOn(pool: Pool): HandlerHost {
   const around = { metrics: createMetrics(), logger: silent, onInvariant: () => {} };
@@ -45,7 +45,7 @@ function hostOn(pool: Pool): HandlerHost {
 
 describe('two things under one key', () => {
   it('that are both rejected in one batch settle its sequence once', async () => {
-    const from = origin.next();
+    const from = spool.next();
     const click = clickRecord({ ad: { ...accounts[0].ad, id: 99_999 }, from });
     await settle([unreadableRecord(Buffer.from('x'), from), click]);
     await expectBalanced(database.pool);
@@ -54,7 +54,7 @@ describe('two things under one key', () => {
   it('in two lanes at the same moment settle its sequence once', async () => {
     const host = hostOn(database.pool);
     for (let round = 0; round < 15; round += 1) {
-      const lone = new TestOrigin();
+      const lone = new TestSpool();
       const from = lone.next();
       // The bytes go to the first lane, the click to that of its advertiser.
       const clicks = accounts.map(({ ad }) => clickRecord({ ad, from }));
@@ -66,7 +66,7 @@ describe('two things under one key', () => {
   });
 
   it('are one click, where a copy without a key was rejected first', async () => {
-    const click = origin.click({ ad: { ...accounts[1].ad, id: accounts[1].ad.id + 1 } });
+    const click = spool.click({ ad: { ...accounts[1].ad, id: accounts[1].ad.id + 1 } });
     expect(await settle([{ ...click, key: null, from: null }])).toEqual(['rejected: unknown_ad']);
     await addAdTo(database.pool, accounts[1].campaign);
     expect(await settle([click])).toEqual(['duplicate']);
@@ -115,7 +115,7 @@ it('a click whose day has no partition yet waits, and one of a clock that runs d
   const [click] = someClicks(1);
   if (!click) throw new Error('Expected a click');
   await expect(settle([click])).rejects.toMatchObject({ code: 'no_partition_yet', retryable: true });
-  const ahead = origin.click({ ad: accounts[0].ad, clickedAt: Date.now() + 5 * DAY_MS });
+  const ahead = spool.click({ ad: accounts[0].ad, clickedAt: Date.now() + 5 * DAY_MS });
   expect(await settle([ahead])).toEqual(['rejected: id_out_of_range']);
 });
 

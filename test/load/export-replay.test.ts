@@ -10,7 +10,7 @@ import { type ExportRow, exportLedger } from '../../ledger/export.ts';
 import type { ReplayReport } from '../../load-tests/replay/replay-report.ts';
 import { HandlerHost } from '../../processor/batch-dispatcher.ts';
 import { deliver } from '../ledger/deliver.ts';
-import { addAccount, silent, TestOrigin, testDatabase } from '../setup/database.ts';
+import { addAccount, silent, TestSpool, testDatabase } from '../setup/database.ts';
 import { makeFolder, removeFolder } from '../setup/stack.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
@@ -82,10 +82,10 @@ async function outcomesOf(pool: Pool) {
 it('replays the export of a day with an outage in it: the same clicks, and none is refused', async () => {
   const { ad } = await addAccount(recorded.pool);
   await addAccount(target.pool);
-  const origin = new TestOrigin();
+  const spool = new TestSpool();
   const nonce = uuidV7();
   const clicks = Array.from({ length: 240 }, (_, index) =>
-    origin.click({
+    spool.click({
       ad,
       clickedAt: Date.now() - 24 * HOUR_MS + index * (HOUR_MS / 10),
       // A link that was clicked twice, during the outage and after it, and a robot now and then.

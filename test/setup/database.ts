@@ -5,14 +5,14 @@ import { createClient, createPool, type Pool } from '../../common/postgres/postg
 import { uuidV7 } from '../../common/uuid.ts';
 import {
   type ClickEvent,
-  type ClickOrigin,
   clickKey,
   encodeClick,
-  markRecord,
   type ReadClick,
-  type ReadMark,
+  type ReadWatermark,
   readRecord,
+  type SpoolPosition,
   type Unreadable,
+  watermarkRecord,
 } from '../../contract/click-event.ts';
 import {
   type Ad,
@@ -143,7 +143,7 @@ export function clickEvent({ ad = SOME_AD, ...overrides }: ClickOverrides = {}):
     priceMicros: Number(ad.priceMicros),
     clickedAt,
     invalid: null,
-    braked: false,
+    budgetExhausted: false,
     visitorNetwork: '192.0.2.0/24',
     userAgent: 'Mozilla/5.0 (test)',
     referrerHost: 'publisher.example',
@@ -151,8 +151,8 @@ export function clickEvent({ ad = SOME_AD, ...overrides }: ClickOverrides = {}):
   };
 }
 
-/** What a click record takes besides its event. Without `from`, it is the first of an origin of its own. */
-export type RecordOverrides = ClickOverrides & { readonly from?: ClickOrigin | null };
+/** What a click record takes besides its event. Without `from`, it is the first of a spool of its own. */
+export type RecordOverrides = ClickOverrides & { readonly from?: SpoolPosition | null };
 
 /** A click as the handler gets it: encoded, put under its key, and read again. */
 export function clickRecord({ from, ...overrides }: RecordOverrides = {}): ReadClick {
@@ -163,25 +163,25 @@ export function clickRecord({ from, ...overrides }: RecordOverrides = {}): ReadC
 }
 
 /** Bytes that are no click, as the handler gets them. With `from: null` it has no key of ours: it is foreign. */
-export function unreadableRecord(value: Buffer | null, from?: ClickOrigin | null): Unreadable {
+export function unreadableRecord(value: Buffer | null, from?: SpoolPosition | null): Unreadable {
   const record = readRecord({ key: keyOf(from), value }, `test ${uuidV7()}`);
   if (record.is !== 'unreadable') throw new Error(`Expected what is no click, got ${JSON.stringify(record)}`);
   return record;
 }
 
-function keyOf(from: ClickOrigin | null | undefined): string | null {
+function keyOf(from: SpoolPosition | null | undefined): string | null {
   if (from === null) return null;
-  return from === undefined ? clickKey(uuidV7(), 1) : clickKey(from.origin, from.sequence);
+  return from === undefined ? clickKey(uuidV7(), 1) : clickKey(from.spoolId, from.sequence);
 }
 
 /** A spool that is only its numbers: hands out sequences and says how many it has accepted. */
-export class TestOrigin {
+export class TestSpool {
   readonly id = uuidV7();
   accepted = 0;
 
-  next(): ClickOrigin {
+  next(): SpoolPosition {
     this.accepted += 1;
-    return { origin: this.id, sequence: this.accepted };
+    return { spoolId: this.id, sequence: this.accepted };
   }
 
   /** Accepts and makes one click. */
@@ -189,9 +189,9 @@ export class TestOrigin {
     return clickRecord({ ...overrides, from: this.next() });
   }
 
-  mark(): ReadMark {
-    const record = readRecord(markRecord(this.id, this.accepted), `test ${uuidV7()}`);
-    if (record.is !== 'mark') throw new Error(`Expected a mark, got ${JSON.stringify(record)}`);
+  watermark(): ReadWatermark {
+    const record = readRecord(watermarkRecord(this.id, this.accepted), `test ${uuidV7()}`);
+    if (record.is !== 'watermark') throw new Error(`Expected a mark, got ${JSON.stringify(record)}`);
     return record;
   }
 }

@@ -127,7 +127,7 @@ describe('the JSON that scripts build on', () => {
       currency: 'USD',
       clickedAt: expect.stringMatching(/Z$/),
       settledAt: expect.stringMatching(/Z$/),
-      origin: expect.stringMatching(/^[0-9a-f-]{36}$/),
+      spoolId: expect.stringMatching(/^[0-9a-f-]{36}$/),
       sequence: expect.any(Number),
       kind: 'impression',
     });

@@ -142,7 +142,7 @@ describe('the parts under roles of their own', () => {
       'permission',
     );
     expect((await tollway(env, 'dead-letters', 'discard', discarded ?? '')).code).toBe(0);
-    const spool = unknown[0]?.from?.origin ?? '';
+    const spool = unknown[0]?.from?.spoolId ?? '';
     const correction = ['spool', 'correct', spool, '--accepted', '2', '--reason', 'a lost disk'];
     expect(await tollway(env, ...correction)).toMatchObject({ code: 0 });
     expect((await tollway(env, 'spool', 'corrections')).stdout).toContain('tollway_console');

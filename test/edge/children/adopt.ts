@@ -8,7 +8,7 @@ const [, , root = ''] = process.argv;
 process.send?.('ready');
 await once(process, 'message');
 const adopted = await Array.fromAsync(adoptDeadSpools(root));
-process.send?.(adopted.map(({ origin, accepted }) => ({ origin, accepted })));
+process.send?.(adopted.map(({ spoolId, accepted }) => ({ spoolId, accepted })));
 await once(process, 'message');
 for (const { release } of adopted) release();
 process.exit(0);

@@ -14,7 +14,7 @@ const options = {
   syncIntervalMs: 100,
 } as const;
 const spool = new Spool(options, pino({ level: 'silent' }));
-writeSync(1, `${spool.origin}\n`);
+writeSync(1, `${spool.spoolId}\n`);
 
 let number = 0;
 function turn(): void {

@@ -179,7 +179,7 @@ async function checkSettled(name: string, { pool, adServer, processor }: Setup):
   const accepted = async () => {
     const { rows } = await pool.query<{ accepted: number }>(
       `select coalesce(max(accepted), 0)::float8 as accepted
-       from (select accepted from origin_tally union all select accepted from origin_total) as watermark`,
+       from (select accepted from spool_counter union all select accepted from spool_total) as watermark`,
     );
     return rows[0]?.accepted;
   };
@@ -259,7 +259,7 @@ async function startParts(
     AD_SERVER_OPS_PORT: String(adOps),
     PROCESSOR_OPS_PORT: String(processorOps),
     CATALOG_POLL_MS: '1000',
-    MARK_INTERVAL_MS: '1000',
+    WATERMARK_INTERVAL_MS: '1000',
   };
   const faked = {
     ...env,

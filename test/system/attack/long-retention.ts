@@ -24,7 +24,7 @@ import { dropClosedDays, maintain, makeDays } from '../../../ledger/maintenance.
 import { DAY_MS, dayStart, listPartitionDays, retentionOf } from '../../../ledger/partitions.ts';
 import { migrate } from '../../../migrations/migrate.ts';
 import { chargeClicks } from '../../../processor/charge/charge-clicks.ts';
-import { addAccount, clickRecord, type NamedAd, TestOrigin } from '../../setup/database.ts';
+import { addAccount, clickRecord, type NamedAd, TestSpool } from '../../setup/database.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..', '..');
 /** Days of the ledger that have clicks, and clicks in each. */
@@ -138,11 +138,11 @@ function actions(attack: Attack): [what: string, act: (number: number) => Promis
           index % CLICKS_PER_DAY === 0 ? [{ ad, clickId: uuidV7(clickedAt), clickedAt }] : [],
         );
         await charge(late.map((click) => clickRecord({ ...click, from: null })));
-        const origin = new TestOrigin();
-        const found = await charge(late.map((click) => clickRecord({ ...click, from: origin.next() })));
+        const spool = new TestSpool();
+        const found = await charge(late.map((click) => clickRecord({ ...click, from: spool.next() })));
         const { rowCount } = await pool.query(
-          'select from origin_tally where origin = $1 union all select from origin_total where origin = $1',
-          [origin.id],
+          'select from spool_counter where spool_id = $1 union all select from spool_total where spool_id = $1',
+          [spool.id],
         );
         return expectThat(found === `${late.length} duplicate` && (rowCount ?? 0) > 0, found);
       },
@@ -198,10 +198,10 @@ async function run(pool: Pool, url: string, dataDir: string, days: number): Prom
   await check('migrate', async () => migrate(url, RETENTION, logger).then(() => 'done'));
   await check(`partitions of ${days} days are made`, () => makePast(pool, days));
   const { ad } = await addAccount(pool, { budget: '1000000.00' });
-  const origin = new TestOrigin();
+  const spool = new TestSpool();
   const stepMs = Math.floor((days - 2) / BUSY_DAYS) * DAY_MS;
   const clicks = Array.from({ length: BUSY_DAYS * CLICKS_PER_DAY }, (_, index) =>
-    origin.click({ ad, clickedAt: Date.now() - Math.floor(index / CLICKS_PER_DAY) * stepMs }),
+    spool.click({ ad, clickedAt: Date.now() - Math.floor(index / CLICKS_PER_DAY) * stepMs }),
   );
   const { LINK_KEYS: _, ...inherited } = process.env;
   const env = {
@@ -213,7 +213,7 @@ async function run(pool: Pool, url: string, dataDir: string, days: number): Prom
   };
   const attack: Attack = { pool, env, days, ad, clicks };
   await check(`clicks of ${BUSY_DAYS} days are charged in one batch`, async () => {
-    const { outcomes } = await chargeClicks(pool, [...clicks, origin.mark()], { clickAgeMaxDays: days });
+    const { outcomes } = await chargeClicks(pool, [...clicks, spool.watermark()], { clickAgeMaxDays: days });
     const charged = outcomes.filter(({ outcome }) => outcome === 'charged').length;
     return expectThat(charged === clicks.length, `${charged} charged`);
   });
