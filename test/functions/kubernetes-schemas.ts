@@ -80,6 +80,22 @@ export const kafkaSource = z.strictObject({
   }),
 });
 
+/**
+ * Fields that the models do not know, by path. The models are the last versions that install on Node 20; these fields were added to the
+ * definitions later: https://keda.sh/docs/latest/reference/scaledobject-spec/#fallback,
+ * https://prometheus-operator.dev/docs/api-reference/api/#monitoring.coreos.com/v1.Rule
+ */
+const NEWER_FIELDS: readonly { readonly path: RegExp; readonly schema: z.ZodType }[] = [
+  {
+    path: /^ScaledObject\/spec\/fallback\/behavior$/,
+    schema: z.enum(['static', 'currentReplicas', 'currentReplicasIfHigher', 'currentReplicasIfLower']),
+  },
+  {
+    path: /^PrometheusRule\/spec\/groups\/\d+\/rules\/\d+\/keep_firing_for$/,
+    schema: z.string().regex(/^\d+(ms|[smhdwy])$/),
+  },
+];
+
 /** Throws what the schema of its kind says of a manifest, and for every field that the schema does not know. */
 export function validateManifest(manifest: Manifest): void {
   if (manifest.kind === 'KafkaSource') {
@@ -88,8 +104,22 @@ export function validateManifest(manifest: Manifest): void {
   }
   const model = MODELS[`${manifest.apiVersion} ${manifest.kind}`];
   if (model === undefined) throw new Error(`Expected a kind with a schema, got ${manifest.kind}`);
-  const unread = fieldsUnread(manifest, (watched) => model.prototype.validate.call(watched));
+  const unread = fieldsUnread(manifest, (watched) => model.prototype.validate.call(watched)).filter(
+    (path) => !isNewer(manifest, path),
+  );
   if (unread.length > 0) throw new Error(`Expected fields of the schema, got ${unread.join(', ')}`);
+}
+
+/** Whether a field is one of `NEWER_FIELDS`. Throws if its value is not one of those allowed. */
+function isNewer(manifest: Manifest, path: string): boolean {
+  const newer = NEWER_FIELDS.find((field) => field.path.test(manifest.kind + path));
+  if (newer === undefined) return false;
+  const value = path
+    .split('/')
+    .slice(1)
+    .reduce<unknown>((parent, key) => Reflect.get(Object(parent), key), manifest);
+  newer.schema.parse(value, { error: () => `${path}: ${JSON.stringify(value)} is not allowed` });
+  return true;
 }
 
 /**

@@ -68,6 +68,14 @@ describe('the manifests', () => {
     expect(() => validateManifest(probe)).toThrow('/spec/template/spec/terminationGracePeriodSecond');
   });
 
+  it('are held against the values of fields that the models do not know', () => {
+    const [probe] = parseManifests(read('keda/scaled-object.yaml')) as [
+      Manifest & { spec: { fallback: object } },
+    ];
+    Object.assign(probe.spec.fallback, { behavior: 'currentReplicasIfhigher' });
+    expect(() => validateManifest(probe)).toThrow('/spec/fallback/behavior');
+  });
+
   it('are each in a kustomization, but for the example of the secret', () => {
     const listed = kustomizations.flatMap((path) => {
       const { resources = [], components = [], configurations = [] } = kustomization(path);
