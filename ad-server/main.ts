@@ -22,10 +22,10 @@ type Report = {
   readonly warnings: readonly Problem[];
   readonly metrics: WorkerMetrics;
 };
-type Surroundings = { open: (resource: Resource) => void; fail: (error: unknown) => void; logger: Logger };
+type StartContext = { open: (resource: Resource) => void; fail: (error: unknown) => void; logger: Logger };
 
 /** The usual ad server: one process that serves both ports. */
-async function runAlone(config: Config, { open, fail, logger }: Surroundings): Promise<void> {
+async function runAlone(config: Config, { open, fail, logger }: StartContext): Promise<void> {
   const metrics = createMetrics('ad server');
   const worker = await startWorker(config, { metrics, logger, open, fail });
   const operations = { ...worker, metrics: () => metrics.registry.metrics() };
@@ -35,7 +35,7 @@ async function runAlone(config: Config, { open, fail, logger }: Surroundings): P
 }
 
 /** One of several workers on one public port; the primary serves operations for them all. */
-async function runWorker(config: Config, { open, fail, logger }: Surroundings): Promise<void> {
+async function runWorker(config: Config, { open, fail, logger }: StartContext): Promise<void> {
   const metrics = createMetrics('ad server');
   const worker = await startWorker(config, { metrics, logger, open, fail });
   const report = async () => {
@@ -52,7 +52,7 @@ async function runWorker(config: Config, { open, fail, logger }: Surroundings): 
 }
 
 /** The primary of several workers: brings dead ones back, and answers for them on the operations port. */
-async function runPrimary(config: Config, { open, fail, logger }: Surroundings): Promise<void> {
+async function runPrimary(config: Config, { open, fail, logger }: StartContext): Promise<void> {
   const reports = new Map<number, Report & { readonly at: number }>();
   let closing = false;
   let everReady = false;

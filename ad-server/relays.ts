@@ -44,11 +44,11 @@ export function startRelays(
     lingerMs: config.RELAY_LINGER_MS,
     watermarkIntervalMs: config.WATERMARK_INTERVAL_MS,
   };
-  const around = { publisher, options, metrics, logger };
+  const deps = { publisher, options, metrics, logger };
   const onFreed = (bytes: number) => {
     spool.bytes -= bytes;
   };
-  const own = new Relay(spool, { ...around, onFreed });
+  const own = new Relay(spool, { ...deps, onFreed });
   spool.onChange = () => own.notify();
   const ending = new AbortController();
   /** What fails, by spool id; under the root: the search for spools. */
@@ -84,7 +84,7 @@ export function startRelays(
       onFreed(bytes);
     };
     try {
-      const relay = new Relay({ ...found, openSegment: null, roll: () => {} }, { ...around, onFreed: freed });
+      const relay = new Relay({ ...found, openSegment: null, roll: () => {} }, { ...deps, onFreed: freed });
       relaying.add(relay);
       relay.end();
       try {

@@ -68,14 +68,14 @@ function publicConnections(config: Config, logger: Logger): PublicConnections {
  */
 export async function startWorker(
   config: Config,
-  around: {
+  deps: {
     metrics: Metrics;
     logger: Logger;
     open: (resource: Resource) => void;
     fail: (error: unknown) => void;
   },
 ): Promise<Worker> {
-  const { metrics, logger, open, fail } = around;
+  const { metrics, logger, open, fail } = deps;
   const { LINK_KEYS: keys, DATABASE_URL: databaseUrl } = config;
   if (keys === undefined)
     throw new TollwayError('bad_settings', 'LINK_KEYS: expected the keys of the links, got nothing');

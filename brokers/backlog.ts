@@ -2,7 +2,7 @@ import type { Pool } from '../common/postgres/postgres.ts';
 import type { Backlog } from '../ledger/reconcile.ts';
 
 /** What reconciliation and an operator ask a broker, beside what consumes it. One implementation a broker. */
-export type BrokerBooks = Backlog & {
+export type BrokerBacklog = Backlog & {
   /**
    * Has everything that was published since a time read again, as far as the broker still keeps it. Consumers that run notice by
    * themselves; click ids make the second reading harmless.

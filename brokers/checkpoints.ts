@@ -47,7 +47,7 @@ export type Moved = {
  * else: a rewind, a database restored to an earlier time, another consumer. Reading goes on from there: all that lies before it
  * is settled.
  *
- * `witnesses` are clicks of the transactions that were settled since the last time, one of each. A database that fails over, or is
+ * `commit probes` are clicks of the transactions that were settled since the last time, one of each. A database that fails over, or is
  * restored, may have lost commits that we were told of; then one of them is not there. One of a day that the ledger has closed since
  * cannot be looked up, and counts as found.
  */
@@ -55,31 +55,31 @@ export async function moveCheckpoints(
   connection: Pool | Connection,
   source: string,
   moves: readonly Move[],
-  witnesses: readonly string[],
+  commitProbes: readonly string[],
 ): Promise<Moved> {
   const parameters: unknown[] = [
     source,
     moves.map((move) => move.partition),
     moves.map((move) => move.known),
     moves.map((move) => move.next),
-    arrayLiteral(witnesses),
+    arrayLiteral(commitProbes),
   ];
   const settled =
-    witnesses.length === 0 ? [] : settledAmong(await readWindow(connection), witnesses, parameters);
+    commitProbes.length === 0 ? [] : settledAmong(await readWindow(connection), commitProbes, parameters);
   const { rows } = await connection.query<{ partition: string | null; position: string; whole: boolean }>(
     `with wanted as (select * from unnest($2::text[], $3::text[], $4::text[]) wanted (partition, known, next)),
-     witnesses as (
+     probes as (
        select coalesce(bool_and(exists (
-         ${[...settled, 'select from dead_letter where dead_letter.click_id = witness'].join(' union all ')}
+         ${[...settled, 'select from dead_letter where dead_letter.click_id = probe'].join(' union all ')}
        )), true) as whole
-       from unnest($5::uuid[]) witness
+       from unnest($5::uuid[]) probe
      ), moved as (
-       update broker_checkpoint checkpoint set position = next, moved_at = now() from wanted, witnesses
+       update broker_checkpoint checkpoint set position = next, moved_at = now() from wanted, probes
        where checkpoint.source = $1 and checkpoint.partition = wanted.partition and position = known and known <> next and whole
        returning checkpoint.partition, checkpoint.position
      )
      select checkpoint.partition, coalesce(moved.position, checkpoint.position) as position, whole
-     from witnesses left join (
+     from probes left join (
        broker_checkpoint checkpoint join wanted using (partition) left join moved using (partition)
      ) on checkpoint.source = $1`,
     parameters,
@@ -91,18 +91,18 @@ export async function moveCheckpoints(
 }
 
 /**
- * The queries that find a `witness` in the ledger. Days are named: a query of the whole ledger would lock the partitions of all days, and
+ * The queries that find a `commit probe` in the ledger. Days are named: a query of the whole ledger would lock the partitions of all days, and
  * with thousands of them PostgreSQL has no room for the locks.
  */
 function settledAmong(
   { clickFloorMs, clickAheadMs }: LedgerWindow,
-  witnesses: readonly string[],
+  commitProbes: readonly string[],
   parameters: unknown[],
 ): string[] {
-  const days = byDay(witnesses, clickFloorMs, clickAheadMs).map(
-    ([day]) => `select from ${partitionName('ledger', day)} settled where settled.click_id = witness`,
+  const days = byDay(commitProbes, clickFloorMs, clickAheadMs).map(
+    ([day]) => `select from ${partitionName('ledger', day)} settled where settled.click_id = probe`,
   );
-  const closed = `select where witness < $${parameters.push(uuidFloor(clickFloorMs))}::uuid`;
+  const closed = `select where probe < $${parameters.push(uuidFloor(clickFloorMs))}::uuid`;
   return [...days, closed];
 }
 
@@ -149,7 +149,7 @@ const TURNS_MAX = 20;
  * Turns checkpoints back to what `choose` says of each, `null` for one that stays. Running consumers notice, and go on from
  * there. Answers the positions they had. Throws `busy` if one moved faster than it could be turned.
  */
-export async function turnBack(
+export async function resetCheckpoints(
   pool: Pool,
   source: string,
   choose: (partition: string, position: string) => string | null,
@@ -180,7 +180,7 @@ type Taken = {
  * What was taken of one partition, in order, and how far it is settled without a gap: a batch that overtakes another does
  * not carry the checkpoint past it.
  */
-export class Progress {
+export class OffsetTracker {
   /** What the table of checkpoints holds, as far as we know. */
   known: string;
   /** The lowest position that is not settled. */

@@ -2,9 +2,9 @@ import type { Config } from '../common/config/config.ts';
 import type { Pool } from '../common/postgres/postgres.ts';
 import type { Logger } from '../common/telemetry/logger.ts';
 import type { Metrics } from '../common/telemetry/metrics.ts';
-import type { BrokerBooks } from './backlog.ts';
-import type { EventSource, Intake } from './event-source.ts';
-import { postgresBooks } from './postgres/backlog.ts';
+import type { BrokerBacklog } from './backlog.ts';
+import type { BatchSink, EventSource } from './event-source.ts';
+import { postgresBacklog } from './postgres/backlog.ts';
 import { createPostgresSource } from './postgres/source.ts';
 
 /** How often the Postgres broker is looked at where it is not the broker, in ms. */
@@ -17,36 +17,36 @@ const LEFTOVER_MS = 2_000;
 export async function createSources(
   config: Config & { readonly DATABASE_URL: string },
   pool: Pool,
-  intake: Intake,
-  around: { metrics: Metrics; logger: Logger },
+  sink: BatchSink,
+  deps: { metrics: Metrics; logger: Logger },
 ): Promise<Map<string, EventSource>> {
   const { BROKER: broker, BATCH_SIZE: batchSize } = config;
   const windowMs = broker !== 'postgres' ? LEFTOVER_MS : config.BATCH_WINDOW_MS;
   const sources = new Map<string, EventSource>();
   if (broker === 'kafka') {
     const { createKafkaSource } = await import('./kafka/source.ts');
-    sources.set(broker, createKafkaSource(pool, intake, config, around));
+    sources.set(broker, createKafkaSource(pool, sink, config, deps));
   }
   if (broker === 'kinesis') {
     const { createKinesisSource } = await import('./kinesis/source.ts');
-    sources.set(broker, createKinesisSource(pool, config.DATABASE_URL, intake, config, around));
+    sources.set(broker, createKinesisSource(pool, config.DATABASE_URL, sink, config, deps));
   }
-  return sources.set('postgres', createPostgresSource(pool, intake, { windowMs, batchSize }, around));
+  return sources.set('postgres', createPostgresSource(pool, sink, { windowMs, batchSize }, deps));
 }
 
 /** The books of every broker that may hold clicks. */
-export async function createBooks(config: Config, logger: Logger): Promise<BrokerBooks[]> {
+export async function createBacklogs(config: Config, logger: Logger): Promise<BrokerBacklog[]> {
   switch (config.BROKER) {
     case 'kafka': {
-      const { createKafkaBooks } = await import('./kafka/backlog.ts');
-      return [postgresBooks, createKafkaBooks(config, logger)];
+      const { createKafkaBacklog } = await import('./kafka/backlog.ts');
+      return [postgresBacklog, createKafkaBacklog(config, logger)];
     }
     case 'kinesis': {
-      const { createKinesisBooks } = await import('./kinesis/backlog.ts');
-      return [postgresBooks, createKinesisBooks(config)];
+      const { createKinesisBacklog } = await import('./kinesis/backlog.ts');
+      return [postgresBacklog, createKinesisBacklog(config)];
     }
     case 'postgres':
-      return [postgresBooks];
+      return [postgresBacklog];
     default:
       return config.BROKER satisfies never;
   }

@@ -26,32 +26,32 @@ export type Lag = {
 };
 
 /** What takes records from a source and has them settled, in any order and across sources. */
-export type Intake = {
-  /** Resolves once there is room for more, or `signal` is aborted. To be awaited before each `deliver`. */
-  readonly room: (signal?: AbortSignal) => Promise<void>;
+export type BatchSink = {
+  /** Resolves once there is room for more, or `signal` is aborted. To be awaited before each `submit`. */
+  readonly waitForCapacity: (signal?: AbortSignal) => Promise<void>;
   /**
    * Resolves when every record is settled. Rejects with `STOPPING` if the host stops before, or if `signal` is aborted: what
    * was not yet with the handler is then dropped, and has to come again.
    */
-  readonly deliver: (
+  readonly submit: (
     records: readonly ReadRecord[],
     signal?: AbortSignal,
-    options?: DeliverOptions,
+    options?: SubmitOptions,
   ) => Promise<void>;
   /** How often an advertiser that was blocked has become free: what was given back for it can be delivered again. */
   readonly freed?: () => number;
   /** A click of each transaction that was settled and not yet proved to be there still: see `moveCheckpoints`. */
-  readonly witnesses: () => readonly string[];
-  /** Forgets witnesses: they were found, or they were lost and what they stood for is read again. */
-  readonly forget: (witnesses: readonly string[]) => void;
+  readonly commitProbes: () => readonly string[];
+  /** Forgets commit probes: they were found, or they were lost and what they stood for is read again. */
+  readonly forget: (commitProbes: readonly string[]) => void;
 };
 
-export type DeliverOptions = {
+export type SubmitOptions = {
   /**
    * Whether clicks of an advertiser whose rows another session keeps locked are given back, where they would be kept until it is free:
-   * `deliver` then rejects with `BLOCKED` once all others are settled.
+   * `submit` then rejects with `BLOCKED` once all others are settled.
    */
-  readonly giveBackBlocked?: boolean;
+  readonly abandonBlocked?: boolean;
 };
 
 /** The code of the error that says that clicks of a blocked advertiser were given back; all other records are settled. */

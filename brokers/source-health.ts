@@ -8,7 +8,7 @@ import { ThrottledLog } from '../common/telemetry/throttled-log.ts';
  * What stands in the way of a source, and how long it has: it is waited for, told to the log now and then, and shown in
  * the metrics and in the readiness. Several things may stand in the way, each under its name.
  */
-export class Patience {
+export class SourceHealth {
   private readonly failures = new OpenProblems();
   /** What is no failure, and keeps us from reading all the same. */
   private readonly notes = new OpenProblems();
@@ -19,15 +19,15 @@ export class Patience {
   /** A failure that lasts no longer than `graceMs` is not logged. */
   constructor(
     explain: (error: unknown) => TollwayError,
-    around: { logger: Logger; stopping: AbortSignal; graceMs: number },
+    deps: { logger: Logger; stopping: AbortSignal; graceMs: number },
   ) {
     this.explain = explain;
-    this.log = new ThrottledLog(around.logger, {
+    this.log = new ThrottledLog(deps.logger, {
       failed: 'The processor cannot read from the broker. Clicks wait there and are charged later',
       recovered: 'The processor reads from the broker again',
-      graceMs: around.graceMs,
+      graceMs: deps.graceMs,
     });
-    this.stopping = around.stopping;
+    this.stopping = deps.stopping;
   }
 
   /** All that stands in the way. */
@@ -49,18 +49,18 @@ export class Patience {
       } catch (error) {
         const explained = this.explain(error);
         if (!explained.retryable) throw explained;
-        this.complain(name, explained);
+        this.reportFailure(name, explained);
         await sleep(backoffMs(attempt), this.stopping);
       }
     }
   }
 
   /** Takes note of what is no failure, until it is settled. */
-  note(name: string, problem: string): void {
+  setWaiting(name: string, problem: string): void {
     this.notes.report(name, problem);
   }
 
-  complain(name: string, { message: problem }: TollwayError): void {
+  reportFailure(name: string, { message: problem }: TollwayError): void {
     this.failures.report(name, problem);
     this.log.fail({ problem });
   }

@@ -7,10 +7,10 @@ import { printableLines } from '../common/text.ts';
 import { AWS_SETTINGS, readStack, type Stack, stackOf } from './start/stack.ts';
 
 /** Where a command works: the settings, and the stack that `npm start` runs or `DATABASE_URL` names. */
-export type Place = { readonly config: Config; readonly stack: Stack };
+export type CliContext = { readonly config: Config; readonly stack: Stack };
 
 /** Finds the place. Throws `no_stack` where neither a running stack nor `DATABASE_URL` is to be found. */
-export function findPlace(): Place {
+export function findPlace(): CliContext {
   const env = readEnvironment();
   const config = parseConfig(env);
   const running = readStack(config.DATA_DIR);
@@ -31,7 +31,7 @@ export function findPlace(): Place {
 }
 
 /** Runs `work` with the database of the place. */
-export async function withDatabase<T>(work: (pool: Pool, place: Place) => Promise<T>): Promise<T> {
+export async function withDatabase<T>(work: (pool: Pool, place: CliContext) => Promise<T>): Promise<T> {
   const place = findPlace();
   const pool = createPool(place.stack.databaseUrl, 'cli', 2, () => {});
   try {

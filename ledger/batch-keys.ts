@@ -1,7 +1,7 @@
 import type { ReadClick } from '../contract/click-event.ts';
 
 /** What clicks name: what is locked and looked up for them. */
-export type Named = {
+export type BatchKeys = {
   readonly advertiserIds: readonly number[];
   readonly adIds: readonly number[];
   /** The lowest and the highest sequence by spool. */
@@ -15,7 +15,7 @@ export type Named = {
  * Collects what clicks name, each advertiser, ad and spool once. In one walk: a batch is larger than what a core has at hand, and each
  * walk after a wait fetches all of it again.
  */
-export function namedBy(clicks: readonly ReadClick[]): Named {
+export function collectKeys(clicks: readonly ReadClick[]): BatchKeys {
   const advertiserIds = new Set<number>();
   const adIds = new Set<number>();
   const spools = new Map<string, { lowest: number; highest: number }>();

@@ -45,7 +45,7 @@ export type SpoolReconciliation = {
   readonly balanced: boolean;
 };
 
-export type AdvertiserBooks = {
+export type AdvertiserReconciliation = {
   readonly id: number;
   readonly name: string;
   readonly currency: string;
@@ -71,7 +71,7 @@ export type Reconciliation = {
   readonly unattributed: number;
   readonly balanced: boolean;
   readonly spools: readonly SpoolReconciliation[];
-  readonly advertisers: readonly AdvertiserBooks[];
+  readonly advertisers: readonly AdvertiserReconciliation[];
   /** What does not agree, in words; empty when `balanced`. */
   readonly problems: readonly string[];
 };
@@ -97,21 +97,21 @@ export function reconcile(
       const recount = deep ? await recountLedger(connection) : null;
       const advertisers = await readAdvertisers(connection, recount);
       const problems = [
-        ...spools.filter((books) => !books.balanced).map(imbalance),
-        ...advertisers.filter((books) => !books.balanced).map(advertiserImbalance),
+        ...spools.filter((reconciliation) => !reconciliation.balanced).map(imbalance),
+        ...advertisers.filter((reconciliation) => !reconciliation.balanced).map(advertiserImbalance),
         ...(recount ? await compareRecount(connection, recount, counters) : []),
       ];
-      const sum = (pick: (books: SpoolReconciliation) => number) =>
-        spools.reduce((total, books) => total + pick(books), 0);
+      const sum = (pick: (reconciliation: SpoolReconciliation) => number) =>
+        spools.reduce((total, reconciliation) => total + pick(reconciliation), 0);
       const loose = counters.get(NO_SPOOL);
       return {
-        accepted: sum((books) => books.accepted),
-        charged: sum((books) => books.charged),
-        overBudget: sum((books) => books.overBudget),
-        invalid: sum((books) => books.invalid),
-        rejected: sum((books) => books.rejected),
-        inFlight: sum((books) => books.inFlight),
-        missing: sum((books) => books.missing),
+        accepted: sum((reconciliation) => reconciliation.accepted),
+        charged: sum((reconciliation) => reconciliation.charged),
+        overBudget: sum((reconciliation) => reconciliation.overBudget),
+        invalid: sum((reconciliation) => reconciliation.invalid),
+        rejected: sum((reconciliation) => reconciliation.rejected),
+        inFlight: sum((reconciliation) => reconciliation.inFlight),
+        missing: sum((reconciliation) => reconciliation.missing),
         unattributed: loose ? loose.charged + loose.overBudget + loose.invalid + loose.rejected : 0,
         balanced: problems.length === 0,
         spools,
@@ -185,14 +185,17 @@ function reconcileSpools(
   });
 }
 
-function imbalance(books: SpoolReconciliation): string {
-  const { spoolId, accepted, charged, overBudget, invalid, rejected, inFlight, missing } = books;
+function imbalance(reconciliation: SpoolReconciliation): string {
+  const { spoolId, accepted, charged, overBudget, invalid, rejected, inFlight, missing } = reconciliation;
   const found = charged + overBudget + invalid + rejected + inFlight + missing;
   return `spool ${spoolId}: ${counted(accepted, 'click')} accepted, ${found} accounted for`;
 }
 
-async function readAdvertisers(connection: Connection, recount: Recount | null): Promise<AdvertiserBooks[]> {
-  const { rows } = await connection.query<Omit<AdvertiserBooks, 'balanced' | 'chargedMicros'>>(
+async function readAdvertisers(
+  connection: Connection,
+  recount: Recount | null,
+): Promise<AdvertiserReconciliation[]> {
+  const { rows } = await connection.query<Omit<AdvertiserReconciliation, 'balanced' | 'chargedMicros'>>(
     `select id, name, currency, budget_micros as "budgetMicros", coalesce(entered.micros, 0)::bigint as "enteredMicros",
        spent_micros as "spentMicros", remaining_micros as "remainingMicros"
      from advertiser
@@ -215,8 +218,8 @@ async function readAdvertisers(connection: Connection, recount: Recount | null):
     }));
 }
 
-function advertiserImbalance(books: AdvertiserBooks): string {
-  const { id, budgetMicros, enteredMicros, spentMicros, chargedMicros, remainingMicros } = books;
+function advertiserImbalance(reconciliation: AdvertiserReconciliation): string {
+  const { id, budgetMicros, enteredMicros, spentMicros, chargedMicros, remainingMicros } = reconciliation;
   const recounted = chargedMicros === null ? '' : `, charges of the ledger ${chargedMicros}`;
   return (
     `advertiser ${id}: budget ${budgetMicros}, entries ${enteredMicros}, spent ${spentMicros}${recounted}, ` +

@@ -1,7 +1,7 @@
 import { arrayLiteral, BEGIN, type Connection, type Pool, uuidArray } from '../common/postgres/postgres.ts';
 import { uuidV7TimeMs } from '../common/uuid.ts';
 import type { ReadClick } from '../contract/click-event.ts';
-import type { Named } from './batch-keys.ts';
+import type { BatchKeys } from './batch-keys.ts';
 import { CopyRows } from './copy-encoder.ts';
 import { identityOf } from './dead-letters.ts';
 import type { Verdict } from './outcome.ts';
@@ -170,7 +170,7 @@ export function isKnown(record: ReadClick, known: Known): boolean {
 export async function readKnown(
   connection: Connection,
   clicks: readonly ReadClick[],
-  named: Named,
+  keys: BatchKeys,
   window: LedgerWindow,
   { inLedger = true }: { inLedger?: boolean } = {},
 ): Promise<Known> {
@@ -184,12 +184,12 @@ export async function readKnown(
     ]) => `select case when spool_id is null then 'unkeyed' else 'click' end as what, click_id::text as id from ${partitionName('ledger', day)}
       where click_id = any(${parameter(uuidArray(ids))}::uuid[])`,
   );
-  const spent = byDay(named.nonces, window.nonceFloorMs, window.nonceAheadMs).map(
+  const spent = byDay(keys.nonces, window.nonceFloorMs, window.nonceAheadMs).map(
     ([day, ids]) => `select 'nonce' as what, nonce::text as id from ${partitionName('spent_nonce', day)}
       where nonce = any(${parameter(uuidArray(ids))}::uuid[])`,
   );
   const { rows } = await connection.query<{ what: 'click' | 'unkeyed' | 'nonce' | 'rejected'; id: string }>(
-    [...settled, ...spent, ...rejectedAmong(clicks, named, parameter)].join(' union all '),
+    [...settled, ...spent, ...rejectedAmong(clicks, keys, parameter)].join(' union all '),
     parameters,
   );
   const pick = (what: string) => new Set(rows.filter((row) => row.what === what).map((row) => row.id));
@@ -202,7 +202,7 @@ export async function readKnown(
 /** Dead letters are few: those of a spool between two sequences are found faster than each identity by itself. */
 function rejectedAmong(
   clicks: readonly ReadClick[],
-  { spools, unattributedIds }: Named,
+  { spools, unattributedIds }: BatchKeys,
   parameter: (value: unknown) => string,
 ): string[] {
   const lowest = [...spools.values()].map((range) => range.lowest);

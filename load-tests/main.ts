@@ -87,7 +87,7 @@ function commandOf(scenario: Scenario): Command {
     .option('--json', 'print JSON for scripts')
     .addHelpText('after', helpOf(scenario))
     .action((given: Arguments) => run(scenario, given));
-  if (scenario.isStorm)
+  if (scenario.injectsFaults)
     command.option(
       '--restart-broker <command>',
       'how the broker is restarted, if it is not that of npm start',

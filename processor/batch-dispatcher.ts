@@ -1,5 +1,5 @@
 import pLimit, { type LimitFunction } from 'p-limit';
-import type { Intake } from '../brokers/event-source.ts';
+import type { BatchSink } from '../brokers/event-source.ts';
 import { errorMessage } from '../common/errors.ts';
 import { failureKind, isAway, type Pool } from '../common/postgres/postgres.ts';
 import { backoffMs, sleep } from '../common/process.ts';
@@ -11,7 +11,7 @@ import type { ReadRecord } from '../contract/click-event.ts';
 import { countBatch } from './batch-metrics.ts';
 import { BlockedAdvertisers } from './blocked-advertisers.ts';
 import { chargeClicks, quarantine, type Settlement } from './charge/charge-clicks.ts';
-import { rehearse } from './charge/dry-run.ts';
+import { dryRunCharge } from './charge/dry-run.ts';
 import { openDelivery, type Share, settleShare, stopped } from './submission.ts';
 
 export type HostOptions = {
@@ -35,8 +35,8 @@ const BYTES_MAX = 33_554_432;
  */
 const ASIDE_RECORDS_MAX = 20_000;
 const ASIDE_BYTES_MAX = 33_554_432;
-/** Most witnesses that are kept; they are asked for twice a second. */
-const WITNESSES_MAX = 10_000;
+/** Most commit probes that are kept; they are asked for twice a second. */
+const COMMIT_PROBES_MAX = 10_000;
 /** A batch that the handler has had for longer than this counts as blocked, in ms. */
 const STALLED_MS = 5_000;
 /** Outcomes that need all of the ledger to work; a duplicate, a watermark or a dead letter does not. */
@@ -51,10 +51,10 @@ type Lane = {
 };
 /** Who settles a batch, and whether anybody still waits for it. */
 type Work = { readonly lane: Lane; readonly isOver: () => boolean };
-type Stubborn = { readonly batch: readonly ReadRecord[]; readonly since: number; readonly error: unknown };
+type FailedBatch = { readonly batch: readonly ReadRecord[]; readonly since: number; readonly error: unknown };
 
 /**
- * The long-lived home of the handler. Clicks are dealt to lanes by advertiser, and each lane has one batch
+ * Runs the handler in a long-lived process. Clicks are assigned to lanes by advertiser, and each lane has one batch
  * with the handler at a time: so two of its transactions never wait for the same advertiser's lock. While one batch is
  * settled the next gathers, from all that the source delivers: under load batches grow by themselves.
  *
@@ -65,7 +65,7 @@ type Stubborn = { readonly batch: readonly ReadRecord[]; readonly since: number;
  * Where a charge gives up on the row of an advertiser that another session keeps locked, the clicks of that advertiser wait aside, in
  * their order, and the others go on: see `BlockedAdvertisers`. They stay unsettled, so no checkpoint passes them.
  */
-export class HandlerHost implements Intake {
+export class BatchDispatcher implements BatchSink {
   private readonly pool: Pool;
   private readonly options: HostOptions;
   private readonly metrics: Metrics;
@@ -77,7 +77,7 @@ export class HandlerHost implements Intake {
   private readonly inFlight = { records: 0, bytes: 0 };
   private wakers: (() => void)[] = [];
   /** A click of each transaction that was committed and not yet found again, oldest first. */
-  private readonly unproven = new Set<string>();
+  private readonly openProbes = new Set<string>();
   /** Clicks that got a row of the ledger: the sign that the fault is not everybody's. */
   private clicksPassed = 0;
   private readonly failures: ThrottledLog;
@@ -92,19 +92,19 @@ export class HandlerHost implements Intake {
   constructor(
     pool: Pool,
     options: HostOptions,
-    around: { metrics: Metrics; logger: Logger; onInvariant: (error: unknown) => void },
+    deps: { metrics: Metrics; logger: Logger; onInvariant: (error: unknown) => void },
   ) {
     this.pool = pool;
     this.options = options;
-    this.metrics = around.metrics;
-    this.logger = around.logger;
-    this.failures = new ThrottledLog(around.logger, {
+    this.metrics = deps.metrics;
+    this.logger = deps.logger;
+    this.failures = new ThrottledLog(deps.logger, {
       failed: 'The database does not settle clicks; they wait in the broker',
       recovered: 'The database settles clicks again',
     });
-    this.onInvariant = around.onInvariant;
+    this.onInvariant = deps.onInvariant;
     this.locked = new BlockedAdvertisers<Share>(pool, {
-      logger: around.logger,
+      logger: deps.logger,
       stopping: this.stop.signal,
       onFree: (shares, advertiserId) => this.resume(shares, advertiserId),
     });
@@ -119,7 +119,7 @@ export class HandlerHost implements Intake {
     );
   }
 
-  readonly room: Intake['room'] = async (signal) => {
+  readonly waitForCapacity: BatchSink['waitForCapacity'] = async (signal) => {
     while (this.isFull() && !signal?.aborted && !this.stop.signal.aborted) {
       await new Promise<void>((resolve) => {
         const wake = () => {
@@ -132,20 +132,20 @@ export class HandlerHost implements Intake {
     }
   };
 
-  readonly deliver: Intake['deliver'] = (records, signal, options) => {
+  readonly submit: BatchSink['submit'] = (records, signal, options) => {
     if (records.length === 0) return Promise.resolve();
-    const { delivery, done } = openDelivery(records.length, signal, options);
+    const { submission, done } = openDelivery(records.length, signal, options);
     if (signal?.aborted || this.stop.signal.aborted) {
-      delivery.end(stopped());
+      submission.end(stopped());
       return done;
     }
     this.count(records, 1);
-    const dealt: ReadRecord[][] = this.lanes.map(() => []);
-    for (const record of records) dealt[this.laneOf(record)]?.push(record);
-    for (const [index, share] of dealt.entries()) {
+    const assigned: ReadRecord[][] = this.lanes.map(() => []);
+    for (const record of records) assigned[this.laneOf(record)]?.push(record);
+    for (const [index, share] of assigned.entries()) {
       const lane = this.lanes[index];
       if (!lane || share.length === 0) continue;
-      lane.queue.push({ delivery, records: share });
+      lane.queue.push({ submission, records: share });
       this.work(lane);
     }
     return done;
@@ -158,10 +158,10 @@ export class HandlerHost implements Intake {
     return this.aside.records;
   }
 
-  readonly witnesses: Intake['witnesses'] = () => [...this.unproven];
+  readonly commitProbes: BatchSink['commitProbes'] = () => [...this.openProbes];
 
-  readonly forget: Intake['forget'] = (witnesses) => {
-    for (const witness of witnesses) this.unproven.delete(witness);
+  readonly forget: BatchSink['forget'] = (commitProbes) => {
+    for (const commitProbe of commitProbes) this.openProbes.delete(commitProbe);
   };
 
   /** What keeps clicks from being settled: failures that are retried, and batches without an answer. */
@@ -178,7 +178,7 @@ export class HandlerHost implements Intake {
   /** Stops waiting for what fails. What is with the handler now may still end well. */
   abort(): void {
     this.stop.abort();
-    for (const { delivery } of this.locked.drop(() => true)) delivery.end(stopped());
+    for (const { submission } of this.locked.drop(() => true)) submission.end(stopped());
     this.wake();
   }
 
@@ -204,9 +204,9 @@ export class HandlerHost implements Intake {
   }
 
   /** Sets the clicks of blocked advertisers aside, or gives them back; answers the others. */
-  private withoutBlocked({ delivery, records }: Share): readonly ReadRecord[] {
+  private withoutBlocked({ submission, records }: Share): readonly ReadRecord[] {
     if (this.stop.signal.aborted) {
-      delivery.end(stopped());
+      submission.end(stopped());
       this.count(records, -1);
       return [];
     }
@@ -218,10 +218,10 @@ export class HandlerHost implements Intake {
       else aside.set(advertiserId, [...(aside.get(advertiserId) ?? []), record]);
     }
     for (const [advertiserId, clicks] of aside) {
-      if (delivery.givenBack !== null) {
+      if (submission.givenBack !== null) {
         this.count(clicks, -1);
-        delivery.givenBack += clicks.length;
-        settleShare(delivery, 0);
+        submission.givenBack += clicks.length;
+        settleShare(submission, 0);
         continue;
       }
       // A copy: the bytes of a click may be a small part of all that was fetched with it.
@@ -230,10 +230,10 @@ export class HandlerHost implements Intake {
         value: record.value && Buffer.from(record.value),
       }));
       this.count(copies, 1, this.aside);
-      this.locked.wait(advertiserId, { delivery, records: copies });
+      this.locked.wait(advertiserId, { submission, records: copies });
     }
     // What nobody waits for any more makes room.
-    for (const { records: dropped } of this.locked.drop((share) => share.delivery.over)) {
+    for (const { records: dropped } of this.locked.drop((share) => share.submission.over)) {
       this.count(dropped, -1, this.aside);
       this.count(dropped, -1);
     }
@@ -271,15 +271,18 @@ export class HandlerHost implements Intake {
     let isBlocked = false;
     const batch = shares.length === 1 ? first.records : shares.flatMap(({ records }) => records);
     try {
-      await this.settleSurely(batch, { lane, isOver: () => shares.every(({ delivery }) => delivery.over) });
-      for (const { delivery, records } of shares) {
-        settleShare(delivery, records.length);
+      await this.settleWithBisect(batch, {
+        lane,
+        isOver: () => shares.every(({ submission }) => submission.over),
+      });
+      for (const { submission, records } of shares) {
+        settleShare(submission, records.length);
       }
     } catch (error) {
       isBlocked = error instanceof AdvertiserBlocked;
       // The same again without the blocked advertisers. What of it is settled already is found to be a duplicate.
       if (isBlocked) lane.queue.unshift(...shares);
-      else for (const { delivery } of shares) delivery.end(error);
+      else for (const { submission } of shares) submission.end(error);
     } finally {
       this.blocked.clear(lane.name);
       if (!isBlocked) this.count(batch, -1);
@@ -290,41 +293,45 @@ export class HandlerHost implements Intake {
   /** Takes at most a batch from the queue of a lane. What nobody waits for any more is dropped. */
   private nextBatch(lane: Lane): Share[] {
     const shares: Share[] = [];
-    let room = this.options.batchSize;
+    let waitForCapacity = this.options.batchSize;
     for (let share = lane.queue.shift(); share; share = lane.queue.shift()) {
-      const { delivery } = share;
-      if (delivery.over) {
+      const { submission } = share;
+      if (submission.over) {
         this.count(share.records, -1);
         continue;
       }
       const records = this.locked.size === 0 ? share.records : this.withoutBlocked(share);
       if (records.length === 0) continue;
-      shares.push({ delivery, records: records.slice(0, room) });
-      if (records.length > room) lane.queue.unshift({ delivery, records: records.slice(room) });
-      room -= Math.min(room, records.length);
-      if (room === 0) break;
+      shares.push({ submission, records: records.slice(0, waitForCapacity) });
+      if (records.length > waitForCapacity)
+        lane.queue.unshift({ submission, records: records.slice(waitForCapacity) });
+      waitForCapacity -= Math.min(waitForCapacity, records.length);
+      if (waitForCapacity === 0) break;
     }
     return shares;
   }
 
-  private async settleSurely(batch: readonly ReadRecord[], work: Work): Promise<void> {
+  private async settleWithBisect(batch: readonly ReadRecord[], work: Work): Promise<void> {
     const waiting: (readonly ReadRecord[])[] = [batch];
-    const stubborn: Stubborn[] = [];
+    const failedBatches: FailedBatch[] = [];
     for (let next = waiting.pop(); next; next = waiting.pop()) {
       const error = await this.attempt(next, work);
       if (error === null) continue;
       const cut = this.options.bisectOnError && next.length > 1 ? next.length >> 1 : 0;
-      if (cut === 0) stubborn.push({ batch: next, since: this.clicksPassed, error });
+      if (cut === 0) failedBatches.push({ batch: next, since: this.clicksPassed, error });
       else waiting.push(next.slice(cut), next.slice(0, cut));
     }
-    for (const one of stubborn) await this.settleAlone(one, work);
+    for (const one of failedBatches) await this.isolatePoisonRecord(one, work);
   }
 
   /**
    * Tries what failed by itself. It is poison if it goes on failing, as often as it is allowed to, where a click of its kind
    * would pass; where none would, the fault is not its own, and it waits.
    */
-  private async settleAlone({ batch, since, error: firstError }: Stubborn, work: Work): Promise<void> {
+  private async isolatePoisonRecord(
+    { batch, since, error: firstError }: FailedBatch,
+    work: Work,
+  ): Promise<void> {
     let error: unknown = firstError;
     for (let attempt = 1, counted = 0; error !== null; attempt += 1) {
       const othersPassed = this.clicksPassed > since;
@@ -334,12 +341,12 @@ export class HandlerHost implements Intake {
         continue;
       }
       const isTried = counted >= this.options.retryAttempts;
-      const othersWould = (!othersPassed || isTried) && (await this.wouldPass(batch));
+      const othersWould = (!othersPassed || isTried) && (await this.canCharge(batch));
       if (othersWould && isTried) return this.quarantine(batch, error, work);
       if (othersWould) this.clicksPassed += 1;
       else if (!othersPassed || isTried) {
         const message = 'A record fails, and so would any other of its kind: the fault is not its own';
-        this.complain(message, batch[0], error, work);
+        this.reportFailure(message, batch[0], error, work);
         if (work.lane.queue.length > 0) await this.settleNext(work.lane);
         await this.pause(attempt, work);
       } else if (counted > 0) await this.pause(attempt, work);
@@ -349,9 +356,11 @@ export class HandlerHost implements Intake {
   }
 
   /** Tries one of the same kind that nobody made. */
-  private async wouldPass([record]: readonly ReadRecord[]): Promise<boolean> {
+  private async canCharge([record]: readonly ReadRecord[]): Promise<boolean> {
     const { clickAgeMaxDays } = this.options;
-    return record !== undefined && (await rehearse(this.pool, record, { clickAgeMaxDays }, this.locked.ids));
+    return (
+      record !== undefined && (await dryRunCharge(this.pool, record, { clickAgeMaxDays }, this.locked.ids))
+    );
   }
 
   private async quarantine(batch: readonly ReadRecord[], cause: unknown, work: Work): Promise<void> {
@@ -366,7 +375,7 @@ export class HandlerHost implements Intake {
           break;
         } catch (error) {
           if (await this.locked.explains(error, [record])) throw new AdvertiserBlocked();
-          this.complain('The dead letters cannot be written', record, error, work);
+          this.reportFailure('The dead letters cannot be written', record, error, work);
           await this.pause(attempt, work);
         }
       }
@@ -390,7 +399,7 @@ export class HandlerHost implements Intake {
         const { clickAgeMaxDays } = this.options;
         const settlement = await chargeClicks(this.pool, batch, { clickAgeMaxDays });
         this.clicksPassed += settlement.outcomes.filter(({ outcome }) => PASSED.has(outcome)).length;
-        this.remember(witnessOf(batch, settlement));
+        this.remember(commitProbeOf(batch, settlement));
         this.settleProblem(work.lane);
         this.metrics.databaseUp.set(1);
         countBatch(this.metrics, batch, settlement, (performance.now() - startedAt) / 1_000);
@@ -405,18 +414,18 @@ export class HandlerHost implements Intake {
         }
         if (await this.locked.explains(error, batch)) throw new AdvertiserBlocked();
         if (isAway(error)) this.metrics.databaseUp.set(0);
-        this.complain('The database does not settle clicks; they wait', batch[0], error, work);
+        this.reportFailure('The database does not settle clicks; they wait', batch[0], error, work);
         await this.pause(attempt, work);
       }
     }
   }
 
-  private remember(witness: string | null): void {
-    if (witness === null) return;
-    this.unproven.add(witness);
-    if (this.unproven.size <= WITNESSES_MAX) return;
-    const [oldest] = this.unproven;
-    if (oldest !== undefined) this.unproven.delete(oldest);
+  private remember(commitProbe: string | null): void {
+    if (commitProbe === null) return;
+    this.openProbes.add(commitProbe);
+    if (this.openProbes.size <= COMMIT_PROBES_MAX) return;
+    const [oldest] = this.openProbes;
+    if (oldest !== undefined) this.openProbes.delete(oldest);
   }
 
   private async pause(attempt: number, work: Work): Promise<void> {
@@ -431,7 +440,12 @@ export class HandlerHost implements Intake {
     if (this.blocked.size === 0) this.failures.recover();
   }
 
-  private complain(message: string, record: ReadRecord | undefined, error: unknown, { lane }: Work): void {
+  private reportFailure(
+    message: string,
+    record: ReadRecord | undefined,
+    error: unknown,
+    { lane }: Work,
+  ): void {
     this.lastFailure = errorMessage(error);
     const forMs = lane.givenAt === null ? 0 : performance.now() - lane.givenAt;
     this.blocked.report(lane.name, this.lastFailure, forMs);
@@ -440,7 +454,7 @@ export class HandlerHost implements Intake {
 }
 
 /** A click that has got its row in this transaction: as long as it has it, the transaction is not lost. */
-function witnessOf(batch: readonly ReadRecord[], { outcomes }: Settlement): string | null {
+function commitProbeOf(batch: readonly ReadRecord[], { outcomes }: Settlement): string | null {
   for (let at = batch.length - 1; at >= 0; at -= 1) {
     const record = batch[at];
     const { outcome = 'duplicate' } = outcomes[at] ?? {};

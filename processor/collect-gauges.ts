@@ -1,18 +1,18 @@
 import type { EventSource, Lag } from '../brokers/event-source.ts';
 import { withDeadline } from '../common/deadline.ts';
 import { errorCode, errorMessage } from '../common/errors.ts';
-import { createPool, cutPool, type Pool } from '../common/postgres/postgres.ts';
+import { createPool, type Pool, terminatePool } from '../common/postgres/postgres.ts';
 import { sleep } from '../common/process.ts';
 import type { ProcessMetrics } from '../common/telemetry/metrics.ts';
 import { OpenProblems, type Problem } from '../common/telemetry/problems.ts';
 import { ThrottledLog } from '../common/telemetry/throttled-log.ts';
-import type { Home } from './runtime.ts';
+import type { Runtime } from './runtime.ts';
 
 /** Most advertisers whose budgets are exported, the latest first: a bound for Prometheus, not for us. */
 const ADVERTISERS_MAX = 10_000;
 /** Time between two looks, in ms, and between two times that all budgets are read: setting thousands of gauges takes a while. */
 const LOOK_MS = 1_000;
-const BOOKS_MS = 5_000;
+const BUDGETS_MS = 5_000;
 /** Longest wait for an answer, in ms; then the look has failed. */
 const ANSWER_MS_MAX = 3_000;
 /** What was read longer ago than this is shown no more, in ms. */
@@ -35,7 +35,7 @@ type KnownLag = Lag & { readonly at: number };
  * it hangs.
  */
 export function collectGauges(
-  { config, metrics, logger, host }: Home<ProcessMetrics>,
+  { config, metrics, logger, dispatcher }: Runtime<ProcessMetrics>,
   sources: ReadonlyMap<string, EventSource>,
 ): GaugeCollector {
   const onError = (err: Error) => logger.debug({ err }, 'A connection broke');
@@ -43,7 +43,7 @@ export function collectGauges(
   const stopping = new AbortController();
   const open = new OpenProblems();
   const known = new Map<string, KnownLag>();
-  let booksReadAt: number | null = null;
+  let budgetsReadAt: number | null = null;
   /** Whether the database, when it was asked last, could not have charged a click. */
   let isDatabaseUseless = false;
   const asking = new ThrottledLog(logger, {
@@ -67,9 +67,9 @@ export function collectGauges(
       asking.recover();
       if (isDatabaseUseless) open.report('database', 'it is read-only: no click can be charged');
       else open.clear('database');
-      if (booksReadAt !== null && performance.now() - booksReadAt < BOOKS_MS) return;
-      await readBooks(pool, metrics);
-      booksReadAt = performance.now();
+      if (budgetsReadAt !== null && performance.now() - budgetsReadAt < BUDGETS_MS) return;
+      await readBudgets(pool, metrics);
+      budgetsReadAt = performance.now();
     } catch (error) {
       if (stopping.signal.aborted) return;
       isDatabaseUseless = true;
@@ -106,23 +106,23 @@ export function collectGauges(
   const running = Promise.all(looks.map(repeat));
 
   return {
-    problems: () => [...open.list(), ...host.problems],
+    problems: () => [...open.list(), ...dispatcher.problems],
     refresh: () => {
-      metrics.settlementBlocked.set(isDatabaseUseless || host.problems.length > 0 ? 1 : 0);
-      metrics.clicksSetAside.set(host.clicksAside);
-      if (booksReadAt !== null && performance.now() - booksReadAt > STALE_MS) removeBooks(metrics);
+      metrics.settlementBlocked.set(isDatabaseUseless || dispatcher.problems.length > 0 ? 1 : 0);
+      metrics.clicksSetAside.set(dispatcher.clicksAside);
+      if (budgetsReadAt !== null && performance.now() - budgetsReadAt > STALE_MS) removeBudgets(metrics);
       for (const [broker, lag] of known) showLag(metrics, broker, lag);
     },
     stop: async () => {
       stopping.abort();
-      await cutPool(pool);
+      await terminatePool(pool);
       await running;
     },
   };
 }
 
 /** Reads budgets and dead letters into the metrics. */
-async function readBooks(pool: Pool, metrics: ProcessMetrics): Promise<void> {
+async function readBudgets(pool: Pool, metrics: ProcessMetrics): Promise<void> {
   const { rows: advertisers } = await pool.query<{
     id: number;
     name: string;
@@ -137,7 +137,7 @@ async function readBooks(pool: Pool, metrics: ProcessMetrics): Promise<void> {
   const { rows } = await pool.query<{ letters: number }>(
     'select count(*)::float8 as letters from dead_letter where discarded_at is null',
   );
-  removeBooks(metrics);
+  removeBudgets(metrics);
   for (const { id: advertiser, name, status, currency, remaining, spent } of advertisers) {
     metrics.budgetRemaining.set({ advertiser, currency }, remaining);
     metrics.budgetSpent.set({ advertiser, currency }, spent);
@@ -148,7 +148,7 @@ async function readBooks(pool: Pool, metrics: ProcessMetrics): Promise<void> {
   metrics.deadLetters.set(rows[0]?.letters ?? 0);
 }
 
-function removeBooks(metrics: ProcessMetrics): void {
+function removeBudgets(metrics: ProcessMetrics): void {
   metrics.budgetRemaining.reset();
   metrics.budgetSpent.reset();
   metrics.advertiserInfo.reset();

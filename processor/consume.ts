@@ -5,26 +5,26 @@ import type { ProcessMetrics } from '../common/telemetry/metrics.ts';
 import { serveOperations } from '../common/telemetry/operations-server.ts';
 import type { Problem } from '../common/telemetry/problems.ts';
 import { collectGauges } from './collect-gauges.ts';
-import { keepLedger } from './maintenance-loop.ts';
-import type { Home } from './runtime.ts';
+import { runMaintenanceLoop } from './maintenance-loop.ts';
+import type { Runtime } from './runtime.ts';
 
 /** Time what was taken gets to be settled at the end, in ms. What is left comes again. */
 const SETTLE_MS = 6_000;
 
 /**
- * Charges what the broker brings until it is closed: does for a home what a platform does for a function. Keeps the ledger
+ * Charges what the broker brings until it is closed: does for a runtime what a platform does for a function. Keeps the ledger
  * too, and serves the operations port. All it opens is handed to `open`; `fail` hears why it cannot go on.
  */
 export async function consume(
-  home: Home<ProcessMetrics>,
+  runtime: Runtime<ProcessMetrics>,
   { open, fail }: { open: (resource: Resource) => void; fail: (error: unknown) => void },
 ): Promise<void> {
-  const { config, pool, host, metrics, logger } = home;
+  const { config, pool, dispatcher, metrics, logger } = runtime;
   open({ name: 'database connections', close: () => pool.end() });
-  const keeper = keepLedger(home);
+  const keeper = runMaintenanceLoop(runtime);
   open({ name: 'maintenance', close: keeper.stop });
-  const sources = await createSources(config, pool, host, home);
-  const gauges = collectGauges(home, sources);
+  const sources = await createSources(config, pool, dispatcher, runtime);
+  const gauges = collectGauges(runtime, sources);
   open({ name: 'gauges', close: gauges.stop });
   const operations = {
     problems: () =>
@@ -50,7 +50,7 @@ export async function consume(
     close: async () => {
       const stop = () => Promise.all([...sources.values()].map((source) => source.stop()));
       await Promise.race([stop(), sleep(SETTLE_MS)]);
-      host.abort();
+      dispatcher.abort();
       await stop();
     },
   });

@@ -4,7 +4,7 @@ import { runProcess } from '../common/process.ts';
 import { createLogger } from '../common/telemetry/logger.ts';
 import { createMetrics } from '../common/telemetry/metrics.ts';
 import { consume } from './consume.ts';
-import { openHome } from './runtime.ts';
+import { createRuntime } from './runtime.ts';
 
 const name = 'processor';
 
@@ -12,6 +12,6 @@ const name = 'processor';
 await runProcess(async (open, fail) => {
   const config = parseConfig(readEnvironment());
   const logger = createLogger(name, config);
-  const home = openHome(name, config, { metrics: createMetrics(name), logger, onInvariant: fail });
-  await consume(home, { open, fail });
+  const runtime = createRuntime(name, config, { metrics: createMetrics(name), logger, onInvariant: fail });
+  await consume(runtime, { open, fail });
 }, name);

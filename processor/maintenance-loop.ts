@@ -4,7 +4,7 @@ import { sleep } from '../common/process.ts';
 import { ThrottledLog } from '../common/telemetry/throttled-log.ts';
 import { type MaintenanceOptions, maintain, makeDays } from '../ledger/maintenance.ts';
 import { retentionOf } from '../ledger/partitions.ts';
-import type { Home } from './runtime.ts';
+import type { Runtime } from './runtime.ts';
 
 /** Time between two runs of the scheduled tasks, in ms. */
 const MAINTENANCE_MS = 30_000;
@@ -19,7 +19,7 @@ export type LedgerKeeper = {
 };
 
 /** The part of the settings that maintenance follows from. */
-function maintenanceOf({ config }: Home): MaintenanceOptions {
+function maintenanceOf({ config }: Runtime): MaintenanceOptions {
   return {
     ...retentionOf(config),
     ledgerRetentionDays: config.LEDGER_RETENTION_DAYS,
@@ -32,12 +32,12 @@ function maintenanceOf({ config }: Home): MaintenanceOptions {
  * held up, it tries again until it is cut off: the next turn of the schedule may be hours away.
  */
 export async function maintainLedger(
-  home: Home,
+  runtime: Runtime,
   { cut }: { cut: AbortSignal },
 ): Promise<{ maintained: true }> {
   for (;;) {
     try {
-      await maintain(home.pool, maintenanceOf(home), home.logger);
+      await maintain(runtime.pool, maintenanceOf(runtime), runtime.logger);
       return { maintained: true };
     } catch (error) {
       if (errorCode(error) !== LOCK_NOT_AVAILABLE || cut.aborted) throw error;
@@ -50,8 +50,8 @@ export async function maintainLedger(
  * Has the ledger maintained from now on, on a connection of its own, without haste: soon again after a failure, never twice
  * at once.
  */
-export function keepLedger(home: Home): LedgerKeeper {
-  const { config, logger } = home;
+export function runMaintenanceLoop(runtime: Runtime): LedgerKeeper {
+  const { config, logger } = runtime;
   const pool = createPool(config.DATABASE_URL, 'maintenance', 1, (err) =>
     logger.debug({ err }, 'A connection broke'),
   );
@@ -68,9 +68,9 @@ export function keepLedger(home: Home): LedgerKeeper {
   const keep = async (): Promise<boolean> => {
     try {
       // Whatever else may have to wait, with the days made clicks can be charged.
-      await makeDays(pool, maintenanceOf(home));
+      await makeDays(pool, maintenanceOf(runtime));
       daysMade();
-      await maintain(pool, maintenanceOf(home), logger);
+      await maintain(pool, maintenanceOf(runtime), logger);
       log.recover();
       return true;
     } catch (error) {

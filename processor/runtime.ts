@@ -3,26 +3,26 @@ import { TollwayError } from '../common/errors.ts';
 import { createPool, type Pool } from '../common/postgres/postgres.ts';
 import type { Logger } from '../common/telemetry/logger.ts';
 import type { Metrics } from '../common/telemetry/metrics.ts';
-import { HandlerHost } from './batch-dispatcher.ts';
+import { BatchDispatcher } from './batch-dispatcher.ts';
 
 /** What surrounds the handler wherever it lives: settings, log, metrics, connections, and the host that hands it batches. */
-export type Home<M extends Metrics = Metrics> = {
+export type Runtime<M extends Metrics = Metrics> = {
   readonly config: Config & { readonly DATABASE_URL: string };
   readonly logger: Logger;
   readonly metrics: M;
   readonly pool: Pool;
-  readonly host: HandlerHost;
+  readonly dispatcher: BatchDispatcher;
 };
 
-/** Connections besides those of the lanes, where a home lives long: the sources' claims, and observation. */
+/** Connections besides those of the lanes, where a runtime lives long: the sources' claims, and observation. */
 const MORE_CONNECTIONS = 4;
 /** Longest wait for an answer of the database, in ms; then what was asked is asked again. */
 const QUERY_MS_MAX = 60_000;
 
-export type HomeSurroundings<M extends Metrics> = {
+export type RuntimeDeps<M extends Metrics> = {
   readonly metrics: M;
   readonly logger: Logger;
-  /** Hears of a constraint that says that our arithmetic is wrong: nothing of that batch was kept, and this home must not go on. */
+  /** Hears of a constraint that says that our arithmetic is wrong: nothing of that batch was kept, and this runtime must not go on. */
   readonly onInvariant: (error: TollwayError) => void;
   /** Handlers at work at once. Default: `PARALLELIZATION`. */
   readonly lanes?: number;
@@ -31,8 +31,8 @@ export type HomeSurroundings<M extends Metrics> = {
   readonly queryMsMax?: number;
 };
 
-/** Opens a home. Nothing is connected yet. Throws `bad_settings` without a database. */
-export function openHome<M extends Metrics>(
+/** Opens a runtime. Nothing is connected yet. Throws `bad_settings` without a database. */
+export function createRuntime<M extends Metrics>(
   name: string,
   config: Config,
   {
@@ -42,15 +42,15 @@ export function openHome<M extends Metrics>(
     lanes = config.PARALLELIZATION,
     connections = lanes + MORE_CONNECTIONS,
     queryMsMax = QUERY_MS_MAX,
-  }: HomeSurroundings<M>,
-): Home<M> {
+  }: RuntimeDeps<M>,
+): Runtime<M> {
   const { DATABASE_URL } = config;
   if (DATABASE_URL === undefined) {
     throw new TollwayError('bad_settings', 'DATABASE_URL: expected the database of the ledger, got nothing');
   }
   const onError = (err: Error) => logger.debug({ err }, 'A connection broke');
   const pool = createPool(DATABASE_URL, name, connections, onError, queryMsMax);
-  const host = new HandlerHost(
+  const dispatcher = new BatchDispatcher(
     pool,
     {
       batchSize: config.BATCH_SIZE,
@@ -68,5 +68,5 @@ export function openHome<M extends Metrics>(
       },
     },
   );
-  return { config: { ...config, DATABASE_URL }, logger, metrics, pool, host };
+  return { config: { ...config, DATABASE_URL }, logger, metrics, pool, dispatcher };
 }

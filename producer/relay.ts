@@ -35,7 +35,7 @@ export type RelayOptions = {
   readonly watermarkIntervalMs: number;
 };
 
-export type RelaySurroundings = {
+export type RelayDeps = {
   readonly publisher: Publisher;
   readonly options: RelayOptions;
   readonly metrics: Metrics;
@@ -56,7 +56,7 @@ const SILENT_MS = 5_000;
  */
 export class Relay {
   private readonly spool: RelayedSpool;
-  private readonly around: RelaySurroundings;
+  private readonly deps: RelayDeps;
   private readonly reader: SpoolReader;
   private readonly resources: ThrottledLog;
   private readonly publishing: ThrottledLog;
@@ -76,21 +76,21 @@ export class Relay {
   private watermarkSentAt = Number.NEGATIVE_INFINITY;
   private nextWatermark: number | null = null;
 
-  constructor(spool: RelayedSpool, around: RelaySurroundings) {
+  constructor(spool: RelayedSpool, deps: RelayDeps) {
     this.spool = spool;
-    this.around = around;
-    this.publishing = new ThrottledLog(around.logger, {
+    this.deps = deps;
+    this.publishing = new ThrottledLog(deps.logger, {
       failed: 'The broker does not accept clicks. They wait in the spool',
       recovered: 'The broker accepts clicks again',
     });
-    this.resources = new ThrottledLog(around.logger, {
+    this.resources = new ThrottledLog(deps.logger, {
       failed:
         'The relay lacks file descriptors or memory; clicks wait in the spool, and it tries again. Raise ulimit -n if this lasts',
       recovered: 'The relay has file descriptors and memory again',
     });
     this.relayed = this.firstPosition();
     this.reader = new SpoolReader(spool.folder, this.relayed + 1);
-    this.memory = new RelayMemory(spool.folder, around.logger);
+    this.memory = new RelayMemory(spool.folder, deps.logger);
   }
 
   /**
@@ -102,7 +102,7 @@ export class Relay {
     const relayed = readRelayed(folder);
     if (relayed !== null && relayed <= accepted) return relayed;
     const first = listSegments(folder)[0]?.firstSequence ?? 1;
-    this.around.logger.error(
+    this.deps.logger.error(
       { spoolId, relayed, accepted, from: first },
       'The position of the relay is damaged or lies beyond the clicks on disk; all clicks on disk are relayed again, and none is charged twice',
     );
@@ -143,7 +143,7 @@ export class Relay {
    * Resolves to whether it came that far (an `abort` ends it earlier).
    */
   async run(): Promise<boolean> {
-    const { options } = this.around;
+    const { options } = this.deps;
     try {
       for (let failures = 0; !this.stop.signal.aborted; ) {
         try {
@@ -178,7 +178,7 @@ export class Relay {
   }
 
   private async relayBatch(): Promise<number> {
-    const { metrics, logger, options } = this.around;
+    const { metrics, logger, options } = this.deps;
     const { firstSequence, payloads, damaged } = this.reader.read(this.spool.accepted, options.batchMax);
     if (damaged > 0) {
       this.spool.roll();
@@ -208,7 +208,7 @@ export class Relay {
   private publishAll(records: readonly BrokerRecord[]): Promise<boolean> {
     let left = records;
     return this.publish(async () => {
-      const refused = await this.around.publisher.publish(left);
+      const refused = await this.deps.publisher.publish(left);
       const progressed = refused.length < left.length;
       left = refused;
       return refused.length === 0 ? 'published' : progressed ? 'partly' : 'refused';
@@ -217,7 +217,7 @@ export class Relay {
 
   /** Publishes for as long as it takes. False if the relay was stopped before it succeeded. */
   private async publish(send: () => Promise<'published' | 'partly' | 'refused'>): Promise<boolean> {
-    const { metrics } = this.around;
+    const { metrics } = this.deps;
     for (let attempt = 1; !this.stop.signal.aborted; attempt += 1) {
       try {
         this.askedAt ??= performance.now();
@@ -248,7 +248,7 @@ export class Relay {
   private async sendWatermarkIfDue(): Promise<void> {
     const { accepted } = this.spool;
     if (this.nextWatermark === null) {
-      const due = performance.now() - this.watermarkSentAt >= this.around.options.watermarkIntervalMs;
+      const due = performance.now() - this.watermarkSentAt >= this.deps.options.watermarkIntervalMs;
       if (!due || accepted === this.sentWatermark) return;
       this.nextWatermark = accepted;
     }
@@ -258,7 +258,7 @@ export class Relay {
   private async sendWatermark(accepted: number): Promise<boolean> {
     const record: BrokerRecord = watermarkRecord(this.spool.spoolId, accepted);
     const everywhere = async () => {
-      await this.around.publisher.publishEverywhere(record);
+      await this.deps.publisher.publishEverywhere(record);
       return 'published' as const;
     };
     if (!(await this.publish(everywhere))) return false;
@@ -291,7 +291,7 @@ export class Relay {
       const { size } = statSync(segment.path);
       this.reader.forget(segment);
       this.removeSegment(segment, end);
-      this.around.onFreed(size);
+      this.deps.onFreed(size);
     }
   }
 
@@ -304,7 +304,7 @@ export class Relay {
     if (!isDamaged) return rmSync(segment.path);
     const path = quarantineSegment(segment);
     this.damage = this.damage.filter(({ to }) => to > end);
-    this.around.logger.warn(
+    this.deps.logger.warn(
       { spoolId, path },
       'The relay published the readable part of a damaged segment and keeps the file',
     );
@@ -312,7 +312,7 @@ export class Relay {
 
   /** Waits for the first click and lets others join it; wakes for a watermark, too. */
   private async gather(): Promise<void> {
-    const { lingerMs, watermarkIntervalMs } = this.around.options;
+    const { lingerMs, watermarkIntervalMs } = this.deps.options;
     if (this.reader.next > this.spool.accepted) {
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, watermarkIntervalMs);

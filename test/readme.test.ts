@@ -90,7 +90,7 @@ describe('the README', () => {
     expect(readRecord({ key: null, value: Buffer.from(text) }, 'README')).toMatchObject({ is: 'click' });
   });
 
-  it('names the entries of all homes', () => {
+  it('names the entries of all runtimes', () => {
     const [entries = ''] = rowsOf('what').filter((row) => row.startsWith('| entry |'));
     const named = [...entries.matchAll(/`([\w/-]+\.ts)`/g)].map(([, path = '']) =>
       path.replace(/^functions/, 'processor/functions'),
@@ -102,13 +102,13 @@ describe('the README', () => {
   it('computes costs by the formula it gives', () => {
     const rows = rowsOf('home').map((row) => row.split('|').map((cell) => cell.trim()));
     expect(rows.length).toBeGreaterThan(5);
-    for (const [, home = '', clicks, cpuMs, dollars] of rows) {
+    for (const [, runtime = '', clicks, cpuMs, dollars] of rows) {
       // A millisecond for a thousand clicks is a second for a million.
       const cpuSeconds = Number(cpuMs);
-      const expected = home.startsWith('Lambda')
+      const expected = runtime.startsWith('Lambda')
         ? (1e6 / Number(clicks)) * 0.0000002 + cpuSeconds * 0.00002303
         : cpuSeconds * 0.000009;
-      expect(dollars, home).toBe(expected.toFixed(4));
+      expect(dollars, runtime).toBe(expected.toFixed(4));
     }
   });
 

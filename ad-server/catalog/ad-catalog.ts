@@ -72,20 +72,20 @@ export class AdCatalog {
   private running: Promise<void> = Promise.resolve();
   private snapshotText = '';
 
-  constructor(options: AdCatalogOptions, around: { metrics: Metrics; logger: Logger }) {
+  constructor(options: AdCatalogOptions, deps: { metrics: Metrics; logger: Logger }) {
     this.options = options;
-    this.metrics = around.metrics;
-    this.logger = around.logger;
-    this.reading = new ThrottledLog(around.logger, {
+    this.metrics = deps.metrics;
+    this.logger = deps.logger;
+    this.reading = new ThrottledLog(deps.logger, {
       failed: 'The ad catalogue cannot be read; redirects go on with the ads known so far',
       recovered: 'The ad catalogue is read again',
     });
-    this.keeping = new ThrottledLog(around.logger, {
+    this.keeping = new ThrottledLog(deps.logger, {
       failed:
         'The ad catalogue cannot be saved to disk. If the ad server restarts without the database, it uses an older catalogue',
       recovered: 'The ad catalogue is saved to disk again',
     });
-    this.aging = new ThrottledLog(around.logger, {
+    this.aging = new ThrottledLog(deps.logger, {
       failed: 'The ad catalogue is old: prices and pauses may be stale. Check the connection to the database',
       recovered: 'The ad catalogue is up to date again',
     });

@@ -22,7 +22,7 @@ export class AdLookup {
   }
 
   /** Makes sure that `get` knows an ad, if there is one, as it was a while ago at most. Throws what `pg` throws. */
-  async learn(adId: number): Promise<void> {
+  async refresh(adId: number): Promise<void> {
     const known = this.known.get(adId);
     const askedAt = moment();
     if (known !== undefined && this.isFresh(known.at)) return;
@@ -36,7 +36,7 @@ export class AdLookup {
   }
 
   /** Believes all that is known for a while longer: the database does not answer, and not every click shall find that out. */
-  believe(): void {
+  extendTtl(): void {
     this.awayAt = moment();
   }
 

@@ -1,7 +1,7 @@
 import { createPublisher } from '../../brokers/create-publisher.ts';
 import { readFunctionConfig } from '../../common/config/function-config.ts';
 import { errorCode, errorMessage, TollwayError } from '../../common/errors.ts';
-import { createPool, cutPool } from '../../common/postgres/postgres.ts';
+import { createPool, terminatePool } from '../../common/postgres/postgres.ts';
 import { sleep } from '../../common/process.ts';
 import { createEmbeddedMetrics } from '../../common/telemetry/embedded-metrics.ts';
 import { createFunctionLogger } from '../../common/telemetry/logger.ts';
@@ -55,11 +55,11 @@ export async function openRedirectFunction(
     failed: 'A click was not confirmed in time; it may be lost',
     recovered: 'The broker confirms clicks in time again',
   });
-  const learning = new ThrottledLog(logger, {
+  const refreshing = new ThrottledLog(logger, {
     failed: 'An ad cannot be read; ads that are known are served as they were',
     recovered: 'Ads are read again',
   });
-  const heed = (error: unknown) => {
+  const noteAuthFailure = (error: unknown) => {
     refused ||= /^28/.test(errorCode(error) ?? '');
   };
   const verify = createVerifier(keys, config.LINK_LIFE_MAX_DAYS * DAY_MS);
@@ -80,7 +80,7 @@ export async function openRedirectFunction(
         const left = await publisher.publish([record]);
         return left.length === 0 ? null : 'the broker refuses it for now';
       };
-      void tryInTime(publish, waitMs, heed).then((problem) => {
+      void tryInTime(publish, waitMs, noteAuthFailure).then((problem) => {
         if (problem !== null) {
           confirming.fail({ clickId, problem });
           // A function may be ended as soon as it has answered: what is lost is reported at once.
@@ -98,13 +98,17 @@ export async function openRedirectFunction(
       const startedAt = performance.now();
       const link = findLink(request.url, verify)?.link;
       if (link !== undefined) {
-        const learn = () => ads.learn(link.adId).then(() => null);
+        const refresh = () => ads.refresh(link.adId).then(() => null);
         const isKnown = ads.get(link.adId) !== undefined;
-        const problem = await tryInTime(learn, isKnown ? Math.min(waitMs, NEWS_MS_MAX) : waitMs, heed);
+        const problem = await tryInTime(
+          refresh,
+          isKnown ? Math.min(waitMs, NEWS_MS_MAX) : waitMs,
+          noteAuthFailure,
+        );
         if (problem !== null) {
-          ads.believe();
-          learning.fail({ adId: link.adId, problem });
-        } else learning.recover();
+          ads.extendTtl();
+          refreshing.fail({ adId: link.adId, problem });
+        } else refreshing.recover();
       }
       const answer = await new Promise<Answer>((resolve) => redirect(request, resolve));
       metrics.redirects.inc({ answer: answer.is });
@@ -119,7 +123,7 @@ export async function openRedirectFunction(
     isRefused: () => refused,
     close: async () => {
       metrics.flush();
-      await Promise.allSettled([publisher.close(), cutPool(pool)]);
+      await Promise.allSettled([publisher.close(), terminatePool(pool)]);
     },
   };
 }

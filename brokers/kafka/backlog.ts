@@ -3,8 +3,8 @@ import type { Config } from '../../common/config/config.ts';
 import type { Logger } from '../../common/telemetry/logger.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { type ReadRecord, readRecord } from '../../contract/click-event.ts';
-import type { BrokerBooks } from '../backlog.ts';
-import { readCheckpoints, turnBack } from '../checkpoints.ts';
+import type { BrokerBacklog } from '../backlog.ts';
+import { readCheckpoints, resetCheckpoints } from '../checkpoints.ts';
 import { explainKafka, openKafka, withAdmin } from './client.ts';
 import { kafkaSourceName, type Offsets, offsetOf, readOffsets, readOffsetsAt } from './positions.ts';
 
@@ -12,7 +12,7 @@ import { kafkaSourceName, type Offsets, offsetOf, readOffsets, readOffsetsAt } f
 type Stretch = { readonly from: number; readonly to: number };
 
 /** The books of a Kafka topic. */
-export function createKafkaBooks(config: Config, logger: Logger): BrokerBooks {
+export function createKafkaBacklog(config: Config, logger: Logger): BrokerBacklog {
   const { KAFKA_TOPIC: topic } = config;
   const source = kafkaSourceName(config);
   return {
@@ -33,7 +33,7 @@ export function createKafkaBooks(config: Config, logger: Logger): BrokerBooks {
           return low > 0 && offset <= low;
         });
         // What has no checkpoint, or an earlier one, is read from there anyway.
-        const turned = await turnBack(pool, source, (partition, position) => {
+        const turned = await resetCheckpoints(pool, source, (partition, position) => {
           const target = targets.get(Number(partition));
           return target === undefined || offsetOf(position) <= target ? null : String(target);
         });
@@ -69,7 +69,7 @@ async function readStretches(
 ): Promise<void> {
   const { KAFKA_TOPIC: topic } = config;
   const groupId = `${config.KAFKA_GROUP}-books-${uuidV7()}`;
-  const consumer = openKafka(config, 'books', logger).consumer({
+  const consumer = openKafka(config, 'backlog', logger).consumer({
     groupId,
     allowAutoTopicCreation: false,
     maxWaitTimeInMs: 100,

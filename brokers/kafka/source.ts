@@ -14,11 +14,11 @@ import {
   beginCheckpoints,
   CheckpointReport,
   moveCheckpoints,
-  Progress,
+  OffsetTracker,
   readCheckpoints,
 } from '../checkpoints.ts';
-import { type EventSource, type Intake, type Lag, oldestClickAt, STOPPING } from '../event-source.ts';
-import { Patience } from '../source-health.ts';
+import { type BatchSink, type EventSource, type Lag, oldestClickAt, STOPPING } from '../event-source.ts';
+import { SourceHealth } from '../source-health.ts';
 import { explainKafka, openKafka, partitionsProblem, readPartitions } from './client.ts';
 import {
   beginTopic,
@@ -57,10 +57,10 @@ const MOVED_ON = 'Another processor has moved the checkpoint on: reading goes on
 const IDLE = 'it has no partition, because there are more processors than partitions (KAFKA_PARTITIONS)';
 
 /** A partition that the group has given us. */
-class Owned {
+class AssignedPartition {
   readonly partition: number;
   readonly abort = new AbortController();
-  progress: Progress | null = null;
+  tracker: OffsetTracker | null = null;
   /** The offset that is taken next. */
   next = 0;
   /** The offset that was sought in vain: then the broker has nothing there. */
@@ -78,7 +78,7 @@ class Owned {
  */
 class KafkaSource implements EventSource {
   private readonly pool: Pool;
-  private readonly intake: Intake;
+  private readonly sink: BatchSink;
   private readonly config: Config;
   private readonly metrics: Metrics;
   private readonly logger: Logger;
@@ -90,31 +90,31 @@ class KafkaSource implements EventSource {
   /** One at a time: two would each take the other's for somebody else's. */
   private readonly checkpointing = pLimit(1);
   private readonly checkpointReport: CheckpointReport;
-  private partitions = new Map<number, Owned>();
+  private partitions = new Map<number, AssignedPartition>();
   /** Where each partition of the topic was last seen to stand, and since when, on the clock of `performance.now()`. */
   private readonly looks = new Map<number, { readonly at: number; readonly since: number }>();
   private opening: Promise<void> = Promise.resolve();
   private failed: (error: unknown) => void = () => {};
   private stopped: Promise<void> | null = null;
-  private readonly patience: Patience;
+  private readonly health: SourceHealth;
   private missingSince: number | null = null;
   private offsets: ReturnType<typeof readOffsets> | null = null;
 
-  constructor(pool: Pool, intake: Intake, config: Config, around: { metrics: Metrics; logger: Logger }) {
+  constructor(pool: Pool, sink: BatchSink, config: Config, deps: { metrics: Metrics; logger: Logger }) {
     this.pool = pool;
-    this.intake = intake;
+    this.sink = sink;
     this.config = config;
-    this.metrics = around.metrics;
-    this.logger = around.logger;
-    this.idling = new ThrottledLog(around.logger, {
+    this.metrics = deps.metrics;
+    this.logger = deps.logger;
+    this.idling = new ThrottledLog(deps.logger, {
       failed: `This processor is idle: ${IDLE}. Run npx tollway topics create to add partitions`,
       recovered: 'This processor has partitions to read again',
     });
-    this.checkpointReport = new CheckpointReport(around);
+    this.checkpointReport = new CheckpointReport(deps);
     const explain = (error: unknown) => this.explain(error);
-    this.patience = new Patience(explain, { ...around, stopping: this.stopping.signal, graceMs: GRACE_MS });
-    this.patience.note(GROUP, 'it has not joined its consumer group yet');
-    const kafka = openKafka(config, 'processor', around.logger);
+    this.health = new SourceHealth(explain, { ...deps, stopping: this.stopping.signal, graceMs: GRACE_MS });
+    this.health.setWaiting(GROUP, 'it has not joined its consumer group yet');
+    const kafka = openKafka(config, 'processor', deps.logger);
     this.admin = kafka.admin();
     this.consumer = kafka.consumer({
       groupId: config.KAFKA_GROUP,
@@ -143,7 +143,7 @@ class KafkaSource implements EventSource {
       this.assign(payload.memberAssignment[this.config.KAFKA_TOPIC] ?? []),
     );
     this.consumer.on(CRASH, (event) => this.onCrash(event));
-    await this.patience.untilAnswered('connect', () => this.connect());
+    await this.health.untilAnswered('connect', () => this.connect());
     if (signal.aborted) return;
     await this.consume();
     const checkpoints = async () => {
@@ -185,15 +185,15 @@ class KafkaSource implements EventSource {
       // Where nothing waits, or something has moved, it is looked at anew: that holds for what nobody reads, too.
       const since = at < high && before?.at === at ? before.since : now;
       this.looks.set(partition, { at, since });
-      const oldestAt = this.partitions.get(partition)?.progress?.oldestAt ?? null;
+      const oldestAt = this.partitions.get(partition)?.tracker?.oldestAt ?? null;
       return Math.max(now - since, oldestAt === null ? 0 : Date.now() - oldestAt);
     });
     return { records, oldestAgeSeconds: Math.max(0, ...ages) / 1_000 };
   };
 
-  readonly problems = (): readonly Problem[] => this.patience.problems;
+  readonly problems = (): readonly Problem[] => this.health.problems;
 
-  readonly isFailing = (): boolean => this.patience.isFailing;
+  readonly isFailing = (): boolean => this.health.isFailing;
 
   /** A frozen broker is asked once, however often the lag is wanted meanwhile. */
   private readOffsetsOnce(): ReturnType<typeof readOffsets> {
@@ -234,18 +234,18 @@ class KafkaSource implements EventSource {
     this.partitions = new Map();
     for (const partition of partitions) {
       const kept = before.get(partition);
-      if (kept?.progress) this.seek(kept);
-      this.partitions.set(partition, kept ?? new Owned(partition));
+      if (kept?.tracker) this.seek(kept);
+      this.partitions.set(partition, kept ?? new AssignedPartition(partition));
     }
-    for (const [partition, owned] of before) {
-      if (!this.partitions.has(partition)) owned.abort.abort();
+    for (const [partition, assigned] of before) {
+      if (!this.partitions.has(partition)) assigned.abort.abort();
     }
     const isIdle = partitions.length === 0 && !this.stopping.signal.aborted;
     if (isIdle) {
-      this.patience.note('idle', IDLE);
+      this.health.setWaiting('idle', IDLE);
       this.idling.fail({});
     } else {
-      this.patience.settle('idle');
+      this.health.settle('idle');
       this.idling.recover();
     }
     this.opening = this.opening.then(() => this.open());
@@ -254,22 +254,22 @@ class KafkaSource implements EventSource {
   /** Finds out where the partitions begin that are new to us. Resolves early only if we are stopping. */
   private async open(): Promise<void> {
     const openAll = async () => {
-      const fresh = [...this.partitions.values()].filter(({ progress }) => progress === null);
+      const fresh = [...this.partitions.values()].filter(({ tracker }) => tracker === null);
       if (fresh.length === 0) return;
       const offsets = await readOffsets(this.admin, this.config.KAFKA_TOPIC);
       const committed = await this.readCommitted();
       const stored = await readCheckpoints(this.pool, kafkaSourceName(this.config));
-      for (const owned of fresh) {
-        const { partition } = owned;
+      for (const assigned of fresh) {
+        const { partition } = assigned;
         const range = offsets.get(partition);
         if (!range)
           throw new TollwayError('kafka', `Partition ${partition} has no leader`, { retryable: true });
         const position = stored.get(String(partition));
         const start = startOf(range, position, committed.get(partition) ?? null);
-        await this.begin(owned, start, position);
+        await this.begin(assigned, start, position);
       }
     };
-    await this.patience.untilAnswered(GROUP, openAll).catch((error: unknown) => this.failed(error));
+    await this.health.untilAnswered(GROUP, openAll).catch((error: unknown) => this.failed(error));
   }
 
   /** The offsets that the group has; a partition without one is absent. */
@@ -280,23 +280,23 @@ class KafkaSource implements EventSource {
     return new Map(all.filter(([, offset]) => offset >= 0));
   }
 
-  private async begin(owned: Owned, start: Start, stored: string | undefined): Promise<void> {
+  private async begin(assigned: AssignedPartition, start: Start, stored: string | undefined): Promise<void> {
     const { KAFKA_TOPIC: topic } = this.config;
     const begin = String(start.offset);
-    if (start.notice !== null) this.logger.error({ topic, partition: owned.partition }, start.notice);
+    if (start.notice !== null) this.logger.error({ topic, partition: assigned.partition }, start.notice);
     this.metrics.brokerLost.inc(start.lost);
     if (stored === undefined) {
-      const first = new Map([[String(owned.partition), begin]]);
+      const first = new Map([[String(assigned.partition), begin]]);
       await beginCheckpoints(this.pool, kafkaSourceName(this.config), first);
     }
-    owned.progress = new Progress(stored ?? begin);
-    owned.progress.settledTo = begin;
-    owned.next = start.offset;
-    owned.sought = -1;
-    this.seek(owned);
+    assigned.tracker = new OffsetTracker(stored ?? begin);
+    assigned.tracker.settledTo = begin;
+    assigned.next = start.offset;
+    assigned.sought = -1;
+    this.seek(assigned);
   }
 
-  private seek({ partition, next }: Owned): void {
+  private seek({ partition, next }: AssignedPartition): void {
     try {
       this.consumer.seek({ topic: this.config.KAFKA_TOPIC, partition, offset: String(next) });
     } catch {
@@ -313,52 +313,52 @@ class KafkaSource implements EventSource {
     isStale,
   }: EachBatchPayload): Promise<void> {
     // One that cannot be opened keeps no other from being read.
-    if (this.partitions.get(batch.partition)?.progress == null) await patiently(this.opening, heartbeat);
-    const owned = this.partitions.get(batch.partition);
-    const progress = owned?.progress;
+    if (this.partitions.get(batch.partition)?.tracker == null) await patiently(this.opening, heartbeat);
+    const assigned = this.partitions.get(batch.partition);
+    const tracker = assigned?.tracker;
     const isOver = () =>
-      this.partitions.get(batch.partition) !== owned ||
+      this.partitions.get(batch.partition) !== assigned ||
       this.stopping.signal.aborted ||
       !isRunning() ||
       isStale();
-    if (!owned || !progress || isOver()) return;
-    await patiently(this.intake.room(owned.abort.signal), heartbeat);
-    const first = Number(batch.firstOffset() ?? owned.next);
+    if (!assigned || !tracker || isOver()) return;
+    await patiently(this.sink.waitForCapacity(assigned.abort.signal), heartbeat);
+    const first = Number(batch.firstOffset() ?? assigned.next);
     if (isOver()) return;
-    if (first > owned.next) {
-      if (owned.sought !== owned.next) {
-        owned.sought = owned.next;
-        return this.seek(owned);
+    if (first > assigned.next) {
+      if (assigned.sought !== assigned.next) {
+        assigned.sought = assigned.next;
+        return this.seek(assigned);
       }
-      await this.explainGap(owned, first);
+      await this.explainGap(assigned, first);
       if (isOver()) return;
     }
     const last = Number(batch.lastOffset());
     const messages =
-      first < owned.next
-        ? batch.messages.filter(({ offset }) => Number(offset) >= owned.next)
+      first < assigned.next
+        ? batch.messages.filter(({ offset }) => Number(offset) >= assigned.next)
         : batch.messages;
-    if (last < owned.next) {
+    if (last < assigned.next) {
       // The log is shorter than what we have read of it: it is another one, or it was cut back.
-      if (Number(batch.highWatermark) < owned.next)
-        return this.goBack(owned, undefined, 'The topic is another one');
-      return this.seek(owned);
+      if (Number(batch.highWatermark) < assigned.next)
+        return this.restartFromCheckpoint(assigned, undefined, 'The topic is another one');
+      return this.seek(assigned);
     }
-    owned.next = last + 1;
+    assigned.next = last + 1;
     resolveOffset(String(last));
-    this.hand(owned, progress, this.readAll(messages, batch.partition));
+    this.hand(assigned, tracker, this.readAll(messages, batch.partition));
   }
 
   /** The broker has no record at the next offset: they were deleted unread, or they are marks of its own. */
-  private async explainGap(owned: Owned, first: number): Promise<void> {
+  private async explainGap(assigned: AssignedPartition, first: number): Promise<void> {
     const { KAFKA_TOPIC: topic } = this.config;
-    const { low = 0 } = (await readOffsets(this.admin, topic)).get(owned.partition) ?? {};
-    const lost = Math.max(0, Math.min(low, first) - owned.next);
+    const { low = 0 } = (await readOffsets(this.admin, topic)).get(assigned.partition) ?? {};
+    const lost = Math.max(0, Math.min(low, first) - assigned.next);
     if (lost === 0) return;
     this.metrics.brokerLost.inc(lost);
     this.logger.error(
-      { topic, partition: owned.partition },
-      `The broker has deleted records that were not read: ${lost}, from offset ${owned.next} on`,
+      { topic, partition: assigned.partition },
+      `The broker has deleted records that were not read: ${lost}, from offset ${assigned.next} on`,
     );
   }
 
@@ -369,10 +369,10 @@ class KafkaSource implements EventSource {
     );
   }
 
-  private hand(owned: Owned, progress: Progress, records: readonly ReadRecord[]): void {
-    const settled = progress.take(String(owned.next), oldestClickAt(records));
-    const delivered = this.intake
-      .deliver(records, owned.abort.signal)
+  private hand(assigned: AssignedPartition, tracker: OffsetTracker, records: readonly ReadRecord[]): void {
+    const settled = tracker.take(String(assigned.next), oldestClickAt(records));
+    const delivered = this.sink
+      .submit(records, assigned.abort.signal)
       .then(settled, (error: unknown) => {
         // Given back: whoever has the partition next reads it again.
         if ((error as { code?: string }).code !== STOPPING) this.failed(error);
@@ -384,29 +384,33 @@ class KafkaSource implements EventSource {
   /** Writes how far the partitions are settled, here and in the group, and goes back where somebody has set one back. */
   private checkpoint(): Promise<void> {
     return this.checkpointing(async () => {
-      const opened = [...this.partitions.values()].flatMap((owned) =>
-        owned.progress ? { owned, progress: owned.progress, next: owned.progress.settledTo } : [],
+      const opened = [...this.partitions.values()].flatMap((assigned) =>
+        assigned.tracker ? { assigned, tracker: assigned.tracker, next: assigned.tracker.settledTo } : [],
       );
       if (opened.length === 0) return;
       try {
         // In the group first: only there it can be seen that a first start has begun, see `startOf`.
         const isCommitted = await this.commit(opened);
-        const moves = opened.map(({ owned, progress: { known }, next }) => ({
-          partition: String(owned.partition),
+        const moves = opened.map(({ assigned, tracker: { known }, next }) => ({
+          partition: String(assigned.partition),
           known,
           next: isCommitted || !isFirst(known) ? next : known,
         }));
         const source = kafkaSourceName(this.config);
-        const witnesses = this.intake.witnesses();
-        const { isWhole, positions } = await moveCheckpoints(this.pool, source, moves, witnesses);
-        this.intake.forget(witnesses);
+        const commitProbes = this.sink.commitProbes();
+        const { isWhole, positions } = await moveCheckpoints(this.pool, source, moves, commitProbes);
+        this.sink.forget(commitProbes);
         this.checkpointReport.moved();
-        for (const { owned, progress, next } of opened) {
-          const position = positions.get(String(owned.partition));
-          if (!isWhole) this.goBack(owned, position, 'The database has lost commits');
-          else if (position === next) progress.known = next;
-          else if (position !== progress.known)
-            this.goBack(owned, position, isSetBack(position, progress.known) ? SET_BACK : null);
+        for (const { assigned, tracker, next } of opened) {
+          const position = positions.get(String(assigned.partition));
+          if (!isWhole) this.restartFromCheckpoint(assigned, position, 'The database has lost commits');
+          else if (position === next) tracker.known = next;
+          else if (position !== tracker.known)
+            this.restartFromCheckpoint(
+              assigned,
+              position,
+              isSetBack(position, tracker.known) ? SET_BACK : null,
+            );
         }
       } catch (error) {
         // The next one says the same and more.
@@ -416,17 +420,17 @@ class KafkaSource implements EventSource {
   }
 
   private async commit(
-    opened: readonly { owned: Owned; progress: Progress; next: string }[],
+    opened: readonly { assigned: AssignedPartition; tracker: OffsetTracker; next: string }[],
   ): Promise<boolean> {
     const { KAFKA_TOPIC: topic } = this.config;
     const offsets = opened
-      .filter(({ progress, next }) => progress.known !== next)
-      .map(({ owned, next }) => ({ topic, partition: owned.partition, offset: next }));
+      .filter(({ tracker, next }) => tracker.known !== next)
+      .map(({ assigned, next }) => ({ topic, partition: assigned.partition, offset: next }));
     if (offsets.length === 0) return true;
     // kafkajs also resolves where it has sent nothing, as one that is about to join again. Once there was an offset, a lower one is
     // harmless; that there is none is taken for a topic made anew, see `startOf`.
     const isTaken = async () => {
-      if (!opened.some(({ progress }) => isFirst(progress.known))) return true;
+      if (!opened.some(({ tracker }) => isFirst(tracker.known))) return true;
       const taken = await this.readCommitted();
       return offsets.every(({ partition }) => taken.has(partition));
     };
@@ -441,19 +445,23 @@ class KafkaSource implements EventSource {
   }
 
   /** Reads on from the checkpoint. `why` is what an operator should know; `null` where another processor has moved the checkpoint on. */
-  private goBack(owned: Owned, position: string | undefined, why: string | null): void {
-    const { partition } = owned;
-    if (this.partitions.get(partition) !== owned) return;
+  private restartFromCheckpoint(
+    assigned: AssignedPartition,
+    position: string | undefined,
+    why: string | null,
+  ): void {
+    const { partition } = assigned;
+    if (this.partitions.get(partition) !== assigned) return;
     if (why === null) this.logger.debug({ partition, position }, MOVED_ON);
     else this.logger.warn({ partition, position }, `${why}: reading goes on from the checkpoint`);
-    owned.abort.abort();
-    this.partitions.set(partition, new Owned(partition));
+    assigned.abort.abort();
+    this.partitions.set(partition, new AssignedPartition(partition));
     this.opening = this.opening.then(() => this.open());
   }
 
   private onCrash({ payload: { error, restart } }: ConsumerCrashEvent): void {
     const explained = this.explain(error);
-    if (restart || explained.retryable) this.patience.complain(GROUP, explained);
+    if (restart || explained.retryable) this.health.reportFailure(GROUP, explained);
     if (restart || this.stopping.signal.aborted) return;
     if (explained.retryable) {
       // kafkajs gives up sooner than we do.
@@ -462,7 +470,7 @@ class KafkaSource implements EventSource {
         await this.consumer.connect();
         if (!this.stopping.signal.aborted) await this.consume();
       };
-      this.patience.untilAnswered('connect', revive).catch((failure: unknown) => this.failed(failure));
+      this.health.untilAnswered('connect', revive).catch((failure: unknown) => this.failed(failure));
       return;
     }
     const places = [...this.partitions.values()]
@@ -490,11 +498,11 @@ class KafkaSource implements EventSource {
 /** The source of a Kafka topic. See `KafkaSource`. */
 export function createKafkaSource(
   pool: Pool,
-  intake: Intake,
+  sink: BatchSink,
   config: Config,
-  around: { metrics: Metrics; logger: Logger },
+  deps: { metrics: Metrics; logger: Logger },
 ): EventSource {
-  return new KafkaSource(pool, intake, config, around);
+  return new KafkaSource(pool, sink, config, deps);
 }
 
 /** Waits for something and stays a member of the group meanwhile. Throws if the group is dealt anew. */

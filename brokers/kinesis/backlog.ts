@@ -2,8 +2,8 @@ import { GetRecordsCommand, type KinesisClient } from '@aws-sdk/client-kinesis';
 import type { Config } from '../../common/config/config.ts';
 import { backoffMs, sleep } from '../../common/process.ts';
 import { type ReadRecord, readRecord } from '../../contract/click-event.ts';
-import type { BrokerBooks } from '../backlog.ts';
-import { readCheckpoints, turnBack } from '../checkpoints.ts';
+import type { BrokerBacklog } from '../backlog.ts';
+import { readCheckpoints, resetCheckpoints } from '../checkpoints.ts';
 import { explainKinesis, isThrottled, listShards, openKinesis, readStream } from './client.ts';
 import {
   END,
@@ -22,7 +22,7 @@ const PAGE_RECORDS = 2_000;
 const ATTEMPTS_MAX = 30;
 
 /** The books of a Kinesis stream. */
-export function createKinesisBooks(config: Config): BrokerBooks {
+export function createKinesisBacklog(config: Config): BrokerBacklog {
   const asked = async <T>(work: (client: KinesisClient) => Promise<T>): Promise<T> => {
     const client = openKinesis(config);
     try {
@@ -50,7 +50,7 @@ export function createKinesisBooks(config: Config): BrokerBooks {
       asked(async (client) => {
         const stream = await readStream(client, config);
         const source = kinesisSourceName(stream);
-        await turnBack(pool, source, (_, position) => {
+        await resetCheckpoints(pool, source, (_, position) => {
           // One that is not that far yet stays where it is: nothing is skipped.
           const until = readUntil(position);
           return position === END || (until !== null && until > since) ? sincePosition(since) : null;

@@ -12,11 +12,11 @@ import {
   beginCheckpoints,
   CheckpointReport,
   moveCheckpoints,
-  Progress,
+  OffsetTracker,
   readCheckpoints,
 } from '../checkpoints.ts';
-import { type EventSource, type Intake, type Lag, oldestClickAt, STOPPING } from '../event-source.ts';
-import { Patience } from '../source-health.ts';
+import { type BatchSink, type EventSource, type Lag, oldestClickAt, STOPPING } from '../event-source.ts';
+import { SourceHealth } from '../source-health.ts';
 import { explainKinesis, isThrottled, listShards, openKinesis, readStream, type Stream } from './client.ts';
 import {
   afterPosition,
@@ -53,9 +53,9 @@ const MOVED_ON = 'Another processor has moved the checkpoint on: reading goes on
 const STREAM = 'stream';
 
 /** A shard that we hold the lease of. */
-class Reading {
+class ShardConsumer {
   readonly shard: string;
-  readonly progress: Progress;
+  readonly tracker: OffsetTracker;
   /** Ends the taking; what was taken is still settled. */
   readonly ending = new AbortController();
   /** Gives back what was taken. */
@@ -72,7 +72,7 @@ class Reading {
 
   constructor(shard: string, position: string) {
     this.shard = shard;
-    this.progress = new Progress(position);
+    this.tracker = new OffsetTracker(position);
     this.next = position;
   }
 }
@@ -84,13 +84,13 @@ class Reading {
 class KinesisSource implements EventSource {
   private readonly pool: Pool;
   private readonly databaseUrl: string;
-  private readonly intake: Intake;
+  private readonly sink: BatchSink;
   private readonly config: Config;
   private readonly metrics: Metrics;
   private readonly logger: Logger;
   private readonly client: KinesisClient;
   private readonly stopping = new AbortController();
-  private readings = new Map<string, Reading>();
+  private readings = new Map<string, ShardConsumer>();
   /** One at a time: two would each take the other's for somebody else's. */
   private readonly checkpointing = pLimit(1);
   private readonly checkpointReport: CheckpointReport;
@@ -99,26 +99,26 @@ class KinesisSource implements EventSource {
   private failed: (error: unknown) => void = () => {};
   private stopped: Promise<void> | null = null;
   private running: Promise<unknown> = Promise.resolve();
-  private readonly patience: Patience;
+  private readonly health: SourceHealth;
 
   constructor(
     pool: Pool,
     databaseUrl: string,
-    intake: Intake,
+    sink: BatchSink,
     config: Config,
-    around: { metrics: Metrics; logger: Logger },
+    deps: { metrics: Metrics; logger: Logger },
   ) {
     this.pool = pool;
     this.databaseUrl = databaseUrl;
-    this.intake = intake;
+    this.sink = sink;
     this.config = config;
-    this.metrics = around.metrics;
-    this.logger = around.logger;
-    this.checkpointReport = new CheckpointReport(around);
+    this.metrics = deps.metrics;
+    this.logger = deps.logger;
+    this.checkpointReport = new CheckpointReport(deps);
     this.client = openKinesis(config);
     const explain = (error: unknown) => this.explain(error);
-    this.patience = new Patience(explain, { ...around, stopping: this.stopping.signal, graceMs: 0 });
-    this.patience.note(STREAM, 'it has not looked at the stream yet');
+    this.health = new SourceHealth(explain, { ...deps, stopping: this.stopping.signal, graceMs: 0 });
+    this.health.setWaiting(STREAM, 'it has not looked at the stream yet');
   }
 
   private get source(): string {
@@ -131,21 +131,21 @@ class KinesisSource implements EventSource {
       this.failed = reject;
     });
     failure.catch(() => {});
-    await this.patience.untilAnswered(STREAM, async () => {
+    await this.health.untilAnswered(STREAM, async () => {
       this.stream = await readStream(this.client, this.config).catch((error: TollwayError) => {
         // A stream that is not there when we start is a mistake.
         throw error.code === 'kinesis_stream' ? new TollwayError(error.code, error.message) : error;
       });
       await beginStream(this.pool, this.client, this.stream, this.config);
     });
-    const deal = async () => {
+    const assign = async () => {
       for (; !signal.aborted; await sleep(DEAL_MS, signal))
-        await this.patience.untilAnswered(STREAM, () => this.deal());
+        await this.health.untilAnswered(STREAM, () => this.assign());
     };
     const checkpoint = async () => {
       for (; !signal.aborted; await sleep(CHECKPOINT_MS, signal)) await this.checkpoint();
     };
-    this.running = Promise.all([deal(), checkpoint()]);
+    this.running = Promise.all([assign(), checkpoint()]);
     await Promise.race([this.running, failure]);
   };
 
@@ -153,7 +153,7 @@ class KinesisSource implements EventSource {
     this.stopped ??= (async () => {
       this.stopping.abort();
       await this.running.catch(() => {});
-      await Promise.all([...this.readings.values()].map((reading) => this.drain(reading)));
+      await Promise.all([...this.readings.values()].map((consumer) => this.drain(consumer)));
       await this.checkpoint();
       await this.leases?.leave().catch(() => {});
       this.client.destroy();
@@ -167,13 +167,13 @@ class KinesisSource implements EventSource {
     let oldestAgeSeconds = 0;
     let records = 0;
     const [silent] = this.silent();
-    for (const { progress, behindMs, askedAt } of this.readings.values()) {
+    for (const { tracker, behindMs, askedAt } of this.readings.values()) {
       // What was read last grows older while nothing more comes.
       const readBehindMs =
         behindMs > 0 && askedAt !== null ? behindMs + performance.now() - askedAt : behindMs;
-      const age = progress.oldestAt === null ? readBehindMs : Math.max(readBehindMs, now - progress.oldestAt);
+      const age = tracker.oldestAt === null ? readBehindMs : Math.max(readBehindMs, now - tracker.oldestAt);
       oldestAgeSeconds = Math.max(oldestAgeSeconds, age / 1_000);
-      records += progress.records;
+      records += tracker.records;
     }
     // Nothing known waits, and what is new is not known.
     if (silent !== undefined && oldestAgeSeconds === 0)
@@ -181,13 +181,13 @@ class KinesisSource implements EventSource {
     return { records, oldestAgeSeconds };
   };
 
-  readonly problems = (): readonly Problem[] => [...this.patience.problems, ...this.silent()];
+  readonly problems = (): readonly Problem[] => [...this.health.problems, ...this.silent()];
 
-  readonly isFailing = (): boolean => this.patience.isFailing || this.silent().length > 0;
+  readonly isFailing = (): boolean => this.health.isFailing || this.silent().length > 0;
 
   /** The shards that have not answered for a while, unless it is known by now why. */
   private silent(): Problem[] {
-    const known = new Set(this.patience.problems.map(({ what }) => what));
+    const known = new Set(this.health.problems.map(({ what }) => what));
     const where = this.config.KINESIS_ENDPOINT ?? 'the endpoint of AWS_REGION';
     return [...this.readings.values()].flatMap(({ shard, askedAt }) => {
       const forMs = askedAt === null ? 0 : performance.now() - askedAt;
@@ -197,7 +197,7 @@ class KinesisSource implements EventSource {
   }
 
   /** Takes and lets go of shards until each of us has its share of those that can be read. */
-  private async deal(): Promise<void> {
+  private async assign(): Promise<void> {
     const leases = await this.join();
     const shards = await listShards(this.client, this.config);
     const positions = await readCheckpoints(this.pool, this.source);
@@ -206,7 +206,7 @@ class KinesisSource implements EventSource {
     const ids = new Set(readable.map(({ ShardId }) => ShardId));
     const kept = [...this.readings.keys()].filter((shard) => ids.has(shard));
     const gone = [...this.readings.keys()].filter((shard) => !ids.has(shard));
-    await Promise.all([...gone, ...kept.slice(share)].map((shard) => this.letGo(shard)));
+    await Promise.all([...gone, ...kept.slice(share)].map((shard) => this.releaseShard(shard)));
     // Not all of us begin with the same one.
     const free = readable.filter(({ ShardId }) => !this.readings.has(ShardId ?? ''));
     for (const shard of shuffled(free)) {
@@ -219,7 +219,7 @@ class KinesisSource implements EventSource {
     this.leases ??= await ShardLeases.join(this.databaseUrl, this.stream.id, () => {
       this.leases = null;
       // Others may have them by now: what we have taken of them is theirs to settle.
-      for (const reading of this.readings.values()) this.giveBack(reading);
+      for (const consumer of this.readings.values()) this.abandon(consumer);
     });
     return this.leases;
   }
@@ -248,55 +248,55 @@ class KinesisSource implements EventSource {
         'The shard was not read for longer than the stream keeps its records: some may be deleted unread',
       );
     }
-    const reading = new Reading(shard, position);
-    this.readings.set(shard, reading);
-    reading.done = this.read(reading).catch((error: unknown) => this.failed(error));
+    const consumer = new ShardConsumer(shard, position);
+    this.readings.set(shard, consumer);
+    consumer.done = this.read(consumer).catch((error: unknown) => this.failed(error));
   }
 
   /** Ends the reading of a shard, settles what was taken, and lets others have it. */
-  private async letGo(shard: string): Promise<void> {
-    const reading = this.readings.get(shard);
-    if (!reading) return;
+  private async releaseShard(shard: string): Promise<void> {
+    const consumer = this.readings.get(shard);
+    if (!consumer) return;
     // What takes longer is given back: others must not wait for us.
-    await Promise.race([this.drain(reading), sleep(DRAIN_MS_MAX, this.stopping.signal)]);
+    await Promise.race([this.drain(consumer), sleep(DRAIN_MS_MAX, this.stopping.signal)]);
     await this.checkpoint();
-    this.giveBack(reading);
+    this.abandon(consumer);
     await this.leases?.release(shard);
   }
 
-  private async drain(reading: Reading): Promise<void> {
-    reading.ending.abort();
-    await reading.done;
-    await Promise.allSettled(reading.settling);
+  private async drain(consumer: ShardConsumer): Promise<void> {
+    consumer.ending.abort();
+    await consumer.done;
+    await Promise.allSettled(consumer.settling);
   }
 
-  private giveBack(reading: Reading): void {
-    reading.ending.abort();
-    reading.abort.abort();
-    if (this.readings.get(reading.shard) === reading) this.readings.delete(reading.shard);
-    this.patience.settle(reading.shard);
+  private abandon(consumer: ShardConsumer): void {
+    consumer.ending.abort();
+    consumer.abort.abort();
+    if (this.readings.get(consumer.shard) === consumer) this.readings.delete(consumer.shard);
+    this.health.settle(consumer.shard);
   }
 
-  private async read(reading: Reading): Promise<void> {
+  private async read(consumer: ShardConsumer): Promise<void> {
     const { KINESIS_STREAM: stream } = this.config;
-    const over = AbortSignal.any([reading.ending.signal, this.stopping.signal]);
+    const over = AbortSignal.any([consumer.ending.signal, this.stopping.signal]);
     const Limit = Math.min(READ_RECORDS_MAX, this.config.BATCH_SIZE);
     let iterator: string | undefined;
     for (let failures = 0; !over.aborted; ) {
-      await this.intake.room(over);
+      await this.sink.waitForCapacity(over);
       if (over.aborted) return;
       const startedAt = performance.now();
       try {
-        reading.askedAt ??= performance.now();
-        iterator ??= await iteratorAt(this.client, stream, reading.shard, reading.next);
+        consumer.askedAt ??= performance.now();
+        iterator ??= await iteratorAt(this.client, stream, consumer.shard, consumer.next);
         const page = await this.client.send(new GetRecordsCommand({ ShardIterator: iterator, Limit }));
         failures = 0;
-        reading.askedAt = null;
-        this.patience.settle(reading.shard);
+        consumer.askedAt = null;
+        this.health.settle(consumer.shard);
         if (over.aborted) return;
-        this.hand(reading, page.Records ?? [], page.MillisBehindLatest ?? 0);
+        this.hand(consumer, page.Records ?? [], page.MillisBehindLatest ?? 0);
         iterator = page.NextShardIterator;
-        if (iterator === undefined) return reading.progress.take(END, null)();
+        if (iterator === undefined) return consumer.tracker.take(END, null)();
         const pauseMs = page.Records?.length
           ? READ_MS_MIN
           : Math.max(READ_MS_MIN, this.config.BATCH_WINDOW_MS);
@@ -309,32 +309,32 @@ class KinesisSource implements EventSource {
         if (!explained.retryable) throw explained;
         failures += 1;
         // Several readers of a shard meet its limit now and then.
-        if (isThrottled(error)) reading.askedAt = null;
-        else this.patience.complain(reading.shard, explained);
+        if (isThrottled(error)) consumer.askedAt = null;
+        else this.health.reportFailure(consumer.shard, explained);
         await sleep(backoffMs(failures), over);
       }
     }
   }
 
-  private hand(reading: Reading, records: readonly _Record[], behindMs: number): void {
-    const { progress, shard, abort } = reading;
-    reading.behindMs = behindMs;
+  private hand(consumer: ShardConsumer, records: readonly _Record[], behindMs: number): void {
+    const { tracker, shard, abort } = consumer;
+    consumer.behindMs = behindMs;
     const last = records.at(-1);
     if (last?.SequenceNumber === undefined) {
-      this.refresh(reading);
+      this.refresh(consumer);
       return;
     }
-    reading.next = afterPosition(last.SequenceNumber, last.ApproximateArrivalTimestamp ?? new Date());
+    consumer.next = afterPosition(last.SequenceNumber, last.ApproximateArrivalTimestamp ?? new Date());
     const clicks = records.map((record) => this.readOne(record, shard));
-    const settled = progress.take(reading.next, oldestClickAt(clicks), clicks.length);
-    const delivered = this.intake
-      .deliver(clicks, abort.signal)
+    const settled = tracker.take(consumer.next, oldestClickAt(clicks), clicks.length);
+    const delivered = this.sink
+      .submit(clicks, abort.signal)
       .then(settled, (error: unknown) => {
         // Given back: whoever has the shard next reads it again.
         if (errorCode(error) !== STOPPING) this.failed(error);
       })
-      .finally(() => reading.settling.delete(delivered));
-    reading.settling.add(delivered);
+      .finally(() => consumer.settling.delete(delivered));
+    consumer.settling.add(delivered);
   }
 
   private readOne({ Data, PartitionKey, SequenceNumber }: _Record, shard: string): ReadRecord {
@@ -344,36 +344,36 @@ class KinesisSource implements EventSource {
   }
 
   /** There is nothing more: the checkpoint may say so, lest an idle shard look like one that nobody reads. */
-  private refresh(reading: Reading): void {
-    const { progress, behindMs } = reading;
+  private refresh(consumer: ShardConsumer): void {
+    const { tracker, behindMs } = consumer;
     const now = performance.now();
-    if (behindMs > 0 || !progress.isIdle || now - reading.refreshedAt < REFRESH_MS) return;
-    reading.refreshedAt = now;
-    reading.next = refreshed(reading.next, new Date(Date.now() - CLOCKS_DIFFER_MS));
-    progress.take(reading.next, null)();
+    if (behindMs > 0 || !tracker.isIdle || now - consumer.refreshedAt < REFRESH_MS) return;
+    consumer.refreshedAt = now;
+    consumer.next = refreshed(consumer.next, new Date(Date.now() - CLOCKS_DIFFER_MS));
+    tracker.take(consumer.next, null)();
   }
 
   /** Writes how far the shards are settled, and goes back where somebody has set one back. */
   private checkpoint(): Promise<void> {
     return this.checkpointing(async () => {
-      const moves = [...this.readings.values()].map((reading) => ({
-        reading,
-        partition: reading.shard,
-        known: reading.progress.known,
-        next: reading.progress.settledTo,
+      const moves = [...this.readings.values()].map((consumer) => ({
+        consumer,
+        partition: consumer.shard,
+        known: consumer.tracker.known,
+        next: consumer.tracker.settledTo,
       }));
       if (moves.length === 0) return;
       try {
-        const witnesses = this.intake.witnesses();
-        const { isWhole, positions } = await moveCheckpoints(this.pool, this.source, moves, witnesses);
-        this.intake.forget(witnesses);
+        const commitProbes = this.sink.commitProbes();
+        const { isWhole, positions } = await moveCheckpoints(this.pool, this.source, moves, commitProbes);
+        this.sink.forget(commitProbes);
         this.checkpointReport.moved();
-        for (const { reading, partition, known, next } of moves) {
+        for (const { consumer, partition, known, next } of moves) {
           const position = positions.get(partition);
-          if (!isWhole) this.goBack(reading, position, 'The database has lost commits');
-          else if (position === next) reading.progress.known = next;
+          if (!isWhole) this.restartFromCheckpoint(consumer, position, 'The database has lost commits');
+          else if (position === next) consumer.tracker.known = next;
           else if (position !== known)
-            this.goBack(reading, position, isSetBack(position, known) ? SET_BACK : null);
+            this.restartFromCheckpoint(consumer, position, isSetBack(position, known) ? SET_BACK : null);
         }
       } catch (error) {
         // The next one says the same and more.
@@ -386,12 +386,16 @@ class KinesisSource implements EventSource {
    * The next deal begins where the checkpoint is now. `why` is what an operator should know; `null` where another processor has
    * moved the checkpoint on.
    */
-  private goBack(reading: Reading, position: string | undefined, why: string | null): void {
-    const { shard } = reading;
-    if (this.readings.get(shard) !== reading) return;
+  private restartFromCheckpoint(
+    consumer: ShardConsumer,
+    position: string | undefined,
+    why: string | null,
+  ): void {
+    const { shard } = consumer;
+    if (this.readings.get(shard) !== consumer) return;
     if (why === null) this.logger.debug({ shard, position }, MOVED_ON);
     else this.logger.warn({ shard, position }, `${why}: reading goes on from the checkpoint`);
-    this.giveBack(reading);
+    this.abandon(consumer);
     this.leases?.release(shard).catch(() => {});
   }
 
@@ -414,11 +418,11 @@ class KinesisSource implements EventSource {
 export function createKinesisSource(
   pool: Pool,
   databaseUrl: string,
-  intake: Intake,
+  sink: BatchSink,
   config: Config,
-  around: { metrics: Metrics; logger: Logger },
+  deps: { metrics: Metrics; logger: Logger },
 ): EventSource {
-  return new KinesisSource(pool, databaseUrl, intake, config, around);
+  return new KinesisSource(pool, databaseUrl, sink, config, deps);
 }
 
 function shuffled<T>(items: readonly T[]): T[] {

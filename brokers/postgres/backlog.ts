@@ -1,18 +1,18 @@
 import type { Connection } from '../../common/postgres/postgres.ts';
-import type { BrokerBooks } from '../backlog.ts';
+import type { BrokerBacklog } from '../backlog.ts';
 import { readChunk } from './chunk.ts';
 
 /** Chunks that the books read at once. */
-const BOOKS_CHUNKS = 20;
+const BACKLOG_CHUNKS = 20;
 
 /** The books of the Postgres broker: they lie in the snapshot itself. */
-export const postgresBooks: BrokerBooks = {
+export const postgresBacklog: BrokerBacklog = {
   isInSnapshot: true,
   readWaiting: async (connection: Connection, take) => {
     for (let after = 0n; ; ) {
       const { rows } = await connection.query<{ id: bigint; payload: Buffer }>(
         'select id, payload from broker_chunk where settled_at is null and id > $1 order by id limit $2',
-        [after, BOOKS_CHUNKS],
+        [after, BACKLOG_CHUNKS],
       );
       after = rows.at(-1)?.id ?? after;
       if (rows.length === 0) return;

@@ -5,7 +5,7 @@ import type { Logger } from '../../common/telemetry/logger.ts';
 import { OpenProblems } from '../../common/telemetry/problems.ts';
 import { ThrottledLog } from '../../common/telemetry/throttled-log.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
-import { BLOCKED, type EventSource, type Intake, type Lag, oldestClickAt } from '../event-source.ts';
+import { type BatchSink, BLOCKED, type EventSource, type Lag, oldestClickAt } from '../event-source.ts';
 import { readChunk } from './chunk.ts';
 
 /** Chunks claimed by one statement; a claim goes on until it has enough records, or there are no more. */
@@ -29,13 +29,13 @@ export type PostgresSourceOptions = {
  */
 export function createPostgresSource(
   pool: Pool,
-  intake: Intake,
+  sink: BatchSink,
   options: PostgresSourceOptions,
-  around: { logger: Logger },
+  deps: { logger: Logger },
 ): EventSource {
   const stopping = new AbortController();
   let loops: Promise<void>[] = [];
-  const log = new ThrottledLog(around.logger, {
+  const log = new ThrottledLog(deps.logger, {
     failed: 'The processor cannot read from the database. Clicks wait there and are charged later',
     recovered: 'The processor reads from the database again',
   });
@@ -47,9 +47,9 @@ export function createPostgresSource(
   const consume = async () => {
     for (let failures = 0; !stopping.signal.aborted; ) {
       try {
-        await intake.room(stopping.signal);
+        await sink.waitForCapacity(stopping.signal);
         const freedBefore = freed;
-        freed = intake.freed?.() ?? 0;
+        freed = sink.freed?.() ?? 0;
         if (freed !== freedBefore) blocked.clear();
         if (blocked.size >= BLOCKED_CHUNKS_MAX) {
           problems.report(
@@ -59,7 +59,7 @@ export function createPostgresSource(
           await sleep(BLOCKED_MS, stopping.signal);
           continue;
         }
-        const count = await claim(pool, intake, options.batchSize, blocked);
+        const count = await claim(pool, sink, options.batchSize, blocked);
         failures = 0;
         problems.clear('postgres');
         log.recover();
@@ -94,9 +94,9 @@ export function createPostgresSource(
  * Claims the oldest waiting chunks, `enough` records of them or a few more, has them settled, and marks them so.
  * Returns how many records they held.
  */
-async function claim(pool: Pool, intake: Intake, enough: number, blocked: Set<bigint>): Promise<number> {
+async function claim(pool: Pool, sink: BatchSink, enough: number, blocked: Set<bigint>): Promise<number> {
   const ids: bigint[] = [];
-  const freed = intake.freed?.();
+  const freed = sink.freed?.();
   const claimed = inTransaction(pool, async (connection) => {
     const records: ReadRecord[] = [];
     for (;;) {
@@ -112,7 +112,7 @@ async function claim(pool: Pool, intake: Intake, enough: number, blocked: Set<bi
       if (rows.length < CHUNKS_PER_STATEMENT || records.length >= enough) break;
     }
     if (ids.length === 0) return 0;
-    await intake.deliver(records, undefined, { giveBackBlocked: true });
+    await sink.submit(records, undefined, { abandonBlocked: true });
     await connection.query(
       'update broker_chunk set settled_at = clock_timestamp() where id = any($1::bigint[])',
       [arrayLiteral(ids)],
@@ -122,7 +122,7 @@ async function claim(pool: Pool, intake: Intake, enough: number, blocked: Set<bi
   return claimed.catch((error: unknown) => {
     if (errorCode(error) !== BLOCKED) throw error;
     // Rolled back, so the chunks wait as before. If an advertiser became free meanwhile, they are claimed again at once.
-    if (intake.freed?.() === freed) for (const id of ids) blocked.add(id);
+    if (sink.freed?.() === freed) for (const id of ids) blocked.add(id);
     return enough;
   });
 }

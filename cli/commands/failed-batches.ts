@@ -4,7 +4,7 @@ import { createLogger } from '../../common/telemetry/logger.ts';
 import { createMetrics, type ProcessMetrics } from '../../common/telemetry/metrics.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
 import { type FailedInvocation, readFailedInvocation } from '../../processor/events/failed-invocation.ts';
-import { openHome } from '../../processor/runtime.ts';
+import { createRuntime } from '../../processor/runtime.ts';
 import { command, findPlace, group } from '../context.ts';
 import { type FailureStore, openFailureStore } from '../failure-store.ts';
 import { printJson, printLine } from '../print.ts';
@@ -62,11 +62,11 @@ function hint(object: string, { count, since }: FailedInvocation & { is: 'word' 
 }
 
 /** Opens the handler's home on the database of the command line, and closes it after `work`. */
-async function withHome<T>(work: (settle: Settle, metrics: ProcessMetrics) => Promise<T>): Promise<T> {
+async function withRuntime<T>(work: (settle: Settle, metrics: ProcessMetrics) => Promise<T>): Promise<T> {
   const { config, stack } = findPlace();
   const metrics = createMetrics();
   let broken: TollwayError | null = null;
-  const home = openHome(
+  const runtime = createRuntime(
     'cli',
     { ...config, DATABASE_URL: stack.databaseUrl },
     {
@@ -78,17 +78,17 @@ async function withHome<T>(work: (settle: Settle, metrics: ProcessMetrics) => Pr
     },
   );
   const settle: Settle = async (records) => {
-    await home.host.deliver(records).catch((error: unknown) => {
+    await runtime.dispatcher.submit(records).catch((error: unknown) => {
       throw broken ?? error;
     });
     return records.length;
   };
   try {
     // The handler waits for a database that goes away while it works; one that is not there is told of at once.
-    await home.pool.query('select');
+    await runtime.pool.query('select');
     return await work(settle, metrics);
   } finally {
-    await home.pool.end();
+    await runtime.pool.end();
   }
 }
 
@@ -123,7 +123,7 @@ const redriveCommand = command(
   .action(async (place: string, { keep = false, json }: { keep?: boolean; json?: boolean }) => {
     const store = await openFailureStore(place);
     try {
-      await withHome(async (settle, metrics) => {
+      await withRuntime(async (settle, metrics) => {
         const rows: Row[] = [];
         for await (const object of store.list()) {
           const row = await redriveOne(store, object, settle, keep);

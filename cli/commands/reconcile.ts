@@ -1,11 +1,11 @@
-import { createBooks } from '../../brokers/create-event-sources.ts';
+import { createBacklogs } from '../../brokers/create-event-sources.ts';
 import { counted } from '../../common/counted.ts';
 import { formatAmount } from '../../common/money.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
 import { createLogger } from '../../common/telemetry/logger.ts';
 import {
-  type AdvertiserBooks,
-  reconcile as askBooks,
+  type AdvertiserReconciliation,
+  reconcile as queryBacklog,
   type Reconciliation,
   type SpoolReconciliation,
 } from '../../ledger/reconcile.ts';
@@ -26,7 +26,7 @@ function advertiserRow({
   spentMicros,
   remainingMicros,
   balanced,
-}: AdvertiserBooks) {
+}: AdvertiserReconciliation) {
   return {
     id,
     name,
@@ -39,10 +39,10 @@ function advertiserRow({
   };
 }
 
-function toJson(books: Reconciliation) {
+function toJson(reconciliation: Reconciliation) {
   return {
-    ...books,
-    advertisers: books.advertisers.map((advertiser) => ({
+    ...reconciliation,
+    advertisers: reconciliation.advertisers.map((advertiser) => ({
       ...advertiserRow(advertiser),
       charged: advertiser.chargedMicros === null ? null : formatAmount(advertiser.chargedMicros),
       balanced: advertiser.balanced,
@@ -57,15 +57,16 @@ function gapLine({ spoolId, missing, gaps }: SpoolReconciliation): string {
   return `  spool ${spoolId}: ${missing} missing, sequences ${ranges.join(', ')}${gaps.length > GAPS_SHOWN ? ', …' : ''}`;
 }
 
-function print(books: Reconciliation, settledWanted: boolean): void {
-  const { accepted, charged, overBudget, invalid, rejected, inFlight, missing, unattributed } = books;
+function print(reconciliation: Reconciliation, settledWanted: boolean): void {
+  const { accepted, charged, overBudget, invalid, rejected, inFlight, missing, unattributed } =
+    reconciliation;
   printTable([{ accepted, charged, overBudget, invalid, rejected, inFlight, missing, unattributed }], '');
   printLine('');
-  printTable(books.advertisers.map(advertiserRow), 'There are no advertisers.');
+  printTable(reconciliation.advertisers.map(advertiserRow), 'There are no advertisers.');
   printLine('');
-  for (const spoolId of books.spools) if (spoolId.missing > 0) printLine(gapLine(spoolId));
-  for (const problem of books.problems) printLine(`  ${problem}`);
-  if (!books.balanced) printLine('The books do NOT balance.');
+  for (const spoolId of reconciliation.spools) if (spoolId.missing > 0) printLine(gapLine(spoolId));
+  for (const problem of reconciliation.problems) printLine(`  ${problem}`);
+  if (!reconciliation.balanced) printLine('The books do NOT balance.');
   else if (missing > 0)
     printLine(
       `The books balance, but ${counted(missing, 'accepted click is', 'accepted clicks are')} MISSING.`,
@@ -92,10 +93,10 @@ export const reconcile = command(
   .option('--deep', 'also recount the ledger row by row against every sum that is kept')
   .action(async ({ json, settled = false, deep = false }: Options) => {
     await withDatabase(async (pool, { config }) => {
-      const brokers = await createBooks(config, createLogger('reconcile', config));
-      const books = await askBooks(pool, { deep, brokers });
-      if (json) printJson(toJson(books));
-      else print(books, settled);
+      const brokers = await createBacklogs(config, createLogger('reconcile', config));
+      const reconciliation = await queryBacklog(pool, { deep, brokers });
+      if (json) printJson(toJson(reconciliation));
+      else print(reconciliation, settled);
       const { rows } = await pool.query<{ count: number }>(
         'select count(*)::float8 as count from dead_letter where discarded_at is null',
       );
@@ -109,6 +110,7 @@ export const reconcile = command(
         printNote(
           `${other} was read before; what may still wait there is not counted (BROKER=${config.BROKER})`,
         );
-      if (!books.balanced || books.missing > 0 || (settled && books.inFlight > 0)) process.exitCode = 1;
+      if (!reconciliation.balanced || reconciliation.missing > 0 || (settled && reconciliation.inFlight > 0))
+        process.exitCode = 1;
     });
   });

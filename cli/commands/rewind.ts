@@ -1,4 +1,4 @@
-import { createBooks } from '../../brokers/create-event-sources.ts';
+import { createBacklogs } from '../../brokers/create-event-sources.ts';
 import { counted } from '../../common/counted.ts';
 import { TollwayError } from '../../common/errors.ts';
 import { createLogger } from '../../common/telemetry/logger.ts';
@@ -18,8 +18,8 @@ export const rewind = command(
     await withDatabase(async (pool, { config }) => {
       let records: number | null = 0;
       let short = false;
-      for (const books of await createBooks(config, createLogger('rewind', config))) {
-        const rewound = await books.rewind(pool, since);
+      for (const reconciliation of await createBacklogs(config, createLogger('rewind', config))) {
+        const rewound = await reconciliation.rewind(pool, since);
         records = records === null || rewound.records === null ? null : records + rewound.records;
         // The last is the broker itself; before it comes what an earlier one may have left in the database.
         short = rewound.short;

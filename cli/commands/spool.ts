@@ -47,7 +47,7 @@ const drain = command(
       const folder = resolve(given);
       const logger = createLogger('spool drain', config);
       const publisher = await createPublisher(config, pool, logger);
-      const around = {
+      const deps = {
         publisher,
         options: {
           batchMax: config.RELAY_BATCH_MAX,
@@ -60,7 +60,7 @@ const drain = command(
       };
       const spools = await adopt(folder);
       for (const spool of spools) {
-        const relay = new Relay({ ...spool, openSegment: null, roll: () => {} }, around);
+        const relay = new Relay({ ...spool, openSegment: null, roll: () => {} }, deps);
         relay.end();
         await relay.run();
         spool.release();

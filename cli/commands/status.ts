@@ -1,4 +1,4 @@
-import { createPool, cutPool, databaseAnswers } from '../../common/postgres/postgres.ts';
+import { createPool, databaseAnswers, terminatePool } from '../../common/postgres/postgres.ts';
 import { command, findPlace } from '../context.ts';
 import { printJson, printTable } from '../print.ts';
 
@@ -17,7 +17,7 @@ function withoutPassword(databaseUrl: string): string {
 }
 
 /** Asks a part. One that is ready may add warnings, such as a broker that takes nothing: then it is not well. */
-async function askPart(opsUrl: string): Promise<Health> {
+async function queryPart(opsUrl: string): Promise<Health> {
   try {
     const response = await fetch(`${opsUrl}/readyz`, { signal: AbortSignal.timeout(ANSWER_MS_MAX) });
     return (await response.text()).trim().replaceAll('\n', ' ');
@@ -26,11 +26,11 @@ async function askPart(opsUrl: string): Promise<Health> {
   }
 }
 
-async function askDatabase(url: string): Promise<Health> {
+async function queryDatabase(url: string): Promise<Health> {
   const pool = createPool(url, 'cli', 1, () => {}, ANSWER_MS_MAX, ANSWER_MS_MAX);
   const answers = await databaseAnswers(pool);
   // A server that hangs would keep a polite end waiting.
-  await cutPool(pool);
+  await terminatePool(pool);
   return answers ? READY : 'does not answer';
 }
 
@@ -41,9 +41,9 @@ export const status = command(
 ).action(async ({ json }: { json?: boolean }) => {
   const { stack } = findPlace();
   const [adServer, processor, database] = await Promise.all([
-    askPart(stack.adServerOpsUrl),
-    askPart(stack.processorOpsUrl),
-    askDatabase(stack.databaseUrl),
+    queryPart(stack.adServerOpsUrl),
+    queryPart(stack.processorOpsUrl),
+    queryDatabase(stack.databaseUrl),
   ]);
   if ([adServer, processor, database].some((health) => health !== READY)) process.exitCode = 1;
   if (json) {

@@ -10,7 +10,7 @@ import { errorMessage, TollwayError } from '../../common/errors.ts';
 import { createClient } from '../../common/postgres/postgres.ts';
 import { sleep } from '../../common/process.ts';
 import type { Logger } from '../../common/telemetry/logger.ts';
-import { giveWay } from './lower-priority.ts';
+import { lowerPriority } from './lower-priority.ts';
 
 const run = promisify(execFile);
 
@@ -87,7 +87,7 @@ async function startServer({ pgCtl, folder, port, logger, givesWay }: Server): P
     if (await isRunning(pgCtl, folder)) return false;
     try {
       // pg_ctl puts the server into a session of its own: a Ctrl-C in the terminal does not reach it.
-      await spawnQuietly(pgCtl, args, (pid) => givesWay && giveWay(pid, logger));
+      await spawnQuietly(pgCtl, args, (pid) => givesWay && lowerPriority(pid, logger));
       return true;
     } catch (error) {
       if (performance.now() > deadline) {

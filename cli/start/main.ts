@@ -20,7 +20,7 @@ import { addSamples } from '../samples.ts';
 import { assertBroker } from './assert-broker.ts';
 import { type EmbeddedPostgres, makeDataDir, startEmbeddedPostgres } from './embedded-postgres.ts';
 import { removeStack, type Stack, stackOf, writeStack } from './stack.ts';
-import { startPart } from './supervised-process.ts';
+import { startProcess } from './supervised-process.ts';
 
 /** What each part gets to drain, in ms; together under ten seconds. */
 const AD_SERVER_DRAIN_MS = 4_500;
@@ -68,15 +68,15 @@ await runProcess(async (open, fail) => {
     LINK_KEYS: formatLinkKeys(keys),
     DATA_DIR: config.DATA_DIR,
   };
-  const around = { logger, onUseless: fail };
-  const processor = startPart('processor', 'processor/main.ts', partEnv, stack.processorOpsUrl, {
-    ...around,
+  const deps = { logger, onStartFailure: fail };
+  const processor = startProcess('processor', 'processor/main.ts', partEnv, stack.processorOpsUrl, {
+    ...deps,
     whileAway: 'Clicks wait in the spool or the broker and are charged after the restart',
     givesWay: true,
   });
   open({ name: 'processor', close: () => processor.stop(PROCESSOR_DRAIN_MS) });
-  const adServer = startPart('ad server', 'ad-server/main.ts', partEnv, stack.adServerOpsUrl, {
-    ...around,
+  const adServer = startProcess('ad server', 'ad-server/main.ts', partEnv, stack.adServerOpsUrl, {
+    ...deps,
     whileAway:
       'Links do not redirect until it is back. Clicks accepted before are in the spool and are charged after the restart',
     givesWay: false,

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { TollwayError } from '../../common/errors.ts';
 import { sleep } from '../../common/process.ts';
 import type { Logger } from '../../common/telemetry/logger.ts';
-import { giveWay } from './lower-priority.ts';
+import { lowerPriority } from './lower-priority.ts';
 
 /** Time before a dead part is started again, in ms: doubled, up to the maximum, each time it did not live long. */
 const RESTART_MS = 500;
@@ -21,7 +21,7 @@ const NODE_FLAGS = [
 ];
 
 /** One part of the stack as a process of its own, brought back when it dies. */
-export type Part = {
+export type SupervisedProcess = {
   /** Resolves when the part answers `/readyz` for the first time. Throws `not_ready`. */
   readonly ready: () => Promise<void>;
   /** Asks the part to drain, and ends it for good after `ms`. */
@@ -32,20 +32,20 @@ export type Part = {
  * Starts a part. It has a process group of its own, so that a Ctrl-C in the terminal does not reach it before we
  * ask it to drain, and a channel to us, whose end tells it that we are gone.
  */
-export function startPart(
+export function startProcess(
   name: string,
   script: string,
   env: NodeJS.ProcessEnv,
   opsUrl: string,
-  around: {
+  deps: {
     logger: Logger;
-    onUseless: (error: Error) => void;
+    onStartFailure: (error: Error) => void;
     /** What it means for clicks that the part is away for a moment. */
     whileAway: string;
     givesWay: boolean;
     workers?: number;
   },
-): Part {
+): SupervisedProcess {
   let child: ChildProcess;
   let stopping = false;
   let everReady = false;
@@ -58,15 +58,15 @@ export function startPart(
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       detached: true,
     });
-    if (around.givesWay) giveWay(child.pid, around.logger);
+    if (deps.givesWay) lowerPriority(child.pid, deps.logger);
     child.once('exit', async (code, signal) => {
       if (stopping) return;
       if (!everReady) {
-        return around.onUseless(
+        return deps.onStartFailure(
           new TollwayError('part_failed', `The ${name} did not start (${signal ?? `exit code ${code}`})`),
         );
       }
-      around.logger.error({ code, signal }, `The ${name} died and is started again. ${around.whileAway}`);
+      deps.logger.error({ code, signal }, `The ${name} died and is started again. ${deps.whileAway}`);
       restartMs =
         performance.now() - launchedAt > LIVED_LONG_MS ? RESTART_MS : Math.min(restartMs * 2, RESTART_MS_MAX);
       await sleep(restartMs / 2);
@@ -77,7 +77,7 @@ export function startPart(
 
   return {
     ready: async () => {
-      const readyMsMax = READY_MS_MAX + ((around.workers ?? 1) - 1) * WORKER_READY_MS;
+      const readyMsMax = READY_MS_MAX + ((deps.workers ?? 1) - 1) * WORKER_READY_MS;
       const deadline = performance.now() + readyMsMax;
       let answer = 'no answer';
       while (performance.now() < deadline) {

@@ -72,7 +72,7 @@ const CUT_MS_MAX = 200;
  * Ends a pool at once. What is under way on its connections fails, and the server rolls it back; a commit that was on its
  * way may have happened.
  */
-export async function cutPool(pool: Pool): Promise<void> {
+export async function terminatePool(pool: Pool): Promise<void> {
   pool.end().catch(() => {});
   const ends = [...(clientsOf.get(pool) ?? [])].map(endClient);
   clientsOf.delete(pool);

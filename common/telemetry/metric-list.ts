@@ -301,7 +301,7 @@ export const metricList = {
     part: 'processor',
   },
   // Scheduled functions
-  booksProblems: {
+  reconciliationProblems: {
     kind: 'gauge',
     name: 'tollway_books_problems',
     help: 'What does not agree in the books, as the reconcile function found it',

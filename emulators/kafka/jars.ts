@@ -35,8 +35,8 @@ const CACHED_NAME = `kafka-${KAFKA_VERSION}-${createHash('sha256').update(POM).d
 
 /** The java to run: that of JAVA_HOME, or the one in the path. */
 export function javaCommand(): string {
-  const home = process.env.JAVA_HOME;
-  return home ? join(home, 'bin', 'java') : 'java';
+  const runtime = process.env.JAVA_HOME;
+  return runtime ? join(runtime, 'bin', 'java') : 'java';
 }
 
 /** What is missing to run Kafka from its jars, as in "Java 17 or newer"; null if nothing is. */

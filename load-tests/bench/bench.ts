@@ -1,11 +1,11 @@
 import type { Logger } from '../../common/telemetry/logger.ts';
 import type { Progress } from '../progress.ts';
-import type { Belongings } from './resource-scope.ts';
+import type { ResourceScope } from './resource-scope.ts';
 import type { BenchResult } from './result.ts';
 
 /** What a bench is given. */
-export type BenchSurroundings = {
-  readonly belongings: Belongings;
+export type BenchContext = {
+  readonly resources: ResourceScope;
   readonly progress: Progress;
   readonly logger: Logger;
   /** Rounds that medians are taken of. */
@@ -16,5 +16,5 @@ export type BenchSurroundings = {
   readonly embeddedMs: number;
 };
 
-/** Measures, and leaves what it started in `belongings`. */
-export type Bench = (around: BenchSurroundings) => Promise<BenchResult[]>;
+/** Measures, and leaves what it started in `resources`. */
+export type Bench = (context: BenchContext) => Promise<BenchResult[]>;

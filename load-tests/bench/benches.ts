@@ -5,7 +5,7 @@ import { benchChargeWriters } from './charge-writers.ts';
 import { benchEmbedded } from './embedded.ts';
 import { benchDrainKafka, benchPublishKafka } from './kafka.ts';
 import { benchRedirect } from './redirect.ts';
-import { benchHomes } from './runtime-costs.ts';
+import { benchRuntimes } from './runtime-costs.ts';
 import { benchStartUp } from './start-up.ts';
 
 /** Those that run when none is named: the bars, in less than ten minutes. */
@@ -23,7 +23,7 @@ const USUAL: Readonly<Record<string, Bench>> = {
 const NAMED: Readonly<Record<string, Bench>> = {
   'charge-large': benchChargeLarge,
   'charge-writers': benchChargeWriters,
-  homes: benchHomes,
+  runtimes: benchRuntimes,
 };
 
 export const USUAL_NAMES: readonly string[] = Object.keys(USUAL);

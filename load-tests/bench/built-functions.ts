@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
-import type { BenchSurroundings } from './bench.ts';
+import type { BenchContext } from './bench.ts';
 import { type BenchResult, compareLimit } from './result.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -19,9 +19,9 @@ export const MEMORY_MEGABYTES = 128;
 const ZIP_KILOBYTES_MAX = 1_000;
 
 /** Makes `dist/functions` anew, of the sources as they are. */
-export async function buildFunctions({ belongings, progress }: BenchSurroundings): Promise<void> {
+export async function buildFunctions({ resources, progress }: BenchContext): Promise<void> {
   progress.say('Building the functions');
-  const build = belongings.child(['npm', 'run', '--silent', 'build:functions'], {
+  const build = resources.child(['npm', 'run', '--silent', 'build:functions'], {
     cwd: ROOT,
     stdio: ['ignore', 'ignore', 'inherit'],
   });

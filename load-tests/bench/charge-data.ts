@@ -73,14 +73,14 @@ export function decodeRecords(records: readonly BrokerRecord[]): ReadClick[] {
 }
 
 /** Deals clicks to lanes by advertiser and cuts each lane into batches, as the long-lived host does. */
-export function dealBatches(clicks: readonly ReadClick[], lanes: number, size: number): ReadClick[][][] {
+export function splitBatches(clicks: readonly ReadClick[], lanes: number, size: number): ReadClick[][][] {
   const dealt = Array.from({ length: lanes }, (): ReadClick[] => []);
   for (const record of clicks) dealt[record.click.advertiserId % lanes]?.push(record);
   return dealt.filter((lane) => lane.length > 0).map((lane) => cut(lane, size));
 }
 
 /** Deals clicks to lanes as they come, so that every lane has every advertiser: processors behind a uniform record key. */
-export function dealEvenly(clicks: readonly ReadClick[], lanes: number, size: number): ReadClick[][][] {
+export function splitEvenly(clicks: readonly ReadClick[], lanes: number, size: number): ReadClick[][][] {
   const each = Math.ceil(clicks.length / lanes);
   return Array.from({ length: lanes }, (_, lane) => cut(clicks.slice(lane * each, (lane + 1) * each), size));
 }

@@ -1,18 +1,18 @@
-import { postgresBooks } from '../../brokers/postgres/backlog.ts';
+import { postgresBacklog } from '../../brokers/postgres/backlog.ts';
 import { startEmbeddedPostgres } from '../../cli/start/embedded-postgres.ts';
 import { createPool, type Pool } from '../../common/postgres/postgres.ts';
 import type { ReadClick } from '../../contract/click-event.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
 import { migrate } from '../../migrations/migrate.ts';
 import { chargeClicks } from '../../processor/charge/charge-clicks.ts';
-import type { BenchSurroundings } from './bench.ts';
+import type { BenchContext } from './bench.ts';
 
 export const RETENTION = { clickAgeDays: 14, linkLifeDays: 90 };
 
 /** Starts a PostgreSQL with an empty database, not migrated; resolves to its URL. */
-export async function startServer({ belongings, logger }: BenchSurroundings): Promise<string> {
-  const postgres = await startEmbeddedPostgres(belongings.folder(), logger);
-  belongings.add({ name: 'PostgreSQL', close: () => postgres.stop() });
+export async function startServer({ resources, logger }: BenchContext): Promise<string> {
+  const postgres = await startEmbeddedPostgres(resources.folder(), logger);
+  resources.add({ name: 'PostgreSQL', close: () => postgres.stop() });
   return postgres.url;
 }
 
@@ -20,11 +20,11 @@ export async function startServer({ belongings, logger }: BenchSurroundings): Pr
 export async function openDatabase(
   url: string,
   connections: number,
-  { belongings, logger }: BenchSurroundings,
+  { resources, logger }: BenchContext,
 ): Promise<Pool> {
   await migrate(url, RETENTION, logger);
   const pool = createPool(url, 'bench', connections, () => {});
-  belongings.add({ name: 'connections', close: () => pool.end() });
+  resources.add({ name: 'connections', close: () => pool.end() });
   return pool;
 }
 
@@ -55,8 +55,8 @@ export async function rateOf(
 }
 
 /** Throws unless the books balance to the bottom. */
-export async function assertBooks(name: string, pool: Pool): Promise<void> {
-  const { balanced, missing, problems } = await reconcile(pool, { brokers: [postgresBooks], deep: true });
+export async function assertBalanced(name: string, pool: Pool): Promise<void> {
+  const { balanced, missing, problems } = await reconcile(pool, { brokers: [postgresBacklog], deep: true });
   if (!balanced || missing > 0)
     throw new Error(`${name}: the books do not balance: ${missing} missing; ${problems.join('; ')}`);
 }

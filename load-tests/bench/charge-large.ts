@@ -1,9 +1,9 @@
 import { parseConfig } from '../../common/config/config.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
-import type { Bench, BenchSurroundings } from './bench.ts';
-import { dealBatches, decodeRecords, makeAdvertisers, makeRecords } from './charge-data.ts';
-import { assertBooks, charge, openDatabase, rateOf, startServer } from './charge-database.ts';
+import type { Bench, BenchContext } from './bench.ts';
+import { decodeRecords, makeAdvertisers, makeRecords, splitBatches } from './charge-data.ts';
+import { assertBalanced, charge, openDatabase, rateOf, startServer } from './charge-database.ts';
 import { measureByTurns } from './interleaved-rounds.ts';
 import { CLICKS, FILLERS, fillLedger } from './large-ledger.ts';
 import { type BenchResult, compareRounds } from './result.ts';
@@ -22,29 +22,29 @@ type Pools = { readonly empty: Pool; readonly large: Pool };
  * Charging into a ledger of 20 million rows in 400 days, and of links that were made over 30 days, against the same into an
  * empty ledger with links of this moment, in the same server.
  */
-export const benchChargeLarge: Bench = async (around) => {
-  const pools = await openPools(around);
-  around.progress.say(`charge-large: filling a ledger with ${CLICKS} clicks`);
+export const benchChargeLarge: Bench = async (context) => {
+  const pools = await openPools(context);
+  context.progress.say(`charge-large: filling a ledger with ${CLICKS} clicks`);
   const startedAt = performance.now();
-  await fillLedger(pools.large, ADVERTISERS, around.progress.show);
+  await fillLedger(pools.large, ADVERTISERS, context.progress.show);
   const fillSeconds = ((performance.now() - startedAt) / 1_000).toFixed(0);
   const results = [
-    await compareEvergreen(pools, `made in ${fillSeconds} s`, around),
-    ...(await compareImpressions(pools, around)),
+    await compareEvergreen(pools, `made in ${fillSeconds} s`, context),
+    ...(await compareImpressions(pools, context)),
   ];
-  around.progress.say('charge-large: reconciling');
-  await assertBooks('charge-large', pools.empty);
-  await assertBooks('charge-large', pools.large);
+  context.progress.say('charge-large: reconciling');
+  await assertBalanced('charge-large', pools.empty);
+  await assertBalanced('charge-large', pools.large);
   return results;
 };
 
-async function openPools(around: BenchSurroundings): Promise<Pools> {
-  const url = await startServer(around);
-  const empty = await openDatabase(url, LANES + 1, around);
+async function openPools(context: BenchContext): Promise<Pools> {
+  const url = await startServer(context);
+  const empty = await openDatabase(url, LANES + 1, context);
   await empty.query('create database large');
   const largeUrl = new URL(url);
   largeUrl.pathname = '/large';
-  const large = await openDatabase(largeUrl.href, Math.max(LANES, FILLERS) + 1, around);
+  const large = await openDatabase(largeUrl.href, Math.max(LANES, FILLERS) + 1, context);
   await makeAdvertisers(empty, ADVERTISERS);
   await makeAdvertisers(large, ADVERTISERS);
   return { empty, large };
@@ -53,12 +53,12 @@ async function openPools(around: BenchSurroundings): Promise<Pools> {
 async function compareEvergreen(
   pools: Pools,
   made: string,
-  { progress, rounds }: BenchSurroundings,
+  { progress, rounds }: BenchContext,
 ): Promise<BenchResult> {
   const measured = await measureByTurns(['large', 'empty'], rounds, (round) => {
     progress.show(`charge-large: round ${round} of ${rounds}`);
     const records = makeRecords(CLICKS_A_ROUND, ADVERTISERS, 'evergreen');
-    const lanes = dealBatches(decodeRecords(records), LANES, BATCH_SIZE);
+    const lanes = splitBatches(decodeRecords(records), LANES, BATCH_SIZE);
     return (way) => rateOf(pools[way], lanes, (batch) => charge(pools[way], batch));
   });
   return compareRounds(
@@ -70,15 +70,12 @@ async function compareEvergreen(
   );
 }
 
-async function compareImpressions(
-  pools: Pools,
-  { progress, rounds }: BenchSurroundings,
-): Promise<BenchResult[]> {
+async function compareImpressions(pools: Pools, { progress, rounds }: BenchContext): Promise<BenchResult[]> {
   const measured = await measureByTurns(['large', 'emptyOld', 'empty'], rounds, (round) => {
     progress.show(`charge-large-impression: round ${round} of ${rounds}`);
     const lanesOf = (nonceMs: number) => {
       const records = makeRecords(CLICKS_A_ROUND, ADVERTISERS, 'impression', nonceMs);
-      return dealBatches(decodeRecords(records), LANES, BATCH_SIZE);
+      return splitBatches(decodeRecords(records), LANES, BATCH_SIZE);
     };
     const [old, fresh] = [lanesOf(NONCE_DAYS * DAY_MS), lanesOf(0)];
     return (way) => {

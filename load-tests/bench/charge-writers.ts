@@ -1,9 +1,9 @@
 import { join } from 'node:path';
 import { createPool, type Pool } from '../../common/postgres/postgres.ts';
-import type { Bench, BenchSurroundings } from './bench.ts';
-import { dealBatches, dealEvenly, decodeRecords, makeAdvertisers, makeRecords } from './charge-data.ts';
-import { assertBooks, charge, openDatabase, rateOf, startServer } from './charge-database.ts';
-import { ask } from './child-port.ts';
+import type { Bench, BenchContext } from './bench.ts';
+import { decodeRecords, makeAdvertisers, makeRecords, splitBatches, splitEvenly } from './charge-data.ts';
+import { assertBalanced, charge, openDatabase, rateOf, startServer } from './charge-database.ts';
+import { request } from './child-port.ts';
 import { measureByTurns } from './interleaved-rounds.ts';
 import type { ProxyQuestion, ProxyStarted } from './latency-proxy.ts';
 import { type BenchResult, compareRounds, median } from './result.ts';
@@ -25,33 +25,33 @@ const PINGS = 200;
  * Processors that are a network away from PostgreSQL: what they charge with a record key that is uniform, so that all
  * write for all advertisers and wait for each other's locks, beside a key by advertiser, with which they never meet.
  */
-export const benchChargeWriters: Bench = async (around) => {
-  const url = await startServer(around);
-  const near = await openDatabase(url, 1, around);
+export const benchChargeWriters: Bench = async (context) => {
+  const url = await startServer(context);
+  const near = await openDatabase(url, 1, context);
   await makeAdvertisers(near, ADVERTISERS);
-  const far = await openFarAway(url, around);
+  const far = await openFarAway(url, context);
   const [nearMs, farMs] = [await roundTripMs(near), await roundTripMs(far)];
   const results: BenchResult[] = [];
   for (const writers of WRITERS) {
     for (const [size, batches] of BATCHES_A_WRITER) {
       const note = `round trip ${farMs.toFixed(2)} ms, without the proxy ${nearMs.toFixed(2)} ms`;
-      results.push(await compare(far, { writers, size, batches, note }, around));
+      results.push(await compare(far, { writers, size, batches, note }, context));
     }
   }
-  await assertBooks('charge-writers', near);
+  await assertBalanced('charge-writers', near);
   return results;
 };
 
 /** Connections to the same database through a process that delays them. */
-async function openFarAway(url: string, { belongings }: BenchSurroundings): Promise<Pool> {
+async function openFarAway(url: string, { resources }: BenchContext): Promise<Pool> {
   const { hostname, port } = new URL(url);
-  const proxy = belongings.child([process.execPath, join(import.meta.dirname, 'latency-proxy.ts')]);
+  const proxy = resources.child([process.execPath, join(import.meta.dirname, 'latency-proxy.ts')]);
   const question: ProxyQuestion = { host: hostname, port: Number(port), delayMs: DELAY_MS };
-  const started = await ask<ProxyStarted>(proxy, question);
+  const started = await request<ProxyStarted>(proxy, question);
   const farUrl = new URL(url);
   farUrl.port = String(started.port);
   const pool = createPool(farUrl.href, 'bench', WRITERS_MAX + 1, () => {});
-  belongings.add({ name: 'connections', close: () => pool.end() });
+  resources.add({ name: 'connections', close: () => pool.end() });
   return pool;
 }
 
@@ -68,7 +68,7 @@ async function roundTripMs(pool: Pool): Promise<number> {
 async function compare(
   pool: Pool,
   { writers, size, batches, note }: { writers: number; size: number; batches: number; note: string },
-  { progress, rounds }: BenchSurroundings,
+  { progress, rounds }: BenchContext,
 ): Promise<BenchResult> {
   const name = `charge-writers-${writers}x${size}`;
   const measured = await measureByTurns(['ours', 'reference'], rounds, (round) => {
@@ -76,7 +76,7 @@ async function compare(
     return (way) => {
       // Clicks of its own for each way: what is in the ledger is not charged again.
       const clicks = decodeRecords(makeRecords(writers * batches * size, ADVERTISERS, 'evergreen'));
-      const deal = way === 'ours' ? dealEvenly : dealBatches;
+      const deal = way === 'ours' ? splitEvenly : splitBatches;
       return rateOf(pool, deal(clicks, writers, size), (batch) => charge(pool, batch));
     };
   });

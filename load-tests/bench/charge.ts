@@ -1,9 +1,9 @@
 import { parseConfig } from '../../common/config/config.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
 import { copyBatch, makeBareLedger } from './bare-copy.ts';
-import type { Bench, BenchSurroundings } from './bench.ts';
-import { dealBatches, decodeRecords, type LinkKind, makeAdvertisers, makeRecords } from './charge-data.ts';
-import { assertBooks, charge, openDatabase, rateOf, startServer } from './charge-database.ts';
+import type { Bench, BenchContext } from './bench.ts';
+import { decodeRecords, type LinkKind, makeAdvertisers, makeRecords, splitBatches } from './charge-data.ts';
+import { assertBalanced, charge, openDatabase, rateOf, startServer } from './charge-database.ts';
 import { measureByTurns } from './interleaved-rounds.ts';
 import { type BenchResult, compareRounds, median } from './result.ts';
 
@@ -14,24 +14,20 @@ const ADVERTISERS = 1_000;
 const BAR = 0.6;
 
 /** The handler into PostgreSQL against bare binary `COPY`, with 1 000 advertisers in two lanes. */
-export const benchCharge1000: Bench = (around) => benchCharge('charge-1000', ADVERTISERS, around);
+export const benchCharge1000: Bench = (context) => benchCharge('charge-1000', ADVERTISERS, context);
 
 /** The same with one advertiser: one lane, and one writer of the reference. */
-export const benchCharge1: Bench = (around) => benchCharge('charge-1', 1, around);
+export const benchCharge1: Bench = (context) => benchCharge('charge-1', 1, context);
 
-async function benchCharge(
-  name: string,
-  advertisers: number,
-  around: BenchSurroundings,
-): Promise<BenchResult[]> {
-  const pool = await openDatabase(await startServer(around), LANES + 1, around);
+async function benchCharge(name: string, advertisers: number, context: BenchContext): Promise<BenchResult[]> {
+  const pool = await openDatabase(await startServer(context), LANES + 1, context);
   await makeAdvertisers(pool, advertisers);
   await makeBareLedger(pool);
   const results = [
-    await compare(name, pool, advertisers, 'evergreen', around),
-    await compare(`${name}-impression`, pool, advertisers, 'impression', around),
+    await compare(name, pool, advertisers, 'evergreen', context),
+    await compare(`${name}-impression`, pool, advertisers, 'impression', context),
   ];
-  await assertBooks(name, pool);
+  await assertBalanced(name, pool);
   return results;
 }
 
@@ -40,7 +36,7 @@ async function compare(
   pool: Pool,
   advertisers: number,
   kind: LinkKind,
-  { progress, rounds }: BenchSurroundings,
+  { progress, rounds }: BenchContext,
 ): Promise<BenchResult> {
   const decodeMicros: number[] = [];
   const measured = await measureByTurns(['ours', 'reference'], rounds, (round) => {
@@ -49,7 +45,7 @@ async function compare(
     const startedAt = performance.now();
     const clicks = decodeRecords(records);
     decodeMicros.push(((performance.now() - startedAt) * 1_000) / clicks.length);
-    const lanes = dealBatches(clicks, LANES, BATCH_SIZE);
+    const lanes = splitBatches(clicks, LANES, BATCH_SIZE);
     const settle = { ours: charge, reference: copyBatch };
     return (way) => rateOf(pool, lanes, (batch) => settle[way](pool, batch));
   });

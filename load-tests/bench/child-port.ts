@@ -4,7 +4,7 @@ import type { ChildProcess } from 'node:child_process';
 const ANSWER_MS_MAX = 60_000;
 
 /** Sends a child a question and resolves to its answer. One question at a time. Rejects when the child ends. */
-export function ask<T>(child: ChildProcess, question: object): Promise<T> {
+export function request<T>(child: ChildProcess, question: object): Promise<T> {
   return new Promise((resolve, reject) => {
     const settle = (act: () => void) => {
       clearTimeout(timer);
@@ -27,7 +27,7 @@ export function ask<T>(child: ChildProcess, question: object): Promise<T> {
 }
 
 /** In a child: answers every question of the parent, and ends with it. */
-export function answerParent<Q extends object>(answer: (question: Q) => Promise<object> | object): void {
+export function serveParent<Q extends object>(answer: (question: Q) => Promise<object> | object): void {
   process.on('message', async (question) => {
     // Sent by `ask` in our parent.
     process.send?.(await answer(question as Q));

@@ -11,7 +11,7 @@ import { planArrivals } from '../load/arrivals.ts';
 import { runLoad } from '../load/run-load.ts';
 import type { Shares } from '../load/traffic.ts';
 import { type LoadReport, reportOf } from '../report/report.ts';
-import type { Bench, BenchSurroundings } from './bench.ts';
+import type { Bench, BenchContext } from './bench.ts';
 import { watchMemory } from './resident-memory.ts';
 import { type BenchResult, compareLimit } from './result.ts';
 
@@ -33,18 +33,18 @@ const PARTS = {
  * The whole embedded stack as `npm start` brings it up, driven over HTTP by the spike's open model: 5 000 clicks/s in,
  * ledger rows out, everything on this machine, the generator included.
  */
-export const benchEmbedded: Bench = async (around) => {
+export const benchEmbedded: Bench = async (context) => {
   const keys: LinkKey[] = [{ id: 'bench', state: 'signs', secret: randomBytes(32) }];
-  const { stack, pid } = await startStack(keys, around);
+  const { stack, pid } = await startStack(keys, context);
   const pool = createPool(stack.databaseUrl, 'bench', 2, () => {});
-  around.belongings.add({ name: 'connections', close: () => pool.end() });
+  context.resources.add({ name: 'connections', close: () => pool.end() });
   const memory = watchMemory(pid, Object.keys(PARTS));
-  around.belongings.add({ name: 'memory watch', close: () => void memory.stop() });
+  context.resources.add({ name: 'memory watch', close: () => void memory.stop() });
   const never = new AbortController().signal;
   const result = await runLoad(pool, stack, keys, {
     arrivals: planArrivals([
       { name: 'ramp', ms: RAMP_MS, fromRate: 0, toRate: RATE },
-      { name: 'hold', ms: around.embeddedMs, fromRate: RATE, toRate: RATE },
+      { name: 'hold', ms: context.embeddedMs, fromRate: RATE, toRate: RATE },
     ]),
     // Impression links alone, all ads alike: the dearest kind of click.
     population: { advertisers: ADVERTISERS, ads: 2 * ADVERTISERS, skew: 0, seed: 1, shares: FRESH_ONLY },
@@ -52,12 +52,12 @@ export const benchEmbedded: Bench = async (around) => {
     deep: true,
     stopLoad: never,
     giveUp: never,
-    progress: around.progress,
+    progress: context.progress,
   });
   return [
     ...rateRows(
       reportOf(result, { scenario: { name: 'embedded', runsDry: false }, levels: [] }),
-      around.embeddedMs,
+      context.embeddedMs,
     ),
     ...memoryRows(memory.stop()),
   ];
@@ -69,14 +69,17 @@ function rateRows(report: LoadReport, embeddedMs: number): BenchResult[] {
   // What was charged, without as many clicks as the ramp brought, over the time of the hold.
   const rate = (report.ledger.charged - ramped) / (embeddedMs / 1_000);
   const { p50 = Number.NaN, p99 = Number.NaN, max = Number.NaN } = hold?.latencyMs ?? {};
-  const books = report.books.balanced && report.books.missing === 0 && report.books.inFlight === 0;
-  const whole = report.verdict === 'passed' && books;
+  const reconciliation =
+    report.reconciliation.balanced &&
+    report.reconciliation.missing === 0 &&
+    report.reconciliation.inFlight === 0;
+  const whole = report.verdict === 'passed' && reconciliation;
   const notes = [
     `${embeddedMs / 1_000} s at ${RATE}/s, ${ADVERTISERS} advertisers, impression links; offered ` +
       `${hold?.offeredPerSecond.toFixed(0)}/s; redirects p50 ${p50.toFixed(1)}, p99 ${p99.toFixed(1)}, max ${max.toFixed(0)} ms ` +
       `(the generator itself p99 ${hold?.latenessP99Ms.toFixed(1)} ms)`,
     `${report.recorded} recorded, ${report.ledger.found} in the ledger, ${report.ledger.charged} charged; ` +
-      `at most ${report.backlogMaxClicks} clicks waited in the broker; books ${books ? 'balance (deep)' : 'DO NOT BALANCE'}`,
+      `at most ${report.backlogMaxClicks} clicks waited in the broker; books ${reconciliation ? 'balance (deep)' : 'DO NOT BALANCE'}`,
     ...report.reasons.map((reason) => `NOT MET: ${reason}`),
   ];
   const charged = compareLimit('embedded', 'clicks/s', 'least', rate, RATE, notes);
@@ -102,12 +105,12 @@ function memoryRows(mostBytes: ReadonlyMap<string, number>): BenchResult[] {
 /** Starts the stack in a folder and on ports of its own. Throws `no_stack`. */
 async function startStack(
   keys: readonly LinkKey[],
-  { belongings, progress, env }: BenchSurroundings,
+  { resources, progress, env }: BenchContext,
 ): Promise<{ stack: Stack; pid: number }> {
   progress.say('Starting the stack');
-  const dataDir = belongings.folder();
+  const dataDir = resources.folder();
   const [port, adServerOpsPort, processorOpsPort] = await freePorts(3);
-  const child = belongings.child([process.execPath, join(import.meta.dirname, '../../cli/start/main.ts')], {
+  const child = resources.child([process.execPath, join(import.meta.dirname, '../../cli/start/main.ts')], {
     env: {
       ...env,
       DATA_DIR: dataDir,

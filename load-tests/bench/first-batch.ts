@@ -1,6 +1,6 @@
 import { kafkaEvent, kinesisEvent } from '../../emulators/lambda/events.ts';
 import { startLambda } from '../../emulators/lambda/runtime.ts';
-import type { BenchSurroundings } from './bench.ts';
+import type { BenchContext } from './bench.ts';
 import { functionFolder, MEMORY_MEGABYTES } from './built-functions.ts';
 import { makeRecords } from './charge-data.ts';
 import { ADVERTISERS, type FunctionDatabase } from './function-database.ts';
@@ -16,16 +16,16 @@ type Name = keyof typeof EVENTS;
 /** Time from the start of a function's process until its first batch is charged and answered. */
 export async function measureFirstBatches(
   database: FunctionDatabase,
-  around: BenchSurroundings,
+  context: BenchContext,
 ): Promise<{ results: BenchResult[]; clicks: number }> {
-  const rounds = Math.max(around.rounds, ROUNDS_MIN);
+  const rounds = Math.max(context.rounds, ROUNDS_MIN);
   const firstMs: Record<Name, number[]> = { 'lambda-kinesis': [], 'lambda-kafka': [] };
   const names = Object.keys(EVENTS) as Name[];
   // One round more than counts: the first reads files and warms up the database.
   for (let round = 0; round <= rounds; round += 1) {
-    around.progress.show(`first-batch: round ${round} of ${rounds}`);
+    context.progress.show(`first-batch: round ${round} of ${rounds}`);
     for (const name of round % 2 === 0 ? names : names.toReversed()) {
-      const ms = await chargeFirst(name, database, around);
+      const ms = await chargeFirst(name, database, context);
       if (round > 0) firstMs[name].push(ms);
     }
   }
@@ -41,7 +41,7 @@ export async function measureFirstBatches(
 async function chargeFirst(
   name: Name,
   { url }: FunctionDatabase,
-  { belongings }: BenchSurroundings,
+  { resources }: BenchContext,
 ): Promise<number> {
   const event = EVENTS[name](makeRecords(CLICKS, ADVERTISERS, 'evergreen'));
   const lambda = await startLambda({
@@ -50,7 +50,7 @@ async function chargeFirst(
     memoryMegabytes: MEMORY_MEGABYTES,
     env: { DATABASE_URL: url },
   });
-  belongings.add({ name, close: lambda.stop });
+  resources.add({ name, close: lambda.stop });
   const result = await lambda.invoke(event);
   const ms = performance.now() - lambda.startedAt();
   const starts = lambda.starts();

@@ -1,11 +1,11 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { join } from 'node:path';
-import { postgresBooks } from '../../brokers/postgres/backlog.ts';
+import { postgresBacklog } from '../../brokers/postgres/backlog.ts';
 import { startEmbeddedPostgres } from '../../cli/start/embedded-postgres.ts';
 import { createPool, type Pool } from '../../common/postgres/postgres.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
 import { migrate } from '../../migrations/migrate.ts';
-import type { BenchSurroundings } from './bench.ts';
+import type { BenchContext } from './bench.ts';
 import { makeAdvertisers } from './charge-data.ts';
 
 const RETENTION = { clickAgeDays: 14, linkLifeDays: 90 };
@@ -20,23 +20,20 @@ export type FunctionDatabase = {
   /** Time that the server has worked on statements of timed connections since the last call, in ms. Throws if there were none. */
   readonly takeServerMs: () => number;
   /** Throws unless the books balance to the bottom and hold `clicks` clicks. */
-  readonly assertBooks: (clicks: number) => Promise<void>;
+  readonly assertBalanced: (clicks: number) => Promise<void>;
 };
 
-export async function openFunctionDatabase({
-  belongings,
-  logger,
-}: BenchSurroundings): Promise<FunctionDatabase> {
-  const folder = belongings.folder();
+export async function openFunctionDatabase({ resources, logger }: BenchContext): Promise<FunctionDatabase> {
+  const folder = resources.folder();
   const postgres = await startEmbeddedPostgres(folder, logger);
-  belongings.add({ name: 'PostgreSQL', close: () => postgres.stop() });
+  resources.add({ name: 'PostgreSQL', close: () => postgres.stop() });
   await migrate(postgres.url, RETENTION, logger);
   const pool = createPool(postgres.url, 'bench', 1, () => {});
-  belongings.add({ name: 'connections', close: () => pool.end() });
+  resources.add({ name: 'connections', close: () => pool.end() });
   await makeAdvertisers(pool, ADVERTISERS);
   await pool.query('analyze');
   const log = openSync(join(folder, 'postgres', 'server.log'), 'r');
-  belongings.add({ name: 'server log', close: () => closeSync(log) });
+  resources.add({ name: 'server log', close: () => closeSync(log) });
   let read = fstatSync(log).size;
   return {
     pool,
@@ -50,8 +47,11 @@ export async function openFunctionDatabase({
         throw new Error('Expected durations of statements in the log of PostgreSQL');
       return durations.reduce((sum, [, ms]) => sum + Number(ms), 0);
     },
-    assertBooks: async (clicks) => {
-      const { balanced, missing, problems } = await reconcile(pool, { brokers: [postgresBooks], deep: true });
+    assertBalanced: async (clicks) => {
+      const { balanced, missing, problems } = await reconcile(pool, {
+        brokers: [postgresBacklog],
+        deep: true,
+      });
       const { rows } = await pool.query<{ found: number }>('select count(*)::float8 as found from ledger');
       const found = rows[0]?.found;
       if (!balanced || missing > 0 || found !== clicks)

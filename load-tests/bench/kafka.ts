@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { createBooks } from '../../brokers/create-event-sources.ts';
+import { createBacklogs } from '../../brokers/create-event-sources.ts';
 import { createTopic } from '../../brokers/kafka/client.ts';
 import { createKafkaPublisher } from '../../brokers/kafka/publisher.ts';
 import type { Publisher } from '../../brokers/publisher.ts';
@@ -15,7 +15,7 @@ import { reconcile } from '../../ledger/reconcile.ts';
 import { migrate } from '../../migrations/migrate.ts';
 import { Relay } from '../../producer/relay.ts';
 import { Spool } from '../../producer/spool.ts';
-import type { Bench, BenchSurroundings } from './bench.ts';
+import type { Bench, BenchContext } from './bench.ts';
 import { makeAdvertisers, makeRecords } from './charge-data.ts';
 import { watchMemory } from './resident-memory.ts';
 import { compareLimit, median } from './result.ts';
@@ -47,26 +47,26 @@ const NODE = [
  * Clicks that wait in a real Kafka into PostgreSQL, by one processor process with the defaults, against a consumer as
  * tutorials write it; everything on this machine.
  */
-export const benchDrainKafka: Bench = async (around) => {
-  const { progress } = around;
-  const { pool, url } = await openDatabase(around);
-  const config = await openTopic(around, 'tollway-drain');
-  const tutorial = await openTopic(around, 'tutorial');
+export const benchDrainKafka: Bench = async (context) => {
+  const { progress } = context;
+  const { pool, url } = await openDatabase(context);
+  const config = await openTopic(context, 'tollway-drain');
+  const tutorial = await openTopic(context, 'tutorial');
   await makeAdvertisers(pool, ADVERTISERS);
   progress.say(`drain-kafka: publishing ${CLICKS} clicks`);
-  await publish(config, around, CLICKS);
-  await publish(tutorial, around, TUTORIAL_CLICKS);
+  await publish(config, context, CLICKS);
+  await publish(tutorial, context, TUTORIAL_CLICKS);
   // The first clicks warm up Kafka and PostgreSQL; the processor that is measured is a new one.
-  const warmUp = await openTopic(around, 'tollway-warm-up');
-  await publish(warmUp, around, WARM_UP_CLICKS);
-  await drain(around, warmUp, pool, url, WARM_UP_CLICKS);
+  const warmUp = await openTopic(context, 'tollway-warm-up');
+  await publish(warmUp, context, WARM_UP_CLICKS);
+  await drain(context, warmUp, pool, url, WARM_UP_CLICKS);
 
-  const before = await measureTutorial(around, tutorial, url, 'before');
+  const before = await measureTutorial(context, tutorial, url, 'before');
   await pool.query('checkpoint');
   progress.say('drain-kafka: draining');
-  const { firstMs, firstClicks, lastMs, megabytes } = await drain(around, config, pool, url, CLICKS);
-  const after = await measureTutorial(around, tutorial, url, 'after');
-  await assertBooks(pool, config, around);
+  const { firstMs, firstClicks, lastMs, megabytes } = await drain(context, config, pool, url, CLICKS);
+  const after = await measureTutorial(context, tutorial, url, 'after');
+  await assertBalanced(pool, config, context);
 
   const rate = (CLICKS / lastMs) * 1_000;
   const fromFirst = ((CLICKS - firstClicks) / (lastMs - firstMs)) * 1_000;
@@ -102,7 +102,7 @@ type Drained = {
 
 /** Runs a processor until so many clicks more are charged. Times are from the start of its process. */
 async function drain(
-  { belongings, env }: BenchSurroundings,
+  { resources, env }: BenchContext,
   config: Config,
   pool: Pool,
   url: string,
@@ -111,9 +111,9 @@ async function drain(
   const [port] = await freePorts(1);
   const charged = await countCharged(pool);
   const memory = watchMemory(process.pid, ['processor/main.ts']);
-  belongings.add({ name: 'memory watch', close: () => void memory.stop() });
+  resources.add({ name: 'memory watch', close: () => void memory.stop() });
   const startedAt = performance.now();
-  const child = belongings.child([...NODE, join(import.meta.dirname, '../../processor/main.ts')], {
+  const child = resources.child([...NODE, join(import.meta.dirname, '../../processor/main.ts')], {
     env: { ...env, ...environmentOf(config), DATABASE_URL: url, PROCESSOR_OPS_PORT: String(port) },
   });
   let first: { ms: number; clicks: number } | null = null;
@@ -142,15 +142,15 @@ async function countCharged(pool: Pool): Promise<number> {
 }
 
 /** Clicks from a spool on disk to a real Kafka, through the relay, by one process. */
-export const benchPublishKafka: Bench = async (around) => {
-  const { belongings, progress, logger, rounds } = around;
-  const config = await openTopic(around, 'tollway-publish');
+export const benchPublishKafka: Bench = async (context) => {
+  const { resources, progress, logger, rounds } = context;
+  const config = await openTopic(context, 'tollway-publish');
   const rates: number[] = [];
   const publisher = createKafkaPublisher(config, logger);
-  belongings.add({ name: 'publisher', close: () => publisher.close() });
+  resources.add({ name: 'publisher', close: () => publisher.close() });
   for (let round = 0; round <= rounds; round += 1) {
     progress.show(`publish-kafka: round ${round} of ${rounds}`);
-    const rate = await relayOnce(belongings.folder(), publisher, config, around);
+    const rate = await relayOnce(resources.folder(), publisher, config, context);
     // The first warms up code and connections.
     if (round > 0) rates.push(rate);
   }
@@ -166,7 +166,7 @@ async function relayOnce(
   root: string,
   publisher: Publisher,
   config: Config,
-  { logger }: BenchSurroundings,
+  { logger }: BenchContext,
 ): Promise<number> {
   const spool = new Spool(
     { root, bytesMax: 1_073_741_824, segmentBytes: 8_388_608, sync: 'os', syncIntervalMs: 100 },
@@ -194,24 +194,24 @@ async function relayOnce(
   return rate;
 }
 
-async function openDatabase({ belongings, logger }: BenchSurroundings): Promise<{ pool: Pool; url: string }> {
-  const postgres = await startEmbeddedPostgres(belongings.folder(), logger);
-  belongings.add({ name: 'PostgreSQL', close: () => postgres.stop() });
+async function openDatabase({ resources, logger }: BenchContext): Promise<{ pool: Pool; url: string }> {
+  const postgres = await startEmbeddedPostgres(resources.folder(), logger);
+  resources.add({ name: 'PostgreSQL', close: () => postgres.stop() });
   await migrate(postgres.url, RETENTION, logger);
   const pool = createPool(postgres.url, 'bench', 2, () => {});
-  belongings.add({ name: 'connections', close: () => pool.end() });
+  resources.add({ name: 'connections', close: () => pool.end() });
   return { pool, url: postgres.url };
 }
 
 /** One Kafka serves the topics of a bench. */
-let kafka: { brokers: string; of: BenchSurroundings['belongings'] } | null = null;
+let kafka: { brokers: string; of: BenchContext['resources'] } | null = null;
 
-async function openTopic({ belongings, logger, progress }: BenchSurroundings, name: string): Promise<Config> {
-  if (kafka === null || kafka.of !== belongings) {
+async function openTopic({ resources, logger, progress }: BenchContext, name: string): Promise<Config> {
+  if (kafka === null || kafka.of !== resources) {
     progress.say('Starting Kafka');
     const server = await startKafka();
-    kafka = { brokers: server.brokers, of: belongings };
-    belongings.add({
+    kafka = { brokers: server.brokers, of: resources };
+    resources.add({
       name: 'Kafka',
       close: () => {
         kafka = null;
@@ -231,7 +231,7 @@ function environmentOf(config: Config): Record<string, string> {
   return { BROKER, KAFKA_BROKERS: KAFKA_BROKERS.join(','), KAFKA_TOPIC, KAFKA_GROUP };
 }
 
-async function publish(config: Config, { logger }: BenchSurroundings, clicks: number): Promise<void> {
+async function publish(config: Config, { logger }: BenchContext, clicks: number): Promise<void> {
   const publisher = createKafkaPublisher(config, logger);
   for (let made = 0; made < clicks; made += CLICKS_AT_ONCE) {
     const records = makeRecords(Math.min(CLICKS_AT_ONCE, clicks - made), ADVERTISERS, 'evergreen');
@@ -240,8 +240,8 @@ async function publish(config: Config, { logger }: BenchSurroundings, clicks: nu
   await publisher.close();
 }
 
-async function assertBooks(pool: Pool, config: Config, { logger }: BenchSurroundings): Promise<void> {
-  const brokers = await createBooks(config, logger);
+async function assertBalanced(pool: Pool, config: Config, { logger }: BenchContext): Promise<void> {
+  const brokers = await createBacklogs(config, logger);
   const { balanced, charged, missing, problems } = await reconcile(pool, { deep: true, brokers });
   if (!balanced || missing > 0 || charged !== CLICKS + WARM_UP_CLICKS)
     throw new Error(
@@ -251,13 +251,13 @@ async function assertBooks(pool: Pool, config: Config, { logger }: BenchSurround
 
 /** Clicks a second of the consumer that tutorials show, on a topic of its own. */
 async function measureTutorial(
-  { belongings, progress, env }: BenchSurroundings,
+  { resources, progress, env }: BenchContext,
   config: Config,
   url: string,
   when: string,
 ): Promise<number> {
   progress.say(`drain-kafka: the tutorial's consumer, ${when}`);
-  const child = belongings.child([...NODE, join(import.meta.dirname, 'tutorial-consumer.ts')], {
+  const child = resources.child([...NODE, join(import.meta.dirname, 'tutorial-consumer.ts')], {
     env: {
       ...env,
       ...environmentOf(config),

@@ -4,7 +4,7 @@
  */
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
-import { answerParent } from './child-port.ts';
+import { serveParent } from './child-port.ts';
 
 export type ProxyQuestion = {
   readonly host: string;
@@ -26,7 +26,7 @@ const nap = new Int32Array(new SharedArrayBuffer(4));
 const waiting: Waiting[] = [];
 let turning = false;
 
-answerParent(async ({ host, port, delayMs }: ProxyQuestion): Promise<ProxyStarted> => {
+serveParent(async ({ host, port, delayMs }: ProxyQuestion): Promise<ProxyStarted> => {
   const server = createServer({ noDelay: true }, (near) => {
     const far = connect({ host, port, noDelay: true });
     pass(near, far, delayMs);

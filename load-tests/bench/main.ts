@@ -8,7 +8,7 @@ import { createLogger } from '../../common/telemetry/logger.ts';
 import { createProgress } from '../progress.ts';
 import { acceptInto, compareWithBaseline, printComparison, readBaseline, writeBaseline } from './baseline.ts';
 import { benchOf, NAMED_NAMES, USUAL_NAMES } from './benches.ts';
-import { Belongings } from './resource-scope.ts';
+import { ResourceScope } from './resource-scope.ts';
 import { type BenchResult, printResults } from './result.ts';
 import { writeResults } from './results-file.ts';
 
@@ -43,7 +43,7 @@ Examples:
   npm run bench -- --only charge-1000,charge-1 --compare
 
 Without --only it takes less than ten minutes. Of those that are only run when named, charge-large makes a ledger of 20
-million rows first (minutes, 8 GB below the folder for temporary files), and charge-writers and homes only inform.
+million rows first (minutes, 8 GB below the folder for temporary files), and charge-writers and runtimes only inform.
 redirect-nginx is measured where nginx is installed.
 
 "ratio" is such that more is better: ours to the reference, or, where the reference is a most, the other way round.
@@ -65,14 +65,14 @@ Exit code: 0 every bar is met, and with --compare no ratio fell; 1 one is not, d
 
 // Before anything is measured: a baseline that cannot be read is known at once.
 const baseline = compare || accept ? readBaseline() : {};
-const belongings = new Belongings();
+const resources = new ResourceScope();
 const progress = createProgress(process.stderr);
 let interrupted = false;
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.once(signal, async () => {
     interrupted = true;
     progress.say('Ending what was started');
-    await belongings.close();
+    await resources.close();
     process.exit(INTERRUPTED);
   });
 }
@@ -85,8 +85,7 @@ for (const name of only) {
   try {
     progress.say(`Measuring ${name}; load ${loadavg()[0]?.toFixed(1)} on ${availableParallelism()} cores`);
     const bench = benchOf(name);
-    if (bench)
-      results.push(...(await bench({ belongings, progress, logger, rounds, env, embeddedMs: time })));
+    if (bench) results.push(...(await bench({ resources, progress, logger, rounds, env, embeddedMs: time })));
   } catch (error) {
     // What was ended under its hands fails: that is no news.
     if (interrupted) await new Promise(() => {});
@@ -94,7 +93,7 @@ for (const name of only) {
     progress.say(`${name} could not be measured: ${errorMessage(error)}`);
   } finally {
     progress.end();
-    await belongings.close();
+    await resources.close();
   }
 }
 printResults(results);

@@ -7,7 +7,7 @@ import { freePorts } from '../../emulators/process/free-ports.ts';
 import { openGuard, untilAnswers } from '../../emulators/process/guarded-process.ts';
 import { pinnedCommand } from './pinned.ts';
 import { destination, type Usage } from './redirect-protocol.ts';
-import type { Belongings } from './resource-scope.ts';
+import type { ResourceScope } from './resource-scope.ts';
 
 /** Where a system package puts it, which a person's PATH may leave out. */
 const FOLDERS = ['/usr/sbin', '/usr/local/sbin', '/usr/local/bin', '/opt/homebrew/bin'];
@@ -32,10 +32,10 @@ export function findNginx(path = process.env.PATH ?? ''): string | null {
 export async function startNginx(
   program: string,
   core: number,
-  belongings: Belongings,
+  resources: ResourceScope,
 ): Promise<{ port: number; usage: () => Usage }> {
   const guard = await openGuard(join(tmpdir(), 'tollway-bench-nginx-'));
-  belongings.add({ name: 'nginx', close: guard.end });
+  resources.add({ name: 'nginx', close: guard.end });
   const [port = 0] = await freePorts(1);
   writeFileSync(join(guard.folder, 'nginx.conf'), configuration(guard.folder, port));
   const [command = program, ...args] = pinnedCommand(core, [

@@ -5,12 +5,12 @@
 import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { BROWSER_HEADERS } from '../load/traffic.ts';
-import { answerParent } from './child-port.ts';
+import { serveParent } from './child-port.ts';
 import { type ClientAnswer, type ClientQuestion, usage } from './redirect-protocol.ts';
 
 const links = new Map<string, Buffer[]>();
 
-answerParent(async (question: ClientQuestion): Promise<ClientAnswer> => {
+serveParent(async (question: ClientQuestion): Promise<ClientAnswer> => {
   const requests = requestsOf(question.linksPath);
   const before = usage();
   const startedAt = performance.now();

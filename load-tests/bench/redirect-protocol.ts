@@ -1,7 +1,7 @@
 /** What the parent tells the servers and the client of the redirect bench. */
 export type ServerQuestion =
-  | { readonly ask: 'start'; readonly kind: ServerKind; readonly folder: string; readonly links: number }
-  | { readonly ask: 'usage' };
+  | { readonly request: 'start'; readonly kind: ServerKind; readonly folder: string; readonly links: number }
+  | { readonly request: 'usage' };
 /** The bare reference, or the ad server with its spool, alone or with a relay to nowhere. */
 export type ServerKind = 'bare' | 'spool' | 'relay';
 

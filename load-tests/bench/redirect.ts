@@ -1,7 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
-import type { Bench, BenchSurroundings } from './bench.ts';
-import { ask } from './child-port.ts';
+import type { Bench, BenchContext } from './bench.ts';
+import { request } from './child-port.ts';
 import { findNginx, startNginx } from './nginx-server.ts';
 import { canPin, pinned } from './pinned.ts';
 import type {
@@ -42,14 +42,14 @@ type Measured = { readonly rate: number; readonly serverCpu: number; readonly cl
 type Rounds = ReadonlyMap<Kind, readonly Measured[]>;
 
 /** Redirects a second of the ad server with its durable spool, against a bare `node:http`, and nginx, on the same core. */
-export const benchRedirect: Bench = async (around) => {
-  const servers = await startServers(around);
+export const benchRedirect: Bench = async (context) => {
+  const servers = await startServers(context);
   // After the servers, so that it is ended before them.
-  const client = around.belongings.child(
+  const client = context.resources.child(
     pinned(CLIENT_CORE, join(import.meta.dirname, 'redirect-client.ts')),
   );
   for (const server of servers.values()) await measure(client, server, WARM_UP_MS);
-  const rounds = await measureRounds(client, servers, around);
+  const rounds = await measureRounds(client, servers, context);
   const results = [
     compareKinds('redirect', rounds, {
       kind: 'spool',
@@ -65,7 +65,7 @@ export const benchRedirect: Bench = async (around) => {
     }),
   ];
   if (!servers.has('nginx')) {
-    around.progress.say('redirect-nginx is left out: nginx is not installed');
+    context.progress.say('redirect-nginx is left out: nginx is not installed');
     return results;
   }
   const nginx = compareKinds('redirect-nginx', rounds, {
@@ -77,20 +77,20 @@ export const benchRedirect: Bench = async (around) => {
   return [...results, nginx];
 };
 
-async function startServers({ belongings }: BenchSurroundings): Promise<Map<Kind, Server>> {
-  const folder = belongings.folder();
+async function startServers({ resources }: BenchContext): Promise<Map<Kind, Server>> {
+  const folder = resources.folder();
   const servers = new Map<Kind, Server>();
   for (const kind of OURS) {
-    const child = belongings.child(pinned(SERVER_CORE, join(import.meta.dirname, 'redirect-server.ts')));
-    const question: ServerQuestion = { ask: 'start', kind, folder, links: LINKS };
-    const started = await ask<ServerStarted>(child, question);
-    const usage = () => ask<Usage>(child, { ask: 'usage' });
+    const child = resources.child(pinned(SERVER_CORE, join(import.meta.dirname, 'redirect-server.ts')));
+    const question: ServerQuestion = { request: 'start', kind, folder, links: LINKS };
+    const started = await request<ServerStarted>(child, question);
+    const usage = () => request<Usage>(child, { request: 'usage' });
     servers.set(kind, { ...started, answerEnd: ANSWER_END, usage });
   }
   const program = findNginx();
   const linksPath = servers.get('bare')?.linksPath;
   if (program !== null && linksPath !== undefined) {
-    const nginx = await startNginx(program, SERVER_CORE, belongings);
+    const nginx = await startNginx(program, SERVER_CORE, resources);
     servers.set('nginx', { ...nginx, linksPath, answerEnd: NGINX_ANSWER_END });
   }
   return servers;
@@ -99,7 +99,7 @@ async function startServers({ belongings }: BenchSurroundings): Promise<Map<Kind
 async function measureRounds(
   client: ChildProcess,
   servers: ReadonlyMap<Kind, Server>,
-  { progress, rounds }: BenchSurroundings,
+  { progress, rounds }: BenchContext,
 ): Promise<Rounds> {
   const measured = new Map<Kind, Measured[]>([...servers.keys()].map((kind) => [kind, []]));
   for (let round = 0; round < rounds; round += 1) {
@@ -116,7 +116,7 @@ async function measure(client: ChildProcess, server: Server, ms: number): Promis
   const { port, linksPath, answerEnd } = server;
   const question: ClientQuestion = { port, linksPath, connections: CONNECTIONS, ms, answerEnd };
   const before = await server.usage();
-  const { answers, seconds, cpuMicros, wrong } = await ask<ClientAnswer>(client, question);
+  const { answers, seconds, cpuMicros, wrong } = await request<ClientAnswer>(client, question);
   const after = await server.usage();
   if (wrong > 0) throw new Error(`Expected ${answers} recorded redirects, got ${wrong} other answers`);
   return {

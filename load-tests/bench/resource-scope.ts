@@ -10,7 +10,7 @@ import { type Resource, sleep } from '../../common/process.ts';
 const END_MS_MAX = 12_000;
 
 /** Everything a bench has started or made: folders, children, connections. Ended in reverse order, always. */
-export class Belongings {
+export class ResourceScope {
   private readonly resources: Resource[] = [];
   private closing: Promise<void> | null = null;
 

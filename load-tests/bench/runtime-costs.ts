@@ -8,7 +8,7 @@ import { startLambda } from '../../emulators/lambda/runtime.ts';
 import { startOpenwhisk } from '../../emulators/openwhisk/runtime.ts';
 import { freePorts } from '../../emulators/process/free-ports.ts';
 import { BROWSER_HEADERS } from '../load/traffic.ts';
-import type { Bench, BenchSurroundings } from './bench.ts';
+import type { Bench, BenchContext } from './bench.ts';
 import { buildFunctions, functionFolder } from './built-functions.ts';
 import { makeRecords } from './charge-data.ts';
 import { ADVERTISERS, type FunctionDatabase, openFunctionDatabase } from './function-database.ts';
@@ -22,46 +22,46 @@ const START_MS_MAX = 10_000;
 const TICKS_A_SECOND = 100;
 
 /** A function that is warm, and how it is called with some clicks. */
-type WarmHome = {
+type WarmRuntime = {
   readonly name: string;
   readonly pid: number;
   readonly call: (records: readonly BrokerRecord[]) => Promise<void>;
 };
 
 /**
- * What a click costs in each home once it is warm: wall time, which Lambda and OpenWhisk charge for, and processor time, which
+ * What a click costs in each runtime once it is warm: wall time, which Lambda and OpenWhisk charge for, and processor time, which
  * Knative's machines give. Rows that inform: the numbers behind the README's prices.
  */
-export const benchHomes: Bench = async (around) => {
-  await buildFunctions(around);
-  const database = await openFunctionDatabase(around);
+export const benchRuntimes: Bench = async (context) => {
+  await buildFunctions(context);
+  const database = await openFunctionDatabase(context);
   const results: BenchResult[] = [];
   let charged = 0;
-  const measure = async (home: WarmHome, clicks: number, calls: number) => {
-    results.push(await cost(home, clicks, calls, around));
+  const measure = async (runtime: WarmRuntime, clicks: number, calls: number) => {
+    results.push(await cost(runtime, clicks, calls, context));
     charged += (WARM_UP_CALLS + calls) * clicks;
   };
-  const kinesis = await lambdaKinesis(database, around);
+  const kinesis = await lambdaKinesis(database, context);
   await measure(kinesis, 100, 200);
   await measure(kinesis, 1_000, 100);
   await measure(kinesis, 5_000, 20);
-  await measure(await openwhisk(database, around), 500, 100);
-  const events = await cloudEvent(database, around);
+  await measure(await openwhisk(database, context), 500, 100);
+  const events = await cloudEvent(database, context);
   await measure(events, 1, 2_000);
   await measure(events, 100, 200);
-  await database.assertBooks(charged);
+  await database.assertBalanced(charged);
   // It charges nothing: its clicks wait for a processor.
-  results.push(await cost(await lambdaRedirect(database, around), 1, 2_000, around));
+  results.push(await cost(await lambdaRedirect(database, context), 1, 2_000, context));
   return results;
 };
 
 async function cost(
-  { name, pid, call }: WarmHome,
+  { name, pid, call }: WarmRuntime,
   clicks: number,
   calls: number,
-  { progress }: BenchSurroundings,
+  { progress }: BenchContext,
 ): Promise<BenchResult> {
-  progress.show(`homes: ${name}, ${clicks} clicks a call`);
+  progress.show(`runtimes: ${name}, ${clicks} clicks a call`);
   const wallMs: number[] = [];
   let cpuMsAtStart = 0;
   for (let at = 0; at < WARM_UP_CALLS + calls; at += 1) {
@@ -74,7 +74,7 @@ async function cost(
   const cpuMs = (cpuMsOf(pid) - cpuMsAtStart) / calls;
   const thousands = clicks / 1_000;
   const rounds = [{ ours: median(wallMs) / thousands, reference: cpuMs / thousands }];
-  return compareRounds(`home-${name}-${clicks}`, 'ms/1000 clicks', null, rounds, [
+  return compareRounds(`runtime-${name}-${clicks}`, 'ms/1000 clicks', null, rounds, [
     `wall time, and as reference the processor time of the function itself; ${calls} calls with ${clicks} clicks, one after the other, ` +
       `median ${median(wallMs).toFixed(2)} ms a call`,
   ]);
@@ -92,15 +92,15 @@ async function warmLambda(
   name: string,
   env: Readonly<Record<string, string>>,
   eventOf: (records: readonly BrokerRecord[]) => unknown,
-  { belongings }: BenchSurroundings,
-): Promise<WarmHome> {
+  { resources }: BenchContext,
+): Promise<WarmRuntime> {
   const lambda = await startLambda({
     folder: functionFolder(name),
     functionName: name,
     memoryMegabytes: MEMORY_MEGABYTES,
     env,
   });
-  belongings.add({ name, close: lambda.stop });
+  resources.add({ name, close: lambda.stop });
   const call = async (records: readonly BrokerRecord[]) => {
     const result = await lambda.invoke(eventOf(records));
     if ('error' in result) throw new Error(`${name}: ${result.error.errorMessage}`);
@@ -110,12 +110,12 @@ async function warmLambda(
   return { name, pid: lambda.pid(), call };
 }
 
-function lambdaKinesis({ url }: FunctionDatabase, around: BenchSurroundings): Promise<WarmHome> {
-  return warmLambda('lambda-kinesis', { DATABASE_URL: url }, kinesisEvent, around);
+function lambdaKinesis({ url }: FunctionDatabase, context: BenchContext): Promise<WarmRuntime> {
+  return warmLambda('lambda-kinesis', { DATABASE_URL: url }, kinesisEvent, context);
 }
 
 /** One click a call, published into PostgreSQL. https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html */
-function lambdaRedirect({ url }: FunctionDatabase, around: BenchSurroundings): Promise<WarmHome> {
+function lambdaRedirect({ url }: FunctionDatabase, context: BenchContext): Promise<WarmRuntime> {
   const sign = createSigner([KEY]);
   let adId = 0;
   const env = {
@@ -137,16 +137,16 @@ function lambdaRedirect({ url }: FunctionDatabase, around: BenchSurroundings): P
       isBase64Encoded: false,
     };
   };
-  return warmLambda('lambda-redirect', env, eventOf, around);
+  return warmLambda('lambda-redirect', env, eventOf, context);
 }
 
-async function openwhisk({ url }: FunctionDatabase, { belongings }: BenchSurroundings): Promise<WarmHome> {
+async function openwhisk({ url }: FunctionDatabase, { resources }: BenchContext): Promise<WarmRuntime> {
   const name = 'openwhisk';
   const running = await startOpenwhisk({
     zip: `${functionFolder(name)}.zip`,
     params: { DATABASE_URL: url },
   });
-  belongings.add({ name, close: running.stop });
+  resources.add({ name, close: running.stop });
   const call = async (records: readonly BrokerRecord[]) => {
     const messages = records.map(({ key, value }, offset) => ({
       topic: TOPIC,
@@ -161,13 +161,10 @@ async function openwhisk({ url }: FunctionDatabase, { belongings }: BenchSurroun
   return { name, pid: running.pid, call };
 }
 
-async function cloudEvent(
-  { url }: FunctionDatabase,
-  { belongings, env }: BenchSurroundings,
-): Promise<WarmHome> {
+async function cloudEvent({ url }: FunctionDatabase, { resources, env }: BenchContext): Promise<WarmRuntime> {
   const name = 'cloud-event';
   const [port = 0] = await freePorts(1);
-  const child = belongings.child([process.execPath, `${functionFolder(name)}/index.mjs`], {
+  const child = resources.child([process.execPath, `${functionFolder(name)}/index.mjs`], {
     env: { ...env, DATABASE_URL: url, PORT: String(port) },
   });
   const target = `http://127.0.0.1:${port}/`;

@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { startLambda } from '../../emulators/lambda/runtime.ts';
-import type { BenchSurroundings } from './bench.ts';
+import type { BenchContext } from './bench.ts';
 import { functionFolder, LAMBDAS, MEMORY_MEGABYTES } from './built-functions.ts';
 import { type BenchResult, compareLimit, median } from './result.ts';
 
@@ -21,17 +21,17 @@ type Start = { readonly name: string; readonly folder: string };
  * Time from the start of a function's process until it asks for its first event, under AWS's own runtime client, beside
  * that of a function that does nothing.
  */
-export async function measureStarts(around: BenchSurroundings): Promise<BenchResult[]> {
-  const { progress } = around;
-  const empty = emptyFunction(around);
+export async function measureStarts(context: BenchContext): Promise<BenchResult[]> {
+  const { progress } = context;
+  const empty = emptyFunction(context);
   const ours: readonly Start[] = LAMBDAS.map((name) => ({ name, folder: functionFolder(name) }));
-  const rounds = Math.max(around.rounds, ROUNDS_MIN);
+  const rounds = Math.max(context.rounds, ROUNDS_MIN);
   const startMs = new Map<Start, number[]>([empty, ...ours].map((start) => [start, []]));
   // The first round reads the files from the disk, which Lambda has done before it starts a process; it does not count.
   for (let round = 0; round <= rounds; round += 1) {
     progress.show(`start-up: round ${round} of ${rounds}`);
     for (const start of orderOf(round, [empty, ...ours])) {
-      const ms = await startOnce(start, around);
+      const ms = await startOnce(start, context);
       if (round > 0) startMs.get(start)?.push(ms);
     }
   }
@@ -49,21 +49,21 @@ function orderOf<T>(round: number, all: readonly T[]): T[] {
   return round % 2 === 0 ? turned : turned.toReversed();
 }
 
-function emptyFunction({ belongings }: BenchSurroundings): Start {
-  const folder = join(belongings.folder(), 'empty');
+function emptyFunction({ resources }: BenchContext): Start {
+  const folder = join(resources.folder(), 'empty');
   mkdirSync(folder);
   writeFileSync(join(folder, 'index.mjs'), 'export const handler = async () => 1;\n');
   return { name: 'an empty function', folder };
 }
 
-async function startOnce({ name, folder }: Start, { belongings }: BenchSurroundings): Promise<number> {
+async function startOnce({ name, folder }: Start, { resources }: BenchContext): Promise<number> {
   const lambda = await startLambda({
     folder,
     functionName: name,
     memoryMegabytes: MEMORY_MEGABYTES,
     env: SETTINGS,
   });
-  belongings.add({ name, close: lambda.stop });
+  resources.add({ name, close: lambda.stop });
   const ms = lambda.firstNextMs();
   await lambda.stop();
   if (ms === null) throw new Error(`${name} does not start: ${lambda.logs()}`);

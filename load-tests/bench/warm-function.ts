@@ -1,7 +1,7 @@
 import { kinesisEvent } from '../../emulators/lambda/events.ts';
 import { type Lambda, startLambda } from '../../emulators/lambda/runtime.ts';
 import { chargeClicks } from '../../processor/charge/charge-clicks.ts';
-import type { BenchSurroundings } from './bench.ts';
+import type { BenchContext } from './bench.ts';
 import { functionFolder, MEMORY_MEGABYTES } from './built-functions.ts';
 import { decodeRecords, makeRecords } from './charge-data.ts';
 import { ADVERTISERS, type FunctionDatabase } from './function-database.ts';
@@ -23,16 +23,16 @@ const CLICK_AGE_MAX_DAYS = 14;
  */
 export async function measureWarm(
   database: FunctionDatabase,
-  around: BenchSurroundings,
+  context: BenchContext,
 ): Promise<{ results: BenchResult[]; clicks: number }> {
-  const { belongings, progress } = around;
+  const { resources, progress } = context;
   const lambda = await startLambda({
     folder: functionFolder(NAME),
     functionName: NAME,
     memoryMegabytes: MEMORY_MEGABYTES,
     env: { DATABASE_URL: database.timedUrl },
   });
-  belongings.add({ name: NAME, close: lambda.stop });
+  resources.add({ name: NAME, close: lambda.stop });
   const wallMs: number[] = [];
   const serverMs: number[] = [];
   const handlerMs: number[] = [];

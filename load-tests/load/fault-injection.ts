@@ -12,33 +12,33 @@ const RESTART_MS_MAX = 60_000;
 /** What was done to a stack, or could not be, and when, in ms from the start of the load. */
 export type Disturbance = { readonly atMs: number; readonly what: string; readonly isDone: boolean };
 
-/** A storm that is ready: it begins with the load. */
-export type Storm = (stop: AbortSignal) => Promise<Disturbance[]>;
+/** A fault injection that is ready: it begins with the load. */
+export type FaultInjection = (stop: AbortSignal) => Promise<Disturbance[]>;
 
 /**
  * Prepares to kill a processor without a word at one time and to restart the broker at another, in ms from the start. What cannot be
  * done then is noted. `restartBroker` is a shell command; without it the embedded PostgreSQL, the broker of `npm start`, is killed.
- * Throws `no_storm` where the one or the other is not to be found.
+ * Throws `no_fault_injection` where the one or the other is not to be found.
  */
-export function prepareStorm(
+export function prepareFaultInjection(
   stack: Stack,
   {
     processorAtMs,
     brokerAtMs,
     restartBroker,
   }: { processorAtMs: number; brokerAtMs: number; restartBroker?: string },
-): Storm {
+): FaultInjection {
   const supervisor = stack.pid;
   if (supervisor === undefined)
     throw new TollwayError(
-      'no_storm',
-      'Expected the stack of npm start on this machine: a storm kills its processor',
+      'no_fault_injection',
+      'Expected the stack of npm start on this machine: fault injection kills its processor',
     );
   const postmaster = join(stack.dataDir, 'postgres', 'postmaster.pid');
   if (restartBroker === undefined && (stack.broker !== 'postgres' || !existsSync(postmaster))) {
     const broker = stack.broker === 'postgres' ? 'the PostgreSQL at DATABASE_URL' : stack.broker;
     const message = `--restart-broker: expected the command that restarts ${broker}, got nothing`;
-    throw new TollwayError('no_storm', message);
+    throw new TollwayError('no_fault_injection', message);
   }
   const killProcessor = () => {
     process.kill(processorOf(supervisor), 'SIGKILL');

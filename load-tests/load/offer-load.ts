@@ -84,12 +84,12 @@ export function createLoad(arrivals: Arrivals): Load {
  * time an arrival was due, so no pause of the target or of ours hides behind another (no coordinated omission).
  * Resolves when the last is answered. `stop` ends it early.
  */
-export async function offerLoad(load: Load, arrivals: Arrivals, around: Around): Promise<void> {
+export async function offerLoad(load: Load, arrivals: Arrivals, context: Around): Promise<void> {
   const { stackTraceLimit } = Error;
   // undici makes an error of every connection that ends with its answer: a stack trace of each took as long as the request.
   Error.stackTraceLimit = 0;
   try {
-    await offer(load, arrivals, around);
+    await offer(load, arrivals, context);
     const deadline = performance.now() + 2 * ANSWER_MS_MAX;
     while (load.underWay > 0 && performance.now() < deadline) await sleep(10);
   } finally {
@@ -104,14 +104,14 @@ type Around = {
   readonly stop: AbortSignal;
 };
 
-async function offer(load: Load, arrivals: Arrivals, around: Around): Promise<void> {
+async function offer(load: Load, arrivals: Arrivals, context: Around): Promise<void> {
   const startedAt = performance.now();
   let next = arrivals.next();
-  while (next && !around.stop.aborted) {
+  while (next && !context.stop.aborted) {
     const nowMs = performance.now() - startedAt;
     for (let count = 0; next && next.atMs <= nowMs && count < ARRIVALS_A_TURN_MAX; count += 1) {
       load.phase = next.phase;
-      begin(load, next.phase, { startedAt, dueAt: startedAt + next.atMs }, around);
+      begin(load, next.phase, { startedAt, dueAt: startedAt + next.atMs }, context);
       next = arrivals.next();
     }
     // Behind: only let the answers in. Otherwise: the timer's millisecond is the grain of our lateness.
@@ -127,7 +127,7 @@ function begin(
   load: Load,
   phase: number,
   { startedAt, dueAt }: { startedAt: number; dueAt: number },
-  around: Around,
+  context: Around,
 ): void {
   const counts = load.phases[phase];
   if (!counts) throw new Error(`Expected a phase, got ${phase}`);
@@ -140,7 +140,7 @@ function begin(
     return;
   }
   load.underWay += 1;
-  around.target.click(around.nextArrival(), (answered) => {
+  context.target.click(context.nextArrival(), (answered) => {
     load.underWay -= 1;
     if (answered.is !== 'failed') {
       const now = performance.now();
@@ -152,7 +152,7 @@ function begin(
     }
     switch (answered.is) {
       case 'recorded':
-        around.recorded[answered.toFallback ? 'toFallback' : 'toAdvertiser'].add(answered.clickId);
+        context.recorded[answered.toFallback ? 'toFallback' : 'toAdvertiser'].add(answered.clickId);
         counts.recorded += 1;
         return;
       case 'unrecorded':

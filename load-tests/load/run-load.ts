@@ -1,4 +1,4 @@
-import { createBooks } from '../../brokers/create-event-sources.ts';
+import { createBacklogs } from '../../brokers/create-event-sources.ts';
 import type { Stack } from '../../cli/start/stack.ts';
 import { parseConfig } from '../../common/config/config.ts';
 import type { LinkKey } from '../../common/config/link-keys.ts';
@@ -8,7 +8,7 @@ import { type Reconciliation, reconcile } from '../../ledger/reconcile.ts';
 import type { Progress } from '../progress.ts';
 import type { Arrivals } from './arrivals.ts';
 import { ClickIds } from './click-ids.ts';
-import type { Disturbance, Storm } from './fault-injection.ts';
+import type { Disturbance, FaultInjection } from './fault-injection.ts';
 import { type HttpTarget, openHttpTarget } from './http-target.ts';
 import { checkLedger, type LedgerCheck, readClock } from './ledger-check.ts';
 import { createLoad, type Load, offerLoad, type PhaseCounts } from './offer-load.ts';
@@ -31,7 +31,7 @@ export type LoadOptions = {
   readonly giveUp: AbortSignal;
   readonly progress: Progress;
   /** Done to the stack while the load runs; begins with it. */
-  readonly disturb?: Storm;
+  readonly disturb?: FaultInjection;
 };
 
 /** All that was seen of one load on a running stack. */
@@ -42,7 +42,7 @@ export type LoadResult = {
   readonly load: Load;
   readonly interrupted: boolean;
   readonly ledger: LedgerCheck;
-  readonly books: Reconciliation;
+  readonly reconciliation: Reconciliation;
   readonly timeline: Timeline;
   readonly disturbances: readonly Disturbance[];
   readonly population: Population;
@@ -118,11 +118,11 @@ async function followLoad(
     });
     progress.show('Asking the books');
     const config = parseConfig(stack.settings);
-    const brokers = await createBooks(
+    const brokers = await createBacklogs(
       config,
-      createLogger('books', { LOG_LEVEL: 'silent', LOG_FORMAT: 'json' }),
+      createLogger('backlog', { LOG_LEVEL: 'silent', LOG_FORMAT: 'json' }),
     );
-    const books = await reconcile(pool, { deep, brokers });
+    const reconciliation = await reconcile(pool, { deep, brokers });
     return {
       startedAt,
       target: url,
@@ -130,7 +130,7 @@ async function followLoad(
       load,
       interrupted: stopLoad.aborted,
       ledger,
-      books,
+      reconciliation,
       timeline,
       disturbances,
       population,

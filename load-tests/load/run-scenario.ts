@@ -7,7 +7,7 @@ import type { Progress } from '../progress.ts';
 import { type LoadReport, reportOf } from '../report/report.ts';
 import type { ServiceLevel } from '../report/service-levels.ts';
 import { planArrivals } from './arrivals.ts';
-import { prepareStorm } from './fault-injection.ts';
+import { prepareFaultInjection } from './fault-injection.ts';
 import { type LoadResult, runLoad } from './run-load.ts';
 import type { Scenario, ScenarioOptions } from './scenarios.ts';
 
@@ -22,11 +22,11 @@ export type RunOptions = ScenarioOptions & {
   /** Time for the backlog to drain before a click counts as missing, in ms. */
   readonly waitMs: number;
   readonly levels: readonly ServiceLevel[];
-  /** The shell command that restarts the broker in a storm. */
+  /** The shell command that restarts the broker in a fault injection. */
   readonly restartBroker?: string;
 };
 
-export type RunSurroundings = {
+export type RunContext = {
   readonly stack: Stack;
   readonly keys: readonly LinkKey[];
   readonly stopLoad: AbortSignal;
@@ -36,12 +36,12 @@ export type RunSurroundings = {
 
 /**
  * Runs a scenario on a running stack. Resolves to what was seen, and to its verdict. Throws `load_too_large` and what
- * `runLoad` and `prepareStorm` throw.
+ * `runLoad` and `prepareFaultInjection` throw.
  */
 export async function runScenario(
   scenario: Scenario,
   options: RunOptions,
-  around: RunSurroundings,
+  context: RunContext,
 ): Promise<{ report: LoadReport; result: LoadResult }> {
   const phases = scenario.phases(options);
   const arrivals = planArrivals(phases);
@@ -52,14 +52,14 @@ export async function runScenario(
       `Expected at most ${RATE_MAX} clicks/s and ${ARRIVALS_MAX} clicks in all, got ${peak}/s and ${arrivals.total}`,
     );
   }
-  const { stack, keys, stopLoad, giveUp, progress } = around;
+  const { stack, keys, stopLoad, giveUp, progress } = context;
   const before = phases.slice(
     0,
     phases.findIndex(({ name }) => name === 'peak'),
   );
   const peakAt = before.reduce((sum, { ms }) => sum + ms, 0);
-  const storm = scenario.isStorm
-    ? prepareStorm(stack, {
+  const disturb = scenario.injectsFaults
+    ? prepareFaultInjection(stack, {
         processorAtMs: peakAt + options.holdMs / 3,
         brokerAtMs: peakAt + (2 * options.holdMs) / 3,
         ...(options.restartBroker === undefined ? {} : { restartBroker: options.restartBroker }),
@@ -80,7 +80,7 @@ export async function runScenario(
       giveUp,
       progress,
       ...(options.target === undefined ? {} : { target: options.target }),
-      ...(storm === null ? {} : { disturb: storm }),
+      ...(disturb === null ? {} : { disturb }),
     });
     return { report: reportOf(result, { scenario, levels: options.levels }), result };
   } finally {

@@ -25,7 +25,7 @@ export type Scenario = {
   /** Whether every advertiser's budget is to be gone before the end. */
   readonly runsDry: boolean;
   /** Whether a processor is killed and the broker restarted while the load is at its peak. */
-  readonly isStorm: boolean;
+  readonly injectsFaults: boolean;
 };
 
 /** Time at the base rate before the ramp and after the peak, in ms: half of that at the peak, within these. */
@@ -58,7 +58,7 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
     phases: spikePhases,
     population: asGiven,
     runsDry: false,
-    isStorm: false,
+    injectsFaults: false,
   },
   stampede: {
     name: 'stampede',
@@ -67,7 +67,7 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
     phases: spikePhases,
     population: ({ population }) => ({ ...population, favourite: STAMPEDE_SHARE }),
     runsDry: false,
-    isStorm: false,
+    injectsFaults: false,
   },
   exhaust: {
     name: 'exhaust',
@@ -85,16 +85,16 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
       };
     },
     runsDry: true,
-    isStorm: false,
+    injectsFaults: false,
   },
-  storm: {
-    name: 'storm',
+  faults: {
+    name: 'faults',
     question: 'A spike with a processor killed and the broker restarted in the middle',
     defaults: SPIKE,
     phases: spikePhases,
     population: asGiven,
     runsDry: false,
-    isStorm: true,
+    injectsFaults: true,
   },
   soak: {
     name: 'soak',
@@ -106,6 +106,6 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
     ],
     population: asGiven,
     runsDry: false,
-    isStorm: false,
+    injectsFaults: false,
   },
 };

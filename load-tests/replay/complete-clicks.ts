@@ -52,7 +52,7 @@ export function createCompleter(
     const wanted = events.flatMap(({ event }) =>
       event === null || isComplete(event) ? [] : [Number(event.adId)],
     );
-    await Promise.all([...new Set(wanted)].map((adId) => ads.learn(adId)));
+    await Promise.all([...new Set(wanted)].map((adId) => ads.refresh(adId)));
     return events.map(({ line, event }) => {
       if (event === null) return { is: 'skipped', line, why: 'a link that none of LINK_KEYS has signed' };
       const ad = ads.get(Number(event.adId));

@@ -12,7 +12,7 @@ const SPREAD_MAX = 20_000;
 const CLICKS_A_TURN_MAX = 250;
 
 /** How well the rhythm was kept; all nought at full speed, which has none. */
-export type Rhythm = {
+export type Pacing = {
   /** Clicks begun, and of them those that came at most `LATE_MS_MAX` late. */
   begun: number;
   inTime: number;
@@ -27,7 +27,7 @@ export type Sink = {
   readonly pause: () => Promise<void> | void;
 };
 
-export function createRhythm(): Rhythm {
+export function createPacing(): Pacing {
   return { begun: 0, inTime: 0, latenessMicros: createMicros() };
 }
 
@@ -36,14 +36,14 @@ export function createRhythm(): Rhythm {
  */
 export async function play(
   clicks: AsyncIterable<Recorded>,
-  rhythm: Rhythm,
+  pacing: Pacing,
   { speed, firstAt, sink, stop }: { speed: Speed; firstAt: number; sink: Sink; stop: AbortSignal },
 ): Promise<void> {
   if (speed === 'max') {
     for await (const click of clicks) {
       if (stop.aborted) break;
-      rhythm.begun += 1;
-      rhythm.inTime += 1;
+      pacing.begun += 1;
+      pacing.inTime += 1;
       await sink.take(click, performance.now());
     }
     return void (await sink.pause());
@@ -65,9 +65,9 @@ export async function play(
     thisTurn += 1;
     if (thisTurn % CLICKS_A_TURN_MAX === 0) await new Promise((resolve) => setImmediate(resolve));
     const lateMs = Math.max(0, performance.now() - dueAt);
-    rhythm.begun += 1;
-    if (lateMs <= LATE_MS_MAX) rhythm.inTime += 1;
-    recordMs(rhythm.latenessMicros, lateMs);
+    pacing.begun += 1;
+    if (lateMs <= LATE_MS_MAX) pacing.inTime += 1;
+    recordMs(pacing.latenessMicros, lateMs);
     await sink.take(click, dueAt);
   }
   await sink.pause();

@@ -5,7 +5,7 @@ import type { ReplayReport } from './replay-report.ts';
 
 /** Writes what a replay showed, for a person, to standard output. */
 export function printReplay(report: ReplayReport): void {
-  const { ledger, books, http, latenessMs } = report;
+  const { ledger, reconciliation, http, latenessMs } = report;
   if (report.interrupted) printLine('Ended early: this is what was replayed until then.');
   const skipped = Object.entries(report.skipped);
   printLine('');
@@ -35,7 +35,9 @@ export function printReplay(report: ReplayReport): void {
       `${ledger.found > ledger.before ? `, ${counted(ledger.found - ledger.before, 'is', 'are')} new` : ''}${listed(Object.entries(ledger.outcomes))}`,
   );
   printLine(`Charged    ${amounts.length === 0 ? 'nothing' : amounts.join(', ')}`);
-  printLine(`Books      ${books.balanced ? 'balance' : `do not balance: ${books.problems.join('; ')}`}`);
+  printLine(
+    `Books      ${reconciliation.balanced ? 'balance' : `do not balance: ${reconciliation.problems.join('; ')}`}`,
+  );
   printLine('');
   const reasons = report.reasons.map((reason) => `  - ${reason}\n`).join('');
   printLine(`${VERDICTS[report.verdict]}${reasons === '' ? '.' : `:\n${reasons}`}`);

@@ -91,9 +91,9 @@ async function run(file: string, given: Arguments): Promise<void> {
     target: given.target ?? null,
     waitMs: given.wait,
   };
-  const surroundings = { ...interruptions(), progress };
+  const context = { ...interruptions(), progress };
   const result = await withWholeFile(file, process.stdin, (path, name) =>
-    runReplay({ path, name }, options, surroundings),
+    runReplay({ path, name }, options, context),
   );
   const report = replayReportOf(result);
   if (given.json) printJson(report);

@@ -6,7 +6,7 @@ import type { Verdict } from '../report/report.ts';
 import type { Format } from './formats.ts';
 import type { HttpCounts } from './http-target.ts';
 import type { LineCounts } from './line-counts.ts';
-import type { Rhythm, Speed } from './pacing.ts';
+import type { Pacing, Speed } from './pacing.ts';
 import type { SettledCheck } from './settled-check.ts';
 
 export type Way = 'broker' | 'http';
@@ -22,13 +22,13 @@ export type ReplayResult = {
   readonly speed: Speed;
   readonly interrupted: boolean;
   readonly lineCounts: LineCounts;
-  readonly rhythm: Rhythm;
+  readonly pacing: Pacing;
   /** Clicks that the broker or the ad server has taken. */
   readonly replayed: number;
   readonly elapsedMs: number;
   readonly http: HttpCounts | null;
   readonly ledger: SettledCheck;
-  readonly books: Reconciliation;
+  readonly reconciliation: Reconciliation;
 };
 
 /** What a replay showed, as `--json` prints it. */
@@ -60,7 +60,7 @@ export type ReplayReport = {
     readonly latencyMs: { readonly p50: number; readonly p99: number; readonly max: number };
   } | null;
   readonly ledger: SettledCheck;
-  readonly books: {
+  readonly reconciliation: {
     readonly balanced: boolean;
     readonly missing: number;
     readonly problems: readonly string[];
@@ -69,7 +69,7 @@ export type ReplayReport = {
 
 /** Sums a replay up and judges it. */
 export function replayReportOf(result: ReplayResult): ReplayReport {
-  const { lineCounts, rhythm, http, ledger, books, speed, elapsedMs } = result;
+  const { lineCounts, pacing, http, ledger, reconciliation, speed, elapsedMs } = result;
   const seconds = elapsedMs / 1_000;
   const failed = http === null ? 0 : http.failed + http.underWay;
   const broken = [
@@ -78,12 +78,12 @@ export function replayReportOf(result: ReplayResult): ReplayReport {
       ? [`${counted(http.shed, 'click was', 'clicks were')} shed: too many requests were under way`]
       : []),
   ];
-  const isSlow = rhythm.inTime < rhythm.begun * IN_TIME_SHARE_MIN;
+  const isSlow = pacing.inTime < pacing.begun * IN_TIME_SHARE_MIN;
   const unmeasured = [
     ...(result.interrupted ? ['it was ended early'] : []),
     ...(isSlow
       ? [
-          `the rhythm was not kept: ${rhythm.begun - rhythm.inTime} of ${counted(rhythm.begun, 'click')} began more than ` +
+          `the rhythm was not kept: ${pacing.begun - pacing.inTime} of ${counted(pacing.begun, 'click')} began more than ` +
             `${LATE_MS_MAX} ms late; a lower --speed can be kept`,
         ]
       : []),
@@ -105,7 +105,7 @@ export function replayReportOf(result: ReplayResult): ReplayReport {
     skipped: Object.fromEntries(lineCounts.skipped),
     seconds,
     replayedPerSecond: result.replayed / Math.max(seconds, 0.001),
-    latenessMs: speed === 'max' ? null : millisOf(rhythm.latenessMicros),
+    latenessMs: speed === 'max' ? null : millisOf(pacing.latenessMicros),
     http:
       http === null
         ? null
@@ -118,21 +118,25 @@ export function replayReportOf(result: ReplayResult): ReplayReport {
             latencyMs: millisOf(http.latencyMicros),
           },
     ledger,
-    books: { balanced: books.balanced, missing: books.missing, problems: books.problems },
+    reconciliation: {
+      balanced: reconciliation.balanced,
+      missing: reconciliation.missing,
+      problems: reconciliation.problems,
+    },
   };
 }
 
-function brokenPromises({ ledger, books, http }: ReplayResult, failed: number): string[] {
+function brokenPromises({ ledger, reconciliation, http }: ReplayResult, failed: number): string[] {
   const why = [...(http?.failures ?? [])].map(([reason, count]) => `${reason}: ${count}`).join(', ');
   const found: [boolean, string][] = [
     [
       ledger.missing > 0,
       `${counted(ledger.missing, 'click is', 'clicks are')} not in the ledger: ${ledger.missingIds.join(' ')}`,
     ],
-    [!books.balanced, `the books do not balance: ${books.problems.join('; ')}`],
+    [!reconciliation.balanced, `the books do not balance: ${reconciliation.problems.join('; ')}`],
     [
-      books.missing > 0,
-      `${counted(books.missing, 'accepted click is', 'accepted clicks are')} missing from the books`,
+      reconciliation.missing > 0,
+      `${counted(reconciliation.missing, 'accepted click is', 'accepted clicks are')} missing from the books`,
     ],
     [failed > 0, `${counted(failed, 'redirect')} failed${why === '' ? '' : ` (${why})`}`],
     [

@@ -1,9 +1,9 @@
 import { createVisitorAddress } from '../../ad-server/http/visitor.ts';
 import { rulesOf } from '../../ad-server/redirect/agent-rules.ts';
 import { createAgentJudge } from '../../ad-server/redirect/invalid-traffic.ts';
-import { createBooks } from '../../brokers/create-event-sources.ts';
+import { createBacklogs } from '../../brokers/create-event-sources.ts';
 import { createPublisher } from '../../brokers/create-publisher.ts';
-import { findPlace, type Place } from '../../cli/context.ts';
+import { type CliContext, findPlace } from '../../cli/context.ts';
 import { findLinkKeys } from '../../cli/link-key-file.ts';
 import { assertBroker } from '../../cli/start/assert-broker.ts';
 import type { Config } from '../../common/config/config.ts';
@@ -25,7 +25,7 @@ import type { ColumnMap, TimeOptions } from './csv-columns.ts';
 import type { Format } from './formats.ts';
 import { assertTakesLinks, CONNECTIONS_MAX, createHttpWay, type HttpCounts } from './http-target.ts';
 import { clicksAmong, createLineCounts, type LineCounts } from './line-counts.ts';
-import { createRhythm, play, type Rhythm, type Sink, type Speed } from './pacing.ts';
+import { createPacing, type Pacing, play, type Sink, type Speed } from './pacing.ts';
 import { openRecording, type Recording } from './recording.ts';
 import type { ReplayResult, Way } from './replay-report.ts';
 import { checkSettled } from './settled-check.ts';
@@ -51,7 +51,7 @@ export type ReplayOptions = {
 /** The file to read, and its name in messages, such as `standard input`. */
 export type ReplayedFile = { readonly path: string; readonly name: string };
 
-export type ReplaySurroundings = {
+export type ReplayContext = {
   /** Ends the replay; what was replayed until then is looked up all the same. */
   readonly stopLoad: AbortSignal;
   /** Ends the waiting for the ledger too. */
@@ -59,13 +59,13 @@ export type ReplaySurroundings = {
   readonly progress: Progress;
 };
 
-type Work = Place & {
+type Work = CliContext & {
   readonly pool: Pool;
   readonly keys: readonly LinkKey[];
   readonly recording: Recording;
   readonly options: ReplayOptions;
   readonly ids: ClickIdFile;
-  readonly rhythm: Rhythm;
+  readonly pacing: Pacing;
   readonly lineCounts: LineCounts;
   readonly stop: AbortSignal;
 };
@@ -78,7 +78,7 @@ type Sent = { readonly replayed: number; readonly http: HttpCounts | null };
 export async function runReplay(
   { path, name: file }: ReplayedFile,
   options: ReplayOptions,
-  { stopLoad, giveUp, progress }: ReplaySurroundings,
+  { stopLoad, giveUp, progress }: ReplayContext,
 ): Promise<ReplayResult> {
   assertTogether(options);
   const place = findPlace();
@@ -94,7 +94,7 @@ export async function runReplay(
   });
   const pool = createPool(place.stack.databaseUrl, 'replay', CONNECTIONS, () => {});
   const ids = new ClickIdFile();
-  const [rhythm, lineCounts] = [createRhythm(), createLineCounts()];
+  const [pacing, lineCounts] = [createPacing(), createLineCounts()];
   const keys = findLinkKeys(place.config) ?? [];
   try {
     announce(file, recording, options, place, progress);
@@ -102,10 +102,10 @@ export async function runReplay(
     const beganAt = performance.now();
     const showing = setInterval(
       () =>
-        progress.show(`Replaying: ${rhythm.begun} of ${recording.clicks}${lateText(rhythm, options.speed)}`),
+        progress.show(`Replaying: ${pacing.begun} of ${recording.clicks}${lateText(pacing, options.speed)}`),
       SHOW_MS,
     );
-    const work: Work = { ...place, pool, keys, recording, options, ids, rhythm, lineCounts, stop: stopLoad };
+    const work: Work = { ...place, pool, keys, recording, options, ids, pacing, lineCounts, stop: stopLoad };
     let sent: Sent;
     try {
       sent = await (options.via === 'broker' ? sendToBroker(work) : sendOverHttp(work));
@@ -122,12 +122,24 @@ export async function runReplay(
       onProgress: (found) => progress.show(`Looking up clicks in the ledger: ${found} of ${ids.size}`),
     });
     progress.show('Asking the books');
-    const brokers = await createBooks(place.config, createLogger('books', SILENT));
-    const books = await reconcile(pool, { brokers });
+    const brokers = await createBacklogs(place.config, createLogger('backlog', SILENT));
+    const reconciliation = await reconcile(pool, { brokers });
     const { format } = recording;
     const { via, speed } = options;
     const interrupted = stopLoad.aborted;
-    return { file, format, via, speed, interrupted, lineCounts, rhythm, elapsedMs, ledger, books, ...sent };
+    return {
+      file,
+      format,
+      via,
+      speed,
+      interrupted,
+      lineCounts,
+      pacing,
+      elapsedMs,
+      ledger,
+      reconciliation,
+      ...sent,
+    };
   } finally {
     progress.end();
     ids.close();
@@ -187,9 +199,9 @@ async function sendOverHttp(work: Work): Promise<Sent> {
   }
 }
 
-function playInto(sink: Sink, { recording, lineCounts, rhythm, options, stop }: Work): Promise<void> {
+function playInto(sink: Sink, { recording, lineCounts, pacing, options, stop }: Work): Promise<void> {
   const { speed } = options;
-  return play(clicksAmong(recording.read(), lineCounts), rhythm, {
+  return play(clicksAmong(recording.read(), lineCounts), pacing, {
     speed,
     firstAt: recording.firstAt,
     sink,
@@ -202,7 +214,7 @@ function announce(
   file: string,
   { format, clicks, firstAt, latestAt, old, hasLinks, isUnordered, ignoredProxies }: Recording,
   { via, speed, target }: ReplayOptions,
-  { config, stack }: Place,
+  { config, stack }: CliContext,
   progress: Progress,
 ): void {
   const spanMs = latestAt - firstAt;
@@ -235,7 +247,7 @@ function announce(
   }
 }
 
-function lateText({ latenessMicros }: Rhythm, speed: Speed): string {
+function lateText({ latenessMicros }: Pacing, speed: Speed): string {
   if (speed === 'max' || latenessMicros.totalCount === 0) return '';
   return `, late by p99 ${msAt(latenessMicros, 99).toFixed(1)} ms`;
 }

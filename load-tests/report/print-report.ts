@@ -8,7 +8,7 @@ export const VERDICTS = { passed: 'Passed', failed: 'Failed', not_measured: 'Not
 
 /** Writes what a load showed, for a person, to standard output. */
 export function printReport(report: LoadReport): void {
-  const { ledger, books } = report;
+  const { ledger, reconciliation } = report;
   if (report.interrupted) printLine('Ended early: this is what was measured until then.');
   printLine('');
   printTable(
@@ -48,8 +48,8 @@ export function printReport(report: LoadReport): void {
       (ledger.untold > 0 ? `; ${ledger.untold} more whose answer was lost on its way` : ''),
   );
   printLine(
-    `Books      ${books.balanced ? 'balance' : 'do not balance'}: ${books.accepted} accepted, ` +
-      `${books.inFlight} in flight, ${books.missing} missing`,
+    `Books      ${reconciliation.balanced ? 'balance' : 'do not balance'}: ${reconciliation.accepted} accepted, ` +
+      `${reconciliation.inFlight} in flight, ${reconciliation.missing} missing`,
   );
   for (const [name, { mostMb, growthMbPerHour }] of Object.entries(report.memory)) {
     printLine(

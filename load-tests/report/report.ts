@@ -72,7 +72,7 @@ export type LoadReport = {
     readonly chargedAmount: string;
     readonly untold: number;
   };
-  readonly books: {
+  readonly reconciliation: {
     readonly balanced: boolean;
     readonly accepted: number;
     readonly inFlight: number;
@@ -89,7 +89,7 @@ export function reportOf(
     levels: asked,
   }: { scenario: { name: string; runsDry: boolean }; levels: readonly ServiceLevel[] },
 ): LoadReport {
-  const { load, ledger, books, timeline, disturbances } = result;
+  const { load, ledger, reconciliation, timeline, disturbances } = result;
   const backlogMax = timeline.most();
   const phases = phasesOf(result);
   const sum = (pick: (counts: PhaseCounts) => number) =>
@@ -167,12 +167,12 @@ export function reportOf(
       chargedAmount: formatAmount(ledger.chargedMicros),
       untold: ledger.untold,
     },
-    books: {
-      balanced: books.balanced,
-      accepted: books.accepted,
-      inFlight: books.inFlight,
-      missing: books.missing,
-      problems: books.problems,
+    reconciliation: {
+      balanced: reconciliation.balanced,
+      accepted: reconciliation.accepted,
+      inFlight: reconciliation.inFlight,
+      missing: reconciliation.missing,
+      problems: reconciliation.problems,
     },
   };
 }
@@ -201,7 +201,7 @@ function stackMost({ 'ad server': adServer, processor }: LoadReport['memory']): 
 }
 
 function brokenPromises(
-  { ledger, books, load }: LoadResult,
+  { ledger, reconciliation, load }: LoadResult,
   totals: { failed: number; unrecorded: number },
   // What a service level allows some of is judged by that.
   allowed: ReadonlySet<Measure>,
@@ -216,10 +216,10 @@ function brokenPromises(
       ledger.twice > 0,
       `${counted(ledger.twice, 'click shares its', 'clicks share their')} click id with another`,
     ],
-    [!books.balanced, `the books do not balance: ${books.problems.join('; ')}`],
+    [!reconciliation.balanced, `the books do not balance: ${reconciliation.problems.join('; ')}`],
     [
-      books.missing > 0,
-      `${counted(books.missing, 'accepted click is', 'accepted clicks are')} missing from the books`,
+      reconciliation.missing > 0,
+      `${counted(reconciliation.missing, 'accepted click is', 'accepted clicks are')} missing from the books`,
     ],
     [
       totals.failed > 0 && !allowed.has('failed'),

@@ -2,7 +2,7 @@ import { TollwayError } from '../../common/errors.ts';
 import { type Connection, inTransaction, type Pool } from '../../common/postgres/postgres.ts';
 import { sleep } from '../../common/process.ts';
 import { clickKey, type ReadClick, type ReadRecord, type Unreadable } from '../../contract/click-event.ts';
-import { namedBy } from '../../ledger/batch-keys.ts';
+import { collectKeys } from '../../ledger/batch-keys.ts';
 import { updateBudgetFlags } from '../../ledger/budget-flag.ts';
 import {
   identityOf,
@@ -35,8 +35,8 @@ import {
   type Settled,
 } from '../../ledger/store.ts';
 import { type Allocation, type Balances, openAllocation } from './allocate.ts';
-import { sortOut } from './dedupe-batch.ts';
-import { objectionTo, type Surroundings } from './validate-click.ts';
+import { dedupeBatch } from './dedupe-batch.ts';
+import { type ChargeContext, rejectionReason } from './validate-click.ts';
 
 export type ChargeOptions = {
   /** A click older than this when it arrives is `rejected: too_old`. */
@@ -116,12 +116,12 @@ export async function quarantine(
     pool,
     async (connection) => {
       const clicks = record.is === 'click' ? [record] : [];
-      const named = namedBy(clicks);
-      await lockAdvertisers(connection, named.advertiserIds);
+      const keys = collectKeys(clicks);
+      await lockAdvertisers(connection, keys.advertiserIds);
       // Alone: whether the sequence is settled is read below, and must hold until the commit.
       await lockSpools(connection, record.from === null ? [] : [record.from.spoolId], true);
       const window = await readWindow(connection);
-      const known = await readKnown(connection, clicks, named, window);
+      const known = await readKnown(connection, clicks, keys, window);
       const late = await settleLateKeys(connection, clicks, known, window);
       const poison: Rejection = { record, reason: 'poison', detail };
       const rejections = clicks.some((click) => isKnown(click, known))
@@ -146,16 +146,16 @@ export async function settle(
   options: ChargeOptions | 'redrive',
   lookUp = true,
 ): Promise<Settlement> {
-  const { clicks, places, unreadable, watermarks } = sortOut(batch);
+  const { clicks, places, unreadable, watermarks } = dedupeBatch(batch);
 
   // Everything that decides is read after the locks: until the commit nobody else settles these advertisers' clicks.
-  const named = namedBy(clicks);
-  const advertisers = await lockAdvertisers(connection, named.advertiserIds);
+  const keys = collectKeys(clicks);
+  const advertisers = await lockAdvertisers(connection, keys.advertiserIds);
   const unreadableSpools = unreadable.flatMap(({ from }) => from?.spoolId ?? []);
-  const spools = new Set([...named.spools.keys(), ...unreadableSpools]);
+  const spools = new Set([...keys.spools.keys(), ...unreadableSpools]);
   await lockSpools(connection, [...spools], unreadableSpools.length > 0);
   const window = await readWindow(connection);
-  const known = await readKnown(connection, clicks, named, window, { inLedger: lookUp });
+  const known = await readKnown(connection, clicks, keys, window, { inLedger: lookUp });
   const nothingKnown = known.clickIds.size + known.rejected.size === 0;
   const unsettled = nothingKnown ? clicks : clicks.filter((record) => !isKnown(record, known));
   const settledBefore = options === 'redrive' ? null : readSettledSequences;
@@ -163,12 +163,12 @@ export async function settle(
     known.unkeyed.size === 0
       ? []
       : await settleLateKeys(connection, clicks, known, window, { settledBefore });
-  const ads = await readAdsSurely(connection, nothingKnown ? named.adIds : namedBy(unsettled).adIds);
+  const ads = await readAdsSurely(connection, nothingKnown ? keys.adIds : collectKeys(unsettled).adIds);
   failIfUnlocked(unsettled, ads, advertisers);
   const clickAgeMaxDays = options === 'redrive' ? null : options.clickAgeMaxDays;
   const allocation = openAllocation(balancesOf(ads, advertisers, known));
-  const { rows, settled, objections } = judge(unsettled, { ads, window, clickAgeMaxDays }, allocation);
-  if (!lookUp && objections.length > 0) {
+  const { rows, settled, rejectionOf } = judge(unsettled, { ads, window, clickAgeMaxDays }, allocation);
+  if (!lookUp && rejectionOf.length > 0) {
     // It gets no row that could fail: only a look tells whether it has one from before, when nothing was wrong with it.
     throw new TollwayError(LOST_RACE, 'A click has to be looked up before it is rejected', {
       retryable: true,
@@ -176,7 +176,7 @@ export async function settle(
   }
   const objected = onePerIdentity([
     ...unreadable.map((record) => ({ record, reason: record.reason, detail: record.detail })),
-    ...objections,
+    ...rejectionOf,
   ]);
   const settledNow = () =>
     new Set([...settled.map(({ record }) => identityOf(record)), ...late.flatMap(identitiesOf)]);
@@ -206,21 +206,21 @@ function lateKeysOf(counters: readonly SpoolCounts[]): number {
 }
 
 /** Decides about clicks. All that there is to do about one is done at once: a batch is larger than what a core has at hand. */
-function judge(clicks: readonly ReadClick[], surroundings: Surroundings, allocation: Allocation) {
+function judge(clicks: readonly ReadClick[], context: ChargeContext, allocation: Allocation) {
   const rows = new LedgerRows();
   const settled: Settled[] = [];
-  const objections: Rejection[] = [];
+  const rejectionOf: Rejection[] = [];
   for (const record of clicks) {
-    const objection = objectionTo(record, surroundings);
-    if (objection !== null) {
-      objections.push({ record, ...objection });
+    const rejection = rejectionReason(record, context);
+    if (rejection !== null) {
+      rejectionOf.push({ record, ...rejection });
       continue;
     }
     const one: Settled = { record, verdict: allocation.judge(record.click) };
     rows.add(one);
     settled.push(one);
   }
-  return { rows, settled, objections };
+  return { rows, settled, rejectionOf };
 }
 
 /**
@@ -244,8 +244,8 @@ function failIfUnlocked(
   // Nearly always, and there are fewer ads than clicks.
   if ([...ads.values()].every(({ advertiserId }) => advertisers.has(advertiserId))) return;
   for (const { click } of clicks) {
-    const named = ads.get(click.adId)?.advertiserId === click.advertiserId;
-    if (named && !advertisers.has(click.advertiserId)) {
+    const keys = ads.get(click.adId)?.advertiserId === click.advertiserId;
+    if (keys && !advertisers.has(click.advertiserId)) {
       const message = `Advertiser ${click.advertiserId} appeared during the transaction`;
       throw new TollwayError(LOST_RACE, message, { retryable: true });
     }

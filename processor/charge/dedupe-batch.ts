@@ -5,7 +5,7 @@ import { identityOf } from '../../ledger/dead-letters.ts';
  * Splits a batch by what its records are, without the copies that it holds itself: clicks in order of time, then id, and the place
  * that each has among all clicks of the batch, or `null` where that is their order.
  */
-export function sortOut(batch: readonly ReadRecord[]) {
+export function dedupeBatch(batch: readonly ReadRecord[]) {
   const found: ReadClick[] = [];
   const unreadable = new Map<string, Unreadable>();
   const watermarks: ReadWatermark[] = [];

@@ -5,17 +5,17 @@ import { encodeClick, type ReadRecord, readRecord } from '../../contract/click-e
 import { BEGIN_CHARGE } from '../../ledger/store.ts';
 import { type ChargeOptions, settle } from './charge-clicks.ts';
 
-const REHEARSED = 'rehearsed';
+const DRY_RUN = 'dry run';
 
 /**
  * Whether a click that nobody made would get its row now. It is settled in a transaction that is rolled back: nothing
- * comes of it. So a home can tell a record that is at fault from a ledger that is, where no other click
+ * comes of it. So a runtime can tell a record that is at fault from a ledger that is, where no other click
  * passes by: a function that is given one record has no others to compare it with.
  *
  * The click is of the kind of `record`, with or without a nonce, and of another advertiser where there is one,
  * and of none in `blocked`, whose rows cannot be locked.
  */
-export async function rehearse(
+export async function dryRunCharge(
   pool: Pool,
   record: ReadRecord,
   options: ChargeOptions,
@@ -28,12 +28,12 @@ export async function rehearse(
         const click = await anyClick(connection, record, blocked);
         if (click === null) return;
         await settle(connection, [click], options);
-        throw new TollwayError(REHEARSED, 'It would have been settled');
+        throw new TollwayError(DRY_RUN, 'It would have been settled');
       },
       BEGIN_CHARGE,
     );
   } catch (error) {
-    return error instanceof TollwayError && error.code === REHEARSED;
+    return error instanceof TollwayError && error.code === DRY_RUN;
   }
   return false;
 }
@@ -71,5 +71,5 @@ async function anyClick(
     userAgent: null,
     referrerHost: null,
   });
-  return readRecord({ key: null, value: Buffer.from(encoded) }, 'rehearsal');
+  return readRecord({ key: null, value: Buffer.from(encoded) }, 'dry run');
 }

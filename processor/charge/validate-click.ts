@@ -6,7 +6,7 @@ import type { RejectReason } from '../../ledger/dead-letters.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
 import type { KnownAd, LedgerWindow } from '../../ledger/store.ts';
 
-export type Surroundings = {
+export type ChargeContext = {
   readonly ads: ReadonlyMap<number, KnownAd>;
   readonly window: LedgerWindow;
   /** A click older than this when it arrives is too old; `null` takes any the ledger has a day for. */
@@ -14,9 +14,9 @@ export type Surroundings = {
 };
 
 /** Why a click cannot be paid for and has to be rejected, or `null`. Throws `no_partition_yet`. */
-export function objectionTo(
+export function rejectionReason(
   { click }: ReadClick,
-  { ads, window, clickAgeMaxDays }: Surroundings,
+  { ads, window, clickAgeMaxDays }: ChargeContext,
 ): { reason: RejectReason; detail: string } | null {
   const { clickedAt, nonce } = click;
   if (clickedAt >= window.clickAheadMs && clickedAt <= window.nowMs + DAY_MS) {

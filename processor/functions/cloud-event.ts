@@ -7,10 +7,10 @@ import { listen } from '../../common/telemetry/operations-server.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
 import { readCloudEvents } from '../events/cloud-events.ts';
 import { MemoryBound, type MemoryPart, readBody } from '../events/http-body.ts';
-import { FunctionHome } from './function-runtime.ts';
+import { FunctionRuntime } from './function-runtime.ts';
 
 const name = 'cloud-event';
-const home = new FunctionHome(name, process.env);
+const runtime = new FunctionRuntime(name, process.env);
 /** Largest body, in bytes; brokers send far less at once. */
 const BODY_BYTES_MAX = 16_777_216;
 /** Memory that the requests at work may take together, in bytes; the sender of one more is told to come again. */
@@ -92,10 +92,10 @@ async function charge(request: Request, body: Buffer, part: MemoryPart): Promise
     throw error;
   }
   if (!part.take(records.length * EVENT_BYTES)) return NO_ROOM;
-  const settled = await home.settle(records, { id: randomUUID(), deadlineAt: null });
+  const settled = await runtime.settle(records, { id: randomUUID(), deadlineAt: null });
   const open = records.length - settled;
   if (open > 0) {
-    const why = home.problem === null ? '' : `: ${home.problem}`;
+    const why = runtime.problem === null ? '' : `: ${runtime.problem}`;
     const all = counted(records.length, 'event');
     return {
       status: 503,
@@ -138,7 +138,7 @@ function portOf(given: string | undefined): number {
 if (import.meta.main) {
   await runProcess(async (open) => {
     // A process that could never charge anything says so and ends, and no platform takes it for ready.
-    await home.open();
+    await runtime.open();
     const server = createServer((request, response) => void handle(request, response));
     const port = await listen(server, portOf(process.env.PORT), '0.0.0.0', 'PORT');
     process.stdout.write(`${name}: charging what is posted to port ${port}\n`);

@@ -31,12 +31,12 @@ export type Invocation = {
  * with no transaction open. A platform may freeze a function as soon as it has answered: a transaction
  * that is open then would hold its locks until the function is thawed.
  */
-export class FunctionHome {
+export class FunctionRuntime {
   private readonly name: string;
   private readonly env: Readonly<Record<string, string | undefined>>;
   private readonly queryMsMax: number;
   private opening: Promise<FunctionRooms> | null = null;
-  /** What a home that slept knew; after one that failed all is asked anew, the password too. */
+  /** What a runtime that slept knew; after one that failed all is asked anew, the password too. */
   private known: FunctionConfig | null = null;
   /** What stood in the way of the last call that settled less than all, as far as it is known. */
   problem: string | null = null;
@@ -57,13 +57,13 @@ export class FunctionHome {
    * committed. The rest has to come again: near its deadline a function begins no batch, and cuts off the one that is under way.
    */
   async settle(records: readonly ReadRecord[], invocation: Invocation): Promise<number> {
-    return this.during(invocation, async (home, { cut, deadlineAt }) => {
+    return this.during(invocation, async (runtime, { cut, deadlineAt }) => {
       const startedAt = performance.now();
       let settled = 0;
       while (settled < records.length && performance.now() < deadlineAt - BEGIN_MS) {
-        const batch = records.slice(settled, settled + home.config.BATCH_SIZE);
+        const batch = records.slice(settled, settled + runtime.config.BATCH_SIZE);
         try {
-          await home.host.deliver(batch, cut);
+          await runtime.dispatcher.submit(batch, cut);
         } catch (error) {
           if (errorCode(error) !== STOPPING) throw error;
           break;
@@ -71,42 +71,44 @@ export class FunctionHome {
         settled += batch.length;
       }
       this.problem =
-        settled < records.length ? (home.host.lastFailure ?? home.host.problems[0]?.reason ?? null) : null;
+        settled < records.length
+          ? (runtime.dispatcher.lastFailure ?? runtime.dispatcher.problems[0]?.reason ?? null)
+          : null;
       const line = { records: records.length, settled, milliseconds: performance.now() - startedAt };
-      const counted = home.metrics.flush();
-      home.logger.info({ invocation: invocation.id, ...line, outcomes: outcomesOf(counted) }, 'A batch');
+      const counted = runtime.metrics.flush();
+      runtime.logger.info({ invocation: invocation.id, ...line, outcomes: outcomesOf(counted) }, 'A batch');
       return settled;
     });
   }
 
   /**
-   * Runs what is no batch of clicks in this home. `cut` is aborted shortly before the deadline; what does not end then is
+   * Runs what is no batch of clicks in this runtime. `cut` is aborted shortly before the deadline; what does not end then is
    * undone by the database, and this throws `not_in_time`.
    */
   async during<T>(
     invocation: Invocation,
-    work: (home: FunctionRooms, time: { cut: AbortSignal; deadlineAt: number }) => Promise<T>,
+    work: (runtime: FunctionRooms, time: { cut: AbortSignal; deadlineAt: number }) => Promise<T>,
   ): Promise<T> {
     this.atWork += 1;
     const startedAt = performance.now();
     const cut = new AbortController();
-    let beLate: (error: Error) => void = () => {};
+    let rejectOnDeadline: (error: Error) => void = () => {};
     // By hand: OpenWhisk's Node 20 has no Promise.withResolvers.
     const late = new Promise<never>((_, reject) => {
-      beLate = reject;
+      rejectOnDeadline = reject;
     });
     let timer: NodeJS.Timeout | undefined;
-    let home: FunctionRooms | null = null;
+    let runtime: FunctionRooms | null = null;
     let whole = false;
     try {
-      home = await this.opened();
-      const deadlineAt = invocation.deadlineAt ?? startedAt + home.config.REQUEST_TIMEOUT_MS;
+      runtime = await this.opened();
+      const deadlineAt = invocation.deadlineAt ?? startedAt + runtime.config.REQUEST_TIMEOUT_MS;
       const cutOff = () => {
         cut.abort();
-        timer = setTimeout(() => beLate(this.tooLate()), GRACE_MS);
+        timer = setTimeout(() => rejectOnDeadline(this.tooLate()), GRACE_MS);
       };
       timer = setTimeout(cutOff, Math.max(0, deadlineAt - CUT_MS - performance.now()));
-      const result = await Promise.race([work(home, { cut: cut.signal, deadlineAt }), late]);
+      const result = await Promise.race([work(runtime, { cut: cut.signal, deadlineAt }), late]);
       whole = !cut.signal.aborted;
       return result;
     } catch (error) {
@@ -115,14 +117,14 @@ export class FunctionHome {
       clearTimeout(timer);
       this.atWork -= 1;
       this.lastAt = moment();
-      home?.metrics.flush();
+      runtime?.metrics.flush();
       // After anything else than a good end something may be under way yet. The last one at work leaves, however its own ended.
-      if (home !== null && !whole) this.unfinished = true;
-      if (home !== null && this.unfinished && this.atWork === 0) await this.leave(home);
+      if (runtime !== null && !whole) this.unfinished = true;
+      if (runtime !== null && this.unfinished && this.atWork === 0) await this.leave(runtime);
     }
   }
 
-  /** Opens it before the first call, for a home that may fail at its start: throws what is wrong with its settings. */
+  /** Opens it before the first call, for a runtime that may fail at its start: throws what is wrong with its settings. */
   async open(): Promise<void> {
     this.atWork += 1;
     await this.opened().finally(() => {
@@ -142,7 +144,7 @@ export class FunctionHome {
     const { opening: earlier } = this;
     const slept = this.atWork === 1 && elapsedMs(this.lastAt) > SLEEP_MS_MAX;
     if (earlier !== null && !slept) return earlier;
-    const opening = earlier === null ? this.build() : earlier.then((home) => this.renew(home));
+    const opening = earlier === null ? this.build() : earlier.then((runtime) => this.renew(runtime));
     this.opening = opening;
     opening.catch(() => {
       this.opening = null;
@@ -150,9 +152,9 @@ export class FunctionHome {
     return opening;
   }
 
-  /** Closes a home that slept, and opens another with what that one knew. */
-  private async renew({ host, cut, known }: FunctionRooms): Promise<FunctionRooms> {
-    host.abort();
+  /** Closes a runtime that slept, and opens another with what that one knew. */
+  private async renew({ dispatcher, cut, known }: FunctionRooms): Promise<FunctionRooms> {
+    dispatcher.abort();
     await cut();
     this.known = known;
     return this.build();
@@ -166,11 +168,11 @@ export class FunctionHome {
     return openFunction(this.name, this.env, this.queryMsMax, known);
   }
 
-  /** Closes the home; the next event opens another. */
-  private async leave({ host, cut }: FunctionRooms): Promise<void> {
+  /** Closes the runtime; the next event opens another. */
+  private async leave({ dispatcher, cut }: FunctionRooms): Promise<void> {
     this.opening = null;
     this.unfinished = false;
-    host.abort();
+    dispatcher.abort();
     await cut();
   }
 

@@ -1,9 +1,9 @@
 import type { Context } from 'aws-lambda';
 import { readS3Event } from '../events/s3-event.ts';
-import { FunctionHome } from './function-runtime.ts';
+import { FunctionRuntime } from './function-runtime.ts';
 
 const name = 'lambda-file';
-const home = new FunctionHome(name, process.env);
+const runtime = new FunctionRuntime(name, process.env);
 
 /** Charges the clicks of files that were put into a bucket. What was not done in time is done when the event comes again. */
 export async function handler(event: unknown, context: Context): Promise<{ records: number }> {
@@ -13,5 +13,5 @@ export async function handler(event: unknown, context: Context): Promise<{ recor
     deadlineAt: performance.now() + context.getRemainingTimeInMillis(),
   };
   const places = readS3Event(name, event);
-  return { records: await chargeFiles(name, places, (some) => home.settle(some, invocation)) };
+  return { records: await chargeFiles(name, places, (some) => runtime.settle(some, invocation)) };
 }

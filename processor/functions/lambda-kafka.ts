@@ -1,13 +1,13 @@
 import type { Context } from 'aws-lambda';
 import { type KafkaBatchResponse, readKafkaEvent } from '../events/kafka-event.ts';
-import { FunctionHome } from './function-runtime.ts';
+import { FunctionRuntime } from './function-runtime.ts';
 
 const name = 'lambda-kafka';
-const home = new FunctionHome(name, process.env);
+const runtime = new FunctionRuntime(name, process.env);
 
 /** Charges a batch of some Kafka partitions. What is not settled when the time is over is answered as failed, and comes again. */
 export async function handler(event: unknown, context: Context): Promise<KafkaBatchResponse> {
   const { records, responseAfter } = readKafkaEvent(name, event);
   const deadlineAt = performance.now() + context.getRemainingTimeInMillis();
-  return responseAfter(await home.settle(records, { id: context.awsRequestId, deadlineAt }));
+  return responseAfter(await runtime.settle(records, { id: context.awsRequestId, deadlineAt }));
 }

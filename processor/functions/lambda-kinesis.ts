@@ -1,13 +1,13 @@
 import type { Context, KinesisStreamBatchResponse } from 'aws-lambda';
 import { readKinesisEvent } from '../events/kinesis-event.ts';
-import { FunctionHome } from './function-runtime.ts';
+import { FunctionRuntime } from './function-runtime.ts';
 
 const name = 'lambda-kinesis';
-const home = new FunctionHome(name, process.env);
+const runtime = new FunctionRuntime(name, process.env);
 
 /** Charges a batch of a Kinesis shard. What is not settled when the time is over is answered as failed, and comes again. */
 export async function handler(event: unknown, context: Context): Promise<KinesisStreamBatchResponse> {
   const { records, responseAfter } = readKinesisEvent(name, event);
   const deadlineAt = performance.now() + context.getRemainingTimeInMillis();
-  return responseAfter(await home.settle(records, { id: context.awsRequestId, deadlineAt }));
+  return responseAfter(await runtime.settle(records, { id: context.awsRequestId, deadlineAt }));
 }

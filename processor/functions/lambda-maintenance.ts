@@ -1,11 +1,11 @@
 import type { Context } from 'aws-lambda';
-import { FunctionHome } from './function-runtime.ts';
+import { FunctionRuntime } from './function-runtime.ts';
 
-const home = new FunctionHome('lambda-maintenance', process.env, 0);
+const runtime = new FunctionRuntime('lambda-maintenance', process.env, 0);
 
 /** Maintains the ledger, by a schedule: the days to come are made, counters merged, days that are over closed and dropped. */
 export async function handler(_event: unknown, context: Context): Promise<object> {
   const { maintainLedger } = await import('../maintenance-loop.ts');
   const deadlineAt = performance.now() + context.getRemainingTimeInMillis();
-  return home.during({ id: context.awsRequestId, deadlineAt }, maintainLedger);
+  return runtime.during({ id: context.awsRequestId, deadlineAt }, maintainLedger);
 }

@@ -1,18 +1,18 @@
 import { type FunctionConfig, readFunctionConfig } from '../../common/config/function-config.ts';
-import { cutPool } from '../../common/postgres/postgres.ts';
+import { terminatePool } from '../../common/postgres/postgres.ts';
 import { createEmbeddedMetrics, type EmbeddedMetrics } from '../../common/telemetry/embedded-metrics.ts';
 import { createFunctionLogger } from '../../common/telemetry/logger.ts';
-import { type Home, openHome } from '../runtime.ts';
+import { createRuntime, type Runtime } from '../runtime.ts';
 
 /** The home of the handler in a function, and how it is left in a hurry. */
-export type FunctionRooms = Home<EmbeddedMetrics> & {
+export type FunctionRooms = Runtime<EmbeddedMetrics> & {
   /** What an earlier home knew, so that the next one need not ask. */
   readonly known: FunctionConfig;
   readonly cut: () => Promise<void>;
 };
 
 /**
- * Opens a home in the function `name`: with the settings that an earlier one knew, or reading them anew. Throws what
+ * Opens a runtime in the function `name`: with the settings that an earlier one knew, or reading them anew. Throws what
  * `readFunctionConfig` throws.
  */
 export async function openFunction(
@@ -23,7 +23,7 @@ export async function openFunction(
 ): Promise<FunctionRooms> {
   const known = earlier ?? (await readFunctionConfig(name, env));
   const logger = createFunctionLogger(name, known);
-  const home = openHome(name, known, {
+  const runtime = createRuntime(name, known, {
     // By the name that it was deployed under: two deployments in one account are told apart.
     metrics: createEmbeddedMetrics(env.AWS_LAMBDA_FUNCTION_NAME ?? name),
     logger,
@@ -33,5 +33,5 @@ export async function openFunction(
     connections: 1,
     queryMsMax,
   });
-  return { ...home, known, cut: () => cutPool(home.pool) };
+  return { ...runtime, known, cut: () => terminatePool(runtime.pool) };
 }

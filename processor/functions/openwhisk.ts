@@ -1,11 +1,11 @@
 import { counted } from '../../common/counted.ts';
 import { TollwayError } from '../../common/errors.ts';
 import { readMessages } from '../events/openwhisk-messages.ts';
-import { FunctionHome, type Invocation } from './function-runtime.ts';
+import { FunctionRuntime, type Invocation } from './function-runtime.ts';
 
 const name = 'openwhisk';
 /** One home for the messages, and one without haste for what is scheduled; each with the settings it was opened with. */
-const homes = new Map<string, { readonly home: FunctionHome; readonly settings: string }>();
+const runtimes = new Map<string, { readonly runtime: FunctionRuntime; readonly settings: string }>();
 
 type Params = Readonly<Record<string, unknown>>;
 
@@ -15,15 +15,15 @@ type Params = Readonly<Record<string, unknown>>;
  */
 export async function main(params: Params): Promise<{ records: number; settled: number }> {
   const records = readMessages(name, params);
-  const home = homeOf(name, params);
-  const settled = await home.settle(records, invocation());
+  const runtime = runtimeOf(name, params);
+  const settled = await runtime.settle(records, invocation());
   const lost = records[settled];
   if (lost === undefined) return { records: records.length, settled };
   const all = counted(records.length, 'record');
   throw new TollwayError(
     'not_settled',
     `${name}: ${counted(records.length - settled, `of ${all} was`, `of ${all} were`)} not settled in time, from ${lost.position} on; ` +
-      `the feed does not bring them again, a processor on this topic does${home.problem === null ? '' : ` (${home.problem})`}`,
+      `the feed does not bring them again, a processor on this topic does${runtime.problem === null ? '' : ` (${runtime.problem})`}`,
   );
 }
 
@@ -31,10 +31,10 @@ export async function main(params: Params): Promise<{ records: number; settled: 
 export async function reconcile(params: Params): Promise<object> {
   // Asked first: activations at the same time share the environment.
   const asked = invocation();
-  const { reportBooks } = await import('./report-reconciliation.ts');
+  const { reportReconciliation } = await import('./report-reconciliation.ts');
   const deep = params.deep === true;
-  return homeOf('openwhisk-reconcile', params, 0).during(asked, (rooms, time) =>
-    reportBooks(rooms, { ...time, deep }),
+  return runtimeOf('openwhisk-reconcile', params, 0).during(asked, (rooms, time) =>
+    reportReconciliation(rooms, { ...time, deep }),
   );
 }
 
@@ -42,26 +42,26 @@ export async function reconcile(params: Params): Promise<object> {
 export async function maintain(params: Params): Promise<object> {
   const asked = invocation();
   const { maintainLedger } = await import('../maintenance-loop.ts');
-  return homeOf('openwhisk-maintain', params, 0).during(asked, maintainLedger);
+  return runtimeOf('openwhisk-maintain', params, 0).during(asked, maintainLedger);
 }
 
 /** OpenWhisk binds settings as parameters of the action; they count before the environment. */
-function homeOf(functionName: string, params: Params, queryMsMax?: number): FunctionHome {
+function runtimeOf(functionName: string, params: Params, queryMsMax?: number): FunctionRuntime {
   const settings = Object.entries(params)
     .filter(([key, value]) => /^[A-Z][A-Z0-9_]*$/.test(key) && typeof value !== 'object')
     .map(([key, value]) => [key, String(value)]);
-  const known = homes.get(functionName);
+  const known = runtimes.get(functionName);
   const now = JSON.stringify(settings);
-  if (known?.settings === now) return known.home;
+  if (known?.settings === now) return known.runtime;
   // Its package was updated while it was warm: another password, perhaps.
-  void known?.home.close();
-  const home = new FunctionHome(
+  void known?.runtime.close();
+  const runtime = new FunctionRuntime(
     functionName,
     { ...process.env, ...Object.fromEntries(settings) },
     queryMsMax,
   );
-  homes.set(functionName, { home, settings: now });
-  return home;
+  runtimes.set(functionName, { runtime, settings: now });
+  return runtime;
 }
 
 /** https://github.com/apache/openwhisk/blob/master/docs/actions.md#accessing-action-metadata-within-the-action-body */

@@ -1,9 +1,9 @@
-import { postgresBooks } from '../../brokers/postgres/backlog.ts';
+import { postgresBacklog } from '../../brokers/postgres/backlog.ts';
 import { counted } from '../../common/counted.ts';
 import { sleep } from '../../common/process.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
 import { countSequences, type Sequences, subtractSequences } from '../../ledger/sequence-ranges.ts';
-import type { Home } from '../runtime.ts';
+import type { Runtime } from '../runtime.ts';
 
 /** Time between the two looks at the books, in ms: what is on its way at the first is settled at the second. */
 const WAIT_MS = 20_000;
@@ -14,7 +14,7 @@ const LOOK_MS = 10_000;
 /** Most lines of problems that are answered: payloads have limits. */
 const PROBLEMS_MAX = 50;
 
-export type BooksReport = {
+export type ReconciliationReport = {
   readonly balanced: boolean;
   readonly accepted: number;
   readonly settled: number;
@@ -29,19 +29,19 @@ export type BooksReport = {
  * cannot ask the broker what is on its way, as `tollway reconcile` does: so it waits for it. While handlers are further
  * behind than it waits, what they have not read yet counts as missing. `deep` also recounts the ledger row by row.
  */
-export async function reportBooks(
-  { pool, metrics, logger }: Home,
+export async function reportReconciliation(
+  { pool, metrics, logger }: Runtime,
   { cut, deadlineAt, deep = false }: { cut: AbortSignal; deadlineAt: number; deep?: boolean },
-): Promise<BooksReport> {
-  const before = await reconcile(pool, { brokers: [postgresBooks], deep });
+): Promise<ReconciliationReport> {
+  const before = await reconcile(pool, { brokers: [postgresBacklog], deep });
   const hasGaps = before.missing > 0;
   const waitMs = Math.min(WAIT_MS, deadlineAt - LOOK_MS - performance.now());
   const hasTime = waitMs >= WAIT_MS_MIN;
   if (hasGaps && hasTime) await sleep(waitMs, cut);
-  const books = hasGaps && hasTime ? await reconcile(pool, { brokers: [postgresBooks] }) : before;
+  const reconciliation = hasGaps && hasTime ? await reconcile(pool, { brokers: [postgresBacklog] }) : before;
   const gapsBefore = new Map(before.spools.map(({ spoolId, gaps }) => [spoolId, gaps]));
   const isJudged = !hasGaps || hasTime;
-  const missing = (isJudged ? books.spools : []).flatMap(({ spoolId, gaps }) => {
+  const missing = (isJudged ? reconciliation.spools : []).flatMap(({ spoolId, gaps }) => {
     const stayed = intersect(gaps, gapsBefore.get(spoolId) ?? []);
     const count = countSequences(stayed);
     return count === 0 ? [] : [{ spoolId, count, first: stayed[0]?.start }];
@@ -50,8 +50,8 @@ export async function reportBooks(
   const { rows } = await pool.query<{ count: number }>(
     'select count(*)::float8 as count from dead_letter where discarded_at is null',
   );
-  const problems = [...before.problems, ...(books === before ? [] : books.problems)];
-  metrics.booksProblems.set(problems.length);
+  const problems = [...before.problems, ...(reconciliation === before ? [] : reconciliation.problems)];
+  metrics.reconciliationProblems.set(problems.length);
   if (isJudged) metrics.missingClicks.set(missingCount);
   metrics.deadLetters.set(rows[0]?.count ?? 0);
   const lines = [
@@ -62,7 +62,7 @@ export async function reportBooks(
     ),
   ];
   if (lines.length > 0) logger.error({ problems: lines.slice(0, PROBLEMS_MAX) }, 'The books need a person');
-  const { accepted, charged, overBudget, invalid, rejected } = books;
+  const { accepted, charged, overBudget, invalid, rejected } = reconciliation;
   return {
     balanced: problems.length === 0,
     accepted,

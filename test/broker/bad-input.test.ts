@@ -18,9 +18,9 @@ import {
   type Environment,
   expectAllCharged,
   type Running,
-  type Site,
+  type TestEnvironment,
   untilSettled,
-  withSite,
+  withEnvironment,
 } from './site.ts';
 
 const skipped = isSkipped(await kafkaIsMissing());
@@ -29,8 +29,11 @@ const ownSkipped = isSkipped(await kafkaIsMissing('our own'));
 const START_MAX_MS = 120_000;
 
 /** What a processor says and how it ends. */
-async function said(site: Site, env: Environment): Promise<{ code: number | null; printed: string }> {
-  const running = await site.run({ env });
+async function said(
+  environment: TestEnvironment,
+  env: Environment,
+): Promise<{ code: number | null; printed: string }> {
+  const running = await environment.run({ env });
   const { child, ended, printed } = running;
   await waitFor(() => child.exitCode !== null, 20_000, 'it to end').catch((error: unknown) => {
     throw new Error(`Expected it to end, it says: ${printed()}`, { cause: error });
@@ -49,18 +52,21 @@ describe.skipIf(skipped).concurrent('a processor of Kafka', () => {
     if (!skipped) server = kafkaForTests(await startKafka());
   }, START_MAX_MS);
   afterAll(() => server?.stop());
-  const on = (title: string, work: (site: Site) => Promise<void>, env: Record<string, string> = {}) =>
-    it(title, { timeout: 60_000 }, () => withSite(server, work, env));
+  const on = (
+    title: string,
+    work: (environment: TestEnvironment) => Promise<void>,
+    env: Record<string, string> = {},
+  ) => it(title, { timeout: 60_000 }, () => withEnvironment(server, work, env));
 
-  on('without a topic ends, and says which setting it is and how to make one', async (site) => {
-    const { code, printed } = await said(site, { KAFKA_TOPIC: 'of-nobody' });
+  on('without a topic ends, and says which setting it is and how to make one', async (environment) => {
+    const { code, printed } = await said(environment, { KAFKA_TOPIC: 'of-nobody' });
     expect(printed).toMatch(/KAFKA_TOPIC: there is no topic "of-nobody".*topics create/);
     expect(code).toBe(1);
   });
 
-  on('says that partitions are too few, and works', async (site) => {
-    const { broker, clicks, database } = site;
-    const running = await site.run({ env: { KAFKA_PARTITIONS: '12' } });
+  on('says that partitions are too few, and works', async (environment) => {
+    const { broker, clicks, database } = environment;
+    const running = await environment.run({ env: { KAFKA_PARTITIONS: '12' } });
     await untilSaid(
       running,
       /KAFKA_PARTITIONS: expected a topic of at least 12 partitions.*has 3.*topics create/,
@@ -69,8 +75,8 @@ describe.skipIf(skipped).concurrent('a processor of Kafka', () => {
     await untilSettled(database.pool, 5);
   });
 
-  on('ends over a batch that it cannot read, and says where it lies', async (site) => {
-    const { broker, clicks } = site;
+  on('ends over a batch that it cannot read, and says where it lies', async (environment) => {
+    const { broker, clicks } = environment;
     // Made so from the beginning: a topic that is changed goes on converting for a moment.
     const topic = `${broker.config.KAFKA_TOPIC}-as-it-comes`;
     const configEntries = [{ name: 'compression.type', value: 'producer' }];
@@ -81,7 +87,7 @@ describe.skipIf(skipped).concurrent('a processor of Kafka', () => {
     });
     await server.produce(topic, 1, clicks(5));
     await server.produce(topic, 1, clicks(5), CompressionTypes.Snappy);
-    const running = await site.run({ env: { KAFKA_TOPIC: topic } });
+    const running = await environment.run({ env: { KAFKA_TOPIC: topic } });
     const code = await running.ended;
     expect(running.printed()).toMatch(
       new RegExp(
@@ -91,11 +97,11 @@ describe.skipIf(skipped).concurrent('a processor of Kafka', () => {
     expect(code).toBe(1);
   });
 
-  on('takes records without headers, or with those of others, for clicks', async (site) => {
-    const { broker, clicks, database } = site;
+  on('takes records without headers, or with those of others, for clicks', async (environment) => {
+    const { broker, clicks, database } = environment;
     const kafka = new Kafka({ brokers: [server.server.brokers], logLevel: logLevel.NOTHING });
     const producer = kafka.producer({ allowAutoTopicCreation: false });
-    site.later(() => producer.disconnect());
+    environment.later(() => producer.disconnect());
     await producer.connect();
     const messages = clicks(6).map(({ key, value }, index) => ({
       key,
@@ -103,9 +109,9 @@ describe.skipIf(skipped).concurrent('a processor of Kafka', () => {
       ...(index % 2 === 0 ? {} : { headers: { ce_type: 'something.else', traceparent: ['a', 'b'] } }),
     }));
     await producer.send({ topic: broker.config.KAFKA_TOPIC, acks: -1, messages });
-    const consumer = await site.consume();
+    const consumer = await environment.consume();
     await untilSettled(database.pool, 6, consumer);
-    await expectAllCharged(site);
+    await expectAllCharged(environment);
   });
 });
 
@@ -114,16 +120,16 @@ describe.skipIf(ownSkipped)('a processor whose Kafka is not there', () => {
     const properties = { 'num.partitions': '1' };
     const server = kafkaForTests(await startKafka({ properties }));
     try {
-      await withSite(server, async (site) => {
+      await withEnvironment(server, async (environment) => {
         await server.server.kill();
-        const running = await site.run();
+        const running = await environment.run();
         await untilSaid(running, /KAFKA_BROKERS: 127\.0\.0\.1:\d+ does not answer/);
         const ready = await fetch(`${running.opsUrl}/readyz`);
         expect(ready.status).toBe(503);
         expect(await ready.text()).toContain('KAFKA_BROKERS');
         await server.server.start();
-        await site.broker.publishTo(0, site.clicks(5));
-        await untilSettled(site.database.pool, 5);
+        await environment.broker.publishTo(0, environment.clicks(5));
+        await untilSettled(environment.database.pool, 5);
         await untilSaid(running, /The processor reads from the broker again/);
         expect(running.child.exitCode).toBe(null);
         expect(running.printed().match(/KAFKA_BROKERS/g)?.length).toBe(1);
@@ -152,8 +158,11 @@ describe.skipIf(secureSkipped).concurrent('a processor of a Kafka that asks who 
     KAFKA_PASSWORD: secure.password,
     ...more,
   });
-  const on = (title: string, env: () => Record<string, string>, work: (site: Site) => Promise<void>) =>
-    it(title, { timeout: 60_000 }, () => withSite(server, work, env()));
+  const on = (
+    title: string,
+    env: () => Record<string, string>,
+    work: (environment: TestEnvironment) => Promise<void>,
+  ) => it(title, { timeout: 60_000 }, () => withEnvironment(server, work, env()));
 
   for (const mechanism of ['plain', 'scram-sha-256', 'scram-sha-512']) {
     on(
@@ -182,10 +191,13 @@ describe.skipIf(secureSkipped).concurrent('a processor of a Kafka that asks who 
     'with a wrong password ends, and names the settings (%s)',
     { timeout: 60_000 },
     (mechanism) =>
-      withSite(
+      withEnvironment(
         server,
-        async (site) => {
-          const { code, printed } = await said(site, { KAFKA_SASL: mechanism, KAFKA_PASSWORD: 'wrong' });
+        async (environment) => {
+          const { code, printed } = await said(environment, {
+            KAFKA_SASL: mechanism,
+            KAFKA_PASSWORD: 'wrong',
+          });
           expect(printed).toMatch(/KAFKA_USERNAME, KAFKA_PASSWORD: .* refuses them/);
           expect(printed).not.toContain('wrong');
           expect(code).toBe(1);
@@ -199,10 +211,10 @@ describe.skipIf(secureSkipped).concurrent('a processor of a Kafka that asks who 
     ['a file that is not there', { KAFKA_TLS_CA: '/nowhere/ca.pem' }, /KAFKA_TLS_CA: expected a PEM file/],
     ['no encryption', { KAFKA_TLS: 'off', KAFKA_TLS_CA: '' }, /KAFKA_(TLS|BROKERS)/],
   ])('says what is wrong: %s', { timeout: 60_000 }, (_, env, what) =>
-    withSite(
+    withEnvironment(
       server,
-      async (site) => {
-        const running = await site.run({ env });
+      async (environment) => {
+        const running = await environment.run({ env });
         await untilSaid(running, what);
       },
       login('plain'),
@@ -226,24 +238,24 @@ describe.concurrent('a processor of Kinesis', () => {
     server = await startKinesisForTests();
   });
   afterAll(() => server?.stop());
-  const on = (title: string, work: (site: Site) => Promise<void>) =>
-    it(title, { timeout: 60_000 }, () => withSite(server, work));
+  const on = (title: string, work: (environment: TestEnvironment) => Promise<void>) =>
+    it(title, { timeout: 60_000 }, () => withEnvironment(server, work));
 
-  on('without a stream ends, and says which setting it is and how to make one', async (site) => {
-    const { code, printed } = await said(site, { KINESIS_STREAM: 'of-nobody' });
+  on('without a stream ends, and says which setting it is and how to make one', async (environment) => {
+    const { code, printed } = await said(environment, { KINESIS_STREAM: 'of-nobody' });
     expect(printed).toMatch(/KINESIS_STREAM: there is no stream "of-nobody".*topics create/);
     expect(code).toBe(1);
   });
 
-  on('without a region, or with one that cannot be, ends and names it', async (site) => {
+  on('without a region, or with one that cannot be, ends and names it', async (environment) => {
     for (const AWS_REGION of [undefined, '', 'eu west']) {
-      const { code, printed } = await said(site, { AWS_REGION, AWS_CONFIG_FILE: '/nowhere/at/all' });
+      const { code, printed } = await said(environment, { AWS_REGION, AWS_CONFIG_FILE: '/nowhere/at/all' });
       expect(printed).toMatch(/AWS_REGION: expected the region of the stream, such as eu-west-1/);
       expect(code).toBe(1);
     }
   });
 
-  on('without credentials ends, and says where they are sought', async (site) => {
+  on('without credentials ends, and says where they are sought', async (environment) => {
     const nothing = '/nowhere/at/all';
     const env = {
       AWS_ACCESS_KEY_ID: '',
@@ -252,14 +264,14 @@ describe.concurrent('a processor of Kinesis', () => {
       AWS_CONFIG_FILE: nothing,
       AWS_EC2_METADATA_DISABLED: 'true',
     };
-    const { code, printed } = await said(site, env);
+    const { code, printed } = await said(environment, env);
     expect(printed).toMatch(/AWS credentials \(AWS_ACCESS_KEY_ID/);
     expect(code).toBe(1);
   });
 
-  on('whose address is wrong waits and names it, once', async (site) => {
+  on('whose address is wrong waits and names it, once', async (environment) => {
     const [port] = await freePorts(1);
-    const running = await site.run({ env: { KINESIS_ENDPOINT: `http://127.0.0.1:${port}` } });
+    const running = await environment.run({ env: { KINESIS_ENDPOINT: `http://127.0.0.1:${port}` } });
     await untilSaid(running, /KINESIS_ENDPOINT: http:\/\/127\.0\.0\.1:\d+ does not answer/);
     const ready = await fetch(`${running.opsUrl}/readyz`);
     expect([ready.status, await ready.text()]).toEqual([503, expect.stringContaining('KINESIS_ENDPOINT')]);

@@ -1,4 +1,4 @@
-import type { BrokerBooks } from '../../brokers/backlog.ts';
+import type { BrokerBacklog } from '../../brokers/backlog.ts';
 import type { Publisher } from '../../brokers/publisher.ts';
 import type { Config } from '../../common/config/config.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
@@ -43,7 +43,7 @@ export type Broker = {
   readonly config: Config;
   readonly publisher: Publisher;
   /** Every broker that may hold clicks, for `reconcile`. */
-  readonly books: readonly BrokerBooks[];
+  readonly backlogs: readonly BrokerBacklog[];
   /** Puts records, whatever they are, into the partition or shard of that index, together. */
   readonly publishTo: (slot: number, records: readonly BrokerRecord[]) => Promise<void>;
   /** Ways for what was read to be forgotten outside the ledger, each by its name; none for a broker without checkpoints. */

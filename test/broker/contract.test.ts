@@ -14,16 +14,16 @@ import {
   backUp,
   type Consumer,
   countSettled,
-  type Deliver,
   expectAllCharged,
   expectTrueBooks,
   gate,
   restore,
-  type Site,
+  type Submit,
   slowDown,
+  type TestEnvironment,
   untilCheckpointed,
   untilSettled,
-  withSite,
+  withEnvironment,
 } from './site.ts';
 
 const CHILD = 'test/broker/children/consumer.ts';
@@ -42,244 +42,250 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
 
   // They wait for each other's clocks more than for the processor, so they run side by side, each on a site of its own.
   describe.skipIf(skipped).concurrent('consumed', () => {
-    const on = (title: string, work: (site: Site) => Promise<void>) =>
-      it(title, { timeout: 120_000 }, () => withSite(server, work));
+    const on = (title: string, work: (environment: TestEnvironment) => Promise<void>) =>
+      it(title, { timeout: 120_000 }, () => withEnvironment(server, work));
     /** For brokers that remember by position, and keep what is settled. */
     const withCheckpoints: typeof on = driver.hasCheckpoints ? on : () => undefined;
 
-    on('acknowledges nothing before it is committed, whatever overtakes what', async (site) => {
-      const { database, broker, clicks } = site;
+    on('acknowledges nothing before it is committed, whatever overtakes what', async (environment) => {
+      const { database, broker, clicks } = environment;
       const held = gate();
       const reached = gate();
       let deliveries = 0;
       const holdFirst =
-        (deliver: Deliver): Deliver =>
+        (submit: Submit): Submit =>
         async (records, signal) => {
           deliveries += 1;
           if (deliveries === 1) {
             reached.open();
             await held.opened;
           }
-          await deliver(records, signal);
+          await submit(records, signal);
         };
-      const consumer = await site.consume({ around: holdFirst });
+      const consumer = await environment.consume({ wrap: holdFirst });
       await broker.publishTo(0, clicks(20));
       await reached.opened;
       await broker.publishTo(0, clicks(30));
       await untilSettled(database.pool, 30, consumer);
-      await untilCheckpointed(site);
-      await broker.publisher.publishEverywhere(site.spool.watermark());
+      await untilCheckpointed(environment);
+      await broker.publisher.publishEverywhere(environment.spool.watermark());
       // What was overtaken is with the broker still, as the books see it.
-      const books = await expectTrueBooks(site);
-      expect(books).toMatchObject({ accepted: site.spool.accepted, inFlight: 20 });
-      expect(books.charged).toBe(site.spool.accepted - 20);
+      const reconciliation = await expectTrueBooks(environment);
+      expect(reconciliation).toMatchObject({ accepted: environment.spool.accepted, inFlight: 20 });
+      expect(reconciliation.charged).toBe(environment.spool.accepted - 20);
       held.open();
-      await untilSettled(database.pool, site.spool.accepted, consumer);
+      await untilSettled(database.pool, environment.spool.accepted, consumer);
       await consumer.stop();
-      await expectAllCharged(site);
+      await expectAllCharged(environment);
       expect(await consumer.duplicates()).toBe(0);
     });
 
-    on('gives a batch again whose consumer died before the commit', async (site) => {
-      await site.publishEverySlot(20);
-      const { ended } = await site.run({ script: CHILD, env: { CRASH: 'before' } });
+    on('gives a batch again whose consumer died before the commit', async (environment) => {
+      await environment.publishEverySlot(20);
+      const { ended } = await environment.run({ script: CHILD, env: { CRASH: 'before' } });
       expect(await ended).toBe(null);
-      expect(await countSettled(site.database.pool)).toBe(0);
-      const consumer = await site.consume();
-      await untilSettled(site.database.pool, site.spool.accepted, consumer);
-      await expectAllCharged(site);
+      expect(await countSettled(environment.database.pool)).toBe(0);
+      const consumer = await environment.consume();
+      await untilSettled(environment.database.pool, environment.spool.accepted, consumer);
+      await expectAllCharged(environment);
       expect(await consumer.duplicates()).toBe(0);
     });
 
-    on('gives a batch again whose consumer died after the commit, and it is charged once', async (site) => {
-      await site.publishEverySlot(20);
-      const { ended } = await site.run({ script: CHILD, env: { CRASH: 'after' } });
-      expect(await ended).toBe(null);
-      const settled = await countSettled(site.database.pool);
-      expect(settled).toBeGreaterThan(0);
-      const consumer = await site.consume();
-      await untilSettled(site.database.pool, site.spool.accepted, consumer);
-      await waitFor(async () => (await consumer.duplicates()) === settled, 20_000, `${settled} copies`);
-      await expectAllCharged(site);
-    });
+    on(
+      'gives a batch again whose consumer died after the commit, and it is charged once',
+      async (environment) => {
+        await environment.publishEverySlot(20);
+        const { ended } = await environment.run({ script: CHILD, env: { CRASH: 'after' } });
+        expect(await ended).toBe(null);
+        const settled = await countSettled(environment.database.pool);
+        expect(settled).toBeGreaterThan(0);
+        const consumer = await environment.consume();
+        await untilSettled(environment.database.pool, environment.spool.accepted, consumer);
+        await waitFor(async () => (await consumer.duplicates()) === settled, 20_000, `${settled} copies`);
+        await expectAllCharged(environment);
+      },
+    );
 
-    on('gives a slow batch again that was overtaken by a fast one when its consumer died', async (site) => {
-      const { database, broker, clicks } = site;
-      const { printed, kill } = await site.run({ script: CHILD, env: { CRASH: 'hold' } });
-      await broker.publishTo(0, clicks(20));
-      await waitFor(() => printed().includes('held'));
-      await broker.publishTo(0, clicks(30));
-      await untilSettled(database.pool, 30);
-      await untilCheckpointed(site);
-      await kill('SIGKILL');
-      expect((await expectTrueBooks(site)).inFlight).toBe(20);
-      const consumer = await site.consume();
-      await untilSettled(database.pool, site.spool.accepted, consumer);
-      await expectAllCharged(site);
-    });
+    on(
+      'gives a slow batch again that was overtaken by a fast one when its consumer died',
+      async (environment) => {
+        const { database, broker, clicks } = environment;
+        const { printed, kill } = await environment.run({ script: CHILD, env: { CRASH: 'hold' } });
+        await broker.publishTo(0, clicks(20));
+        await waitFor(() => printed().includes('held'));
+        await broker.publishTo(0, clicks(30));
+        await untilSettled(database.pool, 30);
+        await untilCheckpointed(environment);
+        await kill('SIGKILL');
+        expect((await expectTrueBooks(environment)).inFlight).toBe(20);
+        const consumer = await environment.consume();
+        await untilSettled(database.pool, environment.spool.accepted, consumer);
+        await expectAllCharged(environment);
+      },
+    );
 
-    on('survives kill -9 of the processor in the middle of a backlog', async (site) => {
-      const { pool } = site.database;
+    on('survives kill -9 of the processor in the middle of a backlog', async (environment) => {
+      const { pool } = environment.database;
       await slowDown(pool, 0.1);
-      const total = await publishBacklog(site);
-      const first = await site.run({ env: { BATCH_SIZE: '20' } });
+      const total = await publishBacklog(environment);
+      const first = await environment.run({ env: { BATCH_SIZE: '20' } });
       await waitFor(async () => (await countSettled(pool)) > 60, 20_000, 'some settled clicks');
       await first.kill('SIGKILL');
       expect(await countSettled(pool)).toBeLessThan(total);
-      await expectTrueBooks(site);
-      await site.run();
+      await expectTrueBooks(environment);
+      await environment.run();
       await untilSettled(pool, total);
-      await expectAllCharged(site);
+      await expectAllCharged(environment);
     });
 
-    on('drains on SIGTERM: what was taken is settled, and nobody is given it again', async (site) => {
-      const { pool } = site.database;
+    on('drains on SIGTERM: what was taken is settled, and nobody is given it again', async (environment) => {
+      const { pool } = environment.database;
       await slowDown(pool, 0.1);
-      const total = await publishBacklog(site);
-      const first = await site.run({ env: { BATCH_SIZE: '20' } });
+      const total = await publishBacklog(environment);
+      const first = await environment.run({ env: { BATCH_SIZE: '20' } });
       await waitFor(async () => (await countSettled(pool)) > 60, 20_000, 'some settled clicks');
       const code = await first.kill('SIGTERM');
       expect({ code, printed: first.printed() }).toMatchObject({ code: 0 });
       expect(await countSettled(pool)).toBeLessThan(total);
-      const consumer = await site.consume();
+      const consumer = await environment.consume();
       await untilSettled(pool, total, consumer);
       await consumer.stop();
       expect(await consumer.duplicates()).toBe(0);
-      await expectAllCharged(site);
+      await expectAllCharged(environment);
     });
 
-    on('goes on where it was left, and reads nothing twice', async (site) => {
-      const { pool } = site.database;
+    on('goes on where it was left, and reads nothing twice', async (environment) => {
+      const { pool } = environment.database;
       for (let round = 1; round <= 3; round += 1) {
-        await site.publishEverySlot(10);
-        const consumer = await site.consume();
-        await untilSettled(pool, site.spool.accepted, consumer);
+        await environment.publishEverySlot(10);
+        const consumer = await environment.consume();
+        await untilSettled(pool, environment.spool.accepted, consumer);
         await consumer.stop();
         expect(await consumer.duplicates()).toBe(0);
         expect(consumer.failure()).toBe(null);
       }
-      await expectAllCharged(site);
+      await expectAllCharged(environment);
     });
 
-    on('begins with the first record where nothing says where to begin', async (site) => {
-      await site.publishEverySlot(30);
-      const consumer = await site.consume();
-      await untilSettled(site.database.pool, site.spool.accepted, consumer);
-      await expectAllCharged(site);
+    on('begins with the first record where nothing says where to begin', async (environment) => {
+      await environment.publishEverySlot(30);
+      const consumer = await environment.consume();
+      await untilSettled(environment.database.pool, environment.spool.accepted, consumer);
+      await expectAllCharged(environment);
     });
 
-    withCheckpoints('skips nothing when what it had read is forgotten', async (site) => {
-      const { pool } = site.database;
-      for (const [what, forget] of Object.entries(site.broker.forget)) {
-        await site.publishEverySlot(10);
-        const before = await site.consume();
-        await untilSettled(pool, site.spool.accepted, before);
+    withCheckpoints('skips nothing when what it had read is forgotten', async (environment) => {
+      const { pool } = environment.database;
+      for (const [what, forget] of Object.entries(environment.broker.forget)) {
+        await environment.publishEverySlot(10);
+        const before = await environment.consume();
+        await untilSettled(pool, environment.spool.accepted, before);
         await before.stop();
-        await site.publishEverySlot(10);
+        await environment.publishEverySlot(10);
         await forget(pool);
-        const after = await site.consume();
-        await untilSettled(pool, site.spool.accepted, after);
+        const after = await environment.consume();
+        await untilSettled(pool, environment.spool.accepted, after);
         await after.stop();
         expect([what, (await after.duplicates()) > 0]).toEqual([what, true]);
       }
-      await expectAllCharged(site);
+      await expectAllCharged(environment);
     });
 
     on(
       'charges again by itself what a restored ledger has lost, and reads again when it is told to',
-      async (site) => {
-        const { pool } = site.database;
+      async (environment) => {
+        const { pool } = environment.database;
         const since = new Date(Date.now() - 1_000);
-        const partOne = await site.publishEverySlot(10);
-        const first = await site.consume();
+        const partOne = await environment.publishEverySlot(10);
+        const first = await environment.consume();
         await untilSettled(pool, partOne, first);
         await first.stop();
-        const backup = await backUp(site);
-        const partTwo = await site.publishEverySlot(10);
-        const second = await site.consume();
+        const backup = await backUp(environment);
+        const partTwo = await environment.publishEverySlot(10);
+        const second = await environment.consume();
         await untilSettled(pool, partOne + partTwo, second);
         await second.stop();
 
-        const restored = await site.consume({ env: { DATABASE_URL: backup.url } });
+        const restored = await environment.consume({ env: { DATABASE_URL: backup.url } });
         // The Postgres broker goes back in time with the ledger, and what came since is gone with it.
         const held = driver.hasCheckpoints ? partOne + partTwo : partOne;
         await untilSettled(backup.pool, held, restored);
         expect(await restored.duplicates()).toBe(0);
-        for (const books of site.broker.books) await books.rewind(backup.pool, since);
+        for (const backlogs of environment.broker.backlogs) await backlogs.rewind(backup.pool, since);
         await waitFor(async () => (await restored.duplicates()) >= held, 20_000, 'all to be read again');
-        const books = await expectTrueBooks(site, backup.pool);
-        expect(books).toMatchObject({ charged: held, inFlight: 0 });
+        const reconciliation = await expectTrueBooks(environment, backup.pool);
+        expect(reconciliation).toMatchObject({ charged: held, inFlight: 0 });
         expect(restored.failure()).toBe(null);
       },
     );
 
     withCheckpoints(
       'notices that the ledger under it was restored, and charges again what that has lost',
-      async (site) => {
-        const { pool } = site.database;
-        const consumer = await site.consume();
-        await site.publishEverySlot(10);
-        await untilSettled(pool, site.spool.accepted, consumer);
-        await untilCheckpointed(site);
-        const backup = await backUp(site);
-        await site.publishEverySlot(10);
-        await untilSettled(pool, site.spool.accepted, consumer);
-        await untilCheckpointed(site);
-        await restore(site, backup);
-        await site.publishEverySlot(1);
-        await untilSettled(pool, site.spool.accepted, consumer);
-        await expectAllCharged(site);
+      async (environment) => {
+        const { pool } = environment.database;
+        const consumer = await environment.consume();
+        await environment.publishEverySlot(10);
+        await untilSettled(pool, environment.spool.accepted, consumer);
+        await untilCheckpointed(environment);
+        const backup = await backUp(environment);
+        await environment.publishEverySlot(10);
+        await untilSettled(pool, environment.spool.accepted, consumer);
+        await untilCheckpointed(environment);
+        await restore(environment, backup);
+        await environment.publishEverySlot(1);
+        await untilSettled(pool, environment.spool.accepted, consumer);
+        await expectAllCharged(environment);
         expect(consumer.failure()).toBe(null);
       },
     );
 
-    on('is shared by consumers that come, leave and die', async (site) => {
-      const { pool } = site.database;
+    on('is shared by consumers that come, leave and die', async (environment) => {
+      const { pool } = environment.database;
       const taken = { one: 0, two: 0 };
       const counting =
         (who: keyof typeof taken) =>
-        (deliver: Deliver): Deliver =>
+        (submit: Submit): Submit =>
         async (records, signal) => {
-          await deliver(records, signal);
+          await submit(records, signal);
           taken[who] += records.filter(({ is }) => is === 'click').length;
         };
       /** Publishes to every partition, until something holds. */
       const publishUntil = async (what: string, holds: () => boolean | Promise<boolean>) => {
         await waitFor(
           async () => {
-            await site.publishEverySlot(2);
+            await environment.publishEverySlot(2);
             return holds();
           },
           40_000,
           what,
         );
-        await untilSettled(pool, site.spool.accepted);
+        await untilSettled(pool, environment.spool.accepted);
       };
-      const one = await site.consume({ around: counting('one') });
+      const one = await environment.consume({ wrap: counting('one') });
       await publishUntil('the first to work', () => taken.one > 0);
-      const two = await site.consume({ around: counting('two') });
+      const two = await environment.consume({ wrap: counting('two') });
       await publishUntil('the second to work', () => taken.two > 0);
       const before = { ...taken };
       await publishUntil('both to work', () => taken.one > before.one && taken.two > before.two);
       await two.stop();
-      await site.publishEverySlot(5);
-      await untilSettled(pool, site.spool.accepted, one);
+      await environment.publishEverySlot(5);
+      await untilSettled(pool, environment.spool.accepted, one);
 
-      const three = await site.run();
+      const three = await environment.run();
       await publishUntil('the third to work', async () => {
         return (await countSettled(pool)) > taken.one + taken.two + SLOTS * 2;
       });
       await three.kill('SIGKILL');
-      await site.publishEverySlot(5);
-      await untilSettled(pool, site.spool.accepted, one);
-      await expectAllCharged(site);
+      await environment.publishEverySlot(5);
+      await untilSettled(pool, environment.spool.accepted, one);
+      await expectAllCharged(environment);
       expect([one.failure(), two.failure()]).toEqual([null, null]);
     });
 
     on(
       'keeps poison and what is foreign as dead letters, to the last byte, and charges the neighbours',
-      async (site) => {
-        const { broker, clicks, database, spool } = site;
+      async (environment) => {
+        const { broker, clicks, database, spool } = environment;
         const poison = clicks(1);
         await database.pool.query(
           `create function refuse() returns trigger language plpgsql as $$ begin
@@ -299,7 +305,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
           { key: uuidV7(), value: Buffer.from('null') },
         ];
         await broker.publishTo(1, [...clicks(5), ...foreign, ...clicks(5), ...poison, ...clicks(5)]);
-        const consumer = await site.consume();
+        const consumer = await environment.consume();
         await untilSettled(database.pool, 15, consumer);
         const letters = async () =>
           (await database.pool.query('select record_key, reason, raw, identity from dead_letter order by id'))
@@ -318,21 +324,21 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
         expect(bytes).toBe(hash.slice(0, 16));
         expect(found.get(poison[0]?.key)).toMatchObject({ reason: 'poison', raw: poison[0]?.value });
         await broker.publisher.publishEverywhere(spool.watermark());
-        const books = await expectTrueBooks(site);
-        expect(books).toMatchObject({ charged: 15, rejected: 2, inFlight: 0 });
+        const reconciliation = await expectTrueBooks(environment);
+        expect(reconciliation).toMatchObject({ charged: 15, rejected: 2, inFlight: 0 });
         expect(consumer.failure()).toBe(null);
       },
     );
 
-    on('says how much waits and for how long', async (site) => {
-      const { ads, broker, spool, clicks } = site;
+    on('says how much waits and for how long', async (environment) => {
+      const { ads, broker, spool, clicks } = environment;
       const held = gate();
       let taken = 0;
-      const { source } = await site.consume({
-        around: (deliver) => async (records, signal) => {
+      const { source } = await environment.consume({
+        wrap: (submit) => async (records, signal) => {
           taken += records.length;
           await held.opened;
-          await deliver(records, signal);
+          await submit(records, signal);
         },
       });
       const hourAgo = Date.now() - 3_600_000;
@@ -354,30 +360,30 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
         20_000,
         'no lag',
       );
-      expect(await countSettled(site.database.pool)).toBe(29);
+      expect(await countSettled(environment.database.pool)).toBe(29);
     });
 
     withCheckpoints(
       'begins where START_POSITION says at its very first start, and only then',
-      async (site) => {
-        const { pool } = site.database;
+      async (environment) => {
+        const { pool } = environment.database;
         const env = { START_POSITION: 'latest' };
-        const skipped = await site.publishEverySlot(5);
-        const first = await site.consume({ env });
+        const skipped = await environment.publishEverySlot(5);
+        const first = await environment.consume({ env });
         const begun = async () => (await pool.query('select from broker_checkpoint')).rowCount === SLOTS;
         await waitFor(begun, 20_000, 'a beginning');
-        await site.publishEverySlot(5);
-        await untilSettled(pool, site.spool.accepted - skipped, first);
+        await environment.publishEverySlot(5);
+        await untilSettled(pool, environment.spool.accepted - skipped, first);
         await first.stop();
-        await site.publishEverySlot(5);
-        const second = await site.consume({ env });
-        await untilSettled(pool, site.spool.accepted - skipped, second);
+        await environment.publishEverySlot(5);
+        const second = await environment.consume({ env });
+        await untilSettled(pool, environment.spool.accepted - skipped, second);
         // The books know what was left out, once a watermark has told them.
-        await site.broker.publisher.publishEverywhere(site.spool.watermark());
-        const ask = () => reconcile(pool, { brokers: site.broker.books });
+        await environment.broker.publisher.publishEverywhere(environment.spool.watermark());
+        const ask = () => reconcile(pool, { brokers: environment.broker.backlogs });
         await waitFor(async () => (await ask()).missing > 0, 10_000, 'the watermark');
         await second.stop();
-        expect(await countSettled(pool)).toBe(site.spool.accepted - skipped);
+        expect(await countSettled(pool)).toBe(environment.spool.accepted - skipped);
         expect(await ask()).toMatchObject({ balanced: true, missing: skipped });
       },
     );
@@ -388,20 +394,24 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
     const on = (
       title: string,
       how: 'outage' | 'freeze',
-      work: (site: Site, interrupt: Interruption) => Promise<void>,
+      work: (environment: TestEnvironment, interrupt: Interruption) => Promise<void>,
     ) => {
       if (how === 'freeze' && !driver.canFreeze) return;
       it(title, { timeout: 120_000 }, (context) => {
         const interrupt = server[how];
         if (!interrupt) return context.skip('this server is not ours to interrupt so');
-        return withSite(server, (site) => work(site, interrupt));
+        return withEnvironment(server, (environment) => work(environment, interrupt));
       });
     };
     /** Appends clicks until something holds; answers those that were accepted. */
-    const appendUntil = async (site: Site, spool: Spool, holds: () => boolean | Promise<boolean>) => {
+    const appendUntil = async (
+      environment: TestEnvironment,
+      spool: Spool,
+      holds: () => boolean | Promise<boolean>,
+    ) => {
       const ids: string[] = [];
       await waitFor(async () => {
-        const some = site.ads.map((ad) => clickEvent({ ad }));
+        const some = environment.ads.map((ad) => clickEvent({ ad }));
         await append(spool, some.map(encodeClick));
         ids.push(...some.map(({ clickId }) => clickId));
         return holds();
@@ -416,55 +426,55 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
     };
     /** Ends the relay and holds that every click arrived once, under its own id. */
     const expectAllThere = async (
-      site: Site,
+      environment: TestEnvironment,
       spool: Spool,
       bench: RelayBench,
       ids: string[],
       consumer?: Consumer,
     ) => {
-      const { pool } = site.database;
+      const { pool } = environment.database;
       bench.relay.end();
       expect(await bench.done).toBe(true);
       await untilSettled(pool, ids.length, consumer);
       const { rows } = await pool.query<{ id: string }>('select click_id as id from ledger');
       expect(new Set(rows.map(({ id }) => id))).toEqual(new Set(ids));
       expect(spool.accepted).toBe(ids.length);
-      const books = await expectTrueBooks(site);
-      expect(books).toMatchObject({ accepted: ids.length, charged: ids.length, inFlight: 0 });
+      const reconciliation = await expectTrueBooks(environment);
+      expect(reconciliation).toMatchObject({ accepted: ids.length, charged: ids.length, inFlight: 0 });
       if (consumer) expect(consumer.failure()).toBe(null);
     };
 
     on(
       'by the end of the server in the middle of traffic, loses nothing and goes on by itself',
       'outage',
-      async (site, outage) => {
+      async (environment, outage) => {
         const spool = openSpool();
-        const bench = startRelay(spool, site.broker.publisher, QUIET);
-        const consumer = await site.consume();
-        const settled = () => countSettled(site.database.pool);
-        const ids = await appendUntil(site, spool, async () => (await settled()) > 50);
-        await outage(site.database, async () => {
+        const bench = startRelay(spool, environment.broker.publisher, QUIET);
+        const consumer = await environment.consume();
+        const settled = () => countSettled(environment.database.pool);
+        const ids = await appendUntil(environment, spool, async () => (await settled()) > 50);
+        await outage(environment.database, async () => {
           const [sent, failed] = [await relayed(bench), await failures(bench)];
           const noticed = async () => (await relayed(bench)) > sent + 50 || (await failures(bench)) > failed;
-          ids.push(...(await appendUntil(site, spool, noticed)));
+          ids.push(...(await appendUntil(environment, spool, noticed)));
         });
         const before = await settled();
-        ids.push(...(await appendUntil(site, spool, async () => (await settled()) > before)));
-        await expectAllThere(site, spool, bench, ids, consumer);
+        ids.push(...(await appendUntil(environment, spool, async () => (await settled()) > before)));
+        await expectAllThere(environment, spool, bench, ids, consumer);
       },
     );
 
     on(
       'by a server that is there and does not answer, loses nothing, says so within 10 s and goes on by itself',
       'freeze',
-      async (site, freeze) => {
+      async (environment, freeze) => {
         const spool = openSpool();
-        const bench = startRelay(spool, site.broker.publisher, QUIET);
-        const { child, opsUrl, printed } = await site.run();
-        const settled = () => countSettled(site.database.pool);
-        const ids = await appendUntil(site, spool, async () => (await settled()) > 50);
+        const bench = startRelay(spool, environment.broker.publisher, QUIET);
+        const { child, opsUrl, printed } = await environment.run();
+        const settled = () => countSettled(environment.database.pool);
+        const ids = await appendUntil(environment, spool, async () => (await settled()) > 50);
         await waitFor(async () => (await readSignal(`${opsUrl}/readyz`)).status === 200, 10_000, 'readiness');
-        await freeze(site.database, async () => {
+        await freeze(environment.database, async () => {
           const frozenAt = performance.now();
           const isSaid = async () => {
             const [ready, metrics] = await Promise.all(
@@ -479,11 +489,11 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
           await waitFor(isSaid, 10_000, 'the processor to name the broker');
           expect(performance.now() - frozenAt).toBeLessThan(10_000);
           const waiting = () => bench.relay.oldestClickAgeMs ?? 0;
-          ids.push(...(await appendUntil(site, spool, () => waiting() > 3_000)));
+          ids.push(...(await appendUntil(environment, spool, () => waiting() > 3_000)));
         });
         const before = await settled();
-        ids.push(...(await appendUntil(site, spool, async () => (await settled()) > before)));
-        await expectAllThere(site, spool, bench, ids);
+        ids.push(...(await appendUntil(environment, spool, async () => (await settled()) > before)));
+        await expectAllThere(environment, spool, bench, ids);
         expect(child.exitCode, printed()).toBe(null);
         const isReady = async () => (await readSignal(`${opsUrl}/readyz`)).status === 200;
         await waitFor(isReady, 10_000, 'readiness again');
@@ -501,7 +511,7 @@ async function readSignal(url: string): Promise<{ status: number; text: string }
 }
 
 /** Publishes 600 clicks in many small pieces. */
-async function publishBacklog(site: Site): Promise<number> {
-  for (let round = 0; round < 20; round += 1) await site.publishEverySlot(10);
-  return site.spool.accepted;
+async function publishBacklog(environment: TestEnvironment): Promise<number> {
+  for (let round = 0; round < 20; round += 1) await environment.publishEverySlot(10);
+  return environment.spool.accepted;
 }

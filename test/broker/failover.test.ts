@@ -11,7 +11,14 @@ import type { Server } from './broker.ts';
 import { drivers } from './brokers.ts';
 import { kafkaForTests } from './kafka-broker.ts';
 import { startKafkaCluster } from './kafka-cluster.ts';
-import { backUp, expectAllCharged, restore, untilCheckpointed, untilSettled, withSite } from './site.ts';
+import {
+  backUp,
+  expectAllCharged,
+  restore,
+  untilCheckpointed,
+  untilSettled,
+  withEnvironment,
+} from './site.ts';
 
 const missing = await jarsAreMissing();
 const skipped = isSkipped(missing === null ? null : `A Kafka cluster is missing: install ${missing}`);
@@ -82,13 +89,13 @@ describe.each(drivers.filter(({ name }) => name !== 'postgres'))(
       'reads again what a failover has lost although no checkpoint had passed it',
       { timeout: 60_000 },
       () =>
-        withSite(server, async (site) => {
-          const { broker, clicks, database } = site;
-          const consumer = await site.consume();
+        withEnvironment(server, async (environment) => {
+          const { broker, clicks, database } = environment;
+          const consumer = await environment.consume();
           await broker.publishTo(0, clicks(10));
           await untilSettled(database.pool, 10, consumer);
-          await untilCheckpointed(site);
-          const standby = await backUp(site);
+          await untilCheckpointed(environment);
+          const standby = await backUp(environment);
           // The last commits before a crash: clicks are settled, and the checkpoint is half a second away.
           const lock = await database.pool.connect();
           lock.on('error', () => undefined);
@@ -96,11 +103,11 @@ describe.each(drivers.filter(({ name }) => name !== 'postgres'))(
           await lock.query('lock table broker_checkpoint in share mode');
           await broker.publishTo(0, clicks(10));
           await untilSettled(database.pool, 21, consumer);
-          await restore(site, standby);
+          await restore(environment, standby);
           lock.release(true);
           await broker.publishTo(0, clicks(10));
           await untilSettled(database.pool, 31, consumer, 15_000);
-          await expectAllCharged(site);
+          await expectAllCharged(environment);
         }),
     );
 
@@ -108,12 +115,12 @@ describe.each(drivers.filter(({ name }) => name !== 'postgres'))(
       'reads again commits that the database has lost, although connections and checkpoints were kept',
       { timeout: 60_000 },
       () =>
-        withSite(server, async (site) => {
-          const { broker, clicks, database } = site;
-          const consumer = await site.consume();
+        withEnvironment(server, async (environment) => {
+          const { broker, clicks, database } = environment;
+          const consumer = await environment.consume();
           await broker.publishTo(0, clicks(10));
           await untilSettled(database.pool, 10, consumer);
-          await untilCheckpointed(site);
+          await untilCheckpointed(environment);
           const lock = await database.pool.connect();
           await lock.query('begin');
           await lock.query('lock table broker_checkpoint in share mode');
@@ -130,7 +137,7 @@ describe.each(drivers.filter(({ name }) => name !== 'postgres'))(
           expect(consumer.logged.map(({ msg }) => msg)).toContainEqual(
             expect.stringContaining('The database has lost commits'),
           );
-          await expectAllCharged(site);
+          await expectAllCharged(environment);
         }),
     );
 
@@ -138,12 +145,12 @@ describe.each(drivers.filter(({ name }) => name !== 'postgres'))(
       'that stops while checkpoints are being written writes the last one too',
       { timeout: 60_000 },
       () =>
-        withSite(server, async (site) => {
-          const { broker, clicks, database } = site;
+        withEnvironment(server, async (environment) => {
+          const { broker, clicks, database } = environment;
           await broker.publishTo(0, clicks(10));
-          const first = await site.consume();
+          const first = await environment.consume();
           await untilSettled(database.pool, 10, first);
-          await untilCheckpointed(site);
+          await untilCheckpointed(environment);
           await database.pool.query(
             `create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(0.5); return new; end $$`,
           );
@@ -156,7 +163,7 @@ describe.each(drivers.filter(({ name }) => name !== 'postgres'))(
           await broker.publishTo(0, clicks(10));
           await untilSettled(database.pool, 31, first);
           await first.stop();
-          const second = await site.consume();
+          const second = await environment.consume();
           await broker.publishTo(0, clicks(1));
           await untilSettled(database.pool, 32, second);
           expect(await second.duplicates()).toBe(0);

@@ -1,5 +1,5 @@
 import { type Admin, CompressionTypes, type ITopicConfig, Kafka, logLevel, type Producer } from 'kafkajs';
-import { createBooks } from '../../brokers/create-event-sources.ts';
+import { createBacklogs } from '../../brokers/create-event-sources.ts';
 import { createTopic } from '../../brokers/kafka/client.ts';
 import { createKafkaPublisher } from '../../brokers/kafka/publisher.ts';
 import { type Config, parseConfig } from '../../common/config/config.ts';
@@ -115,7 +115,7 @@ async function brokerOf(
     env,
     config,
     publisher,
-    books: await createBooks(config, silent),
+    backlogs: await createBacklogs(config, silent),
     publishTo: (slot, records) => produce(topic, slot, records),
     forget: {
       'the offsets of its group': forgetGroup,

@@ -12,10 +12,10 @@ import {
   countSettled,
   expectAllCharged,
   gate,
-  type Site,
+  type TestEnvironment,
   untilCheckpointed,
   untilSettled,
-  withSite,
+  withEnvironment,
 } from './site.ts';
 
 const ERROR = 50;
@@ -32,7 +32,7 @@ const lost = async ({ metrics }: Consumer) => (await metrics.brokerLost.get()).v
 const alarms = ({ logged }: Consumer) => logged.filter(({ level }) => level >= ERROR).map(({ msg }) => msg);
 
 /** Has the broker delete the records of a partition up to an offset. */
-async function deleteRecords({ broker }: Site, partition: number, offset: number): Promise<void> {
+async function deleteRecords({ broker }: TestEnvironment, partition: number, offset: number): Promise<void> {
   const { KAFKA_TOPIC: topic } = broker.config;
   const admin = await server.admin();
   await admin.fetchTopicMetadata({ topics: [topic] });
@@ -46,18 +46,21 @@ async function deleteRecords({ broker }: Site, partition: number, offset: number
 }
 
 describe.skipIf(skipped).concurrent('a consumer of Kafka', () => {
-  const on = (title: string, work: (site: Site) => Promise<void>, env: Record<string, string> = {}) =>
-    it(title, { timeout: 120_000 }, () => withSite(server, work, env));
+  const on = (
+    title: string,
+    work: (environment: TestEnvironment) => Promise<void>,
+    env: Record<string, string> = {},
+  ) => it(title, { timeout: 120_000 }, () => withEnvironment(server, work, env));
 
-  on('raises the alarm when the broker has deleted what it has not read', async (site) => {
-    const { broker, clicks, database } = site;
+  on('raises the alarm when the broker has deleted what it has not read', async (environment) => {
+    const { broker, clicks, database } = environment;
     await broker.publishTo(0, clicks(10));
-    const before = await site.consume();
+    const before = await environment.consume();
     await untilSettled(database.pool, 10, before);
     await before.stop();
     await broker.publishTo(0, clicks(20));
-    await deleteRecords(site, 0, 17);
-    const after = await site.consume();
+    await deleteRecords(environment, 0, 17);
+    const after = await environment.consume();
     await untilSettled(database.pool, 23, after);
     expect(await lost(after)).toBe(7);
     expect(alarms(after)).toEqual([
@@ -65,9 +68,9 @@ describe.skipIf(skipped).concurrent('a consumer of Kafka', () => {
     ]);
     expect(await countSettled(database.pool)).toBe(23);
     // Known from now on: the next one has nothing to say.
-    await untilCheckpointed(site);
+    await untilCheckpointed(environment);
     await after.stop();
-    const next = await site.consume();
+    const next = await environment.consume();
     await broker.publishTo(0, clicks(1));
     await untilSettled(database.pool, 25, next);
     expect([await lost(next), ...alarms(next)]).toEqual([0]);
@@ -75,14 +78,14 @@ describe.skipIf(skipped).concurrent('a consumer of Kafka', () => {
 
   on(
     'raises the alarm when that happens while it runs',
-    async (site) => {
-      const { broker, clicks, database } = site;
+    async (environment) => {
+      const { broker, clicks, database } = environment;
       const held = gate();
       let taken = 0;
-      const consumer = await site.consume({
-        around: (deliver) => async (records, signal) => {
+      const consumer = await environment.consume({
+        wrap: (submit) => async (records, signal) => {
           taken += records.length;
-          const delivered = deliver(records, signal);
+          const delivered = submit(records, signal);
           await held.opened;
           await delivered;
         },
@@ -90,7 +93,7 @@ describe.skipIf(skipped).concurrent('a consumer of Kafka', () => {
       // Until it is full, so that the rest stays with the broker.
       for (let round = 0; round < 60; round += 1) await broker.publishTo(0, clicks(10));
       await waitFor(() => taken > 0, 20_000, 'something to be taken');
-      await deleteRecords(site, 0, 600);
+      await deleteRecords(environment, 0, 600);
       held.open();
       await broker.publishTo(0, clicks(1));
       const settled = async () => (await countSettled(database.pool)) + (await lost(consumer));
@@ -106,11 +109,11 @@ describe.skipIf(skipped).concurrent('a consumer of Kafka', () => {
     { BATCH_SIZE: '10' },
   );
 
-  on('reads all that there is when its topic was made anew', async (site) => {
-    const { broker, clicks, database } = site;
+  on('reads all that there is when its topic was made anew', async (environment) => {
+    const { broker, clicks, database } = environment;
     const { KAFKA_TOPIC: topic } = broker.config;
     for (let slot = 0; slot < SLOTS; slot += 1) await broker.publishTo(slot, clicks(20));
-    const before = await site.consume();
+    const before = await environment.consume();
     await untilSettled(database.pool, 60, before);
     await before.stop();
     const admin = await server.admin();
@@ -130,17 +133,17 @@ describe.skipIf(skipped).concurrent('a consumer of Kafka', () => {
       ),
     );
     await broker.publishTo(1, clicks(30));
-    const after = await site.consume();
+    const after = await environment.consume();
     await untilSettled(database.pool, 95, after);
     expect(alarms(after).length).toBeGreaterThan(0);
-    await expectAllCharged(site);
+    await expectAllCharged(environment);
   });
 
-  on('reads partitions that are added while it runs from their first record on', async (site) => {
-    const { broker, clicks, database } = site;
+  on('reads partitions that are added while it runs from their first record on', async (environment) => {
+    const { broker, clicks, database } = environment;
     const { KAFKA_TOPIC: topic } = broker.config;
-    await site.publishEverySlot(5);
-    const consumer = await site.consume({ env: { START_POSITION: 'latest' } });
+    await environment.publishEverySlot(5);
+    const consumer = await environment.consume({ env: { START_POSITION: 'latest' } });
     await waitFor(() => consumer.source.problems().length === 0, 20_000, 'it to have joined');
     await (await server.admin()).createPartitions({ topicPartitions: [{ topic, count: SLOTS + 1 }] });
     await broker.publishTo(SLOTS, clicks(25));
@@ -148,43 +151,46 @@ describe.skipIf(skipped).concurrent('a consumer of Kafka', () => {
     expect(consumer.failure()).toBe(null);
   });
 
-  on('keeps its very first start though the group was only said to have taken an offset', async (site) => {
-    const env = { START_POSITION: 'latest' };
-    const skipped = await site.publishEverySlot(5);
-    const first = await site.consume({ env });
-    // As kafkajs does while it is about to join again.
-    const { consumer } = first.source as unknown as { consumer: { commitOffsets: () => Promise<void> } };
-    consumer.commitOffsets = async () => {};
-    await waitFor(() => first.source.problems().length === 0, 20_000, 'it to have joined');
-    await site.publishEverySlot(5);
-    await untilSettled(site.database.pool, site.spool.accepted - skipped, first);
-    await first.stop();
-    const second = await site.consume({ env });
-    await site.publishEverySlot(5);
-    await untilSettled(site.database.pool, site.spool.accepted - skipped, second);
-    await second.stop();
-    expect(await countSettled(site.database.pool)).toBe(site.spool.accepted - skipped);
-    expect(alarms(second)).toEqual([]);
-  });
+  on(
+    'keeps its very first start though the group was only said to have taken an offset',
+    async (environment) => {
+      const env = { START_POSITION: 'latest' };
+      const skipped = await environment.publishEverySlot(5);
+      const first = await environment.consume({ env });
+      // As kafkajs does while it is about to join again.
+      const { consumer } = first.source as unknown as { consumer: { commitOffsets: () => Promise<void> } };
+      consumer.commitOffsets = async () => {};
+      await waitFor(() => first.source.problems().length === 0, 20_000, 'it to have joined');
+      await environment.publishEverySlot(5);
+      await untilSettled(environment.database.pool, environment.spool.accepted - skipped, first);
+      await first.stop();
+      const second = await environment.consume({ env });
+      await environment.publishEverySlot(5);
+      await untilSettled(environment.database.pool, environment.spool.accepted - skipped, second);
+      await second.stop();
+      expect(await countSettled(environment.database.pool)).toBe(environment.spool.accepted - skipped);
+      expect(alarms(second)).toEqual([]);
+    },
+  );
 
-  on('reads what is compressed with gzip and zstd, batch by batch', async (site) => {
-    const { broker, clicks, database } = site;
+  on('reads what is compressed with gzip and zstd, batch by batch', async (environment) => {
+    const { broker, clicks, database } = environment;
     const { KAFKA_TOPIC: topic } = broker.config;
     await (await server.admin()).alterConfigs({
       validateOnly: false,
       resources: [{ type: 2, name: topic, configEntries: [{ name: 'compression.type', value: 'producer' }] }],
     });
-    const consumer = await site.consume();
+    const consumer = await environment.consume();
     for (const compression of [CompressionTypes.None, CompressionTypes.GZIP, CompressionTypes.ZSTD])
       await server.produce(topic, 0, clicks(10), compression);
     await untilSettled(database.pool, 30, consumer);
-    await expectAllCharged(site);
+    await expectAllCharged(environment);
   });
 
-  on('takes records without a key, a value or headers for what they are', async (site) => {
-    const { broker, clicks, database } = site;
+  on('takes records without a key, a value or headers for what they are', async (environment) => {
+    const { broker, clicks, database } = environment;
     const [unkeyed] = clicks(1);
-    const consumer = await site.consume();
+    const consumer = await environment.consume();
     await broker.publishTo(2, [
       { key: null, value: Buffer.from('nobody knows') },
       { key: 'empty', value: null },
@@ -213,12 +219,12 @@ describe.skipIf(skipped).concurrent('a consumer of Kafka', () => {
 
   on(
     'says that it idles when there are fewer partitions than consumers',
-    async (site) => {
-      const { broker, clicks, database } = site;
-      const one = await site.consume();
+    async (environment) => {
+      const { broker, clicks, database } = environment;
+      const one = await environment.consume();
       await broker.publishTo(0, clicks(5));
       await untilSettled(database.pool, 5, one);
-      const two = await site.consume();
+      const two = await environment.consume();
       const idle = () => [one, two].find(({ source }) => source.problems().length > 0);
       await waitFor(
         () => idle()?.source.problems()[0]?.reason.includes('KAFKA_PARTITIONS') ?? false,
@@ -241,11 +247,11 @@ describe.skipIf(skipped).concurrent('a publisher to Kafka', () => {
     'takes calls at the same time, compressing with %s',
     { timeout: 60_000 },
     (how) =>
-      withSite(
+      withEnvironment(
         server,
-        async (site) => {
-          const { broker, clicks, database, spool } = site;
-          const consumer = await site.consume();
+        async (environment) => {
+          const { broker, clicks, database, spool } = environment;
+          const consumer = await environment.consume();
           await Promise.all(Array.from({ length: 30 }, () => broker.publisher.publish(clicks(100))));
           await broker.publisher.publishEverywhere(spool.watermark());
           await untilSettled(database.pool, 3_000, consumer);
@@ -253,14 +259,14 @@ describe.skipIf(skipped).concurrent('a publisher to Kafka', () => {
             'select position from broker_checkpoint',
           );
           expect(rows.length).toBe(SLOTS);
-          await expectAllCharged(site);
+          await expectAllCharged(environment);
         },
         { KAFKA_COMPRESSION: how },
       ),
   );
 
   it('finds each partition of a topic led as soon as that is made', { timeout: 120_000 }, () =>
-    withSite(server, async ({ database, clicks }) => {
+    withEnvironment(server, async ({ database, clicks }) => {
       const publishAtOnce = async () => {
         const broker = await server.open(database, { KAFKA_PARTITIONS: '12' });
         await broker.publisher.publish(clicks(4_000)).finally(broker.close);
@@ -270,7 +276,7 @@ describe.skipIf(skipped).concurrent('a publisher to Kafka', () => {
   );
 
   it('calls nothing written of which kafkajs does not say that it was', { timeout: 60_000 }, () =>
-    withSite(server, async ({ broker, clicks, spool }) => {
+    withEnvironment(server, async ({ broker, clicks, spool }) => {
       const { publisher } = broker;
       // Its client knows the partitions of now, and for some minutes.
       await publisher.publish(clicks(1));
@@ -292,11 +298,11 @@ describe.skipIf(skipped).concurrent('a publisher to Kafka', () => {
   );
 
   it('sends in parts what one partition would not take at once', { timeout: 60_000 }, () =>
-    withSite(
+    withEnvironment(
       server,
-      async (site) => {
-        const { broker, database, spool } = site;
-        const consumer = await site.consume();
+      async (environment) => {
+        const { broker, database, spool } = environment;
+        const consumer = await environment.consume();
         const account = await addAccount(database.pool, { budget: '1000000.00' });
         // As large as clicks become: anybody may send such a user agent.
         const userAgent = '€'.repeat(512);
@@ -304,7 +310,7 @@ describe.skipIf(skipped).concurrent('a publisher to Kafka', () => {
         await broker.publisher.publish(large);
         await broker.publisher.publishEverywhere(spool.watermark());
         await untilSettled(database.pool, 1_000, consumer);
-        await expectAllCharged(site);
+        await expectAllCharged(environment);
       },
       { KAFKA_PARTITIONS: '1' },
     ),

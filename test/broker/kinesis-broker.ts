@@ -1,5 +1,5 @@
 import { type KinesisClient, PutRecordsCommand } from '@aws-sdk/client-kinesis';
-import { createBooks } from '../../brokers/create-event-sources.ts';
+import { createBacklogs } from '../../brokers/create-event-sources.ts';
 import { createStream, isOpen, listShards, openKinesis } from '../../brokers/kinesis/client.ts';
 import { createKinesisPublisher } from '../../brokers/kinesis/publisher.ts';
 import { type Config, parseConfig } from '../../common/config/config.ts';
@@ -31,15 +31,15 @@ export async function startKinesisForTests(): Promise<KinesisForTests> {
   const server = await startKinesis();
   // A connection that breaks in the middle of a request is what a client sees of a server that dies, and the emulator can
   // only end, and write its data down, once nobody asks it anything.
-  const wire = await layWire(Number(new URL(server.endpoint).port));
-  const endpoint = `http://127.0.0.1:${wire.port}`;
+  const proxy = await layWire(Number(new URL(server.endpoint).port));
+  const endpoint = `http://127.0.0.1:${proxy.port}`;
   const die = async () => {
-    await wire.cut();
+    await proxy.cut();
     await server.kill();
   };
   const rise = async () => {
     await server.start();
-    await wire.mend();
+    await proxy.mend();
   };
   return {
     server,
@@ -61,7 +61,7 @@ export async function startKinesisForTests(): Promise<KinesisForTests> {
     outage: between(die, rise),
     freeze: between(server.suspend, server.resume),
     stop: async () => {
-      await wire.cut();
+      await proxy.cut();
       await server.stop();
     },
   };
@@ -75,7 +75,7 @@ async function brokerOf(config: Config, env: Record<string, string>): Promise<Br
     env,
     config,
     publisher,
-    books: await createBooks(config, silent),
+    backlogs: await createBacklogs(config, silent),
     publishTo: async (slot, records) => {
       const open = (await listShards(client, config)).filter(isOpen);
       const ExplicitHashKey = open[slot]?.HashKeyRange?.StartingHashKey;

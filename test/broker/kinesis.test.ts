@@ -13,13 +13,13 @@ import { waitFor } from '../setup/stack.ts';
 import { type KinesisForTests, startKinesisForTests } from './kinesis-broker.ts';
 import {
   countSettled,
-  type Deliver,
   expectAllCharged,
   expectTrueBooks,
   gate,
-  type Site,
+  type Submit,
+  type TestEnvironment,
   untilSettled,
-  withSite,
+  withEnvironment,
 } from './site.ts';
 
 let server: KinesisForTests;
@@ -28,19 +28,22 @@ beforeAll(async () => {
 });
 afterAll(() => server?.stop());
 
-const on = (title: string, work: (site: Site) => Promise<void>, env: Record<string, string> = {}) =>
-  it(title, { timeout: 60_000 }, () => withSite(server, work, env));
+const on = (
+  title: string,
+  work: (environment: TestEnvironment) => Promise<void>,
+  env: Record<string, string> = {},
+) => it(title, { timeout: 60_000 }, () => withEnvironment(server, work, env));
 
 const shardOf = (position: string) => /\/(.*)@/.exec(position)?.[1] ?? '';
 
 describe.concurrent('a consumer of Kinesis', () => {
   on(
     'reads a child shard once its parents are settled, while the stream splits and merges under traffic',
-    async (site) => {
-      const { broker, clicks, database } = site;
+    async (environment) => {
+      const { broker, clicks, database } = environment;
       const { KINESIS_STREAM: StreamName } = broker.config;
       const client = openKinesis(broker.config);
-      site.later(async () => client.destroy());
+      environment.later(async () => client.destroy());
       const shards = new Map<string, Shard>();
       const look = async () => {
         for (const shard of await listShards(client, broker.config)) shards.set(shard.ShardId ?? '', shard);
@@ -50,7 +53,7 @@ describe.concurrent('a consumer of Kinesis', () => {
       const tooEarly: string[] = [];
       const held = gate();
       const watch =
-        (deliver: Deliver): Deliver =>
+        (submit: Submit): Submit =>
         async (records, signal) => {
           const shard = shardOf(records[0]?.position ?? '');
           if (shard === only?.ShardId) await held.opened;
@@ -62,10 +65,10 @@ describe.concurrent('a consumer of Kinesis', () => {
             if (parents.includes(partition) && position !== 'end')
               tooEarly.push(`${shard} before ${partition}`);
           }
-          await deliver(records, signal);
+          await submit(records, signal);
         };
-      const consumer = await site.consume({ around: watch });
-      const another = await site.consume({ around: watch });
+      const consumer = await environment.consume({ wrap: watch });
+      const another = await environment.consume({ wrap: watch });
       const publish = () => broker.publisher.publish(clicks(10));
       await publish();
       await client.send(
@@ -92,34 +95,34 @@ describe.concurrent('a consumer of Kinesis', () => {
       await open(1);
       await publish();
       // Four generations and three of them closed: the books can read them all.
-      const books = await expectTrueBooks(site);
-      expect(books.inFlight).toBe(site.spool.accepted);
+      const reconciliation = await expectTrueBooks(environment);
+      expect(reconciliation.inFlight).toBe(environment.spool.accepted);
       held.open();
-      await untilSettled(database.pool, site.spool.accepted, consumer);
+      await untilSettled(database.pool, environment.spool.accepted, consumer);
       expect(tooEarly).toEqual([]);
       const ends = async () =>
         (await database.pool.query(`select from broker_checkpoint where position = 'end'`)).rowCount;
       await waitFor(async () => (await ends()) === 3, 20_000, 'three shards to be over');
-      await expectAllCharged(site);
+      await expectAllCharged(environment);
       expect([consumer.failure(), another.failure()]).toEqual([null, null]);
 
       // Whoever comes later does not read again what is over.
       await Promise.all([consumer.stop(), another.stop()]);
-      const late = await site.consume();
+      const late = await environment.consume();
       await publish();
-      await untilSettled(database.pool, site.spool.accepted, late);
+      await untilSettled(database.pool, environment.spool.accepted, late);
       expect(await late.duplicates()).toBe(0);
     },
     { KINESIS_SHARDS: '1' },
   );
 
-  on('goes on when the number of shards is changed', async (site) => {
-    const { broker, clicks, database } = site;
+  on('goes on when the number of shards is changed', async (environment) => {
+    const { broker, clicks, database } = environment;
     const { KINESIS_STREAM: StreamName } = broker.config;
     const client = openKinesis(broker.config);
-    site.later(async () => client.destroy());
-    const consumer = await site.consume();
-    await site.publishEverySlot(10);
+    environment.later(async () => client.destroy());
+    const consumer = await environment.consume();
+    await environment.publishEverySlot(10);
     await client.send(
       new UpdateShardCountCommand({ StreamName, TargetShardCount: 4, ScalingType: 'UNIFORM_SCALING' }),
     );
@@ -128,35 +131,40 @@ describe.concurrent('a consumer of Kinesis', () => {
       return (await listShards(client, broker.config)).filter(isOpen).length === 4;
     });
     await broker.publisher.publish(clicks(50));
-    await broker.publisher.publishEverywhere(site.spool.watermark());
-    await untilSettled(database.pool, site.spool.accepted, consumer);
-    await expectAllCharged(site);
+    await broker.publisher.publishEverywhere(environment.spool.watermark());
+    await untilSettled(database.pool, environment.spool.accepted, consumer);
+    await expectAllCharged(environment);
   });
 
-  on('raises the alarm when a shard was not read for longer than it keeps its records', async (site) => {
-    const { broker, clicks, database } = site;
-    await broker.publishTo(0, clicks(5));
-    const before = await site.consume();
-    await untilSettled(database.pool, 5, before);
-    await before.stop();
-    const { rowCount } = await database.pool.query(
-      `update broker_checkpoint set position = regexp_replace(position, ' [^ ]*$', ' 2020-01-01T00:00:00.000Z')
+  on(
+    'raises the alarm when a shard was not read for longer than it keeps its records',
+    async (environment) => {
+      const { broker, clicks, database } = environment;
+      await broker.publishTo(0, clicks(5));
+      const before = await environment.consume();
+      await untilSettled(database.pool, 5, before);
+      await before.stop();
+      const { rowCount } = await database.pool.query(
+        `update broker_checkpoint set position = regexp_replace(position, ' [^ ]*$', ' 2020-01-01T00:00:00.000Z')
        where position like 'after %'`,
-    );
-    expect(rowCount).toBe(1);
-    await broker.publishTo(0, clicks(5));
-    const after = await site.consume();
-    await untilSettled(database.pool, 10, after);
-    expect((await after.metrics.brokerLost.get()).values[0]?.value).toBe(1);
-    const said = after.logged.filter(({ level }) => level >= 50).map(({ msg }) => msg);
-    expect(said).toEqual([expect.stringContaining('not read for longer than the stream keeps its records')]);
-    await expectAllCharged(site);
-  });
+      );
+      expect(rowCount).toBe(1);
+      await broker.publishTo(0, clicks(5));
+      const after = await environment.consume();
+      await untilSettled(database.pool, 10, after);
+      expect((await after.metrics.brokerLost.get()).values[0]?.value).toBe(1);
+      const said = after.logged.filter(({ level }) => level >= 50).map(({ msg }) => msg);
+      expect(said).toEqual([
+        expect.stringContaining('not read for longer than the stream keeps its records'),
+      ]);
+      await expectAllCharged(environment);
+    },
+  );
 
-  on('takes a partition key of somebody else and an empty record for what they are', async (site) => {
-    const { broker, clicks, database } = site;
+  on('takes a partition key of somebody else and an empty record for what they are', async (environment) => {
+    const { broker, clicks, database } = environment;
     const client = openKinesis(broker.config);
-    site.later(async () => client.destroy());
+    environment.later(async () => client.destroy());
     await client.send(
       new PutRecordsCommand({
         StreamName: broker.config.KINESIS_STREAM,
@@ -167,7 +175,7 @@ describe.concurrent('a consumer of Kinesis', () => {
       }),
     );
     await broker.publishTo(0, clicks(5));
-    const consumer = await site.consume();
+    const consumer = await environment.consume();
     await untilSettled(database.pool, 5, consumer);
     const letters = async () =>
       (await database.pool.query('select record_key, raw from dead_letter order by record_key')).rows;
@@ -176,34 +184,34 @@ describe.concurrent('a consumer of Kinesis', () => {
       { record_key: 'a key', raw: Buffer.from('of somebody else') },
       { record_key: 'ünïcode', raw: Buffer.alloc(0) },
     ]);
-    await expectAllCharged(site);
+    await expectAllCharged(environment);
   });
 
-  on('shares shards evenly and leaves none to nobody', async (site) => {
-    const { database } = site;
+  on('shares shards evenly and leaves none to nobody', async (environment) => {
+    const { database } = environment;
     const shards = [new Set<string>(), new Set<string>()];
     const start = (seen: Set<string> | undefined) =>
-      site.consume({
-        around: (deliver) => async (records, signal) => {
+      environment.consume({
+        wrap: (submit) => async (records, signal) => {
           for (const { position } of records) seen?.add(shardOf(position));
-          await deliver(records, signal);
+          await submit(records, signal);
         },
       });
     const one = await start(shards[0]);
-    await untilSettled(database.pool, await site.publishEverySlot(2), one);
+    await untilSettled(database.pool, await environment.publishEverySlot(2), one);
     expect(shards[0]?.size).toBe(3);
     const two = await start(shards[1]);
     await waitFor(
       async () => {
         for (const seen of shards) seen.clear();
-        await site.publishEverySlot(2);
-        await untilSettled(database.pool, site.spool.accepted);
+        await environment.publishEverySlot(2);
+        await untilSettled(database.pool, environment.spool.accepted);
         return shards.every(({ size }) => size > 0) && shards.reduce((sum, { size }) => sum + size, 0) === 3;
       },
       20_000,
       'both to have their share',
     );
-    expect(await countSettled(database.pool)).toBe(site.spool.accepted);
+    expect(await countSettled(database.pool)).toBe(environment.spool.accepted);
     expect([one.failure(), two.failure()]).toEqual([null, null]);
   });
 });

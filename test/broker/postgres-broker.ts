@@ -1,4 +1,4 @@
-import { createBooks } from '../../brokers/create-event-sources.ts';
+import { createBacklogs } from '../../brokers/create-event-sources.ts';
 import { createPostgresPublisher } from '../../brokers/postgres/publisher.ts';
 import { parseConfig } from '../../common/config/config.ts';
 import { silent, type TestDatabase } from '../setup/database.ts';
@@ -19,7 +19,7 @@ export const postgresDriver: Driver = {
         env,
         config,
         publisher,
-        books: await createBooks(config, silent),
+        backlogs: await createBacklogs(config, silent),
         publishTo: async (_, records) => void (await publisher.publish(records)),
         forget: {},
         place: () => /^chunk \d+ record \d+$/,

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { pino } from 'pino';
 import { expect, inject } from 'vitest';
 import { createSources } from '../../brokers/create-event-sources.ts';
-import { type EventSource, type Intake, STOPPING } from '../../brokers/event-source.ts';
+import { type BatchSink, type EventSource, STOPPING } from '../../brokers/event-source.ts';
 import { parseConfig } from '../../common/config/config.ts';
 import { TollwayError } from '../../common/errors.ts';
 import { createClient, createPool, type Pool } from '../../common/postgres/postgres.ts';
@@ -11,7 +11,7 @@ import { createMetrics, type ProcessMetrics } from '../../common/telemetry/metri
 import { uuidV7 } from '../../common/uuid.ts';
 import type { ReadClick } from '../../contract/click-event.ts';
 import { type Reconciliation, reconcile } from '../../ledger/reconcile.ts';
-import { HandlerHost } from '../../processor/batch-dispatcher.ts';
+import { BatchDispatcher } from '../../processor/batch-dispatcher.ts';
 import {
   addAccount,
   createTestDatabase,
@@ -22,12 +22,12 @@ import {
 import { freePorts, runScript, waitFor } from '../setup/stack.ts';
 import { type Broker, type Server, SLOTS } from './broker.ts';
 
-export type Deliver = Intake['deliver'];
+export type Submit = BatchSink['submit'];
 /** Settings of a process; `undefined` takes one away. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** A ledger, a broker of its own, and what runs on them. */
-export type Site = {
+export type TestEnvironment = {
   readonly server: Server;
   readonly database: TestDatabase;
   readonly broker: Broker;
@@ -47,7 +47,7 @@ export type Site = {
 
 export type ConsumeOptions = {
   /** Stands between the source and the host. */
-  readonly around?: (deliver: Deliver) => Deliver;
+  readonly wrap?: (submit: Submit) => Submit;
   readonly env?: Record<string, string>;
 };
 
@@ -74,9 +74,9 @@ export type Running = {
 };
 
 /** Makes a site, works there and clears it away. */
-export async function withSite(
+export async function withEnvironment(
   server: Server,
-  work: (site: Site) => Promise<void>,
+  work: (environment: TestEnvironment) => Promise<void>,
   env: Record<string, string> = {},
 ): Promise<void> {
   const database = await createTestDatabase();
@@ -117,8 +117,8 @@ export async function withSite(
 
 async function startConsumer(
   broker: Broker,
-  later: Site['later'],
-  { around = (deliver) => deliver, env = {} }: ConsumeOptions = {},
+  later: TestEnvironment['later'],
+  { wrap = (submit) => submit, env = {} }: ConsumeOptions = {},
 ): Promise<Consumer> {
   const config = parseConfig({ ...broker.env, ...env });
   const url = config.DATABASE_URL ?? '';
@@ -137,14 +137,19 @@ async function startConsumer(
   const fail = (error: unknown) => {
     failure ??= error;
   };
-  const host = new HandlerHost(pool, options, { metrics, logger, onInvariant: fail });
-  const given = around(host.deliver);
+  const dispatcher = new BatchDispatcher(pool, options, { metrics, logger, onInvariant: fail });
+  const given = wrap(dispatcher.submit);
   // A test that has failed holds back what it held back for ever.
   const over = Promise.withResolvers<never>();
   over.promise.catch(() => undefined);
-  const deliver: Deliver = (records, signal) => Promise.race([given(records, signal), over.promise]);
-  const intake = { room: host.room, deliver, witnesses: host.witnesses, forget: host.forget };
-  const sources = await createSources({ ...config, DATABASE_URL: url }, pool, intake, { metrics, logger });
+  const submit: Submit = (records, signal) => Promise.race([given(records, signal), over.promise]);
+  const sink = {
+    waitForCapacity: dispatcher.waitForCapacity,
+    submit,
+    commitProbes: dispatcher.commitProbes,
+    forget: dispatcher.forget,
+  };
+  const sources = await createSources({ ...config, DATABASE_URL: url }, pool, sink, { metrics, logger });
   const source = sources.get(config.BROKER);
   if (!source) throw new Error(`Expected a source of ${config.BROKER}`);
   const ended = [...sources.values()].map((one) => one.run().catch(fail));
@@ -159,7 +164,7 @@ async function startConsumer(
     return stopping;
   };
   later(() => {
-    host.abort();
+    dispatcher.abort();
     over.reject(new TollwayError(STOPPING, 'The test is over', { retryable: true }));
     return stopOnce();
   });
@@ -175,7 +180,7 @@ async function startConsumer(
 
 async function startProcess(
   broker: Broker,
-  later: Site['later'],
+  later: TestEnvironment['later'],
   { env = {}, script = 'processor/main.ts' }: { readonly env?: Environment; readonly script?: string } = {},
 ): Promise<Running> {
   const [port] = await freePorts(1);
@@ -226,7 +231,11 @@ export async function untilSettled(
 }
 
 /** Waits until checkpoints have been written after all that was settled by now; nothing to wait for without checkpoints. */
-export async function untilCheckpointed({ broker, database: { pool }, clicks }: Site): Promise<void> {
+export async function untilCheckpointed({
+  broker,
+  database: { pool },
+  clicks,
+}: TestEnvironment): Promise<void> {
   if (Object.keys(broker.forget).length === 0) return;
   // They are written together. That of the last partition moves for this click, which is settled later than all before.
   const { rows } = await pool.query<{ now: Date }>('select clock_timestamp() as now');
@@ -242,18 +251,28 @@ export async function untilCheckpointed({ broker, database: { pool }, clicks }: 
 }
 
 /** Holds that all agrees to the last row, that nothing is missing or waits, and that all that was accepted is charged once. */
-export async function expectAllCharged(site: Site, pool: Pool = site.database.pool): Promise<Reconciliation> {
-  const books = await expectTrueBooks(site, pool);
-  expect(books).toMatchObject({ accepted: site.spool.accepted, charged: site.spool.accepted, inFlight: 0 });
-  return books;
+export async function expectAllCharged(
+  environment: TestEnvironment,
+  pool: Pool = environment.database.pool,
+): Promise<Reconciliation> {
+  const reconciliation = await expectTrueBooks(environment, pool);
+  expect(reconciliation).toMatchObject({
+    accepted: environment.spool.accepted,
+    charged: environment.spool.accepted,
+    inFlight: 0,
+  });
+  return reconciliation;
 }
 
 /** Holds that all agrees to the last row and that nothing is missing. */
-export async function expectTrueBooks(site: Site, pool: Pool = site.database.pool): Promise<Reconciliation> {
-  const books = await reconcile(pool, { deep: true, brokers: site.broker.books });
-  expect(books.problems).toEqual([]);
-  expect(books).toMatchObject({ balanced: true, missing: 0 });
-  return books;
+export async function expectTrueBooks(
+  environment: TestEnvironment,
+  pool: Pool = environment.database.pool,
+): Promise<Reconciliation> {
+  const reconciliation = await reconcile(pool, { deep: true, brokers: environment.broker.backlogs });
+  expect(reconciliation.problems).toEqual([]);
+  expect(reconciliation).toMatchObject({ balanced: true, missing: 0 });
+  return reconciliation;
 }
 
 /** A gate, closed until it is opened. */
@@ -271,14 +290,14 @@ export async function slowDown(pool: Pool, seconds: number): Promise<void> {
 }
 
 /** Copies the database of a site as it is now, as a backup would. Breaks all connections to it. */
-export async function backUp(site: Site): Promise<{ url: string; pool: Pool }> {
-  const url = new URL(site.database.url);
+export async function backUp(environment: TestEnvironment): Promise<{ url: string; pool: Pool }> {
+  const url = new URL(environment.database.url);
   const source = url.pathname.slice(1);
   const name = `tollway_test_${uuidV7().replaceAll('-', '')}`;
   await copyDatabase(source, name);
   url.pathname = `/${name}`;
   const pool = createPool(url.href, 'test backup', 4, () => undefined);
-  site.later(async () => {
+  environment.later(async () => {
     await pool.end();
     await administer((query) => query(`drop database ${name} with (force)`));
   });
@@ -286,7 +305,7 @@ export async function backUp(site: Site): Promise<{ url: string; pool: Pool }> {
 }
 
 /** Puts a backup in the place of the ledger, under whoever uses it. Breaks all connections to both. */
-export async function restore({ database }: Site, backup: { url: string }): Promise<void> {
+export async function restore({ database }: TestEnvironment, backup: { url: string }): Promise<void> {
   const name = new URL(database.url).pathname.slice(1);
   const backupName = new URL(backup.url).pathname.slice(1);
   await administer((query) => query(`drop database ${name} with (force)`));

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 
 /** A line to a server that can be cut: every connection breaks at once, and new ones are refused. */
-export type Wire = {
+export type TcpProxy = {
   readonly port: number;
   readonly cut: () => Promise<void>;
   readonly mend: () => Promise<void>;
@@ -12,7 +12,7 @@ export type Wire = {
 };
 
 /** Lays a line to a port of this machine. */
-export async function layWire(target: number): Promise<Wire> {
+export async function layWire(target: number): Promise<TcpProxy> {
   const open = new Set<Socket>();
   let frozen = false;
   const peers = new WeakMap<Socket, Socket>();

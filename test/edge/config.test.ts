@@ -123,13 +123,13 @@ describe('a bad environment', () => {
   };
 
   it.each(ranged)('$name takes $min and $max and nothing beyond', ({ name, min, max, fallback }) => {
-    const around = AROUND[name];
+    const deps = AROUND[name];
     for (const value of [min, max, Number(fallback)]) {
-      expect(parseConfig({ ...around, [name]: String(value) })).toMatchObject({ [name]: value });
+      expect(parseConfig({ ...deps, [name]: String(value) })).toMatchObject({ [name]: value });
     }
     const wrong = [String(max + 1), '1.5', '1e3', '0x10', '+1', ' 1', 'NaN', 'Infinity'];
     for (const text of min > 0 ? [...wrong, String(min - 1)] : [...wrong, '-1']) {
-      expect(problemsOf({ ...around, [name]: text })).toEqual([expect.stringContaining(`${name}: expected`)]);
+      expect(problemsOf({ ...deps, [name]: text })).toEqual([expect.stringContaining(`${name}: expected`)]);
     }
   });
 

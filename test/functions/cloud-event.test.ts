@@ -16,11 +16,11 @@ import {
 } from '../setup/database.ts';
 import { waitFor } from '../setup/stack.ts';
 import { builtFunctions } from './bundles.ts';
-import { cloudEventOf, type Home, startCloudEvent } from './homes.ts';
+import { cloudEventOf, type Runtime, startCloudEvent } from './homes.ts';
 
 const root = builtFunctions();
 let database: TestDatabase & { drop: () => Promise<void> };
-let home: Home & { readonly url: string };
+let runtime: Runtime & { readonly url: string };
 let ad: NamedAd;
 let spool: TestSpool;
 
@@ -28,10 +28,10 @@ beforeEach(async () => {
   database = await createTestDatabase();
   ({ ad } = await addAccount(database.pool));
   spool = new TestSpool();
-  home = await startCloudEvent(root, { DATABASE_URL: database.url });
+  runtime = await startCloudEvent(root, { DATABASE_URL: database.url });
 });
 afterEach(async () => {
-  await home.stop();
+  await runtime.stop();
   await database.drop();
 });
 
@@ -41,7 +41,7 @@ async function post(
   headers: Record<string, string>,
   body: string,
 ): Promise<{ status: number; said: string }> {
-  const response = await fetch(home.url, { method: 'POST', headers, body });
+  const response = await fetch(runtime.url, { method: 'POST', headers, body });
   return { status: response.status, said: await response.text() };
 }
 
@@ -54,7 +54,7 @@ const letters = async () =>
 
 /** Sends bytes as they are, and answers what comes back until the other side is done or some time is over. */
 async function raw(bytes: (string | Buffer)[], waitMs = 3_000): Promise<string> {
-  const socket = connect(Number(new URL(home.url).port), '127.0.0.1');
+  const socket = connect(Number(new URL(runtime.url).port), '127.0.0.1');
   let said = '';
   socket.on('data', (data) => (said += data));
   socket.on('error', (error) => (said += `<${error.message}>`));
@@ -92,7 +92,7 @@ describe('the CloudEvents function', () => {
     'charges what the SDK emits, %s, before it answers 204',
     async (mode) => {
       const statuses: number[] = [];
-      const transport = httpTransport(home.url);
+      const transport = httpTransport(runtime.url);
       const emit = emitterFor(transport, { mode });
       for (const record of [...clicks(3), spool.watermark()]) {
         await emit(cloudEventOf(record));
@@ -105,7 +105,7 @@ describe('the CloudEvents function', () => {
 
   it('charges many requests at once, each click once, and gathers them into batches', async () => {
     const records = clicks(200);
-    const done = await Promise.all([...records, ...records].map((record) => home.deliver([record])));
+    const done = await Promise.all([...records, ...records].map((record) => runtime.submit([record])));
     expect(done.filter(({ said }) => !said.startsWith('204'))).toEqual([]);
     expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 200, charged: 200 });
     const { rows } = await database.pool.query<{ transactions: number }>(
@@ -119,7 +119,7 @@ describe('the CloudEvents function', () => {
       key: `${spool.id}.${spool.next().sequence}`,
       value: Buffer.from('no click'),
     };
-    expect((await home.deliver([garbage])).said).toBe(
+    expect((await runtime.submit([garbage])).said).toBe(
       '422 {"error":"cloud-event: Expected JSON, got 8 bytes of other data; it is kept as a dead letter"}',
     );
     const event = cloudEventOf(clicks(1)[0] as BrokerRecord).toJSON() as Record<string, unknown>;
@@ -144,15 +144,15 @@ describe('the CloudEvents function', () => {
 
   it('answers 204 for a batch with good and bad ones: all of it is settled', async () => {
     const [good] = clicks(1);
-    const { said } = await home.deliver([good as BrokerRecord, { key: 'odd', value: Buffer.from('x') }]);
+    const { said } = await runtime.submit([good as BrokerRecord, { key: 'odd', value: Buffer.from('x') }]);
     expect(said).toBe('204 ');
     expect(await letters()).toHaveLength(1);
-    expect(await home.deliver([])).toMatchObject({ said: '204 ' });
+    expect(await runtime.submit([])).toMatchObject({ said: '204 ' });
   });
 
   it('refuses what is no CloudEvent, and keeps nothing of it', async () => {
     expect(await post({ 'content-type': 'application/json' }, '{}')).toMatchObject({ status: 415 });
-    expect((await fetch(home.url)).status).toBe(405);
+    expect((await fetch(runtime.url)).status).toBe(405);
     expect(await letters()).toEqual([]);
   });
 
@@ -186,7 +186,7 @@ describe('the CloudEvents function', () => {
   });
 
   it('bounds the memory of all requests by what was read, and not by what senders declare', async () => {
-    const port = Number(new URL(home.url).port);
+    const port = Number(new URL(runtime.url).port);
     const head = 'POST / HTTP/1.1\r\nhost: x\r\ncontent-type: application/cloudevents+json\r\n';
     const open = async (...pieces: (string | Buffer)[]) => {
       const socket = connect(port, '127.0.0.1').on('error', () => {});
@@ -198,7 +198,7 @@ describe('the CloudEvents function', () => {
     const idle = await Promise.all(
       Array.from({ length: 8 }, () => open(`${head}content-length: 16000000\r\n\r\n`)),
     );
-    expect(await home.deliver(clicks(1))).toMatchObject({ said: '204 ' });
+    expect(await runtime.submit(clicks(1))).toMatchObject({ said: '204 ' });
     // Chunked bodies declare nothing, and never end.
     const chunk = [`${(15_000_000).toString(16)}\r\n`, Buffer.alloc(15_000_000, 'x'), '\r\n'];
     // The server ends them when their time is over, and reads them as fast as the machine lets it: so they come again for each look.
@@ -223,7 +223,7 @@ describe('the CloudEvents function', () => {
       return status === 503 && said.includes('The function is at capacity');
     });
     // A small one has room, and when the others are gone a large one has too.
-    expect(await home.deliver(clicks(1))).toMatchObject({ said: '204 ' });
+    expect(await runtime.submit(clicks(1))).toMatchObject({ said: '204 ' });
     for (const socket of [...idle, ...full]) socket.destroy();
     await waitFor(async () => (await post(type, large)).status === 422);
   });
@@ -237,13 +237,13 @@ describe('the CloudEvents function', () => {
   });
 
   it('goes on after a sender that hung up in the middle', async () => {
-    const socket = connect(Number(new URL(home.url).port), '127.0.0.1');
+    const socket = connect(Number(new URL(runtime.url).port), '127.0.0.1');
     await once(socket, 'connect');
     socket.write(
       'POST / HTTP/1.1\r\nhost: x\r\ncontent-type: application/cloudevents+json\r\ncontent-length: 100\r\n\r\n{',
     );
     socket.destroy();
-    expect(await home.deliver(clicks(1))).toMatchObject({ said: '204 ' });
+    expect(await runtime.submit(clicks(1))).toMatchObject({ said: '204 ' });
     expect(await letters()).toEqual([]);
   });
 
@@ -270,9 +270,9 @@ describe('the CloudEvents function', () => {
 
   it('ends what it has begun when it is told to end', async () => {
     const records = clicks(50);
-    const delivered = records.map((record) => home.deliver([record]));
+    const delivered = records.map((record) => runtime.submit([record]));
     await Promise.race(delivered);
-    process.kill(home.pid(), 'SIGTERM');
+    process.kill(runtime.pid(), 'SIGTERM');
     const verdicts = await Promise.allSettled(delivered);
     const done = verdicts.flatMap((verdict, index) =>
       verdict.status === 'fulfilled' && verdict.value.said.startsWith('204')
@@ -291,7 +291,7 @@ describe('the CloudEvents function', () => {
       data: JSON.parse(String(record.value)),
       data_base64: null,
     };
-    const response = await fetch(home.url, {
+    const response = await fetch(runtime.url, {
       method: 'POST',
       headers: { 'content-type': 'application/cloudevents+json' },
       body: JSON.stringify(event),
@@ -320,7 +320,7 @@ describe('the CloudEvents function', () => {
     const piece = framed(Buffer.alloc(1_000_000, 'x'));
     const said = await raw([head, ...Array.from({ length: 200 }, () => piece)]);
     expect(said.slice(0, 400)).toMatch(/^HTTP\/1.1 413[\s\S]*cloud-event: expected at most 16777216 bytes/);
-    expect(await home.deliver([spool.click({ ad })])).toMatchObject({ said: '204 ' });
+    expect(await runtime.submit([spool.click({ ad })])).toMatchObject({ said: '204 ' });
   });
 
   it('does not take a body that somebody else has read for an empty event', async () => {
@@ -352,8 +352,8 @@ describe('the CloudEvents function', () => {
     const records = Array.from({ length: 40 }, () => spool.click({ ad }));
     await Promise.all(
       records.flatMap((record, index) => [
-        home.deliver([record]),
-        home.deliver([record]),
+        runtime.submit([record]),
+        runtime.submit([record]),
         raw([binary(record), ...(index % 2 ? [record.value as Buffer] : [])], index % 7),
       ]),
     );

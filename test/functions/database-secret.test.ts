@@ -63,7 +63,7 @@ type SecretSite = {
 const KEYS: readonly LinkKey[] = [{ id: 'k1', state: 'signs', secret: Buffer.alloc(32, 1) }];
 
 /** A function on a database whose password it has to ask for. */
-async function withSecrets(work: (site: SecretSite) => Promise<void>, name = 'lambda-reconcile') {
+async function withSecrets(work: (environment: SecretSite) => Promise<void>, name = 'lambda-reconcile') {
   const secrets = await startSecrets();
   const database = await createTestDatabase();
   const url = new URL(database.url);

@@ -21,7 +21,7 @@ const KEY = '2026/Über 1+1 = 2 & mehr.ndjson';
 /** A deadline that leaves no time to begin anything. */
 const NO_TIME_MS = 900;
 
-type Site = {
+type TestEnvironment = {
   readonly s3: S3Server;
   readonly running: Lambda;
   readonly database: TestDatabase;
@@ -32,7 +32,10 @@ type Site = {
   readonly charge: (key: string, body?: Buffer | readonly Buffer[], deadlineMs?: number) => Promise<unknown>;
 };
 
-async function withSite(work: (site: Site) => Promise<void>, memoryMegabytes = 256): Promise<void> {
+async function withEnvironment(
+  work: (environment: TestEnvironment) => Promise<void>,
+  memoryMegabytes = 256,
+): Promise<void> {
   const database = await createTestDatabase();
   try {
     const ads: NamedAd[] = [];
@@ -50,12 +53,12 @@ async function withSite(work: (site: Site) => Promise<void>, memoryMegabytes = 2
         LOG_LEVEL: 'info',
       },
     });
-    const charge: Site['charge'] = async (key, body, deadlineMs = 30_000) => {
+    const charge: TestEnvironment['charge'] = async (key, body, deadlineMs = 30_000) => {
       if (body !== undefined) s3.put(BUCKET, key, body);
       const result = await running.invoke(s3Event(BUCKET, key), { deadlineMs });
       return 'error' in result ? result.error.errorMessage : result.answer;
     };
-    const lines: Site['lines'] = (count, overrides) => clickLines(ads, count, overrides);
+    const lines: TestEnvironment['lines'] = (count, overrides) => clickLines(ads, count, overrides);
     try {
       await work({ s3, running, database, pool: database.pool, lines, charge });
     } catch (error) {
@@ -81,33 +84,36 @@ const fileOf = (lines: readonly string[]) => Buffer.from(lines.map((line) => `${
 
 /** Asks the books, deep, for what was settled; clicks of a file have no spool id. */
 async function expectBooks(pool: Pool, unattributed: number, letters = 0): Promise<void> {
-  const books = await expectBalanced(pool);
-  expect(books).toMatchObject({ accepted: 0, unattributed });
-  const spent = books.advertisers.reduce((sum, { spentMicros }) => sum + spentMicros, 0n);
+  const reconciliation = await expectBalanced(pool);
+  expect(reconciliation).toMatchObject({ accepted: 0, unattributed });
+  const spent = reconciliation.advertisers.reduce((sum, { spentMicros }) => sum + spentMicros, 0n);
   expect(spent).toBe(BigInt(unattributed) * 250_000n);
   expect((await pool.query('select from dead_letter')).rowCount).toBe(letters);
 }
 
-const on = (what: string, work: (site: Site) => Promise<void>) =>
-  it.skipIf(skipped)(what, () => withSite(work), RUN_MS_MAX);
+const on = (what: string, work: (environment: TestEnvironment) => Promise<void>) =>
+  it.skipIf(skipped)(what, () => withEnvironment(work), RUN_MS_MAX);
 
 describe('a file of clicks', () => {
-  on('is charged, with ids and without, plain and gzip; the same again changes nothing', async (site) => {
-    const { pool, lines, charge } = site;
-    const plain = fileOf([...lines(5_000), ...lines(5_000, { withId: true })]);
-    expect(await charge(KEY, plain)).toEqual({ records: 10_000 });
-    await expectBooks(pool, 10_000);
-    // The same clicks: once more, packed, packed otherwise, and under another name.
-    expect(await charge(KEY)).toEqual({ records: 10_000 });
-    expect(await charge(`${KEY}.gz`, gzipSync(plain))).toEqual({ records: 10_000 });
-    expect(await charge('elsewhere', gzipSync(plain, { level: 1 }))).toEqual({ records: 10_000 });
-    await expectBooks(pool, 10_000);
-    expect(await charge('other.gz', gzipSync(fileOf(lines(10_000))))).toEqual({ records: 10_000 });
-    await expectBooks(pool, 20_000);
-  });
+  on(
+    'is charged, with ids and without, plain and gzip; the same again changes nothing',
+    async (environment) => {
+      const { pool, lines, charge } = environment;
+      const plain = fileOf([...lines(5_000), ...lines(5_000, { withId: true })]);
+      expect(await charge(KEY, plain)).toEqual({ records: 10_000 });
+      await expectBooks(pool, 10_000);
+      // The same clicks: once more, packed, packed otherwise, and under another name.
+      expect(await charge(KEY)).toEqual({ records: 10_000 });
+      expect(await charge(`${KEY}.gz`, gzipSync(plain))).toEqual({ records: 10_000 });
+      expect(await charge('elsewhere', gzipSync(plain, { level: 1 }))).toEqual({ records: 10_000 });
+      await expectBooks(pool, 10_000);
+      expect(await charge('other.gz', gzipSync(fileOf(lines(10_000))))).toEqual({ records: 10_000 });
+      await expectBooks(pool, 20_000);
+    },
+  );
 
-  on('that came in one notification with others is charged with them', async (site) => {
-    const { pool, lines, running } = site;
+  on('that came in one notification with others is charged with them', async (environment) => {
+    const { pool, lines, running } = environment;
     s3.put(BUCKET, 'one', fileOf(lines(10)));
     s3.put(BUCKET, 'two', fileOf(lines(20)));
     const event = {
@@ -119,8 +125,8 @@ describe('a file of clicks', () => {
 
   on(
     'that came in one notification with bad ones is charged all the same, and the bad ones are named',
-    async (site) => {
-      const { pool, lines, running } = site;
+    async (environment) => {
+      const { pool, lines, running } = environment;
       s3.put(BUCKET, 'utf-16', Buffer.from('[]', 'utf16le'));
       s3.put(BUCKET, 'good', fileOf(lines(10)));
       const event = (...keys: string[]) => ({ Records: keys.flatMap((key) => s3Event(BUCKET, key).Records) });
@@ -135,8 +141,8 @@ describe('a file of clicks', () => {
     },
   );
 
-  on('is charged as the version that its notification names, whatever came after it', async (site) => {
-    const { pool, lines, running } = site;
+  on('is charged as the version that its notification names, whatever came after it', async (environment) => {
+    const { pool, lines, running } = environment;
     const versions = [lines(10), lines(20)].map((some) => s3.put(BUCKET, KEY, fileOf(some)));
     for (const [version, records] of [
       [versions[0], 10],
@@ -152,23 +158,26 @@ describe('a file of clicks', () => {
     });
   });
 
-  on('with lines that are no clicks has those as dead letters, with their bytes, once', async (site) => {
-    const { pool, lines, charge } = site;
-    const bad = ['no click', '{"adId":1}', '[]', JSON.stringify({ v: 1, userAgent: 'x'.repeat(9_000) })];
-    const file = fileOf([...lines(100), ...bad, ...lines(100)]);
-    for (const key of ['bad', 'bad again']) expect(await charge(key, file)).toEqual({ records: 204 });
-    await expectBooks(pool, 200, 4);
-    const { rows } = await pool.query<{ reason: string; raw: Buffer }>(
-      'select reason, raw from dead_letter order by id',
-    );
-    expect(rows.map(({ reason }) => reason)).toEqual(['malformed', 'malformed', 'malformed', 'malformed']);
-    expect(rows.map(({ raw }) => raw.toString()).sort()).toEqual(
-      bad.map((line) => line.slice(0, 8_193)).sort(),
-    );
-  });
+  on(
+    'with lines that are no clicks has those as dead letters, with their bytes, once',
+    async (environment) => {
+      const { pool, lines, charge } = environment;
+      const bad = ['no click', '{"adId":1}', '[]', JSON.stringify({ v: 1, userAgent: 'x'.repeat(9_000) })];
+      const file = fileOf([...lines(100), ...bad, ...lines(100)]);
+      for (const key of ['bad', 'bad again']) expect(await charge(key, file)).toEqual({ records: 204 });
+      await expectBooks(pool, 200, 4);
+      const { rows } = await pool.query<{ reason: string; raw: Buffer }>(
+        'select reason, raw from dead_letter order by id',
+      );
+      expect(rows.map(({ reason }) => reason)).toEqual(['malformed', 'malformed', 'malformed', 'malformed']);
+      expect(rows.map(({ raw }) => raw.toString()).sort()).toEqual(
+        bad.map((line) => line.slice(0, 8_193)).sort(),
+      );
+    },
+  );
 
-  on('with a click that the ledger refuses has that one as a dead letter', async (site) => {
-    const { pool, lines, charge } = site;
+  on('with a click that the ledger refuses has that one as a dead letter', async (environment) => {
+    const { pool, lines, charge } = environment;
     const all = lines(301, { withId: true });
     const poison = JSON.parse(all[150] ?? '');
     await pool.query(
@@ -183,8 +192,8 @@ describe('a file of clicks', () => {
     expect(await expectBalanced(pool)).toMatchObject({ unattributed: 301 });
   });
 
-  on('that is a folder of the console, or empty, is no clicks', async (site) => {
-    const { pool, charge } = site;
+  on('that is a folder of the console, or empty, is no clicks', async (environment) => {
+    const { pool, charge } = environment;
     expect(await charge('2026/', Buffer.alloc(0))).toEqual({ records: 0 });
     expect(await charge('empty.gz', gzipSync(''))).toEqual({ records: 0 });
     await expectBooks(pool, 0);
@@ -192,8 +201,8 @@ describe('a file of clicks', () => {
 });
 
 describe('a file that cannot be had whole', () => {
-  on('because it was cut off is named, and nothing of it is charged', async (site) => {
-    const { pool, lines, charge } = site;
+  on('because it was cut off is named, and nothing of it is charged', async (environment) => {
+    const { pool, lines, charge } = environment;
     const packed = gzipSync(fileOf(lines(10_000)));
     expect(await charge('cut.gz', packed.subarray(0, packed.length >> 1))).toBe(
       'lambda-file: s3://clicks/cut.gz: expected a whole gzip file, got one that is cut off or damaged; nothing of it was taken',
@@ -203,8 +212,8 @@ describe('a file that cannot be had whole', () => {
     await expectBooks(pool, 10_000);
   });
 
-  on('because it is gone, or its bucket is, is named', async (site) => {
-    const { pool, charge, running } = site;
+  on('because it is gone, or its bucket is, is named', async (environment) => {
+    const { pool, charge, running } = environment;
     expect(await charge(KEY.slice(1))).toBe(
       `lambda-file: expected the object s3://clicks/${KEY.slice(1)}, it is gone`,
     );
@@ -215,8 +224,8 @@ describe('a file that cannot be had whole', () => {
     await expectBooks(pool, 0);
   });
 
-  on('because the line breaks is named, and charged when it comes again', async (site) => {
-    const { pool, lines, charge } = site;
+  on('because the line breaks is named, and charged when it comes again', async (environment) => {
+    const { pool, lines, charge } = environment;
     const file = fileOf(lines(10_000));
     s3.breakAfter(file.length >> 1);
     expect(await charge('broken', file)).toMatch(/^lambda-file: s3:\/\/clicks\/broken: /);
@@ -226,27 +235,30 @@ describe('a file that cannot be had whole', () => {
     await expectBooks(pool, 10_000);
   });
 
-  on('because it was replaced while it was read is named, and the new one is charged', async (site) => {
-    const { pool, lines, charge } = site;
-    const [one, other] = [fileOf(lines(500)), fileOf(lines(700))];
-    let reads = 0;
-    s3.intercept(({ method, key }) => {
-      if (method !== 'GET' || key !== 'changing') return;
-      reads += 1;
-      if (reads === 2) s3.put(BUCKET, 'changing', other);
-    });
-    expect(await charge('changing', one)).toBe(
-      'lambda-file: expected the object s3://clicks/changing, it has changed meanwhile',
-    );
-    await expectBooks(pool, 0);
-    expect(await charge('changing')).toEqual({ records: 700 });
-    await expectBooks(pool, 700);
-  });
+  on(
+    'because it was replaced while it was read is named, and the new one is charged',
+    async (environment) => {
+      const { pool, lines, charge } = environment;
+      const [one, other] = [fileOf(lines(500)), fileOf(lines(700))];
+      let reads = 0;
+      s3.intercept(({ method, key }) => {
+        if (method !== 'GET' || key !== 'changing') return;
+        reads += 1;
+        if (reads === 2) s3.put(BUCKET, 'changing', other);
+      });
+      expect(await charge('changing', one)).toBe(
+        'lambda-file: expected the object s3://clicks/changing, it has changed meanwhile',
+      );
+      await expectBooks(pool, 0);
+      expect(await charge('changing')).toEqual({ records: 700 });
+      await expectBooks(pool, 700);
+    },
+  );
 });
 
 describe('a file in another encoding', () => {
-  on('is read without its byte order mark, and refused by name where it is no UTF-8', async (site) => {
-    const { pool, lines, charge } = site;
+  on('is read without its byte order mark, and refused by name where it is no UTF-8', async (environment) => {
+    const { pool, lines, charge } = environment;
     const file = fileOf(lines(10));
     expect(await charge('marked', Buffer.concat([Buffer.from('\ufeff'), file]))).toEqual({ records: 10 });
     await expectBooks(pool, 10);
@@ -259,35 +271,38 @@ describe('a file in another encoding', () => {
 });
 
 describe('an event that is no new file', () => {
-  on('is done if it is the test of S3, and refused by name if it is of another service', async (site) => {
-    const { pool, running } = site;
-    const test = {
-      Service: 'Amazon S3',
-      Event: 's3:TestEvent',
-      Time: '2026-01-31T12:00:00.000Z',
-      Bucket: BUCKET,
-    };
-    expect(await running.invoke(test)).toEqual({ answer: { records: 0 } });
-    const removed = s3Event(BUCKET, 'gone');
-    for (const event of [
-      {},
-      null,
-      { Records: [{ messageId: '1', body: '{}', eventSource: 'aws:sqs' }] },
-      { Records: [{ EventSource: 'aws:sns', Sns: { Message: '{}' } }] },
-      { Records: removed.Records.map((record) => ({ ...record, eventName: 'ObjectRemoved:Delete' })) },
-    ]) {
-      const result = await running.invoke(event);
-      expect(result).toMatchObject({
-        error: { errorMessage: expect.stringMatching(/^lambda-file: .*expected .*, got /) },
-      });
-    }
-    await expectBooks(pool, 0);
-  });
+  on(
+    'is done if it is the test of S3, and refused by name if it is of another service',
+    async (environment) => {
+      const { pool, running } = environment;
+      const test = {
+        Service: 'Amazon S3',
+        Event: 's3:TestEvent',
+        Time: '2026-01-31T12:00:00.000Z',
+        Bucket: BUCKET,
+      };
+      expect(await running.invoke(test)).toEqual({ answer: { records: 0 } });
+      const removed = s3Event(BUCKET, 'gone');
+      for (const event of [
+        {},
+        null,
+        { Records: [{ messageId: '1', body: '{}', eventSource: 'aws:sqs' }] },
+        { Records: [{ EventSource: 'aws:sns', Sns: { Message: '{}' } }] },
+        { Records: removed.Records.map((record) => ({ ...record, eventName: 'ObjectRemoved:Delete' })) },
+      ]) {
+        const result = await running.invoke(event);
+        expect(result).toMatchObject({
+          error: { errorMessage: expect.stringMatching(/^lambda-file: .*expected .*, got /) },
+        });
+      }
+      await expectBooks(pool, 0);
+    },
+  );
 });
 
 describe('without time', () => {
-  on('it says how far it got, and ends when it comes again, nothing twice', async (site) => {
-    const { pool, lines, charge, running } = site;
+  on('it says how far it got, and ends when it comes again, nothing twice', async (environment) => {
+    const { pool, lines, charge, running } = environment;
     await charge('warm', fileOf(lines(3)));
     const file = fileOf(lines(10_000));
     expect(await charge('late', file, NO_TIME_MS)).toBe(
@@ -314,29 +329,32 @@ describe('without time', () => {
     await expectBooks(pool, 10_003);
   });
 
-  on('because the database is away it charges nothing, quarantines nothing, and ends later', async (site) => {
-    const { pool, database, lines, charge } = site;
-    const name = new URL(database.url).pathname.slice(1);
-    const server = createClient(inject('databaseServerUrl'), 'test');
-    await server.connect();
-    await server.query(`alter database ${name} with allow_connections false`);
-    try {
-      expect(await charge('away', fileOf(lines(5_000)), 2_500)).toMatch(/got as far as 0 clicks/);
-    } finally {
-      await server.query(`alter database ${name} with allow_connections true`);
-      await server.end();
-    }
-    await expectBooks(pool, 0);
-    expect(await charge('away')).toEqual({ records: 5_000 });
-    await expectBooks(pool, 5_000);
-  });
+  on(
+    'because the database is away it charges nothing, quarantines nothing, and ends later',
+    async (environment) => {
+      const { pool, database, lines, charge } = environment;
+      const name = new URL(database.url).pathname.slice(1);
+      const server = createClient(inject('databaseServerUrl'), 'test');
+      await server.connect();
+      await server.query(`alter database ${name} with allow_connections false`);
+      try {
+        expect(await charge('away', fileOf(lines(5_000)), 2_500)).toMatch(/got as far as 0 clicks/);
+      } finally {
+        await server.query(`alter database ${name} with allow_connections true`);
+        await server.end();
+      }
+      await expectBooks(pool, 0);
+      expect(await charge('away')).toEqual({ records: 5_000 });
+      await expectBooks(pool, 5_000);
+    },
+  );
 });
 
 describe('a large file', () => {
   it.skipIf(skipped)(
     'is read as it comes: memory does not grow with it',
     () =>
-      withSite(async ({ pool, lines, charge, running }) => {
+      withEnvironment(async ({ pool, lines, charge, running }) => {
         const most: number[] = [];
         for (const count of [50_000, 200_000]) {
           const pieces = Array.from({ length: count / 1_000 }, () => fileOf(lines(1_000)));

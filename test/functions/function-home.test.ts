@@ -1,12 +1,12 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { createPool, cutPool, failureKind, inTransaction } from '../../common/postgres/postgres.ts';
+import { createPool, failureKind, inTransaction, terminatePool } from '../../common/postgres/postgres.ts';
 import { sleep } from '../../common/process.ts';
 import { createMetrics } from '../../common/telemetry/metrics.ts';
-import { HandlerHost } from '../../processor/batch-dispatcher.ts';
+import { BatchDispatcher } from '../../processor/batch-dispatcher.ts';
 import { readCloudEvents } from '../../processor/events/cloud-events.ts';
-import { FunctionHome } from '../../processor/functions/function-runtime.ts';
+import { FunctionRuntime } from '../../processor/functions/function-runtime.ts';
 import { maintainLedger } from '../../processor/maintenance-loop.ts';
 import { expectBalanced } from '../ledger/deliver.ts';
 import {
@@ -30,8 +30,8 @@ beforeEach(async () => {
 });
 afterEach(() => database.drop());
 
-const homeAt = (url = database.url, more: Record<string, string> = {}, queryMsMax?: number) =>
-  new FunctionHome('test', { DATABASE_URL: url, LOG_LEVEL: 'silent', ...more }, queryMsMax);
+const runtimeAt = (url = database.url, more: Record<string, string> = {}, queryMsMax?: number) =>
+  new FunctionRuntime('test', { DATABASE_URL: url, LOG_LEVEL: 'silent', ...more }, queryMsMax);
 const within = (ms: number) => ({ id: 'test', deadlineAt: performance.now() + ms });
 
 async function openTransactions(): Promise<string[]> {
@@ -107,7 +107,7 @@ describe('a pool that is cut', () => {
         (error: unknown) => error,
       );
       await sleep(100);
-      await cutPool(pool);
+      await terminatePool(pool);
       const error = await outcome;
       expect(begun).toBe(false);
       expect(failureKind(error)).toBe('transient');
@@ -121,14 +121,14 @@ describe('a function home', () => {
   it('charges nothing after it has answered that it did not', async () => {
     const way = await openWay(database.url);
     try {
-      const home = homeAt(way.url);
+      const runtime = runtimeAt(way.url);
       const clicks = Array.from({ length: 5 }, () => spool.click({ ad: ads[0] as NamedAd }));
       way.state.holdMs = 1_000;
-      expect(await home.settle(clicks, within(1_200))).toBe(0);
+      expect(await runtime.settle(clicks, within(1_200))).toBe(0);
       await sleep(1_000);
       expect((await database.pool.query('select from ledger')).rowCount).toBe(0);
       way.state.holdMs = 0;
-      expect(await home.settle(clicks, within(10_000))).toBe(5);
+      expect(await runtime.settle(clicks, within(10_000))).toBe(5);
       await expectBalanced(database.pool);
     } finally {
       way.close();
@@ -138,13 +138,13 @@ describe('a function home', () => {
   it('trusts no connection after a sleep, when several calls wake it at once', async () => {
     const way = await openWay(database.url);
     try {
-      const home = homeAt(way.url);
+      const runtime = runtimeAt(way.url);
       const click = () => spool.click({ ad: ads[0] as NamedAd });
-      expect(await home.settle([click()], within(10_000))).toBe(1);
+      expect(await runtime.settle([click()], within(10_000))).toBe(1);
       way.lose();
       const now = Date.now();
       vi.spyOn(Date, 'now').mockImplementation(() => now + 3_600_000);
-      const calls = Promise.all([1, 2, 3].map(() => home.settle([click()], within(5_000))));
+      const calls = Promise.all([1, 2, 3].map(() => runtime.settle([click()], within(5_000))));
       vi.restoreAllMocks();
       expect(await Promise.race([calls, sleep(5_000)])).toEqual([1, 1, 1]);
     } finally {
@@ -154,7 +154,7 @@ describe('a function home', () => {
   });
 
   it('leaves nothing open behind the last of several calls, when an earlier one was cut', async () => {
-    const home = homeAt(undefined, { RETRY_ATTEMPTS: '100' });
+    const runtime = runtimeAt(undefined, { RETRY_ATTEMPTS: '100' });
     // No row of the first advertiser passes, and each try takes a while.
     await database.pool.query(
       `create function refuse() returns trigger language plpgsql as
@@ -166,9 +166,9 @@ describe('a function home', () => {
     );
     const poison = spool.click({ ad: ads[0] as NamedAd });
     const good = spool.click({ ad: ads[1] as NamedAd });
-    const first = home.settle([poison], within(1_100));
+    const first = runtime.settle([poison], within(1_100));
     await sleep(100);
-    const second = home.settle([good], within(10_000));
+    const second = runtime.settle([good], within(10_000));
     expect(await first).toBe(0);
     expect(await second).toBe(1);
     // What the server is at when its client goes, it ends. Whatever comes after that could be frozen with its locks.
@@ -180,13 +180,13 @@ describe('a function home', () => {
   });
 
   it('lets go of scheduled work that does not end in time', async () => {
-    const home = homeAt(undefined, {}, 0);
+    const runtime = runtimeAt(undefined, {}, 0);
     const blocker = await database.pool.connect();
     await blocker.query('begin');
     await blocker.query("select pg_advisory_xact_lock(hashtext('tollway spool counters'))");
     const startedAt = Date.now();
     const error = await Promise.race([
-      home.during(within(1_500), maintainLedger).then(
+      runtime.during(within(1_500), maintainLedger).then(
         () => 'done',
         (failure: Error) => failure,
       ),
@@ -196,7 +196,7 @@ describe('a function home', () => {
     blocker.release();
     expect(error).toBeInstanceOf(Error);
     expect(Date.now() - startedAt).toBeLessThan(1_500);
-    expect(await home.during(within(10_000), maintainLedger)).toEqual({ maintained: true });
+    expect(await runtime.during(within(10_000), maintainLedger)).toEqual({ maintained: true });
   });
 
   it('drops a day that a reader held, later in the same call: the next one is hours away', async () => {
@@ -209,7 +209,7 @@ describe('a function home', () => {
     );
     const reader = await database.pool.connect();
     await reader.query('begin; lock table ledger in access share mode');
-    const maintained = homeAt(undefined, {}, 0).during(within(20_000), maintainLedger);
+    const maintained = runtimeAt(undefined, {}, 0).during(within(20_000), maintainLedger);
     await sleep(1_500);
     await reader.query('commit');
     reader.release();
@@ -221,7 +221,7 @@ describe('a function home', () => {
     ['a NUL', `a\0b`],
     ['no end', Array.from({ length: 400 }, () => Math.random().toString(36)).join('')],
   ])('is not stopped by an event whose source has %s', async (_what, source) => {
-    const home = homeAt();
+    const runtime = runtimeAt();
     const body = Buffer.from(
       JSON.stringify([
         { specversion: '1.0', id: '1', source, type: 'x', data: { no: 'click' } },
@@ -240,8 +240,8 @@ describe('a function home', () => {
       body,
       'request',
     );
-    expect(await home.settle(records, within(4_000))).toBe(2);
-    expect(await home.settle(records, within(4_000))).toBe(2);
+    expect(await runtime.settle(records, within(4_000))).toBe(2);
+    expect(await runtime.settle(records, within(4_000))).toBe(2);
     expect((await database.pool.query('select from dead_letter')).rowCount).toBe(1);
   });
 });
@@ -253,8 +253,10 @@ describe('a store of secrets that does not answer', () => {
     const { port } = server.address() as AddressInfo;
     Object.assign(process.env, keys, { AWS_ENDPOINT_URL_SECRETS_MANAGER: `http://127.0.0.1:${port}` });
     try {
-      const home = homeAt(undefined, { DATABASE_SECRET: 'arn:aws:secretsmanager:us-east-1:1:secret:x' });
-      const failure = home.settle([], within(60_000)).catch((error: Error) => error);
+      const runtime = runtimeAt(undefined, {
+        DATABASE_SECRET: 'arn:aws:secretsmanager:us-east-1:1:secret:x',
+      });
+      const failure = runtime.settle([], within(60_000)).catch((error: Error) => error);
       expect(await Promise.race([failure, sleep(20_000)])).toMatchObject({
         code: 'ETIMEDOUT',
         message: expect.stringMatching(/^test: .*timeout/i),
@@ -271,15 +273,15 @@ describe('a database that cannot be reached as it is told to', () => {
     const metrics = createMetrics();
     // The server of the tests speaks no TLS.
     const pool = createPool(`${database.url}?sslmode=require`, 'tls', 1, () => {});
-    const host = new HandlerHost(
+    const dispatcher = new BatchDispatcher(
       pool,
       { batchSize: 1_000, lanes: 1, clickAgeMaxDays: 14, retryAttempts: 0, bisectOnError: true },
       { metrics, logger: silent, onInvariant: () => {} },
     );
     const clicks = Array.from({ length: 500 }, () => spool.click({ ad: ads[0] as NamedAd }));
-    const delivered = host.deliver(clicks).catch((error: unknown) => error);
+    const delivered = dispatcher.submit(clicks).catch((error: unknown) => error);
     await sleep(1_500);
-    host.abort();
+    dispatcher.abort();
     await delivered;
     const { values } = await metrics.batchRetries.get();
     const counts = new Map(values.map(({ labels, value }) => [labels.cause, value]));

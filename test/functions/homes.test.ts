@@ -11,12 +11,12 @@ import {
 } from '../setup/database.ts';
 import { isSkipped } from '../setup/skipped.ts';
 import { builtFunctions } from './bundles.ts';
-import { type Home, type HomeKind, homeKinds } from './homes.ts';
+import { type Runtime, type RuntimeKind, runtimeKinds } from './homes.ts';
 
 const root = builtFunctions();
 
 const kinds = await Promise.all(
-  homeKinds.map(async (kind) => ({ name: kind.name, kind, skipped: isSkipped(await kind.missing()) })),
+  runtimeKinds.map(async (kind) => ({ name: kind.name, kind, skipped: isSkipped(await kind.missing()) })),
 );
 /** Compiling AWS's client, should it not be there yet. */
 const RUN_MS_MAX = 120_000;
@@ -26,18 +26,18 @@ const NO_TIME_MS = 900;
 const LITTLE_TIME_MS = 2_500;
 
 /** A ledger and a function on it. */
-type Site = {
-  readonly kind: HomeKind;
-  readonly home: Home;
+type TestEnvironment = {
+  readonly kind: RuntimeKind;
+  readonly runtime: Runtime;
   readonly database: TestDatabase;
   readonly spool: TestSpool;
   readonly clicks: (count: number, ad?: NamedAd) => ReadClick[];
   readonly ads: readonly NamedAd[];
 };
 
-async function withSite(
-  kind: HomeKind,
-  work: (site: Site) => Promise<void>,
+async function withEnvironment(
+  kind: RuntimeKind,
+  work: (environment: TestEnvironment) => Promise<void>,
   env: Record<string, string | undefined> = {},
 ): Promise<void> {
   const database = await createTestDatabase();
@@ -47,30 +47,30 @@ async function withSite(
     const ads: NamedAd[] = [];
     for (let count = 0; count < 3; count += 1)
       ads.push((await addAccount(database.pool, { budget: '1000.00' })).ad);
-    const home = await kind.start(root, Object.fromEntries(settings));
+    const runtime = await kind.start(root, Object.fromEntries(settings));
     const spool = new TestSpool();
     const next = () => ads[spool.accepted % ads.length] as NamedAd;
     const clicks = (count: number, ad?: NamedAd) =>
       Array.from({ length: count }, () => spool.click({ ad: ad ?? next() }));
     try {
-      await work({ kind, home, database, spool, clicks, ads });
+      await work({ kind, runtime, database, spool, clicks, ads });
     } catch (error) {
-      process.stderr.write(home.logs());
+      process.stderr.write(runtime.logs());
       throw error;
     } finally {
-      await home.stop();
+      await runtime.stop();
     }
   } finally {
     await database.drop();
   }
 }
 
-const expectDone = async ({ home }: Site, records: readonly BrokerRecord[]) =>
-  expect(await home.deliver(records)).toMatchObject({ done: records.length });
+const expectDone = async ({ runtime }: TestEnvironment, records: readonly BrokerRecord[]) =>
+  expect(await runtime.submit(records)).toMatchObject({ done: records.length });
 
 /** Holds the locks of an advertiser while something is done. */
 async function whileLocked(
-  { database }: Site,
+  { database }: TestEnvironment,
   ad: NamedAd | undefined,
   work: () => Promise<void>,
 ): Promise<void> {
@@ -113,37 +113,40 @@ async function shut({ pool, url }: TestDatabase): Promise<() => Promise<void>> {
 describe.each(kinds)('the handler on $name', ({ kind, skipped }) => {
   const on = (
     what: string,
-    work: (site: Site) => Promise<void>,
+    work: (environment: TestEnvironment) => Promise<void>,
     env: Record<string, string | undefined> = {},
-  ) => it.skipIf(skipped)(what, () => withSite(kind, work, env), RUN_MS_MAX);
+  ) => it.skipIf(skipped)(what, () => withEnvironment(kind, work, env), RUN_MS_MAX);
 
-  on('charges a good batch once, cold and warm, in one process, and says so in one line', async (site) => {
-    const { home, database, spool, clicks } = site;
-    await expectDone(site, [...clicks(120), spool.watermark()]);
-    const cold = home.pid();
-    await expectDone(site, clicks(30));
-    await expectDone(site, clicks(1));
-    expect(home.pid()).toBe(cold);
-    expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 151, charged: 151, missing: 0 });
-    const lines = linesOf(home).filter(({ msg }) => msg === 'A batch');
-    expect(lines).toHaveLength(3);
-    expect(lines[0]).toMatchObject({
-      part: kind.name,
-      records: 121,
-      settled: 121,
-      outcomes: { charged: 120 },
-    });
-    expect(new Set(lines.map(({ invocation }) => invocation)).size).toBe(3);
-  });
+  on(
+    'charges a good batch once, cold and warm, in one process, and says so in one line',
+    async (environment) => {
+      const { runtime, database, spool, clicks } = environment;
+      await expectDone(environment, [...clicks(120), spool.watermark()]);
+      const cold = runtime.pid();
+      await expectDone(environment, clicks(30));
+      await expectDone(environment, clicks(1));
+      expect(runtime.pid()).toBe(cold);
+      expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 151, charged: 151, missing: 0 });
+      const lines = linesOf(runtime).filter(({ msg }) => msg === 'A batch');
+      expect(lines).toHaveLength(3);
+      expect(lines[0]).toMatchObject({
+        part: kind.name,
+        records: 121,
+        settled: 121,
+        outcomes: { charged: 120 },
+      });
+      expect(new Set(lines.map(({ invocation }) => invocation)).size).toBe(3);
+    },
+  );
 
-  on('reports metrics in embedded format, under their names', async (site) => {
-    const { home, clicks, ads } = site;
+  on('reports metrics in embedded format, under their names', async (environment) => {
+    const { runtime, clicks, ads } = environment;
     const [ad] = ads;
-    await expectDone(site, [
+    await expectDone(environment, [
       ...clicks(200, ad),
       ...clicks(1).map((click) => ({ ...click, value: Buffer.from('x') })),
     ]);
-    const metrics = linesOf(home).filter((line) => '_aws' in line);
+    const metrics = linesOf(runtime).filter((line) => '_aws' in line);
     const named = (name: string) => metrics.filter((line) => name in line);
     expect(named('tollway_clicks_total')).toMatchObject([
       { service: kind.name, outcome: 'charged', tollway_clicks_total: 200 },
@@ -156,23 +159,23 @@ describe.each(kinds)('the handler on $name', ({ kind, skipped }) => {
     expect(seconds).toHaveLength(100);
   });
 
-  on('charges nobody twice for a batch that comes twice, or holds copies', async (site) => {
-    const { database, clicks } = site;
+  on('charges nobody twice for a batch that comes twice, or holds copies', async (environment) => {
+    const { database, clicks } = environment;
     const batch = clicks(60);
-    await expectDone(site, [...batch, ...batch.slice(20)]);
-    await expectDone(site, batch.toReversed());
+    await expectDone(environment, [...batch, ...batch.slice(20)]);
+    await expectDone(environment, batch.toReversed());
     expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 60, charged: 60 });
   });
 
-  on('quarantines poison in the middle with its bytes, and charges its neighbours', async (site) => {
-    const { database, clicks, spool } = site;
+  on('quarantines poison in the middle with its bytes, and charges its neighbours', async (environment) => {
+    const { database, clicks, spool } = environment;
     const batch: BrokerRecord[] = clicks(40);
     const [poison] = clicks(1);
     await refuse(database, poison);
     const garbage = { key: `${spool.id}.${spool.next().sequence}`, value: Buffer.from('no click') };
     batch.splice(20, 0, garbage, poison as ReadClick, { key: 'foreign', value: Buffer.from('{}') });
-    await expectDone(site, batch);
-    await expectDone(site, batch);
+    await expectDone(environment, batch);
+    await expectDone(environment, batch);
     const { rows } = await database.pool.query('select reason, raw from dead_letter order by reason, raw');
     expect(rows.map(({ reason, raw }) => [reason, raw])).toEqual([
       ['malformed', garbage.value],
@@ -182,23 +185,23 @@ describe.each(kinds)('the handler on $name', ({ kind, skipped }) => {
     expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 42, charged: 40, rejected: 2 });
   });
 
-  on('quarantines poison that comes alone: it blocks nothing for good', async (site) => {
-    const { database, clicks } = site;
+  on('quarantines poison that comes alone: it blocks nothing for good', async (environment) => {
+    const { database, clicks } = environment;
     const [poison] = clicks(1);
     await refuse(database, poison);
-    await expectDone(site, [poison as ReadClick]);
+    await expectDone(environment, [poison as ReadClick]);
     expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 1, charged: 0, rejected: 1 });
   });
 
   on(
     'gives everything back while the database is away, quarantines nothing, and charges it later',
-    async (site) => {
-      const { home, database, clicks } = site;
-      await expectDone(site, clicks(10));
+    async (environment) => {
+      const { runtime, database, clicks } = environment;
+      await expectDone(environment, clicks(10));
       const batch = clicks(70);
       const letIn = await shut(database);
       try {
-        const { done, said } = await home.deliver(batch, LITTLE_TIME_MS);
+        const { done, said } = await runtime.submit(batch, LITTLE_TIME_MS);
         expect(done).toBe(0);
         if (kind.again === 'nobody')
           expect(said).toMatch(
@@ -212,58 +215,58 @@ describe.each(kinds)('the handler on $name', ({ kind, skipped }) => {
         await letIn();
       }
       expect((await database.pool.query('select from dead_letter')).rowCount).toBe(0);
-      await expectDone(site, batch);
+      await expectDone(environment, batch);
       expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 80, charged: 80 });
     },
   );
 
   on(
     'gives back from the first batch on that it could not end in time, and holds no lock while it is frozen',
-    async (site) => {
-      const { home, database, clicks, ads } = site;
+    async (environment) => {
+      const { runtime, database, clicks, ads } = environment;
       const [first, second] = ads;
       const batch = [...clicks(50, first), ...clicks(50, second), ...clicks(50, first)];
-      await whileLocked(site, second, async () => {
-        const { done } = await home.deliver(batch, LITTLE_TIME_MS);
+      await whileLocked(environment, second, async () => {
+        const { done } = await runtime.submit(batch, LITTLE_TIME_MS);
         expect(done).toBe(kind.again === 'platform' ? 50 : 0);
-        await home.freeze();
+        await runtime.freeze();
         // Whoever waits for a lock when its client goes gets it first, and then finds out: so the lock is let go.
       });
       await expect.poll(() => openTransactions(database), { timeout: 5_000 }).toBe(0);
       expect((await database.pool.query('select from ledger')).rowCount).toBe(50);
-      await expectDone(site, batch);
+      await expectDone(environment, batch);
       expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 150, charged: 150 });
     },
   );
 
   if (kind.hasDeadline) {
-    on('begins nothing when its deadline is near', async (site) => {
-      const { home, database, clicks } = site;
-      await expectDone(site, clicks(1));
+    on('begins nothing when its deadline is near', async (environment) => {
+      const { runtime, database, clicks } = environment;
+      await expectDone(environment, clicks(1));
       const batch = clicks(20);
-      expect(await home.deliver(batch, NO_TIME_MS)).toMatchObject({ done: 0 });
+      expect(await runtime.submit(batch, NO_TIME_MS)).toMatchObject({ done: 0 });
       expect((await database.pool.query('select from ledger')).rowCount).toBe(1);
-      await expectDone(site, batch);
+      await expectDone(environment, batch);
       expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 21, charged: 21 });
     });
   }
 
-  on('goes on after it was frozen and its connections broke', async (site) => {
-    const { home, database, clicks } = site;
-    await expectDone(site, clicks(5));
-    const pid = home.pid();
-    await home.freeze();
+  on('goes on after it was frozen and its connections broke', async (environment) => {
+    const { runtime, database, clicks } = environment;
+    await expectDone(environment, clicks(5));
+    const pid = runtime.pid();
+    await runtime.freeze();
     const letIn = await shut(database);
     await letIn();
-    await expectDone(site, clicks(5));
-    expect(home.pid()).toBe(pid);
+    await expectDone(environment, clicks(5));
+    expect(runtime.pid()).toBe(pid);
     expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 10, charged: 10 });
   });
 
   on(
     'says which setting it lacks, and takes nothing',
-    async ({ home, clicks }) => {
-      const { done, said } = await home.deliver(clicks(2));
+    async ({ runtime, clicks }) => {
+      const { done, said } = await runtime.submit(clicks(2));
       // A sender is told to send it again, a platform that the call failed.
       expect(done).toBe(0);
       expect(said).toContain(`${kind.name}: DATABASE_URL: expected the database of the ledger, got nothing`);
@@ -273,8 +276,8 @@ describe.each(kinds)('the handler on $name', ({ kind, skipped }) => {
 
   on(
     'names every bad setting',
-    async ({ home, clicks }) => {
-      const { done, said } = await home.deliver(clicks(2));
+    async ({ runtime, clicks }) => {
+      const { done, said } = await runtime.submit(clicks(2));
       expect(done).toBe(0);
       expect(said).toMatch(new RegExp(`${kind.name}: .*BATCH_SIZE: expected a whole number of 1–10000`, 's'));
     },
@@ -283,11 +286,11 @@ describe.each(kinds)('the handler on $name', ({ kind, skipped }) => {
 
   on(
     'refuses the events of other services by name, and takes nothing of them',
-    async ({ home, database }) => {
+    async ({ runtime, database }) => {
       const sqs = { Records: [{ messageId: '1', body: '{}', eventSource: 'aws:sqs' }] };
       const sns = { Records: [{ EventSource: 'aws:sns', Sns: { Message: '{}' } }] };
       for (const event of [{}, sqs, sns, { records: {} }]) {
-        const { said } = await home.send(event);
+        const { said } = await runtime.send(event);
         expect(said).toContain(`${kind.name}: `);
         expect(said).toMatch(/expected .*, got /);
       }
@@ -297,8 +300,8 @@ describe.each(kinds)('the handler on $name', ({ kind, skipped }) => {
 });
 
 /** What it has printed as JSON. */
-function linesOf(home: Home): Record<string, unknown>[] {
-  return home
+function linesOf(runtime: Runtime): Record<string, unknown>[] {
+  return runtime
     .logs()
     .split('\n')
     .filter((line) => line.startsWith('{'))

@@ -16,8 +16,8 @@ export { kafkaEvent, kinesisEvent, PARTITIONS, TOPIC } from '../../emulators/lam
 export type Verdict = { readonly done: number; readonly said: string };
 
 /** A function at home, as its platform calls it. */
-export type Home = {
-  readonly deliver: (records: readonly BrokerRecord[], deadlineMs?: number) => Promise<Verdict>;
+export type Runtime = {
+  readonly submit: (records: readonly BrokerRecord[], deadlineMs?: number) => Promise<Verdict>;
   /** Calls it with anything. */
   readonly send: (event: unknown) => Promise<Verdict>;
   readonly pid: () => number;
@@ -28,7 +28,7 @@ export type Home = {
   readonly stop: () => Promise<void>;
 };
 
-export type HomeKind = {
+export type RuntimeKind = {
   readonly name: string;
   /** Who brings what was not done: if nobody does, another processor has to. */
   readonly again: 'platform' | 'sender' | 'nobody';
@@ -36,7 +36,7 @@ export type HomeKind = {
   readonly hasDeadline: boolean;
   readonly missing: () => Promise<string | null>;
   /** Starts what stands in `<root>/<name>`. */
-  readonly start: (root: string, env: Readonly<Record<string, string>>) => Promise<Home>;
+  readonly start: (root: string, env: Readonly<Record<string, string>>) => Promise<Runtime>;
 };
 
 /** Limits of a function that is not told otherwise. */
@@ -72,7 +72,7 @@ function lambda(
   name: string,
   eventOf: (records: readonly BrokerRecord[]) => unknown,
   doneOf: (count: number, response: unknown) => number,
-): HomeKind {
+): RuntimeKind {
   return {
     name,
     again: 'platform',
@@ -91,7 +91,7 @@ function lambda(
         return { done: doneOf(count, result.answer), said: JSON.stringify(result.answer) };
       };
       return {
-        deliver: (records, deadlineMs = DEADLINE_MS) => call(eventOf(records), records.length, deadlineMs),
+        submit: (records, deadlineMs = DEADLINE_MS) => call(eventOf(records), records.length, deadlineMs),
         send: (event) => call(event, 1, DEADLINE_MS),
         pid: running.pid,
         freeze: running.freeze,
@@ -102,7 +102,7 @@ function lambda(
   };
 }
 
-const openwhisk: HomeKind = {
+const openwhisk: RuntimeKind = {
   name: 'openwhisk',
   again: 'nobody',
   hasDeadline: true,
@@ -118,7 +118,7 @@ const openwhisk: HomeKind = {
       return { done: settled, said: JSON.stringify(answer.result) };
     };
     return {
-      deliver: (records, deadlineMs = DEADLINE_MS) =>
+      submit: (records, deadlineMs = DEADLINE_MS) =>
         call(
           {
             messages: records.map(({ key, value }, offset) => ({
@@ -157,7 +157,7 @@ export function cloudEventOf({ key, value }: BrokerRecord, index = 0): CloudEven
 export async function startCloudEvent(
   root: string,
   env: Readonly<Record<string, string>>,
-): Promise<Home & { readonly url: string }> {
+): Promise<Runtime & { readonly url: string }> {
   const [port = 0] = await freePorts(1);
   const child: ChildProcess = spawn(process.execPath, [join(root, 'cloud-event', 'index.mjs')], {
     env: { PORT: String(port), REQUEST_TIMEOUT_MS: String(REQUEST_TIMEOUT_MS), ...env },
@@ -192,7 +192,7 @@ export async function startCloudEvent(
   };
   return {
     url,
-    deliver: (records) => {
+    submit: (records) => {
       const [only] = records;
       if (records.length === 1 && only) {
         const { headers, body } = HTTP.binary(cloudEventOf(only));
@@ -217,7 +217,7 @@ export async function startCloudEvent(
   };
 }
 
-const cloudEvent: HomeKind = {
+const cloudEvent: RuntimeKind = {
   name: 'cloud-event',
   again: 'sender',
   hasDeadline: false,
@@ -225,7 +225,7 @@ const cloudEvent: HomeKind = {
   start: startCloudEvent,
 };
 
-export const homeKinds: readonly HomeKind[] = [
+export const runtimeKinds: readonly RuntimeKind[] = [
   lambda('lambda-kinesis', kinesisEvent, kinesisDone),
   lambda('lambda-kafka', kafkaEvent, kafkaDone),
   openwhisk,

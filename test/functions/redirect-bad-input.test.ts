@@ -5,7 +5,7 @@ import { postgresDriver } from '../broker/postgres-broker.ts';
 import { isSkipped } from '../setup/skipped.ts';
 import { builtFunctions } from './bundles.ts';
 import { FOREIGN_EVENTS, httpApiEvent } from './http-events.ts';
-import { type RedirectSite, type Settings, withRedirect } from './redirect-site.ts';
+import { type RedirectEnvironment, type Settings, withRedirect } from './redirect-site.ts';
 
 const root = builtFunctions();
 let server: Server;
@@ -17,7 +17,7 @@ const skipped = isSkipped(await ricIsMissing());
 /** Compiling AWS's client, should it not be there yet. */
 const RUN_MS_MAX = 120_000;
 
-const on = (what: string, work: (site: RedirectSite) => Promise<void>) =>
+const on = (what: string, work: (environment: RedirectEnvironment) => Promise<void>) =>
   it.skipIf(skipped)(what, () => withRedirect(root, server, work), RUN_MS_MAX);
 
 describe('what the redirect function cannot work with is named', () => {

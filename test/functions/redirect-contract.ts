@@ -10,7 +10,7 @@ import { builtFunctions } from './bundles.ts';
 import { functionUrlEvent } from './http-events.ts';
 import {
   putToSleep,
-  type RedirectSite,
+  type RedirectEnvironment,
   reported,
   type Settings,
   SLEEPER,
@@ -44,7 +44,11 @@ export function testRedirectOn(name: string): void {
       if (!left) server = await driver.start();
     }, START_MS_MAX);
     afterAll(() => server?.stop());
-    const on = (what: string, work: (site: RedirectSite) => Promise<void>, env: Settings = {}) =>
+    const on = (
+      what: string,
+      work: (environment: RedirectEnvironment) => Promise<void>,
+      env: Settings = {},
+    ) =>
       it.skipIf(left)(
         what,
         () => withRedirect(root, server, work, { REDIRECT_WAIT_MS: String(WAIT_MS), ...env }),
@@ -52,7 +56,7 @@ export function testRedirectOn(name: string): void {
       );
 
     /** Has the broker not answer while something is done, and answer again afterwards. */
-    const whileSilent = async ({ database }: RedirectSite, work: () => Promise<void>) => {
+    const whileSilent = async ({ database }: RedirectEnvironment, work: () => Promise<void>) => {
       if (server.freeze) return server.freeze(database, work);
       const blocker = await database.pool.connect();
       try {
@@ -67,8 +71,8 @@ export function testRedirectOn(name: string): void {
 
     on(
       'puts a click into the broker before it answers, once, under its id, without a spool id',
-      async (site) => {
-        const { click, send, evergreen, impression, lambda } = site;
+      async (environment) => {
+        const { click, send, evergreen, impression, lambda } = environment;
         const cold = await click();
         const pid = lambda.pid();
         const warm = await click({ path: impression(1) });
@@ -89,7 +93,7 @@ export function testRedirectOn(name: string): void {
           });
         }
         expect(lambda.pid()).toBe(pid);
-        const held = await site.settle(clicks.length);
+        const held = await environment.settle(clicks.length);
         expect(new Set(held.map(({ key }) => key))).toEqual(new Set(clicks.map(({ clickId }) => clickId)));
         expect(held).toHaveLength(clicks.length);
         for (const { key, click: event, from } of held) {
@@ -98,39 +102,39 @@ export function testRedirectOn(name: string): void {
         }
         const nonces = held.map(({ click: { nonce } }) => nonce).filter((nonce) => nonce !== null);
         expect(new Set(nonces).size).toBe(3);
-        expect(await expectTrueBooks(site)).toMatchObject({
+        expect(await expectTrueBooks(environment)).toMatchObject({
           accepted: 0,
           charged: 0,
           unattributed: 5,
           inFlight: 0,
         });
-        await expectSpent(site, 5);
+        await expectSpent(environment, 5);
 
         // The same once more, as a broker or a retry may bring it.
-        await site.broker.publishTo(0, held);
-        await site.settle(held.length);
-        expect(await expectTrueBooks(site)).toMatchObject({ unattributed: 5, inFlight: 0 });
-        await expectSpent(site, 5);
+        await environment.broker.publishTo(0, held);
+        await environment.settle(held.length);
+        expect(await expectTrueBooks(environment)).toMatchObject({ unattributed: 5, inFlight: 0 });
+        await expectSpent(environment, 5);
       },
     );
 
-    on('counts an impression once, however often its link is clicked', async (site) => {
-      const { click, impression } = site;
+    on('counts an impression once, however often its link is clicked', async (environment) => {
+      const { click, impression } = environment;
       const path = impression();
       for (const sourceIp of ['198.51.100.1', '203.0.113.1']) await click({ path, sourceIp });
-      await site.settle(2);
-      await expectTrueBooks(site);
-      await expectSpent(site, 1);
+      await environment.settle(2);
+      await expectTrueBooks(environment);
+      await expectSpent(environment, 1);
     });
 
     on(
       'redirects without a click when the broker does not answer in time, counts it, and records again afterwards',
-      async (site) => {
-        const { click, impression, lambda } = site;
+      async (environment) => {
+        const { click, impression, lambda } = environment;
         expect(await click()).toMatchObject({ status: 302 });
         const pid = lambda.pid();
         const lost: number[] = [];
-        await whileSilent(site, async () => {
+        await whileSilent(environment, async () => {
           for (let count = 0; count < 3; count += 1) {
             const { status, clickId, headers, milliseconds } = await click({ path: impression(1) });
             expect({ status, clickId }).toEqual({ status: 302, clickId: 'none' });
@@ -149,19 +153,19 @@ export function testRedirectOn(name: string): void {
         expect(after.clickId).not.toBe('none');
         expect(lambda.pid()).toBe(pid);
         // What was sent and not confirmed may be there as well: each is a click of its own.
-        const held = await site.settle(2);
+        const held = await environment.settle(2);
         expect(held.map(({ key }) => key)).toContain(after.clickId);
-        await expectTrueBooks(site);
+        await expectTrueBooks(environment);
       },
     );
 
     on(
       'or refuses, where it was told to',
-      async (site) => {
-        expect((await site.click()).status).toBe(302);
-        await whileSilent(site, async () => {
-          const { status, clickId, headers, body, milliseconds } = await site.click({
-            path: site.evergreen(1),
+      async (environment) => {
+        expect((await environment.click()).status).toBe(302);
+        await whileSilent(environment, async () => {
+          const { status, clickId, headers, body, milliseconds } = await environment.click({
+            path: environment.evergreen(1),
           });
           expect({ status, clickId }).toEqual({ status: 503, clickId: 'none' });
           expect(headers).toMatchObject({ 'Cache-Control': 'no-store' });
@@ -170,37 +174,37 @@ export function testRedirectOn(name: string): void {
           expect(milliseconds).toBeLessThan(WAIT_MS + SLACK_MS);
         });
         // The second try is no double click of one that does not count.
-        expect((await site.click({ path: site.evergreen(1) })).status).toBe(302);
-        const held = await site.settle(2);
+        expect((await environment.click({ path: environment.evergreen(1) })).status).toBe(302);
+        const held = await environment.settle(2);
         expect(held.map(({ click: { invalid } }) => invalid)).not.toContain('double_click');
       },
       { SPOOL_FULL: 'refuse', DOUBLE_CLICK_MS: '60000' },
     );
 
-    on('records the first click after it was frozen and its connections broke', async (site) => {
-      const { click, impression, lambda, line } = site;
+    on('records the first click after it was frozen and its connections broke', async (environment) => {
+      const { click, impression, lambda, line } = environment;
       const ids = [(await click()).clickId];
       const pid = lambda.pid();
       for (let count = 0; count < 3; count += 1) {
         await lambda.freeze();
         line.snapOpen();
-        if (driver.canFreeze) await server.outage?.(site.database, async () => undefined);
+        if (driver.canFreeze) await server.outage?.(environment.database, async () => undefined);
         // The first ad is known, so that the broker alone is asked; for the others the database is, too.
         const { status, clickId } = await click({ path: impression(count) });
         expect({ status, recorded: clickId !== 'none' }).toEqual({ status: 302, recorded: true });
         ids.push(clickId);
       }
       expect(lambda.pid()).toBe(pid);
-      const held = await site.settle(ids.length);
+      const held = await environment.settle(ids.length);
       expect(new Set(held.map(({ key }) => key))).toEqual(new Set(ids));
-      await expectTrueBooks(site);
+      await expectTrueBooks(environment);
     });
 
     if (driver.canFreeze) {
       on(
         'goes on with the ads it knows while the database is silent, and tells others to come again',
-        async (site) => {
-          const { click, impression, line } = site;
+        async (environment) => {
+          const { click, impression, line } = environment;
           await click();
           // Known, and old enough to be asked for anew.
           await sleep(FRESH_MS);
@@ -224,11 +228,11 @@ export function testRedirectOn(name: string): void {
 
       on(
         'answers in time after a long sleep, though what it sent before is still not answered',
-        async (site) => {
-          const { click, lambda } = site;
+        async (environment) => {
+          const { click, lambda } = environment;
           await click();
           const pid = lambda.pid();
-          await whileSilent(site, async () => {
+          await whileSilent(environment, async () => {
             expect(await click()).toMatchObject({ status: 302, clickId: 'none' });
             await putToSleep(lambda);
             const { status, milliseconds } = await click();
@@ -245,7 +249,7 @@ export function testRedirectOn(name: string): void {
 }
 
 /** Holds that so many clicks were paid for, each at the price of its ad. */
-async function expectSpent({ database, ads }: RedirectSite, count: number): Promise<void> {
+async function expectSpent({ database, ads }: RedirectEnvironment, count: number): Promise<void> {
   const { rows } = await database.pool.query<{ count: number; micros: bigint }>(
     `select count(*)::int as count, coalesce(sum(charged_micros), 0)::int8 as micros from ledger where outcome = 'charged'`,
   );

@@ -5,7 +5,7 @@ import type { ReadClick } from '../../contract/click-event.ts';
 import { createSigner, evergreenLink, impressionLink, type Link } from '../../contract/link-token.ts';
 import { type Lambda, startLambda } from '../../emulators/lambda/runtime.ts';
 import type { Server } from '../broker/broker.ts';
-import { type Site, withSite } from '../broker/site.ts';
+import { type TestEnvironment, withEnvironment } from '../broker/site.ts';
 import { waitFor } from '../setup/stack.ts';
 import { httpApiEvent, type TestRequest } from './http-events.ts';
 import { type Line, layLine } from './line.ts';
@@ -26,7 +26,7 @@ export type Clicked = {
 };
 
 /** A site with the redirect function in front of it. The line leads to its database. */
-export type RedirectSite = Site & {
+export type RedirectEnvironment = TestEnvironment & {
   readonly lambda: Lambda;
   readonly line: Line;
   readonly click: (request?: TestRequest) => Promise<Clicked>;
@@ -48,16 +48,16 @@ export function pathOf(link: Link): string {
 export function withRedirect(
   root: string,
   server: Server,
-  work: (site: RedirectSite) => Promise<void>,
+  work: (environment: RedirectEnvironment) => Promise<void>,
   env: Settings = {},
 ): Promise<void> {
-  return withSite(server, async (site) => {
-    const databaseUrl = new URL(site.database.url);
+  return withEnvironment(server, async (environment) => {
+    const databaseUrl = new URL(environment.database.url);
     const line = await layLine(Number(databaseUrl.port));
-    site.later(line.close);
+    environment.later(line.close);
     databaseUrl.port = String(line.port);
     const given: Settings = {
-      ...site.broker.env,
+      ...environment.broker.env,
       DATABASE_URL: databaseUrl.href,
       LINK_KEYS: formatLinkKeys([KEY]),
       NODE_PATH,
@@ -70,20 +70,20 @@ export function withRedirect(
       ),
       functionName: 'lambda-redirect',
     });
-    site.later(lambda.stop);
+    environment.later(lambda.stop);
     const send = (event: unknown) => invoke(lambda, event);
-    const adId = (ad = 0) => site.ads[ad]?.id ?? 0;
+    const adId = (ad = 0) => environment.ads[ad]?.id ?? 0;
     const evergreen = (ad?: number) => pathOf(evergreenLink(adId(ad)));
     try {
       await work({
-        ...site,
+        ...environment,
         lambda,
         line,
         send,
         click: (request) => send(httpApiEvent({ path: evergreen(), ...request })),
         evergreen,
         impression: (ad) => pathOf(impressionLink(adId(ad), DAY_MS)),
-        settle: (count) => settle(site, count),
+        settle: (count) => settle(environment, count),
       });
     } catch (error) {
       process.stderr.write(lambda.logs());
@@ -107,11 +107,11 @@ async function invoke(lambda: Lambda, event: unknown): Promise<Clicked> {
   return { status: statusCode, headers, body, clickId, milliseconds };
 }
 
-async function settle(site: Site, count: number): Promise<readonly ReadClick[]> {
+async function settle(environment: TestEnvironment, count: number): Promise<readonly ReadClick[]> {
   const held: ReadClick[] = [];
-  const consumer = await site.consume({
-    around: (deliver) => async (records, signal) => {
-      await deliver(records, signal);
+  const consumer = await environment.consume({
+    wrap: (submit) => async (records, signal) => {
+      await submit(records, signal);
       for (const record of records) if (record.is === 'click') held.push(record);
     },
   });

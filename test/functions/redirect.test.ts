@@ -11,7 +11,7 @@ import { CHROME, functionUrlEvent } from './http-events.ts';
 import {
   pathOf,
   putToSleep,
-  type RedirectSite,
+  type RedirectEnvironment,
   type Settings,
   SLEEPER,
   withRedirect,
@@ -33,15 +33,15 @@ const SLACK_MS = 700;
 const COLD_MS = 2_000;
 const POLL = { timeout: 15_000, interval: 50 };
 
-const on = (what: string, work: (site: RedirectSite) => Promise<void>, env: Settings = {}) =>
+const on = (what: string, work: (environment: RedirectEnvironment) => Promise<void>, env: Settings = {}) =>
   it.skipIf(skipped)(what, () => withRedirect(root, server, work, env), RUN_MS_MAX);
 
 /** What was recorded of some clicks, in their order. */
 async function eventsOf(
-  site: RedirectSite,
+  environment: RedirectEnvironment,
   clicks: readonly { clickId: string | undefined }[],
 ): Promise<(ClickEvent | undefined)[]> {
-  const held = await site.settle(clicks.length);
+  const held = await environment.settle(clicks.length);
   expect(held).toHaveLength(clicks.length);
   return clicks.map(({ clickId }) => held.find(({ key }) => key === clickId)?.click);
 }
@@ -49,8 +49,8 @@ async function eventsOf(
 describe('a click is judged as by the ad server', () => {
   on(
     'robot, expired, paused and double click are redirected and not paid for',
-    async (site) => {
-      const { click, evergreen, ads, database } = site;
+    async (environment) => {
+      const { click, evergreen, ads, database } = environment;
       const madeAt = Date.now() - 2 * DAY_MS;
       const adId = ads[0]?.id ?? 0;
       const expired = pathOf({ adId, nonce: uuidV7(madeAt), expiresAt: madeAt + DAY_MS });
@@ -71,7 +71,7 @@ describe('a click is judged as by the ad server', () => {
         await click({ headers: {} }),
       ];
       expect(clicks.map(({ status }) => status)).toEqual(Array(8).fill(302));
-      const events = await eventsOf(site, clicks);
+      const events = await eventsOf(environment, clicks);
       expect(events.map((event) => event?.invalid)).toEqual([
         null,
         'double_click',
@@ -89,8 +89,8 @@ describe('a click is judged as by the ad server', () => {
 
   on(
     'HEAD and a prefetch are no click, and make the click that follows no double one',
-    async (site) => {
-      const { click } = site;
+    async (environment) => {
+      const { click } = environment;
       const head = await click({ method: 'HEAD' });
       expect(head).toMatchObject({ status: 302, clickId: 'none', body: '' });
       expect(head.headers.Location).toMatch(/^https:\/\/example\.com\/\?click=[0-9a-f-]{36}$/);
@@ -104,14 +104,14 @@ describe('a click is judged as by the ad server', () => {
         expect(headers['Cache-Control']).toBe('no-store');
       }
       expect(await click({ method: 'HEAD', path: '/c/x' })).toMatchObject({ status: 404, body: '' });
-      const [event] = await eventsOf(site, [await click()]);
+      const [event] = await eventsOf(environment, [await click()]);
       expect(event?.invalid).toBeNull();
     },
     { DOUBLE_CLICK_MS: '60000' },
   );
 
-  on('what is no link of ours is not found, and no ad is looked up for it', async (site) => {
-    const { click, evergreen, impression } = site;
+  on('what is no link of ours is not found, and no ad is looked up for it', async (environment) => {
+    const { click, evergreen, impression } = environment;
     const good = evergreen();
     const [, , adId = ''] = good.split('.');
     const bad = [
@@ -133,8 +133,8 @@ describe('a click is judged as by the ad server', () => {
       expect(headers['Content-Type']).toContain('text/html');
       expect(body).toContain('<');
     }
-    expect((await site.database.pool.query('select from broker_chunk')).rowCount).toBe(0);
-    expect(await connections(site)).toBe(0);
+    expect((await environment.database.pool.query('select from broker_chunk')).rowCount).toBe(0);
+    expect(await connections(environment)).toBe(0);
   });
 
   on('another method is refused, a link to no ad is asked to come again', async ({ click }) => {
@@ -149,8 +149,8 @@ describe('a click is judged as by the ad server', () => {
 
   on(
     'X-Forwarded-For is believed from trusted proxies alone, and of a visitor only the network is kept',
-    async (site) => {
-      const { click, send, evergreen, lambda } = site;
+    async (environment) => {
+      const { click, send, evergreen, lambda } = environment;
       const forwarded = { 'User-Agent': CHROME, 'X-Forwarded-For': '203.0.113.9, 192.0.2.55' };
       const clicks = [
         await click({ headers: forwarded, sourceIp: '10.1.2.3' }),
@@ -159,7 +159,7 @@ describe('a click is judged as by the ad server', () => {
         await click({ sourceIp: 'no address' }),
         await send(functionUrlEvent({ path: evergreen(), headers: forwarded, sourceIp: '10.1.2.3' })),
       ];
-      const events = await eventsOf(site, clicks);
+      const events = await eventsOf(environment, clicks);
       expect(events.map((event) => event?.visitorNetwork)).toEqual([
         '192.0.2.0/24',
         '198.51.100.0/24',
@@ -173,12 +173,12 @@ describe('a click is judged as by the ad server', () => {
     { TRUSTED_PROXIES: '10.0.0.0/8', DOUBLE_CLICK_MS: '0' },
   );
 
-  on('headers count in any case, and no more is kept of them than by the ad server', async (site) => {
+  on('headers count in any case, and no more is kept of them than by the ad server', async (environment) => {
     const headers = {
       'USER-AGENT': CHROME.padEnd(10_000, 'x'),
       ReFeReR: 'https://publisher.example/page?person=7',
     };
-    const [event] = await eventsOf(site, [await site.click({ headers })]);
+    const [event] = await eventsOf(environment, [await environment.click({ headers })]);
     expect(event).toMatchObject({ userAgent: CHROME.padEnd(512, 'x'), referrerHost: 'publisher.example' });
   });
 });
@@ -186,8 +186,8 @@ describe('a click is judged as by the ad server', () => {
 describe('an ad', () => {
   on(
     'is asked for once in a while, and its new price is seen then',
-    async (site) => {
-      const { click, ads, database } = site;
+    async (environment) => {
+      const { click, ads, database } = environment;
       await click();
       await database.pool.query('update ad set price_micros = 990000 where id = $1', [ads[0]?.id]);
       let clicks = 1;
@@ -258,7 +258,7 @@ describe('after a long sleep', () => {
 });
 
 /** How many connections others than the test have to its database. */
-async function connections({ database: { pool } }: RedirectSite): Promise<number> {
+async function connections({ database: { pool } }: RedirectEnvironment): Promise<number> {
   const { rows } = await pool.query<{ count: number }>(
     `select count(*)::int as count from pg_stat_activity
      where datname = current_database() and application_name = 'tollway lambda-redirect'`,

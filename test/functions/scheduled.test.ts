@@ -4,7 +4,7 @@ import { readRecord, watermarkRecord } from '../../contract/click-event.ts';
 import { startLambda } from '../../emulators/lambda/runtime.ts';
 import { ricIsMissing } from '../../emulators/lambda/runtime-client.ts';
 import { startOpenwhisk } from '../../emulators/openwhisk/runtime.ts';
-import type { BooksReport } from '../../processor/functions/report-reconciliation.ts';
+import type { ReconciliationReport } from '../../processor/functions/report-reconciliation.ts';
 import { deliver } from '../ledger/deliver.ts';
 import { addAccount, createTestDatabase, type TestDatabase, TestSpool } from '../setup/database.ts';
 import { isSkipped } from '../setup/skipped.ts';
@@ -20,7 +20,7 @@ type Call = (deadlineMs?: number, event?: { deep: boolean }) => Promise<unknown>
 type Running = { readonly call: Call; readonly logs: () => string; readonly stop: () => Promise<void> };
 type Task = 'reconcile' | 'maintain';
 
-const homes: {
+const runtimes: {
   name: string;
   missing: string | null;
   start: (task: Task, url: string) => Promise<Running>;
@@ -60,7 +60,7 @@ const homes: {
   },
 ];
 
-describe.each(homes)('by a schedule on $name', ({ missing, start }) => {
+describe.each(runtimes)('by a schedule on $name', ({ missing, start }) => {
   const on = (task: Task, what: string, work: (running: Running, database: TestDatabase) => Promise<void>) =>
     it.skipIf(isSkipped(missing))(
       what,
@@ -95,7 +95,7 @@ describe.each(homes)('by a schedule on $name', ({ missing, start }) => {
     await pool.query('update budget_entry set amount_micros = amount_micros + 1 where advertiser_id = $1', [
       advertiser.id,
     ]);
-    const report = (await call()) as BooksReport;
+    const report = (await call()) as ReconciliationReport;
     expect(report).toMatchObject({ balanced: false, missing: 0 });
     expect(report.problems).toEqual([
       expect.stringMatching(new RegExp(`^advertiser ${advertiser.id}: budget`)),

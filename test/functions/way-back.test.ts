@@ -4,7 +4,13 @@ import type { BrokerRecord } from '../../contract/click-event.ts';
 import { startOpenwhisk } from '../../emulators/openwhisk/runtime.ts';
 import type { Server } from '../broker/broker.ts';
 import { kafkaDriver } from '../broker/kafka-broker.ts';
-import { countSettled, expectAllCharged, type Site, untilSettled, withSite } from '../broker/site.ts';
+import {
+  countSettled,
+  expectAllCharged,
+  type TestEnvironment,
+  untilSettled,
+  withEnvironment,
+} from '../broker/site.ts';
 import { isSkipped } from '../setup/skipped.ts';
 import { builtFunctions } from './bundles.ts';
 
@@ -17,13 +23,13 @@ beforeAll(async () => {
 afterAll(() => server?.stop());
 
 /** A feed: publishes, and hands over what it has published, as OpenWhisk's Kafka feed does, once. */
-async function feed(site: Site, databaseUrl: string) {
-  const { broker } = site;
+async function feed(environment: TestEnvironment, databaseUrl: string) {
+  const { broker } = environment;
   const action = await startOpenwhisk({
     zip: join(root, 'openwhisk.zip'),
     params: { DATABASE_URL: databaseUrl },
   });
-  site.later(action.stop);
+  environment.later(action.stop);
   let next = 0;
   return async (records: readonly BrokerRecord[], timeoutMs: number) => {
     await broker.publishTo(0, records);
@@ -41,10 +47,10 @@ async function feed(site: Site, databaseUrl: string) {
 
 describe.skipIf(skipped)("what OpenWhisk's feed has committed and its action could not settle", () => {
   it('is charged by a processor on the same topic, and after a rewind', { timeout: 120_000 }, async () => {
-    await withSite(server, async (site) => {
-      const { clicks, database, broker } = site;
+    await withEnvironment(server, async (environment) => {
+      const { clicks, database, broker } = environment;
       const { pool } = database;
-      const run = await feed(site, database.url);
+      const run = await feed(environment, database.url);
       expect(await run(clicks(20), 20_000)).toMatchObject({ ok: true, result: { records: 20, settled: 20 } });
       await pool.query('alter table ledger rename to ledger_away');
       const first = await run(clicks(20), 2_500);
@@ -55,19 +61,19 @@ describe.skipIf(skipped)("what OpenWhisk's feed has committed and its action cou
       expect(await countSettled(pool)).toBe(40);
 
       // A processor has read nothing yet: it begins with the first record there is.
-      const consumer = await site.consume();
+      const consumer = await environment.consume();
       await untilSettled(pool, 60, consumer);
-      await expectAllCharged(site);
+      await expectAllCharged(environment);
       await consumer.stop();
 
       const since = new Date();
       await pool.query('alter table ledger rename to ledger_away');
       await run(clicks(5), 2_500);
       await pool.query('alter table ledger_away rename to ledger');
-      for (const books of broker.books) await books.rewind(pool, since);
-      const again = await site.consume();
+      for (const backlogs of broker.backlogs) await backlogs.rewind(pool, since);
+      const again = await environment.consume();
       await untilSettled(pool, 65, again);
-      await expectAllCharged(site);
+      await expectAllCharged(environment);
     });
   });
 });

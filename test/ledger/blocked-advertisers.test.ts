@@ -8,7 +8,7 @@ import { createPool, type Pool } from '../../common/postgres/postgres.ts';
 import { createMetrics } from '../../common/telemetry/metrics.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
 import { addAdvertiser } from '../../ledger/accounts.ts';
-import { HandlerHost } from '../../processor/batch-dispatcher.ts';
+import { BatchDispatcher } from '../../processor/batch-dispatcher.ts';
 import { BlockedAdvertisers } from '../../processor/blocked-advertisers.ts';
 import { collectGauges } from '../../processor/collect-gauges.ts';
 import {
@@ -25,7 +25,7 @@ let database: TestDatabase & { drop: () => Promise<void> };
 /** The charges' connections: as the server's, but they give up on a lock after 300 ms, not 12 s. */
 let pool: Pool;
 let holder: PoolClient;
-let host: HandlerHost;
+let dispatcher: BatchDispatcher;
 let blocked: Account;
 let other: Account;
 let spool: TestSpool;
@@ -45,32 +45,32 @@ beforeEach(async () => {
   blocked = await addAccount(database.pool);
   other = await addAccount(database.pool);
   spool = new TestSpool();
-  host = newHost();
+  dispatcher = newHost();
   holder = await database.pool.connect();
   await holder.query('begin');
 });
 afterEach(async () => {
-  host.abort();
+  dispatcher.abort();
   await holder.query('rollback');
   holder.release();
   await pool.end();
   await database.drop();
 });
 
-const problems = (): string[] => host.problems.map(({ what }) => what);
+const problems = (): string[] => dispatcher.problems.map(({ what }) => what);
 
 /** The clicks set aside, as the processor's metrics show them. */
 async function setAside(): Promise<number | undefined> {
   const config = { ...parseConfig({}), DATABASE_URL: database.url };
   const metrics = createMetrics('processor');
-  const gauges = collectGauges({ config, pool, host, metrics, logger: silent }, new Map());
+  const gauges = collectGauges({ config, pool, dispatcher, metrics, logger: silent }, new Map());
   gauges.refresh();
   await gauges.stop();
   return (await metrics.clicksSetAside.get()).values[0]?.value;
 }
 
-function newHost(): HandlerHost {
-  return new HandlerHost(
+function newHost(): BatchDispatcher {
+  return new BatchDispatcher(
     pool,
     { batchSize: 50, lanes: 1, clickAgeMaxDays: 14, retryAttempts: 1, bisectOnError: true },
     { metrics: createMetrics(), logger: silent, onInvariant: () => {} },
@@ -91,13 +91,13 @@ const holdAdvertiser = () =>
 describe('an advertiser whose row another session keeps locked', () => {
   it('waits aside while the others of its lane are charged, is named, and is charged once it is free', async () => {
     await holdAdvertiser();
-    const first = host.deliver([...mixed(20), spool.watermark()]);
+    const first = dispatcher.submit([...mixed(20), spool.watermark()]);
     await expect.poll(() => charged(other)).toBe(10);
     expect(problems()).toContain(`settlement for advertiser ${blocked.advertiser.id}`);
     expect(await setAside()).toBe(10);
     // What comes later does not wait for the lock again, and other deliveries end.
-    await host.deliver([spool.click({ ad: other.ad })]);
-    const second = host.deliver(mixed(6));
+    await dispatcher.submit([spool.click({ ad: other.ad })]);
+    const second = dispatcher.submit(mixed(6));
     await expect.poll(() => charged(other)).toBe(14);
     expect(await charged(blocked)).toBe(0);
     await holder.query('commit');
@@ -112,7 +112,7 @@ describe('an advertiser whose row another session keeps locked', () => {
     // So that the charge has to update it: a cap to count, a budget-exhausted flag to set.
     blocked = await addAccount(database.pool, { budget: '1.00', cap: '1.00' });
     await holder.query(`select from ${table} where advertiser_id = $1 for update`, [blocked.advertiser.id]);
-    const delivered = host.deliver(mixed(10));
+    const delivered = dispatcher.submit(mixed(10));
     await expect.poll(() => charged(other)).toBe(5);
     expect(problems()).toContain(`settlement for advertiser ${blocked.advertiser.id}`);
     await holder.query('commit');
@@ -124,9 +124,9 @@ describe('an advertiser whose row another session keeps locked', () => {
     blocked = await addAccount(database.pool, { budget: '1.00' });
     await holdAdvertiser();
     const early = Array.from({ length: 4 }, () => spool.click({ ad: blocked.ad }));
-    const first = host.deliver([...early, spool.click({ ad: other.ad })]);
+    const first = dispatcher.submit([...early, spool.click({ ad: other.ad })]);
     await expect.poll(() => charged(other)).toBe(1);
-    const later = host.deliver([spool.click({ ad: blocked.ad }), spool.click({ ad: other.ad })]);
+    const later = dispatcher.submit([spool.click({ ad: blocked.ad }), spool.click({ ad: other.ad })]);
     await expect.poll(() => charged(other)).toBe(2);
     await holder.query('commit');
     await Promise.all([first, later]);
@@ -142,36 +142,36 @@ describe('an advertiser whose row another session keeps locked', () => {
     const delivered: Promise<void>[] = [];
     const clicks = () => Array.from({ length: 500 }, () => spool.click({ ad: blocked.ad }));
     for (let count = 0; count < 40; count += 1) {
-      await host.room();
-      delivered.push(host.deliver(clicks()));
+      await dispatcher.waitForCapacity();
+      delivered.push(dispatcher.submit(clicks()));
     }
     let hasRoom = false;
-    void host.room().then(() => {
+    void dispatcher.waitForCapacity().then(() => {
       hasRoom = true;
     });
     // Behind all the others in the lane: then the last of them waits aside too.
-    await host.deliver([spool.click({ ad: other.ad })]);
-    await host.deliver([spool.click({ ad: other.ad })]);
+    await dispatcher.submit([spool.click({ ad: other.ad })]);
+    await dispatcher.submit([spool.click({ ad: other.ad })]);
     expect(hasRoom).toBe(false);
     expect(problems()).toContain(`settlement for advertiser ${blocked.advertiser.id}`);
-    host.abort();
+    dispatcher.abort();
     expect((await Promise.allSettled(delivered)).every(({ status }) => status === 'rejected')).toBe(true);
   });
 
   it('is given back to a source that asks for that, and what is aborted is dropped', async () => {
     await holdAdvertiser();
     const batch = mixed(10);
-    await expect(host.deliver(batch, undefined, { giveBackBlocked: true })).rejects.toMatchObject({
+    await expect(dispatcher.submit(batch, undefined, { abandonBlocked: true })).rejects.toMatchObject({
       code: BLOCKED,
     });
     expect(await charged(other)).toBe(5);
     const gone = new AbortController();
-    const kept = host.deliver(batch, gone.signal);
+    const kept = dispatcher.submit(batch, gone.signal);
     gone.abort();
     await expect(kept).rejects.toMatchObject({ code: STOPPING });
     await holder.query('commit');
-    await expect.poll(() => host.freed(), { timeout: 5_000 }).toBe(1);
-    await host.deliver(batch);
+    await expect.poll(() => dispatcher.freed(), { timeout: 5_000 }).toBe(1);
+    await dispatcher.submit(batch);
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 10 });
   });
 
@@ -183,7 +183,7 @@ describe('an advertiser whose row another session keeps locked', () => {
       ]);
     await holdAdvertiser();
     for (let chunk = 0; chunk < 6; chunk += 1) await publish(mixed(4));
-    const source = createPostgresSource(pool, host, { windowMs: 10, batchSize: 4 }, { logger: silent });
+    const source = createPostgresSource(pool, dispatcher, { windowMs: 10, batchSize: 4 }, { logger: silent });
     const running = source.run();
     await expect.poll(() => charged(other)).toBe(12);
     await publish([spool.click({ ad: other.ad })]);
@@ -205,7 +205,7 @@ describe('an advertiser whose row another session keeps locked', () => {
 it('A lock of a whole table blocks nobody in particular: all wait, and are charged after', async () => {
   await addAdvertiser(database.pool, 'More', 'USD');
   await holder.query('lock table ledger in access exclusive mode');
-  const delivered = host.deliver(mixed(4));
+  const delivered = dispatcher.submit(mixed(4));
   await expect.poll(problems).not.toEqual([]);
   expect(problems().filter((what) => what.includes('advertiser'))).toEqual([]);
   await holder.query('commit');

@@ -4,9 +4,9 @@ import {
   beginCheckpoints,
   CheckpointReport,
   moveCheckpoints,
-  Progress,
+  OffsetTracker,
   readCheckpoints,
-  turnBack,
+  resetCheckpoints,
 } from '../../brokers/checkpoints.ts';
 import { createMetrics } from '../../common/telemetry/metrics.ts';
 import { uuidV7 } from '../../common/uuid.ts';
@@ -60,7 +60,7 @@ describe('the checkpoints of a source', () => {
 
   it('do not move for somebody who believes them to be elsewhere, who learns where they are', async () => {
     const source = await sourceOf({ a: '5' });
-    expect(await turnBack(database.pool, source, () => '2')).toEqual(new Map([['a', '5']]));
+    expect(await resetCheckpoints(database.pool, source, () => '2')).toEqual(new Map([['a', '5']]));
     const moves = [
       { partition: 'a', known: '5', next: '9' },
       { partition: 'gone', known: '1', next: '3' },
@@ -82,12 +82,12 @@ describe('the checkpoints of a source', () => {
     ];
     await chargeClicks(database.pool, [charged, rejected], { clickAgeMaxDays: 14 });
     const source = await sourceOf({ a: '5' });
-    const move = (next: string, ...witnesses: ReadClick[]) =>
+    const move = (next: string, ...commitProbes: ReadClick[]) =>
       moveCheckpoints(
         database.pool,
         source,
         [{ partition: 'a', known: '5', next }],
-        witnesses.map(({ click }) => click.clickId),
+        commitProbes.map(({ click }) => click.clickId),
       );
     const at5 = { isWhole: false, positions: new Map([['a', '5']]) };
     expect(await move('9', charged, lost)).toEqual(at5);
@@ -139,7 +139,7 @@ it('that cannot be moved are a warning at once, a metric, and a line when they a
 
 describe('the progress in a partition', () => {
   it('goes as far as all is settled without a gap: a fast batch does not carry it past a slow one', () => {
-    const progress = new Progress('0');
+    const progress = new OffsetTracker('0');
     const slow = progress.take('10', 1_000, 10);
     const fast = progress.take('20', 2_000, 10);
     const last = progress.take('30', 3_000, 10);

@@ -63,8 +63,10 @@ describe('the same batch with eight handlers at once', () => {
     expect(duplicate).toBe(7 * 185);
     expect(Object.values(settled).reduce((sum, clicksOf) => sum + clicksOf, 0)).toBe(185);
     expect(settled).toMatchObject({ 'rejected: malformed': 5, 'rejected: unknown_ad': 3 });
-    const books = await expectBalanced(database.pool);
-    expect(books.spools.find((found) => found.spoolId === spool.id)).toMatchObject({ accepted: 185 });
+    const reconciliation = await expectBalanced(database.pool);
+    expect(reconciliation.spools.find((found) => found.spoolId === spool.id)).toMatchObject({
+      accepted: 185,
+    });
     expect(new Set(await deliver(database.pool, batch))).toEqual(new Set(['duplicate', 'watermark']));
   });
 });
@@ -78,8 +80,8 @@ describe('garbage alone with eight handlers at once', () => {
       'rejected: malformed': 100,
       duplicate: 700,
     });
-    const books = await expectBalanced(database.pool);
-    expect(books.spools.find((found) => found.spoolId === spool.id)).toMatchObject({
+    const reconciliation = await expectBalanced(database.pool);
+    expect(reconciliation.spools.find((found) => found.spoolId === spool.id)).toMatchObject({
       accepted: 100,
       rejected: 100,
     });

@@ -1,5 +1,5 @@
 import { expect } from 'vitest';
-import { postgresBooks } from '../../brokers/postgres/backlog.ts';
+import { postgresBacklog } from '../../brokers/postgres/backlog.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
@@ -81,10 +81,10 @@ export function shuffle<T>(items: readonly T[]): T[] {
 
 /** Asks the books, deep, and holds that all agrees and nothing is missing. */
 export async function expectBalanced(pool: Pool): Promise<Reconciliation> {
-  const books = await reconcile(pool, { brokers: [postgresBooks], deep: true });
-  expect(books.problems).toEqual([]);
-  expect(books).toMatchObject({ balanced: true, missing: 0 });
-  return books;
+  const reconciliation = await reconcile(pool, { brokers: [postgresBacklog], deep: true });
+  expect(reconciliation.problems).toEqual([]);
+  expect(reconciliation).toMatchObject({ balanced: true, missing: 0 });
+  return reconciliation;
 }
 
 /** Waits until so many statements of the pool's database wait for a lock. */

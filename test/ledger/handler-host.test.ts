@@ -4,7 +4,7 @@ import { createMetrics, type ProcessMetrics } from '../../common/telemetry/metri
 import { uuidFloor, uuidV7 } from '../../common/uuid.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
 import { DAY_MS, dayStart, partitionName } from '../../ledger/partitions.ts';
-import { HandlerHost, type HostOptions } from '../../processor/batch-dispatcher.ts';
+import { BatchDispatcher, type HostOptions } from '../../processor/batch-dispatcher.ts';
 import {
   addAccount,
   createTestDatabase,
@@ -18,7 +18,7 @@ import { expectBalanced, shuffle } from './deliver.ts';
 
 let database: TestDatabase & { drop: () => Promise<void> };
 let metrics: ProcessMetrics;
-let host: HandlerHost;
+let dispatcher: BatchDispatcher;
 let broken: unknown[];
 let ads: NamedAd[];
 let spool: TestSpool;
@@ -27,20 +27,20 @@ beforeEach(async () => {
   database = await createTestDatabase();
   metrics = createMetrics();
   broken = [];
-  host = newHost();
+  dispatcher = newHost();
   ads = [];
   for (let count = 0; count < 4; count += 1) ads.push((await addAccount(database.pool)).ad);
   spool = new TestSpool();
 });
 afterEach(async () => {
-  host.abort();
+  dispatcher.abort();
   await database.drop();
 });
 
-function newHost(more: Partial<HostOptions> = {}): HandlerHost {
+function newHost(more: Partial<HostOptions> = {}): BatchDispatcher {
   const defaults = { batchSize: 50, lanes: 2, clickAgeMaxDays: 14, retryAttempts: 1, bisectOnError: true };
   const options = { ...defaults, ...more };
-  return new HandlerHost(database.pool, options, {
+  return new BatchDispatcher(database.pool, options, {
     metrics,
     logger: silent,
     onInvariant: (error) => broken.push(error),
@@ -56,8 +56,8 @@ function failed(): never {
 
 /** Delivers everything twice, shuffled. */
 async function hostTwice(records: readonly ReadRecord[]): Promise<void> {
-  await host.deliver(shuffle(records));
-  await host.deliver(shuffle(records));
+  await dispatcher.submit(shuffle(records));
+  await dispatcher.submit(shuffle(records));
 }
 
 async function retries(cause: string): Promise<number> {
@@ -132,11 +132,11 @@ describe('a host', () => {
     const partition = partitionName('ledger', day);
     await database.pool.query(`alter table ledger detach partition ${partition}`);
     const waiting = spool.click({ ad: ads[0] ?? failed(), clickedAt: day + 1 });
-    const delivered = host.deliver([waiting]);
+    const delivered = dispatcher.submit([waiting]);
     // Of another lane, so that they do pass.
     const other = ads[1] ?? failed();
     for (let passed = 0; passed < 6 || (await retries('transient')) < 6; passed += 1) {
-      await host.deliver([spool.click({ ad: other })]);
+      await dispatcher.submit([spool.click({ ad: other })]);
     }
     expect(await letters()).toEqual([]);
     const [from, to] = [day, day + DAY_MS].map((timeMs) => uuidFloor(timeMs));
@@ -164,7 +164,7 @@ describe('a host', () => {
   it('calls a record poison only when others pass or would: until then it waits', async () => {
     const [poison = failed()] = someClicks(1);
     await refuseRows('true');
-    const waiting = host.deliver([poison]);
+    const waiting = dispatcher.submit([poison]);
     await expect.poll(() => retries('permanent')).toBeGreaterThanOrEqual(4);
     expect(await letters()).toEqual([]);
     await refuseRows(`new.click_id = '${poison.click.clickId}'`);
@@ -184,11 +184,11 @@ describe('a host', () => {
 
   it('does not take marks, garbage or duplicates that pass for a sign that clicks could pass', async () => {
     const known = someClicks(4);
-    await host.deliver(known);
+    await dispatcher.submit(known);
     await refuseRows('true');
     const clicks = someClicks(8);
     const garbage = unreadableRecord(Buffer.from('x'), spool.next());
-    const delivered = host.deliver([...clicks, spool.watermark(), garbage, ...known]);
+    const delivered = dispatcher.submit([...clicks, spool.watermark(), garbage, ...known]);
     // Each lane tries its whole batch, cuts it up, and tries what is left over again: or it has given up already.
     await expect
       .poll(async () => (await retries('permanent')) >= 24 || (await letters()).length > 1, {
@@ -209,7 +209,7 @@ describe('a host', () => {
     await database.pool.query(
       'create trigger overspend before update of spent_micros on advertiser for each row execute function overspend()',
     );
-    await expect(host.deliver(someClicks(3))).rejects.toMatchObject({ code: '23514' });
+    await expect(dispatcher.submit(someClicks(3))).rejects.toMatchObject({ code: '23514' });
     expect(broken).not.toEqual([]);
     expect(await letters()).toEqual([]);
     expect((await database.pool.query('select from ledger')).rowCount).toBe(0);
@@ -218,17 +218,17 @@ describe('a host', () => {
   it('gives back what it could not settle when it is aborted, and another host charges it', async () => {
     await database.pool.query('alter table ledger rename to ledger_away');
     const clicks = someClicks(10);
-    const delivered = host.deliver(clicks);
+    const delivered = dispatcher.submit(clicks);
     await expect.poll(() => retries('transient')).toBeGreaterThanOrEqual(2);
-    host.abort();
+    dispatcher.abort();
     await expect(delivered).rejects.toMatchObject({ code: STOPPING });
     await database.pool.query('alter table ledger_away rename to ledger');
-    await newHost().deliver(clicks);
+    await newHost().submit(clicks);
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 10 });
   });
 
   it('gives a batch that fails up whole when it may not cut it', async () => {
-    host = newHost({ bisectOnError: false, batchSize: 10, lanes: 1 });
+    dispatcher = newHost({ bisectOnError: false, batchSize: 10, lanes: 1 });
     const clicks = someClicks(10);
     await refuseRows(`new.click_id = '${clicks[0]?.click.clickId}'`);
     await hostTwice(clicks);
@@ -241,7 +241,7 @@ describe('a host', () => {
   it.each([0, 3])(
     'tries what fails by itself %i times more, where others would pass',
     async (retryAttempts) => {
-      host = newHost({ retryAttempts, lanes: 2 });
+      dispatcher = newHost({ retryAttempts, lanes: 2 });
       const poison = someClicks(1);
       await refuseRows(`new.click_id = '${poison[0]?.click.clickId}'`);
       await hostTwice(poison);
@@ -269,7 +269,7 @@ describe('a host', () => {
   );
 
   it("takes a fault of one kind of click for nobody's own: the others pass, none is quarantined, and it waits", async () => {
-    host = newHost({ lanes: 1 });
+    dispatcher = newHost({ lanes: 1 });
     await database.pool.query(
       `create function refuse() returns trigger language plpgsql as $$ begin raise exception 'refused'; end $$`,
     );
@@ -291,11 +291,11 @@ describe('a host', () => {
   });
 
   it('lets what waits for the same lane grow into one batch, and never beyond its size', async () => {
-    host = newHost({ batchSize: 50, lanes: 1 });
+    dispatcher = newHost({ batchSize: 50, lanes: 1 });
     const blocker = await database.pool.connect();
     await blocker.query('begin');
     await blocker.query('select from advertiser for update');
-    const deliveries = Array.from({ length: 21 }, () => host.deliver(someClicks(10)));
+    const deliveries = Array.from({ length: 21 }, () => dispatcher.submit(someClicks(10)));
     await expect
       .poll(async () => {
         const { rows } = await database.pool.query(
@@ -316,80 +316,80 @@ describe('a host', () => {
   });
 
   it('counts clicks in its batches, and no watermarks', async () => {
-    host = newHost({ lanes: 1 });
+    dispatcher = newHost({ lanes: 1 });
     const spool = new TestSpool();
     const click = spool.click({ ad: (await addAccount(database.pool)).ad });
-    await host.deliver([spool.watermark()]);
-    await host.deliver([click, spool.watermark()]);
+    await dispatcher.submit([spool.watermark()]);
+    await dispatcher.submit([click, spool.watermark()]);
     const { values } = await metrics.batchSize.get();
     const value = (name: string) => values.find(({ metricName }) => metricName?.endsWith(name))?.value;
     expect([value('_sum'), value('_count')]).toEqual([1, 1]);
   });
 
   it('has no room while too much is taken and not settled, and has it again after', async () => {
-    host = newHost({ batchSize: 10, lanes: 1 });
+    dispatcher = newHost({ batchSize: 10, lanes: 1 });
     await database.pool.query('alter table ledger rename to ledger_away');
-    await host.room();
-    const delivered = host.deliver(someClicks(1_000));
-    let room = false;
-    const waiting = host.room().then(() => {
-      room = true;
+    await dispatcher.waitForCapacity();
+    const delivered = dispatcher.submit(someClicks(1_000));
+    let waitForCapacity = false;
+    const waiting = dispatcher.waitForCapacity().then(() => {
+      waitForCapacity = true;
     });
     await expect.poll(() => retries('transient')).toBeGreaterThanOrEqual(2);
-    expect(room).toBe(false);
+    expect(waitForCapacity).toBe(false);
     const impatient = new AbortController();
-    const given = host.room(impatient.signal);
+    const given = dispatcher.waitForCapacity(impatient.signal);
     impatient.abort();
     await given;
-    expect(room).toBe(false);
+    expect(waitForCapacity).toBe(false);
     await database.pool.query('alter table ledger_away rename to ledger');
     await Promise.all([delivered, waiting]);
-    await host.room();
+    await dispatcher.waitForCapacity();
   });
 
   it('has no room for more bytes either', async () => {
     await database.pool.query('alter table dead_letter rename to dead_letter_away');
     const large = Array.from({ length: 5 }, () => unreadableRecord(Buffer.alloc(8_000_000), null));
-    const delivered = host.deliver(large);
-    let room = false;
-    const waiting = host.room().then(() => {
-      room = true;
+    const delivered = dispatcher.submit(large);
+    let waitForCapacity = false;
+    const waiting = dispatcher.waitForCapacity().then(() => {
+      waitForCapacity = true;
     });
     await expect.poll(() => retries('transient')).toBeGreaterThanOrEqual(1);
-    expect(room).toBe(false);
+    expect(waitForCapacity).toBe(false);
     await database.pool.query('alter table dead_letter_away rename to dead_letter');
     await Promise.all([delivered, waiting]);
     expect(await letters()).toHaveLength(5);
   });
 
   it('drops what was given back before the handler had it, and makes room for others', async () => {
-    host = newHost({ batchSize: 10, lanes: 1 });
+    dispatcher = newHost({ batchSize: 10, lanes: 1 });
     await database.pool.query('alter table ledger rename to ledger_away');
     const partition = new AbortController();
-    const lost = host.deliver(someClicks(1_000), partition.signal);
+    const lost = dispatcher.submit(someClicks(1_000), partition.signal);
     const kept = someClicks(5);
-    const delivered = host.deliver(kept);
+    const delivered = dispatcher.submit(kept);
     await expect.poll(() => retries('transient')).toBeGreaterThanOrEqual(1);
     partition.abort();
     await expect(lost).rejects.toMatchObject({ code: STOPPING });
     await database.pool.query('alter table ledger_away rename to ledger');
     await delivered;
-    await host.room();
+    await dispatcher.waitForCapacity();
     const { rows } = await database.pool.query<{ count: number }>(
       'select count(*)::int as count from ledger',
     );
     expect(rows[0]?.count).toBeGreaterThanOrEqual(5);
     expect(rows[0]?.count).toBeLessThanOrEqual(15);
-    await expect(host.deliver(kept, partition.signal)).rejects.toMatchObject({ code: STOPPING });
+    await expect(dispatcher.submit(kept, partition.signal)).rejects.toMatchObject({ code: STOPPING });
   });
 
   it('does not let one poison record stop the only lane: those behind it are charged, and it is quarantined', async () => {
-    host = newHost({ lanes: 1, batchSize: 10 });
+    dispatcher = newHost({ lanes: 1, batchSize: 10 });
     const [poison, ...others] = someClicks(31);
     await refuseRows(`new.click_id = '${poison?.click.clickId}'`);
-    const waiting = host.deliver(poison ? [poison] : []);
+    const waiting = dispatcher.submit(poison ? [poison] : []);
     await expect.poll(() => retries('permanent')).toBeGreaterThanOrEqual(1);
-    await host.deliver(others);
+    await dispatcher.submit(others);
     await waiting;
     expect(await letters()).toMatchObject([{ reason: 'poison', click_id: poison?.click.clickId }]);
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 30, rejected: 1 });

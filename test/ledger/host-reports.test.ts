@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createMetrics, type ProcessMetrics } from '../../common/telemetry/metrics.ts';
 import { addAd, addAdvertiser, addCampaign } from '../../ledger/accounts.ts';
-import { HandlerHost } from '../../processor/batch-dispatcher.ts';
+import { BatchDispatcher } from '../../processor/batch-dispatcher.ts';
 import {
   addAccount,
   createTestDatabase,
@@ -14,13 +14,13 @@ import { expectBalanced } from './deliver.ts';
 
 let database: TestDatabase & { drop: () => Promise<void> };
 let metrics: ProcessMetrics;
-let host: HandlerHost;
+let dispatcher: BatchDispatcher;
 let spool: TestSpool;
 
 beforeEach(async () => {
   database = await createTestDatabase();
   metrics = createMetrics();
-  host = new HandlerHost(
+  dispatcher = new BatchDispatcher(
     database.pool,
     { batchSize: 50, lanes: 1, clickAgeMaxDays: 14, retryAttempts: 1, bisectOnError: false },
     { metrics, logger: silent, onInvariant: () => {} },
@@ -28,7 +28,7 @@ beforeEach(async () => {
   spool = new TestSpool();
 });
 afterEach(async () => {
-  host.abort();
+  dispatcher.abort();
   await database.drop();
 });
 
@@ -38,7 +38,7 @@ describe('a host', () => {
     const francs = await addAdvertiser(database.pool, 'Francs', 'CHF');
     const campaign = await addCampaign(database.pool, francs.id, 'Francs', null, null);
     const other = await addAd(database.pool, campaign.id, 2_000_000n, 'https://example.com/');
-    await host.deliver([
+    await dispatcher.submit([
       spool.click({ ad }),
       spool.click({ ad, budgetExhausted: true }),
       spool.click({ ad }),
@@ -55,14 +55,14 @@ describe('a host', () => {
     const { ad } = await addAccount(database.pool);
     const charged = spool.click({ ad });
     const rejected = spool.click({ ad: { ...ad, id: 2_000_000_000 } });
-    await host.deliver([charged]);
-    const first = host.witnesses();
+    await dispatcher.submit([charged]);
+    const first = dispatcher.commitProbes();
     expect(first).toEqual([charged.click.clickId]);
-    await host.deliver([charged, spool.watermark()]);
-    expect(host.witnesses()).toEqual(first);
-    await host.deliver([rejected]);
-    host.forget(first);
-    expect(host.witnesses()).toEqual([rejected.click.clickId]);
+    await dispatcher.submit([charged, spool.watermark()]);
+    expect(dispatcher.commitProbes()).toEqual(first);
+    await dispatcher.submit([rejected]);
+    dispatcher.forget(first);
+    expect(dispatcher.commitProbes()).toEqual([rejected.click.clickId]);
   });
 
   it('keeps every record of a batch that it gives up whole, bytes that are no click too', async () => {
@@ -75,13 +75,13 @@ describe('a host', () => {
     await database.pool.query(
       `create trigger refuse before insert on ledger for each row when (new.sequence = 1) execute function refuse()`,
     );
-    await host.deliver([...clicks, garbage, spool.watermark()]);
+    await dispatcher.submit([...clicks, garbage, spool.watermark()]);
     const { rows } = await database.pool.query<{ sequence: bigint; reason: string }>(
       'select sequence, reason from dead_letter order by sequence',
     );
     expect(rows).toEqual([1n, 2n, 3n].map((sequence) => ({ sequence, reason: 'poison' })));
     // The watermark went with the batch: the next one says the same.
-    await host.deliver([spool.watermark()]);
+    await dispatcher.submit([spool.watermark()]);
     expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 3, rejected: 3 });
   });
 });

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { postgresBooks } from '../../brokers/postgres/backlog.ts';
+import { postgresBacklog } from '../../brokers/postgres/backlog.ts';
 import type { ReadClick, ReadRecord } from '../../contract/click-event.ts';
 import { addAd } from '../../ledger/accounts.ts';
 import { mergeSpoolCounters } from '../../ledger/maintenance.ts';
@@ -149,9 +149,9 @@ it('The books balance whatever copies come, in whatever order and batches', { ti
           });
           await chargeClicks(database.pool, records, OPTIONS);
         }
-        const books = await reconcile(database.pool, { brokers: [postgresBooks], deep: true });
-        expect(books.problems.filter((problem) => problem.includes(spool.id))).toEqual([]);
-        const found = books.spools.find((one) => one.spoolId === spool.id);
+        const reconciliation = await reconcile(database.pool, { brokers: [postgresBacklog], deep: true });
+        expect(reconciliation.problems.filter((problem) => problem.includes(spool.id))).toEqual([]);
+        const found = reconciliation.spools.find((one) => one.spoolId === spool.id);
         expect(found).toMatchObject({ accepted: 6, missing: 0, balanced: true });
       },
     ),

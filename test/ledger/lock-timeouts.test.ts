@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { createPool, type Pool } from '../../common/postgres/postgres.ts';
 import { creditClick, enterBudget, setAdvertiserStatus, updateAd } from '../../ledger/accounts.ts';
-import { rehearse } from '../../processor/charge/dry-run.ts';
+import { dryRunCharge } from '../../processor/charge/dry-run.ts';
 import { redrive } from '../../processor/charge/redrive.ts';
 import {
   type Account,
@@ -44,7 +44,7 @@ it.each<[string, () => Promise<unknown>]>([
     'the dry run of a charge',
     async () => {
       const record = clickRecord({ ad: account.ad });
-      expect(await rehearse(pool, record, { clickAgeMaxDays: 14 })).toBe(true);
+      expect(await dryRunCharge(pool, record, { clickAgeMaxDays: 14 })).toBe(true);
     },
   ],
   [

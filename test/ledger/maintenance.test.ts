@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { postgresBooks } from '../../brokers/postgres/backlog.ts';
+import { postgresBacklog } from '../../brokers/postgres/backlog.ts';
 import { createPostgresPublisher } from '../../brokers/postgres/publisher.ts';
 import { inTransaction } from '../../common/postgres/postgres.ts';
 import { uuidFloor, uuidV7 } from '../../common/uuid.ts';
@@ -203,7 +203,7 @@ describe('closing a day', () => {
     await maintain(database.pool, SHORT, silent);
     await dropClosedDays(database.pool, silent, 0);
     const spent = async () =>
-      (await expectBalanced(database.pool)).advertisers.map((books) => books.spentMicros);
+      (await expectBalanced(database.pool)).advertisers.map((reconciliation) => reconciliation.spentMicros);
     const before = await spent();
     await deliver(database.pool, records.slice(-5));
     expect(await spent()).toEqual(before);
@@ -232,7 +232,7 @@ it('deletes settled chunks of the broker after their retention, and no others', 
   await maintain(database.pool, SHORT, silent);
   const { rows } = await database.pool.query('select id from broker_chunk order by id');
   expect(rows).toEqual([{ id: 2n }, { id: 3n }]);
-  expect(await reconcile(database.pool, { brokers: [postgresBooks] })).toMatchObject({ inFlight: 1 });
+  expect(await reconcile(database.pool, { brokers: [postgresBacklog] })).toMatchObject({ inFlight: 1 });
 });
 
 it.each([

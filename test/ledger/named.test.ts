@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { uuidV7 } from '../../common/uuid.ts';
-import { namedBy } from '../../ledger/batch-keys.ts';
+import { collectKeys } from '../../ledger/batch-keys.ts';
 import { clickRecord } from '../setup/database.ts';
 
 it('Clicks name the range of their sequences by spool, in whatever order those come', () => {
@@ -15,7 +15,7 @@ it('Clicks name the range of their sequences by spool, in whatever order those c
     clickRecord({ from: { spoolId: one, sequence: 6 } }),
     unattributed,
   ];
-  expect(namedBy(clicks)).toEqual({
+  expect(collectKeys(clicks)).toEqual({
     advertiserIds: [1],
     adIds: [1],
     spools: new Map([

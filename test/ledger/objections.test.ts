@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { uuidV7 } from '../../common/uuid.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
 import type { KnownAd } from '../../ledger/store.ts';
-import { objectionTo } from '../../processor/charge/validate-click.ts';
+import { rejectionReason } from '../../processor/charge/validate-click.ts';
 import { type ClickOverrides, clickRecord } from '../setup/database.ts';
 
 const NOW_MS = Date.UTC(2026, 5, 15, 12);
@@ -16,13 +16,13 @@ const WINDOW = {
 };
 
 function reasonFor(click: ClickOverrides, window = WINDOW, clickAgeMaxDays: number | null = 5) {
-  const surroundings = { ads: new Map([[1, AD]]), window, clickAgeMaxDays };
-  return objectionTo(clickRecord({ clickedAt: NOW_MS, ...click }), surroundings)?.reason ?? null;
+  const context = { ads: new Map([[1, AD]]), window, clickAgeMaxDays };
+  return rejectionReason(clickRecord({ clickedAt: NOW_MS, ...click }), context)?.reason ?? null;
 }
 
-it('The detail of an objection says what was expected and what came', () => {
+it('The detail of a rejection says what was expected and what came', () => {
   const detailOf = (click: ClickOverrides) =>
-    objectionTo(clickRecord({ clickedAt: NOW_MS, ...click }), {
+    rejectionReason(clickRecord({ clickedAt: NOW_MS, ...click }), {
       ads: new Map([[1, AD]]),
       window: WINDOW,
       clickAgeMaxDays: 1,

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { beginCheckpoints, moveCheckpoints } from '../../brokers/checkpoints.ts';
-import { postgresBooks } from '../../brokers/postgres/backlog.ts';
+import { postgresBacklog } from '../../brokers/postgres/backlog.ts';
 import { createPool, inTransaction } from '../../common/postgres/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { exportLedger } from '../../ledger/export.ts';
@@ -65,8 +65,10 @@ it('locks the days that it needs and no others, whatever the ledger keeps', asyn
     charge: await mostDaysLocked((pool) => deliver(pool, [clickRecord({ ad })])),
     copy: await mostDaysLocked((pool) => deliver(pool, [today])),
     quarantine: await mostDaysLocked((pool) => quarantine(pool, unreadableRecord(null), '')),
-    reconcile: await mostDaysLocked((pool) => reconcile(pool, { brokers: [postgresBooks] })),
-    reconcileDeep: await mostDaysLocked((pool) => reconcile(pool, { brokers: [postgresBooks], deep: true })),
+    reconcile: await mostDaysLocked((pool) => reconcile(pool, { brokers: [postgresBacklog] })),
+    reconcileDeep: await mostDaysLocked((pool) =>
+      reconcile(pool, { brokers: [postgresBacklog], deep: true }),
+    ),
     export: await mostDaysLocked((pool) => exportLedger(pool, { since: new Date(0) }, async () => {})),
     checkpoints: await mostDaysLocked((pool) =>
       inTransaction(pool, (connection) => moveCheckpoints(connection, 'test', moves, clickIds)),

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { EventSource, Intake } from '../../brokers/event-source.ts';
-import { postgresBooks } from '../../brokers/postgres/backlog.ts';
+import type { BatchSink, EventSource } from '../../brokers/event-source.ts';
+import { postgresBacklog } from '../../brokers/postgres/backlog.ts';
 import { createPostgresPublisher } from '../../brokers/postgres/publisher.ts';
 import { createPostgresSource } from '../../brokers/postgres/source.ts';
 import type { Publisher } from '../../brokers/publisher.ts';
@@ -8,7 +8,7 @@ import { TollwayError } from '../../common/errors.ts';
 import { createPool, type Pool } from '../../common/postgres/postgres.ts';
 import { createMetrics, type ProcessMetrics } from '../../common/telemetry/metrics.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
-import { HandlerHost } from '../../processor/batch-dispatcher.ts';
+import { BatchDispatcher } from '../../processor/batch-dispatcher.ts';
 import {
   addAccount,
   createTestDatabase,
@@ -19,8 +19,8 @@ import {
 } from '../setup/database.ts';
 import { expectBalanced } from './deliver.ts';
 
-type Deliver = Intake['deliver'];
-type Consumer = { source: EventSource; pool: Pool; host: HandlerHost; ended: Promise<void> };
+type Submit = BatchSink['submit'];
+type Consumer = { source: EventSource; pool: Pool; dispatcher: BatchDispatcher; ended: Promise<void> };
 
 let database: TestDatabase & { drop: () => Promise<void> };
 let metrics: ProcessMetrics;
@@ -36,8 +36,8 @@ beforeEach(async () => {
   consumers = [];
 });
 afterEach(async () => {
-  for (const { source, host, pool, ended } of consumers) {
-    host.abort();
+  for (const { source, dispatcher, pool, ended } of consumers) {
+    dispatcher.abort();
     await source.stop();
     await ended;
     await pool.end();
@@ -46,17 +46,26 @@ afterEach(async () => {
 });
 
 /** Starts a consumer with connections of its own; `around` stands between its source and its host. */
-function consume(around: (deliver: Deliver) => Deliver = (deliver) => deliver): Consumer {
+function consume(wrap: (submit: Submit) => Submit = (submit) => submit): Consumer {
   const pool = createPool(database.url, 'test consumer', 6, () => undefined);
   const options = { batchSize: 100, lanes: 2, clickAgeMaxDays: 14, retryAttempts: 1, bisectOnError: true };
-  const host = new HandlerHost(pool, options, { metrics, logger: silent, onInvariant: () => undefined });
+  const dispatcher = new BatchDispatcher(pool, options, {
+    metrics,
+    logger: silent,
+    onInvariant: () => undefined,
+  });
   const source = createPostgresSource(
     pool,
-    { room: host.room, deliver: around(host.deliver), witnesses: host.witnesses, forget: host.forget },
+    {
+      waitForCapacity: dispatcher.waitForCapacity,
+      submit: wrap(dispatcher.submit),
+      commitProbes: dispatcher.commitProbes,
+      forget: dispatcher.forget,
+    },
     { windowMs: 5, batchSize: 100 },
     { logger: silent },
   );
-  const consumer = { source, pool, host, ended: source.run() };
+  const consumer = { source, pool, dispatcher, ended: source.run() };
   consumers.push(consumer);
   return consumer;
 }
@@ -99,12 +108,12 @@ describe('a consumer of the Postgres broker', () => {
     });
     const meet =
       (name: string) =>
-      (deliver: Deliver): Deliver =>
+      (submit: Submit): Submit =>
       async (records) => {
         waiting.add(name);
         if (waiting.size === 2) bothAtWork();
         await both;
-        await deliver(records);
+        await submit(records);
       };
     consume(meet('one'));
     consume(meet('other'));
@@ -154,8 +163,8 @@ describe('a consumer of the Postgres broker', () => {
     // One chunk, so that one claim has it all.
     await publisher.publish([...Array.from({ length: 60 }, () => spool.click({ ad })), spool.watermark()]);
     let deliveries = 0;
-    consume((deliver) => async (records) => {
-      await deliver(records);
+    consume((submit) => async (records) => {
+      await submit(records);
       deliveries += 1;
       if (deliveries > 1) return;
       const { rowCount } = await database.pool.query(
@@ -211,16 +220,16 @@ describe('a consumer of the Postgres broker', () => {
     const first = new Promise<void>((resolve) => {
       begun = resolve;
     });
-    const { source } = consume((deliver) => async (records) => {
+    const { source } = consume((submit) => async (records) => {
       begun();
-      await deliver(records);
+      await submit(records);
     });
     await first;
     await source.stop();
-    const books = await reconcile(database.pool, { brokers: [postgresBooks], deep: true });
-    expect(books).toMatchObject({ balanced: true, missing: 0, accepted: 300 });
-    expect(books.charged + books.inFlight).toBe(300);
-    expect(books.charged).toBeGreaterThan(0);
+    const reconciliation = await reconcile(database.pool, { brokers: [postgresBacklog], deep: true });
+    expect(reconciliation).toMatchObject({ balanced: true, missing: 0, accepted: 300 });
+    expect(reconciliation.charged + reconciliation.inFlight).toBe(300);
+    expect(reconciliation.charged).toBeGreaterThan(0);
     consume();
     await untilAllSettled();
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 300 });
@@ -257,23 +266,23 @@ it('reads again what was published at the instant of a rewind, and after it', as
     [since],
   );
   expect(rowCount).toBe(3);
-  expect(await postgresBooks.rewind(database.pool, since)).toEqual({ records: 110, short: false });
+  expect(await postgresBacklog.rewind(database.pool, since)).toEqual({ records: 110, short: false });
   // The oldest that is kept was published then: nothing is lacking.
   await database.pool.query('delete from broker_chunk where published_at < $1', [since]);
-  expect(await postgresBooks.rewind(database.pool, since)).toEqual({ records: 0, short: false });
+  expect(await postgresBacklog.rewind(database.pool, since)).toEqual({ records: 0, short: false });
   const before = new Date(since.getTime() - 1);
-  expect(await postgresBooks.rewind(database.pool, before)).toEqual({ records: 0, short: true });
+  expect(await postgresBacklog.rewind(database.pool, before)).toEqual({ records: 0, short: true });
 });
 
 it('says that records of a rewind may have been deleted only where some were', async () => {
   const longAgo = new Date(Date.now() - 3_600_000);
-  expect(await postgresBooks.rewind(database.pool, longAgo)).toEqual({ records: 0, short: false });
+  expect(await postgresBacklog.rewind(database.pool, longAgo)).toEqual({ records: 0, short: false });
   await database.pool.query(
     "insert into broker_chunk (record_count, payload, settled_at) select 1, ''::bytea, now() from generate_series(1, 2)",
   );
-  expect(await postgresBooks.rewind(database.pool, longAgo)).toEqual({ records: 2, short: false });
+  expect(await postgresBacklog.rewind(database.pool, longAgo)).toEqual({ records: 2, short: false });
   await database.pool.query('delete from broker_chunk where id = 1');
-  expect(await postgresBooks.rewind(database.pool, longAgo)).toEqual({ records: 0, short: true });
+  expect(await postgresBacklog.rewind(database.pool, longAgo)).toEqual({ records: 0, short: true });
 });
 
 it('counts more records than an integer of PostgreSQL holds, waiting and read again', async () => {
@@ -283,7 +292,7 @@ it('counts more records than an integer of PostgreSQL holds, waiting and read ag
   );
   const since = new Date((rows[0]?.now.getTime() ?? 0) - 1_000);
   const records = 3 * 2_147_483_647;
-  expect(await postgresBooks.rewind(database.pool, since)).toMatchObject({ records });
+  expect(await postgresBacklog.rewind(database.pool, since)).toMatchObject({ records });
   expect(await idleSource().lag()).toMatchObject({ records });
 });
 
@@ -292,9 +301,9 @@ function idleSource(): EventSource {
   return createPostgresSource(
     database.pool,
     {
-      room: () => Promise.resolve(),
-      deliver: () => Promise.reject(new Error('Expected nothing to be delivered')),
-      witnesses: () => [],
+      waitForCapacity: () => Promise.resolve(),
+      submit: () => Promise.reject(new Error('Expected nothing to be delivered')),
+      commitProbes: () => [],
       forget: () => undefined,
     },
     { windowMs: 5, batchSize: 100 },

@@ -23,8 +23,8 @@ it('keeps a click as rejected with its raw bytes, once, and settles its sequence
     [record.click.clickId],
   );
   expect(rows).toEqual([{ reason: 'poison', detail: 'it hurts', raw: record.value, sequence: 1n }]);
-  const books = await expectBalanced(database.pool);
-  expect(books.spools.find((found) => found.spoolId === spool.id)).toMatchObject({
+  const reconciliation = await expectBalanced(database.pool);
+  expect(reconciliation.spools.find((found) => found.spoolId === spool.id)).toMatchObject({
     accepted: 1,
     rejected: 1,
   });

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { postgresBooks } from '../../brokers/postgres/backlog.ts';
+import { postgresBacklog } from '../../brokers/postgres/backlog.ts';
 import { createPostgresPublisher } from '../../brokers/postgres/publisher.ts';
 import { inTransaction } from '../../common/postgres/postgres.ts';
 import { dropClosedDays, maintain, mergeSpoolCounters } from '../../ledger/maintenance.ts';
@@ -39,9 +39,10 @@ it('is exact at every moment of full traffic, merges among it', async () => {
     const looking = (async () => {
       let looks = 0;
       for (; busy; looks += 1) {
-        const books = await reconcile(database.pool, { brokers: [postgresBooks], deep: true });
-        expect(books.problems).toEqual([]);
-        for (const advertiser of books.advertisers) expect(advertiser.remainingMicros >= 0n).toBe(true);
+        const reconciliation = await reconcile(database.pool, { brokers: [postgresBacklog], deep: true });
+        expect(reconciliation.problems).toEqual([]);
+        for (const advertiser of reconciliation.advertisers)
+          expect(advertiser.remainingMicros >= 0n).toBe(true);
       }
       return looks;
     })();
@@ -49,8 +50,8 @@ it('is exact at every moment of full traffic, merges among it', async () => {
       busy = false;
     });
     expect(await looking).toBeGreaterThan(3);
-    const books = await expectBalanced(database.pool);
-    expect(books).toMatchObject({ accepted: 900, charged: 500, overBudget: 400, inFlight: 0 });
+    const reconciliation = await expectBalanced(database.pool);
+    expect(reconciliation).toMatchObject({ accepted: 900, charged: 500, overBudget: 400, inFlight: 0 });
   } finally {
     await database.drop();
   }
@@ -67,7 +68,7 @@ it('is exact while a day is being dropped', async () => {
     // Holds the books up between their first look and the ledger, and drops the day meanwhile, if that is possible.
     const { asked, dropped } = await inTransaction(database.pool, async (gate) => {
       await gate.query('lock table advertiser in access exclusive mode');
-      const asked = reconcile(database.pool, { brokers: [postgresBooks], deep: true });
+      const asked = reconcile(database.pool, { brokers: [postgresBacklog], deep: true });
       await untilWaitingForLock(database.pool);
       const dropped = dropClosedDays(database.pool, silent, 0).catch((error: unknown) => error);
       await Promise.race([dropped, untilWaitingForLock(database.pool, 2)]);

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { BrokerBooks } from '../../brokers/backlog.ts';
-import { postgresBooks } from '../../brokers/postgres/backlog.ts';
+import type { BrokerBacklog } from '../../brokers/backlog.ts';
+import { postgresBacklog } from '../../brokers/postgres/backlog.ts';
 import { createPostgresPublisher } from '../../brokers/postgres/publisher.ts';
 import { type Connection, inTransaction } from '../../common/postgres/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
@@ -48,11 +48,11 @@ function wrongHandler(batch: readonly ReadRecord[], wrong: (connection: Connecti
 
 /** What the books say, shallow and deep, before the counters are merged and after. */
 async function ask(): Promise<{ shallow: Reconciliation; deep: Reconciliation }> {
-  const before = await reconcile(database.pool, { brokers: [postgresBooks], deep: true });
+  const before = await reconcile(database.pool, { brokers: [postgresBacklog], deep: true });
   await mergeSpoolCounters(database.pool);
-  const deep = await reconcile(database.pool, { brokers: [postgresBooks], deep: true });
+  const deep = await reconcile(database.pool, { brokers: [postgresBacklog], deep: true });
   expect(deep).toEqual(before);
-  return { shallow: await reconcile(database.pool, { brokers: [postgresBooks] }), deep };
+  return { shallow: await reconcile(database.pool, { brokers: [postgresBacklog] }), deep };
 }
 
 const drop = (record: ReadClick) => (connection: Connection) =>
@@ -69,8 +69,8 @@ const insertRow = (from: ReadClick, clickId: string) => (connection: Connection)
 describe('books that are right', () => {
   it('balance, with every term counted', async () => {
     const { shallow, deep } = await ask();
-    for (const books of [shallow, deep]) {
-      expect(books).toMatchObject({
+    for (const reconciliation of [shallow, deep]) {
+      expect(reconciliation).toMatchObject({
         accepted: 3,
         charged: 2,
         invalid: 1,
@@ -238,7 +238,7 @@ describe('a broker outside of the snapshot', () => {
   ])(
     'whose watermarks are read in it (%s) says what was accepted',
     async (isInSnapshot, accepted, missing) => {
-      const broker: BrokerBooks = {
+      const broker: BrokerBacklog = {
         isInSnapshot,
         readWaiting: (_, take) => take([{ ...spool.watermark(), accepted: 10 }]),
         rewind: () => Promise.reject(new Error('Expected no rewind')),
@@ -315,7 +315,7 @@ describe('what is in flight', () => {
 
   it('is not missing while it lies above the last watermark: it may be on its way', async () => {
     const [one, late, other] = [click(), click(), click()];
-    const before = await reconcile(database.pool, { brokers: [postgresBooks] });
+    const before = await reconcile(database.pool, { brokers: [postgresBacklog] });
     await chargeClicks(database.pool, [one, other], OPTIONS);
     const { deep } = await ask();
     expect(deep.accepted).toBe(before.accepted + 2);

@@ -64,8 +64,8 @@ describe('bytes that are no click', () => {
       { sequence: 5n, reason: 'malformed', raw: Buffer.alloc(0), click_id: null },
       { sequence: 6n, reason: 'malformed', raw: long, click_id: null },
     ]);
-    const books = await expectBalanced(database.pool);
-    expect(books.spools.find((found) => found.spoolId === spool.id)).toMatchObject({
+    const reconciliation = await expectBalanced(database.pool);
+    expect(reconciliation.spools.find((found) => found.spoolId === spool.id)).toMatchObject({
       accepted: 7,
       charged: 2,
       rejected: 5,

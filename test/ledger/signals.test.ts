@@ -4,7 +4,7 @@ import { parseConfig } from '../../common/config/config.ts';
 import type { Resource } from '../../common/process.ts';
 import { createMetrics } from '../../common/telemetry/metrics.ts';
 import { consume } from '../../processor/consume.ts';
-import { openHome } from '../../processor/runtime.ts';
+import { createRuntime } from '../../processor/runtime.ts';
 import { layWire } from '../broker/wire.ts';
 import { capturedLog } from '../setup/captured-log.ts';
 import { addAccount, createTestDatabase, TestSpool } from '../setup/database.ts';
@@ -20,18 +20,18 @@ async function startProcessor() {
   const database = await createTestDatabase({ poolSize: 4 });
   const { advertiser, ad } = await addAccount(database.pool);
   const url = new URL(database.url);
-  const wire = await layWire(Number(url.port));
-  url.host = `127.0.0.1:${wire.port}`;
+  const proxy = await layWire(Number(url.port));
+  url.host = `127.0.0.1:${proxy.port}`;
   const [port = 0] = await freePorts(1);
   const config = parseConfig({ DATABASE_URL: url.href, PROCESSOR_OPS_PORT: String(port) });
   const { logger, lines } = capturedLog();
-  const home = openHome('processor', config, {
+  const runtime = createRuntime('processor', config, {
     metrics: createMetrics('processor'),
     logger,
     onInvariant: () => undefined,
   });
   const resources: Resource[] = [];
-  await consume(home, { open: (resource) => resources.push(resource), fail: () => undefined });
+  await consume(runtime, { open: (resource) => resources.push(resource), fail: () => undefined });
   const spool = new TestSpool();
   const publisher = createPostgresPublisher(database.pool);
   const get = async (path: string) => {
@@ -41,15 +41,15 @@ async function startProcessor() {
     return { status: response.status, text, ms: performance.now() - startedAt };
   };
   ends.push(async () => {
-    wire.thaw();
+    proxy.thaw();
     for (const { close } of resources.reverse()) await close();
-    await wire.cut();
+    await proxy.cut();
     await database.drop();
   });
   return {
     database,
     advertiser,
-    wire,
+    proxy,
     get,
     /** What the processor has logged. */
     lines,
@@ -66,7 +66,7 @@ async function startProcessor() {
 
 describe.concurrent('the signals of a processor', () => {
   it('are answered within a second and stay true while the database is frozen', async () => {
-    const { database, advertiser, wire, get, gauge, lines, publish, isReady } = await startProcessor();
+    const { database, advertiser, proxy, get, gauge, lines, publish, isReady } = await startProcessor();
     await waitFor(isReady, 10_000, 'readiness');
     const info = `tollway_advertiser_info{advertiser="${advertiser.id}",name="Test advertiser",status="active",currency="USD"} 1`;
     await waitFor(async () => (await get('/metrics')).text.includes(info), 10_000, info);
@@ -82,7 +82,7 @@ describe.concurrent('the signals of a processor', () => {
       5_000,
       'the age',
     );
-    wire.freeze();
+    proxy.freeze();
     const isSaid = async () => /^- database: it does not answer/m.test((await get('/readyz')).text);
     await waitFor(isSaid, 10_000, 'readiness to name the database');
     const [ready, healthy, metrics] = await Promise.all([get('/readyz'), get('/healthz'), get('/metrics')]);
@@ -100,7 +100,7 @@ describe.concurrent('the signals of a processor', () => {
     );
     await lock.query('rollback');
     lock.release();
-    wire.thaw();
+    proxy.thaw();
     await waitFor(
       async () => (await isReady()) && (await gauge('tollway_broker_oldest_click_age_seconds')) === 0,
     );

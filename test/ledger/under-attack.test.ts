@@ -3,7 +3,7 @@ import { createPool, type Pool } from '../../common/postgres/postgres.ts';
 import { createMetrics } from '../../common/telemetry/metrics.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
-import { HandlerHost } from '../../processor/batch-dispatcher.ts';
+import { BatchDispatcher } from '../../processor/batch-dispatcher.ts';
 import { chargeClicks, quarantine } from '../../processor/charge/charge-clicks.ts';
 import {
   type Account,
@@ -38,9 +38,9 @@ const settle = async (batch: readonly ReadRecord[]) =>
 const someClicks = (count: number) =>
   Array.from({ length: count }, (_, index) => spool.click({ ad: accounts[index % 2 === 0 ? 0 : 1].ad }));
 
-function hostOn(pool: Pool): HandlerHost {
-  const around = { metrics: createMetrics(), logger: silent, onInvariant: () => {} };
-  return new HandlerHost(pool, { batchSize: 50, lanes: 2, ...OPTIONS }, around);
+function hostOn(pool: Pool): BatchDispatcher {
+  const deps = { metrics: createMetrics(), logger: silent, onInvariant: () => {} };
+  return new BatchDispatcher(pool, { batchSize: 50, lanes: 2, ...OPTIONS }, deps);
 }
 
 describe('two things under one key', () => {
@@ -52,7 +52,7 @@ describe('two things under one key', () => {
   });
 
   it('in two lanes at the same moment settle its sequence once', async () => {
-    const host = hostOn(database.pool);
+    const dispatcher = hostOn(database.pool);
     for (let round = 0; round < 15; round += 1) {
       const lone = new TestSpool();
       const from = lone.next();
@@ -60,7 +60,7 @@ describe('two things under one key', () => {
       const clicks = accounts.map(({ ad }) => clickRecord({ ad, from }));
       const [click] = clicks.filter(({ click: { advertiserId } }) => advertiserId % 2 === 1);
       if (!click) throw new Error('Expected an advertiser of the second lane');
-      await host.deliver([click, unreadableRecord(Buffer.from('x'), from)]);
+      await dispatcher.submit([click, unreadableRecord(Buffer.from('x'), from)]);
     }
     await expectBalanced(database.pool);
   });
@@ -78,20 +78,20 @@ describe('a host goes on', () => {
     timeout: 40_000,
   }, async () => {
     const pool = createPool(database.url, 'test', 6, () => {});
-    const host = hostOn(pool);
-    await host.deliver(someClicks(100));
+    const dispatcher = hostOn(pool);
+    await dispatcher.submit(someClicks(100));
     await pool.query('deallocate all');
-    await host.deliver(someClicks(400));
+    await dispatcher.submit(someClicks(400));
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 500, rejected: 0 });
     await pool.end();
   });
 
   it('though the schema has changed under its prepared statements', { timeout: 40_000 }, async () => {
     const pool = createPool(database.url, 'test', 6, () => {});
-    const host = hostOn(pool);
-    await host.deliver(someClicks(400));
+    const dispatcher = hostOn(pool);
+    await dispatcher.submit(someClicks(400));
     await database.pool.query('alter table advertiser alter column currency type varchar(3)');
-    await host.deliver(someClicks(400));
+    await dispatcher.submit(someClicks(400));
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 800, rejected: 0 });
     await pool.end();
   });
@@ -100,7 +100,7 @@ describe('a host goes on', () => {
     const pool = createPool(database.url, 'test', 4, () => {}, 500);
     const locker = await database.pool.connect();
     await locker.query('begin; lock table ledger in access exclusive mode');
-    const delivered = hostOn(pool).deliver(someClicks(100));
+    const delivered = hostOn(pool).submit(someClicks(100));
     await new Promise((resolve) => setTimeout(resolve, 750));
     await locker.query('commit');
     locker.release();

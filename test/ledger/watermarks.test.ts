@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { postgresBooks } from '../../brokers/postgres/backlog.ts';
+import { postgresBacklog } from '../../brokers/postgres/backlog.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { type BrokerRecord, readRecord, WATERMARK_MAX, watermarkRecord } from '../../contract/click-event.ts';
 import { mergeSpoolCounters } from '../../ledger/maintenance.ts';
@@ -28,9 +28,9 @@ afterEach(() => database.drop());
 
 const read = (record: BrokerRecord) => readRecord(record, `test ${uuidV7()}`);
 const watermarkOf = (accepted: number) => read(watermarkRecord(spool.id, accepted));
-const booksOf = async () =>
-  (await reconcile(database.pool, { brokers: [postgresBooks] })).spools.find(
-    (books) => books.spoolId === spool.id,
+const reconciliationOf = async () =>
+  (await reconcile(database.pool, { brokers: [postgresBacklog] })).spools.find(
+    (reconciliation) => reconciliation.spoolId === spool.id,
   );
 
 describe('a watermark', () => {
@@ -49,7 +49,7 @@ describe('a watermark', () => {
       'rejected: malformed',
       'watermark',
     ]);
-    expect(await booksOf()).toMatchObject({ accepted: 1, missing: 0 });
+    expect(await reconciliationOf()).toMatchObject({ accepted: 1, missing: 0 });
   });
 
   it.each([WATERMARK_MAX + 1, 2 ** 53 - 1])('of %d clicks is not believed', async (accepted) => {
@@ -69,9 +69,9 @@ describe('a watermark', () => {
         await deliver(database.pool, [low]);
         if (how === 'a merge of both') await mergeSpoolCounters(database.pool);
       }
-      expect(await booksOf()).toMatchObject({ accepted: 10, missing: 10 });
+      expect(await reconciliationOf()).toMatchObject({ accepted: 10, missing: 10 });
       await mergeSpoolCounters(database.pool);
-      expect(await booksOf()).toMatchObject({ accepted: 10, missing: 10 });
+      expect(await reconciliationOf()).toMatchObject({ accepted: 10, missing: 10 });
     },
   );
 });
@@ -82,7 +82,7 @@ describe('a correction', () => {
     async (merged) => {
       await deliver(database.pool, [spool.click({ ad }), spool.click({ ad }), watermarkOf(1_000_000)]);
       if (merged) await mergeSpoolCounters(database.pool);
-      expect(await booksOf()).toMatchObject({ accepted: 1_000_000, missing: 999_998 });
+      expect(await reconciliationOf()).toMatchObject({ accepted: 1_000_000, missing: 999_998 });
       const correction = await correctSpool(database.pool, spool.id, 2, 'a forged watermark');
       expect(correction).toMatchObject({
         spoolId: spool.id,
@@ -114,7 +114,7 @@ describe('a correction', () => {
   it('can also raise the count: clicks of a lost disk are then missing, and said to be', async () => {
     await deliver(database.pool, [spool.click({ ad }), watermarkOf(1)]);
     await correctSpool(database.pool, spool.id, 4, 'the disk was lost');
-    expect(await booksOf()).toMatchObject({ accepted: 4, missing: 3, balanced: true });
+    expect(await reconciliationOf()).toMatchObject({ accepted: 4, missing: 3, balanced: true });
   });
 
   it('keeps the counts beside batches, merges and other corrections', async () => {

@@ -8,7 +8,7 @@ import { createMetrics } from '../../common/telemetry/metrics.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { type ExportRow, exportLedger } from '../../ledger/export.ts';
 import type { ReplayReport } from '../../load-tests/replay/replay-report.ts';
-import { HandlerHost } from '../../processor/batch-dispatcher.ts';
+import { BatchDispatcher } from '../../processor/batch-dispatcher.ts';
 import { deliver } from '../ledger/deliver.ts';
 import { addAccount, silent, TestSpool, testDatabase } from '../setup/database.ts';
 import { makeFolder, removeFolder } from '../setup/stack.ts';
@@ -24,9 +24,9 @@ let stop: () => Promise<void>;
 beforeAll(async () => {
   const pool = createPool(target.url, 'test consumer', 6, () => undefined);
   const options = { batchSize: 100, lanes: 2, clickAgeMaxDays: 14, retryAttempts: 1, bisectOnError: true };
-  const around = { metrics: createMetrics(), logger: silent, onInvariant: () => undefined };
-  const host = new HandlerHost(pool, options, around);
-  const source = createPostgresSource(pool, host, { windowMs: 5, batchSize: 100 }, around);
+  const deps = { metrics: createMetrics(), logger: silent, onInvariant: () => undefined };
+  const dispatcher = new BatchDispatcher(pool, options, deps);
+  const source = createPostgresSource(pool, dispatcher, { windowMs: 5, batchSize: 100 }, deps);
   const ended = source.run();
   stop = async () => {
     await source.stop();
@@ -111,7 +111,7 @@ it('replays the export of a day with an outage in it: the same clicks, and none 
     broken: 0,
     skipped: {},
     ledger: { expected: 240, missing: 0, before: 0 },
-    books: { balanced: true, missing: 0 },
+    reconciliation: { balanced: true, missing: 0 },
   });
   // The export stands in the order of the clicks, so a replay has nothing to sort.
   expect(stderr).not.toContain('sorted');

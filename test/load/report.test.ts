@@ -12,14 +12,14 @@ const RATE = 100;
 function report({
   counts = {},
   ledger = {},
-  books = {},
+  reconciliation = {},
   runsDry = false,
   levels = [],
   ...more
 }: {
   counts?: Partial<PhaseCounts>;
   ledger?: Partial<LoadResult['ledger']>;
-  books?: Partial<LoadResult['books']>;
+  reconciliation?: Partial<LoadResult['reconciliation']>;
   runsDry?: boolean;
   levels?: string[];
 } & Partial<Pick<LoadResult, 'interrupted' | 'disturbances'>> = {}) {
@@ -55,7 +55,7 @@ function report({
     population: { advertiserIds: [1, 2] },
     ...more,
     ledger: { ...found, ...ledger },
-    books: { balanced: true, missing: 0, problems: [], ...books },
+    reconciliation: { balanced: true, missing: 0, problems: [], ...reconciliation },
   } as unknown as LoadResult;
   return reportOf(result, { scenario: { name: 'spike', runsDry }, levels: levels.map(parseServiceLevel) });
 }
@@ -69,8 +69,8 @@ describe('the verdict of a load', () => {
   it.each([
     ['a click is missing', { ledger: { missing: 1 } }],
     ['two clicks have one id', { ledger: { twice: 1 } }],
-    ['the books do not balance', { books: { balanced: false, problems: ['x'] } }],
-    ['the books miss a click', { books: { missing: 1 } }],
+    ['the books do not balance', { reconciliation: { balanced: false, problems: ['x'] } }],
+    ['the books miss a click', { reconciliation: { missing: 1 } }],
     ['a redirect failed', { counts: { failed: 1 } }],
   ])('fails where %s, however slow this machine was', (_, what) => {
     expect(report(what).verdict).toBe('failed');

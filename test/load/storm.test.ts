@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import type { Stack } from '../../cli/start/stack.ts';
-import { prepareStorm } from '../../load-tests/load/fault-injection.ts';
+import { prepareFaultInjection } from '../../load-tests/load/fault-injection.ts';
 
 const NEVER = new AbortController().signal;
 const AT = { processorAtMs: 0, brokerAtMs: 1 };
@@ -15,19 +15,19 @@ it.each([
     /--restart-broker: .* DATABASE_URL/,
   ],
 ])('is refused before anything is done: %s', (_, where, why) => {
-  expect(() => prepareStorm(where, AT)).toThrow(why);
+  expect(() => prepareFaultInjection(where, AT)).toThrow(why);
 });
 
 it('notes what could not be done', async () => {
-  const storm = prepareStorm(stack({ pid: process.pid }), { ...AT, restartBroker: 'exit 3' });
-  expect(await storm(NEVER)).toMatchObject([
+  const inject = prepareFaultInjection(stack({ pid: process.pid }), { ...AT, restartBroker: 'exit 3' });
+  expect(await inject(NEVER)).toMatchObject([
     { isDone: false, what: 'no processor could be killed: none is running' },
     { isDone: false, what: expect.stringMatching(/^the broker could not be restarted: .*exit 3/) },
   ]);
 });
 
 it('does what it can, and nothing once it is stopped', async () => {
-  const storm = prepareStorm(stack({ pid: process.pid }), { ...AT, restartBroker: 'true' });
-  expect((await storm(NEVER))[1]).toMatchObject({ isDone: true, what: 'the broker was restarted' });
-  expect(await storm(AbortSignal.abort())).toEqual([]);
+  const inject = prepareFaultInjection(stack({ pid: process.pid }), { ...AT, restartBroker: 'true' });
+  expect((await inject(NEVER))[1]).toMatchObject({ isDone: true, what: 'the broker was restarted' });
+  expect(await inject(AbortSignal.abort())).toEqual([]);
 });

@@ -97,7 +97,7 @@ describe('the JSON that scripts build on', () => {
     const [link = ''] = await makeLinks(stack, 1, 1);
     const { clickId } = await clickLink(link);
     await settled();
-    const books = await json<Record<string, number>>('reconcile');
+    const reconciliation = await json<Record<string, number>>('reconcile');
     const {
       accepted,
       charged = 0,
@@ -106,9 +106,9 @@ describe('the JSON that scripts build on', () => {
       rejected = 0,
       inFlight = 0,
       missing = 0,
-    } = books;
+    } = reconciliation;
     expect(accepted).toBe(charged + overBudget + invalid + rejected + inFlight + missing);
-    expect(books).toMatchObject({
+    expect(reconciliation).toMatchObject({
       balanced: true,
       unattributed: 0,
       missing: 0,

@@ -87,7 +87,7 @@ describe('npm run load', { timeout: 90_000 }, () => {
   it('runs budgets dry, and tells how much was delivered past them', async () => {
     const before = await overDelivery();
     const { code, report } = await load('exhaust', ...SMALL, '--level', 'over-delivery<=1s', '--no-report');
-    expect(report).toMatchObject({ verdict: 'passed', books: { balanced: true } });
+    expect(report).toMatchObject({ verdict: 'passed', reconciliation: { balanced: true } });
     expect(code).toBe(0);
     expect(report?.ledger.notCharged).toBeGreaterThan((report?.recorded ?? 0) * 0.3);
     expect(report?.overDeliverySeconds).toBeLessThan(1);
@@ -97,8 +97,8 @@ describe('npm run load', { timeout: 90_000 }, () => {
     expect(report?.overDelivered).toBe(Math.round(counted * 100));
   });
 
-  it('raises a storm, in which nothing is lost', async () => {
-    const { code, report } = await load('storm', ...SMALL, '--hold', '9s', '--no-report');
+  it('injects faults, in which nothing is lost', async () => {
+    const { code, report } = await load('faults', ...SMALL, '--hold', '9s', '--no-report');
     expect(report?.disturbances.map(({ what }) => what)).toEqual([
       'a processor was killed',
       'the broker was restarted',

@@ -68,7 +68,7 @@ describe('npm run load -- replay', { timeout: 60_000 }, () => {
         replayed: 20,
         broken: 0,
         ledger: { expected: 20, missing: 0, before: 0, outcomes: { charged: 20 }, charged: { USD: '0.002' } },
-        books: { balanced: true },
+        reconciliation: { balanced: true },
       },
     });
     const again = await replay(file('events.ndjson.gz', gzipSync(text)), '--speed', 'max');

@@ -4,11 +4,11 @@
  */
 import { pino } from 'pino';
 import { createSources } from '../../../brokers/create-event-sources.ts';
-import type { Intake } from '../../../brokers/event-source.ts';
+import type { BatchSink } from '../../../brokers/event-source.ts';
 import { parseConfig } from '../../../common/config/config.ts';
 import { createPool } from '../../../common/postgres/postgres.ts';
 import { createMetrics } from '../../../common/telemetry/metrics.ts';
-import { HandlerHost } from '../../../processor/batch-dispatcher.ts';
+import { BatchDispatcher } from '../../../processor/batch-dispatcher.ts';
 
 // Its parent is gone.
 process.once('disconnect', () => process.exit(1));
@@ -16,14 +16,14 @@ const config = parseConfig(process.env);
 const databaseUrl = config.DATABASE_URL ?? '';
 const { CRASH: point } = process.env;
 const pool = createPool(databaseUrl, 'crashing consumer', 6, () => undefined);
-const around = { metrics: createMetrics(), logger: pino(), onInvariant: () => process.exit(1) };
+const wrap = { metrics: createMetrics(), logger: pino(), onInvariant: () => process.exit(1) };
 const { BATCH_SIZE: batchSize, PARALLELIZATION: lanes } = config;
 const options = { batchSize, lanes, clickAgeMaxDays: 14, retryAttempts: 1, bisectOnError: true };
-const host = new HandlerHost(pool, options, around);
+const dispatcher = new BatchDispatcher(pool, options, wrap);
 let deliveries = 0;
 
 const die = () => process.kill(process.pid, 'SIGKILL');
-const deliver: Intake['deliver'] = async (records, signal) => {
+const submit: BatchSink['submit'] = async (records, signal) => {
   deliveries += 1;
   const isFirst = deliveries === 1;
   if (isFirst && point === 'before') die();
@@ -31,14 +31,19 @@ const deliver: Intake['deliver'] = async (records, signal) => {
     process.stdout.write('held\n');
     return new Promise(() => undefined);
   }
-  await host.deliver(records, signal);
+  await dispatcher.submit(records, signal);
   if (isFirst && point === 'after') die();
 };
 
 const sources = await createSources(
   { ...config, DATABASE_URL: databaseUrl },
   pool,
-  { room: host.room, deliver, witnesses: host.witnesses, forget: host.forget },
-  around,
+  {
+    waitForCapacity: dispatcher.waitForCapacity,
+    submit,
+    commitProbes: dispatcher.commitProbes,
+    forget: dispatcher.forget,
+  },
+  wrap,
 );
 for (const source of sources.values()) void source.run();

@@ -19,7 +19,7 @@ import { sleep } from '../../../common/process.ts';
 import { uuidV7TimeMs } from '../../../common/uuid.ts';
 import { retentionOf } from '../../../ledger/partitions.ts';
 import { migrate } from '../../../migrations/migrate.ts';
-import { layWire, type Wire } from '../../broker/wire.ts';
+import { layWire, type TcpProxy } from '../../broker/wire.ts';
 import { clickLink } from '../../setup/clicks.ts';
 import { BROWSER, freePorts, makeFolder, removeFolder, tollway, waitFor } from '../../setup/stack.ts';
 import { check } from './report-check.ts';
@@ -65,7 +65,7 @@ type Part = { readonly child: ChildProcess; readonly lines: () => readonly strin
 type Watches = { readonly adServer: Watch; readonly processor: Watch };
 type Setup = {
   readonly pool: Pool;
-  readonly wire: Wire;
+  readonly proxy: TcpProxy;
   readonly links: string[];
   readonly step: (offset: number) => void;
   readonly adServer: Part & { readonly opsUrl: string };
@@ -104,7 +104,7 @@ async function clickUntil(links: string[], stopping: AbortSignal): Promise<numbe
 }
 
 async function run(phase: Phase, setup: Setup): Promise<void> {
-  const { wire, step, adServer, processor } = setup;
+  const { proxy, step, adServer, processor } = setup;
   const answeredBefore = clickIds.length;
   const linesBefore = [adServer, processor].map(({ lines }) => lines().length);
   if (!phase.isDuringOutage) step(phase.offset);
@@ -112,11 +112,11 @@ async function run(phase: Phase, setup: Setup): Promise<void> {
   const sending = clickUntil(setup.links, stopping.signal);
   const watches = { adServer: watchSignals(adServer.opsUrl), processor: watchSignals(processor.opsUrl) };
   await sleep(BEFORE_MS);
-  await wire.cut();
+  await proxy.cut();
   await sleep(OUTAGE_MS / 2);
   if (phase.isDuringOutage) step(phase.offset);
   await sleep(OUTAGE_MS / 2);
-  await wire.mend();
+  await proxy.mend();
   await sleep(AFTER_MS);
   const lastId = clickIds.at(-1) ?? '';
   const aheadMs = uuidV7TimeMs(lastId) - Date.now();
@@ -239,7 +239,7 @@ async function startParts(
   folder: string,
   databaseUrl: string,
   wiredUrl: string,
-): Promise<Omit<Setup, 'pool' | 'wire'>> {
+): Promise<Omit<Setup, 'pool' | 'proxy'>> {
   const [library] = globSync('/usr/lib/*/faketime/libfaketimeMT.so.1');
   if (library === undefined) throw new Error('Expected libfaketime: install the package faketime');
   const clockFile = join(folder, 'clock');
@@ -295,9 +295,9 @@ try {
   await migrate(server.url, retentionOf(parseConfig({})), logger);
   await addSamples(pool);
   const wiredUrl = new URL(server.url);
-  const wire = await layWire(Number(wiredUrl.port));
-  wiredUrl.host = `127.0.0.1:${wire.port}`;
-  const setup = { pool, wire, ...(await startParts(folder, server.url, wiredUrl.href)) };
+  const proxy = await layWire(Number(wiredUrl.port));
+  wiredUrl.host = `127.0.0.1:${proxy.port}`;
+  const setup = { pool, proxy, ...(await startParts(folder, server.url, wiredUrl.href)) };
   const parts = [setup.adServer, setup.processor];
   children.push(...parts.map(({ child }) => child));
   const isReady = async () =>
@@ -322,7 +322,7 @@ try {
     child.kill('SIGTERM');
     await exited;
   }
-  await wire.cut();
+  await proxy.cut();
 } finally {
   for (const child of children) child.kill('SIGKILL');
   await pool.end();

@@ -103,18 +103,21 @@ function actions(attack: Attack): [what: string, act: (number: number) => Promis
     ],
     ['maintain', async () => (await tollway(attack, 'maintain')).trim()],
     [
-      'a checkpoint moves, with witnesses of every busy day',
+      'a checkpoint moves, with commit probes of every busy day',
       async (number) => {
         const source = `attack ${number}`;
         await beginCheckpoints(pool, source, new Map([['a', '1']]));
-        const witnesses = clicks
+        const commitProbes = clicks
           .filter((_, index) => index % CLICKS_PER_DAY === 0)
           .map(({ click }) => click.clickId);
         const moves = [{ partition: 'a', known: '1', next: '2' }];
         const { isWhole, positions } = await inTransaction(pool, (connection) =>
-          moveCheckpoints(connection, source, moves, witnesses),
+          moveCheckpoints(connection, source, moves, commitProbes),
         );
-        return expectThat(isWhole && positions.get('a') === '2', `${witnesses.length} witnesses found`);
+        return expectThat(
+          isWhole && positions.get('a') === '2',
+          `${commitProbes.length} commit probes found`,
+        );
       },
     ],
     [
