@@ -21,7 +21,7 @@ import {
 
 export type { StartPosition } from './setting.ts';
 
-/** Every setting there is. The README's table is this table: a test compares them. */
+/** Every setting there is. docs/configuration.md is checked against it by a test. */
 export const settings = {
   AD_SERVER_HOST: parsed('0.0.0.0', 'address', 'Where the public port listens.', host),
   AD_SERVER_PORT: whole(8080, 'port', 1, 65_535, 'The public port: redirects.'),

@@ -8,7 +8,7 @@ import { namesCalendarDay } from '../text.ts';
 export type Setting<T> = {
   /** What an unset variable stands for, as one would write it; `unset` if there is no default. */
   readonly default: string;
-  /** Unit and range, as the README prints them. */
+  /** Unit and range, as docs/configuration.md prints them. */
   readonly range: string;
   readonly meaning: string;
   readonly schema: z.ZodMiniType<T, string | undefined>;

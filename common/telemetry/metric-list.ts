@@ -29,7 +29,7 @@ const waitSeconds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30
 
 /**
  * Every metric there is, in one place. No label takes a value that a client sends: outcomes, reasons and
- * answers are closed lists, advertisers are the rows of a table. The README's table is checked against this.
+ * answers are closed lists, advertisers are the rows of a table. docs/metrics.md is checked against this.
  */
 export const metricList = {
   connections: {

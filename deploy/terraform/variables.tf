@@ -115,7 +115,7 @@ variable "has_function_url" {
 # All functions.
 
 variable "settings" {
-  description = "More settings (see the README's table) of all functions, such as CLICK_AGE_MAX_DAYS. They win over those that are set here."
+  description = "More settings (see docs/configuration.md) of all functions, such as CLICK_AGE_MAX_DAYS. They win over those that are set here."
   type        = map(string)
   default     = {}
 }

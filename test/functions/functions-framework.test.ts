@@ -25,7 +25,7 @@ function unzipped(): string {
   return folder;
 }
 
-/** Runs the function as the README says. */
+/** Runs the function as docs/deployment-targets.md says. */
 async function start(source: string, databaseUrl: string) {
   const [port = 0] = await freePorts(1);
   const guard = await openGuard(join(tmpdir(), 'tollway-functions-framework-'));

@@ -1,0 +1,115 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, normalize } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { settings } from '../common/config/config.ts';
+import { createMetrics } from '../common/telemetry/metrics.ts';
+import { readRecord } from '../contract/click-event.ts';
+import { headingsOf, linksOf, readPage, rowsOf } from './setup/markdown.ts';
+
+const root = join(import.meta.dirname, '..');
+const packageJson = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+  dependencies: Record<string, string>;
+  scripts: Record<string, string>;
+};
+const pages = [
+  'README.md',
+  'CONTRIBUTING.md',
+  ...readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => join('docs', name)),
+];
+
+describe.each(pages)('%s', (path) => {
+  const page = readPage(path);
+
+  it('has no link to a file or a heading that does not exist', () => {
+    const broken = linksOf(page).filter((target) => {
+      if (/^[a-z]+:/.test(target)) return false;
+      const [file = '', anchor] = target.split('#');
+      const found = file === '' ? path : normalize(join(dirname(path), file));
+      if (!existsSync(join(root, found))) return true;
+      return (
+        anchor !== undefined && !headingsOf(readPage(found)).some((heading) => heading.anchor === anchor)
+      );
+    });
+    expect(broken).toEqual([]);
+  });
+
+  it('names no script that package.json does not have', () => {
+    const scripts = [
+      ...page.matchAll(/npm (?:run )?(start|test|check|bench|load|migrate|[a-z-]+:[a-z]+)\b/g),
+    ].map(([, name]) => name);
+    for (const script of scripts) expect(Object.keys(packageJson.scripts)).toContain(script);
+  });
+});
+
+describe('docs/configuration.md', () => {
+  it('lists every setting with its default, range and meaning, and no other', () => {
+    expect(rowsOf(readPage('docs/configuration.md'), 'setting')).toEqual(
+      Object.entries(settings).map(
+        ([name, setting]) =>
+          `| \`${name}\` | ${setting.default || 'none'} | ${setting.range} | ${setting.meaning} |`,
+      ),
+    );
+  });
+});
+
+describe('docs/metrics.md', () => {
+  it('lists every metric with its type, labels and meaning, and no other', async () => {
+    const { registry } = createMetrics();
+    const metrics = (await registry.getMetricsAsJSON()).filter(({ name }) => name.startsWith('tollway_'));
+    expect(rowsOf(readPage('docs/metrics.md'), 'metric')).toEqual(
+      metrics.map(({ name, help, type }) => {
+        // prom-client keeps the names of the labels and types them nowhere.
+        const { labelNames } = registry.getSingleMetric(name) as unknown as { labelNames: string[] };
+        const labels = labelNames.filter((label) => label !== 'le').map((label) => `\`${label}\``);
+        return `| \`${name}\` | ${type} | ${labels.join(', ')} | ${help} |`;
+      }),
+    );
+  });
+});
+
+describe('docs/dependencies.md', () => {
+  it('gives the reason for every dependency, and for no other', () => {
+    const named = rowsOf(readPage('docs/dependencies.md'), 'package').map((row) => row.split('`')[1]);
+    expect(named).toEqual(Object.keys(packageJson.dependencies));
+  });
+});
+
+describe('docs/brokers.md', () => {
+  it('shows a click event that Tollway accepts', () => {
+    const [, text = ''] = /```json\n\s*(\{"v":1.*\})\n/.exec(readPage('docs/brokers.md')) ?? [];
+    expect(readRecord({ key: null, value: Buffer.from(text) }, 'docs')).toMatchObject({ is: 'click' });
+  });
+});
+
+describe('docs/deployment-targets.md', () => {
+  const page = readPage('docs/deployment-targets.md');
+
+  it('shows two entry files as they are', () => {
+    for (const path of ['processor/main.ts', 'processor/functions/lambda-kinesis.ts'])
+      expect(page).toContain(`\`\`\`ts\n${readFileSync(join(root, path), 'utf8').trimEnd()}\n\`\`\``);
+  });
+
+  it('names the entry files of all targets', () => {
+    const [entries = ''] = rowsOf(page, 'what').filter((row) => row.startsWith('| entry |'));
+    const named = [...entries.matchAll(/`([\w/-]+\.ts)`/g)].map(([, path = '']) =>
+      path.replace(/^functions/, 'processor/functions'),
+    );
+    expect(named).toHaveLength(5);
+    for (const path of named) expect(existsSync(join(root, path)), path).toBe(true);
+  });
+
+  it('computes costs by the formula it gives', () => {
+    const rows = rowsOf(page, 'home').map((row) => row.split('|').map((cell) => cell.trim()));
+    expect(rows.length).toBeGreaterThan(5);
+    for (const [, target = '', clicks, cpuMs, dollars] of rows) {
+      // A millisecond for a thousand clicks is a second for a million.
+      const cpuSeconds = Number(cpuMs);
+      const expected = target.startsWith('Lambda')
+        ? (1e6 / Number(clicks)) * 0.0000002 + cpuSeconds * 0.00002303
+        : cpuSeconds * 0.000009;
+      expect(dollars, target).toBe(expected.toFixed(4));
+    }
+  });
+});
