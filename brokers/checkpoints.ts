@@ -230,3 +230,11 @@ export class OffsetTracker {
     return times.length === 0 ? null : Math.min(...times);
   }
 }
+
+/** Topics and streams of brokers other than `broker` that have checkpoints: somebody may have switched too early. */
+export async function listOtherSources(pool: Pool, broker: string): Promise<string[]> {
+  const { rows } = await pool.query<{ source: string }>(
+    'select distinct source from broker_checkpoint order by 1',
+  );
+  return rows.map(({ source }) => source).filter((source) => !source.startsWith(`${broker} `));
+}

@@ -1,6 +1,9 @@
 import { parseAmount } from '../common/money.ts';
 import type { Pool } from '../common/postgres/postgres.ts';
-import { addAd, addAdvertiser, addCampaign, enterBudget, listAdvertisers } from '../ledger/accounts.ts';
+import { addAd } from '../ledger/ads.ts';
+import { addAdvertiser, listAdvertisers } from '../ledger/advertisers.ts';
+import { enterBudget } from '../ledger/budget-entries.ts';
+import { addCampaign } from '../ledger/campaigns.ts';
 
 const SAMPLES = [
   {

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import type { Connection } from '../common/postgres/postgres.ts';
+import { TollwayError } from '../common/errors.ts';
+import type { Connection, Pool } from '../common/postgres/postgres.ts';
 import type { ReadClick, ReadRecord, Unreadable } from '../contract/click-event.ts';
 
 /** Why a record was rejected. All but the first two are about a click that could be read. */
@@ -98,4 +99,94 @@ export async function insertDeadLetters(
 /** PostgreSQL's text takes no NUL. */
 function printable(key: string | null): string | null {
   return key === null ? null : key.replaceAll('\0', '\u{fffd}').slice(0, 1_000);
+}
+
+export type DeadLetter = {
+  readonly id: bigint;
+  readonly recordKey: string | null;
+  readonly clickId: string | null;
+  readonly adId: number | null;
+  readonly reason: string;
+  readonly detail: string;
+  readonly raw: Buffer | null;
+  readonly settledAt: Date;
+  readonly discardedAt: Date | null;
+};
+
+const COLUMNS = `id, record_key as "recordKey", click_id as "clickId", ad_id as "adId", reason, detail, raw,
+  settled_at as "settledAt", discarded_at as "discardedAt"`;
+
+/** The dead letters that wait, oldest first. */
+export async function listDeadLetters(pool: Pool, limit: number): Promise<DeadLetter[]> {
+  const { rows } = await pool.query<DeadLetter>(
+    `select ${COLUMNS} from dead_letter where discarded_at is null order by id limit $1`,
+    [limit],
+  );
+  return rows;
+}
+
+/** One dead letter. Throws `unknown_dead_letter`. */
+export async function readDeadLetter(pool: Pool, id: bigint): Promise<DeadLetter> {
+  const { rows } = await pool.query<DeadLetter>(`select ${COLUMNS} from dead_letter where id = $1`, [id]);
+  const [letter] = rows;
+  if (!letter) throw unknownDeadLetter(id);
+  return letter;
+}
+
+/** The ids of the dead letters that wait, oldest first; `after` of one page is the last id of the page before. */
+export async function listDeadLetterIds(pool: Pool, after: bigint, limit: number): Promise<bigint[]> {
+  const { rows } = await pool.query<{ id: bigint }>(
+    'select id from dead_letter where discarded_at is null and id > $1 order by id limit $2',
+    [after, limit],
+  );
+  return rows.map(({ id }) => id);
+}
+
+/** The highest id of a dead letter, or 0 without one. */
+export async function lastDeadLetterId(pool: Pool): Promise<bigint> {
+  const { rows } = await pool.query<{ last: bigint | null }>('select max(id) as last from dead_letter');
+  return rows[0]?.last ?? 0n;
+}
+
+/** How many dead letters wait for a redrive or a discard. */
+export async function countDeadLetters(pool: Pool): Promise<number> {
+  const { rows } = await pool.query<{ count: number }>(
+    'select count(*)::float8 as count from dead_letter where discarded_at is null',
+  );
+  return rows[0]?.count ?? 0;
+}
+
+/** What a redrive has to know of a dead letter. */
+export type TakenDeadLetter = {
+  readonly identity: string;
+  readonly recordKey: string | null;
+  readonly spoolId: string | null;
+  readonly raw: Buffer | null;
+  readonly counted: boolean;
+  readonly discardedAt: Date | null;
+};
+
+/** Takes a dead letter out, to settle its record in the same transaction. Throws `unknown_dead_letter`. */
+export async function takeDeadLetter(connection: Connection, id: bigint): Promise<TakenDeadLetter> {
+  const { rows } = await connection.query<TakenDeadLetter>(
+    `delete from dead_letter where id = $1
+     returning identity, record_key as "recordKey", spool_id as "spoolId", raw, counted, discarded_at as "discardedAt"`,
+    [id],
+  );
+  const [letter] = rows;
+  if (!letter) throw unknownDeadLetter(id);
+  return letter;
+}
+
+/** Gives up the raw bytes of a dead letter. The click stays `rejected`. Throws `unknown_dead_letter`. */
+export async function discardDeadLetter(pool: Pool, id: bigint): Promise<void> {
+  const { rowCount } = await pool.query(
+    'update dead_letter set raw = null, discarded_at = coalesce(discarded_at, now()) where id = $1',
+    [id],
+  );
+  if (rowCount === 0) throw unknownDeadLetter(id);
+}
+
+function unknownDeadLetter(id: bigint): TollwayError {
+  return new TollwayError('unknown_dead_letter', `There is no dead letter ${id}`);
 }

@@ -73,10 +73,6 @@ create table spool_counter (
   first_sequence bigint not null default 0,
   settled bytea not null default ''
 );
-create view spool_counter_sequence as
-  select id, spool_id, first_sequence + bit as sequence
-  from spool_counter, generate_series(0, octet_length(settled) * 8 - 1) bit
-  where get_bit(settled, bit) = 1;
 create table spool_total (
   spool_id uuid primary key, -- clicks without a spool id stand under the nil UUID
   accepted bigint not null default 0,

@@ -8,5 +8,3 @@ create table broker_checkpoint (
   primary key (source, partition)
 ) with (fillfactor = 50);
 
--- Bits are taken apart by whoever reads them: one by one, that takes PostgreSQL a thousand times as long.
-drop view spool_counter_sequence;

@@ -1,9 +1,10 @@
 import { errorCode, errorMessage } from '../common/errors.ts';
-import { arrayLiteral, BEGIN, inTransaction, type Pool } from '../common/postgres/postgres.ts';
+import type { Pool } from '../common/postgres/postgres.ts';
 import { sleep } from '../common/process.ts';
 import type { Logger } from '../common/telemetry/logger.ts';
 import type { Problem } from '../common/telemetry/problems.ts';
 import type { ReadClick, ReadRecord } from '../contract/click-event.ts';
+import { findLockedAdvertisers } from '../ledger/locked-advertisers.ts';
 
 /** SQLSTATE: a lock was not to be had in time. */
 const LOCK_NOT_AVAILABLE = '55P03';
@@ -143,30 +144,9 @@ export class BlockedAdvertisers<Waiting> {
     clicks: readonly ReadClick[],
     otherwise: 'all' | 'none' = 'none',
   ): Promise<ReadonlySet<number>> {
-    const idsOf = (pick: (click: ReadClick['click']) => number) =>
-      arrayLiteral([...new Set(clicks.map(({ click }) => pick(click)))]);
     if (clicks.length === 0) return new Set();
     try {
-      const { rows } = await inTransaction(
-        this.pool,
-        (connection) =>
-          connection.query<{ id: number }>(
-            `with advertisers as (select id from advertiser where id = any($1::integer[]) for no key update skip locked),
-             campaigns as (select id from campaign where id = any($2::integer[]) for no key update skip locked),
-             ads as (select id from ad where id = any($3::integer[]) for no key update skip locked)
-             select id from advertiser where id = any($1::integer[]) and id not in (select id from advertisers)
-             union select advertiser_id from campaign where id = any($2::integer[]) and id not in (select id from campaigns)
-             union select advertiser_id from ad where id = any($3::integer[]) and id not in (select id from ads)`,
-            [
-              idsOf(({ advertiserId }) => advertiserId),
-              idsOf(({ campaignId }) => campaignId),
-              idsOf(({ adId }) => adId),
-            ],
-          ),
-        // A lock of a whole table is nobody's in particular.
-        `${BEGIN}; set local lock_timeout = '1s'`,
-      );
-      return new Set(rows.map(({ id }) => id));
+      return await findLockedAdvertisers(this.pool, clicks);
     } catch (error) {
       this.logger.debug({ problem: errorMessage(error) }, 'Locked advertisers cannot be looked for');
       return new Set(otherwise === 'all' ? clicks.map(({ click }) => click.advertiserId) : []);

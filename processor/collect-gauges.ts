@@ -6,6 +6,8 @@ import { sleep } from '../common/process.ts';
 import type { ProcessMetrics } from '../common/telemetry/metrics.ts';
 import { OpenProblems, type Problem } from '../common/telemetry/problems.ts';
 import { ThrottledLog } from '../common/telemetry/throttled-log.ts';
+import { readBudgets } from '../ledger/advertisers.ts';
+import { countDeadLetters } from '../ledger/dead-letters.ts';
 import type { Runtime } from './runtime.ts';
 
 /** Most advertisers whose budgets are exported, the latest first: a bound for Prometheus, not for us. */
@@ -68,7 +70,7 @@ export function collectGauges(
       if (isDatabaseUseless) open.report('database', 'it is read-only: no click can be charged');
       else open.clear('database');
       if (budgetsReadAt !== null && performance.now() - budgetsReadAt < BUDGETS_MS) return;
-      await readBudgets(pool, metrics);
+      await showBudgets(pool, metrics);
       budgetsReadAt = performance.now();
     } catch (error) {
       if (stopping.signal.aborted) return;
@@ -122,21 +124,9 @@ export function collectGauges(
 }
 
 /** Reads budgets and dead letters into the metrics. */
-async function readBudgets(pool: Pool, metrics: ProcessMetrics): Promise<void> {
-  const { rows: advertisers } = await pool.query<{
-    id: number;
-    name: string;
-    status: string;
-    currency: string;
-    remaining: number;
-    spent: number;
-  }>(
-    `select id, name, status, currency, remaining_micros / 1e6::float8 as remaining, spent_micros / 1e6::float8 as spent
-     from advertiser order by id desc limit ${ADVERTISERS_MAX}`,
-  );
-  const { rows } = await pool.query<{ letters: number }>(
-    'select count(*)::float8 as letters from dead_letter where discarded_at is null',
-  );
+async function showBudgets(pool: Pool, metrics: ProcessMetrics): Promise<void> {
+  const advertisers = await readBudgets(pool, ADVERTISERS_MAX);
+  const letters = await countDeadLetters(pool);
   removeBudgets(metrics);
   for (const { id: advertiser, name, status, currency, remaining, spent } of advertisers) {
     metrics.budgetRemaining.set({ advertiser, currency }, remaining);
@@ -145,7 +135,7 @@ async function readBudgets(pool: Pool, metrics: ProcessMetrics): Promise<void> {
     // An alert on what it grows by has to see it at 0.
     metrics.overDelivery.inc({ advertiser, currency }, 0);
   }
-  metrics.deadLetters.set(rows[0]?.letters ?? 0);
+  metrics.deadLetters.set(letters);
 }
 
 function removeBudgets(metrics: ProcessMetrics): void {

@@ -224,3 +224,34 @@ describe('only entries', () => {
     expect(texts.get(RUN_PROCESS)).toContain('process.on(');
   });
 });
+
+describe('SQL of the tables', () => {
+  // Load tests and benchmarks compare with the tables from outside, so they have queries of their own.
+  const FOLDERS = FLOORS.filter(
+    (name) => !['ledger', 'brokers', 'migrations', 'load-tests', 'test'].includes(name),
+  );
+  const migrations = globSync('migrations/*.sql', { cwd: ROOT }).map((path) =>
+    readFileSync(join(ROOT, path), 'utf8'),
+  );
+  const tables = migrations.flatMap((text) =>
+    [...text.matchAll(/^create table (\w+)/gm)].map(([, name]) => name),
+  );
+  const naming = new RegExp(`\\b(from|into|update|join|table|only)\\s+(${tables.join('|')})\\b`);
+  /** Texts between quotes of any kind: comments and identifiers may name a table. */
+  const textsOf = (source: string) => source.match(/`[^`]*`|'[^'\n]*'|"[^"\n]*"/g) ?? [];
+
+  it('stands in ledger/, brokers/ and migrations/', () => {
+    expect(tables).toContain('spent_nonce');
+    const found = FOLDERS.flatMap((name) => globSync(`${name}/**/*.ts`, { cwd: ROOT })).filter((path) =>
+      textsOf(readFileSync(join(ROOT, path), 'utf8')).some((text) => naming.test(text)),
+    );
+    expect(found).toEqual([]);
+  });
+
+  it('is noticed', () => {
+    expect(naming.test('select count(*) from dead_letter where discarded_at is null')).toBe(true);
+    expect(
+      textsOf("query(`select\n from ledger`, 'update ad set x')").some((text) => naming.test(text)),
+    ).toBe(true);
+  });
+});

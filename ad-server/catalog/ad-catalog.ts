@@ -9,20 +9,7 @@ import { ThrottledLog } from '../../common/telemetry/throttled-log.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { ID_MAX } from '../../contract/click-event.ts';
 import { ADS_CHANGED_CHANNEL } from '../../ledger/ads-changed.ts';
-
-/** What a redirect has to know of an ad. */
-export type CatalogAd = {
-  readonly id: number;
-  readonly campaignId: number;
-  readonly advertiserId: number;
-  readonly priceMicros: number;
-  readonly urlTemplate: string;
-  /** Its own status or its advertiser's. */
-  readonly paused: boolean;
-  /** What is left of the budget or cap no longer pays for it, as of the last notice. */
-  readonly budgetExhausted: boolean;
-  readonly fallbackUrl: string | null;
-};
+import { type CatalogAd, readAdsOfAdvertisers, readCatalogPage } from '../../ledger/catalog-ads.ts';
 
 /** How long changes gather before they are read: one read serves a burst of them. */
 const GATHER_MS = 20;
@@ -35,12 +22,6 @@ const END_MS_MAX = 1_000;
 const PAGE_ADS = 1_000;
 /** The first line of the copy on disk. */
 const SNAPSHOT_HEADER = 'TOLLWAY AD CATALOGUE 1';
-
-/** Reads ads as the catalogue knows them. */
-export const SELECT_ADS = `select ad.id, ad.campaign_id as "campaignId", ad.advertiser_id as "advertiserId",
-    ad.price_micros::float8 as "priceMicros", ad.url_template as "urlTemplate",
-    ad.status = 'paused' or advertiser.status = 'paused' as paused, ad.budget_exhausted as "budgetExhausted", campaign.fallback_url as "fallbackUrl"
-  from ad join advertiser on advertiser.id = ad.advertiser_id join campaign on campaign.id = ad.campaign_id`;
 
 export type AdCatalogOptions = {
   readonly databaseUrl: string;
@@ -178,10 +159,7 @@ export class AdCatalog {
     const ads = new Map<number, CatalogAd>();
     const lines = [SNAPSHOT_HEADER];
     for (let after = 0; ; ) {
-      const { rows } = await client.query<CatalogAd>(
-        `${SELECT_ADS} where ad.id > $1 order by ad.id limit ${PAGE_ADS}`,
-        [after],
-      );
+      const rows = await readCatalogPage(client, after, PAGE_ADS);
       for (const row of rows) {
         ads.set(row.id, row);
         lines.push(JSON.stringify(row));
@@ -194,11 +172,7 @@ export class AdCatalog {
   }
 
   private async readAdvertisers(client: Client, ids: readonly number[]): Promise<void> {
-    const { rows } = await client.query<CatalogAd>(
-      `${SELECT_ADS} where ad.advertiser_id = any($1::integer[])`,
-      [ids],
-    );
-    for (const row of rows) this.ads.set(row.id, row);
+    for (const row of await readAdsOfAdvertisers(client, ids)) this.ads.set(row.id, row);
   }
 
   /** Resolves when something has changed, or at the latest after `ms`. */

@@ -1,6 +1,6 @@
 import { elapsedMs, type Moment, moment } from '../../common/elapsed.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
-import { type CatalogAd, SELECT_ADS } from './ad-catalog.ts';
+import { type CatalogAd, readCatalogAd } from '../../ledger/catalog-ads.ts';
 
 /** Most ads that are remembered; with more, those that were asked for longest ago are forgotten. */
 const ADS_MAX = 20_000;
@@ -26,8 +26,7 @@ export class AdLookup {
     const known = this.known.get(adId);
     const askedAt = moment();
     if (known !== undefined && this.isFresh(known.at)) return;
-    const { rows } = await this.pool.query<CatalogAd>(`${SELECT_ADS} where ad.id = $1`, [adId]);
-    const [ad] = rows;
+    const ad = await readCatalogAd(this.pool, adId);
     this.known.delete(adId);
     if (ad === undefined) return;
     this.known.set(adId, { ad, at: askedAt });
@@ -35,7 +34,7 @@ export class AdLookup {
     if (this.known.size > ADS_MAX && oldest !== undefined) this.known.delete(oldest);
   }
 
-  /** Believes all that is known for a while longer: the database does not answer, and not every click shall find that out. */
+  /** Extends the time for which every known ad is used: while the database is down, clicks do not each wait for a timeout. */
   extendTtl(): void {
     this.awayAt = moment();
   }

@@ -8,7 +8,7 @@ import {
   USER_AGENT_MAX,
 } from '../../contract/click-event.ts';
 import type { Link, LinkVerifier } from '../../contract/link-token.ts';
-import type { CatalogAd } from '../catalog/ad-catalog.ts';
+import type { CatalogAd } from '../../ledger/catalog-ads.ts';
 import { referrerHost, truncateAddress, type VisitorAddress } from '../http/visitor.ts';
 import type { DoubleClicks } from './double-clicks.ts';
 import { type Agent, type AgentJudge, isPrefetch, isSubresource } from './invalid-traffic.ts';

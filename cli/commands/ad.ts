@@ -1,7 +1,7 @@
 import { parseUrlTemplate } from '../../ad-server/links/url-template.ts';
 import { TollwayError } from '../../common/errors.ts';
 import { formatAmount, parsePositiveAmount } from '../../common/money.ts';
-import { type Ad, type AdChanges, addAd, listAds, updateAd } from '../../ledger/accounts.ts';
+import { type Ad, type AdChanges, addAd, listAds, updateAd } from '../../ledger/ads.ts';
 import { command, group, withDatabase } from '../context.ts';
 import { parseId } from '../parse.ts';
 import { printJson, printTable } from '../print.ts';

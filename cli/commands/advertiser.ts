@@ -4,13 +4,11 @@ import { parseName, parseReference } from '../../common/text.ts';
 import {
   type Advertiser,
   addAdvertiser,
-  type BudgetEntryKind,
-  enterBudget,
   listAdvertisers,
-  listBudgetEntries,
   type Status,
   setAdvertiserStatus,
-} from '../../ledger/accounts.ts';
+} from '../../ledger/advertisers.ts';
+import { type BudgetEntryKind, enterBudget, listBudgetEntries } from '../../ledger/budget-entries.ts';
 import { command, group, withDatabase } from '../context.ts';
 import { parseId } from '../parse.ts';
 import { printJson, printLine, printTable } from '../print.ts';

@@ -1,7 +1,7 @@
 import { parseUrlTemplate } from '../../ad-server/links/url-template.ts';
 import { formatAmount, parsePositiveAmount } from '../../common/money.ts';
 import { parseName } from '../../common/text.ts';
-import { addCampaign, type Campaign, listCampaigns } from '../../ledger/accounts.ts';
+import { addCampaign, type Campaign, listCampaigns } from '../../ledger/campaigns.ts';
 import { command, group, withDatabase } from '../context.ts';
 import { parseId } from '../parse.ts';
 import { printJson, printTable } from '../print.ts';

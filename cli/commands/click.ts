@@ -1,5 +1,5 @@
 import { formatAmount } from '../../common/money.ts';
-import { creditClick } from '../../ledger/accounts.ts';
+import { creditClick } from '../../ledger/budget-entries.ts';
 import { command, group, withDatabase } from '../context.ts';
 import { parseClickId } from '../parse.ts';
 import { printJson, printLine } from '../print.ts';

@@ -3,12 +3,13 @@ import { isAway, type Pool } from '../../common/postgres/postgres.ts';
 import { printable } from '../../common/text.ts';
 import {
   type DeadLetter,
-  discard,
+  discardDeadLetter,
+  lastDeadLetterId,
   listDeadLetterIds,
   listDeadLetters,
   readDeadLetter,
-  redrive,
-} from '../../processor/charge/redrive.ts';
+} from '../../ledger/dead-letters.ts';
+import { redrive } from '../../processor/charge/redrive.ts';
 import { command, group, withDatabase } from '../context.ts';
 import { parseCount } from '../parse.ts';
 import { printJson, printLine, printTable } from '../print.ts';
@@ -59,8 +60,7 @@ async function each(
 
 /** The ids of all letters that wait when this begins, a page at a time. */
 async function* waitingIds(pool: Pool): AsyncGenerator<bigint> {
-  const { rows } = await pool.query<{ last: bigint | null }>('select max(id) as last from dead_letter');
-  const last = rows[0]?.last ?? 0n;
+  const last = await lastDeadLetterId(pool);
   for (let after = 0n; after < last; ) {
     const page = await listDeadLetterIds(pool, after, PAGE_LETTERS);
     yield* page.filter((id) => id <= last);
@@ -129,7 +129,7 @@ const discardCommand = command('discard', 'Give up the raw bytes; the clicks sta
   .action(async (ids: bigint[] = [], { all, json }: Json & { all?: boolean }) => {
     await withDatabase(async (pool) => {
       const rows = await each(pool, ids, all, async (id) => {
-        await discard(pool, id);
+        await discardDeadLetter(pool, id);
         return { outcome: 'discarded', reason: null };
       });
       if (json) return printJson(rows);

@@ -1,6 +1,6 @@
 import { TollwayError } from '../../common/errors.ts';
 import { createSigner, evergreenLink, impressionLink } from '../../contract/link-token.ts';
-import { listAds } from '../../ledger/accounts.ts';
+import { listAds } from '../../ledger/ads.ts';
 import { command, withDatabase } from '../context.ts';
 import { findLinkKeys } from '../link-key-file.ts';
 import { parseCount, parseDuration, parseId } from '../parse.ts';

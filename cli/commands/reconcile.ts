@@ -1,8 +1,9 @@
+import { listOtherSources } from '../../brokers/checkpoints.ts';
 import { createBacklogs } from '../../brokers/create-event-sources.ts';
 import { counted } from '../../common/counted.ts';
 import { formatAmount } from '../../common/money.ts';
-import type { Pool } from '../../common/postgres/postgres.ts';
 import { createLogger } from '../../common/telemetry/logger.ts';
+import { countDeadLetters } from '../../ledger/dead-letters.ts';
 import {
   type AdvertiserReconciliation,
   reconcile as queryBacklog,
@@ -76,14 +77,6 @@ function print(reconciliation: Reconciliation, settledWanted: boolean): void {
   else printLine('The books balance.');
 }
 
-/** Topics and streams of other brokers that have checkpoints: somebody may have switched too early. */
-async function readOtherSources(pool: Pool, broker: string): Promise<string[]> {
-  const { rows } = await pool.query<{ source: string }>(
-    'select distinct source from broker_checkpoint order by 1',
-  );
-  return rows.map(({ source }) => source).filter((source) => !source.startsWith(`${broker} `));
-}
-
 export const reconcile = command(
   'reconcile',
   'Do the books balance? Exit code 0 if they do and nothing is missing, else 1',
@@ -97,16 +90,13 @@ export const reconcile = command(
       const reconciliation = await queryBacklog(pool, { deep, brokers });
       if (json) printJson(toJson(reconciliation));
       else print(reconciliation, settled);
-      const { rows } = await pool.query<{ count: number }>(
-        'select count(*)::float8 as count from dead_letter where discarded_at is null',
-      );
-      const letters = rows[0]?.count ?? 0;
+      const letters = await countDeadLetters(pool);
       // On standard error: they are settled, and nothing is wrong with the books.
       if (letters > 0)
         printNote(
           `${counted(letters, 'dead letter waits', 'dead letters wait')}: npx tollway dead-letters list`,
         );
-      for (const other of await readOtherSources(pool, config.BROKER))
+      for (const other of await listOtherSources(pool, config.BROKER))
         printNote(
           `${other} was read before; what may still wait there is not counted (BROKER=${config.BROKER})`,
         );

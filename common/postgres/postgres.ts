@@ -104,13 +104,22 @@ export function createClient(url: string, name: string, queryMsMax = 0): Client 
 export const BEGIN =
   'begin; set local tcp_keepalives_idle = 5; set local tcp_keepalives_interval = 5; set local tcp_keepalives_count = 2';
 
+/** What the work of a transaction returns to have it rolled back: `value` is then the answer. */
+export class RolledBack<T> {
+  readonly value: T;
+
+  constructor(value: T) {
+    this.value = value;
+  }
+}
+
 /**
- * Runs `work` in one transaction at `READ COMMITTED` and commits it. Whatever is thrown rolls back;
- * a connection that may be broken is not put back into the pool.
+ * Runs `work` in one transaction at `READ COMMITTED` and commits it, or rolls it back where `work` returns a `RolledBack`. Whatever is
+ * thrown rolls back too; a connection that may be broken is not put back into the pool.
  */
 export async function inTransaction<T>(
   pool: Pool,
-  work: (connection: Connection) => Promise<T>,
+  work: (connection: Connection) => Promise<T | RolledBack<T>>,
   begin = BEGIN,
 ): Promise<T> {
   const connection = await connectTo(pool);
@@ -123,8 +132,9 @@ export async function inTransaction<T>(
   try {
     await connection.query(begin);
     const result = await work(connection);
-    await connection.query('commit');
-    return result;
+    const isRolledBack = result instanceof RolledBack;
+    await connection.query(isRolledBack ? 'rollback' : 'commit');
+    return isRolledBack ? result.value : result;
   } catch (error) {
     if (leavesConnectionFit(error)) {
       await connection.query('rollback').catch((rollbackError: unknown) => {

@@ -3,14 +3,10 @@ import { TollwayError } from '../../common/errors.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
 import { sleep } from '../../common/process.ts';
 import { createSigner, evergreenLink } from '../../contract/link-token.ts';
-import {
-  addAd,
-  addAdvertiser,
-  addCampaign,
-  type Campaign,
-  enterBudget,
-  setAdvertiserStatus,
-} from '../../ledger/accounts.ts';
+import { addAd } from '../../ledger/ads.ts';
+import { addAdvertiser, setAdvertiserStatus } from '../../ledger/advertisers.ts';
+import { enterBudget } from '../../ledger/budget-entries.ts';
+import { addCampaign, type Campaign } from '../../ledger/campaigns.ts';
 import type { HttpTarget } from './http-target.ts';
 import { type Arrival, createTraffic, FALLBACK_URL, type Shares } from './traffic.ts';
 

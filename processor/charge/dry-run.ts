@@ -1,11 +1,9 @@
-import { TollwayError } from '../../common/errors.ts';
-import { type Connection, inTransaction, type Pool } from '../../common/postgres/postgres.ts';
+import { type Connection, inTransaction, type Pool, RolledBack } from '../../common/postgres/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { encodeClick, type ReadRecord, readRecord } from '../../contract/click-event.ts';
+import { readAnyAd } from '../../ledger/ads.ts';
 import { BEGIN_CHARGE } from '../../ledger/store.ts';
 import { type ChargeOptions, settle } from './charge-clicks.ts';
-
-const DRY_RUN = 'dry run';
 
 /**
  * Whether a click that nobody made would get its row now. It is settled in a transaction that is rolled back: nothing
@@ -22,20 +20,19 @@ export async function dryRunCharge(
   blocked: readonly number[] = [],
 ): Promise<boolean> {
   try {
-    await inTransaction(
+    return await inTransaction(
       pool,
       async (connection) => {
         const click = await anyClick(connection, record, blocked);
-        if (click === null) return;
+        if (click === null) return false;
         await settle(connection, [click], options);
-        throw new TollwayError(DRY_RUN, 'It would have been settled');
+        return new RolledBack(true);
       },
       BEGIN_CHARGE,
     );
-  } catch (error) {
-    return error instanceof TollwayError && error.code === DRY_RUN;
+  } catch {
+    return false;
   }
-  return false;
 }
 
 async function anyClick(
@@ -44,18 +41,8 @@ async function anyClick(
   blocked: readonly number[],
 ): Promise<ReadRecord | null> {
   const advertiserId = record.is === 'click' ? record.click.advertiserId : 0;
-  const { rows } = await connection.query<{
-    id: number;
-    campaignId: number;
-    advertiserId: number;
-    priceMicros: number;
-  }>(
-    `select id, campaign_id as "campaignId", advertiser_id as "advertiserId", price_micros::float8 as "priceMicros"
-     from ad where id = coalesce((select max(id) from ad where advertiser_id <> all($1::integer[])), (select max(id) from ad))`,
-    [[advertiserId, ...blocked]],
-  );
-  const [ad] = rows;
-  if (ad === undefined) return null;
+  const ad = await readAnyAd(connection, [advertiserId, ...blocked]);
+  if (ad === null) return null;
   const clickedAt = Date.now();
   const encoded = encodeClick({
     clickId: uuidV7(clickedAt),

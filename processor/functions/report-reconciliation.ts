@@ -1,6 +1,7 @@
 import { postgresBacklog } from '../../brokers/postgres/backlog.ts';
 import { counted } from '../../common/counted.ts';
 import { sleep } from '../../common/process.ts';
+import { countDeadLetters } from '../../ledger/dead-letters.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
 import { countSequences, type Sequences, subtractSequences } from '../../ledger/sequence-ranges.ts';
 import type { Runtime } from '../runtime.ts';
@@ -47,13 +48,10 @@ export async function reportReconciliation(
     return count === 0 ? [] : [{ spoolId, count, first: stayed[0]?.start }];
   });
   const missingCount = missing.reduce((sum, { count }) => sum + count, 0);
-  const { rows } = await pool.query<{ count: number }>(
-    'select count(*)::float8 as count from dead_letter where discarded_at is null',
-  );
   const problems = [...before.problems, ...(reconciliation === before ? [] : reconciliation.problems)];
   metrics.reconciliationProblems.set(problems.length);
   if (isJudged) metrics.missingClicks.set(missingCount);
-  metrics.deadLetters.set(rows[0]?.count ?? 0);
+  metrics.deadLetters.set(await countDeadLetters(pool));
   const lines = [
     ...problems,
     ...missing.map(

@@ -1,4 +1,3 @@
-import type { CatalogAd } from '../../ad-server/catalog/ad-catalog.ts';
 import { createVisitorAddress } from '../../ad-server/http/visitor.ts';
 import { DoubleClicks } from '../../ad-server/redirect/double-clicks.ts';
 import { createAgentJudge } from '../../ad-server/redirect/invalid-traffic.ts';
@@ -7,6 +6,7 @@ import { parseConfig } from '../../common/config/config.ts';
 import { createMetrics } from '../../common/telemetry/metrics.ts';
 import { type ClickEvent, readRecord } from '../../contract/click-event.ts';
 import { createSigner, createVerifier, evergreenLink } from '../../contract/link-token.ts';
+import type { CatalogAd } from '../../ledger/catalog-ads.ts';
 import { DAY_MS, k1 } from './link-samples.ts';
 
 export const CHROME =

@@ -2,18 +2,10 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { TollwayError } from '../../common/errors.ts';
 import { parseAmount } from '../../common/money.ts';
 import { uuidV7 } from '../../common/uuid.ts';
-import {
-  addAd,
-  addAdvertiser,
-  addCampaign,
-  creditClick,
-  enterBudget,
-  listAds,
-  listAdvertisers,
-  listCampaigns,
-  setAdvertiserStatus,
-  updateAd,
-} from '../../ledger/accounts.ts';
+import { addAd, listAds, updateAd } from '../../ledger/ads.ts';
+import { addAdvertiser, listAdvertisers, setAdvertiserStatus } from '../../ledger/advertisers.ts';
+import { creditClick, enterBudget } from '../../ledger/budget-entries.ts';
+import { addCampaign, listCampaigns } from '../../ledger/campaigns.ts';
 import { addAccount, clickRecord, testDatabase } from '../setup/database.ts';
 import { deliverTwice, expectBalanced } from './deliver.ts';
 

@@ -2,15 +2,11 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { parseAmount } from '../../common/money.ts';
 import { type Client, createClient } from '../../common/postgres/postgres.ts';
-import {
-  addAd,
-  addAdvertiser,
-  addCampaign,
-  enterBudget,
-  setAdvertiserStatus,
-  updateAd,
-} from '../../ledger/accounts.ts';
+import { addAd, updateAd } from '../../ledger/ads.ts';
 import { ADS_CHANGED_CHANNEL } from '../../ledger/ads-changed.ts';
+import { addAdvertiser, setAdvertiserStatus } from '../../ledger/advertisers.ts';
+import { enterBudget } from '../../ledger/budget-entries.ts';
+import { addCampaign } from '../../ledger/campaigns.ts';
 import { addAccount, addAdTo, clickRecord, type NamedAd, testDatabase } from '../setup/database.ts';
 import { deliver, deliverTwice, expectBalanced } from './deliver.ts';
 

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { watermarkRecord } from '../../contract/click-event.ts';
-import { listDeadLetterIds } from '../../processor/charge/redrive.ts';
+import { listDeadLetterIds } from '../../ledger/dead-letters.ts';
 import {
   type Account,
   addAccount,

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { uuidV7 } from '../../common/uuid.ts';
-import { addAdvertiser, creditClick, enterBudget, listBudgetEntries } from '../../ledger/accounts.ts';
+import { addAdvertiser } from '../../ledger/advertisers.ts';
+import { creditClick, enterBudget, listBudgetEntries } from '../../ledger/budget-entries.ts';
 import { type ExportFilter, type ExportRow, exportLedger } from '../../ledger/export.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
 import { LOCK_SETTLEMENT, readSettlementWatermark } from '../../ledger/settlement-watermark.ts';

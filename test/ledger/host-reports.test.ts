@@ -1,6 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createMetrics, type ProcessMetrics } from '../../common/telemetry/metrics.ts';
-import { addAd, addAdvertiser, addCampaign } from '../../ledger/accounts.ts';
+import { addAd } from '../../ledger/ads.ts';
+import { addAdvertiser } from '../../ledger/advertisers.ts';
+import { addCampaign } from '../../ledger/campaigns.ts';
 import { BatchDispatcher } from '../../processor/batch-dispatcher.ts';
 import {
   addAccount,

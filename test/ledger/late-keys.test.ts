@@ -2,11 +2,12 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { postgresBacklog } from '../../brokers/postgres/backlog.ts';
 import type { ReadClick, ReadRecord } from '../../contract/click-event.ts';
-import { addAd } from '../../ledger/accounts.ts';
+import { addAd } from '../../ledger/ads.ts';
+import { listDeadLetterIds } from '../../ledger/dead-letters.ts';
 import { mergeSpoolCounters } from '../../ledger/maintenance.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
 import { chargeClicks, quarantine } from '../../processor/charge/charge-clicks.ts';
-import { listDeadLetterIds, redrive } from '../../processor/charge/redrive.ts';
+import { redrive } from '../../processor/charge/redrive.ts';
 import {
   type Account,
   addAccount,

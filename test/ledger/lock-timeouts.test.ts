@@ -1,6 +1,8 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { createPool, type Pool } from '../../common/postgres/postgres.ts';
-import { creditClick, enterBudget, setAdvertiserStatus, updateAd } from '../../ledger/accounts.ts';
+import { updateAd } from '../../ledger/ads.ts';
+import { setAdvertiserStatus } from '../../ledger/advertisers.ts';
+import { creditClick, enterBudget } from '../../ledger/budget-entries.ts';
 import { dryRunCharge } from '../../processor/charge/dry-run.ts';
 import { redrive } from '../../processor/charge/redrive.ts';
 import {

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { uuidV7 } from '../../common/uuid.ts';
 import { EDGE_INVALID_REASONS } from '../../contract/click-event.ts';
-import { listAdvertisers } from '../../ledger/accounts.ts';
+import { listAdvertisers } from '../../ledger/advertisers.ts';
 import { chargeClicks } from '../../processor/charge/charge-clicks.ts';
 import { addAccount, addAdTo, clickRecord, TestSpool, testDatabase } from '../setup/database.ts';
 import { deliver, deliverTwice, expectBalanced } from './deliver.ts';

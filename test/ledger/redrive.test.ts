@@ -2,10 +2,11 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { inTransaction } from '../../common/postgres/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { encodeClick, type ReadRecord, readRecord, watermarkRecord } from '../../contract/click-event.ts';
-import { addAd } from '../../ledger/accounts.ts';
+import { addAd } from '../../ledger/ads.ts';
+import { discardDeadLetter, listDeadLetterIds } from '../../ledger/dead-letters.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
 import { quarantine, settle } from '../../processor/charge/charge-clicks.ts';
-import { discard, listDeadLetterIds, redrive } from '../../processor/charge/redrive.ts';
+import { redrive } from '../../processor/charge/redrive.ts';
 import {
   type Account,
   addAccount,
@@ -119,7 +120,7 @@ describe('a redrive', () => {
     await deliver(database.pool, [tooEarly()]);
     const id = await onlyLetter();
     await makeAd();
-    await discard(database.pool, id);
+    await discardDeadLetter(database.pool, id);
     await expect(redrive(database.pool, id)).rejects.toMatchObject({ code: 'discarded' });
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 0, rejected: 1 });
   });

@@ -14,15 +14,10 @@ import {
   type Unreadable,
   watermarkRecord,
 } from '../../contract/click-event.ts';
-import {
-  type Ad,
-  type Advertiser,
-  addAd,
-  addAdvertiser,
-  addCampaign,
-  type Campaign,
-  enterBudget,
-} from '../../ledger/accounts.ts';
+import { type Ad, addAd } from '../../ledger/ads.ts';
+import { type Advertiser, addAdvertiser } from '../../ledger/advertisers.ts';
+import { enterBudget } from '../../ledger/budget-entries.ts';
+import { addCampaign, type Campaign } from '../../ledger/campaigns.ts';
 
 /** A logger for what is tested: nobody reads it. */
 export const silent = pino({ level: 'silent' });

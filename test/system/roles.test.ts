@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { createClient, createPool, type Pool } from '../../common/postgres/postgres.ts';
-import { listAds } from '../../ledger/accounts.ts';
+import { listAds } from '../../ledger/ads.ts';
 import { dropClosedDays, maintain } from '../../ledger/maintenance.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
 import { GRANTS } from '../../migrations/grants.ts';

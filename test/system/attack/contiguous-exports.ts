@@ -12,7 +12,7 @@ import { Agent, request } from 'undici';
 import { errorMessage } from '../../../common/errors.ts';
 import { createPool, inTransaction, type Pool } from '../../../common/postgres/postgres.ts';
 import { sleep } from '../../../common/process.ts';
-import { creditClick } from '../../../ledger/accounts.ts';
+import { creditClick } from '../../../ledger/budget-entries.ts';
 import { exportLedger } from '../../../ledger/export.ts';
 import { addAccount } from '../../setup/database.ts';
 import {

@@ -1,0 +1,66 @@
+import type { Pool } from '../common/postgres/postgres.ts';
+import { parseName } from '../common/text.ts';
+import { only, underLock } from './advertiser-lock.ts';
+import { notifyAdsChanged } from './budget-flag.ts';
+
+export type Status = 'active' | 'paused';
+
+export type Advertiser = {
+  readonly id: number;
+  readonly name: string;
+  readonly currency: string;
+  readonly status: Status;
+  readonly budgetMicros: bigint;
+  readonly spentMicros: bigint;
+  readonly remainingMicros: bigint;
+};
+
+/** The columns of an advertiser, under the names of its type. */
+export const ADVERTISER = `id, name, currency, status, budget_micros as "budgetMicros", spent_micros as "spentMicros",
+  remaining_micros as "remainingMicros"`;
+
+/** Makes an advertiser with an empty budget. Throws `bad_name`. */
+export async function addAdvertiser(pool: Pool, name: string, currency: string): Promise<Advertiser> {
+  const { rows } = await pool.query<Advertiser>(
+    `insert into advertiser (name, currency) values ($1, $2) returning ${ADVERTISER}`,
+    [parseName(name), currency],
+  );
+  return only(rows);
+}
+
+export async function listAdvertisers(pool: Pool): Promise<Advertiser[]> {
+  const { rows } = await pool.query<Advertiser>(`select ${ADVERTISER} from advertiser order by id`);
+  return rows;
+}
+
+/** Pauses or resumes all ads of an advertiser. Throws `unknown_advertiser`. */
+export function setAdvertiserStatus(pool: Pool, id: number, status: Status): Promise<Advertiser> {
+  return underLock(pool, id, async (connection) => {
+    const { rows } = await connection.query<Advertiser>(
+      `update advertiser set status = $2 where id = $1 returning ${ADVERTISER}`,
+      [id, status],
+    );
+    await notifyAdsChanged(connection, id);
+    return only(rows);
+  });
+}
+
+/** What the gauges of an advertiser show; amounts in units of its currency. */
+export type AdvertiserBudget = {
+  readonly id: number;
+  readonly name: string;
+  readonly status: Status;
+  readonly currency: string;
+  readonly remaining: number;
+  readonly spent: number;
+};
+
+/** The budgets of the latest advertisers, at most `limit`. */
+export async function readBudgets(pool: Pool, limit: number): Promise<AdvertiserBudget[]> {
+  const { rows } = await pool.query<AdvertiserBudget>(
+    `select id, name, status, currency, remaining_micros / 1e6::float8 as remaining, spent_micros / 1e6::float8 as spent
+     from advertiser order by id desc limit $1`,
+    [limit],
+  );
+  return rows;
+}

@@ -1,0 +1,33 @@
+import { arrayLiteral, BEGIN, inTransaction, type Pool } from '../common/postgres/postgres.ts';
+import type { ReadClick } from '../contract/click-event.ts';
+
+/**
+ * The advertisers of clicks of which a row is locked now: their own, or those of the clicks' campaigns and ads. Waits for no row lock, and
+ * at most a second for a lock of a whole table, which throws (55P03): it belongs to no advertiser in particular.
+ */
+export async function findLockedAdvertisers(
+  pool: Pool,
+  clicks: readonly ReadClick[],
+): Promise<ReadonlySet<number>> {
+  const idsOf = (pick: (click: ReadClick['click']) => number) =>
+    arrayLiteral([...new Set(clicks.map(({ click }) => pick(click)))]);
+  const { rows } = await inTransaction(
+    pool,
+    (connection) =>
+      connection.query<{ id: number }>(
+        `with advertisers as (select id from advertiser where id = any($1::integer[]) for no key update skip locked),
+         campaigns as (select id from campaign where id = any($2::integer[]) for no key update skip locked),
+         ads as (select id from ad where id = any($3::integer[]) for no key update skip locked)
+         select id from advertiser where id = any($1::integer[]) and id not in (select id from advertisers)
+         union select advertiser_id from campaign where id = any($2::integer[]) and id not in (select id from campaigns)
+         union select advertiser_id from ad where id = any($3::integer[]) and id not in (select id from ads)`,
+        [
+          idsOf(({ advertiserId }) => advertiserId),
+          idsOf(({ campaignId }) => campaignId),
+          idsOf(({ adId }) => adId),
+        ],
+      ),
+    `${BEGIN}; set local lock_timeout = '1s'`,
+  );
+  return new Set(rows.map(({ id }) => id));
+}
