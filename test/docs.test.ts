@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { settings } from '../common/config/config.ts';
 import { createMetrics } from '../common/telemetry/metrics.ts';
 import { readRecord } from '../contract/click-event.ts';
-import { headingsOf, linksOf, readPage, rowsOf } from './setup/markdown.ts';
+import { headingsOf, linksOf, readPage, rowsOf } from './support/markdown.ts';
 
 const root = join(import.meta.dirname, '..');
 const packageJson = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { settings } from '../common/config/config.ts';
 import { EDGE_INVALID_REASONS } from '../contract/click-event.ts';
 import { REJECT_REASONS } from '../ledger/dead-letters.ts';
-import { readPage, rowsOf as tableRows } from './setup/markdown.ts';
+import { readPage, rowsOf as tableRows } from './support/markdown.ts';
 
 const root = join(import.meta.dirname, '..');
 const readme = readPage('README.md');

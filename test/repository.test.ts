@@ -170,7 +170,7 @@ describe('the tests in CI', () => {
   });
 
   it('run the ledger on every supported version of PostgreSQL', () => {
-    const [, oldest, newest] = /PostgreSQL (\d+) to (\d+) are supported/.exec(read('README.md')) ?? [];
+    const [, oldest, newest] = /PostgreSQL (\d+) to (\d+) are supported/.exec(read('docs/running.md')) ?? [];
     expect(Number(oldest)).toBe(POSTGRES_MAJOR_MIN);
     const all = Array.from({ length: Number(newest) - Number(oldest) + 1 }, (_, at) => Number(oldest) + at);
     expect(ci.postgres?.strategy?.matrix.postgres).toEqual(all);

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { unzipSync } from 'fflate';
 import { describe, expect, it } from 'vitest';
 import { BUNDLES, type BuiltFunction, buildFunctions } from '../../deploy/build-functions.ts';
-import { temporaryFolder } from '../edge/temporary-folder.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const ZIP_BYTES_MAX = 1_048_576;
 const ROOT = join(import.meta.dirname, '../..');

@@ -6,15 +6,15 @@ import { CloudEvent, emitterFor, httpTransport, Mode } from 'cloudevents';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { sleep } from '../../common/process.ts';
 import type { BrokerRecord } from '../../contract/click-event.ts';
-import { expectBalanced } from '../ledger/deliver.ts';
 import {
   addAccount,
   createTestDatabase,
   type NamedAd,
   type TestDatabase,
   TestSpool,
-} from '../setup/database.ts';
-import { waitFor } from '../setup/stack.ts';
+} from '../support/database.ts';
+import { expectBalanced } from '../support/deliver.ts';
+import { waitFor } from '../support/stack.ts';
 import { builtFunctions } from './bundles.ts';
 import { cloudEventOf, type Runtime, startCloudEvent } from './homes.ts';
 

@@ -7,9 +7,9 @@ import { formatLinkKeys, type LinkKey } from '../../common/config/link-keys.ts';
 import { createSigner, evergreenLink } from '../../contract/link-token.ts';
 import { type Lambda, startLambda } from '../../emulators/lambda/runtime.ts';
 import { ricIsMissing } from '../../emulators/lambda/runtime-client.ts';
-import { administer } from '../broker/site.ts';
-import { addAccount, createTestDatabase, type TestDatabase } from '../setup/database.ts';
-import { isSkipped } from '../setup/skipped.ts';
+import { administer } from '../brokers/site.ts';
+import { addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { isSkipped } from '../support/skipped.ts';
 import { builtFunctions } from './bundles.ts';
 import { httpApiEvent } from './http-events.ts';
 

@@ -5,9 +5,9 @@ import { createClient, type Pool } from '../../common/postgres/postgres.ts';
 import { type Lambda, startLambda } from '../../emulators/lambda/runtime.ts';
 import { ricIsMissing } from '../../emulators/lambda/runtime-client.ts';
 import { type S3Server, startS3 } from '../../emulators/s3/server.ts';
-import { expectBalanced } from '../ledger/deliver.ts';
-import { addAccount, createTestDatabase, type NamedAd, type TestDatabase } from '../setup/database.ts';
-import { isSkipped } from '../setup/skipped.ts';
+import { addAccount, createTestDatabase, type NamedAd, type TestDatabase } from '../support/database.ts';
+import { expectBalanced } from '../support/deliver.ts';
+import { isSkipped } from '../support/skipped.ts';
 import { builtFunctions } from './bundles.ts';
 import { clickLines, type LineOverrides, s3Event } from './click-lines.ts';
 

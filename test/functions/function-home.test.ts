@@ -8,7 +8,6 @@ import { BatchDispatcher } from '../../processor/batch-dispatcher.ts';
 import { readCloudEvents } from '../../processor/events/cloud-events.ts';
 import { FunctionRuntime } from '../../processor/functions/function-runtime.ts';
 import { maintainLedger } from '../../processor/maintenance-loop.ts';
-import { expectBalanced } from '../ledger/deliver.ts';
 import {
   addAccount,
   createTestDatabase,
@@ -16,7 +15,8 @@ import {
   silent,
   type TestDatabase,
   TestSpool,
-} from '../setup/database.ts';
+} from '../support/database.ts';
+import { expectBalanced } from '../support/deliver.ts';
 
 let database: TestDatabase & { drop: () => Promise<void> };
 let spool: TestSpool;

@@ -1,15 +1,15 @@
 import { describe, expect, inject, it } from 'vitest';
 import { createClient } from '../../common/postgres/postgres.ts';
 import type { BrokerRecord, ReadClick } from '../../contract/click-event.ts';
-import { expectBalanced } from '../ledger/deliver.ts';
 import {
   addAccount,
   createTestDatabase,
   type NamedAd,
   type TestDatabase,
   TestSpool,
-} from '../setup/database.ts';
-import { isSkipped } from '../setup/skipped.ts';
+} from '../support/database.ts';
+import { expectBalanced } from '../support/deliver.ts';
+import { isSkipped } from '../support/skipped.ts';
 import { builtFunctions } from './bundles.ts';
 import { type Runtime, type RuntimeKind, runtimeKinds } from './homes.ts';
 

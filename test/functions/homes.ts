@@ -8,7 +8,7 @@ import { startLambda } from '../../emulators/lambda/runtime.ts';
 import { ricIsMissing } from '../../emulators/lambda/runtime-client.ts';
 import { startOpenwhisk } from '../../emulators/openwhisk/runtime.ts';
 import { freePorts } from '../../emulators/process/free-ports.ts';
-import { waitFor } from '../setup/stack.ts';
+import { waitFor } from '../support/stack.ts';
 
 export { kafkaEvent, kinesisEvent, PARTITIONS, TOPIC } from '../../emulators/lambda/events.ts';
 

@@ -14,7 +14,7 @@ import type { IService } from 'kubernetes-models/v1/Service';
 import { describe, expect, it } from 'vitest';
 import { parseConfig, settings } from '../../common/config/config.ts';
 import { DRAIN_MS_MAX } from '../../common/process.ts';
-import { isLeftOut } from '../setup/skipped.ts';
+import { isLeftOut } from '../support/skipped.ts';
 import {
   containerOf,
   containers,

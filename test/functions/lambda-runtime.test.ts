@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { type Lambda, type LambdaOptions, startLambda } from '../../emulators/lambda/runtime.ts';
 import { lambdaRic, ricIsMissing } from '../../emulators/lambda/runtime-client.ts';
-import { temporaryFolder } from '../edge/temporary-folder.ts';
-import { until } from '../edge/until.ts';
-import { isSkipped } from '../setup/skipped.ts';
+import { isSkipped } from '../support/skipped.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+import { until } from '../support/until.ts';
 
 const skipped = isSkipped(await ricIsMissing());
 /** Compiling AWS's client, should it not be there yet. */

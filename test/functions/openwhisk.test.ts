@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { startOpenwhisk } from '../../emulators/openwhisk/runtime.ts';
-import { expectBalanced } from '../ledger/deliver.ts';
-import { addAccount, TestSpool, testDatabase } from '../setup/database.ts';
+import { addAccount, TestSpool, testDatabase } from '../support/database.ts';
+import { expectBalanced } from '../support/deliver.ts';
 import { builtFunctions } from './bundles.ts';
 
 const root = builtFunctions();

@@ -1,8 +1,8 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { ricIsMissing } from '../../emulators/lambda/runtime-client.ts';
-import type { Server } from '../broker/broker.ts';
-import { postgresDriver } from '../broker/postgres-broker.ts';
-import { isSkipped } from '../setup/skipped.ts';
+import type { Server } from '../brokers/broker.ts';
+import { postgresDriver } from '../brokers/postgres-broker.ts';
+import { isSkipped } from '../support/skipped.ts';
 import { builtFunctions } from './bundles.ts';
 import { FOREIGN_EVENTS, httpApiEvent } from './http-events.ts';
 import { type RedirectEnvironment, type Settings, withRedirect } from './redirect-site.ts';

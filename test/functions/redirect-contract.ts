@@ -2,10 +2,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { sleep } from '../../common/process.ts';
 import { isUuidV7 } from '../../common/uuid.ts';
 import { ricIsMissing } from '../../emulators/lambda/runtime-client.ts';
-import type { Server } from '../broker/broker.ts';
-import { drivers } from '../broker/brokers.ts';
-import { expectTrueBooks } from '../broker/site.ts';
-import { isSkipped } from '../setup/skipped.ts';
+import type { Server } from '../brokers/broker.ts';
+import { drivers } from '../brokers/brokers.ts';
+import { expectTrueBooks } from '../brokers/site.ts';
+import { isSkipped } from '../support/skipped.ts';
 import { builtFunctions } from './bundles.ts';
 import { functionUrlEvent } from './http-events.ts';
 import {

@@ -4,9 +4,9 @@ import { formatLinkKeys, type LinkKey } from '../../common/config/link-keys.ts';
 import type { ReadClick } from '../../contract/click-event.ts';
 import { createSigner, evergreenLink, impressionLink, type Link } from '../../contract/link-token.ts';
 import { type Lambda, startLambda } from '../../emulators/lambda/runtime.ts';
-import type { Server } from '../broker/broker.ts';
-import { type TestEnvironment, withEnvironment } from '../broker/site.ts';
-import { waitFor } from '../setup/stack.ts';
+import type { Server } from '../brokers/broker.ts';
+import { type TestEnvironment, withEnvironment } from '../brokers/site.ts';
+import { waitFor } from '../support/stack.ts';
 import { httpApiEvent, type TestRequest } from './http-events.ts';
 import { type Line, layLine } from './line.ts';
 

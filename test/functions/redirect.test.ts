@@ -3,9 +3,9 @@ import { uuidV7 } from '../../common/uuid.ts';
 import type { ClickEvent } from '../../contract/click-event.ts';
 import { evergreenLink } from '../../contract/link-token.ts';
 import { ricIsMissing } from '../../emulators/lambda/runtime-client.ts';
-import type { Server } from '../broker/broker.ts';
-import { postgresDriver } from '../broker/postgres-broker.ts';
-import { isSkipped } from '../setup/skipped.ts';
+import type { Server } from '../brokers/broker.ts';
+import { postgresDriver } from '../brokers/postgres-broker.ts';
+import { isSkipped } from '../support/skipped.ts';
 import { builtFunctions } from './bundles.ts';
 import { CHROME, functionUrlEvent } from './http-events.ts';
 import {

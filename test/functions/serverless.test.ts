@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { settings as everySetting, parseConfig } from '../../common/config/config.ts';
-import { isSkipped } from '../setup/skipped.ts';
+import { isSkipped } from '../support/skipped.ts';
 import {
   allowed,
   changed,

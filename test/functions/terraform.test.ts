@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { settings as everySetting, parseConfig } from '../../common/config/config.ts';
 import { metricList } from '../../common/telemetry/metric-list.ts';
-import { isLeftOut } from '../setup/skipped.ts';
+import { isLeftOut } from '../support/skipped.ts';
 import {
   allowed,
   changed,

@@ -2,16 +2,16 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { BrokerRecord } from '../../contract/click-event.ts';
 import { startOpenwhisk } from '../../emulators/openwhisk/runtime.ts';
-import type { Server } from '../broker/broker.ts';
-import { kafkaDriver } from '../broker/kafka-broker.ts';
+import type { Server } from '../brokers/broker.ts';
+import { kafkaDriver } from '../brokers/kafka-broker.ts';
 import {
   countSettled,
   expectAllCharged,
   type TestEnvironment,
   untilSettled,
   withEnvironment,
-} from '../broker/site.ts';
-import { isSkipped } from '../setup/skipped.ts';
+} from '../brokers/site.ts';
+import { isSkipped } from '../support/skipped.ts';
 import { builtFunctions } from './bundles.ts';
 
 const root = builtFunctions();

@@ -6,8 +6,8 @@ import { addAd, listAds, updateAd } from '../../ledger/ads.ts';
 import { addAdvertiser, listAdvertisers, setAdvertiserStatus } from '../../ledger/advertisers.ts';
 import { creditClick, enterBudget } from '../../ledger/budget-entries.ts';
 import { addCampaign, listCampaigns } from '../../ledger/campaigns.ts';
-import { addAccount, clickRecord, testDatabase } from '../setup/database.ts';
-import { deliverTwice, expectBalanced } from './deliver.ts';
+import { addAccount, clickRecord, testDatabase } from '../support/database.ts';
+import { deliverTwice, expectBalanced } from '../support/deliver.ts';
 
 const database = testDatabase();
 const NOBODY = 2_000_000_000;

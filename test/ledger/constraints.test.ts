@@ -5,8 +5,8 @@ import { uuidFloor, uuidV7 } from '../../common/uuid.ts';
 import { updateAd } from '../../ledger/ads.ts';
 import { DAY_MS, dayStart, partitionName } from '../../ledger/partitions.ts';
 import { chargeClicks } from '../../processor/charge/charge-clicks.ts';
-import { addAccount, clickRecord, createTestDatabase, testDatabase } from '../setup/database.ts';
-import { deliverTwice, expectBalanced } from './deliver.ts';
+import { addAccount, clickRecord, createTestDatabase, testDatabase } from '../support/database.ts';
+import { deliverTwice, expectBalanced } from '../support/deliver.ts';
 
 const database = testDatabase();
 const OPTIONS = { clickAgeMaxDays: 14 };

@@ -14,8 +14,8 @@ import {
   type TestDatabase,
   TestSpool,
   unreadableRecord,
-} from '../setup/database.ts';
-import { deliver } from './deliver.ts';
+} from '../support/database.ts';
+import { deliver } from '../support/deliver.ts';
 
 let database: TestDatabase & { drop: () => Promise<void> };
 beforeEach(async () => {

@@ -16,8 +16,8 @@ import {
   type TestDatabase,
   TestSpool,
   unreadableRecord,
-} from '../setup/database.ts';
-import { deliver, expectBalanced } from './deliver.ts';
+} from '../support/database.ts';
+import { deliver, expectBalanced } from '../support/deliver.ts';
 
 let database: TestDatabase & { drop: () => Promise<void> };
 let account: Account;

@@ -11,8 +11,8 @@ import {
   clickRecord,
   createTestDatabase,
   type TestDatabase,
-} from '../setup/database.ts';
-import { deliver } from './deliver.ts';
+} from '../support/database.ts';
+import { deliver } from '../support/deliver.ts';
 
 let database: TestDatabase & { drop: () => Promise<void> };
 let pool: Pool;

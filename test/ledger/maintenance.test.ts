@@ -23,9 +23,9 @@ import {
   type TestDatabase,
   TestSpool,
   unreadableRecord,
-} from '../setup/database.ts';
-import { RETENTION } from '../setup/retention.ts';
-import { deliver, deliverTwice, expectBalanced, untilWaitingForLock } from './deliver.ts';
+} from '../support/database.ts';
+import { deliver, deliverTwice, expectBalanced, untilWaitingForLock } from '../support/deliver.ts';
+import { RETENTION } from '../support/retention.ts';
 
 /** Five days of ledger, and nonces of five days: the template has fourteen and 44. */
 const SHORT = {

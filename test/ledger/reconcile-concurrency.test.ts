@@ -6,8 +6,8 @@ import { dropClosedDays, maintain, mergeSpoolCounters } from '../../ledger/maint
 import { DAY_MS } from '../../ledger/partitions.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
 import { chargeClicks } from '../../processor/charge/charge-clicks.ts';
-import { addAccount, createTestDatabase, silent, TestSpool } from '../setup/database.ts';
-import { deliver, expectBalanced, untilWaitingForLock } from './deliver.ts';
+import { addAccount, createTestDatabase, silent, TestSpool } from '../support/database.ts';
+import { deliver, expectBalanced, untilWaitingForLock } from '../support/deliver.ts';
 
 const SHORT = {
   clickAgeDays: 2,

@@ -18,7 +18,7 @@ import {
   type TestDatabase,
   TestSpool,
   unreadableRecord,
-} from '../setup/database.ts';
+} from '../support/database.ts';
 
 const OPTIONS = { clickAgeMaxDays: 14 };
 let database: TestDatabase & { drop: () => Promise<void> };

@@ -12,8 +12,8 @@ import {
   type NamedAd,
   type TestDatabase,
   TestSpool,
-} from '../setup/database.ts';
-import { deliver, expectBalanced } from './deliver.ts';
+} from '../support/database.ts';
+import { deliver, expectBalanced } from '../support/deliver.ts';
 
 let database: TestDatabase & { drop: () => Promise<void> };
 let ad: NamedAd;

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse, stringify } from 'yaml';
-import { isSkipped } from '../setup/skipped.ts';
+import { isSkipped } from '../support/skipped.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 const FOLDER = 'deploy/prometheus';

@@ -3,8 +3,8 @@ import { createPostgresPublisher } from '../../brokers/postgres/publisher.ts';
 import { createPool } from '../../common/postgres/postgres.ts';
 import { kafkaIsMissing, startKafka } from '../../emulators/kafka/start.ts';
 import { startKinesis } from '../../emulators/kinesis/start.ts';
-import { clickLink, exportRows, makeLinks } from '../setup/clicks.ts';
-import { clickRecord } from '../setup/database.ts';
+import { clickLink, exportRows, makeLinks } from '../support/clicks.ts';
+import { clickRecord } from '../support/database.ts';
 import {
   makeFolder,
   removeFolder,
@@ -14,7 +14,7 @@ import {
   type TestStack,
   tollway,
   waitFor,
-} from '../setup/stack.ts';
+} from '../support/stack.ts';
 
 const missing = await kafkaIsMissing();
 if (missing !== null && process.env.CI) throw new Error(missing);

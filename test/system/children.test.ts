@@ -2,8 +2,8 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { expect, inject, it } from 'vitest';
-import { temporaryFolder } from '../edge/temporary-folder.ts';
-import { isAlive, stackEnv, waitFor } from '../setup/stack.ts';
+import { isAlive, stackEnv, waitFor } from '../support/stack.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const STACK = JSON.stringify(join(import.meta.dirname, '..', 'setup', 'stack.ts'));
 const CHILD = JSON.stringify(join(import.meta.dirname, '..', 'edge', 'children', 'append-for-ever.ts'));

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { encodeChunk } from '../../brokers/postgres/chunk.ts';
 import { createPool } from '../../common/postgres/postgres.ts';
-import { clickLink, exportRows, makeLinks, startTraffic } from '../setup/clicks.ts';
+import { clickLink, exportRows, makeLinks, startTraffic } from '../support/clicks.ts';
 import {
   freePorts,
   makeFolder,
@@ -14,7 +14,7 @@ import {
   type TestStack,
   tollway,
   waitFor,
-} from '../setup/stack.ts';
+} from '../support/stack.ts';
 
 const folder = makeFolder();
 let stack: TestStack;

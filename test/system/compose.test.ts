@@ -6,7 +6,7 @@ import { parse } from 'yaml';
 import { parseConfig, settings } from '../../common/config/config.ts';
 import { DRAIN_MS_MAX } from '../../common/process.ts';
 import { createMetrics } from '../../common/telemetry/metrics.ts';
-import { isLeftOut } from '../setup/skipped.ts';
+import { isLeftOut } from '../support/skipped.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 const read = (path: string) => readFileSync(join(ROOT, path), 'utf8');

@@ -7,8 +7,8 @@ import {
   startEmbeddedPostgres,
 } from '../../cli/start/embedded-postgres.ts';
 import { createPool } from '../../common/postgres/postgres.ts';
-import { silent } from '../setup/database.ts';
-import { makeFolder, removeFolder } from '../setup/stack.ts';
+import { silent } from '../support/database.ts';
+import { makeFolder, removeFolder } from '../support/stack.ts';
 
 const SECRETS = {
   LINK_KEYS: 'k1:signs:secret-of-links',

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { exportRows, makeLinks, startTraffic } from '../setup/clicks.ts';
-import { makeFolder, removeFolder, stackEnv, startStack, type TestStack, waitFor } from '../setup/stack.ts';
+import { exportRows, makeLinks, startTraffic } from '../support/clicks.ts';
+import { makeFolder, removeFolder, stackEnv, startStack, type TestStack, waitFor } from '../support/stack.ts';
 
 /** Every recorded click comes to stand in the ledger once, and then the books balance to the last row. */
 async function expectNothingLost(stack: TestStack, recorded: readonly string[]): Promise<void> {

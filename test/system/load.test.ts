@@ -5,7 +5,14 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createPool } from '../../common/postgres/postgres.ts';
 import type { LoadReport } from '../../load-tests/report/report.ts';
-import { makeFolder, removeFolder, runToEnd, stackEnv, startStack, type TestStack } from '../setup/stack.ts';
+import {
+  makeFolder,
+  removeFolder,
+  runToEnd,
+  stackEnv,
+  startStack,
+  type TestStack,
+} from '../support/stack.ts';
 
 const SMALL = ['--base', '20', '--factor', '5', '--ramp', '1s', '--hold', '3s', '--json'];
 

@@ -8,7 +8,7 @@ import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { LATE_MS_MAX } from '../../load-tests/load/offer-load.ts';
 import type { ReplayReport } from '../../load-tests/replay/replay-report.ts';
-import { makeLinks } from '../setup/clicks.ts';
+import { makeLinks } from '../support/clicks.ts';
 import {
   BROWSER,
   makeFolder,
@@ -17,7 +17,7 @@ import {
   stackEnv,
   startStack,
   type TestStack,
-} from '../setup/stack.ts';
+} from '../support/stack.ts';
 
 /** Recorded a minute ago, so that nothing is too old. */
 const THEN = Date.now() - 60_000;

@@ -7,11 +7,11 @@ import { dropClosedDays, maintain } from '../../ledger/maintenance.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
 import { GRANTS } from '../../migrations/grants.ts';
 import { migrate } from '../../migrations/migrate.ts';
-import { deliver } from '../ledger/deliver.ts';
-import { clickLink } from '../setup/clicks.ts';
-import { clickRecord, createTestDatabase, silent, type TestDatabase } from '../setup/database.ts';
-import { RETENTION } from '../setup/retention.ts';
-import { makeFolder, removeFolder, runScript, stackEnv, tollway, waitFor } from '../setup/stack.ts';
+import { clickLink } from '../support/clicks.ts';
+import { clickRecord, createTestDatabase, silent, type TestDatabase } from '../support/database.ts';
+import { deliver } from '../support/deliver.ts';
+import { RETENTION } from '../support/retention.ts';
+import { makeFolder, removeFolder, runScript, stackEnv, tollway, waitFor } from '../support/stack.ts';
 
 const SCRIPT = join(import.meta.dirname, '..', '..', 'deploy', 'postgres', 'roles.sql');
 const ROLES = ['tollway_owner', ...Object.keys(GRANTS)];

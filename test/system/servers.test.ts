@@ -17,9 +17,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { secureKafkaIsMissing, startSecureKafka } from '../../emulators/kafka/secure.ts';
 import { type KafkaServer, kafkaIsMissing, startKafka } from '../../emulators/kafka/start.ts';
 import { startKinesis } from '../../emulators/kinesis/start.ts';
-import { makeTopic } from '../setup/kafka-topic.ts';
-import { isSkipped } from '../setup/skipped.ts';
-import { waitFor } from '../setup/stack.ts';
+import { makeTopic } from '../support/kafka-topic.ts';
+import { isSkipped } from '../support/skipped.ts';
+import { waitFor } from '../support/stack.ts';
 
 const START_MAX_MS = 120_000;
 const TOPIC = 'clicks';

@@ -5,7 +5,7 @@ import { getPriority } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { clickLink, exportRows, makeLinks } from '../setup/clicks.ts';
+import { clickLink, exportRows, makeLinks } from '../support/clicks.ts';
 import {
   isAlive,
   makeFolder,
@@ -15,7 +15,7 @@ import {
   startStack,
   type TestStack,
   waitFor,
-} from '../setup/stack.ts';
+} from '../support/stack.ts';
 
 describe('npm start', () => {
   const folder = makeFolder();

@@ -19,9 +19,9 @@ import { sleep } from '../../../common/process.ts';
 import { uuidV7TimeMs } from '../../../common/uuid.ts';
 import { retentionOf } from '../../../ledger/partitions.ts';
 import { migrate } from '../../../migrations/migrate.ts';
-import { layWire, type TcpProxy } from '../../broker/wire.ts';
-import { clickLink } from '../../setup/clicks.ts';
-import { BROWSER, freePorts, makeFolder, removeFolder, tollway, waitFor } from '../../setup/stack.ts';
+import { layWire, type TcpProxy } from '../../brokers/wire.ts';
+import { clickLink } from '../../support/clicks.ts';
+import { BROWSER, freePorts, makeFolder, removeFolder, tollway, waitFor } from '../../support/stack.ts';
 import { check } from './report-check.ts';
 import { metricIn, readPage, type Watch, watchSignals } from './watch-signals.ts';
 

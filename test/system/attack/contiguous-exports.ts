@@ -14,7 +14,7 @@ import { createPool, inTransaction, type Pool } from '../../../common/postgres/p
 import { sleep } from '../../../common/process.ts';
 import { creditClick } from '../../../ledger/budget-entries.ts';
 import { exportLedger } from '../../../ledger/export.ts';
-import { addAccount } from '../../setup/database.ts';
+import { addAccount } from '../../support/database.ts';
 import {
   makeFolder,
   removeFolder,
@@ -22,7 +22,7 @@ import {
   startStack,
   type TestStack,
   waitFor,
-} from '../../setup/stack.ts';
+} from '../../support/stack.ts';
 
 const ADVERTISERS = 12;
 /** Sessions that hold advertisers' rows, and for how long at most, in ms. */

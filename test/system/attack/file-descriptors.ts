@@ -23,7 +23,7 @@ import { sleep } from '../../../common/process.ts';
 import { createSigner, evergreenLink } from '../../../contract/link-token.ts';
 import { retentionOf } from '../../../ledger/partitions.ts';
 import { migrate } from '../../../migrations/migrate.ts';
-import { freePorts, waitFor } from '../../setup/stack.ts';
+import { freePorts, waitFor } from '../../support/stack.ts';
 
 const ADDRESSES = ['127.0.0.1', '127.0.0.2'];
 const IDLE_ON_PUBLIC = 20_200;

@@ -9,7 +9,7 @@
 import { parseArgs } from 'node:util';
 import { createPool, type Pool } from '../../../common/postgres/postgres.ts';
 import { sleep } from '../../../common/process.ts';
-import { clickLink, makeLinks } from '../../setup/clicks.ts';
+import { clickLink, makeLinks } from '../../support/clicks.ts';
 import {
   BROWSER,
   descendants,
@@ -19,7 +19,7 @@ import {
   startStack,
   type TestStack,
   waitFor,
-} from '../../setup/stack.ts';
+} from '../../support/stack.ts';
 import { check } from './report-check.ts';
 import { metricIn, readPage, type Watch, watchSignals } from './watch-signals.ts';
 

@@ -24,7 +24,7 @@ import { dropClosedDays, maintain, makeDays } from '../../../ledger/maintenance.
 import { DAY_MS, dayStart, listPartitionDays, retentionOf } from '../../../ledger/partitions.ts';
 import { migrate } from '../../../migrations/migrate.ts';
 import { chargeClicks } from '../../../processor/charge/charge-clicks.ts';
-import { addAccount, clickRecord, type NamedAd, TestSpool } from '../../setup/database.ts';
+import { addAccount, clickRecord, type NamedAd, TestSpool } from '../../support/database.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..', '..');
 /** Days of the ledger that have clicks, and clicks in each. */

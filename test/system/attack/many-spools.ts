@@ -17,8 +17,8 @@ import { pino } from 'pino';
 import { sleep } from '../../../common/process.ts';
 import { adoptDeadSpools } from '../../../producer/dead-spools.ts';
 import { Spool } from '../../../producer/spool.ts';
-import { makeLinks, startTraffic } from '../../setup/clicks.ts';
-import { makeFolder, removeFolder, stackEnv, startStack, waitFor } from '../../setup/stack.ts';
+import { makeLinks, startTraffic } from '../../support/clicks.ts';
+import { makeFolder, removeFolder, stackEnv, startStack, waitFor } from '../../support/stack.ts';
 import { check } from './report-check.ts';
 
 const SPOOLS = 64;

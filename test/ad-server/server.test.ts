@@ -1,0 +1,193 @@
+import { Agent, request } from 'node:http';
+import { describe, expect, it } from 'vitest';
+import { adServerBench } from '../support/ad-server-bench.ts';
+import { exchange, get, rawConnection, readToEnd } from '../support/raw-http.ts';
+import { counted, EVERGREEN_PATH, sampleAd } from '../support/redirect-bench.ts';
+import { until } from '../support/until.ts';
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+
+describe('a click over HTTP', () => {
+  it('gets a 302 with exactly these headers and no body', async () => {
+    const { port } = await adServerBench();
+    const [answer] = await exchange(port, get(EVERGREEN_PATH));
+    const clickId = answer?.headers['tollway-click'] ?? '';
+    expect(clickId).toMatch(UUID);
+    expect(answer).toEqual({
+      status: 302,
+      headers: {
+        location: `https://landing.example/?click=${clickId}&ad=42&campaign=7`,
+        'cache-control': 'no-store',
+        'tollway-click': clickId,
+        'content-length': '0',
+        date: expect.stringMatching(/GMT$/),
+        connection: 'close',
+      },
+      body: '',
+    });
+  });
+
+  it('gets nothing before it was recorded', async () => {
+    const { port, bench } = await adServerBench({ recording: false });
+    const socket = await rawConnection(port);
+    const received: Buffer[] = [];
+    socket.on('data', (chunk: Buffer) => received.push(chunk));
+    const answers = readToEnd(socket);
+    socket.write(get(EVERGREEN_PATH));
+    await until('the click to wait for its record', () => bench.waiting.length === 1);
+    // Another request is answered meanwhile: what would have been sent would have arrived.
+    expect((await exchange(port, get('/')))[0]?.status).toBe(404);
+    expect(received).toEqual([]);
+    const { clickId } = bench.take();
+    expect((await answers)[0]).toMatchObject({ status: 302, headers: { 'tollway-click': clickId } });
+  });
+
+  it('carries the address of its peer into the event, truncated', async () => {
+    const { port, bench } = await adServerBench({ recording: false });
+    const answers = exchange(port, get(EVERGREEN_PATH));
+    await until('the click to wait for its record', () => bench.waiting.length === 1);
+    expect(bench.take().visitorNetwork).toBe('127.0.0.0/24');
+    await answers;
+  });
+
+  it('with HEAD gets the same headers, and `none`', async () => {
+    const { port } = await adServerBench();
+    const [answer] = await exchange(port, get(EVERGREEN_PATH).replace('GET', 'HEAD'));
+    expect(answer).toMatchObject({
+      status: 302,
+      headers: { 'tollway-click': 'none', 'cache-control': 'no-store', location: expect.anything() },
+      body: '',
+    });
+  });
+
+  it('that is prefetched gets a 503 that nobody keeps', async () => {
+    const { port } = await adServerBench();
+    const [answer] = await exchange(
+      port,
+      get(EVERGREEN_PATH, 'Sec-Purpose: prefetch\r\nConnection: close\r\n'),
+    );
+    expect(answer).toMatchObject({
+      status: 503,
+      headers: { 'cache-control': 'no-store', 'tollway-click': 'none' },
+    });
+    expect(answer?.headers.location).toBeUndefined();
+  });
+
+  it('on an ad that is not known yet gets a page, and when to come again', async () => {
+    const { port } = await adServerBench({ ad: undefined });
+    const [answer] = await exchange(port, get(EVERGREEN_PATH));
+    expect(answer).toMatchObject({ status: 503, headers: { 'retry-after': '5', 'tollway-click': 'none' } });
+    expect(answer?.body).toContain('not ready yet');
+  });
+
+  it.each([
+    ['redirect', 302],
+    ['refuse', 503],
+  ] as const)('that a full spool does not take gets, with SPOOL_FULL=%s, a %i', async (whenFull, status) => {
+    const { port, bench } = await adServerBench({ whenFull, recording: false });
+    const answers = exchange(port, get(EVERGREEN_PATH));
+    await until('the click to wait for its record', () => bench.waiting.length === 1);
+    bench.refuse();
+    expect(await answers).toEqual([
+      expect.objectContaining({ status, headers: expect.objectContaining({ 'tollway-click': 'none' }) }),
+    ]);
+  });
+
+  it('whose visitor has gone before the answer harms nobody', async () => {
+    const { port, bench } = await adServerBench({ recording: false });
+    const socket = await rawConnection(port);
+    socket.write(get(EVERGREEN_PATH));
+    await until('the click to wait for its record', () => bench.waiting.length === 1);
+    socket.resetAndDestroy();
+    await until('the connection to be gone', async () => (await exchange(port, get('/'))).length === 1);
+    bench.take();
+    expect((await exchange(port, get('/')))[0]?.status).toBe(404);
+  });
+
+  it('on an ad whose destination cannot stand in a header harms nobody, and nobody pays for it', async () => {
+    const { port, bench } = await adServerBench({ recording: false });
+    bench.catalog.set(42, sampleAd({ urlTemplate: 'https://landing.example/\u2028\r\nSet-Cookie: a=b' }));
+    const [answer] = await exchange(port, get(EVERGREEN_PATH));
+    expect(answer?.headers['set-cookie']).toBeUndefined();
+    expect(answer?.status).toBe(503);
+    expect(bench.waiting).toEqual([]);
+  });
+});
+
+describe('one connection', () => {
+  it('is kept and used again', async () => {
+    const { port } = await adServerBench();
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    const ports = new Set<number | undefined>();
+    for (let count = 0; count < 5; count += 1) {
+      const status = await new Promise<number | undefined>((resolve, reject) => {
+        const sent = request({ port, host: '127.0.0.1', path: EVERGREEN_PATH, agent }, (response) => {
+          ports.add(response.socket.localPort);
+          response.resume().once('end', () => resolve(response.statusCode));
+        });
+        sent.once('error', reject).end();
+      });
+      expect(status).toBe(302);
+    }
+    agent.destroy();
+    expect(ports.size).toBe(1);
+  });
+
+  it('gets its pipelined requests answered, each in its turn', async () => {
+    const { port } = await adServerBench();
+    const paths = [EVERGREEN_PATH, '/nowhere', EVERGREEN_PATH, '/c/x', EVERGREEN_PATH];
+    const answers = await exchange(port, paths.map((path) => get(path, '')).join('') + get('/'));
+    expect(answers.map(({ status }) => status)).toEqual([302, 404, 302, 404, 302, 404]);
+    const told = answers.map(({ headers }) => headers['tollway-click']).filter((id) => id !== 'none');
+    expect(new Set(told).size).toBe(3);
+  });
+
+  it('gets its pipelined answers in order though they become ready in another', async () => {
+    const { port, bench } = await adServerBench({ recording: false });
+    const answers = exchange(port, get(`${EVERGREEN_PATH}?1`, '') + get(`${EVERGREEN_PATH}?2`));
+    await until('both clicks to wait', () => bench.waiting.length === 2);
+    const [first, second] = bench.waiting.splice(0);
+    second?.recorded(2);
+    first?.recorded(1);
+    const ids = (await answers).map(({ headers }) => headers['tollway-click']);
+    expect(ids).toEqual([first, second].map((click) => JSON.parse(click?.encoded ?? '{}').clickId));
+  });
+
+  it('gets the answer to its click though garbage follows at once', async () => {
+    const { port } = await adServerBench();
+    const answers = await exchange(port, `${get(EVERGREEN_PATH, '')}GARBAGE\r\n\r\n`);
+    expect(answers[0]?.status).toBe(302);
+  });
+});
+
+describe('what is not answered with a redirect', () => {
+  it.each(['POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH', 'PROPFIND'])(
+    '%s gets a 405 that says what is allowed',
+    async (method) => {
+      const { port } = await adServerBench();
+      const body = 'a'.repeat(10_000);
+      const [answer] = await exchange(
+        port,
+        `${method} ${EVERGREEN_PATH} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+      );
+      expect(answer).toMatchObject({
+        status: 405,
+        headers: { allow: 'GET, HEAD', 'tollway-click': 'none', 'cache-control': 'no-store' },
+      });
+    },
+  );
+
+  it('is counted by kind, however many kinds of requests there are', async () => {
+    const { port, bench } = await adServerBench();
+    await exchange(port, get('/'));
+    await exchange(port, get(EVERGREEN_PATH));
+    await exchange(port, get('/').replace('GET', 'DELETE'));
+    await exchange(port, 'GARBAGE\r\n\r\n');
+    for (const answer of ['not_found', 'redirect', 'wrong_method', 'bad_request']) {
+      expect(await counted(bench.metrics.redirects, { answer })).toBe(1);
+    }
+    const { values } = await bench.metrics.redirects.get();
+    // One for each kind of answer: they stand at 0 from the start.
+    expect(values).toHaveLength(7);
+  });
+});

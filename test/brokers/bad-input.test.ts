@@ -1,0 +1,312 @@
+import { CompressionCodecs, CompressionTypes, Kafka, logLevel } from 'kafkajs';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createTopic } from '../../brokers/kafka/client.ts';
+import { parseConfig } from '../../common/config/config.ts';
+import {
+  type SecureKafkaServer,
+  secureKafkaIsMissing,
+  startSecureKafka,
+} from '../../emulators/kafka/secure.ts';
+import { kafkaIsMissing, startKafka } from '../../emulators/kafka/start.ts';
+import { freePorts } from '../../emulators/process/free-ports.ts';
+import { silent } from '../support/database.ts';
+import { isSkipped } from '../support/skipped.ts';
+import { waitFor } from '../support/stack.ts';
+import { type KafkaForTests, kafkaForTests } from './kafka-broker.ts';
+import { type KinesisForTests, startKinesisForTests } from './kinesis-broker.ts';
+import {
+  type Environment,
+  expectAllCharged,
+  type Running,
+  type TestEnvironment,
+  untilSettled,
+  withEnvironment,
+} from './site.ts';
+
+const skipped = isSkipped(await kafkaIsMissing());
+const secureSkipped = isSkipped(await secureKafkaIsMissing());
+const ownSkipped = isSkipped(await kafkaIsMissing('our own'));
+const START_MAX_MS = 120_000;
+
+/** What a processor says and how it ends. */
+async function said(
+  environment: TestEnvironment,
+  env: Environment,
+): Promise<{ code: number | null; printed: string }> {
+  const running = await environment.run({ env });
+  const { child, ended, printed } = running;
+  await waitFor(() => child.exitCode !== null, 20_000, 'it to end').catch((error: unknown) => {
+    throw new Error(`Expected it to end, it says: ${printed()}`, { cause: error });
+  });
+  return { code: await ended, printed: printed() };
+}
+
+const untilSaid = ({ printed }: Running, what: RegExp) =>
+  waitFor(() => what.test(printed()), 20_000, String(what)).catch((error: unknown) => {
+    throw new Error(`Expected ${what} in: ${printed()}`, { cause: error });
+  });
+
+describe.skipIf(skipped).concurrent('a processor of Kafka', () => {
+  let server: KafkaForTests;
+  beforeAll(async () => {
+    if (!skipped) server = kafkaForTests(await startKafka());
+  }, START_MAX_MS);
+  afterAll(() => server?.stop());
+  const on = (
+    title: string,
+    work: (environment: TestEnvironment) => Promise<void>,
+    env: Record<string, string> = {},
+  ) => it(title, { timeout: 60_000 }, () => withEnvironment(server, work, env));
+
+  on('without a topic ends, and says which setting it is and how to make one', async (environment) => {
+    const { code, printed } = await said(environment, { KAFKA_TOPIC: 'of-nobody' });
+    expect(printed).toMatch(/KAFKA_TOPIC: there is no topic "of-nobody".*topics create/);
+    expect(code).toBe(1);
+  });
+
+  on('says that partitions are too few, and works', async (environment) => {
+    const { broker, clicks, database } = environment;
+    const running = await environment.run({ env: { KAFKA_PARTITIONS: '12' } });
+    await untilSaid(
+      running,
+      /KAFKA_PARTITIONS: expected a topic of at least 12 partitions.*has 3.*topics create/,
+    );
+    await broker.publishTo(0, clicks(5));
+    await untilSettled(database.pool, 5);
+  });
+
+  on('ends over a batch that it cannot read, and says where it lies', async (environment) => {
+    const { broker, clicks } = environment;
+    // Made so from the beginning: a topic that is changed goes on converting for a moment.
+    const topic = `${broker.config.KAFKA_TOPIC}-as-it-comes`;
+    const configEntries = [{ name: 'compression.type', value: 'producer' }];
+    await server.makeTopic({ ...broker.config, KAFKA_TOPIC: topic }, { configEntries });
+    CompressionCodecs[CompressionTypes.Snappy] = () => ({
+      compress: async ({ buffer }: { buffer: Buffer }) => storedSnappy(buffer),
+      decompress: async () => Promise.reject(new Error('Expected nobody to read this here')),
+    });
+    await server.produce(topic, 1, clicks(5));
+    await server.produce(topic, 1, clicks(5), CompressionTypes.Snappy);
+    const running = await environment.run({ env: { KAFKA_TOPIC: topic } });
+    const code = await running.ended;
+    expect(running.printed()).toMatch(
+      new RegExp(
+        `KAFKA_TOPIC: ${topic} holds a batch that cannot be read .*Snappy.*1@[05].*compression.type`,
+      ),
+    );
+    expect(code).toBe(1);
+  });
+
+  on('takes records without headers, or with those of others, for clicks', async (environment) => {
+    const { broker, clicks, database } = environment;
+    const kafka = new Kafka({ brokers: [server.server.brokers], logLevel: logLevel.NOTHING });
+    const producer = kafka.producer({ allowAutoTopicCreation: false });
+    environment.later(() => producer.disconnect());
+    await producer.connect();
+    const messages = clicks(6).map(({ key, value }, index) => ({
+      key,
+      value,
+      ...(index % 2 === 0 ? {} : { headers: { ce_type: 'something.else', traceparent: ['a', 'b'] } }),
+    }));
+    await producer.send({ topic: broker.config.KAFKA_TOPIC, acks: -1, messages });
+    const consumer = await environment.consume();
+    await untilSettled(database.pool, 6, consumer);
+    await expectAllCharged(environment);
+  });
+});
+
+describe.skipIf(ownSkipped)('a processor whose Kafka is not there', () => {
+  it('waits and names the setting, once, and begins when there is one', { timeout: 120_000 }, async () => {
+    const properties = { 'num.partitions': '1' };
+    const server = kafkaForTests(await startKafka({ properties }));
+    try {
+      await withEnvironment(server, async (environment) => {
+        await server.server.kill();
+        const running = await environment.run();
+        await untilSaid(running, /KAFKA_BROKERS: 127\.0\.0\.1:\d+ does not answer/);
+        const ready = await fetch(`${running.opsUrl}/readyz`);
+        expect(ready.status).toBe(503);
+        expect(await ready.text()).toContain('KAFKA_BROKERS');
+        await server.server.start();
+        await environment.broker.publishTo(0, environment.clicks(5));
+        await untilSettled(environment.database.pool, 5);
+        await untilSaid(running, /The processor reads from the broker again/);
+        expect(running.child.exitCode).toBe(null);
+        expect(running.printed().match(/KAFKA_BROKERS/g)?.length).toBe(1);
+        await waitFor(async () => (await fetch(`${running.opsUrl}/readyz`)).ok, 10_000, 'readiness');
+      });
+    } finally {
+      await server.stop();
+    }
+  });
+});
+
+describe.skipIf(secureSkipped).concurrent('a processor of a Kafka that asks who comes', () => {
+  let secure: SecureKafkaServer;
+  let server: KafkaForTests;
+  beforeAll(async () => {
+    if (secureSkipped) return;
+    secure = await startSecureKafka();
+    server = kafkaForTests(secure);
+  }, START_MAX_MS);
+  afterAll(() => server?.stop());
+  const login = (mechanism: string, more: Record<string, string> = {}) => ({
+    KAFKA_TLS: 'on',
+    KAFKA_TLS_CA: secure.caPath,
+    KAFKA_SASL: mechanism,
+    KAFKA_USERNAME: secure.username,
+    KAFKA_PASSWORD: secure.password,
+    ...more,
+  });
+  const on = (
+    title: string,
+    env: () => Record<string, string>,
+    work: (environment: TestEnvironment) => Promise<void>,
+  ) => it(title, { timeout: 60_000 }, () => withEnvironment(server, work, env()));
+
+  for (const mechanism of ['plain', 'scram-sha-256', 'scram-sha-512']) {
+    on(
+      `is let in by ${mechanism}`,
+      () => login(mechanism),
+      async ({ broker, clicks, consume, database, spool }) => {
+        await broker.publisher.publish(clicks(5));
+        await broker.publisher.publishEverywhere(spool.watermark());
+        const consumer = await consume();
+        await untilSettled(database.pool, 5, consumer);
+      },
+    );
+  }
+
+  on(
+    'shows its certificate',
+    () => login('plain', { KAFKA_TLS_CERT: secure.clientCertPath, KAFKA_TLS_KEY: secure.clientKeyPath }),
+    async ({ broker, clicks, consume, database }) => {
+      await broker.publisher.publish(clicks(5));
+      const consumer = await consume();
+      await untilSettled(database.pool, 5, consumer);
+    },
+  );
+
+  it.each(['plain', 'scram-sha-256'])(
+    'with a wrong password ends, and names the settings (%s)',
+    { timeout: 60_000 },
+    (mechanism) =>
+      withEnvironment(
+        server,
+        async (environment) => {
+          const { code, printed } = await said(environment, {
+            KAFKA_SASL: mechanism,
+            KAFKA_PASSWORD: 'wrong',
+          });
+          expect(printed).toMatch(/KAFKA_USERNAME, KAFKA_PASSWORD: .* refuses them/);
+          expect(printed).not.toContain('wrong');
+          expect(code).toBe(1);
+        },
+        login('plain'),
+      ),
+  );
+
+  it.each([
+    ['an authority that it does not know', { KAFKA_TLS_CA: '' }, /KAFKA_(TLS|BROKERS)/],
+    ['a file that is not there', { KAFKA_TLS_CA: '/nowhere/ca.pem' }, /KAFKA_TLS_CA: expected a PEM file/],
+    ['no encryption', { KAFKA_TLS: 'off', KAFKA_TLS_CA: '' }, /KAFKA_(TLS|BROKERS)/],
+  ])('says what is wrong: %s', { timeout: 60_000 }, (_, env, what) =>
+    withEnvironment(
+      server,
+      async (environment) => {
+        const running = await environment.run({ env });
+        await untilSaid(running, what);
+      },
+      login('plain'),
+    ),
+  );
+});
+
+describe('a topic', () => {
+  it('is not made where there is no Kafka: the setting is named', { timeout: 60_000 }, async () => {
+    const [port] = await freePorts(1);
+    const config = parseConfig({ BROKER: 'kafka', KAFKA_BROKERS: `127.0.0.1:${port}` });
+    await expect(createTopic(config, silent)).rejects.toThrow(
+      /^KAFKA_BROKERS: 127\.0\.0\.1:\d+ does not answer/,
+    );
+  });
+});
+
+describe.concurrent('a processor of Kinesis', () => {
+  let server: KinesisForTests;
+  beforeAll(async () => {
+    server = await startKinesisForTests();
+  });
+  afterAll(() => server?.stop());
+  const on = (title: string, work: (environment: TestEnvironment) => Promise<void>) =>
+    it(title, { timeout: 60_000 }, () => withEnvironment(server, work));
+
+  on('without a stream ends, and says which setting it is and how to make one', async (environment) => {
+    const { code, printed } = await said(environment, { KINESIS_STREAM: 'of-nobody' });
+    expect(printed).toMatch(/KINESIS_STREAM: there is no stream "of-nobody".*topics create/);
+    expect(code).toBe(1);
+  });
+
+  on('without a region, or with one that cannot be, ends and names it', async (environment) => {
+    for (const AWS_REGION of [undefined, '', 'eu west']) {
+      const { code, printed } = await said(environment, { AWS_REGION, AWS_CONFIG_FILE: '/nowhere/at/all' });
+      expect(printed).toMatch(/AWS_REGION: expected the region of the stream, such as eu-west-1/);
+      expect(code).toBe(1);
+    }
+  });
+
+  on('without credentials ends, and says where they are sought', async (environment) => {
+    const nothing = '/nowhere/at/all';
+    const env = {
+      AWS_ACCESS_KEY_ID: '',
+      AWS_SECRET_ACCESS_KEY: '',
+      AWS_SHARED_CREDENTIALS_FILE: nothing,
+      AWS_CONFIG_FILE: nothing,
+      AWS_EC2_METADATA_DISABLED: 'true',
+    };
+    const { code, printed } = await said(environment, env);
+    expect(printed).toMatch(/AWS credentials \(AWS_ACCESS_KEY_ID/);
+    expect(code).toBe(1);
+  });
+
+  on('whose address is wrong waits and names it, once', async (environment) => {
+    const [port] = await freePorts(1);
+    const running = await environment.run({ env: { KINESIS_ENDPOINT: `http://127.0.0.1:${port}` } });
+    await untilSaid(running, /KINESIS_ENDPOINT: http:\/\/127\.0\.0\.1:\d+ does not answer/);
+    const ready = await fetch(`${running.opsUrl}/readyz`);
+    expect([ready.status, await ready.text()]).toEqual([503, expect.stringContaining('KINESIS_ENDPOINT')]);
+    expect(running.printed().match(/KINESIS_ENDPOINT/g)?.length).toBe(1);
+    expect(running.child.exitCode).toBe(null);
+  });
+});
+
+const SNAPPY_BLOCK_MAX = 32_768;
+
+/**
+ * Snappy without compressing: literals alone, in the framing of Kafka's clients. The broker looks into every batch that it
+ * takes, so it has to be right. https://github.com/google/snappy/blob/main/format_description.txt
+ */
+function storedSnappy(bytes: Buffer): Buffer {
+  const parts = [Buffer.from([0x82, ...Buffer.from('SNAPPY'), 0]), int32(1), int32(1)];
+  for (let at = 0; at < bytes.length; at += SNAPPY_BLOCK_MAX) {
+    const piece = bytes.subarray(at, at + SNAPPY_BLOCK_MAX);
+    const last = piece.length - 1;
+    const block = Buffer.concat([varint(piece.length), Buffer.from([61 << 2, last & 255, last >> 8]), piece]);
+    parts.push(int32(block.length), block);
+  }
+  return Buffer.concat(parts);
+}
+
+function int32(value: number): Buffer {
+  const bytes = Buffer.alloc(4);
+  bytes.writeInt32BE(value);
+  return bytes;
+}
+
+function varint(value: number): Buffer {
+  const bytes: number[] = [];
+  for (let left = value; ; left >>>= 7) {
+    if (left < 128) return Buffer.from([...bytes, left]);
+    bytes.push((left & 127) | 128);
+  }
+}

@@ -1,0 +1,155 @@
+import { pino } from 'pino';
+import { describe, expect, it } from 'vitest';
+import {
+  beginCheckpoints,
+  CheckpointReport,
+  moveCheckpoints,
+  OffsetTracker,
+  readCheckpoints,
+  resetCheckpoints,
+} from '../../brokers/checkpoints.ts';
+import { createMetrics } from '../../common/telemetry/metrics.ts';
+import { uuidV7 } from '../../common/uuid.ts';
+import type { ReadClick } from '../../contract/click-event.ts';
+import { DAY_MS } from '../../ledger/partitions.ts';
+import { chargeClicks } from '../../processor/charge/charge-clicks.ts';
+import { addAccount, TestSpool, testDatabase } from '../support/database.ts';
+
+const database = testDatabase();
+let count = 0;
+
+/** A source of its own, with checkpoints. */
+async function sourceOf(positions: Record<string, string>): Promise<string> {
+  count += 1;
+  const source = `test ${count}`;
+  await beginCheckpoints(database.pool, source, new Map(Object.entries(positions)));
+  return source;
+}
+
+const read = async (source: string) => Object.fromEntries(await readCheckpoints(database.pool, source));
+
+describe('the checkpoints of a source', () => {
+  it('begin where they are told to, once', async () => {
+    const source = await sourceOf({ a: '5', b: '7' });
+    await beginCheckpoints(
+      database.pool,
+      source,
+      new Map([
+        ['a', '1'],
+        ['c', '2'],
+      ]),
+    );
+    expect(await read(source)).toEqual({ a: '5', b: '7', c: '2' });
+  });
+
+  it('move, and say where they are now', async () => {
+    const source = await sourceOf({ a: '5', b: '7' });
+    const moves = [
+      { partition: 'a', known: '5', next: '9' },
+      { partition: 'b', known: '7', next: '7' },
+    ];
+    expect(await moveCheckpoints(database.pool, source, moves, [])).toEqual({
+      isWhole: true,
+      positions: new Map([
+        ['a', '9'],
+        ['b', '7'],
+      ]),
+    });
+    expect(await read(source)).toEqual({ a: '9', b: '7' });
+  });
+
+  it('do not move for somebody who believes them to be elsewhere, who learns where they are', async () => {
+    const source = await sourceOf({ a: '5' });
+    expect(await resetCheckpoints(database.pool, source, () => '2')).toEqual(new Map([['a', '5']]));
+    const moves = [
+      { partition: 'a', known: '5', next: '9' },
+      { partition: 'gone', known: '1', next: '3' },
+    ];
+    expect(await moveCheckpoints(database.pool, source, moves, [])).toEqual({
+      isWhole: true,
+      positions: new Map([['a', '2']]),
+    });
+    expect(await read(source)).toEqual({ a: '2' });
+  });
+
+  it('stay where they are when the database has lost a commit that we were told of', async () => {
+    const { ad } = await addAccount(database.pool);
+    const spool = new TestSpool();
+    const [charged, rejected, lost] = [
+      spool.click({ ad }),
+      spool.click({ ad: { ...ad, id: 999_999 } }),
+      spool.click({ ad }),
+    ];
+    await chargeClicks(database.pool, [charged, rejected], { clickAgeMaxDays: 14 });
+    const source = await sourceOf({ a: '5' });
+    const move = (next: string, ...commitProbes: ReadClick[]) =>
+      moveCheckpoints(
+        database.pool,
+        source,
+        [{ partition: 'a', known: '5', next }],
+        commitProbes.map(({ click }) => click.clickId),
+      );
+    const at5 = { isWhole: false, positions: new Map([['a', '5']]) };
+    expect(await move('9', charged, lost)).toEqual(at5);
+    expect(await read(source)).toEqual({ a: '5' });
+    expect(await moveCheckpoints(database.pool, source, [], [lost.click.clickId])).toMatchObject({
+      isWhole: false,
+    });
+    expect(await move('9', charged, rejected)).toEqual({ isWhole: true, positions: new Map([['a', '9']]) });
+  });
+
+  it('move past a commit of a day that the ledger has closed meanwhile', async () => {
+    const source = await sourceOf({ a: '5' });
+    const closed = uuidV7(Date.now() - 300 * DAY_MS);
+    const moves = [{ partition: 'a', known: '5', next: '9' }];
+    const at9 = { isWhole: true, positions: new Map([['a', '9']]) };
+    expect(await moveCheckpoints(database.pool, source, moves, [closed])).toEqual(at9);
+    const ahead = uuidV7(Date.now() + 300 * DAY_MS);
+    expect(await moveCheckpoints(database.pool, source, moves, [ahead])).toMatchObject({ isWhole: false });
+  });
+
+  it('move once of two who move them at the same time', async () => {
+    const source = await sourceOf({ a: '0' });
+    const movers = Array.from({ length: 10 }, (_, index) =>
+      moveCheckpoints(database.pool, source, [{ partition: 'a', known: '0', next: String(index + 1) }], []),
+    );
+    const positions = (await Promise.all(movers)).map((answer) => answer.positions.get('a'));
+    const { a } = await read(source);
+    expect(positions.filter((position, index) => position === String(index + 1))).toEqual([a]);
+  });
+});
+
+it('that cannot be moved are a warning at once, a metric, and a line when they are moved again', async () => {
+  const metrics = createMetrics();
+  const lines: Record<string, unknown>[] = [];
+  const logger = pino({ level: 'info' }, { write: (line) => lines.push(JSON.parse(line)) });
+  const report = new CheckpointReport({ metrics, logger });
+  const failures = async () => (await metrics.checkpointFailures.get()).values[0]?.value;
+  expect(await failures()).toBe(0);
+  report.moved();
+  for (const _ of [1, 2, 3]) report.failed(new Error('out of shared memory'));
+  expect(await failures()).toBe(3);
+  report.moved();
+  report.moved();
+  expect(lines).toEqual([
+    expect.objectContaining({ level: 40, problem: 'out of shared memory', failures: 1 }),
+    expect.objectContaining({ level: 30, msg: 'Checkpoints are moved again', failures: 3 }),
+  ]);
+});
+
+describe('the progress in a partition', () => {
+  it('goes as far as all is settled without a gap: a fast batch does not carry it past a slow one', () => {
+    const progress = new OffsetTracker('0');
+    const slow = progress.take('10', 1_000, 10);
+    const fast = progress.take('20', 2_000, 10);
+    const last = progress.take('30', 3_000, 10);
+    fast();
+    expect(progress.settledTo).toBe('0');
+    expect(progress).toMatchObject({ isIdle: false, oldestAt: 1_000, records: 20 });
+    slow();
+    expect(progress.settledTo).toBe('20');
+    expect(progress).toMatchObject({ oldestAt: 3_000, records: 10 });
+    last();
+    expect(progress).toMatchObject({ settledTo: '30', isIdle: true, oldestAt: null, records: 0 });
+  });
+});

@@ -1,0 +1,517 @@
+import { createHash } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { uuidV7 } from '../../common/uuid.ts';
+import { clickKey, encodeClick } from '../../contract/click-event.ts';
+import { reconcile } from '../../ledger/reconcile.ts';
+import type { Spool } from '../../producer/spool.ts';
+import { clickEvent } from '../support/database.ts';
+import { type RelayBench, startRelay } from '../support/relay-bench.ts';
+import { append, openSpool } from '../support/spool-bench.ts';
+import { waitFor } from '../support/stack.ts';
+import { type Interruption, type Server, SLOTS } from './broker.ts';
+import { drivers } from './brokers.ts';
+import {
+  backUp,
+  type Consumer,
+  countSettled,
+  expectAllCharged,
+  expectTrueBooks,
+  gate,
+  restore,
+  type Submit,
+  slowDown,
+  type TestEnvironment,
+  untilCheckpointed,
+  untilSettled,
+  withEnvironment,
+} from './site.ts';
+
+const CHILD = 'test/brokers/children/consumer.ts';
+/** A first start may have to fetch Kafka. */
+const START_MAX_MS = 120_000;
+
+/** Without watermarks in between: what an interruption meets is a batch. */
+const QUIET = { batchMax: 50, watermarkIntervalMs: 60_000 };
+
+describe.each(drivers)('$name', ({ driver, skipped }) => {
+  let server: Server;
+  beforeAll(async () => {
+    if (!skipped) server = await driver.start();
+  }, START_MAX_MS);
+  afterAll(() => server?.stop());
+
+  // They wait for each other's clocks more than for the processor, so they run side by side, each on a site of its own.
+  describe.skipIf(skipped).concurrent('consumed', () => {
+    const on = (title: string, work: (environment: TestEnvironment) => Promise<void>) =>
+      it(title, { timeout: 120_000 }, () => withEnvironment(server, work));
+    /** For brokers that remember by position, and keep what is settled. */
+    const withCheckpoints: typeof on = driver.hasCheckpoints ? on : () => undefined;
+
+    on('acknowledges nothing before it is committed, whatever overtakes what', async (environment) => {
+      const { database, broker, clicks } = environment;
+      const held = gate();
+      const reached = gate();
+      let deliveries = 0;
+      const holdFirst =
+        (submit: Submit): Submit =>
+        async (records, signal) => {
+          deliveries += 1;
+          if (deliveries === 1) {
+            reached.open();
+            await held.opened;
+          }
+          await submit(records, signal);
+        };
+      const consumer = await environment.consume({ wrap: holdFirst });
+      await broker.publishTo(0, clicks(20));
+      await reached.opened;
+      await broker.publishTo(0, clicks(30));
+      await untilSettled(database.pool, 30, consumer);
+      await untilCheckpointed(environment);
+      await broker.publisher.publishEverywhere(environment.spool.watermark());
+      // What was overtaken is with the broker still, as the books see it.
+      const reconciliation = await expectTrueBooks(environment);
+      expect(reconciliation).toMatchObject({ accepted: environment.spool.accepted, inFlight: 20 });
+      expect(reconciliation.charged).toBe(environment.spool.accepted - 20);
+      held.open();
+      await untilSettled(database.pool, environment.spool.accepted, consumer);
+      await consumer.stop();
+      await expectAllCharged(environment);
+      expect(await consumer.duplicates()).toBe(0);
+    });
+
+    on('gives a batch again whose consumer died before the commit', async (environment) => {
+      await environment.publishEverySlot(20);
+      const { ended } = await environment.run({ script: CHILD, env: { CRASH: 'before' } });
+      expect(await ended).toBe(null);
+      expect(await countSettled(environment.database.pool)).toBe(0);
+      const consumer = await environment.consume();
+      await untilSettled(environment.database.pool, environment.spool.accepted, consumer);
+      await expectAllCharged(environment);
+      expect(await consumer.duplicates()).toBe(0);
+    });
+
+    on(
+      'gives a batch again whose consumer died after the commit, and it is charged once',
+      async (environment) => {
+        await environment.publishEverySlot(20);
+        const { ended } = await environment.run({ script: CHILD, env: { CRASH: 'after' } });
+        expect(await ended).toBe(null);
+        const settled = await countSettled(environment.database.pool);
+        expect(settled).toBeGreaterThan(0);
+        const consumer = await environment.consume();
+        await untilSettled(environment.database.pool, environment.spool.accepted, consumer);
+        await waitFor(async () => (await consumer.duplicates()) === settled, 20_000, `${settled} copies`);
+        await expectAllCharged(environment);
+      },
+    );
+
+    on(
+      'gives a slow batch again that was overtaken by a fast one when its consumer died',
+      async (environment) => {
+        const { database, broker, clicks } = environment;
+        const { printed, kill } = await environment.run({ script: CHILD, env: { CRASH: 'hold' } });
+        await broker.publishTo(0, clicks(20));
+        await waitFor(() => printed().includes('held'));
+        await broker.publishTo(0, clicks(30));
+        await untilSettled(database.pool, 30);
+        await untilCheckpointed(environment);
+        await kill('SIGKILL');
+        expect((await expectTrueBooks(environment)).inFlight).toBe(20);
+        const consumer = await environment.consume();
+        await untilSettled(database.pool, environment.spool.accepted, consumer);
+        await expectAllCharged(environment);
+      },
+    );
+
+    on('survives kill -9 of the processor in the middle of a backlog', async (environment) => {
+      const { pool } = environment.database;
+      await slowDown(pool, 0.1);
+      const total = await publishBacklog(environment);
+      const first = await environment.run({ env: { BATCH_SIZE: '20' } });
+      await waitFor(async () => (await countSettled(pool)) > 60, 20_000, 'some settled clicks');
+      await first.kill('SIGKILL');
+      expect(await countSettled(pool)).toBeLessThan(total);
+      await expectTrueBooks(environment);
+      await environment.run();
+      await untilSettled(pool, total);
+      await expectAllCharged(environment);
+    });
+
+    on('drains on SIGTERM: what was taken is settled, and nobody is given it again', async (environment) => {
+      const { pool } = environment.database;
+      await slowDown(pool, 0.1);
+      const total = await publishBacklog(environment);
+      const first = await environment.run({ env: { BATCH_SIZE: '20' } });
+      await waitFor(async () => (await countSettled(pool)) > 60, 20_000, 'some settled clicks');
+      const code = await first.kill('SIGTERM');
+      expect({ code, printed: first.printed() }).toMatchObject({ code: 0 });
+      expect(await countSettled(pool)).toBeLessThan(total);
+      const consumer = await environment.consume();
+      await untilSettled(pool, total, consumer);
+      await consumer.stop();
+      expect(await consumer.duplicates()).toBe(0);
+      await expectAllCharged(environment);
+    });
+
+    on('goes on where it was left, and reads nothing twice', async (environment) => {
+      const { pool } = environment.database;
+      for (let round = 1; round <= 3; round += 1) {
+        await environment.publishEverySlot(10);
+        const consumer = await environment.consume();
+        await untilSettled(pool, environment.spool.accepted, consumer);
+        await consumer.stop();
+        expect(await consumer.duplicates()).toBe(0);
+        expect(consumer.failure()).toBe(null);
+      }
+      await expectAllCharged(environment);
+    });
+
+    on('begins with the first record where nothing says where to begin', async (environment) => {
+      await environment.publishEverySlot(30);
+      const consumer = await environment.consume();
+      await untilSettled(environment.database.pool, environment.spool.accepted, consumer);
+      await expectAllCharged(environment);
+    });
+
+    withCheckpoints('skips nothing when what it had read is forgotten', async (environment) => {
+      const { pool } = environment.database;
+      for (const [what, forget] of Object.entries(environment.broker.forget)) {
+        await environment.publishEverySlot(10);
+        const before = await environment.consume();
+        await untilSettled(pool, environment.spool.accepted, before);
+        await before.stop();
+        await environment.publishEverySlot(10);
+        await forget(pool);
+        const after = await environment.consume();
+        await untilSettled(pool, environment.spool.accepted, after);
+        await after.stop();
+        expect([what, (await after.duplicates()) > 0]).toEqual([what, true]);
+      }
+      await expectAllCharged(environment);
+    });
+
+    on(
+      'charges again by itself what a restored ledger has lost, and reads again when it is told to',
+      async (environment) => {
+        const { pool } = environment.database;
+        const since = new Date(Date.now() - 1_000);
+        const partOne = await environment.publishEverySlot(10);
+        const first = await environment.consume();
+        await untilSettled(pool, partOne, first);
+        await first.stop();
+        const backup = await backUp(environment);
+        const partTwo = await environment.publishEverySlot(10);
+        const second = await environment.consume();
+        await untilSettled(pool, partOne + partTwo, second);
+        await second.stop();
+
+        const restored = await environment.consume({ env: { DATABASE_URL: backup.url } });
+        // The Postgres broker goes back in time with the ledger, and what came since is gone with it.
+        const held = driver.hasCheckpoints ? partOne + partTwo : partOne;
+        await untilSettled(backup.pool, held, restored);
+        expect(await restored.duplicates()).toBe(0);
+        for (const backlogs of environment.broker.backlogs) await backlogs.rewind(backup.pool, since);
+        await waitFor(async () => (await restored.duplicates()) >= held, 20_000, 'all to be read again');
+        const reconciliation = await expectTrueBooks(environment, backup.pool);
+        expect(reconciliation).toMatchObject({ charged: held, inFlight: 0 });
+        expect(restored.failure()).toBe(null);
+      },
+    );
+
+    withCheckpoints(
+      'notices that the ledger under it was restored, and charges again what that has lost',
+      async (environment) => {
+        const { pool } = environment.database;
+        const consumer = await environment.consume();
+        await environment.publishEverySlot(10);
+        await untilSettled(pool, environment.spool.accepted, consumer);
+        await untilCheckpointed(environment);
+        const backup = await backUp(environment);
+        await environment.publishEverySlot(10);
+        await untilSettled(pool, environment.spool.accepted, consumer);
+        await untilCheckpointed(environment);
+        await restore(environment, backup);
+        await environment.publishEverySlot(1);
+        await untilSettled(pool, environment.spool.accepted, consumer);
+        await expectAllCharged(environment);
+        expect(consumer.failure()).toBe(null);
+      },
+    );
+
+    on('is shared by consumers that come, leave and die', async (environment) => {
+      const { pool } = environment.database;
+      const taken = { one: 0, two: 0 };
+      const counting =
+        (who: keyof typeof taken) =>
+        (submit: Submit): Submit =>
+        async (records, signal) => {
+          await submit(records, signal);
+          taken[who] += records.filter(({ is }) => is === 'click').length;
+        };
+      /** Publishes to every partition, until something holds. */
+      const publishUntil = async (what: string, holds: () => boolean | Promise<boolean>) => {
+        await waitFor(
+          async () => {
+            await environment.publishEverySlot(2);
+            return holds();
+          },
+          40_000,
+          what,
+        );
+        await untilSettled(pool, environment.spool.accepted);
+      };
+      const one = await environment.consume({ wrap: counting('one') });
+      await publishUntil('the first to work', () => taken.one > 0);
+      const two = await environment.consume({ wrap: counting('two') });
+      await publishUntil('the second to work', () => taken.two > 0);
+      const before = { ...taken };
+      await publishUntil('both to work', () => taken.one > before.one && taken.two > before.two);
+      await two.stop();
+      await environment.publishEverySlot(5);
+      await untilSettled(pool, environment.spool.accepted, one);
+
+      const three = await environment.run();
+      await publishUntil('the third to work', async () => {
+        return (await countSettled(pool)) > taken.one + taken.two + SLOTS * 2;
+      });
+      await three.kill('SIGKILL');
+      await environment.publishEverySlot(5);
+      await untilSettled(pool, environment.spool.accepted, one);
+      await expectAllCharged(environment);
+      expect([one.failure(), two.failure()]).toEqual([null, null]);
+    });
+
+    on(
+      'keeps poison and what is foreign as dead letters, to the last byte, and charges the neighbours',
+      async (environment) => {
+        const { broker, clicks, database, spool } = environment;
+        const poison = clicks(1);
+        await database.pool.query(
+          `create function refuse() returns trigger language plpgsql as $$ begin
+           if new.click_id = '${poison[0]?.click.clickId}' then raise exception 'refused'; end if; return new; end $$`,
+        );
+        await database.pool.query(
+          'create trigger refuse before insert on ledger for each row execute function refuse()',
+        );
+        const large = Buffer.alloc(900_000, 'x');
+        const garbage = Buffer.from([0, 255, 1, 254]);
+        const { spoolId: id, sequence } = spool.next();
+        const foreign = [
+          { key: 'of somebody else', value: Buffer.from('{"order": 7}') },
+          { key: 'too large', value: large },
+          { key: 'garbage', value: garbage },
+          { key: clickKey(id, sequence), value: garbage },
+          { key: uuidV7(), value: Buffer.from('null') },
+        ];
+        await broker.publishTo(1, [...clicks(5), ...foreign, ...clicks(5), ...poison, ...clicks(5)]);
+        const consumer = await environment.consume();
+        await untilSettled(database.pool, 15, consumer);
+        const letters = async () =>
+          (await database.pool.query('select record_key, reason, raw, identity from dead_letter order by id'))
+            .rows;
+        await waitFor(async () => (await letters()).length === 6, 20_000, 'six dead letters');
+        const found = new Map((await letters()).map(({ record_key, ...letter }) => [record_key, letter]));
+        for (const { key, value } of foreign) {
+          expect(found.get(key)).toMatchObject({ reason: 'malformed' });
+          expect(value.equals(found.get(key).raw)).toBe(true);
+        }
+        // A record without a key of ours is identified by its place and by its bytes.
+        const { identity } = found.get('of somebody else');
+        const hash = createHash('sha256').update('{"order": 7}').digest('hex');
+        const [, place, bytes] = /^position (.*) ([0-9a-f]{16})$/.exec(identity) ?? [];
+        expect(place).toMatch(broker.place(1));
+        expect(bytes).toBe(hash.slice(0, 16));
+        expect(found.get(poison[0]?.key)).toMatchObject({ reason: 'poison', raw: poison[0]?.value });
+        await broker.publisher.publishEverywhere(spool.watermark());
+        const reconciliation = await expectTrueBooks(environment);
+        expect(reconciliation).toMatchObject({ charged: 15, rejected: 2, inFlight: 0 });
+        expect(consumer.failure()).toBe(null);
+      },
+    );
+
+    on('says how much waits and for how long', async (environment) => {
+      const { ads, broker, spool, clicks } = environment;
+      const held = gate();
+      let taken = 0;
+      const { source } = await environment.consume({
+        wrap: (submit) => async (records, signal) => {
+          taken += records.length;
+          await held.opened;
+          await submit(records, signal);
+        },
+      });
+      const hourAgo = Date.now() - 3_600_000;
+      const [ad] = ads;
+      if (!ad) throw new Error('Expected an ad');
+      const late = spool.click({ ad, clickedAt: hourAgo });
+      await broker.publishTo(0, [late, ...clicks(28)]);
+      await waitFor(() => taken === 29, 20_000, 'all to be taken');
+      const { records, oldestAgeSeconds } = await source.lag();
+      expect(records).toBe(29);
+      expect(oldestAgeSeconds).toBeGreaterThanOrEqual(3_600);
+      expect(oldestAgeSeconds).toBeLessThan(3_700);
+      held.open();
+      await waitFor(
+        async () => {
+          const lag = await source.lag();
+          return lag.records === 0 && lag.oldestAgeSeconds === 0;
+        },
+        20_000,
+        'no lag',
+      );
+      expect(await countSettled(environment.database.pool)).toBe(29);
+    });
+
+    withCheckpoints(
+      'begins where START_POSITION says at its very first start, and only then',
+      async (environment) => {
+        const { pool } = environment.database;
+        const env = { START_POSITION: 'latest' };
+        const skipped = await environment.publishEverySlot(5);
+        const first = await environment.consume({ env });
+        const begun = async () => (await pool.query('select from broker_checkpoint')).rowCount === SLOTS;
+        await waitFor(begun, 20_000, 'a beginning');
+        await environment.publishEverySlot(5);
+        await untilSettled(pool, environment.spool.accepted - skipped, first);
+        await first.stop();
+        await environment.publishEverySlot(5);
+        const second = await environment.consume({ env });
+        await untilSettled(pool, environment.spool.accepted - skipped, second);
+        // The books know what was left out, once a watermark has told them.
+        await environment.broker.publisher.publishEverywhere(environment.spool.watermark());
+        const ask = () => reconcile(pool, { brokers: environment.broker.backlogs });
+        await waitFor(async () => (await ask()).missing > 0, 10_000, 'the watermark');
+        await second.stop();
+        expect(await countSettled(pool)).toBe(environment.spool.accepted - skipped);
+        expect(await ask()).toMatchObject({ balanced: true, missing: skipped });
+      },
+    );
+  });
+
+  // What is done to the server is done to all: one after the other.
+  describe.skipIf(skipped)('interrupted', () => {
+    const on = (
+      title: string,
+      how: 'outage' | 'freeze',
+      work: (environment: TestEnvironment, interrupt: Interruption) => Promise<void>,
+    ) => {
+      if (how === 'freeze' && !driver.canFreeze) return;
+      it(title, { timeout: 120_000 }, (context) => {
+        const interrupt = server[how];
+        if (!interrupt) return context.skip('this server is not ours to interrupt so');
+        return withEnvironment(server, (environment) => work(environment, interrupt));
+      });
+    };
+    /** Appends clicks until something holds; answers those that were accepted. */
+    const appendUntil = async (
+      environment: TestEnvironment,
+      spool: Spool,
+      holds: () => boolean | Promise<boolean>,
+    ) => {
+      const ids: string[] = [];
+      await waitFor(async () => {
+        const some = environment.ads.map((ad) => clickEvent({ ad }));
+        await append(spool, some.map(encodeClick));
+        ids.push(...some.map(({ clickId }) => clickId));
+        return holds();
+      }, 30_000);
+      return ids;
+    };
+    const relayed = async ({ metrics }: RelayBench) =>
+      (await metrics.relayedClicks.get()).values[0]?.value ?? 0;
+    const failures = async ({ metrics }: RelayBench) => {
+      const { values } = await metrics.relayBatches.get();
+      return values.find(({ labels }) => labels.result === 'failed')?.value ?? 0;
+    };
+    /** Ends the relay and holds that every click arrived once, under its own id. */
+    const expectAllThere = async (
+      environment: TestEnvironment,
+      spool: Spool,
+      bench: RelayBench,
+      ids: string[],
+      consumer?: Consumer,
+    ) => {
+      const { pool } = environment.database;
+      bench.relay.end();
+      expect(await bench.done).toBe(true);
+      await untilSettled(pool, ids.length, consumer);
+      const { rows } = await pool.query<{ id: string }>('select click_id as id from ledger');
+      expect(new Set(rows.map(({ id }) => id))).toEqual(new Set(ids));
+      expect(spool.accepted).toBe(ids.length);
+      const reconciliation = await expectTrueBooks(environment);
+      expect(reconciliation).toMatchObject({ accepted: ids.length, charged: ids.length, inFlight: 0 });
+      if (consumer) expect(consumer.failure()).toBe(null);
+    };
+
+    on(
+      'by the end of the server in the middle of traffic, loses nothing and goes on by itself',
+      'outage',
+      async (environment, outage) => {
+        const spool = openSpool();
+        const bench = startRelay(spool, environment.broker.publisher, QUIET);
+        const consumer = await environment.consume();
+        const settled = () => countSettled(environment.database.pool);
+        const ids = await appendUntil(environment, spool, async () => (await settled()) > 50);
+        await outage(environment.database, async () => {
+          const [sent, failed] = [await relayed(bench), await failures(bench)];
+          const noticed = async () => (await relayed(bench)) > sent + 50 || (await failures(bench)) > failed;
+          ids.push(...(await appendUntil(environment, spool, noticed)));
+        });
+        const before = await settled();
+        ids.push(...(await appendUntil(environment, spool, async () => (await settled()) > before)));
+        await expectAllThere(environment, spool, bench, ids, consumer);
+      },
+    );
+
+    on(
+      'by a server that is there and does not answer, loses nothing, says so within 10 s and goes on by itself',
+      'freeze',
+      async (environment, freeze) => {
+        const spool = openSpool();
+        const bench = startRelay(spool, environment.broker.publisher, QUIET);
+        const { child, opsUrl, printed } = await environment.run();
+        const settled = () => countSettled(environment.database.pool);
+        const ids = await appendUntil(environment, spool, async () => (await settled()) > 50);
+        await waitFor(async () => (await readSignal(`${opsUrl}/readyz`)).status === 200, 10_000, 'readiness');
+        await freeze(environment.database, async () => {
+          const frozenAt = performance.now();
+          const isSaid = async () => {
+            const [ready, metrics] = await Promise.all(
+              ['readyz', 'metrics'].map((path) => readSignal(`${opsUrl}/${path}`)),
+            );
+            return (
+              ready?.status === 503 &&
+              ready.text.includes(`- ${driver.name}: `) &&
+              metrics?.text.includes('\ntollway_broker_up 0\n') === true
+            );
+          };
+          await waitFor(isSaid, 10_000, 'the processor to name the broker');
+          expect(performance.now() - frozenAt).toBeLessThan(10_000);
+          const waiting = () => bench.relay.oldestClickAgeMs ?? 0;
+          ids.push(...(await appendUntil(environment, spool, () => waiting() > 3_000)));
+        });
+        const before = await settled();
+        ids.push(...(await appendUntil(environment, spool, async () => (await settled()) > before)));
+        await expectAllThere(environment, spool, bench, ids);
+        expect(child.exitCode, printed()).toBe(null);
+        const isReady = async () => (await readSignal(`${opsUrl}/readyz`)).status === 200;
+        await waitFor(isReady, 10_000, 'readiness again');
+      },
+    );
+  });
+});
+
+/** Reads a page of an operations port; fails when the answer takes a second or longer. */
+async function readSignal(url: string): Promise<{ status: number; text: string }> {
+  const response = await fetch(url, { signal: AbortSignal.timeout(1_000) }).catch((cause) => {
+    throw new Error(`Expected an answer of ${url} within 1 s`, { cause });
+  });
+  return { status: response.status, text: await response.text() };
+}
+
+/** Publishes 600 clicks in many small pieces. */
+async function publishBacklog(environment: TestEnvironment): Promise<number> {
+  for (let round = 0; round < 20; round += 1) await environment.publishEverySlot(10);
+  return environment.spool.accepted;
+}

@@ -1,0 +1,131 @@
+import { type Admin, CompressionTypes, type ITopicConfig, Kafka, logLevel, type Producer } from 'kafkajs';
+import { createBacklogs } from '../../brokers/create-event-sources.ts';
+import { createTopic } from '../../brokers/kafka/client.ts';
+import { createKafkaPublisher } from '../../brokers/kafka/publisher.ts';
+import { type Config, parseConfig } from '../../common/config/config.ts';
+import { uuidV7 } from '../../common/uuid.ts';
+import type { BrokerRecord } from '../../contract/click-event.ts';
+import { type KafkaServer, kafkaIsMissing, startKafka } from '../../emulators/kafka/start.ts';
+import { silent } from '../support/database.ts';
+import { makeTopic } from '../support/kafka-topic.ts';
+import { type Broker, between, type Driver, QUICK, type Server, SLOTS } from './broker.ts';
+
+/** A server with connections of our own to it, beside those that are tested. */
+export type KafkaForTests = Server & {
+  readonly server: KafkaServer;
+  readonly admin: () => Promise<Admin>;
+  /** Makes a topic by hand, with properties that `topics create` would not choose. */
+  readonly makeTopic: (config: Config, more?: Partial<ITopicConfig>) => Promise<void>;
+  readonly produce: (
+    topic: string,
+    partition: number,
+    records: readonly BrokerRecord[],
+    compression?: CompressionTypes,
+  ) => Promise<void>;
+};
+
+export const kafkaDriver: Driver = {
+  name: 'kafka',
+  hasCheckpoints: true,
+  canFreeze: true,
+  missing: () => kafkaIsMissing(),
+  start: async () => kafkaForTests(await startKafka()),
+};
+
+export function kafkaForTests(server: KafkaServer): KafkaForTests {
+  const kafka = new Kafka({
+    clientId: 'tollway-test',
+    brokers: server.brokers.split(','),
+    logLevel: logLevel.NOTHING,
+  });
+  const opened: { admin?: Promise<Admin>; producer?: Promise<Producer> } = {};
+  const admin = () => {
+    opened.admin ??= connected(kafka.admin());
+    return opened.admin;
+  };
+  const producer = () => {
+    opened.producer ??= connected(kafka.producer({ allowAutoTopicCreation: false }));
+    return opened.producer;
+  };
+  const produce: KafkaForTests['produce'] = async (topic, partition, records, compression) => {
+    const messages = records.map(({ key, value }) => ({ key, value, partition }));
+    const options = { topic, acks: -1, messages, compression: compression ?? CompressionTypes.None };
+    const written = await (await producer()).send(options);
+    if (written.length > 0) return;
+    // In silence it leaves out what goes to a partition that it does not know yet.
+    await (await producer()).disconnect();
+    delete opened.producer;
+    const [again] = await (await producer()).send(options);
+    if (!again) throw new Error(`Expected partition ${partition} of ${topic}`);
+  };
+  return {
+    server,
+    admin,
+    makeTopic: async (config, more = {}) => {
+      const numPartitions = config.KAFKA_PARTITIONS;
+      await makeTopic(await admin(), {
+        topic: config.KAFKA_TOPIC,
+        numPartitions,
+        replicationFactor: 1,
+        ...more,
+      });
+    },
+    produce,
+    open: async (database, more = {}) => {
+      const name = `clicks-${uuidV7()}`;
+      const env: Record<string, string> = {
+        ...QUICK,
+        BROKER: 'kafka',
+        DATABASE_URL: database.url,
+        KAFKA_BROKERS: server.brokers,
+        KAFKA_TOPIC: name,
+        KAFKA_GROUP: `group-${name}`,
+        KAFKA_PARTITIONS: String(SLOTS),
+        ...more,
+      };
+      const config = parseConfig(env);
+      await createTopic(config, silent);
+      return brokerOf(config, env, admin, produce);
+    },
+    outage: server.ours ? between(server.kill, server.start) : null,
+    freeze: server.ours ? between(server.suspend, server.resume) : null,
+    stop: async () => {
+      await (await opened.admin)?.disconnect();
+      await (await opened.producer)?.disconnect();
+      await server.stop();
+    },
+  };
+}
+
+async function connected<T extends Admin | Producer>(client: T): Promise<T> {
+  await client.connect();
+  return client;
+}
+
+async function brokerOf(
+  config: Config,
+  env: Record<string, string>,
+  admin: () => Promise<Admin>,
+  produce: KafkaForTests['produce'],
+): Promise<Broker> {
+  const { KAFKA_TOPIC: topic, KAFKA_GROUP: group } = config;
+  const publisher = createKafkaPublisher(config, silent);
+  const forgetGroup = async () => void (await (await admin()).deleteGroups([group]));
+  return {
+    env,
+    config,
+    publisher,
+    backlogs: await createBacklogs(config, silent),
+    publishTo: (slot, records) => produce(topic, slot, records),
+    forget: {
+      'the offsets of its group': forgetGroup,
+      'its checkpoints': async (pool) => void (await pool.query('delete from broker_checkpoint')),
+      both: async (pool) => {
+        await forgetGroup();
+        await pool.query('delete from broker_checkpoint');
+      },
+    },
+    place: (slot) => new RegExp(`^${topic}/${slot}@\\d+$`),
+    close: publisher.close,
+  };
+}

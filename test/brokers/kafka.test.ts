@@ -1,0 +1,318 @@
+import { createHash } from 'node:crypto';
+import { CompressionTypes } from 'kafkajs';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { kafkaIsMissing, startKafka } from '../../emulators/kafka/start.ts';
+import { addAccount } from '../support/database.ts';
+import { isSkipped } from '../support/skipped.ts';
+import { waitFor } from '../support/stack.ts';
+import { SLOTS } from './broker.ts';
+import { type KafkaForTests, kafkaForTests } from './kafka-broker.ts';
+import {
+  type Consumer,
+  countSettled,
+  expectAllCharged,
+  gate,
+  type TestEnvironment,
+  untilCheckpointed,
+  untilSettled,
+  withEnvironment,
+} from './site.ts';
+
+const ERROR = 50;
+const WARNING = 40;
+const skipped = isSkipped(await kafkaIsMissing());
+
+let server: KafkaForTests;
+beforeAll(async () => {
+  if (!skipped) server = kafkaForTests(await startKafka());
+}, 120_000);
+afterAll(() => server?.stop());
+
+const lost = async ({ metrics }: Consumer) => (await metrics.brokerLost.get()).values[0]?.value ?? 0;
+const alarms = ({ logged }: Consumer) => logged.filter(({ level }) => level >= ERROR).map(({ msg }) => msg);
+
+/** Has the broker delete the records of a partition up to an offset. */
+async function deleteRecords({ broker }: TestEnvironment, partition: number, offset: number): Promise<void> {
+  const { KAFKA_TOPIC: topic } = broker.config;
+  const admin = await server.admin();
+  await admin.fetchTopicMetadata({ topics: [topic] });
+  // On a busy machine its client learns late who leads a partition.
+  const deleted = () =>
+    admin.deleteTopicRecords({ topic, partitions: [{ partition, offset: String(offset) }] }).then(
+      () => true,
+      () => false,
+    );
+  await waitFor(deleted, 10_000, 'records to be deleted');
+}
+
+describe.skipIf(skipped).concurrent('a consumer of Kafka', () => {
+  const on = (
+    title: string,
+    work: (environment: TestEnvironment) => Promise<void>,
+    env: Record<string, string> = {},
+  ) => it(title, { timeout: 120_000 }, () => withEnvironment(server, work, env));
+
+  on('raises the alarm when the broker has deleted what it has not read', async (environment) => {
+    const { broker, clicks, database } = environment;
+    await broker.publishTo(0, clicks(10));
+    const before = await environment.consume();
+    await untilSettled(database.pool, 10, before);
+    await before.stop();
+    await broker.publishTo(0, clicks(20));
+    await deleteRecords(environment, 0, 17);
+    const after = await environment.consume();
+    await untilSettled(database.pool, 23, after);
+    expect(await lost(after)).toBe(7);
+    expect(alarms(after)).toEqual([
+      'The broker has deleted records that were not read: 7, from offset 10 on',
+    ]);
+    expect(await countSettled(database.pool)).toBe(23);
+    // Known from now on: the next one has nothing to say.
+    await untilCheckpointed(environment);
+    await after.stop();
+    const next = await environment.consume();
+    await broker.publishTo(0, clicks(1));
+    await untilSettled(database.pool, 25, next);
+    expect([await lost(next), ...alarms(next)]).toEqual([0]);
+  });
+
+  on(
+    'raises the alarm when that happens while it runs',
+    async (environment) => {
+      const { broker, clicks, database } = environment;
+      const held = gate();
+      let taken = 0;
+      const consumer = await environment.consume({
+        wrap: (submit) => async (records, signal) => {
+          taken += records.length;
+          const delivered = submit(records, signal);
+          await held.opened;
+          await delivered;
+        },
+      });
+      // Until it is full, so that the rest stays with the broker.
+      for (let round = 0; round < 60; round += 1) await broker.publishTo(0, clicks(10));
+      await waitFor(() => taken > 0, 20_000, 'something to be taken');
+      await deleteRecords(environment, 0, 600);
+      held.open();
+      await broker.publishTo(0, clicks(1));
+      const settled = async () => (await countSettled(database.pool)) + (await lost(consumer));
+      await waitFor(
+        async () => (await settled()) >= 601,
+        20_000,
+        'every click to be settled or known to be lost',
+      );
+      expect(await settled()).toBe(601);
+      expect(alarms(consumer).length).toBe((await lost(consumer)) > 0 ? 1 : 0);
+      expect(consumer.failure()).toBe(null);
+    },
+    { BATCH_SIZE: '10' },
+  );
+
+  on('reads all that there is when its topic was made anew', async (environment) => {
+    const { broker, clicks, database } = environment;
+    const { KAFKA_TOPIC: topic } = broker.config;
+    for (let slot = 0; slot < SLOTS; slot += 1) await broker.publishTo(slot, clicks(20));
+    const before = await environment.consume();
+    await untilSettled(database.pool, 60, before);
+    await before.stop();
+    const admin = await server.admin();
+    await admin.deleteTopics({ topics: [topic] });
+    await waitFor(async () => !(await admin.listTopics()).includes(topic));
+    await waitFor(() =>
+      server.makeTopic(broker.config).then(
+        () => true,
+        () => false,
+      ),
+    );
+    // Fewer than were read of the old one, then more.
+    await waitFor(() =>
+      broker.publishTo(0, clicks(5)).then(
+        () => true,
+        () => false,
+      ),
+    );
+    await broker.publishTo(1, clicks(30));
+    const after = await environment.consume();
+    await untilSettled(database.pool, 95, after);
+    expect(alarms(after).length).toBeGreaterThan(0);
+    await expectAllCharged(environment);
+  });
+
+  on('reads partitions that are added while it runs from their first record on', async (environment) => {
+    const { broker, clicks, database } = environment;
+    const { KAFKA_TOPIC: topic } = broker.config;
+    await environment.publishEverySlot(5);
+    const consumer = await environment.consume({ env: { START_POSITION: 'latest' } });
+    await waitFor(() => consumer.source.problems().length === 0, 20_000, 'it to have joined');
+    await (await server.admin()).createPartitions({ topicPartitions: [{ topic, count: SLOTS + 1 }] });
+    await broker.publishTo(SLOTS, clicks(25));
+    await untilSettled(database.pool, 25, consumer);
+    expect(consumer.failure()).toBe(null);
+  });
+
+  on(
+    'keeps its very first start though the group was only said to have taken an offset',
+    async (environment) => {
+      const env = { START_POSITION: 'latest' };
+      const skipped = await environment.publishEverySlot(5);
+      const first = await environment.consume({ env });
+      // As kafkajs does while it is about to join again.
+      const { consumer } = first.source as unknown as { consumer: { commitOffsets: () => Promise<void> } };
+      consumer.commitOffsets = async () => {};
+      await waitFor(() => first.source.problems().length === 0, 20_000, 'it to have joined');
+      await environment.publishEverySlot(5);
+      await untilSettled(environment.database.pool, environment.spool.accepted - skipped, first);
+      await first.stop();
+      const second = await environment.consume({ env });
+      await environment.publishEverySlot(5);
+      await untilSettled(environment.database.pool, environment.spool.accepted - skipped, second);
+      await second.stop();
+      expect(await countSettled(environment.database.pool)).toBe(environment.spool.accepted - skipped);
+      expect(alarms(second)).toEqual([]);
+    },
+  );
+
+  on('reads what is compressed with gzip and zstd, batch by batch', async (environment) => {
+    const { broker, clicks, database } = environment;
+    const { KAFKA_TOPIC: topic } = broker.config;
+    await (await server.admin()).alterConfigs({
+      validateOnly: false,
+      resources: [{ type: 2, name: topic, configEntries: [{ name: 'compression.type', value: 'producer' }] }],
+    });
+    const consumer = await environment.consume();
+    for (const compression of [CompressionTypes.None, CompressionTypes.GZIP, CompressionTypes.ZSTD])
+      await server.produce(topic, 0, clicks(10), compression);
+    await untilSettled(database.pool, 30, consumer);
+    await expectAllCharged(environment);
+  });
+
+  on('takes records without a key, a value or headers for what they are', async (environment) => {
+    const { broker, clicks, database } = environment;
+    const [unkeyed] = clicks(1);
+    const consumer = await environment.consume();
+    await broker.publishTo(2, [
+      { key: null, value: Buffer.from('nobody knows') },
+      { key: 'empty', value: null },
+      { key: null, value: null },
+      { key: null, value: unkeyed?.value ?? null },
+      ...clicks(5),
+    ]);
+    await untilSettled(database.pool, 6, consumer);
+    const letters = async () =>
+      (await database.pool.query('select identity, record_key, raw, detail from dead_letter order by id'))
+        .rows;
+    await waitFor(async () => (await letters()).length === 3);
+    const found = await letters();
+    expect(found).toMatchObject([
+      { record_key: null, raw: Buffer.from('nobody knows') },
+      { record_key: 'empty', raw: null, detail: 'Expected a click event, got null' },
+      { record_key: null, raw: null },
+    ]);
+    const { KAFKA_TOPIC: topic } = broker.config;
+    // The place, and the bytes where there are some.
+    const hash = createHash('sha256').update('nobody knows').digest('hex').slice(0, 16);
+    const places = [`0 ${hash}`, '1', '2'].map((at) => `position ${topic}/2@${at}`);
+    expect(found.map(({ identity }) => identity)).toEqual(places);
+    expect((await consumer.metrics.foreignRecords.get()).values[0]?.value).toBe(3);
+  });
+
+  on(
+    'says that it idles when there are fewer partitions than consumers',
+    async (environment) => {
+      const { broker, clicks, database } = environment;
+      const one = await environment.consume();
+      await broker.publishTo(0, clicks(5));
+      await untilSettled(database.pool, 5, one);
+      const two = await environment.consume();
+      const idle = () => [one, two].find(({ source }) => source.problems().length > 0);
+      await waitFor(
+        () => idle()?.source.problems()[0]?.reason.includes('KAFKA_PARTITIONS') ?? false,
+        20_000,
+        'one to idle',
+      );
+      const said = idle()
+        ?.logged.filter(({ level }) => level === WARNING)
+        .map(({ msg }) => msg);
+      expect(said?.join()).toMatch(/is idle.*KAFKA_PARTITIONS.*topics create/);
+      await broker.publishTo(0, clicks(5));
+      await untilSettled(database.pool, 10);
+    },
+    { KAFKA_PARTITIONS: '1' },
+  );
+});
+
+describe.skipIf(skipped).concurrent('a publisher to Kafka', () => {
+  it.each(['none', 'gzip', 'zstd'])(
+    'takes calls at the same time, compressing with %s',
+    { timeout: 60_000 },
+    (how) =>
+      withEnvironment(
+        server,
+        async (environment) => {
+          const { broker, clicks, database, spool } = environment;
+          const consumer = await environment.consume();
+          await Promise.all(Array.from({ length: 30 }, () => broker.publisher.publish(clicks(100))));
+          await broker.publisher.publishEverywhere(spool.watermark());
+          await untilSettled(database.pool, 3_000, consumer);
+          const { rows } = await database.pool.query<{ position: string }>(
+            'select position from broker_checkpoint',
+          );
+          expect(rows.length).toBe(SLOTS);
+          await expectAllCharged(environment);
+        },
+        { KAFKA_COMPRESSION: how },
+      ),
+  );
+
+  it('finds each partition of a topic led as soon as that is made', { timeout: 120_000 }, () =>
+    withEnvironment(server, async ({ database, clicks }) => {
+      const publishAtOnce = async () => {
+        const broker = await server.open(database, { KAFKA_PARTITIONS: '12' });
+        await broker.publisher.publish(clicks(4_000)).finally(broker.close);
+      };
+      await Promise.all(Array.from({ length: 16 }, publishAtOnce));
+    }),
+  );
+
+  it('calls nothing written of which kafkajs does not say that it was', { timeout: 60_000 }, () =>
+    withEnvironment(server, async ({ broker, clicks, spool }) => {
+      const { publisher } = broker;
+      // Its client knows the partitions of now, and for some minutes.
+      await publisher.publish(clicks(1));
+      const admin = await server.admin();
+      await admin.createPartitions({
+        topicPartitions: [{ topic: broker.config.KAFKA_TOPIC, count: SLOTS + 1 }],
+      });
+      const partitions = async () =>
+        (await admin.fetchTopicMetadata({ topics: [broker.config.KAFKA_TOPIC] })).topics[0]?.partitions
+          .length;
+      await waitFor(async () => (await partitions()) === SLOTS + 1);
+      // A watermark is for every partition that there is; what is for one that it does not know, it leaves out in silence.
+      await expect(publisher.publishEverywhere(spool.watermark())).rejects.toMatchObject({
+        code: 'kafka',
+        retryable: true,
+        message: `Partition ${SLOTS} took no clicks: nobody leads it`,
+      });
+    }),
+  );
+
+  it('sends in parts what one partition would not take at once', { timeout: 60_000 }, () =>
+    withEnvironment(
+      server,
+      async (environment) => {
+        const { broker, database, spool } = environment;
+        const consumer = await environment.consume();
+        const account = await addAccount(database.pool, { budget: '1000000.00' });
+        // As large as clicks become: anybody may send such a user agent.
+        const userAgent = '€'.repeat(512);
+        const large = Array.from({ length: 1_000 }, () => spool.click({ ad: account.ad, userAgent }));
+        await broker.publisher.publish(large);
+        await broker.publisher.publishEverywhere(spool.watermark());
+        await untilSettled(database.pool, 1_000, consumer);
+        await expectAllCharged(environment);
+      },
+      { KAFKA_PARTITIONS: '1' },
+    ),
+  );
+});

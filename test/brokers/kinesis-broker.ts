@@ -1,0 +1,98 @@
+import { type KinesisClient, PutRecordsCommand } from '@aws-sdk/client-kinesis';
+import { createBacklogs } from '../../brokers/create-event-sources.ts';
+import { createStream, isOpen, listShards, openKinesis } from '../../brokers/kinesis/client.ts';
+import { createKinesisPublisher } from '../../brokers/kinesis/publisher.ts';
+import { type Config, parseConfig } from '../../common/config/config.ts';
+import { uuidV7 } from '../../common/uuid.ts';
+import { type KinesisServer, startKinesis } from '../../emulators/kinesis/start.ts';
+import { silent } from '../support/database.ts';
+import { type Broker, between, type Driver, QUICK, type Server, SLOTS } from './broker.ts';
+import { layWire } from './wire.ts';
+
+/** What the emulator is content with; the SDK finds it in the environment. */
+export const AWS: Record<string, string> = {
+  AWS_REGION: 'us-east-1',
+  AWS_ACCESS_KEY_ID: 'test',
+  AWS_SECRET_ACCESS_KEY: 'test',
+};
+
+export type KinesisForTests = Server & { readonly server: KinesisServer };
+
+export const kinesisDriver: Driver = {
+  name: 'kinesis',
+  hasCheckpoints: true,
+  canFreeze: true,
+  missing: async () => null,
+  start: () => startKinesisForTests(),
+};
+
+export async function startKinesisForTests(): Promise<KinesisForTests> {
+  Object.assign(process.env, AWS);
+  const server = await startKinesis();
+  // A connection that breaks in the middle of a request is what a client sees of a server that dies, and the emulator can
+  // only end, and write its data down, once nobody asks it anything.
+  const proxy = await layWire(Number(new URL(server.endpoint).port));
+  const endpoint = `http://127.0.0.1:${proxy.port}`;
+  const die = async () => {
+    await proxy.cut();
+    await server.kill();
+  };
+  const rise = async () => {
+    await server.start();
+    await proxy.mend();
+  };
+  return {
+    server,
+    open: async (database, more = {}) => {
+      const env: Record<string, string> = {
+        ...QUICK,
+        ...AWS,
+        BROKER: 'kinesis',
+        DATABASE_URL: database.url,
+        KINESIS_ENDPOINT: endpoint,
+        KINESIS_STREAM: `clicks-${uuidV7()}`,
+        KINESIS_SHARDS: String(SLOTS),
+        ...more,
+      };
+      const config = parseConfig(env);
+      await createStream(config);
+      return brokerOf(config, env);
+    },
+    outage: between(die, rise),
+    freeze: between(server.suspend, server.resume),
+    stop: async () => {
+      await proxy.cut();
+      await server.stop();
+    },
+  };
+}
+
+async function brokerOf(config: Config, env: Record<string, string>): Promise<Broker> {
+  const { KINESIS_STREAM: StreamName } = config;
+  const client: KinesisClient = openKinesis(config);
+  const publisher = createKinesisPublisher(config);
+  return {
+    env,
+    config,
+    publisher,
+    backlogs: await createBacklogs(config, silent),
+    publishTo: async (slot, records) => {
+      const open = (await listShards(client, config)).filter(isOpen);
+      const ExplicitHashKey = open[slot]?.HashKeyRange?.StartingHashKey;
+      const Records = records.map(({ key, value }) => ({
+        Data: value ?? Buffer.alloc(0),
+        PartitionKey: key ?? 'none',
+        ExplicitHashKey,
+      }));
+      const { FailedRecordCount } = await client.send(new PutRecordsCommand({ StreamName, Records }));
+      if (FailedRecordCount)
+        throw new Error(`Expected all records to be taken, ${FailedRecordCount} were not`);
+    },
+    forget: { 'its checkpoints': async (pool) => void (await pool.query('delete from broker_checkpoint')) },
+    place: () => new RegExp(`^${StreamName}/shardId-\\d+@\\d+$`),
+    close: async () => {
+      await publisher.close();
+      client.destroy();
+    },
+  };
+}

@@ -1,0 +1,267 @@
+import {
+  MergeShardsCommand,
+  PutRecordsCommand,
+  type Shard,
+  SplitShardCommand,
+  UpdateShardCountCommand,
+} from '@aws-sdk/client-kinesis';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { isOpen, listShards, openKinesis } from '../../brokers/kinesis/client.ts';
+import { ShardLeases } from '../../brokers/kinesis/shard-leases.ts';
+import { createTestDatabase } from '../support/database.ts';
+import { waitFor } from '../support/stack.ts';
+import { type KinesisForTests, startKinesisForTests } from './kinesis-broker.ts';
+import {
+  countSettled,
+  expectAllCharged,
+  expectTrueBooks,
+  gate,
+  type Submit,
+  type TestEnvironment,
+  untilSettled,
+  withEnvironment,
+} from './site.ts';
+
+let server: KinesisForTests;
+beforeAll(async () => {
+  server = await startKinesisForTests();
+});
+afterAll(() => server?.stop());
+
+const on = (
+  title: string,
+  work: (environment: TestEnvironment) => Promise<void>,
+  env: Record<string, string> = {},
+) => it(title, { timeout: 60_000 }, () => withEnvironment(server, work, env));
+
+const shardOf = (position: string) => /\/(.*)@/.exec(position)?.[1] ?? '';
+
+describe.concurrent('a consumer of Kinesis', () => {
+  on(
+    'reads a child shard once its parents are settled, while the stream splits and merges under traffic',
+    async (environment) => {
+      const { broker, clicks, database } = environment;
+      const { KINESIS_STREAM: StreamName } = broker.config;
+      const client = openKinesis(broker.config);
+      environment.later(async () => client.destroy());
+      const shards = new Map<string, Shard>();
+      const look = async () => {
+        for (const shard of await listShards(client, broker.config)) shards.set(shard.ShardId ?? '', shard);
+        return [...shards.values()].filter(isOpen);
+      };
+      const [only] = await look();
+      const tooEarly: string[] = [];
+      const held = gate();
+      const watch =
+        (submit: Submit): Submit =>
+        async (records, signal) => {
+          const shard = shardOf(records[0]?.position ?? '');
+          if (shard === only?.ShardId) await held.opened;
+          const { rows } = await database.pool.query<{ partition: string; position: string }>(
+            'select partition, position from broker_checkpoint',
+          );
+          const parents = [shards.get(shard)?.ParentShardId, shards.get(shard)?.AdjacentParentShardId];
+          for (const { partition, position } of rows) {
+            if (parents.includes(partition) && position !== 'end')
+              tooEarly.push(`${shard} before ${partition}`);
+          }
+          await submit(records, signal);
+        };
+      const consumer = await environment.consume({ wrap: watch });
+      const another = await environment.consume({ wrap: watch });
+      const publish = () => broker.publisher.publish(clicks(10));
+      await publish();
+      await client.send(
+        new SplitShardCommand({
+          StreamName,
+          ShardToSplit: only?.ShardId,
+          NewStartingHashKey: String(2n ** 127n),
+        }),
+      );
+      const open = (count: number) =>
+        waitFor(async () => {
+          await publish();
+          return (await look()).length === count;
+        });
+      await open(2);
+      const [left, right] = await look();
+      await client.send(
+        new MergeShardsCommand({
+          StreamName,
+          ShardToMerge: left?.ShardId,
+          AdjacentShardToMerge: right?.ShardId,
+        }),
+      );
+      await open(1);
+      await publish();
+      // Four generations and three of them closed: the books can read them all.
+      const reconciliation = await expectTrueBooks(environment);
+      expect(reconciliation.inFlight).toBe(environment.spool.accepted);
+      held.open();
+      await untilSettled(database.pool, environment.spool.accepted, consumer);
+      expect(tooEarly).toEqual([]);
+      const ends = async () =>
+        (await database.pool.query(`select from broker_checkpoint where position = 'end'`)).rowCount;
+      await waitFor(async () => (await ends()) === 3, 20_000, 'three shards to be over');
+      await expectAllCharged(environment);
+      expect([consumer.failure(), another.failure()]).toEqual([null, null]);
+
+      // Whoever comes later does not read again what is over.
+      await Promise.all([consumer.stop(), another.stop()]);
+      const late = await environment.consume();
+      await publish();
+      await untilSettled(database.pool, environment.spool.accepted, late);
+      expect(await late.duplicates()).toBe(0);
+    },
+    { KINESIS_SHARDS: '1' },
+  );
+
+  on('goes on when the number of shards is changed', async (environment) => {
+    const { broker, clicks, database } = environment;
+    const { KINESIS_STREAM: StreamName } = broker.config;
+    const client = openKinesis(broker.config);
+    environment.later(async () => client.destroy());
+    const consumer = await environment.consume();
+    await environment.publishEverySlot(10);
+    await client.send(
+      new UpdateShardCountCommand({ StreamName, TargetShardCount: 4, ScalingType: 'UNIFORM_SCALING' }),
+    );
+    await waitFor(async () => {
+      await broker.publisher.publish(clicks(10));
+      return (await listShards(client, broker.config)).filter(isOpen).length === 4;
+    });
+    await broker.publisher.publish(clicks(50));
+    await broker.publisher.publishEverywhere(environment.spool.watermark());
+    await untilSettled(database.pool, environment.spool.accepted, consumer);
+    await expectAllCharged(environment);
+  });
+
+  on(
+    'raises the alarm when a shard was not read for longer than it keeps its records',
+    async (environment) => {
+      const { broker, clicks, database } = environment;
+      await broker.publishTo(0, clicks(5));
+      const before = await environment.consume();
+      await untilSettled(database.pool, 5, before);
+      await before.stop();
+      const { rowCount } = await database.pool.query(
+        `update broker_checkpoint set position = regexp_replace(position, ' [^ ]*$', ' 2020-01-01T00:00:00.000Z')
+       where position like 'after %'`,
+      );
+      expect(rowCount).toBe(1);
+      await broker.publishTo(0, clicks(5));
+      const after = await environment.consume();
+      await untilSettled(database.pool, 10, after);
+      expect((await after.metrics.brokerLost.get()).values[0]?.value).toBe(1);
+      const said = after.logged.filter(({ level }) => level >= 50).map(({ msg }) => msg);
+      expect(said).toEqual([
+        expect.stringContaining('not read for longer than the stream keeps its records'),
+      ]);
+      await expectAllCharged(environment);
+    },
+  );
+
+  on('takes a partition key of somebody else and an empty record for what they are', async (environment) => {
+    const { broker, clicks, database } = environment;
+    const client = openKinesis(broker.config);
+    environment.later(async () => client.destroy());
+    await client.send(
+      new PutRecordsCommand({
+        StreamName: broker.config.KINESIS_STREAM,
+        Records: [
+          { PartitionKey: 'a key', Data: Buffer.from('of somebody else') },
+          { PartitionKey: 'ünïcode', Data: Buffer.alloc(0) },
+        ],
+      }),
+    );
+    await broker.publishTo(0, clicks(5));
+    const consumer = await environment.consume();
+    await untilSettled(database.pool, 5, consumer);
+    const letters = async () =>
+      (await database.pool.query('select record_key, raw from dead_letter order by record_key')).rows;
+    await waitFor(async () => (await letters()).length === 2);
+    expect(await letters()).toEqual([
+      { record_key: 'a key', raw: Buffer.from('of somebody else') },
+      { record_key: 'ünïcode', raw: Buffer.alloc(0) },
+    ]);
+    await expectAllCharged(environment);
+  });
+
+  on('shares shards evenly and leaves none to nobody', async (environment) => {
+    const { database } = environment;
+    const shards = [new Set<string>(), new Set<string>()];
+    const start = (seen: Set<string> | undefined) =>
+      environment.consume({
+        wrap: (submit) => async (records, signal) => {
+          for (const { position } of records) seen?.add(shardOf(position));
+          await submit(records, signal);
+        },
+      });
+    const one = await start(shards[0]);
+    await untilSettled(database.pool, await environment.publishEverySlot(2), one);
+    expect(shards[0]?.size).toBe(3);
+    const two = await start(shards[1]);
+    await waitFor(
+      async () => {
+        for (const seen of shards) seen.clear();
+        await environment.publishEverySlot(2);
+        await untilSettled(database.pool, environment.spool.accepted);
+        return shards.every(({ size }) => size > 0) && shards.reduce((sum, { size }) => sum + size, 0) === 3;
+      },
+      20_000,
+      'both to have their share',
+    );
+    expect(await countSettled(database.pool)).toBe(environment.spool.accepted);
+    expect([one.failure(), two.failure()]).toEqual([null, null]);
+  });
+});
+
+describe('a lease of a shard', () => {
+  it('that was taken again, because what came after it failed, is let go of at once', async () => {
+    const database = await createTestDatabase();
+    const [one, other] = [
+      await ShardLeases.join(database.url, 'clicks', () => undefined),
+      await ShardLeases.join(database.url, 'clicks', () => undefined),
+    ];
+    try {
+      // A deal takes it, cannot read its checkpoint, and is done anew.
+      expect(await one.take('shard 1')).toBe(true);
+      expect(await one.take('shard 1')).toBe(true);
+      await one.release('shard 1');
+      expect(await other.take('shard 1')).toBe(true);
+    } finally {
+      await one.leave();
+      await other.leave();
+      await database.drop();
+    }
+  });
+});
+
+it('A lease that may have leaked, because the database did not answer in time, is let go of with the connection', {
+  timeout: 60_000,
+}, async () => {
+  const database = await createTestDatabase();
+  let lost = 0;
+  const one = await ShardLeases.join(database.url, 'clicks', () => {
+    lost += 1;
+  });
+  const other = await ShardLeases.join(database.url, 'clicks', () => undefined);
+  try {
+    expect(await one.take('shard 1')).toBe(true);
+    const { rows } = await database.pool.query<{ pid: number }>(
+      `select pid from pg_stat_activity where datname = current_database() and application_name = 'tollway shard leases'
+       order by backend_start limit 1`,
+    );
+    const pid = rows[0]?.pid ?? 0;
+    process.kill(pid, 'SIGSTOP');
+    await expect(one.release('shard 1')).rejects.toThrow('timeout');
+    process.kill(pid, 'SIGCONT');
+    expect(lost).toBe(1);
+    expect(one.held.size).toBe(0);
+    await waitFor(() => other.take('shard 1'), 10_000, 'the lease');
+  } finally {
+    await one.leave().catch(() => undefined);
+    await other.leave();
+    await database.drop();
+  }
+});

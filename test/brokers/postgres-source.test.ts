@@ -1,0 +1,312 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { BatchSink, EventSource } from '../../brokers/event-source.ts';
+import { postgresBacklog } from '../../brokers/postgres/backlog.ts';
+import { createPostgresPublisher } from '../../brokers/postgres/publisher.ts';
+import { createPostgresSource } from '../../brokers/postgres/source.ts';
+import type { Publisher } from '../../brokers/publisher.ts';
+import { TollwayError } from '../../common/errors.ts';
+import { createPool, type Pool } from '../../common/postgres/postgres.ts';
+import { createMetrics, type ProcessMetrics } from '../../common/telemetry/metrics.ts';
+import { reconcile } from '../../ledger/reconcile.ts';
+import { BatchDispatcher } from '../../processor/batch-dispatcher.ts';
+import {
+  addAccount,
+  createTestDatabase,
+  type NamedAd,
+  silent,
+  type TestDatabase,
+  TestSpool,
+} from '../support/database.ts';
+import { expectBalanced } from '../support/deliver.ts';
+
+type Submit = BatchSink['submit'];
+type Consumer = { source: EventSource; pool: Pool; dispatcher: BatchDispatcher; ended: Promise<void> };
+
+let database: TestDatabase & { drop: () => Promise<void> };
+let metrics: ProcessMetrics;
+let publisher: Publisher;
+let ad: NamedAd;
+let consumers: Consumer[];
+
+beforeEach(async () => {
+  database = await createTestDatabase();
+  metrics = createMetrics();
+  publisher = createPostgresPublisher(database.pool);
+  ({ ad } = await addAccount(database.pool, { budget: '1000000.00' }));
+  consumers = [];
+});
+afterEach(async () => {
+  for (const { source, dispatcher, pool, ended } of consumers) {
+    dispatcher.abort();
+    await source.stop();
+    await ended;
+    await pool.end();
+  }
+  await database.drop();
+});
+
+/** Starts a consumer with connections of its own; `around` stands between its source and its host. */
+function consume(wrap: (submit: Submit) => Submit = (submit) => submit): Consumer {
+  const pool = createPool(database.url, 'test consumer', 6, () => undefined);
+  const options = { batchSize: 100, lanes: 2, clickAgeMaxDays: 14, retryAttempts: 1, bisectOnError: true };
+  const dispatcher = new BatchDispatcher(pool, options, {
+    metrics,
+    logger: silent,
+    onInvariant: () => undefined,
+  });
+  const source = createPostgresSource(
+    pool,
+    {
+      waitForCapacity: dispatcher.waitForCapacity,
+      submit: wrap(dispatcher.submit),
+      commitProbes: dispatcher.commitProbes,
+      forget: dispatcher.forget,
+    },
+    { windowMs: 5, batchSize: 100 },
+    { logger: silent },
+  );
+  const consumer = { source, pool, dispatcher, ended: source.run() };
+  consumers.push(consumer);
+  return consumer;
+}
+
+async function untilAllSettled(): Promise<void> {
+  await expect
+    .poll(
+      async () => (await database.pool.query('select from broker_chunk where settled_at is null')).rowCount,
+      {
+        timeout: 15_000,
+      },
+    )
+    .toBe(0);
+}
+
+async function publishChunks(spool: TestSpool, chunks: number, size: number): Promise<void> {
+  for (let chunk = 0; chunk < chunks; chunk += 1) {
+    await publisher.publish(Array.from({ length: size }, () => spool.click({ ad })));
+  }
+  await publisher.publishEverywhere(spool.watermark());
+}
+
+describe('a consumer of the Postgres broker', () => {
+  it('brings every record of every chunk into the ledger once, and marks the chunks settled', async () => {
+    const spool = new TestSpool();
+    consume();
+    await publishChunks(spool, 12, 30);
+    await untilAllSettled();
+    expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 360, charged: 360, inFlight: 0 });
+    expect((await database.pool.query('select from broker_chunk')).rowCount).toBe(13);
+  });
+
+  it('shares the chunks with another', async () => {
+    const spool = new TestSpool();
+    await publishChunks(spool, 40, 10);
+    const waiting = new Set<string>();
+    let bothAtWork: () => void = () => undefined;
+    const both = new Promise<void>((resolve) => {
+      bothAtWork = resolve;
+    });
+    const meet =
+      (name: string) =>
+      (submit: Submit): Submit =>
+      async (records) => {
+        waiting.add(name);
+        if (waiting.size === 2) bothAtWork();
+        await both;
+        await submit(records);
+      };
+    consume(meet('one'));
+    consume(meet('other'));
+    await untilAllSettled();
+    expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 400, charged: 400 });
+    expect((await metrics.duplicates.get()).values[0]?.value).toBe(0);
+  });
+
+  it('settles only the chunks that it has claimed: an older one that another holds waits, and is charged', async () => {
+    const spool = new TestSpool();
+    const isSettled = async () =>
+      (
+        await database.pool.query('select settled_at is not null as settled from broker_chunk order by id')
+      ).rows.map(({ settled }) => settled);
+    await publisher.publish([1, 2, 3].map(() => spool.click({ ad })));
+    const claimed = Promise.withResolvers<void>();
+    const dead = Promise.withResolvers<never>();
+    dead.promise.catch(() => undefined);
+    let isClaimed = false;
+    // Its two loops claim side by side. What the other one claims, it gives back.
+    const holder = consume(() => () => {
+      if (isClaimed) return Promise.reject(new TollwayError('database', 'Not now', { retryable: true }));
+      isClaimed = true;
+      claimed.resolve();
+      return dead.promise;
+    });
+    await claimed.promise;
+    const stopped = holder.source.stop();
+    await publisher.publish([spool.click({ ad }), spool.click({ ad }), spool.watermark()]);
+    consume();
+    try {
+      await expect.poll(isSettled, { timeout: 5_000 }).toEqual([false, true]);
+    } finally {
+      await database.pool.query(
+        `select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = current_database()
+           and state = 'idle in transaction' and query like '%broker_chunk%for update skip locked%'`,
+      );
+      dead.reject(new Error('The process has died'));
+    }
+    await stopped;
+    await untilAllSettled();
+    expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 5, charged: 5, missing: 0 });
+  });
+
+  it('that loses its connection between the charge and the settlement reads it again, and charges nothing twice', async () => {
+    const spool = new TestSpool();
+    // One chunk, so that one claim has it all.
+    await publisher.publish([...Array.from({ length: 60 }, () => spool.click({ ad })), spool.watermark()]);
+    let deliveries = 0;
+    consume((submit) => async (records) => {
+      await submit(records);
+      deliveries += 1;
+      if (deliveries > 1) return;
+      const { rowCount } = await database.pool.query(
+        `select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = current_database()
+           and state = 'idle in transaction' and query like '%broker_chunk%for update skip locked%'`,
+      );
+      expect(rowCount).toBeGreaterThan(0);
+    });
+    await untilAllSettled();
+    expect(deliveries).toBeGreaterThan(1);
+    expect((await metrics.duplicates.get()).values[0]?.value).toBe(60);
+    expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 60, charged: 60 });
+  });
+
+  it('keeps a payload that is no chunk as one foreign record, and goes on', async () => {
+    const spool = new TestSpool();
+    const payload = Buffer.from('somebody else wrote this');
+    const statement = 'insert into broker_chunk (record_count, payload) values (1, $1)';
+    await database.pool.query(statement, [payload]);
+    await publishChunks(spool, 1, 5);
+    consume();
+    await untilAllSettled();
+    const { rows } = await database.pool.query('select reason, raw, record_key from dead_letter');
+    expect(rows).toEqual([{ reason: 'malformed', raw: payload, record_key: null }]);
+    expect(await expectBalanced(database.pool)).toMatchObject({ charged: 5, rejected: 0, unattributed: 0 });
+  });
+
+  it('keeps a payload that is empty too: it is dropped in no silence', async () => {
+    await database.pool.query(`insert into broker_chunk (record_count, payload) values (1, '')`);
+    consume();
+    await untilAllSettled();
+    expect((await database.pool.query('select from dead_letter')).rowCount).toBe(1);
+  });
+
+  it('waits while its table is away', async () => {
+    const { source } = consume();
+    await database.pool.query('alter table broker_chunk rename to chunk_away');
+    await expect.poll(() => source.isFailing()).toBe(true);
+    expect(source.problems()).toMatchObject([
+      { what: 'postgres', reason: expect.stringContaining('broker_chunk') },
+    ]);
+    await database.pool.query('alter table chunk_away rename to broker_chunk');
+    await expect.poll(() => source.problems()).toEqual([]);
+    await publishChunks(new TestSpool(), 1, 5);
+    await untilAllSettled();
+    expect(await expectBalanced(database.pool)).toMatchObject({ charged: 5 });
+  });
+
+  it('stops with what it has taken settled, and leaves the rest', async () => {
+    const spool = new TestSpool();
+    await publishChunks(spool, 30, 10);
+    let begun: () => void = () => undefined;
+    const first = new Promise<void>((resolve) => {
+      begun = resolve;
+    });
+    const { source } = consume((submit) => async (records) => {
+      begun();
+      await submit(records);
+    });
+    await first;
+    await source.stop();
+    const reconciliation = await reconcile(database.pool, { brokers: [postgresBacklog], deep: true });
+    expect(reconciliation).toMatchObject({ balanced: true, missing: 0, accepted: 300 });
+    expect(reconciliation.charged + reconciliation.inFlight).toBe(300);
+    expect(reconciliation.charged).toBeGreaterThan(0);
+    consume();
+    await untilAllSettled();
+    expect(await expectBalanced(database.pool)).toMatchObject({ charged: 300 });
+    expect((await metrics.duplicates.get()).values[0]?.value).toBe(0);
+  });
+});
+
+describe('the lag', () => {
+  it('is what waits in the broker and how long it has waited', async () => {
+    const idle = idleSource();
+    expect(await idle.lag()).toEqual({ records: 0, oldestAgeSeconds: 0 });
+    const late = new TestSpool();
+    await publisher.publish([
+      late.click({ ad, clickedAt: Date.now() - 3_600_000 }),
+      ...[1, 2, 3].map(() => late.click({ ad })),
+    ]);
+    await publishChunks(new TestSpool(), 1, 17);
+    const { records, oldestAgeSeconds } = await idle.lag();
+    expect(records).toBe(22);
+    expect(oldestAgeSeconds).toBeGreaterThanOrEqual(3_600);
+    expect(oldestAgeSeconds).toBeLessThan(3_700);
+    consume();
+    await untilAllSettled();
+    expect(await idle.lag()).toEqual({ records: 0, oldestAgeSeconds: 0 });
+  });
+});
+
+it('reads again what was published at the instant of a rewind, and after it', async () => {
+  const since = new Date();
+  const { rowCount } = await database.pool.query(
+    `insert into broker_chunk (record_count, payload, published_at, settled_at)
+     select records, ''::bytea, $1::timestamptz + after, now()
+     from (values (1, '-1 microsecond'::interval), (10, '0'), (100, '1 microsecond')) chunk (records, after)`,
+    [since],
+  );
+  expect(rowCount).toBe(3);
+  expect(await postgresBacklog.rewind(database.pool, since)).toEqual({ records: 110, short: false });
+  // The oldest that is kept was published then: nothing is lacking.
+  await database.pool.query('delete from broker_chunk where published_at < $1', [since]);
+  expect(await postgresBacklog.rewind(database.pool, since)).toEqual({ records: 0, short: false });
+  const before = new Date(since.getTime() - 1);
+  expect(await postgresBacklog.rewind(database.pool, before)).toEqual({ records: 0, short: true });
+});
+
+it('says that records of a rewind may have been deleted only where some were', async () => {
+  const longAgo = new Date(Date.now() - 3_600_000);
+  expect(await postgresBacklog.rewind(database.pool, longAgo)).toEqual({ records: 0, short: false });
+  await database.pool.query(
+    "insert into broker_chunk (record_count, payload, settled_at) select 1, ''::bytea, now() from generate_series(1, 2)",
+  );
+  expect(await postgresBacklog.rewind(database.pool, longAgo)).toEqual({ records: 2, short: false });
+  await database.pool.query('delete from broker_chunk where id = 1');
+  expect(await postgresBacklog.rewind(database.pool, longAgo)).toEqual({ records: 0, short: true });
+});
+
+it('counts more records than an integer of PostgreSQL holds, waiting and read again', async () => {
+  const { rows } = await database.pool.query<{ now: Date }>(
+    `insert into broker_chunk (record_count, payload, settled_at)
+     select 2147483647, ''::bytea, now() from generate_series(1, 3) returning now() as now`,
+  );
+  const since = new Date((rows[0]?.now.getTime() ?? 0) - 1_000);
+  const records = 3 * 2_147_483_647;
+  expect(await postgresBacklog.rewind(database.pool, since)).toMatchObject({ records });
+  expect(await idleSource().lag()).toMatchObject({ records });
+});
+
+/** A source that takes nothing: only what it says of the broker is asked for. */
+function idleSource(): EventSource {
+  return createPostgresSource(
+    database.pool,
+    {
+      waitForCapacity: () => Promise.resolve(),
+      submit: () => Promise.reject(new Error('Expected nothing to be delivered')),
+      commitProbes: () => [],
+      forget: () => undefined,
+    },
+    { windowMs: 5, batchSize: 100 },
+    { logger: silent },
+  );
+}

@@ -1,0 +1,34 @@
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { addAccount, clickRecord, testDatabase } from '../support/database.ts';
+import { deliver } from '../support/deliver.ts';
+import { makeFolder, removeFolder, tollway } from '../support/stack.ts';
+
+/** What `tollway export` leaves out for each of its options. */
+
+const database = testDatabase();
+let folder: string;
+beforeEach(() => {
+  folder = makeFolder();
+});
+afterEach(() => removeFolder(folder));
+
+it('exports what its options ask for, and nothing else', async () => {
+  const [one, other] = [await addAccount(database.pool), await addAccount(database.pool)];
+  const clicks = [one, other].map(({ ad }) => clickRecord({ ad }));
+  await deliver(database.pool, clicks);
+  const { KAFKA_BROKERS: _, BROKER: __, ...inherited } = process.env;
+  const env = { ...inherited, DATABASE_URL: database.url, DATA_DIR: folder };
+  const exported = async (...options: string[]) => {
+    const { stdout } = await tollway(env, 'export', ...options);
+    const lines = stdout.split('\n').filter((line) => line.startsWith('{'));
+    return lines.map((line) => (JSON.parse(line) as { clickId: string }).clickId);
+  };
+  const [first, second] = clicks.map(({ click }) => click.clickId);
+  const runs = await Promise.all([
+    exported(),
+    exported('--advertiser', String(one.advertiser.id)),
+    exported('--campaign', String(other.campaign.id)),
+    exported('--until', '2020-01-01'),
+  ]);
+  expect(runs).toEqual([[first, second].toSorted(), [first], [second], []]);
+});

@@ -1,0 +1,73 @@
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { createPostgresPublisher } from '../../brokers/postgres/publisher.ts';
+import {
+  addAccount,
+  createTestDatabase,
+  type NamedAd,
+  type TestDatabase,
+  TestSpool,
+} from '../support/database.ts';
+import { deliver } from '../support/deliver.ts';
+import { makeFolder, removeFolder, tollway } from '../support/stack.ts';
+
+/** The exit codes of `tollway reconcile` on a database whose processor is stopped: what is published stays in flight. */
+
+let database: TestDatabase & { drop: () => Promise<void> };
+let folder: string;
+let ad: NamedAd;
+let spool: TestSpool;
+beforeEach(async () => {
+  database = await createTestDatabase();
+  folder = makeFolder();
+  ({ ad } = await addAccount(database.pool));
+  spool = new TestSpool();
+  await deliver(
+    database.pool,
+    [1, 2, 3].map(() => spool.click({ ad })),
+  );
+});
+afterEach(async () => {
+  removeFolder(folder);
+  await database.drop();
+});
+
+/** Runs the command as a script would. */
+async function reconcile(...options: string[]) {
+  const { KAFKA_BROKERS: _, BROKER: __, ...inherited } = process.env;
+  const env = { ...inherited, DATABASE_URL: database.url, DATA_DIR: folder };
+  const { code, stdout } = await tollway(env, 'reconcile', ...options);
+  return { code, said: stdout.trim().split('\n').at(-1) };
+}
+
+it('is 0 when every accepted click is settled', async () => {
+  await deliver(database.pool, [spool.watermark()]);
+  expect(await reconcile('--settled')).toEqual({ code: 0, said: 'The books balance.' });
+});
+
+it('is 1 with --settled while clicks are in flight, and 0 without', async () => {
+  await createPostgresPublisher(database.pool).publish([
+    spool.click({ ad }),
+    spool.click({ ad }),
+    spool.watermark(),
+  ]);
+  expect(await reconcile()).toEqual({ code: 0, said: 'The books balance.' });
+  expect(await reconcile('--settled')).toEqual({
+    code: 1,
+    said: 'The books balance; 2 clicks are still in flight.',
+  });
+});
+
+it('is 1 when the last watermark lies above what the ledger and the broker know', async () => {
+  spool.next();
+  spool.next();
+  await deliver(database.pool, [spool.watermark()]);
+  expect(await reconcile()).toEqual({
+    code: 1,
+    said: 'The books balance, but 2 accepted clicks are MISSING.',
+  });
+});
+
+it('is 1 when the books do not balance', async () => {
+  await database.pool.query('update advertiser set budget_micros = budget_micros + 1');
+  expect(await reconcile()).toEqual({ code: 1, said: 'The books do NOT balance.' });
+});

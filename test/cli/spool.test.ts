@@ -1,0 +1,55 @@
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { reconcile } from '../../ledger/reconcile.ts';
+import { addAccount, TestSpool, testDatabase } from '../support/database.ts';
+import { deliver } from '../support/deliver.ts';
+import { makeFolder, removeFolder, tollway } from '../support/stack.ts';
+
+/** `tollway spool correct` and `corrections`: what they print, and the trace that they leave. */
+
+const database = testDatabase();
+let folder: string;
+beforeAll(() => {
+  folder = makeFolder();
+});
+afterAll(() => removeFolder(folder));
+
+const run = (...args: string[]) => {
+  const { KAFKA_BROKERS: _, BROKER: __, ...inherited } = process.env;
+  return tollway({ ...inherited, DATABASE_URL: database.url, DATA_DIR: folder }, 'spool', ...args);
+};
+
+it('Corrections are listed with what they changed, who made them and why, the latest of them oldest first', async () => {
+  expect(await run('corrections')).toMatchObject({ code: 0, stdout: 'There are no corrections.\n' });
+  const { ad } = await addAccount(database.pool);
+  const spoolId = new TestSpool();
+  await deliver(database.pool, [spoolId.click({ ad }), spoolId.watermark()]);
+  const correct = (accepted: number, ...more: string[]) =>
+    run('correct', spoolId.id.toUpperCase(), '--accepted', String(accepted), ...more);
+  expect(await correct(5)).toMatchObject({ code: 1, stderr: expect.stringContaining('--reason') });
+  expect(await correct(5, '--reason', 'a lost disk')).toMatchObject({
+    code: 0,
+    stdout: `${spoolId.id}: 5 clicks accepted, before 1\n`,
+  });
+  await correct(3, '--reason', 'counted again');
+  expect(await correct(1, '--reason', 'found', '--json')).toMatchObject({ code: 0 });
+  const { stdout } = await run('corrections', '--limit', '2', '--json');
+  const {
+    rows: [role],
+  } = await database.pool.query<{ name: string }>('select current_user as name');
+  const row = (before: string, after: string, reason: string) => ({
+    id: expect.stringMatching(/^\d+$/),
+    spool: spoolId.id,
+    before,
+    after,
+    by: role?.name,
+    at: expect.stringMatching(/^\d{4}-\d\d-\d\dT.*Z$/),
+    reason,
+  });
+  expect(JSON.parse(stdout)).toEqual([row('5', '3', 'counted again'), row('3', '1', 'found')]);
+  expect((await run('corrections')).stdout).toMatch(/a lost disk\n.*counted again\n.*found\n$/);
+  expect(await reconcile(database.pool, { brokers: [] })).toMatchObject({
+    accepted: 1,
+    missing: 0,
+    balanced: true,
+  });
+});

@@ -1,0 +1,98 @@
+import { describe, expect, it } from 'vitest';
+import { type Connection, createPool, failureKind, inTransaction } from '../../common/postgres/postgres.ts';
+import { testDatabase } from '../support/database.ts';
+
+const database = testDatabase();
+
+async function kill(connection: Connection): Promise<void> {
+  const { rows } = await connection.query<{ pid: number }>('select pg_backend_pid() as pid');
+  await database.pool.query('select pg_terminate_backend($1, 5000)', [rows[0]?.pid]);
+}
+
+async function failureOf(work: Promise<unknown>): Promise<unknown> {
+  return work.then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+}
+
+describe('a transaction', () => {
+  it('commits what its work did, and rolls back all of it when the work throws', async () => {
+    await database.pool.query('create table note (text text)');
+    const write = (text: string) => (connection: Connection) =>
+      connection.query('insert into note values ($1)', [text]);
+    await inTransaction(database.pool, write('kept'));
+    const failing = inTransaction(database.pool, async (connection) => {
+      await write('lost')(connection);
+      throw new Error('no');
+    });
+    await expect(failing).rejects.toThrow('no');
+    expect((await database.pool.query('select text from note')).rows).toEqual([{ text: 'kept' }]);
+  });
+
+  it('whose connection dies while it works on something else fails as transient, and harms nobody else', async () => {
+    const error = await failureOf(
+      inTransaction(database.pool, async (connection) => {
+        await kill(connection);
+        await connection.query('select 1');
+      }),
+    );
+    expect(failureKind(error)).toBe('transient');
+    expect(await inTransaction(database.pool, async () => 'next')).toBe('next');
+  });
+
+  it('whose connection dies under a statement fails as transient, and harms nobody else', async () => {
+    const work = inTransaction(database.pool, async (connection) => {
+      const { rows } = await connection.query<{ pid: number }>('select pg_backend_pid() as pid');
+      const sleeping = connection.query('select pg_sleep(30)');
+      await Promise.all([
+        sleeping,
+        database.pool.query('select pg_terminate_backend($1, 5000)', [rows[0]?.pid]),
+      ]);
+    });
+    expect(failureKind(await failureOf(work))).toBe('transient');
+    expect(await inTransaction(database.pool, async () => 'next')).toBe('next');
+  });
+});
+
+describe('what pg throws', () => {
+  it.each([
+    ['no server there', 'postgres://postgres@127.0.0.1:1/tollway'],
+    ['no such host', 'postgres://postgres@nowhere.invalid/tollway'],
+  ])('with %s is transient', async (_, url) => {
+    const pool = createPool(url, 'test', 1, () => undefined);
+    const error = await failureOf(pool.query('select 1'));
+    await pool.end();
+    expect(error).toBeInstanceOf(Error);
+    expect(failureKind(error)).toBe('transient');
+  });
+
+  it.each([
+    ['a table that is still to come', 'select from nothing', 'transient'],
+    ['a column that is still to come', 'select nothing from advertiser', 'transient'],
+    ['a statement that is cancelled', `set local statement_timeout = 1; select pg_sleep(5)`, 'transient'],
+    ['a division by zero', 'select 1 / 0', 'permanent'],
+    ['a bad number', `select 'x'::integer`, 'permanent'],
+    ['a statement that makes no sense: no click is given up for it', 'selekt', 'transient'],
+    ['a constraint', `insert into advertiser (name, currency) values ('x', 'usd')`, 'invariant'],
+  ])('for %s is sorted', async (_, sql, kind) => {
+    expect(
+      failureKind(await failureOf(inTransaction(database.pool, (connection) => connection.query(sql)))),
+    ).toBe(kind);
+  });
+
+  it('is permanent when it is a bug of ours', () => {
+    expect(failureKind(new TypeError('x is not a function'))).toBe('permanent');
+    expect(failureKind('a text')).toBe('permanent');
+  });
+});
+
+it('reads whole numbers of eight bytes as bigint, and times to the millisecond', async () => {
+  const { rows } = await database.pool.query(
+    `select 9223372036854775807 as most, '-9223372036854775808'::bigint as least, null::bigint as nothing,
+       '1999-12-31 23:59:59.999+00'::timestamptz as at`,
+  );
+  expect(rows).toEqual([
+    { most: 2n ** 63n - 1n, least: -(2n ** 63n), nothing: null, at: new Date('1999-12-31T23:59:59.999Z') },
+  ]);
+});

@@ -1,0 +1,263 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { uuidV7 } from '../../common/uuid.ts';
+import {
+  CLICK_BYTES_MAX,
+  type ClickEvent,
+  clickKey,
+  EDGE_INVALID_REASONS,
+  encodeClick,
+  ID_MAX,
+  PRICE_MICROS_MAX,
+  parseClickKey,
+  type ReadRecord,
+  readRecord,
+  WATERMARK_MAX,
+  watermarkRecord,
+} from '../../contract/click-event.ts';
+import { clickEvent } from '../support/database.ts';
+
+const time = fc.integer({ min: 0, max: 2 ** 48 - 1 });
+const id = fc.integer({ min: 1, max: ID_MAX });
+const text = fc.option(
+  fc.string({ unit: fc.constantFrom('a', '"', '\\', '\0', '\n', 'é', '€', '😀', '\ud800') }),
+);
+const event: fc.Arbitrary<ClickEvent> = fc
+  .record({
+    clickedAt: time,
+    nonce: fc.option(time.map((timeMs) => uuidV7(timeMs))),
+    adId: id,
+    campaignId: id,
+    advertiserId: id,
+    priceMicros: fc.integer({ min: 1, max: PRICE_MICROS_MAX }),
+    invalid: fc.option(fc.constantFrom(...EDGE_INVALID_REASONS)),
+    budgetExhausted: fc.boolean(),
+    visitorNetwork: text,
+    userAgent: text,
+    referrerHost: text,
+  })
+  .map((drawn) => ({ clickId: uuidV7(drawn.clickedAt), ...drawn }));
+
+const read = (value: Buffer | null, key: string | null = null): ReadRecord =>
+  readRecord({ key, value }, 'here');
+
+/** An event with one thing changed, as bytes. */
+function changed(changes: Record<string, unknown>): Buffer {
+  return Buffer.from(JSON.stringify({ ...JSON.parse(encodeClick(clickEvent())), ...changes }));
+}
+
+describe('a click event', () => {
+  it('is the same after it was encoded and read', () => {
+    fc.assert(
+      fc.property(event, (given) => {
+        const record = read(Buffer.from(encodeClick(given)));
+        expect(record.is).toBe('click');
+        if (record.is === 'click') expect(record.click).toEqual({ v: 1, ...given });
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it('may have its ids in upper case, and is then the same click', () => {
+    const ours = read(changed({ nonce: uuidV7() }));
+    const { clickId, nonce } = JSON.parse(String(ours.value)) as { clickId: string; nonce: string };
+    const foreign = String(ours.value)
+      .replace(clickId, clickId.toUpperCase())
+      .replace(nonce, nonce.toUpperCase());
+    expect(read(Buffer.from(foreign))).toMatchObject({ is: 'click', click: { clickId, nonce } });
+  });
+
+  it('may begin with a byte order mark', () => {
+    const ours = read(changed({}));
+    const marked = Buffer.concat([Buffer.from('\ufeff'), ours.value ?? Buffer.alloc(0)]);
+    expect(read(marked)).toMatchObject({ is: 'click', click: ours.is === 'click' ? ours.click : null });
+  });
+
+  it('may carry fields that we do not know yet', () => {
+    expect(read(changed({ later: { more: true } })).is).toBe('click');
+  });
+
+  const fields = [
+    'clickId',
+    'nonce',
+    'adId',
+    'campaignId',
+    'advertiserId',
+    'priceMicros',
+    'clickedAt',
+    'invalid',
+  ];
+  const texts = ['budgetExhausted', 'visitorNetwork', 'userAgent', 'referrerHost'];
+  it.each([...fields, ...texts])('is unreadable without %s, and with anything odd in its place', (field) => {
+    const odd = [
+      undefined,
+      {},
+      [],
+      [1],
+      1.5,
+      -1,
+      0,
+      '',
+      'x',
+      Number.MAX_SAFE_INTEGER,
+      2 ** 53,
+      '1',
+      { length: 1 },
+    ];
+    const allowed = (value: unknown) =>
+      texts.includes(field) && field !== 'budgetExhausted' && typeof value === 'string';
+    for (const value of odd.filter((one) => !allowed(one))) {
+      expect(read(changed({ [field]: value }))).toMatchObject({ is: 'unreadable', reason: 'malformed' });
+      const { detail } = read(changed({ [field]: value })) as { detail: string };
+      expect(detail).toContain(field);
+    }
+  });
+
+  it.each([
+    ['an id without dashes', () => ({ clickId: uuidV7().replaceAll('-', '') })],
+    ['an id of version 4', () => ({ clickId: '0190163d-8694-439b-aea5-966c26f8ad91' })],
+    ['a time that is not that of its id', () => ({ clickedAt: Date.now() - 86_400_000 })],
+    ['no ad', () => ({ adId: null })],
+    ['an id too large for a table', () => ({ advertiserId: ID_MAX + 1 })],
+    ['a price of nothing', () => ({ priceMicros: 0 })],
+    ['a price beyond the highest', () => ({ priceMicros: PRICE_MICROS_MAX + 1 })],
+    ['a reason that only the handler gives', () => ({ invalid: 'repeat' })],
+    ['a budget-exhausted flag that is no truth value', () => ({ budgetExhausted: 'true' })],
+  ])('is unreadable with %s', (_, changes) => {
+    expect(read(changed(changes()))).toMatchObject({ is: 'unreadable', reason: 'malformed' });
+  });
+
+  it('is of an unknown version if its version is another number, and malformed if it has none', () => {
+    for (const v of [0, 2, -1, 1.5, 1e300]) {
+      expect(read(changed({ v }))).toMatchObject({ is: 'unreadable', reason: 'unknown_version' });
+    }
+    for (const v of [undefined, null, '1', true, [1]]) {
+      expect(read(changed({ v }))).toMatchObject({ is: 'unreadable', reason: 'malformed' });
+    }
+  });
+
+  it('is unreadable when it is longer than any of ours, and read when it just fits', () => {
+    const shortest = changed({ userAgent: '' }).length;
+    const fitting = changed({ userAgent: 'a'.repeat(CLICK_BYTES_MAX - shortest) });
+    expect(fitting.length).toBe(CLICK_BYTES_MAX);
+    expect(read(fitting).is).toBe('click');
+    expect(read(Buffer.concat([fitting, Buffer.from(' ')])).is).toBe('unreadable');
+  });
+});
+
+describe('bytes that are no click', () => {
+  it('are unreadable, whatever they are, and never throw', () => {
+    const json = fc.json({ maxDepth: 4 }).map((one) => Buffer.from(one));
+    const bytes = fc.uint8Array({ maxLength: 300 }).map((one) => Buffer.from(one));
+    fc.assert(
+      fc.property(fc.oneof(json, bytes), (value) => {
+        const reason = expect.stringMatching(/^(malformed|unknown_version)$/);
+        expect(read(value)).toMatchObject({ is: 'unreadable', reason, value, position: 'here' });
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it.each([
+    'null',
+    'true',
+    '1',
+    '"text"',
+    '[]',
+    '[{"v":1}]',
+    '{}',
+    '{"v":1}',
+    '{"v":1,"watermark":{}}',
+    '['.repeat(8_000),
+  ])('such as %.20s are unreadable', (value) => {
+    expect(read(Buffer.from(value))).toMatchObject({ is: 'unreadable', reason: 'malformed' });
+  });
+
+  it('settle their own sequence: the key says which, not the bytes', () => {
+    const spoolId = uuidV7();
+    expect(read(null, clickKey(spoolId, 17))).toMatchObject({
+      is: 'unreadable',
+      from: { spoolId, sequence: 17 },
+    });
+  });
+
+  it('are unreadable with a byte of a click turned, or still a click that is well formed', () => {
+    const turned = fc.tuple(event, fc.nat(), fc.integer({ min: 1, max: 255 }));
+    fc.assert(
+      fc.property(turned, ([given, at, by]) => {
+        const value = Buffer.from(encodeClick(given));
+        const index = at % value.length;
+        value[index] = (value[index] ?? 0) ^ by;
+        const record = read(value);
+        if (record.is === 'click')
+          expect(read(Buffer.from(encodeClick(record.click)))).toMatchObject({ is: 'click' });
+        else expect(record.is).toBe('unreadable');
+      }),
+      { numRuns: 500 },
+    );
+  });
+});
+
+describe('a key', () => {
+  it('names a spool and a sequence', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 999_999_999_999_999 }), (sequence) => {
+        const spoolId = uuidV7();
+        expect(parseClickKey(clickKey(spoolId, sequence))).toEqual({ spoolId, sequence });
+      }),
+    );
+  });
+
+  const spoolId = '0190163d-8694-739b-aea5-966c26f8ad91';
+  it.each([
+    null,
+    '',
+    spoolId,
+    `${spoolId}.`,
+    `${spoolId}.0`,
+    `${spoolId}.01`,
+    `${spoolId}.-1`,
+    `${spoolId}.1.5`,
+    `${spoolId}.1e3`,
+    `${spoolId}.watermark`,
+    `${spoolId}.1 `,
+    `${spoolId}.9999999999999999`,
+    `${spoolId.toUpperCase()}.1`,
+    `x${spoolId}.1`,
+    `${spoolId}x1`,
+  ])('%j is not ours', (key) => {
+    expect(parseClickKey(key)).toBeNull();
+  });
+});
+
+it('Bytes that are not JSON are counted, one or more', () => {
+  const read = (text: string) => readRecord({ key: null, value: Buffer.from(text) }, 'test');
+  expect(read('x')).toMatchObject({ detail: 'Expected JSON, got 1 byte of other data' });
+  expect(read('xx')).toMatchObject({ detail: 'Expected JSON, got 2 bytes of other data' });
+});
+
+describe('a watermark', () => {
+  it('is the same after it was written and read, and settles no sequence', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: WATERMARK_MAX }), (accepted) => {
+        const spoolId = uuidV7();
+        const record = readRecord(watermarkRecord(spoolId, accepted), 'here');
+        expect(record).toMatchObject({ is: 'watermark', spoolId, accepted, from: null });
+      }),
+    );
+  });
+
+  it.each([{ spoolId: 'x' }, { accepted: -1 }, { accepted: 1.5 }, { accepted: '1' }, { accepted: 2 ** 53 }])(
+    'with %j in it is unreadable',
+    (changes) => {
+      const watermark = { spoolId: uuidV7(), accepted: 1, ...changes };
+      const value = Buffer.from(JSON.stringify({ v: 1, watermark }));
+      expect(read(value, `${watermark.spoolId}.watermark`)).toMatchObject({ is: 'unreadable' });
+    },
+  );
+
+  it('under the key of a click settles no sequence in silence', () => {
+    const { value } = watermarkRecord(uuidV7(), 5);
+    expect(read(value, clickKey(uuidV7(), 3))).toMatchObject({ is: 'unreadable', from: { sequence: 3 } });
+  });
+});

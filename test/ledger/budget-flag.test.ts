@@ -1,0 +1,184 @@
+import fc from 'fast-check';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { parseAmount } from '../../common/money.ts';
+import { type Client, createClient } from '../../common/postgres/postgres.ts';
+import { addAd, updateAd } from '../../ledger/ads.ts';
+import { ADS_CHANGED_CHANNEL } from '../../ledger/ads-changed.ts';
+import { addAdvertiser, setAdvertiserStatus } from '../../ledger/advertisers.ts';
+import { enterBudget } from '../../ledger/budget-entries.ts';
+import { addCampaign } from '../../ledger/campaigns.ts';
+import { addAccount, addAdTo, clickRecord, type NamedAd, testDatabase } from '../support/database.ts';
+import { deliver, deliverTwice, expectBalanced } from '../support/deliver.ts';
+
+const database = testDatabase();
+let listener: Client;
+let heard: string[] = [];
+
+beforeAll(async () => {
+  listener = createClient(database.url, 'test listener');
+  await listener.connect();
+  listener.on('notification', ({ payload }) => heard.push(payload ?? ''));
+  await listener.query(`listen ${ADS_CHANGED_CHANNEL}`);
+});
+afterAll(() => listener.end());
+beforeEach(() => heardSoFar());
+
+/** What was notified since the last call. Notifications come in the order of their commits, so an end mark tells. */
+async function heardSoFar(): Promise<string[]> {
+  await database.pool.query('select pg_notify($1, $2)', [ADS_CHANGED_CHANNEL, 'end']);
+  await expect.poll(() => heard.at(-1), { interval: 5 }).toBe('end');
+  const all = heard.filter((payload) => payload !== 'end');
+  heard = [];
+  return all;
+}
+
+async function isBudgetExhausted(ad: NamedAd): Promise<boolean | undefined> {
+  const { rows } = await database.pool.query<{ budgetExhausted: boolean }>(
+    'select budget_exhausted as "budgetExhausted" from ad where id = $1',
+    [ad.id],
+  );
+  return rows[0]?.budgetExhausted;
+}
+
+const clicksOn = (ad: NamedAd, count: number) => Array.from({ length: count }, () => clickRecord({ ad }));
+
+describe('the ad servers hear', () => {
+  it('of a budget that no longer pays for an ad, once, and not of the charges before and after', async () => {
+    const { advertiser, campaign, ad } = await addAccount(database.pool, { budget: '1.00', price: '0.30' });
+    const cheap = await addAdTo(database.pool, campaign, '0.05');
+    await heardSoFar();
+    await deliverTwice(database.pool, clicksOn(ad, 2));
+    expect(await heardSoFar()).toEqual([]);
+    await deliverTwice(database.pool, clicksOn(ad, 1));
+    expect(await heardSoFar()).toEqual([String(advertiser.id)]);
+    expect([await isBudgetExhausted(ad), await isBudgetExhausted(cheap)]).toEqual([true, false]);
+    await deliverTwice(database.pool, clicksOn(ad, 3));
+    expect(await heardSoFar()).toEqual([]);
+    await deliverTwice(database.pool, clicksOn(cheap, 2));
+    expect(await heardSoFar()).toEqual([String(advertiser.id)]);
+    expect(await isBudgetExhausted(cheap)).toBe(true);
+  });
+
+  it('of a top-up that lifts the budget-exhausted flag, and not of one that is too small or not needed', async () => {
+    const { advertiser, ad } = await addAccount(database.pool, { budget: '0.20', price: '0.30' });
+    expect(await isBudgetExhausted(ad)).toBe(true);
+    const topUp = (amount: string) =>
+      enterBudget(database.pool, advertiser.id, 'top_up', parseAmount(amount));
+    await heardSoFar();
+    await topUp('0.09');
+    expect(await heardSoFar()).toEqual([]);
+    await topUp('0.01');
+    expect(await heardSoFar()).toEqual([String(advertiser.id)]);
+    expect(await isBudgetExhausted(ad)).toBe(false);
+    await topUp('5.00');
+    expect(await heardSoFar()).toEqual([]);
+    expect(await deliverTwice(database.pool, clicksOn(ad, 1))).toEqual(['charged']);
+  });
+
+  it('of a correction that takes the money away', async () => {
+    const { advertiser, ad } = await addAccount(database.pool, { budget: '1.00', price: '0.30' });
+    await heardSoFar();
+    await enterBudget(database.pool, advertiser.id, 'adjustment', parseAmount('-0.80'));
+    expect(await heardSoFar()).toEqual([String(advertiser.id)]);
+    expect(await isBudgetExhausted(ad)).toBe(true);
+  });
+
+  it('of a cap that is used up, while another campaign of the advertiser goes on', async () => {
+    const { advertiser, ad } = await addAccount(database.pool, { cap: '0.50', price: '0.30' });
+    const free = await addCampaign(database.pool, advertiser.id, 'free', null, null);
+    const other = await addAdTo(database.pool, free, '0.30');
+    await heardSoFar();
+    await deliverTwice(database.pool, clicksOn(ad, 1));
+    expect(await heardSoFar()).toEqual([String(advertiser.id)]);
+    expect([await isBudgetExhausted(ad), await isBudgetExhausted(other)]).toEqual([true, false]);
+    await deliverTwice(database.pool, [...clicksOn(ad, 2), ...clicksOn(other, 1)]);
+    expect(await heardSoFar()).toEqual([]);
+  });
+
+  it('of a price change, with the budget-exhausted flag set or lifted by it', async () => {
+    const { advertiser, ad } = await addAccount(database.pool, { budget: '1.00', price: '0.30' });
+    await heardSoFar();
+    await updateAd(database.pool, ad.id, { priceMicros: parseAmount('1.01') });
+    expect([await heardSoFar(), await isBudgetExhausted(ad)]).toEqual([[String(advertiser.id)], true]);
+    await updateAd(database.pool, ad.id, { priceMicros: parseAmount('1.00') });
+    expect([await heardSoFar(), await isBudgetExhausted(ad)]).toEqual([[String(advertiser.id)], false]);
+  });
+
+  it('of an advertiser that is paused and resumed, of an ad that is paused, and of one that is new', async () => {
+    const { advertiser, campaign, ad } = await addAccount(database.pool);
+    await heardSoFar();
+    for (const change of [
+      () => setAdvertiserStatus(database.pool, advertiser.id, 'paused'),
+      () => setAdvertiserStatus(database.pool, advertiser.id, 'active'),
+      () => updateAd(database.pool, ad.id, { status: 'paused' }),
+      () => addAdTo(database.pool, campaign),
+    ]) {
+      await change();
+      expect(await heardSoFar()).toEqual([String(advertiser.id)]);
+    }
+  });
+
+  it('nothing when a transaction that set a budget-exhausted flag is rolled back', async () => {
+    const { advertiser, ad } = await addAccount(database.pool, { budget: '1.00', price: '0.30' });
+    await heardSoFar();
+    const tooMuch = enterBudget(database.pool, advertiser.id, 'adjustment', parseAmount('-1.01'));
+    await expect(tooMuch).rejects.toMatchObject({ code: 'not_enough_budget' });
+    expect([await heardSoFar(), await isBudgetExhausted(ad)]).toEqual([[], false]);
+  });
+});
+
+it('is set on exactly those ads that what is left does not pay for, whatever happens in whatever order', async () => {
+  const step = fc.oneof(
+    {
+      weight: 4,
+      arbitrary: fc.record({
+        do: fc.constant('click' as const),
+        ad: fc.nat(3),
+        count: fc.integer({ min: 1, max: 4 }),
+      }),
+    },
+    {
+      weight: 1,
+      arbitrary: fc.record({
+        do: fc.constant('price' as const),
+        ad: fc.nat(3),
+        price: fc.integer({ min: 1, max: 60 }),
+      }),
+    },
+    {
+      weight: 1,
+      arbitrary: fc.record({ do: fc.constant('budget' as const), amount: fc.integer({ min: 1, max: 80 }) }),
+    },
+  );
+  const story = fc.array(step, { minLength: 5, maxLength: 15 });
+  await fc.assert(
+    fc.asyncProperty(story, async (steps) => {
+      const { id } = await addAdvertiser(database.pool, 'property', 'USD');
+      const ads: NamedAd[] = [];
+      for (const cap of [null, 90n]) {
+        const campaign = await addCampaign(database.pool, id, 'property', cap, null);
+        for (const price of [7n, 30n])
+          ads.push(await addAd(database.pool, campaign.id, price, 'https://a.example/'));
+      }
+      for (const one of steps) {
+        if (one.do === 'budget') await enterBudget(database.pool, id, 'top_up', BigInt(one.amount));
+        else {
+          const ad = ads[one.ad];
+          if (!ad) throw new Error('Expected an ad');
+          if (one.do === 'click') await deliver(database.pool, clicksOn(ad, one.count));
+          else ads[one.ad] = await updateAd(database.pool, ad.id, { priceMicros: BigInt(one.price) });
+        }
+        const { rows } = await database.pool.query(
+          `select ad.id, budget_exhausted as "budgetExhausted", price_micros > advertiser.remaining_micros or
+             coalesce(price_micros > cap_micros - campaign.spent_micros, false) as due
+           from ad join campaign on campaign.id = campaign_id join advertiser on advertiser.id = ad.advertiser_id
+           where ad.advertiser_id = $1`,
+          [id],
+        );
+        expect(rows.filter((row) => row.budgetExhausted !== row.due)).toEqual([]);
+      }
+    }),
+    { numRuns: 12 },
+  );
+  await expectBalanced(database.pool);
+});

@@ -1,0 +1,135 @@
+import fc from 'fast-check';
+import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { inTransaction } from '../../common/postgres/postgres.ts';
+import { CopyRows } from '../../ledger/copy-encoder.ts';
+import { testDatabase } from '../support/database.ts';
+
+const database = testDatabase();
+const STATEMENT = 'copy sample from stdin (format binary)';
+
+beforeAll(async () => {
+  await database.pool.query(
+    'create table sample (n integer, id uuid, small integer, large bigint, at timestamptz, word text)',
+  );
+});
+beforeEach(() => database.pool.query('truncate sample'));
+
+type Row = {
+  readonly id: string | null;
+  readonly small: number;
+  readonly large: number | bigint | null;
+  readonly at: number;
+  readonly word: string | null;
+};
+
+async function send(given: readonly Row[]): Promise<void> {
+  const rows = new CopyRows(6);
+  for (const [index, { id, small, large, at, word }] of given.entries()) {
+    rows.row();
+    rows.int4(index);
+    rows.uuid(id);
+    rows.int4(small);
+    rows.int8(large);
+    rows.timestamp(at);
+    rows.text(word);
+  }
+  await inTransaction(database.pool, (connection) => rows.send(connection, STATEMENT));
+}
+
+async function stored(): Promise<Row[]> {
+  const { rows } = await database.pool.query<Row>(
+    `select id, small, large, (extract(epoch from at) * 1000)::bigint as at, word from sample order by n`,
+  );
+  return rows.map((row) => ({ ...row, at: Number(row.at) }));
+}
+
+const asStored = (row: Row): Row => ({ ...row, large: row.large === null ? null : BigInt(row.large) });
+
+// PostgreSQL's text takes no NUL, and a lone surrogate is no character.
+const word = fc.string({ unit: 'grapheme', maxLength: 30 }).map((text) => text.replaceAll('\0', ''));
+const row: fc.Arbitrary<Row> = fc.record({
+  id: fc.option(fc.uuid()),
+  small: fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 }),
+  large: fc.oneof(
+    fc.constant(null),
+    fc.maxSafeInteger(),
+    fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }),
+  ),
+  at: fc.integer({ min: -62_135_596_800_000, max: 4_102_444_800_000 }),
+  word: fc.option(word),
+});
+
+describe('rows in binary', () => {
+  it('are in the table what they were here, of any values', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(row, { maxLength: 30 }), async (given) => {
+        await database.pool.query('truncate sample');
+        await send(given);
+        expect(await stored()).toEqual(given.map(asStored));
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  it('take the bounds of every type, and times before PostgreSQL’s epoch', async () => {
+    const ordinary = { id: null, small: 0, large: 0, at: 0, word: '' };
+    const given: Row[] = [
+      { ...ordinary, large: 2n ** 63n - 1n },
+      { ...ordinary, large: -(2n ** 63n) },
+      { ...ordinary, large: Number.MAX_SAFE_INTEGER },
+      { ...ordinary, large: Number.MIN_SAFE_INTEGER },
+      { ...ordinary, large: -1 },
+      { ...ordinary, large: 2 ** 32 },
+      { ...ordinary, large: -(2 ** 32) - 1 },
+      { ...ordinary, small: -(2 ** 31), at: Date.UTC(1999, 11, 31, 23, 59, 59, 999) },
+      { ...ordinary, small: 2 ** 31 - 1, at: Date.UTC(2000, 0, 1) },
+      { ...ordinary, at: Date.UTC(1969, 6, 20, 20, 17, 40, 1) },
+      { ...ordinary, at: Date.UTC(2199, 11, 31, 23, 59, 59, 999) },
+      { ...ordinary, id: 'ffffffff-ffff-ffff-ffff-ffffffffffff', word: '€ – 😀 é \u{10ffff}' },
+    ];
+    await send(given);
+    expect(await stored()).toEqual(given.map(asStored));
+  });
+
+  it('grow with what is written into them', async () => {
+    const long = '€'.repeat(70_000);
+    const given = Array.from({ length: 3_000 }, (_, index) => ({
+      id: null,
+      small: index,
+      large: index,
+      at: index,
+      word: index % 1_000 === 0 ? long : 'short',
+    }));
+    await send(given);
+    expect(await stored()).toEqual(given.map(asStored));
+  });
+
+  it('may be none', async () => {
+    await send([]);
+    expect(await stored()).toEqual([]);
+  });
+
+  it('that the server refuses fail the transaction with its error, and the connection goes on', async () => {
+    await database.pool.query('create table keyed (id integer primary key)');
+    const rows = new CopyRows(1);
+    for (const id of [1, 2, 2]) {
+      rows.row();
+      rows.int4(id);
+    }
+    const sent = inTransaction(database.pool, (connection) =>
+      rows.send(connection, 'copy keyed from stdin (format binary)'),
+    );
+    await expect(sent).rejects.toMatchObject({ code: '23505' });
+    expect((await database.pool.query('select from keyed')).rowCount).toBe(0);
+    expect(database.connectionErrors).toEqual([]);
+  });
+
+  it('refuse a number that its column cannot hold, before anything is sent', () => {
+    const rows = new CopyRows(1);
+    rows.row();
+    expect(() => rows.int4(2 ** 31)).toThrow(RangeError);
+    expect(() => rows.int4(1.5)).toThrow(RangeError);
+    expect(() => rows.int8(2n ** 63n)).toThrow(RangeError);
+    expect(() => rows.int8(2 ** 53)).toThrow(RangeError);
+  });
+});

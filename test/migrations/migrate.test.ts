@@ -1,0 +1,103 @@
+import { describe, expect, it } from 'vitest';
+import { createPool, failureKind, inTransaction } from '../../common/postgres/postgres.ts';
+import { migrate } from '../../migrations/migrate.ts';
+import {
+  addAccount,
+  clickRecord,
+  createTestDatabase,
+  silent,
+  type TestDatabase,
+  testDatabase,
+} from '../support/database.ts';
+import { deliverTwice, expectBalanced } from '../support/deliver.ts';
+import { RETENTION } from '../support/retention.ts';
+
+describe('the migration', () => {
+  const database = testDatabase({ empty: true, poolSize: 4 });
+
+  async function schema() {
+    const { rows } = await database.pool.query(
+      `select (select json_agg(json_build_array(relname, relkind, oid) order by oid) from pg_class
+           where relnamespace = 'public'::regnamespace) as relations,
+         (select json_agg(m order by id) from schema_migration m) as migrations,
+         (select json_agg(w) from ledger_window w) as ledger_window`,
+    );
+    return rows[0];
+  }
+
+  it('is done once by twenty runners at once on an empty database', async () => {
+    const runs = Array.from({ length: 20 }, () => migrate(database.url, RETENTION, silent));
+    expect(await Promise.allSettled(runs)).toEqual(
+      runs.map(() => ({ status: 'fulfilled', value: undefined })),
+    );
+    const { migrations } = await schema();
+    expect(migrations.map(({ name }: { name: string }) => name)).toEqual([
+      '0001_advertisers',
+      '0002_ledger',
+      '0003_postgres_broker',
+      '0004_broker_checkpoint',
+    ]);
+  });
+
+  it('changes nothing when it runs again', async () => {
+    const before = await schema();
+    await migrate(database.url, RETENTION, silent);
+    expect(await schema()).toEqual(before);
+  });
+
+  it('leaves a database that takes clicks', async () => {
+    const { ad } = await addAccount(database.pool);
+    expect(await deliverTwice(database.pool, [clickRecord({ ad })])).toEqual(['charged']);
+    await expectBalanced(database.pool);
+  });
+});
+
+it('fails with what PostgreSQL says when there is no such database', async () => {
+  const gone = await createTestDatabase({ empty: true });
+  await gone.drop();
+  await expect(migrate(gone.url, RETENTION, silent)).rejects.toMatchObject({ code: '3D000' });
+});
+
+it('names the setting and the address when nothing listens there', async () => {
+  await expect(migrate('postgres://a:secret@127.0.0.1:1/none', RETENTION, silent)).rejects.toThrow(
+    /^DATABASE_URL: cannot connect to 127\.0\.0\.1:1 \(ECONNREFUSED\)$/,
+  );
+});
+
+describe('a server that is too old', () => {
+  const database = testDatabase({ empty: true, poolSize: 1 });
+
+  it('is refused by the migration and by every pool, with both versions named', async () => {
+    await pretendVersion(database, '14.19', '140019');
+    const refusal = {
+      code: 'unsupported_postgres',
+      retryable: true,
+      message: expect.stringContaining('Expected PostgreSQL 15 or newer, got 14.19'),
+    };
+    await expect(migrate(database.url, RETENTION, silent)).rejects.toMatchObject(refusal);
+    const pool = createPool(database.url, 'test', 1, () => {});
+    await expect(pool.query('select 1')).rejects.toMatchObject(refusal);
+    await expect(inTransaction(pool, async () => {})).rejects.toSatisfy(
+      (error) => failureKind(error) === 'transient',
+    );
+    await pool.end();
+  });
+
+  it('is accepted from PostgreSQL 15 on', async () => {
+    await pretendVersion(database, '15.0', '150000');
+    const pool = createPool(database.url, 'test', 1, () => {});
+    await expect(pool.query('select 1')).resolves.toMatchObject({ rowCount: 1 });
+    await pool.end();
+  });
+});
+
+/** Makes a database tell its next connections another version: a schema before `pg_catalog` answers `current_setting`. */
+async function pretendVersion({ url, pool }: TestDatabase, version: string, number: string): Promise<void> {
+  const name = new URL(url).pathname.slice(1);
+  await pool.query(
+    `create schema if not exists pretended;
+     create or replace function pretended.current_setting(setting text) returns text language sql as
+       $$ select case setting when 'server_version' then '${version}' else '${number}' end $$;
+     alter database "${name}" set search_path = pretended, pg_catalog, public`,
+  );
+}

@@ -1,0 +1,238 @@
+import type { PoolClient } from 'pg';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { BLOCKED, STOPPING } from '../../brokers/event-source.ts';
+import { encodeChunk } from '../../brokers/postgres/chunk.ts';
+import { createPostgresSource } from '../../brokers/postgres/source.ts';
+import { parseConfig } from '../../common/config/config.ts';
+import { createPool, type Pool } from '../../common/postgres/postgres.ts';
+import { createMetrics } from '../../common/telemetry/metrics.ts';
+import type { ReadRecord } from '../../contract/click-event.ts';
+import { addAdvertiser } from '../../ledger/advertisers.ts';
+import { BatchDispatcher } from '../../processor/batch-dispatcher.ts';
+import { BlockedAdvertisers } from '../../processor/blocked-advertisers.ts';
+import { collectGauges } from '../../processor/collect-gauges.ts';
+import {
+  type Account,
+  addAccount,
+  createTestDatabase,
+  silent,
+  type TestDatabase,
+  TestSpool,
+} from '../support/database.ts';
+import { expectBalanced } from '../support/deliver.ts';
+
+let database: TestDatabase & { drop: () => Promise<void> };
+/** The charges' connections: as the server's, but they give up on a lock after 300 ms, not 12 s. */
+let pool: Pool;
+let holder: PoolClient;
+let dispatcher: BatchDispatcher;
+let blocked: Account;
+let other: Account;
+let spool: TestSpool;
+
+beforeEach(async () => {
+  database = await createTestDatabase();
+  pool = createPool(database.url, 'test', 6, () => {});
+  pool.on('connect', (client) => {
+    const query = client.query.bind(client) as (...args: unknown[]) => unknown;
+    const hasty = (first: unknown, ...more: unknown[]) =>
+      query(
+        typeof first === 'string' ? first.replace("lock_timeout = '12s'", "lock_timeout = '300ms'") : first,
+        ...more,
+      );
+    Object.assign(client, { query: hasty });
+  });
+  blocked = await addAccount(database.pool);
+  other = await addAccount(database.pool);
+  spool = new TestSpool();
+  dispatcher = newHost();
+  holder = await database.pool.connect();
+  await holder.query('begin');
+});
+afterEach(async () => {
+  dispatcher.abort();
+  await holder.query('rollback');
+  holder.release();
+  await pool.end();
+  await database.drop();
+});
+
+const problems = (): string[] => dispatcher.problems.map(({ what }) => what);
+
+/** The clicks set aside, as the processor's metrics show them. */
+async function setAside(): Promise<number | undefined> {
+  const config = { ...parseConfig({}), DATABASE_URL: database.url };
+  const metrics = createMetrics('processor');
+  const gauges = collectGauges({ config, pool, dispatcher, metrics, logger: silent }, new Map());
+  gauges.refresh();
+  await gauges.stop();
+  return (await metrics.clicksSetAside.get()).values[0]?.value;
+}
+
+function newHost(): BatchDispatcher {
+  return new BatchDispatcher(
+    pool,
+    { batchSize: 50, lanes: 1, clickAgeMaxDays: 14, retryAttempts: 1, bisectOnError: true },
+    { metrics: createMetrics(), logger: silent, onInvariant: () => {} },
+  );
+}
+
+const mixed = (count: number): ReadRecord[] =>
+  Array.from({ length: count }, (_, index) => spool.click({ ad: (index % 2 === 0 ? blocked : other).ad }));
+const charged = async ({ advertiser }: Account): Promise<number> => {
+  const { rowCount } = await database.pool.query('select from ledger where advertiser_id = $1', [
+    advertiser.id,
+  ]);
+  return rowCount ?? 0;
+};
+const holdAdvertiser = () =>
+  holder.query('select from advertiser where id = $1 for update', [blocked.advertiser.id]);
+
+describe('an advertiser whose row another session keeps locked', () => {
+  it('waits aside while the others of its lane are charged, is named, and is charged once it is free', async () => {
+    await holdAdvertiser();
+    const first = dispatcher.submit([...mixed(20), spool.watermark()]);
+    await expect.poll(() => charged(other)).toBe(10);
+    expect(problems()).toContain(`settlement for advertiser ${blocked.advertiser.id}`);
+    expect(await setAside()).toBe(10);
+    // What comes later does not wait for the lock again, and other deliveries end.
+    await dispatcher.submit([spool.click({ ad: other.ad })]);
+    const second = dispatcher.submit(mixed(6));
+    await expect.poll(() => charged(other)).toBe(14);
+    expect(await charged(blocked)).toBe(0);
+    await holder.query('commit');
+    await Promise.all([first, second]);
+    expect(await charged(blocked)).toBe(13);
+    expect(problems()).toEqual([]);
+    expect(await setAside()).toBe(0);
+    expect(await expectBalanced(database.pool)).toMatchObject({ charged: 27, rejected: 0 });
+  });
+
+  it.each(['campaign', 'ad'] as const)('is found too when the row is that of its %s', async (table) => {
+    // So that the charge has to update it: a cap to count, a budget-exhausted flag to set.
+    blocked = await addAccount(database.pool, { budget: '1.00', cap: '1.00' });
+    await holder.query(`select from ${table} where advertiser_id = $1 for update`, [blocked.advertiser.id]);
+    const delivered = dispatcher.submit(mixed(10));
+    await expect.poll(() => charged(other)).toBe(5);
+    expect(problems()).toContain(`settlement for advertiser ${blocked.advertiser.id}`);
+    await holder.query('commit');
+    await delivered;
+    expect(await expectBalanced(database.pool)).toMatchObject({ charged: 9, overBudget: 1 });
+  });
+
+  it('keeps the order of its clicks: the budget goes to those that came first', async () => {
+    blocked = await addAccount(database.pool, { budget: '1.00' });
+    await holdAdvertiser();
+    const early = Array.from({ length: 4 }, () => spool.click({ ad: blocked.ad }));
+    const first = dispatcher.submit([...early, spool.click({ ad: other.ad })]);
+    await expect.poll(() => charged(other)).toBe(1);
+    const later = dispatcher.submit([spool.click({ ad: blocked.ad }), spool.click({ ad: other.ad })]);
+    await expect.poll(() => charged(other)).toBe(2);
+    await holder.query('commit');
+    await Promise.all([first, later]);
+    const { rows } = await database.pool.query<{ id: string }>(
+      "select click_id as id from ledger where advertiser_id = $1 and outcome = 'charged' order by click_id",
+      [blocked.advertiser.id],
+    );
+    expect(rows.map(({ id }) => id)).toEqual(early.map(({ click }) => click.clickId));
+  });
+
+  it('pushes back when too much waits aside', async () => {
+    await holdAdvertiser();
+    const delivered: Promise<void>[] = [];
+    const clicks = () => Array.from({ length: 500 }, () => spool.click({ ad: blocked.ad }));
+    for (let count = 0; count < 40; count += 1) {
+      await dispatcher.waitForCapacity();
+      delivered.push(dispatcher.submit(clicks()));
+    }
+    let hasRoom = false;
+    void dispatcher.waitForCapacity().then(() => {
+      hasRoom = true;
+    });
+    // Behind all the others in the lane: then the last of them waits aside too.
+    await dispatcher.submit([spool.click({ ad: other.ad })]);
+    await dispatcher.submit([spool.click({ ad: other.ad })]);
+    expect(hasRoom).toBe(false);
+    expect(problems()).toContain(`settlement for advertiser ${blocked.advertiser.id}`);
+    dispatcher.abort();
+    expect((await Promise.allSettled(delivered)).every(({ status }) => status === 'rejected')).toBe(true);
+  });
+
+  it('is given back to a source that asks for that, and what is aborted is dropped', async () => {
+    await holdAdvertiser();
+    const batch = mixed(10);
+    await expect(dispatcher.submit(batch, undefined, { abandonBlocked: true })).rejects.toMatchObject({
+      code: BLOCKED,
+    });
+    expect(await charged(other)).toBe(5);
+    const gone = new AbortController();
+    const kept = dispatcher.submit(batch, gone.signal);
+    gone.abort();
+    await expect(kept).rejects.toMatchObject({ code: STOPPING });
+    await holder.query('commit');
+    await expect.poll(() => dispatcher.freed(), { timeout: 5_000 }).toBe(1);
+    await dispatcher.submit(batch);
+    expect(await expectBalanced(database.pool)).toMatchObject({ charged: 10 });
+  });
+
+  it('leaves its chunks in the Postgres broker, and all others are charged', async () => {
+    const publish = (records: readonly ReadRecord[]) =>
+      database.pool.query('insert into broker_chunk (record_count, payload) values ($1, $2)', [
+        records.length,
+        encodeChunk(records),
+      ]);
+    await holdAdvertiser();
+    for (let chunk = 0; chunk < 6; chunk += 1) await publish(mixed(4));
+    const source = createPostgresSource(pool, dispatcher, { windowMs: 10, batchSize: 4 }, { logger: silent });
+    const running = source.run();
+    await expect.poll(() => charged(other)).toBe(12);
+    await publish([spool.click({ ad: other.ad })]);
+    await expect.poll(() => charged(other)).toBe(13);
+    expect(await charged(blocked)).toBe(0);
+    await holder.query('commit');
+    await expect.poll(() => charged(blocked), { timeout: 5_000 }).toBe(12);
+    await expect
+      .poll(
+        async () => (await database.pool.query('select from broker_chunk where settled_at is null')).rowCount,
+      )
+      .toBe(0);
+    await source.stop();
+    await running;
+    expect(await expectBalanced(database.pool)).toMatchObject({ charged: 25, inFlight: 0 });
+  });
+});
+
+it('A lock of a whole table blocks nobody in particular: all wait, and are charged after', async () => {
+  await addAdvertiser(database.pool, 'More', 'USD');
+  await holder.query('lock table ledger in access exclusive mode');
+  const delivered = dispatcher.submit(mixed(4));
+  await expect.poll(problems).not.toEqual([]);
+  expect(problems().filter((what) => what.includes('advertiser'))).toEqual([]);
+  await holder.query('commit');
+  await delivered;
+  expect(await expectBalanced(database.pool)).toMatchObject({ charged: 4 });
+});
+
+it('An advertiser stays blocked as long as its row is locked, whenever it is looked at', async () => {
+  await holder.query('select from advertiser where id = $1 for update', [blocked.advertiser.id]);
+  const stop = new AbortController();
+  const freed: number[] = [];
+  const locked = new BlockedAdvertisers<string>(pool, {
+    logger: silent,
+    stopping: stop.signal,
+    onFree: (waiting, advertiserId) => void freed.push(advertiserId, waiting.length),
+  });
+  let looks = 0;
+  pool.on('release', () => {
+    looks += 1;
+  });
+  const error = Object.assign(new Error('lock timeout'), { code: '55P03' });
+  const clicks = [spool.click({ ad: blocked.ad }), spool.click({ ad: other.ad })];
+  expect(await locked.explains(error, clicks)).toBe(true);
+  locked.wait(blocked.advertiser.id, 'a click');
+  // Two looks found it; the third is that of a second later.
+  await expect.poll(() => looks, { interval: 5, timeout: 5_000 }).toBe(3);
+  await new Promise((resolve) => setImmediate(resolve));
+  expect([locked.ids, freed]).toEqual([[blocked.advertiser.id], []]);
+  stop.abort();
+});

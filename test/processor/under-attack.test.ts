@@ -1,0 +1,127 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createPool, type Pool } from '../../common/postgres/postgres.ts';
+import { createMetrics } from '../../common/telemetry/metrics.ts';
+import type { ReadRecord } from '../../contract/click-event.ts';
+import { DAY_MS } from '../../ledger/partitions.ts';
+import { BatchDispatcher } from '../../processor/batch-dispatcher.ts';
+import { chargeClicks, quarantine } from '../../processor/charge/charge-clicks.ts';
+import {
+  type Account,
+  addAccount,
+  addAdTo,
+  clickRecord,
+  createTestDatabase,
+  silent,
+  type TestDatabase,
+  TestSpool,
+  unreadableRecord,
+} from '../support/database.ts';
+import { expectBalanced, inWords } from '../support/deliver.ts';
+
+const OPTIONS = { clickAgeMaxDays: 14, retryAttempts: 1, bisectOnError: true };
+let database: TestDatabase & { drop: () => Promise<void> };
+let accounts: [Account, Account];
+let spool: TestSpool;
+beforeEach(async () => {
+  database = await createTestDatabase();
+  accounts = [
+    await addAccount(database.pool, { budget: '10000.00' }),
+    await addAccount(database.pool, { budget: '10000.00' }),
+  ];
+  spool = new TestSpool();
+});
+afterEach(() => database.drop());
+
+const settle = async (batch: readonly ReadRecord[]) =>
+  (await chargeClicks(database.pool, batch, OPTIONS)).outcomes.map(inWords);
+
+const someClicks = (count: number) =>
+  Array.from({ length: count }, (_, index) => spool.click({ ad: accounts[index % 2 === 0 ? 0 : 1].ad }));
+
+function hostOn(pool: Pool): BatchDispatcher {
+  const deps = { metrics: createMetrics(), logger: silent, onInvariant: () => {} };
+  return new BatchDispatcher(pool, { batchSize: 50, lanes: 2, ...OPTIONS }, deps);
+}
+
+describe('two things under one key', () => {
+  it('that are both rejected in one batch settle its sequence once', async () => {
+    const from = spool.next();
+    const click = clickRecord({ ad: { ...accounts[0].ad, id: 99_999 }, from });
+    await settle([unreadableRecord(Buffer.from('x'), from), click]);
+    await expectBalanced(database.pool);
+  });
+
+  it('in two lanes at the same moment settle its sequence once', async () => {
+    const dispatcher = hostOn(database.pool);
+    for (let round = 0; round < 15; round += 1) {
+      const lone = new TestSpool();
+      const from = lone.next();
+      // The bytes go to the first lane, the click to that of its advertiser.
+      const clicks = accounts.map(({ ad }) => clickRecord({ ad, from }));
+      const [click] = clicks.filter(({ click: { advertiserId } }) => advertiserId % 2 === 1);
+      if (!click) throw new Error('Expected an advertiser of the second lane');
+      await dispatcher.submit([click, unreadableRecord(Buffer.from('x'), from)]);
+    }
+    await expectBalanced(database.pool);
+  });
+
+  it('are one click, where a copy without a key was rejected first', async () => {
+    const click = spool.click({ ad: { ...accounts[1].ad, id: accounts[1].ad.id + 1 } });
+    expect(await settle([{ ...click, key: null, from: null }])).toEqual(['rejected: unknown_ad']);
+    await addAdTo(database.pool, accounts[1].campaign);
+    expect(await settle([click])).toEqual(['duplicate']);
+  });
+});
+
+describe('a host goes on', () => {
+  it('though prepared statements are gone from a connection, as behind a pooler', {
+    timeout: 40_000,
+  }, async () => {
+    const pool = createPool(database.url, 'test', 6, () => {});
+    const dispatcher = hostOn(pool);
+    await dispatcher.submit(someClicks(100));
+    await pool.query('deallocate all');
+    await dispatcher.submit(someClicks(400));
+    expect(await expectBalanced(database.pool)).toMatchObject({ charged: 500, rejected: 0 });
+    await pool.end();
+  });
+
+  it('though the schema has changed under its prepared statements', { timeout: 40_000 }, async () => {
+    const pool = createPool(database.url, 'test', 6, () => {});
+    const dispatcher = hostOn(pool);
+    await dispatcher.submit(someClicks(400));
+    await database.pool.query('alter table advertiser alter column currency type varchar(3)');
+    await dispatcher.submit(someClicks(400));
+    expect(await expectBalanced(database.pool)).toMatchObject({ charged: 800, rejected: 0 });
+    await pool.end();
+  });
+
+  it('though a COPY had to wait for longer than its time', { timeout: 40_000 }, async () => {
+    const pool = createPool(database.url, 'test', 4, () => {}, 500);
+    const locker = await database.pool.connect();
+    await locker.query('begin; lock table ledger in access exclusive mode');
+    const delivered = hostOn(pool).submit(someClicks(100));
+    await new Promise((resolve) => setTimeout(resolve, 750));
+    await locker.query('commit');
+    locker.release();
+    await delivered;
+    expect(await expectBalanced(database.pool)).toMatchObject({ charged: 100, rejected: 0 });
+    await pool.end();
+  });
+});
+
+it('a click whose day has no partition yet waits, and one of a clock that runs days ahead is rejected', async () => {
+  await database.pool.query(`update ledger_window set click_ahead = now() - interval '1 hour'`);
+  const [click] = someClicks(1);
+  if (!click) throw new Error('Expected a click');
+  await expect(settle([click])).rejects.toMatchObject({ code: 'no_partition_yet', retryable: true });
+  const ahead = spool.click({ ad: accounts[0].ad, clickedAt: Date.now() + 5 * DAY_MS });
+  expect(await settle([ahead])).toEqual(['rejected: id_out_of_range']);
+});
+
+it('a poison record is kept whatever its error says', async () => {
+  const [click] = someClicks(1);
+  if (!click) throw new Error('Expected a click');
+  const { outcomes } = await quarantine(database.pool, click, 'a\0b');
+  expect(outcomes.map(inWords)).toEqual(['rejected: poison']);
+});

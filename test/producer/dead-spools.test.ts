@@ -1,0 +1,188 @@
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { uuidV7 } from '../../common/uuid.ts';
+import { adoptDeadSpools, adoptSpool, removeSpool } from '../../producer/dead-spools.ts';
+import { encodePosition, readRelayed } from '../../producer/relay-position.ts';
+import { Spool } from '../../producer/spool.ts';
+import { forkChild, nextMessage, startPrinter } from '../support/child.ts';
+import { silent } from '../support/database.ts';
+import { append, bytesOnDisk, clickText, openSpool, ROOMY, readBack } from '../support/spool-bench.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+
+/** Leaves a spool behind, as an owner who died does. */
+async function leaveSpool(root: string, clicks: readonly string[]): Promise<string> {
+  const spool = new Spool({ ...ROOMY, root }, silent);
+  if (clicks.length > 0) await append(spool, clicks);
+  spool.close();
+  return spool.folder;
+}
+
+describe('a live spool', async () => {
+  it('is never adopted, by another process or its own', async () => {
+    const root = temporaryFolder();
+    const owner = await startPrinter('append-for-ever', [root], 20);
+    for (let count = 0; count < 50; count += 1)
+      expect(await Array.fromAsync(adoptDeadSpools(root))).toEqual([]);
+    const own = openSpool({ root });
+    await append(own, ['a']);
+    for (let count = 0; count < 50; count += 1)
+      expect(await Array.fromAsync(adoptDeadSpools(root))).toEqual([]);
+    expect(await adoptSpool(own.folder)).toBeNull();
+
+    // What it looked at has cost nobody a lock: a third process gets nothing either.
+    const third = forkChild('adopt', [root]);
+    await nextMessage(third);
+    third.send('adopt');
+    expect(await nextMessage(third)).toEqual([]);
+    await owner.kill();
+    const adopted = await Array.fromAsync(adoptDeadSpools(root));
+    expect(adopted.map(({ spoolId }) => spoolId)).toEqual([owner.lines()[0]]);
+    for (const { release } of adopted) release();
+  });
+
+  it('is made though others adopt whatever they find the moment it appears', async () => {
+    const root = temporaryFolder();
+    const thieves = [forkChild('adopt-for-ever', [root]), forkChild('adopt-for-ever', [root])];
+    await Promise.all(thieves.map((thief) => nextMessage(thief)));
+    for (let count = 0; count < 400; count += 1) {
+      const spool = openSpool({ root });
+      expect(await append(spool, ['a'])).toEqual([1]);
+      spool.finish();
+    }
+  });
+});
+
+describe('a dead spool', async () => {
+  it('is adopted with all it has accepted', async () => {
+    const root = temporaryFolder();
+    const folder = await leaveSpool(root, ['a', 'b', 'c']);
+    const [dead, ...more] = await Array.fromAsync(adoptDeadSpools(root));
+    expect(more).toEqual([]);
+    expect(dead).toMatchObject({ folder, accepted: 3, bytes: bytesOnDisk(folder) });
+    expect(await Array.fromAsync(adoptDeadSpools(root))).toEqual([]);
+    dead?.release();
+    const again = await Array.fromAsync(adoptDeadSpools(root));
+    expect(again).toHaveLength(1);
+    for (const { release } of again) release();
+  });
+
+  it('is adopted by exactly one of twenty processes that race for it', async () => {
+    const root = temporaryFolder();
+    const folders = await Promise.all(Array.from({ length: 12 }, () => leaveSpool(root, ['a', 'b'])));
+    const adopters = Array.from({ length: 20 }, () => forkChild('adopt', [root]));
+    await Promise.all(adopters.map((child) => nextMessage(child)));
+    const found = adopters.map((child) => nextMessage<{ spoolId: string; accepted: number }[]>(child));
+    for (const child of adopters) child.send('adopt');
+    const adopted = (await Promise.all(found)).flat();
+    expect(adopted.map(({ spoolId }) => join(root, spoolId)).sort()).toEqual(folders.sort());
+    for (const { accepted } of adopted) expect(accepted).toBe(2);
+    for (const child of adopters) child.send('release');
+  });
+
+  it('whose clicks were all relayed and deleted still says how many there were', async () => {
+    const root = temporaryFolder();
+    const folder = await leaveSpool(root, ['a', 'b', 'c']);
+    for (const name of readdirSync(folder)) if (name.endsWith('.segment')) rmSync(join(folder, name));
+    writeFileSync(join(folder, 'relayed'), encodePosition(3));
+    const [dead] = await Array.fromAsync(adoptDeadSpools(root));
+    expect(dead).toMatchObject({ accepted: 3, bytes: 0 });
+    dead?.release();
+  });
+
+  it('whose last segment is empty has what the segments before it have', async () => {
+    const root = temporaryFolder();
+    const folder = await leaveSpool(root, ['a', 'b', 'c']);
+    for (const leftover of ['', 'TOLLW', 'TOLLWAY SPOOL 1\n', 'TOLLWAY SPOOL 1\n\0\0\0\x05abc']) {
+      writeFileSync(join(folder, '0000000000000004.segment'), leftover);
+      const dead = await adoptSpool(folder);
+      expect(dead?.accepted).toBe(3);
+      expect(readBack(folder, 3)).toEqual({ clicks: ['a', 'b', 'c'], damaged: 0 });
+      dead?.release();
+    }
+  });
+
+  it('may be an empty folder: its owner died before its first click', async () => {
+    const root = temporaryFolder();
+    const folder = join(root, uuidV7());
+    mkdirSync(folder);
+    const [dead] = await Array.fromAsync(adoptDeadSpools(root));
+    expect(dead).toMatchObject({ folder, accepted: 0, bytes: 0 });
+    removeSpool(folder);
+    dead?.release();
+    expect(existsSync(folder)).toBe(false);
+  });
+
+  it('may come from another host, without its lock', async () => {
+    const root = temporaryFolder();
+    const folder = await leaveSpool(root, [clickText(1), clickText(2)]);
+    rmSync(join(folder, 'lock'));
+    const dead = await adoptSpool(folder);
+    expect(dead?.accepted).toBe(2);
+    expect(await adoptSpool(folder)).toBeNull();
+    dead?.release();
+  });
+
+  it('can be named with a slash behind it, or from where one stands', async () => {
+    const root = temporaryFolder();
+    const folder = await leaveSpool(root, ['a']);
+    const dead = await adoptSpool(`${folder}/`);
+    expect(dead?.accepted).toBe(1);
+    dead?.release();
+  });
+});
+
+describe('what is no spool', async () => {
+  it('is passed over when a folder is looked through', async () => {
+    const root = temporaryFolder();
+    for (const name of ['lost+found', '.snapshot', 'not-a-uuid', uuidV7().toUpperCase()])
+      mkdirSync(join(root, name));
+    expect(await Array.fromAsync(adoptDeadSpools(root))).toEqual([]);
+  });
+
+  it('is refused by name', async () => {
+    const folder = join(temporaryFolder(), 'not-a-uuid');
+    mkdirSync(folder);
+    await expect(adoptSpool(folder)).rejects.toThrow(expect.objectContaining({ code: 'not_a_spool' }));
+    expect(readdirSync(folder)).toEqual([]);
+  });
+
+  it('does not keep the others from being adopted: a file that is named like a spool', async () => {
+    const root = temporaryFolder();
+    writeFileSync(join(root, uuidV7()), 'a note');
+    await leaveSpool(root, ['a']);
+    const adopted = await Array.fromAsync(adoptDeadSpools(root));
+    expect(adopted).toHaveLength(1);
+    for (const { release } of adopted) release();
+  });
+
+  it('is not there: nobody owns it, nothing is made in its place', async () => {
+    const folder = join(temporaryFolder(), uuidV7());
+    expect(await adoptSpool(folder)).toBeNull();
+    expect(existsSync(folder)).toBe(false);
+    expect(() => readRelayed(folder)).not.toThrow();
+  });
+
+  it('is a root that is not there yet: it is made, for its owner alone', async () => {
+    const root = join(temporaryFolder(), 'data', 'spool');
+    expect(await Array.fromAsync(adoptDeadSpools(root))).toEqual([]);
+    expect(existsSync(root)).toBe(true);
+  });
+});
+
+it('a dead spool that cannot be read is told of, stays where it is, and keeps no other from being adopted', async () => {
+  const root = temporaryFolder();
+  const good = basename(await leaveSpool(root, [clickText(1)]));
+  const bad = join(root, uuidV7());
+  // A folder in the place of a segment: any read of it fails.
+  mkdirSync(join(bad, '0000000000000001.segment'), { recursive: true });
+  const told: string[] = [];
+  const adopted = await Array.fromAsync(adoptDeadSpools(root, (spoolId) => told.push(spoolId)));
+  expect(adopted.map(({ spoolId, accepted }) => ({ spoolId, accepted }))).toEqual([
+    { spoolId: good, accepted: 1 },
+  ]);
+  expect(told).toEqual([basename(bad)]);
+  for (const { release } of adopted) release();
+  await expect(Array.fromAsync(adoptDeadSpools(root))).rejects.toThrow();
+  expect(existsSync(bad)).toBe(true);
+});

@@ -1,0 +1,99 @@
+import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { expect, it } from 'vitest';
+import { startRelays } from '../../ad-server/relays.ts';
+import { parseConfig } from '../../common/config/config.ts';
+import { createMetrics } from '../../common/telemetry/metrics.ts';
+import { uuidV7 } from '../../common/uuid.ts';
+import { adoptSpool } from '../../producer/dead-spools.ts';
+import { quarantineSegment } from '../../producer/quarantine.ts';
+import { Spool } from '../../producer/spool.ts';
+import { listSegments } from '../../producer/spool-format.ts';
+import { silent } from '../support/database.ts';
+import { counted } from '../support/redirect-bench.ts';
+import { FakeBroker } from '../support/relay-bench.ts';
+import { append, openSpool, ROOMY } from '../support/spool-bench.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+import { until } from '../support/until.ts';
+
+/** Leaves the spool of a dead owner behind and has it spoiled; then an ad server with a spool of its own relays it. */
+async function relaySpoiled(clicks: readonly string[], spoil: (segment: string) => void) {
+  const root = temporaryFolder();
+  const dead = new Spool({ ...ROOMY, root }, silent);
+  await append(dead, clicks);
+  dead.close();
+  const segment = listSegments(dead.folder)[0]?.path ?? '';
+  spoil(segment);
+  const spoiled = readFileSync(segment);
+  const broker = new FakeBroker();
+  const metrics = createMetrics();
+  const relays = startRelays(parseConfig({ RELAY_LINGER_MS: '0' }), {
+    root,
+    spool: openSpool({ root }),
+    publisher: broker,
+    metrics,
+    logger: silent,
+    fail: (error) => {
+      throw error;
+    },
+    adoptMs: 20,
+  });
+  await until('the dead spool to be relayed', () => !existsSync(dead.folder));
+  await relays.close();
+  const quarantine = join(root, 'quarantine');
+  const kept = existsSync(quarantine) ? readdirSync(quarantine) : [];
+  return { broker, metrics, kept: kept.map((name) => readFileSync(join(quarantine, name))), spoiled };
+}
+
+it.each([
+  ['zeros', Buffer.alloc(5_000)],
+  ['half a click', Buffer.from('\0\0\0\x63half a click', 'latin1')],
+])('a tail of %s is counted, and its segment is kept', async (_, tail) => {
+  const { broker, metrics, kept, spoiled } = await relaySpoiled(['a', 'b'], (path) =>
+    appendFileSync(path, tail),
+  );
+  expect(broker.clicks).toEqual(['a', 'b']);
+  expect(await counted(metrics.spoolTornBytes)).toBe(tail.length);
+  expect(kept).toEqual([spoiled]);
+});
+
+it('a segment with a damaged click is kept as it was found', async () => {
+  const { broker, metrics, kept, spoiled } = await relaySpoiled(['first', 'second', 'third'], (path) => {
+    const bytes = readFileSync(path);
+    bytes.write('X', bytes.indexOf('second'));
+    writeFileSync(path, bytes);
+  });
+  expect(broker.clicks).toEqual(['first', 'third']);
+  expect(await counted(metrics.spoolDamaged)).toBe(1);
+  expect(kept).toEqual([spoiled]);
+});
+
+it('a segment that is whole is deleted', async () => {
+  const { metrics, kept } = await relaySpoiled(['a'], () => {});
+  expect(kept).toEqual([]);
+  expect(await counted(metrics.spoolTornBytes)).toBe(0);
+});
+
+it('the quarantine is bounded: the oldest segments go first', () => {
+  const root = temporaryFolder();
+  const paths = Array.from({ length: 4 }, (_, index) => {
+    const folder = join(root, uuidV7(1_800_000_000_000 + index));
+    mkdirSync(folder);
+    const path = join(folder, '0000000000000001.segment');
+    writeFileSync(path, 'x'.repeat(100));
+    quarantineSegment({ path, firstSequence: 1 }, 250);
+    return path;
+  });
+  const names = paths.map((path) => `${basename(dirname(path))}.${basename(path)}`);
+  expect(readdirSync(join(root, 'quarantine')).sort()).toEqual(names.slice(2));
+});
+
+it('a dead spool that holds nothing but a torn click is kept in quarantine too', async () => {
+  const root = temporaryFolder();
+  const folder = join(root, uuidV7());
+  mkdirSync(folder);
+  writeFileSync(join(folder, '0000000000000001.segment'), 'TOLLWAY SPOOL 1\n\0\0\0\x05abc');
+  const dead = await adoptSpool(folder);
+  expect(dead).toMatchObject({ accepted: 0, tornBytes: 7, tornSegment: 1 });
+  dead?.release();
+});

@@ -1,0 +1,286 @@
+import fs, { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
+import { join } from 'node:path';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { encodePosition, readRelayed } from '../../producer/relay-position.ts';
+import { listSegments } from '../../producer/spool-format.ts';
+import { counted } from '../support/redirect-bench.ts';
+import { FakeBroker, startRelay } from '../support/relay-bench.ts';
+import { append, bytesOnDisk, clickText, openSpool } from '../support/spool-bench.ts';
+import { until } from '../support/until.ts';
+
+afterEach(() => {
+  vi.restoreAllMocks();
+  syncBuiltinESMExports();
+});
+
+/** `count` clicks, told apart. */
+function clicksOf(count: number): string[] {
+  return Array.from({ length: count }, (_, index) => clickText(index));
+}
+
+function outage(): never {
+  throw Object.assign(new Error('The broker is away'), { code: 'ECONNREFUSED' });
+}
+
+describe('a relay', () => {
+  it('publishes every click in order, under its spool and sequence, in batches of bounded size', async () => {
+    const spool = openSpool({ segmentBytes: 16_384 });
+    const broker = new FakeBroker();
+    const clicks = clicksOf(550);
+    await append(spool, clicks);
+    const { relay, done } = startRelay(spool, broker, { batchMax: 100 });
+    relay.end();
+    expect(await done).toBe(true);
+    expect(broker.clicks).toEqual(clicks);
+    expect(broker.keys).toEqual(clicks.map((_, index) => `${spool.spoolId}.${index + 1}`));
+    for (const batch of broker.batches) expect(batch.length).toBeLessThanOrEqual(100);
+  });
+
+  it('publishes while the spool grows, without being asked twice', async () => {
+    const spool = openSpool();
+    const broker = new FakeBroker();
+    // Only what it is told wakes it: its next watermark is a minute away.
+    startRelay(spool, broker, { watermarkIntervalMs: 60_000 });
+    for (let count = 1; count <= 20; count += 1) {
+      await append(spool, [clickText(count)]);
+      await until('the click to be published', () => broker.clicks.length === count);
+    }
+  });
+
+  it('never has more than one batch under way, however far it is behind', async () => {
+    const spool = openSpool();
+    const broker = new FakeBroker();
+    broker.before = () => new Promise((resolve) => setImmediate(resolve));
+    await append(spool, clicksOf(2_000));
+    const { relay, done } = startRelay(spool, broker, { batchMax: 50 });
+    relay.end();
+    expect(await done).toBe(true);
+    expect(broker.pendingMost).toBe(50);
+  });
+
+  it('sends again what was refused for now, and that alone', async () => {
+    const spool = openSpool();
+    const broker = new FakeBroker();
+    let refusals = 0;
+    broker.refuses = ({ key }) => {
+      const refused = Number(key?.split('.')[1]) % 3 === 0 && refusals < 30;
+      if (refused) refusals += 1;
+      return refused;
+    };
+    const clicks = clicksOf(50);
+    await append(spool, clicks);
+    const { relay, done } = startRelay(spool, broker, { batchMax: 20 });
+    relay.end();
+    expect(await done).toBe(true);
+    expect(refusals).toBe(30);
+    expect([...broker.clicks].sort()).toEqual([...clicks].sort());
+    expect(broker.watermarks.at(-1)?.accepted).toBe(50);
+  });
+
+  it('remembers how far it got, and deletes what is behind it', async () => {
+    const spool = openSpool({ segmentBytes: 4_096 });
+    const broker = new FakeBroker();
+    startRelay(spool, broker, { batchMax: 7 });
+    for (let count = 0; count < 20; count += 1) await append(spool, clicksOf(10));
+    await until('all to be published', () => readRelayed(spool.folder) === 200);
+    // Only the segment that is being written is left.
+    expect(listSegments(spool.folder).map(({ firstSequence }) => firstSequence)).toEqual(
+      spool.openSegment === null ? [] : [spool.openSegment],
+    );
+    expect(spool.bytes).toBe(bytesOnDisk(spool.folder));
+  });
+
+  it('knows the age of the oldest click that is not yet with the broker', async () => {
+    const spool = openSpool();
+    const broker = new FakeBroker();
+    broker.before = outage;
+    const before = Date.now();
+    await append(spool, clicksOf(1));
+    const { relay } = startRelay(spool, broker);
+    await until('an attempt', () => broker.attempts > 0);
+    expect(relay.oldestClickAgeMs).toBeGreaterThanOrEqual(0);
+    expect(relay.oldestClickAgeMs).toBeLessThanOrEqual(Date.now() - before + 2);
+    broker.before = () => {};
+    await until('the click to be published', () => broker.clicks.length === 1);
+    await until('no click to be left', () => relay.oldestClickAgeMs === null);
+  });
+});
+
+describe('a relay whose broker is away', () => {
+  it('goes on trying the same batch, and loses, repeats and reorders nothing', async () => {
+    const spool = openSpool();
+    const broker = new FakeBroker();
+    let refusals = 6;
+    broker.before = () => (refusals-- > 0 ? outage() : undefined);
+    const clicks = clicksOf(30);
+    await append(spool, clicks);
+    const { relay, done, metrics } = startRelay(spool, broker, { batchMax: 10 });
+    relay.end();
+    expect(await done).toBe(true);
+    expect(broker.clicks).toEqual(clicks);
+    expect(await counted(metrics.relayBatches, { result: 'failed' })).toBe(6);
+  });
+
+  it('holds one batch in memory and the rest on disk, and never holds up the spool', async () => {
+    const spool = openSpool();
+    const broker = new FakeBroker();
+    broker.before = outage;
+    const { relay, metrics } = startRelay(spool, broker, { batchMax: 20 });
+    for (let count = 0; count < 100; count += 1) {
+      expect(await append(spool, clicksOf(20))).not.toContain(null);
+    }
+    await until('some attempts', () => broker.attempts >= 3);
+    expect(broker.pendingMost).toBe(20);
+    expect(readRelayed(spool.folder)).toBe(0);
+    const { values } = await metrics.brokerUp.get();
+    expect(values[0]?.value).toBe(0);
+    broker.before = () => {};
+    await until('all to be published', () => broker.clicks.length === 2_000);
+    relay.notify();
+  });
+
+  it('sends a batch again under the same keys where only the confirmation was lost', async () => {
+    const spool = openSpool();
+    const broker = new FakeBroker();
+    let losses = 2;
+    broker.after = () => (losses-- > 0 ? outage() : undefined);
+    await append(spool, clicksOf(3));
+    const { relay, done } = startRelay(spool, broker, { watermarkIntervalMs: 60_000 });
+    relay.end();
+    expect(await done).toBe(true);
+    const once = [1, 2, 3].map((sequence) => `${spool.spoolId}.${sequence}`);
+    expect(broker.keys).toEqual([...once, ...once, ...once]);
+  });
+
+  it('can be ended, and leaves its spool to the next', async () => {
+    const spool = openSpool();
+    const away = new FakeBroker();
+    away.before = outage;
+    await append(spool, clicksOf(5));
+    const first = startRelay(spool, away);
+    await until('an attempt', () => away.attempts > 0);
+    first.relay.abort();
+    expect(await first.done).toBe(false);
+    expect(existsSync(spool.folder)).toBe(true);
+
+    const broker = new FakeBroker();
+    const second = startRelay(spool, broker);
+    second.relay.end();
+    expect(await second.done).toBe(true);
+    expect(broker.clicks).toHaveLength(5);
+  });
+});
+
+describe('a relay that begins where another died', () => {
+  it('goes on behind what was acknowledged, in the middle of a segment', async () => {
+    const spool = openSpool();
+    await append(spool, clicksOf(30));
+    writeFileSync(join(spool.folder, 'relayed'), encodePosition(17));
+    const broker = new FakeBroker();
+    const { relay, done } = startRelay(spool, broker);
+    relay.end();
+    expect(await done).toBe(true);
+    expect(broker.keys.at(0)).toBe(`${spool.spoolId}.18`);
+    expect(broker.keys).toHaveLength(13);
+    expect(broker.watermarks.at(-1)?.accepted).toBe(30);
+  });
+
+  it('publishes again, under the same keys, what was published and not yet acknowledged', async () => {
+    const spool = openSpool();
+    const broker = new FakeBroker();
+    const clicks = clicksOf(20);
+    await append(spool, clicks);
+    // The broker takes the second batch; whoever sent it never hears of it.
+    let batches = 0;
+    let die = () => {};
+    const death = new Promise<void>((_, reject) => {
+      die = () => reject(new Error('Its process has ended'));
+    });
+    broker.after = () => (++batches === 2 ? death : undefined);
+    const first = startRelay(spool, broker, { batchMax: 10, watermarkIntervalMs: 60_000 });
+    await until('the second batch to be taken', () => batches === 2);
+    const position = readFileSync(join(spool.folder, 'relayed'), 'latin1');
+    expect(position).toBe(encodePosition(10));
+    first.relay.abort();
+    die();
+    expect(await first.done).toBe(false);
+
+    const next = new FakeBroker();
+    const second = startRelay(spool, next);
+    second.relay.end();
+    expect(await second.done).toBe(true);
+    expect(next.keys).toEqual(broker.keys.slice(10));
+    expect(next.clicks).toEqual(clicks.slice(10));
+  });
+
+  it.each([
+    '',
+    '0000000000000005',
+    '0000000000000005\n',
+    encodePosition(5).replace('5', '6'),
+    encodePosition(10),
+    'garbage\n',
+    '\0'.repeat(26),
+  ])(
+    'begins at the first click where the position is damaged or beyond the clicks on disk: %j',
+    async (text) => {
+      const spool = openSpool();
+      await append(spool, clicksOf(9));
+      writeFileSync(join(spool.folder, 'relayed'), text);
+      const broker = new FakeBroker();
+      const { relay, done } = startRelay(spool, broker);
+      relay.end();
+      expect(await done).toBe(true);
+      expect(broker.clicks).toHaveLength(9);
+    },
+  );
+});
+
+describe('a relay that lacks descriptors or memory', () => {
+  /** Lets one call of the file system fail some times; answers how often it will still fail. */
+  const failing = (
+    call: 'readdirSync' | 'openSync' | 'readSync' | 'statSync',
+    code: string,
+    times: number,
+  ) => {
+    const left = { times };
+    const original = fs[call] as (...args: unknown[]) => unknown;
+    vi.spyOn(fs, call as 'openSync').mockImplementation(((...args: unknown[]) => {
+      // The position of the relay is read before it runs.
+      if (left.times > 0 && !String(args[0]).endsWith('relayed')) {
+        left.times -= 1;
+        throw Object.assign(new Error(`${code}: ${call}`), { code });
+      }
+      return original(...args);
+    }) as typeof fs.openSync);
+    syncBuiltinESMExports();
+    return left;
+  };
+
+  it.each([
+    ['readdirSync', 'EMFILE'],
+    ['openSync', 'ENFILE'],
+    ['readSync', 'ENOMEM'],
+    ['statSync', 'EMFILE'],
+  ] as const)('waits and tries again when %s throws %s', async (call, code) => {
+    const spool = openSpool({ segmentBytes: 4_096 });
+    const clicks = clicksOf(30);
+    for (const click of clicks) await append(spool, [click]);
+    const left = failing(call, code, 2);
+    const broker = new FakeBroker();
+    const { relay, done } = startRelay(spool, broker);
+    relay.end();
+    expect(await done).toBe(true);
+    expect(left.times).toBe(0);
+    expect([...new Set(broker.clicks)]).toEqual(clicks);
+  });
+
+  it('still ends at an error of another kind: a broken disk has to be seen', async () => {
+    const spool = openSpool();
+    await append(spool, clicksOf(1));
+    failing('readdirSync', 'EIO', 1);
+    const { done } = startRelay(spool, new FakeBroker());
+    await expect(done).rejects.toThrow('EIO');
+  });
+});

@@ -1,0 +1,24 @@
+import { expect, it } from 'vitest';
+import { Spool } from '../../producer/spool.ts';
+import { capturedLog } from '../support/captured-log.ts';
+import { append, clickText, ROOMY } from '../support/spool-bench.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+
+it('a spool that is full says so once, and once that it takes clicks again, however often that changes', async () => {
+  const { logger, lines } = capturedLog();
+  const spool = new Spool({ ...ROOMY, bytesMax: 2_000, root: temporaryFolder() }, logger);
+  for (let turn = 0; turn < 3; turn += 1) {
+    for (let refused = 0; refused < 5; ) {
+      const [told] = await append(spool, [clickText(turn)]);
+      if (told === null) refused += 1;
+    }
+    // As if the relay had freed all.
+    spool.bytes = 0;
+    expect((await append(spool, [clickText(turn)]))[0]).not.toBeNull();
+  }
+  spool.close();
+  expect(lines).toEqual([
+    'error The spool refuses clicks: they are not charged, or not redirected (SPOOL_FULL). Check the disk and the broker',
+    'error The spool takes clicks again',
+  ]);
+});

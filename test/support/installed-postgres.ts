@@ -1,0 +1,77 @@
+/**
+ * Runs vitest against a PostgreSQL that is installed on this machine, in a new cluster that is removed afterwards:
+ *
+ *     node test/support/installed-postgres.ts /usr/lib/postgresql/15/bin test/ledger
+ *
+ * The first argument is the folder of `initdb` and `pg_ctl`; the others go to `vitest run`. The exit code is vitest's.
+ */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { chownSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+/** The data of a test dies with it: a flush to disk protects nothing. */
+const SETTINGS = ['fsync=off', 'full_page_writes=off', 'synchronous_commit=off', 'max_connections=200'];
+
+/** PostgreSQL refuses to run as root: then the server runs as the user `postgres`, which its package has made. */
+function serverUser(): { uid: number; gid: number } | undefined {
+  if (process.getuid?.() !== 0) return undefined;
+  const entry = readFileSync('/etc/passwd', 'utf8').match(/^postgres:[^:]*:(\d+):(\d+):/m);
+  if (!entry)
+    throw new Error('Expected a user postgres to run PostgreSQL as (this process is root), got none');
+  return { uid: Number(entry[1]), gid: Number(entry[2]) };
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
+  const address = server.address();
+  await new Promise((closed) => server.close(closed));
+  if (typeof address !== 'object' || address === null) throw new Error('Expected a TCP address');
+  return address.port;
+}
+
+const [bin = '', ...vitestArguments] = process.argv.slice(2);
+if (!existsSync(join(bin, 'initdb'))) {
+  process.stderr.write(
+    `Expected a folder with initdb and pg_ctl, such as /usr/lib/postgresql/15/bin, got "${bin}"\n`,
+  );
+  process.exit(2);
+}
+const user = serverUser();
+const folder = mkdtempSync(join(tmpdir(), 'tollway-postgres-'));
+if (user) chownSync(folder, user.uid, user.gid);
+const data = join(folder, 'data');
+const run = (program: string, args: readonly string[]) =>
+  execFileSync(join(bin, program), args, { ...user, cwd: folder, stdio: ['ignore', 'ignore', 'inherit'] });
+
+let exitCode = 1;
+try {
+  run('initdb', ['-D', data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--no-sync']);
+  const port = await freePort();
+  const options = [...SETTINGS, `port=${port}`, 'listen_addresses=127.0.0.1', 'unix_socket_directories='];
+  run('pg_ctl', [
+    'start',
+    '-w',
+    '-s',
+    '-D',
+    data,
+    '-l',
+    join(folder, 'log'),
+    '-o',
+    options.map((o) => `-c ${o}`).join(' '),
+  ]);
+  try {
+    const { status } = spawnSync('npx', ['vitest', 'run', ...vitestArguments], {
+      stdio: 'inherit',
+      env: { ...process.env, TEST_DATABASE_URL: `postgres://postgres@127.0.0.1:${port}/postgres` },
+    });
+    exitCode = status ?? 1;
+  } finally {
+    run('pg_ctl', ['stop', '-w', '-s', '-D', data, '-m', 'immediate']);
+  }
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}
+process.exitCode = exitCode;
