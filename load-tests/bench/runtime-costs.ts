@@ -29,7 +29,7 @@ type WarmRuntime = {
 };
 
 /**
- * What a click costs in each home once it is warm: wall time, which Lambda and OpenWhisk charge for, and processor time, which
+ * What a click costs in each runtime once it is warm: wall time, which Lambda and OpenWhisk charge for, and processor time, which
  * Knative's machines give. Rows that inform: the numbers behind the prices in docs/deployment-targets.md.
  */
 export const benchRuntimes: Bench = async (context) => {

@@ -59,7 +59,11 @@ export async function reportReconciliation(
         `spool ${spoolId}: ${counted(count, 'click')} missing, the first is ${first}`,
     ),
   ];
-  if (lines.length > 0) logger.error({ problems: lines.slice(0, PROBLEMS_MAX) }, 'The books need a person');
+  if (lines.length > 0)
+    logger.error(
+      { problems: lines.slice(0, PROBLEMS_MAX) },
+      'Reconciliation found problems; see docs/runbook.md#reconciliation',
+    );
   const { accepted, charged, overBudget, invalid, rejected } = reconciliation;
   return {
     balanced: problems.length === 0,

@@ -124,7 +124,7 @@ describe.each(runtimes)('by a schedule on $name', ({ missing, start }) => {
         problems: [`spool ${spool.id}: 1 click missing, the first is 1`],
       });
       expect(gauges(logs())).toMatchObject({ tollway_missing_clicks: 1 });
-      expect(logs()).toContain('The books need a person');
+      expect(logs()).toContain('Reconciliation found problems; see docs/runbook.md#reconciliation');
     },
   );
 
