@@ -1,0 +1,48 @@
+// Signs a link of Tollway, with Go's standard library alone.
+//
+//	go run examples/sign_link.go KEY_ID SECRET AD_ID [NONCE EXPIRY]
+//
+// SECRET is the base64url text of LINK_KEYS. With NONCE (a UUIDv7) and EXPIRY (Unix seconds) it is an impression link, which
+// is charged once; without them an evergreen link. Prints the token: the link is PUBLIC_URL + "/c/" + token.
+package main
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"os"
+	"strings"
+)
+
+// signLink returns the token of a link: everything before its last dot is signed. An empty nonce makes an evergreen link.
+func signLink(keyID, secret, adID, nonce, expiry string) (string, error) {
+	key, err := base64.RawURLEncoding.DecodeString(secret)
+	if err != nil {
+		return "", fmt.Errorf("expected a secret in base64url: %w", err)
+	}
+	parts := []string{"1", keyID, adID}
+	if nonce != "" {
+		parts = append(parts, strings.ReplaceAll(nonce, "-", ""), expiry)
+	}
+	signed := strings.Join(parts, ".")
+	digest := hmac.New(sha256.New, key)
+	digest.Write([]byte(signed))
+	// The tag is the first half of the digest, 22 characters without padding.
+	return signed + "." + base64.RawURLEncoding.EncodeToString(digest.Sum(nil)[:16]), nil
+}
+
+func main() {
+	arguments := os.Args[1:]
+	if len(arguments) != 3 && len(arguments) != 5 {
+		fmt.Fprintln(os.Stderr, "Expected KEY_ID SECRET AD_ID [NONCE EXPIRY]")
+		os.Exit(1)
+	}
+	arguments = append(arguments, "", "")
+	token, err := signLink(arguments[0], arguments[1], arguments[2], arguments[3], arguments[4])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	fmt.Println(token)
+}
