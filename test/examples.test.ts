@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { createVerifier } from '../contract/link-token.ts';
-import { isLeftOut, isSkipped } from './setup/skipped.ts';
+import { isLeftOut, isSkipped } from './support/skipped.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const folder = mkdtempSync(join(tmpdir(), 'tollway-examples-'));
