@@ -9,6 +9,7 @@ import { createPool, type Pool } from '../../common/postgres/postgres.ts';
 import { createMetrics, type ProcessMetrics } from '../../common/telemetry/metrics.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
 import { BatchDispatcher } from '../../processor/batch-dispatcher.ts';
+import { capturedLog } from '../support/captured-log.ts';
 import {
   addAccount,
   createTestDatabase,
@@ -255,6 +256,29 @@ describe('the lag', () => {
     await untilAllSettled();
     expect(await idle.lag()).toEqual({ records: 0, oldestAgeSeconds: 0 });
   });
+});
+
+it('logs once that it cannot read, and once that it can again', async () => {
+  const { logger, lines } = capturedLog();
+  let isAway = true;
+  let attempts = 0;
+  const submit: Submit = async () => {
+    attempts += 1;
+    if (isAway) throw Object.assign(new Error('away'), { code: '57P01' });
+  };
+  const sink = { waitForCapacity: async () => {}, submit, commitProbes: () => [], forget: () => {} };
+  const source = createPostgresSource(database.pool, sink, { windowMs: 5, batchSize: 100 }, { logger });
+  await publishChunks(new TestSpool(), 1, 1);
+  const running = source.run();
+  await expect.poll(() => attempts, { timeout: 10_000 }).toBeGreaterThan(2);
+  isAway = false;
+  await untilAllSettled();
+  await source.stop();
+  await running;
+  expect(lines).toEqual([
+    'warn The processor cannot read from the database. Clicks wait there and are charged later',
+    'warn The processor reads from the database again',
+  ]);
 });
 
 it('reads again what was published at the instant of a rewind, and after it', async () => {

@@ -25,6 +25,7 @@ describe('the throttled log', () => {
     const log = open();
     for (; nowMs < 2 * INTERVAL_MS - 5; nowMs += 1_000) log.fail({ problem: 'p' });
     log.recover({ attempt: 60 });
+    expect(log.isFailing).toBe(false);
     log.recover();
     expect(lines).toEqual([
       { level: 'warn', message: 'It fails', fields: { problem: 'p', failures: 1 } },

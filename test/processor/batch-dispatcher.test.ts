@@ -5,6 +5,7 @@ import { uuidFloor, uuidV7 } from '../../common/uuid.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
 import { DAY_MS, dayStart, partitionName } from '../../ledger/partitions.ts';
 import { BatchDispatcher, type HostOptions } from '../../processor/batch-dispatcher.ts';
+import { capturedLog } from '../support/captured-log.ts';
 import {
   addAccount,
   createTestDatabase,
@@ -37,12 +38,12 @@ afterEach(async () => {
   await database.drop();
 });
 
-function newHost(more: Partial<HostOptions> = {}): BatchDispatcher {
+function newHost(more: Partial<HostOptions> = {}, logger = silent): BatchDispatcher {
   const defaults = { batchSize: 50, lanes: 2, clickAgeMaxDays: 14, retryAttempts: 1, bisectOnError: true };
   const options = { ...defaults, ...more };
   return new BatchDispatcher(database.pool, options, {
     metrics,
-    logger: silent,
+    logger,
     onInvariant: (error) => broken.push(error),
   });
 }
@@ -394,4 +395,23 @@ describe('a host', () => {
     expect(await letters()).toMatchObject([{ reason: 'poison', click_id: poison?.click.clickId }]);
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 30, rejected: 1 });
   });
+});
+
+it('A dispatcher logs once that the database settles no clicks, and once that it does again', async () => {
+  const { logger, lines } = capturedLog();
+  dispatcher = newHost({ lanes: 1 }, logger);
+  await database.pool.query(
+    `create function away() returns trigger language plpgsql as $$ begin raise exception 'away' using errcode = '57P01'; end $$;
+     create trigger away before insert on ledger for each row execute function away()`,
+  );
+  const delivered = dispatcher.submit(someClicks(3));
+  const retries = async () => {
+    const { values } = await metrics.batchRetries.get();
+    return values.find(({ labels }) => labels.cause === 'transient')?.value ?? 0;
+  };
+  await expect.poll(retries, { timeout: 10_000 }).toBeGreaterThan(1);
+  expect(lines).toEqual(['warn The database does not settle clicks; they wait']);
+  await database.pool.query('drop trigger away on ledger');
+  await delivered;
+  expect(lines.slice(1)).toEqual(['warn The database settles clicks again']);
 });

@@ -1,5 +1,5 @@
 import type { PoolClient } from 'pg';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { BLOCKED, STOPPING } from '../../brokers/event-source.ts';
 import { encodeChunk } from '../../brokers/postgres/chunk.ts';
 import { createPostgresSource } from '../../brokers/postgres/source.ts';
@@ -11,6 +11,7 @@ import { addAdvertiser } from '../../ledger/advertisers.ts';
 import { BatchDispatcher } from '../../processor/batch-dispatcher.ts';
 import { BlockedAdvertisers } from '../../processor/blocked-advertisers.ts';
 import { collectGauges } from '../../processor/collect-gauges.ts';
+import { capturedLog } from '../support/captured-log.ts';
 import {
   type Account,
   addAccount,
@@ -29,6 +30,7 @@ let dispatcher: BatchDispatcher;
 let blocked: Account;
 let other: Account;
 let spool: TestSpool;
+let log: ReturnType<typeof capturedLog>;
 
 beforeEach(async () => {
   database = await createTestDatabase();
@@ -45,6 +47,7 @@ beforeEach(async () => {
   blocked = await addAccount(database.pool);
   other = await addAccount(database.pool);
   spool = new TestSpool();
+  log = capturedLog();
   dispatcher = newHost();
   holder = await database.pool.connect();
   await holder.query('begin');
@@ -73,7 +76,7 @@ function newHost(): BatchDispatcher {
   return new BatchDispatcher(
     pool,
     { batchSize: 50, lanes: 1, clickAgeMaxDays: 14, retryAttempts: 1, bisectOnError: true },
-    { metrics: createMetrics(), logger: silent, onInvariant: () => {} },
+    { metrics: createMetrics(), logger: log.logger, onInvariant: () => {} },
   );
 }
 
@@ -105,6 +108,12 @@ describe('an advertiser whose row another session keeps locked', () => {
     expect(await charged(blocked)).toBe(13);
     expect(problems()).toEqual([]);
     expect(await setAside()).toBe(0);
+    const { id } = blocked.advertiser;
+    expect(log.lines).toEqual([
+      `warn Another session keeps a row of advertiser ${id} locked: its clicks wait, all others are charged. ` +
+        'End that session: select pid, state, query from pg_stat_activity',
+      `warn The rows of advertiser ${id} are free again: its clicks are charged`,
+    ]);
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 27, rejected: 0 });
   });
 
@@ -137,11 +146,14 @@ describe('an advertiser whose row another session keeps locked', () => {
     expect(rows.map(({ id }) => id)).toEqual(early.map(({ click }) => click.clickId));
   });
 
-  it('pushes back when too much waits aside', async () => {
+  it.each([
+    ['clicks', 40, 'x'],
+    ['bytes', 9, 'x'.repeat(7_600)],
+  ])('pushes back when too many %s wait aside', async (_, deliveries, userAgent) => {
     await holdAdvertiser();
     const delivered: Promise<void>[] = [];
-    const clicks = () => Array.from({ length: 500 }, () => spool.click({ ad: blocked.ad }));
-    for (let count = 0; count < 40; count += 1) {
+    const clicks = () => Array.from({ length: 500 }, () => spool.click({ ad: blocked.ad, userAgent }));
+    for (let count = 0; count < deliveries; count += 1) {
       await dispatcher.waitForCapacity();
       delivered.push(dispatcher.submit(clicks()));
     }
@@ -213,26 +225,96 @@ it('A lock of a whole table blocks nobody in particular: all wait, and are charg
   expect(await expectBalanced(database.pool)).toMatchObject({ charged: 4 });
 });
 
-it('An advertiser stays blocked as long as its row is locked, whenever it is looked at', async () => {
-  await holder.query('select from advertiser where id = $1 for update', [blocked.advertiser.id]);
-  const stop = new AbortController();
-  const freed: number[] = [];
-  const locked = new BlockedAdvertisers<string>(pool, {
-    logger: silent,
-    stopping: stop.signal,
-    onFree: (waiting, advertiserId) => void freed.push(advertiserId, waiting.length),
+describe('the blocked advertisers', () => {
+  const lockTimeout = Object.assign(new Error('lock timeout'), { code: '55P03' });
+  const stop = { now: new AbortController() };
+  let freed: (number | string[])[];
+  let locked: BlockedAdvertisers<string>;
+  beforeEach(() => {
+    stop.now = new AbortController();
+    freed = [];
+    locked = new BlockedAdvertisers<string>(pool, {
+      logger: silent,
+      stopping: stop.now.signal,
+      onFree: (waiting, advertiserId) => void freed.push(advertiserId, waiting),
+    });
   });
-  let looks = 0;
-  pool.on('release', () => {
-    looks += 1;
+  afterEach(() => stop.now.abort());
+  const clicks = () => [spool.click({ ad: blocked.ad }), spool.click({ ad: other.ad })];
+  /** Resolves after so many more looks at the locks. */
+  const looks = async (count: number) => {
+    let seen = 0;
+    const see = () => {
+      seen += 1;
+    };
+    pool.on('release', see);
+    await expect.poll(() => seen, { interval: 5, timeout: 5_000 }).toBeGreaterThanOrEqual(count);
+    pool.off('release', see);
+    await new Promise((resolve) => setImmediate(resolve));
+  };
+
+  it('stay blocked as long as their rows are locked, whenever they are looked at', async () => {
+    await holdAdvertiser();
+    expect(await locked.explains(lockTimeout, clicks())).toBe(true);
+    locked.wait(blocked.advertiser.id, 'a click');
+    await looks(1);
+    expect([locked.ids, freed]).toEqual([[blocked.advertiser.id], []]);
   });
-  const error = Object.assign(new Error('lock timeout'), { code: '55P03' });
-  const clicks = [spool.click({ ad: blocked.ad }), spool.click({ ad: other.ad })];
-  expect(await locked.explains(error, clicks)).toBe(true);
-  locked.wait(blocked.advertiser.id, 'a click');
-  // Two looks found it; the third is that of a second later.
-  await expect.poll(() => looks, { interval: 5, timeout: 5_000 }).toBe(3);
-  await new Promise((resolve) => setImmediate(resolve));
-  expect([locked.ids, freed]).toEqual([[blocked.advertiser.id], []]);
-  stop.abort();
+
+  it('keep what waits when another charge meets the same lock', async () => {
+    await holdAdvertiser();
+    expect(await locked.explains(lockTimeout, clicks())).toBe(true);
+    locked.wait(blocked.advertiser.id, 'a click');
+    expect(await locked.explains(lockTimeout, clicks())).toBe(true);
+    await holder.query('commit');
+    await expect.poll(() => freed, { timeout: 5_000 }).toEqual([blocked.advertiser.id, ['a click']]);
+  });
+
+  it('are found free a second time too', async () => {
+    for (let turn = 1; turn <= 2; turn += 1) {
+      await holder.query('begin');
+      await holdAdvertiser();
+      expect(await locked.explains(lockTimeout, clicks())).toBe(true);
+      await holder.query('commit');
+      await expect.poll(() => locked.freed, { timeout: 5_000 }).toBe(turn);
+    }
+  });
+
+  it('stay blocked while the database does not say whether they are', async () => {
+    await holdAdvertiser();
+    expect(await locked.explains(lockTimeout, clicks())).toBe(true);
+    const connect = vi.spyOn(pool, 'connect').mockImplementation(() => Promise.reject(new Error('away')));
+    await holder.query('commit');
+    await expect.poll(() => connect.mock.calls.length, { timeout: 5_000 }).toBeGreaterThan(0);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(freed).toEqual([]);
+    connect.mockRestore();
+    await expect.poll(() => locked.freed, { timeout: 5_000 }).toBe(1);
+  });
+
+  it('are none after an error that is no lock, after a short lock, or behind the lock of a whole table', async () => {
+    await holdAdvertiser();
+    expect(await locked.explains(new Error('other'), clicks())).toBe(false);
+    const explained = locked.explains(lockTimeout, clicks());
+    await looks(1);
+    await holder.query('commit');
+    expect(await explained).toBe(false);
+    await holder.query('begin; lock table advertiser in access exclusive mode');
+    expect(await locked.explains(lockTimeout, clicks())).toBe(false);
+    expect([locked.ids, locked.problems]).toEqual([[], []]);
+  });
+
+  it('are named up to the tenth', async () => {
+    const accounts = [blocked];
+    while (accounts.length < 12) accounts.push(await addAccount(database.pool));
+    const ids = accounts.map(({ advertiser }) => advertiser.id);
+    await holder.query('select from advertiser where id = any($1) for update', [ids]);
+    await locked.explains(
+      lockTimeout,
+      accounts.map(({ ad }) => spool.click({ ad })),
+    );
+    expect(locked.problems.map(({ what }) => what)).toEqual([
+      `settlement for advertisers ${ids.slice(0, 10).join(', ')} and 2 more`,
+    ]);
+  });
 });

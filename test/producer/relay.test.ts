@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { encodePosition, readRelayed } from '../../producer/relay-position.ts';
 import { listSegments } from '../../producer/spool-format.ts';
+import { capturedLog } from '../support/captured-log.ts';
 import { counted } from '../support/redirect-bench.ts';
 import { FakeBroker, startRelay } from '../support/relay-bench.ts';
 import { append, bytesOnDisk, clickText, openSpool } from '../support/spool-bench.ts';
@@ -115,10 +116,15 @@ describe('a relay whose broker is away', () => {
     broker.before = () => (refusals-- > 0 ? outage() : undefined);
     const clicks = clicksOf(30);
     await append(spool, clicks);
-    const { relay, done, metrics } = startRelay(spool, broker, { batchMax: 10 });
+    const { logger, lines } = capturedLog();
+    const { relay, done, metrics } = startRelay(spool, broker, { batchMax: 10 }, logger);
     relay.end();
     expect(await done).toBe(true);
     expect(broker.clicks).toEqual(clicks);
+    expect(lines).toEqual([
+      'warn The broker does not accept clicks. They wait in the spool',
+      'warn The broker accepts clicks again',
+    ]);
     expect(await counted(metrics.relayBatches, { result: 'failed' })).toBe(6);
   });
 

@@ -76,13 +76,14 @@ export function startRelay(
   spool: RelayedSpool & { bytes: number },
   publisher: Publisher,
   options: Partial<RelayOptions> = {},
+  logger = silent,
 ): RelayBench {
   const metrics = createMetrics();
   const relay = new Relay(spool, {
     publisher,
     options: { batchMax: 100, lingerMs: 0, watermarkIntervalMs: 20, ...options },
     metrics,
-    logger: silent,
+    logger,
     onFreed: (bytes) => {
       spool.bytes -= bytes;
     },
