@@ -9,11 +9,12 @@ import { ThrottledLog } from '../../common/telemetry/throttled-log.ts';
 import { createVerifier } from '../../contract/link-token.ts';
 import { AdLookup } from '../catalog/ad-lookup.ts';
 import { createVisitorAddress } from '../http/visitor.ts';
+import { findLink } from '../links/find-link.ts';
 import { rulesOf } from '../redirect/agent-rules.ts';
 import { DoubleClicks } from '../redirect/double-clicks.ts';
 import { createHiddenAgentsCheck } from '../redirect/hidden-agents-log.ts';
 import { createAgentJudge } from '../redirect/invalid-traffic.ts';
-import { type Answer, type ClickRequest, createRedirect, findLink } from '../redirect/redirect.ts';
+import { type Answer, type ClickRequest, createRedirect } from '../redirect/redirect.ts';
 
 const DAY_MS = 86_400_000;
 /** Time between two tries to read an ad or to publish a click, in ms. */

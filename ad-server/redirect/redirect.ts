@@ -10,6 +10,8 @@ import {
 import type { Link, LinkVerifier } from '../../contract/link-token.ts';
 import type { CatalogAd } from '../../ledger/catalog-ads.ts';
 import { referrerHost, truncateAddress, type VisitorAddress } from '../http/visitor.ts';
+import { destinationOf } from '../links/destination.ts';
+import { findLink } from '../links/find-link.ts';
 import type { DoubleClicks } from './double-clicks.ts';
 import { type Agent, type AgentJudge, isPrefetch, isSubresource } from './invalid-traffic.ts';
 
@@ -48,10 +50,6 @@ export type RedirectDependencies = {
   readonly whenFull: 'redirect' | 'refuse';
   readonly metrics: Metrics;
 };
-
-const PATH = '/c/';
-/** The same as some people and programs join it to a host. */
-const DOUBLED_SLASHES = /^\/+c\/+/;
 
 /**
  * The redirect: decides, has the click recorded, and only then answers. It waits for nothing but `record`.
@@ -101,42 +99,6 @@ export function createRedirect(dependencies: RedirectDependencies) {
   };
 }
 
-/** A link that was found in a request. */
-export type FoundLink = { readonly token: string; readonly link: Link };
-
-/**
- * The link that a path and query carry, or `null` for those of something else. Where the path as it stands holds no valid token, the
- * characters that cannot be part of one are cut off and the rest is verified: people and programs put dots, slashes, quotes and parameters
- * behind links. The tag covers the whole token in either case.
- */
-export function findLink(target: string, verify: LinkVerifier): FoundLink | null {
-  const exact = tokenOf(target);
-  const link = exact === null ? null : verify(exact);
-  if (exact !== null && link !== null) return { token: exact, link };
-  const token = exact === null ? '' : trimmedToken(exact);
-  const trimmed = token === exact ? null : verify(token);
-  return trimmed === null ? null : { token, link: trimmed };
-}
-
-/** The characters of tokens that a text begins with, without the dots at their end. */
-function trimmedToken(text: string): string {
-  const token = /^[\w.-]*/.exec(text)?.[0] ?? '';
-  let end = token.length;
-  while (token[end - 1] === '.') end -= 1;
-  return token.slice(0, end);
-}
-
-/** What stands where a token should in a path and query, or `null` for those of something else. Slashes may be doubled. */
-export function tokenOf(target: string): string | null {
-  // A proxy may send the whole URL: RFC 9112 §3.2.2 wants it accepted.
-  const url = target.startsWith('/') || !URL.canParse(target) ? target : new URL(target).pathname;
-  const isPlain = url.startsWith(PATH) && url[PATH.length] !== '/';
-  const start = isPlain ? PATH.length : DOUBLED_SLASHES.exec(url)?.[0].length;
-  if (start === undefined) return null;
-  const end = url.indexOf('?');
-  return end < 0 ? url.slice(start) : url.slice(start, end);
-}
-
 function invalidReason(
   link: Link,
   ad: CatalogAd,
@@ -177,27 +139,4 @@ function clickOf(
     userAgent: found.headers['user-agent']?.slice(0, USER_AGENT_MAX) ?? null,
     referrerHost: referrerHost(found.headers.referer),
   };
-}
-
-/** An ad's destination, taken apart around `{click_id}`. Made once for each copy of an ad in the catalogue. */
-const taken = new WeakMap<CatalogAd, readonly string[]>();
-
-/**
- * Where a click is sent: the ad's URL, or its campaign's fallback while the budget-exhausted flag is on. All three placeholders are
- * filled with digits, letters a–f and dashes: nothing to encode. `null` for a URL that cannot stand in a header.
- */
-export function destinationOf(ad: CatalogAd, clickId: string): string | null {
-  let parts = taken.get(ad);
-  if (parts === undefined) {
-    const template = ad.budgetExhausted && ad.fallbackUrl !== null ? ad.fallbackUrl : ad.urlTemplate;
-    const filled = template
-      .replaceAll('{ad_id}', String(ad.id))
-      .replaceAll('{campaign_id}', String(ad.campaignId));
-    // RFC 9110 §5.5, without spaces
-    parts = /^[\x21-\x7e]+$/.test(filled) ? filled.split('{click_id}') : [];
-    taken.set(ad, parts);
-  }
-  const [before, after] = parts;
-  if (before === undefined) return null;
-  return parts.length === 2 ? before + clickId + after : parts.join(clickId);
 }

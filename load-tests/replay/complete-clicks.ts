@@ -1,8 +1,8 @@
 import { AdLookup } from '../../ad-server/catalog/ad-lookup.ts';
 import { referrerHost, truncateAddress } from '../../ad-server/http/visitor.ts';
+import { findLink } from '../../ad-server/links/find-link.ts';
 import { DoubleClicks } from '../../ad-server/redirect/double-clicks.ts';
 import type { AgentJudge } from '../../ad-server/redirect/invalid-traffic.ts';
-import { findLink } from '../../ad-server/redirect/redirect.ts';
 import type { LinkKey } from '../../common/config/link-keys.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
 import { type EdgeInvalidReason, USER_AGENT_MAX } from '../../contract/click-event.ts';

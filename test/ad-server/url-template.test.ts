@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { destinationOf } from '../../ad-server/links/destination.ts';
 import { parseUrlTemplate } from '../../ad-server/links/url-template.ts';
-import { destinationOf } from '../../ad-server/redirect/redirect.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { sampleAd } from '../support/redirect-bench.ts';
 
