@@ -5,8 +5,8 @@ import { expect, inject, it } from 'vitest';
 import { isAlive, stackEnv, waitFor } from '../support/stack.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
-const STACK = JSON.stringify(join(import.meta.dirname, '..', 'setup', 'stack.ts'));
-const CHILD = JSON.stringify(join(import.meta.dirname, '..', 'edge', 'children', 'append-for-ever.ts'));
+const STACK = JSON.stringify(join(import.meta.dirname, '..', 'support', 'stack.ts'));
+const CHILD = JSON.stringify(join(import.meta.dirname, '..', 'support', 'children', 'append-for-ever.ts'));
 
 it.each([
   ['a part that runScript starts', `runScript('processor/main.ts', process.env)`],

@@ -154,7 +154,7 @@ describe('Kinesis', () => {
   });
 
   it('ends with its parent, and its folder too, when that one is killed', async () => {
-    const module = JSON.stringify(join(import.meta.dirname, '../../load-tests/servers/kinesis.ts'));
+    const module = JSON.stringify(join(import.meta.dirname, '../../emulators/kinesis/start.ts'));
     const script = `const { startKinesis } = await import(${module}); console.log((await startKinesis()).endpoint);`;
     const parent = spawn(process.execPath, ['--input-type=module', '--eval', script], {
       stdio: ['ignore', 'pipe', 'inherit'],
