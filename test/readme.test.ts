@@ -1,17 +1,23 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { settings } from '../common/config/config.ts';
 import { EDGE_INVALID_REASONS } from '../contract/click-event.ts';
 import { REJECT_REASONS } from '../ledger/dead-letters.ts';
-import { readPage, rowsOf as tableRows } from './support/markdown.ts';
+import { cellsOf, readPage, rowsOf } from './support/markdown.ts';
 
 const root = join(import.meta.dirname, '..');
 const readme = readPage('README.md');
-
-const rowsOf = (headerCell: string) => tableRows(readme, headerCell);
+const links = readPage('docs/links.md');
 
 describe('the README', () => {
+  it('is at most 180 lines and 12 kB', () => {
+    expect(readme.split('\n').length - 1).toBeLessThanOrEqual(180);
+    expect(Buffer.byteLength(readme)).toBeLessThanOrEqual(12_000);
+  });
+});
+
+describe('docs/links.md', () => {
   it('shows the test vectors of the links', () => {
     const vectors = JSON.parse(readFileSync(join(root, 'contract/vectors/links.json'), 'utf8')) as {
       secret: string;
@@ -20,7 +26,7 @@ describe('the README', () => {
       expiry: number | null;
       token: string;
     }[];
-    expect(rowsOf('ad')).toEqual(
+    expect(rowsOf(links, 'ad')).toEqual(
       vectors.map(
         ({ adId, nonce, expiry, token }) =>
           `| ${adId} | ${nonce ?? 'none'} | ${expiry ?? 'none'} | \`${token}\` |`,
@@ -29,17 +35,44 @@ describe('the README', () => {
     expect(new Set(vectors.map(({ secret }) => secret))).toEqual(
       new Set(['AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8']),
     );
-    expect(readme).toContain('AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8');
+    expect(links).toContain('AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8');
+  });
+});
+
+describe('docs/concepts.md', () => {
+  it('lists every outcome with its reasons, and no other', () => {
+    const listed = rowsOf(readPage('docs/concepts.md'), 'outcome').map((row) =>
+      cellsOf(row).slice(0, 2).join(' ').replaceAll('`', ''),
+    );
+    expect(listed).toEqual([
+      'charged none',
+      'over_budget budget',
+      'over_budget cap',
+      ...[...EDGE_INVALID_REASONS, 'repeat'].map((reason) => `invalid ${reason}`),
+      ...REJECT_REASONS.map((reason) => `rejected ${reason}`),
+    ]);
+  });
+});
+
+describe('docs/architecture.md', () => {
+  const page = readPage('docs/architecture.md');
+
+  it('names only files and folders that exist', () => {
+    const named = [...page.matchAll(/`([a-z-]+\/[\w./-]*)`/g)].map(([, path = '']) => path);
+    expect(named.length).toBeGreaterThan(15);
+    for (const path of named) expect(existsSync(join(root, path)), path).toBe(true);
   });
 
-  it('names every reason for which a click is not charged', () => {
-    const named = [
-      ...rowsOf('outcome')
-        .join('\n')
-        .matchAll(/`(\w+)`/g),
-    ].map(([, word]) => word);
-    for (const reason of [...EDGE_INVALID_REASONS, 'repeat', 'budget', 'cap', ...REJECT_REASONS])
-      expect(named).toContain(reason);
+  it('lists the layers and their imports as the test of the architecture has them', () => {
+    const source = readFileSync(join(root, 'test/architecture.test.ts'), 'utf8');
+    const rules = [...source.matchAll(/^ {2}floor\('([\w-]+)', \[([^\]]*)\]/gm)].map(
+      ([, folder, below = '']) => [folder, below.replaceAll("'", '')].join(': '),
+    );
+    const listed = rowsOf(page, 'folder').map((row) => {
+      const [folder = '', , below = ''] = cellsOf(row);
+      return `${folder}: ${below}`.replaceAll('`', '');
+    });
+    expect([...listed, 'deploy: '].sort()).toEqual(rules.sort());
   });
 });
 
