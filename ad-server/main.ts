@@ -1,6 +1,7 @@
 import cluster, { type Worker as ClusterWorker } from 'node:cluster';
 import { type Config, parseConfig } from '../common/config/config.ts';
 import { readEnvironment } from '../common/config/environment.ts';
+import { warnOfMisspelt } from '../common/config/misspelt-settings.ts';
 import { counted } from '../common/counted.ts';
 import { errorMessage, TollwayError } from '../common/errors.ts';
 import { isOutOfResources } from '../common/open-files.ts';
@@ -138,8 +139,10 @@ function operationsAddress(config: Config): OperationsAddress {
 }
 
 await runProcess(async (open, fail) => {
-  const config = parseConfig(readEnvironment());
+  const env = readEnvironment();
+  const config = parseConfig(env);
   const logger = createLogger('ad-server', config);
+  if (cluster.isPrimary) warnOfMisspelt(env, logger);
   const run = cluster.isWorker ? runWorker : config.AD_SERVER_WORKERS > 1 ? runPrimary : runAlone;
   await run(config, { open, fail, logger });
 }, 'ad-server');

@@ -1,7 +1,10 @@
 #!/usr/bin/env -S node --disable-warning=TimeoutNegativeWarning
 import { Command, CommanderError } from 'commander';
+import { readEnvironment } from '../common/config/environment.ts';
+import { describeMisspelt, misspeltSettings } from '../common/config/misspelt-settings.ts';
 import { errorMessage } from '../common/errors.ts';
 import { isAway } from '../common/postgres/postgres.ts';
+import { readVersion } from '../common/version.ts';
 import { ad } from './commands/ad.ts';
 import { advertiser } from './commands/advertiser.ts';
 import { campaign } from './commands/campaign.ts';
@@ -22,6 +25,10 @@ import { printNote } from './print.ts';
 
 const program = new Command('tollway')
   .description('Open-road tolling for ad clicks: redirect at once, charge exactly once.')
+  .version(readVersion(), '--version', 'print the version')
+  .hook('preAction', () => {
+    for (const misspelt of misspeltSettings(readEnvironment())) printNote(describeMisspelt(misspelt));
+  })
   .showHelpAfterError('(add --help for the form and examples)')
   .addHelpText(
     'after',

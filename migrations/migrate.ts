@@ -1,6 +1,7 @@
 import { runner } from 'node-pg-migrate';
 import { parseConfig } from '../common/config/config.ts';
 import { readEnvironment } from '../common/config/environment.ts';
+import { warnOfMisspelt } from '../common/config/misspelt-settings.ts';
 import { errorCode, errorMessage, TollwayError } from '../common/errors.ts';
 import { createClient } from '../common/postgres/postgres.ts';
 import { assertSupportedServer } from '../common/postgres/version.ts';
@@ -52,11 +53,13 @@ export async function migrate(databaseUrl: string, retention: Retention, logger:
 }
 
 async function main(): Promise<void> {
-  const config = parseConfig(readEnvironment());
+  const env = readEnvironment();
+  const config = parseConfig(env);
   if (config.DATABASE_URL === undefined) {
     throw new TollwayError('bad_settings', 'DATABASE_URL: expected the database to migrate, got nothing');
   }
   const logger = createLogger('migrate', config);
+  warnOfMisspelt(env, logger);
   await migrate(config.DATABASE_URL, retentionOf(config), logger);
   logger.info('The database is up to date');
 }

@@ -1,5 +1,6 @@
 import { parseConfig } from '../common/config/config.ts';
 import { readEnvironment } from '../common/config/environment.ts';
+import { warnOfMisspelt } from '../common/config/misspelt-settings.ts';
 import { runProcess } from '../common/process.ts';
 import { createLogger } from '../common/telemetry/logger.ts';
 import { createMetrics } from '../common/telemetry/metrics.ts';
@@ -10,8 +11,10 @@ const name = 'processor';
 
 /** Charges what the broker brings, for as long as the process lives. */
 await runProcess(async (open, fail) => {
-  const config = parseConfig(readEnvironment());
+  const env = readEnvironment();
+  const config = parseConfig(env);
   const logger = createLogger(name, config);
+  warnOfMisspelt(env, logger);
   const runtime = createRuntime(name, config, { metrics: createMetrics(name), logger, onInvariant: fail });
   await consume(runtime, { open, fail });
 }, name);

@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 import { type Config, parseConfig } from '../../common/config/config.ts';
 import { readEnvironment } from '../../common/config/environment.ts';
 import { formatLinkKeys, type LinkKey } from '../../common/config/link-keys.ts';
+import { misspeltSettings, warnOfMisspelt } from '../../common/config/misspelt-settings.ts';
 import { errorMessage, TollwayError } from '../../common/errors.ts';
 import { lockFile } from '../../common/file-lock.ts';
 import { formatAmount } from '../../common/money.ts';
@@ -11,6 +12,7 @@ import { type Resource, runProcess, sleep } from '../../common/process.ts';
 import { createLogger, type Logger } from '../../common/telemetry/logger.ts';
 import { listen } from '../../common/telemetry/operations-server.ts';
 import { ThrottledLog } from '../../common/telemetry/throttled-log.ts';
+import { readVersion } from '../../common/version.ts';
 import { createSigner, impressionLink } from '../../contract/link-token.ts';
 import { listAds } from '../../ledger/ads.ts';
 import { listAdvertisers } from '../../ledger/advertisers.ts';
@@ -45,6 +47,7 @@ await runProcess(async (open, fail) => {
   const given = parseConfig(env);
   const config: Config = { ...given, DATA_DIR: resolve(given.DATA_DIR) };
   const logger = createLogger('start', config);
+  warnOfMisspelt(env, logger);
   await assertBroker(config, logger);
   makeDataDir(config.DATA_DIR);
   const lock = lockFile(join(config.DATA_DIR, 'start-lock'));
@@ -65,6 +68,8 @@ await runProcess(async (open, fail) => {
 
   const partEnv = {
     ...env,
+    // Named above already: the parts, which read .env too, need not warn again.
+    ...Object.fromEntries(misspeltSettings(env).map(({ name }) => [name, ''])),
     DATABASE_URL: databaseUrl,
     LINK_KEYS: formatLinkKeys(keys),
     DATA_DIR: config.DATA_DIR,
@@ -197,7 +202,7 @@ function welcome(stack: Stack, links: readonly LinkToClick[], embedded: boolean,
   const database = embedded ? `embedded PostgreSQL in ${stack.dataDir}` : 'your PostgreSQL (DATABASE_URL)';
   const shown = links.map(({ advertiser, price, url }) => `  ${advertiser}, ${price} a click\n    ${url}\n`);
   return `
-Tollway is open (${(tookMs / 1_000).toFixed(1)} s).
+Tollway ${readVersion()} is open (${(tookMs / 1_000).toFixed(1)} s).
 
   Redirects    ${stack.adServerUrl}
   Operations   ${stack.adServerOpsUrl}/metrics   ad server

@@ -19,7 +19,10 @@ import {
 const folder = makeFolder();
 let stack: TestStack;
 beforeAll(async () => {
-  stack = await startStack(await stackEnv(folder));
+  const env = await stackEnv(folder, { KAFKA_BROKER: 'localhost:9092' });
+  stack = await startStack(env);
+  // Misspelt for npm start alone.
+  delete env.KAFKA_BROKER;
 });
 afterAll(async () => {
   await stack.stop();
@@ -37,6 +40,23 @@ const settled = () =>
     15_000,
     'settled books',
   );
+
+it('--version prints the version of package.json, without a database', async () => {
+  const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string };
+  const { code, stdout } = await tollway({ ...stack.env, DATA_DIR: join(folder, 'none') }, '--version');
+  expect({ code, stdout }).toEqual({ code: 0, stdout: `${version}\n` });
+  expect(stack.printed()).toContain(`Tollway ${version} is open`);
+});
+
+it('a command and npm start name a variable that looks like a setting, once', async () => {
+  const { code, stderr } = await tollway({ ...stack.env, SPOOL_MAXBYTES: '1' }, 'advertiser', 'list');
+  expect(code).toBe(0);
+  expect(stderr).toBe(
+    'The environment variable SPOOL_MAXBYTES is not a setting of Tollway and is ignored. Did you mean SPOOL_MAX_BYTES?\n',
+  );
+  expect(stack.printed().match(/Did you mean /g)).toEqual(['Did you mean ']);
+  expect(stack.printed()).toContain('Did you mean KAFKA_BROKERS?');
+});
 
 describe('the JSON that scripts build on', () => {
   it('of status names every address', async () => {
