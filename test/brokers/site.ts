@@ -7,6 +7,7 @@ import { type BatchSink, type EventSource, STOPPING } from '../../brokers/event-
 import { parseConfig } from '../../common/config/config.ts';
 import { TollwayError } from '../../common/errors.ts';
 import { createClient, createPool, type Pool } from '../../common/postgres/postgres.ts';
+import { sleep } from '../../common/process.ts';
 import { createMetrics, type ProcessMetrics } from '../../common/telemetry/metrics.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import type { ReadClick } from '../../contract/click-event.ts';
@@ -264,15 +265,31 @@ export async function expectAllCharged(
   return reconciliation;
 }
 
-/** Holds that all agrees to the last row and that nothing is missing. */
+/** How long a broker may take to answer again after an interruption, in ms: Kafka elects leaders anew. */
+const RECOVERY_MS_MAX = 20_000;
+
+/** Holds that all agrees to the last row and that nothing is missing. Asks a broker again that does not answer yet. */
 export async function expectTrueBooks(
   environment: TestEnvironment,
   pool: Pool = environment.database.pool,
 ): Promise<Reconciliation> {
-  const reconciliation = await reconcile(pool, { deep: true, brokers: environment.broker.backlogs });
+  const reconciliation = await reconcileOnceAnswered(environment, pool);
   expect(reconciliation.problems).toEqual([]);
   expect(reconciliation).toMatchObject({ balanced: true, missing: 0 });
   return reconciliation;
+}
+
+async function reconcileOnceAnswered({ broker }: TestEnvironment, pool: Pool): Promise<Reconciliation> {
+  const deadline = performance.now() + RECOVERY_MS_MAX;
+  for (;;) {
+    try {
+      return await reconcile(pool, { deep: true, brokers: broker.backlogs });
+    } catch (error) {
+      const isRetryable = error instanceof TollwayError && error.retryable;
+      if (!isRetryable || performance.now() > deadline) throw error;
+      await sleep(100);
+    }
+  }
 }
 
 /** A gate, closed until it is opened. */
