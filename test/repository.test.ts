@@ -1,11 +1,12 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, globSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { settings } from '../common/config/config.ts';
 import { POSTGRES_MAJOR_MIN } from '../common/postgres/version.ts';
 import { releaseNotes } from '../deploy/release-notes.ts';
+import { linksOf } from './support/markdown.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const read = (path: string) => readFileSync(join(ROOT, path), 'utf8');
@@ -252,5 +253,32 @@ describe('the forms of GitHub', () => {
     );
     for (const { directory, directories = [directory ?? ''] } of updates)
       for (const path of directories) expect(globSync(join(ROOT, path)), path).not.toEqual([]);
+  });
+});
+
+describe.each(['CONTRIBUTING.md', 'SECURITY.md', 'examples/README.md'])('%s', (page) => {
+  it('names only files and folders that exist', () => {
+    const text = read(page).replaceAll('migrations/0005_name.sql', '');
+    const folder = dirname(page);
+    const named = [
+      // In a sentence or a command, from the root of the repository.
+      ...[...text.matchAll(/(?:^|[\s`'|])((?:[\w.-]+\/)+[\w.-]*)(?=[\s`'|,:;)]|$)/gm)]
+        .map(([, path = '']) => path)
+        .filter((path) => !path.startsWith('.tollway/')),
+      ...linksOf(text)
+        .filter((target) => !/^[a-z]+:/.test(target))
+        .map((target) => join(folder, target.split('#')[0] ?? '')),
+    ];
+    expect(named.length).toBeGreaterThan(2);
+    expect(named.filter((path) => !existsSync(join(ROOT, path)))).toEqual([]);
+  });
+});
+
+describe('CONTRIBUTING.md', () => {
+  it('has a line for every folder of the repository', () => {
+    const folders = new Set(globSync('*/**/*.{ts,md,sql}', { cwd: ROOT, exclude: ['node_modules', 'dist'] }));
+    const top = new Set([...folders].map((path) => path.split('/')[0]));
+    const rows = [...read('CONTRIBUTING.md').matchAll(/^\| `([\w-]+)\/` \|/gm)].map(([, name]) => name);
+    expect(rows.toSorted()).toEqual([...top].filter((name) => !name?.startsWith('.')).toSorted());
   });
 });
