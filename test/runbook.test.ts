@@ -83,8 +83,8 @@ describe('docs/runbook.md', () => {
 
   it('lists no log line that the code does not have', () => {
     const known = new Set(sources.flatMap(messagesIn).map(({ text }) => text));
-    // Made by `partitionsProblem`, which returns its text.
-    const returned = /^KAFKA_PARTITIONS: /;
+    // Made by `partitionsProblem` and `describeMisspelt`, which return their texts.
+    const returned = /^(KAFKA_PARTITIONS: |The environment variable )/;
     const listed = runbook.split('\n').flatMap((line) => /^\*\*(.+)\*\*$/.exec(line)?.[1] ?? []);
     expect(listed.filter((text) => !known.has(text) && !returned.test(text))).toEqual([]);
   });
@@ -96,6 +96,7 @@ describe('docs/runbook.md', () => {
       'brokers/kafka/source.ts: few',
       'brokers/kafka/source.ts: start.notice',
       'cli/start/assert-broker.ts: few',
+      'common/config/misspelt-settings.ts: describeMisspelt(misspelt)',
       'migrations/migrate.ts: message',
       'migrations/migrate.ts: message',
       'processor/functions/open-function.ts: err.message',

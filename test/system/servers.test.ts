@@ -205,7 +205,8 @@ async function consume(kafka: Kafka, count: number): Promise<string[]> {
     },
   });
   try {
-    await waitFor(() => values.length >= count, 20_000, `${count} records`);
+    // The first consumer after a restart waits until the broker has loaded its group.
+    await waitFor(() => values.length >= count, 60_000, `${count} records`);
   } finally {
     await consumer.disconnect();
   }
