@@ -6,8 +6,8 @@ import { type CatalogAd, readCatalogAd } from '../../ledger/catalog-ads.ts';
 const ADS_MAX = 20_000;
 
 /**
- * Single ads, read when they are asked for and believed for a while: what a function has instead of the catalogue, which needs a
- * connection that listens. With the database away, what is remembered serves for as long as it takes.
+ * Reads single ads on request and caches them. A function uses this in place of the catalog, which needs a connection that listens. While the
+ * database is down, cached ads are used for as long as the outage lasts.
  */
 export class AdLookup {
   private readonly pool: Pool;

@@ -61,7 +61,7 @@ function hint(object: string, { count, since }: FailedInvocation & { is: 'word' 
   return `${object}: expected the records of a batch, got only word of ${records}; as long as the stream keeps them, ${brings} brings them`;
 }
 
-/** Opens the handler's home on the database of the command line, and closes it after `work`. */
+/** Creates a runtime of the handler on the database of the command line, and ends it after `work`. */
 async function withRuntime<T>(work: (settle: Settle, metrics: ProcessMetrics) => Promise<T>): Promise<T> {
   const { config, stack } = findPlace();
   const metrics = createMetrics();

@@ -6,12 +6,12 @@ import { BEGIN_CHARGE } from '../../ledger/store.ts';
 import { type ChargeOptions, settle } from './charge-clicks.ts';
 
 /**
- * Whether a click that nobody made would get its row now. It is settled in a transaction that is rolled back: nothing
- * comes of it. So a runtime can tell a record that is at fault from a ledger that is, where no other click
- * passes by: a function that is given one record has no others to compare it with.
+ * Whether a click could be charged now. A click made for this purpose is charged in a transaction that is rolled back, so nothing is
+ * stored. The result tells a faulty record from a faulty ledger where no other click passes by: a function that receives one record has
+ * no other record to compare it with.
  *
- * The click is of the kind of `record`, with or without a nonce, and of another advertiser where there is one,
- * and of none in `blocked`, whose rows cannot be locked.
+ * The click is of the kind of `record`, with or without a nonce, and of another advertiser where there is one, but of none in `blocked`,
+ * whose rows cannot be locked.
  */
 export async function dryRunCharge(
   pool: Pool,

@@ -27,7 +27,7 @@ export type Invocation = {
 };
 
 /**
- * The home of the handler inside a function: opened by the first event, kept while the function is warm, and left
+ * Runs the handler inside a function: opened by the first event, kept while the function is warm, and left
  * with no transaction open. A platform may freeze a function as soon as it has answered: a transaction
  * that is open then would hold its locks until the function is thawed.
  */

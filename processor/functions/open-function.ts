@@ -4,9 +4,9 @@ import { createEmbeddedMetrics, type EmbeddedMetrics } from '../../common/teleme
 import { createFunctionLogger } from '../../common/telemetry/logger.ts';
 import { createRuntime, type Runtime } from '../runtime.ts';
 
-/** The home of the handler in a function, and how it is left in a hurry. */
+/** The runtime of the handler in a function, and how to end it without waiting. */
 export type FunctionRooms = Runtime<EmbeddedMetrics> & {
-  /** What an earlier home knew, so that the next one need not ask. */
+  /** What an earlier runtime has read, so that the next one does not read it again. */
   readonly known: FunctionConfig;
   readonly cut: () => Promise<void>;
 };
