@@ -64,7 +64,7 @@ function publicConnections(config: Config, logger: Logger): PublicConnections {
 
 /**
  * Starts what one ad server process consists of, in the order of the road backwards: publisher, relay, spool,
- * catalogue, redirect, port. Everything opened is handed to `open`, to be closed in reverse order.
+ * catalog, redirect, port. Everything opened is handed to `open`, to be closed in reverse order.
  */
 export async function startWorker(
   config: Config,
@@ -110,14 +110,14 @@ export async function startWorker(
   const catalog = new AdCatalog(
     {
       databaseUrl,
-      snapshotPath: join(config.DATA_DIR, 'ad-catalogue'),
+      snapshotPath: join(config.DATA_DIR, 'ad-catalog'),
       pollMs: config.CATALOG_POLL_MS,
       ageWarnMs: config.CATALOG_AGE_WARN_MS,
     },
     { metrics, logger },
   );
   catalog.start();
-  open({ name: 'ad catalogue', close: () => catalog.close() });
+  open({ name: 'ad catalog', close: () => catalog.close() });
 
   const agents = createAgentJudge(config.NO_USER_AGENT);
   const checkHiddenAgents = createHiddenAgentsCheck(agents, logger);
@@ -177,7 +177,7 @@ export async function startWorker(
   return {
     port,
     problems: () => [
-      ...(catalog.ageMs() === null ? [problem('ad catalogue', 'there is none yet')] : []),
+      ...(catalog.ageMs() === null ? [problem('ad catalog', 'there is none yet')] : []),
       ...(spool.problem === null ? [] : [problem('spool', `it refuses clicks: ${spool.problem}`)]),
       ...(closing ? [problem('ad server', 'it is closing')] : []),
     ],

@@ -18,10 +18,10 @@ const CHANGED_MAX = 500;
 /** Longest wait for an answer of the database, in ms; then the connection is taken for dead. */
 const QUERY_MS_MAX = 10_000;
 const END_MS_MAX = 1_000;
-/** Ads read at once: a page takes a millisecond or two, so that a large catalogue never holds up a redirect. */
+/** Ads read at once: a page takes a millisecond or two, so that a large catalog never holds up a redirect. */
 const PAGE_ADS = 1_000;
 /** The first line of the copy on disk. */
-const SNAPSHOT_HEADER = 'TOLLWAY AD CATALOGUE 1';
+const SNAPSHOT_HEADER = 'TOLLWAY AD CATALOG 1';
 
 export type AdCatalogOptions = {
   readonly databaseUrl: string;
@@ -39,7 +39,7 @@ export type AdCatalogOptions = {
  */
 export class AdCatalog {
   private ads = new Map<number, CatalogAd>();
-  /** When the catalogue was last known to be true, on the clock of `performance.now()`, or `null` while there is none. */
+  /** When the catalog was last known to be true, on the clock of `performance.now()`, or `null` while there is none. */
   private trueAt: number | null = null;
   private readonly options: AdCatalogOptions;
   private readonly metrics: Metrics;
@@ -58,17 +58,17 @@ export class AdCatalog {
     this.metrics = deps.metrics;
     this.logger = deps.logger;
     this.reading = new ThrottledLog(deps.logger, {
-      failed: 'The ad catalogue cannot be read; redirects go on with the ads known so far',
-      recovered: 'The ad catalogue is read again',
+      failed: 'The ad catalog cannot be read; redirects go on with the ads known so far',
+      recovered: 'The ad catalog is read again',
     });
     this.keeping = new ThrottledLog(deps.logger, {
       failed:
-        'The ad catalogue cannot be saved to disk. If the ad server restarts without the database, it uses an older catalogue',
-      recovered: 'The ad catalogue is saved to disk again',
+        'The ad catalog cannot be saved to disk. If the ad server restarts without the database, it uses an older catalog',
+      recovered: 'The ad catalog is saved to disk again',
     });
     this.aging = new ThrottledLog(deps.logger, {
-      failed: 'The ad catalogue is old: prices and pauses may be stale. Check the connection to the database',
-      recovered: 'The ad catalogue is up to date again',
+      failed: 'The ad catalog is old: prices and pauses may be stale. Check the connection to the database',
+      recovered: 'The ad catalog is up to date again',
     });
   }
 
@@ -80,7 +80,7 @@ export class AdCatalog {
     return this.ads.size;
   }
 
-  /** Time since the catalogue was last known to be true, in ms, or `null` while there is none. */
+  /** Time since the catalog was last known to be true, in ms, or `null` while there is none. */
   ageMs(nowMs = performance.now()): number | null {
     return this.trueAt === null ? null : nowMs - this.trueAt;
   }
@@ -99,7 +99,7 @@ export class AdCatalog {
 
   private async keepFresh(): Promise<void> {
     for (let failures = 0; !this.stop.signal.aborted; ) {
-      const client = createClient(this.options.databaseUrl, 'ad catalogue', QUERY_MS_MAX);
+      const client = createClient(this.options.databaseUrl, 'ad catalog', QUERY_MS_MAX);
       let ended = false;
       const end = () => {
         ended = true;
@@ -189,7 +189,7 @@ export class AdCatalog {
     });
   }
 
-  /** Warns while the catalogue is older than it should be. */
+  /** Warns while the catalog is older than it should be. */
   warnIfOld(): void {
     const ageMs = this.ageMs();
     if (ageMs === null) return;
@@ -238,7 +238,7 @@ export class AdCatalog {
       if (errorCode(error) === 'ENOENT') return;
       this.logger.warn(
         { problem: errorMessage(error) },
-        'The ad catalogue on disk cannot be read and is ignored',
+        'The ad catalog on disk cannot be read and is ignored',
       );
     }
   }

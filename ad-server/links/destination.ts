@@ -1,6 +1,6 @@
 import type { CatalogAd } from '../../ledger/catalog-ads.ts';
 
-/** An ad's destination, taken apart around `{click_id}`. Made once for each copy of an ad in the catalogue. */
+/** An ad's destination, taken apart around `{click_id}`. Made once for each copy of an ad in the catalog. */
 const taken = new WeakMap<CatalogAd, readonly string[]>();
 
 /**

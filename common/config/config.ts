@@ -163,9 +163,9 @@ export const settings = {
     'ms',
     100,
     600_000,
-    'How often the ad catalogue is read anew, should a notification be lost.',
+    'How often the ad catalog is read anew, should a notification be lost.',
   ),
-  CATALOG_AGE_WARN_MS: whole(60_000, 'ms', 1_000, 86_400_000, 'A catalogue older than this is warned of.'),
+  CATALOG_AGE_WARN_MS: whole(60_000, 'ms', 1_000, 86_400_000, 'A catalog older than this is warned of.'),
   SPOOL_MAX_BYTES: whole(
     1_073_741_824,
     'bytes',

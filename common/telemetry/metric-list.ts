@@ -98,7 +98,7 @@ export const metricList = {
   unknownAds: {
     kind: 'counter',
     name: 'tollway_unknown_ads_total',
-    help: 'Well signed links to an ad that the catalogue does not know',
+    help: 'Well signed links to an ad that the catalog does not know',
     part: 'ad server',
   },
   hiddenAgents: {
@@ -149,14 +149,14 @@ export const metricList = {
   catalogAge: {
     kind: 'gauge',
     name: 'tollway_catalog_age_seconds',
-    help: 'Time since the ad catalogue was last confirmed; without a catalogue, time since the process started',
+    help: 'Time since the ad catalog was last confirmed; without a catalog, time since the process started',
     part: 'ad server',
     aggregator: 'max',
   },
   catalogAds: {
     kind: 'gauge',
     name: 'tollway_catalog_ads',
-    help: 'Ads in the catalogue',
+    help: 'Ads in the catalog',
     part: 'ad server',
     aggregator: 'max',
   },

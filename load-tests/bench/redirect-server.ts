@@ -62,7 +62,7 @@ function createBareServer(): Server {
   });
 }
 
-/** The ad server as `worker.ts` puts it together, with a catalogue that is always there. */
+/** The ad server as `worker.ts` puts it together, with a catalog that is always there. */
 function createOurServer(keys: readonly LinkKey[], root: string, kind: 'spool' | 'relay'): Server {
   const metrics = createMetrics();
   const logger = createLogger('bench', { LOG_LEVEL: 'warn', LOG_FORMAT: 'json' });

@@ -20,7 +20,7 @@ const NO_DATABASE = 'postgres://nobody:nothing@127.0.0.1:1/tollway';
 const NEVER_MS = 600_000;
 
 function openCatalog(options: Partial<AdCatalogOptions> = {}, logger = silent) {
-  const snapshotPath = options.snapshotPath ?? join(temporaryFolder(), 'ad-catalogue');
+  const snapshotPath = options.snapshotPath ?? join(temporaryFolder(), 'ad-catalog');
   const metrics = createMetrics();
   const catalog = new AdCatalog(
     { databaseUrl: database.url, pollMs: NEVER_MS, ageWarnMs: 60_000, ...options, snapshotPath },
@@ -39,16 +39,16 @@ async function change(advertiserId: number, statement: string, ...values: unknow
   });
 }
 
-/** Ends the connections of all catalogues; returns how many there were. */
+/** Ends the connections of all catalogs; returns how many there were. */
 async function terminate(): Promise<number> {
   const { rowCount } = await database.pool.query(
     `select pg_terminate_backend(pid) from pg_stat_activity
-      where application_name = 'tollway ad catalogue' and datname = current_database()`,
+      where application_name = 'tollway ad catalog' and datname = current_database()`,
   );
   return rowCount ?? 0;
 }
 
-describe('the ad catalogue', () => {
+describe('the ad catalog', () => {
   it('has every ad, as a redirect needs it', async () => {
     const { advertiser, campaign, ad } = await addAccount(database.pool, { price: '0.25' });
     const { catalog } = openCatalog();
@@ -142,7 +142,7 @@ describe('the ad catalogue', () => {
   });
 });
 
-describe('an ad catalogue that loses its database', () => {
+describe('an ad catalog that loses its database', () => {
   it('goes on with what it knows, comes back, and misses nothing of the time between', async () => {
     const { advertiser, ad } = await addAccount(database.pool);
     const { catalog } = openCatalog();
@@ -201,20 +201,20 @@ describe('the copy on disk', () => {
     const { ad } = await addAccount(database.pool);
     const folder = temporaryFolder();
     // A folder that is not empty: no file takes its place.
-    const snapshotPath = join(folder, 'ad-catalogue');
+    const snapshotPath = join(folder, 'ad-catalog');
     mkdirSync(join(snapshotPath, 'full'), { recursive: true });
     const { catalog } = openCatalog({ snapshotPath, pollMs: 50 });
     await until('the ad', () => catalog.get(ad.id));
     await sleep(500);
     await catalog.close();
-    expect(readdirSync(folder)).toEqual(['ad-catalogue']);
+    expect(readdirSync(folder)).toEqual(['ad-catalog']);
   });
 
   it('is replaced by what the database says', async () => {
     const { ad } = await addAccount(database.pool);
-    const snapshotPath = join(temporaryFolder(), 'ad-catalogue');
+    const snapshotPath = join(temporaryFolder(), 'ad-catalog');
     const stale = { id: ad.id, priceMicros: 1, urlTemplate: 'https://stale.example/', paused: true };
-    writeFileSync(snapshotPath, `TOLLWAY AD CATALOGUE 1\n${JSON.stringify(stale)}`);
+    writeFileSync(snapshotPath, `TOLLWAY AD CATALOG 1\n${JSON.stringify(stale)}`);
     const { catalog } = openCatalog({ snapshotPath });
     await until('the truth', () => catalog.get(ad.id)?.priceMicros === 250_000);
     await until('the new copy', () => !readFileSync(snapshotPath, 'utf8').includes('stale'));
@@ -233,18 +233,18 @@ describe('the copy on disk', () => {
   it.each([
     ['nothing', ''],
     ['zeros, as power loss leaves it', '\0'.repeat(200)],
-    ['another version', `TOLLWAY AD CATALOGUE 2\n${GOOD}`],
+    ['another version', `TOLLWAY AD CATALOG 2\n${GOOD}`],
     ['another file', '{"ads":[]}'],
-    ['a line that is no JSON', `TOLLWAY AD CATALOGUE 1\n${GOOD}\n{"id":`],
-    ['a line that is null', `TOLLWAY AD CATALOGUE 1\n${GOOD}\nnull`],
-    ['a line that is a number', `TOLLWAY AD CATALOGUE 1\n${GOOD}\n7`],
-    ['an ad without a destination', `TOLLWAY AD CATALOGUE 1\n${GOOD}\n{"id":2}`],
+    ['a line that is no JSON', `TOLLWAY AD CATALOG 1\n${GOOD}\n{"id":`],
+    ['a line that is null', `TOLLWAY AD CATALOG 1\n${GOOD}\nnull`],
+    ['a line that is a number', `TOLLWAY AD CATALOG 1\n${GOOD}\n7`],
+    ['an ad without a destination', `TOLLWAY AD CATALOG 1\n${GOOD}\n{"id":2}`],
     [
       'an ad with a price in text',
-      `TOLLWAY AD CATALOGUE 1\n${GOOD.replace('"priceMicros":1', '"priceMicros":"1"')}`,
+      `TOLLWAY AD CATALOG 1\n${GOOD.replace('"priceMicros":1', '"priceMicros":"1"')}`,
     ],
   ])('is left aside as a whole when it is broken: %s', (_, text) => {
-    const snapshotPath = join(temporaryFolder(), 'ad-catalogue');
+    const snapshotPath = join(temporaryFolder(), 'ad-catalog');
     writeFileSync(snapshotPath, text);
     const { catalog } = openCatalog({ snapshotPath, databaseUrl: NO_DATABASE });
     expect(catalog.size).toBe(0);
@@ -252,20 +252,20 @@ describe('the copy on disk', () => {
   });
 
   it('is taken when it is whole', () => {
-    const snapshotPath = join(temporaryFolder(), 'ad-catalogue');
-    writeFileSync(snapshotPath, `TOLLWAY AD CATALOGUE 1\n${GOOD}`);
+    const snapshotPath = join(temporaryFolder(), 'ad-catalog');
+    writeFileSync(snapshotPath, `TOLLWAY AD CATALOG 1\n${GOOD}`);
     const { catalog } = openCatalog({ snapshotPath, databaseUrl: NO_DATABASE });
     expect(catalog.get(1)).toEqual(JSON.parse(GOOD));
   });
 
-  it('may be missing, and may have no place: the catalogue works all the same', async () => {
+  it('may be missing, and may have no place: the catalog works all the same', async () => {
     const { ad } = await addAccount(database.pool);
-    const { catalog } = openCatalog({ snapshotPath: join(temporaryFolder(), 'missing', 'ad-catalogue') });
+    const { catalog } = openCatalog({ snapshotPath: join(temporaryFolder(), 'missing', 'ad-catalog') });
     await until('the ad', () => catalog.get(ad.id));
   });
 });
 
-describe('the log of the catalogue', () => {
+describe('the log of the catalog', () => {
   it('says once that it is old, however often it is looked at, and once that it is not any more', async () => {
     const { logger, lines } = capturedLog();
     const { catalog } = openCatalog({ pollMs: 200, ageWarnMs: 100 }, logger);
@@ -277,13 +277,13 @@ describe('the log of the catalogue', () => {
       catalog.warnIfOld();
     }
     expect(lines).toEqual([
-      'warn The ad catalogue is old: prices and pauses may be stale. Check the connection to the database',
-      'warn The ad catalogue is up to date again',
+      'warn The ad catalog is old: prices and pauses may be stale. Check the connection to the database',
+      'warn The ad catalog is up to date again',
     ]);
   });
 });
 
-describe('the age of the catalogue', () => {
+describe('the age of the catalog', () => {
   it('is null while there is none', () => {
     expect(openCatalog({ databaseUrl: NO_DATABASE }).catalog.ageMs()).toBeNull();
   });

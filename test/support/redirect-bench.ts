@@ -12,7 +12,7 @@ import { DAY_MS, k1 } from './link-samples.ts';
 export const CHROME =
   'Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36';
 
-/** An ad of the catalogue. */
+/** An ad of the catalog. */
 export function sampleAd(overrides: Partial<CatalogAd> = {}): CatalogAd {
   return {
     id: 42,
