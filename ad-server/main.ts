@@ -5,7 +5,7 @@ import { warnOfMisspelt } from '../common/config/misspelt-settings.ts';
 import { counted } from '../common/counted.ts';
 import { errorMessage, TollwayError } from '../common/errors.ts';
 import { isOutOfResources } from '../common/open-files.ts';
-import { type Resource, runProcess, sleep } from '../common/process.ts';
+import { type OnShutdown, runProcess, sleep } from '../common/process.ts';
 import { createLogger, type Logger } from '../common/telemetry/logger.ts';
 import { AggregatorRegistry, createMetrics, type Registry } from '../common/telemetry/metrics.ts';
 import { type OperationsAddress, serveOperations } from '../common/telemetry/operations-server.ts';
@@ -23,22 +23,22 @@ type Report = {
   readonly warnings: readonly Problem[];
   readonly metrics: WorkerMetrics;
 };
-type StartContext = { open: (resource: Resource) => void; fail: (error: unknown) => void; logger: Logger };
+type StartContext = { onShutdown: OnShutdown; fail: (error: unknown) => void; logger: Logger };
 
 /** The usual ad server: one process that serves both ports. */
-async function runAlone(config: Config, { open, fail, logger }: StartContext): Promise<void> {
+async function runAlone(config: Config, { onShutdown, fail, logger }: StartContext): Promise<void> {
   const metrics = createMetrics('ad server');
-  const worker = await startWorker(config, { metrics, logger, open, fail });
+  const worker = await startWorker(config, { metrics, logger, onShutdown, fail });
   const operations = { ...worker, metrics: () => metrics.registry.metrics() };
   const ops = await serveOperations(operations, operationsAddress(config), { metrics, logger });
-  open({ name: 'operations port', close: () => void ops.close() });
+  onShutdown({ name: 'operations port', close: () => void ops.close() });
   logger.info({ port: worker.port, opsPort: config.AD_SERVER_OPS_PORT }, `Redirects on port ${worker.port}`);
 }
 
 /** One of several workers on one public port; the primary serves operations for them all. */
-async function runWorker(config: Config, { open, fail, logger }: StartContext): Promise<void> {
+async function runWorker(config: Config, { onShutdown, fail, logger }: StartContext): Promise<void> {
   const metrics = createMetrics('ad server');
-  const worker = await startWorker(config, { metrics, logger, open, fail });
+  const worker = await startWorker(config, { metrics, logger, onShutdown, fail });
   const report = async () => {
     const told: Report = {
       problems: worker.problems(),
@@ -49,11 +49,11 @@ async function runWorker(config: Config, { open, fail, logger }: StartContext): 
   };
   await report();
   const timer = setInterval(() => void report(), REPORT_MS);
-  open({ name: 'reports', close: () => clearInterval(timer) });
+  onShutdown({ name: 'reports', close: () => clearInterval(timer) });
 }
 
 /** The primary of several workers: brings dead ones back, and answers for them on the operations port. */
-async function runPrimary(config: Config, { open, fail, logger }: StartContext): Promise<void> {
+async function runPrimary(config: Config, { onShutdown, fail, logger }: StartContext): Promise<void> {
   const reports = new Map<number, Report & { readonly at: number }>();
   let closing = false;
   let everReady = false;
@@ -105,8 +105,8 @@ async function runPrimary(config: Config, { open, fail, logger }: StartContext):
   };
   const operations = { problems, warnings: () => said('warnings'), metrics };
   const ops = await serveOperations(operations, operationsAddress(config), { logger });
-  open({ name: 'operations port', close: () => void ops.close() });
-  open({
+  onShutdown({ name: 'operations port', close: () => void ops.close() });
+  onShutdown({
     name: 'workers',
     close: async () => {
       closing = true;
@@ -138,11 +138,11 @@ function operationsAddress(config: Config): OperationsAddress {
   };
 }
 
-await runProcess(async (open, fail) => {
+await runProcess(async (onShutdown, fail) => {
   const env = readEnvironment();
   const config = parseConfig(env);
   const logger = createLogger('ad-server', config);
   if (cluster.isPrimary) warnOfMisspelt(env, logger);
   const run = cluster.isWorker ? runWorker : config.AD_SERVER_WORKERS > 1 ? runPrimary : runAlone;
-  await run(config, { open, fail, logger });
+  await run(config, { onShutdown, fail, logger });
 }, 'ad-server');

@@ -4,7 +4,7 @@ import type { Config } from '../common/config/config.ts';
 import { TollwayError } from '../common/errors.ts';
 import { connectionLimits, openFilesMax } from '../common/open-files.ts';
 import { createPool } from '../common/postgres/postgres.ts';
-import { type Resource, sleep } from '../common/process.ts';
+import { type OnShutdown, sleep } from '../common/process.ts';
 import type { Logger } from '../common/telemetry/logger.ts';
 import type { Metrics } from '../common/telemetry/metrics.ts';
 import { listen } from '../common/telemetry/operations-server.ts';
@@ -64,18 +64,19 @@ function publicConnections(config: Config, logger: Logger): PublicConnections {
 
 /**
  * Starts what one ad server process consists of, in the order of the road backwards: publisher, relay, spool,
- * catalog, redirect, port. Everything opened is handed to `open`, to be closed in reverse order.
+ * catalog, redirect, port. Passes each resource to `onShutdown`, which closes them in
+ * reverse order.
  */
 export async function startWorker(
   config: Config,
   deps: {
     metrics: Metrics;
     logger: Logger;
-    open: (resource: Resource) => void;
+    onShutdown: OnShutdown;
     fail: (error: unknown) => void;
   },
 ): Promise<Worker> {
-  const { metrics, logger, open, fail } = deps;
+  const { metrics, logger, onShutdown, fail } = deps;
   const { LINK_KEYS: keys, DATABASE_URL: databaseUrl } = config;
   if (keys === undefined)
     throw new TollwayError('bad_settings', 'LINK_KEYS: expected the keys of the links, got nothing');
@@ -89,9 +90,9 @@ export async function startWorker(
     (error) => logger.debug({ err: error }, 'A connection broke'),
     QUERY_MS_MAX,
   );
-  open({ name: 'database connections', close: () => pool.end() });
+  onShutdown({ name: 'database connections', close: () => pool.end() });
   const publisher = await createPublisher(config, pool, logger);
-  open({ name: 'publisher', close: () => publisher.close() });
+  onShutdown({ name: 'publisher', close: () => publisher.close() });
 
   const root = spoolRoot(config.DATA_DIR);
   const spool = new Spool(
@@ -105,7 +106,7 @@ export async function startWorker(
     logger,
   );
   const relays = startRelays(config, { root, spool, publisher, metrics, logger, fail });
-  open({ name: 'relay', close: relays.close });
+  onShutdown({ name: 'relay', close: relays.close });
 
   const catalog = new AdCatalog(
     {
@@ -117,14 +118,14 @@ export async function startWorker(
     { metrics, logger },
   );
   catalog.start();
-  open({ name: 'ad catalog', close: () => catalog.close() });
+  onShutdown({ name: 'ad catalog', close: () => catalog.close() });
 
   const agents = createAgentJudge(config.NO_USER_AGENT);
   const checkHiddenAgents = createHiddenAgentsCheck(agents, logger);
   const rules = config.AGENT_RULES_FILE;
   if (rules !== undefined) {
     const stop = followAgentRules(rules, agents, logger);
-    open({ name: 'agent rules', close: stop });
+    onShutdown({ name: 'agent rules', close: stop });
   }
 
   const { server, measure } = createAdServer(
@@ -154,7 +155,7 @@ export async function startWorker(
     metrics.catalogAge.set((catalog.ageMs() ?? performance.now() - startedAt) / 1_000);
     metrics.catalogAds.set(catalog.size);
   }, 1_000);
-  open({ name: 'watch', close: () => clearInterval(watch) });
+  onShutdown({ name: 'watch', close: () => clearInterval(watch) });
 
   // Where the kernel can deal connections to the workers it does so by itself. Dealt by the primary, one that is on its
   // way to a worker that dies is never answered.
@@ -163,7 +164,7 @@ export async function startWorker(
     reusePort,
   });
   let closing = false;
-  open({
+  onShutdown({
     name: 'public port',
     close: () => {
       closing = true;

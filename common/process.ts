@@ -1,62 +1,67 @@
 import { inspect } from 'node:util';
 import { errorMessage, isExternal, TollwayError } from './errors.ts';
 
-/** Longest time from a signal to the end of the process, in ms. What is not drained by then stays spooled. */
+/** Longest time from a signal to the end of the process, in ms. Clicks that are not published by then stay in the spool. */
 export const DRAIN_MS_MAX = 9_000;
 
-/** Something with a life: `close` ends it and may be called once. */
+/** Something to close at shutdown, such as a port or a pool. `close` is called once. */
 export type Resource = { readonly name: string; readonly close: () => Promise<void> | void };
 
+/** Registers a resource that the process closes at shutdown. Resources are closed in reverse order. */
+export type OnShutdown = (resource: Resource) => void;
+
 /**
- * Runs one part of the system as a process: starts it, waits for SIGINT, SIGTERM or the end of the process
- * that spawned it, and closes what it opened in reverse order. Ends the process: 0 after a drain, 1 after a
- * failure. For entry files alone.
+ * Runs a component as a process: starts it, waits for SIGINT, SIGTERM or the end of the parent process, then closes the registered
+ * resources in reverse order. Exits with 0 after a shutdown and 1 after a failure. Only entry files call it. `component` begins each
+ * line on standard error.
+ *
+ * A list and not an `AsyncDisposableStack`: `start` may still be running at a signal, and a resource that it registers while the others are
+ * closed is closed too, where the stack throws a ReferenceError.
  */
 export async function runProcess(
-  start: (open: (resource: Resource) => void, fail: (error: unknown) => void) => Promise<void>,
-  part: string,
+  start: (onShutdown: OnShutdown, fail: (error: unknown) => void) => Promise<void>,
+  component: string,
 ): Promise<void> {
-  const say = (message: string, error?: unknown) =>
-    process.stderr.write(`${part}: ${message}${error === undefined ? '' : `\n${inspect(error)}`}\n`);
-  const opened: Resource[] = [];
-  let ending = false;
+  const writeError = (message: string, error?: unknown) =>
+    process.stderr.write(`${component}: ${message}${error === undefined ? '' : `\n${inspect(error)}`}\n`);
+  const resources: Resource[] = [];
+  let isEnding = false;
 
   const end = async (exitCode: number) => {
-    if (ending) return;
-    ending = true;
+    if (isEnding) return;
+    isEnding = true;
     const deadline = setTimeout(() => {
-      say(`Not drained after ${DRAIN_MS_MAX} ms: ending now`);
+      writeError(`Shutdown did not complete within ${DRAIN_MS_MAX} ms. Exiting now`);
       process.exit(exitCode);
     }, DRAIN_MS_MAX);
     deadline.unref();
-    for (const resource of opened.reverse()) {
+    for (let resource = resources.pop(); resource !== undefined; resource = resources.pop()) {
       try {
         await resource.close();
       } catch (error) {
-        if (isExternal(error)) say(`${resource.name} did not close cleanly: ${errorMessage(error)}`);
-        else say(`${resource.name} did not close cleanly`, error);
+        if (isExternal(error)) writeError(`${resource.name} did not close cleanly: ${errorMessage(error)}`);
+        else writeError(`${resource.name} did not close cleanly`, error);
       }
     }
     process.exit(exitCode);
   };
   const fail = (error: unknown) => {
-    if (ending) return;
-    // A failure that was expected is one line; anything else is a bug and shows its stack.
-    if (error instanceof TollwayError || isExternal(error)) say(errorMessage(error));
-    else say('Failed', error);
+    if (isEnding) return;
+    // An expected failure is one line. Any other error is a bug, so its stack is written.
+    if (error instanceof TollwayError || isExternal(error)) writeError(errorMessage(error));
+    else writeError('Failed', error);
     void end(1);
   };
 
-  // `on` and not `once`: npm passes a Ctrl-C on to the process that the terminal has told already, and a second signal
-  // without a listener would end the drain.
+  // `on`, not `once`: the terminal and npm both send a Ctrl-C, and without a listener the second signal would end the process at once.
   process.on('SIGINT', () => void end(0));
   process.on('SIGTERM', () => void end(0));
-  // A child is told of its parent's end, however it ended, by the channel between them closing.
+  // The channel to the parent closes when the parent ends, even by SIGKILL.
   if (process.channel) process.once('disconnect', () => void end(0));
   process.on('uncaughtException', fail);
   process.on('unhandledRejection', fail);
   try {
-    await start((resource) => opened.push(resource), fail);
+    await start((resource) => resources.push(resource), fail);
   } catch (error) {
     fail(error);
   }
@@ -76,7 +81,7 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   });
 }
 
-/** How long to wait before attempt `attempt` (1, 2, …): doubles from 50 ms up to 5 s, with full jitter. */
+/** Time to wait before attempt `attempt` (1, 2, …), in ms: doubles from 50 ms up to 5 s, with full jitter. */
 export function backoffMs(attempt: number): number {
   return Math.random() * Math.min(5_000, 50 * 2 ** Math.min(attempt, 10));
 }

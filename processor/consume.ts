@@ -1,6 +1,6 @@
 import { createSources } from '../brokers/create-event-sources.ts';
 import { counted } from '../common/counted.ts';
-import { type Resource, sleep } from '../common/process.ts';
+import { type OnShutdown, sleep } from '../common/process.ts';
 import type { ProcessMetrics } from '../common/telemetry/metrics.ts';
 import { serveOperations } from '../common/telemetry/operations-server.ts';
 import type { Problem } from '../common/telemetry/problems.ts';
@@ -13,19 +13,19 @@ const SETTLE_MS = 6_000;
 
 /**
  * Charges what the broker brings until it is closed: does for a runtime what a platform does for a function. Keeps the ledger
- * too, and serves the operations port. All it opens is handed to `open`; `fail` hears why it cannot go on.
+ * too, and serves the operations port. Each resource is passed to `onShutdown`; `fail` hears why it cannot go on.
  */
 export async function consume(
   runtime: Runtime<ProcessMetrics>,
-  { open, fail }: { open: (resource: Resource) => void; fail: (error: unknown) => void },
+  { onShutdown, fail }: { onShutdown: OnShutdown; fail: (error: unknown) => void },
 ): Promise<void> {
   const { config, pool, dispatcher, metrics, logger } = runtime;
-  open({ name: 'database connections', close: () => pool.end() });
+  onShutdown({ name: 'database connections', close: () => pool.end() });
   const keeper = runMaintenanceLoop(runtime);
-  open({ name: 'maintenance', close: keeper.stop });
+  onShutdown({ name: 'maintenance', close: keeper.stop });
   const sources = await createSources(config, pool, dispatcher, runtime);
   const gauges = collectGauges(runtime, sources);
-  open({ name: 'gauges', close: gauges.stop });
+  onShutdown({ name: 'gauges', close: gauges.stop });
   const operations = {
     problems: () =>
       onePerThing([...[...sources.values()].flatMap((source) => source.problems()), ...gauges.problems()]),
@@ -44,8 +44,8 @@ export async function consume(
     metrics,
     logger,
   });
-  open({ name: 'operations port', close: () => void ops.close() });
-  open({
+  onShutdown({ name: 'operations port', close: () => void ops.close() });
+  onShutdown({
     name: 'event sources',
     close: async () => {
       const stop = () => Promise.all([...sources.values()].map((source) => source.stop()));

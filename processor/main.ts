@@ -10,11 +10,11 @@ import { createRuntime } from './runtime.ts';
 const name = 'processor';
 
 /** Charges what the broker brings, for as long as the process lives. */
-await runProcess(async (open, fail) => {
+await runProcess(async (onShutdown, fail) => {
   const env = readEnvironment();
   const config = parseConfig(env);
   const logger = createLogger(name, config);
   warnOfMisspelt(env, logger);
   const runtime = createRuntime(name, config, { metrics: createMetrics(name), logger, onInvariant: fail });
-  await consume(runtime, { open, fail });
+  await consume(runtime, { onShutdown, fail });
 }, name);

@@ -8,7 +8,7 @@ import { errorMessage, TollwayError } from '../../common/errors.ts';
 import { lockFile } from '../../common/file-lock.ts';
 import { formatAmount } from '../../common/money.ts';
 import { createClient, createPool } from '../../common/postgres/postgres.ts';
-import { type Resource, runProcess, sleep } from '../../common/process.ts';
+import { type OnShutdown, runProcess, sleep } from '../../common/process.ts';
 import { createLogger, type Logger } from '../../common/telemetry/logger.ts';
 import { listen } from '../../common/telemetry/operations-server.ts';
 import { ThrottledLog } from '../../common/telemetry/throttled-log.ts';
@@ -33,10 +33,8 @@ const LINKS_SHOWN = 3;
 /** Time between two looks at a PostgreSQL that has ended our connection, in ms. */
 const WATCH_MS = 200;
 
-type Open = (resource: Resource) => void;
-
 /** Brings up everything in one terminal, in order, and brings back what dies. */
-await runProcess(async (open, fail) => {
+await runProcess(async (onShutdown, fail) => {
   const startedAt = performance.now();
   // A person is watching.
   const env = {
@@ -52,7 +50,7 @@ await runProcess(async (open, fail) => {
   makeDataDir(config.DATA_DIR);
   const lock = lockFile(join(config.DATA_DIR, 'start-lock'));
   if (lock === null) throw new TollwayError('already_running', `Tollway runs already on ${config.DATA_DIR}`);
-  open({
+  onShutdown({
     name: 'lock',
     close: () => {
       lock.release();
@@ -61,7 +59,7 @@ await runProcess(async (open, fail) => {
   });
   await assertPortsFree(config);
 
-  const databaseUrl = config.DATABASE_URL ?? (await openEmbedded(config, logger, open));
+  const databaseUrl = config.DATABASE_URL ?? (await openEmbedded(config, logger, onShutdown));
   await migrate(databaseUrl, retentionOf(config), logger);
   const keys = findOrMakeLinkKeys(config);
   const stack = stackOf(config, databaseUrl, env);
@@ -80,7 +78,7 @@ await runProcess(async (open, fail) => {
     whileAway: 'Clicks wait in the spool or the broker and are charged after the restart',
     givesWay: true,
   });
-  open({ name: 'processor', close: () => processor.stop(PROCESSOR_DRAIN_MS) });
+  onShutdown({ name: 'processor', close: () => processor.stop(PROCESSOR_DRAIN_MS) });
   const adServer = startProcess('ad server', 'ad-server/main.ts', partEnv, stack.adServerOpsUrl, {
     ...deps,
     whileAway:
@@ -88,12 +86,12 @@ await runProcess(async (open, fail) => {
     givesWay: false,
     workers: config.AD_SERVER_WORKERS,
   });
-  open({ name: 'ad server', close: () => adServer.stop(AD_SERVER_DRAIN_MS) });
+  onShutdown({ name: 'ad server', close: () => adServer.stop(AD_SERVER_DRAIN_MS) });
   const links = await linksToClick(databaseUrl, keys, config, logger);
   await Promise.all([processor.ready(), adServer.ready()]);
 
   writeStack({ ...stack, pid: process.pid });
-  open({ name: 'stack file', close: () => removeStack(config.DATA_DIR) });
+  onShutdown({ name: 'stack file', close: () => removeStack(config.DATA_DIR) });
   process.stdout.write(
     welcome(stack, links, config.DATABASE_URL === undefined, performance.now() - startedAt),
   );
@@ -112,10 +110,10 @@ async function assertPortsFree(config: Config): Promise<void> {
 }
 
 /** Starts the embedded PostgreSQL and watches over it by a connection: when that breaks, it is revived. */
-async function openEmbedded(config: Config, logger: Logger, open: Open): Promise<string> {
+async function openEmbedded(config: Config, logger: Logger, onShutdown: OnShutdown): Promise<string> {
   const postgres = await startEmbeddedPostgres(config.DATA_DIR, logger, { givesWay: true });
   let stopping = false;
-  open({
+  onShutdown({
     name: 'embedded PostgreSQL',
     close: () => {
       stopping = true;

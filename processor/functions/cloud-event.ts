@@ -136,13 +136,13 @@ function portOf(given: string | undefined): number {
 }
 
 if (import.meta.main) {
-  await runProcess(async (open) => {
+  await runProcess(async (onShutdown) => {
     // A process that could never charge anything says so and ends, and no platform takes it for ready.
     await runtime.open();
     const server = createServer((request, response) => void handle(request, response));
     const port = await listen(server, portOf(process.env.PORT), '0.0.0.0', 'PORT');
     process.stdout.write(`${name}: charging what is posted to port ${port}\n`);
-    open({
+    onShutdown({
       name: 'public port',
       close: () =>
         new Promise((resolve) => {

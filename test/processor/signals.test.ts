@@ -31,7 +31,7 @@ async function startProcessor() {
     onInvariant: () => undefined,
   });
   const resources: Resource[] = [];
-  await consume(runtime, { open: (resource) => resources.push(resource), fail: () => undefined });
+  await consume(runtime, { onShutdown: (resource) => resources.push(resource), fail: () => undefined });
   const spool = new TestSpool();
   const publisher = createPostgresPublisher(database.pool);
   const get = async (path: string) => {
