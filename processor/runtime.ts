@@ -3,7 +3,7 @@ import { TollwayError } from '../common/errors.ts';
 import { createPool, type Pool } from '../common/postgres/postgres.ts';
 import type { Logger } from '../common/telemetry/logger.ts';
 import type { Metrics } from '../common/telemetry/metrics.ts';
-import { BatchDispatcher } from './batch-dispatcher.ts';
+import { BatchDispatcher } from './dispatch/batch-dispatcher.ts';
 
 /** What surrounds the handler wherever it lives: settings, log, metrics, connections, and the host that hands it batches. */
 export type Runtime<M extends Metrics = Metrics> = {

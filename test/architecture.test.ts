@@ -58,7 +58,7 @@ const RULES: IForbiddenRuleType[] = [
   { name: 'nothing imports tests but tests', from: { pathNot: '^test/' }, to: { path: '^test/' } },
   {
     name: 'what charges clicks knows no broker, cloud or HTTP',
-    from: { path: '^ledger/|^processor/(charge/|(batch-dispatcher|runtime)\\.ts$)' },
+    from: { path: '^ledger/|^processor/(charge/|dispatch/|runtime\\.ts$)' },
     to: {
       path: [
         'node_modules/(kafkajs|@aws-sdk|@smithy|aws-lambda|undici|cloudevents|fastify|express)',

@@ -8,7 +8,7 @@ import { TollwayError } from '../../common/errors.ts';
 import { createPool, type Pool } from '../../common/postgres/postgres.ts';
 import { createMetrics, type ProcessMetrics } from '../../common/telemetry/metrics.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
-import { BatchDispatcher } from '../../processor/batch-dispatcher.ts';
+import { BatchDispatcher } from '../../processor/dispatch/batch-dispatcher.ts';
 import { capturedLog } from '../support/captured-log.ts';
 import {
   addAccount,

@@ -12,7 +12,7 @@ import { createMetrics, type ProcessMetrics } from '../../common/telemetry/metri
 import { uuidV7 } from '../../common/uuid.ts';
 import type { ReadClick } from '../../contract/click-event.ts';
 import { type Reconciliation, reconcile } from '../../ledger/reconcile.ts';
-import { BatchDispatcher } from '../../processor/batch-dispatcher.ts';
+import { BatchDispatcher } from '../../processor/dispatch/batch-dispatcher.ts';
 import {
   addAccount,
   createTestDatabase,

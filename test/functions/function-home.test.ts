@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createPool, failureKind, inTransaction, terminatePool } from '../../common/postgres/postgres.ts';
 import { sleep } from '../../common/process.ts';
 import { createMetrics } from '../../common/telemetry/metrics.ts';
-import { BatchDispatcher } from '../../processor/batch-dispatcher.ts';
+import { BatchDispatcher } from '../../processor/dispatch/batch-dispatcher.ts';
 import { readCloudEvents } from '../../processor/events/cloud-events.ts';
 import { FunctionRuntime } from '../../processor/functions/function-runtime.ts';
 import { maintainLedger } from '../../processor/maintenance-loop.ts';

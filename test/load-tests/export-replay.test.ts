@@ -8,7 +8,7 @@ import { createMetrics } from '../../common/telemetry/metrics.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { type ExportRow, exportLedger } from '../../ledger/export.ts';
 import type { ReplayReport } from '../../load-tests/replay/replay-report.ts';
-import { BatchDispatcher } from '../../processor/batch-dispatcher.ts';
+import { BatchDispatcher } from '../../processor/dispatch/batch-dispatcher.ts';
 import { addAccount, silent, TestSpool, testDatabase } from '../support/database.ts';
 import { deliver } from '../support/deliver.ts';
 import { makeFolder, removeFolder } from '../support/stack.ts';

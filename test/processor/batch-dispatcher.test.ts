@@ -4,7 +4,7 @@ import { createMetrics, type ProcessMetrics } from '../../common/telemetry/metri
 import { uuidFloor, uuidV7 } from '../../common/uuid.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
 import { DAY_MS, dayStart, partitionName } from '../../ledger/partitions.ts';
-import { BatchDispatcher, type HostOptions } from '../../processor/batch-dispatcher.ts';
+import { BatchDispatcher, type HostOptions } from '../../processor/dispatch/batch-dispatcher.ts';
 import { capturedLog } from '../support/captured-log.ts';
 import {
   addAccount,

@@ -8,8 +8,8 @@ import { createPool, type Pool } from '../../common/postgres/postgres.ts';
 import { createMetrics } from '../../common/telemetry/metrics.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
 import { addAdvertiser } from '../../ledger/advertisers.ts';
-import { BatchDispatcher } from '../../processor/batch-dispatcher.ts';
-import { BlockedAdvertisers } from '../../processor/blocked-advertisers.ts';
+import { BatchDispatcher } from '../../processor/dispatch/batch-dispatcher.ts';
+import { BlockedAdvertisers } from '../../processor/dispatch/blocked-advertisers.ts';
 import { collectGauges } from '../../processor/collect-gauges.ts';
 import { capturedLog } from '../support/captured-log.ts';
 import {

@@ -3,7 +3,7 @@ import { createMetrics, type ProcessMetrics } from '../../common/telemetry/metri
 import { addAd } from '../../ledger/ads.ts';
 import { addAdvertiser } from '../../ledger/advertisers.ts';
 import { addCampaign } from '../../ledger/campaigns.ts';
-import { BatchDispatcher } from '../../processor/batch-dispatcher.ts';
+import { BatchDispatcher } from '../../processor/dispatch/batch-dispatcher.ts';
 import {
   addAccount,
   createTestDatabase,

@@ -8,7 +8,7 @@ import type { BatchSink } from '../../../brokers/event-source.ts';
 import { parseConfig } from '../../../common/config/config.ts';
 import { createPool } from '../../../common/postgres/postgres.ts';
 import { createMetrics } from '../../../common/telemetry/metrics.ts';
-import { BatchDispatcher } from '../../../processor/batch-dispatcher.ts';
+import { BatchDispatcher } from '../../../processor/dispatch/batch-dispatcher.ts';
 
 // Its parent is gone.
 process.once('disconnect', () => process.exit(1));

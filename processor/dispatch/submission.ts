@@ -1,7 +1,7 @@
-import { BLOCKED, STOPPING, type SubmitOptions } from '../brokers/event-source.ts';
-import { counted } from '../common/counted.ts';
-import { TollwayError } from '../common/errors.ts';
-import type { ReadRecord } from '../contract/click-event.ts';
+import { BLOCKED, STOPPING, type SubmitOptions } from '../../brokers/event-source.ts';
+import { counted } from '../../common/counted.ts';
+import { TollwayError } from '../../common/errors.ts';
+import type { ReadRecord } from '../../contract/click-event.ts';
 
 /** What one call of `submit` waits for. */
 export type Submission = {

@@ -1,10 +1,10 @@
-import { errorCode, errorMessage } from '../common/errors.ts';
-import type { Pool } from '../common/postgres/postgres.ts';
-import { sleep } from '../common/process.ts';
-import type { Logger } from '../common/telemetry/logger.ts';
-import type { Problem } from '../common/telemetry/problems.ts';
-import type { ReadClick, ReadRecord } from '../contract/click-event.ts';
-import { findLockedAdvertisers } from '../ledger/locked-advertisers.ts';
+import { errorCode, errorMessage } from '../../common/errors.ts';
+import type { Pool } from '../../common/postgres/postgres.ts';
+import { sleep } from '../../common/process.ts';
+import type { Logger } from '../../common/telemetry/logger.ts';
+import type { Problem } from '../../common/telemetry/problems.ts';
+import type { ReadClick, ReadRecord } from '../../contract/click-event.ts';
+import { findLockedAdvertisers } from '../../ledger/locked-advertisers.ts';
 
 /** SQLSTATE: a lock was not to be had in time. */
 const LOCK_NOT_AVAILABLE = '55P03';

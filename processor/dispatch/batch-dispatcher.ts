@@ -1,17 +1,17 @@
 import pLimit, { type LimitFunction } from 'p-limit';
-import type { BatchSink } from '../brokers/event-source.ts';
-import { errorMessage } from '../common/errors.ts';
-import { failureKind, isAway, type Pool } from '../common/postgres/postgres.ts';
-import { backoffMs, sleep } from '../common/process.ts';
-import type { Logger } from '../common/telemetry/logger.ts';
-import type { Metrics } from '../common/telemetry/metrics.ts';
-import { OpenProblems, type Problem } from '../common/telemetry/problems.ts';
-import { ThrottledLog } from '../common/telemetry/throttled-log.ts';
-import type { ReadRecord } from '../contract/click-event.ts';
+import type { BatchSink } from '../../brokers/event-source.ts';
+import { errorMessage } from '../../common/errors.ts';
+import { failureKind, isAway, type Pool } from '../../common/postgres/postgres.ts';
+import { backoffMs, sleep } from '../../common/process.ts';
+import type { Logger } from '../../common/telemetry/logger.ts';
+import type { Metrics } from '../../common/telemetry/metrics.ts';
+import { OpenProblems, type Problem } from '../../common/telemetry/problems.ts';
+import { ThrottledLog } from '../../common/telemetry/throttled-log.ts';
+import type { ReadRecord } from '../../contract/click-event.ts';
 import { countBatch } from './batch-metrics.ts';
 import { BlockedAdvertisers } from './blocked-advertisers.ts';
-import { chargeClicks, quarantine, type Settlement } from './charge/charge-clicks.ts';
-import { dryRunCharge } from './charge/dry-run.ts';
+import { chargeClicks, quarantine, type Settlement } from '../charge/charge-clicks.ts';
+import { dryRunCharge } from '../charge/dry-run.ts';
 import { openDelivery, type Share, settleShare, stopped } from './submission.ts';
 
 export type HostOptions = {
