@@ -57,7 +57,6 @@ export function createRuntime<M extends Metrics>(
       lanes,
       clickAgeMaxDays: config.CLICK_AGE_MAX_DAYS,
       retryAttempts: config.RETRY_ATTEMPTS,
-      bisectOnError: config.BISECT_ON_ERROR === 'on',
     },
     {
       metrics,

@@ -208,12 +208,7 @@ export const settings = {
     'attempts',
     0,
     10_000,
-    'How often what fails by itself, while other clicks pass, is tried again before it is a dead letter. What fails because a server is away is tried for ever.',
-  ),
-  BISECT_ON_ERROR: choice(
-    'on',
-    ['on', 'off'],
-    'Whether a batch that fails is cut in two until the record at fault is alone; `off` gives the whole batch up.',
+    'Retries of a record that fails by itself while other clicks are settled, before it becomes a dead letter. A failure of a server is retried without limit and does not count.',
   ),
   CLICK_AGE_MAX_DAYS: whole(
     14,

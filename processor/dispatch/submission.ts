@@ -3,24 +3,26 @@ import { counted } from '../../common/counted.ts';
 import { TollwayError } from '../../common/errors.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
 
-/** What one call of `submit` waits for. */
+/** The state of one call of `submit`. */
 export type Submission = {
   unsettled: number;
-  /** Clicks of blocked advertisers among the unsettled, given back at the end; `null` where they are kept until they can be charged. */
-  givenBack: number | null;
+  /** Clicks of locked advertisers that were abandoned; `null` where such clicks are set aside until they can be charged. */
+  abandoned: number | null;
   over: boolean;
+  /** Resolves the call, or rejects it with an error. Only the first call counts. */
   readonly end: (error?: unknown) => void;
 };
-/** Records of one delivery that go the same lane. */
+
+/** The records of one submission that go to the same lane. */
 export type Share = { readonly submission: Submission; readonly records: readonly ReadRecord[] };
 
-/** Opens a delivery. Here, so that what it keeps alive are not the records of the whole delivery. */
-export function openDelivery(
+/** Opens a submission of `count` records. It does not refer to the records, so that settled ones can be freed before it ends. */
+export function openSubmission(
   count: number,
   signal: AbortSignal | undefined,
   options: SubmitOptions | undefined,
 ): { submission: Submission; done: Promise<void> } {
-  // By hand: OpenWhisk's Node 20 has no Promise.withResolvers.
+  // OpenWhisk's Node 20 has no Promise.withResolvers.
   let settle: (error?: unknown) => void = () => {};
   const done = new Promise<void>((resolve, reject) => {
     settle = (error) => (error === undefined ? resolve() : reject(error));
@@ -28,7 +30,7 @@ export function openDelivery(
   const onAbort = () => submission.end(stopped());
   const submission: Submission = {
     unsettled: count,
-    givenBack: options?.abandonBlocked ? 0 : null,
+    abandoned: options?.abandonBlocked ? 0 : null,
     over: false,
     end: (error) => {
       if (submission.over) return;
@@ -41,16 +43,16 @@ export function openDelivery(
   return { submission, done };
 }
 
-/** Notes that records of a delivery are settled, and ends it after the last. */
+/** Counts `count` records as settled, and ends the submission after the last. */
 export function settleShare(submission: Submission, count: number): void {
   submission.unsettled -= count;
-  const givenBack = submission.givenBack ?? 0;
-  if (submission.unsettled > givenBack) return;
-  const message = `${counted(givenBack, 'click waits', 'clicks wait')} for advertisers whose rows another session keeps locked`;
-  submission.end(givenBack === 0 ? undefined : new TollwayError(BLOCKED, message, { retryable: true }));
+  const abandoned = submission.abandoned ?? 0;
+  if (submission.unsettled > abandoned) return;
+  const message = `${counted(abandoned, 'click waits', 'clicks wait')} for advertisers whose rows another session keeps locked`;
+  submission.end(abandoned === 0 ? undefined : new TollwayError(BLOCKED, message, { retryable: true }));
 }
 
-/** The error of records that are given back because the host or their source stops. */
+/** The error of records that are returned to their source because the dispatcher or the source stops. */
 export function stopped(): TollwayError {
   return new TollwayError(STOPPING, 'Stopped before the batch was settled', { retryable: true });
 }

@@ -49,7 +49,7 @@ afterEach(async () => {
 /** Starts a consumer with connections of its own; `around` stands between its source and its host. */
 function consume(wrap: (submit: Submit) => Submit = (submit) => submit): Consumer {
   const pool = createPool(database.url, 'test consumer', 6, () => undefined);
-  const options = { batchSize: 100, lanes: 2, clickAgeMaxDays: 14, retryAttempts: 1, bisectOnError: true };
+  const options = { batchSize: 100, lanes: 2, clickAgeMaxDays: 14, retryAttempts: 1 };
   const dispatcher = new BatchDispatcher(pool, options, {
     metrics,
     logger: silent,

@@ -132,7 +132,6 @@ async function startConsumer(
     lanes: config.PARALLELIZATION,
     clickAgeMaxDays: config.CLICK_AGE_MAX_DAYS,
     retryAttempts: config.RETRY_ATTEMPTS,
-    bisectOnError: true,
   };
   let failure: unknown = null;
   const fail = (error: unknown) => {

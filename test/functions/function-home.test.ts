@@ -275,7 +275,7 @@ describe('a database that cannot be reached as it is told to', () => {
     const pool = createPool(`${database.url}?sslmode=require`, 'tls', 1, () => {});
     const dispatcher = new BatchDispatcher(
       pool,
-      { batchSize: 1_000, lanes: 1, clickAgeMaxDays: 14, retryAttempts: 0, bisectOnError: true },
+      { batchSize: 1_000, lanes: 1, clickAgeMaxDays: 14, retryAttempts: 0 },
       { metrics, logger: silent, onInvariant: () => {} },
     );
     const clicks = Array.from({ length: 500 }, () => spool.click({ ad: ads[0] as NamedAd }));

@@ -23,7 +23,7 @@ const folder = makeFolder();
 let stop: () => Promise<void>;
 beforeAll(async () => {
   const pool = createPool(target.url, 'test consumer', 6, () => undefined);
-  const options = { batchSize: 100, lanes: 2, clickAgeMaxDays: 14, retryAttempts: 1, bisectOnError: true };
+  const options = { batchSize: 100, lanes: 2, clickAgeMaxDays: 14, retryAttempts: 1 };
   const deps = { metrics: createMetrics(), logger: silent, onInvariant: () => undefined };
   const dispatcher = new BatchDispatcher(pool, options, deps);
   const source = createPostgresSource(pool, dispatcher, { windowMs: 5, batchSize: 100 }, deps);

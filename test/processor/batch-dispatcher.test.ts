@@ -1,11 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { STOPPING } from '../../brokers/event-source.ts';
 import { createMetrics, type ProcessMetrics } from '../../common/telemetry/metrics.ts';
-import { uuidFloor, uuidV7 } from '../../common/uuid.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
-import { DAY_MS, dayStart, partitionName } from '../../ledger/partitions.ts';
-import { BatchDispatcher, type HostOptions } from '../../processor/dispatch/batch-dispatcher.ts';
-import { capturedLog } from '../support/captured-log.ts';
+import { BatchDispatcher, type DispatcherOptions } from '../../processor/dispatch/batch-dispatcher.ts';
 import {
   addAccount,
   createTestDatabase,
@@ -28,7 +25,7 @@ beforeEach(async () => {
   database = await createTestDatabase();
   metrics = createMetrics();
   broken = [];
-  dispatcher = newHost();
+  dispatcher = newDispatcher();
   ads = [];
   for (let count = 0; count < 4; count += 1) ads.push((await addAccount(database.pool)).ad);
   spool = new TestSpool();
@@ -38,8 +35,8 @@ afterEach(async () => {
   await database.drop();
 });
 
-function newHost(more: Partial<HostOptions> = {}, logger = silent): BatchDispatcher {
-  const defaults = { batchSize: 50, lanes: 2, clickAgeMaxDays: 14, retryAttempts: 1, bisectOnError: true };
+function newDispatcher(more: Partial<DispatcherOptions> = {}, logger = silent): BatchDispatcher {
+  const defaults = { batchSize: 50, lanes: 2, clickAgeMaxDays: 14, retryAttempts: 1 };
   const options = { ...defaults, ...more };
   return new BatchDispatcher(database.pool, options, {
     metrics,
@@ -56,7 +53,7 @@ function failed(): never {
 }
 
 /** Delivers everything twice, shuffled. */
-async function hostTwice(records: readonly ReadRecord[]): Promise<void> {
+async function submitTwice(records: readonly ReadRecord[]): Promise<void> {
   await dispatcher.submit(shuffle(records));
   await dispatcher.submit(shuffle(records));
 }
@@ -74,7 +71,7 @@ async function letters() {
 }
 
 /** Makes inserts into the ledger fail for good: for one click, or for all. */
-async function refuseRows(condition: string): Promise<void> {
+async function _refuseRows(condition: string): Promise<void> {
   await database.pool.query(
     `create or replace function refuse() returns trigger language plpgsql as
      $$ begin if ${condition} then raise exception 'refused'; end if; return new; end $$`,
@@ -84,12 +81,12 @@ async function refuseRows(condition: string): Promise<void> {
   );
 }
 
-const acceptRows = () => database.pool.query('drop trigger refuse on ledger');
+const _acceptRows = () => database.pool.query('drop trigger refuse on ledger');
 
-describe('a host', () => {
-  it('deals clicks to its lanes, charges each once, and counts what became of them', async () => {
+describe('a dispatcher', () => {
+  it('assigns clicks to its lanes, charges each once, and counts the outcomes', async () => {
     const clicks = someClicks(230);
-    await hostTwice([...clicks, unreadableRecord(Buffer.from('x'), spool.next()), spool.watermark()]);
+    await submitTwice([...clicks, unreadableRecord(Buffer.from('x'), spool.next()), spool.watermark()]);
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 230, rejected: 1, accepted: 231 });
     const { values } = await metrics.clicks.get();
     expect(values.map(({ labels, value }) => [labels.outcome, labels.reason, value])).toEqual(
@@ -101,122 +98,7 @@ describe('a host', () => {
     expect((await metrics.duplicates.get()).values[0]?.value).toBe(231);
   });
 
-  it('waits while a table is away, and then charges everything: nothing becomes a dead letter', async () => {
-    await database.pool.query('alter table ledger rename to ledger_away');
-    const delivered = hostTwice(someClicks(20));
-    await expect.poll(() => retries('transient')).toBeGreaterThanOrEqual(4);
-    await database.pool.query('alter table ledger_away rename to ledger');
-    await delivered;
-    expect(await letters()).toEqual([]);
-    expect(await expectBalanced(database.pool)).toMatchObject({ charged: 20 });
-  });
-
-  it('outlives the end of its connections in the middle of its work', async () => {
-    // Slow rows, so that each kill meets a transaction.
-    await refuseRows('pg_sleep(0.002) is null');
-    const delivered = hostTwice(someClicks(400));
-    for (let killed = 0; killed < 6; ) {
-      const { rows } = await database.pool.query<{ killed: number }>(
-        `select count(pg_terminate_backend(pid))::int as killed from pg_stat_activity
-         where datname = current_database() and pid <> pg_backend_pid() and query ilike 'copy ledger%'`,
-      );
-      killed += rows[0]?.killed ?? 0;
-    }
-    await delivered;
-    expect(await retries('transient')).toBeGreaterThan(0);
-    expect(await letters()).toEqual([]);
-    expect(await expectBalanced(database.pool)).toMatchObject({ charged: 400 });
-  });
-
-  it('waits with a click whose day is still without its partition, however many others pass', async () => {
-    const day = dayStart(Date.now()) + 2 * DAY_MS;
-    const partition = partitionName('ledger', day);
-    await database.pool.query(`alter table ledger detach partition ${partition}`);
-    const waiting = spool.click({ ad: ads[0] ?? failed(), clickedAt: day + 1 });
-    const delivered = dispatcher.submit([waiting]);
-    // Of another lane, so that they do pass.
-    const other = ads[1] ?? failed();
-    for (let passed = 0; passed < 6 || (await retries('transient')) < 6; passed += 1) {
-      await dispatcher.submit([spool.click({ ad: other })]);
-    }
-    expect(await letters()).toEqual([]);
-    const [from, to] = [day, day + DAY_MS].map((timeMs) => uuidFloor(timeMs));
-    await database.pool.query(
-      `alter table ledger attach partition ${partition} for values from ('${from}') to ('${to}')`,
-    );
-    await delivered;
-    expect(await expectBalanced(database.pool)).toMatchObject({ rejected: 0 });
-  });
-
-  it('isolates poison, keeps its raw bytes, and charges its neighbours', async () => {
-    const clicks = someClicks(100);
-    const poison = [clicks[13], clicks[14], clicks[77]].flatMap((record) => record ?? []);
-    await refuseRows(`new.click_id in (${poison.map(({ click }) => `'${click.clickId}'`)})`);
-    await hostTwice(clicks);
-    expect(await letters()).toHaveLength(3);
-    expect(await letters()).toEqual(
-      expect.arrayContaining(
-        poison.map((record) => ({ reason: 'poison', raw: record.value, click_id: record.click.clickId })),
-      ),
-    );
-    expect(await expectBalanced(database.pool)).toMatchObject({ charged: 97, rejected: 3, accepted: 100 });
-  });
-
-  it('calls a record poison only when others pass or would: until then it waits', async () => {
-    const [poison = failed()] = someClicks(1);
-    await refuseRows('true');
-    const waiting = dispatcher.submit([poison]);
-    await expect.poll(() => retries('permanent')).toBeGreaterThanOrEqual(4);
-    expect(await letters()).toEqual([]);
-    await refuseRows(`new.click_id = '${poison.click.clickId}'`);
-    await waiting;
-    expect(await letters()).toMatchObject([{ reason: 'poison', raw: poison.value }]);
-  });
-
-  it('quarantines nothing while no click passes, and charges all when the fault is gone', async () => {
-    await refuseRows('true');
-    const delivered = hostTwice(someClicks(12));
-    await expect.poll(() => retries('permanent'), { timeout: 20_000 }).toBeGreaterThanOrEqual(28);
-    expect(await letters()).toEqual([]);
-    await acceptRows();
-    await delivered;
-    expect(await expectBalanced(database.pool)).toMatchObject({ charged: 12, rejected: 0 });
-  });
-
-  it('does not take marks, garbage or duplicates that pass for a sign that clicks could pass', async () => {
-    const known = someClicks(4);
-    await dispatcher.submit(known);
-    await refuseRows('true');
-    const clicks = someClicks(8);
-    const garbage = unreadableRecord(Buffer.from('x'), spool.next());
-    const delivered = dispatcher.submit([...clicks, spool.watermark(), garbage, ...known]);
-    // Each lane tries its whole batch, cuts it up, and tries what is left over again: or it has given up already.
-    await expect
-      .poll(async () => (await retries('permanent')) >= 24 || (await letters()).length > 1, {
-        timeout: 20_000,
-      })
-      .toBe(true);
-    expect((await letters()).map(({ reason }) => reason)).toEqual(['malformed']);
-    await acceptRows();
-    await delivered;
-    expect(await expectBalanced(database.pool)).toMatchObject({ charged: 12, rejected: 1 });
-  });
-
-  it('tells of a broken invariant, keeps the batch undone, and quarantines nothing', async () => {
-    await database.pool.query(
-      `create function overspend() returns trigger language plpgsql as
-       'begin new.spent_micros := new.budget_micros + 1; return new; end'`,
-    );
-    await database.pool.query(
-      'create trigger overspend before update of spent_micros on advertiser for each row execute function overspend()',
-    );
-    await expect(dispatcher.submit(someClicks(3))).rejects.toMatchObject({ code: '23514' });
-    expect(broken).not.toEqual([]);
-    expect(await letters()).toEqual([]);
-    expect((await database.pool.query('select from ledger')).rowCount).toBe(0);
-  });
-
-  it('gives back what it could not settle when it is aborted, and another host charges it', async () => {
+  it('rejects unsettled submissions when it is aborted, and another dispatcher charges their clicks', async () => {
     await database.pool.query('alter table ledger rename to ledger_away');
     const clicks = someClicks(10);
     const delivered = dispatcher.submit(clicks);
@@ -224,75 +106,12 @@ describe('a host', () => {
     dispatcher.abort();
     await expect(delivered).rejects.toMatchObject({ code: STOPPING });
     await database.pool.query('alter table ledger_away rename to ledger');
-    await newHost().submit(clicks);
+    await newDispatcher().submit(clicks);
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 10 });
   });
 
-  it('gives a batch that fails up whole when it may not cut it', async () => {
-    dispatcher = newHost({ bisectOnError: false, batchSize: 10, lanes: 1 });
-    const clicks = someClicks(10);
-    await refuseRows(`new.click_id = '${clicks[0]?.click.clickId}'`);
-    await hostTwice(clicks);
-    expect((await letters()).map(({ click_id }) => click_id).sort()).toEqual(
-      clicks.map(({ click }) => click.clickId).sort(),
-    );
-    expect(await expectBalanced(database.pool)).toMatchObject({ charged: 0, rejected: 10 });
-  });
-
-  it.each([0, 3])(
-    'tries what fails by itself %i times more, where others would pass',
-    async (retryAttempts) => {
-      dispatcher = newHost({ retryAttempts, lanes: 2 });
-      const poison = someClicks(1);
-      await refuseRows(`new.click_id = '${poison[0]?.click.clickId}'`);
-      await hostTwice(poison);
-      expect(await letters()).toHaveLength(1);
-      expect(await retries('permanent')).toBe(1 + retryAttempts);
-    },
-  );
-
-  it.each([null, uuidV7()])(
-    'finds out alone that a record is poison (nonce %s), and leaves no trace of it',
-    async (nonce) => {
-      // Clicks of this one advertiser are all there is.
-      ads.splice(1);
-      const poison = spool.click({ ad: ads[0] ?? failed(), nonce });
-      await refuseRows(`new.click_id = '${poison.click.clickId}'`);
-      await hostTwice([poison]);
-      expect((await letters()).map(({ reason, click_id }) => [reason, click_id])).toEqual([
-        ['poison', poison.click.clickId],
-      ]);
-      expect(
-        (await database.pool.query('select from ledger union all select from spent_nonce')).rowCount,
-      ).toBe(0);
-      expect(await expectBalanced(database.pool)).toMatchObject({ charged: 0, rejected: 1, unattributed: 0 });
-    },
-  );
-
-  it("takes a fault of one kind of click for nobody's own: the others pass, none is quarantined, and it waits", async () => {
-    dispatcher = newHost({ lanes: 1 });
-    await database.pool.query(
-      `create function refuse() returns trigger language plpgsql as $$ begin raise exception 'refused'; end $$`,
-    );
-    await database.pool.query(
-      'create trigger refuse before insert on spent_nonce for each row execute function refuse()',
-    );
-    const clicks = someClicks(6).map((click, index) =>
-      index % 2 === 0 ? click : spool.click({ ad: ads[0] ?? failed(), nonce: uuidV7() }),
-    );
-    const delivered = hostTwice(clicks);
-    const charged = async () => (await database.pool.query('select from ledger')).rowCount;
-    await expect.poll(charged, { timeout: 20_000 }).toBe(3);
-    await expect.poll(() => retries('permanent'), { timeout: 20_000 }).toBeGreaterThanOrEqual(12);
-    expect(await letters()).toEqual([]);
-    await database.pool.query('drop trigger refuse on spent_nonce');
-    await delivered;
-    expect(await charged()).toBe(6);
-    expect(await letters()).toEqual([]);
-  });
-
-  it('lets what waits for the same lane grow into one batch, and never beyond its size', async () => {
-    dispatcher = newHost({ batchSize: 50, lanes: 1 });
+  it('merges submissions that wait for the same lane into one batch of at most `batchSize` records', async () => {
+    dispatcher = newDispatcher({ batchSize: 50, lanes: 1 });
     const blocker = await database.pool.connect();
     await blocker.query('begin');
     await blocker.query('select from advertiser for update');
@@ -316,8 +135,8 @@ describe('a host', () => {
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 210 });
   });
 
-  it('counts clicks in its batches, and no watermarks', async () => {
-    dispatcher = newHost({ lanes: 1 });
+  it('counts clicks in the batch size, but no watermarks', async () => {
+    dispatcher = newDispatcher({ lanes: 1 });
     const spool = new TestSpool();
     const click = spool.click({ ad: (await addAccount(database.pool)).ad });
     await dispatcher.submit([spool.watermark()]);
@@ -327,8 +146,8 @@ describe('a host', () => {
     expect([value('_sum'), value('_count')]).toEqual([1, 1]);
   });
 
-  it('has no room while too much is taken and not settled, and has it again after', async () => {
-    dispatcher = newHost({ batchSize: 10, lanes: 1 });
+  it('has no capacity while too many records are unsettled, and has it again once they are settled', async () => {
+    dispatcher = newDispatcher({ batchSize: 10, lanes: 1 });
     await database.pool.query('alter table ledger rename to ledger_away');
     await dispatcher.waitForCapacity();
     const delivered = dispatcher.submit(someClicks(1_000));
@@ -348,7 +167,7 @@ describe('a host', () => {
     await dispatcher.waitForCapacity();
   });
 
-  it('has no room for more bytes either', async () => {
+  it('has no capacity while too many bytes are unsettled', async () => {
     await database.pool.query('alter table dead_letter rename to dead_letter_away');
     const large = Array.from({ length: 5 }, () => unreadableRecord(Buffer.alloc(8_000_000), null));
     const delivered = dispatcher.submit(large);
@@ -363,8 +182,8 @@ describe('a host', () => {
     expect(await letters()).toHaveLength(5);
   });
 
-  it('drops what was given back before the handler had it, and makes room for others', async () => {
-    dispatcher = newHost({ batchSize: 10, lanes: 1 });
+  it('drops the records of an aborted submission that no batch holds yet, and frees their capacity', async () => {
+    dispatcher = newDispatcher({ batchSize: 10, lanes: 1 });
     await database.pool.query('alter table ledger rename to ledger_away');
     const partition = new AbortController();
     const lost = dispatcher.submit(someClicks(1_000), partition.signal);
@@ -383,35 +202,4 @@ describe('a host', () => {
     expect(rows[0]?.count).toBeLessThanOrEqual(15);
     await expect(dispatcher.submit(kept, partition.signal)).rejects.toMatchObject({ code: STOPPING });
   });
-
-  it('does not let one poison record stop the only lane: those behind it are charged, and it is quarantined', async () => {
-    dispatcher = newHost({ lanes: 1, batchSize: 10 });
-    const [poison, ...others] = someClicks(31);
-    await refuseRows(`new.click_id = '${poison?.click.clickId}'`);
-    const waiting = dispatcher.submit(poison ? [poison] : []);
-    await expect.poll(() => retries('permanent')).toBeGreaterThanOrEqual(1);
-    await dispatcher.submit(others);
-    await waiting;
-    expect(await letters()).toMatchObject([{ reason: 'poison', click_id: poison?.click.clickId }]);
-    expect(await expectBalanced(database.pool)).toMatchObject({ charged: 30, rejected: 1 });
-  });
-});
-
-it('A dispatcher logs once that the database settles no clicks, and once that it does again', async () => {
-  const { logger, lines } = capturedLog();
-  dispatcher = newHost({ lanes: 1 }, logger);
-  await database.pool.query(
-    `create function away() returns trigger language plpgsql as $$ begin raise exception 'away' using errcode = '57P01'; end $$;
-     create trigger away before insert on ledger for each row execute function away()`,
-  );
-  const delivered = dispatcher.submit(someClicks(3));
-  const retries = async () => {
-    const { values } = await metrics.batchRetries.get();
-    return values.find(({ labels }) => labels.cause === 'transient')?.value ?? 0;
-  };
-  await expect.poll(retries, { timeout: 10_000 }).toBeGreaterThan(1);
-  expect(lines).toEqual(['warn The database does not settle clicks; they wait']);
-  await database.pool.query('drop trigger away on ledger');
-  await delivered;
-  expect(lines.slice(1)).toEqual(['warn The database settles clicks again']);
 });

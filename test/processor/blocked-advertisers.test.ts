@@ -8,9 +8,9 @@ import { createPool, type Pool } from '../../common/postgres/postgres.ts';
 import { createMetrics } from '../../common/telemetry/metrics.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
 import { addAdvertiser } from '../../ledger/advertisers.ts';
+import { collectGauges } from '../../processor/collect-gauges.ts';
 import { BatchDispatcher } from '../../processor/dispatch/batch-dispatcher.ts';
 import { BlockedAdvertisers } from '../../processor/dispatch/blocked-advertisers.ts';
-import { collectGauges } from '../../processor/collect-gauges.ts';
 import { capturedLog } from '../support/captured-log.ts';
 import {
   type Account,
@@ -48,7 +48,7 @@ beforeEach(async () => {
   other = await addAccount(database.pool);
   spool = new TestSpool();
   log = capturedLog();
-  dispatcher = newHost();
+  dispatcher = newDispatcher();
   holder = await database.pool.connect();
   await holder.query('begin');
 });
@@ -72,10 +72,10 @@ async function setAside(): Promise<number | undefined> {
   return (await metrics.clicksSetAside.get()).values[0]?.value;
 }
 
-function newHost(): BatchDispatcher {
+function newDispatcher(): BatchDispatcher {
   return new BatchDispatcher(
     pool,
-    { batchSize: 50, lanes: 1, clickAgeMaxDays: 14, retryAttempts: 1, bisectOnError: true },
+    { batchSize: 50, lanes: 1, clickAgeMaxDays: 14, retryAttempts: 1 },
     { metrics: createMetrics(), logger: log.logger, onInvariant: () => {} },
   );
 }

@@ -3,8 +3,8 @@ import { createPool, type Pool } from '../../common/postgres/postgres.ts';
 import { createMetrics } from '../../common/telemetry/metrics.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
-import { BatchDispatcher } from '../../processor/dispatch/batch-dispatcher.ts';
 import { chargeClicks, quarantine } from '../../processor/charge/charge-clicks.ts';
+import { BatchDispatcher } from '../../processor/dispatch/batch-dispatcher.ts';
 import {
   type Account,
   addAccount,
@@ -18,7 +18,7 @@ import {
 } from '../support/database.ts';
 import { expectBalanced, inWords } from '../support/deliver.ts';
 
-const OPTIONS = { clickAgeMaxDays: 14, retryAttempts: 1, bisectOnError: true };
+const OPTIONS = { clickAgeMaxDays: 14, retryAttempts: 1 };
 let database: TestDatabase & { drop: () => Promise<void> };
 let accounts: [Account, Account];
 let spool: TestSpool;

@@ -18,7 +18,7 @@ const { CRASH: point } = process.env;
 const pool = createPool(databaseUrl, 'crashing consumer', 6, () => undefined);
 const wrap = { metrics: createMetrics(), logger: pino(), onInvariant: () => process.exit(1) };
 const { BATCH_SIZE: batchSize, PARALLELIZATION: lanes } = config;
-const options = { batchSize, lanes, clickAgeMaxDays: 14, retryAttempts: 1, bisectOnError: true };
+const options = { batchSize, lanes, clickAgeMaxDays: 14, retryAttempts: 1 };
 const dispatcher = new BatchDispatcher(pool, options, wrap);
 let deliveries = 0;
 

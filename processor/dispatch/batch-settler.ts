@@ -1,0 +1,268 @@
+import { errorMessage } from '../../common/errors.ts';
+import { failureKind, isAway, type Pool } from '../../common/postgres/postgres.ts';
+import { backoffMs, sleep } from '../../common/process.ts';
+import type { Logger } from '../../common/telemetry/logger.ts';
+import type { Metrics } from '../../common/telemetry/metrics.ts';
+import { OpenProblems, type Problem } from '../../common/telemetry/problems.ts';
+import { ThrottledLog } from '../../common/telemetry/throttled-log.ts';
+import type { ReadRecord } from '../../contract/click-event.ts';
+import { chargeClicks, quarantine } from '../charge/charge-clicks.ts';
+import { dryRunCharge } from '../charge/dry-run.ts';
+import { countBatch } from './batch-metrics.ts';
+import type { BlockedAdvertisers } from './blocked-advertisers.ts';
+import type { CommitProbes } from './commit-probes.ts';
+import { afterFailure, type BatchFailureKind, nextStep } from './retry-policy.ts';
+import { stopped } from './submission.ts';
+
+/** A batch that has been with the database for longer than this, in ms, is reported as a problem. */
+const STALLED_MS = 5_000;
+/** Outcomes whose row needs every table of the ledger: duplicates, watermarks and dead letters can settle while clicks cannot. */
+const CLICK_OUTCOMES = new Set(['charged', 'over_budget', 'invalid']);
+
+export type SettlerOptions = {
+  readonly clickAgeMaxDays: number;
+  /** Retries of a record that fails by itself, after the first attempt and before it becomes a dead letter. */
+  readonly retryAttempts: number;
+};
+
+export type SettlerDeps = {
+  readonly metrics: Metrics;
+  readonly logger: Logger;
+  /** Called with an error that shows wrong arithmetic: nothing of the batch was kept, and the process must stop. */
+  readonly onInvariant: (error: unknown) => void;
+  readonly locked: Pick<BlockedAdvertisers<unknown>, 'explains' | 'ids'>;
+  readonly probes: CommitProbes;
+  /** Ends every retry. */
+  readonly stop: AbortSignal;
+};
+
+/** The lane that a batch comes from, as far as its settlement needs it. */
+export type BatchOrigin = {
+  /** Name of the lane in problems and logs. */
+  readonly name: string;
+  /** Whether every submission of the batch has ended, so that nothing waits for the result. */
+  readonly isAbandoned: () => boolean;
+  readonly hasOthers: () => boolean;
+  /** Settles the next batch of the lane. */
+  readonly settleOthers: () => Promise<void>;
+};
+
+/** `advertiser locked`: some of the batch may be settled; set the clicks of locked advertisers aside and settle the rest again. */
+export type SettleResult = 'settled' | 'advertiser locked';
+
+type Failure = { readonly kind: BatchFailureKind; readonly error: unknown };
+type FailedRecord = {
+  readonly record: ReadRecord;
+  readonly error: unknown;
+  /** `clicksSettled` when it failed. */
+  readonly clicksBefore: number;
+};
+
+/**
+ * Settles batches with the handler until every record is charged, known or a dead letter, as `retry-policy.ts` decides. All lanes share
+ * one settler: clicks that one lane settles show another that its fault is not general.
+ */
+export class BatchSettler {
+  private readonly pool: Pool;
+  private readonly options: SettlerOptions;
+  private readonly deps: SettlerDeps;
+  private clicksSettled = 0;
+  /** When the batch that a lane has with the database was first sent (monotonic, ms), by lane. */
+  private readonly sentAt = new Map<string, number>();
+  private readonly failures: ThrottledLog;
+  /** What blocks a lane, under its name. */
+  private readonly blocked = new OpenProblems();
+  /** Why the latest attempt failed; `null` after a successful one. */
+  lastFailure: string | null = null;
+
+  constructor(pool: Pool, options: SettlerOptions, deps: SettlerDeps) {
+    this.pool = pool;
+    this.options = options;
+    this.deps = deps;
+    this.failures = new ThrottledLog(deps.logger, {
+      failed: 'The database does not settle clicks; they wait in the broker',
+      recovered: 'The database settles clicks again',
+    });
+  }
+
+  /** What keeps clicks from being settled: failures that are retried, and batches without an answer. */
+  get problems(): readonly Problem[] {
+    const now = performance.now();
+    const stalled = [...this.sentAt]
+      .filter(([name, sentAt]) => now - sentAt > STALLED_MS && !this.blocked.has(name))
+      .map(([what, sentAt]) => ({ what, reason: 'the database has not answered', forMs: now - sentAt }));
+    return [...this.blocked.list(), ...stalled];
+  }
+
+  /** Settles a batch. Throws `STOPPING` when it is stopped or abandoned, and what broke an invariant. */
+  async settle(batch: readonly ReadRecord[], origin: BatchOrigin): Promise<SettleResult> {
+    try {
+      return await this.settleWithBisect(batch, origin);
+    } finally {
+      this.blocked.clear(origin.name);
+    }
+  }
+
+  private async settleWithBisect(batch: readonly ReadRecord[], origin: BatchOrigin): Promise<SettleResult> {
+    const waiting: (readonly ReadRecord[])[] = [batch];
+    const failed: FailedRecord[] = [];
+    for (let next = waiting.pop(); next; next = waiting.pop()) {
+      const failure = await this.attempt(next, origin);
+      const [record] = next;
+      if (failure === null || record === undefined) continue;
+      const action = afterFailure(failure.kind, next.length);
+      if (action === 'set aside') return 'advertiser locked';
+      if (action === 'isolate') {
+        failed.push({ record, error: failure.error, clicksBefore: this.clicksSettled });
+      } else {
+        const middle = next.length >> 1;
+        waiting.push(next.slice(middle), next.slice(0, middle));
+      }
+    }
+    for (const one of failed) {
+      if ((await this.isolatePoisonRecord(one, origin)) === 'advertiser locked') return 'advertiser locked';
+    }
+    return 'settled';
+  }
+
+  /** Retries a record that fails by itself until it is settled or proved to be poison. */
+  private async isolatePoisonRecord(
+    { record, error: firstError, clicksBefore }: FailedRecord,
+    origin: BatchOrigin,
+  ): Promise<SettleResult> {
+    let error = firstError;
+    let hasPassedDryRun = false;
+    for (let round = 1, attempts = 0; ; round += 1) {
+      const state = {
+        othersSettled: hasPassedDryRun || this.clicksSettled > clicksBefore,
+        othersWaiting: origin.hasOthers(),
+        attempts,
+        attemptsMax: this.options.retryAttempts,
+      };
+      let step = nextStep({ ...state, dryRun: 'not run' });
+      if (step === 'dry run') {
+        const dryRun = (await this.canCharge(record)) ? 'passed' : 'failed';
+        hasPassedDryRun ||= dryRun === 'passed';
+        step = nextStep({ ...state, dryRun });
+      }
+      if (step === 'quarantine') return this.quarantine(record, error, origin);
+      if (step === 'settle others') {
+        await origin.settleOthers();
+        continue;
+      }
+      if (step === 'wait') await this.waitForRepair(round, record, error, origin);
+      if (step === 'retry after a pause') await this.pause(round, origin);
+      const failure = await this.attempt([record], origin);
+      if (failure === null) return 'settled';
+      if (failure.kind === 'advertiser locked') return 'advertiser locked';
+      error = failure.error;
+      if (state.othersSettled || hasPassedDryRun) attempts += 1;
+    }
+  }
+
+  /** Reports a fault that every click of this kind would meet, lets the rest of the lane go first, and waits. */
+  private async waitForRepair(
+    round: number,
+    record: ReadRecord,
+    error: unknown,
+    origin: BatchOrigin,
+  ): Promise<void> {
+    const message = 'A record fails, and so would any other of its kind: the fault is not its own';
+    this.reportFailure(message, record, error, origin);
+    if (origin.hasOthers()) await origin.settleOthers();
+    await this.pause(round, origin);
+  }
+
+  private async canCharge(record: ReadRecord): Promise<boolean> {
+    const { clickAgeMaxDays } = this.options;
+    return dryRunCharge(this.pool, record, { clickAgeMaxDays }, this.deps.locked.ids);
+  }
+
+  private async quarantine(record: ReadRecord, cause: unknown, origin: BatchOrigin): Promise<SettleResult> {
+    // A lost watermark costs nothing: the next one is higher.
+    if (record.is === 'watermark') return 'settled';
+    const { position, key } = record;
+    this.deps.logger.error({ position, key, err: cause }, 'A record is poison: to the dead letters');
+    for (let round = 1; ; round += 1) {
+      try {
+        const settlement = await quarantine(this.pool, record, errorMessage(cause));
+        countBatch(this.deps.metrics, [record], settlement, 0);
+        return 'settled';
+      } catch (error) {
+        if (await this.deps.locked.explains(error, [record])) return 'advertiser locked';
+        this.reportFailure('The dead letters cannot be written', record, error, origin);
+        await this.pause(round, origin);
+      }
+    }
+  }
+
+  /** Has the handler settle a batch, retrying transient failures. Resolves to `null` when it is settled. */
+  private async attempt(batch: readonly ReadRecord[], origin: BatchOrigin): Promise<Failure | null> {
+    this.sentAt.set(origin.name, performance.now());
+    try {
+      for (let round = 1; ; round += 1) {
+        const failure = await this.attemptOnce(batch);
+        if (failure === null) {
+          this.recover(origin);
+          return null;
+        }
+        const action = afterFailure(failure.kind, batch.length);
+        if (action === 'stop') {
+          this.deps.onInvariant(failure.error);
+          throw failure.error;
+        }
+        if (action !== 'retry') return failure;
+        if (isAway(failure.error)) this.deps.metrics.databaseUp.set(0);
+        const message = 'The database does not settle clicks; they wait';
+        this.reportFailure(message, batch[0], failure.error, origin);
+        await this.pause(round, origin);
+      }
+    } finally {
+      this.sentAt.delete(origin.name);
+    }
+  }
+
+  /** One transaction. */
+  private async attemptOnce(batch: readonly ReadRecord[]): Promise<Failure | null> {
+    const { metrics, locked, probes } = this.deps;
+    const { clickAgeMaxDays } = this.options;
+    const startedAt = performance.now();
+    try {
+      const settlement = await chargeClicks(this.pool, batch, { clickAgeMaxDays });
+      for (const { outcome } of settlement.outcomes) if (CLICK_OUTCOMES.has(outcome)) this.clicksSettled += 1;
+      probes.remember(batch, settlement.outcomes);
+      metrics.databaseUp.set(1);
+      countBatch(metrics, batch, settlement, (performance.now() - startedAt) / 1_000);
+      return null;
+    } catch (error) {
+      const kind = failureKind(error);
+      metrics.batchRetries.inc({ cause: kind });
+      const isLocked = kind === 'transient' && (await locked.explains(error, batch));
+      return { kind: isLocked ? 'advertiser locked' : kind, error };
+    }
+  }
+
+  private async pause(round: number, origin: BatchOrigin): Promise<void> {
+    await sleep(backoffMs(round), this.deps.stop);
+    if (this.deps.stop.aborted || origin.isAbandoned()) throw stopped();
+  }
+
+  private recover(origin: BatchOrigin): void {
+    this.lastFailure = null;
+    this.blocked.clear(origin.name);
+    // While another lane is blocked the log must not report a recovery.
+    if (this.blocked.size === 0) this.failures.recover();
+  }
+
+  private reportFailure(
+    message: string,
+    record: ReadRecord | undefined,
+    error: unknown,
+    { name }: BatchOrigin,
+  ): void {
+    this.lastFailure = errorMessage(error);
+    const sentAt = this.sentAt.get(name);
+    this.blocked.report(name, this.lastFailure, sentAt === undefined ? 0 : performance.now() - sentAt);
+    this.failures.fail({ position: record?.position, problem: this.lastFailure }, message);
+  }
+}
