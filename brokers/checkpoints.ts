@@ -4,7 +4,7 @@ import type { Logger } from '../common/telemetry/logger.ts';
 import type { Metrics } from '../common/telemetry/metrics.ts';
 import { uuidFloor } from '../common/uuid.ts';
 import { partitionName } from '../ledger/partitions.ts';
-import { byDay, type LedgerWindow, readWindow } from '../ledger/store.ts';
+import { groupIdsByDay, type LedgerWindow, readWindow } from '../ledger/store.ts';
 
 /** A checkpoint that is to be moved: from what we believe it is, to what it shall be. */
 export type Move = { readonly partition: string; readonly known: string; readonly next: string };
@@ -99,7 +99,7 @@ function settledAmong(
   commitProbes: readonly string[],
   parameters: unknown[],
 ): string[] {
-  const days = byDay(commitProbes, clickFloorMs, clickAheadMs).map(
+  const days = groupIdsByDay(commitProbes, clickFloorMs, clickAheadMs).map(
     ([day]) => `select from ${partitionName('ledger', day)} settled where settled.click_id = probe`,
   );
   const closed = `select where probe < $${parameters.push(uuidFloor(clickFloorMs))}::uuid`;

@@ -2,7 +2,7 @@ import { parseAmount } from '../common/money.ts';
 import type { Pool } from '../common/postgres/postgres.ts';
 import { addAd } from '../ledger/ads.ts';
 import { addAdvertiser, listAdvertisers } from '../ledger/advertisers.ts';
-import { enterBudget } from '../ledger/budget-entries.ts';
+import { addBudgetEntry } from '../ledger/budget-entries.ts';
 import { addCampaign } from '../ledger/campaigns.ts';
 
 const SAMPLES = [
@@ -31,7 +31,7 @@ export async function addSamples(pool: Pool): Promise<boolean> {
   if ((await listAdvertisers(pool)).length > 0) return false;
   for (const { name, budget, price, url } of SAMPLES) {
     const advertiser = await addAdvertiser(pool, name, 'USD');
-    await enterBudget(pool, advertiser.id, 'top_up', parseAmount(budget), 'sample budget');
+    await addBudgetEntry(pool, advertiser.id, 'top_up', parseAmount(budget), 'sample budget');
     const campaign = await addCampaign(pool, advertiser.id, `${name}: first campaign`, null, null);
     await addAd(pool, campaign.id, parseAmount(price), url);
   }

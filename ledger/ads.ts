@@ -1,6 +1,6 @@
 import { TollwayError } from '../common/errors.ts';
 import type { Connection, Pool } from '../common/postgres/postgres.ts';
-import { only, underLock } from './advertiser-lock.ts';
+import { singleRow, withAdvertiserLock } from './advertiser-lock.ts';
 import type { Status } from './advertisers.ts';
 import { notifyAdsChanged, updateBudgetFlags } from './budget-flag.ts';
 
@@ -13,7 +13,7 @@ export type Ad = {
   readonly status: Status;
 };
 
-const AD = `id, advertiser_id as "advertiserId", campaign_id as "campaignId", price_micros as "priceMicros",
+const AD_COLUMNS = `id, advertiser_id as "advertiserId", campaign_id as "campaignId", price_micros as "priceMicros",
   url_template as "urlTemplate", status`;
 
 /** Makes an ad of a campaign. Throws `unknown_campaign`. */
@@ -30,18 +30,18 @@ export async function addAd(
   const [campaign] = campaigns;
   if (!campaign) throw new TollwayError('unknown_campaign', `There is no campaign ${campaignId}`);
   const advertiserId = campaign.advertiser_id;
-  return underLock(pool, advertiserId, async (connection) => {
+  return withAdvertiserLock(pool, advertiserId, async (connection) => {
     const { rows } = await connection.query<Ad>(
-      `insert into ad (campaign_id, advertiser_id, price_micros, url_template) values ($1, $2, $3, $4) returning ${AD}`,
+      `insert into ad (campaign_id, advertiser_id, price_micros, url_template) values ($1, $2, $3, $4) returning ${AD_COLUMNS}`,
       [campaignId, advertiserId, priceMicros, urlTemplate],
     );
-    await priceChanged(connection, advertiserId, priceMicros);
-    return only(rows);
+    await applyPriceChange(connection, advertiserId, priceMicros);
+    return singleRow(rows);
   });
 }
 
 export async function listAds(pool: Pool): Promise<Ad[]> {
-  const { rows } = await pool.query<Ad>(`select ${AD} from ad order by id`);
+  const { rows } = await pool.query<Ad>(`select ${AD_COLUMNS} from ad order by id`);
   return rows;
 }
 
@@ -59,19 +59,19 @@ export async function updateAd(pool: Pool, id: number, changes: AdChanges): Prom
   );
   const [ad] = ads;
   if (!ad) throw new TollwayError('unknown_ad', `There is no ad ${id}`);
-  return underLock(pool, ad.advertiser_id, async (connection) => {
+  return withAdvertiserLock(pool, ad.advertiser_id, async (connection) => {
     const { rows } = await connection.query<Ad>(
       `update ad set price_micros = coalesce($2, price_micros), url_template = coalesce($3, url_template),
          status = coalesce($4, status)
-       where id = $1 returning ${AD}`,
+       where id = $1 returning ${AD_COLUMNS}`,
       [id, changes.priceMicros ?? null, changes.urlTemplate ?? null, changes.status ?? null],
     );
-    await priceChanged(connection, ad.advertiser_id, only(rows).priceMicros);
-    return only(rows);
+    await applyPriceChange(connection, ad.advertiser_id, singleRow(rows).priceMicros);
+    return singleRow(rows);
   });
 }
 
-async function priceChanged(
+async function applyPriceChange(
   connection: Connection,
   advertiserId: number,
   priceMicros: bigint,

@@ -3,7 +3,7 @@ import { type Connection, inTransaction, type Pool } from '../common/postgres/po
 import { BEGIN_CHARGE, lockAdvertisers } from './store.ts';
 
 /** Runs a change of an advertiser's things in a transaction that holds its lock. Throws `unknown_advertiser`. */
-export function underLock<T>(
+export function withAdvertiserLock<T>(
   pool: Pool,
   advertiserId: number,
   change: (connection: Connection) => Promise<T>,
@@ -20,7 +20,7 @@ export function underLock<T>(
 }
 
 /** The row of an answer that has exactly one. */
-export function only<T>(rows: readonly T[]): T {
+export function singleRow<T>(rows: readonly T[]): T {
   const [row] = rows;
   if (!row) throw new Error('Expected a row');
   return row;

@@ -1,6 +1,6 @@
 import type { Pool } from '../common/postgres/postgres.ts';
 import { parseName } from '../common/text.ts';
-import { only, underLock } from './advertiser-lock.ts';
+import { singleRow, withAdvertiserLock } from './advertiser-lock.ts';
 import { notifyAdsChanged } from './budget-flag.ts';
 
 export type Status = 'active' | 'paused';
@@ -16,32 +16,32 @@ export type Advertiser = {
 };
 
 /** The columns of an advertiser, under the names of its type. */
-export const ADVERTISER = `id, name, currency, status, budget_micros as "budgetMicros", spent_micros as "spentMicros",
+export const ADVERTISER_COLUMNS = `id, name, currency, status, budget_micros as "budgetMicros", spent_micros as "spentMicros",
   remaining_micros as "remainingMicros"`;
 
 /** Makes an advertiser with an empty budget. Throws `bad_name`. */
 export async function addAdvertiser(pool: Pool, name: string, currency: string): Promise<Advertiser> {
   const { rows } = await pool.query<Advertiser>(
-    `insert into advertiser (name, currency) values ($1, $2) returning ${ADVERTISER}`,
+    `insert into advertiser (name, currency) values ($1, $2) returning ${ADVERTISER_COLUMNS}`,
     [parseName(name), currency],
   );
-  return only(rows);
+  return singleRow(rows);
 }
 
 export async function listAdvertisers(pool: Pool): Promise<Advertiser[]> {
-  const { rows } = await pool.query<Advertiser>(`select ${ADVERTISER} from advertiser order by id`);
+  const { rows } = await pool.query<Advertiser>(`select ${ADVERTISER_COLUMNS} from advertiser order by id`);
   return rows;
 }
 
 /** Pauses or resumes all ads of an advertiser. Throws `unknown_advertiser`. */
 export function setAdvertiserStatus(pool: Pool, id: number, status: Status): Promise<Advertiser> {
-  return underLock(pool, id, async (connection) => {
+  return withAdvertiserLock(pool, id, async (connection) => {
     const { rows } = await connection.query<Advertiser>(
-      `update advertiser set status = $2 where id = $1 returning ${ADVERTISER}`,
+      `update advertiser set status = $2 where id = $1 returning ${ADVERTISER_COLUMNS}`,
       [id, status],
     );
     await notifyAdsChanged(connection, id);
-    return only(rows);
+    return singleRow(rows);
   });
 }
 

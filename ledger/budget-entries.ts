@@ -3,8 +3,8 @@ import { formatAmount } from '../common/money.ts';
 import type { Connection, Pool } from '../common/postgres/postgres.ts';
 import { parseReference } from '../common/text.ts';
 import { uuidV7 } from '../common/uuid.ts';
-import { only, underLock, unknownAdvertiser } from './advertiser-lock.ts';
-import { ADVERTISER, type Advertiser } from './advertisers.ts';
+import { singleRow, unknownAdvertiser, withAdvertiserLock } from './advertiser-lock.ts';
+import { ADVERTISER_COLUMNS, type Advertiser } from './advertisers.ts';
 import { updateBudgetFlags } from './budget-flag.ts';
 
 export type BudgetEntryKind = 'top_up' | 'adjustment';
@@ -39,7 +39,7 @@ export async function listBudgetEntries(pool: Pool, advertiserId: number): Promi
  * changes nothing (`entered` is false), so a retry after a lost reply is safe. A negative amount has to be covered by
  * what remains. Throws `bad_reference`, `unknown_advertiser`, `reference_taken` (by another amount), `not_enough_budget`.
  */
-export function enterBudget(
+export function addBudgetEntry(
   pool: Pool,
   id: number,
   kind: BudgetEntryKind,
@@ -47,10 +47,10 @@ export function enterBudget(
   reference: string = uuidV7(),
 ): Promise<{ advertiser: Advertiser; entered: boolean; reference: string }> {
   const entry = { kind, amountMicros, reference: parseReference(reference), clickId: null };
-  return underLock(pool, id, (connection) => enterBudgetLocked(connection, id, entry));
+  return withAdvertiserLock(pool, id, (connection) => insertBudgetEntry(connection, id, entry));
 }
 
-async function enterBudgetLocked(
+async function insertBudgetEntry(
   connection: Connection,
   id: number,
   { kind, amountMicros, reference, clickId }: Omit<BudgetEntry, 'id' | 'createdAt'>,
@@ -69,10 +69,10 @@ async function enterBudgetLocked(
   }
   if (known) {
     const { rows } = await connection.query<Advertiser>(
-      `select ${ADVERTISER} from advertiser where id = $1`,
+      `select ${ADVERTISER_COLUMNS} from advertiser where id = $1`,
       [id],
     );
-    return { advertiser: only(rows), entered: false, reference };
+    return { advertiser: singleRow(rows), entered: false, reference };
   }
   if (amountMicros < 0n) await assertCovered(connection, id, -amountMicros);
   await connection.query(
@@ -80,11 +80,11 @@ async function enterBudgetLocked(
     [id, kind, amountMicros, reference, clickId],
   );
   const { rows } = await connection.query<Advertiser>(
-    `update advertiser set budget_micros = budget_micros + $2 where id = $1 returning ${ADVERTISER}`,
+    `update advertiser set budget_micros = budget_micros + $2 where id = $1 returning ${ADVERTISER_COLUMNS}`,
     [id, amountMicros],
   );
   await updateBudgetFlags(connection, [id]);
-  return { advertiser: only(rows), entered: true, reference };
+  return { advertiser: singleRow(rows), entered: true, reference };
 }
 
 /** Throws `not_enough_budget` if less than `micros` remains. The caller holds the advertiser's lock, so this cannot change before it commits. */
@@ -93,7 +93,7 @@ async function assertCovered(connection: Connection, id: number, micros: bigint)
     'select remaining_micros as remaining from advertiser where id = $1',
     [id],
   );
-  const { remaining } = only(rows);
+  const { remaining } = singleRow(rows);
   if (remaining >= micros) return;
   const message = `Expected to take at most ${formatAmount(remaining)}, what remains of the budget of advertiser ${id}; got ${formatAmount(micros)}`;
   throw new TollwayError('not_enough_budget', message);
@@ -121,8 +121,8 @@ export async function creditClick(
   }
   const amountMicros = click.charged_micros;
   const entry = { kind: 'credit', amountMicros, reference: `credit ${clickId}`, clickId } as const;
-  const { advertiser, entered } = await underLock(pool, click.advertiser_id, (connection) =>
-    enterBudgetLocked(connection, click.advertiser_id, entry),
+  const { advertiser, entered } = await withAdvertiserLock(pool, click.advertiser_id, (connection) =>
+    insertBudgetEntry(connection, click.advertiser_id, entry),
   );
   return { advertiser, entered, amountMicros };
 }

@@ -1,6 +1,6 @@
 import type { Pool } from '../common/postgres/postgres.ts';
 import { parseName } from '../common/text.ts';
-import { only, underLock } from './advertiser-lock.ts';
+import { singleRow, withAdvertiserLock } from './advertiser-lock.ts';
 
 export type Campaign = {
   readonly id: number;
@@ -11,7 +11,7 @@ export type Campaign = {
   readonly fallbackUrl: string | null;
 };
 
-const CAMPAIGN = `id, advertiser_id as "advertiserId", name, cap_micros as "capMicros", spent_micros as "spentMicros",
+const CAMPAIGN_COLUMNS = `id, advertiser_id as "advertiserId", name, cap_micros as "capMicros", spent_micros as "spentMicros",
   fallback_url as "fallbackUrl"`;
 
 /** Makes a campaign, with a total cap or `null`, and a fallback URL or `null`. Throws `bad_name`, `unknown_advertiser`. */
@@ -22,16 +22,16 @@ export function addCampaign(
   capMicros: bigint | null,
   fallbackUrl: string | null,
 ): Promise<Campaign> {
-  return underLock(pool, advertiserId, async (connection) => {
+  return withAdvertiserLock(pool, advertiserId, async (connection) => {
     const { rows } = await connection.query<Campaign>(
-      `insert into campaign (advertiser_id, name, cap_micros, fallback_url) values ($1, $2, $3, $4) returning ${CAMPAIGN}`,
+      `insert into campaign (advertiser_id, name, cap_micros, fallback_url) values ($1, $2, $3, $4) returning ${CAMPAIGN_COLUMNS}`,
       [advertiserId, parseName(name), capMicros, fallbackUrl],
     );
-    return only(rows);
+    return singleRow(rows);
   });
 }
 
 export async function listCampaigns(pool: Pool): Promise<Campaign[]> {
-  const { rows } = await pool.query<Campaign>(`select ${CAMPAIGN} from campaign order by id`);
+  const { rows } = await pool.query<Campaign>(`select ${CAMPAIGN_COLUMNS} from campaign order by id`);
   return rows;
 }

@@ -51,15 +51,15 @@ export async function exportLedger(
   filter: ExportFilter,
   take: (rows: readonly ExportRow[]) => Promise<void>,
 ): Promise<Date> {
-  await assertKnown(pool, filter);
-  const until = await boundOf(pool, filter);
+  await assertFilterExists(pool, filter);
+  const until = await upperBoundOf(pool, filter);
   const days = await inTransaction(pool, (connection) => listPartitionDays(connection, 'ledger'));
   for (const day of days) {
     const name = partitionName('ledger', day);
-    const between: Between = [uuidFloor(day), uuidFloor(day + DAY_MS)];
+    const between: ClickIdRange = [uuidFloor(day), uuidFloor(day + DAY_MS)];
     await readPages(
       pool,
-      entriesOf(name, 'click_id >= $3 and click_id < $4'),
+      settlementsQuery(name, 'click_id >= $3 and click_id < $4'),
       filter,
       until,
       between,
@@ -76,9 +76,9 @@ export async function exportLedger(
     });
   }
   const [first, last] = [days.at(0) ?? 0, days.at(-1) ?? 0];
-  const between: Between = [uuidFloor(first), uuidFloor(last + DAY_MS)];
+  const between: ClickIdRange = [uuidFloor(first), uuidFloor(last + DAY_MS)];
   const outside = 'click_id is null or click_id < $3 or click_id >= $4';
-  await readPages(pool, entriesOf(null, outside), filter, until, between, take);
+  await readPages(pool, settlementsQuery(null, outside), filter, until, between, take);
   return until;
 }
 
@@ -86,7 +86,7 @@ export async function exportLedger(
  * The upper bound of an export. It is never below the lower one: a watermark is exact to the second while clicks are being settled, so one
  * that is read later may be up to a second lower, and what was exported above it would be exported again.
  */
-async function boundOf(pool: Pool, { since, until }: ExportFilter): Promise<Date> {
+async function upperBoundOf(pool: Pool, { since, until }: ExportFilter): Promise<Date> {
   if (until && until < since) {
     throw new TollwayError(
       'bad_window',
@@ -108,7 +108,7 @@ async function boundOf(pool: Pool, { since, until }: ExportFilter): Promise<Date
   return bound < since ? since : bound;
 }
 
-async function assertKnown(pool: Pool, { advertiserId, campaignId }: ExportFilter): Promise<void> {
+async function assertFilterExists(pool: Pool, { advertiserId, campaignId }: ExportFilter): Promise<void> {
   for (const [table, name, id] of [
     ['advertiser', 'an advertiser', advertiserId],
     ['campaign', 'a campaign', campaignId],
@@ -120,14 +120,14 @@ async function assertKnown(pool: Pool, { advertiserId, campaignId }: ExportFilte
   }
 }
 
-type Between = readonly [from: string, to: string];
+type ClickIdRange = readonly [from: string, to: string];
 
 async function readPages(
   pool: Pool,
   entries: string,
   { since, advertiserId, campaignId }: ExportFilter,
   until: Date,
-  between: Between,
+  between: ClickIdRange,
   take: (rows: readonly ExportRow[]) => Promise<void>,
 ): Promise<void> {
   await inTransaction(pool, async (connection: Connection) => {
@@ -151,7 +151,7 @@ async function readPages(
  * The rows of a window of settlement ($1, $2): of one partition of the ledger, or of none, and the dead letters and credits whose
  * click ids `which` picks.
  */
-function entriesOf(partition: string | null, which: string): string {
+function settlementsQuery(partition: string | null, which: string): string {
   const kind = (nonce: string) => `case when ${nonce} is null then 'evergreen' else 'impression' end`;
   const ledger = `select click_id as "clickId", nonce, advertiser_id as "advertiserId", campaign_id as "campaignId",
       ad_id as "adId", outcome::text, reason, charged_micros as "chargedMicros", clicked_at as "clickedAt",

@@ -3,11 +3,11 @@ import { uuidFloor } from '../common/uuid.ts';
 import type { ReadClick, SpoolPosition } from '../contract/click-event.ts';
 import { identityOf } from './dead-letters.ts';
 import { DAY_MS } from './partitions.ts';
-import { NOTHING, readSettledSequences, type SpoolCounts } from './spool-counters.ts';
-import { byDay, type Known, type LedgerWindow } from './store.ts';
+import { readSettledSequences, type SpoolCounts, ZERO_COUNTS } from './spool-counters.ts';
+import { groupIdsByDay, type LedgerWindow, type PriorOutcomes } from './store.ts';
 
 type Outcome = 'charged' | 'over_budget' | 'invalid' | 'rejected';
-type KeyedCopy = ReadClick & { readonly from: SpoolPosition };
+type ClickWithKey = ReadClick & { readonly from: SpoolPosition };
 
 /**
  * A click may be settled from a copy that had lost its key, as a file or a forwarder may bring it. Its sequence then stays open until
@@ -20,11 +20,11 @@ type KeyedCopy = ReadClick & { readonly from: SpoolPosition };
 export async function settleLateKeys(
   connection: Connection,
   clicks: readonly ReadClick[],
-  known: Known,
+  known: PriorOutcomes,
   window: LedgerWindow,
   { settledBefore = readSettledSequences }: { settledBefore?: typeof readSettledSequences | null } = {},
 ): Promise<SpoolCounts[]> {
-  const copies = new Map<string, KeyedCopy>();
+  const copies = new Map<string, ClickWithKey>();
   for (const record of clicks) {
     const identity = identityOf(record);
     if (!hasKey(record) || !known.unkeyed.has(record.click.clickId) || known.rejected.has(identity)) continue;
@@ -34,35 +34,38 @@ export async function settleLateKeys(
   const isSettled = asked.length === 0 ? null : await settledBefore?.(connection, asked);
   const late = [...copies.values()].filter(({ from }) => !isSettled?.(from));
   if (late.length === 0) return [];
-  const keyed = [...(await keyRows(connection, late, window)), ...(await keyLetters(connection, late))];
+  const keyed = [
+    ...(await addKeysToRows(connection, late, window)),
+    ...(await addKeysToDeadLetters(connection, late)),
+  ];
   const byId = new Map(late.map((record) => [record.click.clickId, record.from]));
   return keyed.flatMap(({ clickId, outcome }) => {
     const from = byId.get(clickId);
     if (!from) return [];
     return [
-      { ...NOTHING, spoolId: null, sequences: [], [outcome]: -1 },
-      { ...NOTHING, spoolId: from.spoolId, sequences: [from.sequence], [outcome]: 1 },
+      { ...ZERO_COUNTS, spoolId: null, sequences: [], [outcome]: -1 },
+      { ...ZERO_COUNTS, spoolId: from.spoolId, sequences: [from.sequence], [outcome]: 1 },
     ];
   });
 }
 
-function hasKey(record: ReadClick): record is KeyedCopy {
+function hasKey(record: ReadClick): record is ClickWithKey {
   return record.from !== null;
 }
 
-type Keyed = { readonly clickId: string; readonly outcome: Outcome };
+type KeyedClick = { readonly clickId: string; readonly outcome: Outcome };
 
 /** Gives rows of the ledger their keys; those that another transaction has given one meanwhile stay as they are. */
-async function keyRows(
+async function addKeysToRows(
   connection: Connection,
-  late: readonly KeyedCopy[],
+  late: readonly ClickWithKey[],
   { clickFloorMs, clickAheadMs }: LedgerWindow,
-): Promise<Keyed[]> {
+): Promise<KeyedClick[]> {
   const byId = new Map(late.map((record) => [record.click.clickId, record.from]));
-  const keyed: Keyed[] = [];
-  for (const [day, ids] of byDay([...byId.keys()], clickFloorMs, clickAheadMs)) {
+  const keyed: KeyedClick[] = [];
+  for (const [day, ids] of groupIdsByDay([...byId.keys()], clickFloorMs, clickAheadMs)) {
     const froms = ids.flatMap((id) => byId.get(id) ?? []);
-    const { rows } = await connection.query<Keyed>(
+    const { rows } = await connection.query<KeyedClick>(
       // The bounds keep all other days from being planned and locked; grants are on the parent alone.
       `update ledger set spool_id = late.spool_id, sequence = late.sequence
        from unnest($1::uuid[], $2::uuid[], $3::bigint[]) late (click_id, spool_id, sequence)
@@ -82,8 +85,11 @@ async function keyRows(
 }
 
 /** The same for dead letters of clicks, which are known by their key from now on. */
-async function keyLetters(connection: Connection, late: readonly KeyedCopy[]): Promise<Keyed[]> {
-  const { rows } = await connection.query<Keyed>(
+async function addKeysToDeadLetters(
+  connection: Connection,
+  late: readonly ClickWithKey[],
+): Promise<KeyedClick[]> {
+  const { rows } = await connection.query<KeyedClick>(
     `update dead_letter set spool_id = late.spool_id, sequence = late.sequence, identity = late.identity, record_key = late.identity
      from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[]) late (click_id, spool_id, sequence, identity)
      where dead_letter.click_id = late.click_id and dead_letter.spool_id is null

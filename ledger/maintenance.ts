@@ -2,7 +2,7 @@ import type { TollwayError } from '../common/errors.ts';
 import { arrayLiteral, type Connection, inTransaction, type Pool } from '../common/postgres/postgres.ts';
 import type { Logger } from '../common/telemetry/logger.ts';
 import {
-  clockStep,
+  clockStepError,
   DAY_MS,
   databaseTime,
   dayStart,
@@ -16,7 +16,7 @@ import { formatMultirange } from './sequence-ranges.ts';
 import {
   addCounters,
   COUNTER_COLUMNS,
-  NO_SPOOL,
+  NIL_SPOOL_ID,
   type SpoolCounterRow,
   type SpoolCounters,
 } from './spool-counters.ts';
@@ -48,7 +48,7 @@ export async function maintain(
   givenMs?: number,
 ): Promise<void> {
   const nowMs = givenMs ?? (await inTransaction(pool, databaseTime));
-  await makeDays(pool, options, nowMs);
+  await createDayPartitions(pool, options, nowMs);
   await mergeSpoolCounters(pool);
   await deleteSettledChunks(pool, options.brokerRetentionDays);
   const refusal = await raiseFloors(pool, options, nowMs);
@@ -57,7 +57,7 @@ export async function maintain(
 }
 
 /** Makes the partitions that the clicks of these days need. To be done once before the first click is taken. */
-export async function makeDays(pool: Pool, options: Retention, givenMs?: number): Promise<void> {
+export async function createDayPartitions(pool: Pool, options: Retention, givenMs?: number): Promise<void> {
   await inTransaction(pool, async (connection) =>
     extendPartitions(connection, options, givenMs ?? (await databaseTime(connection))),
   );
@@ -156,7 +156,7 @@ async function raiseFloors(
   ] as const) {
     const stepDays = (to - from) / DAY_MS;
     if (stepDays <= FLOOR_STEP_DAYS_MAX || options.acceptsStep) continue;
-    return clockStep(
+    return clockStepError(
       `This run would close ${stepDays} days of ${name}, from ${isoDay(from)} to ${isoDay(to)} (at most ${FLOOR_STEP_DAYS_MAX} a run)`,
       nowMs,
       ', LEDGER_RETENTION_DAYS, CLICK_AGE_MAX_DAYS and LINK_LIFE_MAX_DAYS',
@@ -218,7 +218,7 @@ async function carryForward(connection: Connection, partition: string, dayMs: nu
   );
   await connection.query(
     `insert into closed_day_spool (day, spool_id, outcome, clicks)
-     select $1, coalesce(spool_id, '${NO_SPOOL}'), outcome, count(*) from ${partition} group by 2, outcome`,
+     select $1, coalesce(spool_id, '${NIL_SPOOL_ID}'), outcome, count(*) from ${partition} group by 2, outcome`,
     [day],
   );
 }

@@ -101,7 +101,7 @@ export async function extendPartitions(
   if (!window) throw new Error('Expected a row in ledger_window');
   const stepDays = (ahead - window.click_ahead.getTime()) / DAY_MS;
   if (begun === 0 && stepDays > AHEAD_STEP_DAYS_MAX && !acceptsStep) {
-    throw clockStep(
+    throw clockStepError(
       `This run would create ${stepDays} days of partitions, up to ${isoDay(ahead)} (at most ${AHEAD_STEP_DAYS_MAX} a run)`,
       nowMs,
     );
@@ -115,7 +115,7 @@ export async function extendPartitions(
 }
 
 /** The refusal of a step that only a wrong clock, or a setting that was changed, explains; `what` says what would happen. */
-export function clockStep(what: string, nowMs: number, settings = ''): TollwayError {
+export function clockStepError(what: string, nowMs: number, settings = ''): TollwayError {
   return new TollwayError(
     'clock_step',
     `${what}: nothing was changed. Check the clock of the database server, which says ${new Date(nowMs).toISOString()}${settings}; ` +

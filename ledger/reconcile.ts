@@ -10,7 +10,7 @@ import {
   subtractSequences,
   uniteSequences,
 } from './sequence-ranges.ts';
-import { NO_SPOOL, readSpoolCounters, type SpoolCounters } from './spool-counters.ts';
+import { NIL_SPOOL_ID, readSpoolCounters, type SpoolCounters } from './spool-counters.ts';
 import { BEGIN_SNAPSHOT } from './store.ts';
 
 /** What reconciliation reads of a broker. */
@@ -97,13 +97,13 @@ export function reconcile(
       const recount = deep ? await recountLedger(connection) : null;
       const advertisers = await readAdvertisers(connection, recount);
       const problems = [
-        ...spools.filter((reconciliation) => !reconciliation.balanced).map(imbalance),
-        ...advertisers.filter((reconciliation) => !reconciliation.balanced).map(advertiserImbalance),
+        ...spools.filter((reconciliation) => !reconciliation.balanced).map(describeImbalance),
+        ...advertisers.filter((reconciliation) => !reconciliation.balanced).map(describeAdvertiserImbalance),
         ...(recount ? await compareRecount(connection, recount, counters) : []),
       ];
       const sum = (pick: (reconciliation: SpoolReconciliation) => number) =>
         spools.reduce((total, reconciliation) => total + pick(reconciliation), 0);
-      const loose = counters.get(NO_SPOOL);
+      const loose = counters.get(NIL_SPOOL_ID);
       return {
         accepted: sum((reconciliation) => reconciliation.accepted),
         charged: sum((reconciliation) => reconciliation.charged),
@@ -156,7 +156,7 @@ function reconcileSpools(
   waiting: ReadonlyMap<string, InFlight>,
 ): SpoolReconciliation[] {
   const spools = new Set([...counters.keys(), ...waiting.keys()]);
-  spools.delete(NO_SPOOL);
+  spools.delete(NIL_SPOOL_ID);
   return [...spools].sort().map((spoolId) => {
     const counter = counters.get(spoolId);
     const { charged = 0, overBudget = 0, invalid = 0, rejected = 0, settled = [] } = counter ?? {};
@@ -185,7 +185,7 @@ function reconcileSpools(
   });
 }
 
-function imbalance(reconciliation: SpoolReconciliation): string {
+function describeImbalance(reconciliation: SpoolReconciliation): string {
   const { spoolId, accepted, charged, overBudget, invalid, rejected, inFlight, missing } = reconciliation;
   const found = charged + overBudget + invalid + rejected + inFlight + missing;
   return `spool ${spoolId}: ${counted(accepted, 'click')} accepted, ${found} accounted for`;
@@ -218,7 +218,7 @@ async function readAdvertisers(
     }));
 }
 
-function advertiserImbalance(reconciliation: AdvertiserReconciliation): string {
+function describeAdvertiserImbalance(reconciliation: AdvertiserReconciliation): string {
   const { id, budgetMicros, enteredMicros, spentMicros, chargedMicros, remainingMicros } = reconciliation;
   const recounted = chargedMicros === null ? '' : `, charges of the ledger ${chargedMicros}`;
   return (
@@ -237,7 +237,7 @@ async function compareRecount(
     'select id, spent_micros from campaign where cap_micros is not null order by id',
   );
   return [
-    ...named(
+    ...describeDifferences(
       'campaign spent',
       campaigns.map(({ id, spent_micros }) => ({
         id,
@@ -245,18 +245,18 @@ async function compareRecount(
         found: `${recount.chargedByCampaign.get(id) ?? 0n} micros`,
       })),
     ),
-    ...named(
+    ...describeDifferences(
       'outcomes of spool',
       [...new Set([...counters.keys(), ...recount.spools.keys()])].sort().map((id) => ({
         id,
-        kept: outcomesInWords(counters.get(id)),
-        found: outcomesInWords(recount.spools.get(id)),
+        kept: describeOutcomes(counters.get(id)),
+        found: describeOutcomes(recount.spools.get(id)),
       })),
     ),
-    ...named(
+    ...describeDifferences(
       'sequences of spool',
       [...recount.spools]
-        .filter(([id, { hasClosedDays }]) => id !== NO_SPOOL && !hasClosedDays)
+        .filter(([id, { hasClosedDays }]) => id !== NIL_SPOOL_ID && !hasClosedDays)
         .map(([id, { sequences }]) => ({
           id,
           kept: formatMultirange(counters.get(id)?.settled ?? []),
@@ -270,7 +270,7 @@ async function compareRecount(
 /** Most differences of one kind that are named. */
 const DIFFERENCES_MAX = 20;
 
-function named(
+function describeDifferences(
   what: string,
   sums: readonly { id: string | number; kept: string; found: string }[],
 ): string[] {
@@ -284,7 +284,7 @@ function named(
 
 type Outcomes = Pick<SpoolCounters, 'charged' | 'overBudget' | 'invalid' | 'rejected'>;
 
-function outcomesInWords({ charged, overBudget, invalid, rejected }: Outcomes = NO_CLICKS): string {
+function describeOutcomes({ charged, overBudget, invalid, rejected }: Outcomes = NO_CLICKS): string {
   return `${charged} charged, ${overBudget} over budget, ${invalid} invalid, ${rejected} rejected`;
 }
 

@@ -2,7 +2,7 @@ import type { Connection } from '../common/postgres/postgres.ts';
 import { uuidFloor } from '../common/uuid.ts';
 import { DAY_MS, listPartitionDays, partitionName } from './partitions.ts';
 import { parseMultirange, type Sequences, uniteSequences } from './sequence-ranges.ts';
-import { NO_SPOOL } from './spool-counters.ts';
+import { NIL_SPOOL_ID } from './spool-counters.ts';
 
 /** Clicks of one spool by outcome, and the sequences of those that have one. */
 export type RecountedSpool = {
@@ -26,7 +26,7 @@ export type Recount = {
 };
 
 /** Wrong clicks of one kind that are named, of one day. */
-const NAMED_MAX = 20;
+const REPORTED_MAX = 20;
 
 /**
  * Recounts every row of the ledger. To be called in a transaction that was begun with `BEGIN_SNAPSHOT`.
@@ -66,7 +66,7 @@ export async function recountLedger(connection: Connection): Promise<Recount> {
     await connection.query('savepoint one_day');
     addCharges(await readCharges(connection, partition));
     addSpools(await readSpools(connection, partition));
-    problems.push(...(await findRejectedToo(connection, partition, day)));
+    problems.push(...(await findConflictingOutcomes(connection, partition, day)));
     // A nonce is spent on the day it was made or later.
     if (day >= firstNonceDay)
       problems.push(...(await findUnspentNonces(connection, partition, firstNonceDay)));
@@ -107,7 +107,7 @@ const SEQUENCES = `range_agg(int8range(sequence, sequence, '[]')) filter (where 
 async function readSpools(connection: Connection, partition: string): Promise<SpoolRow[]> {
   const count = (outcome: string) => `(count(*) filter (where outcome = '${outcome}'))::float8 as ${outcome}`;
   const { rows } = await connection.query<SpoolRow>(
-    `select coalesce(spool_id, '${NO_SPOOL}') as "spoolId", ${count('charged')}, ${count('over_budget')}, ${count('invalid')},
+    `select coalesce(spool_id, '${NIL_SPOOL_ID}') as "spoolId", ${count('charged')}, ${count('over_budget')}, ${count('invalid')},
        0::float8 as rejected, ${SEQUENCES} as sequences, false as closed
      from ${partition} group by 1`,
   );
@@ -127,17 +127,21 @@ async function readClosedSpools(connection: Connection): Promise<SpoolRow[]> {
 
 async function readRejected(connection: Connection): Promise<SpoolRow[]> {
   const { rows } = await connection.query<SpoolRow>(
-    `select coalesce(spool_id, '${NO_SPOOL}') as "spoolId", 0::float8 as charged, 0::float8 as over_budget, 0::float8 as invalid,
+    `select coalesce(spool_id, '${NIL_SPOOL_ID}') as "spoolId", 0::float8 as charged, 0::float8 as over_budget, 0::float8 as invalid,
        count(*)::float8 as rejected, ${SEQUENCES} as sequences, false as closed
      from dead_letter where spool_id is not null or click_id is not null group by 1`,
   );
   return rows;
 }
 
-async function findRejectedToo(connection: Connection, partition: string, day: number): Promise<string[]> {
+async function findConflictingOutcomes(
+  connection: Connection,
+  partition: string,
+  day: number,
+): Promise<string[]> {
   const { rows } = await connection.query<{ click_id: string; outcome: string }>(
     `select dead_letter.click_id, settled.outcome::text from dead_letter join ${partition} settled using (click_id)
-     where dead_letter.click_id >= $1 and dead_letter.click_id < $2 limit ${NAMED_MAX}`,
+     where dead_letter.click_id >= $1 and dead_letter.click_id < $2 limit ${REPORTED_MAX}`,
     [uuidFloor(day), uuidFloor(day + DAY_MS)],
   );
   return rows.map(({ click_id, outcome }) => `click ${click_id}: both ${outcome} and rejected`);
@@ -158,7 +162,7 @@ async function findUnspentNonces(
      from ${partition} settled
      left join lateral (select click_id from spent_nonce where spent_nonce.nonce = settled.nonce offset 0) spent on true
      where settled.nonce >= $1 and settled.outcome <> 'invalid' and spent.click_id is distinct from settled.click_id
-     limit ${NAMED_MAX}`,
+     limit ${REPORTED_MAX}`,
     [uuidFloor(firstNonceDay)],
   );
   return rows.map(({ click_id, nonce, spender }) =>

@@ -2,15 +2,15 @@ import { arrayLiteral, type Connection } from '../common/postgres/postgres.ts';
 import type { ReadWatermark, SpoolPosition } from '../contract/click-event.ts';
 import { identityOf, isForeign, type Rejection } from './dead-letters.ts';
 import { parseMultirange, type Sequences, sequencesOf, uniteSequences } from './sequence-ranges.ts';
-import type { Settled } from './store.ts';
+import type { SettledClick } from './store.ts';
 
 /** The spool under which clicks without one are summed. */
-export const NO_SPOOL = '00000000-0000-0000-0000-000000000000';
+export const NIL_SPOOL_ID = '00000000-0000-0000-0000-000000000000';
 
 /** Longest piece of sequences kept as bits: 8 KiB. */
 const SPAN_BITS_MAX = 65_536;
 /** Counts of nothing, to add some to. */
-export const NOTHING = { accepted: 0, charged: 0, over_budget: 0, invalid: 0, rejected: 0 };
+export const ZERO_COUNTS = { accepted: 0, charged: 0, over_budget: 0, invalid: 0, rejected: 0 };
 
 /** What one transaction adds to a spool. */
 export type SpoolCounts = {
@@ -24,7 +24,7 @@ export type SpoolCounts = {
 };
 /** Counts by spool what this transaction settles. Foreign records, of no click of ours, are outside the books. */
 export function countBySpool(
-  settled: readonly Settled[],
+  settled: readonly SettledClick[],
   rejections: readonly Rejection[],
   fresh: ReadonlySet<string>,
   watermarks: readonly ReadWatermark[],
@@ -65,9 +65,9 @@ export async function appendSpoolCounters(
   counters: readonly SpoolCounts[],
 ): Promise<void> {
   const rows = counters.flatMap((counter) => {
-    const [first, ...others] = toBits(counter.sequences);
+    const [first, ...others] = encodeBitmaps(counter.sequences);
     const counted = { ...counter, ...(first ?? { firstSequence: 0, bits: Buffer.alloc(0) }) };
-    return [counted, ...others.map((bits) => ({ ...NOTHING, spoolId: counter.spoolId, ...bits }))];
+    return [counted, ...others.map((bits) => ({ ...ZERO_COUNTS, spoolId: counter.spoolId, ...bits }))];
   });
   if (rows.length === 0) return;
   await connection.query({
@@ -91,7 +91,7 @@ export async function appendSpoolCounters(
 }
 
 /** Sequences as bits, in as many pieces as it takes for none to be longer than `SPAN_BITS_MAX`. */
-function toBits(sequences: readonly number[]): { firstSequence: number; bits: Buffer }[] {
+function encodeBitmaps(sequences: readonly number[]): { firstSequence: number; bits: Buffer }[] {
   const pieces: { firstSequence: number; bits: Buffer }[] = [];
   const ascending = Float64Array.from(sequences).sort();
   for (let from = 0; from < ascending.length; ) {
@@ -110,7 +110,7 @@ function toBits(sequences: readonly number[]): { firstSequence: number; bits: Bu
 }
 
 /** The numbers that bits stand for, lowest first; the reverse of `toBits`. */
-function fromBits(firstSequence: number, bits: Buffer, numbers: number[]): void {
+function decodeBitmap(firstSequence: number, bits: Buffer, numbers: number[]): void {
   for (const [at, byte] of bits.entries()) {
     if (byte === 0) continue;
     for (let bit = 0; bit < 8; bit += 1) {
@@ -143,14 +143,14 @@ export type SpoolCounters = {
 };
 
 /** The columns of a `SpoolCounterRow`; the table may bear another name. */
-export const COUNTER_COLUMNS = `id, coalesce(spool_id, '${NO_SPOOL}') as "spoolId", accepted, charged, over_budget, invalid, rejected,
+export const COUNTER_COLUMNS = `id, coalesce(spool_id, '${NIL_SPOOL_ID}') as "spoolId", accepted, charged, over_budget, invalid, rejected,
   first_sequence, settled`;
 
 /** Sums rows by spool, onto what there is. */
 export function addCounters(counters: Map<string, SpoolCounters>, rows: readonly SpoolCounterRow[]): void {
   const numbers = new Map<string, number[]>();
   for (const row of rows) {
-    const counter = counters.get(row.spoolId) ?? noCounters();
+    const counter = counters.get(row.spoolId) ?? zeroCounters();
     counters.set(row.spoolId, counter);
     counter.accepted = Math.max(counter.accepted, Number(row.accepted));
     counter.charged += Number(row.charged);
@@ -159,7 +159,7 @@ export function addCounters(counters: Map<string, SpoolCounters>, rows: readonly
     counter.rejected += Number(row.rejected);
     const found = numbers.get(row.spoolId) ?? [];
     numbers.set(row.spoolId, found);
-    fromBits(Number(row.first_sequence), row.settled, found);
+    decodeBitmap(Number(row.first_sequence), row.settled, found);
   }
   for (const [spoolId, found] of numbers) {
     const counter = counters.get(spoolId);
@@ -167,7 +167,7 @@ export function addCounters(counters: Map<string, SpoolCounters>, rows: readonly
   }
 }
 
-function noCounters(): SpoolCounters {
+function zeroCounters(): SpoolCounters {
   return { accepted: 0, charged: 0, overBudget: 0, invalid: 0, rejected: 0, settled: [] };
 }
 
@@ -202,7 +202,7 @@ export async function readSpoolCounters(
     [spools],
   );
   for (const total of rows) {
-    const counter = counters.get(total.spoolId) ?? noCounters();
+    const counter = counters.get(total.spoolId) ?? zeroCounters();
     counters.set(total.spoolId, {
       accepted: Math.max(counter.accepted, total.accepted),
       charged: counter.charged + total.charged,

@@ -119,41 +119,53 @@ export async function readAds(connection: Connection, ids: readonly number[]): P
 }
 
 /**
- * Holds spools until the end of the transaction: shared for clicks, alone for bytes that are no click under the key of
- * one. So a sequence is never settled twice by a click and by bytes that were at work at the same moment.
+ * Locks spools until the end of the transaction, in shared mode: for batches in which every record with a spool id is a click. Settling
+ * the same click twice is prevented by the lock of its advertiser.
  */
-export async function lockSpools(
+export function lockSpoolsShared(connection: Connection, spoolIds: readonly string[]): Promise<void> {
+  return lockSpools(connection, spoolIds, 'pg_advisory_xact_lock_shared');
+}
+
+/**
+ * Locks spools until the end of the transaction, in exclusive mode: for records that are not clicks but have the key of one. Without it
+ * two transactions could settle one sequence, one by the click and one by the unreadable record.
+ */
+export function lockSpoolsExclusive(connection: Connection, spoolIds: readonly string[]): Promise<void> {
+  return lockSpools(connection, spoolIds, 'pg_advisory_xact_lock');
+}
+
+async function lockSpools(
   connection: Connection,
-  spools: readonly string[],
-  alone: boolean,
+  spoolIds: readonly string[],
+  lock: 'pg_advisory_xact_lock' | 'pg_advisory_xact_lock_shared',
 ): Promise<void> {
-  if (spools.length === 0) return;
-  const lock = alone ? 'pg_advisory_xact_lock' : 'pg_advisory_xact_lock_shared';
+  if (spoolIds.length === 0) return;
   await connection.query({
     name: lock,
     text: `select ${lock}(hashtextextended(spool_id, 0)) from unnest($1::text[]) spool_id`,
-    values: [arrayLiteral([...spools].sort())],
+    values: [arrayLiteral([...spoolIds].sort())],
   });
 }
 
-/** Keeps ads from being born until the end of the transaction: only then is an unknown ad truly unknown. */
-export async function lockOutNewAds(connection: Connection): Promise<void> {
-  // Conflicts with itself as well: two holders that both went on to set a budget-exhausted flag would wait for each other.
+/** Blocks inserts into `ad` until the end of the transaction, so that an ad that is unknown now stays unknown until the commit. */
+export async function blockNewAds(connection: Connection): Promise<void> {
+  // This mode conflicts with itself. With a weaker one, two transactions could both hold it and then deadlock when they update budget flags.
   await connection.query('lock table ad in share row exclusive mode');
 }
 
-export type Known = {
-  /** Click ids that have their row in the ledger, or, of those without a spool id, a dead letter. */
+/** What the database has recorded for the clicks of a batch before this transaction. */
+export type PriorOutcomes = {
+  /** Ids of clicks with a row in the ledger, and of clicks without a spool id that have a dead letter. */
   readonly clickIds: ReadonlySet<string>;
-  /** Those of them that were settled from a copy without a key. */
+  /** Those of `clickIds` that were settled from a copy without a key. */
   readonly unkeyed: ReadonlySet<string>;
-  /** Identities that have a dead letter. */
+  /** Identities (`identityOf`) that have a dead letter. */
   readonly rejected: ReadonlySet<string>;
   readonly spentNonces: ReadonlySet<string>;
 };
 
 /** Whether a click was settled before. */
-export function isKnown(record: ReadClick, known: Known): boolean {
+export function hasPriorOutcome(record: ReadClick, known: PriorOutcomes): boolean {
   return (
     known.clickIds.has(record.click.clickId) ||
     (known.rejected.size > 0 && known.rejected.has(identityOf(record)))
@@ -161,35 +173,59 @@ export function isKnown(record: ReadClick, known: Known): boolean {
 }
 
 /**
- * Which of these clicks, in order of their ids, were settled before, and which of their nonces are spent. One statement, begun after the locks:
- * under `READ COMMITTED` it sees all that was committed while the locks were waited for. What lies outside the window
- * is in no partition and is not looked for. Each day's partition is named: through the parent, planning alone would
- * take longer than all the look-ups (a day that was dropped a moment ago fails as transient). Without `inLedger` the
- * ledger itself is not asked.
+ * Reads which of these clicks, sorted by id, were settled before, and which of their nonces are spent. Ids outside the window have no
+ * partition and are skipped. Call it under the locks of the clicks' advertisers and spools: it is one statement that begins after the
+ * locks, so under `READ COMMITTED` it sees everything that was committed while the transaction waited for them.
+ *
+ * The query names each day's partition, because planning a query of the parent takes longer than all the look-ups. If a partition was
+ * dropped a moment ago, the query fails with a transient error.
  */
-export async function readKnown(
+export function readPriorOutcomes(
   connection: Connection,
   clicks: readonly ReadClick[],
   keys: BatchKeys,
   window: LedgerWindow,
-  { inLedger = true }: { inLedger?: boolean } = {},
-): Promise<Known> {
+): Promise<PriorOutcomes> {
+  const clickIds = clicks.map(({ click }) => click.clickId);
+  return queryPriorOutcomes(connection, clicks, clickIds, keys, window);
+}
+
+/**
+ * As `readPriorOutcomes`, but does not query `ledger`: a click that has a row there counts as new, and inserting it again fails with
+ * 23505.
+ */
+export function readPriorRejections(
+  connection: Connection,
+  clicks: readonly ReadClick[],
+  keys: BatchKeys,
+  window: LedgerWindow,
+): Promise<PriorOutcomes> {
+  return queryPriorOutcomes(connection, clicks, [], keys, window);
+}
+
+/** `ledgerIds`: the click ids to look up in `ledger`. */
+async function queryPriorOutcomes(
+  connection: Connection,
+  clicks: readonly ReadClick[],
+  ledgerIds: readonly string[],
+  keys: BatchKeys,
+  window: LedgerWindow,
+): Promise<PriorOutcomes> {
   const parameters: unknown[] = [];
   const parameter = (value: unknown) => `$${parameters.push(value)}`;
-  const clickIds = inLedger ? clicks.map(({ click }) => click.clickId) : [];
-  const settled = byDay(clickIds, window.clickFloorMs, window.clickAheadMs).map(
+  const settled = groupIdsByDay(ledgerIds, window.clickFloorMs, window.clickAheadMs).map(
     ([
       day,
       ids,
     ]) => `select case when spool_id is null then 'unkeyed' else 'click' end as what, click_id::text as id from ${partitionName('ledger', day)}
       where click_id = any(${parameter(uuidArray(ids))}::uuid[])`,
   );
-  const spent = byDay(keys.nonces, window.nonceFloorMs, window.nonceAheadMs).map(
+  const spent = groupIdsByDay(keys.nonces, window.nonceFloorMs, window.nonceAheadMs).map(
     ([day, ids]) => `select 'nonce' as what, nonce::text as id from ${partitionName('spent_nonce', day)}
       where nonce = any(${parameter(uuidArray(ids))}::uuid[])`,
   );
   const { rows } = await connection.query<{ what: 'click' | 'unkeyed' | 'nonce' | 'rejected'; id: string }>(
-    [...settled, ...spent, ...rejectedAmong(clicks, keys, parameter)].join(' union all '),
+    [...settled, ...spent, ...deadLetterQueries(clicks, keys, parameter)].join(' union all '),
     parameters,
   );
   const pick = (what: string) => new Set(rows.filter((row) => row.what === what).map((row) => row.id));
@@ -200,7 +236,7 @@ export async function readKnown(
 }
 
 /** Dead letters are few: those of a spool between two sequences are found faster than each identity by itself. */
-function rejectedAmong(
+function deadLetterQueries(
   clicks: readonly ReadClick[],
   { spools, unattributedIds }: BatchKeys,
   parameter: (value: unknown) => string,
@@ -221,7 +257,11 @@ function rejectedAmong(
 }
 
 /** Ids by the UTC day they were minted on, in Unix ms, without those outside of [floorMs, aheadMs). */
-export function byDay(ids: readonly string[], floorMs: number, aheadMs: number): [number, string[]][] {
+export function groupIdsByDay(
+  ids: readonly string[],
+  floorMs: number,
+  aheadMs: number,
+): [number, string[]][] {
   const days = new Map<number, string[]>();
   for (const id of ids) {
     const mintedMs = uuidV7TimeMs(id);
@@ -235,14 +275,14 @@ export function byDay(ids: readonly string[], floorMs: number, aheadMs: number):
 }
 
 /** A click that gets its row in the ledger. */
-export type Settled = { readonly record: ReadClick; readonly verdict: Verdict };
+export type SettledClick = { readonly record: ReadClick; readonly verdict: Verdict };
 
 /** The rows of settled clicks: of the ledger, and of the nonces that valid clicks spend. */
 export class LedgerRows {
   private readonly ledger = new CopyRows(11);
   private readonly spentNonces = new CopyRows(2);
 
-  add({ record: { click, from }, verdict: { outcome, reason } }: Settled): void {
+  add({ record: { click, from }, verdict: { outcome, reason } }: SettledClick): void {
     const { ledger, spentNonces } = this;
     ledger.row();
     ledger.uuid(click.clickId);

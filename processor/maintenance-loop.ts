@@ -2,7 +2,7 @@ import { errorCode, errorMessage } from '../common/errors.ts';
 import { createPool } from '../common/postgres/postgres.ts';
 import { sleep } from '../common/process.ts';
 import { ThrottledLog } from '../common/telemetry/throttled-log.ts';
-import { type MaintenanceOptions, maintain, makeDays } from '../ledger/maintenance.ts';
+import { createDayPartitions, type MaintenanceOptions, maintain } from '../ledger/maintenance.ts';
 import { retentionOf } from '../ledger/partitions.ts';
 import type { Runtime } from './runtime.ts';
 
@@ -68,7 +68,7 @@ export function runMaintenanceLoop(runtime: Runtime): LedgerKeeper {
   const keep = async (): Promise<boolean> => {
     try {
       // Whatever else may have to wait, with the days made clicks can be charged.
-      await makeDays(pool, maintenanceOf(runtime));
+      await createDayPartitions(pool, maintenanceOf(runtime));
       daysMade();
       await maintain(pool, maintenanceOf(runtime), logger);
       log.recover();

@@ -289,7 +289,7 @@ export class Relay {
       const end = segments[index + 1]?.firstSequence ?? this.spool.accepted + 1;
       if (end > this.relayed + 1 || segment.firstSequence === this.spool.openSegment) break;
       const { size } = statSync(segment.path);
-      this.reader.forget(segment);
+      this.reader.closeSegment(segment);
       this.removeSegment(segment, end);
       this.deps.onFreed(size);
     }

@@ -39,7 +39,7 @@ export function listSegments(folder: string): Segment[] {
 }
 
 /** Writes the header of the frame at `at`, whose payload of `length` bytes is in its place already. */
-export function sealFrame(bytes: Buffer, at: number, length: number, index: number): void {
+export function writeFrameHeader(bytes: Buffer, at: number, length: number, index: number): void {
   bytes.writeUInt32BE(length, at);
   bytes.writeUInt32BE(index, at + INDEX_AT);
   bytes.writeUInt32BE(checksum(bytes, at, length), at + 4);

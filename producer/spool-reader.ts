@@ -55,7 +55,7 @@ export class SpoolReader {
   }
 
   /** Closes a segment that is to be deleted, if it is open: until then it keeps its room on the disk. */
-  forget(segment: Segment): void {
+  closeSegment(segment: Segment): void {
     if (this.segment?.firstSequence === segment.firstSequence) this.leave();
   }
 

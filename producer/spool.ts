@@ -21,8 +21,8 @@ import {
   FRAME_BYTES_MAX,
   FRAME_HEADER_BYTES,
   SEGMENT_HEADER,
-  sealFrame,
   segmentPath,
+  writeFrameHeader,
 } from './spool-format.ts';
 
 export type SpoolOptions = {
@@ -36,7 +36,7 @@ export type SpoolOptions = {
 };
 
 /** Called at the end of the turn: the click's sequence, or `null` if the spool could not take it. */
-export type Appended = (sequence: number | null) => void;
+export type AppendCallback = (sequence: number | null) => void;
 
 /** What a file system says that is full, and one whose user may have no more of it. */
 const DISK_FULL = new Set(['ENOSPC', 'EDQUOT']);
@@ -82,7 +82,7 @@ export class Spool {
   private turn = Buffer.allocUnsafe(262_144);
   private turnBytes = 0;
   private turnEnds: number[] = [];
-  private turnCallers: Appended[] = [];
+  private turnCallers: AppendCallback[] = [];
   private turnScheduled = false;
 
   private syncing = false;
@@ -114,7 +114,7 @@ export class Spool {
   }
 
   /** Takes one encoded click of at most `CLICK_BYTES_MAX` bytes. Answers at the end of this turn. */
-  append(click: string, appended: Appended): void {
+  append(click: string, appended: AppendCallback): void {
     const room = this.turnBytes + FRAME_HEADER_BYTES + click.length * 3;
     if (room > this.turn.length) this.growTurn(room);
     const from = this.turnBytes + FRAME_HEADER_BYTES;
@@ -202,7 +202,7 @@ export class Spool {
   }
 
   /** Tells one caller. Whatever it does, the others of its turn are told too. */
-  private tell(caller: Appended, sequence: number | null): void {
+  private tell(caller: AppendCallback, sequence: number | null): void {
     try {
       caller(sequence);
     } catch (error) {
@@ -244,7 +244,12 @@ export class Spool {
     let at = 0;
     for (let frame = 0; frame < count; frame += 1) {
       const end = ends[frame] ?? at;
-      sealFrame(this.turn, at, end - at - FRAME_HEADER_BYTES, this.accepted + 1 + frame - this.fileFirst);
+      writeFrameHeader(
+        this.turn,
+        at,
+        end - at - FRAME_HEADER_BYTES,
+        this.accepted + 1 + frame - this.fileFirst,
+      );
       at = end;
     }
   }

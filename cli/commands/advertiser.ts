@@ -8,7 +8,7 @@ import {
   type Status,
   setAdvertiserStatus,
 } from '../../ledger/advertisers.ts';
-import { type BudgetEntryKind, enterBudget, listBudgetEntries } from '../../ledger/budget-entries.ts';
+import { addBudgetEntry, type BudgetEntryKind, listBudgetEntries } from '../../ledger/budget-entries.ts';
 import { command, group, withDatabase } from '../context.ts';
 import { parseId } from '../parse.ts';
 import { printJson, printLine, printTable } from '../print.ts';
@@ -42,7 +42,7 @@ const add = command('add', 'Make an advertiser', [
     await withDatabase(async (pool) => {
       const made = await addAdvertiser(pool, name, currency);
       const filled = budget
-        ? (await enterBudget(pool, made.id, 'top_up', budget, 'first budget')).advertiser
+        ? (await addBudgetEntry(pool, made.id, 'top_up', budget, 'first budget')).advertiser
         : made;
       show(filled, json);
     });
@@ -89,7 +89,11 @@ function entryCommand(
     )
     .action(async (id: number, amount: bigint, { reference, json }: Json & { reference?: string }) => {
       await withDatabase(async (pool) => {
-        const { advertiser, entered, reference: used } = await enterBudget(pool, id, kind, amount, reference);
+        const {
+          advertiser,
+          entered,
+          reference: used,
+        } = await addBudgetEntry(pool, id, kind, amount, reference);
         if (json) return printJson({ ...toRow(advertiser), reference: used, entered });
         if (!entered) printLine(`Reference "${used}" was used before: nothing was added`);
         show(advertiser, false);

@@ -1,7 +1,7 @@
 import type { Pool } from '../../common/postgres/postgres.ts';
 import { uuidFloor } from '../../common/uuid.ts';
 import { DAY_MS, databaseTime, dayStart, listPartitionDays, partitionName } from '../../ledger/partitions.ts';
-import { NO_SPOOL } from '../../ledger/spool-counters.ts';
+import { NIL_SPOOL_ID } from '../../ledger/spool-counters.ts';
 import { PRICE_MICROS } from './charge-data.ts';
 
 const DAYS = 400;
@@ -45,7 +45,7 @@ export async function fillLedger(
   );
   await pool.query(
     `insert into spool_total (spool_id, accepted, charged, over_budget, invalid, rejected)
-     values ('${NO_SPOOL}', 0, $1, 0, 0, 0)`,
+     values ('${NIL_SPOOL_ID}', 0, $1, 0, 0, 0)`,
     [CLICKS],
   );
   await pool.query(

@@ -5,7 +5,7 @@ import { sleep } from '../../common/process.ts';
 import { createSigner, evergreenLink } from '../../contract/link-token.ts';
 import { addAd } from '../../ledger/ads.ts';
 import { addAdvertiser, setAdvertiserStatus } from '../../ledger/advertisers.ts';
-import { enterBudget } from '../../ledger/budget-entries.ts';
+import { addBudgetEntry } from '../../ledger/budget-entries.ts';
 import { addCampaign, type Campaign } from '../../ledger/campaigns.ts';
 import type { HttpTarget } from './http-target.ts';
 import { type Arrival, createTraffic, FALLBACK_URL, type Shares } from './traffic.ts';
@@ -51,7 +51,7 @@ export async function makePopulation(
   const campaigns: Campaign[] = [];
   for (let number = 1; number <= advertisers; number += 1) {
     const { id } = await addAdvertiser(pool, `${name}, ${number}`, 'USD');
-    await enterBudget(pool, id, 'top_up', PRICE_MICROS * BigInt(budgetClicks), 'load test');
+    await addBudgetEntry(pool, id, 'top_up', PRICE_MICROS * BigInt(budgetClicks), 'load test');
     campaigns.push(await addCampaign(pool, id, name, null, FALLBACK_URL));
   }
   const adIds: number[] = [];

@@ -20,19 +20,21 @@ import {
 } from '../../ledger/spool-counters.ts';
 import {
   BEGIN_CHARGE,
+  blockNewAds,
   chargeBalances,
-  isKnown,
-  type Known,
+  hasPriorOutcome,
   type KnownAd,
   LedgerRows,
   type LockedAdvertiser,
   lockAdvertisers,
-  lockOutNewAds,
-  lockSpools,
+  lockSpoolsExclusive,
+  lockSpoolsShared,
+  type PriorOutcomes,
   readAds,
-  readKnown,
+  readPriorOutcomes,
+  readPriorRejections,
   readWindow,
-  type Settled,
+  type SettledClick,
 } from '../../ledger/store.ts';
 import { type Allocation, type Balances, openAllocation } from './allocate.ts';
 import { dedupeBatch } from './dedupe-batch.ts';
@@ -119,12 +121,12 @@ export async function quarantine(
       const keys = collectKeys(clicks);
       await lockAdvertisers(connection, keys.advertiserIds);
       // Alone: whether the sequence is settled is read below, and must hold until the commit.
-      await lockSpools(connection, record.from === null ? [] : [record.from.spoolId], true);
+      await lockSpoolsExclusive(connection, record.from === null ? [] : [record.from.spoolId]);
       const window = await readWindow(connection);
-      const known = await readKnown(connection, clicks, keys, window);
+      const known = await readPriorOutcomes(connection, clicks, keys, window);
       const late = await settleLateKeys(connection, clicks, known, window);
       const poison: Rejection = { record, reason: 'poison', detail };
-      const rejections = clicks.some((click) => isKnown(click, known))
+      const rejections = clicks.some((click) => hasPriorOutcome(click, known))
         ? []
         : await withoutSettled(connection, [poison], () => new Set());
       const fresh = await insertDeadLetters(connection, rejections);
@@ -152,12 +154,14 @@ export async function settle(
   const keys = collectKeys(clicks);
   const advertisers = await lockAdvertisers(connection, keys.advertiserIds);
   const unreadableSpools = unreadable.flatMap(({ from }) => from?.spoolId ?? []);
-  const spools = new Set([...keys.spools.keys(), ...unreadableSpools]);
-  await lockSpools(connection, [...spools], unreadableSpools.length > 0);
+  const spools = [...new Set([...keys.spools.keys(), ...unreadableSpools])];
+  if (unreadableSpools.length === 0) await lockSpoolsShared(connection, spools);
+  else await lockSpoolsExclusive(connection, spools);
   const window = await readWindow(connection);
-  const known = await readKnown(connection, clicks, keys, window, { inLedger: lookUp });
+  const readOutcomes = lookUp ? readPriorOutcomes : readPriorRejections;
+  const known = await readOutcomes(connection, clicks, keys, window);
   const nothingKnown = known.clickIds.size + known.rejected.size === 0;
-  const unsettled = nothingKnown ? clicks : clicks.filter((record) => !isKnown(record, known));
+  const unsettled = nothingKnown ? clicks : clicks.filter((record) => !hasPriorOutcome(record, known));
   const settledBefore = options === 'redrive' ? null : readSettledSequences;
   const late =
     known.unkeyed.size === 0
@@ -208,7 +212,7 @@ function lateKeysOf(counters: readonly SpoolCounts[]): number {
 /** Decides about clicks. All that there is to do about one is done at once: a batch is larger than what a core has at hand. */
 function judge(clicks: readonly ReadClick[], context: ChargeContext, allocation: Allocation) {
   const rows = new LedgerRows();
-  const settled: Settled[] = [];
+  const settled: SettledClick[] = [];
   const rejectionOf: Rejection[] = [];
   for (const record of clicks) {
     const rejection = rejectionReason(record, context);
@@ -216,7 +220,7 @@ function judge(clicks: readonly ReadClick[], context: ChargeContext, allocation:
       rejectionOf.push({ record, ...rejection });
       continue;
     }
-    const one: Settled = { record, verdict: allocation.judge(record.click) };
+    const one: SettledClick = { record, verdict: allocation.judge(record.click) };
     rows.add(one);
     settled.push(one);
   }
@@ -231,7 +235,7 @@ async function readAdsSurely(connection: Connection, ids: readonly number[]): Pr
   if (ids.length === 0) return new Map();
   const ads = await readAds(connection, ids);
   if (ids.every((id) => ads.has(id))) return ads;
-  await lockOutNewAds(connection);
+  await blockNewAds(connection);
   return readAds(connection, ids);
 }
 
@@ -280,7 +284,7 @@ async function withoutSettled(
 function balancesOf(
   ads: ReadonlyMap<number, KnownAd>,
   advertisers: ReadonlyMap<number, LockedAdvertiser>,
-  known: Known,
+  known: PriorOutcomes,
 ): Balances {
   const caps = new Map<number, bigint>();
   for (const { campaignId, capRemainingMicros } of ads.values()) {
@@ -315,7 +319,7 @@ function nearTheirLimit(
 function outcomesOf(
   batch: readonly ReadRecord[],
   places: readonly number[] | null,
-  settled: readonly Settled[],
+  settled: readonly SettledClick[],
   rejections: readonly Rejection[],
   fresh: ReadonlySet<string>,
 ): Outcome[] {
@@ -337,7 +341,7 @@ function outcomesOf(
 }
 
 function overDeliveryOf(
-  settled: readonly Settled[],
+  settled: readonly SettledClick[],
   advertisers: ReadonlyMap<number, LockedAdvertiser>,
 ): Map<number, OverDelivery> {
   const sums = new Map<number, OverDelivery>();

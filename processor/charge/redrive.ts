@@ -2,7 +2,7 @@ import { TollwayError } from '../../common/errors.ts';
 import { type Connection, inTransaction, type Pool, RolledBack } from '../../common/postgres/postgres.ts';
 import { readRecord } from '../../contract/click-event.ts';
 import { takeDeadLetter } from '../../ledger/dead-letters.ts';
-import { appendSpoolCounters, NOTHING } from '../../ledger/spool-counters.ts';
+import { appendSpoolCounters, ZERO_COUNTS } from '../../ledger/spool-counters.ts';
 import { BEGIN_CHARGE } from '../../ledger/store.ts';
 import { type Outcome, retryRaces, settle } from './charge-clicks.ts';
 
@@ -38,7 +38,7 @@ async function redriveIn(connection: Connection, id: bigint): Promise<Outcome | 
   if (outcome.outcome === 'rejected' || staysAsCopy) return new RolledBack(outcome);
   if (letter.counted)
     await appendSpoolCounters(connection, [
-      { ...NOTHING, spoolId: letter.spoolId, rejected: -1, sequences: [] },
+      { ...ZERO_COUNTS, spoolId: letter.spoolId, rejected: -1, sequences: [] },
     ]);
   return outcome;
 }

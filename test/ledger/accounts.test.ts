@@ -4,7 +4,7 @@ import { parseAmount } from '../../common/money.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { addAd, listAds, updateAd } from '../../ledger/ads.ts';
 import { addAdvertiser, listAdvertisers, setAdvertiserStatus } from '../../ledger/advertisers.ts';
-import { creditClick, enterBudget } from '../../ledger/budget-entries.ts';
+import { addBudgetEntry, creditClick } from '../../ledger/budget-entries.ts';
 import { addCampaign, listCampaigns } from '../../ledger/campaigns.ts';
 import { addAccount, clickRecord, testDatabase } from '../support/database.ts';
 import { deliverTwice, expectBalanced } from '../support/deliver.ts';
@@ -23,7 +23,7 @@ async function advertiserOf(id: number) {
 describe('a budget entry', () => {
   it('enters once for each reference, however often and at the same time it is tried', async () => {
     const { id } = await addAdvertiser(database.pool, 'A', 'EUR');
-    const enter = () => enterBudget(database.pool, id, 'top_up', parseAmount('10.00'), 'invoice 7');
+    const enter = () => addBudgetEntry(database.pool, id, 'top_up', parseAmount('10.00'), 'invoice 7');
     const answers = await Promise.all(Array.from({ length: 8 }, enter));
     expect(answers.filter(({ entered }) => entered)).toHaveLength(1);
     expect(new Set(answers.map(({ advertiser }) => advertiser.budgetMicros))).toEqual(new Set([10_000_000n]));
@@ -33,18 +33,18 @@ describe('a budget entry', () => {
   it('is refused with another amount or kind under the same reference, which another advertiser may use', async () => {
     const { id } = await addAdvertiser(database.pool, 'A', 'EUR');
     const { id: other } = await addAdvertiser(database.pool, 'B', 'EUR');
-    await enterBudget(database.pool, id, 'top_up', 5n, 'r');
+    await addBudgetEntry(database.pool, id, 'top_up', 5n, 'r');
     const taken = { code: 'reference_taken' };
-    await expect(enterBudget(database.pool, id, 'top_up', 6n, 'r')).rejects.toMatchObject(taken);
-    await expect(enterBudget(database.pool, id, 'adjustment', 5n, 'r')).rejects.toMatchObject(taken);
-    expect(await enterBudget(database.pool, other, 'top_up', 6n, 'r')).toMatchObject({ entered: true });
+    await expect(addBudgetEntry(database.pool, id, 'top_up', 6n, 'r')).rejects.toMatchObject(taken);
+    await expect(addBudgetEntry(database.pool, id, 'adjustment', 5n, 'r')).rejects.toMatchObject(taken);
+    expect(await addBudgetEntry(database.pool, other, 'top_up', 6n, 'r')).toMatchObject({ entered: true });
     expect(await advertiserOf(id)).toMatchObject({ budgetMicros: 5n });
   });
 
   it('makes a reference of its own without one, each time anew', async () => {
     const { id } = await addAdvertiser(database.pool, 'A', 'EUR');
-    await enterBudget(database.pool, id, 'top_up', 5n);
-    await enterBudget(database.pool, id, 'top_up', 5n);
+    await addBudgetEntry(database.pool, id, 'top_up', 5n);
+    await addBudgetEntry(database.pool, id, 'top_up', 5n);
     expect(await advertiserOf(id)).toMatchObject({ budgetMicros: 10n });
   });
 
@@ -52,7 +52,7 @@ describe('a budget entry', () => {
     const { advertiser, ad } = await addAccount(database.pool, { budget: '1.00', price: '0.40' });
     await deliverTwice(database.pool, [clickRecord({ ad })]);
     const takeAway = (amount: string) =>
-      enterBudget(database.pool, advertiser.id, 'adjustment', parseAmount(amount), amount);
+      addBudgetEntry(database.pool, advertiser.id, 'adjustment', parseAmount(amount), amount);
     await expect(takeAway('-0.600001')).rejects.toMatchObject({ code: 'not_enough_budget' });
     expect(await takeAway('-0.60')).toMatchObject({ entered: true, advertiser: { remainingMicros: 0n } });
     const { rows } = await database.pool.query(
@@ -64,7 +64,7 @@ describe('a budget entry', () => {
 
   it('of nothing is refused in words', async () => {
     const { id } = await addAdvertiser(database.pool, 'A', 'EUR');
-    await expect(enterBudget(database.pool, id, 'adjustment', 0n)).rejects.toBeInstanceOf(TollwayError);
+    await expect(addBudgetEntry(database.pool, id, 'adjustment', 0n)).rejects.toBeInstanceOf(TollwayError);
   });
 });
 
@@ -120,7 +120,7 @@ describe('accounts', () => {
 
   it('that are not known are refused by name', async () => {
     const unknown = { code: 'unknown_advertiser' };
-    await expect(enterBudget(database.pool, NOBODY, 'top_up', 1n)).rejects.toMatchObject(unknown);
+    await expect(addBudgetEntry(database.pool, NOBODY, 'top_up', 1n)).rejects.toMatchObject(unknown);
     await expect(addCampaign(database.pool, NOBODY, 'c', null, null)).rejects.toMatchObject(unknown);
     await expect(setAdvertiserStatus(database.pool, NOBODY, 'paused')).rejects.toMatchObject(unknown);
     await expect(addAd(database.pool, NOBODY, 1n, 'x')).rejects.toMatchObject({ code: 'unknown_campaign' });

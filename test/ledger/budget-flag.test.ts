@@ -5,7 +5,7 @@ import { type Client, createClient } from '../../common/postgres/postgres.ts';
 import { addAd, updateAd } from '../../ledger/ads.ts';
 import { ADS_CHANGED_CHANNEL } from '../../ledger/ads-changed.ts';
 import { addAdvertiser, setAdvertiserStatus } from '../../ledger/advertisers.ts';
-import { enterBudget } from '../../ledger/budget-entries.ts';
+import { addBudgetEntry } from '../../ledger/budget-entries.ts';
 import { addCampaign } from '../../ledger/campaigns.ts';
 import { addAccount, addAdTo, clickRecord, type NamedAd, testDatabase } from '../support/database.ts';
 import { deliver, deliverTwice, expectBalanced } from '../support/deliver.ts';
@@ -63,7 +63,7 @@ describe('the ad servers hear', () => {
     const { advertiser, ad } = await addAccount(database.pool, { budget: '0.20', price: '0.30' });
     expect(await isBudgetExhausted(ad)).toBe(true);
     const topUp = (amount: string) =>
-      enterBudget(database.pool, advertiser.id, 'top_up', parseAmount(amount));
+      addBudgetEntry(database.pool, advertiser.id, 'top_up', parseAmount(amount));
     await heardSoFar();
     await topUp('0.09');
     expect(await heardSoFar()).toEqual([]);
@@ -78,7 +78,7 @@ describe('the ad servers hear', () => {
   it('of a correction that takes the money away', async () => {
     const { advertiser, ad } = await addAccount(database.pool, { budget: '1.00', price: '0.30' });
     await heardSoFar();
-    await enterBudget(database.pool, advertiser.id, 'adjustment', parseAmount('-0.80'));
+    await addBudgetEntry(database.pool, advertiser.id, 'adjustment', parseAmount('-0.80'));
     expect(await heardSoFar()).toEqual([String(advertiser.id)]);
     expect(await isBudgetExhausted(ad)).toBe(true);
   });
@@ -121,7 +121,7 @@ describe('the ad servers hear', () => {
   it('nothing when a transaction that set a budget-exhausted flag is rolled back', async () => {
     const { advertiser, ad } = await addAccount(database.pool, { budget: '1.00', price: '0.30' });
     await heardSoFar();
-    const tooMuch = enterBudget(database.pool, advertiser.id, 'adjustment', parseAmount('-1.01'));
+    const tooMuch = addBudgetEntry(database.pool, advertiser.id, 'adjustment', parseAmount('-1.01'));
     await expect(tooMuch).rejects.toMatchObject({ code: 'not_enough_budget' });
     expect([await heardSoFar(), await isBudgetExhausted(ad)]).toEqual([[], false]);
   });
@@ -161,7 +161,7 @@ it('is set on exactly those ads that what is left does not pay for, whatever hap
           ads.push(await addAd(database.pool, campaign.id, price, 'https://a.example/'));
       }
       for (const one of steps) {
-        if (one.do === 'budget') await enterBudget(database.pool, id, 'top_up', BigInt(one.amount));
+        if (one.do === 'budget') await addBudgetEntry(database.pool, id, 'top_up', BigInt(one.amount));
         else {
           const ad = ads[one.ad];
           if (!ad) throw new Error('Expected an ad');

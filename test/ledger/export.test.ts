@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { uuidV7 } from '../../common/uuid.ts';
 import { addAdvertiser } from '../../ledger/advertisers.ts';
-import { creditClick, enterBudget, listBudgetEntries } from '../../ledger/budget-entries.ts';
+import { addBudgetEntry, creditClick, listBudgetEntries } from '../../ledger/budget-entries.ts';
 import { type ExportFilter, type ExportRow, exportLedger } from '../../ledger/export.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
 import { LOCK_SETTLEMENT, readSettlementWatermark } from '../../ledger/settlement-watermark.ts';
@@ -285,7 +285,7 @@ describe('a credit', () => {
 describe('the entries of a budget', () => {
   it('are its top-ups, adjustments and credits, in their order', async () => {
     const { ad, advertiser } = await addAccount(database.pool, { budget: '10.00' });
-    await enterBudget(database.pool, advertiser.id, 'adjustment', -1_500_000n, 'invoice-4711');
+    await addBudgetEntry(database.pool, advertiser.id, 'adjustment', -1_500_000n, 'invoice-4711');
     const click = clickRecord({ ad });
     await deliver(database.pool, [click]);
     await creditClick(database.pool, click.click.clickId);

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 import { createPool, type Pool } from '../../common/postgres/postgres.ts';
 import { updateAd } from '../../ledger/ads.ts';
 import { setAdvertiserStatus } from '../../ledger/advertisers.ts';
-import { creditClick, enterBudget } from '../../ledger/budget-entries.ts';
+import { addBudgetEntry, creditClick } from '../../ledger/budget-entries.ts';
 import { dryRunCharge } from '../../processor/charge/dry-run.ts';
 import { redrive } from '../../processor/charge/redrive.ts';
 import {
@@ -57,7 +57,7 @@ it.each<[string, () => Promise<unknown>]>([
       await redrive(pool, rows[0]?.id ?? 0n);
     },
   ],
-  ['a top-up', () => enterBudget(pool, account.advertiser.id, 'top_up', 1_000_000n)],
+  ['a top-up', () => addBudgetEntry(pool, account.advertiser.id, 'top_up', 1_000_000n)],
   ['a pause', () => setAdvertiserStatus(pool, account.advertiser.id, 'paused')],
   ['a new price', () => updateAd(pool, account.ad.id, { priceMicros: 300_000n })],
   [

@@ -5,7 +5,7 @@ import { createPostgresPublisher } from '../../brokers/postgres/publisher.ts';
 import { type Connection, inTransaction } from '../../common/postgres/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import type { ReadClick, ReadRecord } from '../../contract/click-event.ts';
-import { dropClosedDays, makeDays, mergeSpoolCounters } from '../../ledger/maintenance.ts';
+import { createDayPartitions, dropClosedDays, mergeSpoolCounters } from '../../ledger/maintenance.ts';
 import { DAY_MS, dayStart } from '../../ledger/partitions.ts';
 import { type Reconciliation, reconcile } from '../../ledger/reconcile.ts';
 import { appendSpoolCounters } from '../../ledger/spool-counters.ts';
@@ -218,7 +218,7 @@ describe('closed days', () => {
     const { deep } = await ask();
     expect(deep).toMatchObject({ balanced: true, charged: 3, problems: [] });
     expect(deep.advertisers[0]?.chargedMicros).toBe(750_000n);
-    await makeDays(database.pool, options);
+    await createDayPartitions(database.pool, options);
     // A sum that is lost shows in all three.
     await database.pool.query('delete from closed_day');
     const problems = (await ask()).deep.problems.join('\n');

@@ -9,8 +9,8 @@ import {
   readFrames,
   SEGMENT_HEADER,
   scanSegment,
-  sealFrame,
   segmentPath,
+  writeFrameHeader,
 } from '../../producer/spool-format.ts';
 import { SpoolReader } from '../../producer/spool-reader.ts';
 import { clickEvent } from '../support/database.ts';
@@ -160,7 +160,7 @@ describe('a long stretch of damage', () => {
   const frameOf = (text: string, index: number) => {
     const frame = Buffer.alloc(FRAME_HEADER_BYTES + text.length);
     frame.write(text, FRAME_HEADER_BYTES);
-    sealFrame(frame, 0, text.length, index);
+    writeFrameHeader(frame, 0, text.length, index);
     return frame;
   };
 
@@ -207,7 +207,7 @@ describe('frames', () => {
         const frames = ['one', 'two', 'three'].map((text, index) => {
           const frame = Buffer.alloc(FRAME_HEADER_BYTES + text.length);
           frame.write(text, FRAME_HEADER_BYTES);
-          sealFrame(frame, 0, text.length, index);
+          writeFrameHeader(frame, 0, text.length, index);
           return frame;
         });
         const bytes = Buffer.concat(

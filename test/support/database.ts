@@ -16,7 +16,7 @@ import {
 } from '../../contract/click-event.ts';
 import { type Ad, addAd } from '../../ledger/ads.ts';
 import { type Advertiser, addAdvertiser } from '../../ledger/advertisers.ts';
-import { enterBudget } from '../../ledger/budget-entries.ts';
+import { addBudgetEntry } from '../../ledger/budget-entries.ts';
 import { addCampaign, type Campaign } from '../../ledger/campaigns.ts';
 
 /** A logger for what is tested: nobody reads it. */
@@ -101,7 +101,7 @@ export async function addAccount(
   { budget = '100.00', price = '0.25', cap }: { budget?: string; price?: string; cap?: string } = {},
 ): Promise<Account> {
   const advertiser = await addAdvertiser(pool, 'Test advertiser', 'USD');
-  if (parseAmount(budget) !== 0n) await enterBudget(pool, advertiser.id, 'top_up', parseAmount(budget));
+  if (parseAmount(budget) !== 0n) await addBudgetEntry(pool, advertiser.id, 'top_up', parseAmount(budget));
   const capMicros = cap === undefined ? null : parseAmount(cap);
   const campaign = await addCampaign(pool, advertiser.id, 'Test campaign', capMicros, null);
   return { advertiser, campaign, ad: await addAdTo(pool, campaign, price) };

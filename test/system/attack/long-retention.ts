@@ -20,7 +20,7 @@ import { createPool, inTransaction, type Pool } from '../../../common/postgres/p
 import { uuidV7 } from '../../../common/uuid.ts';
 import type { ReadClick } from '../../../contract/click-event.ts';
 import { creditClick } from '../../../ledger/budget-entries.ts';
-import { dropClosedDays, maintain, makeDays } from '../../../ledger/maintenance.ts';
+import { createDayPartitions, dropClosedDays, maintain } from '../../../ledger/maintenance.ts';
 import { DAY_MS, dayStart, listPartitionDays, retentionOf } from '../../../ledger/partitions.ts';
 import { migrate } from '../../../migrations/migrate.ts';
 import { chargeClicks } from '../../../processor/charge/charge-clicks.ts';
@@ -58,8 +58,9 @@ function expectThat(holds: boolean, found: string): string {
 async function makePast(pool: Pool, days: number): Promise<string> {
   const firstDay = dayStart(Date.now()) - days * DAY_MS;
   await pool.query('update ledger_window set click_floor = $1, click_ahead = $1', [new Date(firstDay)]);
-  for (let now = firstDay; now < Date.now(); now += STEP_DAYS * DAY_MS) await makeDays(pool, RETENTION, now);
-  await makeDays(pool, RETENTION);
+  for (let now = firstDay; now < Date.now(); now += STEP_DAYS * DAY_MS)
+    await createDayPartitions(pool, RETENTION, now);
+  await createDayPartitions(pool, RETENTION);
   const made = await inTransaction(pool, (connection) => listPartitionDays(connection, 'ledger'));
   return expectThat(made.length >= days, `${made.length} days`);
 }
