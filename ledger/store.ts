@@ -118,17 +118,14 @@ export async function readAds(connection: Connection, ids: readonly number[]): P
   );
 }
 
-/**
- * Locks spools until the end of the transaction, in shared mode: for batches in which every record with a spool id is a click. Settling
- * the same click twice is prevented by the lock of its advertiser.
- */
+/** Locks spools until the end of the transaction, in shared mode: for a batch in which every record with a spool id is a click. */
 export function lockSpoolsShared(connection: Connection, spoolIds: readonly string[]): Promise<void> {
   return lockSpools(connection, spoolIds, 'pg_advisory_xact_lock_shared');
 }
 
 /**
- * Locks spools until the end of the transaction, in exclusive mode: for records that are not clicks but have the key of one. Without it
- * two transactions could settle one sequence, one by the click and one by the unreadable record.
+ * Locks spools until the end of the transaction, in exclusive mode: for a batch with an unreadable record under the key of a click.
+ * Without it two concurrent transactions could settle one sequence, one by the click and one by the unreadable record.
  */
 export function lockSpoolsExclusive(connection: Connection, spoolIds: readonly string[]): Promise<void> {
   return lockSpools(connection, spoolIds, 'pg_advisory_xact_lock');
