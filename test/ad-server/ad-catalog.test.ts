@@ -6,9 +6,9 @@ import { inTransaction } from '../../common/postgres/postgres.ts';
 import { sleep } from '../../common/process.ts';
 import { createMetrics } from '../../common/telemetry/metrics.ts';
 import { notifyAdsChanged } from '../../ledger/budget-flag.ts';
-import { capturedLog } from '../support/captured-log.ts';
 import { stepSystemClock } from '../support/clock-step.ts';
-import { addAccount, addAdTo, silent, testDatabase } from '../support/database.ts';
+import { addAccount, addAdTo, testDatabase } from '../support/database.ts';
+import { capturedLog, silent } from '../support/loggers.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 import { until } from '../support/until.ts';
 

@@ -7,7 +7,7 @@ import { createMetrics } from '../../common/telemetry/metrics.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { adoptDeadSpools } from '../../producer/dead-spools.ts';
 import { Spool } from '../../producer/spool.ts';
-import { silent } from '../support/database.ts';
+import { silent } from '../support/loggers.ts';
 import { FakeBroker } from '../support/relay-bench.ts';
 import { append, openSpool, ROOMY } from '../support/spool-bench.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';

@@ -9,7 +9,7 @@ import {
 } from '../../emulators/kafka/secure.ts';
 import { kafkaIsMissing, startKafka } from '../../emulators/kafka/start.ts';
 import { freePorts } from '../../emulators/process/free-ports.ts';
-import { silent } from '../support/database.ts';
+import { silent } from '../support/loggers.ts';
 import { isSkipped } from '../support/skipped.ts';
 import { waitFor } from '../support/stack.ts';
 import { type KafkaForTests, kafkaForTests } from './kafka-broker.ts';

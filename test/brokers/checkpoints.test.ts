@@ -13,7 +13,8 @@ import { uuidV7 } from '../../common/uuid.ts';
 import type { ReadClick } from '../../contract/click-event.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
 import { chargeClicks } from '../../processor/charge/charge-clicks.ts';
-import { addAccount, TestSpool, testDatabase } from '../support/database.ts';
+import { addAccount, testDatabase } from '../support/database.ts';
+import { TestSpool } from '../support/records.ts';
 
 const database = testDatabase();
 let count = 0;

@@ -4,7 +4,7 @@ import { uuidV7 } from '../../common/uuid.ts';
 import { clickKey, encodeClick } from '../../contract/click-event.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
 import type { Spool } from '../../producer/spool.ts';
-import { clickEvent } from '../support/database.ts';
+import { clickEvent } from '../support/records.ts';
 import { type RelayBench, startRelay } from '../support/relay-bench.ts';
 import { append, openSpool } from '../support/spool-bench.ts';
 import { waitFor } from '../support/stack.ts';

@@ -6,8 +6,8 @@ import { type Config, parseConfig } from '../../common/config/config.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import type { BrokerRecord } from '../../contract/click-event.ts';
 import { type KafkaServer, kafkaIsMissing, startKafka } from '../../emulators/kafka/start.ts';
-import { silent } from '../support/database.ts';
 import { makeTopic } from '../support/kafka-topic.ts';
+import { silent } from '../support/loggers.ts';
 import { type Broker, between, type Driver, QUICK, type Server, SLOTS } from './broker.ts';
 
 /** A server with connections of our own to it, beside those that are tested. */

@@ -5,7 +5,7 @@ import { createKinesisPublisher } from '../../brokers/kinesis/publisher.ts';
 import { type Config, parseConfig } from '../../common/config/config.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { type KinesisServer, startKinesis } from '../../emulators/kinesis/start.ts';
-import { silent } from '../support/database.ts';
+import { silent } from '../support/loggers.ts';
 import { type Broker, between, type Driver, QUICK, type Server, SLOTS } from './broker.ts';
 import { layWire } from './wire.ts';
 

@@ -1,7 +1,8 @@
 import { createBacklogs } from '../../brokers/create-event-sources.ts';
 import { createPostgresPublisher } from '../../brokers/postgres/publisher.ts';
 import { parseConfig } from '../../common/config/config.ts';
-import { silent, type TestDatabase } from '../support/database.ts';
+import type { TestDatabase } from '../support/database.ts';
+import { silent } from '../support/loggers.ts';
 import { type Driver, QUICK } from './broker.ts';
 
 /** The Postgres broker: the server of the test run. */

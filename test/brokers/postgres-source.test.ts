@@ -9,16 +9,10 @@ import { createPool, type Pool } from '../../common/postgres/postgres.ts';
 import { createMetrics, type ProcessMetrics } from '../../common/telemetry/metrics.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
 import { BatchDispatcher } from '../../processor/dispatch/batch-dispatcher.ts';
-import { capturedLog } from '../support/captured-log.ts';
-import {
-  addAccount,
-  createTestDatabase,
-  type NamedAd,
-  silent,
-  type TestDatabase,
-  TestSpool,
-} from '../support/database.ts';
+import { addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { expectBalanced } from '../support/deliver.ts';
+import { capturedLog, silent } from '../support/loggers.ts';
+import { type NamedAd, TestSpool } from '../support/records.ts';
 
 type Submit = BatchSink['submit'];
 type Consumer = { source: EventSource; pool: Pool; dispatcher: BatchDispatcher; ended: Promise<void> };

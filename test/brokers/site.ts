@@ -13,13 +13,8 @@ import { uuidV7 } from '../../common/uuid.ts';
 import type { ReadClick } from '../../contract/click-event.ts';
 import { type Reconciliation, reconcile } from '../../ledger/reconcile.ts';
 import { BatchDispatcher } from '../../processor/dispatch/batch-dispatcher.ts';
-import {
-  addAccount,
-  createTestDatabase,
-  type NamedAd,
-  type TestDatabase,
-  TestSpool,
-} from '../support/database.ts';
+import { addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { type NamedAd, TestSpool } from '../support/records.ts';
 import { freePorts, runScript, waitFor } from '../support/stack.ts';
 import { type Broker, type Server, SLOTS } from './broker.ts';
 

@@ -7,9 +7,9 @@ import {
   addAdTo,
   createTestDatabase,
   type TestDatabase,
-  TestSpool,
 } from '../support/database.ts';
 import { deliver, expectBalanced } from '../support/deliver.ts';
+import { TestSpool } from '../support/records.ts';
 import { makeFolder, removeFolder, tollway } from '../support/stack.ts';
 
 /** What `tollway dead-letters redrive` and `discard` do with many letters, of which some fail. */

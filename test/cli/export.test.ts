@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { addAccount, clickRecord, testDatabase } from '../support/database.ts';
+import { addAccount, testDatabase } from '../support/database.ts';
 import { deliver } from '../support/deliver.ts';
+import { clickRecord } from '../support/records.ts';
 import { makeFolder, removeFolder, tollway } from '../support/stack.ts';
 
 /** What `tollway export` leaves out for each of its options. */

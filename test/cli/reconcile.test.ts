@@ -1,13 +1,8 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { createPostgresPublisher } from '../../brokers/postgres/publisher.ts';
-import {
-  addAccount,
-  createTestDatabase,
-  type NamedAd,
-  type TestDatabase,
-  TestSpool,
-} from '../support/database.ts';
+import { addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { deliver } from '../support/deliver.ts';
+import { type NamedAd, TestSpool } from '../support/records.ts';
 import { makeFolder, removeFolder, tollway } from '../support/stack.ts';
 
 /** The exit codes of `tollway reconcile` on a database whose processor is stopped: what is published stays in flight. */

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { reconcile } from '../../ledger/reconcile.ts';
-import { addAccount, TestSpool, testDatabase } from '../support/database.ts';
+import { addAccount, testDatabase } from '../support/database.ts';
 import { deliver } from '../support/deliver.ts';
+import { TestSpool } from '../support/records.ts';
 import { makeFolder, removeFolder, tollway } from '../support/stack.ts';
 
 /** `tollway spool correct` and `corrections`: what they print, and the trace that they leave. */

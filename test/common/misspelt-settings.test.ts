@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { settings } from '../../common/config/config.ts';
 import { misspeltSettings, warnOfMisspelt } from '../../common/config/misspelt-settings.ts';
-import { capturedLog } from '../support/captured-log.ts';
+import { capturedLog } from '../support/loggers.ts';
 
 /** Variables that shells, containers, CI, cloud platforms, databases and frameworks set. */
 const COMMON =

@@ -12,8 +12,8 @@ import {
   PRICE_MICROS_MAX,
   readRecord,
 } from '../../contract/click-event.ts';
-import { clickEvent } from '../support/database.ts';
 import { cellsOf, readPage, rowsOf } from '../support/markdown.ts';
+import { clickEvent } from '../support/records.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 type Schema = { required: string[]; properties: Record<string, { enum?: unknown[] }>; $id: string };

@@ -15,7 +15,7 @@ import {
   WATERMARK_MAX,
   watermarkRecord,
 } from '../../contract/click-event.ts';
-import { clickEvent } from '../support/database.ts';
+import { clickEvent } from '../support/records.ts';
 
 const time = fc.integer({ min: 0, max: 2 ** 48 - 1 });
 const id = fc.integer({ min: 1, max: ID_MAX });

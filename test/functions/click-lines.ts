@@ -1,5 +1,5 @@
 import { uuidV7 } from '../../common/uuid.ts';
-import type { NamedAd } from '../support/database.ts';
+import type { NamedAd } from '../support/records.ts';
 
 export type LineOverrides = {
   /** Names the clicks; otherwise their time has to do. */

@@ -6,14 +6,9 @@ import { CloudEvent, emitterFor, httpTransport, Mode } from 'cloudevents';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { sleep } from '../../common/process.ts';
 import type { BrokerRecord } from '../../contract/click-event.ts';
-import {
-  addAccount,
-  createTestDatabase,
-  type NamedAd,
-  type TestDatabase,
-  TestSpool,
-} from '../support/database.ts';
+import { addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { expectBalanced } from '../support/deliver.ts';
+import { type NamedAd, TestSpool } from '../support/records.ts';
 import { waitFor } from '../support/stack.ts';
 import { builtFunctions } from './bundles.ts';
 import { cloudEventOf, type Runtime, startCloudEvent } from './homes.ts';

@@ -6,7 +6,7 @@ import { readKafkaEvent } from '../../processor/events/kafka-event.ts';
 import { readKinesisEvent } from '../../processor/events/kinesis-event.ts';
 import { readMessages } from '../../processor/events/openwhisk-messages.ts';
 import { readS3Event } from '../../processor/events/s3-event.ts';
-import { clickRecord, TestSpool } from '../support/database.ts';
+import { clickRecord, TestSpool } from '../support/records.ts';
 import { kafkaEvent, kinesisEvent } from './homes.ts';
 
 const click = clickRecord();

@@ -5,14 +5,9 @@ import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { ReadClick } from '../../contract/click-event.ts';
 import { type S3Server, startS3 } from '../../emulators/s3/server.ts';
-import {
-  addAccount,
-  createTestDatabase,
-  type NamedAd,
-  type TestDatabase,
-  TestSpool,
-} from '../support/database.ts';
+import { addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { deliver, expectBalanced } from '../support/deliver.ts';
+import { type NamedAd, TestSpool } from '../support/records.ts';
 import { makeFolder, removeFolder, runScript, tollway } from '../support/stack.ts';
 import { clickLines, s3Event } from './click-lines.ts';
 import { kafkaEvent, kinesisEvent } from './homes.ts';

@@ -8,15 +8,10 @@ import { BatchDispatcher } from '../../processor/dispatch/batch-dispatcher.ts';
 import { readCloudEvents } from '../../processor/events/cloud-events.ts';
 import { FunctionRuntime } from '../../processor/functions/function-runtime.ts';
 import { maintainLedger } from '../../processor/maintenance-loop.ts';
-import {
-  addAccount,
-  createTestDatabase,
-  type NamedAd,
-  silent,
-  type TestDatabase,
-  TestSpool,
-} from '../support/database.ts';
+import { addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { expectBalanced } from '../support/deliver.ts';
+import { silent } from '../support/loggers.ts';
+import { type NamedAd, TestSpool } from '../support/records.ts';
 
 let database: TestDatabase & { drop: () => Promise<void> };
 let spool: TestSpool;

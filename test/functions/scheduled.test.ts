@@ -5,8 +5,9 @@ import { startLambda } from '../../emulators/lambda/runtime.ts';
 import { ricIsMissing } from '../../emulators/lambda/runtime-client.ts';
 import { startOpenwhisk } from '../../emulators/openwhisk/runtime.ts';
 import type { ReconciliationReport } from '../../processor/functions/report-reconciliation.ts';
-import { addAccount, createTestDatabase, type TestDatabase, TestSpool } from '../support/database.ts';
+import { addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { deliver } from '../support/deliver.ts';
+import { TestSpool } from '../support/records.ts';
 import { isSkipped } from '../support/skipped.ts';
 import { builtFunctions } from './bundles.ts';
 

@@ -6,8 +6,9 @@ import { addAd, listAds, updateAd } from '../../ledger/ads.ts';
 import { addAdvertiser, listAdvertisers, setAdvertiserStatus } from '../../ledger/advertisers.ts';
 import { addBudgetEntry, creditClick } from '../../ledger/budget-entries.ts';
 import { addCampaign, listCampaigns } from '../../ledger/campaigns.ts';
-import { addAccount, clickRecord, testDatabase } from '../support/database.ts';
+import { addAccount, testDatabase } from '../support/database.ts';
 import { deliverTwice, expectBalanced } from '../support/deliver.ts';
+import { clickRecord } from '../support/records.ts';
 
 const database = testDatabase();
 const NOBODY = 2_000_000_000;

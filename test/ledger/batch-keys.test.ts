@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { uuidV7 } from '../../common/uuid.ts';
 import { collectKeys } from '../../ledger/batch-keys.ts';
-import { clickRecord } from '../support/database.ts';
+import { clickRecord } from '../support/records.ts';
 
 it('Clicks name the range of their sequences by spool, in whatever order those come', () => {
   const [one, other] = [uuidV7(), uuidV7()];

@@ -7,8 +7,9 @@ import { ADS_CHANGED_CHANNEL } from '../../ledger/ads-changed.ts';
 import { addAdvertiser, setAdvertiserStatus } from '../../ledger/advertisers.ts';
 import { addBudgetEntry } from '../../ledger/budget-entries.ts';
 import { addCampaign } from '../../ledger/campaigns.ts';
-import { addAccount, addAdTo, clickRecord, type NamedAd, testDatabase } from '../support/database.ts';
+import { addAccount, addAdTo, testDatabase } from '../support/database.ts';
 import { deliver, deliverTwice, expectBalanced } from '../support/deliver.ts';
+import { clickRecord, type NamedAd } from '../support/records.ts';
 
 const database = testDatabase();
 let listener: Client;

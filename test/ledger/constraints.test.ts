@@ -5,8 +5,9 @@ import { uuidFloor, uuidV7 } from '../../common/uuid.ts';
 import { updateAd } from '../../ledger/ads.ts';
 import { DAY_MS, dayStart, partitionName } from '../../ledger/partitions.ts';
 import { chargeClicks } from '../../processor/charge/charge-clicks.ts';
-import { addAccount, clickRecord, createTestDatabase, testDatabase } from '../support/database.ts';
+import { addAccount, createTestDatabase, testDatabase } from '../support/database.ts';
 import { deliverTwice, expectBalanced } from '../support/deliver.ts';
+import { clickRecord } from '../support/records.ts';
 
 const database = testDatabase();
 const OPTIONS = { clickAgeMaxDays: 14 };

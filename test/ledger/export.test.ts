@@ -7,15 +7,9 @@ import { DAY_MS } from '../../ledger/partitions.ts';
 import { LOCK_SETTLEMENT, readSettlementWatermark } from '../../ledger/settlement-watermark.ts';
 import { BEGIN_CHARGE } from '../../ledger/store.ts';
 import { settle } from '../../processor/charge/charge-clicks.ts';
-import {
-  addAccount,
-  clickRecord,
-  createTestDatabase,
-  type TestDatabase,
-  TestSpool,
-  unreadableRecord,
-} from '../support/database.ts';
+import { addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { deliver } from '../support/deliver.ts';
+import { clickRecord, TestSpool, unreadableRecord } from '../support/records.ts';
 
 let database: TestDatabase & { drop: () => Promise<void> };
 beforeEach(async () => {

@@ -8,16 +8,9 @@ import { mergeSpoolCounters } from '../../ledger/maintenance.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
 import { chargeClicks, quarantine } from '../../processor/charge/charge-clicks.ts';
 import { redrive } from '../../processor/charge/redrive.ts';
-import {
-  type Account,
-  addAccount,
-  clickRecord,
-  createTestDatabase,
-  type TestDatabase,
-  TestSpool,
-  unreadableRecord,
-} from '../support/database.ts';
+import { type Account, addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { deliver, expectBalanced } from '../support/deliver.ts';
+import { clickRecord, TestSpool, unreadableRecord } from '../support/records.ts';
 
 let database: TestDatabase & { drop: () => Promise<void> };
 let account: Account;

@@ -5,14 +5,9 @@ import { setAdvertiserStatus } from '../../ledger/advertisers.ts';
 import { addBudgetEntry, creditClick } from '../../ledger/budget-entries.ts';
 import { dryRunCharge } from '../../processor/charge/dry-run.ts';
 import { redrive } from '../../processor/charge/redrive.ts';
-import {
-  type Account,
-  addAccount,
-  clickRecord,
-  createTestDatabase,
-  type TestDatabase,
-} from '../support/database.ts';
+import { type Account, addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { deliver } from '../support/deliver.ts';
+import { clickRecord } from '../support/records.ts';
 
 let database: TestDatabase & { drop: () => Promise<void> };
 let pool: Pool;

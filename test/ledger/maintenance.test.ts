@@ -15,16 +15,10 @@ import {
   type Partitioned,
 } from '../../ledger/partitions.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
-import {
-  addAccount,
-  clickRecord,
-  createTestDatabase,
-  silent,
-  type TestDatabase,
-  TestSpool,
-  unreadableRecord,
-} from '../support/database.ts';
+import { addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { deliver, deliverTwice, expectBalanced, untilWaitingForLock } from '../support/deliver.ts';
+import { silent } from '../support/loggers.ts';
+import { clickRecord, TestSpool, unreadableRecord } from '../support/records.ts';
 import { RETENTION } from '../support/retention.ts';
 
 /** Five days of ledger, and nonces of five days: the template has fourteen and 44. */

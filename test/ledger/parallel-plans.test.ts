@@ -2,8 +2,9 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 import { createPool, type Pool } from '../../common/postgres/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
-import { addAccount, clickRecord, createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { deliver } from '../support/deliver.ts';
+import { clickRecord } from '../support/records.ts';
 
 let database: TestDatabase & { drop: () => Promise<void> };
 beforeEach(async () => {

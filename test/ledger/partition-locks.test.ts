@@ -7,8 +7,9 @@ import { exportLedger } from '../../ledger/export.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
 import { quarantine } from '../../processor/charge/charge-clicks.ts';
-import { addAccount, clickRecord, testDatabase, unreadableRecord } from '../support/database.ts';
+import { addAccount, testDatabase } from '../support/database.ts';
 import { deliver } from '../support/deliver.ts';
+import { clickRecord, unreadableRecord } from '../support/records.ts';
 
 const database = testDatabase();
 

@@ -6,8 +6,10 @@ import { dropClosedDays, maintain, mergeSpoolCounters } from '../../ledger/maint
 import { DAY_MS } from '../../ledger/partitions.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
 import { chargeClicks } from '../../processor/charge/charge-clicks.ts';
-import { addAccount, createTestDatabase, silent, TestSpool } from '../support/database.ts';
+import { addAccount, createTestDatabase } from '../support/database.ts';
 import { deliver, expectBalanced, untilWaitingForLock } from '../support/deliver.ts';
+import { silent } from '../support/loggers.ts';
+import { TestSpool } from '../support/records.ts';
 
 const SHORT = {
   clickAgeDays: 2,

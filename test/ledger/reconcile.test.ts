@@ -10,15 +10,9 @@ import { DAY_MS, dayStart } from '../../ledger/partitions.ts';
 import { type Reconciliation, reconcile } from '../../ledger/reconcile.ts';
 import { appendSpoolCounters } from '../../ledger/spool-counters.ts';
 import { chargeClicks, settle } from '../../processor/charge/charge-clicks.ts';
-import {
-  type Account,
-  addAccount,
-  createTestDatabase,
-  silent,
-  type TestDatabase,
-  TestSpool,
-  unreadableRecord,
-} from '../support/database.ts';
+import { type Account, addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { silent } from '../support/loggers.ts';
+import { TestSpool, unreadableRecord } from '../support/records.ts';
 
 const OPTIONS = { clickAgeMaxDays: 14 };
 let database: TestDatabase & { drop: () => Promise<void> };

@@ -2,8 +2,9 @@ import { expect, it } from 'vitest';
 import type { Connection } from '../../common/postgres/postgres.ts';
 import { mergeSpoolCounters } from '../../ledger/maintenance.ts';
 import { readSettledSequences, readSpoolCounters } from '../../ledger/spool-counters.ts';
-import { addAccount, clickRecord, TestSpool, testDatabase } from '../support/database.ts';
+import { addAccount, testDatabase } from '../support/database.ts';
 import { deliver } from '../support/deliver.ts';
+import { clickRecord, TestSpool } from '../support/records.ts';
 
 const database = testDatabase();
 

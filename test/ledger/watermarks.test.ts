@@ -6,14 +6,9 @@ import { mergeSpoolCounters } from '../../ledger/maintenance.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
 import { correctSpool, listSpoolCorrections } from '../../ledger/spool-corrections.ts';
 import { chargeClicks } from '../../processor/charge/charge-clicks.ts';
-import {
-  addAccount,
-  createTestDatabase,
-  type NamedAd,
-  type TestDatabase,
-  TestSpool,
-} from '../support/database.ts';
+import { addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { deliver, expectBalanced } from '../support/deliver.ts';
+import { type NamedAd, TestSpool } from '../support/records.ts';
 
 let database: TestDatabase & { drop: () => Promise<void> };
 let ad: NamedAd;

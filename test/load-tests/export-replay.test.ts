@@ -9,8 +9,10 @@ import { uuidV7 } from '../../common/uuid.ts';
 import { type ExportRow, exportLedger } from '../../ledger/export.ts';
 import type { ReplayReport } from '../../load-tests/replay/replay-report.ts';
 import { BatchDispatcher } from '../../processor/dispatch/batch-dispatcher.ts';
-import { addAccount, silent, TestSpool, testDatabase } from '../support/database.ts';
+import { addAccount, testDatabase } from '../support/database.ts';
 import { deliver } from '../support/deliver.ts';
+import { silent } from '../support/loggers.ts';
+import { TestSpool } from '../support/records.ts';
 import { makeFolder, removeFolder } from '../support/stack.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');

@@ -1,15 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { createPool, failureKind, inTransaction } from '../../common/postgres/postgres.ts';
 import { migrate } from '../../migrations/migrate.ts';
-import {
-  addAccount,
-  clickRecord,
-  createTestDatabase,
-  silent,
-  type TestDatabase,
-  testDatabase,
-} from '../support/database.ts';
+import { addAccount, createTestDatabase, type TestDatabase, testDatabase } from '../support/database.ts';
 import { deliverTwice, expectBalanced } from '../support/deliver.ts';
+import { silent } from '../support/loggers.ts';
+import { clickRecord } from '../support/records.ts';
 import { RETENTION } from '../support/retention.ts';
 
 describe('the migration', () => {

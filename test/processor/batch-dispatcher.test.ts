@@ -3,16 +3,10 @@ import { STOPPING } from '../../brokers/event-source.ts';
 import { createMetrics, type ProcessMetrics } from '../../common/telemetry/metrics.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
 import { BatchDispatcher, type DispatcherOptions } from '../../processor/dispatch/batch-dispatcher.ts';
-import {
-  addAccount,
-  createTestDatabase,
-  type NamedAd,
-  silent,
-  type TestDatabase,
-  TestSpool,
-  unreadableRecord,
-} from '../support/database.ts';
+import { addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { expectBalanced, shuffle } from '../support/deliver.ts';
+import { silent } from '../support/loggers.ts';
+import { type NamedAd, TestSpool, unreadableRecord } from '../support/records.ts';
 
 let database: TestDatabase & { drop: () => Promise<void> };
 let metrics: ProcessMetrics;

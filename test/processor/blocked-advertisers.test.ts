@@ -11,16 +11,10 @@ import { addAdvertiser } from '../../ledger/advertisers.ts';
 import { collectGauges } from '../../processor/collect-gauges.ts';
 import { BatchDispatcher } from '../../processor/dispatch/batch-dispatcher.ts';
 import { BlockedAdvertisers } from '../../processor/dispatch/blocked-advertisers.ts';
-import { capturedLog } from '../support/captured-log.ts';
-import {
-  type Account,
-  addAccount,
-  createTestDatabase,
-  silent,
-  type TestDatabase,
-  TestSpool,
-} from '../support/database.ts';
+import { type Account, addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { expectBalanced } from '../support/deliver.ts';
+import { capturedLog, silent } from '../support/loggers.ts';
+import { TestSpool } from '../support/records.ts';
 
 let database: TestDatabase & { drop: () => Promise<void> };
 /** The charges' connections: as the server's, but they give up on a lock after 300 ms, not 12 s. */

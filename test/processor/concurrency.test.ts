@@ -2,14 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { inTransaction } from '../../common/postgres/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { settle } from '../../processor/charge/charge-clicks.ts';
-import {
-  addAccount,
-  clickRecord,
-  type NamedAd,
-  TestSpool,
-  testDatabase,
-  unreadableRecord,
-} from '../support/database.ts';
+import { addAccount, testDatabase } from '../support/database.ts';
 import {
   deliver,
   deliverTwice,
@@ -19,6 +12,7 @@ import {
   shuffle,
   untilWaitingForLock,
 } from '../support/deliver.ts';
+import { clickRecord, type NamedAd, TestSpool, unreadableRecord } from '../support/records.ts';
 
 const database = testDatabase({ poolSize: 20 });
 const OPTIONS = { clickAgeMaxDays: 14 };

@@ -1,15 +1,9 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { inTransaction } from '../../common/postgres/postgres.ts';
 import { settle } from '../../processor/charge/charge-clicks.ts';
-import {
-  addAccount,
-  clickRecord,
-  createTestDatabase,
-  type TestDatabase,
-  TestSpool,
-  unreadableRecord,
-} from '../support/database.ts';
+import { addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { deliver, expectBalanced, untilWaitingForLock } from '../support/deliver.ts';
+import { clickRecord, TestSpool, unreadableRecord } from '../support/records.ts';
 
 let database: TestDatabase & { drop: () => Promise<void> };
 beforeEach(async () => {

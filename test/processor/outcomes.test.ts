@@ -3,8 +3,9 @@ import { uuidV7 } from '../../common/uuid.ts';
 import { EDGE_INVALID_REASONS } from '../../contract/click-event.ts';
 import { listAdvertisers } from '../../ledger/advertisers.ts';
 import { chargeClicks } from '../../processor/charge/charge-clicks.ts';
-import { addAccount, addAdTo, clickRecord, TestSpool, testDatabase } from '../support/database.ts';
+import { addAccount, addAdTo, testDatabase } from '../support/database.ts';
 import { deliver, deliverTwice, expectBalanced } from '../support/deliver.ts';
+import { clickRecord, TestSpool } from '../support/records.ts';
 
 const database = testDatabase();
 

@@ -7,17 +7,9 @@ import { discardDeadLetter, listDeadLetterIds } from '../../ledger/dead-letters.
 import { DAY_MS } from '../../ledger/partitions.ts';
 import { quarantine, settle } from '../../processor/charge/charge-clicks.ts';
 import { redrive } from '../../processor/charge/redrive.ts';
-import {
-  type Account,
-  addAccount,
-  clickEvent,
-  clickRecord,
-  createTestDatabase,
-  type TestDatabase,
-  TestSpool,
-  unreadableRecord,
-} from '../support/database.ts';
+import { type Account, addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { deliver, expectBalanced, inWords, placesOf, untilWaitingForLock } from '../support/deliver.ts';
+import { clickEvent, clickRecord, TestSpool, unreadableRecord } from '../support/records.ts';
 
 let database: TestDatabase & { drop: () => Promise<void> };
 let account: Account;

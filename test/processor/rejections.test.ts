@@ -2,16 +2,9 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { uuidV7 } from '../../common/uuid.ts';
 import { CLICK_BYTES_MAX, encodeClick } from '../../contract/click-event.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
-import {
-  addAccount,
-  clickEvent,
-  clickRecord,
-  type NamedAd,
-  TestSpool,
-  testDatabase,
-  unreadableRecord,
-} from '../support/database.ts';
+import { addAccount, testDatabase } from '../support/database.ts';
 import { deliverTwice, expectBalanced } from '../support/deliver.ts';
+import { clickEvent, clickRecord, type NamedAd, TestSpool, unreadableRecord } from '../support/records.ts';
 
 const database = testDatabase();
 const NO_AD = 2_000_000_000;

@@ -6,8 +6,9 @@ import { createMetrics } from '../../common/telemetry/metrics.ts';
 import { consume } from '../../processor/consume.ts';
 import { createRuntime } from '../../processor/runtime.ts';
 import { layWire } from '../brokers/wire.ts';
-import { capturedLog } from '../support/captured-log.ts';
-import { addAccount, createTestDatabase, TestSpool } from '../support/database.ts';
+import { addAccount, createTestDatabase } from '../support/database.ts';
+import { capturedLog } from '../support/loggers.ts';
+import { TestSpool } from '../support/records.ts';
 import { freePorts, waitFor } from '../support/stack.ts';
 
 const ends: (() => Promise<unknown>)[] = [];

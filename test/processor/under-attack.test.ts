@@ -9,14 +9,12 @@ import {
   type Account,
   addAccount,
   addAdTo,
-  clickRecord,
   createTestDatabase,
-  silent,
   type TestDatabase,
-  TestSpool,
-  unreadableRecord,
 } from '../support/database.ts';
 import { expectBalanced, inWords } from '../support/deliver.ts';
+import { silent } from '../support/loggers.ts';
+import { clickRecord, TestSpool, unreadableRecord } from '../support/records.ts';
 
 const OPTIONS = { clickAgeMaxDays: 14, retryAttempts: 1 };
 let database: TestDatabase & { drop: () => Promise<void> };

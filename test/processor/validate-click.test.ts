@@ -3,7 +3,7 @@ import { uuidV7 } from '../../common/uuid.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
 import type { KnownAd } from '../../ledger/store.ts';
 import { rejectionReason } from '../../processor/charge/validate-click.ts';
-import { type ClickOverrides, clickRecord } from '../support/database.ts';
+import { type ClickOverrides, clickRecord } from '../support/records.ts';
 
 const NOW_MS = Date.UTC(2026, 5, 15, 12);
 const AD: KnownAd = { campaignId: 1, advertiserId: 1, capRemainingMicros: null };

@@ -2,8 +2,9 @@ import { expect, it } from 'vitest';
 import { createPool, failureKind, inTransaction } from '../../common/postgres/postgres.ts';
 import { BEGIN_CHARGE, lockAdvertisers } from '../../ledger/store.ts';
 import { chargeClicks } from '../../processor/charge/charge-clicks.ts';
-import { addAccount, clickRecord, testDatabase } from '../support/database.ts';
+import { addAccount, testDatabase } from '../support/database.ts';
 import { expectBalanced } from '../support/deliver.ts';
+import { clickRecord } from '../support/records.ts';
 
 const database = testDatabase();
 const OPTIONS = { clickAgeMaxDays: 14 };

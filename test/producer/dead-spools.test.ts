@@ -6,7 +6,7 @@ import { adoptDeadSpools, adoptSpool, removeSpool } from '../../producer/dead-sp
 import { encodePosition, readRelayed } from '../../producer/relay-position.ts';
 import { Spool } from '../../producer/spool.ts';
 import { forkChild, nextMessage, startPrinter } from '../support/child.ts';
-import { silent } from '../support/database.ts';
+import { silent } from '../support/loggers.ts';
 import { append, bytesOnDisk, clickText, openSpool, ROOMY, readBack } from '../support/spool-bench.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 

@@ -9,7 +9,7 @@ import { adoptSpool } from '../../producer/dead-spools.ts';
 import { quarantineSegment } from '../../producer/quarantine.ts';
 import { Spool } from '../../producer/spool.ts';
 import { listSegments } from '../../producer/spool-format.ts';
-import { silent } from '../support/database.ts';
+import { silent } from '../support/loggers.ts';
 import { counted } from '../support/redirect-bench.ts';
 import { FakeBroker } from '../support/relay-bench.ts';
 import { append, openSpool, ROOMY } from '../support/spool-bench.ts';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { encodePosition, readRelayed } from '../../producer/relay-position.ts';
 import { listSegments } from '../../producer/spool-format.ts';
-import { capturedLog } from '../support/captured-log.ts';
+import { capturedLog } from '../support/loggers.ts';
 import { counted } from '../support/redirect-bench.ts';
 import { FakeBroker, startRelay } from '../support/relay-bench.ts';
 import { append, bytesOnDisk, clickText, openSpool } from '../support/spool-bench.ts';

@@ -13,7 +13,7 @@ import {
   writeFrameHeader,
 } from '../../producer/spool-format.ts';
 import { SpoolReader } from '../../producer/spool-reader.ts';
-import { clickEvent } from '../support/database.ts';
+import { clickEvent } from '../support/records.ts';
 import { append, openSpool, readBack } from '../support/spool-bench.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 

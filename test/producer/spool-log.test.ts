@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { Spool } from '../../producer/spool.ts';
-import { capturedLog } from '../support/captured-log.ts';
+import { capturedLog } from '../support/loggers.ts';
 import { append, clickText, ROOMY } from '../support/spool-bench.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 

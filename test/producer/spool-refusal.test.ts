@@ -7,7 +7,7 @@ import { parseConfig } from '../../common/config/config.ts';
 import { createMetrics } from '../../common/telemetry/metrics.ts';
 import { Spool } from '../../producer/spool.ts';
 import { FRAME_HEADER_BYTES, SEGMENT_HEADER } from '../../producer/spool-format.ts';
-import { silent } from '../support/database.ts';
+import { silent } from '../support/loggers.ts';
 import { FakeBroker } from '../support/relay-bench.ts';
 import { fill, fillWithFiles, mountsLeftOut, smallDisk } from '../support/small-disk.ts';
 import { append, bytesOnDisk, clickText, openSpool, ROOMY, readBack } from '../support/spool-bench.ts';

@@ -3,7 +3,7 @@ import type { Publisher } from '../../brokers/publisher.ts';
 import { createMetrics, type ProcessMetrics } from '../../common/telemetry/metrics.ts';
 import type { BrokerRecord } from '../../contract/click-event.ts';
 import { Relay, type RelayedSpool, type RelayOptions } from '../../producer/relay.ts';
-import { silent } from './database.ts';
+import { silent } from './loggers.ts';
 
 /** A broker in memory that can be away. */
 export class FakeBroker implements Publisher {

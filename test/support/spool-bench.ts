@@ -4,7 +4,8 @@ import { onTestFinished } from 'vitest';
 import { encodeClick } from '../../contract/click-event.ts';
 import { Spool, type SpoolOptions } from '../../producer/spool.ts';
 import { SpoolReader } from '../../producer/spool-reader.ts';
-import { clickEvent, silent } from './database.ts';
+import { silent } from './loggers.ts';
+import { clickEvent } from './records.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 
 export const ROOMY: Omit<SpoolOptions, 'root'> = {

@@ -4,7 +4,7 @@ import { createPool } from '../../common/postgres/postgres.ts';
 import { kafkaIsMissing, startKafka } from '../../emulators/kafka/start.ts';
 import { startKinesis } from '../../emulators/kinesis/start.ts';
 import { clickLink, exportRows, makeLinks } from '../support/clicks.ts';
-import { clickRecord } from '../support/database.ts';
+import { clickRecord } from '../support/records.ts';
 import {
   makeFolder,
   removeFolder,

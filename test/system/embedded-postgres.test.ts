@@ -7,7 +7,7 @@ import {
   startEmbeddedPostgres,
 } from '../../cli/start/embedded-postgres.ts';
 import { createPool } from '../../common/postgres/postgres.ts';
-import { silent } from '../support/database.ts';
+import { silent } from '../support/loggers.ts';
 import { makeFolder, removeFolder } from '../support/stack.ts';
 
 const SECRETS = {

@@ -8,8 +8,10 @@ import { DAY_MS } from '../../ledger/partitions.ts';
 import { GRANTS } from '../../migrations/grants.ts';
 import { migrate } from '../../migrations/migrate.ts';
 import { clickLink } from '../support/clicks.ts';
-import { clickRecord, createTestDatabase, silent, type TestDatabase } from '../support/database.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { deliver } from '../support/deliver.ts';
+import { silent } from '../support/loggers.ts';
+import { clickRecord } from '../support/records.ts';
 import { RETENTION } from '../support/retention.ts';
 import { makeFolder, removeFolder, runScript, stackEnv, tollway, waitFor } from '../support/stack.ts';
 

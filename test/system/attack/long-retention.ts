@@ -24,7 +24,8 @@ import { createDayPartitions, dropClosedDays, maintain } from '../../../ledger/m
 import { DAY_MS, dayStart, listPartitionDays, retentionOf } from '../../../ledger/partitions.ts';
 import { migrate } from '../../../migrations/migrate.ts';
 import { chargeClicks } from '../../../processor/charge/charge-clicks.ts';
-import { addAccount, clickRecord, type NamedAd, TestSpool } from '../../support/database.ts';
+import { addAccount } from '../../support/database.ts';
+import { clickRecord, type NamedAd, TestSpool } from '../../support/records.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..', '..');
 /** Days of the ledger that have clicks, and clicks in each. */

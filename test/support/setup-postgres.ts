@@ -1,7 +1,5 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import type { TestProject } from 'vitest/node';
@@ -16,48 +14,57 @@ declare module 'vitest' {
     databaseServerUrl: string;
     /** The migrated database that every suite's own is cloned from. */
     templateDatabase: string;
-    /** The file to which `isSkipped` appends its reasons, a line each. */
-    skippedPath: string;
   }
 }
 
 /** The image of `docker-compose.yml`. */
 const POSTGRES_IMAGE = 'postgres:18.4';
 
+type RunningServer = { readonly url: string; readonly stop: () => Promise<void> };
+type Databases = RunningServer & { readonly template: string };
+
+/** The server of this run. Every project loads this module anew, so a variable of the module would start a server for each project. */
+const shared = globalThis as { tollwayTestDatabases?: { started: Promise<Databases>; users: number } };
+
 /**
- * Starts one PostgreSQL for the run, embedded or with TEST_POSTGRES=container in Docker, or takes the one of
- * TEST_DATABASE_URL, and migrates a template database there. The answer ends what was begun.
+ * Provides the PostgreSQL of the run to a project. The first project starts it: embedded, in Docker with TEST_POSTGRES=container, or
+ * none if TEST_DATABASE_URL names a running one. The returned function stops it after the last project.
  */
 export default async function setUp(project: TestProject): Promise<() => Promise<void>> {
+  shared.tollwayTestDatabases ??= { started: startDatabases(), users: 0 };
+  const databases = shared.tollwayTestDatabases;
+  databases.users += 1;
+  const { url, template, stop } = await databases.started;
+  project.provide('databaseServerUrl', url);
+  project.provide('templateDatabase', template);
+  return async () => {
+    databases.users -= 1;
+    if (databases.users === 0) await stop();
+  };
+}
+
+async function startDatabases(): Promise<Databases> {
   const start = process.env.TEST_POSTGRES === 'container' ? startContainer : startServer;
   const server = process.env.TEST_DATABASE_URL === undefined ? await start() : undefined;
-  const serverUrl = server?.url ?? process.env.TEST_DATABASE_URL ?? '';
+  const url = server?.url ?? process.env.TEST_DATABASE_URL ?? '';
   const template = `tollway_template_${uuidV7().replaceAll('-', '')}`;
   try {
-    await administer(serverUrl, `create database ${template}`);
-    await migrate(databaseUrl(serverUrl, template), RETENTION, pino({ level: 'silent' }));
+    await administer(url, `create database ${template}`);
+    await migrate(databaseUrl(url, template), RETENTION, pino({ level: 'silent' }));
   } catch (error) {
     await server?.stop();
     throw error;
   }
-  project.provide('databaseServerUrl', serverUrl);
-  project.provide('templateDatabase', template);
-  const skippedFolder = mkdtempSync(join(tmpdir(), 'tollway-skipped-'));
-  const skippedPath = join(skippedFolder, 'reasons');
-  writeFileSync(skippedPath, '');
-  project.provide('skippedPath', skippedPath);
-  return async () => {
-    const reasons = new Set(readFileSync(skippedPath, 'utf8').split('\n').filter(Boolean));
-    for (const reason of reasons) process.stderr.write(`Skipped: ${reason}\n`);
-    rmSync(skippedFolder, { recursive: true });
-    if (server) await server.stop();
-    else await administer(serverUrl, `drop database if exists ${template} with (force)`);
-  };
+  const drop = () => administer(url, `drop database if exists ${template} with (force)`);
+  return { url, template, stop: server?.stop ?? drop };
 }
 
-async function startServer(): Promise<{ url: string; stop: () => Promise<void> }> {
-  // Not the options of this process: its runner may bring loaders that the server has no use for.
-  const child = fork(join(import.meta.dirname, 'server.ts'), { execArgv: [], serialization: 'json' });
+async function startServer(): Promise<RunningServer> {
+  // Without the options of this process: vitest may add loaders, which the server does not need.
+  const child = fork(join(import.meta.dirname, 'postgres-server.ts'), {
+    execArgv: [],
+    serialization: 'json',
+  });
   const url = await Promise.race([nextUrl(child), earlyEnd(child)]);
   const stop = async () => {
     const ended = once(child, 'exit');
@@ -67,14 +74,14 @@ async function startServer(): Promise<{ url: string; stop: () => Promise<void> }
   return { url, stop };
 }
 
-async function startContainer(): Promise<{ url: string; stop: () => Promise<void> }> {
+async function startContainer(): Promise<RunningServer> {
   const { GenericContainer, Wait } = await import('testcontainers');
   const container = await new GenericContainer(POSTGRES_IMAGE)
     .withEnvironment({ POSTGRES_PASSWORD: 'test' })
-    // The data of a test dies with it.
+    // The data of a test need not survive a crash.
     .withCommand(['postgres', '-c', 'fsync=off', '-c', 'full_page_writes=off', '-c', 'max_connections=200'])
     .withExposedPorts(5432)
-    // It starts twice: once to be made, once to stay.
+    // The image starts the server twice: once to initialize it, once to run it.
     .withWaitStrategy(Wait.forLogMessage(/ready to accept connections/, 2))
     .start();
   const url = `postgres://postgres:test@${container.getHost()}:${container.getMappedPort(5432)}/postgres`;
