@@ -1,5 +1,6 @@
 import { TollwayError } from '../common/errors.ts';
-import { namesCalendarDay, printable } from '../common/text.ts';
+import { printable } from '../common/text.ts';
+import { isCalendarDate } from '../common/unix-time.ts';
 import { canonicalUuid, isUuidV7 } from '../common/uuid.ts';
 import { ID_MAX } from '../contract/click-event.ts';
 
@@ -27,7 +28,7 @@ const TIME = /^\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]
  */
 export function parseTime(text: string): Date {
   if (/^\d{1,6}[smhd]$/.test(text)) return new Date(Date.now() - parseDuration(text));
-  if (/^\d{4}-\d{2}-\d{2}/.test(text) && !namesCalendarDay(text))
+  if (/^\d{4}-\d{2}-\d{2}/.test(text) && !isCalendarDate(text))
     throw new TollwayError('bad_time', `Expected a day of the calendar, got "${printable(text)}"`);
   const time = TIME.test(text) ? new Date(text) : new Date(Number.NaN);
   if (Number.isNaN(time.getTime())) {

@@ -1,34 +1,34 @@
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 
-const WAITING = Symbol('requests without an answer');
-const USED_AT = Symbol('when it was opened, or a request was last begun or answered');
-const ASKED = Symbol('whether it has sent a request');
-/** A connection carries its own state, so that a request finds it without a look-up. Times are `performance.now()`. */
-export type Connection = Socket & { [WAITING]?: number; [USED_AT]?: number; [ASKED]?: true };
+const PENDING = Symbol('requests without an answer');
+const USED_AT = Symbol('time when it was opened, or when its last request began or was answered');
+const HAS_REQUESTED = Symbol('whether it has sent a request');
+/** The state is stored on the connection itself, so that a request needs no look-up. Times are `performance.now()`, in ms. */
+export type Connection = Socket & { [PENDING]?: number; [USED_AT]?: number; [HAS_REQUESTED]?: true };
 
-/** A request has come over a connection. */
+/** Counts a request that has arrived on a connection. */
 export function requestBegan(connection: Connection, nowMs: number): void {
-  connection[WAITING] = (connection[WAITING] ?? 0) + 1;
+  connection[PENDING] = (connection[PENDING] ?? 0) + 1;
   connection[USED_AT] = nowMs;
-  connection[ASKED] = true;
+  connection[HAS_REQUESTED] = true;
 }
 
-/** A request of a connection has got its answer. */
+/** Counts a request of a connection as answered. */
 export function requestAnswered(connection: Connection, nowMs: number): void {
-  connection[WAITING] = (connection[WAITING] ?? 1) - 1;
+  connection[PENDING] = (connection[PENDING] ?? 1) - 1;
   connection[USED_AT] = nowMs;
 }
 
 /** Whether a request of a connection has no answer yet. */
 export function isWaiting(connection: Connection): boolean {
-  return (connection[WAITING] ?? 0) > 0;
+  return (connection[PENDING] ?? 0) > 0;
 }
 
 /**
- * Ends connections on which nothing was asked for `idleMs`, within a fiftieth of that, so that a burst of connections is not closed in
- * one turn of the event loop; one that has not asked yet is the server's own to
- * time out. In place of Node's `keepAliveTimeout`, which arms and clears a timer for every answer: 4 % of a redirect.
+ * Closes connections that have been idle for `idleMs`. Checks every `idleMs / 50`, so that a burst of connections is not closed in one
+ * iteration of the event loop. Connections without a first request are left to the server's own timeouts. Replaces Node's
+ * `keepAliveTimeout`, which sets and clears a timer for every response: 4 % of the CPU time of a redirect.
  */
 export function endIdleConnections(server: Server, idleMs: number): void {
   const connections = new Set<Connection>();
@@ -39,23 +39,24 @@ export function endIdleConnections(server: Server, idleMs: number): void {
   const sweep = setInterval(() => {
     const idleSince = performance.now() - idleMs;
     for (const connection of connections) {
-      const { [USED_AT]: usedAt, [ASKED]: asked } = connection;
-      if (asked && usedAt !== undefined && usedAt < idleSince && !isWaiting(connection)) connection.destroy();
+      const { [USED_AT]: usedAt, [HAS_REQUESTED]: hasRequested } = connection;
+      if (hasRequested && usedAt !== undefined && usedAt < idleSince && !isWaiting(connection))
+        connection.destroy();
     }
   }, idleMs / 50);
   server.once('close', () => clearInterval(sweep));
   sweep.unref();
 }
 
-/** Why a connection was closed before its time: the port has all that it may have, or the connection's source has. */
+/** Why a connection was closed early: the port has reached its limit, or the source of the connection has. */
 export type Displacement = 'full' | 'source';
 
 export type ConnectionCap = {
-  /** Most connections at once. */
+  /** Maximum connections at a time. */
   readonly max: number;
-  /** Most connections from one source: an IPv4 address or an IPv6 /64. `Infinity` sets no limit. */
+  /** Maximum connections from one source: an IPv4 address or an IPv6 /64. `Infinity` sets no limit. */
   readonly maxPerSource: number;
-  /** Whether a peer may have as many as it wants, as a trusted proxy does. */
+  /** Whether a peer, such as a trusted proxy, is exempt from `maxPerSource`. */
   readonly isExempt: (address: string) => boolean;
   readonly onDisplaced: (why: Displacement) => void;
 };
@@ -64,9 +65,9 @@ export type ConnectionCap = {
 export type CappedConnections = { readonly open: () => number };
 
 /**
- * Keeps a server's connections below a cap: the longest-idle connection is closed for a new one, as nginx does with
- * `worker_connections`. A connection whose request has no answer yet is not idle; when all are busy, the new one is closed. The server
- * has to report requests by `requestBegan` and `requestAnswered`.
+ * Caps the connections of a server: at the cap, the longest-idle connection is closed for a new one, as nginx does with
+ * `worker_connections`. A connection with an unanswered request is not idle. When none is idle, the new connection is closed. The server
+ * must report requests with `requestBegan` and `requestAnswered`.
  */
 export function capConnections(server: Server, cap: ConnectionCap): CappedConnections {
   const all = new Group();
@@ -82,7 +83,7 @@ export function capConnections(server: Server, cap: ConnectionCap): CappedConnec
   };
   server.on('connection', (connection: Connection) => {
     const address = connection.remoteAddress;
-    // The peer has gone already: the socket closes by itself.
+    // The peer has already disconnected.
     if (address === undefined) return void connection.destroy();
     connection[USED_AT] = performance.now();
     const source = sourceOf(address);
@@ -107,7 +108,7 @@ export function capConnections(server: Server, cap: ConnectionCap): CappedConnec
 /** Connections that share a limit. */
 class Group {
   private readonly connections = new Set<Connection>();
-  /** The longest-idle connections of the last look, the longest-idle one last. */
+  /** The longest-idle connections of the last scan. The longest-idle one is last. */
   private candidates: { connection: Connection; usedAt: number }[] = [];
 
   get size(): number {
@@ -123,12 +124,12 @@ class Group {
   }
 
   /**
-   * The connection that has been idle longest, or `null` when all are busy. One look over all connections serves the next sixteenth
-   * of them: what was not used since that look is still the longest-idle, because every use since is later.
+   * The longest-idle connection, or `null` when all are busy. One scan finds a sixteenth of the connections: a candidate that has not been
+   * used since the scan is still the longest-idle one, because all later uses are newer.
    */
   longestIdle(): Connection | null {
-    const known = this.nextCandidate();
-    if (known !== null) return known;
+    const candidate = this.nextCandidate();
+    if (candidate !== null) return candidate;
     const idle = [...this.connections]
       .filter((connection) => !isWaiting(connection))
       .map((connection) => ({ connection, usedAt: connection[USED_AT] ?? 0 }));
@@ -149,7 +150,7 @@ class Group {
 
 const MAPPED = '::ffff:';
 
-/** What a limit for one visitor is counted by: an IPv4 address, or the /64 of an IPv6 address, all of which one host may use. */
+/** The key of a limit per visitor: an IPv4 address, or the /64 of an IPv6 address, because one host can use the whole /64. */
 export function sourceOf(address: string): string {
   if (address.startsWith(MAPPED)) return address.slice(MAPPED.length);
   if (!address.includes(':')) return address;

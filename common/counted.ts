@@ -1,4 +1,4 @@
-/** A count with its noun: `1 click`, `2 clicks`. `plural` is for nouns that do not take an `s`. */
+/** A count with its noun: `1 click`, `2 clicks`. `plural` is for nouns with an irregular plural. */
 export function counted(count: number | bigint, noun: string, plural = `${noun}s`): string {
   return `${count} ${Number(count) === 1 ? noun : plural}`;
 }

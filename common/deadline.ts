@@ -1,16 +1,16 @@
 import { TollwayError } from './errors.ts';
 
 /**
- * Rejects with `no_answer` if `answer` takes longer than `ms`. The work goes on by itself: the caller keeps the promise where it must
- * not be started twice. `who` begins the message: "Kafka", "The database".
+ * Rejects with `no_answer` if `answer` takes longer than `ms`. The work itself is not cancelled: a caller that must not start it twice has
+ * to keep the promise. `server` begins the message, such as "Kafka" or "The database".
  */
-export function withDeadline<T>(answer: Promise<T>, ms: number, who: string): Promise<T> {
+export function withDeadline<T>(answer: Promise<T>, ms: number, server: string): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    const message = `${who} did not answer within ${ms} ms`;
+  const timeout = new Promise<never>((_, reject) => {
+    const message = `${server} did not answer within ${ms} ms`;
     timer = setTimeout(() => reject(new TollwayError('no_answer', message, { retryable: true })), ms);
   });
-  // Whoever gave up hears nothing of a late failure.
+  // A rejection after the deadline has no other handler and would end the process.
   answer.catch(() => {});
-  return Promise.race([answer, late]).finally(() => clearTimeout(timer));
+  return Promise.race([answer, timeout]).finally(() => clearTimeout(timer));
 }

@@ -1,7 +1,6 @@
 /**
- * An expected failure: something a person can put right, or a machine can try again.
- * `code` is stable and may be branched on; the message is for people and says what was expected,
- * what came and which one. A broken invariant is a plain `Error` instead, and ends the process.
+ * An expected failure: an operator can correct it, or the program can retry. `code` is stable, and code can branch on it. The message is for
+ * people: what was expected, what came, and which one. A broken invariant is a plain `Error` instead and ends the process.
  */
 export class TollwayError extends Error {
   readonly code: string;
@@ -22,8 +21,8 @@ export function errorCode(error: unknown): string | undefined {
 }
 
 /**
- * Whether an error tells of the world outside the process: the operating system or the network refused a call, PostgreSQL or SQLite
- * a statement. Its message says what there is to know; its stack is of no use to an operator.
+ * Whether an error comes from outside the process: from the operating system, the network, PostgreSQL or SQLite. Its message is enough
+ * for an operator; its stack does not help.
  */
 export function isExternal(error: unknown): boolean {
   if (error instanceof AggregateError) return error.errors.length > 0 && error.errors.every(isExternal);
@@ -31,9 +30,9 @@ export function isExternal(error: unknown): boolean {
   return 'syscall' in error || 'severity' in error || 'errcode' in error;
 }
 
-/** What an unknown thrown value says, in one line. */
+/** The message of an unknown thrown value. */
 export function errorMessage(error: unknown): string {
-  // Node reports a refused connection to a name with several addresses as an AggregateError without a text.
+  // Node reports a refused connection to a name with several addresses as an AggregateError with an empty message.
   if (error instanceof AggregateError && error.message === '') {
     return error.errors.map(errorMessage).join('; ');
   }

@@ -2,31 +2,30 @@ import { closeSync, openSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 
-/** Given up by `release`, or by the kernel when the process ends in whatever way. */
+/** A lock that is held until `release`, or until the process ends, when the kernel releases it. */
 export type FileLock = { readonly release: () => void };
 
 const SQLITE_BUSY = 5;
 /** https://www.sqlite.org/rescode.html#cantopen */
 const SQLITE_CANTOPEN = 14;
 
-/** Every lock that is held: one that nobody refers to would be given up by the garbage collector. */
+/** Every held lock. Without a reference, the garbage collector would close the database and release the lock. */
 const held = new Set<DatabaseSync>();
 
 /**
- * Takes an exclusive lock on a file, or returns `null` while another process has it or the file is gone.
+ * Takes an exclusive lock on a file. Returns `null` if another process holds it or the file has been removed. Does not wait.
  *
- * Node has no `flock`. SQLite has, and knows the pitfalls of POSIX record locks on every platform: an
- * immediate transaction on an empty database is a lock that the kernel drops with the process. No process
- * id is looked at, so it holds across containers that share a disk of one host. Of any number of takers exactly one wins, and none
- * waits: SQLite's RESERVED lock is taken in one step, where its EXCLUSIVE lock takes several and two takers can turn each other away.
- * https://www.sqlite.org/lockingv3.html
- * Throws what the file system says if the file cannot be opened.
+ * Node has no `flock`, but SQLite locks files correctly on every platform: an immediate transaction on an empty database is a lock that the
+ * kernel releases with the process. It does not use process ids, so it also works between containers that share a disk of one host. Of
+ * several concurrent callers exactly one gets the lock: SQLite takes its RESERVED lock in one step. Its EXCLUSIVE lock takes several steps,
+ * so two callers could both fail. https://www.sqlite.org/lockingv3.html
+ * Throws the error of the file system if the file cannot be opened.
  */
 export function lockFile(path: string): FileLock | null {
   const before = inodeOf(path);
   const database = openDatabase(path);
   try {
-    // Nothing is ever written, so no journal has to lie beside the lock.
+    // Nothing is written, so no journal file is needed.
     database.exec('pragma journal_mode = memory; begin immediate');
   } catch (error) {
     database.close();
@@ -35,7 +34,7 @@ export function lockFile(path: string): FileLock | null {
   }
   const after = inodeOf(path);
   if (after === null || (before !== null && before !== after)) {
-    // Its last owner removed it before we had it locked: what we hold may have no name any more.
+    // The previous owner removed the file before it was locked here, so this lock is on a file without a name.
     database.close();
     return null;
   }
@@ -47,14 +46,14 @@ export function lockFile(path: string): FileLock | null {
   };
 }
 
-/** SQLite says of every failure only that it cannot open the file. */
+/** Opens the database of a lock, or throws the error of the file system: SQLite itself reports only "unable to open". */
 function openDatabase(path: string): DatabaseSync {
   try {
-    // A busy wait would hold up the event loop.
+    // No timeout, because waiting for a lock would block the event loop.
     return new DatabaseSync(path, { timeout: 0 });
   } catch (error) {
-    // Without a descriptor the folder cannot be opened either, and that error says why. Opening the file itself would not do: closing
-    // it again gives up the POSIX locks that this process may hold on it.
+    // Opening the folder fails for the same reason, such as no free descriptor, and Node's error names it. Not the file itself: closing it
+    // would release the POSIX locks that this process can hold on it.
     if ((error as { errcode?: number }).errcode === SQLITE_CANTOPEN) closeSync(openSync(dirname(path), 'r'));
     throw error;
   }

@@ -1,13 +1,13 @@
 import { TollwayError } from './errors.ts';
 
-/** Micros in one unit of a currency. All amounts are whole micros in `bigint`; there are no floats anywhere. */
+/** Micros in one unit of a currency. All amounts are whole micros in a `bigint`, never floats. */
 export const MICROS_PER_UNIT = 1_000_000n;
 
-/** The largest amount that can be entered at once: a billion units. Keeps every price a safe JSON number. */
+/** The largest amount of one entry: a billion units. Every price is therefore a safe integer in JSON. */
 export const AMOUNT_MICROS_MAX = 1_000_000_000n * MICROS_PER_UNIT;
 
 /**
- * Reads an amount as people write it (`12.50`, `-3`, `0.000001`) into micros.
+ * Parses a decimal amount (`12.50`, `-3`, `0.000001`) into micros.
  * At most six decimals and ±1 000 000 000 units. Throws `bad_amount`.
  */
 export function parseAmount(text: string): bigint {
@@ -26,14 +26,14 @@ export function parseAmount(text: string): bigint {
   return sign === '-' ? -micros : micros;
 }
 
-/** Reads an amount that has to be more than zero. Throws `bad_amount`. */
+/** Parses an amount greater than zero into micros. Throws `bad_amount`. */
 export function parsePositiveAmount(text: string): bigint {
   const micros = parseAmount(text);
   if (micros <= 0n) throw new TollwayError('bad_amount', `Expected an amount above 0, got "${text}"`);
   return micros;
 }
 
-/** Writes micros as a decimal with at least two decimals: `12.50`, `0.000001`, `-3.00`. */
+/** Formats micros as a decimal with at least two decimals: `12.50`, `0.000001`, `-3.00`. */
 export function formatAmount(micros: bigint): string {
   const absolute = micros < 0n ? -micros : micros;
   const decimals = (absolute % MICROS_PER_UNIT)
@@ -43,7 +43,7 @@ export function formatAmount(micros: bigint): string {
   return `${micros < 0n ? '-' : ''}${absolute / MICROS_PER_UNIT}.${decimals}`;
 }
 
-/** Reads an ISO 4217 currency code: three capital letters. Throws `bad_currency`. */
+/** Parses an ISO 4217 currency code: three capital letters. Throws `bad_currency`. */
 export function parseCurrency(text: string): string {
   if (!/^[A-Z]{3}$/.test(text)) {
     throw new TollwayError(

@@ -1,36 +1,36 @@
 import { readFileSync } from 'node:fs';
 import { errorCode } from './errors.ts';
 
-/** Descriptors kept for files, the database and the broker: a quarter of the limit within these bounds. */
+/** Descriptors reserved for files, the database and the broker: a quarter of the limit, within these bounds. */
 const RESERVE_MIN = 48;
 const RESERVE_MAX = 1_000;
-/** Most connections of an operations port: an eighth of the limit within these bounds. */
+/** Maximum connections of an operations port: an eighth of the limit, within these bounds. */
 const OPERATIONS_MIN = 8;
 const OPERATIONS_MAX = 64;
-/** Most connections of the public port, whatever the limit: memory for each is some 10 KB. */
+/** Maximum connections of the public port, however high the limit is. Each takes about 10 KB of memory. */
 const PUBLIC_MAX = 20_000;
-/** Below this limit nothing would be left for the public port. */
+/** A lower limit would leave no connections for the public port. */
 const OPEN_FILES_MIN = 80;
 /** https://www.sqlite.org/rescode.html#nomem */
 const SQLITE_NOMEM = 7;
 
 /**
- * Most files and sockets that this process may have open. Node raises its soft limit to the hard one when it starts, so the number is
- * read from the process itself, not from its shell. `Infinity` where there is no limit.
+ * Maximum files and sockets that this process can have open, or `Infinity` without a limit. Node raises its soft limit to the hard limit
+ * when it starts, so the number is read from the process, not from its shell.
  */
 export function openFilesMax(): number {
-  return process.platform === 'linux' ? limitOfLinux() : limitOfReport();
+  return process.platform === 'linux' ? linuxLimit() : reportedLimit();
 }
 
-function limitOfLinux(): number {
+function linuxLimit(): number {
   const [, soft] =
     /^Max open files\s+(\d+|unlimited)/m.exec(readFileSync('/proc/self/limits', 'latin1')) ?? [];
   return soft === undefined || soft === 'unlimited' ? Number.POSITIVE_INFINITY : Number(soft);
 }
 
 /** Systems without `/proc`: https://nodejs.org/api/report.html */
-function limitOfReport(): number {
-  // The report is untyped; where it names no limit there is none.
+function reportedLimit(): number {
+  // The report is untyped. Without the field there is no limit.
   const report = process.report?.getReport() as unknown as {
     userLimits?: { open_files?: { soft?: number | 'unlimited' } };
   };
@@ -38,10 +38,10 @@ function limitOfReport(): number {
   return typeof soft === 'number' ? soft : Number.POSITIVE_INFINITY;
 }
 
-/** How many connections each port of a process may have, so that descriptors remain for files, the database and the broker. */
+/** Maximum connections of each port of a process. The rest of the descriptors is for files, the database and the broker. */
 export type ConnectionLimits = { readonly public: number; readonly operations: number };
 
-/** Shares a limit of open files between the ports and everything else. A limit below 80 is treated as 80. */
+/** Divides a limit of open files between the ports and everything else. A limit below 80 counts as 80. */
 export function connectionLimits(openFiles: number = openFilesMax()): ConnectionLimits {
   const files = Math.max(openFiles, OPEN_FILES_MIN);
   const reserve = Math.min(Math.max(Math.floor(files / 4), RESERVE_MIN), RESERVE_MAX);
@@ -51,7 +51,7 @@ export function connectionLimits(openFiles: number = openFilesMax()): Connection
 
 const SCARCE = new Set(['EMFILE', 'ENFILE', 'ENOMEM']);
 
-/** Whether an error, or one that caused it, says that the system has no descriptor or memory to give for now. It passes: try again. */
+/** Whether an error, or its cause, means that the system is out of descriptors or memory. Such an error is temporary: retry. */
 export function isOutOfResources(error: unknown): boolean {
   if (SCARCE.has(errorCode(error) ?? '')) return true;
   if (!(error instanceof Error)) return false;

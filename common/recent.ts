@@ -1,20 +1,20 @@
 /**
- * Remembers what `make` made of the texts that were asked for of late, at most twice `countMax` of them. Two generations:
- * when the young one is full, the old one is forgotten as a whole; who comes back while it is known keeps what was made.
+ * Caches the results of `make` for recently used texts, at most `2 * countMax` of them. Two generations: when the young one is full, the
+ * old one is dropped as a whole. A text that is used again while it is in the old generation moves to the young one with its result.
  */
 export function rememberRecent<T>(countMax: number, make: (text: string) => T): (text: string) => T {
   let young = new Map<string, T>();
   let old = new Map<string, T>();
   return (text) => {
-    const known = young.get(text);
-    if (known !== undefined) return known;
+    const cached = young.get(text);
+    if (cached !== undefined) return cached;
     if (young.size >= countMax) {
       old = young;
       young = new Map();
     }
-    const made = old.get(text) ?? make(text);
-    // A copy: the text may be a slice, which would keep the whole that it was cut from alive.
-    young.set(JSON.parse(JSON.stringify(text)), made);
-    return made;
+    const result = old.get(text) ?? make(text);
+    // A copy as the key: a slice would keep the whole string that it was cut from in memory.
+    young.set(JSON.parse(JSON.stringify(text)), result);
+    return result;
   };
 }

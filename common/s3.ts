@@ -2,44 +2,45 @@ import type { Readable } from 'node:stream';
 import { DeleteObjectCommand, GetObjectCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
 import { TollwayError } from './errors.ts';
 
-/** Objects of S3. Region and credentials are found as the AWS SDK finds them. */
+/** A client for objects in S3. The AWS SDK finds region and credentials in its usual way. */
 export type ObjectStore = {
-  /** Opens an object; with an `eTag` only if it is still the same. Throws `object_gone` where it is not, or no more. */
-  readonly read: (place: ObjectPlace, eTag?: string) => Promise<{ stream: Readable; eTag: string }>;
-  /** The keys that begin with a prefix, in their order, a page at a time. */
+  /** Opens an object; with an `eTag`, only if it has not changed. Throws `object_gone` if it has changed or does not exist. */
+  readonly read: (location: ObjectLocation, eTag?: string) => Promise<{ stream: Readable; eTag: string }>;
+  /** The keys that begin with a prefix, in ascending order, one page at a time. */
   readonly list: (bucket: string, prefix: string) => AsyncGenerator<string[]>;
-  readonly remove: (place: ObjectPlace) => Promise<void>;
+  readonly remove: (location: ObjectLocation) => Promise<void>;
   readonly close: () => void;
 };
 /** An object, or one version of it: without `versionId`, the latest. */
-export type ObjectPlace = { readonly bucket: string; readonly key: string; readonly versionId?: string };
+export type ObjectLocation = { readonly bucket: string; readonly key: string; readonly versionId?: string };
 
-/** As people write it: `s3://bucket/key`, with the version if one is named. */
-export function objectName({ bucket, key, versionId }: ObjectPlace): string {
+/** The S3 URI of an object, `s3://bucket/key`, with its version if there is one. */
+export function objectName({ bucket, key, versionId }: ObjectLocation): string {
   return `s3://${bucket}/${key}${versionId === undefined ? '' : ` (version ${versionId})`}`;
 }
 
-/** Errors of S3 that say that there is no such object, or no such version of it. */
-const GONE = ['NoSuchKey', 'NoSuchVersion'];
+/** Errors of S3 for an object or a version that does not exist. */
+const MISSING = ['NoSuchKey', 'NoSuchVersion'];
 
+/** Creates a client for S3. Close it after use. */
 export function openObjectStore(): ObjectStore {
-  // The bucket in the path and not in the host's name: AWS takes both, emulators only this.
+  // The bucket in the path, not in the host name: AWS accepts both, emulators only the path.
   const client = new S3Client({ forcePathStyle: true });
   return {
-    read: async (place, eTag) => {
-      const { bucket: Bucket, key: Key, versionId: VersionId } = place;
+    read: async (location, eTag) => {
+      const { bucket: Bucket, key: Key, versionId: VersionId } = location;
       try {
         const { Body, ETag = '' } = await client.send(
           new GetObjectCommand({ Bucket, Key, VersionId, IfMatch: eTag }),
         );
-        // In Node a body is a stream of Node.
+        // In Node, the body is a Node stream.
         return { stream: Body as Readable, eTag: ETag };
       } catch (error) {
         const { name } = error as { name?: unknown };
-        const changed = name === 'PreconditionFailed';
-        if (!GONE.includes(String(name)) && !changed) throw error;
-        const got = changed ? 'it has changed meanwhile' : 'it is gone';
-        throw new TollwayError('object_gone', `expected the object ${objectName(place)}, ${got}`, {
+        const isChanged = name === 'PreconditionFailed';
+        if (!MISSING.includes(String(name)) && !isChanged) throw error;
+        const got = isChanged ? 'a changed one' : 'none';
+        throw new TollwayError('object_gone', `expected the object ${objectName(location)}, got ${got}`, {
           cause: error,
         });
       }

@@ -1,6 +1,6 @@
 import { counted } from '../common/counted.ts';
 import { errorCode, errorMessage, TollwayError } from '../common/errors.ts';
-import { type ObjectPlace, objectName, openObjectStore } from '../common/s3.ts';
+import { type ObjectLocation, objectName, openObjectStore } from '../common/s3.ts';
 import type { ReadRecord } from '../contract/click-event.ts';
 import { readClickFile } from './click-file.ts';
 
@@ -19,14 +19,14 @@ const ENDING = new Set(['not_settled', 'invariant']);
  */
 export async function chargeFiles(
   who: string,
-  places: readonly ObjectPlace[],
+  locations: readonly ObjectLocation[],
   settle: Settle,
 ): Promise<number> {
   const errors: unknown[] = [];
   let lines = 0;
-  for (const place of places) {
+  for (const location of locations) {
     try {
-      lines += await chargeFile(who, place, settle);
+      lines += await chargeFile(who, location, settle);
     } catch (error) {
       errors.push(error);
       if (ENDING.has(errorCode(error) ?? '')) break;
@@ -46,12 +46,12 @@ export async function chargeFiles(
  * Charges a file of clicks from S3, streamed, in the name of `who`. Answers how many lines were settled. Throws `not_settled`
  * where `settle` left some: read again from the start, what was settled is found to be known.
  */
-async function chargeFile(who: string, place: ObjectPlace, settle: Settle): Promise<number> {
+async function chargeFile(who: string, location: ObjectLocation, settle: Settle): Promise<number> {
   const store = openObjectStore();
-  const name = `${who}: ${objectName(place)}`;
+  const name = `${who}: ${objectName(location)}`;
   let eTag: string | undefined;
   const open = async () => {
-    const opened = await store.read(place, eTag);
+    const opened = await store.read(location, eTag);
     eTag = opened.eTag;
     return opened.stream;
   };

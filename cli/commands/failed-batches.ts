@@ -43,7 +43,7 @@ async function redriveOne(
     if (failed.is === 'batch') await counting(failed.records);
     else {
       const { chargeFiles } = await import('../../processor/charge-file.ts');
-      await chargeFiles(object, failed.places, counting);
+      await chargeFiles(object, failed.locations, counting);
     }
     if (!keep) await store.remove(object);
     return { object, records, removed: !keep, problem: null };

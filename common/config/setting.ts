@@ -2,7 +2,7 @@ import { isIP } from 'node:net';
 // The small half of zod: functions pay for every kilobyte at their start.
 import * as z from 'zod/mini';
 import { errorMessage, TollwayError } from '../errors.ts';
-import { namesCalendarDay } from '../text.ts';
+import { isCalendarDate } from '../unix-time.ts';
 
 /** One setting: how it is read, and how it is told of. */
 export type Setting<T> = {
@@ -167,7 +167,7 @@ export type StartPosition = 'earliest' | 'latest' | Date;
 
 export function startPosition(text: string): StartPosition {
   if (text === 'earliest' || text === 'latest') return text;
-  const time = /^[\d-]+T/.test(text) && namesCalendarDay(text) ? new Date(text) : new Date(Number.NaN);
+  const time = /^[\d-]+T/.test(text) && isCalendarDate(text) ? new Date(text) : new Date(Number.NaN);
   if (!Number.isNaN(time.getTime())) return time;
   throw new TollwayError(
     'bad_setting',

@@ -1,7 +1,7 @@
 import { counted } from '../../common/counted.ts';
 import { TollwayError } from '../../common/errors.ts';
 import { parseJson } from '../../common/json.ts';
-import type { ObjectPlace } from '../../common/s3.ts';
+import type { ObjectLocation } from '../../common/s3.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
 import { badEvent, isObject } from './bad-event.ts';
 import { readKafkaEvent } from './kafka-event.ts';
@@ -13,7 +13,7 @@ export type FailedInvocation =
   /** A batch of a stream, whole. */
   | { readonly is: 'batch'; readonly records: readonly ReadRecord[] }
   /** Files that were to be charged. */
-  | { readonly is: 'files'; readonly places: readonly ObjectPlace[] }
+  | { readonly is: 'files'; readonly locations: readonly ObjectLocation[] }
   /** Only word of a batch: how many records, and when the first of them came, as the destination says it. */
   | { readonly is: 'word'; readonly count: number | null; readonly since: string | null };
 
@@ -29,7 +29,7 @@ export function readFailedInvocation(name: string, bytes: Buffer): FailedInvocat
   if (!isObject(record) || !isObject(record.requestContext))
     throw badEvent(name, 'requestContext', "Lambda's record of a failed invocation", record);
   const { requestPayload, payload } = record;
-  if (requestPayload !== undefined) return { is: 'files', places: readS3Event(name, requestPayload) };
+  if (requestPayload !== undefined) return { is: 'files', locations: readS3Event(name, requestPayload) };
   if (payload === undefined || payload === null) return readWord(name, record);
   const event = typeof payload === 'string' ? parse(name, 'payload', payload) : payload;
   // Kafka's events name their source, Kinesis' records do.

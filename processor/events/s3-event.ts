@@ -1,11 +1,11 @@
-import type { ObjectPlace } from '../../common/s3.ts';
+import type { ObjectLocation } from '../../common/s3.ts';
 import { badEvent, isObject } from './bad-event.ts';
 
 /**
  * Reads which objects, and which versions of them, were made, from a notification of S3; one that is only a test names none. Throws `bad_event` for what
  * is none. https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
  */
-export function readS3Event(functionName: string, event: unknown): ObjectPlace[] {
+export function readS3Event(functionName: string, event: unknown): ObjectLocation[] {
   if (isObject(event) && event.Event === 's3:TestEvent') return [];
   const records = isObject(event) ? event.Records : undefined;
   if (!Array.isArray(records))
@@ -25,9 +25,9 @@ export function readS3Event(functionName: string, event: unknown): ObjectPlace[]
     if (typeof key !== 'string') throw badEvent(functionName, `${field}.s3.object.key`, 'a text', key);
     // Keys come as in a form: a space is a plus.
     try {
-      const place = { bucket, key: decodeURIComponent(key.replaceAll('+', ' ')) };
+      const location = { bucket, key: decodeURIComponent(key.replaceAll('+', ' ')) };
       // A bucket without versions names none. The latest one may be another file by now, which has an event of its own.
-      return typeof versionId === 'string' ? { ...place, versionId } : place;
+      return typeof versionId === 'string' ? { ...location, versionId } : location;
     } catch {
       throw badEvent(functionName, `${field}.s3.object.key`, 'a URL-encoded text', key);
     }

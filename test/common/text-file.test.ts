@@ -65,7 +65,7 @@ it.each([
     await expect(reading).rejects.toMatchObject({
       code: 'bad_file',
       message: expect.stringContaining(
-        `f: expected UTF-8 text, plain or gzip, got ${is}; convert it first: `,
+        `f: expected UTF-8 text, plain or gzip, got ${is}. Convert it first: `,
       ),
     });
   }

@@ -1,5 +1,7 @@
-import { expect, it } from 'vitest';
-import { unixMs } from '../../common/unix-time.ts';
+import { describe, expect, it } from 'vitest';
+import { parseTime } from '../../cli/parse.ts';
+import { startPosition } from '../../common/config/setting.ts';
+import { isCalendarDate, unixMs } from '../../common/unix-time.ts';
 
 const AT = Date.UTC(2026, 10, 26, 9, 7, 10);
 
@@ -10,7 +12,7 @@ it.each([
   ['1795684030.5', AT + 500],
   [AT, AT],
   [String(AT), AT],
-  // pandas writes whole numbers of a column with gaps as floats.
+  // pandas writes integers as floats in a column with missing values.
   [`${AT}.0`, AT],
   ['2026-11-26T09:07:10Z', AT],
   ['2026-11-26T09:07:10.123456789Z', AT + 123],
@@ -18,7 +20,7 @@ it.each([
   ['2026-11-26 10:07:10+01:00', AT],
   ['2026-11-26 09:07:10+00', AT],
   ['2026-11-26T04:07:10-0500', AT],
-])('reads %j', (time, ms) => {
+])('reads the time %j', (time, ms) => {
   expect(unixMs(time)).toBe(ms);
 });
 
@@ -38,6 +40,38 @@ it.each([
   ['2026-11-26T09:07:60Z'],
   ['2026-11-26T09:07:10+25:00'],
   [`${'1'.repeat(1_000_000)}x`],
-])('knows no time in case %#', (time) => {
+])('refuses case %#', (time) => {
   expect(unixMs(time)).toBeNull();
+});
+
+describe('a date', () => {
+  it.each(['2026-02-28', '2024-02-29', '2026-12-31', '2026-01-01'])('%s exists', (text) => {
+    expect(isCalendarDate(text)).toBe(true);
+    expect(parseTime(text).toISOString()).toBe(`${text}T00:00:00.000Z`);
+    expect(startPosition(`${text}T12:00:00Z`)).toEqual(new Date(`${text}T12:00:00Z`));
+  });
+
+  it.each([
+    ['2026-01-31T12:00:00Z', '2026-01-31T12:00:00.000Z'],
+    ['2026-01-31 12:00+02:00', '2026-01-31T10:00:00.000Z'],
+    ['2026-01-31T12:00:00.123456Z', '2026-01-31T12:00:00.123Z'],
+  ])('with a time and an offset is an instant: %s', (text, instant) => {
+    expect(parseTime(text).toISOString()).toBe(instant);
+  });
+
+  it.each(['2026-01-31 12:00', '2026-01-31T12:00:00', '2026-01-31T', '2026-01-31x', '2026-01-31T25:00Z'])(
+    'with a time needs an offset: %s',
+    (text) => {
+      expect(() => parseTime(text)).toThrow(expect.objectContaining({ code: 'bad_time' }));
+    },
+  );
+
+  it.each(['2026-02-29', '2026-02-31', '2026-04-31', '2026-13-01', '2026-00-10', '2026-01-00'])(
+    '%s does not exist and is refused',
+    (text) => {
+      expect(isCalendarDate(text)).toBe(false);
+      expect(() => parseTime(text)).toThrow(expect.objectContaining({ code: 'bad_time' }));
+      expect(() => startPosition(`${text}T12:00:00Z`)).toThrow(`got "${text}T12:00:00Z"`);
+    },
+  );
 });

@@ -150,7 +150,7 @@ it('takes nothing of a gzip file that is cut off or damaged, and says which', as
     })();
     await expect(reading).rejects.toMatchObject({
       code: 'bad_file',
-      message: expect.stringMatching(/^lambda-file: s3:\/\/b\/k\.gz: expected a whole gzip file/),
+      message: expect.stringMatching(/^lambda-file: s3:\/\/b\/k\.gz: expected a complete gzip file/),
     });
   }
   expect(seen).toEqual([]);

@@ -232,13 +232,13 @@ describe('tollway failed-batches redrive', () => {
         object: names[1],
         records: 0,
         removed: false,
-        problem: `${names[1]}: s3://files/cut.gz: expected a whole gzip file, got one that is cut off or damaged; nothing of it was taken`,
+        problem: `${names[1]}: s3://files/cut.gz: expected a complete gzip file, got one that is truncated or damaged; none of its lines were processed`,
       },
       {
         object: names[2],
         records: 0,
         removed: false,
-        problem: `${names[2]}: expected the object s3://files/gone, it is gone`,
+        problem: `${names[2]}: expected the object s3://files/gone, got none`,
       },
     ]);
     expect(s3.keys(FAILURES)).toEqual([`${ASYNC}2`, `${ASYNC}3`]);

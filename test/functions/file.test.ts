@@ -136,7 +136,7 @@ describe('a file of clicks', () => {
       });
       await expectBooks(pool, 10);
       expect(await running.invoke(event('utf-16', 'good', 'gone'))).toMatchObject({
-        error: { errorMessage: expect.stringMatching(/clicks\/utf-16: .*; .*clicks\/gone, it is gone$/) },
+        error: { errorMessage: expect.stringMatching(/clicks\/utf-16: .*; .*clicks\/gone, got none$/) },
       });
       await expectBooks(pool, 10);
     },
@@ -154,7 +154,7 @@ describe('a file of clicks', () => {
     await expectBooks(pool, 30);
     expect(await running.invoke(s3Event(BUCKET, KEY, 'gone'))).toMatchObject({
       error: {
-        errorMessage: `lambda-file: expected the object s3://clicks/${KEY} (version gone), it is gone`,
+        errorMessage: `lambda-file: expected the object s3://clicks/${KEY} (version gone), got none`,
       },
     });
   });
@@ -206,7 +206,7 @@ describe('a file that cannot be had whole', () => {
     const { pool, lines, charge } = environment;
     const packed = gzipSync(fileOf(lines(10_000)));
     expect(await charge('cut.gz', packed.subarray(0, packed.length >> 1))).toBe(
-      'lambda-file: s3://clicks/cut.gz: expected a whole gzip file, got one that is cut off or damaged; nothing of it was taken',
+      'lambda-file: s3://clicks/cut.gz: expected a complete gzip file, got one that is truncated or damaged; none of its lines were processed',
     );
     await expectBooks(pool, 0);
     expect(await charge('cut.gz', packed)).toEqual({ records: 10_000 });
@@ -216,7 +216,7 @@ describe('a file that cannot be had whole', () => {
   on('because it is gone, or its bucket is, is named', async (environment) => {
     const { pool, charge, running } = environment;
     expect(await charge(KEY.slice(1))).toBe(
-      `lambda-file: expected the object s3://clicks/${KEY.slice(1)}, it is gone`,
+      `lambda-file: expected the object s3://clicks/${KEY.slice(1)}, got none`,
     );
     const result = await running.invoke(s3Event('no-such-bucket', 'file'));
     expect(result).toMatchObject({
@@ -248,7 +248,7 @@ describe('a file that cannot be had whole', () => {
         if (reads === 2) s3.put(BUCKET, 'changing', other);
       });
       expect(await charge('changing', one)).toBe(
-        'lambda-file: expected the object s3://clicks/changing, it has changed meanwhile',
+        'lambda-file: expected the object s3://clicks/changing, got a changed one',
       );
       await expectBooks(pool, 0);
       expect(await charge('changing')).toEqual({ records: 700 });
@@ -264,7 +264,7 @@ describe('a file in another encoding', () => {
     expect(await charge('marked', Buffer.concat([Buffer.from('\ufeff'), file]))).toEqual({ records: 10 });
     await expectBooks(pool, 10);
     expect(await charge('utf-16', Buffer.from(String(file), 'utf16le'))).toBe(
-      'lambda-file: s3://clicks/utf-16: expected UTF-8 text, plain or gzip, got UTF-16; convert it first: `iconv -f UTF-16LE -t UTF-8`',
+      'lambda-file: s3://clicks/utf-16: expected UTF-8 text, plain or gzip, got UTF-16. Convert it first: `iconv -f UTF-16LE -t UTF-8`',
     );
     expect(await charge('clicks.zst', zstdCompressSync(file))).toMatch(/got Zstandard \(\.zst\)/);
     await expectBooks(pool, 10);

@@ -244,7 +244,7 @@ describe('npm run load -- replay', { timeout: 60_000 }, () => {
       [[file('empty', '')], 'the file is empty'],
       [[file('nonsense', 'x\ny\n')], 'none of these'],
       [[file('nonsense', 'x\ny\n'), '--format', 'events'], 'line 1: Expected JSON'],
-      [[file('cut.gz', whole.subarray(0, whole.length / 2))], 'cut off or damaged'],
+      [[file('cut.gz', whole.subarray(0, whole.length / 2))], 'truncated or damaged'],
       [[join(folder, 'nowhere')], 'the file does not exist'],
       [[file('forged.log', logLine('/c/1.k1.1.AAAAAAAAAAAAAAAAAAAAAA', 302))], 'none of LINK_KEYS'],
       [[path, '--via', 'http', '--target', 'http://127.0.0.1:1'], 'does not answer at http://127.0.0.1:1'],
