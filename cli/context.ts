@@ -6,10 +6,10 @@ import { createPool, type Pool } from '../common/postgres/postgres.ts';
 import { printableLines } from '../common/text.ts';
 import { AWS_SETTINGS, readStack, type Stack, stackOf } from './start/stack.ts';
 
-/** Where a command works: the settings, and the stack that `npm start` runs or `DATABASE_URL` names. */
+/** What a command works on: the settings, and the stack that `npm start` runs or `DATABASE_URL` names. */
 export type CliContext = { readonly config: Config; readonly stack: Stack };
 
-/** Finds the place. Throws `no_stack` where neither a running stack nor `DATABASE_URL` is to be found. */
+/** Finds the running stack or the database of the settings. Throws `no_stack` if there is neither. */
 export function findPlace(): CliContext {
   const env = readEnvironment();
   const config = parseConfig(env);
@@ -26,11 +26,11 @@ export function findPlace(): CliContext {
   }
   throw new TollwayError(
     'no_stack',
-    `Tollway does not run on ${config.DATA_DIR}: run npm start first, or set DATABASE_URL`,
+    `Expected a running stack in ${config.DATA_DIR} or DATABASE_URL, got neither: run npm start first, or set DATABASE_URL`,
   );
 }
 
-/** Runs `work` with the database of the place. */
+/** Runs `work` with a pool of the database, and closes the pool. */
 export async function withDatabase<T>(work: (pool: Pool, place: CliContext) => Promise<T>): Promise<T> {
   const place = findPlace();
   const pool = createPool(place.stack.databaseUrl, 'cli', 2, () => {});
@@ -41,16 +41,27 @@ export async function withDatabase<T>(work: (pool: Pool, place: CliContext) => P
   }
 }
 
-/** A command with `--json` and examples in its `--help`. */
-export function command(usage: string, description: string, examples: readonly string[]): Command {
-  return new Command()
-    .name(usage.split(' ')[0] ?? usage)
-    .description(description)
-    .option('--json', 'print JSON for scripts')
-    .addHelpText('after', `\nExamples:\n${examples.map((example) => `  npx tollway ${example}\n`).join('')}`);
+/**
+ * Creates a command whose `--help` ends with examples. `exitCode1` completes the sentence "Exit code 1 if …" for a command that exits
+ * with 1 for other reasons than an error.
+ */
+export function plainCommand(
+  name: string,
+  description: string,
+  examples: readonly string[],
+  exitCode1?: string,
+): Command {
+  const exit = exitCode1 === undefined ? '' : `\nExit code 1 if ${exitCode1}.\n`;
+  const shown = examples.map((example) => `  npx tollway ${example}\n`).join('');
+  return new Command(name).description(description).addHelpText('after', `${exit}\nExamples:\n${shown}`);
 }
 
-/** A command that only holds others. */
+/** Creates a command with `--json`. */
+export function command(...how: Parameters<typeof plainCommand>): Command {
+  return plainCommand(...how).option('--json', 'print JSON for scripts');
+}
+
+/** Creates a command that only groups others. */
 export function group(name: string, description: string, commands: readonly Command[]): Command {
   const parent = new Command(name).description(description);
   for (const child of commands) parent.addCommand(child);

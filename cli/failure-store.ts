@@ -3,18 +3,18 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { errorCode, errorMessage, TollwayError } from '../common/errors.ts';
 
-/** Where Lambda left what it gave up, or a copy of it. */
+/** The bucket where Lambda puts the batches that it gave up, or a copy of it. */
 export type FailureStore = {
-  /** The names of all that lies there, in their order. */
+  /** The names of all objects, in their order. */
   readonly list: () => AsyncIterable<string>;
-  /** The bytes of one; `null` if somebody has removed it meanwhile. Throws `bad_object` with its name. */
+  /** The bytes of an object; `null` if it was removed meanwhile. Throws `bad_object` with its name. */
   readonly read: (name: string) => Promise<Buffer | null>;
   /** Throws `bad_object` with its name. */
   readonly remove: (name: string) => Promise<void>;
   readonly close: () => void;
 };
 
-/** Most bytes of one: Lambda's events have at most 6 MiB, and as text in JSON every quotation mark gets one byte more. */
+/** Largest object, in bytes: Lambda's events have at most 6 MiB, and as text in JSON every quotation mark takes one byte more. */
 const OBJECT_BYTES_MAX = 33_554_432;
 
 /** Opens `s3://bucket[/prefix]`, a file or a folder. Throws `bad_place`. */
@@ -24,7 +24,7 @@ export async function openFailureStore(place: string): Promise<FailureStore> {
 }
 
 async function openBucket(bucket: string, prefix: string): Promise<FailureStore> {
-  // AWS's client is loaded by who asks for it: other commands start without it.
+  // Only this command loads AWS's client: others start faster without it.
   const { objectName, openObjectStore } = await import('../common/s3.ts');
   const store = openObjectStore();
   const nameOf = (key: string) => objectName({ bucket, key });
@@ -34,8 +34,8 @@ async function openBucket(bucket: string, prefix: string): Promise<FailureStore>
       for await (const keys of store.list(bucket, prefix)) yield* keys.map(nameOf);
     },
     read: (name) =>
-      surely(name, 'read', 'object_gone', async () => bytesOf((await store.read(placeOf(name))).stream)),
-    remove: async (name) => void (await surely(name, 'remove', null, () => store.remove(placeOf(name)))),
+      onObject(name, 'read', 'object_gone', async () => bytesOf((await store.read(placeOf(name))).stream)),
+    remove: async (name) => void (await onObject(name, 'remove', null, () => store.remove(placeOf(name)))),
     close: store.close,
   };
 }
@@ -43,7 +43,10 @@ async function openBucket(bucket: string, prefix: string): Promise<FailureStore>
 function openFolder(place: string): FailureStore {
   const found = statSync(place, { throwIfNoEntry: false });
   if (found === undefined && !place.startsWith('s3:'))
-    throw new TollwayError('bad_place', `${place} does not exist`);
+    throw new TollwayError(
+      'bad_place',
+      `Expected s3://bucket[/prefix], a file or a folder, got ${place}, which does not exist`,
+    );
   if (!found?.isFile() && !found?.isDirectory())
     throw new TollwayError('bad_place', `Expected s3://bucket[/prefix], a file or a folder, got ${place}`);
   return {
@@ -54,13 +57,13 @@ function openFolder(place: string): FailureStore {
       yield* files.map(({ parentPath, name }) => join(parentPath, name)).sort();
     },
     read: (name) =>
-      surely(name, 'read', 'ENOENT', async () => {
+      onObject(name, 'read', 'ENOENT', async () => {
         const { size = 0 } = statSync(name);
         if (size > OBJECT_BYTES_MAX) throw tooLarge();
         return readFileSync(name);
       }),
     remove: async (name) =>
-      void (await surely(name, 'remove', null, async () => rmSync(name, { force: true }))),
+      void (await onObject(name, 'remove', null, async () => rmSync(name, { force: true }))),
     close: () => {},
   };
 }
@@ -80,8 +83,8 @@ function tooLarge(): Error {
   return new Error(`more than ${OBJECT_BYTES_MAX} bytes`);
 }
 
-/** Says of what fails which object it was; `null` where that is only gone. */
-async function surely<T>(
+/** Runs `work` on an object and names the object in its error; `null` if the object is gone. */
+async function onObject<T>(
   name: string,
   verb: 'read' | 'remove',
   gone: string | null,

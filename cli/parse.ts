@@ -19,11 +19,11 @@ export function parseDuration(text: string): number {
   return Number(count) * UNIT_MS[unit as keyof typeof UNIT_MS];
 }
 
-/** A day alone, or a time with its zone: without one it would be another time wherever another zone is in use. */
+/** A day alone, or a time with its zone: without a zone the time would depend on the zone of the host. */
 const TIME = /^\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2}))?$/i;
 
 /**
- * Reads a time: a day (`2026-01-31`, its beginning in UTC), ISO 8601 with its zone (`2026-01-31T12:00:00Z`), or so long ago (`2h`, `7d`).
+ * Reads a time: a day (`2026-01-31`, its beginning in UTC), ISO 8601 with its zone (`2026-01-31T12:00:00Z`), or a length of time ago (`2h`, `7d`).
  * Throws `bad_time`.
  */
 export function parseTime(text: string): Date {
@@ -34,7 +34,7 @@ export function parseTime(text: string): Date {
   if (Number.isNaN(time.getTime())) {
     throw new TollwayError(
       'bad_time',
-      `Expected a time such as 2026-01-31 (UTC) or 2026-01-31T12:00:00Z, or so long ago as 2h or 7d, got "${printable(text)}"`,
+      `Expected a time such as 2026-01-31 (UTC) or 2026-01-31T12:00:00Z, or a length of time ago such as 2h or 7d, got "${printable(text)}"`,
     );
   }
   return time;
@@ -48,7 +48,7 @@ export function parseId(text: string): number {
   return id;
 }
 
-/** Reads how many. Throws `bad_count`. */
+/** Reads a number of things, 1–9999999. Throws `bad_count`. */
 export function parseCount(text: string): number {
   const count = /^[1-9]\d{0,6}$/.test(text) ? Number(text) : Number.NaN;
   if (Number.isNaN(count))

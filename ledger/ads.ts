@@ -28,7 +28,11 @@ export async function addAd(
     [campaignId],
   );
   const [campaign] = campaigns;
-  if (!campaign) throw new TollwayError('unknown_campaign', `There is no campaign ${campaignId}`);
+  if (!campaign)
+    throw new TollwayError(
+      'unknown_campaign',
+      `Expected the id of a campaign in the database, got ${campaignId}`,
+    );
   const advertiserId = campaign.advertiser_id;
   return withAdvertiserLock(pool, advertiserId, async (connection) => {
     const { rows } = await connection.query<Ad>(
@@ -58,7 +62,7 @@ export async function updateAd(pool: Pool, id: number, changes: AdChanges): Prom
     [id],
   );
   const [ad] = ads;
-  if (!ad) throw new TollwayError('unknown_ad', `There is no ad ${id}`);
+  if (!ad) throw new TollwayError('unknown_ad', `Expected the id of an ad in the database, got ${id}`);
   return withAdvertiserLock(pool, ad.advertiser_id, async (connection) => {
     const { rows } = await connection.query<Ad>(
       `update ad set price_micros = coalesce($2, price_micros), url_template = coalesce($3, url_template),

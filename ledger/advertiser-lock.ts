@@ -27,5 +27,8 @@ export function singleRow<T>(rows: readonly T[]): T {
 }
 
 export function unknownAdvertiser(id: number): TollwayError {
-  return new TollwayError('unknown_advertiser', `There is no advertiser ${id}`);
+  return new TollwayError(
+    'unknown_advertiser',
+    `Expected the id of an advertiser in the database, got ${id}`,
+  );
 }

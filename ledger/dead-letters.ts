@@ -188,5 +188,8 @@ export async function discardDeadLetter(pool: Pool, id: bigint): Promise<void> {
 }
 
 function unknownDeadLetter(id: bigint): TollwayError {
-  return new TollwayError('unknown_dead_letter', `There is no dead letter ${id}`);
+  return new TollwayError(
+    'unknown_dead_letter',
+    `Expected the id of a dead letter in the database, got ${id}`,
+  );
 }

@@ -49,7 +49,8 @@ export async function correctSpool(
       [spoolId],
     );
     const [total] = totals;
-    if (!total) throw new TollwayError('unknown_spool', `There is no spool ${spoolId}`);
+    if (!total)
+      throw new TollwayError('unknown_spool', `Expected the id of a spool in the database, got ${spoolId}`);
     await connection.query('update spool_total set accepted = $2 where spool_id = $1', [spoolId, accepted]);
     const { rows } = await connection.query<SpoolCorrection>(
       `insert into spool_correction (spool_id, accepted_before, accepted_after, reason) values ($1, $2, $3, $4) returning ${COLUMNS}`,

@@ -20,14 +20,14 @@ async function change(id: number, changes: AdChanges, json: boolean | undefined)
   });
 }
 
-const add = command('add', 'Make an ad of a campaign', [
+const add = command('add', 'Add an ad to a campaign', [
   "ad add 1 --price 0.25 --url 'https://example.com/shoes?click={click_id}'",
 ])
-  .argument('<campaign>', 'the campaign', parseId)
-  .requiredOption('--price <amount>', 'what a click costs', parsePositiveAmount)
+  .argument('<campaign>', 'id of the campaign', parseId)
+  .requiredOption('--price <amount>', 'price of a click, such as 0.25', parsePositiveAmount)
   .requiredOption(
     '--url <template>',
-    'destination; {click_id}, {ad_id}, {campaign_id} are filled in',
+    'destination of clicks; {click_id}, {ad_id} and {campaign_id} are replaced',
     parseUrlTemplate,
   )
   .action(async (id: number, { price, url, json }: Json & { price: bigint; url: string }) => {
@@ -38,28 +38,24 @@ const add = command('add', 'Make an ad of a campaign', [
     });
   });
 
-const list = command('list', 'Ads, with their prices', ['ad list', 'ad list --json']).action(
-  async ({ json }: Json) => {
-    await withDatabase(async (pool) => {
-      const rows = (await listAds(pool)).map(toRow);
-      if (json) printJson(rows);
-      else
-        printTable(
-          rows,
-          'There are no ads yet: npx tollway ad add 1 --price 0.25 --url https://example.com/',
-        );
-    });
-  },
-);
+const list = command('list', 'List ads with their prices and destinations', [
+  'ad list',
+  'ad list --json',
+]).action(async ({ json }: Json) => {
+  await withDatabase(async (pool) => {
+    const rows = (await listAds(pool)).map(toRow);
+    if (json) printJson(rows);
+    else
+      printTable(rows, 'There are no ads yet: npx tollway ad add 1 --price 0.25 --url https://example.com/');
+  });
+});
 
-const update = command(
-  'update',
-  'Change the price or the destination of an ad; clicks that are under way keep theirs',
-  ['ad update 1 --price 0.30'],
-)
-  .argument('<ad>', 'the ad', parseId)
-  .option('--price <amount>', 'what a click costs from now on', parsePositiveAmount)
-  .option('--url <template>', 'the new destination', parseUrlTemplate)
+const update = command('update', 'Change the price or the destination of an ad for later clicks', [
+  'ad update 1 --price 0.30',
+])
+  .argument('<ad>', 'id of the ad', parseId)
+  .option('--price <amount>', 'new price of a click, such as 0.30', parsePositiveAmount)
+  .option('--url <template>', 'new destination of clicks', parseUrlTemplate)
   .action(async (id: number, { price, url, json }: Json & { price?: bigint; url?: string }) => {
     if (price === undefined && url === undefined)
       throw new TollwayError('bad_options', 'Expected --price or --url, got neither');
@@ -70,12 +66,20 @@ const update = command(
     );
   });
 
-const pause = command('pause', 'Pause an ad: clicks redirect and cost nothing', ['ad pause 1'])
-  .argument('<ad>', 'the ad', parseId)
+const pause = command('pause', 'Pause an ad: its links still redirect, and clicks are not charged', [
+  'ad pause 1',
+])
+  .argument('<ad>', 'id of the ad', parseId)
   .action((id: number, { json }: Json) => change(id, { status: 'paused' }, json));
 
-const resume = command('resume', 'Let an ad be paid for again', ['ad resume 1'])
-  .argument('<ad>', 'the ad', parseId)
+const resume = command('resume', 'Resume an ad: its clicks are charged again', ['ad resume 1'])
+  .argument('<ad>', 'id of the ad', parseId)
   .action((id: number, { json }: Json) => change(id, { status: 'active' }, json));
 
-export const ad = group('ad', 'A destination and a price per click', [add, list, update, pause, resume]);
+export const ad = group('ad', 'Manage ads: each has a destination and a price of a click', [
+  add,
+  list,
+  update,
+  pause,
+  resume,
+]);

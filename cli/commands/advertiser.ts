@@ -32,12 +32,17 @@ function show(advertiser: Advertiser, json: boolean | undefined): void {
   else printTable([toRow(advertiser)], '');
 }
 
-const add = command('add', 'Make an advertiser', [
+const add = command('add', 'Add an advertiser', [
   'advertiser add "Blue Shoes" --currency EUR --budget 250.00',
 ])
-  .argument('<name>', 'its name', parseName)
-  .option('--currency <code>', 'three letters', parseCurrency, 'USD')
-  .option('--budget <amount>', 'first budget, such as 250.00', parsePositiveAmount)
+  .argument('<name>', 'name of the advertiser, 1–200 characters', parseName)
+  .option(
+    '--currency <code>',
+    'currency of its budget and prices, three letters of ISO 4217',
+    parseCurrency,
+    'USD',
+  )
+  .option('--budget <amount>', 'first top-up of the budget, such as 250.00', parsePositiveAmount)
   .action(async (name: string, { currency, budget, json }: Json & { currency: string; budget?: bigint }) => {
     await withDatabase(async (pool) => {
       const made = await addAdvertiser(pool, name, currency);
@@ -48,7 +53,7 @@ const add = command('add', 'Make an advertiser', [
     });
   });
 
-const list = command('list', 'Advertisers and what is left of their budgets', [
+const list = command('list', 'List advertisers with their budgets and what is left of them', [
   'advertiser list',
   'advertiser list --json',
 ]).action(async ({ json }: Json) => {
@@ -65,7 +70,7 @@ const list = command('list', 'Advertisers and what is left of their budgets', [
 
 function statusCommand(name: string, status: Status, description: string) {
   return command(name, description, [`advertiser ${name} 1`])
-    .argument('<id>', 'the advertiser', parseId)
+    .argument('<id>', 'id of the advertiser', parseId)
     .action(async (id: number, { json }: Json) => {
       await withDatabase(async (pool) => show(await setAdvertiserStatus(pool, id, status), json));
     });
@@ -77,14 +82,13 @@ function entryCommand(
   parse: (text: string) => bigint,
   description: string,
 ) {
-  return command(name, description, [
-    `advertiser ${name} 1 ${kind === 'top_up' ? '100.00' : '-12.50'} --reference invoice-4711`,
-  ])
-    .argument('<id>', 'the advertiser', parseId)
-    .argument('<amount>', 'in units of its currency, such as 12.50', parse)
+  const example = kind === 'top_up' ? '100.00' : '-12.50';
+  return command(name, description, [`advertiser ${name} 1 ${example} --reference invoice-4711`])
+    .argument('<id>', 'id of the advertiser', parseId)
+    .argument('<amount>', `amount in the currency of the advertiser, such as ${example}`, parse)
     .option(
       '--reference <text>',
-      'unique per advertiser; a retry with the same reference adds nothing',
+      'unique for the advertiser, 1–200 characters; a retry with the same reference changes nothing',
       parseReference,
     )
     .action(async (id: number, amount: bigint, { reference, json }: Json & { reference?: string }) => {
@@ -101,10 +105,12 @@ function entryCommand(
     });
 }
 
-const entries = command('entries', 'The changes of a budget: top-ups, adjustments, credits of clicks', [
-  'advertiser entries 1',
-])
-  .argument('<id>', 'the advertiser', parseId)
+const entries = command(
+  'entries',
+  'List the changes of a budget: top-ups, adjustments and credits of clicks',
+  ['advertiser entries 1'],
+)
+  .argument('<id>', 'id of the advertiser', parseId)
   .action(async (id: number, { json }: Json) => {
     await withDatabase(async (pool) => {
       const rows = (await listBudgetEntries(pool, id)).map((entry) => ({
@@ -120,14 +126,18 @@ const entries = command('entries', 'The changes of a budget: top-ups, adjustment
     });
   });
 
-export const advertiser = group('advertiser', 'Who pays', [
+export const advertiser = group('advertiser', 'Manage advertisers and their budgets', [
   add,
   list,
   entries,
-  statusCommand('pause', 'paused', 'Pause all ads of an advertiser: clicks redirect and cost nothing'),
-  statusCommand('resume', 'active', 'Let the ads of an advertiser be paid for again'),
-  entryCommand('top-up', 'top_up', parsePositiveAmount, 'Add to a budget'),
-  entryCommand('adjust', 'adjustment', parseNonZero, 'Correct a budget, up or down'),
+  statusCommand(
+    'pause',
+    'paused',
+    'Pause all ads of an advertiser: links still redirect, and clicks are not charged',
+  ),
+  statusCommand('resume', 'active', 'Resume the ads of an advertiser: clicks are charged again'),
+  entryCommand('top-up', 'top_up', parsePositiveAmount, 'Add an amount to the budget of an advertiser'),
+  entryCommand('adjust', 'adjustment', parseNonZero, 'Correct the budget of an advertiser up or down'),
 ]);
 
 function parseNonZero(text: string): bigint {

@@ -13,13 +13,21 @@ function toRow({ id, advertiserId, name, capMicros, spentMicros, fallbackUrl }: 
   return { id, advertiserId, name, cap: cap ?? null, spent: spent ?? null, fallbackUrl };
 }
 
-const add = command('add', 'Make a campaign of an advertiser', [
+const add = command('add', 'Add a campaign to an advertiser', [
   'campaign add 1 "Summer" --cap 500.00 --fallback-url https://example.com/sold-out',
 ])
-  .argument('<advertiser>', 'the advertiser', parseId)
-  .argument('<name>', 'its name', parseName)
-  .option('--cap <amount>', 'most that it may ever spend', parsePositiveAmount)
-  .option('--fallback-url <url>', 'where people go once the money is gone', parseUrlTemplate)
+  .argument('<advertiser>', 'id of the advertiser', parseId)
+  .argument('<name>', 'name of the campaign, 1–200 characters', parseName)
+  .option(
+    '--cap <amount>',
+    'most that all clicks of the campaign together may cost, such as 500.00',
+    parsePositiveAmount,
+  )
+  .option(
+    '--fallback-url <url>',
+    'destination of clicks while the budget or the cap is exhausted, instead of the URL of the ad',
+    parseUrlTemplate,
+  )
   .action(
     async (
       id: number,
@@ -34,7 +42,7 @@ const add = command('add', 'Make a campaign of an advertiser', [
     },
   );
 
-const list = command('list', 'Campaigns, with their caps', ['campaign list']).action(
+const list = command('list', 'List campaigns with their caps', ['campaign list']).action(
   async ({ json }: Json) => {
     await withDatabase(async (pool) => {
       const rows = (await listCampaigns(pool)).map(toRow);
@@ -44,4 +52,7 @@ const list = command('list', 'Campaigns, with their caps', ['campaign list']).ac
   },
 );
 
-export const campaign = group('campaign', 'What groups the ads of an advertiser', [add, list]);
+export const campaign = group('campaign', 'Manage campaigns, which group the ads of an advertiser', [
+  add,
+  list,
+]);

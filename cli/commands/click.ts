@@ -4,10 +4,10 @@ import { command, group, withDatabase } from '../context.ts';
 import { parseClickId } from '../parse.ts';
 import { printJson, printLine } from '../print.ts';
 
-const credit = command('credit', 'Give back the charge of a click that was judged wrong later; once', [
+const credit = command('credit', 'Credit the charge of a click to its advertiser, once', [
   'click credit 01a208fb-f934-70de-beaa-9335acbb4502',
 ])
-  .argument('<click id>', 'as the Tollway-Click header shows it', parseClickId)
+  .argument('<click id>', 'id of the click, as in the header Tollway-Click', parseClickId)
   .action(async (clickId: string, { json }: { json?: boolean }) => {
     await withDatabase(async (pool) => {
       const { advertiser, entered, amountMicros } = await creditClick(pool, clickId);
@@ -16,10 +16,10 @@ const credit = command('credit', 'Give back the charge of a click that was judge
       if (json) printJson({ clickId, advertiserId: advertiser.id, amount, entered, remaining });
       else if (entered)
         printLine(
-          `${amount} ${advertiser.currency} given back to ${advertiser.name}, which has ${remaining} left`,
+          `Credited ${amount} ${advertiser.currency} to ${advertiser.name}, which has ${remaining} left`,
         );
-      else printLine(`This click was credited before: nothing was added`);
+      else printLine('This click was credited before: nothing was added');
     });
   });
 
-export const click = group('click', 'A single click', [credit]);
+export const click = group('click', 'Correct single clicks', [credit]);

@@ -29,12 +29,12 @@ function toRow({ id, reason, clickId, adId, recordKey, settledAt, detail }: Dead
   return { id: String(id), reason, clickId, adId, recordKey, settledAt: settledAt.toISOString(), detail };
 }
 
-/** What became of one letter; `failed` with what is wrong as its reason. */
+/** Result for one letter; `failed` has the error as its reason. */
 type Row = { readonly id: string; readonly outcome: string; readonly reason: string | null };
 
 /**
- * Does something to each of the chosen letters, and goes on where it fails for one. Stops where the database cannot be reached:
- * the answer then ends with the letter that met it.
+ * Calls `act` for each of the chosen letters and continues after a failure. Stops if the database does not answer:
+ * the last row is then the letter at which this happened.
  */
 async function each(
   pool: Pool,
@@ -68,15 +68,17 @@ async function* waitingIds(pool: Pool): AsyncGenerator<bigint> {
   }
 }
 
-/** What became of how many, as in `3 charged, 1 failed`. */
+/** Counts of the outcomes, as in `3 charged, 1 failed`. */
 function summaryOf(rows: readonly Row[]): string {
   const counts = new Map<string, number>();
   for (const { outcome } of rows) counts.set(outcome, (counts.get(outcome) ?? 0) + 1);
   return [...counts].map(([outcome, count]) => `${count} ${outcome}`).join(', ');
 }
 
-const list = command('list', 'Rejected records that wait, oldest first', ['dead-letters list --limit 20'])
-  .option('--limit <n>', 'how many', parseCount, 100)
+const list = command('list', 'List rejected records that are neither redriven nor discarded, oldest first', [
+  'dead-letters list --limit 20',
+])
+  .option('--limit <n>', 'number of rows at most', parseCount, 100)
   .action(async ({ limit, json }: Json & { limit: number }) => {
     await withDatabase(async (pool) => {
       const rows = (await listDeadLetters(pool, limit)).map(toRow);
@@ -85,8 +87,8 @@ const list = command('list', 'Rejected records that wait, oldest first', ['dead-
     });
   });
 
-const show = command('show', 'One rejected record with its raw bytes', ['dead-letters show 1'])
-  .argument('<id>', 'the dead letter', parseLetterId)
+const show = command('show', 'Show a rejected record with its raw bytes', ['dead-letters show 1'])
+  .argument('<id>', 'id of the dead letter', parseLetterId)
   .action(async (id: bigint, { json }: Json) => {
     await withDatabase(async (pool) => {
       const letter = await readDeadLetter(pool, id);
@@ -101,14 +103,15 @@ const show = command('show', 'One rejected record with its raw bytes', ['dead-le
 
 const redriveCommand = command(
   'redrive',
-  'Settle rejected records anew, after what was wrong has been put right',
+  'Settle rejected records again, after the cause of the rejection was removed. Continues after a failure',
   ['dead-letters redrive 1 2 3', 'dead-letters redrive --all'],
+  'a record failed or was rejected again',
 )
-  .argument('[id...]', 'the dead letters', (text: string, ids: bigint[] = []) => [
+  .argument('[id...]', 'ids of dead letters', (text: string, ids: bigint[] = []) => [
     ...ids,
     parseLetterId(text),
   ])
-  .option('--all', 'all that wait')
+  .option('--all', 'all dead letters that are neither redriven nor discarded')
   .action(async (ids: bigint[] = [], { all, json }: Json & { all?: boolean }) => {
     await withDatabase(async (pool) => {
       const rows = await each(pool, ids, all, (id) => redrive(pool, id));
@@ -118,14 +121,17 @@ const redriveCommand = command(
     });
   });
 
-const discardCommand = command('discard', 'Give up the raw bytes; the clicks stay rejected', [
-  'dead-letters discard 1',
-])
-  .argument('[id...]', 'the dead letters', (text: string, ids: bigint[] = []) => [
+const discardCommand = command(
+  'discard',
+  'Delete the raw bytes of rejected records; the clicks stay rejected. Continues after a failure',
+  ['dead-letters discard 1', 'dead-letters discard --all'],
+  'a record failed',
+)
+  .argument('[id...]', 'ids of dead letters', (text: string, ids: bigint[] = []) => [
     ...ids,
     parseLetterId(text),
   ])
-  .option('--all', 'all that wait')
+  .option('--all', 'all dead letters that are neither redriven nor discarded')
   .action(async (ids: bigint[] = [], { all, json }: Json & { all?: boolean }) => {
     await withDatabase(async (pool) => {
       const rows = await each(pool, ids, all, async (id) => {
@@ -138,7 +144,7 @@ const discardCommand = command('discard', 'Give up the raw bytes; the clicks sta
     });
   });
 
-export const deadLetters = group('dead-letters', 'Rejected records and their raw bytes', [
+export const deadLetters = group('dead-letters', 'Manage rejected records and their raw bytes', [
   list,
   show,
   redriveCommand,

@@ -1,9 +1,10 @@
 import { once } from 'node:events';
+import { Option } from 'commander';
 import { TollwayError } from '../../common/errors.ts';
 import { formatAmount } from '../../common/money.ts';
 import { printable, printableJson } from '../../common/text.ts';
 import { type ExportRow, exportLedger } from '../../ledger/export.ts';
-import { command, withDatabase } from '../context.ts';
+import { plainCommand, withDatabase } from '../context.ts';
 import { parseId, parseTime } from '../parse.ts';
 
 const FORMATS = ['ndjson', 'csv'] as const;
@@ -68,23 +69,27 @@ function toLine(row: ExportRow, format: Format): string {
 
 type Options = { since: Date; until?: Date; advertiser?: number; campaign?: number; format: Format };
 
-export const exportCommand = command(
+export const exportCommand = plainCommand(
   'export',
-  'Export the clicks and credits settled in a period. The last line on standard error is the end of the period; use it as the next --since',
+  'Export the clicks and credits that were settled in a period',
   [
     'export --since 24h > clicks.ndjson',
     'export --since 2026-01-01 --until 2026-02-01 --advertiser 1 --format csv > january.csv',
   ],
 )
-  .option('--since <time>', 'settled at or after this time', parseTime, new Date(0))
+  .addOption(
+    new Option('--since <time>', 'only what was settled at or after this time')
+      .argParser(parseTime)
+      .default(new Date(0), 'everything'),
+  )
   .option(
     '--until <time>',
-    'settled before this time (default and maximum: the time up to which all clicks are settled)',
+    'only what was settled before this time (default and maximum: the time up to which all clicks are settled)',
     parseTime,
   )
-  .option('--advertiser <id>', 'only this advertiser', parseId)
-  .option('--campaign <id>', 'only this campaign', parseId)
-  .option('--format <format>', FORMATS.join(' or '), parseFormat, 'ndjson')
+  .option('--advertiser <id>', 'only clicks of this advertiser', parseId)
+  .option('--campaign <id>', 'only clicks of this campaign', parseId)
+  .option('--format <format>', `format of the rows: ${FORMATS.join(' or ')}`, parseFormat, 'ndjson')
   .action(async ({ since, until, advertiser, campaign, format }: Options) => {
     await withDatabase(async (pool) => {
       const filter = {

@@ -9,7 +9,7 @@ import { command, findPlace, group } from '../context.ts';
 import { type FailureStore, openFailureStore } from '../failure-store.ts';
 import { printJson, printLine } from '../print.ts';
 
-/** What became of one object; with a `problem` it has to come again. */
+/** Result for one object; one with a `problem` has to be redriven again. */
 type Row = {
   readonly object: string;
   /** Records that were settled, duplicates among them. */
@@ -20,8 +20,8 @@ type Row = {
 type Settle = (records: readonly ReadRecord[]) => Promise<number>;
 
 /**
- * Settles what one object holds, and removes it only then: who is interrupted at any point begins again, and what was settled
- * is found to be known. `null` if somebody else has just removed it.
+ * Settles the records of one object, and removes the object only then: after an interruption it is redriven again, and its settled
+ * records count as duplicates. `null` if the object was removed by another process.
  */
 async function redriveOne(
   store: FailureStore,
@@ -54,11 +54,11 @@ async function redriveOne(
   }
 }
 
-/** Where the records are if the object has none. */
+/** Tells how to replay the records if the object has only their metadata. */
 function hint(object: string, { count, since }: FailedInvocation & { is: 'word' }): string {
   const records = count === null ? 'records' : counted(count, 'record');
-  const brings = `npx tollway rewind --since ${since ?? '<when they were published>'}`;
-  return `${object}: expected the records of a batch, got only word of ${records}; as long as the stream keeps them, ${brings} brings them`;
+  const rewind = `npx tollway rewind --since ${since ?? '<when they were published>'}`;
+  return `${object}: expected the records of a batch, got metadata of ${records} only; replay them while the stream keeps them: ${rewind}`;
 }
 
 /** Creates a runtime of the handler on the database of the command line, and ends it after `work`. */
@@ -84,7 +84,7 @@ async function withRuntime<T>(work: (settle: Settle, metrics: ProcessMetrics) =>
     return records.length;
   };
   try {
-    // The handler waits for a database that goes away while it works; one that is not there is told of at once.
+    // The handler waits for a database that stops answering while it works; one that never answered is an error at once.
     await runtime.pool.query('select');
     return await work(settle, metrics);
   } finally {
@@ -92,7 +92,7 @@ async function withRuntime<T>(work: (settle: Settle, metrics: ProcessMetrics) =>
   }
 }
 
-/** What became of the records, as in `{ charged: 998, duplicate: 2 }`. */
+/** Records by outcome, as in `{ charged: 998, duplicate: 2 }`. */
 async function outcomesOf({ clicks, duplicates, foreignRecords }: ProcessMetrics) {
   const outcomes: Record<string, number> = {};
   const add = (outcome: string, count: number) => {
@@ -111,15 +111,16 @@ function printRow({ object, records, removed, problem }: Row): void {
 
 const redriveCommand = command(
   'redrive',
-  'Settle what Lambda gave up, from the bucket where it puts that or from a copy; each object goes once all of it is settled',
+  'Settle the batches that Lambda gave up, from the failure bucket or a copy. Removes an object once all its records are settled',
   [
     'failed-batches redrive s3://tollway-failures-123456789012-us-east-1',
     'failed-batches redrive s3://tollway-failures-123456789012-us-east-1/aws/lambda/async/ --keep',
     'failed-batches redrive ./downloaded',
   ],
+  'an object has a problem',
 )
   .argument('<place>', 's3://bucket[/prefix], a file or a folder')
-  .option('--keep', 'remove nothing: it can be redriven again, and changes nothing then')
+  .option('--keep', 'remove no object; redriving it again charges nothing again')
   .action(async (place: string, { keep = false, json }: { keep?: boolean; json?: boolean }) => {
     const store = await openFailureStore(place);
     try {
@@ -152,4 +153,6 @@ function summaryOf(rows: readonly Row[], outcomes: Readonly<Record<string, numbe
   ].join(', ');
 }
 
-export const failedBatches = group('failed-batches', 'What Lambda gave up', [redriveCommand]);
+export const failedBatches = group('failed-batches', 'Settle the batches that Lambda gave up', [
+  redriveCommand,
+]);

@@ -7,22 +7,25 @@ import { parseCount, parseDuration, parseId } from '../parse.ts';
 import { printJson } from '../print.ts';
 
 const DAY_MS = 86_400_000;
-/** Life of an impression link that says nothing else. */
+/** Life of an impression link without `--expires`. */
 const LIFE_DAYS = 30;
 
 type Options = { json?: boolean; count: number; evergreen?: boolean; expires?: number };
 
-export const link = command('link', 'Signed links to an ad, one URL a line', [
+export const link = command('link', 'Print signed links to an ad, one URL on a line', [
   'link 1',
   'link 1 --count 1000 --expires 7d > links.txt',
   'link 1 --evergreen',
 ])
-  .argument('<ad>', 'the ad', parseId)
-  .option('--count <n>', 'how many', parseCount, 1)
-  .option('--evergreen', 'for print, QR codes and newsletters: every click counts, and it never expires')
+  .argument('<ad>', 'id of the ad', parseId)
+  .option('--count <n>', 'number of links', parseCount, 1)
+  .option(
+    '--evergreen',
+    'a link for print, QR codes and newsletters: it is valid for any number of clicks and never expires',
+  )
   .option(
     '--expires <time>',
-    `life of an impression link, such as 12h or 7d (default ${LIFE_DAYS}d)`,
+    `life of an impression link, such as 12h or 7d (default ${LIFE_DAYS}d, or LINK_LIFE_MAX_DAYS if that is shorter)`,
     parseDuration,
   )
   .action(async (adId: number, { json, count, evergreen, expires }: Options) => {
@@ -43,11 +46,11 @@ export const link = command('link', 'Signed links to an ad, one URL a line', [
       if (keys === null) {
         throw new TollwayError(
           'no_signing_key',
-          `LINK_KEYS: expected the keys of the links, got nothing, and there are none in ${stack.dataDir}`,
+          `LINK_KEYS: expected the keys of the links, got none, and ${stack.dataDir} has none`,
         );
       }
       if (!(await listAds(pool)).some(({ id }) => id === adId)) {
-        throw new TollwayError('unknown_ad', `There is no ad ${adId}`);
+        throw new TollwayError('unknown_ad', `Expected the id of an ad in the database, got ${adId}`);
       }
       const sign = createSigner(keys);
       const make = () =>

@@ -6,12 +6,12 @@ import { printJson, printLine } from '../print.ts';
 
 export const maintain = command(
   'maintain',
-  'Create partitions for coming days, merge spool counters, close days past retention. Run it on a schedule where no processor runs',
+  'Create partitions for coming days, merge spool counters and close days past retention',
   ['maintain', 'maintain --accept-step'],
 )
   .option(
     '--accept-step',
-    "apply a step that was refused; check the database server's clock and the retention first",
+    'create or close more days than a run usually may; check the clock of the database server and the retention first',
   )
   .action(async ({ json, acceptStep = false }: { json?: boolean; acceptStep?: boolean }) => {
     await withDatabase(async (pool, { config }) => {

@@ -79,11 +79,12 @@ function print(reconciliation: Reconciliation, settledWanted: boolean): void {
 
 export const reconcile = command(
   'reconcile',
-  'Do the books balance? Exit code 0 if they do and nothing is missing, else 1',
+  'Check that the books balance and that no accepted click is missing',
   ['reconcile', 'reconcile --settled --deep'],
+  'the books do not balance or a click is missing; with --settled also if a click is in flight',
 )
-  .option('--settled', 'also expect that nothing is in flight')
-  .option('--deep', 'also recount the ledger row by row against every sum that is kept')
+  .option('--settled', 'also expect that no click is in flight')
+  .option('--deep', 'also recount every row of the ledger and compare all stored sums')
   .action(async ({ json, settled = false, deep = false }: Options) => {
     await withDatabase(async (pool, { config }) => {
       const brokers = await createBacklogs(config, createLogger('reconcile', config));
@@ -98,7 +99,7 @@ export const reconcile = command(
         );
       for (const other of await listOtherSources(pool, config.BROKER))
         printNote(
-          `${other} was read before; what may still wait there is not counted (BROKER=${config.BROKER})`,
+          `Processors read ${other} before; records that still wait there are not counted (BROKER=${config.BROKER})`,
         );
       if (!reconciliation.balanced || reconciliation.missing > 0 || (settled && reconciliation.inFlight > 0))
         process.exitCode = 1;

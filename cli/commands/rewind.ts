@@ -8,10 +8,10 @@ import { printJson, printLine } from '../print.ts';
 
 export const rewind = command(
   'rewind',
-  'Read again what was published since a time; what is in the books is found to be a duplicate',
+  'Read the records of the broker again from a time on. Records that are in the ledger change nothing',
   ['rewind --since 2h', 'rewind --since 2026-01-31T12:00:00Z'],
 )
-  .requiredOption('--since <time>', 'published at or after', parseTime)
+  .requiredOption('--since <time>', 'read records that were published at or after this time', parseTime)
   .action(async ({ since, json }: { since: Date; json?: boolean }) => {
     if (since > new Date())
       throw new TollwayError('bad_time', `--since: expected a time in the past, got ${since.toISOString()}`);

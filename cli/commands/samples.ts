@@ -2,16 +2,18 @@ import { command, group, withDatabase } from '../context.ts';
 import { printJson, printLine } from '../print.ts';
 import { addSamples } from '../samples.ts';
 
-const add = command('add', 'Give an empty database three advertisers with an ad each, to click on', [
+const add = command('add', 'Add three advertisers with an ad each to an empty database', [
   'samples add',
 ]).action(async ({ json }: { json?: boolean }) => {
   await withDatabase(async (pool) => {
     const added = await addSamples(pool);
     if (json) return printJson({ added });
     printLine(
-      added ? 'Added three advertisers with an ad each' : 'There are advertisers already: nothing added',
+      added
+        ? 'Added three advertisers with an ad each'
+        : 'The database has advertisers already: nothing was added',
     );
   });
 });
 
-export const samples = group('samples', 'Something to click on', [add]);
+export const samples = group('samples', 'Add sample ads', [add]);

@@ -14,34 +14,48 @@ import { command, group, withDatabase } from '../context.ts';
 import { parseCount } from '../parse.ts';
 import { printJson, printLine, printTable } from '../print.ts';
 
-/** The spools without an owner in a folder. Throws `not_a_spool` where there is none, `spool_in_use` where all are owned. */
+/** Adopts the spools of a folder that have no owner. Throws `not_a_spool` if it has no spool, `spool_in_use` if all have an owner. */
 async function adoptAll(folder: string): Promise<DeadSpool[]> {
   const spools = await Array.fromAsync(adoptDeadSpools(folder));
   if (spools.length > 0) return spools;
   if (readdirSync(folder).some(isUuid)) {
-    throw new TollwayError('spool_in_use', `The spools in ${folder} are in use: their ad server runs`);
+    throw new TollwayError(
+      'spool_in_use',
+      `Expected spools that no ad server uses, got ${folder}: their ad server runs`,
+    );
   }
-  throw new TollwayError('not_a_spool', `${folder} is not a spool and contains none`);
+  throw new TollwayError('not_a_spool', `Expected a spool or a folder of spools, got ${folder}`);
 }
 
 /** The spool that a folder is, or the spools that it holds. */
 async function adopt(folder: string): Promise<DeadSpool[]> {
   const found = statSync(folder, { throwIfNoEntry: false });
-  if (found === undefined) throw new TollwayError('not_a_spool', `${folder} does not exist`);
-  if (!found.isDirectory()) throw new TollwayError('not_a_spool', `${folder} is not a folder`);
+  if (found === undefined)
+    throw new TollwayError(
+      'not_a_spool',
+      `Expected a spool or a folder of spools, got ${folder}, which does not exist`,
+    );
+  if (!found.isDirectory())
+    throw new TollwayError(
+      'not_a_spool',
+      `Expected a spool or a folder of spools, got ${folder}, which is not a folder`,
+    );
   if (!isUuid(basename(folder))) return adoptAll(folder);
   const spool = await adoptSpool(folder);
   if (spool === null)
-    throw new TollwayError('spool_in_use', `The spool ${folder} is in use: its ad server runs`);
+    throw new TollwayError(
+      'spool_in_use',
+      `Expected a spool that no ad server uses, got ${folder}: its ad server runs`,
+    );
   return [spool];
 }
 
 const drain = command(
   'drain',
-  'Relay the clicks of a spool that was rescued from another host, and remove it',
+  'Publish the clicks of a spool that was rescued from another host, and remove the spool',
   ['spool drain /mnt/rescued/.tollway/spool'],
 )
-  .argument('<folder>', 'a spool, or a folder of spools')
+  .argument('<folder>', 'a spool or a folder of spools')
   .action(async (given: string, { json }: { json?: boolean }) => {
     await withDatabase(async (pool, { config }) => {
       const folder = resolve(given);
@@ -68,8 +82,7 @@ const drain = command(
       await publisher.close();
       const rows = spools.map(({ spoolId, accepted }) => ({ spoolId, clicks: accepted }));
       if (json) return printJson(rows);
-      for (const { spoolId, clicks } of rows)
-        printLine(`${spoolId}: relayed to its end, ${counted(clicks, 'click')}`);
+      for (const { spoolId, clicks } of rows) printLine(`${spoolId}: published ${counted(clicks, 'click')}`);
     });
   });
 
@@ -88,12 +101,12 @@ function toRow(correction: SpoolCorrection) {
 
 const correct = command(
   'correct',
-  'Set the accepted count of a spool after a wrong watermark. Tollway records the correction',
+  'Set the accepted count of a spool after a wrong watermark. The correction is recorded',
   ['spool correct 01a208fb-f934-70de-beaa-9335acbb4502 --accepted 500 --reason "forged watermark"'],
 )
-  .argument('<spool>', 'the spool, as reconcile names it', parseSpoolId)
-  .requiredOption('--accepted <n>', 'clicks that the spool has accepted', parseAccepted)
-  .requiredOption('--reason <text>', 'why, 1–500 characters')
+  .argument('<spool>', 'id of the spool, as reconcile shows it', parseSpoolId)
+  .requiredOption('--accepted <n>', 'number of clicks that the spool has accepted', parseAccepted)
+  .requiredOption('--reason <text>', 'reason of the correction, 1–500 characters')
   .action(
     async (id: string, { accepted, reason, json }: { accepted: number; reason: string; json?: boolean }) => {
       await withDatabase(async (pool) => {
@@ -104,10 +117,10 @@ const correct = command(
     },
   );
 
-const corrections = command('corrections', 'The corrections that were made, oldest first', [
+const corrections = command('corrections', 'List the corrections of spools, oldest first', [
   'spool corrections',
 ])
-  .option('--limit <n>', 'how many, of the latest', parseCount, 100)
+  .option('--limit <n>', 'number of rows at most; the latest are shown', parseCount, 100)
   .action(async ({ limit, json }: { limit: number; json?: boolean }) => {
     await withDatabase(async (pool) => {
       const rows = (await listSpoolCorrections(pool, limit)).map(toRow);
@@ -129,4 +142,8 @@ function parseAccepted(text: string): number {
   return Number(text);
 }
 
-export const spool = group('spool', 'The durable log in front of the broker', [drain, correct, corrections]);
+export const spool = group(
+  'spool',
+  'Manage spools, the durable logs of accepted clicks in front of the broker',
+  [drain, correct, corrections],
+);

@@ -36,8 +36,9 @@ async function queryDatabase(url: string): Promise<Health> {
 
 export const status = command(
   'status',
-  'Where things are, and whether they are well: exit code 1 if one is not',
+  'Show the addresses of all parts and whether they are ready',
   ['status', 'status --json'],
+  'a part or the database is not ready',
 ).action(async ({ json }: { json?: boolean }) => {
   const { stack } = findPlace();
   const [adServer, processor, database] = await Promise.all([

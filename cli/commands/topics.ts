@@ -9,14 +9,14 @@ import { printJson, printLine } from '../print.ts';
 
 const create = command(
   'create',
-  'Make the topic or the stream of the settings, or add the partitions or shards that it lacks',
+  'Create the topic or the stream of the settings, or add missing partitions or shards',
   ['topics create'],
 ).action(async ({ json }: { json?: boolean }) => {
   const config = parseConfig(readEnvironment());
   const { BROKER: broker, KAFKA_TOPIC: topic, KINESIS_STREAM: stream } = config;
   if (broker === 'postgres') {
     if (json) return printJson({ broker, made: 'nothing' });
-    return printLine('There is nothing to make: the Postgres broker is a table (BROKER=postgres)');
+    return printLine('Nothing to create: the Postgres broker is a table (BROKER=postgres)');
   }
   if (broker === 'kafka') {
     const { partitions, made } = await createTopic(config, createLogger('topics', config));
@@ -29,10 +29,10 @@ const create = command(
 });
 
 const SAID = {
-  all: 'Made',
-  partitions: 'Partitions added',
-  shards: 'Shards added',
-  nothing: 'Is there already',
+  all: 'Created',
+  partitions: 'Added partitions',
+  shards: 'Added shards',
+  nothing: 'Exists already',
 } as const;
 
-export const topics = group('topics', 'The topic or the stream that carries the clicks', [create]);
+export const topics = group('topics', 'Manage the topic or the stream that carries the clicks', [create]);

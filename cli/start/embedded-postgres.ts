@@ -94,7 +94,7 @@ async function startServer({ pgCtl, folder, port, logger, givesWay }: Server): P
         const log = lastLines(join(folder, 'server.log'));
         throw new TollwayError(
           'embedded_postgres',
-          `The embedded PostgreSQL does not start: ${errorMessage(error)}\n${log}`,
+          `Expected the embedded PostgreSQL to start, got: ${errorMessage(error)}\n${log}`,
         );
       }
       logger.debug({ problem: errorMessage(error) }, 'The embedded PostgreSQL does not start yet');
@@ -178,7 +178,7 @@ async function runWithInput(
   });
   const [code] = (await once(child, 'close')) as [number | null];
   if (code !== 0) {
-    const message = `The embedded PostgreSQL cannot be made: ${complaint.trim()}`;
+    const message = `Expected to create the embedded PostgreSQL, got: ${complaint.trim()}`;
     throw new TollwayError('embedded_postgres', message);
   }
 }
@@ -245,7 +245,7 @@ async function findBinaries(): Promise<{ pgCtl: string; postgres: string }> {
     const { pg_ctl, postgres } = (await import(name)) as { pg_ctl: string; postgres: string };
     return { pgCtl: pg_ctl, postgres };
   } catch (cause) {
-    const message = `There is no embedded PostgreSQL for ${platform} on ${arch} (${name}): set DATABASE_URL to one of yours`;
+    const message = `Expected an embedded PostgreSQL for ${platform} on ${arch} (${name}), got none: set DATABASE_URL to a database of yours`;
     throw new TollwayError('embedded_postgres', message, { cause });
   }
 }
@@ -264,8 +264,8 @@ function assertReachable(folder: string): void {
   for (let parent = dirname(folder); ; parent = dirname(parent)) {
     if (existsSync(parent) && (statSync(parent).mode & 0o001) === 0) {
       const message =
-        `Started by root, PostgreSQL runs as the user postgres, which may not enter ${parent}: ` +
-        'expected a DATA_DIR whose parents anybody may enter, or another user';
+        `DATA_DIR: expected a folder whose parents every user may enter, got one below ${parent}: ` +
+        'started by root, PostgreSQL runs as the user postgres. Use another folder or start as another user';
       throw new TollwayError('embedded_postgres', message);
     }
     if (parent === dirname(parent)) return;

@@ -49,7 +49,11 @@ await runProcess(async (onShutdown, fail) => {
   await assertBroker(config, logger);
   makeDataDir(config.DATA_DIR);
   const lock = lockFile(join(config.DATA_DIR, 'start-lock'));
-  if (lock === null) throw new TollwayError('already_running', `Tollway runs already on ${config.DATA_DIR}`);
+  if (lock === null)
+    throw new TollwayError(
+      'already_running',
+      `Expected a data folder that no other npm start uses, got ${config.DATA_DIR}: Tollway runs on it already`,
+    );
   onShutdown({
     name: 'lock',
     close: () => {

@@ -40,7 +40,7 @@ export function readStack(dataDir: string): Stack | null {
     if (errorCode(error) === 'ENOENT' || errorCode(error) === 'ENOTDIR') return null;
     throw new TollwayError(
       'bad_stack_file',
-      `${stackPath(dataDir)} cannot be read: ${(error as Error).message}`,
+      `Expected to read ${stackPath(dataDir)}, got: ${(error as Error).message}`,
     );
   }
 }

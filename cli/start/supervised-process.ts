@@ -63,7 +63,10 @@ export function startProcess(
       if (stopping) return;
       if (!everReady) {
         return deps.onStartFailure(
-          new TollwayError('part_failed', `The ${name} did not start (${signal ?? `exit code ${code}`})`),
+          new TollwayError(
+            'part_failed',
+            `Expected the ${name} to start, got ${signal ?? `exit code ${code}`}; its log says why`,
+          ),
         );
       }
       deps.logger.error({ code, signal }, `The ${name} died and is started again. ${deps.whileAway}`);
@@ -91,7 +94,7 @@ export function startProcess(
       }
       throw new TollwayError(
         'not_ready',
-        `The ${name} was not ready after ${readyMsMax / 1_000} s: ${answer}`,
+        `Expected the ${name} to be ready within ${readyMsMax / 1_000} s, got: ${answer}`,
       );
     },
     stop: async (ms) => {

@@ -79,7 +79,7 @@ describe('redrive', () => {
     const { code, stdout } = await run('redrive', String(second), '999', String(third), '--json');
     expect(JSON.parse(stdout)).toEqual([
       { id: second, outcome: 'failed', reason: expect.stringContaining('is a watermark') },
-      { id: '999', outcome: 'failed', reason: 'There is no dead letter 999' },
+      { id: '999', outcome: 'failed', reason: 'Expected the id of a dead letter in the database, got 999' },
       { id: third, outcome: 'charged', reason: null },
     ]);
     expect(code).toBe(1);
@@ -123,7 +123,7 @@ describe('discard', () => {
     const [first] = await threeLetters();
     expect(await run('discard', '999', String(first))).toMatchObject({
       code: 1,
-      stdout: '999: There is no dead letter 999\n1 failed, 1 discarded\n',
+      stdout: '999: Expected the id of a dead letter in the database, got 999\n1 failed, 1 discarded\n',
     });
   });
 });

@@ -209,8 +209,8 @@ describe('tollway failed-batches redrive', () => {
     const { code, objects } = await redrive(PREFIX);
     expect(code).toBe(1);
     expect(objects.map(({ problem }) => problem)).toEqual([
-      `${PREFIX}/kafka: expected the records of a batch, got only word of 0 records; as long as the stream keeps them, npx tollway rewind --since 2026-01-31T10:00:04.835Z brings them`,
-      `${PREFIX}/kinesis: expected the records of a batch, got only word of 500 records; as long as the stream keeps them, npx tollway rewind --since 2026-01-31T12:00:04.835Z brings them`,
+      `${PREFIX}/kafka: expected the records of a batch, got metadata of 0 records only; replay them while the stream keeps them: npx tollway rewind --since 2026-01-31T10:00:04.835Z`,
+      `${PREFIX}/kinesis: expected the records of a batch, got metadata of 500 records only; replay them while the stream keeps them: npx tollway rewind --since 2026-01-31T12:00:04.835Z`,
     ]);
     expect(s3.keys(FAILURES)).toEqual(['kafka', 'kinesis']);
   });
@@ -310,9 +310,7 @@ describe('tollway failed-batches redrive', () => {
     for (const place of [join(folder, 'nothing here'), 's3:', 's3://no-such-bucket']) {
       const { code, stderr } = await tollway(environment(), 'failed-batches', 'redrive', place);
       expect(code).toBe(1);
-      expect(stderr).toMatch(
-        /nothing here does not exist|^Expected s3:\/\/bucket\[\/prefix\], a file or a folder, got |bucket/,
-      );
+      expect(stderr).toMatch(/^Expected s3:\/\/bucket\[\/prefix\], a file or a folder, got |bucket/);
     }
     expect(s3.keys(FAILURES)).toEqual(['good']);
   });

@@ -72,8 +72,8 @@ describe.each(BROKERS)('BROKER=$broker npm start', ({ broker, skipped, start }) 
     { timeout: 60_000 },
     async () => {
       const env = await stackEnv(folder, { BROKER: broker, ...(server.env as Record<string, string>) });
-      expect((await tollway(env, 'topics', 'create')).stdout).toMatch(/^Made: /);
-      expect((await tollway(env, 'topics', 'create')).stdout).toMatch(/^Is there already: /);
+      expect((await tollway(env, 'topics', 'create')).stdout).toMatch(/^Created: /);
+      expect((await tollway(env, 'topics', 'create')).stdout).toMatch(/^Exists already: /);
       stack = await startStack(env);
       const [link = ''] = await makeLinks(stack, 1, 1);
       const { status, clickId } = await clickLink(link);

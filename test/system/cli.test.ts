@@ -302,7 +302,7 @@ describe('spool drain', () => {
 
     const { code, stdout } = await stack.tollway('spool', 'drain', rescued);
     expect(code).toBe(0);
-    expect(stdout).toContain('relayed to its end');
+    expect(stdout).toContain(': published ');
     expect(readdirSync(rescued)).toEqual([]);
     await settled();
     const ids = new Set((await exportRows(stack)).map((row) => row.clickId));
@@ -324,7 +324,7 @@ describe('bad input on the command line', () => {
       'Expected an amount such as 12.50 (at most 6 decimals), got "12,50"',
     ],
     [['advertiser', 'top-up', '1', '-5'], 'Expected an amount above 0, got "-5"'],
-    [['advertiser', 'top-up', '99', '5'], 'There is no advertiser 99'],
+    [['advertiser', 'top-up', '99', '5'], 'Expected the id of an advertiser in the database, got 99'],
     [['advertiser', 'top-up', 'one', '5'], 'Expected an id, a whole number from 1, got "one"'],
     [['advertiser', 'adjust', '1', '-1000000'], 'what remains of the budget of advertiser 1; got 1000000.00'],
     [
@@ -343,20 +343,26 @@ describe('bad input on the command line', () => {
       ['ad', 'add', '1', '--price', '1', '--url', 'https://a:b@example.com/'],
       'Expected a URL without a user name or password',
     ],
-    [['ad', 'add', '77', '--price', '1', '--url', 'https://example.com/'], 'There is no campaign 77'],
+    [
+      ['ad', 'add', '77', '--price', '1', '--url', 'https://example.com/'],
+      'Expected the id of a campaign in the database, got 77',
+    ],
     [['ad', 'update', '1'], 'Expected --price or --url, got neither'],
-    [['dead-letters', 'show', '999999'], 'There is no dead letter 999999'],
+    [['dead-letters', 'show', '999999'], 'Expected the id of a dead letter in the database, got 999999'],
     [
       ['spool', 'correct', '01a208fb-f934-70de-beaa-9335acbb4502', '--accepted', '1', '--reason', 'x'],
-      'There is no spool 01a208fb',
+      'Expected the id of a spool in the database, got 01a208fb',
     ],
-    [['failed-batches', 'redrive', '/nowhere/at/all'], '/nowhere/at/all does not exist'],
+    [
+      ['failed-batches', 'redrive', '/nowhere/at/all'],
+      'a file or a folder, got /nowhere/at/all, which does not exist',
+    ],
     [
       ['advertiser', 'add', 'X', '--budget', '99999999999999999'],
       'Expected an amount of at most 1000000000, got',
     ],
-    [['ad', 'pause', '77'], 'There is no ad 77'],
-    [['link', '77'], 'There is no ad 77'],
+    [['ad', 'pause', '77'], 'Expected the id of an ad in the database, got 77'],
+    [['link', '77'], 'Expected the id of an ad in the database, got 77'],
     [['link', '1', '--expires', '400d'], 'Expected a life of at most 90d (LINK_LIFE_MAX_DAYS), got 400d'],
     [
       ['link', '1', '--expires', 'soon'],
@@ -369,8 +375,8 @@ describe('bad input on the command line', () => {
     ],
     [['rewind', '--since', 'yesterday'], 'Expected a time such as'],
     [['dead-letters', 'redrive'], 'Expected ids or --all, got neither'],
-    [['spool', 'drain', '/nowhere/at/all'], '/nowhere/at/all does not exist'],
-    [['spool', 'drain', '/etc'], '/etc is not a spool and contains none'],
+    [['spool', 'drain', '/nowhere/at/all'], 'got /nowhere/at/all, which does not exist'],
+    [['spool', 'drain', '/etc'], 'Expected a spool or a folder of spools, got /etc'],
     [['tpo-up'], "unknown command 'tpo-up'"],
   ])('%j says what was expected and what came', async (args, message) => {
     const { code, stdout, stderr } = await stack.tollway(...args);
@@ -386,7 +392,9 @@ describe('bad input on the command line', () => {
       'list',
     );
     expect(code).toBe(1);
-    expect(stderr).toMatch(/^Tollway does not run on .*: run npm start first, or set DATABASE_URL\n$/);
+    expect(stderr).toMatch(
+      /^Expected a running stack in .* or DATABASE_URL, got neither: run npm start first, or set DATABASE_URL\n$/,
+    );
   });
 
   it('with a database that does not answer says so', async () => {

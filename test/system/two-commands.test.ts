@@ -102,7 +102,9 @@ describe('npm start', () => {
   it('refuses a second copy on the same folder with one clear line', async () => {
     const { code, stderr } = await runToEnd('cli/start/main.ts', await stackEnv(folder));
     expect(code).toBe(1);
-    expect(stderr).toMatch(/^tollway: Tollway runs already on .*\n$/);
+    expect(stderr).toMatch(
+      /^tollway: Expected a data folder that no other npm start uses, got .*: Tollway runs on it already\n$/,
+    );
   });
 
   it('goes on with the same data when it is started again, after draining with exit code 0', async () => {

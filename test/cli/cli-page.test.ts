@@ -1,0 +1,106 @@
+import type { Argument, Command, Option } from 'commander';
+import { describe, expect, it } from 'vitest';
+import { program } from '../../cli/program.ts';
+import { headingsOf, readPage, rowsOf } from '../support/markdown.ts';
+
+const page = readPage('docs/cli.md');
+
+/** An argument as the usage of its command has it, as in `[id...]`. */
+function usageOf(argument: Argument): string {
+  const name = argument.variadic ? `${argument.name()}...` : argument.name();
+  return argument.required ? `<${name}>` : `[${name}]`;
+}
+
+function defaultOf({ mandatory, defaultValue, defaultValueDescription }: Option): string {
+  if (mandatory) return 'required';
+  if (defaultValue === undefined) return '';
+  return defaultValueDescription ?? `\`${defaultValue}\``;
+}
+
+/** The rows of a command's table; every command but `export` has `--json`, which the page says once. */
+function tableOf({ registeredArguments, options }: Command): string[] {
+  return [
+    ...registeredArguments.map(
+      (argument) =>
+        `| \`${usageOf(argument)}\` | ${argument.required ? 'required' : ''} | ${argument.description} |`,
+    ),
+    ...options
+      .filter(({ long }) => long !== '--json')
+      .map((option) => `| \`${option.flags}\` | ${defaultOf(option)} | ${option.description} |`),
+  ];
+}
+
+type Described = { readonly heading: string; readonly command: Command };
+
+/** All commands and groups below a command, in their order, with the headings that the page gives them. */
+function describeAll(parent: Command, path = '', marks = '##'): Described[] {
+  return parent.commands.flatMap((command) => {
+    const name = `${path}${command.name()}`;
+    const usage = command.registeredArguments.map((argument) => ` ${usageOf(argument)}`).join('');
+    return [
+      { heading: `${marks} \`${name}${usage}\``, command },
+      ...describeAll(command, `${name} `, `${marks}#`),
+    ];
+  });
+}
+
+function helpOf(command: Command): string {
+  let help = '';
+  const { writeOut } = command.configureOutput();
+  command.configureOutput({
+    writeOut: (text) => {
+      help += text;
+    },
+  });
+  command.outputHelp();
+  command.configureOutput(writeOut ? { writeOut } : {});
+  return help;
+}
+
+const exitCode1Of = (text: string) => /^Exit code 1 if .*$/m.exec(text)?.[0] ?? null;
+const commands = describeAll(program);
+const sections = page.split(/^(?=##+ )/m);
+
+describe('docs/cli.md', () => {
+  it('has a heading with the arguments of every command, in the order of --help, and no other', () => {
+    expect(commands.length).toBeGreaterThan(30);
+    expect(
+      headingsOf(page).flatMap(({ title, level }) => (level > 1 ? [`${'#'.repeat(level)} ${title}`] : [])),
+    ).toEqual(commands.map(({ heading }) => heading));
+  });
+
+  it.each(commands)('says of $heading what --help says', ({ heading, command }) => {
+    const section = sections.find((text) => text.startsWith(`${heading}\n`)) ?? '';
+    expect(section).toContain(`\n\n${command.description()}.\n`);
+    const rows = section.includes('| argument or option |') ? rowsOf(section, 'argument or option') : [];
+    expect(rows).toEqual(tableOf(command));
+    expect(exitCode1Of(section)).toBe(exitCode1Of(helpOf(command)));
+  });
+
+  it('says which command has no --json', () => {
+    const without = commands.filter(
+      ({ command }) =>
+        command.commands.length === 0 && !command.options.some(({ long }) => long === '--json'),
+    );
+    expect(without.map(({ heading }) => heading)).toEqual(['## `export`']);
+    expect(page).toContain('Every command but `export` has `--json`');
+  });
+});
+
+describe('the help of a command', () => {
+  it.each(commands.filter(({ command }) => command.commands.length === 0))(
+    '$heading has examples that name it',
+    ({ command }) => {
+      const path = `${command.parent === program ? '' : `${command.parent?.name()} `}${command.name()}`;
+      const [, examples = ''] = helpOf(command).split('\nExamples:\n');
+      const lines = examples.trim().split('\n');
+      for (const line of lines) expect(`${line.trim()} `).toMatch(new RegExp(`^npx tollway ${path} `));
+    },
+  );
+
+  it.each(commands)('$heading begins with a capital letter and is a full phrase', ({ command }) => {
+    expect(command.description()).toMatch(/^[A-Z][a-z]+ \S/);
+    for (const { description } of [...command.registeredArguments, ...command.options])
+      expect(description).toMatch(/^\S+ \S/);
+  });
+});
