@@ -166,7 +166,10 @@ export async function resetCheckpoints(
       if (positions.get(partition) === next) turned.set(partition, known);
     }
   }
-  throw new TollwayError('busy', `The checkpoints of ${source} move too fast to be turned back: try again`);
+  throw new TollwayError(
+    'checkpoints_busy',
+    `The checkpoints of ${source} move too fast to be reset: try again`,
+  );
 }
 
 type Taken = {

@@ -1,12 +1,14 @@
+import type { ErrorCode } from './error-codes.ts';
+
 /**
  * An expected failure: an operator can correct it, or the program can retry. `code` is stable, and code can branch on it. The message is for
  * people: what was expected, what came, and which one. A broken invariant is a plain `Error` instead and ends the process.
  */
 export class TollwayError extends Error {
-  readonly code: string;
+  readonly code: ErrorCode;
   readonly retryable: boolean;
 
-  constructor(code: string, message: string, options: { cause?: unknown; retryable?: boolean } = {}) {
+  constructor(code: ErrorCode, message: string, options: { cause?: unknown; retryable?: boolean } = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = 'TollwayError';
     this.code = code;

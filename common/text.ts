@@ -1,3 +1,4 @@
+import type { ErrorCode } from './error-codes.ts';
 import { TollwayError } from './errors.ts';
 
 /**
@@ -62,7 +63,7 @@ export function parseReference(text: string): string {
   );
 }
 
-function parseLine(text: string, code: string, noun: string, charsMax: number): string {
+function parseLine(text: string, code: ErrorCode, noun: string, charsMax: number): string {
   const expected = `Expected ${noun} of 1–${charsMax} printable characters`;
   const line = text.trim();
   if (line === '') throw new TollwayError(code, `${expected}, got none`);

@@ -1,4 +1,5 @@
 import { counted } from '../common/counted.ts';
+import type { ErrorCode } from '../common/error-codes.ts';
 import { errorCode, errorMessage, TollwayError } from '../common/errors.ts';
 import { type ObjectLocation, objectName, openObjectStore } from '../common/s3.ts';
 import type { ReadRecord } from '../contract/click-event.ts';
@@ -34,12 +35,17 @@ export async function chargeFiles(
   }
   const [first, ...more] = errors;
   if (more.length > 0)
-    throw new TollwayError(errorCode(errors.at(-1)) ?? 'unread_file', errors.map(errorMessage).join('; '), {
+    throw new TollwayError(codeOf(errors.at(-1)), errors.map(errorMessage).join('; '), {
       cause: first,
       retryable: true,
     });
   if (first !== undefined) throw first;
   return lines;
+}
+
+/** The code of the last of several errors: it says whether the others were tried. */
+function codeOf(error: unknown): ErrorCode {
+  return error instanceof TollwayError ? error.code : 'unread_file';
 }
 
 /**

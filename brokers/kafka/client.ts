@@ -4,6 +4,7 @@ import { zstdCompress, zstdDecompress } from 'node:zlib';
 import kafkajs, { type Admin, type Kafka, type KafkaConfig, type SASLOptions } from 'kafkajs';
 import type { Config } from '../../common/config/config.ts';
 import { counted } from '../../common/counted.ts';
+import type { ErrorCode } from '../../common/error-codes.ts';
 import { errorCode, errorMessage, TollwayError } from '../../common/errors.ts';
 import { sleep } from '../../common/process.ts';
 import type { Logger } from '../../common/telemetry/logger.ts';
@@ -91,7 +92,7 @@ export function explainKafka(error: unknown, config: Config): TollwayError {
   const cause = rootOf(error);
   const { name = '', type = '' } = cause as { name?: string; type?: string };
   const said = errorMessage(cause);
-  const explained = (code: string, message: string, retryable: boolean) =>
+  const explained = (code: ErrorCode, message: string, retryable: boolean) =>
     new TollwayError(code, message, { cause: error, retryable });
   const brokers = config.KAFKA_BROKERS.join(',');
   if (name === 'KafkaJSSASLAuthenticationError') {

@@ -12,6 +12,7 @@ import {
 } from '@aws-sdk/client-kinesis';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
 import type { Config } from '../../common/config/config.ts';
+import type { ErrorCode } from '../../common/error-codes.ts';
 import { errorMessage, TollwayError } from '../../common/errors.ts';
 import { sleep } from '../../common/process.ts';
 
@@ -59,7 +60,7 @@ export function explainKinesis(error: unknown, config: KinesisSettings): Tollway
   if (error instanceof TollwayError) return error;
   const { name = '' } = error as { name?: string };
   const said = errorMessage(error) || name;
-  const explained = (code: string, message: string, retryable: boolean) =>
+  const explained = (code: ErrorCode, message: string, retryable: boolean) =>
     new TollwayError(code, message, { cause: error, retryable });
   if (error instanceof ResourceNotFoundException || name === 'ResourceNotFoundException') {
     return explained('kinesis_stream', missingStream(config), true);

@@ -406,7 +406,7 @@ class KinesisSource implements EventSource {
     const transient = failureKind(error) === 'transient';
     // Both speak of sockets in the same words; the database's own errors have an SQLSTATE or are `pg`'s.
     return transient
-      ? new TollwayError('away', `Kinesis or the database: ${errorMessage(error)}`, {
+      ? new TollwayError('dependency_failed', `Kinesis or the database: ${errorMessage(error)}`, {
           cause: error,
           retryable: true,
         })

@@ -182,11 +182,10 @@ export class FunctionRuntime {
   }
 }
 
-/** An error of the database or of the network does not say whose it is and, where a host has several addresses, nothing at all. */
+/** Names the function in an error of the database or the network, which may have no text at all if a host has several addresses. */
 function named(name: string, error: unknown): unknown {
-  const code = errorCode(error);
-  if (error instanceof TollwayError || code === undefined) return error;
-  return new TollwayError(code, `${name}: ${errorMessage(error)}`, { cause: error });
+  if (error instanceof TollwayError || errorCode(error) === undefined) return error;
+  return new TollwayError('dependency_failed', `${name}: ${errorMessage(error)}`, { cause: error });
 }
 
 /** What became of the clicks of an invocation, as in `{ charged: 998, invalid: 2 }`. */

@@ -253,7 +253,8 @@ describe('a store of secrets that does not answer', () => {
       });
       const failure = runtime.settle([], within(60_000)).catch((error: Error) => error);
       expect(await Promise.race([failure, sleep(20_000)])).toMatchObject({
-        code: 'ETIMEDOUT',
+        code: 'dependency_failed',
+        cause: expect.objectContaining({ code: 'ETIMEDOUT' }),
         message: expect.stringMatching(/^test: .*timeout/i),
       });
     } finally {

@@ -113,7 +113,7 @@ describe('a redrive', () => {
     const id = await onlyLetter();
     await makeAd();
     await discardDeadLetter(database.pool, id);
-    await expect(redrive(database.pool, id)).rejects.toMatchObject({ code: 'discarded' });
+    await expect(redrive(database.pool, id)).rejects.toMatchObject({ code: 'already_discarded' });
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 0, rejected: 1 });
   });
 
@@ -156,7 +156,7 @@ describe('a redrive', () => {
     await deliver(database.pool, [spool.click({ ad: account.ad }), unreadableRecord(Buffer.from('x'), null)]);
     const id = await onlyLetter();
     await database.pool.query('update dead_letter set record_key = $1, raw = $2', [key, value]);
-    await expect(redrive(database.pool, id)).rejects.toMatchObject({ code: 'watermark' });
+    await expect(redrive(database.pool, id)).rejects.toMatchObject({ code: 'is_watermark' });
     expect(await letters()).toEqual([id]);
     expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 1 });
   });
