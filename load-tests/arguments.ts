@@ -2,19 +2,20 @@ import { InvalidArgumentError, Option } from 'commander';
 import { parseDuration } from '../cli/parse.ts';
 import { errorMessage } from '../common/errors.ts';
 
-/** A run that could not be measured says nothing about the target: neither passed (0) nor failed (1). */
+/** Exit codes by verdict. A run that could not be measured says nothing about the target: it has neither passed nor failed. */
 export const EXIT_CODES = { passed: 0, failed: 1, not_measured: 2 } as const;
 
+/** Signals within this time count as one, in ms. */
 const SAME_SIGNAL_MS = 300;
 
-/** The first Ctrl-C ends the load, the second the waiting for the ledger, the third everything. */
+/** The first Ctrl-C ends the load, the second one the wait for the ledger, and the third one the process. */
 export function interruptions(): { stopLoad: AbortSignal; giveUp: AbortSignal } {
   const [stopLoad, giveUp] = [new AbortController(), new AbortController()];
-  let heardAt = Number.NEGATIVE_INFINITY;
+  let lastSignalAt = Number.NEGATIVE_INFINITY;
   process.on('SIGINT', () => {
-    // npm passes a Ctrl-C on to the process that the terminal has told already.
-    if (performance.now() - heardAt < SAME_SIGNAL_MS) return;
-    heardAt = performance.now();
+    // A Ctrl-C reaches this process twice: from the terminal, and forwarded by npm.
+    if (performance.now() - lastSignalAt < SAME_SIGNAL_MS) return;
+    lastSignalAt = performance.now();
     if (!stopLoad.signal.aborted) stopLoad.abort();
     else if (!giveUp.signal.aborted) giveUp.abort();
     else process.exit(130);
@@ -22,13 +23,13 @@ export function interruptions(): { stopLoad: AbortSignal; giveUp: AbortSignal } 
   return { stopLoad: stopLoad.signal, giveUp: giveUp.signal };
 }
 
-/** An option that is a length of time, in ms; `defaultMs` is shown as people write it. */
+/** An option for a duration, in ms. The help shows `defaultMs` as `1m` or `5s`. */
 export function time(flags: string, description: string, defaultMs: number): Option {
   const shown = defaultMs % 60_000 === 0 ? `${defaultMs / 60_000}m` : `${defaultMs / 1_000}s`;
   return new Option(flags, description).default(defaultMs, shown).argParser(parseTime);
 }
 
-/** An option that is a part of a whole, 0–1. */
+/** An option for a share, 0–1, which is given in per cent. */
 export function share(flags: string, description: string, fallback: number): Option {
   return new Option(flags, description).default(fallback, `${fallback * 100}%`).argParser(parseShare);
 }
@@ -39,35 +40,35 @@ function parseShare(text: string): number {
   throw new InvalidArgumentError(`Expected a share such as 5%, got "${text}"`);
 }
 
-/** Reads clicks a second. Throws what commander shows, as all here do. */
+/** Parses a rate above 0, in clicks per second. Throws `InvalidArgumentError`, which commander prints, like all parsers of this file. */
 export function parseRate(text: string): number {
   const rate = /^\d{1,6}(\.\d{1,3})?$/.test(text) ? Number(text) : Number.NaN;
   if (rate > 0) return rate;
-  throw new InvalidArgumentError(`Expected clicks a second above 0, got "${text}"`);
+  throw new InvalidArgumentError(`Expected clicks per second above 0, got "${text}"`);
 }
 
-/** Reads how many times. */
+/** Parses a factor of 1 or more. */
 export function parseFactor(text: string): number {
   const factor = /^\d{1,4}(\.\d{1,3})?$/.test(text) ? Number(text) : Number.NaN;
   if (factor >= 1) return factor;
   throw new InvalidArgumentError(`Expected a number of 1 or more, got "${text}"`);
 }
 
-/** Reads a whole number of 1–999999. */
+/** Parses a whole number of 1–999999. */
 export function parseNumber(text: string): number {
   const number = /^[1-9]\d{0,5}$/.test(text) ? Number(text) : Number.NaN;
   if (number > 0) return number;
   throw new InvalidArgumentError(`Expected a whole number of 1–999999, got "${text}"`);
 }
 
-/** Reads an exponent of Zipf's law, 0–5. */
+/** Parses an exponent of Zipf's law, 0–5. */
 export function parseSkew(text: string): number {
   const skew = /^\d(\.\d{1,3})?$/.test(text) ? Number(text) : Number.NaN;
   if (skew <= 5) return skew;
   throw new InvalidArgumentError(`Expected a number of 0–5, got "${text}"`);
 }
 
-/** Reads where an ad server is, as its origin. */
+/** Parses the URL of an ad server and returns its origin. */
 export function parseUrl(text: string): string {
   if (URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)) return new URL(text).origin;
   throw new InvalidArgumentError(`Expected a URL such as http://localhost:8080, got "${text}"`);
@@ -77,12 +78,12 @@ function parseTime(text: string): number {
   return invalidOr(() => parseDuration(text));
 }
 
-/** Makes of what a parser throws what commander shows. */
+/** Calls a parser and converts its error to an `InvalidArgumentError`, which commander prints. */
 export function invalidOr<T>(parse: () => T): T {
   try {
     return parse();
   } catch (error) {
-    // Settings have their name in front, so their messages begin with a small letter.
+    // Messages about settings begin in lower case, because the name of the setting precedes them.
     const message = errorMessage(error);
     throw new InvalidArgumentError(`${message.charAt(0).toUpperCase()}${message.slice(1)}`);
   }

@@ -17,7 +17,7 @@ import {
   share,
   time,
 } from './arguments.ts';
-import { runScenario } from './load/run-scenario.ts';
+import { type RunOptions, runScenario } from './load/run-scenario.ts';
 import { SCENARIOS, type Scenario } from './load/scenarios.ts';
 import { createProgress } from './progress.ts';
 import { replayCommand } from './replay/replay-command.ts';
@@ -58,31 +58,20 @@ function commandOf(scenario: Scenario): Command {
   const { base, factor, rampMs, holdMs } = scenario.defaults;
   const command = new Command(scenario.name)
     .exitOverride()
-    .description(`${scenario.question}. Follows every click to the ledger, and asks the books.`)
-    .option('--base <clicks>', 'clicks a second before and after', parseRate, base)
-    .option('--factor <times>', 'how many times that at the peak', parseFactor, factor)
+    .description(`${scenario.description}. Looks up every click in the ledger and reconciles the books.`)
+    .option('--base <clicks>', 'clicks per second before and after the peak', parseRate, base)
+    .option('--factor <times>', 'rate at the peak, as a multiple of the base', parseFactor, factor)
     .addOption(time('--ramp <time>', 'time from the base to the peak', rampMs))
     .addOption(time('--hold <time>', 'time at the peak', holdMs))
-    .addOption(time('--wait <time>', 'time for the backlog to drain, then clicks are missing', 60_000))
-    .option('--target <url>', 'where the clicks go, if not to the running stack itself', parseUrl)
-    .option('--advertisers <count>', 'advertisers that are clicked on', parseNumber, 20)
-    .option('--ads <count>', 'their ads', parseNumber, 200)
-    .option(
-      '--skew <exponent>',
-      "how much the first ads are preferred (Zipf's exponent; 0: not at all)",
-      parseSkew,
-      1,
-    )
-    .addOption(share('--evergreen <share>', 'arrivals by evergreen links', 0.2))
-    .addOption(share('--repeats <share>', 'arrivals by a link that was just clicked', 0.03))
-    .addOption(share('--robots <share>', 'arrivals of programs', 0.05))
-    .addOption(share('--prefetches <share>', 'browsers that fetch ahead: to be turned away', 0.02))
-    .addOption(share('--forged <share>', 'links with a wrong tag: to be turned away', 0.01))
-    .addOption(share('--new-connections <share>', 'arrivals on a connection of their own', 0.1))
-    .option('--seed <number>', 'another sequence of ads and kinds', parseNumber, 1)
-    .option('--level <level>', 'a service level, such as "p99<=25ms"; as often as wanted', collectLevel, [])
-    .option('--levels <file>', 'a file of service levels, one a line', readServiceLevels)
-    .option('--report <file>', 'where the HTML report is written (default: load-<scenario>.html in DATA_DIR)')
+    .addOption(time('--wait <time>', 'time for the backlog to drain before clicks count as missing', 60_000))
+    .option('--target <url>', 'ad server to load (default: that of the running stack)', parseUrl)
+    .option('--advertisers <count>', 'number of advertisers', parseNumber, 20)
+    .option('--ads <count>', 'number of ads', parseNumber, 200)
+    .option('--skew <exponent>', "exponent of Zipf's law for clicks by ad; 0 is uniform", parseSkew, 1);
+  addTrafficOptions(command)
+    .option('--level <level>', 'service level, such as "p99<=25ms"; can be repeated', collectLevel, [])
+    .option('--levels <file>', 'file of service levels, one per line', readServiceLevels)
+    .option('--report <file>', 'path of the HTML report (default: load-<scenario>.html in DATA_DIR)')
     .option('--no-report', 'no HTML report')
     .option('--json', 'print JSON for scripts')
     .addHelpText('after', helpOf(scenario))
@@ -90,23 +79,50 @@ function commandOf(scenario: Scenario): Command {
   if (scenario.injectsFaults)
     command.option(
       '--restart-broker <command>',
-      'how the broker is restarted, if it is not that of npm start',
+      'shell command that restarts the broker (default: npm start restarts its PostgreSQL)',
     );
   return command;
+}
+
+function addTrafficOptions(command: Command): Command {
+  return command
+    .addOption(share('--evergreen <share>', 'clicks on evergreen links', 0.2))
+    .addOption(share('--repeats <share>', 'clicks on links that were clicked before', 0.03))
+    .addOption(share('--robots <share>', 'requests of bots', 0.05))
+    .addOption(share('--prefetches <share>', 'prefetches of browsers, which must be refused', 0.02))
+    .addOption(share('--forged <share>', 'links with a wrong tag, which must be refused', 0.01))
+    .addOption(share('--new-connections <share>', 'arrivals that open a new connection', 0.1))
+    .option('--seed <number>', 'seed of the sequence of ads and kinds', parseNumber, 1);
 }
 
 async function run(scenario: Scenario, given: Arguments): Promise<void> {
   const { config, stack } = findPlace();
   const keys = findLinkKeys(config);
   if (keys === null) {
-    const message = `LINK_KEYS: expected the keys of the ad server, got none, and there are none in ${config.DATA_DIR}`;
+    const message = `LINK_KEYS: expected the keys of the ad server, got none; ${config.DATA_DIR} has none either`;
     throw new TollwayError('no_link_keys', message);
   }
-  const { stopLoad, giveUp } = interruptions();
+  const progress = createProgress(process.stderr);
+  const context = { stack, keys, ...interruptions(), progress };
+  const { report, result } = await runScenario(scenario, optionsOf(given), context);
+  if (given.report !== false) {
+    const path = given.report ?? join(config.DATA_DIR, `load-${scenario.name}.html`);
+    writeHtmlReport(path, report, result);
+    progress.say(`Report: ${path}`);
+  }
+  if (given.json) printJson(report);
+  else printReport(report);
+  process.exitCode = EXIT_CODES[report.verdict];
+}
+
+function optionsOf(given: Arguments): RunOptions {
   const { evergreen, repeats: repeat, robots: robot, prefetches: prefetch, forged, newConnections } = given;
-  if (evergreen + repeat + robot + prefetch + forged > 1)
-    throw new TollwayError('bad_shares', 'Expected shares of 100 % at most together, got more');
-  const options = {
+  const sum = evergreen + repeat + robot + prefetch + forged;
+  if (sum > 1) {
+    const message = `Expected a sum of at most 100 % for the shares of kinds, got ${Math.round(sum * 100)} %`;
+    throw new TollwayError('bad_shares', message);
+  }
+  return {
     base: given.base,
     factor: given.factor,
     rampMs: given.ramp,
@@ -123,22 +139,6 @@ async function run(scenario: Scenario, given: Arguments): Promise<void> {
     ...(given.target === undefined ? {} : { target: given.target }),
     ...(given.restartBroker === undefined ? {} : { restartBroker: given.restartBroker }),
   };
-  const progress = createProgress(process.stderr);
-  const { report, result } = await runScenario(scenario, options, {
-    stack,
-    keys,
-    stopLoad,
-    giveUp,
-    progress,
-  });
-  if (given.report !== false) {
-    const path = given.report ?? join(config.DATA_DIR, `load-${scenario.name}.html`);
-    writeHtmlReport(path, report, result);
-    progress.say(`Report: ${path}`);
-  }
-  if (given.json) printJson(report);
-  else printReport(report);
-  process.exitCode = EXIT_CODES[report.verdict];
 }
 
 function helpOf({ name }: Scenario): string {
@@ -153,9 +153,14 @@ Examples:
   npm run load -- ${name}
   npm run load -- ${name} --base 1000 --hold 2m --level 'p99<=25ms' --level 'drain<=30s'
 
-Exit code: 0 passed; 1 a recorded click is missing or there twice, the books do not balance, redirects failed, or a
-service level was not met; 2 not measured: there is no running stack, this machine was too slow to offer the asked
-rate, or what the scenario is about did not happen. The clicks are charged to advertisers made for the run; they stay in the books, paused.
+Exit codes:
+  0  passed
+  1  a recorded click is missing or has the id of another click, the books do not balance, redirects failed, or a service
+     level was not met
+  2  not measured: no running stack, this machine was too slow for the target rate, or a condition of the scenario was not
+     met (a fault was not injected, a budget was not exhausted)
+
+The clicks are charged to advertisers that are created for the run and paused afterwards. They stay in the books.
 `;
 }
 
@@ -176,8 +181,8 @@ try {
   await program.parseAsync();
 } catch (error) {
   if (!(error instanceof CommanderError)) {
-    const away = isAway(error) ? 'the database does not answer: ' : '';
-    printNote(`Not measured: ${away}${errorMessage(error)}`);
+    const cause = isAway(error) ? 'the database does not answer: ' : '';
+    printNote(`Not measured: ${cause}${errorMessage(error)}`);
   }
   const isHelp = error instanceof CommanderError && error.exitCode === 0;
   process.exitCode = isHelp ? 0 : EXIT_CODES.not_measured;

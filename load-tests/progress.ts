@@ -1,32 +1,32 @@
 import type { WriteStream } from 'node:tty';
 
-/** Time between two lines where the line cannot be written over, in ms. */
+/** Time between two progress lines if the stream is not a terminal, in ms. */
 const LINE_MS = 5_000;
 
-/** One live line of progress on a terminal; elsewhere plain lines now and then. */
+/** Progress output: on a terminal one line that is overwritten, otherwise a line every few seconds. */
 export type Progress = {
-  /** What is going on now; replaces what was shown before. */
+  /** Shows the current state and replaces the previous one. */
   readonly show: (text: string) => void;
-  /** A step that stays to be read. */
+  /** Writes a line that stays. */
   readonly say: (text: string) => void;
-  /** Leaves the line. */
+  /** Ends the line that `show` overwrites. */
   readonly end: () => void;
 };
 
-/** Shows progress on a stream, as a rule standard error: standard output is for results. */
+/** Creates progress output on a stream, usually standard error, because standard output is for results. */
 export function createProgress(stream: WriteStream): Progress {
-  const rewrites = stream.isTTY === true;
-  let shown = false;
+  const isTerminal = stream.isTTY === true;
+  let isLineOpen = false;
   let lineAt = Number.NEGATIVE_INFINITY;
   const end = () => {
-    if (shown) stream.write('\n');
-    shown = false;
+    if (isLineOpen) stream.write('\n');
+    isLineOpen = false;
   };
   return {
     show: (text) => {
-      if (rewrites) {
+      if (isTerminal) {
         stream.write(`\r\u001b[K${text.slice(0, Math.max(20, stream.columns - 1))}`);
-        shown = true;
+        isLineOpen = true;
       } else if (performance.now() - lineAt >= LINE_MS) {
         lineAt = performance.now();
         stream.write(`${text}\n`);

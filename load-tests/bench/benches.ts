@@ -9,7 +9,7 @@ import { benchRuntimes } from './runtime-costs.ts';
 import { benchStartUp } from './start-up.ts';
 
 /** Those that run when none is named: the bars, in less than ten minutes. */
-const USUAL: Readonly<Record<string, Bench>> = {
+const DEFAULT_BENCHES: Readonly<Record<string, Bench>> = {
   redirect: benchRedirect,
   'charge-1000': benchCharge1000,
   'charge-1': benchCharge1,
@@ -20,16 +20,16 @@ const USUAL: Readonly<Record<string, Bench>> = {
 };
 
 /** Those that take minutes each, or only inform: run where they are named. */
-const NAMED: Readonly<Record<string, Bench>> = {
+const OPTIONAL_BENCHES: Readonly<Record<string, Bench>> = {
   'charge-large': benchChargeLarge,
   'charge-writers': benchChargeWriters,
   runtimes: benchRuntimes,
 };
 
-export const USUAL_NAMES: readonly string[] = Object.keys(USUAL);
-export const NAMED_NAMES: readonly string[] = Object.keys(NAMED);
+export const DEFAULT_NAMES: readonly string[] = Object.keys(DEFAULT_BENCHES);
+export const OPTIONAL_NAMES: readonly string[] = Object.keys(OPTIONAL_BENCHES);
 
 /** The bench of a name. */
 export function benchOf(name: string): Bench | undefined {
-  return new Map(Object.entries({ ...USUAL, ...NAMED })).get(name);
+  return new Map(Object.entries({ ...DEFAULT_BENCHES, ...OPTIONAL_BENCHES })).get(name);
 }

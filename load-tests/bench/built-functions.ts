@@ -35,7 +35,7 @@ export function functionFolder(name: string): string {
 }
 
 /** The sizes of the zips. */
-export function weighBundles(): BenchResult[] {
+export function measureBundleSizes(): BenchResult[] {
   return [...LAMBDAS, ...OTHERS].map((name) => {
     const kilobytes = statSync(`${functionFolder(name)}.zip`).size / 1e3;
     return compareLimit(`bundle-${name}`, 'kB', 'most', kilobytes, ZIP_KILOBYTES_MAX, []);

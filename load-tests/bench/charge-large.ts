@@ -4,7 +4,7 @@ import { DAY_MS } from '../../ledger/partitions.ts';
 import type { Bench, BenchContext } from './bench.ts';
 import { decodeRecords, makeAdvertisers, makeRecords, splitBatches } from './charge-data.ts';
 import { assertBalanced, charge, openDatabase, rateOf, startServer } from './charge-database.ts';
-import { measureByTurns } from './interleaved-rounds.ts';
+import { measureInterleaved } from './interleaved-rounds.ts';
 import { CLICKS, FILLERS, fillLedger } from './large-ledger.ts';
 import { type BenchResult, compareRounds } from './result.ts';
 
@@ -55,11 +55,11 @@ async function compareEvergreen(
   made: string,
   { progress, rounds }: BenchContext,
 ): Promise<BenchResult> {
-  const measured = await measureByTurns(['large', 'empty'], rounds, (round) => {
+  const measured = await measureInterleaved(['large', 'empty'], rounds, (round) => {
     progress.show(`charge-large: round ${round} of ${rounds}`);
     const records = makeRecords(CLICKS_A_ROUND, ADVERTISERS, 'evergreen');
     const lanes = splitBatches(decodeRecords(records), LANES, BATCH_SIZE);
-    return (way) => rateOf(pools[way], lanes, (batch) => charge(pools[way], batch));
+    return (variant) => rateOf(pools[variant], lanes, (batch) => charge(pools[variant], batch));
   });
   return compareRounds(
     'charge-large',
@@ -71,16 +71,16 @@ async function compareEvergreen(
 }
 
 async function compareImpressions(pools: Pools, { progress, rounds }: BenchContext): Promise<BenchResult[]> {
-  const measured = await measureByTurns(['large', 'emptyOld', 'empty'], rounds, (round) => {
+  const measured = await measureInterleaved(['large', 'emptyOld', 'empty'], rounds, (round) => {
     progress.show(`charge-large-impression: round ${round} of ${rounds}`);
     const lanesOf = (nonceMs: number) => {
       const records = makeRecords(CLICKS_A_ROUND, ADVERTISERS, 'impression', nonceMs);
       return splitBatches(decodeRecords(records), LANES, BATCH_SIZE);
     };
     const [old, fresh] = [lanesOf(NONCE_DAYS * DAY_MS), lanesOf(0)];
-    return (way) => {
-      const pool = way === 'large' ? pools.large : pools.empty;
-      return rateOf(pool, way === 'empty' ? fresh : old, (batch) => charge(pool, batch));
+    return (variant) => {
+      const pool = variant === 'large' ? pools.large : pools.empty;
+      return rateOf(pool, variant === 'empty' ? fresh : old, (batch) => charge(pool, batch));
     };
   });
   const nonces = `nonces minted over ${NONCE_DAYS} days`;

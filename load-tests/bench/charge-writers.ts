@@ -4,8 +4,8 @@ import type { Bench, BenchContext } from './bench.ts';
 import { decodeRecords, makeAdvertisers, makeRecords, splitBatches, splitEvenly } from './charge-data.ts';
 import { assertBalanced, charge, openDatabase, rateOf, startServer } from './charge-database.ts';
 import { request } from './child-port.ts';
-import { measureByTurns } from './interleaved-rounds.ts';
-import type { ProxyQuestion, ProxyStarted } from './latency-proxy.ts';
+import { measureInterleaved } from './interleaved-rounds.ts';
+import type { ProxyRequest, ProxyStarted } from './latency-proxy.ts';
 import { type BenchResult, compareRounds, median } from './result.ts';
 
 const ADVERTISERS = 1_000;
@@ -46,7 +46,7 @@ export const benchChargeWriters: Bench = async (context) => {
 async function openFarAway(url: string, { resources }: BenchContext): Promise<Pool> {
   const { hostname, port } = new URL(url);
   const proxy = resources.child([process.execPath, join(import.meta.dirname, 'latency-proxy.ts')]);
-  const question: ProxyQuestion = { host: hostname, port: Number(port), delayMs: DELAY_MS };
+  const question: ProxyRequest = { host: hostname, port: Number(port), delayMs: DELAY_MS };
   const started = await request<ProxyStarted>(proxy, question);
   const farUrl = new URL(url);
   farUrl.port = String(started.port);
@@ -71,12 +71,12 @@ async function compare(
   { progress, rounds }: BenchContext,
 ): Promise<BenchResult> {
   const name = `charge-writers-${writers}x${size}`;
-  const measured = await measureByTurns(['ours', 'reference'], rounds, (round) => {
+  const measured = await measureInterleaved(['ours', 'reference'], rounds, (round) => {
     progress.show(`${name}: round ${round} of ${rounds}`);
-    return (way) => {
+    return (variant) => {
       // Clicks of its own for each way: what is in the ledger is not charged again.
       const clicks = decodeRecords(makeRecords(writers * batches * size, ADVERTISERS, 'evergreen'));
-      const deal = way === 'ours' ? splitEvenly : splitBatches;
+      const deal = variant === 'ours' ? splitEvenly : splitBatches;
       return rateOf(pool, deal(clicks, writers, size), (batch) => charge(pool, batch));
     };
   });

@@ -4,7 +4,7 @@ import { copyBatch, makeBareLedger } from './bare-copy.ts';
 import type { Bench, BenchContext } from './bench.ts';
 import { decodeRecords, type LinkKind, makeAdvertisers, makeRecords, splitBatches } from './charge-data.ts';
 import { assertBalanced, charge, openDatabase, rateOf, startServer } from './charge-database.ts';
-import { measureByTurns } from './interleaved-rounds.ts';
+import { measureInterleaved } from './interleaved-rounds.ts';
 import { type BenchResult, compareRounds, median } from './result.ts';
 
 /** What is measured are the defaults. */
@@ -39,7 +39,7 @@ async function compare(
   { progress, rounds }: BenchContext,
 ): Promise<BenchResult> {
   const decodeMicros: number[] = [];
-  const measured = await measureByTurns(['ours', 'reference'], rounds, (round) => {
+  const measured = await measureInterleaved(['ours', 'reference'], rounds, (round) => {
     progress.show(`${name}: round ${round} of ${rounds}`);
     const records = makeRecords(CLICKS_A_ROUND, advertisers, kind);
     const startedAt = performance.now();
@@ -47,7 +47,7 @@ async function compare(
     decodeMicros.push(((performance.now() - startedAt) * 1_000) / clicks.length);
     const lanes = splitBatches(clicks, LANES, BATCH_SIZE);
     const settle = { ours: charge, reference: copyBatch };
-    return (way) => rateOf(pool, lanes, (batch) => settle[way](pool, batch));
+    return (variant) => rateOf(pool, lanes, (batch) => settle[variant](pool, batch));
   });
   const writers = Math.min(LANES, advertisers);
   return compareRounds(name, 'clicks/s', BAR, measured, [

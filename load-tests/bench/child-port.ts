@@ -27,9 +27,9 @@ export function request<T>(child: ChildProcess, question: object): Promise<T> {
 }
 
 /** In a child: answers every question of the parent, and ends with it. */
-export function serveParent<Q extends object>(answer: (question: Q) => Promise<object> | object): void {
+export function serveRequests<Q extends object>(answer: (question: Q) => Promise<object> | object): void {
   process.on('message', async (question) => {
-    // Sent by `ask` in our parent.
+    // Sent by `request` in the parent process.
     process.send?.(await answer(question as Q));
   });
   process.once('disconnect', () => process.exit(0));

@@ -56,7 +56,7 @@ export const benchEmbedded: Bench = async (context) => {
   });
   return [
     ...rateRows(
-      reportOf(result, { scenario: { name: 'embedded', runsDry: false }, levels: [] }),
+      reportOf(result, { scenario: { name: 'embedded', exhaustsBudgets: false }, levels: [] }),
       context.embeddedMs,
     ),
     ...memoryRows(memory.stop()),

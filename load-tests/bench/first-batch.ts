@@ -5,7 +5,7 @@ import { functionFolder, MEMORY_MEGABYTES } from './built-functions.ts';
 import { makeRecords } from './charge-data.ts';
 import { ADVERTISERS, type FunctionDatabase } from './function-database.ts';
 import { type BenchResult, compareLimit, median } from './result.ts';
-import { rangeOf } from './start-times.ts';
+import { formatRange } from './start-times.ts';
 
 const ROUNDS_MIN = 9;
 const CLICKS = 100;
@@ -32,7 +32,7 @@ export async function measureFirstBatches(
   const results = names.map((name) =>
     compareLimit(`first-batch-${name}`, 'ms', 'most', median(firstMs[name]), FIRST_BATCH_MS_MAX, [
       `median of ${rounds} starts of a process until its first batch of ${CLICKS} was answered, the connection to the database included, ` +
-        rangeOf(firstMs[name]),
+        formatRange(firstMs[name]),
     ]),
   );
   return { results, clicks: (rounds + 1) * names.length * CLICKS };

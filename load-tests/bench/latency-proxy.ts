@@ -4,9 +4,9 @@
  */
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
-import { serveParent } from './child-port.ts';
+import { serveRequests } from './child-port.ts';
 
-export type ProxyQuestion = {
+export type ProxyRequest = {
   readonly host: string;
   readonly port: number;
   /** In ms, with fractions. */
@@ -26,7 +26,7 @@ const nap = new Int32Array(new SharedArrayBuffer(4));
 const waiting: Waiting[] = [];
 let turning = false;
 
-serveParent(async ({ host, port, delayMs }: ProxyQuestion): Promise<ProxyStarted> => {
+serveRequests(async ({ host, port, delayMs }: ProxyRequest): Promise<ProxyStarted> => {
   const server = createServer({ noDelay: true }, (near) => {
     const far = connect({ host, port, noDelay: true });
     pass(near, far, delayMs);

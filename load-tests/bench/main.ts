@@ -7,7 +7,7 @@ import { errorMessage } from '../../common/errors.ts';
 import { createLogger } from '../../common/telemetry/logger.ts';
 import { createProgress } from '../progress.ts';
 import { acceptInto, compareWithBaseline, printComparison, readBaseline, writeBaseline } from './baseline.ts';
-import { benchOf, NAMED_NAMES, USUAL_NAMES } from './benches.ts';
+import { benchOf, DEFAULT_NAMES, OPTIONAL_NAMES } from './benches.ts';
 import { ResourceScope } from './resource-scope.ts';
 import { type BenchResult, printResults } from './result.ts';
 import { writeResults } from './results-file.ts';
@@ -22,9 +22,9 @@ const { only, rounds, time, json, compare, accept } = new Command('bench')
     'Measures every bar, each against its reference in the same run. Uses only what it starts itself.',
   )
   .addOption(
-    new Option('--only <names>', `some of ${[...USUAL_NAMES, ...NAMED_NAMES].join(', ')}`)
+    new Option('--only <names>', `some of ${[...DEFAULT_NAMES, ...OPTIONAL_NAMES].join(', ')}`)
       .argParser(parseNames)
-      .default(USUAL_NAMES, `all but ${NAMED_NAMES.join(', ')}`),
+      .default(DEFAULT_NAMES, `all but ${OPTIONAL_NAMES.join(', ')}`),
   )
   .option('--rounds <count>', `rounds that medians are taken of, ${ROUNDS_MIN}–${ROUNDS_MAX}`, parseRounds, 5)
   .option('--time <time>', 'length of the load on the embedded stack (default: 1m)', parseTime, 60_000)
@@ -115,7 +115,7 @@ function parseNames(text: string): string[] {
   const unknown = names.find((name) => benchOf(name) === undefined);
   if (unknown === undefined) return names;
   throw new InvalidArgumentError(
-    `Expected some of ${[...USUAL_NAMES, ...NAMED_NAMES].join(',')}, got "${unknown}"`,
+    `Expected some of ${[...DEFAULT_NAMES, ...OPTIONAL_NAMES].join(',')}, got "${unknown}"`,
   );
 }
 

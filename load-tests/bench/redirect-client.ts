@@ -5,18 +5,18 @@
 import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { BROWSER_HEADERS } from '../load/traffic.ts';
-import { serveParent } from './child-port.ts';
-import { type ClientAnswer, type ClientQuestion, usage } from './redirect-protocol.ts';
+import { serveRequests } from './child-port.ts';
+import { type ClientRequest, type ClientResponse, usage } from './redirect-protocol.ts';
 
 const links = new Map<string, Buffer[]>();
 
-serveParent(async (question: ClientQuestion): Promise<ClientAnswer> => {
+serveRequests(async (question: ClientRequest): Promise<ClientResponse> => {
   const requests = requestsOf(question.linksPath);
   const before = usage();
   const startedAt = performance.now();
   const until = startedAt + question.ms;
   const drivers = Array.from({ length: question.connections }, (_, index) =>
-    drive(question, requests, Math.floor((index * requests.length) / question.connections), until),
+    runConnection(question, requests, Math.floor((index * requests.length) / question.connections), until),
   );
   const done = await Promise.all(drivers);
   return {
@@ -42,8 +42,8 @@ function requestsOf(path: string): Buffer[] {
 }
 
 /** One connection: asks, waits for the answer, asks again, until the time is over. */
-function drive(
-  { port, answerEnd }: ClientQuestion,
+function runConnection(
+  { port, answerEnd }: ClientRequest,
   requests: readonly Buffer[],
   first: number,
   until: number,

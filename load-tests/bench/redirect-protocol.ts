@@ -1,5 +1,5 @@
 /** What the parent tells the servers and the client of the redirect bench. */
-export type ServerQuestion =
+export type ServerRequest =
   | { readonly request: 'start'; readonly kind: ServerKind; readonly folder: string; readonly links: number }
   | { readonly request: 'usage' };
 /** The bare reference, or the ad server with its spool, alone or with a relay to nowhere. */
@@ -10,7 +10,7 @@ export type ServerStarted = { readonly port: number; readonly linksPath: string 
 /** CPU time since the process began, user and system, in µs. */
 export type Usage = { readonly cpuMicros: number };
 
-export type ClientQuestion = {
+export type ClientRequest = {
   readonly port: number;
   readonly linksPath: string;
   readonly connections: number;
@@ -18,7 +18,7 @@ export type ClientQuestion = {
   /** What the last bytes of every answer are. */
   readonly answerEnd: string;
 };
-export type ClientAnswer = {
+export type ClientResponse = {
   readonly answers: number;
   readonly seconds: number;
   readonly cpuMicros: number;

@@ -19,8 +19,8 @@ import type { CatalogAd } from '../../ledger/catalog-ads.ts';
 import { Relay } from '../../producer/relay.ts';
 import { Spool } from '../../producer/spool.ts';
 import { listSegments } from '../../producer/spool-format.ts';
-import { serveParent } from './child-port.ts';
-import { destination, type ServerQuestion, type ServerStarted, usage } from './redirect-protocol.ts';
+import { serveRequests } from './child-port.ts';
+import { destination, type ServerRequest, type ServerStarted, usage } from './redirect-protocol.ts';
 
 const ADS = 100;
 const DAY_MS = 86_400_000;
@@ -29,9 +29,9 @@ const SPOOL = { bytesMax: 1_073_741_824, segmentBytes: 8_388_608, sync: 'os', sy
 const RELAY = { batchMax: 1_000, lingerMs: 20, watermarkIntervalMs: 2_000 };
 const SWEEP_MS = 500;
 
-serveParent(async (question: ServerQuestion) => (question.request === 'usage' ? usage() : start(question)));
+serveRequests(async (question: ServerRequest) => (question.request === 'usage' ? usage() : start(question)));
 
-async function start({ kind, folder, links }: ServerQuestion & { request: 'start' }): Promise<ServerStarted> {
+async function start({ kind, folder, links }: ServerRequest & { request: 'start' }): Promise<ServerStarted> {
   const keys: LinkKey[] = [{ id: 'k1', state: 'signs', secret: randomBytes(32) }];
   const sign = createSigner(keys);
   const paths = Array.from({ length: links }, (_, index) => {

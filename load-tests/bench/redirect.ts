@@ -5,10 +5,10 @@ import { request } from './child-port.ts';
 import { findNginx, startNginx } from './nginx-server.ts';
 import { canPin, pinned } from './pinned.ts';
 import type {
-  ClientAnswer,
-  ClientQuestion,
+  ClientRequest,
+  ClientResponse,
   ServerKind,
-  ServerQuestion,
+  ServerRequest,
   ServerStarted,
   Usage,
 } from './redirect-protocol.ts';
@@ -82,7 +82,7 @@ async function startServers({ resources }: BenchContext): Promise<Map<Kind, Serv
   const servers = new Map<Kind, Server>();
   for (const kind of OURS) {
     const child = resources.child(pinned(SERVER_CORE, join(import.meta.dirname, 'redirect-server.ts')));
-    const question: ServerQuestion = { request: 'start', kind, folder, links: LINKS };
+    const question: ServerRequest = { request: 'start', kind, folder, links: LINKS };
     const started = await request<ServerStarted>(child, question);
     const usage = () => request<Usage>(child, { request: 'usage' });
     servers.set(kind, { ...started, answerEnd: ANSWER_END, usage });
@@ -114,9 +114,9 @@ async function measureRounds(
 
 async function measure(client: ChildProcess, server: Server, ms: number): Promise<Measured> {
   const { port, linksPath, answerEnd } = server;
-  const question: ClientQuestion = { port, linksPath, connections: CONNECTIONS, ms, answerEnd };
+  const question: ClientRequest = { port, linksPath, connections: CONNECTIONS, ms, answerEnd };
   const before = await server.usage();
-  const { answers, seconds, cpuMicros, wrong } = await request<ClientAnswer>(client, question);
+  const { answers, seconds, cpuMicros, wrong } = await request<ClientResponse>(client, question);
   const after = await server.usage();
   if (wrong > 0) throw new Error(`Expected ${answers} recorded redirects, got ${wrong} other answers`);
   return {

@@ -38,7 +38,7 @@ export async function measureStarts(context: BenchContext): Promise<BenchResult[
   const emptyMs = startMs.get(empty) ?? [];
   const results = ours.flatMap((start) => resultsOf(start.name, startMs.get(start) ?? [], emptyMs));
   return results.map((result, index) =>
-    index === 0 ? { ...result, notes: [...result.notes, ...doubts()] } : result,
+    index === 0 ? { ...result, notes: [...result.notes, ...busyMachineNotes()] } : result,
   );
 }
 
@@ -74,22 +74,22 @@ function resultsOf(name: string, ms: readonly number[], emptyMs: readonly number
   const times = median(ms) / median(emptyMs);
   return [
     compareLimit(`start-up-${name}`, 'ms', 'most', median(ms), START_MS_MAX, [
-      `median of ${ms.length} starts of a process until it asks for an event, ${rangeOf(ms)}`,
+      `median of ${ms.length} starts of a process until it asks for an event, ${formatRange(ms)}`,
     ]),
     compareLimit(`start-up-${name}-empty`, '× empty', 'most', times, TIMES_EMPTY_MAX, [
-      `an empty function, in the same rounds: median ${median(emptyMs).toFixed(1)} ms, ${rangeOf(emptyMs)}`,
+      `an empty function, in the same rounds: median ${median(emptyMs).toFixed(1)} ms, ${formatRange(emptyMs)}`,
     ]),
   ];
 }
 
 /** A start takes longer where others take the processor, and not every one as much longer. */
-function doubts(): string[] {
+function busyMachineNotes(): string[] {
   const [load = 0] = loadavg();
   const cores = availableParallelism();
   return load > cores ? [`doubtful: the machine was busy, load ${load.toFixed(1)} on ${cores} cores`] : [];
 }
 
 /** The least and the most of some times, for a note. */
-export function rangeOf(ms: readonly number[]): string {
+export function formatRange(ms: readonly number[]): string {
   return `${Math.min(...ms).toFixed(1)}–${Math.max(...ms).toFixed(1)} ms`;
 }

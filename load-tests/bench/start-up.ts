@@ -1,6 +1,6 @@
 import { lambdaRic } from '../../emulators/lambda/runtime-client.ts';
 import type { Bench } from './bench.ts';
-import { buildFunctions, weighBundles } from './built-functions.ts';
+import { buildFunctions, measureBundleSizes } from './built-functions.ts';
 import { measureFirstBatches } from './first-batch.ts';
 import { openFunctionDatabase } from './function-database.ts';
 import { measureStarts } from './start-times.ts';
@@ -16,5 +16,5 @@ export const benchStartUp: Bench = async (context) => {
   const first = await measureFirstBatches(database, context);
   const warm = await measureWarm(database, context);
   await database.assertBalanced(first.clicks + warm.clicks);
-  return [...weighBundles(), ...starts, ...first.results, ...warm.results];
+  return [...measureBundleSizes(), ...starts, ...first.results, ...warm.results];
 };

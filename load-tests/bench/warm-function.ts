@@ -6,7 +6,7 @@ import { functionFolder, MEMORY_MEGABYTES } from './built-functions.ts';
 import { decodeRecords, makeRecords } from './charge-data.ts';
 import { ADVERTISERS, type FunctionDatabase } from './function-database.ts';
 import { type BenchResult, compareLimit, median } from './result.ts';
-import { rangeOf } from './start-times.ts';
+import { formatRange } from './start-times.ts';
 
 const NAME = 'lambda-kinesis';
 const CLICKS = 1_000;
@@ -59,7 +59,7 @@ export async function measureWarm(
     ]),
     compareLimit('warm-invocation', 'ms', 'most', median(beyondMs), BEYOND_MS_MAX, [
       `median of ${INVOCATIONS} invocations with ${CLICKS} clicks, from the event to the answer, without the time that the server ` +
-        `says it needs for the statements (log_duration); ${rangeOf(beyondMs)}`,
+        `says it needs for the statements (log_duration); ${formatRange(beyondMs)}`,
       `as a whole ${median(wallMs).toFixed(1)} ms, of that the server ${median(serverMs).toFixed(1)} ms; the handler alone with the same ` +
         `batches, decoded already, in the bench's process: ${median(handlerMs).toFixed(1)} ms`,
     ]),

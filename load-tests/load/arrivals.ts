@@ -1,15 +1,15 @@
-/** One stretch of a load: the rate goes in a straight line from one value to the other. */
+/** A part of a load in which the rate changes linearly from one value to another. */
 export type Phase = {
   readonly name: string;
   readonly ms: number;
-  /** Arrivals a second at its begin and at its end. */
+  /** Arrivals per second at the start and at the end of the phase. */
   readonly fromRate: number;
   readonly toRate: number;
 };
 
 /**
- * When arrivals are due: an open model, decided before the first request is sent and by the clock alone, so that
- * no answer, however slow, moves an arrival. Evenly spaced, so that two runs ask for the same.
+ * The schedule of an open-model load: it is fixed before the first request, so a slow response never delays an arrival.
+ * Arrivals are evenly spaced, so two runs offer the same load.
  */
 export type Arrivals = {
   readonly phases: readonly Phase[];
@@ -17,19 +17,19 @@ export type Arrivals = {
   readonly counts: readonly number[];
   readonly total: number;
   readonly ms: number;
-  /** Arrivals a second that are asked for at a time, in ms from the start. */
+  /** Target rate in arrivals per second at a time in ms from the start; 0 after the end. */
   readonly rateAt: (atMs: number) => number;
-  /** The next arrival, or `null` after the last: its phase, and when it is due in ms from the start. */
+  /** The next arrival, or `null` after the last: the index of its phase, and its due time in ms from the start. */
   readonly next: () => { readonly phase: number; readonly atMs: number } | null;
 };
 
-/** Lays out the arrivals of phases that follow each other. */
+/** Schedules the arrivals of consecutive phases. */
 export function planArrivals(phases: readonly Phase[]): Arrivals {
   const counts = phases.map((phase) =>
     Math.round(((phase.fromRate + phase.toRate) / 2) * (phase.ms / 1_000)),
   );
   let index = 0;
-  let done = 0;
+  let scheduled = 0;
   let startMs = 0;
   return {
     phases,
@@ -37,31 +37,31 @@ export function planArrivals(phases: readonly Phase[]): Arrivals {
     total: counts.reduce((sum, count) => sum + count, 0),
     ms: phases.reduce((sum, { ms }) => sum + ms, 0),
     rateAt: (atMs) => {
-      let left = atMs;
+      let remainingMs = atMs;
       for (const { ms, fromRate, toRate } of phases) {
-        if (left < ms) return fromRate + (toRate - fromRate) * (left / ms);
-        left -= ms;
+        if (remainingMs < ms) return fromRate + (toRate - fromRate) * (remainingMs / ms);
+        remainingMs -= ms;
       }
       return 0;
     },
     next: () => {
       for (let phase = phases[index]; phase; phase = phases[index]) {
-        if (done < (counts[index] ?? 0)) {
-          // The middle of its share, so that the first is not due before the load begins.
-          const atMs = startMs + timeOf((done + 0.5) / (counts[index] ?? 1), phase);
-          done += 1;
+        if (scheduled < (counts[index] ?? 0)) {
+          // The middle of the arrival's interval, so that the first arrival is due after the load begins.
+          const atMs = startMs + timeOf((scheduled + 0.5) / (counts[index] ?? 1), phase);
+          scheduled += 1;
           return { phase: index, atMs };
         }
         startMs += phase.ms;
         index += 1;
-        done = 0;
+        scheduled = 0;
       }
       return null;
     },
   };
 }
 
-/** When a share (0–1) of a phase's arrivals has come, in ms from its start: the area under a line, turned around. */
+/** The time in ms from the start of a phase at which a share (0–1) of its arrivals is due: the inverse of the area under its rate. */
 function timeOf(share: number, { ms, fromRate, toRate }: Phase): number {
   const slope = toRate - fromRate;
   if (Math.abs(slope) < 1e-9) return share * ms;

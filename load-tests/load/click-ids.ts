@@ -2,12 +2,12 @@ import { writeUuid } from '../../common/uuid.ts';
 
 const BYTES = 16;
 
-/** Click ids, 16 bytes each: a million of them take 16 MB. */
+/** A list of click ids with 16 bytes per id: a million ids take 16 MB. */
 export class ClickIds {
   private readonly bytes: Buffer;
   private count = 0;
 
-  /** `max` is the most that will ever be added. */
+  /** Allocates memory for at most `max` ids. */
   constructor(max: number) {
     this.bytes = Buffer.allocUnsafe(max * BYTES);
   }
@@ -16,7 +16,7 @@ export class ClickIds {
     return this.count;
   }
 
-  /** Adds a canonical UUID. Throws when more come than were planned for. */
+  /** Adds a canonical UUID. Throws if the list already has `max` ids. */
   add(id: string): void {
     if ((this.count + 1) * BYTES > this.bytes.length)
       throw new Error(`Expected at most ${this.count} click ids`);
@@ -24,7 +24,7 @@ export class ClickIds {
     this.count += 1;
   }
 
-  /** The ids from place `from` on, at most `limit`, in the order they were added. */
+  /** At most `limit` ids from index `from` on, in insertion order. */
   slice(from: number, limit: number): string[] {
     const ids: string[] = [];
     for (let at = from; at < Math.min(from + limit, this.count); at += 1)
@@ -33,16 +33,16 @@ export class ClickIds {
   }
 }
 
-/** Clicks that were promised to be recorded, by where people were sent. */
-export type RecordedClicks = { readonly toAdvertiser: ClickIds; readonly toFallback: ClickIds };
+/** Click ids that the ad server confirmed as recorded, by the target of the redirect. */
+export type RecordedClickIds = { readonly toAdvertiser: ClickIds; readonly toFallback: ClickIds };
 
-/** The canonical UUID whose 16 bytes stand at `at`. */
+/** The canonical UUID of the 16 bytes at offset `at`. */
 export function uuidAt(bytes: Buffer, at: number): string {
   const hex = bytes.toString('hex', at, at + BYTES);
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
 }
 
-/** The lowest and the highest of ids: between them the planner reads only the partitions of their days. */
+/** The lowest and the highest id. A query limited to this range reads only the partitions of those days. */
 export function boundsOf(ids: readonly string[]): [string | null, string | null] {
   const sorted = ids.toSorted();
   return [sorted[0] ?? null, sorted.at(-1) ?? null];

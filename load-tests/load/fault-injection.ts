@@ -6,19 +6,24 @@ import type { Stack } from '../../cli/start/stack.ts';
 import { errorMessage, TollwayError } from '../../common/errors.ts';
 import { sleep } from '../../common/process.ts';
 
-/** Longest a command may take that restarts the broker, in ms. */
+/** Timeout of the command that restarts the broker, in ms. */
 const RESTART_MS_MAX = 60_000;
 
-/** What was done to a stack, or could not be, and when, in ms from the start of the load. */
-export type Disturbance = { readonly atMs: number; readonly what: string; readonly isDone: boolean };
+/** A fault that was injected, or that failed to be. `atMs` counts from the start of the load. */
+export type InjectedFault = {
+  readonly atMs: number;
+  readonly description: string;
+  readonly succeeded: boolean;
+};
 
-/** A fault injection that is ready: it begins with the load. */
-export type FaultInjection = (stop: AbortSignal) => Promise<Disturbance[]>;
+/** A prepared fault injection. Call it when the load starts; it resolves when all faults are injected or `stop` is aborted. */
+export type FaultInjection = (stop: AbortSignal) => Promise<InjectedFault[]>;
 
 /**
- * Prepares to kill a processor without a word at one time and to restart the broker at another, in ms from the start. What cannot be
- * done then is noted. `restartBroker` is a shell command; without it the embedded PostgreSQL, the broker of `npm start`, is killed.
- * Throws `no_fault_injection` where the one or the other is not to be found.
+ * Prepares to kill a processor (SIGKILL) and to restart the broker, each at a time in ms from the start of the load. A fault that fails
+ * is reported as such. `restartBroker` is a shell command; without it the embedded PostgreSQL, the broker of `npm start`, is killed and
+ * its supervisor restarts it. Throws `no_fault_injection` if the stack has no supervisor on this machine, or no known way to restart its
+ * broker.
  */
 export function prepareFaultInjection(
   stack: Stack,
@@ -32,7 +37,7 @@ export function prepareFaultInjection(
   if (supervisor === undefined)
     throw new TollwayError(
       'no_fault_injection',
-      'Expected the stack of npm start on this machine: fault injection kills its processor',
+      'Expected the stack of npm start on this machine, because fault injection kills its processor',
     );
   const postmaster = join(stack.dataDir, 'postgres', 'postmaster.pid');
   if (restartBroker === undefined && (stack.broker !== 'postgres' || !existsSync(postmaster))) {
@@ -40,51 +45,59 @@ export function prepareFaultInjection(
     const message = `--restart-broker: expected the command that restarts ${broker}, got nothing`;
     throw new TollwayError('no_fault_injection', message);
   }
-  const killProcessor = () => {
-    process.kill(processorOf(supervisor), 'SIGKILL');
-  };
-  const restart = async () => {
-    if (restartBroker !== undefined) await promisify(exec)(restartBroker, { timeout: RESTART_MS_MAX });
-    // Its first line is the process id: https://www.postgresql.org/docs/18/storage-file-layout.html
-    else process.kill(Number(readFileSync(postmaster, 'utf8').split('\n')[0]), 'SIGKILL');
-  };
-  const steps = [
+  return createFaultInjection([
     {
-      at: processorAtMs,
-      act: killProcessor,
-      done: 'a processor was killed',
-      failed: 'no processor could be killed',
+      atMs: processorAtMs,
+      inject: () => void process.kill(findProcessor(supervisor), 'SIGKILL'),
+      onSuccess: 'a processor was killed',
+      onFailure: 'no processor could be killed',
     },
     {
-      at: brokerAtMs,
-      act: restart,
-      done: 'the broker was restarted',
-      failed: 'the broker could not be restarted',
+      atMs: brokerAtMs,
+      inject: async () => {
+        if (restartBroker !== undefined) await promisify(exec)(restartBroker, { timeout: RESTART_MS_MAX });
+        // The first line of postmaster.pid is the process id: https://www.postgresql.org/docs/18/storage-file-layout.html
+        else process.kill(Number(readFileSync(postmaster, 'utf8').split('\n')[0]), 'SIGKILL');
+      },
+      onSuccess: 'the broker was restarted',
+      onFailure: 'the broker could not be restarted',
     },
-  ];
+  ]);
+}
+
+type PlannedFault = {
+  readonly atMs: number;
+  readonly inject: () => Promise<void> | void;
+  /** Descriptions of the two outcomes. */
+  readonly onSuccess: string;
+  readonly onFailure: string;
+};
+
+function createFaultInjection(planned: readonly PlannedFault[]): FaultInjection {
   return async (stop) => {
     const startedAt = performance.now();
-    const disturbances: Disturbance[] = [];
-    for (const { at, act, done, failed } of steps) {
-      await sleep(Math.max(0, at - (performance.now() - startedAt)), stop);
+    const faults: InjectedFault[] = [];
+    const report = (description: string, succeeded: boolean) =>
+      faults.push({ atMs: performance.now() - startedAt, description, succeeded });
+    for (const { atMs, inject, onSuccess, onFailure } of planned) {
+      await sleep(Math.max(0, atMs - (performance.now() - startedAt)), stop);
       if (stop.aborted) break;
       try {
-        await act();
-        disturbances.push({ atMs: performance.now() - startedAt, what: done, isDone: true });
+        await inject();
+        report(onSuccess, true);
       } catch (error) {
-        const what = `${failed}: ${errorMessage(error)}`;
-        disturbances.push({ atMs: performance.now() - startedAt, what, isDone: false });
+        report(`${onFailure}: ${errorMessage(error)}`, false);
       }
     }
-    return disturbances;
+    return faults;
   };
 }
 
-/** The processor among the children of the supervisor. */
-function processorOf(supervisor: number): number {
+/** The process id of the processor, a child of the supervisor. Throws if none is running. */
+function findProcessor(supervisor: number): number {
   const children = readFileSync(`/proc/${supervisor}/task/${supervisor}/children`, 'utf8').trim().split(' ');
   const found = children.find((pid) => commandOf(pid).includes('processor/main.ts'));
-  if (found === undefined) throw new Error('none is running');
+  if (found === undefined) throw new Error('no processor is running');
   return Number(found);
 }
 
@@ -92,7 +105,7 @@ function commandOf(pid: string): string {
   try {
     return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
   } catch {
-    // It has ended since.
+    // The process has ended.
     return '';
   }
 }

@@ -5,43 +5,46 @@ import { errorCode, errorMessage, TollwayError } from '../../common/errors.ts';
 import { isUuid } from '../../common/uuid.ts';
 import { type Arrival, BROWSER_HEADERS, FALLBACK_URL, KINDS } from './traffic.ts';
 
-/** Connections that are kept, for each that is busy on average (Little's law: rate by round trip): bursts need more. */
-const KEPT_FOR_BUSY = 8;
-const KEPT = { least: 100, most: 2_000 };
-/** No click, and unlike a `HEAD` it leaves its connection open: undici closes those, https://github.com/nodejs/undici/issues/258 */
-const NO_LINK = '/';
-/** Requests that the round trip is measured by. */
+/** Kept connections per connection that is busy on average (Little's law: rate × round trip), to cover bursts. */
+const CONNECTIONS_PER_BUSY = 8;
+const CONNECTIONS = { min: 100, max: 2_000 };
+/**
+ * A GET of this path is not a click. Unlike `HEAD`, it leaves its connection open: undici closes a connection after `HEAD`,
+ * https://github.com/nodejs/undici/issues/258
+ */
+const PROBE_PATH = '/';
+/** Requests that measure the round trip. */
 const ROUND_TRIPS = 5;
-/** Those that are opened for one request, at once. */
+/** Limit of concurrent connections that are opened for a single request. */
 const NEW_CONNECTIONS_MAX = 200;
-/** A redirect that takes longer has failed, in ms. */
+/** Timeout of a redirect, in ms. */
 export const ANSWER_MS_MAX = 10_000;
 const TIMEOUTS = { headersTimeout: ANSWER_MS_MAX, bodyTimeout: ANSWER_MS_MAX, connectTimeout: ANSWER_MS_MAX };
 type Address = { readonly address: string; readonly family: number };
-/** Longest note about a failure: the notes are keys of a table. */
-const NOTE_CHARACTERS_MAX = 80;
+/** Longest failure reason. Reasons are the keys of a table. */
+const REASON_CHARACTERS_MAX = 80;
 
-/** What a request came to. */
-export type Answered =
-  /** Redirected to the advertiser, or to the campaign's fallback. */
+/** The result of a request. */
+export type ClickResult =
+  /** Redirected to the advertiser or to the fallback URL of its campaign; the click is recorded. */
   | { readonly is: 'recorded'; readonly clickId: string; readonly toFallback: boolean }
-  /** Redirected, and said that nothing was recorded. */
+  /** Redirected with `Tollway-Click: none`: the click is not recorded. */
   | { readonly is: 'unrecorded' }
-  /** Not redirected, as such an arrival is to be answered. */
-  | { readonly is: 'turned_away' }
-  | { readonly is: 'failed'; readonly why: string };
+  /** Refused as expected: a prefetch or a forged link. */
+  | { readonly is: 'refused' }
+  | { readonly is: 'failed'; readonly reason: string };
 
 export type HttpTarget = {
-  /** Requests what an arrival asks for; `done` is called once. */
-  readonly click: (arrival: Arrival, done: (answered: Answered) => void) => void;
-  /** The status that a `HEAD` of a path brings: it is no click. Throws `target_unreachable`. */
+  /** Sends the request of an arrival and calls `done` once. */
+  readonly click: (arrival: Arrival, done: (result: ClickResult) => void) => void;
+  /** The status of a `HEAD` request, which is not a click. Throws `target_unreachable`. */
   readonly probe: (path: string) => Promise<number>;
   readonly close: () => Promise<void>;
 };
 
 /**
- * An ad server as browsers see it: one request at a time on a connection, kept alive or not, redirects not followed. Kept
- * connections are taken in turn, so that none idles until it is closed; an arrival that finds all busy waits, and its wait counts.
+ * A client of an ad server that behaves like browsers: one request at a time per connection, kept alive or not, redirects not followed. Kept
+ * connections are used round-robin, so that none reaches the idle timeout. An arrival waits if all are busy; the wait counts as latency.
  * Throws `target_unreachable`.
  */
 export async function createHttpTarget(url: string, connections: number): Promise<HttpTarget> {
@@ -55,19 +58,16 @@ function keptConnections(url: string, options: ConnectOptions, connections: numb
   return new RoundRobinPool(url, { connections, pipelining: 1, ...options });
 }
 
-/**
- * The name is looked up here, once, and what answered is where every connection goes: browsers come with the answer, and a thousand
- * look-ups a second would be a load of our own.
- */
+/** Resolves the host name once, for all connections. Browsers cache it too, and a lookup per connection would load this machine. */
 async function connectOptions(url: string): Promise<ConnectOptions> {
-  const { address, family } = await reach(url);
+  const { address, family } = await findAddress(url);
   const lookup: LookupFunction = (_, { all }, found) =>
     all ? found(null, [{ address, family }]) : found(null, address, family);
   return { ...TIMEOUTS, connect: { lookup } };
 }
 
-/** The address that a URL's server answers at. */
-function reach(url: string): Promise<Address> {
+/** Connects to the server of a URL and returns the address that accepted. Throws `target_unreachable`. */
+function findAddress(url: string): Promise<Address> {
   const { hostname, port, protocol } = new URL(url);
   return new Promise((resolve, reject) => {
     const socket = connect({
@@ -91,55 +91,58 @@ function unreachable(url: string, cause: unknown): TollwayError {
 }
 
 function targetOf(url: string, options: ConnectOptions, pool: Dispatcher): HttpTarget {
-  // On its own: undici closes a connection after a HEAD.
+  // A separate client, because undici closes a connection after HEAD.
   const prober = new Client(url, options);
-  // Each of its requests ends its connection: the next has to open one.
-  const newcomers = new Pool(url, { connections: NEW_CONNECTIONS_MAX, ...options });
+  // Each request closes its connection, so the next one opens a new connection.
+  const newConnectionPool = new Pool(url, { connections: NEW_CONNECTIONS_MAX, ...options });
   return {
     click: ({ kind, path, headers, onNewConnection }, done) => {
-      let answered: Answered | null = null;
-      const dispatcher = onNewConnection ? newcomers : pool;
+      let result: ClickResult | null = null;
+      const dispatcher = onNewConnection ? newConnectionPool : pool;
       dispatcher.dispatch(
         { path, method: 'GET', headers, reset: onNewConnection },
         {
           onRequestStart: () => {},
           onResponseStart: (_, status, responseHeaders) => {
-            answered = answeredBy(KINDS[kind].status, status, responseHeaders);
+            result = resultOf(KINDS[kind].status, status, responseHeaders);
           },
           onResponseData: () => {},
-          onResponseEnd: () => done(answered ?? { is: 'failed', why: 'no answer' }),
-          onResponseError: (_, error) => done({ is: 'failed', why: noteOf(error) }),
+          onResponseEnd: () => done(result ?? { is: 'failed', reason: 'no answer' }),
+          onResponseError: (_, error) => done({ is: 'failed', reason: failureReason(error) }),
         },
       );
     },
-    probe: (path) => ask(prober, url, 'HEAD', path),
+    probe: (path) => requestStatus(prober, url, 'HEAD', path),
     close: async () =>
-      void (await Promise.all([pool, newcomers, prober].map((dispatcher) => dispatcher.destroy()))),
+      void (await Promise.all([pool, newConnectionPool, prober].map((dispatcher) => dispatcher.destroy()))),
   };
 }
 
 /**
- * A target for arrivals at this rate, with the connections it takes open. One opened on demand would be a new connection that nobody
- * asked for, and a burst demands many at once, which is just what makes it worse. Throws `target_unreachable`.
+ * A target with enough open connections for this arrival rate. Without them, a burst would open many connections at once, beyond the share
+ * of new connections that the load is configured with. Throws `target_unreachable`.
  */
 export async function openHttpTarget(url: string, perSecond: number): Promise<HttpTarget> {
   const options = await connectOptions(url);
   const busy = (perSecond * (await roundTripMs(url, options))) / 1_000;
-  const connections = Math.min(KEPT.most, Math.max(KEPT.least, Math.ceil(busy * KEPT_FOR_BUSY)));
+  const wanted = Math.ceil(busy * CONNECTIONS_PER_BUSY);
+  const connections = Math.min(CONNECTIONS.max, Math.max(CONNECTIONS.min, wanted));
   const pool = keptConnections(url, options, connections);
-  // All at once: none of them can share. What cannot be opened now is opened when it is needed, or fails there.
-  await Promise.allSettled(Array.from({ length: connections }, () => ask(pool, url, 'GET', NO_LINK)));
+  // Concurrent requests, so that each opens its own connection. A connection that fails here is opened again when it is needed.
+  await Promise.allSettled(
+    Array.from({ length: connections }, () => requestStatus(pool, url, 'GET', PROBE_PATH)),
+  );
   return targetOf(url, options, pool);
 }
 
-/** The shortest of a few requests on one connection, to its answer. */
+/** The shortest time of a few requests on one connection, in ms. */
 async function roundTripMs(url: string, options: ConnectOptions): Promise<number> {
   const client = new Client(url, options);
   try {
     let shortest = Number.POSITIVE_INFINITY;
     for (let count = 0; count < ROUND_TRIPS; count += 1) {
       const startedAt = performance.now();
-      await ask(client, url, 'GET', NO_LINK);
+      await requestStatus(client, url, 'GET', PROBE_PATH);
       shortest = Math.min(shortest, performance.now() - startedAt);
     }
     return shortest;
@@ -148,7 +151,7 @@ async function roundTripMs(url: string, options: ConnectOptions): Promise<number
   }
 }
 
-async function ask(
+async function requestStatus(
   dispatcher: Dispatcher,
   url: string,
   method: 'GET' | 'HEAD',
@@ -163,17 +166,17 @@ async function ask(
   }
 }
 
-function answeredBy(expected: number, status: number, headers: IncomingHttpHeaders): Answered {
-  if (status !== expected) return { is: 'failed', why: `answer ${status}, expected ${expected}` };
-  if (status !== 302) return { is: 'turned_away' };
-  const said = headers['tollway-click'];
-  if (typeof said === 'string' && isUuid(said))
-    return { is: 'recorded', clickId: said, toFallback: headers.location === FALLBACK_URL };
-  return said === 'none'
+function resultOf(expected: number, status: number, headers: IncomingHttpHeaders): ClickResult {
+  if (status !== expected) return { is: 'failed', reason: `expected status ${expected}, got ${status}` };
+  if (status !== 302) return { is: 'refused' };
+  const clickId = headers['tollway-click'];
+  if (typeof clickId === 'string' && isUuid(clickId))
+    return { is: 'recorded', clickId, toFallback: headers.location === FALLBACK_URL };
+  return clickId === 'none'
     ? { is: 'unrecorded' }
-    : { is: 'failed', why: 'a redirect without a Tollway-Click header' };
+    : { is: 'failed', reason: 'a redirect without a Tollway-Click header' };
 }
 
-function noteOf(error: Error): string {
-  return (errorCode(error) ?? errorMessage(error)).slice(0, NOTE_CHARACTERS_MAX);
+function failureReason(error: Error): string {
+  return (errorCode(error) ?? errorMessage(error)).slice(0, REASON_CHARACTERS_MAX);
 }

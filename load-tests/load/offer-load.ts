@@ -1,55 +1,55 @@
 import { sleep } from '../../common/process.ts';
 import type { Arrivals } from './arrivals.ts';
-import type { RecordedClicks } from './click-ids.ts';
-import { ANSWER_MS_MAX, type HttpTarget } from './http-target.ts';
-import { createMicros, type Micros, recordMs } from './micros.ts';
+import type { RecordedClickIds } from './click-ids.ts';
+import { ANSWER_MS_MAX, type ClickResult, type HttpTarget } from './http-target.ts';
+import { createMicrosHistogram, type MicrosHistogram, recordMs } from './micros-histogram.ts';
 import type { Arrival } from './traffic.ts';
 
-/** Requests under way at once. An arrival beyond it is counted as shed, which is a failure. */
+/** Limit of concurrent requests. An arrival above the limit is not sent and counts as shed, which fails the run. */
 export const UNDER_WAY_MAX = 10_000;
-/** Arrivals begun in one turn of the event loop: between two turns the answers are read. */
-const ARRIVALS_A_TURN_MAX = 250;
-/** An arrival begun this much after it was due was not offered as asked, in ms. */
+/** Arrivals sent per iteration of the event loop, so that responses are read in between. */
+const ARRIVALS_PER_ITERATION_MAX = 250;
+/** Largest delay after the due time, in ms, for an arrival to count as offered in time. */
 export const LATE_MS_MAX = 250;
-/** Kinds of failure that are told apart. */
+/** Limit of distinct failure reasons that are counted separately. */
 const FAILURES_MAX = 20;
 
-/** What one phase saw. */
+/** The counts of one phase. */
 export type PhaseCounts = {
-  /** Arrivals begun, and of them those that came at most `LATE_MS_MAX` late. */
+  /** Arrivals sent or shed, and how many of them were at most `LATE_MS_MAX` late. */
   begun: number;
   offered: number;
   recorded: number;
   unrecorded: number;
-  /** Not redirected, and rightly so. */
-  turnedAway: number;
+  /** Arrivals that the ad server refused as expected: prefetches and forged links. */
+  refused: number;
   failed: number;
   shed: number;
-  /** Answers as they should be that came while this phase lasted, of whichever arrival. */
-  answeredMeanwhile: number;
-  /** From the intended start to the whole answer, in µs, of what was answered as it should be. */
-  readonly latencyMicros: Micros;
-  /** How late the generator itself was, in µs. It is a part of the latency. */
-  readonly latenessMicros: Micros;
+  /** Correct answers received during this phase, to arrivals of any phase. */
+  answeredInPhase: number;
+  /** Time from the due time to the complete answer, in µs, of correct answers. */
+  readonly latencyMicros: MicrosHistogram;
+  /** Delay of the load generator after the due time, in µs. It is included in the latency. */
+  readonly latenessMicros: MicrosHistogram;
 };
 
 export type Load = {
   readonly phases: readonly PhaseCounts[];
-  /** When each phase ends by the plan, in ms from the start. */
+  /** Planned end of each phase, in ms from the start. */
   readonly ends: readonly number[];
-  /** Latencies since somebody last looked, in µs. */
-  readonly recent: Micros;
-  /** How many requests failed, by reason. */
+  /** Latencies since the last sample of the timeline, in µs. */
+  readonly recent: MicrosHistogram;
+  /** Number of failed requests by reason. */
   readonly failures: Map<string, number>;
   underWay: number;
-  /** The phase that is under way. */
+  /** Index of the current phase. */
   phase: number;
-  /** Time from the first to the last arrival, in ms, and when that was, on the clock of `performance.now()`. */
+  /** Duration of the arrivals in ms, and the time of the last one on the clock of `performance.now()`; 0 before. */
   elapsedMs: number;
   endedAt: number;
 };
 
-/** An empty load, to be looked at while it is offered. */
+/** An empty load. `offerLoad` updates it while it runs. */
 export function createLoad(arrivals: Arrivals): Load {
   let endMs = 0;
   const ends = arrivals.phases.map(({ ms }) => {
@@ -63,14 +63,14 @@ export function createLoad(arrivals: Arrivals): Load {
       offered: 0,
       recorded: 0,
       unrecorded: 0,
-      turnedAway: 0,
+      refused: 0,
       failed: 0,
       shed: 0,
-      answeredMeanwhile: 0,
-      latencyMicros: createMicros(),
-      latenessMicros: createMicros(),
+      answeredInPhase: 0,
+      latencyMicros: createMicrosHistogram(),
+      latenessMicros: createMicrosHistogram(),
     })),
-    recent: createMicros(),
+    recent: createMicrosHistogram(),
     failures: new Map(),
     underWay: 0,
     phase: 0,
@@ -80,13 +80,13 @@ export function createLoad(arrivals: Arrivals): Load {
 }
 
 /**
- * Offers the arrivals to the target, each at its time, whatever became of those before it: latency is counted from the
- * time an arrival was due, so no pause of the target or of ours hides behind another (no coordinated omission).
- * Resolves when the last is answered. `stop` ends it early.
+ * Sends each arrival to the target when it is due, without waiting for earlier responses. Latency counts from the due time, so pauses of the
+ * target or of the generator are included (no coordinated omission). Resolves when all requests are answered, or after a timeout; `stop`
+ * ends the arrivals early.
  */
-export async function offerLoad(load: Load, arrivals: Arrivals, context: Around): Promise<void> {
+export async function offerLoad(load: Load, arrivals: Arrivals, context: LoadContext): Promise<void> {
   const { stackTraceLimit } = Error;
-  // undici makes an error of every connection that ends with its answer: a stack trace of each took as long as the request.
+  // undici creates an Error for each connection that closes after its response. Capturing its stack took as long as the request.
   Error.stackTraceLimit = 0;
   try {
     await offer(load, arrivals, context);
@@ -97,24 +97,24 @@ export async function offerLoad(load: Load, arrivals: Arrivals, context: Around)
   }
 }
 
-type Around = {
+type LoadContext = {
   readonly target: HttpTarget;
   readonly nextArrival: () => Arrival;
-  readonly recorded: RecordedClicks;
+  readonly recorded: RecordedClickIds;
   readonly stop: AbortSignal;
 };
 
-async function offer(load: Load, arrivals: Arrivals, context: Around): Promise<void> {
+async function offer(load: Load, arrivals: Arrivals, context: LoadContext): Promise<void> {
   const startedAt = performance.now();
   let next = arrivals.next();
   while (next && !context.stop.aborted) {
     const nowMs = performance.now() - startedAt;
-    for (let count = 0; next && next.atMs <= nowMs && count < ARRIVALS_A_TURN_MAX; count += 1) {
+    for (let count = 0; next && next.atMs <= nowMs && count < ARRIVALS_PER_ITERATION_MAX; count += 1) {
       load.phase = next.phase;
-      begin(load, next.phase, { startedAt, dueAt: startedAt + next.atMs }, context);
+      sendArrival(load, next.phase, { startedAt, dueAt: startedAt + next.atMs }, context);
       next = arrivals.next();
     }
-    // Behind: only let the answers in. Otherwise: the timer's millisecond is the grain of our lateness.
+    // If arrivals are overdue, only read responses before continuing. Otherwise sleep: the timer's 1 ms bounds the lateness.
     if (next && next.atMs <= performance.now() - startedAt)
       await new Promise((resolve) => setImmediate(resolve));
     else if (next) await sleep(1);
@@ -123,11 +123,11 @@ async function offer(load: Load, arrivals: Arrivals, context: Around): Promise<v
   load.endedAt = performance.now();
 }
 
-function begin(
+function sendArrival(
   load: Load,
   phase: number,
   { startedAt, dueAt }: { startedAt: number; dueAt: number },
-  context: Around,
+  context: LoadContext,
 ): void {
   const counts = load.phases[phase];
   if (!counts) throw new Error(`Expected a phase, got ${phase}`);
@@ -140,39 +140,43 @@ function begin(
     return;
   }
   load.underWay += 1;
-  context.target.click(context.nextArrival(), (answered) => {
+  context.target.click(context.nextArrival(), (result) => {
     load.underWay -= 1;
-    if (answered.is !== 'failed') {
+    if (result.is !== 'failed') {
       const now = performance.now();
       const latencyMs = now - dueAt;
-      const meanwhile = load.phases[load.ends.findIndex((end) => now - startedAt < end)];
-      if (meanwhile) meanwhile.answeredMeanwhile += 1;
+      const current = load.phases[load.ends.findIndex((end) => now - startedAt < end)];
+      if (current) current.answeredInPhase += 1;
       recordMs(counts.latencyMicros, latencyMs);
       recordMs(load.recent, latencyMs);
     }
-    switch (answered.is) {
-      case 'recorded':
-        context.recorded[answered.toFallback ? 'toFallback' : 'toAdvertiser'].add(answered.clickId);
-        counts.recorded += 1;
-        return;
-      case 'unrecorded':
-        counts.unrecorded += 1;
-        return;
-      case 'turned_away':
-        counts.turnedAway += 1;
-        return;
-      case 'failed':
-        counts.failed += 1;
-        countFailure(load.failures, answered.why);
-        return;
-      default:
-        answered satisfies never;
-    }
+    countResult(load, counts, result, context.recorded);
   });
 }
 
-/** Counts a failure by its reason; beyond so many reasons, all others as one. */
-export function countFailure(failures: Map<string, number>, why: string): void {
-  const key = failures.has(why) || failures.size < FAILURES_MAX ? why : 'other reasons';
+function countResult(load: Load, counts: PhaseCounts, result: ClickResult, recorded: RecordedClickIds): void {
+  switch (result.is) {
+    case 'recorded':
+      recorded[result.toFallback ? 'toFallback' : 'toAdvertiser'].add(result.clickId);
+      counts.recorded += 1;
+      return;
+    case 'unrecorded':
+      counts.unrecorded += 1;
+      return;
+    case 'refused':
+      counts.refused += 1;
+      return;
+    case 'failed':
+      counts.failed += 1;
+      countFailure(load.failures, result.reason);
+      return;
+    default:
+      result satisfies never;
+  }
+}
+
+/** Counts a failure by reason. Above the limit of distinct reasons, further ones count together as `other reasons`. */
+export function countFailure(failures: Map<string, number>, reason: string): void {
+  const key = failures.has(reason) || failures.size < FAILURES_MAX ? reason : 'other reasons';
   failures.set(key, (failures.get(key) ?? 0) + 1);
 }

@@ -11,36 +11,36 @@ import type { HttpTarget } from './http-target.ts';
 import { type Arrival, createTraffic, FALLBACK_URL, type Shares } from './traffic.ts';
 
 const PRICE_MICROS = 10_000n;
-/** Time for the ad server to learn of new ads, in ms: it is notified, and polls every ten seconds by default. */
-const KNOWN_MS_MAX = 30_000;
+/** Longest wait for the ad server to load new ads, in ms. It is notified of them and also polls, every 10 s by default. */
+const CATALOG_WAIT_MS_MAX = 30_000;
 
-/** Who is clicked on in a load test: advertisers of its own, so that nobody else pays. */
+/** The advertisers and ads of a load test. They are created for the test, so that no other advertiser is charged. */
 export type Population = {
   readonly advertiserIds: readonly number[];
   readonly priceMicros: bigint;
   readonly adIds: readonly number[];
-  /** The next arrival of the asked kinds. */
+  /** The next arrival, of a kind drawn by the configured shares. */
   readonly nextArrival: () => Arrival;
-  /** A link to each ad, to be asked for by `HEAD`. */
+  /** The path of a link to each ad, for `HEAD` requests. */
   readonly paths: readonly string[];
-  /** Pauses the advertisers: the load test is over. */
-  readonly retire: () => Promise<void>;
+  /** Pauses the advertisers after the test. */
+  readonly pauseAdvertisers: () => Promise<void>;
 };
 
 export type PopulationOptions = {
   readonly advertisers: number;
   readonly ads: number;
-  /** How much more the first ads are clicked than the last: the exponent of Zipf's law, 0 for all alike. */
+  /** Exponent of Zipf's law for the distribution of clicks over ads; 0 is uniform. */
   readonly skew: number;
   readonly shares: Shares;
   readonly seed: number;
-  /** Part of all arrivals that go to one ad, besides its share by rank. */
-  readonly favourite?: number;
-  /** What each advertiser can pay for, in clicks. */
+  /** Share (0–1) of all arrivals that go to the first ad in addition to its share by rank. Default 0. */
+  readonly topAdShare?: number;
+  /** Budget of each advertiser, in clicks. */
   readonly budgetClicks: number;
 };
 
-/** Makes advertisers with a campaign each, and their ads. */
+/** Creates advertisers with one campaign each, and their ads. */
 export async function makePopulation(
   pool: Pool,
   keys: readonly LinkKey[],
@@ -68,23 +68,23 @@ export async function makePopulation(
     adIds,
     nextArrival: createTraffic(adIds, sign, traffic),
     paths: adIds.map((adId) => `/c/${sign(evergreenLink(adId))}`),
-    retire: async () => {
+    pauseAdvertisers: async () => {
       for (const id of advertiserIds) await setAdvertiserStatus(pool, id, 'paused');
     },
   };
 }
 
 /**
- * Waits until the ad server redirects every ad of a population, asked by `HEAD`, which is no click.
+ * Waits until the ad server redirects every ad of a population. It sends `HEAD` requests, which are not clicks.
  * Throws `target_unreachable`, `keys_differ`, `ads_unknown`.
  */
-export async function waitUntilKnown(
+export async function waitForAds(
   target: HttpTarget,
   population: Population,
   url: string,
   stop: AbortSignal,
 ): Promise<void> {
-  const deadline = performance.now() + KNOWN_MS_MAX;
+  const deadline = performance.now() + CATALOG_WAIT_MS_MAX;
   for (const path of population.paths) {
     if (stop.aborted) return;
     let status = await target.probe(path);
@@ -93,11 +93,11 @@ export async function waitUntilKnown(
       status = await target.probe(path);
     }
     if (status === 404) {
-      const message = `${url} does not accept the links made here: expected the same LINK_KEYS as the ad server's`;
+      const message = `${url} rejects links that were signed here: expected the same LINK_KEYS as the ad server's`;
       throw new TollwayError('keys_differ', message);
     }
     if (status !== 302 && !stop.aborted) {
-      const message = `Expected ${url} to know the new ads after ${KNOWN_MS_MAX / 1_000} s, got answer ${status}`;
+      const message = `Expected ${url} to redirect the new ads after ${CATALOG_WAIT_MS_MAX / 1_000} s, got status ${status}`;
       throw new TollwayError('ads_unknown', message);
     }
   }

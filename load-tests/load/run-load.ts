@@ -8,33 +8,33 @@ import { type Reconciliation, reconcile } from '../../ledger/reconcile.ts';
 import type { Progress } from '../progress.ts';
 import type { Arrivals } from './arrivals.ts';
 import { ClickIds } from './click-ids.ts';
-import type { Disturbance, FaultInjection } from './fault-injection.ts';
+import type { FaultInjection, InjectedFault } from './fault-injection.ts';
 import { type HttpTarget, openHttpTarget } from './http-target.ts';
 import { checkLedger, type LedgerCheck, readClock } from './ledger-check.ts';
 import { createLoad, type Load, offerLoad, type PhaseCounts } from './offer-load.ts';
-import { makePopulation, type Population, type PopulationOptions, waitUntilKnown } from './population.ts';
-import { createObserver } from './system-metrics.ts';
-import { type Moment, type Timeline, watchTimeline } from './timeline.ts';
+import { makePopulation, type Population, type PopulationOptions, waitForAds } from './population.ts';
+import { createSystemSampler } from './system-metrics.ts';
+import { recordTimeline, type Sample, type Timeline } from './timeline.ts';
 
 export type LoadOptions = {
   readonly arrivals: Arrivals;
   readonly population: Omit<PopulationOptions, 'budgetClicks'> & { readonly budgetClicks?: number };
-  /** Where the clicks go, if not to the stack's own address. */
+  /** URL of the ad server to load; default: that of the stack. */
   readonly target?: string;
-  /** How long to wait for clicks that are not yet in the ledger, in ms. */
+  /** Longest wait for clicks that are not yet in the ledger, in ms. */
   readonly waitMs: number;
-  /** Whether the ledger is recounted row by row. */
+  /** Whether the reconciliation recounts the ledger row by row. */
   readonly deep: boolean;
-  /** Ends the arrivals; what was measured until then is looked up all the same. */
+  /** Ends the arrivals. The recorded clicks are still looked up in the ledger. */
   readonly stopLoad: AbortSignal;
-  /** Ends the waiting for the ledger too. */
+  /** Ends the wait for missing clicks too. */
   readonly giveUp: AbortSignal;
   readonly progress: Progress;
-  /** Done to the stack while the load runs; begins with it. */
-  readonly disturb?: FaultInjection;
+  /** Starts with the load. */
+  readonly injectFaults?: FaultInjection;
 };
 
-/** All that was seen of one load on a running stack. */
+/** The measurements of one load on a running stack. */
 export type LoadResult = {
   readonly startedAt: Date;
   readonly target: string;
@@ -44,12 +44,12 @@ export type LoadResult = {
   readonly ledger: LedgerCheck;
   readonly reconciliation: Reconciliation;
   readonly timeline: Timeline;
-  readonly disturbances: readonly Disturbance[];
+  readonly faults: readonly InjectedFault[];
   readonly population: Population;
 };
 
 /**
- * Offers a load to a running stack and follows every click of it into the ledger.
+ * Offers a load to a running stack and looks up every recorded click in the ledger.
  * Throws `target_unreachable`, `keys_differ`, `ads_unknown`, and what `pg` throws.
  */
 export async function runLoad(
@@ -63,16 +63,16 @@ export async function runLoad(
   const perSecond = Math.max(...arrivals.phases.flatMap(({ fromRate, toRate }) => [fromRate, toRate]));
   const target = await openHttpTarget(url, perSecond);
   try {
-    progress.say('Making advertisers, ads and links');
+    progress.say('Creating advertisers, ads and links');
     const population = await makePopulation(pool, keys, {
       budgetClicks: arrivals.total,
       ...options.population,
     });
     try {
-      await waitUntilKnown(target, population, url, options.stopLoad);
-      return await followLoad({ pool, stack, target, url, population }, options);
+      await waitForAds(target, population, url, options.stopLoad);
+      return await measureLoad({ pool, stack, target, url, population }, options);
     } finally {
-      await population.retire();
+      await population.pauseAdvertisers();
     }
   } finally {
     progress.end();
@@ -80,7 +80,7 @@ export async function runLoad(
   }
 }
 
-type Place = {
+type PreparedLoad = {
   readonly pool: Pool;
   readonly stack: Stack;
   readonly target: HttpTarget;
@@ -88,22 +88,22 @@ type Place = {
   readonly population: Population;
 };
 
-async function followLoad(
-  { pool, stack, target, url, population }: Place,
-  { arrivals, stopLoad, giveUp, progress, waitMs, deep, disturb }: LoadOptions,
+async function measureLoad(
+  { pool, stack, target, url, population }: PreparedLoad,
+  { arrivals, stopLoad, giveUp, progress, waitMs, deep, injectFaults }: LoadOptions,
 ): Promise<LoadResult> {
   const recorded = { toAdvertiser: new ClickIds(arrivals.total), toFallback: new ClickIds(arrivals.total) };
   const load = createLoad(arrivals);
   const startedAt = await readClock(pool);
-  const observer = createObserver(stack, population.advertiserIds);
-  const timeline = watchTimeline({ load, arrivals }, observer, showMoment(progress, load));
+  const sampler = createSystemSampler(stack, population.advertiserIds);
+  const timeline = recordTimeline({ load, arrivals }, sampler, showSample(progress, load));
   try {
     const { nextArrival } = population;
-    const [disturbances] = await Promise.all([
-      disturb?.(stopLoad) ?? [],
+    const [faults] = await Promise.all([
+      injectFaults?.(stopLoad) ?? [],
       offerLoad(load, arrivals, { target, nextArrival, recorded, stop: stopLoad }),
     ]);
-    // The database's clock at the end of the arrivals, however long the last answers took since.
+    // The database time when the arrivals ended: the last answers have taken some time since.
     const endedAt = new Date((await readClock(pool)).getTime() - (performance.now() - load.endedAt));
     const ledger = await checkLedger(pool, recorded, {
       advertiserIds: population.advertiserIds,
@@ -116,12 +116,9 @@ async function followLoad(
           `Looking up clicks in the ledger: ${found} of ${recorded.toAdvertiser.size + recorded.toFallback.size}`,
         ),
     });
-    progress.show('Asking the books');
-    const config = parseConfig(stack.settings);
-    const brokers = await createBacklogs(
-      config,
-      createLogger('backlog', { LOG_LEVEL: 'silent', LOG_FORMAT: 'json' }),
-    );
+    progress.show('Reconciling');
+    const logger = createLogger('backlog', { LOG_LEVEL: 'silent', LOG_FORMAT: 'json' });
+    const brokers = await createBacklogs(parseConfig(stack.settings), logger);
     const reconciliation = await reconcile(pool, { deep, brokers });
     return {
       startedAt,
@@ -132,7 +129,7 @@ async function followLoad(
       ledger,
       reconciliation,
       timeline,
-      disturbances,
+      faults,
       population,
     };
   } finally {
@@ -140,17 +137,17 @@ async function followLoad(
   }
 }
 
-/** Shows how the load goes. */
-function showMoment(progress: Progress, load: Load) {
-  return ({ phase, begunPerSecond, answeredPerSecond, underWay, latencyMs, system }: Moment) => {
+/** Shows the progress of a load after each sample. */
+function showSample(progress: Progress, load: Load) {
+  return ({ phase, begunPerSecond, answeredPerSecond, underWay, latencyMs, system }: Sample) => {
     if (phase === null) return;
     const sum = (pick: (counts: PhaseCounts) => number) =>
       load.phases.reduce((total, counts) => total + pick(counts), 0);
-    const waiting = system.brokerClicks === null ? '' : `, in the broker ${system.brokerClicks}`;
+    const inBroker = system.brokerClicks === null ? '' : `, in the broker ${system.brokerClicks}`;
     progress.show(
       `${phase}: offered ${Math.round(begunPerSecond)}/s, answered ${Math.round(answeredPerSecond)}/s, ` +
         `under way ${underWay}, p99 ${latencyMs === null ? '–' : latencyMs.p99.toFixed(1)} ms, ` +
-        `failed ${sum((counts) => counts.failed)}, shed ${sum((counts) => counts.shed)}${waiting}`,
+        `failed ${sum((counts) => counts.failed)}, shed ${sum((counts) => counts.shed)}${inBroker}`,
     );
   };
 }

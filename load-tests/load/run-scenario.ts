@@ -6,20 +6,20 @@ import { createPool } from '../../common/postgres/postgres.ts';
 import type { Progress } from '../progress.ts';
 import { type LoadReport, reportOf } from '../report/report.ts';
 import type { ServiceLevel } from '../report/service-levels.ts';
-import { planArrivals } from './arrivals.ts';
-import { prepareFaultInjection } from './fault-injection.ts';
+import { type Phase, planArrivals } from './arrivals.ts';
+import { type FaultInjection, prepareFaultInjection } from './fault-injection.ts';
 import { type LoadResult, runLoad } from './run-load.ts';
 import type { Scenario, ScenarioOptions } from './scenarios.ts';
 
-/** Most arrivals of one run: their click ids are kept, 16 bytes each. */
+/** Limit of arrivals per run. The run keeps their click ids in memory, 16 bytes each. */
 const ARRIVALS_MAX = 50_000_000;
 const RATE_MAX = 100_000;
 const CONNECTIONS = 2;
 
 export type RunOptions = ScenarioOptions & {
-  /** Where the clicks go, if not to the stack's own address. */
+  /** URL of the ad server to load; default: that of the stack. */
   readonly target?: string;
-  /** Time for the backlog to drain before a click counts as missing, in ms. */
+  /** Longest wait for the backlog to drain, in ms. Clicks that are not in the ledger by then are missing. */
   readonly waitMs: number;
   readonly levels: readonly ServiceLevel[];
   /** The shell command that restarts the broker in a fault injection. */
@@ -35,8 +35,8 @@ export type RunContext = {
 };
 
 /**
- * Runs a scenario on a running stack. Resolves to what was seen, and to its verdict. Throws `load_too_large` and what
- * `runLoad` and `prepareFaultInjection` throw.
+ * Runs a scenario on a running stack. Resolves to the measurements and the report with the verdict. Throws `load_too_large`, and the errors
+ * of `runLoad` and `prepareFaultInjection`.
  */
 export async function runScenario(
   scenario: Scenario,
@@ -53,18 +53,7 @@ export async function runScenario(
     );
   }
   const { stack, keys, stopLoad, giveUp, progress } = context;
-  const before = phases.slice(
-    0,
-    phases.findIndex(({ name }) => name === 'peak'),
-  );
-  const peakAt = before.reduce((sum, { ms }) => sum + ms, 0);
-  const disturb = scenario.injectsFaults
-    ? prepareFaultInjection(stack, {
-        processorAtMs: peakAt + options.holdMs / 3,
-        brokerAtMs: peakAt + (2 * options.holdMs) / 3,
-        ...(options.restartBroker === undefined ? {} : { restartBroker: options.restartBroker }),
-      })
-    : null;
+  const injectFaults = scenario.injectsFaults ? prepareFaults(stack, phases, options) : null;
   const pool = createPool(stack.databaseUrl, 'load test', CONNECTIONS, () => {});
   try {
     progress.say(
@@ -80,10 +69,25 @@ export async function runScenario(
       giveUp,
       progress,
       ...(options.target === undefined ? {} : { target: options.target }),
-      ...(disturb === null ? {} : { disturb }),
+      ...(injectFaults === null ? {} : { injectFaults }),
     });
     return { report: reportOf(result, { scenario, levels: options.levels }), result };
   } finally {
     await pool.end();
   }
+}
+
+/** Kills the processor after a third of the peak, and restarts the broker after two thirds. */
+function prepareFaults(
+  stack: Stack,
+  phases: readonly Phase[],
+  { holdMs, restartBroker }: RunOptions,
+): FaultInjection {
+  const peak = phases.findIndex(({ name }) => name === 'peak');
+  const peakAtMs = phases.slice(0, peak).reduce((sum, { ms }) => sum + ms, 0);
+  return prepareFaultInjection(stack, {
+    processorAtMs: peakAtMs + holdMs / 3,
+    brokerAtMs: peakAtMs + (2 * holdMs) / 3,
+    ...(restartBroker === undefined ? {} : { restartBroker }),
+  });
 }

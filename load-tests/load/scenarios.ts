@@ -1,7 +1,7 @@
 import type { Phase } from './arrivals.ts';
 import type { LoadOptions } from './run-load.ts';
 
-/** What all scenarios are told. Rates in clicks a second, times in ms. */
+/** The options of all scenarios. `base` in clicks per second, times in ms. */
 export type ScenarioOptions = {
   readonly base: number;
   readonly factor: number;
@@ -10,10 +10,10 @@ export type ScenarioOptions = {
   readonly population: LoadOptions['population'];
 };
 
-/** A load with a question: how the arrivals come, and who is clicked on. */
+/** A named load: its phases and its population. */
 export type Scenario = {
   readonly name: string;
-  readonly question: string;
+  readonly description: string;
   readonly defaults: {
     readonly base: number;
     readonly factor: number;
@@ -22,24 +22,24 @@ export type Scenario = {
   };
   readonly phases: (options: ScenarioOptions) => Phase[];
   readonly population: (options: ScenarioOptions, arrivals: number) => LoadOptions['population'];
-  /** Whether every advertiser's budget is to be gone before the end. */
-  readonly runsDry: boolean;
-  /** Whether a processor is killed and the broker restarted while the load is at its peak. */
+  /** Whether the run counts as measured only if every budget is exhausted. */
+  readonly exhaustsBudgets: boolean;
+  /** Whether a processor is killed and the broker restarted during the peak. */
   readonly injectsFaults: boolean;
 };
 
-/** Time at the base rate before the ramp and after the peak, in ms: half of that at the peak, within these. */
-const BASE_MS = { least: 1_000, most: 5_000 };
-/** Part of all clicks that the one ad of a stampede takes. */
+/** Limits of the time at the base rate before the ramp and after the peak, in ms. Within them it is half of the time at the peak. */
+const BASE_MS = { min: 1_000, max: 5_000 };
+/** Share of all clicks that go to the first ad of a stampede. */
 const STAMPEDE_SHARE = 0.9;
-/** Part of the arrivals that cost something, which each advertiser of `exhaust` can pay for: its budget is gone in mid-peak. */
+/** Share of the chargeable arrivals that the budgets of `exhaust` cover, so that they are exhausted in the middle of the peak. */
 const EXHAUST_SHARE = 0.5;
 
 const SPIKE = { base: 200, factor: 10, rampMs: 10_000, holdMs: 60_000 };
 
 function spikePhases({ base, factor, rampMs, holdMs }: ScenarioOptions): Phase[] {
   const peak = base * factor;
-  const ms = Math.min(BASE_MS.most, Math.max(BASE_MS.least, holdMs / 2));
+  const ms = Math.min(BASE_MS.max, Math.max(BASE_MS.min, holdMs / 2));
   return [
     { name: 'base', ms, fromRate: base, toRate: base },
     { name: 'ramp', ms: rampMs, fromRate: base, toRate: peak },
@@ -48,64 +48,64 @@ function spikePhases({ base, factor, rampMs, holdMs }: ScenarioOptions): Phase[]
   ];
 }
 
-const asGiven: Scenario['population'] = ({ population }) => population;
+const unchangedPopulation: Scenario['population'] = ({ population }) => population;
 
 export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   spike: {
     name: 'spike',
-    question: 'Many times the usual clicks within seconds',
+    description: 'Traffic rises to a multiple of its base rate within seconds',
     defaults: SPIKE,
     phases: spikePhases,
-    population: asGiven,
-    runsDry: false,
+    population: unchangedPopulation,
+    exhaustsBudgets: false,
     injectsFaults: false,
   },
   stampede: {
     name: 'stampede',
-    question: 'A spike of which one ad takes nine clicks in ten',
+    description: 'A spike in which one ad gets 90 % of the clicks',
     defaults: SPIKE,
     phases: spikePhases,
-    population: ({ population }) => ({ ...population, favourite: STAMPEDE_SHARE }),
-    runsDry: false,
+    population: ({ population }) => ({ ...population, topAdShare: STAMPEDE_SHARE }),
+    exhaustsBudgets: false,
     injectsFaults: false,
   },
   exhaust: {
     name: 'exhaust',
-    question: 'A spike in the middle of which every budget runs dry',
+    description: 'A spike in the middle of which every budget is exhausted',
     defaults: SPIKE,
     phases: spikePhases,
     population: ({ population }, arrivals) => {
       const { repeat, robot, prefetch, forged } = population.shares;
       const paid = arrivals * Math.max(0, 1 - repeat - robot - prefetch - forged);
-      // All alike: so all run dry, and at the same time.
+      // A uniform distribution, so that all budgets are exhausted, at about the same time.
       return {
         ...population,
         skew: 0,
         budgetClicks: Math.ceil((paid * EXHAUST_SHARE) / population.advertisers),
       };
     },
-    runsDry: true,
+    exhaustsBudgets: true,
     injectsFaults: false,
   },
   faults: {
     name: 'faults',
-    question: 'A spike with a processor killed and the broker restarted in the middle',
+    description: 'A spike during which a processor is killed and the broker is restarted',
     defaults: SPIKE,
     phases: spikePhases,
-    population: asGiven,
-    runsDry: false,
+    population: unchangedPopulation,
+    exhaustsBudgets: false,
     injectsFaults: true,
   },
   soak: {
     name: 'soak',
-    question: 'The same load for hours: does memory stay flat?',
+    description: 'A constant load for an hour, to check that memory does not grow',
     defaults: { base: 200, factor: 1, rampMs: 60_000, holdMs: 3_600_000 },
     phases: ({ base, factor, rampMs, holdMs }) => [
       { name: 'warm-up', ms: rampMs, fromRate: 0, toRate: base * factor },
       { name: 'soak', ms: holdMs, fromRate: base * factor, toRate: base * factor },
     ],
-    population: asGiven,
-    runsDry: false,
+    population: unchangedPopulation,
+    exhaustsBudgets: false,
     injectsFaults: false,
   },
 };

@@ -1,83 +1,83 @@
 import { cpus } from 'node:os';
 import type { Stack } from '../../cli/start/stack.ts';
 
-/** How long a part may take to tell its metrics, in ms. */
+/** Timeout of a request for metrics, in ms. */
 const ANSWER_MS_MAX = 900;
 
-/** What a process of the stack uses. */
-export type ProcessUse = {
+/** Memory and CPU usage of a process. */
+export type ProcessUsage = {
   readonly residentBytes: number;
-  /** Of processor time, since its start. */
+  /** CPU time since the start of the process. */
   readonly cpuSeconds: number;
 };
 
-/** What the parts tell of themselves at one moment; `null` where one does not. */
+/** A sample of the system's metrics; `null` for a metric that its process does not report. */
 export type SystemState = {
-  /** Bytes in the spools of the ad server, and the age of the oldest click in them, in seconds. */
+  /** Bytes in the spools of the ad server, and the age of their oldest click in seconds. */
   readonly spoolBytes: number | null;
   readonly spoolSeconds: number | null;
-  /** Clicks in the brokers, and the age of the oldest of them, in seconds. */
+  /** Clicks in the broker, and the age of the oldest one in seconds. */
   readonly brokerClicks: number | null;
   readonly brokerSeconds: number | null;
-  /** What is left of the budgets of some advertisers, in units of their currency, by id. */
+  /** Remaining budgets by advertiser id, in units of their currency. */
   readonly budgets: ReadonlyMap<number, number>;
-  readonly processes: Readonly<Record<'ad server' | 'processor' | 'load generator', ProcessUse | null>>;
-  /** Part of the machine's processors that is at work since the last look, 0–1. */
-  readonly machineBusy: number;
+  readonly processes: Readonly<Record<'ad server' | 'processor' | 'load generator', ProcessUsage | null>>;
+  /** CPU utilization of the machine since the last sample, 0–1. */
+  readonly machineUtilization: number;
 };
 
-/** Looks at the running parts, at this process, and at the machine. `look` never throws. */
-export function createObserver(stack: Stack, advertiserIds: readonly number[]) {
-  const watched = new Set(advertiserIds);
+/** Samples the processes of the stack, this process and the machine. `sample` never throws. */
+export function createSystemSampler(stack: Stack, advertiserIds: readonly number[]) {
+  const sampledIds = new Set(advertiserIds);
   let before = machineTimes();
   return {
-    look: async (): Promise<SystemState> => {
+    sample: async (): Promise<SystemState> => {
       const [adServer, processor] = await Promise.all([
         readMetrics(stack.adServerOpsUrl),
         readMetrics(stack.processorOpsUrl),
       ]);
       const now = machineTimes();
-      const machineBusy = (now.busy - before.busy) / Math.max(1, now.all - before.all);
+      const machineUtilization = (now.busy - before.busy) / Math.max(1, now.all - before.all);
       before = now;
       return {
         spoolBytes: sumOf(adServer, 'tollway_spool_bytes'),
-        spoolSeconds: mostOf(adServer, 'tollway_spool_oldest_click_age_seconds'),
+        spoolSeconds: maxOf(adServer, 'tollway_spool_oldest_click_age_seconds'),
         brokerClicks: sumOf(processor, 'tollway_broker_lag_records'),
-        brokerSeconds: mostOf(processor, 'tollway_broker_oldest_click_age_seconds'),
+        brokerSeconds: maxOf(processor, 'tollway_broker_oldest_click_age_seconds'),
         budgets: new Map(
           valuesOf(processor, 'tollway_advertiser_budget_remaining').flatMap(({ labels, value }) => {
             const id = Number(/advertiser="(\d+)"/.exec(labels)?.[1]);
-            return watched.has(id) ? [[id, value]] : [];
+            return sampledIds.has(id) ? [[id, value]] : [];
           }),
         ),
         processes: {
-          'ad server': useOf(adServer),
-          processor: useOf(processor),
-          'load generator': ownUse(),
+          'ad server': usageOf(adServer),
+          processor: usageOf(processor),
+          'load generator': ownUsage(),
         },
-        machineBusy,
+        machineUtilization,
       };
     },
   };
 }
 
-/** The age of the oldest click anywhere before the ledger, in seconds; `null` unless both sides of the broker tell. */
+/** The age of the oldest click that is not yet in the ledger, in seconds; `null` unless both the spool and the broker report theirs. */
 export function oldestSeconds({ spoolSeconds, brokerSeconds }: SystemState): number | null {
   return spoolSeconds === null || brokerSeconds === null ? null : Math.max(spoolSeconds, brokerSeconds);
 }
 
-function useOf(metrics: string): ProcessUse | null {
+function usageOf(metrics: string): ProcessUsage | null {
   const residentBytes = sumOf(metrics, 'process_resident_memory_bytes');
   const cpuSeconds = sumOf(metrics, 'process_cpu_seconds_total');
   return residentBytes === null || cpuSeconds === null ? null : { residentBytes, cpuSeconds };
 }
 
-function ownUse(): ProcessUse {
+function ownUsage(): ProcessUsage {
   const { user, system } = process.cpuUsage();
   return { residentBytes: process.memoryUsage.rss(), cpuSeconds: (user + system) / 1e6 };
 }
 
-/** Time of all processors since the machine's start, in ms. */
+/** Busy time and total time of all CPUs since the machine started, in ms. */
 function machineTimes(): { busy: number; all: number } {
   let [idle, all] = [0, 0];
   for (const { times } of cpus()) {
@@ -96,7 +96,7 @@ async function readMetrics(opsUrl: string): Promise<string> {
   }
 }
 
-/** All values of a metric; https://prometheus.io/docs/instrumenting/exposition_formats/ */
+/** All values of a metric. Format: https://prometheus.io/docs/instrumenting/exposition_formats/ */
 function valuesOf(metrics: string, name: string): { labels: string; value: number }[] {
   return [...metrics.matchAll(new RegExp(`^${name}(?:\\{(.*)\\})? (\\S+)$`, 'gm'))].map(
     ([, labels = '', value]) => ({ labels, value: Number(value) }),
@@ -108,7 +108,7 @@ function sumOf(metrics: string, name: string): number | null {
   return values.length === 0 ? null : values.reduce((sum, { value }) => sum + value, 0);
 }
 
-function mostOf(metrics: string, name: string): number | null {
+function maxOf(metrics: string, name: string): number | null {
   const values = valuesOf(metrics, name);
   return values.length === 0 ? null : Math.max(...values.map(({ value }) => value));
 }

@@ -1,24 +1,24 @@
 import type { Arrivals } from './arrivals.ts';
-import { msAt } from './micros.ts';
+import { percentileMs } from './micros-histogram.ts';
 import type { Load } from './offer-load.ts';
-import { type createObserver, oldestSeconds, type SystemState } from './system-metrics.ts';
+import { type createSystemSampler, oldestSeconds, type SystemState } from './system-metrics.ts';
 
-/** Time between two looks, in ms. */
-const LOOK_MS = 1_000;
+/** Time between two samples, in ms. */
+const SAMPLE_INTERVAL_MS = 1_000;
 
-/** One look at a load and at the system under it. */
-export type Moment = {
-  /** Since the start of the load, in seconds. */
+/** A sample of a load and of the system under test. */
+export type Sample = {
+  /** Seconds since the start of the load. */
   readonly atSeconds: number;
-  /** Name of the phase; `null` once the last arrival is over. */
+  /** Name of the phase; `null` after the last arrival. */
   readonly phase: string | null;
-  /** Since the moment before, a second each. */
-  readonly askedPerSecond: number;
+  /** Rates since the previous sample, per second. */
+  readonly targetPerSecond: number;
   readonly begunPerSecond: number;
   readonly answeredPerSecond: number;
   readonly failedPerSecond: number;
   readonly underWay: number;
-  /** Of what was answered since the moment before, in ms; `null` if nothing was. */
+  /** Latencies of the answers since the previous sample, in ms; `null` without answers. */
   readonly latencyMs: {
     readonly p50: number;
     readonly p90: number;
@@ -26,45 +26,45 @@ export type Moment = {
     readonly max: number;
   } | null;
   readonly system: SystemState;
-  /** Part of one processor that each process used since the moment before. */
+  /** CPU usage of each process since the previous sample, in cores. */
   readonly cpu: Readonly<Record<string, number | null>>;
 };
 
-/** What is seen of a run, a moment a second. */
+/** The samples of a run, one per second. */
 export type Timeline = {
-  readonly moments: readonly Moment[];
-  /** The most that was seen waiting. */
-  readonly most: () => { brokerClicks: number | null; oldestSeconds: number | null };
+  readonly samples: readonly Sample[];
+  /** The largest backlog of all samples. */
+  readonly maxBacklog: () => { brokerClicks: number | null; oldestSeconds: number | null };
   readonly stop: () => void;
 };
 
-/** Watches a load until it is stopped; `onMoment` sees each moment as it comes. */
-export function watchTimeline(
+/** Samples a load until `stop` is called, and passes each sample to `onSample`. */
+export function recordTimeline(
   { load, arrivals }: { load: Load; arrivals: Arrivals },
-  observer: ReturnType<typeof createObserver>,
-  onMoment: (moment: Moment) => void,
+  sampler: ReturnType<typeof createSystemSampler>,
+  onSample: (sample: Sample) => void,
 ): Timeline {
-  const moments: Moment[] = [];
+  const samples: Sample[] = [];
   const startedAt = performance.now();
   let before = { at: startedAt, totals: totalsOf(load), processes: null as SystemState['processes'] | null };
-  let looking = false;
+  let isSampling = false;
 
-  const look = async () => {
-    // A part that is slow to tell makes a gap, and no heap of questions.
-    if (looking) return;
-    looking = true;
+  const takeSample = async () => {
+    // If a process is slow to report its metrics, samples are skipped instead of queued.
+    if (isSampling) return;
+    isSampling = true;
     try {
-      const system = await observer.look();
+      const system = await sampler.sample();
       const at = performance.now();
       const totals = totalsOf(load);
       const seconds = (at - before.at) / 1_000;
       const perSecond = (count: number) => count / seconds;
       const isOver = load.endedAt > 0;
-      const moment: Moment = {
+      const sample: Sample = {
         atSeconds: (at - startedAt) / 1_000,
         phase: isOver ? null : (arrivals.phases[load.phase]?.name ?? null),
-        // In the middle of the time that the other rates are of.
-        askedPerSecond: isOver ? 0 : arrivals.rateAt((at + before.at) / 2 - startedAt),
+        // At the middle of the interval, to match the other rates, which are means over it.
+        targetPerSecond: isOver ? 0 : arrivals.rateAt((at + before.at) / 2 - startedAt),
         begunPerSecond: perSecond(totals.begun - before.totals.begun),
         answeredPerSecond: perSecond(totals.answered - before.totals.answered),
         failedPerSecond: perSecond(totals.failed - before.totals.failed),
@@ -74,35 +74,35 @@ export function watchTimeline(
         cpu: cpuOf(system.processes, before.processes, seconds),
       };
       before = { at, totals, processes: system.processes };
-      moments.push(moment);
-      onMoment(moment);
+      samples.push(sample);
+      onSample(sample);
     } finally {
-      looking = false;
+      isSampling = false;
     }
   };
-  const timer = setInterval(look, LOOK_MS);
-  const mostOf = (pick: (state: SystemState) => number | null) => {
-    const values = moments.flatMap(({ system }) => pick(system) ?? []);
+  const timer = setInterval(takeSample, SAMPLE_INTERVAL_MS);
+  const maxOf = (pick: (state: SystemState) => number | null) => {
+    const values = samples.flatMap(({ system }) => pick(system) ?? []);
     return values.length === 0 ? null : Math.max(...values);
   };
   return {
-    moments,
-    most: () => ({
-      brokerClicks: mostOf(({ brokerClicks }) => brokerClicks),
-      oldestSeconds: mostOf(oldestSeconds),
+    samples,
+    maxBacklog: () => ({
+      brokerClicks: maxOf(({ brokerClicks }) => brokerClicks),
+      oldestSeconds: maxOf(oldestSeconds),
     }),
     stop: () => clearInterval(timer),
   };
 }
 
 /** Percentiles of the latencies since the last call. */
-function takeLatency({ recent }: Load): Moment['latencyMs'] {
+function takeLatency({ recent }: Load): Sample['latencyMs'] {
   if (recent.totalCount === 0) return null;
   const latency = {
-    p50: msAt(recent, 50),
-    p90: msAt(recent, 90),
-    p99: msAt(recent, 99),
-    max: msAt(recent, 100),
+    p50: percentileMs(recent, 50),
+    p90: percentileMs(recent, 90),
+    p99: percentileMs(recent, 99),
+    max: percentileMs(recent, 100),
   };
   recent.reset();
   return latency;
@@ -114,10 +114,10 @@ function cpuOf(
   seconds: number,
 ): Record<string, number | null> {
   return Object.fromEntries(
-    Object.entries(now).map(([name, use]) => {
+    Object.entries(now).map(([name, usage]) => {
       const earlier = before?.[name as keyof typeof now] ?? null;
-      // One that was started anew counts from nought.
-      const used = use === null || earlier === null ? null : use.cpuSeconds - earlier.cpuSeconds;
+      // The CPU time of a process that was restarted starts at 0 again.
+      const used = usage === null || earlier === null ? null : usage.cpuSeconds - earlier.cpuSeconds;
       return [name, used === null || used < 0 ? null : used / seconds];
     }),
   );
@@ -125,9 +125,9 @@ function cpuOf(
 
 function totalsOf(load: Load) {
   const sum = { begun: 0, answered: 0, failed: 0, shed: 0 };
-  for (const { begun, recorded, unrecorded, turnedAway, failed, shed } of load.phases) {
+  for (const { begun, recorded, unrecorded, refused, failed, shed } of load.phases) {
     sum.begun += begun;
-    sum.answered += recorded + unrecorded + turnedAway;
+    sum.answered += recorded + unrecorded + refused;
     sum.failed += failed + shed;
     sum.shed += shed;
   }

@@ -1,26 +1,26 @@
 import type { LinkSigner } from '../../contract/link-token.ts';
 import { evergreenLink, impressionLink } from '../../contract/link-token.ts';
 
-/** What an arrival is, and what the ad server owes it. */
+/** The kinds of arrivals, with the status that the ad server must answer. */
 export const KINDS = {
   /** An impression link that was never used. */
   fresh: { status: 302 },
   /** An evergreen link, as in print. */
   evergreen: { status: 302 },
-  /** An impression link that was clicked a moment ago. */
+  /** An impression link that was clicked before. */
   repeat: { status: 302 },
-  /** A program that says so. */
+  /** A request with the user agent of a bot. */
   robot: { status: 302 },
-  /** A browser that fetches ahead: it is turned away, so that the real click comes. */
+  /** A prefetch of a browser. It is refused, so that a later click on the link is requested again. */
   prefetch: { status: 503 },
-  /** A link whose tag is not ours. */
+  /** A link with a wrong tag. */
   forged: { status: 404 },
 } as const;
 export type Kind = keyof typeof KINDS;
 
-/** Parts of all arrivals, 0–1; what is left is `fresh`. */
+/** Shares of all arrivals by kind, 0–1; the remainder is `fresh`. */
 export type Shares = Readonly<Record<Exclude<Kind, 'fresh'>, number>> & {
-  /** Part of all arrivals that come on a connection of their own. */
+  /** Share of all arrivals that open a new connection. */
   readonly newConnections: number;
 };
 
@@ -31,17 +31,17 @@ export type Arrival = {
   readonly onNewConnection: boolean;
 };
 
-/** Where people are sent once an advertiser's money is gone. */
+/** The redirect target once an advertiser's budget is exhausted. */
 export const FALLBACK_URL = 'https://example.com/load-test/fallback';
-/** A link, and who clicks it: the place among `PEOPLE`. */
-type Click = { readonly path: string; readonly person: number };
+/** The path of a link, and the index in `VISITORS` of the visitor who clicks it. */
+type Click = { readonly path: string; readonly visitor: number };
 
-/** Links that may be clicked a second time: at any rate some within the second of a double click, and most after it. */
-const REMEMBERED = 50_000;
+/** Recent links that repeats are drawn from. Some repeats fall within the double-click window (1 s), most after it. */
+const RECENT_LINKS_MAX = 50_000;
 const LINK_LIFE_MS = 86_400_000;
 /**
- * People are told apart by address and browser, and all of these come from one address: with one browser, two clicks on an
- * evergreen link within a second would be one person's double click.
+ * The ad server identifies a visitor by address and user agent, and all arrivals have the same address. Without different user agents, two
+ * clicks on an evergreen link within a second would count as a double click.
  */
 const BROWSERS = [
   'Windows NT 10.0; Win64; x64',
@@ -54,7 +54,7 @@ const BROWSERS = [
       `Mozilla/5.0 (${system}) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.${7_300 + build}.0 Safari/537.36`,
   ),
 );
-/** What a browser sends; without it the clicks would be a robot's. */
+/** The headers of a browser. Without them the clicks would count as a bot's. */
 export const BROWSER_HEADERS = {
   'user-agent': BROWSERS[0] ?? '',
   accept: 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8',
@@ -64,38 +64,38 @@ export const BROWSER_HEADERS = {
 const ROBOT_HEADERS = {
   'user-agent': 'Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)',
 };
-const PEOPLE = BROWSERS.map((browser) => ({ ...BROWSER_HEADERS, 'user-agent': browser }));
-const PREFETCHES = PEOPLE.map((headers) => ({ ...headers, 'sec-purpose': 'prefetch;prerender' }));
+const VISITORS = BROWSERS.map((browser) => ({ ...BROWSER_HEADERS, 'user-agent': browser }));
+const PREFETCHES = VISITORS.map((headers) => ({ ...headers, 'sec-purpose': 'prefetch;prerender' }));
 
 /**
- * Makes arrivals as an ad server meets them: some ads are clicked much more than others (Zipf: the n-th takes 1/n^skew of
- * what the first takes), and not everybody is a person with a new link. The same seed makes the same sequence of
- * kinds and ads. `favourite` is a part of all arrivals that go to the first ad besides.
+ * Generates arrivals with a realistic mix: clicks are distributed over ads by Zipf's law (the n-th ad gets 1/n^skew of the clicks of the
+ * first), and the shares set the kinds. The same seed gives the same sequence of kinds and ads. `topAdShare` (0–1) is the share of all
+ * arrivals that go to the first ad in addition.
  */
 export function createTraffic(
   adIds: readonly number[],
   sign: LinkSigner,
-  { shares, skew, seed, favourite = 0 }: { shares: Shares; skew: number; seed: number; favourite?: number },
+  { shares, skew, seed, topAdShare = 0 }: { shares: Shares; skew: number; seed: number; topAdShare?: number },
 ): () => Arrival {
   const random = randomFrom(seed);
   const pickByRank = zipf(adIds, skew, random);
-  const pickAd = () => (random() < favourite ? (adIds[0] ?? pickByRank()) : pickByRank());
-  const pickPerson = () => Math.floor(random() * PEOPLE.length);
+  const pickAd = () => (random() < topAdShare ? (adIds[0] ?? pickByRank()) : pickByRank());
+  const pickVisitor = () => Math.floor(random() * VISITORS.length);
   const evergreens = new Map<number, string>();
-  const clicked: Click[] = [];
-  let turn = 0;
+  const recentClicks: Click[] = [];
+  let freshCount = 0;
 
   const fresh = (): Click => {
-    const click = { path: `/c/${sign(impressionLink(pickAd(), LINK_LIFE_MS))}`, person: pickPerson() };
-    clicked[turn % REMEMBERED] = click;
-    turn += 1;
+    const click = { path: `/c/${sign(impressionLink(pickAd(), LINK_LIFE_MS))}`, visitor: pickVisitor() };
+    recentClicks[freshCount % RECENT_LINKS_MAX] = click;
+    freshCount += 1;
     return click;
   };
   const evergreen = (): Click => {
     const adId = pickAd();
     const path = evergreens.get(adId) ?? `/c/${sign(evergreenLink(adId))}`;
     evergreens.set(adId, path);
-    return { path, person: pickPerson() };
+    return { path, visitor: pickVisitor() };
   };
   const clickOf = (kind: Kind): Click => {
     switch (kind) {
@@ -103,10 +103,10 @@ export function createTraffic(
       case 'robot':
         return evergreen();
       case 'repeat':
-        return clicked[Math.floor(random() * clicked.length)] ?? fresh();
+        return recentClicks[Math.floor(random() * recentClicks.length)] ?? fresh();
       case 'forged': {
-        const { path, person } = evergreen();
-        return { path: forge(path), person };
+        const { path, visitor } = evergreen();
+        return { path: forgeTag(path), visitor };
       }
       case 'fresh':
       case 'prefetch':
@@ -117,8 +117,8 @@ export function createTraffic(
   };
   return () => {
     const kind = pickKind(shares, random());
-    const { path, person } = clickOf(kind);
-    const headers = kind === 'robot' ? ROBOT_HEADERS : (kind === 'prefetch' ? PREFETCHES : PEOPLE)[person];
+    const { path, visitor } = clickOf(kind);
+    const headers = kind === 'robot' ? ROBOT_HEADERS : (kind === 'prefetch' ? PREFETCHES : VISITORS)[visitor];
     return {
       kind,
       path,
@@ -137,13 +137,13 @@ function pickKind(shares: Shares, at: number): Kind {
   return 'fresh';
 }
 
-/** Another tag, of the same length. */
-function forge(path: string): string {
+/** The path with a different tag of the same length. */
+function forgeTag(path: string): string {
   const first = path.at(-22) === 'A' ? 'B' : 'A';
   return path.slice(0, -22) + first + path.slice(-21);
 }
 
-/** Picks elements by their rank: https://en.wikipedia.org/wiki/Zipf%27s_law; a skew of 0 picks all alike. */
+/** Picks elements by rank with Zipf's law (https://en.wikipedia.org/wiki/Zipf%27s_law); a skew of 0 is uniform. */
 function zipf<T>(elements: readonly T[], skew: number, random: () => number): () => T {
   let total = 0;
   const upTo = elements.map((_, rank) => (total += 1 / (rank + 1) ** skew));
@@ -156,12 +156,12 @@ function zipf<T>(elements: readonly T[], skew: number, random: () => number): ()
       else high = middle;
     }
     const element = elements[low];
-    if (element === undefined) throw new Error('Expected something to pick from');
+    if (element === undefined) throw new Error('Expected at least one element, got none');
     return element;
   };
 }
 
-/** Numbers from 0 to 1, the same for the same seed (mulberry32): a run that can be had again. */
+/** Pseudorandom numbers from 0 to 1 (mulberry32). The same seed gives the same sequence, so runs can be repeated. */
 function randomFrom(seed: number): () => number {
   let state = seed >>> 0;
   return () => {

@@ -6,7 +6,7 @@ import type { ClickIdFile } from './click-id-file.ts';
 import type { CompleteClick, Completer } from './complete-clicks.ts';
 import { countUnplayable, type LineCounts } from './line-counts.ts';
 import type { Sink } from './pacing.ts';
-import type { Recorded } from './reading.ts';
+import type { RecordedClick } from './reading.ts';
 
 /** Clicks that are published together, as the relay does it. */
 const BATCH_MAX = 4_000;
@@ -15,14 +15,14 @@ const BATCHES_UNDER_WAY_MAX = 4;
 /** Longest time without the broker taking anything, in ms. */
 const REFUSED_MS_MAX = 30_000;
 
-export type BrokerWay = Sink & {
+export type BrokerTarget = Sink & {
   readonly published: () => number;
   /** Resolves when all that was taken is with the broker. Throws `broker_away`. */
   readonly finish: () => Promise<void>;
 };
 
 /** The way to the ledger past the ad server: click events, each under its click id and without a spool id. */
-export function createBrokerWay({
+export function createBrokerTarget({
   publisher,
   complete,
   ids,
@@ -34,14 +34,14 @@ export function createBrokerWay({
   ids: ClickIdFile;
   lineCounts: LineCounts;
   stop: AbortSignal;
-}): BrokerWay {
+}): BrokerTarget {
   const underWay = new Set<Promise<void>>();
-  let batch: Recorded[] = [];
+  let batch: RecordedClick[] = [];
   let published = 0;
   let failure: unknown = null;
 
   const publish = async (clicks: readonly CompleteClick[]) => {
-    await publishSurely(
+    await publishWithRetries(
       publisher,
       clicks.map(({ clickId, value }) => ({ key: clickId, value })),
       stop,
@@ -84,7 +84,7 @@ export function createBrokerWay({
   };
 }
 
-async function publishSurely(
+async function publishWithRetries(
   publisher: Publisher,
   records: readonly BrokerRecord[],
   stop: AbortSignal,

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 
 /** Click ids that are held before they are written. */
-const HELD = 4_096;
+const BUFFERED_IDS_MAX = 4_096;
 
 /** The different click ids that have to be in the ledger, in a temporary file: however many there are, they take no memory. */
 export class ClickIdFile {
@@ -28,7 +28,7 @@ export class ClickIdFile {
   /** Adds a canonical UUID, unless it is there already. */
   add(id: string): void {
     this.held.push(id);
-    if (this.held.length === HELD) this.write();
+    if (this.held.length === BUFFERED_IDS_MAX) this.write();
   }
 
   /** The ids from place `from` on, at most `limit`, in the order they were added. */

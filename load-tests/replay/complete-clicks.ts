@@ -8,7 +8,7 @@ import type { Pool } from '../../common/postgres/postgres.ts';
 import { type EdgeInvalidReason, USER_AGENT_MAX } from '../../contract/click-event.ts';
 import { createVerifier, type LinkVerifier } from '../../contract/link-token.ts';
 import { readEvent } from '../../processor/click-file.ts';
-import type { ReadRequest, Recorded, Unplayable } from './reading.ts';
+import type { ReadRequest, RecordedClick, UnplayableLine } from './reading.ts';
 
 const DAY_MS = 86_400_000;
 /** How long an ad is believed to be as it was read, in ms. */
@@ -18,7 +18,7 @@ const AD_FRESH_MS = 600_000;
 export type CompleteClick = { readonly is: 'complete'; readonly clickId: string; readonly value: Buffer };
 
 /** Makes click events of what was recorded, in its order: of the same file the same ones. Throws what `pg` throws. */
-export type Completer = (clicks: readonly Recorded[]) => Promise<(CompleteClick | Unplayable)[]>;
+export type Completer = (clicks: readonly RecordedClick[]) => Promise<(CompleteClick | UnplayableLine)[]>;
 
 /**
  * What a record lacks is looked up: campaign, advertiser and price of its ad, as they are today. A request of a log is judged as

@@ -61,7 +61,7 @@ export function parseColumns(text: string): ColumnMap {
 }
 
 /** Whether these headers are enough without `--columns`. */
-export function areOurHeaders(headers: readonly string[]): boolean {
+export function areTollwayHeaders(headers: readonly string[]): boolean {
   const has = (name: Column) => headers.includes(name);
   return (has('adId') && (has('clickedAt') || has('clickId'))) || (has('link') && has('clickedAt'));
 }
@@ -79,7 +79,7 @@ export function findColumns(headers: readonly string[], columns: ColumnMap | nul
       `Expected a column "${header}" for ${column} in the first line, got ${headers.map((name) => `"${name}"`).join(', ')}`,
     );
   });
-  if (!areOurHeaders([...wanted.keys()]) || (wanted.has('adId') && wanted.has('link'))) {
+  if (!areTollwayHeaders([...wanted.keys()]) || (wanted.has('adId') && wanted.has('link'))) {
     const message =
       'Expected columns for clickedAt and either adId or link: --columns adId=…,clickedAt=… or --columns link=…,clickedAt=…';
     throw new TollwayError('bad_columns', message);
@@ -100,8 +100,8 @@ export function createRowReader(cells: readonly Cell[], times: TimeOptions, log:
       return { is: 'skipped', line, why: 'the isClick column is 0' };
     if (typeof clickedAt === 'string') return { is: 'broken', line, why: timeExpected(clickedAt) };
     const link = texts.get('link');
-    if (link !== undefined) return ofLink(link, clickedAt, texts, line, log);
-    return ofEvent(clickedAt, texts, line);
+    if (link !== undefined) return readLinkRow(link, clickedAt, texts, line, log);
+    return readEventRow(clickedAt, texts, line);
   };
 }
 
@@ -128,7 +128,7 @@ function timeExpected(text: string): string {
   return `Expected a time with its zone, or Unix seconds or ms, in clickedAt, got ${got}${remedy}`;
 }
 
-function ofLink(
+function readLinkRow(
   link: string,
   clickedAt: number | undefined,
   texts: ReadonlyMap<Column, string>,
@@ -150,7 +150,11 @@ function ofLink(
   return readingOf(request, line, log);
 }
 
-function ofEvent(clickedAt: number | undefined, texts: ReadonlyMap<Column, string>, line: number): Reading {
+function readEventRow(
+  clickedAt: number | undefined,
+  texts: ReadonlyMap<Column, string>,
+  line: number,
+): Reading {
   const event: Record<string, unknown> = clickedAt === undefined ? {} : { clickedAt };
   for (const [column, text] of texts) {
     if (column === 'clickedAt' || column === 'link' || column === 'isClick') continue;

@@ -3,7 +3,7 @@ import { errorMessage } from '../../common/errors.ts';
 import { CLICK_BYTES_MAX } from '../../contract/click-event.ts';
 import { tooLong } from './click-lines.ts';
 import {
-  areOurHeaders,
+  areTollwayHeaders,
   type ColumnMap,
   createRowReader,
   findColumns,
@@ -29,7 +29,7 @@ export function isSeparatorLine(text: string): boolean {
 
 /** Whether a line may be the head of a CSV file that needs no columns named: it has ours. */
 export function isHeadLine(text: string): boolean {
-  return areOurHeaders(readHead(text, null).headers);
+  return areTollwayHeaders(readHead(text, null).headers);
 }
 
 function readHead(text: string, given: string | null): { separator: string; headers: string[] } {

@@ -4,15 +4,15 @@ import { sleep } from '../../common/process.ts';
 import type { LinkSigner } from '../../contract/link-token.ts';
 import { evergreenLink, impressionLink } from '../../contract/link-token.ts';
 import { ANSWER_MS_MAX, type HttpTarget } from '../load/http-target.ts';
-import { createMicros, type Micros, recordMs } from '../load/micros.ts';
+import { createMicrosHistogram, type MicrosHistogram, recordMs } from '../load/micros-histogram.ts';
 import { countFailure, UNDER_WAY_MAX } from '../load/offer-load.ts';
 import { BROWSER_HEADERS } from '../load/traffic.ts';
 import type { ClickIdFile } from './click-id-file.ts';
 import type { Sink, Speed } from './pacing.ts';
-import type { Recorded } from './reading.ts';
+import type { RecordedClick } from './reading.ts';
 
 /** Requests under way at full speed. */
-const AT_ONCE = 200;
+const FULL_SPEED_REQUESTS_MAX = 200;
 /** Connections that are kept, each opened when it is first needed. */
 export const CONNECTIONS_MAX = 500;
 const LINK_LIFE_MS = 86_400_000;
@@ -28,20 +28,20 @@ export type HttpCounts = {
   underWay: number;
   readonly failures: Map<string, number>;
   /** From when a click was due to its answer, in µs. */
-  readonly latencyMicros: Micros;
+  readonly latencyMicros: MicrosHistogram;
 };
 
-export type HttpWay = Sink & {
+export type HttpReplayTarget = Sink & {
   readonly counts: HttpCounts;
   /** Resolves when all are answered, or none will be any more. */
   readonly finish: () => Promise<void>;
 };
 
 /** The way of the visitors: requests of links, which are new clicks. A recorded click is clicked by a fresh link to its ad. */
-export function createHttpWay(
+export function createHttpReplayTarget(
   target: HttpTarget,
   { sign, speed, ids }: { sign: LinkSigner | null; speed: Speed; ids: ClickIdFile },
-): HttpWay {
+): HttpReplayTarget {
   const counts: HttpCounts = {
     recorded: 0,
     unrecorded: 0,
@@ -49,11 +49,11 @@ export function createHttpWay(
     shed: 0,
     underWay: 0,
     failures: new Map(),
-    latencyMicros: createMicros(),
+    latencyMicros: createMicrosHistogram(),
   };
   let room: () => void = () => {};
 
-  const begin = (click: Recorded, dueAt: number) => {
+  const begin = (click: RecordedClick, dueAt: number) => {
     counts.underWay += 1;
     const arrival = {
       kind: 'fresh',
@@ -72,7 +72,7 @@ export function createHttpWay(
       } else if (answered.is === 'unrecorded') counts.unrecorded += 1;
       else {
         counts.failed += 1;
-        countFailure(counts.failures, answered.is === 'failed' ? answered.why : 'turned away');
+        countFailure(counts.failures, answered.is === 'failed' ? answered.reason : 'refused');
       }
     });
   };
@@ -84,7 +84,7 @@ export function createHttpWay(
         return;
       }
       begin(click, dueAt);
-      if (speed !== 'max' || counts.underWay < AT_ONCE) return;
+      if (speed !== 'max' || counts.underWay < FULL_SPEED_REQUESTS_MAX) return;
       return new Promise((resolve) => {
         room = resolve;
       });
@@ -104,7 +104,7 @@ export function createHttpWay(
 export async function assertTakesLinks(
   target: HttpTarget,
   url: string,
-  samples: readonly Recorded[],
+  samples: readonly RecordedClick[],
   sign: LinkSigner | null,
 ): Promise<void> {
   for (const sample of samples) {
@@ -114,7 +114,7 @@ export async function assertTakesLinks(
   throw new TollwayError('keys_differ', message);
 }
 
-function pathOf(click: Recorded, sign: LinkSigner | null): string {
+function pathOf(click: RecordedClick, sign: LinkSigner | null): string {
   if (click.is === 'request') return click.path;
   if (sign === null) throw new Error('Expected a signer for click events');
   // One that says that it came by an evergreen link comes by one again.
@@ -124,7 +124,7 @@ function pathOf(click: Recorded, sign: LinkSigner | null): string {
 }
 
 /** The visitor as recorded; the address is believed where this machine is one of TRUSTED_PROXIES. */
-function headersOf(click: Recorded): Record<string, string> {
+function headersOf(click: RecordedClick): Record<string, string> {
   const { userAgent, referrer, address } = click.is === 'request' ? click : visitorOf(click.event);
   const { 'user-agent': browser, ...others } = BROWSER_HEADERS;
   // A log that knows no user agent says that there was none; an export never knows one.

@@ -1,4 +1,4 @@
-import type { Reading, Recorded, Unplayable } from './reading.ts';
+import type { Reading, RecordedClick, UnplayableLine } from './reading.ts';
 
 /** Broken lines that are shown. */
 const SHOWN_MAX = 5;
@@ -11,7 +11,7 @@ export type LineCounts = {
   lines: number;
   broken: number;
   /** The first broken ones. */
-  readonly shown: Unplayable[];
+  readonly shown: UnplayableLine[];
   /** Lines that are no click to be replayed, by reason. */
   readonly skipped: Map<string, number>;
 };
@@ -21,7 +21,7 @@ export function createLineCounts(): LineCounts {
 }
 
 /** Counts a line that is not replayed. */
-export function countUnplayable(lineCounts: LineCounts, unplayable: Unplayable): void {
+export function countUnplayable(lineCounts: LineCounts, unplayable: UnplayableLine): void {
   const { why } = unplayable;
   if (unplayable.is === 'skipped') {
     const key = lineCounts.skipped.has(why) || lineCounts.skipped.size < REASONS_MAX ? why : 'other reasons';
@@ -36,7 +36,7 @@ export function countUnplayable(lineCounts: LineCounts, unplayable: Unplayable):
 export async function* clicksAmong(
   readings: AsyncIterable<Reading>,
   lineCounts: LineCounts,
-): AsyncGenerator<Recorded> {
+): AsyncGenerator<RecordedClick> {
   for await (const reading of readings) {
     lineCounts.lines += 1;
     if (reading.is === 'event' || reading.is === 'request') yield reading;

@@ -1,7 +1,7 @@
 import { sleep } from '../../common/process.ts';
-import { createMicros, type Micros, recordMs } from '../load/micros.ts';
+import { createMicrosHistogram, type MicrosHistogram, recordMs } from '../load/micros-histogram.ts';
 import { LATE_MS_MAX } from '../load/offer-load.ts';
-import type { ReadRequest, Recorded } from './reading.ts';
+import type { ReadRequest, RecordedClick } from './reading.ts';
 
 /** How many times as fast as it was, or as fast as it goes. */
 export type Speed = number | 'max';
@@ -9,33 +9,33 @@ export type Speed = number | 'max';
 /** Requests of one time that are spread over its precision; of more, the others come at its end. */
 const SPREAD_MAX = 20_000;
 /** Clicks begun in one turn of the event loop: between two turns the answers are read. */
-const CLICKS_A_TURN_MAX = 250;
+const CLICKS_PER_ITERATION_MAX = 250;
 
 /** How well the rhythm was kept; all nought at full speed, which has none. */
 export type Pacing = {
   /** Clicks begun, and of them those that came at most `LATE_MS_MAX` late. */
   begun: number;
   inTime: number;
-  readonly latenessMicros: Micros;
+  readonly latenessMicros: MicrosHistogram;
 };
 
 /** Where clicks go. */
 export type Sink = {
   /** Takes a click that was due at `dueAt` (of `performance.now`). Who waits for it, waits for room: only full speed does. */
-  readonly take: (click: Recorded, dueAt: number) => Promise<void> | void;
+  readonly take: (click: RecordedClick, dueAt: number) => Promise<void> | void;
   /** Nothing is due for a while: what was gathered goes out. */
   readonly pause: () => Promise<void> | void;
 };
 
 export function createPacing(): Pacing {
-  return { begun: 0, inTime: 0, latenessMicros: createMicros() };
+  return { begun: 0, inTime: 0, latenessMicros: createMicrosHistogram() };
 }
 
 /**
  * Plays clicks, which come in the order of their times, each when it is due by its time and the speed, whatever became of those before it.
  */
 export async function play(
-  clicks: AsyncIterable<Recorded>,
+  clicks: AsyncIterable<RecordedClick>,
   pacing: Pacing,
   { speed, firstAt, sink, stop }: { speed: Speed; firstAt: number; sink: Sink; stop: AbortSignal },
 ): Promise<void> {
@@ -63,7 +63,7 @@ export async function play(
     }
     if (stop.aborted) break;
     thisTurn += 1;
-    if (thisTurn % CLICKS_A_TURN_MAX === 0) await new Promise((resolve) => setImmediate(resolve));
+    if (thisTurn % CLICKS_PER_ITERATION_MAX === 0) await new Promise((resolve) => setImmediate(resolve));
     const lateMs = Math.max(0, performance.now() - dueAt);
     pacing.begun += 1;
     if (lateMs <= LATE_MS_MAX) pacing.inTime += 1;
@@ -74,7 +74,9 @@ export async function play(
 }
 
 /** Most logs know whole seconds: the requests of one are spread over it, or each second would begin with a burst. */
-async function* spread(clicks: AsyncIterable<Recorded>): AsyncGenerator<{ click: Recorded; atMs: number }> {
+async function* spread(
+  clicks: AsyncIterable<RecordedClick>,
+): AsyncGenerator<{ click: RecordedClick; atMs: number }> {
   let together: ReadRequest[] = [];
   const atTimes = (ended: readonly ReadRequest[]) =>
     ended.map((click, index) => ({

@@ -1,5 +1,5 @@
 /** What one line of a recording is. `line` counts from 1. */
-export type Reading = ReadClick | ReadRequest | Unplayable;
+export type Reading = ReadClick | ReadRequest | UnplayableLine;
 
 /** A click event, perhaps without fields that can be looked up or made. */
 export type ReadClick = {
@@ -33,10 +33,10 @@ export type ReadRequest = {
 };
 
 /** A click as it was recorded. */
-export type Recorded = ReadClick | ReadRequest;
+export type RecordedClick = ReadClick | ReadRequest;
 
 /** A line that cannot be read, or one that is no click; `why` of the latter is one of few, as they are counted by it. */
-export type Unplayable = {
+export type UnplayableLine = {
   readonly is: 'broken' | 'skipped';
   readonly line: number;
   readonly why: string;

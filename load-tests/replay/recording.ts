@@ -6,11 +6,11 @@ import { linesOf, textChunks } from '../../common/text-file.ts';
 import { CLICK_BYTES_MAX } from '../../contract/click-event.ts';
 import { isSeparatorLine } from './csv-rows.ts';
 import { createReader, type Format, formatOfLine, type ReaderOptions } from './formats.ts';
-import type { Reading, Recorded, Unplayable } from './reading.ts';
+import type { Reading, RecordedClick, UnplayableLine } from './reading.ts';
 import { sortByTime } from './sort-by-time.ts';
 
 /** Lines looked at to find out the format: a file may begin with a broken one. */
-const LOOKED_AT_MAX = 20;
+const DETECTION_LINES_MAX = 20;
 const LOGS = 'combined of nginx or Apache, JSON of nginx or Caddy, CloudFront, AWS load balancer';
 /** Clicks that are shown as samples. */
 const SAMPLES_MAX = 10;
@@ -32,7 +32,7 @@ export type Recording = {
   readonly old: number;
   /** Requests whose proxy named another address and is not trusted, and the first such proxy. */
   readonly ignoredProxies: { readonly count: number; readonly first: string | null };
-  readonly samples: readonly Recorded[];
+  readonly samples: readonly RecordedClick[];
   /** Its lines, once more from the beginning, the clicks in the order of their times. */
   readonly read: () => AsyncGenerator<Reading>;
 };
@@ -58,11 +58,11 @@ export async function openRecording(
   const hash = createHash('sha256');
   const read = (look?: (chunk: Buffer) => void) =>
     createReader(format, options)(linesOf(bytesOf({ path, name }, look), CLICK_BYTES_MAX));
-  const found = createFindings();
-  const troubles: Unplayable[] = [];
+  const found = createStats();
+  const troubles: UnplayableLine[] = [];
   for await (const reading of read((chunk) => hash.update(chunk))) {
     if (stop.aborted) throw new TollwayError('interrupted', 'interrupted before anything was sent');
-    if (reading.is === 'event' || reading.is === 'request') addTo(found, reading, oldAt);
+    if (reading.is === 'event' || reading.is === 'request') countClick(found, reading, oldAt);
     else if (troubles.length < 3) troubles.push(reading);
   }
   if (found.clicks === 0) {
@@ -84,7 +84,7 @@ export async function openRecording(
 /** A file, and its name in messages. */
 type NamedFile = { readonly path: string; readonly name: string };
 
-function createFindings() {
+function createStats() {
   return {
     clicks: 0,
     firstAt: Number.POSITIVE_INFINITY,
@@ -93,11 +93,11 @@ function createFindings() {
     isUnordered: false,
     old: 0,
     ignoredProxies: { count: 0, first: null as string | null },
-    samples: [] as Recorded[],
+    samples: [] as RecordedClick[],
   };
 }
 
-function addTo(found: ReturnType<typeof createFindings>, click: Recorded, oldAt: number): void {
+function countClick(found: ReturnType<typeof createStats>, click: RecordedClick, oldAt: number): void {
   found.clicks += 1;
   if (click.clickedAt < found.latestAt) found.isUnordered = true;
   found.firstAt = Math.min(found.firstAt, click.clickedAt);
@@ -124,7 +124,7 @@ async function findFormat({ path, name }: NamedFile, { columns }: ReaderOptions)
     }
     if (format !== null) return format;
     looked += 1;
-    if (looked >= LOOKED_AT_MAX) break;
+    if (looked >= DETECTION_LINES_MAX) break;
   }
   if (looked === 0) throw new TollwayError('bad_file', `${name}: the file is empty`);
   const message =

@@ -9,13 +9,13 @@ import { FORMATS, type Format } from './formats.ts';
 import { createLocalTime, type LocalTime } from './local-time.ts';
 import type { Speed } from './pacing.ts';
 import { printReplay } from './print-replay.ts';
-import { replayReportOf, type Way } from './replay-report.ts';
+import { type ReplayMethod, replayReportOf } from './replay-report.ts';
 import { runReplay } from './run-replay.ts';
 import { withWholeFile } from './whole-file.ts';
 
 type Arguments = {
   speed: Speed;
-  via: Way;
+  via: ReplayMethod;
   format: Format | 'auto';
   columns?: ColumnMap;
   timeZone?: LocalTime;

@@ -1,15 +1,15 @@
 import { counted } from '../../common/counted.ts';
 import type { Reconciliation } from '../../ledger/reconcile.ts';
-import { type Micros, msAt } from '../load/micros.ts';
+import { type MicrosHistogram, percentileMs } from '../load/micros-histogram.ts';
 import { LATE_MS_MAX } from '../load/offer-load.ts';
-import type { Verdict } from '../report/report.ts';
+import type { Verdict } from '../report/verdict.ts';
 import type { Format } from './formats.ts';
 import type { HttpCounts } from './http-target.ts';
 import type { LineCounts } from './line-counts.ts';
 import type { Pacing, Speed } from './pacing.ts';
 import type { SettledCheck } from './settled-check.ts';
 
-export type Way = 'broker' | 'http';
+export type ReplayMethod = 'broker' | 'http';
 
 /** Part of the clicks that must have begun in time for the rhythm to count as kept. */
 const IN_TIME_SHARE_MIN = 0.99;
@@ -18,7 +18,7 @@ const IN_TIME_SHARE_MIN = 0.99;
 export type ReplayResult = {
   readonly file: string;
   readonly format: Format;
-  readonly via: Way;
+  readonly via: ReplayMethod;
   readonly speed: Speed;
   readonly interrupted: boolean;
   readonly lineCounts: LineCounts;
@@ -35,7 +35,7 @@ export type ReplayResult = {
 export type ReplayReport = {
   readonly file: string;
   readonly format: Format;
-  readonly via: Way;
+  readonly via: ReplayMethod;
   readonly speed: string;
   readonly verdict: Verdict;
   /** What speaks against it; empty when it passed. */
@@ -73,7 +73,7 @@ export function replayReportOf(result: ReplayResult): ReplayReport {
   const seconds = elapsedMs / 1_000;
   const failed = http === null ? 0 : http.failed + http.underWay;
   const broken = [
-    ...brokenPromises(result, failed),
+    ...violatedGuarantees(result, failed),
     ...(http !== null && http.shed > 0
       ? [`${counted(http.shed, 'click was', 'clicks were')} shed: too many requests were under way`]
       : []),
@@ -126,7 +126,7 @@ export function replayReportOf(result: ReplayResult): ReplayReport {
   };
 }
 
-function brokenPromises({ ledger, reconciliation, http }: ReplayResult, failed: number): string[] {
+function violatedGuarantees({ ledger, reconciliation, http }: ReplayResult, failed: number): string[] {
   const why = [...(http?.failures ?? [])].map(([reason, count]) => `${reason}: ${count}`).join(', ');
   const found: [boolean, string][] = [
     [
@@ -147,6 +147,6 @@ function brokenPromises({ ledger, reconciliation, http }: ReplayResult, failed: 
   return found.flatMap(([holds, text]) => (holds ? [text] : []));
 }
 
-function millisOf(micros: Micros): { p50: number; p99: number; max: number } {
-  return { p50: msAt(micros, 50), p99: msAt(micros, 99), max: msAt(micros, 100) };
+function millisOf(micros: MicrosHistogram): { p50: number; p99: number; max: number } {
+  return { p50: percentileMs(micros, 50), p99: percentileMs(micros, 99), max: percentileMs(micros, 100) };
 }

@@ -16,18 +16,18 @@ import { createSigner } from '../../contract/link-token.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
 import { createHttpTarget } from '../load/http-target.ts';
 import { readClock } from '../load/ledger-check.ts';
-import { msAt } from '../load/micros.ts';
+import { percentileMs } from '../load/micros-histogram.ts';
 import type { Progress } from '../progress.ts';
-import { createBrokerWay } from './broker-target.ts';
+import { createBrokerTarget } from './broker-target.ts';
 import { ClickIdFile } from './click-id-file.ts';
 import { createCompleter } from './complete-clicks.ts';
 import type { ColumnMap, TimeOptions } from './csv-columns.ts';
 import type { Format } from './formats.ts';
-import { assertTakesLinks, CONNECTIONS_MAX, createHttpWay, type HttpCounts } from './http-target.ts';
+import { assertTakesLinks, CONNECTIONS_MAX, createHttpReplayTarget, type HttpCounts } from './http-target.ts';
 import { clicksAmong, createLineCounts, type LineCounts } from './line-counts.ts';
 import { createPacing, type Pacing, play, type Sink, type Speed } from './pacing.ts';
 import { openRecording, type Recording } from './recording.ts';
-import type { ReplayResult, Way } from './replay-report.ts';
+import type { ReplayMethod, ReplayResult } from './replay-report.ts';
 import { checkSettled } from './settled-check.ts';
 
 const DAY_MS = 86_400_000;
@@ -37,7 +37,7 @@ const CONNECTIONS = 6;
 
 export type ReplayOptions = {
   readonly speed: Speed;
-  readonly via: Way;
+  readonly via: ReplayMethod;
   readonly format: Format | 'auto';
   readonly columns: ColumnMap | null;
   readonly times: TimeOptions;
@@ -59,7 +59,7 @@ export type ReplayContext = {
   readonly progress: Progress;
 };
 
-type Work = CliContext & {
+type ReplayRun = CliContext & {
   readonly pool: Pool;
   readonly keys: readonly LinkKey[];
   readonly recording: Recording;
@@ -69,7 +69,7 @@ type Work = CliContext & {
   readonly lineCounts: LineCounts;
   readonly stop: AbortSignal;
 };
-type Sent = { readonly replayed: number; readonly http: HttpCounts | null };
+type SentClicks = { readonly replayed: number; readonly http: HttpCounts | null };
 
 /**
  * Replays a file on a running stack and follows every click of it into the ledger. Throws `bad_file`, `unknown_format`,
@@ -80,7 +80,7 @@ export async function runReplay(
   options: ReplayOptions,
   { stopLoad, giveUp, progress }: ReplayContext,
 ): Promise<ReplayResult> {
-  assertTogether(options);
+  assertCompatibleOptions(options);
   const place = findPlace();
   const oldAt = Date.now() - place.config.CLICK_AGE_MAX_DAYS * DAY_MS;
   progress.show(`Reading ${file}`);
@@ -97,7 +97,7 @@ export async function runReplay(
   const [pacing, lineCounts] = [createPacing(), createLineCounts()];
   const keys = findLinkKeys(place.config) ?? [];
   try {
-    announce(file, recording, options, place, progress);
+    printPlan(file, recording, options, place, progress);
     const startedAt = await readClock(pool);
     const beganAt = performance.now();
     const showing = setInterval(
@@ -105,8 +105,18 @@ export async function runReplay(
         progress.show(`Replaying: ${pacing.begun} of ${recording.clicks}${lateText(pacing, options.speed)}`),
       SHOW_MS,
     );
-    const work: Work = { ...place, pool, keys, recording, options, ids, pacing, lineCounts, stop: stopLoad };
-    let sent: Sent;
+    const work: ReplayRun = {
+      ...place,
+      pool,
+      keys,
+      recording,
+      options,
+      ids,
+      pacing,
+      lineCounts,
+      stop: stopLoad,
+    };
+    let sent: SentClicks;
     try {
       sent = await (options.via === 'broker' ? sendToBroker(work) : sendOverHttp(work));
     } finally {
@@ -149,7 +159,7 @@ export async function runReplay(
 
 const SILENT = { LOG_LEVEL: 'silent', LOG_FORMAT: 'json' } as const;
 
-function assertTogether({ via, format, columns, target }: ReplayOptions): void {
+function assertCompatibleOptions({ via, format, columns, target }: ReplayOptions): void {
   const wrong =
     columns !== null && format !== 'auto' && format !== 'csv'
       ? `--columns needs CSV; got --format ${format}`
@@ -159,7 +169,7 @@ function assertTogether({ via, format, columns, target }: ReplayOptions): void {
   if (wrong !== null) throw new TollwayError('bad_options', wrong);
 }
 
-async function sendToBroker(work: Work): Promise<Sent> {
+async function sendToBroker(work: ReplayRun): Promise<SentClicks> {
   const { config, pool, keys, recording, ids, lineCounts, stop } = work;
   if (recording.hasLinks && keys.length === 0) throw noKeys('the links of a log are verified with them');
   const logger = createLogger('replay', SILENT);
@@ -172,8 +182,8 @@ async function sendToBroker(work: Work): Promise<Sent> {
       doubleClickMs: config.DOUBLE_CLICK_MS,
       judgeAgent: createAgentJudge(config.NO_USER_AGENT, rulesOf(config)).judge,
     });
-    const way = createBrokerWay({ publisher, complete, ids, lineCounts, stop });
-    await playInto(way, work);
+    const way = createBrokerTarget({ publisher, complete, ids, lineCounts, stop });
+    await playRecording(way, work);
     await way.finish();
     return { replayed: way.published(), http: null };
   } finally {
@@ -181,7 +191,7 @@ async function sendToBroker(work: Work): Promise<Sent> {
   }
 }
 
-async function sendOverHttp(work: Work): Promise<Sent> {
+async function sendOverHttp(work: ReplayRun): Promise<SentClicks> {
   const { stack, keys, recording, options, ids } = work;
   const { hasLinks } = recording;
   if (!hasLinks && keys.length === 0) throw noKeys('fresh links are signed with them');
@@ -190,8 +200,8 @@ async function sendOverHttp(work: Work): Promise<Sent> {
   const target = await createHttpTarget(url, CONNECTIONS_MAX);
   try {
     await assertTakesLinks(target, url, recording.samples, sign);
-    const way = createHttpWay(target, { sign, speed: options.speed, ids });
-    await playInto(way, work);
+    const way = createHttpReplayTarget(target, { sign, speed: options.speed, ids });
+    await playRecording(way, work);
     await way.finish();
     return { replayed: way.counts.recorded + way.counts.unrecorded, http: way.counts };
   } finally {
@@ -199,7 +209,10 @@ async function sendOverHttp(work: Work): Promise<Sent> {
   }
 }
 
-function playInto(sink: Sink, { recording, lineCounts, pacing, options, stop }: Work): Promise<void> {
+function playRecording(
+  sink: Sink,
+  { recording, lineCounts, pacing, options, stop }: ReplayRun,
+): Promise<void> {
   const { speed } = options;
   return play(clicksAmong(recording.read(), lineCounts), pacing, {
     speed,
@@ -210,7 +223,7 @@ function playInto(sink: Sink, { recording, lineCounts, pacing, options, stop }: 
 }
 
 /** Says what is going to happen, before it happens. */
-function announce(
+function printPlan(
   file: string,
   { format, clicks, firstAt, latestAt, old, hasLinks, isUnordered, ignoredProxies }: Recording,
   { via, speed, target }: ReplayOptions,
@@ -249,7 +262,7 @@ function announce(
 
 function lateText({ latenessMicros }: Pacing, speed: Speed): string {
   if (speed === 'max' || latenessMicros.totalCount === 0) return '';
-  return `, late by p99 ${msAt(latenessMicros, 99).toFixed(1)} ms`;
+  return `, late by p99 ${percentileMs(latenessMicros, 99).toFixed(1)} ms`;
 }
 
 function timeText(ms: number): string {

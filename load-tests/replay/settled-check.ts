@@ -8,7 +8,7 @@ import type { ClickIdFile } from './click-id-file.ts';
 const PAGE = 5_000;
 const POLL_MS = 100;
 /** Missing click ids that are named. */
-const NAMED_MAX = 10;
+const MISSING_IDS_MAX = 10;
 
 /** What the ledger, with the rejected clicks, says about those that were replayed. */
 export type SettledCheck = {
@@ -75,7 +75,7 @@ export async function checkSettled(
       }
     }
     expected += asked.length;
-    missingIds.push(...missing.slice(0, NAMED_MAX - missingIds.length));
+    missingIds.push(...missing.slice(0, MISSING_IDS_MAX - missingIds.length));
     onProgress(found);
   }
   return {

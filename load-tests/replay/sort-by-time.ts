@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { TollwayError } from '../../common/errors.ts';
-import type { Reading, Recorded } from './reading.ts';
+import type { Reading, RecordedClick } from './reading.ts';
 
 /** SQLITE_FULL; https://www.sqlite.org/rescode.html#full */
 const DISK_FULL = 13;
@@ -29,7 +29,7 @@ export async function* sortByTime(readings: AsyncIterable<Reading>): AsyncGenera
     const sorted = database.prepare('select reading from click order by clicked_at, line');
     for (const { reading } of sorted.iterate()) {
       // What was written above.
-      yield JSON.parse(String(reading)) as Recorded;
+      yield JSON.parse(String(reading)) as RecordedClick;
     }
   } catch (error) {
     if (!(error instanceof Error && 'errcode' in error && error.errcode === DISK_FULL)) throw error;

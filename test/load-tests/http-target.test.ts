@@ -3,7 +3,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, expect, it } from 'vitest';
 import { uuidV7 } from '../../common/uuid.ts';
-import { type Answered, type HttpTarget, openHttpTarget } from '../../load-tests/load/http-target.ts';
+import { type ClickResult, type HttpTarget, openHttpTarget } from '../../load-tests/load/http-target.ts';
 import type { Arrival } from '../../load-tests/load/traffic.ts';
 
 const closing: (() => unknown)[] = [];
@@ -11,7 +11,7 @@ afterEach(async () => {
   for (const close of closing.splice(0).reverse()) await close();
 });
 
-/** An ad server that takes its time, and counts the connections that are opened to it. */
+/** An ad server that answers after `answerMs` and counts its connections. */
 async function slowServer(answerMs: number) {
   let opened = 0;
   const server = createServer((_, response) => {
@@ -34,14 +34,14 @@ async function open(url: string, perSecond: number): Promise<HttpTarget> {
 
 const click = (target: HttpTarget, onNewConnection: boolean) => {
   const arrival: Arrival = { kind: 'fresh', path: '/c/x', headers: {}, onNewConnection };
-  return new Promise<Answered>((resolve) => {
+  return new Promise<ClickResult>((resolve) => {
     target.click(arrival, resolve);
   });
 };
 const burst = (target: HttpTarget, count: number, onNewConnection: boolean) =>
   Promise.all(Array.from({ length: count }, () => click(target, onNewConnection)));
 
-it('opens no connection in a burst, besides those that were asked for', async () => {
+it('opens no connections in a burst except those of arrivals with a new connection', async () => {
   const server = await slowServer(5);
   const target = await open(server.url, 1_000);
   const before = server.opened();
@@ -52,7 +52,7 @@ it('opens no connection in a burst, besides those that were asked for', async ()
   expect(server.opened()).toBe(before + 7);
 });
 
-it('keeps as many connections as the rate and the round trip take, with room for bursts', async () => {
+it('keeps as many connections as the rate, the round trip and bursts need', async () => {
   const near = await slowServer(0);
   await open(near.url, 100);
   expect(near.opened()).toBeLessThanOrEqual(110);

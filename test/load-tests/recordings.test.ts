@@ -11,7 +11,7 @@ import { createSigner, evergreenLink } from '../../contract/link-token.ts';
 import { createCompleter } from '../../load-tests/replay/complete-clicks.ts';
 import { parseColumns } from '../../load-tests/replay/csv-columns.ts';
 import { createLocalTime } from '../../load-tests/replay/local-time.ts';
-import type { Reading, Recorded } from '../../load-tests/replay/reading.ts';
+import type { Reading, RecordedClick } from '../../load-tests/replay/reading.ts';
 import { openRecording } from '../../load-tests/replay/recording.ts';
 import { withWholeFile } from '../../load-tests/replay/whole-file.ts';
 import { addAccount, testDatabase } from '../support/database.ts';
@@ -43,12 +43,12 @@ async function read(content: string | Buffer, given: Given = {}) {
   });
   const readings: Reading[] = [];
   for await (const reading of recording.read()) readings.push(reading);
-  const clicks = readings.filter((one): one is Recorded => one.is === 'event' || one.is === 'request');
+  const clicks = readings.filter((one): one is RecordedClick => one.is === 'event' || one.is === 'request');
   return { recording, readings, clicks };
 }
 
 const caseOf = (name: string) => readFileSync(join(VECTORS, name));
-const times = (clicks: readonly Recorded[]) =>
+const times = (clicks: readonly RecordedClick[]) =>
   clicks.map(({ clickedAt }) => new Date(clickedAt).toISOString());
 const reasons = (readings: readonly Reading[], is: 'skipped' | 'broken') =>
   readings.flatMap((one) => (one.is === is ? [one.why] : []));

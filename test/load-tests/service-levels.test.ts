@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import {
-  judge,
+  evaluateLevels,
   levelText,
   parseServiceLevel,
   readServiceLevels,
@@ -10,17 +10,17 @@ import {
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
 it.each([
-  ['p99<=25ms', { measure: 'p99', most: 25 }],
-  ['p99.9 <= 40 ms', { measure: 'p99.9', most: 40 }],
-  ['p99/base≤3', { measure: 'p99/base', most: 3 }],
-  ['failed<=0.1%', { measure: 'failed', most: 0.1 }],
-  ['drain<=30s', { measure: 'drain', most: 30 }],
-])('%s is a level', (text, level) => {
+  ['p99<=25ms', { measure: 'p99', limit: 25 }],
+  ['p99.9 <= 40 ms', { measure: 'p99.9', limit: 40 }],
+  ['p99/base≤3', { measure: 'p99/base', limit: 3 }],
+  ['failed<=0.1%', { measure: 'failed', limit: 0.1 }],
+  ['drain<=30s', { measure: 'drain', limit: 30 }],
+])('parses %s', (text, level) => {
   expect(parseServiceLevel(text)).toEqual(level);
 });
 
 it.each(['p98<=25ms', 'p99<25ms', 'p99<=25', 'p99<=25s', 'drain<=30ms', 'p99<=-1ms', '', 'p99'])(
-  '%j is none, and the forms are named',
+  'rejects %j and lists the valid forms',
   (text) => {
     expect(() => parseServiceLevel(text)).toThrow(
       /^Expected a service level of the form p50<=…ms, .*, got "/,
@@ -28,21 +28,21 @@ it.each(['p98<=25ms', 'p99<25ms', 'p99<=25', 'p99<=25s', 'drain<=30ms', 'p99<=-1
   },
 );
 
-it('reads a file of them, with comments', () => {
+it('reads a file of levels with comments', () => {
   const path = join(temporaryFolder(), 'levels');
   writeFileSync(path, '# of the redirect\np99<=25ms # at the peak\n\ndrain<=30s\n');
   expect(readServiceLevels(path)).toEqual([
-    { measure: 'p99', most: 25 },
-    { measure: 'drain', most: 30 },
+    { measure: 'p99', limit: 25 },
+    { measure: 'drain', limit: 30 },
   ]);
   expect(() => readServiceLevels('/nowhere')).toThrow(
     'Expected a file of service levels at /nowhere, got ENOENT',
   );
 });
 
-it('judges what was measured; what was not is not met', () => {
+it('compares levels with measured values; a level without a value is not met', () => {
   const levels = ['p99<=25ms', 'drain<=30s', 'age<=2s'].map(parseServiceLevel);
-  const results = judge(levels, { p99: 25, drain: 30.1, age: null });
+  const results = evaluateLevels(levels, { p99: 25, drain: 30.1, age: null });
   expect(results.map(({ met }) => met)).toEqual([true, false, false]);
   expect(results.map(levelText)).toEqual([
     'p99 at most 25 ms, was 25 ms',

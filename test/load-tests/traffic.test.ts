@@ -28,7 +28,7 @@ const tokenOf = ({ path }: Arrival) => path.slice('/c/'.length);
 const shareOf = (some: readonly Arrival[], is: (arrival: Arrival) => boolean) =>
   some.filter(is).length / some.length;
 
-it('mixes kinds and connections in the shares that were asked for', () => {
+it('mixes kinds and connections by their shares', () => {
   const some = arrivals();
   for (const [kind, share] of Object.entries({ ...SHARES, fresh: 0.55 }).filter(
     ([name]) => name !== 'newConnections',
@@ -40,7 +40,7 @@ it('mixes kinds and connections in the shares that were asked for', () => {
   expect(shareOf(some, ({ onNewConnection }) => onNewConnection)).toBeCloseTo(0.25, 1);
 });
 
-it('makes arrivals that are what they are called', () => {
+it('generates arrivals of the given kind', () => {
   const seen = new Set<string>();
   for (const arrival of arrivals({}, 5_000)) {
     const link = verify(tokenOf(arrival));
@@ -55,22 +55,22 @@ it('makes arrivals that are what they are called', () => {
   }
 });
 
-it('prefers ads by rank as much as it is told to', () => {
+it('distributes clicks over ads by the skew and by the share of the top ad', () => {
   const clicksOf = (adId: number, some: readonly Arrival[]) =>
     some.filter((arrival) => verify(tokenOf(arrival))?.adId === adId).length;
-  const alike = arrivals({ skew: 0 });
-  expect(clicksOf(1, alike) / clicksOf(100, alike)).toBeLessThan(2);
+  const uniform = arrivals({ skew: 0 });
+  expect(clicksOf(1, uniform) / clicksOf(100, uniform)).toBeLessThan(2);
   const skewed = arrivals({ skew: 1 });
   expect(clicksOf(1, skewed) / clicksOf(10, skewed)).toBeGreaterThan(5);
-  const stampede = arrivals({ favourite: 0.9, shares: { ...SHARES, repeat: 0 } });
+  const stampede = arrivals({ topAdShare: 0.9, shares: { ...SHARES, repeat: 0 } });
   expect(clicksOf(1, stampede) / stampede.filter(({ kind }) => kind !== 'forged').length).toBeGreaterThan(
     0.88,
   );
 });
 
-it('brings the same sequence for the same seed, and another for another', () => {
-  const told = (seed: number) =>
+it('generates the same sequence for the same seed, and a different one for a different seed', () => {
+  const sequence = (seed: number) =>
     arrivals({ seed }, 200).map((arrival) => `${arrival.kind} ${tokenOf(arrival).split('.')[2]}`);
-  expect(told(3)).toEqual(told(3));
-  expect(told(3)).not.toEqual(told(4));
+  expect(sequence(3)).toEqual(sequence(3));
+  expect(sequence(3)).not.toEqual(sequence(4));
 });

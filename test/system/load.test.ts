@@ -62,12 +62,12 @@ describe('npm run load', { timeout: 90_000 }, () => {
       failed: 0,
       levels: [{ met: true }, { met: true }],
     });
-    expect(report?.turnedAway).toBeGreaterThan(0);
+    expect(report?.refused).toBeGreaterThan(0);
     expect(report?.ledger.notCharged).toBeGreaterThan(0);
     expect(report?.memory).toMatchObject({ 'ad server': {}, processor: {}, 'load generator': {} });
     // The generator is no part of the stack.
     const { 'ad server': adServer, processor } = report?.memory ?? {};
-    expect(report?.levels[1]?.measured).toBe(Math.max(adServer?.mostMb ?? 0, processor?.mostMb ?? 0));
+    expect(report?.levels[1]?.measured).toBe(Math.max(adServer?.maxMb ?? 0, processor?.maxMb ?? 0));
     expect(code).toBe(0);
     const page = readFileSync(path, 'utf8');
     expect(page).toContain('"scenario":"spike"');
@@ -106,11 +106,11 @@ describe('npm run load', { timeout: 90_000 }, () => {
 
   it('injects faults, in which nothing is lost', async () => {
     const { code, report } = await load('faults', ...SMALL, '--hold', '9s', '--no-report');
-    expect(report?.disturbances.map(({ what }) => what)).toEqual([
+    expect(report?.faults.map(({ description }) => description)).toEqual([
       'a processor was killed',
       'the broker was restarted',
     ]);
-    expect(report).toMatchObject({ verdict: 'passed', ledger: { missing: 0, twice: 0 } });
+    expect(report).toMatchObject({ verdict: 'passed', ledger: { missing: 0, duplicateIds: 0 } });
     expect(code).toBe(0);
   });
 
@@ -138,7 +138,10 @@ describe('npm run load', { timeout: 90_000 }, () => {
       /^Not measured: The ad server does not answer at http:\/\/127\.0\.0\.1:1/m,
     ],
     [['spike', '--level', 'p99=3'], /Expected a service level of the form/],
-    [['spike', '--robots', '50%', '--forged', '60%'], /Expected shares of 100 % at most together/],
+    [
+      ['spike', '--robots', '50%', '--forged', '60%'],
+      /Expected a sum of at most 100 % for the shares of kinds, got 135 %/,
+    ],
     [['spike', '--base', '90000', '--factor', '10'], /Expected at most 100000 clicks\/s/],
     [['spike', '--skew', 'x'], /Expected a number of 0–5, got "x"/],
     [['flood'], /unknown command 'flood'/],

@@ -8,26 +8,29 @@ const stack = (more: Partial<Stack>) => ({ broker: 'kafka', dataDir: '/nowhere',
 
 it.each([
   ['no npm start on this machine', stack({}), /npm start/],
-  ['nobody who restarts Kafka', stack({ pid: process.pid }), /--restart-broker: .* kafka/],
+  ['no command that restarts Kafka', stack({ pid: process.pid }), /--restart-broker: .* kafka/],
   [
-    'nobody who restarts a PostgreSQL elsewhere',
+    'no command that restarts an external PostgreSQL',
     stack({ pid: process.pid, broker: 'postgres' }),
     /--restart-broker: .* DATABASE_URL/,
   ],
-])('is refused before anything is done: %s', (_, where, why) => {
-  expect(() => prepareFaultInjection(where, AT)).toThrow(why);
+])('is refused before any fault is injected: %s', (_, where, error) => {
+  expect(() => prepareFaultInjection(where, AT)).toThrow(error);
 });
 
-it('notes what could not be done', async () => {
+it('reports faults that failed', async () => {
   const inject = prepareFaultInjection(stack({ pid: process.pid }), { ...AT, restartBroker: 'exit 3' });
   expect(await inject(NEVER)).toMatchObject([
-    { isDone: false, what: 'no processor could be killed: none is running' },
-    { isDone: false, what: expect.stringMatching(/^the broker could not be restarted: .*exit 3/) },
+    { succeeded: false, description: 'no processor could be killed: no processor is running' },
+    { succeeded: false, description: expect.stringMatching(/^the broker could not be restarted: .*exit 3/) },
   ]);
 });
 
-it('does what it can, and nothing once it is stopped', async () => {
+it('injects the second fault after the first one failed, and no fault once it is stopped', async () => {
   const inject = prepareFaultInjection(stack({ pid: process.pid }), { ...AT, restartBroker: 'true' });
-  expect((await inject(NEVER))[1]).toMatchObject({ isDone: true, what: 'the broker was restarted' });
+  expect((await inject(NEVER))[1]).toMatchObject({
+    succeeded: true,
+    description: 'the broker was restarted',
+  });
   expect(await inject(AbortSignal.abort())).toEqual([]);
 });
