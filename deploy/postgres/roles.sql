@@ -23,6 +23,7 @@ begin
   grant create on schema public to tollway_owner;
 end $$;
 
--- Reports read long; no report may hold up a partition that is to be dropped for ever.
+-- A query of the ledger keeps its partitions from being dropped until its transaction ends: a report is cut off, whether it works or idles.
 alter role tollway_reporting set default_transaction_read_only = on;
 alter role tollway_reporting set statement_timeout = '5min';
+alter role tollway_reporting set idle_in_transaction_session_timeout = '5min';

@@ -9,6 +9,12 @@ import { GRANTS } from '../../migrations/grants.ts';
 import { migrate } from '../../migrations/migrate.ts';
 import { clickLink } from '../support/clicks.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import {
+  documentedTables,
+  internalColumns,
+  pageQueries,
+  reportingSettings,
+} from '../support/database-page.ts';
 import { deliver } from '../support/deliver.ts';
 import { silent } from '../support/loggers.ts';
 import { clickRecord } from '../support/records.ts';
@@ -191,6 +197,31 @@ describe('a role may not', () => {
     await expect(
       as('tollway_reporting').query('select click_id, outcome from ledger'),
     ).resolves.toBeDefined();
+  });
+});
+
+describe('tollway_reporting, as docs/database.md says', () => {
+  it('may read every public column and no internal one', async () => {
+    for (const { table, columns } of documentedTables()) {
+      for (const column of columns.map((listed) => listed.split(' ')[0] ?? '')) {
+        const read = as('tollway_reporting').query(`select ${column} from ${table} limit 1`);
+        if (internalColumns().includes(`${table}.${column}`))
+          await expect(read, `${table}.${column}`).rejects.toMatchObject(DENIED);
+        else await expect(read, `${table}.${column}`).resolves.toBeDefined();
+      }
+    }
+  });
+
+  it.each(pageQueries(Date.now()))('may run: $name', async ({ sql }) => {
+    await expect(as('tollway_reporting').query(sql)).resolves.toBeDefined();
+  });
+
+  it.each(reportingSettings())('begins sessions with %s = %s', async (name, value) => {
+    const { rows } = await as('tollway_reporting').query<{ value: string }>(
+      'select current_setting($1) as value',
+      [name],
+    );
+    expect(rows[0]?.value).toBe(value);
   });
 });
 
