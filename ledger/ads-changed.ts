@@ -1,2 +1,2 @@
-/** The channel on which the database tells ad servers that an advertiser's ads have changed; the payload is its id. */
+/** PostgreSQL `NOTIFY` channel for changes of an advertiser's ads. The payload is the advertiser's id. */
 export const ADS_CHANGED_CHANNEL = 'tollway_ads_changed';

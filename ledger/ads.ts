@@ -16,7 +16,7 @@ export type Ad = {
 const AD_COLUMNS = `id, advertiser_id as "advertiserId", campaign_id as "campaignId", price_micros as "priceMicros",
   url_template as "urlTemplate", status`;
 
-/** Makes an ad of a campaign. Throws `unknown_campaign`. */
+/** Creates an ad in a campaign. `priceMicros` is the price of a click in micros of the advertiser's currency. Throws `unknown_campaign`. */
 export async function addAd(
   pool: Pool,
   campaignId: number,
@@ -44,11 +44,13 @@ export async function addAd(
   });
 }
 
+/** Returns all ads, ordered by id. */
 export async function listAds(pool: Pool): Promise<Ad[]> {
   const { rows } = await pool.query<Ad>(`select ${AD_COLUMNS} from ad order by id`);
   return rows;
 }
 
+/** The fields of an ad to change; absent fields keep their values. */
 export type AdChanges = {
   readonly priceMicros?: bigint;
   readonly urlTemplate?: string;
@@ -88,7 +90,10 @@ async function applyPriceChange(
   await notifyAdsChanged(connection, advertiserId);
 }
 
-/** The latest ad of an advertiser other than `advertiserIds`, or of any where there is no other; `null` without ads. */
+/**
+ * Returns the ad with the highest id that belongs to none of `advertiserIds`. If all ads belong to them, returns the ad with the highest
+ * id; `null` if there are no ads.
+ */
 export async function readAnyAd(
   connection: Connection,
   advertiserIds: readonly number[],

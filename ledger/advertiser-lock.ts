@@ -2,7 +2,7 @@ import { TollwayError } from '../common/errors.ts';
 import { type Connection, inTransaction, type Pool } from '../common/postgres/postgres.ts';
 import { BEGIN_CHARGE, lockAdvertisers } from './store.ts';
 
-/** Runs a change of an advertiser's things in a transaction that holds its lock. Throws `unknown_advertiser`. */
+/** Runs `change` in a transaction that holds the advertiser's row lock. Throws `unknown_advertiser`. */
 export function withAdvertiserLock<T>(
   pool: Pool,
   advertiserId: number,
@@ -19,13 +19,14 @@ export function withAdvertiserLock<T>(
   );
 }
 
-/** The row of an answer that has exactly one. */
+/** Returns the first row of a result that must not be empty. Throws if it is empty. */
 export function singleRow<T>(rows: readonly T[]): T {
   const [row] = rows;
-  if (!row) throw new Error('Expected a row');
+  if (!row) throw new Error('Expected one row, got none');
   return row;
 }
 
+/** The error `unknown_advertiser`. */
 export function unknownAdvertiser(id: number): TollwayError {
   return new TollwayError(
     'unknown_advertiser',

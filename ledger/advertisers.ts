@@ -15,11 +15,11 @@ export type Advertiser = {
   readonly remainingMicros: bigint;
 };
 
-/** The columns of an advertiser, under the names of its type. */
+/** Columns of `advertiser` for a `select` or `returning`, with the field names of `Advertiser`. */
 export const ADVERTISER_COLUMNS = `id, name, currency, status, budget_micros as "budgetMicros", spent_micros as "spentMicros",
   remaining_micros as "remainingMicros"`;
 
-/** Makes an advertiser with an empty budget. Throws `bad_name`. */
+/** Creates an advertiser with an empty budget. `currency` is three capital letters, such as USD. Throws `bad_name`. */
 export async function addAdvertiser(pool: Pool, name: string, currency: string): Promise<Advertiser> {
   const { rows } = await pool.query<Advertiser>(
     `insert into advertiser (name, currency) values ($1, $2) returning ${ADVERTISER_COLUMNS}`,
@@ -28,12 +28,13 @@ export async function addAdvertiser(pool: Pool, name: string, currency: string):
   return singleRow(rows);
 }
 
+/** Returns all advertisers, ordered by id. */
 export async function listAdvertisers(pool: Pool): Promise<Advertiser[]> {
   const { rows } = await pool.query<Advertiser>(`select ${ADVERTISER_COLUMNS} from advertiser order by id`);
   return rows;
 }
 
-/** Pauses or resumes all ads of an advertiser. Throws `unknown_advertiser`. */
+/** Pauses or resumes an advertiser and so all its ads. Throws `unknown_advertiser`. */
 export function setAdvertiserStatus(pool: Pool, id: number, status: Status): Promise<Advertiser> {
   return withAdvertiserLock(pool, id, async (connection) => {
     const { rows } = await connection.query<Advertiser>(
@@ -45,7 +46,7 @@ export function setAdvertiserStatus(pool: Pool, id: number, status: Status): Pro
   });
 }
 
-/** What the gauges of an advertiser show; amounts in units of its currency. */
+/** Values for the gauges of an advertiser. Amounts are in units of its currency, not in micros. */
 export type AdvertiserBudget = {
   readonly id: number;
   readonly name: string;
@@ -55,7 +56,7 @@ export type AdvertiserBudget = {
   readonly spent: number;
 };
 
-/** The budgets of the latest advertisers, at most `limit`. */
+/** Returns the budgets of the `limit` advertisers with the highest ids. */
 export async function readBudgets(pool: Pool, limit: number): Promise<AdvertiserBudget[]> {
   const { rows } = await pool.query<AdvertiserBudget>(
     `select id, name, status, currency, remaining_micros / 1e6::float8 as remaining, spent_micros / 1e6::float8 as spent

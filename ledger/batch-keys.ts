@@ -1,10 +1,10 @@
 import type { ReadClick } from '../contract/click-event.ts';
 
-/** What clicks name: what is locked and looked up for them. */
+/** The ids that the clicks of a batch refer to. They are locked and looked up before the batch is charged. */
 export type BatchKeys = {
   readonly advertiserIds: readonly number[];
   readonly adIds: readonly number[];
-  /** The lowest and the highest sequence by spool. */
+  /** By spool id, the lowest and the highest sequence in the batch. */
   readonly spools: ReadonlyMap<string, { readonly lowest: number; readonly highest: number }>;
   /** Ids of clicks without a spool id. */
   readonly unattributedIds: readonly string[];
@@ -12,8 +12,8 @@ export type BatchKeys = {
 };
 
 /**
- * Collects what clicks name, each advertiser, ad and spool once. In one walk: a batch is larger than what a core has at hand, and each
- * walk after a wait fetches all of it again.
+ * Collects the ids of a batch; advertisers, ads and spools without repeats. One pass: a batch exceeds the CPU cache, so each further
+ * pass would load it again.
  */
 export function collectKeys(clicks: readonly ReadClick[]): BatchKeys {
   const advertiserIds = new Set<number>();

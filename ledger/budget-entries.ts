@@ -9,18 +9,18 @@ import { updateBudgetFlags } from './budget-flag.ts';
 
 export type BudgetEntryKind = 'top_up' | 'adjustment';
 
-/** One change of an advertiser's budget. */
+/** One change of an advertiser's budget. The budget is the sum of its entries. */
 export type BudgetEntry = {
   readonly id: bigint;
   readonly kind: BudgetEntryKind | 'credit';
   readonly amountMicros: bigint;
   readonly reference: string;
-  /** The click whose charge a credit gives back; `null` for the other kinds. */
+  /** The click that a credit refunds; `null` for the other kinds. */
   readonly clickId: string | null;
   readonly createdAt: Date;
 };
 
-/** The changes of an advertiser's budget, in the order in which they were entered. Throws `unknown_advertiser`. */
+/** Returns an advertiser's budget entries, oldest first. Throws `unknown_advertiser`. */
 export async function listBudgetEntries(pool: Pool, advertiserId: number): Promise<BudgetEntry[]> {
   const { rows } = await pool.query<BudgetEntry>(
     `select id, kind, amount_micros as "amountMicros", reference, click_id as "clickId", created_at as "createdAt"
@@ -35,9 +35,9 @@ export async function listBudgetEntries(pool: Pool, advertiserId: number): Promi
 }
 
 /**
- * Enters an amount into an advertiser's budget, once for each reference: with one that has entered before it
- * changes nothing (`entered` is false), so a retry after a lost reply is safe. A negative amount has to be covered by
- * what remains. Throws `bad_reference`, `unknown_advertiser`, `reference_taken` (by another amount), `not_enough_budget`.
+ * Adds an amount to an advertiser's budget, once for each `reference`. If the reference exists with the same kind and amount, it changes
+ * nothing and returns `entered: false`, so a retry after a lost reply is safe. A negative amount must not exceed the remaining budget.
+ * Throws `bad_amount` (0), `bad_reference`, `unknown_advertiser`, `reference_taken` (another kind or amount), `not_enough_budget`.
  */
 export function addBudgetEntry(
   pool: Pool,
@@ -60,14 +60,14 @@ async function insertBudgetEntry(
     'select kind, amount_micros from budget_entry where advertiser_id = $1 and reference = $2',
     [id, reference],
   );
-  const [known] = before;
-  if (known && (known.amount_micros !== amountMicros || known.kind !== kind)) {
+  const [existing] = before;
+  if (existing && (existing.amount_micros !== amountMicros || existing.kind !== kind)) {
     throw new TollwayError(
       'reference_taken',
-      `Reference "${reference}" was already used for a ${known.kind} of ${formatAmount(known.amount_micros)}`,
+      `Reference "${reference}" was already used for a ${existing.kind} of ${formatAmount(existing.amount_micros)}`,
     );
   }
-  if (known) {
+  if (existing) {
     const { rows } = await connection.query<Advertiser>(
       `select ${ADVERTISER_COLUMNS} from advertiser where id = $1`,
       [id],
@@ -87,7 +87,7 @@ async function insertBudgetEntry(
   return { advertiser: singleRow(rows), entered: true, reference };
 }
 
-/** Throws `not_enough_budget` if less than `micros` remains. The caller holds the advertiser's lock, so this cannot change before it commits. */
+/** Throws `not_enough_budget` if less than `micros` remains. The caller holds the advertiser's lock, so the result holds until the commit. */
 async function assertCovered(connection: Connection, id: number, micros: bigint): Promise<void> {
   const { rows } = await connection.query<{ remaining: bigint }>(
     'select remaining_micros as remaining from advertiser where id = $1',
@@ -95,12 +95,12 @@ async function assertCovered(connection: Connection, id: number, micros: bigint)
   );
   const { remaining } = singleRow(rows);
   if (remaining >= micros) return;
-  const message = `Expected to take at most ${formatAmount(remaining)}, what remains of the budget of advertiser ${id}; got ${formatAmount(micros)}`;
+  const message = `Expected to take at most ${formatAmount(remaining)}, the remaining budget of advertiser ${id}; got ${formatAmount(micros)}`;
   throw new TollwayError('not_enough_budget', message);
 }
 
 /**
- * Gives back what a click was charged, once. The click keeps its row: the credit is an entry of the budget.
+ * Refunds the charge of a click, once, as a budget entry of kind `credit`. The click keeps its row in the ledger.
  * Throws `unknown_click`, `not_charged`.
  */
 export async function creditClick(
@@ -116,8 +116,8 @@ export async function creditClick(
   const [click] = rows;
   if (!click) throw new TollwayError('unknown_click', `The ledger has no click ${clickId}`);
   if (click.outcome !== 'charged') {
-    const came = click.reason ? `${click.outcome}: ${click.reason}` : click.outcome;
-    throw new TollwayError('not_charged', `Click ${clickId} was not charged: it is ${came}`);
+    const outcome = click.reason ? `${click.outcome}: ${click.reason}` : click.outcome;
+    throw new TollwayError('not_charged', `Click ${clickId} was not charged: its outcome is ${outcome}`);
   }
   const amountMicros = click.charged_micros;
   const entry = { kind: 'credit', amountMicros, reference: `credit ${clickId}`, clickId } as const;

@@ -2,9 +2,9 @@ import type { Connection } from '../common/postgres/postgres.ts';
 import { ADS_CHANGED_CHANNEL } from './ads-changed.ts';
 
 /**
- * Sets or clears the budget-exhausted flag of every ad whose advertiser's budget or campaign's cap no longer pays for it, or
- * pays again, and tells the ad servers, on transitions only: a notification takes a lock of the whole database at
- * commit. To be called under the advertisers' locks, after balances or prices were changed.
+ * Sets the budget-exhausted flag of every ad whose price exceeds the remaining budget or cap, clears it where the price fits again, and
+ * notifies the ad servers. It notifies only if a flag changed, because PostgreSQL serializes the commits of transactions that notify.
+ * Call it under the advertisers' locks, after balances or prices changed.
  */
 export async function updateBudgetFlags(
   connection: Connection,
@@ -26,7 +26,7 @@ export async function updateBudgetFlags(
   );
 }
 
-/** Tells the ad servers that an advertiser's ads have changed in another way (price, template, status). */
+/** Notifies the ad servers, at commit, that ads of an advertiser changed (price, template, status). */
 export async function notifyAdsChanged(connection: Connection, advertiserId: number): Promise<void> {
   await connection.query('select pg_notify($1, $2)', [ADS_CHANGED_CHANNEL, String(advertiserId)]);
 }

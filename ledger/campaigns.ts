@@ -14,7 +14,7 @@ export type Campaign = {
 const CAMPAIGN_COLUMNS = `id, advertiser_id as "advertiserId", name, cap_micros as "capMicros", spent_micros as "spentMicros",
   fallback_url as "fallbackUrl"`;
 
-/** Makes a campaign, with a total cap or `null`, and a fallback URL or `null`. Throws `bad_name`, `unknown_advertiser`. */
+/** Creates a campaign; `null` for no total cap or no fallback URL. Throws `bad_name`, `unknown_advertiser`. */
 export function addCampaign(
   pool: Pool,
   advertiserId: number,
@@ -31,6 +31,7 @@ export function addCampaign(
   });
 }
 
+/** Returns all campaigns, ordered by id. */
 export async function listCampaigns(pool: Pool): Promise<Campaign[]> {
   const { rows } = await pool.query<Campaign>(`select ${CAMPAIGN_COLUMNS} from campaign order by id`);
   return rows;

@@ -1,15 +1,15 @@
 import type { Client, Pool } from '../common/postgres/postgres.ts';
 
-/** What a redirect has to know of an ad. */
+/** The fields of an ad that a redirect needs. */
 export type CatalogAd = {
   readonly id: number;
   readonly campaignId: number;
   readonly advertiserId: number;
   readonly priceMicros: number;
   readonly urlTemplate: string;
-  /** Its own status or its advertiser's. */
+  /** Whether the ad or its advertiser is paused. */
   readonly paused: boolean;
-  /** What is left of the budget or cap no longer pays for it, as of the last notice. */
+  /** Whether its price exceeded the remaining budget or cap when the flag was last updated. */
   readonly budgetExhausted: boolean;
   readonly fallbackUrl: string | null;
 };
@@ -19,7 +19,7 @@ const SELECT_ADS = `select ad.id, ad.campaign_id as "campaignId", ad.advertiser_
     ad.status = 'paused' or advertiser.status = 'paused' as paused, ad.budget_exhausted as "budgetExhausted", campaign.fallback_url as "fallbackUrl"
   from ad join advertiser on advertiser.id = ad.advertiser_id join campaign on campaign.id = ad.campaign_id`;
 
-/** The ads whose ids are above `after`, in order of their ids, at most `limit`. */
+/** Returns up to `limit` ads with ids above `after`, ordered by id. */
 export async function readCatalogPage(client: Client, after: number, limit: number): Promise<CatalogAd[]> {
   const { rows } = await client.query<CatalogAd>(`${SELECT_ADS} where ad.id > $1 order by ad.id limit $2`, [
     after,
@@ -28,7 +28,7 @@ export async function readCatalogPage(client: Client, after: number, limit: numb
   return rows;
 }
 
-/** All ads of some advertisers. */
+/** Returns all ads of the given advertisers. */
 export async function readAdsOfAdvertisers(
   client: Client,
   advertiserIds: readonly number[],
@@ -40,7 +40,7 @@ export async function readAdsOfAdvertisers(
   return rows;
 }
 
-/** One ad, or `undefined` if there is none. */
+/** Returns an ad, or `undefined` if it does not exist. */
 export async function readCatalogAd(pool: Pool, id: number): Promise<CatalogAd | undefined> {
   const { rows } = await pool.query<CatalogAd>(`${SELECT_ADS} where ad.id = $1`, [id]);
   return rows[0];

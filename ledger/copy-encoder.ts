@@ -9,12 +9,12 @@ const COPY_HEADER = Buffer.from('PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0', 'latin1');
 /** Microseconds between the Unix epoch and PostgreSQL's, 2000-01-01. */
 const POSTGRES_EPOCH_MICROS = 946_684_800_000_000;
 
-/** Buffers that were sent, for the next rows: a batch's is large, and growing it anew costs more than filling it. */
+/** Sent buffers, kept for reuse: growing a new buffer to the size of a batch costs more than filling it. */
 const spares: Buffer[] = [];
 const SPARES_MAX = 4;
 const SPARE_BYTES_MAX = 4_194_304;
 
-/** Characters of a text that is written by hand. */
+/** Longest text that `writeShort` encodes, in characters. */
 const SHORT_MAX = 24;
 
 function takeSpare(): Buffer {
@@ -22,12 +22,12 @@ function takeSpare(): Buffer {
 }
 
 /**
- * Rows in PostgreSQL's binary `COPY` format, written into one growing buffer.
+ * Encodes rows in PostgreSQL's binary `COPY` format into one growing buffer.
  * Begin each row with `row`, then write its columns in the order of the statement.
  */
 export class CopyRows {
   private buffer = takeSpare();
-  // Of the same bytes: its writes are single instructions, those of a Buffer are functions.
+  // A view of the same bytes: V8 compiles DataView writes to single instructions, Buffer writes are function calls.
   private view = viewOf(this.buffer);
   private at = COPY_HEADER.copy(this.buffer, 0);
   private readonly columns: number;
@@ -49,7 +49,7 @@ export class CopyRows {
     this.length(-1);
   }
 
-  /** A UUID that many rows share, or null: taken apart once. */
+  /** A UUID or null. Parsed only if it differs from the last one: for a value that many rows share. */
   sharedUuid(id: string | null): void {
     if (id !== this.sharedId && id !== null) {
       writeUuid(this.sharedBytes, id, 0);
@@ -73,7 +73,7 @@ export class CopyRows {
     }
   }
 
-  /** Throws on what is no 32-bit integer: a view would write its lowest bits. */
+  /** A 32-bit integer. Throws on other numbers, of which a DataView would write the lowest 32 bits. */
   int4(value: number): void {
     if ((value | 0) !== value) throw new RangeError(`Expected a 32-bit integer, got ${value}`);
     this.field(4);
@@ -91,17 +91,17 @@ export class CopyRows {
     } else {
       if (!Number.isSafeInteger(value)) throw new RangeError(`Expected a safe integer, got ${value}`);
       this.field(8);
-      this.writeWhole(value);
+      this.writeSafeInteger(value);
     }
   }
 
   /** Unix ms as `timestamptz`. */
   timestamp(timeMs: number): void {
     this.field(8);
-    this.writeWhole(timeMs * 1_000 - POSTGRES_EPOCH_MICROS);
+    this.writeSafeInteger(timeMs * 1_000 - POSTGRES_EPOCH_MICROS);
   }
 
-  /** Text, or a label of an enum, or null. */
+  /** Text, an enum label, or null. */
   text(value: string | null): void {
     if (value === null) this.null();
     else {
@@ -112,7 +112,7 @@ export class CopyRows {
     }
   }
 
-  /** Writes a few characters of ASCII, as labels are: by hand that is faster than a call into native code. `null` for other texts. */
+  /** Writes a short ASCII text, such as an enum label, faster than the native `write`. Returns `null` for other texts. */
   private writeShort(text: string, at: number): number | null {
     if (text.length > SHORT_MAX) return null;
     for (let index = 0; index < text.length; index += 1) {
@@ -123,7 +123,7 @@ export class CopyRows {
     return text.length;
   }
 
-  /** Sends the rows with `statement`, a `COPY … FROM STDIN (FORMAT binary)`; without a row it does nothing. */
+  /** Sends the rows with `statement`, a `COPY … FROM STDIN (FORMAT binary)`. Does nothing if there are no rows. */
   async send(connection: Connection, statement: string): Promise<void> {
     if (this.at === COPY_HEADER.length) return;
     this.reserve(2);
@@ -134,7 +134,7 @@ export class CopyRows {
     if (spares.length < SPARES_MAX && this.buffer.length <= SPARE_BYTES_MAX) spares.push(this.buffer);
   }
 
-  private writeWhole(value: number): void {
+  private writeSafeInteger(value: number): void {
     const high = Math.floor(value / 0x1_0000_0000);
     this.view.setInt32(this.at, high);
     this.view.setUint32(this.at + 4, value - high * 0x1_0000_0000);

@@ -3,7 +3,7 @@ import { TollwayError } from '../common/errors.ts';
 import type { Connection, Pool } from '../common/postgres/postgres.ts';
 import type { ReadClick, ReadRecord, Unreadable } from '../contract/click-event.ts';
 
-/** Why a record was rejected. All but the first two are about a click that could be read. */
+/** Why a record was rejected. The first two are for unreadable records, `poison` for either, the others for clicks. */
 export const REJECT_REASONS = [
   'malformed',
   'unknown_version',
@@ -16,50 +16,47 @@ export const REJECT_REASONS = [
 ] as const;
 export type RejectReason = (typeof REJECT_REASONS)[number];
 
-/** A record that the handler rejects: kept with its raw bytes until an operator decides. */
+/** A record that the handler rejects. It is stored with its raw bytes until an operator redrives or discards it. */
 export type Rejection = {
   readonly record: ReadClick | Unreadable;
   readonly reason: RejectReason;
-  /** What was expected and what came. */
+  /** What was expected and what the record has. */
   readonly detail: string;
 };
 
-/** Whether a record is no click of ours at all: it has neither our key nor a click in it. */
+/** Whether a record is foreign: it has no key of Tollway and holds no click. Foreign records are not counted in reconciliation. */
 export function isForeign(record: ReadRecord): boolean {
   return record.is === 'unreadable' && record.from === null;
 }
 
-/** Longest place in a broker that stands in an identity as it is, in characters: an index takes 2 704 bytes. */
+/** Longest broker position that an identity contains verbatim, in characters: a B-tree index entry has at most 2 704 bytes. */
 const POSITION_MAX = 500;
-/** Hex digits of a hash of bytes in an identity: enough to tell apart what came to one place. */
+/** Hex digits of the hash of a record's bytes in an identity: enough to tell records at one position apart. */
 const HASH_DIGITS = 16;
 
 /**
- * What makes a record itself, through all its copies: its key where that names a spool and a sequence, else
- * its click id, else its place in the broker and its bytes. The place alone is not enough: a topic that was deleted and
- * made anew begins at offset 0 again, and what comes there is no copy of what was there before.
+ * Identifies a record across all its copies: by its key if that names a spool and a sequence, else by its click id, else by its position
+ * in the broker and a hash of its bytes. The position alone is not enough: a topic that was deleted and created again begins at offset 0,
+ * and its records are not copies of the old ones.
  */
 export function identityOf(record: ReadClick | Unreadable): string {
   if (record.from !== null) return `${record.from.spoolId}.${record.from.sequence}`;
   if (record.is === 'click') return `click ${record.click.clickId}`;
-  const place = `position ${bounded(record.position)}`;
-  return record.value === null ? place : `${place} ${hashOf(record.value).slice(0, HASH_DIGITS)}`;
+  const position = `position ${bounded(record.position)}`;
+  return record.value === null ? position : `${position} ${hashOf(record.value).slice(0, HASH_DIGITS)}`;
 }
 
 function hashOf(value: Buffer): string {
   return createHash('sha256').update(value).digest('hex');
 }
 
-/** A place may hold what a stranger wrote: what PostgreSQL would refuse or change is named by its hash. */
+/** Replaces a position that PostgreSQL would refuse or change by its hash. A position can contain text from outside, such as an event id. */
 function bounded(position: string): string {
   const fits = position.length <= POSITION_MAX && !position.includes('\0') && position.isWellFormed();
   return fits ? position : hashOf(Buffer.from(position, 'utf16le'));
 }
 
-/**
- * Keeps rejected records, each once: a copy that comes later or at the same time is left out.
- * Returns the identities that were new.
- */
+/** Stores rejected records, one for each identity; copies, also concurrent ones, are skipped. Returns the identities that were inserted. */
 export async function insertDeadLetters(
   connection: Connection,
   rejections: readonly Rejection[],
@@ -74,11 +71,11 @@ export async function insertDeadLetters(
      select * from unnest($1::text[], $2::text[], $3::uuid[], $4::integer[], $5::integer[], $6::integer[], $7::uuid[],
        $8::timestamptz[], $9::uuid[], $10::bigint[], $11::text[], $12::text[], $13::bytea[],
        $14::boolean[])
-     order by 1 -- one order for all, so that two transactions with the same copies never wait in a circle
+     order by 1 -- the same order in every transaction, so that two with the same copies cannot deadlock
      on conflict (identity) do nothing returning identity`,
     [
       column(({ record }) => identityOf(record)),
-      column(({ record }) => printable(record.key)),
+      column(({ record }) => storable(record.key)),
       click((c) => c.clickId),
       click((c) => c.advertiserId),
       click((c) => c.campaignId),
@@ -88,7 +85,7 @@ export async function insertDeadLetters(
       column(({ record }) => record.from?.spoolId ?? null),
       column(({ record }) => record.from?.sequence ?? null),
       column(({ reason }) => reason),
-      column(({ detail }) => printable(detail)),
+      column(({ detail }) => storable(detail)),
       column(({ record }) => record.value),
       column(({ record }) => !isForeign(record)),
     ],
@@ -96,11 +93,12 @@ export async function insertDeadLetters(
   return new Set(rows.map((row) => row.identity));
 }
 
-/** PostgreSQL's text takes no NUL. */
-function printable(key: string | null): string | null {
-  return key === null ? null : key.replaceAll('\0', '\u{fffd}').slice(0, 1_000);
+/** Replaces NUL, which PostgreSQL's `text` cannot store, and cuts the text to 1 000 characters. */
+function storable(text: string | null): string | null {
+  return text === null ? null : text.replaceAll('\0', '\u{fffd}').slice(0, 1_000);
 }
 
+/** A rejected record in `dead_letter`. */
 export type DeadLetter = {
   readonly id: bigint;
   readonly recordKey: string | null;
@@ -116,7 +114,7 @@ export type DeadLetter = {
 const COLUMNS = `id, record_key as "recordKey", click_id as "clickId", ad_id as "adId", reason, detail, raw,
   settled_at as "settledAt", discarded_at as "discardedAt"`;
 
-/** The dead letters that wait, oldest first. */
+/** Returns up to `limit` dead letters that were not discarded, oldest first. */
 export async function listDeadLetters(pool: Pool, limit: number): Promise<DeadLetter[]> {
   const { rows } = await pool.query<DeadLetter>(
     `select ${COLUMNS} from dead_letter where discarded_at is null order by id limit $1`,
@@ -125,7 +123,7 @@ export async function listDeadLetters(pool: Pool, limit: number): Promise<DeadLe
   return rows;
 }
 
-/** One dead letter. Throws `unknown_dead_letter`. */
+/** Returns a dead letter. Throws `unknown_dead_letter`. */
 export async function readDeadLetter(pool: Pool, id: bigint): Promise<DeadLetter> {
   const { rows } = await pool.query<DeadLetter>(`select ${COLUMNS} from dead_letter where id = $1`, [id]);
   const [letter] = rows;
@@ -133,7 +131,7 @@ export async function readDeadLetter(pool: Pool, id: bigint): Promise<DeadLetter
   return letter;
 }
 
-/** The ids of the dead letters that wait, oldest first; `after` of one page is the last id of the page before. */
+/** Returns up to `limit` ids above `after` of dead letters that were not discarded, ascending. */
 export async function listDeadLetterIds(pool: Pool, after: bigint, limit: number): Promise<bigint[]> {
   const { rows } = await pool.query<{ id: bigint }>(
     'select id from dead_letter where discarded_at is null and id > $1 order by id limit $2',
@@ -142,13 +140,13 @@ export async function listDeadLetterIds(pool: Pool, after: bigint, limit: number
   return rows.map(({ id }) => id);
 }
 
-/** The highest id of a dead letter, or 0 without one. */
+/** Returns the highest id of a dead letter, or 0 if there is none. */
 export async function lastDeadLetterId(pool: Pool): Promise<bigint> {
   const { rows } = await pool.query<{ last: bigint | null }>('select max(id) as last from dead_letter');
   return rows[0]?.last ?? 0n;
 }
 
-/** How many dead letters wait for a redrive or a discard. */
+/** Counts the dead letters that were not discarded. */
 export async function countDeadLetters(pool: Pool): Promise<number> {
   const { rows } = await pool.query<{ count: number }>(
     'select count(*)::float8 as count from dead_letter where discarded_at is null',
@@ -156,7 +154,7 @@ export async function countDeadLetters(pool: Pool): Promise<number> {
   return rows[0]?.count ?? 0;
 }
 
-/** What a redrive has to know of a dead letter. */
+/** The fields of a dead letter that a redrive needs. */
 export type TakenDeadLetter = {
   readonly identity: string;
   readonly recordKey: string | null;
@@ -166,7 +164,7 @@ export type TakenDeadLetter = {
   readonly discardedAt: Date | null;
 };
 
-/** Takes a dead letter out, to settle its record in the same transaction. Throws `unknown_dead_letter`. */
+/** Deletes a dead letter and returns it, to settle its record in the same transaction. Throws `unknown_dead_letter`. */
 export async function takeDeadLetter(connection: Connection, id: bigint): Promise<TakenDeadLetter> {
   const { rows } = await connection.query<TakenDeadLetter>(
     `delete from dead_letter where id = $1
@@ -178,7 +176,7 @@ export async function takeDeadLetter(connection: Connection, id: bigint): Promis
   return letter;
 }
 
-/** Gives up the raw bytes of a dead letter. The click stays `rejected`. Throws `unknown_dead_letter`. */
+/** Discards a dead letter: deletes its raw bytes, so that it cannot be redriven. The click stays `rejected`. Throws `unknown_dead_letter`. */
 export async function discardDeadLetter(pool: Pool, id: bigint): Promise<void> {
   const { rowCount } = await pool.query(
     'update dead_letter set raw = null, discarded_at = coalesce(discarded_at, now()) where id = $1',

@@ -4,20 +4,20 @@ import { uuidFloor } from '../common/uuid.ts';
 import { DAY_MS, isoDay, listPartitionDays, partitionName } from './partitions.ts';
 import { readSettlementWatermark } from './settlement-watermark.ts';
 
-/** One settled click, or the credit of one, as it leaves the ledger. Amounts in micros, times as `Date`. */
+/** One exported row: a settled click, or a credit for one. Amounts in micros. */
 export type ExportRow = {
   readonly clickId: string | null;
   readonly nonce: string | null;
   readonly advertiserId: number | null;
   readonly campaignId: number | null;
   readonly adId: number | null;
-  /** That of the click, or `credit`: then `chargedMicros` is negative, and the click has its own row. */
+  /** The outcome of the click, or `credit`. A credit has a negative `chargedMicros`; its click has a row of its own. */
   readonly outcome: string;
   readonly reason: string | null;
   readonly chargedMicros: bigint;
   readonly currency: string | null;
   readonly clickedAt: Date | null;
-  /** When it was settled, or the credit entered. */
+  /** When the click was settled, or the credit was entered. */
   readonly settledAt: Date;
   readonly spoolId: string | null;
   readonly sequence: bigint | null;
@@ -25,9 +25,9 @@ export type ExportRow = {
 };
 
 export type ExportFilter = {
-  /** Settled at or after. */
+  /** Inclusive lower bound of the time of settlement. */
   readonly since: Date;
-  /** Settled before; what is above the watermark, or absent, means the watermark. */
+  /** Exclusive upper bound of the time of settlement. The settlement watermark if it is absent or above the watermark. */
   readonly until?: Date;
   readonly advertiserId?: number;
   readonly campaignId?: number;
@@ -39,17 +39,19 @@ const PAGE_ROWS = 2_000;
 const UNDEFINED_TABLE = '42P01';
 
 /**
- * Reads everything that was settled in [since, until), rejected clicks and credits among it, in the order of the clicks. Returns the
- * bound that it used: nothing can be settled before it any more, so the next export may begin there. A click that was rejected and then
- * redriven is exported again with its new outcome. What cannot be read at all has no click id and comes last.
+ * Exports everything that was settled in [since, until), rejected clicks and credits included, in pages passed to `onRows`. Rows are
+ * ordered by click id. Unreadable records, which have no click id, and rejected clicks of days without a partition come last. Returns
+ * the upper bound that was used: no row can be settled before it any more, so the next export can begin there. A click that was rejected
+ * and later redriven is exported again with its new outcome.
  *
- * A day at a time, each in a transaction of its own: what lies below the watermark does not change, and a transaction that reads
- * thousands of partitions runs out of PostgreSQL's locks. Throws `day_closed` when a day is dropped meanwhile, and `bad_window`, `unknown_advertiser` and `unknown_campaign`.
+ * Each day has its own transaction: rows below the watermark do not change, and a transaction that reads thousands of partitions
+ * exceeds PostgreSQL's lock table. Throws `bad_window`, `unknown_advertiser`, `unknown_campaign`, and `day_closed` if maintenance drops a
+ * day during the export.
  */
 export async function exportLedger(
   pool: Pool,
   filter: ExportFilter,
-  take: (rows: readonly ExportRow[]) => Promise<void>,
+  onRows: (rows: readonly ExportRow[]) => Promise<void>,
 ): Promise<Date> {
   await assertFilterExists(pool, filter);
   const until = await upperBoundOf(pool, filter);
@@ -63,7 +65,7 @@ export async function exportLedger(
       filter,
       until,
       between,
-      take,
+      onRows,
     ).catch((error: { code?: unknown }) => {
       if (error.code !== UNDEFINED_TABLE) throw error;
       throw new TollwayError(
@@ -78,13 +80,13 @@ export async function exportLedger(
   const [first, last] = [days.at(0) ?? 0, days.at(-1) ?? 0];
   const between: ClickIdRange = [uuidFloor(first), uuidFloor(last + DAY_MS)];
   const outside = 'click_id is null or click_id < $3 or click_id >= $4';
-  await readPages(pool, settlementsQuery(null, outside), filter, until, between, take);
+  await readPages(pool, settlementsQuery(null, outside), filter, until, between, onRows);
   return until;
 }
 
 /**
- * The upper bound of an export. It is never below the lower one: a watermark is exact to the second while clicks are being settled, so one
- * that is read later may be up to a second lower, and what was exported above it would be exported again.
+ * Returns the upper bound of an export, never below `since`. While clicks are being settled, the watermark is rounded down to the second,
+ * so it can be up to a second below the bound of the export before; without the limit, the next export would repeat rows.
  */
 async function upperBoundOf(pool: Pool, { since, until }: ExportFilter): Promise<Date> {
   if (until && until < since) {
@@ -93,10 +95,10 @@ async function upperBoundOf(pool: Pool, { since, until }: ExportFilter): Promise
       `Expected --until after --since, got ${until.toISOString()} before ${since.toISOString()}`,
     );
   }
-  // By the clock that stamps the rows.
+  // The database's clock, because it stamps the rows.
   const { rows } = await pool.query<{ now: Date }>('select clock_timestamp() as now');
   const now = rows[0]?.now;
-  if (!now) throw new Error('Expected a row');
+  if (!now) throw new Error('Expected one row, got none');
   if (since > now) {
     throw new TollwayError(
       'bad_window',
@@ -128,7 +130,7 @@ async function readPages(
   { since, advertiserId, campaignId }: ExportFilter,
   until: Date,
   between: ClickIdRange,
-  take: (rows: readonly ExportRow[]) => Promise<void>,
+  onRows: (rows: readonly ExportRow[]) => Promise<void>,
 ): Promise<void> {
   await inTransaction(pool, async (connection: Connection) => {
     await connection.query(
@@ -141,15 +143,15 @@ async function readPages(
     );
     for (;;) {
       const { rows } = await connection.query<ExportRow>(`fetch ${PAGE_ROWS} from ledger_export`);
-      if (rows.length > 0) await take(rows);
+      if (rows.length > 0) await onRows(rows);
       if (rows.length < PAGE_ROWS) return;
     }
   });
 }
 
 /**
- * The rows of a window of settlement ($1, $2): of one partition of the ledger, or of none, and the dead letters and credits whose
- * click ids `which` picks.
+ * SQL that selects what was settled in [$1, $2): the rows of `partition` (`null`: no partition), and the dead letters and credits that
+ * satisfy the condition `which` on `click_id`.
  */
 function settlementsQuery(partition: string | null, which: string): string {
   const kind = (nonce: string) => `case when ${nonce} is null then 'evergreen' else 'impression' end`;
@@ -157,7 +159,7 @@ function settlementsQuery(partition: string | null, which: string): string {
       ad_id as "adId", outcome::text, reason, charged_micros as "chargedMicros", clicked_at as "clickedAt",
       settled_at as "settledAt", spool_id as "spoolId", sequence, ${kind('nonce')} as kind
     from ${partition} where settled_at >= $1 and settled_at < $2 union all`;
-  // A credit repeats what the ledger still knows of its click. Even `from ledger where false` would lock every partition.
+  // A credit has the columns of its click if the ledger still has it. `from ledger where false` would lock every partition.
   const click = partition ?? NO_CLICK;
   return `${partition === null ? '' : ledger}
     select click_id as "clickId", nonce, advertiser_id as "advertiserId", campaign_id as "campaignId", ad_id as "adId", 'rejected' as outcome,
@@ -171,6 +173,6 @@ function settlementsQuery(partition: string | null, which: string): string {
     left join ${click} click using (click_id)`;
 }
 
-/** No row, with the columns of the ledger that a credit repeats. */
+/** A subquery without rows, with the columns of the ledger that a credit uses. */
 const NO_CLICK = `(select null::uuid as click_id, null::uuid as nonce, null::integer as campaign_id, null::integer as ad_id,
   null::timestamptz as clicked_at, null::uuid as spool_id, null::bigint as sequence where false)`;

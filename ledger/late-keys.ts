@@ -10,12 +10,13 @@ type Outcome = 'charged' | 'over_budget' | 'invalid' | 'rejected';
 type ClickWithKey = ReadClick & { readonly from: SpoolPosition };
 
 /**
- * A click may be settled from a copy that had lost its key, as a file or a forwarder may bring it. Its sequence then stays open until
- * a copy with the key comes: this gives the row, or the dead letter, that key. Nothing is charged again.
+ * Adds the record key to clicks that were settled without it. A click can be settled from a copy without a key, for example from a file
+ * or a forwarder that drops keys; its sequence then counts as missing until a copy with the key arrives. This stores the key in the row
+ * or dead letter of the click and charges nothing.
  *
- * Returns what moves in the spool counters: each click leaves the count of clicks without a key and joins that of its spool.
- * To be called under the locks of the clicks' advertisers and spools. `settledBefore` asks whether the sequence was settled by
- * something else, such as bytes that are no click; a redrive has just taken away what settled it.
+ * Returns the changes of the spool counters: each click moves from the clicks without a spool id to its spool. Call it under the locks of
+ * the clicks' advertisers and spools. `settledBefore` reports whether a sequence was settled by another record, such as an unreadable
+ * one; those are skipped. `null` skips none: a redrive has just deleted the dead letter that settled the sequence.
  */
 export async function settleLateKeys(
   connection: Connection,
@@ -30,8 +31,8 @@ export async function settleLateKeys(
     if (!hasKey(record) || !known.unkeyed.has(record.click.clickId) || known.rejected.has(identity)) continue;
     if (!copies.has(identity)) copies.set(identity, record);
   }
-  const asked = [...copies.values()].map(({ from }) => from);
-  const isSettled = asked.length === 0 ? null : await settledBefore?.(connection, asked);
+  const positions = [...copies.values()].map(({ from }) => from);
+  const isSettled = positions.length === 0 ? null : await settledBefore?.(connection, positions);
   const late = [...copies.values()].filter(({ from }) => !isSettled?.(from));
   if (late.length === 0) return [];
   const keyed = [
@@ -55,7 +56,7 @@ function hasKey(record: ReadClick): record is ClickWithKey {
 
 type KeyedClick = { readonly clickId: string; readonly outcome: Outcome };
 
-/** Gives rows of the ledger their keys; those that another transaction has given one meanwhile stay as they are. */
+/** Stores the keys in rows of the ledger. Rows that another transaction has given a key are left unchanged. */
 async function addKeysToRows(
   connection: Connection,
   late: readonly ClickWithKey[],
@@ -66,7 +67,7 @@ async function addKeysToRows(
   for (const [day, ids] of groupIdsByDay([...byId.keys()], clickFloorMs, clickAheadMs)) {
     const froms = ids.flatMap((id) => byId.get(id) ?? []);
     const { rows } = await connection.query<KeyedClick>(
-      // The bounds keep all other days from being planned and locked; grants are on the parent alone.
+      // The bounds on click_id prune the partitions of other days, which would be planned and locked. The role has `update` on the parent only.
       `update ledger set spool_id = late.spool_id, sequence = late.sequence
        from unnest($1::uuid[], $2::uuid[], $3::bigint[]) late (click_id, spool_id, sequence)
        where ledger.click_id = late.click_id and ledger.spool_id is null and ledger.click_id >= $4 and ledger.click_id < $5
@@ -84,7 +85,7 @@ async function addKeysToRows(
   return keyed;
 }
 
-/** The same for dead letters of clicks, which are known by their key from now on. */
+/** Stores the keys in dead letters of clicks; the key becomes the identity of the dead letter. */
 async function addKeysToDeadLetters(
   connection: Connection,
   late: readonly ClickWithKey[],

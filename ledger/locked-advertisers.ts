@@ -2,8 +2,9 @@ import { arrayLiteral, BEGIN, inTransaction, type Pool } from '../common/postgre
 import type { ReadClick } from '../contract/click-event.ts';
 
 /**
- * The advertisers of clicks of which a row is locked now: their own, or those of the clicks' campaigns and ads. Waits for no row lock, and
- * at most a second for a lock of a whole table, which throws (55P03): it belongs to no advertiser in particular.
+ * Returns the advertisers of clicks that another session blocks now: those with a locked row of the advertiser, or of the clicks' campaigns
+ * or ads. Does not wait for row locks. Waits up to 1 s for table locks, then throws (SQLSTATE 55P03), because a table lock blocks all
+ * advertisers.
  */
 export async function findLockedAdvertisers(
   pool: Pool,

@@ -21,15 +21,15 @@ import {
   type SpoolCounters,
 } from './spool-counters.ts';
 
-/** How long a floor leads the drop of its day: a charge transaction lives seconds. */
+/** Time between raising a floor and dropping the days below it, in ms. Charge transactions, which last seconds, end in this time. */
 const FLOOR_LEAD_MS = 3_600_000;
-/** How long a detach may hold up the charges behind it, in ms; with a long reader before it, it is tried again later. */
+/** Longest wait for the lock to detach a partition, in ms: charges queue behind it. If a long reader holds the lock, a later run retries. */
 const DETACH_WAIT_MS = 250;
-/** Most days that a floor rises by in one run: one day a day, and what a processor that was off for some days has missed. */
+/** Most days that one run raises a floor by: one day is usual, more after some days without a running processor. */
 const FLOOR_STEP_DAYS_MAX = 3;
-/** Counter rows merged in one transaction. */
+/** Most counter rows merged in one transaction. */
 const MERGE_ROWS_MAX = 1_000;
-/** Chunks of the broker deleted in one transaction. */
+/** Most chunks of the Postgres broker deleted in one transaction. */
 const DELETE_CHUNKS_MAX = 1_000;
 
 export type MaintenanceOptions = Retention & {
@@ -38,8 +38,10 @@ export type MaintenanceOptions = Retention & {
 };
 
 /**
- * What a scheduled task does every minute. Each step is a transaction of its own and may run anywhere, twice. Throws `clock_step` where
- * the server's clock or a setting asks for a step that is too large; for a floor, after the other steps are done.
+ * Maintains the ledger: creates partitions, merges spool counters, deletes settled chunks, raises the floors and drops days below them.
+ * A scheduled task runs it every minute. Each step has its own transactions; it is safe to repeat and to run in several processes at
+ * once. `givenMs` replaces the database's time (Unix ms). Throws `clock_step` if the clock of the database server or a setting requires
+ * a step that is too large; if the step is one of a floor, after the other steps are done.
  */
 export async function maintain(
   pool: Pool,
@@ -51,28 +53,28 @@ export async function maintain(
   await createDayPartitions(pool, options, nowMs);
   await mergeSpoolCounters(pool);
   await deleteSettledChunks(pool, options.brokerRetentionDays);
-  const refusal = await raiseFloors(pool, options, nowMs);
+  const error = await raiseFloors(pool, options, nowMs);
   await dropClosedDays(pool, logger);
-  if (refusal !== null) throw refusal;
+  if (error !== null) throw error;
 }
 
-/** Makes the partitions that the clicks of these days need. To be done once before the first click is taken. */
+/** Creates missing partitions for the days that clicks can have now and soon. Must run once before the first click is charged. */
 export async function createDayPartitions(pool: Pool, options: Retention, givenMs?: number): Promise<void> {
   await inTransaction(pool, async (connection) =>
     extendPartitions(connection, options, givenMs ?? (await databaseTime(connection))),
   );
 }
 
-/** Folds the counters that batches appended into one total a spool. Resolves when there are none left. */
+/** Merges the counters that batches appended into one total for each spool. Resolves when none are left. */
 export async function mergeSpoolCounters(pool: Pool): Promise<void> {
   for (;;) {
-    const merged = await inTransaction(pool, mergeSomeSpoolCounters);
+    const merged = await inTransaction(pool, mergeCounterPage);
     if (merged < MERGE_ROWS_MAX) return;
   }
 }
 
-async function mergeSomeSpoolCounters(connection: Connection): Promise<number> {
-  // One merger at a time, so that two never want the same totals in different orders.
+async function mergeCounterPage(connection: Connection): Promise<number> {
+  // One merge at a time: two could lock the same totals in different orders and deadlock.
   await connection.query("select pg_advisory_xact_lock(hashtext('tollway spool counters'))");
   const { rows } = await connection.query<SpoolCounterRow>(
     `delete from spool_counter where id in (select id from spool_counter order by id limit ${MERGE_ROWS_MAX})
@@ -82,7 +84,7 @@ async function mergeSomeSpoolCounters(connection: Connection): Promise<number> {
   return rows.length;
 }
 
-/** Folds all that batches appended for one spool into its total. In a transaction of the caller, who keeps other mergers out with it. */
+/** Merges the appended counters of one spool into its total, in the caller's transaction. Blocks other merges until that transaction ends. */
 export async function mergeCountersOfSpool(connection: Connection, spoolId: string): Promise<void> {
   await connection.query("select pg_advisory_xact_lock(hashtext('tollway spool counters'))");
   const { rows } = await connection.query<SpoolCounterRow>(
@@ -121,7 +123,7 @@ async function addToTotals(connection: Connection, rows: readonly SpoolCounterRo
   );
 }
 
-/** Deletes what the Postgres broker has kept long enough. */
+/** Deletes chunks of the Postgres broker that were settled more than `retentionDays` days ago. */
 async function deleteSettledChunks(pool: Pool, retentionDays: number): Promise<void> {
   for (;;) {
     const { rowCount } = await pool.query(
@@ -136,9 +138,9 @@ async function deleteSettledChunks(pool: Pool, retentionDays: number): Promise<v
 }
 
 /**
- * Raises the floors past the days that are to be dropped, and remembers when. From now on the handler takes no id
- * below; the drop comes later, when no transaction can be left that still did. Returns the refusal of a step that is too large: what
- * lies below a floor can never be charged again, so a clock that has jumped ahead must not raise it.
+ * Raises the floors above the days to drop and stores the time. From then on the handler rejects ids below a floor; the days are dropped
+ * later, when every transaction that read the old floor has ended. Returns an error if the step is too large: clicks below a floor can
+ * never be charged, so a clock that jumped ahead must not raise it.
  */
 async function raiseFloors(
   pool: Pool,
@@ -172,8 +174,8 @@ async function raiseFloors(
 }
 
 /**
- * Carries the sums of the days below the floor forward and drops them, a day a transaction, once the floor has
- * stood for an hour.
+ * Drops the days below the floors, one transaction each, and stores the sums of the ledger's rows in `closed_day` and `closed_day_spool`.
+ * Does nothing until `leadMs` after a floor was last raised.
  */
 export async function dropClosedDays(pool: Pool, logger: Logger, leadMs = FLOOR_LEAD_MS): Promise<void> {
   const { rows } = await pool.query<{ click_floor: Date; nonce_floor: Date }>(
@@ -201,14 +203,14 @@ async function dropDay(
 ): Promise<void> {
   await connection.query("select pg_advisory_xact_lock(hashtext('tollway partitions'))");
   const days = await listPartitionDays(connection, table);
-  if (!days.includes(dayMs)) return; // another processor was here
-  if (table === 'ledger') await carryForward(connection, partitionName(table, dayMs), dayMs);
-  // Detaching waits for the transactions at work, and those that follow wait behind it.
+  if (!days.includes(dayMs)) return; // another process has dropped it
+  if (table === 'ledger') await insertClosedDay(connection, partitionName(table, dayMs), dayMs);
+  // The detach waits for open transactions, and new transactions queue behind it.
   await connection.query(`set local lock_timeout = ${DETACH_WAIT_MS}`);
   await connection.query('select drop_partition($1, $2)', [table, isoDay(dayMs)]);
 }
 
-async function carryForward(connection: Connection, partition: string, dayMs: number): Promise<void> {
+async function insertClosedDay(connection: Connection, partition: string, dayMs: number): Promise<void> {
   const day = new Date(dayMs).toISOString().slice(0, 10);
   await connection.query(
     `insert into closed_day (day, advertiser_id, campaign_id, outcome, clicks, charged_micros)

@@ -1,6 +1,6 @@
 import type { EdgeInvalidReason } from '../contract/click-event.ts';
 
-/** How a click ends in the ledger, and why. What is rejected gets a dead letter instead of a row. */
+/** The outcome of a click in the ledger and its reason. A rejected click gets a dead letter instead of a row. */
 export type Verdict =
   | { readonly outcome: 'charged'; readonly reason: null }
   | { readonly outcome: 'over_budget'; readonly reason: 'budget' | 'cap' }

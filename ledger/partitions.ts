@@ -2,31 +2,33 @@ import type { Config } from '../common/config/config.ts';
 import { TollwayError } from '../common/errors.ts';
 import type { Connection } from '../common/postgres/postgres.ts';
 
+/** Length of a day, in ms. */
 export const DAY_MS = 86_400_000;
-/** Days that have their partition before they begin. */
+/** Number of days after today that have a partition. */
 export const AHEAD_DAYS = 7;
 
-/** The tables that are partitioned by day of their id. */
+/** The tables that are partitioned by the UTC day of their UUIDv7 key. */
 export const PARTITIONED = ['ledger', 'spent_nonce'] as const;
+/** The name of a partitioned table. */
 export type Partitioned = (typeof PARTITIONED)[number];
 
-/** The start of the UTC day of a time, in Unix ms. */
+/** Returns the start of the UTC day of a time; both in Unix ms. */
 export function dayStart(timeMs: number): number {
   return Math.floor(timeMs / DAY_MS) * DAY_MS;
 }
 
-/** The name of a day's partition: `ledger_20260131`. */
+/** Returns the name of a day's partition, such as `ledger_20260131`. */
 export function partitionName(table: Partitioned, dayMs: number): string {
   return `${table}_${new Date(dayMs).toISOString().slice(0, 10).replaceAll('-', '')}`;
 }
 
-/** The day of a partition's name, in Unix ms. */
+/** Returns the day in a partition's name, in Unix ms. */
 export function partitionDay(name: string): number {
   const [, year, month, day] = /_(\d{4})(\d{2})(\d{2})$/.exec(name) ?? [];
   return Date.UTC(Number(year), Number(month) - 1, Number(day));
 }
 
-/** Reads which days a table has partitions for, ascending, in Unix ms. */
+/** Returns the days that a table has partitions for, ascending, in Unix ms. */
 export async function listPartitionDays(connection: Connection, table: Partitioned): Promise<number[]> {
   const { rows } = await connection.query<{ relname: string }>(
     'select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = $1::regclass',
@@ -35,10 +37,7 @@ export async function listPartitionDays(connection: Connection, table: Partition
   return rows.map((row) => partitionDay(row.relname)).sort((a, b) => a - b);
 }
 
-/**
- * Makes the partitions of every day in [from, to) that has none. Safe beside others that do the same:
- * the caller holds the lock of `extendPartitions`.
- */
+/** Creates the missing partitions of [fromMs, toMs). The caller holds the advisory lock of `extendPartitions`. */
 async function createPartitions(connection: Connection, table: Partitioned, fromMs: number, toMs: number) {
   const existing = new Set(await listPartitionDays(connection, table));
   const days: string[] = [];
@@ -50,46 +49,47 @@ async function createPartitions(connection: Connection, table: Partitioned, from
   }
 }
 
-/** The UTC day of a time, such as `2026-01-31`. */
+/** Returns the UTC day of a time in Unix ms, such as `2026-01-31`. */
 export function isoDay(timeMs: number): string {
   return new Date(timeMs).toISOString().slice(0, 10);
 }
 
 /**
- * Most days that one run makes ahead of those there are, in a database that has some. More means that nothing was maintained for so long,
- * or that the server's clock has jumped.
+ * Most days of partitions that one run adds after the latest one. A larger step means that maintenance has not run for that long, or that
+ * the server's clock has jumped. It does not apply to a database without partitions.
  */
 const AHEAD_STEP_DAYS_MAX = 100;
 
+/** The settings that determine which days need partitions, in days. */
 export type Retention = {
-  /** CLICK_AGE_MAX_DAYS: how old a click may be when it arrives. */
+  /** CLICK_AGE_MAX_DAYS: greatest age of a click when it arrives. */
   readonly clickAgeDays: number;
-  /** LINK_LIFE_MAX_DAYS: nonces are this much older than their clicks at most. */
+  /** LINK_LIFE_MAX_DAYS: greatest age of a nonce at the time of its click. */
   readonly linkLifeDays: number;
-  /** Whether an operator has checked the clock of the database server: then a step of any size is taken. */
+  /** Whether to allow a step of any size, because an operator has checked the clock of the database server. */
   readonly acceptsStep?: boolean;
 };
 
-/** The part of the settings that partitions follow from. */
+/** Returns the settings that determine the partitions. */
 export function retentionOf(config: Config): Retention {
   return { clickAgeDays: config.CLICK_AGE_MAX_DAYS, linkLifeDays: config.LINK_LIFE_MAX_DAYS };
 }
 
 /**
- * Makes the partitions that are needed now and some days ahead, and then widens the window to them: an id
- * inside the window always has its partition. The floors only ever rise. Runs in a transaction of the caller. Throws `clock_step`.
+ * Creates the partitions for today and the next `AHEAD_DAYS` days, then extends `ledger_window` to them, so that every id inside the
+ * window has a partition. Creates the window if it does not exist. Runs in the caller's transaction. Throws `clock_step`.
  */
 export async function extendPartitions(
   connection: Connection,
   { clickAgeDays, linkLifeDays, acceptsStep = false }: Retention,
   nowMs: number,
 ) {
-  // One at a time; released with the transaction.
+  // One process at a time. The lock is released at the end of the transaction.
   await connection.query("select pg_advisory_xact_lock(hashtext('tollway partitions'))");
   const ahead = dayStart(nowMs) + (AHEAD_DAYS + 1) * DAY_MS;
   const clickFloor = dayStart(nowMs) - clickAgeDays * DAY_MS;
   const nonceFloor = clickFloor - linkLifeDays * DAY_MS;
-  const { rowCount: begun } = await connection.query(
+  const { rowCount: inserted } = await connection.query(
     `insert into ledger_window (click_floor, click_ahead, nonce_floor, nonce_ahead)
      values ($1, $1, $2, $2) on conflict do nothing`,
     [new Date(clickFloor), new Date(nonceFloor)],
@@ -98,9 +98,9 @@ export async function extendPartitions(
     'select click_ahead, nonce_ahead from ledger_window',
   );
   const [window] = rows;
-  if (!window) throw new Error('Expected a row in ledger_window');
+  if (!window) throw new Error('Expected one row in ledger_window, got none');
   const stepDays = (ahead - window.click_ahead.getTime()) / DAY_MS;
-  if (begun === 0 && stepDays > AHEAD_STEP_DAYS_MAX && !acceptsStep) {
+  if (inserted === 0 && stepDays > AHEAD_STEP_DAYS_MAX && !acceptsStep) {
     throw clockStepError(
       `This run would create ${stepDays} days of partitions, up to ${isoDay(ahead)} (at most ${AHEAD_STEP_DAYS_MAX} a run)`,
       nowMs,
@@ -114,17 +114,17 @@ export async function extendPartitions(
   );
 }
 
-/** The refusal of a step that only a wrong clock, or a setting that was changed, explains; `what` says what would happen. */
+/** The error `clock_step`: a step so large that the clock is wrong or a setting was changed. `what` says what the run would do. */
 export function clockStepError(what: string, nowMs: number, settings = ''): TollwayError {
   return new TollwayError(
     'clock_step',
-    `${what}: nothing was changed. Check the clock of the database server, which says ${new Date(nowMs).toISOString()}${settings}; ` +
-      'if it is right, run npx tollway maintain --accept-step',
+    `${what}, so it did not. Check the clock of the database server (${new Date(nowMs).toISOString()})${settings}. ` +
+      'If the step is correct, run npx tollway maintain --accept-step',
     { retryable: true },
   );
 }
 
-/** The database's time, in Unix ms: floors only ever rise, so no process's own clock may move them. */
+/** Returns the database's time, in Unix ms. Floors never go down, so they must not depend on the clock of a client. */
 export async function databaseTime(connection: Connection): Promise<number> {
   const { rows } = await connection.query<{ now: Date }>('select now()');
   return rows[0]?.now.getTime() ?? 0;

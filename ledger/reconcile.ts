@@ -13,13 +13,13 @@ import {
 import { NIL_SPOOL_ID, readSpoolCounters, type SpoolCounters } from './spool-counters.ts';
 import { BEGIN_SNAPSHOT } from './store.ts';
 
-/** What reconciliation reads of a broker. */
+/** A broker's backlog, as reconciliation reads it. */
 export type Backlog = {
-  /** Whether it lies in the database, so that the snapshot of a connection holds it: its watermarks then say what was accepted by that time. */
+  /** Whether the backlog is in the same database, so that the connection's snapshot includes it. Only then its watermarks are counted. */
   readonly isInSnapshot: boolean;
   /**
-   * Reads all that waits, in batches: what no checkpoint of the connection's snapshot has passed, up to what is there now or later. Some
-   * of it may be settled already.
+   * Reads the waiting records in batches: from the checkpoints in the connection's snapshot up to the end of the broker, now or later. Some
+   * of them may be settled already.
    */
   readonly readWaiting: (
     connection: Connection,
@@ -27,38 +27,40 @@ export type Backlog = {
   ) => Promise<void>;
 };
 
-/** One spool's part of the books. All but `gaps` are counts of clicks. */
+/** The reconciliation of one spool. Numbers are counts of clicks. */
 export type SpoolReconciliation = {
   readonly spoolId: string;
-  /** What its last watermark says, and those that the ledger or the broker knows of above it. */
+  /** Its highest watermark, plus the clicks above it that are in the ledger or the broker. */
   readonly accepted: number;
   readonly charged: number;
   readonly overBudget: number;
   readonly invalid: number;
   readonly rejected: number;
-  /** With the broker and not yet settled. */
+  /** In the broker and not settled yet. */
   readonly inFlight: number;
-  /** Accepted, and neither settled nor with the broker. */
+  /** Accepted, and neither settled nor in the broker. */
   readonly missing: number;
-  /** The sequences that are missing. */
+  /** The missing sequences. */
   readonly gaps: Sequences;
   readonly balanced: boolean;
 };
 
+/** The reconciliation of one advertiser. Amounts in micros of its currency. */
 export type AdvertiserReconciliation = {
   readonly id: number;
   readonly name: string;
   readonly currency: string;
   readonly budgetMicros: bigint;
-  /** The budget entries, summed anew. */
+  /** The sum of the budget entries. */
   readonly enteredMicros: bigint;
   readonly spentMicros: bigint;
-  /** The ledger, summed anew; only with `deep`. */
+  /** The sum of the charges in the ledger; `null` without `deep`. */
   readonly chargedMicros: bigint | null;
   readonly remainingMicros: bigint;
   readonly balanced: boolean;
 };
 
+/** The result of `reconcile`. Numbers are counts of clicks over all spools. */
 export type Reconciliation = {
   readonly accepted: number;
   readonly charged: number;
@@ -67,22 +69,21 @@ export type Reconciliation = {
   readonly rejected: number;
   readonly inFlight: number;
   readonly missing: number;
-  /** Clicks without a spool id, settled: outside the identity. */
+  /** Settled clicks without a spool id. They are not part of `accepted`. */
   readonly unattributed: number;
   readonly balanced: boolean;
   readonly spools: readonly SpoolReconciliation[];
   readonly advertisers: readonly AdvertiserReconciliation[];
-  /** What does not agree, in words; empty when `balanced`. */
+  /** One sentence for each disagreement; empty if `balanced`. */
   readonly problems: readonly string[];
 };
 
 /**
- * Asks the books: is every accepted click settled once, with the broker, or missing, and does every budget agree with its
- * entries and charges? Every term is counted by itself: what was accepted by the watermarks, what was settled by the
- * counters, what is in flight by reading the broker, what is missing as the set of numbers that are in neither.
- * `deep` also recounts the ledger row by row against every sum that is kept.
+ * Reconciles the ledger: checks that every accepted click is settled once, in flight or missing, and that every budget equals its entries
+ * minus its charges. Each number has its own source: accepted from the watermarks, settled from the spool counters, in flight from the
+ * broker, missing from the sequences that are in neither. `deep` also recounts the ledger row by row and compares every stored sum.
  *
- * Reads one snapshot of the database, checkpoints included, and then the brokers: so it is exact under full traffic.
+ * It reads one snapshot of the database, checkpoints included, and then the brokers, so the result is exact while clicks are charged.
  */
 export function reconcile(
   pool: Pool,
@@ -103,7 +104,7 @@ export function reconcile(
       ];
       const sum = (pick: (reconciliation: SpoolReconciliation) => number) =>
         spools.reduce((total, reconciliation) => total + pick(reconciliation), 0);
-      const loose = counters.get(NIL_SPOOL_ID);
+      const unattributed = counters.get(NIL_SPOOL_ID);
       return {
         accepted: sum((reconciliation) => reconciliation.accepted),
         charged: sum((reconciliation) => reconciliation.charged),
@@ -112,7 +113,7 @@ export function reconcile(
         rejected: sum((reconciliation) => reconciliation.rejected),
         inFlight: sum((reconciliation) => reconciliation.inFlight),
         missing: sum((reconciliation) => reconciliation.missing),
-        unattributed: loose ? loose.charged + loose.overBudget + loose.invalid + loose.rejected : 0,
+        unattributed: unattributed ? countSettled(unattributed) : 0,
         balanced: problems.length === 0,
         spools,
         advertisers,
@@ -123,28 +124,34 @@ export function reconcile(
   );
 }
 
+/** Clicks settled with any outcome. */
+function countSettled({ charged, overBudget, invalid, rejected }: Outcomes): number {
+  return charged + overBudget + invalid + rejected;
+}
+
 type InFlight = { sequences: number[]; accepted: number };
 
-/** What waits with the brokers, by spool. Some of it may be settled: lanes commit one by one, and a checkpoint follows later. */
+/** Reads the backlogs, by spool id. Some records may be settled: lanes commit independently, and checkpoints are written later. */
 async function readInFlight(
   connection: Connection,
   brokers: readonly Backlog[],
 ): Promise<Map<string, InFlight>> {
   const found = new Map<string, InFlight>();
-  const of = (spoolId: string): InFlight => {
-    const known = found.get(spoolId) ?? { sequences: [], accepted: 0 };
-    found.set(spoolId, known);
-    return known;
+  const inFlightOf = (spoolId: string): InFlight => {
+    const inFlight = found.get(spoolId) ?? { sequences: [], accepted: 0 };
+    found.set(spoolId, inFlight);
+    return inFlight;
   };
   for (const broker of brokers) {
     await broker.readWaiting(connection, async (records) => {
       for (const record of records) {
         if (record.is === 'watermark') {
-          // A watermark is sent when all below it is published: it says nothing of what was read before it was.
+          // Partitions are read one after the other: a watermark can cover clicks that were published to a partition after that was read.
+          // They would count as missing.
           if (!broker.isInSnapshot) continue;
-          const spoolId = of(record.spoolId);
-          spoolId.accepted = Math.max(spoolId.accepted, record.accepted);
-        } else if (record.from !== null) of(record.from.spoolId).sequences.push(record.from.sequence);
+          const inFlight = inFlightOf(record.spoolId);
+          inFlight.accepted = Math.max(inFlight.accepted, record.accepted);
+        } else if (record.from !== null) inFlightOf(record.from.spoolId).sequences.push(record.from.sequence);
       }
     });
   }
@@ -160,16 +167,17 @@ function reconcileSpools(
   return [...spools].sort().map((spoolId) => {
     const counter = counters.get(spoolId);
     const { charged = 0, overBudget = 0, invalid = 0, rejected = 0, settled = [] } = counter ?? {};
-    // A copy of what is settled waits for nothing.
+    // Copies of settled clicks are not in flight.
     const inFlight = subtractSequences(sequencesOf(waiting.get(spoolId)?.sequences ?? []), settled);
     const known = uniteSequences(settled, inFlight);
-    // Up to the watermark all is published, so what is not known is missing. Above it clicks are still on their way.
+    // All clicks up to the watermark were published, so the unknown ones are missing. Clicks above it may not be published yet.
     const watermark = Math.max(counter?.accepted ?? 0, waiting.get(spoolId)?.accepted ?? 0);
     const belowWatermark = [{ start: 1, end: watermark + 1 }];
     const accepted = watermark + countSequences(subtractSequences(known, belowWatermark));
     const gaps = subtractSequences(belowWatermark, known);
     const missing = countSequences(gaps);
-    const counted = charged + overBudget + invalid + rejected + countSequences(inFlight) + missing;
+    const accounted =
+      countSettled({ charged, overBudget, invalid, rejected }) + countSequences(inFlight) + missing;
     return {
       spoolId,
       accepted,
@@ -180,14 +188,14 @@ function reconcileSpools(
       inFlight: countSequences(inFlight),
       missing,
       gaps,
-      balanced: accepted === counted,
+      balanced: accepted === accounted,
     };
   });
 }
 
 function describeImbalance(reconciliation: SpoolReconciliation): string {
-  const { spoolId, accepted, charged, overBudget, invalid, rejected, inFlight, missing } = reconciliation;
-  const found = charged + overBudget + invalid + rejected + inFlight + missing;
+  const { spoolId, accepted, inFlight, missing } = reconciliation;
+  const found = countSettled(reconciliation) + inFlight + missing;
   return `spool ${spoolId}: ${counted(accepted, 'click')} accepted, ${found} accounted for`;
 }
 
@@ -227,7 +235,7 @@ function describeAdvertiserImbalance(reconciliation: AdvertiserReconciliation): 
   );
 }
 
-/** Compares the recounted rows with every sum that is kept. */
+/** Compares the recount with every stored sum. */
 async function compareRecount(
   connection: Connection,
   recount: Recount,
@@ -241,7 +249,7 @@ async function compareRecount(
       'campaign spent',
       campaigns.map(({ id, spent_micros }) => ({
         id,
-        kept: `${spent_micros} micros`,
+        stored: `${spent_micros} micros`,
         found: `${recount.chargedByCampaign.get(id) ?? 0n} micros`,
       })),
     ),
@@ -249,7 +257,7 @@ async function compareRecount(
       'outcomes of spool',
       [...new Set([...counters.keys(), ...recount.spools.keys()])].sort().map((id) => ({
         id,
-        kept: describeOutcomes(counters.get(id)),
+        stored: describeOutcomes(counters.get(id)),
         found: describeOutcomes(recount.spools.get(id)),
       })),
     ),
@@ -259,7 +267,7 @@ async function compareRecount(
         .filter(([id, { hasClosedDays }]) => id !== NIL_SPOOL_ID && !hasClosedDays)
         .map(([id, { sequences }]) => ({
           id,
-          kept: formatMultirange(counters.get(id)?.settled ?? []),
+          stored: formatMultirange(counters.get(id)?.settled ?? []),
           found: formatMultirange(sequences),
         })),
     ),
@@ -267,17 +275,17 @@ async function compareRecount(
   ];
 }
 
-/** Most differences of one kind that are named. */
+/** Most differences of one kind that are listed. */
 const DIFFERENCES_MAX = 20;
 
 function describeDifferences(
   what: string,
-  sums: readonly { id: string | number; kept: string; found: string }[],
+  sums: readonly { id: string | number; stored: string; found: string }[],
 ): string[] {
-  const different = sums.filter(({ kept, found }) => kept !== found);
+  const different = sums.filter(({ stored, found }) => stored !== found);
   const lines = different
     .slice(0, DIFFERENCES_MAX)
-    .map(({ id, kept, found }) => `${what} ${id}: kept ${kept}, the ledger has ${found}`);
+    .map(({ id, stored, found }) => `${what} ${id}: stored ${stored}, the ledger has ${found}`);
   const more = different.length - lines.length;
   return more === 0 ? lines : [...lines, `${what}: and ${more} more`];
 }
@@ -288,4 +296,5 @@ function describeOutcomes({ charged, overBudget, invalid, rejected }: Outcomes =
   return `${charged} charged, ${overBudget} over budget, ${invalid} invalid, ${rejected} rejected`;
 }
 
+/** For a spool without counters. */
 const NO_CLICKS: Outcomes = { charged: 0, overBudget: 0, invalid: 0, rejected: 0 };

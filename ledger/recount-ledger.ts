@@ -4,35 +4,36 @@ import { DAY_MS, listPartitionDays, partitionName } from './partitions.ts';
 import { parseMultirange, type Sequences, uniteSequences } from './sequence-ranges.ts';
 import { NIL_SPOOL_ID } from './spool-counters.ts';
 
-/** Clicks of one spool by outcome, and the sequences of those that have one. */
+/** The clicks of one spool by outcome, and the sequences of those that have one. */
 export type RecountedSpool = {
   charged: number;
   overBudget: number;
   invalid: number;
   rejected: number;
   sequences: Sequences;
-  /** Whether a day that held clicks of it was closed: then `sequences` are those of the other days only. */
+  /** Whether a day with clicks of this spool was dropped. `sequences` then lacks the sequences of that day. */
   hasClosedDays: boolean;
 };
 
-/** What the rows of the ledger, its dead letters and the sums of closed days add up to. Amounts in micros. */
+/** The sums of the ledger's rows, the dead letters and the closed days. Amounts in micros. */
 export type Recount = {
   readonly chargedByAdvertiser: ReadonlyMap<number, bigint>;
   readonly chargedByCampaign: ReadonlyMap<number, bigint>;
-  /** Clicks without a spool id are counted under the nil UUID. */
+  /** By spool id; the nil UUID for clicks without one. */
   readonly spools: ReadonlyMap<string, RecountedSpool>;
-  /** Single clicks that are wrong, in words. */
+  /** One sentence for each wrong click. */
   readonly problems: readonly string[];
 };
 
-/** Wrong clicks of one kind that are named, of one day. */
+/** Most wrong clicks of one kind that are reported for one day. */
 const REPORTED_MAX = 20;
 
 /**
- * Recounts every row of the ledger. To be called in a transaction that was begun with `BEGIN_SNAPSHOT`.
+ * Recounts every row of the ledger. Call it in a transaction that was begun with `BEGIN_SNAPSHOT`.
  *
- * Each day is read by its partition's name, in a savepoint that is rolled back: that releases the locks of the partition and its indexes
- * and keeps the snapshot. A query of all partitions would lock every one at once, and PostgreSQL has room for a few thousand locks.
+ * It reads each day from its partition in a savepoint and rolls the savepoint back, which releases the locks of the partition and its
+ * indexes and keeps the snapshot. A query of the parent would lock all partitions at once and can exceed PostgreSQL's lock table, which
+ * holds a few thousand locks.
  */
 export async function recountLedger(connection: Connection): Promise<Recount> {
   const chargedByAdvertiser = new Map<number, bigint>();
@@ -48,7 +49,7 @@ export async function recountLedger(connection: Connection): Promise<Recount> {
       chargedByCampaign.set(campaign_id, (chargedByCampaign.get(campaign_id) ?? 0n) + micros);
     }
   };
-  const addSpools = (rows: readonly SpoolRow[]) => {
+  const addSpoolRows = (rows: readonly SpoolRow[]) => {
     for (const row of rows) {
       const found = spools.get(row.spoolId) ?? noClicks();
       spools.set(row.spoolId, found);
@@ -65,16 +66,16 @@ export async function recountLedger(connection: Connection): Promise<Recount> {
     const partition = partitionName('ledger', day);
     await connection.query('savepoint one_day');
     addCharges(await readCharges(connection, partition));
-    addSpools(await readSpools(connection, partition));
+    addSpoolRows(await readSpools(connection, partition));
     problems.push(...(await findConflictingOutcomes(connection, partition, day)));
-    // A nonce is spent on the day it was made or later.
+    // A nonce is spent on the day of its creation or later, so older clicks cannot have a nonce that `spent_nonce` still has.
     if (day >= firstNonceDay)
       problems.push(...(await findUnspentNonces(connection, partition, firstNonceDay)));
     await connection.query('rollback to savepoint one_day');
   }
   addCharges(await readCharges(connection, 'closed_day'));
-  addSpools(await readClosedSpools(connection));
-  addSpools(await readRejected(connection));
+  addSpoolRows(await readClosedSpools(connection));
+  addSpoolRows(await readRejected(connection));
   return { chargedByAdvertiser, chargedByCampaign, spools, problems };
 }
 
@@ -148,15 +149,15 @@ async function findConflictingOutcomes(
 }
 
 /**
- * Valid clicks whose nonce is not noted as spent by them: as a nonce is noted once, two clicks that were paid for with the same one
- * show here. What `spent_nonce` has dropped cannot be compared any more; nor can it be spent again.
+ * Finds valid clicks whose nonce `spent_nonce` does not record as spent by them. A nonce has one row there, so of two clicks that were
+ * charged for the same nonce one is found. Nonces whose day was dropped cannot be checked; they cannot be spent again either.
  */
 async function findUnspentNonces(
   connection: Connection,
   partition: string,
   firstNonceDay: number,
 ): Promise<string[]> {
-  // The lateral look-up prunes the partitions of nonces for each row; a join would read them all for each day.
+  // The lateral look-up prunes the partitions of `spent_nonce` for each row; a join would scan all of them for each day.
   const { rows } = await connection.query<{ click_id: string; nonce: string; spender: string | null }>(
     `select settled.click_id, settled.nonce, spent.click_id as spender
      from ${partition} settled
@@ -167,7 +168,7 @@ async function findUnspentNonces(
   );
   return rows.map(({ click_id, nonce, spender }) =>
     spender === null
-      ? `nonce ${nonce}: click ${click_id} was charged, but the nonce is not marked as spent`
+      ? `nonce ${nonce}: click ${click_id} was charged, but the nonce is not recorded as spent`
       : `nonce ${nonce}: paid for twice, by clicks ${click_id} and ${spender}`,
   );
 }

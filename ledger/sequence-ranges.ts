@@ -1,7 +1,7 @@
-/** Whole numbers as disjoint, ascending ranges without gaps between neighbours; `end` is not included. */
+/** A set of whole numbers as disjoint, ascending ranges that do not touch; `end` is exclusive. */
 export type Sequences = readonly { readonly start: number; readonly end: number }[];
 
-/** Reads PostgreSQL's `int8multirange`: `{[1,501),[503,600)}`. */
+/** Parses PostgreSQL's `int8multirange`, such as `{[1,501),[503,600)}`. */
 export function parseMultirange(text: string): Sequences {
   return [...text.matchAll(/\[(\d+),(\d+)\)/g)].map(([, start, end]) => ({
     start: Number(start),
@@ -9,7 +9,7 @@ export function parseMultirange(text: string): Sequences {
   }));
 }
 
-/** The ranges of any numbers, in any order, with any repeats. */
+/** Returns the ranges of numbers, which can be in any order and repeat. */
 export function sequencesOf(numbers: Iterable<number>): Sequences {
   const ranges: { start: number; end: number }[] = [];
   for (const number of Float64Array.from(numbers).sort()) {
@@ -20,20 +20,20 @@ export function sequencesOf(numbers: Iterable<number>): Sequences {
   return ranges;
 }
 
-/** Writes `int8multirange`. */
+/** Formats ranges as PostgreSQL's `int8multirange`. */
 export function formatMultirange(sequences: Sequences): string {
   return `{${sequences.map(({ start, end }) => `[${start},${end})`).join(',')}}`;
 }
 
-/** The numbers of both. */
+/** Returns the union of two sets. */
 export function uniteSequences(one: Sequences, other: Sequences): Sequences {
   if (one.length === 0) return other;
   if (other.length === 0) return one;
   const united: { start: number; end: number }[] = [];
   for (let at = 0, otherAt = 0; at < one.length || otherAt < other.length; ) {
-    const isOnes =
+    const isFirst =
       (one[at]?.start ?? Number.POSITIVE_INFINITY) <= (other[otherAt]?.start ?? Number.POSITIVE_INFINITY);
-    const next = isOnes ? one[at++] : other[otherAt++];
+    const next = isFirst ? one[at++] : other[otherAt++];
     const last = united.at(-1);
     if (!next) break;
     if (last && next.start <= last.end) last.end = Math.max(last.end, next.end);
@@ -42,20 +42,20 @@ export function uniteSequences(one: Sequences, other: Sequences): Sequences {
   return united;
 }
 
-/** How many numbers there are. */
+/** Returns how many numbers the ranges contain. */
 export function countSequences(sequences: Sequences): number {
   return sequences.reduce((sum, { start, end }) => sum + end - start, 0);
 }
 
-/** The numbers of `from` that are not in `taken`. */
-export function subtractSequences(from: Sequences, taken: Sequences): Sequences {
+/** Returns the numbers of `from` that are not in `removed`. */
+export function subtractSequences(from: Sequences, removed: Sequences): Sequences {
   const left: { start: number; end: number }[] = [];
   let next = 0;
   for (const range of from) {
     let { start } = range;
-    while (next < taken.length && (taken[next]?.end ?? 0) <= start) next += 1;
+    while (next < removed.length && (removed[next]?.end ?? 0) <= start) next += 1;
     for (let at = next; start < range.end; at += 1) {
-      const hole = taken[at];
+      const hole = removed[at];
       if (hole === undefined || hole.start >= range.end) {
         left.push({ start, end: range.end });
         break;

@@ -3,14 +3,14 @@ import { inTransaction, type Pool } from '../common/postgres/postgres.ts';
 import { WATERMARK_MAX } from '../contract/click-event.ts';
 import { mergeCountersOfSpool } from './maintenance.ts';
 
-/** One correction of the number of clicks that a spool has accepted. */
+/** A correction of the number of clicks that a spool has accepted. */
 export type SpoolCorrection = {
   readonly id: bigint;
   readonly spoolId: string;
   readonly acceptedBefore: bigint;
   readonly acceptedAfter: bigint;
   readonly reason: string;
-  /** The role of the database that made it. */
+  /** The database role that made the correction. */
   readonly correctedBy: string;
   readonly correctedAt: Date;
 };
@@ -19,12 +19,12 @@ const COLUMNS = `id, spool_id as "spoolId", accepted_before as "acceptedBefore",
   corrected_by as "correctedBy", corrected_at as "correctedAt"`;
 
 /**
- * Sets what the watermarks of a spool have said so far to `accepted`, and keeps a record of it. For a watermark that was wrong: one from
- * a forger, or from a spool whose disk was lost. A higher watermark that comes later is believed again; so is the wrong one, where a
- * rewind reads it again.
+ * Replaces the highest watermark of a spool by `accepted` and records the correction. It is for a wrong watermark: a forged one, or one of
+ * a spool whose disk was lost. A higher watermark that arrives later replaces the correction, also the wrong one if a rewind reads it
+ * again.
  *
- * Clicks that were settled with sequences above `accepted` are counted as accepted besides. Throws `unknown_spool`, `bad_count`,
- * `bad_reason`.
+ * Clicks that were settled with sequences above `accepted` count as accepted in addition. `reason` has 1–500 characters. Throws
+ * `unknown_spool`, `bad_count`, `bad_reason`.
  */
 export async function correctSpool(
   pool: Pool,
@@ -43,7 +43,7 @@ export async function correctSpool(
   }
   return inTransaction(pool, async (connection) => {
     await mergeCountersOfSpool(connection, spoolId);
-    // The lock on the total keeps two corrections apart, so that each one's `before` is the other's `after`.
+    // The row lock serializes corrections: `accepted_before` of one is `accepted_after` of the one before.
     const { rows: totals } = await connection.query<{ accepted: bigint }>(
       'select accepted from spool_total where spool_id = $1 for update',
       [spoolId],
@@ -62,7 +62,7 @@ export async function correctSpool(
   });
 }
 
-/** The corrections of all spools, oldest first, the latest `limit` of them. */
+/** Returns the latest `limit` corrections of all spools, oldest first. */
 export async function listSpoolCorrections(pool: Pool, limit: number): Promise<SpoolCorrection[]> {
   const { rows } = await pool.query<SpoolCorrection>(
     `select ${COLUMNS} from spool_correction order by id desc limit $1`,

@@ -4,15 +4,15 @@ import { identityOf, isForeign, type Rejection } from './dead-letters.ts';
 import { parseMultirange, type Sequences, sequencesOf, uniteSequences } from './sequence-ranges.ts';
 import type { SettledClick } from './store.ts';
 
-/** The spool under which clicks without one are summed. */
+/** The nil UUID: the spool id under which clicks without a spool id are summed. */
 export const NIL_SPOOL_ID = '00000000-0000-0000-0000-000000000000';
 
-/** Longest piece of sequences kept as bits: 8 KiB. */
-const SPAN_BITS_MAX = 65_536;
-/** Counts of nothing, to add some to. */
+/** Longest bitmap of sequences, in bits: 8 KiB. */
+const BITMAP_BITS_MAX = 65_536;
+/** All counts zero: the base for a change of some of them. */
 export const ZERO_COUNTS = { accepted: 0, charged: 0, over_budget: 0, invalid: 0, rejected: 0 };
 
-/** What one transaction adds to a spool. */
+/** The changes that one transaction makes to the counters of a spool; `spoolId` is `null` for clicks without one. */
 export type SpoolCounts = {
   spoolId: string | null;
   accepted: number;
@@ -22,15 +22,19 @@ export type SpoolCounts = {
   rejected: number;
   sequences: number[];
 };
-/** Counts by spool what this transaction settles. Foreign records, of no click of ours, are outside the books. */
+
+/**
+ * Counts what a transaction settles, by spool. `newIdentities` are the identities of the dead letters that it inserted. Foreign records
+ * are not counted.
+ */
 export function countBySpool(
   settled: readonly SettledClick[],
   rejections: readonly Rejection[],
-  fresh: ReadonlySet<string>,
+  newIdentities: ReadonlySet<string>,
   watermarks: readonly ReadWatermark[],
 ): SpoolCounts[] {
   const counters = new Map<string | null, SpoolCounts>();
-  const of = (spoolId: string | null): SpoolCounts => {
+  const countsOf = (spoolId: string | null): SpoolCounts => {
     let found = counters.get(spoolId);
     if (!found) {
       found = { spoolId, accepted: 0, charged: 0, over_budget: 0, invalid: 0, rejected: 0, sequences: [] };
@@ -39,27 +43,27 @@ export function countBySpool(
     return found;
   };
   for (const watermark of watermarks) {
-    const row = of(watermark.spoolId);
+    const row = countsOf(watermark.spoolId);
     row.accepted = Math.max(row.accepted, watermark.accepted);
   }
   let row: SpoolCounts | null = null;
   for (const { record, verdict } of settled) {
     const spoolId = record.from?.spoolId ?? null;
-    // Neighbours are mostly of one spool.
-    if (row === null || row.spoolId !== spoolId) row = of(spoolId);
+    // Consecutive clicks are mostly of one spool.
+    if (row === null || row.spoolId !== spoolId) row = countsOf(spoolId);
     row[verdict.outcome] += 1;
     if (record.from) row.sequences.push(record.from.sequence);
   }
   for (const { record } of rejections) {
-    if (!fresh.has(identityOf(record)) || isForeign(record)) continue;
-    const row = of(record.from?.spoolId ?? null);
+    if (!newIdentities.has(identityOf(record)) || isForeign(record)) continue;
+    const row = countsOf(record.from?.spoolId ?? null);
     row.rejected += 1;
     if (record.from) row.sequences.push(record.from.sequence);
   }
   return [...counters.values()];
 }
 
-/** Appends to the counters: nothing is updated, so nobody waits. A row a spool, and more where its sequences lie far apart. */
+/** Inserts counter rows instead of updating totals, so that transactions do not wait for each other. One row for each spool, more if its sequences lie far apart. */
 export async function appendSpoolCounters(
   connection: Connection,
   counters: readonly SpoolCounts[],
@@ -90,14 +94,14 @@ export async function appendSpoolCounters(
   });
 }
 
-/** Sequences as bits, in as many pieces as it takes for none to be longer than `SPAN_BITS_MAX`. */
+/** Encodes sequences as bitmaps of at most `BITMAP_BITS_MAX` bits each. */
 function encodeBitmaps(sequences: readonly number[]): { firstSequence: number; bits: Buffer }[] {
   const pieces: { firstSequence: number; bits: Buffer }[] = [];
   const ascending = Float64Array.from(sequences).sort();
   for (let from = 0; from < ascending.length; ) {
     const firstSequence = ascending[from] ?? 0;
     let to = from;
-    while (to < ascending.length && (ascending[to] ?? 0) - firstSequence < SPAN_BITS_MAX) to += 1;
+    while (to < ascending.length && (ascending[to] ?? 0) - firstSequence < BITMAP_BITS_MAX) to += 1;
     const bits = Buffer.alloc((((ascending[to - 1] ?? 0) - firstSequence) >> 3) + 1);
     for (let at = from; at < to; at += 1) {
       const bit = (ascending[at] ?? 0) - firstSequence;
@@ -109,7 +113,7 @@ function encodeBitmaps(sequences: readonly number[]): { firstSequence: number; b
   return pieces;
 }
 
-/** The numbers that bits stand for, lowest first; the reverse of `toBits`. */
+/** Appends the sequences of a bitmap to `numbers`, ascending; the reverse of `encodeBitmaps`. */
 function decodeBitmap(firstSequence: number, bits: Buffer, numbers: number[]): void {
   for (const [at, byte] of bits.entries()) {
     if (byte === 0) continue;
@@ -119,7 +123,7 @@ function decodeBitmap(firstSequence: number, bits: Buffer, numbers: number[]): v
   }
 }
 
-/** A row that a batch has appended. Bits are taken apart here: one by one, PostgreSQL takes a thousand times as long. */
+/** A row of `spool_counter`. `settled` is a bitmap; this file decodes it, because decoding in SQL takes a thousand times as long. */
 export type SpoolCounterRow = {
   readonly id: bigint;
   readonly spoolId: string;
@@ -132,7 +136,7 @@ export type SpoolCounterRow = {
   readonly settled: Buffer;
 };
 
-/** What a spool has counted, and which of its sequences are settled. */
+/** The summed counters of a spool, and its settled sequences. */
 export type SpoolCounters = {
   accepted: number;
   charged: number;
@@ -142,11 +146,11 @@ export type SpoolCounters = {
   settled: Sequences;
 };
 
-/** The columns of a `SpoolCounterRow`; the table may bear another name. */
+/** Columns of `spool_counter` for a `select` or `returning`, with the field names of `SpoolCounterRow`. */
 export const COUNTER_COLUMNS = `id, coalesce(spool_id, '${NIL_SPOOL_ID}') as "spoolId", accepted, charged, over_budget, invalid, rejected,
   first_sequence, settled`;
 
-/** Sums rows by spool, onto what there is. */
+/** Adds rows to the counters of their spools. */
 export function addCounters(counters: Map<string, SpoolCounters>, rows: readonly SpoolCounterRow[]): void {
   const numbers = new Map<string, number[]>();
   for (const row of rows) {
@@ -171,12 +175,13 @@ function zeroCounters(): SpoolCounters {
   return { accepted: 0, charged: 0, overBudget: 0, invalid: 0, rejected: 0, settled: [] };
 }
 
-/** Rows of the counters that are read at once: each may have 8 KiB of bits. */
+/** Most counter rows read at once: each can have 8 KiB of bits. */
 const PAGE_ROWS = 500;
 
 /**
- * All that was ever counted, merged or not, by spool; of some spools or of all. Exact in one snapshot. Without one, what is merged
- * in the meantime is read twice, which changes no set of sequences: the rows that a merge takes away are read before the sums.
+ * Returns the counters of the given spools (`null`: all), both merged and not merged. The counts are exact only in a snapshot. Outside of
+ * one, rows that are merged between the two queries are counted twice; the settled sequences are correct anyway, because rows are
+ * read before totals.
  */
 export async function readSpoolCounters(
   connection: Connection,
@@ -215,13 +220,13 @@ export async function readSpoolCounters(
   return counters;
 }
 
-/** Which of these sequences are settled, whatever was settled under them. For the rejected alone, which are few. */
+/** Reads which of these positions are settled, by a click or by an unreadable record. It reads all counters of their spools, so call it for few positions, such as those of rejected records. */
 export async function readSettledSequences(
   connection: Connection,
-  asked: readonly SpoolPosition[],
+  positions: readonly SpoolPosition[],
 ): Promise<(from: SpoolPosition) => boolean> {
-  if (asked.length === 0) return () => false;
-  const counters = await readSpoolCounters(connection, [...new Set(asked.map(({ spoolId }) => spoolId))]);
+  if (positions.length === 0) return () => false;
+  const counters = await readSpoolCounters(connection, [...new Set(positions.map(({ spoolId }) => spoolId))]);
   return ({ spoolId, sequence }) =>
     counters.get(spoolId)?.settled.some(({ start, end }) => start <= sequence && sequence < end) ?? false;
 }

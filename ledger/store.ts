@@ -8,7 +8,7 @@ import type { Verdict } from './outcome.ts';
 import { dayStart, partitionName } from './partitions.ts';
 import { LOCK_SETTLEMENT } from './settlement-watermark.ts';
 
-/** The days that the ledger can take, in Unix ms: from each floor up to, and without, what is ahead. */
+/** The ids that the ledger accepts, by their time in Unix ms: floors are inclusive, `…AheadMs` exclusive. `nowMs` is the database's time. */
 export type LedgerWindow = {
   readonly nowMs: number;
   readonly clickFloorMs: number;
@@ -19,11 +19,11 @@ export type LedgerWindow = {
 
 type WindowRow = { now: Date; click_floor: Date; click_ahead: Date; nonce_floor: Date; nonce_ahead: Date };
 
-/** Reads the window. Inside a transaction it holds for its few seconds: a floor leads its drop by an hour. */
+/** Reads the window. It stays valid for a transaction of some seconds, because days are dropped an hour after the floor was raised. */
 export async function readWindow(connection: Pool | Connection): Promise<LedgerWindow> {
   const { rows } = await connection.query<WindowRow>('select now(), ledger_window.* from ledger_window');
   const [row] = rows;
-  if (!row) throw new Error('Expected a row in ledger_window: run the migration');
+  if (!row) throw new Error('Expected one row in ledger_window, got none. Run npm run migrate');
   return {
     nowMs: row.now.getTime(),
     clickFloorMs: row.click_floor.getTime(),
@@ -34,24 +34,25 @@ export async function readWindow(connection: Pool | Connection): Promise<LedgerW
 }
 
 /**
- * Begins a transaction that reads one snapshot of the books. The locks come before the snapshot and keep days from being dropped: a day
- * that was dropped in between would be neither among the rows nor among the sums. `only`: without it every partition would be locked.
+ * Begins a transaction that reads one snapshot of the ledger. The locks block the dropping of days and are taken before the snapshot: a day
+ * that was dropped in between would be neither in the partitions nor in the closed days. Without `only`, every partition would be locked.
  */
 export const BEGIN_SNAPSHOT = `begin isolation level repeatable read, read only;
   lock table only ledger, only spent_nonce in access share mode`;
 
 /**
- * Begins a transaction that holds advertisers' locks, which others wait for. Who waits too long for them gives up and comes again: by
- * a timeout of the client alone, the server's process would stay in the queue. Who holds them and says nothing more is given up.
+ * Begins a transaction that locks advertisers. `lock_timeout` ends a long wait on the server; with a timeout of the client alone, the
+ * server process would stay in the lock queue. `idle_in_transaction_session_timeout` releases the locks of a client that has stopped.
  * https://www.postgresql.org/docs/18/runtime-config-client.html#RUNTIME-CONFIG-CLIENT-STATEMENT
  *
- * Its first lock tells readers since when it may add rows: see `readSettlementWatermark`.
+ * It takes the settlement lock first: see `readSettlementWatermark`.
  *
- * No parallel plans: for nonces of many days the planner would start workers, and write thousands of ids into each one's copy of the plan.
+ * Parallel plans are off: for nonces of many days the planner would start workers and copy thousands of ids into the plan of each.
  */
 export const BEGIN_CHARGE = `${BEGIN}; set local lock_timeout = '12s'; set local idle_in_transaction_session_timeout = '15s';
   set local max_parallel_workers_per_gather = 0; ${LOCK_SETTLEMENT}`;
 
+/** The balance of an advertiser whose row is locked. */
 export type LockedAdvertiser = {
   readonly remainingMicros: bigint;
   readonly maxPriceMicros: bigint;
@@ -59,9 +60,9 @@ export type LockedAdvertiser = {
 };
 
 /**
- * Locks advertisers until the end of the transaction, in ascending order of id whatever the order given: with
- * one order everywhere there is no deadlock. Absent ids are absent from the answer. A row that had to be
- * waited for is returned as the one before left it (`READ COMMITTED`, one table, no join).
+ * Locks advertisers until the end of the transaction, in ascending order of id so that transactions cannot deadlock. The result lacks ids
+ * that do not exist. If the query waited for a row, it returns the values that the other transaction committed (`READ COMMITTED`, one
+ * table, no join).
  */
 export async function lockAdvertisers(
   connection: Connection,
@@ -90,14 +91,15 @@ export async function lockAdvertisers(
   );
 }
 
+/** An ad that exists in the database. */
 export type KnownAd = {
   readonly campaignId: number;
   readonly advertiserId: number;
-  /** What is left of the campaign's cap, or `null` without one. */
+  /** The rest of the campaign's cap, or `null` without a cap. */
   readonly capRemainingMicros: bigint | null;
 };
 
-/** Reads ads with what is left of their campaigns' caps. To be called under the advertisers' locks. */
+/** Reads ads with the rest of their campaigns' caps. Unknown ids are absent. Call it under the advertisers' locks. */
 export async function readAds(connection: Connection, ids: readonly number[]): Promise<Map<number, KnownAd>> {
   const { rows } = await connection.query<{
     id: number;
@@ -162,10 +164,10 @@ export type PriorOutcomes = {
 };
 
 /** Whether a click was settled before. */
-export function hasPriorOutcome(record: ReadClick, known: PriorOutcomes): boolean {
+export function hasPriorOutcome(record: ReadClick, prior: PriorOutcomes): boolean {
   return (
-    known.clickIds.has(record.click.clickId) ||
-    (known.rejected.size > 0 && known.rejected.has(identityOf(record)))
+    prior.clickIds.has(record.click.clickId) ||
+    (prior.rejected.size > 0 && prior.rejected.has(identityOf(record)))
   );
 }
 
@@ -227,12 +229,12 @@ async function queryPriorOutcomes(
   );
   const pick = (what: string) => new Set(rows.filter((row) => row.what === what).map((row) => row.id));
   const unkeyed = pick('unkeyed');
-  // By hand: OpenWhisk's Node 20 has no Set.union.
+  // Not Set.union, which OpenWhisk's Node 20 lacks.
   const settledIds = unkeyed.size === 0 ? pick('click') : new Set([...pick('click'), ...unkeyed]);
   return { clickIds: settledIds, unkeyed, rejected: pick('rejected'), spentNonces: pick('nonce') };
 }
 
-/** Dead letters are few: those of a spool between two sequences are found faster than each identity by itself. */
+/** Queries of the dead letters of a batch. They select by ranges: dead letters are few, so a range is faster than a look-up of each identity. */
 function deadLetterQueries(
   clicks: readonly ReadClick[],
   { spools, unattributedIds }: BatchKeys,
@@ -244,16 +246,16 @@ function deadLetterQueries(
   return [
     `select 'rejected' as what, identity as id from dead_letter
      join unnest(${parameter(uuidArray([...spools.keys()]))}::uuid[], ${parameter(arrayLiteral(lowest))}::bigint[],
-       ${parameter(arrayLiteral(highest))}::bigint[]) asked (spool_id, lowest, highest)
-     on dead_letter.spool_id = asked.spool_id and dead_letter.sequence between asked.lowest and asked.highest`,
+       ${parameter(arrayLiteral(highest))}::bigint[]) batch (spool_id, lowest, highest)
+     on dead_letter.spool_id = batch.spool_id and dead_letter.sequence between batch.lowest and batch.highest`,
     `select 'click', click_id::text from dead_letter where click_id = any(${parameter(uuidArray(unattributedIds))}::uuid[])`,
-    // A copy that came without a key has its letter under its click id.
+    // The dead letter of a click without a key has its click id and no spool id.
     `select 'unkeyed', click_id::text from dead_letter
      where spool_id is null and click_id between ${parameter(firstId)} and ${parameter(lastId)}`,
   ];
 }
 
-/** Ids by the UTC day they were minted on, in Unix ms, without those outside of [floorMs, aheadMs). */
+/** Groups UUIDv7s by the UTC day of their time, in Unix ms. Omits ids with a time outside [floorMs, aheadMs). */
 export function groupIdsByDay(
   ids: readonly string[],
   floorMs: number,
@@ -261,9 +263,9 @@ export function groupIdsByDay(
 ): [number, string[]][] {
   const days = new Map<number, string[]>();
   for (const id of ids) {
-    const mintedMs = uuidV7TimeMs(id);
-    if (mintedMs < floorMs || mintedMs >= aheadMs) continue;
-    const day = dayStart(mintedMs);
+    const createdMs = uuidV7TimeMs(id);
+    if (createdMs < floorMs || createdMs >= aheadMs) continue;
+    const day = dayStart(createdMs);
     const found = days.get(day);
     if (found) found.push(id);
     else days.set(day, [id]);
@@ -271,10 +273,10 @@ export function groupIdsByDay(
   return [...days];
 }
 
-/** A click that gets its row in the ledger. */
+/** A click and its outcome, which becomes a row of the ledger. */
 export type SettledClick = { readonly record: ReadClick; readonly verdict: Verdict };
 
-/** The rows of settled clicks: of the ledger, and of the nonces that valid clicks spend. */
+/** Collects the rows of settled clicks, in `ledger` and in `spent_nonce`, and inserts them. */
 export class LedgerRows {
   private readonly ledger = new CopyRows(11);
   private readonly spentNonces = new CopyRows(2);
@@ -299,7 +301,7 @@ export class LedgerRows {
     spentNonces.uuid(click.clickId);
   }
 
-  /** Inserts them with binary `COPY`. A click id that is there already, or a nonce that was spent meanwhile, fails the transaction (23505). */
+  /** Inserts the rows with binary `COPY`. Fails (SQLSTATE 23505) if a click id or a nonce exists already. */
   async insert(connection: Connection): Promise<void> {
     await this.ledger.send(
       connection,
@@ -310,7 +312,7 @@ export class LedgerRows {
   }
 }
 
-/** Decrements budgets, and what is left of caps, by what was allocated: relative updates, once for each row. */
+/** Adds charges, in micros, to the spending of advertisers and of campaigns with a cap. One relative update for each row. */
 export async function chargeBalances(
   connection: Connection,
   byAdvertiser: ReadonlyMap<number, bigint>,

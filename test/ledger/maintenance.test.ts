@@ -272,7 +272,7 @@ describe('a clock of the database server that jumps ahead', () => {
     const before = await floors();
     const run = maintain(database.pool, options, silent, Date.now() + days * DAY_MS);
     await expect(run).rejects.toMatchObject({ code: 'clock_step', message: expect.stringMatching(message) });
-    await expect(run).rejects.toThrow('Check the clock of the database server, which says');
+    await expect(run).rejects.toThrow('Check the clock of the database server (');
     expect(await floors()).toMatchObject({
       click_floor: before?.click_floor,
       nonce_floor: before?.nonce_floor,

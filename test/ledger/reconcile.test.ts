@@ -221,7 +221,7 @@ describe('closed days', () => {
     );
     expect(problems).toMatch(`advertiser ${account.advertiser.id}`);
     await database.pool.query('delete from closed_day_spool');
-    expect((await ask()).deep.problems.join('\n')).toMatch(`outcomes of spool ${spool.id}: kept 3 charged`);
+    expect((await ask()).deep.problems.join('\n')).toMatch(`outcomes of spool ${spool.id}: stored 3 charged`);
   });
 });
 

@@ -326,7 +326,7 @@ describe('bad input on the command line', () => {
     [['advertiser', 'top-up', '1', '-5'], 'Expected an amount above 0, got "-5"'],
     [['advertiser', 'top-up', '99', '5'], 'Expected the id of an advertiser in the database, got 99'],
     [['advertiser', 'top-up', 'one', '5'], 'Expected an id, a whole number from 1, got "one"'],
-    [['advertiser', 'adjust', '1', '-1000000'], 'what remains of the budget of advertiser 1; got 1000000.00'],
+    [['advertiser', 'adjust', '1', '-1000000'], 'the remaining budget of advertiser 1; got 1000000.00'],
     [
       ['advertiser', 'add', 'X', '--currency', 'usd'],
       'Expected a currency of three capital letters such as USD, got "usd"',
