@@ -217,7 +217,7 @@ describe('closed days', () => {
     await database.pool.query('delete from closed_day');
     const problems = (await ask()).deep.problems.join('\n');
     expect(problems).toMatch(
-      `campaign spent ${account.campaign.id}: kept 750000 micros, the ledger has 500000`,
+      `campaign spent ${account.campaign.id}: stored 750000 micros, the ledger has 500000`,
     );
     expect(problems).toMatch(`advertiser ${account.advertiser.id}`);
     await database.pool.query('delete from closed_day_spool');
