@@ -11,7 +11,7 @@ import { kafkaIsMissing, startKafka } from '../../emulators/kafka/start.ts';
 import { freePorts } from '../../emulators/process/free-ports.ts';
 import { silent } from '../support/loggers.ts';
 import { isSkipped } from '../support/skipped.ts';
-import { waitFor } from '../support/stack.ts';
+import { until } from '../support/until.ts';
 import { type KafkaForTests, kafkaForTests } from './kafka-broker.ts';
 import { type KinesisForTests, startKinesisForTests } from './kinesis-broker.ts';
 import {
@@ -35,14 +35,14 @@ async function said(
 ): Promise<{ code: number | null; printed: string }> {
   const running = await environment.run({ env });
   const { child, ended, printed } = running;
-  await waitFor(() => child.exitCode !== null, 20_000, 'it to end').catch((error: unknown) => {
+  await until('it to end', () => child.exitCode !== null).catch((error: unknown) => {
     throw new Error(`Expected it to end, it says: ${printed()}`, { cause: error });
   });
   return { code: await ended, printed: printed() };
 }
 
 const untilSaid = ({ printed }: Running, what: RegExp) =>
-  waitFor(() => what.test(printed()), 20_000, String(what)).catch((error: unknown) => {
+  until(String(what), () => what.test(printed())).catch((error: unknown) => {
     throw new Error(`Expected ${what} in: ${printed()}`, { cause: error });
   });
 
@@ -133,7 +133,7 @@ describe.skipIf(ownSkipped)('a processor whose Kafka is not there', () => {
         await untilSaid(running, /The processor reads from the broker again/);
         expect(running.child.exitCode).toBe(null);
         expect(running.printed().match(/KAFKA_BROKERS/g)?.length).toBe(1);
-        await waitFor(async () => (await fetch(`${running.opsUrl}/readyz`)).ok, 10_000, 'readiness');
+        await until('readiness', async () => (await fetch(`${running.opsUrl}/readyz`)).ok, 10_000);
       });
     } finally {
       await server.stop();

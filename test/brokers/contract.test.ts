@@ -7,7 +7,7 @@ import type { Spool } from '../../producer/spool.ts';
 import { clickEvent } from '../support/records.ts';
 import { type RelayBench, startRelay } from '../support/relay-bench.ts';
 import { append, openSpool } from '../support/spool-bench.ts';
-import { waitFor } from '../support/stack.ts';
+import { until } from '../support/until.ts';
 import { type Interruption, type Server, SLOTS } from './broker.ts';
 import { drivers } from './brokers.ts';
 import {
@@ -101,7 +101,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
         expect(settled).toBeGreaterThan(0);
         const consumer = await environment.consume();
         await untilSettled(environment.database.pool, environment.spool.accepted, consumer);
-        await waitFor(async () => (await consumer.duplicates()) === settled, 20_000, `${settled} copies`);
+        await until(`${settled} copies`, async () => (await consumer.duplicates()) === settled);
         await expectAllCharged(environment);
       },
     );
@@ -112,7 +112,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
         const { database, broker, clicks } = environment;
         const { printed, kill } = await environment.run({ script: CHILD, env: { CRASH: 'hold' } });
         await broker.publishTo(0, clicks(20));
-        await waitFor(() => printed().includes('held'));
+        await until('the processor to hold a batch', () => printed().includes('held'));
         await broker.publishTo(0, clicks(30));
         await untilSettled(database.pool, 30);
         await untilCheckpointed(environment);
@@ -129,7 +129,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
       await slowDown(pool, 0.1);
       const total = await publishBacklog(environment);
       const first = await environment.run({ env: { BATCH_SIZE: '20' } });
-      await waitFor(async () => (await countSettled(pool)) > 60, 20_000, 'some settled clicks');
+      await until('some settled clicks', async () => (await countSettled(pool)) > 60);
       await first.kill('SIGKILL');
       expect(await countSettled(pool)).toBeLessThan(total);
       await expectTrueBooks(environment);
@@ -143,7 +143,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
       await slowDown(pool, 0.1);
       const total = await publishBacklog(environment);
       const first = await environment.run({ env: { BATCH_SIZE: '20' } });
-      await waitFor(async () => (await countSettled(pool)) > 60, 20_000, 'some settled clicks');
+      await until('some settled clicks', async () => (await countSettled(pool)) > 60);
       const code = await first.kill('SIGTERM');
       expect({ code, printed: first.printed() }).toMatchObject({ code: 0 });
       expect(await countSettled(pool)).toBeLessThan(total);
@@ -212,7 +212,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
         await untilSettled(backup.pool, held, restored);
         expect(await restored.duplicates()).toBe(0);
         for (const backlogs of environment.broker.backlogs) await backlogs.rewind(backup.pool, since);
-        await waitFor(async () => (await restored.duplicates()) >= held, 20_000, 'all to be read again');
+        await until('all to be read again', async () => (await restored.duplicates()) >= held);
         const reconciliation = await expectTrueBooks(environment, backup.pool);
         expect(reconciliation).toMatchObject({ charged: held, inFlight: 0 });
         expect(restored.failure()).toBe(null);
@@ -251,13 +251,13 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
         };
       /** Publishes to every partition, until something holds. */
       const publishUntil = async (what: string, holds: () => boolean | Promise<boolean>) => {
-        await waitFor(
+        await until(
+          what,
           async () => {
             await environment.publishEverySlot(2);
             return holds();
           },
           40_000,
-          what,
         );
         await untilSettled(pool, environment.spool.accepted);
       };
@@ -310,7 +310,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
         const letters = async () =>
           (await database.pool.query('select record_key, reason, raw, identity from dead_letter order by id'))
             .rows;
-        await waitFor(async () => (await letters()).length === 6, 20_000, 'six dead letters');
+        await until('six dead letters', async () => (await letters()).length === 6);
         const found = new Map((await letters()).map(({ record_key, ...letter }) => [record_key, letter]));
         for (const { key, value } of foreign) {
           expect(found.get(key)).toMatchObject({ reason: 'malformed' });
@@ -346,20 +346,16 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
       if (!ad) throw new Error('Expected an ad');
       const late = spool.click({ ad, clickedAt: hourAgo });
       await broker.publishTo(0, [late, ...clicks(28)]);
-      await waitFor(() => taken === 29, 20_000, 'all to be taken');
+      await until('all to be taken', () => taken === 29);
       const { records, oldestAgeSeconds } = await source.lag();
       expect(records).toBe(29);
       expect(oldestAgeSeconds).toBeGreaterThanOrEqual(3_600);
       expect(oldestAgeSeconds).toBeLessThan(3_700);
       held.open();
-      await waitFor(
-        async () => {
-          const lag = await source.lag();
-          return lag.records === 0 && lag.oldestAgeSeconds === 0;
-        },
-        20_000,
-        'no lag',
-      );
+      await until('no lag', async () => {
+        const lag = await source.lag();
+        return lag.records === 0 && lag.oldestAgeSeconds === 0;
+      });
       expect(await countSettled(environment.database.pool)).toBe(29);
     });
 
@@ -371,7 +367,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
         const skipped = await environment.publishEverySlot(5);
         const first = await environment.consume({ env });
         const begun = async () => (await pool.query('select from broker_checkpoint')).rowCount === SLOTS;
-        await waitFor(begun, 20_000, 'a beginning');
+        await until('a beginning', begun);
         await environment.publishEverySlot(5);
         await untilSettled(pool, environment.spool.accepted - skipped, first);
         await first.stop();
@@ -381,7 +377,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
         // The books know what was left out, once a watermark has told them.
         await environment.broker.publisher.publishEverywhere(environment.spool.watermark());
         const ask = () => reconcile(pool, { brokers: environment.broker.backlogs });
-        await waitFor(async () => (await ask()).missing > 0, 10_000, 'the watermark');
+        await until('the watermark', async () => (await ask()).missing > 0, 10_000);
         await second.stop();
         expect(await countSettled(pool)).toBe(environment.spool.accepted - skipped);
         expect(await ask()).toMatchObject({ balanced: true, missing: skipped });
@@ -410,12 +406,16 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
       holds: () => boolean | Promise<boolean>,
     ) => {
       const ids: string[] = [];
-      await waitFor(async () => {
-        const some = environment.ads.map((ad) => clickEvent({ ad }));
-        await append(spool, some.map(encodeClick));
-        ids.push(...some.map(({ clickId }) => clickId));
-        return holds();
-      }, 30_000);
+      await until(
+        'the state that the interruption is to meet',
+        async () => {
+          const some = environment.ads.map((ad) => clickEvent({ ad }));
+          await append(spool, some.map(encodeClick));
+          ids.push(...some.map(({ clickId }) => clickId));
+          return holds();
+        },
+        30_000,
+      );
       return ids;
     };
     const relayed = async ({ metrics }: RelayBench) =>
@@ -473,7 +473,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
         const { child, opsUrl, printed } = await environment.run();
         const settled = () => countSettled(environment.database.pool);
         const ids = await appendUntil(environment, spool, async () => (await settled()) > 50);
-        await waitFor(async () => (await readSignal(`${opsUrl}/readyz`)).status === 200, 10_000, 'readiness');
+        await until('readiness', async () => (await readSignal(`${opsUrl}/readyz`)).status === 200, 10_000);
         await freeze(environment.database, async () => {
           const frozenAt = performance.now();
           const isSaid = async () => {
@@ -486,7 +486,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
               metrics?.text.includes('\ntollway_broker_up 0\n') === true
             );
           };
-          await waitFor(isSaid, 10_000, 'the processor to name the broker');
+          await until('the processor to name the broker', isSaid, 10_000);
           expect(performance.now() - frozenAt).toBeLessThan(10_000);
           const waiting = () => bench.relay.oldestClickAgeMs ?? 0;
           ids.push(...(await appendUntil(environment, spool, () => waiting() > 3_000)));
@@ -496,7 +496,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
         await expectAllThere(environment, spool, bench, ids);
         expect(child.exitCode, printed()).toBe(null);
         const isReady = async () => (await readSignal(`${opsUrl}/readyz`)).status === 200;
-        await waitFor(isReady, 10_000, 'readiness again');
+        await until('readiness again', isReady, 10_000);
       },
     );
   });

@@ -7,7 +7,7 @@ import { makeTopic } from '../support/kafka-topic.ts';
 import { silent } from '../support/loggers.ts';
 import { TestSpool } from '../support/records.ts';
 import { isSkipped } from '../support/skipped.ts';
-import { waitFor } from '../support/stack.ts';
+import { until } from '../support/until.ts';
 import type { Server } from './broker.ts';
 import { drivers } from './brokers.ts';
 import { kafkaForTests } from './kafka-broker.ts';
@@ -44,7 +44,10 @@ describe.skipIf(skipped)('a publisher to a cluster of Kafka', () => {
     const publisher = createKafkaPublisher(config, silent);
     try {
       const admin = await server.admin();
-      await waitFor(async () => (await admin.describeCluster()).brokers.length === 2);
+      await until(
+        'two brokers in the cluster',
+        async () => (await admin.describeCluster()).brokers.length === 2,
+      );
       const replicaAssignment = [1, 2].map((id) => ({ partition: id - 1, replicas: [id] }));
       await makeTopic(admin, { topic, replicaAssignment });
       const held = async () =>
@@ -60,10 +63,13 @@ describe.skipIf(skipped)('a publisher to a cluster of Kafka', () => {
         (await admin.fetchTopicMetadata({ topics: [topic] })).topics[0]?.partitions.map(
           ({ leader }) => leader,
         );
-      await waitFor(async () => (await leaders())?.every((leader) => leader === 1) ?? false);
+      await until(
+        'broker 1 to lead all partitions',
+        async () => (await leaders())?.every((leader) => leader === 1) ?? false,
+      );
       // As the relay does: what is rejected is sent again, what is not is forgotten.
       const batch = clicks();
-      await waitFor(() =>
+      await until('the batch to be published', () =>
         publisher.publish(batch).then(
           () => true,
           () => false,
@@ -160,7 +166,10 @@ describe.each(drivers.filter(({ name }) => name !== 'postgres'))(
           );
           await broker.publishTo(0, clicks(10));
           const writes = `select from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'`;
-          await waitFor(async () => ((await database.pool.query(writes)).rowCount ?? 0) > 0);
+          await until(
+            'a transaction that writes',
+            async () => ((await database.pool.query(writes)).rowCount ?? 0) > 0,
+          );
           await broker.publishTo(0, clicks(10));
           await untilSettled(database.pool, 31, first);
           await first.stop();

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { kafkaIsMissing, startKafka } from '../../emulators/kafka/start.ts';
 import { addAccount } from '../support/database.ts';
 import { isSkipped } from '../support/skipped.ts';
-import { waitFor } from '../support/stack.ts';
+import { until } from '../support/until.ts';
 import { SLOTS } from './broker.ts';
 import { type KafkaForTests, kafkaForTests } from './kafka-broker.ts';
 import {
@@ -42,7 +42,7 @@ async function deleteRecords({ broker }: TestEnvironment, partition: number, off
       () => true,
       () => false,
     );
-  await waitFor(deleted, 10_000, 'records to be deleted');
+  await until('records to be deleted', deleted, 10_000);
 }
 
 describe.skipIf(skipped).concurrent('a consumer of Kafka', () => {
@@ -92,16 +92,12 @@ describe.skipIf(skipped).concurrent('a consumer of Kafka', () => {
       });
       // Until it is full, so that the rest stays with the broker.
       for (let round = 0; round < 60; round += 1) await broker.publishTo(0, clicks(10));
-      await waitFor(() => taken > 0, 20_000, 'something to be taken');
+      await until('something to be taken', () => taken > 0);
       await deleteRecords(environment, 0, 600);
       held.open();
       await broker.publishTo(0, clicks(1));
       const settled = async () => (await countSettled(database.pool)) + (await lost(consumer));
-      await waitFor(
-        async () => (await settled()) >= 601,
-        20_000,
-        'every click to be settled or known to be lost',
-      );
+      await until('every click to be settled or known to be lost', async () => (await settled()) >= 601);
       expect(await settled()).toBe(601);
       expect(alarms(consumer).length).toBe((await lost(consumer)) > 0 ? 1 : 0);
       expect(consumer.failure()).toBe(null);
@@ -118,15 +114,15 @@ describe.skipIf(skipped).concurrent('a consumer of Kafka', () => {
     await before.stop();
     const admin = await server.admin();
     await admin.deleteTopics({ topics: [topic] });
-    await waitFor(async () => !(await admin.listTopics()).includes(topic));
-    await waitFor(() =>
+    await until('the topic to be deleted', async () => !(await admin.listTopics()).includes(topic));
+    await until('the topic to be made again', () =>
       server.makeTopic(broker.config).then(
         () => true,
         () => false,
       ),
     );
     // Fewer than were read of the old one, then more.
-    await waitFor(() =>
+    await until('clicks to be published', () =>
       broker.publishTo(0, clicks(5)).then(
         () => true,
         () => false,
@@ -144,7 +140,7 @@ describe.skipIf(skipped).concurrent('a consumer of Kafka', () => {
     const { KAFKA_TOPIC: topic } = broker.config;
     await environment.publishEverySlot(5);
     const consumer = await environment.consume({ env: { START_POSITION: 'latest' } });
-    await waitFor(() => consumer.source.problems().length === 0, 20_000, 'it to have joined');
+    await until('it to have joined', () => consumer.source.problems().length === 0);
     await (await server.admin()).createPartitions({ topicPartitions: [{ topic, count: SLOTS + 1 }] });
     await broker.publishTo(SLOTS, clicks(25));
     await untilSettled(database.pool, 25, consumer);
@@ -160,7 +156,7 @@ describe.skipIf(skipped).concurrent('a consumer of Kafka', () => {
       // As kafkajs does while it is about to join again.
       const { consumer } = first.source as unknown as { consumer: { commitOffsets: () => Promise<void> } };
       consumer.commitOffsets = async () => {};
-      await waitFor(() => first.source.problems().length === 0, 20_000, 'it to have joined');
+      await until('it to have joined', () => first.source.problems().length === 0);
       await environment.publishEverySlot(5);
       await untilSettled(environment.database.pool, environment.spool.accepted - skipped, first);
       await first.stop();
@@ -202,7 +198,7 @@ describe.skipIf(skipped).concurrent('a consumer of Kafka', () => {
     const letters = async () =>
       (await database.pool.query('select identity, record_key, raw, detail from dead_letter order by id'))
         .rows;
-    await waitFor(async () => (await letters()).length === 3);
+    await until('three dead letters', async () => (await letters()).length === 3);
     const found = await letters();
     expect(found).toMatchObject([
       { record_key: null, raw: Buffer.from('nobody knows') },
@@ -226,10 +222,9 @@ describe.skipIf(skipped).concurrent('a consumer of Kafka', () => {
       await untilSettled(database.pool, 5, one);
       const two = await environment.consume();
       const idle = () => [one, two].find(({ source }) => source.problems().length > 0);
-      await waitFor(
-        () => idle()?.source.problems()[0]?.reason.includes('KAFKA_PARTITIONS') ?? false,
-        20_000,
+      await until(
         'one to idle',
+        () => idle()?.source.problems()[0]?.reason.includes('KAFKA_PARTITIONS') ?? false,
       );
       const said = idle()
         ?.logged.filter(({ level }) => level === WARNING)
@@ -287,7 +282,7 @@ describe.skipIf(skipped).concurrent('a publisher to Kafka', () => {
       const partitions = async () =>
         (await admin.fetchTopicMetadata({ topics: [broker.config.KAFKA_TOPIC] })).topics[0]?.partitions
           .length;
-      await waitFor(async () => (await partitions()) === SLOTS + 1);
+      await until('one more partition', async () => (await partitions()) === SLOTS + 1);
       // A watermark is for every partition that there is; what is for one that it does not know, it leaves out in silence.
       await expect(publisher.publishEverywhere(spool.watermark())).rejects.toMatchObject({
         code: 'kafka',

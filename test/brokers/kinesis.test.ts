@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { isOpen, listShards, openKinesis } from '../../brokers/kinesis/client.ts';
 import { ShardLeases } from '../../brokers/kinesis/shard-leases.ts';
 import { createTestDatabase } from '../support/database.ts';
-import { waitFor } from '../support/stack.ts';
+import { until } from '../support/until.ts';
 import { type KinesisForTests, startKinesisForTests } from './kinesis-broker.ts';
 import {
   countSettled,
@@ -79,7 +79,7 @@ describe.concurrent('a consumer of Kinesis', () => {
         }),
       );
       const open = (count: number) =>
-        waitFor(async () => {
+        until('as many open shards as wanted', async () => {
           await publish();
           return (await look()).length === count;
         });
@@ -102,7 +102,7 @@ describe.concurrent('a consumer of Kinesis', () => {
       expect(tooEarly).toEqual([]);
       const ends = async () =>
         (await database.pool.query(`select from broker_checkpoint where position = 'end'`)).rowCount;
-      await waitFor(async () => (await ends()) === 3, 20_000, 'three shards to be over');
+      await until('three shards to be over', async () => (await ends()) === 3);
       await expectAllCharged(environment);
       expect([consumer.failure(), another.failure()]).toEqual([null, null]);
 
@@ -126,7 +126,7 @@ describe.concurrent('a consumer of Kinesis', () => {
     await client.send(
       new UpdateShardCountCommand({ StreamName, TargetShardCount: 4, ScalingType: 'UNIFORM_SCALING' }),
     );
-    await waitFor(async () => {
+    await until('four open shards', async () => {
       await broker.publisher.publish(clicks(10));
       return (await listShards(client, broker.config)).filter(isOpen).length === 4;
     });
@@ -179,7 +179,7 @@ describe.concurrent('a consumer of Kinesis', () => {
     await untilSettled(database.pool, 5, consumer);
     const letters = async () =>
       (await database.pool.query('select record_key, raw from dead_letter order by record_key')).rows;
-    await waitFor(async () => (await letters()).length === 2);
+    await until('two dead letters', async () => (await letters()).length === 2);
     expect(await letters()).toEqual([
       { record_key: 'a key', raw: Buffer.from('of somebody else') },
       { record_key: 'ünïcode', raw: Buffer.alloc(0) },
@@ -201,16 +201,12 @@ describe.concurrent('a consumer of Kinesis', () => {
     await untilSettled(database.pool, await environment.publishEverySlot(2), one);
     expect(shards[0]?.size).toBe(3);
     const two = await start(shards[1]);
-    await waitFor(
-      async () => {
-        for (const seen of shards) seen.clear();
-        await environment.publishEverySlot(2);
-        await untilSettled(database.pool, environment.spool.accepted);
-        return shards.every(({ size }) => size > 0) && shards.reduce((sum, { size }) => sum + size, 0) === 3;
-      },
-      20_000,
-      'both to have their share',
-    );
+    await until('both to have their share', async () => {
+      for (const seen of shards) seen.clear();
+      await environment.publishEverySlot(2);
+      await untilSettled(database.pool, environment.spool.accepted);
+      return shards.every(({ size }) => size > 0) && shards.reduce((sum, { size }) => sum + size, 0) === 3;
+    });
     expect(await countSettled(database.pool)).toBe(environment.spool.accepted);
     expect([one.failure(), two.failure()]).toEqual([null, null]);
   });
@@ -258,7 +254,7 @@ it('A lease that may have leaked, because the database did not answer in time, i
     process.kill(pid, 'SIGCONT');
     expect(lost).toBe(1);
     expect(one.held.size).toBe(0);
-    await waitFor(() => other.take('shard 1'), 10_000, 'the lease');
+    await until('the lease', () => other.take('shard 1'), 10_000);
   } finally {
     await one.leave().catch(() => undefined);
     await other.leave();

@@ -11,11 +11,13 @@ import { sleep } from '../../common/process.ts';
 import { createMetrics, type ProcessMetrics } from '../../common/telemetry/metrics.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import type { ReadClick } from '../../contract/click-event.ts';
+import { freePorts } from '../../emulators/process/free-ports.ts';
 import { type Reconciliation, reconcile } from '../../ledger/reconcile.ts';
 import { BatchDispatcher } from '../../processor/dispatch/batch-dispatcher.ts';
 import { addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { type NamedAd, TestSpool } from '../support/records.ts';
-import { freePorts, runScript, waitFor } from '../support/stack.ts';
+import { runScript } from '../support/run-script.ts';
+import { until } from '../support/until.ts';
 import { type Broker, type Server, SLOTS } from './broker.ts';
 
 export type Submit = BatchSink['submit'];
@@ -219,7 +221,7 @@ export async function untilSettled(
     settled = await countSettled(pool);
     return settled >= count;
   };
-  await waitFor(holds, maxMs, `${count} settled clicks`).catch((error: unknown) => {
+  await until(`${count} settled clicks`, holds, maxMs).catch((error: unknown) => {
     const logged = JSON.stringify(consumer?.logged ?? []);
     throw new Error(`Expected ${count} settled clicks, got ${settled}; logged: ${logged}`, { cause: error });
   });
@@ -239,10 +241,10 @@ export async function untilCheckpointed({
   await broker.publishTo(SLOTS - 1, [last]);
   const isSettled = async () =>
     (await pool.query('select from ledger where click_id = $1', [last.click.clickId])).rowCount === 1;
-  await waitFor(isSettled, 20_000, 'the last click in the ledger');
+  await until('the last click in the ledger', isSettled);
   const hasMoved = async () =>
     (await pool.query('select from broker_checkpoint where moved_at > $1', [rows[0]?.now])).rowCount !== 0;
-  await waitFor(hasMoved, 20_000, 'a checkpoint that moves');
+  await until('a checkpoint that moves', hasMoved);
 }
 
 /** Holds that all agrees to the last row, that nothing is missing or waits, and that all that was accepted is charged once. */

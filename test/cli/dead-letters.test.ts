@@ -10,23 +10,20 @@ import {
 } from '../support/database.ts';
 import { deliver, expectBalanced } from '../support/deliver.ts';
 import { TestSpool } from '../support/records.ts';
-import { makeFolder, removeFolder, tollway } from '../support/stack.ts';
+import { tollway } from '../support/run-script.ts';
+import { suiteFolder } from '../support/temporary-folder.ts';
 
 /** What `tollway dead-letters redrive` and `discard` do with many letters, of which some fail. */
 
 let database: TestDatabase & { drop: () => Promise<void> };
-let folder: string;
+const folder = suiteFolder();
 let account: Account;
 
 beforeEach(async () => {
-  folder = makeFolder();
   database = await createTestDatabase();
   account = await addAccount(database.pool);
 });
-afterEach(async () => {
-  removeFolder(folder);
-  await database.drop();
-});
+afterEach(() => database.drop());
 
 const letters = async () => (await listDeadLetterIds(database.pool, 0n, 10_000)).map(String);
 const run = (...args: string[]) => {

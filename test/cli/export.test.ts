@@ -1,17 +1,14 @@
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import { addAccount, testDatabase } from '../support/database.ts';
 import { deliver } from '../support/deliver.ts';
 import { clickRecord } from '../support/records.ts';
-import { makeFolder, removeFolder, tollway } from '../support/stack.ts';
+import { tollway } from '../support/run-script.ts';
+import { suiteFolder } from '../support/temporary-folder.ts';
 
 /** What `tollway export` leaves out for each of its options. */
 
 const database = testDatabase();
-let folder: string;
-beforeEach(() => {
-  folder = makeFolder();
-});
-afterEach(() => removeFolder(folder));
+const folder = suiteFolder();
 
 it('exports what its options ask for, and nothing else', async () => {
   const [one, other] = [await addAccount(database.pool), await addAccount(database.pool)];

@@ -3,17 +3,17 @@ import { createPostgresPublisher } from '../../brokers/postgres/publisher.ts';
 import { addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { deliver } from '../support/deliver.ts';
 import { type NamedAd, TestSpool } from '../support/records.ts';
-import { makeFolder, removeFolder, tollway } from '../support/stack.ts';
+import { tollway } from '../support/run-script.ts';
+import { suiteFolder } from '../support/temporary-folder.ts';
 
 /** The exit codes of `tollway reconcile` on a database whose processor is stopped: what is published stays in flight. */
 
 let database: TestDatabase & { drop: () => Promise<void> };
-let folder: string;
+const folder = suiteFolder();
 let ad: NamedAd;
 let spool: TestSpool;
 beforeEach(async () => {
   database = await createTestDatabase();
-  folder = makeFolder();
   ({ ad } = await addAccount(database.pool));
   spool = new TestSpool();
   await deliver(
@@ -21,10 +21,7 @@ beforeEach(async () => {
     [1, 2, 3].map(() => spool.click({ ad })),
   );
 });
-afterEach(async () => {
-  removeFolder(folder);
-  await database.drop();
-});
+afterEach(() => database.drop());
 
 /** Runs the command as a script would. */
 async function reconcile(...options: string[]) {

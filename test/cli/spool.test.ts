@@ -1,18 +1,15 @@
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import { reconcile } from '../../ledger/reconcile.ts';
 import { addAccount, testDatabase } from '../support/database.ts';
 import { deliver } from '../support/deliver.ts';
 import { TestSpool } from '../support/records.ts';
-import { makeFolder, removeFolder, tollway } from '../support/stack.ts';
+import { tollway } from '../support/run-script.ts';
+import { suiteFolder } from '../support/temporary-folder.ts';
 
 /** `tollway spool correct` and `corrections`: what they print, and the trace that they leave. */
 
 const database = testDatabase();
-let folder: string;
-beforeAll(() => {
-  folder = makeFolder();
-});
-afterAll(() => removeFolder(folder));
+const folder = suiteFolder();
 
 const run = (...args: string[]) => {
   const { KAFKA_BROKERS: _, BROKER: __, ...inherited } = process.env;

@@ -9,7 +9,7 @@ import type { BrokerRecord } from '../../contract/click-event.ts';
 import { addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { expectBalanced } from '../support/deliver.ts';
 import { type NamedAd, TestSpool } from '../support/records.ts';
-import { waitFor } from '../support/stack.ts';
+import { until } from '../support/until.ts';
 import { builtFunctions } from './bundles.ts';
 import { cloudEventOf, type Runtime, startCloudEvent } from './homes.ts';
 
@@ -212,7 +212,7 @@ describe('the CloudEvents function', () => {
     };
     const type = { 'content-type': 'application/cloudevents+json' };
     const large = JSON.stringify('x'.repeat(8_000_000));
-    await waitFor(async () => {
+    await until('a refusal because the function is at capacity', async () => {
       await fill();
       const { status, said } = await post(type, large);
       return status === 503 && said.includes('The function is at capacity');
@@ -220,7 +220,7 @@ describe('the CloudEvents function', () => {
     // A small one has room, and when the others are gone a large one has too.
     expect(await runtime.submit(clicks(1))).toMatchObject({ said: '204 ' });
     for (const socket of [...idle, ...full]) socket.destroy();
-    await waitFor(async () => (await post(type, large)).status === 422);
+    await until('an answer about the large event', async () => (await post(type, large)).status === 422);
   });
 
   it.each([

@@ -1,6 +1,6 @@
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { makeFolder, removeFolder } from '../support/temporary-folder.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 
@@ -87,7 +87,7 @@ export function settingPaths(value: unknown = shipped, path = ''): string[] {
  * none are built, each bundle is a file that is none.
  */
 export function copyDeployment(settings: DeploymentSettings): { folder: string; remove: () => void } {
-  const folder = mkdtempSync(join(tmpdir(), 'tollway-deployment-'));
+  const folder = makeFolder();
   for (const part of ['terraform', 'serverless']) {
     cpSync(join(ROOT, 'deploy', part), join(folder, 'deploy', part), {
       recursive: true,
@@ -103,7 +103,7 @@ export function copyDeployment(settings: DeploymentSettings): { folder: string; 
     if (existsSync(built)) cpSync(built, join(bundles, `${name}.zip`));
     else writeFileSync(join(bundles, `${name}.zip`), 'Not built.');
   }
-  return { folder, remove: () => rmSync(folder, { recursive: true, force: true }) };
+  return { folder, remove: () => removeFolder(folder) };
 }
 
 /** One permission of a role, in either tool's output. */

@@ -8,7 +8,8 @@ import { type S3Server, startS3 } from '../../emulators/s3/server.ts';
 import { addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { deliver, expectBalanced } from '../support/deliver.ts';
 import { type NamedAd, TestSpool } from '../support/records.ts';
-import { makeFolder, removeFolder, runScript, tollway } from '../support/stack.ts';
+import { runScript, tollway } from '../support/run-script.ts';
+import { makeFolder, removeFolder } from '../support/temporary-folder.ts';
 import { clickLines, s3Event } from './click-lines.ts';
 import { kafkaEvent, kinesisEvent } from './homes.ts';
 

@@ -8,7 +8,7 @@ import { startLambda } from '../../emulators/lambda/runtime.ts';
 import { ricIsMissing } from '../../emulators/lambda/runtime-client.ts';
 import { startOpenwhisk } from '../../emulators/openwhisk/runtime.ts';
 import { freePorts } from '../../emulators/process/free-ports.ts';
-import { waitFor } from '../support/stack.ts';
+import { until } from '../support/until.ts';
 
 export { kafkaEvent, kinesisEvent, PARTITIONS, TOPIC } from '../../emulators/lambda/events.ts';
 
@@ -172,7 +172,7 @@ export async function startCloudEvent(
   });
   const url = `http://127.0.0.1:${port}/`;
   // One that cannot be what it is told to be ends by itself, and takes nothing.
-  await waitFor(() =>
+  await until('the function to listen', () =>
     fetch(`${url}healthz`).then(
       ({ status }) => status === 200,
       () => hasEnded,

@@ -6,7 +6,7 @@ import { createSigner, evergreenLink, impressionLink, type Link } from '../../co
 import { type Lambda, startLambda } from '../../emulators/lambda/runtime.ts';
 import type { Server } from '../brokers/broker.ts';
 import { type TestEnvironment, withEnvironment } from '../brokers/site.ts';
-import { waitFor } from '../support/stack.ts';
+import { until } from '../support/until.ts';
 import { httpApiEvent, type TestRequest } from './http-events.ts';
 import { type Line, layLine } from './line.ts';
 
@@ -115,14 +115,10 @@ async function settle(environment: TestEnvironment, count: number): Promise<read
       for (const record of records) if (record.is === 'click') held.push(record);
     },
   });
-  await waitFor(
-    () => {
-      if (consumer.failure()) throw consumer.failure();
-      return held.length >= count;
-    },
-    20_000,
-    `${count} clicks`,
-  );
+  await until(`${count} clicks`, () => {
+    if (consumer.failure()) throw consumer.failure();
+    return held.length >= count;
+  });
   await consumer.stop();
   return held;
 }
@@ -136,7 +132,7 @@ export const SLEEPER: Settings = {
 export async function putToSleep(lambda: Lambda): Promise<void> {
   // While it is awake: a signal that waits for it to wake may come after the first event.
   process.kill(lambda.pid(), 'SIGUSR2');
-  await waitFor(() => lambda.logs().includes('The clock was set forward'));
+  await until('the clock to be set forward', () => lambda.logs().includes('The clock was set forward'));
   await lambda.freeze();
 }
 

@@ -1,7 +1,6 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import {
   acceptInto,
   BASELINE_PATH,
@@ -11,6 +10,7 @@ import {
 } from '../../load-tests/bench/baseline.ts';
 import { type BenchResult, compareLimit, compareRounds } from '../../load-tests/bench/result.ts';
 import { writeResults } from '../../load-tests/bench/results-file.ts';
+import { suiteFolder } from '../support/temporary-folder.ts';
 
 /** A row whose rounds had these ratios. */
 function row(name: string, ...ratios: readonly number[]): BenchResult {
@@ -22,8 +22,7 @@ function verdictOf(result: BenchResult, accepted: number): string | undefined {
   return compareWithBaseline([result], { [result.name]: accepted })[0]?.verdict;
 }
 
-const folder = mkdtempSync(join(tmpdir(), 'tollway-baseline-'));
-afterAll(() => rmSync(folder, { recursive: true }));
+const folder = suiteFolder();
 
 describe('a ratio beside the last accepted one', () => {
   it('holds within 15 %, falls below, rises above', () => {

@@ -13,13 +13,13 @@ import { addAccount, testDatabase } from '../support/database.ts';
 import { deliver } from '../support/deliver.ts';
 import { silent } from '../support/loggers.ts';
 import { TestSpool } from '../support/records.ts';
-import { makeFolder, removeFolder } from '../support/stack.ts';
+import { suiteFolder } from '../support/temporary-folder.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 const HOUR_MS = 3_600_000;
 const recorded = testDatabase();
 const target = testDatabase();
-const folder = makeFolder();
+const folder = suiteFolder();
 
 /** A processor for the database that is replayed into, in this process. */
 let stop: () => Promise<void>;
@@ -38,7 +38,6 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await stop();
-  removeFolder(folder);
 });
 
 /** Pipes the export of the one ledger into a replay on the other, as a shell does. */

@@ -1,9 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { createVisitorAddress } from '../../ad-server/http/visitor.ts';
 import { createAgentJudge } from '../../ad-server/redirect/invalid-traffic.ts';
 import { proxies } from '../../common/config/setting.ts';
@@ -16,11 +15,11 @@ import { openRecording } from '../../load-tests/replay/recording.ts';
 import { withWholeFile } from '../../load-tests/replay/whole-file.ts';
 import { addAccount, testDatabase } from '../support/database.ts';
 import { k1 } from '../support/link-samples.ts';
+import { suiteFolder } from '../support/temporary-folder.ts';
 
 const VECTORS = join(import.meta.dirname, '..', 'vectors');
 const TIME = Date.parse('2026-01-31T12:00:00Z');
-const folder = mkdtempSync(join(tmpdir(), 'tollway-recordings-'));
-afterAll(() => rmSync(folder, { recursive: true }));
+const folder = suiteFolder();
 
 type Given = { columns?: string; timeZone?: string; base?: string; trusted?: string; token?: string };
 

@@ -3,13 +3,14 @@ import { createPostgresPublisher } from '../../brokers/postgres/publisher.ts';
 import { parseConfig } from '../../common/config/config.ts';
 import type { Resource } from '../../common/process.ts';
 import { createMetrics } from '../../common/telemetry/metrics.ts';
+import { freePorts } from '../../emulators/process/free-ports.ts';
 import { consume } from '../../processor/consume.ts';
 import { createRuntime } from '../../processor/runtime.ts';
 import { layWire } from '../brokers/wire.ts';
 import { addAccount, createTestDatabase } from '../support/database.ts';
 import { capturedLog } from '../support/loggers.ts';
 import { TestSpool } from '../support/records.ts';
-import { freePorts, waitFor } from '../support/stack.ts';
+import { until } from '../support/until.ts';
 
 const ends: (() => Promise<unknown>)[] = [];
 afterAll(async () => {
@@ -68,9 +69,9 @@ async function startProcessor() {
 describe.concurrent('the signals of a processor', () => {
   it('are answered within a second and stay true while the database is frozen', async () => {
     const { database, advertiser, proxy, get, gauge, lines, publish, isReady } = await startProcessor();
-    await waitFor(isReady, 10_000, 'readiness');
+    await until('readiness', isReady, 10_000);
     const info = `tollway_advertiser_info{advertiser="${advertiser.id}",name="Test advertiser",status="active",currency="USD"} 1`;
-    await waitFor(async () => (await get('/metrics')).text.includes(info), 10_000, info);
+    await until(info, async () => (await get('/metrics')).text.includes(info), 10_000);
     const overDelivery = `tollway_over_delivery_total{advertiser="${advertiser.id}",currency="USD"} 0`;
     expect((await get('/metrics')).text).toContain(overDelivery);
     // A click that waits: its row is locked, so that nobody charges it.
@@ -78,14 +79,14 @@ describe.concurrent('the signals of a processor', () => {
     await lock.query('begin');
     await lock.query('select from advertiser where id = $1 for update', [advertiser.id]);
     await publish(Date.now() - 60_000);
-    await waitFor(
+    await until(
+      'the age',
       async () => ((await gauge('tollway_broker_oldest_click_age_seconds')) ?? 0) >= 60,
       5_000,
-      'the age',
     );
     proxy.freeze();
     const isSaid = async () => /^- database: it does not answer/m.test((await get('/readyz')).text);
-    await waitFor(isSaid, 10_000, 'readiness to name the database');
+    await until('readiness to name the database', isSaid, 10_000);
     const [ready, healthy, metrics] = await Promise.all([get('/readyz'), get('/healthz'), get('/metrics')]);
     for (const { ms } of [ready, healthy, metrics]) expect(ms).toBeLessThan(1_000);
     expect(healthy.status).toBe(200);
@@ -94,15 +95,16 @@ describe.concurrent('the signals of a processor', () => {
     expect(await gauge('tollway_settlement_blocked')).toBe(1);
     expect(lines.filter((line) => line.startsWith('warn The database does not answer'))).toHaveLength(1);
     const before = (await gauge('tollway_broker_oldest_click_age_seconds')) ?? 0;
-    await waitFor(
+    await until(
+      'the age to grow',
       async () => ((await gauge('tollway_broker_oldest_click_age_seconds')) ?? 0) > before,
       5_000,
-      'the age to grow',
     );
     await lock.query('rollback');
     lock.release();
     proxy.thaw();
-    await waitFor(
+    await until(
+      'readiness and no old click',
       async () => (await isReady()) && (await gauge('tollway_broker_oldest_click_age_seconds')) === 0,
     );
     expect(await gauge('tollway_database_up')).toBe(1);
@@ -124,17 +126,17 @@ describe.concurrent('the signals of a processor', () => {
     'say that %s keeps clicks from being settled',
     async (_, fault, mended, reason) => {
       const { database, get, gauge, publish, isReady } = await startProcessor();
-      await waitFor(isReady, 10_000, 'readiness');
+      await until('readiness', isReady, 10_000);
       expect(await gauge('tollway_settlement_blocked')).toBe(0);
       const connection = await database.pool.connect();
       await connection.query(fault);
       await publish();
-      await waitFor(async () => reason.test((await get('/readyz')).text), 10_000, 'the reason');
+      await until('the reason', async () => reason.test((await get('/readyz')).text), 10_000);
       expect(await gauge('tollway_settlement_blocked')).toBe(1);
       expect(await gauge('tollway_database_up')).toBe(1);
       await connection.query(mended);
       connection.release();
-      await waitFor(isReady, 10_000, 'readiness again');
+      await until('readiness again', isReady, 10_000);
       expect(await gauge('tollway_settlement_blocked')).toBe(0);
     },
     40_000,
@@ -142,16 +144,16 @@ describe.concurrent('the signals of a processor', () => {
 
   it('say that a read-only database keeps clicks from being settled, even while none come', async () => {
     const { database, get, gauge, isReady } = await startProcessor();
-    await waitFor(isReady, 10_000, 'readiness');
+    await until('readiness', isReady, 10_000);
     const name = new URL(database.url).pathname.slice(1);
     await database.pool.query(`alter database ${name} set default_transaction_read_only = on`);
     await database.pool.query(
       'select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()',
     );
-    await waitFor(
+    await until(
+      'the reason',
       async () => /database: it is read-only/.test((await get('/readyz')).text),
       10_000,
-      'the reason',
     );
     expect(await gauge('tollway_settlement_blocked')).toBe(1);
   }, 40_000);

@@ -7,9 +7,9 @@
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { chownSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { freePorts } from '../../emulators/process/free-ports.ts';
 
 /** The data of a test dies with it: a flush to disk protects nothing. */
 const SETTINGS = ['fsync=off', 'full_page_writes=off', 'synchronous_commit=off', 'max_connections=200'];
@@ -21,15 +21,6 @@ function serverUser(): { uid: number; gid: number } | undefined {
   if (!entry)
     throw new Error('Expected a user postgres to run PostgreSQL as (this process is root), got none');
   return { uid: Number(entry[1]), gid: Number(entry[2]) };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
-  const address = server.address();
-  await new Promise((closed) => server.close(closed));
-  if (typeof address !== 'object' || address === null) throw new Error('Expected a TCP address');
-  return address.port;
 }
 
 const [bin = '', ...vitestArguments] = process.argv.slice(2);
@@ -49,7 +40,7 @@ const run = (program: string, args: readonly string[]) =>
 let exitCode = 1;
 try {
   run('initdb', ['-D', data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--no-sync']);
-  const port = await freePort();
+  const [port] = await freePorts(1);
   const options = [...SETTINGS, `port=${port}`, 'listen_addresses=127.0.0.1', 'unix_socket_directories='];
   run('pg_ctl', [
     'start',

@@ -1,5 +1,5 @@
 import type { Admin, ITopicConfig } from 'kafkajs';
-import { waitFor } from './stack.ts';
+import { until } from './until.ts';
 
 /**
  * Makes a topic, and waits until the leader of each partition answers for it. kafkajs's own `waitForLeaders` gives up where a broker
@@ -9,5 +9,5 @@ export async function makeTopic(admin: Admin, topic: ITopicConfig): Promise<void
   await admin.createTopics({ waitForLeaders: false, topics: [topic] });
   const wanted = topic.replicaAssignment?.length ?? topic.numPartitions ?? 1;
   const led = () => admin.fetchTopicOffsets(topic.topic).catch(() => []);
-  await waitFor(async () => (await led()).length === wanted, 20_000, `the topic ${topic.topic}`);
+  await until(`the topic ${topic.topic}`, async () => (await led()).length === wanted);
 }

@@ -1,16 +1,14 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { freePorts } from '../../emulators/process/free-ports.ts';
+import { type CliResult, runScript, tollway } from './run-script.ts';
+import { until } from './until.ts';
 
-const ROOT = join(import.meta.dirname, '..', '..');
-/** A user agent that is no robot. */
+/** A user agent of a browser. */
 export const BROWSER =
   'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36';
-
-export type CliResult = { code: number | null; stdout: string; stderr: string };
 
 /** Everything that `npm start` runs, as real processes in a folder of its own. */
 export type TestStack = {
@@ -22,7 +20,7 @@ export type TestStack = {
   readonly printed: () => string;
   /** Runs `npx tollway …` on this stack. */
   readonly tollway: (...args: string[]) => Promise<CliResult>;
-  /** Ends it with a signal and resolves to the exit code. */
+  /** Sends the signal and resolves to the exit code. */
   readonly stop: (signal?: NodeJS.Signals) => Promise<number | null>;
   /** SIGKILL for the whole tree at once, PostgreSQL included. */
   readonly killTree: () => Promise<void>;
@@ -33,18 +31,7 @@ export type TestStack = {
   readonly postmasterPid: () => number;
 };
 
-/** A folder that is reachable for the user PostgreSQL runs as. */
-export function makeFolder(): string {
-  const folder = mkdtempSync(join(tmpdir(), 'tollway-test-'));
-  execFile('chmod', ['755', folder]);
-  return folder;
-}
-
-export function removeFolder(folder: string): void {
-  rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
-}
-
-/** Settings of a stack that meets no other: free ports, a folder of its own. */
+/** Settings of a stack: free ports, and its data below `folder`. */
 export async function stackEnv(
   folder: string,
   more: Record<string, string> = {},
@@ -61,7 +48,7 @@ export async function stackEnv(
   };
 }
 
-/** Starts a stack and waits until it says that it is open. Throws what it printed if it ends before. */
+/** Starts a stack and waits until it has printed that it is open. Throws what it printed if it ends before. */
 export async function startStack(env: NodeJS.ProcessEnv): Promise<TestStack> {
   const child = runScript('cli/start/main.ts', env);
   let printed = '';
@@ -96,7 +83,7 @@ export async function startStack(env: NodeJS.ProcessEnv): Promise<TestStack> {
       const tree = [...descendants(pid), ...descendants(postmasterPid(env))];
       for (const one of tree) kill(one);
       await exited;
-      await waitFor(() => tree.every((one) => !isAlive(one)));
+      await until('the end of all processes', () => tree.every((one) => !isAlive(one)));
     },
     pidsOf: (script) => descendants(pid).filter((one) => commandLine(one).includes(script)),
     pidOf: (script) => {
@@ -108,71 +95,11 @@ export async function startStack(env: NodeJS.ProcessEnv): Promise<TestStack> {
   };
 }
 
-/** Runs an entry file as a process. Its channel closes when this process ends, however that happens, and then it ends too. */
-export function runScript(script: string, env: NodeJS.ProcessEnv, ...args: string[]): ChildProcess {
-  return spawn(process.execPath, [join(ROOT, script), ...args], {
-    env,
-    cwd: ROOT,
-    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-  });
-}
-
-/** Runs an entry file to its end. */
-export async function runToEnd(
-  script: string,
-  env: NodeJS.ProcessEnv,
-  ...args: string[]
-): Promise<CliResult> {
-  const child = runScript(script, env, ...args);
-  let stdout = '';
-  let stderr = '';
-  child.stdout?.setEncoding('utf8').on('data', (text) => {
-    stdout += text;
-  });
-  child.stderr?.setEncoding('utf8').on('data', (text) => {
-    stderr += text;
-  });
-  const [code] = (await once(child, 'close')) as [number | null];
-  return { code, stdout, stderr };
-}
-
-/** Runs `npx tollway …` with an environment. */
-export function tollway(env: NodeJS.ProcessEnv, ...args: string[]): Promise<CliResult> {
-  return runToEnd('cli/main.ts', env, ...args);
-}
-
-/** Polls until something holds; throws after `timeoutMs`. */
-export async function waitFor(
-  holds: () => boolean | Promise<boolean>,
-  timeoutMs = 20_000,
-  what = 'the condition',
-): Promise<void> {
-  const deadline = Date.now() + timeoutMs;
-  while (!(await holds())) {
-    if (Date.now() > deadline) throw new Error(`Expected ${what} within ${timeoutMs} ms`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-}
-
-export async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer().listen(0, '127.0.0.1');
-      await once(server, 'listening');
-      return server;
-    }),
-  );
-  return servers.map((server) => {
-    const address = server.address();
-    server.close();
-    return typeof address === 'object' && address !== null ? address.port : 0;
-  });
-}
-
+/** Whether a process runs. */
 export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
-    // A zombie waits for its parent to look; it runs no more.
+    // A zombie has ended; only its parent has not read its exit code.
     return !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
   } catch {
     return false;
@@ -183,7 +110,7 @@ function kill(pid: number): void {
   try {
     process.kill(pid, 'SIGKILL');
   } catch {
-    // It was faster.
+    // It has ended already.
   }
 }
 
@@ -199,7 +126,7 @@ function commandLine(pid: number): string {
   }
 }
 
-/** A process and all below it. */
+/** A process and its children, their children and so on. */
 export function descendants(root: number): number[] {
   const parents = new Map<number, number>();
   for (const name of readdirSync('/proc').filter((entry) => /^\d+$/.test(entry))) {

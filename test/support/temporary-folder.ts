@@ -1,11 +1,30 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { onTestFinished } from 'vitest';
+import { afterAll, onTestFinished } from 'vitest';
 
 /** Makes a folder for one test, removed when the test has ended. */
 export function temporaryFolder(): string {
-  const folder = mkdtempSync(join(tmpdir(), 'tollway-edge-'));
-  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const folder = makeFolder();
+  onTestFinished(() => removeFolder(folder));
   return folder;
+}
+
+/** Makes a folder for the suite that calls it, at the top of its file or of a `describe`, removed after its last test. */
+export function suiteFolder(): string {
+  const folder = makeFolder();
+  afterAll(() => removeFolder(folder));
+  return folder;
+}
+
+/** Makes a folder that the caller removes. Every user may enter it: PostgreSQL does not run as root. */
+export function makeFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'tollway-test-'));
+  chmodSync(folder, 0o755);
+  return folder;
+}
+
+/** Removes a folder, even while a process that is ending still writes there. */
+export function removeFolder(folder: string): void {
+  rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
 }

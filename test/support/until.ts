@@ -1,21 +1,30 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { inspect } from 'node:util';
 
-/** Longest wait for a condition, in ms: far above what it takes, so that only a condition that never comes fails. */
-const PATIENCE_MS = 8_000;
+/** Longest wait by default, in ms: far above what any condition takes, so that only one that never comes fails. */
+const WAIT_MS_MAX = 20_000;
+/** Time between two looks, in ms: it doubles up to the longer one, since a look may query a server. */
+const INTERVAL_MS_MIN = 5;
+const INTERVAL_MS_MAX = 50;
 
-/** Waits until `look` finds something (not `false`, `null` or `undefined`), and returns it. */
+/**
+ * Waits until `look` returns something else than `false`, `null` or `undefined`, and returns that. Throws after `timeoutMs` with the
+ * last result of `look`; `what` names the condition.
+ */
 export async function until<T>(
   what: string,
   look: () => T | Promise<T>,
+  timeoutMs = WAIT_MS_MAX,
 ): Promise<Exclude<T, false | null | undefined>> {
-  const deadline = Date.now() + PATIENCE_MS;
-  for (;;) {
+  const deadline = performance.now() + timeoutMs;
+  for (let intervalMs = INTERVAL_MS_MIN; ; intervalMs = Math.min(2 * intervalMs, INTERVAL_MS_MAX)) {
     const found = await look();
     if (found !== false && found !== null && found !== undefined) {
       return found as Exclude<T, false | null | undefined>;
     }
-    if (Date.now() > deadline) throw new Error(`Waited in vain for: ${what} (last: ${inspect(found)})`);
-    await sleep(5);
+    if (performance.now() > deadline) {
+      throw new Error(`Expected ${what} within ${timeoutMs} ms, last got ${inspect(found)}`);
+    }
+    await sleep(intervalMs);
   }
 }

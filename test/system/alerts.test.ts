@@ -1,10 +1,10 @@
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse, stringify } from 'yaml';
 import { isSkipped } from '../support/skipped.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 const FOLDER = 'deploy/prometheus';
@@ -128,14 +128,10 @@ describe.skipIf(isSkipped(isMissing ? 'promtool is missing: install Prometheus' 
   });
 
   it('sees the alert for the operator do the same', () => {
-    // It knows no PrometheusRule.
-    const folder = mkdtempSync(join(tmpdir(), 'tollway-alerts-'));
-    try {
-      writeFileSync(join(folder, 'alerts.yml'), stringify(operatorRules));
-      copyFileSync(join(ROOT, OPERATOR, 'reconcile-alert.test.yml'), join(folder, 'alerts.test.yml'));
-      expect(complaints('test', 'rules', join(folder, 'alerts.test.yml'))).toBe('');
-    } finally {
-      rmSync(folder, { recursive: true });
-    }
+    // promtool reads no PrometheusRule, so its rules are written to a file of rules.
+    const folder = temporaryFolder();
+    writeFileSync(join(folder, 'alerts.yml'), stringify(operatorRules));
+    copyFileSync(join(ROOT, OPERATOR, 'reconcile-alert.test.yml'), join(folder, 'alerts.test.yml'));
+    expect(complaints('test', 'rules', join(folder, 'alerts.test.yml'))).toBe('');
   });
 });

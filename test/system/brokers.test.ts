@@ -5,16 +5,10 @@ import { kafkaIsMissing, startKafka } from '../../emulators/kafka/start.ts';
 import { startKinesis } from '../../emulators/kinesis/start.ts';
 import { clickLink, exportRows, makeLinks } from '../support/clicks.ts';
 import { clickRecord } from '../support/records.ts';
-import {
-  makeFolder,
-  removeFolder,
-  runToEnd,
-  stackEnv,
-  startStack,
-  type TestStack,
-  tollway,
-  waitFor,
-} from '../support/stack.ts';
+import { runToEnd, tollway } from '../support/run-script.ts';
+import { stackEnv, startStack, type TestStack } from '../support/stack.ts';
+import { suiteFolder } from '../support/temporary-folder.ts';
+import { until } from '../support/until.ts';
 
 const missing = await kafkaIsMissing();
 if (missing !== null && process.env.CI) throw new Error(missing);
@@ -43,7 +37,7 @@ const BROKERS = [
 ];
 
 describe.each(BROKERS)('BROKER=$broker npm start', ({ broker, skipped, start }) => {
-  const folder = makeFolder();
+  const folder = suiteFolder();
   let server: { stop: () => Promise<void>; env: Record<string, string | undefined> };
   let stack: TestStack;
   const settled = async () => (await stack.tollway('reconcile', '--settled', '--deep')).code === 0;
@@ -55,7 +49,6 @@ describe.each(BROKERS)('BROKER=$broker npm start', ({ broker, skipped, start }) 
   afterAll(async () => {
     await stack?.stop();
     await server?.stop();
-    removeFolder(folder);
   });
 
   it.skipIf(skipped)('ends without its topic, and says how to make it', { timeout: 60_000 }, async () => {
@@ -78,8 +71,10 @@ describe.each(BROKERS)('BROKER=$broker npm start', ({ broker, skipped, start }) 
       const [link = ''] = await makeLinks(stack, 1, 1);
       const { status, clickId } = await clickLink(link);
       expect(status).toBe(302);
-      await waitFor(async () => (await exportRows(stack)).some((row) => row.clickId === clickId));
-      await waitFor(settled, 20_000, 'settled books');
+      await until('the click in the ledger', async () =>
+        (await exportRows(stack)).some((row) => row.clickId === clickId),
+      );
+      await until('settled books', settled);
     },
   );
 
@@ -100,7 +95,7 @@ describe.each(BROKERS)('BROKER=$broker npm start', ({ broker, skipped, start }) 
         const metrics = await (await fetch(`${stack.processorOpsUrl}/metrics`)).text();
         return Number(/^tollway_duplicate_clicks_total (\d+)$/m.exec(metrics)?.[1]);
       };
-      await waitFor(async () => (await duplicates()) >= before.length, 20_000, 'duplicates');
+      await until('duplicates', async () => (await duplicates()) >= before.length);
       expect(await exportRows(stack)).toEqual(before);
       expect(await settled()).toBe(true);
     },
@@ -116,7 +111,9 @@ describe.each(BROKERS)('BROKER=$broker npm start', ({ broker, skipped, start }) 
         const click = clickRecord({ ad: { id: 1, campaignId: 1, advertiserId: 1, priceMicros: 250_000n } });
         await createPostgresPublisher(pool).publish([click]);
         const { clickId } = click.click;
-        await waitFor(async () => (await exportRows(stack)).some((row) => row.clickId === clickId));
+        await until('the click in the ledger', async () =>
+          (await exportRows(stack)).some((row) => row.clickId === clickId),
+        );
       } finally {
         await pool.end();
       }

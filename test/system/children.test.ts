@@ -2,10 +2,11 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { expect, inject, it } from 'vitest';
-import { isAlive, stackEnv, waitFor } from '../support/stack.ts';
+import { isAlive, stackEnv } from '../support/stack.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
+import { until } from '../support/until.ts';
 
-const STACK = JSON.stringify(join(import.meta.dirname, '..', 'support', 'stack.ts'));
+const RUN_SCRIPT = JSON.stringify(join(import.meta.dirname, '..', 'support', 'run-script.ts'));
 const CHILD = JSON.stringify(join(import.meta.dirname, '..', 'support', 'children', 'append-for-ever.ts'));
 
 it.each([
@@ -17,7 +18,7 @@ it.each([
   ],
 ])('%s ends when the runner of its test is killed', async (_, start) => {
   const env = { ...(await stackEnv(temporaryFolder())), DATABASE_URL: inject('databaseServerUrl') };
-  const script = `const { runScript } = await import(${STACK}); console.log(${start}.pid); setInterval(() => {}, 1_000);`;
+  const script = `const { runScript } = await import(${RUN_SCRIPT}); console.log(${start}.pid); setInterval(() => {}, 1_000);`;
   const runner = spawn(process.execPath, ['--input-type=module', '--eval', script], {
     stdio: ['ignore', 'pipe', 'inherit'],
     env,
@@ -26,5 +27,5 @@ it.each([
   const pid = Number(printed);
   expect(isAlive(pid)).toBe(true);
   runner.kill('SIGKILL');
-  await waitFor(() => !isAlive(pid), 10_000, 'the end of the child');
+  await until('the end of the child', () => !isAlive(pid), 10_000);
 });

@@ -3,20 +3,14 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { encodeChunk } from '../../brokers/postgres/chunk.ts';
 import { createPool } from '../../common/postgres/postgres.ts';
+import { freePorts } from '../../emulators/process/free-ports.ts';
 import { clickLink, exportRows, makeLinks, startTraffic } from '../support/clicks.ts';
-import {
-  freePorts,
-  makeFolder,
-  removeFolder,
-  runToEnd,
-  stackEnv,
-  startStack,
-  type TestStack,
-  tollway,
-  waitFor,
-} from '../support/stack.ts';
+import { runToEnd, tollway } from '../support/run-script.ts';
+import { stackEnv, startStack, type TestStack } from '../support/stack.ts';
+import { suiteFolder } from '../support/temporary-folder.ts';
+import { until } from '../support/until.ts';
 
-const folder = makeFolder();
+const folder = suiteFolder();
 let stack: TestStack;
 beforeAll(async () => {
   const env = await stackEnv(folder, { KAFKA_BROKER: 'localhost:9092' });
@@ -26,7 +20,6 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await stack.stop();
-  removeFolder(folder);
 });
 
 const json = async <T = unknown>(...args: string[]): Promise<T> => {
@@ -35,10 +28,10 @@ const json = async <T = unknown>(...args: string[]): Promise<T> => {
   return JSON.parse(stdout) as T;
 };
 const settled = () =>
-  waitFor(
+  until(
+    'settled books',
     async () => (await stack.tollway('reconcile', '--settled', '--deep')).code === 0,
     15_000,
-    'settled books',
   );
 
 it('--version prints the version of package.json, without a database', async () => {
@@ -183,7 +176,7 @@ describe('accounts', () => {
       'https://example.com/{ad_id}?c={click_id}',
     );
     const [one = '', two = '', three = ''] = await makeLinks(stack, ad.id, 3);
-    await waitFor(async () => (await clickLink(one, {}, 'HEAD')).status === 302, 5_000, 'the new ad');
+    await until('the new ad', async () => (await clickLink(one, {}, 'HEAD')).status === 302, 5_000);
     expect((await clickLink(one)).location).toMatch(
       new RegExp(`^https://example\\.com/${ad.id}\\?c=[0-9a-f-]{36}$`),
     );
@@ -192,13 +185,13 @@ describe('accounts', () => {
     const isPaused = async () =>
       (await exportRows(stack)).some((row) => row.adId === ad.id && row.reason === 'paused');
     const clickUntil = (link: string, seen: () => Promise<boolean>, what: string) =>
-      waitFor(
+      until(
+        what,
         async () => {
           await clickLink(link);
           return seen();
         },
         10_000,
-        what,
       );
     await clickUntil(two, isPaused, 'a paused click');
     await stack.tollway('ad', 'resume', String(ad.id));
@@ -255,10 +248,10 @@ describe('what the broker holds', () => {
       encodeChunk(records),
     ]);
     await pool.end();
-    await waitFor(
+    await until(
+      'two dead letters',
       async () => (await json<unknown[]>('dead-letters', 'list')).length === 2,
       10_000,
-      'two dead letters',
     );
     const [first] = await json<{ id: string; reason: string }[]>('dead-letters', 'list');
     expect(first).toMatchObject({ reason: 'malformed' });

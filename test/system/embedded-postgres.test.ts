@@ -8,7 +8,7 @@ import {
 } from '../../cli/start/embedded-postgres.ts';
 import { createPool } from '../../common/postgres/postgres.ts';
 import { silent } from '../support/loggers.ts';
-import { makeFolder, removeFolder } from '../support/stack.ts';
+import { suiteFolder } from '../support/temporary-folder.ts';
 
 const SECRETS = {
   LINK_KEYS: 'k1:signs:secret-of-links',
@@ -16,7 +16,7 @@ const SECRETS = {
   KAFKA_PASSWORD: 'secret-of-kafka',
   DATABASE_URL: 'postgres://secret-of-the-database@example.com/',
 };
-const folder = makeFolder();
+const folder = suiteFolder();
 const dataDir = join(folder, 'data');
 const temporary = join(folder, 'tmp');
 /** What stood in temporary files while the cluster was made. */
@@ -43,7 +43,6 @@ beforeAll(async () => {
 afterAll(async () => {
   await server?.stop();
   vi.unstubAllEnvs();
-  removeFolder(folder);
 });
 
 it("writes the server's password into no temporary file", async () => {

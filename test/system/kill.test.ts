@@ -1,11 +1,14 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { exportRows, makeLinks, startTraffic } from '../support/clicks.ts';
-import { makeFolder, removeFolder, stackEnv, startStack, type TestStack, waitFor } from '../support/stack.ts';
+import { stackEnv, startStack, type TestStack } from '../support/stack.ts';
+import { suiteFolder } from '../support/temporary-folder.ts';
+import { until } from '../support/until.ts';
 
 /** Every recorded click comes to stand in the ledger once, and then the books balance to the last row. */
 async function expectNothingLost(stack: TestStack, recorded: readonly string[]): Promise<void> {
   let missing: string[] = [];
-  await waitFor(
+  await until(
+    'every recorded click in the ledger',
     async () => {
       const ids = (await exportRows(stack)).map((row) => String(row.clickId));
       const inLedger = new Set(ids);
@@ -14,19 +17,18 @@ async function expectNothingLost(stack: TestStack, recorded: readonly string[]):
       return missing.length === 0;
     },
     40_000,
-    'every recorded click in the ledger',
   ).catch((error: unknown) => {
     throw new Error(`${missing.length} recorded clicks are missing, such as ${missing[0]}`, { cause: error });
   });
-  await waitFor(
+  await until(
+    'settled and balanced books',
     async () => (await stack.tollway('reconcile', '--settled', '--deep')).code === 0,
     30_000,
-    'settled and balanced books',
   );
 }
 
 describe('kill -9 in the middle of traffic', () => {
-  const folder = makeFolder();
+  const folder = suiteFolder();
   let stack: TestStack;
 
   beforeAll(async () => {
@@ -35,12 +37,11 @@ describe('kill -9 in the middle of traffic', () => {
   });
   afterAll(async () => {
     await stack.stop();
-    removeFolder(folder);
   });
 
   it('of everything, ends with every recorded click in the ledger once', { timeout: 120_000 }, async () => {
     const traffic = startTraffic(await makeLinks(stack, 1, 10_000));
-    await waitFor(() => traffic.recorded.length > 3_000);
+    await until('3 000 recorded clicks', () => traffic.recorded.length > 3_000);
     await stack.killTree();
     await traffic.stop();
     expect(traffic.recorded.length).toBeLessThan(10_000);
@@ -54,7 +55,7 @@ describe('kill -9 in the middle of traffic', () => {
     const traffic = startTraffic(await makeLinks(stack, 1, 60_000), 10);
     const reached = async (count: number) => {
       const goal = traffic.recorded.length + count;
-      await waitFor(() => traffic.recorded.length >= goal, 30_000, `${count} more clicks`);
+      await until(`${count} more clicks`, () => traffic.recorded.length >= goal, 30_000);
     };
     await reached(1_500);
     process.kill(stack.pidOf('processor/main.ts'), 'SIGKILL');
@@ -65,14 +66,20 @@ describe('kill -9 in the middle of traffic', () => {
     process.kill(stack.postmasterPid(), 'SIGKILL');
     await reached(3_000);
     await traffic.stop();
-    await waitFor(async () => (await fetch(`${stack.adServerOpsUrl}/readyz`).catch(() => null))?.ok === true);
-    await waitFor(async () => (await stack.tollway('status', '--json')).code === 0);
+    await until(
+      'readiness',
+      async () => (await fetch(`${stack.adServerOpsUrl}/readyz`).catch(() => null))?.ok === true,
+    );
+    await until(
+      'a status without problems',
+      async () => (await stack.tollway('status', '--json')).code === 0,
+    );
     await expectNothingLost(stack, traffic.recorded);
   });
 });
 
 describe('kill -9 of one of several workers', () => {
-  const folder = makeFolder();
+  const folder = suiteFolder();
   let stack: TestStack;
   beforeAll(async () => {
     stack = await startStack(await stackEnv(folder, { AD_SERVER_WORKERS: '2' }));
@@ -80,20 +87,19 @@ describe('kill -9 of one of several workers', () => {
   });
   afterAll(async () => {
     await stack.stop();
-    removeFolder(folder);
   });
 
   it('leaves the other serving, and its spool is taken over', { timeout: 60_000 }, async () => {
     const metrics = await (await fetch(`${stack.adServerOpsUrl}/metrics`)).text();
     expect(metrics).toContain('tollway_redirects_total');
     const traffic = startTraffic(await makeLinks(stack, 1, 20_000), 10);
-    await waitFor(() => traffic.recorded.length > 1_500);
+    await until('1 500 recorded clicks', () => traffic.recorded.length > 1_500);
     const [, worker = 0] = stack.pidsOf('ad-server/main.ts');
     process.kill(worker, 'SIGKILL');
     const goal = traffic.recorded.length + 1_500;
-    await waitFor(() => traffic.recorded.length > goal);
+    await until('more recorded clicks', () => traffic.recorded.length > goal);
     await traffic.stop();
     await expectNothingLost(stack, traffic.recorded);
-    await waitFor(async () => (await fetch(`${stack.adServerOpsUrl}/readyz`)).ok);
+    await until('readiness', async () => (await fetch(`${stack.adServerOpsUrl}/readyz`)).ok);
   });
 });

@@ -5,26 +5,20 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createPool } from '../../common/postgres/postgres.ts';
 import type { LoadReport } from '../../load-tests/report/report.ts';
-import {
-  makeFolder,
-  removeFolder,
-  runToEnd,
-  stackEnv,
-  startStack,
-  type TestStack,
-} from '../support/stack.ts';
+import { runToEnd } from '../support/run-script.ts';
+import { stackEnv, startStack, type TestStack } from '../support/stack.ts';
+import { suiteFolder, temporaryFolder } from '../support/temporary-folder.ts';
 
 const SMALL = ['--base', '20', '--factor', '5', '--ramp', '1s', '--hold', '3s', '--json'];
 
 describe('npm run load', { timeout: 90_000 }, () => {
-  const folder = makeFolder();
+  const folder = suiteFolder();
   let stack: TestStack;
   beforeAll(async () => {
     stack = await startStack(await stackEnv(folder));
   });
   afterAll(async () => {
     await stack.stop();
-    removeFolder(folder);
   });
 
   const load = async (...args: string[]) => {
@@ -162,9 +156,8 @@ describe('npm run load', { timeout: 90_000 }, () => {
 });
 
 it('a spike without a stack is not measured, and says how to have one', async () => {
-  const folder = makeFolder();
+  const folder = temporaryFolder();
   const { code, stderr } = await runToEnd('load-tests/main.ts', await stackEnv(folder), 'spike', ...SMALL);
-  removeFolder(folder);
   expect(code).toBe(2);
   expect(stderr).toContain('npm start');
 });

@@ -9,28 +9,21 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { LATE_MS_MAX } from '../../load-tests/load/offer-load.ts';
 import type { ReplayReport } from '../../load-tests/replay/replay-report.ts';
 import { makeLinks } from '../support/clicks.ts';
-import {
-  BROWSER,
-  makeFolder,
-  removeFolder,
-  runToEnd,
-  stackEnv,
-  startStack,
-  type TestStack,
-} from '../support/stack.ts';
+import { runToEnd } from '../support/run-script.ts';
+import { BROWSER, stackEnv, startStack, type TestStack } from '../support/stack.ts';
+import { suiteFolder, temporaryFolder } from '../support/temporary-folder.ts';
 
 /** Recorded a minute ago, so that nothing is too old. */
 const THEN = Date.now() - 60_000;
 
 describe('npm run load -- replay', { timeout: 60_000 }, () => {
-  const folder = makeFolder();
+  const folder = suiteFolder();
   let stack: TestStack;
   beforeAll(async () => {
     stack = await startStack(await stackEnv(folder));
   });
   afterAll(async () => {
     await stack.stop();
-    removeFolder(folder);
   });
 
   const file = (name: string, content: string | Buffer) => {
@@ -271,7 +264,7 @@ function logLine(path: string, status: number, agent = BROWSER): string {
 
 it('k6/spike.js is a script that names only modules of k6', () => {
   const path = join(import.meta.dirname, '..', '..', 'load-tests', 'k6', 'spike.js');
-  const folder = makeFolder();
+  const folder = temporaryFolder();
   const links = join(folder, 'links.txt');
   writeFileSync(links, 'http://localhost:8080/c/1.k1.1.AAAAAAAAAAAAAAAAAAAAAA\n');
   try {
@@ -285,6 +278,5 @@ it('k6/spike.js is a script that names only modules of k6', () => {
         scenarios: { spike: { executor: 'ramping-arrival-rate', startRate: 200 } },
       });
   } finally {
-    removeFolder(folder);
   }
 });

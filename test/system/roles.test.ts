@@ -19,7 +19,10 @@ import { deliver } from '../support/deliver.ts';
 import { silent } from '../support/loggers.ts';
 import { clickRecord } from '../support/records.ts';
 import { RETENTION } from '../support/retention.ts';
-import { makeFolder, removeFolder, runScript, stackEnv, tollway, waitFor } from '../support/stack.ts';
+import { runScript, tollway } from '../support/run-script.ts';
+import { stackEnv } from '../support/stack.ts';
+import { suiteFolder } from '../support/temporary-folder.ts';
+import { until } from '../support/until.ts';
 
 const SCRIPT = join(import.meta.dirname, '..', '..', 'deploy', 'postgres', 'roles.sql');
 const ROLES = ['tollway_owner', ...Object.keys(GRANTS)];
@@ -62,8 +65,7 @@ afterAll(async () => {
 });
 
 describe('the parts under roles of their own', () => {
-  const folder = makeFolder();
-  afterAll(() => removeFolder(folder));
+  const folder = suiteFolder();
 
   it('take a click, charge it, and balance the books', { timeout: 60_000 }, async () => {
     const env = await stackEnv(folder, {
@@ -92,7 +94,7 @@ describe('the parts under roles of their own', () => {
       await run('campaign', 'add', '1', 'Summer', '--cap', '5.00');
       await run('ad', 'add', '1', '--price', '0.25', '--url', 'https://example.com/?click={click_id}');
       await run('advertiser', 'adjust', '1', '1.00');
-      await waitFor(() =>
+      await until('readiness', () =>
         fetch(`http://127.0.0.1:${env.AD_SERVER_OPS_PORT}/readyz`).then(
           ({ ok }) => ok,
           () => false,
@@ -101,7 +103,10 @@ describe('the parts under roles of their own', () => {
       const link = (await run('link', '1', '--evergreen')).trim();
       const { clickId } = await clickLink(link);
       expect(clickId).not.toBeNull();
-      await waitFor(async () => (await tollway(console_, 'reconcile', '--settled', '--deep')).code === 0);
+      await until(
+        'balanced and settled books',
+        async () => (await tollway(console_, 'reconcile', '--settled', '--deep')).code === 0,
+      );
       expect(await run('export')).toContain(clickId);
       await run('click', 'credit', clickId ?? '');
       await run('maintain');
@@ -110,7 +115,7 @@ describe('the parts under roles of their own', () => {
       expect(printed).not.toContain('must be owner');
     } finally {
       for (const part of parts) part.kill('SIGTERM');
-      await waitFor(() =>
+      await until('the end of all parts', () =>
         parts.every(({ exitCode, signalCode }) => exitCode !== null || signalCode !== null),
       );
     }

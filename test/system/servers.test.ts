@@ -1,7 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   CreateStreamCommand,
@@ -19,7 +18,8 @@ import { type KafkaServer, kafkaIsMissing, startKafka } from '../../emulators/ka
 import { startKinesis } from '../../emulators/kinesis/start.ts';
 import { makeTopic } from '../support/kafka-topic.ts';
 import { isSkipped } from '../support/skipped.ts';
-import { waitFor } from '../support/stack.ts';
+import { suiteFolder } from '../support/temporary-folder.ts';
+import { until } from '../support/until.ts';
 
 const START_MAX_MS = 120_000;
 const TOPIC = 'clicks';
@@ -27,8 +27,8 @@ const TOPIC = 'clicks';
 const kafkaMissing = await kafkaIsMissing('our own');
 const secureMissing = await secureKafkaIsMissing();
 
-/** Where these servers have their folders, so that what they leave behind is not another suite's. */
-const folder = mkdtempSync(join(tmpdir(), 'tollway-servers-test-'));
+/** The folder for temporary files of these servers: what is left in it is theirs, not another suite's. */
+const folder = suiteFolder();
 const { TMPDIR: ownerTmpdir } = process.env;
 
 beforeAll(() => {
@@ -38,7 +38,6 @@ beforeAll(() => {
 afterAll(() => {
   if (ownerTmpdir === undefined) delete process.env.TMPDIR;
   else process.env.TMPDIR = ownerTmpdir;
-  rmSync(folder, { recursive: true, force: true });
 });
 
 /** Folders of servers, and processes that run there or guard them. */
@@ -163,7 +162,7 @@ describe('Kinesis', () => {
     // The guardian, the server and the folder.
     expect(traces()).toHaveLength(3);
     parent.kill('SIGKILL');
-    await waitFor(() => traces().length === 0, 10_000, 'nothing left of the server');
+    await until('nothing left of the server', () => traces().length === 0, 10_000);
   });
 });
 
@@ -206,7 +205,7 @@ async function consume(kafka: Kafka, count: number): Promise<string[]> {
   });
   try {
     // The first consumer after a restart waits until the broker has loaded its group.
-    await waitFor(() => values.length >= count, 60_000, `${count} records`);
+    await until(`${count} records`, () => values.length >= count, 60_000);
   } finally {
     await consumer.disconnect();
   }

@@ -6,19 +6,13 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { clickLink, exportRows, makeLinks } from '../support/clicks.ts';
-import {
-  isAlive,
-  makeFolder,
-  removeFolder,
-  runToEnd,
-  stackEnv,
-  startStack,
-  type TestStack,
-  waitFor,
-} from '../support/stack.ts';
+import { runToEnd } from '../support/run-script.ts';
+import { isAlive, stackEnv, startStack, type TestStack } from '../support/stack.ts';
+import { suiteFolder } from '../support/temporary-folder.ts';
+import { until } from '../support/until.ts';
 
 describe('npm start', () => {
-  const folder = makeFolder();
+  const folder = suiteFolder();
   let stack: TestStack;
 
   beforeAll(async () => {
@@ -26,7 +20,6 @@ describe('npm start', () => {
   });
   afterAll(async () => {
     await stack.stop();
-    removeFolder(folder);
   });
 
   it('answers on its operations ports under the names of OPS_ALLOWED_HOSTS, and under no other', async () => {
@@ -62,7 +55,7 @@ describe('npm start', () => {
     const before = Number(await remaining(3));
     const [link = ''] = await makeLinks(stack, 3, 1);
     await clickLink(link);
-    await waitFor(async () => Number(await remaining(3)) === before - 1.5, 2_000, 'the charge');
+    await until('the charge', async () => Number(await remaining(3)) === before - 1.5, 2_000);
   });
 
   it('charges an impression link that is clicked fifty times once', async () => {
@@ -78,7 +71,7 @@ describe('npm start', () => {
       ).toBe(302);
     }
     const rows = async () => (await exportRows(stack)).filter((row) => row.nonce === nonce);
-    await waitFor(async () => (await rows()).length === 50, 10_000, 'fifty rows');
+    await until('fifty rows', async () => (await rows()).length === 50, 10_000);
     const outcomes = (await rows()).map((row) => `${row.outcome} ${row.reason}`);
     expect(outcomes.filter((outcome) => outcome === 'charged null')).toHaveLength(1);
     expect(new Set(outcomes)).toEqual(new Set(['charged null', 'invalid repeat', 'invalid double_click']));
@@ -92,10 +85,10 @@ describe('npm start', () => {
   });
 
   it('reconciles, in full, with exit code 0', async () => {
-    await waitFor(
+    await until(
+      'settled books',
       async () => (await stack.tollway('reconcile', '--settled', '--deep')).code === 0,
       10_000,
-      'settled books',
     );
   });
 
@@ -125,19 +118,20 @@ describe('npm start', () => {
     const adServer = stack.pidOf('ad-server/main.ts');
     const processor = stack.pidOf('processor/main.ts');
     process.kill(processor, 'SIGKILL');
-    await waitFor(() => !isAlive(processor));
+    await until('the end of the processor', () => !isAlive(processor));
     expect((await clickLink((await makeLinks(stack, 1, 1))[0] ?? '')).status).toBe(302);
-    await waitFor(
+    await until(
+      'readiness',
       async () => (await fetch(`${stack.processorOpsUrl}/readyz`).catch(() => null))?.ok === true,
     );
     expect(stack.pidOf('ad-server/main.ts')).toBe(adServer);
     expect(stack.printed()).toContain(
       'The processor died and is started again. Clicks wait in the spool or the broker and are charged after the restart',
     );
-    await waitFor(
+    await until(
+      'settled books',
       async () => (await stack.tollway('reconcile', '--settled')).code === 0,
       10_000,
-      'settled books',
     );
   });
 
@@ -145,20 +139,19 @@ describe('npm start', () => {
     const children = [stack.pidOf('ad-server/main.ts'), stack.pidOf('processor/main.ts')];
     const orphan = stack.postmasterPid();
     await stack.stop('SIGKILL');
-    await waitFor(() => children.every((pid) => !isAlive(pid)), 12_000, 'the end of the children');
+    await until('the end of the children', () => children.every((pid) => !isAlive(pid)), 12_000);
     expect(isAlive(orphan)).toBe(true);
     stack = await startStack(stack.env);
-    await waitFor(
+    await until(
+      'settled books',
       async () => (await stack.tollway('reconcile', '--settled', '--deep')).code === 0,
       10_000,
-      'settled books',
     );
   });
 });
 
 describe('npm start with something wrong', () => {
-  const folder = makeFolder();
-  afterAll(() => removeFolder(folder));
+  const folder = suiteFolder();
 
   it('says in one line that a port is taken', async () => {
     const env = await stackEnv(folder);

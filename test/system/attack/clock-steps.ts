@@ -17,11 +17,15 @@ import { parseConfig } from '../../../common/config/config.ts';
 import { createPool, type Pool } from '../../../common/postgres/postgres.ts';
 import { sleep } from '../../../common/process.ts';
 import { uuidV7TimeMs } from '../../../common/uuid.ts';
+import { freePorts } from '../../../emulators/process/free-ports.ts';
 import { retentionOf } from '../../../ledger/partitions.ts';
 import { migrate } from '../../../migrations/migrate.ts';
 import { layWire, type TcpProxy } from '../../brokers/wire.ts';
 import { clickLink } from '../../support/clicks.ts';
-import { BROWSER, freePorts, makeFolder, removeFolder, tollway, waitFor } from '../../support/stack.ts';
+import { tollway } from '../../support/run-script.ts';
+import { BROWSER } from '../../support/stack.ts';
+import { makeFolder, removeFolder } from '../../support/temporary-folder.ts';
+import { until } from '../../support/until.ts';
 import { check } from './report-check.ts';
 import { metricIn, readPage, type Watch, watchSignals } from './watch-signals.ts';
 
@@ -148,9 +152,11 @@ async function checkSettled(name: string, { pool, adServer, processor }: Setup):
     );
     return rows[0] ?? { count: 0, charged: 0 };
   };
-  await waitFor(async () => (await settled()).count >= clickIds.length, SETTLED_MS_MAX).catch(
-    () => undefined,
-  );
+  await until(
+    'the clicks in the ledger',
+    async () => (await settled()).count >= clickIds.length,
+    SETTLED_MS_MAX,
+  ).catch(() => undefined);
   const { count, charged } = await settled();
   const owed = clickIds.length * PRICE_MICROS;
   check(
@@ -168,7 +174,9 @@ async function checkSettled(name: string, { pool, adServer, processor }: Setup):
     metricIn((await readPage(opsUrl, 'metrics')).text, metric);
   const spentGauge = () =>
     gauge(processor.opsUrl, 'tollway_advertiser_budget_spent\\{advertiser="1",currency="USD"\\}');
-  await waitFor(async () => (await spentGauge()) === spent, 15_000).catch(() => undefined);
+  await until('the gauge of the spent amount', async () => (await spentGauge()) === spent, 15_000).catch(
+    () => undefined,
+  );
   const shown = await spentGauge();
   check(
     `${name}: the gauges of the processor go on`,
@@ -183,7 +191,9 @@ async function checkSettled(name: string, { pool, adServer, processor }: Setup):
     );
     return rows[0]?.accepted;
   };
-  await waitFor(async () => (await accepted()) === clickIds.length, 15_000).catch(() => undefined);
+  await until('the watermarks', async () => (await accepted()) === clickIds.length, 15_000).catch(
+    () => undefined,
+  );
   const marked = await accepted();
   check(`${name}: watermarks are sent`, marked === clickIds.length, `${marked} of ${clickIds.length} clicks`);
   const pages = await Promise.all([adServer, processor].map(({ opsUrl }) => readPage(opsUrl, 'readyz')));
@@ -304,7 +314,7 @@ try {
     (await Promise.all(parts.map(({ opsUrl }) => readPage(opsUrl, 'readyz')))).every(
       ({ status }) => status === 200,
     );
-  await waitFor(isReady, 30_000, 'both parts to be ready').catch((error: unknown) => {
+  await until('both parts to be ready', isReady, 30_000).catch((error: unknown) => {
     throw new Error(parts.flatMap(({ lines }) => lines()).join('\n'), { cause: error });
   });
   for (const phase of PHASES) await run(phase, setup);

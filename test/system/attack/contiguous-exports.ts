@@ -15,14 +15,9 @@ import { sleep } from '../../../common/process.ts';
 import { creditClick } from '../../../ledger/budget-entries.ts';
 import { exportLedger } from '../../../ledger/export.ts';
 import { addAccount } from '../../support/database.ts';
-import {
-  makeFolder,
-  removeFolder,
-  stackEnv,
-  startStack,
-  type TestStack,
-  waitFor,
-} from '../../support/stack.ts';
+import { stackEnv, startStack, type TestStack } from '../../support/stack.ts';
+import { makeFolder, removeFolder } from '../../support/temporary-folder.ts';
+import { until } from '../../support/until.ts';
 
 const ADVERTISERS = 12;
 /** Sessions that hold advertisers' rows, and for how long at most, in ms. */
@@ -200,7 +195,7 @@ async function prepareLinks(stack: TestStack, pool: Pool) {
     await body.dump();
     return statusCode === 302;
   };
-  await waitFor(isKnown, 20_000, 'the ad server to know the new ads');
+  await until('the ad server to know the new ads', isKnown);
   return { ids, links };
 }
 
@@ -227,7 +222,7 @@ async function run(stack: TestStack, pool: Pool, seconds: number, perSecond: num
     `${recorded.length} clicks, ${failed} failed`,
   );
   const isSettled = async () => (await stack.tollway('reconcile', '--settled')).code === 0;
-  await waitFor(isSettled, SETTLE_MS_MAX, 'settled books');
+  await until('settled books', isSettled, SETTLE_MS_MAX);
   over.abort();
   const [credited, naively] = await Promise.all([credits, naive]);
   for (const { ended, exportOnce } of Object.values(exporters)) {

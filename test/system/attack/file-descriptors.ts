@@ -8,10 +8,9 @@
  */
 import { type ChildProcess, fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync } from 'node:fs';
 import { get } from 'node:http';
 import { connect } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { pino } from 'pino';
@@ -21,9 +20,11 @@ import { parseConfig } from '../../../common/config/config.ts';
 import { createPool, type Pool } from '../../../common/postgres/postgres.ts';
 import { sleep } from '../../../common/process.ts';
 import { createSigner, evergreenLink } from '../../../contract/link-token.ts';
+import { freePorts } from '../../../emulators/process/free-ports.ts';
 import { retentionOf } from '../../../ledger/partitions.ts';
 import { migrate } from '../../../migrations/migrate.ts';
-import { freePorts, waitFor } from '../../support/stack.ts';
+import { makeFolder, removeFolder } from '../../support/temporary-folder.ts';
+import { until } from '../../support/until.ts';
 
 const ADDRESSES = ['127.0.0.1', '127.0.0.2'];
 const IDLE_ON_PUBLIC = 20_200;
@@ -135,11 +136,7 @@ async function runLimit(openFiles: number, seconds: number, pool: Pool, database
   ];
   const operations = [adOps, processorOps].map((port) => `http://127.0.0.1:${port}`);
   for (const url of operations)
-    await waitFor(
-      async () => (await request(`${url}/readyz`, 0)).status === 200,
-      30_000,
-      `${url} to be ready`,
-    );
+    await until(`${url} to be ready`, async () => (await request(`${url}/readyz`, 0)).status === 200, 30_000);
   const attackers = [
     ...ADDRESSES.map((address) => attack(publicPort, address, IDLE_ON_PUBLIC / 2)),
     ...[adOps, processorOps].map((port) => attack(port, '127.0.0.1', IDLE_ON_OPERATIONS)),
@@ -200,7 +197,7 @@ async function runLimit(openFiles: number, seconds: number, pool: Pool, database
     );
     return rows[0]?.count ?? 0;
   };
-  await waitFor(async () => (await settled()) >= ids.length, 30_000, 'the clicks in the ledger').catch(
+  await until('the clicks in the ledger', async () => (await settled()) >= ids.length, 30_000).catch(
     () => {},
   );
   const found = await settled();
@@ -223,11 +220,11 @@ async function main(): Promise<void> {
       seconds: { type: 'string', default: '60' },
     },
   });
-  const folder = mkdtempSync(join(tmpdir(), 'tollway-attack-'));
+  const folder = makeFolder();
   const dataDir = join(folder, 'data');
   makeDataDir(dataDir);
-  // As root, the server runs as another user, who has to pass through here.
-  for (const path of [folder, dataDir]) chmodSync(path, 0o755);
+  // As root, the server runs as another user, who has to enter here.
+  chmodSync(dataDir, 0o755);
   const logger = pino({ level: 'silent' });
   const server = await startEmbeddedPostgres(dataDir, logger);
   const pool = createPool(server.url, 'attack', 2, () => {});
@@ -239,7 +236,7 @@ async function main(): Promise<void> {
   } finally {
     await pool.end();
     await server.stop();
-    rmSync(folder, { recursive: true, force: true });
+    removeFolder(folder);
   }
   process.exitCode = failures > 0 ? 1 : 0;
 }

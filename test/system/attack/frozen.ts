@@ -10,16 +10,9 @@ import { parseArgs } from 'node:util';
 import { createPool, type Pool } from '../../../common/postgres/postgres.ts';
 import { sleep } from '../../../common/process.ts';
 import { clickLink, makeLinks } from '../../support/clicks.ts';
-import {
-  BROWSER,
-  descendants,
-  makeFolder,
-  removeFolder,
-  stackEnv,
-  startStack,
-  type TestStack,
-  waitFor,
-} from '../../support/stack.ts';
+import { BROWSER, descendants, stackEnv, startStack, type TestStack } from '../../support/stack.ts';
+import { makeFolder, removeFolder } from '../../support/temporary-folder.ts';
+import { until } from '../../support/until.ts';
 import { check } from './report-check.ts';
 import { metricIn, readPage, type Watch, watchSignals } from './watch-signals.ts';
 
@@ -149,7 +142,7 @@ async function recover(stack: TestStack, pool: Pool, name: string): Promise<void
     );
     return isReady && (await settled()).count >= clickIds.length;
   };
-  await waitFor(isRecovered, RECOVERY_MS_MAX).catch(() => undefined);
+  await until('the recovery', isRecovered, RECOVERY_MS_MAX).catch(() => undefined);
   const seconds = ((performance.now() - endedAt) / 1_000).toFixed(1);
   const { count, charged } = await settled();
   check(

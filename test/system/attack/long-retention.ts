@@ -7,8 +7,7 @@
  * Prints one line per check with its duration, and exits 1 when one fails. Starts an embedded PostgreSQL of its own.
  */
 import { execFile } from 'node:child_process';
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
 import { pino } from 'pino';
@@ -26,6 +25,7 @@ import { migrate } from '../../../migrations/migrate.ts';
 import { chargeClicks } from '../../../processor/charge/charge-clicks.ts';
 import { addAccount } from '../../support/database.ts';
 import { clickRecord, type NamedAd, TestSpool } from '../../support/records.ts';
+import { makeFolder, removeFolder } from '../../support/temporary-folder.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..', '..');
 /** Days of the ledger that have clicks, and clicks in each. */
@@ -238,11 +238,11 @@ async function run(pool: Pool, url: string, dataDir: string, days: number): Prom
 
 async function main(): Promise<void> {
   const { values } = parseArgs({ options: { days: { type: 'string', default: '4000' } } });
-  const folder = mkdtempSync(join(tmpdir(), 'tollway-attack-'));
+  const folder = makeFolder();
   const dataDir = join(folder, 'data');
   makeDataDir(dataDir);
-  // As root, the server runs as another user, who has to pass through here.
-  for (const path of [folder, dataDir]) chmodSync(path, 0o755);
+  // As root, the server runs as another user, who has to enter here.
+  chmodSync(dataDir, 0o755);
   const server = await startEmbeddedPostgres(dataDir, pino({ level: 'silent' }));
   const pool = createPool(server.url, 'attack', 10, () => {});
   try {
@@ -254,7 +254,7 @@ async function main(): Promise<void> {
   } finally {
     await pool.end();
     await server.stop();
-    rmSync(folder, { recursive: true, force: true });
+    removeFolder(folder);
   }
   process.exitCode = failures > 0 ? 1 : 0;
 }

@@ -8,9 +8,6 @@
  */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
 import { pino } from 'pino';
@@ -18,7 +15,9 @@ import { sleep } from '../../../common/process.ts';
 import { adoptDeadSpools } from '../../../producer/dead-spools.ts';
 import { Spool } from '../../../producer/spool.ts';
 import { makeLinks, startTraffic } from '../../support/clicks.ts';
-import { makeFolder, removeFolder, stackEnv, startStack, waitFor } from '../../support/stack.ts';
+import { stackEnv, startStack } from '../../support/stack.ts';
+import { makeFolder, removeFolder } from '../../support/temporary-folder.ts';
+import { until } from '../../support/until.ts';
 import { check } from './report-check.ts';
 
 const SPOOLS = 64;
@@ -46,7 +45,7 @@ async function longestTurnMs(work: () => Promise<void>): Promise<number> {
 }
 
 async function lookAtOwnedSpools(): Promise<void> {
-  const root = mkdtempSync(join(tmpdir(), 'tollway-attack-'));
+  const root = makeFolder();
   const owner = fork(import.meta.filename, ['own', root]);
   await once(owner, 'message');
   try {
@@ -71,7 +70,7 @@ async function lookAtOwnedSpools(): Promise<void> {
   } finally {
     owner.disconnect();
     await once(owner, 'exit');
-    rmSync(root, { recursive: true, force: true });
+    removeFolder(root);
   }
 }
 
@@ -80,7 +79,7 @@ async function killWorkers(seconds: number): Promise<void> {
   const stack = await startStack(await stackEnv(folder, { AD_SERVER_WORKERS: String(SPOOLS) }));
   try {
     const workers = () => stack.pidsOf('ad-server/main.ts').slice(1);
-    await waitFor(() => workers().length === SPOOLS, 120_000, `${SPOOLS} workers`);
+    await until(`${SPOOLS} workers`, () => workers().length === SPOOLS, 120_000);
     check(`${SPOOLS} workers run`, workers().length === SPOOLS, workers().length);
     await stack.tollway('advertiser', 'top-up', '1', '100000.00');
     const traffic = startTraffic(await makeLinks(stack, 1, seconds * 200), 20);
@@ -89,10 +88,10 @@ async function killWorkers(seconds: number): Promise<void> {
       process.kill(pid, 'SIGKILL');
     }
     await traffic.done;
-    await waitFor(
+    await until(
+      'balanced books with nothing missing or in flight',
       async () => (await stack.tollway('reconcile', '--settled', '--deep')).code === 0,
       120_000,
-      'balanced books with nothing missing or in flight',
     );
     const { stdout } = await stack.tollway('export');
     const rows = new Map<string, number>();
