@@ -3,6 +3,7 @@ import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse, stringify } from 'yaml';
+import { headingsOf, readPage } from '../support/markdown.ts';
 import { isSkipped } from '../support/skipped.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
@@ -15,11 +16,11 @@ type Rule = {
   alert: string;
   expr: string;
   labels: { severity?: string };
-  annotations: { summary?: string; description?: string };
+  annotations: { summary?: string; runbook?: string; description?: string };
 };
 type Alert = {
   exp_labels: Record<string, string>;
-  exp_annotations: { summary?: string; description?: string };
+  exp_annotations: { summary?: string; runbook?: string; description?: string };
 };
 type Group = {
   name: string;
@@ -42,6 +43,9 @@ const byName = rules.map((rule) => [rule.alert, rule] as const);
 const groupsOf = (alert: string, kind: string) =>
   tests.filter(({ name }) => name.startsWith(`${alert} ${kind}: `));
 
+/** The annotation `runbook` of an alert: a path in this repository, since it has no public address. */
+const runbookOf = (alert: string) => `docs/runbook.md#${alert.toLowerCase()}`;
+
 /** Minutes of a duration of promtool, as in `1h30m`. */
 function minutes(duration: string): number {
   const [, hours = 0, rest = 0] = /^(?:(\d+)h)?(?:(\d+)m)?$/.exec(duration) ?? [];
@@ -58,6 +62,12 @@ describe('the alerts', () => {
     expect(rule.labels.severity).toMatch(/^(page|ticket)$/);
     expect(rule.annotations.summary).toMatch(/\S/);
     expect(rule.annotations.description).toMatch(/\.$/);
+  });
+
+  it.each(byName)('%s names its section of the runbook', (alert, { annotations }) => {
+    expect(annotations.runbook).toBe(runbookOf(alert));
+    const sections = headingsOf(readPage('docs/runbook.md')).map(({ anchor }) => `docs/runbook.md#${anchor}`);
+    expect(sections).toContain(annotations.runbook);
   });
 
   it.each(byName.filter(([, { expr }]) => /by \(advertiser\b/.test(expr)))(
@@ -80,6 +90,7 @@ describe('the tests of the alerts', () => {
     for (const { exp_annotations } of expected)
       expect(exp_annotations).toEqual({
         summary: expect.stringMatching(/\S/),
+        runbook: runbookOf(alert),
         description: expect.stringMatching(/\.$/),
       });
   });
