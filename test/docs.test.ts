@@ -1,10 +1,11 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
 import { settings } from '../common/config/config.ts';
 import { createMetrics } from '../common/telemetry/metrics.ts';
 import { readRecord } from '../contract/click-event.ts';
-import { headingsOf, linksOf, readPage, rowsOf } from './support/markdown.ts';
+import { cellsOf, headingsOf, linksOf, readPage, rowsOf } from './support/markdown.ts';
 
 const root = join(import.meta.dirname, '..');
 const packageJson = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
@@ -55,10 +56,13 @@ describe('docs/configuration.md', () => {
 });
 
 describe('docs/metrics.md', () => {
+  const rows = rowsOf(readPage('docs/metrics.md'), 'metric');
+
   it('lists every metric with its type, labels and meaning, and no other', async () => {
     const { registry } = createMetrics();
     const metrics = (await registry.getMetricsAsJSON()).filter(({ name }) => name.startsWith('tollway_'));
-    expect(rowsOf(readPage('docs/metrics.md'), 'metric')).toEqual(
+    const described = rows.map((row) => `| ${cellsOf(row).slice(0, 4).join(' | ')} |`);
+    expect(described).toEqual(
       metrics.map(({ name, help, type }) => {
         // prom-client keeps the names of the labels and types them nowhere.
         const { labelNames } = registry.getSingleMetric(name) as unknown as { labelNames: string[] };
@@ -66,6 +70,22 @@ describe('docs/metrics.md', () => {
         return `| \`${name}\` | ${type} | ${labels.join(', ')} | ${help} |`;
       }),
     );
+  });
+
+  it('says of every metric when it matters, and links the alerts that are made of it', () => {
+    const { groups } = parse(readPage('deploy/prometheus/alerts.yml')) as {
+      groups: { rules: { alert: string; expr: string }[] }[];
+    };
+    const rules = groups.flatMap((group) => group.rules);
+    for (const row of rows) {
+      const [name = '', , , , matters = ''] = cellsOf(row);
+      expect(matters, name).toMatch(/\S/);
+      const ofMetric = rules.filter(({ expr }) => new RegExp(`\\b${name.slice(1, -1)}\\b`).test(expr));
+      expect(
+        [...matters.matchAll(/\[(Tollway\w+)\]/g)].map(([, alert]) => alert),
+        name,
+      ).toEqual(ofMetric.map(({ alert }) => alert));
+    }
   });
 });
 
