@@ -1,7 +1,7 @@
 #!/usr/bin/env -S node --disable-warning=TimeoutNegativeWarning
 import { CommanderError } from 'commander';
 import { errorMessage } from '../common/errors.ts';
-import { isAway } from '../common/postgres/postgres.ts';
+import { isDatabaseUnavailable } from '../common/postgres/postgres.ts';
 import { printNote } from './print.ts';
 import { program } from './program.ts';
 
@@ -11,7 +11,7 @@ try {
   await program.parseAsync();
 } catch (error) {
   if (!(error instanceof CommanderError)) {
-    const away = isAway(error) ? 'The database does not answer: ' : '';
+    const away = isDatabaseUnavailable(error) ? 'The database does not answer: ' : '';
     printNote(`${away}${errorMessage(error)}`);
   }
   process.exitCode = 1;

@@ -4,7 +4,7 @@ import { escapeUsageErrors, findPlace } from '../cli/context.ts';
 import { findLinkKeys } from '../cli/link-key-file.ts';
 import { printJson, printNote } from '../cli/print.ts';
 import { errorMessage, TollwayError } from '../common/errors.ts';
-import { isAway } from '../common/postgres/postgres.ts';
+import { isDatabaseUnavailable } from '../common/postgres/postgres.ts';
 import {
   EXIT_CODES,
   interruptions,
@@ -181,7 +181,7 @@ try {
   await program.parseAsync();
 } catch (error) {
   if (!(error instanceof CommanderError)) {
-    const cause = isAway(error) ? 'the database does not answer: ' : '';
+    const cause = isDatabaseUnavailable(error) ? 'the database does not answer: ' : '';
     printNote(`Not measured: ${cause}${errorMessage(error)}`);
   }
   const isHelp = error instanceof CommanderError && error.exitCode === 0;

@@ -1,5 +1,5 @@
 import { errorMessage, TollwayError } from '../../common/errors.ts';
-import { isAway, type Pool } from '../../common/postgres/postgres.ts';
+import { isDatabaseUnavailable, type Pool } from '../../common/postgres/postgres.ts';
 import { printable } from '../../common/text.ts';
 import {
   type DeadLetter,
@@ -51,7 +51,7 @@ async function each(
       rows.push({ id: String(id), ...(await act(id)) });
     } catch (error) {
       rows.push({ id: String(id), outcome: 'failed', reason: errorMessage(error) });
-      if (isAway(error)) break;
+      if (isDatabaseUnavailable(error)) break;
     }
   }
   if (rows.some(({ outcome }) => outcome === 'rejected' || outcome === 'failed')) process.exitCode = 1;

@@ -6,14 +6,14 @@ const CONNECT_MS_MAX = 2_000;
 const REQUEST_MS_MAX = 4_000;
 
 /**
- * Puts the user and the password of a secret into a database URL. The secret is JSON with `username` and `password`, as RDS
- * keeps it: https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_secret_json_structure.html
- * Throws `bad_secret`, without what the secret says, or what the AWS SDK throws.
+ * Adds the user and the password of a secret to a database URL. The secret is JSON with `username` and `password`, the format of RDS:
+ * https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_secret_json_structure.html
+ * Throws `bad_secret`, without the content of the secret, or what the AWS SDK throws.
  */
 export async function withSecret(databaseUrl: string, secretId: string): Promise<string> {
   const client = new SecretsManagerClient({
     maxAttempts: ATTEMPTS_MAX,
-    // Without these the SDK waits for ever; without the last it only warns.
+    // By default the SDK has no timeouts, and without the last option it only logs a warning.
     requestHandler: {
       connectionTimeout: CONNECT_MS_MAX,
       requestTimeout: REQUEST_MS_MAX,
@@ -39,7 +39,7 @@ function parse(text: string, secretId: string): { username: string; password: st
   } catch {
     secret = null;
   }
-  // Both fields are looked at before they are believed.
+  // The cast is safe: both fields are checked before use.
   const { username, password } = (secret ?? {}) as { username?: unknown; password?: unknown };
   if (typeof username === 'string' && typeof password === 'string') return { username, password };
   throw new TollwayError(

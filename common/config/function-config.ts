@@ -1,12 +1,12 @@
 import { TollwayError } from '../errors.ts';
 import { type Config, parseConfig } from './config.ts';
 
-/** Settings of a function, with a database and who it is to it. */
+/** Settings of a function. The database URL includes user and password. */
 export type FunctionConfig = Config & { readonly DATABASE_URL: string };
 
 /**
- * Reads the settings of the function `name`, and the secret they may name. Throws `bad_settings` or `bad_secret` with the
- * function's name, or what the secret's store throws.
+ * Parses the settings of the function `name` and reads the database secret if one is set. Throws `bad_settings` with the function's name,
+ * `bad_secret`, or what the AWS SDK throws.
  */
 export async function readFunctionConfig(
   name: string,

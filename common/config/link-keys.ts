@@ -1,8 +1,8 @@
 import { TollwayError } from '../errors.ts';
 
 /**
- * A key for links. One that `signs` makes links and verifies them; one that only `verifies` keeps what is
- * already printed working after a rotation.
+ * A key of the links. A key that `signs` creates links and verifies them. A key that `verifies` keeps existing links valid after a key
+ * rotation.
  */
 export type LinkKey = {
   readonly id: string;
@@ -10,22 +10,23 @@ export type LinkKey = {
   readonly secret: Buffer;
 };
 
-/** Shortest secret accepted, in bytes: half of SHA-256's output, the least RFC 2104 does not discourage. */
+/** Minimum secret, in bytes: half of SHA-256's output. RFC 2104 discourages shorter ones. */
 const SECRET_BYTES_MIN = 16;
 
 /**
- * Reads `LINK_KEYS`: `id:state:secret` separated by commas; the secret in base64url, at least 16 bytes.
- * The first key that `signs` is the one new links are made with. Throws `bad_link_keys`.
+ * Parses `LINK_KEYS`: `id:state:secret` separated by commas; the secret in base64url, at least 16 bytes.
+ * The first key that `signs` signs new links. Throws `bad_link_keys`.
  */
 export function parseLinkKeys(text: string): readonly LinkKey[] {
   const keys = text.split(',').map((part, index) => parseLinkKey(part.trim(), index));
-  const twice = keys.find((key, index) => keys.findIndex((other) => other.id === key.id) !== index);
-  if (twice) throw new TollwayError('bad_link_keys', `expected key ids that differ, got "${twice.id}" twice`);
+  const duplicate = keys.find((key, index) => keys.findIndex((other) => other.id === key.id) !== index);
+  if (duplicate)
+    throw new TollwayError('bad_link_keys', `expected key ids that differ, got "${duplicate.id}" twice`);
   return keys;
 }
 
 function parseLinkKey(part: string, index: number): LinkKey {
-  // What came is not repeated here: it may be a secret.
+  // Errors do not quote the text, because it can be a secret.
   const which = `key ${index + 1}`;
   const [id = '', state = '', secret = '', ...rest] = part.split(':');
   if (rest.length > 0 || secret === '') {
@@ -47,7 +48,7 @@ function parseLinkKey(part: string, index: number): LinkKey {
   return { id, state, secret: bytes };
 }
 
-/** Writes keys in the form that `parseLinkKeys` reads. */
+/** Formats keys for `parseLinkKeys`. */
 export function formatLinkKeys(keys: readonly LinkKey[]): string {
   return keys.map((key) => `${key.id}:${key.state}:${key.secret.toString('base64url')}`).join(',');
 }

@@ -2,14 +2,14 @@ import type { Logger } from '../telemetry/logger.ts';
 import { settings } from './config.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
-/** A variable that no part reads, and the setting that was probably meant. */
+/** An environment variable that is not a setting, and the setting that was probably meant. */
 export type MisspeltSetting = { readonly name: string; readonly nearest: string };
 
-/** Edits (insert, delete, replace or swap a character) that still count as a misspelling. Short names are near to names of others. */
+/** Maximum edits (insert, delete, replace or swap a character) of a misspelling; fewer for short names, which resemble unrelated variables. */
 const EDITS_MAX = 2;
 const EDITS_MAX_SHORT = 1;
 const SHORT_CHARS_MAX = 10;
-/** Longest name that is compared. */
+/** Longer names are not compared. */
 const NAME_CHARS_MAX = 50;
 
 /** The variables of an environment that are not settings and look like one, such as `KAFKA_BROKER` or `TOLLWAY_BROKER`. */
@@ -22,7 +22,7 @@ export function misspeltSettings(env: Environment): MisspeltSetting[] {
   });
 }
 
-/** What a person is told of a misspelt setting. */
+/** The warning about a misspelt setting. */
 export function describeMisspelt({ name, nearest }: MisspeltSetting): string {
   return `The environment variable ${name} is not a setting of Tollway and is ignored. Did you mean ${nearest}?`;
 }

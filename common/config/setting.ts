@@ -1,12 +1,12 @@
 import { isIP } from 'node:net';
-// The small half of zod: functions pay for every kilobyte at their start.
+// The small build of zod, because the size of the bundle adds to the start time of functions.
 import * as z from 'zod/mini';
 import { errorMessage, TollwayError } from '../errors.ts';
 import { isCalendarDate } from '../unix-time.ts';
 
-/** One setting: how it is read, and how it is told of. */
+/** One setting: its parser and its documentation. */
 export type Setting<T> = {
-  /** What an unset variable stands for, as one would write it; `unset` if there is no default. */
+  /** The default in the form that a variable has; `unset` if there is none. */
   readonly default: string;
   /** Unit and range, as docs/configuration.md prints them. */
   readonly range: string;
@@ -14,7 +14,7 @@ export type Setting<T> = {
   readonly schema: z.ZodMiniType<T, string | undefined>;
 };
 
-/** A whole number of a unit, within a range. */
+/** A setting that is a whole number of `unit`, from `min` to `max`. */
 export function whole(
   fallback: number,
   unit: string,
@@ -32,37 +32,37 @@ export function whole(
   });
 }
 
-/** One of some words. */
+/** A setting that is one of `choices`. */
 export function choice<const T extends string>(
   fallback: T,
   choices: readonly T[],
   meaning: string,
 ): Setting<T> {
   return parsed(fallback, choices.join(' \\| '), meaning, (text) => {
-    const found = choices.find((known) => known === text);
+    const found = choices.find((value) => value === text);
     if (found !== undefined) return found;
     throw new TollwayError('bad_setting', `expected one of ${choices.join(', ')}, got "${text}"`);
   });
 }
 
-/** A text that a parser reads; it throws what was expected and what came. */
+/** A setting with its own parser, which throws an error with what was expected and what came. */
 export function parsed<T>(
   fallback: string,
   range: string,
   meaning: string,
   parse: (text: string) => T,
 ): Setting<T> {
-  const schema = z.pipe(z._default(z.string(), fallback), z.transform(attempt(parse)));
+  const schema = z.pipe(z._default(z.string(), fallback), z.transform(collectIssue(parse)));
   return { default: fallback, range, meaning, schema };
 }
 
-/** The same without a default. */
+/** Like {@link parsed}, without a default. */
 export function optional<T>(
   range: string,
   meaning: string,
   parse: (text: string) => T,
 ): Setting<T | undefined> {
-  const read = attempt(parse);
+  const read = collectIssue(parse);
   const schema = z.pipe(
     z.optional(z.string()),
     z.transform((text: string | undefined, context: Context) =>
@@ -74,8 +74,8 @@ export function optional<T>(
 
 type Context = Parameters<Parameters<typeof z.transform<string, unknown>>[0]>[1];
 
-/** Turns what a parser throws into one of the problems that are reported together. */
-function attempt<T>(parse: (text: string) => T) {
+/** Turns the error of a parser into an issue of zod, so that all problems are reported together. */
+function collectIssue<T>(parse: (text: string) => T) {
   return (text: string, context: Context): T => {
     try {
       return parse(text);
@@ -86,23 +86,23 @@ function attempt<T>(parse: (text: string) => T) {
   };
 }
 
-/** An address or a host name. */
+/** Parses an IP address or a host name. */
 export function host(text: string): string {
   if (isIP(text) || /^[A-Za-z0-9.-]{1,253}$/.test(text)) return text;
   throw new TollwayError('bad_setting', `expected an IP address or a host name, got "${text}"`);
 }
 
-/** Host names, separated by commas. */
+/** Parses host names separated by commas. */
 export function hosts(text: string): readonly string[] {
   const names = text.split(',').map((name) => name.trim());
   return names.filter(Boolean).map(host);
 }
 
-/** A URL of one of some protocols. */
+/** A parser of URLs with one of `protocols`. Errors quote the URL only if it is not `isSecret` and has no credentials. */
 export function url(protocols: readonly string[], { isSecret = true }: { isSecret?: boolean } = {}) {
   return (text: string): string => {
     const expected = `expected a URL that begins with ${protocols.map((p) => `${p}//`).join(' or ')}`;
-    // A database URL carries a password: the error does not repeat it.
+    // A database URL has a password, so the error does not quote it.
     const got = isSecret || text.includes('@') ? '' : `, got "${text}"`;
     if (!URL.canParse(text) || !protocols.includes(new URL(text).protocol)) {
       throw new TollwayError('bad_setting', `${expected}${got}`);
@@ -111,7 +111,7 @@ export function url(protocols: readonly string[], { isSecret = true }: { isSecre
   };
 }
 
-/** What links begin with: nothing may follow the path. */
+/** Parses the URL that links begin with. It ends with its path, and a final slash is removed. */
 export function linkBase(text: string): string {
   const given = new URL(url(['http:', 'https:'], { isSecret: false })(text));
   if (given.username !== '' || given.password !== '' || given.search !== '' || given.hash !== '') {
@@ -123,7 +123,7 @@ export function linkBase(text: string): string {
   return text.replace(/\/$/, '');
 }
 
-/** Addresses and networks, as pairs of an address and the length of its prefix. */
+/** Parses addresses and networks separated by commas. An address alone has the longest prefix: 32 bits for IPv4, 128 for IPv6. */
 export function proxies(text: string): readonly { address: string; prefix: number }[] {
   const parts = text.split(',').map((part) => part.trim());
   return parts.filter(Boolean).map((part) => {
@@ -140,7 +140,7 @@ export function proxies(text: string): readonly { address: string; prefix: numbe
   });
 }
 
-/** Addresses with ports. */
+/** Parses `host:port` pairs separated by commas. */
 export function brokers(text: string): readonly string[] {
   const parts = text.split(',').map((part) => part.trim());
   for (const part of parts) {
@@ -150,21 +150,22 @@ export function brokers(text: string): readonly string[] {
   return parts;
 }
 
-/** Kafka and Kinesis allow the same characters; https://kafka.apache.org/documentation/#topicconfigs */
+/** Parses the name of a topic or a stream. Kafka and Kinesis allow the same characters; https://kafka.apache.org/documentation/#topicconfigs */
 export function topicName(text: string): string {
   if (/^[A-Za-z0-9._-]{1,128}$/.test(text) && !/^\.{1,2}$/.test(text)) return text;
   throw new TollwayError('bad_setting', `expected 1–128 letters, digits, ".", "_" or "-", got "${text}"`);
 }
 
-/** The name of a consumer group. */
+/** Parses the name of a consumer group, at most 255 characters. */
 export function groupName(text: string): string {
   if (text.length <= 255) return text;
   throw new TollwayError('bad_setting', `expected at most 255 characters, got ${text.length}`);
 }
 
-/** Where a first start begins: with everything there is, with what comes from now on, or with what came since a time. */
+/** The first record to read: the oldest one in the broker, the next one that arrives, or the first one since a time. */
 export type StartPosition = 'earliest' | 'latest' | Date;
 
+/** Parses a {@link StartPosition}. A time is RFC 3339. */
 export function startPosition(text: string): StartPosition {
   if (text === 'earliest' || text === 'latest') return text;
   const time = /^[\d-]+T/.test(text) && isCalendarDate(text) ? new Date(text) : new Date(Number.NaN);

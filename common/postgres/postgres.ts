@@ -6,13 +6,13 @@ import { assertSupportedServer } from './version.ts';
 
 export type Pool = pg.Pool;
 export type Client = pg.Client;
-/** One connection inside a transaction, or alone. */
+/** A connection: of a pool, inside a transaction, or a single one. */
 export type Connection = pg.ClientBase;
 
 const INT8 = 20;
 const TIMESTAMPTZ = 1184;
 
-/** `int8` arrives as `bigint`: money is never a float. */
+/** Parses `int8` as `bigint`, because money is never a float. */
 const types = {
   getTypeParser(oid: number, format?: 'text' | 'binary') {
     if (oid === INT8 && format !== 'binary') return (text: string) => BigInt(text);
@@ -23,13 +23,13 @@ const types = {
 
 /** Longest wait for a connection, in ms. */
 const CONNECT_MS_MAX = 5_000;
-/** Silence after which a connection is probed, in ms. */
+/** Idle time before the first TCP keepalive probe of a connection, in ms. */
 const KEEP_ALIVE_MS = 10_000;
 
 /**
- * A pool of at most `max` connections to `url`; `onError` hears of idle connections that break. A statement without an
- * answer after `queryMsMax` fails as transient: a connection may die in silence. 0 waits for ever. A connection to a server
- * that is too old is refused with `unsupported_postgres`.
+ * Creates a pool of at most `max` connections to `url`. `onError` is called for each idle connection that breaks. A statement without an
+ * answer after `queryMsMax` ms fails as transient, because a connection can break without a message from the server; 0 sets no limit.
+ * Connecting to a server that is too old fails with `unsupported_postgres`.
  */
 export function createPool(
   url: string,
@@ -55,7 +55,7 @@ export function createPool(
   const clients = new Set<pg.PoolClient>();
   pool.on('connect', (client) => {
     if (clientsOf.has(pool)) clients.add(client);
-    // It was still being made when the pool was cut: who waited for it may not begin anything.
+    // The pool was terminated while this connection was being made: nothing may start on it.
     else void endClient(client);
   });
   pool.on('remove', (client) => void clients.delete(client));
@@ -63,28 +63,28 @@ export function createPool(
   return pool;
 }
 
-/** The connections of a pool, those at work too. A pool that was cut has none. */
+/** All connections of a pool, idle and in use. A terminated pool has no entry. */
 const clientsOf = new WeakMap<Pool, Set<pg.PoolClient>>();
-/** Longest wait for connections to say good-bye, in ms. */
-const CUT_MS_MAX = 200;
+/** Longest wait for connections to close, in ms. */
+const TERMINATE_MS_MAX = 200;
 
 /**
- * Ends a pool at once. What is under way on its connections fails, and the server rolls it back; a commit that was on its
- * way may have happened.
+ * Closes a pool and all its connections at once. Statements in progress fail and the server rolls them back. A commit in progress may have
+ * been committed.
  */
 export async function terminatePool(pool: Pool): Promise<void> {
   pool.end().catch(() => {});
   const ends = [...(clientsOf.get(pool) ?? [])].map(endClient);
   clientsOf.delete(pool);
-  await Promise.race([Promise.allSettled(ends), sleep(CUT_MS_MAX)]);
+  await Promise.race([Promise.allSettled(ends), sleep(TERMINATE_MS_MAX)]);
 }
 
-/** The pool's type hides that its clients can be ended; with a query under way `pg` closes the socket. */
+/** Closes a client of a pool. With a query in progress, `pg` destroys the socket. The type of pool clients lacks `end`. */
 function endClient(client: pg.PoolClient): Promise<void> {
   return (client as unknown as pg.Client).end();
 }
 
-/** A single connection, for `LISTEN`. Not connected yet. */
+/** Creates a single connection, for `LISTEN`, without connecting it. */
 export function createClient(url: string, name: string, queryMsMax = 0): Client {
   return new pg.Client({
     query_timeout: queryMsMax,
@@ -98,13 +98,13 @@ export function createClient(url: string, name: string, queryMsMax = 0): Client 
 }
 
 /**
- * Begins a transaction whose locks the server gives up some 15 s after its client's host is gone without a word; by itself it would
- * look after two hours. https://www.postgresql.org/docs/18/runtime-config-connection.html#GUC-TCP-KEEPALIVES-IDLE
+ * Begins a transaction whose locks the server releases about 15 s after the client's host is lost. With PostgreSQL's default keepalives,
+ * the server would notice after two hours. https://www.postgresql.org/docs/18/runtime-config-connection.html#GUC-TCP-KEEPALIVES-IDLE
  */
 export const BEGIN =
   'begin; set local tcp_keepalives_idle = 5; set local tcp_keepalives_interval = 5; set local tcp_keepalives_count = 2';
 
-/** What the work of a transaction returns to have it rolled back: `value` is then the answer. */
+/** The work of a transaction returns this to roll it back. `inTransaction` then returns `value`. */
 export class RolledBack<T> {
   readonly value: T;
 
@@ -114,8 +114,8 @@ export class RolledBack<T> {
 }
 
 /**
- * Runs `work` in one transaction at `READ COMMITTED` and commits it, or rolls it back where `work` returns a `RolledBack`. Whatever is
- * thrown rolls back too; a connection that may be broken is not put back into the pool.
+ * Runs `work` in one transaction at `READ COMMITTED` and commits it. Rolls back if `work` throws or returns a `RolledBack`. A connection
+ * that may be broken is not returned to the pool.
  */
 export async function inTransaction<T>(
   pool: Pool,
@@ -124,7 +124,7 @@ export async function inTransaction<T>(
 ): Promise<T> {
   const connection = await connectTo(pool);
   let broken: unknown;
-  // The pool listens only while a connection is idle: one that dies in our hands would end the process.
+  // The pool handles errors of idle connections only. Without this listener, an error of a connection in use would end the process.
   const onError = (error: Error) => {
     broken = error;
   };
@@ -136,7 +136,7 @@ export async function inTransaction<T>(
     await connection.query(isRolledBack ? 'rollback' : 'commit');
     return isRolledBack ? result.value : result;
   } catch (error) {
-    if (leavesConnectionFit(error)) {
+    if (isConnectionReusable(error)) {
       await connection.query('rollback').catch((rollbackError: unknown) => {
         broken = rollbackError;
       });
@@ -148,7 +148,7 @@ export async function inTransaction<T>(
   }
 }
 
-/** Errors of connections that were not made: some (of TLS, of a log-in) have no code that says so. */
+/** Errors of failed connection attempts. Some of them (TLS, authentication) have no code that says so. */
 const neverConnected = new WeakSet<object>();
 
 async function connectTo(pool: Pool): Promise<pg.PoolClient> {
@@ -161,16 +161,16 @@ async function connectTo(pool: Pool): Promise<pg.PoolClient> {
 }
 
 /**
- * Whether a connection can be used again after an error. Only after one that is about the data or about a race: otherwise a
- * late answer may still be under way, or its prepared statements may be stale or gone.
+ * Whether a connection can be used again after an error: only if the error is about the data or about a race. Otherwise a late answer may
+ * still arrive on it, or its prepared statements may be stale or missing.
  */
-function leavesConnectionFit(error: unknown): boolean {
+function isConnectionReusable(error: unknown): boolean {
   return error instanceof TollwayError || /^(22|23|40|55|P0)/.test(errorCode(error) ?? '');
 }
 
 /**
- * A parameter of many numbers or UUIDs, as an array literal. `pg` writes arrays too, but looks at every element
- * for its type and for characters to escape: ten times slower, and a batch has thousands.
+ * An array literal as a parameter of many numbers or UUIDs. `pg` can serialize arrays too, but it checks the type of every element and
+ * escapes it, which is ten times slower, and a batch has thousands.
  */
 export function arrayLiteral(values: readonly (number | bigint | string)[]): string {
   return `{${values.join(',')}}`;
@@ -180,12 +180,13 @@ const UUID = 2950;
 const UUID_BYTES = 16;
 
 /**
- * A parameter `uuid[]` of canonical UUIDs, in the binary form that `pg` sends a Buffer in: thousands of them as text take PostgreSQL
- * as long to read as to look up. Dimensions, flags, type; length and lowest index of the one dimension; then length and bytes of each:
+ * A parameter `uuid[]` of canonical UUIDs in binary form, because `pg` sends a Buffer as binary. Parsing thousands of UUIDs from text takes
+ * PostgreSQL as long as looking them up. The format: dimensions, flags, type; length and lower bound of the one dimension; then the length
+ * and the bytes of each element.
  * https://github.com/postgres/postgres/blob/REL_18_STABLE/src/backend/utils/adt/arrayfuncs.c (`array_recv`)
  */
 export function uuidArray(ids: readonly string[]): Buffer {
-  // PostgreSQL knows an empty array as one without dimensions.
+  // In PostgreSQL, an empty array has no dimensions.
   const header = ids.length === 0 ? [0, 0, UUID] : [1, 0, UUID, ids.length, 1];
   const array = Buffer.alloc(header.length * 4 + ids.length * (4 + UUID_BYTES));
   let at = 0;
@@ -199,56 +200,56 @@ export function uuidArray(ids: readonly string[]): Buffer {
 }
 
 /**
- * What to do about a failed statement:
- * - `transient`: the same again later can succeed (database away, deadlock, a race lost, a schema not migrated yet);
- * - `invariant`: a constraint says that our arithmetic is wrong: stop;
- * - `permanent`: the same again will fail again.
+ * How to handle a failed statement:
+ * - `transient`: a retry can succeed (database unavailable, deadlock, lost race, schema not migrated yet);
+ * - `invariant`: a check constraint failed, so the arithmetic of the charge is wrong: stop;
+ * - `permanent`: a retry fails again.
  */
 export type FailureKind = 'transient' | 'invariant' | 'permanent';
 
 /**
- * SQLSTATE classes of errors that lie in the record itself: data exceptions, integrity, and what a trigger raises. Everything
- * else is the server's or the network's state and may pass: a click is never given up for it.
+ * SQLSTATE classes of errors in the record itself: data exceptions, integrity violations, and errors that a trigger raises. All other
+ * errors come from the state of the server or the network and are temporary, so no click is given up for them.
  * https://www.postgresql.org/docs/18/errcodes-appendix.html
  */
 const PERMANENT = /^(22|23|P0)/;
-/** Another copy of the click was faster; the next look finds it. */
+/** Another copy of the click was inserted first. The retry finds it. */
 const UNIQUE_VIOLATION = '23505';
 const CHECK_VIOLATION = '23514';
 
-/** Sorts an error of `pg` or of its socket. */
+/** Classifies an error of `pg` or of its socket. */
 export function failureKind(error: unknown): FailureKind {
   if (error instanceof TollwayError) return error.retryable ? 'transient' : 'permanent';
-  // Nothing was asked yet: whatever is wrong, it is no record.
+  // No statement was sent, so no record can be the cause.
   if (error instanceof Error && neverConnected.has(error)) return 'transient';
   const code = errorCode(error);
   if (code === CHECK_VIOLATION) {
-    // Postgres reports a row without a partition as a check violation too, but names no constraint.
+    // PostgreSQL also reports a row without a partition as a check violation, but without the name of a constraint.
     const constraint = (error as { constraint?: string }).constraint;
     return constraint === undefined ? 'transient' : 'invariant';
   }
   if (isSqlState(code))
     return PERMANENT.test(code ?? '') && code !== UNIQUE_VIOLATION ? 'permanent' : 'transient';
-  return isAway(error) ? 'transient' : 'permanent';
+  return isDatabaseUnavailable(error) ? 'transient' : 'permanent';
 }
 
-/** Whether an error says that the database could not be reached, or that it shut us out. */
-export function isAway(error: unknown): boolean {
+/** Whether an error means that the database could not be reached or closed the connection. */
+export function isDatabaseUnavailable(error: unknown): boolean {
   const code = errorCode(error);
   if (code === undefined) return isConnectionLoss(error);
   if (isSqlState(code)) return /^(08|53|57)/.test(code);
-  // What is left are codes of Node's sockets: ECONNREFUSED, ECONNRESET, ETIMEDOUT, EPIPE, ENOTFOUND, …
+  // The remaining codes are those of Node's sockets: ECONNREFUSED, ECONNRESET, ETIMEDOUT, EPIPE, ENOTFOUND, …
   return code.startsWith('E') && !code.startsWith('ERR_');
 }
 
-/** Five characters, as some of Node's codes have too (`EPIPE`); no class of SQLSTATE begins with an E. */
+/** A SQLSTATE has five characters, as have some codes of Node (`EPIPE`), but no SQLSTATE class begins with an E. */
 function isSqlState(code: string | undefined): boolean {
   return code !== undefined && /^[0-9A-Z]{5}$/.test(code) && !code.startsWith('E');
 }
 
 /**
- * `pg` reports a connection that ended under a query without any code. These are its texts, the one place
- * where a message is looked at, because there is nothing else; see brianc/node-postgres `client.js`.
+ * Whether an error is one of those that `pg` reports without a code for a lost connection. Compares the message, because the error has
+ * nothing else; see brianc/node-postgres `client.js`.
  */
 function isConnectionLoss(error: unknown): boolean {
   if (error instanceof AggregateError) return true;
@@ -263,12 +264,12 @@ function isConnectionLoss(error: unknown): boolean {
 /** Whether the database answers within two seconds. */
 export async function databaseAnswers(pool: Pool): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<boolean>((resolve) => {
+  const timeout = new Promise<boolean>((resolve) => {
     timer = setTimeout(() => resolve(false), 2_000);
   });
   const answer = pool.query('select 1').then(
     () => true,
     () => false,
   );
-  return Promise.race([answer, late]).finally(() => clearTimeout(timer));
+  return Promise.race([answer, timeout]).finally(() => clearTimeout(timer));
 }

@@ -2,14 +2,14 @@ import type { ClientBase } from 'pg';
 import { TollwayError } from '../errors.ts';
 
 /**
- * The oldest major version of PostgreSQL that Tollway charges on. The ledger's tests run on the oldest and on the newest
- * supported one. What needs 15: `create database … strategy file_copy` of the tests, multiranges (14), generated columns (12).
+ * The oldest supported major version of PostgreSQL. The ledger's tests run on the oldest and the newest supported version. Required
+ * features: multiranges (14), generated columns (12); the tests need `create database … strategy file_copy` (15).
  */
 export const POSTGRES_MAJOR_MIN = 15;
 
 /**
- * Asks a server for its version. Throws `unsupported_postgres` when it is too old. The error is retryable: it says nothing
- * about a click, which waits until the server has been upgraded.
+ * Queries the version of a server. Throws `unsupported_postgres` if it is too old. The error is retryable, because the clicks themselves
+ * are valid: they wait until the server has been upgraded.
  */
 export async function assertSupportedServer(connection: ClientBase): Promise<void> {
   const { rows } = await connection.query<{ number: string; version: string }>(

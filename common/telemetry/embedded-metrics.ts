@@ -1,71 +1,71 @@
 import { MetricUnit, Metrics as Powertools } from '@aws-lambda-powertools/metrics';
 import { type Metrics, metricList } from './metric-list.ts';
 
-/** Where the metrics stand in CloudWatch. */
+/** The namespace of the metrics in CloudWatch. */
 const NAMESPACE = 'Tollway';
-/** Most values of one metric in a line; https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html */
+/** Maximum values of one metric in a line; https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html */
 const VALUES_MAX = 100;
 
 type Labels = Readonly<Record<string, string | number | undefined>>;
 type Kind = 'counter' | 'gauge' | 'histogram';
 type Series = { readonly name: string; readonly kind: Kind; readonly labels: Labels; values: number[] };
 
-/** One number of what was counted since the last flush. */
-export type Counted = { readonly name: string; readonly labels: Labels; readonly value: number };
+/** The value of one counter since the last flush. */
+export type CounterValue = { readonly name: string; readonly labels: Labels; readonly value: number };
 
-/** The metrics of a function, which nobody can scrape: lines in its log that CloudWatch reads. */
+/** The metrics of a function. Prometheus cannot scrape functions, so the metrics are log lines that CloudWatch reads. */
 export type EmbeddedMetrics = Metrics & {
-  /** Writes what was counted since the last time, and answers the counters among it. */
-  readonly flush: () => Counted[];
+  /** Writes all values since the last flush to the log. Returns those of the counters. */
+  readonly flush: () => CounterValue[];
 };
 
-/** Makes the metrics of the function `service`, under the names that Prometheus knows, with the labels as dimensions. */
+/** Creates the metrics of the function `service`, with the same names as in Prometheus and the labels as dimensions. */
 export function createEmbeddedMetrics(service: string): EmbeddedMetrics {
-  const found = new Map<string, Series>();
+  const allSeries = new Map<string, Series>();
   const seriesOf = (name: string, kind: Kind, labels: Labels = {}): Series => {
     const key = `${name} ${JSON.stringify(labels)}`;
-    const known = found.get(key) ?? { name, kind, labels, values: [] };
-    found.set(key, known);
-    return known;
+    const series = allSeries.get(key) ?? { name, kind, labels, values: [] };
+    allSeries.set(key, series);
+    return series;
   };
-  const write = (name: string, kind: Kind) => (first: Labels | number, second?: number) => {
+  const writer = (name: string, kind: Kind) => (first: Labels | number, second?: number) => {
     const labels = typeof first === 'number' ? {} : first;
     const series = seriesOf(name, kind, labels);
     const value = typeof first === 'number' ? first : (second ?? 1);
     if (kind === 'histogram') series.values.push(value);
     else series.values = [kind === 'counter' ? (series.values[0] ?? 0) + value : value];
   };
-  const made = Object.entries(metricList).map(([key, { name, kind }]) => {
-    const count = write(name, kind);
+  const metrics = Object.entries(metricList).map(([key, { name, kind }]) => {
+    const write = writer(name, kind);
     return [
       key,
-      { inc: (first: Labels | number = 1, by?: number) => count(first, by), set: count, observe: count },
+      { inc: (first: Labels | number = 1, by?: number) => write(first, by), set: write, observe: write },
     ];
   });
   const flush = () => {
-    const series = [...found.values()];
-    found.clear();
+    const series = [...allSeries.values()];
+    allSeries.clear();
     writeLines(service, series);
     return series.flatMap(({ name, kind, labels, values: [value = 0] }) =>
       kind === 'counter' ? [{ name, labels, value }] : [],
     );
   };
-  // Each answers all the calls that its kind has; the types hold callers to those.
-  return { ...(Object.fromEntries(made) as unknown as Metrics), flush };
+  // Each object has the methods of all kinds. The type limits callers to those of its own kind.
+  return { ...(Object.fromEntries(metrics) as unknown as Metrics), flush };
 }
 
 /** One line for each set of dimensions. */
 function writeLines(service: string, series: readonly Series[]): void {
-  // By hand: OpenWhisk's Node 20 has no Map.groupBy.
+  // Node 20 of OpenWhisk has no Map.groupBy.
   const groups = new Map<string, Series[]>();
-  for (const one of series) {
-    const key = JSON.stringify(one.labels);
-    groups.set(key, [...(groups.get(key) ?? []), one]);
+  for (const entry of series) {
+    const key = JSON.stringify(entry.labels);
+    groups.set(key, [...(groups.get(key) ?? []), entry]);
   }
   for (const group of groups.values()) {
     const writer = new Powertools({ namespace: NAMESPACE, serviceName: service });
     for (const [name, value] of Object.entries(group[0]?.labels ?? {})) {
-      // CloudWatch takes no empty dimension: a click that was charged has no reason.
+      // CloudWatch accepts no empty dimension, such as the reason of a charged click.
       if (value !== undefined && value !== '') writer.addDimension(name, String(value));
     }
     for (const { name, values } of group) {
@@ -75,7 +75,7 @@ function writeLines(service: string, series: readonly Series[]): void {
   }
 }
 
-/** At most so many values as a line may hold; of more, as many spread evenly over all, the least and the greatest among them. */
+/** At most `VALUES_MAX` values: of more values, evenly spaced quantiles with the minimum and the maximum. */
 function quantiles(values: readonly number[]): readonly number[] {
   if (values.length <= VALUES_MAX) return values;
   const sorted = values.toSorted((a, b) => a - b);

@@ -1,7 +1,7 @@
-/** Which part of the system a metric tells of. */
+/** The component that a metric belongs to. */
 export type MetricPart = 'ad server' | 'processor' | 'both' | 'function';
 
-/** What is said of a metric. The unit is the end of its name. */
+/** The declaration of a metric. The name ends with the unit. */
 type Declaration = {
   readonly name: string;
   readonly help: string;
@@ -10,15 +10,15 @@ type Declaration = {
   | {
       readonly kind: 'counter';
       readonly labelNames?: readonly string[];
-      /** The values of its labels, one list each, where they are closed: it stands at 0 for each from the start. */
+      /** All combinations of label values, if they are a closed list: each starts at 0. */
       readonly combinations?: readonly (readonly string[])[];
-      /** Label values that one part alone can have. */
+      /** Label values that only one component has. */
       readonly onlyOf?: Readonly<Record<string, MetricPart>>;
     }
   | {
       readonly kind: 'gauge';
       readonly labelNames?: readonly string[];
-      /** How the values of several workers become one; unset, they are added up. */
+      /** How the values of several workers are combined; by default they are summed. */
       readonly aggregator?: 'max' | 'min';
     }
   | { readonly kind: 'histogram'; readonly buckets: readonly number[] }
@@ -28,28 +28,28 @@ const latencySeconds = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.0
 const waitSeconds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800];
 
 /**
- * Every metric there is, in one place. No label takes a value that a client sends: outcomes, reasons and
- * answers are closed lists, advertisers are the rows of a table. docs/metrics.md is checked against this.
+ * All metrics. No label has a value that a client sends: outcomes, reasons and answers are closed lists, advertisers are rows of a table. A
+ * test compares docs/metrics.md with this list.
  */
 export const metricList = {
   connections: {
     kind: 'gauge',
     name: 'tollway_connections',
-    help: 'Connections that are open, by port',
+    help: 'Open connections, by port',
     labelNames: ['port'],
     part: 'both',
   },
   connectionsMax: {
     kind: 'gauge',
     name: 'tollway_connections_max',
-    help: 'Most connections at once, by port; follows from the limit of open files (`ulimit -n`)',
+    help: 'Maximum open connections, by port; follows from the limit of open files (`ulimit -n`)',
     labelNames: ['port'],
     part: 'both',
   },
   connectionsDisplaced: {
     kind: 'counter',
     name: 'tollway_connections_displaced_total',
-    help: 'Connections closed for a new one (or new ones closed), because the port was `full` or one `source` had its share',
+    help: 'Connections closed because the port (`full`) or one source address (`source`) had reached its limit: the longest-idle one, or the new one if none was idle',
     labelNames: ['port', 'reason'],
     combinations: ['public', 'operations'].flatMap((port) =>
       ['full', 'source'].map((reason) => [port, reason]),
@@ -61,7 +61,7 @@ export const metricList = {
   redirects: {
     kind: 'counter',
     name: 'tollway_redirects_total',
-    help: 'Answers on the public port, by kind',
+    help: 'Responses on the public port, by kind',
     labelNames: ['answer'],
     combinations: [
       ['redirect'],
@@ -77,14 +77,14 @@ export const metricList = {
   redirectDuration: {
     kind: 'histogram',
     name: 'tollway_redirect_duration_seconds',
-    help: 'Time from a parsed request to its answer, the spool write included',
+    help: 'Time from a parsed request to its response, including the spool write',
     buckets: latencySeconds,
     part: 'ad server',
   },
   clicksAccepted: {
     kind: 'counter',
     name: 'tollway_clicks_accepted_total',
-    help: 'Clicks written to the spool; by the redirect function, confirmed by the broker',
+    help: 'Clicks written to the spool; with the redirect function, clicks confirmed by the broker',
     labelNames: ['kind'],
     combinations: [['impression'], ['evergreen']],
     part: 'ad server',
@@ -92,13 +92,13 @@ export const metricList = {
   clicksUnrecorded: {
     kind: 'counter',
     name: 'tollway_clicks_unrecorded_total',
-    help: 'Clicks the spool could not take (full or broken); with the redirect function, not confirmed in time',
+    help: 'Clicks not recorded because the spool was full or broken; with the redirect function, clicks not confirmed in time',
     part: 'ad server',
   },
   unknownAds: {
     kind: 'counter',
     name: 'tollway_unknown_ads_total',
-    help: 'Well signed links to an ad that the catalog does not know',
+    help: 'Requests with a valid link to an ad that is not in the catalog',
     part: 'ad server',
   },
   hiddenAgents: {
@@ -110,32 +110,32 @@ export const metricList = {
   spoolBytes: {
     kind: 'gauge',
     name: 'tollway_spool_bytes',
-    help: 'Bytes that the spools hold on disk',
+    help: 'Bytes of the spools on disk',
     part: 'ad server',
   },
   spoolOldestAge: {
     kind: 'gauge',
     name: 'tollway_spool_oldest_click_age_seconds',
-    help: 'Age of the oldest click that is not yet with the broker',
+    help: 'Age of the oldest click that is not published yet',
     part: 'ad server',
     aggregator: 'max',
   },
   spoolDamaged: {
     kind: 'counter',
     name: 'tollway_spool_damaged_records_total',
-    help: 'Spooled clicks that could not be read back',
+    help: 'Spooled clicks that could not be read',
     part: 'ad server',
   },
   spoolTornBytes: {
     kind: 'counter',
     name: 'tollway_spool_torn_bytes_total',
-    help: 'Bytes after the last complete click of adopted spools: clicks that a host crash cut off',
+    help: 'Bytes after the last complete click of adopted spools: clicks that a crash of the host truncated',
     part: 'ad server',
   },
   relayBatches: {
     kind: 'counter',
     name: 'tollway_relay_batches_total',
-    help: 'Attempts of the relay to publish a batch',
+    help: 'Attempts of the relay to publish a batch, by result',
     labelNames: ['result'],
     combinations: [['published'], ['partly'], ['refused'], ['failed']],
     part: 'ad server',
@@ -143,13 +143,13 @@ export const metricList = {
   relayedClicks: {
     kind: 'counter',
     name: 'tollway_relayed_clicks_total',
-    help: 'Clicks that the broker has confirmed',
+    help: 'Clicks published by the relay and confirmed by the broker',
     part: 'ad server',
   },
   catalogAge: {
     kind: 'gauge',
     name: 'tollway_catalog_age_seconds',
-    help: 'Time since the ad catalog was last confirmed; without a catalog, time since the process started',
+    help: 'Time since the ad catalog was last up to date; without a catalog, time since the process started',
     part: 'ad server',
     aggregator: 'max',
   },
@@ -196,21 +196,21 @@ export const metricList = {
   batchSize: {
     kind: 'histogram',
     name: 'tollway_batch_size_clicks',
-    help: 'Clicks in one batch of the handler; watermarks are not counted',
+    help: 'Clicks in one batch of the handler, without watermarks',
     buckets: [1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000],
     part: 'processor',
   },
   batchDuration: {
     kind: 'histogram',
     name: 'tollway_batch_duration_seconds',
-    help: 'Time the handler took for one batch',
+    help: 'Time that the handler took for one batch',
     buckets: waitSeconds,
     part: 'processor',
   },
   batchRetries: {
     kind: 'counter',
     name: 'tollway_batch_retries_total',
-    help: 'Batches that the handler has to take again',
+    help: 'Failed batches that the handler retries, by cause',
     labelNames: ['cause'],
     combinations: [['transient'], ['invariant'], ['permanent']],
     part: 'processor',
@@ -231,27 +231,27 @@ export const metricList = {
   foreignRecords: {
     kind: 'counter',
     name: 'tollway_foreign_records_total',
-    help: 'Records in the broker that are not clicks of ours; kept as dead letters, outside the books',
+    help: 'Records in the broker that are not clicks of Tollway; stored as dead letters and not part of the reconciliation',
     part: 'processor',
   },
   overDelivery: {
     kind: 'counter',
     name: 'tollway_over_delivery_total',
-    help: 'Value of over_budget clicks that the ad server had not marked as budget exhausted, in units of the currency',
+    help: 'Value of over_budget clicks that the ad server sent while the budget-exhausted flag was off, in units of the currency',
     labelNames: ['advertiser', 'currency'],
     part: 'processor',
   },
   budgetRemaining: {
     kind: 'gauge',
     name: 'tollway_advertiser_budget_remaining',
-    help: 'What is left of the budget, in units of the currency',
+    help: 'Remaining budget, in units of the currency',
     labelNames: ['advertiser', 'currency'],
     part: 'processor',
   },
   budgetSpent: {
     kind: 'gauge',
     name: 'tollway_advertiser_budget_spent',
-    help: 'What was charged so far, in units of the currency',
+    help: 'Amount charged so far, in units of the currency',
     labelNames: ['advertiser', 'currency'],
     part: 'processor',
   },
@@ -265,66 +265,66 @@ export const metricList = {
   settlementBlocked: {
     kind: 'gauge',
     name: 'tollway_settlement_blocked',
-    help: '1 while something keeps clicks from being settled; `/readyz` and the log say what',
+    help: '1 while clicks cannot be settled; `/readyz` and the log have the reason',
     part: 'processor',
   },
   clicksSetAside: {
     kind: 'gauge',
     name: 'tollway_clicks_set_aside',
-    help: 'Clicks kept in memory because another session has locked rows of their advertiser; they are charged when it lets go. With the Postgres broker, they wait in the broker instead',
+    help: 'Clicks kept in memory because another session has locked rows of their advertiser; they are charged when it releases them. With the Postgres broker, they wait in the broker instead',
     part: 'processor',
   },
   lagRecords: {
     kind: 'gauge',
     name: 'tollway_broker_lag_records',
-    help: 'Records that wait in the broker; with Kinesis, that are taken and not settled. Absent while the broker does not answer',
+    help: 'Records that wait in the broker; with Kinesis, records that were read and are not settled. Absent while the broker does not answer',
     labelNames: ['broker'],
     part: 'processor',
   },
   lagAge: {
     kind: 'gauge',
     name: 'tollway_broker_oldest_click_age_seconds',
-    help: 'Age of the oldest click that waits in the broker; for records taken by other processors, the time without progress. It keeps growing while the broker does not answer',
+    help: 'Age of the oldest click that waits in the broker; for records read by other processors, the time without progress. It keeps growing while the broker does not answer',
     labelNames: ['broker'],
     part: 'processor',
   },
   brokerLost: {
     kind: 'counter',
     name: 'tollway_broker_lost_records_total',
-    help: 'Records that the broker deleted before they were read; with Kinesis, times that this may have happened',
+    help: 'Records that the broker deleted before they were read; with Kinesis, the number of times that this may have happened',
     part: 'processor',
   },
   checkpointFailures: {
     kind: 'counter',
     name: 'tollway_checkpoint_failures_total',
-    help: 'Attempts to move the checkpoints of Kafka or Kinesis that failed; a processor tries twice a second',
+    help: 'Failed attempts to write the checkpoints of Kafka or Kinesis; a processor tries twice a second',
     part: 'processor',
   },
   // Scheduled functions
   reconciliationProblems: {
     kind: 'gauge',
     name: 'tollway_books_problems',
-    help: 'What does not agree in the books, as the reconcile function found it',
+    help: 'Problems that the reconcile function found in the ledger',
     part: 'function',
   },
   missingClicks: {
     kind: 'gauge',
     name: 'tollway_missing_clicks',
-    help: 'Accepted clicks that are not settled and stayed so while the reconcile function waited',
+    help: 'Accepted clicks that were still not settled after the reconcile function waited for them',
     part: 'function',
   },
   // Both
   databaseUp: {
     kind: 'gauge',
     name: 'tollway_database_up',
-    help: '1 while the database answers; absent until it was asked',
+    help: '1 while the database answers; absent before the first query',
     part: 'both',
     aggregator: 'min',
   },
   brokerUp: {
     kind: 'gauge',
     name: 'tollway_broker_up',
-    help: '1 while the broker takes or gives records; absent until it was asked',
+    help: '1 while the broker accepts or returns records; absent before the first request',
     part: 'both',
     aggregator: 'min',
   },
@@ -345,7 +345,7 @@ export type Gauge<L extends string> = {
 };
 export type Histogram = { observe(value: number): void };
 
-/** What is counted, whoever counts it: Prometheus' client in a process, lines in the log of a function. */
+/** The metrics, independent of their implementation: Prometheus' client in a process, log lines in a function. */
 export type Metrics = {
   readonly [K in keyof List]: List[K] extends { readonly kind: 'counter' }
     ? Counter<LabelsOf<List[K]>>

@@ -15,27 +15,27 @@ export type ProcessMetrics = { readonly registry: Registry } & {
 };
 
 /**
- * Makes the metrics of one process, those of Node itself among them. Those of another part can be counted, and are not shown;
- * `all` shows everything there is.
+ * Creates the metrics of one process, with Node's own. The registry exposes the metrics of `part` only; metrics of other components can be
+ * updated but are not exposed. `all` exposes every metric.
  */
 export function createMetrics(part: 'ad server' | 'processor' | 'all' = 'all'): ProcessMetrics {
   const registry = new Registry();
-  const unseen = new Registry();
+  const hidden = new Registry();
   collectDefaultMetrics({ register: registry });
-  const isShown = (of: MetricPart) => part === 'all' || of === part || of === 'both';
-  const made = Object.entries(metricList).map(([key, declaration]) => [
+  const isExposed = (of: MetricPart) => part === 'all' || of === part || of === 'both';
+  const created = Object.entries(metricList).map(([key, declaration]) => [
     key,
-    create(declaration, isShown(declaration.part) ? registry : unseen, isShown),
+    create(declaration, isExposed(declaration.part) ? registry : hidden, isExposed),
   ]);
-  // Each was made of the declaration of its own name.
-  const metrics = { registry, ...Object.fromEntries(made) } as ProcessMetrics;
+  // Each metric was created from the declaration of its key.
+  const metrics = { registry, ...Object.fromEntries(created) } as ProcessMetrics;
   return metrics;
 }
 
 function create(
   declaration: List[keyof List],
   registry: Registry,
-  isShown: (of: MetricPart) => boolean,
+  isExposed: (of: MetricPart) => boolean,
 ): Counter | Gauge | Histogram {
   const { name, help } = declaration;
   const registers = [registry];
@@ -43,10 +43,10 @@ function create(
   switch (declaration.kind) {
     case 'counter': {
       const counter = new Counter<string>({ name, help, labelNames, registers });
-      // A counter that is born with its first value hides that value from `increase`.
+      // Starts at 0: `increase` ignores the first value of a counter that appears with it.
       const onlyOf: Readonly<Record<string, MetricPart>> = 'onlyOf' in declaration ? declaration.onlyOf : {};
       for (const values of 'combinations' in declaration ? declaration.combinations : []) {
-        if (!values.every((value) => isShown(onlyOf[value] ?? 'both'))) continue;
+        if (!values.every((value) => isExposed(onlyOf[value] ?? 'both'))) continue;
         counter.inc(Object.fromEntries(labelNames.map((label, index) => [label, values[index] ?? ''])), 0);
       }
       return counter;
@@ -54,7 +54,7 @@ function create(
     case 'gauge': {
       const aggregator = 'aggregator' in declaration ? declaration.aggregator : 'sum';
       const gauge = new Gauge({ name, help, labelNames, aggregator, registers });
-      // prom-client begins a gauge without labels at 0: until it is set, that would be a claim.
+      // prom-client starts a gauge without labels at 0, which would be wrong until the first measurement.
       if (labelNames.length === 0) gauge.remove();
       return gauge;
     }

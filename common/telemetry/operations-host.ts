@@ -1,14 +1,14 @@
 import { isIP } from 'node:net';
 
 /**
- * Whether a `Host` header names an operations server. A page on the web can point a name of its own at 127.0.0.1 and read what is
- * served there (DNS rebinding); the browser then sends that name. So these are taken, and no other:
+ * Whether a `Host` header is accepted by an operations server. A website can resolve its own name to 127.0.0.1 and read the responses (DNS
+ * rebinding); the browser then sends the name of the website. So only these are accepted:
  * - an IP address, as Kubernetes' probes and Prometheus' service discovery send it;
- * - a name without a dot, such as `localhost` or a service of Docker Compose or Kubernetes: no website has one;
- * - a name under `.localhost`, `.internal`, `.svc` or `.cluster.local`: no website can have one;
+ * - a name without a dot, such as `localhost` or a service of Docker Compose or Kubernetes: no website has such a name;
+ * - a name under `.localhost`, `.internal`, `.svc` or `.cluster.local`: no website can have such a name;
  * - the names in `allowed`, in lower case: `OPS_HOST` and `OPS_ALLOWED_HOSTS`.
  *
- * A request without the header (HTTP/1.0) comes from no browser, and is taken.
+ * A request without the header (HTTP/1.0) is accepted, because no browser sends one.
  */
 export function isOperationsHost(header: string | undefined, allowed: readonly string[]): boolean {
   if (header === undefined) return true;
@@ -19,7 +19,7 @@ export function isOperationsHost(header: string | undefined, allowed: readonly s
   return allowed.includes(name) || /\.(localhost|internal|svc|cluster\.local)$/.test(name);
 }
 
-/** The name or address of a `Host` header, without port, brackets and final dot; empty if it is malformed. */
+/** The name or address of a `Host` header, without port, brackets and final dot. `''` if it is malformed. */
 function nameOf(header: string): string {
   const [, v6, name] =
     /^(?:\[([0-9a-f:.]+(?:%[^\]]*)?)\]|([a-z0-9._-]+))(?::\d{1,5})?$/.exec(header.toLowerCase()) ?? [];

@@ -8,39 +8,39 @@ import { isOperationsHost } from './operations-host.ts';
 import { describeProblem, type Problem } from './problems.ts';
 
 /**
- * What a part can say about itself. All of it is known in the process: nothing here may ask a database or a broker, so that an answer
- * never takes longer because one of them is frozen.
+ * The state of a component. These functions must not query a database or a broker: a frozen server must not delay the answers of the
+ * operations port.
  */
 export type Operations = {
-  /** Why the part should get no traffic; empty when it is ready. */
+  /** Why the component must get no traffic; empty when it is ready. */
   readonly problems: () => readonly Problem[];
-  /** What is wrong and keeps the part from nothing: listed below `ready`. */
+  /** Problems that do not affect readiness; listed below `ready`. */
   readonly warnings?: () => readonly Problem[];
   readonly metrics: () => Promise<string>;
 };
 
 /**
- * Connections that may wait to be accepted; the system lowers it to its own limit (`net.core.somaxconn`). With Node's 511, a burst of
- * connections has the kernel drop others, whose clients try again only after a second.
+ * Maximum connections that wait to be accepted; the system lowers it to its own limit (`net.core.somaxconn`). With Node's default of 511,
+ * the kernel drops connections of a burst, and their clients retry only after a second.
  */
 const BACKLOG = 4_096;
 
-/** Where an operations port tells of its connections. */
+/** Metrics and log of the connections of an operations port. */
 export type OperationsDeps = { readonly metrics?: Metrics; readonly logger?: Logger };
 export type OperationsAddress = {
   readonly port: number;
   readonly host: string;
-  /** The setting of the port, which errors name. */
+  /** The name of the port's setting, for errors. */
   readonly setting: string;
-  /** Names under which the server is asked, besides those of `isOperationsHost`. */
+  /** Allowed host names besides those of `isOperationsHost`. */
   readonly allowedHosts: readonly string[];
 };
 
 type Answer = { readonly status: number; readonly type?: string; readonly body: string };
 
 /**
- * Serves `/healthz` (the process answers), `/readyz` (200, or 503 with the reasons) and `/metrics`. A request for a host that is not
- * this server gets 421, see `isOperationsHost`. Throws `port_taken`.
+ * Serves `/healthz` (200 while the process answers), `/readyz` (200, or 503 with the reasons) and `/metrics`. A request with another host
+ * than this server gets 421, see `isOperationsHost`. Throws `port_taken`.
  */
 export async function serveOperations(
   operations: Operations,
@@ -61,7 +61,7 @@ export async function serveOperations(
   return server;
 }
 
-/** Keeps an operations port below its share of the open files: whoever reaches it cannot take what clicks need. */
+/** Limits the connections of an operations port, so that its clients cannot use up the descriptors that clicks need. */
 function capOperations(server: Server, { metrics, logger }: OperationsDeps): void {
   const { operations: max } = connectionLimits();
   const port = 'operations';
@@ -109,7 +109,9 @@ function lines(problems: readonly Problem[]): string {
   return problems.map((problem) => `- ${describeProblem(problem).replaceAll('\n', ' ')}\n`).join('');
 }
 
-/** Listens, and turns a taken or forbidden port into one clear line that begins with the name of its `setting`. Throws `port_taken`. */
+/**
+ * Listens, and resolves to the port. Throws `port_taken`, with the name of the `setting`, if the port is in use or not allowed.
+ */
 export function listen(
   server: Server,
   port: number,
@@ -123,7 +125,7 @@ export function listen(
       reject(new TollwayError('port_taken', `${setting}: ${host}:${port} ${reason}`, { cause }));
     });
     server.listen({ port, host, reusePort, backlog: BACKLOG }, () => {
-      // A connection that could not be accepted for want of descriptors or memory; the next one may be.
+      // A connection could not be accepted for lack of descriptors or memory. The next one can be.
       server.on('error', (error) => {
         if (!isOutOfResources(error)) throw error;
       });

@@ -3,7 +3,7 @@ import type { Logger } from './logger.ts';
 /** Shortest time between two lines about the same failure, in ms. */
 const INTERVAL_MS = 30_000;
 
-/** What the log says about one kind of failure. Both lines have the same level, so whoever sees one sees the other. */
+/** The log lines of one kind of failure. Both have the same level, so a filter by level shows both or none. */
 export type FailureLines = {
   /** The message while the work fails: what happened and what it means for clicks. */
   readonly failed: string;
@@ -42,7 +42,7 @@ export class ThrottledLog {
     return this.failingSince !== null;
   }
 
-  /** Notes a failed attempt. `message` replaces the usual message, for a failure that needs its own words. */
+  /** Records a failed attempt. `message` replaces the usual message. */
   fail(fields: Readonly<Record<string, unknown>>, message = this.lines.failed): void {
     const { level = 'warn', graceMs = 0 } = this.lines;
     const now = this.now();
@@ -55,7 +55,7 @@ export class ThrottledLog {
     this.failures = 0;
   }
 
-  /** Notes a successful attempt. Cheap while nothing fails. */
+  /** Records a successful attempt. Cheap while nothing fails. */
   recover(fields: Readonly<Record<string, unknown>> = {}): void {
     if (this.failingSince === null) return;
     const { level = 'warn', recovered } = this.lines;

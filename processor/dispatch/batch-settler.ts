@@ -1,5 +1,5 @@
 import { errorMessage } from '../../common/errors.ts';
-import { failureKind, isAway, type Pool } from '../../common/postgres/postgres.ts';
+import { failureKind, isDatabaseUnavailable, type Pool } from '../../common/postgres/postgres.ts';
 import { backoffMs, sleep } from '../../common/process.ts';
 import type { Logger } from '../../common/telemetry/logger.ts';
 import type { Metrics } from '../../common/telemetry/metrics.ts';
@@ -212,7 +212,7 @@ export class BatchSettler {
           throw failure.error;
         }
         if (action !== 'retry') return failure;
-        if (isAway(failure.error)) this.deps.metrics.databaseUp.set(0);
+        if (isDatabaseUnavailable(failure.error)) this.deps.metrics.databaseUp.set(0);
         const message = 'The database does not settle clicks; they wait';
         this.reportFailure(message, batch[0], failure.error, origin);
         await this.pause(round, origin);

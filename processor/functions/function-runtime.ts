@@ -2,7 +2,7 @@ import { STOPPING } from '../../brokers/event-source.ts';
 import type { FunctionConfig } from '../../common/config/function-config.ts';
 import { elapsedMs, moment } from '../../common/elapsed.ts';
 import { errorCode, errorMessage, TollwayError } from '../../common/errors.ts';
-import type { Counted } from '../../common/telemetry/embedded-metrics.ts';
+import type { CounterValue } from '../../common/telemetry/embedded-metrics.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
 import type { FunctionRooms } from './open-function.ts';
 
@@ -189,7 +189,7 @@ function named(name: string, error: unknown): unknown {
 }
 
 /** What became of the clicks of an invocation, as in `{ charged: 998, invalid: 2 }`. */
-function outcomesOf(counted: readonly Counted[]): Record<string, number> {
+function outcomesOf(counted: readonly CounterValue[]): Record<string, number> {
   const outcomes: Record<string, number> = {};
   for (const { name, labels, value } of counted) {
     const outcome =
