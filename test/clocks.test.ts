@@ -49,10 +49,11 @@ const TIMESTAMPS: Readonly<Record<string, { readonly reads: number; readonly why
   'processor/dispatch/batch-metrics.ts': { reads: 1, why: 'the time from a click to its charge' },
   'processor/functions/openwhisk.ts': { reads: 1, why: 'the deadline as the platform gives it' },
   'processor/charge/dry-run.ts': { reads: 1, why: 'the time of a click' },
-  'brokers/kafka/source.ts': { reads: 1, why: 'the age of a click' },
+  'brokers/kafka/lag.ts': { reads: 1, why: 'the age of a click' },
   'brokers/kinesis/backlog.ts': { reads: 1, why: 'a time that the operator gives' },
   'brokers/kinesis/positions.ts': { reads: 2, why: 'times of the stream' },
-  'brokers/kinesis/source.ts': { reads: 4, why: 'times of the stream and of clicks' },
+  'brokers/kinesis/shard-reader.ts': { reads: 3, why: 'times of the stream and of clicks' },
+  'brokers/kinesis/source.ts': { reads: 1, why: 'a time of the stream' },
   'brokers/postgres/source.ts': { reads: 1, why: 'the age of a click' },
   'producer/relay.ts': { reads: 2, why: 'the age of a spooled click' },
 };

@@ -2,10 +2,11 @@ import type { Consumer } from 'kafkajs';
 import type { Config } from '../../common/config/config.ts';
 import type { Logger } from '../../common/telemetry/logger.ts';
 import { uuidV7 } from '../../common/uuid.ts';
-import { type ReadRecord, readRecord } from '../../contract/click-event.ts';
+import type { ReadRecord } from '../../contract/click-event.ts';
 import type { BrokerBacklog } from '../backlog.ts';
 import { readCheckpoints, resetCheckpoints } from '../checkpoints.ts';
 import { explainKafka, openKafka, withAdmin } from './client.ts';
+import { readMessages } from './messages.ts';
 import { kafkaSourceName, type Offsets, offsetOf, readOffsets, readOffsetsAt } from './positions.ts';
 
 /** From where to where a partition is read. */
@@ -120,11 +121,8 @@ function readUntil(
         autoCommit: false,
         eachBatch: async ({ batch: { partition, messages } }) => {
           const { from, to } = left.get(partition) ?? { from: 0, to: 0 };
-          const records = messages
-            .filter(({ offset }) => Number(offset) >= from && Number(offset) < to)
-            .map(({ key, value, offset }) =>
-              readRecord({ key: key?.toString() ?? null, value }, `${topic}/${partition}@${offset}`),
-            );
+          const unread = messages.filter(({ offset }) => Number(offset) >= from && Number(offset) < to);
+          const records = readMessages(unread, topic, partition);
           if (records.length > 0) await take(records);
         },
       })

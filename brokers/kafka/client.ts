@@ -6,12 +6,13 @@ import type { Config } from '../../common/config/config.ts';
 import { counted } from '../../common/counted.ts';
 import type { ErrorCode } from '../../common/error-codes.ts';
 import { errorCode, errorMessage, TollwayError } from '../../common/errors.ts';
+import { failureKind } from '../../common/postgres/postgres.ts';
 import { sleep } from '../../common/process.ts';
 import type { Logger } from '../../common/telemetry/logger.ts';
 
 const { CompressionCodecs, CompressionTypes } = kafkajs;
 
-// Node has zstd, so a batch in it is read, and KAFKA_COMPRESSION may ask for it. Of the others kafkajs knows gzip.
+// Node has zstd, so batches in it can be read, and KAFKA_COMPRESSION can be zstd. kafkajs itself only knows gzip.
 const zstd = { compress: promisify(zstdCompress), decompress: promisify(zstdDecompress) };
 CompressionCodecs[CompressionTypes.ZSTD] = () => ({
   compress: ({ buffer }: { buffer: Buffer }) => zstd.compress(buffer),
@@ -19,10 +20,10 @@ CompressionCodecs[CompressionTypes.ZSTD] = () => ({
 });
 
 const CONNECT_MS_MAX = 3_000;
-/** Longest wait for an answer of a broker, in ms. */
+/** Maximum wait for an answer of a broker, in ms. */
 export const REQUEST_MS_MAX = 15_000;
 
-/** The settings that say how Kafka is reached. */
+/** The settings of the connection to Kafka. */
 export type KafkaSettings = Pick<
   Config,
   | 'KAFKA_BROKERS'
@@ -35,7 +36,7 @@ export type KafkaSettings = Pick<
   | 'KAFKA_PASSWORD'
 >;
 
-/** The client for one part. Not connected yet. Throws `bad_settings` for a file that cannot be read. */
+/** A client named `tollway-<part>`. Not connected yet. Throws `bad_settings` for a certificate file that cannot be read. */
 export function openKafka(config: KafkaSettings, part: string, logger: Logger): Kafka {
   return new kafkajs.Kafka({
     clientId: `tollway-${part}`,
@@ -45,9 +46,9 @@ export function openKafka(config: KafkaSettings, part: string, logger: Logger): 
     connectionTimeout: CONNECT_MS_MAX,
     authenticationTimeout: CONNECT_MS_MAX,
     requestTimeout: REQUEST_MS_MAX,
-    // Whoever calls has the patience: it says what waits meanwhile.
+    // The caller retries and reports what is blocked.
     retry: { retries: 2, initialRetryTime: 100, maxRetryTime: 1_000 },
-    // What kafkajs calls an error is daily life: a broker restarts, a group rebalances. What matters its callers report.
+    // kafkajs logs broker restarts and rebalances as errors. The callers report what matters.
     logCreator:
       () =>
       ({ log: { message, timestamp: _, logger: __, ...more }, namespace }) =>
@@ -78,15 +79,13 @@ function saslOf(config: KafkaSettings): { sasl?: SASLOptions } {
 /** Codes of OpenSSL and of Node's TLS; https://nodejs.org/docs/latest-v24.x/api/tls.html#x509-certificate-error-codes */
 const TLS_FAILED = /CERT|TLS|SSL|EPROTO|UNABLE_TO_/;
 
-/** What waiting does not mend: records that kafkajs cannot read, names and versions that Kafka does not take. */
-const HOPELESS_NAME = /^KafkaJS(NotImplemented|UnsupportedMagicByteInMessageSet|ServerDoesNotSupportApiKey)$/;
-const HOPELESS_TYPE =
+/** Errors that a retry cannot repair: records that kafkajs cannot read, names and versions that Kafka does not accept. */
+const PERMANENT_NAME =
+  /^KafkaJS(NotImplemented|UnsupportedMagicByteInMessageSet|ServerDoesNotSupportApiKey)$/;
+const PERMANENT_TYPE =
   /^(INVALID_TOPIC_EXCEPTION|INVALID_GROUP_ID|UNSUPPORTED_VERSION|UNSUPPORTED_SASL_MECHANISM)$/;
 
-/**
- * An error of kafkajs in words that name the setting at fault. `retryable` says whether the same may succeed later, without
- * anybody having changed a setting.
- */
+/** Turns an error of kafkajs into one that names the setting at fault. `retryable`: a later attempt can succeed with the same settings. */
 export function explainKafka(error: unknown, config: Config): TollwayError {
   if (error instanceof TollwayError) return error;
   const cause = rootOf(error);
@@ -124,11 +123,37 @@ export function explainKafka(error: unknown, config: Config): TollwayError {
   return explained(
     'kafka',
     `Kafka at ${brokers}: ${said}`,
-    !(HOPELESS_NAME.test(name) || HOPELESS_TYPE.test(type)),
+    !(PERMANENT_NAME.test(name) || PERMANENT_TYPE.test(type)),
   );
 }
 
-/** kafkajs wraps what happened in what it made of it. */
+/** Like `explainKafka`, for work that also uses the database: what is no error of Kafka gets the code `database`. */
+export function explainSource(error: unknown, config: Config): TollwayError {
+  const { name = '' } = error as { name?: string };
+  if (name.startsWith('KafkaJS') || error instanceof TollwayError) return explainKafka(error, config);
+  const retryable = failureKind(error) === 'transient';
+  return new TollwayError('database', `The database: ${errorMessage(error)}`, { cause: error, retryable });
+}
+
+/**
+ * The error that ends the process after a crash of kafkajs. `offsets` are the next offsets, as `partition@offset`: kafkajs does not say
+ * which batch it could not decompress.
+ */
+export function explainCrash(
+  error: Error,
+  explained: TollwayError,
+  config: Config,
+  offsets: readonly string[],
+): TollwayError {
+  if (error.name !== 'KafkaJSNotImplemented') return explained;
+  return new TollwayError(
+    'kafka_compression',
+    `KAFKA_TOPIC: ${config.KAFKA_TOPIC} holds a batch that cannot be read (${errorMessage(error)}; gzip and zstd can), ` +
+      `at or behind one of ${offsets.join(', ')}. Set the topic's compression.type to zstd: the broker then converts new batches`,
+  );
+}
+
+/** The first cause: kafkajs wraps errors in others. */
 function rootOf(error: unknown): unknown {
   const { cause } = error as { cause?: unknown };
   return cause instanceof Error && cause !== error ? rootOf(cause) : error;
@@ -139,10 +164,7 @@ function missingTopic(config: Config): string {
   return `KAFKA_TOPIC: there is no topic "${topic}" at ${brokers.join(',')}: make it with npx tollway topics create`;
 }
 
-/**
- * The partitions of the topic, ascending. Throws `kafka_topic` if there is no such topic, which is never made by accident, and
- * whatever `explainKafka` makes of it if the broker does not answer.
- */
+/** The partitions of the topic, ascending. Throws `kafka_topic` if the topic does not exist (it does not create it), and `explainKafka`'s errors. */
 export async function readPartitions(admin: Admin, config: Config): Promise<number[]> {
   try {
     const { topics } = await admin.fetchTopicMetadata({ topics: [config.KAFKA_TOPIC] });
@@ -153,7 +175,7 @@ export async function readPartitions(admin: Admin, config: Config): Promise<numb
   }
 }
 
-/** What is wrong with a number of partitions, in words, or `null`. */
+/** A message if the topic has fewer partitions than `KAFKA_PARTITIONS`, or `null`. */
 export function partitionsProblem(count: number, config: Config): string | null {
   const { KAFKA_PARTITIONS: expected, KAFKA_TOPIC: topic } = config;
   if (count >= expected) return null;
@@ -163,7 +185,7 @@ export function partitionsProblem(count: number, config: Config): string | null 
   );
 }
 
-/** Runs `work` with a connection for administration, and closes it. Throws what `explainKafka` makes of a failure. */
+/** Runs `work` with an admin connection and closes it. Throws `explainKafka`'s errors. */
 export async function withAdmin<T>(
   config: Config,
   logger: Logger,
@@ -180,20 +202,19 @@ export async function withAdmin<T>(
   }
 }
 
-/** Copies of each partition where there are brokers for it, and how many of them must have a click before it counts. */
+/** Replicas of each partition (fewer if there are fewer brokers), and how many of them must store a click before it is acknowledged. */
 const REPLICAS = 3;
 const REPLICAS_IN_SYNC = 2;
 const DAY_MS = 86_400_000;
-/** How often a topic that is being made is looked at, in ms, and for how long. */
+/** Polling interval and maximum wait for a topic that is being created, in ms. */
 const POLL_MS = 200;
-const MAKE_MS_MAX = 30_000;
+const CREATE_MS_MAX = 30_000;
 
-/** What `createTopic` found or made. */
 export type TopicMade = { readonly partitions: number; readonly made: 'all' | 'partitions' | 'nothing' };
 
 /**
- * Makes the topic, or adds the partitions it lacks. Three copies and two in sync where there are three brokers, no unclean
- * election, kept for `BROKER_RETENTION_DAYS`. No partition is ever taken away.
+ * Creates the topic, or adds missing partitions; it never removes one. With three brokers or more: three replicas, two in sync. No unclean
+ * leader election, retention `BROKER_RETENTION_DAYS`.
  */
 export function createTopic(config: Config, logger: Logger): Promise<TopicMade> {
   const { KAFKA_TOPIC: topic, KAFKA_PARTITIONS: wanted } = config;
@@ -202,7 +223,7 @@ export function createTopic(config: Config, logger: Logger): Promise<TopicMade> 
       const { length: partitions } = await readPartitions(admin, config);
       if (partitions >= wanted) return { partitions, made: 'nothing' };
       await admin.createPartitions({ topicPartitions: [{ topic, count: wanted }] });
-      await untilLed(config, logger);
+      await untilLeadersAnswer(config, logger);
       return { partitions: wanted, made: 'partitions' };
     }
     const { brokers } = await admin.describeCluster();
@@ -220,24 +241,24 @@ export function createTopic(config: Config, logger: Logger): Promise<TopicMade> 
             { name: 'unclean.leader.election.enable', value: 'false' },
             { name: 'retention.ms', value: String(config.BROKER_RETENTION_DAYS * DAY_MS) },
             { name: 'cleanup.policy', value: 'delete' },
-            // Whatever another producer compresses with, the broker keeps it in what processors can read.
+            // The broker recompresses what other producers send, so that processors can read it.
             { name: 'compression.type', value: compression },
           ],
         },
       ],
     });
-    await untilLed(config, logger);
+    await untilLeadersAnswer(config, logger);
     return { partitions: wanted, made: 'all' };
   });
 }
 
 /**
- * Waits until each partition's leader answers for it. The brokers hear of what was made one after the other: where it is known
- * already, it may still be refused by the one that is to lead it. Each look is a new client's, which has not heard of it either.
+ * Waits until the leader of every partition answers. Brokers learn of new partitions one after the other: a leader can still refuse a
+ * partition that other brokers list. Each poll uses a new client, because clients cache metadata.
  */
-async function untilLed(config: Config, logger: Logger): Promise<void> {
+async function untilLeadersAnswer(config: Config, logger: Logger): Promise<void> {
   const { KAFKA_TOPIC: topic, KAFKA_PARTITIONS: wanted } = config;
-  for (const deadline = performance.now() + MAKE_MS_MAX; ; await sleep(POLL_MS)) {
+  for (const deadline = performance.now() + CREATE_MS_MAX; ; await sleep(POLL_MS)) {
     try {
       const led = await withAdmin(config, logger, (admin) => admin.fetchTopicOffsets(topic));
       if (led.length >= wanted) return;

@@ -1,80 +1,44 @@
 import type { Admin, Consumer, ConsumerCrashEvent, EachBatchPayload, KafkaMessage } from 'kafkajs';
-import pLimit from 'p-limit';
 import type { Config } from '../../common/config/config.ts';
-import { withDeadline } from '../../common/deadline.ts';
-import { errorMessage, TollwayError } from '../../common/errors.ts';
-import { failureKind, type Pool } from '../../common/postgres/postgres.ts';
+import { errorCode, TollwayError } from '../../common/errors.ts';
+import type { Pool } from '../../common/postgres/postgres.ts';
 import { backoffMs, sleep } from '../../common/process.ts';
 import type { Logger } from '../../common/telemetry/logger.ts';
 import type { Metrics } from '../../common/telemetry/metrics.ts';
 import type { Problem } from '../../common/telemetry/problems.ts';
 import { ThrottledLog } from '../../common/telemetry/throttled-log.ts';
-import { type ReadRecord, readRecord } from '../../contract/click-event.ts';
-import {
-  beginCheckpoints,
-  CheckpointReport,
-  moveCheckpoints,
-  OffsetTracker,
-  readCheckpoints,
-} from '../checkpoints.ts';
+import { CheckpointWriter, type RestartReason, reportRestart } from '../checkpoint-writer.ts';
+import { beginCheckpoints, readCheckpoints } from '../checkpoints.ts';
 import { type BatchSink, type EventSource, type Lag, oldestClickAt, STOPPING } from '../event-source.ts';
+import { OffsetTracker } from '../offset-tracker.ts';
 import { SourceHealth } from '../source-health.ts';
-import { explainKafka, openKafka, partitionsProblem, readPartitions } from './client.ts';
+import { AssignedPartition } from './assigned-partition.ts';
+import { explainCrash, explainSource, openKafka, partitionsProblem, readPartitions } from './client.ts';
+import { commitOffsets, createConsumer, readCommitted, withHeartbeats } from './consumer-group.ts';
+import { KafkaLag } from './lag.ts';
+import { readMessages } from './messages.ts';
 import {
   beginTopic,
   isFirst,
   isSetBack,
   kafkaSourceName,
-  offsetOf,
   readOffsets,
   type Start,
   startOf,
 } from './positions.ts';
 
-/** A member that is silent so long is taken for dead, in ms; its partitions go to the others. */
-const SESSION_MS = 10_000;
-const HEARTBEAT_MS = 2_000;
-const REBALANCE_MS = 20_000;
-/** How often checkpoints are written, and looked at for somebody having set them back, in ms. */
+/** Time between two checkpoints, in ms. Each also notices a checkpoint that was set back. */
 const CHECKPOINT_MS = 500;
-/** Most that one fetch brings, in bytes, and least that it waits for (at most `BATCH_WINDOW_MS`). */
-const FETCH_BYTES_MAX = 1_048_576;
-const FETCH_BYTES_MIN = 131_072;
-const PARTITION_BYTES_MAX = 262_144;
-/** How soon a partition that was added is noticed, in ms. */
-const METADATA_AGE_MS = 30_000;
-/** A failure shorter than this, in ms, is daily life: a coordinator that loads, a leader that moves. */
+/** Failures shorter than this, in ms, are not logged: a coordinator loads, a leader moves. */
 const GRACE_MS = 3_000;
-/** Longest wait for the group to take offsets, in ms. */
-const COMMIT_MS_MAX = 2_000;
-/** Longest wait for the brokers to say where their partitions end, in ms; then they count as away. */
-const LAG_MS_MAX = 2_500;
-/** The name under which the group's problems are noted, until its partitions are open. */
+/** The name of the group's problems until its partitions are open. */
 const GROUP = 'group';
-/** Why reading goes on from another place than where it stood. */
-const SET_BACK = 'The checkpoint was set back (a rewind, or a restored database)';
-const MOVED_ON = 'Another processor has moved the checkpoint on: reading goes on from there';
 const IDLE = 'it has no partition, because there are more processors than partitions (KAFKA_PARTITIONS)';
 
-/** A partition that the group has given us. */
-class AssignedPartition {
-  readonly partition: number;
-  readonly abort = new AbortController();
-  tracker: OffsetTracker | null = null;
-  /** The offset that is taken next. */
-  next = 0;
-  /** The offset that was sought in vain: then the broker has nothing there. */
-  sought = -1;
-
-  constructor(partition: number) {
-    this.partition = partition;
-  }
-}
-
 /**
- * Consumes a topic as one of a group. Taking is decoupled from settling: a batch is handed on as soon as there is room, and
- * the checkpoint of its partition follows once it is settled. kafkajs only fetches; where reading stands is ours:
- * an offset is taken if it is the next one, and sought if it is not.
+ * Consumes a topic as a member of a consumer group. Reading does not wait for settling: a batch goes to the sink as soon as there is
+ * capacity, and the checkpoint of its partition follows when it is settled. kafkajs only fetches; this source keeps the positions itself:
+ * it accepts a batch that starts at the next offset and seeks otherwise.
  */
 class KafkaSource implements EventSource {
   private readonly pool: Pool;
@@ -82,23 +46,19 @@ class KafkaSource implements EventSource {
   private readonly config: Config;
   private readonly metrics: Metrics;
   private readonly logger: Logger;
-  private readonly idling: ThrottledLog;
+  private readonly idleLog: ThrottledLog;
   private readonly consumer: Consumer;
   private readonly admin: Admin;
+  private readonly kafkaLag: KafkaLag;
   private readonly stopping = new AbortController();
   private readonly settling = new Set<Promise<void>>();
-  /** One at a time: two would each take the other's for somebody else's. */
-  private readonly checkpointing = pLimit(1);
-  private readonly checkpointReport: CheckpointReport;
+  private readonly checkpoints: CheckpointWriter;
   private partitions = new Map<number, AssignedPartition>();
-  /** Where each partition of the topic was last seen to stand, and since when, on the clock of `performance.now()`. */
-  private readonly looks = new Map<number, { readonly at: number; readonly since: number }>();
   private opening: Promise<void> = Promise.resolve();
-  private failed: (error: unknown) => void = () => {};
+  private fail: (error: unknown) => void = () => {};
   private stopped: Promise<void> | null = null;
   private readonly health: SourceHealth;
   private missingSince: number | null = null;
-  private offsets: ReturnType<typeof readOffsets> | null = null;
 
   constructor(pool: Pool, sink: BatchSink, config: Config, deps: { metrics: Metrics; logger: Logger }) {
     this.pool = pool;
@@ -106,36 +66,24 @@ class KafkaSource implements EventSource {
     this.config = config;
     this.metrics = deps.metrics;
     this.logger = deps.logger;
-    this.idling = new ThrottledLog(deps.logger, {
+    this.idleLog = new ThrottledLog(deps.logger, {
       failed: `This processor is idle: ${IDLE}. Run npx tollway topics create to add partitions`,
       recovered: 'This processor has partitions to read again',
     });
-    this.checkpointReport = new CheckpointReport(deps);
-    const explain = (error: unknown) => this.explain(error);
+    this.checkpoints = new CheckpointWriter(pool, sink, { ...deps, isSetBack });
+    const explain = (error: unknown) => explainSource(error, config);
     this.health = new SourceHealth(explain, { ...deps, stopping: this.stopping.signal, graceMs: GRACE_MS });
     this.health.setWaiting(GROUP, 'it has not joined its consumer group yet');
     const kafka = openKafka(config, 'processor', deps.logger);
     this.admin = kafka.admin();
-    this.consumer = kafka.consumer({
-      groupId: config.KAFKA_GROUP,
-      allowAutoTopicCreation: false,
-      sessionTimeout: SESSION_MS,
-      heartbeatInterval: HEARTBEAT_MS,
-      rebalanceTimeout: REBALANCE_MS,
-      metadataMaxAge: METADATA_AGE_MS,
-      // While it waits there are no heartbeats.
-      maxWaitTimeInMs: Math.min(config.BATCH_WINDOW_MS, HEARTBEAT_MS),
-      minBytes: FETCH_BYTES_MIN,
-      maxBytes: FETCH_BYTES_MAX,
-      maxBytesPerPartition: PARTITION_BYTES_MAX,
-      retry: { retries: 2, initialRetryTime: 100, maxRetryTime: 1_000 },
-    });
+    this.consumer = createConsumer(kafka, config);
+    this.kafkaLag = new KafkaLag(pool, this.admin, config, explain);
   }
 
   readonly run = async (): Promise<void> => {
     const { signal } = this.stopping;
     const failure = new Promise<never>((_, reject) => {
-      this.failed = reject;
+      this.fail = reject;
     });
     failure.catch(() => {});
     const { GROUP_JOIN, CRASH } = this.consumer.events;
@@ -155,12 +103,11 @@ class KafkaSource implements EventSource {
   readonly stop = (): Promise<void> => {
     this.stopped ??= (async () => {
       this.stopping.abort();
-      // Fetching goes on without partitions, and with it the heartbeats.
-      const { KAFKA_TOPIC: topic } = this.config;
+      // A paused consumer fetches nothing but keeps sending heartbeats.
       try {
-        this.consumer.pause([{ topic }]);
+        this.consumer.pause([{ topic: this.config.KAFKA_TOPIC }]);
       } catch {
-        // It does not consume at the moment.
+        // The consumer is not running.
       }
       await Promise.allSettled(this.settling);
       await this.checkpoint();
@@ -169,47 +116,21 @@ class KafkaSource implements EventSource {
     return this.stopped;
   };
 
-  readonly lag = async (): Promise<Lag> => {
-    const brokers = `KAFKA_BROKERS: ${this.config.KAFKA_BROKERS.join(',')}`;
-    const offsets = await withDeadline(this.readOffsetsOnce(), LAG_MS_MAX, brokers);
-    const stored = await readCheckpoints(this.pool, kafkaSourceName(this.config)).catch((error: unknown) => {
-      throw this.explain(error);
-    });
-    const now = performance.now();
-    let records = 0;
-    const ages = [...offsets].map(([partition, { low, high }]) => {
-      const position = stored.get(String(partition));
-      const at = Math.max(low, position === undefined ? low : offsetOf(position));
-      records += Math.max(0, high - at);
-      const before = this.looks.get(partition);
-      // Where nothing waits, or something has moved, it is looked at anew: that holds for what nobody reads, too.
-      const since = at < high && before?.at === at ? before.since : now;
-      this.looks.set(partition, { at, since });
-      const oldestAt = this.partitions.get(partition)?.tracker?.oldestAt ?? null;
-      return Math.max(now - since, oldestAt === null ? 0 : Date.now() - oldestAt);
-    });
-    return { records, oldestAgeSeconds: Math.max(0, ...ages) / 1_000 };
-  };
+  readonly lag = (): Promise<Lag> =>
+    this.kafkaLag.measure((partition) => this.partitions.get(partition)?.tracker?.oldestAt ?? null);
 
   readonly problems = (): readonly Problem[] => this.health.problems;
 
   readonly isFailing = (): boolean => this.health.isFailing;
 
-  /** A frozen broker is asked once, however often the lag is wanted meanwhile. */
-  private readOffsetsOnce(): ReturnType<typeof readOffsets> {
-    this.offsets ??= readOffsets(this.admin, this.config.KAFKA_TOPIC).finally(() => {
-      this.offsets = null;
-    });
-    return this.offsets;
-  }
-
   private async connect(): Promise<void> {
     await this.admin.connect();
     const partitions = await readPartitions(this.admin, this.config).catch((error: TollwayError) => {
-      // A topic that is not there when we start is a mistake, but brokers hear of a new one late; one that goes away comes back.
+      // A topic that is missing at the start is a mistake. But brokers learn of a new topic one after the other, so the error becomes
+      // final (not retryable) only after a while.
       this.missingSince = error.code === 'kafka_topic' ? (this.missingSince ?? performance.now()) : null;
-      const isSure = this.missingSince !== null && performance.now() - this.missingSince > GRACE_MS;
-      throw isSure ? new TollwayError(error.code, error.message) : error;
+      const isFinal = this.missingSince !== null && performance.now() - this.missingSince > GRACE_MS;
+      throw isFinal ? new TollwayError(error.code, error.message) : error;
     });
     const few = partitionsProblem(partitions.length, this.config);
     if (few !== null) this.logger.warn(few);
@@ -218,17 +139,17 @@ class KafkaSource implements EventSource {
   }
 
   private async consume(): Promise<void> {
-    // Never skips what it finds, should kafkajs have no other offset to begin with; ours are sought anyway.
+    // If kafkajs has no offset of its own it must not skip records. `begin` seeks the right offset in any case.
     await this.consumer.subscribe({ topics: [this.config.KAFKA_TOPIC], fromBeginning: true });
     await this.consumer.run({
       autoCommit: false,
       eachBatchAutoResolve: false,
       partitionsConsumedConcurrently: this.config.PARALLELIZATION,
-      eachBatch: (payload) => this.take(payload),
+      eachBatch: (payload) => this.accept(payload),
     });
   }
 
-  /** The group has dealt its partitions anew. What we keep goes on where it is; what is new is opened; what is gone is dropped. */
+  /** After a rebalance: partitions that stay continue where they are, new ones are opened, the others are dropped. */
   private assign(partitions: readonly number[]): void {
     const before = this.partitions;
     this.partitions = new Map();
@@ -243,21 +164,21 @@ class KafkaSource implements EventSource {
     const isIdle = partitions.length === 0 && !this.stopping.signal.aborted;
     if (isIdle) {
       this.health.setWaiting('idle', IDLE);
-      this.idling.fail({});
+      this.idleLog.fail({});
     } else {
       this.health.settle('idle');
-      this.idling.recover();
+      this.idleLog.recover();
     }
     this.opening = this.opening.then(() => this.open());
   }
 
-  /** Finds out where the partitions begin that are new to us. Resolves early only if we are stopping. */
+  /** Finds the start offset of each new partition. Resolves early only when the source is stopping. */
   private async open(): Promise<void> {
     const openAll = async () => {
       const fresh = [...this.partitions.values()].filter(({ tracker }) => tracker === null);
       if (fresh.length === 0) return;
       const offsets = await readOffsets(this.admin, this.config.KAFKA_TOPIC);
-      const committed = await this.readCommitted();
+      const committed = await readCommitted(this.admin, this.config);
       const stored = await readCheckpoints(this.pool, kafkaSourceName(this.config));
       for (const assigned of fresh) {
         const { partition } = assigned;
@@ -269,21 +190,13 @@ class KafkaSource implements EventSource {
         await this.begin(assigned, start, position);
       }
     };
-    await this.health.untilAnswered(GROUP, openAll).catch((error: unknown) => this.failed(error));
-  }
-
-  /** The offsets that the group has; a partition without one is absent. */
-  private async readCommitted(): Promise<Map<number, number>> {
-    const { KAFKA_TOPIC: topic, KAFKA_GROUP: groupId } = this.config;
-    const [group] = await this.admin.fetchOffsets({ groupId, topics: [topic] });
-    const all = group?.partitions.map(({ partition, offset }) => [partition, Number(offset)] as const) ?? [];
-    return new Map(all.filter(([, offset]) => offset >= 0));
+    await this.health.untilAnswered(GROUP, openAll).catch((error: unknown) => this.fail(error));
   }
 
   private async begin(assigned: AssignedPartition, start: Start, stored: string | undefined): Promise<void> {
-    const { KAFKA_TOPIC: topic } = this.config;
     const begin = String(start.offset);
-    if (start.notice !== null) this.logger.error({ topic, partition: assigned.partition }, start.notice);
+    const where = { topic: this.config.KAFKA_TOPIC, partition: assigned.partition };
+    if (start.notice !== null) this.logger.error(where, start.notice);
     this.metrics.brokerLost.inc(start.lost);
     if (stored === undefined) {
       const first = new Map([[String(assigned.partition), begin]]);
@@ -300,20 +213,15 @@ class KafkaSource implements EventSource {
     try {
       this.consumer.seek({ topic: this.config.KAFKA_TOPIC, partition, offset: String(next) });
     } catch {
-      // Between a crash of kafkajs and its restart there is nothing to seek in; it is sought again when the group is joined.
+      // kafkajs cannot seek between a crash and its restart. `assign` seeks again when it rejoins the group.
     }
   }
 
-  /** Takes one batch of kafkajs: hands it on, and does not wait until it is settled. */
-  private async take({
-    batch,
-    resolveOffset,
-    heartbeat,
-    isRunning,
-    isStale,
-  }: EachBatchPayload): Promise<void> {
-    // One that cannot be opened keeps no other from being read.
-    if (this.partitions.get(batch.partition)?.tracker == null) await patiently(this.opening, heartbeat);
+  /** Accepts one batch from kafkajs and passes it to the sink. Does not wait until it is settled. */
+  private async accept(payload: EachBatchPayload): Promise<void> {
+    const { batch, heartbeat, isRunning, isStale } = payload;
+    // A partition that cannot be opened must not keep the others from being read.
+    if (this.partitions.get(batch.partition)?.tracker == null) await withHeartbeats(this.opening, heartbeat);
     const assigned = this.partitions.get(batch.partition);
     const tracker = assigned?.tracker;
     const isOver = () =>
@@ -322,35 +230,51 @@ class KafkaSource implements EventSource {
       !isRunning() ||
       isStale();
     if (!assigned || !tracker || isOver()) return;
-    await patiently(this.sink.waitForCapacity(assigned.abort.signal), heartbeat);
-    const first = Number(batch.firstOffset() ?? assigned.next);
+    await withHeartbeats(this.sink.waitForCapacity(assigned.abort.signal), heartbeat);
     if (isOver()) return;
+    const first = Number(batch.firstOffset() ?? assigned.next);
     if (first > assigned.next) {
       if (assigned.sought !== assigned.next) {
         assigned.sought = assigned.next;
         return this.seek(assigned);
       }
-      await this.explainGap(assigned, first);
+      await this.reportGap(assigned, first);
       if (isOver()) return;
     }
+    this.submit(assigned, tracker, payload);
+  }
+
+  private submit(
+    assigned: AssignedPartition,
+    tracker: OffsetTracker,
+    { batch, resolveOffset }: EachBatchPayload,
+  ): void {
     const last = Number(batch.lastOffset());
-    const messages =
-      first < assigned.next
-        ? batch.messages.filter(({ offset }) => Number(offset) >= assigned.next)
-        : batch.messages;
     if (last < assigned.next) {
-      // The log is shorter than what we have read of it: it is another one, or it was cut back.
+      // The partition ends before what was read from it: the topic was created anew or truncated.
       if (Number(batch.highWatermark) < assigned.next)
         return this.restartFromCheckpoint(assigned, undefined, 'The topic is another one');
       return this.seek(assigned);
     }
+    const isNew = ({ offset }: KafkaMessage) => Number(offset) >= assigned.next;
+    const hasOld = Number(batch.firstOffset()) < assigned.next;
+    const messages = hasOld ? batch.messages.filter(isNew) : batch.messages;
+    const records = readMessages(messages, this.config.KAFKA_TOPIC, batch.partition);
     assigned.next = last + 1;
     resolveOffset(String(last));
-    this.hand(assigned, tracker, this.readAll(messages, batch.partition));
+    const settled = tracker.add(String(assigned.next), oldestClickAt(records));
+    const submitted = this.sink
+      .submit(records, assigned.abort.signal)
+      .then(settled, (error: unknown) => {
+        // After STOPPING the next owner of the partition reads the batch again.
+        if (errorCode(error) !== STOPPING) this.fail(error);
+      })
+      .finally(() => this.settling.delete(submitted));
+    this.settling.add(submitted);
   }
 
-  /** The broker has no record at the next offset: they were deleted unread, or they are marks of its own. */
-  private async explainGap(assigned: AssignedPartition, first: number): Promise<void> {
+  /** Reports records that the broker deleted before they were read. A gap without them is harmless: transaction markers of Kafka. */
+  private async reportGap(assigned: AssignedPartition, first: number): Promise<void> {
     const { KAFKA_TOPIC: topic } = this.config;
     const { low = 0 } = (await readOffsets(this.admin, topic)).get(assigned.partition) ?? {};
     const lost = Math.max(0, Math.min(low, first) - assigned.next);
@@ -362,140 +286,61 @@ class KafkaSource implements EventSource {
     );
   }
 
-  private readAll(messages: readonly KafkaMessage[], partition: number): ReadRecord[] {
-    const place = `${this.config.KAFKA_TOPIC}/${partition}@`;
-    return messages.map(({ key, value, offset }) =>
-      readRecord({ key: key?.toString() ?? null, value }, place + offset),
-    );
-  }
-
-  private hand(assigned: AssignedPartition, tracker: OffsetTracker, records: readonly ReadRecord[]): void {
-    const settled = tracker.take(String(assigned.next), oldestClickAt(records));
-    const delivered = this.sink
-      .submit(records, assigned.abort.signal)
-      .then(settled, (error: unknown) => {
-        // Given back: whoever has the partition next reads it again.
-        if ((error as { code?: string }).code !== STOPPING) this.failed(error);
-      })
-      .finally(() => this.settling.delete(delivered));
-    this.settling.add(delivered);
-  }
-
-  /** Writes how far the partitions are settled, here and in the group, and goes back where somebody has set one back. */
+  /** Stores how far each partition is settled, in the group and in the database, and notices checkpoints that were set back. */
   private checkpoint(): Promise<void> {
-    return this.checkpointing(async () => {
-      const opened = [...this.partitions.values()].flatMap((assigned) =>
-        assigned.tracker ? { assigned, tracker: assigned.tracker, next: assigned.tracker.settledTo } : [],
+    return this.checkpoints.exclusive(async () => {
+      const settled = [...this.partitions.values()].flatMap((reader) => {
+        const { tracker, partition } = reader;
+        return tracker ? { reader, tracker, partition: String(partition), next: tracker.settledTo } : [];
+      });
+      if (settled.length === 0) return;
+      // In the group first: only its offset shows that the very first start has begun, see `startOf`.
+      const isCommitted = await commitOffsets(
+        { consumer: this.consumer, admin: this.admin, config: this.config, logger: this.logger },
+        settled,
       );
-      if (opened.length === 0) return;
-      try {
-        // In the group first: only there it can be seen that a first start has begun, see `startOf`.
-        const isCommitted = await this.commit(opened);
-        const moves = opened.map(({ assigned, tracker: { known }, next }) => ({
-          partition: String(assigned.partition),
-          known,
-          next: isCommitted || !isFirst(known) ? next : known,
-        }));
-        const source = kafkaSourceName(this.config);
-        const commitProbes = this.sink.commitProbes();
-        const { isWhole, positions } = await moveCheckpoints(this.pool, source, moves, commitProbes);
-        this.sink.forget(commitProbes);
-        this.checkpointReport.moved();
-        for (const { assigned, tracker, next } of opened) {
-          const position = positions.get(String(assigned.partition));
-          if (!isWhole) this.restartFromCheckpoint(assigned, position, 'The database has lost commits');
-          else if (position === next) tracker.known = next;
-          else if (position !== tracker.known)
-            this.restartFromCheckpoint(
-              assigned,
-              position,
-              isSetBack(position, tracker.known) ? SET_BACK : null,
-            );
-        }
-      } catch (error) {
-        // The next one says the same and more.
-        this.checkpointReport.failed(error);
-      }
+      const moves = settled.map((one) => ({
+        ...one,
+        next: isCommitted || !isFirst(one.tracker.known) ? one.next : one.tracker.known,
+      }));
+      await this.checkpoints.move(kafkaSourceName(this.config), moves, (reader, position, reason) =>
+        this.restartFromCheckpoint(reader, position, reason),
+      );
     });
   }
 
-  private async commit(
-    opened: readonly { assigned: AssignedPartition; tracker: OffsetTracker; next: string }[],
-  ): Promise<boolean> {
-    const { KAFKA_TOPIC: topic } = this.config;
-    const offsets = opened
-      .filter(({ tracker, next }) => tracker.known !== next)
-      .map(({ assigned, next }) => ({ topic, partition: assigned.partition, offset: next }));
-    if (offsets.length === 0) return true;
-    // kafkajs also resolves where it has sent nothing, as one that is about to join again. Once there was an offset, a lower one is
-    // harmless; that there is none is taken for a topic made anew, see `startOf`.
-    const isTaken = async () => {
-      if (!opened.some(({ tracker }) => isFirst(tracker.known))) return true;
-      const taken = await this.readCommitted();
-      return offsets.every(({ partition }) => taken.has(partition));
-    };
-    const committed = this.consumer
-      .commitOffsets(offsets)
-      .then(isTaken)
-      .catch((error: unknown) => {
-        this.logger.debug({ problem: errorMessage(error) }, 'The group does not take offsets');
-        return false;
-      });
-    return Promise.race([committed, sleep(COMMIT_MS_MAX).then(() => false)]);
-  }
-
-  /** Reads on from the checkpoint. `why` is what an operator should know; `null` where another processor has moved the checkpoint on. */
   private restartFromCheckpoint(
     assigned: AssignedPartition,
     position: string | undefined,
-    why: string | null,
+    reason: RestartReason,
   ): void {
     const { partition } = assigned;
     if (this.partitions.get(partition) !== assigned) return;
-    if (why === null) this.logger.debug({ partition, position }, MOVED_ON);
-    else this.logger.warn({ partition, position }, `${why}: reading goes on from the checkpoint`);
+    reportRestart(this.logger, String(partition), position, reason);
     assigned.abort.abort();
     this.partitions.set(partition, new AssignedPartition(partition));
     this.opening = this.opening.then(() => this.open());
   }
 
   private onCrash({ payload: { error, restart } }: ConsumerCrashEvent): void {
-    const explained = this.explain(error);
+    const explained = explainSource(error, this.config);
     if (restart || explained.retryable) this.health.reportFailure(GROUP, explained);
     if (restart || this.stopping.signal.aborted) return;
-    if (explained.retryable) {
-      // kafkajs gives up sooner than we do.
-      const revive = async () => {
-        await sleep(backoffMs(3), this.stopping.signal);
-        await this.consumer.connect();
-        if (!this.stopping.signal.aborted) await this.consume();
-      };
-      this.health.untilAnswered('connect', revive).catch((failure: unknown) => this.failed(failure));
-      return;
+    if (!explained.retryable) {
+      const offsets = [...this.partitions.values()].map(({ partition, next }) => `${partition}@${next}`);
+      return this.fail(explainCrash(error, explained, this.config, offsets));
     }
-    const places = [...this.partitions.values()]
-      .map(({ partition, next }) => `${partition}@${next}`)
-      .join(', ');
-    this.failed(
-      error.name === 'KafkaJSNotImplemented'
-        ? new TollwayError(
-            'kafka_compression',
-            `KAFKA_TOPIC: ${this.config.KAFKA_TOPIC} holds a batch that cannot be read (${errorMessage(error)}; gzip and zstd can), ` +
-              `at or behind one of ${places}. Let the topic's compression.type be zstd: the broker then converts what comes`,
-          )
-        : explained,
-    );
-  }
-
-  private explain(error: unknown): TollwayError {
-    const { name = '' } = error as { name?: string };
-    if (name.startsWith('KafkaJS') || error instanceof TollwayError) return explainKafka(error, this.config);
-    const retryable = failureKind(error) === 'transient';
-    return new TollwayError('database', `The database: ${errorMessage(error)}`, { cause: error, retryable });
+    // kafkajs retries a limited number of times; this source retries without limit.
+    const reconnect = async () => {
+      await sleep(backoffMs(3), this.stopping.signal);
+      await this.consumer.connect();
+      if (!this.stopping.signal.aborted) await this.consume();
+    };
+    this.health.untilAnswered('connect', reconnect).catch((failure: unknown) => this.fail(failure));
   }
 }
 
-/** The source of a Kafka topic. See `KafkaSource`. */
+/** The source of `KAFKA_TOPIC`. */
 export function createKafkaSource(
   pool: Pool,
   sink: BatchSink,
@@ -503,19 +348,4 @@ export function createKafkaSource(
   deps: { metrics: Metrics; logger: Logger },
 ): EventSource {
   return new KafkaSource(pool, sink, config, deps);
-}
-
-/** Waits for something and stays a member of the group meanwhile. Throws if the group is dealt anew. */
-async function patiently(work: Promise<void>, heartbeat: () => Promise<void>): Promise<void> {
-  let done = false;
-  const ended = work.finally(() => {
-    done = true;
-  });
-  for (;;) {
-    const timer = new AbortController();
-    await Promise.race([ended, sleep(HEARTBEAT_MS / 2, timer.signal)]);
-    timer.abort();
-    if (done) return ended;
-    await heartbeat();
-  }
 }

@@ -1,13 +1,13 @@
 import { pino } from 'pino';
 import { describe, expect, it } from 'vitest';
+import { CheckpointWriter } from '../../brokers/checkpoint-writer.ts';
 import {
   beginCheckpoints,
-  CheckpointReport,
   moveCheckpoints,
-  OffsetTracker,
   readCheckpoints,
   resetCheckpoints,
 } from '../../brokers/checkpoints.ts';
+import { OffsetTracker } from '../../brokers/offset-tracker.ts';
 import { createMetrics } from '../../common/telemetry/metrics.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import type { ReadClick } from '../../contract/click-event.ts';
@@ -124,33 +124,41 @@ it('that cannot be moved are a warning at once, a metric, and a line when they a
   const metrics = createMetrics();
   const lines: Record<string, unknown>[] = [];
   const logger = pino({ level: 'info' }, { write: (line) => lines.push(JSON.parse(line)) });
-  const report = new CheckpointReport({ metrics, logger });
+  const sink = { commitProbes: () => [], forget: () => {} };
+  const writer = new CheckpointWriter(database.pool, sink, { metrics, logger, isSetBack: () => false });
   const failures = async () => (await metrics.checkpointFailures.get()).values[0]?.value;
+  const move = () => writer.move('report', [], () => {});
   expect(await failures()).toBe(0);
-  report.moved();
-  for (const _ of [1, 2, 3]) report.failed(new Error('out of shared memory'));
+  await move();
+  await database.pool.query('alter table broker_checkpoint rename to broker_checkpoint_away');
+  for (const _ of [1, 2, 3]) await move();
   expect(await failures()).toBe(3);
-  report.moved();
-  report.moved();
+  await database.pool.query('alter table broker_checkpoint_away rename to broker_checkpoint');
+  await move();
+  await move();
   expect(lines).toEqual([
-    expect.objectContaining({ level: 40, problem: 'out of shared memory', failures: 1 }),
+    expect.objectContaining({
+      level: 40,
+      problem: 'relation "broker_checkpoint" does not exist',
+      failures: 1,
+    }),
     expect.objectContaining({ level: 30, msg: 'Checkpoints are moved again', failures: 3 }),
   ]);
 });
 
-describe('the progress in a partition', () => {
-  it('goes as far as all is settled without a gap: a fast batch does not carry it past a slow one', () => {
-    const progress = new OffsetTracker('0');
-    const slow = progress.take('10', 1_000, 10);
-    const fast = progress.take('20', 2_000, 10);
-    const last = progress.take('30', 3_000, 10);
+describe('the offset tracker of a partition', () => {
+  it('moves only as far as everything is settled: a fast batch does not move it past a slow one', () => {
+    const tracker = new OffsetTracker('0');
+    const slow = tracker.add('10', 1_000, 10);
+    const fast = tracker.add('20', 2_000, 10);
+    const last = tracker.add('30', 3_000, 10);
     fast();
-    expect(progress.settledTo).toBe('0');
-    expect(progress).toMatchObject({ isIdle: false, oldestAt: 1_000, records: 20 });
+    expect(tracker.settledTo).toBe('0');
+    expect(tracker).toMatchObject({ isIdle: false, oldestAt: 1_000, records: 20 });
     slow();
-    expect(progress.settledTo).toBe('20');
-    expect(progress).toMatchObject({ oldestAt: 3_000, records: 10 });
+    expect(tracker.settledTo).toBe('20');
+    expect(tracker).toMatchObject({ oldestAt: 3_000, records: 10 });
     last();
-    expect(progress).toMatchObject({ settledTo: '30', isIdle: true, oldestAt: null, records: 0 });
+    expect(tracker).toMatchObject({ settledTo: '30', isIdle: true, oldestAt: null, records: 0 });
   });
 });

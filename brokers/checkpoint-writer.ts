@@ -1,0 +1,114 @@
+import pLimit from 'p-limit';
+import { errorMessage } from '../common/errors.ts';
+import type { Pool } from '../common/postgres/postgres.ts';
+import type { Logger } from '../common/telemetry/logger.ts';
+import type { Metrics } from '../common/telemetry/metrics.ts';
+import { moveCheckpoints } from './checkpoints.ts';
+import type { BatchSink } from './event-source.ts';
+import type { OffsetTracker } from './offset-tracker.ts';
+
+/** Time between two warnings that checkpoints cannot be moved, in ms. */
+const WARN_MS = 30_000;
+
+/** Why a source continues from the checkpoint and not from where it had read to. */
+export type RestartReason =
+  | 'The checkpoint was set back (a rewind, or a restored database)'
+  | 'The database has lost commits'
+  | 'The topic is another one'
+  | 'another processor has moved the checkpoint';
+
+/** How far one partition is settled. `Reader` is what the source keeps for it. */
+export type SettledPartition<Reader> = {
+  readonly reader: Reader;
+  readonly partition: string;
+  readonly tracker: OffsetTracker;
+  /** The position to move the checkpoint to. */
+  readonly next: string;
+};
+
+export type CheckpointWriterDeps = {
+  readonly metrics: Pick<Metrics, 'checkpointFailures'>;
+  readonly logger: Logger;
+  /** Whether a checkpoint lies before `known`, or was deleted (`undefined`). */
+  readonly isSetBack: (position: string | undefined, known: string) => boolean;
+};
+
+/**
+ * Moves the checkpoints of a source behind what is settled, and reports which partitions have to be read from the checkpoint again.
+ *
+ * When checkpoints cannot be moved it logs a warning at once and then every 30 s, counts a metric, and logs the recovery. No click is lost
+ * and none is charged twice by that; but a restart reads more records again, and the broker may delete unread ones meanwhile.
+ */
+export class CheckpointWriter {
+  /** Runs checkpoints one at a time: two at once would each see the other's move as that of another processor. */
+  readonly exclusive = pLimit(1);
+  private readonly pool: Pool;
+  private readonly sink: Pick<BatchSink, 'commitProbes' | 'forget'>;
+  private readonly deps: CheckpointWriterDeps;
+  private failures = 0;
+  private warnedAt = Number.NEGATIVE_INFINITY;
+
+  constructor(pool: Pool, sink: Pick<BatchSink, 'commitProbes' | 'forget'>, deps: CheckpointWriterDeps) {
+    this.pool = pool;
+    this.sink = sink;
+    this.deps = deps;
+  }
+
+  /** Call inside `exclusive`. Does not throw: the next checkpoint covers what this one could not write. */
+  async move<Reader>(
+    source: string,
+    partitions: readonly SettledPartition<Reader>[],
+    restart: (reader: Reader, position: string | undefined, reason: RestartReason) => void,
+  ): Promise<void> {
+    const moves = partitions.map(({ partition, tracker: { known }, next }) => ({ partition, known, next }));
+    try {
+      const commitProbes = this.sink.commitProbes();
+      const { isWhole, positions } = await moveCheckpoints(this.pool, source, moves, commitProbes);
+      this.sink.forget(commitProbes);
+      this.recover();
+      for (const [index, { reader, tracker, partition, next }] of partitions.entries()) {
+        const known = moves[index]?.known ?? tracker.known;
+        const position = positions.get(partition);
+        if (!isWhole) restart(reader, position, 'The database has lost commits');
+        else if (position === next) tracker.known = next;
+        else if (position !== known) restart(reader, position, this.reasonFor(position, known));
+      }
+    } catch (error) {
+      this.reportFailure(error);
+    }
+  }
+
+  private reasonFor(position: string | undefined, known: string): RestartReason {
+    return this.deps.isSetBack(position, known)
+      ? 'The checkpoint was set back (a rewind, or a restored database)'
+      : 'another processor has moved the checkpoint';
+  }
+
+  private reportFailure(error: unknown): void {
+    this.deps.metrics.checkpointFailures.inc();
+    this.failures += 1;
+    if (performance.now() - this.warnedAt < WARN_MS) return;
+    this.warnedAt = performance.now();
+    this.deps.logger.warn(
+      { problem: errorMessage(error), failures: this.failures },
+      'Checkpoints cannot be moved and are retried. Clicks are charged meanwhile; a restart would read them again, as duplicates',
+    );
+  }
+
+  private recover(): void {
+    if (this.failures > 0) this.deps.logger.info({ failures: this.failures }, 'Checkpoints are moved again');
+    this.failures = 0;
+    this.warnedAt = Number.NEGATIVE_INFINITY;
+  }
+}
+
+/** Logs that a partition is read from its checkpoint again: as a warning, unless another processor simply went on with it. */
+export function reportRestart(
+  logger: Logger,
+  partition: string,
+  position: string | undefined,
+  reason: RestartReason,
+): void {
+  if (reason === 'another processor has moved the checkpoint') logger.debug({ partition, position }, reason);
+  else logger.warn({ partition, position }, `${reason}: the processor reads from the checkpoint again`);
+}
