@@ -106,9 +106,7 @@ class KafkaSource implements EventSource {
       // A paused consumer fetches nothing but keeps sending heartbeats.
       try {
         this.consumer.pause([{ topic: this.config.KAFKA_TOPIC }]);
-      } catch {
-        // The consumer is not running.
-      }
+      } catch {} // The consumer is not running.
       await Promise.allSettled(this.settling);
       await this.checkpoint();
       await Promise.allSettled([this.consumer.disconnect(), this.admin.disconnect()]);
