@@ -6,22 +6,14 @@
  * The first argument is the folder of `initdb` and `pg_ctl`; the others go to `vitest run`. The exit code is vitest's.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { chownSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { chownSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { freePorts } from '../../emulators/process/free-ports.ts';
+import { postgresUser } from './postgres-user.ts';
 
 /** The data of a test dies with it: a flush to disk protects nothing. */
 const SETTINGS = ['fsync=off', 'full_page_writes=off', 'synchronous_commit=off', 'max_connections=200'];
-
-/** PostgreSQL refuses to run as root: then the server runs as the user `postgres`, which its package has made. */
-function serverUser(): { uid: number; gid: number } | undefined {
-  if (process.getuid?.() !== 0) return undefined;
-  const entry = readFileSync('/etc/passwd', 'utf8').match(/^postgres:[^:]*:(\d+):(\d+):/m);
-  if (!entry)
-    throw new Error('Expected a user postgres to run PostgreSQL as (this process is root), got none');
-  return { uid: Number(entry[1]), gid: Number(entry[2]) };
-}
 
 const [bin = '', ...vitestArguments] = process.argv.slice(2);
 if (!existsSync(join(bin, 'initdb'))) {
@@ -30,7 +22,7 @@ if (!existsSync(join(bin, 'initdb'))) {
   );
   process.exit(2);
 }
-const user = serverUser();
+const user = postgresUser();
 const folder = mkdtempSync(join(tmpdir(), 'tollway-postgres-'));
 if (user) chownSync(folder, user.uid, user.gid);
 const data = join(folder, 'data');

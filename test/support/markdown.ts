@@ -17,11 +17,11 @@ export function rowsOf(page: string, headerCell: string): string[] {
   return lines.slice(start + 2, end);
 }
 
-/** The text of the only code block of a page in a language. */
-export function codeBlockOf(page: string, language: string): string {
-  const blocks = [...page.matchAll(/^```([a-z]+)\n(.*?)^```$/gms)].filter(([, name]) => name === language);
-  if (blocks.length !== 1) throw new Error(`Expected one block in ${language}, got ${blocks.length}`);
-  return blocks[0]?.[2] ?? '';
+/** The texts of the code blocks of a page in a language. */
+export function codeBlocksOf(page: string, language: string): string[] {
+  return [...page.matchAll(/^```([a-z]+)\n(.*?)^```$/gms)].flatMap(([, name, text = '']) =>
+    name === language ? [text] : [],
+  );
 }
 
 /** The cells of a row; `\|` is a bar in a cell. */

@@ -1,4 +1,5 @@
-import { Agent, type IncomingHttpHeaders, request } from 'node:https';
+import type { IncomingHttpHeaders } from 'node:http';
+import { Agent, request } from 'node:https';
 import { BROWSER } from './stack.ts';
 
 /** Where the visitor comes from, and the network that Tollway keeps of that address. Linux takes all of 127.0.0.0/8 as its own. */

@@ -12,7 +12,7 @@ import { freePorts } from '../../emulators/process/free-ports.ts';
 import { type Guard, openGuard, untilAnswers } from '../../emulators/process/guarded-process.ts';
 import { addAccount, testDatabase } from '../support/database.ts';
 import { k1 } from '../support/link-samples.ts';
-import { codeBlockOf, readPage } from '../support/markdown.ts';
+import { codeBlocksOf, readPage } from '../support/markdown.ts';
 import { isSkipped } from '../support/skipped.ts';
 import { makeFolder, removeFolder, runScript, stackEnv, waitFor } from '../support/stack.ts';
 import { askOverTls, VISITOR_NETWORK } from '../support/tls-visitor.ts';
@@ -168,7 +168,7 @@ async function eventOf(clickId: string): Promise<ClickEvent> {
 async function startProxy(proxy: Proxy, own: Guard): Promise<number> {
   const [tls = 0] = await freePorts(1);
   const ports = { tls, adServer: Number(env.AD_SERVER_PORT), operations: Number(env.AD_SERVER_OPS_PORT) };
-  let block = codeBlockOf(readPage('docs/running.md'), proxy.language);
+  let [block = ''] = codeBlocksOf(readPage('docs/running.md'), proxy.language);
   for (const [from, to] of proxy.replaced(ports, certificates, own.folder)) {
     expect(block).toContain(from);
     block = block.replaceAll(from, to);

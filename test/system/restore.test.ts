@@ -1,0 +1,170 @@
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { appendFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createPool } from '../../common/postgres/postgres.ts';
+import { migrate } from '../../migrations/migrate.ts';
+import type { Broker, Driver, Server } from '../brokers/broker.ts';
+import { kinesisDriver } from '../brokers/kinesis-broker.ts';
+import { postgresDriver } from '../brokers/postgres-broker.ts';
+import { addAccount, type NamedAd, silent, type TestDatabase, TestSpool } from '../support/database.ts';
+import { codeBlocksOf, readPage } from '../support/markdown.ts';
+import { createCluster, installedPostgres, type PostgresCluster } from '../support/postgres-cluster.ts';
+import { RETENTION } from '../support/retention.ts';
+import { isSkipped } from '../support/skipped.ts';
+import { freePorts, runScript, tollway, waitFor } from '../support/stack.ts';
+
+const bin = installedPostgres();
+const skipped = isSkipped(
+  bin === undefined ? 'Restoring a backup is not tested: install postgresql-15 or newer' : null,
+);
+const [archiving = '', recovering = ''] = codeBlocksOf(readPage('docs/running.md'), 'ini');
+
+/** A ledger in the cluster, with a broker and a processor. */
+type Ledger = {
+  readonly database: TestDatabase;
+  readonly broker: Broker;
+  readonly spool: TestSpool;
+  readonly ad: NamedAd;
+  readonly env: NodeJS.ProcessEnv;
+  processor: ChildProcess;
+};
+
+let cluster: PostgresCluster;
+const servers: Server[] = [];
+const ledgers: Ledger[] = [];
+
+beforeAll(async () => {
+  if (bin === undefined) return;
+  cluster = await createCluster(bin);
+  cluster.configure(placed(archiving));
+  await cluster.start();
+});
+
+afterAll(async () => {
+  for (const { processor, broker, database } of ledgers) {
+    processor.kill('SIGKILL');
+    await broker.close();
+    await database.pool.end();
+  }
+  for (const server of servers) await server.stop();
+  await cluster?.remove();
+});
+
+const placed = (text: string) => text.replaceAll('/srv/tollway-backup', cluster.folder);
+
+async function openLedger(driver: Driver): Promise<Ledger> {
+  const maintenance = createPool(cluster.url('postgres'), 'test', 1, () => {});
+  await maintenance.query(`create database ledger_${driver.name}`);
+  await maintenance.end();
+  const url = cluster.url(`ledger_${driver.name}`);
+  await migrate(url, RETENTION, silent);
+  const database = { url, pool: createPool(url, 'test', 4, () => {}), connectionErrors: [] };
+  const { ad } = await addAccount(database.pool);
+  const server = await driver.start();
+  servers.push(server);
+  const broker = await server.open(database);
+  const [port = 0] = await freePorts(1);
+  const { KAFKA_BROKERS: _, ...inherited } = process.env;
+  const env = { ...inherited, ...broker.env, PROCESSOR_OPS_PORT: String(port) };
+  const processor = runScript('processor/main.ts', env);
+  const ledger = { database, broker, spool: new TestSpool(), ad, env, processor };
+  ledgers.push(ledger);
+  return ledger;
+}
+
+const countOf = async ({ database: { pool } }: Ledger) =>
+  (await pool.query<{ count: number }>('select count(*)::int as count from ledger')).rows[0]?.count ?? 0;
+
+/** Publishes clicks with the watermark of their spool, and waits until they are charged. */
+async function click(ledger: Ledger, count: number): Promise<void> {
+  const { spool, ad, broker } = ledger;
+  await broker.publisher.publish(Array.from({ length: count }, () => spool.click({ ad })));
+  await broker.publisher.publishEverywhere(spool.watermark());
+  await untilSettled(ledger, spool.accepted);
+}
+
+async function untilSettled(ledger: Ledger, count: number): Promise<void> {
+  const isSettled = () =>
+    countOf(ledger).then(
+      (settled) => settled >= count,
+      () => false,
+    );
+  await waitFor(isSettled, 20_000, `${count} settled clicks`);
+}
+
+/** Ends the server and loses its disk; all that it has written until now is in the archive. */
+async function loseServer(pool: TestDatabase['pool']): Promise<void> {
+  const { rows } = await pool.query<{ segment: string }>(
+    'select pg_walfile_name(pg_switch_wal()) as segment',
+  );
+  const archived = async () => {
+    const query = 'select last_archived_wal as name from pg_stat_archiver';
+    return (
+      ((await pool.query<{ name: string | null }>(query)).rows[0]?.name ?? '') >= (rows[0]?.segment ?? '')
+    );
+  };
+  await waitFor(archived, 20_000, 'the last segment in the archive');
+  await cluster.kill();
+  rmSync(join(cluster.folder, 'data'), { recursive: true });
+}
+
+/** Restores the base backup to a time, as docs/running.md says. */
+async function restore(time: string): Promise<void> {
+  const data = join(cluster.folder, 'data');
+  renameSync(join(cluster.folder, 'base'), data);
+  appendFileSync(
+    join(data, 'postgresql.conf'),
+    placed(recovering).replace(/recovery_target_time = .*/, `recovery_target_time = '${time}'`),
+  );
+  writeFileSync(join(data, 'recovery.signal'), '');
+  await cluster.start();
+}
+
+describe.skipIf(skipped)('a backup that is restored to a time, as docs/running.md says', () => {
+  it('gives back every click that the broker keeps, and names those that it does not', {
+    timeout: 60_000,
+  }, async () => {
+    const kept = await openLedger(kinesisDriver);
+    const lost = await openLedger(postgresDriver);
+    const both = [kept, lost];
+    for (const ledger of both) await click(ledger, 50);
+    await cluster.run(
+      'pg_basebackup',
+      '--checkpoint=fast',
+      '-D',
+      join(cluster.folder, 'base'),
+      '-d',
+      cluster.url('postgres'),
+    );
+    for (const ledger of both) await click(ledger, 30);
+    const { rows } = await kept.database.pool.query<{ now: string }>('select clock_timestamp()::text as now');
+    for (const ledger of both) await click(ledger, 20);
+
+    for (const { processor } of both) {
+      processor.kill('SIGTERM');
+      await once(processor, 'exit');
+    }
+    await loseServer(kept.database.pool);
+    await restore(rows[0]?.now ?? '');
+    const isRecovered = async () => {
+      const query = 'select pg_is_in_recovery() as recovering';
+      const answer = await kept.database.pool.query<{ recovering: boolean }>(query).catch(() => null);
+      return answer?.rows[0]?.recovering === false;
+    };
+    await waitFor(isRecovered, 20_000, 'the end of the recovery');
+    expect([await countOf(kept), await countOf(lost)]).toEqual([80, 80]);
+
+    for (const ledger of both) ledger.processor = runScript('processor/main.ts', ledger.env);
+    await untilSettled(kept, 100);
+    const balanced = await tollway(kept.env, 'reconcile', '--settled', '--deep');
+    expect(balanced.stdout).toContain('The books balance.');
+    expect(balanced.code).toBe(0);
+    // What the next watermark of an ad server says.
+    await lost.broker.publisher.publishEverywhere(lost.spool.watermark());
+    const reconcile = () => tollway(lost.env, 'reconcile', '--settled');
+    await waitFor(async () => (await reconcile()).stdout.includes('81–100'), 20_000, 'the missing clicks');
+    expect((await reconcile()).code).toBe(1);
+  });
+});
