@@ -96,6 +96,33 @@ describe('docs/dependencies.md', () => {
   });
 });
 
+describe('docs/running.md', () => {
+  const page = readPage('docs/running.md');
+  const measured = readPage('docs/performance.md');
+
+  it('computes sizes by its formulas, with the measured times', () => {
+    const micros = (part: string) => {
+      const [, value] =
+        new RegExp(`^\\| ${part}, cores \\| n × ([\\d.]+) µs ÷ 0\\.6 \\|$`, 'm').exec(page) ?? [];
+      expect(measured, part).toContain(`${part} cores = n × ${value} µs ÷ 0.6`);
+      return Number(value);
+    };
+    const [adServer, processor, postgres] = ['ad server', 'processor', 'PostgreSQL'].map(micros);
+    const rows = rowsOf(page, 'clicks/s at the peak').map(cellsOf);
+    expect(rows).toHaveLength(3);
+    for (const [clicks, ...sizes] of rows) {
+      const n = Number(clicks);
+      const cores = (each = 0) => Math.max(0.01, (n * each) / 0.6e6).toFixed(2);
+      const gigabytes = (bytes: number, digits = 1) => `${(bytes / 1e9).toFixed(digits)} GB`;
+      const day = (n / 10) * 86_400 * 280;
+      expect(sizes, clicks).toEqual([
+        ...[cores(adServer), cores(processor), cores(postgres)],
+        ...[gigabytes(n * 3_600 * 450), gigabytes(day), gigabytes(day * 400, 0)],
+      ]);
+    }
+  });
+});
+
 describe('docs/brokers.md', () => {
   it('shows a click event that Tollway accepts', () => {
     const [, text = ''] = /```json\n\s*(\{"v":1.*\})\n/.exec(readPage('docs/brokers.md')) ?? [];

@@ -164,9 +164,11 @@ describe('the tests in CI', () => {
       [...text.matchAll(/apt-get install ((?:\\\n|.)*)$/gm)]
         .flatMap(([, line = '']) => words(line.replaceAll('\\\n', ' ')))
         .filter((word) => /^[a-z]/.test(word));
-    const wanted = installed(read('.ci/run')).filter((name) => !name.startsWith('postgresql-'));
-    expect(wanted.length).toBeGreaterThan(10);
-    expect(installed(read('.github/actions/test-tools/action.yml'))).toEqual(wanted);
+    // Debian and Ubuntu have another version each.
+    const tools = (path: string) =>
+      installed(read(path)).map((name) => name.replace(/^postgresql-\d+$/, 'postgresql'));
+    expect(tools('.ci/run').length).toBeGreaterThan(10);
+    expect(tools('.github/actions/test-tools/action.yml')).toEqual(tools('.ci/run'));
   });
 
   it('run the ledger on every supported version of PostgreSQL', () => {

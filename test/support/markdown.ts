@@ -19,7 +19,7 @@ export function rowsOf(page: string, headerCell: string): string[] {
 
 /** The texts of the code blocks of a page in a language. */
 export function codeBlocksOf(page: string, language: string): string[] {
-  return [...page.matchAll(/^```([a-z]+)\n(.*?)^```$/gms)].flatMap(([, name, text = '']) =>
+  return [...page.matchAll(/^ *```([a-z]+)\n(.*?)^ *```$/gms)].flatMap(([, name, text = '']) =>
     name === language ? [text] : [],
   );
 }

@@ -13,9 +13,12 @@ import { type Guard, openGuard, untilAnswers } from '../../emulators/process/gua
 import { addAccount, testDatabase } from '../support/database.ts';
 import { k1 } from '../support/link-samples.ts';
 import { codeBlocksOf, readPage } from '../support/markdown.ts';
+import { runScript } from '../support/run-script.ts';
 import { isSkipped } from '../support/skipped.ts';
-import { makeFolder, removeFolder, runScript, stackEnv, waitFor } from '../support/stack.ts';
+import { stackEnv } from '../support/stack.ts';
+import { suiteFolder } from '../support/temporary-folder.ts';
 import { askOverTls, VISITOR_NETWORK } from '../support/tls-visitor.ts';
+import { until } from '../support/until.ts';
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
@@ -105,7 +108,7 @@ const all = await Promise.all(
 );
 
 const database = testDatabase();
-const folder = makeFolder();
+const folder = suiteFolder();
 const paths: string[] = [];
 let env: NodeJS.ProcessEnv;
 let adServer: ReturnType<typeof runScript> | undefined;
@@ -131,13 +134,12 @@ beforeAll(async () => {
       ({ ok }) => ok,
       () => false,
     );
-  await waitFor(isReady, 20_000, 'an ad server that is ready');
+  await until('an ad server that is ready', isReady);
 });
 
 afterAll(async () => {
   adServer?.kill('SIGKILL');
   await guard?.end();
-  removeFolder(folder);
 });
 
 const operations = (path: string) => fetch(`http://127.0.0.1:${env.AD_SERVER_OPS_PORT}${path}`);
@@ -157,11 +159,9 @@ async function eventOf(clickId: string): Promise<ClickEvent> {
     const records = rows.flatMap(({ id, payload }) => readChunk(id, payload));
     return records.flatMap((record) => (record.is === 'click' ? [record.click] : []));
   };
-  const find = async () => (await clicks()).find((click) => click.clickId === clickId);
-  await waitFor(async () => (await find()) !== undefined, 10_000, 'the click in the broker');
-  const found = await find();
-  if (!found) throw new Error('Expected the click that was there');
-  return found;
+  return until('the click in the broker', async () =>
+    (await clicks()).find((click) => click.clickId === clickId),
+  );
 }
 
 /** Starts a proxy with the block of the page, and waits until it answers with what the ad server says. */
@@ -242,6 +242,6 @@ describe.each(all)('$name before an ad server, as docs/running.md has it', ({ pr
       const text = await operations('/metrics').then((response) => response.text());
       return Number(/^tollway_connections\{.*port="public".*\} (\d+)$/m.exec(text)?.[1] ?? 0);
     };
-    await waitFor(async () => (await kept()) > 0, 5_000, 'a connection that is kept');
+    await until('a connection that is kept', async () => (await kept()) > 0, 5_000);
   });
 });

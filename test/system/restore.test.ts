@@ -4,22 +4,28 @@ import { appendFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createPool } from '../../common/postgres/postgres.ts';
+import { freePorts } from '../../emulators/process/free-ports.ts';
 import { migrate } from '../../migrations/migrate.ts';
 import type { Broker, Driver, Server } from '../brokers/broker.ts';
 import { kinesisDriver } from '../brokers/kinesis-broker.ts';
 import { postgresDriver } from '../brokers/postgres-broker.ts';
-import { addAccount, type NamedAd, silent, type TestDatabase, TestSpool } from '../support/database.ts';
+import { addAccount, type TestDatabase } from '../support/database.ts';
+import { silent } from '../support/loggers.ts';
 import { codeBlocksOf, readPage } from '../support/markdown.ts';
 import { createCluster, installedPostgres, type PostgresCluster } from '../support/postgres-cluster.ts';
+import { type NamedAd, TestSpool } from '../support/records.ts';
 import { RETENTION } from '../support/retention.ts';
+import { runScript, tollway } from '../support/run-script.ts';
 import { isSkipped } from '../support/skipped.ts';
-import { freePorts, runScript, tollway, waitFor } from '../support/stack.ts';
+import { until } from '../support/until.ts';
 
 const bin = installedPostgres();
 const skipped = isSkipped(
   bin === undefined ? 'Restoring a backup is not tested: install postgresql-15 or newer' : null,
 );
-const [archiving = '', recovering = ''] = codeBlocksOf(readPage('docs/running.md'), 'ini');
+const page = readPage('docs/running.md');
+const [archiving = '', recovering = ''] = codeBlocksOf(page, 'ini');
+const [skipIds = ''] = codeBlocksOf(page, 'sql');
 
 /** A ledger in the cluster, with a broker and a processor. */
 type Ledger = {
@@ -91,7 +97,7 @@ async function untilSettled(ledger: Ledger, count: number): Promise<void> {
       (settled) => settled >= count,
       () => false,
     );
-  await waitFor(isSettled, 20_000, `${count} settled clicks`);
+  await until(`${count} settled clicks`, isSettled);
 }
 
 /** Ends the server and loses its disk; all that it has written until now is in the archive. */
@@ -105,7 +111,7 @@ async function loseServer(pool: TestDatabase['pool']): Promise<void> {
       ((await pool.query<{ name: string | null }>(query)).rows[0]?.name ?? '') >= (rows[0]?.segment ?? '')
     );
   };
-  await waitFor(archived, 20_000, 'the last segment in the archive');
+  await until('the last segment in the archive', archived);
   await cluster.kill();
   rmSync(join(cluster.folder, 'data'), { recursive: true });
 }
@@ -153,8 +159,12 @@ describe.skipIf(skipped)('a backup that is restored to a time, as docs/running.m
       const answer = await kept.database.pool.query<{ recovering: boolean }>(query).catch(() => null);
       return answer?.rows[0]?.recovering === false;
     };
-    await waitFor(isRecovered, 20_000, 'the end of the recovery');
+    await until('the end of the recovery', isRecovered);
     expect([await countOf(kept), await countOf(lost)]).toEqual([80, 80]);
+
+    // Made after that time, so a link in circulation may name an ad with the next id.
+    await kept.database.pool.query(skipIds);
+    expect((await addAccount(kept.database.pool)).ad.id).toBeGreaterThan(kept.ad.id + 1_000);
 
     for (const ledger of both) ledger.processor = runScript('processor/main.ts', ledger.env);
     await untilSettled(kept, 100);
@@ -164,7 +174,7 @@ describe.skipIf(skipped)('a backup that is restored to a time, as docs/running.m
     // What the next watermark of an ad server says.
     await lost.broker.publisher.publishEverywhere(lost.spool.watermark());
     const reconcile = () => tollway(lost.env, 'reconcile', '--settled');
-    await waitFor(async () => (await reconcile()).stdout.includes('81–100'), 20_000, 'the missing clicks');
+    await until('the missing clicks', async () => (await reconcile()).stdout.includes('81–100'));
     expect((await reconcile()).code).toBe(1);
   });
 });

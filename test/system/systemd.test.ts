@@ -5,12 +5,14 @@ import { basename, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { settings } from '../../common/config/config.ts';
 import { DRAIN_MS_MAX } from '../../common/process.ts';
+import { freePorts } from '../../emulators/process/free-ports.ts';
 import { GRANTS } from '../../migrations/grants.ts';
 import { clickLink } from '../support/clicks.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { k1 } from '../support/link-samples.ts';
 import { isSkipped } from '../support/skipped.ts';
-import { freePorts, makeFolder, removeFolder, waitFor } from '../support/stack.ts';
+import { suiteFolder } from '../support/temporary-folder.ts';
+import { until } from '../support/until.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 const FOLDER = join(ROOT, 'deploy', 'systemd');
@@ -31,8 +33,7 @@ const skipped = isSkipped(
 );
 
 describe('the units of systemd', () => {
-  const folder = makeFolder();
-  afterAll(() => removeFolder(folder));
+  const folder = suiteFolder();
 
   it.skipIf(skipped).each(units)('%s has nothing that systemd does not know', (unit) => {
     for (const name of units) writeFileSync(join(folder, name), read(name).replaceAll('/opt/tollway', ROOT));
@@ -81,7 +82,7 @@ describe('the environment files', () => {
 });
 
 describe('an installation by these files', () => {
-  const folder = makeFolder();
+  const folder = suiteFolder();
   const etc = join(folder, 'etc');
   const started: ChildProcess[] = [];
   let database: TestDatabase & { drop: () => Promise<void> };
@@ -96,7 +97,6 @@ describe('an installation by these files', () => {
   afterAll(async () => {
     for (const child of started) child.kill('SIGKILL');
     await database.drop();
-    removeFolder(folder);
   });
 
   /** An environment file with this database and key. Ports that are taken on this machine are others. */
@@ -151,12 +151,14 @@ AD_SERVER_OPS_PORT=${operations}
     expect((await runCommand('samples', 'add')).code).toBe(0);
     runUnit('tollway-ad-server.service');
     runUnit('tollway-processor@.service', String(instance));
-    await waitFor(isReady(operations), 20_000, 'the ad server');
-    await waitFor(isReady(instance), 20_000, 'the processor');
+    await until('the ad server', isReady(operations));
+    await until('the processor', isReady(instance));
     const { stdout: link } = await runCommand('link', '1');
     const { clickId } = await clickLink(link.trim());
     expect(clickId).not.toBeNull();
-    await waitFor(async () => (await runCommand('export')).stdout.includes(clickId ?? ''));
+    await until('the click in the ledger', async () =>
+      (await runCommand('export')).stdout.includes(clickId ?? ''),
+    );
     expect((await once(runUnit('tollway-reconcile.service'), 'exit'))[0]).toBe(0);
   });
 });
