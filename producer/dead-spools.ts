@@ -4,27 +4,29 @@ import { errorCode, TollwayError } from '../common/errors.ts';
 import { type FileLock, lockFile } from '../common/file-lock.ts';
 import { isUuid } from '../common/uuid.ts';
 import { RELAYED_NAME, readRelayed } from './relay-position.ts';
-import { LOCK_NAME } from './spool.ts';
+import { LOCK_NAME } from './spool-folder.ts';
 import { listSegments, scanSegment } from './spool-format.ts';
 
-/** A spool whose owner is gone, now ours: nothing is appended to it any more. */
+/** A spool that this process has adopted because its owner is gone. Nothing is appended to it any more. */
 export type DeadSpool = {
   readonly spoolId: string;
   readonly folder: string;
-  /** How many clicks its owner accepted. */
+  /** Number of clicks that its owner accepted. */
   readonly accepted: number;
+  /** Bytes of its segments. */
   readonly bytes: number;
-  /** Bytes behind the last whole record of its last segment: what a crash of the host tore, or lost. */
+  /** Incomplete bytes behind the last whole record of its last segment, left by a crash of the process or host. */
   readonly tornBytes: number;
-  /** The first sequence of the segment that has them, or `null`. */
+  /** The first sequence of the segment with incomplete bytes, or `null`. */
   readonly tornSegment: number | null;
+  /** Releases the lock. */
   readonly release: () => void;
 };
 
 /**
- * Adopts the spools below `root` that nobody owns, one after the other: the next is looked at when the caller asks for it. Any number of
- * adopters may do so at the same time: each spool has one lock, held by its owner or by one of them. `onUnreadable` hears of one that
- * cannot be read; it stays where it is. A look at one spool takes a turn of the event loop of its own.
+ * Adopts the spools below `root` that have no owner, lazily, one at a time. Several processes can adopt at the same time: the lock of a spool
+ * is held by its owner or by one adopter. A spool that cannot be read stays where it is and is passed to `onUnreadable`, which throws the
+ * error by default. Each spool is checked in its own event-loop iteration, so that redirects do not wait for many spools.
  */
 export async function* adoptDeadSpools(
   root: string,
@@ -46,7 +48,7 @@ export async function* adoptDeadSpools(
   }
 }
 
-/** Adopts one spool, or returns `null` if it is owned, or just went. Throws `not_a_spool`. */
+/** Adopts one spool. Returns `null` if it has an owner or was removed. Throws `not_a_spool`, and errors of the file system. */
 export async function adoptSpool(folder: string): Promise<DeadSpool | null> {
   const spoolId = basename(folder);
   if (!isUuid(spoolId)) {
@@ -64,7 +66,7 @@ export async function adoptSpool(folder: string): Promise<DeadSpool | null> {
     return {
       spoolId,
       folder,
-      // Once all segments are relayed and deleted, only the relay's position tells.
+      // If all segments are relayed and deleted, the position of the relay is the number of clicks.
       accepted: last ? last.firstSequence - 1 + scan.records : (readRelayed(folder) ?? 0),
       tornBytes: scan.tornBytes,
       tornSegment: scan.tornBytes > 0 && last ? last.firstSequence : null,
@@ -81,7 +83,7 @@ function takeLock(folder: string): FileLock | null {
   try {
     return lockFile(join(folder, LOCK_NAME));
   } catch (error) {
-    // Another adopter has emptied and removed it a moment ago.
+    // Another adopter has just relayed and removed it.
     if (errorCode(error) === 'ENOENT' || !folderExists(folder)) return null;
     throw error;
   }
@@ -91,17 +93,17 @@ function folderExists(folder: string): boolean {
   return statSync(folder, { throwIfNoEntry: false })?.isDirectory() ?? false;
 }
 
-/** Removes the folder of a spool that is relayed to its end; the lock goes last, still held. */
+/** Removes the folder of a spool that is completely relayed. The caller holds its lock, whose file is removed last. */
 export function removeSpool(folder: string): void {
   if (!folderExists(folder)) return;
-  // The relay has deleted every segment that held a click.
+  // These segments have no clicks: the relay has deleted or quarantined the others.
   for (const segment of listSegments(folder)) rmSync(segment.path);
   rmSync(join(folder, RELAYED_NAME), { force: true });
   rmSync(join(folder, LOCK_NAME), { force: true });
   try {
     rmdirSync(folder);
   } catch (error) {
-    // A passing adopter may have made a new lock in it: it will find the folder empty and remove it.
+    // Another adopter may have created a new lock file in the folder. It will find no clicks and remove the folder.
     if (errorCode(error) !== 'ENOTEMPTY' && errorCode(error) !== 'ENOENT') throw error;
   }
 }

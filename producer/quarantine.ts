@@ -2,28 +2,28 @@ import { mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import type { Segment } from './spool-format.ts';
 
-/** The folder beside the spools that keeps damaged segments. */
+/** Name of the folder for damaged segments, beside the spools. */
 export const QUARANTINE_NAME = 'quarantine';
-/** Most bytes kept there; the oldest segments go first. */
+/** Most bytes in the quarantine: 64 MiB. */
 export const QUARANTINE_BYTES_MAX = 67_108_864;
 
 /**
- * Moves a damaged segment out of its spool in place of deleting it, so that an operator can look for what it held. Deletes the oldest
- * ones beyond `bytesMax`; the segment itself, too, if it is larger. Returns its new path.
+ * Moves a damaged segment from its spool to the quarantine, so that an operator can examine it. Then deletes the oldest segments until the
+ * quarantine has at most `bytesMax` bytes; also the new segment, if it is larger than that. Returns the new path.
  */
 export function quarantineSegment(segment: Segment, bytesMax = QUARANTINE_BYTES_MAX): string {
   const spool = dirname(segment.path);
   const folder = join(dirname(spool), QUARANTINE_NAME);
   mkdirSync(folder, { recursive: true, mode: 0o700 });
-  // A spool id begins with its time: the names sort by age.
+  // A spool id begins with its time, so names sort by age.
   const path = join(folder, `${basename(spool)}.${basename(segment.path)}`);
   renameSync(segment.path, path);
   let bytes = 0;
   for (const name of readdirSync(folder).sort().reverse()) {
-    const kept = join(folder, name);
-    // Another process of this folder may have deleted it.
-    bytes += statSync(kept, { throwIfNoEntry: false })?.size ?? 0;
-    if (bytes > bytesMax) rmSync(kept, { force: true });
+    const file = join(folder, name);
+    // Another process may have deleted it.
+    bytes += statSync(file, { throwIfNoEntry: false })?.size ?? 0;
+    if (bytes > bytesMax) rmSync(file, { force: true });
   }
   return path;
 }

@@ -1,5 +1,4 @@
-import { closeSync, constants, openSync, rmSync, statSync, writeSync } from 'node:fs';
-import { join } from 'node:path';
+import { rmSync, statSync } from 'node:fs';
 import type { Publisher } from '../brokers/publisher.ts';
 import { errorMessage } from '../common/errors.ts';
 import { isOutOfResources } from '../common/open-files.ts';
@@ -9,29 +8,34 @@ import type { Metrics } from '../common/telemetry/metrics.ts';
 import type { Problem } from '../common/telemetry/problems.ts';
 import { ThrottledLog } from '../common/telemetry/throttled-log.ts';
 import { uuidV7TimeMs } from '../common/uuid.ts';
-import { type BrokerRecord, clickKey, readRecord, watermarkRecord } from '../contract/click-event.ts';
+import { clickKey, readRecord, watermarkRecord } from '../contract/click-event.ts';
 import { removeSpool } from './dead-spools.ts';
 import { quarantineSegment } from './quarantine.ts';
-import { encodePosition, RELAYED_NAME, readRelayed } from './relay-position.ts';
+import { RelayPosition, readRelayed } from './relay-position.ts';
+import { RetryingPublisher } from './retrying-publisher.ts';
 import { listSegments, type Segment } from './spool-format.ts';
 import { SpoolReader } from './spool-reader.ts';
 
-/** What a relay needs to know of the spool it empties, alive or dead. */
+/** The spool that a relay empties: the one of this process, or an adopted one. */
 export type RelayedSpool = {
   readonly spoolId: string;
   readonly folder: string;
+  /** The highest sequence. It grows while the spool is in use. */
   readonly accepted: number;
-  /** The first sequence of the segment still being written, or `null`. */
+  /** The first sequence of the open segment, or `null`. */
   readonly openSegment: number | null;
-  /** The first sequence of a segment with bytes behind its last whole record. */
+  /** The first sequence of the segment with incomplete bytes behind its last record, or `null`. */
   readonly tornSegment?: number | null;
-  /** Ends the segment being written: after damage, what comes next begins a new one. */
+  /** Ends the open segment. Called after damage, so that new clicks go to a new segment. */
   readonly roll: () => void;
 };
 
 export type RelayOptions = {
+  /** Most clicks in one call of the publisher. */
   readonly batchMax: number;
+  /** Time to wait for more clicks before a batch is published, in ms. */
   readonly lingerMs: number;
+  /** Shortest time between two watermarks, in ms. */
   readonly watermarkIntervalMs: number;
 };
 
@@ -40,98 +44,90 @@ export type RelayDeps = {
   readonly options: RelayOptions;
   readonly metrics: Metrics;
   readonly logger: Logger;
-  /** Told how many bytes were deleted from disk. */
+  /** Called with the number of bytes that were deleted from the spool. */
   readonly onFreed: (bytes: number) => void;
 };
 
-/** A broker that has confirmed nothing for so long is reported, in ms. */
-const SILENT_MS = 5_000;
-
 /**
- * Moves one spool's clicks to the broker, in order and one batch at a time, and remembers how far it got.
- * It dies anywhere without harm: what was published and not yet remembered is published again.
+ * Publishes one spool's clicks to the broker, in order and one batch at a time, and saves its position after each. It can be killed at any
+ * point: clicks that were published after the last saved position are published again.
  *
- * Every mark is a number that the *spool* has counted, sent once everything up to it has been published:
- * a click that the relay fails to find is missing from the ledger and not from the watermark.
+ * A watermark is the number of clicks that the spool has accepted, sent after all of them were published. The relay does not count clicks
+ * itself, so a click that it cannot read back counts as accepted and shows as missing in reconciliation.
  */
 export class Relay {
   private readonly spool: RelayedSpool;
   private readonly deps: RelayDeps;
   private readonly reader: SpoolReader;
-  private readonly resources: ThrottledLog;
-  private readonly publishing: ThrottledLog;
+  private readonly resourceLog: ThrottledLog;
+  private readonly publisher: RetryingPublisher;
   private readonly stop = new AbortController();
-  private readonly memory: RelayMemory;
+  private readonly position: RelayPosition;
   private readonly ending = new AbortController();
   private wake: () => void = () => {};
-  /** When the oldest unconfirmed click was clicked, on the clock of `performance.now()`. */
-  private oldest: number | null = null;
-  /** Since when a confirmation is waited for (monotonic, ms), over all attempts; `null` while nothing is. */
-  private askedAt: number | null = null;
-  private lastFailure = 'it has not answered';
+  /** Time of the oldest unconfirmed click on the clock of `performance.now()`, or `null`. */
+  private oldestClickAt: number | null = null;
+  /** The highest sequence that the broker has confirmed. */
   private relayed: number;
   private sentWatermark = 0;
-  /** Sequences that could not be read back, from `from` to before `to`, in segments that are still there. */
+  /** Ranges of sequences that could not be read back, in segments that still exist; `to` is exclusive. */
   private damage: { from: number; to: number }[] = [];
   private watermarkSentAt = Number.NEGATIVE_INFINITY;
+  /** A watermark that is due when all clicks up to it are published, or `null`. */
   private nextWatermark: number | null = null;
 
   constructor(spool: RelayedSpool, deps: RelayDeps) {
     this.spool = spool;
     this.deps = deps;
-    this.publishing = new ThrottledLog(deps.logger, {
-      failed: 'The broker does not accept clicks. They wait in the spool',
-      recovered: 'The broker accepts clicks again',
-    });
-    this.resources = new ThrottledLog(deps.logger, {
+    this.publisher = new RetryingPublisher(spool.spoolId, deps, this.stop.signal);
+    this.resourceLog = new ThrottledLog(deps.logger, {
       failed:
-        'The relay lacks file descriptors or memory; clicks wait in the spool, and it tries again. Raise ulimit -n if this lasts',
+        'The relay lacks file descriptors or memory. Clicks wait in the spool, and the relay retries. If this lasts, raise ulimit -n',
       recovered: 'The relay has file descriptors and memory again',
     });
-    this.relayed = this.firstPosition();
+    this.relayed = this.readPosition();
     this.reader = new SpoolReader(spool.folder, this.relayed + 1);
-    this.memory = new RelayMemory(spool.folder, deps.logger);
+    this.position = new RelayPosition(spool.folder, deps.logger);
   }
 
   /**
-   * How far an earlier relay got. A position that is damaged, or that lies beyond what the segments hold, skips nothing: relaying begins
-   * at the first segment on disk, because what lay before it was relayed before it was deleted. The ledger drops what comes twice.
+   * Returns the position of an earlier relay of this spool. If the position is damaged or beyond the accepted clicks, the relay begins at
+   * the first segment on disk: earlier segments were deleted after they were relayed. The ledger drops the duplicates.
    */
-  private firstPosition(): number {
+  private readPosition(): number {
     const { folder, spoolId, accepted } = this.spool;
     const relayed = readRelayed(folder);
     if (relayed !== null && relayed <= accepted) return relayed;
     const first = listSegments(folder)[0]?.firstSequence ?? 1;
     this.deps.logger.error(
       { spoolId, relayed, accepted, from: first },
-      'The position of the relay is damaged or lies beyond the clicks on disk; all clicks on disk are relayed again, and none is charged twice',
+      'The position of the relay is damaged or beyond the clicks on disk. The relay publishes all clicks on disk again; none is charged twice',
     );
     return first - 1;
   }
 
-  /** Age of the oldest click that the broker has not confirmed, in ms, or `null` if there is none. Steps of the system clock do not change it. */
+  /** Age of the oldest click that the broker has not confirmed, in ms, or `null`. A change of the system clock does not affect it. */
   get oldestClickAgeMs(): number | null {
-    return this.oldest === null ? null : performance.now() - this.oldest;
+    return this.oldestClickAt === null ? null : performance.now() - this.oldestClickAt;
   }
 
-  /** Why the broker has confirmed nothing for a while, or `null`. */
+  /** Why no call of the broker has succeeded for more than 5 s, or `null`. */
   get problem(): Problem | null {
-    const forMs = this.askedAt === null ? 0 : performance.now() - this.askedAt;
-    return forMs > SILENT_MS ? { what: 'broker', reason: this.lastFailure, forMs } : null;
+    return this.publisher.problem;
   }
 
-  /** Says that the spool has grown. */
+  /** Wakes the relay: the spool has grown or ended a segment. */
   notify(): void {
     this.wake();
   }
 
-  /** Says that nothing more will be appended: `run` ends when all is relayed. */
+  /** Announces that no click will be appended any more: `run` resolves when all clicks are relayed. */
   end(): void {
     this.ending.abort();
     this.wake();
   }
 
-  /** Ends `run` soon, wherever it is; what is left stays in the folder. */
+  /** Stops `run` soon. Clicks that were not relayed stay in the folder. */
   abort(): void {
     this.ending.abort();
     this.stop.abort();
@@ -139,8 +135,8 @@ export class Relay {
   }
 
   /**
-   * Relays until the spool has ended and is empty; then sends its last watermark and removes its folder.
-   * Resolves to whether it came that far (an `abort` ends it earlier).
+   * Relays until `end` was called and the spool is empty, then sends the last watermark and removes the folder. Resolves to true after
+   * that, to false if `abort` stopped it before. Throws errors of the file system, but retries a lack of file descriptors or memory.
    */
   async run(): Promise<boolean> {
     const { options } = this.deps;
@@ -150,7 +146,7 @@ export class Relay {
           const count = await this.relayBatch();
           await this.sendWatermarkIfDue();
           failures = 0;
-          this.resources.recover({ spoolId: this.spool.spoolId });
+          this.resourceLog.recover({ spoolId: this.spool.spoolId });
           const left = this.reader.next <= this.spool.accepted;
           if (count >= options.batchMax || (left && this.ending.signal.aborted)) continue;
           if (this.ending.signal.aborted) return await this.finish();
@@ -160,23 +156,24 @@ export class Relay {
           await this.waitForResources(error, failures);
           continue;
         }
-        await this.gather();
+        await this.waitForClicks();
       }
       return false;
     } finally {
       this.reader.close();
-      this.memory.close();
+      this.position.close();
     }
   }
 
-  /** Every step can be done again: what was read and not remembered is read and published again. */
+  /** Waits, then continues from the last saved position. Clicks that were published after it are published again. */
   private async waitForResources(error: unknown, failures: number): Promise<void> {
-    this.resources.fail({ spoolId: this.spool.spoolId, problem: errorMessage(error) });
+    this.resourceLog.fail({ spoolId: this.spool.spoolId, problem: errorMessage(error) });
     this.reader.next = this.relayed + 1;
     this.reader.close();
     await sleep(backoffMs(failures), this.stop.signal);
   }
 
+  /** Reads and publishes one batch, saves the position and deletes relayed segments. Returns the number of published clicks. */
   private async relayBatch(): Promise<number> {
     const { metrics, logger, options } = this.deps;
     const { firstSequence, payloads, damaged } = this.reader.read(this.spool.accepted, options.batchMax);
@@ -186,63 +183,23 @@ export class Relay {
       this.damage.push({ from: firstSequence - damaged, to: firstSequence });
       logger.error(
         { spoolId: this.spool.spoolId, before: firstSequence, damaged },
-        'Spooled clicks cannot be read back',
+        'Clicks in the spool cannot be read back and are not charged',
       );
     }
     const [first] = payloads;
     if (first) {
-      this.oldest = performance.now() - Math.max(0, Date.now() - clickTimeMs(first));
+      this.oldestClickAt = performance.now() - Math.max(0, Date.now() - clickTimeMs(first));
       const records = payloads.map((value, index) => ({
         key: clickKey(this.spool.spoolId, firstSequence + index),
         value,
       }));
-      if (!(await this.publishAll(records))) return 0;
+      if (!(await this.publisher.publish(records))) return 0;
       metrics.relayedClicks.inc(records.length);
     }
-    if (first || damaged > 0) this.remember(this.reader.next - 1);
+    if (first || damaged > 0) this.savePosition(this.reader.next - 1);
     this.freeSegments();
-    if (this.reader.next > this.spool.accepted) this.oldest = null;
+    if (this.reader.next > this.spool.accepted) this.oldestClickAt = null;
     return payloads.length;
-  }
-
-  private publishAll(records: readonly BrokerRecord[]): Promise<boolean> {
-    let left = records;
-    return this.publish(async () => {
-      const refused = await this.deps.publisher.publish(left);
-      const progressed = refused.length < left.length;
-      left = refused;
-      return refused.length === 0 ? 'published' : progressed ? 'partly' : 'refused';
-    });
-  }
-
-  /** Publishes for as long as it takes. False if the relay was stopped before it succeeded. */
-  private async publish(send: () => Promise<'published' | 'partly' | 'refused'>): Promise<boolean> {
-    const { metrics } = this.deps;
-    for (let attempt = 1; !this.stop.signal.aborted; attempt += 1) {
-      try {
-        this.askedAt ??= performance.now();
-        const result = await send();
-        this.askedAt = null;
-        this.lastFailure = 'it has not answered';
-        metrics.relayBatches.inc({ result });
-        metrics.brokerUp.set(1);
-        if (result !== 'published') {
-          // It answers and is at its limit. While some gets through, there is no reason to wait ever longer.
-          if (result === 'partly') attempt = 1;
-          await sleep(backoffMs(attempt), this.stop.signal);
-          continue;
-        }
-        this.publishing.recover({ spoolId: this.spool.spoolId, attempt });
-        return true;
-      } catch (error) {
-        this.lastFailure = errorMessage(error);
-        metrics.relayBatches.inc({ result: 'failed' });
-        metrics.brokerUp.set(0);
-        this.publishing.fail({ spoolId: this.spool.spoolId, attempt, problem: errorMessage(error) });
-        await sleep(backoffMs(attempt), this.stop.signal);
-      }
-    }
-    return false;
   }
 
   private async sendWatermarkIfDue(): Promise<void> {
@@ -256,12 +213,8 @@ export class Relay {
   }
 
   private async sendWatermark(accepted: number): Promise<boolean> {
-    const record: BrokerRecord = watermarkRecord(this.spool.spoolId, accepted);
-    const everywhere = async () => {
-      await this.deps.publisher.publishEverywhere(record);
-      return 'published' as const;
-    };
-    if (!(await this.publish(everywhere))) return false;
+    const record = watermarkRecord(this.spool.spoolId, accepted);
+    if (!(await this.publisher.publishEverywhere(record))) return false;
     this.sentWatermark = accepted;
     this.watermarkSentAt = performance.now();
     this.nextWatermark = null;
@@ -269,20 +222,20 @@ export class Relay {
   }
 
   private async finish(): Promise<boolean> {
-    // Always sent: a dead spool's last watermark may have died with its owner.
+    // Sent even if nothing changed: the owner of an adopted spool may have died before it sent its last watermark.
     if (this.spool.accepted > 0 && !(await this.sendWatermark(this.spool.accepted))) return false;
     removeSpool(this.spool.folder);
     return true;
   }
 
-  private remember(sequence: number): void {
+  private savePosition(sequence: number): void {
     this.relayed = sequence;
-    this.memory.write(sequence);
+    this.position.save(sequence);
   }
 
-  /** Deletes the segments that are relayed to their end and not written any more. */
+  /** Deletes the segments that are completely relayed and not open. */
   private freeSegments(): void {
-    // A spool that never had room for its folder has no click either.
+    // A spool whose folder was never created, because the disk is full, has no clicks.
     if (this.spool.accepted === 0 && !this.spool.tornSegment) return;
     const segments = listSegments(this.spool.folder);
     for (const [index, segment] of segments.entries()) {
@@ -295,7 +248,7 @@ export class Relay {
     }
   }
 
-  /** Deletes a segment, or keeps it in quarantine where a click of it could not be read back or bytes lie behind its last click. */
+  /** Deletes a segment. Moves it to the quarantine instead if a click could not be read back or incomplete bytes follow the last one. */
   private removeSegment(segment: Segment, end: number): void {
     const { tornSegment = null, spoolId } = this.spool;
     const isDamaged =
@@ -310,8 +263,8 @@ export class Relay {
     );
   }
 
-  /** Waits for the first click and lets others join it; wakes for a watermark, too. */
-  private async gather(): Promise<void> {
+  /** Waits for a click or the interval of watermarks, then for `lingerMs`, so that more clicks join the batch. */
+  private async waitForClicks(): Promise<void> {
     const { lingerMs, watermarkIntervalMs } = this.deps.options;
     if (this.reader.next > this.spool.accepted) {
       await new Promise<void>((resolve) => {
@@ -327,36 +280,7 @@ export class Relay {
   }
 }
 
-/** Keeps on disk how far a relay got. A full disk cannot stop it: then what it forgets is published twice. */
-class RelayMemory {
-  private readonly path: string;
-  private file: number | null = null;
-  private readonly writing: ThrottledLog;
-
-  constructor(folder: string, logger: Logger) {
-    this.path = join(folder, RELAYED_NAME);
-    this.writing = new ThrottledLog(logger, {
-      failed:
-        'The relay cannot save its position. After a restart it publishes some clicks again; none is charged twice',
-      recovered: 'The relay saves its position again',
-    });
-  }
-
-  write(sequence: number): void {
-    try {
-      this.file ??= openSync(this.path, constants.O_WRONLY | constants.O_CREAT, 0o600);
-      writeSync(this.file, encodePosition(sequence), 0, 'latin1');
-      this.writing.recover({ path: this.path });
-    } catch (error) {
-      this.writing.fail({ path: this.path, problem: errorMessage(error) });
-    }
-  }
-
-  close(): void {
-    if (this.file !== null) closeSync(this.file);
-  }
-}
-
+/** The time of a click, in Unix ms; the current time if the payload is not a click. */
 function clickTimeMs(payload: Buffer): number {
   const read = readRecord({ key: null, value: payload }, 'spool');
   return read.is === 'click' ? uuidV7TimeMs(read.click.clickId) : Date.now();

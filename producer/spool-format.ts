@@ -3,33 +3,36 @@ import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { CLICK_BYTES_MAX } from '../contract/click-event.ts';
 
-/**
- * A spool is a folder named after its id, with segment files named after the sequence of their first record.
- * A segment is a header and then frames: length of the payload, checksum, index in the segment, payload; integers 32-bit
- * big-endian. A record's sequence is the segment's first plus its index: after damage the reader finds the next
- * whole frame and knows how many lie between.
- */
+// A spool is a folder named after its id, with segment files named after the sequence of their first record. A segment is a header and
+// then frames. A frame is: length of the payload, checksum, index in the segment, payload; integers are 32-bit big-endian. The sequence
+// of a record is the first sequence of the segment plus the index, so a reader that skips damage to the next whole frame knows how many
+// records it skipped.
+
+/** The first bytes of a segment. */
 export const SEGMENT_HEADER = Buffer.from('TOLLWAY SPOOL 1\n', 'latin1');
+/** Length, checksum and index of a frame, in bytes. */
 export const FRAME_HEADER_BYTES = 12;
 /** Longest record with its frame, in bytes. */
 export const FRAME_BYTES_MAX = FRAME_HEADER_BYTES + CLICK_BYTES_MAX;
-/** Bytes read of a segment at once: many frames, and always more than one. */
+/** Bytes of a segment that are read at once. At least two frames fit. */
 export const WINDOW_BYTES = Math.max(1_048_576, 2 * FRAME_BYTES_MAX);
 
-/** Bytes scanned in one turn of the event loop: a millisecond of work, three where all of it is damaged. */
+/** Bytes scanned in one event-loop iteration: 1 ms of work, 3 ms if all of them are damaged. */
 const SCAN_BYTES = 262_144;
 
+/** Offset of the index in a frame. */
 const INDEX_AT = 8;
 const SEGMENT_NAME = /^(\d{16})\.segment$/;
 
+/** A segment file. */
 export type Segment = { readonly path: string; readonly firstSequence: number };
 
-/** The path of the segment that begins with a sequence. */
+/** Returns the path of the segment that begins with `firstSequence`. */
 export function segmentPath(folder: string, firstSequence: number): string {
   return join(folder, `${String(firstSequence).padStart(16, '0')}.segment`);
 }
 
-/** The segments of a folder in order. */
+/** Returns the segments of a folder, ordered by sequence. */
 export function listSegments(folder: string): Segment[] {
   const segments = readdirSync(folder).flatMap((name) => {
     const match = SEGMENT_NAME.exec(name);
@@ -38,29 +41,28 @@ export function listSegments(folder: string): Segment[] {
   return segments.sort((a, b) => a.firstSequence - b.firstSequence);
 }
 
-/** Writes the header of the frame at `at`, whose payload of `length` bytes is in its place already. */
+/** Writes the header of the frame at offset `at`, whose payload of `length` bytes is already behind it. */
 export function writeFrameHeader(bytes: Buffer, at: number, length: number, index: number): void {
   bytes.writeUInt32BE(length, at);
   bytes.writeUInt32BE(index, at + INDEX_AT);
   bytes.writeUInt32BE(checksum(bytes, at, length), at + 4);
 }
 
-/** Covers the length too (as the seed), so a tail of zeros, as power loss leaves it, is no frame. */
+/** CRC-32 of index and payload, seeded with the length, so that the zeros that a loss of power can leave are not a frame. */
 function checksum(bytes: Buffer, at: number, length: number): number {
   return crc32(bytes.subarray(at + INDEX_AT, at + FRAME_HEADER_BYTES + length), length);
 }
 
+/** A whole frame in a buffer. */
 export type Frame = {
   readonly index: number;
+  /** A view of the buffer. */
   readonly payload: Buffer;
-  /** Where the next frame begins. */
+  /** Offset behind the frame. */
   readonly end: number;
 };
 
-/**
- * The whole frames in `bytes` with `from` ≤ index < `to`, ascending; stops at the last of them. Whatever is no frame is
- * passed over until the next one. Payloads are views.
- */
+/** Returns the whole frames in `bytes` with `from` ≤ index < `to`, ascending. Skips bytes that are not a frame. */
 export function readFrames(bytes: Buffer, from: number, to: number): Frame[] {
   const frames: Frame[] = [];
   let lowest = 0;
@@ -87,12 +89,12 @@ function frameAt(bytes: Buffer, at: number, lowest: number, to: number): Frame |
   return { index, payload: bytes.subarray(at + FRAME_HEADER_BYTES, end), end };
 }
 
-/** What a scan of a segment finds: how many records it had up to its last whole one, and how many bytes lie behind that. */
+/** `records`: number of records up to the last whole one; `tornBytes`: bytes behind it. */
 export type SegmentScan = { readonly records: number; readonly tornBytes: number };
 
 /**
- * Scans the segment of a spool whose owner died: its last whole record says how many the owner accepted. Takes one window a turn of the
- * event loop, so that no redirect waits for a large segment.
+ * Scans the last segment of a spool whose owner died for its last whole record, which has the highest accepted sequence. Scans one window
+ * in each event-loop iteration, so that no redirect waits for a large segment.
  */
 export async function scanSegment(path: string): Promise<SegmentScan> {
   const file = openSync(path, 'r');
@@ -101,7 +103,7 @@ export async function scanSegment(path: string): Promise<SegmentScan> {
     const window = Buffer.allocUnsafe(SCAN_BYTES);
     let position = SEGMENT_HEADER.length;
     let records = 0;
-    // A segment whose header is not whole never held a record.
+    // A segment with an incomplete header never had a record.
     let wholeEnd = Math.min(SEGMENT_HEADER.length, size);
     for (;;) {
       const read = readSync(file, window, 0, SCAN_BYTES, position);
@@ -111,7 +113,7 @@ export async function scanSegment(path: string): Promise<SegmentScan> {
         wholeEnd = position + last.end;
       }
       if (read < SCAN_BYTES) return { records, tornBytes: size - wholeEnd };
-      // Without a frame in all of the window, the next one may begin at its end.
+      // If the window has no whole frame, one can begin near its end.
       position += last?.end ?? SCAN_BYTES - FRAME_BYTES_MAX;
       await new Promise((resolve) => setImmediate(resolve));
     }

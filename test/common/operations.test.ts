@@ -31,15 +31,15 @@ async function get(
 describe('an operations server', () => {
   it('lists what keeps the part from being ready, each with its reason and its time', async () => {
     expect(await get('/readyz')).toEqual({ status: 200, body: 'ready\n' });
-    warnings = [{ what: 'broker', reason: 'it has not answered', forMs: 6_200 }];
+    warnings = [{ what: 'broker', reason: 'no response', forMs: 6_200 }];
     expect(await get('/readyz')).toEqual({
       status: 200,
-      body: 'ready\n- broker: it has not answered (for 6 s)\n',
+      body: 'ready\n- broker: no response (for 6 s)\n',
     });
     problems = [{ what: 'database', reason: 'gone\nfor good', forMs: 0 }];
     expect(await get('/readyz')).toEqual({
       status: 503,
-      body: 'not ready\n- database: gone for good\n- broker: it has not answered (for 6 s)\n',
+      body: 'not ready\n- database: gone for good\n- broker: no response (for 6 s)\n',
     });
   });
 

@@ -4,7 +4,7 @@ import { capturedLog } from '../support/loggers.ts';
 import { append, clickText, ROOMY } from '../support/spool-bench.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
-it('a spool that is full says so once, and once that it takes clicks again, however often that changes', async () => {
+it('a full spool logs one failure and one recovery, however often it changes between them', async () => {
   const { logger, lines } = capturedLog();
   const spool = new Spool({ ...ROOMY, bytesMax: 2_000, root: temporaryFolder() }, logger);
   for (let turn = 0; turn < 3; turn += 1) {
@@ -19,6 +19,6 @@ it('a spool that is full says so once, and once that it takes clicks again, howe
   spool.close();
   expect(lines).toEqual([
     'error The spool refuses clicks: they are not charged, or not redirected (SPOOL_FULL). Check the disk and the broker',
-    'error The spool takes clicks again',
+    'error The spool accepts clicks again',
   ]);
 });
