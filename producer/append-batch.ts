@@ -45,7 +45,8 @@ export class AppendBatch {
   /** Writes the headers of the frames that end at `ends`. `firstIndex` is the index in the segment of the first one. */
   writeHeaders(ends: readonly number[], firstIndex: number): void {
     let at = 0;
-    for (const [frame, end] of ends.entries()) {
+    for (let frame = 0; frame < ends.length; frame += 1) {
+      const end = ends[frame] ?? at;
       writeFrameHeader(this.bytes, at, end - at - FRAME_HEADER_BYTES, firstIndex + frame);
       at = end;
     }

@@ -172,7 +172,8 @@ export class Spool {
   private write(ends: readonly number[]): number {
     const { bytesMax, segmentBytes } = this.options;
     const freeBytes = bytesMax - this.bytes - (this.file === null ? SEGMENT_HEADER.length : 0);
-    const fitting = ends.slice(0, countUpTo(ends, freeBytes));
+    const fittingCount = countUpTo(ends, freeBytes);
+    const fitting = fittingCount === ends.length ? ends : ends.slice(0, fittingCount);
     if (fitting.length < ends.length) {
       this.reportFailure(new TollwayError('spool_full', `The spool is full: ${bytesMax} bytes`));
     }
