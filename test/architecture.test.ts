@@ -90,7 +90,7 @@ const RULES: IForbiddenRuleType[] = [
     to: { path: '^brokers/[^/]+/', pathNot: `^brokers/${name}/` },
   })),
   {
-    name: 'a function is its entry: it reads the event of its platform, and has the rest from the home',
+    name: 'a function is its entry: it reads the event of its platform, and has the rest from the function runtime',
     from: { path: '^processor/functions/', pathNot: SHARED },
     to: {
       path: OURS,

@@ -21,7 +21,7 @@ import {
   type TestEnvironment,
   untilSettled,
   withEnvironment,
-} from './site.ts';
+} from './test-environment.ts';
 
 const skipped = isSkipped(await kafkaIsMissing());
 const secureSkipped = isSkipped(await secureKafkaIsMissing());

@@ -24,7 +24,7 @@ import {
   untilCheckpointed,
   untilSettled,
   withEnvironment,
-} from './site.ts';
+} from './test-environment.ts';
 
 const CHILD = 'test/brokers/children/consumer.ts';
 /** A first start may have to fetch Kafka. */
@@ -40,7 +40,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
   }, START_MAX_MS);
   afterAll(() => server?.stop());
 
-  // They wait for each other's clocks more than for the processor, so they run side by side, each on a site of its own.
+  // These tests mostly wait for timers, so they run side by side, each in an environment of its own.
   describe.skipIf(skipped).concurrent('consumed', () => {
     const on = (title: string, work: (environment: TestEnvironment) => Promise<void>) =>
       it(title, { timeout: 120_000 }, () => withEnvironment(server, work));

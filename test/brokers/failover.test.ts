@@ -19,7 +19,7 @@ import {
   untilCheckpointed,
   untilSettled,
   withEnvironment,
-} from './site.ts';
+} from './test-environment.ts';
 
 const missing = await jarsAreMissing();
 const skipped = isSkipped(missing === null ? null : `A Kafka cluster is missing: install ${missing}`);

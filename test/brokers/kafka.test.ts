@@ -16,7 +16,7 @@ import {
   untilCheckpointed,
   untilSettled,
   withEnvironment,
-} from './site.ts';
+} from './test-environment.ts';
 
 const ERROR = 50;
 const WARNING = 40;

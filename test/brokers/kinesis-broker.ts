@@ -6,8 +6,8 @@ import { type Config, parseConfig } from '../../common/config/config.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { type KinesisServer, startKinesis } from '../../emulators/kinesis/start.ts';
 import { silent } from '../support/loggers.ts';
+import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { type Broker, between, type Driver, QUICK, type Server, SLOTS } from './broker.ts';
-import { layWire } from './wire.ts';
 
 /** What the emulator is content with; the SDK finds it in the environment. */
 export const AWS: Record<string, string> = {
@@ -31,15 +31,14 @@ export async function startKinesisForTests(): Promise<KinesisForTests> {
   const server = await startKinesis();
   // A connection that breaks in the middle of a request is what a client sees of a server that dies, and the emulator can
   // only end, and write its data down, once nobody asks it anything.
-  const proxy = await layWire(Number(new URL(server.endpoint).port));
-  const endpoint = `http://127.0.0.1:${proxy.port}`;
+  const proxy = await startTcpProxy(server.endpoint);
   const die = async () => {
     await proxy.cut();
     await server.kill();
   };
   const rise = async () => {
     await server.start();
-    await proxy.mend();
+    await proxy.restore();
   };
   return {
     server,
@@ -49,7 +48,7 @@ export async function startKinesisForTests(): Promise<KinesisForTests> {
         ...AWS,
         BROKER: 'kinesis',
         DATABASE_URL: database.url,
-        KINESIS_ENDPOINT: endpoint,
+        KINESIS_ENDPOINT: proxy.url,
         KINESIS_STREAM: `clicks-${uuidV7()}`,
         KINESIS_SHARDS: String(SLOTS),
         ...more,
@@ -61,7 +60,7 @@ export async function startKinesisForTests(): Promise<KinesisForTests> {
     outage: between(die, rise),
     freeze: between(server.suspend, server.resume),
     stop: async () => {
-      await proxy.cut();
+      await proxy.close();
       await server.stop();
     },
   };

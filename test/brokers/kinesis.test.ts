@@ -20,7 +20,7 @@ import {
   type TestEnvironment,
   untilSettled,
   withEnvironment,
-} from './site.ts';
+} from './test-environment.ts';
 
 let server: KinesisForTests;
 beforeAll(async () => {

@@ -11,7 +11,7 @@ import { expectBalanced } from '../support/deliver.ts';
 import { type NamedAd, TestSpool } from '../support/records.ts';
 import { until } from '../support/until.ts';
 import { builtFunctions } from './bundles.ts';
-import { cloudEventOf, type Runtime, startCloudEvent } from './homes.ts';
+import { cloudEventOf, type Runtime, startCloudEvent } from './runtimes.ts';
 
 const root = builtFunctions();
 let database: TestDatabase & { drop: () => Promise<void> };

@@ -7,7 +7,7 @@ import { formatLinkKeys, type LinkKey } from '../../common/config/link-keys.ts';
 import { createSigner, evergreenLink } from '../../contract/link-token.ts';
 import { type Lambda, startLambda } from '../../emulators/lambda/runtime.ts';
 import { ricIsMissing } from '../../emulators/lambda/runtime-client.ts';
-import { administer } from '../brokers/site.ts';
+import { administer } from '../brokers/test-environment.ts';
 import { addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { isSkipped } from '../support/skipped.ts';
 import { builtFunctions } from './bundles.ts';

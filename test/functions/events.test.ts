@@ -7,7 +7,7 @@ import { readKinesisEvent } from '../../processor/events/kinesis-event.ts';
 import { readMessages } from '../../processor/events/openwhisk-messages.ts';
 import { readS3Event } from '../../processor/events/s3-event.ts';
 import { clickRecord, TestSpool } from '../support/records.ts';
-import { kafkaEvent, kinesisEvent } from './homes.ts';
+import { kafkaEvent, kinesisEvent } from './runtimes.ts';
 
 const click = clickRecord();
 const record: BrokerRecord = { key: click.key, value: click.value };

@@ -11,7 +11,7 @@ import { type NamedAd, TestSpool } from '../support/records.ts';
 import { runScript, tollway } from '../support/run-script.ts';
 import { makeFolder, removeFolder } from '../support/temporary-folder.ts';
 import { clickLines, s3Event } from './click-lines.ts';
-import { kafkaEvent, kinesisEvent } from './homes.ts';
+import { kafkaEvent, kinesisEvent } from './runtimes.ts';
 
 const FAILURES = 'failures';
 const FILES = 'files';

@@ -13,7 +13,7 @@ import { isSkipped } from '../support/skipped.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 import { builtFunctions } from './bundles.ts';
 import { frameworkIsMissing, functionsFramework } from './functions-framework.ts';
-import { cloudEventOf } from './homes.ts';
+import { cloudEventOf } from './runtimes.ts';
 
 const root = builtFunctions();
 const missing = await frameworkIsMissing();

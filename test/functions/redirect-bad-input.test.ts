@@ -5,7 +5,7 @@ import { postgresDriver } from '../brokers/postgres-broker.ts';
 import { isSkipped } from '../support/skipped.ts';
 import { builtFunctions } from './bundles.ts';
 import { FOREIGN_EVENTS, httpApiEvent } from './http-events.ts';
-import { type RedirectEnvironment, type Settings, withRedirect } from './redirect-site.ts';
+import { type RedirectEnvironment, type Settings, withRedirect } from './redirect-environment.ts';
 
 const root = builtFunctions();
 let server: Server;

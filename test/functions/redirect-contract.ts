@@ -4,7 +4,7 @@ import { isUuidV7 } from '../../common/uuid.ts';
 import { ricIsMissing } from '../../emulators/lambda/runtime-client.ts';
 import type { Server } from '../brokers/broker.ts';
 import { drivers } from '../brokers/brokers.ts';
-import { expectTrueBooks } from '../brokers/site.ts';
+import { expectTrueBooks } from '../brokers/test-environment.ts';
 import { isSkipped } from '../support/skipped.ts';
 import { builtFunctions } from './bundles.ts';
 import { functionUrlEvent } from './http-events.ts';
@@ -15,7 +15,7 @@ import {
   type Settings,
   SLEEPER,
   withRedirect,
-} from './redirect-site.ts';
+} from './redirect-environment.ts';
 
 const root = builtFunctions();
 
@@ -182,12 +182,12 @@ export function testRedirectOn(name: string): void {
     );
 
     on('records the first click after it was frozen and its connections broke', async (environment) => {
-      const { click, impression, lambda, line } = environment;
+      const { click, impression, lambda, proxy } = environment;
       const ids = [(await click()).clickId];
       const pid = lambda.pid();
       for (let count = 0; count < 3; count += 1) {
         await lambda.freeze();
-        line.snapOpen();
+        proxy.breakOpenOnSend();
         if (driver.canFreeze) await server.outage?.(environment.database, async () => undefined);
         // The first ad is known, so that the broker alone is asked; for the others the database is, too.
         const { status, clickId } = await click({ path: impression(count) });
@@ -204,11 +204,11 @@ export function testRedirectOn(name: string): void {
       on(
         'goes on with the ads it knows while the database is silent, and tells others to come again',
         async (environment) => {
-          const { click, impression, line } = environment;
+          const { click, impression, proxy } = environment;
           await click();
           // Known, and old enough to be asked for anew.
           await sleep(FRESH_MS);
-          line.hush();
+          proxy.freeze();
           const clicks = [await click({ path: impression() })];
           for (let count = 0; count < 5; count += 1) clicks.push(await click({ path: impression() }));
           for (const { status, clickId } of clicks)
@@ -220,7 +220,7 @@ export function testRedirectOn(name: string): void {
           const unknown = await click({ path: impression(1) });
           expect(unknown.status).toBe(503);
           expect(unknown.milliseconds).toBeLessThan(WAIT_MS + SLACK_MS);
-          line.speak();
+          proxy.thawNew();
           await expect.poll(async () => (await click({ path: impression(1) })).status, POLL).toBe(302);
         },
         { CATALOG_POLL_MS: String(FRESH_MS) },

@@ -15,7 +15,7 @@ import {
   type Settings,
   SLEEPER,
   withRedirect,
-} from './redirect-site.ts';
+} from './redirect-environment.ts';
 
 const root = builtFunctions();
 let server: Server;
@@ -211,16 +211,16 @@ describe('an ad', () => {
 
   on(
     'that is not known is asked to come again while the database does not answer, and found afterwards',
-    async ({ click, evergreen, line, lambda }) => {
+    async ({ click, evergreen, proxy, lambda }) => {
       await click();
-      line.hush();
+      proxy.freeze();
       for (const ad of [1, 2, 1]) {
         const { status, headers, milliseconds } = await click({ path: evergreen(ad) });
         expect({ status, after: headers['Retry-After'] }).toEqual({ status: 503, after: '5' });
         expect(milliseconds).toBeLessThan(WAIT_MS + SLACK_MS);
       }
       expect(lambda.logs()).toContain('An ad cannot be read');
-      line.speak();
+      proxy.thawNew();
       await expect.poll(async () => (await click({ path: evergreen(1) })).clickId, POLL).not.toBe('none');
     },
     { REDIRECT_WAIT_MS: String(WAIT_MS) },
@@ -228,12 +228,12 @@ describe('an ad', () => {
 
   on(
     'that is not known when the first click comes is asked to come again, too',
-    async ({ click, line }) => {
-      line.hush();
+    async ({ click, proxy }) => {
+      proxy.freeze();
       const { status, milliseconds } = await click();
       expect(status).toBe(503);
       expect(milliseconds).toBeLessThan(WAIT_MS + COLD_MS);
-      line.speak();
+      proxy.thawNew();
       await expect.poll(async () => (await click()).status, POLL).toBe(302);
     },
     { REDIRECT_WAIT_MS: String(WAIT_MS) },
@@ -243,11 +243,11 @@ describe('an ad', () => {
 describe('after a long sleep', () => {
   on(
     'connections that died in silence are not believed',
-    async ({ click, evergreen, line, lambda }) => {
+    async ({ click, evergreen, proxy, lambda }) => {
       await click();
       const pid = lambda.pid();
       await putToSleep(lambda);
-      line.hushOpen();
+      proxy.freezeOpen();
       const { status, clickId, milliseconds } = await click({ path: evergreen(1) });
       expect({ status, recorded: clickId !== 'none' }).toEqual({ status: 302, recorded: true });
       expect(milliseconds).toBeLessThan(WAIT_MS);

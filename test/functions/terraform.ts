@@ -17,7 +17,7 @@ export type Ran = { readonly succeeds: boolean; readonly stdout: string; readonl
 
 /** Runs Terraform in a folder. */
 export async function terraform(folder: string, ...args: string[]): Promise<Ran> {
-  // Neither a call home, nor the place of somebody else's .terraform.
+  // Terraform sends no usage data, and uses the folder `.terraform` of this deployment.
   const { TF_DATA_DIR: _, ...inherited } = process.env;
   const env = { ...inherited, CHECKPOINT_DISABLE: '1', TF_IN_AUTOMATION: '1' };
   const options = { cwd: folder, env, maxBuffer: PRINTED_BYTES_MAX, timeout: RUN_MS_MAX };

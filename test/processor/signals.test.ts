@@ -6,10 +6,10 @@ import { createMetrics } from '../../common/telemetry/metrics.ts';
 import { freePorts } from '../../emulators/process/free-ports.ts';
 import { consume } from '../../processor/consume.ts';
 import { createRuntime } from '../../processor/runtime.ts';
-import { layWire } from '../brokers/wire.ts';
 import { addAccount, createTestDatabase } from '../support/database.ts';
 import { capturedLog } from '../support/loggers.ts';
 import { TestSpool } from '../support/records.ts';
+import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { until } from '../support/until.ts';
 
 const ends: (() => Promise<unknown>)[] = [];
@@ -17,15 +17,13 @@ afterAll(async () => {
   await Promise.all(ends.map((end) => end()));
 });
 
-/** A processor in this process, whose database is behind a line that can be frozen. */
+/** A processor in this process, whose database is behind a proxy that can be frozen. */
 async function startProcessor() {
   const database = await createTestDatabase({ poolSize: 4 });
   const { advertiser, ad } = await addAccount(database.pool);
-  const url = new URL(database.url);
-  const proxy = await layWire(Number(url.port));
-  url.host = `127.0.0.1:${proxy.port}`;
+  const proxy = await startTcpProxy(database.url);
   const [port = 0] = await freePorts(1);
-  const config = parseConfig({ DATABASE_URL: url.href, PROCESSOR_OPS_PORT: String(port) });
+  const config = parseConfig({ DATABASE_URL: proxy.url, PROCESSOR_OPS_PORT: String(port) });
   const { logger, lines } = capturedLog();
   const runtime = createRuntime('processor', config, {
     metrics: createMetrics('processor'),
@@ -45,7 +43,7 @@ async function startProcessor() {
   ends.push(async () => {
     proxy.thaw();
     for (const { close } of resources.reverse()) await close();
-    await proxy.cut();
+    await proxy.close();
     await database.drop();
   });
   return {

@@ -20,10 +20,10 @@ import { uuidV7TimeMs } from '../../../common/uuid.ts';
 import { freePorts } from '../../../emulators/process/free-ports.ts';
 import { retentionOf } from '../../../ledger/partitions.ts';
 import { migrate } from '../../../migrations/migrate.ts';
-import { layWire, type TcpProxy } from '../../brokers/wire.ts';
 import { clickLink } from '../../support/clicks.ts';
 import { tollway } from '../../support/run-script.ts';
 import { BROWSER } from '../../support/stack.ts';
+import { startTcpProxy, type TcpProxy } from '../../support/tcp-proxy.ts';
 import { makeFolder, removeFolder } from '../../support/temporary-folder.ts';
 import { until } from '../../support/until.ts';
 import { check } from './report-check.ts';
@@ -120,7 +120,7 @@ async function run(phase: Phase, setup: Setup): Promise<void> {
   await sleep(OUTAGE_MS / 2);
   if (phase.isDuringOutage) step(phase.offset);
   await sleep(OUTAGE_MS / 2);
-  await proxy.mend();
+  await proxy.restore();
   await sleep(AFTER_MS);
   const lastId = clickIds.at(-1) ?? '';
   const aheadMs = uuidV7TimeMs(lastId) - Date.now();
@@ -248,7 +248,7 @@ function checkLogs(name: string, adServer: readonly string[], processor: readonl
 async function startParts(
   folder: string,
   databaseUrl: string,
-  wiredUrl: string,
+  proxyUrl: string,
 ): Promise<Omit<Setup, 'pool' | 'proxy'>> {
   const [library] = globSync('/usr/lib/*/faketime/libfaketimeMT.so.1');
   if (library === undefined) throw new Error('Expected libfaketime: install the package faketime');
@@ -273,7 +273,7 @@ async function startParts(
   };
   const faked = {
     ...env,
-    DATABASE_URL: wiredUrl,
+    DATABASE_URL: proxyUrl,
     LD_PRELOAD: library,
     FAKETIME_TIMESTAMP_FILE: clockFile,
     FAKETIME_NO_CACHE: '1',
@@ -304,10 +304,8 @@ const children: ChildProcess[] = [];
 try {
   await migrate(server.url, retentionOf(parseConfig({})), logger);
   await addSamples(pool);
-  const wiredUrl = new URL(server.url);
-  const proxy = await layWire(Number(wiredUrl.port));
-  wiredUrl.host = `127.0.0.1:${proxy.port}`;
-  const setup = { pool, proxy, ...(await startParts(folder, server.url, wiredUrl.href)) };
+  const proxy = await startTcpProxy(server.url);
+  const setup = { pool, proxy, ...(await startParts(folder, server.url, proxy.url)) };
   const parts = [setup.adServer, setup.processor];
   children.push(...parts.map(({ child }) => child));
   const isReady = async () =>
@@ -332,7 +330,7 @@ try {
     child.kill('SIGTERM');
     await exited;
   }
-  await proxy.cut();
+  await proxy.close();
 } finally {
   for (const child of children) child.kill('SIGKILL');
   await pool.end();

@@ -1,5 +1,4 @@
-import { once } from 'node:events';
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { type AddressInfo, createServer } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createPool, failureKind, inTransaction, terminatePool } from '../../common/postgres/postgres.ts';
 import { sleep } from '../../common/process.ts';
@@ -12,6 +11,8 @@ import { addAccount, createTestDatabase, type TestDatabase } from '../support/da
 import { expectBalanced } from '../support/deliver.ts';
 import { silent } from '../support/loggers.ts';
 import { type NamedAd, TestSpool } from '../support/records.ts';
+import { startTcpProxy } from '../support/tcp-proxy.ts';
+import { until } from '../support/until.ts';
 
 let database: TestDatabase & { drop: () => Promise<void> };
 let spool: TestSpool;
@@ -30,68 +31,20 @@ const runtimeAt = (url = database.url, more: Record<string, string> = {}, queryM
 const within = (ms: number) => ({ id: 'test', deadlineAt: performance.now() + ms });
 
 async function openTransactions(): Promise<string[]> {
-  const { rows } = await database.pool.query<{ state: string; query: string }>(
-    `select state, query from pg_stat_activity
-     where datname = current_database() and application_name not like '%test' and xact_start is not null`,
+  // A connection that is being made has no query yet.
+  const { rows } = await database.pool.query<{ query: string }>(
+    `select query from pg_stat_activity
+     where datname = current_database() and application_name not like '%test' and xact_start is not null and query <> ''`,
   );
   return rows.map(({ query }) => query);
 }
 
-/** A way to the database that can be made slow. */
-async function openWay(url: string) {
-  const sockets = new Set<Socket>();
-  const state = { holdMs: 0, generation: 0 };
-  const { hostname, port } = new URL(url);
-  const server = createServer((near) => {
-    const far = connect(Number(port), hostname);
-    sockets.add(near).add(far);
-    const { holdMs } = state;
-    let released = holdMs === 0;
-    const held: Buffer[] = [];
-    if (!released)
-      setTimeout(() => {
-        released = true;
-        for (const chunk of held) far.write(chunk);
-      }, holdMs);
-    const { generation } = state;
-    near.on('data', (chunk) => {
-      if (generation < state.generation) return;
-      if (released) far.write(chunk);
-      else held.push(chunk);
-    });
-    far.on('data', (chunk) => {
-      if (generation === state.generation) near.write(chunk);
-    });
-    near.on('close', () => far.destroy());
-    far.on('close', () => near.destroy());
-    near.on('error', () => {});
-    far.on('error', () => {});
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const through = new URL(url);
-  through.hostname = '127.0.0.1';
-  through.port = String((server.address() as AddressInfo).port);
-  return {
-    url: through.href,
-    state,
-    /** From now on nobody hears of the connections that there are. */
-    lose: () => {
-      state.generation += 1;
-    },
-    close: () => {
-      for (const socket of sockets) socket.destroy();
-      server.close();
-    },
-  };
-}
-
 describe('a pool that is cut', () => {
   it('begins nothing on a connection that was still being made', async () => {
-    const way = await openWay(database.url);
+    const proxy = await startTcpProxy(database.url);
     try {
-      way.state.holdMs = 300;
-      const pool = createPool(way.url, 'cut', 1, () => {});
+      proxy.freeze();
+      const pool = createPool(proxy.url, 'cut', 1, () => {});
       let begun = false;
       const work = inTransaction(pool, async (connection) => {
         begun = true;
@@ -101,42 +54,47 @@ describe('a pool that is cut', () => {
         () => null,
         (error: unknown) => error,
       );
-      await sleep(100);
+      await until('a connection in the making', () => proxy.connections() === 1);
       await terminatePool(pool);
+      proxy.thaw();
       const error = await outcome;
       expect(begun).toBe(false);
       expect(failureKind(error)).toBe('transient');
     } finally {
-      way.close();
+      await proxy.close();
     }
   });
 });
 
-describe('a function home', () => {
+describe('a function runtime', () => {
   it('charges nothing after it has answered that it did not', async () => {
-    const way = await openWay(database.url);
+    const proxy = await startTcpProxy(database.url);
     try {
-      const runtime = runtimeAt(way.url);
+      const runtime = runtimeAt(proxy.url);
       const clicks = Array.from({ length: 5 }, () => spool.click({ ad: ads[0] as NamedAd }));
-      way.state.holdMs = 1_000;
-      expect(await runtime.settle(clicks, within(1_200))).toBe(0);
+      proxy.freeze();
+      const settled = runtime.settle(clicks, within(1_200));
+      // The time is the subject: the connection is there so shortly before the deadline that a charge could still begin.
+      await sleep(1_000);
+      proxy.thaw();
+      expect(await settled).toBe(0);
+      // Time in which a charge that had begun would commit.
       await sleep(1_000);
       expect((await database.pool.query('select from ledger')).rowCount).toBe(0);
-      way.state.holdMs = 0;
       expect(await runtime.settle(clicks, within(10_000))).toBe(5);
       await expectBalanced(database.pool);
     } finally {
-      way.close();
+      await proxy.close();
     }
   });
 
   it('trusts no connection after a sleep, when several calls wake it at once', async () => {
-    const way = await openWay(database.url);
+    const proxy = await startTcpProxy(database.url);
     try {
-      const runtime = runtimeAt(way.url);
+      const runtime = runtimeAt(proxy.url);
       const click = () => spool.click({ ad: ads[0] as NamedAd });
       expect(await runtime.settle([click()], within(10_000))).toBe(1);
-      way.lose();
+      proxy.freezeOpen();
       const now = Date.now();
       vi.spyOn(Date, 'now').mockImplementation(() => now + 3_600_000);
       const calls = Promise.all([1, 2, 3].map(() => runtime.settle([click()], within(5_000))));
@@ -144,7 +102,7 @@ describe('a function home', () => {
       expect(await Promise.race([calls, sleep(5_000)])).toEqual([1, 1, 1]);
     } finally {
       vi.restoreAllMocks();
-      way.close();
+      await proxy.close();
     }
   });
 
@@ -166,8 +124,9 @@ describe('a function home', () => {
     const second = runtime.settle([good], within(10_000));
     expect(await first).toBe(0);
     expect(await second).toBe(1);
-    // What the server is at when its client goes, it ends. Whatever comes after that could be frozen with its locks.
-    await sleep(700);
+    // The server ends the statement that it runs when its client goes. A transaction that begins later could be frozen with its locks,
+    // so none may appear for half a second.
+    await until('no open transaction', async () => (await openTransactions()).length === 0, 2_000);
     for (let look = 0; look < 20; look += 1) {
       expect(await openTransactions()).toEqual([]);
       await sleep(25);

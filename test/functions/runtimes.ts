@@ -12,16 +12,16 @@ import { until } from '../support/until.ts';
 
 export { kafkaEvent, kinesisEvent, PARTITIONS, TOPIC } from '../../emulators/lambda/events.ts';
 
-/** What became of a delivery: how many records, from the first on, its platform takes for done; and what was said. */
+/** The result of a delivery: how many records, from the first on, the platform considers done, and the response. */
 export type Verdict = { readonly done: number; readonly said: string };
 
-/** A function at home, as its platform calls it. */
+/** A function in the runtime of its platform. */
 export type Runtime = {
   readonly submit: (records: readonly BrokerRecord[], deadlineMs?: number) => Promise<Verdict>;
-  /** Calls it with anything. */
+  /** Calls it with any event. */
   readonly send: (event: unknown) => Promise<Verdict>;
   readonly pid: () => number;
-  /** Stops its process as its platform does between two calls; the next call wakes it. */
+  /** Suspends its process as the platform does between two calls; the next call resumes it. */
   readonly freeze: () => Promise<void>;
   /** All that it has printed. */
   readonly logs: () => string;
@@ -30,16 +30,16 @@ export type Runtime = {
 
 export type RuntimeKind = {
   readonly name: string;
-  /** Who brings what was not done: if nobody does, another processor has to. */
+  /** Who delivers again what was not done. Without anyone, another processor has to read it. */
   readonly again: 'platform' | 'sender' | 'nobody';
   /** Whether a call has a deadline of its own; otherwise it is `REQUEST_TIMEOUT_MS`. */
   readonly hasDeadline: boolean;
   readonly missing: () => Promise<string | null>;
-  /** Starts what stands in `<root>/<name>`. */
+  /** Starts the bundle `<root>/<name>`. */
   readonly start: (root: string, env: Readonly<Record<string, string>>) => Promise<Runtime>;
 };
 
-/** Limits of a function that is not told otherwise. */
+/** Limits of a function by default. */
 const DEADLINE_MS = 30_000;
 export const REQUEST_TIMEOUT_MS = 3_000;
 

@@ -5,18 +5,18 @@ import type { ReadClick } from '../../contract/click-event.ts';
 import { createSigner, evergreenLink, impressionLink, type Link } from '../../contract/link-token.ts';
 import { type Lambda, startLambda } from '../../emulators/lambda/runtime.ts';
 import type { Server } from '../brokers/broker.ts';
-import { type TestEnvironment, withEnvironment } from '../brokers/site.ts';
+import { type TestEnvironment, withEnvironment } from '../brokers/test-environment.ts';
+import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.ts';
 import { until } from '../support/until.ts';
 import { httpApiEvent, type TestRequest } from './http-events.ts';
-import { type Line, layLine } from './line.ts';
 
 const KEY: LinkKey = { id: 'k1', state: 'signs', secret: Buffer.alloc(32, 'redirect') };
 export const sign = createSigner([KEY]);
 const DAY_MS = 86_400_000;
-/** As Lambda's runtime has it for what it brings. */
+/** The packages that Lambda's runtime brings. */
 export const NODE_PATH = join(import.meta.dirname, '..', '..', 'node_modules');
 
-/** What the function has answered, as a client sees it, and in what time. */
+/** The response of the function as a client gets it, and how long it took. */
 export type Clicked = {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
@@ -25,16 +25,16 @@ export type Clicked = {
   readonly milliseconds: number;
 };
 
-/** A site with the redirect function in front of it. The line leads to its database. */
+/** A test environment and the redirect function. The function reaches its database through the proxy. */
 export type RedirectEnvironment = TestEnvironment & {
   readonly lambda: Lambda;
-  readonly line: Line;
+  readonly proxy: TcpProxy;
   readonly click: (request?: TestRequest) => Promise<Clicked>;
   readonly send: (event: unknown) => Promise<Clicked>;
   /** A path with a link to one of the ads, the first unless told otherwise. */
   readonly evergreen: (ad?: number) => string;
   readonly impression: (ad?: number) => string;
-  /** Starts a consumer, waits until so many clicks are settled, and answers what the broker held. */
+  /** Starts a consumer, waits until `count` clicks are settled, and returns the clicks that the broker held. */
   readonly settle: (count: number) => Promise<readonly ReadClick[]>;
 };
 
@@ -44,7 +44,7 @@ export function pathOf(link: Link): string {
   return `/c/${sign(link)}`;
 }
 
-/** Makes a site with the function from the bundles in `root`, works there and clears it away. Prints its logs after a failure. */
+/** Makes an environment with the function from the bundles in `root`, runs `work` there and clears it away. Prints the function's logs after a failure. */
 export function withRedirect(
   root: string,
   server: Server,
@@ -52,13 +52,11 @@ export function withRedirect(
   env: Settings = {},
 ): Promise<void> {
   return withEnvironment(server, async (environment) => {
-    const databaseUrl = new URL(environment.database.url);
-    const line = await layLine(Number(databaseUrl.port));
-    environment.later(line.close);
-    databaseUrl.port = String(line.port);
+    const proxy = await startTcpProxy(environment.database.url);
+    environment.later(proxy.close);
     const given: Settings = {
       ...environment.broker.env,
-      DATABASE_URL: databaseUrl.href,
+      DATABASE_URL: proxy.url,
       LINK_KEYS: formatLinkKeys([KEY]),
       NODE_PATH,
       ...env,
@@ -78,7 +76,7 @@ export function withRedirect(
       await work({
         ...environment,
         lambda,
-        line,
+        proxy,
         send,
         click: (request) => send(httpApiEvent({ path: evergreen(), ...request })),
         evergreen,
@@ -123,12 +121,12 @@ async function settle(environment: TestEnvironment, count: number): Promise<read
   return held;
 }
 
-/** With it a function can be put to sleep. */
+/** Settings of a function that `putToSleep` can freeze. */
 export const SLEEPER: Settings = {
   NODE_OPTIONS: `--import=${join(import.meta.dirname, 'children', 'sleeper.mjs')}`,
 };
 
-/** Freezes a function that has the sleeper's settings, for over a minute by its own clock. */
+/** Freezes a function with the settings `SLEEPER`; by its clock, for over a minute. */
 export async function putToSleep(lambda: Lambda): Promise<void> {
   // While it is awake: a signal that waits for it to wake may come after the first event.
   process.kill(lambda.pid(), 'SIGUSR2');
@@ -145,7 +143,7 @@ export function linesOf(lambda: Lambda): Record<string, unknown>[] {
     .map((line) => JSON.parse(line));
 }
 
-/** All that a counter has been reported with, over all its labels. */
+/** The sum of all values that a counter was reported with, over all its labels. */
 export function reported(lambda: Lambda, name: string): number {
   return linesOf(lambda)
     .filter((line) => '_aws' in line && name in line)

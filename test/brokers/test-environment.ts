@@ -24,40 +24,40 @@ export type Submit = BatchSink['submit'];
 /** Settings of a process; `undefined` takes one away. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** A ledger, a broker of its own, and what runs on them. */
+/** A ledger, a topic or stream of its own, and the consumers on them. */
 export type TestEnvironment = {
   readonly server: Server;
   readonly database: TestDatabase;
   readonly broker: Broker;
   readonly spool: TestSpool;
   readonly ads: readonly NamedAd[];
-  /** Makes clicks, of several advertisers in turn. */
+  /** Makes clicks of several advertisers in turn. */
   readonly clicks: (count: number) => ReadClick[];
-  /** Makes and publishes as many clicks into every partition. Answers how many that are. */
+  /** Publishes `count` new clicks into every partition. Returns how many these are in all. */
   readonly publishEverySlot: (count: number) => Promise<number>;
   /** Starts a consumer in this process. */
   readonly consume: (options?: ConsumeOptions) => Promise<Consumer>;
-  /** Starts one as a process: the processor itself, or another script. */
+  /** Starts a consumer as a process: the processor, or another script. */
   readonly run: (options?: { env?: Environment; script?: string }) => Promise<Running>;
-  /** To be ended with the site. */
+  /** Closes a resource when the environment ends. */
   readonly later: (close: () => Promise<unknown>) => void;
 };
 
 export type ConsumeOptions = {
-  /** Stands between the source and the host. */
+  /** Wraps `submit`, which the source calls. */
   readonly wrap?: (submit: Submit) => Submit;
   readonly env?: Record<string, string>;
 };
 
 export type Consumer = {
-  /** That of the broker which is tested. */
+  /** The source of the tested broker. */
   readonly source: EventSource;
   readonly metrics: ProcessMetrics;
-  /** What it has logged. */
+  /** Its log lines. */
   readonly logged: { readonly level: number; readonly msg: string }[];
-  /** Why it ended, if not by `stop`. */
+  /** Why it ended; `null` unless it failed. */
   readonly failure: () => unknown;
-  /** How many of its clicks were copies. */
+  /** How many of its clicks were duplicates. */
   readonly duplicates: () => Promise<number>;
   readonly stop: () => Promise<void>;
 };
@@ -71,7 +71,7 @@ export type Running = {
   readonly kill: (signal: NodeJS.Signals) => Promise<number | null>;
 };
 
-/** Makes a site, works there and clears it away. */
+/** Makes an environment, runs `work` there and clears it away. */
 export async function withEnvironment(
   server: Server,
   work: (environment: TestEnvironment) => Promise<void>,
@@ -136,7 +136,7 @@ async function startConsumer(
   };
   const dispatcher = new BatchDispatcher(pool, options, { metrics, logger, onInvariant: fail });
   const given = wrap(dispatcher.submit);
-  // A test that has failed holds back what it held back for ever.
+  // Batches that a failed test holds back are rejected at its end.
   const over = Promise.withResolvers<never>();
   over.promise.catch(() => undefined);
   const submit: Submit = (records, signal) => Promise.race([given(records, signal), over.promise]);
@@ -162,7 +162,7 @@ async function startConsumer(
   };
   later(() => {
     dispatcher.abort();
-    over.reject(new TollwayError(STOPPING, 'The test is over', { retryable: true }));
+    over.reject(new TollwayError(STOPPING, 'The test has ended', { retryable: true }));
     return stopOnce();
   });
   return {
@@ -202,13 +202,13 @@ async function startProcess(
   return { child, opsUrl: `http://127.0.0.1:${port}`, printed: () => printed, ended, kill };
 }
 
-/** How many clicks have a row in the ledger. */
+/** Counts the clicks in the ledger. */
 export async function countSettled(pool: Pool): Promise<number> {
   const { rows } = await pool.query<{ count: number }>('select count(*)::int as count from ledger');
   return rows[0]?.count ?? 0;
 }
 
-/** Waits until so many clicks have a row in the ledger. */
+/** Waits until the ledger has `count` clicks. Throws the failure of the consumer if it has one. */
 export async function untilSettled(
   pool: Pool,
   count: number,
@@ -227,14 +227,14 @@ export async function untilSettled(
   });
 }
 
-/** Waits until checkpoints have been written after all that was settled by now; nothing to wait for without checkpoints. */
+/** Waits until checkpoints pass all that is settled now. Returns at once for a broker without checkpoints. */
 export async function untilCheckpointed({
   broker,
   database: { pool },
   clicks,
 }: TestEnvironment): Promise<void> {
   if (Object.keys(broker.forget).length === 0) return;
-  // They are written together. That of the last partition moves for this click, which is settled later than all before.
+  // Checkpoints are written together, and this click is settled after all others: when its checkpoint moves, all have.
   const { rows } = await pool.query<{ now: Date }>('select clock_timestamp() as now');
   const [last] = clicks(1);
   if (!last) throw new Error('Expected a click');
@@ -247,7 +247,7 @@ export async function untilCheckpointed({
   await until('a checkpoint that moves', hasMoved);
 }
 
-/** Holds that all agrees to the last row, that nothing is missing or waits, and that all that was accepted is charged once. */
+/** Expects that the books balance, and that every accepted click is charged once. */
 export async function expectAllCharged(
   environment: TestEnvironment,
   pool: Pool = environment.database.pool,
@@ -264,7 +264,7 @@ export async function expectAllCharged(
 /** How long a broker may take to answer again after an interruption, in ms: Kafka elects leaders anew. */
 const RECOVERY_MS_MAX = 20_000;
 
-/** Holds that all agrees to the last row and that nothing is missing. Asks a broker again that does not answer yet. */
+/** Expects that the books balance and that no click is missing. Queries a broker again that does not answer yet. */
 export async function expectTrueBooks(
   environment: TestEnvironment,
   pool: Pool = environment.database.pool,
@@ -288,13 +288,13 @@ async function reconcileOnceAnswered({ broker }: TestEnvironment, pool: Pool): P
   }
 }
 
-/** A gate, closed until it is opened. */
+/** A promise that resolves when `open` is called. */
 export function gate(): { readonly opened: Promise<void>; readonly open: () => void } {
   const { promise, resolve } = Promise.withResolvers<void>();
   return { opened: promise, open: resolve };
 }
 
-/** Every batch takes that much longer. */
+/** Makes every batch take `seconds` longer. */
 export async function slowDown(pool: Pool, seconds: number): Promise<void> {
   await pool.query(
     `create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(${seconds}); return null; end $$`,
@@ -302,7 +302,7 @@ export async function slowDown(pool: Pool, seconds: number): Promise<void> {
   await pool.query('create trigger slow after insert on ledger for each statement execute function slow()');
 }
 
-/** Copies the database of a site as it is now, as a backup would. Breaks all connections to it. */
+/** Copies the database of an environment as it is now, as a backup does. Breaks all connections to it. */
 export async function backUp(environment: TestEnvironment): Promise<{ url: string; pool: Pool }> {
   const url = new URL(environment.database.url);
   const source = url.pathname.slice(1);
@@ -317,7 +317,7 @@ export async function backUp(environment: TestEnvironment): Promise<{ url: strin
   return { url: url.href, pool };
 }
 
-/** Puts a backup in the place of the ledger, under whoever uses it. Breaks all connections to both. */
+/** Replaces the ledger by a backup while it is in use. Breaks all connections to both. */
 export async function restore({ database }: TestEnvironment, backup: { url: string }): Promise<void> {
   const name = new URL(database.url).pathname.slice(1);
   const backupName = new URL(backup.url).pathname.slice(1);
@@ -325,7 +325,7 @@ export async function restore({ database }: TestEnvironment, backup: { url: stri
   await copyDatabase(backupName, name);
 }
 
-/** Makes a database as a copy of another. Breaks all connections to that. */
+/** Copies a database. Breaks all connections to the source. */
 export async function copyDatabase(source: string, name: string): Promise<void> {
   await administer(async (query) => {
     await query(`alter database ${source} allow_connections false`);
@@ -336,7 +336,7 @@ export async function copyDatabase(source: string, name: string): Promise<void> 
   });
 }
 
-/** Does something as the superuser of the server. */
+/** Runs statements as the superuser of the server. */
 export async function administer(
   work: (query: (sql: string) => Promise<unknown>) => Promise<unknown>,
 ): Promise<void> {

@@ -10,7 +10,7 @@ import {
   type TestEnvironment,
   untilSettled,
   withEnvironment,
-} from '../brokers/site.ts';
+} from '../brokers/test-environment.ts';
 import { isSkipped } from '../support/skipped.ts';
 import { builtFunctions } from './bundles.ts';
 

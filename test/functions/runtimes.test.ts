@@ -6,7 +6,7 @@ import { expectBalanced } from '../support/deliver.ts';
 import { type NamedAd, TestSpool } from '../support/records.ts';
 import { isSkipped } from '../support/skipped.ts';
 import { builtFunctions } from './bundles.ts';
-import { type Runtime, type RuntimeKind, runtimeKinds } from './homes.ts';
+import { type Runtime, type RuntimeKind, runtimeKinds } from './runtimes.ts';
 
 const root = builtFunctions();
 
