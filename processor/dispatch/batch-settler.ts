@@ -36,8 +36,8 @@ export type SettlerDeps = {
   readonly stop: AbortSignal;
 };
 
-/** The lane that a batch comes from, as far as its settlement needs it. */
-export type BatchOrigin = {
+/** The lane that a batch belongs to. */
+export type BatchLane = {
   /** Name of the lane in problems and logs. */
   readonly name: string;
   /** Whether every submission of the batch has ended, so that nothing waits for the result. */
@@ -95,19 +95,19 @@ export class BatchSettler {
   }
 
   /** Settles a batch. Throws `STOPPING` when it is stopped or abandoned, and what broke an invariant. */
-  async settle(batch: readonly ReadRecord[], origin: BatchOrigin): Promise<SettleResult> {
+  async settle(batch: readonly ReadRecord[], lane: BatchLane): Promise<SettleResult> {
     try {
-      return await this.settleWithBisect(batch, origin);
+      return await this.settleWithBisect(batch, lane);
     } finally {
-      this.blocked.clear(origin.name);
+      this.blocked.clear(lane.name);
     }
   }
 
-  private async settleWithBisect(batch: readonly ReadRecord[], origin: BatchOrigin): Promise<SettleResult> {
+  private async settleWithBisect(batch: readonly ReadRecord[], lane: BatchLane): Promise<SettleResult> {
     const waiting: (readonly ReadRecord[])[] = [batch];
     const failed: FailedRecord[] = [];
     for (let next = waiting.pop(); next; next = waiting.pop()) {
-      const failure = await this.attempt(next, origin);
+      const failure = await this.attempt(next, lane);
       const [record] = next;
       if (failure === null || record === undefined) continue;
       const action = afterFailure(failure.kind, next.length);
@@ -120,7 +120,7 @@ export class BatchSettler {
       }
     }
     for (const one of failed) {
-      if ((await this.isolatePoisonRecord(one, origin)) === 'advertiser locked') return 'advertiser locked';
+      if ((await this.isolatePoisonRecord(one, lane)) === 'advertiser locked') return 'advertiser locked';
     }
     return 'settled';
   }
@@ -128,14 +128,14 @@ export class BatchSettler {
   /** Retries a record that fails by itself until it is settled or proved to be poison. */
   private async isolatePoisonRecord(
     { record, error: firstError, clicksBefore }: FailedRecord,
-    origin: BatchOrigin,
+    lane: BatchLane,
   ): Promise<SettleResult> {
     let error = firstError;
     let hasPassedDryRun = false;
     for (let round = 1, attempts = 0; ; round += 1) {
       const state = {
         othersSettled: hasPassedDryRun || this.clicksSettled > clicksBefore,
-        othersWaiting: origin.hasOthers(),
+        othersWaiting: lane.hasOthers(),
         attempts,
         attemptsMax: this.options.retryAttempts,
       };
@@ -145,14 +145,14 @@ export class BatchSettler {
         hasPassedDryRun ||= dryRun === 'passed';
         step = nextStep({ ...state, dryRun });
       }
-      if (step === 'quarantine') return this.quarantine(record, error, origin);
+      if (step === 'quarantine') return this.quarantine(record, error, lane);
       if (step === 'settle others') {
-        await origin.settleOthers();
+        await lane.settleOthers();
         continue;
       }
-      if (step === 'wait') await this.waitForRepair(round, record, error, origin);
-      if (step === 'retry after a pause') await this.pause(round, origin);
-      const failure = await this.attempt([record], origin);
+      if (step === 'wait') await this.waitForRepair(round, record, error, lane);
+      if (step === 'retry after a pause') await this.pause(round, lane);
+      const failure = await this.attempt([record], lane);
       if (failure === null) return 'settled';
       if (failure.kind === 'advertiser locked') return 'advertiser locked';
       error = failure.error;
@@ -165,12 +165,12 @@ export class BatchSettler {
     round: number,
     record: ReadRecord,
     error: unknown,
-    origin: BatchOrigin,
+    lane: BatchLane,
   ): Promise<void> {
     const message = 'A record fails, and so would any other of its kind: the fault is not its own';
-    this.reportFailure(message, record, error, origin);
-    if (origin.hasOthers()) await origin.settleOthers();
-    await this.pause(round, origin);
+    this.reportFailure(message, record, error, lane);
+    if (lane.hasOthers()) await lane.settleOthers();
+    await this.pause(round, lane);
   }
 
   private async canCharge(record: ReadRecord): Promise<boolean> {
@@ -178,7 +178,7 @@ export class BatchSettler {
     return dryRunCharge(this.pool, record, { clickAgeMaxDays }, this.deps.locked.ids);
   }
 
-  private async quarantine(record: ReadRecord, cause: unknown, origin: BatchOrigin): Promise<SettleResult> {
+  private async quarantine(record: ReadRecord, cause: unknown, lane: BatchLane): Promise<SettleResult> {
     // A lost watermark costs nothing: the next one is higher.
     if (record.is === 'watermark') return 'settled';
     const { position, key } = record;
@@ -190,20 +190,20 @@ export class BatchSettler {
         return 'settled';
       } catch (error) {
         if (await this.deps.locked.explains(error, [record])) return 'advertiser locked';
-        this.reportFailure('The dead letters cannot be written', record, error, origin);
-        await this.pause(round, origin);
+        this.reportFailure('The dead letters cannot be written', record, error, lane);
+        await this.pause(round, lane);
       }
     }
   }
 
   /** Has the handler settle a batch, retrying transient failures. Resolves to `null` when it is settled. */
-  private async attempt(batch: readonly ReadRecord[], origin: BatchOrigin): Promise<Failure | null> {
-    this.sentAt.set(origin.name, performance.now());
+  private async attempt(batch: readonly ReadRecord[], lane: BatchLane): Promise<Failure | null> {
+    this.sentAt.set(lane.name, performance.now());
     try {
       for (let round = 1; ; round += 1) {
         const failure = await this.attemptOnce(batch);
         if (failure === null) {
-          this.recover(origin);
+          this.recover(lane);
           return null;
         }
         const action = afterFailure(failure.kind, batch.length);
@@ -214,11 +214,11 @@ export class BatchSettler {
         if (action !== 'retry') return failure;
         if (isDatabaseUnavailable(failure.error)) this.deps.metrics.databaseUp.set(0);
         const message = 'The database does not settle clicks; they wait';
-        this.reportFailure(message, batch[0], failure.error, origin);
-        await this.pause(round, origin);
+        this.reportFailure(message, batch[0], failure.error, lane);
+        await this.pause(round, lane);
       }
     } finally {
-      this.sentAt.delete(origin.name);
+      this.sentAt.delete(lane.name);
     }
   }
 
@@ -242,14 +242,14 @@ export class BatchSettler {
     }
   }
 
-  private async pause(round: number, origin: BatchOrigin): Promise<void> {
+  private async pause(round: number, lane: BatchLane): Promise<void> {
     await sleep(backoffMs(round), this.deps.stop);
-    if (this.deps.stop.aborted || origin.isAbandoned()) throw stopped();
+    if (this.deps.stop.aborted || lane.isAbandoned()) throw stopped();
   }
 
-  private recover(origin: BatchOrigin): void {
+  private recover(lane: BatchLane): void {
     this.lastFailure = null;
-    this.blocked.clear(origin.name);
+    this.blocked.clear(lane.name);
     // While another lane is blocked the log must not report a recovery.
     if (this.blocked.size === 0) this.failures.recover();
   }
@@ -258,7 +258,7 @@ export class BatchSettler {
     message: string,
     record: ReadRecord | undefined,
     error: unknown,
-    { name }: BatchOrigin,
+    { name }: BatchLane,
   ): void {
     this.lastFailure = errorMessage(error);
     const sentAt = this.sentAt.get(name);
