@@ -1,6 +1,6 @@
 import { counted } from '../common/counted.ts';
 import { parseJson } from '../common/json.ts';
-import { rememberRecent } from '../common/recent.ts';
+import { memoize } from '../common/memoize.ts';
 import { canonicalUuid, isUuid, isUuidV7, uuidV7TimeMs } from '../common/uuid.ts';
 
 /** Why a click was judged invalid at the edge. `repeat` is found later, by the handler. */
@@ -76,7 +76,7 @@ export type ReadRecord = ReadClick | ReadWatermark | Unreadable;
 
 /** User agents in quotes that are remembered, twice over: few of them make most clicks. */
 const QUOTED_MAX = 2_000;
-const quoteAgent = rememberRecent(QUOTED_MAX, (text) => JSON.stringify(text));
+const quoteAgent = memoize(QUOTED_MAX, (text) => JSON.stringify(text));
 
 /**
  * Encodes a click as JSON text, its fields in this order whatever theirs. Put together by hand: this runs before every redirect, and

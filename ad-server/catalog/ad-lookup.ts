@@ -1,8 +1,9 @@
+import QuickLRU from 'quick-lru';
 import { elapsedMs, type Moment, moment } from '../../common/elapsed.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
 import { type CatalogAd, readCatalogAd } from '../../ledger/catalog-ads.ts';
 
-/** Most ads that are remembered; with more, those that were asked for longest ago are forgotten. */
+/** Maximum cached ads, up to twice as many for a while. With more, those that were used longest ago are dropped. */
 const ADS_MAX = 20_000;
 
 /**
@@ -12,39 +13,37 @@ const ADS_MAX = 20_000;
 export class AdLookup {
   private readonly pool: Pool;
   private readonly freshMs: number;
-  private readonly known = new Map<number, { ad: CatalogAd; at: Moment }>();
-  /** When the database was last found away; `null`: never. */
-  private awayAt: Moment | null = null;
+  private readonly cached = new QuickLRU<number, { ad: CatalogAd; at: Moment }>({ maxSize: ADS_MAX });
+  /** Time of the last failed read; `null` if there was none. */
+  private failedAt: Moment | null = null;
 
   constructor(pool: Pool, freshMs: number) {
     this.pool = pool;
     this.freshMs = freshMs;
   }
 
-  /** Makes sure that `get` knows an ad, if there is one, as it was a while ago at most. Throws what `pg` throws. */
+  /** Reads an ad into the cache unless its entry is younger than `freshMs`. Removes an ad that does not exist. Throws what `pg` throws. */
   async refresh(adId: number): Promise<void> {
-    const known = this.known.get(adId);
-    const askedAt = moment();
-    if (known !== undefined && this.isFresh(known.at)) return;
+    const cached = this.cached.get(adId);
+    const at = moment();
+    if (cached !== undefined && this.isFresh(cached.at)) return;
     const ad = await readCatalogAd(this.pool, adId);
-    this.known.delete(adId);
-    if (ad === undefined) return;
-    this.known.set(adId, { ad, at: askedAt });
-    const [oldest] = this.known.keys();
-    if (this.known.size > ADS_MAX && oldest !== undefined) this.known.delete(oldest);
+    if (ad === undefined) this.cached.delete(adId);
+    else this.cached.set(adId, { ad, at });
   }
 
-  /** Extends the time for which every known ad is used: while the database is down, clicks do not each wait for a timeout. */
+  /** Extends the time to live of all entries: while the database is down, clicks do not each wait for a timeout. */
   extendTtl(): void {
-    this.awayAt = moment();
+    this.failedAt = moment();
   }
 
   private isFresh(at: Moment): boolean {
-    const { awayAt, freshMs } = this;
-    return elapsedMs(at) < freshMs || (awayAt !== null && elapsedMs(awayAt) < freshMs);
+    const { failedAt, freshMs } = this;
+    return elapsedMs(at) < freshMs || (failedAt !== null && elapsedMs(failedAt) < freshMs);
   }
 
+  /** A cached ad, whatever its age. */
   get(adId: number): CatalogAd | undefined {
-    return this.known.get(adId)?.ad;
+    return this.cached.get(adId)?.ad;
   }
 }

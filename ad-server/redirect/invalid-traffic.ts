@@ -1,6 +1,6 @@
 import { isbot } from 'isbot';
 import type { Config } from '../../common/config/config.ts';
-import { rememberRecent } from '../../common/recent.ts';
+import { memoize } from '../../common/memoize.ts';
 import { type AgentRule, createRuleMatcher } from './agent-rules.ts';
 
 /** User agents that are remembered, twice over: the pattern takes over a microsecond, and few agents make most clicks. */
@@ -47,7 +47,7 @@ export function createAgentJudge(
     return verdict === null ? isbot(text) : verdict === 'bot';
   };
   const remember = () =>
-    rememberRecent(AGENTS_MAX, (sent): Agent => {
+    memoize(AGENTS_MAX, (sent): Agent => {
       const text = sent.trim();
       const isHidden = HIDDEN_AGENTS.has(text);
       seen += 1;
