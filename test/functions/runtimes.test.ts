@@ -270,6 +270,19 @@ describe.each(kinds)('the handler on $name', ({ kind, skipped }) => {
   );
 
   on(
+    'names a misspelt setting once in its process, even if it never opens, and without its value',
+    async ({ runtime, clicks }) => {
+      for (let count = 0; count < 2; count += 1) expect((await runtime.submit(clicks(1))).done).toBe(0);
+      const warning =
+        'The environment variable DATABSE_URL is not a setting of Tollway and is ignored. Did you mean DATABASE_URL?';
+      await expect.poll(() => runtime.logs(), { timeout: 5_000 }).toContain(warning);
+      expect(runtime.logs().split(warning)).toHaveLength(2);
+      expect(runtime.logs()).not.toContain('c2VjcmV0');
+    },
+    { DATABASE_URL: undefined, DATABSE_URL: 'postgres://user:c2VjcmV0@db.example.com/tollway' },
+  );
+
+  on(
     'names every bad setting',
     async ({ runtime, clicks }) => {
       const { done, said } = await runtime.submit(clicks(2));
