@@ -29,7 +29,7 @@ type StartContext = { onShutdown: OnShutdown; fail: (error: unknown) => void; lo
 async function runAlone(config: Config, { onShutdown, fail, logger }: StartContext): Promise<void> {
   const metrics = createMetrics('ad server');
   const worker = await startWorker(config, { metrics, logger, onShutdown, fail });
-  const operations = { ...worker, metrics: () => metrics.registry.metrics() };
+  const operations = { component: 'ad server', ...worker, metrics: () => metrics.registry.metrics() };
   const ops = await serveOperations(operations, operationsAddress(config), { metrics, logger });
   onShutdown({ name: 'operations port', close: () => void ops.close() });
   logger.info({ port: worker.port, opsPort: config.AD_SERVER_OPS_PORT }, `Redirects on port ${worker.port}`);
@@ -103,7 +103,7 @@ async function runPrimary(config: Config, { onShutdown, fail, logger }: StartCon
     );
     return AggregatorRegistry.aggregate(told).metrics();
   };
-  const operations = { problems, warnings: () => said('warnings'), metrics };
+  const operations = { component: 'ad server', problems, warnings: () => said('warnings'), metrics };
   const ops = await serveOperations(operations, operationsAddress(config), { logger });
   onShutdown({ name: 'operations port', close: () => void ops.close() });
   onShutdown({

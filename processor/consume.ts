@@ -27,6 +27,7 @@ export async function consume(
   const gauges = collectGauges(runtime, sources);
   onShutdown({ name: 'gauges', close: gauges.stop });
   const operations = {
+    component: 'processor',
     problems: () =>
       onePerThing([...[...sources.values()].flatMap((source) => source.problems()), ...gauges.problems()]),
     metrics: () => {

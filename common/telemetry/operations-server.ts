@@ -1,10 +1,12 @@
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import { capConnections, requestAnswered, requestBegan } from '../connections.ts';
 import { errorCode, TollwayError } from '../errors.ts';
+import { PAGE_POLICY } from '../html-page.ts';
 import { connectionLimits, isOutOfResources } from '../open-files.ts';
 import type { Logger } from './logger.ts';
 import type { Metrics } from './metrics.ts';
 import { isOperationsHost } from './operations-host.ts';
+import { renderOperationsPage } from './operations-page.ts';
 import { describeProblem, type Problem } from './problems.ts';
 
 /**
@@ -12,6 +14,8 @@ import { describeProblem, type Problem } from './problems.ts';
  * operations port.
  */
 export type Operations = {
+  /** The name of the component, such as `ad server`, for the page at `/`. */
+  readonly component: string;
   /** Why the component must get no traffic; empty when it is ready. */
   readonly problems: () => readonly Problem[];
   /** Problems that do not affect readiness; listed below `ready`. */
@@ -36,11 +40,18 @@ export type OperationsAddress = {
   readonly allowedHosts: readonly string[];
 };
 
-type Answer = { readonly status: number; readonly type?: string; readonly body: string };
+type Answer = {
+  readonly status: number;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body: string;
+};
+
+const PAGE_HEADERS = { 'content-type': 'text/html; charset=utf-8', 'content-security-policy': PAGE_POLICY };
+const METRICS_HEADERS = { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' };
 
 /**
- * Serves `/healthz` (200 while the process answers), `/readyz` (200, or 503 with the reasons) and `/metrics`. A request with another host
- * than this server gets 421, see `isOperationsHost`. Throws `port_taken`.
+ * Serves `/` (a page with links), `/healthz` (200 while the process answers), `/readyz` (200, or 503 with the reasons) and `/metrics`. A
+ * request with another host than this server gets 421, see `isOperationsHost`. Throws `port_taken`.
  */
 export async function serveOperations(
   operations: Operations,
@@ -48,11 +59,14 @@ export async function serveOperations(
   deps: OperationsDeps = {},
 ): Promise<Server> {
   const allowed = [host, ...allowedHosts].map((name) => name.toLowerCase());
+  const page: Answer = { status: 200, headers: PAGE_HEADERS, body: renderOperationsPage(operations.component) };
   const server = createServer(async (request, response) => {
     requestBegan(request.socket, performance.now());
     response.once('close', () => requestAnswered(request.socket, performance.now()));
-    const { status, type = 'text/plain', body } = await answerTo(request, operations, allowed);
-    response.writeHead(status, { 'content-type': type, 'cache-control': 'no-store' }).end(body);
+    const { status, headers, body } = await answerTo(request, operations, allowed, page);
+    response
+      .writeHead(status, { 'content-type': 'text/plain', 'cache-control': 'no-store', ...headers })
+      .end(body);
   });
   server.headersTimeout = 5_000;
   server.requestTimeout = 10_000;
@@ -80,6 +94,7 @@ async function answerTo(
   { url, headers }: IncomingMessage,
   { problems, warnings = () => [], metrics }: Operations,
   allowed: readonly string[],
+  page: Answer,
 ): Promise<Answer> {
   if (!isOperationsHost(headers.host, allowed)) {
     const body = `Host ${JSON.stringify(headers.host ?? '')} is not allowed: add it to OPS_ALLOWED_HOSTS\n`;
@@ -87,6 +102,8 @@ async function answerTo(
   }
   try {
     switch (url?.split('?')[0]) {
+      case '/':
+        return page;
       case '/healthz':
         return { status: 200, body: 'ok\n' };
       case '/readyz': {
@@ -96,9 +113,9 @@ async function answerTo(
           : { status: 200, body: `ready\n${lines(warnings())}` };
       }
       case '/metrics':
-        return { status: 200, type: 'text/plain; version=0.0.4; charset=utf-8', body: await metrics() };
+        return { status: 200, headers: METRICS_HEADERS, body: await metrics() };
       default:
-        return { status: 404, body: 'Expected /healthz, /readyz or /metrics\n' };
+        return { status: 404, body: 'Expected /, /healthz, /readyz or /metrics\n' };
     }
   } catch (error) {
     return { status: 500, body: `${error instanceof Error ? error.message : String(error)}\n` };

@@ -6,11 +6,17 @@ import { afterAll, describe, expect, it, vi } from 'vitest';
 import { isOperationsHost } from '../../common/telemetry/operations-host.ts';
 import { serveOperations } from '../../common/telemetry/operations-server.ts';
 import { describeProblem, OpenProblems, type Problem } from '../../common/telemetry/problems.ts';
+import { readVersion } from '../../common/version.ts';
 
 let problems: readonly Problem[] = [];
 let warnings: readonly Problem[] = [];
 const server = await serveOperations(
-  { problems: () => problems, warnings: () => warnings, metrics: async () => 'some_metric 1\n' },
+  {
+    component: 'ad server',
+    problems: () => problems,
+    warnings: () => warnings,
+    metrics: async () => 'some_metric 1\n',
+  },
   { port: 0, host: '127.0.0.1', setting: 'AD_SERVER_OPS_PORT', allowedHosts: ['Ops.Example.com'] },
 );
 afterAll(() => void server.close());
@@ -43,12 +49,34 @@ describe('an operations server', () => {
     });
   });
 
-  it.each(['/metrics', '/readyz', '/healthz'])('refuses %s under the name of a website', async (path) => {
-    const { status, body } = await get(path, 'rebound.example.com:8082');
-    expect(status).toBe(421);
-    expect(body).toContain('OPS_ALLOWED_HOSTS');
-    expect((await get(path, 'ops.example.com')).status).not.toBe(421);
+  it('has a page that names the component and the version, and links to all else that it serves', async () => {
+    const { status, body } = await get('/?a=b');
+    expect(status).toBe(200);
+    expect(body).toContain('<h1>Tollway ad server</h1>');
+    expect(body).toContain(`version ${readVersion()}`);
+    const paths = [...body.matchAll(/href="([^"]*)"/g)].map(([, path = '']) => path);
+    expect(paths.sort()).toEqual(['/healthz', '/metrics', '/readyz']);
+    for (const path of paths) expect([200, 503]).toContain((await get(path)).status);
+    expect(await get('/else')).toEqual({ status: 404, body: 'Expected /, /healthz, /readyz or /metrics\n' });
   });
+
+  it('sends its page as HTML that may load and run nothing', async () => {
+    const { port } = server.address() as AddressInfo;
+    const { headers } = await fetch(`http://127.0.0.1:${port}/`);
+    expect(headers.get('content-type')).toBe('text/html; charset=utf-8');
+    expect(headers.get('content-security-policy')).toMatch(/^default-src 'none'; style-src 'sha256-/);
+    expect(headers.get('cache-control')).toBe('no-store');
+  });
+
+  it.each(['/', '/metrics', '/readyz', '/healthz'])(
+    'refuses %s under the name of a website',
+    async (path) => {
+      const { status, body } = await get(path, 'rebound.example.com:8082');
+      expect(status).toBe(421);
+      expect(body).toContain('OPS_ALLOWED_HOSTS');
+      expect((await get(path, 'ops.example.com')).status).not.toBe(421);
+    },
+  );
 });
 
 it('an operations server is asked under the name that it listens on', async () => {
@@ -57,7 +85,10 @@ it('an operations server is asked under the name that it listens on', async () =
   const answer = (_: string, __: object, done: Answer) => done(null, [{ address: '127.0.0.1', family: 4 }]);
   const lookup = vi.spyOn(dns, 'lookup').mockImplementation(answer as unknown as typeof dns.lookup);
   const address = { port: 0, host: 'Ops-1.Example.com', setting: 'AD_SERVER_OPS_PORT', allowedHosts: [] };
-  const named = await serveOperations({ problems: () => [], metrics: async () => '' }, address);
+  const named = await serveOperations(
+    { component: 'ad server', problems: () => [], metrics: async () => '' },
+    address,
+  );
   lookup.mockRestore();
   try {
     expect((await get('/healthz', 'ops-1.example.com', named)).status).toBe(200);
