@@ -12,6 +12,7 @@ import type { Problem } from '../common/telemetry/problems.ts';
 import { createVerifier } from '../contract/link-token.ts';
 import { Spool } from '../producer/spool.ts';
 import { AdCatalog } from './catalog/ad-catalog.ts';
+import { createErrorPages } from './http/error-pages.ts';
 import { createAdServer, type PublicConnections } from './http/server.ts';
 import { createProxyCheck, createVisitorAddress } from './http/visitor.ts';
 import { followAgentRules } from './redirect/agent-rules-file.ts';
@@ -82,6 +83,7 @@ export async function startWorker(
     throw new TollwayError('bad_settings', 'LINK_KEYS: expected the keys of the links, got nothing');
   if (databaseUrl === undefined)
     throw new TollwayError('bad_settings', 'DATABASE_URL: expected a database, got nothing');
+  const errorPages = createErrorPages(config.ERROR_PAGE_FILE);
 
   const pool = createPool(
     databaseUrl,
@@ -142,6 +144,7 @@ export async function startWorker(
     }),
     metrics,
     publicConnections(config, logger),
+    errorPages,
   );
   const startedAt = performance.now();
   const watch = setInterval(() => {

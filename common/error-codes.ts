@@ -7,6 +7,7 @@ export const ERROR_CODES = [
   'already_discarded',
   'already_running',
   'bad_agent_rules',
+  'bad_error_page',
   'bad_amount',
   'bad_baseline',
   'bad_click_id',

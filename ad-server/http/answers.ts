@@ -1,15 +1,18 @@
+import { PAGE_POLICY } from '../../common/html-page.ts';
 import type { Answer } from '../redirect/redirect.ts';
-import { pages } from './pages.ts';
+import type { ErrorPages } from './error-pages.ts';
 
 /** What goes back to a browser. Headers as name, value, name, value: the form that Node writes fastest. */
 export type HttpAnswer = {
   readonly status: number;
   readonly headers: readonly string[];
-  readonly body: string;
+  readonly body: Buffer;
 };
 
+const EMPTY = Buffer.alloc(0);
+
 /** An answer of the redirect as HTTP, without `Content-Length`. */
-export function httpAnswer(answer: Answer): HttpAnswer {
+export function httpAnswer(answer: Answer, { pages, policy }: ErrorPages): HttpAnswer {
   switch (answer.is) {
     case 'redirect':
       return {
@@ -22,23 +25,25 @@ export function httpAnswer(answer: Answer): HttpAnswer {
           'Tollway-Click',
           answer.clickId ?? 'none',
         ],
-        body: '',
+        body: EMPTY,
       };
+    case 'page':
+      return page(200, Buffer.from(answer.html), PAGE_POLICY);
     case 'not_found':
-      return page(404, pages.notFound);
+      return page(404, pages.notFound, policy);
     case 'unknown_ad':
-      return page(503, pages.notYet, ['Retry-After', '5']);
+      return page(503, pages.notReady, policy, ['Retry-After', '5']);
     case 'prefetch':
     case 'refused':
-      return page(503, pages.notNow);
+      return page(503, pages.unavailable, policy);
     case 'wrong_method':
-      return page(405, pages.wrongMethod, ['Allow', 'GET, HEAD']);
+      return page(405, pages.wrongMethod, policy, ['Allow', 'GET, HEAD']);
     default:
       return answer satisfies never;
   }
 }
 
-function page(status: number, html: string, more: readonly string[] = []): HttpAnswer {
+function page(status: number, body: Buffer, policy: string | null, more: readonly string[] = []): HttpAnswer {
   const headers = [
     'Content-Type',
     'text/html; charset=utf-8',
@@ -46,6 +51,8 @@ function page(status: number, html: string, more: readonly string[] = []): HttpA
     'no-store',
     'Tollway-Click',
     'none',
+    ...(policy === null ? [] : ['Content-Security-Policy', policy]),
+    ...more,
   ];
-  return { status, headers: [...headers, ...more], body: html };
+  return { status, headers, body };
 }

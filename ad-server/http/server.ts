@@ -10,8 +10,8 @@ import {
 } from '../../common/connections.ts';
 import type { Metrics } from '../../common/telemetry/metrics.ts';
 import type { Answer, ClickRequest } from '../redirect/redirect.ts';
-import { httpAnswer } from './answers.ts';
-import { pages } from './pages.ts';
+import { type HttpAnswer, httpAnswer } from './answers.ts';
+import type { ErrorPages } from './error-pages.ts';
 
 /** Header block of a request, in bytes. A browser's is under 4 KiB even with large cookies. */
 const HEADER_BYTES_MAX = 16_384;
@@ -20,9 +20,11 @@ const HEADERS_MS_MAX = 10_000;
 /** Time an idle connection is kept, in ms; above the 60 s of common load balancers, which must close first. */
 const IDLE_MS = 65_000;
 
-const CLIENT_ERRORS: Record<string, string> = {
-  HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
-  ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
+type ClientError = { readonly line: string; readonly page: keyof ErrorPages['pages'] };
+const BAD_REQUEST: ClientError = { line: '400 Bad Request', page: 'badRequest' };
+const CLIENT_ERRORS: Readonly<Record<string, ClientError>> = {
+  HPE_HEADER_OVERFLOW: { line: '431 Request Header Fields Too Large', page: 'headersTooLarge' },
+  ERR_HTTP_REQUEST_TIMEOUT: { line: '408 Request Timeout', page: 'timeout' },
 };
 
 /** Where to keep the public port's number of connections. */
@@ -33,6 +35,7 @@ export function createAdServer(
   redirect: (request: ClickRequest, answer: (answer: Answer) => void) => void,
   metrics: Metrics,
   connections: PublicConnections,
+  errorPages: ErrorPages,
 ): { server: Server; measure: () => void } {
   const server = createServer(
     {
@@ -51,7 +54,7 @@ export function createAdServer(
       const { method = '', url = '', headers, socket } = request;
       requestBegan(socket, startedAt);
       const answer = (given: Answer) => {
-        send(response, given, method);
+        send(response, httpAnswer(given, errorPages), method);
         const answeredAt = performance.now();
         requestAnswered(socket, answeredAt);
         metrics.redirects.inc({ answer: given.is });
@@ -70,27 +73,27 @@ export function createAdServer(
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Connection) => {
     if (error.code === 'ECONNRESET' || !socket.writable) return socket.destroy();
     metrics.redirects.inc({ answer: 'bad_request' });
-    const status = CLIENT_ERRORS[error.code ?? ''] ?? '400 Bad Request';
+    const found = CLIENT_ERRORS[error.code ?? ''] ?? BAD_REQUEST;
     const refuse = () => {
       // A click that came before the garbage gets its answer first.
       if (isWaiting(socket) && !socket.destroyed) setTimeout(refuse, 1);
-      else socket.end(badRequest(status));
+      else socket.end(clientErrorAnswer(found, errorPages));
     };
     return refuse();
   });
   return { server, measure: () => metrics.connections.set({ port }, open()) };
 }
 
-function badRequest(status: string): string {
-  const body = pages.badRequest;
-  return (
-    `HTTP/1.1 ${status}\r\nConnection: close\r\nCache-Control: no-store\r\nContent-Type: text/html; charset=utf-8\r\n` +
-    `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`
-  );
+/** An answer to what is no request, as the bytes to send. */
+function clientErrorAnswer({ line, page }: ClientError, { pages, policy }: ErrorPages): Buffer {
+  const body = pages[page];
+  const head =
+    `HTTP/1.1 ${line}\r\nConnection: close\r\nCache-Control: no-store\r\nContent-Type: text/html; charset=utf-8\r\n` +
+    `${policy === null ? '' : `Content-Security-Policy: ${policy}\r\n`}Content-Length: ${body.length}\r\n\r\n`;
+  return Buffer.concat([Buffer.from(head), body]);
 }
 
-function send(response: ServerResponse, answer: Answer, method: string): void {
-  const { status, headers, body } = httpAnswer(answer);
-  response.writeHead(status, [...headers, 'Content-Length', String(Buffer.byteLength(body))]);
-  response.end(method === 'HEAD' ? undefined : body);
+function send(response: ServerResponse, { status, headers, body }: HttpAnswer, method: string): void {
+  response.writeHead(status, [...headers, 'Content-Length', String(body.length)]);
+  response.end(method === 'HEAD' || body.length === 0 ? undefined : body);
 }

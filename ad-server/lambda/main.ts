@@ -12,13 +12,12 @@ let lastAt = moment();
 /** Redirects a click, behind an HTTP API or a function URL. */
 export async function handler(event: unknown): Promise<APIGatewayProxyStructuredResultV2> {
   const request = readHttpEvent(name, event);
-  const [{ answer }, { httpAnswer }] = await Promise.all([opened(), import('../http/answers.ts')]);
-  const given = await answer(request);
+  const { answer } = await opened();
+  const { status, headers, body } = await answer(request);
   lastAt = moment();
-  const { status, headers, body } = httpAnswer(given);
   const named: Record<string, string> = {};
   for (let at = 0; at + 1 < headers.length; at += 2) named[headers[at] ?? ''] = headers[at + 1] ?? '';
-  return { statusCode: status, headers: named, body: request.method === 'HEAD' ? '' : body };
+  return { statusCode: status, headers: named, body: request.method === 'HEAD' ? '' : body.toString() };
 }
 
 /** Opened by the first click, and anew after a long sleep or a changed password. */

@@ -8,6 +8,8 @@ import { createFunctionLogger } from '../../common/telemetry/logger.ts';
 import { ThrottledLog } from '../../common/telemetry/throttled-log.ts';
 import { createVerifier } from '../../contract/link-token.ts';
 import { AdLookup } from '../catalog/ad-lookup.ts';
+import { type HttpAnswer, httpAnswer } from '../http/answers.ts';
+import { createErrorPages } from '../http/error-pages.ts';
 import { createVisitorAddress } from '../http/visitor.ts';
 import { findLink } from '../links/find-link.ts';
 import { rulesOf } from '../redirect/agent-rules.ts';
@@ -26,7 +28,7 @@ const REPORT_MS = 10_000;
 
 /** The redirect in a function. */
 export type RedirectFunction = {
-  readonly answer: (request: ClickRequest) => Promise<Answer>;
+  readonly answer: (request: ClickRequest) => Promise<HttpAnswer>;
   /** Whether the database has refused who we say we are: a password was changed, and has to be asked for anew. */
   readonly isRefused: () => boolean;
   readonly close: () => Promise<void>;
@@ -45,6 +47,7 @@ export async function openRedirectFunction(
   const { LINK_KEYS: keys, REDIRECT_WAIT_MS: waitMs } = config;
   if (keys === undefined)
     throw new TollwayError('bad_settings', `${name}: LINK_KEYS: expected the keys of the links, got nothing`);
+  const errorPages = createErrorPages(config.ERROR_PAGE_FILE);
   const logger = createFunctionLogger(name, config);
   const metrics = createEmbeddedMetrics(env.AWS_LAMBDA_FUNCTION_NAME ?? name);
   const pool = createPool(config.DATABASE_URL, name, 2, () => {}, waitMs, waitMs);
@@ -119,7 +122,7 @@ export async function openRedirectFunction(
         metrics.flush();
         checkHiddenAgents();
       }
-      return answer;
+      return httpAnswer(answer, errorPages);
     },
     isRefused: () => refused,
     close: async () => {

@@ -9,6 +9,7 @@ import {
 } from '../../contract/click-event.ts';
 import type { Link, LinkVerifier } from '../../contract/link-token.ts';
 import type { CatalogAd } from '../../ledger/catalog-ads.ts';
+import { findPage } from '../http/public-pages.ts';
 import { referrerHost, truncateAddress, type VisitorAddress } from '../http/visitor.ts';
 import { destinationOf } from '../links/destination.ts';
 import { findLink } from '../links/find-link.ts';
@@ -28,6 +29,7 @@ export type ClickRequest = {
 /** What the public port answers. `clickId` is `null` for an answer that recorded no click. */
 export type Answer =
   | { readonly is: 'redirect'; readonly location: string; readonly clickId: string | null }
+  | { readonly is: 'page'; readonly html: string }
   | { readonly is: 'not_found' | 'unknown_ad' | 'refused' | 'prefetch' | 'wrong_method' };
 
 export type RedirectDependencies = {
@@ -61,7 +63,10 @@ export function createRedirect(dependencies: RedirectDependencies) {
     const { method, url, headers } = request;
     if (method !== 'GET' && method !== 'HEAD') return answer({ is: 'wrong_method' });
     const found = findLink(url, verify);
-    if (found === null) return answer({ is: 'not_found' });
+    if (found === null) {
+      const html = findPage(url, findAd);
+      return answer(html === null ? { is: 'not_found' } : { is: 'page', html });
+    }
     const { token, link } = found;
     const ad = findAd(link.adId);
     if (ad === undefined) {

@@ -159,6 +159,11 @@ export const settings = {
     ['person', 'bot'],
     'Verdict for a click without a user agent (missing, empty or `-`).',
   ),
+  ERROR_PAGE_FILE: optional(
+    'file',
+    'HTML template of the error pages on the public port, UTF-8, at most 64 KiB. `{message}` is required; `{title}` and `{status}` are filled in too. Read once, at the start.',
+    (text) => text,
+  ),
   CATALOG_POLL_MS: whole(
     10_000,
     'ms',

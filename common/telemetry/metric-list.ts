@@ -65,6 +65,7 @@ export const metricList = {
     labelNames: ['answer'],
     combinations: [
       ['redirect'],
+      ['page'],
       ['not_found'],
       ['unknown_ad'],
       ['prefetch'],

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { join } from 'node:path';
+import { createErrorPages } from '../../ad-server/http/error-pages.ts';
 import { createAdServer } from '../../ad-server/http/server.ts';
 import { createVisitorAddress } from '../../ad-server/http/visitor.ts';
 import { DoubleClicks } from '../../ad-server/redirect/double-clicks.ts';
@@ -105,11 +106,8 @@ function createOurServer(keys: readonly LinkKey[], root: string, kind: 'spool' |
     whenFull: 'redirect',
     metrics,
   });
-  return createAdServer(redirect, metrics, {
-    max: 20_000,
-    maxPerSource: Number.POSITIVE_INFINITY,
-    isExempt: () => false,
-  }).server;
+  const connections = { max: 20_000, maxPerSource: Number.POSITIVE_INFINITY, isExempt: () => false };
+  return createAdServer(redirect, metrics, connections, createErrorPages(undefined)).server;
 }
 
 /** Without a relay nobody deletes what is spooled: keeps the disk bounded, whole segments at a time. */

@@ -146,8 +146,8 @@ describe('what is no click', () => {
   });
 
   it.each([
-    '/',
     '',
+    '//',
     '/c',
     '/c/',
     '/C/x',

@@ -74,6 +74,11 @@ describe('what the redirect function cannot work with is named', () => {
       { REDIRECT_WAIT_MS: '0' },
       /^lambda-redirect: .*REDIRECT_WAIT_MS: expected a whole number of 50–20000/s,
     ],
+    [
+      'a missing error page',
+      { ERROR_PAGE_FILE: '/opt/missing.html' },
+      /^ERROR_PAGE_FILE: expected a file that can be read, got ENOENT/,
+    ],
   ])('settings: %s', (_, env, message) =>
     withRedirect(
       root,
@@ -87,6 +92,19 @@ describe('what the redirect function cannot work with is named', () => {
         expect(lambda.logs()).not.toContain('c2hvcnQ');
       },
       env,
+    ),
+  );
+
+  it.skipIf(skipped)('a misspelt setting, once, though it opens again and again', () =>
+    withRedirect(
+      root,
+      server,
+      async ({ lambda, click }) => {
+        await lambda.invoke(httpApiEvent({ path: '/c/x' }));
+        await click().catch(() => null);
+        expect(lambda.logs().split('The environment variable LINK_KEY is not a setting')).toHaveLength(2);
+      },
+      { LINK_KEYS: undefined, LINK_KEY: 'k1:signs:c2hvcnQ' },
     ),
   );
 });

@@ -1,11 +1,16 @@
-import { beforeAll, describe, expect, it } from 'vitest';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { uuidV7 } from '../../common/uuid.ts';
 import type { ClickEvent } from '../../contract/click-event.ts';
 import { evergreenLink } from '../../contract/link-token.ts';
 import { ricIsMissing } from '../../emulators/lambda/runtime-client.ts';
 import type { Server } from '../brokers/broker.ts';
 import { postgresDriver } from '../brokers/postgres-broker.ts';
+import { adServerBench } from '../support/ad-server-bench.ts';
+import { exchange, get } from '../support/raw-http.ts';
 import { isSkipped } from '../support/skipped.ts';
+import { makeFolder, removeFolder } from '../support/stack.ts';
 import { builtFunctions } from './bundles.ts';
 import { CHROME, functionUrlEvent } from './http-events.ts';
 import {
@@ -18,6 +23,10 @@ import {
 } from './redirect-environment.ts';
 
 const root = builtFunctions();
+const folder = makeFolder();
+const errorPageFile = join(folder, 'error.html');
+writeFileSync(errorPageFile, '{status} {title}: {message}');
+afterAll(() => removeFolder(folder));
 let server: Server;
 beforeAll(async () => {
   server = await postgresDriver.start();
@@ -115,7 +124,6 @@ describe('a click is judged as by the ad server', () => {
     const good = evergreen();
     const [, , adId = ''] = good.split('.');
     const bad = [
-      '/',
       '/c',
       '/c/',
       '/favicon.ico',
@@ -136,6 +144,23 @@ describe('a click is judged as by the ad server', () => {
     expect((await environment.database.pool.query('select from broker_chunk')).rowCount).toBe(0);
     expect(await connections(environment)).toBe(0);
   });
+
+  on(
+    'the start page is that of the ad server, and error pages come from the template',
+    async ({ click, send }) => {
+      const { port } = await adServerBench({ errorPageFile });
+      const [start, missing] = await Promise.all([exchange(port, get('/')), exchange(port, get('/c/x'))]);
+      for (const answer of [await click({ path: '/' }), await send(functionUrlEvent({ path: '/' }))]) {
+        expect(answer).toMatchObject({ status: 200, clickId: 'none', body: start[0]?.body });
+        expect(answer.headers['Content-Security-Policy']).toBe(start[0]?.headers['content-security-policy']);
+      }
+      expect(await click({ method: 'HEAD', path: '/' })).toMatchObject({ status: 200, body: '' });
+      const notFound = await click({ path: '/c/x' });
+      expect(notFound).toMatchObject({ status: 404, body: missing[0]?.body });
+      expect(notFound.body).toMatch(/^404 Link not found: /);
+    },
+    { ERROR_PAGE_FILE: errorPageFile },
+  );
 
   on('another method is refused, a link to no ad is asked to come again', async ({ click }) => {
     for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS']) {

@@ -1,5 +1,6 @@
 import type { Server } from 'node:http';
 import { onTestFinished } from 'vitest';
+import { createErrorPages } from '../../ad-server/http/error-pages.ts';
 import { createAdServer } from '../../ad-server/http/server.ts';
 import { listen } from '../../common/telemetry/operations-server.ts';
 import { redirectBench } from './redirect-bench.ts';
@@ -9,7 +10,11 @@ import { redirectBench } from './redirect-bench.ts';
  * with `recording: false` they wait in `bench.waiting` to be taken or refused.
  */
 export async function adServerBench(
-  options: Parameters<typeof redirectBench>[0] & { recording?: boolean; connectionsMax?: number } = {},
+  options: Parameters<typeof redirectBench>[0] & {
+    recording?: boolean;
+    connectionsMax?: number;
+    errorPageFile?: string;
+  } = {},
 ): Promise<{ port: number; server: Server; bench: ReturnType<typeof redirectBench> }> {
   const bench = redirectBench({ doubleClickMs: 0, ...options });
   const recording = options.recording ?? true;
@@ -20,6 +25,7 @@ export async function adServerBench(
     },
     bench.metrics,
     { max: options.connectionsMax ?? 1_000, maxPerSource: Number.POSITIVE_INFINITY, isExempt: () => false },
+    createErrorPages(options.errorPageFile),
   );
   const port = await listen(server, 0, '127.0.0.1', 'test');
   onTestFinished(() => {

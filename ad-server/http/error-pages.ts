@@ -1,0 +1,92 @@
+import { readFileSync, statSync } from 'node:fs';
+import { errorMessage, TollwayError } from '../../common/errors.ts';
+import { escapeHtml, PAGE_POLICY, renderPage } from '../../common/html-page.ts';
+
+/** Largest ERROR_PAGE_FILE, in bytes. */
+const TEMPLATE_BYTES_MAX = 65_536;
+const PLACEHOLDER = /\{(status|title|message)\}/g;
+
+type PageText = { readonly status: number; readonly title: string; readonly message: string };
+
+const BAD_REQUEST = {
+  title: 'Bad request',
+  message: 'The server cannot read this request. No click was recorded.',
+};
+
+/** What a visitor reads instead of a landing page. */
+const TEXTS = {
+  notFound: {
+    status: 404,
+    title: 'Link not found',
+    message:
+      'The link is incomplete or was changed. No click was recorded. Go back to the page with the link and try again.',
+  },
+  notReady: {
+    status: 503,
+    title: 'Link not ready yet',
+    message:
+      'This link is new, or the server has just started. No click was recorded. Try again in a minute.',
+  },
+  unavailable: {
+    status: 503,
+    title: 'Try again in a moment',
+    message: 'The server cannot take this click now. No click was recorded.',
+  },
+  wrongMethod: {
+    status: 405,
+    title: 'Method not allowed',
+    message: 'Open this link in a browser. No click was recorded.',
+  },
+  badRequest: { status: 400, ...BAD_REQUEST },
+  timeout: { status: 408, ...BAD_REQUEST },
+  headersTooLarge: { status: 431, ...BAD_REQUEST },
+} satisfies Record<string, PageText>;
+
+/** Every error page of the public port, in its bytes. */
+export type ErrorPages = {
+  readonly pages: Readonly<Record<keyof typeof TEXTS, Buffer>>;
+  /** The `Content-Security-Policy` of the pages; `null` for those of a template, which may load what it wants. */
+  readonly policy: string | null;
+};
+
+/**
+ * Renders the error pages, once at the start: with the template in the file `path`, that is ERROR_PAGE_FILE, or as Tollway has them.
+ * Throws `bad_error_page` with what is wrong with the file.
+ */
+export function createErrorPages(path: string | undefined): ErrorPages {
+  const template = path === undefined ? null : readTemplate(path);
+  const render = ({ status, title, message }: PageText): Buffer => {
+    if (template === null) return Buffer.from(renderPage(title, `<p>${escapeHtml(message)}</p>`));
+    const values: Readonly<Record<string, string>> = { status: String(status), title, message };
+    return Buffer.from(template.replace(PLACEHOLDER, (_, name: string) => escapeHtml(values[name] ?? '')));
+  };
+  const pages = Object.fromEntries(Object.entries(TEXTS).map(([name, text]) => [name, render(text)]));
+  // The line above gave every name of TEXTS its page.
+  return { pages: pages as ErrorPages['pages'], policy: template === null ? PAGE_POLICY : null };
+}
+
+function readTemplate(path: string): string {
+  const refuse = (expected: string, cause?: unknown): never => {
+    throw new TollwayError('bad_error_page', `ERROR_PAGE_FILE: expected ${expected}`, { cause });
+  };
+  let bytes = Buffer.alloc(0);
+  try {
+    const stats = statSync(path);
+    if (!stats.isFile()) refuse(`a file, got something else: ${path}`);
+    if (stats.size > TEMPLATE_BYTES_MAX)
+      refuse(`at most ${TEMPLATE_BYTES_MAX} bytes, got ${stats.size}: ${path}`);
+    bytes = readFileSync(path);
+  } catch (error) {
+    if (error instanceof TollwayError) throw error;
+    refuse(`a file that can be read, got ${errorMessage(error)}`, error);
+  }
+  let template = '';
+  try {
+    // Without a byte order mark, if there is one.
+    template = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch (error) {
+    refuse(`UTF-8, got other bytes: ${path}`, error);
+  }
+  if (!template.includes('{message}')) refuse(`the placeholder {message}, found none: ${path}`);
+  return template;
+}

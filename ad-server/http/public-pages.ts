@@ -1,0 +1,72 @@
+import { escapeHtml, renderPage } from '../../common/html-page.ts';
+import { formatAmount } from '../../common/money.ts';
+import { isUuidV7 } from '../../common/uuid.ts';
+import type { CatalogAd } from '../../ledger/catalog-ads.ts';
+
+/** The sample advertisers: the last part of the path of their page, and their name. */
+export const SAMPLE_ADVERTISERS = [
+  { slug: 'coffee', name: 'Sample Coffee' },
+  { slug: 'shoes', name: 'Sample Shoes' },
+  { slug: 'travel', name: 'Sample Travel' },
+] as const;
+
+export const SAMPLE_CURRENCY = 'USD';
+
+type SampleAdvertiser = (typeof SAMPLE_ADVERTISERS)[number];
+
+/**
+ * The destination of a sample ad: a page of the ad server itself. It has no host, so that the browser stays on the host and port that it
+ * clicked on (RFC 9110 §10.2.2).
+ */
+export function sampleTemplate(slug: SampleAdvertiser['slug']): string {
+  return `/sample/${slug}?click={click_id}&ad={ad_id}`;
+}
+
+const START_PAGE = renderPage(
+  'Ad links',
+  `<p>This server redirects ad clicks. If an ad brought you here, its link is incomplete: go back to the page with the ad and try again.</p>`,
+);
+
+/** The page at a path and query that is no link; `null` where there is none. The page of a sample ad exists only while the catalog has that ad. */
+export function findPage(target: string, findAd: (adId: number) => CatalogAd | undefined): string | null {
+  const { path, query } = splitTarget(target);
+  if (path === '/') return START_PAGE;
+  const sample = SAMPLE_ADVERTISERS.find(({ slug }) => path === `/sample/${slug}`);
+  if (sample === undefined) return null;
+  const given = new URLSearchParams(query);
+  const clickId = given.get('click') ?? '';
+  const ad = findAd(Number(given.get('ad')));
+  if (ad?.urlTemplate !== sampleTemplate(sample.slug) || !isUuidV7(clickId)) return null;
+  return renderSample(sample, ad, clickId);
+}
+
+/** A proxy may send the whole URL: RFC 9112 §3.2.2 wants it accepted. */
+function splitTarget(target: string): { path: string; query: string } {
+  const url = target.startsWith('/') ? null : URL.parse(target);
+  if (url !== null) return { path: url.pathname, query: url.search };
+  const end = target.indexOf('?');
+  return end < 0 ? { path: target, query: '' } : { path: target.slice(0, end), query: target.slice(end) };
+}
+
+function renderSample({ name }: SampleAdvertiser, ad: CatalogAd, clickId: string): string {
+  return renderPage(
+    `You clicked an ad of ${name}`,
+    `<p>${escapeHtml(costOf(name, ad))}</p>
+<dl>
+<dt>Click</dt><dd><code>${escapeHtml(clickId)}</code></dd>
+<dt>Ad</dt><dd>${ad.id}</dd>
+</dl>
+<p>What happened to this click:</p>
+<pre><code>npx tollway click show ${escapeHtml(clickId)}</code></pre>
+<p>Each link that <code>npm start</code> prints is charged once. To print another one:</p>
+<pre><code>npx tollway link ${ad.id}</code></pre>
+<p class="soft">This page stands for the site of the advertiser. <a href="/">Back to the start page</a></p>`,
+  );
+}
+
+function costOf(name: string, ad: CatalogAd): string {
+  if (ad.paused) return 'The ad is paused, so the click costs nothing.';
+  if (ad.budgetExhausted) return 'The budget no longer pays for this ad, so the click costs nothing.';
+  const price = `${formatAmount(BigInt(ad.priceMicros))} ${SAMPLE_CURRENCY}`;
+  return `${price} will be charged to ${name}, unless the click is invalid: a bot's, for example, or a second click on the link.`;
+}

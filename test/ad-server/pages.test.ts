@@ -1,0 +1,205 @@
+import { createHash } from 'node:crypto';
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { createErrorPages } from '../../ad-server/http/error-pages.ts';
+import { sampleTemplate } from '../../ad-server/http/public-pages.ts';
+import { parseUrlTemplate } from '../../ad-server/links/url-template.ts';
+import { readVersion } from '../../common/version.ts';
+import { adServerBench } from '../support/ad-server-bench.ts';
+import { exchange, get, rawConnection, readToEnd } from '../support/raw-http.ts';
+import { counted, EVERGREEN_PATH, sampleAd } from '../support/redirect-bench.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+
+const coffee = sampleAd({ urlTemplate: sampleTemplate('coffee') });
+const CLICK = '01a21ba3-6dae-761d-8ca5-30a5e1f3a543';
+const SAMPLE_PATH = `/sample/coffee?click=${CLICK}&ad=42`;
+
+/** The answer to a `GET`. */
+async function page(port: number, path: string, more?: string) {
+  const [answer] = await exchange(port, get(path, more));
+  if (answer === undefined) throw new Error(`Expected an answer to ${path}`);
+  return answer;
+}
+
+/** Fails if a browser would not show a page as it is meant, or would load or run anything for it. */
+function expectPlainPage({ headers, body }: { headers: Readonly<Record<string, string>>; body: string }) {
+  const [, style = ''] = /<style>(.*?)<\/style>/s.exec(body) ?? [];
+  const hash = createHash('sha256').update(style).digest('base64');
+  expect(headers['content-security-policy']).toBe(
+    `default-src 'none'; style-src 'sha256-${hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`,
+  );
+  expect(headers).toMatchObject({ 'cache-control': 'no-store', 'content-type': 'text/html; charset=utf-8' });
+  expect(body).not.toMatch(/<script|<img|<link|<form| on\w+=| style=|https?:/);
+}
+
+describe('the start page of the public port', () => {
+  it('says what the server does, and neither product nor version', async () => {
+    const { port, bench } = await adServerBench();
+    const answer = await page(port, '/');
+    expect(answer.status).toBe(200);
+    expect(answer.body).toContain('This server redirects ad clicks.');
+    expect(answer.body.toLowerCase()).not.toContain('tollway');
+    expect(answer.body).not.toContain(readVersion());
+    expect(answer.headers['tollway-click']).toBe('none');
+    expectPlainPage(answer);
+    expect(await counted(bench.metrics.redirects, { answer: 'page' })).toBe(1);
+    expect(bench.waiting).toEqual([]);
+  });
+
+  it.each(['/?utm_source=a', 'http://go.example/', 'http://go.example/?a'])(
+    'is found as %s',
+    async (path) => {
+      const { port } = await adServerBench();
+      expect((await page(port, path)).status).toBe(200);
+    },
+  );
+
+  it.each(['//', '/index.html', '/%2f', '*', '/sample', '/sample/'])('is not at %s', async (path) => {
+    const { port } = await adServerBench();
+    expect((await page(port, path)).status).toBe(404);
+  });
+
+  it('has the same headers with HEAD, and no body', async () => {
+    const { port } = await adServerBench();
+    const { body, headers } = await page(port, '/');
+    const socket = await rawConnection(port);
+    socket.write(get('/').replace('GET', 'HEAD'));
+    const [answer] = await readToEnd(socket, ['HEAD']);
+    expect(answer).toMatchObject({ status: 200, body: '' });
+    expect(answer?.headers['content-length']).toBe(String(Buffer.byteLength(body)));
+    expect(answer?.headers['content-security-policy']).toBe(headers['content-security-policy']);
+  });
+});
+
+describe('the page of a sample ad', () => {
+  it('is where a click on the ad leads, on whatever host and port it was clicked', async () => {
+    const { port } = await adServerBench({ ad: coffee });
+    const clicked = await page(port, EVERGREEN_PATH);
+    const clickId = clicked.headers['tollway-click'] ?? '';
+    expect(clicked.headers.location).toBe(`/sample/coffee?click=${clickId}&ad=42`);
+    const answer = await page(port, clicked.headers.location ?? '');
+    expect(answer.status).toBe(200);
+    expect(answer.body).toContain('You clicked an ad of Sample Coffee');
+    expect(answer.body).toContain('0.25 USD will be charged to Sample Coffee');
+    expect(answer.body).toContain(`npx tollway click show ${clickId}`);
+    expect(answer.body).toContain('<a href="/">');
+    expect(answer.headers['tollway-click']).toBe('none');
+    expectPlainPage(answer);
+  });
+
+  it.each([
+    ['has another price', { priceMicros: 1_000_001 }, '1.000001 USD will be charged'],
+    ['is paused', { paused: true }, 'The ad is paused, so the click costs nothing.'],
+    [
+      'has no budget left',
+      { budgetExhausted: true },
+      'no longer pays for this ad, so the click costs nothing.',
+    ],
+  ])('tells what the click costs when the ad %s', async (_, change, text) => {
+    const { port } = await adServerBench({ ad: { ...coffee, ...change } });
+    expect((await page(port, SAMPLE_PATH)).body).toContain(text);
+  });
+
+  it.each([
+    ['of an ad that leads elsewhere', sampleAd(), SAMPLE_PATH],
+    ['of another sample', sampleAd({ urlTemplate: sampleTemplate('shoes') }), SAMPLE_PATH],
+    ['of an unknown ad', coffee, SAMPLE_PATH.replace('42', '43')],
+    ['of an unknown sample', coffee, SAMPLE_PATH.replace('coffee', 'tea')],
+    ['of a name that objects have', coffee, SAMPLE_PATH.replace('coffee', 'constructor')],
+    ['without an ad', coffee, SAMPLE_PATH.replace('&ad=42', '')],
+    ['without a click', coffee, '/sample/coffee?ad=42'],
+    ['with a click that is none', coffee, '/sample/coffee?ad=42&click=<script>alert(1)</script>'],
+    ['with more behind the click', coffee, `/sample/coffee?ad=42&click=${CLICK}%0A<b>`],
+  ])('is not found: %s', async (_, ad, path) => {
+    const { port } = await adServerBench({ ad });
+    const answer = await page(port, path);
+    expect(answer.status).toBe(404);
+    expect(answer.body).not.toMatch(/<b>|<script|Sample/);
+  });
+
+  it('cannot be made the destination of an ad on the command line', () => {
+    expect(() => parseUrlTemplate(sampleTemplate('coffee'))).toThrow('Expected an absolute URL');
+  });
+});
+
+const UNREADABLE = 'GARBAGE\r\n\r\n';
+const TOO_LARGE = get('/', `Cookie: ${'a'.repeat(20_000)}\r\n`);
+const NOT_FOUND = get('/c/x');
+
+describe('an error page', () => {
+  it.each([
+    ['a link that is not known', NOT_FOUND, 404, 'Link not found'],
+    ['a request without meaning', UNREADABLE, 400, 'Bad request'],
+    ['headers that are too large', TOO_LARGE, 431, 'Bad request'],
+    ['a POST', get('/').replace('GET', 'POST'), 405, 'Method not allowed'],
+    ['a prefetch', get(EVERGREEN_PATH, 'Sec-Purpose: prefetch\r\nConnection: close\r\n'), 503, 'Try again'],
+  ])('for %s names no part of the system', async (_, bytes, status, title) => {
+    const { port } = await adServerBench();
+    const [answer] = await exchange(port, bytes);
+    expect(answer?.status).toBe(status);
+    expect(answer?.body).toContain(`<h1>${title}`);
+    expect(answer?.body).not.toMatch(/tollway|spool|broker|catalog|database|node/i);
+    if (answer !== undefined) expectPlainPage(answer);
+  });
+
+  it('comes from the template of ERROR_PAGE_FILE, with its values escaped', async () => {
+    const path = join(temporaryFolder(), 'error.html');
+    const template =
+      '\ufeff<title>{title}</title><style>p { margin: 0 }</style><p class="s{status}">{message} é {title} $& {other}';
+    writeFileSync(path, template);
+    const { port } = await adServerBench({ errorPageFile: path });
+    for (const [bytes, status, title] of [
+      [NOT_FOUND, 404, 'Link not found'],
+      [UNREADABLE, 400, 'Bad request'],
+      [TOO_LARGE, 431, 'Bad request'],
+    ] as const) {
+      const [answer] = await exchange(port, bytes);
+      const body = Buffer.from(answer?.body ?? '', 'latin1').toString();
+      expect(answer?.status).toBe(status);
+      expect(body).toContain(`<title>${title}</title><style>p { margin: 0 }</style><p class="s${status}">`);
+      expect(body).toContain(`No click was recorded.`);
+      expect(body).toMatch(new RegExp(` é ${title} \\$& \\{other\\}$`));
+      // The page may load what its author wants.
+      expect(answer?.headers['content-security-policy']).toBeUndefined();
+    }
+    const socket = await rawConnection(port);
+    socket.write(NOT_FOUND.replace('GET', 'HEAD'));
+    const [head] = await readToEnd(socket, ['HEAD']);
+    const [whole] = await exchange(port, NOT_FOUND);
+    expect(head).toMatchObject({ status: 404, body: '' });
+    expect(head?.headers['content-length']).toBe(String(whole?.body.length));
+  });
+
+  it('may be a symbolic link, as Kubernetes mounts a ConfigMap, of exactly 64 KiB', () => {
+    const folder = temporaryFolder();
+    writeFileSync(join(folder, 'real.html'), '{message}'.padEnd(65_536));
+    symlinkSync('real.html', join(folder, 'error.html'));
+    expect(createErrorPages(join(folder, 'error.html')).pages.notFound.toString()).toContain('No click');
+  });
+});
+
+describe('an ERROR_PAGE_FILE', () => {
+  it.each([
+    ['that is missing', null, 'expected a file that can be read, got ENOENT'],
+    ['that is empty', '', 'expected the placeholder {message}, found none'],
+    ['without {message}', '<p>{status} {title}', 'expected the placeholder {message}, found none'],
+    ['of more than 64 KiB', '{message}'.padEnd(65_537), 'expected at most 65536 bytes, got 65537'],
+    ['in another encoding', Buffer.from('{message} é', 'latin1'), 'expected UTF-8, got other bytes'],
+  ])('%s stops the start', (_, content, message) => {
+    const path = join(temporaryFolder(), 'error.html');
+    if (content !== null) writeFileSync(path, content);
+    expect(() => createErrorPages(path)).toThrow(
+      expect.objectContaining({ code: 'bad_error_page', message: expect.stringContaining(message) }),
+    );
+    expect(() => createErrorPages(path)).toThrow(path);
+  });
+
+  it('that is a folder stops the start', () => {
+    const path = join(temporaryFolder(), 'folder');
+    mkdirSync(path);
+    expect(() => createErrorPages(path)).toThrow(
+      `ERROR_PAGE_FILE: expected a file, got something else: ${path}`,
+    );
+  });
+});
