@@ -101,7 +101,7 @@ describe('the JSON that scripts build on', () => {
       advertiserId: 1,
       campaignId: 1,
       price: '0.25',
-      urlTemplate: 'https://example.com/coffee?click={click_id}',
+      urlTemplate: '/sample/coffee?click={click_id}&ad={ad_id}',
       status: 'active',
     });
   });
