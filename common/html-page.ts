@@ -15,11 +15,11 @@ p, pre, dl { margin: 0 0 1rem; }
 main > :last-child { margin-bottom: 0; }
 a { color: var(--link); text-underline-offset: .15em; }
 code, pre { font: .875em/1.6 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
-pre { padding: .7rem .9rem; overflow-x: auto; background: var(--block); border: 1px solid var(--line); border-radius: 6px; }
+pre { padding: .7rem .9rem; white-space: pre-wrap; overflow-wrap: anywhere; background: var(--block); border: 1px solid var(--line); border-radius: 6px; }
 pre code { font-size: 1em; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1.25rem; }
 dt { color: var(--soft); }
-dd { margin: 0; min-width: 0; }
+dd { margin: 0; min-width: 0; overflow-wrap: anywhere; }
 .soft { color: var(--soft); font-size: .9rem; }
 @media (max-width: 30rem) { dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: .5rem; } }
 `;

@@ -52,11 +52,8 @@ function renderSample({ name }: SampleAdvertiser, ad: CatalogAd, clickId: string
   return renderPage(
     `You clicked an ad of ${name}`,
     `<p>${escapeHtml(costOf(name, ad))}</p>
-<dl>
-<dt>Click</dt><dd><code>${escapeHtml(clickId)}</code></dd>
-<dt>Ad</dt><dd>${ad.id}</dd>
-</dl>
-<p>What happened to this click:</p>
+<dl><dt>Click id</dt><dd><code>${escapeHtml(clickId)}</code></dd></dl>
+<p>To see what happened to this click:</p>
 <pre><code>npx tollway click show ${escapeHtml(clickId)}</code></pre>
 <p>Each link that <code>npm start</code> prints is charged once. To print another one:</p>
 <pre><code>npx tollway link ${ad.id}</code></pre>
@@ -68,5 +65,5 @@ function costOf(name: string, ad: CatalogAd): string {
   if (ad.paused) return 'The ad is paused, so the click costs nothing.';
   if (ad.budgetExhausted) return 'The budget no longer pays for this ad, so the click costs nothing.';
   const price = `${formatAmount(BigInt(ad.priceMicros))} ${SAMPLE_CURRENCY}`;
-  return `${price} will be charged to ${name}, unless the click is invalid: a bot's, for example, or a second click on the link.`;
+  return `${price} will be charged to ${name}, unless the click is invalid (from a bot, for example) or repeats an earlier one.`;
 }

@@ -161,7 +161,7 @@ export const settings = {
   ),
   ERROR_PAGE_FILE: optional(
     'file',
-    'HTML template of the error pages on the public port, UTF-8, at most 64 KiB. `{message}` is required; `{title}` and `{status}` are filled in too. Read once, at the start.',
+    'HTML template of the error pages on the public port, UTF-8, at most 64 KiB. It must contain `{message}` and may contain `{title}` and `{status}`. Read once, at the start.',
     (text) => text,
   ),
   CATALOG_POLL_MS: whole(
