@@ -59,7 +59,11 @@ export async function serveOperations(
   deps: OperationsDeps = {},
 ): Promise<Server> {
   const allowed = [host, ...allowedHosts].map((name) => name.toLowerCase());
-  const page: Answer = { status: 200, headers: PAGE_HEADERS, body: renderOperationsPage(operations.component) };
+  const page: Answer = {
+    status: 200,
+    headers: PAGE_HEADERS,
+    body: renderOperationsPage(operations.component),
+  };
   const server = createServer(async (request, response) => {
     requestBegan(request.socket, performance.now());
     response.once('close', () => requestAnswered(request.socket, performance.now()));

@@ -1,21 +1,20 @@
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { beforeAll, expect, it } from 'vitest';
 import { creditClick } from '../../ledger/budget-entries.ts';
 import { addAccount, testDatabase } from '../support/database.ts';
 import { deliver } from '../support/deliver.ts';
 import { type NamedAd, TestSpool } from '../support/records.ts';
-import { makeFolder, removeFolder, tollway } from '../support/stack.ts';
+import { tollway } from '../support/run-script.ts';
+import { suiteFolder } from '../support/temporary-folder.ts';
 
 const UNKNOWN = '01a208fb-f934-70de-beaa-9335acbb4502';
 
 const database = testDatabase();
 const spool = new TestSpool();
-let folder: string;
+const folder = suiteFolder();
 let ad: NamedAd;
 beforeAll(async () => {
-  folder = makeFolder();
   ({ ad } = await addAccount(database.pool));
 });
-afterAll(() => removeFolder(folder));
 
 /** Runs `tollway click show` as a person would. */
 function show(...args: string[]) {

@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { uuidV7 } from '../../common/uuid.ts';
 import type { ClickEvent } from '../../contract/click-event.ts';
 import { evergreenLink } from '../../contract/link-token.ts';
@@ -10,7 +10,7 @@ import { postgresDriver } from '../brokers/postgres-broker.ts';
 import { adServerBench } from '../support/ad-server-bench.ts';
 import { exchange, get } from '../support/raw-http.ts';
 import { isSkipped } from '../support/skipped.ts';
-import { makeFolder, removeFolder } from '../support/stack.ts';
+import { suiteFolder } from '../support/temporary-folder.ts';
 import { builtFunctions } from './bundles.ts';
 import { CHROME, functionUrlEvent } from './http-events.ts';
 import {
@@ -23,10 +23,8 @@ import {
 } from './redirect-environment.ts';
 
 const root = builtFunctions();
-const folder = makeFolder();
-const errorPageFile = join(folder, 'error.html');
+const errorPageFile = join(suiteFolder(), 'error.html');
 writeFileSync(errorPageFile, '{status} {title}: {message}');
-afterAll(() => removeFolder(folder));
 let server: Server;
 beforeAll(async () => {
   server = await postgresDriver.start();
