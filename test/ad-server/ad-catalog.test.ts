@@ -3,7 +3,6 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { AdCatalog, type AdCatalogOptions } from '../../ad-server/catalog/ad-catalog.ts';
 import { inTransaction } from '../../common/postgres/postgres.ts';
-import { sleep } from '../../common/process.ts';
 import { createMetrics } from '../../common/telemetry/metrics.ts';
 import { notifyAdsChanged } from '../../ledger/budget-flag.ts';
 import { stepSystemClock } from '../support/clock-step.ts';
@@ -205,7 +204,14 @@ describe('the copy on disk', () => {
     mkdirSync(join(snapshotPath, 'full'), { recursive: true });
     const { catalog } = openCatalog({ snapshotPath, pollMs: 50 });
     await until('the ad', () => catalog.get(ad.id));
-    await sleep(500);
+    let polls = 0;
+    let lastAgeMs = 0;
+    await until('three polls', () => {
+      const ageMs = catalog.ageMs() ?? 0;
+      if (ageMs < lastAgeMs) polls += 1;
+      lastAgeMs = ageMs;
+      return polls === 3;
+    });
     await catalog.close();
     expect(readdirSync(folder)).toEqual(['ad-catalog']);
   });

@@ -55,6 +55,7 @@ it('a connection that is used is kept, and one whose request has no answer yet',
   answers[2]?.();
   const idleIsOver = once(idle, 'close');
   const usedAt = performance.now();
+  // The time is the subject: longer than an idle connection is kept.
   while (performance.now() - usedAt < 2 * IDLE_MS) {
     await ask(used);
     answers.at(-1)?.();

@@ -47,7 +47,7 @@ const letters = async () =>
     )
   ).rows;
 
-/** Sends bytes as they are, and answers what comes back until the other side is done or some time is over. */
+/** Sends bytes as they are. Returns what comes back until the function closes the connection, or until `waitMs` is over: it may keep it open. */
 async function raw(bytes: (string | Buffer)[], waitMs = 3_000): Promise<string> {
   const socket = connect(Number(new URL(runtime.url).port), '127.0.0.1');
   let said = '';

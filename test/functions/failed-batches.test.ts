@@ -338,7 +338,7 @@ describe('tollway failed-batches redrive', () => {
       s3.intercept(async () => {
         requests += 1;
         if (requests !== at) return;
-        // Of every two runs one is killed before its request is done, and one after, while it works on the answer.
+        // The time is the subject: one of two runs is killed before its request is done, the other after, while it works on the response.
         if (at % 2 === 0) child.kill('SIGKILL');
         else setTimeout(() => child.kill('SIGKILL'), 15);
       });

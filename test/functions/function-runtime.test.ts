@@ -27,14 +27,14 @@ beforeEach(async () => {
 afterEach(() => database.drop());
 
 const runtimeAt = (url = database.url, more: Record<string, string> = {}, queryMsMax?: number) =>
-  new FunctionRuntime('test', { DATABASE_URL: url, LOG_LEVEL: 'silent', ...more }, queryMsMax);
+  new FunctionRuntime('function', { DATABASE_URL: url, LOG_LEVEL: 'silent', ...more }, queryMsMax);
 const within = (ms: number) => ({ id: 'test', deadlineAt: performance.now() + ms });
 
+/** The statements of the function's open transactions; the last one of an idle transaction. */
 async function openTransactions(): Promise<string[]> {
-  // A connection that is being made has no query yet.
   const { rows } = await database.pool.query<{ query: string }>(
     `select query from pg_stat_activity
-     where datname = current_database() and application_name not like '%test' and xact_start is not null and query <> ''`,
+     where datname = current_database() and application_name = 'tollway function' and xact_start is not null`,
   );
   return rows.map(({ query }) => query);
 }
@@ -120,7 +120,7 @@ describe('a function runtime', () => {
     const poison = spool.click({ ad: ads[0] as NamedAd });
     const good = spool.click({ ad: ads[1] as NamedAd });
     const first = runtime.settle([poison], within(1_100));
-    await sleep(100);
+    await until('the first call in its transaction', async () => (await openTransactions()).length > 0);
     const second = runtime.settle([good], within(10_000));
     expect(await first).toBe(0);
     expect(await second).toBe(1);
@@ -164,7 +164,15 @@ describe('a function runtime', () => {
     const reader = await database.pool.connect();
     await reader.query('begin; lock table ledger in access share mode');
     const maintained = runtimeAt(undefined, {}, 0).during(within(20_000), maintainLedger);
-    await sleep(1_500);
+    const attempts = new Set<string>();
+    await until('a second attempt to drop it', async () => {
+      const { rows } = await database.pool.query<{ attempt: string }>(
+        `select query_start::text as attempt from pg_stat_activity
+         where datname = current_database() and wait_event_type = 'Lock'`,
+      );
+      for (const { attempt } of rows) attempts.add(attempt);
+      return attempts.size > 1;
+    });
     await reader.query('commit');
     reader.release();
     expect(await maintained).toEqual({ maintained: true });
@@ -214,7 +222,7 @@ describe('a store of secrets that does not answer', () => {
       expect(await Promise.race([failure, sleep(20_000)])).toMatchObject({
         code: 'dependency_failed',
         cause: expect.objectContaining({ code: 'ETIMEDOUT' }),
-        message: expect.stringMatching(/^test: .*timeout/i),
+        message: expect.stringMatching(/^function: .*timeout/i),
       });
     } finally {
       for (const name of [...Object.keys(keys), 'AWS_ENDPOINT_URL_SECRETS_MANAGER']) delete process.env[name];
@@ -235,6 +243,7 @@ describe('a database that cannot be reached as it is told to', () => {
     );
     const clicks = Array.from({ length: 500 }, () => spool.click({ ad: ads[0] as NamedAd }));
     const delivered = dispatcher.submit(clicks).catch((error: unknown) => error);
+    // The time is the subject: how often a batch is retried in it.
     await sleep(1_500);
     dispatcher.abort();
     await delivered;

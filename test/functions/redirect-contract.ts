@@ -206,7 +206,7 @@ export function testRedirectOn(name: string): void {
         async (environment) => {
           const { click, impression, proxy } = environment;
           await click();
-          // Known, and old enough to be asked for anew.
+          // The time is the subject: the ad is known, and old enough to be read again.
           await sleep(FRESH_MS);
           proxy.freeze();
           const clicks = [await click({ path: impression() })];

@@ -114,7 +114,8 @@ describe.each(runtimes)('by a schedule on $name', ({ missing, start }) => {
       expect(lost.from?.sequence).toBe(1);
       await deliver(pool, [there, readRecord(watermarkRecord(spool.id, 3), 'test')]);
       const reporting = call(14_000);
-      // The first look finds both missing; the second is some seconds later.
+      // The first look finds both missing; the second is some seconds later. Nothing shows that the first is over, so the click comes
+      // after a time between the two.
       await new Promise((resolve) => setTimeout(resolve, 2_000));
       await deliver(pool, [late]);
       expect(await reporting).toEqual({

@@ -84,6 +84,7 @@ describe('back to back, while transactions are held open', () => {
     await connection.query(BEGIN_CHARGE);
     const begun = await readSettlementWatermark(connection);
     const click = clickRecord({ ad });
+    // The time is the subject: exports are to the second, so the click is settled in a later one than its transaction began.
     await connection.query('select pg_sleep(1.1)');
     await settle(connection, [click], { clickAgeMaxDays: 14 });
     const { rows, until } = await exported();

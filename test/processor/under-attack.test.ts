@@ -15,6 +15,7 @@ import {
 import { expectBalanced, inWords } from '../support/deliver.ts';
 import { silent } from '../support/loggers.ts';
 import { clickRecord, TestSpool, unreadableRecord } from '../support/records.ts';
+import { until } from '../support/until.ts';
 
 const OPTIONS = { clickAgeMaxDays: 14, retryAttempts: 1 };
 let database: TestDatabase & { drop: () => Promise<void> };
@@ -36,8 +37,8 @@ const settle = async (batch: readonly ReadRecord[]) =>
 const someClicks = (count: number) =>
   Array.from({ length: count }, (_, index) => spool.click({ ad: accounts[index % 2 === 0 ? 0 : 1].ad }));
 
-function hostOn(pool: Pool): BatchDispatcher {
-  const deps = { metrics: createMetrics(), logger: silent, onInvariant: () => {} };
+function hostOn(pool: Pool, metrics = createMetrics()): BatchDispatcher {
+  const deps = { metrics, logger: silent, onInvariant: () => {} };
   return new BatchDispatcher(pool, { batchSize: 50, lanes: 2, ...OPTIONS }, deps);
 }
 
@@ -98,8 +99,12 @@ describe('a host goes on', () => {
     const pool = createPool(database.url, 'test', 4, () => {}, 500);
     const locker = await database.pool.connect();
     await locker.query('begin; lock table ledger in access exclusive mode');
-    const delivered = hostOn(pool).submit(someClicks(100));
-    await new Promise((resolve) => setTimeout(resolve, 750));
+    const metrics = createMetrics();
+    const delivered = hostOn(pool, metrics).submit(someClicks(100));
+    await until('a retry', async () => {
+      const { values } = await metrics.batchRetries.get();
+      return values.some(({ labels, value }) => labels.cause === 'transient' && value > 0);
+    });
     await locker.query('commit');
     locker.release();
     await delivered;

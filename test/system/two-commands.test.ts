@@ -103,7 +103,7 @@ describe('npm start', () => {
   it('goes on with the same data when it is started again, after draining with exit code 0', async () => {
     const before = await exportRows(stack);
     const startedAt = Date.now();
-    // As a Ctrl-C in a terminal does it: npm and the terminal both send it.
+    // A Ctrl-C in a terminal comes twice, a moment apart: from the terminal and from npm.
     const stopped = stack.stop('SIGINT');
     await sleep(20);
     stack.process.kill('SIGINT');
