@@ -3,11 +3,11 @@ import { parseJson } from '../common/json.ts';
 import { memoize } from '../common/memoize.ts';
 import { canonicalUuid, isUuid, isUuidV7, uuidV7TimeMs } from '../common/uuid.ts';
 
-/** Why a click was judged invalid at the edge. `repeat` is found later, by the handler. */
+/** Why the ad server judged a click invalid. The handler adds one more reason, `repeat`. */
 export const EDGE_INVALID_REASONS = ['bot', 'not_navigation', 'expired', 'paused', 'double_click'] as const;
 export type EdgeInvalidReason = (typeof EDGE_INVALID_REASONS)[number];
 
-/** Highest price of a click: a billion units in micros, a safe JSON number. */
+/** Highest price of a click, in micros: 1 000 000 000 units of the currency. It is a safe integer in JSON. */
 export const PRICE_MICROS_MAX = 1_000_000_000_000_000;
 /** Highest id of an advertiser, campaign or ad: PostgreSQL's `integer`. */
 export const ID_MAX = 2_147_483_647;
@@ -15,72 +15,76 @@ export const ID_MAX = 2_147_483_647;
 export const USER_AGENT_MAX = 512;
 /** Longest referrer host kept, in characters (RFC 1035 §2.3.4). */
 export const REFERRER_HOST_MAX = 253;
-/** Longest encoded click, in bytes. Every text in it is bounded, so a longer one is not ours. */
+/** Longest encoded click, in bytes. The ad server bounds every text in a click, so its clicks are never longer. */
 export const CLICK_BYTES_MAX = 8_192;
 
-/** The version of the click event that is written. Within a version only optional fields are added. */
+/** The version of the click events that are written. Within a version, only optional fields are added. */
 export const CLICK_VERSION = 1;
 
-/** One accepted `GET` of a link. */
+/** An accepted `GET` of a link. */
 export type ClickEvent = {
-  /** UUIDv7 minted at the redirect. */
+  /** UUIDv7, created at the redirect. */
   readonly clickId: string;
-  /** The impression link's UUIDv7, or `null` for an evergreen link. */
+  /** UUIDv7 of the impression link, or `null` for an evergreen link. */
   readonly nonce: string | null;
   readonly adId: number;
   readonly campaignId: number;
   readonly advertiserId: number;
-  /** Price at the time of the click, 1…PRICE_MICROS_MAX. */
+  /** Price of the ad at the time of the click, 1…PRICE_MICROS_MAX. */
   readonly priceMicros: number;
-  /** Unix ms; the same instant that the click id carries. */
+  /** Time of the click in Unix ms, equal to the time in the click id. */
   readonly clickedAt: number;
   readonly invalid: EdgeInvalidReason | null;
-  /** Whether the ad server knew already that the budget was gone. */
+  /** Whether the ad was marked as budget-exhausted in the ad server's catalog. */
   readonly budgetExhausted: boolean;
-  /** The visitor's truncated network (/24 or /48), never the address. */
+  /** The visitor's network (/24 for IPv4, /48 for IPv6), never the address. */
   readonly visitorNetwork: string | null;
   readonly userAgent: string | null;
   readonly referrerHost: string | null;
 };
 
-/** What a broker carries: an identity outside the payload, and bytes. */
+/** A record in a broker: a key outside of the payload, and bytes. */
 export type BrokerRecord = { readonly key: string | null; readonly value: Buffer | null };
 
-/** Where a click was accepted: one boot of one spool, and its number there, from 1, without gaps. */
+/** Where a click was accepted: the spool, and the sequence in it, which counts from 1 without gaps. */
 export type SpoolPosition = { readonly spoolId: string; readonly sequence: number };
 
 /** Why the bytes of a record are not a click. */
 export type UnreadableReason = 'malformed' | 'unknown_version';
 
-/** A record as it came, and from where. */
+/** A record as it was received. */
 type Received = BrokerRecord & {
-  /** Its place in the broker, for people and for what has no key of ours. */
+  /** The position in the broker. It is logged, and identifies records without a key of Tollway. */
   readonly position: string;
+  /** The spool and sequence in the key, or `null`. */
   readonly from: SpoolPosition | null;
 };
 
-/** A record after its bytes were looked at, once. */
+/** A parsed record that holds a click. */
 export type ReadClick = Received & { readonly is: 'click'; readonly click: ClickEvent };
+/** A parsed record that holds a watermark: the spool has accepted `accepted` clicks, and all of them were published. */
 export type ReadWatermark = Received & {
   readonly is: 'watermark';
   readonly spoolId: string;
   readonly accepted: number;
 };
+/** A record that is neither a click nor a watermark. */
 export type Unreadable = Received & {
   readonly is: 'unreadable';
   readonly reason: UnreadableReason;
-  /** What was expected and what came. */
+  /** What was expected and what the record has. */
   readonly detail: string;
 };
+/** A parsed record. */
 export type ReadRecord = ReadClick | ReadWatermark | Unreadable;
 
-/** User agents in quotes that are remembered, twice over: few of them make most clicks. */
+/** Most quoted user agents in each generation of the cache. Few user agents make most clicks. */
 const QUOTED_MAX = 2_000;
 const quoteAgent = memoize(QUOTED_MAX, (text) => JSON.stringify(text));
 
 /**
- * Encodes a click as JSON text, its fields in this order whatever theirs. Put together by hand: this runs before every redirect, and
- * with the user agent quoted beforehand it takes a fifth less time than `JSON.stringify` of all.
+ * Encodes a click as JSON, always with the same order of fields. It runs before every redirect: with a cache of quoted user agents it takes a
+ * fifth less time than `JSON.stringify` of the click.
  */
 export function encodeClick(click: ClickEvent): string {
   const { nonce, invalid, visitorNetwork, userAgent, referrerHost } = click;
@@ -95,21 +99,21 @@ export function encodeClick(click: ClickEvent): string {
   );
 }
 
-/** The key of a click's record: `<spool id>.<sequence>`. */
+/** Returns the key of a click's record: `<spool id>.<sequence>`. */
 export function clickKey(spoolId: string, sequence: number): string {
   return `${spoolId}.${sequence}`;
 }
 
 const WATERMARK_SUFFIX = '.watermark';
-/** Most clicks that a watermark may say were accepted by one spool. At 30 000 clicks/s without a pause, one spool takes a year to get there. */
+/** Highest value of a watermark. A spool that accepts 30 000 clicks/s reaches it after a year. */
 export const WATERMARK_MAX = 999_999_999_999;
 
-/** Whether a key is that of a watermark. */
+/** Whether a key belongs to a watermark. */
 export function isWatermarkKey(key: string | null): boolean {
   return key?.endsWith(WATERMARK_SUFFIX) ?? false;
 }
 
-/** The record that says how many clicks a spool has accepted: `<spool id>.watermark`. */
+/** Returns the watermark of a spool that has accepted `accepted` clicks, under the key `<spool id>.watermark`. */
 export function watermarkRecord(spoolId: string, accepted: number): BrokerRecord {
   return {
     key: `${spoolId}${WATERMARK_SUFFIX}`,
@@ -117,13 +121,14 @@ export function watermarkRecord(spoolId: string, accepted: number): BrokerRecord
   };
 }
 
+/** The spool id of the last parsed key. */
 let latestSpoolId = '';
 
-/** The spool and sequence that a key names, or `null` for a key that is not ours. */
+/** Parses the key of a click's record. Returns `null` for other keys. */
 export function parseClickKey(key: string | null): SpoolPosition | null {
   if (key === null || key.length > 36 + 1 + 16 || key[36] !== '.') return null;
   const digits = key.slice(37);
-  // Neighbours are mostly of one spool: the same text is looked at once, and kept once.
+  // Consecutive records are mostly of one spool: its id is checked once and shares one string.
   if (!key.startsWith(latestSpoolId) || latestSpoolId === '') {
     const spoolId = key.slice(0, 36);
     if (!isUuid(spoolId)) return null;
@@ -134,8 +139,8 @@ export function parseClickKey(key: string | null): SpoolPosition | null {
 }
 
 /**
- * Looks at a record's bytes. Never throws: what is not a click of a version we know is `unreadable`,
- * with the spool and sequence of its key if it has them, so that even garbage settles its sequence.
+ * Parses a record. Never throws: a record that is neither a watermark nor a click of a known version is `unreadable`. It has the spool and
+ * sequence of its key too, so that a damaged click is rejected under its sequence and does not count as missing.
  */
 export function readRecord({ key, value }: BrokerRecord, position: string): ReadRecord {
   const received: Received = { key, value, position, from: parseClickKey(key) };
@@ -166,7 +171,7 @@ export function readRecord({ key, value }: BrokerRecord, position: string): Read
     if (watermark === null) {
       return unreadable('malformed', `Expected a watermark of a spool with 0–${WATERMARK_MAX} clicks`);
     }
-    // Only the spool itself writes under this key. Under another one anybody's record could declare clicks missing.
+    // A wrong watermark makes clicks count as missing, so it is accepted only under the key that belongs to its spool.
     if (key !== `${watermark.spoolId}${WATERMARK_SUFFIX}`) {
       return unreadable(
         'malformed',
@@ -178,12 +183,12 @@ export function readRecord({ key, value }: BrokerRecord, position: string): Read
   let click = body;
   let problem = problemOf(click);
   if (problem !== null) {
-    // Other producers may write ids in upper case. Ours do not, so only what fails is tried again.
+    // Other producers can write ids in upper case. Tollway does not, so ids are lower-cased only if the first check fails.
     click = { ...body, clickId: canonicalUuid(body.clickId), nonce: canonicalUuid(body.nonce) };
     problem = problemOf(click);
   }
   if (problem !== null) return unreadable('malformed', problem);
-  // `problemOf` has just looked at every field.
+  // `problemOf` has checked every field.
   return { ...received, is: 'click', click: click as unknown as ClickEvent };
 }
 
@@ -194,7 +199,7 @@ function parseWatermark(watermark: Record<string, unknown>): { spoolId: string; 
   return { spoolId, accepted };
 }
 
-/** The first thing wrong with an event of our version, or `null`. */
+/** Returns the first error in a click event of `CLICK_VERSION`, or `null`. */
 function problemOf(body: Record<string, unknown>): string | null {
   const { clickId, clickedAt } = body;
   if (typeof clickId !== 'string' || !isUuidV7(clickId)) return 'Expected a UUIDv7 in clickId';
@@ -207,7 +212,7 @@ function problemOf(body: Record<string, unknown>): string | null {
   if (!isWholeBetween(body.priceMicros, 1, PRICE_MICROS_MAX)) {
     return `Expected a whole number of 1–${PRICE_MICROS_MAX} in priceMicros`;
   }
-  if (clickedAt !== uuidV7TimeMs(clickId)) return 'Expected in clickedAt the time that clickId carries';
+  if (clickedAt !== uuidV7TimeMs(clickId)) return 'Expected clickedAt to be the time in clickId';
   if (body.invalid !== null && !EDGE_INVALID_REASONS.includes(body.invalid as EdgeInvalidReason)) {
     return `Expected null or one of ${EDGE_INVALID_REASONS.join(', ')} in invalid`;
   }

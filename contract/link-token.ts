@@ -5,20 +5,20 @@ import { ID_MAX } from './click-event.ts';
 import { createHmacSha256 } from './hmac-sha256.ts';
 
 /**
- * A token is text, its parts separated by dots, so that any server can make one with any library:
+ * The content of a link. A token is its signed text, with parts separated by dots, so that any server can create one with any library:
  *
  *     impression  1.<key id>.<ad id>.<nonce>.<expiry>.<tag>
  *     evergreen   1.<key id>.<ad id>.<tag>
  *
  * `nonce` is a UUIDv7 as 32 hex digits, `expiry` Unix seconds, `tag` the first 16 bytes (128 bits) of
- * HMAC-SHA256 over everything before the last dot, in base64url without padding. Every part has one spelling.
+ * HMAC-SHA256 of everything before the last dot, in base64url without padding. Every part has exactly one valid spelling.
  */
 export type Link = ImpressionLink | EvergreenLink;
 export type ImpressionLink = {
   readonly adId: number;
   /** UUIDv7. */
   readonly nonce: string;
-  /** Unix ms at which it stops being paid for. */
+  /** Time of expiry in Unix ms. Later clicks are not charged. */
   readonly expiresAt: number;
 };
 export type EvergreenLink = { readonly adId: number; readonly nonce: null; readonly expiresAt: null };
@@ -29,16 +29,17 @@ export const TAG_CHARACTERS = 22;
 /** Longest token: version, key id, ad id, nonce, expiry, tag and their dots. */
 export const TOKEN_CHARACTERS_MAX = 1 + 1 + 16 + 1 + 10 + 1 + 32 + 1 + 12 + 1 + TAG_CHARACTERS;
 
-/** All of the grammar in one pattern: key id, ad id, nonce (a UUIDv7 without its dashes), expiry, tag. */
+/** The grammar of a token: key id, ad id, nonce (a UUIDv7 without dashes), expiry, tag. */
 const TOKEN =
   /^1\.([\w-]{1,16})\.([1-9]\d{0,9})(?:\.([0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15})\.([1-9]\d{0,11}))?\.[\w-]{22}$/;
 
+/** Returns the token of a link. */
 export type LinkSigner = (link: Link) => string;
 
-/** Verifies a token: the link it stands for, or `null` for anything that was not signed by one of our keys. */
+/** Verifies a token. Returns its link, or `null` if it is malformed or not signed by one of the keys. */
 export type LinkVerifier = (token: string) => Link | null;
 
-/** Makes tokens with the first key that signs. Throws `no_signing_key`. */
+/** Creates a signer that uses the first key with the state `signs`. Throws `no_signing_key`. */
 export function createSigner(keys: readonly LinkKey[]): LinkSigner {
   const key = keys.find(({ state }) => state === 'signs');
   if (!key) throw new TollwayError('no_signing_key', 'LINK_KEYS: expected a key that signs, got none');
@@ -52,19 +53,19 @@ export function createSigner(keys: readonly LinkKey[]): LinkSigner {
   };
 }
 
-/** An impression link that expires `lifeMs` from now. Its nonce carries the time it was made. */
+/** Creates an impression link that expires `lifeMs` after `nowMs`. Its nonce contains `nowMs`. */
 export function impressionLink(adId: number, lifeMs: number, nowMs = Date.now()): ImpressionLink {
   return { adId, nonce: uuidV7(nowMs), expiresAt: nowMs + lifeMs };
 }
 
-/** A link for print, QR codes and newsletters: every click on it counts. */
+/** Creates an evergreen link, for print, QR codes and newsletters: each click on it is charged. */
 export function evergreenLink(adId: number): EvergreenLink {
   return { adId, nonce: null, expiresAt: null };
 }
 
 /**
- * Verifies tokens with any of the keys. An impression link lives `lifeMaxMs` from the time its nonce carries at most,
- * whatever it says itself: the nonces that were spent are not kept for longer.
+ * Creates a verifier that accepts all of the keys. An impression link expires at the latest `lifeMaxMs` after the time in its nonce, even if
+ * its expiry is later, because spent nonces are not stored for longer.
  */
 export function createVerifier(keys: readonly LinkKey[], lifeMaxMs: number): LinkVerifier {
   const hmacs = new Map(keys.map(({ id, secret }) => [id, createHmacSha256(secret, TOKEN_CHARACTERS_MAX)]));
@@ -81,7 +82,7 @@ export function createVerifier(keys: readonly LinkKey[], lifeMaxMs: number): Lin
   };
 }
 
-/** The tag's 22nd character has two bits of the 16th byte; in the whole digest's base64url it has four of the 17th too. */
+/** Character 22 of a tag has the last two bits of byte 16. In the base64url of the whole digest, it also has four bits of byte 17. */
 const LAST_CHARACTER = new Map(
   [...'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'].map((character, value) => [
     character,
@@ -93,14 +94,14 @@ function lastCharacter(digest: string): string {
   return LAST_CHARACTER.get(digest[TAG_CHARACTERS - 1] ?? '') ?? '';
 }
 
-/** The tag in a digest's base64url: its first 16 bytes. */
+/** Returns the tag of a digest in base64url: its first 16 bytes. */
 function tagOf(digest: string): string {
   return digest.slice(0, TAG_CHARACTERS - 1) + lastCharacter(digest);
 }
 
 /**
- * Whether a token, not shorter than a tag, ends in the tag of a digest. Looks at every character, whatever it finds: how long it takes
- * tells nobody how much of a tag was guessed.
+ * Whether a token, not shorter than a tag, ends with the tag of a digest. Takes constant time, so that timing does not reveal a partly
+ * correct tag.
  */
 function endsInTag(token: string, digest: string): boolean {
   let difference = token.charCodeAt(token.length - 1) ^ lastCharacter(digest).charCodeAt(0);

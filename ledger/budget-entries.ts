@@ -87,7 +87,9 @@ async function insertBudgetEntry(
   return { advertiser: singleRow(rows), entered: true, reference };
 }
 
-/** Throws `not_enough_budget` if less than `micros` remains. The caller holds the advertiser's lock, so the result holds until the commit. */
+/**
+ * Throws `not_enough_budget` if less than `micros` remains. The caller holds the advertiser's lock, so the result holds until the commit.
+ */
 async function assertCovered(connection: Connection, id: number, micros: bigint): Promise<void> {
   const { rows } = await connection.query<{ remaining: bigint }>(
     'select remaining_micros as remaining from advertiser where id = $1',

@@ -50,7 +50,9 @@ function hashOf(value: Buffer): string {
   return createHash('sha256').update(value).digest('hex');
 }
 
-/** Replaces a position that PostgreSQL would refuse or change by its hash. A position can contain text from outside, such as an event id. */
+/**
+ * Replaces a position that PostgreSQL would refuse or change by its hash. A position can contain text from outside, such as an event id.
+ */
 function bounded(position: string): string {
   const fits = position.length <= POSITION_MAX && !position.includes('\0') && position.isWellFormed();
   return fits ? position : hashOf(Buffer.from(position, 'utf16le'));
@@ -176,7 +178,9 @@ export async function takeDeadLetter(connection: Connection, id: bigint): Promis
   return letter;
 }
 
-/** Discards a dead letter: deletes its raw bytes, so that it cannot be redriven. The click stays `rejected`. Throws `unknown_dead_letter`. */
+/**
+ * Discards a dead letter: deletes its raw bytes, so that it cannot be redriven. The click stays `rejected`. Throws `unknown_dead_letter`.
+ */
 export async function discardDeadLetter(pool: Pool, id: bigint): Promise<void> {
   const { rowCount } = await pool.query(
     'update dead_letter set raw = null, discarded_at = coalesce(discarded_at, now()) where id = $1',

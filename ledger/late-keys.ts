@@ -67,7 +67,8 @@ async function addKeysToRows(
   for (const [day, ids] of groupIdsByDay([...byId.keys()], clickFloorMs, clickAheadMs)) {
     const froms = ids.flatMap((id) => byId.get(id) ?? []);
     const { rows } = await connection.query<KeyedClick>(
-      // The bounds on click_id prune the partitions of other days, which would be planned and locked. The role has `update` on the parent only.
+      // The bounds on click_id prune the partitions of other days, which would be planned and locked. The role has `update` on the
+      // parent only.
       `update ledger set spool_id = late.spool_id, sequence = late.sequence
        from unnest($1::uuid[], $2::uuid[], $3::bigint[]) late (click_id, spool_id, sequence)
        where ledger.click_id = late.click_id and ledger.spool_id is null and ledger.click_id >= $4 and ledger.click_id < $5

@@ -23,7 +23,9 @@ import {
 
 /** Time between raising a floor and dropping the days below it, in ms. Charge transactions, which last seconds, end in this time. */
 const FLOOR_LEAD_MS = 3_600_000;
-/** Longest wait for the lock to detach a partition, in ms: charges queue behind it. If a long reader holds the lock, a later run retries. */
+/**
+ * Longest wait for the lock to detach a partition, in ms: charges queue behind it. If a long reader holds the lock, a later run retries.
+ */
 const DETACH_WAIT_MS = 250;
 /** Most days that one run raises a floor by: one day is usual, more after some days without a running processor. */
 const FLOOR_STEP_DAYS_MAX = 3;
@@ -84,7 +86,9 @@ async function mergeCounterPage(connection: Connection): Promise<number> {
   return rows.length;
 }
 
-/** Merges the appended counters of one spool into its total, in the caller's transaction. Blocks other merges until that transaction ends. */
+/**
+ * Merges the appended counters of one spool into its total, in the caller's transaction. Blocks other merges until that transaction ends.
+ */
 export async function mergeCountersOfSpool(connection: Connection, spoolId: string): Promise<void> {
   await connection.query("select pg_advisory_xact_lock(hashtext('tollway spool counters'))");
   const { rows } = await connection.query<SpoolCounterRow>(

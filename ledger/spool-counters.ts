@@ -63,7 +63,10 @@ export function countBySpool(
   return [...counters.values()];
 }
 
-/** Inserts counter rows instead of updating totals, so that transactions do not wait for each other. One row for each spool, more if its sequences lie far apart. */
+/**
+ * Inserts counter rows instead of updating totals, so that transactions do not wait for each other. One row for each spool, more if its
+ * sequences lie far apart.
+ */
 export async function appendSpoolCounters(
   connection: Connection,
   counters: readonly SpoolCounts[],
@@ -220,7 +223,10 @@ export async function readSpoolCounters(
   return counters;
 }
 
-/** Reads which of these positions are settled, by a click or by an unreadable record. It reads all counters of their spools, so call it for few positions, such as those of rejected records. */
+/**
+ * Reads which of these positions are settled, by a click or by an unreadable record. It reads all counters of their spools, so call it
+ * for few positions, such as those of rejected records.
+ */
 export async function readSettledSequences(
   connection: Connection,
   positions: readonly SpoolPosition[],

@@ -8,7 +8,9 @@ import type { Verdict } from './outcome.ts';
 import { dayStart, partitionName } from './partitions.ts';
 import { LOCK_SETTLEMENT } from './settlement-watermark.ts';
 
-/** The ids that the ledger accepts, by their time in Unix ms: floors are inclusive, `…AheadMs` exclusive. `nowMs` is the database's time. */
+/**
+ * The ids that the ledger accepts, by their time in Unix ms: floors are inclusive, `…AheadMs` exclusive. `nowMs` is the database's time.
+ */
 export type LedgerWindow = {
   readonly nowMs: number;
   readonly clickFloorMs: number;
@@ -148,7 +150,8 @@ async function lockSpools(
 
 /** Blocks inserts into `ad` until the end of the transaction, so that an ad that is unknown now stays unknown until the commit. */
 export async function blockNewAds(connection: Connection): Promise<void> {
-  // This mode conflicts with itself. With a weaker one, two transactions could both hold it and then deadlock when they update budget flags.
+  // This mode conflicts with itself. With a weaker one, two transactions could both hold it and then deadlock when they update budget
+  // flags.
   await connection.query('lock table ad in share row exclusive mode');
 }
 
@@ -234,7 +237,10 @@ async function queryPriorOutcomes(
   return { clickIds: settledIds, unkeyed, rejected: pick('rejected'), spentNonces: pick('nonce') };
 }
 
-/** Queries of the dead letters of a batch. They select by ranges: dead letters are few, so a range is faster than a look-up of each identity. */
+/**
+ * Queries of the dead letters of a batch. They select by ranges: dead letters are few, so a range is faster than a look-up of each
+ * identity.
+ */
 function deadLetterQueries(
   clicks: readonly ReadClick[],
   { spools, unattributedIds }: BatchKeys,

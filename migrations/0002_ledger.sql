@@ -1,18 +1,18 @@
--- One row per click with its outcome: the truth.
+-- The ledger: one row for each click, with its outcome.
 
 create type click_outcome as enum ('charged', 'over_budget', 'invalid');
 
--- Partitioned by click id, by day: a UUIDv7 begins with its time, so a day boundary is an id boundary,
--- inserts stay at the right edge of the index, and uniqueness holds over all partitions.
--- No default partition: see `ledger_window`.
+-- Partitioned by click id, with a partition for each day. A UUIDv7 begins with its time, so a range of ids is a range of times: inserts
+-- go to the right end of the index, and the primary key is unique over all partitions. There is no default partition: see `ledger_window`.
 create table ledger (
   click_id uuid primary key,
-  nonce uuid, -- of an impression link; null for an evergreen link
-  spool_id uuid, -- boot of the spool that accepted it; null for what has none
+  nonce uuid, -- of the impression link; null for an evergreen link
+  spool_id uuid, -- the spool that accepted the click; null if its record had no key
   sequence bigint,
   clicked_at timestamptz not null,
-  -- The time of the statement, and not of its transaction's beginning: a lock that the transaction took before says since when rows may
-  -- still appear, so that readers by this time know how far they are complete (ledger/settlement-watermark.ts).
+  -- The time of the statement, not of the beginning of the transaction. The transaction took a lock before it, from which readers
+  -- compute up
+  -- to which time the rows are complete (ledger/settlement-watermark.ts).
   settled_at timestamptz not null default statement_timestamp(),
   charged_micros bigint not null,
   advertiser_id integer not null,
@@ -23,24 +23,24 @@ create table ledger (
   constraint ledger_charge_fits_outcome check ((outcome = 'charged') = (charged_micros > 0) and charged_micros >= 0),
   constraint ledger_reason_fits_outcome check ((outcome = 'charged') = (reason is null))
 ) partition by range (click_id);
--- For exports by time of settlement: rows arrive in that order, so a block range index is next to free.
+-- For exports by time of settlement. Rows are inserted in that order, so a block range index is small and cheap.
 create index on ledger using brin (settled_at);
 
--- An impression link is paid for once: its nonce, and the click that spent it.
+-- Nonces of impression links that were paid for, each with its click: a link is charged once.
 create table spent_nonce (
   nonce uuid primary key,
   click_id uuid not null
 ) partition by range (nonce);
 
--- The ledger's rows for clicks that were rejected. They stand here because what is wrong with them may be
--- the id itself: unreadable, or of a day that has no partition. `identity` is the record key where the record
--- has one of ours, else the click id, else the place and the bytes; so every copy of it meets the first.
+-- Rejected records. They have their own table because the click id can be unreadable, or of a day without a partition. `identity` is the
+-- record key if it names a spool and a sequence, else the click id, else the position in the broker and a hash of the bytes, so that all
+-- copies of a record have the same identity.
 create table dead_letter (
   id bigint generated always as identity primary key,
   identity text not null unique,
   record_key text,
   click_id uuid, -- null if it could not be read
-  advertiser_id integer, -- likewise; as the record says, which may be wrong
+  advertiser_id integer, -- this and the next columns: null if unreadable, else as in the record, which can be wrong
   campaign_id integer,
   ad_id integer,
   nonce uuid,
@@ -50,31 +50,32 @@ create table dead_letter (
   detail text not null,
   raw bytea, -- null for a record without a value, and after a discard
   clicked_at timestamptz,
-  settled_at timestamptz not null default statement_timestamp(), -- as in the ledger
+  settled_at timestamptz not null default statement_timestamp(), -- see `ledger.settled_at`
   discarded_at timestamptz,
-  -- Whether the spool counters hold it as rejected. What is no click of ours is kept and not counted.
+  -- Whether the spool counters count it as rejected. Foreign records, without a key of Tollway and without a click, are not counted.
   counted boolean not null
 );
 create index on dead_letter (spool_id, sequence);
 create index on dead_letter (click_id);
 create index on dead_letter (click_id) where spool_id is null;
-create index on dead_letter (id) where discarded_at is null; -- those that wait
+create index on dead_letter (id) where discarded_at is null;
 
--- What was accepted and what was settled, by spool. Each batch appends (no hot row); a scheduled task merges.
+-- Counts of accepted and settled clicks by spool. Each batch appends rows, so that batches do not wait for one row; a scheduled task merges
+-- them into `spool_total`.
 create table spool_counter (
   id bigint generated always as identity primary key,
-  spool_id uuid, -- null: clicks without a spool id
-  accepted bigint not null default 0, -- a watermark's
+  spool_id uuid, -- null for clicks without a spool id
+  accepted bigint not null default 0, -- the watermark
   charged bigint not null default 0,
   over_budget bigint not null default 0,
   invalid bigint not null default 0,
-  rejected bigint not null default 0, -- counts are negative where a redrive or a late key moves a click from one count to another
-  -- The sequences that this row settles, a bit each, lowest first: those of a batch lie close together.
+  rejected bigint not null default 0, -- counts are negative where a redrive or a late key moves a click to another count
+  -- The settled sequences as a bitmap that begins at `first_sequence`: the sequences of a batch lie close together.
   first_sequence bigint not null default 0,
   settled bytea not null default ''
 );
 create table spool_total (
-  spool_id uuid primary key, -- clicks without a spool id stand under the nil UUID
+  spool_id uuid primary key, -- the nil UUID for clicks without a spool id
   accepted bigint not null default 0,
   charged bigint not null default 0,
   over_budget bigint not null default 0,
@@ -83,7 +84,7 @@ create table spool_total (
   sequences int8multirange not null default '{}'
 );
 
--- Corrections that operators made to the number of clicks that a spool is known to have accepted. Rows are only ever added.
+-- Corrections by operators of the number of clicks that a spool has accepted. Rows are never changed or deleted.
 create table spool_correction (
   id bigint generated always as identity primary key,
   spool_id uuid not null,
@@ -95,9 +96,9 @@ create table spool_correction (
 );
 create index on spool_correction (spool_id);
 
--- The days whose partitions exist. An id outside is rejected, never waited for: a clock that runs ahead must
--- not stop the rest. The floor is raised long before a day is dropped; what the ledger has forgotten is never
--- charged again.
+-- The range of ids that have a partition. A click with an id outside of it is rejected, not retried, so that an ad server with a wrong
+-- clock
+-- does not block other clicks. The floor is raised an hour before a day is dropped, so a click of a dropped day is never charged again.
 create table ledger_window (
   one boolean primary key default true check (one),
   click_floor timestamptz not null,
@@ -107,7 +108,7 @@ create table ledger_window (
   floor_raised_at timestamptz not null default now()
 );
 
--- Days that were dropped, carried forward as sums.
+-- Sums of the days that were dropped from the ledger.
 create table closed_day (
   day date not null,
   advertiser_id integer not null,
@@ -119,14 +120,14 @@ create table closed_day (
 );
 create table closed_day_spool (
   day date not null,
-  spool_id uuid not null, -- nil UUID: clicks without a spool id
+  spool_id uuid not null, -- the nil UUID for clicks without a spool id
   outcome click_outcome not null,
   clicks bigint not null,
   primary key (day, spool_id, outcome)
 );
 
--- Partitions belong to the owner of the tables. A role that maintains the ledger without owning it makes and drops them by these.
--- The partition of a day holds the ids from the day's first millisecond on, up to the next day's.
+-- Only the owner of a table can add and drop partitions. These functions let other roles do so, to maintain the ledger.
+-- The partition of a day has the ids from the first millisecond of the day to the last one.
 create function uuid_floor(day date) returns uuid language sql immutable as $$
   select (lpad(to_hex(extract(epoch from day)::bigint * 1000), 12, '0') || repeat('0', 20))::uuid
 $$;
@@ -137,7 +138,7 @@ begin
   end if;
   return parent || to_char(day, '_YYYYMMDD');
 end $$;
--- Made apart and then attached: `partition of` would wait for every reader and hold up every charge meanwhile.
+-- Creates a table and then attaches it. `create table … partition of` would wait for all readers, and charges would queue behind it.
 create function add_partition(parent text, day date) returns void language plpgsql security definer
   set search_path = public, pg_temp as $$
 begin
@@ -145,7 +146,7 @@ begin
   execute format('alter table %I attach partition %I for values from (%L) to (%L)',
     parent, partition_of(parent, day), uuid_floor(day), uuid_floor(day + 1));
 end $$;
--- Detaching waits for the transactions at work, and those that follow wait behind it: the caller sets a lock_timeout.
+-- The detach waits for open transactions, and new ones queue behind it, so the caller sets `lock_timeout`.
 create function drop_partition(parent text, day date) returns void language plpgsql security definer
   set search_path = public, pg_temp as $$
 begin

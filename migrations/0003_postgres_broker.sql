@@ -1,6 +1,7 @@
--- The Postgres broker: one table. A row is all that was published together, not one click: it is written,
--- claimed and settled as one. A claim is a row lock held by an open transaction, so whoever dies lets go at
--- once. A settled row stays for a while, so that it can be read again (`rewind`).
+-- The table of the Postgres broker. A row is a chunk: all records that were published together. It is written, claimed and settled as a
+-- whole.
+-- A claim is a row lock of an open transaction, so the claim of a processor that dies is released at once. Settled rows are kept for
+-- BROKER_RETENTION_DAYS, so that `rewind` can read them again.
 create table broker_chunk (
   id bigint generated always as identity primary key,
   published_at timestamptz not null default clock_timestamp(),
@@ -8,6 +9,6 @@ create table broker_chunk (
   payload bytea not null, -- see brokers/postgres/chunk.ts
   settled_at timestamptz
 ) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
--- Written once and read once or twice: not worth compressing.
+-- Not compressed, because a chunk is written once and read once or twice.
 alter table broker_chunk alter column payload set storage external;
 create index broker_chunk_waiting on broker_chunk (id) where settled_at is null;

@@ -1,9 +1,9 @@
--- How far Kafka's partitions and Kinesis' shards are settled. It stands beside the ledger on purpose: restored to an
--- earlier time together, they agree, and what is not in the books is read again by itself.
+-- Checkpoints of Kafka partitions and Kinesis shards. They are in the database of the ledger, so that a restore to an earlier time restores
+-- both, and records that are not settled any more are read again.
 create table broker_checkpoint (
   source text not null, -- broker and topic or stream
   partition text not null,
-  position text not null, -- the lowest that is not settled; its grammar is the source's
+  position text not null, -- the lowest position that is not settled, in the format of the event source
   moved_at timestamptz not null default now(),
   primary key (source, partition)
 ) with (fillfactor = 50);

@@ -1,19 +1,19 @@
 import type { Connection } from '../common/postgres/postgres.ts';
 
 /**
- * What each role may do, by table; `deploy/postgres/roles.sql` makes the roles. No role may delete a row of the ledger
- * or change what it says of money: only a key that came late is written into it. Only the console's role enters budgets. The owner of the
- * tables runs the migrations and needs no grant.
+ * Privileges by role and table. `deploy/postgres/roles.sql` creates the roles. No role can delete rows of the ledger or change their amounts:
+ * the only columns that can be updated are those of a late key. Only `tollway_console` can add budget entries. The owner of the tables runs
+ * the migrations and needs no grants.
  */
 export const GRANTS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
-  /** Reads the ad catalog, publishes to the Postgres broker. */
+  /** Reads the ad catalog and publishes to the Postgres broker. */
   tollway_ad_server: {
     advertiser: 'select',
     campaign: 'select',
     ad: 'select',
     broker_chunk: 'insert',
   },
-  /** Charges and maintains. It locks advertisers and campaigns, and keeps ads from being made (`lock table ad`). */
+  /** Charges clicks and maintains the ledger. Locks advertisers and campaigns, and blocks inserts of ads (`lock table ad`). */
   tollway_processor: {
     advertiser: 'select, update (spent_micros)',
     campaign: 'select, update (spent_micros)',
@@ -49,7 +49,7 @@ export const GRANTS: Readonly<Record<string, Readonly<Record<string, string>>>> 
     broker_checkpoint: 'select, insert, update',
     schema_migration: 'select',
   },
-  /** Reads what BI asks for: no raw record, no payload of the broker. */
+  /** Reads tables for reports, without raw records and payloads of the broker. */
   tollway_reporting: {
     advertiser: 'select',
     budget_entry: 'select',
@@ -67,14 +67,14 @@ export const GRANTS: Readonly<Record<string, Readonly<Record<string, string>>>> 
   },
 };
 
-/** Roles that read the partition of a day by its own name, which is faster than through the parent. */
+/** Roles that query the partition of a day directly, which is faster than querying the parent. */
 const PARTITION_READERS = ['tollway_processor', 'tollway_console'];
-/** Roles that make and drop partitions. */
+/** Roles that add and drop partitions. */
 const MAINTAINERS = PARTITION_READERS;
 
 /**
- * Gives the roles that exist exactly the grants above, and takes others from them. Runs in a transaction of the tables' owner. A database
- * without these roles is left as it is.
+ * Grants the existing roles exactly the privileges of `GRANTS` and revokes all others. Roles that do not exist are skipped. Run it in a
+ * transaction of the tables' owner.
  */
 export async function grantTables(connection: Connection): Promise<void> {
   const { rows } = await connection.query<{ name: string }>(
@@ -89,7 +89,7 @@ export async function grantTables(connection: Connection): Promise<void> {
     if (PARTITION_READERS.includes(role)) {
       statements.push(
         `grant select on all tables in schema public to ${role}`,
-        // The partitions that are made from now on.
+        // For partitions that are created later.
         `alter default privileges in schema public grant select on tables to ${role}`,
       );
     }

@@ -11,15 +11,15 @@ import { databaseTime, extendPartitions, type Retention, retentionOf } from '../
 import { grantTables } from './grants.ts';
 
 /**
- * Brings a database to the newest schema, makes the partitions for the days around today, and grants the roles that exist what they need.
- * Any number of runners may do so at the same time: one works, the others wait and find it done.
- * Throws `cannot_connect`, `unsupported_postgres`, and what `pg` throws; what was half done is rolled back.
+ * Migrates a database to the newest schema, creates the partitions for the days around today and grants privileges to the existing roles.
+ * Safe to run concurrently: one process migrates, the others wait and have nothing to do.
+ * Throws `cannot_connect`, `unsupported_postgres`, `clock_step`, and errors of `pg`; the transaction that failed is rolled back.
  */
 export async function migrate(databaseUrl: string, retention: Retention, logger: Logger): Promise<void> {
   const client = createClient(databaseUrl, 'migrate');
   await client.connect().catch((error: unknown) => {
     const reason = errorCode(error) ?? '';
-    // Codes of Node's sockets. What PostgreSQL itself answers is clear as it stands.
+    // Only codes of Node's sockets: the messages of PostgreSQL are clear.
     if (!/^E[A-Z]+$/.test(reason)) throw error;
     throw new TollwayError(
       'cannot_connect',
@@ -56,12 +56,15 @@ async function main(): Promise<void> {
   const env = readEnvironment();
   const config = parseConfig(env);
   if (config.DATABASE_URL === undefined) {
-    throw new TollwayError('bad_settings', 'DATABASE_URL: expected the database to migrate, got nothing');
+    throw new TollwayError(
+      'bad_settings',
+      'DATABASE_URL: expected the URL of the database to migrate, got nothing',
+    );
   }
   const logger = createLogger('migrate', config);
   warnOfMisspelt(env, logger);
   await migrate(config.DATABASE_URL, retentionOf(config), logger);
-  logger.info('The database is up to date');
+  logger.info('The schema of the database is up to date');
 }
 
 if (import.meta.main) {

@@ -35,7 +35,9 @@ export function readRelayed(folder: string): number | null {
   }
 }
 
-/** Saves the position of a relay to disk. A failed write is logged and does not stop the relay: after a restart it publishes clicks twice. */
+/**
+ * Saves the position of a relay to disk. A failed write is logged and does not stop the relay: after a restart it publishes clicks twice.
+ */
 export class RelayPosition {
   private readonly path: string;
   private file: number | null = null;

@@ -34,7 +34,9 @@ export class SpoolReader {
     this.next = next;
   }
 
-  /** Reads at most `limit` records, none above sequence `accepted`: bytes behind that can be incomplete. Throws errors of the file system. */
+  /**
+   * Reads at most `limit` records, none above sequence `accepted`: bytes behind that can be incomplete. Throws errors of the file system.
+   */
   read(accepted: number, limit: number): SpoolRead {
     if (this.next > accepted) return { firstSequence: this.next, payloads: [], damaged: 0 };
     const segments = listSegments(this.folder);
