@@ -416,6 +416,15 @@ describe('parts that run alone', () => {
       code: 1,
       stderr: 'ad-server: LINK_KEYS: expected the keys of the links, got nothing\n',
     });
+    const env = { ...bare, DATABASE_URL: databaseUrl, LINK_KEYS: `k1:signs:${'A'.repeat(43)}` };
+    expect(
+      await runToEnd('ad-server/main.ts', { ...env, ERROR_PAGE_FILE: '/nowhere/error.html' }),
+    ).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(
+        /^ad-server: ERROR_PAGE_FILE: expected a file that can be read, got ENOENT: .*\n$/,
+      ),
+    });
     expect(await runToEnd('processor/main.ts', bare)).toMatchObject({
       code: 1,
       stderr: 'processor: DATABASE_URL: expected the database of the ledger, got nothing\n',

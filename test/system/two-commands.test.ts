@@ -51,6 +51,32 @@ describe('npm start', () => {
     }
   });
 
+  it('leads a click on a sample ad to a page of its own port, whose command tells the outcome', async () => {
+    const [link = ''] = await makeLinks(stack, 2, 1);
+    const { clickId = '', location } = await clickLink(link);
+    const answer = await fetch(new URL(location ?? '', link));
+    expect(answer.url).toBe(`${stack.adServerUrl}/sample/shoes?click=${clickId}&ad=2`);
+    expect(answer.status).toBe(200);
+    const body = await answer.text();
+    expect(body).toContain('You clicked an ad of Sample Shoes');
+    const [, named = ''] = /npx tollway click show ([0-9a-f-]+)/.exec(body) ?? [];
+    const show = () => stack.tollway('click', 'show', named, '--json');
+    await until('the click to be settled', async () => (await show()).code === 0, 10_000);
+    expect(JSON.parse((await show()).stdout)).toMatchObject({ clickId, outcome: 'charged', charged: '0.40' });
+  });
+
+  it('has a page at / of each port', async () => {
+    for (const [url, heading] of [
+      [stack.adServerUrl, 'Ad links'],
+      [stack.adServerOpsUrl, 'Tollway ad server'],
+      [stack.processorOpsUrl, 'Tollway processor'],
+    ] as const) {
+      const answer = await fetch(`${url}/`);
+      expect(answer.status).toBe(200);
+      expect(await answer.text()).toContain(`<h1>${heading}</h1>`);
+    }
+  });
+
   it('charges a click to its advertiser within two seconds', async () => {
     const before = Number(await remaining(3));
     const [link = ''] = await makeLinks(stack, 3, 1);
