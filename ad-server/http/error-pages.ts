@@ -55,14 +55,18 @@ export type ErrorPages = {
  */
 export function createErrorPages(path: string | undefined): ErrorPages {
   const template = path === undefined ? null : readTemplate(path);
-  const render = ({ status, title, message }: PageText): Buffer => {
-    if (template === null) return Buffer.from(renderPage(title, `<p>${escapeHtml(message)}</p>`));
-    const values: Readonly<Record<string, string>> = { status: String(status), title, message };
-    return Buffer.from(template.replace(PLACEHOLDER, (_, name: string) => escapeHtml(values[name] ?? '')));
-  };
-  const pages = Object.fromEntries(Object.entries(TEXTS).map(([name, text]) => [name, render(text)]));
+  const pages = Object.fromEntries(
+    Object.entries(TEXTS).map(([name, text]) => [name, Buffer.from(renderErrorPage(template, text))]),
+  );
   // The line above gave every name of TEXTS its page.
   return { pages: pages as ErrorPages['pages'], policy: template === null ? PAGE_POLICY : null };
+}
+
+/** One error page, as HTML: from a template, or with `null` as Tollway has it. The values are text. */
+export function renderErrorPage(template: string | null, { status, title, message }: PageText): string {
+  if (template === null) return renderPage(title, `<p>${escapeHtml(message)}</p>`);
+  const values: Readonly<Record<string, string>> = { status: String(status), title, message };
+  return template.replace(PLACEHOLDER, (_, name: string) => escapeHtml(values[name] ?? ''));
 }
 
 function readTemplate(path: string): string {

@@ -54,7 +54,7 @@ export function createAdServer(
       const { method = '', url = '', headers, socket } = request;
       requestBegan(socket, startedAt);
       const answer = (given: Answer) => {
-        send(response, httpAnswer(given, errorPages), method);
+        send(response, httpAnswer(given, errorPages));
         const answeredAt = performance.now();
         requestAnswered(socket, answeredAt);
         metrics.redirects.inc({ answer: given.is });
@@ -93,7 +93,8 @@ function clientErrorAnswer({ line, page }: ClientError, { pages, policy }: Error
   return Buffer.concat([Buffer.from(head), body]);
 }
 
-function send(response: ServerResponse, { status, headers, body }: HttpAnswer, method: string): void {
+function send(response: ServerResponse, { status, headers, body }: HttpAnswer): void {
   response.writeHead(status, [...headers, 'Content-Length', String(body.length)]);
-  response.end(method === 'HEAD' || body.length === 0 ? undefined : body);
+  // Node leaves out the body of an answer to HEAD.
+  response.end(body.length === 0 ? undefined : body);
 }

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { createErrorPages } from '../../ad-server/http/error-pages.ts';
+import { createErrorPages, renderErrorPage } from '../../ad-server/http/error-pages.ts';
 import { sampleTemplate } from '../../ad-server/http/public-pages.ts';
 import { parseUrlTemplate } from '../../ad-server/links/url-template.ts';
 import { readVersion } from '../../common/version.ts';
@@ -170,6 +170,16 @@ describe('an error page', () => {
     expect(head).toMatchObject({ status: 404, body: '' });
     expect(head?.headers['content-length']).toBe(String(whole?.body.length));
   });
+
+  it.each([null, '<title>{title}</title><h1>{title}</h1><p>{message}</p>'])(
+    'shows its text as text, with the template %j',
+    (template) => {
+      const html = renderErrorPage(template, { status: 404, title: `<b a='b'>`, message: '"&amp;</p>' });
+      expect(html).toContain('<title>&lt;b a=&#39;b&#39;&gt;</title>');
+      expect(html).toContain('<h1>&lt;b a=&#39;b&#39;&gt;</h1>');
+      expect(html).toContain('<p>&quot;&amp;amp;&lt;/p&gt;</p>');
+    },
+  );
 
   it('may be a symbolic link, as Kubernetes mounts a ConfigMap, of exactly 64 KiB', () => {
     const folder = temporaryFolder();
