@@ -1,7 +1,7 @@
 import type { EdgeInvalidReason } from '../../contract/click-event.ts';
 import type { Verdict } from '../../ledger/outcome.ts';
 
-/** What `allocate` has to know of a click. */
+/** The fields of a click that decide its outcome. */
 export type AllocatableClick = {
   readonly clickId: string;
   readonly nonce: string | null;
@@ -11,7 +11,7 @@ export type AllocatableClick = {
   readonly invalid: EdgeInvalidReason | null;
 };
 
-/** What is left, read under the advertisers' locks. */
+/** Remaining money and spent nonces, read while the advertisers are locked. */
 export type Balances = {
   /** By advertiser, in micros. */
   readonly budgets: ReadonlyMap<number, bigint>;
@@ -21,11 +21,11 @@ export type Balances = {
 };
 
 export type Allocation = {
-  /** Decides about the next click. Throws where its advertiser's budget is not among the balances. */
-  readonly judge: (click: AllocatableClick) => Verdict;
-  /** What each advertiser was charged so far, in micros above 0. */
+  /** Decides the next click. Throws if the balances have no budget of its advertiser. */
+  readonly decide: (click: AllocatableClick) => Verdict;
+  /** Sum charged so far by advertiser, in micros; only sums above 0. */
   readonly chargedByAdvertiser: () => Map<number, bigint>;
-  /** The same for campaigns that have a cap. */
+  /** Sum charged so far by campaign with a cap, in micros; only sums above 0. */
   readonly chargedByCampaign: () => Map<number, bigint>;
 };
 
@@ -35,9 +35,10 @@ const OVER_CAP: Verdict = { outcome: 'over_budget', reason: 'cap' };
 const REPEAT: Verdict = { outcome: 'invalid', reason: 'repeat' };
 
 /**
- * Begins to decide who is charged: nothing counts but what is left and the clicks that were judged before, which have to come in order
- * of time and then id, all different and never settled. A click that does not fit is `over_budget` and the next is tried. An invalid
- * click spends nothing, not even its nonce; the first valid one spends the nonce, whether or not there is money for it.
+ * Decides the outcomes of clicks from the balances and from the clicks decided before. The clicks must come in order of time, then id,
+ * must differ, and must not be settled yet. A click that costs more than what remains is `over_budget`; a later, cheaper click can
+ * still be charged. An invalid click spends neither money nor its nonce. The first valid click spends the nonce, even if it is over
+ * budget.
  */
 export function openAllocation(balances: Balances): Allocation {
   const budgets = openAccounts(balances.budgets);
@@ -45,7 +46,7 @@ export function openAllocation(balances: Balances): Allocation {
   const spentNow = new Set<string>();
 
   return {
-    judge: (click) => {
+    decide: (click) => {
       if (click.invalid !== null) return { outcome: 'invalid', reason: click.invalid };
       if (click.nonce !== null) {
         if (balances.spentNonces.has(click.nonce) || spentNow.has(click.nonce)) return REPEAT;

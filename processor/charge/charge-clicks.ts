@@ -1,17 +1,10 @@
 import { TollwayError } from '../../common/errors.ts';
 import { type Connection, inTransaction, type Pool } from '../../common/postgres/postgres.ts';
-import { sleep } from '../../common/process.ts';
 import { clickKey, type ReadClick, type ReadRecord, type Unreadable } from '../../contract/click-event.ts';
-import { collectKeys } from '../../ledger/batch-keys.ts';
+import { type BatchKeys, collectKeys } from '../../ledger/batch-keys.ts';
 import { updateBudgetFlags } from '../../ledger/budget-flag.ts';
-import {
-  identityOf,
-  insertDeadLetters,
-  type Rejection,
-  type RejectReason,
-} from '../../ledger/dead-letters.ts';
+import { identityOf, insertDeadLetters, type Rejection } from '../../ledger/dead-letters.ts';
 import { settleLateKeys } from '../../ledger/late-keys.ts';
-import type { Verdict } from '../../ledger/outcome.ts';
 import {
   appendSpoolCounters,
   countBySpool,
@@ -38,6 +31,9 @@ import {
 } from '../../ledger/store.ts';
 import { type Allocation, type Balances, openAllocation } from './allocate.ts';
 import { dedupeBatch } from './dedupe-batch.ts';
+import { onePerIdentity, withoutSettled } from './rejections.ts';
+import { LOST_RACE, retryRaces } from './retry-races.ts';
+import { countLateKeys, outcomesOf, overDeliveryOf, type Settlement } from './settlement.ts';
 import { type ChargeContext, rejectionReason } from './validate-click.ts';
 
 export type ChargeOptions = {
@@ -45,102 +41,29 @@ export type ChargeOptions = {
   readonly clickAgeMaxDays: number;
 };
 
-/** What became of one record. */
-export type Outcome =
-  | Verdict
-  | { readonly outcome: 'rejected'; readonly reason: RejectReason }
-  | { readonly outcome: 'duplicate'; readonly reason: null }
-  | { readonly outcome: 'watermark'; readonly reason: null };
-
-/** In the currency of the advertiser. */
-export type OverDelivery = { readonly currency: string; readonly micros: bigint };
-
-/** What became of a batch, committed. */
-export type Settlement = {
-  /** One for each record, in the order of the batch. */
-  readonly outcomes: readonly Outcome[];
-  /** Value of the over-budget clicks that no budget-exhausted flag had marked, by advertiser id. */
-  readonly overDelivery: ReadonlyMap<number, OverDelivery>;
-  /** How many duplicates brought the key that the settled click lacked. */
-  readonly lateKeys: number;
-};
-
-const DUPLICATE: Outcome = { outcome: 'duplicate', reason: null };
-const WATERMARK: Outcome = { outcome: 'watermark', reason: null };
-/** How often a transaction that lost a race against another is tried again at once. */
-const RACES_MAX = 5;
-/** SQLSTATE of lost races: serialization failure, deadlock, another copy of the same click. */
-const LOST_RACE = 'lost_race';
-const RACE_CODES = new Set(['40001', '40P01', '23505', LOST_RACE]);
-
 /**
- * Charges a batch of records, exactly once each, in one transaction. Stateless and idempotent: any batch may come
- * again, in part or in another order, here or elsewhere at the same time.
+ * Charges a batch of records, each exactly once, in one transaction. Stateless and idempotent: any record can be submitted again, in
+ * another batch or order, here or by another processor at the same time.
  *
- * Resolves once every record is settled and committed: charged, over budget, invalid, quarantined, or found
- * to be a duplicate. Throws otherwise, and then nothing of the batch has happened, or all of it has and the
- * answer was lost: the same batch again is right in both cases. `failureKind` says whether it can succeed.
+ * Resolves once every record is settled and committed: charged, over budget, invalid, rejected or a duplicate. When it throws, either
+ * nothing of the batch is stored, or the batch is committed and the reply was lost. Submitting the same batch again is correct in both
+ * cases. `failureKind` tells whether another attempt can succeed.
  */
 export async function chargeClicks(
   pool: Pool,
   batch: readonly ReadRecord[],
   options: ChargeOptions,
 ): Promise<Settlement> {
-  // Nearly every batch is all new: the first time the ledger's key is trusted to say so if it is not.
+  // Most batches hold only new clicks, so the first attempt skips the lookup. A click that is in the ledger then violates its primary key.
   return retryRaces((race) =>
     inTransaction(pool, (connection) => settle(connection, batch, options, race > 1), BEGIN_CHARGE),
   );
 }
 
-/** Runs a transaction again, a few times, when it lost a race against another one. `race` counts from 1. */
-export async function retryRaces<T>(transact: (race: number) => Promise<T>): Promise<T> {
-  for (let race = 1; ; race += 1) {
-    try {
-      return await transact(race);
-    } catch (error) {
-      const code = (error as { code?: unknown }).code;
-      if (race >= RACES_MAX || typeof code !== 'string' || !RACE_CODES.has(code)) throw error;
-      if (race > 1) await sleep(Math.random() * 10 * 2 ** race);
-    }
-  }
-}
-
 /**
- * Quarantines one record that the handler cannot settle whatever it does, as `rejected: poison`.
- * The last resort of a host, for a record that fails alone while its neighbours pass.
- */
-export async function quarantine(
-  pool: Pool,
-  record: ReadClick | Unreadable,
-  detail: string,
-): Promise<Settlement> {
-  return inTransaction(
-    pool,
-    async (connection) => {
-      const clicks = record.is === 'click' ? [record] : [];
-      const keys = collectKeys(clicks);
-      await lockAdvertisers(connection, keys.advertiserIds);
-      // Alone: whether the sequence is settled is read below, and must hold until the commit.
-      await lockSpoolsExclusive(connection, record.from === null ? [] : [record.from.spoolId]);
-      const window = await readWindow(connection);
-      const known = await readPriorOutcomes(connection, clicks, keys, window);
-      const late = await settleLateKeys(connection, clicks, known, window);
-      const poison: Rejection = { record, reason: 'poison', detail };
-      const rejections = clicks.some((click) => hasPriorOutcome(click, known))
-        ? []
-        : await withoutSettled(connection, [poison], () => new Set());
-      const fresh = await insertDeadLetters(connection, rejections);
-      await appendSpoolCounters(connection, [...late, ...countBySpool([], rejections, fresh, [])]);
-      const outcomes = outcomesOf([record], null, [], rejections, fresh);
-      return { outcomes, overDelivery: new Map(), lateKeys: lateKeysOf(late) };
-    },
-    BEGIN_CHARGE,
-  );
-}
-
-/**
- * The transaction of a batch. Without `lookUp` it takes every click for a new one: one that is in the ledger fails the
- * insert (23505) and all is undone. Exported for the redrive of dead letters, which has one more step in its own.
+ * Settles a batch in the caller's transaction. Without `lookUp` it assumes that every click is new: a click that is in the ledger
+ * fails the insert (23505), and the transaction must be rolled back. Throws `lost_race` when the transaction must be repeated.
+ * Exported for the redrive of dead letters, whose transaction has one more step, and for the dry run.
  */
 export async function settle(
   connection: Connection,
@@ -148,90 +71,108 @@ export async function settle(
   options: ChargeOptions | 'redrive',
   lookUp = true,
 ): Promise<Settlement> {
-  const { clicks, places, unreadable, watermarks } = dedupeBatch(batch);
+  const isRedrive = options === 'redrive';
+  const { clicks, positions, unreadable, watermarks } = dedupeBatch(batch);
 
-  // Everything that decides is read after the locks: until the commit nobody else settles these advertisers' clicks.
+  // Everything that decides an outcome is read after these locks: until the commit no other transaction settles these advertisers' clicks.
   const keys = collectKeys(clicks);
   const advertisers = await lockAdvertisers(connection, keys.advertiserIds);
-  const unreadableSpools = unreadable.flatMap(({ from }) => from?.spoolId ?? []);
-  const spools = [...new Set([...keys.spools.keys(), ...unreadableSpools])];
-  if (unreadableSpools.length === 0) await lockSpoolsShared(connection, spools);
-  else await lockSpoolsExclusive(connection, spools);
+  await lockSpools(connection, keys, unreadable);
   const window = await readWindow(connection);
-  const readOutcomes = lookUp ? readPriorOutcomes : readPriorRejections;
-  const known = await readOutcomes(connection, clicks, keys, window);
-  const nothingKnown = known.clickIds.size + known.rejected.size === 0;
-  const unsettled = nothingKnown ? clicks : clicks.filter((record) => !hasPriorOutcome(record, known));
-  const settledBefore = options === 'redrive' ? null : readSettledSequences;
-  const late =
-    known.unkeyed.size === 0
+  const prior = await (lookUp ? readPriorOutcomes : readPriorRejections)(connection, clicks, keys, window);
+  const isAllNew = prior.clickIds.size + prior.rejected.size === 0;
+  const unsettled = isAllNew ? clicks : clicks.filter((record) => !hasPriorOutcome(record, prior));
+  const lateKeys =
+    prior.unkeyed.size === 0
       ? []
-      : await settleLateKeys(connection, clicks, known, window, { settledBefore });
-  const ads = await readAdsSurely(connection, nothingKnown ? keys.adIds : collectKeys(unsettled).adIds);
+      : await settleLateKeys(connection, clicks, prior, window, {
+          settledBefore: isRedrive ? null : readSettledSequences,
+        });
+  const ads = await readKnownAds(connection, isAllNew ? keys.adIds : collectKeys(unsettled).adIds);
   failIfUnlocked(unsettled, ads, advertisers);
-  const clickAgeMaxDays = options === 'redrive' ? null : options.clickAgeMaxDays;
-  const allocation = openAllocation(balancesOf(ads, advertisers, known));
-  const { rows, settled, rejectionOf } = judge(unsettled, { ads, window, clickAgeMaxDays }, allocation);
-  if (!lookUp && rejectionOf.length > 0) {
-    // It gets no row that could fail: only a look tells whether it has one from before, when nothing was wrong with it.
-    throw new TollwayError(LOST_RACE, 'A click has to be looked up before it is rejected', {
-      retryable: true,
-    });
-  }
-  const objected = onePerIdentity([
-    ...unreadable.map((record) => ({ record, reason: record.reason, detail: record.detail })),
-    ...rejectionOf,
-  ]);
-  const settledNow = () =>
-    new Set([...settled.map(({ record }) => identityOf(record)), ...late.flatMap(identitiesOf)]);
-  const rejections =
-    options === 'redrive' ? objected : await withoutSettled(connection, objected, settledNow);
 
-  const fresh = await insertDeadLetters(connection, rejections);
-  const counters = [...late, ...countBySpool(settled, rejections, fresh, watermarks)];
+  const clickAgeMaxDays = isRedrive ? null : options.clickAgeMaxDays;
+  const allocation = openAllocation(balancesOf(ads, advertisers, prior));
+  const { rows, settled, rejected } = decide(unsettled, { ads, window, clickAgeMaxDays }, allocation);
+  if (!lookUp) failIfRejected(rejected);
+  const candidates = onePerIdentity([...unreadable.map(toRejection), ...rejected]);
+  const settledNow = () => settledIdentities(settled, lateKeys);
+  const rejections = isRedrive ? candidates : await withoutSettled(connection, candidates, settledNow);
+
+  const inserted = await insertDeadLetters(connection, rejections);
+  const counters = [...lateKeys, ...countBySpool(settled, rejections, inserted, watermarks)];
   await rows.insert(connection);
   await chargeBalances(connection, allocation.chargedByAdvertiser(), allocation.chargedByCampaign());
   await appendSpoolCounters(connection, counters);
   await updateBudgetFlags(connection, nearTheirLimit(allocation, advertisers, ads));
   return {
-    outcomes: outcomesOf(batch, places, settled, rejections, fresh),
+    outcomes: outcomesOf(batch, positions, settled, rejections, inserted),
     overDelivery: overDeliveryOf(settled, advertisers),
-    lateKeys: lateKeysOf(late),
+    lateKeys: countLateKeys(lateKeys),
   };
 }
 
-/** The identities whose sequences a counters settles. */
-function identitiesOf({ spoolId, sequences }: SpoolCounts): string[] {
-  return spoolId === null ? [] : sequences.map((sequence) => clickKey(spoolId, sequence));
-}
-
-function lateKeysOf(counters: readonly SpoolCounts[]): number {
-  return counters.filter(({ spoolId }) => spoolId !== null).length;
-}
-
-/** Decides about clicks. All that there is to do about one is done at once: a batch is larger than what a core has at hand. */
-function judge(clicks: readonly ReadClick[], context: ChargeContext, allocation: Allocation) {
-  const rows = new LedgerRows();
-  const settled: SettledClick[] = [];
-  const rejectionOf: Rejection[] = [];
-  for (const record of clicks) {
-    const rejection = rejectionReason(record, context);
-    if (rejection !== null) {
-      rejectionOf.push({ record, ...rejection });
-      continue;
-    }
-    const one: SettledClick = { record, verdict: allocation.judge(record.click) };
-    rows.add(one);
-    settled.push(one);
-  }
-  return { rows, settled, rejectionOf };
+/**
+ * Locks the spools of a batch. Exclusive if a record is unreadable: whether its sequence is settled is read below and must not change
+ * before the commit.
+ */
+async function lockSpools(
+  connection: Connection,
+  keys: BatchKeys,
+  unreadable: readonly Unreadable[],
+): Promise<void> {
+  const unreadableSpools = unreadable.flatMap(({ from }) => from?.spoolId ?? []);
+  const spools = [...new Set([...keys.spools.keys(), ...unreadableSpools])];
+  if (unreadableSpools.length === 0) await lockSpoolsShared(connection, spools);
+  else await lockSpoolsExclusive(connection, spools);
 }
 
 /**
- * Reads the ads of clicks. Where one is unknown, it looks again with new ads locked out: otherwise one copy of a click
- * could be rejected while another, a moment later, finds the ad and is charged.
+ * A rejected click inserts no ledger row that could violate the primary key, so only a lookup shows whether it was charged before,
+ * when it was still valid. Throws `lost_race` so that the next attempt looks it up.
  */
-async function readAdsSurely(connection: Connection, ids: readonly number[]): Promise<Map<number, KnownAd>> {
+function failIfRejected(rejected: readonly Rejection[]): void {
+  if (rejected.length === 0) return;
+  throw new TollwayError(LOST_RACE, 'A click has to be looked up before it is rejected', { retryable: true });
+}
+
+function toRejection(record: Unreadable): Rejection {
+  return { record, reason: record.reason, detail: record.detail };
+}
+
+function settledIdentities(
+  settled: readonly SettledClick[],
+  lateKeys: readonly SpoolCounts[],
+): ReadonlySet<string> {
+  const late = lateKeys.flatMap(({ spoolId, sequences }) =>
+    spoolId === null ? [] : sequences.map((sequence) => clickKey(spoolId, sequence)),
+  );
+  return new Set([...settled.map(({ record }) => identityOf(record)), ...late]);
+}
+
+/** Decides every click in one pass: a batch exceeds the CPU cache, so each further pass would load it again. */
+function decide(clicks: readonly ReadClick[], context: ChargeContext, allocation: Allocation) {
+  const rows = new LedgerRows();
+  const settled: SettledClick[] = [];
+  const rejected: Rejection[] = [];
+  for (const record of clicks) {
+    const rejection = rejectionReason(record, context);
+    if (rejection !== null) {
+      rejected.push({ record, ...rejection });
+      continue;
+    }
+    const click: SettledClick = { record, verdict: allocation.decide(record.click) };
+    rows.add(click);
+    settled.push(click);
+  }
+  return { rows, settled, rejected };
+}
+
+/**
+ * Reads the ads of clicks. If one is unknown, it blocks inserts of ads and reads again. Otherwise one copy of a click could be rejected
+ * while another copy, a moment later, finds the ad and is charged.
+ */
+async function readKnownAds(connection: Connection, ids: readonly number[]): Promise<Map<number, KnownAd>> {
   if (ids.length === 0) return new Map();
   const ads = await readAds(connection, ids);
   if (ids.every((id) => ads.has(id))) return ads;
@@ -239,62 +180,37 @@ async function readAdsSurely(connection: Connection, ids: readonly number[]): Pr
   return readAds(connection, ids);
 }
 
-/** An advertiser that was born between our locks and our look at the ads is not locked: begin again. */
+/** Throws `lost_race` if an advertiser was created after the locks were taken and before the ads were read: it is not locked. */
 function failIfUnlocked(
   clicks: readonly ReadClick[],
   ads: ReadonlyMap<number, KnownAd>,
   advertisers: ReadonlyMap<number, LockedAdvertiser>,
 ): void {
-  // Nearly always, and there are fewer ads than clicks.
+  // The usual case, and there are fewer ads than clicks.
   if ([...ads.values()].every(({ advertiserId }) => advertisers.has(advertiserId))) return;
   for (const { click } of clicks) {
-    const keys = ads.get(click.adId)?.advertiserId === click.advertiserId;
-    if (keys && !advertisers.has(click.advertiserId)) {
+    const hasAdvertiser = ads.get(click.adId)?.advertiserId === click.advertiserId;
+    if (hasAdvertiser && !advertisers.has(click.advertiserId)) {
       const message = `Advertiser ${click.advertiserId} appeared during the transaction`;
       throw new TollwayError(LOST_RACE, message, { retryable: true });
     }
   }
 }
 
-/** Of several rejected records under one key, one settles its sequence. */
-function onePerIdentity(rejections: readonly Rejection[]): Rejection[] {
-  return [...new Map(rejections.map((rejection) => [identityOf(rejection.record), rejection])).values()];
-}
-
-/**
- * Leaves out what would settle a sequence a second time: a click of a day that the ledger has dropped, or bytes that are
- * no click under the key of one. They are copies, good or bad, of what is in the books.
- */
-async function withoutSettled(
-  connection: Connection,
-  rejections: readonly Rejection[],
-  settledNow: () => ReadonlySet<string>,
-): Promise<readonly Rejection[]> {
-  if (rejections.length === 0) return [];
-  const isSettled = await readSettledSequences(
-    connection,
-    rejections.flatMap(({ record }) => record.from ?? []),
-  );
-  const identities = settledNow();
-  return rejections.filter(
-    ({ record }) => record.from === null || !(isSettled(record.from) || identities.has(identityOf(record))),
-  );
-}
-
 function balancesOf(
   ads: ReadonlyMap<number, KnownAd>,
   advertisers: ReadonlyMap<number, LockedAdvertiser>,
-  known: PriorOutcomes,
+  prior: PriorOutcomes,
 ): Balances {
   const caps = new Map<number, bigint>();
   for (const { campaignId, capRemainingMicros } of ads.values()) {
     if (capRemainingMicros !== null) caps.set(campaignId, capRemainingMicros);
   }
   const budgets = new Map([...advertisers].map(([id, { remainingMicros }]) => [id, remainingMicros]));
-  return { budgets, caps, spentNonces: known.spentNonces };
+  return { budgets, caps, spentNonces: prior.spentNonces };
 }
 
-/** Advertisers whose charges may have brought them to where some ad is no longer paid for. */
+/** The advertisers whose remaining budget or cap can be below the price of one of their ads after this batch. */
 function nearTheirLimit(
   allocation: Allocation,
   advertisers: ReadonlyMap<number, LockedAdvertiser>,
@@ -313,44 +229,4 @@ function nearTheirLimit(
       near.add(advertiserId);
   }
   return [...near];
-}
-
-/** `places` are those of the clicks that are no copies, in their order; `null` where that is the order of the batch. */
-function outcomesOf(
-  batch: readonly ReadRecord[],
-  places: readonly number[] | null,
-  settled: readonly SettledClick[],
-  rejections: readonly Rejection[],
-  fresh: ReadonlySet<string>,
-): Outcome[] {
-  if (settled.length === batch.length) {
-    // Nearly always: every record is a click that was settled now.
-    const verdicts: Outcome[] = settled.map(({ verdict }) => verdict);
-    if (places === null) return verdicts;
-    const outcomes = [...verdicts];
-    for (const [at, place] of places.entries()) outcomes[place] = verdicts[at] ?? DUPLICATE;
-    return outcomes;
-  }
-  // By the record itself and not by its id: of two copies in one batch, one has the outcome and one is a duplicate.
-  const outcomes = new Map<ReadRecord, Outcome>();
-  for (const { record, verdict } of settled) outcomes.set(record, verdict);
-  for (const { record, reason } of rejections) {
-    if (fresh.has(identityOf(record))) outcomes.set(record, { outcome: 'rejected', reason });
-  }
-  return batch.map((record) => (record.is === 'watermark' ? WATERMARK : (outcomes.get(record) ?? DUPLICATE)));
-}
-
-function overDeliveryOf(
-  settled: readonly SettledClick[],
-  advertisers: ReadonlyMap<number, LockedAdvertiser>,
-): Map<number, OverDelivery> {
-  const sums = new Map<number, OverDelivery>();
-  for (const { record, verdict } of settled) {
-    if (verdict.outcome !== 'over_budget' || record.click.budgetExhausted) continue;
-    const { advertiserId, priceMicros } = record.click;
-    const currency = advertisers.get(advertiserId)?.currency ?? '';
-    const before = sums.get(advertiserId)?.micros ?? 0n;
-    sums.set(advertiserId, { currency, micros: before + BigInt(priceMicros) });
-  }
-  return sums;
 }

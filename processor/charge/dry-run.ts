@@ -6,12 +6,11 @@ import { BEGIN_CHARGE } from '../../ledger/store.ts';
 import { type ChargeOptions, settle } from './charge-clicks.ts';
 
 /**
- * Whether a click could be charged now. A click made for this purpose is charged in a transaction that is rolled back, so nothing is
- * stored. The result tells a faulty record from a faulty ledger where no other click passes by: a function that receives one record has
- * no other record to compare it with.
+ * Whether a click could be charged now: charges a synthetic click in a transaction that is rolled back, so nothing is stored. The result
+ * tells a faulty record from a faulty ledger when there is no other click to compare with, as in a function that receives one record.
  *
- * The click is of the kind of `record`, with or without a nonce, and of another advertiser where there is one, but of none in `blocked`,
- * whose rows cannot be locked.
+ * The click has a nonce if `record` has one, and belongs to another advertiser if there is one, but to none in `blocked`, whose rows
+ * cannot be locked.
  */
 export async function dryRunCharge(
   pool: Pool,
@@ -23,7 +22,7 @@ export async function dryRunCharge(
     return await inTransaction(
       pool,
       async (connection) => {
-        const click = await anyClick(connection, record, blocked);
+        const click = await syntheticClick(connection, record, blocked);
         if (click === null) return false;
         await settle(connection, [click], options);
         return new RolledBack(true);
@@ -35,7 +34,7 @@ export async function dryRunCharge(
   }
 }
 
-async function anyClick(
+async function syntheticClick(
   connection: Connection,
   record: ReadRecord,
   blocked: readonly number[],

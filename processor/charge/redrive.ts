@@ -4,12 +4,15 @@ import { readRecord } from '../../contract/click-event.ts';
 import { takeDeadLetter } from '../../ledger/dead-letters.ts';
 import { appendSpoolCounters, ZERO_COUNTS } from '../../ledger/spool-counters.ts';
 import { BEGIN_CHARGE } from '../../ledger/store.ts';
-import { type Outcome, retryRaces, settle } from './charge-clicks.ts';
+import { settle } from './charge-clicks.ts';
+import { retryRaces } from './retry-races.ts';
+import type { Outcome } from './settlement.ts';
 
 /**
- * Settles one rejected record anew, with today's code and tables: the letter goes and the click gets its row, in one
- * transaction. A click of any age is taken that the ledger still has a day for. What is rejected again keeps its letter; so does a
- * `duplicate` under another key, because the letter is what settles its sequence: discard it.
+ * Settles one rejected record again with the current code and ads. One transaction deletes the dead letter and inserts the click's row.
+ * `CLICK_AGE_MAX_DAYS` does not apply; the ledger must still have the day's partition. A record that is rejected again keeps its dead
+ * letter. A `duplicate` whose click was settled under another key keeps it too, because the dead letter settles its own sequence; discard
+ * it instead.
  * Throws `unknown_dead_letter`, `already_discarded`, and `is_watermark` for a letter that holds a watermark.
  */
 export function redrive(pool: Pool, id: bigint): Promise<Outcome> {
@@ -33,9 +36,9 @@ async function redriveIn(connection: Connection, id: bigint): Promise<Outcome | 
   const { outcomes, lateKeys } = await settle(connection, [record], 'redrive');
   const [outcome = { outcome: 'duplicate', reason: null } as const] = outcomes;
   const settlesSequence = letter.spoolId !== null;
-  const staysAsCopy = outcome.outcome === 'duplicate' && settlesSequence && lateKeys === 0;
-  // The letter stays.
-  if (outcome.outcome === 'rejected' || staysAsCopy) return new RolledBack(outcome);
+  const isCopy = outcome.outcome === 'duplicate' && settlesSequence && lateKeys === 0;
+  // The rollback keeps the dead letter.
+  if (outcome.outcome === 'rejected' || isCopy) return new RolledBack(outcome);
   if (letter.counted)
     await appendSpoolCounters(connection, [
       { ...ZERO_COUNTS, spoolId: letter.spoolId, rejected: -1, sequences: [] },

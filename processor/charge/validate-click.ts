@@ -9,18 +9,18 @@ import type { KnownAd, LedgerWindow } from '../../ledger/store.ts';
 export type ChargeContext = {
   readonly ads: ReadonlyMap<number, KnownAd>;
   readonly window: LedgerWindow;
-  /** A click older than this when it arrives is too old; `null` takes any the ledger has a day for. */
+  /** A click older than this when it arrives is too old; `null` allows every click whose day the ledger still has. */
   readonly clickAgeMaxDays: number | null;
 };
 
-/** Why a click cannot be paid for and has to be rejected, or `null`. Throws `no_partition_yet`. */
+/** Why a click must be rejected, or `null`. Throws `no_partition_yet` for a click of a coming day that has no partition yet. */
 export function rejectionReason(
   { click }: ReadClick,
   { ads, window, clickAgeMaxDays }: ChargeContext,
 ): { reason: RejectReason; detail: string } | null {
   const { clickedAt, nonce } = click;
   if (clickedAt >= window.clickAheadMs && clickedAt <= window.nowMs + DAY_MS) {
-    // Its day is still to be made: maintenance is late, and the click is not at fault.
+    // The click is valid; maintenance has not created the partition of its day yet.
     throw new TollwayError('no_partition_yet', `Expected a partition for ${iso(clickedAt)}`, {
       retryable: true,
     });
@@ -33,7 +33,7 @@ export function rejectionReason(
     const detail = `Expected a click of the last ${counted(clickAgeMaxDays, 'day')}, got ${iso(clickedAt)}`;
     return { reason: 'too_old', detail };
   }
-  // An invalid click spends no nonce: an expired link may be as old as it likes.
+  // An invalid click spends no nonce, so the age of its link does not matter.
   if (nonce !== null && click.invalid === null) {
     const mintedAt = uuidV7TimeMs(nonce);
     if (mintedAt < window.nonceFloorMs || mintedAt >= window.nonceAheadMs) {

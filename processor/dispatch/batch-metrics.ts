@@ -1,7 +1,7 @@
 import type { Metrics } from '../../common/telemetry/metrics.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
 import { isForeign } from '../../ledger/dead-letters.ts';
-import type { Settlement } from '../charge/charge-clicks.ts';
+import type { Settlement } from '../charge/settlement.ts';
 
 /** Counts a settled batch in the metrics. `seconds` is how long its transaction took; 0 leaves the duration out. */
 export function countBatch(

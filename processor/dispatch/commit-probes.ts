@@ -1,5 +1,5 @@
 import type { ReadRecord } from '../../contract/click-event.ts';
-import type { Settlement } from '../charge/charge-clicks.ts';
+import type { Settlement } from '../charge/settlement.ts';
 
 /** Maximum number of commit probes kept. Sources read and confirm them twice a second. */
 const COMMIT_PROBES_MAX = 10_000;

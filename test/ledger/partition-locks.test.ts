@@ -6,7 +6,7 @@ import { uuidV7 } from '../../common/uuid.ts';
 import { exportLedger } from '../../ledger/export.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
-import { quarantine } from '../../processor/charge/charge-clicks.ts';
+import { quarantine } from '../../processor/charge/quarantine.ts';
 import { addAccount, testDatabase } from '../support/database.ts';
 import { deliver } from '../support/deliver.ts';
 import { clickRecord, unreadableRecord } from '../support/records.ts';

@@ -7,7 +7,7 @@ import { type AllocatableClick, type Balances, openAllocation } from '../../proc
 function allocate(clicks: readonly AllocatableClick[], left: Balances) {
   const allocation = openAllocation(left);
   const inTime = clicks.toSorted((a, b) => (a.clickId < b.clickId ? -1 : 1));
-  const verdicts = inTime.map((one) => ({ click: one, verdict: allocation.judge(one) }));
+  const verdicts = inTime.map((one) => ({ click: one, verdict: allocation.decide(one) }));
   return {
     verdicts,
     chargedByAdvertiser: allocation.chargedByAdvertiser(),

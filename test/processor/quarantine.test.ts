@@ -1,7 +1,8 @@
 import { afterEach, expect, it } from 'vitest';
 import { inTransaction } from '../../common/postgres/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
-import { quarantine, settle } from '../../processor/charge/charge-clicks.ts';
+import { settle } from '../../processor/charge/charge-clicks.ts';
+import { quarantine } from '../../processor/charge/quarantine.ts';
 import { addAccount, testDatabase } from '../support/database.ts';
 import { deliverTwice, expectBalanced, inWords, placesOf, untilWaitingForLock } from '../support/deliver.ts';
 import { clickRecord, TestSpool, unreadableRecord } from '../support/records.ts';

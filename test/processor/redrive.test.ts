@@ -5,7 +5,8 @@ import { encodeClick, type ReadRecord, readRecord, watermarkRecord } from '../..
 import { addAd } from '../../ledger/ads.ts';
 import { discardDeadLetter, listDeadLetterIds } from '../../ledger/dead-letters.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
-import { quarantine, settle } from '../../processor/charge/charge-clicks.ts';
+import { settle } from '../../processor/charge/charge-clicks.ts';
+import { quarantine } from '../../processor/charge/quarantine.ts';
 import { redrive } from '../../processor/charge/redrive.ts';
 import { type Account, addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { deliver, expectBalanced, inWords, placesOf, untilWaitingForLock } from '../support/deliver.ts';

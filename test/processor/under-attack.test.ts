@@ -3,7 +3,8 @@ import { createPool, type Pool } from '../../common/postgres/postgres.ts';
 import { createMetrics } from '../../common/telemetry/metrics.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
-import { chargeClicks, quarantine } from '../../processor/charge/charge-clicks.ts';
+import { chargeClicks } from '../../processor/charge/charge-clicks.ts';
+import { quarantine } from '../../processor/charge/quarantine.ts';
 import { BatchDispatcher } from '../../processor/dispatch/batch-dispatcher.ts';
 import {
   type Account,

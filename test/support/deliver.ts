@@ -4,7 +4,8 @@ import type { Pool } from '../../common/postgres/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
 import { type Reconciliation, reconcile } from '../../ledger/reconcile.ts';
-import { type ChargeOptions, chargeClicks, type Outcome } from '../../processor/charge/charge-clicks.ts';
+import { type ChargeOptions, chargeClicks } from '../../processor/charge/charge-clicks.ts';
+import type { Outcome } from '../../processor/charge/settlement.ts';
 
 const OPTIONS: ChargeOptions = { clickAgeMaxDays: 14 };
 

@@ -1,0 +1,49 @@
+import { inTransaction, type Pool } from '../../common/postgres/postgres.ts';
+import type { ReadClick, Unreadable } from '../../contract/click-event.ts';
+import { collectKeys } from '../../ledger/batch-keys.ts';
+import { insertDeadLetters, type Rejection } from '../../ledger/dead-letters.ts';
+import { settleLateKeys } from '../../ledger/late-keys.ts';
+import { appendSpoolCounters, countBySpool } from '../../ledger/spool-counters.ts';
+import {
+  BEGIN_CHARGE,
+  hasPriorOutcome,
+  lockAdvertisers,
+  lockSpoolsExclusive,
+  readPriorOutcomes,
+  readWindow,
+} from '../../ledger/store.ts';
+import { withoutSettled } from './rejections.ts';
+import { countLateKeys, outcomesOf, type Settlement } from './settlement.ts';
+
+/**
+ * Stores one record as a dead letter, `rejected: poison`, with `detail` as the reason. For a record that still fails when it is settled
+ * alone while other clicks can be charged. A record that is already settled becomes a duplicate.
+ */
+export async function quarantine(
+  pool: Pool,
+  record: ReadClick | Unreadable,
+  detail: string,
+): Promise<Settlement> {
+  return inTransaction(
+    pool,
+    async (connection) => {
+      const clicks = record.is === 'click' ? [record] : [];
+      const keys = collectKeys(clicks);
+      await lockAdvertisers(connection, keys.advertiserIds);
+      // Exclusive: whether the sequence is settled is read below and must not change before the commit.
+      await lockSpoolsExclusive(connection, record.from === null ? [] : [record.from.spoolId]);
+      const window = await readWindow(connection);
+      const prior = await readPriorOutcomes(connection, clicks, keys, window);
+      const lateKeys = await settleLateKeys(connection, clicks, prior, window);
+      const poison: Rejection = { record, reason: 'poison', detail };
+      const rejections = clicks.some((click) => hasPriorOutcome(click, prior))
+        ? []
+        : await withoutSettled(connection, [poison], () => new Set());
+      const inserted = await insertDeadLetters(connection, rejections);
+      await appendSpoolCounters(connection, [...lateKeys, ...countBySpool([], rejections, inserted, [])]);
+      const outcomes = outcomesOf([record], null, [], rejections, inserted);
+      return { outcomes, overDelivery: new Map(), lateKeys: countLateKeys(lateKeys) };
+    },
+    BEGIN_CHARGE,
+  );
+}
