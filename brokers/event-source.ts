@@ -1,63 +1,63 @@
 import type { Problem } from '../common/telemetry/problems.ts';
 import type { ReadRecord } from '../contract/click-event.ts';
 
-/** What reads one broker and drives the handler. One implementation a broker. */
+/** Reads records from one broker and submits them to a `BatchSink`. Each broker has one implementation. */
 export type EventSource = {
-  /** Consumes until `stop`. Rejects when it can't go on: the process then ends. */
+  /** Consumes until `stop`. Rejects on an error that retries cannot cure; the process then ends. */
   readonly run: () => Promise<void>;
-  /** Takes nothing new, and resolves when what was taken is settled and acknowledged. Safe to call again. */
+  /** Stops reading, and resolves when the records read so far are settled and acknowledged. Can be called again. */
   readonly stop: () => Promise<void>;
   /**
-   * What waits in the broker. Rejects while the broker does not say; with the code `database`, because of the database. May take as long
-   * as they do.
+   * The backlog in the broker. Rejects if the broker does not answer, and with the code `database` if the database does not. Has no
+   * timeout of its own.
    */
   readonly lag: () => Promise<Lag>;
-  /** Why no clicks come; empty when all is well. Asks nobody. */
+  /** Why no clicks arrive; empty if nothing is wrong. Sends no request. */
   readonly problems: () => readonly Problem[];
-  /** Whether the broker fails at the moment, as far as it is known. A source that has nothing to read is no failure. */
+  /** Whether the latest request to the broker failed. A source that has nothing to read does not fail. */
   readonly isFailing: () => boolean;
 };
 
 export type Lag = {
   /** Records that the broker holds and no checkpoint has passed. */
   readonly records: number;
-  /** Age of the oldest click among them, in seconds, as far as this process knows; 0 if there are none. */
+  /** Age of the oldest click that this process knows among them, in seconds; 0 if there is none. */
   readonly oldestAgeSeconds: number;
 };
 
-/** What takes records from a source and has them settled, in any order and across sources. */
+/** Settles the records of all sources, in any order. */
 export type BatchSink = {
-  /** Resolves once there is room for more, or `signal` is aborted. To be awaited before each `submit`. */
+  /** Resolves once there is capacity for more records, or `signal` is aborted. Await it before each `submit`. */
   readonly waitForCapacity: (signal?: AbortSignal) => Promise<void>;
   /**
-   * Resolves when every record is settled. Rejects with `STOPPING` if the host stops before, or if `signal` is aborted: what
-   * was not yet with the handler is then dropped, and has to come again.
+   * Resolves when every record is settled. Rejects with `STOPPING` if the sink stops before, or if `signal` is aborted: records that the
+   * handler has not received by then are dropped, and the source must read them again.
    */
   readonly submit: (
     records: readonly ReadRecord[],
     signal?: AbortSignal,
     options?: SubmitOptions,
   ) => Promise<void>;
-  /** How often an advertiser that was blocked has become free: what was given back for it can be delivered again. */
-  readonly freed?: () => number;
-  /** A click of each transaction that was settled and not yet proved to be there still: see `moveCheckpoints`. */
+  /** How many times a blocked advertiser was unlocked. After it has grown, the source can submit abandoned clicks again. */
+  readonly unlockedCount?: () => number;
+  /** One click id of each committed transaction that no checkpoint has found in the database yet; see `moveCheckpoints`. */
   readonly commitProbes: () => readonly string[];
-  /** Forgets commit probes: they were found, or they were lost and what they stood for is read again. */
+  /** Forgets commit probes that were found, or that were lost and whose records are read again. */
   readonly forget: (commitProbes: readonly string[]) => void;
 };
 
 export type SubmitOptions = {
   /**
-   * Whether clicks of an advertiser whose rows another session keeps locked are given back, where they would be kept until it is free:
-   * `submit` then rejects with `BLOCKED` once all others are settled.
+   * Abandons the clicks of advertisers whose rows another session keeps locked, instead of holding them: `submit` then rejects with
+   * `BLOCKED` once all other records are settled.
    */
   readonly abandonBlocked?: boolean;
 };
 
-/** The code of the error that says that clicks of a blocked advertiser were given back; all other records are settled. */
+/** Error code: clicks of a blocked advertiser were abandoned; all other records are settled. */
 export const BLOCKED = 'blocked';
 
-/** The code of the error that says that records were given back unsettled. */
+/** Error code: the sink stopped, and records were returned unsettled. */
 export const STOPPING = 'stopping';
 
 /** Unix ms of the oldest click among records, or `null` if there is none. */

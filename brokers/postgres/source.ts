@@ -49,7 +49,7 @@ export function createPostgresSource(
       try {
         await sink.waitForCapacity(stopping.signal);
         const freedBefore = freed;
-        freed = sink.freed?.() ?? 0;
+        freed = sink.unlockedCount?.() ?? 0;
         if (freed !== freedBefore) blocked.clear();
         if (blocked.size >= BLOCKED_CHUNKS_MAX) {
           problems.report(
@@ -96,7 +96,7 @@ export function createPostgresSource(
  */
 async function claim(pool: Pool, sink: BatchSink, enough: number, blocked: Set<bigint>): Promise<number> {
   const ids: bigint[] = [];
-  const freed = sink.freed?.();
+  const freed = sink.unlockedCount?.();
   const claimed = inTransaction(pool, async (connection) => {
     const records: ReadRecord[] = [];
     for (;;) {
@@ -122,7 +122,7 @@ async function claim(pool: Pool, sink: BatchSink, enough: number, blocked: Set<b
   return claimed.catch((error: unknown) => {
     if (errorCode(error) !== BLOCKED) throw error;
     // Rolled back, so the chunks wait as before. If an advertiser became free meanwhile, they are claimed again at once.
-    if (sink.freed?.() === freed) for (const id of ids) blocked.add(id);
+    if (sink.unlockedCount?.() === freed) for (const id of ids) blocked.add(id);
     return enough;
   });
 }

@@ -57,7 +57,7 @@ export class BatchDispatcher implements BatchSink {
     this.locked = new BlockedAdvertisers<Share>(pool, {
       logger: deps.logger,
       stopping: this.stop.signal,
-      onFree: (shares, advertiserId) => this.resume(shares, advertiserId),
+      onUnlocked: (shares, advertiserId) => this.resume(shares, advertiserId),
     });
     const { probes, locked } = this;
     this.settler = new BatchSettler(pool, options, { ...deps, probes, locked, stop: this.stop.signal });
@@ -90,7 +90,7 @@ export class BatchDispatcher implements BatchSink {
     return done;
   };
 
-  readonly freed = (): number => this.locked.freed;
+  readonly unlockedCount = (): number => this.locked.unlockedCount;
 
   readonly commitProbes: BatchSink['commitProbes'] = () => this.probes.list();
 
@@ -101,7 +101,7 @@ export class BatchDispatcher implements BatchSink {
     return this.capacity.recordsAside;
   }
 
-  /** What keeps clicks from being settled. */
+  /** Why clicks are not settled; empty if nothing blocks them. */
   get problems(): readonly Problem[] {
     return [...this.settler.problems, ...this.locked.problems];
   }
@@ -111,10 +111,10 @@ export class BatchDispatcher implements BatchSink {
     return this.settler.lastFailure;
   }
 
-  /** Ends every retry. A transaction that is under way may still commit. */
+  /** Ends every retry. A transaction that is in progress can still commit. */
   abort(): void {
     this.stop.abort();
-    for (const { submission } of this.locked.drop(() => true)) submission.end(stopped());
+    for (const { submission } of this.locked.remove(() => true)) submission.end(stopped());
   }
 
   private laneOf(record: ReadRecord): number {
@@ -135,12 +135,12 @@ export class BatchDispatcher implements BatchSink {
     try {
       const result = await this.settler.settle(batch, {
         name: lane.name,
-        isAbandoned: () => shares.every(({ submission }) => submission.over),
+        isAbandoned: () => shares.every(({ submission }) => submission.ended),
         hasOthers: () => lane.queue.length > 0,
         settleOthers: () => this.settleNext(lane),
       });
       if (result === 'advertiser locked') {
-        // Next time without the clicks of that advertiser. Records that are settled already are duplicates then.
+        // The next attempt leaves out the clicks of that advertiser. Records that are settled already become duplicates.
         lane.queue.unshift(...shares);
       } else {
         this.capacity.release(batch);
@@ -159,7 +159,7 @@ export class BatchDispatcher implements BatchSink {
     let wanted = this.options.batchSize;
     for (let share = lane.queue.shift(); share; share = lane.queue.shift()) {
       const { submission } = share;
-      if (submission.over) {
+      if (submission.ended) {
         this.capacity.release(share.records);
         continue;
       }
@@ -173,7 +173,7 @@ export class BatchDispatcher implements BatchSink {
     return shares;
   }
 
-  /** Sets the clicks of locked advertisers aside, or abandons them if the submission asks for that. Returns the other records. */
+  /** Sets the clicks of locked advertisers aside, or abandons them if the submission says so. Returns the other records. */
   private withoutLocked({ submission, records }: Share): readonly ReadRecord[] {
     if (this.stop.signal.aborted) {
       submission.end(stopped());
@@ -200,19 +200,19 @@ export class BatchDispatcher implements BatchSink {
   }
 
   private setAside(advertiserId: number, { submission, records }: Share): void {
-    // Copies: the bytes of a click can be a small slice of everything that was fetched with it.
+    // Copies the bytes: those of a click can be a small slice of a large buffer, which they would keep in memory.
     const copies = records.map((record) => ({ ...record, value: record.value && Buffer.from(record.value) }));
     this.capacity.setAside(copies);
-    this.locked.wait(advertiserId, { submission, records: copies });
+    this.locked.hold(advertiserId, { submission, records: copies });
   }
 
   /** Releases what was set aside for submissions that have ended. */
   private dropEndedAside(): void {
-    for (const { records } of this.locked.drop(({ submission }) => submission.over))
+    for (const { records } of this.locked.remove(({ submission }) => submission.ended))
       this.capacity.releaseAside(records);
   }
 
-  /** Puts clicks that were set aside before all that came later. */
+  /** Puts clicks that were set aside at the front of their lane's queue. */
   private resume(shares: Share[], advertiserId: number): void {
     for (const { records } of shares) this.capacity.resume(records);
     const lane = this.lanes[advertiserId % this.lanes.length];

@@ -17,7 +17,7 @@ import { stopped } from './submission.ts';
 
 /** A batch that has been with the database for longer than this, in ms, is reported as a problem. */
 const STALLED_MS = 5_000;
-/** Outcomes whose row needs every table of the ledger: duplicates, watermarks and dead letters can settle while clicks cannot. */
+/** Outcomes that prove that clicks can be charged. Duplicates, watermarks and dead letters can settle while clicks cannot. */
 const CLICK_OUTCOMES = new Set(['charged', 'over_budget', 'invalid']);
 
 export type SettlerOptions = {
@@ -29,9 +29,9 @@ export type SettlerOptions = {
 export type SettlerDeps = {
   readonly metrics: Metrics;
   readonly logger: Logger;
-  /** Called with an error that shows wrong arithmetic: nothing of the batch was kept, and the process must stop. */
+  /** Called if a constraint contradicts the charge's arithmetic: nothing of the batch was kept, and the process must stop. */
   readonly onInvariant: (error: unknown) => void;
-  readonly locked: Pick<BlockedAdvertisers<unknown>, 'explains' | 'ids'>;
+  readonly locked: Pick<BlockedAdvertisers<unknown>, 'detect' | 'ids'>;
   readonly probes: CommitProbes;
   /** Ends every retry. */
   readonly stop: AbortSignal;
@@ -48,7 +48,7 @@ export type BatchLane = {
   readonly settleOthers: () => Promise<void>;
 };
 
-/** `advertiser locked`: some of the batch may be settled; set the clicks of locked advertisers aside and settle the rest again. */
+/** `advertiser locked`: part of the batch can be settled already; set the clicks of locked advertisers aside and settle the rest again. */
 export type SettleResult = 'settled' | 'advertiser locked';
 
 type Failure = { readonly kind: BatchFailureKind; readonly error: unknown };
@@ -60,8 +60,8 @@ type FailedRecord = {
 };
 
 /**
- * Settles batches with the handler until every record is charged, known or a dead letter, as `retry-policy.ts` decides. All lanes share
- * one settler: clicks that one lane settles show another that its fault is not general.
+ * Settles batches with the handler until every record has an outcome, as `retry-policy.ts` decides. All lanes share one settler: when one
+ * lane settles clicks, another lane knows that its failure does not affect every click.
  */
 export class BatchSettler {
   private readonly pool: Pool;
@@ -86,7 +86,7 @@ export class BatchSettler {
     });
   }
 
-  /** What keeps clicks from being settled: failures that are retried, and batches without an answer. */
+  /** Why clicks are not settled: failures that are retried, and batches that the database has not answered. */
   get problems(): readonly Problem[] {
     const now = performance.now();
     const stalled = [...this.sentAt]
@@ -95,7 +95,7 @@ export class BatchSettler {
     return [...this.blocked.list(), ...stalled];
   }
 
-  /** Settles a batch. Throws `STOPPING` when it is stopped or abandoned, and what broke an invariant. */
+  /** Settles a batch. Throws `STOPPING` when it is stopped or abandoned, and the error of a broken invariant. */
   async settle(batch: readonly ReadRecord[], lane: BatchLane): Promise<SettleResult> {
     try {
       return await this.settleWithBisect(batch, lane);
@@ -120,8 +120,8 @@ export class BatchSettler {
         waiting.push(next.slice(middle), next.slice(0, middle));
       }
     }
-    for (const one of failed) {
-      if ((await this.isolatePoisonRecord(one, lane)) === 'advertiser locked') return 'advertiser locked';
+    for (const record of failed) {
+      if ((await this.isolatePoisonRecord(record, lane)) === 'advertiser locked') return 'advertiser locked';
     }
     return 'settled';
   }
@@ -161,14 +161,14 @@ export class BatchSettler {
     }
   }
 
-  /** Reports a fault that every click of this kind would meet, lets the rest of the lane go first, and waits. */
+  /** Reports a fault that affects every click of this kind, settles the next batch of the lane, and waits. */
   private async waitForRepair(
     round: number,
     record: ReadRecord,
     error: unknown,
     lane: BatchLane,
   ): Promise<void> {
-    const message = 'A record fails, and so would any other of its kind: the fault is not its own';
+    const message = 'A record fails, and the dry run of another click fails too; the record is retried';
     this.reportFailure(message, record, error, lane);
     if (lane.hasOthers()) await lane.settleOthers();
     await this.pause(round, lane);
@@ -180,18 +180,21 @@ export class BatchSettler {
   }
 
   private async quarantine(record: ReadRecord, cause: unknown, lane: BatchLane): Promise<SettleResult> {
-    // A lost watermark costs nothing: the next one is higher.
+    // A lost watermark has no effect: the next one is higher.
     if (record.is === 'watermark') return 'settled';
     const { position, key } = record;
-    this.deps.logger.error({ position, key, err: cause }, 'A record is poison: to the dead letters');
+    this.deps.logger.error(
+      { position, key, err: cause },
+      'A record fails while others are charged; it becomes a dead letter. See npx tollway dead-letters list',
+    );
     for (let round = 1; ; round += 1) {
       try {
         const settlement = await quarantine(this.pool, record, errorMessage(cause));
         countBatch(this.deps.metrics, [record], settlement, 0);
         return 'settled';
       } catch (error) {
-        if (await this.deps.locked.explains(error, [record])) return 'advertiser locked';
-        this.reportFailure('The dead letters cannot be written', record, error, lane);
+        if (await this.deps.locked.detect(error, [record])) return 'advertiser locked';
+        this.reportFailure('A dead letter cannot be written; it is retried', record, error, lane);
         await this.pause(round, lane);
       }
     }
@@ -238,7 +241,7 @@ export class BatchSettler {
     } catch (error) {
       const kind = failureKind(error);
       metrics.batchRetries.inc({ cause: kind });
-      const isLocked = kind === 'transient' && (await locked.explains(error, batch));
+      const isLocked = kind === 'transient' && (await locked.detect(error, batch));
       return { kind: isLocked ? 'advertiser locked' : kind, error };
     }
   }
@@ -251,7 +254,7 @@ export class BatchSettler {
   private recover(lane: BatchLane): void {
     this.lastFailure = null;
     this.blocked.clear(lane.name);
-    // While another lane is blocked the log must not report a recovery.
+    // The log reports a recovery only when no lane is blocked.
     if (this.blocked.size === 0) this.failures.recover();
   }
 

@@ -6,46 +6,46 @@ import type { Problem } from '../../common/telemetry/problems.ts';
 import type { ReadClick, ReadRecord } from '../../contract/click-event.ts';
 import { findLockedAdvertisers } from '../../ledger/locked-advertisers.ts';
 
-/** SQLSTATE: a lock was not to be had in time. */
+/** SQLSTATE lock_not_available: a lock was not granted in time. */
 const LOCK_NOT_AVAILABLE = '55P03';
-/** Time between two looks at whether a lock is gone, in ms. */
+/** Time between two checks whether a lock is released, in ms. */
 const PROBE_MS = 1_000;
-/** Time between the two looks that find out who is locked, in ms: a charge of another processor is over by then. */
-const SECOND_LOOK_MS = 100;
-/** Advertisers that `problems` names at most. */
+/** Time between the two checks that find the locked advertisers, in ms. A charge of another processor ends in less. */
+const SECOND_CHECK_MS = 100;
+/** Maximum number of advertisers that `problems` names. */
 const NAMED_MAX = 10;
 
 type Blocked<Waiting> = { readonly click: ReadClick; readonly sinceMs: number; waiting: Waiting[] };
 
 /**
- * The advertisers whose rows (the advertiser's own, a campaign's or an ad's) another session keeps locked, as an open `psql` may for
- * hours. Their clicks wait here, so that the clicks of all others are charged meanwhile. Once a second this looks, without waiting for
- * any lock, whether a row is free again, and hands over what has waited.
+ * The advertisers whose rows (of the advertiser, its campaigns or its ads) another session keeps locked, as an idle `psql` can for hours.
+ * Holds their clicks so that the clicks of other advertisers are charged. Checks once a second, without waiting for any lock, whether
+ * the rows are unlocked, and then returns the clicks by `onUnlocked`.
  *
- * Looks only after a charge has given up on a lock: the ordinary path asks nothing.
+ * Queries the database only after a charge has timed out on a lock, so the usual path has no cost.
  */
 export class BlockedAdvertisers<Waiting> {
   private readonly pool: Pool;
   private readonly logger: Logger;
   private readonly stopping: AbortSignal;
-  private readonly onFree: (waiting: Waiting[], advertiserId: number) => void;
+  private readonly onUnlocked: (waiting: Waiting[], advertiserId: number) => void;
   private readonly blocked = new Map<number, Blocked<Waiting>>();
   private isProbing = false;
-  /** How often an advertiser has become free again. */
-  freed = 0;
+  /** How many times the rows of a blocked advertiser were unlocked. */
+  unlockedCount = 0;
 
   constructor(
     pool: Pool,
     deps: {
       logger: Logger;
       stopping: AbortSignal;
-      onFree: (waiting: Waiting[], advertiserId: number) => void;
+      onUnlocked: (waiting: Waiting[], advertiserId: number) => void;
     },
   ) {
     this.pool = pool;
     this.logger = deps.logger;
     this.stopping = deps.stopping;
-    this.onFree = deps.onFree;
+    this.onUnlocked = deps.onUnlocked;
   }
 
   get size(): number {
@@ -60,26 +60,26 @@ export class BlockedAdvertisers<Waiting> {
     return this.blocked.has(advertiserId);
   }
 
-  /** The blocked advertisers as one problem, or none. */
+  /** The blocked advertisers as one problem, or an empty list. */
   get problems(): readonly Problem[] {
     if (this.blocked.size === 0) return [];
     const named = this.ids.slice(0, NAMED_MAX).join(', ');
     const more = this.blocked.size > NAMED_MAX ? ` and ${this.blocked.size - NAMED_MAX} more` : '';
-    const who = this.blocked.size === 1 ? 'advertiser' : 'advertisers';
-    const sinceMs = Math.min(...[...this.blocked.values()].map((one) => one.sinceMs));
-    const reason = 'another session keeps rows of them locked, so their clicks wait';
-    return [{ what: `settlement for ${who} ${named}${more}`, reason, forMs: performance.now() - sinceMs }];
+    const noun = this.blocked.size === 1 ? 'advertiser' : 'advertisers';
+    const sinceMs = Math.min(...[...this.blocked.values()].map((advertiser) => advertiser.sinceMs));
+    const reason = 'another session keeps their rows locked, so their clicks wait';
+    return [{ what: `settlement for ${noun} ${named}${more}`, reason, forMs: performance.now() - sinceMs }];
   }
 
   /**
-   * After `error` has ended the charge of `batch`: whether it gave up on the row of some advertiser. Those are blocked from now on, and
-   * the rest of the batch can be tried again.
+   * Whether the charge of `batch` failed because rows of an advertiser are locked. Marks those advertisers as blocked; the rest of the
+   * batch can be settled again.
    */
-  async explains(error: unknown, batch: readonly ReadRecord[]): Promise<boolean> {
+  async detect(error: unknown, batch: readonly ReadRecord[]): Promise<boolean> {
     if (errorCode(error) !== LOCK_NOT_AVAILABLE) return false;
     const clicks = batch.flatMap((record) => (record.is === 'click' ? record : []));
     const locked = await this.findLocked(clicks);
-    if (locked.size > 0) await sleep(SECOND_LOOK_MS, this.stopping);
+    if (locked.size > 0) await sleep(SECOND_CHECK_MS, this.stopping);
     const still = await this.findLocked(clicks.filter(({ click }) => locked.has(click.advertiserId)));
     for (const record of clicks) {
       const { advertiserId } = record.click;
@@ -87,7 +87,7 @@ export class BlockedAdvertisers<Waiting> {
       this.blocked.set(advertiserId, { click: record, sinceMs: performance.now(), waiting: [] });
       this.logger.warn(
         { advertiser: advertiserId },
-        `Another session keeps a row of advertiser ${advertiserId} locked: its clicks wait, all others are charged. ` +
+        `Another session keeps a row of advertiser ${advertiserId} locked. Its clicks wait; all others are charged. ` +
           'End that session: select pid, state, query from pg_stat_activity',
       );
     }
@@ -95,21 +95,21 @@ export class BlockedAdvertisers<Waiting> {
     return still.size > 0;
   }
 
-  /** Keeps something of a blocked advertiser until it is free. */
-  wait(advertiserId: number, waiting: Waiting): void {
+  /** Holds clicks of a blocked advertiser until its rows are unlocked. */
+  hold(advertiserId: number, waiting: Waiting): void {
     this.blocked.get(advertiserId)?.waiting.push(waiting);
   }
 
-  /** Takes out what waits in vain. */
-  drop(isInVain: (waiting: Waiting) => boolean): Waiting[] {
-    const dropped: Waiting[] = [];
-    for (const one of this.blocked.values()) {
-      const inVain = one.waiting.filter(isInVain);
-      if (inVain.length === 0) continue;
-      dropped.push(...inVain);
-      one.waiting = one.waiting.filter((waiting) => !isInVain(waiting));
+  /** Removes and returns what matches. */
+  remove(matches: (waiting: Waiting) => boolean): Waiting[] {
+    const removed: Waiting[] = [];
+    for (const advertiser of this.blocked.values()) {
+      const matching = advertiser.waiting.filter(matches);
+      if (matching.length === 0) continue;
+      removed.push(...matching);
+      advertiser.waiting = advertiser.waiting.filter((waiting) => !matches(waiting));
     }
-    return dropped;
+    return removed;
   }
 
   private async probe(): Promise<void> {
@@ -124,32 +124,32 @@ export class BlockedAdvertisers<Waiting> {
       for (const [advertiserId, { sinceMs, waiting }] of this.blocked) {
         if (locked.has(advertiserId)) continue;
         this.blocked.delete(advertiserId);
-        this.freed += 1;
+        this.unlockedCount += 1;
         const seconds = Math.round((performance.now() - sinceMs) / 1_000);
         this.logger.warn(
           { advertiser: advertiserId, seconds },
-          `The rows of advertiser ${advertiserId} are free again: its clicks are charged`,
+          `The rows of advertiser ${advertiserId} are no longer locked; its clicks are charged`,
         );
-        this.onFree(waiting, advertiserId);
+        this.onUnlocked(waiting, advertiserId);
       }
     }
     this.isProbing = false;
   }
 
   /**
-   * The advertisers of clicks of which a row is locked now: their own, or those of the clicks' campaigns and ads. Waits for nobody.
-   * `otherwise` is the answer where the database gives none.
+   * The advertisers of `clicks` that have a locked row now. Waits for no row lock. If the query fails, returns `onError`: all of the
+   * advertisers or none.
    */
   private async findLocked(
     clicks: readonly ReadClick[],
-    otherwise: 'all' | 'none' = 'none',
+    onError: 'all' | 'none' = 'none',
   ): Promise<ReadonlySet<number>> {
     if (clicks.length === 0) return new Set();
     try {
       return await findLockedAdvertisers(this.pool, clicks);
     } catch (error) {
-      this.logger.debug({ problem: errorMessage(error) }, 'Locked advertisers cannot be looked for');
-      return new Set(otherwise === 'all' ? clicks.map(({ click }) => click.advertiserId) : []);
+      this.logger.debug({ problem: errorMessage(error) }, 'The query for locked advertisers failed');
+      return new Set(onError === 'all' ? clicks.map(({ click }) => click.advertiserId) : []);
     }
   }
 }

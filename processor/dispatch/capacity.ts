@@ -1,6 +1,6 @@
 import type { ReadRecord } from '../../contract/click-event.ts';
 
-/** Limits of one share of what the dispatcher holds. */
+/** A limit on the records that the dispatcher holds. */
 export type CapacityLimit = { readonly records: number; readonly bytes: number };
 
 type Count = { records: number; bytes: number };
@@ -61,7 +61,7 @@ export class Capacity {
     this.wake();
   }
 
-  /** Releases records that were set aside and are not to be settled here any more. */
+  /** Releases records that were set aside and will not be settled by this dispatcher. */
   releaseAside(records: readonly ReadRecord[]): void {
     count(this.aside, records, -1);
     this.wake();

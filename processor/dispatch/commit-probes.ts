@@ -5,8 +5,8 @@ import type { Settlement } from '../charge/settlement.ts';
 const COMMIT_PROBES_MAX = 10_000;
 
 /**
- * Remembers one click id of each committed transaction until a later checkpoint has found it in the database. A database that fails over
- * can lose a committed transaction; a checkpoint must not pass its clicks, so checkpoints look for the probe first (`moveCheckpoints`).
+ * Remembers one click id of each committed transaction until a checkpoint has found it in the database. A database that fails over can
+ * lose a committed transaction. A checkpoint must not pass the lost clicks, so `moveCheckpoints` looks for the probe first.
  */
 export class CommitProbes {
   private readonly open = new Set<string>();

@@ -4,14 +4,14 @@ import type { FailureKind } from '../../common/postgres/postgres.ts';
  * Decides what to do with a batch that failed. Two rules protect the money:
  *
  * - An outage never costs a click: a transient failure is retried without limit and counts no attempt.
- * - A record becomes a dead letter only after proof that the fault is its own: other clicks are settled while it fails, or a dry run of
- *   a click of its kind succeeds.
+ * - A record becomes a dead letter only after proof that the fault is its own: all its attempts failed while other clicks could be
+ *   settled, and then a dry run of a click of its kind succeeds.
  *
  * After one failed transaction (`afterFailure`):
  *
  * | failure | records in the batch | action |
  * |---|---|---|
- * | transient: the database is away, a lock or an answer timed out, … | any | retry |
+ * | transient: the database is down, a lock or a query timed out, … | any | retry |
  * | an advertiser's row is locked by another session | any | set aside the clicks of that advertiser, settle the others |
  * | invariant: a constraint contradicts our arithmetic | any | stop the process; nothing of the batch was kept |
  * | permanent | more than one | split in halves and settle each |
@@ -21,7 +21,7 @@ import type { FailureKind } from '../../common/postgres/postgres.ts';
  *
  * | other clicks were settled since | others wait in the lane | attempts left | dry run | step |
  * |---|---|---|---|---|
- * | no | yes | any | any | settle the others first: they show whose fault it is |
+ * | no | yes | any | any | settle the others first: if they pass, the fault is in this record |
  * | yes | any | yes | any | retry, at once the first time, later after a pause |
  * | otherwise | | | not run | dry run |
  * | otherwise | | | failed | wait: any other click of its kind would fail too |

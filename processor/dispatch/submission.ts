@@ -8,8 +8,8 @@ export type Submission = {
   unsettled: number;
   /** Clicks of locked advertisers that were abandoned; `null` where such clicks are set aside until they can be charged. */
   abandoned: number | null;
-  over: boolean;
-  /** Resolves the call, or rejects it with an error. Only the first call counts. */
+  ended: boolean;
+  /** Resolves the promise of `submit`, or rejects it with `error`. Only the first call counts. */
   readonly end: (error?: unknown) => void;
 };
 
@@ -31,10 +31,10 @@ export function openSubmission(
   const submission: Submission = {
     unsettled: count,
     abandoned: options?.abandonBlocked ? 0 : null,
-    over: false,
+    ended: false,
     end: (error) => {
-      if (submission.over) return;
-      submission.over = true;
+      if (submission.ended) return;
+      submission.ended = true;
       signal?.removeEventListener('abort', onAbort);
       settle(error);
     },
@@ -48,11 +48,11 @@ export function settleShare(submission: Submission, count: number): void {
   submission.unsettled -= count;
   const abandoned = submission.abandoned ?? 0;
   if (submission.unsettled > abandoned) return;
-  const message = `${counted(abandoned, 'click waits', 'clicks wait')} for advertisers whose rows another session keeps locked`;
+  const message = `${counted(abandoned, 'click waits', 'clicks wait')}, because another session keeps rows of their advertisers locked`;
   submission.end(abandoned === 0 ? undefined : new TollwayError(BLOCKED, message, { retryable: true }));
 }
 
-/** The error of records that are returned to their source because the dispatcher or the source stops. */
+/** The error that returns records unsettled to their source when the dispatcher or the source stops. */
 export function stopped(): TollwayError {
   return new TollwayError(STOPPING, 'Stopped before the batch was settled', { retryable: true });
 }

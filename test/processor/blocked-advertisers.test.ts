@@ -104,9 +104,9 @@ describe('an advertiser whose row another session keeps locked', () => {
     expect(await setAside()).toBe(0);
     const { id } = blocked.advertiser;
     expect(log.lines).toEqual([
-      `warn Another session keeps a row of advertiser ${id} locked: its clicks wait, all others are charged. ` +
+      `warn Another session keeps a row of advertiser ${id} locked. Its clicks wait; all others are charged. ` +
         'End that session: select pid, state, query from pg_stat_activity',
-      `warn The rows of advertiser ${id} are free again: its clicks are charged`,
+      `warn The rows of advertiser ${id} are no longer locked; its clicks are charged`,
     ]);
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 27, rejected: 0 });
   });
@@ -176,7 +176,7 @@ describe('an advertiser whose row another session keeps locked', () => {
     gone.abort();
     await expect(kept).rejects.toMatchObject({ code: STOPPING });
     await holder.query('commit');
-    await expect.poll(() => dispatcher.freed(), { timeout: 5_000 }).toBe(1);
+    await expect.poll(() => dispatcher.unlockedCount(), { timeout: 5_000 }).toBe(1);
     await dispatcher.submit(batch);
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 10 });
   });
@@ -230,7 +230,7 @@ describe('the blocked advertisers', () => {
     locked = new BlockedAdvertisers<string>(pool, {
       logger: silent,
       stopping: stop.now.signal,
-      onFree: (waiting, advertiserId) => void freed.push(advertiserId, waiting),
+      onUnlocked: (waiting, advertiserId) => void freed.push(advertiserId, waiting),
     });
   });
   afterEach(() => stop.now.abort());
@@ -249,17 +249,17 @@ describe('the blocked advertisers', () => {
 
   it('stay blocked as long as their rows are locked, whenever they are looked at', async () => {
     await holdAdvertiser();
-    expect(await locked.explains(lockTimeout, clicks())).toBe(true);
-    locked.wait(blocked.advertiser.id, 'a click');
+    expect(await locked.detect(lockTimeout, clicks())).toBe(true);
+    locked.hold(blocked.advertiser.id, 'a click');
     await looks(1);
     expect([locked.ids, freed]).toEqual([[blocked.advertiser.id], []]);
   });
 
   it('keep what waits when another charge meets the same lock', async () => {
     await holdAdvertiser();
-    expect(await locked.explains(lockTimeout, clicks())).toBe(true);
-    locked.wait(blocked.advertiser.id, 'a click');
-    expect(await locked.explains(lockTimeout, clicks())).toBe(true);
+    expect(await locked.detect(lockTimeout, clicks())).toBe(true);
+    locked.hold(blocked.advertiser.id, 'a click');
+    expect(await locked.detect(lockTimeout, clicks())).toBe(true);
     await holder.query('commit');
     await expect.poll(() => freed, { timeout: 5_000 }).toEqual([blocked.advertiser.id, ['a click']]);
   });
@@ -268,33 +268,33 @@ describe('the blocked advertisers', () => {
     for (let turn = 1; turn <= 2; turn += 1) {
       await holder.query('begin');
       await holdAdvertiser();
-      expect(await locked.explains(lockTimeout, clicks())).toBe(true);
+      expect(await locked.detect(lockTimeout, clicks())).toBe(true);
       await holder.query('commit');
-      await expect.poll(() => locked.freed, { timeout: 5_000 }).toBe(turn);
+      await expect.poll(() => locked.unlockedCount, { timeout: 5_000 }).toBe(turn);
     }
   });
 
   it('stay blocked while the database does not say whether they are', async () => {
     await holdAdvertiser();
-    expect(await locked.explains(lockTimeout, clicks())).toBe(true);
+    expect(await locked.detect(lockTimeout, clicks())).toBe(true);
     const connect = vi.spyOn(pool, 'connect').mockImplementation(() => Promise.reject(new Error('away')));
     await holder.query('commit');
     await expect.poll(() => connect.mock.calls.length, { timeout: 5_000 }).toBeGreaterThan(0);
     await new Promise((resolve) => setImmediate(resolve));
     expect(freed).toEqual([]);
     connect.mockRestore();
-    await expect.poll(() => locked.freed, { timeout: 5_000 }).toBe(1);
+    await expect.poll(() => locked.unlockedCount, { timeout: 5_000 }).toBe(1);
   });
 
   it('are none after an error that is no lock, after a short lock, or behind the lock of a whole table', async () => {
     await holdAdvertiser();
-    expect(await locked.explains(new Error('other'), clicks())).toBe(false);
-    const explained = locked.explains(lockTimeout, clicks());
+    expect(await locked.detect(new Error('other'), clicks())).toBe(false);
+    const detected = locked.detect(lockTimeout, clicks());
     await looks(1);
     await holder.query('commit');
-    expect(await explained).toBe(false);
+    expect(await detected).toBe(false);
     await holder.query('begin; lock table advertiser in access exclusive mode');
-    expect(await locked.explains(lockTimeout, clicks())).toBe(false);
+    expect(await locked.detect(lockTimeout, clicks())).toBe(false);
     expect([locked.ids, locked.problems]).toEqual([[], []]);
   });
 
@@ -303,7 +303,7 @@ describe('the blocked advertisers', () => {
     while (accounts.length < 12) accounts.push(await addAccount(database.pool));
     const ids = accounts.map(({ advertiser }) => advertiser.id);
     await holder.query('select from advertiser where id = any($1) for update', [ids]);
-    await locked.explains(
+    await locked.detect(
       lockTimeout,
       accounts.map(({ ad }) => spool.click({ ad })),
     );
