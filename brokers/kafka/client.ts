@@ -113,6 +113,11 @@ export function explainKafka(error: unknown, config: Config): TollwayError {
   if (type === 'GROUP_AUTHORIZATION_FAILED') {
     return explained('kafka_rights', `KAFKA_GROUP: no right to the group ${config.KAFKA_GROUP}`, false);
   }
+  if (name === 'KafkaJSGroupCoordinatorNotFound') {
+    // kafkajs keeps to itself whether no broker coordinates the group yet, or this client has no right to it.
+    const message = `KAFKA_GROUP: no broker coordinates the group ${config.KAFKA_GROUP} yet, or this client may not read it`;
+    return explained('kafka', message, true);
+  }
   if (TLS_FAILED.test(errorCode(cause) ?? '')) {
     const message = `KAFKA_TLS, KAFKA_TLS_CA: no encrypted connection to ${brokers}: ${said}`;
     return explained('kafka_tls', message, true);
@@ -153,9 +158,10 @@ export function explainCrash(
   );
 }
 
-/** The first cause: kafkajs wraps errors in others. */
+/** The first cause: kafkajs wraps errors in others, and the errors of several topics in one that does not name them. */
 function rootOf(error: unknown): unknown {
-  const { cause } = error as { cause?: unknown };
+  const { cause, errors } = error as { cause?: unknown; errors?: unknown };
+  if (Array.isArray(errors) && errors[0] instanceof Error) return rootOf(errors[0]);
   return cause instanceof Error && cause !== error ? rootOf(cause) : error;
 }
 
@@ -263,9 +269,13 @@ async function untilLeadersAnswer(config: Config, logger: Logger): Promise<void>
       const led = await withAdmin(config, logger, (admin) => admin.fetchTopicOffsets(topic));
       if (led.length >= wanted) return;
     } catch (error) {
-      if (performance.now() > deadline) throw error;
+      if (!isRetryable(error) || performance.now() > deadline) throw error;
     }
     if (performance.now() > deadline)
       throw new TollwayError('kafka', `KAFKA_TOPIC: ${topic} is not there yet`);
   }
+}
+
+function isRetryable(error: unknown): boolean {
+  return error instanceof TollwayError && error.retryable;
 }
