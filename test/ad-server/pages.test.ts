@@ -7,6 +7,7 @@ import { sampleTemplate } from '../../ad-server/http/public-pages.ts';
 import { parseUrlTemplate } from '../../ad-server/links/url-template.ts';
 import { readVersion } from '../../common/version.ts';
 import { adServerBench } from '../support/ad-server-bench.ts';
+import { readPage } from '../support/markdown.ts';
 import { exchange, get, rawConnection, readToEnd } from '../support/raw-http.ts';
 import { counted, EVERGREEN_PATH, sampleAd } from '../support/redirect-bench.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
@@ -180,6 +181,16 @@ describe('an error page', () => {
       expect(html).toContain('<p>&quot;&amp;amp;&lt;/p&gt;</p>');
     },
   );
+
+  it('may be the example of docs/running.md', () => {
+    const [, example = ''] = /```html\n(.*?)```/s.exec(readPage('docs/running.md')) ?? [];
+    const path = join(temporaryFolder(), 'error.html');
+    writeFileSync(path, example);
+    const html = createErrorPages(path).pages.notFound.toString();
+    expect(html).toContain('<h1>Link not found</h1>');
+    expect(html).toContain('<p>Error 404, ');
+    expect(html).not.toMatch(/\{\w+\}/);
+  });
 
   it('may be a symbolic link, as Kubernetes mounts a ConfigMap, of exactly 64 KiB', () => {
     const folder = temporaryFolder();
