@@ -12,12 +12,12 @@ import { type OperationsAddress, serveOperations } from '../common/telemetry/ope
 import type { Problem } from '../common/telemetry/problems.ts';
 import { startWorker } from './worker.ts';
 
-/** How often a worker tells the primary what is wrong with it, in ms; after five times that it counts as silent. */
+/** Time between two reports of a worker to the primary, in ms. After five times that without a report, it does not count as ready. */
 const REPORT_MS = 1_000;
 
-/** The metrics of a worker, in the form that prom-client adds up. */
+/** The metrics of a worker, in the form that prom-client aggregates. */
 type WorkerMetrics = Awaited<ReturnType<Registry['getMetricsAsJSON']>>;
-/** What a worker tells the primary, once in `REPORT_MS`. */
+/** What a worker sends to the primary every `REPORT_MS`. */
 type Report = {
   readonly problems: readonly Problem[];
   readonly warnings: readonly Problem[];
@@ -25,7 +25,7 @@ type Report = {
 };
 type StartContext = { onShutdown: OnShutdown; fail: (error: unknown) => void; logger: Logger };
 
-/** The usual ad server: one process that serves both ports. */
+/** An ad server with `AD_SERVER_WORKERS=1`: one process that serves both ports. */
 async function runAlone(config: Config, { onShutdown, fail, logger }: StartContext): Promise<void> {
   const metrics = createMetrics('ad server');
   const worker = await startWorker(config, { metrics, logger, onShutdown, fail });
@@ -35,24 +35,24 @@ async function runAlone(config: Config, { onShutdown, fail, logger }: StartConte
   logger.info({ port: worker.port, opsPort: config.AD_SERVER_OPS_PORT }, `Redirects on port ${worker.port}`);
 }
 
-/** One of several workers on one public port; the primary serves operations for them all. */
+/** One of several workers on the public port. The primary serves the operations port. */
 async function runWorker(config: Config, { onShutdown, fail, logger }: StartContext): Promise<void> {
   const metrics = createMetrics('ad server');
   const worker = await startWorker(config, { metrics, logger, onShutdown, fail });
   const report = async () => {
-    const told: Report = {
+    const message: Report = {
       problems: worker.problems(),
       warnings: worker.warnings(),
       metrics: await metrics.registry.getMetricsAsJSON(),
     };
-    if (process.connected) process.send?.(told);
+    if (process.connected) process.send?.(message);
   };
   await report();
   const timer = setInterval(() => void report(), REPORT_MS);
   onShutdown({ name: 'reports', close: () => clearInterval(timer) });
 }
 
-/** The primary of several workers: brings dead ones back, and answers for them on the operations port. */
+/** The primary of several workers: replaces workers that exit, and serves the operations port for all of them. */
 async function runPrimary(config: Config, { onShutdown, fail, logger }: StartContext): Promise<void> {
   const reports = new Map<number, Report & { readonly at: number }>();
   let closing = false;
@@ -64,46 +64,52 @@ async function runPrimary(config: Config, { onShutdown, fail, logger }: StartCon
       everReady = true;
       reports.set(worker.id, { ...message, at: performance.now() });
     });
-    // Without descriptors or memory for a child there is no process that could exit.
+    // Without free descriptors or memory no process is started, so there is no exit event.
     worker.once('error', (error) => {
       if (!isOutOfResources(error)) return fail(error);
-      logger.error({ problem: errorMessage(error) }, 'A worker could not be started and is started again');
+      logger.error(
+        { problem: errorMessage(error) },
+        'A worker could not be started. The ad server tries again. Check memory and open files (ulimit -n)',
+      );
       setTimeout(() => closing || fork(), REPORT_MS);
     });
     worker.once('exit', async (code, signal) => {
       reports.delete(worker.id);
       if (closing) return;
-      // Before the first report nothing has ever worked: the worker has said why, and the next one would say it too.
+      // Without a report from any worker, a new one would fail too. The worker has written the reason.
       if (!everReady)
         return fail(
           new TollwayError('worker_failed', `A worker exited right after it started (${signal ?? code})`),
         );
-      logger.error({ worker: worker.id, code, signal }, 'A worker died and is replaced');
+      logger.error(
+        { worker: worker.id, code, signal },
+        'A worker has exited. The ad server replaces it, and its spool is adopted',
+      );
       await sleep(500);
       if (!closing) fork();
     });
   };
   const isSilent = ({ at }: { at: number }) => performance.now() - at > 5 * REPORT_MS;
-  const said = (kind: 'problems' | 'warnings') =>
+  const reported = (kind: 'problems' | 'warnings') =>
     [...reports].flatMap(([id, report]) =>
       report[kind].map((problem) => ({ ...problem, what: `worker ${id}: ${problem.what}` })),
     );
   const problems = (): readonly Problem[] => {
     const silent = [...reports.values()].filter(isSilent).length;
     const missing = config.AD_SERVER_WORKERS - reports.size + silent;
-    if (missing === 0) return said('problems');
+    if (missing === 0) return reported('problems');
     const all = config.AD_SERVER_WORKERS;
     const reason = `${counted(missing, `of ${all} does`, `of ${all} do`)} not answer`;
-    return [{ what: 'workers', reason, forMs: 0 }, ...said('problems')];
+    return [{ what: 'workers', reason, forMs: 0 }, ...reported('problems')];
   };
-  // No worker is asked on a scrape: one that hangs would keep everybody waiting. What a silent one has counted stays true.
+  // Uses the latest reports, because a worker that hangs would delay a scrape. Counters of a silent worker stay valid, gauges do not.
   const metrics = () => {
-    const told = [...reports.values()].map((report) =>
+    const perWorker = [...reports.values()].map((report) =>
       isSilent(report) ? report.metrics.filter(({ type }) => String(type) !== 'gauge') : report.metrics,
     );
-    return AggregatorRegistry.aggregate(told).metrics();
+    return AggregatorRegistry.aggregate(perWorker).metrics();
   };
-  const operations = { component: 'ad server', problems, warnings: () => said('warnings'), metrics };
+  const operations = { component: 'ad server', problems, warnings: () => reported('warnings'), metrics };
   const ops = await serveOperations(operations, operationsAddress(config), { logger });
   onShutdown({ name: 'operations port', close: () => void ops.close() });
   onShutdown({

@@ -10,25 +10,25 @@ import { adoptDeadSpools, type DeadSpool } from '../producer/dead-spools.ts';
 import { Relay, type RelayOptions } from '../producer/relay.ts';
 import type { Spool } from '../producer/spool.ts';
 
-/** Time the relay gets to empty the spool at the end, in ms. What it leaves is adopted by whoever comes by. */
+/** Time for the relay to empty the spool at shutdown, in ms. Another ad server process adopts what is left. */
 const RELAY_DRAIN_MS = 5_000;
-/** How often spools are looked for whose owners are gone, in ms. */
+/** Time between two searches for spools whose process has ended, in ms. */
 const ADOPT_MS = 10_000;
 
-/** The relays of one ad server process at work. */
+/** The running relays of one ad server process. */
 export type Relays = {
   /** Age of the oldest click that the broker has not confirmed, in ms; 0 if there is none. */
   readonly oldestClickAgeMs: () => number;
-  /** Why the broker takes no clicks; they wait in the spools. */
+  /** Why the broker accepts no clicks. They wait in the spools. */
   readonly problems: () => readonly Problem[];
-  /** Ends the spool, and gives its relay a while to empty it. */
+  /** Closes the spool. Its relay has `RELAY_DRAIN_MS` to empty it. */
   readonly close: () => Promise<void>;
 };
 
-/** Relays the own spool, and beside it, one after the other, those in `root` whose owners are gone. */
+/** Relays the own spool and, one after the other, the spools in `root` whose process has ended. */
 export function startRelays(
   config: Config,
-  parts: {
+  context: {
     root: string;
     spool: Spool;
     publisher: Publisher;
@@ -38,7 +38,7 @@ export function startRelays(
     adoptMs?: number;
   },
 ): Relays {
-  const { root, spool, publisher, metrics, logger, fail, adoptMs = ADOPT_MS } = parts;
+  const { root, spool, publisher, metrics, logger, fail, adoptMs = ADOPT_MS } = context;
   const options: RelayOptions = {
     batchMax: config.RELAY_BATCH_MAX,
     lingerMs: config.RELAY_LINGER_MS,
@@ -51,12 +51,12 @@ export function startRelays(
   const own = new Relay(spool, { ...deps, onFreed });
   spool.onChange = () => own.notify();
   const ending = new AbortController();
-  /** What fails, by spool id; under the root: the search for spools. */
+  /** Logs of current failures by spool id; the search for spools has the key `root`. */
   const failures = new Map<string, ThrottledLog>();
   const relaying = new Set<Relay>();
 
   const reportFailure = (spoolId: string, error: unknown, message: string) => {
-    const recovered = 'The spools of other owners are relayed again';
+    const recovered = 'The spools of ended processes are relayed again';
     const log =
       failures.get(spoolId) ?? new ThrottledLog(logger, { failed: message, recovered, level: 'error' });
     failures.set(spoolId, log);
@@ -66,25 +66,28 @@ export function startRelays(
     failures.get(spoolId)?.recover({ spoolId });
     failures.delete(spoolId);
   };
-  const tell = ({ spoolId, bytes, tornBytes }: DeadSpool) => {
+  const logAdoption = ({ spoolId, bytes, tornBytes }: DeadSpool) => {
     if (failures.has(spoolId)) return;
-    logger.info({ spoolId, bytes }, 'Adopted a spool whose owner is gone');
+    logger.info({ spoolId, bytes }, 'Adopted a spool of a process that has ended');
     if (tornBytes === 0) return;
     metrics.spoolTornBytes.inc(tornBytes);
     logger.warn(
       { spoolId, tornBytes },
-      'An adopted spool ends with incomplete bytes; clicks may be lost if the host lost power. The segment is in quarantine',
+      'An adopted spool ends with an incomplete click. Clicks may be lost if the host lost power. The segment is in quarantine',
     );
   };
   const relayAdopted = async (found: DeadSpool) => {
     let left = found.bytes;
     spool.bytes += left;
-    const freed = (bytes: number) => {
+    const onAdoptedFreed = (bytes: number) => {
       left -= bytes;
       onFreed(bytes);
     };
     try {
-      const relay = new Relay({ ...found, openSegment: null, roll: () => {} }, { ...deps, onFreed: freed });
+      const relay = new Relay(
+        { ...found, openSegment: null, roll: () => {} },
+        { ...deps, onFreed: onAdoptedFreed },
+      );
       relaying.add(relay);
       relay.end();
       try {
@@ -93,18 +96,26 @@ export function startRelays(
         relaying.delete(relay);
       }
     } catch (err) {
-      reportFailure(found.spoolId, err, 'An adopted spool cannot be relayed; it stays where it is');
+      reportFailure(
+        found.spoolId,
+        err,
+        'An adopted spool cannot be relayed. Its clicks stay on disk and are not charged yet',
+      );
     }
     spool.bytes -= left;
     found.release();
   };
-  const adoptForEver = async () => {
+  const adoptRepeatedly = async () => {
     for (; !ending.signal.aborted; await sleep(adoptMs, ending.signal)) {
       try {
         const unreadable = (spoolId: string, err: unknown) =>
-          reportFailure(spoolId, err, 'A spool whose owner is gone cannot be read; it stays where it is');
+          reportFailure(
+            spoolId,
+            err,
+            'A spool of a process that has ended cannot be read. Its clicks stay on disk and are not charged yet',
+          );
         for await (const found of adoptDeadSpools(root, unreadable, (spoolId) => spoolId !== spool.spoolId)) {
-          tell(found);
+          logAdoption(found);
           await relayAdopted(found);
         }
       } catch (err) {
@@ -112,8 +123,8 @@ export function startRelays(
       }
     }
   };
-  // Nothing stops our own relay but a fault in the code or in the disk below it: then the process ends, loudly.
-  const running = Promise.all([own.run(), adoptForEver()]);
+  // The own relay stops only because of a bug or a failed disk. The process then ends with the error.
+  const running = Promise.all([own.run(), adoptRepeatedly()]);
   running.catch(fail);
 
   return {

@@ -23,29 +23,29 @@ import { createRedirect } from './redirect/redirect.ts';
 import { startRelays } from './relays.ts';
 
 const DAY_MS = 86_400_000;
-/** Longest wait for the broker's answer, in ms; then the batch is sent again. */
+/** Longest wait for an answer of the database, in ms. After that, the relay publishes the batch again. */
 const QUERY_MS_MAX = 30_000;
-/** Connections for publishing: one relay of the own spool, one of the adopted. */
+/** Connections for publishing. The relay of the own spool and the relay of adopted spools need one each. */
 const CONNECTIONS = 3;
 
-/** Fewer connections than this are warned of: people would wait for each other's connections to end. */
+/** A lower connection limit is logged as a warning, because visitors would displace each other's connections. */
 const CONNECTIONS_FEW = 500;
 
-/** One ad server process at work. */
+/** A running ad server process. */
 export type Worker = {
   readonly port: number;
-  /** Why it should get no traffic; empty when it is ready. */
+  /** Why it must get no traffic; empty when it is ready. */
   readonly problems: () => readonly Problem[];
-  /** What does not work and keeps it from no redirect. */
+  /** Problems that do not affect redirects. */
   readonly warnings: () => readonly Problem[];
 };
 
-/** Where an ad server keeps its spools below `DATA_DIR`. */
+/** The folder of an ad server's spools in `DATA_DIR`. */
 export function spoolRoot(dataDir: string): string {
   return join(dataDir, 'spool');
 }
 
-/** How many connections the public port may have, by the limit of open files and the settings. Logs it. */
+/** The connection limits of the public port, from the limit of open files and the settings. Logs them. */
 function publicConnections(config: Config, logger: Logger): PublicConnections {
   const openFiles = openFilesMax();
   const { public: max } = connectionLimits(openFiles);
@@ -64,8 +64,8 @@ function publicConnections(config: Config, logger: Logger): PublicConnections {
 }
 
 /**
- * Starts what one ad server process consists of, in the order of the road backwards: publisher, relay, spool,
- * catalog, redirect, port. Passes each resource to `onShutdown`, which closes them in
+ * Starts the components of one ad server process, against the direction of a click: publisher, relay, spool, catalog, redirect, port.
+ * Passes each resource to `onShutdown`, which closes them in
  * reverse order.
  */
 export async function startWorker(
@@ -160,8 +160,8 @@ export async function startWorker(
   }, 1_000);
   onShutdown({ name: 'watch', close: () => clearInterval(watch) });
 
-  // Where the kernel can deal connections to the workers it does so by itself. Dealt by the primary, one that is on its
-  // way to a worker that dies is never answered.
+  // On Linux the kernel distributes connections among the workers. If the primary distributed them, a connection passed to a worker that
+  // ends would never be answered.
   const reusePort = config.AD_SERVER_WORKERS > 1 && process.platform === 'linux';
   const port = await listen(server, config.AD_SERVER_PORT, config.AD_SERVER_HOST, 'AD_SERVER_PORT', {
     reusePort,
@@ -172,7 +172,7 @@ export async function startWorker(
     close: () => {
       closing = true;
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      // Connections that are kept alive are ended after the answer that is under way.
+      // Keep-alive connections are closed after the response in progress.
       server.closeIdleConnections();
       return Promise.race([closed, sleep(1_000).then(() => server.closeAllConnections())]);
     },
@@ -181,15 +181,15 @@ export async function startWorker(
   return {
     port,
     problems: () => [
-      ...(catalog.ageMs() === null ? [problem('ad catalog', 'there is none yet')] : []),
-      ...(spool.problem === null ? [] : [problem('spool', `it refuses clicks: ${spool.problem}`)]),
-      ...(closing ? [problem('ad server', 'it is closing')] : []),
+      ...(catalog.ageMs() === null ? [problem('ad catalog', 'not loaded yet')] : []),
+      ...(spool.problem === null ? [] : [problem('spool', `refuses clicks: ${spool.problem}`)]),
+      ...(closing ? [problem('ad server', 'is shutting down')] : []),
     ],
     warnings: relays.problems,
   };
 }
 
-/** A problem whose beginning is not known. */
+/** A problem with an unknown start time. */
 function problem(what: string, reason: string): Problem {
   return { what, reason, forMs: 0 };
 }

@@ -11,42 +11,43 @@ import { ID_MAX } from '../../contract/click-event.ts';
 import { ADS_CHANGED_CHANNEL } from '../../ledger/ads-changed.ts';
 import { type CatalogAd, readAdsOfAdvertisers, readCatalogPage } from '../../ledger/catalog-ads.ts';
 
-/** How long changes gather before they are read: one read serves a burst of them. */
-const GATHER_MS = 20;
-/** Most advertisers read one by one; with more, everything is read anew. */
+/** Time to wait for more changes before they are read, in ms, so that one read serves a burst. */
+const LINGER_MS = 20;
+/** With more changed advertisers than this, the complete catalog is read again. */
 const CHANGED_MAX = 500;
-/** Longest wait for an answer of the database, in ms; then the connection is taken for dead. */
+/** Longest wait for an answer of the database, in ms. After that, the connection is closed. */
 const QUERY_MS_MAX = 10_000;
+/** Longest wait for a connection to close, in ms. */
 const END_MS_MAX = 1_000;
-/** Ads read at once: a page takes a millisecond or two, so that a large catalog never holds up a redirect. */
+/** Ads in one page. Parsing a page takes a millisecond or two, so a large catalog does not block redirects. */
 const PAGE_ADS = 1_000;
-/** The first line of the copy on disk. */
+/** First line of the snapshot file. */
 const SNAPSHOT_HEADER = 'TOLLWAY AD CATALOG 1';
 
 export type AdCatalogOptions = {
   readonly databaseUrl: string;
-  /** The file that keeps the last good copy. */
+  /** The snapshot file: the last catalog that was read. */
   readonly snapshotPath: string;
   readonly pollMs: number;
   readonly ageWarnMs: number;
 };
 
 /**
- * All ads, in memory, so that no redirect asks the database.
+ * All ads, in memory, so that redirects do not query the database.
  *
- * Kept fresh by `LISTEN`, with polling as the net under it. Loses the database: serves what it knows, reconnects for as
- * long as it takes, and reads everything anew. Starts without the database: serves the copy on disk.
+ * `LISTEN` keeps the catalog up to date; polling catches lost notifications. When the connection breaks, the catalog serves the ads that it
+ * has, reconnects without limit and then reads all ads again. When it starts without a database, it serves the snapshot on disk.
  */
 export class AdCatalog {
   private ads = new Map<number, CatalogAd>();
-  /** When the catalog was last known to be true, on the clock of `performance.now()`, or `null` while there is none. */
-  private trueAt: number | null = null;
+  /** When the catalog was last up to date, on the clock of `performance.now()`; `null` without a catalog. */
+  private upToDateAt: number | null = null;
   private readonly options: AdCatalogOptions;
   private readonly metrics: Metrics;
   private readonly logger: Logger;
-  private readonly reading: ThrottledLog;
-  private readonly keeping: ThrottledLog;
-  private readonly aging: ThrottledLog;
+  private readonly readLog: ThrottledLog;
+  private readonly snapshotLog: ThrottledLog;
+  private readonly ageLog: ThrottledLog;
   private readonly stop = new AbortController();
   private readonly changed = new Set<number>();
   private wake: () => void = () => {};
@@ -57,47 +58,51 @@ export class AdCatalog {
     this.options = options;
     this.metrics = deps.metrics;
     this.logger = deps.logger;
-    this.reading = new ThrottledLog(deps.logger, {
-      failed: 'The ad catalog cannot be read; redirects go on with the ads known so far',
-      recovered: 'The ad catalog is read again',
+    this.readLog = new ThrottledLog(deps.logger, {
+      failed:
+        'The ad catalog cannot be read. Redirects continue with the ads that were read before. Check the connection to the database',
+      recovered: 'The ad catalog can be read again',
     });
-    this.keeping = new ThrottledLog(deps.logger, {
+    this.snapshotLog = new ThrottledLog(deps.logger, {
       failed:
         'The ad catalog cannot be saved to disk. If the ad server restarts without the database, it uses an older catalog',
       recovered: 'The ad catalog is saved to disk again',
     });
-    this.aging = new ThrottledLog(deps.logger, {
+    this.ageLog = new ThrottledLog(deps.logger, {
       failed: 'The ad catalog is old: prices and pauses may be stale. Check the connection to the database',
       recovered: 'The ad catalog is up to date again',
     });
   }
 
+  /** The ad with this id, or `undefined`. */
   get(adId: number): CatalogAd | undefined {
     return this.ads.get(adId);
   }
 
+  /** Number of ads. */
   get size(): number {
     return this.ads.size;
   }
 
-  /** Time since the catalog was last known to be true, in ms, or `null` while there is none. */
+  /** Time since the catalog was last up to date, in ms; `null` without a catalog. */
   ageMs(nowMs = performance.now()): number | null {
-    return this.trueAt === null ? null : nowMs - this.trueAt;
+    return this.upToDateAt === null ? null : nowMs - this.upToDateAt;
   }
 
-  /** Loads the copy on disk, if there is one, and keeps itself fresh from now on. Does not wait for the database. */
+  /** Loads the snapshot, if there is one, and starts to keep the catalog up to date. Does not wait for the database. */
   start(): void {
     this.loadSnapshot();
-    this.running = this.keepFresh();
+    this.running = this.keepUpToDate();
   }
 
+  /** Stops the updates and waits for the one in progress. */
   async close(): Promise<void> {
     this.stop.abort();
     this.wake();
     await this.running;
   }
 
-  private async keepFresh(): Promise<void> {
+  private async keepUpToDate(): Promise<void> {
     for (let failures = 0; !this.stop.signal.aborted; ) {
       const client = createClient(this.options.databaseUrl, 'ad catalog', QUERY_MS_MAX);
       let ended = false;
@@ -121,14 +126,14 @@ export class AdCatalog {
           () => ended || this.stop.signal.aborted,
           () => {
             failures = 0;
-            this.reading.recover();
+            this.readLog.recover();
           },
         );
       } catch (error) {
-        this.reading.fail({ problem: errorMessage(error) });
+        this.readLog.fail({ problem: errorMessage(error) });
       } finally {
         this.metrics.databaseUp.set(0);
-        // A connection that died in silence would not even say good-bye.
+        // A broken connection may never answer `end`.
         await Promise.race([client.end().catch(() => {}), sleep(END_MS_MAX)]);
       }
       failures += 1;
@@ -136,10 +141,10 @@ export class AdCatalog {
     }
   }
 
-  /** Reads everything, then what changes, until the connection or the process ends. */
-  private async follow(client: Client, over: () => boolean, onRead: () => void): Promise<void> {
+  /** Reads all ads, then changed ones, until `isOver`. Calls `onRead` after each read. */
+  private async follow(client: Client, isOver: () => boolean, onRead: () => void): Promise<void> {
     let pollAt = Number.NEGATIVE_INFINITY;
-    while (!over()) {
+    while (!isOver()) {
       const changed = [...this.changed];
       this.changed.clear();
       const readAt = performance.now();
@@ -147,11 +152,11 @@ export class AdCatalog {
         await this.readAll(client);
         pollAt = readAt + this.options.pollMs;
       } else if (changed.length > 0) await this.readAdvertisers(client, changed);
-      this.trueAt = readAt;
+      this.upToDateAt = readAt;
       this.metrics.databaseUp.set(1);
       onRead();
-      await this.waitForChange(over, pollAt - performance.now());
-      await sleep(GATHER_MS, this.stop.signal);
+      await this.waitForChange(isOver, pollAt - performance.now());
+      await sleep(LINGER_MS, this.stop.signal);
     }
   }
 
@@ -175,9 +180,9 @@ export class AdCatalog {
     for (const row of await readAdsOfAdvertisers(client, ids)) this.ads.set(row.id, row);
   }
 
-  /** Resolves when something has changed, or at the latest after `ms`. */
-  private waitForChange(over: () => boolean, ms: number): Promise<void> {
-    if (this.changed.size > 0 || over()) return Promise.resolve();
+  /** Resolves when an advertiser has changed, or after `ms`. */
+  private waitForChange(isOver: () => boolean, ms: number): Promise<void> {
+    if (this.changed.size > 0 || isOver()) return Promise.resolve();
     return new Promise((resolve) => {
       const done = () => {
         clearTimeout(timer);
@@ -189,39 +194,39 @@ export class AdCatalog {
     });
   }
 
-  /** Warns while the catalog is older than it should be. */
+  /** Warns while the catalog is older than `ageWarnMs`. Call it every second. */
   warnIfOld(): void {
     const ageMs = this.ageMs();
     if (ageMs === null) return;
-    if (ageMs > this.options.ageWarnMs) this.aging.fail({ ageSeconds: Math.round(ageMs / 1_000) });
-    else this.aging.recover();
+    if (ageMs > this.options.ageWarnMs) this.ageLog.fail({ ageSeconds: Math.round(ageMs / 1_000) });
+    else this.ageLog.recover();
   }
 
-  /** Keeps the last good copy; its time of change says when it was last true. */
+  /** Writes the snapshot. Its modification time is the time when the catalog was last up to date. */
   private async saveSnapshot(text: string): Promise<void> {
     const { snapshotPath } = this.options;
     try {
       if (text === this.snapshotText) {
         const now = new Date();
         await utimes(snapshotPath, now, now);
-        this.keeping.recover();
+        this.snapshotLog.recover();
         return;
       }
-      // Not the process id: two containers on one volume may have the same.
+      // A UUID, not the process id: two containers on one volume can have the same process id.
       const temporary = `${snapshotPath}.${uuidV7()}`;
       try {
         await writeFile(temporary, text, { mode: 0o600 });
         await rename(temporary, snapshotPath);
       } catch (error) {
-        // On a full disk a part of it would keep room that the spool is short of.
+        // On a full disk, an incomplete file would take space that the spool needs.
         await rm(temporary, { force: true });
         throw error;
       }
       this.snapshotText = text;
-      this.keeping.recover();
+      this.snapshotLog.recover();
     } catch (error) {
       this.snapshotText = '';
-      this.keeping.fail({ problem: errorMessage(error) });
+      this.snapshotLog.fail({ problem: errorMessage(error) });
     }
   }
 
@@ -232,8 +237,8 @@ export class AdCatalog {
       if (header !== SNAPSHOT_HEADER) throw new Error(`Expected "${SNAPSHOT_HEADER}" in ${snapshotPath}`);
       const ads = lines.map((line) => asCatalogAd(JSON.parse(line)));
       this.ads = new Map(ads.map((ad) => [ad.id, ad]));
-      // A time in the future says nothing about the age: the clock was set back since.
-      this.trueAt = performance.now() - Math.max(0, Date.now() - statSync(snapshotPath).mtimeMs);
+      // A modification time in the future counts as now: the clock was set back since.
+      this.upToDateAt = performance.now() - Math.max(0, Date.now() - statSync(snapshotPath).mtimeMs);
     } catch (error) {
       if (errorCode(error) === 'ENOENT') return;
       this.logger.warn(
@@ -244,9 +249,9 @@ export class AdCatalog {
   }
 }
 
-/** An ad of the copy on disk. Throws on anything that is none. */
+/** Checks an ad of the snapshot. Throws if it is not an ad. */
 function asCatalogAd(value: unknown): CatalogAd {
-  // Every field is looked at before it is believed.
+  // The casts are safe: every field is checked below.
   const ad = (typeof value === 'object' && value !== null ? value : {}) as Record<keyof CatalogAd, unknown>;
   const isAd =
     [ad.id, ad.campaignId, ad.advertiserId, ad.priceMicros].every((field) => Number.isSafeInteger(field)) &&

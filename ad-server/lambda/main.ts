@@ -4,12 +4,12 @@ import { readHttpEvent } from './http-event.ts';
 import type { RedirectFunction } from './redirect-function.ts';
 
 const name = 'lambda-redirect';
-/** Sleep after which connections are not trusted any more, in ms: a frozen function does not notice that they broke. */
-const SLEEP_MS_MAX = 60_000;
+/** Idle time after which connections are replaced, in ms: a frozen function does not notice that they broke. */
+const IDLE_MS_MAX = 60_000;
 let opening: Promise<RedirectFunction> | null = null;
 let lastAt = moment();
 
-/** Redirects a click, behind an HTTP API or a function URL. */
+/** Redirects a click, behind an HTTP API or a function URL. Throws `bad_event`, or what opening the redirect throws. */
 export async function handler(event: unknown): Promise<APIGatewayProxyStructuredResultV2> {
   const request = readHttpEvent(name, event);
   const { answer } = await opened();
@@ -20,10 +20,10 @@ export async function handler(event: unknown): Promise<APIGatewayProxyStructured
   return { statusCode: status, headers: named, body: request.method === 'HEAD' ? '' : body.toString() };
 }
 
-/** Opened by the first click, and anew after a long sleep or a changed password. */
+/** The redirect. Opened by the first click, and again after a long idle time or a changed password. */
 async function opened(): Promise<RedirectFunction> {
   const known = await opening;
-  if (known !== null && (known.isRefused() || elapsedMs(lastAt) > SLEEP_MS_MAX)) {
+  if (known !== null && (known.isRefused() || elapsedMs(lastAt) > IDLE_MS_MAX)) {
     opening = null;
     await known.close();
   }

@@ -19,25 +19,25 @@ import { createAgentJudge } from '../redirect/invalid-traffic.ts';
 import { type Answer, type ClickRequest, createRedirect } from '../redirect/redirect.ts';
 
 const DAY_MS = 86_400_000;
-/** Time between two tries to read an ad or to publish a click, in ms. */
+/** Time between two attempts to read an ad or to publish a click, in ms. */
 const RETRY_MS = 20;
-/** Longest wait for news of an ad that is known, in ms: it can be believed for a while longer. */
-const NEWS_MS_MAX = 250;
-/** Time between two reports of metrics, in ms: a report a click would cost more than the click. */
+/** Longest wait for an update of a cached ad, in ms. After that, the cached one is used. */
+const REFRESH_MS_MAX = 250;
+/** Time between two reports of metrics, in ms. A report for each click would cost more than the click itself. */
 const REPORT_MS = 10_000;
 
-/** The redirect in a function. */
+/** The redirect as a function. */
 export type RedirectFunction = {
   readonly answer: (request: ClickRequest) => Promise<HttpAnswer>;
-  /** Whether the database has refused who we say we are: a password was changed, and has to be asked for anew. */
+  /** Whether the database has refused the login. The password may have changed, so the secret must be read again. */
   readonly isRefused: () => boolean;
   readonly close: () => Promise<void>;
 };
 
 /**
- * Opens what a redirect in a function consists of: the same link verification, the same judgement, the same event as the
- * ad server's. But there is no disk to spool on: the click is published before the answer, and has no spool id.
- * Where the broker does not confirm it within `REDIRECT_WAIT_MS`, `SPOOL_FULL` decides.
+ * Opens the redirect as a function, with the ad server's link verification, traffic judgement and event. A function has no disk for a
+ * spool: the click is published before the response and has no spool id. If the broker does not confirm it within `REDIRECT_WAIT_MS`,
+ * `SPOOL_FULL` decides. Throws `bad_settings`, or what reading the settings or creating the publisher throws.
  */
 export async function openRedirectFunction(
   name: string,
@@ -54,17 +54,17 @@ export async function openRedirectFunction(
   const publisher = await createPublisher(config, pool, logger);
   const ads = new AdLookup(pool, config.CATALOG_POLL_MS);
   let reportedAt = Number.NEGATIVE_INFINITY;
-  let refused = false;
-  const confirming = new ThrottledLog(logger, {
-    failed: 'A click was not confirmed in time; it may be lost',
+  let isLoginRefused = false;
+  const publishLog = new ThrottledLog(logger, {
+    failed: 'The broker did not confirm a click in time. The click may be lost. Check the broker',
     recovered: 'The broker confirms clicks in time again',
   });
-  const refreshing = new ThrottledLog(logger, {
-    failed: 'An ad cannot be read; ads that are known are served as they were',
+  const refreshLog = new ThrottledLog(logger, {
+    failed: 'An ad cannot be read. Cached ads are still redirected. Check the connection to the database',
     recovered: 'Ads are read again',
   });
   const noteAuthFailure = (error: unknown) => {
-    refused ||= /^28/.test(errorCode(error) ?? '');
+    isLoginRefused ||= /^28/.test(errorCode(error) ?? '');
   };
   const verify = createVerifier(keys, config.LINK_LIFE_MAX_DAYS * DAY_MS);
   // A function may be frozen between clicks, so it reads the rules once, when it is opened.
@@ -78,18 +78,18 @@ export async function openRedirectFunction(
     doubleClicks: new DoubleClicks(config.DOUBLE_CLICK_MS),
     elapsedMs: Date.now,
     record: (click, recorded, clickId) => {
-      // The key is no spool id's: it spreads clicks over partitions and shards, and names them where their bytes are garbage.
+      // The click id as the key distributes clicks over partitions and shards, and identifies a record whose value is damaged.
       const record = { key: clickId, value: Buffer.from(click) };
       const publish = async () => {
-        const left = await publisher.publish([record]);
-        return left.length === 0 ? null : 'the broker refuses it for now';
+        const refused = await publisher.publish([record]);
+        return refused.length === 0 ? null : 'the broker refuses the click for now';
       };
-      void tryInTime(publish, waitMs, noteAuthFailure).then((problem) => {
+      void retryInTime(publish, waitMs, noteAuthFailure).then((problem) => {
         if (problem !== null) {
-          confirming.fail({ clickId, problem });
-          // A function may be ended as soon as it has answered: what is lost is reported at once.
+          publishLog.fail({ clickId, problem });
+          // Report at once, because a function can be ended as soon as it has answered.
           reportedAt = Number.NEGATIVE_INFINITY;
-        } else confirming.recover();
+        } else publishLog.recover();
         recorded(problem === null ? 0 : null);
       });
     },
@@ -103,16 +103,16 @@ export async function openRedirectFunction(
       const link = findLink(request.url, verify)?.link;
       if (link !== undefined) {
         const refresh = () => ads.refresh(link.adId).then(() => null);
-        const isKnown = ads.get(link.adId) !== undefined;
-        const problem = await tryInTime(
+        const isCached = ads.get(link.adId) !== undefined;
+        const problem = await retryInTime(
           refresh,
-          isKnown ? Math.min(waitMs, NEWS_MS_MAX) : waitMs,
+          isCached ? Math.min(waitMs, REFRESH_MS_MAX) : waitMs,
           noteAuthFailure,
         );
         if (problem !== null) {
           ads.extendTtl();
-          refreshing.fail({ adId: link.adId, problem });
-        } else refreshing.recover();
+          refreshLog.fail({ adId: link.adId, problem });
+        } else refreshLog.recover();
       }
       const answer = await new Promise<Answer>((resolve) => redirect(request, resolve));
       metrics.redirects.inc({ answer: answer.is });
@@ -124,7 +124,7 @@ export async function openRedirectFunction(
       }
       return httpAnswer(answer, errorPages);
     },
-    isRefused: () => refused,
+    isRefused: () => isLoginRefused,
     close: async () => {
       metrics.flush();
       await Promise.allSettled([publisher.close(), terminatePool(pool)]);
@@ -133,19 +133,19 @@ export async function openRedirectFunction(
 }
 
 /**
- * Tries something again and again until it succeeds or the time is over: the first connection after a freeze may be broken.
- * `work` answers what stands in the way, or `null`, or throws; so does this, without throwing. A try that is under way when the
- * time is over goes on: a click that was sent and not confirmed may arrive all the same.
+ * Retries `work` until it succeeds or `waitMs` is over, because the first connection after a freeze can be broken. `work` resolves to `null`,
+ * or to a problem, or throws. Resolves to `null` or to the last problem, and does not throw. An attempt in progress at the end continues: a
+ * click that was sent and not confirmed can still arrive.
  */
-async function tryInTime(
+async function retryInTime(
   work: () => Promise<string | null>,
   waitMs: number,
   onError: (error: unknown) => void,
 ): Promise<string | null> {
   let problem: string | null = `no answer within ${waitMs} ms`;
-  let over = false;
-  const tries = async () => {
-    while (!over && problem !== null) {
+  let isOver = false;
+  const attempts = async () => {
+    while (!isOver && problem !== null) {
       try {
         problem = await work();
       } catch (error) {
@@ -155,7 +155,7 @@ async function tryInTime(
       if (problem !== null) await sleep(RETRY_MS);
     }
   };
-  await Promise.race([tries(), sleep(waitMs)]);
-  over = true;
+  await Promise.race([attempts(), sleep(waitMs)]);
+  isOver = true;
   return problem;
 }

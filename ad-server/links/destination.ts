@@ -1,22 +1,22 @@
 import type { CatalogAd } from '../../ledger/catalog-ads.ts';
 
-/** An ad's destination, taken apart around `{click_id}`. Made once for each copy of an ad in the catalog. */
-const taken = new WeakMap<CatalogAd, readonly string[]>();
+/** Destinations, split at `{click_id}`. Computed once for each ad object of the catalog. */
+const splitDestinations = new WeakMap<CatalogAd, readonly string[]>();
 
 /**
- * Where a click is sent: the ad's URL, or its campaign's fallback while the budget-exhausted flag is on. All three placeholders are
- * filled with digits, letters a–f and dashes: nothing to encode. `null` for a URL that cannot stand in a header.
+ * The URL that a click is redirected to: the ad's URL, or the fallback URL of its campaign while the budget-exhausted flag is on. The values
+ * of the placeholders consist of digits, letters a–f and dashes, so they need no encoding. `null` for a URL that is not valid in a header.
  */
 export function destinationOf(ad: CatalogAd, clickId: string): string | null {
-  let parts = taken.get(ad);
+  let parts = splitDestinations.get(ad);
   if (parts === undefined) {
     const template = ad.budgetExhausted && ad.fallbackUrl !== null ? ad.fallbackUrl : ad.urlTemplate;
     const filled = template
       .replaceAll('{ad_id}', String(ad.id))
       .replaceAll('{campaign_id}', String(ad.campaignId));
-    // RFC 9110 §5.5, without spaces
+    // Field values of RFC 9110 §5.5, without spaces.
     parts = /^[\x21-\x7e]+$/.test(filled) ? filled.split('{click_id}') : [];
-    taken.set(ad, parts);
+    splitDestinations.set(ad, parts);
   }
   const [before, after] = parts;
   if (before === undefined) return null;

@@ -1,16 +1,16 @@
 import type { Link, LinkVerifier } from '../../contract/link-token.ts';
 
 const PATH = '/c/';
-/** The same as some people and programs join it to a host. */
+/** The same path when it was appended to a host with an extra slash. */
 const DOUBLED_SLASHES = /^\/+c\/+/;
 
-/** A link that was found in a request. */
+/** The token of a request and its link. */
 export type FoundLink = { readonly token: string; readonly link: Link };
 
 /**
- * The link that a path and query carry, or `null` for those of something else. Where the path as it stands holds no valid token, the
- * characters that cannot be part of one are cut off and the rest is verified: people and programs put dots, slashes, quotes and parameters
- * behind links. The tag covers the whole token in either case.
+ * Finds the link in a path and query, or returns `null`. If the text after `/c/` is not a valid token, characters that no token has are
+ * removed from its end and the rest is verified, because people and programs append dots, slashes, quotes and parameters to links. The tag
+ * covers the whole token in either case.
  */
 export function findLink(target: string, verify: LinkVerifier): FoundLink | null {
   const exact = tokenOf(target);
@@ -21,7 +21,7 @@ export function findLink(target: string, verify: LinkVerifier): FoundLink | null
   return trimmed === null ? null : { token, link: trimmed };
 }
 
-/** The characters of tokens that a text begins with, without the dots at their end. */
+/** The longest beginning of a text with characters of tokens, without dots at its end. */
 function trimmedToken(text: string): string {
   const token = /^[\w.-]*/.exec(text)?.[0] ?? '';
   let end = token.length;
@@ -29,9 +29,9 @@ function trimmedToken(text: string): string {
   return token.slice(0, end);
 }
 
-/** What stands where a token should in a path and query, or `null` for those of something else. Slashes may be doubled. */
+/** The text after `/c/` of a path and query, or `null` for another path. Slashes can be doubled. */
 export function tokenOf(target: string): string | null {
-  // A proxy may send the whole URL: RFC 9112 §3.2.2 wants it accepted.
+  // A proxy can send the whole URL, which RFC 9112 §3.2.2 requires servers to accept.
   const url = target.startsWith('/') || !URL.canParse(target) ? target : new URL(target).pathname;
   const isPlain = url.startsWith(PATH) && url[PATH.length] !== '/';
   const start = isPlain ? PATH.length : DOUBLED_SLASHES.exec(url)?.[0].length;

@@ -4,15 +4,15 @@ import type { Config } from '../../common/config/config.ts';
 import { errorMessage, TollwayError } from '../../common/errors.ts';
 import { printable } from '../../common/text.ts';
 
-/** An exception to what isbot says of a user agent: one that contains `text`, in letters of any case, is a person's or a bot's. */
+/** An exception to isbot: a user agent that contains `text` (case-insensitive) has this verdict. */
 export type AgentRule = { readonly verdict: 'person' | 'bot'; readonly text: string };
 
-/** Most rules in a file: every new user agent is compared with each of them, before its redirect. */
+/** Maximum rules in a file. Every new user agent is compared with each of them before its redirect. */
 const RULES_MAX = 1_000;
 
-/** Exceptions that ship with Tollway, each with the report it was made after. */
+/** Built-in exceptions, each with its source. */
 const BUILT_IN: readonly (AgentRule & { readonly source: string })[] = [
-  // People that isbot takes for bots: browsers inside apps, and phones whose model is called a bot.
+  // False positives of isbot: in-app browsers, and phones with "bot" in the name of their model.
   {
     verdict: 'person',
     text: '[FBAN/',
@@ -21,9 +21,9 @@ const BUILT_IN: readonly (AgentRule & { readonly source: string })[] = [
   { verdict: 'person', text: ' SmartNews/', source: 'omrilotan/isbot#254: the browser of the SmartNews app' },
   { verdict: 'person', text: ' NewsBreak/', source: 'omrilotan/isbot#254: the browser of the NewsBreak app' },
   { verdict: 'person', text: '; M bot ', source: 'JayBizzle/Crawler-Detect#283: phones of the M bot series' },
-  // Programs that isbot takes for people.
+  // False negatives of isbot.
   { verdict: 'bot', text: 'PowerShell/', source: 'Invoke-WebRequest of Microsoft PowerShell' },
-  { verdict: 'bot', text: '(dart:io)', source: 'HttpClient of dart:io, so apps made with Flutter' },
+  { verdict: 'bot', text: '(dart:io)', source: 'HttpClient of dart:io, in apps made with Flutter' },
   {
     verdict: 'bot',
     text: 'CFNetwork/',
@@ -33,17 +33,17 @@ const BUILT_IN: readonly (AgentRule & { readonly source: string })[] = [
   {
     verdict: 'bot',
     text: 'ms-office',
-    source: 'Microsoft Office looks at a link before it opens the browser',
+    source: 'Microsoft Office requests a link before it opens the browser',
   },
   {
     verdict: 'bot',
     text: 'Microsoft Office/',
-    source: 'Microsoft Office looks at a link before it opens the browser',
+    source: 'Microsoft Office requests a link before it opens the browser',
   },
-  { verdict: 'bot', text: 'Barracuda Sentinel', source: 'Barracuda scans the links of mail' },
+  { verdict: 'bot', text: 'Barracuda Sentinel', source: 'Barracuda scans links in e-mail' },
 ];
 
-/** The verdict of the first rule that fits a user agent, those of `more` before those of Tollway; `null` if none does. */
+/** Creates a function that returns the verdict of the first matching rule, `more` before the built-in ones, or `null`. */
 export function createRuleMatcher(
   more: readonly AgentRule[],
 ): (agent: string) => AgentRule['verdict'] | null {
@@ -55,14 +55,14 @@ export function createRuleMatcher(
 }
 
 /**
- * Reads AGENT_RULES_FILE, where it is set: a rule a line, `person TEXT` or `bot TEXT`; empty lines and those that begin with `#` are
- * skipped. Throws `bad_agent_rules` with what is wrong.
+ * Reads AGENT_RULES_FILE if it is set: one rule per line, `person TEXT` or `bot TEXT`. Empty lines and lines that begin with `#` are
+ * skipped. Throws `bad_agent_rules`.
  */
 export function rulesOf({ AGENT_RULES_FILE: path }: Pick<Config, 'AGENT_RULES_FILE'>): AgentRule[] {
   return path === undefined ? [] : parseAgentRules(path, readRulesFileSync(path));
 }
 
-/** The text of AGENT_RULES_FILE, for the start. Throws `bad_agent_rules` where it cannot be read. */
+/** Reads the text of AGENT_RULES_FILE at startup. Throws `bad_agent_rules` if it cannot be read. */
 export function readRulesFileSync(path: string): string {
   try {
     return readFileSync(path, 'utf8');
@@ -71,7 +71,7 @@ export function readRulesFileSync(path: string): string {
   }
 }
 
-/** The same while clicks are served: the event loop does not wait for the disk. */
+/** Like {@link readRulesFileSync}, but without blocking the event loop, for use while clicks are served. */
 export async function readRulesFile(path: string): Promise<string> {
   try {
     return await readFile(path, 'utf8');
@@ -85,11 +85,11 @@ function unreadable(error: unknown): TollwayError {
   return new TollwayError('bad_agent_rules', message, { cause: error });
 }
 
-/** The rules of a text that was read from `path`. Throws `bad_agent_rules` with the line that is wrong, or where there are too many. */
+/** Parses the text of the rules file `path`. Throws `bad_agent_rules` with the number of the wrong line, or if there are too many rules. */
 export function parseAgentRules(path: string, content: string): AgentRule[] {
-  const rules = content.split('\n').flatMap((given, index): AgentRule[] => {
-    // This leaves out a byte order mark too.
-    const line = given.trim();
+  const rules = content.split('\n').flatMap((rawLine, index): AgentRule[] => {
+    // `trim` also removes a byte order mark.
+    const line = rawLine.trim();
     if (line === '' || line.startsWith('#')) return [];
     const [, verdict, text] = /^(person|bot)\s+(.+)$/.exec(line) ?? [];
     if (text === undefined) {
@@ -98,7 +98,7 @@ export function parseAgentRules(path: string, content: string): AgentRule[] {
         `AGENT_RULES_FILE: expected "person TEXT" or "bot TEXT" in line ${index + 1} of ${path}, got "${printable(line.slice(0, 100))}"`,
       );
     }
-    // The pattern lets only these two through.
+    // The pattern matches these two verdicts only.
     return [{ verdict: verdict as AgentRule['verdict'], text }];
   });
   if (rules.length <= RULES_MAX) return rules;

@@ -1,40 +1,41 @@
 import { randomInt } from 'node:crypto';
 import { TAG_CHARACTERS } from '../../contract/link-token.ts';
 
-/** Clicks remembered in one generation. */
+/** Maximum clicks in one generation. */
 const GENERATION_MAX = 50_000;
-/** Slots of its table: a power of two, over twice as many, so that runs stay short. */
+/** Slots of its table: a power of two, more than twice the maximum, so that runs of used slots are short. */
 const SLOTS = 131_072;
 
 /**
- * Remembers who clicked what a moment ago. The window runs from the click that counted, so that somebody who keeps
- * clicking counts once in every window.
+ * Detects double clicks: the same visitor and the same link within a window. The window starts at the click that counts, so a visitor who
+ * keeps clicking counts once per window.
  *
- * Times may come out of order. Two clicks are a double click when their times are less than a window apart, whichever comes first;
- * a first click is remembered until a click comes that is more than a window later than it.
+ * Times can arrive out of order. Two clicks are a double click when their times are less than a window apart, in either order. A first click
+ * is stored until a click arrives that is more than a window later.
  *
- * Two generations: when the latest time is a window after the young one's first, or the young one is full, the old one is forgotten as a
- * whole. A time that lies further back changes nothing in that: a clock that was set back, or one late line of a log, wipes no memory.
- * Each generation is a table of fingerprints of 53 bits, made once: 2 MB that never grow, whatever clients send, and nothing for the
- * garbage collector.
+ * Two generations: when the latest time is a window after the first time of the young generation, or the young generation is full, the old
+ * one is cleared. Earlier times do not clear it, so a clock that was set back or a late log line does not lose stored clicks.
+ * Each generation is a fixed table of 53-bit fingerprints: 2 MB that never grow, whatever clients send, and no work for the garbage
+ * collector.
  */
 export class DoubleClicks {
   private readonly windowMs: number;
   private young = new Generation();
   private old = new Generation();
-  private bornAt = 0;
+  private youngSince = 0;
 
   constructor(windowMs: number) {
     this.windowMs = windowMs;
   }
 
   /**
-   * Whether this is the second click of a double click; if it is not, it is remembered as a first. `atMs` is the time of the click, in ms by
-   * any clock: only differences count.
+   * Whether this is the second click of a double click. If not, stores it as a first click. `atMs` is the time of the click in ms, on any
+   * clock: only differences matter.
    */
   isSecond(visitor: string, token: string, atMs: number): boolean {
     if (this.windowMs === 0) return false;
-    if (atMs - this.bornAt >= this.windowMs || this.young.size >= GENERATION_MAX) this.age(atMs);
+    if (atMs - this.youngSince >= this.windowMs || this.young.size >= GENERATION_MAX)
+      this.startGeneration(atMs);
     const key = fingerprint(visitor, token);
     const first = this.young.get(key) ?? this.old.get(key);
     if (first !== undefined && Math.abs(atMs - first) < this.windowMs) return true;
@@ -42,7 +43,7 @@ export class DoubleClicks {
     return false;
   }
 
-  /** Forgets a first click that could not be recorded: the next one is the first. */
+  /** Removes a first click that could not be recorded, so that the next click is a first one. */
   forget(visitor: string, token: string): void {
     const key = fingerprint(visitor, token);
     for (const generation of [this.young, this.old]) {
@@ -50,26 +51,26 @@ export class DoubleClicks {
     }
   }
 
-  private age(atMs: number): void {
+  private startGeneration(atMs: number): void {
     [this.old, this.young] = [this.young, this.old];
     this.young.clear();
-    this.bornAt = Math.max(this.bornAt, atMs);
+    this.youngSince = Math.max(this.youngSince, atMs);
   }
 }
 
-/** Times by fingerprint, in a table with open addressing; it never fills up. A time stands beside its key: one look at memory for both. */
+/** Times by fingerprint, in a hash table with open addressing that is never full. The time is stored beside its key, in the same cache line. */
 class Generation {
   size = 0;
   private readonly table = new Float64Array(2 * SLOTS);
 
   get(key: number): number | undefined {
     if (this.size === 0) return undefined;
-    const at = this.placeOf(key);
+    const at = this.slotOf(key);
     return this.table[at] === key ? this.table[at + 1] : undefined;
   }
 
   set(key: number, timeMs: number): void {
-    const at = this.placeOf(key);
+    const at = this.slotOf(key);
     if (this.table[at] !== key) this.size += 1;
     this.table[at] = key;
     this.table[at + 1] = timeMs;
@@ -80,19 +81,19 @@ class Generation {
     this.size = 0;
   }
 
-  /** Where a key is, or would be. */
-  private placeOf(key: number): number {
-    // The key's lowest bits: a remainder of so large a number would cost more than all the rest.
+  /** The index of a key in the table, or of the free slot for it. */
+  private slotOf(key: number): number {
+    // The lowest bits of the key, because the remainder of so large a number is slower than the rest of the look-up.
     let slot = key & (SLOTS - 1);
     while (this.table[2 * slot] !== 0 && this.table[2 * slot] !== key) slot = (slot + 1) & (SLOTS - 1);
     return 2 * slot;
   }
 }
 
-/** Unknown outside, so that nobody can look for clicks that fall together with those of others. */
+/** Secret seeds, so that a client cannot construct clicks that collide with those of others. */
 const [LOW_SEED, HIGH_SEED] = [randomInt(2 ** 32), randomInt(2 ** 32)];
 
-/** 53 bits of two hashes (as FNV-1a) with different seeds, never 0. A link's last characters are its tag: all of it is in them. */
+/** 53 bits of two hashes (like FNV-1a) with different seeds, never 0. Of the token, only the tag at its end is hashed: it depends on the rest. */
 function fingerprint(visitor: string, token: string): number {
   let low = LOW_SEED;
   let high = HIGH_SEED;

@@ -16,7 +16,7 @@ import { findLink } from '../links/find-link.ts';
 import type { DoubleClicks } from './double-clicks.ts';
 import { type Agent, type AgentJudge, isPrefetch, isSubresource } from './invalid-traffic.ts';
 
-/** A request on the public port, as far as a redirect looks at it. */
+/** The fields of a request on the public port that a redirect reads. */
 export type ClickRequest = {
   readonly method: string;
   /** Path and query. */
@@ -26,7 +26,7 @@ export type ClickRequest = {
   readonly peer: string | undefined;
 };
 
-/** What the public port answers. `clickId` is `null` for an answer that recorded no click. */
+/** A response of the public port. `clickId` is `null` if no click was recorded. */
 export type Answer =
   | { readonly is: 'redirect'; readonly location: string; readonly clickId: string | null }
   | { readonly is: 'page'; readonly html: string }
@@ -39,11 +39,11 @@ export type RedirectDependencies = {
   readonly judgeAgent: AgentJudge['judge'];
   readonly doubleClicks: DoubleClicks;
   /**
-   * The clock of the double-click window, in ms. `performance.now` where the process runs all the time: setting the machine's clock does
-   * not move it. `Date.now` where the platform may freeze the process, which stops that clock.
+   * The clock of the double-click window, in ms. `performance.now` in a long-lived process, because it does not depend on the system clock.
+   * `Date.now` in a function, because the platform can freeze the process, which stops `performance.now`.
    */
   readonly elapsedMs: () => number;
-  /** Makes a click durable and tells its sequence, or `null` where it could not be recorded. */
+  /** Stores a click durably, then calls `recorded` with its sequence, or with `null` if it could not be stored. */
   readonly record: (
     encodedClick: string,
     recorded: (sequence: number | null) => void,
@@ -54,7 +54,7 @@ export type RedirectDependencies = {
 };
 
 /**
- * The redirect: decides, has the click recorded, and only then answers. It waits for nothing but `record`.
+ * Creates the redirect: it judges the request, records the click, and then answers. It waits only for `record`.
  */
 export function createRedirect(dependencies: RedirectDependencies) {
   const { verify, findAd, judgeAgent, doubleClicks, elapsedMs, record, whenFull, metrics } = dependencies;
@@ -73,13 +73,13 @@ export function createRedirect(dependencies: RedirectDependencies) {
       metrics.unknownAds.inc();
       return answer({ is: 'unknown_ad' });
     }
-    // A prefetched redirect may serve the real click without a request that we would see.
+    // A browser can use a prefetched redirect for the real click without a second request, so a prefetch gets no redirect.
     if (isPrefetch(headers)) return answer({ is: 'prefetch' });
 
     const nowMs = Date.now();
     const clickId = uuidV7(nowMs);
     const location = destinationOf(ad, clickId);
-    // The command line takes no such URL; a hand in the database may. Nobody pays for a click that leads nowhere.
+    // The command line refuses such a URL, but SQL can store it. A click without a destination is not charged.
     if (location === null) return answer({ is: 'unknown_ad' });
     if (method === 'HEAD') return answer({ is: 'redirect', location, clickId: null });
 
@@ -87,7 +87,7 @@ export function createRedirect(dependencies: RedirectDependencies) {
     const agent = judgeAgent(headers['user-agent'] ?? '');
     if (agent.isHidden) metrics.hiddenAgents.inc();
     const person = `${agent.number} ${visitor}`;
-    // Only a click that would count makes the next one a second.
+    // Called only for a click without another invalid reason: the next one is then a double click.
     const isSecond = () => doubleClicks.isSecond(person, token, elapsedMs());
     const invalid = invalidReason(link, ad, agent, isSubresource(headers), isSecond, nowMs);
     const click = clickOf(link, ad, { clickId, clickedAt: nowMs, invalid, visitor, headers });
@@ -108,12 +108,12 @@ function invalidReason(
   link: Link,
   ad: CatalogAd,
   agent: Agent,
-  subresource: boolean,
+  isSubresourceRequest: boolean,
   isSecond: () => boolean,
   nowMs: number,
 ): EdgeInvalidReason | null {
-  if (agent.isRobot) return 'bot';
-  if (subresource) return 'not_navigation';
+  if (agent.isBot) return 'bot';
+  if (isSubresourceRequest) return 'not_navigation';
   if (link.expiresAt !== null && nowMs >= link.expiresAt) return 'expired';
   if (ad.paused) return 'paused';
   return isSecond() ? 'double_click' : null;

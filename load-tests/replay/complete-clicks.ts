@@ -88,7 +88,7 @@ function eventOf(
   const { link } = found;
   const agent = judgeAgent(userAgent ?? '');
   let invalid: EdgeInvalidReason | null = null;
-  if (agent.isRobot) invalid = 'bot';
+  if (agent.isBot) invalid = 'bot';
   else if (link.expiresAt !== null && clickedAt >= link.expiresAt) invalid = 'expired';
   else if (doubleClicks.isSecond(`${agent.number} ${visitor}`, found.token, clickedAt))
     invalid = 'double_click';

@@ -30,7 +30,7 @@ describe('without rules of its own, a judge', () => {
     'Amazon CloudFront',
     CHROME,
   ])('takes for a person: %s', (agent) => {
-    expect(judge(agent).isRobot).toBe(false);
+    expect(judge(agent).isBot).toBe(false);
   });
 
   it.each([
@@ -45,7 +45,7 @@ describe('without rules of its own, a judge', () => {
     'Mozilla/5.0 (compatible; Barracuda Sentinel (EE))',
     'facebookexternalhit/1.1 Facebot Twitterbot/1.0',
   ])('takes for a bot: %s', (agent) => {
-    expect(judge(agent).isRobot).toBe(true);
+    expect(judge(agent).isBot).toBe(true);
   });
 });
 
@@ -64,10 +64,10 @@ describe('AGENT_RULES_FILE', () => {
       { verdict: 'bot', text: 'Acme Viewer' },
     ]);
     const { judge } = createAgentJudge('person', rules);
-    expect(judge('CURL/8.1').isRobot).toBe(false);
-    expect(judge('curl/7.1').isRobot).toBe(true);
-    expect(judge('[FBAN/FB4A;FBCR/NL KPN;]').isRobot).toBe(true);
-    expect(judge(`${CHROME} acme viewer`).isRobot).toBe(true);
+    expect(judge('CURL/8.1').isBot).toBe(false);
+    expect(judge('curl/7.1').isBot).toBe(true);
+    expect(judge('[FBAN/FB4A;FBCR/NL KPN;]').isBot).toBe(true);
+    expect(judge(`${CHROME} acme viewer`).isBot).toBe(true);
   });
 
   it.each([
@@ -94,7 +94,7 @@ describe('AGENT_RULES_FILE', () => {
     const { lines, logger } = memoryLogger();
     const agents = createAgentJudge();
     onTestFinished(followAgentRules(path, agents, logger, 5));
-    const isBot = () => agents.judge(`${CHROME} Acme Viewer`).isRobot;
+    const isBot = () => agents.judge(`${CHROME} Acme Viewer`).isBot;
     expect(isBot()).toBe(true);
     const replace = (content: string) => {
       writeFileSync(`${path}.new`, content);
@@ -119,9 +119,9 @@ describe('AGENT_RULES_FILE', () => {
     rmSync(path);
     await until('the failure', () => lines.some((line) => line.includes('ENOENT')));
     expect(lines[0]).not.toContain('in line 1 of');
-    expect(agents.judge('Acme Viewer').isRobot).toBe(true);
+    expect(agents.judge('Acme Viewer').isBot).toBe(true);
     writeFileSync(path, 'person Acme Viewer\n');
-    await until('the rules', () => !agents.judge('Acme Viewer').isRobot);
+    await until('the rules', () => !agents.judge('Acme Viewer').isBot);
   });
 });
 

@@ -22,8 +22,8 @@ describe('a robot', () => {
     'Go-http-client/1.1',
     'HeadlessChrome/140.0.0.0',
   ])('is %s, the second time too', (userAgent) => {
-    expect(judgeAgent(userAgent).isRobot).toBe(true);
-    expect(judgeAgent(userAgent).isRobot).toBe(true);
+    expect(judgeAgent(userAgent).isBot).toBe(true);
+    expect(judgeAgent(userAgent).isBot).toBe(true);
   });
 
   it.each([
@@ -31,8 +31,8 @@ describe('a robot', () => {
     'Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1',
     'Mozilla/5.0 (X11; Linux x86_64; rv:142.0) Gecko/20100101 Firefox/142.0',
   ])('is not %s', (userAgent) => {
-    expect(judgeAgent(userAgent).isRobot).toBe(false);
-    expect(judgeAgent(userAgent).isRobot).toBe(false);
+    expect(judgeAgent(userAgent).isBot).toBe(false);
+    expect(judgeAgent(userAgent).isBot).toBe(false);
   });
 
   it('keeps its number while others come by, so that its second click is known as its', () => {
@@ -45,8 +45,8 @@ describe('a robot', () => {
 
   it('is told from people after any number of other agents', () => {
     for (let count = 0; count < 10_000; count += 1) judgeAgent(`${CHROME} ${count}`);
-    expect(judgeAgent(CHROME).isRobot).toBe(false);
-    expect(judgeAgent('Twitterbot/1.0').isRobot).toBe(true);
+    expect(judgeAgent(CHROME).isBot).toBe(false);
+    expect(judgeAgent('Twitterbot/1.0').isBot).toBe(true);
   });
 });
 

@@ -148,7 +148,7 @@ export function testRedirectOn(name: string): void {
         }
         // Nobody may come again to have it reported: the sandbox may be ended at any time.
         expect(reported(lambda, 'tollway_clicks_unrecorded_total')).toBe(3);
-        expect(lambda.logs()).toContain('A click was not confirmed in time');
+        expect(lambda.logs()).toContain('The broker did not confirm a click in time');
         const after = await click({ path: impression(1) });
         expect(after.clickId).not.toBe('none');
         expect(lambda.pid()).toBe(pid);

@@ -46,7 +46,7 @@ it('generates arrivals of the given kind', () => {
     const link = verify(tokenOf(arrival));
     const { kind, headers, path } = arrival;
     expect(link === null, kind).toBe(kind === 'forged');
-    expect(judgeAgent(headers['user-agent'] ?? '').isRobot, kind).toBe(kind === 'robot');
+    expect(judgeAgent(headers['user-agent'] ?? '').isBot, kind).toBe(kind === 'robot');
     expect(isPrefetch(headers), kind).toBe(kind === 'prefetch');
     if (kind === 'fresh') expect(seen.has(path)).toBe(false);
     if (kind === 'repeat' && seen.size > 0) expect(seen.has(path)).toBe(true);

@@ -230,7 +230,7 @@ function checkAges({ name, jump }: Phase, { adServer, processor }: Watches): voi
 function checkLogs(name: string, adServer: readonly string[], processor: readonly string[]): void {
   const parts = [
     ['ad server', adServer, 'The broker does not accept clicks', 'The broker accepts clicks again'],
-    ['ad server', adServer, 'The ad catalog cannot be read', 'The ad catalog is read again'],
+    ['ad server', adServer, 'The ad catalog cannot be read', 'The ad catalog can be read again'],
     ['processor', processor, 'The database does not answer', 'The database answers the processor again'],
     ['processor', processor, 'The processor cannot read from the', 'The processor reads from the'],
   ] as const;
