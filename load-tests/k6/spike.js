@@ -1,11 +1,11 @@
-// The spike of `npm run load -- spike`, for people who use k6: https://grafana.com/docs/k6/
+// The spike of `npm run load -- spike` as a k6 script: https://grafana.com/docs/k6/
 //
 //   npx tollway link 1 --count 100000 > links.txt
 //   k6 run -e LINKS=links.txt -e BASE=200 -e FACTOR=10 load-tests/k6/spike.js
 //
-// An open model: arrivals come when they are due, however slow the answers are. k6 counts a latency from when a request is sent,
-// and an arrival for which it has no virtual user is dropped and counted (`dropped_iterations`): more MAX_USERS help.
-// Clicks are charged. `npx tollway reconcile` says afterwards whether one was lost.
+// The load is an open model: slow answers do not delay arrivals. k6 measures latency from the time a request is sent. It drops arrivals for
+// which it has no free virtual user and counts them (`dropped_iterations`); raise MAX_USERS in that case.
+// The clicks are charged. Run `npx tollway reconcile` afterwards to check that none is missing.
 import { check } from 'k6';
 import { SharedArray } from 'k6/data';
 import exec from 'k6/execution';
@@ -16,7 +16,7 @@ const BASE = numberOf('BASE', 200);
 const FACTOR = numberOf('FACTOR', 10);
 const RAMP = __ENV.RAMP || '10s';
 const HOLD = __ENV.HOLD || '60s';
-/** Parts of all arrivals, 0–1. What is left of them are people with a link that nobody has used. */
+/** Shares of all arrivals, 0–1. The remaining arrivals are visitors who click a link. */
 const ROBOTS = numberOf('ROBOTS', 0.05);
 const PREFETCHES = numberOf('PREFETCHES', 0.02);
 const FORGED = numberOf('FORGED', 0.01);
@@ -24,7 +24,7 @@ const P99_MS = numberOf('P99_MS', 25);
 const PEAK = Math.round(BASE * FACTOR);
 
 const LINKS_FILE = __ENV.LINKS || 'links.txt';
-// Read once, and not once for each virtual user. A path that does not begin with a slash is looked for where k6 was started.
+// A SharedArray reads the file once for all virtual users. A relative path is resolved against the folder in which k6 was started.
 const links = new SharedArray('links', () => {
   const path = LINKS_FILE.startsWith('/') ? LINKS_FILE : `${__ENV.PWD || '.'}/${LINKS_FILE}`;
   const found = open(path)
@@ -33,7 +33,7 @@ const links = new SharedArray('links', () => {
     .filter((line) => /^https?:\/\/.+\/c\/./.test(line));
   if (found.length === 0)
     throw new Error(
-      `LINKS: expected links in ${path}, as npx tollway link 1 --count 1000 writes them, got none`,
+      `LINKS: expected links in ${path}, as printed by npx tollway link 1 --count 1000, got none`,
     );
   return found;
 });
@@ -50,13 +50,13 @@ export const options = {
         { duration: '5s', target: Math.round(BASE) },
         { duration: RAMP, target: PEAK },
         { duration: HOLD, target: PEAK },
-        // Down at once.
+        // Back to the base rate without a ramp.
         { duration: '0s', target: Math.round(BASE) },
         { duration: '5s', target: Math.round(BASE) },
       ],
     },
   },
-  // A redirect leads to the advertiser: it is looked at, and not followed.
+  // Redirects lead to advertisers. They are checked but not followed.
   maxRedirects: 0,
   discardResponseBodies: true,
   noConnectionReuse: false,
@@ -79,7 +79,7 @@ const BROWSER = {
   Accept: 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8',
   'Accept-Language': 'en-US,en;q=0.9',
 };
-/** What an arrival sends, and the status that the ad server owes it. */
+/** The headers of each kind of arrival, and the status that the ad server must answer. */
 const KINDS = {
   person: { status: 302, headers: BROWSER },
   robot: {
@@ -92,14 +92,14 @@ const KINDS = {
 for (const kind of Object.values(KINDS)) kind.expected = http.expectedStatuses(kind.status);
 
 export default function click() {
-  const turn = exec.scenario.iterationInTest;
+  const iteration = exec.scenario.iterationInTest;
   const name = pickKind(Math.random());
   const { status, headers, expected } = KINDS[name];
-  const link = links[turn % links.length];
+  const link = links[iteration % links.length];
   const response = http.get(name === 'forged' ? forge(link) : link, {
     headers,
     responseCallback: expected,
-    // One name for all links, or each would be a row of its own.
+    // The same name for all links, because k6 keeps metrics for each name.
     tags: { kind: name, name: '/c/…' },
   });
   const clickId = response.headers['Tollway-Click'] || '';
@@ -110,8 +110,8 @@ export default function click() {
     });
     if (CLICK_ID.test(clickId)) recorded.add(1);
   } else if (name === 'prefetch')
-    check(response, { 'a prefetch is turned away (503)': () => response.status === 503 });
-  else check(response, { 'a forged link is turned away (404)': () => response.status === 404 });
+    check(response, { 'a prefetch is refused (503)': () => response.status === 503 });
+  else check(response, { 'a forged link is refused (404)': () => response.status === 404 });
 }
 
 function pickKind(at) {
@@ -120,7 +120,7 @@ function pickKind(at) {
   return at < ROBOTS + PREFETCHES + FORGED ? 'forged' : 'person';
 }
 
-/** Another tag, of the same length. */
+/** The link with a different tag of the same length. */
 function forge(link) {
   const at = link.length - 22;
   return `${link.slice(0, at)}${link[at] === 'A' ? 'B' : 'A'}${link.slice(at + 1)}`;

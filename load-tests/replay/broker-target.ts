@@ -8,20 +8,20 @@ import { countUnplayable, type LineCounts } from './line-counts.ts';
 import type { Sink } from './pacing.ts';
 import type { RecordedClick } from './reading.ts';
 
-/** Clicks that are published together, as the relay does it. */
+/** Clicks per published batch, as in the relay. */
 const BATCH_MAX = 4_000;
-/** Batches under way at once; beyond it, the file waits. */
+/** Limit of concurrent batches. At the limit, reading the file pauses. */
 const BATCHES_UNDER_WAY_MAX = 4;
-/** Longest time without the broker taking anything, in ms. */
+/** Longest time in which the broker accepts no click, in ms. */
 const REFUSED_MS_MAX = 30_000;
 
 export type BrokerTarget = Sink & {
   readonly published: () => number;
-  /** Resolves when all that was taken is with the broker. Throws `broker_away`. */
+  /** Resolves when the broker has accepted all clicks. Throws `broker_away`. */
   readonly finish: () => Promise<void>;
 };
 
-/** The way to the ledger past the ad server: click events, each under its click id and without a spool id. */
+/** A replay target that publishes click events to the broker, without the ad server. The record key is the click id, without a spool id. */
 export function createBrokerTarget({
   publisher,
   complete,
@@ -54,14 +54,14 @@ export function createBrokerTarget({
     if (batch.length === 0) return;
     const clicks = batch;
     batch = [];
-    // In the order of the file, whatever the publishing does: double clicks are found by it.
-    const whole: CompleteClick[] = [];
+    // Clicks are completed in the order of the file, because double clicks are detected by that order. Batches are published concurrently.
+    const completed: CompleteClick[] = [];
     for (const click of await complete(clicks)) {
-      if (click.is === 'complete') whole.push(click);
+      if (click.is === 'complete') completed.push(click);
       else countUnplayable(lineCounts, click);
     }
-    if (whole.length === 0) return;
-    const publishing = publish(whole)
+    if (completed.length === 0) return;
+    const publishing = publish(completed)
       .catch((error: unknown) => {
         failure ??= error;
       })
@@ -84,25 +84,26 @@ export function createBrokerTarget({
   };
 }
 
+/** Publishes records and retries those that the broker refuses. Throws `broker_away` after `REFUSED_MS_MAX` without progress, or on `stop`. */
 async function publishWithRetries(
   publisher: Publisher,
   records: readonly BrokerRecord[],
   stop: AbortSignal,
 ): Promise<void> {
-  let left = records;
-  let takenAt = performance.now();
-  let why = 'it refuses them';
+  let remaining = records;
+  let acceptedAt = performance.now();
+  let cause = 'it refuses them';
   for (let attempt = 1; ; attempt += 1) {
     try {
-      const refused = await publisher.publish(left);
+      const refused = await publisher.publish(remaining);
       if (refused.length === 0) return;
-      if (refused.length < left.length) takenAt = performance.now();
-      left = refused;
+      if (refused.length < remaining.length) acceptedAt = performance.now();
+      remaining = refused;
     } catch (error) {
-      why = errorMessage(error);
+      cause = errorMessage(error);
     }
-    if (stop.aborted || performance.now() - takenAt > REFUSED_MS_MAX) {
-      const message = `the broker takes no clicks: ${why}. What it has taken is charged once: replay the file again`;
+    if (stop.aborted || performance.now() - acceptedAt > REFUSED_MS_MAX) {
+      const message = `the broker accepts no clicks: ${cause}. Replay the file again: clicks that it has accepted are not charged twice`;
       throw new TollwayError('broker_away', message);
     }
     await sleep(backoffMs(attempt), stop);

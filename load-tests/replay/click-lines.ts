@@ -3,7 +3,7 @@ import { timeOf } from '../../processor/click-file.ts';
 import { isObject } from '../../processor/events/bad-event.ts';
 import type { Reader, Reading } from './reading.ts';
 
-/** Makes a reader of a format whose lines stand for themselves. Empty lines are none. */
+/** Creates a reader for a format with one record per line. It ignores empty lines. */
 export function eachLine(read: (line: string, number: number) => Reading): Reader {
   return async function* (lines) {
     let number = 0;
@@ -19,7 +19,7 @@ export function tooLong(line: number): Reading {
   return { is: 'broken', line, why: `Expected at most ${CLICK_BYTES_MAX} bytes, got more` };
 }
 
-/** The object that a line of JSON holds, or why it holds none. */
+/** The object in a line of JSON, or an error message if the line is not a JSON object. */
 export function parseObject(text: string): Record<string, unknown> | string {
   try {
     const value: unknown = JSON.parse(text);
@@ -29,14 +29,14 @@ export function parseObject(text: string): Record<string, unknown> | string {
   }
 }
 
-/** A click of fields under the names of a click event. Says of what nothing can stand in for that it is missing. */
+/** A click from fields with the names of a click event. The line is broken if `adId` or `clickedAt` is missing, which cannot be looked up. */
 export function clickOf(event: Readonly<Record<string, unknown>>, line: number): Reading {
   const { adId } = event;
   if (typeof adId !== 'number' || !Number.isInteger(adId) || adId < 1 || adId > ID_MAX)
     return { is: 'broken', line, why: `Expected a whole number of 1–${ID_MAX} in adId, got ${shown(adId)}` };
   const clickedAt = timeOf(event);
   if (clickedAt !== null) return { is: 'event', line, clickedAt, adId, event };
-  const why = `Expected a time with its zone, or Unix seconds or ms, in clickedAt, got ${shown(event.clickedAt)}`;
+  const why = `Expected a time with a zone, or Unix seconds or ms, in clickedAt, got ${shown(event.clickedAt)}`;
   return { is: 'broken', line, why };
 }
 
@@ -44,7 +44,7 @@ function shown(value: unknown): string {
   return value === undefined || value === '' ? 'nothing' : (JSON.stringify(value)?.slice(0, 60) ?? '?');
 }
 
-/** Click events, one a line, as the S3 function reads them. */
+/** Reads click events, one per line, in the format of the S3 function. */
 export const readClickLines: Reader = eachLine((text, line) => {
   const event = parseObject(text);
   return typeof event === 'string' ? { is: 'broken', line, why: event } : clickOf(event, line);

@@ -11,18 +11,21 @@ import { readEvent } from '../../processor/click-file.ts';
 import type { ReadRequest, RecordedClick, UnplayableLine } from './reading.ts';
 
 const DAY_MS = 86_400_000;
-/** How long an ad is believed to be as it was read, in ms. */
+/** How long an ad is cached, in ms. */
 const AD_FRESH_MS = 600_000;
 
-/** A click as a broker takes it. */
+/** A click event that can be published. */
 export type CompleteClick = { readonly is: 'complete'; readonly clickId: string; readonly value: Buffer };
 
-/** Makes click events of what was recorded, in its order: of the same file the same ones. Throws what `pg` throws. */
+/**
+ * Completes recorded clicks to click events, in their order. The same file gives the same events, with the same click ids. Throws the errors of
+ * `pg`.
+ */
 export type Completer = (clicks: readonly RecordedClick[]) => Promise<(CompleteClick | UnplayableLine)[]>;
 
 /**
- * What a record lacks is looked up: campaign, advertiser and price of its ad, as they are today. A request of a log is judged as
- * the ad server would have judged it at its time, as far as a log tells; `keys` verify its link.
+ * Looks up missing campaigns, advertisers and prices in the ad, with their current values. Requests of a log are checked like in the ad server,
+ * at the time of the request and as far as the log has the data; `keys` verify their links.
  */
 export function createCompleter(
   pool: Pool,
@@ -49,28 +52,35 @@ export function createCompleter(
         ? { line: click.line, event: click.event }
         : eventOf(click, verify, judgeAgent, doubleClicks),
     );
-    const wanted = events.flatMap(({ event }) =>
+    const adIds = events.flatMap(({ event }) =>
       event === null || isComplete(event) ? [] : [Number(event.adId)],
     );
-    await Promise.all([...new Set(wanted)].map((adId) => ads.refresh(adId)));
-    return events.map(({ line, event }) => {
-      if (event === null) return { is: 'skipped', line, why: 'a link that none of LINK_KEYS has signed' };
-      const ad = ads.get(Number(event.adId));
-      if (ad === undefined && !isComplete(event))
-        return { is: 'skipped', line, why: 'an ad that is not in the database' };
-      const whole = {
-        ...event,
-        campaignId: event.campaignId ?? ad?.campaignId,
-        advertiserId: event.advertiserId ?? ad?.advertiserId,
-        priceMicros: event.priceMicros ?? ad?.priceMicros,
-      };
-      const read = readEvent(whole, fileHash, line, '');
-      if (read.is === 'click' && read.value !== null)
-        return { is: 'complete', clickId: read.click.clickId, value: read.value };
-      const why = read.is === 'unreadable' ? read.detail : `Expected a click, got a ${read.is}`;
-      return { is: 'broken', line, why };
-    });
+    await Promise.all([...new Set(adIds)].map((adId) => ads.refresh(adId)));
+    return events.map(({ line, event }) => completeEvent(event, line, ads, fileHash));
   };
+}
+
+function completeEvent(
+  event: Readonly<Record<string, unknown>> | null,
+  line: number,
+  ads: AdLookup,
+  fileHash: Buffer,
+): CompleteClick | UnplayableLine {
+  if (event === null) return { is: 'skipped', line, why: 'a link that is not signed with one of LINK_KEYS' };
+  const ad = ads.get(Number(event.adId));
+  if (ad === undefined && !isComplete(event))
+    return { is: 'skipped', line, why: 'an ad that is not in the database' };
+  const completed = {
+    ...event,
+    campaignId: event.campaignId ?? ad?.campaignId,
+    advertiserId: event.advertiserId ?? ad?.advertiserId,
+    priceMicros: event.priceMicros ?? ad?.priceMicros,
+  };
+  const read = readEvent(completed, fileHash, line, '');
+  if (read.is === 'click' && read.value !== null)
+    return { is: 'complete', clickId: read.click.clickId, value: read.value };
+  const why = read.is === 'unreadable' ? read.detail : `Expected a click, got a ${read.is}`;
+  return { is: 'broken', line, why };
 }
 
 function isComplete({ campaignId, advertiserId, priceMicros }: Readonly<Record<string, unknown>>): boolean {

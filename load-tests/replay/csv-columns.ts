@@ -9,7 +9,7 @@ import type { Reading } from './reading.ts';
 
 const asText = (text: string) => text;
 
-/** Columns that become a field of a click event, and how. An empty cell is none. */
+/** Columns that become a field of the click event, with their parsers. Empty cells are left out. */
 const EVENT_COLUMNS = {
   clickId: { field: 'clickId', read: asText },
   adId: { field: 'adId', read: readNumber },
@@ -26,25 +26,28 @@ const EVENT_COLUMNS = {
   visitorNetwork: { field: 'visitorNetwork', read: asText },
 } as const;
 
-/** What a column may be. Of a `link`, the ad and the rest are found; rows whose `isClick` is 0 are none. */
+/** The columns that Tollway reads. A `link` replaces `adId` and the rest; rows whose `isClick` is 0 are skipped. */
 export const COLUMNS = ['clickedAt', 'link', 'isClick', ...keysOf(EVENT_COLUMNS)] as const;
 export type Column = (typeof COLUMNS)[number];
 
-/** The column of the file that each of ours is in; `=7` is no column, but the value of all rows. */
+/** The header in the file of each of Tollway's columns. `=7` is not a header but the constant 7 for all rows. */
 export type ColumnMap = ReadonlyMap<Column, string>;
 
-/** How the times of a file are meant. */
+/** How the times of a file are parsed. */
 export type TimeOptions = {
-  /** Reads times without a zone; `null` refuses them. */
+  /** Parses times without a zone; `null` rejects them. */
   readonly localTime: LocalTime | null;
-  /** Unix ms that the first row gets, with the others at their distance; times may then be numbers of seconds from anywhere. */
+  /**
+   * The time of the first row in Unix ms; the others are shifted by the same amount. Times can then also be seconds since any start. `null`
+   * does not shift.
+   */
   readonly baseMs: number | null;
 };
 
-/** A value of a row: from a cell, or the same for all. */
+/** Where the value of a column comes from: the cell at `index`, or a constant. */
 export type Cell = { readonly column: Column; readonly index: number; readonly constant: string | null };
 
-/** Reads `adId=ad,clickedAt=time`, and `adId==7` for one value of all rows. Throws `bad_columns`. */
+/** Parses a column mapping such as `adId=ad,clickedAt=time`; `adId==7` sets 7 for all rows. Throws `bad_columns`. */
 export function parseColumns(text: string): ColumnMap {
   const map = new Map<Column, string>();
   for (const part of text.split(',')) {
@@ -60,17 +63,17 @@ export function parseColumns(text: string): ColumnMap {
   return map;
 }
 
-/** Whether these headers are enough without `--columns`. */
+/** Whether a file with these headers can be read without `--columns`. */
 export function areTollwayHeaders(headers: readonly string[]): boolean {
   const has = (name: Column) => headers.includes(name);
   return (has('adId') && (has('clickedAt') || has('clickId'))) || (has('link') && has('clickedAt'));
 }
 
-/** Finds the columns in the headers of a file. Throws `bad_columns`. */
+/** Locates the columns in the headers of a file. Throws `bad_columns`. */
 export function findColumns(headers: readonly string[], columns: ColumnMap | null): readonly Cell[] {
-  const named = headers.flatMap((header) => columnNamed(header) ?? []);
-  const wanted: ColumnMap = columns ?? new Map(named.map((name) => [name, name]));
-  const cells = [...wanted].map(([column, header]): Cell => {
+  const known = headers.flatMap((header) => columnNamed(header) ?? []);
+  const mapping: ColumnMap = columns ?? new Map(known.map((name) => [name, name]));
+  const cells = [...mapping].map(([column, header]): Cell => {
     if (header.startsWith('=')) return { column, index: -1, constant: header.slice(1) };
     const index = headers.indexOf(header);
     if (index >= 0) return { column, index, constant: null };
@@ -79,7 +82,7 @@ export function findColumns(headers: readonly string[], columns: ColumnMap | nul
       `Expected a column "${header}" for ${column} in the first line, got ${headers.map((name) => `"${name}"`).join(', ')}`,
     );
   });
-  if (!areTollwayHeaders([...wanted.keys()]) || (wanted.has('adId') && wanted.has('link'))) {
+  if (!areTollwayHeaders([...mapping.keys()]) || (mapping.has('adId') && mapping.has('link'))) {
     const message =
       'Expected columns for clickedAt and either adId or link: --columns adId=…,clickedAt=… or --columns link=…,clickedAt=…';
     throw new TollwayError('bad_columns', message);
@@ -87,7 +90,7 @@ export function findColumns(headers: readonly string[], columns: ColumnMap | nul
   return cells;
 }
 
-/** Reads the rows of one file, from the first on. */
+/** Creates a reader for the rows of one file. It must read them in order, because the first row sets the time shift. */
 export function createRowReader(cells: readonly Cell[], times: TimeOptions, log: LogContext) {
   const readTime = createTimeReader(times);
   return (values: readonly string[], line: number): Reading => {
@@ -98,14 +101,14 @@ export function createRowReader(cells: readonly Cell[], times: TimeOptions, log:
     const clickedAt = time === undefined ? undefined : readTime(time);
     if (/^(0(\.0+)?|f(alse)?|no?)$/i.test(texts.get('isClick') ?? ''))
       return { is: 'skipped', line, why: 'the isClick column is 0' };
-    if (typeof clickedAt === 'string') return { is: 'broken', line, why: timeExpected(clickedAt) };
+    if (typeof clickedAt === 'string') return { is: 'broken', line, why: timeError(clickedAt) };
     const link = texts.get('link');
     if (link !== undefined) return readLinkRow(link, clickedAt, texts, line, log);
     return readEventRow(clickedAt, texts, line);
   };
 }
 
-/** A time in Unix ms; what is none as it is. */
+/** Parses a time to Unix ms. Returns the text itself if it is not a time. */
 function createTimeReader({ localTime, baseMs }: TimeOptions): (text: string) => number | string {
   let shiftMs: number | null = null;
   return (text) => {
@@ -118,14 +121,14 @@ function createTimeReader({ localTime, baseMs }: TimeOptions): (text: string) =>
   };
 }
 
-function timeExpected(text: string): string {
+function timeError(text: string): string {
   const got = text === '' ? 'nothing' : JSON.stringify(text.slice(0, 60));
   if (isLocalTime(text))
-    return `Expected a time with its zone in clickedAt, got ${got}; --time-zone says which zone it is in`;
+    return `Expected a time with a zone in clickedAt, got ${got}; set the zone with --time-zone`;
   const remedy = /^\d{1,9}$/.test(text)
-    ? '; for seconds from the beginning of the file, --base-time says when that was; for YYMMDDHH, --time-zone the zone'
+    ? '; for seconds since the start of the file, set --base-time; for YYMMDDHH, set --time-zone'
     : '';
-  return `Expected a time with its zone, or Unix seconds or ms, in clickedAt, got ${got}${remedy}`;
+  return `Expected a time with a zone, or Unix seconds or ms, in clickedAt, got ${got}${remedy}`;
 }
 
 function readLinkRow(
@@ -160,7 +163,7 @@ function readEventRow(
     if (column === 'clickedAt' || column === 'link' || column === 'isClick') continue;
     const { field, read } = EVENT_COLUMNS[column];
     try {
-      // An empty cell says that there is no nonce, that nothing was invalid; of what is needed, that it is to be looked up.
+      // An empty nonce means an evergreen link, an empty reason a valid click. Other empty fields are looked up in the ad.
       if (text !== '') event[field] = read(text);
       else if (field === 'nonce') event[field] = null;
     } catch (error) {
@@ -170,21 +173,21 @@ function readEventRow(
   return clickOf(event, line);
 }
 
-/** A whole number; pandas writes those of a column with gaps as `1.0`. Anything else is left as it is, to be shown. */
+/** Parses a whole number, also `1.0`, as pandas writes numbers of a column with gaps. Returns other texts unchanged, for the error message. */
 function readNumber(text: string): number | string {
   const [, digits] = /^(\d{1,16})(?:\.0+)?$/.exec(text) ?? [];
   return digits === undefined ? text : Number(digits);
 }
 
-/** An amount in micros, with a point or a comma before its decimals, or as `5.4E-5`. Throws `bad_amount`. */
+/** Parses an amount to micros, with a decimal point or a decimal comma, or in the form `5.4E-5`. Throws `bad_amount`. */
 function readPrice(text: string): number {
   if (/^\d{1,3},\d{3}$/.test(text) && !text.startsWith('0')) {
-    const message = `Amount "${text}" is ambiguous: the comma may be a decimal or a thousands separator`;
+    const message = `Amount "${text}" is ambiguous: the comma can be a decimal or a thousands separator`;
     throw new TollwayError('bad_amount', message);
   }
   if (/^\d(\.\d{1,9})?e-?\d{1,2}$/i.test(text)) {
     const micros = Number(text) * 1e6;
-    // Binary fractions are rarely exact; a millionth of a micro is far below any decimal that could be meant.
+    // Floating-point fractions are rarely exact. The tolerance of a millionth of a micro is far below 6 decimals.
     if (micros >= 0.5 && Math.abs(micros - Math.round(micros)) < 1e-6) return Math.round(micros);
     throw new TollwayError('bad_amount', `Expected an amount above 0 with at most 6 decimals, got "${text}"`);
   }
@@ -201,6 +204,6 @@ function columnNamed(name: string): Column | undefined {
 }
 
 function keysOf<T extends object>(object: T): (keyof T)[] {
-  // Keys of an object literal, which has no others.
+  // The argument is an object literal, so it has no other keys.
   return Object.keys(object) as (keyof T)[];
 }

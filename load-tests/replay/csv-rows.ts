@@ -14,20 +14,20 @@ import type { LogContext } from './logs/log-request.ts';
 import type { Reader, Reading } from './reading.ts';
 
 const SEPARATORS = [',', ';', '\t'];
-/** Rows taken apart at once: the parser has to be set up for each call. */
+/** Rows per call of the parser, because its setup costs time. */
 const ROWS = 200;
-/** Lines that one row may have: of a quote that is never closed, no more are looked at. */
+/** Limit of lines per row. It ends the search for the end of a quote that is never closed. */
 const ROW_LINES_MAX = 20;
 
-/** With which Excel marks a file that has another separator than its locale's. */
+/** The line with which Excel declares the separator of a file. */
 const SEPARATOR_LINE = /^"?sep=(.)"?$/i;
 
-/** Whether a line stands before the head of a CSV file. */
+/** Whether a line declares the separator of a CSV file, before its header. */
 export function isSeparatorLine(text: string): boolean {
   return SEPARATOR_LINE.test(text);
 }
 
-/** Whether a line may be the head of a CSV file that needs no columns named: it has ours. */
+/** Whether a line is the header of a CSV file that can be read without `--columns`. */
 export function isHeadLine(text: string): boolean {
   return areTollwayHeaders(readHead(text, null).headers);
 }
@@ -41,20 +41,20 @@ function readHead(text: string, given: string | null): { separator: string; head
 }
 
 /**
- * CSV by RFC 4180, separated by commas, semicolons or tabs, or by what Excel's `sep=` line says; the next line names the columns. A bad
- * row, such as one with a quote that is never closed, takes none of its neighbours with it. Without `columns`, the ledger's export is known
- * by its headers. Throws `bad_columns` where the file lacks one.
+ * Reads CSV (RFC 4180) with commas, semicolons or tabs, or with the separator of Excel's `sep=` line. The first other line is the header. A
+ * broken row, such as one with an unclosed quote, does not affect other rows. Without `columns`, the ledger's export is detected by its
+ * headers. Throws `bad_columns` if a column is missing.
  */
 export function csvReader(columns: ColumnMap | null, times: TimeOptions, log: LogContext): Reader {
   return async function* (lines) {
-    let given: string | null = null;
+    let declared: string | null = null;
     let head: Head | null = null;
     let rows: Row[] = [];
     for await (const row of rowsOf(lines)) {
       if (head === null) {
         const separator: string | undefined = SEPARATOR_LINE.exec(row.text)?.[1];
-        if (given === null && separator !== undefined) given = separator;
-        else head = headOf(readHead(row.text, given), columns, times, log);
+        if (declared === null && separator !== undefined) declared = separator;
+        else head = headOf(readHead(row.text, declared), columns, times, log);
         continue;
       }
       rows.push(row);
@@ -85,14 +85,14 @@ function headOf(
 
 type Row = { readonly line: number; readonly text: string };
 
-/** Puts the lines of quoted line breaks together. */
+/** Joins lines to rows: a quoted cell can contain line breaks. */
 async function* rowsOf(lines: AsyncIterable<Buffer>): AsyncGenerator<Row> {
   let open: Row[] = [];
   let number = 0;
   for await (const bytes of lines) {
     number += 1;
-    let again: Row[] = [{ line: number, text: bytes.toString() }];
-    for (let row = again.shift(); row !== undefined; row = again.shift()) {
+    let pending: Row[] = [{ line: number, text: bytes.toString() }];
+    for (let row = pending.shift(); row !== undefined; row = pending.shift()) {
       const closes = hasOddQuotes(row.text);
       if (open.length === 0 && !closes) {
         if (row.text !== '') yield row;
@@ -109,14 +109,14 @@ async function* rowsOf(lines: AsyncIterable<Buffer>): AsyncGenerator<Row> {
         open.length > ROW_LINES_MAX ||
         whole.text.length > CLICK_BYTES_MAX
       ) {
-        // It was no line break within quotes: the first line is broken, and the others are looked at by themselves.
+        // The lines are not one row: the first line is broken, and the others are examined again on their own.
         yield first;
-        again = [...open.slice(1), ...again];
+        pending = [...open.slice(1), ...pending];
         open = [];
       }
     }
   }
-  // A quote that is open at the end.
+  // The lines after a quote that is still open at the end of the file.
   yield* open;
 }
 

@@ -10,7 +10,7 @@ import type { LogContext } from './logs/log-request.ts';
 import { isNginxObject, nginxJsonReader } from './logs/nginx-json.ts';
 import type { Reader } from './reading.ts';
 
-/** How a recording can be written. */
+/** The formats of recordings. */
 export const FORMATS = [
   'events',
   'export',
@@ -23,14 +23,14 @@ export const FORMATS = [
 ] as const;
 export type Format = (typeof FORMATS)[number];
 
-/** What reading a file depends on besides its format. */
+/** Options of the readers. */
 export type ReaderOptions = {
   readonly columns: ColumnMap | null;
   readonly times: TimeOptions;
   readonly log: LogContext;
 };
 
-/** The format that a line is of, or `null`. CSV is known by its first line only. */
+/** The format of a line, or `null` if it has none of them. CSV is detected by its first line only. */
 export function formatOfLine(text: string, isFirst: boolean): Format | null {
   const object = parseObject(text.startsWith('{') ? text : '');
   if (typeof object !== 'string') {
@@ -44,7 +44,7 @@ export function formatOfLine(text: string, isFirst: boolean): Format | null {
   return isFirst && isHeadLine(text) ? 'csv' : null;
 }
 
-/** The reader of a format. */
+/** Creates the reader of a format. */
 export function createReader(format: Format, { columns, times, log }: ReaderOptions): Reader {
   switch (format) {
     case 'events':

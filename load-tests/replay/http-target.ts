@@ -11,33 +11,36 @@ import type { ClickIdFile } from './click-id-file.ts';
 import type { Sink, Speed } from './pacing.ts';
 import type { RecordedClick } from './reading.ts';
 
-/** Requests under way at full speed. */
+/** Limit of concurrent requests at `--speed max`. */
 const FULL_SPEED_REQUESTS_MAX = 200;
-/** Connections that are kept, each opened when it is first needed. */
+/** Limit of kept connections. Each is opened when it is first needed. */
 export const CONNECTIONS_MAX = 500;
 const LINK_LIFE_MS = 86_400_000;
 
-/** What became of the requests. */
+/** The counts of the results of requests. */
 export type HttpCounts = {
   recorded: number;
-  /** Redirected, and said that nothing was recorded. */
+  /** Redirected with `Tollway-Click: none`: not recorded. */
   unrecorded: number;
   failed: number;
-  /** Not sent: too many were under way. */
+  /** Not sent, because too many requests were under way. */
   shed: number;
   underWay: number;
   readonly failures: Map<string, number>;
-  /** From when a click was due to its answer, in µs. */
+  /** Time from the due time of a click to its answer, in µs. */
   readonly latencyMicros: MicrosHistogram;
 };
 
 export type HttpReplayTarget = Sink & {
   readonly counts: HttpCounts;
-  /** Resolves when all are answered, or none will be any more. */
+  /** Resolves when all requests are answered, or after a timeout. */
   readonly finish: () => Promise<void>;
 };
 
-/** The way of the visitors: requests of links, which are new clicks. A recorded click is clicked by a fresh link to its ad. */
+/**
+ * A replay target that requests links from the ad server, which makes new clicks. For a click event it signs a new link to the ad; a request of
+ * a log is sent again.
+ */
 export function createHttpReplayTarget(
   target: HttpTarget,
   { sign, speed, ids }: { sign: LinkSigner | null; speed: Speed; ids: ClickIdFile },
@@ -51,9 +54,9 @@ export function createHttpReplayTarget(
     failures: new Map(),
     latencyMicros: createMicrosHistogram(),
   };
-  let room: () => void = () => {};
+  let onAnswer: () => void = () => {};
 
-  const begin = (click: RecordedClick, dueAt: number) => {
+  const send = (click: RecordedClick, dueAt: number) => {
     counts.underWay += 1;
     const arrival = {
       kind: 'fresh',
@@ -61,18 +64,18 @@ export function createHttpReplayTarget(
       headers: headersOf(click),
       onNewConnection: false,
     } as const;
-    target.click(arrival, (answered) => {
+    target.click(arrival, (result) => {
       counts.underWay -= 1;
-      room();
-      if (answered.is === 'recorded' || answered.is === 'unrecorded')
+      onAnswer();
+      if (result.is === 'recorded' || result.is === 'unrecorded')
         recordMs(counts.latencyMicros, performance.now() - dueAt);
-      if (answered.is === 'recorded') {
+      if (result.is === 'recorded') {
         counts.recorded += 1;
-        ids.add(answered.clickId);
-      } else if (answered.is === 'unrecorded') counts.unrecorded += 1;
+        ids.add(result.clickId);
+      } else if (result.is === 'unrecorded') counts.unrecorded += 1;
       else {
         counts.failed += 1;
-        countFailure(counts.failures, answered.is === 'failed' ? answered.reason : 'refused');
+        countFailure(counts.failures, result.is === 'failed' ? result.reason : 'refused');
       }
     });
   };
@@ -83,10 +86,10 @@ export function createHttpReplayTarget(
         counts.shed += 1;
         return;
       }
-      begin(click, dueAt);
+      send(click, dueAt);
       if (speed !== 'max' || counts.underWay < FULL_SPEED_REQUESTS_MAX) return;
       return new Promise((resolve) => {
-        room = resolve;
+        onAnswer = resolve;
       });
     },
     pause: () => {},
@@ -98,8 +101,8 @@ export function createHttpReplayTarget(
 }
 
 /**
- * Asks by `HEAD`, which is no click, for the first clicks of a file: if all of them are unknown, so are probably the others.
- * Throws `target_unreachable`, `keys_differ`.
+ * Checks by `HEAD`, which is not a click, that the ad server accepts at least one of the first links. If it rejects all of them, it probably
+ * has other keys. Throws `target_unreachable`, `keys_differ`.
  */
 export async function assertTakesLinks(
   target: HttpTarget,
@@ -110,24 +113,24 @@ export async function assertTakesLinks(
   for (const sample of samples) {
     if ((await target.probe(pathOf(sample, sign))) !== 404) return;
   }
-  const message = `${url} answers 404 to each of the first ${counted(samples.length, 'link')}: expected an ad server with the LINK_KEYS that they are signed with`;
+  const message = `${url} answers 404 to each of the first ${counted(samples.length, 'link')}: expected an ad server with the LINK_KEYS that signed them`;
   throw new TollwayError('keys_differ', message);
 }
 
 function pathOf(click: RecordedClick, sign: LinkSigner | null): string {
   if (click.is === 'request') return click.path;
   if (sign === null) throw new Error('Expected a signer for click events');
-  // One that says that it came by an evergreen link comes by one again.
+  // A click without a nonce came from an evergreen link.
   const link =
     click.event.nonce === null ? evergreenLink(click.adId) : impressionLink(click.adId, LINK_LIFE_MS);
   return `/c/${sign(link)}`;
 }
 
-/** The visitor as recorded; the address is believed where this machine is one of TRUSTED_PROXIES. */
+/** The headers of the recorded visitor. The ad server uses the address only if TRUSTED_PROXIES contains this machine. */
 function headersOf(click: RecordedClick): Record<string, string> {
   const { userAgent, referrer, address } = click.is === 'request' ? click : visitorOf(click.event);
   const { 'user-agent': browser, ...others } = BROWSER_HEADERS;
-  // A log that knows no user agent says that there was none; an export never knows one.
+  // A missing user agent in a log means that the request had none. An export never has user agents, so a browser's is sent.
   const agent = userAgent ?? (click.is === 'request' ? null : browser);
   return {
     ...others,
@@ -145,7 +148,7 @@ function visitorOf({ userAgent, referrerHost, visitorNetwork }: Readonly<Record<
   };
 }
 
-/** What a header may hold; a log, or a file, may hold anything. RFC 9110 §5.5 */
+/** The text with characters that a header cannot have (RFC 9110 §5.5) replaced by `?`. */
 function printable(text: string): string {
   return text.replace(/[^\x20-\x7e]/g, '?').trim();
 }

@@ -3,8 +3,8 @@ import { EDGE_INVALID_REASONS } from '../../contract/click-event.ts';
 import { clickOf, eachLine, parseObject } from './click-lines.ts';
 import type { Reader, Reading } from './reading.ts';
 
-/** What a row says that is a fact about the click, and not about what became of it. */
-const FACTS = ['clickId', 'nonce', 'adId', 'campaignId', 'advertiserId', 'clickedAt'] as const;
+/** The columns that describe the click itself, not its outcome. */
+const CLICK_FIELDS = ['clickId', 'nonce', 'adId', 'campaignId', 'advertiserId', 'clickedAt'] as const;
 
 /** Whether an object is a row of `npx tollway export`. */
 export function isExportRow(row: Readonly<Record<string, unknown>>): boolean {
@@ -12,16 +12,15 @@ export function isExportRow(row: Readonly<Record<string, unknown>>): boolean {
 }
 
 /**
- * The ledger's own export. A row tells what a click has cost, and only of a charged one is that its price: for the others
- * the ad's price of today is looked up. What was judged at the edge keeps its judgement; a repeat, and a budget that
- * is gone, are found anew.
+ * Reads the export of the ledger. Only the amount of a charged click is its price; for other clicks the current price of the ad is looked up.
+ * Reasons that the ad server set (such as `bot`) are kept; repeats and exhausted budgets are decided again by the processor.
  */
 export const readLedgerExport: Reader = eachLine((text, line) => {
   const row = parseObject(text);
   return typeof row === 'string' ? { is: 'broken', line, why: row } : clickOfRow(row, line);
 });
 
-/** A row of the export as CSV: an empty value is `null`, ids are numbers. */
+/** Reads a row of the export as CSV. Empty values are `null`, ids are numbers. */
 export function readExportValues(
   headers: readonly string[],
   values: readonly string[],
@@ -38,19 +37,19 @@ export function readExportValues(
 function clickOfRow(row: Readonly<Record<string, unknown>>, line: number): Reading {
   const broken = (why: string): Reading => ({ is: 'broken', line, why });
   if (!isExportRow(row))
-    return broken('Expected outcome, charged and settledAt, as npx tollway export has them');
+    return broken('Expected outcome, charged and settledAt, as in the output of npx tollway export');
   if (row.outcome === 'credit')
     return { is: 'skipped', line, why: 'a credit: its click has a row of its own' };
   if (row.clickId === null) return { is: 'skipped', line, why: 'rejected, without a click id' };
   const event: Record<string, unknown> = {};
-  for (const name of FACTS) event[name] = row[name];
+  for (const name of CLICK_FIELDS) event[name] = row[name];
   if (row.outcome === 'charged') {
     const price = priceOf(row.charged);
     if (price === null) return broken('Expected an amount in charged');
     event.priceMicros = price;
   }
-  const judged = EDGE_INVALID_REASONS.find((reason) => reason === row.reason);
-  if (row.outcome === 'invalid' && judged !== undefined) event.invalid = judged;
+  const edgeReason = EDGE_INVALID_REASONS.find((reason) => reason === row.reason);
+  if (row.outcome === 'invalid' && edgeReason !== undefined) event.invalid = edgeReason;
   return clickOf(event, line);
 }
 

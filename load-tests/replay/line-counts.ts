@@ -1,18 +1,18 @@
 import type { Reading, RecordedClick, UnplayableLine } from './reading.ts';
 
-/** Broken lines that are shown. */
+/** Broken lines that the report shows. */
 const SHOWN_MAX = 5;
-/** Reasons for leaving a line out that are told apart. */
+/** Limit of distinct reasons for skipped lines that are counted separately. */
 const REASONS_MAX = 20;
 
-/** What the lines of a file came to. */
+/** The counts of the lines of a file. */
 export type LineCounts = {
-  /** Empty lines are none. */
+  /** All lines except empty ones. */
   lines: number;
   broken: number;
-  /** The first broken ones. */
+  /** The first broken lines. */
   readonly shown: UnplayableLine[];
-  /** Lines that are no click to be replayed, by reason. */
+  /** Number of skipped lines by reason. */
   readonly skipped: Map<string, number>;
 };
 
@@ -32,7 +32,7 @@ export function countUnplayable(lineCounts: LineCounts, unplayable: UnplayableLi
   if (lineCounts.shown.length < SHOWN_MAX) lineCounts.shown.push(unplayable);
 }
 
-/** The clicks among the lines; the others are counted as they pass. */
+/** Yields the clicks of a file, and counts its other lines. */
 export async function* clicksAmong(
   readings: AsyncIterable<Reading>,
   lineCounts: LineCounts,

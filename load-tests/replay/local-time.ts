@@ -1,37 +1,37 @@
 import { TollwayError } from '../../common/errors.ts';
 import { unixMs } from '../../common/unix-time.ts';
 
-/** How long an offset is taken to hold: clocks are put forward and back at quarters of an hour. */
+/** Step at which offsets are looked up, in ms: zones change their offset only at full quarters of an hour. */
 const STEP_MS = 900_000;
 const TIME = /^(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(:\d\d(?:\.\d{1,9})?)?$/;
 /** `YYMMDDHH`, as in Avazu's data set. */
 const HOUR = /^(\d\d)(\d\d)(\d\d)(\d\d)$/;
 const OFFSET = /^GMT(?:([+-])(\d\d):(\d\d)(?::(\d\d))?)?$/;
 
-/** The Unix ms of a time that names no zone, or `null` for what is no such time. */
+/** Parses a time without a zone to Unix ms; `null` if the text is not such a time. */
 export type LocalTime = (text: string) => number | null;
 
-/** Whether a text is a time without a zone. The hours of `YYMMDDHH` are left out: they may as well be a number of seconds. */
+/** Whether a text is a time without a zone. `YYMMDDHH` does not count, because it can also be a number of seconds. */
 export function isLocalTime(text: string): boolean {
   return TIME.test(text) && naiveMs(text) !== null;
 }
 
 /**
- * Reads times without a zone as those of `zone`: a name such as `Asia/Shanghai`, or an offset such as `+08:00`. Of an hour that a clock
- * shows twice, the first is meant. Throws `bad_time_zone`.
+ * Creates a parser for times in `zone`: a name such as `Asia/Shanghai`, or an offset such as `+08:00`. If the end of daylight saving time makes
+ * a time ambiguous, the earlier one is returned. Throws `bad_time_zone`.
  */
 export function createLocalTime(zone: string): LocalTime {
   const offsetMs = createOffsets(zone);
   return (text) => {
     const naive = naiveMs(text);
     if (naive === null) return null;
-    // The later offset is smaller before a clock is put back: with the offset of a day before, the first of two hours is found.
+    // The offset of the day before is still that of daylight saving time, which gives the earlier of two possible times.
     const early = naive - offsetMs(naive - 86_400_000);
     return offsetMs(early) === offsetMs(naive - 86_400_000) ? early : naive - offsetMs(early);
   };
 }
 
-/** A local time as if it were UTC. */
+/** The Unix ms of a local time read as UTC. */
 function naiveMs(text: string): number | null {
   const [, date, minutes, seconds = ':00'] = TIME.exec(text) ?? [];
   if (date !== undefined) return unixMs(`${date}T${minutes}${seconds}Z`);

@@ -3,27 +3,29 @@ import { createMicrosHistogram, type MicrosHistogram, recordMs } from '../load/m
 import { LATE_MS_MAX } from '../load/offer-load.ts';
 import type { ReadRequest, RecordedClick } from './reading.ts';
 
-/** How many times as fast as it was, or as fast as it goes. */
+/** Speed as a multiple of the recording, or as fast as possible. */
 export type Speed = number | 'max';
 
-/** Requests of one time that are spread over its precision; of more, the others come at its end. */
+/** Limit of requests with the same time that are spread over the time's precision. Further ones are due at the end of it. */
 const SPREAD_MAX = 20_000;
-/** Clicks begun in one turn of the event loop: between two turns the answers are read. */
+/** Clicks sent per iteration of the event loop, so that responses are read in between. */
 const CLICKS_PER_ITERATION_MAX = 250;
 
-/** How well the rhythm was kept; all nought at full speed, which has none. */
+/** The pacing of a replay. At full speed every click is in time, and no lateness is recorded. */
 export type Pacing = {
-  /** Clicks begun, and of them those that came at most `LATE_MS_MAX` late. */
+  /** Clicks sent, and how many of them were at most `LATE_MS_MAX` late. */
   begun: number;
   inTime: number;
   readonly latenessMicros: MicrosHistogram;
 };
 
-/** Where clicks go. */
+/** The destination of replayed clicks. */
 export type Sink = {
-  /** Takes a click that was due at `dueAt` (of `performance.now`). Who waits for it, waits for room: only full speed does. */
+  /**
+   * Accepts a click that was due at `dueAt` (clock of `performance.now`). The promise resolves when the sink has capacity again.
+   */
   readonly take: (click: RecordedClick, dueAt: number) => Promise<void> | void;
-  /** Nothing is due for a while: what was gathered goes out. */
+  /** Called when no click is due for some time: sends buffered clicks. */
   readonly pause: () => Promise<void> | void;
 };
 
@@ -31,9 +33,7 @@ export function createPacing(): Pacing {
   return { begun: 0, inTime: 0, latenessMicros: createMicrosHistogram() };
 }
 
-/**
- * Plays clicks, which come in the order of their times, each when it is due by its time and the speed, whatever became of those before it.
- */
+/** Passes clicks, which are in the order of their times, to the sink when they are due. Due times do not depend on earlier answers. */
 export async function play(
   clicks: AsyncIterable<RecordedClick>,
   pacing: Pacing,
@@ -48,22 +48,23 @@ export async function play(
     }
     return void (await sink.pause());
   }
-  // It begins with the first click: opening the file is no lateness.
+  // The clock starts with the first click, so that opening the file does not count as lateness.
   let startedAt = 0;
   let dueAt = 0;
-  let thisTurn = 0;
+  let sentThisIteration = 0;
   for await (const { click, atMs } of spread(clicks)) {
     startedAt ||= performance.now();
     dueAt = Math.max(dueAt, startedAt + (atMs - firstAt) / speed);
     while (dueAt > performance.now() && !stop.aborted) {
       await sink.pause();
-      thisTurn = 0;
-      // The timer's longest time is 2^31 ms.
+      sentThisIteration = 0;
+      // A timer takes at most 2^31 ms.
       await sleep(Math.min(60_000, Math.max(1, dueAt - performance.now())), stop);
     }
     if (stop.aborted) break;
-    thisTurn += 1;
-    if (thisTurn % CLICKS_PER_ITERATION_MAX === 0) await new Promise((resolve) => setImmediate(resolve));
+    sentThisIteration += 1;
+    if (sentThisIteration % CLICKS_PER_ITERATION_MAX === 0)
+      await new Promise((resolve) => setImmediate(resolve));
     const lateMs = Math.max(0, performance.now() - dueAt);
     pacing.begun += 1;
     if (lateMs <= LATE_MS_MAX) pacing.inTime += 1;
@@ -73,26 +74,26 @@ export async function play(
   await sink.pause();
 }
 
-/** Most logs know whole seconds: the requests of one are spread over it, or each second would begin with a burst. */
+/** Spreads requests with the same time over its precision. Most logs have whole seconds, and each second would begin with a burst. */
 async function* spread(
   clicks: AsyncIterable<RecordedClick>,
 ): AsyncGenerator<{ click: RecordedClick; atMs: number }> {
-  let together: ReadRequest[] = [];
-  const atTimes = (ended: readonly ReadRequest[]) =>
-    ended.map((click, index) => ({
+  let sameTime: ReadRequest[] = [];
+  const spreadOut = (requests: readonly ReadRequest[]) =>
+    requests.map((click, index) => ({
       click,
-      atMs: click.clickedAt + (index * click.precisionMs) / ended.length,
+      atMs: click.clickedAt + (index * click.precisionMs) / requests.length,
     }));
   for await (const click of clicks) {
     if (click.is !== 'request') {
       yield { click, atMs: click.clickedAt };
       continue;
     }
-    if (together.length >= SPREAD_MAX || (together[0] ?? click).clickedAt !== click.clickedAt) {
-      yield* atTimes(together);
-      together = [];
+    if (sameTime.length >= SPREAD_MAX || (sameTime[0] ?? click).clickedAt !== click.clickedAt) {
+      yield* spreadOut(sameTime);
+      sameTime = [];
     }
-    together.push(click);
+    sameTime.push(click);
   }
-  yield* atTimes(together);
+  yield* spreadOut(sameTime);
 }

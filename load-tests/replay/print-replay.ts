@@ -3,10 +3,10 @@ import { counted } from '../../common/counted.ts';
 import { VERDICTS } from '../report/print-report.ts';
 import type { ReplayReport } from './replay-report.ts';
 
-/** Writes what a replay showed, for a person, to standard output. */
+/** Prints the report of a replay to standard output. */
 export function printReplay(report: ReplayReport): void {
   const { ledger, reconciliation, http, latenessMs } = report;
-  if (report.interrupted) printLine('Ended early: this is what was replayed until then.');
+  if (report.interrupted) printLine('The replay was interrupted. The report covers the clicks until then.');
   const skipped = Object.entries(report.skipped);
   printLine('');
   printLine(
@@ -16,12 +16,12 @@ export function printReplay(report: ReplayReport): void {
   for (const { line, why } of report.brokenLines) printLine(`           line ${line}: ${why}`);
   if (report.broken > report.brokenLines.length)
     printLine(`           and ${report.broken - report.brokenLines.length} more`);
-  const late =
+  const lateness =
     latenessMs === null
       ? ''
       : `; late by p50 ${latenessMs.p50.toFixed(1)}, p99 ${latenessMs.p99.toFixed(1)}, at most ${latenessMs.max.toFixed(1)} ms`;
   printLine(
-    `Rate       ${report.replayedPerSecond.toFixed(0)} clicks/s for ${report.seconds.toFixed(1)} s (speed ${report.speed})${late}`,
+    `Rate       ${report.replayedPerSecond.toFixed(0)} clicks/s for ${report.seconds.toFixed(1)} s (speed ${report.speed})${lateness}`,
   );
   if (http !== null) {
     printLine(
@@ -31,7 +31,7 @@ export function printReplay(report: ReplayReport): void {
   }
   const amounts = Object.entries(ledger.charged).map(([currency, amount]) => `${amount} ${currency}`);
   printLine(
-    `Ledger     ${ledger.found} of ${counted(ledger.expected, 'click')}, ${ledger.missing} missing; ${counted(ledger.before, 'was', 'were')} there before` +
+    `Ledger     ${ledger.found} of ${counted(ledger.expected, 'click')}, ${ledger.missing} missing; ${counted(ledger.before, 'was', 'were')} settled before` +
       `${ledger.found > ledger.before ? `, ${counted(ledger.found - ledger.before, 'is', 'are')} new` : ''}${listed(Object.entries(ledger.outcomes))}`,
   );
   printLine(`Charged    ${amounts.length === 0 ? 'nothing' : amounts.join(', ')}`);

@@ -31,7 +31,7 @@ export function replayCommand(): Command {
   return new Command('replay')
     .exitOverride()
     .showHelpAfterError('(add --help for the form and examples)')
-    .description('Replay recorded traffic. Follows every click to the ledger and reconciles the books.')
+    .description('Replay recorded traffic. Looks up every click in the ledger and reconciles the books.')
     .argument('<file>', 'the recording, plain or gzip; - for standard input')
     .addOption(
       new Option('--speed <speed>', 'speed relative to the recording, such as 10x or 0.5x, or max')
@@ -39,7 +39,7 @@ export function replayCommand(): Command {
         .argParser(parseSpeed),
     )
     .addOption(
-      new Option('--via <way>', 'click events to the broker, or requests to the ad server')
+      new Option('--via <method>', 'click events to the broker, or requests to the ad server')
         .choices(['broker', 'http'])
         .default('broker'),
     )
@@ -116,24 +116,24 @@ function parseBaseTime(text: string): number {
 
 const HELP = `
 Formats (detected from the first lines):
-  events     JSON click events, one a line
-  export     what npx tollway export writes
-  combined   access log of nginx or Apache, combined or common, with a virtual host before it or not
-  nginx-json, caddy    their JSON access logs
+  events     JSON click events, one per line
+  export     output of npx tollway export
+  combined   access log of nginx or Apache, combined or common, with or without a leading virtual host
+  nginx-json, caddy    JSON access logs of nginx and Caddy
   cloudfront, alb      access logs of CloudFront and of AWS' Application Load Balancer
-  csv        with a line of names; --columns maps them to fields: ${COLUMNS.join(', ')}
-             (adId==7 sets 7 for all rows; rows whose isClick is 0 are skipped; a link names its ad)
+  csv        with a header; --columns maps its names to fields: ${COLUMNS.join(', ')}
+             (adId==7 sets 7 for all rows; rows whose isClick is 0 are skipped; link replaces adId)
 
-In a log, each GET of a /c/… link with status 302 is a click. If the log has X-Forwarded-For, --trusted-proxies says which addresses are
-your proxies.
+In a log, each GET of a /c/… link with status 302 is a click. If the log has X-Forwarded-For, list the addresses of your proxies with
+--trusted-proxies.
 
-Ways:
-  --via broker  puts click events into the broker of the stack. Safe to run twice: a line without a click id gets one made of
-                its time, the file and its line. A campaign, advertiser or price that a line lacks is taken from the ad as it is
-                today.
-  --via http    requests links, which makes new clicks that are charged: the logged link of a log, otherwise a new link to the ad. It
-                sends the visitor's address in X-Forwarded-For; the ad server uses it only if TRUSTED_PROXIES contains the
-                address of this machine.
+Methods:
+  --via broker  publishes click events to the broker of the stack. Safe to run twice: a line without a click id gets one derived
+                from its time, the content of the file and its line number. A missing campaign, advertiser or price is taken from
+                the ad, with its current value.
+  --via http    requests links from the ad server, which makes new clicks that are charged. A log is replayed with its logged links,
+                other formats with new links to the ads. The visitor's address is sent in X-Forwarded-For; the ad server uses it only
+                if TRUSTED_PROXIES contains the address of this machine.
 
 Examples:
   npx tollway export --since 24h | gzip > day.ndjson.gz && npm run load -- replay day.ndjson.gz --speed 10x --via http
@@ -144,6 +144,10 @@ Examples:
   npm run load -- replay criteo.tsv --columns adId=campaign,clickedAt=timestamp,isClick=click --base-time 2026-01-31T12:00:00Z
   npm run load -- replay avazu.csv --columns adId==1,clickedAt=hour,isClick=click --time-zone UTC
 
-Exit code: 0 passed; 1 a click is missing, the books do not balance, or redirects failed; 2 nothing could be replayed, or
-the rhythm could not be kept. Broken lines are counted, shown and skipped.
+Broken lines are counted, shown and skipped.
+
+Exit codes:
+  0  passed
+  1  a click is missing, the books do not balance, or redirects failed
+  2  not measured: no click could be replayed, or clicks were sent late
 `;

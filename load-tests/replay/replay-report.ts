@@ -11,10 +11,10 @@ import type { SettledCheck } from './settled-check.ts';
 
 export type ReplayMethod = 'broker' | 'http';
 
-/** Part of the clicks that must have begun in time for the rhythm to count as kept. */
+/** Share of the clicks that must be sent in time for a replay to count as measured. */
 const IN_TIME_SHARE_MIN = 0.99;
 
-/** All that was seen of a replay. */
+/** The measurements of a replay. */
 export type ReplayResult = {
   readonly file: string;
   readonly format: Format;
@@ -23,7 +23,7 @@ export type ReplayResult = {
   readonly interrupted: boolean;
   readonly lineCounts: LineCounts;
   readonly pacing: Pacing;
-  /** Clicks that the broker or the ad server has taken. */
+  /** Clicks that the broker or the ad server accepted. */
   readonly replayed: number;
   readonly elapsedMs: number;
   readonly http: HttpCounts | null;
@@ -31,25 +31,25 @@ export type ReplayResult = {
   readonly reconciliation: Reconciliation;
 };
 
-/** What a replay showed, as `--json` prints it. */
+/** The report of a replay, as `--json` prints it. */
 export type ReplayReport = {
   readonly file: string;
   readonly format: Format;
   readonly via: ReplayMethod;
   readonly speed: string;
   readonly verdict: Verdict;
-  /** What speaks against it; empty when it passed. */
+  /** Why the replay did not pass; empty if it passed. */
   readonly reasons: readonly string[];
   readonly interrupted: boolean;
   readonly lines: number;
   readonly replayed: number;
   readonly broken: number;
-  /** The first of them. */
+  /** The first broken lines. */
   readonly brokenLines: readonly { readonly line: number; readonly why: string }[];
   readonly skipped: Readonly<Record<string, number>>;
   readonly seconds: number;
   readonly replayedPerSecond: number;
-  /** How late clicks began against the rhythm; `null` at full speed. */
+  /** Delay of clicks after their due time; `null` at full speed. */
   readonly latenessMs: { readonly p50: number; readonly p99: number; readonly max: number } | null;
   readonly http: {
     readonly recorded: number;
@@ -67,34 +67,17 @@ export type ReplayReport = {
   };
 };
 
-/** Sums a replay up and judges it. */
+/** Summarizes and judges a replay. */
 export function replayReportOf(result: ReplayResult): ReplayReport {
   const { lineCounts, pacing, http, ledger, reconciliation, speed, elapsedMs } = result;
   const seconds = elapsedMs / 1_000;
   const failed = http === null ? 0 : http.failed + http.underWay;
-  const broken = [
-    ...violatedGuarantees(result, failed),
-    ...(http !== null && http.shed > 0
-      ? [`${counted(http.shed, 'click was', 'clicks were')} shed: too many requests were under way`]
-      : []),
-  ];
-  const isSlow = pacing.inTime < pacing.begun * IN_TIME_SHARE_MIN;
-  const unmeasured = [
-    ...(result.interrupted ? ['it was ended early'] : []),
-    ...(isSlow
-      ? [
-          `the rhythm was not kept: ${pacing.begun - pacing.inTime} of ${counted(pacing.begun, 'click')} began more than ` +
-            `${LATE_MS_MAX} ms late; a lower --speed can be kept`,
-        ]
-      : []),
-  ];
   return {
+    ...judgeReplay(result, failed),
     file: result.file,
     format: result.format,
     via: result.via,
     speed: speed === 'max' ? 'max' : `${speed}x`,
-    verdict: broken.length > 0 ? 'failed' : unmeasured.length > 0 ? 'not_measured' : 'passed',
-    reasons: [...broken, ...unmeasured],
     interrupted: result.interrupted,
     lines: lineCounts.lines,
     replayed: result.replayed,
@@ -126,9 +109,33 @@ export function replayReportOf(result: ReplayResult): ReplayReport {
   };
 }
 
+function judgeReplay(result: ReplayResult, failed: number): Pick<ReplayReport, 'verdict' | 'reasons'> {
+  const { http, pacing } = result;
+  const violated = [
+    ...violatedGuarantees(result, failed),
+    ...(http !== null && http.shed > 0
+      ? [`${counted(http.shed, 'click was', 'clicks were')} shed: too many requests were under way`]
+      : []),
+  ];
+  const isSlow = pacing.inTime < pacing.begun * IN_TIME_SHARE_MIN;
+  const unmeasured = [
+    ...(result.interrupted ? ['the replay was interrupted'] : []),
+    ...(isSlow
+      ? [
+          `this machine was too slow for the speed: ${pacing.begun - pacing.inTime} of ${counted(pacing.begun, 'click')} were sent more than ` +
+            `${LATE_MS_MAX} ms late; use a lower --speed`,
+        ]
+      : []),
+  ];
+  return {
+    verdict: violated.length > 0 ? 'failed' : unmeasured.length > 0 ? 'not_measured' : 'passed',
+    reasons: [...violated, ...unmeasured],
+  };
+}
+
 function violatedGuarantees({ ledger, reconciliation, http }: ReplayResult, failed: number): string[] {
-  const why = [...(http?.failures ?? [])].map(([reason, count]) => `${reason}: ${count}`).join(', ');
-  const found: [boolean, string][] = [
+  const failures = [...(http?.failures ?? [])].map(([reason, count]) => `${reason}: ${count}`).join(', ');
+  const checks: [boolean, string][] = [
     [
       ledger.missing > 0,
       `${counted(ledger.missing, 'click is', 'clicks are')} not in the ledger: ${ledger.missingIds.join(' ')}`,
@@ -138,13 +145,13 @@ function violatedGuarantees({ ledger, reconciliation, http }: ReplayResult, fail
       reconciliation.missing > 0,
       `${counted(reconciliation.missing, 'accepted click is', 'accepted clicks are')} missing from the books`,
     ],
-    [failed > 0, `${counted(failed, 'redirect')} failed${why === '' ? '' : ` (${why})`}`],
+    [failed > 0, `${counted(failed, 'redirect')} failed${failures === '' ? '' : ` (${failures})`}`],
     [
       (http?.unrecorded ?? 0) > 0,
       `${counted(http?.unrecorded ?? 0, 'click was', 'clicks were')} redirected without being recorded`,
     ],
   ];
-  return found.flatMap(([holds, text]) => (holds ? [text] : []));
+  return checks.flatMap(([isViolated, text]) => (isViolated ? [text] : []));
 }
 
 function millisOf(micros: MicrosHistogram): { p50: number; p99: number; max: number } {

@@ -8,7 +8,6 @@ import { findLinkKeys } from '../../cli/link-key-file.ts';
 import { assertBroker } from '../../cli/start/assert-broker.ts';
 import type { Config } from '../../common/config/config.ts';
 import type { LinkKey } from '../../common/config/link-keys.ts';
-import { counted } from '../../common/counted.ts';
 import { TollwayError } from '../../common/errors.ts';
 import { createPool, type Pool } from '../../common/postgres/postgres.ts';
 import { createLogger } from '../../common/telemetry/logger.ts';
@@ -26,13 +25,14 @@ import type { Format } from './formats.ts';
 import { assertTakesLinks, CONNECTIONS_MAX, createHttpReplayTarget, type HttpCounts } from './http-target.ts';
 import { clicksAmong, createLineCounts, type LineCounts } from './line-counts.ts';
 import { createPacing, type Pacing, play, type Sink, type Speed } from './pacing.ts';
+import { printPlan } from './print-plan.ts';
 import { openRecording, type Recording } from './recording.ts';
 import type { ReplayMethod, ReplayResult } from './replay-report.ts';
 import { checkSettled } from './settled-check.ts';
 
 const DAY_MS = 86_400_000;
 const SHOW_MS = 1_000;
-/** Connections to the database: for batches under way, and to look ads up. */
+/** Connections to the database, for concurrent batches and lookups of ads. */
 const CONNECTIONS = 6;
 
 export type ReplayOptions = {
@@ -41,9 +41,9 @@ export type ReplayOptions = {
   readonly format: Format | 'auto';
   readonly columns: ColumnMap | null;
   readonly times: TimeOptions;
-  /** Proxies whose `X-Forwarded-For` is believed where a log has it; `null` are those of TRUSTED_PROXIES. */
+  /** Proxies whose `X-Forwarded-For` is trusted in a log; `null`: those of TRUSTED_PROXIES. */
   readonly trustedProxies: Config['TRUSTED_PROXIES'] | null;
-  /** Where requests go; `null` is the stack's own address. */
+  /** URL of the ad server for requests; `null`: that of the stack. */
   readonly target: string | null;
   readonly waitMs: number;
 };
@@ -52,9 +52,9 @@ export type ReplayOptions = {
 export type ReplayedFile = { readonly path: string; readonly name: string };
 
 export type ReplayContext = {
-  /** Ends the replay; what was replayed until then is looked up all the same. */
+  /** Ends the replay. Clicks that were replayed are still looked up in the ledger. */
   readonly stopLoad: AbortSignal;
-  /** Ends the waiting for the ledger too. */
+  /** Ends the wait for missing clicks too. */
   readonly giveUp: AbortSignal;
   readonly progress: Progress;
 };
@@ -72,8 +72,8 @@ type ReplayRun = CliContext & {
 type SentClicks = { readonly replayed: number; readonly http: HttpCounts | null };
 
 /**
- * Replays a file on a running stack and follows every click of it into the ledger. Throws `bad_file`, `unknown_format`,
- * `bad_columns`, `bad_options`, `disk_full`, `nothing_replayed`, `target_unreachable`, `keys_differ`, `broker_away`, and what `pg` throws.
+ * Replays a file on a running stack and looks up every click in the ledger. Throws `bad_file`, `unknown_format`, `bad_columns`, `bad_options`,
+ * `disk_full`, `nothing_replayed`, `target_unreachable`, `keys_differ`, `broker_away`, and the errors of `pg`.
  */
 export async function runReplay(
   { path, name: file }: ReplayedFile,
@@ -81,79 +81,81 @@ export async function runReplay(
   { stopLoad, giveUp, progress }: ReplayContext,
 ): Promise<ReplayResult> {
   assertCompatibleOptions(options);
-  const place = findPlace();
-  const oldAt = Date.now() - place.config.CLICK_AGE_MAX_DAYS * DAY_MS;
+  const cli = findPlace();
   progress.show(`Reading ${file}`);
-  const visitorAddress = createVisitorAddress(options.trustedProxies ?? place.config.TRUSTED_PROXIES);
   const recording = await openRecording(path, {
     ...options,
     name: file,
-    oldAt,
+    oldAt: Date.now() - cli.config.CLICK_AGE_MAX_DAYS * DAY_MS,
     stop: stopLoad,
-    log: { visitorAddress },
+    log: { visitorAddress: createVisitorAddress(options.trustedProxies ?? cli.config.TRUSTED_PROXIES) },
   });
-  const pool = createPool(place.stack.databaseUrl, 'replay', CONNECTIONS, () => {});
-  const ids = new ClickIdFile();
-  const [pacing, lineCounts] = [createPacing(), createLineCounts()];
-  const keys = findLinkKeys(place.config) ?? [];
+  const run: ReplayRun = {
+    ...cli,
+    pool: createPool(cli.stack.databaseUrl, 'replay', CONNECTIONS, () => {}),
+    keys: findLinkKeys(cli.config) ?? [],
+    recording,
+    options,
+    ids: new ClickIdFile(),
+    pacing: createPacing(),
+    lineCounts: createLineCounts(),
+    stop: stopLoad,
+  };
   try {
-    printPlan(file, recording, options, place, progress);
-    const startedAt = await readClock(pool);
-    const beganAt = performance.now();
-    const showing = setInterval(
-      () =>
-        progress.show(`Replaying: ${pacing.begun} of ${recording.clicks}${lateText(pacing, options.speed)}`),
-      SHOW_MS,
-    );
-    const work: ReplayRun = {
-      ...place,
-      pool,
-      keys,
-      recording,
-      options,
-      ids,
-      pacing,
-      lineCounts,
-      stop: stopLoad,
-    };
-    let sent: SentClicks;
-    try {
-      sent = await (options.via === 'broker' ? sendToBroker(work) : sendOverHttp(work));
-    } finally {
-      clearInterval(showing);
-    }
-    const elapsedMs = performance.now() - beganAt;
-    if (sent.replayed === 0 && !stopLoad.aborted && sent.http === null)
-      throw nothingReplayed(file, lineCounts);
-    const ledger = await checkSettled(pool, ids, {
-      startedAt,
-      waitMs: options.waitMs,
-      stop: giveUp,
-      onProgress: (found) => progress.show(`Looking up clicks in the ledger: ${found} of ${ids.size}`),
-    });
-    progress.show('Asking the books');
-    const brokers = await createBacklogs(place.config, createLogger('backlog', SILENT));
-    const reconciliation = await reconcile(pool, { brokers });
-    const { format } = recording;
-    const { via, speed } = options;
-    const interrupted = stopLoad.aborted;
-    return {
-      file,
-      format,
-      via,
-      speed,
-      interrupted,
-      lineCounts,
-      pacing,
-      elapsedMs,
-      ledger,
-      reconciliation,
-      ...sent,
-    };
+    printPlan(file, recording, options, cli, progress);
+    return await replayAndCheck(file, run, giveUp, progress);
   } finally {
     progress.end();
-    ids.close();
-    await pool.end();
+    run.ids.close();
+    await run.pool.end();
+  }
+}
+
+async function replayAndCheck(
+  file: string,
+  run: ReplayRun,
+  giveUp: AbortSignal,
+  progress: Progress,
+): Promise<ReplayResult> {
+  const { pool, recording, options, ids, pacing, lineCounts, stop } = run;
+  const startedAt = await readClock(pool);
+  const beganAt = performance.now();
+  const sent = await sendWithProgress(run, progress);
+  const elapsedMs = performance.now() - beganAt;
+  if (sent.replayed === 0 && !stop.aborted && sent.http === null) throw nothingReplayed(file, lineCounts);
+  const ledger = await checkSettled(pool, ids, {
+    startedAt,
+    waitMs: options.waitMs,
+    stop: giveUp,
+    onProgress: (found) => progress.show(`Looking up clicks in the ledger: ${found} of ${ids.size}`),
+  });
+  progress.show('Reconciling');
+  const brokers = await createBacklogs(run.config, createLogger('backlog', SILENT));
+  const reconciliation = await reconcile(pool, { brokers });
+  return {
+    file,
+    format: recording.format,
+    via: options.via,
+    speed: options.speed,
+    interrupted: stop.aborted,
+    lineCounts,
+    pacing,
+    elapsedMs,
+    ledger,
+    reconciliation,
+    ...sent,
+  };
+}
+
+async function sendWithProgress(run: ReplayRun, progress: Progress): Promise<SentClicks> {
+  const { recording, options, pacing } = run;
+  const show = () =>
+    progress.show(`Replaying: ${pacing.begun} of ${recording.clicks}${latenessText(pacing, options.speed)}`);
+  const timer = setInterval(show, SHOW_MS);
+  try {
+    return await (options.via === 'broker' ? sendToBroker(run) : sendOverHttp(run));
+  } finally {
+    clearInterval(timer);
   }
 }
 
@@ -169,9 +171,9 @@ function assertCompatibleOptions({ via, format, columns, target }: ReplayOptions
   if (wrong !== null) throw new TollwayError('bad_options', wrong);
 }
 
-async function sendToBroker(work: ReplayRun): Promise<SentClicks> {
-  const { config, pool, keys, recording, ids, lineCounts, stop } = work;
-  if (recording.hasLinks && keys.length === 0) throw noKeys('the links of a log are verified with them');
+async function sendToBroker(run: ReplayRun): Promise<SentClicks> {
+  const { config, pool, keys, recording, ids, lineCounts, stop } = run;
+  if (recording.hasLinks && keys.length === 0) throw noKeys('they verify the links of the log');
   const logger = createLogger('replay', SILENT);
   await assertBroker(config, logger);
   const publisher = await createPublisher(config, pool, logger);
@@ -182,28 +184,28 @@ async function sendToBroker(work: ReplayRun): Promise<SentClicks> {
       doubleClickMs: config.DOUBLE_CLICK_MS,
       judgeAgent: createAgentJudge(config.NO_USER_AGENT, rulesOf(config)).judge,
     });
-    const way = createBrokerTarget({ publisher, complete, ids, lineCounts, stop });
-    await playRecording(way, work);
-    await way.finish();
-    return { replayed: way.published(), http: null };
+    const target = createBrokerTarget({ publisher, complete, ids, lineCounts, stop });
+    await playRecording(target, run);
+    await target.finish();
+    return { replayed: target.published(), http: null };
   } finally {
     await publisher.close();
   }
 }
 
-async function sendOverHttp(work: ReplayRun): Promise<SentClicks> {
-  const { stack, keys, recording, options, ids } = work;
+async function sendOverHttp(run: ReplayRun): Promise<SentClicks> {
+  const { stack, keys, recording, options, ids } = run;
   const { hasLinks } = recording;
-  if (!hasLinks && keys.length === 0) throw noKeys('fresh links are signed with them');
+  if (!hasLinks && keys.length === 0) throw noKeys('they sign the new links');
   const sign = hasLinks ? null : createSigner(keys);
   const url = options.target ?? stack.adServerUrl;
   const target = await createHttpTarget(url, CONNECTIONS_MAX);
   try {
     await assertTakesLinks(target, url, recording.samples, sign);
-    const way = createHttpReplayTarget(target, { sign, speed: options.speed, ids });
-    await playRecording(way, work);
-    await way.finish();
-    return { replayed: way.counts.recorded + way.counts.unrecorded, http: way.counts };
+    const sink = createHttpReplayTarget(target, { sign, speed: options.speed, ids });
+    await playRecording(sink, run);
+    await sink.finish();
+    return { replayed: sink.counts.recorded + sink.counts.unrecorded, http: sink.counts };
   } finally {
     await target.close();
   }
@@ -222,53 +224,9 @@ function playRecording(
   });
 }
 
-/** Says what is going to happen, before it happens. */
-function printPlan(
-  file: string,
-  { format, clicks, firstAt, latestAt, old, hasLinks, isUnordered, ignoredProxies }: Recording,
-  { via, speed, target }: ReplayOptions,
-  { config, stack }: CliContext,
-  progress: Progress,
-): void {
-  const spanMs = latestAt - firstAt;
-  const takes = speed === 'max' ? 'as fast as it goes' : `${speed}x, about ${timeText(spanMs / speed)}`;
-  progress.say(`${file}: ${counted(clicks, 'click')} (${format}) of ${timeText(spanMs)}; ${takes}`);
-  if (isUnordered) progress.say('Its clicks are not in the order of their times; they are sorted first.');
-  if (ignoredProxies.count > 0) {
-    progress.say(
-      `${counted(ignoredProxies.count, 'request')} came through a proxy, the first through ${ignoredProxies.first}, that is not trusted: its address counts as ` +
-        `the visitor's. If it is yours: --trusted-proxies ${ignoredProxies.first}`,
-    );
-  }
-  if (via === 'http') {
-    progress.say(`New clicks on ${target ?? stack.adServerUrl}: they are charged.`);
-    return;
-  }
-  progress.say(
-    `To the broker (${config.BROKER}). Clicks of this file that are already in the ledger are not charged again.`,
-  );
-  if (hasLinks) {
-    progress.say(
-      'A log has no click ids, so a replayed click is a new click. Impression links are charged once; evergreen links are ' +
-        'charged again.',
-    );
-  }
-  if (old > 0) {
-    progress.say(
-      `${counted(old, 'of them is', 'of them are')} older than ${counted(config.CLICK_AGE_MAX_DAYS, 'day')} (CLICK_AGE_MAX_DAYS): what is not in the ledger yet will be rejected (too_old, or id_out_of_range where it has no such day).`,
-    );
-  }
-}
-
-function lateText({ latenessMicros }: Pacing, speed: Speed): string {
+function latenessText({ latenessMicros }: Pacing, speed: Speed): string {
   if (speed === 'max' || latenessMicros.totalCount === 0) return '';
   return `, late by p99 ${percentileMs(latenessMicros, 99).toFixed(1)} ms`;
-}
-
-function timeText(ms: number): string {
-  const seconds = ms / 1_000;
-  if (seconds < 120) return `${seconds.toFixed(1)} s`;
-  return seconds < 7_200 ? `${(seconds / 60).toFixed(0)} min` : `${(seconds / 3_600).toFixed(1)} h`;
 }
 
 function noKeys(why: string): TollwayError {

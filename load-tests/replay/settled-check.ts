@@ -4,24 +4,24 @@ import { sleep } from '../../common/process.ts';
 import { boundsOf } from '../load/click-ids.ts';
 import type { ClickIdFile } from './click-id-file.ts';
 
-/** Click ids looked up at once. */
+/** Click ids per query. */
 const PAGE = 5_000;
 const POLL_MS = 100;
-/** Missing click ids that are named. */
+/** Missing click ids that the report lists. */
 const MISSING_IDS_MAX = 10;
 
-/** What the ledger, with the rejected clicks, says about those that were replayed. */
+/** The result of looking up all replayed clicks in the ledger and among the dead letters. */
 export type SettledCheck = {
-  /** Different click ids. */
+  /** Number of distinct click ids. */
   readonly expected: number;
   readonly found: number;
   readonly missing: number;
   readonly missingIds: readonly string[];
-  /** Those that were settled before this replay began: nothing has happened to them. */
+  /** Clicks that were settled before this replay. The replay does not change them. */
   readonly before: number;
-  /** What became of the others, such as `charged`, `invalid: bot` or `rejected: too_old`. */
+  /** Number of the other clicks by outcome, such as `charged`, `invalid: bot` or `rejected: too_old`. */
   readonly outcomes: Readonly<Record<string, number>>;
-  /** What was charged for the others, by currency. */
+  /** Charged amount of the other clicks by currency. */
   readonly charged: Readonly<Record<string, string>>;
 };
 
@@ -35,8 +35,8 @@ type Row = {
 };
 
 /**
- * Looks every click id up, and waits for those that are not settled yet: until none has come for `waitMs`, or until `stop`.
- * `startedAt` is by the clock of the database.
+ * Looks up every click id and waits for clicks that are not settled yet, until `waitMs` have passed without a newly settled click, or until
+ * `stop`. `startedAt` is a time of the database clock.
  */
 export async function checkSettled(
   pool: Pool,
@@ -52,29 +52,24 @@ export async function checkSettled(
   const outcomes = new Map<string, number>();
   const charged = new Map<string, bigint>();
   const missingIds: string[] = [];
-  // Once the waiting was in vain, the others are only looked up.
-  let waited = false;
+  // After a wait without success, the remaining ids are looked up without waiting.
+  let isTimedOut = false;
   for (let from = 0; from < ids.size; from += PAGE) {
-    const asked = ids.slice(from, PAGE);
-    let missing = await readMissing(pool, asked);
-    for (let changedAt = performance.now(); missing.length > 0 && !waited && !stop.aborted; ) {
+    const page = ids.slice(from, PAGE);
+    let missing = await readMissing(pool, page);
+    for (let changedAt = performance.now(); missing.length > 0 && !isTimedOut && !stop.aborted; ) {
       await sleep(POLL_MS, stop);
-      const still = await readMissing(pool, missing);
-      if (still.length < missing.length) changedAt = performance.now();
-      else waited = performance.now() - changedAt > waitMs;
-      missing = still;
+      const stillMissing = await readMissing(pool, missing);
+      if (stillMissing.length < missing.length) changedAt = performance.now();
+      else isTimedOut = performance.now() - changedAt > waitMs;
+      missing = stillMissing;
     }
-    for (const row of await readOutcomes(pool, asked, startedAt)) {
+    for (const row of await readOutcomes(pool, page, startedAt)) {
       found += row.count;
       if (row.before) before += row.count;
-      else {
-        const name = row.reason === null ? row.outcome : `${row.outcome}: ${row.reason}`;
-        outcomes.set(name, (outcomes.get(name) ?? 0) + row.count);
-        if (row.currency !== null && row.micros > 0n)
-          charged.set(row.currency, (charged.get(row.currency) ?? 0n) + row.micros);
-      }
+      else countOutcome(row, outcomes, charged);
     }
-    expected += asked.length;
+    expected += page.length;
     missingIds.push(...missing.slice(0, MISSING_IDS_MAX - missingIds.length));
     onProgress(found);
   }
@@ -89,6 +84,16 @@ export async function checkSettled(
   };
 }
 
+function countOutcome(
+  { outcome, reason, currency, count, micros }: Row,
+  outcomes: Map<string, number>,
+  charged: Map<string, bigint>,
+): void {
+  const name = reason === null ? outcome : `${outcome}: ${reason}`;
+  outcomes.set(name, (outcomes.get(name) ?? 0) + count);
+  if (currency !== null && micros > 0n) charged.set(currency, (charged.get(currency) ?? 0n) + micros);
+}
+
 async function readMissing(pool: Pool, ids: readonly string[]): Promise<string[]> {
   const { rows } = await pool.query<{ id: string }>(
     `select click_id::text as id from ledger where click_id = any($1::uuid[]) and click_id between $2 and $3
@@ -99,18 +104,18 @@ async function readMissing(pool: Pool, ids: readonly string[]): Promise<string[]
   return ids.filter((id) => !settled.has(id));
 }
 
-/** A click that is in the ledger counts by its row there: it may have been rejected at first. */
+/** Outcomes by click. If a click is both in the ledger and a dead letter, which can be redriven, the ledger counts. */
 async function readOutcomes(pool: Pool, ids: readonly string[], startedAt: Date): Promise<Row[]> {
   const { rows } = await pool.query<Row>(
     `select outcome, reason, currency, settled_at < $4 as before, count(*)::int as count,
        sum(charged_micros)::bigint as micros
      from (
        select distinct on (click_id) * from (
-         select click_id, 1 as place, outcome::text, reason, charged_micros, advertiser_id, settled_at
+         select click_id, 1 as priority, outcome::text, reason, charged_micros, advertiser_id, settled_at
          from ledger where click_id = any($1::uuid[]) and click_id between $2 and $3
          union all
          select click_id, 2, 'rejected', reason, 0, null, settled_at from dead_letter where click_id = any($1::uuid[])
-       ) settled order by click_id, place, settled_at
+       ) settled order by click_id, priority, settled_at
      ) one left join advertiser on advertiser.id = one.advertiser_id and one.charged_micros > 0
      group by 1, 2, 3, 4 order by count desc`,
     [ids, ...boundsOf(ids), startedAt],

@@ -9,14 +9,14 @@ import type { Reading, RecordedClick } from './reading.ts';
 const DISK_FULL = 13;
 
 /**
- * The clicks of a file in the order of their times, those of one time in the order of the file; before them its other lines. Sorts in a
- * temporary file, in bounded memory, however far apart the lines are. Throws `disk_full`.
+ * Yields the clicks of a file in the order of their times, with equal times in the order of the file, after all other lines. Sorts in a
+ * temporary SQLite file with bounded memory. Throws `disk_full`.
  */
 export async function* sortByTime(readings: AsyncIterable<Reading>): AsyncGenerator<Reading> {
   const folder = mkdtempSync(join(tmpdir(), 'tollway-replay-'));
   const database = new DatabaseSync(join(folder, 'sorted'));
   try {
-    // Nobody reads it after a crash. Sorting spills into files too.
+    // The file is not used after a crash, so it needs no journal. Sorting also uses files instead of memory.
     database.exec(`pragma journal_mode = off; pragma synchronous = off; pragma temp_store = file;
       create table click (clicked_at integer, line integer, reading text)`);
     const insert = database.prepare('insert into click values (?, ?, ?)');
@@ -28,7 +28,7 @@ export async function* sortByTime(readings: AsyncIterable<Reading>): AsyncGenera
     database.exec('commit');
     const sorted = database.prepare('select reading from click order by clicked_at, line');
     for (const { reading } of sorted.iterate()) {
-      // What was written above.
+      // The JSON was written above.
       yield JSON.parse(String(reading)) as RecordedClick;
     }
   } catch (error) {

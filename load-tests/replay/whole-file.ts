@@ -5,8 +5,8 @@ import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 
 /**
- * Calls `use` with a file that can be read more than once: `path` itself, or, where that is a pipe, or `-` for `input`, a temporary copy. The copy is
- * removed afterwards. `name` is for messages: `path` as it was given, or `standard input`. Throws what writing the copy throws, and what `use` throws.
+ * Calls `use` with a file that can be read more than once: `path` itself, or a temporary copy of a pipe or of `input` (for `-`). Removes the copy
+ * afterwards. `name` is for messages: `path` as given, or `standard input`. Throws the errors of writing the copy and of `use`.
  */
 export async function withWholeFile<T>(
   path: string,

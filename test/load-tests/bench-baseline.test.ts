@@ -25,30 +25,30 @@ function verdictOf(result: BenchResult, accepted: number): string | undefined {
 const folder = suiteFolder();
 
 describe('a ratio beside the last accepted one', () => {
-  it('holds within 15 %, falls below, rises above', () => {
+  it('holds within 15 %, and falls or rises outside', () => {
     expect(verdictOf(row('charge', 0.52), 0.6)).toBe('held');
     expect(verdictOf(row('charge', 0.5), 0.6)).toBe('fell');
     expect(verdictOf(row('charge', 0.68), 0.6)).toBe('held');
     expect(verdictOf(row('charge', 0.7), 0.6)).toBe('rose');
   });
 
-  it('holds within half of what its rounds differ by, where that is more', () => {
+  it('holds within half of the spread of its rounds, if that is more', () => {
     expect(verdictOf(row('charge', 0.35, 0.48, 0.65), 0.6)).toBe('held');
     expect(verdictOf(row('charge', 0.4, 0.44, 0.65), 0.6)).toBe('fell');
     expect(verdictOf(row('charge', 0.47, 0.48, 0.49), 0.6)).toBe('fell');
   });
 
-  it('is not excused by rounds that differ as much as they like', () => {
+  it('falls outside the maximum tolerance, even if its rounds vary widely', () => {
     expect(verdictOf(row('charge', 0.05, 0.3, 2), 0.6)).toBe('fell');
   });
 
-  it('is new without one, and that is no failure', () => {
+  it('is new if the baseline does not have it', () => {
     expect(compareWithBaseline([row('charge', 0.5)], {})).toEqual([
       { name: 'charge', verdict: 'new', ratio: 0.5, baseline: null, tolerance: 0 },
     ]);
   });
 
-  it('says nothing of how far below a generous limit it lies', () => {
+  it('is capped, so that values far below a generous limit compare as equal', () => {
     const drains = (seconds: number) => compareLimit('drain', 's', 'most', seconds, 10, []);
     const baseline = acceptInto({}, [drains(0.1)]);
     expect(baseline).toEqual({ drain: 3 });
@@ -58,20 +58,20 @@ describe('a ratio beside the last accepted one', () => {
 });
 
 describe('a baseline', () => {
-  it('takes what was measured and keeps what was not', () => {
+  it('accepts measured ratios and keeps the others', () => {
     const accepted = acceptInto({ spike: 1.1, charge: 0.6 }, [row('charge', 0.5), row('redirect', 0.8)]);
     expect(accepted).toEqual({ charge: 0.5, redirect: 0.8, spike: 1.1 });
     expect(Object.keys(accepted)).toEqual(['charge', 'redirect', 'spike']);
   });
 
-  it('is read as it was written, and is empty where there is none', () => {
+  it('is read as it was written, and is empty if the file does not exist', () => {
     const path = join(folder, 'baseline.json');
     expect(readBaseline(path)).toEqual({});
     writeBaseline({ charge: 0.6 }, path);
     expect(readBaseline(path)).toEqual({ charge: 0.6 });
   });
 
-  it('of the project can be read', () => {
+  it('of the repository can be read', () => {
     expect(Object.keys(readBaseline(BASELINE_PATH))).toContain('charge-1000-impression');
   });
 
@@ -86,8 +86,8 @@ describe('a baseline', () => {
   }
 });
 
-describe('the rows for machines', () => {
-  it('have their verdict with a comparison, and none without', () => {
+describe('the rows of the JSON file', () => {
+  it('have a verdict only with a comparison', () => {
     const path = join(folder, 'rows.json');
     const results = [row('charge', 0.4, 0.5, 0.6)];
     const bare = {

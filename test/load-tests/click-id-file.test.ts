@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { uuidV7 } from '../../common/uuid.ts';
 import { ClickIdFile } from '../../load-tests/replay/click-id-file.ts';
 
-it('keeps different click ids, in the order in which they came', () => {
+it('keeps distinct click ids in insertion order', () => {
   const file = new ClickIdFile();
   const ids = Array.from({ length: 10_000 }, () => uuidV7());
   for (const id of [...ids, ...ids]) file.add(id);

@@ -21,7 +21,7 @@ const recorded = testDatabase();
 const target = testDatabase();
 const folder = suiteFolder();
 
-/** A processor for the database that is replayed into, in this process. */
+/** A processor in this process, for the target database of the replay. */
 let stop: () => Promise<void>;
 beforeAll(async () => {
   const pool = createPool(target.url, 'test consumer', 6, () => undefined);
@@ -40,7 +40,7 @@ afterAll(async () => {
   await stop();
 });
 
-/** Pipes the export of the one ledger into a replay on the other, as a shell does. */
+/** Pipes the export of one ledger into a replay on the other, in a shell. */
 async function pipe(format: string) {
   const { DATABASE_URL: _, KAFKA_BROKERS: __, BROKER: ___, LINK_KEYS: ____, ...inherited } = process.env;
   const { stdout, stderr } = await promisify(execFile)(
@@ -64,7 +64,7 @@ async function pipe(format: string) {
   return { report: JSON.parse(stdout) as ReplayReport, stderr };
 }
 
-/** A ledger's clicks by their times, without what became of them. */
+/** The clicks of a ledger in the order of their times, without their outcomes. */
 async function clicksOf(pool: Pool) {
   const clicks: Pick<ExportRow, 'clickId' | 'nonce' | 'adId' | 'clickedAt'>[] = [];
   await exportLedger(pool, { since: new Date(0) }, async (rows) => {
@@ -80,7 +80,7 @@ async function outcomesOf(pool: Pool) {
   return rows;
 }
 
-it('replays the export of a day with an outage in it: the same clicks, and none is refused', async () => {
+it('replays the export of a day with an outage: the same clicks with the same outcomes', async () => {
   const { ad } = await addAccount(recorded.pool);
   await addAccount(target.pool);
   const spool = new TestSpool();
@@ -89,7 +89,7 @@ it('replays the export of a day with an outage in it: the same clicks, and none 
     spool.click({
       ad,
       clickedAt: Date.now() - 24 * HOUR_MS + index * (HOUR_MS / 10),
-      // A link that was clicked twice, during the outage and after it, and a robot now and then.
+      // One link is clicked twice, during the outage and after it. Some clicks are of bots.
       nonce: index === 110 || index === 200 ? nonce : index % 3 === 0 ? uuidV7() : null,
       invalid: index % 50 === 7 ? 'bot' : null,
     }),
@@ -98,7 +98,7 @@ it('replays the export of a day with an outage in it: the same clicks, and none 
   const inTime = clicks.filter((click, index) => !isInOutage(click, index));
   await deliver(recorded.pool, inTime);
   await recorded.pool.query(`update ledger set settled_at = clicked_at + interval '1 second'`);
-  // Hours later than the clicks that came after them, in several batches, the latest first.
+  // The clicks of the outage are settled after later clicks, in several batches, in reverse order.
   const late = clicks.filter(isInOutage).reverse();
   for (let start = 0; start < late.length; start += 20)
     await deliver(recorded.pool, late.slice(start, start + 20));
@@ -114,7 +114,7 @@ it('replays the export of a day with an outage in it: the same clicks, and none 
     ledger: { expected: 240, missing: 0, before: 0 },
     reconciliation: { balanced: true, missing: 0 },
   });
-  // The export stands in the order of the clicks, so a replay has nothing to sort.
+  // The export is in the order of the clicks, so the replay does not sort it.
   expect(stderr).not.toContain('sorted');
   expect(await clicksOf(target.pool)).toEqual(await clicksOf(recorded.pool));
   expect(await outcomesOf(target.pool)).toEqual(await outcomesOf(recorded.pool));

@@ -23,7 +23,7 @@ const folder = suiteFolder();
 
 type Given = { columns?: string; timeZone?: string; base?: string; trusted?: string; token?: string };
 
-/** Reads a file as a replay does: what it is said to be, and its lines. */
+/** Reads a file like a replay. */
 async function read(content: string | Buffer, given: Given = {}) {
   const path = join(folder, 'file');
   const text = typeof content === 'string' ? content : content.toString('latin1');
@@ -51,8 +51,8 @@ const times = (clicks: readonly RecordedClick[]) =>
   clicks.map(({ clickedAt }) => new Date(clickedAt).toISOString());
 const reasons = (readings: readonly Reading[], is: 'skipped' | 'broken') =>
   readings.flatMap((one) => (one.is === is ? [one.why] : []));
-const line = (begin: string, behind = '') =>
-  `${begin} - - [31/Jan/2026:12:00:00 +0000] "GET /c/TOKEN HTTP/1.1" 302 0 "-" "Mozilla"${behind}\n`;
+const line = (begin: string, end = '') =>
+  `${begin} - - [31/Jan/2026:12:00:00 +0000] "GET /c/TOKEN HTTP/1.1" 302 0 "-" "Mozilla"${end}\n`;
 
 describe('an access log', () => {
   it.each([
@@ -67,12 +67,12 @@ describe('an access log', () => {
     ['198.51.100.1, 192.0.2.7', '192.0.2.7'],
     ['host.example', null],
     ['ads.example host.example', null],
-  ])('that begins with %s names the visitor %s', async (begin, address) => {
+  ])('that begins with %s has the visitor %s', async (begin, address) => {
     const { clicks } = await read(line(begin));
     expect(clicks).toMatchObject([{ is: 'request', address, userAgent: 'Mozilla' }]);
   });
 
-  it('tells visitors apart by their host names, where it has no addresses', async () => {
+  it('without addresses identifies visitors by their host names', async () => {
     const { clicks } = await read(line('one.example') + line('two.example'));
     const visitors = clicks.map((click) => click.is === 'request' && click.visitor);
     expect(new Set(visitors).size).toBe(2);
@@ -85,9 +85,9 @@ describe('an access log', () => {
     ['10.0.0.0/8', ' "-"', '10.0.0.5', 0],
     ['10.0.0.0/8', ' "ads.example.com"', '10.0.0.5', 0],
     ['', ' "198.51.100.7"', '10.0.0.5', 1],
-  ])('with trusted proxies %s and %s behind the agent has the visitor %s', async (...given) => {
-    const [trusted, behind, address, ignored] = given;
-    const { clicks, recording } = await read(line('10.0.0.5', behind), { trusted });
+  ])('with trusted proxies %s and %s after the user agent has the visitor %s', async (...given) => {
+    const [trusted, end, address, ignored] = given;
+    const { clicks, recording } = await read(line('10.0.0.5', end), { trusted });
     expect(clicks).toMatchObject([{ address }]);
     expect(recording.ignoredProxies.count).toBe(ignored);
   });
@@ -97,7 +97,7 @@ describe('an access log', () => {
     ['logs/caddy.json.log', 'caddy', '2026-11-26T10:15:00.100Z'],
     ['logs/cloudfront.tsv', 'cloudfront', '2026-11-26T10:16:00.000Z'],
     ['logs/alb.log', 'alb', '2026-11-26T10:17:00.186Z'],
-  ])('is known and read: %s', async (name, format, time) => {
+  ])('is detected and read: %s', async (name, format, time) => {
     const { recording, readings, clicks } = await read(caseOf(name));
     expect(recording).toMatchObject({ format, clicks: 1, hasLinks: true });
     expect(readings).toHaveLength(1);
@@ -107,20 +107,20 @@ describe('an access log', () => {
     expect(times(clicks).map((at) => at.slice(0, 22))).toEqual([time.slice(0, 22)]);
   });
 
-  it('counts only the 302 of a click: a hop to https is skipped', async () => {
+  it('has clicks only in requests with status 302; a redirect to https is skipped', async () => {
     const { readings, clicks } = await read(caseOf('logs/301-hop.log'));
     expect(clicks).toMatchObject([{ line: 2 }]);
     expect(reasons(readings, 'skipped')).toEqual(['answered 301: a redirect, but not the 302 of a click']);
   });
 
-  it("skips a load balancer's own redirects", async () => {
+  it('has no clicks in redirects of the load balancer itself', async () => {
     const hop = caseOf('logs/alb.log').toString().replace('302 302 34', '302 - 34');
     const { readings, clicks } = await read(`${hop}${caseOf('logs/alb.log')}`);
     expect(clicks).toMatchObject([{ line: 2 }]);
     expect(reasons(readings, 'skipped')).toEqual(['redirected by the load balancer itself']);
   });
 
-  it('skips empty and odd requests, breaks at none', async () => {
+  it('can have empty and unusual requests, which are skipped', async () => {
     const { readings, clicks } = await read(caseOf('logs/odd-lines.log'));
     expect(clicks).toHaveLength(3);
     expect(reasons(readings, 'broken')).toEqual([]);
@@ -135,27 +135,24 @@ describe('an access log', () => {
     `192.0.2.7 - - [31/Jan/2026:12:00:00 +0000] "GET / HTTP/1.1" 200 0 ${'\\"'.repeat(4_000)}`,
     `192.0.2.7 - - [31/Jan/2026:12:00:00 +0000] "${'\\'.repeat(7_900)}`,
     '{"request":"'.repeat(600),
-  ])(
-    'takes time in proportion to the length of a line, whatever a stranger has made of it (%#)',
-    async (odd) => {
-      const startedAt = performance.now();
-      await read(`${line('192.0.2.7')}${`${odd}\n`.repeat(100)}`);
-      // Read twice; the square of the length takes some seconds.
-      expect(performance.now() - startedAt).toBeLessThan(1_000);
-    },
-  );
+  ])('is read in linear time even if it has hostile lines (%#)', async (odd) => {
+    const startedAt = performance.now();
+    await read(`${line('192.0.2.7')}${`${odd}\n`.repeat(100)}`);
+    // The file is read twice. With quadratic time this takes some seconds.
+    expect(performance.now() - startedAt).toBeLessThan(1_000);
+  });
 
-  it('in UTF-16 is refused by name', async () => {
+  it('in UTF-16 is refused with an error that names the encoding', async () => {
     await expect(read(caseOf('logs/utf16.log'))).rejects.toThrow(/got UTF-16/);
   });
 
-  it('keeps what stands behind a link: the link is found in it as by the ad server', async () => {
+  it('keeps the text after a link, like the ad server', async () => {
     const { clicks } = await read(line('192.0.2.7').replace('/c/TOKEN', '//c//TOKEN&utm_source=x'));
     expect(clicks).toMatchObject([{ path: expect.stringMatching(/^\/\/c\/\/1\..*&utm_source=x$/) }]);
   });
 });
 
-describe('a replayed log is judged as by the ad server', () => {
+describe('clicks of a replayed log have the same invalid reasons as in the ad server', () => {
   const database = testDatabase();
   let token = '';
   beforeAll(async () => {
@@ -184,7 +181,7 @@ describe('a replayed log is judged as by the ad server', () => {
 });
 
 describe('lines that are not in the order of their times', () => {
-  it('are sorted, however far apart they are; those of one time keep their order', async () => {
+  it('are sorted, and lines with the same time keep their order', async () => {
     const at = [5, 90_000_000, 3, 5, 1, 90_000_000];
     const events = at.map((ms, index) => JSON.stringify({ adId: index + 1, clickedAt: TIME + ms }));
     const { recording, readings, clicks } = await read([...events, 'no JSON'].join('\n'));
@@ -193,7 +190,7 @@ describe('lines that are not in the order of their times', () => {
     expect(readings).toHaveLength(7);
   });
 
-  it('are not sorted where they are in order', async () => {
+  it('are not sorted if they are in order', async () => {
     const { recording } = await read(caseOf('logs/out-of-order-control.log'));
     expect(recording.isUnordered).toBe(false);
   });
@@ -243,7 +240,7 @@ describe('files of clicks', () => {
     expect(readings).toHaveLength(expected.length + others);
   });
 
-  it('has the amounts and agents that were meant', async () => {
+  it('have the right prices and user agents', async () => {
     const events = async (name: string, given?: Given) =>
       (await read(caseOf(`files/${name}`), given)).clicks.map((click) =>
         click.is === 'event' ? click.event : {},
@@ -264,7 +261,7 @@ describe('files of clicks', () => {
     ]);
   });
 
-  it('whose lines are odd give a click or a named problem each', async () => {
+  it('with unusual lines give a click or an error for each line', async () => {
     const { readings } = await read(caseOf('files/odd.ndjson'));
     const at = Date.UTC(2026, 10, 26, 9, 7);
     const found = readings.map((one) => ('clickedAt' in one ? one.clickedAt : one.why));
@@ -274,7 +271,7 @@ describe('files of clicks', () => {
         at + 5_000,
         1795683700_000,
         at + 10_123,
-        'Expected a time with its zone, or Unix seconds or ms, in clickedAt, got "2026-11-26T09:07:60Z"',
+        'Expected a time with a zone, or Unix seconds or ms, in clickedAt, got "2026-11-26T09:07:60Z"',
         at + 12_000,
         at + 13_000,
       ].sort(),
@@ -288,10 +285,10 @@ describe('files of clicks', () => {
     [',2026-01-31T12:00:00Z', 'in adId, got nothing'],
     ['1,2026-02-31T12:00:00Z', 'got "2026-02-31'],
     ['1,2026-01-31T12:00:00Z,"1,234"', 'is ambiguous'],
-  ])('say of the row %s what is missing', async (row, said) => {
+  ])('report what is missing in the row %s', async (row, error) => {
     const good = '1,2026-01-31T12:00:00Z';
     const { readings } = await read(`adId,clickedAt,price\n${good}\n${row}\n`);
-    expect(reasons(readings, 'broken')).toEqual([expect.stringContaining(said)]);
+    expect(reasons(readings, 'broken')).toEqual([expect.stringContaining(error)]);
   });
 
   it.each([
@@ -304,7 +301,7 @@ describe('files of clicks', () => {
     expect(clicks).toMatchObject([{ event: { priceMicros: micros } }]);
   });
 
-  it("are the ledger's export as CSV too: a bot's click is not charged, a credit is none", async () => {
+  it("can be the ledger's export as CSV, with bots kept invalid and credits skipped", async () => {
     const head =
       'clickId,nonce,advertiserId,campaignId,adId,outcome,reason,charged,currency,clickedAt,settledAt';
     const id = '019c13d2-8800-7000-8000-000000000001';
@@ -325,7 +322,7 @@ describe('files of clicks', () => {
   });
 });
 
-it('says that --columns needs CSV where the file is a log in JSON', async () => {
+it('refuses --columns for a log in JSON, because it needs CSV', async () => {
   const line = JSON.stringify({
     remote_addr: '192.0.2.7',
     time_iso8601: '2026-01-31T12:00:00+00:00',
@@ -337,7 +334,7 @@ it('says that --columns needs CSV where the file is a log in JSON', async () => 
   );
 });
 
-it('reads standard input twice, from a copy that is removed', async () => {
+it('reads standard input twice from a copy, and removes the copy', async () => {
   let copy = '';
   const read = await withWholeFile('-', Readable.from(['one', 'two']), async (path, name) => {
     expect(name).toBe('standard input');
@@ -352,7 +349,7 @@ describe('a time zone', () => {
   it.each([
     ['Europe/Berlin', '2026-07-01 12:00:00', '2026-07-01T10:00:00Z'],
     ['Europe/Berlin', '2026-01-01 12:00', '2026-01-01T11:00:00Z'],
-    // Twice that night: the first is meant.
+    // This time occurs twice that night. The earlier one is returned.
     ['Europe/Berlin', '2026-10-25 02:30:00', '2026-10-25T00:30:00Z'],
     ['Europe/Berlin', '2026-10-25 03:30:00', '2026-10-25T02:30:00Z'],
     ['America/New_York', '2026-03-08T03:30:00', '2026-03-08T07:30:00Z'],
@@ -362,7 +359,7 @@ describe('a time zone', () => {
     expect(createLocalTime(zone)(text)).toBe(Date.parse(expected));
   });
 
-  it('refuses what is no zone and no time', () => {
+  it('refuses an unknown zone and an invalid time', () => {
     expect(() => createLocalTime('Berlin')).toThrow('Expected a time zone such as');
     expect(createLocalTime('UTC')('2026-02-31 12:00:00')).toBeNull();
   });

@@ -3,18 +3,18 @@ import { eachLine } from '../click-lines.ts';
 import type { Reader, Reading } from '../reading.ts';
 import { type LogContext, presentText, readingOf, splitRequest } from './log-request.ts';
 
-/** Type, time, load balancer, client, target, three durations, its status, the target's status, two sizes, request, user agent. */
+/** Type, time, load balancer, client, target, three durations, load balancer status, target status, two sizes, request, user agent. */
 const LINE =
   /^(?:https?|h2|grpcs|wss?) (\d{4}-\d\d-\d\dT[\d:.]+Z) \S+ (\S+) \S+ \S+ \S+ \S+ (\d{3}|-) (\d{3}|-) \S+ \S+ "([^"]*)" "((?:[^"\\]|\\.)*)"/;
 
-/** Whether a line is one of an Application Load Balancer's access log. */
+/** Whether a line is from the access log of an Application Load Balancer. */
 export function isAlbLine(text: string): boolean {
   return LINE.test(text);
 }
 
 /**
- * The access log of AWS' Application Load Balancer. A redirect counts where the target answered it: the load balancer's own, from http to
- * https, has no target. https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-access-logs.html
+ * Reads the access log of AWS' Application Load Balancer. Redirects of the load balancer itself, from http to https, have no target status and
+ * are skipped. https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-access-logs.html
  *
  *     https 2026-01-31T12:00:00.186641Z app/lb/50dc 203.0.113.7:2817 10.0.0.1:80 0.000 0.001 0.000 302 302 34 366 "GET https://ads.example.com:443/c/… HTTP/2.0" "Mozilla/5.0 …" …
  */
@@ -25,7 +25,7 @@ export function albReader(context: LogContext): Reader {
 function readLine(text: string, line: number, context: LogContext): Reading {
   const [, time, client, status, targetStatus, request, userAgent] = LINE.exec(text) ?? [];
   if (time === undefined || client === undefined || request === undefined)
-    return { is: 'broken', line, why: "Expected a line of a load balancer's access log" };
+    return { is: 'broken', line, why: 'Expected a line of the access log of a load balancer' };
   if (targetStatus === '-' && status?.startsWith('3'))
     return { is: 'skipped', line, why: 'redirected by the load balancer itself' };
   const logged = {

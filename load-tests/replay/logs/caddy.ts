@@ -4,13 +4,13 @@ import { eachLine, parseObject } from '../click-lines.ts';
 import type { Reader, Reading } from '../reading.ts';
 import { type LogContext, presentText, readingOf } from './log-request.ts';
 
-/** Whether an object is one of Caddy's access log. */
+/** Whether an object is from the access log of Caddy. */
 export function isCaddyObject(row: Readonly<Record<string, unknown>>): boolean {
   return isObject(row.request) && typeof row.request.uri === 'string' && 'status' in row;
 }
 
 /**
- * Caddy's access log. `client_ip` is the visitor as Caddy's own `trusted_proxies` found it; older versions have `remote_ip` only.
+ * Reads the access log of Caddy. `client_ip` is the visitor's address after Caddy's own `trusted_proxies`; older versions only log `remote_ip`.
  * https://caddyserver.com/docs/caddyfile/directives/log
  *
  *     {"ts":1769860800.1,"logger":"http.log.access","request":{"remote_ip":"203.0.113.7","method":"GET","uri":"/c/…","headers":{"User-Agent":["Mozilla/5.0 …"]}},"status":302}
@@ -26,7 +26,7 @@ export function caddyReader(context: LogContext): Reader {
 function readRow(row: Record<string, unknown>, line: number, context: LogContext): Reading {
   const { request, status, ts } = row;
   if (!isCaddyObject(row) || !isObject(request))
-    return { is: 'skipped', line, why: 'not a request: another message of Caddy' };
+    return { is: 'skipped', line, why: 'another message of Caddy, not a request' };
   const header = (name: string) => {
     const values = isObject(request.headers) ? request.headers[name] : undefined;
     return Array.isArray(values) && values.length > 0 ? values.join(', ') : null;

@@ -7,13 +7,13 @@ import { type LogContext, presentText, readingOf } from './log-request.ts';
 
 const FIELDS = '#Fields:';
 
-/** Whether a line is one of the two with which CloudFront's log files begin. */
+/** Whether a line is one of the two header lines of CloudFront's log files. */
 export function isCloudFrontLine(text: string): boolean {
   return /^#Version: 1\.0\s*$/.test(text) || text.startsWith(FIELDS);
 }
 
 /**
- * CloudFront's standard log: texts separated by tabs, in the order that its `#Fields` line names.
+ * Reads CloudFront's standard log: fields separated by tabs, in the order of its `#Fields` line.
  * https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/standard-logs-reference.html
  *
  *     #Fields: date time c-ip cs-method cs-uri-stem sc-status cs(Referer) cs(User-Agent) cs-uri-query
@@ -35,13 +35,13 @@ export function cloudFrontReader(context: LogContext): Reader {
 
 function readLine(text: string, names: readonly string[], line: number, context: LogContext): Reading {
   const values = text.split('\t');
-  if (names.length === 0) return { is: 'broken', line, why: 'Expected a #Fields line above' };
+  if (names.length === 0) return { is: 'broken', line, why: 'Expected a #Fields line before this line' };
   if (values.length !== names.length) {
     const why = `Expected ${counted(names.length, 'field')} separated by tabs, got ${values.length}`;
     return { is: 'broken', line, why };
   }
   const field = (name: string) => presentText(values[names.indexOf(name)]);
-  // CloudFront itself redirects from http to https.
+  // A redirect from http to https by CloudFront itself.
   if (field('x-edge-result-type') === 'Redirect')
     return { is: 'skipped', line, why: 'redirected by CloudFront itself' };
   const query = field('cs-uri-query');
@@ -59,7 +59,7 @@ function readLine(text: string, names: readonly string[], line: number, context:
   return readingOf(logged, line, context);
 }
 
-/** CloudFront encodes some characters, and in older logs the percent sign of that once more. */
+/** Decodes a field. CloudFront percent-encodes some characters; older logs also encode the percent signs. */
 function decoded(text: string | null): string | null {
   if (text === null) return null;
   const plain = text.replaceAll('%25', '%');

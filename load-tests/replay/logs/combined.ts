@@ -10,22 +10,25 @@ import {
   withoutPort,
 } from './log-request.ts';
 
-/** Everything before the time, the time, the request, the status, and what stands behind the size: quoted texts and others. */
+/** The text before the time, the time, the request, the status, and the text after the size. */
 const LINE =
   /^([^"]*?)\[(\d\d\/[A-Z][a-z]{2}\/\d{4}:[^\]"]{1,30})\] "((?:[^"\\]|\\.)*)" (\d{3}) (?:\d+|-)(.*)$/;
-/** A quoted text, or an escape outside of one: its quote begins none, or each would be looked for to the end of the line. */
+/**
+ * A quoted text, or an escape outside of one. The escape is matched so that `\"` does not start a quoted text, which would make matching take
+ * quadratic time.
+ */
 const QUOTED = /\\.|"((?:[^"\\]|\\.)*)"/g;
 const ADDRESSES = /^[\da-f.:[\], ]+$/i;
 const SECOND_MS = 1_000;
 
-/** Whether a line is one of a combined log. */
+/** Whether a line is from a combined log. */
 export function isCombinedLine(text: string): boolean {
   return LINE.test(text);
 }
 
 /**
- * The combined and the common log of nginx and Apache, with a virtual host before it or not (`%v`, `%v:%p`), with more behind it or not.
- * Where a quoted text behind the user agent is a list of addresses, it is `X-Forwarded-For`, as in the `main` format of nginx's packages.
+ * Reads the combined and the common log of nginx and Apache, with or without a leading virtual host (`%v`, `%v:%p`) and further fields at the
+ * end. A quoted list of addresses after the user agent is `X-Forwarded-For`, as in the `main` format of nginx's packages.
  * https://httpd.apache.org/docs/2.4/logs.html#combined
  *
  *     203.0.113.7 - - [31/Jan/2026:12:00:00 +0000] "GET /c/… HTTP/1.1" 302 0 "https://example.com/" "Mozilla/5.0 …" "198.51.100.7"
@@ -35,25 +38,25 @@ export function combinedReader(context: LogContext): Reader {
 }
 
 function readLine(text: string, line: number, context: LogContext): Reading {
-  const [, before = '', time = '', request = '', status = '', behind = ''] = LINE.exec(text) ?? [];
+  const [, before = '', time = '', request = '', status = '', after = ''] = LINE.exec(text) ?? [];
   if (status === '') return { is: 'broken', line, why: 'Expected a line of a combined access log' };
   const clickedAt = combinedTimeMs(time);
   if (Number.isNaN(clickedAt)) {
     const why = `Expected a time such as 31/Jan/2026:12:00:00 +0000, got ${time}`;
     return { is: 'broken', line, why };
   }
-  const [referrer, userAgent, ...others] = [...behind.matchAll(QUOTED)].flatMap(([, quoted]) =>
+  const [referrer, userAgent, ...others] = [...after.matchAll(QUOTED)].flatMap(([, quoted]) =>
     quoted === undefined ? [] : [unescaped(quoted)],
   );
   const client = clientOf(before);
-  const list = others.findLast((one) => ADDRESSES.test(one) && one.split(',').some(isAddress));
+  const addresses = others.findLast((other) => ADDRESSES.test(other) && other.split(',').some(isAddress));
   const logged = {
     ...splitRequest(unescaped(request)),
     clickedAt,
     precisionMs: SECOND_MS,
     status: Number(status),
     peer: client.peer,
-    forwardedFor: list ?? client.forwardedFor,
+    forwardedFor: addresses ?? client.forwardedFor,
     userAgent: presentText(userAgent),
     referrer: presentText(referrer),
   };
@@ -61,9 +64,9 @@ function readLine(text: string, line: number, context: LogContext): Reading {
 }
 
 /**
- * Who connected: the second word before the time where that is an address, because then the first is the virtual host; otherwise the first,
- * which may be a list as `%{X-Forwarded-For}i` writes it, its last address the nearest. Without an address (`HostnameLookups On`), both
- * words tell visitors apart.
+ * The client from the text before the time. If the second word is an address, the first one is the virtual host. Otherwise the first word is
+ * the client; it can be a list (`%{X-Forwarded-For}i`), whose last address is the peer. Without an address (`HostnameLookups On`), both words
+ * together identify the visitor.
  */
 function clientOf(before: string): { peer: string; forwardedFor: string | null } {
   const words = before.trim().split(/\s+/);
@@ -81,7 +84,7 @@ function isAddress(text: string): boolean {
   return isIP(withoutPort(text.trim())) !== 0;
 }
 
-/** nginx writes `\xHH` for what would break the line, Apache a backslash before it too. */
+/** Replaces escapes: nginx writes special characters as `\xHH`, Apache also with a backslash before the character. */
 function unescaped(text: string): string {
   if (!text.includes('\\')) return text;
   return text.replace(/\\(?:x([0-9A-Fa-f]{2})|(.))/g, (_, hex?: string, character?: string) =>

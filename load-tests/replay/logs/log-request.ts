@@ -2,41 +2,41 @@ import { isIP } from 'node:net';
 import type { VisitorAddress } from '../../../ad-server/http/visitor.ts';
 import type { Reading } from '../reading.ts';
 
-/** A request as a line of any access log tells of it. */
+/** A request from a line of an access log, in a form common to all log formats. */
 export type LoggedRequest = {
-  /** Unix ms; NaN where the line has no time that can be read. */
+  /** Unix ms; NaN if the line has no valid time. */
   readonly clickedAt: number;
-  /** How exact the log's times are, in ms. */
+  /** Precision of the times in the log, in ms. */
   readonly precisionMs: number;
   readonly method: string;
   /** Path and query, or the whole URL. */
   readonly target: string;
   readonly status: number;
-  /** The address that connected, with or without its port; a host name counts as unknown. */
+  /** The address of the connection, with or without its port; a host name counts as unknown. */
   readonly peer: string;
-  /** `X-Forwarded-For`; `null` where the log does not have it. */
+  /** `X-Forwarded-For`; `null` if the log does not have it. */
   readonly forwardedFor: string | null;
   readonly userAgent: string | null;
   readonly referrer: string | null;
 };
 
-/** What reading a log depends on besides its lines. */
+/** Dependencies of the log readers. */
 export type LogContext = {
-  /** Finds a visitor behind the proxies that are trusted. */
+  /** Finds the visitor's address behind trusted proxies. */
   readonly visitorAddress: VisitorAddress;
 };
 
-/** What an ad server answers to a click. Another 3xx, such as the 301 from http to https, leads to a second request that is logged too. */
+/** The ad server's status for a click. Another 3xx, such as a 301 from http to https, leads to a second request, which is logged too. */
 const CLICK_STATUS = 302;
-/** As the ad server finds links: RFC 9112 §3.2.2 for the whole URL, and doubled slashes. */
+/** The path of a link, like in the ad server: also as an absolute URL (RFC 9112 §3.2.2), and with doubled slashes. */
 const LINK_PATH = /^(?:https?:\/\/[^/?#]+)?(\/+c\/+[^/?#].*)$/i;
 
-/** The path and query of a link, or `null` for another address of the server. */
+/** The path and query of a link, or `null` if the target is not a link. */
 export function linkPathOf(target: string): string | null {
   return LINK_PATH.exec(target)?.[1] ?? null;
 }
 
-/** A line of a log: a request that the ad server redirected, or the reason why it is no click. */
+/** Classifies a logged request: a click if the ad server redirected a link, otherwise skipped or broken with a reason. */
 export function readingOf(request: LoggedRequest, line: number, { visitorAddress }: LogContext): Reading {
   const skipped = (why: string): Reading => ({ is: 'skipped', line, why });
   const path = linkPathOf(request.target);
@@ -49,7 +49,7 @@ export function readingOf(request: LoggedRequest, line: number, { visitorAddress
         : `answered ${request.status}`,
     );
   if (Number.isNaN(request.clickedAt))
-    return { is: 'broken', line, why: 'Expected the time of the request with its zone, got none' };
+    return { is: 'broken', line, why: 'Expected the time of the request with a zone, got none' };
   const peer = withoutPort(request.peer);
   const address = visitorAddress(peer, request.forwardedFor ?? undefined);
   return {
@@ -66,7 +66,7 @@ export function readingOf(request: LoggedRequest, line: number, { visitorAddress
   };
 }
 
-/** Whether `X-Forwarded-For` names somebody else, and the peer that said so is not trusted. */
+/** Whether `X-Forwarded-For` has another address than the peer, but was ignored because the peer is not trusted. */
 function isIgnored(forwardedFor: string | null, peer: string, address: string): boolean {
   if (forwardedFor === null || address === '' || address !== peer) return false;
   const named = forwardedFor.split(',').map((hop) => withoutPort(hop.trim()));
@@ -81,12 +81,12 @@ export function withoutPort(text: string): string {
   return isIP(address) === 0 ? text : address;
 }
 
-/** A text of a log, or `null` for `-` and the empty text, by which logs say that there is none. */
+/** A text of a log, or `null` for `-` and the empty text, which mean that there is no value. */
 export function presentText(text: unknown): string | null {
   return typeof text !== 'string' || text === '-' || text === '' ? null : text;
 }
 
-/** Splits `GET /c/… HTTP/1.1`; HTTP/0.9 and some logs have no protocol. A request that is none gives empty texts. */
+/** Splits `GET /c/… HTTP/1.1`; the protocol can be missing (HTTP/0.9, some logs). Invalid requests give empty texts. */
 export function splitRequest(request: string): { method: string; target: string } {
   const [method = '', target = ''] = request.split(' ');
   return { method, target };

@@ -3,7 +3,7 @@ import { eachLine, parseObject } from '../click-lines.ts';
 import type { Reader, Reading } from '../reading.ts';
 import { combinedTimeMs, type LogContext, presentText, readingOf, splitRequest } from './log-request.ts';
 
-/** The names that people give to nginx's variables, the variable's own first. */
+/** The usual field names for nginx's variables, with the name of the variable first. */
 const NAMES = {
   time: ['time_iso8601', 'msec', 'time', 'time_local', '@timestamp', 'timestamp', 'ts'],
   peer: ['remote_addr', 'client_ip', 'clientip', 'remote_ip', 'client'],
@@ -18,21 +18,21 @@ const NAMES = {
 
 type Row = Readonly<Record<string, unknown>>;
 
-/** Whether an object is one of nginx's JSON log: a status, and a request as text. */
+/** Whether an object is from a JSON log of nginx: it has a status, and a request as text. */
 export function isNginxObject(row: Row): boolean {
   const request = fieldOf(row, 'request') ?? fieldOf(row, 'target');
   return 'status' in row && typeof request === 'string';
 }
 
 /**
- * nginx's log with a `log_format … escape=json` of one's own, by the usual names of its fields.
+ * Reads nginx's log in a custom `log_format … escape=json`, by the usual names of its fields.
  * https://nginx.org/en/docs/http/ngx_http_log_module.html#log_format
  *
  *     {"time":"2026-01-31T12:00:00+00:00","remote_addr":"203.0.113.7","request":"GET /c/… HTTP/1.1","status":302,"http_user_agent":"Mozilla/5.0 …"}
  */
 export function nginxJsonReader(context: LogContext): Reader {
   return eachLine((text, line) => {
-    // Without `escape=json`, nginx writes \xHH, which is no JSON.
+    // Without `escape=json`, nginx writes \xHH, which is not valid JSON.
     const row = parseObject(text.replaceAll(/\\x([0-9A-F]{2})/g, '\\u00$1'));
     return typeof row === 'string' ? { is: 'broken', line, why: row } : readRow(row, line, context);
   });
