@@ -64,7 +64,7 @@ export async function startKafkaContainer(
   };
   const server: KafkaServer = {
     brokers,
-    ours: true,
+    isControllable: true,
     kill: async () => {
       // Docker refuses to kill what is paused.
       await resume();

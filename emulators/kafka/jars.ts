@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { cached, isCached, mayInstall, printed } from '../process/cache-folder.ts';
+import { cached, isCached, canInstall, printed } from '../process/cache-folder.ts';
 import { runToEnd } from '../process/guarded-process.ts';
 import { KAFKA_VERSION } from './server.ts';
 
@@ -45,7 +45,7 @@ export async function jarsAreMissing(): Promise<string | null> {
   if ((await javaVersion()) < JAVA_AT_LEAST) missing.push(`Java ${JAVA_AT_LEAST} or newer`);
   if (!(await isCached(CACHED_NAME))) {
     if (!(await printed('mvn', '--version'))) missing.push('Maven');
-    if (!mayInstall()) missing.push('its jars (npm run test:tools)');
+    if (!canInstall()) missing.push('its jars (npm run test:tools)');
   }
   return missing.length === 0 ? null : missing.join(' and ');
 }

@@ -60,7 +60,7 @@ async function startIn(
   await start();
   return {
     brokers,
-    ours: true,
+    isControllable: true,
     kill,
     start,
     suspend: async () => server.signal('SIGSTOP'),

@@ -60,7 +60,7 @@ export async function startSecureKafka(): Promise<SecureKafkaServer> {
 
 /** One line that says what to install, or null if `startSecureKafka` can work. */
 export async function secureKafkaIsMissing(): Promise<string | null> {
-  const missing = await kafkaIsMissing('our own');
+  const missing = await kafkaIsMissing('controllable');
   if (missing !== null) return missing;
   return promisify(execFile)('openssl', ['version']).then(
     () => null,

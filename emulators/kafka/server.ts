@@ -9,7 +9,7 @@ export type KafkaServer = {
   /** host:port, for KAFKA_BROKERS. */
   readonly brokers: string;
   /** False for the server of KAFKA_BROKERS, which is somebody else's: it cannot be killed, suspended or stopped. */
-  readonly ours: boolean;
+  readonly isControllable: boolean;
   /** kill -9 of the server; the data stays. */
   readonly kill: () => Promise<void>;
   /** Starts it again on the same port and data, and waits until it answers. */

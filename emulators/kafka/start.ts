@@ -15,16 +15,16 @@ let dockerFailed = false;
 export async function startKafka(options: KafkaOptions = {}): Promise<KafkaServer> {
   const brokers = process.env.KAFKA_BROKERS;
   if (brokers && options.properties === undefined) return findKafka(brokers, options);
-  const missing = await kafkaIsMissing('our own');
+  const missing = await kafkaIsMissing('controllable');
   if (missing !== null) throw new Error(missing);
   return (await tryDocker(options)) ?? startKafkaFromJars(options);
 }
 
 /**
- * One line that says what to install, or null if `startKafka` can work. `'our own'` asks for a server that can be killed
+ * One line that says what to install, or null if `startKafka` can work. `'controllable'` asks for a server that can be killed
  * or has properties, for which KAFKA_BROKERS is no help. It looks for programs and starts no server.
  */
-export async function kafkaIsMissing(which: 'any' | 'our own' = 'any'): Promise<string | null> {
+export async function kafkaIsMissing(which: 'any' | 'controllable' = 'any'): Promise<string | null> {
   if (which === 'any' && process.env.KAFKA_BROKERS) return null;
   const missing = await jarsAreMissing();
   if (missing === null || (await dockerAnswers())) return null;
@@ -54,7 +54,7 @@ async function findKafka(brokers: string, { connection = {} }: KafkaOptions): Pr
   };
   return {
     brokers,
-    ours: false,
+    isControllable: false,
     kill: refuse,
     start: refuse,
     suspend: refuse,

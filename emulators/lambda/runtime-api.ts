@@ -27,9 +27,9 @@ export type RuntimeApi = {
   /** When the process first asked for an event, on the clock of `performance.now()`; null before. */
   readonly firstNextAt: () => number | null;
   /** Resolves when the process waits for an event: at once, if it does. Resolves to the error it has failed to start with. */
-  readonly untilNext: () => Promise<LambdaError | null>;
+  readonly waitForNext: () => Promise<LambdaError | null>;
   /** Hands an event to the process, which has to be waiting for it; resolves when that one has answered. */
-  readonly hand: (event: LambdaEvent) => Promise<LambdaResult>;
+  readonly deliver: (event: LambdaEvent) => Promise<LambdaResult>;
   /** Leaves whoever waits for an answer without one. */
   readonly close: () => Promise<void>;
 };
@@ -109,8 +109,8 @@ export async function openRuntimeApi(): Promise<RuntimeApi> {
   return {
     address: `127.0.0.1:${port}`,
     firstNextAt: () => firstNextAt,
-    untilNext: () => ready.promise,
-    hand: ({ requestId, functionArn, deadlineMs, payload }) => {
+    waitForNext: () => ready.promise,
+    deliver: ({ requestId, functionArn, deadlineMs, payload }) => {
       if (waiting === null) throw new Error('Expected a process that waits for an event');
       const { promise, resolve } = Promise.withResolvers<LambdaResult>();
       invocation = { requestId, settle: resolve };

@@ -1,6 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { cached, isCached, mayInstall, printed } from '../process/cache-folder.ts';
+import { cached, isCached, canInstall, printed } from '../process/cache-folder.ts';
 import { runToEnd } from '../process/guarded-process.ts';
 
 /** AWS's own runtime client for Node: what Lambda runs as /var/runtime/index.mjs, as an npm package. */
@@ -34,7 +34,7 @@ export async function ricIsMissing(): Promise<string | null> {
   const missing = found.filter(({ is }) => !is).map(({ name }) => name);
   if (missing.length > 0)
     return `AWS's runtime client is missing: install ${missing.join(', ')}, then run npm run test:tools`;
-  return mayInstall() ? null : "AWS's runtime client is missing: run npm run test:tools";
+  return canInstall() ? null : "AWS's runtime client is missing: run npm run test:tools";
 }
 
 /**

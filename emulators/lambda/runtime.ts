@@ -31,7 +31,7 @@ export type LambdaOptions = {
 export type Lambda = {
   /**
    * Thaws the sandbox or, if there is none, starts one, and waits for the function's answer. It has `deadlineMs` (default
-   * 30 000) from the moment it is handed the event; then it is killed. One at a time: others wait for their turn.
+   * 30 000) from the moment it is delivered the event; then it is killed. One at a time: others wait for their turn.
    */
   readonly invoke: (event: unknown, options?: { readonly deadlineMs?: number }) => Promise<LambdaResult>;
   /** Process starts so far. */
@@ -42,7 +42,7 @@ export type Lambda = {
   readonly firstNextMs: () => number | null;
   readonly pid: () => number;
   /** Resident memory of the process, now and at the most. */
-  readonly residentBytes: () => { readonly now: number; readonly most: number };
+  readonly residentBytes: () => { readonly now: number; readonly max: number };
   /** Waits until the function asks for an event, as Lambda does, and stops its process until `thaw` or `invoke`. */
   readonly freeze: () => Promise<void>;
   readonly thaw: () => void;
@@ -109,9 +109,9 @@ async function startIn(guard: Guard, ric: string, options: LambdaOptions): Promi
     }
     const requestId = randomUUID();
     const functionArn = `arn:aws:lambda:${REGION}:123456789012:function:${options.functionName ?? FUNCTION_NAME}`;
-    const handed = sandbox.api.hand({ requestId, functionArn, deadlineMs: Date.now() + deadlineMs, payload });
+    const delivered = sandbox.api.deliver({ requestId, functionArn, deadlineMs: Date.now() + deadlineMs, payload });
     const tooLate = `Task timed out after ${(deadlineMs / 1_000).toFixed(2)} seconds`;
-    const result = await orLost(sandbox, handed, deadlineMs, tooLate, requestId);
+    const result = await resultOrLoss(sandbox, delivered, deadlineMs, tooLate, requestId);
     if (!('lost' in result)) return result;
     await endSandbox(sandbox);
     return { error: result.lost };
@@ -194,12 +194,12 @@ async function endSandbox({ process: child, api }: Sandbox): Promise<void> {
 /** Waits until it waits for an event; resolves to what keeps it from that. */
 async function untilReady(sandbox: Sandbox): Promise<LambdaError | null> {
   const tooLate = `No request for an event within ${START_MS_MAX} ms`;
-  const result = await orLost(sandbox, sandbox.api.untilNext(), START_MS_MAX, tooLate);
+  const result = await resultOrLoss(sandbox, sandbox.api.waitForNext(), START_MS_MAX, tooLate);
   return result !== null && 'lost' in result ? result.lost : result;
 }
 
 /** What the process answers, unless it ends before or takes longer than it may. */
-async function orLost<T>(
+async function resultOrLoss<T>(
   sandbox: Sandbox,
   answer: Promise<T>,
   msMax: number,
@@ -238,9 +238,9 @@ function pidIn(guard: Guard): number {
   return Number(readFileSync(join(guard.folder, PID_FILE), 'utf8'));
 }
 
-function residentBytes(pid: number): { now: number; most: number } {
+function residentBytes(pid: number): { now: number; max: number } {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8');
   const bytes = (field: string) =>
     1_024 * Number(new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1]);
-  return { now: bytes('VmRSS'), most: bytes('VmHWM') };
+  return { now: bytes('VmRSS'), max: bytes('VmHWM') };
 }

@@ -130,7 +130,7 @@ async function post(
   try {
     const headers = { 'Content-Type': 'application/json' };
     const response = await fetch(url, { method: 'POST', headers, body: JSON.stringify(body), signal });
-    return judged(response.status, await response.text());
+    return parseAnswer(response.status, await response.text());
   } catch {
     // Without an answer the container is of no more use, whether it is still there or not.
     server.signal('SIGKILL');
@@ -145,7 +145,7 @@ async function post(
 }
 
 /** As the invoker's `processRunResponseContent` in ActivationResult.scala. */
-function judged(status: number, text: string): OpenwhiskAnswer {
+function parseAnswer(status: number, text: string): OpenwhiskAnswer {
   const bytes = Buffer.byteLength(text);
   if (bytes > PAYLOAD_MAX_BYTES) {
     const error = `The action produced a response that exceeded the allowed length: ${bytes} > ${PAYLOAD_MAX_BYTES} bytes.`;

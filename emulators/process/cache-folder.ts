@@ -14,7 +14,7 @@ export async function isCached(name: string): Promise<boolean> {
  * Whether this process may install into the cache. Tests may not: what a registry does must not decide whether they pass, nor how
  * long they take. `npm run test:tools` installs what they need.
  */
-export function mayInstall(): boolean {
+export function canInstall(): boolean {
   return process.env.VITEST === undefined;
 }
 
@@ -29,7 +29,7 @@ export async function cached(
 ): Promise<string> {
   const folder = join(await cacheFolder(), name);
   if (await exists(folder)) return folder;
-  if (!mayInstall())
+  if (!canInstall())
     throw new Error(`Expected ${folder}, which npm run test:tools makes, got no such folder`);
   process.stderr.write(`${what}, once, into ${folder}\n`);
   await mkdir(join(folder, '..'), { recursive: true });

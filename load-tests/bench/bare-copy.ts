@@ -7,8 +7,7 @@ const COLUMNS =
   'click_id, nonce, spool, sequence, clicked_at, charged_micros, advertiser_id, campaign_id, ad_id, outcome, reason';
 
 /**
- * Makes the table of the reference, `bare_ledger`: the ledger's columns, defaults, constraints, key and index, and a
- * partition for each day that the ledger has one for.
+ * Creates the table of the reference, `bare_ledger`, with the columns, defaults, constraints, key, indexes and daily partitions of the ledger.
  */
 export async function makeBareLedger(pool: Pool): Promise<void> {
   await pool.query('create table bare_ledger (like ledger including all) partition by range (click_id)');
@@ -27,7 +26,7 @@ export async function makeBareLedger(pool: Pool): Promise<void> {
   }
 }
 
-/** The reference: the rows the handler would write for a batch, in one binary `COPY`, and nothing else. */
+/** The reference: writes the ledger rows of a batch with one binary `COPY`, without any other work of the handler. */
 export async function copyBatch(pool: Pool, batch: readonly ReadClick[]): Promise<void> {
   const rows = new CopyRows(11);
   for (const { click, from } of batch) {

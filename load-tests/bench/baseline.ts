@@ -4,30 +4,30 @@ import { printLine } from '../../cli/print.ts';
 import { errorMessage, TollwayError } from '../../common/errors.ts';
 import type { BenchResult } from './result.ts';
 
-/** The last accepted ratios, by name of the row. */
+/** The last accepted ratios by name of the row. */
 export type Baseline = Readonly<Record<string, number>>;
 
-/** A row beside what was accepted. `new`: nothing was. */
+/** A row compared with its accepted ratio. `new`: the baseline does not have the row. */
 export type Comparison = {
   readonly name: string;
   readonly verdict: 'fell' | 'rose' | 'held' | 'new';
   readonly ratio: number;
   readonly baseline: number | null;
-  /** A ratio this far from the baseline is noise. */
+  /** Largest difference from the baseline that counts as noise. */
   readonly tolerance: number;
 };
 
 export const BASELINE_PATH = join(import.meta.dirname, 'baseline.json');
-/** Share of the baseline that one run on the same machine differs from the next. */
+/** Usual difference between two runs on the same machine, as a share of the baseline. */
 const TOLERANCE_MIN = 0.15;
-/** A round may be disturbed; rounds that differ by more than this say nothing, and excuse nothing. */
+/** Upper limit of the tolerance that a large spread of rounds can give, as a share of the baseline. */
 const TOLERANCE_MAX = 0.4;
-/** Beyond three times what is wanted, a change is noise: of a drain that takes 0.1 s and may take 10 s. */
+/** Cap of ratios. Far above the bar a change is noise, such as for a drain that takes 0.1 s of at most 10 s. */
 const RATIO_MAX = 3;
 
 /**
- * Compares rows with the baseline. A ratio fell, or rose, if it is further from the baseline than the larger of 15 % and
- * half the distance between its best and its worst round.
+ * Compares rows with the baseline. A ratio fell or rose if it differs from the baseline by more than the larger of 15 % and half of the spread of
+ * its rounds.
  */
 export function compareWithBaseline(results: readonly BenchResult[], baseline: Baseline): Comparison[] {
   return results.map((result) => {
@@ -44,7 +44,7 @@ export function compareWithBaseline(results: readonly BenchResult[], baseline: B
   });
 }
 
-/** The baseline with these rows accepted; what was not measured stays. */
+/** The baseline with the ratios of these rows. Other ratios stay unchanged. */
 export function acceptInto(baseline: Baseline, results: readonly BenchResult[]): Baseline {
   const accepted = results.map(({ name, ratio }) => [name, Math.min(ratio, RATIO_MAX)] as const);
   return Object.fromEntries([...Object.entries(baseline), ...accepted].sort(byName));
@@ -54,20 +54,21 @@ function byName([a]: readonly [string, number], [b]: readonly [string, number]):
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-/** Reads a baseline; one that is not there yet is empty. Throws `bad_baseline`. */
+/** Reads a baseline; it is empty if the file does not exist. Throws `bad_baseline`. */
 export function readBaseline(path = BASELINE_PATH): Baseline {
   try {
     return parseBaseline(readFileSync(path, 'utf8'));
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return {};
-    const message = `${path}: expected an object of ratios by name, got what is none (${errorMessage(cause)})`;
+    const message = `${path}: expected an object of ratios by name: ${errorMessage(cause)}`;
     throw new TollwayError('bad_baseline', message, { cause });
   }
 }
 
 function parseBaseline(text: string): Baseline {
   const value: unknown = JSON.parse(text);
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new Error('no object');
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new Error('the JSON is not an object');
   const wrong = Object.entries(value).find(
     ([, ratio]) => typeof ratio !== 'number' || !Number.isFinite(ratio) || ratio < 0,
   );
@@ -75,22 +76,22 @@ function parseBaseline(text: string): Baseline {
   return value as Baseline;
 }
 
-/** Writes a baseline, whole or not at all. */
+/** Writes a baseline atomically. */
 export function writeBaseline(baseline: Baseline, path = BASELINE_PATH): void {
   const temporary = `${path}.${process.pid}`;
   writeFileSync(temporary, `${JSON.stringify(baseline, null, 2)}\n`);
   renameSync(temporary, path);
 }
 
-/** Says what changed, worst first, and nothing of what held but how many. */
+/** Prints the rows that changed, worst first, and the number of rows that held. */
 export function printComparison(comparisons: readonly Comparison[]): void {
   const changed = comparisons.filter(({ verdict }) => verdict === 'fell' || verdict === 'rose');
   const changeOf = ({ ratio, baseline }: Comparison) => (ratio - (baseline ?? 0)) / (baseline || 1);
-  for (const one of changed.toSorted((a, b) => changeOf(a) - changeOf(b))) {
-    const per = (share: number) => `${(share * 100).toFixed(0)} %`;
+  for (const row of changed.toSorted((a, b) => changeOf(a) - changeOf(b))) {
+    const percent = (share: number) => `${(share * 100).toFixed(0)} %`;
     printLine(
-      `${one.name} ${one.verdict} from ${one.baseline?.toFixed(2)} to ${one.ratio.toFixed(2)}: ${per(changeOf(one))}, ` +
-        `where ${per(one.tolerance / (one.baseline || 1))} is noise`,
+      `${row.name} ${row.verdict} from ${row.baseline?.toFixed(2)} to ${row.ratio.toFixed(2)}: ${percent(changeOf(row))}, ` +
+        `with a tolerance of ${percent(row.tolerance / (row.baseline || 1))}`,
     );
   }
   const added = comparisons.filter(({ verdict }) => verdict === 'new').map(({ name }) => name);

@@ -3,18 +3,18 @@ import type { Progress } from '../progress.ts';
 import type { ResourceScope } from './resource-scope.ts';
 import type { BenchResult } from './result.ts';
 
-/** What a bench is given. */
+/** The context of a benchmark. */
 export type BenchContext = {
   readonly resources: ResourceScope;
   readonly progress: Progress;
   readonly logger: Logger;
-  /** Rounds that medians are taken of. */
+  /** Number of measured rounds. Results are medians over them. */
   readonly rounds: number;
-  /** The environment for children, without any setting of Tollway's. */
+  /** The environment for child processes, without settings of Tollway. */
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Length of the load on the embedded stack, in ms. */
   readonly embeddedMs: number;
 };
 
-/** Measures, and leaves what it started in `resources`. */
+/** Runs a benchmark. Started processes and other resources are added to `resources`; the caller closes them. */
 export type Bench = (context: BenchContext) => Promise<BenchResult[]>;

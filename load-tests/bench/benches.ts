@@ -8,7 +8,7 @@ import { benchRedirect } from './redirect.ts';
 import { benchRuntimes } from './runtime-costs.ts';
 import { benchStartUp } from './start-up.ts';
 
-/** Those that run when none is named: the bars, in less than ten minutes. */
+/** The benchmarks that run without `--only`, in less than ten minutes. */
 const DEFAULT_BENCHES: Readonly<Record<string, Bench>> = {
   redirect: benchRedirect,
   'charge-1000': benchCharge1000,
@@ -19,7 +19,7 @@ const DEFAULT_BENCHES: Readonly<Record<string, Bench>> = {
   'start-up': benchStartUp,
 };
 
-/** Those that take minutes each, or only inform: run where they are named. */
+/** The benchmarks that run only with `--only`: they take minutes each, or have no bar. */
 const OPTIONAL_BENCHES: Readonly<Record<string, Bench>> = {
   'charge-large': benchChargeLarge,
   'charge-writers': benchChargeWriters,
@@ -29,7 +29,7 @@ const OPTIONAL_BENCHES: Readonly<Record<string, Bench>> = {
 export const DEFAULT_NAMES: readonly string[] = Object.keys(DEFAULT_BENCHES);
 export const OPTIONAL_NAMES: readonly string[] = Object.keys(OPTIONAL_BENCHES);
 
-/** The bench of a name. */
+/** The benchmark with this name. */
 export function benchOf(name: string): Bench | undefined {
   return new Map(Object.entries({ ...DEFAULT_BENCHES, ...OPTIONAL_BENCHES })).get(name);
 }

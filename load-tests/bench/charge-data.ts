@@ -11,10 +11,10 @@ import { BROWSER_HEADERS } from '../load/traffic.ts';
 
 export const PRICE_MICROS = 10_000;
 
-/** Which links the clicks come from: an impression link has a nonce to look up and to spend besides. */
+/** The kind of link of the clicks. An impression link has a nonce, which the charge looks up and inserts. */
 export type LinkKind = 'evergreen' | 'impression';
 
-/** Makes advertisers 1…`count`, each with one campaign and one ad of the same id and a budget without end. */
+/** Creates advertisers 1…`count`, each with a campaign and an ad of the same id, and a budget that is never exhausted. */
 export async function makeAdvertisers(pool: Pool, count: number): Promise<void> {
   const budget = 1_000_000_000_000_000;
   await pool.query(
@@ -37,8 +37,8 @@ export async function makeAdvertisers(pool: Pool, count: number): Promise<void> 
 }
 
 /**
- * Fresh clicks as a broker gives them, over advertisers 1…`advertisers` in a random order. Nonces of impression links were
- * minted at any time of the last `nonceMs`; with 0, now.
+ * Generates records of new clicks on the ads of advertisers 1…`advertisers`, in random order. The nonces of impression links have random times
+ * within the last `nonceMs`; with 0, the current time.
  */
 export function makeRecords(count: number, advertisers: number, kind: LinkKind, nonceMs = 0): BrokerRecord[] {
   const spoolId = uuidV7();
@@ -63,7 +63,7 @@ export function makeRecords(count: number, advertisers: number, kind: LinkKind, 
   });
 }
 
-/** Decodes records as an event source does, before the handler sees them. */
+/** Decodes records like an event source. */
 export function decodeRecords(records: readonly BrokerRecord[]): ReadClick[] {
   return records.map((record, index) => {
     const read = readRecord(record, `bench ${index}`);
@@ -72,20 +72,22 @@ export function decodeRecords(records: readonly BrokerRecord[]): ReadClick[] {
   });
 }
 
-/** Deals clicks to lanes by advertiser and cuts each lane into batches, as the long-lived host does. */
+/** Assigns clicks to lanes by advertiser and splits each lane into batches, like the batch dispatcher. */
 export function splitBatches(clicks: readonly ReadClick[], lanes: number, size: number): ReadClick[][][] {
-  const dealt = Array.from({ length: lanes }, (): ReadClick[] => []);
-  for (const record of clicks) dealt[record.click.advertiserId % lanes]?.push(record);
-  return dealt.filter((lane) => lane.length > 0).map((lane) => cut(lane, size));
+  const byLane = Array.from({ length: lanes }, (): ReadClick[] => []);
+  for (const record of clicks) byLane[record.click.advertiserId % lanes]?.push(record);
+  return byLane.filter((lane) => lane.length > 0).map((lane) => toBatches(lane, size));
 }
 
-/** Deals clicks to lanes as they come, so that every lane has every advertiser: processors behind a uniform record key. */
+/** Splits clicks into lanes without regard to advertisers, like processors behind a uniformly distributed record key. */
 export function splitEvenly(clicks: readonly ReadClick[], lanes: number, size: number): ReadClick[][][] {
   const each = Math.ceil(clicks.length / lanes);
-  return Array.from({ length: lanes }, (_, lane) => cut(clicks.slice(lane * each, (lane + 1) * each), size));
+  return Array.from({ length: lanes }, (_, lane) =>
+    toBatches(clicks.slice(lane * each, (lane + 1) * each), size),
+  );
 }
 
-function cut(lane: readonly ReadClick[], size: number): ReadClick[][] {
+function toBatches(lane: readonly ReadClick[], size: number): ReadClick[][] {
   return Array.from({ length: Math.ceil(lane.length / size) }, (_, index) =>
     lane.slice(index * size, (index + 1) * size),
   );

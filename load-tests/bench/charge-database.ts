@@ -9,14 +9,14 @@ import type { BenchContext } from './bench.ts';
 
 export const RETENTION = { clickAgeDays: 14, linkLifeDays: 90 };
 
-/** Starts a PostgreSQL with an empty database, not migrated; resolves to its URL. */
+/** Starts a PostgreSQL with an empty database, without migrations, and resolves to its URL. */
 export async function startServer({ resources, logger }: BenchContext): Promise<string> {
   const postgres = await startEmbeddedPostgres(resources.folder(), logger);
   resources.add({ name: 'PostgreSQL', close: () => postgres.stop() });
   return postgres.url;
 }
 
-/** Connections to a database, migrated, with all settings at their defaults. */
+/** Migrates a database and opens a pool with default settings. */
 export async function openDatabase(
   url: string,
   connections: number,
@@ -28,21 +28,20 @@ export async function openDatabase(
   return pool;
 }
 
-/** Charges a batch. Throws unless every click of it is charged. */
+/** Charges a batch. Throws unless every click is charged. */
 export async function charge(pool: Pool, batch: readonly ReadClick[]): Promise<void> {
   const { outcomes } = await chargeClicks(pool, batch, { clickAgeMaxDays: RETENTION.clickAgeDays });
   const wrong = outcomes.find(({ outcome }) => outcome !== 'charged');
-  if (wrong)
-    throw new Error(`Expected clicks that are charged, got one that is ${wrong.outcome}: ${wrong.reason}`);
+  if (wrong) throw new Error(`Expected all clicks to be charged, got ${wrong.outcome}: ${wrong.reason}`);
 }
 
-/** Clicks a second of all lanes at once, each with one batch at a time. */
+/** Settles all lanes concurrently, each one batch at a time, and returns the rate in clicks per second. */
 export async function rateOf(
   pool: Pool,
   lanes: readonly (readonly ReadClick[][])[],
   settle: (batch: readonly ReadClick[]) => Promise<void>,
 ): Promise<number> {
-  // Every way begins with no page of the last one's left to write.
+  // A checkpoint, so that no dirty pages of the previous measurement are written during this one.
   await pool.query('checkpoint');
   const startedAt = performance.now();
   await Promise.all(
@@ -54,7 +53,7 @@ export async function rateOf(
   return (clicks / (performance.now() - startedAt)) * 1_000;
 }
 
-/** Throws unless the books balance to the bottom. */
+/** Throws unless a deep reconciliation balances. */
 export async function assertBalanced(name: string, pool: Pool): Promise<void> {
   const { balanced, missing, problems } = await reconcile(pool, { brokers: [postgresBacklog], deep: true });
   if (!balanced || missing > 0)

@@ -9,7 +9,7 @@ import { CLICKS, FILLERS, fillLedger } from './large-ledger.ts';
 import { type BenchResult, compareRounds } from './result.ts';
 
 const { BATCH_SIZE, PARALLELIZATION: LANES } = parseConfig({});
-/** So many that the pages that are written whole after the checkpoint before each measurement are few beside them. */
+/** Large enough that the full-page writes after the checkpoint before each measurement are a small part of the WAL. */
 const CLICKS_A_ROUND = 240_000;
 const ADVERTISERS = 1_000;
 const BAR = 0.9;
@@ -19,8 +19,8 @@ const SETTING = `1 000 advertisers, batches of ${BATCH_SIZE}, ${LANES} writers`;
 type Pools = { readonly empty: Pool; readonly large: Pool };
 
 /**
- * Charging into a ledger of 20 million rows in 400 days, and of links that were made over 30 days, against the same into an
- * empty ledger with links of this moment, in the same server.
+ * Charging into a ledger of 20 million rows in 400 days, with links that were made over 30 days, against an empty ledger with new links on the
+ * same server.
  */
 export const benchChargeLarge: Bench = async (context) => {
   const pools = await openPools(context);
@@ -29,7 +29,7 @@ export const benchChargeLarge: Bench = async (context) => {
   await fillLedger(pools.large, ADVERTISERS, context.progress.show);
   const fillSeconds = ((performance.now() - startedAt) / 1_000).toFixed(0);
   const results = [
-    await compareEvergreen(pools, `made in ${fillSeconds} s`, context),
+    await compareEvergreen(pools, `filled in ${fillSeconds} s`, context),
     ...(await compareImpressions(pools, context)),
   ];
   context.progress.say('charge-large: reconciling');
@@ -52,7 +52,7 @@ async function openPools(context: BenchContext): Promise<Pools> {
 
 async function compareEvergreen(
   pools: Pools,
-  made: string,
+  filled: string,
   { progress, rounds }: BenchContext,
 ): Promise<BenchResult> {
   const measured = await measureInterleaved(['large', 'empty'], rounds, (round) => {
@@ -66,7 +66,7 @@ async function compareEvergreen(
     'clicks/s',
     BAR,
     measured.map(({ large, empty }) => ({ ours: large, reference: empty })),
-    [`${CLICKS} clicks in 400 partitions, ${made}, against an empty ledger; evergreen links; ${SETTING}`],
+    [`${CLICKS} clicks in 400 partitions, ${filled}, against an empty ledger; evergreen links; ${SETTING}`],
   );
 }
 
@@ -83,23 +83,21 @@ async function compareImpressions(pools: Pools, { progress, rounds }: BenchConte
       return rateOf(pool, variant === 'empty' ? fresh : old, (batch) => charge(pool, batch));
     };
   });
-  const nonces = `nonces minted over ${NONCE_DAYS} days`;
+  const nonces = `nonces of ${NONCE_DAYS} days`;
   return [
     compareRounds(
       'charge-large-impression',
       'clicks/s',
       BAR,
       measured.map(({ large, empty }) => ({ ours: large, reference: empty })),
-      [
-        `the same with impression links, ${nonces}, against an empty ledger with nonces minted now; ${SETTING}`,
-      ],
+      [`the same with impression links, ${nonces}, against an empty ledger with new nonces; ${SETTING}`],
     ),
     compareRounds(
       'charge-nonce-days',
       'clicks/s',
       null,
       measured.map(({ emptyOld, empty }) => ({ ours: emptyOld, reference: empty })),
-      [`what of that is the nonces' alone: an empty ledger on both sides, ${nonces} against minted now`],
+      [`the effect of the nonces alone: an empty ledger on both sides, ${nonces} against new nonces`],
     ),
   ];
 }

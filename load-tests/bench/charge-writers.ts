@@ -10,20 +10,20 @@ import { type BenchResult, compareRounds, median } from './result.ts';
 
 const ADVERTISERS = 1_000;
 const WRITERS = [1, 4, 16] as const;
-/** Batches that a writer charges in a round, by their size: about a second's work. */
+/** Batches per writer and round by batch size: about a second of work. */
 const BATCHES_A_WRITER = new Map([
   [100, 60],
   [1_000, 20],
   [5_000, 4],
 ]);
 const WRITERS_MAX = Math.max(...WRITERS);
-/** Each way: what is added to a round trip is twice as much. */
+/** Delay in each direction, in ms. A round trip takes twice as long. */
 const DELAY_MS = 0.5;
 const PINGS = 200;
 
 /**
- * Processors that are a network away from PostgreSQL: what they charge with a record key that is uniform, so that all
- * write for all advertisers and wait for each other's locks, beside a key by advertiser, with which they never meet.
+ * Processors with a network latency to PostgreSQL. Compares a uniformly distributed record key, with which all processors charge all advertisers
+ * and wait for each other's locks, with a record key by advertiser, with which they never share an advertiser.
  */
 export const benchChargeWriters: Bench = async (context) => {
   const url = await startServer(context);
@@ -42,12 +42,12 @@ export const benchChargeWriters: Bench = async (context) => {
   return results;
 };
 
-/** Connections to the same database through a process that delays them. */
+/** A pool for the same database through the latency proxy. */
 async function openFarAway(url: string, { resources }: BenchContext): Promise<Pool> {
   const { hostname, port } = new URL(url);
   const proxy = resources.child([process.execPath, join(import.meta.dirname, 'latency-proxy.ts')]);
-  const question: ProxyRequest = { host: hostname, port: Number(port), delayMs: DELAY_MS };
-  const started = await request<ProxyStarted>(proxy, question);
+  const start: ProxyRequest = { host: hostname, port: Number(port), delayMs: DELAY_MS };
+  const started = await request<ProxyStarted>(proxy, start);
   const farUrl = new URL(url);
   farUrl.port = String(started.port);
   const pool = createPool(farUrl.href, 'bench', WRITERS_MAX + 1, () => {});
@@ -74,14 +74,14 @@ async function compare(
   const measured = await measureInterleaved(['ours', 'reference'], rounds, (round) => {
     progress.show(`${name}: round ${round} of ${rounds}`);
     return (variant) => {
-      // Clicks of its own for each way: what is in the ledger is not charged again.
+      // New clicks for each variant, because clicks in the ledger are not charged again.
       const clicks = decodeRecords(makeRecords(writers * batches * size, ADVERTISERS, 'evergreen'));
-      const deal = variant === 'ours' ? splitEvenly : splitBatches;
-      return rateOf(pool, deal(clicks, writers, size), (batch) => charge(pool, batch));
+      const split = variant === 'ours' ? splitEvenly : splitBatches;
+      return rateOf(pool, split(clicks, writers, size), (batch) => charge(pool, batch));
     };
   });
   return compareRounds(name, 'clicks/s', null, measured, [
-    `${writers} writer(s), batches of ${size}, ${ADVERTISERS} advertisers, evergreen links; ours: a uniform record key; ` +
-      `the reference: a key by advertiser; ${note}`,
+    `${writers} writer(s), batches of ${size}, ${ADVERTISERS} advertisers, evergreen links; ours: a uniformly distributed ` +
+      `record key; reference: a record key by advertiser; ${note}`,
   ]);
 }

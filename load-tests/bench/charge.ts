@@ -7,7 +7,7 @@ import { assertBalanced, charge, openDatabase, rateOf, startServer } from './cha
 import { measureInterleaved } from './interleaved-rounds.ts';
 import { type BenchResult, compareRounds, median } from './result.ts';
 
-/** What is measured are the defaults. */
+/** The benchmark measures the default settings. */
 const { BATCH_SIZE, PARALLELIZATION: LANES } = parseConfig({});
 const CLICKS_A_ROUND = 120_000;
 const ADVERTISERS = 1_000;
@@ -16,7 +16,7 @@ const BAR = 0.6;
 /** The handler into PostgreSQL against bare binary `COPY`, with 1 000 advertisers in two lanes. */
 export const benchCharge1000: Bench = (context) => benchCharge('charge-1000', ADVERTISERS, context);
 
-/** The same with one advertiser: one lane, and one writer of the reference. */
+/** The same with one advertiser, one lane, and one writer of the reference. */
 export const benchCharge1: Bench = (context) => benchCharge('charge-1', 1, context);
 
 async function benchCharge(name: string, advertisers: number, context: BenchContext): Promise<BenchResult[]> {
@@ -52,6 +52,6 @@ async function compare(
   const writers = Math.min(LANES, advertisers);
   return compareRounds(name, 'clicks/s', BAR, measured, [
     `${kind} links, ${advertisers} advertiser(s), batches of ${BATCH_SIZE} (the default of BATCH_SIZE), ${writers} writer(s) on each side; ` +
-      `the reference copies the ledger's rows alone; decoding, not counted, takes ${median(decodeMicros).toFixed(1)} µs a click`,
+      `the reference only copies the rows of the ledger; decoding is not included and takes ${median(decodeMicros).toFixed(1)} µs per click`,
   ]);
 }

@@ -1,10 +1,13 @@
 import type { ChildProcess } from 'node:child_process';
 
-/** Longest time for an answer of a child, in ms. */
+/** Timeout of a request to a child process, in ms. */
 const ANSWER_MS_MAX = 60_000;
 
-/** Sends a child a question and resolves to its answer. One question at a time. Rejects when the child ends. */
-export function request<T>(child: ChildProcess, question: object): Promise<T> {
+/**
+ * Sends a request to a child process and resolves to its response. Only one request can be pending. Rejects if the child ends or does not
+ * answer in time.
+ */
+export function request<T>(child: ChildProcess, message: object): Promise<T> {
   return new Promise((resolve, reject) => {
     const settle = (act: () => void) => {
       clearTimeout(timer);
@@ -12,8 +15,8 @@ export function request<T>(child: ChildProcess, question: object): Promise<T> {
       child.off('exit', onExit);
       act();
     };
-    // Both ends are ours: the child answers with what was asked for.
-    const onMessage = (answer: unknown) => settle(() => resolve(answer as T));
+    // The caller knows the response type: the child is a module of this folder.
+    const onMessage = (response: unknown) => settle(() => resolve(response as T));
     const onExit = (code: number | null, signal: string | null) =>
       settle(() => reject(new Error(`${child.spawnargs.join(' ')} ended (${signal ?? code})`)));
     const timer = setTimeout(
@@ -22,15 +25,15 @@ export function request<T>(child: ChildProcess, question: object): Promise<T> {
     );
     child.on('message', onMessage);
     child.on('exit', onExit);
-    child.send(question);
+    child.send(message);
   });
 }
 
-/** In a child: answers every question of the parent, and ends with it. */
-export function serveRequests<Q extends object>(answer: (question: Q) => Promise<object> | object): void {
-  process.on('message', async (question) => {
-    // Sent by `request` in the parent process.
-    process.send?.(await answer(question as Q));
+/** In a child process: answers the requests of the parent, and exits when the parent ends. */
+export function serveRequests<Q extends object>(answer: (message: Q) => Promise<object> | object): void {
+  process.on('message', async (message) => {
+    // Sent by `request` in the parent process, with the type that this child handles.
+    process.send?.(await answer(message as Q));
   });
   process.once('disconnect', () => process.exit(0));
 }

@@ -11,18 +11,19 @@ import { makeAdvertisers } from './charge-data.ts';
 const RETENTION = { clickAgeDays: 14, linkLifeDays: 90 };
 export const ADVERTISERS = 1_000;
 
-/** A database for functions, with 1 000 advertisers. */
+/** A database for benchmarks of functions, with 1 000 advertisers. */
 export type FunctionDatabase = {
   readonly pool: Pool;
   readonly url: string;
-  /** The same for one whose statements are timed by the server. */
+  /** A URL for connections whose statements the server times (`log_duration`). */
   readonly timedUrl: string;
-  /** Time that the server has worked on statements of timed connections since the last call, in ms. Throws if there were none. */
+  /** Server time of the statements of timed connections since the last call, in ms. Throws if there were none. */
   readonly takeServerMs: () => number;
-  /** Throws unless the books balance to the bottom and hold `clicks` clicks. */
+  /** Throws unless a deep reconciliation balances and the ledger has `clicks` clicks. */
   readonly assertBalanced: (clicks: number) => Promise<void>;
 };
 
+/** Starts a PostgreSQL and prepares a database for functions in it. */
 export async function openFunctionDatabase({ resources, logger }: BenchContext): Promise<FunctionDatabase> {
   const folder = resources.folder();
   const postgres = await startEmbeddedPostgres(folder, logger);
@@ -44,7 +45,7 @@ export async function openFunctionDatabase({ resources, logger }: BenchContext):
       read += readSync(log, text, 0, text.length, read);
       const durations = [...text.toString().matchAll(/ LOG: {2}duration: (\d+\.\d+) ms$/gm)];
       if (durations.length === 0)
-        throw new Error('Expected durations of statements in the log of PostgreSQL');
+        throw new Error('Expected durations of statements in the log of PostgreSQL, got none');
       return durations.reduce((sum, [, ms]) => sum + Number(ms), 0);
     },
     assertBalanced: async (clicks) => {

@@ -1,6 +1,6 @@
 /**
- * Measures variants by turns, forth and back, so that what drifts falls on all alike. `begin` prepares a round and is told
- * its number; one round more than counts is run: the first warms up code, connections and caches.
+ * Measures variants in interleaved rounds, in alternating order, so that drift affects all variants equally. `begin` prepares the round of a
+ * number. Round 0 is not counted: it warms up code, connections and caches.
  */
 export async function measureInterleaved<Variant extends string>(
   variants: readonly Variant[],
@@ -15,7 +15,7 @@ export async function measureInterleaved<Variant extends string>(
     const rates: Partial<Record<Variant, number>> = {};
     for (const variant of round % 2 === 0 ? variants : variants.toReversed())
       rates[variant] = await measure(variant);
-    // Every variant has its rate by now.
+    // The loop has measured every variant.
     if (round > 0) measured.push(rates as Record<Variant, number>);
   }
   return measured;

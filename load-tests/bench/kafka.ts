@@ -36,7 +36,7 @@ const SPOOLED_CLICKS = 200_000;
 const WAIT_MS_MAX = 180_000;
 const POLL_MS = 50;
 const RETENTION = { clickAgeDays: 14, linkLifeDays: 90 };
-/** As `npm start` runs the parts. */
+/** The Node command of `npm start`. */
 const NODE = [
   process.execPath,
   '--max-semi-space-size=16',
@@ -44,8 +44,8 @@ const NODE = [
 ] as const;
 
 /**
- * Clicks that wait in a real Kafka into PostgreSQL, by one processor process with the defaults, against a consumer as
- * tutorials write it; everything on this machine.
+ * One processor with default settings drains clicks from a real Kafka into PostgreSQL, compared with a typical tutorial consumer. All processes
+ * run on this machine.
  */
 export const benchDrainKafka: Bench = async (context) => {
   const { progress } = context;
@@ -56,7 +56,7 @@ export const benchDrainKafka: Bench = async (context) => {
   progress.say(`drain-kafka: publishing ${CLICKS} clicks`);
   await publish(config, context, CLICKS);
   await publish(tutorial, context, TUTORIAL_CLICKS);
-  // The first clicks warm up Kafka and PostgreSQL; the processor that is measured is a new one.
+  // Warms up Kafka and PostgreSQL. The measured processor is a new process.
   const warmUp = await openTopic(context, 'tollway-warm-up');
   await publish(warmUp, context, WARM_UP_CLICKS);
   await drain(context, warmUp, pool, url, WARM_UP_CLICKS);
@@ -71,36 +71,36 @@ export const benchDrainKafka: Bench = async (context) => {
   const rate = (CLICKS / lastMs) * 1_000;
   const fromFirst = ((CLICKS - firstClicks) / (lastMs - firstMs)) * 1_000;
   return [
-    compareLimit('drain-kafka', 'clicks/s', 'least', rate, DRAIN_PER_SECOND, [
-      `${CLICKS} clicks over ${ADVERTISERS} advertisers, from the start of the process to the last row; the first was charged ` +
-        `after ${(firstMs / 1_000).toFixed(1)} s, from then on ${fromFirst.toFixed(0)}/s; books balance (deep)`,
+    compareLimit('drain-kafka', 'clicks/s', 'min', rate, DRAIN_PER_SECOND, [
+      `${CLICKS} clicks over ${ADVERTISERS} advertisers, from the start of the process to the last row; the first click was charged ` +
+        `after ${(firstMs / 1_000).toFixed(1)} s, the others at ${fromFirst.toFixed(0)}/s; books balance (deep)`,
     ]),
     compareLimit(
       'drain-kafka-tutorial',
       '× the tutorial',
-      'least',
+      'min',
       fromFirst / median([before, after]),
       TIMES_TUTORIAL,
       [
-        `both from their first click on; eachMessage with a transaction a click reached ${before.toFixed(0)}/s before and ` +
-          `${after.toFixed(0)}/s after, on the same broker and database`,
+        `both from their first click on; eachMessage with a transaction per click reached ${before.toFixed(0)}/s before and ` +
+          `${after.toFixed(0)}/s after the drain, on the same broker and database`,
       ],
     ),
-    compareLimit('drain-kafka-memory', 'MB', 'most', megabytes, RESIDENT_MB_MAX, [
-      'the most resident memory of the processor seen, twice a second',
+    compareLimit('drain-kafka-memory', 'MB', 'max', megabytes, RESIDENT_MB_MAX, [
+      'highest resident memory of the processor, of two samples per second',
     ]),
   ];
 };
 
 type Drained = {
-  /** When the first were seen to be charged, and how many those were. */
+  /** Time at which the first poll saw charged clicks, and their number. */
   readonly firstMs: number;
   readonly firstClicks: number;
   readonly lastMs: number;
   readonly megabytes: number;
 };
 
-/** Runs a processor until so many clicks more are charged. Times are from the start of its process. */
+/** Runs a processor until `clicks` more clicks are charged. Times count from the start of its process. */
 async function drain(
   { resources, env }: BenchContext,
   config: Config,
@@ -128,7 +128,8 @@ async function drain(
       await ended;
       return { firstMs: first?.ms ?? ms, firstClicks: first?.clicks ?? 0, lastMs: ms, megabytes };
     }
-    if (ms > WAIT_MS_MAX) throw new Error(`Only ${found} of ${clicks} clicks were charged in time`);
+    if (ms > WAIT_MS_MAX)
+      throw new Error(`Expected ${clicks} charged clicks within ${WAIT_MS_MAX / 1_000} s, got ${found}`);
     await sleep(POLL_MS);
   }
 }
@@ -141,7 +142,7 @@ async function countCharged(pool: Pool): Promise<number> {
   return rows[0]?.charged ?? 0;
 }
 
-/** Clicks from a spool on disk to a real Kafka, through the relay, by one process. */
+/** One process publishes clicks from a spool on disk through the relay to a real Kafka. */
 export const benchPublishKafka: Bench = async (context) => {
   const { resources, progress, logger, rounds } = context;
   const config = await openTopic(context, 'tollway-publish');
@@ -151,13 +152,13 @@ export const benchPublishKafka: Bench = async (context) => {
   for (let round = 0; round <= rounds; round += 1) {
     progress.show(`publish-kafka: round ${round} of ${rounds}`);
     const rate = await relayOnce(resources.folder(), publisher, config, context);
-    // The first warms up code and connections.
+    // Round 0 is a warm-up.
     if (round > 0) rates.push(rate);
   }
   return [
-    compareLimit('publish-kafka', 'clicks/s', 'least', median(rates), PUBLISH_PER_SECOND, [
-      `${SPOOLED_CLICKS} clicks a round, batches of ${config.RELAY_BATCH_MAX} (the default of RELAY_BATCH_MAX), acknowledged by every ` +
-        `replica in sync; rounds ${Math.min(...rates).toFixed(0)}–${Math.max(...rates).toFixed(0)}/s`,
+    compareLimit('publish-kafka', 'clicks/s', 'min', median(rates), PUBLISH_PER_SECOND, [
+      `${SPOOLED_CLICKS} clicks per round, batches of ${config.RELAY_BATCH_MAX} (the default of RELAY_BATCH_MAX), acknowledged by all ` +
+        `in-sync replicas; rounds ${Math.min(...rates).toFixed(0)}–${Math.max(...rates).toFixed(0)}/s`,
     ]),
   ];
 };
@@ -203,14 +204,14 @@ async function openDatabase({ resources, logger }: BenchContext): Promise<{ pool
   return { pool, url: postgres.url };
 }
 
-/** One Kafka serves the topics of a bench. */
-let kafka: { brokers: string; of: BenchContext['resources'] } | null = null;
+/** The Kafka of the current benchmark, shared by its topics. */
+let kafka: { brokers: string; owner: BenchContext['resources'] } | null = null;
 
 async function openTopic({ resources, logger, progress }: BenchContext, name: string): Promise<Config> {
-  if (kafka === null || kafka.of !== resources) {
+  if (kafka === null || kafka.owner !== resources) {
     progress.say('Starting Kafka');
     const server = await startKafka();
-    kafka = { brokers: server.brokers, of: resources };
+    kafka = { brokers: server.brokers, owner: resources };
     resources.add({
       name: 'Kafka',
       close: () => {
@@ -249,19 +250,19 @@ async function assertBalanced(pool: Pool, config: Config, { logger }: BenchConte
     );
 }
 
-/** Clicks a second of the consumer that tutorials show, on a topic of its own. */
+/** Measures the clicks per second of the tutorial consumer, on its own topic. */
 async function measureTutorial(
   { resources, progress, env }: BenchContext,
   config: Config,
   url: string,
   when: string,
 ): Promise<number> {
-  progress.say(`drain-kafka: the tutorial's consumer, ${when}`);
+  progress.say(`drain-kafka: the tutorial consumer, ${when} the drain`);
   const child = resources.child([...NODE, join(import.meta.dirname, 'tutorial-consumer.ts')], {
     env: {
       ...env,
       ...environmentOf(config),
-      // It ends without leaving its group: the next one has another.
+      // The consumer exits without leaving its group, so each run uses another group.
       KAFKA_GROUP: `${config.KAFKA_GROUP}-${when}`,
       DATABASE_URL: url,
       ADVERTISERS: String(ADVERTISERS),
@@ -270,7 +271,8 @@ async function measureTutorial(
   });
   return new Promise((resolve, reject) => {
     child.once('message', (rate) => resolve(Number(rate)));
-    setTimeout(() => reject(new Error(`The tutorial's consumer told nothing in time`)), WAIT_MS_MAX).unref();
-    child.once('exit', (code) => reject(new Error(`The tutorial's consumer ended with ${code}`)));
+    const timeout = () => reject(new Error(`No result of the tutorial consumer within ${WAIT_MS_MAX} ms`));
+    setTimeout(timeout, WAIT_MS_MAX).unref();
+    child.once('exit', (code) => reject(new Error(`The tutorial consumer ended with ${code}`)));
   });
 }

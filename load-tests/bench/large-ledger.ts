@@ -7,15 +7,15 @@ import { PRICE_MICROS } from './charge-data.ts';
 const DAYS = 400;
 const CLICKS_A_DAY = 50_000;
 const NONCES_A_DAY = 50_000;
-/** No id comes as near to its day's end that the time of a statement carries it over. */
+/** Distance of ids from the end of their day, in ms, because `now()` moves on while a statement starts. */
 const MARGIN_MS = 60_000;
-/** Connections that fill: as many as the cores that are thought of. */
+/** Connections that fill the ledger: one per core of the reference machine. */
 export const FILLERS = 2;
 export const CLICKS = DAYS * CLICKS_A_DAY;
 
 /**
- * Fills a migrated ledger with 20 million charged clicks of the last 400 days, alike over advertisers 1…`advertisers`, and
- * every day of spent nonces up to now. Books, budgets and statistics are as they would be had all been charged.
+ * Fills a migrated ledger with 20 million charged clicks of the last 400 days, evenly over advertisers 1…`advertisers`, and all days of spent
+ * nonces up to now. Counters, budgets and statistics match these clicks.
  */
 export async function fillLedger(
   pool: Pool,
@@ -55,7 +55,7 @@ export async function fillLedger(
   await pool.query('vacuum (analyze) advertiser, spool_total, ledger_window');
 }
 
-/** A day that has no partition yet gets its indexes after its rows, and its parent after both. */
+/** Fills one day. A new partition gets its rows first, then its indexes, and is attached last, which is faster. */
 async function fillDay(
   pool: Pool,
   day: number,
@@ -76,7 +76,7 @@ async function fillDay(
     await pool.query(`alter table ${name} add primary key (click_id)`);
     await pool.query(`create index on ${name} using brin (settled_at)`);
   }
-  // Or PostgreSQL would do it by itself, in the midst of the measurement.
+  // Otherwise autovacuum would do this during the measurement.
   await pool.query(`vacuum (freeze, analyze) ${name}`);
   if (!exists)
     await pool.query(
@@ -93,14 +93,14 @@ async function fillNonces(pool: Pool, day: number, nowMs: number): Promise<void>
   await pool.query(`vacuum (freeze, analyze) ${name}`);
 }
 
-/** The time of row `n` of a day, ascending. Today ends before now: what comes after is newer than all that is there. */
+/** SQL for the time of row `n` of a day, ascending. Today's rows end before now, so that new clicks are newer than all rows. */
 function timeOf(day: number, nowMs: number, rows: number): string {
   const fromMs = day + MARGIN_MS;
   const toMs = Math.max(fromMs + rows, Math.min(day + DAY_MS, nowMs) - MARGIN_MS);
   return `(to_timestamp(${fromMs / 1_000}) + n * interval '${(toMs - fromMs) / rows / 1_000} seconds')`;
 }
 
-/** A UUIDv7 of that time: PostgreSQL's function takes how far it is from now. */
+/** SQL for a UUIDv7 with the time of row `n`. PostgreSQL's function takes the difference to `now()`. */
 function idOf(day: number, nowMs: number, rows: number): string {
   return `uuidv7(${timeOf(day, nowMs, rows)} - now())`;
 }

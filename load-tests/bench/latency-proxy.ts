@@ -1,6 +1,5 @@
 /**
- * A TCP proxy that delays what goes through it, as a database that is a network away: told by its parent where to, and by
- * how much each way.
+ * A TCP proxy that simulates network latency by delaying all data. Its parent process sends it the target and the delay in each direction.
  */
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
@@ -14,17 +13,17 @@ export type ProxyRequest = {
 };
 export type ProxyStarted = { readonly port: number };
 
-type Waiting = { readonly dueMs: number; readonly forward: () => void };
+type Delayed = { readonly dueMs: number; readonly forward: () => void };
 
 /**
- * Node's timers know whole milliseconds. So, while something waits, the loop turns all the time, and sleeps this long in
- * each turn: a few per cent of a core, instead of all of one.
+ * Node's timers have a resolution of 1 ms. Instead, the proxy polls while data is delayed, and sleeps for this time in each iteration, which
+ * takes a few per cent of a core instead of a whole one.
  */
-const NAP_MS = 0.05;
-const nap = new Int32Array(new SharedArrayBuffer(4));
-/** All waits are alike: what came first is due first. */
-const waiting: Waiting[] = [];
-let turning = false;
+const SLEEP_MS = 0.05;
+const sleepCell = new Int32Array(new SharedArrayBuffer(4));
+/** A FIFO queue: all delays are equal, so the first entry is due first. */
+const delayed: Delayed[] = [];
+let isPolling = false;
 
 serveRequests(async ({ host, port, delayMs }: ProxyRequest): Promise<ProxyStarted> => {
   const server = createServer({ noDelay: true }, (near) => {
@@ -38,7 +37,7 @@ serveRequests(async ({ host, port, delayMs }: ProxyRequest): Promise<ProxyStarte
   return { port: (server.address() as AddressInfo).port };
 });
 
-/** What waits is bounded by the protocol: a connection sends one batch and then waits for its answer. */
+/** Forwards a stream with a delay. The queue is bounded by the protocol: a connection sends one batch, then waits for its answer. */
 function pass(from: Socket, to: Socket, delayMs: number): void {
   from.on('data', (bytes) => later(delayMs, () => to.write(bytes)));
   from.on('end', () => later(delayMs, () => to.end()));
@@ -46,16 +45,16 @@ function pass(from: Socket, to: Socket, delayMs: number): void {
 }
 
 function later(delayMs: number, forward: () => void): void {
-  waiting.push({ dueMs: performance.now() + delayMs, forward });
-  if (turning) return;
-  turning = true;
-  setImmediate(turn);
+  delayed.push({ dueMs: performance.now() + delayMs, forward });
+  if (isPolling) return;
+  isPolling = true;
+  setImmediate(poll);
 }
 
-function turn(): void {
-  while ((waiting[0]?.dueMs ?? Number.POSITIVE_INFINITY) <= performance.now()) waiting.shift()?.forward();
-  turning = waiting.length > 0;
-  if (!turning) return;
-  Atomics.wait(nap, 0, 0, NAP_MS);
-  setImmediate(turn);
+function poll(): void {
+  while ((delayed[0]?.dueMs ?? Number.POSITIVE_INFINITY) <= performance.now()) delayed.shift()?.forward();
+  isPolling = delayed.length > 0;
+  if (!isPolling) return;
+  Atomics.wait(sleepCell, 0, 0, SLEEP_MS);
+  setImmediate(poll);
 }

@@ -14,25 +14,28 @@ import { writeResults } from './results-file.ts';
 
 const ROUNDS_MIN = 5;
 const ROUNDS_MAX = 100;
-/** Exit code of a process that a signal ended: 128 and its number. */
+/** Exit code after SIGINT: 128 plus the number of the signal. */
 const INTERRUPTED = 130;
 
 const { only, rounds, time, json, compare, accept } = new Command('bench')
   .description(
-    'Measures every bar, each against its reference in the same run. Uses only what it starts itself.',
+    'Measures every bar against its reference in the same run. Starts its own servers and databases.',
   )
   .addOption(
-    new Option('--only <names>', `some of ${[...DEFAULT_NAMES, ...OPTIONAL_NAMES].join(', ')}`)
+    new Option('--only <names>', `benchmarks to run, of ${[...DEFAULT_NAMES, ...OPTIONAL_NAMES].join(', ')}`)
       .argParser(parseNames)
       .default(DEFAULT_NAMES, `all but ${OPTIONAL_NAMES.join(', ')}`),
   )
-  .option('--rounds <count>', `rounds that medians are taken of, ${ROUNDS_MIN}–${ROUNDS_MAX}`, parseRounds, 5)
-  .option('--time <time>', 'length of the load on the embedded stack (default: 1m)', parseTime, 60_000)
-  .option('--json <file>', 'also write the rows to a file')
-  .option('--compare', 'also compare the ratios with the last accepted ones')
-  .addOption(
-    new Option('--accept', 'accept the measured ratios: the next to compare with').conflicts('compare'),
+  .option(
+    '--rounds <count>',
+    `measured rounds, ${ROUNDS_MIN}–${ROUNDS_MAX}; results are medians`,
+    parseRounds,
+    5,
   )
+  .option('--time <time>', 'duration of the load on the embedded stack (default: 1m)', parseTime, 60_000)
+  .option('--json <file>', 'also write the rows to a file')
+  .option('--compare', 'also compare the ratios with the baseline')
+  .addOption(new Option('--accept', 'write the measured ratios to the baseline').conflicts('compare'))
   .addHelpText(
     'after',
     `
@@ -42,15 +45,17 @@ Examples:
   npm run bench -- --only embedded --time 15s --json bench.json
   npm run bench -- --only charge-1000,charge-1 --compare
 
-Without --only it takes less than ten minutes. Of those that are only run when named, charge-large makes a ledger of 20
-million rows first (minutes, 8 GB below the folder for temporary files), and charge-writers and runtimes only inform.
-redirect-nginx is measured where nginx is installed.
+Without --only the run takes less than ten minutes. charge-large first fills a ledger with 20 million rows (some minutes, 8 GB
+in the folder for temporary files). charge-writers and runtimes have no bars. redirect-nginx needs an installed nginx.
 
-"ratio" is such that more is better: ours to the reference, or, where the reference is a most, the other way round.
---compare reads load-tests/bench/baseline.json. A ratio fell that is below it by more than 15 %, or by more than half of
-what its rounds differ by. With --json, each row has its "baseline", "tolerance" and "verdict" (fell, rose, held, new).
-Ratios to a limit in absolute numbers are those of the machine that they were accepted on.
-Exit code: 0 every bar is met, and with --compare no ratio fell; 1 one is not, did, or could not be measured.
+A higher "ratio" is better: it is ours divided by the reference, or, if the reference is an upper limit, the reference divided by
+ours. --compare reads load-tests/bench/baseline.json. A ratio fell if it is below its baseline by more than 15 % and by more than
+half of the spread of its rounds. With --json, each row then has a "baseline", a "tolerance" and a "verdict" (fell, rose, held,
+new). Ratios to absolute limits depend on the machine on which they were accepted.
+
+Exit codes:
+  0  every bar is met, and with --compare no ratio fell
+  1  a bar is not met, a ratio fell, or a benchmark could not be measured
 `,
   )
   .parse()
@@ -63,7 +68,7 @@ Exit code: 0 every bar is met, and with --compare no ratio fell; 1 one is not, d
     accept?: true;
   }>();
 
-// Before anything is measured: a baseline that cannot be read is known at once.
+// Reads the baseline before the measurements, so that an invalid file is reported at once.
 const baseline = compare || accept ? readBaseline() : {};
 const resources = new ResourceScope();
 const progress = createProgress(process.stderr);
@@ -71,13 +76,13 @@ let interrupted = false;
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.once(signal, async () => {
     interrupted = true;
-    progress.say('Ending what was started');
+    progress.say('Stopping the servers');
     await resources.close();
     process.exit(INTERRUPTED);
   });
 }
 
-// What is measured are the defaults, whatever is set here.
+// The benchmarks measure the default settings, so settings in the environment are removed.
 const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !(name in settings)));
 const results: BenchResult[] = [];
 const logger = createLogger('bench', { LOG_LEVEL: 'warn', LOG_FORMAT: 'json' });
@@ -87,7 +92,7 @@ for (const name of only) {
     const bench = benchOf(name);
     if (bench) results.push(...(await bench({ resources, progress, logger, rounds, env, embeddedMs: time })));
   } catch (error) {
-    // What was ended under its hands fails: that is no news.
+    // After an interruption, the benchmark fails because its servers are stopped. The signal handler ends the process.
     if (interrupted) await new Promise(() => {});
     process.exitCode = 1;
     progress.say(`${name} could not be measured: ${errorMessage(error)}`);
@@ -100,9 +105,9 @@ printResults(results);
 const comparisons = compare ? compareWithBaseline(results, baseline) : null;
 if (json !== undefined) writeResults(json, results, comparisons);
 if (accept) writeBaseline(acceptInto(baseline, results));
-const short = results.filter(({ met }) => met === false);
-if (short.length > 0) {
-  printLine(`Not met: ${short.map(({ name }) => name).join(', ')}`);
+const notMet = results.filter(({ met }) => met === false);
+if (notMet.length > 0) {
+  printLine(`Not met: ${notMet.map(({ name }) => name).join(', ')}`);
   process.exitCode = 1;
 }
 if (comparisons) {
@@ -115,7 +120,7 @@ function parseNames(text: string): string[] {
   const unknown = names.find((name) => benchOf(name) === undefined);
   if (unknown === undefined) return names;
   throw new InvalidArgumentError(
-    `Expected some of ${[...DEFAULT_NAMES, ...OPTIONAL_NAMES].join(',')}, got "${unknown}"`,
+    `Expected names of ${[...DEFAULT_NAMES, ...OPTIONAL_NAMES].join(',')}, got "${unknown}"`,
   );
 }
 

@@ -9,12 +9,12 @@ import { pinnedCommand } from './pinned.ts';
 import { destination, type Usage } from './redirect-protocol.ts';
 import type { ResourceScope } from './resource-scope.ts';
 
-/** Where a system package puts it, which a person's PATH may leave out. */
+/** Folders of system packages, which PATH may not contain. */
 const FOLDERS = ['/usr/sbin', '/usr/local/sbin', '/usr/local/bin', '/opt/homebrew/bin'];
-/** Linux counts a process's CPU time in hundredths of a second. https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html */
+/** A clock tick of /proc/<pid>/stat in µs: Linux uses 100 ticks per second. https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html */
 const TICK_MICROS = 10_000;
 
-/** The `nginx` that is installed, or `null`. */
+/** The path of the installed `nginx`, or `null`. */
 export function findNginx(path = process.env.PATH ?? ''): string | null {
   const folders = [...path.split(delimiter).filter((folder) => folder !== ''), ...FOLDERS];
   const isThere = (file: string) => {
@@ -28,7 +28,7 @@ export function findNginx(path = process.env.PATH ?? ''): string | null {
   return folders.map((folder) => join(folder, 'nginx')).find(isThere) ?? null;
 }
 
-/** Starts an nginx that answers everything with `return 302`, in one process on one core. It does not outlive us. */
+/** Starts an nginx that answers every request with `return 302`, in one process on one core. It ends with this process. */
 export async function startNginx(
   program: string,
   core: number,
@@ -52,7 +52,7 @@ export async function startNginx(
   return { port, usage: () => usageOf(pid) };
 }
 
-/** One process, as it is with one worker; no access log, and connections that are kept as long as the client likes. */
+/** A configuration with one process, without an access log, and with connections that nginx does not close. */
 function configuration(folder: string, port: number): string {
   const clickId = uuidV7();
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
@@ -90,10 +90,10 @@ function connects(port: number): Promise<void> {
   });
 }
 
-/** CPU time of a process that is not ours; not a number where there is no /proc. */
+/** CPU time of another process; NaN without /proc. */
 function usageOf(pid: string): Usage {
   try {
-    // The command's name, in parentheses, may hold anything; user and system time are the 12th and 13th field behind it.
+    // The command name, in parentheses, can contain any character. User and system time are the 12th and 13th field after it.
     const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
       .replace(/^.*\) /, '')
       .split(' ');

@@ -1,6 +1,6 @@
 /**
- * The lean client of the redirect bench: raw sockets that are kept alive, one request in flight on each, so that
- * it needs less of its core than any HTTP server does and the server is what is measured.
+ * The client of the redirect benchmark: raw keep-alive sockets with one request in flight on each. It needs less CPU than an HTTP server, so
+ * that the server is the bottleneck.
  */
 import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
@@ -10,15 +10,15 @@ import { type ClientRequest, type ClientResponse, usage } from './redirect-proto
 
 const links = new Map<string, Buffer[]>();
 
-serveRequests(async (question: ClientRequest): Promise<ClientResponse> => {
-  const requests = requestsOf(question.linksPath);
+serveRequests(async (run: ClientRequest): Promise<ClientResponse> => {
+  const requests = requestsOf(run.linksPath);
   const before = usage();
   const startedAt = performance.now();
-  const until = startedAt + question.ms;
-  const drivers = Array.from({ length: question.connections }, (_, index) =>
-    runConnection(question, requests, Math.floor((index * requests.length) / question.connections), until),
+  const until = startedAt + run.ms;
+  const connections = Array.from({ length: run.connections }, (_, index) =>
+    runConnection(run, requests, Math.floor((index * requests.length) / run.connections), until),
   );
-  const done = await Promise.all(drivers);
+  const done = await Promise.all(connections);
   return {
     answers: done.reduce((sum, { answers }) => sum + answers, 0),
     wrong: done.reduce((sum, { wrong }) => sum + wrong, 0),
@@ -27,7 +27,7 @@ serveRequests(async (question: ClientRequest): Promise<ClientResponse> => {
   };
 });
 
-/** The requests of a file of paths, as bytes that are ready to go. */
+/** The encoded requests for the paths in a file, one per line. */
 function requestsOf(path: string): Buffer[] {
   const known = links.get(path);
   if (known) return known;
@@ -41,7 +41,7 @@ function requestsOf(path: string): Buffer[] {
   return requests;
 }
 
-/** One connection: asks, waits for the answer, asks again, until the time is over. */
+/** Sends requests on one connection, one after the other, until the time is over. */
 function runConnection(
   { port, answerEnd }: ClientRequest,
   requests: readonly Buffer[],
@@ -52,7 +52,7 @@ function runConnection(
     let at = first;
     let answers = 0;
     let wrong = 0;
-    let part = '';
+    let incomplete = '';
     const socket = connect({ port, host: '127.0.0.1', noDelay: true });
     const request = () => {
       const bytes = requests[at % requests.length];
@@ -61,12 +61,12 @@ function runConnection(
     };
     socket.on('connect', request);
     socket.on('data', (bytes) => {
-      const text = part + bytes.toString('latin1');
+      const text = incomplete + bytes.toString('latin1');
       if (!text.endsWith(answerEnd)) {
-        part = text;
+        incomplete = text;
         return;
       }
-      part = '';
+      incomplete = '';
       answers += 1;
       if (!text.startsWith('HTTP/1.1 302') || text.includes('Tollway-Click: none')) wrong += 1;
       if (performance.now() < until) request();

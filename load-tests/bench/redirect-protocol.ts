@@ -1,13 +1,13 @@
-/** What the parent tells the servers and the client of the redirect bench. */
+/** The requests from the parent process to a server of the redirect benchmark. */
 export type ServerRequest =
   | { readonly request: 'start'; readonly kind: ServerKind; readonly folder: string; readonly links: number }
   | { readonly request: 'usage' };
-/** The bare reference, or the ad server with its spool, alone or with a relay to nowhere. */
+/** A bare `node:http`, or the ad server with its spool, without a relay or with a relay whose publisher discards all clicks. */
 export type ServerKind = 'bare' | 'spool' | 'relay';
 
-/** `linksPath`: a file with a path of the server a line. */
+/** `linksPath`: a file with the paths of links, one per line. */
 export type ServerStarted = { readonly port: number; readonly linksPath: string };
-/** CPU time since the process began, user and system, in µs. */
+/** CPU time (user and system) since the start of the process, in µs. */
 export type Usage = { readonly cpuMicros: number };
 
 export type ClientRequest = {
@@ -15,23 +15,23 @@ export type ClientRequest = {
   readonly linksPath: string;
   readonly connections: number;
   readonly ms: number;
-  /** What the last bytes of every answer are. */
+  /** The last bytes of every answer. */
   readonly answerEnd: string;
 };
 export type ClientResponse = {
   readonly answers: number;
   readonly seconds: number;
   readonly cpuMicros: number;
-  /** Answers that were not a recorded 302. */
+  /** Number of answers that were not a 302 of a recorded click. */
   readonly wrong: number;
 };
 
-/** Where every server of the bench sends people. */
+/** The redirect target of all servers of the benchmark. */
 export function destination(clickId: string): string {
   return `https://example.com/landing/page?click=${clickId}`;
 }
 
-/** CPU time of this process so far. */
+/** CPU time of this process. */
 export function usage(): Usage {
   const { user, system } = process.cpuUsage();
   return { cpuMicros: user + system };

@@ -1,4 +1,4 @@
-/** A server of the redirect bench, told by its parent which: the ad server's own code, or a bare `node:http`. */
+/** A server of the redirect benchmark: the ad server or a bare `node:http`, as its parent process requests. */
 import { randomBytes } from 'node:crypto';
 import { rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
@@ -30,7 +30,7 @@ const SPOOL = { bytesMax: 1_073_741_824, segmentBytes: 8_388_608, sync: 'os', sy
 const RELAY = { batchMax: 1_000, lingerMs: 20, watermarkIntervalMs: 2_000 };
 const SWEEP_MS = 500;
 
-serveRequests(async (question: ServerRequest) => (question.request === 'usage' ? usage() : start(question)));
+serveRequests(async (message: ServerRequest) => (message.request === 'usage' ? usage() : start(message)));
 
 async function start({ kind, folder, links }: ServerRequest & { request: 'start' }): Promise<ServerStarted> {
   const keys: LinkKey[] = [{ id: 'k1', state: 'signs', secret: randomBytes(32) }];
@@ -40,11 +40,11 @@ async function start({ kind, folder, links }: ServerRequest & { request: 'start'
   });
   const linksPath = join(folder, `links-${kind}`);
   writeFileSync(linksPath, paths.join('\n'));
-  const server = kind === 'bare' ? createBareServer() : createOurServer(keys, join(folder, kind), kind);
+  const server = kind === 'bare' ? createBareServer() : createTollwayServer(keys, join(folder, kind), kind);
   return { port: await listen(server, 0, '127.0.0.1', kind), linksPath };
 }
 
-/** The same answer as ours, and nothing behind it. */
+/** Sends the same answer as the ad server, without any other work. */
 function createBareServer(): Server {
   const clickId = uuidV7();
   const location = destination(clickId);
@@ -63,14 +63,14 @@ function createBareServer(): Server {
   });
 }
 
-/** The ad server as `worker.ts` puts it together, with a catalog that is always there. */
-function createOurServer(keys: readonly LinkKey[], root: string, kind: 'spool' | 'relay'): Server {
+/** The ad server as `worker.ts` assembles it, with a fixed ad catalog. */
+function createTollwayServer(keys: readonly LinkKey[], root: string, kind: 'spool' | 'relay'): Server {
   const metrics = createMetrics();
   const logger = createLogger('bench', { LOG_LEVEL: 'warn', LOG_FORMAT: 'json' });
   const spool = new Spool({ root, ...SPOOL }, logger);
   if (kind === 'spool') sweep(spool);
   else {
-    const nowhere: Publisher = {
+    const discarding: Publisher = {
       publish: async () => [],
       publishEverywhere: async () => {},
       close: async () => {},
@@ -78,7 +78,7 @@ function createOurServer(keys: readonly LinkKey[], root: string, kind: 'spool' |
     const onFreed = (bytes: number) => {
       spool.bytes -= bytes;
     };
-    const relay = new Relay(spool, { publisher: nowhere, options: RELAY, metrics, logger, onFreed });
+    const relay = new Relay(spool, { publisher: discarding, options: RELAY, metrics, logger, onFreed });
     spool.onChange = () => relay.notify();
     void relay.run();
   }
@@ -110,7 +110,7 @@ function createOurServer(keys: readonly LinkKey[], root: string, kind: 'spool' |
   return createAdServer(redirect, metrics, connections, createErrorPages(undefined)).server;
 }
 
-/** Without a relay nobody deletes what is spooled: keeps the disk bounded, whole segments at a time. */
+/** Deletes complete segments of the spool regularly, because there is no relay that deletes published ones. */
 function sweep(spool: Spool): void {
   setInterval(() => {
     for (const segment of listSegments(spool.folder)) {

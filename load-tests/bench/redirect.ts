@@ -15,7 +15,7 @@ import type {
 import { type BenchResult, compareRounds, median } from './result.ts';
 
 const CONNECTIONS = 64;
-/** Different links, so many that none comes twice within the window of the double click. */
+/** Number of different links, large enough that none repeats within the double-click window. */
 const LINKS = 100_000;
 const WARM_UP_MS = 3_000;
 const ROUND_MS = 2_000;
@@ -24,10 +24,10 @@ const CLIENT_CORE = 1;
 const BAR = 0.75;
 const RELAY_BAR = 0.6;
 const NGINX_BAR = 0.4;
-/** Below this share of a core the server was waiting for somebody else. */
+/** CPU usage of a saturated server, in cores. Below it, the client or the machine was the bottleneck. */
 const SATURATED_MIN = 0.9;
-const OURS: readonly ServerKind[] = ['bare', 'spool', 'relay'];
-/** Our answers have no body: the empty line is their end. nginx's has one. */
+const NODE_KINDS: readonly ServerKind[] = ['bare', 'spool', 'relay'];
+/** The end of an answer: an empty line, because answers of Node servers have no body. nginx's answers have one. */
 const ANSWER_END = '\r\n\r\n';
 const NGINX_ANSWER_END = '</html>\r\n';
 
@@ -41,10 +41,10 @@ type Server = {
 type Measured = { readonly rate: number; readonly serverCpu: number; readonly clientCpu: number };
 type Rounds = ReadonlyMap<Kind, readonly Measured[]>;
 
-/** Redirects a second of the ad server with its durable spool, against a bare `node:http`, and nginx, on the same core. */
+/** Redirects per second of the ad server with a durable spool, against a bare `node:http` and against nginx, on the same core. */
 export const benchRedirect: Bench = async (context) => {
   const servers = await startServers(context);
-  // After the servers, so that it is ended before them.
+  // Started after the servers, so that it is stopped before them.
   const client = context.resources.child(
     pinned(CLIENT_CORE, join(import.meta.dirname, 'redirect-client.ts')),
   );
@@ -55,24 +55,24 @@ export const benchRedirect: Bench = async (context) => {
       kind: 'spool',
       reference: 'bare',
       bar: BAR,
-      what: 'spool with SPOOL_SYNC=os, no relay (whole segments are deleted)',
+      what: 'spool with SPOOL_SYNC=os, without a relay (complete segments are deleted)',
     }),
     compareKinds('redirect-relay', rounds, {
       kind: 'relay',
       reference: 'bare',
       bar: RELAY_BAR,
-      what: 'the same with a relay that publishes to nowhere',
+      what: 'the same with a relay whose publisher discards all clicks',
     }),
   ];
   if (!servers.has('nginx')) {
-    context.progress.say('redirect-nginx is left out: nginx is not installed');
+    context.progress.say('redirect-nginx is skipped: nginx is not installed');
     return results;
   }
   const nginx = compareKinds('redirect-nginx', rounds, {
     kind: 'relay',
     reference: 'nginx',
     bar: NGINX_BAR,
-    what: 'with the relay, against nginx `return 302` without an access log',
+    what: 'with a relay, against nginx `return 302` without an access log',
   });
   return [...results, nginx];
 };
@@ -80,10 +80,10 @@ export const benchRedirect: Bench = async (context) => {
 async function startServers({ resources }: BenchContext): Promise<Map<Kind, Server>> {
   const folder = resources.folder();
   const servers = new Map<Kind, Server>();
-  for (const kind of OURS) {
+  for (const kind of NODE_KINDS) {
     const child = resources.child(pinned(SERVER_CORE, join(import.meta.dirname, 'redirect-server.ts')));
-    const question: ServerRequest = { request: 'start', kind, folder, links: LINKS };
-    const started = await request<ServerStarted>(child, question);
+    const start: ServerRequest = { request: 'start', kind, folder, links: LINKS };
+    const started = await request<ServerStarted>(child, start);
     const usage = () => request<Usage>(child, { request: 'usage' });
     servers.set(kind, { ...started, answerEnd: ANSWER_END, usage });
   }
@@ -103,7 +103,7 @@ async function measureRounds(
 ): Promise<Rounds> {
   const measured = new Map<Kind, Measured[]>([...servers.keys()].map((kind) => [kind, []]));
   for (let round = 0; round < rounds; round += 1) {
-    // Forth and back, so that what drifts falls on all alike.
+    // Alternating order, so that drift affects all servers equally.
     for (const [kind, server] of round % 2 === 0 ? [...servers] : [...servers].reverse()) {
       progress.show(`redirect: round ${round + 1} of ${rounds}, ${kind}`);
       measured.get(kind)?.push(await measure(client, server, ROUND_MS));
@@ -114,11 +114,12 @@ async function measureRounds(
 
 async function measure(client: ChildProcess, server: Server, ms: number): Promise<Measured> {
   const { port, linksPath, answerEnd } = server;
-  const question: ClientRequest = { port, linksPath, connections: CONNECTIONS, ms, answerEnd };
+  const run: ClientRequest = { port, linksPath, connections: CONNECTIONS, ms, answerEnd };
   const before = await server.usage();
-  const { answers, seconds, cpuMicros, wrong } = await request<ClientResponse>(client, question);
+  const { answers, seconds, cpuMicros, wrong } = await request<ClientResponse>(client, run);
   const after = await server.usage();
-  if (wrong > 0) throw new Error(`Expected ${answers} recorded redirects, got ${wrong} other answers`);
+  if (wrong > 0)
+    throw new Error(`Expected ${answers} redirects of recorded clicks, got ${wrong} other answers`);
   return {
     rate: answers / seconds,
     serverCpu: (after.cpuMicros - before.cpuMicros) / 1e6 / seconds,
@@ -134,9 +135,9 @@ function compareKinds(
   const ours = rounds.get(kind) ?? [];
   const theirs = rounds.get(reference) ?? [];
   const cores = canPin
-    ? 'each server alone on core 0, the client on core 1'
-    : 'NOT pinned to cores: taskset is not there';
-  // nginx needs less of its core for an answer than the client for a question: its rate would be the client's.
+    ? 'one server at a time on core 0, the client on core 1'
+    : 'NOT pinned to cores, because taskset is missing';
+  // nginx needs less CPU for an answer than the client for a request, so its rate would be the client's.
   const byCpu = reference === 'nginx' && theirs.every(({ serverCpu }) => serverCpu > 0);
   const rateOf = (one: Measured | undefined) => (one ? one.rate / (byCpu ? one.serverCpu : 1) : 0);
   return compareRounds(
@@ -160,17 +161,16 @@ function usageNotes(
   const rate = (of: readonly Measured[]) => median(of.map((one) => one.rate)).toFixed(0);
   const usage = [
     `cores used: ours ${cpu(ours)}; ${reference} ${cpu(theirs)}`,
-    `CPU of the server for a redirect: ours ${each(ours).toFixed(1)} µs, ${reference} ${each(theirs).toFixed(1)} µs: ` +
-      `by CPU time alone the ratio is ${(each(theirs) / each(ours)).toFixed(2)}`,
+    `server CPU time per redirect: ours ${each(ours).toFixed(1)} µs, ${reference} ${each(theirs).toFixed(1)} µs; ` +
+      `ratio by CPU time ${(each(theirs) / each(ours)).toFixed(2)}`,
   ];
-  if (byCpu)
-    return [...usage, `with this client ours answered ${rate(ours)}/s, ${reference} ${rate(theirs)}/s`];
-  const waited = [
+  if (byCpu) return [...usage, `rate with this client: ours ${rate(ours)}/s, ${reference} ${rate(theirs)}/s`];
+  const servers = [
     ['our', ours],
     [`the ${reference}`, theirs],
   ] as const;
-  const warnings = waited
+  const warnings = servers
     .filter(([, measured]) => median(measured.map(({ serverCpu }) => serverCpu)) < SATURATED_MIN)
-    .map(([who]) => `WARNING: ${who} server was not saturated: its rate is the client's or the machine's`);
+    .map(([name]) => `WARNING: ${name} server was not saturated; the client or the machine limited its rate`);
   return [...usage, ...warnings];
 }

@@ -2,32 +2,32 @@ import { readdirSync, readFileSync } from 'node:fs';
 
 const SAMPLE_MS = 500;
 
-/** Follows the resident memory of a process's children, by a part of their command line. Linux only. */
+/** Samples the resident memory of child processes, which are identified by a part of their command line. Linux only. */
 export function watchMemory(parent: number, names: readonly string[]) {
-  const mostBytes = new Map<string, number>();
+  const maxBytes = new Map<string, number>();
   const sample = () => {
     for (const pid of childrenOf(parent)) {
       const commandLine = read(`/proc/${pid}/cmdline`);
       const name = names.find((part) => commandLine.includes(part));
       const kilobytes = /^VmRSS:\s+(\d+) kB$/m.exec(read(`/proc/${pid}/status`))?.[1];
       if (name !== undefined && kilobytes !== undefined)
-        mostBytes.set(name, Math.max(mostBytes.get(name) ?? 0, Number(kilobytes) * 1_024));
+        maxBytes.set(name, Math.max(maxBytes.get(name) ?? 0, Number(kilobytes) * 1_024));
     }
   };
   const timer = setInterval(sample, SAMPLE_MS);
   return {
-    /** The most that was seen, in bytes, by name; a process that could not be found is absent. */
+    /** Stops and returns the highest value by name, in bytes. Processes that were not found are absent. */
     stop: (): ReadonlyMap<string, number> => {
       sample();
       clearInterval(timer);
-      return mostBytes;
+      return maxBytes;
     },
   };
 }
 
 function childrenOf(parent: number): string[] {
   const all = list('/proc').filter((name) => /^\d+$/.test(name));
-  // The command's name, in parentheses, may hold anything; the parent is the second field behind it.
+  // The command name, in parentheses, can contain any character. The parent is the second field after it.
   return all.filter(
     (pid) => / \S+ (\d+) /.exec(read(`/proc/${pid}/stat`).replace(/^.*\)/, ''))?.[1] === String(parent),
   );
@@ -41,7 +41,7 @@ function list(folder: string): string[] {
   }
 }
 
-/** A process may end between two looks: then there is nothing. */
+/** The content of a file, or an empty text if its process has ended. */
 function read(path: string): string {
   try {
     return readFileSync(path, 'utf8');

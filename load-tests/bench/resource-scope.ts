@@ -6,10 +6,10 @@ import { join } from 'node:path';
 import { errorMessage } from '../../common/errors.ts';
 import { type Resource, sleep } from '../../common/process.ts';
 
-/** Time a child gets to end by itself, in ms: the whole stack drains within ten seconds. */
+/** Time until a child is killed after SIGTERM, in ms. The stack drains within ten seconds. */
 const END_MS_MAX = 12_000;
 
-/** Everything a bench has started or made: folders, children, connections. Ended in reverse order, always. */
+/** The resources of a benchmark: folders, child processes, connections. They are closed in reverse order. */
 export class ResourceScope {
   private readonly resources: Resource[] = [];
   private closing: Promise<void> | null = null;
@@ -18,7 +18,7 @@ export class ResourceScope {
     this.resources.push(resource);
   }
 
-  /** A temporary folder, which a database of another user may enter. */
+  /** Creates a temporary folder that other users can enter, such as the user of the database. */
   folder(): string {
     const path = mkdtempSync(join(tmpdir(), 'tollway-bench-'));
     this.add({ name: path, close: () => rmSync(path, { recursive: true, force: true }) });
@@ -26,22 +26,22 @@ export class ResourceScope {
     return path;
   }
 
-  /** Starts a child that is ended with us. It hears of our end by its channel, should we be killed. */
+  /** Starts a child process that ends with this process. If this process is killed, the child's IPC channel closes. */
   child(command: readonly string[], options: SpawnOptions = {}): ChildProcess {
     const [program = '', ...args] = command;
     const child = spawn(program, args, {
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-      // A Ctrl-C in the terminal reaches us alone, and we end the child.
+      // A Ctrl-C in the terminal reaches only this process, which then stops the child.
       detached: true,
       ...options,
     });
-    // Without a listener a program that is not there ends the process.
+    // Without a listener, the error for a missing program would end this process.
     child.on('error', () => {});
     this.add({ name: command.join(' '), close: () => endChild(child) });
     return child;
   }
 
-  /** Ends everything. A failure of one does not keep the others. */
+  /** Closes all resources. If one fails, the others are still closed. */
   close(): Promise<void> {
     this.closing ??= (async () => {
       for (let resource = this.resources.pop(); resource; resource = this.resources.pop()) {

@@ -1,29 +1,26 @@
 import { printLine, printTable } from '../../cli/print.ts';
 
-/** One line of the bench. `ratio` is always such that more is better. */
+/** A row of the results. A higher `ratio` is better. */
 export type BenchRow = {
   readonly name: string;
   readonly ours: number;
   readonly reference: number;
   readonly unit: string;
   readonly ratio: number;
-  /** The least ratio that is good enough; `null` for a row that only informs. */
+  /** The ratio that must be reached; `null` for a row without a bar. */
   readonly bar: number | null;
   readonly met: boolean | null;
-  /** The lowest and highest ratio of a single round; `null` for what is compared with a limit. */
+  /** The lowest and highest ratio of a round; `null` for a comparison with a limit. */
   readonly spread: readonly [number, number] | null;
 };
 
-/** A row with what a person wants to know besides. */
+/** A row with notes for the printed report. */
 export type BenchResult = BenchRow & {
-  /** What was measured, what with, and what makes it doubtful. */
+  /** What was measured, with which parameters, and warnings. */
   readonly notes: readonly string[];
 };
 
-/**
- * Compares what was measured in rounds, ours beside the reference in each: medians over the rounds, and the ratio of
- * the medians.
- */
+/** Compares values that were measured in rounds, each with its reference. The ratio is that of the medians over all rounds. */
 export function compareRounds(
   name: string,
   unit: string,
@@ -41,16 +38,16 @@ export function compareRounds(
   };
 }
 
-/** Compares one value with a limit that it must reach (`least`) or keep below (`most`). */
+/** Compares a value with a lower (`min`) or an upper (`max`) limit. */
 export function compareLimit(
   name: string,
   unit: string,
-  kind: 'least' | 'most',
+  kind: 'min' | 'max',
   ours: number,
   limit: number,
   notes: readonly string[],
 ): BenchResult {
-  const ratio = kind === 'least' ? ours / limit : limit / Math.max(ours, Number.EPSILON);
+  const ratio = kind === 'min' ? ours / limit : limit / Math.max(ours, Number.EPSILON);
   return { ...rowOf(name, unit, 1, ours, limit, Math.min(ratio, 1_000)), spread: null, notes };
 }
 
@@ -73,12 +70,12 @@ function rowOf(
   };
 }
 
-/** Four digits are more than such a measurement holds. */
+/** Rounds to four significant digits, which is more than the precision of the measurements. */
 export function round(value: number): number {
   return Number(value.toPrecision(4));
 }
 
-/** The middle of some numbers. */
+/** The median of numbers; NaN for none. */
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const [low = Number.NaN, high = Number.NaN] = [
@@ -88,7 +85,7 @@ export function median(values: readonly number[]): number {
   return (low + high) / 2;
 }
 
-/** Writes the table and its notes to standard output. */
+/** Prints the table and its notes to standard output. */
 export function printResults(results: readonly BenchResult[]): void {
   printTable(
     results.map((result) => ({

@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs';
 import type { Comparison } from './baseline.ts';
 import { type BenchResult, round } from './result.ts';
 
-/** Writes the rows as JSON, without what is for people alone; with what the baseline says of them, if it was asked. */
+/** Writes the rows as JSON, without notes, and with the comparison of each row if there are comparisons. */
 export function writeResults(
   path: string,
   results: readonly BenchResult[],

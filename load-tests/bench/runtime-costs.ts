@@ -15,13 +15,13 @@ import { ADVERTISERS, type FunctionDatabase, openFunctionDatabase } from './func
 import { type BenchResult, compareRounds, median } from './result.ts';
 
 const KEY: LinkKey = { id: 'bench', state: 'signs', secret: Buffer.alloc(32, 'bench') };
-/** What `deploy/functions.json` gives them. */
+/** Memory of the functions in `deploy/functions.json`, in MB. */
 const MEMORY_MEGABYTES = 512;
 const WARM_UP_CALLS = 20;
 const START_MS_MAX = 10_000;
 const TICKS_A_SECOND = 100;
 
-/** A function that is warm, and how it is called with some clicks. */
+/** A warm function, and a call that charges clicks with it. */
 type WarmRuntime = {
   readonly name: string;
   readonly pid: number;
@@ -29,8 +29,8 @@ type WarmRuntime = {
 };
 
 /**
- * What a click costs in each runtime once it is warm: wall time, which Lambda and OpenWhisk charge for, and processor time, which
- * Knative's machines give. Rows that inform: the numbers behind the prices in docs/deployment-targets.md.
+ * Measures the cost of a click in each warm runtime: wall time, which Lambda and OpenWhisk bill, and CPU time, which Knative's machines provide.
+ * The rows have no bar. They are the source of the prices in docs/deployment-targets.md.
  */
 export const benchRuntimes: Bench = async (context) => {
   await buildFunctions(context);
@@ -50,7 +50,7 @@ export const benchRuntimes: Bench = async (context) => {
   await measure(events, 1, 2_000);
   await measure(events, 100, 200);
   await database.assertBalanced(charged);
-  // It charges nothing: its clicks wait for a processor.
+  // Not part of the reconciliation above, because redirects only publish clicks.
   results.push(await cost(await lambdaRedirect(database, context), 1, 2_000, context));
   return results;
 };
@@ -61,7 +61,7 @@ async function cost(
   calls: number,
   { progress }: BenchContext,
 ): Promise<BenchResult> {
-  progress.show(`runtimes: ${name}, ${clicks} clicks a call`);
+  progress.show(`runtimes: ${name}, ${clicks} clicks per call`);
   const wallMs: number[] = [];
   let cpuMsAtStart = 0;
   for (let at = 0; at < WARM_UP_CALLS + calls; at += 1) {
@@ -75,12 +75,12 @@ async function cost(
   const thousands = clicks / 1_000;
   const rounds = [{ ours: median(wallMs) / thousands, reference: cpuMs / thousands }];
   return compareRounds(`runtime-${name}-${clicks}`, 'ms/1000 clicks', null, rounds, [
-    `wall time, and as reference the processor time of the function itself; ${calls} calls with ${clicks} clicks, one after the other, ` +
-      `median ${median(wallMs).toFixed(2)} ms a call`,
+    `wall time, with the CPU time of the function as reference; ${calls} sequential calls with ${clicks} clicks, ` +
+      `median ${median(wallMs).toFixed(2)} ms per call`,
   ]);
 }
 
-/** Processor time of a process so far, in ms, in user and in kernel mode: fields 14 and 15 of proc_pid_stat(5). */
+/** CPU time (user and system) of a process, in ms: fields 14 and 15 of proc_pid_stat(5). */
 function cpuMsOf(pid: number): number {
   const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
     .replace(/^.*\) /, '')
@@ -114,7 +114,7 @@ function lambdaKinesis({ url }: FunctionDatabase, context: BenchContext): Promis
   return warmLambda('lambda-kinesis', { DATABASE_URL: url }, kinesisEvent, context);
 }
 
-/** One click a call, published into PostgreSQL. https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html */
+/** The redirect function with one click per call, which it publishes to PostgreSQL. https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html */
 function lambdaRedirect({ url }: FunctionDatabase, context: BenchContext): Promise<WarmRuntime> {
   const sign = createSigner([KEY]);
   let adId = 0;
@@ -174,7 +174,7 @@ async function cloudEvent({ url }: FunctionDatabase, { resources, env }: BenchCo
       () => false,
     );
   for (const deadline = performance.now() + START_MS_MAX; !(await answers()); await sleep(20))
-    if (performance.now() > deadline) throw new Error(`${name} does not start`);
+    if (performance.now() > deadline) throw new Error(`${name} did not start within ${START_MS_MAX} ms`);
   const call = async (records: readonly BrokerRecord[]) => {
     const events = records.map(({ key, value }) => ({
       specversion: '1.0',

@@ -9,7 +9,7 @@ import { type BenchResult, compareLimit, median } from './result.ts';
 const ROUNDS_MIN = 25;
 const START_MS_MAX = 100;
 const TIMES_EMPTY_MAX = 1.5;
-/** What a function cannot start without. Nothing listens there: none connects before its first event. */
+/** The required settings. The functions do not connect to this database, because they connect at their first event. */
 const SETTINGS = {
   DATABASE_URL: 'postgres://nobody@127.0.0.1:1/nothing',
   LINK_KEYS: `start-up:signs:${'0'.repeat(64)}`,
@@ -18,8 +18,8 @@ const SETTINGS = {
 type Start = { readonly name: string; readonly folder: string };
 
 /**
- * Time from the start of a function's process until it asks for its first event, under AWS's own runtime client, beside
- * that of a function that does nothing.
+ * Measures the time from the start of a function's process until it requests its first event, under AWS's runtime client, compared with an
+ * empty function.
  */
 export async function measureStarts(context: BenchContext): Promise<BenchResult[]> {
   const { progress } = context;
@@ -27,7 +27,7 @@ export async function measureStarts(context: BenchContext): Promise<BenchResult[
   const ours: readonly Start[] = LAMBDAS.map((name) => ({ name, folder: functionFolder(name) }));
   const rounds = Math.max(context.rounds, ROUNDS_MIN);
   const startMs = new Map<Start, number[]>([empty, ...ours].map((start) => [start, []]));
-  // The first round reads the files from the disk, which Lambda has done before it starts a process; it does not count.
+  // Round 0 is not counted: it reads the files from disk, which Lambda does before it starts the process.
   for (let round = 0; round <= rounds; round += 1) {
     progress.show(`start-up: round ${round} of ${rounds}`);
     for (const start of orderOf(round, [empty, ...ours])) {
@@ -42,11 +42,11 @@ export async function measureStarts(context: BenchContext): Promise<BenchResult[
   );
 }
 
-/** Each begins by turns, and the order is turned round by turns: none always has the same one before it, or the same time. */
+/** Rotates the order by round and reverses it in odd rounds, so that no function always has the same predecessor or position. */
 function orderOf<T>(round: number, all: readonly T[]): T[] {
   const first = round % all.length;
-  const turned = [...all.slice(first), ...all.slice(0, first)];
-  return round % 2 === 0 ? turned : turned.toReversed();
+  const rotated = [...all.slice(first), ...all.slice(0, first)];
+  return round % 2 === 0 ? rotated : rotated.toReversed();
 }
 
 function emptyFunction({ resources }: BenchContext): Start {
@@ -66,30 +66,34 @@ async function startOnce({ name, folder }: Start, { resources }: BenchContext): 
   resources.add({ name, close: lambda.stop });
   const ms = lambda.firstNextMs();
   await lambda.stop();
-  if (ms === null) throw new Error(`${name} does not start: ${lambda.logs()}`);
+  if (ms === null) throw new Error(`${name} did not start: ${lambda.logs()}`);
   return ms;
 }
 
 function resultsOf(name: string, ms: readonly number[], emptyMs: readonly number[]): BenchResult[] {
   const times = median(ms) / median(emptyMs);
   return [
-    compareLimit(`start-up-${name}`, 'ms', 'most', median(ms), START_MS_MAX, [
-      `median of ${ms.length} starts of a process until it asks for an event, ${formatRange(ms)}`,
+    compareLimit(`start-up-${name}`, 'ms', 'max', median(ms), START_MS_MAX, [
+      `median of ${ms.length} starts, from the start of the process to its first request for an event, ${formatRange(ms)}`,
     ]),
-    compareLimit(`start-up-${name}-empty`, '× empty', 'most', times, TIMES_EMPTY_MAX, [
+    compareLimit(`start-up-${name}-empty`, '× empty', 'max', times, TIMES_EMPTY_MAX, [
       `an empty function, in the same rounds: median ${median(emptyMs).toFixed(1)} ms, ${formatRange(emptyMs)}`,
     ]),
   ];
 }
 
-/** A start takes longer where others take the processor, and not every one as much longer. */
+/** A warning if other processes used the CPU, which slows starts by different amounts. */
 function busyMachineNotes(): string[] {
   const [load = 0] = loadavg();
   const cores = availableParallelism();
-  return load > cores ? [`doubtful: the machine was busy, load ${load.toFixed(1)} on ${cores} cores`] : [];
+  return load > cores
+    ? [
+        `WARNING: the machine was busy (load ${load.toFixed(1)} on ${cores} cores), so the times are not reliable`,
+      ]
+    : [];
 }
 
-/** The least and the most of some times, for a note. */
+/** The range of times, for a note. */
 export function formatRange(ms: readonly number[]): string {
   return `${Math.min(...ms).toFixed(1)}–${Math.max(...ms).toFixed(1)} ms`;
 }

@@ -6,11 +6,11 @@ import { openFunctionDatabase } from './function-database.ts';
 import { measureStarts } from './start-times.ts';
 import { measureWarm } from './warm-function.ts';
 
-/** The functions as their platforms run them: how large they are, how fast they start, what they need once they are warm. */
+/** Measures the functions in their runtimes: bundle size, start time, first batch, and memory and time of warm invocations. */
 export const benchStartUp: Bench = async (context) => {
   await buildFunctions(context);
   await lambdaRic();
-  // Before there is a database, which would work in the background meanwhile.
+  // Before the database starts, because its background work would slow down the starts.
   const starts = await measureStarts(context);
   const database = await openFunctionDatabase(context);
   const first = await measureFirstBatches(database, context);

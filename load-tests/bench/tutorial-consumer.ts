@@ -1,6 +1,6 @@
 /**
- * The reference of `drain-kafka`: a click consumer as tutorials write it. `eachMessage`, and for each click a transaction with an
- * insert and an update. Tells its parent how many clicks a second it charged, and ends.
+ * The reference of `drain-kafka`: a typical tutorial consumer with `eachMessage`, and a transaction with an insert and an update for each click.
+ * Sends the measured clicks per second to its parent process and exits.
  */
 import { Kafka, logLevel } from 'kafkajs';
 import pg from 'pg';

@@ -12,14 +12,14 @@ const NAME = 'lambda-kinesis';
 const CLICKS = 1_000;
 const WARM_UP_INVOCATIONS = 50;
 const INVOCATIONS = 200;
-/** Beyond what PostgreSQL needs. */
+/** Limit of the time of an invocation without the server time of PostgreSQL, in ms. */
 const BEYOND_MS_MAX = 50;
 const RESIDENT_MB_MAX = 128;
 const CLICK_AGE_MAX_DAYS = 14;
 
 /**
- * A warm function behind Kinesis with full batches: its memory, and the time of an invocation, from the event handed over
- * to the answer, without what PostgreSQL needs.
+ * Measures a warm Kinesis function with full batches: its memory, and the time of an invocation from the event to the answer, without the server
+ * time of PostgreSQL.
  */
 export async function measureWarm(
   database: FunctionDatabase,
@@ -38,7 +38,7 @@ export async function measureWarm(
   const handlerMs: number[] = [];
   for (let invocation = 0; invocation < WARM_UP_INVOCATIONS + INVOCATIONS; invocation += 1) {
     progress.show(`warm: invocation ${invocation} of ${WARM_UP_INVOCATIONS + INVOCATIONS}`);
-    // By turns with the function, so that both have the same database at the same time.
+    // Interleaved with the function, so that both use the database in the same state.
     const alone = await chargeAlone(database);
     const wall = await invokeOnce(lambda);
     const server = database.takeServerMs();
@@ -47,21 +47,21 @@ export async function measureWarm(
     wallMs.push(wall);
     serverMs.push(server);
   }
-  const { now, most } = lambda.residentBytes();
+  const { now, max } = lambda.residentBytes();
   const starts = lambda.starts();
   await lambda.stop();
   if (starts !== 1) throw new Error(`${NAME}: expected one process, got ${starts}`);
   const beyondMs = wallMs.map((wall, index) => wall - (serverMs[index] ?? 0));
   const results = [
-    compareLimit('warm-memory', 'MB', 'most', most / 1e6, RESIDENT_MB_MAX, [
-      `the most resident memory of ${NAME} in ${WARM_UP_INVOCATIONS + INVOCATIONS} invocations with ${CLICKS} clicks over ` +
+    compareLimit('warm-memory', 'MB', 'max', max / 1e6, RESIDENT_MB_MAX, [
+      `highest resident memory of ${NAME} in ${WARM_UP_INVOCATIONS + INVOCATIONS} invocations with ${CLICKS} clicks over ` +
         `${ADVERTISERS} advertisers, ${(now / 1e6).toFixed(0)} MB at the end; heap limits as Lambda sets them for ${MEMORY_MEGABYTES} MB`,
     ]),
-    compareLimit('warm-invocation', 'ms', 'most', median(beyondMs), BEYOND_MS_MAX, [
-      `median of ${INVOCATIONS} invocations with ${CLICKS} clicks, from the event to the answer, without the time that the server ` +
-        `says it needs for the statements (log_duration); ${formatRange(beyondMs)}`,
-      `as a whole ${median(wallMs).toFixed(1)} ms, of that the server ${median(serverMs).toFixed(1)} ms; the handler alone with the same ` +
-        `batches, decoded already, in the bench's process: ${median(handlerMs).toFixed(1)} ms`,
+    compareLimit('warm-invocation', 'ms', 'max', median(beyondMs), BEYOND_MS_MAX, [
+      `median of ${INVOCATIONS} invocations with ${CLICKS} clicks, from the event to the answer, without the server time of ` +
+        `the statements (log_duration); ${formatRange(beyondMs)}`,
+      `total ${median(wallMs).toFixed(1)} ms, including ${median(serverMs).toFixed(1)} ms of the server; the handler alone with the same ` +
+        `batches, already decoded, in the process of the benchmark: ${median(handlerMs).toFixed(1)} ms`,
     ]),
   ];
   return { results, clicks: 2 * (WARM_UP_INVOCATIONS + INVOCATIONS) * CLICKS };

@@ -2,7 +2,7 @@ import type { CliContext } from '../../cli/context.ts';
 import { counted } from '../../common/counted.ts';
 import type { Progress } from '../progress.ts';
 import type { Recording } from './recording.ts';
-import type { ReplayOptions } from './run-replay.ts';
+import type { ReplayOptions } from './replay-options.ts';
 
 /** Prints what the replay will do. */
 export function printPlan(

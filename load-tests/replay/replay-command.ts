@@ -9,7 +9,8 @@ import { FORMATS, type Format } from './formats.ts';
 import { createLocalTime, type LocalTime } from './local-time.ts';
 import type { Speed } from './pacing.ts';
 import { printReplay } from './print-replay.ts';
-import { type ReplayMethod, replayReportOf } from './replay-report.ts';
+import type { ReplayMethod } from './replay-options.ts';
+import { replayReportOf } from './replay-report.ts';
 import { runReplay } from './run-replay.ts';
 import { withWholeFile } from './whole-file.ts';
 

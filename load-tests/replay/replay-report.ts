@@ -7,9 +7,8 @@ import type { Format } from './formats.ts';
 import type { HttpCounts } from './http-target.ts';
 import type { LineCounts } from './line-counts.ts';
 import type { Pacing, Speed } from './pacing.ts';
+import type { ReplayMethod } from './replay-options.ts';
 import type { SettledCheck } from './settled-check.ts';
-
-export type ReplayMethod = 'broker' | 'http';
 
 /** Share of the clicks that must be sent in time for a replay to count as measured. */
 const IN_TIME_SHARE_MIN = 0.99;

@@ -6,7 +6,6 @@ import { createPublisher } from '../../brokers/create-publisher.ts';
 import { type CliContext, findPlace } from '../../cli/context.ts';
 import { findLinkKeys } from '../../cli/link-key-file.ts';
 import { assertBroker } from '../../cli/start/assert-broker.ts';
-import type { Config } from '../../common/config/config.ts';
 import type { LinkKey } from '../../common/config/link-keys.ts';
 import { TollwayError } from '../../common/errors.ts';
 import { createPool, type Pool } from '../../common/postgres/postgres.ts';
@@ -20,33 +19,19 @@ import type { Progress } from '../progress.ts';
 import { createBrokerTarget } from './broker-target.ts';
 import { ClickIdFile } from './click-id-file.ts';
 import { createCompleter } from './complete-clicks.ts';
-import type { ColumnMap, TimeOptions } from './csv-columns.ts';
-import type { Format } from './formats.ts';
 import { assertTakesLinks, CONNECTIONS_MAX, createHttpReplayTarget, type HttpCounts } from './http-target.ts';
 import { clicksAmong, createLineCounts, type LineCounts } from './line-counts.ts';
 import { createPacing, type Pacing, play, type Sink, type Speed } from './pacing.ts';
 import { printPlan } from './print-plan.ts';
 import { openRecording, type Recording } from './recording.ts';
-import type { ReplayMethod, ReplayResult } from './replay-report.ts';
+import type { ReplayOptions } from './replay-options.ts';
+import type { ReplayResult } from './replay-report.ts';
 import { checkSettled } from './settled-check.ts';
 
 const DAY_MS = 86_400_000;
 const SHOW_MS = 1_000;
 /** Connections to the database, for concurrent batches and lookups of ads. */
 const CONNECTIONS = 6;
-
-export type ReplayOptions = {
-  readonly speed: Speed;
-  readonly via: ReplayMethod;
-  readonly format: Format | 'auto';
-  readonly columns: ColumnMap | null;
-  readonly times: TimeOptions;
-  /** Proxies whose `X-Forwarded-For` is trusted in a log; `null`: those of TRUSTED_PROXIES. */
-  readonly trustedProxies: Config['TRUSTED_PROXIES'] | null;
-  /** URL of the ad server for requests; `null`: that of the stack. */
-  readonly target: string | null;
-  readonly waitMs: number;
-};
 
 /** The file to read, and its name in messages, such as `standard input`. */
 export type ReplayedFile = { readonly path: string; readonly name: string };

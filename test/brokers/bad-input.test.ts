@@ -25,7 +25,7 @@ import {
 
 const skipped = isSkipped(await kafkaIsMissing());
 const secureSkipped = isSkipped(await secureKafkaIsMissing());
-const ownSkipped = isSkipped(await kafkaIsMissing('our own'));
+const ownSkipped = isSkipped(await kafkaIsMissing('controllable'));
 const START_MAX_MS = 120_000;
 
 /** What a processor says and how it ends. */

@@ -32,7 +32,7 @@ describe.skipIf(skipped)('a publisher to a cluster of Kafka', () => {
     const unused = async () => undefined;
     const server = kafkaForTests({
       brokers: cluster.brokers,
-      ours: false,
+      isControllable: false,
       kill: unused,
       start: unused,
       suspend: unused,

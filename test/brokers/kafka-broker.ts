@@ -87,8 +87,8 @@ export function kafkaForTests(server: KafkaServer): KafkaForTests {
       await createTopic(config, silent);
       return brokerOf(config, env, admin, produce);
     },
-    outage: server.ours ? between(server.kill, server.start) : null,
-    freeze: server.ours ? between(server.suspend, server.resume) : null,
+    outage: server.isControllable ? between(server.kill, server.start) : null,
+    freeze: server.isControllable ? between(server.suspend, server.resume) : null,
     stop: async () => {
       await (await opened.admin)?.disconnect();
       await (await opened.producer)?.disconnect();

@@ -360,7 +360,7 @@ describe('a large file', () => {
         for (const count of [50_000, 200_000]) {
           const pieces = Array.from({ length: count / 1_000 }, () => fileOf(lines(1_000)));
           expect(await charge(`large ${count}`, pieces, 120_000)).toEqual({ records: count });
-          most.push(running.residentBytes().most);
+          most.push(running.residentBytes().max);
         }
         await expectBooks(pool, 250_000);
         const [small = 0, large = 0] = most;

@@ -78,7 +78,7 @@ describe.skipIf(skipped)("a Lambda function under AWS's own client", { timeout: 
     expect(results).toEqual(Array(3).fill({ answer: { pid, together: 1 } }));
     expect(lambda.starts()).toBe(1);
     expect(lambda.firstNextMs()).toBeGreaterThan(0);
-    const { now, most } = lambda.residentBytes();
+    const { now, max } = lambda.residentBytes();
     expect(now).toBeGreaterThan(10_000_000);
     expect(most).toBeGreaterThanOrEqual(now);
   });

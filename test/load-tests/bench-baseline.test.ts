@@ -49,7 +49,7 @@ describe('a ratio beside the last accepted one', () => {
   });
 
   it('is capped, so that values far below a generous limit compare as equal', () => {
-    const drains = (seconds: number) => compareLimit('drain', 's', 'most', seconds, 10, []);
+    const drains = (seconds: number) => compareLimit('drain', 's', 'max', seconds, 10, []);
     const baseline = acceptInto({}, [drains(0.1)]);
     expect(baseline).toEqual({ drain: 3 });
     expect(compareWithBaseline([drains(1)], baseline)[0]?.verdict).toBe('held');

@@ -24,7 +24,7 @@ import { until } from '../support/until.ts';
 const START_MAX_MS = 120_000;
 const TOPIC = 'clicks';
 
-const kafkaMissing = await kafkaIsMissing('our own');
+const kafkaMissing = await kafkaIsMissing('controllable');
 const secureMissing = await secureKafkaIsMissing();
 
 /** The folder for temporary files of these servers: what is left in it is theirs, not another suite's. */
