@@ -10,15 +10,15 @@ export type KeyPair = {
   readonly key: string;
 };
 
-/** An authority that nobody trusts, and what it has signed. Valid for a day. */
+/** A private certificate authority and two certificates that it signed, valid for one day. */
 export type Certificates = {
   readonly authority: KeyPair;
-  /** For localhost and 127.0.0.1. */
+  /** Valid for localhost and 127.0.0.1. */
   readonly server: KeyPair;
   readonly client: KeyPair;
 };
 
-/** Makes them in the folder of a guard, with `openssl`. Throws what it printed when it fails. */
+/** Creates certificates with `openssl` in the folder of a guard. Throws an error with the output of `openssl` if it fails. */
 export async function makeCertificates(guard: Guard): Promise<Certificates> {
   await writeFile(
     join(guard.folder, 'server.ext'),

@@ -2,17 +2,17 @@ import { freePorts } from '../process/free-ports.ts';
 import { CLUSTER_ID, serverProperties } from './properties.ts';
 import { KAFKA_VERSION, type KafkaOptions, type KafkaServer, untilKafkaAnswers } from './server.ts';
 
-/** The image that is taken where Docker answers. */
+/** The Docker image. */
 export const KAFKA_IMAGE = `apache/kafka:${KAFKA_VERSION}`;
 
-/** A pull over a slow line; beyond it, the jars are the better way. */
+/** Timeout of the start in ms, which includes pulling the image. */
 const START_MAX_MS = 300_000;
 const PROPERTIES = '/tmp/server.properties';
 const DATA_DIR = '/tmp/tollway-data';
 
-/** Whether a Docker daemon (or what speaks like one) is there. */
+/** Whether a Docker daemon, or a compatible one, answers. */
 export async function dockerAnswers(): Promise<boolean> {
-  // It is slow to load, and only here of use.
+  // Imported on demand, because loading it is slow.
   const { getContainerRuntimeClient } = await import('testcontainers');
   return getContainerRuntimeClient().then(
     () => true,
@@ -21,8 +21,8 @@ export async function dockerAnswers(): Promise<boolean> {
 }
 
 /**
- * Kafka in a container, which testcontainers' reaper removes when this process is gone. The image's own start script is
- * left aside: it makes properties of environment variables, and wants TLS keys as files in places of its own.
+ * Starts Kafka in a container, which testcontainers' reaper removes when this process ends. The image's start script is not used, because it
+ * takes properties from environment variables and TLS keys from files at fixed paths.
  */
 export async function startKafkaContainer(
   { properties = {}, formatArguments = [], connection = {} }: KafkaOptions,
@@ -41,12 +41,12 @@ export async function startKafkaContainer(
   ].join(' && ');
 
   const starting = new GenericContainer(image)
-    // The same port inside and outside, known before the start: the broker has to tell clients where it is.
+    // The same port inside and outside, known before the start, because the broker advertises its address to clients.
     .withExposedPorts({ container: clients, host: clients })
     .withEnvironment({ KAFKA_HEAP_OPTS: '-Xms256m -Xmx512m' })
     .withCopyContentToContainer([{ content: text, target: PROPERTIES, mode: 0o644 }])
     .withEntrypoint(['/bin/bash', '-c', script])
-    // Below, we ask Kafka itself.
+    // Readiness of Kafka itself is checked below.
     .withWaitStrategy(Wait.forListeningPorts())
     .start();
   const container = await within(START_MAX_MS, starting);
@@ -66,7 +66,7 @@ export async function startKafkaContainer(
     brokers,
     isControllable: true,
     kill: async () => {
-      // Docker refuses to kill what is paused.
+      // Docker does not kill a paused container.
       await resume();
       await handle.kill();
       await handle.wait();
@@ -88,7 +88,7 @@ export async function startKafkaContainer(
   return server;
 }
 
-/** One word of a shell. */
+/** Quotes a word for a shell. */
 function quoted(word: string): string {
   return `'${word.replaceAll("'", `'\\''`)}'`;
 }
@@ -96,7 +96,7 @@ function quoted(word: string): string {
 async function within<T>(maxMs: number, work: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const tooLate = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`not started within ${maxMs} ms`)), maxMs);
+    timer = setTimeout(() => reject(new Error(`Kafka did not start within ${maxMs} ms`)), maxMs);
   });
   try {
     return await Promise.race([work, tooLate]);

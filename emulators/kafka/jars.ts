@@ -1,14 +1,14 @@
 import { createHash } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { cached, isCached, canInstall, printed } from '../process/cache-folder.ts';
+import { cached, canInstall, isCached, printed } from '../process/cache-folder.ts';
 import { runToEnd } from '../process/guarded-process.ts';
 import { KAFKA_VERSION } from './server.ts';
 
 const JAVA_AT_LEAST = 17;
 const DEPENDENCY_PLUGIN = 'org.apache.maven.plugins:maven-dependency-plugin:3.8.1';
 
-// Kafka's own pom names no logger to write with; this is the one for the slf4j it brings.
+// Kafka's pom has no logging backend for its version of slf4j, so this pom adds one.
 const POM = `<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
   <groupId>tollway</groupId>
@@ -30,16 +30,16 @@ const POM = `<project xmlns="http://maven.apache.org/POM/4.0.0">
 </project>
 `;
 
-/** It changes with the pom. */
+/** The name contains a hash of the pom, so that a changed pom gets a new folder. */
 const CACHED_NAME = `kafka-${KAFKA_VERSION}-${createHash('sha256').update(POM).digest('hex').slice(0, 8)}`;
 
-/** The java to run: that of JAVA_HOME, or the one in the path. */
+/** The java command: from JAVA_HOME, or else from PATH. */
 export function javaCommand(): string {
   const runtime = process.env.JAVA_HOME;
   return runtime ? join(runtime, 'bin', 'java') : 'java';
 }
 
-/** What is missing to run Kafka from its jars, as in "Java 17 or newer"; null if nothing is. */
+/** What is missing to run Kafka from its jars, such as "Java 17 or newer"; `null` if nothing is missing. */
 export async function jarsAreMissing(): Promise<string | null> {
   const missing: string[] = [];
   if ((await javaVersion()) < JAVA_AT_LEAST) missing.push(`Java ${JAVA_AT_LEAST} or newer`);
@@ -50,7 +50,7 @@ export async function jarsAreMissing(): Promise<string | null> {
   return missing.length === 0 ? null : missing.join(' and ');
 }
 
-/** The folder of Kafka's jars, fetched from Maven Central if it is not there yet. */
+/** The folder of Kafka's jars. Fetches them from Maven Central if they are not in the cache. */
 export async function kafkaJars(): Promise<string> {
   return cached(CACHED_NAME, `Fetching Apache Kafka ${KAFKA_VERSION} from Maven Central`, async (guard) => {
     const jars = join(guard.folder, 'lib');
@@ -66,7 +66,7 @@ export async function kafkaJars(): Promise<string> {
   });
 }
 
-/** 0 without Java. */
+/** The major version of Java; 0 without Java. */
 async function javaVersion(): Promise<number> {
   const [, version] = /version "(\d+)/.exec(await printed(javaCommand(), '-version')) ?? [];
   return Number(version ?? 0);

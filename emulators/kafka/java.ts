@@ -14,10 +14,10 @@ appender.console.name = console
 appender.console.layout.type = PatternLayout
 appender.console.layout.pattern = %d %p %m (%c{1})%n
 `;
-/** A gigabyte is Kafka's own; the clicks of a bench need a quarter of it, and the page cache the rest. */
+/** Kafka's default heap is 1 GB. The benchmarks need a quarter of it, and leave the rest to the page cache. */
 const HEAP = ['-Xms256m', '-Xmx512m'];
 
-/** Kafka as a Java process in a temporary folder. Throws with the end of its log if it does not start. */
+/** Starts Kafka as a Java process in a temporary folder. Throws an error with the end of its log if it does not start. */
 export async function startKafkaFromJars(options: KafkaOptions): Promise<KafkaServer> {
   const jars = await kafkaJars();
   const guard = await openGuard(join(tmpdir(), 'tollway-kafka-'));
@@ -43,9 +43,9 @@ async function startIn(
   const java = ['-cp', join(jars, '*'), `-Dlog4j2.configurationFile=${path('log4j2.properties')}`];
 
   const format = ['format', '-t', CLUSTER_ID, '-c', path('server.properties'), ...formatArguments];
-  // It lives for half a second: no time for a compiler that optimizes.
-  const brief = ['-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC'];
-  await runToEnd(guard, javaCommand(), [...java, ...brief, 'kafka.tools.StorageTool', ...format]);
+  // The tool runs for half a second, so the optimizing compiler is disabled.
+  const fastStart = ['-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC'];
+  await runToEnd(guard, javaCommand(), [...java, ...fastStart, 'kafka.tools.StorageTool', ...format]);
 
   const brokers = `127.0.0.1:${clients}`;
   let server: GuardedProcess;

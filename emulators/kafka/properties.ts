@@ -1,10 +1,10 @@
-/** Where the three listeners of a single node are. */
+/** The ports of the three listeners of the node. */
 export type KafkaPorts = { readonly clients: number; readonly broker: number; readonly controller: number };
 
-/** Any will do: no two of these servers ever meet. Base64 of 16 bytes, as the format demands. */
+/** A fixed cluster id, because each server is a cluster of one node. The format is base64 of 16 bytes. */
 export const CLUSTER_ID = 'dG9sbHdheS1rYWZrYS0wMQ';
 
-/** The text of server.properties: one node, broker and controller in one, quick to start. */
+/** The text of server.properties for a single node that is broker and controller, tuned for a fast start. */
 export function serverProperties(
   ports: KafkaPorts,
   hosts: { readonly bind: string; readonly advertised: string },
@@ -25,17 +25,17 @@ export function serverProperties(
       `BROKER://127.0.0.1:${ports.broker}`,
     ].join(','),
     'listener.security.protocol.map': 'CLIENTS:PLAINTEXT,BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT',
-    // A listener of its own, so that whatever CLIENTS speaks, the broker needs no password for itself.
+    // A separate listener for the broker, so that it needs no password if CLIENTS requires one.
     'inter.broker.listener.name': 'BROKER',
     'controller.listener.names': 'CONTROLLER',
     'log.dirs': dataDir,
-    // A broker that was killed is let in again when the session of its former life is over: 9 s by default.
+    // A killed broker can register again only when its previous session has expired, by default after 9 s.
     'broker.session.timeout.ms': '2000',
     'broker.heartbeat.interval.ms': '500',
     'auto.create.topics.enable': 'false',
     'group.initial.rebalance.delay.ms': '0',
     'offsets.topic.replication.factor': '1',
-    // The default of 50 costs seconds with the first consumer.
+    // With the default of 50 partitions the first consumer waits for seconds.
     'offsets.topic.num.partitions': '1',
     'transaction.state.log.replication.factor': '1',
     'transaction.state.log.min.isr': '1',
@@ -50,7 +50,7 @@ export function serverProperties(
     .join('');
 }
 
-/** As java.util.Properties reads it: a PEM has lines, a JAAS entry may have backslashes. */
+/** Escapes a value for java.util.Properties: line breaks (in PEM) and backslashes (in JAAS entries). */
 function escaped(value: string): string {
   return value.replaceAll('\\', '\\\\').replaceAll('\n', '\\n');
 }

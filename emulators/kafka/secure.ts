@@ -10,8 +10,8 @@ const USERNAME = 'tollway';
 const PASSWORD = 'secret';
 
 /**
- * A Kafka that speaks TLS and takes PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512. It asks for a client's certificate and does
- * without. The files live as long as the server.
+ * A Kafka with TLS and SASL (PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512). It requests a client certificate but does not require one. `stop` removes
+ * the certificate files.
  */
 export type SecureKafkaServer = KafkaServer & {
   readonly username: string;
@@ -22,7 +22,7 @@ export type SecureKafkaServer = KafkaServer & {
   readonly clientKeyPath: string;
 };
 
-/** Starts one of our own, KAFKA_BROKERS or not. Throws an error of one line that says what to install. */
+/** Starts a new server, even if KAFKA_BROKERS is set. Throws a one-line error that says what to install. */
 export async function startSecureKafka(): Promise<SecureKafkaServer> {
   const missing = await secureKafkaIsMissing();
   if (missing !== null) throw new Error(missing);
@@ -58,17 +58,17 @@ export async function startSecureKafka(): Promise<SecureKafkaServer> {
   }
 }
 
-/** One line that says what to install, or null if `startSecureKafka` can work. */
+/** One line that says what to install, or `null` if `startSecureKafka` can run. */
 export async function secureKafkaIsMissing(): Promise<string | null> {
   const missing = await kafkaIsMissing('controllable');
   if (missing !== null) return missing;
   return promisify(execFile)('openssl', ['version']).then(
     () => null,
-    () => 'A Kafka with TLS needs certificates: install openssl',
+    () => 'openssl is missing: install it to create certificates for a Kafka with TLS',
   );
 }
 
-/** https://kafka.apache.org/41/documentation.html#security: keys as text, in need of no keystore file. */
+/** The properties for TLS and SASL, with keys as PEM text instead of keystore files. https://kafka.apache.org/41/documentation.html#security */
 function secureProperties({ authority, server }: Certificates): Record<string, string> {
   const jaas = (module: string, ...options: string[]) =>
     `org.apache.kafka.common.security.${[`${module} required`, ...options].join(' ')};`;

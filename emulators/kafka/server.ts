@@ -1,43 +1,42 @@
 import { Kafka, type KafkaConfig, logLevel } from 'kafkajs';
 import { untilAnswers } from '../process/guarded-process.ts';
 
-/** Of the jars and of the image alike. */
+/** The version of the jars and of the Docker image. */
 export const KAFKA_VERSION = '4.1.0';
 
-/** A real Kafka for tests and benches. */
+/** A real Kafka for tests and benchmarks. */
 export type KafkaServer = {
   /** host:port, for KAFKA_BROKERS. */
   readonly brokers: string;
-  /** False for the server of KAFKA_BROKERS, which is somebody else's: it cannot be killed, suspended or stopped. */
+  /** False for the server of KAFKA_BROKERS, which was not started here and cannot be killed, suspended or stopped. */
   readonly isControllable: boolean;
-  /** kill -9 of the server; the data stays. */
+  /** Kills the server with SIGKILL. The data stays. */
   readonly kill: () => Promise<void>;
-  /** Starts it again on the same port and data, and waits until it answers. */
+  /** Starts it again on the same port with the same data, and waits until it answers. */
   readonly start: () => Promise<void>;
-  /** Freezes it: a broker that is there, takes connections and does not answer. */
+  /** Freezes it: it accepts connections and does not answer. */
   readonly suspend: () => Promise<void>;
   readonly resume: () => Promise<void>;
-  /** Ends it and removes its data; leaves a server alone that is not ours. */
+  /** Ends it and removes its data. Does nothing for the server of KAFKA_BROKERS. */
   readonly stop: () => Promise<void>;
 };
 
-/** How a client has to connect. */
+/** TLS and SASL settings for clients. */
 export type KafkaConnection = Pick<KafkaConfig, 'ssl' | 'sasl'>;
 
 export type KafkaOptions = {
   /**
-   * Added to server.properties, or in place of ours. The listeners are CLIENTS (its address is `brokers`), BROKER and
-   * CONTROLLER; `listener.security.protocol.map` says what each one speaks. Not for the server of KAFKA_BROKERS: with
-   * properties, a server of our own is started in any case.
+   * Entries of server.properties, which override the defaults. The listeners are CLIENTS (with the address `brokers`), BROKER and CONTROLLER;
+   * `listener.security.protocol.map` sets their protocols. With properties, a new server is started even if KAFKA_BROKERS is set.
    */
   readonly properties?: Readonly<Record<string, string>>;
   /** More arguments of `kafka-storage.sh format`, such as `--add-scram`. */
   readonly formatArguments?: readonly string[];
-  /** How the request connects that tells whether the server is ready; for listeners with TLS or SASL. */
+  /** Connection settings of the readiness check, for listeners with TLS or SASL. */
   readonly connection?: KafkaConnection;
 };
 
-/** Waits for the answer to a real request: an open port is not yet a broker. */
+/** Waits until the server answers a request: it listens before it is ready. */
 export async function untilKafkaAnswers(
   brokers: string,
   connection: KafkaConnection,
@@ -59,9 +58,9 @@ async function describe(kafka: Kafka): Promise<void> {
   const admin = kafka.admin();
   try {
     await admin.connect();
-    // The broker registers with its controller a moment after it listens; before that, it knows of no broker.
+    // The broker registers with its controller shortly after it listens. Before that, the cluster has no broker.
     const { brokers } = await admin.describeCluster();
-    if (brokers.length === 0) throw new Error('Expected a broker in the cluster');
+    if (brokers.length === 0) throw new Error('Expected a broker in the cluster, got none');
   } finally {
     await admin.disconnect();
   }

@@ -5,12 +5,12 @@ import { type KafkaOptions, type KafkaServer, untilKafkaAnswers } from './server
 
 export type { KafkaConnection, KafkaOptions, KafkaServer } from './server.ts';
 
-/** Docker, once found unable to start Kafka, is not tried again by this process. */
+/** Whether Docker failed to start Kafka. This process then no longer tries it. */
 let dockerFailed = false;
 
 /**
- * A real Kafka: that of KAFKA_BROKERS; else one in Docker; else one from Maven Central's jars, which needs Java and Maven.
- * Throws an error of one line that says what to install if there is no way.
+ * Provides a real Kafka: that of KAFKA_BROKERS, otherwise one in Docker, otherwise one from the jars of Maven Central, which needs Java and Maven.
+ * Throws a one-line error that says what to install if none of these works.
  */
 export async function startKafka(options: KafkaOptions = {}): Promise<KafkaServer> {
   const brokers = process.env.KAFKA_BROKERS;
@@ -21,8 +21,8 @@ export async function startKafka(options: KafkaOptions = {}): Promise<KafkaServe
 }
 
 /**
- * One line that says what to install, or null if `startKafka` can work. `'controllable'` asks for a server that can be killed
- * or has properties, for which KAFKA_BROKERS is no help. It looks for programs and starts no server.
+ * One line that says what to install, or `null` if `startKafka` can run. `controllable` means a server that can be killed or has properties, so
+ * that KAFKA_BROKERS does not suffice. Checks only for installed programs and starts no server.
  */
 export async function kafkaIsMissing(which: 'any' | 'controllable' = 'any'): Promise<string | null> {
   if (which === 'any' && process.env.KAFKA_BROKERS) return null;
@@ -39,7 +39,7 @@ async function tryDocker(options: KafkaOptions): Promise<KafkaServer | null> {
   } catch (error) {
     dockerFailed = true;
     const [reason] = String(error instanceof Error ? error.message : error).split('\n');
-    process.stderr.write(`Docker cannot start ${KAFKA_IMAGE}, so Kafka comes from its jars: ${reason}\n`);
+    process.stderr.write(`Docker cannot start ${KAFKA_IMAGE}, starting Kafka from its jars: ${reason}\n`);
     const missing = await jarsAreMissing();
     if (missing !== null) throw new Error(`Kafka is missing: install ${missing}`, { cause: error });
     return null;
@@ -50,7 +50,7 @@ async function findKafka(brokers: string, { connection = {} }: KafkaOptions): Pr
   const [first = brokers] = brokers.split(',');
   await untilKafkaAnswers(first, connection, async () => null);
   const refuse = async () => {
-    throw new Error(`Expected a Kafka of our own, got that of KAFKA_BROKERS (${brokers})`);
+    throw new Error(`Expected a Kafka that was started here, got that of KAFKA_BROKERS (${brokers})`);
   };
   return {
     brokers,

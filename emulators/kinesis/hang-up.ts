@@ -1,6 +1,6 @@
 /**
- * Loaded into the emulator before its own code. On SIGTERM it writes its data to disk, but first waits half a minute for
- * clients to close their connections. A server that dies closes them itself.
+ * Loaded into the emulator before its own code. On SIGTERM the emulator waits half a minute for clients to close their connections before it
+ * writes its data to disk. This module closes the connections at once, like a server that dies.
  */
 import { subscribe } from 'node:diagnostics_channel';
 import type { Socket } from 'node:net';
@@ -21,7 +21,7 @@ process.on('SIGTERM', () => {
 });
 
 function hangUp(socket: Socket): void {
-  // Destroyed alone, a socket never tells its reader of an end, and the server waits on.
+  // `destroySoon` alone does not emit `end` to the reader, and the server would keep waiting.
   socket.push(null);
   socket.destroySoon();
 }

@@ -7,30 +7,30 @@ import { NodeHttpHandler } from '@smithy/node-http-handler';
 import { freePorts } from '../process/free-ports.ts';
 import { type Guard, type GuardedProcess, openGuard, untilAnswers } from '../process/guarded-process.ts';
 
-/** An emulated Kinesis for tests: the npm package `kinesis-local`, good for a few hundred records/s and some 10 000 in all. */
+/** An emulated Kinesis for tests: the npm package `kinesis-local`, which handles a few hundred records/s and some 10 000 records in total. */
 export type KinesisServer = {
-  /** A URL, for KINESIS_ENDPOINT; plain HTTP/1.1. Any region and credentials do. */
+  /** A URL for KINESIS_ENDPOINT, with plain HTTP/1.1. It accepts any region and credentials. */
   readonly endpoint: string;
   /**
-   * Breaks all connections at once and ends it. What it has acknowledged is kept, as Kinesis would: the emulator holds its
-   * data in memory and is asked to write them down as it goes, so this is no kill -9 of the process.
+   * Closes all connections at once and ends it. Acknowledged records are kept, as in Kinesis. The emulator has its data in memory and writes them
+   * to disk when it ends, so this sends SIGTERM instead of SIGKILL.
    */
   readonly kill: () => Promise<void>;
   /** Starts it again on the same port, with the data of `kill`, and waits until it answers. */
   readonly start: () => Promise<void>;
-  /** Freezes it: a server that is there, takes connections and does not answer. */
+  /** Freezes it: it accepts connections and does not answer. */
   readonly suspend: () => Promise<void>;
   readonly resume: () => Promise<void>;
   /** Ends it and removes its data. */
   readonly stop: () => Promise<void>;
 };
 
-/** How long it may take to write its data down. */
+/** Timeout for writing its data to disk, in ms. */
 const KILL_MAX_MS = 30_000;
-/** How long a stream is CREATING or UPDATING: visible, but no wait worth the name. */
+/** How long a stream is CREATING or UPDATING: short, but long enough for clients to see the state. */
 const TRANSITION = '50ms';
 
-/** Starts one, in a temporary folder. Throws with the end of its log if it does not start. */
+/** Starts a server in a temporary folder. Throws an error with the end of its log if it does not start. */
 export async function startKinesis(): Promise<KinesisServer> {
   const guard = await openGuard(join(tmpdir(), 'tollway-kinesis-'));
   try {
@@ -54,7 +54,7 @@ async function startIn(guard: Guard): Promise<KinesisServer> {
     await untilKinesisAnswers(endpoint, server);
   };
   const kill = async () => {
-    // A frozen process would not hear the other signal.
+    // A frozen process does not handle SIGTERM.
     server.signal('SIGCONT');
     server.signal('SIGTERM');
     await endedWithin(KILL_MAX_MS, server);
@@ -84,7 +84,7 @@ function settings(folder: string, packageFolder: string, port: number, tlsPort: 
   ];
   return {
     KINESIS_MOCK_PLAIN_PORT: String(port),
-    // It cannot be turned off.
+    // TLS cannot be disabled.
     KINESIS_MOCK_TLS_PORT: String(tlsPort),
     KINESIS_MOCK_CERT_PATH: join(packageFolder, 'server.json'),
     ...Object.fromEntries(transitions.map((name) => [`${name}_DURATION`, TRANSITION])),
@@ -92,7 +92,7 @@ function settings(folder: string, packageFolder: string, port: number, tlsPort: 
     LOG_LEVEL: 'ERROR',
     SHOULD_PERSIST_DATA: 'true',
     PERSIST_PATH: join(folder, 'data'),
-    // At its end is enough; every time, it writes all that it has.
+    // It only needs to write at its end. Each write contains all data.
     PERSIST_INTERVAL: '24h',
   };
 }

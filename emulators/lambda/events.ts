@@ -3,7 +3,7 @@ import type { BrokerRecord } from '../../contract/click-event.ts';
 export const TOPIC = 'tollway-clicks';
 export const PARTITIONS = 2;
 
-/** https://docs.aws.amazon.com/lambda/latest/dg/with-kinesis.html#services-kinesis-event-example */
+/** A Kinesis event. https://docs.aws.amazon.com/lambda/latest/dg/with-kinesis.html#services-kinesis-event-example */
 export function kinesisEvent(records: readonly BrokerRecord[]) {
   return {
     Records: records.map(({ key, value }, index) => ({
@@ -25,12 +25,12 @@ export function kinesisEvent(records: readonly BrokerRecord[]) {
   };
 }
 
-/** As long as theirs, and rising. */
+/** Sequence numbers with the length of those of Kinesis, in ascending order. */
 function sequenceNumber(index: number): string {
   return `4959033827149025660855969253836157109592157598913658${String(index).padStart(4, '0')}`;
 }
 
-/** Dealt to two partitions, the first half to the first. https://docs.aws.amazon.com/lambda/latest/dg/with-msk.html */
+/** A Kafka event with two partitions: the first half of the records is in the first. https://docs.aws.amazon.com/lambda/latest/dg/with-msk.html */
 export function kafkaEvent(records: readonly BrokerRecord[]) {
   const half = Math.ceil(records.length / PARTITIONS);
   const partition = (number: number) =>

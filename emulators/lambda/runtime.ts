@@ -4,49 +4,44 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pLimit from 'p-limit';
 import { type Guard, type GuardedProcess, openGuard } from '../process/guarded-process.ts';
-import {
-  type LambdaError,
-  type LambdaResult,
-  openRuntimeApi,
-  PAYLOAD_BYTES_MAX,
-  type RuntimeApi,
-} from './runtime-api.ts';
+import { openRuntimeApi, PAYLOAD_BYTES_MAX, type RuntimeApi } from './runtime-api.ts';
 import { lambdaRic } from './runtime-client.ts';
+import type { LambdaError, LambdaResult } from './runtime-session.ts';
 
-export type { LambdaError, LambdaResult } from './runtime-api.ts';
+export type { LambdaError, LambdaResult } from './runtime-session.ts';
 
 export type LambdaOptions = {
-  /** What the zip would hold. */
+  /** The folder with the content of the zip. */
   readonly folder: string;
-  /** The function's own variables. Of ours it gets none, but the path. */
+  /** Environment variables of the function. It inherits only PATH from this process. */
   readonly env?: Readonly<Record<string, string>>;
   readonly functionName?: string;
-  /** File without its ending, and export. */
+  /** File name without its extension, and the name of the export. Default `index.handler`. */
   readonly handler?: string;
-  /** The function is told, and Node's heap is limited as Lambda does; nothing else holds it to that. Default 128. */
+  /** Memory in MB, default 128. It sets the environment variable and the heap limits of Node as in Lambda, but is not enforced otherwise. */
   readonly memoryMegabytes?: number;
 };
 
-/** A Lambda function in one sandbox at most, as Lambda runs it: by AWS's own client, a process for many invocations. */
+/** A Lambda function with at most one sandbox: a process with AWS's runtime client that handles many invocations. */
 export type Lambda = {
   /**
-   * Thaws the sandbox or, if there is none, starts one, and waits for the function's answer. It has `deadlineMs` (default
-   * 30 000) from the moment it is delivered the event; then it is killed. One at a time: others wait for their turn.
+   * Invokes the function: thaws its sandbox, or starts a new one. The process is killed `deadlineMs` (default 30 000) after it got the event.
+   * Invocations run one after the other.
    */
   readonly invoke: (event: unknown, options?: { readonly deadlineMs?: number }) => Promise<LambdaResult>;
   /** Process starts so far. */
   readonly starts: () => number;
-  /** When the latest process was started, on the clock of `performance.now()`. */
+  /** Start of the latest process, on the clock of `performance.now()`. */
   readonly startedAt: () => number;
-  /** Time from the start of the latest process until it first asked for an event; null if it has not. */
+  /** Time from the start of the latest process to its first request for an event, in ms; `null` before. */
   readonly firstNextMs: () => number | null;
   readonly pid: () => number;
-  /** Resident memory of the process, now and at the most. */
+  /** Current and highest resident memory of the process. */
   readonly residentBytes: () => { readonly now: number; readonly max: number };
-  /** Waits until the function asks for an event, as Lambda does, and stops its process until `thaw` or `invoke`. */
+  /** Waits until the function requests an event, like Lambda, and stops its process until `thaw` or `invoke`. */
   readonly freeze: () => Promise<void>;
   readonly thaw: () => void;
-  /** All that its processes have printed. */
+  /** The output of all its processes. */
   readonly logs: () => string;
   readonly stop: () => Promise<void>;
 };
@@ -55,11 +50,11 @@ const FUNCTION_NAME = 'function';
 const DEADLINE_MS = 30_000;
 const MEMORY_MEGABYTES = 128;
 const REGION = 'us-east-1';
-/** As long as Lambda waits for the first `next`. */
+/** Timeout of the first request for an event, in ms, as in Lambda. */
 const START_MS_MAX = 10_000;
 const PID_FILE = 'pid';
 const LOG_FILE = 'function.log';
-/** A process in the folder of its code, of known pid, with a log file and an environment of its own. */
+/** Starts the process in the folder of its code with a clean environment, and writes its pid and its output to files. */
 const START = `
   guard=$PWD
   echo $$ > "$guard/${PID_FILE}"
@@ -73,12 +68,12 @@ type Sandbox = {
   readonly startedAt: number;
 };
 
-/** Stands where a process had to answer and will not. */
+/** The error of a process that ended or timed out before it answered. */
 type Lost = { readonly lost: LambdaError };
 
 /**
- * Starts a function and waits until it asks for its first event. One that cannot start is no failure here: as with
- * Lambda, its invocations try again, and show the error. Throws where AWS's client cannot be installed.
+ * Starts a function and waits until it requests its first event. If the function cannot start, its invocations start it again and return the
+ * error, as in Lambda. Throws if AWS's runtime client cannot be installed.
  */
 export async function startLambda(options: LambdaOptions): Promise<Lambda> {
   const ric = await lambdaRic();
@@ -109,7 +104,12 @@ async function startIn(guard: Guard, ric: string, options: LambdaOptions): Promi
     }
     const requestId = randomUUID();
     const functionArn = `arn:aws:lambda:${REGION}:123456789012:function:${options.functionName ?? FUNCTION_NAME}`;
-    const delivered = sandbox.api.deliver({ requestId, functionArn, deadlineMs: Date.now() + deadlineMs, payload });
+    const delivered = sandbox.api.deliver({
+      requestId,
+      functionArn,
+      deadlineMs: Date.now() + deadlineMs,
+      payload,
+    });
     const tooLate = `Task timed out after ${(deadlineMs / 1_000).toFixed(2)} seconds`;
     const result = await resultOrLoss(sandbox, delivered, deadlineMs, tooLate, requestId);
     if (!('lost' in result)) return result;
@@ -152,7 +152,7 @@ async function startSandbox(guard: Guard, ric: string, options: LambdaOptions): 
     process.execPath,
     '--expose-gc',
     '--max-http-header-size=81920',
-    // As the start script of Lambda's runtimes has it.
+    // The options of the start script of Lambda's runtimes.
     `--max-semi-space-size=${Math.floor(youngMegabytes / 2)}`,
     `--max-old-space-size=${memoryMegabytes - youngMegabytes}`,
     ric,
@@ -163,7 +163,7 @@ async function startSandbox(guard: Guard, ric: string, options: LambdaOptions): 
   return { process: child, api, startedAt };
 }
 
-/** See https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html; its client insists on some of them. */
+/** Lambda's environment variables, some of which the runtime client requires. https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html */
 function environment(address: string, options: LambdaOptions): Record<string, string> {
   const { functionName: name = FUNCTION_NAME } = options;
   return {
@@ -191,14 +191,14 @@ async function endSandbox({ process: child, api }: Sandbox): Promise<void> {
   await api.close();
 }
 
-/** Waits until it waits for an event; resolves to what keeps it from that. */
+/** Waits until the process waits for an event. Resolves to `null`, or to the error with which it failed to start. */
 async function untilReady(sandbox: Sandbox): Promise<LambdaError | null> {
-  const tooLate = `No request for an event within ${START_MS_MAX} ms`;
+  const tooLate = `The process did not request an event within ${START_MS_MAX} ms`;
   const result = await resultOrLoss(sandbox, sandbox.api.waitForNext(), START_MS_MAX, tooLate);
   return result !== null && 'lost' in result ? result.lost : result;
 }
 
-/** What the process answers, unless it ends before or takes longer than it may. */
+/** The answer of the process, or an error if it ends or `msMax` pass before the answer. */
 async function resultOrLoss<T>(
   sandbox: Sandbox,
   answer: Promise<T>,

@@ -1,6 +1,6 @@
 /**
- * What the invoker of OpenWhisk meets in the container of a Node action: a server on PORT that takes the code once at
- * /init and runs it at /run. The original is on no registry; this has its behaviour, its exits and its wording. See
+ * The action proxy in the container of a Node action of OpenWhisk: a server on PORT that receives the code once at /init and runs it at /run. The
+ * original is not published to a registry; this module has the same behavior, exit codes and messages. See
  * https://github.com/apache/openwhisk-runtime-nodejs/tree/master/core/nodejsActionBase (runner.js, src/service.js).
  */
 import { existsSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
@@ -9,7 +9,7 @@ import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import { unzipSync } from 'fflate';
 
-/** The platform runs actions on Node 20 at the latest: what came to the language after it is taken away. */
+/** The newest Node of the platform is 20, so newer language features are removed. */
 for (const [holder, names] of [
   [Promise, ['withResolvers', 'try']],
   [Map, ['groupBy']],
@@ -29,7 +29,7 @@ let status: 'ready' | 'starting' | 'running' | 'stopped' = 'ready';
 let action: Action | undefined;
 
 function setStatus(next: typeof status): void {
-  // What has stopped never runs again; the platform removes it.
+  // A stopped action never runs again. The platform removes its container.
   if (status !== 'stopped') status = next;
 }
 
@@ -63,7 +63,7 @@ function setEnvironment(env: unknown): void {
   }
 }
 
-/** The function that `main` names. Throws an error of the action's code, or a sentence. */
+/** Loads the function named `main`. Throws an error of the action's code, or a message as a string. */
 function load(zip: Buffer, main: string): Action {
   const folder = resolve(mkdtempSync('./'));
   for (const [path, bytes] of Object.entries(unzipSync(zip))) {
@@ -91,7 +91,7 @@ async function run(body: Record<string, unknown>): Promise<Answer> {
   setStatus('running');
   const value = body.value ?? {};
   if (typeof value !== 'object') {
-    // The original, too, counts as running for ever after this.
+    // As in the original, the status stays `running` after this.
     return refusal(
       `Internal system error: the argument must be a dictionary but has type '${typeof body.value}'.`,
     );
@@ -110,7 +110,7 @@ async function run(body: Record<string, unknown>): Promise<Answer> {
   }
   const result = await Promise.resolve(pending).then(
     (resolved) => (resolved === undefined ? {} : resolved),
-    // An error that is a result: the action stays in service.
+    // A rejected promise is a result, so the action can run again.
     (error: unknown) => ({ error: error ? serializedOrWhyNot(error) : {} }),
   );
   if (typeof result !== 'object')
@@ -140,7 +140,7 @@ function serializedOrWhyNot(error: unknown): unknown {
   }
 }
 
-/** With what JSON leaves out of an error. The original takes version 9.1 of the package `serialize-error` for this. */
+/** Serializes an error with its non-enumerable properties. The original uses version 9.1 of the package `serialize-error`. */
 function serialized(value: unknown, above: readonly unknown[]): unknown {
   if (typeof value === 'function') return `[Function: ${value.name || 'anonymous'}]`;
   if (typeof value !== 'object' || value === null) return value;
@@ -149,7 +149,7 @@ function serialized(value: unknown, above: readonly unknown[]): unknown {
   const path = [...above, value];
   for (const [name, item] of Object.entries(value)) {
     if (typeof item === 'function') continue;
-    // It stumbles over a null, and the action's own message is lost.
+    // That version throws for null, and the message of the action is lost.
     if (item === null) throw new TypeError("Cannot read properties of null (reading 'pipe')");
     let kept = path.includes(item) ? '[Circular]' : serialized(item, path);
     if (Buffer.isBuffer(item)) kept = '[object Buffer]';
@@ -183,6 +183,6 @@ const server = createServer(async (request, response) => {
   }
   response.writeHead(answer.code, { 'Content-Type': 'application/json; charset=utf-8' }).end(json);
 });
-// An action may take longer than Node grants a request.
+// An action can take longer than Node's default request timeout.
 server.requestTimeout = 0;
 server.listen(Number(process.env.PORT));

@@ -5,19 +5,19 @@ import { join } from 'node:path';
 import { freePorts } from '../process/free-ports.ts';
 import { type Guard, type GuardedProcess, openGuard, untilAnswers } from '../process/guarded-process.ts';
 
-/** One container of an action of OpenWhisk, and the part of the invoker, for tests. */
+/** A container of an OpenWhisk action, with the behavior of the invoker, for tests. */
 export type OpenwhiskRuntime = {
   /**
-   * Runs the action on its bound parameters and these, which come before them. Past `timeoutMs` the container is gone, as
-   * with the invoker, which grants no grace. Runs at the same time are refused with status 403.
+   * Runs the action with its bound parameters and with `params`, which take precedence. After `timeoutMs` the container is killed, as by the
+   * invoker. Concurrent runs are refused with status 403.
    */
   readonly run: (
     params: Readonly<Record<string, unknown>>,
     limits: { readonly timeoutMs: number },
   ) => Promise<OpenwhiskAnswer>;
-  /** What it has printed, without the marks at the end of each activation. */
+  /** Its output, without the markers at the end of each activation. */
   readonly logs: () => { readonly stdout: string; readonly stderr: string };
-  /** Freezes it, as the invoker does 10 s after a run; timers and connections stand still with it. */
+  /** Freezes the process with its timers and connections, like the invoker 10 s after a run. */
   readonly pause: () => void;
   readonly resume: () => void;
   /** Kills it and removes its files. */
@@ -26,36 +26,36 @@ export type OpenwhiskRuntime = {
 };
 
 /**
- * `status` is that of the runtime's answer: 200 for an action that ended in an error and stays in service. After 403,
- * 500 and 502 the platform removes the container; here it is left for another look. `ended`: its process is gone;
- * `timeout`: it was killed at its deadline; 413: the parameters were refused, or the result cut off, above 1 MiB.
+ * `status` is that of the runtime's answer: 200 for an action that returned an error and can run again. After 403, 500 and 502 the platform removes
+ * the container; here it stays, so that tests can inspect it. `ended`: the process has ended. `timeout`: it was killed at its deadline. 413: the
+ * parameters or the result exceed 1 MiB.
  */
 export type OpenwhiskAnswer =
   | { readonly ok: true; readonly result: unknown }
   | { readonly ok: false; readonly error: unknown; readonly status: number | 'ended' | 'timeout' };
 
 export type OpenwhiskOptions = {
-  /** The zip, or its path. */
+  /** The content of the zip, or its path. */
   readonly zip: Buffer | string;
   /** The name of the exported function. Default: main. */
   readonly main?: string;
   /** Parameters bound to the action or its package. */
   readonly params?: Readonly<Record<string, unknown>>;
-  /** Variables that come with the code. The container has none of this process. */
+  /** Environment variables of the action. It inherits none of this process. */
   readonly env?: Readonly<Record<string, string>>;
-  /** Another proxy than ours, such as the original's, and its arguments; it has to listen on PORT. */
+  /** The command of another action proxy, such as the original one. It must listen on PORT. */
   readonly proxy?: readonly string[];
 };
 
 /** See https://github.com/apache/openwhisk/blob/master/docs/reference.md#system-limits. */
 const PAYLOAD_MAX_BYTES = 1_048_576;
-/** The platform's default limit of a run, and of the start before it. */
+/** The platform's default timeout of a run, and of the initialization before it. */
 const INIT_MAX_MS = 60_000;
 const END_MARK = /^XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX\n/gm;
-/** Its own channels and a clean environment; `exec` keeps the process the one that is guarded. */
+/** Starts the proxy with a clean environment and its own output files. `exec` keeps the guarded process id. */
 const CONTAINER = 'echo $$ > pid; exec env -i PATH="$PATH" PORT="$0" "$@" > stdout.log 2> stderr.log';
 
-/** Starts a container and initializes it with the code. Throws what the runtime has to say if that fails. */
+/** Starts a container and initializes it with the code. Throws an error with the runtime's answer if that fails. */
 export async function startOpenwhisk(options: OpenwhiskOptions): Promise<OpenwhiskRuntime> {
   const guard = await openGuard(join(tmpdir(), 'tollway-openwhisk-'));
   try {
@@ -88,7 +88,7 @@ async function startIn(guard: Guard, options: OpenwhiskOptions): Promise<Openwhi
   );
   const value = { name: main, main, binary: true, code, env: { ...env, ...Object.fromEntries(variables) } };
   const started = await post(server, `${url}/init`, { value }, INIT_MAX_MS);
-  if (!started.ok) throw new Error(`The action does not start (${started.status}): ${started.error}`);
+  if (!started.ok) throw new Error(`The action did not start (${started.status}): ${started.error}`);
 
   return {
     run: async (params, { timeoutMs }) => {
@@ -108,7 +108,7 @@ async function startIn(guard: Guard, options: OpenwhiskOptions): Promise<Openwhi
   };
 }
 
-/** What the invoker says of an activation besides its parameters. */
+/** The metadata of an activation that the invoker passes to the action. */
 function activation(main: string, timeoutMs: number): Record<string, string> {
   return {
     namespace: 'guest',
@@ -132,7 +132,7 @@ async function post(
     const response = await fetch(url, { method: 'POST', headers, body: JSON.stringify(body), signal });
     return parseAnswer(response.status, await response.text());
   } catch {
-    // Without an answer the container is of no more use, whether it is still there or not.
+    // The platform removes a container that does not answer.
     server.signal('SIGKILL');
     await server.ended;
     if (signal.aborted) {
@@ -144,7 +144,7 @@ async function post(
   }
 }
 
-/** As the invoker's `processRunResponseContent` in ActivationResult.scala. */
+/** Interprets an answer like the invoker's `processRunResponseContent` in ActivationResult.scala. */
 function parseAnswer(status: number, text: string): OpenwhiskAnswer {
   const bytes = Buffer.byteLength(text);
   if (bytes > PAYLOAD_MAX_BYTES) {

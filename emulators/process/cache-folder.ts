@@ -5,22 +5,22 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { type Guard, openGuard } from './guarded-process.ts';
 
-/** Whether the cache holds a folder of this name: complete whenever it exists. */
+/** Whether the cache has a folder of this name. A folder in the cache is always complete. */
 export async function isCached(name: string): Promise<boolean> {
   return exists(join(await cacheFolder(), name));
 }
 
 /**
- * Whether this process may install into the cache. Tests may not: what a registry does must not decide whether they pass, nor how
- * long they take. `npm run test:tools` installs what they need.
+ * Whether this process can install into the cache. Tests cannot, so that their results and durations do not depend on a registry;
+ * `npm run test:tools` installs their tools.
  */
 export function canInstall(): boolean {
   return process.env.VITEST === undefined;
 }
 
 /**
- * The cache's folder of this name. If it is not there yet, `make` makes it, below the guard's folder, and answers where;
- * `what` tells a person what is being waited for.
+ * The folder of this name in the cache. If it does not exist, `make` creates it below the folder of a guard and returns its path. `what` describes
+ * the work in a line on standard error. Throws if the folder does not exist and this process cannot install.
  */
 export async function cached(
   name: string,
@@ -30,14 +30,14 @@ export async function cached(
   const folder = join(await cacheFolder(), name);
   if (await exists(folder)) return folder;
   if (!canInstall())
-    throw new Error(`Expected ${folder}, which npm run test:tools makes, got no such folder`);
+    throw new Error(`Expected ${folder}, got no such folder: run npm run test:tools to create it`);
   process.stderr.write(`${what}, once, into ${folder}\n`);
   await mkdir(join(folder, '..'), { recursive: true });
-  // Next to its place, to be renamed in one step: a run that looks meanwhile sees nothing or everything.
+  // Created beside its final path and then renamed, so that concurrent runs never see an incomplete folder.
   const guard = await openGuard(`${folder}.part-`);
   try {
     await rename(await make(guard), folder).catch(async (error: unknown) => {
-      // Another run was faster, with the same content.
+      // A concurrent run has created the folder, with the same content.
       if (!(await exists(folder))) throw error;
     });
   } finally {
@@ -46,7 +46,7 @@ export async function cached(
   return folder;
 }
 
-/** What a command prints; nothing if there is no such command, or it fails. */
+/** The output of a command; empty if the command does not exist or fails. */
 export async function printed(command: string, ...args: string[]): Promise<string> {
   try {
     const { stdout, stderr } = await promisify(execFile)(command, args);
@@ -57,13 +57,13 @@ export async function printed(command: string, ...args: string[]): Promise<strin
 }
 
 async function cacheFolder(): Promise<string> {
-  const { TOLLWAY_CACHE_DIR: ours, XDG_CACHE_HOME: xdg } = process.env;
-  const wanted = ours || join(xdg || join(homedir(), '.cache'), 'tollway');
+  const { TOLLWAY_CACHE_DIR: configured, XDG_CACHE_HOME: xdg } = process.env;
+  const folder = configured || join(xdg || join(homedir(), '.cache'), 'tollway');
   try {
-    await mkdir(wanted, { recursive: true });
-    return wanted;
+    await mkdir(folder, { recursive: true });
+    return folder;
   } catch {
-    // A home that cannot be written to, as in some containers.
+    // The home folder is read-only in some containers.
     return join(tmpdir(), 'tollway-cache');
   }
 }

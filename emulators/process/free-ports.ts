@@ -2,17 +2,18 @@ import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 
-// Below the ports that systems give to outgoing connections (Linux: from 32768). A server that is down for a while must
-// find its port free again: a connection could have taken it, even one that tried to reach that very server.
+// Below the range of ephemeral ports (Linux: from 32768). Otherwise an outgoing connection could take the port of a server while it is stopped,
+// even a connection attempt to that server itself.
 const LOWEST = 15_000;
 const HIGHEST = 32_000;
-const TRIES_MAX = 200;
+const ATTEMPTS_MAX = 200;
 
-/** Ports of 127.0.0.1 that nothing listens on. */
+/** Returns free ports of 127.0.0.1. Throws if too few are found. */
 export async function freePorts(count: number): Promise<number[]> {
   const found = new Set<number>();
-  for (let tries = 0; found.size < count; tries += 1) {
-    if (tries === TRIES_MAX) throw new Error(`Expected ${count} free ports from ${LOWEST} to ${HIGHEST}`);
+  for (let attempt = 0; found.size < count; attempt += 1) {
+    if (attempt === ATTEMPTS_MAX)
+      throw new Error(`Expected ${count} free ports from ${LOWEST} to ${HIGHEST}, got ${found.size}`);
     const port = randomInt(LOWEST, HIGHEST);
     if (await isFree(port)) found.add(port);
   }

@@ -3,13 +3,13 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 
-/** How much of a log an error quotes. */
+/** Length of the end of a log that errors quote. */
 const LOG_TAIL_CHARS = 2_000;
 const POLL_MS = 50;
 
-/** A folder, and processes in it, that do not outlive this process: see guardian.ts. */
+/** A temporary folder and processes in it, which end with this process: see guardian.ts. */
 export type Guard = {
-  /** Removed, with all in it, by `end` and when this process ends in any other way. */
+  /** Removed with its content by `end`, and when this process ends, even by SIGKILL. */
   readonly folder: string;
   /** Runs a command with the folder as its working directory. Throws if it cannot be started. */
   readonly run: (
@@ -17,17 +17,17 @@ export type Guard = {
     args: readonly string[],
     env?: Readonly<Record<string, string>>,
   ) => Promise<GuardedProcess>;
-  /** Kills what runs, removes the folder; more than once is fine. */
+  /** Kills the processes and removes the folder. Can be called more than once. */
   readonly end: () => Promise<void>;
 };
 
 export type GuardedProcess = {
-  /** Resolves to its exit code; null after a signal. */
+  /** Resolves to its exit code; `null` after a signal. */
   readonly ended: Promise<number | null>;
   readonly hasEnded: () => boolean;
-  /** Signals it and all that it started; nothing if it has ended. */
+  /** Signals it and all processes that it started. Does nothing if it has ended. */
   readonly signal: (signal: NodeJS.Signals) => void;
-  /** The end of what it has printed, on both channels. */
+  /** The end of its output, standard output and standard error together. */
   readonly logTail: () => string;
 };
 
@@ -45,17 +45,17 @@ export type FromGuardian =
   | { readonly is: 'failed'; readonly id: number; readonly message: string }
   | { readonly is: 'ended'; readonly id: number; readonly code: number | null };
 
-/** Makes a folder whose path begins with `prefix`, and the process that guards it. */
+/** Creates a folder whose path begins with `prefix`, and starts its guardian process. */
 export async function openGuard(prefix: string): Promise<Guard> {
   const guardian = fork(join(import.meta.dirname, 'guardian.ts'), [prefix], {
-    // Not the options of this process: its runner may bring loaders that the guardian has no use for.
+    // Without the options of this process, because a test runner adds loaders that the guardian does not need.
     execArgv: [],
     serialization: 'json',
-    // Nor its group: a Ctrl-C in the terminal is for this process, which then ends the guardian.
+    // In its own process group, so that a Ctrl-C in the terminal reaches only this process, which then ends the guardian.
     detached: true,
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
   });
-  // As many listeners as there are processes that run or have run.
+  // Each process adds listeners.
   guardian.setMaxListeners(0);
   const exited = once(guardian, 'exit');
   const { folder } = await answer(guardian, (message) => (message.is === 'open' ? message : undefined));
@@ -74,31 +74,31 @@ export async function openGuard(prefix: string): Promise<Guard> {
   };
 }
 
-async function run(guardian: ChildProcess, order: ToGuardian): Promise<GuardedProcess> {
+async function run(guardian: ChildProcess, command: ToGuardian): Promise<GuardedProcess> {
   const ended = answer(guardian, (message) =>
-    message.is === 'ended' && message.id === order.id ? message : undefined,
+    message.is === 'ended' && message.id === command.id ? message : undefined,
   ).then(
     ({ code }) => code,
-    // Without its guardian it is gone.
+    // The guardian has ended, and with it the process.
     () => null,
   );
-  let isOver = false;
+  let hasEnded = false;
   void ended.then(() => {
-    isOver = true;
+    hasEnded = true;
   });
   const started = answer(guardian, (message) =>
-    (message.is === 'running' || message.is === 'failed') && message.id === order.id ? message : undefined,
+    (message.is === 'running' || message.is === 'failed') && message.id === command.id ? message : undefined,
   );
-  guardian.send(order);
+  guardian.send(command);
   const result = await started;
-  if (result.is === 'failed') throw new Error(`${order.command} does not start: ${result.message}`);
+  if (result.is === 'failed') throw new Error(`${command.command} did not start: ${result.message}`);
   return {
     ended,
-    hasEnded: () => isOver,
+    hasEnded: () => hasEnded,
     signal: (signal) => {
-      if (!isOver) signalGroup(result.pid, signal);
+      if (!hasEnded) signalGroup(result.pid, signal);
     },
-    logTail: () => readFileSync(order.log, 'utf8').trimEnd().slice(-LOG_TAIL_CHARS),
+    logTail: () => readFileSync(command.log, 'utf8').trimEnd().slice(-LOG_TAIL_CHARS),
   };
 }
 
@@ -106,12 +106,12 @@ function signalGroup(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(-pid, signal);
   } catch (error) {
-    // It has ended, and the guardian's word of it is on its way.
+    // The process has ended, but the message of the guardian has not arrived yet.
     if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
   }
 }
 
-/** The guardian's next message that `pick` takes. Throws when the guardian ends before. */
+/** Resolves to the first result of `pick` that is not `undefined`, for the next messages of the guardian. Rejects if the guardian ends. */
 function answer<T>(guardian: ChildProcess, pick: (message: FromGuardian) => T | undefined): Promise<T> {
   return new Promise((resolve, reject) => {
     const onMessage = (message: unknown) => {
@@ -122,23 +122,22 @@ function answer<T>(guardian: ChildProcess, pick: (message: FromGuardian) => T | 
     };
     const onExit = (code: number | null) => {
       leave();
-      reject(new Error(`The guardian of a server ended with ${code}`));
+      reject(new Error(`The guardian process ended unexpectedly with exit code ${code}`));
     };
     const leave = () => guardian.off('message', onMessage).off('exit', onExit);
     guardian.on('message', onMessage).on('exit', onExit);
   });
 }
 
-/** Runs a command to its end. Throws the end of its log when it fails. */
+/** Runs a command to its end. Throws an error with the end of its log if it fails. */
 export async function runToEnd(guard: Guard, command: string, args: readonly string[]): Promise<void> {
   const child = await guard.run(command, args);
   const code = await child.ended;
-  if (code !== 0) throw new Error(`${command} ended with ${code}: ${child.logTail()}`);
+  if (code !== 0) throw new Error(`${command} ended with exit code ${code}: ${child.logTail()}`);
 }
 
 /**
- * Asks until `answers` no longer throws. Throws when `earlyEnd` has something to say (the server has ended, and this is
- * the tail of its log), and after `maxMs`.
+ * Calls `answers` until it no longer throws. Throws if `earlyEnd` returns the end of the log of a server that has ended, and after `maxMs`.
  */
 export async function untilAnswers(
   what: string,

@@ -1,7 +1,6 @@
 /**
- * A process between us and the real servers, whose life hangs on the channel to its parent: it owns a folder and what
- * runs there, and when the channel closes, however its parent ended, it kills the one and removes the other. A Java
- * process has no such channel; kill -9 of a test run would leave it behind.
+ * A process that owns a temporary folder and the servers that run in it. When the IPC channel to its parent closes, for any reason, it kills the
+ * servers and removes the folder. Without it, SIGKILL of a test run would leave servers such as Kafka running, which have no such channel.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -19,7 +18,7 @@ function tell(message: FromGuardian): void {
 
 function run({ id, command, args, env, log }: ToGuardian): void {
   const logFile = openSync(log, 'a');
-  // A group of its own: a Ctrl-C in the terminal does not reach it, and a signal reaches all that it started.
+  // In its own process group, so that a Ctrl-C in the terminal does not reach it, and a signal reaches all processes that it started.
   const child = spawn(command, args, {
     cwd: folder,
     env: { ...process.env, ...env },
@@ -52,7 +51,7 @@ async function killGroup(child: ChildProcess): Promise<void> {
   try {
     process.kill(-(child.pid ?? 0), 'SIGKILL');
   } catch {
-    return; // It was faster.
+    return; // The process has ended already.
   }
   await exited;
 }

@@ -1,4 +1,4 @@
-/** The polynomial 0x9a6c9329ac4bc9b5, its bits reversed already, in two halves: numbers are faster than bigints. */
+/** The bit-reversed polynomial 0x9a6c9329ac4bc9b5 in two halves, because numbers are faster than bigints. */
 const HIGH = 0x9a6c9329;
 const LOW = 0xac4bc9b5;
 
@@ -20,7 +20,7 @@ for (let byte = 0; byte < 256; byte += 1) {
   lowOf[byte] = low;
 }
 
-/** CRC-64/NVME of some pieces, big-endian: what S3 keeps with every object by itself. */
+/** CRC-64/NVME of consecutive pieces, big-endian: the checksum that S3 stores with every object by default. */
 export function crc64Nvme(pieces: readonly Buffer[]): Buffer {
   let high = 0xffffffff;
   let low = 0xffffffff;

@@ -6,25 +6,25 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { crc64Nvme } from './crc64-nvme.ts';
 
-/** What an object is made of. A list is kept as it is: a large object need not be one piece. */
+/** The content of an object. A list is not joined, so that a large object does not need one large buffer. */
 export type ObjectBody = Buffer | string | readonly Buffer[];
 
-/** A request that an S3 has got. */
+/** A request that the server received. */
 export type S3Request = { readonly method: string; readonly bucket: string; readonly key: string };
 
-/** An S3 for tests, in this process and in its memory. */
+/** An in-memory S3 server for tests, in this process. */
 export type S3Server = {
-  /** What the AWS SDK has to find in its environment. */
+  /** Environment variables for the AWS SDK. */
   readonly env: Readonly<Record<string, string>>;
-  /** Answers the id of the version that it makes; earlier versions are kept, and are read under their ids. */
+  /** Stores an object and returns its version id. Earlier versions can still be read by their ids. */
   readonly put: (bucket: string, key: string, body: ObjectBody) => string;
   readonly remove: (bucket: string, key: string) => void;
-  /** The keys of a bucket, in their order. */
+  /** The keys of a bucket in ascending order. */
   readonly keys: (bucket: string) => string[];
   readonly requests: () => readonly S3Request[];
-  /** Is called before a request is answered; what it throws breaks the connection. `null` for nobody. */
+  /** Sets a function that is called before each answer. If it throws, the connection is closed. `null` removes it. */
   readonly intercept: (work: ((request: S3Request) => Promise<void> | void) | null) => void;
-  /** Breaks off the body of each object after so many bytes; `null` does not. */
+  /** Closes the connection after this many bytes of the body of an object; `null` disables it. */
   readonly breakAfter: (bytes: number | null) => void;
   readonly stop: () => Promise<void>;
 };
@@ -43,16 +43,15 @@ type Reply = {
   readonly body?: string | StoredObject;
 };
 
-/** Most keys in an answer; https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html */
+/** Limit of keys per answer; https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html */
 const KEYS_MAX = 1_000;
 const PIECE_BYTES = 65_536;
-/** Most bytes of an object that comes in a request. */
+/** Limit of the size of a PUT request, in bytes. */
 const PUT_BYTES_MAX = 33_554_432;
 
 /**
- * Starts an S3 with some empty buckets. As AWS does, it answers with XML and its error codes, lists in the order of the keys'
- * bytes by pages, and gives each object a CRC-64/NVME that the SDK verifies as it reads. It takes any signature, but not none.
- * Of what it does not know it says `NotImplemented`.
+ * Starts a server with empty buckets. Like AWS, it answers with XML and error codes, lists keys in byte order and in pages, and gives each object a
+ * CRC-64/NVME, which the SDK verifies. It accepts any signature but requires one, and answers `NotImplemented` to other requests.
  */
 export async function startS3(
   buckets: readonly string[],
@@ -69,13 +68,13 @@ export async function startS3(
     try {
       const url = new URL(request.url ?? '/', 'http://s3');
       const [, bucket = '', key = ''] = /^\/([^/]*)\/?(.*)$/.exec(decodeURIComponent(url.pathname)) ?? [];
-      const asked = { method: request.method ?? '', bucket, key };
-      requests.push(asked);
-      await intercept?.(asked);
+      const received = { method: request.method ?? '', bucket, key };
+      requests.push(received);
+      await intercept?.(received);
       await send(
         response,
-        await answer(request, url, asked, { stored, versions, keysMax }),
-        asked.method,
+        await answer(request, url, received, { stored, versions, keysMax }),
+        received.method,
         breakAfter,
       );
     } catch {
@@ -84,7 +83,7 @@ export async function startS3(
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
-  // A server that listens on a port has an address of this kind.
+  // The address of a listening TCP server has this type.
   const { port } = server.address() as AddressInfo;
   const bucketOf = (name: string) => {
     const found = stored.get(name);
@@ -143,7 +142,7 @@ async function answer(
   if (key === '' || request.headers.range !== undefined) return notImplemented();
   if (method === 'PUT') return put(request, objects, key);
   if (method === 'DELETE') {
-    // One that is not there is gone, too.
+    // As in S3, deleting a missing object succeeds.
     objects.delete(key);
     return { status: 204 };
   }
@@ -155,8 +154,8 @@ async function answer(
       ? refusal(404, 'NoSuchKey', 'The specified key does not exist.')
       : refusal(404, 'NoSuchVersion', 'The specified version does not exist.');
   }
-  const wanted = request.headers['if-match'];
-  if (wanted !== undefined && wanted !== object.eTag)
+  const expectedTag = request.headers['if-match'];
+  if (expectedTag !== undefined && expectedTag !== object.eTag)
     return refusal(
       412,
       'PreconditionFailed',
@@ -247,7 +246,7 @@ async function send(
   await pipeline(Readable.from(piecesOf(body, breakAfter)), response);
 }
 
-/** Throws where it is to be broken off. */
+/** Yields the pieces of an object. Throws after `breakAfter` bytes, which closes the connection. */
 function* piecesOf({ pieces }: StoredObject, breakAfter: number | null): Generator<Buffer> {
   let left = breakAfter ?? Number.POSITIVE_INFINITY;
   for (const whole of pieces) {
@@ -255,7 +254,7 @@ function* piecesOf({ pieces }: StoredObject, breakAfter: number | null): Generat
       const piece = whole.subarray(at, Math.min(at + PIECE_BYTES, whole.length));
       if (piece.length > left) {
         yield piece.subarray(0, left);
-        throw new Error('Broken off, as told');
+        throw new Error('Closed by breakAfter');
       }
       left -= piece.length;
       yield piece;

@@ -80,7 +80,7 @@ describe.skipIf(skipped)("a Lambda function under AWS's own client", { timeout: 
     expect(lambda.firstNextMs()).toBeGreaterThan(0);
     const { now, max } = lambda.residentBytes();
     expect(now).toBeGreaterThan(10_000_000);
-    expect(most).toBeGreaterThanOrEqual(now);
+    expect(max).toBeGreaterThanOrEqual(now);
   });
 
   it('shows its errors to the one who invoked it, and goes on', async () => {
