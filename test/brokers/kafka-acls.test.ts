@@ -22,7 +22,7 @@ const [commands = ''] = codeBlocksOf(readPage('docs/brokers.md'), 'sh').filter((
 );
 const acls = aclsOf(commands);
 const users = [...new Set(acls.map(({ principal }) => principal))];
-const skipped = isSkipped(await kafkaIsMissing('our own'));
+const skipped = isSkipped(await kafkaIsMissing('controllable'));
 
 let server: KafkaServer;
 let admin: Admin;
