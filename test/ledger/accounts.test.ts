@@ -22,7 +22,7 @@ async function advertiserOf(id: number) {
 }
 
 describe('a budget entry', () => {
-  it('enters once for each reference, however often and at the same time it is tried', async () => {
+  it('is added once for each reference, also by concurrent calls', async () => {
     const { id } = await addAdvertiser(database.pool, 'A', 'EUR');
     const enter = () => addBudgetEntry(database.pool, id, 'top_up', parseAmount('10.00'), 'invoice 7');
     const answers = await Promise.all(Array.from({ length: 8 }, enter));
@@ -31,7 +31,7 @@ describe('a budget entry', () => {
     expect(await advertiserOf(id)).toMatchObject({ budgetMicros: 10_000_000n, remainingMicros: 10_000_000n });
   });
 
-  it('is refused with another amount or kind under the same reference, which another advertiser may use', async () => {
+  it('is refused if its reference has another amount or kind; other advertisers can use the reference', async () => {
     const { id } = await addAdvertiser(database.pool, 'A', 'EUR');
     const { id: other } = await addAdvertiser(database.pool, 'B', 'EUR');
     await addBudgetEntry(database.pool, id, 'top_up', 5n, 'r');
@@ -42,14 +42,14 @@ describe('a budget entry', () => {
     expect(await advertiserOf(id)).toMatchObject({ budgetMicros: 5n });
   });
 
-  it('makes a reference of its own without one, each time anew', async () => {
+  it('gets a new reference in each call without one', async () => {
     const { id } = await addAdvertiser(database.pool, 'A', 'EUR');
     await addBudgetEntry(database.pool, id, 'top_up', 5n);
     await addBudgetEntry(database.pool, id, 'top_up', 5n);
     expect(await advertiserOf(id)).toMatchObject({ budgetMicros: 10n });
   });
 
-  it('takes away no more than what remains after what was spent', async () => {
+  it('cannot subtract more than the remaining budget', async () => {
     const { advertiser, ad } = await addAccount(database.pool, { budget: '1.00', price: '0.40' });
     await deliverTwice(database.pool, [clickRecord({ ad })]);
     const takeAway = (amount: string) =>
@@ -63,14 +63,14 @@ describe('a budget entry', () => {
     expect(rows).toEqual([{ reference: '-0.60' }]);
   });
 
-  it('of nothing is refused in words', async () => {
+  it('of 0 is refused with a TollwayError', async () => {
     const { id } = await addAdvertiser(database.pool, 'A', 'EUR');
     await expect(addBudgetEntry(database.pool, id, 'adjustment', 0n)).rejects.toBeInstanceOf(TollwayError);
   });
 });
 
 describe('the credit of a click', () => {
-  it('gives back once what it was charged, and leaves its row as it is', async () => {
+  it('refunds the charge once and does not change the row of the click', async () => {
     const { advertiser, ad } = await addAccount(database.pool, { budget: '1.00', price: '0.40' });
     const record = clickRecord({ ad });
     await deliverTwice(database.pool, [record]);
@@ -86,7 +86,7 @@ describe('the credit of a click', () => {
     expect(await deliverTwice(database.pool, [record])).toEqual(['duplicate']);
   });
 
-  it('is refused for a click that is unknown or was not charged', async () => {
+  it('is refused for an unknown click and for one that was not charged', async () => {
     const { ad } = await addAccount(database.pool);
     const { ad: poor } = await addAccount(database.pool, { budget: '0' });
     const robot = clickRecord({ ad, invalid: 'bot' });
@@ -100,7 +100,7 @@ describe('the credit of a click', () => {
 });
 
 describe('accounts', () => {
-  it('are listed as they were made and changed', async () => {
+  it('are listed with their current values', async () => {
     const { advertiser, campaign, ad } = await addAccount(database.pool, { budget: '2.00', cap: '1.00' });
     const changed = await updateAd(database.pool, ad.id, {
       urlTemplate: 'https://b.example/',
@@ -119,7 +119,7 @@ describe('accounts', () => {
     });
   });
 
-  it('that are not known are refused by name', async () => {
+  it('that do not exist are refused with an error code', async () => {
     const unknown = { code: 'unknown_advertiser' };
     await expect(addBudgetEntry(database.pool, NOBODY, 'top_up', 1n)).rejects.toMatchObject(unknown);
     await expect(addCampaign(database.pool, NOBODY, 'c', null, null)).rejects.toMatchObject(unknown);

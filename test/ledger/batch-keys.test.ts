@@ -3,7 +3,7 @@ import { uuidV7 } from '../../common/uuid.ts';
 import { collectKeys } from '../../ledger/batch-keys.ts';
 import { clickRecord } from '../support/records.ts';
 
-it('Clicks name the range of their sequences by spool, in whatever order those come', () => {
+it('The keys of a batch have the range of sequences by spool, in any order of the clicks', () => {
   const [one, other] = [uuidV7(), uuidV7()];
   const nonce = uuidV7();
   const unattributed = clickRecord({ from: null });

@@ -13,23 +13,23 @@ import { clickRecord, type NamedAd } from '../support/records.ts';
 
 const database = testDatabase();
 let listener: Client;
-let heard: string[] = [];
+let notifications: string[] = [];
 
 beforeAll(async () => {
   listener = createClient(database.url, 'test listener');
   await listener.connect();
-  listener.on('notification', ({ payload }) => heard.push(payload ?? ''));
+  listener.on('notification', ({ payload }) => notifications.push(payload ?? ''));
   await listener.query(`listen ${ADS_CHANGED_CHANNEL}`);
 });
 afterAll(() => listener.end());
-beforeEach(() => heardSoFar());
+beforeEach(() => takeNotifications());
 
-/** What was notified since the last call. Notifications come in the order of their commits, so an end mark tells. */
-async function heardSoFar(): Promise<string[]> {
+/** Returns the notifications since the last call. They arrive in commit order, so it sends one more and waits for it. */
+async function takeNotifications(): Promise<string[]> {
   await database.pool.query('select pg_notify($1, $2)', [ADS_CHANGED_CHANNEL, 'end']);
-  await expect.poll(() => heard.at(-1), { interval: 5 }).toBe('end');
-  const all = heard.filter((payload) => payload !== 'end');
-  heard = [];
+  await expect.poll(() => notifications.at(-1), { interval: 5 }).toBe('end');
+  const all = notifications.filter((payload) => payload !== 'end');
+  notifications = [];
   return all;
 }
 
@@ -43,71 +43,74 @@ async function isBudgetExhausted(ad: NamedAd): Promise<boolean | undefined> {
 
 const clicksOn = (ad: NamedAd, count: number) => Array.from({ length: count }, () => clickRecord({ ad }));
 
-describe('the ad servers hear', () => {
-  it('of a budget that no longer pays for an ad, once, and not of the charges before and after', async () => {
+describe('the ad servers are notified', () => {
+  it('once when a budget no longer pays for an ad, and not of the charges before and after', async () => {
     const { advertiser, campaign, ad } = await addAccount(database.pool, { budget: '1.00', price: '0.30' });
     const cheap = await addAdTo(database.pool, campaign, '0.05');
-    await heardSoFar();
+    await takeNotifications();
     await deliverTwice(database.pool, clicksOn(ad, 2));
-    expect(await heardSoFar()).toEqual([]);
+    expect(await takeNotifications()).toEqual([]);
     await deliverTwice(database.pool, clicksOn(ad, 1));
-    expect(await heardSoFar()).toEqual([String(advertiser.id)]);
+    expect(await takeNotifications()).toEqual([String(advertiser.id)]);
     expect([await isBudgetExhausted(ad), await isBudgetExhausted(cheap)]).toEqual([true, false]);
     await deliverTwice(database.pool, clicksOn(ad, 3));
-    expect(await heardSoFar()).toEqual([]);
+    expect(await takeNotifications()).toEqual([]);
     await deliverTwice(database.pool, clicksOn(cheap, 2));
-    expect(await heardSoFar()).toEqual([String(advertiser.id)]);
+    expect(await takeNotifications()).toEqual([String(advertiser.id)]);
     expect(await isBudgetExhausted(cheap)).toBe(true);
   });
 
-  it('of a top-up that lifts the budget-exhausted flag, and not of one that is too small or not needed', async () => {
+  it('of a top-up that clears the budget-exhausted flag, and not of other top-ups', async () => {
     const { advertiser, ad } = await addAccount(database.pool, { budget: '0.20', price: '0.30' });
     expect(await isBudgetExhausted(ad)).toBe(true);
     const topUp = (amount: string) =>
       addBudgetEntry(database.pool, advertiser.id, 'top_up', parseAmount(amount));
-    await heardSoFar();
+    await takeNotifications();
     await topUp('0.09');
-    expect(await heardSoFar()).toEqual([]);
+    expect(await takeNotifications()).toEqual([]);
     await topUp('0.01');
-    expect(await heardSoFar()).toEqual([String(advertiser.id)]);
+    expect(await takeNotifications()).toEqual([String(advertiser.id)]);
     expect(await isBudgetExhausted(ad)).toBe(false);
     await topUp('5.00');
-    expect(await heardSoFar()).toEqual([]);
+    expect(await takeNotifications()).toEqual([]);
     expect(await deliverTwice(database.pool, clicksOn(ad, 1))).toEqual(['charged']);
   });
 
-  it('of a correction that takes the money away', async () => {
+  it('of an adjustment that exhausts the budget', async () => {
     const { advertiser, ad } = await addAccount(database.pool, { budget: '1.00', price: '0.30' });
-    await heardSoFar();
+    await takeNotifications();
     await addBudgetEntry(database.pool, advertiser.id, 'adjustment', parseAmount('-0.80'));
-    expect(await heardSoFar()).toEqual([String(advertiser.id)]);
+    expect(await takeNotifications()).toEqual([String(advertiser.id)]);
     expect(await isBudgetExhausted(ad)).toBe(true);
   });
 
-  it('of a cap that is used up, while another campaign of the advertiser goes on', async () => {
+  it('of an exhausted cap, while another campaign of the advertiser continues', async () => {
     const { advertiser, ad } = await addAccount(database.pool, { cap: '0.50', price: '0.30' });
     const free = await addCampaign(database.pool, advertiser.id, 'free', null, null);
     const other = await addAdTo(database.pool, free, '0.30');
-    await heardSoFar();
+    await takeNotifications();
     await deliverTwice(database.pool, clicksOn(ad, 1));
-    expect(await heardSoFar()).toEqual([String(advertiser.id)]);
+    expect(await takeNotifications()).toEqual([String(advertiser.id)]);
     expect([await isBudgetExhausted(ad), await isBudgetExhausted(other)]).toEqual([true, false]);
     await deliverTwice(database.pool, [...clicksOn(ad, 2), ...clicksOn(other, 1)]);
-    expect(await heardSoFar()).toEqual([]);
+    expect(await takeNotifications()).toEqual([]);
   });
 
-  it('of a price change, with the budget-exhausted flag set or lifted by it', async () => {
+  it('of a price change that sets or clears the budget-exhausted flag', async () => {
     const { advertiser, ad } = await addAccount(database.pool, { budget: '1.00', price: '0.30' });
-    await heardSoFar();
+    await takeNotifications();
     await updateAd(database.pool, ad.id, { priceMicros: parseAmount('1.01') });
-    expect([await heardSoFar(), await isBudgetExhausted(ad)]).toEqual([[String(advertiser.id)], true]);
+    expect([await takeNotifications(), await isBudgetExhausted(ad)]).toEqual([[String(advertiser.id)], true]);
     await updateAd(database.pool, ad.id, { priceMicros: parseAmount('1.00') });
-    expect([await heardSoFar(), await isBudgetExhausted(ad)]).toEqual([[String(advertiser.id)], false]);
+    expect([await takeNotifications(), await isBudgetExhausted(ad)]).toEqual([
+      [String(advertiser.id)],
+      false,
+    ]);
   });
 
-  it('of an advertiser that is paused and resumed, of an ad that is paused, and of one that is new', async () => {
+  it('of a paused and resumed advertiser, a paused ad and a new ad', async () => {
     const { advertiser, campaign, ad } = await addAccount(database.pool);
-    await heardSoFar();
+    await takeNotifications();
     for (const change of [
       () => setAdvertiserStatus(database.pool, advertiser.id, 'paused'),
       () => setAdvertiserStatus(database.pool, advertiser.id, 'active'),
@@ -115,20 +118,20 @@ describe('the ad servers hear', () => {
       () => addAdTo(database.pool, campaign),
     ]) {
       await change();
-      expect(await heardSoFar()).toEqual([String(advertiser.id)]);
+      expect(await takeNotifications()).toEqual([String(advertiser.id)]);
     }
   });
 
-  it('nothing when a transaction that set a budget-exhausted flag is rolled back', async () => {
+  it('of nothing when a transaction that set a budget-exhausted flag is rolled back', async () => {
     const { advertiser, ad } = await addAccount(database.pool, { budget: '1.00', price: '0.30' });
-    await heardSoFar();
+    await takeNotifications();
     const tooMuch = addBudgetEntry(database.pool, advertiser.id, 'adjustment', parseAmount('-1.01'));
     await expect(tooMuch).rejects.toMatchObject({ code: 'not_enough_budget' });
-    expect([await heardSoFar(), await isBudgetExhausted(ad)]).toEqual([[], false]);
+    expect([await takeNotifications(), await isBudgetExhausted(ad)]).toEqual([[], false]);
   });
 });
 
-it('is set on exactly those ads that what is left does not pay for, whatever happens in whatever order', async () => {
+it('The flag is set on exactly the ads that cost more than the remaining budget or cap, after any changes', async () => {
   const step = fc.oneof(
     {
       weight: 4,

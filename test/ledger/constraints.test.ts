@@ -31,8 +31,8 @@ function insertRow(
   );
 }
 
-describe('the schema, against statements that are wrong', () => {
-  it('lets nobody spend more than the budget', async () => {
+describe('the constraints of the schema', () => {
+  it('refuse spending above the budget', async () => {
     const { advertiser } = await addAccount(database.pool, { budget: '1.00' });
     const overspend = (micros: number) =>
       database.pool.query('update advertiser set spent_micros = $2 where id = $1', [advertiser.id, micros]);
@@ -44,14 +44,14 @@ describe('the schema, against statements that are wrong', () => {
     expect(await failureOf(database.pool.query(shrink, [advertiser.id]))).toMatchObject({ code: '23514' });
   });
 
-  it('lets nobody spend more than a cap', async () => {
+  it('refuse spending above a cap', async () => {
     const { campaign } = await addAccount(database.pool, { cap: '1.00' });
     const statement = 'update campaign set spent_micros = 1000001 where id = $1';
     const error = await failureOf(database.pool.query(statement, [campaign.id]));
     expect(error).toMatchObject({ code: '23514', constraint: 'campaign_within_cap' });
   });
 
-  it('lets no click have a second row and no nonce be spent twice', async () => {
+  it('refuse a second row of a click and a second use of a nonce', async () => {
     const clickId = uuidV7();
     await insertRow(clickId);
     expect(errorCode(await failureOf(insertRow(clickId)))).toBe('23505');
@@ -61,16 +61,16 @@ describe('the schema, against statements that are wrong', () => {
   });
 
   it.each([
-    ['a charge of nothing', { charged: 0n }],
+    ['a charge of 0', { charged: 0n }],
     ['a charge with a reason', { reason: 'bot' }],
-    ['an invalid click that costs', { outcome: 'invalid', reason: 'bot' }],
+    ['an invalid click with an amount', { outcome: 'invalid', reason: 'bot' }],
     ['an invalid click without a reason', { outcome: 'invalid', charged: 0n }],
-    ['a gift', { charged: -1n, outcome: 'invalid', reason: 'bot' }],
-  ])('lets no row of the ledger be %s', async (_, columns) => {
+    ['a negative amount', { charged: -1n, outcome: 'invalid', reason: 'bot' }],
+  ])('refuse a row of the ledger with %s', async (_, columns) => {
     expect(errorCode(await failureOf(insertRow(uuidV7(), columns)))).toBe('23514');
   });
 
-  it('lets no reference enter a budget twice, no amount be nothing, and no credit be without its click', async () => {
+  it('refuse a repeated reference, an amount of 0, and a credit without a click', async () => {
     const { advertiser } = await addAccount(database.pool, { budget: '0.00' });
     const { advertiser: other } = await addAccount(database.pool, { budget: '0.00' });
     const enter = (
@@ -97,7 +97,7 @@ describe('the schema, against statements that are wrong', () => {
     expect(errorCode(await failureOf(enter(999_999, 5, 'invoice 6')))).toBe('23503');
   });
 
-  it('lets no day be closed twice', async () => {
+  it('refuse to close a day twice', async () => {
     const close = (day: string) =>
       database.pool.query(`insert into closed_day values ($1, 1, 1, 'charged', 1, 1)`, [day]);
     const closeSpool = (day: string, spoolId: string) =>
@@ -111,7 +111,7 @@ describe('the schema, against statements that are wrong', () => {
     expect(errorCode(await failureOf(closeSpool('2020-01-01', spoolId)))).toBe('23505');
   });
 
-  it('lets no record be rejected twice', async () => {
+  it('refuse a second dead letter with the same identity', async () => {
     const reject = () =>
       database.pool.query(
         `insert into dead_letter (identity, reason, detail, counted) values ('one', 'poison', '', true)`,
@@ -120,13 +120,13 @@ describe('the schema, against statements that are wrong', () => {
     expect(errorCode(await failureOf(reject()))).toBe('23505');
   });
 
-  it.each([-1, 1_000_000_000_000])('lets no spool be corrected to %d clicks', async (accepted) => {
+  it.each([-1, 1_000_000_000_000])('refuse a correction of a spool to %d clicks', async (accepted) => {
     const statement = `insert into spool_correction (spool_id, accepted_before, accepted_after, reason) values ($1, 0, $2, 'x')`;
     const error = await failureOf(database.pool.query(statement, [uuidV7(), accepted]));
     expect(errorCode(error)).toBe('23514');
   });
 
-  it('lets the ledger have one window only', async () => {
+  it('refuse a second row of ledger_window', async () => {
     const insert = (one: boolean) =>
       database.pool.query(
         `insert into ledger_window (one, click_floor, click_ahead, nonce_floor, nonce_ahead) values ($1, now(), now(), now(), now())`,
@@ -136,7 +136,7 @@ describe('the schema, against statements that are wrong', () => {
     expect(errorCode(await failureOf(insert(false)))).toBe('23514');
   });
 
-  it('lets no ad be free or cost more than a price may, and no cap be nothing', async () => {
+  it('refuse a price of 0 or above the maximum, and a cap of 0', async () => {
     const { ad, campaign } = await addAccount(database.pool);
     for (const [statement, id] of [
       ['update ad set price_micros = 0 where id = $1', ad.id],
@@ -147,7 +147,7 @@ describe('the schema, against statements that are wrong', () => {
     }
   });
 
-  it('lets no ad go to another campaign, and none belong to two advertisers', async () => {
+  it('refuse to move an ad to another campaign, and an ad whose campaign belongs to another advertiser', async () => {
     const { ad } = await addAccount(database.pool);
     const { campaign, advertiser } = await addAccount(database.pool);
     const move = 'update ad set campaign_id = $2, advertiser_id = $3 where id = $1';
@@ -162,8 +162,8 @@ describe('the schema, against statements that are wrong', () => {
   });
 });
 
-describe('a handler whose statements fail', () => {
-  it('keeps nothing of the batch, and calls a constraint an invariant', async () => {
+describe('a charge whose statements fail', () => {
+  it('rolls back the batch; a violated constraint is an invariant failure', async () => {
     const own = await createTestDatabase();
     try {
       const { ad } = await addAccount(own.pool);
@@ -190,7 +190,7 @@ describe('a handler whose statements fail', () => {
     }
   });
 
-  it('calls a day inside the window without its partition transient, and charges once it is there', async () => {
+  it('is a transient failure if a partition inside the window is missing, and succeeds when it exists', async () => {
     const own = await createTestDatabase();
     try {
       const { ad } = await addAccount(own.pool);

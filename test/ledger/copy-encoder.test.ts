@@ -45,7 +45,7 @@ async function stored(): Promise<Row[]> {
 
 const asStored = (row: Row): Row => ({ ...row, large: row.large === null ? null : BigInt(row.large) });
 
-// PostgreSQL's text takes no NUL, and a lone surrogate is no character.
+// Without NUL, which PostgreSQL's text cannot store, and without lone surrogates.
 const word = fc.string({ unit: 'grapheme', maxLength: 30 }).map((text) => text.replaceAll('\0', ''));
 const row: fc.Arbitrary<Row> = fc.record({
   id: fc.option(fc.uuid()),
@@ -59,8 +59,8 @@ const row: fc.Arbitrary<Row> = fc.record({
   word: fc.option(word),
 });
 
-describe('rows in binary', () => {
-  it('are in the table what they were here, of any values', async () => {
+describe('rows in the binary COPY format', () => {
+  it('are stored with their values, for any values', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(row, { maxLength: 30 }), async (given) => {
         await database.pool.query('truncate sample');
@@ -71,7 +71,7 @@ describe('rows in binary', () => {
     );
   });
 
-  it('take the bounds of every type, and times before PostgreSQL’s epoch', async () => {
+  it('can have the bounds of each type, and times before PostgreSQL’s epoch', async () => {
     const ordinary = { id: null, small: 0, large: 0, at: 0, word: '' };
     const given: Row[] = [
       { ...ordinary, large: 2n ** 63n - 1n },
@@ -91,7 +91,7 @@ describe('rows in binary', () => {
     expect(await stored()).toEqual(given.map(asStored));
   });
 
-  it('grow with what is written into them', async () => {
+  it('can exceed the initial size of the buffer', async () => {
     const long = '€'.repeat(70_000);
     const given = Array.from({ length: 3_000 }, (_, index) => ({
       id: null,
@@ -104,12 +104,12 @@ describe('rows in binary', () => {
     expect(await stored()).toEqual(given.map(asStored));
   });
 
-  it('may be none', async () => {
+  it('can be absent: nothing is sent', async () => {
     await send([]);
     expect(await stored()).toEqual([]);
   });
 
-  it('that the server refuses fail the transaction with its error, and the connection goes on', async () => {
+  it('that the server refuses fail the transaction with its error; the connection stays usable', async () => {
     await database.pool.query('create table keyed (id integer primary key)');
     const rows = new CopyRows(1);
     for (const id of [1, 2, 2]) {
@@ -124,7 +124,7 @@ describe('rows in binary', () => {
     expect(database.connectionErrors).toEqual([]);
   });
 
-  it('refuse a number that its column cannot hold, before anything is sent', () => {
+  it('throw on a number that does not fit its column, before anything is sent', () => {
     const rows = new CopyRows(1);
     rows.row();
     expect(() => rows.int4(2 ** 31)).toThrow(RangeError);

@@ -29,14 +29,14 @@ async function exported(filter: Partial<ExportFilter> = {}): Promise<{ rows: Exp
   return { rows, until };
 }
 
-describe('back to back, while transactions are held open', () => {
-  it('exports every click exactly once', async () => {
+describe('consecutive exports, while transactions are open', () => {
+  it('export every click exactly once', async () => {
     const accounts = await Promise.all(
       [1, 2, 3, 4].map(() => addAccount(database.pool, { budget: '1000000.00' })),
     );
     const sent: string[] = [];
     let over = false;
-    /** Charges, and holds each transaction open for a while between its beginning, its rows and its commit. */
+    /** Charges batches, with pauses between the begin, the rows and the commit of each transaction. */
     const writer = async ({ ad }: (typeof accounts)[number], index: number) => {
       const connection = await database.pool.connect();
       try {
@@ -78,18 +78,18 @@ describe('back to back, while transactions are held open', () => {
     expect(found.toSorted()).toEqual(sent.toSorted());
   });
 
-  it('stays below a transaction that has not committed, and reaches its rows afterwards', async () => {
+  it('end before the rows of an open transaction, and include them after its commit', async () => {
     const { ad } = await addAccount(database.pool);
     const connection = await database.pool.connect();
     await connection.query(BEGIN_CHARGE);
     const begun = await readSettlementWatermark(connection);
     const click = clickRecord({ ad });
-    // The time is the subject: exports are to the second, so the click is settled in a later one than its transaction began.
+    // The bound is rounded down to the second, so the click is settled in a later second than its transaction began.
     await connection.query('select pg_sleep(1.1)');
     await settle(connection, [click], { clickAgeMaxDays: 14 });
     const { rows, until } = await exported();
     expect(rows).toEqual([]);
-    // To the second in which the transaction began.
+    // At most the second in which the transaction began.
     expect(until.getTime()).toBeLessThanOrEqual(begun.getTime());
     expect(Date.now() - until.getTime()).toBeLessThan(30_000);
     await connection.query('commit');
@@ -99,7 +99,7 @@ describe('back to back, while transactions are held open', () => {
     expect(after.until.getTime()).toBeGreaterThan(until.getTime());
   });
 
-  it('stays below the oldest of several transactions, and asks nothing of those of other databases', async () => {
+  it('end before the oldest of several transactions, and ignore transactions of other databases', async () => {
     const connections = await Promise.all([3, 30, 0].map(() => database.pool.connect()));
     const beginAgo = (seconds: number) =>
       `begin; ${LOCK_SETTLEMENT.replace('clock_timestamp()', `clock_timestamp() - interval '${seconds} seconds'`)}`;
@@ -118,7 +118,7 @@ describe('back to back, while transactions are held open', () => {
     }
   });
 
-  it('never goes back: what was exported before is not exported again', async () => {
+  it('do not repeat rows when the watermark is lower than the last bound', async () => {
     const { ad } = await addAccount(database.pool);
     const connection = await database.pool.connect();
     try {
@@ -126,7 +126,7 @@ describe('back to back, while transactions are held open', () => {
         await deliver(database.pool, [clickRecord({ ad })]);
         const { until } = await exported();
         await connection.query(BEGIN_CHARGE);
-        // Its lock names the second in which it began, which began before the bound: unless a new one has begun since.
+        // The lock has the second in which the transaction began, which is before the bound, unless a new second has begun.
         const watermark = await readSettlementWatermark(database.pool);
         if (watermark < until) {
           const next = await exported({ since: until });
@@ -142,7 +142,7 @@ describe('back to back, while transactions are held open', () => {
     }
   });
 
-  it('uses an earlier bound as it is given, and brings a later one down', async () => {
+  it('use a given bound in the past, and the watermark for one in the future', async () => {
     const early = new Date(Date.now() - DAY_MS);
     expect((await exported({ until: early })).until).toEqual(early);
     const { until } = await exported({ until: new Date(Date.now() + DAY_MS) });
@@ -150,7 +150,7 @@ describe('back to back, while transactions are held open', () => {
   });
 });
 
-describe('a window that cannot be meant', () => {
+describe('an invalid filter', () => {
   it.each<[string, Partial<ExportFilter>, string]>([
     ['from the future', { since: new Date(Date.now() + DAY_MS) }, 'bad_window'],
     ['that ends before it begins', { since: new Date(2_000), until: new Date(1_000) }, 'bad_window'],
@@ -160,7 +160,7 @@ describe('a window that cannot be meant', () => {
     await expect(exported(filter)).rejects.toMatchObject({ code });
   });
 
-  it('names the advertiser that is unknown', async () => {
+  it('is named in the error', async () => {
     await expect(exported({ advertiserId: 999 })).rejects.toThrow(
       'Expected the id of an advertiser in the database, got 999',
     );
@@ -168,7 +168,7 @@ describe('a window that cannot be meant', () => {
 });
 
 describe('the rows', () => {
-  it('include what was settled at the lower bound and nothing at the upper: a click, a rejected one, a credit', async () => {
+  it('include the lower bound and exclude the upper one, for clicks, rejected clicks and credits', async () => {
     const { ad } = await addAccount(database.pool);
     const click = clickRecord({ ad });
     await deliver(database.pool, [click, clickRecord({ ad: { ...ad, id: 2_000_000_000 } })]);
@@ -186,7 +186,7 @@ describe('the rows', () => {
     expect(await outcomes({ until: new Date(at.getTime() + 1) })).toEqual(all);
   });
 
-  it.each([2_000, 2_001, 4_000])('are all there over pages: %i', async (count) => {
+  it.each([2_000, 2_001, 4_000])('are complete over several pages: %i', async (count) => {
     const { ad } = await addAccount(database.pool, { budget: '1000000.00' });
     const clicks = Array.from({ length: count }, () => clickRecord({ ad }));
     await deliver(database.pool, clicks);
@@ -194,7 +194,7 @@ describe('the rows', () => {
     expect(rows.map(({ clickId }) => clickId)).toEqual(clicks.map(({ click }) => click.clickId).toSorted());
   });
 
-  it('come in the order of the clicks, over days, whenever they were settled', async () => {
+  it('are in the order of the clicks over several days, not in the order of settlement', async () => {
     const { ad } = await addAccount(database.pool);
     const now = Date.now();
     const clicks = [5, 1, 0, 9, 3].map((daysAgo) => clickRecord({ ad, clickedAt: now - daysAgo * DAY_MS }));
@@ -205,7 +205,7 @@ describe('the rows', () => {
     );
   });
 
-  it('are those of one advertiser, or of one campaign, where that is asked for', async () => {
+  it('are those of the advertiser or campaign in the filter', async () => {
     const [one, other] = [await addAccount(database.pool), await addAccount(database.pool)];
     const [mine, foreign] = [clickRecord({ ad: one.ad }), clickRecord({ ad: other.ad })];
     await deliver(database.pool, [mine, foreign]);
@@ -217,7 +217,7 @@ describe('the rows', () => {
     expect(await ids({})).toHaveLength(2);
   });
 
-  it('hold rejected clicks of any id, and what cannot be read, but nothing that is no click of ours', async () => {
+  it('include rejected clicks with any id and unreadable records with a key, but no foreign records', async () => {
     const { ad } = await addAccount(database.pool);
     const spool = new TestSpool();
     const ancient = spool.click({ ad, clickedAt: 1_000 });
@@ -241,7 +241,7 @@ describe('the rows', () => {
 });
 
 describe('a credit', () => {
-  it('is a row of its own with the amount taken back, beside the row of its click', async () => {
+  it('is a separate row with the negative amount, in addition to the row of its click', async () => {
     const { ad, advertiser } = await addAccount(database.pool);
     const click = clickRecord({ ad, nonce: uuidV7() });
     await deliver(database.pool, [click]);
@@ -265,7 +265,7 @@ describe('a credit', () => {
     expect((await exported({ advertiserId: advertiser.id })).rows).toHaveLength(2);
   });
 
-  it('is exported though the day of its click is closed', async () => {
+  it('is exported even if the day of its click was dropped', async () => {
     const { ad, advertiser } = await addAccount(database.pool);
     const click = clickRecord({ ad });
     await deliver(database.pool, [click]);
@@ -278,7 +278,7 @@ describe('a credit', () => {
 });
 
 describe('the entries of a budget', () => {
-  it('are its top-ups, adjustments and credits, in their order', async () => {
+  it('are its top-ups, adjustments and credits, oldest first', async () => {
     const { ad, advertiser } = await addAccount(database.pool, { budget: '10.00' });
     await addBudgetEntry(database.pool, advertiser.id, 'adjustment', -1_500_000n, 'invoice-4711');
     const click = clickRecord({ ad });
@@ -293,7 +293,7 @@ describe('the entries of a budget', () => {
     expect(entries[1]?.reference).toBe('invoice-4711');
   });
 
-  it('are none for a new advertiser, and an error for one that is not there', async () => {
+  it('are empty for a new advertiser, and an error for an unknown one', async () => {
     const { id } = await addAdvertiser(database.pool, 'New', 'USD');
     expect(await listBudgetEntries(database.pool, id)).toEqual([]);
     await expect(listBudgetEntries(database.pool, id + 1)).rejects.toMatchObject({

@@ -25,12 +25,12 @@ beforeEach(async () => {
 afterEach(() => database.drop());
 
 const OPTIONS = { clickAgeMaxDays: 14 };
-/** The same click as a file or a forwarder brings it that keeps no keys. */
+/** The same click without its key, as from a file or a forwarder that drops keys. */
 const withoutKey = (record: ReadClick): ReadClick => ({ ...record, key: null, from: null });
 const unknownAd = () => ({ ...account.ad, id: account.ad.id + 1 });
 
 describe('a click that was settled from a copy without its key', () => {
-  it('settles its sequence when the copy with the key comes, and is charged once', async () => {
+  it('gets its key when the copy with the key arrives, and is charged once', async () => {
     const click = spool.click({ ad: account.ad });
     expect(await deliver(database.pool, [withoutKey(click)])).toEqual(['charged']);
     expect(await deliver(database.pool, [click, spool.watermark()])).toEqual(['duplicate', 'watermark']);
@@ -43,7 +43,7 @@ describe('a click that was settled from a copy without its key', () => {
     });
   });
 
-  it('does so too when both come in one batch, the one without the key first', async () => {
+  it('gets its key if both copies are in one batch, the one without the key first', async () => {
     const click = spool.click({ ad: account.ad });
     const { outcomes } = await chargeClicks(
       database.pool,
@@ -59,7 +59,7 @@ describe('a click that was settled from a copy without its key', () => {
     expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 1, missing: 0, unattributed: 0 });
   });
 
-  it('gets no key under which another click was settled', async () => {
+  it('does not get a key under which another click was settled', async () => {
     const click = spool.click({ ad: account.ad });
     const other = withoutKey(clickRecord({ ad: account.ad }));
     await deliver(database.pool, [click, other, spool.watermark()]);
@@ -68,7 +68,7 @@ describe('a click that was settled from a copy without its key', () => {
     expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 1, charged: 1, unattributed: 1 });
   });
 
-  it('does so too when it was rejected, and its letter can still be redriven', async () => {
+  it('gets its key if it was rejected; its dead letter can still be redriven', async () => {
     const click = spool.click({ ad: unknownAd() });
     expect(await deliver(database.pool, [withoutKey(click)])).toEqual(['rejected: unknown_ad']);
     expect(await deliver(database.pool, [click, spool.watermark()])).toEqual(['duplicate', 'watermark']);
@@ -79,11 +79,11 @@ describe('a click that was settled from a copy without its key', () => {
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 1, rejected: 0, missing: 0 });
   });
 
-  it('does so too when the copy with the key could not be read at first and is redriven', async () => {
+  it('gets its key if the copy with the key was unreadable at first and is redriven', async () => {
     const click = spool.click({ ad: account.ad });
     await deliver(database.pool, [unreadableRecord(Buffer.from('a later version'), click.from)]);
     await deliver(database.pool, [withoutKey(click), spool.watermark()]);
-    // As a processor reads the same bytes that knows their version.
+    // Stands for a newer processor, which can read the bytes.
     await database.pool.query('update dead_letter set raw = $1', [click.value]);
     const [id = 0n] = await listDeadLetterIds(database.pool, 0n, 10);
     expect(await redrive(database.pool, id)).toMatchObject({ outcome: 'duplicate' });
@@ -91,7 +91,7 @@ describe('a click that was settled from a copy without its key', () => {
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 1, rejected: 0, unattributed: 0 });
   });
 
-  it('does so too when the copy with the key is given up as poison', async () => {
+  it('gets its key if the copy with the key is rejected as poison', async () => {
     const click = spool.click({ ad: account.ad });
     await deliver(database.pool, [withoutKey(click)]);
     await quarantine(database.pool, click, 'odd');
@@ -99,7 +99,7 @@ describe('a click that was settled from a copy without its key', () => {
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 1, rejected: 0, missing: 0 });
   });
 
-  it('settles it once though two processors bring the copy at the same time', async () => {
+  it('gets its key once if several processors settle the copy concurrently', async () => {
     const clicks = Array.from({ length: 20 }, () => spool.click({ ad: account.ad }));
     await deliver(database.pool, clicks.map(withoutKey));
     await Promise.all(Array.from({ length: 4 }, () => deliver(database.pool, clicks)));
@@ -107,7 +107,7 @@ describe('a click that was settled from a copy without its key', () => {
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 20, missing: 0, unattributed: 0 });
   });
 
-  it('does not settle a sequence again that other bytes have settled', async () => {
+  it('does not get its key if an unreadable record has settled the sequence', async () => {
     const click = spool.click({ ad: account.ad });
     await deliver(database.pool, [withoutKey(click)]);
     await deliver(database.pool, [unreadableRecord(Buffer.from('a forgery'), click.from)]);
@@ -116,7 +116,7 @@ describe('a click that was settled from a copy without its key', () => {
   });
 });
 
-it('The books balance whatever copies come, in whatever order and batches', { timeout: 60_000 }, async () => {
+it('The books balance for any copies in any order and batches', { timeout: 60_000 }, async () => {
   const copy = fc.record({
     click: fc.nat(5),
     kind: fc.constantFrom('keyed', 'without key', 'forgery', 'watermark', 'merge'),

@@ -12,7 +12,7 @@ import { clickRecord } from '../support/records.ts';
 let database: TestDatabase & { drop: () => Promise<void> };
 let pool: Pool;
 let account: Account;
-/** What the pool's connections have sent, in order. */
+/** The statements that connections of the pool have sent, in order. */
 let sent: string[];
 
 beforeEach(async () => {
@@ -63,7 +63,7 @@ it.each<[string, () => Promise<unknown>]>([
       await creditClick(pool, click.click.clickId);
     },
   ],
-])('%s gives up waiting for an advertiser that somebody holds', async (_, act) => {
+])('%s stops waiting for the lock of an advertiser after a timeout', async (_, act) => {
   await act();
   const locks = sent.flatMap((text, index) => (/for (no key )?update/.test(text) ? [index] : []));
   expect(locks.length, sent.join('\n')).toBeGreaterThan(0);

@@ -21,7 +21,7 @@ import { silent } from '../support/loggers.ts';
 import { clickRecord, TestSpool, unreadableRecord } from '../support/records.ts';
 import { RETENTION } from '../support/retention.ts';
 
-/** Five days of ledger, and nonces of five days: the template has fourteen and 44. */
+/** Retains five days of the ledger and of nonces. The template database has 14 and 44 days. */
 const SHORT = {
   clickAgeDays: 2,
   linkLifeDays: 3,
@@ -43,7 +43,7 @@ async function daysOf(table: Partitioned): Promise<number[]> {
 
 const today = () => dayStart(Date.now());
 
-/** Of ten days: charged, over budget, invalid and rejected clicks, with nonces and without a spool id. */
+/** Settles clicks of ten days: charged, over budget, invalid and rejected, with a nonce, and without a spool id. */
 async function tenDaysOfClicks() {
   const { ad } = await addAccount(database.pool, { budget: '4.00', price: '0.25' });
   const spool = new TestSpool();
@@ -62,7 +62,7 @@ async function tenDaysOfClicks() {
 }
 
 describe('merging counters', () => {
-  it('changes nothing in the books, whatever is merged before and after', async () => {
+  it('does not change the reconciliation', async () => {
     await tenDaysOfClicks();
     const before = await expectBalanced(database.pool);
     await mergeSpoolCounters(database.pool);
@@ -75,7 +75,7 @@ describe('merging counters', () => {
     expect((await expectBalanced(database.pool)).spools).toEqual(spools);
   });
 
-  it('takes more rows than one transaction merges, and several mergers beside handlers at work', async () => {
+  it('merges more rows than fit one transaction, with several merges and charges running', async () => {
     const { ad } = await addAccount(database.pool, { budget: '10000.00' });
     const { id } = new TestSpool();
     await database.pool.query(
@@ -94,7 +94,7 @@ describe('merging counters', () => {
 });
 
 describe('partitions ahead', () => {
-  it('are made once by twenty at once, without a hole, and the window follows', async () => {
+  it('are created once by twenty concurrent runs, without gaps, and the window covers them', async () => {
     const later = Date.now() + 4 * DAY_MS;
     const extend = () =>
       inTransaction(database.pool, (connection) => extendPartitions(connection, RETENTION, later));
@@ -112,7 +112,7 @@ describe('partitions ahead', () => {
     expect((await read()).rows).toEqual(window);
   });
 
-  it('are made while somebody reads the ledger for long, and hold up no charge meanwhile', async () => {
+  it('are created while a long transaction reads the ledger, without blocking charges', async () => {
     const { ad } = await addAccount(database.pool);
     const extended = await inTransaction(database.pool, async (reader) => {
       await reader.query('select count(*) from ledger');
@@ -121,14 +121,14 @@ describe('partitions ahead', () => {
         extendPartitions(connection, RETENTION, later),
       );
       await Promise.race([extending, untilWaitingForLock(database.pool)]);
-      // Held up by the reader, it would give up after its lock_timeout.
+      // If it had to wait for the reader, it would fail with a lock timeout.
       expect(await deliver(database.pool, [clickRecord({ ad })])).toEqual(['charged']);
       return { extending };
     });
     await extended.extending;
   });
 
-  it('cover the window to its last id: every day of it takes a click', async () => {
+  it('cover the window up to its last id', async () => {
     const { ad } = await addAccount(database.pool);
     const { rows } = await database.pool.query(
       'select click_floor, click_ahead, nonce_floor from ledger_window',
@@ -149,12 +149,12 @@ describe('partitions ahead', () => {
   });
 });
 
-describe('closing a day', () => {
-  it('drops days below the floor once it has stood for an hour, and the books still balance', async () => {
+describe('dropping a day', () => {
+  it('happens an hour after the floor was raised, and the books still balance', async () => {
     const { records } = await tenDaysOfClicks();
     const before = await expectBalanced(database.pool);
     await maintain(database.pool, SHORT, silent);
-    // The floor is raised, and nothing is dropped before a transaction at work could have ended.
+    // The floor is raised, but no day is dropped yet: open transactions may have read the old floor.
     expect((await daysOf('ledger'))[0]).toBeLessThan(today() - SHORT.ledgerRetentionDays * DAY_MS);
     await database.pool.query(`update ledger_window set floor_raised_at = now() - interval '61 minutes'`);
     await maintain(database.pool, SHORT, silent);
@@ -168,7 +168,7 @@ describe('closing a day', () => {
     expect(await expectBalanced(database.pool)).toEqual(before);
   });
 
-  it('takes nothing below the floor any more, and nothing of what is left twice', async () => {
+  it('rejects clicks below the floor, and settles the others once', async () => {
     const { ad, records } = await tenDaysOfClicks();
     await maintain(database.pool, SHORT, silent);
     const below = clickRecord({ ad, clickedAt: today() - 5 * DAY_MS - 1 });
@@ -180,7 +180,7 @@ describe('closing a day', () => {
     await expectBalanced(database.pool);
   });
 
-  it('is done once by several at the same time, beside handlers at work', async () => {
+  it('is done once by several concurrent runs, while clicks are charged', async () => {
     const { ad } = await tenDaysOfClicks();
     await maintain(database.pool, SHORT, silent);
     const drop = () => dropClosedDays(database.pool, silent, 0);
@@ -192,7 +192,7 @@ describe('closing a day', () => {
     await expectBalanced(database.pool);
   });
 
-  it('that comes again from the broker after all charges nothing and leaves the books as they are', async () => {
+  it('charges nothing if its clicks are read from the broker again', async () => {
     const { records } = await tenDaysOfClicks();
     await maintain(database.pool, SHORT, silent);
     await dropClosedDays(database.pool, silent, 0);
@@ -203,7 +203,7 @@ describe('closing a day', () => {
     expect(await spent()).toEqual(before);
   });
 
-  it('forgets the click, so that no credit is given for it', async () => {
+  it('makes a credit of its clicks impossible', async () => {
     const { records } = await tenDaysOfClicks();
     const oldest = records.at(-5)?.click.clickId ?? '';
     await maintain(database.pool, SHORT, silent);
@@ -212,7 +212,7 @@ describe('closing a day', () => {
   });
 });
 
-it('deletes settled chunks of the broker after their retention, and no others', async () => {
+it('Maintenance deletes settled chunks of the broker after their retention, and no others', async () => {
   const publisher = createPostgresPublisher(database.pool);
   const spool = new TestSpool();
   for (let chunk = 0; chunk < 3; chunk += 1) await publisher.publish([spool.click()]);
@@ -231,10 +231,10 @@ it('deletes settled chunks of the broker after their retention, and no others', 
 
 it.each([
   ['both', { clickAgeDays: 300, ledgerRetentionDays: 400, linkLifeDays: 90 }, [5, 5]],
-  ['that of clicks, as that of nonces rises', { ledgerRetentionDays: 400, linkLifeDays: 1 }, [5, 3]],
-  ['that of nonces, as that of clicks rises', { ledgerRetentionDays: 4, linkLifeDays: 90 }, [4, 5]],
+  ['of clicks, while that of nonces rises', { ledgerRetentionDays: 400, linkLifeDays: 1 }, [5, 3]],
+  ['of nonces, while that of clicks rises', { ledgerRetentionDays: 4, linkLifeDays: 90 }, [4, 5]],
 ] as const)(
-  'never lowers a floor, whatever retention a later run asks for: %s',
+  'Maintenance never lowers a floor, for any retention of a later run: %s',
   async (_, later, [click, nonce]) => {
     const { ad } = await tenDaysOfClicks();
     await maintain(database.pool, SHORT, silent);
@@ -267,7 +267,7 @@ describe('a clock of the database server that jumps ahead', () => {
       3 * 365,
       /^This run would create 1095 days of partitions, up to \d{4}-.* \(at most 100 a run\)/,
     ],
-  ])('by %s closes nothing, and says what to check', async (_, days, message) => {
+  ])('by %s drops no day, and the error says what to check', async (_, days, message) => {
     const { ad } = await addAccount(database.pool);
     const before = await floors();
     const run = maintain(database.pool, options, silent, Date.now() + days * DAY_MS);
@@ -282,7 +282,7 @@ describe('a clock of the database server that jumps ahead', () => {
     expect(await deliverTwice(database.pool, [old, clickRecord({ ad })])).toEqual(['charged', 'charged']);
   });
 
-  it('by three days, as a processor that was off for so long finds it, raises the floors', async () => {
+  it('by three days raises the floors, as after three days without a processor', async () => {
     const before = await floors();
     await maintain(database.pool, options, silent, Date.now() + 3 * DAY_MS);
     const after = await floors();
@@ -293,7 +293,7 @@ describe('a clock of the database server that jumps ahead', () => {
     expect(await floors()).toMatchObject({ click_floor: after?.click_floor });
   });
 
-  it('does its other work, and takes the step once somebody has checked the clock', async () => {
+  it('does not stop the other steps, and is accepted with acceptsStep', async () => {
     const { ad } = await addAccount(database.pool);
     await deliver(database.pool, [clickRecord({ ad })]);
     const later = Date.now() + 31 * DAY_MS;

@@ -20,8 +20,8 @@ async function countsWorkers(): Promise<boolean> {
   return Number(rows[0]?.number) >= 180_000;
 }
 
-/** Workers that PostgreSQL was asked for in this database by all that this connection has done. */
-async function workersAsked(pool: Pool): Promise<bigint | undefined> {
+/** Number of parallel workers that PostgreSQL planned to launch in this database. */
+async function workersPlanned(pool: Pool): Promise<bigint | undefined> {
   await pool.query('select pg_stat_force_next_flush()');
   const { rows } = await pool.query<{ workers: bigint }>(
     'select parallel_workers_to_launch as workers from pg_stat_database where datname = current_database()',
@@ -29,21 +29,21 @@ async function workersAsked(pool: Pool): Promise<bigint | undefined> {
   return rows[0]?.workers;
 }
 
-it('a batch starts no parallel workers, even where PostgreSQL would for every statement', async (context) => {
+it('A batch starts no parallel workers, even if PostgreSQL would for every statement', async (context) => {
   if (!(await countsWorkers())) context.skip('needs PostgreSQL 18, which counts parallel workers');
   const { ad } = await addAccount(database.pool);
   const pool = createPool(database.url, 'test', 1, () => {});
   const nonces = [1, 5, 9].map((days) => uuidV7(Date.now() - days * DAY_MS));
   const clicks = nonces.map((nonce) => clickRecord({ ad, nonce }));
   try {
-    const before = await workersAsked(pool);
+    const before = await workersPlanned(pool);
     await pool.query('set debug_parallel_query = on');
     expect(await deliver(pool, clicks)).toEqual(['charged', 'charged', 'charged']);
     await pool.query('set debug_parallel_query = off');
-    expect(await workersAsked(pool)).toBe(before);
+    expect(await workersPlanned(pool)).toBe(before);
     await pool.query('set debug_parallel_query = on');
     await pool.query('select count(*) from ledger');
-    expect(await workersAsked(pool)).toBeGreaterThan(before ?? 0n);
+    expect(await workersPlanned(pool)).toBeGreaterThan(before ?? 0n);
   } finally {
     await pool.end();
   }

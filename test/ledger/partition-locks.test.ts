@@ -13,11 +13,11 @@ import { clickRecord, unreadableRecord } from '../support/records.ts';
 
 const database = testDatabase();
 
-/** Days of the ledger whose partitions, or indexes of them, a transaction has locked. */
+/** SQL: number of days of which the transaction has locked the partition of the ledger or an index of it. */
 const LOCKED_DAYS = `select count(distinct substring(relation::regclass::text from '^ledger_(\\d{8})'))::int as days
   from pg_locks where pid = pg_backend_pid() and relation::regclass::text like 'ledger\\_2%'`;
 
-/** Most days that a transaction of `act` has locked at once: looked at before each one ends or goes back to a savepoint. */
+/** Returns the most days that a transaction of `act` has locked at once, counted before each commit, rollback or rollback to a savepoint. */
 async function mostDaysLocked(act: (pool: typeof database.pool) => Promise<unknown>): Promise<number> {
   const pool = createPool(database.url, 'test', 1, () => undefined);
   let most = 0;
@@ -30,7 +30,7 @@ async function mostDaysLocked(act: (pool: typeof database.pool) => Promise<unkno
       }
       return query(text, ...rest);
     };
-    // A stream of `COPY` is passed on as it is.
+    // `COPY` streams are passed through.
     Object.assign(client, {
       query: (text: unknown, ...rest: unknown[]) =>
         typeof text === 'string' && rest.every((one) => typeof one !== 'function')
@@ -46,13 +46,13 @@ async function mostDaysLocked(act: (pool: typeof database.pool) => Promise<unkno
   return most;
 }
 
-it('finds that a query of the whole ledger locks every day', async () => {
+it('A query of the whole ledger locks every day', async () => {
   const act = (pool: typeof database.pool) =>
     inTransaction(pool, (connection) => connection.query('select count(*) from ledger'));
   expect(await mostDaysLocked(act)).toBeGreaterThan(10);
 });
 
-it('locks the days that it needs and no others, whatever the ledger keeps', async () => {
+it('Each operation locks only the days that it needs, independent of the size of the ledger', async () => {
   const { ad } = await addAccount(database.pool);
   const [today, yesterday] = [0, 1].map((days) =>
     clickRecord({ ad, clickedAt: Date.now() - days * DAY_MS, nonce: uuidV7() }),

@@ -19,7 +19,7 @@ const SHORT = {
   acceptsStep: true,
 };
 
-it('is exact at every moment of full traffic, merges among it', async () => {
+it('Reconciliation is exact while clicks are charged and counters merged', async () => {
   const database = await createTestDatabase({ poolSize: 20 });
   try {
     const { ad } = await addAccount(database.pool, { budget: '50.00', price: '0.10' });
@@ -38,20 +38,20 @@ it('is exact at every moment of full traffic, merges among it', async () => {
         await mergeSpoolCounters(database.pool);
       }
     };
-    const looking = (async () => {
-      let looks = 0;
-      for (; busy; looks += 1) {
+    const reconciling = (async () => {
+      let runs = 0;
+      for (; busy; runs += 1) {
         const reconciliation = await reconcile(database.pool, { brokers: [postgresBacklog], deep: true });
         expect(reconciliation.problems).toEqual([]);
         for (const advertiser of reconciliation.advertisers)
           expect(advertiser.remainingMicros >= 0n).toBe(true);
       }
-      return looks;
+      return runs;
     })();
     await Promise.all([traffic(), traffic(), traffic()]).finally(() => {
       busy = false;
     });
-    expect(await looking).toBeGreaterThan(3);
+    expect(await reconciling).toBeGreaterThan(3);
     const reconciliation = await expectBalanced(database.pool);
     expect(reconciliation).toMatchObject({ accepted: 900, charged: 500, overBudget: 400, inFlight: 0 });
   } finally {
@@ -59,7 +59,7 @@ it('is exact at every moment of full traffic, merges among it', async () => {
   }
 });
 
-it('is exact while a day is being dropped', async () => {
+it('Reconciliation is exact while a day is dropped', async () => {
   const database = await createTestDatabase();
   try {
     const { ad } = await addAccount(database.pool);
@@ -67,16 +67,16 @@ it('is exact while a day is being dropped', async () => {
     const old = spool.click({ ad, clickedAt: Date.now() - 10 * DAY_MS });
     await chargeClicks(database.pool, [old, spool.click({ ad })], { clickAgeMaxDays: 10_000 });
     await maintain(database.pool, SHORT, silent);
-    // Holds the books up between their first look and the ledger, and drops the day meanwhile, if that is possible.
-    const { asked, dropped } = await inTransaction(database.pool, async (gate) => {
+    // Blocks the reconciliation before it reads the ledger, and tries to drop the day at that moment.
+    const { reconciled, dropped } = await inTransaction(database.pool, async (gate) => {
       await gate.query('lock table advertiser in access exclusive mode');
-      const asked = reconcile(database.pool, { brokers: [postgresBacklog], deep: true });
+      const reconciled = reconcile(database.pool, { brokers: [postgresBacklog], deep: true });
       await untilWaitingForLock(database.pool);
       const dropped = dropClosedDays(database.pool, silent, 0).catch((error: unknown) => error);
       await Promise.race([dropped, untilWaitingForLock(database.pool, 2)]);
-      return { asked, dropped };
+      return { reconciled, dropped };
     });
-    expect((await asked).problems).toEqual([]);
+    expect((await reconciled).problems).toEqual([]);
     await dropped;
     await expectBalanced(database.pool);
   } finally {

@@ -23,7 +23,7 @@ beforeEach(async () => {
   database = await createTestDatabase({ poolSize: 4 });
   account = await addAccount(database.pool, { cap: '100.00' });
   spool = new TestSpool();
-  // Something right beside what will be wrong.
+  // Correct rows in addition to the wrong ones of the tests.
   await chargeClicks(database.pool, [click(), click({ invalid: 'bot' }), click()], OPTIONS);
 });
 afterEach(() => database.drop());
@@ -32,16 +32,16 @@ function click(overrides: { invalid?: 'bot'; nonce?: string } = {}): ReadClick {
   return spool.click({ ad: account.ad, ...overrides });
 }
 
-/** A handler that settles its batch and does one thing wrong before it commits. */
-function wrongHandler(batch: readonly ReadRecord[], wrong: (connection: Connection) => Promise<unknown>) {
+/** Settles a batch and runs a wrong statement in the same transaction. */
+function settleWrongly(batch: readonly ReadRecord[], wrong: (connection: Connection) => Promise<unknown>) {
   return inTransaction(database.pool, async (connection) => {
     await settle(connection, batch, OPTIONS);
     await wrong(connection);
   });
 }
 
-/** What the books say, shallow and deep, before the counters are merged and after. */
-async function ask(): Promise<{ shallow: Reconciliation; deep: Reconciliation }> {
+/** Reconciles shallow and deep, and checks that merging the counters does not change the result. */
+async function reconcileBoth(): Promise<{ shallow: Reconciliation; deep: Reconciliation }> {
   const before = await reconcile(database.pool, { brokers: [postgresBacklog], deep: true });
   await mergeSpoolCounters(database.pool);
   const deep = await reconcile(database.pool, { brokers: [postgresBacklog], deep: true });
@@ -60,9 +60,9 @@ const insertRow = (from: ReadClick, clickId: string) => (connection: Connection)
     [from.click.clickId, clickId],
   );
 
-describe('books that are right', () => {
-  it('balance, with every term counted', async () => {
-    const { shallow, deep } = await ask();
+describe('a correct ledger', () => {
+  it('balances, with all counts', async () => {
+    const { shallow, deep } = await reconcileBoth();
     for (const reconciliation of [shallow, deep]) {
       expect(reconciliation).toMatchObject({
         accepted: 3,
@@ -76,100 +76,100 @@ describe('books that are right', () => {
   });
 });
 
-describe('the oracle tells of a handler', () => {
-  it('that counters a charged click and drops its row', async () => {
+describe('reconciliation finds', () => {
+  it('a charged click that was counted and lost its row', async () => {
     const record = click();
-    await wrongHandler([record], drop(record));
-    const { deep } = await ask();
+    await settleWrongly([record], drop(record));
+    const { deep } = await reconcileBoth();
     expect(deep.balanced).toBe(false);
     expect(deep.problems.join('\n')).toMatch(`outcomes of spool ${spool.id}`);
     expect(deep.problems.join('\n')).toMatch(`advertiser ${account.advertiser.id}`);
   });
 
-  it('that counters an invalid click, which costs nothing, and drops its row', async () => {
+  it('an invalid click that was counted and lost its row', async () => {
     const record = click({ invalid: 'bot' });
-    await wrongHandler([record], drop(record));
-    expect((await ask()).deep.balanced).toBe(false);
+    await settleWrongly([record], drop(record));
+    expect((await reconcileBoth()).deep.balanced).toBe(false);
   });
 
-  it('that drops the only row of a spool, or the row of a click without one', async () => {
+  it('a spool that lost its only row', async () => {
     const other = new TestSpool();
     const record = other.click({ ad: account.ad, invalid: 'bot' });
-    await wrongHandler([record], drop(record));
-    expect((await ask()).deep.balanced).toBe(false);
+    await settleWrongly([record], drop(record));
+    expect((await reconcileBoth()).deep.balanced).toBe(false);
   });
 
-  it('that drops a row and has another in its place', async () => {
+  it('a lost row with another row in its place', async () => {
     const [good, lost] = [click(), click()];
-    await wrongHandler([good, lost], async (connection) => {
+    await settleWrongly([good, lost], async (connection) => {
       await insertRow(good, uuidV7())(connection);
       await drop(lost)(connection);
     });
-    expect((await ask()).deep.problems.join('\n')).toMatch(`sequences of spool ${spool.id}`);
+    expect((await reconcileBoth()).deep.problems.join('\n')).toMatch(`sequences of spool ${spool.id}`);
   });
 
-  it('that drops a dead letter', async () => {
+  it('a lost dead letter', async () => {
     const record = unreadableRecord(Buffer.from('x'), spool.next());
-    await wrongHandler([record], (connection) =>
+    await settleWrongly([record], (connection) =>
       connection.query('delete from dead_letter where spool_id = $1', [spool.id]),
     );
-    expect((await ask()).deep.balanced).toBe(false);
+    expect((await reconcileBoth()).deep.balanced).toBe(false);
   });
 
-  it('that charges without a row and without a counters', async () => {
+  it('a charge without a row and without counters, if deep', async () => {
     await inTransaction(database.pool, (connection) =>
       connection.query('update advertiser set spent_micros = spent_micros + 1'),
     );
-    const { deep, shallow } = await ask();
+    const { deep, shallow } = await reconcileBoth();
     expect(deep.balanced).toBe(false);
     expect(deep.advertisers[0]).toMatchObject({
       balanced: false,
       chargedMicros: 500_000n,
       spentMicros: 500_001n,
     });
-    expect(shallow.balanced).toBe(true); // only the ledger knows
+    expect(shallow.balanced).toBe(true); // only a recount of the ledger shows it
   });
 
-  it('that has a row and no charge', async () => {
-    await wrongHandler([click()], (connection) =>
+  it('a row without a charge', async () => {
+    await settleWrongly([click()], (connection) =>
       connection.query('update advertiser set spent_micros = spent_micros - 250000'),
     );
-    expect((await ask()).deep.balanced).toBe(false);
+    expect((await reconcileBoth()).deep.balanced).toBe(false);
   });
 
-  it('that forgets to charge the campaign', async () => {
-    await wrongHandler([click()], (connection) =>
+  it('a capped campaign that was not charged', async () => {
+    await settleWrongly([click()], (connection) =>
       connection.query('update campaign set spent_micros = 500000'),
     );
-    expect((await ask()).deep.problems.join('\n')).toMatch(`campaign spent ${account.campaign.id}`);
+    expect((await reconcileBoth()).deep.problems.join('\n')).toMatch(`campaign spent ${account.campaign.id}`);
   });
 
-  it('that inserts a second row, under another id, for one sequence', async () => {
+  it('two rows with one sequence', async () => {
     const record = click();
-    await wrongHandler([record], insertRow(record, uuidV7()));
-    expect((await ask()).deep.balanced).toBe(false);
+    await settleWrongly([record], insertRow(record, uuidV7()));
+    expect((await reconcileBoth()).deep.balanced).toBe(false);
   });
 
-  it('that counters a click twice', async () => {
+  it('a click that was counted twice', async () => {
     const record = click();
     const again = { spoolId: spool.id, accepted: 0, charged: 1, over_budget: 0, invalid: 0, rejected: 0 };
     const sequences = [record.from?.sequence ?? 0];
-    await wrongHandler([record], (connection) => appendSpoolCounters(connection, [{ ...again, sequences }]));
-    const { deep, shallow } = await ask();
+    await settleWrongly([record], (connection) => appendSpoolCounters(connection, [{ ...again, sequences }]));
+    const { deep, shallow } = await reconcileBoth();
     expect(shallow.balanced).toBe(false);
     expect(deep.balanced).toBe(false);
   });
 
-  it('that pays for one link twice', async () => {
+  it('a link that was charged twice', async () => {
     const nonce = uuidV7();
-    await wrongHandler([click({ nonce })], (connection) => connection.query('delete from spent_nonce'));
+    await settleWrongly([click({ nonce })], (connection) => connection.query('delete from spent_nonce'));
     await chargeClicks(database.pool, [click({ nonce })], OPTIONS);
-    expect((await ask()).deep.problems.join('\n')).toMatch(`nonce ${nonce}: paid for twice`);
+    expect((await reconcileBoth()).deep.problems.join('\n')).toMatch(`nonce ${nonce}: paid for twice`);
   });
 
-  it('that both charges a click and rejects it, under two names', async () => {
+  it('a click that was both charged and rejected, under another identity', async () => {
     const record = click();
-    await wrongHandler([record], async (connection) => {
+    await settleWrongly([record], async (connection) => {
       await connection.query(
         `insert into dead_letter (identity, click_id, reason, detail, counted) values ('another', $1, 'poison', '', true)`,
         [record.click.clickId],
@@ -177,29 +177,32 @@ describe('the oracle tells of a handler', () => {
       const none = { spoolId: null, accepted: 0, charged: 0, over_budget: 0, invalid: 0 };
       await appendSpoolCounters(connection, [{ ...none, rejected: 1, sequences: [] }]);
     });
-    expect((await ask()).deep.balanced).toBe(false);
+    expect((await reconcileBoth()).deep.balanced).toBe(false);
   });
 
-  it('that loses a budget entry, even without recounting the ledger', async () => {
+  it('a lost budget entry, even without recounting the ledger', async () => {
     await database.pool.query('delete from budget_entry');
-    expect((await ask()).shallow).toMatchObject({ balanced: false, advertisers: [{ balanced: false }] });
+    expect((await reconcileBoth()).shallow).toMatchObject({
+      balanced: false,
+      advertisers: [{ balanced: false }],
+    });
   });
 });
 
 describe('the counters alone', () => {
-  it('do not balance when a sequence is settled that was not counted', async () => {
+  it('do not balance if a sequence was settled and not counted', async () => {
     const counts = { spoolId: spool.id, accepted: 0, charged: 0, over_budget: 0, invalid: 0, rejected: 0 };
     await inTransaction(database.pool, (connection) =>
       appendSpoolCounters(connection, [{ ...counts, sequences: [4] }]),
     );
-    const { shallow } = await ask();
+    const { shallow } = await reconcileBoth();
     expect(shallow).toMatchObject({ balanced: false, accepted: 4, charged: 2, missing: 0 });
     expect(shallow.problems).toEqual([`spool ${spool.id}: 4 clicks accepted, 3 accounted for`]);
   });
 });
 
 describe('closed days', () => {
-  it('count among the charges of an advertiser, of a capped campaign, and of a spool', async () => {
+  it('are part of the charges of advertisers, capped campaigns and spools', async () => {
     const options = { clickAgeDays: 14, linkLifeDays: 30, ledgerRetentionDays: 400, brokerRetentionDays: 7 };
     const old = spool.click({ ad: account.ad, clickedAt: Date.now() - 10 * DAY_MS });
     await chargeClicks(database.pool, [old], OPTIONS);
@@ -209,28 +212,30 @@ describe('closed days', () => {
     );
     await dropClosedDays(database.pool, silent);
     expect((await database.pool.query('select from closed_day')).rowCount).toBe(1);
-    const { deep } = await ask();
+    const { deep } = await reconcileBoth();
     expect(deep).toMatchObject({ balanced: true, charged: 3, problems: [] });
     expect(deep.advertisers[0]?.chargedMicros).toBe(750_000n);
     await createDayPartitions(database.pool, options);
-    // A sum that is lost shows in all three.
+    // A lost sum shows in all three.
     await database.pool.query('delete from closed_day');
-    const problems = (await ask()).deep.problems.join('\n');
+    const problems = (await reconcileBoth()).deep.problems.join('\n');
     expect(problems).toMatch(
       `campaign spent ${account.campaign.id}: stored 750000 micros, the ledger has 500000`,
     );
     expect(problems).toMatch(`advertiser ${account.advertiser.id}`);
     await database.pool.query('delete from closed_day_spool');
-    expect((await ask()).deep.problems.join('\n')).toMatch(`outcomes of spool ${spool.id}: stored 3 charged`);
+    expect((await reconcileBoth()).deep.problems.join('\n')).toMatch(
+      `outcomes of spool ${spool.id}: stored 3 charged`,
+    );
   });
 });
 
-describe('a broker outside of the snapshot', () => {
+describe('a watermark in a broker', () => {
   it.each([
     [true, 10, 7],
     [false, 3, 0],
   ])(
-    'whose watermarks are read in it (%s) says what was accepted',
+    'counts as accepted only if the broker is in the snapshot: %s',
     async (isInSnapshot, accepted, missing) => {
       const broker: BrokerBacklog = {
         isInSnapshot,
@@ -246,14 +251,14 @@ describe('a broker outside of the snapshot', () => {
   );
 });
 
-describe('a click that was accepted and never arrived', () => {
-  it('is missing, by its number, as soon as a watermark says that it was', async () => {
+describe('a click that was accepted and did not arrive', () => {
+  it('is missing, with its sequence, after a watermark above it', async () => {
     const lost = [click(), click()];
     const found = click();
     await chargeClicks(database.pool, [found], OPTIONS);
     const last = click();
     await chargeClicks(database.pool, [spool.watermark()], OPTIONS);
-    const { shallow, deep } = await ask();
+    const { shallow, deep } = await reconcileBoth();
     expect(deep).toMatchObject({ accepted: 7, charged: 3, invalid: 1, missing: 3 });
     expect(shallow).toMatchObject({ missing: 3 });
     expect(deep.spools[0]?.gaps).toEqual([
@@ -261,25 +266,25 @@ describe('a click that was accepted and never arrived', () => {
       { start: 7, end: 8 },
     ]);
     await chargeClicks(database.pool, [...lost, last], OPTIONS);
-    expect((await ask()).deep).toMatchObject({ accepted: 7, missing: 0, balanced: true });
+    expect((await reconcileBoth()).deep).toMatchObject({ accepted: 7, missing: 0, balanced: true });
     click();
     await chargeClicks(database.pool, [spool.watermark()], OPTIONS);
-    expect((await ask()).deep).toMatchObject({ accepted: 8, missing: 1, balanced: true });
+    expect((await reconcileBoth()).deep).toMatchObject({ accepted: 8, missing: 1, balanced: true });
   });
 });
 
-describe('what is in flight', () => {
-  it('is counted from the chunks that are not settled, each click once', async () => {
+describe('a click in flight', () => {
+  it('is counted once from the chunks that are not settled', async () => {
     const publisher = createPostgresPublisher(database.pool);
     const waiting = [click(), click(), unreadableRecord(null, spool.next())];
     await publisher.publish(waiting);
     await publisher.publish([...waiting.slice(1), unreadableRecord(Buffer.from('foreign'), null)]);
     await publisher.publishEverywhere(spool.watermark());
-    const { shallow } = await ask();
+    const { shallow } = await reconcileBoth();
     expect(shallow).toMatchObject({ accepted: 6, charged: 2, inFlight: 3, missing: 0, balanced: true });
   });
 
-  it('leaves out what of a chunk was settled already: charged, or rejected', async () => {
+  it('is not counted if it is already charged or rejected', async () => {
     const publisher = createPostgresPublisher(database.pool);
     const chunk = [
       click(),
@@ -294,7 +299,7 @@ describe('what is in flight', () => {
       [1, 3].flatMap((index) => chunk[index] ?? []),
       OPTIONS,
     );
-    const { deep } = await ask();
+    const { deep } = await reconcileBoth();
     expect(deep).toMatchObject({
       accepted: 8,
       charged: 3,
@@ -304,27 +309,35 @@ describe('what is in flight', () => {
       balanced: true,
     });
     await chargeClicks(database.pool, chunk, OPTIONS);
-    expect((await ask()).deep).toMatchObject({ accepted: 8, inFlight: 0, missing: 0, balanced: true });
+    expect((await reconcileBoth()).deep).toMatchObject({
+      accepted: 8,
+      inFlight: 0,
+      missing: 0,
+      balanced: true,
+    });
   });
 
-  it('is not missing while it lies above the last watermark: it may be on its way', async () => {
+  it('is not missing above the last watermark', async () => {
     const [one, late, other] = [click(), click(), click()];
     const before = await reconcile(database.pool, { brokers: [postgresBacklog] });
     await chargeClicks(database.pool, [one, other], OPTIONS);
-    const { deep } = await ask();
+    const { deep } = await reconcileBoth();
     expect(deep.accepted).toBe(before.accepted + 2);
     expect(deep).toMatchObject({ missing: before.missing, balanced: true });
     await chargeClicks(database.pool, [late, spool.watermark()], OPTIONS);
-    expect((await ask()).deep).toMatchObject({ accepted: before.accepted + 3, missing: before.missing });
+    expect((await reconcileBoth()).deep).toMatchObject({
+      accepted: before.accepted + 3,
+      missing: before.missing,
+    });
   });
 
-  it('does not hide what is missing', async () => {
+  it('does not hide a missing click', async () => {
     const publisher = createPostgresPublisher(database.pool);
     click();
     await publisher.publish([click(), spool.watermark()]);
-    expect((await ask()).deep).toMatchObject({ accepted: 5, inFlight: 1, missing: 1 });
+    expect((await reconcileBoth()).deep).toMatchObject({ accepted: 5, inFlight: 1, missing: 1 });
     await database.pool.query('delete from broker_chunk');
     await chargeClicks(database.pool, [spool.watermark()], OPTIONS);
-    expect((await ask()).deep).toMatchObject({ accepted: 5, inFlight: 0, missing: 2 });
+    expect((await reconcileBoth()).deep).toMatchObject({ accepted: 5, inFlight: 0, missing: 2 });
   });
 });

@@ -25,7 +25,7 @@ function ascending(values: Iterable<number>): number[] {
 }
 
 describe('sequences', () => {
-  it('hold exactly the numbers they were made of, in as few ranges as there can be', () => {
+  it('contain exactly the given numbers in the fewest ranges', () => {
     fc.assert(
       fc.property(numbers, (given) => {
         const sequences = sequencesOf(given);
@@ -41,9 +41,9 @@ describe('sequences', () => {
 
   it('subtract like sets', () => {
     fc.assert(
-      fc.property(numbers, numbers, (from, taken) => {
-        const left = subtractSequences(sequencesOf(from), sequencesOf(taken));
-        expect(left).toEqual(sequencesOf(from.filter((number) => !taken.includes(number))));
+      fc.property(numbers, numbers, (from, removed) => {
+        const left = subtractSequences(sequencesOf(from), sequencesOf(removed));
+        expect(left).toEqual(sequencesOf(from.filter((number) => !removed.includes(number))));
       }),
       { numRuns: 1_000 },
     );
@@ -59,7 +59,7 @@ describe('sequences', () => {
     );
   });
 
-  it('are read back as they were written', () => {
+  it('are the same after formatting and parsing', () => {
     fc.assert(
       fc.property(numbers, (given) => {
         const sequences = sequencesOf(given);
@@ -68,7 +68,7 @@ describe('sequences', () => {
     );
   });
 
-  it('are what PostgreSQL calls a multirange', async () => {
+  it('equal PostgreSQL’s multiranges', async () => {
     const given = fc.array(fc.integer({ min: 1, max: 999_999_999_999_999 }), { maxLength: 20 });
     await fc.assert(
       fc.asyncProperty(fc.oneof(numbers, given), async (drawn) => {

@@ -8,12 +8,12 @@ import { clickRecord, TestSpool } from '../support/records.ts';
 
 const database = testDatabase();
 
-it('Sequences are known to be settled though their counters are merged between two looks', async () => {
+it('Settled sequences are found even if their counters are merged between two queries', async () => {
   const { ad } = await addAccount(database.pool);
   const spool = new TestSpool();
   await deliver(database.pool, [spool.click({ ad }), spool.click({ ad })]);
   const connection = await database.pool.connect();
-  // As another processor's task may, between any two statements of one that reads no snapshot.
+  // Merges after each query, as the task of another processor can.
   const interrupted = {
     query: async (text: string, values: unknown[]) => {
       const result = await connection.query(text, values);
@@ -21,13 +21,13 @@ it('Sequences are known to be settled though their counters are merged between t
       return result;
     },
   } as unknown as Connection;
-  const asked = [1, 2, 3].map((sequence) => ({ spoolId: spool.id, sequence }));
-  const isSettled = await readSettledSequences(interrupted, asked).finally(() => connection.release());
-  expect(asked.map(isSettled)).toEqual([true, true, false]);
+  const positions = [1, 2, 3].map((sequence) => ({ spoolId: spool.id, sequence }));
+  const isSettled = await readSettledSequences(interrupted, positions).finally(() => connection.release());
+  expect(positions.map(isSettled)).toEqual([true, true, false]);
 });
 
 it.each([2, 65_536, 65_537, 70_000])(
-  'Clicks of one batch are counted once, and their sequences settled: 1 and %i',
+  'Clicks of one batch are counted once and their sequences are settled: 1 and %i',
   async (far) => {
     const { ad } = await addAccount(database.pool);
     const { id } = new TestSpool();
@@ -42,7 +42,7 @@ it.each([2, 65_536, 65_537, 70_000])(
   },
 );
 
-it.each([499, 500, 501, 1_000])('Counters are read once each, over pages: %i rows', async (count) => {
+it.each([499, 500, 501, 1_000])('Counters are read once each over several pages: %i rows', async (count) => {
   const { id } = new TestSpool();
   await database.pool.query(
     `insert into spool_counter (spool_id, charged, first_sequence, settled)

@@ -31,11 +31,11 @@ const reconciliationOf = async () =>
 describe('a watermark', () => {
   it.each([
     ['no key', () => null],
-    ['a key of somebody else', () => 'user 42'],
+    ['a foreign key', () => 'user 42'],
     ['the key of another spool', () => `${uuidV7()}.watermark`],
     ['the key of a click of another spool', () => `${uuidV7()}.1`],
-    ['a key that only begins with its own', () => `${spool.id}.watermark.1`],
-  ])('under %s is a record that is kept and not believed', async (_, key) => {
+    ['a key with its own as a prefix', () => `${spool.id}.watermark.1`],
+  ])('under %s is rejected and stored as a dead letter', async (_, key) => {
     const { value } = watermarkRecord(spool.id, 1_000_000);
     const forged = read({ key: key(), value });
     expect(forged).toMatchObject({ is: 'unreadable', reason: 'malformed' });
@@ -47,7 +47,7 @@ describe('a watermark', () => {
     expect(await reconciliationOf()).toMatchObject({ accepted: 1, missing: 0 });
   });
 
-  it.each([WATERMARK_MAX + 1, 2 ** 53 - 1])('of %d clicks is not believed', async (accepted) => {
+  it.each([WATERMARK_MAX + 1, 2 ** 53 - 1])('of %d clicks is unreadable', async (accepted) => {
     expect(watermarkOf(accepted)).toMatchObject({ is: 'unreadable', reason: 'malformed' });
     expect(watermarkOf(WATERMARK_MAX)).toMatchObject({ is: 'watermark', accepted: WATERMARK_MAX });
   });
@@ -56,7 +56,7 @@ describe('a watermark', () => {
     'that is lower than an earlier one changes nothing: %s',
     async (how) => {
       const [high, low] = [watermarkOf(10), watermarkOf(5)];
-      // Not by `deliver`, which shuffles.
+      // Without `deliver`, which shuffles.
       if (how === 'one batch') await chargeClicks(database.pool, [high, low], { clickAgeMaxDays: 14 });
       else {
         await deliver(database.pool, [high]);
@@ -73,7 +73,7 @@ describe('a watermark', () => {
 
 describe('a correction', () => {
   it.each([false, true])(
-    'takes back what a wrong watermark declared, and leaves a trace (merged: %s)',
+    'replaces a wrong watermark and is recorded (counters merged before: %s)',
     async (merged) => {
       await deliver(database.pool, [spool.click({ ad }), spool.click({ ad }), watermarkOf(1_000_000)]);
       if (merged) await mergeSpoolCounters(database.pool);
@@ -87,13 +87,13 @@ describe('a correction', () => {
       });
       expect(await listSpoolCorrections(database.pool, 10)).toEqual([correction]);
       expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 2, charged: 2, missing: 0 });
-      // The spool lives on: its own watermarks are believed again.
+      // Later watermarks of the spool count again.
       await deliver(database.pool, [spool.click({ ad }), watermarkOf(3)]);
       expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 3, charged: 3 });
     },
   );
 
-  it('leaves the counts of other spools as they are', async () => {
+  it('does not change other spools', async () => {
     const other = new TestSpool();
     await deliver(database.pool, [other.click({ ad }), other.watermark(), watermarkOf(7)]);
     await mergeSpoolCounters(database.pool);
@@ -106,13 +106,13 @@ describe('a correction', () => {
     }
   });
 
-  it('can also raise the count: clicks of a lost disk are then missing, and said to be', async () => {
+  it('can also raise the count: clicks of a lost disk are then missing', async () => {
     await deliver(database.pool, [spool.click({ ad }), watermarkOf(1)]);
     await correctSpool(database.pool, spool.id, 4, 'the disk was lost');
     expect(await reconciliationOf()).toMatchObject({ accepted: 4, missing: 3, balanced: true });
   });
 
-  it('keeps the counts beside batches, merges and other corrections', async () => {
+  it('keeps the counts while batches, merges and other corrections run', async () => {
     const work = Array.from({ length: 6 }, () => spool.click({ ad })).flatMap((click) => [
       deliver(database.pool, [click]),
       mergeSpoolCounters(database.pool),
@@ -127,7 +127,7 @@ describe('a correction', () => {
     }
   });
 
-  it('of a spool that the books do not know, of a count or for a reason that cannot be, is refused', async () => {
+  it('is refused for an unknown spool, an invalid count and an invalid reason', async () => {
     const correct = (id: string, accepted: number, reason = 'why') =>
       correctSpool(database.pool, id, accepted, reason);
     await expect(correct(uuidV7(), 1)).rejects.toMatchObject({ code: 'unknown_spool' });

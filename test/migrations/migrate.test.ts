@@ -20,7 +20,7 @@ describe('the migration', () => {
     return rows[0];
   }
 
-  it('is done once by twenty runners at once on an empty database', async () => {
+  it('runs once for twenty concurrent runners on an empty database', async () => {
     const runs = Array.from({ length: 20 }, () => migrate(database.url, RETENTION, silent));
     expect(await Promise.allSettled(runs)).toEqual(
       runs.map(() => ({ status: 'fulfilled', value: undefined })),
@@ -40,20 +40,20 @@ describe('the migration', () => {
     expect(await schema()).toEqual(before);
   });
 
-  it('leaves a database that takes clicks', async () => {
+  it('makes a database that can charge clicks', async () => {
     const { ad } = await addAccount(database.pool);
     expect(await deliverTwice(database.pool, [clickRecord({ ad })])).toEqual(['charged']);
     await expectBalanced(database.pool);
   });
 });
 
-it('fails with what PostgreSQL says when there is no such database', async () => {
+it('The migration fails with the error of PostgreSQL if the database does not exist', async () => {
   const gone = await createTestDatabase({ empty: true });
   await gone.drop();
   await expect(migrate(gone.url, RETENTION, silent)).rejects.toMatchObject({ code: '3D000' });
 });
 
-it('names the setting and the address when nothing listens there', async () => {
+it('The migration names the setting and the address if nothing listens there', async () => {
   await expect(migrate('postgres://a:secret@127.0.0.1:1/none', RETENTION, silent)).rejects.toThrow(
     /^DATABASE_URL: cannot connect to 127\.0\.0\.1:1 \(ECONNREFUSED\)$/,
   );
@@ -62,7 +62,7 @@ it('names the setting and the address when nothing listens there', async () => {
 describe('a server that is too old', () => {
   const database = testDatabase({ empty: true, poolSize: 1 });
 
-  it('is refused by the migration and by every pool, with both versions named', async () => {
+  it('is refused by the migration and by pools, with both versions in the error', async () => {
     await pretendVersion(database, '14.19', '140019');
     const refusal = {
       code: 'unsupported_postgres',
@@ -86,7 +86,7 @@ describe('a server that is too old', () => {
   });
 });
 
-/** Makes a database tell its next connections another version: a schema before `pg_catalog` answers `current_setting`. */
+/** Makes a database report another version to new connections: a schema before `pg_catalog` defines `current_setting`. */
 async function pretendVersion({ url, pool }: TestDatabase, version: string, number: string): Promise<void> {
   const name = new URL(url).pathname.slice(1);
   await pool.query(
