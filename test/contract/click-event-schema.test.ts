@@ -24,7 +24,7 @@ const page = readPage('docs/events.md');
 const readsAsClick = (body: unknown): boolean =>
   readRecord({ key: null, value: Buffer.from(JSON.stringify(body)) }, 'test').is === 'click';
 
-/** The rule that JSON Schema cannot say. */
+/** The rule that JSON Schema cannot express. */
 function hasTimeOfItsId(body: Record<string, unknown>): boolean {
   return typeof body.clickId === 'string' && uuidV7TimeMs(body.clickId.toLowerCase()) === body.clickedAt;
 }
@@ -47,7 +47,7 @@ const event: fc.Arbitrary<ClickEvent> = fc
   })
   .map((drawn) => ({ clickId: uuidV7(drawn.clickedAt), ...drawn }));
 
-/** Values near the border of what a field takes, and any JSON at all. */
+/** Values near the limits of the fields, and any JSON. */
 const odd: fc.Arbitrary<unknown> = fc.oneof(
   fc.constantFrom(
     ...[null, true, 0, -1, 1, 1.5, '1', '', [], {}],
@@ -61,7 +61,7 @@ const odd: fc.Arbitrary<unknown> = fc.oneof(
 const fields = [...schema.required, 'watermark', 'later'];
 
 describe('contract/click-event.schema.json', () => {
-  it('accepts every click that is encoded', () => {
+  it('accepts every encoded click', () => {
     fc.assert(
       fc.property(event, (click) => {
         expect(fits(JSON.parse(encodeClick(click))), JSON.stringify(fits.errors)).toBe(true);
@@ -70,7 +70,7 @@ describe('contract/click-event.schema.json', () => {
     );
   });
 
-  it('accepts what the processor reads as a click, and nothing else', () => {
+  it('accepts exactly the events that the processor reads as clicks', () => {
     let accepted = 0;
     let rejected = 0;
     fc.assert(
@@ -81,7 +81,7 @@ describe('contract/click-event.schema.json', () => {
           const body: Record<string, unknown> = JSON.parse(encodeClick(click));
           for (const [field, value] of changes) {
             body[field] = value;
-            // A changed id keeps its time, so that what is judged is the id.
+            // clickedAt follows a changed id, so that only the id is tested.
             if (field === 'clickId' && typeof value === 'string' && value.length === 36)
               body.clickedAt = uuidV7TimeMs(value.toLowerCase());
           }
@@ -106,7 +106,7 @@ describe('contract/click-event.schema.json', () => {
     }
   });
 
-  it('is named by the events that are published', () => {
+  it('has the id that published events name', () => {
     expect(readFileSync(join(root, 'brokers/kafka/publisher.ts'), 'utf8')).toContain('urn:tollway:click:$');
     expect(schema.$id).toBe('urn:tollway:click:1');
   });
@@ -129,14 +129,14 @@ describe('docs/events.md', () => {
     expect(fits(JSON.parse(watermark))).toBe(false);
   });
 
-  it('names the reasons of invalid clicks that an event may carry', () => {
+  it('lists the reasons of invalid clicks', () => {
     const [row = ''] = rowsOf(page, 'field').filter((line) => line.startsWith('| `invalid`'));
     const named = [...row.matchAll(/`([a-z_]+)`/g)].map(([, word]) => word);
     expect(named).toEqual(['invalid', ...EDGE_INVALID_REASONS, 'null']);
     expect(schema.properties.invalid?.enum).toEqual([null, ...EDGE_INVALID_REASONS]);
   });
 
-  it('lists the headers that records carry in Kafka', () => {
+  it('lists the headers of records in Kafka', () => {
     const source = readFileSync(join(root, 'brokers/kafka/publisher.ts'), 'utf8');
     const written = new Set([...source.matchAll(/\b(ce_\w+)\b/g)].map(([, name]) => name));
     const named = rowsOf(page, 'header').map((row) => cellsOf(row)[0]?.replaceAll('`', ''));

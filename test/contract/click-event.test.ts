@@ -41,13 +41,13 @@ const event: fc.Arbitrary<ClickEvent> = fc
 const read = (value: Buffer | null, key: string | null = null): ReadRecord =>
   readRecord({ key, value }, 'here');
 
-/** An event with one thing changed, as bytes. */
+/** An event with changed fields, as bytes. */
 function changed(changes: Record<string, unknown>): Buffer {
   return Buffer.from(JSON.stringify({ ...JSON.parse(encodeClick(clickEvent())), ...changes }));
 }
 
 describe('a click event', () => {
-  it('is the same after it was encoded and read', () => {
+  it('is the same after encoding and reading', () => {
     fc.assert(
       fc.property(event, (given) => {
         const record = read(Buffer.from(encodeClick(given)));
@@ -58,7 +58,7 @@ describe('a click event', () => {
     );
   });
 
-  it('may have its ids in upper case, and is then the same click', () => {
+  it('is the same click if its ids are in upper case', () => {
     const ours = read(changed({ nonce: uuidV7() }));
     const { clickId, nonce } = JSON.parse(String(ours.value)) as { clickId: string; nonce: string };
     const foreign = String(ours.value)
@@ -67,13 +67,13 @@ describe('a click event', () => {
     expect(read(Buffer.from(foreign))).toMatchObject({ is: 'click', click: { clickId, nonce } });
   });
 
-  it('may begin with a byte order mark', () => {
+  it('can begin with a byte order mark', () => {
     const ours = read(changed({}));
     const marked = Buffer.concat([Buffer.from('\ufeff'), ours.value ?? Buffer.alloc(0)]);
     expect(read(marked)).toMatchObject({ is: 'click', click: ours.is === 'click' ? ours.click : null });
   });
 
-  it('may carry fields that we do not know yet', () => {
+  it('can have unknown fields', () => {
     expect(read(changed({ later: { more: true } })).is).toBe('click');
   });
 
@@ -88,7 +88,7 @@ describe('a click event', () => {
     'invalid',
   ];
   const texts = ['budgetExhausted', 'visitorNetwork', 'userAgent', 'referrerHost'];
-  it.each([...fields, ...texts])('is unreadable without %s, and with anything odd in its place', (field) => {
+  it.each([...fields, ...texts])('is unreadable without %s, and with an invalid value in it', (field) => {
     const odd = [
       undefined,
       {},
@@ -116,13 +116,13 @@ describe('a click event', () => {
   it.each([
     ['an id without dashes', () => ({ clickId: uuidV7().replaceAll('-', '') })],
     ['an id of version 4', () => ({ clickId: '0190163d-8694-439b-aea5-966c26f8ad91' })],
-    ['a time that is not that of its id', () => ({ clickedAt: Date.now() - 86_400_000 })],
+    ['a time other than that of its id', () => ({ clickedAt: Date.now() - 86_400_000 })],
     ['no ad', () => ({ adId: null })],
-    ['an id too large for a table', () => ({ advertiserId: ID_MAX + 1 })],
-    ['a price of nothing', () => ({ priceMicros: 0 })],
+    ['an id above ID_MAX', () => ({ advertiserId: ID_MAX + 1 })],
+    ['a price of 0', () => ({ priceMicros: 0 })],
     ['a price beyond the highest', () => ({ priceMicros: PRICE_MICROS_MAX + 1 })],
     ['a reason that only the handler gives', () => ({ invalid: 'repeat' })],
-    ['a budget-exhausted flag that is no truth value', () => ({ budgetExhausted: 'true' })],
+    ['a budget-exhausted flag that is not a boolean', () => ({ budgetExhausted: 'true' })],
   ])('is unreadable with %s', (_, changes) => {
     expect(read(changed(changes()))).toMatchObject({ is: 'unreadable', reason: 'malformed' });
   });
@@ -136,7 +136,7 @@ describe('a click event', () => {
     }
   });
 
-  it('is unreadable when it is longer than any of ours, and read when it just fits', () => {
+  it('is unreadable above CLICK_BYTES_MAX, and readable at that size', () => {
     const shortest = changed({ userAgent: '' }).length;
     const fitting = changed({ userAgent: 'a'.repeat(CLICK_BYTES_MAX - shortest) });
     expect(fitting.length).toBe(CLICK_BYTES_MAX);
@@ -145,8 +145,8 @@ describe('a click event', () => {
   });
 });
 
-describe('bytes that are no click', () => {
-  it('are unreadable, whatever they are, and never throw', () => {
+describe('bytes that are not a click', () => {
+  it('are unreadable for any bytes, without an exception', () => {
     const json = fc.json({ maxDepth: 4 }).map((one) => Buffer.from(one));
     const bytes = fc.uint8Array({ maxLength: 300 }).map((one) => Buffer.from(one));
     fc.assert(
@@ -173,7 +173,7 @@ describe('bytes that are no click', () => {
     expect(read(Buffer.from(value))).toMatchObject({ is: 'unreadable', reason: 'malformed' });
   });
 
-  it('settle their own sequence: the key says which, not the bytes', () => {
+  it('have the sequence of their key', () => {
     const spoolId = uuidV7();
     expect(read(null, clickKey(spoolId, 17))).toMatchObject({
       is: 'unreadable',
@@ -181,10 +181,10 @@ describe('bytes that are no click', () => {
     });
   });
 
-  it('are unreadable with a byte of a click turned, or still a click that is well formed', () => {
-    const turned = fc.tuple(event, fc.nat(), fc.integer({ min: 1, max: 255 }));
+  it('are unreadable, or a valid click, after one changed byte in a click', () => {
+    const change = fc.tuple(event, fc.nat(), fc.integer({ min: 1, max: 255 }));
     fc.assert(
-      fc.property(turned, ([given, at, by]) => {
+      fc.property(change, ([given, at, by]) => {
         const value = Buffer.from(encodeClick(given));
         const index = at % value.length;
         value[index] = (value[index] ?? 0) ^ by;
@@ -199,7 +199,7 @@ describe('bytes that are no click', () => {
 });
 
 describe('a key', () => {
-  it('names a spool and a sequence', () => {
+  it('contains a spool id and a sequence', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 999_999_999_999_999 }), (sequence) => {
         const spoolId = uuidV7();
@@ -225,19 +225,19 @@ describe('a key', () => {
     `${spoolId.toUpperCase()}.1`,
     `x${spoolId}.1`,
     `${spoolId}x1`,
-  ])('%j is not ours', (key) => {
+  ])('%j is not the key of a click', (key) => {
     expect(parseClickKey(key)).toBeNull();
   });
 });
 
-it('Bytes that are not JSON are counted, one or more', () => {
+it('The detail of a record that is not JSON has its size', () => {
   const read = (text: string) => readRecord({ key: null, value: Buffer.from(text) }, 'test');
   expect(read('x')).toMatchObject({ detail: 'Expected JSON, got 1 byte of other data' });
   expect(read('xx')).toMatchObject({ detail: 'Expected JSON, got 2 bytes of other data' });
 });
 
 describe('a watermark', () => {
-  it('is the same after it was written and read, and settles no sequence', () => {
+  it('is the same after encoding and reading, and has no sequence', () => {
     fc.assert(
       fc.property(fc.integer({ min: 0, max: WATERMARK_MAX }), (accepted) => {
         const spoolId = uuidV7();
@@ -256,7 +256,7 @@ describe('a watermark', () => {
     },
   );
 
-  it('under the key of a click settles no sequence in silence', () => {
+  it('under the key of a click is unreadable', () => {
     const { value } = watermarkRecord(uuidV7(), 5);
     expect(read(value, clickKey(uuidV7(), 3))).toMatchObject({ is: 'unreadable', from: { sequence: 3 } });
   });

@@ -7,11 +7,11 @@ const verify = createVerifier([k1, otherKey('k2', 'verifies')], 90 * DAY_MS);
 const tokens = vectors.map(({ token }) => token);
 const anyToken = fc.constantFrom(...tokens);
 
-/** Runs over every token and every kind of change, and more often than usual: a forgery is money. */
+/** More runs than usual, because a forgery costs money. */
 const MANY = { numRuns: 2_000 };
 
 describe('no altered token verifies', () => {
-  it('with any one character exchanged', () => {
+  it('with one character replaced', () => {
     const characters = fc.oneof(
       fc.constantFrom(...'ABCXYZabcxyz0189-_.=+/% \n\0\u0141\u0430\u{1F600}'),
       fc.string({ unit: 'binary', minLength: 1, maxLength: 1 }),
@@ -34,20 +34,20 @@ describe('no altered token verifies', () => {
     }
   });
 
-  it('with a character left out, put in, or the case turned', () => {
+  it('with a character removed, inserted, or in the other case', () => {
     for (const token of tokens) {
       for (let at = 0; at < token.length; at += 1) {
         const [before, character, after] = [token.slice(0, at), token[at] ?? '', token.slice(at + 1)];
         expect(verify(before + after)).toBeNull();
         expect(verify(`${before}0${character}${after}`)).toBeNull();
-        const turned =
+        const otherCase =
           character === character.toLowerCase() ? character.toUpperCase() : character.toLowerCase();
-        if (turned !== character) expect(verify(before + turned + after)).toBeNull();
+        if (otherCase !== character) expect(verify(before + otherCase + after)).toBeNull();
       }
     }
   });
 
-  it('with its parts in another order, doubled or missing', () => {
+  it('with its parts in another order, repeated or missing', () => {
     fc.assert(
       fc.property(anyToken, fc.array(fc.nat({ max: 5 }), { minLength: 1, maxLength: 8 }), (token, order) => {
         const parts = token.split('.');
@@ -85,7 +85,7 @@ describe('no altered token verifies', () => {
     ['a trailing slash', (token: string) => `${token}/`],
     ['an encoded NUL', (token: string) => `${token}%00`],
     ['a NUL', (token: string) => `${token}\0`],
-    ['a way up', (token: string) => `../${token}`],
+    ['a parent folder', (token: string) => `../${token}`],
     ['encoded dots', (token: string) => token.replaceAll('.', '%2E')],
     ['the key id of another key', (token: string) => token.replace('.k1.', '.k2.')],
   ])('with %s', (_, alter) => {
@@ -95,7 +95,7 @@ describe('no altered token verifies', () => {
   it('with the same bytes in a base64url that is not canonical', () => {
     const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
     for (const token of tokens) {
-      // 128 bits are 21 characters and 2 bits: the low four bits of the 22nd stand for nothing.
+      // 128 bits are 21 characters and 2 bits: the low four bits of character 22 are unused.
       const last = alphabet.indexOf(token.at(-1) ?? '');
       for (let bits = 1; bits < 16; bits += 1) {
         const altered = token.slice(0, -1) + alphabet[(last & 0b110000) | bits];
@@ -115,7 +115,7 @@ describe('no altered token verifies', () => {
 });
 
 describe('no forged token verifies', () => {
-  it('signed with a secret that is not ours', () => {
+  it('signed with another secret', () => {
     const secrets = fc.uint8Array({ minLength: 16, maxLength: 64 });
     fc.assert(
       fc.property(secrets, fc.boolean(), (secret, evergreen) => {
@@ -125,7 +125,7 @@ describe('no forged token verifies', () => {
     );
   });
 
-  it('made of any text whatever, and none makes it throw', () => {
+  it('made of any text, and none throws', () => {
     const texts = fc.oneof(
       fc.string({ unit: 'binary', maxLength: 200 }),
       // Lone surrogates too: any 16-bit units.

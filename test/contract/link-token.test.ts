@@ -16,13 +16,13 @@ const LIFE_MAX_MS = 90 * DAY_MS;
 const verify = createVerifier([k1], LIFE_MAX_MS);
 const sign = createSigner([k1]);
 
-/** Signs any text, as whoever has the secret could. */
+/** Signs any text with the secret. */
 function signText(text: string): string {
   return `${text}.${createHmac('sha256', k1.secret).update(text).digest().subarray(0, 16).toString('base64url')}`;
 }
 
 describe('test vectors', () => {
-  it('use the secret of the README', () => {
+  it('use the documented secret', () => {
     for (const vector of vectors) expect(Buffer.from(vector.secret, 'base64url')).toEqual(k1.secret);
   });
 
@@ -31,7 +31,7 @@ describe('test vectors', () => {
     expect(forever(token)).toEqual({ adId, nonce, expiresAt: expiry === null ? null : expiry * 1_000 });
   });
 
-  it.each(vectors)('are what we sign: $token', ({ token, adId, nonce, expiry }) => {
+  it.each(vectors)('are what the signer returns: $token', ({ token, adId, nonce, expiry }) => {
     const link =
       nonce === null || expiry === null ? evergreenLink(adId) : { adId, nonce, expiresAt: expiry * 1_000 };
     expect(sign(link)).toBe(token);
@@ -41,7 +41,7 @@ describe('test vectors', () => {
 describe('round trip', () => {
   const adIds = fc.integer({ min: 1, max: ID_MAX });
 
-  it('brings back every evergreen link', () => {
+  it('returns every evergreen link', () => {
     fc.assert(
       fc.property(adIds, (adId) => {
         expect(verify(sign(evergreenLink(adId)))).toEqual({ adId, nonce: null, expiresAt: null });
@@ -49,7 +49,7 @@ describe('round trip', () => {
     );
   });
 
-  it('brings back every impression link, its expiry in whole seconds', () => {
+  it('returns every impression link, with its expiry in whole seconds', () => {
     const lives = fc.integer({ min: 0, max: LIFE_MAX_MS });
     const times = fc.integer({ min: 1_000, max: 4_000_000_000_000 });
     fc.assert(
@@ -61,7 +61,7 @@ describe('round trip', () => {
     );
   });
 
-  it('makes no token that is longer than a verifier reads', () => {
+  it('has at most TOKEN_CHARACTERS_MAX characters', () => {
     const longest = createSigner([otherKey('0123456789abcdef')])({
       adId: ID_MAX,
       nonce: nonceAt(DAY_MS),
@@ -72,7 +72,7 @@ describe('round trip', () => {
 });
 
 describe('an impression link', () => {
-  it('gets a nonce of its own that carries the time it was made', () => {
+  it('gets a unique nonce with the time of its creation', () => {
     const nowMs = Date.now();
     const nonces = Array.from({ length: 1_000 }, () => impressionLink(1, DAY_MS, nowMs).nonce ?? '');
     expect(new Set(nonces).size).toBe(1_000);
@@ -82,7 +82,7 @@ describe('an impression link', () => {
     }
   });
 
-  it('never lives longer than LINK_LIFE_MAX_DAYS from the time in its nonce, whatever it says', () => {
+  it('expires at the latest LINK_LIFE_MAX_DAYS after the time in its nonce', () => {
     const madeAt = Date.UTC(2026, 0, 1);
     const link = { adId: 1, nonce: nonceAt(madeAt), expiresAt: madeAt + 400 * DAY_MS };
     expect(verify(sign(link))?.expiresAt).toBe(madeAt + 90 * DAY_MS);
@@ -99,12 +99,12 @@ describe('an impression link', () => {
     ['31 digits', '019b76daa8007abc9def0123456789a'],
     ['33 digits', '019b76daa8007abc9def0123456789abc'],
     ['nothing', ''],
-  ])('is refused with a nonce that is no UUIDv7, even well signed: %s', (_, nonce) => {
+  ])('is refused with a nonce that is not a UUIDv7, even with a valid tag: %s', (_, nonce) => {
     expect(verify(signText(`1.k1.42.${nonce}.1769817600`))).toBeNull();
   });
 });
 
-describe('one spelling of every part, even well signed', () => {
+describe('a part with another spelling, even with a valid tag', () => {
   it.each([
     ['an ad id with a leading zero', '1.k1.042'],
     ['an ad id of zero', '1.k1.0'],
@@ -136,7 +136,7 @@ describe('keys', () => {
     expect(() => createSigner([])).toThrow(expect.objectContaining({ code: 'no_signing_key' }));
   });
 
-  it('rotate: new links carry the new key, printed ones go on working', () => {
+  it('rotate: new links have the new key, old ones stay valid', () => {
     const before = createSigner([k1])(evergreenLink(7));
     const rotated = [{ ...k1, state: 'verifies' as const }, otherKey('k2')];
     const after = createSigner(rotated)(evergreenLink(7));
@@ -146,7 +146,7 @@ describe('keys', () => {
     expect(verifyRotated(after)).toEqual(evergreenLink(7));
   });
 
-  it('that were taken away verify no longer', () => {
+  it('that were removed do not verify', () => {
     const token = sign(evergreenLink(7));
     expect(createVerifier([otherKey('k2')], LIFE_MAX_MS)(token)).toBeNull();
   });
@@ -155,7 +155,7 @@ describe('keys', () => {
     expect(createVerifier([otherKey('k1')], LIFE_MAX_MS)(sign(evergreenLink(7)))).toBeNull();
   });
 
-  it('are found by their whole id alone', () => {
+  it('are found only by their whole id', () => {
     for (const id of ['', 'K1', 'k', 'k11', '__proto__', 'constructor', 'toString']) {
       expect(verify(signText(`1.${id}.42`))).toBeNull();
     }

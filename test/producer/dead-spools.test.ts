@@ -10,7 +10,7 @@ import { silent } from '../support/loggers.ts';
 import { append, bytesOnDisk, clickText, openSpool, ROOMY, readBack } from '../support/spool-bench.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
-/** Leaves a spool behind, as an owner who died does. */
+/** Creates a spool and closes it, as if its owner had died. */
 async function leaveSpool(root: string, clicks: readonly string[]): Promise<string> {
   const spool = new Spool({ ...ROOMY, root }, silent);
   if (clicks.length > 0) await append(spool, clicks);
@@ -18,7 +18,7 @@ async function leaveSpool(root: string, clicks: readonly string[]): Promise<stri
   return spool.folder;
 }
 
-describe('a live spool', async () => {
+describe('a spool with an owner', async () => {
   it('is never adopted, by another process or its own', async () => {
     const root = temporaryFolder();
     const owner = await startPrinter('append-for-ever', [root], 20);
@@ -30,7 +30,7 @@ describe('a live spool', async () => {
       expect(await Array.fromAsync(adoptDeadSpools(root))).toEqual([]);
     expect(await adoptSpool(own.folder)).toBeNull();
 
-    // What it looked at has cost nobody a lock: a third process gets nothing either.
+    // The checks above have not released a lock: a third process cannot adopt a spool either.
     const third = forkChild('adopt', [root]);
     await nextMessage(third);
     third.send('adopt');
@@ -41,10 +41,10 @@ describe('a live spool', async () => {
     for (const { release } of adopted) release();
   });
 
-  it('is made though others adopt whatever they find the moment it appears', async () => {
+  it('is created while other processes adopt every spool that they find', async () => {
     const root = temporaryFolder();
-    const thieves = [forkChild('adopt-for-ever', [root]), forkChild('adopt-for-ever', [root])];
-    await Promise.all(thieves.map((thief) => nextMessage(thief)));
+    const adopters = [forkChild('adopt-for-ever', [root]), forkChild('adopt-for-ever', [root])];
+    await Promise.all(adopters.map((adopter) => nextMessage(adopter)));
     for (let count = 0; count < 400; count += 1) {
       const spool = openSpool({ root });
       expect(await append(spool, ['a'])).toEqual([1]);
@@ -54,7 +54,7 @@ describe('a live spool', async () => {
 });
 
 describe('a dead spool', async () => {
-  it('is adopted with all it has accepted', async () => {
+  it('is adopted with all accepted clicks', async () => {
     const root = temporaryFolder();
     const folder = await leaveSpool(root, ['a', 'b', 'c']);
     const [dead, ...more] = await Array.fromAsync(adoptDeadSpools(root));
@@ -67,7 +67,7 @@ describe('a dead spool', async () => {
     for (const { release } of again) release();
   });
 
-  it('is adopted by exactly one of twenty processes that race for it', async () => {
+  it('is adopted by exactly one of twenty concurrent processes', async () => {
     const root = temporaryFolder();
     const folders = await Promise.all(Array.from({ length: 12 }, () => leaveSpool(root, ['a', 'b'])));
     const adopters = Array.from({ length: 20 }, () => forkChild('adopt', [root]));
@@ -80,7 +80,7 @@ describe('a dead spool', async () => {
     for (const child of adopters) child.send('release');
   });
 
-  it('whose clicks were all relayed and deleted still says how many there were', async () => {
+  it('has its number of accepted clicks, even if all were relayed and deleted', async () => {
     const root = temporaryFolder();
     const folder = await leaveSpool(root, ['a', 'b', 'c']);
     for (const name of readdirSync(folder)) if (name.endsWith('.segment')) rmSync(join(folder, name));
@@ -90,7 +90,7 @@ describe('a dead spool', async () => {
     dead?.release();
   });
 
-  it('whose last segment is empty has what the segments before it have', async () => {
+  it('with an empty last segment has the clicks of the segments before it', async () => {
     const root = temporaryFolder();
     const folder = await leaveSpool(root, ['a', 'b', 'c']);
     for (const leftover of ['', 'TOLLW', 'TOLLWAY SPOOL 1\n', 'TOLLWAY SPOOL 1\n\0\0\0\x05abc']) {
@@ -102,7 +102,7 @@ describe('a dead spool', async () => {
     }
   });
 
-  it('may be an empty folder: its owner died before its first click', async () => {
+  it('can be an empty folder, if its owner died before the first click', async () => {
     const root = temporaryFolder();
     const folder = join(root, uuidV7());
     mkdirSync(folder);
@@ -113,7 +113,7 @@ describe('a dead spool', async () => {
     expect(existsSync(folder)).toBe(false);
   });
 
-  it('may come from another host, without its lock', async () => {
+  it('can come from another host, without its lock file', async () => {
     const root = temporaryFolder();
     const folder = await leaveSpool(root, [clickText(1), clickText(2)]);
     rmSync(join(folder, 'lock'));
@@ -123,7 +123,7 @@ describe('a dead spool', async () => {
     dead?.release();
   });
 
-  it('can be named with a slash behind it, or from where one stands', async () => {
+  it('can be given with a slash at the end of its path', async () => {
     const root = temporaryFolder();
     const folder = await leaveSpool(root, ['a']);
     const dead = await adoptSpool(`${folder}/`);
@@ -132,22 +132,22 @@ describe('a dead spool', async () => {
   });
 });
 
-describe('what is no spool', async () => {
-  it('is passed over when a folder is looked through', async () => {
+describe('something that is not a spool', async () => {
+  it('is skipped in a folder of spools', async () => {
     const root = temporaryFolder();
     for (const name of ['lost+found', '.snapshot', 'not-a-uuid', uuidV7().toUpperCase()])
       mkdirSync(join(root, name));
     expect(await Array.fromAsync(adoptDeadSpools(root))).toEqual([]);
   });
 
-  it('is refused by name', async () => {
+  it('is refused with not_a_spool', async () => {
     const folder = join(temporaryFolder(), 'not-a-uuid');
     mkdirSync(folder);
     await expect(adoptSpool(folder)).rejects.toThrow(expect.objectContaining({ code: 'not_a_spool' }));
     expect(readdirSync(folder)).toEqual([]);
   });
 
-  it('does not keep the others from being adopted: a file that is named like a spool', async () => {
+  it('does not block the adoption of other spools: a file with the name of a spool', async () => {
     const root = temporaryFolder();
     writeFileSync(join(root, uuidV7()), 'a note');
     await leaveSpool(root, ['a']);
@@ -156,32 +156,32 @@ describe('what is no spool', async () => {
     for (const { release } of adopted) release();
   });
 
-  it('is not there: nobody owns it, nothing is made in its place', async () => {
+  it('is not created by an adoption, if the folder does not exist', async () => {
     const folder = join(temporaryFolder(), uuidV7());
     expect(await adoptSpool(folder)).toBeNull();
     expect(existsSync(folder)).toBe(false);
     expect(() => readRelayed(folder)).not.toThrow();
   });
 
-  it('is a root that is not there yet: it is made, for its owner alone', async () => {
+  it('is a missing root, which is created', async () => {
     const root = join(temporaryFolder(), 'data', 'spool');
     expect(await Array.fromAsync(adoptDeadSpools(root))).toEqual([]);
     expect(existsSync(root)).toBe(true);
   });
 });
 
-it('a dead spool that cannot be read is told of, stays where it is, and keeps no other from being adopted', async () => {
+it('a dead spool that cannot be read is reported, stays where it is, and does not block other spools', async () => {
   const root = temporaryFolder();
   const good = basename(await leaveSpool(root, [clickText(1)]));
   const bad = join(root, uuidV7());
-  // A folder in the place of a segment: any read of it fails.
+  // A folder instead of a segment: every read fails.
   mkdirSync(join(bad, '0000000000000001.segment'), { recursive: true });
-  const told: string[] = [];
-  const adopted = await Array.fromAsync(adoptDeadSpools(root, (spoolId) => told.push(spoolId)));
+  const reported: string[] = [];
+  const adopted = await Array.fromAsync(adoptDeadSpools(root, (spoolId) => reported.push(spoolId)));
   expect(adopted.map(({ spoolId, accepted }) => ({ spoolId, accepted }))).toEqual([
     { spoolId: good, accepted: 1 },
   ]);
-  expect(told).toEqual([basename(bad)]);
+  expect(reported).toEqual([basename(bad)]);
   for (const { release } of adopted) release();
   await expect(Array.fromAsync(adoptDeadSpools(root))).rejects.toThrow();
   expect(existsSync(bad)).toBe(true);

@@ -16,15 +16,15 @@ import { append, openSpool, ROOMY } from '../support/spool-bench.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 import { until } from '../support/until.ts';
 
-/** Leaves the spool of a dead owner behind and has it spoiled; then an ad server with a spool of its own relays it. */
-async function relaySpoiled(clicks: readonly string[], spoil: (segment: string) => void) {
+/** Creates an abandoned spool, damages its first segment and lets the relays of an ad server relay it. */
+async function relayDamaged(clicks: readonly string[], damage: (segment: string) => void) {
   const root = temporaryFolder();
   const dead = new Spool({ ...ROOMY, root }, silent);
   await append(dead, clicks);
   dead.close();
   const segment = listSegments(dead.folder)[0]?.path ?? '';
-  spoil(segment);
-  const spoiled = readFileSync(segment);
+  damage(segment);
+  const damaged = readFileSync(segment);
   const broker = new FakeBroker();
   const metrics = createMetrics();
   const relays = startRelays(parseConfig({ RELAY_LINGER_MS: '0' }), {
@@ -42,39 +42,39 @@ async function relaySpoiled(clicks: readonly string[], spoil: (segment: string) 
   await relays.close();
   const quarantine = join(root, 'quarantine');
   const kept = existsSync(quarantine) ? readdirSync(quarantine) : [];
-  return { broker, metrics, kept: kept.map((name) => readFileSync(join(quarantine, name))), spoiled };
+  return { broker, metrics, kept: kept.map((name) => readFileSync(join(quarantine, name))), damaged };
 }
 
 it.each([
   ['zeros', Buffer.alloc(5_000)],
   ['half a click', Buffer.from('\0\0\0\x63half a click', 'latin1')],
 ])('a tail of %s is counted, and its segment is kept', async (_, tail) => {
-  const { broker, metrics, kept, spoiled } = await relaySpoiled(['a', 'b'], (path) =>
+  const { broker, metrics, kept, damaged } = await relayDamaged(['a', 'b'], (path) =>
     appendFileSync(path, tail),
   );
   expect(broker.clicks).toEqual(['a', 'b']);
   expect(await counted(metrics.spoolTornBytes)).toBe(tail.length);
-  expect(kept).toEqual([spoiled]);
+  expect(kept).toEqual([damaged]);
 });
 
-it('a segment with a damaged click is kept as it was found', async () => {
-  const { broker, metrics, kept, spoiled } = await relaySpoiled(['first', 'second', 'third'], (path) => {
+it('a segment with a damaged click is kept unchanged', async () => {
+  const { broker, metrics, kept, damaged } = await relayDamaged(['first', 'second', 'third'], (path) => {
     const bytes = readFileSync(path);
     bytes.write('X', bytes.indexOf('second'));
     writeFileSync(path, bytes);
   });
   expect(broker.clicks).toEqual(['first', 'third']);
   expect(await counted(metrics.spoolDamaged)).toBe(1);
-  expect(kept).toEqual([spoiled]);
+  expect(kept).toEqual([damaged]);
 });
 
-it('a segment that is whole is deleted', async () => {
-  const { metrics, kept } = await relaySpoiled(['a'], () => {});
+it('an undamaged segment is deleted', async () => {
+  const { metrics, kept } = await relayDamaged(['a'], () => {});
   expect(kept).toEqual([]);
   expect(await counted(metrics.spoolTornBytes)).toBe(0);
 });
 
-it('the quarantine is bounded: the oldest segments go first', () => {
+it('the quarantine is bounded: the oldest segments are deleted first', () => {
   const root = temporaryFolder();
   const paths = Array.from({ length: 4 }, (_, index) => {
     const folder = join(root, uuidV7(1_800_000_000_000 + index));
@@ -88,7 +88,7 @@ it('the quarantine is bounded: the oldest segments go first', () => {
   expect(readdirSync(join(root, 'quarantine')).sort()).toEqual(names.slice(2));
 });
 
-it('a dead spool that holds nothing but a torn click is kept in quarantine too', async () => {
+it('a dead spool with only an incomplete click is adopted with its segment marked as torn', async () => {
   const root = temporaryFolder();
   const folder = join(root, uuidV7());
   mkdirSync(folder);

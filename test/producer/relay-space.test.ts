@@ -5,25 +5,25 @@ import { fill, mountsLeftOut, smallDisk } from '../support/small-disk.ts';
 import { append, bytesOnDisk, clickText, openSpool } from '../support/spool-bench.ts';
 import { until } from '../support/until.ts';
 
-describe('a relay gives back the space of what it has relayed', () => {
-  it('so that a full spool takes clicks again', async () => {
+describe('a relay deletes relayed segments', () => {
+  it('so that a full spool accepts clicks again', async () => {
     const spool = openSpool({ bytesMax: 65_536, segmentBytes: 16_384 });
     const broker = new FakeBroker();
     broker.before = () => {
-      throw new Error('The broker is away');
+      throw new Error('The broker is unavailable');
     };
     startRelay(spool, broker);
     while (!(await append(spool, [clickText(1, 1_000)])).includes(null));
     const full = spool.accepted;
     broker.before = () => {};
-    await until('room', async () => !(await append(spool, [clickText(2, 1_000)])).includes(null));
+    await until('free space', async () => !(await append(spool, [clickText(2, 1_000)])).includes(null));
     expect(spool.accepted).toBe(full + 1);
     await until('all to be published', () => broker.clicks.length === full + 1);
     expect(spool.bytes).toBe(bytesOnDisk(spool.folder));
   });
 
-  it('though it had relayed everything before the spool was full, and the only segment was still open', async () => {
-    // One segment may fill the whole spool: settings allow it. The last click does not end it exactly.
+  it('also if it had relayed everything before the spool was full, while the only segment was open', async () => {
+    // The settings allow a segment to be as large as the spool. The last click does not fill it exactly.
     const spool = openSpool({ bytesMax: 65_536, segmentBytes: 65_536 });
     const broker = new FakeBroker();
     startRelay(spool, broker);
@@ -33,10 +33,10 @@ describe('a relay gives back the space of what it has relayed', () => {
       await until('the click to be published', () => broker.clicks.length === accepted);
     }
     expect(accepted).toBeGreaterThan(50);
-    await until('room', async () => !(await append(spool, [clickText(2, 1_100)])).includes(null));
+    await until('free space', async () => !(await append(spool, [clickText(2, 1_100)])).includes(null));
   });
 
-  it('and never more than there was: the count of bytes stays that of the disk', async () => {
+  it('and counts the bytes on disk correctly', async () => {
     const spool = openSpool({ bytesMax: 65_536, segmentBytes: 8_192 });
     const broker = new FakeBroker();
     startRelay(spool, broker);
@@ -45,7 +45,7 @@ describe('a relay gives back the space of what it has relayed', () => {
         spool,
         Array.from({ length: 100 }, (_, index) => clickText(index, 1_000)),
       );
-      // Looks for room and opens a segment, as the ad server does every second.
+      // Checks the disk and opens a segment, as the ad server does every second.
       spool.probe();
       await until('all to be published', () => broker.clicks.length === spool.accepted);
       spool.probe();
@@ -58,7 +58,7 @@ describe('a relay gives back the space of what it has relayed', () => {
 });
 
 describe.skipIf(mountsLeftOut)('on a disk that is full (a mount of a few pages: as root, on Linux)', () => {
-  it('a relay goes on: it is what makes room', async () => {
+  it('a relay continues, because it frees space', async () => {
     const disk = smallDisk('256k');
     const spool = openSpool({ root: disk, segmentBytes: 8_192 });
     await append(
@@ -73,7 +73,7 @@ describe.skipIf(mountsLeftOut)('on a disk that is full (a mount of a few pages: 
     await expect(
       Promise.race([failed, until('all to be published', () => broker.clicks.length === 40)]),
     ).resolves.toBe(true);
-    await until('room', async () => !(await append(spool, [clickText(41)])).includes(null));
+    await until('free space', async () => !(await append(spool, [clickText(41)])).includes(null));
   });
 
   it('a dead spool is adopted and relayed', async () => {
@@ -96,10 +96,10 @@ describe.skipIf(mountsLeftOut)('on a disk that is full (a mount of a few pages: 
     expect(broker.clicks).toHaveLength(40);
   });
 
-  it('a spool that filled the disk by itself takes clicks again once it is relayed', async () => {
+  it('a spool that filled the disk accepts clicks again after it is relayed', async () => {
     const disk = smallDisk('256k');
     const spool = openSpool({ root: disk });
-    // The relay has remembered a position before: that file has its page already.
+    // The relay has saved a position, so that its file has a page already.
     const broker = new FakeBroker();
     startRelay(spool, broker);
     await append(spool, [clickText(1)]);
@@ -110,7 +110,7 @@ describe.skipIf(mountsLeftOut)('on a disk that is full (a mount of a few pages: 
       await until('the click to be published', () => broker.clicks.length === accepted);
     }
     expect(spool.problem).toContain('ENOSPC');
-    await until('room', async () => {
+    await until('free space', async () => {
       spool.probe();
       return !(await append(spool, [clickText(2, 4_000)])).includes(null);
     });

@@ -10,15 +10,15 @@ import { FakeBroker, startRelay } from '../support/relay-bench.ts';
 import { append, clickText, openSpool } from '../support/spool-bench.ts';
 import { until } from '../support/until.ts';
 
-/** Alters one byte of a click in a segment of clicks that are equally long. */
-function spoil(path: string, index: number, clickBytes: number): void {
+/** Changes one byte of a click in a segment of clicks with equal length. */
+function damageClick(path: string, index: number, clickBytes: number): void {
   const bytes = readFileSync(path);
   const at = SEGMENT_HEADER.length + index * (FRAME_HEADER_BYTES + clickBytes) + FRAME_HEADER_BYTES + 5;
   bytes[at] = (bytes[at] ?? 0) ^ 1;
   writeFileSync(path, bytes);
 }
 
-/** The spool of an owner who has gone, as the next start finds it. */
+/** Adopts the only spool below `root`. */
 async function adoptOnly(
   root: string,
 ): Promise<DeadSpool & { bytes: number; openSegment: null; roll: () => void }> {
@@ -28,7 +28,7 @@ async function adoptOnly(
 }
 
 describe('a watermark', () => {
-  it('follows everything that it counts', async () => {
+  it('is published after all the clicks that it counts', async () => {
     const spool = openSpool();
     const broker = new FakeBroker();
     broker.before = () => new Promise((resolve) => setImmediate(resolve));
@@ -48,7 +48,7 @@ describe('a watermark', () => {
     for (const { spoolId } of broker.watermarks) expect(spoolId).toBe(spool.spoolId);
   });
 
-  it('comes by itself while nobody clicks any more', async () => {
+  it('is published without further clicks', async () => {
     const spool = openSpool();
     const broker = new FakeBroker();
     startRelay(spool, broker);
@@ -68,7 +68,7 @@ describe('a watermark', () => {
     await until('a watermark of both clicks', () => broker.watermarks.at(-1)?.accepted === 2);
   });
 
-  it('is not repeated while nothing is accepted', async () => {
+  it('is not repeated while no click is accepted', async () => {
     const spool = openSpool();
     const broker = new FakeBroker();
     startRelay(spool, broker, { watermarkIntervalMs: 1 });
@@ -79,13 +79,13 @@ describe('a watermark', () => {
     expect(broker.watermarks).toHaveLength(2);
   });
 
-  it('is sent again until the broker has it', async () => {
+  it('is published again until the broker confirms it', async () => {
     const spool = openSpool();
     const broker = new FakeBroker();
     await append(spool, [clickText(1)]);
     let refusals = 0;
     broker.before = () => {
-      if (broker.clicks.length === 1 && refusals++ < 4) throw new Error('The broker is away');
+      if (broker.clicks.length === 1 && refusals++ < 4) throw new Error('The broker is unavailable');
     };
     const { relay, done } = startRelay(spool, broker);
     relay.end();
@@ -94,7 +94,7 @@ describe('a watermark', () => {
     expect(broker.watermarks.at(-1)?.accepted).toBe(1);
   });
 
-  it('ends a spool; then its folder is gone', async () => {
+  it('is the last record of a spool; then the folder is removed', async () => {
     const spool = openSpool();
     const broker = new FakeBroker();
     const { relay, done } = startRelay(spool, broker, { watermarkIntervalMs: 60_000 });
@@ -110,7 +110,7 @@ describe('a watermark', () => {
     expect(existsSync(spool.folder)).toBe(false);
   });
 
-  it('is not sent for a spool that never accepted anything; its folder goes all the same', async () => {
+  it('is not published for a spool without clicks; the folder is removed', async () => {
     const spool = openSpool();
     const broker = new FakeBroker();
     const { relay, done } = startRelay(spool, broker);
@@ -120,17 +120,17 @@ describe('a watermark', () => {
     expect(existsSync(spool.folder)).toBe(false);
   });
 
-  it('of a dead spool is sent anew though all its clicks were published before', async () => {
+  it('of a dead spool is published again even if all its clicks were published before', async () => {
     const spool = openSpool();
     await append(spool, [clickText(1), clickText(2)]);
     const before = new FakeBroker();
     const first = startRelay(spool, before);
-    await until('both to be remembered', () => readRelayed(spool.folder) === 2);
+    await until('the position to be saved', () => readRelayed(spool.folder) === 2);
     first.relay.abort();
     expect(await first.done).toBe(false);
     spool.roll();
     const broker = new FakeBroker();
-    const dead = { ...adoptByForce(spool.folder, spool.spoolId), accepted: spool.accepted };
+    const dead = { ...withoutLock(spool.folder, spool.spoolId), accepted: spool.accepted };
     const second = startRelay(dead, broker);
     second.relay.end();
     expect(await second.done).toBe(true);
@@ -139,19 +139,19 @@ describe('a watermark', () => {
   });
 });
 
-/** A spool as a relay sees it, without asking for its lock. */
-function adoptByForce(folder: string, spoolId: string) {
+/** A spool for a relay, without taking its lock. */
+function withoutLock(folder: string, spoolId: string) {
   return { spoolId, folder, openSegment: null, roll: () => {}, bytes: 0 };
 }
 
 describe('a damaged click', () => {
-  it('is passed over and counted, and the watermark still counts it', async () => {
+  it('is skipped and counted as damaged, and the watermark includes it', async () => {
     const spool = openSpool();
     const clicks = [1, 2, 3].map((number) => clickText(number));
     await append(spool, clicks);
     spool.roll();
     await append(spool, ['after']);
-    spoil(listSegments(spool.folder)[0]?.path ?? '', 1, clicks[0]?.length ?? 0);
+    damageClick(listSegments(spool.folder)[0]?.path ?? '', 1, clicks[0]?.length ?? 0);
     const broker = new FakeBroker();
     const { relay, done, metrics } = startRelay(spool, broker);
     relay.end();
@@ -165,11 +165,11 @@ describe('a damaged click', () => {
     expect(broker.watermarks.at(-1)?.accepted).toBe(4);
   });
 
-  it('in the segment that is being written does not stop what is appended afterwards', async () => {
+  it('in the open segment does not stop later clicks', async () => {
     const spool = openSpool();
     const clicks = [1, 2].map((number) => clickText(number));
     await append(spool, clicks);
-    spoil(listSegments(spool.folder)[0]?.path ?? '', 1, clicks[0]?.length ?? 0);
+    damageClick(listSegments(spool.folder)[0]?.path ?? '', 1, clicks[0]?.length ?? 0);
     const broker = new FakeBroker();
     const { metrics } = startRelay(spool, broker);
     await until('the damage to be found', async () => (await counted(metrics.spoolDamaged)) === 1);
@@ -179,12 +179,12 @@ describe('a damaged click', () => {
     expect(broker.keys).toEqual([1, 3].map((sequence) => `${spool.spoolId}.${sequence}`));
   });
 
-  it('in the last segment of a dead spool is counted by its watermark too, and those behind it are published', async () => {
+  it('in the last segment of a dead spool is included in the watermark, and the clicks behind it are published', async () => {
     const spool = openSpool();
     const clicks = [1, 2, 3, 4].map((number) => clickText(number));
     await append(spool, clicks);
     const root = dirname(spool.folder);
-    spoil(listSegments(spool.folder)[0]?.path ?? '', 1, clicks[0]?.length ?? 0);
+    damageClick(listSegments(spool.folder)[0]?.path ?? '', 1, clicks[0]?.length ?? 0);
     spool.close();
     spool.close = () => {};
     const broker = new FakeBroker();

@@ -15,13 +15,13 @@ afterEach(() => {
   syncBuiltinESMExports();
 });
 
-/** `count` clicks, told apart. */
+/** `count` different clicks. */
 function clicksOf(count: number): string[] {
   return Array.from({ length: count }, (_, index) => clickText(index));
 }
 
 function outage(): never {
-  throw Object.assign(new Error('The broker is away'), { code: 'ECONNREFUSED' });
+  throw Object.assign(new Error('The broker is unavailable'), { code: 'ECONNREFUSED' });
 }
 
 describe('a relay', () => {
@@ -38,10 +38,10 @@ describe('a relay', () => {
     for (const batch of broker.batches) expect(batch.length).toBeLessThanOrEqual(100);
   });
 
-  it('publishes while the spool grows, without being asked twice', async () => {
+  it('publishes while the spool grows, after one notification for each click', async () => {
     const spool = openSpool();
     const broker = new FakeBroker();
-    // Only what it is told wakes it: its next watermark is a minute away.
+    // Only notifications wake it: its next watermark is a minute away.
     startRelay(spool, broker, { watermarkIntervalMs: 60_000 });
     for (let count = 1; count <= 20; count += 1) {
       await append(spool, [clickText(count)]);
@@ -49,7 +49,7 @@ describe('a relay', () => {
     }
   });
 
-  it('never has more than one batch under way, however far it is behind', async () => {
+  it('never has more than one batch in flight, however long its backlog is', async () => {
     const spool = openSpool();
     const broker = new FakeBroker();
     broker.before = () => new Promise((resolve) => setImmediate(resolve));
@@ -60,7 +60,7 @@ describe('a relay', () => {
     expect(broker.pendingMost).toBe(50);
   });
 
-  it('sends again what was refused for now, and that alone', async () => {
+  it('publishes refused records again, and no others', async () => {
     const spool = openSpool();
     const broker = new FakeBroker();
     let refusals = 0;
@@ -79,20 +79,20 @@ describe('a relay', () => {
     expect(broker.watermarks.at(-1)?.accepted).toBe(50);
   });
 
-  it('remembers how far it got, and deletes what is behind it', async () => {
+  it('saves its position and deletes the segments before it', async () => {
     const spool = openSpool({ segmentBytes: 4_096 });
     const broker = new FakeBroker();
     startRelay(spool, broker, { batchMax: 7 });
     for (let count = 0; count < 20; count += 1) await append(spool, clicksOf(10));
     await until('all to be published', () => readRelayed(spool.folder) === 200);
-    // Only the segment that is being written is left.
+    // Only the open segment is left.
     expect(listSegments(spool.folder).map(({ firstSequence }) => firstSequence)).toEqual(
       spool.openSegment === null ? [] : [spool.openSegment],
     );
     expect(spool.bytes).toBe(bytesOnDisk(spool.folder));
   });
 
-  it('knows the age of the oldest click that is not yet with the broker', async () => {
+  it('knows the age of the oldest unconfirmed click', async () => {
     const spool = openSpool();
     const broker = new FakeBroker();
     broker.before = outage;
@@ -108,8 +108,8 @@ describe('a relay', () => {
   });
 });
 
-describe('a relay whose broker is away', () => {
-  it('goes on trying the same batch, and loses, repeats and reorders nothing', async () => {
+describe('a relay whose broker is unavailable', () => {
+  it('retries the same batch, and loses, repeats and reorders nothing', async () => {
     const spool = openSpool();
     const broker = new FakeBroker();
     let refusals = 6;
@@ -128,7 +128,7 @@ describe('a relay whose broker is away', () => {
     expect(await counted(metrics.relayBatches, { result: 'failed' })).toBe(6);
   });
 
-  it('holds one batch in memory and the rest on disk, and never holds up the spool', async () => {
+  it('has one batch in memory and the rest on disk, and never blocks the spool', async () => {
     const spool = openSpool();
     const broker = new FakeBroker();
     broker.before = outage;
@@ -146,7 +146,7 @@ describe('a relay whose broker is away', () => {
     relay.notify();
   });
 
-  it('sends a batch again under the same keys where only the confirmation was lost', async () => {
+  it('publishes a batch again under the same keys if only the confirmation was lost', async () => {
     const spool = openSpool();
     const broker = new FakeBroker();
     let losses = 2;
@@ -159,7 +159,7 @@ describe('a relay whose broker is away', () => {
     expect(broker.keys).toEqual([...once, ...once, ...once]);
   });
 
-  it('can be ended, and leaves its spool to the next', async () => {
+  it('can be aborted, and leaves its spool to the next relay', async () => {
     const spool = openSpool();
     const away = new FakeBroker();
     away.before = outage;
@@ -178,8 +178,8 @@ describe('a relay whose broker is away', () => {
   });
 });
 
-describe('a relay that begins where another died', () => {
-  it('goes on behind what was acknowledged, in the middle of a segment', async () => {
+describe('a relay that continues after another one died', () => {
+  it('continues behind the saved position, in the middle of a segment', async () => {
     const spool = openSpool();
     await append(spool, clicksOf(30));
     writeFileSync(join(spool.folder, 'relayed'), encodePosition(17));
@@ -192,12 +192,12 @@ describe('a relay that begins where another died', () => {
     expect(broker.watermarks.at(-1)?.accepted).toBe(30);
   });
 
-  it('publishes again, under the same keys, what was published and not yet acknowledged', async () => {
+  it('publishes again, under the same keys, the clicks behind the saved position', async () => {
     const spool = openSpool();
     const broker = new FakeBroker();
     const clicks = clicksOf(20);
     await append(spool, clicks);
-    // The broker takes the second batch; whoever sent it never hears of it.
+    // The broker accepts the second batch, but its confirmation is lost.
     let batches = 0;
     let die = () => {};
     const death = new Promise<void>((_, reject) => {
@@ -229,7 +229,7 @@ describe('a relay that begins where another died', () => {
     'garbage\n',
     '\0'.repeat(26),
   ])(
-    'begins at the first click where the position is damaged or beyond the clicks on disk: %j',
+    'begins at the first click if the position is damaged or beyond the clicks on disk: %j',
     async (text) => {
       const spool = openSpool();
       await append(spool, clicksOf(9));
@@ -243,8 +243,8 @@ describe('a relay that begins where another died', () => {
   );
 });
 
-describe('a relay that lacks descriptors or memory', () => {
-  /** Lets one call of the file system fail some times; answers how often it will still fail. */
+describe('a relay that lacks file descriptors or memory', () => {
+  /** Makes a call of the file system fail `times` times. Returns how many failures are left. */
   const failing = (
     call: 'readdirSync' | 'openSync' | 'readSync' | 'statSync',
     code: string,
@@ -269,7 +269,7 @@ describe('a relay that lacks descriptors or memory', () => {
     ['openSync', 'ENFILE'],
     ['readSync', 'ENOMEM'],
     ['statSync', 'EMFILE'],
-  ] as const)('waits and tries again when %s throws %s', async (call, code) => {
+  ] as const)('waits and retries when %s throws %s', async (call, code) => {
     const spool = openSpool({ segmentBytes: 4_096 });
     const clicks = clicksOf(30);
     for (const click of clicks) await append(spool, [click]);
@@ -282,7 +282,7 @@ describe('a relay that lacks descriptors or memory', () => {
     expect([...new Set(broker.clicks)]).toEqual(clicks);
   });
 
-  it('still ends at an error of another kind: a broken disk has to be seen', async () => {
+  it('fails on other errors, so that a broken disk is noticed', async () => {
     const spool = openSpool();
     await append(spool, clicksOf(1));
     failing('readdirSync', 'EIO', 1);

@@ -19,7 +19,7 @@ import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const CLICKS = Array.from({ length: 5 }, () => encodeClick(clickEvent()));
 
-/** A segment with some clicks, where each of them ends, and a folder to spoil it in. */
+/** A copy of a segment with some clicks, in a folder of its own, and the offset behind each click. */
 async function segmentOf(clicks: readonly string[]) {
   const spool = openSpool();
   await append(spool, clicks);
@@ -34,7 +34,7 @@ async function segmentOf(clicks: readonly string[]) {
   return { folder, path, bytes: readFileSync(original), ends };
 }
 
-it('Clicks behind a damaged one keep their own sequences', async () => {
+it('Clicks behind a damaged one keep their sequences', async () => {
   const { folder, path, bytes, ends } = await segmentOf(CLICKS);
   const damaged = Buffer.from(bytes);
   damaged.fill(0, ends[1], ends[2]);
@@ -51,8 +51,8 @@ it('Clicks behind a damaged one keep their own sequences', async () => {
   ]);
 });
 
-describe('a segment torn at any byte', () => {
-  it('has all its whole clicks and never the torn one', async () => {
+describe('a segment that is truncated at any byte', () => {
+  it('has all its whole clicks and not the truncated one', async () => {
     const { folder, path, bytes, ends } = await segmentOf(CLICKS);
     for (let length = bytes.length; length >= 0; length -= 1) {
       truncateSync(path, length);
@@ -62,7 +62,7 @@ describe('a segment torn at any byte', () => {
     }
   });
 
-  it('counts its torn click as damaged where that was accepted', async () => {
+  it('counts its truncated click as damaged if that was accepted', async () => {
     const { folder, path, bytes } = await segmentOf(CLICKS);
     for (const torn of [1, 8, 12, 13, 100]) {
       writeFileSync(path, bytes.subarray(0, bytes.length - torn));
@@ -71,7 +71,7 @@ describe('a segment torn at any byte', () => {
   });
 
   it.each([1, 7, 8, 9, 4_096, 2_000_000])(
-    'may have a tail of %i zeros, as power loss leaves it',
+    'can have %i zeros at its end, as after a loss of power',
     async (zeros) => {
       const { folder, path, bytes } = await segmentOf(CLICKS);
       writeFileSync(path, Buffer.concat([bytes, Buffer.alloc(zeros)]));
@@ -80,7 +80,7 @@ describe('a segment torn at any byte', () => {
     },
   );
 
-  it('may have lost its pages: zeros in the place of its last clicks', async () => {
+  it('can have zeros instead of its last clicks, as after lost pages', async () => {
     const { folder, path, bytes, ends } = await segmentOf(CLICKS);
     for (let lost = 1; lost <= 5; lost += 1) {
       const kept = ends[4 - lost] ?? SEGMENT_HEADER.length;
@@ -92,12 +92,12 @@ describe('a segment torn at any byte', () => {
 });
 
 describe('a flipped bit', () => {
-  it('is found wherever it is: no altered click is ever read', async () => {
+  it('is detected at any position: no altered click is read', async () => {
     const { folder, path, bytes } = await segmentOf(CLICKS);
     for (let place = SEGMENT_HEADER.length * 8; place < bytes.length * 8; place += 13) {
-      const spoiled = Buffer.from(bytes);
-      spoiled[place >> 3] = (spoiled[place >> 3] ?? 0) ^ (1 << (place & 7));
-      writeFileSync(path, spoiled);
+      const altered = Buffer.from(bytes);
+      altered[place >> 3] = (altered[place >> 3] ?? 0) ^ (1 << (place & 7));
+      writeFileSync(path, altered);
       const { clicks, damaged } = readBack(folder, 5);
       expect(clicks.length + damaged).toBe(5);
       expect(damaged).toBeGreaterThan(0);
@@ -105,48 +105,48 @@ describe('a flipped bit', () => {
     }
   });
 
-  it('in the text of one click costs that one alone', async () => {
+  it('in the payload of a click damages only that click', async () => {
     const { folder, path, bytes, ends } = await segmentOf(CLICKS);
-    const spoiled = Buffer.from(bytes);
+    const altered = Buffer.from(bytes);
     const middle = (ends[1] ?? 0) + FRAME_HEADER_BYTES + 20;
-    spoiled[middle] = (spoiled[middle] ?? 0) ^ 1;
-    writeFileSync(path, spoiled);
+    altered[middle] = (altered[middle] ?? 0) ^ 1;
+    writeFileSync(path, altered);
     expect(readBack(folder, 5)).toEqual({ clicks: CLICKS.toSpliced(2, 1), damaged: 1 });
   });
 
-  it('does not hide the clicks behind it from the count of a spool whose owner died', async () => {
+  it('does not hide the clicks behind it from the scan of a dead spool', async () => {
     const { path, bytes, ends } = await segmentOf(CLICKS);
-    const spoiled = Buffer.from(bytes);
+    const altered = Buffer.from(bytes);
     const middle = (ends[1] ?? 0) + FRAME_HEADER_BYTES + 20;
-    spoiled[middle] = (spoiled[middle] ?? 0) ^ 1;
-    writeFileSync(path, spoiled);
+    altered[middle] = (altered[middle] ?? 0) ^ 1;
+    writeFileSync(path, altered);
     expect((await scanSegment(path)).records).toBe(5);
   });
 
-  it('in the length of a click costs that one alone too: the next whole frame says which it is', async () => {
+  it('in the length of a click damages only that click, because the next frame has its index', async () => {
     const { folder, path, bytes } = await segmentOf(CLICKS);
     copyFileSync(path, segmentPath(folder, 6));
-    const spoiled = Buffer.from(bytes);
-    spoiled[SEGMENT_HEADER.length] = 0xff;
-    writeFileSync(path, spoiled);
+    const altered = Buffer.from(bytes);
+    altered[SEGMENT_HEADER.length] = 0xff;
+    writeFileSync(path, altered);
     expect(readBack(folder, 10)).toEqual({ clicks: [...CLICKS.slice(1), ...CLICKS], damaged: 1 });
   });
 });
 
 describe('segments', () => {
-  it('that are missing are counted, and what follows is read', async () => {
+  it('that are missing count as damaged, and later ones are read', async () => {
     const { folder, path } = await segmentOf(CLICKS);
     copyFileSync(path, segmentPath(folder, 106));
     expect(readBack(folder, 110)).toEqual({ clicks: [...CLICKS, ...CLICKS], damaged: 100 });
   });
 
-  it('end where the next one begins, whatever lies behind', async () => {
+  it('end where the next one begins, and later bytes are ignored', async () => {
     const { folder, path } = await segmentOf(CLICKS);
     copyFileSync(path, segmentPath(folder, 4));
     expect(readBack(folder, 8)).toEqual({ clicks: [...CLICKS.slice(0, 3), ...CLICKS], damaged: 0 });
   });
 
-  it('are told from other files', async () => {
+  it('are listed without other files', async () => {
     const { folder } = await segmentOf(CLICKS);
     for (const name of ['relayed', 'lock', '1.segment', '0000000000000009.segment~']) {
       writeFileSync(join(folder, name), 'x');
@@ -155,7 +155,7 @@ describe('segments', () => {
   });
 });
 
-describe('a long stretch of damage', () => {
+describe('a long damage', () => {
   /** A frame with a text, at an index. */
   const frameOf = (text: string, index: number) => {
     const frame = Buffer.alloc(FRAME_HEADER_BYTES + text.length);
@@ -164,19 +164,22 @@ describe('a long stretch of damage', () => {
     return frame;
   };
 
-  // A window of the reader and one of the scan; the frame begins in the last bytes of one and ends in the next.
-  it.each([1_048_576, 262_144])('of %i bytes hides no click across its border', async (window) => {
-    const folder = temporaryFolder();
-    const path = segmentPath(folder, 1);
-    const click = frameOf('x'.repeat(5_000), 7);
-    for (const before of [1, 12, 2_500, click.length - 1, click.length]) {
-      writeFileSync(path, Buffer.concat([SEGMENT_HEADER, Buffer.alloc(window - before, 0xff), click]));
-      expect(readBack(folder, 8)).toEqual({ clicks: ['x'.repeat(5_000)], damaged: 7 });
-      expect(await scanSegment(path)).toEqual({ records: 8, tornBytes: 0 });
-    }
-  });
+  // The sizes of the windows of reader and scan. The frame begins in the last bytes of one window and ends in the next.
+  it.each([1_048_576, 262_144])(
+    'of %i bytes does not hide a click across the border of a window',
+    async (window) => {
+      const folder = temporaryFolder();
+      const path = segmentPath(folder, 1);
+      const click = frameOf('x'.repeat(5_000), 7);
+      for (const before of [1, 12, 2_500, click.length - 1, click.length]) {
+        writeFileSync(path, Buffer.concat([SEGMENT_HEADER, Buffer.alloc(window - before, 0xff), click]));
+        expect(readBack(folder, 8)).toEqual({ clicks: ['x'.repeat(5_000)], damaged: 7 });
+        expect(await scanSegment(path)).toEqual({ records: 8, tornBytes: 0 });
+      }
+    },
+  );
 
-  it('between whole clicks costs those it covers, over several windows', async () => {
+  it('over several windows damages only the clicks that it covers', async () => {
     const folder = temporaryFolder();
     const path = segmentPath(folder, 1);
     const damage = Buffer.alloc(2_500_000, 0xff);
@@ -187,7 +190,7 @@ describe('a long stretch of damage', () => {
 });
 
 describe('frames', () => {
-  it('made of any bytes are never read beyond their end, and only with an index that was asked for', () => {
+  it('in any bytes are never read beyond their end, and only with a requested index', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 400 }), fc.nat(9), fc.nat(20), (noise, from, to) => {
         for (const { index, payload, end } of readFrames(Buffer.from(noise), from, to)) {
@@ -200,7 +203,7 @@ describe('frames', () => {
     );
   });
 
-  it('are found behind any noise, each at its index', () => {
+  it('are found between any other bytes, each with its index', () => {
     const noises = fc.array(fc.uint8Array({ maxLength: 40 }), { minLength: 4, maxLength: 4 });
     fc.assert(
       fc.property(noises, (noise) => {
@@ -220,14 +223,14 @@ describe('frames', () => {
     );
   });
 
-  it('are written as they always were: what an older version has spooled is read by this one', async () => {
+  it('have the format of version 1, so that spools of older versions can be read', async () => {
     const { bytes } = await segmentOf(['abc']);
     // Length, checksum, index, text; the checksum is zlib's CRC-32 of index and text with the length as its start.
     const checksum = '\x66\xe1\x5d\x33';
     expect(bytes.toString('latin1')).toBe(`TOLLWAY SPOOL 1\n\x00\x00\x00\x03${checksum}\x00\x00\x00\x00abc`);
   });
 
-  it('of zeros are none', () => {
+  it('are not found in zeros', () => {
     expect(readFrames(Buffer.alloc(64), 0, 10)).toEqual([]);
   });
 });

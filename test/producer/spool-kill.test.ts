@@ -13,11 +13,11 @@ it.each([1, 50, 500, 1_500, 4_000])(
     const [spoolId = ''] = child.lines();
     expect(await adoptSpool(join(root, spoolId))).toBeNull();
     await child.kill();
-    const [, ...told] = child.lines();
-    expect(told).toEqual(told.map((_, index) => String(index + 1)));
+    const [, ...printed] = child.lines();
+    expect(printed).toEqual(printed.map((_, index) => String(index + 1)));
 
     const dead = await adoptSpool(join(root, spoolId));
-    expect(dead?.accepted).toBeGreaterThanOrEqual(told.length);
+    expect(dead?.accepted).toBeGreaterThanOrEqual(printed.length);
     const { clicks, damaged } = readBack(join(root, spoolId), dead?.accepted ?? 0);
     expect(damaged).toBe(0);
     expect(clicks).toHaveLength(dead?.accepted ?? 0);

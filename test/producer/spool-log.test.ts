@@ -7,14 +7,14 @@ import { temporaryFolder } from '../support/temporary-folder.ts';
 it('a full spool logs one failure and one recovery, however often it changes between them', async () => {
   const { logger, lines } = capturedLog();
   const spool = new Spool({ ...ROOMY, bytesMax: 2_000, root: temporaryFolder() }, logger);
-  for (let turn = 0; turn < 3; turn += 1) {
+  for (let round = 0; round < 3; round += 1) {
     for (let refused = 0; refused < 5; ) {
-      const [told] = await append(spool, [clickText(turn)]);
-      if (told === null) refused += 1;
+      const [sequence] = await append(spool, [clickText(round)]);
+      if (sequence === null) refused += 1;
     }
-    // As if the relay had freed all.
+    // As if the relay had deleted all segments.
     spool.bytes = 0;
-    expect((await append(spool, [clickText(turn)]))[0]).not.toBeNull();
+    expect((await append(spool, [clickText(round)]))[0]).not.toBeNull();
   }
   spool.close();
   expect(lines).toEqual([

@@ -18,8 +18,8 @@ afterEach(() => {
   syncBuiltinESMExports();
 });
 
-describe.skipIf(mountsLeftOut)('a disk that is full (a mount of a few pages: as root, on Linux)', () => {
-  it('takes what fits, refuses the rest, and takes clicks again once there is room', async () => {
+describe.skipIf(mountsLeftOut)('a spool on a full disk (a mount of a few pages: as root, on Linux)', () => {
+  it('accepts the clicks that fit, refuses the rest, and accepts clicks again when there is space', async () => {
     const disk = smallDisk('256k');
     const spool = openSpool({ root: disk });
     const ballast = join(disk, 'ballast');
@@ -27,10 +27,10 @@ describe.skipIf(mountsLeftOut)('a disk that is full (a mount of a few pages: as 
     const expected: string[] = [];
     const appendAll = async (from: number): Promise<boolean> => {
       const clicks = Array.from({ length: 10 }, (_, index) => clickText(from + index, 700));
-      const told = await append(spool, clicks);
-      const accepted = told.filter((sequence) => sequence !== null);
-      // Those that were accepted are the first of the turn, and number on without a gap.
-      expect(told).toEqual([
+      const sequences = await append(spool, clicks);
+      const accepted = sequences.filter((sequence) => sequence !== null);
+      // The accepted clicks are the first ones of the batch, and their sequences have no gap.
+      expect(sequences).toEqual([
         ...accepted.map((_, index) => expected.length + 1 + index),
         ...Array.from({ length: 10 - accepted.length }, () => null),
       ]);
@@ -48,7 +48,7 @@ describe.skipIf(mountsLeftOut)('a disk that is full (a mount of a few pages: as 
     expect(spool.problem).toBeNull();
   });
 
-  it('is no longer a problem once there is room, before anybody clicks', async () => {
+  it('has no problem any more when there is space, before the next click', async () => {
     const disk = smallDisk('256k');
     const spool = openSpool({ root: disk });
     const ballast = fill(disk);
@@ -64,14 +64,14 @@ describe.skipIf(mountsLeftOut)('a disk that is full (a mount of a few pages: as 
   });
 });
 
-describe.skipIf(mountsLeftOut)('a disk without room for one folder more', () => {
+describe.skipIf(mountsLeftOut)('a disk without space for another folder', () => {
   const full = () => {
     const disk = smallDisk('1m', 20);
     const dead = new Spool({ ...ROOMY, root: disk }, silent);
     return { disk, dead, fill: () => fillWithFiles(disk) };
   };
 
-  it('keeps nobody from starting: clicks are refused until there is room', async () => {
+  it('does not prevent a start: clicks are refused until there is space', async () => {
     const { disk, dead, fill: fillUp } = full();
     dead.close();
     const ballast = fillUp();
@@ -87,7 +87,7 @@ describe.skipIf(mountsLeftOut)('a disk without room for one folder more', () => 
     expect(readBack(spool.folder, 1)).toEqual({ clicks: ['b'], damaged: 0 });
   });
 
-  it('gets it from the spool of one that is gone, which is relayed', async () => {
+  it('gets space when an abandoned spool is relayed', async () => {
     const { disk, dead, fill: fillUp } = full();
     await append(dead, ['before']);
     dead.close();
@@ -105,7 +105,7 @@ describe.skipIf(mountsLeftOut)('a disk without room for one folder more', () => 
       adoptMs: 20,
     });
     await until('the spool to be relayed', () => broker.clicks.includes('before'));
-    await until('room', () => {
+    await until('free space', () => {
       spool.probe();
       return spool.problem === null;
     });
@@ -114,7 +114,7 @@ describe.skipIf(mountsLeftOut)('a disk without room for one folder more', () => 
     await relays.close();
   });
 
-  it('lets one end that never got any', async () => {
+  it('does not prevent the end of a spool without a folder', async () => {
     const { disk, dead, fill: fillUp } = full();
     dead.close();
     fillUp();
@@ -132,9 +132,9 @@ describe.skipIf(mountsLeftOut)('a disk without room for one folder more', () => 
   });
 });
 
-describe('a write that falls short', () => {
+describe('a short write', () => {
   it.each([0, 1, 8, 500, 1_000, 1_500, 2_999])(
-    'after %i bytes accepts the whole clicks before it and no other',
+    'of %i bytes accepts the clicks that are whole in it and no others',
     async (bytes) => {
       const spool = openSpool();
       expect(await append(spool, ['before'])).toEqual([1]);
@@ -149,11 +149,11 @@ describe('a write that falls short', () => {
       vi.spyOn(fs, 'writeSync').mockImplementation(write as typeof writeSync);
       syncBuiltinESMExports();
       const clicks = Array.from({ length: 6 }, (_, index) => clickText(index, 500 - FRAME_HEADER_BYTES));
-      const told = await append(spool, clicks);
+      const sequences = await append(spool, clicks);
       const whole = Math.floor(bytes / 500);
-      expect(told).toEqual(clicks.map((_, index) => (index < whole ? index + 2 : null)));
+      expect(sequences).toEqual(clicks.map((_, index) => (index < whole ? index + 2 : null)));
       expect(spool.problem).toContain('ENOSPC');
-      // The torn rest is cut off: it would take room that nobody counts.
+      // The incomplete rest is truncated: it would take space that is not counted.
       expect(bytesOnDisk(spool.folder)).toBe(spool.bytes);
       vi.restoreAllMocks();
       syncBuiltinESMExports();
@@ -166,7 +166,7 @@ describe('a write that falls short', () => {
     },
   );
 
-  it('into a new segment and cannot even be cut off costs none of the clicks that were accepted', async () => {
+  it('to a new segment that cannot be truncated loses no accepted click', async () => {
     const spool = openSpool();
     const { writeSync } = fs;
     const real = ((...given: Parameters<typeof writeSync>) => writeSync(...given)) as typeof writeSync;
@@ -188,7 +188,7 @@ describe('a write that falls short', () => {
     expect(readBack(spool.folder, 2)).toEqual({ clicks: [clicks[0], 'after'], damaged: 0 });
   });
 
-  it('and cannot even be cut off costs no later click', async () => {
+  it('to a segment that cannot be truncated loses no later click', async () => {
     const spool = openSpool();
     await append(spool, ['before']);
     const { writeSync } = fs;

@@ -9,7 +9,7 @@ afterEach(() => {
   syncBuiltinESMExports();
 });
 
-/** Holds every `fdatasync` of the process until it is told how it ended. */
+/** Holds every `fdatasync` of the process until the test calls its callback. */
 function heldSyncs(): ((error: NodeJS.ErrnoException | null) => void)[] {
   const held: ((error: NodeJS.ErrnoException | null) => void)[] = [];
   vi.spyOn(fs, 'fdatasync').mockImplementation((_file, callback) => void held.push(callback));
@@ -18,50 +18,50 @@ function heldSyncs(): ((error: NodeJS.ErrnoException | null) => void)[] {
 }
 
 describe('SPOOL_SYNC=each', () => {
-  it('answers only after the disk has confirmed the click', async () => {
+  it('runs the callback only after the click is synced', async () => {
     const held = heldSyncs();
     const spool = openSpool({ sync: 'each' });
-    const told: (number | null)[] = [];
-    spool.append('a', (sequence) => told.push(sequence));
+    const sequences: (number | null)[] = [];
+    spool.append('a', (sequence) => sequences.push(sequence));
     await until('a sync to begin', () => held.length === 1);
     expect(readBack(spool.folder, 1).clicks).toEqual(['a']);
-    expect(told).toEqual([]);
+    expect(sequences).toEqual([]);
     held.shift()?.(null);
-    expect(told).toEqual([1]);
+    expect(sequences).toEqual([1]);
   });
 
-  it('lets clicks that come while a sync runs share the next one', async () => {
+  it('lets clicks that arrive during a sync share the next one', async () => {
     const held = heldSyncs();
     const spool = openSpool({ sync: 'each' });
-    const told: (number | null)[] = [];
+    const sequences: (number | null)[] = [];
     const later = () => new Promise((resolve) => setImmediate(resolve));
-    spool.append('a', (sequence) => told.push(sequence));
+    spool.append('a', (sequence) => sequences.push(sequence));
     await until('a sync to begin', () => held.length === 1);
     for (const click of ['b', 'c', 'd']) {
-      spool.append(click, (sequence) => told.push(sequence));
+      spool.append(click, (sequence) => sequences.push(sequence));
       await later();
     }
     expect(held).toHaveLength(1);
     held.shift()?.(null);
-    expect(told).toEqual([1]);
+    expect(sequences).toEqual([1]);
     expect(held).toHaveLength(1);
     held.shift()?.(null);
-    expect(told).toEqual([1, 2, 3, 4]);
+    expect(sequences).toEqual([1, 2, 3, 4]);
     expect(held).toEqual([]);
   });
 
-  it('answers, and says what is wrong, where the disk fails to confirm', async () => {
+  it('runs the callback and reports a problem if the sync fails', async () => {
     const held = heldSyncs();
     const spool = openSpool({ sync: 'each' });
-    const told: (number | null)[] = [];
-    spool.append('a', (sequence) => told.push(sequence));
+    const sequences: (number | null)[] = [];
+    spool.append('a', (sequence) => sequences.push(sequence));
     await until('a sync to begin', () => held.length === 1);
     held.shift()?.(Object.assign(new Error('EIO: i/o error'), { code: 'EIO' }));
-    expect(told).toEqual([1]);
+    expect(sequences).toEqual([1]);
     expect(spool.problem).toContain('EIO');
   });
 
-  it('confirms with a real disk, over many segments', async () => {
+  it('works on a real disk, with many segments', async () => {
     const spool = openSpool({ sync: 'each', segmentBytes: 4_096 });
     const answers = await Promise.all(
       Array.from({ length: 200 }, (_, index) => append(spool, [`${index}`.padEnd(500, 'x')])),
@@ -70,7 +70,7 @@ describe('SPOOL_SYNC=each', () => {
     expect(readBack(spool.folder, 200).clicks).toHaveLength(200);
   });
 
-  it('answers what waits when the spool is finished', async () => {
+  it('runs the waiting callbacks when the spool is finished', async () => {
     const spool = openSpool({ sync: 'each' });
     const answers = append(spool, ['a', 'b']);
     spool.finish();
@@ -79,7 +79,7 @@ describe('SPOOL_SYNC=each', () => {
 });
 
 describe('SPOOL_SYNC=interval', () => {
-  it('answers at once, and syncs what was written soon after, again and again', async () => {
+  it('runs the callback at once, and syncs repeatedly', async () => {
     const held = heldSyncs();
     const spool = openSpool({ sync: 'interval', syncIntervalMs: 5 });
     expect(await append(spool, ['a'])).toEqual([1]);
@@ -91,10 +91,10 @@ describe('SPOOL_SYNC=interval', () => {
 });
 
 describe.each(['each', 'interval'] as const)(
-  'SPOOL_SYNC=%s on a disk without room to keep the folder',
+  'SPOOL_SYNC=%s on a disk where the folder cannot be synced',
   (sync) => {
     it.each(['ENOSPC', 'EDQUOT'])(
-      'starts all the same (%s), and takes clicks once the folder is kept',
+      'starts (%s), and accepts clicks after the folder is synced',
       async (code) => {
         const fsync = vi.spyOn(fs, 'fsyncSync').mockImplementation(() => {
           throw Object.assign(new Error(`${code}: no space left on device, fsync`), { code });
@@ -113,7 +113,7 @@ describe.each(['each', 'interval'] as const)(
       },
     );
 
-    it('does not start where the disk is broken', () => {
+    it('does not start on a broken disk', () => {
       vi.spyOn(fs, 'fsyncSync').mockImplementation(() => {
         throw Object.assign(new Error('EIO: i/o error, fsync'), { code: 'EIO' });
       });
@@ -124,7 +124,7 @@ describe.each(['each', 'interval'] as const)(
 );
 
 describe.each(['each', 'interval'] as const)('SPOOL_SYNC=%s', (sync) => {
-  it('forces the root, the folder and each segment that ends to disk', async () => {
+  it('syncs the root, the folder and each segment that ends', async () => {
     const fsync = vi.spyOn(fs, 'fsyncSync');
     const fdatasync = vi.spyOn(fs, 'fdatasyncSync');
     syncBuiltinESMExports();
@@ -144,7 +144,7 @@ describe.each(['each', 'interval'] as const)('SPOOL_SYNC=%s', (sync) => {
 });
 
 it.each(['each', 'interval', 'os'] as const)(
-  'with SPOOL_SYNC=%s, a spool that refuses for want of room has no segment open',
+  'with SPOOL_SYNC=%s, a full spool has no open segment',
   async (sync) => {
     const spool = openSpool({ sync, bytesMax: 9_000, segmentBytes: 9_000 });
     expect(await append(spool, ['x'.repeat(6_000)])).toEqual([1]);
@@ -155,7 +155,7 @@ it.each(['each', 'interval', 'os'] as const)(
 );
 
 describe('SPOOL_SYNC=os', () => {
-  it('leaves syncing to the system', async () => {
+  it('leaves syncing to the operating system', async () => {
     const held = heldSyncs();
     const syncs = [vi.spyOn(fs, 'fdatasyncSync'), vi.spyOn(fs, 'fsyncSync')];
     syncBuiltinESMExports();

@@ -12,21 +12,21 @@ afterEach(() => {
 });
 
 describe('a spool', () => {
-  it('gives back what was appended, in order', async () => {
+  it('returns the appended clicks in order', async () => {
     const spool = openSpool();
     const clicks = Array.from({ length: 500 }, (_, index) => clickText(index));
     const sequences: (number | null)[] = [];
     for (let at = 0; at < clicks.length; ) {
-      const turn = clicks.slice(at, at + 1 + (at % 7));
-      sequences.push(...(await append(spool, turn)));
-      at += turn.length;
+      const batch = clicks.slice(at, at + 1 + (at % 7));
+      sequences.push(...(await append(spool, batch)));
+      at += batch.length;
     }
     expect(sequences).toEqual(clicks.map((_, index) => index + 1));
     expect(spool.accepted).toBe(500);
     expect(readBack(spool.folder, spool.accepted)).toEqual({ clicks, damaged: 0 });
   });
 
-  it('gives back any text of any size, from any sequence, with any segment size', async () => {
+  it('returns texts of any size, from any sequence, with any segment size', async () => {
     const texts = fc.array(
       fc.oneof(
         fc.string({ unit: 'grapheme', minLength: 1, maxLength: 40 }),
@@ -53,7 +53,7 @@ describe('a spool', () => {
     );
   });
 
-  it('writes once a turn, however much was appended in it', async () => {
+  it('writes once for each event-loop iteration, for any number of clicks', async () => {
     const spool = openSpool();
     await append(spool, [clickText(0)]);
     const writes = vi.spyOn(fs, 'writeSync');
@@ -66,33 +66,33 @@ describe('a spool', () => {
     expect(readBack(spool.folder, 1_001).clicks).toHaveLength(1_001);
   });
 
-  it('answers at the end of the turn, not before', async () => {
+  it('runs callbacks at the end of the event-loop iteration, not before', async () => {
     const spool = openSpool();
-    const told: (number | null)[] = [];
-    spool.append(clickText(1), (sequence) => told.push(sequence));
-    spool.append(clickText(2), (sequence) => told.push(sequence));
+    const sequences: (number | null)[] = [];
+    spool.append(clickText(1), (sequence) => sequences.push(sequence));
+    spool.append(clickText(2), (sequence) => sequences.push(sequence));
     await Promise.resolve();
-    expect(told).toEqual([]);
+    expect(sequences).toEqual([]);
     await append(spool, [clickText(3)]);
-    expect(told).toEqual([1, 2]);
+    expect(sequences).toEqual([1, 2]);
   });
 
-  it('tells each of a turn, though one of them throws at its answer', () => {
+  it('runs all callbacks of a batch, even if one throws', () => {
     const spool = openSpool();
-    const told: (number | null)[] = [];
+    const sequences: (number | null)[] = [];
     spool.append(clickText(1), () => {
-      throw new Error('A visitor who cannot be answered');
+      throw new Error('The response cannot be sent');
     });
-    spool.append(clickText(2), (sequence) => told.push(sequence));
+    spool.append(clickText(2), (sequence) => sequences.push(sequence));
     try {
       spool.finish();
     } catch {
-      // Whether it throws is its own affair, as long as the others hear of their clicks.
+      // Only the other callbacks matter here.
     }
-    expect(told).toEqual([2]);
+    expect(sequences).toEqual([2]);
   });
 
-  it('tells its relay when it has grown, once a turn', async () => {
+  it('notifies its relay once for each batch', async () => {
     const spool = openSpool();
     const grown = vi.fn();
     spool.onChange = grown;
@@ -100,7 +100,7 @@ describe('a spool', () => {
     expect(grown).toHaveBeenCalledTimes(1);
   });
 
-  it('takes the longest click and throws at a longer one, which harms no other', async () => {
+  it('accepts the longest click and throws on a longer one, which affects no other', async () => {
     const spool = openSpool();
     const longest = 'x'.repeat(CLICK_BYTES_MAX);
     const answers = append(spool, [longest, 'first']);
@@ -109,25 +109,25 @@ describe('a spool', () => {
     expect(readBack(spool.folder, 2)).toEqual({ clicks: [longest, 'first'], damaged: 0 });
   });
 
-  it('takes turns that are larger than its buffer', async () => {
+  it('accepts batches that are larger than its buffer', async () => {
     const spool = openSpool();
     const clicks = Array.from({ length: 300 }, (_, index) => clickText(index, 8_000));
     expect(await append(spool, clicks)).toEqual(clicks.map((_, index) => index + 1));
     expect(readBack(spool.folder, 300)).toEqual({ clicks, damaged: 0 });
   });
 
-  it('keeps its folder to its owner', () => {
+  it('has a folder that only its owner can read', () => {
     const { folder } = openSpool();
     expect(fs.statSync(folder).mode & 0o077).toBe(0);
   });
 
-  it('is a spool of its own every time', () => {
+  it('has a new id each time', () => {
     expect(openSpool().spoolId).not.toBe(openSpool().spoolId);
   });
 });
 
 describe('the segments of a spool', () => {
-  it('end at their size, and are named after their first click', async () => {
+  it('end at segmentBytes, and are named after their first sequence', async () => {
     const spool = openSpool({ segmentBytes: 4_096 });
     for (let count = 0; count < 40; count += 1) await append(spool, [clickText(count, 1_000)]);
     const segments = listSegments(spool.folder);
@@ -136,7 +136,7 @@ describe('the segments of a spool', () => {
     expect(spool.bytes).toBe(bytesOnDisk(spool.folder));
   });
 
-  it('are rolled without a gap and without an empty one', async () => {
+  it('have no gap and no empty segment after rolls', async () => {
     const spool = openSpool();
     await append(spool, ['a']);
     spool.roll();
@@ -148,7 +148,7 @@ describe('the segments of a spool', () => {
     expect(readdirSync(spool.folder).filter((name) => name.endsWith('.segment'))).toHaveLength(2);
   });
 
-  it('are finished at the end with all that the last turn held', async () => {
+  it('contain the clicks of the last batch after finish', async () => {
     const spool = openSpool();
     const answers = append(spool, ['a', 'b']);
     spool.finish();
@@ -158,34 +158,34 @@ describe('the segments of a spool', () => {
   });
 });
 
-describe('the bound of a spool', () => {
-  it('holds, and the clicks that do not fit are refused', async () => {
+describe('bytesMax of a spool', () => {
+  it('is not exceeded, and clicks that do not fit are refused', async () => {
     const spool = openSpool({ bytesMax: 65_536, segmentBytes: 16_384 });
-    const told: (number | null)[] = [];
+    const sequences: (number | null)[] = [];
     for (let count = 0; count < 50; count += 1) {
-      told.push(...(await append(spool, [clickText(count, 1_000), clickText(count, 1_000)])));
+      sequences.push(...(await append(spool, [clickText(count, 1_000), clickText(count, 1_000)])));
       expect(bytesOnDisk(spool.folder)).toBeLessThanOrEqual(65_536);
       expect(spool.bytes).toBe(bytesOnDisk(spool.folder));
     }
-    const accepted = told.filter((sequence) => sequence !== null);
+    const accepted = sequences.filter((sequence) => sequence !== null);
     expect(accepted).toEqual(accepted.map((_, index) => index + 1));
     expect(accepted.length).toBeGreaterThan(60);
-    expect(told.slice(0, accepted.length)).toEqual(accepted);
+    expect(sequences.slice(0, accepted.length)).toEqual(accepted);
     expect(spool.problem).toBe('The spool is full: 65536 bytes');
     expect(readBack(spool.folder, spool.accepted).clicks).toHaveLength(accepted.length);
   });
 
-  it('ends the open segment of a turn that does not wholly fit, so that a relay can delete it', async () => {
+  it('ends the open segment if a batch does not fit completely, so that the relay can delete it', async () => {
     const spool = openSpool({ bytesMax: 65_536 });
-    const told = await append(
+    const sequences = await append(
       spool,
       Array.from({ length: 10 }, (_, index) => clickText(index, 8_000)),
     );
-    expect(told.includes(1) && told.includes(null)).toBe(true);
+    expect(sequences.includes(1) && sequences.includes(null)).toBe(true);
     expect(spool.openSegment).toBeNull();
   });
 
-  it('counts what it shares the disk with', async () => {
+  it('includes the bytes of adopted spools', async () => {
     const spool = openSpool({ bytesMax: 65_536 });
     spool.bytes += 65_000;
     expect(await append(spool, [clickText(1, 1_000)])).toEqual([null]);
@@ -194,7 +194,7 @@ describe('the bound of a spool', () => {
     expect(spool.problem).toBeNull();
   });
 
-  it('is no longer a problem once there is room, before anybody clicks', async () => {
+  it('is no longer a problem when there is space, before the next click', async () => {
     const spool = openSpool({ bytesMax: 65_536 });
     spool.bytes += 65_536;
     await append(spool, ['a']);
