@@ -1,6 +1,8 @@
+import { globSync } from 'node:fs';
 import type { Argument, Command, Option } from 'commander';
 import { describe, expect, it } from 'vitest';
 import { program } from '../../cli/program.ts';
+import { ROOT } from '../support/imports.ts';
 import { headingsOf, readPage, rowsOf } from '../support/markdown.ts';
 
 const page = readPage('docs/cli.md');
@@ -102,5 +104,44 @@ describe('the help of a command', () => {
     expect(command.description()).toMatch(/^[A-Z][a-z]+ \S/);
     for (const { description } of [...command.registeredArguments, ...command.options])
       expect(description).toMatch(/^\S+ \S/);
+  });
+});
+
+/** What a text that shows `npx tollway …` names that does not exist: a command or an option. */
+function unknownIn(shown: string): string[] {
+  let command: Command = program;
+  const words = shown.split(/\s+/);
+  while (command.commands.length > 0 && /^[a-z][a-z-]*$/.test(words[0] ?? '')) {
+    const child = command.commands.find((one) => one.name() === words[0]);
+    if (child === undefined) return [words[0] ?? ''];
+    command = child;
+    words.shift();
+  }
+  const known = new Set(['--help', ...command.options.map(({ long }) => long)]);
+  return words.filter((word) => /^--[a-z]/.test(word) && !known.has(word));
+}
+
+describe('the commands that pages and messages show', () => {
+  const files = globSync(
+    [
+      '*.md',
+      'docs/**/*.md',
+      'examples/*.md',
+      'deploy/**/*.{yml,yaml,tf}',
+      '{ad-server,brokers,cli,common,ledger,processor,producer}/**/*.ts',
+    ],
+    { cwd: ROOT },
+  );
+  const shown = files.flatMap((path) =>
+    [...readPage(path).matchAll(/npx tollway ([^`'"\n|>#);,$]+)/g)].map(([, text = '']) => ({
+      path,
+      text: text.trim(),
+    })),
+  );
+
+  it('exist, with their options', () => {
+    expect(shown.length).toBeGreaterThan(60);
+    const unknown = shown.map(({ path, text }) => ({ path, text, unknown: unknownIn(text) }));
+    expect(unknown.filter((one) => one.unknown.length > 0)).toEqual([]);
   });
 });
