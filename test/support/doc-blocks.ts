@@ -60,10 +60,12 @@ export function commandBlocks(): CommandBlock[] {
   );
 }
 
+/** The ids of clicks and other things in a text. */
+export const UUID = /\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b/g;
 /** Values that differ in each run: link tokens, ids, times, ports, durations. */
 const VOLATILE: readonly (readonly [RegExp, string])[] = [
   [/\b1\.k1\.\d+(?:\.[0-9a-f]{32}\.\d+)?\.[\w-]{22}(?![\w-])/g, 'TOKEN'],
-  [/\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b/g, 'UUID'],
+  [UUID, 'UUID'],
   [/\b\d{4}-\d\d-\d\dT[\d:.]+Z/g, 'TIME'],
   [/\b(localhost|127\.0\.0\.1):\d+/g, '$1:PORT'],
   [/\b\d+\.\d s\b/g, 'SECONDS'],

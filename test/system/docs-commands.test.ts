@@ -12,6 +12,7 @@ import {
   commandBlocks,
   comparableLines,
   type Numbers,
+  UUID,
 } from '../support/doc-blocks.ts';
 import { ROOT } from '../support/imports.ts';
 import { stackEnv, startStack, type TestStack } from '../support/stack.ts';
@@ -19,7 +20,7 @@ import { suiteFolder } from '../support/temporary-folder.ts';
 import { until } from '../support/until.ts';
 
 /** What a reader needs for a block that no test runs: the text after `# needs ` in the block. */
-const NEEDS = ['a Kafka broker', 'an AWS account', 'Docker', 'k6'];
+const NEEDS = ['a Kafka broker', 'an AWS account', 'Docker', 'k6', 'root on a host with systemd'];
 
 /** Parts of commands and what replaces them, so that a block is quick and writes only into the folder of the test, `$FOLDER`. */
 type Changes = readonly (readonly [string, string])[];
@@ -41,7 +42,7 @@ const SHORT = '--base 20 --factor 5 --ramp 1s --hold 2s';
 const RUNS: Readonly<Record<string, Run>> = {
   'README.md: npm ci': { is: 'start' },
   'README.md: curl': { is: 'commands' },
-  'README.md: npx tollway advertiser list': { is: 'commands' },
+  'README.md: npx tollway click show': { is: 'commands' },
   'README.md: npm run load -- spike': {
     is: 'commands',
     changes: [['spike', `spike ${SHORT}`]],
@@ -52,8 +53,26 @@ const RUNS: Readonly<Record<string, Run>> = {
     test: 'test/functions/build.test.ts',
     names: 'buildFunctions',
   },
-  'docs/running.md: psql': { is: 'elsewhere', test: 'test/system/roles.test.ts', names: 'roles.sql' },
-  'docs/running.md: export DATABASE_URL': { is: 'servers', changes: [['postgres://…', '"$DATABASE"']] },
+  'docs/running.md: createdb': { is: 'elsewhere', test: 'test/system/roles.test.ts', names: 'roles.sql' },
+  'docs/running.md: echo "k1:signs:': { is: 'commands' },
+  'docs/running.md: export DATABASE_URL': {
+    is: 'servers',
+    changes: [
+      ['postgres://…', '"$DATABASE"'],
+      ['LINK_KEYS=…', `LINK_KEYS=k1:signs:${'A'.repeat(43)}`],
+    ],
+  },
+  'docs/running.md: tollway samples add': { is: 'commands', changes: [['tollway ', 'npx tollway ']] },
+  'docs/running.md: pg_basebackup': {
+    is: 'elsewhere',
+    test: 'test/system/restore.test.ts',
+    names: 'pg_basebackup',
+  },
+  'docs/running.md: touch': {
+    is: 'elsewhere',
+    test: 'test/system/restore.test.ts',
+    names: 'recovery.signal',
+  },
   'docs/load-tests.md: npm run load -- spike': {
     is: 'commands',
     changes: [
@@ -153,10 +172,27 @@ describe('beside a running npm start', () => {
       return script.replaceAll(from, to);
     }, commands);
 
+  /** The ids that pages show, and those that the commands have printed in their places. Later commands use them. */
+  const printedIds = new Map<string, string>();
+  const withPrintedIds = (commands: string) =>
+    [...printedIds].reduce((script, [shown, printed]) => script.replaceAll(shown, printed), commands);
+
   const expectShown = (output: string, shown: string | null, numbers: Numbers = 'exact') => {
     if (shown === null) return;
     const lines = comparableLines(shown, numbers);
     expect(abridged(comparableLines(output, numbers), lines)).toEqual(lines);
+    const printed = output.match(UUID) ?? [];
+    for (const [index, id] of (shown.match(UUID) ?? []).entries()) printedIds.set(id, printed[index] ?? id);
+  };
+
+  /** Creates a database beside that of the stack, and returns its URL. */
+  const createDatabase = async (name: string) => {
+    const { stdout } = await stack.tollway('status', '--json');
+    const { databaseUrl } = JSON.parse(stdout) as { databaseUrl: string };
+    const pool = createPool(databaseUrl, 'test', 1, () => {});
+    await pool.query(`create database ${name}`);
+    await pool.end();
+    return databaseUrl.replace(/[^/]+$/, name);
   };
 
   it.each(runs.filter(({ run }) => run.is === 'start'))('$name prints what the page shows', ({ block }) => {
@@ -167,7 +203,7 @@ describe('beside a running npm start', () => {
     '$name works, and prints what the page shows',
     { timeout: 60_000 },
     async ({ block, run }) => {
-      const output = await runToEnd(changed(block.commands, run.changes), stack.env);
+      const output = await runToEnd(withPrintedIds(changed(block.commands, run.changes)), stack.env);
       expectShown(output, block.output, run.numbers);
       // What the next block shows is settled.
       await until('settled books', async () => (await stack.tollway('reconcile', '--settled')).code === 0);
@@ -178,31 +214,23 @@ describe('beside a running npm start', () => {
     '$name starts servers that become ready',
     { timeout: 60_000 },
     async ({ block, run }) => {
-      const { databaseUrl } = JSON.parse((await stack.tollway('status', '--json')).stdout) as {
-        databaseUrl: string;
+      const env = await stackEnv(join(folder, 'servers'), { DATABASE: await createDatabase('servers') });
+      const inBackground = changed(block.commands, run.changes).replaceAll(/main\.ts'/g, '$& &');
+      // If the test is killed, the servers of its process group end after a minute.
+      const child = bash(`(sleep 60; kill 0) &\n${inBackground}\nwait`, env);
+      child.stdout.resume();
+      const errors = text(child.stderr);
+      const closed = once(child, 'close');
+      const isReady = async (port: string | undefined) => {
+        if (child.exitCode !== null) throw new Error(await errors);
+        return (await fetch(`http://127.0.0.1:${port}/readyz`).catch(() => null))?.ok;
       };
-      const pool = createPool(databaseUrl, 'test', 1, () => {});
-      await pool.query('create database servers');
-      await pool.end();
-      const env = await stackEnv(join(folder, 'servers'), {
-        DATABASE: databaseUrl.replace(/[^/]+$/, 'servers'),
-      });
-      const child = bash(
-        `${changed(block.commands, run.changes).replaceAll(/main\.ts'/g, '$& &')}\nwait`,
-        env,
-      );
-      const ended = once(child, 'exit');
       try {
         for (const port of [env.AD_SERVER_OPS_PORT, env.PROCESSOR_OPS_PORT])
-          await until(
-            `a server on port ${port}`,
-            async () => (await fetch(`http://127.0.0.1:${port}/readyz`).catch(() => null))?.ok,
-            30_000,
-          );
+          await until(`a server on port ${port}`, () => isReady(port), 30_000);
       } finally {
-        // The servers are in its process group.
         process.kill(-(child.pid ?? 0), 'SIGTERM');
-        await ended;
+        await closed;
       }
     },
   );
