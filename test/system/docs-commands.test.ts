@@ -48,6 +48,11 @@ const RUNS: Readonly<Record<string, Run>> = {
     changes: [['spike', `spike ${SHORT}`]],
     numbers: 'masked',
   },
+  'docs/brokers.md: acl()': {
+    is: 'elsewhere',
+    test: 'test/brokers/kafka-acls.test.ts',
+    names: 'kafka-acls.sh',
+  },
   'docs/deployment-targets.md: npm run build:functions': {
     is: 'elsewhere',
     test: 'test/functions/build.test.ts',
