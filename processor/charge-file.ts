@@ -5,21 +5,21 @@ import { type ObjectLocation, objectName, openObjectStore } from '../common/s3.t
 import type { ReadRecord } from '../contract/click-event.ts';
 import { readClickFile } from './click-file.ts';
 
-/** Lines handed to the handler at once. */
+/** Lines passed to the handler at once. */
 const BATCH_LINES = 2_000;
 
-/** Has records settled, in their order; resolves to how many, from the first on, are settled and committed. */
+/** Settles records in their order; resolves to how many, from the first on, are settled and committed. */
 export type Settle = (records: readonly ReadRecord[]) => Promise<number>;
 
-/** Errors after which no other file is tried: there is no time left, or our own arithmetic is wrong. */
-const ENDING = new Set(['not_settled', 'invariant']);
+/** Errors that end the run: no time is left, or the arithmetic of a charge is wrong. */
+const FINAL_ERRORS = new Set(['not_settled', 'invariant']);
 
 /**
- * Charges files of clicks from S3, one after the other, in the name of `who`. Answers how many lines were settled. A file that cannot be
- * read costs the others nothing: they are charged, and then this throws what is wrong with each that was not.
+ * Charges files of clicks from S3, one after the other. Returns the number of settled lines. A file that cannot be read does not keep the
+ * others from being charged; afterwards this throws the errors of all failed files. `functionName` begins the errors.
  */
 export async function chargeFiles(
-  who: string,
+  functionName: string,
   locations: readonly ObjectLocation[],
   settle: Settle,
 ): Promise<number> {
@@ -27,10 +27,10 @@ export async function chargeFiles(
   let lines = 0;
   for (const location of locations) {
     try {
-      lines += await chargeFile(who, location, settle);
+      lines += await chargeFile(functionName, location, settle);
     } catch (error) {
       errors.push(error);
-      if (ENDING.has(errorCode(error) ?? '')) break;
+      if (FINAL_ERRORS.has(errorCode(error) ?? '')) break;
     }
   }
   const [first, ...more] = errors;
@@ -43,18 +43,18 @@ export async function chargeFiles(
   return lines;
 }
 
-/** The code of the last of several errors: it says whether the others were tried. */
+/** The code of the last of several errors, which tells whether the remaining files were tried. */
 function codeOf(error: unknown): ErrorCode {
   return error instanceof TollwayError ? error.code : 'unread_file';
 }
 
 /**
- * Charges a file of clicks from S3, streamed, in the name of `who`. Answers how many lines were settled. Throws `not_settled`
- * where `settle` left some: read again from the start, what was settled is found to be known.
+ * Charges a file of clicks from S3 as a stream. Returns the number of settled lines. Throws `not_settled` if `settle` left some; when the
+ * file is read again from the start, the settled ones are duplicates.
  */
-async function chargeFile(who: string, location: ObjectLocation, settle: Settle): Promise<number> {
+async function chargeFile(functionName: string, location: ObjectLocation, settle: Settle): Promise<number> {
   const store = openObjectStore();
-  const name = `${who}: ${objectName(location)}`;
+  const name = `${functionName}: ${objectName(location)}`;
   let eTag: string | undefined;
   const open = async () => {
     const opened = await store.read(location, eTag);
@@ -63,11 +63,11 @@ async function chargeFile(who: string, location: ObjectLocation, settle: Settle)
   };
   let lines = 0;
   try {
-    for await (const records of named(who, name, readClickFile(name, open, BATCH_LINES))) {
+    for await (const records of withFileName(functionName, name, readClickFile(name, open, BATCH_LINES))) {
       const settled = await settle(records);
       lines += settled;
       if (settled === records.length) continue;
-      const message = `${name}: expected to settle it in time, got as far as ${counted(lines, 'click')}; it has to come again`;
+      const message = `${name}: expected to settle every click in time, settled ${counted(lines, 'click')}; the file must be delivered again`;
       throw new TollwayError('not_settled', message, { retryable: true });
     }
   } finally {
@@ -76,16 +76,20 @@ async function chargeFile(who: string, location: ObjectLocation, settle: Settle)
   return lines;
 }
 
-/** Says of what keeps a file from being read whose call it was, and which file: S3, and the line to it, do not. */
-async function* named<T>(who: string, name: string, reading: AsyncIterable<T>): AsyncGenerator<T> {
+/** Adds the names of the function and the file to errors of S3 and the network, which have neither. */
+async function* withFileName<T>(
+  functionName: string,
+  name: string,
+  reading: AsyncIterable<T>,
+): AsyncGenerator<T> {
   try {
     yield* reading;
   } catch (cause) {
     const code = errorCode(cause);
     if (code === 'bad_file') throw cause;
-    const why = errorMessage(cause);
-    if (code === 'object_gone') throw new TollwayError(code, `${who}: ${why}`, { cause });
-    throw new TollwayError('unread_file', `${name}: expected to read it, got "${why}"`, {
+    const message = errorMessage(cause);
+    if (code === 'object_gone') throw new TollwayError(code, `${functionName}: ${message}`, { cause });
+    throw new TollwayError('unread_file', `${name}: expected to read it, got "${message}"`, {
       cause,
       retryable: true,
     });

@@ -8,12 +8,12 @@ import { collectGauges } from './collect-gauges.ts';
 import { runMaintenanceLoop } from './maintenance-loop.ts';
 import type { Runtime } from './runtime.ts';
 
-/** Time what was taken gets to be settled at the end, in ms. What is left comes again. */
+/** Time to settle the records that were read, at shutdown, in ms. The others are read again after a restart. */
 const SETTLE_MS = 6_000;
 
 /**
- * Charges what the broker brings until it is closed: does for a runtime what a platform does for a function. Keeps the ledger
- * too, and serves the operations port. Each resource is passed to `onShutdown`; `fail` hears why it cannot go on.
+ * Charges the clicks of the broker until shutdown, maintains the ledger and serves the operations port. Passes each resource to
+ * `onShutdown`, and errors that must end the process to `fail`.
  */
 export async function consume(
   runtime: Runtime<ProcessMetrics>,
@@ -21,15 +21,15 @@ export async function consume(
 ): Promise<void> {
   const { config, pool, dispatcher, metrics, logger } = runtime;
   onShutdown({ name: 'database connections', close: () => pool.end() });
-  const keeper = runMaintenanceLoop(runtime);
-  onShutdown({ name: 'maintenance', close: keeper.stop });
+  const maintenance = runMaintenanceLoop(runtime);
+  onShutdown({ name: 'maintenance', close: maintenance.stop });
   const sources = await createSources(config, pool, dispatcher, runtime);
   const gauges = collectGauges(runtime, sources);
   onShutdown({ name: 'gauges', close: gauges.stop });
   const operations = {
     component: 'processor',
     problems: () =>
-      onePerThing([...[...sources.values()].flatMap((source) => source.problems()), ...gauges.problems()]),
+      firstOfEach([...[...sources.values()].flatMap((source) => source.problems()), ...gauges.problems()]),
     metrics: () => {
       gauges.refresh();
       return metrics.registry.metrics();
@@ -55,12 +55,12 @@ export async function consume(
       await stop();
     },
   });
-  for (const source of sources.values()) keeper.ready.then(() => source.run()).catch(fail);
+  for (const source of sources.values()) maintenance.ready.then(() => source.run()).catch(fail);
   const { BROKER: broker, PARALLELIZATION: lanes } = config;
-  logger.info({ broker, lanes }, `Charging what ${broker} brings, ${counted(lanes, 'handler')} at work`);
+  logger.info({ broker, lanes }, `Charging clicks from ${broker} in ${counted(lanes, 'lane')}`);
 }
 
-/** Of several reasons for one thing that is affected, the first: the source of clicks knows more than the look at its gauges. */
-function onePerThing(problems: readonly Problem[]): Problem[] {
+/** The first problem of each broker or database: the reason that a source gives is more exact than that of its gauges. */
+function firstOfEach(problems: readonly Problem[]): Problem[] {
   return [...new Map(problems.toReversed().map((problem) => [problem.what, problem])).values()].toReversed();
 }

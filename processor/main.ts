@@ -9,7 +9,7 @@ import { createRuntime } from './runtime.ts';
 
 const name = 'processor';
 
-/** Charges what the broker brings, for as long as the process lives. */
+/** Charges the clicks of the broker until the process is stopped. */
 await runProcess(async (onShutdown, fail) => {
   const env = readEnvironment();
   const config = parseConfig(env);

@@ -9,16 +9,16 @@ import type { Runtime } from './runtime.ts';
 /** Time between two runs of the scheduled tasks, in ms. */
 const MAINTENANCE_MS = 30_000;
 const RETRY_MS = 2_000;
-/** SQLSTATE: a lock was not to be had in time. */
+/** SQLSTATE lock_not_available: a lock was not granted in time. */
 const LOCK_NOT_AVAILABLE = '55P03';
 
-export type LedgerKeeper = {
-  /** Resolves when the days of the clicks that may be waiting are made: after days without a processor they are not. */
+export type MaintenanceLoop = {
+  /** Resolves once the day partitions of waiting clicks exist. After days without a processor they have to be created first. */
   readonly ready: Promise<void>;
   readonly stop: () => Promise<void>;
 };
 
-/** The part of the settings that maintenance follows from. */
+/** The settings of maintenance. */
 function maintenanceOf({ config }: Runtime): MaintenanceOptions {
   return {
     ...retentionOf(config),
@@ -28,29 +28,26 @@ function maintenanceOf({ config }: Runtime): MaintenanceOptions {
 }
 
 /**
- * Maintains the ledger once, for a schedule that is kept elsewhere. Where a reader holds the ledger longer than charges may be
- * held up, it tries again until it is cut off: the next turn of the schedule may be hours away.
+ * Maintains the ledger once, for an external schedule. If a reader locks the ledger for longer than charges can wait, it retries until
+ * `signal` is aborted, because the next scheduled run can be hours away.
  */
 export async function maintainLedger(
   runtime: Runtime,
-  { cut }: { cut: AbortSignal },
+  { signal }: { signal: AbortSignal },
 ): Promise<{ maintained: true }> {
   for (;;) {
     try {
       await maintain(runtime.pool, maintenanceOf(runtime), runtime.logger);
       return { maintained: true };
     } catch (error) {
-      if (errorCode(error) !== LOCK_NOT_AVAILABLE || cut.aborted) throw error;
-      await sleep(RETRY_MS, cut);
+      if (errorCode(error) !== LOCK_NOT_AVAILABLE || signal.aborted) throw error;
+      await sleep(RETRY_MS, signal);
     }
   }
 }
 
-/**
- * Has the ledger maintained from now on, on a connection of its own, without haste: soon again after a failure, never twice
- * at once.
- */
-export function runMaintenanceLoop(runtime: Runtime): LedgerKeeper {
+/** Maintains the ledger every `MAINTENANCE_MS` on its own connection, without a query timeout; `RETRY_MS` after a failure. */
+export function runMaintenanceLoop(runtime: Runtime): MaintenanceLoop {
   const { config, logger } = runtime;
   const pool = createPool(config.DATABASE_URL, 'maintenance', 1, (err) =>
     logger.debug({ err }, 'A connection broke'),
@@ -61,15 +58,15 @@ export function runMaintenanceLoop(runtime: Runtime): LedgerKeeper {
     recovered: 'The ledger is maintained again',
   });
   const stop = new AbortController();
-  let daysMade: () => void = () => {};
+  let setReady: () => void = () => {};
   const ready = new Promise<void>((resolve) => {
-    daysMade = resolve;
+    setReady = resolve;
   });
-  const keep = async (): Promise<boolean> => {
+  const runOnce = async (): Promise<boolean> => {
     try {
-      // Whatever else may have to wait, with the days made clicks can be charged.
+      // The partitions come first: with them clicks can be charged, even if the other tasks must wait.
       await createDayPartitions(pool, maintenanceOf(runtime));
-      daysMade();
+      setReady();
       await maintain(pool, maintenanceOf(runtime), logger);
       log.recover();
       return true;
@@ -79,7 +76,7 @@ export function runMaintenanceLoop(runtime: Runtime): LedgerKeeper {
     }
   };
   const running = (async () => {
-    while (!stop.signal.aborted) await sleep((await keep()) ? MAINTENANCE_MS : RETRY_MS, stop.signal);
+    while (!stop.signal.aborted) await sleep((await runOnce()) ? MAINTENANCE_MS : RETRY_MS, stop.signal);
     await pool.end();
   })();
   return {

@@ -5,7 +5,7 @@ import type { Logger } from '../common/telemetry/logger.ts';
 import type { Metrics } from '../common/telemetry/metrics.ts';
 import { BatchDispatcher } from './dispatch/batch-dispatcher.ts';
 
-/** What surrounds the handler wherever it lives: settings, log, metrics, connections, and the host that hands it batches. */
+/** What the handler needs on every deployment target: settings, logger, metrics, connections, and the dispatcher of batches. */
 export type Runtime<M extends Metrics = Metrics> = {
   readonly config: Config & { readonly DATABASE_URL: string };
   readonly logger: Logger;
@@ -14,24 +14,24 @@ export type Runtime<M extends Metrics = Metrics> = {
   readonly dispatcher: BatchDispatcher;
 };
 
-/** Connections besides those of the lanes, where a runtime lives long: the sources' claims, and observation. */
+/** Connections of a long-lived runtime besides those of the lanes, for checkpoints and leases of the sources. */
 const MORE_CONNECTIONS = 4;
-/** Longest wait for an answer of the database, in ms; then what was asked is asked again. */
+/** Longest query, in ms, before it is retried. */
 const QUERY_MS_MAX = 60_000;
 
 export type RuntimeDeps<M extends Metrics> = {
   readonly metrics: M;
   readonly logger: Logger;
-  /** Hears of a constraint that says that our arithmetic is wrong: nothing of that batch was kept, and this runtime must not go on. */
+  /** Called if a constraint contradicts the charge's arithmetic. Nothing of that batch was kept, and the process must stop. */
   readonly onInvariant: (error: TollwayError) => void;
-  /** Handlers at work at once. Default: `PARALLELIZATION`. */
+  /** Number of batches that are settled at the same time. Default: `PARALLELIZATION`. */
   readonly lanes?: number;
   readonly connections?: number;
-  /** 0 waits for ever. */
+  /** 0 means no timeout. */
   readonly queryMsMax?: number;
 };
 
-/** Opens a runtime. Nothing is connected yet. Throws `bad_settings` without a database. */
+/** Creates a runtime. The database is connected on first use. Throws `bad_settings` without `DATABASE_URL`. */
 export function createRuntime<M extends Metrics>(
   name: string,
   config: Config,
@@ -62,7 +62,7 @@ export function createRuntime<M extends Metrics>(
       metrics,
       logger,
       onInvariant: (cause) => {
-        const message = `A constraint says that our arithmetic is wrong; nothing of the batch was kept: ${cause}`;
+        const message = `A constraint of the database contradicts a charge; nothing of the batch was kept: ${cause}`;
         onInvariant(new TollwayError('invariant', message, { cause }));
       },
     },

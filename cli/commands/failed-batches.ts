@@ -34,7 +34,7 @@ async function redriveOne(
     const bytes = await store.read(object);
     if (bytes === null) return null;
     const failed = readFailedInvocation(object, bytes);
-    if (failed.is === 'word') return { object, records, removed: false, problem: hint(object, failed) };
+    if (failed.is === 'metadata') return { object, records, removed: false, problem: hint(object, failed) };
     const counting: Settle = async (some) => {
       const settled = await settle(some);
       records += settled;
@@ -55,7 +55,7 @@ async function redriveOne(
 }
 
 /** Tells how to replay the records if the object has only their metadata. */
-function hint(object: string, { count, since }: FailedInvocation & { is: 'word' }): string {
+function hint(object: string, { count, since }: FailedInvocation & { is: 'metadata' }): string {
   const records = count === null ? 'records' : counted(count, 'record');
   const rewind = `npx tollway rewind --since ${since ?? '<when they were published>'}`;
   return `${object}: expected the records of a batch, got metadata of ${records} only; replay them while the stream keeps them: ${rewind}`;

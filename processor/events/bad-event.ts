@@ -1,16 +1,16 @@
 import { counted } from '../../common/counted.ts';
 import { TollwayError } from '../../common/errors.ts';
 
-/** An event that is not for this function, or not whole: nothing of it is taken, and its sender sends it again or tells of it. */
+/** The error of an event that is not for this function or is incomplete. Nothing of it is charged; the sender must retry or report it. */
 export function badEvent(functionName: string, field: string, expected: string, got: unknown): TollwayError {
   return new TollwayError(
     'bad_event',
-    `${functionName}: ${field}: expected ${expected}, got ${inShort(got)}`,
+    `${functionName}: ${field}: expected ${expected}, got ${describe(got)}`,
   );
 }
 
-/** What came, short enough for a log, and without what a visitor sent. */
-function inShort(value: unknown): string {
+/** Describes a value, short enough for a log and without data of visitors. */
+function describe(value: unknown): string {
   if (value === undefined) return 'nothing';
   if (Array.isArray(value)) return counted(value.length, 'element');
   if (typeof value === 'object' && value !== null) {
@@ -20,7 +20,7 @@ function inShort(value: unknown): string {
   return JSON.stringify(value)?.slice(0, 100) ?? typeof value;
 }
 
-/** Whether something is an object with fields. */
+/** Whether a value is an object and not an array. */
 export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -3,8 +3,8 @@ import { writeJson } from '../../common/json.ts';
 import { type ReadRecord, readRecord } from '../../contract/click-event.ts';
 
 /**
- * Reads a record whose payload an event carries as base64. Never throws: a payload that is not, or that is
- * missing, is `unreadable` with what came as its bytes, and ends as a dead letter that names the field.
+ * Reads a record whose payload an event carries as base64. Never throws: a payload that is missing or not base64 becomes an `unreadable`
+ * record with the bytes received, which ends as a dead letter that names `field`.
  */
 export function readBase64Record(
   { key, data, field }: { key: string | null; data: unknown; field: string },
@@ -14,15 +14,16 @@ export function readBase64Record(
   if (value !== null) return readRecord({ key, value }, position);
   const isMissing = data === undefined || data === null;
   const text = isMissing ? null : writeJson(data);
-  const came = text === null ? null : Buffer.from(text);
+  const received = text === null ? null : Buffer.from(text);
   const { from } = readRecord({ key, value: null }, position);
   let got = 'nothing';
   if (!isMissing)
-    got = came === null ? 'a value nested too deeply' : `${counted(came.length, 'byte')} of other data`;
+    got =
+      received === null ? 'a value nested too deeply' : `${counted(received.length, 'byte')} of other data`;
   return {
     is: 'unreadable',
     key,
-    value: came,
+    value: received,
     position,
     from,
     reason: 'malformed',
@@ -31,8 +32,8 @@ export function readBase64Record(
 }
 
 /**
- * The bytes of base64 with its padding (RFC 4648 §4), as AWS writes it; `null` for any other text. In time proportional to the
- * length: a pattern with more than one repetition in it may take the square of it for what a stranger sends.
+ * Decodes base64 with padding (RFC 4648 §4), as AWS encodes it; returns `null` for any other text. Takes time linear in the length: a
+ * regular expression with more than one repetition could take quadratic time for a malicious text.
  */
 export function decodeBase64(text: string): Buffer | null {
   const padding = text.endsWith('==') ? 2 : text.endsWith('=') ? 1 : 0;

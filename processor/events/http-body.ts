@@ -1,70 +1,70 @@
 import type { IncomingMessage } from 'node:http';
 
-/** A bound on the memory that all requests at work take together. */
-export class MemoryBound {
+/** Limits the memory that all requests in progress use together. */
+export class MemoryLimit {
   private readonly bytesMax: number;
-  private held = 0;
+  private usedBytes = 0;
 
   constructor(bytesMax: number) {
     this.bytesMax = bytesMax;
   }
 
-  /** The part of one request, empty at first. */
-  open(): MemoryPart {
-    let part = 0;
+  /** The reservation of one request; empty at first. */
+  open(): MemoryReservation {
+    let ownBytes = 0;
     return {
-      take: (bytes) => {
-        if (this.held + bytes > this.bytesMax) return false;
-        this.held += bytes;
-        part += bytes;
+      reserve: (bytes) => {
+        if (this.usedBytes + bytes > this.bytesMax) return false;
+        this.usedBytes += bytes;
+        ownBytes += bytes;
         return true;
       },
       release: () => {
-        this.held -= part;
-        part = 0;
+        this.usedBytes -= ownBytes;
+        ownBytes = 0;
       },
     };
   }
 }
 
-export type MemoryPart = {
-  /** Takes so many bytes more; `false` where the bound has no room for them, and nothing was taken. */
-  readonly take: (bytes: number) => boolean;
-  /** Gives back all that was taken. */
+export type MemoryReservation = {
+  /** Reserves more bytes. Returns `false`, and reserves nothing, if they would exceed the limit. */
+  readonly reserve: (bytes: number) => boolean;
+  /** Releases all bytes of this reservation. */
   readonly release: () => void;
 };
 
-/** The body of a request, or why there is none: it is too large, there is no room for it now, or its sender has gone. */
-export type Body = Buffer | 'too_large' | 'no_room' | 'cut_off';
+/** The body of a request, or why there is none: it exceeds `bytesMax`, the memory limit is reached, or the connection broke. */
+export type Body = Buffer | 'too_large' | 'at_capacity' | 'incomplete';
 
 /**
- * Reads the body of a request, or takes the one that a framework has read already (`rawBody`). Counts what was read and not what
- * the sender declares: a chunked body declares nothing, and a sender may declare more than it ever sends. Never throws.
- * What is left of a refused body is still to be read.
+ * Reads the body of a request, or returns the one that a framework has read (`rawBody`). Counts the bytes received and not those
+ * declared: a chunked body declares no length, and a sender can declare more than it sends. Never throws. Leaves the rest of a refused
+ * body unread.
  */
 export async function readBody(
   request: IncomingMessage & { readonly rawBody?: Buffer },
   bytesMax: number,
-  memory: MemoryPart,
+  memory: MemoryReservation,
 ): Promise<Body> {
   const { rawBody } = request;
   if (rawBody !== undefined) {
     if (rawBody.length > bytesMax) return 'too_large';
-    return memory.take(rawBody.length) ? rawBody : 'no_room';
+    return memory.reserve(rawBody.length) ? rawBody : 'at_capacity';
   }
   if (Number(request.headers['content-length'] ?? 0) > bytesMax) return 'too_large';
   const chunks: Buffer[] = [];
   let length = 0;
   try {
-    // Left open when it is left early: the answer goes out by the same socket.
+    // Leaving the loop early must not destroy the socket: the response uses it.
     for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
       length += chunk.length;
       if (length > bytesMax) return 'too_large';
-      if (!memory.take(chunk.length)) return 'no_room';
+      if (!memory.reserve(chunk.length)) return 'at_capacity';
       chunks.push(chunk);
     }
   } catch {
-    return 'cut_off';
+    return 'incomplete';
   }
   return Buffer.concat(chunks);
 }

@@ -6,13 +6,13 @@ const CLOSING = new Set([0x5d, 0x7d]); // ] }
 const SPACES = new Set([0x20, 0x09, 0x0a, 0x0d]);
 
 /**
- * Splits the text of a JSON array into the bytes of its elements, so that each can be parsed, refused and kept by itself: one that
- * is damaged, deeply nested or very large costs its neighbours nothing. Parses nothing: what an element holds may be no JSON.
- * What follows an array that ends early or does not end is an element too. Stops behind `countMax + 1` elements. `null` for
- * a text that begins otherwise than with `[`. Takes time in proportion to the length, whatever comes.
+ * Splits the text of a JSON array into the bytes of its elements, so that each can be parsed, rejected and stored by itself: an element
+ * that is damaged, deeply nested or very large does not affect the others. Does not parse the elements, so they need not be JSON. Text
+ * after the array, or of an array without an end, becomes an element too. Stops after `countMax + 1` elements. Returns `null` for a text
+ * that does not begin with `[`. Takes time linear in the length of any text.
  */
 export function jsonElements(text: Buffer, countMax: number): Buffer[] | null {
-  const begin = skipSpaces(text, 0);
+  const begin = skipSpace(text, 0);
   if (text[begin] !== 0x5b) return null;
   const elements: Buffer[] = [];
   let start = begin + 1;
@@ -27,7 +27,7 @@ export function jsonElements(text: Buffer, countMax: number): Buffer[] | null {
     } else if (CLOSING.has(byte)) {
       depth -= 1;
       if (depth >= 0) continue;
-      // The end of the array. An empty one has no element, and nothing should follow.
+      // The end of the array. An empty array has no element.
       const last = trimmed(text, start, at);
       if (last.length > 0 || elements.length > 0) elements.push(last);
       start = at + 1;
@@ -39,7 +39,7 @@ export function jsonElements(text: Buffer, countMax: number): Buffer[] | null {
   return elements;
 }
 
-/** The place of the quote that ends the string which begins at `at`, or the end of the text. */
+/** The index of the quote that ends the string which begins at `at`, or the length of the text. */
 function endOfString(text: Buffer, at: number): number {
   for (let next = at + 1; next < text.length; next += 1) {
     if (text[next] === BACKSLASH) next += 1;
@@ -48,14 +48,14 @@ function endOfString(text: Buffer, at: number): number {
   return text.length;
 }
 
-function skipSpaces(text: Buffer, at: number): number {
+function skipSpace(text: Buffer, at: number): number {
   let next = at;
   while (next < text.length && SPACES.has(text[next] as number)) next += 1;
   return next;
 }
 
 function trimmed(text: Buffer, from: number, to: number): Buffer {
-  const start = skipSpaces(text, from);
+  const start = skipSpace(text, from);
   let end = to;
   while (end > start && SPACES.has(text[end - 1] as number)) end -= 1;
   return text.subarray(start, Math.max(start, end));

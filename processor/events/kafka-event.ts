@@ -7,25 +7,22 @@ const SOURCES = ['aws:kafka', 'SelfManagedKafka'];
 /** https://docs.aws.amazon.com/lambda/latest/dg/kafka-retry-configurations.html */
 export type KafkaBatchResponse = {
   readonly batchItemFailures: readonly {
-    /** A key of the event's `records`, and the first offset of it that has to come again. */
+    /** A key of the event's `records`, and the first offset that Lambda must deliver again. */
     readonly itemIdentifier: { readonly partition: string; readonly offset: number };
   }[];
 };
 
-/** What Lambda is handed of some partitions; https://docs.aws.amazon.com/lambda/latest/dg/with-kafka.html */
+/** A batch of one or more partitions; https://docs.aws.amazon.com/lambda/latest/dg/with-kafka.html */
 export type KafkaBatch = {
-  /** Partition by partition, each in its order. */
+  /** The records of each partition in their order, one partition after the other. */
   readonly records: readonly ReadRecord[];
-  /**
-   * The partial batch response when as many records as `settled`, from the first on, are settled: for each partition that
-   * is not done, the lowest offset that is not.
-   */
+  /** The partial batch response after the first `settled` records are settled: the lowest unsettled offset of each partition. */
   readonly responseAfter: (settled: number) => KafkaBatchResponse;
 };
 
 /**
- * Reads the event of a Kafka event source mapping, Amazon's or one's own. Throws `bad_event` where it is another
- * service's, or where a record has no place to come back to: then the whole batch comes again.
+ * Reads the event of an event source mapping for Amazon MSK or self-managed Kafka. Throws `bad_event` for an event of another service
+ * or a record without an offset; Lambda then delivers the whole batch again.
  */
 export function readKafkaEvent(functionName: string, event: unknown): KafkaBatch {
   const source = isObject(event) ? event.eventSource : undefined;
@@ -60,7 +57,7 @@ function readOne(functionName: string, given: unknown, partition: string, field:
   if (typeof offset !== 'number' || !Number.isSafeInteger(offset) || offset < 0)
     throw badEvent(functionName, `${field}.offset`, 'a whole number', offset);
   const text = typeof key === 'string' ? Buffer.from(key, 'base64').toString() : null;
-  // The place as the long-lived consumer names it.
+  // The same position as the Kafka source of the processor writes.
   const record = readBase64Record(
     { key: text, data: value, field: `${field}.value` },
     `${String(topic)}/${String(number)}@${offset}`,

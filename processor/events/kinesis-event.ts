@@ -3,20 +3,20 @@ import type { ReadRecord } from '../../contract/click-event.ts';
 import { badEvent, isObject } from './bad-event.ts';
 import { readBase64Record } from './base64.ts';
 
-/** What Lambda is handed of one shard, in its order; https://docs.aws.amazon.com/lambda/latest/dg/with-kinesis.html */
+/** A batch of one shard, in its order; https://docs.aws.amazon.com/lambda/latest/dg/with-kinesis.html */
 export type KinesisBatch = {
   readonly records: readonly ReadRecord[];
   /**
-   * The partial batch response when as many records as `settled`, from the first on, are settled. Lambda moves its
-   * checkpoint to the lowest sequence number that is named, and brings everything from there again. An empty list
-   * says that all is done. https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-batchfailurereporting.html
+   * The partial batch response after the first `settled` records are settled. Lambda moves its checkpoint to the lowest sequence number
+   * in it and delivers the records from there on again. An empty list completes the batch.
+   * https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-batchfailurereporting.html
    */
   readonly responseAfter: (settled: number) => KinesisStreamBatchResponse;
 };
 
 /**
- * Reads the event of a Kinesis event source mapping. Throws `bad_event` where it is another service's, or where a record
- * has no place to come back to: then the whole batch comes again. What is wrong with a payload is the record's own.
+ * Reads the event of a Kinesis event source mapping. Throws `bad_event` for an event of another service or a record without a sequence
+ * number; Lambda then delivers the whole batch again. A record with a malformed payload becomes `unreadable`.
  */
 export function readKinesisEvent(functionName: string, event: unknown): KinesisBatch {
   const given = isObject(event) ? event.Records : event;
@@ -48,14 +48,14 @@ function readOne(functionName: string, given: unknown, field: string) {
   if (typeof sequenceNumber !== 'string' || sequenceNumber === '')
     throw badEvent(functionName, `${field}.kinesis.sequenceNumber`, 'a text', sequenceNumber);
   const key = typeof partitionKey === 'string' ? partitionKey : null;
-  const place = { key, data, field: `${field}.kinesis.data` };
+  const payload = { key, data, field: `${field}.kinesis.data` };
   return {
     sequenceNumber,
-    record: readBase64Record(place, positionOf(eventSourceARN, eventID, sequenceNumber)),
+    record: readBase64Record(payload, positionOf(eventSourceARN, eventID, sequenceNumber)),
   };
 }
 
-/** The place as the long-lived consumer names it: `<stream>/<shard>@<sequence number>`. */
+/** The same position as the Kinesis source of the processor writes: `<stream>/<shard>@<sequence number>`. */
 function positionOf(arn: unknown, eventId: unknown, sequenceNumber: string): string {
   const stream = String(arn ?? '').split('/')[1] ?? 'stream';
   const shard = String(eventId ?? '').split(':')[0] || 'shard';

@@ -4,14 +4,14 @@ import { badEvent, isObject } from './bad-event.ts';
 import { decodeBase64 } from './base64.ts';
 
 const TOO_DEEP = Symbol('a value nested too deeply');
-/** How a JSON object begins, maybe after a byte order mark. */
+/** The beginning of a JSON object, with an optional byte order mark. */
 const OBJECT = /^\ufeff?[ \t\r\n]*\{/;
 
 /**
- * Reads what OpenWhisk's Kafka feed hands to an action. Keys and values are text; a value that the feed was told to parse
- * (`isJSONData`) is written as text again; a key or value that it was told to encode (`isBinaryKey`, `isBinaryValue`) is decoded. The
- * messages do not say which of these the feed was told: a click is recognized by how it looks.
- * Throws `bad_event` for what is not from the feed. https://github.com/apache/openwhisk-package-kafka
+ * Reads the messages that OpenWhisk's Kafka feed passes to an action. Keys and values are text. Values that the feed has parsed
+ * (`isJSONData`) are serialized again; keys and values that it has encoded (`isBinaryKey`, `isBinaryValue`) are decoded. The messages do
+ * not tell which options the feed has, so this recognizes a click by its form.
+ * Throws `bad_event` for other parameters. https://github.com/apache/openwhisk-package-kafka
  */
 export function readMessages(functionName: string, params: unknown): ReadRecord[] {
   const messages = isObject(params) ? params.messages : undefined;
@@ -26,7 +26,7 @@ export function readMessages(functionName: string, params: unknown): ReadRecord[
       throw badEvent(functionName, `${field}.partition`, 'a whole number', partition);
     if (!Number.isSafeInteger(offset))
       throw badEvent(functionName, `${field}.offset`, 'a whole number', offset);
-    // The place as the long-lived consumer names it.
+    // The same position as the Kafka source of the processor writes.
     const position = `${topic}/${String(partition)}@${String(offset)}`;
     const bytes = bytesOf(value);
     return bytes === TOO_DEEP
@@ -51,14 +51,14 @@ function bytesOf(value: unknown): Buffer | typeof TOO_DEEP | null {
   return decoded !== null && OBJECT.test(decoded.toString()) ? decoded : Buffer.from(value);
 }
 
-/** The feed has parsed it: the bytes that came are not to be had. */
+/** The record of a value that the feed has parsed and that cannot be serialized again; its bytes are not available. */
 function tooDeep(key: string | null, position: string): ReadRecord {
   const { from } = readRecord({ key, value: null }, position);
   const detail = 'Expected a click event, got JSON that is nested too deeply';
   return { is: 'unreadable', key, value: null, position, from, reason: 'malformed', detail };
 }
 
-/** Base64 with the line ends of MIME, as the feed's Python writes it. */
+/** Decodes base64 with line breaks as in MIME, which the feed's Python code writes. */
 function decodeMime(text: string): Buffer | null {
   return decodeBase64(text.replace(/[ \t\r\n]+/g, ''));
 }

@@ -4,48 +4,56 @@ import { elapsedMs, moment } from '../../common/elapsed.ts';
 import { errorCode, errorMessage, TollwayError } from '../../common/errors.ts';
 import type { CounterValue } from '../../common/telemetry/embedded-metrics.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
-import type { FunctionRooms } from './open-function.ts';
+import type { FunctionContext } from './open-function.ts';
 
-/** Time before the end of an invocation when nothing new is begun, in ms. */
-const BEGIN_MS = 1_000;
-/** Time before the end of an invocation when what is under way is cut off, in ms. */
-const CUT_MS = 400;
-/** Time that what is cut off gets to end by itself, in ms; then it is left where it is. */
+/** Time before the deadline after which no batch is started, in ms. */
+const START_MS = 1_000;
+/** Time before the deadline when running work is aborted, in ms. */
+const ABORT_MS = 400;
+/** Time that aborted work gets to end, in ms; then the invocation ends without it. */
 const GRACE_MS = 100;
-/** Sleep after which connections are not trusted any more, in ms: a frozen function does not notice that they broke. */
-const SLEEP_MS_MAX = 60_000;
+/** Idle time after which connections are replaced, in ms: a frozen function does not notice that they broke. */
+const IDLE_MS_MAX = 60_000;
 
-/** Longest wait for an answer of the database, in ms; then what was asked is asked again. */
+/** Longest query, in ms, before it is retried. */
 const QUERY_MS_MAX = 15_000;
 
 /** One call of a function. */
 export type Invocation = {
-  /** Under which its platform logs it. */
+  /** The id in the platform's logs. */
   readonly id: string;
-  /** When the platform ends it, on the clock of `performance.now()`; `null` where it does not say: then `REQUEST_TIMEOUT_MS` from now. */
+  /** When the platform ends it, on the clock of `performance.now()`; `null` if unknown: then `REQUEST_TIMEOUT_MS` from its start. */
   readonly deadlineAt: number | null;
 };
 
+/** When the work of an invocation must end. */
+export type InvocationTime = {
+  /** Aborted shortly before the deadline. */
+  readonly signal: AbortSignal;
+  /** On the clock of `performance.now()`. */
+  readonly deadlineAt: number;
+};
+
 /**
- * Runs the handler inside a function: opened by the first event, kept while the function is warm, and left
- * with no transaction open. A platform may freeze a function as soon as it has answered: a transaction
- * that is open then would hold its locks until the function is thawed.
+ * Runs the handler inside a function. The first event opens it, and it stays open while the function is warm. No transaction stays open
+ * after an invocation: a platform can freeze a function as soon as it has responded, and an open transaction would keep its locks until
+ * the function is thawed.
  */
 export class FunctionRuntime {
   private readonly name: string;
   private readonly env: Readonly<Record<string, string | undefined>>;
   private readonly queryMsMax: number;
-  private opening: Promise<FunctionRooms> | null = null;
-  /** What a runtime that slept knew; after one that failed all is asked anew, the password too. */
-  private known: FunctionConfig | null = null;
-  /** What stood in the way of the last call that settled less than all, as far as it is known. */
+  private opening: Promise<FunctionContext> | null = null;
+  /** The settings of a context that was idle too long. After a failure all settings are read again, the database secret too. */
+  private earlierConfig: FunctionConfig | null = null;
+  /** Why the latest call of `settle` did not settle all records; `null` if it did, or if the reason is unknown. */
   problem: string | null = null;
-  private atWork = 0;
-  private lastAt = moment();
-  /** Whether something may be under way still that nobody waits for. */
-  private unfinished = false;
+  private running = 0;
+  private lastUsedAt = moment();
+  /** Whether work of an ended invocation can still be running. */
+  private hasLeftovers = false;
 
-  /** `queryMsMax`: longest wait for an answer of the database, in ms, before it is asked again; 0 waits until the deadline. */
+  /** `queryMsMax`: longest query, in ms, before it is retried; 0 waits until the deadline. */
   constructor(name: string, env: Readonly<Record<string, string | undefined>>, queryMsMax = QUERY_MS_MAX) {
     this.name = name;
     this.env = env;
@@ -53,17 +61,17 @@ export class FunctionRuntime {
   }
 
   /**
-   * Has records settled, in their order, by batches. Answers how many of them, from the first on, are settled and
-   * committed. The rest has to come again: near its deadline a function begins no batch, and cuts off the one that is under way.
+   * Settles records in their order, in batches. Returns how many, from the first on, are settled and committed. The caller must have the
+   * rest delivered again: near the deadline no batch is started, and the running one is aborted.
    */
   async settle(records: readonly ReadRecord[], invocation: Invocation): Promise<number> {
-    return this.during(invocation, async (runtime, { cut, deadlineAt }) => {
+    return this.run(invocation, async (context, { signal, deadlineAt }) => {
       const startedAt = performance.now();
       let settled = 0;
-      while (settled < records.length && performance.now() < deadlineAt - BEGIN_MS) {
-        const batch = records.slice(settled, settled + runtime.config.BATCH_SIZE);
+      while (settled < records.length && performance.now() < deadlineAt - START_MS) {
+        const batch = records.slice(settled, settled + context.config.BATCH_SIZE);
         try {
-          await runtime.dispatcher.submit(batch, cut);
+          await context.dispatcher.submit(batch, signal);
         } catch (error) {
           if (errorCode(error) !== STOPPING) throw error;
           break;
@@ -72,79 +80,79 @@ export class FunctionRuntime {
       }
       this.problem =
         settled < records.length
-          ? (runtime.dispatcher.lastFailure ?? runtime.dispatcher.problems[0]?.reason ?? null)
+          ? (context.dispatcher.lastFailure ?? context.dispatcher.problems[0]?.reason ?? null)
           : null;
       const line = { records: records.length, settled, milliseconds: performance.now() - startedAt };
-      const counted = runtime.metrics.flush();
-      runtime.logger.info({ invocation: invocation.id, ...line, outcomes: outcomesOf(counted) }, 'A batch');
+      const counted = context.metrics.flush();
+      context.logger.info({ invocation: invocation.id, ...line, outcomes: outcomesOf(counted) }, 'A batch');
       return settled;
     });
   }
 
   /**
-   * Runs what is no batch of clicks in this runtime. `cut` is aborted shortly before the deadline; what does not end then is
-   * undone by the database, and this throws `not_in_time`.
+   * Runs `work` with the runtime. The signal is aborted shortly before the deadline. Work that has not ended soon after that is rolled
+   * back by the database, and this throws `not_in_time`.
    */
-  async during<T>(
+  async run<T>(
     invocation: Invocation,
-    work: (runtime: FunctionRooms, time: { cut: AbortSignal; deadlineAt: number }) => Promise<T>,
+    work: (context: FunctionContext, time: InvocationTime) => Promise<T>,
   ): Promise<T> {
-    this.atWork += 1;
+    this.running += 1;
     const startedAt = performance.now();
-    const cut = new AbortController();
+    const stop = new AbortController();
     let rejectOnDeadline: (error: Error) => void = () => {};
-    // By hand: OpenWhisk's Node 20 has no Promise.withResolvers.
-    const late = new Promise<never>((_, reject) => {
+    // OpenWhisk's Node 20 has no Promise.withResolvers.
+    const deadlinePassed = new Promise<never>((_, reject) => {
       rejectOnDeadline = reject;
     });
     let timer: NodeJS.Timeout | undefined;
-    let runtime: FunctionRooms | null = null;
-    let whole = false;
+    let context: FunctionContext | null = null;
+    let isComplete = false;
     try {
-      runtime = await this.opened();
-      const deadlineAt = invocation.deadlineAt ?? startedAt + runtime.config.REQUEST_TIMEOUT_MS;
-      const cutOff = () => {
-        cut.abort();
-        timer = setTimeout(() => rejectOnDeadline(this.tooLate()), GRACE_MS);
+      context = await this.opened();
+      const deadlineAt = invocation.deadlineAt ?? startedAt + context.config.REQUEST_TIMEOUT_MS;
+      const abort = () => {
+        stop.abort();
+        timer = setTimeout(() => rejectOnDeadline(this.notInTime()), GRACE_MS);
       };
-      timer = setTimeout(cutOff, Math.max(0, deadlineAt - CUT_MS - performance.now()));
-      const result = await Promise.race([work(runtime, { cut: cut.signal, deadlineAt }), late]);
-      whole = !cut.signal.aborted;
+      timer = setTimeout(abort, Math.max(0, deadlineAt - ABORT_MS - performance.now()));
+      const result = await Promise.race([work(context, { signal: stop.signal, deadlineAt }), deadlinePassed]);
+      isComplete = !stop.signal.aborted;
       return result;
     } catch (error) {
-      throw named(this.name, error);
+      throw withFunctionName(this.name, error);
     } finally {
       clearTimeout(timer);
-      this.atWork -= 1;
-      this.lastAt = moment();
-      runtime?.metrics.flush();
-      // After anything else than a good end something may be under way yet. The last one at work leaves, however its own ended.
-      if (runtime !== null && !whole) this.unfinished = true;
-      if (runtime !== null && this.unfinished && this.atWork === 0) await this.leave(runtime);
+      this.running -= 1;
+      this.lastUsedAt = moment();
+      context?.metrics.flush();
+      // Work can still be running after a failure or an abort. The last running invocation then closes the context.
+      if (context !== null && !isComplete) this.hasLeftovers = true;
+      if (context !== null && this.hasLeftovers && this.running === 0) await this.dispose(context);
     }
   }
 
-  /** Opens it before the first call, for a runtime that may fail at its start: throws what is wrong with its settings. */
+  /** Opens the runtime before the first call. Throws if the settings are wrong. */
   async open(): Promise<void> {
-    this.atWork += 1;
+    this.running += 1;
     await this.opened().finally(() => {
-      this.atWork -= 1;
-      this.lastAt = moment();
+      this.running -= 1;
+      this.lastUsedAt = moment();
     });
   }
 
-  /** Leaves it for good. What is at work ends for itself. */
+  /** Closes the runtime unless an invocation is running. */
   async close(): Promise<void> {
-    const known = await this.opening?.catch(() => null);
-    if (known && this.atWork === 0) await this.leave(known);
+    const context = await this.opening?.catch(() => null);
+    if (context && this.running === 0) await this.dispose(context);
   }
 
-  /** Decides at once, so that all who wake it together get the same home. */
-  private opened(): Promise<FunctionRooms> {
+  /** Synchronous up to the assignment of `opening`, so that concurrent calls share one context. */
+  private opened(): Promise<FunctionContext> {
     const { opening: earlier } = this;
-    const slept = this.atWork === 1 && elapsedMs(this.lastAt) > SLEEP_MS_MAX;
-    if (earlier !== null && !slept) return earlier;
-    const opening = earlier === null ? this.build() : earlier.then((runtime) => this.renew(runtime));
+    const wasIdle = this.running === 1 && elapsedMs(this.lastUsedAt) > IDLE_MS_MAX;
+    if (earlier !== null && !wasIdle) return earlier;
+    const opening = earlier === null ? this.build() : earlier.then((context) => this.replace(context));
     this.opening = opening;
     opening.catch(() => {
       this.opening = null;
@@ -152,43 +160,43 @@ export class FunctionRuntime {
     return opening;
   }
 
-  /** Closes a runtime that slept, and opens another with what that one knew. */
-  private async renew({ dispatcher, cut, known }: FunctionRooms): Promise<FunctionRooms> {
+  /** Closes a context that was idle too long, and opens another with the same settings. */
+  private async replace({ dispatcher, terminate, config }: FunctionContext): Promise<FunctionContext> {
     dispatcher.abort();
-    await cut();
-    this.known = known;
+    await terminate();
+    this.earlierConfig = config;
     return this.build();
   }
 
-  private async build(): Promise<FunctionRooms> {
-    const { known } = this;
-    this.known = null;
-    // Loaded by the first event and not with the function: what only waits for one stays small.
+  private async build(): Promise<FunctionContext> {
+    const { earlierConfig } = this;
+    this.earlierConfig = null;
+    // Loaded with the first event, so that a function that has had none starts fast and stays small.
     const { openFunction } = await import('./open-function.ts');
-    return openFunction(this.name, this.env, this.queryMsMax, known);
+    return openFunction(this.name, this.env, this.queryMsMax, earlierConfig);
   }
 
-  /** Closes the runtime; the next event opens another. */
-  private async leave({ dispatcher, cut }: FunctionRooms): Promise<void> {
+  /** Closes the context; the next event opens another. */
+  private async dispose({ dispatcher, terminate }: FunctionContext): Promise<void> {
     this.opening = null;
-    this.unfinished = false;
+    this.hasLeftovers = false;
     dispatcher.abort();
-    await cut();
+    await terminate();
   }
 
-  private tooLate(): TollwayError {
-    const message = `${this.name}: expected to be done in time, was cut off shortly before the deadline`;
+  private notInTime(): TollwayError {
+    const message = `${this.name}: expected to finish in time, was aborted shortly before the deadline`;
     return new TollwayError('not_in_time', message, { retryable: true });
   }
 }
 
-/** Names the function in an error of the database or the network, which may have no text at all if a host has several addresses. */
-function named(name: string, error: unknown): unknown {
+/** Adds the function's name to an error of the database or the network, whose own message can be empty if a host has several addresses. */
+function withFunctionName(name: string, error: unknown): unknown {
   if (error instanceof TollwayError || errorCode(error) === undefined) return error;
   return new TollwayError('dependency_failed', `${name}: ${errorMessage(error)}`, { cause: error });
 }
 
-/** What became of the clicks of an invocation, as in `{ charged: 998, invalid: 2 }`. */
+/** Number of records by outcome, as in `{ charged: 998, invalid: 2 }`. */
 function outcomesOf(counted: readonly CounterValue[]): Record<string, number> {
   const outcomes: Record<string, number> = {};
   for (const { name, labels, value } of counted) {

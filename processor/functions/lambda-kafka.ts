@@ -5,7 +5,7 @@ import { FunctionRuntime } from './function-runtime.ts';
 const name = 'lambda-kafka';
 const runtime = new FunctionRuntime(name, process.env);
 
-/** Charges a batch of some Kafka partitions. What is not settled when the time is over is answered as failed, and comes again. */
+/** Charges a batch of Kafka partitions. Reports records that are not settled in time as failed, and Lambda delivers them again. */
 export async function handler(event: unknown, context: Context): Promise<KafkaBatchResponse> {
   const { records, responseAfter } = readKafkaEvent(name, event);
   const deadlineAt = performance.now() + context.getRemainingTimeInMillis();

@@ -5,8 +5,8 @@ import type { ReconciliationReport } from './report-reconciliation.ts';
 const runtime = new FunctionRuntime('lambda-reconcile', process.env, 0);
 
 /**
- * Asks the books, by a schedule: the answer's `problems`, and three metrics, say whether they need a person. The event
- * `{"deep": true}` has the ledger recounted row by row.
+ * Reconciles the ledger on a schedule. Returns the problems found and sets three metrics for alerts. The event `{"deep": true}` recounts
+ * the ledger row by row.
  */
 export async function handler(
   event: { deep?: unknown } | null,
@@ -15,7 +15,7 @@ export async function handler(
   const { reportReconciliation } = await import('./report-reconciliation.ts');
   const deadlineAt = performance.now() + context.getRemainingTimeInMillis();
   const deep = event?.deep === true;
-  return runtime.during({ id: context.awsRequestId, deadlineAt }, (rooms, time) =>
-    reportReconciliation(rooms, { ...time, deep }),
+  return runtime.run({ id: context.awsRequestId, deadlineAt }, (functionContext, time) =>
+    reportReconciliation(functionContext, { ...time, deep }),
   );
 }

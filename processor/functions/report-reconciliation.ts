@@ -6,51 +6,51 @@ import { reconcile } from '../../ledger/reconcile.ts';
 import { countSequences, type Sequences, subtractSequences } from '../../ledger/sequence-ranges.ts';
 import type { Runtime } from '../runtime.ts';
 
-/** Time between the two looks at the books, in ms: what is on its way at the first is settled at the second. */
+/** Time between the two reconciliations, in ms. Clicks that are in flight at the first are settled at the second. */
 const WAIT_MS = 20_000;
-/** With less than this between the looks nothing is said of what is missing. */
+/** With less time than this between them, in ms, missing clicks are not reported. */
 const WAIT_MS_MIN = 3_000;
-/** Time that the second look gets before the deadline, in ms. */
-const LOOK_MS = 10_000;
-/** Most lines of problems that are answered: payloads have limits. */
+/** Time reserved for the second reconciliation before the deadline, in ms. */
+const SECOND_RUN_MS = 10_000;
+/** Maximum number of problems returned: payloads are limited. */
 const PROBLEMS_MAX = 50;
 
 export type ReconciliationReport = {
   readonly balanced: boolean;
   readonly accepted: number;
   readonly settled: number;
-  /** `null` where there was no time to tell it from what is on its way. */
+  /** `null` if there was no time to tell missing clicks from clicks in flight. */
   readonly missing: number | null;
-  /** What does not agree, and what is missing; empty when all is well. */
+  /** Sums that disagree, and missing clicks; empty if there are none. */
   readonly problems: readonly string[];
 };
 
 /**
- * Looks at the books twice, and reports what does not agree, and which accepted clicks were missing both times. A function
- * cannot ask the broker what is on its way, as `tollway reconcile` does: so it waits for it. While handlers are further
- * behind than it waits, what they have not read yet counts as missing. `deep` also recounts the ledger row by row.
+ * Reconciles twice and reports sums that disagree, and accepted clicks that are missing both times. A function cannot query the broker for
+ * clicks in flight as `tollway reconcile` does, so it waits for them to settle. While handlers are further behind than it waits, clicks
+ * that they have not read count as missing. `deep` also recounts the ledger row by row.
  */
 export async function reportReconciliation(
   { pool, metrics, logger }: Runtime,
-  { cut, deadlineAt, deep = false }: { cut: AbortSignal; deadlineAt: number; deep?: boolean },
+  { signal, deadlineAt, deep = false }: { signal: AbortSignal; deadlineAt: number; deep?: boolean },
 ): Promise<ReconciliationReport> {
   const before = await reconcile(pool, { brokers: [postgresBacklog], deep });
   const hasGaps = before.missing > 0;
-  const waitMs = Math.min(WAIT_MS, deadlineAt - LOOK_MS - performance.now());
+  const waitMs = Math.min(WAIT_MS, deadlineAt - SECOND_RUN_MS - performance.now());
   const hasTime = waitMs >= WAIT_MS_MIN;
-  if (hasGaps && hasTime) await sleep(waitMs, cut);
+  if (hasGaps && hasTime) await sleep(waitMs, signal);
   const reconciliation = hasGaps && hasTime ? await reconcile(pool, { brokers: [postgresBacklog] }) : before;
   const gapsBefore = new Map(before.spools.map(({ spoolId, gaps }) => [spoolId, gaps]));
-  const isJudged = !hasGaps || hasTime;
-  const missing = (isJudged ? reconciliation.spools : []).flatMap(({ spoolId, gaps }) => {
-    const stayed = intersect(gaps, gapsBefore.get(spoolId) ?? []);
-    const count = countSequences(stayed);
-    return count === 0 ? [] : [{ spoolId, count, first: stayed[0]?.start }];
+  const isMissingKnown = !hasGaps || hasTime;
+  const missing = (isMissingKnown ? reconciliation.spools : []).flatMap(({ spoolId, gaps }) => {
+    const inBoth = intersect(gaps, gapsBefore.get(spoolId) ?? []);
+    const count = countSequences(inBoth);
+    return count === 0 ? [] : [{ spoolId, count, first: inBoth[0]?.start }];
   });
   const missingCount = missing.reduce((sum, { count }) => sum + count, 0);
   const problems = [...before.problems, ...(reconciliation === before ? [] : reconciliation.problems)];
   metrics.reconciliationProblems.set(problems.length);
-  if (isJudged) metrics.missingClicks.set(missingCount);
+  if (isMissingKnown) metrics.missingClicks.set(missingCount);
   metrics.deadLetters.set(await countDeadLetters(pool));
   const lines = [
     ...problems,
@@ -69,7 +69,7 @@ export async function reportReconciliation(
     balanced: problems.length === 0,
     accepted,
     settled: charged + overBudget + invalid + rejected,
-    missing: isJudged ? missingCount : null,
+    missing: isMissingKnown ? missingCount : null,
     problems: lines.slice(0, PROBLEMS_MAX),
   };
 }

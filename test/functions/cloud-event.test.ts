@@ -109,13 +109,13 @@ describe('the CloudEvents function', () => {
     expect(rows[0]?.transactions).toBeLessThan(100);
   });
 
-  it('answers 422 for what is no click, once it is kept as a dead letter', async () => {
+  it('answers 422 for what is no click, once it is stored as a dead letter', async () => {
     const garbage: BrokerRecord = {
       key: `${spool.id}.${spool.next().sequence}`,
       value: Buffer.from('no click'),
     };
     expect((await runtime.submit([garbage])).said).toBe(
-      '422 {"error":"cloud-event: Expected JSON, got 8 bytes of other data; it is kept as a dead letter"}',
+      '422 {"error":"cloud-event: Expected JSON, got 8 bytes of other data; it is stored as a dead letter"}',
     );
     const event = cloudEventOf(clicks(1)[0] as BrokerRecord).toJSON() as Record<string, unknown>;
     const { id: _, ...nameless } = event;
@@ -124,7 +124,7 @@ describe('the CloudEvents function', () => {
     for (let time = 0; time < 2; time += 1) {
       expect(await post(type, body)).toEqual({
         status: 422,
-        said: '{"error":"cloud-event: Expected a text in id of the CloudEvent, got nothing; it is kept as a dead letter"}',
+        said: '{"error":"cloud-event: Expected a text in id of the CloudEvent, got nothing; it is stored as a dead letter"}',
       });
     }
     expect(await letters()).toEqual([

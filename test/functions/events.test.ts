@@ -334,10 +334,10 @@ describe('CloudEvents', () => {
     const headers = { 'content-type': 'application/cloudevents-batch+json' };
     const zeros = (count: number) => `[${Array(count).fill('0').join(',')}]`;
     expect(() => read(headers, zeros(264_000))).toThrow(
-      'f: expected at most 10000 events in a request, got more; send fewer at once',
+      'f: expected at most 10000 events in a request, got more; send fewer',
     );
     const records = read(headers, zeros(10_000));
-    expect(records.map(detailOf)).toEqual(['Expected a list of CloudEvents, got one without any']);
+    expect(records.map(detailOf)).toEqual(['Expected a list of CloudEvents, got a list without any']);
     expect(read(headers, '[]')).toEqual([]);
     expect(read(headers, '{}').map(detailOf)).toEqual(['Expected a list of CloudEvents']);
   });
@@ -387,7 +387,7 @@ describe('an S3 event', () => {
   });
 
   it.each([
-    [{}, 'f: Records: expected the notification of an S3 bucket, got an empty object'],
+    [{}, 'f: Records: expected the event notification of an S3 bucket, got an empty object'],
     [
       { Records: [{ eventSource: 'aws:sqs' }] },
       'f: Records[0].eventSource: expected "aws:s3", got "aws:sqs"',

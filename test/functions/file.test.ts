@@ -307,7 +307,7 @@ describe('without time', () => {
     await charge('warm', fileOf(lines(3)));
     const file = fileOf(lines(10_000));
     expect(await charge('late', file, NO_TIME_MS)).toBe(
-      'lambda-file: s3://clicks/late: expected to settle it in time, got as far as 0 clicks; it has to come again',
+      'lambda-file: s3://clicks/late: expected to settle every click in time, settled 0 clicks; the file must be delivered again',
     );
     // Each batch is held up so that some of them have time, and not all.
     await pool.query(
@@ -318,7 +318,7 @@ describe('without time', () => {
       'create trigger dawdle before insert on ledger for each statement execute function dawdle()',
     );
     const said = String(await charge('late', undefined, 4_000));
-    const [, clicks] = /got as far as (\d+) clicks; it has to come again$/.exec(said) ?? [];
+    const [, clicks] = /settled (\d+) clicks; the file must be delivered again$/.exec(said) ?? [];
     const count = Number(clicks);
     expect(count).toBeGreaterThan(0);
     expect(count).toBeLessThan(10_000);
@@ -339,7 +339,7 @@ describe('without time', () => {
       await server.connect();
       await server.query(`alter database ${name} with allow_connections false`);
       try {
-        expect(await charge('away', fileOf(lines(5_000)), 2_500)).toMatch(/got as far as 0 clicks/);
+        expect(await charge('away', fileOf(lines(5_000)), 2_500)).toMatch(/settled 0 clicks/);
       } finally {
         await server.query(`alter database ${name} with allow_connections true`);
         await server.end();

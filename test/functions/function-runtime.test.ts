@@ -140,7 +140,7 @@ describe('a function runtime', () => {
     await blocker.query("select pg_advisory_xact_lock(hashtext('tollway spool counters'))");
     const startedAt = Date.now();
     const error = await Promise.race([
-      runtime.during(within(1_500), maintainLedger).then(
+      runtime.run(within(1_500), maintainLedger).then(
         () => 'done',
         (failure: Error) => failure,
       ),
@@ -150,7 +150,7 @@ describe('a function runtime', () => {
     blocker.release();
     expect(error).toBeInstanceOf(Error);
     expect(Date.now() - startedAt).toBeLessThan(1_500);
-    expect(await runtime.during(within(10_000), maintainLedger)).toEqual({ maintained: true });
+    expect(await runtime.run(within(10_000), maintainLedger)).toEqual({ maintained: true });
   });
 
   it('drops a day that a reader held, later in the same call: the next one is hours away', async () => {
@@ -163,7 +163,7 @@ describe('a function runtime', () => {
     );
     const reader = await database.pool.connect();
     await reader.query('begin; lock table ledger in access share mode');
-    const maintained = runtimeAt(undefined, {}, 0).during(within(20_000), maintainLedger);
+    const maintained = runtimeAt(undefined, {}, 0).run(within(20_000), maintainLedger);
     const attempts = new Set<string>();
     await until('a second attempt to drop it', async () => {
       const { rows } = await database.pool.query<{ attempt: string }>(
