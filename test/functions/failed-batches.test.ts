@@ -187,7 +187,7 @@ describe('tollway failed-batches redrive', () => {
       [
         'task',
         { ...WHY, requestPayload: { 'detail-type': 'Scheduled Event' } },
-        /expected the notification of an S3/,
+        /expected the event notification of an S3/,
       ],
     ];
     for (const [key, record] of bad) put(key, record);
