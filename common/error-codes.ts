@@ -1,6 +1,6 @@
 /**
- * The codes of all errors that Tollway makes itself. A code is stable: programs may branch on it. docs/errors.md says of each what it
- * means and what to do; test/common/error-codes.test.ts compares the two.
+ * The codes of all errors of Tollway. A code is stable, and programs can branch on it. docs/errors.md explains each of them;
+ * test/common/error-codes.test.ts compares the two.
  */
 export const ERROR_CODES = [
   'ads_unknown',
@@ -100,5 +100,5 @@ export const ERROR_CODES = [
   'worker_failed',
 ] as const;
 
-/** A code of an error that Tollway makes itself. */
+/** The code of an error of Tollway. */
 export type ErrorCode = (typeof ERROR_CODES)[number];

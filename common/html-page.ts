@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 
-/** The style of every page: the system's fonts, light or dark as the browser asks for, and nothing that is loaded from elsewhere. */
+/** The style of every page: system fonts, the browser's light or dark scheme, and no resources to load. */
 const STYLE = `
 :root { color-scheme: light dark; --text: #1f2933; --soft: #5b6673; --back: #fbfaf7; --block: #f0eee8; --line: #e0dcd2; --link: #1d5fa8; }
 @media (prefers-color-scheme: dark) {
@@ -24,7 +24,7 @@ dd { margin: 0; min-width: 0; overflow-wrap: anywhere; }
 @media (max-width: 30rem) { dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: .5rem; } }
 `;
 
-/** The `Content-Security-Policy` of pages made by {@link renderPage}: their own style, no script, no frame, nothing loaded. */
+/** The `Content-Security-Policy` of the pages of {@link renderPage}: their own style, no scripts, no frames, no other resources. */
 export const PAGE_POLICY = [
   "default-src 'none'",
   `style-src 'sha256-${createHash('sha256').update(STYLE).digest('base64')}'`,
@@ -41,12 +41,12 @@ const ESCAPES: Readonly<Record<string, string>> = {
   "'": '&#39;',
 };
 
-/** A text for HTML, in an element or in a quoted attribute. */
+/** Escapes a text for HTML, in an element or in a quoted attribute. */
 export function escapeHtml(text: string): string {
   return text.replace(/[&<>"']/g, (character) => ESCAPES[character] ?? character);
 }
 
-/** A whole page. `title` is text and becomes the heading too; `body` is HTML. */
+/** Renders a complete page. `title` is text and also the heading; `body` is HTML. */
 export function renderPage(title: string, body: string): string {
   const heading = escapeHtml(title);
   return `<!doctype html>

@@ -2,7 +2,7 @@ import { PAGE_POLICY } from '../../common/html-page.ts';
 import type { Answer } from '../redirect/redirect.ts';
 import type { ErrorPages } from './error-pages.ts';
 
-/** What goes back to a browser. Headers as name, value, name, value: the form that Node writes fastest. */
+/** An HTTP response. The headers are a flat list of names and values, the form that Node writes fastest. */
 export type HttpAnswer = {
   readonly status: number;
   readonly headers: readonly string[];
@@ -11,7 +11,7 @@ export type HttpAnswer = {
 
 const EMPTY = Buffer.alloc(0);
 
-/** An answer of the redirect as HTTP, without `Content-Length`. */
+/** The HTTP response for an answer of the redirect, without `Content-Length`. */
 export function httpAnswer(answer: Answer, { pages, policy }: ErrorPages): HttpAnswer {
   switch (answer.is) {
     case 'redirect':

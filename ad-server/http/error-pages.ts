@@ -13,7 +13,7 @@ const BAD_REQUEST = {
   message: 'The server cannot read this request. No click was recorded.',
 };
 
-/** What a visitor reads instead of a landing page. */
+/** The texts of the error pages. */
 const TEXTS = {
   notFound: {
     status: 404,
@@ -42,27 +42,27 @@ const TEXTS = {
   headersTooLarge: { status: 431, ...BAD_REQUEST },
 } satisfies Record<string, PageText>;
 
-/** Every error page of the public port, in its bytes. */
+/** The error pages of the public port, as UTF-8. */
 export type ErrorPages = {
   readonly pages: Readonly<Record<keyof typeof TEXTS, Buffer>>;
-  /** The `Content-Security-Policy` of the pages; `null` for those of a template, which may load what it wants. */
+  /** The `Content-Security-Policy` of the pages; `null` with a template, which can load resources of its own. */
   readonly policy: string | null;
 };
 
 /**
- * Renders the error pages, once at the start: with the template in the file `path`, that is ERROR_PAGE_FILE, or as Tollway has them.
- * Throws `bad_error_page` with what is wrong with the file.
+ * Renders the error pages, with the template in the file `path` (ERROR_PAGE_FILE) or, without one, with Tollway's own. Throws
+ * `bad_error_page` if the file cannot be read or is not a template.
  */
 export function createErrorPages(path: string | undefined): ErrorPages {
   const template = path === undefined ? null : readTemplate(path);
   const pages = Object.fromEntries(
     Object.entries(TEXTS).map(([name, text]) => [name, Buffer.from(renderErrorPage(template, text))]),
   );
-  // The line above gave every name of TEXTS its page.
+  // The cast is safe: the loop above rendered a page for every key of TEXTS.
   return { pages: pages as ErrorPages['pages'], policy: template === null ? PAGE_POLICY : null };
 }
 
-/** One error page, as HTML: from a template, or with `null` as Tollway has it. The values are text. */
+/** Renders one error page as HTML, from a template or, with `null`, from Tollway's own. Escapes the values. */
 export function renderErrorPage(template: string | null, { status, title, message }: PageText): string {
   if (template === null) return renderPage(title, `<p>${escapeHtml(message)}</p>`);
   const values: Readonly<Record<string, string>> = { status: String(status), title, message };
@@ -86,7 +86,7 @@ function readTemplate(path: string): string {
   }
   let template = '';
   try {
-    // Without a byte order mark, if there is one.
+    // The decoder removes a byte order mark.
     template = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch (error) {
     refuse(`UTF-8, got other bytes: ${path}`, error);

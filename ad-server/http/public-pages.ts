@@ -3,20 +3,21 @@ import { formatAmount } from '../../common/money.ts';
 import { isUuidV7 } from '../../common/uuid.ts';
 import type { CatalogAd } from '../../ledger/catalog-ads.ts';
 
-/** The sample advertisers: the last part of the path of their page, and their name. */
+/** The sample advertisers: the last segment of the path of their page, and their name. */
 export const SAMPLE_ADVERTISERS = [
   { slug: 'coffee', name: 'Sample Coffee' },
   { slug: 'shoes', name: 'Sample Shoes' },
   { slug: 'travel', name: 'Sample Travel' },
 ] as const;
 
+/** Currency of the sample advertisers. */
 export const SAMPLE_CURRENCY = 'USD';
 
 type SampleAdvertiser = (typeof SAMPLE_ADVERTISERS)[number];
 
 /**
- * The destination of a sample ad: a page of the ad server itself. It has no host, so that the browser stays on the host and port that it
- * clicked on (RFC 9110 §10.2.2).
+ * The URL template of a sample ad: a page of the ad server itself. It has no host, so the browser stays on the host and port of the link
+ * (RFC 9110 §10.2.2).
  */
 export function sampleTemplate(slug: SampleAdvertiser['slug']): string {
   return `/sample/${slug}?click={click_id}&ad={ad_id}`;
@@ -27,20 +28,20 @@ const START_PAGE = renderPage(
   `<p>This server redirects ad clicks. If an ad brought you here, its link is incomplete: go back to the page with the ad and try again.</p>`,
 );
 
-/** The page at a path and query that is no link; `null` where there is none. The page of a sample ad exists only while the catalog has that ad. */
+/** The page at a path and query, or `null` if there is none. The page of a sample ad exists only while the ad is in the catalog. */
 export function findPage(target: string, findAd: (adId: number) => CatalogAd | undefined): string | null {
   const { path, query } = splitTarget(target);
   if (path === '/') return START_PAGE;
   const sample = SAMPLE_ADVERTISERS.find(({ slug }) => path === `/sample/${slug}`);
   if (sample === undefined) return null;
-  const given = new URLSearchParams(query);
-  const clickId = given.get('click') ?? '';
-  const ad = findAd(Number(given.get('ad')));
+  const parameters = new URLSearchParams(query);
+  const clickId = parameters.get('click') ?? '';
+  const ad = findAd(Number(parameters.get('ad')));
   if (ad?.urlTemplate !== sampleTemplate(sample.slug) || !isUuidV7(clickId)) return null;
   return renderSample(sample, ad, clickId);
 }
 
-/** A proxy may send the whole URL: RFC 9112 §3.2.2 wants it accepted. */
+/** Splits a request target. A proxy can send the whole URL, which RFC 9112 §3.2.2 requires servers to accept. */
 function splitTarget(target: string): { path: string; query: string } {
   const url = target.startsWith('/') ? null : URL.parse(target);
   if (url !== null) return { path: url.pathname, query: url.search };

@@ -13,11 +13,11 @@ import type { Answer, ClickRequest } from '../redirect/redirect.ts';
 import { type HttpAnswer, httpAnswer } from './answers.ts';
 import type { ErrorPages } from './error-pages.ts';
 
-/** Header block of a request, in bytes. A browser's is under 4 KiB even with large cookies. */
+/** Maximum header block of a request, in bytes. The headers of browsers are below 4 KiB even with large cookies. */
 const HEADER_BYTES_MAX = 16_384;
-/** Time for a client to send its headers, in ms: an edge does not wait for the slow. */
+/** Maximum time for a client to send its headers, in ms. */
 const HEADERS_MS_MAX = 10_000;
-/** Time an idle connection is kept, in ms; above the 60 s of common load balancers, which must close first. */
+/** Maximum idle time of a connection, in ms. Longer than the 60 s of common load balancers, which must close first. */
 const IDLE_MS = 65_000;
 
 type ClientError = { readonly line: string; readonly page: keyof ErrorPages['pages'] };
@@ -27,10 +27,10 @@ const CLIENT_ERRORS: Readonly<Record<string, ClientError>> = {
   ERR_HTTP_REQUEST_TIMEOUT: { line: '408 Request Timeout', page: 'timeout' },
 };
 
-/** Where to keep the public port's number of connections. */
+/** The connection limits of the public port. */
 export type PublicConnections = Omit<ConnectionCap, 'onDisplaced'>;
 
-/** Builds the public server, without listening. `measure` updates the gauge of its connections. */
+/** Creates the public server, without listening. `measure` updates the gauge of its connections. */
 export function createAdServer(
   redirect: (request: ClickRequest, answer: (answer: Answer) => void) => void,
   metrics: Metrics,
@@ -42,22 +42,22 @@ export function createAdServer(
       maxHeaderSize: HEADER_BYTES_MAX,
       headersTimeout: HEADERS_MS_MAX,
       requestTimeout: HEADERS_MS_MAX,
-      // Idle connections are ended by us.
+      // `endIdleConnections` closes idle connections.
       keepAliveTimeout: 0,
       connectionsCheckingInterval: 5_000,
       noDelay: true,
-      // A click has no body: its stream has ended before it begins, and nobody waits for that.
+      // A click has no body: its body stream starts as ended, without stream events.
       optimizeEmptyRequests: true,
     },
     (request, response) => {
       const startedAt = performance.now();
       const { method = '', url = '', headers, socket } = request;
       requestBegan(socket, startedAt);
-      const answer = (given: Answer) => {
-        send(response, httpAnswer(given, errorPages));
+      const answer = (result: Answer) => {
+        send(response, httpAnswer(result, errorPages));
         const answeredAt = performance.now();
         requestAnswered(socket, answeredAt);
-        metrics.redirects.inc({ answer: given.is });
+        metrics.redirects.inc({ answer: result.is });
         metrics.redirectDuration.observe((answeredAt - startedAt) / 1_000);
       };
       redirect({ method, url, headers, peer: socket.remoteAddress }, answer);
@@ -73,18 +73,18 @@ export function createAdServer(
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Connection) => {
     if (error.code === 'ECONNRESET' || !socket.writable) return socket.destroy();
     metrics.redirects.inc({ answer: 'bad_request' });
-    const found = CLIENT_ERRORS[error.code ?? ''] ?? BAD_REQUEST;
+    const clientError = CLIENT_ERRORS[error.code ?? ''] ?? BAD_REQUEST;
     const refuse = () => {
-      // A click that came before the garbage gets its answer first.
+      // A click that arrived before the bad request on this connection gets its response first.
       if (isWaiting(socket) && !socket.destroyed) setTimeout(refuse, 1);
-      else socket.end(clientErrorAnswer(found, errorPages));
+      else socket.end(clientErrorAnswer(clientError, errorPages));
     };
     return refuse();
   });
   return { server, measure: () => metrics.connections.set({ port }, open()) };
 }
 
-/** An answer to what is no request, as the bytes to send. */
+/** The response to bytes that are not a valid request. */
 function clientErrorAnswer({ line, page }: ClientError, { pages, policy }: ErrorPages): Buffer {
   const body = pages[page];
   const head =
@@ -95,6 +95,6 @@ function clientErrorAnswer({ line, page }: ClientError, { pages, policy }: Error
 
 function send(response: ServerResponse, { status, headers, body }: HttpAnswer): void {
   response.writeHead(status, [...headers, 'Content-Length', String(body.length)]);
-  // Node leaves out the body of an answer to HEAD.
+  // Node omits the body in a response to HEAD.
   response.end(body.length === 0 ? undefined : body);
 }

@@ -161,7 +161,7 @@ export const settings = {
   ),
   ERROR_PAGE_FILE: optional(
     'file',
-    'HTML template of the error pages on the public port, UTF-8, at most 64 KiB. It must contain `{message}` and may contain `{title}` and `{status}`. Read once, at the start.',
+    'HTML template of the error pages on the public port, UTF-8, at most 64 KiB. It must contain `{message}` and can contain `{title}` and `{status}`. Ad servers and functions read it once, at their start.',
     (text) => text,
   ),
   CATALOG_POLL_MS: whole(

@@ -123,7 +123,10 @@ export function linkBase(text: string): string {
   return text.replace(/\/$/, '');
 }
 
-/** Parses addresses and networks separated by commas. An address alone has the longest prefix: 32 bits for IPv4, 128 for IPv6. */
+/**
+ * Parses addresses and networks separated by commas. An address alone has the longest prefix: 32 bits for IPv4, 128 for IPv6. Uses Node's
+ * `isIP`, because ipaddr.js also reads `1` and `010.1.1.1` as addresses.
+ */
 export function proxies(text: string): readonly { address: string; prefix: number }[] {
   const parts = text.split(',').map((part) => part.trim());
   return parts.filter(Boolean).map((part) => {

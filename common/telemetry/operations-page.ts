@@ -1,7 +1,7 @@
 import { escapeHtml, renderPage } from '../html-page.ts';
 import { readVersion } from '../version.ts';
 
-/** The page at `/` of an operations port: which component this is, and what else the port serves. */
+/** The page at `/` of an operations port: the component, its version, and links to the other paths. */
 export function renderOperationsPage(component: string): string {
   return renderPage(
     `Tollway ${component}`,
