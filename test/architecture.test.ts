@@ -2,54 +2,41 @@ import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { cruise, type ICruiseResult, type IForbiddenRuleType } from 'dependency-cruiser';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { readSources, SOURCE_FOLDERS } from './support/source-folders.ts';
 
 const ROOT = join(import.meta.dirname, '..');
-const FLOORS = [
-  'common',
-  'contract',
-  'ledger',
-  'brokers',
-  'producer',
-  'migrations',
-  'processor',
-  'ad-server',
-  'cli',
-  'deploy',
-  'emulators',
-  'load-tests',
-  'test',
-];
+const FOLDERS = [...SOURCE_FOLDERS, 'test'];
 
 const PUBLISHER = '^brokers/publisher\\.ts$';
-/** What the entries of the functions share. */
+/** Modules that the entries of the functions share. */
 const SHARED = '^processor/functions/(function-runtime|open-function|report-reconciliation)\\.ts$';
 const BROKERS = ['kafka', 'kinesis', 'postgres'];
 /** Scripts that another program runs. */
 const K6 = /^load-tests\/k6\//;
-const OURS = `^(${FLOORS.join('|')})/`;
+const OURS = `^(${FOLDERS.join('|')})/`;
 
-/** A floor may import itself and these floors, nothing else of ours. */
-function floor(name: string, below: readonly string[], more: readonly string[] = []): IForbiddenRuleType {
+/** A folder may import itself and these folders, nothing else of this repository. */
+function layer(name: string, below: readonly string[], more: readonly string[] = []): IForbiddenRuleType {
   const allowed = [...[name, ...below].map((folder) => `^${folder}/`), ...more];
   return { name: `${name} imports down`, from: { path: `^${name}/` }, to: { path: OURS, pathNot: allowed } };
 }
 
 const RULES: IForbiddenRuleType[] = [
-  floor('common', []),
-  floor('contract', ['common']),
-  floor('ledger', ['common', 'contract']),
-  floor('brokers', ['common', 'contract', 'ledger']),
-  floor('producer', ['common', 'contract'], [PUBLISHER]),
-  floor('migrations', ['common', 'ledger']),
-  floor('processor', ['common', 'contract', 'ledger', 'brokers']),
-  floor('ad-server', ['common', 'contract', 'ledger', 'brokers', 'producer']),
-  floor('deploy', []),
+  layer('common', []),
+  layer('contract', ['common']),
+  layer('ledger', ['common', 'contract']),
+  layer('brokers', ['common', 'contract', 'ledger']),
+  layer('producer', ['common', 'contract'], [PUBLISHER]),
+  layer('migrations', ['common', 'ledger']),
+  layer('processor', ['common', 'contract', 'ledger', 'brokers']),
+  layer('ad-server', ['common', 'contract', 'ledger', 'brokers', 'producer']),
+  layer('deploy', []),
   {
     name: 'nothing imports tests, load-tests, emulators, the command line or the build but themselves',
     from: { pathNot: '^(test|load-tests|emulators|cli|deploy)/' },
     to: { path: '^(test|load-tests|emulators|cli|deploy)/' },
   },
-  floor('emulators', ['common', 'contract']),
+  layer('emulators', ['common', 'contract']),
   {
     name: 'emulators are for tests and load tests',
     from: { pathNot: '^(test|load-tests|emulators)/' },
@@ -108,34 +95,31 @@ const RULES: IForbiddenRuleType[] = [
   { name: 'no cycles, of types neither', from: { path: OURS }, to: { circular: true } },
 ];
 
-async function cruiseAll(folder: string): Promise<ICruiseResult> {
-  const { output } = await cruise(
-    FLOORS.filter((name) => globSync(`${name}/**/*.ts`, { cwd: folder }).length > 0),
-    {
-      baseDir: folder,
-      tsPreCompilationDeps: true,
-      doNotFollow: { path: 'node_modules' },
-      enhancedResolveOptions: {
-        exportsFields: ['exports'],
-        conditionNames: ['node', 'import', 'default', 'types'],
-      },
-      validate: true,
-      ruleSet: { forbidden: RULES },
+async function cruiseAll(): Promise<ICruiseResult> {
+  const { output } = await cruise([...FOLDERS], {
+    baseDir: ROOT,
+    tsPreCompilationDeps: true,
+    doNotFollow: { path: 'node_modules' },
+    enhancedResolveOptions: {
+      exportsFields: ['exports'],
+      conditionNames: ['node', 'import', 'default', 'types'],
     },
-  );
+    validate: true,
+    ruleSet: { forbidden: RULES },
+  });
   if (typeof output === 'string') throw new Error(`Expected the result as an object, got ${output}`);
   return output;
 }
 
-/** What breaks a rule, as a person would look for it. */
+/** Broken rules, a line each. */
 function violations({ summary }: ICruiseResult): string[] {
   return summary.violations.map(({ rule, from, to }) => `${rule.name}: ${from} → ${to}`);
 }
 
-describe('the floors', () => {
+describe('the layers', () => {
   let result: ICruiseResult;
   beforeAll(async () => {
-    result = await cruiseAll(ROOT);
+    result = await cruiseAll();
   });
 
   it('are all looked at, their type-only imports too', () => {
@@ -143,9 +127,7 @@ describe('the floors', () => {
       ({ source }) => source.endsWith('.ts') && !source.includes('node_modules'),
     );
     const seen = new Set(modules.map(({ source }) => source.split('/')[0]));
-    expect([...seen].sort()).toEqual(FLOORS.filter((name) => seen.has(name)).sort());
-    for (const name of ['common', 'producer', 'migrations', 'processor', 'ad-server', 'cli'])
-      expect(seen).toContain(name);
+    expect([...seen].sort()).toEqual(FOLDERS.toSorted());
     const typeOnly = modules.flatMap(({ dependencies }) =>
       dependencies.filter(({ dependencyTypes }) => dependencyTypes.includes('type-only')),
     );
@@ -169,7 +151,7 @@ describe('the floors', () => {
   });
 });
 
-/** Who may read the environment, hear signals and end the process. */
+/** Files that may read the environment, handle signals and end the process. */
 const ENTRIES = [
   /\/main\.ts$/,
   /^migrations\/migrate\.ts$/,
@@ -179,16 +161,16 @@ const ENTRIES = [
   /^load-tests\//,
   /^test\//,
 ];
-/** Every entry calls it: the one place for signals and the end. */
+/** Every entry calls it: the one place that handles signals and ends the process. */
 const RUN_PROCESS = 'common/process.ts';
-/** Likewise for the environment; nobody but entries may call it. */
+/** The one place that reads the environment. Only entries may call it. */
 const ENVIRONMENT = 'common/config/environment.ts';
 
 describe('only entries', () => {
-  const sources = FLOORS.flatMap((name) => globSync(`${name}/**/*.ts`, { cwd: ROOT })).map((path) => ({
+  const sources = readSources(FOLDERS).map(({ path, text }) => ({
     path,
     // Comments may name what the code may not do.
-    text: readFileSync(join(ROOT, path), 'utf8').replace(/\/\*[\s\S]*?\*\/|(^|\s)\/\/.*$/gm, ''),
+    text: text.replace(/\/\*[\s\S]*?\*\/|(^|\s)\/\/.*$/gm, ''),
   }));
   const offenders = (pattern: RegExp, except: readonly string[] = []) =>
     sources
@@ -227,7 +209,7 @@ describe('only entries', () => {
 
 describe('SQL of the tables', () => {
   // Load tests and benchmarks compare with the tables from outside, so they have queries of their own.
-  const FOLDERS = FLOORS.filter(
+  const WITHOUT_TABLES = FOLDERS.filter(
     (name) => !['ledger', 'brokers', 'migrations', 'load-tests', 'test'].includes(name),
   );
   const migrations = globSync('migrations/*.sql', { cwd: ROOT }).map((path) =>
@@ -242,10 +224,10 @@ describe('SQL of the tables', () => {
 
   it('stands in ledger/, brokers/ and migrations/', () => {
     expect(tables).toContain('spent_nonce');
-    const found = FOLDERS.flatMap((name) => globSync(`${name}/**/*.ts`, { cwd: ROOT })).filter((path) =>
-      textsOf(readFileSync(join(ROOT, path), 'utf8')).some((text) => naming.test(text)),
+    const found = readSources(WITHOUT_TABLES).filter(({ text }) =>
+      textsOf(text).some((one) => naming.test(one)),
     );
-    expect(found).toEqual([]);
+    expect(found.map(({ path }) => path)).toEqual([]);
   });
 
   it('is noticed', () => {

@@ -1,22 +1,5 @@
-import { globSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { expect, it } from 'vitest';
-
-const ROOT = join(import.meta.dirname, '..');
-const FOLDERS = [
-  'common',
-  'contract',
-  'ledger',
-  'brokers',
-  'producer',
-  'migrations',
-  'processor',
-  'ad-server',
-  'cli',
-  'deploy',
-  'emulators',
-  'load-tests',
-];
+import { readSources } from './support/source-folders.ts';
 
 /**
  * Every place that reads the system clock, which can be set. Each needs a timestamp: a time that is written down, or that is
@@ -68,8 +51,8 @@ function systemClockReads(source: string): number {
 }
 
 it('the system clock is read for timestamps alone', () => {
-  const found = FOLDERS.flatMap((folder) => globSync(`${folder}/**/*.ts`, { cwd: ROOT }))
-    .map((path) => [path, systemClockReads(readFileSync(join(ROOT, path), 'utf8'))] as const)
+  const found = readSources()
+    .map(({ path, text }) => [path, systemClockReads(text)] as const)
     .filter(([, reads]) => reads > 0);
   const expected = Object.entries(TIMESTAMPS).map(([path, { reads }]) => [path, reads]);
   expect(Object.fromEntries(found)).toEqual(Object.fromEntries(expected));

@@ -65,7 +65,7 @@ describe('docs/architecture.md', () => {
 
   it('lists the layers and their imports as the test of the architecture has them', () => {
     const source = readFileSync(join(root, 'test/architecture.test.ts'), 'utf8');
-    const rules = [...source.matchAll(/^ {2}floor\('([\w-]+)', \[([^\]]*)\]/gm)].map(
+    const rules = [...source.matchAll(/^ {2}layer\('([\w-]+)', \[([^\]]*)\]/gm)].map(
       ([, folder, below = '']) => [folder, below.replaceAll("'", '')].join(': '),
     );
     const listed = rowsOf(page, 'folder').map((row) => {

@@ -1,0 +1,22 @@
+import { globSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { ROOT } from './imports.ts';
+
+/** All TypeScript in folders of the repository, tests included; paths from the root. A new folder is found by itself. */
+const paths = globSync('*/**/*.ts', { cwd: ROOT, exclude: ['node_modules', 'dist', '.*'] });
+
+/** The top folders with TypeScript, without `test`. */
+export const SOURCE_FOLDERS: readonly string[] = [...new Set(paths.map((path) => path.split('/')[0] ?? ''))]
+  .filter((folder) => folder !== 'test')
+  .sort();
+
+/** A file with TypeScript: its path from the root of the repository, and its text. */
+export type SourceFile = { readonly path: string; readonly text: string };
+
+/** The files with TypeScript in these top folders. */
+export function readSources(folders: readonly string[] = SOURCE_FOLDERS): SourceFile[] {
+  return paths
+    .filter((path) => folders.includes(path.split('/')[0] ?? ''))
+    .sort()
+    .map((path) => ({ path, text: readFileSync(join(ROOT, path), 'utf8') }));
+}
