@@ -34,7 +34,7 @@ export async function createSources(
   return sources.set('postgres', createPostgresSource(pool, sink, { windowMs, batchSize }, deps));
 }
 
-/** The books of every broker that may hold clicks. */
+/** The backlogs of all brokers that may have clicks: also the table of the Postgres broker, which may have been in use before. */
 export async function createBacklogs(config: Config, logger: Logger): Promise<BrokerBacklog[]> {
   switch (config.BROKER) {
     case 'kafka': {

@@ -10,7 +10,7 @@ import { AWS_SETTINGS, readStack, type Stack, stackOf } from './start/stack.ts';
 export type CliContext = { readonly config: Config; readonly stack: Stack };
 
 /** Finds the running stack or the database of the settings. Throws `no_stack` if there is neither. */
-export function findPlace(): CliContext {
+export function findContext(): CliContext {
   const env = readEnvironment();
   const config = parseConfig(env);
   const running = readStack(config.DATA_DIR);
@@ -31,11 +31,11 @@ export function findPlace(): CliContext {
 }
 
 /** Runs `work` with a pool of the database, and closes the pool. */
-export async function withDatabase<T>(work: (pool: Pool, place: CliContext) => Promise<T>): Promise<T> {
-  const place = findPlace();
-  const pool = createPool(place.stack.databaseUrl, 'cli', 2, () => {});
+export async function withDatabase<T>(work: (pool: Pool, context: CliContext) => Promise<T>): Promise<T> {
+  const context = findContext();
+  const pool = createPool(context.stack.databaseUrl, 'cli', 2, () => {});
   try {
-    return await work(pool, place);
+    return await work(pool, context);
   } finally {
     await pool.end();
   }

@@ -22,7 +22,7 @@ export function findLinkKeys(config: Config): readonly LinkKey[] | null {
   }
 }
 
-/** Like `findLinkKeys`; where there are none yet, makes one that signs and keeps it. */
+/** Like `findLinkKeys`; if there are none yet, creates a key that signs and stores it in the data folder. */
 export function findOrMakeLinkKeys(config: Config): readonly LinkKey[] {
   const found = findLinkKeys(config);
   if (found) return found;

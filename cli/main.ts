@@ -5,7 +5,7 @@ import { isDatabaseUnavailable } from '../common/postgres/postgres.ts';
 import { printNote } from './print.ts';
 import { program } from './program.ts';
 
-// A reader that has seen enough, such as `head`, is not a failure.
+// A reader that closes the pipe early, such as `head`, is not an error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
 try {
   await program.parseAsync();

@@ -15,7 +15,7 @@ export function parseDuration(text: string): number {
       `Expected a length of time such as 10s, 15m, 12h or 30d, got "${text}"`,
     );
   }
-  // The pattern lets only these four through.
+  // The pattern allows only these four units.
   return Number(count) * UNIT_MS[unit as keyof typeof UNIT_MS];
 }
 

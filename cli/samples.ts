@@ -13,7 +13,7 @@ const AMOUNTS = {
   travel: { budget: '10.00', price: '1.50' },
 };
 
-/** Gives an empty database three advertisers, each with a campaign and an ad, so that there is something to click. Returns whether it was empty. */
+/** Adds three advertisers with a campaign and an ad each to an empty database. Returns whether it was empty. */
 export async function addSamples(pool: Pool): Promise<boolean> {
   if ((await listAdvertisers(pool)).length > 0) return false;
   for (const { name, slug } of SAMPLE_ADVERTISERS) {

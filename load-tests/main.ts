@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
-import { escapeUsageErrors, findPlace } from '../cli/context.ts';
+import { escapeUsageErrors, findContext } from '../cli/context.ts';
 import { findLinkKeys } from '../cli/link-key-file.ts';
 import { printJson, printNote } from '../cli/print.ts';
 import { errorMessage, TollwayError } from '../common/errors.ts';
@@ -96,7 +96,7 @@ function addTrafficOptions(command: Command): Command {
 }
 
 async function run(scenario: Scenario, given: Arguments): Promise<void> {
-  const { config, stack } = findPlace();
+  const { config, stack } = findContext();
   const keys = findLinkKeys(config);
   if (keys === null) {
     const message = `LINK_KEYS: expected the keys of the ad server, got none; ${config.DATA_DIR} has none either`;

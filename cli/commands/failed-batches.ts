@@ -5,7 +5,7 @@ import { createMetrics, type ProcessMetrics } from '../../common/telemetry/metri
 import type { ReadRecord } from '../../contract/click-event.ts';
 import { type FailedInvocation, readFailedInvocation } from '../../processor/events/failed-invocation.ts';
 import { createRuntime } from '../../processor/runtime.ts';
-import { command, findPlace, group } from '../context.ts';
+import { command, findContext, group } from '../context.ts';
 import { type FailureStore, openFailureStore } from '../failure-store.ts';
 import { printJson, printLine } from '../print.ts';
 
@@ -63,7 +63,7 @@ function hint(object: string, { count, since }: FailedInvocation & { is: 'metada
 
 /** Creates a runtime of the handler on the database of the command line, and ends it after `work`. */
 async function withRuntime<T>(work: (settle: Settle, metrics: ProcessMetrics) => Promise<T>): Promise<T> {
-  const { config, stack } = findPlace();
+  const { config, stack } = findContext();
   const metrics = createMetrics();
   let broken: TollwayError | null = null;
   const runtime = createRuntime(

@@ -6,8 +6,8 @@ import { createLogger } from '../../common/telemetry/logger.ts';
 import { countDeadLetters } from '../../ledger/dead-letters.ts';
 import {
   type AdvertiserReconciliation,
-  reconcile as queryBacklog,
   type Reconciliation,
+  reconcile as reconcileLedger,
   type SpoolReconciliation,
 } from '../../ledger/reconcile.ts';
 import { command, withDatabase } from '../context.ts';
@@ -65,7 +65,7 @@ function print(reconciliation: Reconciliation, settledWanted: boolean): void {
   printLine('');
   printTable(reconciliation.advertisers.map(advertiserRow), 'There are no advertisers.');
   printLine('');
-  for (const spoolId of reconciliation.spools) if (spoolId.missing > 0) printLine(gapLine(spoolId));
+  for (const spool of reconciliation.spools) if (spool.missing > 0) printLine(gapLine(spool));
   for (const problem of reconciliation.problems) printLine(`  ${problem}`);
   if (!reconciliation.balanced) printLine('The books do NOT balance.');
   else if (missing > 0)
@@ -88,11 +88,11 @@ export const reconcile = command(
   .action(async ({ json, settled = false, deep = false }: Options) => {
     await withDatabase(async (pool, { config }) => {
       const brokers = await createBacklogs(config, createLogger('reconcile', config));
-      const reconciliation = await queryBacklog(pool, { deep, brokers });
+      const reconciliation = await reconcileLedger(pool, { deep, brokers });
       if (json) printJson(toJson(reconciliation));
       else print(reconciliation, settled);
       const letters = await countDeadLetters(pool);
-      // On standard error: they are settled, and nothing is wrong with the books.
+      // On standard error: dead letters are settled, and the books are right.
       if (letters > 0)
         printNote(
           `${counted(letters, 'dead letter waits', 'dead letters wait')}: npx tollway dead-letters list`,

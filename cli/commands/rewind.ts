@@ -18,10 +18,10 @@ export const rewind = command(
     await withDatabase(async (pool, { config }) => {
       let records: number | null = 0;
       let short = false;
-      for (const reconciliation of await createBacklogs(config, createLogger('rewind', config))) {
-        const rewound = await reconciliation.rewind(pool, since);
+      for (const backlog of await createBacklogs(config, createLogger('rewind', config))) {
+        const rewound = await backlog.rewind(pool, since);
         records = records === null || rewound.records === null ? null : records + rewound.records;
-        // The last is the broker itself; before it comes what an earlier one may have left in the database.
+        // The last backlog is that of BROKER; before it comes the table of the Postgres broker, which may still have records.
         short = rewound.short;
       }
       if (json) return printJson({ since: since.toISOString(), records, short });

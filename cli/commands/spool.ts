@@ -27,7 +27,7 @@ async function adoptAll(folder: string): Promise<DeadSpool[]> {
   throw new TollwayError('not_a_spool', `Expected a spool or a folder of spools, got ${folder}`);
 }
 
-/** The spool that a folder is, or the spools that it holds. */
+/** Adopts the spool that a folder is, or the spools in it. */
 async function adopt(folder: string): Promise<DeadSpool[]> {
   const found = statSync(folder, { throwIfNoEntry: false });
   if (found === undefined)

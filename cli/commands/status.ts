@@ -1,22 +1,22 @@
 import { createPool, databaseAnswers, terminatePool } from '../../common/postgres/postgres.ts';
-import { command, findPlace } from '../context.ts';
+import { command, findContext } from '../context.ts';
 import { printJson, printTable } from '../print.ts';
 
 const READY = 'ready';
 /** Longest wait for a part or for the database, in ms. */
 const ANSWER_MS_MAX = 3_000;
 
-/** What a part says of itself: `ready`, or what is wrong, in one line. */
+/** The health of a part: `ready`, or the problem, in one line. */
 type Health = string;
 
-/** For screens and logs; `--json` has the whole of it. */
+/** The URL without the password, for terminals and logs; `--json` prints all of it. */
 function withoutPassword(databaseUrl: string): string {
   const url = new URL(databaseUrl);
   if (url.password !== '') url.password = '…';
   return decodeURI(url.href);
 }
 
-/** Asks a part. One that is ready may add warnings, such as a broker that takes nothing: then it is not well. */
+/** Queries `/readyz` of a part. A ready part may add warnings, such as a broker that takes no clicks; it then counts as not ready. */
 async function queryPart(opsUrl: string): Promise<Health> {
   try {
     const response = await fetch(`${opsUrl}/readyz`, { signal: AbortSignal.timeout(ANSWER_MS_MAX) });
@@ -29,7 +29,7 @@ async function queryPart(opsUrl: string): Promise<Health> {
 async function queryDatabase(url: string): Promise<Health> {
   const pool = createPool(url, 'cli', 1, () => {}, ANSWER_MS_MAX, ANSWER_MS_MAX);
   const answers = await databaseAnswers(pool);
-  // A server that hangs would keep a polite end waiting.
+  // Closing the pool normally would wait for a server that hangs.
   await terminatePool(pool);
   return answers ? READY : 'does not answer';
 }
@@ -40,7 +40,7 @@ export const status = command(
   ['status', 'status --json'],
   'a part or the database is not ready',
 ).action(async ({ json }: { json?: boolean }) => {
-  const { stack } = findPlace();
+  const { stack } = findContext();
   const [adServer, processor, database] = await Promise.all([
     queryPart(stack.adServerOpsUrl),
     queryPart(stack.processorOpsUrl),

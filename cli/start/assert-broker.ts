@@ -4,8 +4,8 @@ import type { Config } from '../../common/config/config.ts';
 import type { Logger } from '../../common/telemetry/logger.ts';
 
 /**
- * Makes sure that the broker is there and has the topic or the stream, so that who starts a stack hears at once of a setting
- * that is wrong. Throws an error that names it.
+ * Checks that the broker answers and has the topic or the stream, so that a wrong setting is an error at the start. Throws an error that
+ * names the setting.
  */
 export async function assertBroker(config: Config, logger: Logger): Promise<void> {
   if (config.BROKER === 'kafka') {

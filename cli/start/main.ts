@@ -25,18 +25,18 @@ import { type EmbeddedPostgres, makeDataDir, startEmbeddedPostgres } from './emb
 import { removeStack, type Stack, stackOf, writeStack } from './stack.ts';
 import { startProcess } from './supervised-process.ts';
 
-/** What each part gets to drain, in ms; together under ten seconds. */
+/** Longest time for each part to drain, in ms; together less than ten seconds. */
 const AD_SERVER_DRAIN_MS = 4_500;
 const PROCESSOR_DRAIN_MS = 2_500;
 const LINK_LIFE_MS = 30 * 86_400_000;
 const LINKS_SHOWN = 3;
-/** Time between two looks at a PostgreSQL that has ended our connection, in ms. */
+/** Time between two checks of a PostgreSQL that has closed our connection, in ms. */
 const WATCH_MS = 200;
 
-/** Brings up everything in one terminal, in order, and brings back what dies. */
+/** Starts all parts in one terminal, in order, and restarts a part that dies. */
 await runProcess(async (onShutdown, fail) => {
   const startedAt = performance.now();
-  // A person is watching.
+  // The output is for a terminal: warnings only, and formatted for reading.
   const env = {
     LOG_FORMAT: process.stdout.isTTY ? 'pretty' : 'json',
     LOG_LEVEL: 'warn',
@@ -70,7 +70,7 @@ await runProcess(async (onShutdown, fail) => {
 
   const partEnv = {
     ...env,
-    // Named above already: the parts, which read .env too, need not warn again.
+    // Warned about above. The parts read .env too and would warn again.
     ...Object.fromEntries(misspeltSettings(env).map(({ name }) => [name, ''])),
     DATABASE_URL: databaseUrl,
     LINK_KEYS: formatLinkKeys(keys),
@@ -80,14 +80,14 @@ await runProcess(async (onShutdown, fail) => {
   const processor = startProcess('processor', 'processor/main.ts', partEnv, stack.processorOpsUrl, {
     ...deps,
     whileAway: 'Clicks wait in the spool or the broker and are charged after the restart',
-    givesWay: true,
+    hasLowPriority: true,
   });
   onShutdown({ name: 'processor', close: () => processor.stop(PROCESSOR_DRAIN_MS) });
   const adServer = startProcess('ad server', 'ad-server/main.ts', partEnv, stack.adServerOpsUrl, {
     ...deps,
     whileAway:
       'Links do not redirect until it is back. Clicks accepted before are in the spool and are charged after the restart',
-    givesWay: false,
+    hasLowPriority: false,
     workers: config.AD_SERVER_WORKERS,
   });
   onShutdown({ name: 'ad server', close: () => adServer.stop(AD_SERVER_DRAIN_MS) });
@@ -113,9 +113,9 @@ async function assertPortsFree(config: Config): Promise<void> {
   }
 }
 
-/** Starts the embedded PostgreSQL and watches over it by a connection: when that breaks, it is revived. */
+/** Starts the embedded PostgreSQL and restarts it if it dies, which a broken connection shows. */
 async function openEmbedded(config: Config, logger: Logger, onShutdown: OnShutdown): Promise<string> {
-  const postgres = await startEmbeddedPostgres(config.DATA_DIR, logger, { givesWay: true });
+  const postgres = await startEmbeddedPostgres(config.DATA_DIR, logger, { hasLowPriority: true });
   let stopping = false;
   onShutdown({
     name: 'embedded PostgreSQL',
@@ -136,8 +136,8 @@ async function openEmbedded(config: Config, logger: Logger, onShutdown: OnShutdo
         () => {},
       );
       if (stopping) return;
-      // It may only have shown this connection the door.
-      if (await reviveSurely(postgres, logger, () => stopping))
+      // The server may have closed only this connection.
+      if (await restartIfDead(postgres, logger, () => stopping))
         logger.error(
           'The embedded PostgreSQL had died and was started again. Clicks waited in the spool or the broker and are charged now',
         );
@@ -148,22 +148,22 @@ async function openEmbedded(config: Config, logger: Logger, onShutdown: OnShutdo
   return postgres.url;
 }
 
-/** Revives a server that has died; false if it had not. */
-async function reviveSurely(
+/** Restarts a server that has died, and retries until it runs. Returns whether it had died. */
+async function restartIfDead(
   postgres: EmbeddedPostgres,
   logger: Logger,
-  over: () => boolean,
+  isStopping: () => boolean,
 ): Promise<boolean> {
   const log = new ThrottledLog(logger, {
     failed: 'The embedded PostgreSQL does not start; clicks wait in the spool',
     recovered: 'The embedded PostgreSQL was started again',
     level: 'error',
   });
-  while (!over()) {
+  while (!isStopping()) {
     try {
-      const isRevived = await postgres.revive();
+      const isRestarted = await postgres.restartIfDead();
       log.recover();
-      return isRevived;
+      return isRestarted;
     } catch (error) {
       log.fail({ problem: errorMessage(error) });
       await sleep(WATCH_MS);
@@ -212,14 +212,14 @@ Tollway ${readVersion()} is open (${(tookMs / 1_000).toFixed(1)} s).
   Database     ${database}
   Broker       ${stack.broker}
 
-Click, each link is paid for once:
+Links to click, each charged once:
 
 ${shown.join('')}
 Then, in another terminal:
 
-  npx tollway advertiser list    what is left of the budgets
-  npx tollway link 1             another link
-  npx tollway reconcile          do the books balance?
+  npx tollway advertiser list    list the budgets and what is left of them
+  npx tollway link 1             print another link
+  npx tollway reconcile          check that the books balance
 
 Ctrl-C drains and stops.
 `;

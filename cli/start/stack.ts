@@ -3,17 +3,17 @@ import { join } from 'node:path';
 import { type Config, settings } from '../../common/config/config.ts';
 import { errorCode, TollwayError } from '../../common/errors.ts';
 
-/** Where things are, as `npm start` leaves it in the data folder for the other commands. */
+/** The addresses of a stack. `npm start` writes them to the data folder, where commands read them. */
 export type Stack = {
   readonly adServerUrl: string;
   readonly adServerOpsUrl: string;
   readonly processorOpsUrl: string;
   readonly databaseUrl: string;
   readonly broker: Config['BROKER'];
-  /** The settings of the broker as they were given, so that other commands need not be told them again. */
+  /** The settings of the broker, so that commands in another terminal use the same. */
   readonly settings: Readonly<Record<string, string>>;
   readonly dataDir: string;
-  /** Process id of `npm start`; absent where the parts were started otherwise. */
+  /** Process id of `npm start`; absent if the parts were started without it. */
   readonly pid?: number;
 };
 
@@ -21,7 +21,7 @@ function stackPath(dataDir: string): string {
   return join(dataDir, 'stack.json');
 }
 
-/** Leaves word of a running stack. Readable by its owner alone: the database URL carries a password. */
+/** Writes the file that describes a running stack. Only its owner can read it: the database URL contains a password. */
 export function writeStack(stack: Stack): void {
   const temporary = `${stackPath(stack.dataDir)}.${process.pid}`;
   writeFileSync(temporary, `${JSON.stringify(stack, null, 2)}\n`, { mode: 0o600 });
@@ -32,7 +32,7 @@ export function removeStack(dataDir: string): void {
   rmSync(stackPath(dataDir), { force: true });
 }
 
-/** What `npm start` left in the data folder, or `null` if it does not run there. */
+/** Reads the file that `npm start` wrote, or returns `null` if there is none. Throws `bad_stack_file`. */
 export function readStack(dataDir: string): Stack | null {
   try {
     return JSON.parse(readFileSync(stackPath(dataDir), 'utf8')) as Stack;
@@ -45,11 +45,11 @@ export function readStack(dataDir: string): Stack | null {
   }
 }
 
-/** What the AWS SDK reads by itself, and is no secret. */
+/** Variables that the AWS SDK reads itself and that are not secret. */
 export const AWS_SETTINGS = ['AWS_REGION', 'AWS_PROFILE'];
 const BROKER_SETTINGS = /^(BROKER$|KAFKA_|KINESIS_)/;
 
-/** The addresses that the settings alone tell of; `env` is what they were read from. */
+/** The stack that the settings describe; `env` is the environment that they were read from. */
 export function stackOf(
   config: Config,
   databaseUrl: string,

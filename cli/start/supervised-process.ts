@@ -6,31 +6,31 @@ import { sleep } from '../../common/process.ts';
 import type { Logger } from '../../common/telemetry/logger.ts';
 import { lowerPriority } from './lower-priority.ts';
 
-/** Time before a dead part is started again, in ms: doubled, up to the maximum, each time it did not live long. */
+/** Wait before a dead part is restarted, in ms: doubled up to the maximum after each short life. */
 const RESTART_MS = 500;
 const RESTART_MS_MAX = 15_000;
 const LIVED_LONG_MS = 30_000;
-/** Longest wait for a part that begins, in ms, and more for each of several workers: they share the cores. */
+/** Longest wait until a part is ready, in ms, and more for each further worker, since workers share the cores. */
 const READY_MS_MAX = 30_000;
 const WORKER_READY_MS = 1_500;
-/** The young generation is bounded, in MB: unbounded, it takes more than everything else together. */
+/** The young generation of V8 has a limit, in MB: without it, it takes more memory than all else together. */
 const NODE_FLAGS = [
   '--max-semi-space-size=16',
   // kafkajs sets timers into the past, which Node warns of once: tulios/kafkajs#1751.
   '--disable-warning=TimeoutNegativeWarning',
 ];
 
-/** One part of the stack as a process of its own, brought back when it dies. */
+/** A part of the stack as a process, restarted when it dies. */
 export type SupervisedProcess = {
   /** Resolves when the part answers `/readyz` for the first time. Throws `not_ready`. */
   readonly ready: () => Promise<void>;
-  /** Asks the part to drain, and ends it for good after `ms`. */
+  /** Lets the part drain, and kills it after `ms`. */
   readonly stop: (ms: number) => Promise<void>;
 };
 
 /**
- * Starts a part. It has a process group of its own, so that a Ctrl-C in the terminal does not reach it before we
- * ask it to drain, and a channel to us, whose end tells it that we are gone.
+ * Starts a part in its own process group, so that a Ctrl-C in the terminal does not reach it before it is told to drain. A channel to this
+ * process closes when this process ends, and the part then ends too.
  */
 export function startProcess(
   name: string,
@@ -40,9 +40,9 @@ export function startProcess(
   deps: {
     logger: Logger;
     onStartFailure: (error: Error) => void;
-    /** What it means for clicks that the part is away for a moment. */
+    /** What it means for clicks that the part does not run for a moment. */
     whileAway: string;
-    givesWay: boolean;
+    hasLowPriority: boolean;
     workers?: number;
   },
 ): SupervisedProcess {
@@ -58,7 +58,7 @@ export function startProcess(
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       detached: true,
     });
-    if (deps.givesWay) lowerPriority(child.pid, deps.logger);
+    if (deps.hasLowPriority) lowerPriority(child.pid, deps.logger);
     child.once('exit', async (code, signal) => {
       if (stopping) return;
       if (!everReady) {
@@ -103,7 +103,7 @@ export function startProcess(
       const exited = once(child, 'exit');
       child.kill('SIGTERM');
       const ended = await Promise.race([exited.then(() => true), sleep(ms).then(() => false)]);
-      // What was not drained is in the spool or in the broker: nothing is lost.
+      // Clicks that were not drained are in the spool or the broker: none is lost.
       if (!ended) child.kill('SIGKILL');
       await exited;
     },

@@ -3,7 +3,7 @@ import { rulesOf } from '../../ad-server/redirect/agent-rules.ts';
 import { createAgentJudge } from '../../ad-server/redirect/invalid-traffic.ts';
 import { createBacklogs } from '../../brokers/create-event-sources.ts';
 import { createPublisher } from '../../brokers/create-publisher.ts';
-import { type CliContext, findPlace } from '../../cli/context.ts';
+import { type CliContext, findContext } from '../../cli/context.ts';
 import { findLinkKeys } from '../../cli/link-key-file.ts';
 import { assertBroker } from '../../cli/start/assert-broker.ts';
 import type { LinkKey } from '../../common/config/link-keys.ts';
@@ -66,7 +66,7 @@ export async function runReplay(
   { stopLoad, giveUp, progress }: ReplayContext,
 ): Promise<ReplayResult> {
   assertCompatibleOptions(options);
-  const cli = findPlace();
+  const cli = findContext();
   progress.show(`Reading ${file}`);
   const recording = await openRecording(path, {
     ...options,
