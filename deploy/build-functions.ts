@@ -6,29 +6,30 @@ import { build, type Plugin } from 'esbuild';
 import { type Zippable, zipSync } from 'fflate';
 
 const ROOT = join(import.meta.dirname, '..');
-/** Where the bundles are written, a folder and a zip each. */
+/** Folder for the bundles; each is a folder and a zip. */
 export const FUNCTIONS_DIR = join(ROOT, 'dist', 'functions');
 
 type Bundle = {
   readonly entry: string;
-  /** ES modules where the platform takes them; OpenWhisk's runtime takes CommonJS alone. */
+  /** ES modules, except for OpenWhisk, whose runtime supports only CommonJS. */
   readonly format: 'esm' | 'cjs';
-  /** The oldest Node that the platform runs it on. */
+  /** The oldest version of Node on the platform. */
   readonly target: string;
-  /** A package.json for the platform, in the folder and in the zip. */
+  /** A package.json that the platform needs; it is in the folder and in the zip. */
   readonly packageJson?: object;
 };
 
+/** A bundle on disk. */
 export type BuiltFunction = {
   readonly name: string;
-  /** Holds what the zip holds, and the source map. */
+  /** Folder with the content of the zip and the source map. */
   readonly folder: string;
   readonly zip: Uint8Array;
 };
 
 const LAMBDA = { format: 'esm', target: 'node24' } as const;
 
-/** Every function by its name, that of its folder and its zip. */
+/** All functions by name, which is also the name of the folder and the zip. */
 export const BUNDLES: Readonly<Record<string, Bundle>> = {
   'lambda-kinesis': { entry: 'processor/functions/lambda-kinesis.ts', ...LAMBDA },
   'lambda-kafka': { entry: 'processor/functions/lambda-kafka.ts', ...LAMBDA },
@@ -40,39 +41,39 @@ export const BUNDLES: Readonly<Record<string, Bundle>> = {
   'cloud-event': {
     entry: 'processor/functions/cloud-event.ts',
     ...LAMBDA,
-    // The Functions Framework finds a function by `main`, and looks for function.js otherwise:
+    // The Functions Framework loads `main`, function.js by default:
     // https://github.com/GoogleCloudPlatform/functions-framework-nodejs#configure-the-functions-framework
     packageJson: { private: true, type: 'module', main: 'index.mjs', engines: { node: '>=24' } },
   },
 };
 
 /**
- * Leaves out what the runtime brings, the AWS SDK and Node's own modules, and loads it where it is first used: what a bundle
- * imports the usual way is loaded at its start, that of a module which is itself imported later too. By `require`, since ES
- * imports do not look where Lambda's runtime keeps the SDK (`NODE_PATH`).
+ * Excludes the modules of the runtime, which are the AWS SDK and Node's own, from the bundle and loads each at its first use. With normal
+ * external imports a bundle would load all of them at its start, also those of modules that are imported later. It uses `require`, because
+ * ES imports do not search `NODE_PATH`, where Lambda's runtime has the SDK.
  */
-const ofTheRuntime: Plugin = {
-  name: 'of-the-runtime',
+const lazyRuntimeModules: Plugin = {
+  name: 'lazy-runtime-modules',
   setup: ({ onResolve, onLoad }) => {
     onResolve({ filter: /^@aws-sdk\/|^[a-z0-9_:/]+$/ }, ({ path, namespace }) => {
       if (!path.startsWith('@aws-sdk/') && !isBuiltin(path)) return undefined;
-      return namespace === 'of-the-runtime'
+      return namespace === 'lazy-runtime-modules'
         ? { path, external: true }
-        : { path, namespace: 'of-the-runtime' };
+        : { path, namespace: 'lazy-runtime-modules' };
     });
-    onLoad({ filter: /.*/, namespace: 'of-the-runtime' }, ({ path }) => ({
+    onLoad({ filter: /.*/, namespace: 'lazy-runtime-modules' }, ({ path }) => ({
       contents: `module.exports = require(${JSON.stringify(path)})`,
     }));
   },
 };
 
-/** What CommonJS inside of a bundle of the other kind, and the other way round, has to find. */
+/** Code at the start of a bundle: `require` for CommonJS modules in an ES module, and `import.meta.url` for ES modules in CommonJS. */
 const BANNERS = {
   esm: "import { createRequire as tollwayRequire } from 'node:module'; const require = tollwayRequire(import.meta.url);",
   cjs: "const tollwayUrl = require('node:url').pathToFileURL(__filename).href;",
 } as const;
 
-/** Writes one small file a function, its source map beside it, and a zip of it. */
+/** Writes the bundle of a function as one minified file, with a source map, and a zip of it. */
 async function buildFunction(
   root: string,
   name: string,
@@ -88,11 +89,11 @@ async function buildFunction(
     outfile: relative(ROOT, join(folder, file)),
     write: false,
     bundle: true,
-    // Names stay: stack traces are legible without the map, and V8 reads the wrappers that esbuild makes then a third faster.
+    // Identifiers are not minified: stack traces are readable without the map, and V8 loads esbuild's wrappers a third faster.
     minifyWhitespace: true,
     minifySyntax: true,
     platform: 'node',
-    // Of packages that come in both kinds the ES modules: only of those is left out what is not used.
+    // Prefers the ES modules of packages, because esbuild removes unused code only from those.
     mainFields: ['module', 'main'],
     format,
     target,
@@ -101,17 +102,17 @@ async function buildFunction(
     legalComments: 'none',
     banner: { js: BANNERS[format] },
     define: format === 'cjs' ? { 'import.meta.url': 'tollwayUrl', 'import.meta.main': 'false' } : {},
-    // Two ways of `pg` to connect that it asks for only where they are installed.
+    // Optional dependencies of `pg`, which it loads only if they are installed.
     external: ['pg-native', 'pg-cloudflare'],
-    plugins: [ofTheRuntime],
+    plugins: [lazyRuntimeModules],
     logLevel: 'warning',
   });
   for (const { path, contents } of outputFiles) await writeFile(path, contents);
-  // So that it can be tried where it lies, below our own package.json.
+  // The package.json of the project says ES modules. This one makes the bundle work in its folder.
   if (format === 'cjs') await writeFile(join(folder, 'package.json'), '{"type":"commonjs"}\n');
   const code = outputFiles.find(({ path }) => basename(path) === file);
   if (code === undefined) throw new Error(`Expected ${file} of ${entry}`);
-  // The first date that the format knows, in any time zone: the same code makes the same bytes.
+  // The first date of the zip format, in any time zone, so that the same code gives the same bytes.
   const attributes = { mtime: new Date(1980, 0, 1), os: 3, attrs: 0o644 << 16 };
   const zipped: Zippable = { [file]: [code.contents, attributes] };
   if (packageJson !== undefined) {
@@ -124,7 +125,7 @@ async function buildFunction(
   return { name, folder, zip };
 }
 
-/** Builds all functions into a folder, which is made where there is none. */
+/** Builds all functions into a folder, which is created if it does not exist. */
 export function buildFunctions(root = FUNCTIONS_DIR): Promise<BuiltFunction[]> {
   return Promise.all(Object.entries(BUNDLES).map(([name, bundle]) => buildFunction(root, name, bundle)));
 }

@@ -1,10 +1,10 @@
--- Roles for a database that Tollway shares with nothing else, each with what its part needs and no more. Run it once as a superuser in
--- that database, before the first migration; running it again changes nothing:
+-- Roles for a database that only Tollway uses, each with the privileges that its component needs. Run this script once as a superuser in
+-- that database, before the first migration. Running it again changes nothing:
 --
 --     psql "$ADMIN_URL" -f deploy/postgres/roles.sql
 --
--- No role has a password yet, so none can log in with one. Give each its own: \password tollway_processor
--- `npm run migrate` as tollway_owner grants the tables: migrations/grants.ts lists what each role may do.
+-- The roles have no password. Set one for each, such as: \password tollway_processor
+-- `npm run migrate` as tollway_owner grants the privileges on tables, which migrations/grants.ts lists.
 
 do $$
 declare
@@ -17,13 +17,13 @@ begin
     execute format('grant connect on database %I to %I', current_database(), role);
     execute format('grant usage on schema public to %I', role);
   end loop;
-  -- Whoever is not named here neither connects nor makes a table.
+  -- Other roles cannot connect, and only tollway_owner can create tables.
   execute format('revoke all on database %I from public', current_database());
   revoke create on schema public from public;
   grant create on schema public to tollway_owner;
 end $$;
 
--- A query of the ledger keeps its partitions from being dropped until its transaction ends: a report is cut off, whether it works or idles.
+-- A query of the ledger blocks the dropping of partitions until its transaction ends, so long and idle reports are ended.
 alter role tollway_reporting set default_transaction_read_only = on;
 alter role tollway_reporting set statement_timeout = '5min';
 alter role tollway_reporting set idle_in_transaction_session_timeout = '5min';

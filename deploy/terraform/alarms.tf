@@ -2,10 +2,10 @@ locals {
   function_names = { for name in keys(local.functions) : name => "${var.name}-${name}" }
   stream_mapping = aws_lambda_event_source_mapping.kinesis.uuid
 
-  # Each is an alarm when the statistic of `metric` is above `above`, or below `below`, in every one of `periods` times `period_seconds`.
+  # An alarm starts when the statistic of `metric` is above `above`, or below `below`, in each of `periods` periods of `period_seconds`.
   alarms = {
     iterator-age = {
-      description    = "Clicks wait too long in the stream: is lambda-kinesis failing, or too few?"
+      description    = "Clicks wait too long in the stream. Check whether lambda-kinesis fails, or add shards."
       metric         = "AWS/Lambda IteratorAge"
       dimensions     = { FunctionName = local.function_names["lambda-kinesis"] }
       statistic      = "Maximum"
@@ -14,7 +14,7 @@ locals {
       periods        = 3
     }
     dead-letters = {
-      description    = "Rejected records wait for an operator: tollway dead-letters."
+      description    = "Rejected records wait for an operator. See tollway dead-letters list."
       metric         = "Tollway tollway_dead_letters"
       dimensions     = { service = local.function_names["lambda-reconcile"] }
       statistic      = "Maximum"
@@ -23,7 +23,7 @@ locals {
       periods        = 1
     }
     books = {
-      description    = "The books do not balance: the log of lambda-reconcile says where."
+      description    = "The books do not balance. The log of lambda-reconcile lists the differences."
       metric         = "Tollway tollway_books_problems"
       dimensions     = { service = local.function_names["lambda-reconcile"] }
       statistic      = "Maximum"
@@ -32,7 +32,7 @@ locals {
       periods        = 1
     }
     missing = {
-      description    = "Accepted clicks are missing from the ledger: the log of lambda-reconcile says which. While lambda-kinesis is behind, what it has not read yet counts."
+      description    = "Accepted clicks are missing from the ledger. The log of lambda-reconcile lists them. While lambda-kinesis is behind, clicks that it has not read yet count as missing."
       metric         = "Tollway tollway_missing_clicks"
       dimensions     = { service = local.function_names["lambda-reconcile"] }
       statistic      = "Minimum"
@@ -41,7 +41,7 @@ locals {
       periods        = 2
     }
     reconcile = {
-      description    = "lambda-reconcile could not look at the books: its log says why."
+      description    = "lambda-reconcile could not reconcile. Its log has the error."
       metric         = "AWS/Lambda Errors"
       dimensions     = { FunctionName = local.function_names["lambda-reconcile"] }
       statistic      = "Sum"
@@ -50,7 +50,7 @@ locals {
       periods        = 1
     }
     database = {
-      description    = "Functions do not get at the ledger: its password, its tables, the way to it? Clicks wait."
+      description    = "Functions cannot reach the ledger, so clicks wait. Check the password, the tables and the network."
       metric         = "Tollway tollway_database_up"
       dimensions     = { service = local.function_names["lambda-kinesis"] }
       statistic      = "Maximum"
@@ -59,7 +59,7 @@ locals {
       periods        = 1
     }
     maintenance = {
-      description    = "The ledger's partitions are not looked after: clicks will find none."
+      description    = "Maintenance of the ledger fails. Clicks are rejected once partitions are missing."
       metric         = "AWS/Lambda Errors"
       dimensions     = { FunctionName = local.function_names["lambda-maintenance"] }
       statistic      = "Sum"
@@ -68,7 +68,7 @@ locals {
       periods        = 1
     }
     given-up = {
-      description    = "Lambda gave records of the stream up and put them into the bucket of failures: tollway failed-batches redrive s3://…"
+      description    = "Lambda gave up records of the stream and wrote them to the bucket of failures. Charge them with tollway failed-batches redrive s3://…"
       metric         = "AWS/Lambda OnFailureDestinationDeliveredEventCount"
       dimensions     = { EventSourceMappingUUID = local.stream_mapping }
       statistic      = "Sum"
@@ -77,7 +77,7 @@ locals {
       periods        = 1
     }
     dropped = {
-      description    = "Lambda dropped records of the stream: rewind to before that time while the stream holds them."
+      description    = "Lambda dropped records of the stream. Run tollway rewind to a time before that while the stream still has them."
       metric         = "AWS/Lambda DroppedEventCount"
       dimensions     = { EventSourceMappingUUID = local.stream_mapping }
       statistic      = "Sum"
@@ -86,7 +86,7 @@ locals {
       periods        = 1
     }
     files = {
-      description    = "A file of clicks was given up: its event is in the bucket of failures, and tollway failed-batches redrive charges it from there."
+      description    = "Lambda gave up a file of clicks. Its event is in the bucket of failures. Charge it with tollway failed-batches redrive."
       metric         = "AWS/Lambda AsyncEventsDropped"
       dimensions     = { FunctionName = local.function_names["lambda-file"] }
       statistic      = "Sum"
@@ -95,7 +95,7 @@ locals {
       periods        = 1
     }
     failures-lost = {
-      description    = "What lambda-file gave up could not even be put into the bucket of failures."
+      description    = "Lambda could not write a failed event of lambda-file to the bucket of failures."
       metric         = "AWS/Lambda DestinationDeliveryFailures"
       dimensions     = { FunctionName = local.function_names["lambda-file"] }
       statistic      = "Sum"
@@ -104,7 +104,7 @@ locals {
       periods        = 1
     }
     clicks-unrecorded = {
-      description    = "Visitors were redirected, and their clicks are lost: the stream did not take them in time."
+      description    = "Visitors were redirected, but their clicks are lost, because the stream did not accept them in time."
       metric         = "Tollway tollway_clicks_unrecorded_total"
       dimensions     = { service = local.function_names["lambda-redirect"] }
       statistic      = "Sum"
@@ -113,7 +113,7 @@ locals {
       periods        = 1
     }
     redirect-errors = {
-      description    = "lambda-redirect fails: visitors do not get to where they clicked."
+      description    = "lambda-redirect fails, so visitors get no redirect."
       metric         = "AWS/Lambda Errors"
       dimensions     = { FunctionName = local.function_names["lambda-redirect"] }
       statistic      = "Sum"
@@ -122,7 +122,7 @@ locals {
       periods        = 3
     }
     redirect-throttles = {
-      description    = "lambda-redirect is at its limit of instances: clicks are turned away."
+      description    = "lambda-redirect is at its limit of instances, so clicks are refused."
       metric         = "AWS/Lambda Throttles"
       dimensions     = { FunctionName = local.function_names["lambda-redirect"] }
       statistic      = "Sum"
@@ -131,7 +131,7 @@ locals {
       periods        = 1
     }
     click-throttles = {
-      description    = "The stream refuses clicks: it needs more shards."
+      description    = "The stream refuses clicks. Add shards."
       metric         = "AWS/Kinesis WriteProvisionedThroughputExceeded"
       dimensions     = { StreamName = aws_kinesis_stream.clicks.name }
       statistic      = "Sum"
@@ -160,10 +160,10 @@ resource "aws_cloudwatch_metric_alarm" "alarm" {
   ok_actions          = var.alarm_topic_arns
 }
 
-# The alarms above are silent when nobody looks; this one is not. Two rounds missed in a row.
+# The alarms above need metrics of lambda-reconcile. This alarm starts when two runs in a row did not happen.
 resource "aws_cloudwatch_metric_alarm" "nobody_reconciles" {
   alarm_name          = "${var.name}-nobody-reconciles"
-  alarm_description   = "lambda-reconcile has not been called for half an hour: is its schedule on?"
+  alarm_description   = "lambda-reconcile was not called for half an hour. Check its schedule."
   namespace           = "AWS/Lambda"
   metric_name         = "Invocations"
   dimensions          = { FunctionName = local.function_names["lambda-reconcile"] }

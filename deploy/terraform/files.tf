@@ -1,4 +1,4 @@
-# Two buckets: `files` is where a file of clicks is put to be charged, `failures` is where Lambda puts what it gave up.
+# Two buckets: `files` for files of clicks to charge, `failures` for events that Lambda gave up.
 
 locals {
   buckets = toset(["failures", "files"])
@@ -7,7 +7,7 @@ locals {
 resource "aws_s3_bucket" "bucket" {
   for_each = local.buckets
 
-  # Bucket names are one space for all the world.
+  # Bucket names are globally unique, so the name has the account and the region.
   bucket = "${var.name}-${each.key}-${data.aws_caller_identity.current.account_id}-${data.aws_region.current.id}"
 }
 
@@ -52,7 +52,7 @@ resource "aws_s3_bucket_policy" "bucket" {
   depends_on = [aws_s3_bucket_public_access_block.bucket]
 }
 
-# Failures are kept until somebody has seen to them: each is a click that nobody was charged for.
+# Failures are kept until an operator handles them: they contain clicks that are not charged.
 resource "aws_s3_bucket_lifecycle_configuration" "files" {
   bucket = aws_s3_bucket.bucket["files"].id
 
@@ -88,6 +88,6 @@ resource "aws_s3_bucket_notification" "files" {
     events              = ["s3:ObjectCreated:*"]
   }
 
-  # A file that arrives before its function knows what to do with failures could be given up without a trace.
+  # Files must not arrive before the function has its on-failure destination, or Lambda could drop their events.
   depends_on = [aws_lambda_permission.files, aws_lambda_function_event_invoke_config.function]
 }

@@ -9,7 +9,7 @@ locals {
     for name, function in local.settings.functions : name => merge(local.every_function, function)
     if name != "lambda-kafka" || var.kafka_cluster_arn != null
   }
-  # Lambda calls these on its own time: it keeps the event, and what fails may be tried again.
+  # Lambda invokes these asynchronously: it stores the event and can retry it.
   asynchronous = {
     for name, function in local.functions : name => function
     if can(function.eventAgeMaxSeconds)
@@ -18,7 +18,7 @@ locals {
   bundles = coalesce(var.bundles_folder, "${path.module}/../../dist/functions")
   zips    = { for name in keys(local.functions) : name => "${local.bundles}/${name}.zip" }
 
-  # No function is told what it does not need: the keys of the links are the redirect's alone.
+  # Each function gets only the settings that it needs. Only the redirect gets the keys of the links.
   environment = {
     DATABASE_URL          = "postgres://${var.database_endpoint}:${var.database_port}/${var.database_name}?sslmode=verify-full"
     DATABASE_SECRET       = var.database_secret_arn
@@ -32,7 +32,7 @@ locals {
   }
 }
 
-# Made before the functions, or Lambda makes it, and keeps it for ever.
+# Created before the functions. Otherwise Lambda creates it without a retention.
 resource "aws_cloudwatch_log_group" "function" {
   for_each = local.functions
 
@@ -51,10 +51,10 @@ resource "aws_lambda_function" "function" {
   filename         = local.zips[each.key]
   source_code_hash = fileexists(local.zips[each.key]) ? filebase64sha256(local.zips[each.key]) : null
 
-  # Memory buys processor time as well: a whole core at 1 769 MB. A batch of 1 000 clicks stays below 128 MB; 512 MB are
-  # for the core's share, so that decoding is done before PostgreSQL is.
+  # CPU time is proportional to memory: one core at 1 769 MB. A batch of 1 000 clicks needs less than 128 MB; 512 MB give enough CPU time
+  # that decoding is not slower than PostgreSQL.
   memory_size = each.value.memoryMb
-  # A function stops taking records in time; what its timeout cuts off rolls back, and comes again as a whole.
+  # A function stops reading records before its timeout. A batch that the timeout interrupts is rolled back and delivered again.
   timeout                        = each.value.timeoutSeconds
   reserved_concurrent_executions = lookup(var.concurrency_max, each.key, -1)
 
@@ -74,12 +74,12 @@ resource "aws_lambda_function" "function" {
     }
   }
 
-  # A function without the right to its network or its log cannot be made, or is mute.
+  # Without these permissions the function cannot be created, or cannot write its log.
   depends_on = [aws_iam_role_policy.function, aws_cloudwatch_log_group.function]
 }
 
-# A failed call for a file ends in the bucket of failures. A failed call by schedule ends there: the next one is near, and
-# what could not be looked at now is looked at by the next turn of the schedule.
+# The event of a failed call for a file goes to the bucket of failures. A failed scheduled call is dropped, because the next call does the
+# same work.
 resource "aws_lambda_function_event_invoke_config" "function" {
   for_each = local.asynchronous
 

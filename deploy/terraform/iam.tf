@@ -1,4 +1,4 @@
-# A role for each function, with what that function calls and nothing else.
+# A role for each function, with only the permissions that it needs.
 
 resource "aws_iam_role" "function" {
   for_each = local.functions
@@ -29,7 +29,7 @@ resource "aws_iam_role_policy" "function" {
         Resource = "${aws_cloudwatch_log_group.function[each.key].arn}:*"
       }],
       local.network,
-      # Lambda makes the interfaces by this role. The function's code could, too: it is denied to it.
+      # Lambda creates the network interfaces with this role. The code of the function is denied these calls.
       [{
         Sid       = "NoNetworkForTheCode"
         Effect    = "Deny"
@@ -44,10 +44,10 @@ resource "aws_iam_role_policy" "function" {
 }
 
 locals {
-  # Written out, not taken from the functions, which wait for their roles.
+  # Written out, because the functions depend on their roles.
   function_arns = "arn:${data.aws_partition.current.partition}:lambda:${local.account}:function:${var.name}-"
 
-  # AWS takes `*` alone for the looks; for the changes, all that is the account's own:
+  # AWS supports only `*` for describe calls, and the resources of the account for changes:
   # https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html#configuration-vpc-permissions
   network_looks = ["ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets"]
   network_changes = [
@@ -102,7 +102,7 @@ locals {
         ]
         Resource = aws_kinesis_stream.clicks.arn
       }],
-      # The account's own key needs no word of ours.
+      # The default key of the account needs no permission here.
       [for key in compact([var.stream_kms_key_arn]) : {
         Sid      = "DecryptTheStream"
         Effect   = "Allow"
@@ -129,7 +129,7 @@ locals {
     lambda-file = [local.put_failures, {
       Sid    = "ReadFiles"
       Effect = "Allow"
-      # Without the right to list, S3 says of an object that is gone that it is forbidden.
+      # Without the permission to list, S3 reports a missing object as forbidden.
       Action   = ["s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket"]
       Resource = [aws_s3_bucket.bucket["files"].arn, "${aws_s3_bucket.bucket["files"].arn}/*"]
     }]
@@ -154,7 +154,7 @@ locals {
         Resource = local.kafka_group_arn
       },
       {
-        # The pollers join the cluster's network by this role; AWS takes `*` alone here.
+        # The pollers join the cluster's network with this role. AWS supports only `*` here.
         Sid      = "SeeTheNetworkOfTheCluster"
         Effect   = "Allow"
         Action   = ["ec2:DescribeSecurityGroups", "ec2:DescribeVpcs"]

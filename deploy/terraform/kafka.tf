@@ -1,6 +1,6 @@
-# Retries, bisecting and partial batches for Kafka exist in provisioned mode only, so it has pollers of its own. There
-# is no on-failure destination: together with one, AWS ends endless retries at the tenth, and an outage of the database
-# would push every click of its time into a bucket.
+# Lambda supports retries, bisecting and partial batches for Kafka only in provisioned mode, so the function has pollers of its own. There is
+# no on-failure destination: with one, AWS ends unlimited retries after ten, and an outage of the database would move all its clicks
+# into a bucket.
 resource "aws_lambda_event_source_mapping" "kafka" {
   count = var.kafka_cluster_arn == null ? 0 : 1
 
@@ -16,7 +16,7 @@ resource "aws_lambda_event_source_mapping" "kafka" {
   maximum_retry_attempts             = local.settings.functions["lambda-kafka"].retryAttemptsMax
   maximum_record_age_in_seconds      = local.settings.functions["lambda-kafka"].recordAgeMaxSeconds
 
-  # Its own group, not that of long-lived processors: the two would share the partitions, each with its own checkpoints.
+  # A different group from that of long-lived processors. In one group the two would divide the partitions, each with its own checkpoints.
   amazon_managed_kafka_event_source_config {
     consumer_group_id = local.kafka_group
   }
@@ -29,7 +29,7 @@ resource "aws_lambda_event_source_mapping" "kafka" {
 
 locals {
   kafka_group = "${var.name}-lambda"
-  # arn:…:cluster/name/id is the beginning of the topic's and the group's names, too. Empty without a cluster.
+  # The ARNs of topic and group begin like arn:…:cluster/name/id. Empty without a cluster.
   kafka_topic_arn = "${replace(coalesce(var.kafka_cluster_arn, "none"), ":cluster/", ":topic/")}/${var.kafka_topic}"
   kafka_group_arn = "${replace(coalesce(var.kafka_cluster_arn, "none"), ":cluster/", ":group/")}/${local.kafka_group}"
 }

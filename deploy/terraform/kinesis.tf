@@ -10,14 +10,14 @@ resource "aws_kinesis_stream" "clicks" {
   }
 
   lifecycle {
-    # What is in the stream is not yet in the ledger: it is money.
+    # Clicks in the stream are not charged yet.
     prevent_destroy = true
   }
 }
 
-# Batches of 1 000 or of one second, whichever is first: a second is what a click may wait for company, and a batch costs
-# PostgreSQL as little as it gets. Two at a time from each shard: within a shard lanes by partition key keep
-# their order, and more would only queue for the same accounts.
+# A batch has 1 000 clicks or the clicks of one second, whichever is first: a click waits at most a second, and large batches cost PostgreSQL
+# least. Each shard has two concurrent batches. Lambda keeps the order within a partition key; more batches would only wait for the
+# locks of the same advertisers.
 resource "aws_lambda_event_source_mapping" "kinesis" {
   event_source_arn = aws_kinesis_stream.clicks.arn
   function_name    = aws_lambda_function.function["lambda-kinesis"].arn
@@ -29,13 +29,13 @@ resource "aws_lambda_event_source_mapping" "kinesis" {
   function_response_types            = [local.settings.functions["lambda-kinesis"].responseType]
   bisect_batch_on_function_error     = local.settings.functions["lambda-kinesis"].bisectOnError
 
-  # -1 is without end, both. With any limit, Lambda discards what fails for longer than that, and an outage of the
-  # database is long. What can never be charged does not get here: the handler makes it a dead letter.
+  # -1 means no limit for both. With a limit, Lambda discards records that fail for longer, as in an outage of the database. Records that
+  # can never be charged do not fail: the handler makes them dead letters.
   maximum_retry_attempts        = local.settings.functions["lambda-kinesis"].retryAttemptsMax
   maximum_record_age_in_seconds = local.settings.functions["lambda-kinesis"].recordAgeMaxSeconds
 
-  # Should a record be given up all the same, by a limit that somebody sets: a queue or a topic would be told its number
-  # only, a bucket gets the record, to be sent again.
+  # For records that are given up because a limit was set. A queue or a topic would get only their sequence numbers; a bucket gets the
+  # records, which can be charged later.
   destination_config {
     on_failure {
       destination_arn = aws_s3_bucket.bucket["failures"].arn

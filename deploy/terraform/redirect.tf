@@ -1,4 +1,4 @@
-# No access log: it would hold whole IP addresses, which Tollway keeps nowhere.
+# No access log, because it would contain whole IP addresses, which Tollway does not store.
 resource "aws_apigatewayv2_api" "redirect" {
   name          = "${var.name}-redirect"
   protocol_type = "HTTP"
@@ -11,7 +11,7 @@ resource "aws_apigatewayv2_integration" "redirect" {
   payload_format_version = "2.0"
 }
 
-# Requests outside of /c/ are turned away by the API and cost no call. `token+` also takes what people put behind a link, such as a slash.
+# The API refuses requests outside of /c/ without calling the function. `token+` also matches characters behind a link, such as a slash.
 resource "aws_apigatewayv2_route" "redirect" {
   for_each = toset(["GET", "HEAD"])
 
@@ -20,7 +20,7 @@ resource "aws_apigatewayv2_route" "redirect" {
   target    = "integrations/${aws_apigatewayv2_integration.redirect.id}"
 }
 
-# No throttling but the account's own: a click that is turned away is a click lost.
+# No throttling except that of the account, because a refused click is lost.
 resource "aws_apigatewayv2_stage" "redirect" {
   api_id      = aws_apigatewayv2_api.redirect.id
   name        = "$default"
@@ -34,8 +34,8 @@ resource "aws_lambda_permission" "redirect" {
   source_arn    = "${aws_apigatewayv2_api.redirect.execution_arn}/*/*/c/{token+}"
 }
 
-# The provider itself adds what everybody needs to call it: one permission, and from 6.28 on the second one that AWS
-# asks of URLs made since October 2025; without it they answer 403.
+# The provider adds the permissions for public calls: one, and since 6.28 the second one, which AWS requires of URLs created since October 2025.
+# Without it they answer 403.
 resource "aws_lambda_function_url" "redirect" {
   count = var.has_function_url ? 1 : 0
 

@@ -3,14 +3,14 @@ locals {
     for name, function in local.functions : name => function
     if can(function.schedule)
   }
-  # A second look of its own, once a night: at every row of the ledger.
+  # A second reconciliation, every night, recounts every row of the ledger.
   deep = {
     for name, function in local.functions : name => function
     if can(function.deepSchedule)
   }
 }
 
-# The books are looked at every quarter of an hour; partitions are made days ahead, so that several rounds may fail.
+# The ledger is reconciled every quarter of an hour. Partitions are created days ahead, so several runs can fail without harm.
 resource "aws_scheduler_schedule" "function" {
   for_each = local.scheduled
 

@@ -1,5 +1,5 @@
 variable "name" {
-  description = "What the names of all that is made begin with."
+  description = "Prefix of the names of all resources."
   type        = string
   default     = "tollway"
 
@@ -10,12 +10,12 @@ variable "name" {
 }
 
 variable "region" {
-  description = "Region of it all; null for that of the environment (AWS_REGION)."
+  description = "AWS region; null for that of the environment (AWS_REGION)."
   type        = string
   default     = null
 }
 
-# Where the functions run.
+# Network of the functions.
 
 variable "subnet_ids" {
   description = "Private subnets of the functions, in more than one zone; they must reach the database and, by a NAT gateway or VPC endpoints, Secrets Manager, Kinesis and S3."
@@ -28,7 +28,7 @@ variable "subnet_ids" {
 }
 
 variable "security_group_ids" {
-  description = "Security groups of the functions; that of the database must let them in."
+  description = "Security groups of the functions; that of the database must allow connections from them."
   type        = list(string)
 
   validation {
@@ -37,10 +37,10 @@ variable "security_group_ids" {
   }
 }
 
-# The ledger. Each function at work holds one connection, the redirect two; a proxy is there for failover and for rotated passwords.
+# The ledger. Each function instance has one connection, the redirect two. A proxy handles failover and rotated passwords.
 
 variable "database_endpoint" {
-  description = "Host name of the RDS Proxy in front of the ledger. A database without a proxy needs settings = { NODE_EXTRA_CA_CERTS = \"/var/runtime/ca-cert.pem\" }: Node knows the authority of proxies only."
+  description = "Host name of the RDS Proxy in front of the ledger. A database without a proxy needs settings = { NODE_EXTRA_CA_CERTS = \"/var/runtime/ca-cert.pem\" }: Node trusts only the certificate authority of proxies."
   type        = string
 
   validation {
@@ -56,18 +56,18 @@ variable "database_port" {
 }
 
 variable "database_name" {
-  description = "Name of the database that `npm run migrate` has made the ledger in."
+  description = "Name of the database in which `npm run migrate` created the ledger."
   type        = string
   default     = "tollway"
 }
 
 variable "database_secret_arn" {
-  description = "Secrets Manager secret with the JSON {\"username\": …, \"password\": …} of the functions' database user. It is read when a function starts, so the password is in no environment and no state."
+  description = "Secrets Manager secret with the JSON {\"username\": …, \"password\": …} of the functions' database user. It is read when a function starts, so the password is neither in the environment nor in the Terraform state."
   type        = string
 }
 
 variable "database_secret_kms_key_arn" {
-  description = "Key of the secret; null if it is the account's own aws/secretsmanager."
+  description = "KMS key of the secret; null for the default key aws/secretsmanager."
   type        = string
   default     = null
 }
@@ -75,19 +75,19 @@ variable "database_secret_kms_key_arn" {
 # The stream.
 
 variable "stream_shards" {
-  description = "Shards of the Kinesis stream; null for on-demand, which begins with four and grows by itself. A shard takes 1 000 clicks/s."
+  description = "Shards of the Kinesis stream; null for on-demand, which begins with four and scales automatically. A shard accepts 1 000 clicks/s."
   type        = number
   default     = null
 }
 
 variable "stream_kms_key_arn" {
-  description = "Key that encrypts the stream; null for the account's own aws/kinesis."
+  description = "KMS key that encrypts the stream; null for the default key aws/kinesis."
   type        = string
   default     = null
 }
 
 variable "kafka_cluster_arn" {
-  description = "MSK cluster whose topic is charged, too; null for none. It must let IAM roles log in."
+  description = "MSK cluster whose topic is also charged; null for none. It must allow logins of IAM roles."
   type        = string
   default     = null
 }
@@ -107,21 +107,21 @@ variable "link_keys" {
 }
 
 variable "has_function_url" {
-  description = "Whether the redirect also gets a URL of its own, without the API: one part less in the way of each click, no routes that turn others away."
+  description = "Whether the redirect also gets a function URL, without the API. It is one hop less for each click, but every request calls the function."
   type        = bool
   default     = false
 }
 
-# All functions.
+# Settings of all functions.
 
 variable "settings" {
-  description = "More settings (see docs/configuration.md) of all functions, such as CLICK_AGE_MAX_DAYS. They win over those that are set here."
+  description = "More settings of all functions (see docs/configuration.md), such as CLICK_AGE_MAX_DAYS. They override the settings made here."
   type        = map(string)
   default     = {}
 }
 
 variable "concurrency_max" {
-  description = "Most instances at work at once, by function, as in { lambda-redirect = 50 }: a cap on the connections to the database. It is taken out of the account's limit, and what the redirect cannot take is lost, so there is none by default. The stream's function has shards × parallelization factor at most, anyway."
+  description = "Reserved concurrency by function, as in { lambda-redirect = 50 }, which limits the connections to the database. It is taken from the limit of the account, and clicks above the limit of the redirect are lost, so there is none by default. The function of the stream has at most shards × parallelization factor instances."
   type        = map(number)
   default     = {}
 
@@ -130,7 +130,7 @@ variable "concurrency_max" {
       for name in keys(var.concurrency_max) :
       contains(["lambda-kinesis", "lambda-kafka", "lambda-file", "lambda-reconcile", "lambda-maintenance", "lambda-redirect"], name)
     ])
-    error_message = "Expected names of functions, as in functions.json."
+    error_message = "Expected names of functions in functions.json."
   }
 }
 
@@ -141,7 +141,7 @@ variable "bundles_folder" {
 }
 
 variable "file_retention_days" {
-  description = "How long a file of clicks is kept. Long enough to charge it again once the database is back; its clicks are too old after CLICK_AGE_MAX_DAYS."
+  description = "Days for which a file of clicks is kept: long enough to charge it after an outage of the database. Its clicks are too old after CLICK_AGE_MAX_DAYS."
   type        = number
   default     = 30
 }
@@ -149,13 +149,13 @@ variable "file_retention_days" {
 # Alarms.
 
 variable "alarm_topic_arns" {
-  description = "SNS topics that are told of alarms, and of their end."
+  description = "SNS topics that are notified when an alarm starts and ends."
   type        = list(string)
   default     = []
 }
 
 variable "iterator_age_alarm_seconds" {
-  description = "Age of the oldest click in the stream that is an alarm."
+  description = "Age of the oldest click in the stream above which the alarm starts, in seconds."
   type        = number
   default     = 300
 }
