@@ -1,3 +1,5 @@
+/** The declarations of all metrics. Longer than 350 lines because it is one list, which tests compare with `docs/metrics.md`. */
+
 /** The component that a metric belongs to. */
 export type MetricPart = 'ad server' | 'processor' | 'both' | 'function';
 

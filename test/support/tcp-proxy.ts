@@ -90,11 +90,7 @@ export async function startTcpProxy(serverUrl: string): Promise<TcpProxy> {
     },
     freezeOpen,
     breakOpenOnSend: () => {
-      for (const { client } of open)
-        client
-          .unpipe()
-          .on('data', () => client.destroy())
-          .resume();
+      for (const { client } of open) breakOnSend(client);
     },
     close: cut,
   };
@@ -107,6 +103,13 @@ function pass({ client, server }: Connection): void {
 
 function hold({ client, server }: Connection): void {
   for (const socket of [client, server]) socket.unpipe().pause();
+}
+
+function breakOnSend(client: Socket): void {
+  client
+    .unpipe()
+    .on('data', () => client.destroy())
+    .resume();
 }
 
 function destroy({ client, server }: Connection): void {
