@@ -13,9 +13,9 @@ import { until } from '../support/until.ts';
 
 const database = testDatabase();
 
-/** A port that nobody listens on: connections are refused at once. */
+/** A URL with a port without a server: connections are refused at once. */
 const NO_DATABASE = 'postgres://nobody:nothing@127.0.0.1:1/tollway';
-/** Longer than any test: what is seen earlier was not seen by polling. */
+/** Longer than any test, so that no change is found by polling. */
 const NEVER_MS = 600_000;
 
 function openCatalog(options: Partial<AdCatalogOptions> = {}, logger = silent) {
@@ -30,7 +30,7 @@ function openCatalog(options: Partial<AdCatalogOptions> = {}, logger = silent) {
   return { catalog, snapshotPath, metrics };
 }
 
-/** Runs a statement, and tells the ad servers of the advertiser, as every writer does. */
+/** Runs a statement and notifies the ad servers of the advertiser, as every writer does. */
 async function change(advertiserId: number, statement: string, ...values: unknown[]): Promise<void> {
   await inTransaction(database.pool, async (connection) => {
     await connection.query(statement, values);
@@ -48,7 +48,7 @@ async function terminate(): Promise<number> {
 }
 
 describe('the ad catalog', () => {
-  it('has every ad, as a redirect needs it', async () => {
+  it('has every ad with the fields of a redirect', async () => {
     const { advertiser, campaign, ad } = await addAccount(database.pool, { price: '0.25' });
     const { catalog } = openCatalog();
     expect(await until('the ad', () => catalog.get(ad.id))).toEqual({
@@ -64,7 +64,7 @@ describe('the ad catalog', () => {
     expect(catalog.get(2_000_000_000)).toBeUndefined();
   });
 
-  it('has more ads than are read at once', async () => {
+  it('can have more ads than one page', async () => {
     const { campaign, advertiser } = await addAccount(database.pool);
     await database.pool.query(
       `insert into ad (campaign_id, advertiser_id, price_micros, url_template)
@@ -76,7 +76,7 @@ describe('the ad catalog', () => {
     await until('all of them', () => catalog.size === Number(rows[0]?.count));
   });
 
-  it('sees a price, a pause, a budget-exhausted flag and a new ad as soon as it is told', async () => {
+  it('reads a price, a pause, a budget-exhausted flag and a new ad after a notification', async () => {
     const { advertiser, campaign, ad } = await addAccount(database.pool);
     const { catalog } = openCatalog();
     await until('the ad', () => catalog.get(ad.id));
@@ -94,7 +94,7 @@ describe('the ad catalog', () => {
     await until('the new ad', () => catalog.get(added.id));
   });
 
-  it('sees a burst of changes', async () => {
+  it('reads a burst of changes', async () => {
     const accounts = await Promise.all(Array.from({ length: 30 }, () => addAccount(database.pool)));
     const { catalog } = openCatalog();
     await until('all ads', () => accounts.every(({ ad }) => catalog.get(ad.id)));
@@ -106,7 +106,7 @@ describe('the ad catalog', () => {
     await until('all prices', () => accounts.every(({ ad }) => catalog.get(ad.id)?.priceMicros === 777));
   });
 
-  it('polls, so that a change whose notification was lost is seen too', async () => {
+  it('polls, so that it reads a change without a notification', async () => {
     const { ad } = await addAccount(database.pool);
     const { catalog } = openCatalog({ pollMs: 100 });
     await until('the ad', () => catalog.get(ad.id));
@@ -114,13 +114,13 @@ describe('the ad catalog', () => {
     await until('the price', () => catalog.get(ad.id)?.priceMicros === 555);
   });
 
-  it('polls though others change all the time', async () => {
+  it('polls even if notifications never pause', async () => {
     const { ad } = await addAccount(database.pool);
     const busy = await addAccount(database.pool);
     const { catalog } = openCatalog({ pollMs: 200 });
     await until('the ad', () => catalog.get(ad.id));
     await database.pool.query('update ad set price_micros = 444 where id = $1', [ad.id]);
-    // A notification every few milliseconds: never a pause as long as a poll.
+    // A notification every few milliseconds, so there is never a pause as long as a poll interval.
     const deadline = Date.now() + 4_000;
     while (Date.now() < deadline && catalog.get(ad.id)?.priceMicros !== 444) {
       await change(busy.advertiser.id, 'select');
@@ -128,7 +128,7 @@ describe('the ad catalog', () => {
     expect(catalog.get(ad.id)?.priceMicros).toBe(444);
   });
 
-  it('is not led astray by a notification of somebody else', async () => {
+  it('ignores notifications that are not advertiser ids', async () => {
     const { advertiser, ad } = await addAccount(database.pool);
     const { catalog } = openCatalog();
     await until('the ad', () => catalog.get(ad.id));
@@ -142,14 +142,14 @@ describe('the ad catalog', () => {
 });
 
 describe('an ad catalog that loses its database', () => {
-  it('goes on with what it knows, comes back, and misses nothing of the time between', async () => {
+  it('serves its ads, reconnects, and reads all changes of the outage', async () => {
     const { advertiser, ad } = await addAccount(database.pool);
     const { catalog } = openCatalog();
     await until('the ad', () => catalog.get(ad.id));
     for (let round = 1; round <= 3; round += 1) {
       await until('a connection', async () => (await terminate()) > 0);
       expect(catalog.get(ad.id)).toBeDefined();
-      // Nobody is told of this one: only reading everything anew shows it.
+      // Without a notification: only a complete read finds this change.
       await database.pool.query('update ad set price_micros = $2 where id = $1', [ad.id, round * 10]);
       await until('the price of the time between', () => catalog.get(ad.id)?.priceMicros === round * 10);
       await change(advertiser.id, 'update ad set price_micros = $2 where id = $1', ad.id, round * 10 + 1);
@@ -157,7 +157,7 @@ describe('an ad catalog that loses its database', () => {
     }
   });
 
-  it('says whether its database is there', async () => {
+  it('reports in a metric whether its database answers', async () => {
     const { catalog, metrics } = openCatalog();
     const up = async () => (await metrics.databaseUp.get()).values[0]?.value;
     await until('the database to be up', async () => (await up()) === 1);
@@ -168,8 +168,8 @@ describe('an ad catalog that loses its database', () => {
   });
 });
 
-describe('the copy on disk', () => {
-  it('lets an ad server start without a database, and says how old it is', async () => {
+describe('the snapshot on disk', () => {
+  it('lets an ad server start without a database, with the age of the snapshot', async () => {
     const { ad } = await addAccount(database.pool);
     const first = openCatalog();
     await until('the ad', () => first.catalog.get(ad.id));
@@ -186,7 +186,7 @@ describe('the copy on disk', () => {
     expect(catalog.ageMs()).toBeLessThan(3_700_000);
   });
 
-  it('is made young again by every poll that finds nothing new', async () => {
+  it('gets a new time of modification by a poll without changes', async () => {
     const { ad } = await addAccount(database.pool);
     const { catalog, snapshotPath } = openCatalog({ pollMs: 100 });
     await until('the ad', () => catalog.get(ad.id));
@@ -196,10 +196,10 @@ describe('the copy on disk', () => {
     expect(catalog.ageMs()).toBeLessThan(60_000);
   });
 
-  it('leaves nothing behind where it cannot be kept', async () => {
+  it('leaves no files behind if it cannot be written', async () => {
     const { ad } = await addAccount(database.pool);
     const folder = temporaryFolder();
-    // A folder that is not empty: no file takes its place.
+    // A folder that is not empty cannot be replaced by a file.
     const snapshotPath = join(folder, 'ad-catalog');
     mkdirSync(join(snapshotPath, 'full'), { recursive: true });
     const { catalog } = openCatalog({ snapshotPath, pollMs: 50 });
@@ -216,7 +216,7 @@ describe('the copy on disk', () => {
     expect(readdirSync(folder)).toEqual(['ad-catalog']);
   });
 
-  it('is replaced by what the database says', async () => {
+  it('is replaced by the ads of the database', async () => {
     const { ad } = await addAccount(database.pool);
     const snapshotPath = join(temporaryFolder(), 'ad-catalog');
     const stale = { id: ad.id, priceMicros: 1, urlTemplate: 'https://stale.example/', paused: true };
@@ -238,10 +238,10 @@ describe('the copy on disk', () => {
   });
   it.each([
     ['nothing', ''],
-    ['zeros, as power loss leaves it', '\0'.repeat(200)],
+    ['zeros, as after a power loss', '\0'.repeat(200)],
     ['another version', `TOLLWAY AD CATALOG 2\n${GOOD}`],
     ['another file', '{"ads":[]}'],
-    ['a line that is no JSON', `TOLLWAY AD CATALOG 1\n${GOOD}\n{"id":`],
+    ['a line that is not JSON', `TOLLWAY AD CATALOG 1\n${GOOD}\n{"id":`],
     ['a line that is null', `TOLLWAY AD CATALOG 1\n${GOOD}\nnull`],
     ['a line that is a number', `TOLLWAY AD CATALOG 1\n${GOOD}\n7`],
     ['an ad without a destination', `TOLLWAY AD CATALOG 1\n${GOOD}\n{"id":2}`],
@@ -249,7 +249,7 @@ describe('the copy on disk', () => {
       'an ad with a price in text',
       `TOLLWAY AD CATALOG 1\n${GOOD.replace('"priceMicros":1', '"priceMicros":"1"')}`,
     ],
-  ])('is left aside as a whole when it is broken: %s', (_, text) => {
+  ])('is ignored as a whole when it is damaged: %s', (_, text) => {
     const snapshotPath = join(temporaryFolder(), 'ad-catalog');
     writeFileSync(snapshotPath, text);
     const { catalog } = openCatalog({ snapshotPath, databaseUrl: NO_DATABASE });
@@ -257,14 +257,14 @@ describe('the copy on disk', () => {
     expect(catalog.ageMs()).toBeNull();
   });
 
-  it('is taken when it is whole', () => {
+  it('is used when it is complete', () => {
     const snapshotPath = join(temporaryFolder(), 'ad-catalog');
     writeFileSync(snapshotPath, `TOLLWAY AD CATALOG 1\n${GOOD}`);
     const { catalog } = openCatalog({ snapshotPath, databaseUrl: NO_DATABASE });
     expect(catalog.get(1)).toEqual(JSON.parse(GOOD));
   });
 
-  it('may be missing, and may have no place: the catalog works all the same', async () => {
+  it('can be missing or impossible to write: the catalog works without it', async () => {
     const { ad } = await addAccount(database.pool);
     const { catalog } = openCatalog({ snapshotPath: join(temporaryFolder(), 'missing', 'ad-catalog') });
     await until('the ad', () => catalog.get(ad.id));
@@ -272,13 +272,13 @@ describe('the copy on disk', () => {
 });
 
 describe('the log of the catalog', () => {
-  it('says once that it is old, however often it is looked at, and once that it is not any more', async () => {
+  it('has one line when the catalog becomes old and one when it is up to date again, however often it is checked', async () => {
     const { logger, lines } = capturedLog();
     const { catalog } = openCatalog({ pollMs: 200, ageWarnMs: 100 }, logger);
     await until('an age', () => catalog.ageMs() !== null);
-    for (let turn = 0; turn < 3; turn += 1) {
+    for (let cycle = 0; cycle < 3; cycle += 1) {
       await until('it to be old', () => (catalog.ageMs() ?? 0) > 100);
-      for (let look = 0; look < 10; look += 1) catalog.warnIfOld();
+      for (let check = 0; check < 10; check += 1) catalog.warnIfOld();
       await until('a poll', () => (catalog.ageMs() ?? 1_000) < 100);
       catalog.warnIfOld();
     }
@@ -290,17 +290,17 @@ describe('the log of the catalog', () => {
 });
 
 describe('the age of the catalog', () => {
-  it('is null while there is none', () => {
+  it('is null without a catalog', () => {
     expect(openCatalog({ databaseUrl: NO_DATABASE }).catalog.ageMs()).toBeNull();
   });
 
-  it('grows while nothing says that it is still true', async () => {
+  it('grows while the catalog is not confirmed', async () => {
     const { catalog } = openCatalog();
     const age = await until('an age', () => catalog.ageMs());
     expect(catalog.ageMs(performance.now() + 5_000)).toBeGreaterThanOrEqual(age + 4_000);
   });
 
-  it('does not follow a system clock that is set back, and neither do the polls', async () => {
+  it('does not depend on the system clock, nor do the polls', async () => {
     const { catalog } = openCatalog({ pollMs: 100 });
     await until('an age', () => catalog.ageMs() !== null);
     stepSystemClock(-3 * 3_600_000);
@@ -309,7 +309,7 @@ describe('the age of the catalog', () => {
     await until('a poll', () => (catalog.ageMs() ?? 1_000) < 50);
   });
 
-  it('begins anew with every poll', async () => {
+  it('starts again at 0 with every poll', async () => {
     const { catalog } = openCatalog({ pollMs: 100 });
     await until('an age', () => catalog.ageMs() !== null);
     await until('it to grow', () => (catalog.ageMs() ?? 0) > 50);

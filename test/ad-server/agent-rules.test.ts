@@ -17,7 +17,7 @@ const memoryLogger = () => {
 
 const readRules = (path: string) => rulesOf({ AGENT_RULES_FILE: path });
 
-describe('without rules of its own, a judge', () => {
+describe('a judge with the built-in rules only', () => {
   const { judge } = createAgentJudge();
 
   it.each([
@@ -29,7 +29,7 @@ describe('without rules of its own, a judge', () => {
     'Mozilla/5.0 (Linux; Android 10; CUBOT X30) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Mobile Safari/537.36',
     'Amazon CloudFront',
     CHROME,
-  ])('takes for a person: %s', (agent) => {
+  ])('does not judge as a bot: %s', (agent) => {
     expect(judge(agent).isBot).toBe(false);
   });
 
@@ -44,7 +44,7 @@ describe('without rules of its own, a judge', () => {
     'Microsoft Office/16.0 (Windows NT 10.0; Microsoft Outlook 16.0.4266; Pro)',
     'Mozilla/5.0 (compatible; Barracuda Sentinel (EE))',
     'facebookexternalhit/1.1 Facebot Twitterbot/1.0',
-  ])('takes for a bot: %s', (agent) => {
+  ])('judges as a bot: %s', (agent) => {
     expect(judge(agent).isBot).toBe(true);
   });
 });
@@ -56,7 +56,7 @@ describe('AGENT_RULES_FILE', () => {
     return path;
   };
 
-  it('holds a rule a line, before all others', () => {
+  it('has one rule per line, which precede the built-in rules', () => {
     const rules = readRules(file('\ufeff# ours\n\nperson curl/8\r\nbot   FBAN/ \nbot Acme Viewer\n'));
     expect(rules).toEqual([
       { verdict: 'person', text: 'curl/8' },
@@ -74,22 +74,22 @@ describe('AGENT_RULES_FILE', () => {
     ['maybe curl\n', 'in line 1 of'],
     ['bot curl\nperson\n', 'in line 2 of'],
     ['bot \u001b[31m\nx', 'in line 2 of'],
-  ])('that holds %j is refused by its line', (content, message) => {
+  ])('with %j is refused, with the number of the line', (content, message) => {
     expect(() => readRules(file(content))).toThrow(
       expect.objectContaining({ code: 'bad_agent_rules', message: expect.stringContaining(message) }),
     );
   });
 
-  it('that is not there is refused', () => {
+  it('that does not exist is refused', () => {
     expect(() => readRules('/nowhere/rules')).toThrow('AGENT_RULES_FILE: expected a file that can be read');
   });
 
-  it('holds a thousand rules at most', () => {
+  it('has at most a thousand rules', () => {
     expect(readRules(file('bot x\n'.repeat(1_000)))).toHaveLength(1_000);
     expect(() => readRules(file('bot x\n'.repeat(1_001)))).toThrow('expected at most 1000 rules');
   });
 
-  it('is read again when it changes; while it is wrong or away, the rules before stay', async () => {
+  it('is read again when it changes; while it is invalid or missing, the previous rules stay', async () => {
     const path = file('bot Acme Viewer\n');
     const { lines, logger } = memoryLogger();
     const agents = createAgentJudge();
@@ -111,7 +111,7 @@ describe('AGENT_RULES_FILE', () => {
     expect([problem(), ...recovered].map((line) => JSON.parse(line).level)).toEqual([50, 50]);
   });
 
-  it('that is away for a while is logged with the reason, and followed when it is back', async () => {
+  it('is logged with the reason while it is missing, and read again when it is back', async () => {
     const path = file('bot Acme Viewer\n');
     const { lines, logger } = memoryLogger();
     const agents = createAgentJudge();
@@ -125,7 +125,7 @@ describe('AGENT_RULES_FILE', () => {
   });
 });
 
-it('a CDN that hides user agents is warned of once in 30 s, with the clicks, and its recovery is logged', () => {
+it('logs a CDN that hides user agents once in 30 s with the number of clicks, and its recovery', () => {
   const { lines, logger } = memoryLogger();
   const agents = createAgentJudge();
   const check = createHiddenAgentsCheck(agents, logger);

@@ -32,12 +32,12 @@ it.each(['/', '/c', '//', '/cc/x', '/x/c/y', 'c/x', '*', '?/c/x', '/?/c/x'])(
   },
 );
 
-it('hands over what stands behind a token, for the redirect to cut off', () => {
+it('keeps the text after a token, which the redirect removes', () => {
   const event = { ...httpApiEvent({ path: '/x' }), pathParameters: { token: `${TOKEN}/"` } };
   expect(tokenOf(readHttpEvent('f', event).url)).toBe(`${TOKEN}%2F%22`);
 });
 
-it('takes no part of a token for a query', () => {
+it('does not read a part of a token as a query', () => {
   const event = { ...httpApiEvent({ path: '/x' }), pathParameters: { token: `${TOKEN}?a#b` } };
   expect(readHttpEvent('f', event).url).toBe(`/c/${TOKEN}%3Fa%23b`);
 });

@@ -9,7 +9,7 @@ const { judge: judgeAgent } = createAgentJudge();
 const CHROME =
   'Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36';
 
-describe('a robot', () => {
+describe('a bot', () => {
   it.each([
     'Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)',
     'Mozilla/5.0 (compatible; bingbot/2.0; +http://www.bing.com/bingbot.htm)',
@@ -21,7 +21,7 @@ describe('a robot', () => {
     'python-requests/2.32.3',
     'Go-http-client/1.1',
     'HeadlessChrome/140.0.0.0',
-  ])('is %s, the second time too', (userAgent) => {
+  ])('is %s, also the second time', (userAgent) => {
     expect(judgeAgent(userAgent).isBot).toBe(true);
     expect(judgeAgent(userAgent).isBot).toBe(true);
   });
@@ -35,7 +35,7 @@ describe('a robot', () => {
     expect(judgeAgent(userAgent).isBot).toBe(false);
   });
 
-  it('keeps its number while others come by, so that its second click is known as its', () => {
+  it('keeps its number while other user agents click, so that its second click is recognized', () => {
     const { number } = judgeAgent(CHROME);
     for (let count = 0; count < 50; count += 1) {
       for (let other = 0; other < 1_900; other += 1) judgeAgent(`${CHROME} ${count} ${other}`);
@@ -43,7 +43,7 @@ describe('a robot', () => {
     }
   });
 
-  it('is told from people after any number of other agents', () => {
+  it('is recognized after any number of other user agents', () => {
     for (let count = 0; count < 10_000; count += 1) judgeAgent(`${CHROME} ${count}`);
     expect(judgeAgent(CHROME).isBot).toBe(false);
     expect(judgeAgent('Twitterbot/1.0').isBot).toBe(true);
@@ -59,7 +59,7 @@ describe('a prefetch', () => {
     ['Safari that makes a preview', { 'x-purpose': 'preview' }],
     ['older Firefox', { 'x-moz': 'prefetch' }],
     ['any, in other letters', { 'sec-purpose': 'Prefetch' }],
-  ])('of %s is known', (_, headers) => {
+  ])('of %s is recognized', (_, headers) => {
     expect(isPrefetch(headers)).toBe(true);
   });
 
@@ -81,14 +81,14 @@ describe('a double click', () => {
     expect(clicks.isSecond('visitor', 'link', 1_000)).toBe(false);
   });
 
-  it('is not another link, nor another visitor', () => {
+  it('is neither another link nor another visitor', () => {
     const clicks = new DoubleClicks(1_000);
     clicks.isSecond('visitor', 'link', 0);
     expect(clicks.isSecond('visitor', 'other', 1)).toBe(false);
     expect(clicks.isSecond('other', 'link', 1)).toBe(false);
   });
 
-  it('has a window that runs from the click that counted: a steady clicker counts once in each', () => {
+  it('has a window from the click that counts: a visitor who keeps clicking counts once per window', () => {
     const clicks = new DoubleClicks(1_000);
     const counted = Array.from({ length: 50 }, (_, index) => index * 100).filter(
       (nowMs) => !clicks.isSecond('visitor', 'link', nowMs),
@@ -102,7 +102,7 @@ describe('a double click', () => {
     expect(clicks.isSecond('visitor', 'link', 0)).toBe(false);
   });
 
-  it('is forgotten: the next one is the first', () => {
+  it('is removed: the next click is then a first one', () => {
     const clicks = new DoubleClicks(1_000);
     clicks.isSecond('visitor', 'link', 0);
     clicks.forget('visitor', 'link');
@@ -110,7 +110,7 @@ describe('a double click', () => {
     expect(clicks.isSecond('visitor', 'link', 2)).toBe(true);
   });
 
-  it('is found again once a clock that ran ahead was set back', () => {
+  it('is found again after a clock that ran ahead was set back', () => {
     const clicks = new DoubleClicks(1_000);
     const hourMs = 3_600_000;
     clicks.isSecond('visitor', 'link', hourMs);
@@ -118,7 +118,7 @@ describe('a double click', () => {
     expect(clicks.isSecond('visitor', 'link', 1)).toBe(true);
   });
 
-  it('is known however its two clicks are ordered, and whatever other times lie between them', () => {
+  it('is found in either order of its clicks, with any other times between them', () => {
     const clicks = new DoubleClicks(1_000);
     const seconds = [
       ['one', 2_000],
@@ -142,7 +142,7 @@ describe('a double click', () => {
     ]);
   });
 
-  it('is remembered while many clicks of an earlier time come by', () => {
+  it('is found after many clicks of an earlier time', () => {
     const clicks = new DoubleClicks(1_000);
     clicks.isSecond('visitor', 'link', 10_000);
     for (let count = 0; count < 10; count += 1) {
@@ -152,7 +152,7 @@ describe('a double click', () => {
     expect(clicks.isSecond('visitor', 'link', 10_500)).toBe(true);
   });
 
-  it('is remembered for the latest fifty thousand clicks of a window at least, and not for ever', () => {
+  it('is found for at least the latest fifty thousand clicks of a window, but not for ever', () => {
     const clicks = new DoubleClicks(60_000);
     for (let count = 0; count < 150_000; count += 1) clicks.isSecond(`visitor ${count}`, 'link', 0);
     for (let count = 149_999; count >= 100_000; count -= 1) {
@@ -161,7 +161,7 @@ describe('a double click', () => {
     expect(clicks.isSecond('visitor 0', 'link', 1)).toBe(false);
   });
 
-  it('costs a bounded amount of memory: 300 000 visitors in one window stay under 30 MB', () => {
+  it('takes a bounded amount of memory: below 30 MB for 300 000 visitors in one window', () => {
     const clicks = new DoubleClicks(60_000);
     const before = heapBytes();
     for (let count = 0; count < 300_000; count += 1) clicks.isSecond(`visitor ${count}`, 'link', 0);
@@ -170,7 +170,7 @@ describe('a double click', () => {
   });
 });
 
-/** What lives on the heap, after everything else was collected. */
+/** Bytes on the heap after a garbage collection. */
 function heapBytes(): number {
   setFlagsFromString('--expose-gc');
   const collect = runInNewContext('gc') as () => void;

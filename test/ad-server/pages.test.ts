@@ -23,7 +23,7 @@ async function page(port: number, path: string, more?: string) {
   return answer;
 }
 
-/** Fails if a browser would not show a page as it is meant, or would load or run anything for it. */
+/** Fails if a browser would render a page incorrectly, or load or run anything for it. */
 function expectPlainPage({ headers, body }: { headers: Readonly<Record<string, string>>; body: string }) {
   const [, style = ''] = /<style>(.*?)<\/style>/s.exec(body) ?? [];
   const hash = createHash('sha256').update(style).digest('base64');
@@ -35,7 +35,7 @@ function expectPlainPage({ headers, body }: { headers: Readonly<Record<string, s
 }
 
 describe('the start page of the public port', () => {
-  it('says what the server does, and neither product nor version', async () => {
+  it('explains the server without the name of the product or its version', async () => {
     const { port, bench } = await adServerBench();
     const answer = await page(port, '/');
     expect(answer.status).toBe(200);
@@ -74,7 +74,7 @@ describe('the start page of the public port', () => {
 });
 
 describe('the page of a sample ad', () => {
-  it('is where a click on the ad leads, on whatever host and port it was clicked', async () => {
+  it('is the destination of a click on the ad, on any host and port', async () => {
     const { port } = await adServerBench({ ad: coffee });
     const clicked = await page(port, EVERGREEN_PATH);
     const clickId = clicked.headers['tollway-click'] ?? '';
@@ -97,7 +97,7 @@ describe('the page of a sample ad', () => {
       { budgetExhausted: true },
       'no longer pays for this ad, so the click costs nothing.',
     ],
-  ])('tells what the click costs when the ad %s', async (_, change, text) => {
+  ])('shows the cost of the click when the ad %s', async (_, change, text) => {
     const { port } = await adServerBench({ ad: { ...coffee, ...change } });
     expect((await page(port, SAMPLE_PATH)).body).toContain(text);
   });
@@ -135,7 +135,7 @@ describe('an error page', () => {
     ['headers that are too large', TOO_LARGE, 431, 'Bad request'],
     ['a POST', get('/').replace('GET', 'POST'), 405, 'Method not allowed'],
     ['a prefetch', get(EVERGREEN_PATH, 'Sec-Purpose: prefetch\r\nConnection: close\r\n'), 503, 'Try again'],
-  ])('for %s names no part of the system', async (_, bytes, status, title) => {
+  ])('for %s does not name the software', async (_, bytes, status, title) => {
     const { port } = await adServerBench();
     const [answer] = await exchange(port, bytes);
     expect(answer?.status).toBe(status);
@@ -161,7 +161,7 @@ describe('an error page', () => {
       expect(body).toContain(`<title>${title}</title><style>p { margin: 0 }</style><p class="s${status}">`);
       expect(body).toContain(`No click was recorded.`);
       expect(body).toMatch(new RegExp(` é ${title} \\$& \\{other\\}$`));
-      // The page may load what its author wants.
+      // A page from a template can load other resources.
       expect(answer?.headers['content-security-policy']).toBeUndefined();
     }
     const socket = await rawConnection(port);
@@ -182,7 +182,7 @@ describe('an error page', () => {
     },
   );
 
-  it('may be the example of docs/running.md', () => {
+  it('can be the example of docs/running.md', () => {
     const [, example = ''] = /```html\n(.*?)```/s.exec(readPage('docs/running.md')) ?? [];
     const path = join(temporaryFolder(), 'error.html');
     writeFileSync(path, example);
@@ -192,7 +192,7 @@ describe('an error page', () => {
     expect(html).not.toMatch(/\{\w+\}/);
   });
 
-  it('may be a symbolic link, as Kubernetes mounts a ConfigMap, of exactly 64 KiB', () => {
+  it('can be a symbolic link, as Kubernetes mounts a ConfigMap, to a file of exactly 64 KiB', () => {
     const folder = temporaryFolder();
     writeFileSync(join(folder, 'real.html'), '{message}'.padEnd(65_536));
     symlinkSync('real.html', join(folder, 'error.html'));

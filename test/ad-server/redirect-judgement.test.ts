@@ -5,7 +5,7 @@ import { CHROME, EVERGREEN_PATH, redirectBench, sampleAd, sign } from '../suppor
 
 const BOT = 'Twitterbot/1.0';
 
-describe('an invalid click is recorded with its reason, and its visitor redirected all the same', () => {
+describe('an invalid click is recorded with its reason and still redirected', () => {
   it('bot', () => {
     const bench = redirectBench();
     bench.send({ headers: { 'user-agent': BOT } });
@@ -13,7 +13,7 @@ describe('an invalid click is recorded with its reason, and its visitor redirect
     expect(bench.answers[0]).toMatchObject({ is: 'redirect', location: expect.stringContaining('landing') });
   });
 
-  it('expired, from the second that the link names', () => {
+  it('expired, from the expiry time of the link', () => {
     const expiresAt = Date.UTC(2026, 0, 1);
     vi.useFakeTimers({ toFake: ['Date'] });
     onTestFinished(() => void vi.useRealTimers());
@@ -28,7 +28,7 @@ describe('an invalid click is recorded with its reason, and its visitor redirect
     expect(bench.answers).toHaveLength(2);
   });
 
-  it('expired, once the longest life has passed, though the link says otherwise', () => {
+  it('expired, after the maximum life, even if the link has a later expiry time', () => {
     const bench = redirectBench();
     const nowMs = Date.now();
     const old = { adId: 42, nonce: nonceAt(nowMs - 91 * DAY_MS), expiresAt: nowMs + DAY_MS };
@@ -57,7 +57,7 @@ describe('an invalid click is recorded with its reason, and its visitor redirect
     expect(bench.answers).toHaveLength(5);
   });
 
-  it('double_click, though the clock was set back or ahead between the two', () => {
+  it('double_click, even if the clock was set back or forward between the clicks', () => {
     vi.useFakeTimers({ toFake: ['Date'] });
     onTestFinished(() => void vi.useRealTimers());
     const bench = redirectBench({ doubleClickMs: 60_000 });
@@ -73,14 +73,14 @@ describe('an invalid click is recorded with its reason, and its visitor redirect
     ]);
   });
 
-  it('double_click, though the link is spelled with another query', () => {
+  it('double_click, even if the link has another query', () => {
     const bench = redirectBench({ doubleClickMs: 60_000 });
     bench.send();
     bench.send({ url: `${EVERGREEN_PATH}?again` });
     expect([bench.take().invalid, bench.take().invalid]).toEqual([null, 'double_click']);
   });
 
-  it('but a click that was invalid itself is no first one of a double click', () => {
+  it('but an invalid click is not the first one of a double click', () => {
     const bench = redirectBench({ doubleClickMs: 60_000, ad: sampleAd({ paused: true }) });
     bench.send();
     expect(bench.take().invalid).toBe('paused');
@@ -91,14 +91,14 @@ describe('an invalid click is recorded with its reason, and its visitor redirect
 });
 
 describe('a click on an ad whose budget is exhausted', () => {
-  it('goes through, marked', () => {
+  it('is recorded with the flag', () => {
     const bench = redirectBench({ ad: sampleAd({ budgetExhausted: true }) });
     bench.send();
     expect(bench.take()).toMatchObject({ budgetExhausted: true, invalid: null });
     expect(bench.answers[0]).toMatchObject({ location: expect.stringContaining('https://landing.example/') });
   });
 
-  it("goes to the campaign's fallback, filled in like the ad's own", () => {
+  it('is redirected to the fallback URL of the campaign, with its placeholders replaced', () => {
     const fallbackUrl = 'https://fallback.example/{campaign_id}?c={click_id}';
     const bench = redirectBench({ ad: sampleAd({ budgetExhausted: true, fallbackUrl }) });
     bench.send();
@@ -106,7 +106,7 @@ describe('a click on an ad whose budget is exhausted', () => {
     expect(bench.answers[0]).toMatchObject({ location: `https://fallback.example/7?c=${clickId}` });
   });
 
-  it('never goes to the fallback while the budget-exhausted flag is off', () => {
+  it('is not redirected to the fallback URL while the budget-exhausted flag is off', () => {
     const bench = redirectBench({ ad: sampleAd({ fallbackUrl: 'https://fallback.example/' }) });
     bench.send();
     bench.take();

@@ -5,7 +5,7 @@ import { DAY_MS } from '../support/link-samples.ts';
 import { CHROME, counted, EVERGREEN_PATH, redirectBench, sampleAd, sign } from '../support/redirect-bench.ts';
 
 describe('a click', () => {
-  it('is answered only after it was recorded', () => {
+  it('is answered only after it has been recorded', () => {
     const bench = redirectBench();
     bench.send();
     expect(bench.answers).toEqual([]);
@@ -19,14 +19,14 @@ describe('a click', () => {
     ]);
   });
 
-  it('is recorded with all that the handler needs, of the time it was clicked', async () => {
+  it('is recorded with all fields that the handler needs, as of the time of the click', async () => {
     const bench = redirectBench();
     const before = Date.now();
     bench.send({
       headers: { 'user-agent': CHROME, referer: 'https://publisher.example/page?person=7' },
     });
     const after = Date.now();
-    // The price may change before the spool answers: what counts is the price at the click.
+    // The price changes before the spool answers. The price at the time of the click counts.
     bench.catalog.set(42, sampleAd({ priceMicros: 1 }));
     const click = bench.take();
     expect(click).toMatchObject({
@@ -48,7 +48,7 @@ describe('a click', () => {
     expect(await counted(bench.metrics.clicksAccepted, { kind: 'evergreen' })).toBe(1);
   });
 
-  it('on an impression link carries its nonce', async () => {
+  it('on an impression link has its nonce', async () => {
     const bench = redirectBench();
     const link = impressionLink(42, DAY_MS);
     bench.send({ url: `/c/${sign(link)}` });
@@ -56,7 +56,7 @@ describe('a click', () => {
     expect(await counted(bench.metrics.clicksAccepted, { kind: 'impression' })).toBe(1);
   });
 
-  it('gets an id of its own every time', () => {
+  it('gets a new id each time', () => {
     const bench = redirectBench({ doubleClickMs: 0 });
     const ids = Array.from({ length: 100 }, () => {
       bench.send();
@@ -65,7 +65,7 @@ describe('a click', () => {
     expect(new Set(ids).size).toBe(100);
   });
 
-  it('may bring a query of any kind', () => {
+  it('can have any query', () => {
     const bench = redirectBench();
     bench.send({ url: `${EVERGREEN_PATH}?utm_source=a&b=%00` });
     expect(bench.take().adId).toBe(42);
@@ -77,7 +77,7 @@ describe('a click', () => {
     expect(bench.take().userAgent).toBe(CHROME.padEnd(512, 'x'));
   });
 
-  it('may lack every header and even its peer', () => {
+  it('can have no headers and no peer address', () => {
     const bench = redirectBench();
     bench.send({ headers: {}, peer: undefined });
     expect(bench.take()).toMatchObject({
@@ -88,7 +88,7 @@ describe('a click', () => {
     });
   });
 
-  it('never carries the raw address of its visitor, wherever that was found', () => {
+  it('never contains the full address of its visitor, from the peer or from a header', () => {
     const addresses = ['198.51.100.77', '::ffff:198.51.100.77', '2001:db8:1:2:3:4:5:6', 'fe80::77%eth0'];
     for (const address of addresses) {
       for (const request of [
@@ -108,7 +108,7 @@ describe('a click', () => {
   });
 });
 
-describe('what is no click', () => {
+describe('a request that is not a click', () => {
   it('HEAD redirects and records nothing', () => {
     const bench = redirectBench();
     bench.send({ method: 'HEAD' });
@@ -118,7 +118,7 @@ describe('what is no click', () => {
     ]);
   });
 
-  it('HEAD before the click does not make it a double click', () => {
+  it('HEAD before a click does not make it a double click', () => {
     const bench = redirectBench();
     bench.send({ method: 'HEAD' });
     bench.send();
@@ -157,14 +157,14 @@ describe('what is no click', () => {
     '/c/%00',
     '*',
     `/c/${'A'.repeat(10_000)}`,
-  ])('a path that is no link of ours is not found: %s', (url) => {
+  ])('a path without a valid link is not found: %s', (url) => {
     const bench = redirectBench();
     bench.send({ url });
     expect(bench.answers).toEqual([{ is: 'not_found' }]);
     expect(bench.waiting).toEqual([]);
   });
 
-  it('a good link to an ad that is not known yet is counted and asked to come again', async () => {
+  it('a valid link to an ad that is not in the catalog is counted and can be retried', async () => {
     const bench = redirectBench({ ad: undefined });
     bench.send();
     expect(bench.answers).toEqual([{ is: 'unknown_ad' }]);
@@ -176,8 +176,8 @@ describe('what is no click', () => {
   });
 });
 
-describe('a spool that takes no clicks', () => {
-  it('redirects without recording, says so and counts it', async () => {
+describe('a spool that refuses clicks', () => {
+  it('leads to a redirect without a click id, which is counted', async () => {
     const bench = redirectBench({ whenFull: 'redirect' });
     bench.send();
     bench.refuse();
@@ -188,7 +188,7 @@ describe('a spool that takes no clicks', () => {
     expect(await counted(bench.metrics.clicksAccepted, { kind: 'evergreen' })).toBe(0);
   });
 
-  it('or refuses, where it was told to', async () => {
+  it('leads to a refusal with SPOOL_FULL=refuse', async () => {
     const bench = redirectBench({ whenFull: 'refuse' });
     bench.send();
     bench.refuse();
@@ -196,7 +196,7 @@ describe('a spool that takes no clicks', () => {
     expect(await counted(bench.metrics.clicksUnrecorded)).toBe(1);
   });
 
-  it('forgets the click, so that the next try is no double click', () => {
+  it('does not store a first click, so that the next attempt is not a double click', () => {
     const bench = redirectBench({ doubleClickMs: 60_000 });
     bench.send();
     bench.refuse();
@@ -204,7 +204,7 @@ describe('a spool that takes no clicks', () => {
     expect(bench.take().invalid).toBeNull();
   });
 
-  it('does not forget the first click when it refuses the second', () => {
+  it('keeps the first click when it refuses the second one', () => {
     const bench = redirectBench({ doubleClickMs: 60_000 });
     bench.send();
     bench.take();
@@ -216,7 +216,7 @@ describe('a spool that takes no clicks', () => {
 });
 
 describe('a destination', () => {
-  it('without placeholders is sent as it is', () => {
+  it('without placeholders is sent unchanged', () => {
     const bench = redirectBench({
       ad: sampleAd({ urlTemplate: 'https://landing.example/a?b=%7Bclick_id%7D' }),
     });
@@ -225,7 +225,7 @@ describe('a destination', () => {
     expect(bench.answers[0]).toMatchObject({ location: 'https://landing.example/a?b=%7Bclick_id%7D' });
   });
 
-  it('gets every placeholder filled, however often', () => {
+  it('has every occurrence of a placeholder replaced', () => {
     const urlTemplate = 'https://landing.example/{ad_id}/{ad_id}/{click_id}#{click_id}{campaign_id}';
     const bench = redirectBench({ ad: sampleAd({ urlTemplate }) });
     bench.send();
@@ -235,7 +235,7 @@ describe('a destination', () => {
     });
   });
 
-  it('is taken from the ad that the link names', () => {
+  it('is the one of the ad in the link', () => {
     const bench = redirectBench();
     bench.catalog.set(43, sampleAd({ id: 43, urlTemplate: 'https://other.example/' }));
     bench.send({ url: `/c/${sign(evergreenLink(43))}` });

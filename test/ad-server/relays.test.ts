@@ -13,7 +13,7 @@ import { append, openSpool, ROOMY } from '../support/spool-bench.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 import { until } from '../support/until.ts';
 
-it('A running ad server relays the spools that others leave behind, and its own', async () => {
+it('an ad server relays its own spool and those of processes that have ended', async () => {
   const root = temporaryFolder();
   const spool = openSpool({ root });
   const broker = new FakeBroker();
@@ -28,7 +28,7 @@ it('A running ad server relays the spools that others leave behind, and its own'
     adoptMs: 20,
   });
   await append(spool, ['own']);
-  // One whose owner lives is left alone, and one that cannot be read keeps no other from being adopted.
+  // A spool in use is not adopted, and a spool that cannot be read does not prevent the adoption of others.
   const alive = new Spool({ ...ROOMY, root }, silent);
   await append(alive, ['alive']);
   const unreadable = join(root, uuidV7());
@@ -49,10 +49,10 @@ it('A running ad server relays the spools that others leave behind, and its own'
   expect(failures).toEqual([]);
 });
 
-it('Looking at 64 spools that others own or left behind never takes long at once', async () => {
+it('the search over 64 spools does not block the event loop', async () => {
   const root = temporaryFolder();
   const owned = Array.from({ length: 64 }, () => openSpool({ root }));
-  // Several windows of the scan.
+  // Large enough for several windows of the scan.
   const dead = new Spool({ ...ROOMY, root, segmentBytes: 100_000_000 }, silent);
   for (let count = 0; count < 40; count += 1) await append(dead, Array(50).fill('x'.repeat(500)));
   dead.close();
@@ -61,7 +61,7 @@ it('Looking at 64 spools that others own or left behind never takes long at once
     throw new Error('A spool cannot be read');
   };
   const spools = adoptDeadSpools(root, unwanted);
-  // Between two steps of the search the loop gets its turn: count how many turns it had.
+  // Counts the iterations of the event loop between the steps of the search.
   const tick = () => {
     turns += 1;
     immediate = setImmediate(tick);
@@ -69,6 +69,6 @@ it('Looking at 64 spools that others own or left behind never takes long at once
   let immediate = setImmediate(tick);
   for await (const found of spools) found.release();
   clearImmediate(immediate);
-  // One for each spool, and one for each window of the dead one.
+  // One for each spool, and one for each window of the abandoned one.
   expect(turns).toBeGreaterThanOrEqual(owned.length + 3);
 });

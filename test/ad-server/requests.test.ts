@@ -7,7 +7,7 @@ import { DAY_MS } from '../support/link-samples.ts';
 import { exchange } from '../support/raw-http.ts';
 import { CHROME, decode, EVERGREEN_PATH, sign } from '../support/redirect-bench.ts';
 
-/** A request as people, programs and proxies send it: made after public bug reports. */
+/** A request of a browser, a program or a proxy, based on public bug reports. */
 type Case = {
   readonly id: string;
   readonly target?: string;
@@ -27,18 +27,18 @@ const caseOf = (id: string): Case => {
   return found;
 };
 
-/** Case ids whose clicks are recorded and not paid for, with the reason. */
+/** Cases whose clicks are recorded as invalid, with the reason. */
 const INVALID: Readonly<Record<string, string>> = {
   'img-tag': 'not_navigation',
   'program-powershell': 'bot',
   'preview-viber': 'bot',
 };
-/** Case ids that are no clicks, with the status. Node's parser refuses bare line feeds. */
+/** Cases that are not clicks, with the status. Node's parser refuses bare line feeds. */
 const REFUSED: Readonly<Record<string, number>> = { 'lf-only': 400 };
 
 const impression = () => sign(impressionLink(42, DAY_MS));
 
-/** The bytes of a request, each `{I}` a fresh link. */
+/** The bytes of a request, with a new link in place of each `{I}`. */
 function bytesOf({ target = '', raw, headers = [], body, ua = CHROME, noua = false }: Case): string {
   const filled = (text: string) =>
     text
@@ -68,8 +68,8 @@ async function send(request: Case, options: Parameters<typeof adServerBench>[0] 
   return { answers, clicks: clicks.map(decode) };
 }
 
-describe('a request as it comes', () => {
-  it.each(cases.map((one) => [one.id, one] as const))('%s', async (id, request) => {
+describe('a real request', () => {
+  it.each(cases.map((request) => [request.id, request] as const))('%s', async (id, request) => {
     const { answers, clicks } = await send(request);
     if (REFUSED[id] !== undefined) {
       expect(answers.map(({ status }) => status)).toEqual([REFUSED[id]]);
@@ -102,7 +102,7 @@ describe('a request as it comes', () => {
     '/?utm=1',
     '.?utm=1',
     '#fragment',
-  ])('with %s behind the token is a click of that link', async (tail) => {
+  ])('with %s after the token is a click on the link', async (tail) => {
     const { answers, clicks } = await send({ id: '', target: `/c/{I}${tail}` });
     expect(answers.map(({ status }) => status)).toEqual([302]);
     expect(clicks.map(({ invalid, adId }) => [invalid, adId])).toEqual([[null, 42]]);
@@ -116,7 +116,7 @@ describe('a request as it comes', () => {
     },
   );
 
-  it('has a query of any length that fits into a header', async () => {
+  it('can have a query of any length that fits into the headers', async () => {
     const { answers } = await send({ id: '', target: `/c/{I}?q=${'a'.repeat(15_000)}` });
     expect(answers.map(({ status }) => status)).toEqual([302]);
   });
@@ -129,7 +129,7 @@ describe('a request as it comes', () => {
     ['something before it', (token: string) => `x${token}`],
     ['a segment before it', (token: string) => `x/${token}`],
     ['a dot in front', (token: string) => `.${token}`],
-  ])('with %s is no link: the tag covers the whole token', async (_, change) => {
+  ])('with %s is not found, because the tag covers the whole token', async (_, change) => {
     const { answers, clicks } = await send({ id: '', target: `/c/${change(impression())}` });
     expect(answers.map(({ status }) => status)).toEqual([404]);
     expect(clicks).toEqual([]);
@@ -137,7 +137,7 @@ describe('a request as it comes', () => {
 });
 
 describe('a click URL that a page loads', () => {
-  it.each(['no-cors', 'cors', 'same-spool', 'websocket', ''])(
+  it.each(['no-cors', 'cors', 'same-origin', 'websocket', ''])(
     'with Sec-Fetch-Mode "%s" leads on and is not paid for, and leaves the link to the person who clicks it',
     async (mode) => {
       const { port, bench } = await adServerBench({ recording: true });
@@ -184,7 +184,7 @@ describe('a click without a user agent', () => {
   });
 });
 
-it('an edge that hides user agents is counted, and not held against visitors', async () => {
+it('clicks with user agents that a CDN hides are counted and not judged as bots', async () => {
   const { port, bench } = await adServerBench({ recording: true });
   await exchange(port, bytesOf(caseOf('anybody-behind-cloudfront')));
   await exchange(port, bytesOf(caseOf('plain')));

@@ -7,7 +7,7 @@ import { until } from '../support/until.ts';
 
 const TOKEN = EVERGREEN_PATH.slice('/c/'.length);
 
-describe('a malformed link gets a page that says so', () => {
+describe('a malformed link gets an error page', () => {
   it.each([
     ['nothing', '/c/'],
     ['an encoded NUL', '/c/%00'],
@@ -50,7 +50,7 @@ describe('a malformed link gets a page that says so', () => {
     ['a NUL', Buffer.from([0])],
     ['every byte there is', Buffer.from(Array.from({ length: 256 }, (_, byte) => byte))],
     ['high bytes', Buffer.from([0xff, 0xfe, 0xc0, 0x80])],
-  ])('never 500: raw bytes of %s', async (_, raw) => {
+  ])('without status 500: raw bytes of %s', async (_, raw) => {
     const { port, bench } = await adServerBench({ recording: false });
     const [before = '', after = ''] = get('/c/#').split('#');
     const [answer] = await exchange(port, Buffer.concat([Buffer.from(before), raw, Buffer.from(after)]));
@@ -59,7 +59,7 @@ describe('a malformed link gets a page that says so', () => {
     expect((await exchange(port, get('/nowhere')))[0]?.status).toBe(404);
   });
 
-  it('and with HEAD the same without the page', async () => {
+  it('with HEAD, without the page', async () => {
     const { port } = await adServerBench();
     const socket = await rawConnection(port);
     const answers = readToEnd(socket, ['HEAD']);
@@ -80,7 +80,7 @@ describe('a request that cannot be read', () => {
     ],
     ['a NUL in a header', 'GET / HTTP/1.1\r\nHost: x\r\nCookie: a\0b\r\n\r\n'],
     ['no host', 'GET / HTTP/1.1\r\n\r\n'],
-  ])('gets a 400 and the end of its connection: %s', async (_, bytes) => {
+  ])('gets a 400 and a closed connection: %s', async (_, bytes) => {
     const { port } = await adServerBench();
     const answers = await exchange(port, bytes);
     expect(answers).toEqual([expect.objectContaining({ status: 400 })]);
@@ -99,13 +99,13 @@ describe('a request that cannot be read', () => {
     });
   });
 
-  it('is refused for a path that is longer than a header block may be', async () => {
+  it('is refused if its path is longer than the maximum header block', async () => {
     const { port } = await adServerBench();
     const [answer] = await exchange(port, get(`/c/${'A'.repeat(60_000)}`));
     expect([404, 414, 431]).toContain(answer?.status);
   });
 
-  it('may have ordinary headers of 12 000 bytes', async () => {
+  it('can have ordinary headers of 12 000 bytes', async () => {
     const { port } = await adServerBench();
     const [answer] = await exchange(
       port,
@@ -114,9 +114,9 @@ describe('a request that cannot be read', () => {
     expect(answer?.status).toBe(302);
   });
 
-  it('is cut off when its headers come too slowly, others not', async () => {
+  it('is closed when its headers arrive too slowly; other connections stay open', async () => {
     const { port, server } = await adServerBench();
-    // Looked at every few seconds; only the age at which a request is cut off is shorter here.
+    // Node checks this every few seconds. Only the limit is lower here.
     server.headersTimeout = 200;
     const socket = await rawConnection(port);
     const ended = once(socket, 'close');
@@ -128,7 +128,7 @@ describe('a request that cannot be read', () => {
     expect((await exchange(port, get(EVERGREEN_PATH)))[0]?.status).toBe(302);
   });
 
-  it('is one of many at once, and none of them stops the others', async () => {
+  it('does not affect others when many arrive at a time', async () => {
     const { port } = await adServerBench();
     const bad = ['GARBAGE\r\n\r\n', get('/c/%00'), get(`/c/${'A'.repeat(30_000)}`), '\0\0\0\0'];
     const answers = await Promise.all(

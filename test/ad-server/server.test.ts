@@ -27,7 +27,7 @@ describe('a click over HTTP', () => {
     });
   });
 
-  it('gets nothing before it was recorded', async () => {
+  it('gets no response before it is recorded', async () => {
     const { port, bench } = await adServerBench({ recording: false });
     const socket = await rawConnection(port);
     const received: Buffer[] = [];
@@ -35,14 +35,14 @@ describe('a click over HTTP', () => {
     const answers = readToEnd(socket);
     socket.write(get(EVERGREEN_PATH));
     await until('the click to wait for its record', () => bench.waiting.length === 1);
-    // Another request is answered meanwhile: what would have been sent would have arrived.
+    // Another request is answered first, so an early response would have arrived by now.
     expect((await exchange(port, get('/nowhere')))[0]?.status).toBe(404);
     expect(received).toEqual([]);
     const { clickId } = bench.take();
     expect((await answers)[0]).toMatchObject({ status: 302, headers: { 'tollway-click': clickId } });
   });
 
-  it('carries the address of its peer into the event, truncated', async () => {
+  it('has the truncated address of its peer in the event', async () => {
     const { port, bench } = await adServerBench({ recording: false });
     const answers = exchange(port, get(EVERGREEN_PATH));
     await until('the click to wait for its record', () => bench.waiting.length === 1);
@@ -60,7 +60,7 @@ describe('a click over HTTP', () => {
     });
   });
 
-  it('that is prefetched gets a 503 that nobody keeps', async () => {
+  it('that is a prefetch gets a 503 that must not be cached', async () => {
     const { port } = await adServerBench();
     const [answer] = await exchange(
       port,
@@ -73,7 +73,7 @@ describe('a click over HTTP', () => {
     expect(answer?.headers.location).toBeUndefined();
   });
 
-  it('on an ad that is not known yet gets a page, and when to come again', async () => {
+  it('on an ad that is not in the catalog gets a page and Retry-After', async () => {
     const { port } = await adServerBench({ ad: undefined });
     const [answer] = await exchange(port, get(EVERGREEN_PATH));
     expect(answer).toMatchObject({ status: 503, headers: { 'retry-after': '5', 'tollway-click': 'none' } });
@@ -93,7 +93,7 @@ describe('a click over HTTP', () => {
     ]);
   });
 
-  it('whose visitor has gone before the answer harms nobody', async () => {
+  it('whose visitor disconnects before the response does not affect others', async () => {
     const { port, bench } = await adServerBench({ recording: false });
     const socket = await rawConnection(port);
     socket.write(get(EVERGREEN_PATH));
@@ -107,7 +107,7 @@ describe('a click over HTTP', () => {
     expect((await exchange(port, get('/nowhere')))[0]?.status).toBe(404);
   });
 
-  it('on an ad whose destination cannot stand in a header harms nobody, and nobody pays for it', async () => {
+  it('on an ad whose destination is not valid in a header does not affect others and is not charged', async () => {
     const { port, bench } = await adServerBench({ recording: false });
     bench.catalog.set(42, sampleAd({ urlTemplate: 'https://landing.example/\u2028\r\nSet-Cookie: a=b' }));
     const [answer] = await exchange(port, get(EVERGREEN_PATH));
@@ -118,7 +118,7 @@ describe('a click over HTTP', () => {
 });
 
 describe('one connection', () => {
-  it('is kept and used again', async () => {
+  it('stays open for the next request', async () => {
     const { port } = await adServerBench();
     const agent = new Agent({ keepAlive: true, maxSockets: 1 });
     const ports = new Set<number | undefined>();
@@ -136,7 +136,7 @@ describe('one connection', () => {
     expect(ports.size).toBe(1);
   });
 
-  it('gets its pipelined requests answered, each in its turn', async () => {
+  it('gets the responses to pipelined requests in order', async () => {
     const { port } = await adServerBench();
     const paths = [EVERGREEN_PATH, '/nowhere', EVERGREEN_PATH, '/c/x', EVERGREEN_PATH];
     const answers = await exchange(port, paths.map((path) => get(path, '')).join('') + get('/nowhere'));
@@ -145,7 +145,7 @@ describe('one connection', () => {
     expect(new Set(told).size).toBe(3);
   });
 
-  it('gets its pipelined answers in order though they become ready in another', async () => {
+  it('gets pipelined responses in order even if they are ready in another order', async () => {
     const { port, bench } = await adServerBench({ recording: false });
     const answers = exchange(port, get(`${EVERGREEN_PATH}?1`, '') + get(`${EVERGREEN_PATH}?2`));
     await until('both clicks to wait', () => bench.waiting.length === 2);
@@ -156,14 +156,14 @@ describe('one connection', () => {
     expect(ids).toEqual([first, second].map((click) => JSON.parse(click?.encoded ?? '{}').clickId));
   });
 
-  it('gets the answer to its click though garbage follows at once', async () => {
+  it('gets the response to its click even if invalid bytes follow at once', async () => {
     const { port } = await adServerBench();
     const answers = await exchange(port, `${get(EVERGREEN_PATH, '')}GARBAGE\r\n\r\n`);
     expect(answers[0]?.status).toBe(302);
   });
 });
 
-describe('what is not answered with a redirect', () => {
+describe('a request without a redirect', () => {
   it.each(['POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH', 'PROPFIND'])(
     '%s gets a 405 that says what is allowed',
     async (method) => {
@@ -180,7 +180,7 @@ describe('what is not answered with a redirect', () => {
     },
   );
 
-  it('is counted by kind, however many kinds of requests there are', async () => {
+  it('is counted by kind of response', async () => {
     const { port, bench } = await adServerBench();
     await exchange(port, get('/nowhere'));
     await exchange(port, get(EVERGREEN_PATH));
@@ -190,7 +190,7 @@ describe('what is not answered with a redirect', () => {
       expect(await counted(bench.metrics.redirects, { answer })).toBe(1);
     }
     const { values } = await bench.metrics.redirects.get();
-    // One for each kind of answer: they stand at 0 from the start.
+    // One series for each kind of response, which all start at 0.
     expect(values).toHaveLength(8);
   });
 });

@@ -4,39 +4,39 @@ import { describe, expect, it } from 'vitest';
 import { createVisitorAddress, referrerHost, truncateAddress } from '../../ad-server/http/visitor.ts';
 import { parseConfig } from '../../common/config/config.ts';
 
-/** Finds a visitor behind the proxies of a `TRUSTED_PROXIES`. */
+/** Finds the address of a visitor behind the proxies of a `TRUSTED_PROXIES`. */
 function visitorBehind(proxies: string, peer: string | undefined, forwardedFor?: string | string[]): string {
   const { TRUSTED_PROXIES } = parseConfig({ TRUSTED_PROXIES: proxies });
   return createVisitorAddress(TRUSTED_PROXIES)(peer, forwardedFor);
 }
 
 describe("the visitor's address", () => {
-  it('is the peer where no proxy is trusted, whatever X-Forwarded-For says', () => {
+  it('is the peer if no proxy is trusted, with any X-Forwarded-For', () => {
     expect(visitorBehind('', '198.51.100.7', '203.0.113.9')).toBe('198.51.100.7');
   });
 
-  it('is the peer where that is no trusted proxy, whatever X-Forwarded-For says', () => {
+  it('is the peer if it is not a trusted proxy, with any X-Forwarded-For', () => {
     expect(visitorBehind('10.0.0.0/8', '198.51.100.7', '203.0.113.9')).toBe('198.51.100.7');
     expect(visitorBehind('10.0.0.0/8', '198.51.100.7', '203.0.113.9, 10.0.0.1')).toBe('198.51.100.7');
   });
 
-  it('is what a trusted proxy says', () => {
+  it('is the one that a trusted proxy adds', () => {
     expect(visitorBehind('10.0.0.0/8', '10.1.2.3', '203.0.113.9')).toBe('203.0.113.9');
     expect(visitorBehind('2001:db8::/32', '2001:db8::1', '2001:db9::7')).toBe('2001:db9::7');
   });
 
-  it('is the rightmost that is no trusted proxy: what lies left of it the visitor may have written', () => {
+  it('is the rightmost one that is not a trusted proxy, because the visitor can have written those left of it', () => {
     expect(visitorBehind('10.0.0.0/8', '10.1.2.3', '1.1.1.1, 203.0.113.9, 10.9.9.9')).toBe('203.0.113.9');
     expect(visitorBehind('10.0.0.0/8,::1', '::1', '1.1.1.1,203.0.113.9,10.9.9.9,10.9.9.8')).toBe(
       '203.0.113.9',
     );
   });
 
-  it('is the outermost proxy where all hops are trusted', () => {
+  it('is the leftmost one if all are trusted proxies', () => {
     expect(visitorBehind('10.0.0.0/8', '10.1.2.3', '10.0.0.5, 10.0.0.6')).toBe('10.0.0.5');
   });
 
-  it('is the last believable hop where one is no address', () => {
+  it('is the last trusted one if the next element is not an address', () => {
     expect(visitorBehind('10.0.0.0/8', '10.1.2.3', '203.0.113.9, unknown')).toBe('10.1.2.3');
     expect(visitorBehind('10.0.0.0/8', '10.1.2.3', '203.0.113.9, <script>, 10.0.0.6')).toBe('10.0.0.6');
     expect(visitorBehind('10.0.0.0/8', '10.1.2.3', '')).toBe('10.1.2.3');
@@ -52,7 +52,7 @@ describe("the visitor's address", () => {
     expect(visitorBehind('10.0.0.0/8', '10.1.2.3', list)).toBe('203.0.113.9');
   });
 
-  it('sees through IPv4 addresses mapped into IPv6', () => {
+  it('is an IPv4 address if it is mapped into IPv6', () => {
     expect(visitorBehind('', '::ffff:198.51.100.7')).toBe('198.51.100.7');
     expect(visitorBehind('10.0.0.0/8', '::ffff:10.1.2.3', '::ffff:203.0.113.9')).toBe('203.0.113.9');
   });
@@ -64,20 +64,20 @@ describe("the visitor's address", () => {
     },
   );
 
-  it('is found in a header that came several times', () => {
+  it('is found in a repeated header', () => {
     expect(visitorBehind('10.0.0.0/8', '10.1.2.3', ['1.1.1.1', '203.0.113.9'])).toBe('203.0.113.9');
   });
 
-  it('is empty for a peer that is gone', () => {
+  it('is empty for a peer that has disconnected', () => {
     expect(visitorBehind('10.0.0.0/8', undefined, '203.0.113.9')).toBe('');
   });
 
-  it('is looked for in bounded time: a header of any length', () => {
+  it('is found in bounded time in a header of any length', () => {
     const hops = Array.from({ length: 100_000 }, () => '10.0.0.1').join(',');
     expect(visitorBehind('10.0.0.0/8', '10.1.2.3', `203.0.113.9,${hops}`)).toBe('10.0.0.1');
   });
 
-  it('is always an address, the peer or a hop', () => {
+  it('is always an address: the peer or an element of the header', () => {
     const hop = fc.oneof(fc.ipV4(), fc.ipV6(), fc.string({ maxLength: 20 }), fc.constant('10.0.0.1'));
     fc.assert(
       fc.property(fc.array(hop, { maxLength: 6 }), (hops) => {
@@ -87,7 +87,7 @@ describe("the visitor's address", () => {
   });
 });
 
-describe('the network that is kept', () => {
+describe('the network of an address', () => {
   it.each([
     ['198.51.100.7', '198.51.100.0/24'],
     ['0.0.0.0', '0.0.0.0/24'],
@@ -103,11 +103,14 @@ describe('the network that is kept', () => {
     expect(truncateAddress(address)).toBe(network);
   });
 
-  it.each(['', 'unknown', '198.51.100', '198.51.100.7:443', '[2001:db8::1]'])('of "%s" is none', (text) => {
-    expect(truncateAddress(text)).toBeNull();
-  });
+  it.each(['', 'unknown', '198.51.100', '198.51.100.7:443', '[2001:db8::1]'])(
+    'does not exist for "%s"',
+    (text) => {
+      expect(truncateAddress(text)).toBeNull();
+    },
+  );
 
-  it('is the same for every address of the network, and says nothing of the rest', () => {
+  it('is the same for every address of the network', () => {
     fc.assert(
       fc.property(fc.ipV4(), fc.nat({ max: 255 }), (address, host) => {
         const neighbour = address.replace(/\d+$/, String(host));
@@ -124,10 +127,10 @@ describe('the network that is kept', () => {
     );
   });
 
-  it('is the same however an IPv6 address is spelled', () => {
+  it('is the same for all forms of an IPv6 address', () => {
     fc.assert(
       fc.property(fc.ipV6(), (address) => {
-        // The URL parser spells an address in full: RFC 5952.
+        // The URL parser returns the canonical form of an address: RFC 5952.
         const canonical = new URL(`http://[${address}]/`).hostname.slice(1, -1);
         expect(truncateAddress(address)).toBe(truncateAddress(canonical));
       }),
@@ -154,7 +157,7 @@ describe("the referrer's host", () => {
     },
   );
 
-  it('is cut at 253 characters', () => {
+  it('is truncated to 253 characters', () => {
     expect(referrerHost(`other://${'a'.repeat(1_000)}/`)).toHaveLength(253);
   });
 });

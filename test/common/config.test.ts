@@ -14,7 +14,7 @@ function problemsOf(env: Record<string, string>): string[] {
 }
 
 describe('the environment', () => {
-  it('may be empty: every setting has its default', () => {
+  it('can be empty: every setting then has its default', () => {
     const config = parseConfig({});
     expect(Object.keys(config).sort()).toEqual(Object.keys(settings).sort());
     expect(config).toMatchObject({
@@ -36,7 +36,7 @@ describe('the environment', () => {
     });
   });
 
-  it('may hold variables of others', () => {
+  it('can have other variables', () => {
     expect(parseConfig({ PATH: '/bin', HOME: '/root' })).toEqual(parseConfig({}));
   });
 
@@ -51,7 +51,7 @@ describe('the environment', () => {
     expect(() => Object.assign(config, { AD_SERVER_PORT: 1 })).toThrow(TypeError);
   });
 
-  it('follows AD_SERVER_PORT with PUBLIC_URL, unless that is set', () => {
+  it('sets the port of PUBLIC_URL to AD_SERVER_PORT by default', () => {
     expect(parseConfig({ AD_SERVER_PORT: '9000' }).PUBLIC_URL).toBe('http://localhost:9000');
     expect(parseConfig({ AD_SERVER_PORT: '9000', PUBLIC_URL: 'https://go.example/' }).PUBLIC_URL).toBe(
       'https://go.example',
@@ -71,7 +71,7 @@ describe('the environment', () => {
 });
 
 describe('a bad environment', () => {
-  it('gets all its problems in one message, each with the name of its setting', () => {
+  it('is refused with all problems in one message, each with the name of its setting', () => {
     const env = {
       AD_SERVER_PORT: 'eighty',
       BROKER: 'rabbit',
@@ -88,7 +88,7 @@ describe('a bad environment', () => {
     }
   });
 
-  it('gets its contradictions beside its other problems', () => {
+  it('is refused with its contradictions and its other problems', () => {
     const problems = problemsOf({
       AD_SERVER_PORT: 'eighty',
       BROKER_RETENTION_DAYS: '30',
@@ -100,7 +100,7 @@ describe('a bad environment', () => {
     );
   });
 
-  it('says what was expected and what came', () => {
+  it('is refused with what was expected and what came', () => {
     expect(problemsOf({ PARALLELIZATION: '33' })).toEqual([
       '  PARALLELIZATION: expected a whole number of 1–32 (lanes), got "33"',
     ]);
@@ -113,7 +113,7 @@ describe('a bad environment', () => {
     const match = /, (\d+)–(\d+)$/.exec(range);
     return match ? [{ name, min: Number(match[1]), max: Number(match[2]), fallback }] : [];
   });
-  /** Settings whose other end would contradict another default. */
+  /** Settings whose minimum or maximum contradicts the default of another setting. */
   const AROUND: Record<string, Record<string, string>> = {
     SPOOL_SEGMENT_BYTES: { SPOOL_MAX_BYTES: '1099511627776' },
     SPOOL_MAX_BYTES: { SPOOL_SEGMENT_BYTES: '4096' },
@@ -122,7 +122,7 @@ describe('a bad environment', () => {
     LEDGER_RETENTION_DAYS: { CLICK_AGE_MAX_DAYS: '2', BROKER_RETENTION_DAYS: '1' },
   };
 
-  it.each(ranged)('$name takes $min and $max and nothing beyond', ({ name, min, max, fallback }) => {
+  it.each(ranged)('$name accepts $min and $max and nothing beyond', ({ name, min, max, fallback }) => {
     const deps = AROUND[name];
     for (const value of [min, max, Number(fallback)]) {
       expect(parseConfig({ ...deps, [name]: String(value) })).toMatchObject({ [name]: value });
@@ -133,7 +133,7 @@ describe('a bad environment', () => {
     }
   });
 
-  it('has ranges to test', () => expect(ranged.length).toBeGreaterThan(15));
+  it('covers the ranges of many settings', () => expect(ranged.length).toBeGreaterThan(15));
 
   it.each([
     ['10.0.0.0/33'],
@@ -162,18 +162,18 @@ describe('settings that contradict each other', () => {
     ]);
   });
 
-  it('may be equal', () => {
+  it('are accepted when they are equal', () => {
     expect(problemsOf({ BROKER_RETENTION_DAYS: '14', CLICK_AGE_MAX_DAYS: '14' })).toEqual([]);
     expect(problemsOf({ SPOOL_SEGMENT_BYTES: '65536', SPOOL_MAX_BYTES: '65536' })).toEqual([]);
   });
 
-  it('are refused where the share of each worker is smaller than a segment', () => {
+  it('are refused when the spool of each worker is smaller than a segment', () => {
     const env = { SPOOL_SEGMENT_BYTES: '65536', SPOOL_MAX_BYTES: '131072', AD_SERVER_WORKERS: '4' };
     expect(problemsOf(env)).toEqual([expect.stringContaining('SPOOL_SEGMENT_BYTES: expected at most')]);
   });
 });
 
-describe('messages never repeat what is secret', () => {
+describe('messages do not contain secrets', () => {
   it.each([
     ['the password of a database of another kind', { DATABASE_URL: 'mysql://u:hunter2@db/tollway' }],
     ['the password of a URL that is none', { DATABASE_URL: 'postgres://u:hunter2@' }],

@@ -72,7 +72,7 @@ it('at the cap, the longest-idle connection is closed for a new one, in the orde
   expect(displaced).toEqual(['full', 'full', 'full']);
 });
 
-it('a connection that waits for its answer is never closed for another: then the new one is', async () => {
+it('a connection with an unanswered request is not closed; the new one is closed instead', async () => {
   const { enter, ask, answers, open } = await cappedServer({ max: 2 });
   const busy = [await enter(), await enter()];
   for (const socket of busy) await ask(socket);
@@ -86,7 +86,7 @@ it('a connection that waits for its answer is never closed for another: then the
   expect(next.closed).toBe(false);
 });
 
-it('one address cannot take the connections of others, unless it is a trusted proxy', async () => {
+it('one address cannot displace the connections of others, unless it is a trusted proxy', async () => {
   const { enter, displaced } = await cappedServer({
     maxPerSource: 2,
     isExempt: (address) => address === '127.0.0.3',
@@ -110,7 +110,7 @@ it('the ports and the reserve stay within the limit of open files', () => {
   expect(openFilesMax()).toBeGreaterThan(0);
 });
 
-it('a want of descriptors or memory is told from other errors, at any depth of causes', () => {
+it('an error for lack of descriptors or memory is recognized, at any depth of causes', () => {
   const coded = (code: string) => Object.assign(new Error(code), { code });
   for (const code of ['EMFILE', 'ENFILE', 'ENOMEM'])
     expect(isOutOfResources(new Error('wrapped', { cause: coded(code) }))).toBe(true);
@@ -128,7 +128,7 @@ it.each([
   expect(sourceOf(address)).toBe(source);
 });
 
-it('idle connections, ten times as many as the cap, do not keep a click from its answer', async () => {
+it('ten times as many idle connections as the cap do not prevent the answer to a click', async () => {
   const { port, bench } = await adServerBench({ connectionsMax: 20 });
   const idle = Array.from({ length: 200 }, () => connect(port, '127.0.0.1').on('error', () => {}));
   onTestFinished(() => idle.forEach((socket) => void socket.destroy()));

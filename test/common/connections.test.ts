@@ -33,7 +33,7 @@ afterEach(() => {
   running.close();
 });
 
-/** Asks over a connection, a new one unless one is given; resolves when the request has come. */
+/** Sends a request over a connection, by default a new one. Resolves when the server has received it. */
 async function ask(socket: Socket = connect(port, '127.0.0.1')): Promise<Socket> {
   const before = answers.length;
   socket.resume().write('GET / HTTP/1.1\r\nHost: test\r\n\r\n');
@@ -41,7 +41,7 @@ async function ask(socket: Socket = connect(port, '127.0.0.1')): Promise<Socket>
   return socket;
 }
 
-it('a connection is ended once nothing was asked for a while, and not before', async () => {
+it('a connection is closed when it has been idle for the limit, not earlier', async () => {
   const socket = await ask();
   answers[0]?.();
   const answeredAt = performance.now();
@@ -49,13 +49,13 @@ it('a connection is ended once nothing was asked for a while, and not before', a
   expect(performance.now() - answeredAt).toBeGreaterThanOrEqual(IDLE_MS - 5);
 });
 
-it('a connection that is used is kept, and one whose request has no answer yet', async () => {
+it('a connection in use and a connection with an unanswered request stay open', async () => {
   const [used, waiting, idle] = [await ask(), await ask(), await ask()];
   answers[0]?.();
   answers[2]?.();
   const idleIsOver = once(idle, 'close');
   const usedAt = performance.now();
-  // The time is the subject: longer than an idle connection is kept.
+  // The test is about time: this is longer than an idle connection stays open.
   while (performance.now() - usedAt < 2 * IDLE_MS) {
     await ask(used);
     answers.at(-1)?.();

@@ -22,7 +22,7 @@ const NAMED: Readonly<Record<string, string>> = { BLOCKED, STOPPING, LOST_RACE: 
 
 type Made = { readonly code: string; readonly retryable: boolean };
 
-/** The code and whether it is retryable of a node that makes an error; `null` for what is neither, or names its code by a variable. */
+/** The code of a node that creates an error, and whether it is retryable. `null` for other nodes, and if the code is a variable. */
 function madeBy(node: ts.Node): Made | null {
   const isError = ts.isNewExpression(node) && node.expression.getText() === 'TollwayError';
   const isExplained = ts.isCallExpression(node) && node.expression.getText() === 'explained';
@@ -76,20 +76,20 @@ describe('docs/errors.md', () => {
     expect(rows.map(({ code }) => code).sort()).toEqual(ERROR_CODES);
   });
 
-  it.each(rows)('says of $code where it comes from, what it means for clicks, and what to do', (row) => {
+  it.each(rows)('explains the source of $code, its effect on clicks, and what to do', (row) => {
     for (const cell of [row.from, row.clicks, row.remedy]) expect(cell).toMatch(/\S/);
     expect(row.retried).toMatch(/^(yes|no|depends)$/);
   });
 
   it.each(rows.filter(({ retried }) => retried !== 'depends'))(
-    'says of $code whether the code makes it retryable: $retried',
+    'states whether $code is retryable: $retried',
     ({ code, retried }) => {
       const others = made.filter((one) => one.code === code && one.retryable !== (retried === 'yes'));
       expect(others).toEqual([]);
     },
   );
 
-  it('says of each SQLSTATE whether its failure is retried', () => {
+  it('states for each SQLSTATE whether it is retried', () => {
     const states = rowsOf(page, 'SQLSTATE').map((row) => cellsOf(row));
     expect(states.length).toBeGreaterThan(5);
     for (const [cell = '', , retried] of states)

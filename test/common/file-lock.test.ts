@@ -7,7 +7,7 @@ import { forkChild, nextMessage } from '../support/child.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 import { until } from '../support/until.ts';
 
-it('is held once, in one process too, and free again after its release', () => {
+it('is exclusive, also within one process, and free again after its release', () => {
   const path = join(temporaryFolder(), 'lock');
   const lock = lockFile(path);
   expect(lock).not.toBeNull();
@@ -19,17 +19,17 @@ it('is held once, in one process too, and free again after its release', () => {
   next?.release();
 });
 
-it('is not lost to its owner when somebody else of the same process looks at it', async () => {
+it('is not released by another attempt in the same process', async () => {
   const path = join(temporaryFolder(), 'lock');
   const lock = lockFile(path);
   expect(lockFile(path)).toBeNull();
-  // POSIX locks of a process are gone once it closes any handle of the file: another process tells.
+  // A process loses its POSIX locks when it closes any handle of the file, so another process checks the lock.
   const child = forkChild('lock', [path]);
   expect(await nextMessage(child)).toBe('refused');
   lock?.release();
 });
 
-it('is refused to others while its owner lives, and given up by the kernel when it is killed', async () => {
+it('is refused to other processes while its owner lives, and released by the kernel when the owner is killed', async () => {
   const path = join(temporaryFolder(), 'lock');
   const child = forkChild('lock', [path]);
   expect(await nextMessage(child)).toBe('taken');
@@ -41,7 +41,7 @@ it('is refused to others while its owner lives, and given up by the kernel when 
   lock.release();
 });
 
-it('is held without anybody who refers to it, through every collection of garbage', async () => {
+it('is not released by the garbage collector', async () => {
   const path = join(temporaryFolder(), 'lock');
   const child = forkChild('lock', [path], ['--expose-gc']);
   expect(await nextMessage(child)).toBe('taken');
@@ -51,7 +51,7 @@ it('is held without anybody who refers to it, through every collection of garbag
   child.kill('SIGKILL');
 });
 
-it('is of one file: of one that was removed, nobody gets it', () => {
+it('is refused for a file that was removed', () => {
   const folder = temporaryFolder();
   const path = join(folder, 'lock');
   const lock = lockFile(path);
@@ -61,17 +61,17 @@ it('is of one file: of one that was removed, nobody gets it', () => {
   lockFile(path)?.release();
 });
 
-it('throws what the file system says where there is no folder', () => {
+it('throws the error of the file system if there is no folder', () => {
   expect(() => lockFile(join(temporaryFolder(), 'missing', 'lock'))).toThrow();
 });
 
-it('throws where its place is taken by a folder', () => {
+it('throws if its path is a folder', () => {
   const path = join(temporaryFolder(), 'lock');
   mkdirSync(path);
   expect(() => lockFile(path)).toThrow();
 });
 
-it('says that descriptors are missing, where SQLite only says that it cannot open the file', () => {
+it('reports a lack of descriptors, where SQLite reports only that it cannot open the file', () => {
   const path = join(temporaryFolder(), 'lock');
   mkdirSync(path);
   const open = vi.spyOn(fs, 'openSync').mockImplementation(() => {
@@ -86,7 +86,7 @@ it('says that descriptors are missing, where SQLite only says that it cannot ope
   }
 });
 
-it('makes no taker wait: fifty looks at the lock of another cost the event loop no time of waiting', async () => {
+it('is refused without waiting: fifty attempts do not block the event loop', async () => {
   const path = join(temporaryFolder(), 'lock');
   const child = forkChild('lock', [path]);
   expect(await nextMessage(child)).toBe('taken');
@@ -95,6 +95,6 @@ it('makes no taker wait: fifty looks at the lock of another cost the event loop 
   for (let count = 0; count < 50; count += 1) expect(lockFile(path)).toBeNull();
   const elapsedMs = performance.now() - startedAt;
   const { user, system } = process.cpuUsage(cpu);
-  // A wait for a lock takes time and no processor: 1 000 ms with SQLite's 20 ms each. Other load takes time, too, hence the wide margin.
+  // Waiting would take time but no CPU: 1 000 ms with SQLite's 20 ms each. The margin is wide because of other load on the machine.
   expect(elapsedMs - (user + system) / 1_000).toBeLessThan(500);
 });

@@ -15,17 +15,17 @@ function problemWith(text: string): string {
 }
 
 describe('link keys', () => {
-  it('are read in their order, spaces around them ignored', () => {
+  it('are parsed in order, ignoring spaces around them', () => {
     const keys = parseLinkKeys(` k1:signs:${SECRET} , old_1-:verifies:${SECRET}`);
     expect(keys).toEqual([k1, { id: 'old_1-', state: 'verifies', secret: k1.secret }]);
   });
 
-  it('are written as they are read', () => {
+  it('are the same after formatting and parsing', () => {
     const keys = [k1, otherKey('k2'), otherKey('old', 'verifies')];
     expect(parseLinkKeys(formatLinkKeys(keys))).toEqual(keys);
   });
 
-  it('take a secret of 16 bytes and not one of 15', () => {
+  it('accept a secret of 16 bytes and refuse one of 15', () => {
     const secretOf = (bytes: number) => Buffer.alloc(bytes, 7).toString('base64url');
     expect(parseLinkKeys(`k1:signs:${secretOf(16)}`)).toHaveLength(1);
     expect(problemWith(`k1:signs:${secretOf(15)}`)).toMatch(/key 1 \(k1\).*at least 16 bytes/);
@@ -55,7 +55,7 @@ describe('link keys', () => {
     ['in the place of the state', `k1:${SECRET}:signs`],
     ['alone', SECRET],
     ['beside another that is wrong', `k1:signs:${SECRET},k2:nonsense:${SECRET}`],
-  ])('never repeat a secret in a message: %s', (_, text) => {
+  ])('do not have their secret in a message: %s', (_, text) => {
     expect(problemWith(text)).not.toContain(SECRET.slice(0, 12));
   });
 });

@@ -4,13 +4,13 @@ import { createMetrics } from '../../common/telemetry/metrics.ts';
 import { EDGE_INVALID_REASONS } from '../../contract/click-event.ts';
 import { REJECT_REASONS } from '../../ledger/dead-letters.ts';
 
-/** Counters whose labels take values that are not known beforehand. */
+/** Counters with label values that are not a closed list. */
 const OPEN = new Set(['tollway_over_delivery_total']);
 const counters = Object.values(metricList).filter(({ kind }) => kind === 'counter');
 
 describe('a counter', () => {
   it.each(counters.map((declaration) => [declaration.name, declaration] as const))(
-    '%s stands at 0 from the start, for each of its label values',
+    '%s starts at 0, for each of its label values',
     async (name, declaration) => {
       const text = await createMetrics().registry.getSingleMetricAsString(name);
       const lines = text.split('\n').filter((line) => line.startsWith(name));
@@ -23,14 +23,14 @@ describe('a counter', () => {
   it.each([
     ['ad server', ['public', 'operations']],
     ['processor', ['operations']],
-  ] as const)('of connections has the ports of the part alone: %s', async (part, ports) => {
+  ] as const)('of connections has only the ports of the component: %s', async (part, ports) => {
     const { registry } = createMetrics(part);
     const text = await registry.getSingleMetricAsString('tollway_connections_displaced_total');
     const shown = [...text.matchAll(/port="(\w+)"/g)].map(([, port]) => port);
     expect([...new Set(shown)]).toEqual(ports);
   });
 
-  it('of clicks knows every outcome with every reason', () => {
+  it('of clicks has every outcome with every reason', () => {
     const reasons = (outcome: string) =>
       metricList.clicks.combinations.flatMap(([of, reason]) => (of === outcome ? [reason] : []));
     expect(reasons('invalid').toSorted()).toEqual([...EDGE_INVALID_REASONS, 'repeat'].toSorted());

@@ -40,11 +40,11 @@ describe('a variable that looks like a setting', () => {
     ['database_url', 'DATABASE_URL'],
     ['KAFKA_TSL', 'KAFKA_TLS'],
     ['AD_SERVER_WORKER', 'AD_SERVER_WORKERS'],
-  ])('%s is taken for %s', (name, nearest) => {
+  ])('%s is reported as a misspelt %s', (name, nearest) => {
     expect(misspeltSettings({ [name]: 'x' })).toEqual([{ name, nearest }]);
   });
 
-  it.each(Object.keys(settings))('%s without its last character is found', (setting) => {
+  it.each(Object.keys(settings))('%s without its last character is reported', (setting) => {
     const name = setting.slice(0, -1);
     expect(misspeltSettings({ [name]: 'x' }).map((found) => found.name)).toEqual([name]);
   });
@@ -58,17 +58,17 @@ describe('a variable that looks like a setting', () => {
   });
 });
 
-describe('a variable of something else', () => {
-  it('is not taken for a setting', () => {
+describe('a variable that is not similar to a setting', () => {
+  it('is not reported', () => {
     expect(COMMON.length).toBeGreaterThan(100);
     expect(misspeltSettings(Object.fromEntries(COMMON))).toEqual([]);
   });
 
-  it('is not found in the environment of this machine', () => {
+  it('is not reported from the environment of the test itself', () => {
     expect(misspeltSettings(process.env)).toEqual([]);
   });
 
-  it('is not a setting itself', () => {
+  it('is not reported if it is a setting', () => {
     expect(misspeltSettings(Object.fromEntries(Object.keys(settings).map((name) => [name, 'x'])))).toEqual(
       [],
     );

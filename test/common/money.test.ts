@@ -9,7 +9,7 @@ import {
 } from '../../common/money.ts';
 
 describe('an amount', () => {
-  it('is the same after it was written and read again', () => {
+  it('is the same after formatting and parsing', () => {
     fc.assert(
       fc.property(fc.bigInt({ min: -AMOUNT_MICROS_MAX, max: AMOUNT_MICROS_MAX }), (micros) => {
         expect(parseAmount(formatAmount(micros))).toBe(micros);
@@ -17,7 +17,7 @@ describe('an amount', () => {
     );
   });
 
-  it('is the same after it was read and written again, in one form', () => {
+  it('has one canonical form after parsing and formatting', () => {
     const written = fc
       .tuple(fc.nat(999_999_999), fc.stringMatching(/^\d{0,6}$/))
       .map(([units, decimals]) => (decimals === '' ? `${units}` : `${units}.${decimals}`));
@@ -37,7 +37,7 @@ describe('an amount', () => {
     ['-0.01', -10_000n],
     ['1000000000', AMOUNT_MICROS_MAX],
     ['007', 7_000_000n],
-  ])('%s is read as %d micros', (text, micros) => {
+  ])('%s is parsed as %d micros', (text, micros) => {
     expect(parseAmount(text)).toBe(micros);
   });
 
@@ -48,7 +48,7 @@ describe('an amount', () => {
     [1_234_500n, '1.2345'],
     [-3_000_000n, '-3.00'],
     [10n ** 18n, '1000000000000.00'],
-  ])('of %d micros is written as %s', (micros, text) => {
+  ])('of %d micros is formatted as %s', (micros, text) => {
     expect(formatAmount(micros)).toBe(text);
   });
 
@@ -73,12 +73,12 @@ describe('an amount', () => {
     '-1000000000.01',
     '99999999999',
     '1.5\n',
-  ])('%j is refused, and named', (text) => {
+  ])('%j is refused with an error that quotes it', (text) => {
     expect(() => parseAmount(text)).toThrow(expect.objectContaining({ code: 'bad_amount' }));
     expect(() => parseAmount(text)).toThrow(`"${text}"`);
   });
 
-  it('that has to be more than zero is', () => {
+  it('that must be above zero is refused at 0 and below', () => {
     expect(parsePositiveAmount('0.000001')).toBe(1n);
     for (const text of ['0', '0.00', '-0', '-1']) {
       expect(() => parsePositiveAmount(text)).toThrow(expect.objectContaining({ code: 'bad_amount' }));

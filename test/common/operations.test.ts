@@ -35,7 +35,7 @@ async function get(
 }
 
 describe('an operations server', () => {
-  it('lists what keeps the part from being ready, each with its reason and its time', async () => {
+  it('lists the problems that make a component not ready, with their reasons and durations', async () => {
     expect(await get('/readyz')).toEqual({ status: 200, body: 'ready\n' });
     warnings = [{ what: 'broker', reason: 'no response', forMs: 6_200 }];
     expect(await get('/readyz')).toEqual({
@@ -49,7 +49,7 @@ describe('an operations server', () => {
     });
   });
 
-  it('has a page that names the component and the version, and links to all else that it serves', async () => {
+  it('has a page with the component, its version and links to the other paths', async () => {
     const { status, body } = await get('/?a=b');
     expect(status).toBe(200);
     expect(body).toContain('<h1>Tollway ad server</h1>');
@@ -60,7 +60,7 @@ describe('an operations server', () => {
     expect(await get('/else')).toEqual({ status: 404, body: 'Expected /, /healthz, /readyz or /metrics\n' });
   });
 
-  it('sends its page as HTML that may load and run nothing', async () => {
+  it('sends its page with a policy that forbids scripts and other resources', async () => {
     const { port } = server.address() as AddressInfo;
     const { headers } = await fetch(`http://127.0.0.1:${port}/`);
     expect(headers.get('content-type')).toBe('text/html; charset=utf-8');
@@ -79,8 +79,8 @@ describe('an operations server', () => {
   );
 });
 
-it('an operations server is asked under the name that it listens on', async () => {
-  // The name of this machine, as OPS_HOST may have it.
+it('an operations server accepts requests for the name that it listens on', async () => {
+  // The host name of the machine, which OPS_HOST can have.
   type Answer = (error: null, addresses: readonly { address: string; family: number }[]) => void;
   const answer = (_: string, __: object, done: Answer) => done(null, [{ address: '127.0.0.1', family: 4 }]);
   const lookup = vi.spyOn(dns, 'lookup').mockImplementation(answer as unknown as typeof dns.lookup);
@@ -104,15 +104,15 @@ describe('the host of an operations server', () => {
     ['127.0.0.1:8082', 'a probe'],
     ['10.2.3.4', 'Prometheus, by service discovery'],
     ['[::1]:8082', 'IPv6'],
-    ['localhost:8082', 'a person'],
-    ['LOCALHOST.', 'the same, written otherwise'],
-    ['tollway.localhost', 'a name of the machine itself'],
+    ['localhost:8082', 'curl'],
+    ['LOCALHOST.', 'upper case, with a final dot'],
+    ['tollway.localhost', 'a name of the local machine'],
     ['processor:8082', 'a service of Docker Compose'],
     ['processor.tollway.svc:8082', 'a service of Kubernetes'],
-    ['processor.tollway.svc.cluster.local.', 'the same in full'],
+    ['processor.tollway.svc.cluster.local.', 'a full name in Kubernetes'],
     ['db-1.ec2.internal', 'a private name'],
-    ['ops.example.com', 'a name that is allowed'],
-  ] as const)('may be %s (%s)', (header, _) => {
+    ['ops.example.com', 'an allowed name'],
+  ] as const)('can be %s (%s)', (header, _) => {
     expect(isOperationsHost(header, ['ops.example.com'])).toBe(true);
   });
 
@@ -132,12 +132,12 @@ describe('the host of an operations server', () => {
     '[evil.com]',
     'x@127.0.0.1',
     'localhost:8082:1',
-  ])('may not be "%s"', (header) => {
+  ])('cannot be "%s"', (header) => {
     expect(isOperationsHost(header, ['ops.example.com'])).toBe(false);
   });
 });
 
-it('an open problem keeps its beginning while its reason changes, and ends when it is cleared', () => {
+it('an open problem keeps its start time when its reason changes, and ends when it is cleared', () => {
   const open = new OpenProblems();
   open.report('database', 'one');
   const [{ forMs = -1 } = {}] = open.list();

@@ -5,7 +5,7 @@ import { linesOf, textChunks } from '../../common/text-file.ts';
 
 const BOM = Buffer.from([0xef, 0xbb, 0xbf]);
 
-/** The lines of a file that comes in pieces of some size. */
+/** The lines of a file that is read in chunks of a given size. */
 async function lines(bytes: Buffer, pieceBytes = 1, bytesMax = 100): Promise<string[]> {
   const pieces = Array.from({ length: Math.ceil(bytes.length / pieceBytes) }, (_, index) =>
     bytes.subarray(index * pieceBytes, (index + 1) * pieceBytes),
@@ -15,7 +15,7 @@ async function lines(bytes: Buffer, pieceBytes = 1, bytesMax = 100): Promise<str
   return read;
 }
 
-it('leaves out a byte order mark, packed or not, however the file comes in pieces', async () => {
+it('removes a byte order mark, with and without gzip, for any size of chunks', async () => {
   const file = Buffer.concat([BOM, Buffer.from('one\r\ntwo')]);
   for (const bytes of [file, gzipSync(file)])
     for (const pieceBytes of [1, 2, 3, 4, 1_000])
@@ -23,13 +23,13 @@ it('leaves out a byte order mark, packed or not, however the file comes in piece
   expect(await lines(BOM)).toEqual([]);
 });
 
-it('leaves out the marks in the middle of joined files', async () => {
+it('removes the marks in the middle of concatenated files', async () => {
   const one = Buffer.concat([BOM, Buffer.from('one\n')]);
   expect(await lines(Buffer.concat([one, one]))).toEqual(['one', 'one']);
   expect(await lines(Buffer.concat([gzipSync(one), gzipSync(one)]), 7)).toEqual(['one', 'one']);
 });
 
-it('hashes alike with the mark and without', async () => {
+it('has the same hash with and without the mark', async () => {
   const bytesOf = async (file: Buffer) => {
     const chunks: Buffer[] = [];
     for await (const chunk of textChunks('f', Readable.from([file]))) chunks.push(chunk);
@@ -39,11 +39,11 @@ it('hashes alike with the mark and without', async () => {
   expect(await bytesOf(Buffer.concat([BOM, text]))).toBe(await bytesOf(text));
 });
 
-it('shows a line that is too long as too long, with a mark and a CR too', async () => {
+it('cuts a line that is too long so that the caller sees it, also with a mark and a CR', async () => {
   const long = 'x'.repeat(11);
   for (const text of [long, `${long}\r`, `\ufeff${long}`, `\ufeff${long}${long}`])
     expect(await lines(Buffer.from(`${text}\nshort\n`), 5, 10)).toEqual([long, 'short']);
-  // Behind the first line the mark counts neither.
+  // After the first line, the mark does not count either.
   expect(await lines(Buffer.from(`a\n\ufeff${long}\r\n`), 5, 10)).toEqual(['a', long]);
   for (const text of ['x'.repeat(10), `\ufeff${'x'.repeat(10)}\r`, `\n\ufeff${'x'.repeat(10)}\r`])
     expect((await lines(Buffer.from(text), 5, 10)).at(-1)).toBe('x'.repeat(10));
@@ -59,7 +59,7 @@ it.each([
   ['UTF-32', Buffer.concat([Buffer.from([0xff, 0xfe, 0, 0]), utf32])],
   ['Zstandard (.zst)', zstdCompressSync('{"adId":1}\n')],
   ['bzip2', Buffer.from('BZh91AY')],
-])('refuses %s by name, in a gzip file too', async (is, bytes) => {
+])('refuses %s by name, also in a gzip file', async (is, bytes) => {
   for (const file of [bytes, gzipSync(bytes)]) {
     const reading = lines(file, 1);
     await expect(reading).rejects.toMatchObject({

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseName, parseReference, printable, printableJson, printableLines } from '../../common/text.ts';
 
-describe('a text from outside, shown in a terminal', () => {
+describe('a text from outside, printed on a terminal', () => {
   it.each([
     ['\x1b[2J\x1b[31mred', '\\u001b[2J\\u001b[31mred'],
     ['\x9b2J', '\\u009b2J'],
@@ -14,15 +14,15 @@ describe('a text from outside, shown in a terminal', () => {
     ['two\nlines\tand a tab', 'two\\u000alines\\u0009and a tab'],
     ['half \ud800 a pair', 'half \\ud800 a pair'],
     ['Café “Ünïcode” 東京 👩‍👩‍👧', 'Café “Ünïcode” 東京 👩‍👩‍👧'],
-  ])('%j is %s', (text, shown) => {
+  ])('%j is printed as %s', (text, shown) => {
     expect(printable(text)).toBe(shown);
   });
 
-  it('keeps line ends and tabs where lines are meant', () => {
+  it('keeps line ends and tabs in a text of several lines', () => {
     expect(printableLines('a\n\tb\x1b')).toBe('a\n\tb\\u001b');
   });
 
-  it('never holds a control character, and is the same value in JSON', () => {
+  it('has no control character, and is the same value in JSON', () => {
     const anything = fc.string({ unit: 'binary' });
     fc.assert(
       fc.property(anything, (text) => {
@@ -40,7 +40,7 @@ it.each([
   ['cli/main.ts', ['advertiser', '\x1b[31mx']],
   ['cli/main.ts', ['export', '--\x1b[31mx']],
   ['load-tests/main.ts', ['replay', '--\x1b[31mx']],
-])('%s repeats a wrong argument of %j without its control characters', (file, given) => {
+])('%s quotes a wrong argument of %j without its control characters', (file, given) => {
   const main = join(import.meta.dirname, '..', '..', file);
   const { stderr, stdout } = spawnSync(process.execPath, [main, ...given], { encoding: 'utf8' });
   expect(stderr).toContain('\\u001b[31mx');
@@ -48,7 +48,7 @@ it.each([
 });
 
 describe('a name', () => {
-  it.each(['Blue Shoes', 'Ünïcode & Söhne', '東京', 'x'.repeat(200)])('may be %s', (text) => {
+  it.each(['Blue Shoes', 'Ünïcode & Söhne', '東京', 'x'.repeat(200)])('can be %s', (text) => {
     expect(parseName(` ${text} `)).toBe(text);
   });
 
@@ -62,16 +62,16 @@ describe('a name', () => {
     ['Blue\x1b[31mShoes', 'Expected a name of 1–200 printable characters, got "Blue\\u001b[31mShoes"'],
     ['two\nlines', 'Expected a name of 1–200 printable characters, got "two\\u000alines"'],
     ['NUL\0', 'Expected a name of 1–200 printable characters, got "NUL\\u0000"'],
-  ])('may not be %j', (text, message) => {
+  ])('cannot be %j', (text, message) => {
     expect(() => parseName(text)).toThrow(expect.objectContaining({ code: 'bad_name', message }));
   });
 });
 
 describe('a reference', () => {
-  it('may be what an invoice is called', () => {
+  it('can be the number of an invoice', () => {
     expect(parseReference('invoice-4711 / 2026-11')).toBe('invoice-4711 / 2026-11');
     expect(parseReference('credited twice')).toBe('credited twice');
-    // One spelling for letters that have two.
+    // NFC: one form for letters that have two.
     expect(parseReference('Rechnung fu\u0308r Mai')).toBe('Rechnung f\u00fcr Mai');
   });
 
@@ -84,7 +84,7 @@ describe('a reference', () => {
     ['inv\u00a01', 'got "inv\\u00a01"'],
     ['\ufeffinv\u{e0061}', 'got "'],
     ['credit 01a208fb-f934-70de-beaa-9335acbb4502', 'does not begin with "credit "'],
-  ])('may not be %j', (text, message) => {
+  ])('cannot be %j', (text, message) => {
     expect(() => parseReference(text)).toThrow(
       expect.objectContaining({ code: 'bad_reference', message: expect.stringContaining(message) }),
     );

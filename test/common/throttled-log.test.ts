@@ -16,12 +16,12 @@ describe('the throttled log', () => {
   const messages = () => lines.map(({ message }) => message);
 
   beforeEach(() => {
-    // Any clock will do, also one that begins at 0 or below.
+    // The clock can begin at any value, also at 0 or below.
     nowMs = -5;
     lines = [];
   });
 
-  it('logs the first failure at once, then one line in 30 seconds with the count, then the recovery', () => {
+  it('logs the first failure at once, then one line every 30 seconds with the count, then the recovery', () => {
     const log = open();
     for (; nowMs < 2 * INTERVAL_MS - 5; nowMs += 1_000) log.fail({ problem: 'p' });
     log.recover({ attempt: 60 });
@@ -34,7 +34,7 @@ describe('the throttled log', () => {
     ]);
   });
 
-  it('logs two lines in 30 seconds at most while failures and successes take turns, and counts the rest', () => {
+  it('logs at most two lines every 30 seconds while failures and successes alternate, and counts the rest', () => {
     const log = open();
     for (let step = 0; step < 75; step += 1, nowMs += 400) {
       log.fail({});
@@ -45,7 +45,7 @@ describe('the throttled log', () => {
     expect(lines.at(-1)?.fields).toEqual({ failures: 75 });
   });
 
-  it('says again that it fails when a failure that was not logged goes on', () => {
+  it('logs a failure that continues after it was not logged at first', () => {
     const log = open();
     log.fail({});
     log.recover();
@@ -68,7 +68,7 @@ describe('the throttled log', () => {
     expect(messages()).toEqual(['It fails in another way', 'It works again']);
   });
 
-  it('logs both lines at the level that was asked for', () => {
+  it('logs both lines at the given level', () => {
     const log = open({ level: 'error' });
     log.fail({});
     log.recover();

@@ -17,7 +17,7 @@ async function failureOf(work: Promise<unknown>): Promise<unknown> {
 }
 
 describe('a transaction', () => {
-  it('commits what its work did, and rolls back all of it when the work throws', async () => {
+  it('commits its work, and rolls back all of it when the work throws', async () => {
     await database.pool.query('create table note (text text)');
     const write = (text: string) => (connection: Connection) =>
       connection.query('insert into note values ($1)', [text]);
@@ -30,7 +30,7 @@ describe('a transaction', () => {
     expect((await database.pool.query('select text from note')).rows).toEqual([{ text: 'kept' }]);
   });
 
-  it('whose connection dies while it works on something else fails as transient, and harms nobody else', async () => {
+  it('fails as transient when its connection breaks between two statements, without an effect on others', async () => {
     const error = await failureOf(
       inTransaction(database.pool, async (connection) => {
         await kill(connection);
@@ -41,7 +41,7 @@ describe('a transaction', () => {
     expect(await inTransaction(database.pool, async () => 'next')).toBe('next');
   });
 
-  it('whose connection dies under a statement fails as transient, and harms nobody else', async () => {
+  it('fails as transient when its connection breaks during a statement, without an effect on others', async () => {
     const work = inTransaction(database.pool, async (connection) => {
       const { rows } = await connection.query<{ pid: number }>('select pg_backend_pid() as pid');
       const sleeping = connection.query('select pg_sleep(30)');
@@ -55,9 +55,9 @@ describe('a transaction', () => {
   });
 });
 
-describe('what pg throws', () => {
+describe('an error of pg', () => {
   it.each([
-    ['no server there', 'postgres://postgres@127.0.0.1:1/tollway'],
+    ['no server at the address', 'postgres://postgres@127.0.0.1:1/tollway'],
     ['no such host', 'postgres://postgres@nowhere.invalid/tollway'],
   ])('with %s is transient', async (_, url) => {
     const pool = createPool(url, 'test', 1, () => undefined);
@@ -68,26 +68,26 @@ describe('what pg throws', () => {
   });
 
   it.each([
-    ['a table that is still to come', 'select from nothing', 'transient'],
-    ['a column that is still to come', 'select nothing from advertiser', 'transient'],
+    ['a table that does not exist yet', 'select from nothing', 'transient'],
+    ['a column that does not exist yet', 'select nothing from advertiser', 'transient'],
     ['a statement that is cancelled', `set local statement_timeout = 1; select pg_sleep(5)`, 'transient'],
     ['a division by zero', 'select 1 / 0', 'permanent'],
     ['a bad number', `select 'x'::integer`, 'permanent'],
-    ['a statement that makes no sense: no click is given up for it', 'selekt', 'transient'],
+    ['a syntax error', 'selekt', 'transient'],
     ['a constraint', `insert into advertiser (name, currency) values ('x', 'usd')`, 'invariant'],
-  ])('for %s is sorted', async (_, sql, kind) => {
+  ])('is classified: %s', async (_, sql, kind) => {
     expect(
       failureKind(await failureOf(inTransaction(database.pool, (connection) => connection.query(sql)))),
     ).toBe(kind);
   });
 
-  it('is permanent when it is a bug of ours', () => {
+  it('is permanent when it is a bug in Tollway', () => {
     expect(failureKind(new TypeError('x is not a function'))).toBe('permanent');
     expect(failureKind('a text')).toBe('permanent');
   });
 });
 
-it('reads whole numbers of eight bytes as bigint, and times to the millisecond', async () => {
+it('reads int8 as bigint, and times with milliseconds', async () => {
   const { rows } = await database.pool.query(
     `select 9223372036854775807 as most, '-9223372036854775808'::bigint as least, null::bigint as nothing,
        '1999-12-31 23:59:59.999+00'::timestamptz as at`,

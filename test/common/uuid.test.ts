@@ -11,7 +11,7 @@ import {
   writeUuid,
 } from '../../common/uuid.ts';
 
-/** All 48 bits of a UUIDv7's time. */
+/** Any time of a UUIDv7: 48 bits. */
 const TIME_MAX = 2 ** 48 - 1;
 const time = fc.integer({ min: 0, max: TIME_MAX });
 
@@ -27,7 +27,7 @@ describe('a UUIDv7', () => {
     );
   });
 
-  it('is written in its canonical form and carries its time', () => {
+  it('has the canonical form and contains its time', () => {
     fc.assert(
       fc.property(time, (timeMs) => {
         const id = uuidV7(timeMs);
@@ -38,7 +38,7 @@ describe('a UUIDv7', () => {
     );
   });
 
-  it('sorts as text by its time, and lies between the floors of its millisecond and the next', () => {
+  it('sorts as text by its time, and lies between the floors of its millisecond and of the next one', () => {
     fc.assert(
       fc.property(time, time, (one, other) => {
         if (one < other) expect(uuidV7(one) < uuidV7(other)).toBe(true);
@@ -48,7 +48,7 @@ describe('a UUIDv7', () => {
     );
   });
 
-  it('is of now unless told otherwise, also when a clock tells fractions of a millisecond', () => {
+  it('has the current time by default, also from a clock with fractions of a millisecond', () => {
     const before = Date.now();
     const timeMs = uuidV7TimeMs(uuidV7());
     expect(timeMs).toBeGreaterThanOrEqual(before);
@@ -56,22 +56,22 @@ describe('a UUIDv7', () => {
     expect(uuidV7TimeMs(uuidV7(1_700_000_000_000.75))).toBe(1_700_000_000_000);
   });
 
-  it('is above all that were minted before it, 2 048 of them within one millisecond', () => {
+  it('is above all earlier ones, for up to 2 048 within one millisecond', () => {
     for (const timeMs of [0, 1, TIME_MAX]) {
-      // One of another millisecond before them: their count begins anew.
+      // An id of another millisecond before them, so that the counter starts again.
       uuidV7(timeMs + 2);
       const ids = Array.from({ length: 2_048 }, () => uuidV7(timeMs));
       expect(ids.toSorted()).toEqual(ids);
     }
   });
 
-  it('never comes twice, and draws all of its 74 bits', () => {
+  it('is unique, and all of its 74 bits are random', () => {
     const ids = Array.from({ length: 20_000 }, () => uuidV7(0));
     expect(new Set(ids).size).toBe(ids.length);
     const bits = ids.map((id) => BigInt(`0x${id.replaceAll('-', '')}`));
     const everSet = bits.reduce((all, one) => all | one, 0n);
     const alwaysSet = bits.reduce((all, one) => all & one);
-    // Version and variant are fixed; everything below the time is 0 in some and 1 in some.
+    // Version and variant are fixed. Every other bit below the time is 0 in some ids and 1 in others.
     expect(everSet).toBe((0x7n << 76n) | (0xfffn << 64n) | (0b10n << 62n) | (2n ** 62n - 1n));
     expect(alwaysSet).toBe((0x7n << 76n) | (0b10n << 62n));
   });
@@ -87,7 +87,7 @@ describe('a text', () => {
     '{0190163d-8694-739b-aea5-966c26f8ad91}',
     '0190163d-8694-739b-aea5-966c26f8ad9g',
     '0190163d-8694-739b-aea5-966c26f8ad91\n',
-  ])('%j is no UUID in canonical form', (text) => {
+  ])('%j is not a UUID in canonical form', (text) => {
     expect([isUuid(text), isUuidV7(text)]).toEqual([false, false]);
   });
 
@@ -99,7 +99,7 @@ describe('a text', () => {
   );
 });
 
-it('writes the sixteen bytes of any UUID, and no others', () => {
+it('writes the sixteen bytes of any UUID and changes no other bytes', () => {
   fc.assert(
     fc.property(fc.uuid(), fc.nat(8), (id, at) => {
       const target = Buffer.alloc(32, 0xee);
@@ -111,7 +111,7 @@ it('writes the sixteen bytes of any UUID, and no others', () => {
   );
 });
 
-it('takes a UUID in upper case for the same one, and leaves alone what is none', () => {
+it('converts a UUID in upper case to its canonical form, and leaves other texts unchanged', () => {
   const id = uuidV7();
   expect(canonicalUuid(id.toUpperCase())).toBe(id);
   expect(canonicalUuid(id)).toBe(id);
