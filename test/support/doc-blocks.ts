@@ -53,10 +53,10 @@ export function commandBlocksOf(path: string, page = readPage(path)): CommandBlo
   });
 }
 
-/** The blocks of commands of the README and of all pages in `docs/`. */
+/** The blocks of commands of the README, of all pages in `docs/` and of the examples. */
 export function commandBlocks(): CommandBlock[] {
-  return ['README.md', ...globSync('docs/**/*.md', { cwd: ROOT }).sort()].flatMap((path) =>
-    commandBlocksOf(path),
+  return ['README.md', ...globSync('docs/**/*.md', { cwd: ROOT }).sort(), 'examples/README.md'].flatMap(
+    (path) => commandBlocksOf(path),
   );
 }
 

@@ -48,6 +48,11 @@ const RUNS: Readonly<Record<string, Run>> = {
     changes: [['spike', `spike ${SHORT}`]],
     numbers: 'masked',
   },
+  'examples/README.md: python3': {
+    is: 'elsewhere',
+    test: 'test/examples.test.ts',
+    names: 'sign_link.py',
+  },
   'docs/brokers.md: acl()': {
     is: 'elsewhere',
     test: 'test/brokers/kafka-acls.test.ts',
