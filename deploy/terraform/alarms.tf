@@ -161,8 +161,8 @@ resource "aws_cloudwatch_metric_alarm" "alarm" {
 }
 
 # The alarms above need metrics of lambda-reconcile. This alarm starts when two runs in a row did not happen.
-resource "aws_cloudwatch_metric_alarm" "nobody_reconciles" {
-  alarm_name          = "${var.name}-nobody-reconciles"
+resource "aws_cloudwatch_metric_alarm" "reconcile_not_called" {
+  alarm_name          = "${var.name}-reconcile-not-called"
   alarm_description   = "lambda-reconcile was not called for half an hour. Check its schedule."
   namespace           = "AWS/Lambda"
   metric_name         = "Invocations"

@@ -11,7 +11,7 @@ import { deliverTwice, expectBalanced } from '../support/deliver.ts';
 import { clickRecord } from '../support/records.ts';
 
 const database = testDatabase();
-const NOBODY = 2_000_000_000;
+const UNKNOWN_ID = 2_000_000_000;
 
 afterEach(async () => {
   await expectBalanced(database.pool);
@@ -121,11 +121,13 @@ describe('accounts', () => {
 
   it('that do not exist are refused with an error code', async () => {
     const unknown = { code: 'unknown_advertiser' };
-    await expect(addBudgetEntry(database.pool, NOBODY, 'top_up', 1n)).rejects.toMatchObject(unknown);
-    await expect(addCampaign(database.pool, NOBODY, 'c', null, null)).rejects.toMatchObject(unknown);
-    await expect(setAdvertiserStatus(database.pool, NOBODY, 'paused')).rejects.toMatchObject(unknown);
-    await expect(addAd(database.pool, NOBODY, 1n, 'x')).rejects.toMatchObject({ code: 'unknown_campaign' });
-    await expect(updateAd(database.pool, NOBODY, { priceMicros: 1n })).rejects.toMatchObject({
+    await expect(addBudgetEntry(database.pool, UNKNOWN_ID, 'top_up', 1n)).rejects.toMatchObject(unknown);
+    await expect(addCampaign(database.pool, UNKNOWN_ID, 'c', null, null)).rejects.toMatchObject(unknown);
+    await expect(setAdvertiserStatus(database.pool, UNKNOWN_ID, 'paused')).rejects.toMatchObject(unknown);
+    await expect(addAd(database.pool, UNKNOWN_ID, 1n, 'x')).rejects.toMatchObject({
+      code: 'unknown_campaign',
+    });
+    await expect(updateAd(database.pool, UNKNOWN_ID, { priceMicros: 1n })).rejects.toMatchObject({
       code: 'unknown_ad',
     });
   });
