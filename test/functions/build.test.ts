@@ -11,7 +11,7 @@ const ROOT = join(import.meta.dirname, '../..');
 const textOf = ({ folder }: BuiltFunction, file: string) => readFileSync(join(folder, file), 'utf8');
 
 describe('the bundles of the functions', () => {
-  it('are the same byte for byte whenever and wherever they are built', async () => {
+  it('are reproducible byte for byte', async () => {
     const first = await buildFunctions(temporaryFolder());
     const { TZ: zone } = process.env;
     process.env.TZ = 'Pacific/Auckland';
@@ -23,7 +23,7 @@ describe('the bundles of the functions', () => {
     }
   });
 
-  it('are one file, small, with their source map beside them', async () => {
+  it('have one small file and its source map', async () => {
     for (const built of await buildFunctions(temporaryFolder())) {
       const file = built.name === 'openwhisk' ? 'index.js' : 'index.mjs';
       // The Functions Framework asks for a package.json.
@@ -41,7 +41,7 @@ describe('the bundles of the functions', () => {
     }
   });
 
-  it("leave AWS' SDK to the runtime, and bring the rest; no machine's paths are in them", async () => {
+  it("contain all dependencies except AWS' SDK, and no paths of the machine", async () => {
     for (const built of await buildFunctions(temporaryFolder())) {
       const text = textOf(built, built.name === 'openwhisk' ? 'index.js' : 'index.mjs');
       const wanted = [...text.matchAll(/\b(?:require\(|import\(|import|from)\s*"([@a-z][\w@/.:-]*)"/g)].map(

@@ -9,7 +9,7 @@ const AD = { adId: 1, campaignId: 1, advertiserId: 1, priceMicros: 250_000 };
 const AT = Date.UTC(2026, 0, 31, 12);
 const CLICK_ID = '019b76da-a800-7abc-9def-0123456789ab';
 
-/** Reads bytes as a file that comes in pieces of some size. */
+/** Reads bytes as a file in chunks of a given size. */
 async function read(bytes: Buffer, pieceBytes = 7): Promise<ReadRecord[]> {
   const pieces = () =>
     Array.from({ length: Math.ceil(bytes.length / pieceBytes) }, (_, index) =>
@@ -26,7 +26,7 @@ const fileOf = (...lines: (object | string)[]) =>
 const idsOf = (records: readonly ReadRecord[]) =>
   records.map((record) => (record.is === 'click' ? record.click.clickId : record.is));
 
-it('reads events with and without an id, a time as a number or a text, and the last line without an end', async () => {
+it('reads events with and without ids, with times as numbers or texts, and a last line without a line break', async () => {
   const records = await read(
     fileOf({ ...AD, clickId: CLICK_ID }, { ...AD, clickedAt: AT }, '', {
       ...AD,
@@ -41,7 +41,7 @@ it('reads events with and without an id, a time as a number or a text, and the l
   expect(records.map(({ key, from }) => [key, from])).toEqual([given, made, other].map((id) => [id, null]));
 });
 
-it('gives the same clicks the same ids whenever it is read, packed or not, and others in another file', async () => {
+it('derives the same ids from the same file, plain or gzip, and different ones from another file', async () => {
   const file = fileOf({ ...AD, clickedAt: AT }, { ...AD, clickedAt: AT + 1 });
   const ids = idsOf(await read(file));
   expect(idsOf(await read(file, 1_000))).toEqual(ids);
@@ -51,14 +51,14 @@ it('gives the same clicks the same ids whenever it is read, packed or not, and o
   expect(another).not.toContain(ids[0]);
 });
 
-it('gives the same clicks the same ids with a byte order mark before them, and loses none', async () => {
+it('derives the same ids from a file with a byte order mark, and reads its first line', async () => {
   const file = fileOf({ ...AD, clickedAt: AT }, { ...AD, clickedAt: AT + 1 });
   const marked = Buffer.concat([Buffer.from('\ufeff'), file]);
   expect(idsOf(await read(marked))).toEqual(idsOf(await read(file)));
   expect(idsOf(await read(gzipSync(marked)))).toEqual(idsOf(await read(file)));
 });
 
-it('reads times in seconds, and ids in upper case', async () => {
+it('reads times in seconds and ids in upper case', async () => {
   const records = await read(
     fileOf({ ...AD, clickedAt: AT / 1_000 }, { ...AD, clickId: CLICK_ID.toUpperCase() }),
   );
@@ -68,19 +68,19 @@ it('reads times in seconds, and ids in upper case', async () => {
   ]);
 });
 
-it.each(['utf16le', 'zst'])('takes nothing of a file in %s', async (encoding) => {
+it.each(['utf16le', 'zst'])('refuses a file in %s', async (encoding) => {
   const text = JSON.stringify({ ...AD, clickedAt: AT });
   const bytes = encoding === 'zst' ? zstdCompressSync(text) : Buffer.from(text, 'utf16le');
   await expect(read(bytes)).rejects.toMatchObject({ code: 'bad_file' });
 });
 
-it('makes the ids that other tools make', async () => {
+it('derives ids by the documented formula', async () => {
   // UUIDv7 of the time, then SHA-256 of the file's hash and ":<line>".
   const [id] = idsOf(await read(fileOf({ ...AD, clickedAt: AT })));
   expect(id).toMatchInlineSnapshot(`"019c13ec-9e00-79a8-999c-64befc8e7549"`);
 });
 
-it('keeps what is no click with its bytes, and reads on behind it', async () => {
+it('keeps invalid lines with their bytes, and reads the lines after them', async () => {
   const long = `{"userAgent":"${'x'.repeat(20_000)}"}`;
   const records = await read(
     fileOf(
@@ -109,7 +109,7 @@ it('keeps what is no click with its bytes, and reads on behind it', async () => 
   expect(records[6]?.position).toMatch(/^file [0-9a-f]{16} line 7$/);
 });
 
-it('lets no line speak for a spool, by a watermark or by a key in the place of an id', async () => {
+it('rejects lines that are watermarks, or have a record key as id', async () => {
   const watermark = { v: 1, watermark: { spoolId: CLICK_ID, accepted: 1_000 } };
   const forged = { ...AD, clickId: `${CLICK_ID}.5`, clickedAt: AT };
   for (const line of [watermark, { ...watermark, clickedAt: AT }, forged]) {
@@ -119,7 +119,7 @@ it('lets no line speak for a spool, by a watermark or by a key in the place of a
   }
 });
 
-it('takes no time without its zone: elsewhere it would be another, and the click another click', async () => {
+it('rejects times without a zone, which would depend on the time zone of the machine', async () => {
   const at = ['2026-01-31T12:00:00', '2026-01-31', 'Jan 31 2026', '2026-01-31T12:00:00+01:00'];
   const records = await read(fileOf(...at.map((clickedAt) => ({ ...AD, clickedAt }))));
   expect(records.map(({ is }) => is)).toEqual(['unreadable', 'unreadable', 'unreadable', 'click']);
@@ -130,7 +130,7 @@ it('takes no time without its zone: elsewhere it would be another, and the click
   expect(uuidV7TimeMs(idsOf(records)[3] ?? '')).toBe(AT - 3_600_000);
 });
 
-it('takes nothing of a gzip file that is cut off or damaged, and says which', async () => {
+it('refuses a truncated or damaged gzip file with an error that names it', async () => {
   const packed = gzipSync(
     fileOf(...Array.from({ length: 500 }, (_, index) => ({ ...AD, clickedAt: AT + index }))),
   );
@@ -156,12 +156,12 @@ it('takes nothing of a gzip file that is cut off or damaged, and says which', as
   expect(seen).toEqual([]);
 });
 
-it('reads an empty file as no clicks', async () => {
+it('reads no clicks from an empty file', async () => {
   expect(await read(Buffer.alloc(0))).toEqual([]);
   expect(await read(gzipSync(''))).toEqual([]);
 });
 
-it('passes on what fails while it reads', async () => {
+it('passes on read errors', async () => {
   const broken = () =>
     Readable.from(
       (async function* () {

@@ -35,9 +35,9 @@ const clicks = (count: number) => Array.from({ length: count }, () => spool.clic
 async function post(
   headers: Record<string, string>,
   body: string,
-): Promise<{ status: number; said: string }> {
+): Promise<{ status: number; message: string }> {
   const response = await fetch(runtime.url, { method: 'POST', headers, body });
-  return { status: response.status, said: await response.text() };
+  return { status: response.status, message: await response.text() };
 }
 
 const letters = async () =>
@@ -47,12 +47,12 @@ const letters = async () =>
     )
   ).rows;
 
-/** Sends bytes as they are. Returns what comes back until the function closes the connection, or until `waitMs` is over: it may keep it open. */
+/** Sends raw bytes. Returns the response received until the function closes the connection, or until `waitMs` have passed. */
 async function raw(bytes: (string | Buffer)[], waitMs = 3_000): Promise<string> {
   const socket = connect(Number(new URL(runtime.url).port), '127.0.0.1');
-  let said = '';
-  socket.on('data', (data) => (said += data));
-  socket.on('error', (error) => (said += `<${error.message}>`));
+  let message = '';
+  socket.on('data', (data) => (message += data));
+  socket.on('error', (error) => (message += `<${error.message}>`));
   await once(socket, 'connect');
   const closed = new Promise<void>((resolve) => socket.on('close', () => resolve()));
   for (const piece of bytes) {
@@ -63,7 +63,7 @@ async function raw(bytes: (string | Buffer)[], waitMs = 3_000): Promise<string> 
   }
   await Promise.race([closed, sleep(waitMs)]);
   socket.destroy();
-  return said;
+  return message;
 }
 
 const binary = (record: BrokerRecord, more: string[] = []) =>
@@ -84,7 +84,7 @@ const binary = (record: BrokerRecord, more: string[] = []) =>
 
 describe('the CloudEvents function', () => {
   it.each([Mode.BINARY, Mode.STRUCTURED])(
-    'charges what the SDK emits, %s, before it answers 204',
+    'charges %s events of the SDK before it answers 204',
     async (mode) => {
       const statuses: number[] = [];
       const transport = httpTransport(runtime.url);
@@ -98,10 +98,10 @@ describe('the CloudEvents function', () => {
     },
   );
 
-  it('charges many requests at once, each click once, and gathers them into batches', async () => {
+  it('charges concurrent requests, each click once, in common batches', async () => {
     const records = clicks(200);
-    const done = await Promise.all([...records, ...records].map((record) => runtime.submit([record])));
-    expect(done.filter(({ said }) => !said.startsWith('204'))).toEqual([]);
+    const results = await Promise.all([...records, ...records].map((record) => runtime.submit([record])));
+    expect(results.filter(({ message }) => !message.startsWith('204'))).toEqual([]);
     expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 200, charged: 200 });
     const { rows } = await database.pool.query<{ transactions: number }>(
       'select count(distinct xmin::text)::int as transactions from ledger',
@@ -109,12 +109,12 @@ describe('the CloudEvents function', () => {
     expect(rows[0]?.transactions).toBeLessThan(100);
   });
 
-  it('answers 422 for what is no click, once it is stored as a dead letter', async () => {
+  it('answers 422 for an event that is not a click, after it is stored as a dead letter', async () => {
     const garbage: BrokerRecord = {
       key: `${spool.id}.${spool.next().sequence}`,
       value: Buffer.from('no click'),
     };
-    expect((await runtime.submit([garbage])).said).toBe(
+    expect((await runtime.submit([garbage])).message).toBe(
       '422 {"error":"cloud-event: Expected JSON, got 8 bytes of other data; it is stored as a dead letter"}',
     );
     const event = cloudEventOf(clicks(1)[0] as BrokerRecord).toJSON() as Record<string, unknown>;
@@ -124,7 +124,8 @@ describe('the CloudEvents function', () => {
     for (let time = 0; time < 2; time += 1) {
       expect(await post(type, body)).toEqual({
         status: 422,
-        said: '{"error":"cloud-event: Expected a text in id of the CloudEvent, got nothing; it is stored as a dead letter"}',
+        message:
+          '{"error":"cloud-event: Expected a text in id of the CloudEvent, got nothing; it is stored as a dead letter"}',
       });
     }
     expect(await letters()).toEqual([
@@ -137,21 +138,21 @@ describe('the CloudEvents function', () => {
     ]);
   });
 
-  it('answers 204 for a batch with good and bad ones: all of it is settled', async () => {
+  it('answers 204 for a batch with valid and invalid events, which are all settled', async () => {
     const [good] = clicks(1);
-    const { said } = await runtime.submit([good as BrokerRecord, { key: 'odd', value: Buffer.from('x') }]);
-    expect(said).toBe('204 ');
+    const { message } = await runtime.submit([good as BrokerRecord, { key: 'odd', value: Buffer.from('x') }]);
+    expect(message).toBe('204 ');
     expect(await letters()).toHaveLength(1);
-    expect(await runtime.submit([])).toMatchObject({ said: '204 ' });
+    expect(await runtime.submit([])).toMatchObject({ message: '204 ' });
   });
 
-  it('refuses what is no CloudEvent, and keeps nothing of it', async () => {
+  it('refuses requests that are not CloudEvents, and keeps nothing of them', async () => {
     expect(await post({ 'content-type': 'application/json' }, '{}')).toMatchObject({ status: 415 });
     expect((await fetch(runtime.url)).status).toBe(405);
     expect(await letters()).toEqual([]);
   });
 
-  it('charges the neighbours of an event that is nested deeply or very large, and keeps that one', async () => {
+  it('charges the other events of a batch with a deeply nested or very large event, and keeps that one', async () => {
     const events = clicks(3).map((record) => JSON.stringify(cloudEventOf(record)));
     const deep = `{"data":${'['.repeat(100_000)}`;
     const body = `[${events[0]},{"id":"${'x'.repeat(1_000_000)}"},${events[1]},{},${events[2]},${deep}]`;
@@ -161,7 +162,7 @@ describe('the CloudEvents function', () => {
     expect((await letters()).map(({ raw }) => raw.length).sort((a, b) => a - b)).toEqual([2, 65_536, 65_536]);
   });
 
-  it('takes no list of numbers for events', async () => {
+  it('refuses a batch of numbers', async () => {
     const type = { 'content-type': 'application/cloudevents-batch+json' };
     const zeros = (count: number) => `[${Array(count).fill('0').join(',')}]`;
     expect(await post(type, zeros(8_000_000))).toMatchObject({ status: 413 });
@@ -175,12 +176,12 @@ describe('the CloudEvents function', () => {
     { 'content-type': 'application/cloudevents+protobuf' },
     { 'content-type': 'application/cloudevents+avro' },
     { 'content-type': 'application/cloudevents+json', 'content-encoding': 'gzip' },
-  ])('answers 415 for what it cannot read, and keeps nothing of it: %j', async (headers) => {
+  ])('answers 415 for unsupported formats, and keeps nothing of them: %j', async (headers) => {
     expect(await post(headers, 'x')).toMatchObject({ status: 415 });
     expect(await letters()).toEqual([]);
   });
 
-  it('bounds the memory of all requests by what was read, and not by what senders declare', async () => {
+  it('limits the memory of all requests by the bytes read, not by the declared lengths', async () => {
     const port = Number(new URL(runtime.url).port);
     const head = 'POST / HTTP/1.1\r\nhost: x\r\ncontent-type: application/cloudevents+json\r\n';
     const open = async (...pieces: (string | Buffer)[]) => {
@@ -189,14 +190,14 @@ describe('the CloudEvents function', () => {
       for (const piece of pieces) socket.write(piece);
       return socket;
     };
-    // More than the bound is declared, and nothing of it is sent.
+    // These requests declare more than the limit but send nothing.
     const idle = await Promise.all(
       Array.from({ length: 8 }, () => open(`${head}content-length: 16000000\r\n\r\n`)),
     );
-    expect(await runtime.submit(clicks(1))).toMatchObject({ said: '204 ' });
-    // Chunked bodies declare nothing, and never end.
+    expect(await runtime.submit(clicks(1))).toMatchObject({ message: '204 ' });
+    // Chunked bodies declare no length, and these never end.
     const chunk = [`${(15_000_000).toString(16)}\r\n`, Buffer.alloc(15_000_000, 'x'), '\r\n'];
-    // The server ends them when their time is over, and reads them as fast as the machine lets it: so they come again for each look.
+    // The server closes them after the request timeout, and reading takes a variable time, so they are sent again for each check.
     let full: Socket[] = [];
     const fill = async () => {
       for (const socket of full) socket.destroy();
@@ -214,11 +215,11 @@ describe('the CloudEvents function', () => {
     const large = JSON.stringify('x'.repeat(8_000_000));
     await until('a refusal because the function is at capacity', async () => {
       await fill();
-      const { status, said } = await post(type, large);
-      return status === 503 && said.includes('The function is at capacity');
+      const { status, message } = await post(type, large);
+      return status === 503 && message.includes('The function is at capacity');
     });
-    // A small one has room, and when the others are gone a large one has too.
-    expect(await runtime.submit(clicks(1))).toMatchObject({ said: '204 ' });
+    // There is capacity for a small request, and for a large one after the others have ended.
+    expect(await runtime.submit(clicks(1))).toMatchObject({ message: '204 ' });
     for (const socket of [...idle, ...full]) socket.destroy();
     await until('an answer about the large event', async () => (await post(type, large)).status === 422);
   });
@@ -226,23 +227,23 @@ describe('the CloudEvents function', () => {
   it.each([
     [{ BATCH_SIZE: '0' }, /cloud-event: .*BATCH_SIZE: expected a whole number/s],
     [{ PORT: 'abc' }, /PORT: expected a port of 1–65535, got "abc"/],
-  ])('does not come up with %j, and says why', async (env, message) => {
+  ])('does not start with %j, and reports the reason', async (env, message) => {
     const wrong = await startCloudEvent(root, { DATABASE_URL: database.url, ...env });
     expect(wrong.logs()).toMatch(message);
   });
 
-  it('goes on after a sender that hung up in the middle', async () => {
+  it('continues after a sender closed its connection in the middle of a request', async () => {
     const socket = connect(Number(new URL(runtime.url).port), '127.0.0.1');
     await once(socket, 'connect');
     socket.write(
       'POST / HTTP/1.1\r\nhost: x\r\ncontent-type: application/cloudevents+json\r\ncontent-length: 100\r\n\r\n{',
     );
     socket.destroy();
-    expect(await runtime.submit(clicks(1))).toMatchObject({ said: '204 ' });
+    expect(await runtime.submit(clicks(1))).toMatchObject({ message: '204 ' });
     expect(await letters()).toEqual([]);
   });
 
-  it('serves where a framework has read the body already', async () => {
+  it('accepts a body that a framework has already read', async () => {
     process.env.DATABASE_URL = database.url;
     const { handle } = (await import(`${root}/cloud-event/index.mjs`)) as {
       handle: (request: object, response: object) => Promise<void>;
@@ -263,14 +264,14 @@ describe('the CloudEvents function', () => {
     }
   });
 
-  it('ends what it has begun when it is told to end', async () => {
+  it('finishes pending requests on SIGTERM', async () => {
     const records = clicks(50);
     const delivered = records.map((record) => runtime.submit([record]));
     await Promise.race(delivered);
     process.kill(runtime.pid(), 'SIGTERM');
-    const verdicts = await Promise.allSettled(delivered);
-    const done = verdicts.flatMap((verdict, index) =>
-      verdict.status === 'fulfilled' && verdict.value.said.startsWith('204')
+    const outcomes = await Promise.allSettled(delivered);
+    const done = outcomes.flatMap((outcome, index) =>
+      outcome.status === 'fulfilled' && outcome.value.message.startsWith('204')
         ? [records[index]?.click.clickId]
         : [],
     );
@@ -279,7 +280,7 @@ describe('the CloudEvents function', () => {
     expect(done.length).toBeGreaterThan(0);
   });
 
-  it('takes the data of an event whose data_base64 is null', async () => {
+  it('reads the data of an event whose data_base64 is null', async () => {
     const record = spool.click({ ad });
     const event = {
       ...(cloudEventOf(record).toJSON() as Record<string, unknown>),
@@ -295,10 +296,10 @@ describe('the CloudEvents function', () => {
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 1, rejected: 0 });
   });
 
-  it('knows a click whose header of its id came twice', async () => {
+  it('recognizes a click whose id header was sent twice', async () => {
     const record = spool.click({ ad });
-    const said = await raw([binary(record, [`ce-id: ${record.key}`]), record.value as Buffer]);
-    expect(said).toMatch(/^HTTP\/1.1 204/);
+    const message = await raw([binary(record, [`ce-id: ${record.key}`]), record.value as Buffer]);
+    expect(message).toMatch(/^HTTP\/1.1 204/);
     await raw([binary(spool.watermark()), spool.watermark().value as Buffer]);
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 1, missing: 0 });
   });
@@ -310,15 +311,17 @@ describe('the CloudEvents function', () => {
       (piece: Buffer) =>
         Buffer.concat([Buffer.from(`${piece.length.toString(16)}\r\n`), piece, Buffer.from('\r\n')]),
     ],
-  ])('says 413 to a sender that goes on sending (%s)', async (length, framed) => {
+  ])('answers 413 to a sender that continues to send (%s)', async (length, framed) => {
     const head = `POST / HTTP/1.1\r\nhost: x\r\ncontent-type: application/cloudevents+json\r\n${length}\r\n\r\n`;
     const piece = framed(Buffer.alloc(1_000_000, 'x'));
-    const said = await raw([head, ...Array.from({ length: 200 }, () => piece)]);
-    expect(said.slice(0, 400)).toMatch(/^HTTP\/1.1 413[\s\S]*cloud-event: expected at most 16777216 bytes/);
-    expect(await runtime.submit([spool.click({ ad })])).toMatchObject({ said: '204 ' });
+    const message = await raw([head, ...Array.from({ length: 200 }, () => piece)]);
+    expect(message.slice(0, 400)).toMatch(
+      /^HTTP\/1.1 413[\s\S]*cloud-event: expected at most 16777216 bytes/,
+    );
+    expect(await runtime.submit([spool.click({ ad })])).toMatchObject({ message: '204 ' });
   });
 
-  it('does not take a body that somebody else has read for an empty event', async () => {
+  it('does not treat a body that other code has read as an empty event', async () => {
     process.env.DATABASE_URL = database.url;
     const { handle } = (await import(`${root}/cloud-event/index.mjs`)) as {
       handle: (request: object, response: object) => Promise<void>;
@@ -343,7 +346,7 @@ describe('the CloudEvents function', () => {
     }
   });
 
-  it('charges once what many send at once while some hang up', async () => {
+  it('charges each click once if many senders send it and some close their connections', async () => {
     const records = Array.from({ length: 40 }, () => spool.click({ ad }));
     await Promise.all(
       records.flatMap((record, index) => [

@@ -18,11 +18,11 @@ const skipped = isSkipped(await ricIsMissing());
 const RUN_MS_MAX = 120_000;
 const ARN = 'arn:aws:secretsmanager:us-east-1:123456789012:secret:ledger-AbCdEf';
 
-/** What stands in a database URL for something else has to be spelled out. */
+/** A password whose characters must be escaped in a URL. */
 const USER = 'tollway_secret user';
 const PASSWORD = `p@ss:w/o?r#d%41&+'"`;
 
-/** As much of Secrets Manager as the SDK asks for: `GetSecretValue` with a status and an answer. */
+/** The part of Secrets Manager that the SDK uses: `GetSecretValue` with a status and an answer. */
 async function startSecrets() {
   const asked: string[] = [];
   const state: { status: number; body: unknown } = { status: 200, body: {} };
@@ -51,7 +51,7 @@ async function startSecrets() {
 }
 
 type Secrets = Awaited<ReturnType<typeof startSecrets>>;
-/** Calls the function; answers what is wrong, or `null`. */
+/** Calls the function and returns its error message, or `null`. */
 type Call = () => Promise<string | null>;
 type SecretSite = {
   readonly secrets: Secrets;
@@ -62,7 +62,7 @@ type SecretSite = {
 };
 const KEYS: readonly LinkKey[] = [{ id: 'k1', state: 'signs', secret: Buffer.alloc(32, 1) }];
 
-/** A function on a database whose password it has to ask for. */
+/** A function and a database whose password is in a secret. */
 async function withSecrets(work: (environment: SecretSite) => Promise<void>, name = 'lambda-reconcile') {
   const secrets = await startSecrets();
   const database = await createTestDatabase();
@@ -107,7 +107,7 @@ describe.skipIf(skipped)('the secret of the database', { timeout: RUN_MS_MAX }, 
     return () => administer((query) => query(`drop role "${USER}"`));
   });
 
-  it('says who a function is to it, whatever its URL says', () =>
+  it('sets user and password of the connection, whatever the URL contains', () =>
     withSecrets(async ({ secrets, call, database, logs }) => {
       secrets.holds({ username: USER, password: PASSWORD, engine: 'postgres', port: 5_432 });
       expect(await call()).toBeNull();
@@ -122,7 +122,7 @@ describe.skipIf(skipped)('the secret of the database', { timeout: RUN_MS_MAX }, 
       expect(logs()).not.toContain('p@ss');
     }));
 
-  it('that has changed is asked for again', () =>
+  it('is read again after it has changed', () =>
     withSecrets(async ({ secrets, call, database }) => {
       secrets.holds({ username: USER, password: 'that of yesterday' });
       expect(await call()).toContain('password authentication failed');
@@ -131,7 +131,7 @@ describe.skipIf(skipped)('the secret of the database', { timeout: RUN_MS_MAX }, 
       expect((await database.pool.query('select 1')).rowCount).toBe(1);
     }));
 
-  it('that has changed is asked for again by a redirect that was refused', () =>
+  it('is read again by the redirect function after it has changed', () =>
     withSecrets(async ({ secrets, lambda, database }) => {
       const { ad } = await addAccount(database.pool);
       const path = `/c/${createSigner(KEYS)(evergreenLink(ad.id))}`;
@@ -167,7 +167,7 @@ describe.skipIf(skipped)('the secret of the database', { timeout: RUN_MS_MAX }, 
     ['that is no JSON', `{"username":"${USER}","password":"p@ss`],
     ['that is a text', JSON.stringify(PASSWORD)],
     ['that is null', 'null'],
-  ])('%s is refused without a word of it', (_, secret) =>
+  ])('with %s is refused, without its content in the error', (_, secret) =>
     withSecrets(async ({ secrets, call, logs }) => {
       secrets.holds(secret);
       const said = await call();
@@ -177,7 +177,7 @@ describe.skipIf(skipped)('the secret of the database', { timeout: RUN_MS_MAX }, 
     }),
   );
 
-  it('that is bytes, or may not be read, is an error that says so', () =>
+  it('that is binary or cannot be read gives an error that says so', () =>
     withSecrets(async ({ secrets, call }) => {
       secrets.answers(200, { ARN, SecretBinary: Buffer.from(PASSWORD).toString('base64') });
       expect(await call()).toContain('DATABASE_SECRET: expected JSON');

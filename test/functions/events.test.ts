@@ -12,7 +12,7 @@ import { kafkaEvent, kinesisEvent } from './runtimes.ts';
 const click = clickRecord();
 const record: BrokerRecord = { key: click.key, value: click.value };
 
-/** What a dead letter would say. */
+/** The detail of a dead letter. */
 const detailOf = (read: ReadRecord | undefined) =>
   read?.is === 'unreadable' ? read.detail : `a ${read?.is}`;
 
@@ -28,13 +28,13 @@ function changed(event: unknown, path: readonly (string | number)[], value: unkn
 describe('a Kinesis event', () => {
   const event = kinesisEvent([record, record]);
 
-  it('is read with its places as the long-lived consumer names them', () => {
+  it('has the same record positions as in the long-lived consumer', () => {
     const { records } = readKinesisEvent('f', event);
     expect(records[0]).toMatchObject({ is: 'click', key: record.key, from: click.from });
     expect(records[1]?.position).toMatch(/^tollway-clicks\/shardId-000000000006@\d{56}$/);
   });
 
-  it('is answered with the lowest sequence number that is not settled, and with nothing once all are', () => {
+  it('is answered with the lowest sequence number that is not settled, or with none if all are', () => {
     const { responseAfter } = readKinesisEvent('f', event);
     const numbers = event.Records.map(({ kinesis }) => kinesis.sequenceNumber);
     expect([0, 1, 2].map((settled) => responseAfter(settled).batchItemFailures)).toEqual([
@@ -52,7 +52,7 @@ describe('a Kinesis event', () => {
     ['abc', 'Expected base64 in Records[0].kinesis.data, got 5 bytes of other data'],
     [7, 'Expected base64 in Records[0].kinesis.data, got 1 byte of other data'],
   ])(
-    'keeps a payload of %j as a dead letter that names the field, under its own sequence',
+    'keeps a payload of %j as a dead letter with its sequence and an error that names the field',
     (data, detail) => {
       const { records } = readKinesisEvent('f', changed(event, ['Records', 0, 'kinesis', 'data'], data));
       expect(detailOf(records[0])).toBe(detail);
@@ -82,7 +82,7 @@ describe('a Kinesis event', () => {
       changed(event, ['Records', 1, 'kinesis', 'sequenceNumber'], undefined),
       'f: Records[1].kinesis.sequenceNumber: expected a text, got nothing',
     ],
-  ])('is refused as a whole where it has no place to come back to: %#', (given, message) => {
+  ])('is refused as a whole if a record has no position to retry from: %#', (given, message) => {
     expect(() => readKinesisEvent('f', given)).toThrow(message);
   });
 });
@@ -101,7 +101,7 @@ describe('a Kafka event', () => {
     expect(records[0]).toMatchObject({ is: 'click', from: click.from });
   });
 
-  it('is answered with one checkpoint for each partition that is not done', () => {
+  it('is answered with one position for each partition that is not settled', () => {
     const { responseAfter } = readKafkaEvent('f', event);
     const at = (partition: number, offset: number) => ({
       itemIdentifier: { partition: `tollway-clicks-${partition}`, offset },
@@ -115,7 +115,7 @@ describe('a Kafka event', () => {
     ]);
   });
 
-  it('keeps tombstones, and what is not base64, as dead letters', () => {
+  it('keeps tombstones and values that are not base64 as dead letters', () => {
     const place = ['records', 'tollway-clicks-0', 0];
     const none = readKafkaEvent('f', changed(event, [...place, 'value'], undefined));
     expect(detailOf(none.records[0])).toBe(
@@ -144,11 +144,11 @@ describe('a Kafka event', () => {
       { eventSource: 'aws:kafka', records: { a: [{}] } },
       'f: records["a"][0].offset: expected a whole number, got nothing',
     ],
-  ])('is refused as a whole where it has no place to come back to: %#', (given, message) => {
+  ])('is refused as a whole if a record has no position to retry from: %#', (given, message) => {
     expect(() => readKafkaEvent('f', given)).toThrow(message);
   });
 
-  it("takes one's own cluster", () => {
+  it('can come from a self-managed cluster', () => {
     expect(readKafkaEvent('f', { ...event, eventSource: 'SelfManagedKafka' }).records).toHaveLength(4);
   });
 });
@@ -167,7 +167,7 @@ describe("the messages of OpenWhisk's feed", () => {
     }
   });
 
-  it('are read where the feed has encoded keys and values, of marks too', () => {
+  it('are read if the feed has encoded keys and values, also of watermarks', () => {
     const encoded = (text: string) => Buffer.from(text).toString('base64');
     for (const value of [
       message.value,
@@ -186,15 +186,15 @@ describe("the messages of OpenWhisk's feed", () => {
     expect(read(both)).toMatchObject({ is: 'watermark', key: watermark.key });
   });
 
-  it('take time in proportion to their length, whatever a stranger sends', () => {
-    // The square of these lengths would be half a minute.
+  it('are read in linear time, even if they are hostile', () => {
+    // Quadratic time would be half a minute for these lengths.
     const texts = [`eyJ${'\n'.repeat(200_000)}%`, `eyJ${' '.repeat(200_000)}x`, 'A'.repeat(200_001)];
     const startedAt = performance.now();
     for (const text of texts) expect(read({ key: text, value: text })).toMatchObject({ is: 'unreadable' });
     expect(performance.now() - startedAt).toBeLessThan(1_000);
   });
 
-  it('that are nested too deeply cost their neighbours nothing', () => {
+  it('that are nested too deeply do not affect others', () => {
     const deep = JSON.parse(`${'['.repeat(20_000)}${']'.repeat(20_000)}`) as unknown;
     const messages = [{ ...message, value: deep }, message];
     const records = readMessages('f', { messages });
@@ -202,7 +202,7 @@ describe("the messages of OpenWhisk's feed", () => {
     expect(detailOf(records[0])).toBe('Expected a click event, got JSON that is nested too deeply');
   });
 
-  it('keep what is no click as dead letters', () => {
+  it('that are not clicks become dead letters', () => {
     for (const value of [null, '', 'garbage', 7, ['a'], '"quoted"'])
       expect(read({ value }), JSON.stringify(value)).toMatchObject({ is: 'unreadable', from: click.from });
     expect(read({ key: '' })).toMatchObject({ is: 'click', from: null });
@@ -213,7 +213,7 @@ describe("the messages of OpenWhisk's feed", () => {
     [{ messages: ['a'] }, 'f: messages[0]: expected a message, got "a"'],
     [{ messages: [{ ...message, offset: 'a' }] }, 'f: messages[0].offset: expected a whole number, got "a"'],
     [{ messages: [{ ...message, topic: 1 }] }, 'f: messages[0].topic: expected a text, got 1'],
-  ])('are refused where they have no place: %#', (given, message) => {
+  ])('are refused if they have no position: %#', (given, message) => {
     expect(() => readMessages('f', given)).toThrow(message);
   });
 });
@@ -240,13 +240,13 @@ describe('CloudEvents', () => {
       'batched',
       read({ 'content-type': 'application/cloudevents-batch+json; charset=utf-8' }, JSON.stringify([parsed])),
     ],
-  ])('are read %s, as the SDK sends them', (_, records) => {
+  ])('are read %s, in the form that the SDK sends', (_, records) => {
     expect(records).toMatchObject([
       { is: 'click', key: record.key, from: click.from, position: `/tollway/ad-server ${record.key}` },
     ]);
   });
 
-  it('are known by the key of the Kafka record that they were, where their id is another', () => {
+  it('are identified by the key of their Kafka record if their id is a different one', () => {
     const headers = {
       'ce-specversion': '1.0',
       'ce-type': 'dev.knative.kafka.event',
@@ -266,7 +266,7 @@ describe('CloudEvents', () => {
   });
 
   it.each(['id', 'source', 'type', 'specversion'])(
-    'without %s are kept with their bytes, and it is named',
+    'without %s are kept with their bytes and an error that names the attribute',
     (name) => {
       const { headers, body } = HTTP.binary(event) as { headers: Record<string, string>; body: Buffer };
       const { [`ce-${name}`]: _, ...rest } = headers;
@@ -283,7 +283,7 @@ describe('CloudEvents', () => {
     },
   );
 
-  it('in a batch stand each for itself', () => {
+  it('in a batch are read separately', () => {
     const { id: _, ...nameless } = parsed.toJSON() as Record<string, unknown>;
     const body = JSON.stringify([
       nameless,
@@ -297,7 +297,7 @@ describe('CloudEvents', () => {
     expect(new Set(records.map(({ position }) => position)).size).toBe(3);
   });
 
-  it('may begin with a byte order mark', () => {
+  it('can begin with a byte order mark', () => {
     const records = read(
       { 'content-type': 'application/cloudevents+json' },
       `\ufeff${JSON.stringify(parsed.toJSON())}`,
@@ -307,7 +307,7 @@ describe('CloudEvents', () => {
     expect(read(headers, `\ufeff${String(record.value)}`)).toMatchObject([{ is: 'click' }]);
   });
 
-  it('in a batch cost their neighbours nothing, deeply nested, very large or damaged as they are', () => {
+  it('in a batch do not affect others if they are deeply nested, very large or damaged', () => {
     const good = JSON.stringify(parsed);
     const { data: _, ...empty } = parsed.toJSON() as Record<string, unknown>;
     const deep = JSON.stringify(empty).replace(/}$/, `,"data":${'['.repeat(20_000)}${']'.repeat(20_000)}}`);
@@ -323,14 +323,14 @@ describe('CloudEvents', () => {
       `Expected a CloudEvent of at most 65536 bytes, got ${large.length}`,
       `Expected JSON, got ${damaged.length} bytes of other data`,
     ]);
-    // The sequence of an event that could be read is settled, and what came is kept.
+    // The sequence of a readable event is settled, and its bytes are kept.
     expect(records[1]).toMatchObject({ from: click.from, value: Buffer.from(deep) });
     expect(records[3]).toMatchObject({ from: click.from });
     expect(records[5]?.value).toEqual(Buffer.from(large).subarray(0, 65_536));
     expect(records[7]?.value).toEqual(Buffer.from(damaged));
   });
 
-  it('in a batch are bounded in number, and a list without any is kept once', () => {
+  it('in a batch are limited in number, and a batch without events is kept once', () => {
     const headers = { 'content-type': 'application/cloudevents-batch+json' };
     const zeros = (count: number) => `[${Array(count).fill('0').join(',')}]`;
     expect(() => read(headers, zeros(264_000))).toThrow(
@@ -355,12 +355,12 @@ describe('CloudEvents', () => {
     );
   });
 
-  it('that are no JSON are kept with their bytes', () => {
+  it('that are not JSON are kept with their bytes', () => {
     const [found] = read({ 'content-type': 'application/cloudevents+json' }, '{"id":');
     expect(found).toMatchObject({ is: 'unreadable', value: Buffer.from('{"id":') });
   });
 
-  it('say of themselves what they are, or are refused', () => {
+  it('without the attributes of a CloudEvent are refused', () => {
     expect(() => read({ 'content-type': 'application/json' }, '{}')).toThrow(
       'f: ce-specversion: expected the header of a CloudEvent, or the content type application/cloudevents+json, got nothing',
     );
@@ -379,7 +379,7 @@ describe('an S3 event', () => {
     ],
   };
 
-  it('names the objects that were made', () => {
+  it('has the names of the created objects', () => {
     expect(readS3Event('f', event)).toEqual([{ bucket: 'files', key: 'clicks of Über+1.ndjson.gz' }]);
     const versioned = changed(event, ['Records', 0, 's3', 'object', 'versionId'], 'v1');
     expect(readS3Event('f', versioned)).toMatchObject([{ bucket: 'files', versionId: 'v1' }]);
@@ -401,7 +401,7 @@ describe('an S3 event', () => {
       changed(event, ['Records', 0, 's3', 'object'], {}),
       'f: Records[0].s3.object.key: expected a text, got nothing',
     ],
-  ])('is refused where it names none: %#', (given, message) => {
+  ])('is refused if it has no object: %#', (given, message) => {
     expect(() => readS3Event('f', given)).toThrow(message);
   });
 });

@@ -16,7 +16,7 @@ import { kafkaEvent, kinesisEvent } from './runtimes.ts';
 const FAILURES = 'failures';
 const FILES = 'files';
 const PREFIX = `s3://${FAILURES}`;
-/** Where Lambda puts the records of a mapping, and of asynchronous invocations. */
+/** The folders in which Lambda stores failed batches of a mapping, and failed asynchronous invocations. */
 const MAPPING = 'aws/lambda/2b0c2d4c-2c1c-4b0c-8e7a-5a3a1f9f7f11/shardId-000000000001/2026/01/31/';
 const ASYNC = 'aws/lambda/async/lambda-file/2026/01/31/';
 
@@ -96,7 +96,7 @@ beforeAll(async () => {
 });
 afterAll(() => removeFolder(folder));
 beforeEach(async () => {
-  // A page of three keys, so that there are several.
+  // Three keys per page, so that there are several pages.
   s3 = await startS3([FAILURES, FILES], { keysMax: 3 });
   database = await createTestDatabase();
   spool = new TestSpool();
@@ -134,13 +134,13 @@ async function redrive(place: string, ...options: string[]): Promise<Answer & { 
 }
 
 describe('tollway failed-batches redrive', () => {
-  it('settles the batches of Kinesis and Kafka, and removes each; what was charged already changes nothing', async () => {
+  it('settles and removes failed batches of Kinesis and Kafka, without charging any click twice', async () => {
     const known = clicks(10);
     await deliver(database.pool, known);
     for (let index = 0; index < 4; index += 1)
       put(`${MAPPING}2026-01-31T12.00.0${index}-x`, kinesisRecord(clicks(50)));
     put(`${MAPPING}kafka`, kafkaRecord([...clicks(20), ...known]));
-    // As a Kafka topic gets it.
+    // In the form of an on-failure Kafka topic.
     put(`${MAPPING}object`, { ...kafkaRecord([]), payload: kafkaEvent(clicks(5)) });
     const { code, objects, outcomes } = await redrive(PREFIX);
     expect(code).toBe(0);
@@ -156,7 +156,7 @@ describe('tollway failed-batches redrive', () => {
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 235 });
   });
 
-  it('takes only what begins with the prefix, and with --keep removes nothing', async () => {
+  it('reads only objects with the prefix, and removes none with --keep', async () => {
     put(`${MAPPING}one`, kinesisRecord(clicks(5)));
     put('other', kinesisRecord(clicks(7)));
     const before = s3.keys(FAILURES);
@@ -171,7 +171,7 @@ describe('tollway failed-batches redrive', () => {
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 12 });
   });
 
-  it('keeps what cannot be read, names it, and goes on behind it', async () => {
+  it('keeps and reports unreadable objects, and continues with the next ones', async () => {
     const bad: [string, object | string, RegExp][] = [
       ['cut', JSON.stringify(kinesisRecord(clicks(0))).slice(0, 300), /expected JSON, got 300 characters/],
       ['empty', '', /expected JSON, got 0 characters/],
@@ -203,7 +203,7 @@ describe('tollway failed-batches redrive', () => {
     expect(s3.keys(FAILURES)).toEqual(bad.map(([key]) => key).sort());
   });
 
-  it('tells where the records are of which it finds only word', async () => {
+  it('reports the position of records of which the object has only metadata', async () => {
     const { payload: _, ...word } = kinesisRecord(clicks(0));
     put('kinesis', { ...word, KinesisBatchInfo: { ...word.KinesisBatchInfo, batchSize: 500 } });
     put('kafka', { ...kafkaRecord([]), payload: undefined });
@@ -216,7 +216,7 @@ describe('tollway failed-batches redrive', () => {
     expect(s3.keys(FAILURES)).toEqual(['kafka', 'kinesis']);
   });
 
-  it('charges the files of lambda-file again, and keeps the word of one that it cannot have whole', async () => {
+  it('charges files of lambda-file again, and keeps the object of a truncated file', async () => {
     const file = Buffer.from(clickLines(ads, 5_000).join('\n'));
     s3.put(FILES, 'März 1+1.gz', gzipSync(file));
     s3.put(FILES, 'cut.gz', gzipSync(file).subarray(0, 1_000));
@@ -246,7 +246,7 @@ describe('tollway failed-batches redrive', () => {
     expect(await expectBalanced(database.pool)).toMatchObject({ unattributed: 5_000 });
   });
 
-  it('has poison and garbage as dead letters, and is done with them', async () => {
+  it('turns poison records and garbage into dead letters, and removes their objects', async () => {
     const batch = clicks(20);
     const [poison] = batch;
     await database.pool.query(
@@ -271,7 +271,7 @@ describe('tollway failed-batches redrive', () => {
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 19, rejected: 1 });
   });
 
-  it('takes what was downloaded: a file, or a folder with all below it', async () => {
+  it('reads a downloaded file, or a folder with its subfolders', async () => {
     const downloaded = join(folder, 'downloaded');
     mkdirSync(join(downloaded, MAPPING), { recursive: true });
     writeFileSync(join(downloaded, MAPPING, 'one'), JSON.stringify(kinesisRecord(clicks(5))));
@@ -285,7 +285,7 @@ describe('tollway failed-batches redrive', () => {
     await expectBalanced(database.pool);
   });
 
-  it('says for people what it did, what it kept and why', async () => {
+  it('prints what was settled, what was kept, and why', async () => {
     put('bad', 'no json');
     put('good', kinesisRecord(clicks(5)));
     const redriven = () => tollway(environment(), 'failed-batches', 'redrive', PREFIX);
@@ -300,7 +300,7 @@ describe('tollway failed-batches redrive', () => {
     expect(await redriven()).toMatchObject({ code: 0, stdout: 'There are no failed batches.\n' });
   });
 
-  it('removes nothing while the database is away, or the place is none', async () => {
+  it('removes nothing if the database is down or the location does not exist', async () => {
     put('good', kinesisRecord(clicks(5)));
     const away = { ...environment(), DATABASE_URL: 'postgres://postgres@127.0.0.1:1/none' };
     const result = await tollway(away, 'failed-batches', 'redrive', PREFIX);
@@ -316,7 +316,7 @@ describe('tollway failed-batches redrive', () => {
     expect(s3.keys(FAILURES)).toEqual(['good']);
   });
 
-  it('charges nothing twice where two do it at once', async () => {
+  it('charges no click twice if two processes run at once', async () => {
     for (let index = 0; index < 8; index += 1) put(`batch ${index}`, kinesisRecord(clicks(100)));
     const both = await Promise.all([redrive(PREFIX), redrive(PREFIX)]);
     expect(both.map(({ code }) => code)).toEqual([0, 0]);
@@ -324,13 +324,13 @@ describe('tollway failed-batches redrive', () => {
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 800 });
   });
 
-  it('loses nothing and charges nothing twice, whenever it is killed', async () => {
+  it('loses no click and charges none twice if it is killed at any request', async () => {
     const count = 6;
     for (let index = 0; index < count; index += 1) put(`batch ${index}`, kinesisRecord(clicks(300)));
     s3.put(FILES, 'file', Buffer.from(clickLines(ads, 5_000).join('\n')));
     put('file', fileRecord('file'));
     const total = count * 300;
-    // In each run it is killed at another of its requests, each of the kind that comes then: list, get, delete, …
+    // Each run is killed at a different request (list, get, delete, …).
     for (let at = 1; s3.keys(FAILURES).length > 0; at += 1) {
       expect(at).toBeLessThan(100);
       const child = runScript('cli/main.ts', environment(), 'failed-batches', 'redrive', PREFIX);
@@ -338,7 +338,7 @@ describe('tollway failed-batches redrive', () => {
       s3.intercept(async () => {
         requests += 1;
         if (requests !== at) return;
-        // The time is the subject: one of two runs is killed before its request is done, the other after, while it works on the response.
+        // The test depends on time: one of two runs is killed before the answer, the other while it handles the answer.
         if (at % 2 === 0) child.kill('SIGKILL');
         else setTimeout(() => child.kill('SIGKILL'), 15);
       });

@@ -14,12 +14,12 @@ import { clickLines, type LineOverrides, s3Event } from './click-lines.ts';
 
 const root = builtFunctions();
 const skipped = isSkipped(await ricIsMissing());
-/** Compiling AWS's client, should it not be there yet. */
+/** Timeout that includes compiling AWS's runtime client if it is not cached. */
 const RUN_MS_MAX = 120_000;
 const BUCKET = 'clicks';
-/** A key with all that S3 writes in another way in its notifications. */
+/** A key with all characters that S3 encodes in its notifications. */
 const KEY = '2026/Über 1+1 = 2 & mehr.ndjson';
-/** A deadline that leaves no time to begin anything. */
+/** A deadline that is too near to begin a batch. */
 const NO_TIME_MS = 900;
 
 type TestEnvironment = {
@@ -27,9 +27,9 @@ type TestEnvironment = {
   readonly running: Lambda;
   readonly database: TestDatabase;
   readonly pool: Pool;
-  /** Lines of clicks of several advertisers in turn. */
+  /** Lines of clicks on the ads of several advertisers, alternating. */
   readonly lines: (count: number, overrides?: LineOverrides) => string[];
-  /** Puts an object and calls the function as S3 would; answers the records it says, or its error. */
+  /** Stores an object and calls the function like S3. Returns its records or its error. */
   readonly charge: (key: string, body?: Buffer | readonly Buffer[], deadlineMs?: number) => Promise<unknown>;
 };
 
@@ -48,7 +48,7 @@ async function withEnvironment(
       memoryMegabytes,
       env: {
         ...s3.env,
-        // Where Lambda has AWS's clients, which are not in the bundle.
+        // Lambda provides AWS's clients, which are not in the bundle.
         NODE_PATH: join(import.meta.dirname, '..', '..', 'node_modules'),
         DATABASE_URL: database.url,
         LOG_LEVEL: 'info',
@@ -83,7 +83,7 @@ afterAll(() => s3.stop());
 
 const fileOf = (lines: readonly string[]) => Buffer.from(lines.map((line) => `${line}\n`).join(''));
 
-/** Asks the books, deep, for what was settled; clicks of a file have no spool id. */
+/** The result of a deep reconciliation. Clicks of a file have no spool id. */
 async function expectBooks(pool: Pool, unattributed: number, letters = 0): Promise<void> {
   const reconciliation = await expectBalanced(pool);
   expect(reconciliation).toMatchObject({ accepted: 0, unattributed });
@@ -97,13 +97,13 @@ const on = (what: string, work: (environment: TestEnvironment) => Promise<void>)
 
 describe('a file of clicks', () => {
   on(
-    'is charged, with ids and without, plain and gzip; the same again changes nothing',
+    'is charged, with and without ids, plain and gzip; repeated files change nothing',
     async (environment) => {
       const { pool, lines, charge } = environment;
       const plain = fileOf([...lines(5_000), ...lines(5_000, { withId: true })]);
       expect(await charge(KEY, plain)).toEqual({ records: 10_000 });
       await expectBooks(pool, 10_000);
-      // The same clicks: once more, packed, packed otherwise, and under another name.
+      // The same clicks: again, as gzip, as gzip with another level, and under another name.
       expect(await charge(KEY)).toEqual({ records: 10_000 });
       expect(await charge(`${KEY}.gz`, gzipSync(plain))).toEqual({ records: 10_000 });
       expect(await charge('elsewhere', gzipSync(plain, { level: 1 }))).toEqual({ records: 10_000 });
@@ -113,7 +113,7 @@ describe('a file of clicks', () => {
     },
   );
 
-  on('that came in one notification with others is charged with them', async (environment) => {
+  on('is charged together with the other files of its notification', async (environment) => {
     const { pool, lines, running } = environment;
     s3.put(BUCKET, 'one', fileOf(lines(10)));
     s3.put(BUCKET, 'two', fileOf(lines(20)));
@@ -125,7 +125,7 @@ describe('a file of clicks', () => {
   });
 
   on(
-    'that came in one notification with bad ones is charged all the same, and the bad ones are named',
+    'is charged even if other files of its notification are invalid, which are reported',
     async (environment) => {
       const { pool, lines, running } = environment;
       s3.put(BUCKET, 'utf-16', Buffer.from('[]', 'utf16le'));
@@ -142,7 +142,7 @@ describe('a file of clicks', () => {
     },
   );
 
-  on('is charged as the version that its notification names, whatever came after it', async (environment) => {
+  on('is charged in the version of its notification, even if there is a newer one', async (environment) => {
     const { pool, lines, running } = environment;
     const versions = [lines(10), lines(20)].map((some) => s3.put(BUCKET, KEY, fileOf(some)));
     for (const [version, records] of [
@@ -159,25 +159,22 @@ describe('a file of clicks', () => {
     });
   });
 
-  on(
-    'with lines that are no clicks has those as dead letters, with their bytes, once',
-    async (environment) => {
-      const { pool, lines, charge } = environment;
-      const bad = ['no click', '{"adId":1}', '[]', JSON.stringify({ v: 1, userAgent: 'x'.repeat(9_000) })];
-      const file = fileOf([...lines(100), ...bad, ...lines(100)]);
-      for (const key of ['bad', 'bad again']) expect(await charge(key, file)).toEqual({ records: 204 });
-      await expectBooks(pool, 200, 4);
-      const { rows } = await pool.query<{ reason: string; raw: Buffer }>(
-        'select reason, raw from dead_letter order by id',
-      );
-      expect(rows.map(({ reason }) => reason)).toEqual(['malformed', 'malformed', 'malformed', 'malformed']);
-      expect(rows.map(({ raw }) => raw.toString()).sort()).toEqual(
-        bad.map((line) => line.slice(0, 8_193)).sort(),
-      );
-    },
-  );
+  on('with invalid lines gives one dead letter for each of them, with its bytes', async (environment) => {
+    const { pool, lines, charge } = environment;
+    const bad = ['no click', '{"adId":1}', '[]', JSON.stringify({ v: 1, userAgent: 'x'.repeat(9_000) })];
+    const file = fileOf([...lines(100), ...bad, ...lines(100)]);
+    for (const key of ['bad', 'bad again']) expect(await charge(key, file)).toEqual({ records: 204 });
+    await expectBooks(pool, 200, 4);
+    const { rows } = await pool.query<{ reason: string; raw: Buffer }>(
+      'select reason, raw from dead_letter order by id',
+    );
+    expect(rows.map(({ reason }) => reason)).toEqual(['malformed', 'malformed', 'malformed', 'malformed']);
+    expect(rows.map(({ raw }) => raw.toString()).sort()).toEqual(
+      bad.map((line) => line.slice(0, 8_193)).sort(),
+    );
+  });
 
-  on('with a click that the ledger refuses has that one as a dead letter', async (environment) => {
+  on('with a click that the ledger rejects gives a dead letter for it', async (environment) => {
     const { pool, lines, charge } = environment;
     const all = lines(301, { withId: true });
     const poison = JSON.parse(all[150] ?? '');
@@ -193,7 +190,7 @@ describe('a file of clicks', () => {
     expect(await expectBalanced(pool)).toMatchObject({ unattributed: 301 });
   });
 
-  on('that is a folder of the console, or empty, is no clicks', async (environment) => {
+  on('that is empty, or a folder made in the console, has no clicks', async (environment) => {
     const { pool, charge } = environment;
     expect(await charge('2026/', Buffer.alloc(0))).toEqual({ records: 0 });
     expect(await charge('empty.gz', gzipSync(''))).toEqual({ records: 0 });
@@ -201,8 +198,8 @@ describe('a file of clicks', () => {
   });
 });
 
-describe('a file that cannot be had whole', () => {
-  on('because it was cut off is named, and nothing of it is charged', async (environment) => {
+describe('a file that cannot be read completely', () => {
+  on('because it is truncated is reported, and nothing of it is charged', async (environment) => {
     const { pool, lines, charge } = environment;
     const packed = gzipSync(fileOf(lines(10_000)));
     expect(await charge('cut.gz', packed.subarray(0, packed.length >> 1))).toBe(
@@ -213,7 +210,7 @@ describe('a file that cannot be had whole', () => {
     await expectBooks(pool, 10_000);
   });
 
-  on('because it is gone, or its bucket is, is named', async (environment) => {
+  on('because it or its bucket does not exist is reported', async (environment) => {
     const { pool, charge, running } = environment;
     expect(await charge(KEY.slice(1))).toBe(
       `lambda-file: expected the object s3://clicks/${KEY.slice(1)}, got none`,
@@ -225,7 +222,7 @@ describe('a file that cannot be had whole', () => {
     await expectBooks(pool, 0);
   });
 
-  on('because the line breaks is named, and charged when it comes again', async (environment) => {
+  on('because the connection breaks is reported, and charged at the next attempt', async (environment) => {
     const { pool, lines, charge } = environment;
     const file = fileOf(lines(10_000));
     s3.breakAfter(file.length >> 1);
@@ -237,7 +234,7 @@ describe('a file that cannot be had whole', () => {
   });
 
   on(
-    'because it was replaced while it was read is named, and the new one is charged',
+    'because it was replaced during the read is reported, and the new version is charged',
     async (environment) => {
       const { pool, lines, charge } = environment;
       const [one, other] = [fileOf(lines(500)), fileOf(lines(700))];
@@ -258,7 +255,7 @@ describe('a file that cannot be had whole', () => {
 });
 
 describe('a file in another encoding', () => {
-  on('is read without its byte order mark, and refused by name where it is no UTF-8', async (environment) => {
+  on('is read without its byte order mark, and refused if it is not UTF-8', async (environment) => {
     const { pool, lines, charge } = environment;
     const file = fileOf(lines(10));
     expect(await charge('marked', Buffer.concat([Buffer.from('\ufeff'), file]))).toEqual({ records: 10 });
@@ -271,9 +268,9 @@ describe('a file in another encoding', () => {
   });
 });
 
-describe('an event that is no new file', () => {
+describe('an event that is not about a new file', () => {
   on(
-    'is done if it is the test of S3, and refused by name if it is of another service',
+    'is ignored if it is the test event of S3, and refused if it is of another service',
     async (environment) => {
       const { pool, running } = environment;
       const test = {
@@ -301,37 +298,40 @@ describe('an event that is no new file', () => {
   );
 });
 
-describe('without time', () => {
-  on('it says how far it got, and ends when it comes again, nothing twice', async (environment) => {
-    const { pool, lines, charge, running } = environment;
-    await charge('warm', fileOf(lines(3)));
-    const file = fileOf(lines(10_000));
-    expect(await charge('late', file, NO_TIME_MS)).toBe(
-      'lambda-file: s3://clicks/late: expected to settle every click in time, settled 0 clicks; the file must be delivered again',
-    );
-    // Each batch is held up so that some of them have time, and not all.
-    await pool.query(
-      `create function dawdle() returns trigger language plpgsql as
+describe('near its deadline', () => {
+  on(
+    'the function reports its progress, and the next attempt finishes without charging a click twice',
+    async (environment) => {
+      const { pool, lines, charge, running } = environment;
+      await charge('warm', fileOf(lines(3)));
+      const file = fileOf(lines(10_000));
+      expect(await charge('late', file, NO_TIME_MS)).toBe(
+        'lambda-file: s3://clicks/late: expected to settle every click in time, settled 0 clicks; the file must be delivered again',
+      );
+      // Each batch is delayed, so that only some finish before the deadline.
+      await pool.query(
+        `create function dawdle() returns trigger language plpgsql as
        $$ begin perform pg_sleep(0.8); return null; end $$`,
-    );
-    await pool.query(
-      'create trigger dawdle before insert on ledger for each statement execute function dawdle()',
-    );
-    const said = String(await charge('late', undefined, 4_000));
-    const [, clicks] = /settled (\d+) clicks; the file must be delivered again$/.exec(said) ?? [];
-    const count = Number(clicks);
-    expect(count).toBeGreaterThan(0);
-    expect(count).toBeLessThan(10_000);
-    await expectBooks(pool, count + 3);
-    await pool.query('drop trigger dawdle on ledger');
-    const pid = running.pid();
-    expect(await charge('late')).toEqual({ records: 10_000 });
-    expect(running.pid()).toBe(pid);
-    await expectBooks(pool, 10_003);
-  });
+      );
+      await pool.query(
+        'create trigger dawdle before insert on ledger for each statement execute function dawdle()',
+      );
+      const said = String(await charge('late', undefined, 4_000));
+      const [, clicks] = /settled (\d+) clicks; the file must be delivered again$/.exec(said) ?? [];
+      const count = Number(clicks);
+      expect(count).toBeGreaterThan(0);
+      expect(count).toBeLessThan(10_000);
+      await expectBooks(pool, count + 3);
+      await pool.query('drop trigger dawdle on ledger');
+      const pid = running.pid();
+      expect(await charge('late')).toEqual({ records: 10_000 });
+      expect(running.pid()).toBe(pid);
+      await expectBooks(pool, 10_003);
+    },
+  );
 
   on(
-    'because the database is away it charges nothing, quarantines nothing, and ends later',
+    'the function charges nothing and makes no dead letters while the database is down, and finishes later',
     async (environment) => {
       const { pool, database, lines, charge } = environment;
       const name = new URL(database.url).pathname.slice(1);
@@ -353,7 +353,7 @@ describe('without time', () => {
 
 describe('a large file', () => {
   it.skipIf(skipped)(
-    'is read as it comes: memory does not grow with it',
+    'is streamed: memory does not grow with its size',
     () =>
       withEnvironment(async ({ pool, lines, charge, running }) => {
         const most: number[] = [];

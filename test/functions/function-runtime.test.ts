@@ -30,7 +30,7 @@ const runtimeAt = (url = database.url, more: Record<string, string> = {}, queryM
   new FunctionRuntime('function', { DATABASE_URL: url, LOG_LEVEL: 'silent', ...more }, queryMsMax);
 const within = (ms: number) => ({ id: 'test', deadlineAt: performance.now() + ms });
 
-/** The statements of the function's open transactions; the last one of an idle transaction. */
+/** The statements of the function's open transactions; for an idle transaction the last one. */
 async function openTransactions(): Promise<string[]> {
   const { rows } = await database.pool.query<{ query: string }>(
     `select query from pg_stat_activity
@@ -39,8 +39,8 @@ async function openTransactions(): Promise<string[]> {
   return rows.map(({ query }) => query);
 }
 
-describe('a pool that is cut', () => {
-  it('begins nothing on a connection that was still being made', async () => {
+describe('a terminated pool', () => {
+  it('begins no transaction on a connection that was still being opened', async () => {
     const proxy = await startTcpProxy(database.url);
     try {
       proxy.freeze();
@@ -67,18 +67,18 @@ describe('a pool that is cut', () => {
 });
 
 describe('a function runtime', () => {
-  it('charges nothing after it has answered that it did not', async () => {
+  it('charges no click after it has reported the click as unsettled', async () => {
     const proxy = await startTcpProxy(database.url);
     try {
       const runtime = runtimeAt(proxy.url);
       const clicks = Array.from({ length: 5 }, () => spool.click({ ad: ads[0] as NamedAd }));
       proxy.freeze();
       const settled = runtime.settle(clicks, within(1_200));
-      // The time is the subject: the connection is there so shortly before the deadline that a charge could still begin.
+      // The test depends on time: the connection is ready just before the deadline, so that a charge could still begin.
       await sleep(1_000);
       proxy.thaw();
       expect(await settled).toBe(0);
-      // Time in which a charge that had begun would commit.
+      // Time in which a charge in progress would commit.
       await sleep(1_000);
       expect((await database.pool.query('select from ledger')).rowCount).toBe(0);
       expect(await runtime.settle(clicks, within(10_000))).toBe(5);
@@ -88,7 +88,7 @@ describe('a function runtime', () => {
     }
   });
 
-  it('trusts no connection after a sleep, when several calls wake it at once', async () => {
+  it('uses no old connection after it was frozen, even with several concurrent calls', async () => {
     const proxy = await startTcpProxy(database.url);
     try {
       const runtime = runtimeAt(proxy.url);
@@ -106,7 +106,7 @@ describe('a function runtime', () => {
     }
   });
 
-  it('leaves nothing open behind the last of several calls, when an earlier one was cut', async () => {
+  it('has no open transaction after the last of several calls if an earlier one was cancelled', async () => {
     const runtime = runtimeAt(undefined, { RETRY_ATTEMPTS: '100' });
     // Loads the function and connects, which takes a part of the first call's time.
     expect(await runtime.settle([spool.click({ ad: ads[1] as NamedAd })], within(10_000))).toBe(1);
@@ -126,8 +126,8 @@ describe('a function runtime', () => {
     const second = runtime.settle([good], within(10_000));
     expect(await first).toBe(0);
     expect(await second).toBe(1);
-    // The server ends the statement that it runs when its client goes. A transaction that begins later could be frozen with its locks,
-    // so none may appear for half a second.
+    // The server cancels the running statement when its client disconnects. A later transaction could be frozen with its locks,
+    // so none must appear for half a second.
     await until('no open transaction', async () => (await openTransactions()).length === 0, 2_000);
     for (let look = 0; look < 20; look += 1) {
       expect(await openTransactions()).toEqual([]);
@@ -135,7 +135,7 @@ describe('a function runtime', () => {
     }
   });
 
-  it('lets go of scheduled work that does not end in time', async () => {
+  it('cancels scheduled work at its deadline', async () => {
     const runtime = runtimeAt(undefined, {}, 0);
     const blocker = await database.pool.connect();
     await blocker.query('begin');
@@ -155,7 +155,7 @@ describe('a function runtime', () => {
     expect(await runtime.run(within(10_000), maintainLedger)).toEqual({ maintained: true });
   });
 
-  it('drops a day that a reader held, later in the same call: the next one is hours away', async () => {
+  it('retries dropping a day that a reader holds in the same call, because the next call is hours away', async () => {
     const { rows } = await database.pool.query<{ relname: string }>(
       "select relname from pg_class where relkind = 'r' and relname like 'ledger_2%' order by relname limit 1",
     );
@@ -184,7 +184,7 @@ describe('a function runtime', () => {
   it.each([
     ['a NUL', `a\0b`],
     ['no end', Array.from({ length: 400 }, () => Math.random().toString(36)).join('')],
-  ])('is not stopped by an event whose source has %s', async (_what, source) => {
+  ])('continues after an event whose source has %s', async (_what, source) => {
     const runtime = runtimeAt();
     const body = Buffer.from(
       JSON.stringify([
@@ -210,8 +210,8 @@ describe('a function runtime', () => {
   });
 });
 
-describe('a store of secrets that does not answer', () => {
-  it('fails the call in a bounded time, by the name of the function', async () => {
+describe('Secrets Manager that does not answer', () => {
+  it('makes the call fail after a timeout, with an error that names the function', async () => {
     const server = createServer(() => {}).listen(0);
     const keys = { AWS_ACCESS_KEY_ID: 'a', AWS_SECRET_ACCESS_KEY: 'b', AWS_REGION: 'us-east-1' };
     const { port } = server.address() as AddressInfo;
@@ -233,8 +233,8 @@ describe('a store of secrets that does not answer', () => {
   });
 });
 
-describe('a database that cannot be reached as it is told to', () => {
-  it('is waited for like one that is away: no record is at fault, and it is not called without pause', async () => {
+describe('a database that refuses the connection settings', () => {
+  it('is retried like one that is down: with pauses, and without dead letters', async () => {
     const metrics = createMetrics();
     // The server of the tests speaks no TLS.
     const pool = createPool(`${database.url}?sslmode=require`, 'tls', 1, () => {});
@@ -245,7 +245,7 @@ describe('a database that cannot be reached as it is told to', () => {
     );
     const clicks = Array.from({ length: 500 }, () => spool.click({ ad: ads[0] as NamedAd }));
     const delivered = dispatcher.submit(clicks).catch((error: unknown) => error);
-    // The time is the subject: how often a batch is retried in it.
+    // The test depends on time: it counts the retries of a batch.
     await sleep(1_500);
     dispatcher.abort();
     await delivered;

@@ -18,7 +18,7 @@ import { cloudEventOf } from './runtimes.ts';
 const root = builtFunctions();
 const missing = await frameworkIsMissing();
 
-/** A folder with what the zip holds, and nothing else. */
+/** A folder with only the content of the zip. */
 function unzipped(): string {
   const folder = temporaryFolder();
   const files = unzipSync(readFileSync(join(root, 'cloud-event.zip')));
@@ -26,7 +26,7 @@ function unzipped(): string {
   return folder;
 }
 
-/** Runs the function as docs/deployment-targets.md says. */
+/** Runs the function with the command of docs/deployment-targets.md. */
 async function start(source: string, databaseUrl: string) {
   const [port = 0] = await freePorts(1);
   const guard = await openGuard(join(tmpdir(), 'tollway-functions-framework-'));
@@ -51,7 +51,7 @@ describe.skipIf(isSkipped(missing))('the Functions Framework', () => {
   it.each([
     ['the folder', () => join(root, 'cloud-event')],
     ['the unzipped zip', unzipped],
-  ])('loads %s of the CloudEvents function, and charges what is posted', async (_, source) => {
+  ])('loads %s of the CloudEvents function, and charges posted events', async (_, source) => {
     const database = await createTestDatabase();
     let running: Awaited<ReturnType<typeof start>> | undefined;
     try {

@@ -7,13 +7,13 @@ import { runToEnd } from '../../emulators/process/guarded-process.ts';
 const VERSION = '5.0.5';
 const CACHED_NAME = `functions-framework-${VERSION}`;
 
-/** One line that says how to get the Functions Framework; null if it is installed. */
+/** One line that says how to install the Functions Framework; `null` if it is installed. */
 export async function frameworkIsMissing(): Promise<string | null> {
   if (await isCached(CACHED_NAME)) return null;
   return `The Functions Framework ${VERSION} is missing: run npm run test:tools`;
 }
 
-/** The path of its script, from npm's registry if it is not there yet: 130 packages, which one test needs. */
+/** The path of its script. Installs it if it is not cached: 130 packages for one test are too many for a dependency. */
 export async function functionsFramework(): Promise<string> {
   const folder = await cached(CACHED_NAME, `Installing the Functions Framework ${VERSION}`, async (guard) => {
     const install = join(guard.folder, 'install');

@@ -1,4 +1,4 @@
-/** A click as a test makes it; what is left out is that of a browser that clicks. */
+/** A click of a test. The defaults are those of a browser. */
 export type TestRequest = {
   readonly path?: string;
   readonly query?: string;
@@ -6,17 +6,17 @@ export type TestRequest = {
   readonly headers?: Readonly<Record<string, string>>;
   readonly sourceIp?: string;
   readonly stage?: string;
-  /** That of an API mapping of a custom domain. */
+  /** The mapping key of a custom domain. */
   readonly mappingKey?: string;
 };
 
-/** A user agent that is no robot. */
+/** The user agent of a browser. */
 export const CHROME =
   'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36';
 
 /**
- * As an HTTP API hands it over; https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
- * A stage with a name of its own stands in front of the path, and so does the mapping key of a custom domain.
+ * The event of an HTTP API; https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
+ * The path begins with the name of the stage, if it has one, and with the mapping key of a custom domain.
  */
 export function httpApiEvent({
   path = '/',
@@ -36,7 +36,7 @@ export function httpApiEvent({
     rawPath,
     rawQueryString: query,
     headers,
-    // As the routes of the deployments have it; a mapping key is in no other field of its own.
+    // The route of the deployments. A mapping key is in no separate field.
     ...(mappingKey === undefined ? {} : { pathParameters: { token }, routeKey: `${method} /c/{token+}` }),
     requestContext: {
       accountId: '123456789012',
@@ -54,7 +54,7 @@ export function httpApiEvent({
   };
 }
 
-/** As a function URL hands it over; https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads */
+/** The event of a function URL; https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads */
 export function functionUrlEvent(request: TestRequest) {
   const event = httpApiEvent(request);
   const { requestContext } = event;
@@ -71,7 +71,7 @@ export function functionUrlEvent(request: TestRequest) {
   };
 }
 
-/** Events that are no request in payload format 2.0, as their services send them. */
+/** Events of other services, which are not requests in payload format 2.0. */
 export const FOREIGN_EVENTS: Readonly<Record<string, unknown>> = {
   nothing: {},
   null: null,

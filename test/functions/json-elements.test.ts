@@ -10,7 +10,7 @@ it.each([
   ['[1, "a,]b" ,{"c":[1,2]},[[]]]', ['1', '"a,]b"', '{"c":[1,2]}', '[[]]']],
   ['["\\\\","\\"]",2]', ['"\\\\"', '"\\"]"', '2']],
   ['["ü,"]', ['"ü,"']],
-  // What is no JSON is cut all the same: whoever parses an element finds it.
+  // Invalid JSON is split too. Parsing an element then reports the error.
   ['[1,]', ['1', '']],
   ['[,]', ['', '']],
   ['[1,{"a":', ['1', '{"a":']],
@@ -21,11 +21,11 @@ it.each([
   expect(split(text)).toEqual(elements);
 });
 
-it.each(['', ' ', '{}', '1', '"["', 'x['])('knows that %j is no array', (text) => {
+it.each(['', ' ', '{}', '1', '"["', 'x['])('returns null for %j, which is not an array', (text) => {
   expect(split(text)).toBeNull();
 });
 
-it('gives what JSON.parse gives', () => {
+it('returns the same elements as JSON.parse', () => {
   const values = [0, -1.5e3, null, true, 'a"b\\', { a: { b: [1, '}'] } }, [], {}, '\u2028'];
   for (let first = 0; first < values.length; first += 1) {
     const text = JSON.stringify(values.slice(first), null, first);
@@ -33,7 +33,7 @@ it('gives what JSON.parse gives', () => {
   }
 });
 
-it('stops behind the most elements that are wanted, and takes no time for deep ones', () => {
+it('stops after the maximum number of elements, and skips deeply nested ones quickly', () => {
   expect(split('[1,2,3,4,5]', 2)).toHaveLength(3);
   expect(split('[1,2,3]', 3)).toHaveLength(3);
   expect(split(`[${'['.repeat(1_000_000)}`)).toHaveLength(1);

@@ -18,7 +18,7 @@ export type Kustomization = {
   images?: { name: string; newTag: string }[];
 };
 
-/** What makes pods of a template. */
+/** The kinds that create pods from a template. */
 export type Workload = Manifest & {
   spec: { replicas?: number; selector?: { matchLabels: Record<string, string> }; template: IPodTemplateSpec };
 };
@@ -29,10 +29,10 @@ export const read = (path: string): string => readFileSync(join(FOLDER, path), '
 /** Every YAML file, by its path in the folder. */
 export const files = globSync('**/*.yaml', { cwd: FOLDER }).sort();
 export const kustomizations = files.filter((path) => path.endsWith('kustomization.yaml'));
-/** Those that hold manifests. */
+/** The files with manifests. */
 export const paths = files.filter((path) => !/(kustomization|configuration)\.yaml$/.test(path));
 
-// Parsing boundaries: each manifest is held against the schema of its kind by a test.
+// Parsing boundaries: a test checks each manifest against the schema of its kind.
 export const kustomization = (path: string): Kustomization => parse(read(path)) as Kustomization;
 export const parseManifests = (text: string): Manifest[] =>
   parseAllDocuments(text).map((document) => document.toJS() as Manifest);
@@ -43,21 +43,21 @@ export function ofKind<T>(kind: string): (Manifest & T)[] {
   return manifests.filter((manifest) => manifest.kind === kind) as (Manifest & T)[];
 }
 
-/** Throws if there is none. */
+/** Throws if it does not exist. */
 export function named<T>(kind: string, name: string): Manifest & T {
   const found = ofKind<T>(kind).find(({ metadata }) => metadata.name === name);
   if (found === undefined) throw new Error(`Expected a ${kind} called ${name}`);
   return found;
 }
 
-/** The settings that all parts are given. */
+/** The settings of all components. */
 export const given: Readonly<Record<string, string | undefined>> = parseEnv(read('common/settings.env'));
 
 export const knative = named<IKnativeService>('Service', 'cloud-event');
 /** Ad servers and processors. */
 export const workloads = [...ofKind<Workload>('StatefulSet'), ...ofKind<Workload>('Deployment')];
 
-/** Every pod template there is, with the name of what it belongs to. */
+/** Every pod template, with the name of its workload. */
 export const templates: readonly (readonly [string, IPodTemplateSpec])[] = [
   ...[...workloads, ...ofKind<Workload>('Job')].map(
     ({ metadata, spec }) => [metadata.name, spec.template] as const,
@@ -65,7 +65,7 @@ export const templates: readonly (readonly [string, IPodTemplateSpec])[] = [
   ...ofKind<ICronJob>('CronJob').flatMap(({ metadata, spec }) =>
     spec ? [[metadata.name, spec.jobTemplate.spec?.template ?? {}] as const] : [],
   ),
-  // What Knative takes of a pod is called as in a pod.
+  // Knative uses the field names of a pod.
   [knative.metadata.name, knative.spec?.template as IPodTemplateSpec],
 ];
 
@@ -85,7 +85,7 @@ export function containerOf(name: string): IContainer {
 export const portNames = (name: string): (string | undefined)[] =>
   (containerOf(name).ports ?? []).map((port) => port.name);
 
-/** The workloads whose pods a selector finds. */
+/** The workloads whose pods a selector matches. */
 export function selected(wanted: Readonly<Record<string, string>> | undefined): Workload[] {
   const labels = Object.entries(wanted ?? {});
   if (labels.length === 0) throw new Error('Expected a selector that does not find everything');

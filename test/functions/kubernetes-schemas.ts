@@ -45,7 +45,7 @@ const MODELS: Readonly<Record<string, Validated>> = {
 const fromSecret = z.strictObject({ secretKeyRef: z.strictObject({ name: z.string(), key: z.string() }) });
 
 /**
- * The part of a KafkaSource that we use. Its own definition takes anything:
+ * The used part of a KafkaSource. Its definition accepts anything:
  * https://github.com/knative-extensions/eventing-kafka-broker/tree/main/control-plane/pkg/apis/sources/v1
  */
 export const kafkaSource = z.strictObject({
@@ -96,7 +96,7 @@ const NEWER_FIELDS: readonly { readonly path: RegExp; readonly schema: z.ZodType
   },
 ];
 
-/** Throws what the schema of its kind says of a manifest, and for every field that the schema does not know. */
+/** Validates a manifest against the schema of its kind. Throws for every error, and for every field that the schema does not have. */
 export function validateManifest(manifest: Manifest): void {
   if (manifest.kind === 'KafkaSource') {
     kafkaSource.parse(manifest);
@@ -123,8 +123,8 @@ function isNewer(manifest: Manifest, path: string): boolean {
 }
 
 /**
- * The fields that a validator never looked at. Those of the models let unknown fields pass, and a mistyped one with them; but
- * of each object they read all that they know. An object of which nothing was read is one that may hold anything.
+ * The fields that a validator never read. Validators of the models ignore unknown fields, including mistyped ones, but
+ * read all known fields of each object. An object without read fields can have any content.
  */
 function fieldsUnread(document: object, validate: (watched: object) => void): string[] {
   const watched = new Map<object, { proxy: object; path: string; read: Set<PropertyKey> }>();

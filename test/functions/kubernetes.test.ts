@@ -42,7 +42,7 @@ import { kafkaSource, type Manifest, validateManifest } from './kubernetes-schem
 const { version } = JSON.parse(readRoot('package.json')) as { version: string };
 const services = ofKind<IService>('Service').filter(({ apiVersion }) => apiVersion === 'v1');
 const example = named<ISecret>('Secret', 'tollway').stringData ?? {};
-/** What the secret may be once it is a real one. */
+/** A secret with real values. */
 const secrets: Readonly<Record<string, string>> = {
   DATABASE_URL: 'postgres://tollway:secret@postgres.example.com/tollway',
   LINK_KEYS: 'k1:signs:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8',
@@ -54,13 +54,13 @@ const secretsOf = ({ env = [] }: IContainer) =>
 const config = parseConfig({ ...given, ...secrets });
 
 describe('the manifests', () => {
-  it.each(paths)('%s fits the schemas, to the last field', (path) => {
+  it.each(paths)('%s is valid against the schemas, in all fields', (path) => {
     for (const manifest of parseManifests(read(path))) {
       expect(() => validateManifest(manifest), `${manifest.kind} ${manifest.metadata.name}`).not.toThrow();
     }
   });
 
-  it('are held against schemas that notice a mistyped field', () => {
+  it('are checked against schemas that reject a mistyped field', () => {
     const probe = parseManifests(read('ad-server.yaml'))[0] as Manifest & {
       spec: { template: { spec: object } };
     };
@@ -68,7 +68,7 @@ describe('the manifests', () => {
     expect(() => validateManifest(probe)).toThrow('/spec/template/spec/terminationGracePeriodSecond');
   });
 
-  it('are held against the values of fields that the models do not know', () => {
+  it('have allowed values in fields that the models do not have', () => {
     const [probe] = parseManifests(read('keda/scaled-object.yaml')) as [
       Manifest & { spec: { fallback: object } },
     ];
@@ -76,7 +76,7 @@ describe('the manifests', () => {
     expect(() => validateManifest(probe)).toThrow('/spec/fallback/behavior');
   });
 
-  it('are each in a kustomization, but for the example of the secret', () => {
+  it('are all in a kustomization, except the example secret', () => {
     const listed = kustomizations.flatMap((path) => {
       const { resources = [], components = [], configurations = [] } = kustomization(path);
       for (const component of components)
@@ -88,13 +88,13 @@ describe('the manifests', () => {
     expect([...listed, ...kustomizations, 'secret.example.yaml'].sort()).toEqual(files);
   });
 
-  it('run our image, with the version of this package', () => {
+  it('run the image of Tollway with the version of this package', () => {
     const { images = [] } = kustomization('common/kustomization.yaml');
     expect(images).toMatchObject([{ name: 'tollway', newTag: version }]);
     for (const [name, { image }] of containers) expect(image, name).toBe('tollway');
   });
 
-  it('run files that there are, in folders that the image has', () => {
+  it('run existing files in folders of the image', () => {
     const copied = [...readRoot('Dockerfile').matchAll(/^COPY (\S+) \1$/gm)];
     for (const [name, { args = [], command }] of containers) {
       const [entry = '', verb] = args;
@@ -105,7 +105,7 @@ describe('the manifests', () => {
     }
   });
 
-  it('set only settings that there are, to values that they take', () => {
+  it('set only existing settings, to valid values', () => {
     expect(Object.keys(given).filter((name) => !(name in settings))).toEqual([]);
     for (const [name, from] of containers) {
       expect(from.envFrom, name).toEqual([{ configMapRef: { name: 'settings' } }]);
@@ -119,18 +119,18 @@ describe('the manifests', () => {
     }
   });
 
-  it('give the link keys to the ad servers alone', () => {
+  it('give the link keys only to the ad servers', () => {
     const holders = containers.filter(([, from]) => 'LINK_KEYS' in secretsOf(from));
     expect(holders.map(([name]) => name)).toEqual(['ad-server']);
   });
 
-  it('show a secret with which nothing starts', () => {
+  it('have an example secret with which no process starts', () => {
     expect(Object.keys(example).sort()).toEqual(Object.keys(secrets).sort());
     for (const name of ['DATABASE_URL', 'LINK_KEYS'])
       expect(() => parseConfig({ ...given, ...secrets, [name]: example[name] })).toThrow(name);
   });
 
-  it('ask for nothing that a part does not need', () => {
+  it('request only privileges that the components need', () => {
     for (const [name, { spec }] of templates) {
       expect(spec, name).toMatchObject({ automountServiceAccountToken: false, enableServiceLinks: false });
       for (const { securityContext, resources } of [
@@ -163,7 +163,7 @@ describe('ad servers and processors', () => {
     }
   });
 
-  it('each have a budget for disruptions that leaves one at work, and keeps no node from being drained', () => {
+  it('have a disruption budget that keeps one pod running and does not block draining a node', () => {
     const budgets = ofKind<IPodDisruptionBudget>('PodDisruptionBudget').map(({ spec }) => spec);
     expect(budgets.flatMap((spec) => selected(spec?.selector?.matchLabels))).toEqual(workloads);
     for (const spec of budgets)
@@ -171,7 +171,7 @@ describe('ad servers and processors', () => {
     for (const { spec } of workloads) expect(spec.replicas).toBeGreaterThan(1);
   });
 
-  it('listen where the settings say, and are probed there', () => {
+  it('listen on the ports of the settings, which the probes use', () => {
     const ports = (name: string) =>
       (containerOf(name).ports ?? []).map((port) => [port.name, port.containerPort]);
     expect(ports('ad-server')).toEqual([
@@ -187,7 +187,7 @@ describe('ad servers and processors', () => {
     }
   });
 
-  it('have the time to drain, after the pause in which load balancers let go', () => {
+  it('have enough time to drain after the delay in which load balancers remove them', () => {
     for (const { metadata, spec } of workloads) {
       const pause = containerOf(metadata.name).lifecycle?.preStop?.sleep?.seconds ?? 0;
       const grace = spec.template.spec?.terminationGracePeriodSeconds ?? 0;
@@ -196,7 +196,7 @@ describe('ad servers and processors', () => {
     expect(containerOf('ad-server').lifecycle?.preStop?.sleep?.seconds).toBeGreaterThanOrEqual(5);
   });
 
-  it('are found by services that name ports of theirs, the operations port by none with an address', () => {
+  it('have services with existing ports; no service with an address exposes the operations port', () => {
     for (const { metadata, spec } of services) {
       const [workload, ...others] = selected(spec?.selector);
       expect([workload?.metadata.name, others.length], metadata.name).toEqual(['ad-server', 0]);
@@ -209,7 +209,7 @@ describe('ad servers and processors', () => {
     expect(services.find(({ metadata }) => metadata.name === headless)?.spec?.clusterIP).toBe('None');
   });
 
-  it('let only the monitoring at the operations ports', () => {
+  it('allow only the monitoring to connect to the operations ports', () => {
     const policies = ofKind<INetworkPolicy>('NetworkPolicy').map(({ spec }) => spec);
     expect(policies.flatMap((spec) => selected(spec?.podSelector?.matchLabels))).toEqual(workloads);
     for (const { ports = [], from } of policies.flatMap((spec) => spec?.ingress ?? [])) {
@@ -221,7 +221,7 @@ describe('ad servers and processors', () => {
     }
   });
 
-  it('are reached under the host that links are printed with', () => {
+  it('have an ingress with the host of printed links', () => {
     const { spec } = named<IIngress>('Ingress', 'ad-server');
     const host = new URL(config.PUBLIC_URL).host;
     expect(spec?.rules?.map((rule) => rule.host)).toEqual([host]);
@@ -232,7 +232,7 @@ describe('ad servers and processors', () => {
     expect(config.TRUSTED_PROXIES).not.toEqual([]);
   });
 
-  it('keep their spools on volumes that are large enough and outlive the pods', () => {
+  it('keep their spools on volumes that are large enough and persist after the pods', () => {
     const { spec } = named<IStatefulSet>('StatefulSet', 'ad-server');
     const [, dataDir] = /DATA_DIR=(\S+)/.exec(readRoot('Dockerfile')) ?? [];
     expect(containerOf('ad-server').volumeMounts).toEqual([{ name: 'spool', mountPath: dataDir }]);
@@ -249,7 +249,7 @@ describe('ad servers and processors', () => {
   });
 });
 
-/** What others call the values of KAFKA_SASL. */
+/** The names in KEDA and Knative for the values of KAFKA_SASL. */
 const SASL_OF_KEDA: Record<string, string> = {
   plain: 'plaintext',
   'scram-sha-256': 'scram_sha256',
@@ -260,18 +260,18 @@ describe('KEDA', () => {
   const { spec } = named<IScaledObject>('ScaledObject', 'processor');
   const trigger = spec.triggers[0]?.metadata ?? {};
 
-  it('scales the processors up to the number of partitions, and never to nothing', () => {
+  it('scales the processors up to the number of partitions, and never to zero', () => {
     expect(named<Workload>(spec.scaleTargetRef.kind ?? '', spec.scaleTargetRef.name)).toBeDefined();
     expect(spec.maxReplicaCount).toBeLessThanOrEqual(config.KAFKA_PARTITIONS);
     expect(spec.minReplicaCount).toBe(named<Workload>('Deployment', 'processor').spec.replicas);
     expect(spec.fallback?.replicas).toBeLessThanOrEqual(spec.maxReplicaCount ?? 0);
     expect(trigger.allowIdleConsumers).toBe('false');
     expect(Number(trigger.lagThreshold)).toBeGreaterThan(config.BATCH_SIZE * config.PARALLELIZATION);
-    // Kafka 4 has forgotten what came before 2.1: KIP-896.
+    // Kafka 4 supports only protocol versions since 2.1: KIP-896.
     expect(trigger.version).toMatch(/^(2\.[1-9]|[3-9]\.)/);
   });
 
-  it('knows broker, group and topic from the environment of the processor', () => {
+  it('takes broker, group and topic from the environment of the processor', () => {
     expect(spec.scaleTargetRef.envSourceContainerName).toBe(containerOf('processor').name);
     const { bootstrapServersFromEnv, consumerGroupFromEnv, topicFromEnv } = trigger;
     expect([bootstrapServersFromEnv, consumerGroupFromEnv, topicFromEnv]).toEqual([
@@ -283,7 +283,7 @@ describe('KEDA', () => {
       expect(given[name], name).toMatch(/./);
   });
 
-  it('logs in as the processor does', () => {
+  it('authenticates like the processor', () => {
     expect(trigger.tls).toBe(config.KAFKA_TLS === 'on' ? 'enable' : 'disable');
     expect(trigger.sasl).toBe(SASL_OF_KEDA[config.KAFKA_SASL]);
     const { name = '' } = spec.triggers[0]?.authenticationRef ?? {};
@@ -302,7 +302,7 @@ describe('Knative', () => {
   const { spec } = kafkaSource.parse(ofKind('KafkaSource')[0]);
   const seconds = (duration: string) => Number(/^PT(\d+)S$/.exec(duration)?.[1]);
 
-  it('posts the clicks of the settings to the function, in a group of its own', () => {
+  it('posts the clicks of the configured topic to the function, in a separate consumer group', () => {
     expect(spec.sink.ref).toEqual({ apiVersion: knative.apiVersion, kind: 'Service', name: 'cloud-event' });
     expect(spec.bootstrapServers.join()).toBe(given.KAFKA_BROKERS);
     expect(spec.topics).toEqual([config.KAFKA_TOPIC]);
@@ -311,7 +311,7 @@ describe('Knative', () => {
     expect(knative.metadata.labels).toMatchObject({ 'networking.knative.dev/visibility': 'cluster-local' });
   });
 
-  it('sends a click again for as long as Kafka keeps it', () => {
+  it('retries a click for as long as Kafka keeps it', () => {
     const { retry, backoffPolicy, backoffDelay, timeout } = spec.delivery;
     expect(backoffPolicy).toBe('linear');
     const triedForSeconds = (seconds(backoffDelay) * retry * (retry + 1)) / 2;
@@ -319,7 +319,7 @@ describe('Knative', () => {
     expect(seconds(timeout)).toBeGreaterThanOrEqual(Number(knative.spec?.template?.spec?.timeoutSeconds));
   });
 
-  it('logs in as the processor does', () => {
+  it('authenticates like the processor', () => {
     const { tls, sasl } = spec.net;
     expect([tls.enable, sasl.enable]).toEqual([config.KAFKA_TLS === 'on', config.KAFKA_SASL !== 'off']);
     const { name, key } = sasl.type.secretKeyRef;
@@ -332,7 +332,7 @@ describe('Knative', () => {
 });
 
 describe('the monitoring', () => {
-  it('scrapes the operations ports under the names that the alerts know', () => {
+  it('scrapes the operations ports under the job names of the alerts', () => {
     const { spec } = named<IPodMonitor>('PodMonitor', 'tollway');
     expect(spec.jobLabel).toBe('app.kubernetes.io/name');
     const wanted = spec.selector.matchExpressions?.[0]?.values ?? [];
@@ -345,7 +345,7 @@ describe('the monitoring', () => {
       for (const { metadata } of workloads) expect(portNames(metadata.name)).toContain(port);
   });
 
-  it('asks for the success of a scheduled job that there is', () => {
+  it('checks the success of an existing scheduled job', () => {
     const rule = read('prometheus-operator/reconcile-alert.yaml');
     const [, job = ''] = /cronjob="([^"]+)"/.exec(rule) ?? [];
     expect(named<ICronJob>('CronJob', job).spec?.concurrencyPolicy).toBe('Forbid');
@@ -355,8 +355,8 @@ describe('the monitoring', () => {
 const hasKubectl = spawnSync('kubectl', ['version', '--client']).status === 0;
 const leftOut = isLeftOut(hasKubectl ? null : 'kubectl is missing');
 
-// Asks for no cluster.
-describe.skipIf(leftOut)('kubectl, where it is', () => {
+// kubectl needs no cluster for this.
+describe.skipIf(leftOut)('kubectl', () => {
   it.each(['.', 'migrate', 'knative'])('builds %s', (folder) => {
     const { status, stdout, stderr } = spawnSync('kubectl', ['kustomize', join(FOLDER, folder)], {
       encoding: 'utf8',
@@ -368,7 +368,7 @@ describe.skipIf(leftOut)('kubectl, where it is', () => {
     expect(stdout.split('configMapRef:').length).toBe(stdout.split(`name: ${map}\n`).length - 1);
     expect(stdout).toContain(`/tollway:${version}\n`);
     expect(stdout).not.toMatch(/image: tollway\b/);
-    // KEDA counts them: with a number of our own each `apply` would set it back.
+    // KEDA sets the number of replicas: with a number in the manifest each `apply` would reset it.
     const processor = built.find(({ kind }) => kind === 'Deployment') as Workload | undefined;
     expect(processor?.spec.replicas).toBeUndefined();
   });

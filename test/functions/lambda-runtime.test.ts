@@ -10,10 +10,10 @@ import { temporaryFolder } from '../support/temporary-folder.ts';
 import { until } from '../support/until.ts';
 
 const skipped = isSkipped(await ricIsMissing());
-/** Compiling AWS's client, should it not be there yet. */
+/** Timeout that includes compiling AWS's runtime client if it is not cached. */
 const RUN_MS_MAX = 120_000;
 
-/** A folder with a function as it would be in a zip. */
+/** A folder with a function, with the content of a zip. */
 function functionFolder(source: string): string {
   const folder = temporaryFolder();
   writeFileSync(join(folder, 'index.mjs'), source);
@@ -26,13 +26,13 @@ async function start(source: string, options: Partial<LambdaOptions> = {}): Prom
   return lambda;
 }
 
-/** As /proc has it: S for a process that waits, T for one that is stopped. */
+/** The process state in /proc: S for sleeping, T for stopped. */
 function stateOf(pid: number): string | undefined {
   return /^State:\s+(\w)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
 }
 
-describe.skipIf(skipped)("a Lambda function under AWS's own client", { timeout: RUN_MS_MAX }, () => {
-  it('gets the event, a context and its own environment, and answers', async () => {
+describe.skipIf(skipped)("a Lambda function under AWS's runtime client", { timeout: RUN_MS_MAX }, () => {
+  it('gets the event, a context and its environment variables, and answers', async () => {
     const lambda = await start(
       `export const handler = async (event, context) => ({
         event,
@@ -63,7 +63,7 @@ describe.skipIf(skipped)("a Lambda function under AWS's own client", { timeout: 
     });
   });
 
-  it('stays in its process from one invocation to the next, one at a time', async () => {
+  it('handles invocations one at a time in the same process', async () => {
     const lambda = await start(`
       let running = 0;
       export const handler = async () => {
@@ -83,7 +83,7 @@ describe.skipIf(skipped)("a Lambda function under AWS's own client", { timeout: 
     expect(max).toBeGreaterThanOrEqual(now);
   });
 
-  it('shows its errors to the one who invoked it, and goes on', async () => {
+  it('returns its errors to the caller, and continues', async () => {
     const lambda = await start(`
       export const handler = async ({ message, answerBytes }) => {
         if (message) throw Object.assign(new Error(message), { name: 'OutOfBudget' });
@@ -100,7 +100,7 @@ describe.skipIf(skipped)("a Lambda function under AWS's own client", { timeout: 
     expect(lambda.starts()).toBe(1);
   });
 
-  it('is killed when its time is over, even if it blocks, and starts anew', async () => {
+  it('is killed at its deadline even if it blocks, and starts again', async () => {
     const lambda = await start(
       `export const handler = async ({ spin }) => { while (spin); return process.pid; };`,
     );
@@ -119,13 +119,13 @@ describe.skipIf(skipped)("a Lambda function under AWS's own client", { timeout: 
     expect(lambda.starts()).toBe(2);
   });
 
-  it('may end its process: its invocation fails, the next one starts a new process', async () => {
+  it('can end its process: the invocation fails, and the next one starts a new process', async () => {
     const lambda = await start(`
       export const handler = async ({ exit, signal, forever, throwLater }) => {
         if (exit !== undefined) process.exit(exit);
         if (signal) process.kill(process.pid, signal);
         if (throwLater) setTimeout(() => { throw new Error('nobody catches this'); });
-        // With nothing that could wake it up, Node ends.
+        // Node exits when no pending work is left.
         if (forever || throwLater) await new Promise(() => {});
         return 'alive';
       };`);
@@ -146,7 +146,7 @@ describe.skipIf(skipped)("a Lambda function under AWS's own client", { timeout: 
     expect(lambda.logs()).toContain('nobody catches this');
   });
 
-  it('that cannot start says why at every invocation', async () => {
+  it('that cannot start returns the reason for every invocation', async () => {
     const broken = await start(`throw new TypeError('no DATABASE_URL'); export const handler = 1;`);
     const nameless = await start('export const other = async () => 1;');
     const leaving = await start('process.exit(9); export const handler = async () => 1;');
@@ -163,7 +163,7 @@ describe.skipIf(skipped)("a Lambda function under AWS's own client", { timeout: 
     });
   });
 
-  it('can be frozen between invocations, and is thawed by the next', async () => {
+  it('can be frozen between invocations, and is thawed by the next one', async () => {
     const lambda = await start('export const handler = async () => process.pid;');
     const pid = lambda.pid();
     await lambda.freeze();
@@ -177,7 +177,7 @@ describe.skipIf(skipped)("a Lambda function under AWS's own client", { timeout: 
     expect(lambda.starts()).toBe(1);
   });
 
-  it('leaves all that its processes have printed', async () => {
+  it('has logs with the output of all its processes', async () => {
     const lambda = await start(`
       export const handler = async ({ exit }) => {
         process.stdout.write('to stdout\\n');
@@ -193,7 +193,7 @@ describe.skipIf(skipped)("a Lambda function under AWS's own client", { timeout: 
     expect(lines).toEqual(Array(2).fill(['to stdout', warning, 'to stderr']).flat());
   });
 
-  it('ends with its parent, when that one is killed, even if it is frozen', async () => {
+  it('ends when its parent process is killed, even if it is frozen', async () => {
     const folder = functionFolder('export const handler = async () => 1;');
     await lambdaRic();
     const module = JSON.stringify(join(import.meta.dirname, '../../emulators/lambda/runtime.ts'));

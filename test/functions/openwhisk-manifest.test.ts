@@ -24,21 +24,21 @@ const ROOT = join(import.meta.dirname, '..', '..');
 const FOLDER = join(ROOT, 'deploy', 'openwhisk');
 const read = (...path: string[]) => readFileSync(join(ROOT, 'deploy', ...path), 'utf8');
 
-// Parsing boundaries: what of them is used below is looked at there.
+// Parsing boundaries: the tests below check the parts that they use.
 const { packages } = parse(read('openwhisk', 'manifest.yaml')) as { packages: { tollway: Package } };
 const { openwhiskActions } = JSON.parse(read('functions.json')) as {
   openwhiskActions: Record<string, Platform>;
 };
 const { inputs, actions, triggers, rules } = packages.tollway;
 
-/** The platform's own ranges; wskdeploy leaves a limit out of range away, with no more than a warning. */
+/** The platform's ranges. wskdeploy only warns about a limit out of range and leaves it out. */
 const TIMEOUT_MAX_MS = 300_000;
 const MEMORY_MIN_MB = 128;
 const MEMORY_MAX_MB = 512;
 
 const platforms = Object.entries(openwhiskActions).map(([action, platform]) => ({ action, ...platform }));
 
-/** The variable of the environment that fills an input. */
+/** The environment variable that an input is set from. */
 function variableOf(input: Input): string | undefined {
   const value = typeof input === 'object' ? input.value : input;
   return /^\$\{(\w+)\}$/.exec(String(value))?.[1];
@@ -57,7 +57,7 @@ function triggerOf(action: string) {
 }
 
 describe('deploy/openwhisk/manifest.yaml', () => {
-  it('has the three actions in one zip, each under the name of its export', () => {
+  it('has three actions in one zip, each with the name of its export', () => {
     expect(Object.entries(actions).map(([name, { main }]) => [name, main])).toEqual([
       ['charge', 'main'],
       ['reconcile', 'reconcile'],
@@ -69,7 +69,7 @@ describe('deploy/openwhisk/manifest.yaml', () => {
     }
   });
 
-  it('lets nobody who starts an action change its settings, and gives it no key of the platform', () => {
+  it('prevents callers from changing the settings of an action, and gives actions no API key', () => {
     for (const { annotations } of Object.values(actions))
       expect(annotations).toEqual({ final: true, 'provide-api-key': false });
   });
@@ -78,9 +78,12 @@ describe('deploy/openwhisk/manifest.yaml', () => {
     expect(Object.keys(actions)).toEqual(Object.keys(openwhiskActions));
   });
 
-  it.each(platforms)('gives $action its limits of functions.json', ({ action, memoryMb, timeoutSeconds }) => {
-    expect(actions[action]?.limits).toEqual({ memorySize: memoryMb, timeout: timeoutSeconds * 1_000 });
-  });
+  it.each(platforms)(
+    'sets the limits of $action from functions.json',
+    ({ action, memoryMb, timeoutSeconds }) => {
+      expect(actions[action]?.limits).toEqual({ memorySize: memoryMb, timeout: timeoutSeconds * 1_000 });
+    },
+  );
 
   it('stays within the limits of the platform', () => {
     for (const { limits } of Object.values(actions)) {
@@ -90,7 +93,7 @@ describe('deploy/openwhisk/manifest.yaml', () => {
     }
   });
 
-  it('binds settings that there are, each from the variable of its name', () => {
+  it('binds existing settings, each from the variable of the same name', () => {
     for (const [name, input] of Object.entries(inputs)) {
       expect(settings).toHaveProperty(name);
       if (name === 'BROKER') expect(input).toBe('kafka');
@@ -98,7 +101,7 @@ describe('deploy/openwhisk/manifest.yaml', () => {
     }
   });
 
-  it('fills variables into text alone, as wskdeploy leaves them in all else', () => {
+  it('uses variables only in texts, because wskdeploy does not replace them elsewhere', () => {
     const all = [
       ...Object.values(inputs),
       ...Object.values(triggers).flatMap((one) => Object.values(one.inputs)),
@@ -108,7 +111,7 @@ describe('deploy/openwhisk/manifest.yaml', () => {
     }
   });
 
-  it('asks for what nothing works without, where wskdeploy says that it is missing', () => {
+  it('requires the necessary settings where wskdeploy reports missing ones', () => {
     const required = Object.entries(inputs).filter(
       ([, input]) => typeof input === 'object' && input.required,
     );
@@ -118,7 +121,7 @@ describe('deploy/openwhisk/manifest.yaml', () => {
     }
   });
 
-  it('has the clicks of the topic charged, as the feed does not touch them', () => {
+  it('charges the clicks of the topic, with feed parameters that leave the values unchanged', () => {
     expect(triggerOf('charge')).toEqual({
       feed: '/whisk.system/messaging/kafkaFeed',
       inputs: {
@@ -131,14 +134,14 @@ describe('deploy/openwhisk/manifest.yaml', () => {
     });
   });
 
-  it.each(platforms.slice(1))('runs $action as often as functions.json says', ({ action, schedule }) => {
+  it.each(platforms.slice(1))('runs $action by the schedule of functions.json', ({ action, schedule }) => {
     expect(triggerOf(action)).toEqual({
       feed: '/whisk.system/alarms/interval',
       inputs: { minutes: minutesOf(schedule) },
     });
   });
 
-  it('has no rule for a trigger or an action that there is not, and a rule for each', () => {
+  it('has a rule for each trigger and action, and none for others', () => {
     const all = Object.values(rules);
     expect(all.map(({ trigger }) => trigger).sort()).toEqual(Object.keys(triggers).sort());
     expect(all.map(({ action }) => action).sort()).toEqual(Object.keys(actions).sort());

@@ -25,7 +25,7 @@ async function start(
 }
 
 describe('An OpenWhisk action', () => {
-  it('gets its bound parameters, those of the run before them, and is the export that main names', async () => {
+  it('gets bound parameters and those of the run, which take precedence, and is the export named by main', async () => {
     const runtime = await start('exports.count = async (params) => ({ params });', {
       main: 'count',
       params: { topic: 'bound', size: 1 },
@@ -37,7 +37,7 @@ describe('An OpenWhisk action', () => {
     expect(await runtime.run({}, LIMIT)).toMatchObject({ result: { params: { topic: 'bound' } } });
   });
 
-  it('gets the activation as variables, and none of the variables around the container', async () => {
+  it('gets the activation as variables, and no variables of this process', async () => {
     process.env.TOLLWAY_OUTSIDE = 'seen';
     const before = Date.now();
     const runtime = await start('exports.main = () => ({ env: process.env });', { env: { INSIDE: 'seen' } });
@@ -50,7 +50,7 @@ describe('An OpenWhisk action', () => {
     expect(Number(env.__OW_DEADLINE)).toBeGreaterThanOrEqual(before + LIMIT.timeoutMs);
   });
 
-  it('stays in service after a rejected promise, with what it kept, and the error is its answer', async () => {
+  it('can run again with its state after a rejected promise, whose error is the answer', async () => {
     const runtime = await start(`let runs = 0;
       exports.main = async () => { runs += 1; throw Object.assign(new TypeError('no ' + runs), { code: 'E', retryable: true }); };`);
     const error = {
@@ -98,7 +98,7 @@ describe('An OpenWhisk action', () => {
       'an uncaught error',
       `exports.main = () => new Promise(() => setTimeout(() => { throw new Error('late'); }, 1));`,
     ],
-  ])('is gone after %s', async (_, source) => {
+  ])('has ended after %s', async (_, source) => {
     const runtime = await start(source);
     expect(await runtime.run({}, LIMIT)).toMatchObject({ ok: false, status: 'ended' });
     expect(await runtime.run({}, LIMIT)).toMatchObject({ ok: false, status: 'ended' });
@@ -138,18 +138,18 @@ describe('An OpenWhisk action', () => {
       '{ text: "x".repeat(1_048_576) }',
       { ok: false, error: expect.stringContaining('1048576 bytes'), status: 413 },
     ],
-  ])('may answer %s, and this is made of it', async (_, expression, answer) => {
+  ])('that answers %s has the result of the original runtime', async (_, expression, answer) => {
     const runtime = await start(`exports.main = async () => { return ${expression}; };`);
     expect(await runtime.run({}, LIMIT)).toEqual(answer);
   });
 
-  it('gets no parameters of more than 1 MiB', async () => {
+  it('cannot get parameters of more than 1 MiB', async () => {
     const runtime = await start('exports.main = ({ text }) => ({ length: text.length });');
     expect(await runtime.run({ text: 'x'.repeat(1_000_000) }, LIMIT)).toMatchObject({ ok: true });
     expect(await runtime.run({ text: 'x'.repeat(1_048_576) }, LIMIT)).toMatchObject({ status: 413 });
   });
 
-  it('has its output by channel, from all activations', async () => {
+  it('has logs of all activations, by output stream', async () => {
     const runtime = await start(
       `exports.main = ({ n }) => { console.log('out', n); console.error('err', n); };`,
     );
@@ -158,7 +158,7 @@ describe('An OpenWhisk action', () => {
     expect(runtime.logs()).toEqual({ stdout: 'out 1\nout 2\n', stderr: 'err 1\nerr 2\n' });
   });
 
-  it('goes on after a pause', async () => {
+  it('continues after a pause', async () => {
     const runtime = await start('let runs = 0; exports.main = () => ({ runs: ++runs });');
     await runtime.run({}, LIMIT);
     runtime.pause();

@@ -9,7 +9,7 @@ import { builtFunctions } from './bundles.ts';
 const root = builtFunctions();
 const database = testDatabase();
 
-it('is somebody else to its database as soon as its package says so, warm or not', async () => {
+it('connects as another database user as soon as its package parameters change, cold or warm', async () => {
   const { ad } = await addAccount(database.pool);
   const spool = new TestSpool();
   const action = await startOpenwhisk({ zip: join(root, 'openwhisk.zip') });

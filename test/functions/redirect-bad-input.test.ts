@@ -14,13 +14,13 @@ beforeAll(async () => {
 });
 
 const skipped = isSkipped(await ricIsMissing());
-/** Compiling AWS's client, should it not be there yet. */
+/** Timeout that includes compiling AWS's runtime client if it is not cached. */
 const RUN_MS_MAX = 120_000;
 
 const on = (what: string, work: (environment: RedirectEnvironment) => Promise<void>) =>
   it.skipIf(skipped)(what, () => withRedirect(root, server, work), RUN_MS_MAX);
 
-describe('what the redirect function cannot work with is named', () => {
+describe('the redirect function reports invalid input', () => {
   on('an event of another service', async ({ lambda, click }) => {
     for (const [kind, event] of Object.entries(FOREIGN_EVENTS)) {
       const result = await lambda.invoke(event);
@@ -36,7 +36,7 @@ describe('what the redirect function cannot work with is named', () => {
     expect(lambda.starts()).toBe(1);
   });
 
-  on('a request that lacks what nobody needs is answered all the same', async ({ send, evergreen }) => {
+  on('but not requests that lack only unused fields', async ({ send, evergreen }) => {
     const { requestContext, ...event } = httpApiEvent({ path: evergreen() });
     const bare = {
       version: event.version,
@@ -95,7 +95,7 @@ describe('what the redirect function cannot work with is named', () => {
     ),
   );
 
-  it.skipIf(skipped)('a misspelt setting, once, though it opens again and again', () =>
+  it.skipIf(skipped)('a misspelt setting, only once', () =>
     withRedirect(
       root,
       server,

@@ -20,19 +20,19 @@ import {
 const root = builtFunctions();
 
 const cannotRun = isSkipped(await ricIsMissing());
-/** Starting a broker, and compiling AWS's client, should it not be there yet. */
+/** Timeout that includes starting a broker, and compiling AWS's runtime client if it is not cached. */
 const START_MS_MAX = 300_000;
-/** Room for a first click, which loads and connects. */
+/** Timeout of a first click, which loads the code and connects. */
 const WAIT_MS = 1_500;
-/** What an answer may take beyond `REDIRECT_WAIT_MS`: other tests share the machine. */
+/** Time that an answer can take beyond `REDIRECT_WAIT_MS`, because other tests use the machine. */
 const SLACK_MS = 700;
-/** How long a click waits for news of an ad that is known. */
+/** How long a click waits for the refresh of a cached ad. */
 const NEWS_MS_MAX = 250;
-/** How long an ad is believed, where that matters. */
+/** How long an ad is cached in tests that depend on it. */
 const FRESH_MS = 1_000;
 const POLL = { timeout: 15_000, interval: 50 };
 
-/** What the redirect function does on each broker. One file a broker: they run side by side, and each may stop and freeze its server. */
+/** The tests of the redirect function on each broker. There is one file per broker, so that they run in parallel, and each can stop and freeze its server. */
 export function testRedirectOn(name: string): void {
   describe(`the redirect function on ${name}`, () => {
     const found = drivers.find((one) => one.name === name);
@@ -55,8 +55,8 @@ export function testRedirectOn(name: string): void {
         START_MS_MAX,
       );
 
-    /** Has the broker not answer while something is done, and answer again afterwards. */
-    const whileSilent = async ({ database }: RedirectEnvironment, work: () => Promise<void>) => {
+    /** Freezes the broker while `work` runs. */
+    const whileBrokerIsFrozen = async ({ database }: RedirectEnvironment, work: () => Promise<void>) => {
       if (server.freeze) return server.freeze(database, work);
       const blocker = await database.pool.connect();
       try {
@@ -70,7 +70,7 @@ export function testRedirectOn(name: string): void {
     };
 
     on(
-      'puts a click into the broker before it answers, once, under its id, without a spool id',
+      'publishes a click once before it answers, under its id and without a spool id',
       async (environment) => {
         const { click, send, evergreen, impression, lambda } = environment;
         const cold = await click();
@@ -110,7 +110,7 @@ export function testRedirectOn(name: string): void {
         });
         await expectSpent(environment, 5);
 
-        // The same once more, as a broker or a retry may bring it.
+        // The same record again, as a broker or a retry can deliver it.
         await environment.broker.publishTo(0, held);
         await environment.settle(held.length);
         expect(await expectTrueBooks(environment)).toMatchObject({ unattributed: 5, inFlight: 0 });
@@ -118,7 +118,7 @@ export function testRedirectOn(name: string): void {
       },
     );
 
-    on('counts an impression once, however often its link is clicked', async (environment) => {
+    on('charges an impression link once if it is clicked repeatedly', async (environment) => {
       const { click, impression } = environment;
       const path = impression();
       for (const sourceIp of ['198.51.100.1', '203.0.113.1']) await click({ path, sourceIp });
@@ -128,13 +128,13 @@ export function testRedirectOn(name: string): void {
     });
 
     on(
-      'redirects without a click when the broker does not answer in time, counts it, and records again afterwards',
+      'redirects without recording if the broker does not answer in time, counts it, and records again later',
       async (environment) => {
         const { click, impression, lambda } = environment;
         expect(await click()).toMatchObject({ status: 302 });
         const pid = lambda.pid();
         const lost: number[] = [];
-        await whileSilent(environment, async () => {
+        await whileBrokerIsFrozen(environment, async () => {
           for (let count = 0; count < 3; count += 1) {
             const { status, clickId, headers, milliseconds } = await click({ path: impression(1) });
             expect({ status, clickId }).toEqual({ status: 302, clickId: 'none' });
@@ -146,13 +146,13 @@ export function testRedirectOn(name: string): void {
           expect(milliseconds).toBeGreaterThan(WAIT_MS - 50);
           expect(milliseconds).toBeLessThan(WAIT_MS + SLACK_MS);
         }
-        // Nobody may come again to have it reported: the sandbox may be ended at any time.
+        // The error must be logged at once, because the sandbox can end at any time.
         expect(reported(lambda, 'tollway_clicks_unrecorded_total')).toBe(3);
         expect(lambda.logs()).toContain('The broker did not confirm a click in time');
         const after = await click({ path: impression(1) });
         expect(after.clickId).not.toBe('none');
         expect(lambda.pid()).toBe(pid);
-        // What was sent and not confirmed may be there as well: each is a click of its own.
+        // Clicks that were sent but not confirmed can be recorded as well. Each is a separate click.
         const held = await environment.settle(2);
         expect(held.map(({ key }) => key)).toContain(after.clickId);
         await expectTrueBooks(environment);
@@ -160,10 +160,10 @@ export function testRedirectOn(name: string): void {
     );
 
     on(
-      'or refuses, where it was told to',
+      'refuses such clicks with SPOOL_FULL=refuse',
       async (environment) => {
         expect((await environment.click()).status).toBe(302);
-        await whileSilent(environment, async () => {
+        await whileBrokerIsFrozen(environment, async () => {
           const { status, clickId, headers, body, milliseconds } = await environment.click({
             path: environment.evergreen(1),
           });
@@ -173,7 +173,7 @@ export function testRedirectOn(name: string): void {
           expect(body).toContain('<');
           expect(milliseconds).toBeLessThan(WAIT_MS + SLACK_MS);
         });
-        // The second try is no double click of one that does not count.
+        // The second attempt is not a double click, because the first one was not recorded.
         expect((await environment.click({ path: environment.evergreen(1) })).status).toBe(302);
         const held = await environment.settle(2);
         expect(held.map(({ click: { invalid } }) => invalid)).not.toContain('double_click');
@@ -181,7 +181,7 @@ export function testRedirectOn(name: string): void {
       { SPOOL_FULL: 'refuse', DOUBLE_CLICK_MS: '60000' },
     );
 
-    on('records the first click after it was frozen and its connections broke', async (environment) => {
+    on('records the first click after it was frozen and its connections were closed', async (environment) => {
       const { click, impression, lambda, proxy } = environment;
       const ids = [(await click()).clickId];
       const pid = lambda.pid();
@@ -189,7 +189,7 @@ export function testRedirectOn(name: string): void {
         await lambda.freeze();
         proxy.breakOpenOnSend();
         if (driver.canFreeze) await server.outage?.(environment.database, async () => undefined);
-        // The first ad is known, so that the broker alone is asked; for the others the database is, too.
+        // The first ad is cached, so only the broker is queried; for the others the database is queried, too.
         const { status, clickId } = await click({ path: impression(count) });
         expect({ status, recorded: clickId !== 'none' }).toEqual({ status: 302, recorded: true });
         ids.push(clickId);
@@ -202,11 +202,11 @@ export function testRedirectOn(name: string): void {
 
     if (driver.canFreeze) {
       on(
-        'goes on with the ads it knows while the database is silent, and tells others to come again',
+        'redirects clicks on cached ads while the database does not answer, and answers 503 for others',
         async (environment) => {
           const { click, impression, proxy } = environment;
           await click();
-          // The time is the subject: the ad is known, and old enough to be read again.
+          // The test depends on time: the ad is cached, and old enough to be read again.
           await sleep(FRESH_MS);
           proxy.freeze();
           const clicks = [await click({ path: impression() })];
@@ -215,7 +215,7 @@ export function testRedirectOn(name: string): void {
             expect({ status, recorded: clickId !== 'none' }).toEqual({ status: 302, recorded: true });
           const [first, ...others] = clicks.map(({ milliseconds }) => milliseconds);
           expect(first).toBeLessThan(WAIT_MS);
-          // It has found out; it does not do so at every click.
+          // The failed refresh is not repeated for every click.
           expect(Math.min(...others)).toBeLessThan(NEWS_MS_MAX);
           const unknown = await click({ path: impression(1) });
           expect(unknown.status).toBe(503);
@@ -227,13 +227,13 @@ export function testRedirectOn(name: string): void {
       );
 
       on(
-        'answers in time after a long sleep, though what it sent before is still not answered',
+        'answers in time after it was frozen for long, even if earlier requests to the broker are unanswered',
         async (environment) => {
           const { click, lambda } = environment;
           await click();
           const pid = lambda.pid();
-          await whileSilent(environment, async () => {
-            // A broker that is being frozen may still answer what came a moment before.
+          await whileBrokerIsFrozen(environment, async () => {
+            // A broker that is being frozen can still answer earlier requests.
             await expect.poll(async () => (await click()).clickId, POLL).toBe('none');
             await putToSleep(lambda);
             const { status, milliseconds } = await click();
@@ -249,7 +249,7 @@ export function testRedirectOn(name: string): void {
   });
 }
 
-/** Holds that so many clicks were paid for, each at the price of its ad. */
+/** Expects this number of charged clicks, each at the price of its ad. */
 async function expectSpent({ database, ads }: RedirectEnvironment, count: number): Promise<void> {
   const { rows } = await database.pool.query<{ count: number; micros: bigint }>(
     `select count(*)::int as count, coalesce(sum(charged_micros), 0)::int8 as micros from ledger where outcome = 'charged'`,

@@ -31,11 +31,11 @@ beforeAll(async () => {
 });
 
 const skipped = isSkipped(await ricIsMissing());
-/** Compiling AWS's client, should it not be there yet. */
+/** Timeout that includes compiling AWS's runtime client if it is not cached. */
 const RUN_MS_MAX = 120_000;
 const DAY_MS = 86_400_000;
 const WAIT_MS = 1_000;
-/** What an answer may take beyond `REDIRECT_WAIT_MS`, and a first one: other tests share the machine. */
+/** Time that an answer can take beyond `REDIRECT_WAIT_MS`, also the first one, because other tests use the machine. */
 const SLACK_MS = 700;
 const COLD_MS = 2_000;
 const POLL = { timeout: 15_000, interval: 50 };
@@ -43,7 +43,7 @@ const POLL = { timeout: 15_000, interval: 50 };
 const on = (what: string, work: (environment: RedirectEnvironment) => Promise<void>, env: Settings = {}) =>
   it.skipIf(skipped)(what, () => withRedirect(root, server, work, env), RUN_MS_MAX);
 
-/** What was recorded of some clicks, in their order. */
+/** The recorded events of some clicks, in their order. */
 async function eventsOf(
   environment: RedirectEnvironment,
   clicks: readonly { clickId: string | undefined }[],
@@ -53,9 +53,9 @@ async function eventsOf(
   return clicks.map(({ clickId }) => held.find(({ key }) => key === clickId)?.click);
 }
 
-describe('a click is judged as by the ad server', () => {
+describe('a click has the same invalid reasons as in the ad server', () => {
   on(
-    'robot, expired, paused and double click are redirected and not paid for',
+    'clicks of bots, expired links, paused ads and double clicks are redirected and not charged',
     async (environment) => {
       const { click, evergreen, ads, database } = environment;
       const madeAt = Date.now() - 2 * DAY_MS;
@@ -95,7 +95,7 @@ describe('a click is judged as by the ad server', () => {
   );
 
   on(
-    'HEAD and a prefetch are no click, and make the click that follows no double one',
+    'HEAD and prefetches are not clicks, and the next click is not a double click',
     async (environment) => {
       const { click } = environment;
       const head = await click({ method: 'HEAD' });
@@ -117,7 +117,7 @@ describe('a click is judged as by the ad server', () => {
     { DOUBLE_CLICK_MS: '60000' },
   );
 
-  on('what is no link of ours is not found, and no ad is looked up for it', async (environment) => {
+  on('invalid links are answered with 404 without looking up an ad', async (environment) => {
     const { click, evergreen, impression } = environment;
     const good = evergreen();
     const [, , adId = ''] = good.split('.');
@@ -144,7 +144,7 @@ describe('a click is judged as by the ad server', () => {
   });
 
   on(
-    'the start page is that of the ad server, and error pages come from the template',
+    'the start page is the same as in the ad server, and error pages use the template',
     async ({ click, send }) => {
       const { port } = await adServerBench({ errorPageFile });
       const [start, missing] = await Promise.all([exchange(port, get('/')), exchange(port, get('/c/x'))]);
@@ -160,7 +160,7 @@ describe('a click is judged as by the ad server', () => {
     { ERROR_PAGE_FILE: errorPageFile },
   );
 
-  on('another method is refused, a link to no ad is asked to come again', async ({ click }) => {
+  on('other methods are refused, and a link to an unknown ad is answered with 503', async ({ click }) => {
     for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS']) {
       const { status, headers } = await click({ method });
       expect({ status, allow: headers.Allow }).toEqual({ status: 405, allow: 'GET, HEAD' });
@@ -171,7 +171,7 @@ describe('a click is judged as by the ad server', () => {
   });
 
   on(
-    'X-Forwarded-For is believed from trusted proxies alone, and of a visitor only the network is kept',
+    'X-Forwarded-For counts only from trusted proxies, and only the network of a visitor is stored',
     async (environment) => {
       const { click, send, evergreen, lambda } = environment;
       const forwarded = { 'User-Agent': CHROME, 'X-Forwarded-For': '203.0.113.9, 192.0.2.55' };
@@ -196,7 +196,7 @@ describe('a click is judged as by the ad server', () => {
     { TRUSTED_PROXIES: '10.0.0.0/8', DOUBLE_CLICK_MS: '0' },
   );
 
-  on('headers count in any case, and no more is kept of them than by the ad server', async (environment) => {
+  on('headers count in upper and lower case, and are stored like in the ad server', async (environment) => {
     const headers = {
       'USER-AGENT': CHROME.padEnd(10_000, 'x'),
       ReFeReR: 'https://publisher.example/page?person=7',
@@ -208,7 +208,7 @@ describe('a click is judged as by the ad server', () => {
 
 describe('an ad', () => {
   on(
-    'is asked for once in a while, and its new price is seen then',
+    'is refreshed regularly, and its new price then applies',
     async (environment) => {
       const { click, ads, database } = environment;
       await click();
@@ -233,7 +233,7 @@ describe('an ad', () => {
   );
 
   on(
-    'that is not known is asked to come again while the database does not answer, and found afterwards',
+    'that is not cached is answered with 503 while the database does not answer, and found later',
     async ({ click, evergreen, proxy, lambda }) => {
       await click();
       proxy.freeze();
@@ -250,7 +250,7 @@ describe('an ad', () => {
   );
 
   on(
-    'that is not known when the first click comes is asked to come again, too',
+    'that is not cached at the first click is answered with 503, too',
     async ({ click, proxy }) => {
       proxy.freeze();
       const { status, milliseconds } = await click();
@@ -265,7 +265,7 @@ describe('an ad', () => {
 
 describe('after a long sleep', () => {
   on(
-    'connections that died in silence are not believed',
+    'connections that were closed silently are not used',
     async ({ click, evergreen, proxy, lambda }) => {
       await click();
       const pid = lambda.pid();
@@ -280,7 +280,7 @@ describe('after a long sleep', () => {
   );
 });
 
-/** How many connections others than the test have to its database. */
+/** Number of connections of other programs to the database of the test. */
 async function connections({ database: { pool } }: RedirectEnvironment): Promise<number> {
   const { rows } = await pool.query<{ count: number }>(
     `select count(*)::int as count from pg_stat_activity

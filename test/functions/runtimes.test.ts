@@ -13,11 +13,11 @@ const root = builtFunctions();
 const kinds = await Promise.all(
   runtimeKinds.map(async (kind) => ({ name: kind.name, kind, skipped: isSkipped(await kind.missing()) })),
 );
-/** Compiling AWS's client, should it not be there yet. */
+/** Timeout that includes compiling AWS's runtime client if it is not cached. */
 const RUN_MS_MAX = 120_000;
-/** A deadline that leaves no time to begin anything. */
+/** A deadline that is too near to begin a batch. */
 const NO_TIME_MS = 900;
-/** One that leaves time to begin, and to be cut off. */
+/** A deadline that leaves time to begin a batch but not to finish it. */
 const LITTLE_TIME_MS = 2_500;
 
 /** A ledger and a function on it. */
@@ -61,9 +61,9 @@ async function withEnvironment(
 }
 
 const expectDone = async ({ runtime }: TestEnvironment, records: readonly BrokerRecord[]) =>
-  expect(await runtime.submit(records)).toMatchObject({ done: records.length });
+  expect(await runtime.submit(records)).toMatchObject({ settled: records.length });
 
-/** Holds the locks of an advertiser while something is done. */
+/** Holds the lock of an advertiser while `work` runs. */
 async function whileLocked(
   { database }: TestEnvironment,
   ad: NamedAd | undefined,
@@ -80,7 +80,7 @@ async function whileLocked(
   }
 }
 
-/** How many transactions of others are open in the database. */
+/** Number of open transactions of other programs in the database. */
 async function openTransactions({ pool }: TestDatabase): Promise<number> {
   const { rows } = await pool.query<{ count: number }>(
     `select count(*)::int as count from pg_stat_activity
@@ -89,8 +89,8 @@ async function openTransactions({ pool }: TestDatabase): Promise<number> {
   return rows[0]?.count ?? 0;
 }
 
-/** Lets nobody into a database, and throws out who is there. Answers what lets them in again. */
-async function shut({ pool, url }: TestDatabase): Promise<() => Promise<void>> {
+/** Closes all connections to a database and refuses new ones. Returns a function that accepts connections again. */
+async function closeDatabase({ pool, url }: TestDatabase): Promise<() => Promise<void>> {
   const database = new URL(url).pathname.slice(1);
   const server = createClient(inject('databaseServerUrl'), 'test');
   await server.connect();
@@ -113,7 +113,7 @@ describe.each(kinds)('the handler on $name', ({ kind, skipped }) => {
   ) => it.skipIf(skipped)(what, () => withEnvironment(kind, work, env), RUN_MS_MAX);
 
   on(
-    'charges a good batch once, cold and warm, in one process, and says so in one line',
+    'charges a valid batch once, cold and warm, in one process, and logs one line for it',
     async (environment) => {
       const { runtime, database, spool, clicks } = environment;
       await expectDone(environment, [...clicks(120), spool.watermark()]);
@@ -134,7 +134,7 @@ describe.each(kinds)('the handler on $name', ({ kind, skipped }) => {
     },
   );
 
-  on('reports metrics in embedded format, under their names', async (environment) => {
+  on('writes metrics in the embedded metric format, under their names', async (environment) => {
     const { runtime, clicks, ads } = environment;
     const [ad] = ads;
     await expectDone(environment, [
@@ -154,7 +154,7 @@ describe.each(kinds)('the handler on $name', ({ kind, skipped }) => {
     expect(seconds).toHaveLength(100);
   });
 
-  on('charges nobody twice for a batch that comes twice, or holds copies', async (environment) => {
+  on('charges no click twice if a batch is delivered twice or has copies', async (environment) => {
     const { database, clicks } = environment;
     const batch = clicks(60);
     await expectDone(environment, [...batch, ...batch.slice(20)]);
@@ -162,25 +162,28 @@ describe.each(kinds)('the handler on $name', ({ kind, skipped }) => {
     expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 60, charged: 60 });
   });
 
-  on('quarantines poison in the middle with its bytes, and charges its neighbours', async (environment) => {
-    const { database, clicks, spool } = environment;
-    const batch: BrokerRecord[] = clicks(40);
-    const [poison] = clicks(1);
-    await refuse(database, poison);
-    const garbage = { key: `${spool.id}.${spool.next().sequence}`, value: Buffer.from('no click') };
-    batch.splice(20, 0, garbage, poison as ReadClick, { key: 'foreign', value: Buffer.from('{}') });
-    await expectDone(environment, batch);
-    await expectDone(environment, batch);
-    const { rows } = await database.pool.query('select reason, raw from dead_letter order by reason, raw');
-    expect(rows.map(({ reason, raw }) => [reason, raw])).toEqual([
-      ['malformed', garbage.value],
-      ['malformed', Buffer.from('{}')],
-      ['poison', poison?.value],
-    ]);
-    expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 42, charged: 40, rejected: 2 });
-  });
+  on(
+    'turns a poison record into a dead letter with its bytes, and charges the other records',
+    async (environment) => {
+      const { database, clicks, spool } = environment;
+      const batch: BrokerRecord[] = clicks(40);
+      const [poison] = clicks(1);
+      await refuse(database, poison);
+      const garbage = { key: `${spool.id}.${spool.next().sequence}`, value: Buffer.from('no click') };
+      batch.splice(20, 0, garbage, poison as ReadClick, { key: 'foreign', value: Buffer.from('{}') });
+      await expectDone(environment, batch);
+      await expectDone(environment, batch);
+      const { rows } = await database.pool.query('select reason, raw from dead_letter order by reason, raw');
+      expect(rows.map(({ reason, raw }) => [reason, raw])).toEqual([
+        ['malformed', garbage.value],
+        ['malformed', Buffer.from('{}')],
+        ['poison', poison?.value],
+      ]);
+      expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 42, charged: 40, rejected: 2 });
+    },
+  );
 
-  on('quarantines poison that comes alone: it blocks nothing for good', async (environment) => {
+  on('turns a poison record that is alone in its batch into a dead letter', async (environment) => {
     const { database, clicks } = environment;
     const [poison] = clicks(1);
     await refuse(database, poison);
@@ -189,25 +192,25 @@ describe.each(kinds)('the handler on $name', ({ kind, skipped }) => {
   });
 
   on(
-    'gives everything back while the database is away, quarantines nothing, and charges it later',
+    'reports all records as unsettled while the database is down, makes no dead letters, and charges them later',
     async (environment) => {
       const { runtime, database, clicks } = environment;
       await expectDone(environment, clicks(10));
       const batch = clicks(70);
-      const letIn = await shut(database);
+      const reopen = await closeDatabase(database);
       try {
-        const { done, said } = await runtime.submit(batch, LITTLE_TIME_MS);
-        expect(done).toBe(0);
-        if (kind.again === 'nobody')
-          expect(said).toMatch(
+        const { settled, message } = await runtime.submit(batch, LITTLE_TIME_MS);
+        expect(settled).toBe(0);
+        if (kind.again === 'none')
+          expect(message).toMatch(
             /70 of 70 records were not settled in time, from .*@0 on.*\(database .* is not currently accepting connections\)/,
           );
         if (kind.again === 'sender')
-          expect(said).toMatch(
+          expect(message).toMatch(
             /^503 .*70 of 70 events were not settled in time: database .* is not currently accepting/,
           );
       } finally {
-        await letIn();
+        await reopen();
       }
       expect((await database.pool.query('select from dead_letter')).rowCount).toBe(0);
       await expectDone(environment, batch);
@@ -216,16 +219,16 @@ describe.each(kinds)('the handler on $name', ({ kind, skipped }) => {
   );
 
   on(
-    'gives back from the first batch on that it could not end in time, and holds no lock while it is frozen',
+    'reports records as unsettled from the first unfinished batch on, and holds no lock while it is frozen',
     async (environment) => {
       const { runtime, database, clicks, ads } = environment;
       const [first, second] = ads;
       const batch = [...clicks(50, first), ...clicks(50, second), ...clicks(50, first)];
       await whileLocked(environment, second, async () => {
-        const { done } = await runtime.submit(batch, LITTLE_TIME_MS);
-        expect(done).toBe(kind.again === 'platform' ? 50 : 0);
+        const { settled } = await runtime.submit(batch, LITTLE_TIME_MS);
+        expect(settled).toBe(kind.again === 'platform' ? 50 : 0);
         await runtime.freeze();
-        // Whoever waits for a lock when its client goes gets it first, and then finds out: so the lock is let go.
+        // A backend that waits for a lock notices only after it gets the lock that its client is gone, so the lock is released.
       });
       await expect.poll(() => openTransactions(database), { timeout: 5_000 }).toBe(0);
       expect((await database.pool.query('select from ledger')).rowCount).toBe(50);
@@ -235,44 +238,46 @@ describe.each(kinds)('the handler on $name', ({ kind, skipped }) => {
   );
 
   if (kind.hasDeadline) {
-    on('begins nothing when its deadline is near', async (environment) => {
+    on('begins no batch near its deadline', async (environment) => {
       const { runtime, database, clicks } = environment;
       await expectDone(environment, clicks(1));
       const batch = clicks(20);
-      expect(await runtime.submit(batch, NO_TIME_MS)).toMatchObject({ done: 0 });
+      expect(await runtime.submit(batch, NO_TIME_MS)).toMatchObject({ settled: 0 });
       expect((await database.pool.query('select from ledger')).rowCount).toBe(1);
       await expectDone(environment, batch);
       expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 21, charged: 21 });
     });
   }
 
-  on('goes on after it was frozen and its connections broke', async (environment) => {
+  on('continues after it was frozen and its connections were closed', async (environment) => {
     const { runtime, database, clicks } = environment;
     await expectDone(environment, clicks(5));
     const pid = runtime.pid();
     await runtime.freeze();
-    const letIn = await shut(database);
-    await letIn();
+    const reopen = await closeDatabase(database);
+    await reopen();
     await expectDone(environment, clicks(5));
     expect(runtime.pid()).toBe(pid);
     expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 10, charged: 10 });
   });
 
   on(
-    'says which setting it lacks, and takes nothing',
+    'reports a missing setting, and settles no record',
     async ({ runtime, clicks }) => {
-      const { done, said } = await runtime.submit(clicks(2));
-      // A sender is told to send it again, a platform that the call failed.
-      expect(done).toBe(0);
-      expect(said).toContain(`${kind.name}: DATABASE_URL: expected the database of the ledger, got nothing`);
+      const { settled, message } = await runtime.submit(clicks(2));
+      // The answer makes the sender or the platform retry.
+      expect(settled).toBe(0);
+      expect(message).toContain(
+        `${kind.name}: DATABASE_URL: expected the database of the ledger, got nothing`,
+      );
     },
     { DATABASE_URL: undefined },
   );
 
   on(
-    'names a misspelt setting once in its process, even if it never opens, and without its value',
+    'logs a misspelt setting once per process, without its value, even if it cannot start',
     async ({ runtime, clicks }) => {
-      for (let count = 0; count < 2; count += 1) expect((await runtime.submit(clicks(1))).done).toBe(0);
+      for (let count = 0; count < 2; count += 1) expect((await runtime.submit(clicks(1))).settled).toBe(0);
       const warning =
         'The environment variable DATABSE_URL is not a setting of Tollway and is ignored. Did you mean DATABASE_URL?';
       await expect.poll(() => runtime.logs(), { timeout: 5_000 }).toContain(warning);
@@ -283,31 +288,33 @@ describe.each(kinds)('the handler on $name', ({ kind, skipped }) => {
   );
 
   on(
-    'names every bad setting',
+    'reports every invalid setting',
     async ({ runtime, clicks }) => {
-      const { done, said } = await runtime.submit(clicks(2));
-      expect(done).toBe(0);
-      expect(said).toMatch(new RegExp(`${kind.name}: .*BATCH_SIZE: expected a whole number of 1–10000`, 's'));
+      const { settled, message } = await runtime.submit(clicks(2));
+      expect(settled).toBe(0);
+      expect(message).toMatch(
+        new RegExp(`${kind.name}: .*BATCH_SIZE: expected a whole number of 1–10000`, 's'),
+      );
     },
     { BATCH_SIZE: 'many' },
   );
 
   on(
-    'refuses the events of other services by name, and takes nothing of them',
+    'refuses events of other services with an error that names the function, and keeps nothing of them',
     async ({ runtime, database }) => {
       const sqs = { Records: [{ messageId: '1', body: '{}', eventSource: 'aws:sqs' }] };
       const sns = { Records: [{ EventSource: 'aws:sns', Sns: { Message: '{}' } }] };
       for (const event of [{}, sqs, sns, { records: {} }]) {
-        const { said } = await runtime.send(event);
-        expect(said).toContain(`${kind.name}: `);
-        expect(said).toMatch(/expected .*, got /);
+        const { message } = await runtime.send(event);
+        expect(message).toContain(`${kind.name}: `);
+        expect(message).toMatch(/expected .*, got /);
       }
       expect((await database.pool.query('select from dead_letter')).rowCount).toBe(0);
     },
   );
 });
 
-/** What it has printed as JSON. */
+/** Its log lines in JSON. */
 function linesOf(runtime: Runtime): Record<string, unknown>[] {
   return runtime
     .logs()
@@ -316,7 +323,7 @@ function linesOf(runtime: Runtime): Record<string, unknown>[] {
     .map((line) => JSON.parse(line));
 }
 
-/** Makes the ledger fail for good for one click. */
+/** Makes the ledger reject one click permanently. */
 async function refuse({ pool }: TestDatabase, record: ReadClick | undefined): Promise<void> {
   await pool.query(
     `create function refuse() returns trigger language plpgsql as

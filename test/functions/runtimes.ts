@@ -12,45 +12,45 @@ import { until } from '../support/until.ts';
 
 export { kafkaEvent, kinesisEvent, PARTITIONS, TOPIC } from '../../emulators/lambda/events.ts';
 
-/** The result of a delivery: how many records, from the first on, the platform considers done, and the response. */
-export type Verdict = { readonly done: number; readonly said: string };
+/** The result of a delivery: how many records, from the first on, the platform considers settled, and the response. */
+export type CallResult = { readonly settled: number; readonly message: string };
 
 /** A function in the runtime of its platform. */
 export type Runtime = {
-  readonly submit: (records: readonly BrokerRecord[], deadlineMs?: number) => Promise<Verdict>;
+  readonly submit: (records: readonly BrokerRecord[], deadlineMs?: number) => Promise<CallResult>;
   /** Calls it with any event. */
-  readonly send: (event: unknown) => Promise<Verdict>;
+  readonly send: (event: unknown) => Promise<CallResult>;
   readonly pid: () => number;
   /** Suspends its process as the platform does between two calls; the next call resumes it. */
   readonly freeze: () => Promise<void>;
-  /** All that it has printed. */
+  /** Its output. */
   readonly logs: () => string;
   readonly stop: () => Promise<void>;
 };
 
 export type RuntimeKind = {
   readonly name: string;
-  /** Who delivers again what was not done. Without anyone, another processor has to read it. */
-  readonly again: 'platform' | 'sender' | 'nobody';
-  /** Whether a call has a deadline of its own; otherwise it is `REQUEST_TIMEOUT_MS`. */
+  /** What retries unsettled records. With `none`, another processor must read them. */
+  readonly again: 'platform' | 'sender' | 'none';
+  /** Whether a call sets the deadline; otherwise it is `REQUEST_TIMEOUT_MS`. */
   readonly hasDeadline: boolean;
   readonly missing: () => Promise<string | null>;
   /** Starts the bundle `<root>/<name>`. */
   readonly start: (root: string, env: Readonly<Record<string, string>>) => Promise<Runtime>;
 };
 
-/** Limits of a function by default. */
+/** Default deadline of a call, in ms. */
 const DEADLINE_MS = 30_000;
 export const REQUEST_TIMEOUT_MS = 3_000;
 
-/** How far a Kinesis event is done, from a partial batch response as Lambda reads it. */
+/** The number of settled records of a Kinesis event, from a partial batch response as Lambda interprets it. */
 function kinesisDone(count: number, response: unknown): number {
   const { batchItemFailures: failures } = response as {
     batchItemFailures: { itemIdentifier: string }[] | null;
   };
   if (!failures || failures.length === 0) return count;
   const indexes = failures.map(({ itemIdentifier }) => Number(itemIdentifier.slice(-4)));
-  // An identifier that was not in the event fails it as a whole.
+  // With an unknown identifier the whole event counts as failed.
   return Math.max(0, indexes.some((index) => !(index < count)) ? 0 : Math.min(...indexes));
 }
 
@@ -85,10 +85,10 @@ function lambda(
         functionName: name,
         memoryMegabytes: 256,
       });
-      const call = async (event: unknown, count: number, deadlineMs: number): Promise<Verdict> => {
+      const call = async (event: unknown, count: number, deadlineMs: number): Promise<CallResult> => {
         const result = await running.invoke(event, { deadlineMs });
-        if ('error' in result) return { done: 0, said: result.error.errorMessage };
-        return { done: doneOf(count, result.answer), said: JSON.stringify(result.answer) };
+        if ('error' in result) return { settled: 0, message: result.error.errorMessage };
+        return { settled: doneOf(count, result.answer), message: JSON.stringify(result.answer) };
       };
       return {
         submit: (records, deadlineMs = DEADLINE_MS) => call(eventOf(records), records.length, deadlineMs),
@@ -104,18 +104,18 @@ function lambda(
 
 const openwhisk: RuntimeKind = {
   name: 'openwhisk',
-  again: 'nobody',
+  again: 'none',
   hasDeadline: true,
   missing: async () => null,
   start: async (root, env) => {
-    // Its settings are parameters that are bound to the action.
+    // The settings are parameters bound to the action.
     const running = await startOpenwhisk({ zip: join(root, 'openwhisk.zip'), params: env });
-    const call = async (params: Record<string, unknown>, timeoutMs: number): Promise<Verdict> => {
+    const call = async (params: Record<string, unknown>, timeoutMs: number): Promise<CallResult> => {
       running.resume();
       const answer = await running.run(params, { timeoutMs });
-      if (!answer.ok) return { done: 0, said: JSON.stringify(answer.error) };
+      if (!answer.ok) return { settled: 0, message: JSON.stringify(answer.error) };
       const { settled } = answer.result as { settled: number };
-      return { done: settled, said: JSON.stringify(answer.result) };
+      return { settled, message: JSON.stringify(answer.result) };
     };
     return {
       submit: (records, deadlineMs = DEADLINE_MS) =>
@@ -143,7 +143,7 @@ const openwhisk: RuntimeKind = {
   },
 };
 
-/** A record as an event of its own, as Knative's Kafka source passes ours on. */
+/** A record as a CloudEvent, in the form of Knative's Kafka source. */
 export function cloudEventOf({ key, value }: BrokerRecord, index = 0): CloudEvent<Buffer> {
   return new CloudEvent({
     id: key ?? `partition:0/offset:${index}`,
@@ -153,7 +153,7 @@ export function cloudEventOf({ key, value }: BrokerRecord, index = 0): CloudEven
   });
 }
 
-/** The CloudEvents function as a process, and where it listens. */
+/** Starts the CloudEvents function as a process, and returns its URL. */
 export async function startCloudEvent(
   root: string,
   env: Readonly<Record<string, string>>,
@@ -161,7 +161,7 @@ export async function startCloudEvent(
   const [port = 0] = await freePorts(1);
   const child: ChildProcess = spawn(process.execPath, [join(root, 'cloud-event', 'index.mjs')], {
     env: { PORT: String(port), REQUEST_TIMEOUT_MS: String(REQUEST_TIMEOUT_MS), ...env },
-    // The channel ends it when this process ends, however that happens.
+    // The IPC channel ends it when this process ends.
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   });
   let logs = '';
@@ -171,7 +171,7 @@ export async function startCloudEvent(
     hasEnded = true;
   });
   const url = `http://127.0.0.1:${port}/`;
-  // One that cannot be what it is told to be ends by itself, and takes nothing.
+  // With invalid settings the process ends and accepts no requests.
   await until('the function to listen', () =>
     fetch(`${url}healthz`).then(
       ({ status }) => status === 200,
@@ -182,13 +182,13 @@ export async function startCloudEvent(
     body: string | Uint8Array<ArrayBuffer>,
     headers: Record<string, string>,
     count: number,
-  ): Promise<Verdict> => {
-    if (hasEnded) return { done: 0, said: logs };
+  ): Promise<CallResult> => {
+    if (hasEnded) return { settled: 0, message: logs };
     child.kill('SIGCONT');
     const response = await fetch(url, { method: 'POST', body, headers });
-    const said = `${response.status} ${await response.text()}`;
-    // Whatever is not 5xx, the sender sends no more.
-    return { done: response.status < 500 ? count : 0, said };
+    const message = `${response.status} ${await response.text()}`;
+    // The sender retries only after 5xx.
+    return { settled: response.status < 500 ? count : 0, message };
   };
   return {
     url,

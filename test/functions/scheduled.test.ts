@@ -12,9 +12,9 @@ import { isSkipped } from '../support/skipped.ts';
 import { builtFunctions } from './bundles.ts';
 
 const root = builtFunctions();
-/** Compiling AWS's client, should it not be there yet. */
+/** Timeout that includes compiling AWS's runtime client if it is not cached. */
 const RUN_MS_MAX = 120_000;
-/** Leaves no time to wait between the two looks at the books. */
+/** A deadline that leaves no time for the wait between the two reconciliations. */
 const SOON_MS = 11_000;
 
 type Call = (deadlineMs?: number, event?: { deep: boolean }) => Promise<unknown>;
@@ -61,7 +61,7 @@ const runtimes: {
   },
 ];
 
-describe.each(runtimes)('by a schedule on $name', ({ missing, start }) => {
+describe.each(runtimes)('scheduled on $name', ({ missing, start }) => {
   const on = (task: Task, what: string, work: (running: Running, database: TestDatabase) => Promise<void>) =>
     it.skipIf(isSkipped(missing))(
       what,
@@ -78,7 +78,7 @@ describe.each(runtimes)('by a schedule on $name', ({ missing, start }) => {
       RUN_MS_MAX,
     );
 
-  on('reconcile', 'the books that balance are reported as such', async ({ call, logs }, { pool }) => {
+  on('reconcile', 'balanced books are reported', async ({ call, logs }, { pool }) => {
     const { ad } = await addAccount(pool);
     const spool = new TestSpool();
     await deliver(pool, [spool.click({ ad }), spool.click({ ad }), spool.watermark()]);
@@ -90,23 +90,27 @@ describe.each(runtimes)('by a schedule on $name', ({ missing, start }) => {
     });
   });
 
-  on('reconcile', 'books that do not balance are named', async ({ call, logs }, { pool }) => {
-    const { advertiser } = await addAccount(pool);
-    await pool.query('alter table advertiser disable trigger all');
-    await pool.query('update budget_entry set amount_micros = amount_micros + 1 where advertiser_id = $1', [
-      advertiser.id,
-    ]);
-    const report = (await call()) as ReconciliationReport;
-    expect(report).toMatchObject({ balanced: false, missing: 0 });
-    expect(report.problems).toEqual([
-      expect.stringMatching(new RegExp(`^advertiser ${advertiser.id}: budget`)),
-    ]);
-    expect(gauges(logs())).toMatchObject({ tollway_books_problems: 1 });
-  });
+  on(
+    'reconcile',
+    'books that do not balance are reported with their problems',
+    async ({ call, logs }, { pool }) => {
+      const { advertiser } = await addAccount(pool);
+      await pool.query('alter table advertiser disable trigger all');
+      await pool.query('update budget_entry set amount_micros = amount_micros + 1 where advertiser_id = $1', [
+        advertiser.id,
+      ]);
+      const report = (await call()) as ReconciliationReport;
+      expect(report).toMatchObject({ balanced: false, missing: 0 });
+      expect(report.problems).toEqual([
+        expect.stringMatching(new RegExp(`^advertiser ${advertiser.id}: budget`)),
+      ]);
+      expect(gauges(logs())).toMatchObject({ tollway_books_problems: 1 });
+    },
+  );
 
   on(
     'reconcile',
-    'clicks that stay missing are named, those on their way are not',
+    'clicks are reported as missing only if they stay missing',
     async ({ call, logs }, { pool }) => {
       const { ad } = await addAccount(pool);
       const spool = new TestSpool();
@@ -130,25 +134,25 @@ describe.each(runtimes)('by a schedule on $name', ({ missing, start }) => {
     },
   );
 
-  on('reconcile', 'dead letters are counted, near a deadline too', async ({ call, logs }, { pool }) => {
+  on('reconcile', 'dead letters are counted, also near a deadline', async ({ call, logs }, { pool }) => {
     const spool = new TestSpool();
     await deliver(pool, [
       readRecord({ key: `${spool.id}.2`, value: Buffer.from('x') }, 'test'),
       readRecord(watermarkRecord(spool.id, 2), 'test'),
     ]);
-    // No time to tell what is missing from what is on its way.
+    // No time to distinguish missing clicks from clicks in flight.
     expect(await call(SOON_MS)).toMatchObject({ balanced: true, missing: null, problems: [] });
     expect(gauges(logs())).toMatchObject({ tollway_dead_letters: 1 });
   });
 
-  on('reconcile', 'a database that is away is said so', async ({ call }, { pool, url }) => {
+  on('reconcile', 'an unavailable database is reported', async ({ call }, { pool, url }) => {
     const name = new URL(url).pathname.slice(1);
     await pool.query(`alter database ${name} rename to ${name}_x`).catch(() => {});
     await pool.query('alter table spool_total rename to away');
     expect(String(await call())).toMatch(/spool_total/);
   });
 
-  on('maintain', 'days are made and counters merged, as often as it comes', async ({ call }, { pool }) => {
+  on('maintain', 'partitions are created and counters merged at every call', async ({ call }, { pool }) => {
     const { ad } = await addAccount(pool);
     const spool = new TestSpool();
     for (let count = 0; count < 3; count += 1) await deliver(pool, [spool.click({ ad })]);
@@ -162,7 +166,7 @@ describe.each(runtimes)('by a schedule on $name', ({ missing, start }) => {
   });
 });
 
-/** The last value of each gauge of the books that was written. */
+/** The last written value of each gauge of the reconciliation. */
 function gauges(logs: string): Record<string, unknown> {
   const found: Record<string, unknown> = {};
   for (const line of logs.split('\n').filter((text) => text.startsWith('{"_aws"'))) {

@@ -34,7 +34,7 @@ type Resource = {
 };
 type Template = Readonly<Record<string, Resource>>;
 
-/** Packages a copy with these settings; answers the resources of the CloudFormation template. */
+/** Packages a copy with these settings and returns the resources of the CloudFormation template. */
 async function pack(settings: DeploymentSettings): Promise<Template> {
   const { folder, remove } = copyDeployment(settings);
   try {
@@ -42,22 +42,22 @@ async function pack(settings: DeploymentSettings): Promise<Template> {
     const parameters = Object.entries(PARAMETERS).map(([name, value]) => `--param=${name}=${value}`);
     await runOsls(service, ['package', ...parameters]);
     const template = join(service, '.serverless', 'cloudformation-template-update-stack.json');
-    // A parsing boundary: what of it is used below is looked at there.
+    // A parsing boundary: the tests below check the parts that they use.
     return (JSON.parse(readFileSync(template, 'utf8')) as { Resources: Template }).Resources;
   } finally {
     remove();
   }
 }
 
-/** lambda-kinesis, as the framework writes it in names of resources. */
+/** The form of lambda-kinesis in names of resources. */
 const logical = (name: string) => `LambdaDash${name.replace('lambda-', '')}`;
 
-/** Kafka's function is Terraform's alone. */
+/** Only Terraform has the function for Kafka. */
 const functionsOf = ({ functions }: DeploymentSettings): [string, FunctionSettings][] =>
   Object.entries(functions).filter(([name]) => name !== 'lambda-kafka');
 
 describe('serverless.yml', () => {
-  it('takes every setting from functions.json, and asks for none that is not there', () => {
+  it('reads every setting of functions.json, and no others', () => {
     const asked = [...yml.matchAll(/\$\{file\(\.\.\/functions\.json\):([^}]+)\}/g)].map(
       ([, path = '']) => path,
     );
@@ -65,11 +65,11 @@ describe('serverless.yml', () => {
     expect([...new Set(asked)].sort()).toEqual(there.sort());
   });
 
-  it('refuses what ignores schedule.roleArn: the Serverless Framework, and osls before 3.63.2', () => {
+  it('refuses versions that ignore schedule.roleArn: the Serverless Framework, and osls before 3.63.2', () => {
     const [, least = '', below = ''] = /^frameworkVersion: '>=(\S+) <(\d+)'$/m.exec(yml) ?? [];
     // The first that has it in lib/plugins/aws/package/compile/events/schedule.js; the last Serverless Framework 3 is 3.40.0.
     expect([least, below]).toEqual(['3.63.2', '5']);
-    // Whatever else a version does not know it refuses, and does not leave out with a warning.
+    // Unknown properties are errors instead of warnings.
     expect(yml).toMatch(/^configValidationMode: error$/m);
   });
 });
@@ -86,7 +86,7 @@ describe.skipIf(isSkipped(missing))('osls package, without credentials', () => {
   const templateOf = (settings: DeploymentSettings) => templates.get(settings) ?? {};
   const properties = (name: string, settings = shipped) => templateOf(settings)[name]?.Properties;
   const functionOf = (name: string) =>
-    // A parsing boundary: what of it is used below is looked at there.
+    // A parsing boundary: the tests below check the parts that they use.
     properties(`${logical(name)}LambdaFunction`) as {
       Role: { 'Fn::GetAtt': [string] };
       Environment: { Variables: Record<string, unknown> };
@@ -97,7 +97,7 @@ describe.skipIf(isSkipped(missing))('osls package, without credentials', () => {
     ['with other settings', changed],
   ])('%s', (_, settings) => {
     it.each(functionsOf(settings))(
-      'makes %s as functions.json says',
+      'creates %s with the settings of functions.json',
       (name, { memoryMb, timeoutSeconds }) => {
         expect(properties(`${logical(name)}LambdaFunction`, settings)).toMatchObject({
           Runtime: settings.runtime,
@@ -113,7 +113,7 @@ describe.skipIf(isSkipped(missing))('osls package, without credentials', () => {
       },
     );
 
-    it('reads the stream as functions.json says', () => {
+    it('has the stream settings of functions.json', () => {
       const kinesis = settings.functions['lambda-kinesis'];
       expect(properties('LambdaDashkinesisEventSourceMappingKinesisClicks', settings)).toMatchObject({
         EventSourceArn: { 'Fn::GetAtt': ['Clicks', 'Arn'] },
@@ -133,7 +133,7 @@ describe.skipIf(isSkipped(missing))('osls package, without credentials', () => {
     });
 
     it.each(functionsOf(settings).filter(([, { eventAgeMaxSeconds }]) => eventAgeMaxSeconds !== undefined))(
-      'gives %s up when functions.json says',
+      'sets the last attempt of %s from functions.json',
       (name, { eventAgeMaxSeconds, retryAttemptsMax }) => {
         expect(properties(`${logical(name)}LambdaEvConf`, settings)).toMatchObject({
           MaximumEventAgeInSeconds: eventAgeMaxSeconds,
@@ -154,14 +154,14 @@ describe.skipIf(isSkipped(missing))('osls package, without credentials', () => {
     );
   });
 
-  it('looks at every row of the ledger by a schedule of its own', () => {
+  it('has a separate schedule for the deep reconciliation', () => {
     expect(properties('LambdaDashreconcileSchedulerSchedule2')).toMatchObject({
       ScheduleExpression: shipped.functions['lambda-reconcile']?.deepSchedule,
       Target: { Input: '{"deep":true}' },
     });
   });
 
-  it('discards no click of the stream, whatever the outage', () => {
+  it('discards no click of the stream, however long an outage lasts', () => {
     expect(properties('LambdaDashkinesisEventSourceMappingKinesisClicks')).toMatchObject({
       MaximumRetryAttempts: -1,
       MaximumRecordAgeInSeconds: -1,
@@ -170,13 +170,13 @@ describe.skipIf(isSkipped(missing))('osls package, without credentials', () => {
     });
   });
 
-  it('keeps the event of a file that is given up', () => {
+  it('keeps the event of a file after its last attempt', () => {
     expect(properties('LambdaDashfileLambdaEvConf')).toMatchObject({
       DestinationConfig: { OnFailure: { Destination: { 'Fn::GetAtt': ['Failures', 'Arn'] } } },
     });
   });
 
-  it('leaves what holds clicks when the stack goes', () => {
+  it('retains the resources that hold clicks when the stack is deleted', () => {
     const holders = Object.entries(templateOf(shipped)).filter(
       ([name, { Type }]) =>
         /^AWS::(Kinesis::Stream|S3::Bucket)$/.test(Type) && name !== 'ServerlessDeploymentBucket',
@@ -185,7 +185,7 @@ describe.skipIf(isSkipped(missing))('osls package, without credentials', () => {
     for (const [name, { DeletionPolicy }] of holders) expect(DeletionPolicy, name).toBe('Retain');
   });
 
-  it('lets GET and HEAD of links through to the redirect, and nothing else', () => {
+  it('routes only GET and HEAD of links to the redirect', () => {
     const routes = Object.values(templateOf(shipped)).filter(
       ({ Type }) => Type === 'AWS::ApiGatewayV2::Route',
     );
@@ -196,10 +196,10 @@ describe.skipIf(isSkipped(missing))('osls package, without credentials', () => {
     expect(properties('HttpApiIntegrationLambdaDashredirect')).toMatchObject({ PayloadFormatVersion: '2.0' });
   });
 
-  it.each(functionsOf(shipped).map(([name]) => name))('gives %s no setting that there is not', (name) => {
+  it.each(functionsOf(shipped).map(([name]) => name))('gives %s only existing settings', (name) => {
     const variables = functionOf(name).Environment.Variables;
     expect(Object.keys(variables).filter((key) => !(key in everySetting))).toEqual([]);
-    // CloudFormation puts the stream's name and the keys in.
+    // CloudFormation inserts the name of the stream and the keys.
     const { KINESIS_STREAM: stream, LINK_KEYS: keys, ...written } = variables;
     expect(stream).toEqual({ Ref: 'Clicks' });
     expect(keys).toBe(
@@ -210,18 +210,21 @@ describe.skipIf(isSkipped(missing))('osls package, without credentials', () => {
     expect(config.DATABASE_URL).toBe('postgres://proxy.example.com:5432/tollway?sslmode=verify-full');
   });
 
-  it.each(functionsOf(shipped).map(([name]) => name))('lets %s do what it must, and no more', (name) => {
-    const { Role } = functionOf(name);
-    const role = Role['Fn::GetAtt'][0];
-    const { actions, tooWide } = allowed(statementsOf(properties(role)));
-    expect({ actions, tooWide }).toEqual({ actions: EXPECTED_ACTIONS[name], tooWide: [] });
-    // A role of its own, which logs to its own group only.
-    expect(role.toLowerCase()).toBe(`${name.replace('lambda-', '')}role`);
-    const logs = statementsOf(properties(role)).find(({ Action }) => Action.includes('logs:PutLogEvents'));
-    expect(logs?.Resource).toEqual({ 'Fn::GetAtt': [`${logical(name)}LogGroup`, 'Arn'] });
-  });
+  it.each(functionsOf(shipped).map(([name]) => name))(
+    'gives %s only the permissions that it needs',
+    (name) => {
+      const { Role } = functionOf(name);
+      const role = Role['Fn::GetAtt'][0];
+      const { actions, tooWide } = allowed(statementsOf(properties(role)));
+      expect({ actions, tooWide }).toEqual({ actions: EXPECTED_ACTIONS[name], tooWide: [] });
+      // A separate role, which can write only to its own log group.
+      expect(role.toLowerCase()).toBe(`${name.replace('lambda-', '')}role`);
+      const logs = statementsOf(properties(role)).find(({ Action }) => Action.includes('logs:PutLogEvents'));
+      expect(logs?.Resource).toEqual({ 'Fn::GetAtt': [`${logical(name)}LogGroup`, 'Arn'] });
+    },
+  );
 
-  it('calls what is scheduled by a role that the scheduler may assume', () => {
+  it('calls scheduled functions with a role that the scheduler can assume', () => {
     const schedules = Object.entries(templateOf(shipped)).filter(
       ([, { Type }]) => Type === 'AWS::Scheduler::Schedule',
     );
@@ -233,7 +236,7 @@ describe.skipIf(isSkipped(missing))('osls package, without credentials', () => {
     });
   });
 
-  it('makes no role but ours', () => {
+  it('creates no other roles', () => {
     const roles = Object.entries(templateOf(shipped)).filter(([, { Type }]) => Type === 'AWS::IAM::Role');
     expect(roles.map(([name]) => name).sort()).toEqual([
       'FileRole',
@@ -250,7 +253,7 @@ describe.skipIf(isSkipped(missing))('osls package, without credentials', () => {
   });
 });
 
-/** All statements of a role's own policies. */
+/** All statements of the inline policies of a role. */
 function statementsOf(role: Readonly<Record<string, unknown>> | undefined): Statement[] {
   const policies = role?.Policies as { PolicyDocument: { Statement: Statement[] } }[];
   return policies.flatMap(({ PolicyDocument }) => PolicyDocument.Statement);

@@ -42,7 +42,7 @@ const MORE_VARIABLES = {
 
 const version = await terraformVersion();
 const copies = {
-  // A provider of before the runtime's time takes it for a mistake; the others take the older one as well.
+  // Providers older than the runtime reject it. All accept the older runtime.
   shipped: copyDeployment({ ...shipped, runtime: changed.runtime }),
   changed: copyDeployment(changed),
   valid: copyDeployment(shipped),
@@ -52,7 +52,7 @@ afterAll(() => {
   for (const { remove } of Object.values(copies)) remove();
 });
 const missing = version === 0 ? 'Terraform is missing' : await initialize(folderOf('valid'));
-// A wrong TF_PLUGIN_DIR is a mistake to report, no reason to skip.
+// A wrong TF_PLUGIN_DIR is an error, not a reason to skip.
 const skipped = isLeftOut(process.env.TF_PLUGIN_DIR ? null : missing);
 const tooOld = missing === null && version < 1.007;
 const applyLeftOut = isLeftOut(
@@ -60,7 +60,7 @@ const applyLeftOut = isLeftOut(
 );
 
 describe('deploy/terraform', () => {
-  it('asks for every setting of functions.json, and for none that is not there', () => {
+  it('reads every setting of functions.json, and no others', () => {
     const names = new Set(settingPaths().map((path) => path.split('.').at(-1) ?? ''));
     const asked = [
       ...hcl.matchAll(
@@ -75,20 +75,20 @@ describe('deploy/terraform', () => {
     }
   });
 
-  it('never destroys the stream by itself', () => {
+  it('protects the stream from being destroyed', () => {
     expect(readFileSync(join(TERRAFORM, 'kinesis.tf'), 'utf8')).toContain('prevent_destroy = true');
   });
 
-  it('leaves the redirect the time that it may wait for the broker, and for an ad', () => {
+  it('gives the redirect enough time to wait for the broker and for an ad', () => {
     const { timeoutSeconds = 0 } = shipped.functions['lambda-redirect'] ?? {};
     expect(timeoutSeconds * 1_000).toBeGreaterThan(2 * parseConfig({}).REDIRECT_WAIT_MS);
   });
 
-  it('has no lock file: it would hold the sums of one platform', () => {
+  it('has no lock file, which would have the checksums of one platform', () => {
     expect(globSync('**/.terraform.lock.hcl', { cwd: TERRAFORM })).toEqual([]);
   });
 
-  it.skipIf(version === 0)('is formatted as terraform fmt does', async () => {
+  it.skipIf(version === 0)('is formatted by terraform fmt', async () => {
     expect(await terraform(TERRAFORM, 'fmt', '-check', '-recursive', '-diff')).toMatchObject({
       succeeds: true,
       stdout: '',
@@ -106,7 +106,7 @@ describe('deploy/terraform', () => {
   );
 });
 
-describe.skipIf(missing !== null || applyLeftOut)('what terraform apply makes', () => {
+describe.skipIf(missing !== null || applyLeftOut)('the result of terraform apply', () => {
   const applied = new Map<DeploymentSettings, Map<string, Made>>();
   beforeAll(async () => {
     for (const copy of ['shipped', 'changed'] as const) expect(await initialize(folderOf(copy))).toBeNull();
@@ -132,7 +132,7 @@ describe.skipIf(missing !== null || applyLeftOut)('what terraform apply makes', 
     ['as shipped', shipped, 'tollway'],
     ['with other settings, Kafka and more variables', changed, 'toll'],
   ])('%s', (_, settings, prefix) => {
-    it.each(namesOf(settings))('is %s as functions.json says', (name) => {
+    it.each(namesOf(settings))('has %s with the settings of functions.json', (name) => {
       expect(made(`aws_lambda_function.function["${name}"]`, settings)).toMatchObject({
         function_name: `${prefix}-${name}`,
         // See `copies`.
@@ -158,7 +158,7 @@ describe.skipIf(missing !== null || applyLeftOut)('what terraform apply makes', 
       expect(made(`aws_scheduler_schedule.deep["${name}"]`, settings).schedule_expression).toBe(deepSchedule);
     });
 
-    it('is a stream that is read as functions.json says', () => {
+    it('has a stream with the settings of functions.json', () => {
       const kinesis = settings.functions['lambda-kinesis'];
       expect(made('aws_kinesis_stream.clicks', settings)).toMatchObject({
         retention_period: settings.streamRetentionHours,
@@ -178,11 +178,11 @@ describe.skipIf(missing !== null || applyLeftOut)('what terraform apply makes', 
       });
     });
 
-    it.each(namesOf(settings))('lets %s do what it must, and no more', (name) => {
+    it.each(namesOf(settings))('gives %s only the permissions that it needs', (name) => {
       const statements = statementsOf(made(`aws_iam_role_policy.function["${name}"]`, settings).policy);
       const { actions, tooWide } = allowed(statements);
       expect(tooWide).toEqual([]);
-      // Keys of one's own have to be named.
+      // Customer-managed keys must be listed.
       const keys: Record<string, string[]> = {
         'lambda-kinesis': ['kms:Decrypt', 'kms:Decrypt'],
         'lambda-redirect': ['kms:Decrypt', 'kms:GenerateDataKey'],
@@ -193,7 +193,7 @@ describe.skipIf(missing !== null || applyLeftOut)('what terraform apply makes', 
       expect(logs?.Resource).toBe(`${arn('logs', `log-group:${name}`)}:*`);
     });
 
-    it.each(namesOf(settings))('gives %s no setting that there is not', (name) => {
+    it.each(namesOf(settings))('gives %s only existing settings', (name) => {
       const variables = variablesOf(name, settings);
       expect(Object.keys(variables).filter((key) => !(key in everySetting))).toEqual([]);
       expect(variables.LINK_KEYS).toBe(name === 'lambda-redirect' ? VARIABLES.link_keys : undefined);
@@ -206,7 +206,7 @@ describe.skipIf(missing !== null || applyLeftOut)('what terraform apply makes', 
     });
   });
 
-  it('discards no click of the stream, whatever the outage', () => {
+  it('discards no click of the stream, however long an outage lasts', () => {
     expect(mapping('kinesis')).toMatchObject({
       maximum_retry_attempts: -1,
       maximum_record_age_in_seconds: -1,
@@ -219,7 +219,7 @@ describe.skipIf(missing !== null || applyLeftOut)('what terraform apply makes', 
     });
   });
 
-  it('reads Kafka only where there is a cluster, and without a destination, which would end its retries', () => {
+  it('reads Kafka only if a cluster is set, and without an on-failure destination, which would end the retries', () => {
     expect(mapping('kafka[0]')).toEqual({});
     const kafka = changed.functions['lambda-kafka'];
     expect(mapping('kafka[0]', changed)).toMatchObject({
@@ -240,7 +240,7 @@ describe.skipIf(missing !== null || applyLeftOut)('what terraform apply makes', 
     expect(about('kafka-cluster:AlterGroup')).toBe(arn('kafka', 'group/clicks/abc/toll-lambda'));
   });
 
-  it('keeps the event of a file that is given up, and calls for each file that comes', () => {
+  it('keeps the event of a file after its last attempt, and is called for each new file', () => {
     expect(made('aws_lambda_function_event_invoke_config.function["lambda-file"]')).toMatchObject({
       destination_config: [{ on_failure: [{ destination: 'arn:aws:s3:::failures' }] }],
     });
@@ -251,7 +251,7 @@ describe.skipIf(missing !== null || applyLeftOut)('what terraform apply makes', 
     });
   });
 
-  it('lets GET and HEAD of links through to the redirect, and nothing else', () => {
+  it('routes only GET and HEAD of links to the redirect', () => {
     const routes = ofType('aws_apigatewayv2_route').map(({ values }) => values.route_key);
     expect(routes.sort()).toEqual(['GET /c/{token+}', 'HEAD /c/{token+}']);
     expect(made('aws_apigatewayv2_integration.redirect')).toMatchObject({ payload_format_version: '2.0' });
@@ -259,13 +259,13 @@ describe.skipIf(missing !== null || applyLeftOut)('what terraform apply makes', 
     expect(ofType('aws_lambda_function_url', changed).length).toBe(1);
   });
 
-  it('caps what it is asked to cap', () => {
+  it('limits the concurrency if configured', () => {
     const capped = (settings: DeploymentSettings) =>
       made('aws_lambda_function.function["lambda-redirect"]', settings).reserved_concurrent_executions;
     expect([capped(shipped), capped(changed)]).toEqual([-1, 50]);
   });
 
-  it('raises every alarm where it is asked to, of metrics that there are', () => {
+  it('sends every alarm to the given topics, and uses existing metrics', () => {
     const alarms = ofType('aws_cloudwatch_metric_alarm', changed);
     expect(alarms.length).toBeGreaterThan(10);
     for (const { address, values } of alarms)
@@ -275,7 +275,7 @@ describe.skipIf(missing !== null || applyLeftOut)('what terraform apply makes', 
     expect(ours.map(({ values }) => String(values.metric_name)).filter((name) => !known.has(name))).toEqual(
       [],
     );
-    // What lambda-reconcile reports, and what says that the ledger is not to be had.
+    // The metrics of lambda-reconcile, and those for an unavailable ledger.
     for (const name of [
       'tollway_books_problems',
       'tollway_missing_clicks',
@@ -296,7 +296,7 @@ describe.skipIf(missing !== null || applyLeftOut)('what terraform apply makes', 
   });
 });
 
-/** The statements of a policy as Terraform keeps it. */
+/** The statements of a policy in Terraform's state. */
 function statementsOf(policy: unknown): Statement[] {
   // A parsing boundary: jsonencode wrote it.
   return (JSON.parse(String(policy)) as { Statement: Statement[] }).Statement;

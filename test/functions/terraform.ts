@@ -6,10 +6,10 @@ import { printed } from '../../emulators/process/cache-folder.ts';
 import { shipped } from './deployment.ts';
 
 const RUN_MS_MAX = 120_000;
-/** A state is printed with the schemas of all that the provider knows. */
+/** Limit of the output: a state is printed with all schemas of the provider. */
 const PRINTED_BYTES_MAX = 128 * 2 ** 20;
 
-/** Where machines without a network keep providers that Terraform itself does not look for. */
+/** Further folders with providers on machines without a network. */
 const PLUGIN_FOLDERS =
   '/{opt,usr/lib,usr/share,usr/local/lib,usr/local/share}/*/registry.terraform.io/hashicorp/aws';
 
@@ -34,8 +34,8 @@ export async function terraformVersion(): Promise<number> {
 }
 
 /**
- * Has Terraform find the AWS provider: in TF_PLUGIN_DIR, or else where Terraform looks by itself (its configuration, its
- * folders, its registry), or else in other usual places. Answers a line that says why there is none, or null.
+ * Makes the AWS provider available to Terraform: from TF_PLUGIN_DIR, or from Terraform's own locations (its configuration, its
+ * folders, its registry), or from other usual folders. Returns `null`, or one line with the reason if there is none.
  */
 export async function initialize(folder: string): Promise<string | null> {
   const init = (...options: string[]) =>
@@ -52,7 +52,7 @@ export async function initialize(folder: string): Promise<string | null> {
   return 'Terraform gets its AWS provider neither from its registry nor from a folder: set TF_PLUGIN_DIR';
 }
 
-/** A resource as it would be after an apply. */
+/** A resource after an apply. */
 export type Made = {
   readonly address: string;
   readonly type: string;
@@ -61,17 +61,17 @@ export type Made = {
 
 const ACCOUNT = '123456789012';
 
-/** A name as AWS would give it. */
+/** A generated name in the form of AWS. */
 export function arn(service: string, rest: string): string {
   return `arn:aws:${service}:eu-west-1:${ACCOUNT}:${rest}`;
 }
 
 /**
- * Applies deploy/terraform in a copy to an AWS that Terraform itself plays (`mock_provider`): nothing is called, and every
- * expression is evaluated, which `validate` does not. Answers what is made, by address; throws Terraform's complaints.
+ * Applies a copy of deploy/terraform to Terraform's mock of AWS (`mock_provider`). It calls no service and evaluates every
+ * expression, unlike `validate`. Returns the resources by address. Throws Terraform's errors.
  */
 export async function applyToMock(folder: string, variables: object): Promise<Map<string, Made>> {
-  // Terraform takes everything down after a test, the stream too.
+  // Terraform destroys all resources after a test, including the stream.
   const stream = join(folder, 'kinesis.tf');
   writeFileSync(
     stream,
@@ -79,7 +79,7 @@ export async function applyToMock(folder: string, variables: object): Promise<Ma
   );
   writeFileSync(join(folder, 'apply.tftest.hcl'), mockOf(variables));
   const { stdout, stderr } = await terraform(folder, 'test', '-json', '-verbose');
-  // A parsing boundary: of a message, this is what is looked at.
+  // A parsing boundary: these are the used fields of a message.
   const messages = stdout
     .split('\n')
     .filter((line) => line.startsWith('{'))
@@ -102,7 +102,7 @@ export async function applyToMock(folder: string, variables: object): Promise<Ma
   return new Map((state?.root_module?.resources ?? []).map((made) => [made.address, made]));
 }
 
-/** A .tftest.hcl: what Terraform's own AWS answers where it asks for the shape of a name, and one run. */
+/** A .tftest.hcl with one run, and mock values where Terraform checks the form of a name. */
 function mockOf(variables: object): string {
   const mocked = [
     ['data', 'aws_caller_identity', { account_id: ACCOUNT }],
