@@ -76,47 +76,51 @@ export function startRelays(
       'An adopted spool ends with an incomplete click. Clicks may be lost if the host lost power. The segment is in quarantine',
     );
   };
-  const relayAdopted = async (found: DeadSpool) => {
-    let left = found.bytes;
-    spool.bytes += left;
+  const relayAdopted = async (deadSpool: DeadSpool) => {
+    let bytesLeft = deadSpool.bytes;
+    spool.bytes += bytesLeft;
     const onAdoptedFreed = (bytes: number) => {
-      left -= bytes;
+      bytesLeft -= bytes;
       onFreed(bytes);
     };
     try {
       const relay = new Relay(
-        { ...found, openSegment: null, roll: () => {} },
+        { ...deadSpool, openSegment: null, roll: () => {} },
         { ...deps, onFreed: onAdoptedFreed },
       );
       relaying.add(relay);
       relay.end();
       try {
-        if (!ending.signal.aborted && (await relay.run())) reportSuccess(found.spoolId);
+        if (!ending.signal.aborted && (await relay.run())) reportSuccess(deadSpool.spoolId);
       } finally {
         relaying.delete(relay);
       }
     } catch (err) {
       reportFailure(
-        found.spoolId,
+        deadSpool.spoolId,
         err,
         'An adopted spool cannot be relayed. Its clicks stay on disk and are not charged yet',
       );
     }
-    spool.bytes -= left;
-    found.release();
+    spool.bytes -= bytesLeft;
+    deadSpool.release();
   };
   const adoptRepeatedly = async () => {
     for (; !ending.signal.aborted; await sleep(adoptMs, ending.signal)) {
       try {
-        const unreadable = (spoolId: string, err: unknown) =>
+        const onUnreadable = (spoolId: string, err: unknown) =>
           reportFailure(
             spoolId,
             err,
             'A spool of a process that has ended cannot be read. Its clicks stay on disk and are not charged yet',
           );
-        for await (const found of adoptDeadSpools(root, unreadable, (spoolId) => spoolId !== spool.spoolId)) {
-          logAdoption(found);
-          await relayAdopted(found);
+        for await (const deadSpool of adoptDeadSpools(
+          root,
+          onUnreadable,
+          (spoolId) => spoolId !== spool.spoolId,
+        )) {
+          logAdoption(deadSpool);
+          await relayAdopted(deadSpool);
         }
       } catch (err) {
         reportFailure(root, err, 'The ad server cannot search for abandoned spools');

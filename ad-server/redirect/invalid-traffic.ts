@@ -66,10 +66,10 @@ export function createAgentJudge(
       agentOf = createCache();
     },
     takeCounts: () => {
-      const taken = { hidden, shown };
+      const counts = { hidden, shown };
       hidden = 0;
       shown = 0;
-      return taken;
+      return counts;
     },
   };
 }

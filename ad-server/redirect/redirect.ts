@@ -86,21 +86,21 @@ export function createRedirect(dependencies: RedirectDependencies) {
     const visitor = dependencies.visitorAddress(request.peer, headers['x-forwarded-for']);
     const agent = judgeAgent(headers['user-agent'] ?? '');
     if (agent.isHidden) metrics.hiddenAgents.inc();
-    const person = `${agent.number} ${visitor}`;
+    const visitorKey = `${agent.number} ${visitor}`;
     // Called only for a click without another invalid reason: the next one is then a double click.
-    const isSecond = () => doubleClicks.isSecond(person, token, elapsedMs());
+    const isSecond = () => doubleClicks.isSecond(visitorKey, token, elapsedMs());
     const invalid = invalidReason(link, ad, agent, isSubresource(headers), isSecond, nowMs);
     const click = clickOf(link, ad, { clickId, clickedAt: nowMs, invalid, visitor, headers });
-    const recorded = (sequence: number | null) => {
+    const onRecorded = (sequence: number | null) => {
       if (sequence !== null) {
         metrics.clicksAccepted.inc({ kind: link.nonce === null ? 'evergreen' : 'impression' });
         return answer({ is: 'redirect', location, clickId });
       }
-      if (invalid === null) doubleClicks.forget(person, token);
+      if (invalid === null) doubleClicks.forget(visitorKey, token);
       metrics.clicksUnrecorded.inc();
       answer(whenFull === 'redirect' ? { is: 'redirect', location, clickId: null } : { is: 'refused' });
     };
-    record(encodeClick(click), recorded, clickId);
+    record(encodeClick(click), onRecorded, clickId);
   };
 }
 
@@ -122,7 +122,7 @@ function invalidReason(
 function clickOf(
   link: Link,
   ad: CatalogAd,
-  found: {
+  details: {
     clickId: string;
     clickedAt: number;
     invalid: EdgeInvalidReason | null;
@@ -131,17 +131,17 @@ function clickOf(
   },
 ): ClickEvent {
   return {
-    clickId: found.clickId,
+    clickId: details.clickId,
     nonce: link.nonce,
     adId: ad.id,
     campaignId: ad.campaignId,
     advertiserId: ad.advertiserId,
     priceMicros: ad.priceMicros,
-    clickedAt: found.clickedAt,
-    invalid: found.invalid,
+    clickedAt: details.clickedAt,
+    invalid: details.invalid,
     budgetExhausted: ad.budgetExhausted,
-    visitorNetwork: truncateAddress(found.visitor),
-    userAgent: found.headers['user-agent']?.slice(0, USER_AGENT_MAX) ?? null,
-    referrerHost: referrerHost(found.headers.referer),
+    visitorNetwork: truncateAddress(details.visitor),
+    userAgent: details.headers['user-agent']?.slice(0, USER_AGENT_MAX) ?? null,
+    referrerHost: referrerHost(details.headers.referer),
   };
 }

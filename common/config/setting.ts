@@ -39,8 +39,8 @@ export function choice<const T extends string>(
   meaning: string,
 ): Setting<T> {
   return parsed(fallback, choices.join(' \\| '), meaning, (text) => {
-    const found = choices.find((value) => value === text);
-    if (found !== undefined) return found;
+    const match = choices.find((value) => value === text);
+    if (match !== undefined) return match;
     throw new TollwayError('bad_setting', `expected one of ${choices.join(', ')}, got "${text}"`);
   });
 }
@@ -113,8 +113,13 @@ export function url(protocols: readonly string[], { isSecret = true }: { isSecre
 
 /** Parses the URL that links begin with. It ends with its path, and a final slash is removed. */
 export function linkBase(text: string): string {
-  const given = new URL(url(['http:', 'https:'], { isSecret: false })(text));
-  if (given.username !== '' || given.password !== '' || given.search !== '' || given.hash !== '') {
+  const parsedUrl = new URL(url(['http:', 'https:'], { isSecret: false })(text));
+  if (
+    parsedUrl.username !== '' ||
+    parsedUrl.password !== '' ||
+    parsedUrl.search !== '' ||
+    parsedUrl.hash !== ''
+  ) {
     throw new TollwayError(
       'bad_setting',
       'expected a URL without a user name, a password, a query or a fragment',

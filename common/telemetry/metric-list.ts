@@ -1,13 +1,13 @@
 /** The declarations of all metrics. Longer than 350 lines because it is one list, which tests compare with `docs/metrics.md`. */
 
 /** The component that a metric belongs to. */
-export type MetricPart = 'ad server' | 'processor' | 'both' | 'function';
+export type MetricComponent = 'ad server' | 'processor' | 'both' | 'function';
 
 /** The declaration of a metric. The name ends with the unit. */
 type Declaration = {
   readonly name: string;
   readonly help: string;
-  readonly part: MetricPart;
+  readonly component: MetricComponent;
 } & (
   | {
       readonly kind: 'counter';
@@ -15,7 +15,7 @@ type Declaration = {
       /** All combinations of label values, if they are a closed list: each starts at 0. */
       readonly combinations?: readonly (readonly string[])[];
       /** Label values that only one component has. */
-      readonly onlyOf?: Readonly<Record<string, MetricPart>>;
+      readonly onlyOf?: Readonly<Record<string, MetricComponent>>;
     }
   | {
       readonly kind: 'gauge';
@@ -39,14 +39,14 @@ export const metricList = {
     name: 'tollway_connections',
     help: 'Open connections, by port',
     labelNames: ['port'],
-    part: 'both',
+    component: 'both',
   },
   connectionsMax: {
     kind: 'gauge',
     name: 'tollway_connections_max',
     help: 'Maximum open connections, by port; follows from the limit of open files (`ulimit -n`)',
     labelNames: ['port'],
-    part: 'both',
+    component: 'both',
   },
   connectionsDisplaced: {
     kind: 'counter',
@@ -57,7 +57,7 @@ export const metricList = {
       ['full', 'source'].map((reason) => [port, reason]),
     ),
     onlyOf: { public: 'ad server' },
-    part: 'both',
+    component: 'both',
   },
   // Ad server
   redirects: {
@@ -75,14 +75,14 @@ export const metricList = {
       ['wrong_method'],
       ['bad_request'],
     ],
-    part: 'ad server',
+    component: 'ad server',
   },
   redirectDuration: {
     kind: 'histogram',
     name: 'tollway_redirect_duration_seconds',
     help: 'Time from a parsed request to its response, including the spool write',
     buckets: latencySeconds,
-    part: 'ad server',
+    component: 'ad server',
   },
   clicksAccepted: {
     kind: 'counter',
@@ -90,50 +90,50 @@ export const metricList = {
     help: 'Clicks written to the spool; with the redirect function, clicks confirmed by the broker',
     labelNames: ['kind'],
     combinations: [['impression'], ['evergreen']],
-    part: 'ad server',
+    component: 'ad server',
   },
   clicksUnrecorded: {
     kind: 'counter',
     name: 'tollway_clicks_unrecorded_total',
     help: 'Clicks not recorded because the spool was full or broken; with the redirect function, clicks not confirmed in time',
-    part: 'ad server',
+    component: 'ad server',
   },
   unknownAds: {
     kind: 'counter',
     name: 'tollway_unknown_ads_total',
     help: 'Requests with a valid link to an ad that is not in the catalog',
-    part: 'ad server',
+    component: 'ad server',
   },
   hiddenAgents: {
     kind: 'counter',
     name: 'tollway_hidden_user_agents_total',
     help: "Clicks whose User-Agent a CDN replaced with its own name (`Amazon CloudFront`). Configure the CDN to forward the visitor's User-Agent",
-    part: 'ad server',
+    component: 'ad server',
   },
   spoolBytes: {
     kind: 'gauge',
     name: 'tollway_spool_bytes',
     help: 'Bytes of the spools on disk',
-    part: 'ad server',
+    component: 'ad server',
   },
   spoolOldestAge: {
     kind: 'gauge',
     name: 'tollway_spool_oldest_click_age_seconds',
     help: 'Age of the oldest click that is not published yet',
-    part: 'ad server',
+    component: 'ad server',
     aggregator: 'max',
   },
   spoolDamaged: {
     kind: 'counter',
     name: 'tollway_spool_damaged_records_total',
     help: 'Spooled clicks that could not be read',
-    part: 'ad server',
+    component: 'ad server',
   },
   spoolTornBytes: {
     kind: 'counter',
     name: 'tollway_spool_torn_bytes_total',
     help: 'Bytes after the last complete click of adopted spools: clicks that a crash of the host truncated',
-    part: 'ad server',
+    component: 'ad server',
   },
   relayBatches: {
     kind: 'counter',
@@ -141,26 +141,26 @@ export const metricList = {
     help: 'Attempts of the relay to publish a batch, by result',
     labelNames: ['result'],
     combinations: [['published'], ['partly'], ['refused'], ['failed']],
-    part: 'ad server',
+    component: 'ad server',
   },
   relayedClicks: {
     kind: 'counter',
     name: 'tollway_relayed_clicks_total',
     help: 'Clicks published by the relay and confirmed by the broker',
-    part: 'ad server',
+    component: 'ad server',
   },
   catalogAge: {
     kind: 'gauge',
     name: 'tollway_catalog_age_seconds',
     help: 'Time since the ad catalog was last up to date; without a catalog, time since the process started',
-    part: 'ad server',
+    component: 'ad server',
     aggregator: 'max',
   },
   catalogAds: {
     kind: 'gauge',
     name: 'tollway_catalog_ads',
     help: 'Ads in the catalog',
-    part: 'ad server',
+    component: 'ad server',
     aggregator: 'max',
   },
   // Processor
@@ -188,27 +188,27 @@ export const metricList = {
       ['rejected', 'nonce_out_of_range'],
       ['rejected', 'poison'],
     ],
-    part: 'processor',
+    component: 'processor',
   },
   duplicates: {
     kind: 'counter',
     name: 'tollway_duplicate_clicks_total',
     help: 'Clicks delivered again; they change nothing',
-    part: 'processor',
+    component: 'processor',
   },
   batchSize: {
     kind: 'histogram',
     name: 'tollway_batch_size_clicks',
     help: 'Clicks in one batch of the handler, without watermarks',
     buckets: [1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000],
-    part: 'processor',
+    component: 'processor',
   },
   batchDuration: {
     kind: 'histogram',
     name: 'tollway_batch_duration_seconds',
     help: 'Time that the handler took for one batch',
     buckets: waitSeconds,
-    part: 'processor',
+    component: 'processor',
   },
   batchRetries: {
     kind: 'counter',
@@ -216,119 +216,119 @@ export const metricList = {
     help: 'Failed batches that the handler retries, by cause',
     labelNames: ['cause'],
     combinations: [['transient'], ['invariant'], ['permanent']],
-    part: 'processor',
+    component: 'processor',
   },
   clickToCharge: {
     kind: 'histogram',
     name: 'tollway_click_to_charge_seconds',
     help: 'Time from a click to its row in the ledger',
     buckets: waitSeconds,
-    part: 'processor',
+    component: 'processor',
   },
   deadLetters: {
     kind: 'gauge',
     name: 'tollway_dead_letters',
     help: 'Rejected records that wait for an operator',
-    part: 'processor',
+    component: 'processor',
   },
   foreignRecords: {
     kind: 'counter',
     name: 'tollway_foreign_records_total',
     help: 'Records in the broker that are not clicks of Tollway; stored as dead letters and not part of the reconciliation',
-    part: 'processor',
+    component: 'processor',
   },
   overDelivery: {
     kind: 'counter',
     name: 'tollway_over_delivery_total',
     help: 'Value of over_budget clicks that the ad server sent while the budget-exhausted flag was off, in units of the currency',
     labelNames: ['advertiser', 'currency'],
-    part: 'processor',
+    component: 'processor',
   },
   budgetRemaining: {
     kind: 'gauge',
     name: 'tollway_advertiser_budget_remaining',
     help: 'Remaining budget, in units of the currency',
     labelNames: ['advertiser', 'currency'],
-    part: 'processor',
+    component: 'processor',
   },
   budgetSpent: {
     kind: 'gauge',
     name: 'tollway_advertiser_budget_spent',
     help: 'Amount charged so far, in units of the currency',
     labelNames: ['advertiser', 'currency'],
-    part: 'processor',
+    component: 'processor',
   },
   advertiserInfo: {
     kind: 'gauge',
     name: 'tollway_advertiser_info',
     help: 'Always 1. The labels hold name, status and currency of an advertiser; join on `advertiser`',
     labelNames: ['advertiser', 'name', 'status', 'currency'],
-    part: 'processor',
+    component: 'processor',
   },
   settlementBlocked: {
     kind: 'gauge',
     name: 'tollway_settlement_blocked',
     help: '1 while clicks cannot be settled; `/readyz` and the log have the reason',
-    part: 'processor',
+    component: 'processor',
   },
   clicksSetAside: {
     kind: 'gauge',
     name: 'tollway_clicks_set_aside',
     help: 'Clicks kept in memory because another session has locked rows of their advertiser; they are charged when it releases them. With the Postgres broker, they wait in the broker instead',
-    part: 'processor',
+    component: 'processor',
   },
   lagRecords: {
     kind: 'gauge',
     name: 'tollway_broker_lag_records',
     help: 'Records that wait in the broker; with Kinesis, records that were read and are not settled. Absent while the broker does not answer',
     labelNames: ['broker'],
-    part: 'processor',
+    component: 'processor',
   },
   lagAge: {
     kind: 'gauge',
     name: 'tollway_broker_oldest_click_age_seconds',
     help: 'Age of the oldest click that waits in the broker; for records read by other processors, the time without progress. It keeps growing while the broker does not answer',
     labelNames: ['broker'],
-    part: 'processor',
+    component: 'processor',
   },
   brokerLost: {
     kind: 'counter',
     name: 'tollway_broker_lost_records_total',
     help: 'Records that the broker deleted before they were read; with Kinesis, the number of times that this may have happened',
-    part: 'processor',
+    component: 'processor',
   },
   checkpointFailures: {
     kind: 'counter',
     name: 'tollway_checkpoint_failures_total',
     help: 'Failed attempts to write the checkpoints of Kafka or Kinesis; a processor tries twice a second',
-    part: 'processor',
+    component: 'processor',
   },
   // Scheduled functions
   reconciliationProblems: {
     kind: 'gauge',
     name: 'tollway_books_problems',
     help: 'Problems that the reconcile function found in the ledger',
-    part: 'function',
+    component: 'function',
   },
   missingClicks: {
     kind: 'gauge',
     name: 'tollway_missing_clicks',
     help: 'Accepted clicks that were still not settled after the reconcile function waited for them',
-    part: 'function',
+    component: 'function',
   },
   // Both
   databaseUp: {
     kind: 'gauge',
     name: 'tollway_database_up',
     help: '1 while the database answers; absent before the first query',
-    part: 'both',
+    component: 'both',
     aggregator: 'min',
   },
   brokerUp: {
     kind: 'gauge',
     name: 'tollway_broker_up',
     help: '1 while the broker accepts or returns records; absent before the first request',
-    part: 'both',
+    component: 'both',
     aggregator: 'min',
   },
 } as const satisfies Readonly<Record<string, Declaration>>;

@@ -1,5 +1,5 @@
 import { AggregatorRegistry, Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
-import { type LabelsOf, type MetricPart, metricList } from './metric-list.ts';
+import { type LabelsOf, type MetricComponent, metricList } from './metric-list.ts';
 
 export type { Metrics } from './metric-list.ts';
 
@@ -15,17 +15,17 @@ export type ProcessMetrics = { readonly registry: Registry } & {
 };
 
 /**
- * Creates the metrics of one process, with Node's own. The registry exposes the metrics of `part` only; metrics of other components can be
+ * Creates the metrics of one process, with Node's own. The registry exposes the metrics of `component` only; metrics of other components can be
  * updated but are not exposed. `all` exposes every metric.
  */
-export function createMetrics(part: 'ad server' | 'processor' | 'all' = 'all'): ProcessMetrics {
+export function createMetrics(component: 'ad server' | 'processor' | 'all' = 'all'): ProcessMetrics {
   const registry = new Registry();
   const hidden = new Registry();
   collectDefaultMetrics({ register: registry });
-  const isExposed = (of: MetricPart) => part === 'all' || of === part || of === 'both';
+  const isExposed = (of: MetricComponent) => component === 'all' || of === component || of === 'both';
   const created = Object.entries(metricList).map(([key, declaration]) => [
     key,
-    create(declaration, isExposed(declaration.part) ? registry : hidden, isExposed),
+    create(declaration, isExposed(declaration.component) ? registry : hidden, isExposed),
   ]);
   // Each metric was created from the declaration of its key.
   const metrics = { registry, ...Object.fromEntries(created) } as ProcessMetrics;
@@ -35,7 +35,7 @@ export function createMetrics(part: 'ad server' | 'processor' | 'all' = 'all'): 
 function create(
   declaration: List[keyof List],
   registry: Registry,
-  isExposed: (of: MetricPart) => boolean,
+  isExposed: (of: MetricComponent) => boolean,
 ): Counter | Gauge | Histogram {
   const { name, help } = declaration;
   const registers = [registry];
@@ -44,7 +44,8 @@ function create(
     case 'counter': {
       const counter = new Counter<string>({ name, help, labelNames, registers });
       // Starts at 0: `increase` ignores the first value of a counter that appears with it.
-      const onlyOf: Readonly<Record<string, MetricPart>> = 'onlyOf' in declaration ? declaration.onlyOf : {};
+      const onlyOf: Readonly<Record<string, MetricComponent>> =
+        'onlyOf' in declaration ? declaration.onlyOf : {};
       for (const values of 'combinations' in declaration ? declaration.combinations : []) {
         if (!values.every((value) => isExposed(onlyOf[value] ?? 'both'))) continue;
         counter.inc(Object.fromEntries(labelNames.map((label, index) => [label, values[index] ?? ''])), 0);

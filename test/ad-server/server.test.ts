@@ -141,8 +141,8 @@ describe('one connection', () => {
     const paths = [EVERGREEN_PATH, '/nowhere', EVERGREEN_PATH, '/c/x', EVERGREEN_PATH];
     const answers = await exchange(port, paths.map((path) => get(path, '')).join('') + get('/nowhere'));
     expect(answers.map(({ status }) => status)).toEqual([302, 404, 302, 404, 302, 404]);
-    const told = answers.map(({ headers }) => headers['tollway-click']).filter((id) => id !== 'none');
-    expect(new Set(told).size).toBe(3);
+    const clickIds = answers.map(({ headers }) => headers['tollway-click']).filter((id) => id !== 'none');
+    expect(new Set(clickIds).size).toBe(3);
   });
 
   it('gets pipelined responses in order even if they are ready in another order', async () => {
@@ -165,7 +165,7 @@ describe('one connection', () => {
 
 describe('a request without a redirect', () => {
   it.each(['POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH', 'PROPFIND'])(
-    '%s gets a 405 that says what is allowed',
+    '%s gets a 405 with an Allow header',
     async (method) => {
       const { port } = await adServerBench();
       const body = 'a'.repeat(10_000);

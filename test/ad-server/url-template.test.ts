@@ -5,8 +5,8 @@ import { parseUrlTemplate } from '../../ad-server/links/url-template.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { sampleAd } from '../support/redirect-bench.ts';
 
-function filled(...asked: Parameters<typeof destinationOf>): string {
-  const location = destinationOf(...asked);
+function filled(...args: Parameters<typeof destinationOf>): string {
+  const location = destinationOf(...args);
   if (location === null) throw new Error('Expected a URL that can stand in a header');
   return location;
 }

@@ -48,18 +48,18 @@ async function cappedServer(cap: Partial<ConnectionCap>) {
     await seen;
     return socket;
   };
-  const ask = async (socket: Socket) => {
+  const sendRequest = async (socket: Socket) => {
     const before = answers.length;
     socket.write('GET / HTTP/1.1\r\nHost: test\r\n\r\n');
     await until('the request', () => answers.length > before);
   };
-  return { enter, ask, answers, displaced, open };
+  return { enter, sendRequest, answers, displaced, open };
 }
 
 it('at the cap, the longest-idle connection is closed for a new one, in the order of their last use', async () => {
-  const { enter, ask, answers, displaced, open } = await cappedServer({ max: 3 });
+  const { enter, sendRequest, answers, displaced, open } = await cappedServer({ max: 3 });
   const [first, second, third] = [await enter(), await enter(), await enter()];
-  await ask(first);
+  await sendRequest(first);
   answers[0]?.();
   const closed: string[] = [];
   for (const [name, socket] of Object.entries({ first, second, third }))
@@ -73,9 +73,9 @@ it('at the cap, the longest-idle connection is closed for a new one, in the orde
 });
 
 it('a connection with an unanswered request is not closed; the new one is closed instead', async () => {
-  const { enter, ask, answers, open } = await cappedServer({ max: 2 });
+  const { enter, sendRequest, answers, open } = await cappedServer({ max: 2 });
   const busy = [await enter(), await enter()];
-  for (const socket of busy) await ask(socket);
+  for (const socket of busy) await sendRequest(socket);
   const late = await enter();
   await until('the new one to be closed', () => late.closed);
   expect([open(), ...busy.map(({ closed }) => closed)]).toEqual([2, false, false]);

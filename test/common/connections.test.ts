@@ -34,7 +34,7 @@ afterEach(() => {
 });
 
 /** Sends a request over a connection, by default a new one. Resolves when the server has received it. */
-async function ask(socket: Socket = connect(port, '127.0.0.1')): Promise<Socket> {
+async function sendRequest(socket: Socket = connect(port, '127.0.0.1')): Promise<Socket> {
   const before = answers.length;
   socket.resume().write('GET / HTTP/1.1\r\nHost: test\r\n\r\n');
   await until('the request to come', () => answers.length > before);
@@ -42,7 +42,7 @@ async function ask(socket: Socket = connect(port, '127.0.0.1')): Promise<Socket>
 }
 
 it('a connection is closed when it has been idle for the limit, not earlier', async () => {
-  const socket = await ask();
+  const socket = await sendRequest();
   answers[0]?.();
   const answeredAt = performance.now();
   await once(socket, 'close');
@@ -50,14 +50,14 @@ it('a connection is closed when it has been idle for the limit, not earlier', as
 });
 
 it('a connection in use and a connection with an unanswered request stay open', async () => {
-  const [used, waiting, idle] = [await ask(), await ask(), await ask()];
+  const [used, waiting, idle] = [await sendRequest(), await sendRequest(), await sendRequest()];
   answers[0]?.();
   answers[2]?.();
   const idleIsOver = once(idle, 'close');
   const usedAt = performance.now();
   // The test is about time: this is longer than an idle connection stays open.
   while (performance.now() - usedAt < 2 * IDLE_MS) {
-    await ask(used);
+    await sendRequest(used);
     answers.at(-1)?.();
     await new Promise((resolve) => setTimeout(resolve, IDLE_MS / 10));
   }
