@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, globSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
@@ -158,5 +158,40 @@ describe('docs/deployment-targets.md', () => {
         : cpuSeconds * 0.000009;
       expect(dollars, target).toBe(expected.toFixed(4));
     }
+  });
+});
+
+describe('docs/troubleshooting.md', () => {
+  const page = readPage('docs/troubleshooting.md');
+  const sections = page.split('\n### ').slice(1);
+  const code = globSync('{ad-server,brokers,cli,common,migrations,processor,producer}/**/*.ts', { cwd: root })
+    .map((path) => readFileSync(join(root, path), 'utf8'))
+    .join('\n');
+
+  it.each(sections.map((section) => [section.split('\n')[0] ?? '', section] as const))(
+    'says of "%s" what causes it, how to check it, and how to fix it',
+    (_, section) => {
+      for (const part of ['**Cause:**', '**Check:**', '**Fix:**']) expect(section).toContain(`\n- ${part} `);
+    },
+  );
+
+  it('quotes messages as the code writes them', () => {
+    // What PostgreSQL and the system say is not in our code.
+    const foreign = /^(relation "|password authentication|ENOSPC|Tollway-Click: none)/;
+    const quoted = [...page.matchAll(/`([A-Z][A-Za-z_, ]+: [^`]*…[^`]*|[A-Z][a-z]+ [^`]*…[^`]*)`/g)].map(
+      ([, message = '']) => message,
+    );
+    const titles = sections.flatMap((section) => /^`([^`]+)`$/.exec(section.split('\n')[0] ?? '')?.[1] ?? []);
+    const messages = [...new Set([...quoted, ...titles])].filter((message) => !foreign.test(message));
+    expect(messages.length).toBeGreaterThan(15);
+    const written = (part: string) => code.includes(part);
+    const strange = messages.filter(
+      (message) =>
+        !message
+          .split('…')
+          .map((part) => part.trim())
+          .every(written),
+    );
+    expect(strange).toEqual([]);
   });
 });
