@@ -188,7 +188,7 @@ describe('docs/troubleshooting.md', () => {
     const strange = messages.filter(
       (message) =>
         !message
-          .split('…')
+          .split(/"?…"?/)
           .map((part) => part.trim())
           .every(written),
     );
