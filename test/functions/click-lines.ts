@@ -2,11 +2,11 @@ import { uuidV7 } from '../../common/uuid.ts';
 import type { NamedAd } from '../support/records.ts';
 
 export type LineOverrides = {
-  /** Names the clicks; otherwise their time has to do. */
+  /** Whether lines have a `clickId`; otherwise they have only a time. */
   readonly withId?: boolean;
 };
 
-/** Clicks of now as other tools write them into a file, a line each, of some ads in turn. */
+/** Lines of a click file with the current time, on the given ads in rotation. */
 export function clickLines(
   ads: readonly NamedAd[],
   count: number,
@@ -43,12 +43,12 @@ export function s3Event(bucket: string, key: string, versionId?: string) {
           configurationId: 'clicks',
           bucket: { name: bucket, ownerIdentity: { principalId: 'A3NL1K' }, arn: `arn:aws:s3:::${bucket}` },
           object: {
-            // As in a form, but for the slash.
+            // Form encoding, except for slashes.
             key: encodeURIComponent(key).replaceAll('%20', '+').replaceAll('%2F', '/'),
             size: 1,
             eTag: 'd41d8cd98f00b204e9800998ecf8427e',
             sequencer: '0055AED6DCD90281E5',
-            // Of a bucket with versions only.
+            // Only for a bucket with versions.
             ...(versionId === undefined ? {} : { versionId }),
           },
         },

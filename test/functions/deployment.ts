@@ -4,7 +4,7 @@ import { makeFolder, removeFolder } from '../support/temporary-folder.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 
-/** What functions.json says of one function. What is absent does not apply to it. */
+/** The settings of a function in functions.json. Absent settings do not apply to it. */
 export type FunctionSettings = {
   readonly memoryMb: number;
   readonly timeoutSeconds: number;
@@ -23,7 +23,7 @@ export type FunctionSettings = {
   readonly eventAgeMaxSeconds?: number;
 };
 
-/** deploy/functions.json. */
+/** The settings in deploy/functions.json. */
 export type DeploymentSettings = {
   readonly runtime: string;
   readonly architecture: string;
@@ -33,14 +33,14 @@ export type DeploymentSettings = {
   readonly functions: Readonly<Record<string, FunctionSettings>>;
 };
 
-// A parsing boundary: the tools that read it, and the tests, look at every value.
+// A parsing boundary: the deployment tools and the tests check every value.
 const { openwhiskActions: _, ...lambda } = JSON.parse(
   readFileSync(join(ROOT, 'deploy/functions.json'), 'utf8'),
 ) as DeploymentSettings & { openwhiskActions: unknown };
-/** What stands there for Lambda. OpenWhisk's part is compared with its manifest. */
+/** The settings for Lambda. Another test compares those for OpenWhisk with its manifest. */
 export const shipped: DeploymentSettings = lambda;
 
-/** For every setting a value that is allowed, and is not the one that is shipped. */
+/** For every setting a valid value that differs from the shipped one. */
 const OTHER: Readonly<Record<string, string | number | boolean>> = {
   runtime: 'nodejs22.x',
   architecture: 'x86_64',
@@ -58,19 +58,18 @@ const OTHER: Readonly<Record<string, string | number | boolean>> = {
   bisectOnError: false,
   retryAttemptsMax: 1,
   recordAgeMaxSeconds: 3_600,
-  // AWS knows this one alone.
+  // AWS has no other value.
   responseType: 'ReportBatchItemFailures',
   schedule: 'rate(7 minutes)',
   deepSchedule: 'cron(7 7 * * ? *)',
   eventAgeMaxSeconds: 1_234,
 };
 
-/** The same functions with other settings: a tool that has one of them written out elsewhere does not follow. */
+/** The same functions with other settings, to find deployments with hard-coded values. */
 export const changed: DeploymentSettings = JSON.parse(JSON.stringify(shipped), (name, value: unknown) => {
   if (typeof value === 'object') return value;
   const other = OTHER[name];
-  if (other === undefined)
-    throw new Error(`functions.json: expected a setting that OTHER knows, got ${name}`);
+  if (other === undefined) throw new Error(`functions.json: expected a setting of OTHER, got ${name}`);
   return other;
 }) as DeploymentSettings;
 
@@ -83,15 +82,15 @@ export function settingPaths(value: unknown = shipped, path = ''): string[] {
 }
 
 /**
- * A copy of the deployment in a folder of its own, with bundles, so that no tool leaves its files in ours. Where
- * none are built, each bundle is a file that is none.
+ * Copies the deployment and its bundles to a temporary folder, so that tools leave no files in the repository. Bundles that are not built are
+ * replaced by placeholder files.
  */
 export function copyDeployment(settings: DeploymentSettings): { folder: string; remove: () => void } {
   const folder = makeFolder();
   for (const part of ['terraform', 'serverless']) {
     cpSync(join(ROOT, 'deploy', part), join(folder, 'deploy', part), {
       recursive: true,
-      // What a person who deploys from here has lying about.
+      // Local files of earlier deployments are not copied.
       filter: (path) => !/[\\/]\.(terraform|serverless)|\.(tfstate|tfvars)/.test(path),
     });
   }
@@ -114,17 +113,17 @@ export type Statement = {
   readonly Condition?: unknown;
 };
 
-/** Actions for which AWS takes no other resource than `*`; everything else has to name what it is about. */
-const ABOUT_EVERYTHING = /^ec2:Describe(NetworkInterfaces|Subnets|SecurityGroups|Vpcs)$/;
+/** Actions that AWS supports only for the resource `*`. All others must name their resources. */
+const ONLY_FOR_ALL = /^ec2:Describe(NetworkInterfaces|Subnets|SecurityGroups|Vpcs)$/;
 
-/** What statements allow, as `action`, and what is wrong about it: a wildcard in an action, or for a resource. */
+/** The actions that statements allow, and those of them with a wildcard in the action or as the resource. */
 export function allowed(statements: readonly Statement[]): { actions: string[]; tooWide: string[] } {
   const allows = statements.filter(({ Effect }) => Effect === 'Allow');
   const actions = allows.flatMap(({ Action }) => Action);
   const tooWide = allows.flatMap(({ Action, Resource }) =>
     [Action].flat().filter((action) => {
       const isForAll = [Resource].flat().some((resource) => resource === '*');
-      return action.includes('*') || (isForAll && !ABOUT_EVERYTHING.test(action));
+      return action.includes('*') || (isForAll && !ONLY_FOR_ALL.test(action));
     }),
   );
   return { actions: actions.sort(), tooWide };
@@ -140,7 +139,7 @@ const NETWORK = [
 ];
 const EVERY = [...NETWORK, 'logs:CreateLogStream', 'logs:PutLogEvents', 'secretsmanager:GetSecretValue'];
 
-/** All that each function may do: written out a second time, so that no more is given by oversight. */
+/** The permissions of each function, listed independently of the deployments, so that additional ones are noticed. */
 export const EXPECTED_ACTIONS: Readonly<Record<string, readonly string[]>> = {
   'lambda-kinesis': [
     ...EVERY,

@@ -95,7 +95,7 @@ async function invoke(lambda: Lambda, event: unknown): Promise<Clicked> {
   const result = await lambda.invoke(event);
   const milliseconds = performance.now() - startedAt;
   if ('error' in result) throw new Error(result.error.errorMessage);
-  // The form that both kinds of gateways take.
+  // The format for both kinds of gateways.
   const { statusCode, headers, body } = result.answer as {
     statusCode: number;
     headers: Record<string, string>;
@@ -126,15 +126,15 @@ export const SLEEPER: Settings = {
   NODE_OPTIONS: `--import=${join(import.meta.dirname, 'children', 'sleeper.mjs')}`,
 };
 
-/** Freezes a function with the settings `SLEEPER`; by its clock, for over a minute. */
+/** Freezes a function with the settings `SLEEPER`. By its clock it is frozen for more than a minute. */
 export async function putToSleep(lambda: Lambda): Promise<void> {
-  // While it is awake: a signal that waits for it to wake may come after the first event.
+  // Sent before the freeze: a frozen process could handle the signal after the next event.
   process.kill(lambda.pid(), 'SIGUSR2');
   await until('the clock to be set forward', () => lambda.logs().includes('The clock was set forward'));
   await lambda.freeze();
 }
 
-/** Lines that the function has printed as JSON. */
+/** The JSON lines of the function's output. */
 export function linesOf(lambda: Lambda): Record<string, unknown>[] {
   return lambda
     .logs()
@@ -143,7 +143,7 @@ export function linesOf(lambda: Lambda): Record<string, unknown>[] {
     .map((line) => JSON.parse(line));
 }
 
-/** The sum of all values that a counter was reported with, over all its labels. */
+/** The sum of all reported values of a counter, over all labels. */
 export function reported(lambda: Lambda, name: string): number {
   return linesOf(lambda)
     .filter((line) => '_aws' in line && name in line)

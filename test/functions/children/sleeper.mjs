@@ -1,4 +1,4 @@
-// Sets the clock forward by a little more than a minute at each SIGUSR2: what a function sees that was frozen for so long.
+// Sets the clock forward by a little more than a minute at each SIGUSR2, like for a function that was frozen.
 const now = Date.now;
 let sleptMs = 0;
 process.on('SIGUSR2', () => {
