@@ -3,8 +3,9 @@ import { uuidFloor } from '../common/uuid.ts';
 import type { ReadClick, SpoolPosition } from '../contract/click-event.ts';
 import { identityOf } from './dead-letters.ts';
 import { DAY_MS } from './partitions.ts';
+import { groupIdsByDay, type PriorOutcomes } from './prior-outcomes.ts';
 import { readSettledSequences, type SpoolCounts, ZERO_COUNTS } from './spool-counters.ts';
-import { groupIdsByDay, type LedgerWindow, type PriorOutcomes } from './store.ts';
+import type { LedgerWindow } from './store.ts';
 
 type Outcome = 'charged' | 'over_budget' | 'invalid' | 'rejected';
 type ClickWithKey = ReadClick & { readonly from: SpoolPosition };

@@ -1,8 +1,8 @@
 import { arrayLiteral, type Connection } from '../common/postgres/postgres.ts';
 import type { ReadWatermark, SpoolPosition } from '../contract/click-event.ts';
 import { identityOf, isForeign, type Rejection } from './dead-letters.ts';
+import type { SettledClick } from './ledger-rows.ts';
 import { parseMultirange, type Sequences, sequencesOf, uniteSequences } from './sequence-ranges.ts';
-import type { SettledClick } from './store.ts';
 
 /** The nil UUID: the spool id under which clicks without a spool id are summed. */
 export const NIL_SPOOL_ID = '00000000-0000-0000-0000-000000000000';

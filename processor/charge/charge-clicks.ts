@@ -5,6 +5,13 @@ import { type BatchKeys, collectKeys } from '../../ledger/batch-keys.ts';
 import { updateBudgetFlags } from '../../ledger/budget-flag.ts';
 import { identityOf, insertDeadLetters, type Rejection } from '../../ledger/dead-letters.ts';
 import { settleLateKeys } from '../../ledger/late-keys.ts';
+import { LedgerRows, type SettledClick } from '../../ledger/ledger-rows.ts';
+import {
+  hasPriorOutcome,
+  type PriorOutcomes,
+  readPriorOutcomes,
+  readPriorRejections,
+} from '../../ledger/prior-outcomes.ts';
 import {
   appendSpoolCounters,
   countBySpool,
@@ -15,19 +22,13 @@ import {
   BEGIN_CHARGE,
   blockNewAds,
   chargeBalances,
-  hasPriorOutcome,
   type KnownAd,
-  LedgerRows,
   type LockedAdvertiser,
   lockAdvertisers,
   lockSpoolsExclusive,
   lockSpoolsShared,
-  type PriorOutcomes,
   readAds,
-  readPriorOutcomes,
-  readPriorRejections,
   readWindow,
-  type SettledClick,
 } from '../../ledger/store.ts';
 import { type Allocation, type Balances, openAllocation } from './allocate.ts';
 import { dedupeBatch } from './dedupe-batch.ts';

@@ -3,15 +3,9 @@ import type { ReadClick, Unreadable } from '../../contract/click-event.ts';
 import { collectKeys } from '../../ledger/batch-keys.ts';
 import { insertDeadLetters, type Rejection } from '../../ledger/dead-letters.ts';
 import { settleLateKeys } from '../../ledger/late-keys.ts';
+import { hasPriorOutcome, readPriorOutcomes } from '../../ledger/prior-outcomes.ts';
 import { appendSpoolCounters, countBySpool } from '../../ledger/spool-counters.ts';
-import {
-  BEGIN_CHARGE,
-  hasPriorOutcome,
-  lockAdvertisers,
-  lockSpoolsExclusive,
-  readPriorOutcomes,
-  readWindow,
-} from '../../ledger/store.ts';
+import { BEGIN_CHARGE, lockAdvertisers, lockSpoolsExclusive, readWindow } from '../../ledger/store.ts';
 import { withoutSettled } from './rejections.ts';
 import { countLateKeys, outcomesOf, type Settlement } from './settlement.ts';
 

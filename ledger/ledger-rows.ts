@@ -1,0 +1,43 @@
+import type { Connection } from '../common/postgres/postgres.ts';
+import type { ReadClick } from '../contract/click-event.ts';
+import { CopyRows } from './copy-encoder.ts';
+import type { Verdict } from './outcome.ts';
+
+/** A click and its outcome, which becomes a row of the ledger. */
+export type SettledClick = { readonly record: ReadClick; readonly verdict: Verdict };
+
+/** Collects the rows of settled clicks, in `ledger` and in `spent_nonce`, and inserts them. */
+export class LedgerRows {
+  private readonly ledger = new CopyRows(11);
+  private readonly spentNonces = new CopyRows(2);
+
+  add({ record: { click, from }, verdict: { outcome, reason } }: SettledClick): void {
+    const { ledger, spentNonces } = this;
+    ledger.row();
+    ledger.uuid(click.clickId);
+    ledger.uuid(click.nonce);
+    ledger.sharedUuid(from?.spoolId ?? null);
+    ledger.int8(from?.sequence ?? null);
+    ledger.timestamp(click.clickedAt);
+    ledger.int8(outcome === 'charged' ? click.priceMicros : 0);
+    ledger.int4(click.advertiserId);
+    ledger.int4(click.campaignId);
+    ledger.int4(click.adId);
+    ledger.text(outcome);
+    ledger.text(reason);
+    if (click.nonce === null || outcome === 'invalid') return;
+    spentNonces.row();
+    spentNonces.uuid(click.nonce);
+    spentNonces.uuid(click.clickId);
+  }
+
+  /** Inserts the rows with binary `COPY`. Fails (SQLSTATE 23505) if a click id or a nonce exists already. */
+  async insert(connection: Connection): Promise<void> {
+    await this.ledger.send(
+      connection,
+      `copy ledger (click_id, nonce, spool_id, sequence, clicked_at, charged_micros, advertiser_id, campaign_id, ad_id,
+         outcome, reason) from stdin (format binary)`,
+    );
+    await this.spentNonces.send(connection, 'copy spent_nonce (nonce, click_id) from stdin (format binary)');
+  }
+}
