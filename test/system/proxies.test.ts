@@ -178,8 +178,8 @@ async function startProxy(proxy: Proxy, own: Guard): Promise<number> {
   const [program, ...args] = proxy.command(file);
   const running = await own.run(program, args, { XDG_DATA_HOME: own.folder, XDG_CONFIG_HOME: own.folder });
   const answers = async () => {
-    const { status } = await askOverTls(certificates.authority.cert, tls, '/');
-    // That of a path without a link. A proxy that does not know yet whether its ad server is well answers 502 or 503.
+    const { status } = await askOverTls(certificates.authority.cert, tls, '/c/no-link');
+    // That of a path that is no link. A proxy that does not know yet whether its ad server is well answers 502 or 503.
     if (status !== 404) throw new Error(`Expected the 404 of the ad server, got ${status}`);
   };
   const ended = async () => (running.hasEnded() ? running.logTail() : null);
