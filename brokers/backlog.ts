@@ -1,18 +1,18 @@
 import type { Pool } from '../common/postgres/postgres.ts';
 import type { Backlog } from '../ledger/reconcile.ts';
 
-/** What reconciliation and an operator ask a broker, beside what consumes it. One implementation a broker. */
+/** The unsettled records of a broker, for reconciliation and `tollway rewind`. Each broker has one implementation. */
 export type BrokerBacklog = Backlog & {
   /**
-   * Has everything that was published since a time read again, as far as the broker still keeps it. Consumers that run notice by
-   * themselves; click ids make the second reading harmless.
+   * Makes the sources read again all records that were published since a time and that the broker still keeps. Running sources notice it.
+   * Records that are in the ledger become duplicates.
    */
   readonly rewind: (pool: Pool, since: Date) => Promise<Rewound>;
 };
 
 export type Rewound = {
-  /** How many records are read again; `null` where the broker cannot tell. */
+  /** Number of records that are read again; `null` if the broker does not count them. */
   readonly records: number | null;
-  /** Whether the broker may have deleted some that were published since. */
+  /** Whether the broker can have deleted some of the records that were published since. */
   readonly short: boolean;
 };

@@ -10,14 +10,14 @@ import type { OffsetTracker } from './offset-tracker.ts';
 /** Time between two warnings that checkpoints cannot be moved, in ms. */
 const WARN_MS = 30_000;
 
-/** Why a source continues from the checkpoint and not from where it had read to. */
+/** Why a source reads a partition from its checkpoint again. */
 export type RestartReason =
   | 'The checkpoint was set back (a rewind, or a restored database)'
   | 'The database has lost commits'
-  | 'The topic is another one'
+  | 'The topic was created again'
   | 'another processor has moved the checkpoint';
 
-/** How far one partition is settled. `Reader` is what the source keeps for it. */
+/** How far one partition is settled. `Reader` is the source's object for it. */
 export type SettledPartition<Reader> = {
   readonly reader: Reader;
   readonly partition: string;
@@ -34,13 +34,13 @@ export type CheckpointWriterDeps = {
 };
 
 /**
- * Moves the checkpoints of a source behind what is settled, and reports which partitions have to be read from the checkpoint again.
+ * Moves the checkpoints of a source up to the settled positions, and reports the partitions that must be read from their checkpoint again.
  *
- * When checkpoints cannot be moved it logs a warning at once and then every 30 s, counts a metric, and logs the recovery. No click is lost
- * and none is charged twice by that; but a restart reads more records again, and the broker may delete unread ones meanwhile.
+ * While checkpoints cannot be moved it logs a warning at once and then every 30 s, counts a metric, and logs the recovery. No click is lost
+ * or charged twice by that; but a restart reads more records again, and the broker can delete unread ones in the meantime.
  */
 export class CheckpointWriter {
-  /** Runs checkpoints one at a time: two at once would each see the other's move as that of another processor. */
+  /** Runs checkpoints one at a time. Each of two concurrent ones would take the other's move for that of another processor. */
   readonly exclusive = pLimit(1);
   private readonly pool: Pool;
   private readonly sink: Pick<BatchSink, 'commitProbes' | 'forget'>;
@@ -63,13 +63,13 @@ export class CheckpointWriter {
     const moves = partitions.map(({ partition, tracker: { known }, next }) => ({ partition, known, next }));
     try {
       const commitProbes = this.sink.commitProbes();
-      const { isWhole, positions } = await moveCheckpoints(this.pool, source, moves, commitProbes);
+      const { hasLostCommits, positions } = await moveCheckpoints(this.pool, source, moves, commitProbes);
       this.sink.forget(commitProbes);
       this.recover();
       for (const [index, { reader, tracker, partition, next }] of partitions.entries()) {
         const known = moves[index]?.known ?? tracker.known;
         const position = positions.get(partition);
-        if (!isWhole) restart(reader, position, 'The database has lost commits');
+        if (hasLostCommits) restart(reader, position, 'The database has lost commits');
         else if (position === next) tracker.known = next;
         else if (position !== known) restart(reader, position, this.reasonFor(position, known));
       }
@@ -91,7 +91,7 @@ export class CheckpointWriter {
     this.warnedAt = performance.now();
     this.deps.logger.warn(
       { problem: errorMessage(error), failures: this.failures },
-      'Checkpoints cannot be moved and are retried. Clicks are charged meanwhile; a restart would read them again, as duplicates',
+      'Checkpoints cannot be moved and are retried. Clicks are charged; after a restart they are read again, as duplicates',
     );
   }
 
@@ -102,7 +102,7 @@ export class CheckpointWriter {
   }
 }
 
-/** Logs that a partition is read from its checkpoint again: as a warning, unless another processor simply went on with it. */
+/** Logs that a partition is read from its checkpoint again; at level `debug` if another processor has continued it. */
 export function reportRestart(
   logger: Logger,
   partition: string,

@@ -34,8 +34,8 @@ export async function beginCheckpoints(
 }
 
 export type Moved = {
-  /** False if the database has lost a transaction whose commit it had confirmed: then nothing was moved. */
-  readonly isWhole: boolean;
+  /** True if the database has lost a transaction whose commit it had confirmed. Then no checkpoint was moved. */
+  readonly hasLostCommits: boolean;
   /** The checkpoint of each partition now; absent if it has none. */
   readonly positions: ReadonlyMap<string, string>;
 };
@@ -63,19 +63,19 @@ export async function moveCheckpoints(
   ];
   const settled =
     commitProbes.length === 0 ? [] : settledAmong(await readWindow(connection), commitProbes, parameters);
-  const { rows } = await connection.query<{ partition: string | null; position: string; whole: boolean }>(
+  const { rows } = await connection.query<{ partition: string | null; position: string; complete: boolean }>(
     `with wanted as (select * from unnest($2::text[], $3::text[], $4::text[]) wanted (partition, known, next)),
      probes as (
        select coalesce(bool_and(exists (
          ${[...settled, 'select from dead_letter where dead_letter.click_id = probe'].join(' union all ')}
-       )), true) as whole
+       )), true) as complete
        from unnest($5::uuid[]) probe
      ), moved as (
        update broker_checkpoint checkpoint set position = next, moved_at = now() from wanted, probes
-       where checkpoint.source = $1 and checkpoint.partition = wanted.partition and position = known and known <> next and whole
+       where checkpoint.source = $1 and checkpoint.partition = wanted.partition and position = known and known <> next and complete
        returning checkpoint.partition, checkpoint.position
      )
-     select checkpoint.partition, coalesce(moved.position, checkpoint.position) as position, whole
+     select checkpoint.partition, coalesce(moved.position, checkpoint.position) as position, complete
      from probes left join (
        broker_checkpoint checkpoint join wanted using (partition) left join moved using (partition)
      ) on checkpoint.source = $1`,
@@ -84,7 +84,7 @@ export async function moveCheckpoints(
   const found = rows.flatMap(({ partition, position }) =>
     partition === null ? [] : [[partition, position] as const],
   );
-  return { isWhole: rows[0]?.whole ?? true, positions: new Map(found) };
+  return { hasLostCommits: rows[0]?.complete === false, positions: new Map(found) };
 }
 
 /**
@@ -129,7 +129,7 @@ export async function resetCheckpoints(
   }
   throw new TollwayError(
     'checkpoints_busy',
-    `The checkpoints of ${source} moved in ${RESET_ROUNDS_MAX} attempts to set them back: try again`,
+    `The checkpoints of ${source} moved during each of ${RESET_ROUNDS_MAX} attempts to set them back; run the command again`,
   );
 }
 

@@ -7,12 +7,12 @@ import type { BatchSink, EventSource } from './event-source.ts';
 import { postgresBacklog } from './postgres/backlog.ts';
 import { createPostgresSource } from './postgres/source.ts';
 
-/** How often the Postgres broker is looked at where it is not the broker, in ms. */
+/** Time between two polls of the Postgres broker, in ms, when `BROKER` is another one. */
 const LEFTOVER_MS = 2_000;
 
 /**
- * Makes what reads the broker that `BROKER` names, by its name. The Postgres broker is always among them: what was published
- * to it before somebody switched is charged too. The client of a broker that is not used is never loaded.
+ * Creates the event sources by broker: that of `BROKER`, and always that of the Postgres broker, so that clicks that were published to it
+ * before `BROKER` was changed are charged too. Loads no client of an unused broker.
  */
 export async function createSources(
   config: Config & { readonly DATABASE_URL: string },
@@ -34,7 +34,7 @@ export async function createSources(
   return sources.set('postgres', createPostgresSource(pool, sink, { windowMs, batchSize }, deps));
 }
 
-/** The backlogs of all brokers that may have clicks: also the table of the Postgres broker, which may have been in use before. */
+/** The backlogs of every broker that can hold clicks: that of the Postgres broker, which can have been in use before, and last that of `BROKER`. */
 export async function createBacklogs(config: Config, logger: Logger): Promise<BrokerBacklog[]> {
   switch (config.BROKER) {
     case 'kafka': {

@@ -3,7 +3,7 @@ import type { Pool } from '../common/postgres/postgres.ts';
 import type { Logger } from '../common/telemetry/logger.ts';
 import type { Publisher } from './publisher.ts';
 
-/** Makes the publisher that `BROKER` names. The client of a broker that is not used is never loaded: they are large. */
+/** Creates the publisher of `BROKER`. Loads no client of an unused broker, because they are large. */
 export async function createPublisher(config: Config, pool: Pool, logger: Logger): Promise<Publisher> {
   switch (config.BROKER) {
     case 'kafka': {

@@ -1,17 +1,16 @@
 import type { BrokerRecord } from '../contract/click-event.ts';
 
 /**
- * The port through which clicks reach a broker. One implementation a broker.
- * A rejected call says nothing about what was written: the same records are sent again, and the
- * database drops the copies.
+ * Publishes records to a broker. Each broker has one implementation. A rejected call can have written any of its records: the caller sends
+ * all of them again, and the ledger drops the copies.
  */
 export type Publisher = {
   /**
-   * Resolves when the broker has made every record durable but those it answers: these the broker has refused for now, and
-   * they are to be sent again. Safe to call concurrently.
+   * Resolves when the broker has stored the records durably, except those returned: it has refused them for now, and the caller must send
+   * them again. Can be called concurrently.
    */
   readonly publish: (records: readonly BrokerRecord[]) => Promise<readonly BrokerRecord[]>;
-  /** Sends one record to every partition or shard there is. */
+  /** Sends one record to every partition or shard. */
   readonly publishEverywhere: (record: BrokerRecord) => Promise<void>;
   readonly close: () => Promise<void>;
 };

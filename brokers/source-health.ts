@@ -4,19 +4,16 @@ import type { Logger } from '../common/telemetry/logger.ts';
 import { OpenProblems, type Problem } from '../common/telemetry/problems.ts';
 import { ThrottledLog } from '../common/telemetry/throttled-log.ts';
 
-/**
- * What stands in the way of a source, and how long it has: it is waited for, told to the log now and then, and shown in
- * the metrics and in the readiness. Several things may stand in the way, each under its name.
- */
+/** Tracks why a source is blocked, each reason under a name: retries, throttled logging, metrics, readiness. */
 export class SourceHealth {
   private readonly failures = new OpenProblems();
-  /** What is no failure, and keeps us from reading all the same. */
-  private readonly notes = new OpenProblems();
+  /** Reasons for not reading that are no failures. */
+  private readonly waits = new OpenProblems();
   private readonly log: ThrottledLog;
   private readonly explain: (error: unknown) => TollwayError;
   private readonly stopping: AbortSignal;
 
-  /** A failure that lasts no longer than `graceMs` is not logged. */
+  /** `explain` adds a code and `retryable` to an error. A failure that lasts no longer than `graceMs` is not logged. */
   constructor(
     explain: (error: unknown) => TollwayError,
     deps: { logger: Logger; stopping: AbortSignal; graceMs: number },
@@ -30,22 +27,22 @@ export class SourceHealth {
     this.stopping = deps.stopping;
   }
 
-  /** All that stands in the way. */
+  /** Failures and waits. */
   get problems(): readonly Problem[] {
-    return [...this.failures.list(), ...this.notes.list()];
+    return [...this.failures.list(), ...this.waits.list()];
   }
 
-  /** Whether the broker fails. What is only noted is no failure. */
+  /** Whether the broker fails. A wait is no failure. */
   get isFailing(): boolean {
     return this.failures.size > 0;
   }
 
-  /** Does something that needs others, for as long as it takes. Throws what cannot pass. Resolves early if we are stopping. */
-  async untilAnswered(name: string, work: () => Promise<void>): Promise<void> {
+  /** Retries `work` without limit until it succeeds. Throws an error that is not retryable. Resolves early if the source stops. */
+  async retry(name: string, work: () => Promise<void>): Promise<void> {
     for (let attempt = 1; !this.stopping.aborted; attempt += 1) {
       try {
         await work();
-        return this.settle(name);
+        return this.clear(name);
       } catch (error) {
         const explained = this.explain(error);
         if (!explained.retryable) throw explained;
@@ -55,9 +52,9 @@ export class SourceHealth {
     }
   }
 
-  /** Takes note of what is no failure, until it is settled. */
+  /** Reports a wait, until it is cleared. */
   setWaiting(name: string, problem: string): void {
-    this.notes.report(name, problem);
+    this.waits.report(name, problem);
   }
 
   reportFailure(name: string, { message: problem }: TollwayError): void {
@@ -65,9 +62,9 @@ export class SourceHealth {
     this.log.fail({ problem });
   }
 
-  /** Something is well again; perhaps all is. */
-  settle(name: string): void {
-    this.notes.clear(name);
+  /** Clears what is reported under `name`. Logs the recovery if no failure is left. */
+  clear(name: string): void {
+    this.waits.clear(name);
     this.failures.clear(name);
     if (this.failures.size > 0) return;
     this.log.recover();

@@ -9,21 +9,21 @@ import { explainKafka, openKafka, withAdmin } from './client.ts';
 import { readMessages } from './messages.ts';
 import { kafkaSourceName, type Offsets, offsetOf, readOffsets, readOffsetsAt } from './positions.ts';
 
-/** From where to where a partition is read. */
-type Stretch = { readonly from: number; readonly to: number };
+/** The offsets of a partition to read, without `to`. */
+type OffsetRange = { readonly from: number; readonly to: number };
 
-/** The books of a Kafka topic. */
+/** The backlog of a Kafka topic. */
 export function createKafkaBacklog(config: Config, logger: Logger): BrokerBacklog {
   const { KAFKA_TOPIC: topic } = config;
   const source = kafkaSourceName(config);
   return {
     isInSnapshot: false,
     readWaiting: async (connection, take) => {
-      // The snapshot comes first: what is in it as accepted was published before, and lies before these ends.
+      // The end offsets are read after the snapshot: every click that the snapshot counts as accepted was published before them.
       const stored = await readCheckpoints(connection, source);
       const offsets = await withAdmin(config, logger, (admin) => readOffsets(admin, topic));
-      const stretches = stretchesOf(stored, offsets);
-      if (stretches.size > 0) await readStretches(config, logger, stretches, take);
+      const ranges = unsettledRanges(stored, offsets);
+      if (ranges.size > 0) await readRanges(config, logger, ranges, take);
     },
     rewind: (pool, since) =>
       withAdmin(config, logger, async (admin) => {
@@ -33,39 +33,39 @@ export function createKafkaBacklog(config: Config, logger: Logger): BrokerBacklo
           const { low = 0 } = offsets.get(partition) ?? {};
           return low > 0 && offset <= low;
         });
-        // What has no checkpoint, or an earlier one, is read from there anyway.
-        const turned = await resetCheckpoints(pool, source, (partition, position) => {
+        // A partition without a checkpoint, or with an earlier one, is read from there in any case.
+        const earlier = await resetCheckpoints(pool, source, (partition, position) => {
           const target = targets.get(Number(partition));
           return target === undefined || offsetOf(position) <= target ? null : String(target);
         });
         let records = 0;
-        for (const [partition, position] of turned)
+        for (const [partition, position] of earlier)
           records += offsetOf(position) - (targets.get(Number(partition)) ?? 0);
         return { records, short };
       }),
   };
 }
 
-function stretchesOf(
+function unsettledRanges(
   stored: ReadonlyMap<string, string>,
   offsets: ReadonlyMap<number, Offsets>,
-): Map<number, Stretch> {
-  const stretches = new Map<number, Stretch>();
+): Map<number, OffsetRange> {
+  const ranges = new Map<number, OffsetRange>();
   for (const [partition, { low, high }] of offsets) {
     const position = stored.get(String(partition));
-    const kept = position === undefined ? low : offsetOf(position);
-    // A checkpoint beyond the end is another topic's: see `startOf`.
-    const from = kept > high ? low : Math.max(low, kept);
-    if (from < high) stretches.set(partition, { from, to: high });
+    const checkpoint = position === undefined ? low : offsetOf(position);
+    // A checkpoint beyond the end belongs to another topic of this name: see `chooseStart`.
+    const from = checkpoint > high ? low : Math.max(low, checkpoint);
+    if (from < high) ranges.set(partition, { from, to: high });
   }
-  return stretches;
+  return ranges;
 }
 
-/** Reads stretches of partitions, as the one member of a group that is gone afterwards: kafkajs knows no other way. */
-async function readStretches(
+/** Reads ranges of partitions as the only member of a temporary consumer group: kafkajs cannot read without a group. */
+async function readRanges(
   config: Config,
   logger: Logger,
-  stretches: ReadonlyMap<number, Stretch>,
+  ranges: ReadonlyMap<number, OffsetRange>,
   take: (records: readonly ReadRecord[]) => Promise<void>,
 ): Promise<void> {
   const { KAFKA_TOPIC: topic } = config;
@@ -76,11 +76,10 @@ async function readStretches(
     maxWaitTimeInMs: 100,
     retry: { retries: 2, restartOnFailure: async () => false },
   });
-  const left = new Map(stretches);
   try {
     await consumer.connect();
     await consumer.subscribe({ topics: [topic], fromBeginning: true });
-    await readUntil(consumer, topic, left, take);
+    await consumeRanges(consumer, topic, new Map(ranges), take);
   } catch (error) {
     throw explainKafka(error, config);
   } finally {
@@ -89,10 +88,11 @@ async function readStretches(
   }
 }
 
-function readUntil(
+/** Consumes until every range in `left` is read. Removes the ranges that are done. */
+function consumeRanges(
   consumer: Consumer,
   topic: string,
-  left: Map<number, Stretch>,
+  left: Map<number, OffsetRange>,
   take: (records: readonly ReadRecord[]) => Promise<void>,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
@@ -100,16 +100,15 @@ function readUntil(
     consumer.on(CRASH, ({ payload }) => reject(payload.error));
     consumer.on(GROUP_JOIN, ({ payload }) => {
       for (const partition of payload.memberAssignment[topic] ?? []) {
-        const stretch = left.get(partition);
-        if (stretch) consumer.seek({ topic, partition, offset: String(stretch.from) });
+        const range = left.get(partition);
+        if (range) consumer.seek({ topic, partition, offset: String(range.from) });
         else consumer.pause([{ topic, partitions: [partition] }]);
       }
     });
     consumer.on(END_BATCH_PROCESS, ({ payload: { partition, lastOffset } }) => {
-      const stretch = left.get(partition);
-      if (!stretch) return;
-      if (Number(lastOffset) + 1 < stretch.to)
-        left.set(partition, { ...stretch, from: Number(lastOffset) + 1 });
+      const range = left.get(partition);
+      if (!range) return;
+      if (Number(lastOffset) + 1 < range.to) left.set(partition, { ...range, from: Number(lastOffset) + 1 });
       else {
         left.delete(partition);
         consumer.pause([{ topic, partitions: [partition] }]);

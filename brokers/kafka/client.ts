@@ -36,10 +36,10 @@ export type KafkaSettings = Pick<
   | 'KAFKA_PASSWORD'
 >;
 
-/** A client named `tollway-<part>`. Not connected yet. Throws `bad_settings` for a certificate file that cannot be read. */
-export function openKafka(config: KafkaSettings, part: string, logger: Logger): Kafka {
+/** A client named `tollway-<role>`. Not connected yet. Throws `bad_settings` for a certificate file that cannot be read. */
+export function openKafka(config: KafkaSettings, role: string, logger: Logger): Kafka {
   return new kafkajs.Kafka({
-    clientId: `tollway-${part}`,
+    clientId: `tollway-${role}`,
     brokers: [...config.KAFKA_BROKERS],
     ssl: tlsOf(config),
     ...saslOf(config),
@@ -90,28 +90,28 @@ export function explainKafka(error: unknown, config: Config): TollwayError {
   if (error instanceof TollwayError) return error;
   const cause = rootOf(error);
   const { name = '', type = '' } = cause as { name?: string; type?: string };
-  const said = errorMessage(cause);
+  const message = errorMessage(cause);
   const explained = (code: ErrorCode, message: string, retryable: boolean) =>
     new TollwayError(code, message, { cause: error, retryable });
   const brokers = config.KAFKA_BROKERS.join(',');
   if (name === 'KafkaJSSASLAuthenticationError') {
     return explained(
       'kafka_login',
-      `KAFKA_USERNAME, KAFKA_PASSWORD: ${brokers} refuses them: ${said}`,
+      `KAFKA_USERNAME, KAFKA_PASSWORD: ${brokers} refuses them: ${message}`,
       false,
     );
   }
   if (type === 'UNKNOWN_TOPIC_OR_PARTITION') return explained('kafka_topic', missingTopic(config), true);
   if (type === 'TOPIC_AUTHORIZATION_FAILED') {
-    const who = config.KAFKA_USERNAME ?? 'this client';
+    const user = config.KAFKA_USERNAME ?? 'this client';
     return explained(
       'kafka_rights',
-      `KAFKA_TOPIC: ${who} may not use the topic ${config.KAFKA_TOPIC}`,
+      `KAFKA_TOPIC: ${user} has no rights to the topic ${config.KAFKA_TOPIC}`,
       false,
     );
   }
   if (type === 'GROUP_AUTHORIZATION_FAILED') {
-    return explained('kafka_rights', `KAFKA_GROUP: no right to the group ${config.KAFKA_GROUP}`, false);
+    return explained('kafka_rights', `KAFKA_GROUP: no rights to the group ${config.KAFKA_GROUP}`, false);
   }
   if (name === 'KafkaJSGroupCoordinatorNotFound') {
     // kafkajs keeps to itself whether no broker coordinates the group yet, or this client has no right to it.
@@ -119,20 +119,23 @@ export function explainKafka(error: unknown, config: Config): TollwayError {
     return explained('kafka', message, true);
   }
   if (TLS_FAILED.test(errorCode(cause) ?? '')) {
-    const message = `KAFKA_TLS, KAFKA_TLS_CA: no encrypted connection to ${brokers}: ${said}`;
-    return explained('kafka_tls', message, true);
+    return explained(
+      'kafka_tls',
+      `KAFKA_TLS, KAFKA_TLS_CA: no encrypted connection to ${brokers}: ${message}`,
+      true,
+    );
   }
   if (/^KafkaJS(Connection|RequestTimeout|BrokerNotFound|NoBroker)/.test(name)) {
-    return explained('kafka_away', `KAFKA_BROKERS: ${brokers} does not answer: ${said}`, true);
+    return explained('kafka_away', `KAFKA_BROKERS: ${brokers} does not answer: ${message}`, true);
   }
   return explained(
     'kafka',
-    `Kafka at ${brokers}: ${said}`,
+    `Kafka at ${brokers}: ${message}`,
     !(PERMANENT_NAME.test(name) || PERMANENT_TYPE.test(type)),
   );
 }
 
-/** Like `explainKafka`, for work that also uses the database: what is no error of Kafka gets the code `database`. */
+/** Like `explainKafka`, for work that also uses the database: any other error gets the code `database`. */
 export function explainSource(error: unknown, config: Config): TollwayError {
   const { name = '' } = error as { name?: string };
   if (name.startsWith('KafkaJS') || error instanceof TollwayError) return explainKafka(error, config);
@@ -154,7 +157,7 @@ export function explainCrash(
   return new TollwayError(
     'kafka_compression',
     `KAFKA_TOPIC: ${config.KAFKA_TOPIC} holds a batch that cannot be read (${errorMessage(error)}; gzip and zstd can), ` +
-      `at or behind one of ${offsets.join(', ')}. Set the topic's compression.type to zstd: the broker then converts new batches`,
+      `at or after one of ${offsets.join(', ')}. Set the topic's compression.type to zstd: the broker then converts new batches`,
   );
 }
 
@@ -167,7 +170,7 @@ function rootOf(error: unknown): unknown {
 
 function missingTopic(config: Config): string {
   const { KAFKA_TOPIC: topic, KAFKA_BROKERS: brokers } = config;
-  return `KAFKA_TOPIC: there is no topic "${topic}" at ${brokers.join(',')}: make it with npx tollway topics create`;
+  return `KAFKA_TOPIC: there is no topic "${topic}" at ${brokers.join(',')}. Create it with npx tollway topics create`;
 }
 
 /** The partitions of the topic, ascending. Throws `kafka_topic` if the topic does not exist (it does not create it), and `explainKafka`'s errors. */
@@ -266,13 +269,13 @@ async function untilLeadersAnswer(config: Config, logger: Logger): Promise<void>
   const { KAFKA_TOPIC: topic, KAFKA_PARTITIONS: wanted } = config;
   for (const deadline = performance.now() + CREATE_MS_MAX; ; await sleep(POLL_MS)) {
     try {
-      const led = await withAdmin(config, logger, (admin) => admin.fetchTopicOffsets(topic));
-      if (led.length >= wanted) return;
+      const answered = await withAdmin(config, logger, (admin) => admin.fetchTopicOffsets(topic));
+      if (answered.length >= wanted) return;
     } catch (error) {
       if (!isRetryable(error) || performance.now() > deadline) throw error;
     }
     if (performance.now() > deadline)
-      throw new TollwayError('kafka', `KAFKA_TOPIC: ${topic} is not there yet`);
+      throw new TollwayError('kafka', `KAFKA_TOPIC: ${topic} is not ready after ${CREATE_MS_MAX / 1_000} s`);
   }
 }
 

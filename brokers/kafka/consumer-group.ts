@@ -59,7 +59,7 @@ export async function commitOffsets(
     }));
   if (offsets.length === 0) return true;
   // kafkajs also resolves when it has sent nothing, for example while it rejoins. Once the group has an offset, a lower one is harmless;
-  // a missing one counts as a topic that was created anew (see `startOf`). So the first offsets are read back.
+  // a missing one counts as a topic that was created again (see `chooseStart`). So the first offsets are read back.
   const isStored = async () => {
     if (!partitions.some(({ tracker }) => isFirst(tracker.known))) return true;
     const stored = await readCommitted(admin, config);
@@ -75,7 +75,7 @@ export async function commitOffsets(
   return Promise.race([committed, sleep(COMMIT_MS_MAX).then(() => false)]);
 }
 
-/** Waits for `work` and sends heartbeats meanwhile, so that this process stays a member. Throws when the group rebalances. */
+/** Waits for `work` and sends heartbeats, so that this process stays a member of the group. Throws when the group rebalances. */
 export async function withHeartbeats(work: Promise<void>, heartbeat: () => Promise<void>): Promise<void> {
   let done = false;
   const ended = work.finally(() => {

@@ -10,13 +10,13 @@ import { kafkaSourceName, offsetOf, readOffsets } from './positions.ts';
 /** Maximum wait for the end offsets of the partitions, in ms; then the brokers count as unreachable. */
 const LAG_MS_MAX = 2_500;
 
-/** Measures what waits in a topic: in every partition, also in those that no processor reads. */
+/** Measures the backlog of a topic, including partitions that no processor reads. */
 export class KafkaLag {
   private readonly pool: Pool;
   private readonly admin: Admin;
   private readonly config: Config;
   private readonly explain: (error: unknown) => TollwayError;
-  /** The checkpoint of each partition as last read, and since when it stands there (`performance.now()`). */
+  /** The checkpoint of each partition as last read, and since when it has not moved (`performance.now()`). */
   private readonly checkpoints = new Map<number, { readonly at: number; readonly since: number }>();
   private reading: ReturnType<typeof readOffsets> | null = null;
 
@@ -50,7 +50,7 @@ export class KafkaLag {
     return { records, oldestAgeSeconds: Math.max(0, ...ages) / 1_000 };
   }
 
-  /** While the broker does not answer there is one request, however often the lag is measured. */
+  /** Sends no second request while the first has no answer. */
   private readOffsets(): ReturnType<typeof readOffsets> {
     this.reading ??= readOffsets(this.admin, this.config.KAFKA_TOPIC).finally(() => {
       this.reading = null;

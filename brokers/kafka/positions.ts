@@ -3,7 +3,7 @@ import type { Config, StartPosition } from '../../common/config/config.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
 import { beginCheckpoints, readCheckpoints } from '../checkpoints.ts';
 
-/** The offsets that a partition holds: the first it still has, and the one that comes next. */
+/** The offsets of a partition: the first that it still holds, and the one after the last. */
 export type Offsets = { readonly low: number; readonly high: number };
 
 /** The name of the topic's checkpoints. */
@@ -11,25 +11,25 @@ export function kafkaSourceName(config: Config): string {
   return `kafka ${config.KAFKA_TOPIC}`;
 }
 
-/** A checkpoint that nobody has moved yet: where the very first start was told to begin. */
+/** Prefix of a checkpoint that was never moved: `START_POSITION` of the first start. */
 const FIRST = 'first ';
 
-/** Whether a checkpoint is one that nobody has moved yet. */
+/** Whether a checkpoint was never moved. */
 export function isFirst(position: string): boolean {
   return position.startsWith(FIRST);
 }
 
-/** The offset that a checkpoint names. */
+/** The offset of a checkpoint. */
 export function offsetOf(position: string): number {
   return Number(isFirst(position) ? position.slice(FIRST.length) : position);
 }
 
-/** Whether a checkpoint was set back from `known`; if not, another processor has moved it on. Absent: it was deleted. */
+/** Whether a checkpoint was set back from `known`, or deleted (`undefined`). If not, another processor has moved it forward. */
 export function isSetBack(position: string | undefined, known: string): boolean {
   return position === undefined || offsetOf(position) < offsetOf(known);
 }
 
-/** What each partition of the topic holds now. */
+/** The current offsets of each partition of the topic. */
 export async function readOffsets(admin: Admin, topic: string): Promise<Map<number, Offsets>> {
   const offsets = await admin.fetchTopicOffsets(topic);
   return new Map(
@@ -37,57 +37,57 @@ export async function readOffsets(admin: Admin, topic: string): Promise<Map<numb
   );
 }
 
-/** Where reading a partition begins, and what that says. */
+/** Where reading a partition starts. */
 export type Start = {
   readonly offset: number;
-  /** Records that were not read and that the broker has no more. */
+  /** Number of unread records that the broker has deleted. */
   readonly lost: number;
-  /** Something to be told to a person, or `null`. */
+  /** A message for the log, or `null`. */
   readonly notice: string | null;
 };
 
 /**
- * Decides where reading begins. A checkpoint is kept twice, with the ledger and in the group, and the lower one counts, because
- * each knows what the other cannot: the ledger's goes back with the database when that is restored, the group's is gone when
- * the topic was made anew or is another cluster's. Without either, reading begins with the first record there is: what was
- * read before is found to be a duplicate, what was not is not skipped.
+ * Chooses where reading a partition starts. The checkpoint is stored in the database and in the consumer group, and the lower one counts,
+ * because each shows what the other cannot: that of the database goes back when the database is restored; that of the group is gone if the
+ * topic was created again or belongs to another cluster. If either is missing, reading starts at the first record, so that no record is
+ * skipped; records that were read before become duplicates.
  */
-export function startOf(offsets: Offsets, stored: string | undefined, committed: number | null): Start {
+export function chooseStart(offsets: Offsets, stored: string | undefined, committed: number | null): Start {
   const { low, high } = offsets;
   if (stored === undefined) return { offset: low, lost: 0, notice: null };
-  const kept = offsetOf(stored);
-  if (kept > high) {
-    const notice = `The checkpoint ${kept} lies beyond the end of the partition, ${high}: the topic is another one. All of it is read`;
+  const checkpoint = offsetOf(stored);
+  if (checkpoint > high) {
+    const notice = `The checkpoint ${checkpoint} is beyond the end of the partition, ${high}, so this is another topic. All of it is read`;
     return { offset: low, lost: 0, notice };
   }
-  if (kept < low) {
-    const notice = `The broker has deleted records that were not read: ${low - kept}, from offset ${kept} on`;
-    return { offset: low, lost: low - kept, notice };
+  if (checkpoint < low) {
+    const notice = `The broker has deleted records that were not read: ${low - checkpoint}, from offset ${checkpoint} on`;
+    return { offset: low, lost: low - checkpoint, notice };
   }
   if (committed === null && !isFirst(stored)) {
-    const notice = `The group has no offset, though the ledger has the checkpoint ${kept}: all that the broker keeps is read`;
-    return { offset: low, lost: 0, notice: low === kept ? null : notice };
+    const notice = `The consumer group has no offset, although the ledger has the checkpoint ${checkpoint}. All that the broker keeps is read`;
+    return { offset: low, lost: 0, notice: low === checkpoint ? null : notice };
   }
-  return { offset: Math.max(low, Math.min(kept, committed ?? kept)), lost: 0, notice: null };
+  return { offset: Math.max(low, Math.min(checkpoint, committed ?? checkpoint)), lost: 0, notice: null };
 }
 
 /**
- * At the very first start of all, writes down where every partition begins. Partitions that come later have no checkpoint and
- * are read from their first record on.
+ * Writes the first checkpoint of every partition, at the first start with this topic. Partitions that are added later have no checkpoint
+ * and are read from their first record on.
  */
 export async function beginTopic(pool: Pool, admin: Admin, config: Config): Promise<void> {
   const source = kafkaSourceName(config);
   if ((await readCheckpoints(pool, source)).size > 0) return;
   const offsets = await readOffsets(admin, config.KAFKA_TOPIC);
-  const chosen = await choose(admin, config.KAFKA_TOPIC, config.START_POSITION, offsets);
+  const first = await firstOffsets(admin, config.KAFKA_TOPIC, config.START_POSITION, offsets);
   await beginCheckpoints(
     pool,
     source,
-    new Map([...chosen].map(([partition, offset]) => [String(partition), `${FIRST}${offset}`])),
+    new Map([...first].map(([partition, offset]) => [String(partition), `${FIRST}${offset}`])),
   );
 }
 
-async function choose(
+async function firstOffsets(
   admin: Admin,
   topic: string,
   start: StartPosition,
@@ -99,7 +99,7 @@ async function choose(
   );
 }
 
-/** The first offset of each partition whose record is as young as a time; where there is none, the end. */
+/** The offset of the first record of each partition that was published at `time` or later; the end if there is none. */
 export async function readOffsetsAt(admin: Admin, topic: string, time: Date): Promise<Map<number, number>> {
   const offsets = await admin.fetchTopicOffsetsByTimestamp(topic, time.getTime());
   return new Map(offsets.map(({ partition, offset }) => [partition, Number(offset)]));

@@ -3,8 +3,8 @@ import type { Config } from '../../common/config/config.ts';
 import { TollwayError } from '../../common/errors.ts';
 import type { Logger } from '../../common/telemetry/logger.ts';
 import { type BrokerRecord, CLICK_VERSION, isWatermarkKey } from '../../contract/click-event.ts';
-import { cutRecords } from '../cut-records.ts';
 import type { Publisher } from '../publisher.ts';
+import { splitRecords } from '../split-records.ts';
 import { explainKafka, openKafka, REQUEST_MS_MAX, readPartitions } from './client.ts';
 
 const { CompressionTypes } = kafkajs;
@@ -15,21 +15,21 @@ const COMPRESSION = {
 } as const;
 
 /**
- * Neighbours that go to the same partition: charges commute, so no click has to go to a certain one, and few large record
- * batches cost both sides less than many small ones.
+ * Consecutive records that go to the same partition. Any partition is correct for any click, and few large record batches take less work
+ * for client and broker than many small ones.
  */
 const RUN_RECORDS = 250;
 /**
- * One call: all of it may go to one partition, as one record batch, and by default Kafka takes none of more than 1 MB
- * (`message.max.bytes`). The headers take their part.
+ * Limits of one call. All of it can go to one partition as one record batch, and Kafka's default limit of a batch is 1 MB
+ * (`message.max.bytes`). `overhead` is for the headers.
  */
 const CALL = { records: 10_000, bytes: 700_000, overhead: 300 };
-/** How long the list of partitions that watermarks go to is believed, in ms. */
+/** How long the list of partitions for watermarks is cached, in ms. */
 const PARTITIONS_FRESH_MS = 30_000;
 
 /**
  * CloudEvents in Kafka's binary mode; https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md
- * The id is the record's key: the same through every retry, whatever the payload is.
+ * The id is the record key, so a retry has the same id.
  */
 const HEADERS = {
   'content-type': Buffer.from('application/json'),
@@ -41,8 +41,8 @@ const CLICK_TYPE = Buffer.from('tollway.click');
 const WATERMARK_TYPE = Buffer.from('tollway.watermark');
 
 /**
- * Publishes to Kafka, acknowledged by every replica in sync. A rejected call may have been written all the same, once or more
- * often: idempotence is the database's, so calls may run concurrently.
+ * Publishes to Kafka; every in-sync replica acknowledges. The records of a rejected call can have been written once or several times. The
+ * ledger drops the copies, so calls can run concurrently.
  */
 export function createKafkaPublisher(config: Config, logger: Logger): Publisher {
   const { KAFKA_TOPIC: topic } = config;
@@ -50,8 +50,8 @@ export function createKafkaPublisher(config: Config, logger: Logger): Publisher 
   const producer = kafka.producer({
     allowAutoTopicCreation: false,
     createPartitioner: partitionByRuns,
-    // One attempt: a second one of kafkajs leaves out each broker that has answered the first, even if it now leads a partition
-    // whose records were refused elsewhere, and calls them published. Our own attempts send all of it.
+    // One attempt: a retry of kafkajs skips each broker that answered the first attempt, even if it now leads a partition whose records
+    // another broker refused, and reports them as published. The relay's retries send all records.
     retry: { retries: 0 },
   });
   const admin = kafka.admin();
@@ -85,7 +85,7 @@ export function createKafkaPublisher(config: Config, logger: Logger): Publisher 
   };
   return {
     publish: async (records) => {
-      for (const some of cutRecords(records, CALL)) await send(some.map(toMessage));
+      for (const call of splitRecords(records, CALL)) await send(call.map(toMessage));
       return [];
     },
     publishEverywhere: async (record) => {
@@ -103,16 +103,16 @@ function toMessage({ key, value }: BrokerRecord): Message {
   return { key, value, headers: { ...HEADERS, ce_id: key ?? '', ce_type: type } };
 }
 
-/** kafkajs leaves out in silence what is for a partition that it does not know, or that has no leader. */
+/** Throws if kafkajs has not sent some messages: it silently skips partitions that are unknown or have no leader. */
 function assertWritten(messages: readonly Message[], partitions: ReadonlySet<number>): void {
-  const left = messages.find(({ partition }) => partition === undefined || !partitions.has(partition));
-  if (left === undefined) return;
-  throw new TollwayError('kafka', `Partition ${left.partition} took no clicks: nobody leads it`, {
+  const unsent = messages.find(({ partition }) => partition === undefined || !partitions.has(partition));
+  if (unsent === undefined) return;
+  throw new TollwayError('kafka', `Partition ${unsent.partition} accepted no clicks: it has no leader`, {
     retryable: true,
   });
 }
 
-/** Deals messages to partitions in runs, past those that have no leader; each is told where it goes. */
+/** Assigns messages to partitions in runs, skipping partitions without a leader, and sets `partition` of each message. */
 function partitionByRuns() {
   let count = 0;
   let run = Math.floor(Math.random() * 1_000);
@@ -126,10 +126,10 @@ function partitionByRuns() {
   }): number => {
     if (message.partition !== undefined) return message.partition;
     if (partition === null || count === RUN_RECORDS) {
-      const led = partitionMetadata.filter(({ leader }) => leader >= 0);
+      const withLeader = partitionMetadata.filter(({ leader }) => leader >= 0);
       run += 1;
       count = 0;
-      partition = led[run % led.length]?.partitionId ?? 0;
+      partition = withLeader[run % withLeader.length]?.partitionId ?? 0;
     }
     count += 1;
     message.partition = partition;
@@ -137,7 +137,7 @@ function partitionByRuns() {
   };
 }
 
-/** Connects when it is first needed, and again after a failure. */
+/** Returns a function that connects the clients on its first call, and again after a failure. */
 function connectOnce(clients: readonly (Producer | Admin)[]): () => Promise<void> {
   let connecting: Promise<void> | null = null;
   return () => {

@@ -19,12 +19,12 @@ import { KafkaLag } from './lag.ts';
 import { readMessages } from './messages.ts';
 import {
   beginTopic,
+  chooseStart,
   isFirst,
   isSetBack,
   kafkaSourceName,
   readOffsets,
   type Start,
-  startOf,
 } from './positions.ts';
 
 /** Time between two checkpoints, in ms. Each also notices a checkpoint that was set back. */
@@ -91,7 +91,7 @@ class KafkaSource implements EventSource {
       this.assign(payload.memberAssignment[this.config.KAFKA_TOPIC] ?? []),
     );
     this.consumer.on(CRASH, (event) => this.onCrash(event));
-    await this.health.untilAnswered('connect', () => this.connect());
+    await this.health.retry('connect', () => this.connect());
     if (signal.aborted) return;
     await this.consume();
     const checkpoints = async () => {
@@ -164,13 +164,13 @@ class KafkaSource implements EventSource {
       this.health.setWaiting('idle', IDLE);
       this.idleLog.fail({});
     } else {
-      this.health.settle('idle');
+      this.health.clear('idle');
       this.idleLog.recover();
     }
     this.opening = this.opening.then(() => this.open());
   }
 
-  /** Finds the start offset of each new partition. Resolves early only when the source is stopping. */
+  /** Chooses the start offset of each new partition. Resolves early only when the source is stopping. */
   private async open(): Promise<void> {
     const openAll = async () => {
       const fresh = [...this.partitions.values()].filter(({ tracker }) => tracker === null);
@@ -184,11 +184,11 @@ class KafkaSource implements EventSource {
         if (!range)
           throw new TollwayError('kafka', `Partition ${partition} has no leader`, { retryable: true });
         const position = stored.get(String(partition));
-        const start = startOf(range, position, committed.get(partition) ?? null);
+        const start = chooseStart(range, position, committed.get(partition) ?? null);
         await this.begin(assigned, start, position);
       }
     };
-    await this.health.untilAnswered(GROUP, openAll).catch((error: unknown) => this.fail(error));
+    await this.health.retry(GROUP, openAll).catch((error: unknown) => this.fail(error));
   }
 
   private async begin(assigned: AssignedPartition, start: Start, stored: string | undefined): Promise<void> {
@@ -249,9 +249,9 @@ class KafkaSource implements EventSource {
   ): void {
     const last = Number(batch.lastOffset());
     if (last < assigned.next) {
-      // The partition ends before what was read from it: the topic was created anew or truncated.
+      // The partition ends before the offsets that were read from it: the topic was created again or truncated.
       if (Number(batch.highWatermark) < assigned.next)
-        return this.restartFromCheckpoint(assigned, undefined, 'The topic is another one');
+        return this.restartFromCheckpoint(assigned, undefined, 'The topic was created again');
       return this.seek(assigned);
     }
     const isNew = ({ offset }: KafkaMessage) => Number(offset) >= assigned.next;
@@ -292,14 +292,14 @@ class KafkaSource implements EventSource {
         return tracker ? { reader, tracker, partition: String(partition), next: tracker.settledTo } : [];
       });
       if (settled.length === 0) return;
-      // In the group first: only its offset shows that the very first start has begun, see `startOf`.
+      // In the group first: only its offset shows that reading has begun after the first start, see `chooseStart`.
       const isCommitted = await commitOffsets(
         { consumer: this.consumer, admin: this.admin, config: this.config, logger: this.logger },
         settled,
       );
-      const moves = settled.map((one) => ({
-        ...one,
-        next: isCommitted || !isFirst(one.tracker.known) ? one.next : one.tracker.known,
+      const moves = settled.map((partition) => ({
+        ...partition,
+        next: isCommitted || !isFirst(partition.tracker.known) ? partition.next : partition.tracker.known,
       }));
       await this.checkpoints.move(kafkaSourceName(this.config), moves, (reader, position, reason) =>
         this.restartFromCheckpoint(reader, position, reason),
@@ -334,7 +334,7 @@ class KafkaSource implements EventSource {
       await this.consumer.connect();
       if (!this.stopping.signal.aborted) await this.consume();
     };
-    this.health.untilAnswered('connect', reconnect).catch((failure: unknown) => this.fail(failure));
+    this.health.retry('connect', reconnect).catch((failure: unknown) => this.fail(failure));
   }
 }
 

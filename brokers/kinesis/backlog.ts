@@ -15,15 +15,15 @@ import {
   sincePosition,
 } from './positions.ts';
 
-/** A shard allows five reads a second, of all its readers together: two are left to those who charge. */
+/** Time between two reads, in ms. A shard allows five reads a second for all its readers; this leaves two to the processors. */
 const READ_MS = 334;
-/** A page of 10 MB would use up what the shard gives in five seconds. */
+/** Maximum number of records of one read: a page of 10 MB would use up the shard's throughput of five seconds. */
 const PAGE_RECORDS = 2_000;
 const ATTEMPTS_MAX = 30;
 
-/** The books of a Kinesis stream. */
+/** The backlog of a Kinesis stream. */
 export function createKinesisBacklog(config: Config): BrokerBacklog {
-  const asked = async <T>(work: (client: KinesisClient) => Promise<T>): Promise<T> => {
+  const withClient = async <T>(work: (client: KinesisClient) => Promise<T>): Promise<T> => {
     const client = openKinesis(config);
     try {
       return await work(client);
@@ -37,8 +37,8 @@ export function createKinesisBacklog(config: Config): BrokerBacklog {
   return {
     isInSnapshot: false,
     readWaiting: (connection, take) =>
-      asked(async (client) => {
-        // The snapshot comes first: what is in it as accepted was published before, and is read below.
+      withClient(async (client) => {
+        // The shards are read after the snapshot: every click that the snapshot counts as accepted was published before.
         const source = kinesisSourceName(await readStream(client, config));
         const stored = await readCheckpoints(connection, source);
         for (const { ShardId: shard = '' } of await listShards(client, config)) {
@@ -47,11 +47,11 @@ export function createKinesisBacklog(config: Config): BrokerBacklog {
         }
       }),
     rewind: (pool, since) =>
-      asked(async (client) => {
+      withClient(async (client) => {
         const stream = await readStream(client, config);
         const source = kinesisSourceName(stream);
         await resetCheckpoints(pool, source, (_, position) => {
-          // One that is not that far yet stays where it is: nothing is skipped.
+          // A checkpoint before that time stays, so that no record is skipped.
           const until = readUntil(position);
           return position === END || (until !== null && until > since) ? sincePosition(since) : null;
         });
@@ -84,7 +84,7 @@ async function readShard(
   }
 }
 
-/** Reads a page, after those who charge: while the shard is asked too often, it waits. */
+/** Reads a page. Waits while Kinesis throttles the shard, so that processors come first. */
 async function readPage(client: KinesisClient, ShardIterator: string) {
   for (let attempt = 1; ; attempt += 1) {
     try {

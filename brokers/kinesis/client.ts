@@ -16,21 +16,21 @@ import type { ErrorCode } from '../../common/error-codes.ts';
 import { errorMessage, TollwayError } from '../../common/errors.ts';
 import { sleep } from '../../common/process.ts';
 
-/** Connections kept open: a shard is read by one at a time, and several batches are written at once. */
+/** Maximum number of connections: one for each shard that is read, and several for concurrent writes. */
 const SOCKETS_MAX = 64;
 const CONNECT_MS_MAX = 3_000;
 const REQUEST_MS_MAX = 15_000;
-/** Tries of the SDK itself; whoever calls has the patience and says what waits meanwhile. */
+/** Attempts of the SDK. The caller retries and reports what is blocked. */
 const ATTEMPTS_MAX = 2;
-/** How often a stream that is being made is looked at, in ms, and for how long. */
+/** Polling interval and maximum wait for a stream that is being created, in ms. */
 const POLL_MS = 500;
-const MAKE_MS_MAX = 120_000;
+const CREATE_MS_MAX = 120_000;
 
 export type KinesisSettings = Pick<Config, 'KINESIS_STREAM' | 'KINESIS_ENDPOINT'>;
 
 /**
- * The client. HTTP/1.1 with connections that are kept: by default the SDK speaks HTTP/2 and opens a session a call
- * (aws/aws-sdk-js-v3#8279). Region and credentials are found by the SDK.
+ * Creates a client with HTTP/1.1 and persistent connections. By default the SDK uses HTTP/2 and opens a session for each call
+ * (aws/aws-sdk-js-v3#8279). The SDK finds region and credentials.
  */
 export function openKinesis({ KINESIS_ENDPOINT: endpoint }: KinesisSettings): KinesisClient {
   const agent = { keepAlive: true, maxSockets: SOCKETS_MAX };
@@ -42,68 +42,67 @@ export function openKinesis({ KINESIS_ENDPOINT: endpoint }: KinesisSettings): Ki
       httpsAgent: new HttpsAgent(agent),
       connectionTimeout: CONNECT_MS_MAX,
       requestTimeout: REQUEST_MS_MAX,
-      // Otherwise it only warns, and a connection that died in silence is waited for without end.
+      // Without it the SDK only warns, and waits forever for a connection that broke unnoticed.
       throwOnRequestTimeout: true,
     }),
   });
 }
 
-/** Names of errors that somebody has to put right; https://docs.aws.amazon.com/kinesis/latest/APIReference/CommonErrors.html */
+/** Names of errors that only other credentials or rights can cure; https://docs.aws.amazon.com/kinesis/latest/APIReference/CommonErrors.html */
 const REFUSED =
   /^(UnrecognizedClient|InvalidClientTokenId|InvalidSignature|SignatureDoesNotMatch|IncompleteSignature|MissingAuthenticationToken|AccessDenied|NotAuthorized|OptInRequired|CredentialsProvider)/;
 
 /**
- * An error of the SDK in words that name the setting at fault. `retryable` says whether the same may succeed later, without
- * anybody having changed a setting.
+ * Turns an error of the SDK into one that names the setting at fault. `retryable`: a later attempt can succeed with the same settings.
  */
 export function explainKinesis(error: unknown, config: KinesisSettings): TollwayError {
   if (error instanceof TollwayError) return error;
   const { name = '' } = error as { name?: string };
-  const said = errorMessage(error) || name;
+  const detail = errorMessage(error) || name;
   const explained = (code: ErrorCode, message: string, retryable: boolean) =>
     new TollwayError(code, message, { cause: error, retryable });
   if (error instanceof ResourceNotFoundException || name === 'ResourceNotFoundException') {
     return explained('kinesis_stream', missingStream(config), true);
   }
   if (REFUSED.test(name)) {
-    const message = `AWS credentials (AWS_ACCESS_KEY_ID, AWS_PROFILE, a role, …): Kinesis refuses them: ${said}`;
+    const message = `AWS credentials (AWS_ACCESS_KEY_ID, AWS_PROFILE, a role, …): Kinesis refuses them: ${detail}`;
     return explained('kinesis_login', message, false);
   }
   const { code = '' } = error as { code?: string };
   if (code !== '' || name === 'TimeoutError') {
     const where = config.KINESIS_ENDPOINT ?? 'the endpoint of AWS_REGION';
-    return explained('kinesis_away', `KINESIS_ENDPOINT: ${where} does not answer: ${said || code}`, true);
+    return explained('kinesis_away', `KINESIS_ENDPOINT: ${where} does not answer: ${detail || code}`, true);
   }
-  return explained('kinesis', `Kinesis stream ${config.KINESIS_STREAM}: ${name}: ${said}`, true);
+  return explained('kinesis', `Kinesis stream ${config.KINESIS_STREAM}: ${name}: ${detail}`, true);
 }
 
-/** Whether a shard was only asked too often. */
+/** Whether Kinesis refused a read because the shard's throughput was exceeded. */
 export function isThrottled(error: unknown): boolean {
   return (error as { name?: string }).name === 'ProvisionedThroughputExceededException';
 }
 
 function missingStream({ KINESIS_STREAM: stream }: KinesisSettings): string {
-  return `KINESIS_STREAM: there is no stream "${stream}": make it with npx tollway topics create`;
+  return `KINESIS_STREAM: there is no stream "${stream}". Create it with npx tollway topics create`;
 }
 
-/** The SDK finds the region where it finds it, and says little where it does not. */
+/** Throws `kinesis_region` if the SDK finds no region; the SDK's own error does not name the setting. */
 async function assertRegion(client: KinesisClient): Promise<void> {
   const region = await client.config.region().catch(() => '');
   if (/^[a-z0-9-]+$/i.test(region)) return;
-  const message = 'AWS_REGION: expected the region of the stream, such as eu-west-1, and found none';
+  const message = 'AWS_REGION: expected the region of the stream, such as eu-west-1, got nothing';
   throw new TollwayError('kinesis_region', message);
 }
 
-/** What there is to know of a stream. */
+/** The description of a stream. */
 export type Stream = {
-  /** Tells it from another of the same name, before or after it. */
+  /** Name and time of creation, which tell it from an earlier or later stream of the same name. */
   readonly id: string;
   readonly retentionMs: number;
-  /** When it was made, or `null` where that is not said. */
-  readonly madeAt: Date | null;
+  /** When it was created, or `null` if unknown. */
+  readonly createdAt: Date | null;
 };
 
-/** Reads what there is to know of the stream. Throws `kinesis_stream` if there is none. */
+/** Reads the description of the stream. Throws `kinesis_stream` if it does not exist. */
 export async function readStream(client: KinesisClient, config: KinesisSettings): Promise<Stream> {
   try {
     await assertRegion(client);
@@ -113,14 +112,14 @@ export async function readStream(client: KinesisClient, config: KinesisSettings)
     return {
       id: `${config.KINESIS_STREAM} ${stream?.StreamCreationTimestamp?.toISOString() ?? ''}`,
       retentionMs: (stream?.RetentionPeriodHours ?? 24) * 3_600_000,
-      madeAt: stream?.StreamCreationTimestamp ?? null,
+      createdAt: stream?.StreamCreationTimestamp ?? null,
     };
   } catch (error) {
     throw explainKinesis(error, config);
   }
 }
 
-/** All shards that the stream has records of, open and closed. */
+/** All shards of the stream, open and closed, until their records expire. */
 export async function listShards(client: KinesisClient, config: KinesisSettings): Promise<Shard[]> {
   const shards: Shard[] = [];
   let next: string | undefined;
@@ -140,28 +139,28 @@ export async function listShards(client: KinesisClient, config: KinesisSettings)
   return shards;
 }
 
-/** Whether a shard still takes records. */
+/** Whether a shard accepts new records. */
 export function isOpen(shard: Shard): boolean {
   return shard.SequenceNumberRange?.EndingSequenceNumber === undefined;
 }
 
-/** What `createStream` found or made. */
+/** The result of `createStream`: the shards of the stream, and what was created. */
 export type StreamMade = { readonly shards: number; readonly made: 'all' | 'shards' | 'nothing' };
 
-/** Makes the stream, or adds the shards it lacks, and has it keep records for `BROKER_RETENTION_DAYS`. */
+/** Creates the stream with a retention of `BROKER_RETENTION_DAYS`, or adds missing shards to an existing one. */
 export async function createStream(config: Config): Promise<StreamMade> {
   const client = openKinesis(config);
   const { KINESIS_STREAM: StreamName, KINESIS_SHARDS: wanted } = config;
   try {
     await assertRegion(client);
-    const there = await client
+    const existing = await client
       .send(new DescribeStreamSummaryCommand({ StreamName }))
       .catch((error: unknown) => {
         if (explainKinesis(error, config).code === 'kinesis_stream') return null;
         throw error;
       });
-    if (there) {
-      const shards = there.StreamDescriptionSummary?.OpenShardCount ?? 0;
+    if (existing) {
+      const shards = existing.StreamDescriptionSummary?.OpenShardCount ?? 0;
       if (shards >= wanted) return { shards, made: 'nothing' };
       await client.send(
         new UpdateShardCountCommand({ StreamName, TargetShardCount: wanted, ScalingType: 'UNIFORM_SCALING' }),
@@ -172,7 +171,7 @@ export async function createStream(config: Config): Promise<StreamMade> {
     await client.send(new CreateStreamCommand({ StreamName, ShardCount: wanted }));
     await untilActive(client, StreamName);
     const hours = config.BROKER_RETENTION_DAYS * 24;
-    // A day is what a stream keeps anyway.
+    // The retention of a new stream is 24 hours.
     if (hours > 24) {
       await client.send(
         new IncreaseStreamRetentionPeriodCommand({ StreamName, RetentionPeriodHours: hours }),
@@ -188,7 +187,8 @@ export async function createStream(config: Config): Promise<StreamMade> {
 }
 
 async function untilActive(client: KinesisClient, StreamName: string): Promise<void> {
-  for (const deadline = performance.now() + MAKE_MS_MAX; performance.now() < deadline; await sleep(POLL_MS)) {
+  const deadline = performance.now() + CREATE_MS_MAX;
+  for (; performance.now() < deadline; await sleep(POLL_MS)) {
     const { StreamDescriptionSummary: stream } = await client.send(
       new DescribeStreamSummaryCommand({ StreamName }),
     );
@@ -196,6 +196,6 @@ async function untilActive(client: KinesisClient, StreamName: string): Promise<v
   }
   throw new TollwayError(
     'kinesis',
-    `KINESIS_STREAM: ${StreamName} is not active after ${MAKE_MS_MAX / 1_000} s`,
+    `KINESIS_STREAM: ${StreamName} is not active after ${CREATE_MS_MAX / 1_000} s`,
   );
 }

@@ -5,42 +5,42 @@ import { beginCheckpoints, readCheckpoints } from '../checkpoints.ts';
 import { listShards, type Stream } from './client.ts';
 
 /**
- * Checkpoints of a shard: `first record`, `since <time>`, `after <sequence number> <time>`, and `end` once all of a closed
- * shard is settled. The time is one up to which the shard is known to be read.
+ * Checkpoints of a shard: `first record`, `since <time>`, `after <sequence number> <time>`, and `end` once a closed shard is settled to
+ * its end. The shard is read up to that time.
  */
 export const FIRST_RECORD = 'first record';
 export const END = 'end';
 const SINCE = 'since ';
 const AFTER = 'after ';
 
-/** The position of all that arrived at a time or later. */
+/** The position of the first record that arrived at `time` or later. */
 export function sincePosition(time: Date): string {
   return `${SINCE}${time.toISOString()}`;
 }
 
-/** The position behind a record. */
+/** The position after a record. */
 export function afterPosition(sequenceNumber: string, readUntil: Date): string {
   return `${AFTER}${sequenceNumber} ${readUntil.toISOString()}`;
 }
 
-/** The same position, known to be read up to a later time. */
+/** The same position, with a later time up to which the shard is read. */
 export function refreshed(position: string, readUntil: Date): string {
   const [, sequenceNumber = ''] = position.split(' ');
   return position.startsWith(AFTER) ? afterPosition(sequenceNumber, readUntil) : sincePosition(readUntil);
 }
 
-/** Up to when a shard is known to be read, or `null` where the position does not say. */
+/** The time up to which a shard is read, or `null` if the position has none. */
 export function readUntil(position: string): Date | null {
   if (!position.startsWith(AFTER) && !position.startsWith(SINCE)) return null;
   return new Date(position.split(' ').at(-1) ?? '');
 }
 
-/** Whether a checkpoint was set back from `known`; if not, another processor has moved it on. Absent: it was deleted. */
+/** Whether a checkpoint was set back from `known`, or deleted (`undefined`). If not, another processor has moved it forward. */
 export function isSetBack(position: string | undefined, known: string): boolean {
   if (position === undefined || known === END) return true;
   if (position === END || known === FIRST_RECORD) return false;
   if (position.startsWith(AFTER) && known.startsWith(AFTER)) return sequenceOf(position) < sequenceOf(known);
-  // One of them names a time only: the times up to which both are read decide.
+  // One of them has only a time, so the times are compared.
   const [time, knownTime] = [readUntil(position), readUntil(known)];
   return time === null || (knownTime !== null && time < knownTime);
 }
@@ -49,12 +49,12 @@ function sequenceOf(position: string): bigint {
   return BigInt(position.split(' ')[1] ?? 0);
 }
 
-/** The name of the stream's checkpoints: a stream made anew under the same name has others. */
+/** The name of the stream's checkpoints. A stream that is created again under the same name has other checkpoints. */
 export function kinesisSourceName({ id }: Stream): string {
   return `kinesis ${id}`;
 }
 
-/** An iterator that begins at a position. */
+/** A shard iterator that starts at a position. */
 export async function iteratorAt(
   client: KinesisClient,
   StreamName: string,
@@ -81,8 +81,8 @@ function startingPoint(position: string) {
 }
 
 /**
- * At the very first start of all, writes down where every shard begins. Shards that come later have no checkpoint and are read
- * from their first record on.
+ * Writes the first checkpoint of every shard, at the first start with this stream. Shards that are added later have no checkpoint and are
+ * read from their first record on.
  */
 export async function beginStream(
   pool: Pool,
@@ -104,25 +104,25 @@ export async function beginStream(
 function firstPosition(start: StartPosition, { retentionMs }: Stream): string {
   const isBefore = start instanceof Date && Date.now() - start.getTime() > retentionMs;
   if (start === 'earliest' || isBefore) return FIRST_RECORD;
-  // "Latest" is a time too: a start that dies before its first checkpoint must not begin later than it was told to.
+  // "latest" is stored as a time, so that a restart before the first checkpoint does not skip records that arrived since.
   return sincePosition(start === 'latest' ? new Date() : start);
 }
 
-/** Whether the stream may have deleted records that arrived at a time or later. It holds none from before it was made. */
-export function mayHaveDeleted({ retentionMs, madeAt }: Stream, since: Date, nowMs: number): boolean {
-  const oldestMs = Math.max(since.getTime(), madeAt?.getTime() ?? 0);
+/** Whether the stream can have deleted records that arrived at `since` or later. No record is older than the stream. */
+export function mayHaveDeleted({ retentionMs, createdAt }: Stream, since: Date, nowMs: number): boolean {
+  const oldestMs = Math.max(since.getTime(), createdAt?.getTime() ?? 0);
   return nowMs - oldestMs > retentionMs;
 }
 
-/** The shards that may be read: all before them are read to their end, or are gone. */
+/** The shards that can be read: their parent shards are settled to their end or have expired. */
 export function readableShards(shards: readonly Shard[], positions: ReadonlyMap<string, string>): Shard[] {
-  const there = new Set(shards.map(({ ShardId }) => ShardId));
-  const isOver = (id: string | undefined) => id === undefined || !there.has(id) || positions.get(id) === END;
+  const ids = new Set(shards.map(({ ShardId }) => ShardId));
+  const isDone = (id: string | undefined) => id === undefined || !ids.has(id) || positions.get(id) === END;
   return shards.filter(
     ({ ShardId, ParentShardId, AdjacentParentShardId }) =>
       ShardId !== undefined &&
       positions.get(ShardId) !== END &&
-      isOver(ParentShardId) &&
-      isOver(AdjacentParentShardId),
+      isDone(ParentShardId) &&
+      isDone(AdjacentParentShardId),
   );
 }

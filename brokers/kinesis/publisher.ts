@@ -6,18 +6,18 @@ import {
 } from '@aws-sdk/client-kinesis';
 import type { Config } from '../../common/config/config.ts';
 import type { BrokerRecord } from '../../contract/click-event.ts';
-import { cutRecords } from '../cut-records.ts';
 import type { Publisher } from '../publisher.ts';
+import { splitRecords } from '../split-records.ts';
 import { explainKinesis, isOpen, listShards, openKinesis } from './client.ts';
 
 /** Limits of one `PutRecords`; https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html */
 const CALL = { records: 500, bytes: 5_242_880, overhead: 0 };
-/** How long the list of shards that watermarks go to is believed, in ms. */
+/** How long the list of shards for watermarks is cached, in ms. */
 const SHARDS_FRESH_MS = 30_000;
 
 /**
- * Publishes to Kinesis, a record a click. What a shard refuses because it is at its limit is answered, to be sent again alone;
- * what the call as a whole refuses is thrown.
+ * Publishes to Kinesis, one record a click. Returns the records that a shard refused because of its throughput limit. Throws if a whole
+ * call fails.
  */
 export function createKinesisPublisher(config: Config): Publisher {
   const { KINESIS_STREAM: StreamName } = config;
@@ -35,11 +35,11 @@ export function createKinesisPublisher(config: Config): Publisher {
   return {
     publish: async (records) => {
       const results = await Promise.allSettled(
-        cutRecords(records, CALL).map((some) => putRecords(client, StreamName, some)),
+        splitRecords(records, CALL).map((call) => putRecords(client, StreamName, call)),
       );
       const refused = results.flatMap((result) => (result.status === 'fulfilled' ? result.value : []));
       const failed = results.find((result) => result.status === 'rejected');
-      // Which calls failed is not remembered: the ledger drops the copies.
+      // The caller sends the records of all calls again, and the ledger drops the copies.
       if (failed) throw explainKinesis(failed.reason, config);
       return refused;
     },
@@ -55,7 +55,7 @@ export function createKinesisPublisher(config: Config): Publisher {
   };
 }
 
-/** Sends one call's worth; answers the records that were refused. */
+/** Sends one call. Returns the records that were refused. */
 async function putRecords(
   client: KinesisClient,
   StreamName: string,
@@ -65,7 +65,7 @@ async function putRecords(
     new PutRecordsCommand({ StreamName, Records: records.map(entryOf) }),
   );
   if (failed === 0) return [];
-  // A record without an answer counts as refused: it is sent once too often rather than not at all.
+  // A record without a result counts as refused: a copy is harmless, a missing record is not.
   return records.filter((_, index) => results[index]?.SequenceNumber === undefined);
 }
 

@@ -2,19 +2,19 @@ import pLimit from 'p-limit';
 import type pg from 'pg';
 import { type Client, createClient } from '../../common/postgres/postgres.ts';
 
-/** Longest wait for an answer about a lease, in ms. */
+/** Query timeout, in ms. */
 const QUERY_MS_MAX = 5_000;
 
 /**
- * Who reads which shard. A lease is a lock that the database holds for one connection: whoever dies lets go at once, and
- * there is no clock and no expiry in it. A second lock that all share says how many we are.
+ * Assigns shards to processors by leases. A lease is a PostgreSQL advisory lock of one connection: when the process dies, the database
+ * releases it at once, so a lease has no clock and no expiry. A second lock, shared by all processors, counts them.
  */
 export class ShardLeases {
   readonly held = new Set<string>();
   private readonly client: Client;
   private readonly stream: string;
   private readonly onLost: () => void;
-  private readonly asking = pLimit(1);
+  private readonly queue = pLimit(1);
   private isLost = false;
 
   private constructor(client: Client, stream: string, onLost: () => void) {
@@ -23,14 +23,14 @@ export class ShardLeases {
     this.onLost = onLost;
   }
 
-  /** Joins those who read a stream. `onLost` hears when the connection, and with it every lease, is gone. */
+  /** Joins the processors that read a stream. Calls `onLost` when the connection is lost, and every lease with it. */
   static async join(databaseUrl: string, stream: string, onLost: () => void): Promise<ShardLeases> {
     const client = createClient(databaseUrl, 'shard leases', QUERY_MS_MAX);
     const leases = new ShardLeases(client, stream, onLost);
     client.on('error', () => {});
     client.on('end', () => leases.lose());
     try {
-      await leases.begin();
+      await leases.connect();
       return leases;
     } catch (error) {
       await client.end().catch(() => {});
@@ -38,10 +38,10 @@ export class ShardLeases {
     }
   }
 
-  private async begin(): Promise<void> {
+  private async connect(): Promise<void> {
     const { client } = this;
     await client.connect();
-    // The server lets go of a host that is gone without a word after some 15 s.
+    // The server detects a lost host after about 15 s and then releases its locks.
     for (const [setting, seconds] of [
       ['idle', 5],
       ['interval', 5],
@@ -59,11 +59,11 @@ export class ShardLeases {
     this.onLost();
   }
 
-  /** After a failure nobody knows what the database holds for us: it lets go of all with the connection. */
-  private async ask<T extends pg.QueryResultRow>(sql: string, name: string): Promise<T | undefined> {
+  /** After a failure it is unknown which locks the connection holds, so this closes it, which releases all. */
+  private async query<T extends pg.QueryResultRow>(sql: string, name: string): Promise<T | undefined> {
     try {
-      // One after the other, as the connection takes them.
-      return await this.asking(async () => (await this.client.query<T>(sql, [name])).rows[0]);
+      // A connection runs one query at a time.
+      return await this.queue(async () => (await this.client.query<T>(sql, [name])).rows[0]);
     } catch (error) {
       this.lose();
       this.client.end().catch(() => {});
@@ -79,9 +79,9 @@ export class ShardLeases {
     return `tollway shard ${this.stream} ${shard}`;
   }
 
-  /** How many we are, this one included. */
+  /** The number of processors that read the stream, including this one. */
   async countMembers(): Promise<number> {
-    const row = await this.ask<{ members: number }>(
+    const row = await this.query<{ members: number }>(
       `select count(*)::int as members from pg_locks, hashtextextended($1, 0) as key
        where locktype = 'advisory' and granted and mode = 'ShareLock' and objsubid = 1
          and database = (select oid from pg_database where datname = current_database())
@@ -91,25 +91,25 @@ export class ShardLeases {
     return Math.max(1, row?.members ?? 1);
   }
 
-  /** Takes a shard, if nobody has it. */
-  async take(shard: string): Promise<boolean> {
-    // The database would count it twice, and let go of it only after as many releases.
+  /** Acquires the lease of a shard. Returns `false` if another processor holds it. */
+  async acquire(shard: string): Promise<boolean> {
+    // PostgreSQL counts repeated locks and would need as many releases.
     if (this.held.has(shard)) return true;
-    const row = await this.ask<{ taken: boolean }>(
-      'select pg_try_advisory_lock(hashtextextended($1, 0)) as taken',
+    const row = await this.query<{ acquired: boolean }>(
+      'select pg_try_advisory_lock(hashtextextended($1, 0)) as acquired',
       this.lockOf(shard),
     );
-    if (row?.taken) this.held.add(shard);
-    return row?.taken ?? false;
+    if (row?.acquired) this.held.add(shard);
+    return row?.acquired ?? false;
   }
 
-  /** Lets go of a shard. */
+  /** Releases the lease of a shard. */
   async release(shard: string): Promise<void> {
     if (!this.held.delete(shard)) return;
-    await this.ask('select pg_advisory_unlock(hashtextextended($1, 0))', this.lockOf(shard));
+    await this.query('select pg_advisory_unlock(hashtextextended($1, 0))', this.lockOf(shard));
   }
 
-  /** Lets go of everything. */
+  /** Closes the connection, which releases every lease. */
   async leave(): Promise<void> {
     this.held.clear();
     await this.client.end();

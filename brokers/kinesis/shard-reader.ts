@@ -28,22 +28,22 @@ export type ShardReaderDeps = {
   readonly stopping: AbortSignal;
 };
 
-/** Reads one shard, whose lease this process holds, from a position on, and passes its records to the sink. */
+/** Reads one shard, whose lease this process holds, and passes its records to the sink. */
 export class ShardReader {
   readonly shard: string;
   readonly tracker: OffsetTracker;
   private readonly deps: ShardReaderDeps;
-  /** Ends the reading. What was read is still settled. */
+  /** Ends the reading. The records read so far are still settled. */
   private readonly ending: AbortSignal;
   private readonly end = new AbortController();
-  /** Abandons what was read. */
+  /** Abandons the records that are not settled. */
   private readonly abandoned = new AbortController();
   private readonly settling = new Set<Promise<void>>();
   /** The next position to read. */
   private next: string;
   /** How far the last record read lies behind the end of the shard, in ms. */
   private behindMs = 0;
-  /** Since when a request waits for its answer, over all retries (`performance.now()`); `null` if none does. */
+  /** When the first attempt of the current request was sent (`performance.now()`); `null` if no request waits for its answer. */
   private waitingSince: number | null = null;
   private refreshedAt = performance.now();
   private done: Promise<void> = Promise.resolve();
@@ -80,7 +80,7 @@ export class ShardReader {
 
   /** Age of the oldest record that waits in the shard or is not settled, in ms; 0 if none is known. */
   get ageMs(): number {
-    // While no answer comes, the age of what was read last grows.
+    // While no answer arrives, the last age grows with the time.
     const readBehindMs = this.behindMs > 0 ? this.behindMs + this.silentMs : this.behindMs;
     const { oldestAt } = this.tracker;
     return oldestAt === null ? readBehindMs : Math.max(readBehindMs, Date.now() - oldestAt);
@@ -101,7 +101,7 @@ export class ShardReader {
         const page = await client.send(new GetRecordsCommand({ ShardIterator: iterator, Limit }));
         failures = 0;
         this.waitingSince = null;
-        health.settle(this.shard);
+        health.clear(this.shard);
         if (ending.aborted) return;
         this.submit(page.Records ?? [], page.MillisBehindLatest ?? 0);
         iterator = page.NextShardIterator;

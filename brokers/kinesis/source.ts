@@ -50,7 +50,7 @@ class KinesisSource implements EventSource {
   private readonly readers = new Map<string, ShardReader>();
   private readonly checkpoints: CheckpointWriter;
   private leases: ShardLeases | null = null;
-  private stream: Stream = { id: '', retentionMs: 0, madeAt: null };
+  private stream: Stream = { id: '', retentionMs: 0, createdAt: null };
   private fail: (error: unknown) => void = () => {};
   private stopped: Promise<void> | null = null;
   private running: Promise<unknown> = Promise.resolve();
@@ -86,7 +86,7 @@ class KinesisSource implements EventSource {
       this.fail = reject;
     });
     failure.catch(() => {});
-    await this.health.untilAnswered(STREAM, async () => {
+    await this.health.retry(STREAM, async () => {
       this.stream = await readStream(this.client, this.config).catch((error: TollwayError) => {
         // A stream that is missing at the start is a mistake, so that error is final.
         throw error.code === 'kinesis_stream' ? new TollwayError(error.code, error.message) : error;
@@ -95,7 +95,7 @@ class KinesisSource implements EventSource {
     });
     const assign = async () => {
       for (; !signal.aborted; await sleep(ASSIGN_MS, signal))
-        await this.health.untilAnswered(STREAM, () => this.assign());
+        await this.health.retry(STREAM, () => this.assign());
     };
     const checkpoint = async () => {
       for (; !signal.aborted; await sleep(CHECKPOINT_MS, signal)) await this.checkpoint();
@@ -116,7 +116,7 @@ class KinesisSource implements EventSource {
     return this.stopped;
   };
 
-  /** Kinesis counts no records: `records` are those that are read and not settled. The age includes what waits in the stream. */
+  /** Kinesis does not count records: `records` are those that are read and not settled. The age includes records in the stream. */
   readonly lag = async (): Promise<Lag> => {
     const readers = [...this.readers.values()];
     const oldestAgeSeconds = Math.max(0, ...readers.map(({ ageMs }) => ageMs)) / 1_000;
@@ -173,7 +173,7 @@ class KinesisSource implements EventSource {
   }
 
   private async takeShard(leases: ShardLeases, { ShardId: shard = '' }: Shard): Promise<void> {
-    if (!(await leases.take(shard))) return;
+    if (!(await leases.acquire(shard))) return;
     try {
       // Read under the lease, so that the previous holder cannot move it any more.
       const stored = (await readCheckpoints(this.pool, this.source)).get(shard);
@@ -193,7 +193,7 @@ class KinesisSource implements EventSource {
       this.metrics.brokerLost.inc();
       this.logger.error(
         { shard, position },
-        'The shard was not read for longer than the stream keeps its records: some may be deleted unread',
+        'The shard was not read for longer than the retention of the stream; some records may be deleted unread',
       );
     }
     const { client, sink, config, health } = this;
@@ -210,11 +210,11 @@ class KinesisSource implements EventSource {
     reader.start();
   }
 
-  /** Ends the reading of a shard, settles what was read, and releases the lease. */
+  /** Ends the reading of a shard, settles the records read so far, and releases the lease. */
   private async releaseShard(shard: string): Promise<void> {
     const reader = this.readers.get(shard);
     if (!reader) return;
-    // What is not settled in time is abandoned: other processors must not wait for it.
+    // Records that are not settled in time are abandoned, so that the next processor does not wait for them.
     await Promise.race([reader.drain(), sleep(DRAIN_MS_MAX, this.stopping.signal)]);
     await this.checkpoint();
     this.abandon(reader);
@@ -224,7 +224,7 @@ class KinesisSource implements EventSource {
   private abandon(reader: ShardReader): void {
     reader.abandon();
     if (this.readers.get(reader.shard) === reader) this.readers.delete(reader.shard);
-    this.health.settle(reader.shard);
+    this.health.clear(reader.shard);
   }
 
   /** Stores how far each shard is settled, and notices checkpoints that were set back. */

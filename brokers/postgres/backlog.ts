@@ -2,10 +2,10 @@ import type { Connection } from '../../common/postgres/postgres.ts';
 import type { BrokerBacklog } from '../backlog.ts';
 import { readChunk } from './chunk.ts';
 
-/** Chunks that the books read at once. */
+/** Chunks that one query reads. */
 const BACKLOG_CHUNKS = 20;
 
-/** The books of the Postgres broker: they lie in the snapshot itself. */
+/** The backlog of the Postgres broker. Its chunks are part of the snapshot that reconciliation reads. */
 export const postgresBacklog: BrokerBacklog = {
   isInSnapshot: true,
   readWaiting: async (connection: Connection, take) => {
@@ -29,7 +29,7 @@ export const postgresBacklog: BrokerBacklog = {
       [since],
     );
     const { records = 0n, kept_since: keptSince = null, kept_from: keptFrom = null } = rows[0] ?? {};
-    // The first chunk of all has the id 1: while it is there, nothing was deleted before it.
+    // The first chunk ever has the id 1. While it exists, no chunk was deleted.
     const isDeleted = keptFrom !== null && keptFrom > 1n;
     return { records: Number(records), short: isDeleted && keptSince !== null && keptSince > since };
   },

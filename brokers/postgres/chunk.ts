@@ -2,8 +2,8 @@ import { counted } from '../../common/counted.ts';
 import { type BrokerRecord, type ReadRecord, readRecord } from '../../contract/click-event.ts';
 
 /**
- * Many records as one `bytea` of the Postgres broker. Per record: key length, key, value length, value;
- * lengths as 32-bit big-endian integers, −1 for a null.
+ * Encodes records as one `bytea` of the Postgres broker. Each record is key length, key, value length, value; lengths are signed 32-bit
+ * big-endian integers, −1 for null.
  */
 export function encodeChunk(records: readonly BrokerRecord[]): Buffer {
   let length = 0;
@@ -23,7 +23,7 @@ export function encodeChunk(records: readonly BrokerRecord[]): Buffer {
   return chunk;
 }
 
-/** The records of a chunk, as views of its bytes. Throws a `RangeError` on bytes that are not a chunk. */
+/** Decodes a chunk. The records are views of its bytes. Throws a `RangeError` on bytes that are not a chunk. */
 export function decodeChunk(chunk: Buffer): BrokerRecord[] {
   const records: BrokerRecord[] = [];
   let at = 0;
@@ -43,7 +43,7 @@ export function decodeChunk(chunk: Buffer): BrokerRecord[] {
   return records;
 }
 
-/** The records of a chunk. A chunk that is not one, as a foreign hand may insert it, is one foreign record. */
+/** Reads the records of a chunk. A malformed chunk, which another program can have inserted, becomes one foreign record. */
 export function readChunk(id: bigint, payload: Buffer): ReadRecord[] {
   const foreign = () => [readRecord({ key: null, value: payload }, `chunk ${id}`)];
   try {

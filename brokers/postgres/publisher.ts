@@ -4,8 +4,8 @@ import type { Publisher } from '../publisher.ts';
 import { encodeChunk } from './chunk.ts';
 
 /**
- * Publishes to the Postgres broker: one row of `broker_chunk` for everything that is published together.
- * A row a batch and not a row a click: the broker then costs a fraction of a percent of a click.
+ * Publishes to the Postgres broker: one row of `broker_chunk` for all records of a call. With a row a batch instead of a row a click, the
+ * broker takes a fraction of a percent of the cost of a click.
  */
 export function createPostgresPublisher(pool: Pool): Publisher {
   const insert = async (records: readonly BrokerRecord[]) => {

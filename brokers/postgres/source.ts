@@ -8,13 +8,13 @@ import type { ReadRecord } from '../../contract/click-event.ts';
 import { type BatchSink, BLOCKED, type EventSource, type Lag, oldestClickAt } from '../event-source.ts';
 import { readChunk } from './chunk.ts';
 
-/** Chunks claimed by one statement; a claim goes on until it has enough records, or there are no more. */
+/** Chunks that one statement claims. A claim repeats it until it has enough records or there are no more. */
 const CHUNKS_PER_STATEMENT = 8;
-/** Most chunks that are left where they are because they hold clicks of blocked advertisers; beyond, nothing more is claimed. */
+/** Maximum number of chunks that stay unsettled because they hold clicks of blocked advertisers. At the limit, no chunk is claimed. */
 const BLOCKED_CHUNKS_MAX = 10_000;
-/** Claims held at once, so that one is read while the other is settled. */
+/** Concurrent claims: one is read while the other is settled. */
 const CLAIMS = 2;
-/** Time between two looks at whether a blocked advertiser has become free, in ms. */
+/** Time between two checks whether a blocked advertiser was unlocked, in ms. */
 const BLOCKED_MS = 500;
 
 export type PostgresSourceOptions = {
@@ -23,9 +23,9 @@ export type PostgresSourceOptions = {
 };
 
 /**
- * Consumes the Postgres broker. A claim is a transaction that holds the row locks of its chunks while the handler
- * works in transactions of its own, and ends by marking them settled. Whoever dies lets go at once; what it had
- * charged by then comes again and is found to be a duplicate. Any number of consumers share the table.
+ * Consumes the Postgres broker. A claim is a transaction that holds the row locks of its chunks while the handler charges their clicks in
+ * other transactions, and then marks the chunks as settled. If the process dies, PostgreSQL releases the locks at once; clicks that were
+ * charged by then are read again as duplicates. Any number of processors can share the table.
  */
 export function createPostgresSource(
   pool: Pool,
@@ -40,21 +40,21 @@ export function createPostgresSource(
     recovered: 'The processor reads from the database again',
   });
   const problems = new OpenProblems();
-  /** Chunks of which all is settled but clicks of blocked advertisers. Left unsettled, and read again when one becomes free. */
+  /** Unsettled chunks that hold clicks of blocked advertisers. They are read again when an advertiser is unlocked. */
   const blocked = new Set<bigint>();
-  let freed = 0;
+  let unlockedCount = 0;
 
   const consume = async () => {
     for (let failures = 0; !stopping.signal.aborted; ) {
       try {
         await sink.waitForCapacity(stopping.signal);
-        const freedBefore = freed;
-        freed = sink.unlockedCount?.() ?? 0;
-        if (freed !== freedBefore) blocked.clear();
+        const countBefore = unlockedCount;
+        unlockedCount = sink.unlockedCount?.() ?? 0;
+        if (unlockedCount !== countBefore) blocked.clear();
         if (blocked.size >= BLOCKED_CHUNKS_MAX) {
           problems.report(
             'postgres',
-            `${blocked.size} chunks hold clicks of blocked advertisers: nothing more is claimed until one is free`,
+            `${blocked.size} chunks hold clicks of locked advertisers; no chunk is claimed until one is unlocked`,
           );
           await sleep(BLOCKED_MS, stopping.signal);
           continue;
@@ -91,12 +91,12 @@ export function createPostgresSource(
 }
 
 /**
- * Claims the oldest waiting chunks, `enough` records of them or a few more, has them settled, and marks them so.
- * Returns how many records they held.
+ * Claims the oldest unsettled chunks with at least `recordsMin` records together, if there are as many, settles them, and marks them as
+ * settled. Returns the number of their records.
  */
-async function claim(pool: Pool, sink: BatchSink, enough: number, blocked: Set<bigint>): Promise<number> {
+async function claim(pool: Pool, sink: BatchSink, recordsMin: number, blocked: Set<bigint>): Promise<number> {
   const ids: bigint[] = [];
-  const freed = sink.unlockedCount?.();
+  const unlockedCount = sink.unlockedCount?.();
   const claimed = inTransaction(pool, async (connection) => {
     const records: ReadRecord[] = [];
     for (;;) {
@@ -109,7 +109,7 @@ async function claim(pool: Pool, sink: BatchSink, enough: number, blocked: Set<b
         ids.push(id);
         records.push(...readChunk(id, payload));
       }
-      if (rows.length < CHUNKS_PER_STATEMENT || records.length >= enough) break;
+      if (rows.length < CHUNKS_PER_STATEMENT || records.length >= recordsMin) break;
     }
     if (ids.length === 0) return 0;
     await sink.submit(records, undefined, { abandonBlocked: true });
@@ -121,9 +121,9 @@ async function claim(pool: Pool, sink: BatchSink, enough: number, blocked: Set<b
   });
   return claimed.catch((error: unknown) => {
     if (errorCode(error) !== BLOCKED) throw error;
-    // Rolled back, so the chunks wait as before. If an advertiser became free meanwhile, they are claimed again at once.
-    if (sink.unlockedCount?.() === freed) for (const id of ids) blocked.add(id);
-    return enough;
+    // The rollback leaves the chunks unsettled. If an advertiser was unlocked since, they are claimed again at once.
+    if (sink.unlockedCount?.() === unlockedCount) for (const id of ids) blocked.add(id);
+    return recordsMin;
   });
 }
 

@@ -50,7 +50,7 @@ describe('the checkpoints of a source', () => {
       { partition: 'b', known: '7', next: '7' },
     ];
     expect(await moveCheckpoints(database.pool, source, moves, [])).toEqual({
-      isWhole: true,
+      hasLostCommits: false,
       positions: new Map([
         ['a', '9'],
         ['b', '7'],
@@ -67,7 +67,7 @@ describe('the checkpoints of a source', () => {
       { partition: 'gone', known: '1', next: '3' },
     ];
     expect(await moveCheckpoints(database.pool, source, moves, [])).toEqual({
-      isWhole: true,
+      hasLostCommits: false,
       positions: new Map([['a', '2']]),
     });
     expect(await read(source)).toEqual({ a: '2' });
@@ -90,23 +90,28 @@ describe('the checkpoints of a source', () => {
         [{ partition: 'a', known: '5', next }],
         commitProbes.map(({ click }) => click.clickId),
       );
-    const at5 = { isWhole: false, positions: new Map([['a', '5']]) };
+    const at5 = { hasLostCommits: true, positions: new Map([['a', '5']]) };
     expect(await move('9', charged, lost)).toEqual(at5);
     expect(await read(source)).toEqual({ a: '5' });
     expect(await moveCheckpoints(database.pool, source, [], [lost.click.clickId])).toMatchObject({
-      isWhole: false,
+      hasLostCommits: true,
     });
-    expect(await move('9', charged, rejected)).toEqual({ isWhole: true, positions: new Map([['a', '9']]) });
+    expect(await move('9', charged, rejected)).toEqual({
+      hasLostCommits: false,
+      positions: new Map([['a', '9']]),
+    });
   });
 
   it('move past a commit of a day that the ledger has closed meanwhile', async () => {
     const source = await sourceOf({ a: '5' });
     const closed = uuidV7(Date.now() - 300 * DAY_MS);
     const moves = [{ partition: 'a', known: '5', next: '9' }];
-    const at9 = { isWhole: true, positions: new Map([['a', '9']]) };
+    const at9 = { hasLostCommits: false, positions: new Map([['a', '9']]) };
     expect(await moveCheckpoints(database.pool, source, moves, [closed])).toEqual(at9);
     const ahead = uuidV7(Date.now() + 300 * DAY_MS);
-    expect(await moveCheckpoints(database.pool, source, moves, [ahead])).toMatchObject({ isWhole: false });
+    expect(await moveCheckpoints(database.pool, source, moves, [ahead])).toMatchObject({
+      hasLostCommits: true,
+    });
   });
 
   it('move once of two who move them at the same time', async () => {

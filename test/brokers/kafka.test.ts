@@ -287,7 +287,7 @@ describe.skipIf(skipped).concurrent('a publisher to Kafka', () => {
       await expect(publisher.publishEverywhere(spool.watermark())).rejects.toMatchObject({
         code: 'kafka',
         retryable: true,
-        message: `Partition ${SLOTS} took no clicks: nobody leads it`,
+        message: `Partition ${SLOTS} accepted no clicks: it has no leader`,
       });
     }),
   );

@@ -31,8 +31,8 @@ describe('a stream', () => {
     // Made an hour ago: it has deleted nothing yet.
     [25, hoursAgo(1), false],
     [100, hoursAgo(25), true],
-  ])('may have deleted what arrived %d hours ago, made at %s: %s', (hours, madeAt, expected) => {
-    const stream = { id: 'stream', retentionMs: 24 * hourMs, madeAt };
+  ])('may have deleted what arrived %d hours ago, made at %s: %s', (hours, createdAt, expected) => {
+    const stream = { id: 'stream', retentionMs: 24 * hourMs, createdAt };
     expect(mayHaveDeleted(stream, hoursAgo(hours), nowMs)).toBe(expected);
   });
 });

@@ -221,10 +221,10 @@ describe('a lease of a shard', () => {
     ];
     try {
       // A deal takes it, cannot read its checkpoint, and is done anew.
-      expect(await one.take('shard 1')).toBe(true);
-      expect(await one.take('shard 1')).toBe(true);
+      expect(await one.acquire('shard 1')).toBe(true);
+      expect(await one.acquire('shard 1')).toBe(true);
       await one.release('shard 1');
-      expect(await other.take('shard 1')).toBe(true);
+      expect(await other.acquire('shard 1')).toBe(true);
     } finally {
       await one.leave();
       await other.leave();
@@ -243,7 +243,7 @@ it('A lease that may have leaked, because the database did not answer in time, i
   });
   const other = await ShardLeases.join(database.url, 'clicks', () => undefined);
   try {
-    expect(await one.take('shard 1')).toBe(true);
+    expect(await one.acquire('shard 1')).toBe(true);
     const { rows } = await database.pool.query<{ pid: number }>(
       `select pid from pg_stat_activity where datname = current_database() and application_name = 'tollway shard leases'
        order by backend_start limit 1`,
@@ -254,7 +254,7 @@ it('A lease that may have leaked, because the database did not answer in time, i
     process.kill(pid, 'SIGCONT');
     expect(lost).toBe(1);
     expect(one.held.size).toBe(0);
-    await until('the lease', () => other.take('shard 1'), 10_000);
+    await until('the lease', () => other.acquire('shard 1'), 10_000);
   } finally {
     await one.leave().catch(() => undefined);
     await other.leave();

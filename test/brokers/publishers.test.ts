@@ -2,9 +2,9 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { cutRecords } from '../../brokers/cut-records.ts';
 import { createKinesisPublisher } from '../../brokers/kinesis/publisher.ts';
 import type { Publisher } from '../../brokers/publisher.ts';
+import { splitRecords } from '../../brokers/split-records.ts';
 import { parseConfig } from '../../common/config/config.ts';
 import type { BrokerRecord } from '../../contract/click-event.ts';
 import { AWS } from './kinesis-broker.ts';
@@ -24,7 +24,7 @@ describe('records cut into calls', () => {
     [1_000, [500, 500]],
     [1_001, [500, 500, 1]],
   ])('are as many as the limit at most: %i', (count, sizes) => {
-    const calls = cutRecords(records(count), { records: 500, bytes: 1_000_000, overhead: 0 });
+    const calls = splitRecords(records(count), { records: 500, bytes: 1_000_000, overhead: 0 });
     expect(calls.map(({ length }) => length)).toEqual(sizes);
     expect(keysOf(calls.flat())).toEqual(keysOf(records(count)));
   });
@@ -41,19 +41,19 @@ describe('records cut into calls', () => {
     // Each is too large by itself, and is sent all the same: the broker says so, and not we.
     [9, 0, [1, 1, 1, 1]],
   ])('are as many bytes as the limit at most: %i with %i beside each', (bytes, overhead, sizes) => {
-    const calls = cutRecords(records(4, 6), { records: 500, bytes, overhead });
+    const calls = splitRecords(records(4, 6), { records: 500, bytes, overhead });
     expect(calls.map(({ length }) => length)).toEqual(sizes);
   });
 
   it('count a large record where it stands', () => {
     const mixed = [record('a'), record('b', 100), record('c'), record('d')];
-    const calls = cutRecords(mixed, { records: 500, bytes: 50, overhead: 0 });
+    const calls = splitRecords(mixed, { records: 500, bytes: 50, overhead: 0 });
     expect(calls.map(keysOf)).toEqual([['a'], ['b'], ['c', 'd']]);
   });
 
   it('take a record without key and value for nothing but its overhead', () => {
     const nothing: BrokerRecord = { key: null, value: null };
-    const calls = cutRecords([nothing, nothing, nothing], { records: 500, bytes: 20, overhead: 10 });
+    const calls = splitRecords([nothing, nothing, nothing], { records: 500, bytes: 20, overhead: 10 });
     expect(calls.map(({ length }) => length)).toEqual([2, 1]);
   });
 });

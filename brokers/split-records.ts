@@ -1,10 +1,10 @@
 import type { BrokerRecord } from '../contract/click-event.ts';
 
-/** What one call to a broker may carry. `overhead` is what a record takes beside its key and value, in bytes. */
+/** Limits of one call to a broker. `overhead`: bytes of a record besides its key and value. */
 export type CallLimits = { readonly records: number; readonly bytes: number; readonly overhead: number };
 
-/** Cuts records into calls, in order. A record that is too large by itself has a call of its own. */
-export function cutRecords(records: readonly BrokerRecord[], limits: CallLimits): BrokerRecord[][] {
+/** Splits records into calls, in their order. A record that exceeds the limits by itself gets its own call. */
+export function splitRecords(records: readonly BrokerRecord[], limits: CallLimits): BrokerRecord[][] {
   const calls: BrokerRecord[][] = [];
   let bytes = 0;
   for (const record of records) {
