@@ -61,14 +61,14 @@ const balances: fc.Arbitrary<Balances> = fc
 
 function verdictsOf(given: readonly AllocatableClick[], left: Balances): Map<string, string> {
   const { verdicts } = allocate(given, left);
-  return new Map(verdicts.map(({ click: { clickId }, verdict }) => [clickId, inWords(verdict)]));
+  return new Map(verdicts.map(({ click: { clickId }, verdict }) => [clickId, outcomeText(verdict)]));
 }
 
-function inWords({ outcome, reason }: { outcome: string; reason: string | null }): string {
+function outcomeText({ outcome, reason }: { outcome: string; reason: string | null }): string {
   return reason === null ? outcome : `${outcome}: ${reason}`;
 }
 
-/** The same rules with nothing remembered: every click asks all that went before it. */
+/** A model with the same rules and no state: it decides each click from all clicks before it. */
 function naive(given: readonly AllocatableClick[], left: Balances): Map<string, string> {
   const answers = new Map<string, string>();
   const inTime = given.toSorted((a, b) => a.clickId.localeCompare(b.clickId));
@@ -95,7 +95,7 @@ function naive(given: readonly AllocatableClick[], left: Balances): Map<string, 
   return answers;
 }
 
-/** Allocates one part after another, each with what the parts before left. */
+/** Allocates one part after the other, each with the balances that the parts before left. */
 function inParts(parts: readonly (readonly AllocatableClick[])[], left: Balances): Map<string, string> {
   const budgets = new Map(left.budgets);
   const caps = new Map(left.caps);
@@ -114,13 +114,13 @@ function inParts(parts: readonly (readonly AllocatableClick[])[], left: Balances
     }
     for (const { click: one, verdict } of verdicts) {
       if (one.nonce !== null && verdict.outcome !== 'invalid') spentNonces.add(one.nonce);
-      answers.set(one.clickId, inWords(verdict));
+      answers.set(one.clickId, outcomeText(verdict));
     }
   }
   return answers;
 }
 
-describe('allocate, whatever the clicks and balances', () => {
+describe('an allocation of any clicks and balances', () => {
   it('never overspends a budget or a cap, and its sums are those of the clicks it charges', () => {
     fc.assert(
       fc.property(clicks, balances, (given, left) => {
@@ -155,7 +155,7 @@ describe('allocate, whatever the clicks and balances', () => {
     );
   });
 
-  it('equals a model that asks, for each click, all that went before it', () => {
+  it('equals a model that decides each click from all clicks before it', () => {
     fc.assert(
       fc.property(clicks, balances, (given, left) => {
         expect(verdictsOf(given, left)).toEqual(naive(given, left));
@@ -164,7 +164,7 @@ describe('allocate, whatever the clicks and balances', () => {
     );
   });
 
-  it('decides the same in parts that follow each other in time, whether or not money is enough', () => {
+  it('decides the same in parts that follow each other in time, whether or not the money suffices', () => {
     fc.assert(
       fc.property(clicks, balances, fc.integer({ min: 1, max: 7 }), (given, left, size) => {
         const inTime = given.toSorted((a, b) => (a.clickId < b.clickId ? -1 : 1));
@@ -176,7 +176,7 @@ describe('allocate, whatever the clicks and balances', () => {
     );
   });
 
-  it('decides the same in any parts while money is enough and no nonce is shared', () => {
+  it('decides the same in any parts while the money suffices and no nonce is shared', () => {
     const split = clicks.chain((given) =>
       fc.tuple(
         fc.constant(given.map((one, index) => ({ ...one, nonce: one.nonce && uuidFloor(1_000 + index) }))),
@@ -192,18 +192,18 @@ describe('allocate, whatever the clicks and balances', () => {
   });
 });
 
-describe('allocate and nonces', () => {
+describe('an allocation of clicks on one impression link', () => {
   const base = { campaignId: 3, advertiserId: 1, priceMicros: 5, invalid: null };
   const nonce = uuidFloor(9);
   const left = { budgets: new Map([[1, 10n]]), caps: new Map(), spentNonces: new Set<string>() };
 
-  it('lets the person be charged who comes after a robot with the same link', () => {
+  it('charges a person who follows a robot on the same link', () => {
     const robot = { ...base, clickId: uuidFloor(1), nonce, invalid: 'bot' } as const;
     const person = { ...base, clickId: uuidFloor(2), nonce };
     expect([...verdictsOf([person, robot], left).values()]).toEqual(['invalid: bot', 'charged']);
   });
 
-  it('spends the nonce of a click that nobody could pay for', () => {
+  it('spends the nonce of a click that is over budget', () => {
     const dear = { ...base, clickId: uuidFloor(1), nonce, priceMicros: 11 };
     const cheap = { ...base, clickId: uuidFloor(2), nonce };
     expect([...verdictsOf([dear, cheap], left).values()]).toEqual(['over_budget: budget', 'invalid: repeat']);

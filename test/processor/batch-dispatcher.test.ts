@@ -64,7 +64,7 @@ async function letters() {
   return rows;
 }
 
-/** Makes inserts into the ledger fail for good: for one click, or for all. */
+/** Makes inserts into the ledger fail permanently: for one click, or for all. */
 async function _refuseRows(condition: string): Promise<void> {
   await database.pool.query(
     `create or replace function refuse() returns trigger language plpgsql as
@@ -124,7 +124,7 @@ describe('a dispatcher', () => {
     const { values } = await metrics.batchSize.get();
     const value = (name: string) => values.find(({ metricName }) => metricName?.endsWith(name))?.value;
     expect(value('_sum')).toBe(210);
-    // The first ten alone, and then all that had come meanwhile.
+    // The first ten alone, and then all that came while those were settled.
     expect(value('_count')).toBe(5);
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 210 });
   });

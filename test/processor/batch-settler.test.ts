@@ -65,7 +65,7 @@ async function letters() {
   return rows;
 }
 
-/** Makes inserts into the ledger fail for good: for one click, or for all. */
+/** Makes inserts into the ledger fail permanently: for one click, or for all. */
 async function refuseRows(condition: string): Promise<void> {
   await database.pool.query(
     `create or replace function refuse() returns trigger language plpgsql as
@@ -78,7 +78,7 @@ async function refuseRows(condition: string): Promise<void> {
 
 const acceptRows = () => database.pool.query('drop trigger refuse on ledger');
 
-describe('a batch that fails', () => {
+describe('the settler of batches', () => {
   it('retries while a table is missing, then charges every click, and writes no dead letter', async () => {
     await database.pool.query('alter table ledger rename to ledger_away');
     const delivered = submitTwice(someClicks(20));
@@ -90,7 +90,7 @@ describe('a batch that fails', () => {
   });
 
   it('charges every click once although its connections are terminated during transactions', async () => {
-    // Slow rows, so that each kill meets a transaction.
+    // Slow rows, so that each termination interrupts a transaction.
     await refuseRows('pg_sleep(0.002) is null');
     const delivered = submitTwice(someClicks(400));
     for (let killed = 0; killed < 6; ) {
@@ -112,7 +112,7 @@ describe('a batch that fails', () => {
     await database.pool.query(`alter table ledger detach partition ${partition}`);
     const waiting = spool.click({ ad: ads[0] ?? failed(), clickedAt: day + 1 });
     const delivered = dispatcher.submit([waiting]);
-    // Of another lane, so that they do pass.
+    // Clicks of another lane, which can be charged.
     const other = ads[1] ?? failed();
     for (let passed = 0; passed < 6 || (await retries('transient')) < 6; passed += 1) {
       await dispatcher.submit([spool.click({ ad: other })]);
@@ -168,7 +168,7 @@ describe('a batch that fails', () => {
     const clicks = someClicks(8);
     const garbage = unreadableRecord(Buffer.from('x'), spool.next());
     const delivered = dispatcher.submit([...clicks, spool.watermark(), garbage, ...known]);
-    // Each lane tries its whole batch, cuts it up, and tries what is left over again: or it has given up already.
+    // Each lane attempts its whole batch, splits it, and retries the rest; or it has quarantined records, which is wrong.
     await expect
       .poll(async () => (await retries('permanent')) >= 24 || (await letters()).length > 1, {
         timeout: 20_000,
@@ -209,7 +209,7 @@ describe('a batch that fails', () => {
   it.each([null, uuidV7()])(
     'finds out by a dry run that a lone record is poison (nonce %s), and the dry run stores nothing',
     async (nonce) => {
-      // Clicks of this one advertiser are all there is.
+      // There is no other advertiser for the dry run.
       ads.splice(1);
       const poison = spool.click({ ad: ads[0] ?? failed(), nonce });
       await refuseRows(`new.click_id = '${poison.click.clickId}'`);
@@ -259,7 +259,7 @@ describe('a batch that fails', () => {
   });
 });
 
-it('logs once that the database settles no clicks, and once that it settles them again', async () => {
+it('a dispatcher logs once that the database settles no clicks, and once that it settles them again', async () => {
   const { logger, lines } = capturedLog();
   dispatcher = newDispatcher({ lanes: 1 }, logger);
   await database.pool.query(

@@ -17,7 +17,7 @@ import { capturedLog, silent } from '../support/loggers.ts';
 import { TestSpool } from '../support/records.ts';
 
 let database: TestDatabase & { drop: () => Promise<void> };
-/** The charges' connections: as the server's, but they give up on a lock after 300 ms, not 12 s. */
+/** The connections of charges, with a lock timeout of 300 ms instead of 12 s. */
 let pool: Pool;
 let holder: PoolClient;
 let dispatcher: BatchDispatcher;
@@ -86,13 +86,13 @@ const holdAdvertiser = () =>
   holder.query('select from advertiser where id = $1 for update', [blocked.advertiser.id]);
 
 describe('an advertiser whose row another session keeps locked', () => {
-  it('waits aside while the others of its lane are charged, is named, and is charged once it is free', async () => {
+  it('is set aside while the others of its lane are charged, is named, and is charged once it is unlocked', async () => {
     await holdAdvertiser();
     const first = dispatcher.submit([...mixed(20), spool.watermark()]);
     await expect.poll(() => charged(other)).toBe(10);
     expect(problems()).toContain(`settlement for advertiser ${blocked.advertiser.id}`);
     expect(await setAside()).toBe(10);
-    // What comes later does not wait for the lock again, and other deliveries end.
+    // Later clicks do not wait for the lock again, and other submissions end.
     await dispatcher.submit([spool.click({ ad: other.ad })]);
     const second = dispatcher.submit(mixed(6));
     await expect.poll(() => charged(other)).toBe(14);
@@ -111,19 +111,22 @@ describe('an advertiser whose row another session keeps locked', () => {
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 27, rejected: 0 });
   });
 
-  it.each(['campaign', 'ad'] as const)('is found too when the row is that of its %s', async (table) => {
-    // So that the charge has to update it: a cap to count, a budget-exhausted flag to set.
-    blocked = await addAccount(database.pool, { budget: '1.00', cap: '1.00' });
-    await holder.query(`select from ${table} where advertiser_id = $1 for update`, [blocked.advertiser.id]);
-    const delivered = dispatcher.submit(mixed(10));
-    await expect.poll(() => charged(other)).toBe(5);
-    expect(problems()).toContain(`settlement for advertiser ${blocked.advertiser.id}`);
-    await holder.query('commit');
-    await delivered;
-    expect(await expectBalanced(database.pool)).toMatchObject({ charged: 9, overBudget: 1 });
-  });
+  it.each(['campaign', 'ad'] as const)(
+    'is found, too, when the locked row is that of its %s',
+    async (table) => {
+      // With a cap, the charge must update the campaign; it also sets the budget-exhausted flag of the ad.
+      blocked = await addAccount(database.pool, { budget: '1.00', cap: '1.00' });
+      await holder.query(`select from ${table} where advertiser_id = $1 for update`, [blocked.advertiser.id]);
+      const delivered = dispatcher.submit(mixed(10));
+      await expect.poll(() => charged(other)).toBe(5);
+      expect(problems()).toContain(`settlement for advertiser ${blocked.advertiser.id}`);
+      await holder.query('commit');
+      await delivered;
+      expect(await expectBalanced(database.pool)).toMatchObject({ charged: 9, overBudget: 1 });
+    },
+  );
 
-  it('keeps the order of its clicks: the budget goes to those that came first', async () => {
+  it('keeps the order of its clicks: its budget pays for the first ones', async () => {
     blocked = await addAccount(database.pool, { budget: '1.00' });
     await holdAdvertiser();
     const early = Array.from({ length: 4 }, () => spool.click({ ad: blocked.ad }));
@@ -143,7 +146,7 @@ describe('an advertiser whose row another session keeps locked', () => {
   it.each([
     ['clicks', 40, 'x'],
     ['bytes', 9, 'x'.repeat(7_600)],
-  ])('pushes back when too many %s wait aside', async (_, deliveries, userAgent) => {
+  ])('leaves no capacity when too many %s are set aside', async (_, deliveries, userAgent) => {
     await holdAdvertiser();
     const delivered: Promise<void>[] = [];
     const clicks = () => Array.from({ length: 500 }, () => spool.click({ ad: blocked.ad, userAgent }));
@@ -151,20 +154,20 @@ describe('an advertiser whose row another session keeps locked', () => {
       await dispatcher.waitForCapacity();
       delivered.push(dispatcher.submit(clicks()));
     }
-    let hasRoom = false;
+    let hasCapacity = false;
     void dispatcher.waitForCapacity().then(() => {
-      hasRoom = true;
+      hasCapacity = true;
     });
-    // Behind all the others in the lane: then the last of them waits aside too.
+    // It is the last in the lane, so all clicks before it are set aside when it is charged.
     await dispatcher.submit([spool.click({ ad: other.ad })]);
     await dispatcher.submit([spool.click({ ad: other.ad })]);
-    expect(hasRoom).toBe(false);
+    expect(hasCapacity).toBe(false);
     expect(problems()).toContain(`settlement for advertiser ${blocked.advertiser.id}`);
     dispatcher.abort();
     expect((await Promise.allSettled(delivered)).every(({ status }) => status === 'rejected')).toBe(true);
   });
 
-  it('is given back to a source that asks for that, and what is aborted is dropped', async () => {
+  it('is abandoned if the source says so, and is dropped if the source aborts', async () => {
     await holdAdvertiser();
     const batch = mixed(10);
     await expect(dispatcher.submit(batch, undefined, { abandonBlocked: true })).rejects.toMatchObject({
@@ -181,7 +184,7 @@ describe('an advertiser whose row another session keeps locked', () => {
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 10 });
   });
 
-  it('leaves its chunks in the Postgres broker, and all others are charged', async () => {
+  it('keeps its chunks in the Postgres broker, while all others are charged', async () => {
     const publish = (records: readonly ReadRecord[]) =>
       database.pool.query('insert into broker_chunk (record_count, payload) values ($1, $2)', [
         records.length,
@@ -208,7 +211,7 @@ describe('an advertiser whose row another session keeps locked', () => {
   });
 });
 
-it('A lock of a whole table blocks nobody in particular: all wait, and are charged after', async () => {
+it('a lock of a whole table blocks all clicks, names no advertiser, and all are charged afterwards', async () => {
   await addAdvertiser(database.pool, 'More', 'USD');
   await holder.query('lock table ledger in access exclusive mode');
   const delivered = dispatcher.submit(mixed(4));
@@ -235,7 +238,7 @@ describe('the blocked advertisers', () => {
   });
   afterEach(() => stop.now.abort());
   const clicks = () => [spool.click({ ad: blocked.ad }), spool.click({ ad: other.ad })];
-  /** Resolves after so many more looks at the locks. */
+  /** Resolves after `count` more checks of the locks. */
   const looks = async (count: number) => {
     let seen = 0;
     const see = () => {
@@ -247,7 +250,7 @@ describe('the blocked advertisers', () => {
     await new Promise((resolve) => setImmediate(resolve));
   };
 
-  it('stay blocked as long as their rows are locked, whenever they are looked at', async () => {
+  it('stay blocked as long as their rows are locked, however often that is checked', async () => {
     await holdAdvertiser();
     expect(await locked.detect(lockTimeout, clicks())).toBe(true);
     locked.hold(blocked.advertiser.id, 'a click');
@@ -255,7 +258,7 @@ describe('the blocked advertisers', () => {
     expect([locked.ids, freed]).toEqual([[blocked.advertiser.id], []]);
   });
 
-  it('keep what waits when another charge meets the same lock', async () => {
+  it('keep the clicks set aside when another charge finds the same lock', async () => {
     await holdAdvertiser();
     expect(await locked.detect(lockTimeout, clicks())).toBe(true);
     locked.hold(blocked.advertiser.id, 'a click');
@@ -264,7 +267,7 @@ describe('the blocked advertisers', () => {
     await expect.poll(() => freed, { timeout: 5_000 }).toEqual([blocked.advertiser.id, ['a click']]);
   });
 
-  it('are found free a second time too', async () => {
+  it('are unlocked a second time, too', async () => {
     for (let turn = 1; turn <= 2; turn += 1) {
       await holder.query('begin');
       await holdAdvertiser();
@@ -274,7 +277,7 @@ describe('the blocked advertisers', () => {
     }
   });
 
-  it('stay blocked while the database does not say whether they are', async () => {
+  it('stay blocked while the database does not answer', async () => {
     await holdAdvertiser();
     expect(await locked.detect(lockTimeout, clicks())).toBe(true);
     const connect = vi.spyOn(pool, 'connect').mockImplementation(() => Promise.reject(new Error('away')));
@@ -286,7 +289,7 @@ describe('the blocked advertisers', () => {
     await expect.poll(() => locked.unlockedCount, { timeout: 5_000 }).toBe(1);
   });
 
-  it('are none after an error that is no lock, after a short lock, or behind the lock of a whole table', async () => {
+  it('are none after another error, a short lock, or a lock of a whole table', async () => {
     await holdAdvertiser();
     expect(await locked.detect(new Error('other'), clicks())).toBe(false);
     const detected = locked.detect(lockTimeout, clicks());
@@ -298,7 +301,7 @@ describe('the blocked advertisers', () => {
     expect([locked.ids, locked.problems]).toEqual([[], []]);
   });
 
-  it('are named up to the tenth', async () => {
+  it('are named in problems, at most ten of them', async () => {
     const accounts = [blocked];
     while (accounts.length < 12) accounts.push(await addAccount(database.pool));
     const ids = accounts.map(({ advertiser }) => advertiser.id);

@@ -7,8 +7,8 @@ import {
   deliver,
   deliverTwice,
   expectBalanced,
-  inWords,
-  placesOf,
+  outcomeText,
+  rowCountsOf,
   shuffle,
   untilWaitingForLock,
 } from '../support/deliver.ts';
@@ -27,7 +27,7 @@ async function accounts(howMany: number, terms: { budget?: string; price?: strin
   return Promise.all(Array.from({ length: howMany }, () => addAccount(database.pool, terms)));
 }
 
-/** Begins to deliver a click, and comes back when the handler waits for somebody's lock. */
+/** Starts to deliver a click, and resolves when the handler waits for a lock. */
 async function deliverUntilItWaits(ad: NamedAd) {
   const click = clickRecord({ ad });
   const delivered = deliver(database.pool, [click]);
@@ -36,7 +36,7 @@ async function deliverUntilItWaits(ad: NamedAd) {
 }
 
 describe('the same batch with eight handlers at once', () => {
-  it('is charged once, whatever it holds', async () => {
+  it('is charged once', async () => {
     const known = await accounts(6, { budget: '5.00', price: '0.25' });
     const spool = new TestSpool();
     const nonces = Array.from({ length: 20 }, () => uuidV7());
@@ -65,8 +65,8 @@ describe('the same batch with eight handlers at once', () => {
   });
 });
 
-describe('garbage alone with eight handlers at once', () => {
-  it('has one dead letter each, with no lock of an advertiser to take turns by', async () => {
+describe('a batch of malformed records with eight handlers at once', () => {
+  it('gets one dead letter for each record, although no lock of an advertiser orders the handlers', async () => {
     const spool = new TestSpool();
     const garbage = Array.from({ length: 100 }, () => unreadableRecord(Buffer.from('x'), spool.next()));
     const deliveries = Array.from({ length: 8 }, () => deliver(database.pool, garbage));
@@ -83,19 +83,19 @@ describe('garbage alone with eight handlers at once', () => {
 });
 
 describe('many batches over the same advertisers at once', () => {
-  it('settle without a single deadlock, and the books balance', async () => {
+  it('settle without a deadlock, and the books balance', async () => {
     const known = await accounts(20, { budget: '3.00', price: '0.10' });
     const spool = new TestSpool();
     const batches = Array.from({ length: 60 }, () =>
       shuffle(known).map(({ ad }) => spool.click({ ad, nonce: uuidV7() })),
     );
-    // `settle` and not `chargeClicks`: the one below would try again what another has won, and hide it.
+    // `settle`, because `chargeClicks` retries after a deadlock and would hide it.
     const outcomes = await Promise.all(
       batches.map((batch) =>
         inTransaction(database.pool, (connection) => settle(connection, batch, OPTIONS)),
       ),
     );
-    expect(count(outcomes.flatMap((settlement) => settlement.outcomes.map(inWords)))).toEqual({
+    expect(count(outcomes.flatMap((settlement) => settlement.outcomes.map(outcomeText)))).toEqual({
       charged: 600,
       'over_budget: budget': 600,
     });
@@ -105,7 +105,7 @@ describe('many batches over the same advertisers at once', () => {
     await expectBalanced(database.pool);
   });
 
-  it('settle with garbage copied among them and ads unknown, every copy once', async () => {
+  it('settle malformed records and clicks of unknown ads once each', async () => {
     const known = await accounts(8, { budget: '1.00', price: '0.30' });
     const spool = new TestSpool();
     const garbage = Array.from({ length: 30 }, (_, index) =>
@@ -132,10 +132,10 @@ describe('many batches over the same advertisers at once', () => {
   });
 });
 
-describe('a click of an ad that is being made', () => {
-  it('waits for it, and is charged', async () => {
+describe('a click of an ad that is being created', () => {
+  it('waits for the ad, and is charged', async () => {
     const { advertiser, campaign, ad } = await addAccount(database.pool);
-    // By hand, because the id must be known before it is there; and without the advertiser's lock.
+    // Inserted by SQL, so that the id is known before the commit and the advertiser is not locked.
     const { click, delivered } = await inTransaction(database.pool, async (making) => {
       const { rows } = await making.query<{ id: number }>(
         `insert into ad (campaign_id, advertiser_id, price_micros, url_template)
@@ -145,10 +145,10 @@ describe('a click of an ad that is being made', () => {
       return deliverUntilItWaits({ ...ad, id: rows[0]?.id ?? 0 });
     });
     expect(await delivered).toEqual(['charged']);
-    expect(await placesOf(database.pool, click.click.clickId)).toEqual([1, 0]);
+    expect(await rowCountsOf(database.pool, click.click.clickId)).toEqual([1, 0]);
   });
 
-  it('begins again when the advertiser too was not there to be locked', async () => {
+  it('is settled by a second attempt if its advertiser is being created, too', async () => {
     const { click, delivered } = await inTransaction(database.pool, async (making) => {
       const { rows } = await making.query<{ ad: number; campaign: number; advertiser: number }>(
         `with a as (insert into advertiser (name, currency, budget_micros) values ('late', 'USD', 0) returning id),
@@ -166,10 +166,10 @@ describe('a click of an ad that is being made', () => {
       });
     });
     expect(await delivered).toEqual(['over_budget: budget']);
-    expect(await placesOf(database.pool, click.click.clickId)).toEqual([1, 0]);
+    expect(await rowCountsOf(database.pool, click.click.clickId)).toEqual([1, 0]);
   });
 
-  it('never ends both rejected and charged, however copies and the making race', async () => {
+  it('is never both rejected and charged, however its copies race with the ad', async () => {
     for (let round = 0; round < 15; round += 1) {
       const { rows } = await database.pool.query<{ advertiser: number; campaign: number; ad: number }>(
         `select (select last_value::int from advertiser_id_seq) as advertiser,
@@ -184,15 +184,15 @@ describe('a click of an ad that is being made', () => {
       };
       const [{ ad }] = await Promise.all([addAccount(database.pool), copies(), copies(), copies()]);
       expect(ad).toMatchObject(next);
-      const [ledger, letters] = await placesOf(database.pool, click.click.clickId);
+      const [ledger, letters] = await rowCountsOf(database.pool, click.click.clickId);
       expect(ledger + letters).toBe(1);
     }
     await expectBalanced(database.pool);
   });
 });
 
-describe('a click without a key of an advertiser that nobody knows', () => {
-  it('has one dead letter, though two handlers find it at two places at the same time', async () => {
+describe('a click without a key of an unknown advertiser', () => {
+  it('gets one dead letter, although two handlers read it at two positions at the same time', async () => {
     const nowhere = { id: 2_000_000_000, campaignId: 1, advertiserId: 2_000_000_000, priceMicros: 1n };
     const click = clickRecord({ ad: nowhere, from: null });
     const { delivered } = await inTransaction(database.pool, async (other) => {
@@ -202,13 +202,13 @@ describe('a click without a key of an advertiser that nobody knows', () => {
       await Promise.race([late, untilWaitingForLock(database.pool)]);
       return { delivered: late };
     });
-    expect((await delivered).outcomes.map(inWords)).toEqual(['duplicate']);
-    expect(await placesOf(database.pool, click.click.clickId)).toEqual([0, 1]);
+    expect((await delivered).outcomes.map(outcomeText)).toEqual(['duplicate']);
+    expect(await rowCountsOf(database.pool, click.click.clickId)).toEqual([0, 1]);
   });
 });
 
-describe('bytes that are no click under keys of two spools', () => {
-  it('lock the spools in one order: no two handlers wait for each other', async () => {
+describe('malformed records with keys of two spools', () => {
+  it('lock the spools in one order, so that no two handlers wait for each other', async () => {
     const [low, high] = [new TestSpool(), new TestSpool()].sort((a, b) => (a.id < b.id ? -1 : 1));
     if (!low || !high) throw new Error('Expected two spools');
     const garbage = [high, low].map((spool) => unreadableRecord(Buffer.from('x'), spool.next()));
@@ -223,6 +223,6 @@ describe('bytes that are no click under keys of two spools', () => {
       expect(rows).toEqual([{ free: true }]);
       return { settled: waiting };
     });
-    expect((await settled).outcomes.map(inWords)).toEqual(['rejected: malformed', 'rejected: malformed']);
+    expect((await settled).outcomes.map(outcomeText)).toEqual(['rejected: malformed', 'rejected: malformed']);
   });
 });

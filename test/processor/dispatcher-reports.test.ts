@@ -30,7 +30,7 @@ afterEach(async () => {
 });
 
 describe('a dispatcher', () => {
-  it('reports the value of clicks over budget that no budget-exhausted flag had marked, by advertiser', async () => {
+  it('reports over-delivery by advertiser: the value of over-budget clicks without the budget-exhausted flag', async () => {
     const { ad, advertiser } = await addAccount(database.pool, { budget: '0', price: '0.25' });
     const francs = await addAdvertiser(database.pool, 'Francs', 'CHF');
     const campaign = await addCampaign(database.pool, francs.id, 'Francs', null, null);
@@ -62,7 +62,7 @@ describe('a dispatcher', () => {
     expect(dispatcher.commitProbes()).toEqual([rejected.click.clickId]);
   });
 
-  it('makes bytes that are no click poison if they cannot be stored as malformed', async () => {
+  it('quarantines malformed bytes as poison if they cannot be stored as malformed', async () => {
     await database.pool.query(
       `create function refuse() returns trigger language plpgsql as $$ begin raise exception 'refused'; end $$`,
     );

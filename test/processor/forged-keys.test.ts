@@ -15,20 +15,23 @@ it.each([
   ['after it', ['click', 'forgery']],
   ['before it', ['forgery', 'click']],
   ['after it, twice', ['click', 'forgery', 'forgery']],
-])('keeps the books when bytes that are no click come under the key of a click, %s', async (_, order) => {
-  const { ad } = await addAccount(database.pool);
-  const spool = new TestSpool();
-  const from = spool.next();
-  for (const what of order) {
-    const record =
-      what === 'click' ? clickRecord({ ad, from }) : unreadableRecord(Buffer.from('a forgery'), from);
-    await deliver(database.pool, [record]);
-  }
-  const { spools } = await expectBalanced(database.pool);
-  expect(spools).toMatchObject([{ spoolId: spool.id, accepted: 1, missing: 0 }]);
-});
+])(
+  'the charge keeps the books balanced when malformed bytes arrive under the key of a click, %s',
+  async (_, order) => {
+    const { ad } = await addAccount(database.pool);
+    const spool = new TestSpool();
+    const from = spool.next();
+    for (const what of order) {
+      const record =
+        what === 'click' ? clickRecord({ ad, from }) : unreadableRecord(Buffer.from('a forgery'), from);
+      await deliver(database.pool, [record]);
+    }
+    const { spools } = await expectBalanced(database.pool);
+    expect(spools).toMatchObject([{ spoolId: spool.id, accepted: 1, missing: 0 }]);
+  },
+);
 
-it('keeps the books when bytes that are no click come in one batch with the click whose key they bear', async () => {
+it('the charge keeps the books balanced when malformed bytes arrive in one batch with the click whose key they have', async () => {
   const { ad } = await addAccount(database.pool);
   const spool = new TestSpool();
   const from = spool.next();
@@ -40,20 +43,23 @@ it('keeps the books when bytes that are no click come in one batch with the clic
 it.each([
   ['the forgery', 'click'],
   ['the click', 'forgery'],
-])('keeps the books when %s comes while another handler settles the other', async (_, first) => {
-  const { ad } = await addAccount(database.pool);
-  const spool = new TestSpool();
-  const from = spool.next();
-  const pair = [clickRecord({ ad, from }), unreadableRecord(Buffer.from('a forgery'), from)];
-  const [before, after] = first === 'click' ? pair : pair.reverse();
-  if (!before || !after) throw new Error('Expected two records');
-  const { delivered } = await inTransaction(database.pool, async (other) => {
-    await settle(other, [before], { clickAgeMaxDays: 14 });
-    const late = deliver(database.pool, [after]);
-    // Either it answers without waiting, which is wrong, or it waits for the lock of the spool.
-    await Promise.race([late, untilWaitingForLock(database.pool)]);
-    return { delivered: late };
-  });
-  expect(await delivered).toEqual(['duplicate']);
-  await expectBalanced(database.pool);
-});
+])(
+  'the charge keeps the books balanced when %s arrives while another handler settles the other',
+  async (_, first) => {
+    const { ad } = await addAccount(database.pool);
+    const spool = new TestSpool();
+    const from = spool.next();
+    const pair = [clickRecord({ ad, from }), unreadableRecord(Buffer.from('a forgery'), from)];
+    const [before, after] = first === 'click' ? pair : pair.reverse();
+    if (!before || !after) throw new Error('Expected two records');
+    const { delivered } = await inTransaction(database.pool, async (other) => {
+      await settle(other, [before], { clickAgeMaxDays: 14 });
+      const late = deliver(database.pool, [after]);
+      // It must wait for the lock of the spool; if it resolves at once, the test fails.
+      await Promise.race([late, untilWaitingForLock(database.pool)]);
+      return { delivered: late };
+    });
+    expect(await delivered).toEqual(['duplicate']);
+    await expectBalanced(database.pool);
+  },
+);

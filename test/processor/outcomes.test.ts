@@ -17,15 +17,15 @@ async function spentOf(advertiserId: number): Promise<bigint | undefined> {
   return (await listAdvertisers(database.pool)).find(({ id }) => id === advertiserId)?.spentMicros;
 }
 
-describe('a click that can be paid for', () => {
-  it('is charged its own price, which may be another than the ad has now', async () => {
+describe('a click that the budget covers', () => {
+  it('is charged its own price, which can differ from the current price of the ad', async () => {
     const { advertiser, ad } = await addAccount(database.pool, { price: '0.25' });
     const records = [clickRecord({ ad }), clickRecord({ ad, priceMicros: 100_000 })];
     expect(await deliverTwice(database.pool, records)).toEqual(['charged', 'charged']);
     expect(await spentOf(advertiser.id)).toBe(350_000n);
   });
 
-  it('has a row in the ledger that says all there is to say', async () => {
+  it('has a complete row in the ledger', async () => {
     const { ad } = await addAccount(database.pool);
     const spool = new TestSpool();
     const record = spool.click({ ad, nonce: uuidV7() });
@@ -59,7 +59,7 @@ describe('a click that can be paid for', () => {
     expect(await spentOf(advertiser.id)).toBe(ad.priceMicros);
   });
 
-  it('is charged without a spool id too, and then counted apart', async () => {
+  it('is charged without a spool id, too, and then counted as unattributed', async () => {
     const { ad } = await addAccount(database.pool);
     const { unattributed, accepted } = await expectBalanced(database.pool);
     await deliverTwice(database.pool, [clickRecord({ ad, from: null })]);
@@ -67,8 +67,8 @@ describe('a click that can be paid for', () => {
   });
 });
 
-describe('a click that nobody can pay for', () => {
-  it('is over budget, while the next cheaper one still fits', async () => {
+describe('a click that the budget does not cover', () => {
+  it('is over budget, while the next, cheaper one is charged', async () => {
     const {
       advertiser,
       campaign,
@@ -87,7 +87,7 @@ describe('a click that nobody can pay for', () => {
     expect(await spentOf(advertiser.id)).toBe(1_000_000n);
   });
 
-  it('is over its campaign’s cap, while another campaign of the advertiser pays', async () => {
+  it('is over its campaign’s cap, while another campaign of the advertiser is charged', async () => {
     const { advertiser, ad: capped } = await addAccount(database.pool, { cap: '0.50', price: '0.30' });
     const { rows } = await database.pool.query<{ id: number }>(
       "insert into campaign (advertiser_id, name) values ($1, 'uncapped') returning id",
@@ -118,7 +118,7 @@ describe('a click that nobody can pay for', () => {
     expect(await spentOf(advertiser.id)).toBe(800_000n);
   });
 
-  it('counts as over-delivery unless the budget-exhausted flag had marked it', async () => {
+  it('counts as over-delivery unless it has the budget-exhausted flag', async () => {
     const { ad, advertiser } = await addAccount(database.pool, { budget: '0.10', price: '0.25' });
     const batch = [clickRecord({ ad }), clickRecord({ ad, budgetExhausted: true }), clickRecord({ ad })];
     const { overDelivery } = await chargeClicks(database.pool, batch, { clickAgeMaxDays: 14 });
@@ -127,7 +127,7 @@ describe('a click that nobody can pay for', () => {
     expect(again.overDelivery).toEqual(new Map());
   });
 
-  it('is charged all the same when a budget-exhausted flag came too late to be true', async () => {
+  it('is charged in spite of its budget-exhausted flag if the budget was topped up since', async () => {
     const { ad } = await addAccount(database.pool);
     expect(await deliverTwice(database.pool, [clickRecord({ ad, budgetExhausted: true })])).toEqual([
       'charged',
@@ -136,7 +136,7 @@ describe('a click that nobody can pay for', () => {
 });
 
 describe('an invalid click', () => {
-  it.each(EDGE_INVALID_REASONS)('judged %s at the edge costs nothing', async (invalid) => {
+  it.each(EDGE_INVALID_REASONS)('judged %s by the ad server costs nothing', async (invalid) => {
     const { advertiser, ad } = await addAccount(database.pool);
     const outcomes = await deliverTwice(database.pool, [clickRecord({ ad, invalid, nonce: uuidV7() })]);
     expect(outcomes).toEqual([`invalid: ${invalid}`]);
@@ -144,7 +144,7 @@ describe('an invalid click', () => {
   });
 
   it.each(EDGE_INVALID_REASONS)(
-    'judged %s spends no nonce: the person who comes later, in another batch, is charged',
+    'judged %s spends no nonce: a later click of a person, in another batch, is charged',
     async (invalid) => {
       const { ad } = await addAccount(database.pool);
       const nonce = uuidV7();
@@ -156,8 +156,8 @@ describe('an invalid click', () => {
   );
 });
 
-describe('a link that was paid for', () => {
-  it('is a repeat in the same batch, the first in time being charged', async () => {
+describe('an impression link that was charged', () => {
+  it('makes a second click in the same batch a repeat; the first in time is charged', async () => {
     const { advertiser, ad } = await addAccount(database.pool);
     const nonce = uuidV7();
     const at = Date.now();
@@ -167,7 +167,7 @@ describe('a link that was paid for', () => {
     expect(await spentOf(advertiser.id)).toBe(ad.priceMicros);
   });
 
-  it('is a repeat in a later batch, even if that click was the earlier one', async () => {
+  it('makes a click in a later batch a repeat, even if that click was earlier', async () => {
     const { ad } = await addAccount(database.pool);
     const nonce = uuidV7();
     const at = Date.now();
@@ -178,7 +178,7 @@ describe('a link that was paid for', () => {
     expect(await deliverTwice(database.pool, [earlier])).toEqual(['invalid: repeat']);
   });
 
-  it('is a repeat after a click that found no money', async () => {
+  it('makes the next click a repeat, even if the first was over budget', async () => {
     const { ad } = await addAccount(database.pool, { budget: '0.20', price: '0.25' });
     const nonce = uuidV7();
     expect(await deliverTwice(database.pool, [clickRecord({ ad, nonce })])).toEqual(['over_budget: budget']);
@@ -198,7 +198,7 @@ describe('a link that was paid for', () => {
   });
 });
 
-it('settles an empty batch, and one of watermarks alone', async () => {
+it('the charge settles an empty batch, and one of watermarks alone', async () => {
   const spool = new TestSpool();
   expect(await deliverTwice(database.pool, [])).toEqual([]);
   expect(await deliverTwice(database.pool, [spool.watermark()])).toEqual(['watermark']);

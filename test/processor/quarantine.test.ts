@@ -4,7 +4,13 @@ import { uuidV7 } from '../../common/uuid.ts';
 import { settle } from '../../processor/charge/charge-clicks.ts';
 import { quarantine } from '../../processor/charge/quarantine.ts';
 import { addAccount, testDatabase } from '../support/database.ts';
-import { deliverTwice, expectBalanced, inWords, placesOf, untilWaitingForLock } from '../support/deliver.ts';
+import {
+  deliverTwice,
+  expectBalanced,
+  outcomeText,
+  rowCountsOf,
+  untilWaitingForLock,
+} from '../support/deliver.ts';
 import { clickRecord, TestSpool, unreadableRecord } from '../support/records.ts';
 
 const database = testDatabase();
@@ -13,13 +19,13 @@ afterEach(async () => {
   await expectBalanced(database.pool);
 });
 
-it('keeps a click as rejected with its raw bytes, once, and settles its sequence', async () => {
+it('a quarantine stores a click as rejected with its raw bytes, once, and settles its sequence', async () => {
   const { ad } = await addAccount(database.pool);
   const spool = new TestSpool();
   const record = spool.click({ ad });
   const first = await quarantine(database.pool, record, 'it hurts');
   const again = await quarantine(database.pool, record, 'it hurts again');
-  expect([...first.outcomes, ...again.outcomes].map(inWords)).toEqual(['rejected: poison', 'duplicate']);
+  expect([...first.outcomes, ...again.outcomes].map(outcomeText)).toEqual(['rejected: poison', 'duplicate']);
   const { rows } = await database.pool.query(
     'select reason, detail, raw, sequence from dead_letter where click_id = $1',
     [record.click.clickId],
@@ -32,24 +38,24 @@ it('keeps a click as rejected with its raw bytes, once, and settles its sequence
   });
 });
 
-it('lets a quarantined click never be charged after all', async () => {
+it('a quarantine keeps a click from being charged', async () => {
   const { ad } = await addAccount(database.pool);
   const record = clickRecord({ ad, nonce: uuidV7() });
   await quarantine(database.pool, record, 'it hurts');
   expect(await deliverTwice(database.pool, [record])).toEqual(['duplicate']);
-  expect(await placesOf(database.pool, record.click.clickId)).toEqual([0, 1]);
+  expect(await rowCountsOf(database.pool, record.click.clickId)).toEqual([0, 1]);
 });
 
-it('does nothing to a click that was settled', async () => {
+it('a quarantine changes nothing for a click that is settled', async () => {
   const { ad } = await addAccount(database.pool);
   const record = clickRecord({ ad });
   expect(await deliverTwice(database.pool, [record])).toEqual(['charged']);
   const { outcomes } = await quarantine(database.pool, record, 'too late');
-  expect(outcomes.map(inWords)).toEqual(['duplicate']);
-  expect(await placesOf(database.pool, record.click.clickId)).toEqual([1, 0]);
+  expect(outcomes.map(outcomeText)).toEqual(['duplicate']);
+  expect(await rowCountsOf(database.pool, record.click.clickId)).toEqual([1, 0]);
 });
 
-it('keeps foreign bytes outside the identity', async () => {
+it('a quarantine does not count foreign bytes as rejected', async () => {
   const before = await expectBalanced(database.pool);
   await quarantine(database.pool, unreadableRecord(Buffer.from('x'), null), 'odd');
   expect(await expectBalanced(database.pool)).toMatchObject({
@@ -62,24 +68,24 @@ it.each([
   ['with its key', undefined],
   ['without a key', null],
 ] as const)(
-  'waits for a copy of the click, %s, that another handler is charging, and then finds it settled',
+  'a quarantine waits for a copy of the click, %s, that another handler charges, and then is a duplicate',
   async (_, from) => {
     const { ad } = await addAccount(database.pool);
     const record = clickRecord({ ad, ...(from === null && { from }) });
     const done = await inTransaction(database.pool, async (other) => {
       await settle(other, [record], { clickAgeMaxDays: 14 });
       const quarantined = quarantine(database.pool, record, 'it hurts');
-      // Either it answers without waiting, which is wrong, or it waits for a lock of the other.
+      // It must wait for a lock of the other; if it resolves at once, the test fails.
       await Promise.race([quarantined, untilWaitingForLock(database.pool)]);
       return { quarantined };
     });
     const { outcomes } = await done.quarantined;
-    expect(await placesOf(database.pool, record.click.clickId)).toEqual([1, 0]);
-    expect(outcomes.map(inWords)).toEqual(['duplicate']);
+    expect(await rowCountsOf(database.pool, record.click.clickId)).toEqual([1, 0]);
+    expect(outcomes.map(outcomeText)).toEqual(['duplicate']);
   },
 );
 
-it('settles no sequence again that a click has settled, before or at the same time', async () => {
+it('a quarantine does not settle a sequence again that a click has settled, before or at the same time', async () => {
   const { ad } = await addAccount(database.pool);
   const spool = new TestSpool();
   const from = spool.next();
@@ -91,7 +97,7 @@ it('settles no sequence again that a click has settled, before or at the same ti
     return { quarantined };
   });
   const again = await quarantine(database.pool, forgery, 'odd');
-  expect([...(await done.quarantined).outcomes, ...again.outcomes].map(inWords)).toEqual([
+  expect([...(await done.quarantined).outcomes, ...again.outcomes].map(outcomeText)).toEqual([
     'duplicate',
     'duplicate',
   ]);

@@ -9,7 +9,13 @@ import { settle } from '../../processor/charge/charge-clicks.ts';
 import { quarantine } from '../../processor/charge/quarantine.ts';
 import { redrive } from '../../processor/charge/redrive.ts';
 import { type Account, addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { deliver, expectBalanced, inWords, placesOf, untilWaitingForLock } from '../support/deliver.ts';
+import {
+  deliver,
+  expectBalanced,
+  outcomeText,
+  rowCountsOf,
+  untilWaitingForLock,
+} from '../support/deliver.ts';
 import { clickEvent, clickRecord, TestSpool, unreadableRecord } from '../support/records.ts';
 
 let database: TestDatabase & { drop: () => Promise<void> };
@@ -23,7 +29,7 @@ beforeEach(async () => {
 });
 afterEach(() => database.drop());
 
-/** The click of an ad that is not there yet: the next one that is made. */
+/** A click of an ad that does not exist yet: the next one that is created. */
 const tooEarly = () => spool.click({ ad: { ...account.ad, id: account.ad.id + 1 } });
 const makeAd = () => addAd(database.pool, account.campaign.id, 250_000n, 'https://example.com/');
 const letters = () => listDeadLetterIds(database.pool, 0n, 100);
@@ -43,26 +49,26 @@ async function remaining(): Promise<bigint | undefined> {
 }
 
 describe('a redrive', () => {
-  it('charges a click whose ad has been made meanwhile: once, and the letter goes', async () => {
+  it('charges a click whose ad was created since, once, and deletes the dead letter', async () => {
     const click = tooEarly();
     expect(await deliver(database.pool, [click, spool.watermark()])).toEqual([
       'rejected: unknown_ad',
       'watermark',
     ]);
     const id = await onlyLetter();
-    expect(inWords(await redrive(database.pool, id))).toBe('rejected: unknown_ad');
+    expect(outcomeText(await redrive(database.pool, id))).toBe('rejected: unknown_ad');
     expect(await letters()).toEqual([id]);
     await makeAd();
-    expect(inWords(await redrive(database.pool, id))).toBe('charged');
+    expect(outcomeText(await redrive(database.pool, id))).toBe('charged');
     expect(await remaining()).toBe(9_750_000n);
-    expect(await placesOf(database.pool, click.click.clickId)).toEqual([1, 0]);
+    expect(await rowCountsOf(database.pool, click.click.clickId)).toEqual([1, 0]);
     expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 1, charged: 1, rejected: 0 });
     await expect(redrive(database.pool, id)).rejects.toMatchObject({ code: 'unknown_dead_letter' });
     expect(await deliver(database.pool, [click])).toEqual(['duplicate']);
     expect(await remaining()).toBe(9_750_000n);
   });
 
-  it('charges it once however many do it at the same time', async () => {
+  it('charges a click once, however many run at the same time', async () => {
     await deliver(database.pool, [tooEarly()]);
     const id = await onlyLetter();
     await makeAd();
@@ -72,7 +78,7 @@ describe('a redrive', () => {
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 1, rejected: 0 });
   });
 
-  it('charges it once beside a copy that comes again at the same time', async () => {
+  it('charges a click once if a copy is settled at the same time', async () => {
     const clicks = Array.from({ length: 8 }, tooEarly);
     await deliver(database.pool, clicks);
     const ids = await letters();
@@ -85,12 +91,12 @@ describe('a redrive', () => {
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 8, rejected: 0 });
   });
 
-  it('tries again when it lost a deadlock against a copy', async () => {
+  it('is retried after a deadlock with a copy', async () => {
     const click = tooEarly();
     await deliver(database.pool, [click]);
     const id = await onlyLetter();
     await makeAd();
-    // The copy holds the advertiser and wants the letter; the redrive holds the letter and wants the advertiser.
+    // The copy holds the advertiser's lock and waits for the dead letter's; the redrive the other way round.
     const { redriven } = await inTransaction(database.pool, async (connection) => {
       await connection.query('select from advertiser for no key update');
       const redriven = redrive(database.pool, id);
@@ -99,17 +105,17 @@ describe('a redrive', () => {
       await connection.query('select from dead_letter for update');
       return { redriven };
     });
-    expect(inWords(await redriven)).toBe('charged');
+    expect(outcomeText(await redriven)).toBe('charged');
   });
 
-  it('takes a click of any age that the ledger has a day for', async () => {
+  it('charges a click of any age whose day the ledger still has', async () => {
     const click = spool.click({ ad: account.ad, clickedAt: Date.now() - 2 * DAY_MS });
     expect(await deliver(database.pool, [click], { clickAgeMaxDays: 1 })).toEqual(['rejected: too_old']);
-    expect(inWords(await redrive(database.pool, await onlyLetter()))).toBe('charged');
+    expect(outcomeText(await redrive(database.pool, await onlyLetter()))).toBe('charged');
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 1, rejected: 0 });
   });
 
-  it('of a discarded letter is refused', async () => {
+  it('is refused for a discarded dead letter', async () => {
     await deliver(database.pool, [tooEarly()]);
     const id = await onlyLetter();
     await makeAd();
@@ -118,35 +124,35 @@ describe('a redrive', () => {
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 0, rejected: 1 });
   });
 
-  it('of a record that was never counted takes nothing from the counts', async () => {
-    // Bytes that no version of ours could read when they came, and that this one can.
+  it('leaves the counts of a record that was never counted', async () => {
+    // Bytes that the version that received them could not read, and this one can.
     const foreign = unreadableRecord(Buffer.from('later a click'), null);
     expect(await deliver(database.pool, [foreign])).toEqual(['rejected: malformed']);
     const id = await onlyLetter();
     const value = Buffer.from(encodeClick(clickEvent({ ad: account.ad })));
     await database.pool.query('update dead_letter set raw = $1', [value]);
-    expect(inWords(await redrive(database.pool, id))).toBe('charged');
+    expect(outcomeText(await redrive(database.pool, id))).toBe('charged');
     expect(await expectBalanced(database.pool)).toMatchObject({ rejected: 0, unattributed: 1 });
   });
 
-  it('of a record that was counted without a key takes it from the clicks without a key', async () => {
+  it('subtracts a record that was counted without a key from the unattributed clicks', async () => {
     const click = clickRecord({ ad: { ...account.ad, id: account.ad.id + 1 }, from: null });
     await deliver(database.pool, [click]);
     await makeAd();
-    expect(inWords(await redrive(database.pool, await onlyLetter()))).toBe('charged');
+    expect(outcomeText(await redrive(database.pool, await onlyLetter()))).toBe('charged');
     expect(await expectBalanced(database.pool)).toMatchObject({ unattributed: 1, rejected: 0 });
   });
 
-  it('removes the letter of a copy without a key, which settles no sequence', async () => {
+  it('deletes the dead letter of a copy without a key, which settles no sequence', async () => {
     const ad = { ...account.ad, id: account.ad.id + 1 };
     const [click, other] = [clickRecord({ ad, from: null }), clickRecord({ ad, from: null })];
     await deliver(database.pool, [click]);
     await deliver(database.pool, [other]);
-    // Two letters of one click, as no version of today makes them.
+    // Two dead letters of one click, which the current code does not make.
     await database.pool.query('update dead_letter set raw = $1', [click.value]);
     await makeAd();
     const outcomes = [];
-    for (const id of await letters()) outcomes.push(inWords(await redrive(database.pool, id)));
+    for (const id of await letters()) outcomes.push(outcomeText(await redrive(database.pool, id)));
     expect(outcomes).toEqual(['charged', 'duplicate']);
     expect(await letters()).toEqual([]);
     expect(await expectBalanced(database.pool)).toMatchObject({ unattributed: 1, rejected: 0 });
@@ -162,14 +168,14 @@ describe('a redrive', () => {
     expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 1 });
   });
 
-  it('keeps the letter of a copy under another key, which settles its sequence', async () => {
+  it('keeps the dead letter of a copy under another key, which settles its sequence', async () => {
     const click = tooEarly();
     const copy = readRecord({ key: `${spool.id}.${spool.next().sequence}`, value: click.value }, 'copy');
     await deliver(database.pool, [click]);
     await deliver(database.pool, [copy, spool.watermark()]);
     await makeAd();
     const outcomes = [];
-    for (const id of await letters()) outcomes.push(inWords(await redrive(database.pool, id)));
+    for (const id of await letters()) outcomes.push(outcomeText(await redrive(database.pool, id)));
     expect(outcomes).toEqual(['charged', 'duplicate']);
     const { rows } = await database.pool.query<{ rejected: string; charged: string }>(
       'select sum(rejected)::int as rejected, sum(charged)::int as charged from spool_counter',
@@ -179,7 +185,7 @@ describe('a redrive', () => {
   });
 });
 
-it('The letters that wait are listed in pages, each letter once', async () => {
+it('the open dead letters are listed in pages, each once', async () => {
   const click = (sequence: number) =>
     clickRecord({ ad: { ...account.ad, id: 2_000_000_000 }, from: { spoolId: uuidV7(), sequence } });
   for (let count = 1; count <= 3; count += 1) await deliver(database.pool, [click(count)]);
@@ -191,15 +197,15 @@ it('The letters that wait are listed in pages, each letter once', async () => {
 });
 
 describe('quarantine', () => {
-  it('leaves a click without a key alone that is charged already', async () => {
+  it('changes nothing for a click without a key that is charged already', async () => {
     const click = clickRecord({ ad: account.ad, from: null });
     await deliver(database.pool, [click]);
-    expect((await quarantine(database.pool, click, 'late')).outcomes.map(inWords)).toEqual(['duplicate']);
+    expect((await quarantine(database.pool, click, 'late')).outcomes.map(outcomeText)).toEqual(['duplicate']);
     expect(await letters()).toEqual([]);
     await expectBalanced(database.pool);
   });
 
-  it('keeps a click without a key once, wherever its copies lie', async () => {
+  it('stores a click without a key once, whatever the positions of its copies', async () => {
     const click = clickRecord({ ad: account.ad, from: null });
     const copy: ReadRecord = { ...click, position: `elsewhere ${uuidV7()}` };
     await quarantine(database.pool, click, 'odd');
@@ -208,7 +214,7 @@ describe('quarantine', () => {
     await expectBalanced(database.pool);
   });
 
-  it('waits for bytes that are settling the same sequence, and then adds no second letter', async () => {
+  it('waits for bytes that settle the same sequence, and then adds no second dead letter', async () => {
     const from = spool.next();
     const click = clickRecord({ ad: account.ad, from });
     const { quarantined } = await inTransaction(database.pool, async (other) => {
@@ -223,7 +229,7 @@ describe('quarantine', () => {
   });
 });
 
-it('A rejected click without a key is known by its id: two places, one letter', async () => {
+it('a rejected click without a key is identified by its id: two positions, one dead letter', async () => {
   const click = clickRecord({ ad: { ...account.ad, id: account.ad.id + 1 }, from: null });
   expect(await deliver(database.pool, [click])).toEqual(['rejected: unknown_ad']);
   expect(await deliver(database.pool, [{ ...click, position: 'elsewhere' }])).toEqual(['duplicate']);

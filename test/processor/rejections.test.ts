@@ -24,8 +24,8 @@ async function lettersOf(spoolId: string) {
 const withVersion = (ad: NamedAd, version: number) =>
   Buffer.from(encodeClick(clickEvent({ ad })).replace('{"v":1,', `{"v":${version},`));
 
-describe('bytes that are no click', () => {
-  it('are rejected, each settling its own sequence, while their neighbours are charged', async () => {
+describe('malformed bytes', () => {
+  it('are rejected, each settling its own sequence, while the clicks beside them are charged', async () => {
     const { ad } = await addAccount(database.pool);
     const spool = new TestSpool();
     const garbage = Buffer.from([0xff, 0x00, 0xfe, 0x7b]);
@@ -66,7 +66,7 @@ describe('bytes that are no click', () => {
     });
   });
 
-  it('are kept once and stay outside the identity when they have no key of ours', async () => {
+  it('are stored once and are not counted as rejected if they have no key of Tollway', async () => {
     const { ad } = await addAccount(database.pool);
     const before = await expectBalanced(database.pool);
     const foreign = unreadableRecord(Buffer.from('not ours'), null);
@@ -90,7 +90,7 @@ describe('bytes that are no click', () => {
     expect(rows).toHaveLength(2);
   });
 
-  it('is no copy of other bytes that were in its place before the topic was made anew', async () => {
+  it('are no copy of other bytes at the same position of an earlier topic', async () => {
     const position = `topic ${uuidV7()}/0@0`;
     const before = { ...unreadableRecord(Buffer.from('before'), null), position };
     const after = { ...unreadableRecord(Buffer.from('after'), null), position };
@@ -105,8 +105,8 @@ function withVersionOf(record: { value: Buffer | null } | undefined): Buffer | n
   return record?.value;
 }
 
-describe('a click of what is not there', () => {
-  it('is rejected when no such ad, advertiser or campaign is known, while its neighbours are charged', async () => {
+describe('a click of an unknown ad, advertiser or campaign', () => {
+  it('is rejected while the clicks beside it are charged', async () => {
     const { ad } = await addAccount(database.pool);
     const { ad: foreign } = await addAccount(database.pool);
     const spool = new TestSpool();
@@ -142,7 +142,7 @@ describe('a click of what is not there', () => {
     expect(await deliverTwice(database.pool, [clickRecord({ ad, nonce })])).toEqual(['charged']);
   });
 
-  it('stays rejected when the ad appears later: only an operator settles it anew', async () => {
+  it('stays rejected when the ad appears later, until an operator redrives it', async () => {
     const { advertiser, campaign, ad } = await addAccount(database.pool);
     const { rows } = await database.pool.query<{ next: number }>('select max(id) + 1000 as next from ad');
     const next = rows[0]?.next ?? 0;
@@ -163,8 +163,8 @@ function clickIdOf(record: { is: string; click?: { clickId: string } }): string 
   return record.click?.clickId;
 }
 
-describe('a click of another time', () => {
-  it('is rejected as too old by the age that the handler is given, if it is given one', async () => {
+describe('a click of an unusual time', () => {
+  it('is rejected as too old only if the handler has a maximum age', async () => {
     const { ad } = await addAccount(database.pool);
     const clickedAt = Date.now() - 3.5 * DAY_MS;
     const old = clickRecord({ ad, clickedAt });
@@ -174,7 +174,7 @@ describe('a click of another time', () => {
     expect(await deliverTwice(database.pool, [sameAge()], { clickAgeMaxDays: 10_000 })).toEqual(['charged']);
   });
 
-  it('is a duplicate however old it has become, if it was charged before, with a spool or without', async () => {
+  it('is a duplicate at any age if it was charged before, with a spool id or without', async () => {
     const { ad } = await addAccount(database.pool);
     const clickedAt = Date.now() - 3.5 * DAY_MS;
     const batch = [clickRecord({ ad, clickedAt, from: null }), new TestSpool().click({ ad, clickedAt })];
@@ -186,17 +186,17 @@ describe('a click of another time', () => {
   });
 
   it.each([
-    ['the first millisecond there is', () => 0],
+    ['the first millisecond of Unix time', () => 0],
     ['before the floor', () => Date.now() - 40 * DAY_MS],
-    ['of a clock that runs ahead', () => Date.now() + 20 * DAY_MS],
-    ['the last millisecond a UUIDv7 can name', () => 0xffffffffffff],
-  ])('is rejected with its neighbours charged: %s', async (_, time) => {
+    ['of a clock that is ahead', () => Date.now() + 20 * DAY_MS],
+    ['the last millisecond of a UUIDv7', () => 0xffffffffffff],
+  ])('is rejected while the clicks beside it are charged: %s', async (_, time) => {
     const { ad } = await addAccount(database.pool);
     const batch = [clickRecord({ ad, clickedAt: time() }), clickRecord({ ad })];
     expect(await deliverTwice(database.pool, batch)).toEqual(['rejected: id_out_of_range', 'charged']);
   });
 
-  it('is invalid, and not rejected, where its link has expired so long ago that nonces of then are not kept', async () => {
+  it('is invalid and not rejected if its link expired so long ago that the ledger has dropped the nonces of that time', async () => {
     const { ad } = await addAccount(database.pool);
     const nonce = uuidV7(Date.now() - 200 * DAY_MS);
     const batch = [

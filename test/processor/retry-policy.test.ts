@@ -26,24 +26,36 @@ describe('a record that fails permanently by itself', () => {
     dryRun: 'not run',
   };
   it.each([
-    ['lets the others in its lane go first', { othersWaiting: true }, 'settle others'],
-    ['lets them go first after every attempt, too', { othersWaiting: true, attempts: 2 }, 'settle others'],
-    ['needs a dry run when it is alone', {}, 'dry run'],
+    ['waits until the others in its lane are settled', { othersWaiting: true }, 'settle others'],
+    ['waits for them after every attempt, too', { othersWaiting: true, attempts: 2 }, 'settle others'],
+    ['needs a dry run if no other is settled or waits', {}, 'dry run'],
     ['waits when the dry run fails', { dryRun: 'failed' }, 'wait'],
     ['is retried when the dry run passes', { dryRun: 'passed' }, 'retry'],
     ['is retried at once when others were settled', { othersSettled: true }, 'retry'],
     ['is retried at once even if others wait', { othersSettled: true, othersWaiting: true }, 'retry'],
-    ['is retried after a pause later', { othersSettled: true, attempts: 1 }, 'retry after a pause'],
+    [
+      'is retried after a pause from the second time on',
+      { othersSettled: true, attempts: 1 },
+      'retry after a pause',
+    ],
     ['needs a dry run after the last attempt', { othersSettled: true, attempts: 2 }, 'dry run'],
-    ['waits when that fails', { othersSettled: true, attempts: 2, dryRun: 'failed' }, 'wait'],
-    ['is poison when that passes', { othersSettled: true, attempts: 2, dryRun: 'passed' }, 'quarantine'],
-    ['is poison when it is alone and that passes', { attempts: 2, dryRun: 'passed' }, 'quarantine'],
-    ['never is poison without a dry run', { othersSettled: true, attempts: 99 }, 'dry run'],
+    ['waits when that dry run fails', { othersSettled: true, attempts: 2, dryRun: 'failed' }, 'wait'],
+    [
+      'is quarantined when that dry run passes',
+      { othersSettled: true, attempts: 2, dryRun: 'passed' },
+      'quarantine',
+    ],
+    [
+      'is quarantined when it is alone and its dry run passes',
+      { attempts: 2, dryRun: 'passed' },
+      'quarantine',
+    ],
+    ['is never quarantined without a dry run', { othersSettled: true, attempts: 99 }, 'dry run'],
   ] as const)('%s', (_, more, step) => {
     expect(nextStep({ ...start, ...more })).toBe(step);
   });
 
-  it('is quarantined without a retry where none is allowed', () => {
+  it('is quarantined without a retry if RETRY_ATTEMPTS is 0', () => {
     expect(nextStep({ ...start, attemptsMax: 0 })).toBe('dry run');
     expect(nextStep({ ...start, attemptsMax: 0, dryRun: 'passed' })).toBe('quarantine');
   });

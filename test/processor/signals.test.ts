@@ -64,15 +64,15 @@ async function startProcessor() {
   };
 }
 
-describe.concurrent('the signals of a processor', () => {
-  it('are answered within a second and stay true while the database is frozen', async () => {
+describe.concurrent('metrics and readiness of a processor', () => {
+  it('are served within a second and stay correct while the database is frozen', async () => {
     const { database, advertiser, proxy, get, gauge, lines, publish, isReady } = await startProcessor();
     await until('readiness', isReady, 10_000);
     const info = `tollway_advertiser_info{advertiser="${advertiser.id}",name="Test advertiser",status="active",currency="USD"} 1`;
     await until(info, async () => (await get('/metrics')).text.includes(info), 10_000);
     const overDelivery = `tollway_over_delivery_total{advertiser="${advertiser.id}",currency="USD"} 0`;
     expect((await get('/metrics')).text).toContain(overDelivery);
-    // A click that waits: its row is locked, so that nobody charges it.
+    // A click that waits: its row is locked, so that no processor charges it.
     const lock = await database.pool.connect();
     await lock.query('begin');
     await lock.query('select from advertiser where id = $1 for update', [advertiser.id]);
@@ -121,8 +121,8 @@ describe.concurrent('the signals of a processor', () => {
       /settlement in lane .*refused/,
     ],
   ])(
-    'say that %s keeps clicks from being settled',
-    async (_, fault, mended, reason) => {
+    'report that %s keeps clicks from being settled',
+    async (_, fault, repair, reason) => {
       const { database, get, gauge, publish, isReady } = await startProcessor();
       await until('readiness', isReady, 10_000);
       expect(await gauge('tollway_settlement_blocked')).toBe(0);
@@ -132,7 +132,7 @@ describe.concurrent('the signals of a processor', () => {
       await until('the reason', async () => reason.test((await get('/readyz')).text), 10_000);
       expect(await gauge('tollway_settlement_blocked')).toBe(1);
       expect(await gauge('tollway_database_up')).toBe(1);
-      await connection.query(mended);
+      await connection.query(repair);
       connection.release();
       await until('readiness again', isReady, 10_000);
       expect(await gauge('tollway_settlement_blocked')).toBe(0);
@@ -140,7 +140,7 @@ describe.concurrent('the signals of a processor', () => {
     40_000,
   );
 
-  it('say that a read-only database keeps clicks from being settled, even while none come', async () => {
+  it('report that a read-only database keeps clicks from being settled, even while none arrive', async () => {
     const { database, get, gauge, isReady } = await startProcessor();
     await until('readiness', isReady, 10_000);
     const name = new URL(database.url).pathname.slice(1);

@@ -13,7 +13,7 @@ import {
   createTestDatabase,
   type TestDatabase,
 } from '../support/database.ts';
-import { expectBalanced, inWords } from '../support/deliver.ts';
+import { expectBalanced, outcomeText } from '../support/deliver.ts';
 import { silent } from '../support/loggers.ts';
 import { clickRecord, TestSpool, unreadableRecord } from '../support/records.ts';
 import { until } from '../support/until.ts';
@@ -33,26 +33,26 @@ beforeEach(async () => {
 afterEach(() => database.drop());
 
 const settle = async (batch: readonly ReadRecord[]) =>
-  (await chargeClicks(database.pool, batch, OPTIONS)).outcomes.map(inWords);
+  (await chargeClicks(database.pool, batch, OPTIONS)).outcomes.map(outcomeText);
 
 const someClicks = (count: number) =>
   Array.from({ length: count }, (_, index) => spool.click({ ad: accounts[index % 2 === 0 ? 0 : 1].ad }));
 
-function hostOn(pool: Pool, metrics = createMetrics()): BatchDispatcher {
+function dispatcherOn(pool: Pool, metrics = createMetrics()): BatchDispatcher {
   const deps = { metrics, logger: silent, onInvariant: () => {} };
   return new BatchDispatcher(pool, { batchSize: 50, lanes: 2, ...OPTIONS }, deps);
 }
 
-describe('two things under one key', () => {
-  it('that are both rejected in one batch settle its sequence once', async () => {
+describe('two records with one key', () => {
+  it('settle its sequence once if both are rejected in one batch', async () => {
     const from = spool.next();
     const click = clickRecord({ ad: { ...accounts[0].ad, id: 99_999 }, from });
     await settle([unreadableRecord(Buffer.from('x'), from), click]);
     await expectBalanced(database.pool);
   });
 
-  it('in two lanes at the same moment settle its sequence once', async () => {
-    const dispatcher = hostOn(database.pool);
+  it('settle its sequence once if two lanes settle them at the same time', async () => {
+    const dispatcher = dispatcherOn(database.pool);
     for (let round = 0; round < 15; round += 1) {
       const lone = new TestSpool();
       const from = lone.next();
@@ -65,7 +65,7 @@ describe('two things under one key', () => {
     await expectBalanced(database.pool);
   });
 
-  it('are one click, where a copy without a key was rejected first', async () => {
+  it('are one click if a copy without a key was rejected first', async () => {
     const click = spool.click({ ad: { ...accounts[1].ad, id: accounts[1].ad.id + 1 } });
     expect(await settle([{ ...click, key: null, from: null }])).toEqual(['rejected: unknown_ad']);
     await addAdTo(database.pool, accounts[1].campaign);
@@ -73,12 +73,12 @@ describe('two things under one key', () => {
   });
 });
 
-describe('a host goes on', () => {
-  it('though prepared statements are gone from a connection, as behind a pooler', {
+describe('a dispatcher', () => {
+  it('charges clicks after a connection has lost its prepared statements, as behind a pooler', {
     timeout: 40_000,
   }, async () => {
     const pool = createPool(database.url, 'test', 6, () => {});
-    const dispatcher = hostOn(pool);
+    const dispatcher = dispatcherOn(pool);
     await dispatcher.submit(someClicks(100));
     await pool.query('deallocate all');
     await dispatcher.submit(someClicks(400));
@@ -86,9 +86,11 @@ describe('a host goes on', () => {
     await pool.end();
   });
 
-  it('though the schema has changed under its prepared statements', { timeout: 40_000 }, async () => {
+  it('charges clicks after a change of the schema that its prepared statements use', {
+    timeout: 40_000,
+  }, async () => {
     const pool = createPool(database.url, 'test', 6, () => {});
-    const dispatcher = hostOn(pool);
+    const dispatcher = dispatcherOn(pool);
     await dispatcher.submit(someClicks(400));
     await database.pool.query('alter table advertiser alter column currency type varchar(3)');
     await dispatcher.submit(someClicks(400));
@@ -96,12 +98,14 @@ describe('a host goes on', () => {
     await pool.end();
   });
 
-  it('though a COPY had to wait for longer than its time', { timeout: 40_000 }, async () => {
+  it('charges clicks after a COPY had to wait for longer than the query timeout', {
+    timeout: 40_000,
+  }, async () => {
     const pool = createPool(database.url, 'test', 4, () => {}, 500);
     const locker = await database.pool.connect();
     await locker.query('begin; lock table ledger in access exclusive mode');
     const metrics = createMetrics();
-    const delivered = hostOn(pool, metrics).submit(someClicks(100));
+    const delivered = dispatcherOn(pool, metrics).submit(someClicks(100));
     await until('a retry', async () => {
       const { values } = await metrics.batchRetries.get();
       return values.some(({ labels, value }) => labels.cause === 'transient' && value > 0);
@@ -114,7 +118,7 @@ describe('a host goes on', () => {
   });
 });
 
-it('a click whose day has no partition yet waits, and one of a clock that runs days ahead is rejected', async () => {
+it('a click whose day has no partition yet waits, and one of a clock that is days ahead is rejected', async () => {
   await database.pool.query(`update ledger_window set click_ahead = now() - interval '1 hour'`);
   const [click] = someClicks(1);
   if (!click) throw new Error('Expected a click');
@@ -123,9 +127,9 @@ it('a click whose day has no partition yet waits, and one of a clock that runs d
   expect(await settle([ahead])).toEqual(['rejected: id_out_of_range']);
 });
 
-it('a poison record is kept whatever its error says', async () => {
+it('a poison record becomes a dead letter whatever the text of its error', async () => {
   const [click] = someClicks(1);
   if (!click) throw new Error('Expected a click');
   const { outcomes } = await quarantine(database.pool, click, 'a\0b');
-  expect(outcomes.map(inWords)).toEqual(['rejected: poison']);
+  expect(outcomes.map(outcomeText)).toEqual(['rejected: poison']);
 });

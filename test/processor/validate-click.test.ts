@@ -20,7 +20,7 @@ function reasonFor(click: ClickOverrides, window = WINDOW, clickAgeMaxDays: numb
   return rejectionReason(clickRecord({ clickedAt: NOW_MS, ...click }), context)?.reason ?? null;
 }
 
-it('The detail of a rejection says what was expected and what came', () => {
+it('the detail of a rejection has the expected and the actual value', () => {
   const detailOf = (click: ClickOverrides) =>
     rejectionReason(clickRecord({ clickedAt: NOW_MS, ...click }), {
       ads: new Map([[1, AD]]),
@@ -36,14 +36,14 @@ it('The detail of a rejection says what was expected and what came', () => {
   );
 });
 
-describe('a click at a bound', () => {
+describe('a click at a limit', () => {
   it.each([
     ['as old as allowed', NOW_MS - 5 * DAY_MS, 5, null],
     ['a millisecond older', NOW_MS - 5 * DAY_MS - 1, 5, 'too_old'],
     ['of the first day of the ledger', WINDOW.clickFloorMs, null, null],
     ['a millisecond before it', WINDOW.clickFloorMs - 1, null, 'id_out_of_range'],
     ['of the last day of the ledger', WINDOW.clickAheadMs - 1, null, null],
-    ['a millisecond behind it', WINDOW.clickAheadMs, null, 'id_out_of_range'],
+    ['a millisecond after it', WINDOW.clickAheadMs, null, 'id_out_of_range'],
   ] as const)('%s', (_, clickedAt, clickAgeMaxDays, reason) => {
     expect(reasonFor({ clickedAt }, WINDOW, clickAgeMaxDays)).toBe(reason);
   });

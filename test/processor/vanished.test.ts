@@ -9,7 +9,7 @@ import { clickRecord } from '../support/records.ts';
 const database = testDatabase();
 const OPTIONS = { clickAgeMaxDays: 14 };
 
-it('a processor that vanishes with its locks is given up by the server, and meanwhile nobody waits in the queue for ever', {
+it('a processor whose host is lost loses its locks, and other processors time out instead of waiting forever', {
   timeout: 60_000,
 }, async () => {
   const { ad, advertiser } = await addAccount(database.pool);
@@ -18,7 +18,7 @@ it('a processor that vanishes with its locks is given up by the server, and mean
   const isLocked = new Promise<void>((resolve) => {
     locked = resolve;
   });
-  // Its host is gone: it says nothing more, and its connection stays open.
+  // Its host is lost: it sends nothing more, and its connection stays open.
   const vanished = inTransaction(
     elsewhere,
     async (connection) => {
@@ -35,7 +35,7 @@ it('a processor that vanishes with its locks is given up by the server, and mean
   const error: unknown = await chargeClicks(database.pool, [click], OPTIONS).catch((caught) => caught);
   expect(failureKind(error)).toBe('transient');
   expect(Date.now() - startedAt).toBeLessThan(14_500);
-  // The host hands it to the handler again.
+  // The dispatcher retries it.
   expect((await chargeClicks(database.pool, [click], OPTIONS)).outcomes).toMatchObject([
     { outcome: 'charged' },
   ]);

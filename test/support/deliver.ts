@@ -10,8 +10,8 @@ import type { Outcome } from '../../processor/charge/settlement.ts';
 const OPTIONS: ChargeOptions = { clickAgeMaxDays: 14 };
 
 /**
- * Delivers a batch twice, each time shuffled, and holds that the second time nothing happened. Answers what became
- * of each record the first time, in the order of the batch: `charged`, `over_budget: cap`, `rejected: too_old`, …
+ * Delivers a batch twice, each time shuffled, and expects that the second delivery changes nothing. Returns the outcome of each record
+ * of the first delivery, in the order of the batch: `charged`, `over_budget: cap`, `rejected: too_old`, …
  */
 export async function deliverTwice(
   pool: Pool,
@@ -40,22 +40,22 @@ export async function deliver(
     order.flatMap((index) => elsewhere(batch[index])),
     options,
   );
-  return batch.map((_, index) => inWords(outcomes[order.indexOf(index)]));
+  return batch.map((_, index) => outcomeText(outcomes[order.indexOf(index)]));
 }
 
-/** A copy as a broker brings it that was written to twice: only what has no key of ours is known by its place. */
+/** A copy of a record as a broker delivers it after it was published twice: a record without a key of Tollway is identified by its position. */
 function elsewhere(record: ReadRecord | undefined): readonly ReadRecord[] {
   if (record === undefined) return [];
   const foreign = record.is === 'unreadable' && record.from === null;
   return [foreign ? record : { ...record, position: `copy ${uuidV7()}` }];
 }
 
-export function inWords(outcome: Outcome | undefined): string {
+export function outcomeText(outcome: Outcome | undefined): string {
   if (!outcome) return 'no outcome';
   return outcome.reason === null ? outcome.outcome : `${outcome.outcome}: ${outcome.reason}`;
 }
 
-/** All that a second delivery may not change. Counters are summed: a watermark appends a row each time it comes. */
+/** Everything that a second delivery must not change. Counters are summed, because a watermark appends a row with each delivery. */
 async function settledRows(pool: Pool) {
   const { rows } = await pool.query(
     `select (select json_agg(l order by click_id) from ledger l) as ledger,
@@ -80,7 +80,7 @@ export function shuffle<T>(items: readonly T[]): T[] {
   return shuffled;
 }
 
-/** Asks the books, deep, and holds that all agrees and nothing is missing. */
+/** Reconciles with a recount, and expects that the books balance and no click is missing. */
 export async function expectBalanced(pool: Pool): Promise<Reconciliation> {
   const reconciliation = await reconcile(pool, { brokers: [postgresBacklog], deep: true });
   expect(reconciliation.problems).toEqual([]);
@@ -88,7 +88,7 @@ export async function expectBalanced(pool: Pool): Promise<Reconciliation> {
   return reconciliation;
 }
 
-/** Waits until so many statements of the pool's database wait for a lock. */
+/** Waits until `count` statements in the pool's database wait for a lock. */
 export async function untilWaitingForLock(pool: Pool, count = 1): Promise<void> {
   await expect
     .poll(
@@ -104,8 +104,8 @@ export async function untilWaitingForLock(pool: Pool, count = 1): Promise<void> 
     .toBeGreaterThanOrEqual(count);
 }
 
-/** How often each click of some has a row in the ledger and a dead letter, as `[ledger, letters]`. */
-export async function placesOf(pool: Pool, clickId: string): Promise<[number, number]> {
+/** Number of rows in the ledger and of dead letters of a click, as `[ledger, deadLetters]`. */
+export async function rowCountsOf(pool: Pool, clickId: string): Promise<[number, number]> {
   const { rows } = await pool.query<{ ledger: number; letters: number }>(
     `select (select count(*)::int from ledger where click_id = $1) as ledger,
        (select count(*)::int from dead_letter where click_id = $1) as letters`,
