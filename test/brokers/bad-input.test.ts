@@ -28,7 +28,7 @@ const secureSkipped = isSkipped(await secureKafkaIsMissing());
 const ownSkipped = isSkipped(await kafkaIsMissing('controllable'));
 const START_MAX_MS = 120_000;
 
-/** What a processor says and how it ends. */
+/** The output of a processor, and how it ends. */
 async function said(
   environment: TestEnvironment,
   env: Environment,
@@ -58,13 +58,16 @@ describe.skipIf(skipped).concurrent('a processor of Kafka', () => {
     env: Record<string, string> = {},
   ) => it(title, { timeout: 60_000 }, () => withEnvironment(server, work, env));
 
-  on('without a topic ends, and says which setting it is and how to make one', async (environment) => {
-    const { code, printed } = await said(environment, { KAFKA_TOPIC: 'of-nobody' });
-    expect(printed).toMatch(/KAFKA_TOPIC: there is no topic "of-nobody".*topics create/);
-    expect(code).toBe(1);
-  });
+  on(
+    'ends if its topic does not exist, and names the setting and the command that creates it',
+    async (environment) => {
+      const { code, printed } = await said(environment, { KAFKA_TOPIC: 'of-nobody' });
+      expect(printed).toMatch(/KAFKA_TOPIC: there is no topic "of-nobody".*topics create/);
+      expect(code).toBe(1);
+    },
+  );
 
-  on('says that partitions are too few, and works', async (environment) => {
+  on('warns of too few partitions, and reads', async (environment) => {
     const { broker, clicks, database } = environment;
     const running = await environment.run({ env: { KAFKA_PARTITIONS: '12' } });
     await untilSaid(
@@ -75,9 +78,9 @@ describe.skipIf(skipped).concurrent('a processor of Kafka', () => {
     await untilSettled(database.pool, 5);
   });
 
-  on('ends over a batch that it cannot read, and says where it lies', async (environment) => {
+  on('ends at a batch that it cannot read, and logs its position', async (environment) => {
     const { broker, clicks } = environment;
-    // Made so from the beginning: a topic that is changed goes on converting for a moment.
+    // Created with this compression: after a change, the broker converts batches for a moment longer.
     const topic = `${broker.config.KAFKA_TOPIC}-as-it-comes`;
     const configEntries = [{ name: 'compression.type', value: 'producer' }];
     await server.makeTopic({ ...broker.config, KAFKA_TOPIC: topic }, { configEntries });
@@ -97,7 +100,7 @@ describe.skipIf(skipped).concurrent('a processor of Kafka', () => {
     expect(code).toBe(1);
   });
 
-  on('takes records without headers, or with those of others, for clicks', async (environment) => {
+  on('charges clicks whose records have no headers or unknown ones', async (environment) => {
     const { broker, clicks, database } = environment;
     const kafka = new Kafka({ brokers: [server.server.brokers], logLevel: logLevel.NOTHING });
     const producer = kafka.producer({ allowAutoTopicCreation: false });
@@ -115,8 +118,8 @@ describe.skipIf(skipped).concurrent('a processor of Kafka', () => {
   });
 });
 
-describe.skipIf(ownSkipped)('a processor whose Kafka is not there', () => {
-  it('waits and names the setting, once, and begins when there is one', { timeout: 120_000 }, async () => {
+describe.skipIf(ownSkipped)('a processor without a reachable Kafka', () => {
+  it('waits, names the setting once, and reads when Kafka starts', { timeout: 120_000 }, async () => {
     const properties = { 'num.partitions': '1' };
     const server = kafkaForTests(await startKafka({ properties }));
     try {
@@ -141,7 +144,7 @@ describe.skipIf(ownSkipped)('a processor whose Kafka is not there', () => {
   });
 });
 
-describe.skipIf(secureSkipped).concurrent('a processor of a Kafka that asks who comes', () => {
+describe.skipIf(secureSkipped).concurrent('a processor of a Kafka with authentication', () => {
   let secure: SecureKafkaServer;
   let server: KafkaForTests;
   beforeAll(async () => {
@@ -166,7 +169,7 @@ describe.skipIf(secureSkipped).concurrent('a processor of a Kafka that asks who 
 
   for (const mechanism of ['plain', 'scram-sha-256', 'scram-sha-512']) {
     on(
-      `is let in by ${mechanism}`,
+      `logs in with ${mechanism}`,
       () => login(mechanism),
       async ({ broker, clicks, consume, database, spool }) => {
         await broker.publisher.publish(clicks(5));
@@ -178,7 +181,7 @@ describe.skipIf(secureSkipped).concurrent('a processor of a Kafka that asks who 
   }
 
   on(
-    'shows its certificate',
+    'charges clicks with a client certificate',
     () => login('plain', { KAFKA_TLS_CERT: secure.clientCertPath, KAFKA_TLS_KEY: secure.clientKeyPath }),
     async ({ broker, clicks, consume, database }) => {
       await broker.publisher.publish(clicks(5));
@@ -188,7 +191,7 @@ describe.skipIf(secureSkipped).concurrent('a processor of a Kafka that asks who 
   );
 
   it.each(['plain', 'scram-sha-256'])(
-    'with a wrong password ends, and names the settings (%s)',
+    'ends with a wrong password, and names the settings (%s)',
     { timeout: 60_000 },
     (mechanism) =>
       withEnvironment(
@@ -207,10 +210,10 @@ describe.skipIf(secureSkipped).concurrent('a processor of a Kafka that asks who 
   );
 
   it.each([
-    ['an authority that it does not know', { KAFKA_TLS_CA: '' }, /KAFKA_(TLS|BROKERS)/],
-    ['a file that is not there', { KAFKA_TLS_CA: '/nowhere/ca.pem' }, /KAFKA_TLS_CA: expected a PEM file/],
+    ['an unknown certificate authority', { KAFKA_TLS_CA: '' }, /KAFKA_(TLS|BROKERS)/],
+    ['a missing file', { KAFKA_TLS_CA: '/nowhere/ca.pem' }, /KAFKA_TLS_CA: expected a PEM file/],
     ['no encryption', { KAFKA_TLS: 'off', KAFKA_TLS_CA: '' }, /KAFKA_(TLS|BROKERS)/],
-  ])('says what is wrong: %s', { timeout: 60_000 }, (_, env, what) =>
+  ])('names the wrong setting: %s', { timeout: 60_000 }, (_, env, what) =>
     withEnvironment(
       server,
       async (environment) => {
@@ -222,8 +225,8 @@ describe.skipIf(secureSkipped).concurrent('a processor of a Kafka that asks who 
   );
 });
 
-describe('a topic', () => {
-  it('is not made where there is no Kafka: the setting is named', { timeout: 60_000 }, async () => {
+describe('topics create', () => {
+  it('names the setting if Kafka does not answer', { timeout: 60_000 }, async () => {
     const [port] = await freePorts(1);
     const config = parseConfig({ BROKER: 'kafka', KAFKA_BROKERS: `127.0.0.1:${port}` });
     await expect(createTopic(config, silent)).rejects.toThrow(
@@ -241,13 +244,16 @@ describe.concurrent('a processor of Kinesis', () => {
   const on = (title: string, work: (environment: TestEnvironment) => Promise<void>) =>
     it(title, { timeout: 60_000 }, () => withEnvironment(server, work));
 
-  on('without a stream ends, and says which setting it is and how to make one', async (environment) => {
-    const { code, printed } = await said(environment, { KINESIS_STREAM: 'of-nobody' });
-    expect(printed).toMatch(/KINESIS_STREAM: there is no stream "of-nobody".*topics create/);
-    expect(code).toBe(1);
-  });
+  on(
+    'ends if its stream does not exist, and names the setting and the command that creates it',
+    async (environment) => {
+      const { code, printed } = await said(environment, { KINESIS_STREAM: 'of-nobody' });
+      expect(printed).toMatch(/KINESIS_STREAM: there is no stream "of-nobody".*topics create/);
+      expect(code).toBe(1);
+    },
+  );
 
-  on('without a region, or with one that cannot be, ends and names it', async (environment) => {
+  on('ends without a region or with an invalid one, and names it', async (environment) => {
     for (const AWS_REGION of [undefined, '', 'eu west']) {
       const { code, printed } = await said(environment, { AWS_REGION, AWS_CONFIG_FILE: '/nowhere/at/all' });
       expect(printed).toMatch(/AWS_REGION: expected the region of the stream, such as eu-west-1/);
@@ -255,7 +261,7 @@ describe.concurrent('a processor of Kinesis', () => {
     }
   });
 
-  on('without credentials ends, and says where they are sought', async (environment) => {
+  on('ends without credentials, and says where it looked for them', async (environment) => {
     const nothing = '/nowhere/at/all';
     const env = {
       AWS_ACCESS_KEY_ID: '',
@@ -269,7 +275,7 @@ describe.concurrent('a processor of Kinesis', () => {
     expect(code).toBe(1);
   });
 
-  on('whose address is wrong waits and names it, once', async (environment) => {
+  on('waits if the endpoint is wrong, and names it once', async (environment) => {
     const [port] = await freePorts(1);
     const running = await environment.run({ env: { KINESIS_ENDPOINT: `http://127.0.0.1:${port}` } });
     await untilSaid(running, /KINESIS_ENDPOINT: http:\/\/127\.0\.0\.1:\d+ does not answer/);
@@ -283,8 +289,7 @@ describe.concurrent('a processor of Kinesis', () => {
 const SNAPPY_BLOCK_MAX = 32_768;
 
 /**
- * Snappy without compressing: literals alone, in the framing of Kafka's clients. The broker looks into every batch that it
- * takes, so it has to be right. https://github.com/google/snappy/blob/main/format_description.txt
+ * Snappy as uncompressed literals, in the framing of Kafka's clients. It must be valid, because the broker validates every batch. https://github.com/google/snappy/blob/main/format_description.txt
  */
 function storedSnappy(bytes: Buffer): Buffer {
   const parts = [Buffer.from([0x82, ...Buffer.from('SNAPPY'), 0]), int32(1), int32(1)];

@@ -5,36 +5,36 @@ import type { Pool } from '../../common/postgres/postgres.ts';
 import type { BrokerRecord } from '../../contract/click-event.ts';
 import type { TestDatabase } from '../support/database.ts';
 
-/** Partitions or shards of what `open` makes. */
+/** Number of partitions or shards of a topic or stream that `open` creates. */
 export const SLOTS = 3;
 
-/** One kind of broker, as the contract knows it. */
+/** One kind of broker, for the tests that run on every broker. */
 export type Driver = {
   readonly name: 'postgres' | 'kafka' | 'kinesis';
-  /** Whether what is settled is remembered by position; otherwise the record itself is marked. */
+  /** Whether the broker has checkpoints; otherwise the record itself is marked as settled. */
   readonly hasCheckpoints: boolean;
-  /** Whether its server can be frozen by itself: the Postgres broker's is everybody's. */
+  /** Whether its server can be frozen alone. The Postgres broker's server is that of all tests. */
   readonly canFreeze: boolean;
-  /** One line that says what to install, or `null`. */
+  /** What to install, in one line, or `null`. */
   readonly missing: () => Promise<string | null>;
-  /** Starts a real server, or finds one. Once a file. */
+  /** Starts a real server, or uses a running one. Called once for each test file. */
   readonly start: () => Promise<Server>;
 };
 
 export type Server = {
-  /** Makes a topic or stream of its own, for the ledger of a database; `more` are settings. */
+  /** Creates a topic or stream for the ledger of a database; `more` are settings. */
   readonly open: (database: TestDatabase, more?: Record<string, string>) => Promise<Broker>;
   /**
-   * Kills the server without a word, does something, and starts it again with what it had. Of the Postgres broker, which
-   * is the server of all tests, it breaks the connections to one database. `null` where the server is not ours.
+   * Kills the server, runs `during`, and starts the server again with its data. For the Postgres broker, whose server is that of all
+   * tests, breaks the connections to one database. `null` if the tests did not start the server.
    */
   readonly outage: Interruption | null;
-  /** The same with a server that is there and does not answer. `null` likewise. */
+  /** The same with a server that accepts connections and does not answer. `null` likewise. */
   readonly freeze: Interruption | null;
   readonly stop: () => Promise<void>;
 };
 
-export type Interruption = (database: TestDatabase, meanwhile: () => Promise<void>) => Promise<void>;
+export type Interruption = (database: TestDatabase, during: () => Promise<void>) => Promise<void>;
 
 /** A topic or stream, or the Postgres broker of one database. */
 export type Broker = {
@@ -42,18 +42,18 @@ export type Broker = {
   readonly env: Record<string, string>;
   readonly config: Config;
   readonly publisher: Publisher;
-  /** Every broker that may hold clicks, for `reconcile`. */
+  /** The backlogs of every broker that can hold clicks, for `reconcile`. */
   readonly backlogs: readonly BrokerBacklog[];
-  /** Puts records, whatever they are, into the partition or shard of that index, together. */
+  /** Publishes any records together into the partition or shard of that index. */
   readonly publishTo: (slot: number, records: readonly BrokerRecord[]) => Promise<void>;
-  /** Ways for what was read to be forgotten outside the ledger, each by its name; none for a broker without checkpoints. */
+  /** Actions that delete positions outside the ledger, by name; none for a broker without checkpoints. */
   readonly forget: Readonly<Record<string, (pool: Pool) => Promise<void>>>;
-  /** How the place of a record in a slot reads. */
+  /** The pattern of the position of a record in a partition or shard. */
   readonly place: (slot: number) => RegExp;
   readonly close: () => Promise<void>;
 };
 
-/** What is put into the environment of a process, so that tests do not wait for what can be shorter. */
+/** Settings that make processes poll faster, so that tests wait less. */
 export const QUICK: Record<string, string> = {
   BATCH_SIZE: '100',
   BATCH_WINDOW_MS: '20',
@@ -62,12 +62,12 @@ export const QUICK: Record<string, string> = {
   LOG_LEVEL: 'info',
 };
 
-/** Does something between the two halves of an interruption; the second comes whatever happens. */
+/** Runs `during` between the start and the end of an interruption, and always ends the interruption. */
 export function between(begin: () => Promise<void>, end: () => Promise<void>): Interruption {
-  return async (_, meanwhile) => {
+  return async (_, during) => {
     await begin();
     try {
-      await meanwhile();
+      await during();
     } finally {
       await end();
     }

@@ -3,7 +3,7 @@ import { kafkaDriver } from './kafka-broker.ts';
 import { kinesisDriver } from './kinesis-broker.ts';
 import { postgresDriver } from './postgres-broker.ts';
 
-/** Every broker there is, each with whether it can be tested here. */
+/** Every broker, each with whether it can be tested here. */
 export const drivers = await Promise.all(
   [postgresDriver, kafkaDriver, kinesisDriver].map(async (driver) => {
     const line = await driver.missing();

@@ -19,7 +19,7 @@ import { TestSpool } from '../support/records.ts';
 const database = testDatabase();
 let count = 0;
 
-/** A source of its own, with checkpoints. */
+/** Creates a source with checkpoints. */
 async function sourceOf(positions: Record<string, string>): Promise<string> {
   count += 1;
   const source = `test ${count}`;
@@ -30,7 +30,7 @@ async function sourceOf(positions: Record<string, string>): Promise<string> {
 const read = async (source: string) => Object.fromEntries(await readCheckpoints(database.pool, source));
 
 describe('the checkpoints of a source', () => {
-  it('begin where they are told to, once', async () => {
+  it('begin at the given positions, once', async () => {
     const source = await sourceOf({ a: '5', b: '7' });
     await beginCheckpoints(
       database.pool,
@@ -43,7 +43,7 @@ describe('the checkpoints of a source', () => {
     expect(await read(source)).toEqual({ a: '5', b: '7', c: '2' });
   });
 
-  it('move, and say where they are now', async () => {
+  it('move, and return their positions', async () => {
     const source = await sourceOf({ a: '5', b: '7' });
     const moves = [
       { partition: 'a', known: '5', next: '9' },
@@ -59,7 +59,7 @@ describe('the checkpoints of a source', () => {
     expect(await read(source)).toEqual({ a: '9', b: '7' });
   });
 
-  it('do not move for somebody who believes them to be elsewhere, who learns where they are', async () => {
+  it('do not move from another position than the known one, and return the current positions', async () => {
     const source = await sourceOf({ a: '5' });
     expect(await resetCheckpoints(database.pool, source, () => '2')).toEqual(new Map([['a', '5']]));
     const moves = [
@@ -73,7 +73,7 @@ describe('the checkpoints of a source', () => {
     expect(await read(source)).toEqual({ a: '2' });
   });
 
-  it('stay where they are when the database has lost a commit that we were told of', async () => {
+  it('do not move when the database has lost a confirmed commit', async () => {
     const { ad } = await addAccount(database.pool);
     const spool = new TestSpool();
     const [charged, rejected, lost] = [
@@ -102,7 +102,7 @@ describe('the checkpoints of a source', () => {
     });
   });
 
-  it('move past a commit of a day that the ledger has closed meanwhile', async () => {
+  it('move past a commit of a day that the ledger has closed since', async () => {
     const source = await sourceOf({ a: '5' });
     const closed = uuidV7(Date.now() - 300 * DAY_MS);
     const moves = [{ partition: 'a', known: '5', next: '9' }];
@@ -114,7 +114,7 @@ describe('the checkpoints of a source', () => {
     });
   });
 
-  it('move once of two who move them at the same time', async () => {
+  it('move for one of two sources that move them at the same time', async () => {
     const source = await sourceOf({ a: '0' });
     const movers = Array.from({ length: 10 }, (_, index) =>
       moveCheckpoints(database.pool, source, [{ partition: 'a', known: '0', next: String(index + 1) }], []),
@@ -125,7 +125,7 @@ describe('the checkpoints of a source', () => {
   });
 });
 
-it('that cannot be moved are a warning at once, a metric, and a line when they are moved again', async () => {
+it('checkpoints that cannot be moved are logged at once, counted in a metric, and logged when they move again', async () => {
   const metrics = createMetrics();
   const lines: Record<string, unknown>[] = [];
   const logger = pino({ level: 'info' }, { write: (line) => lines.push(JSON.parse(line)) });
@@ -152,7 +152,7 @@ it('that cannot be moved are a warning at once, a metric, and a line when they a
 });
 
 describe('the offset tracker of a partition', () => {
-  it('moves only as far as everything is settled: a fast batch does not move it past a slow one', () => {
+  it('moves only up to the first unsettled batch: a fast batch does not move it past a slow one', () => {
     const tracker = new OffsetTracker('0');
     const slow = tracker.add('10', 1_000, 10);
     const fast = tracker.add('20', 2_000, 10);

@@ -27,10 +27,10 @@ import {
 } from './test-environment.ts';
 
 const CHILD = 'test/brokers/children/consumer.ts';
-/** A first start may have to fetch Kafka. */
+/** The first start can include a download of Kafka. */
 const START_MAX_MS = 120_000;
 
-/** Without watermarks in between: what an interruption meets is a batch. */
+/** Without watermarks in between, so that an interruption affects a batch. */
 const QUIET = { batchMax: 50, watermarkIntervalMs: 60_000 };
 
 describe.each(drivers)('$name', ({ driver, skipped }) => {
@@ -44,43 +44,46 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
   describe.skipIf(skipped).concurrent('consumed', () => {
     const on = (title: string, work: (environment: TestEnvironment) => Promise<void>) =>
       it(title, { timeout: 120_000 }, () => withEnvironment(server, work));
-    /** For brokers that remember by position, and keep what is settled. */
+    /** For brokers with checkpoints, which keep settled records. */
     const withCheckpoints: typeof on = driver.hasCheckpoints ? on : () => undefined;
 
-    on('acknowledges nothing before it is committed, whatever overtakes what', async (environment) => {
-      const { database, broker, clicks } = environment;
-      const held = gate();
-      const reached = gate();
-      let deliveries = 0;
-      const holdFirst =
-        (submit: Submit): Submit =>
-        async (records, signal) => {
-          deliveries += 1;
-          if (deliveries === 1) {
-            reached.open();
-            await held.opened;
-          }
-          await submit(records, signal);
-        };
-      const consumer = await environment.consume({ wrap: holdFirst });
-      await broker.publishTo(0, clicks(20));
-      await reached.opened;
-      await broker.publishTo(0, clicks(30));
-      await untilSettled(database.pool, 30, consumer);
-      await untilCheckpointed(environment);
-      await broker.publisher.publishEverywhere(environment.spool.watermark());
-      // What was overtaken is with the broker still, as the books see it.
-      const reconciliation = await expectTrueBooks(environment);
-      expect(reconciliation).toMatchObject({ accepted: environment.spool.accepted, inFlight: 20 });
-      expect(reconciliation.charged).toBe(environment.spool.accepted - 20);
-      held.open();
-      await untilSettled(database.pool, environment.spool.accepted, consumer);
-      await consumer.stop();
-      await expectAllCharged(environment);
-      expect(await consumer.duplicates()).toBe(0);
-    });
+    on(
+      'acknowledges no record before its commit, even if a later batch is settled first',
+      async (environment) => {
+        const { database, broker, clicks } = environment;
+        const held = gate();
+        const reached = gate();
+        let deliveries = 0;
+        const holdFirst =
+          (submit: Submit): Submit =>
+          async (records, signal) => {
+            deliveries += 1;
+            if (deliveries === 1) {
+              reached.open();
+              await held.opened;
+            }
+            await submit(records, signal);
+          };
+        const consumer = await environment.consume({ wrap: holdFirst });
+        await broker.publishTo(0, clicks(20));
+        await reached.opened;
+        await broker.publishTo(0, clicks(30));
+        await untilSettled(database.pool, 30, consumer);
+        await untilCheckpointed(environment);
+        await broker.publisher.publishEverywhere(environment.spool.watermark());
+        // The slow batch is still in the broker, and reconciliation counts it as in flight.
+        const reconciliation = await expectTrueBooks(environment);
+        expect(reconciliation).toMatchObject({ accepted: environment.spool.accepted, inFlight: 20 });
+        expect(reconciliation.charged).toBe(environment.spool.accepted - 20);
+        held.open();
+        await untilSettled(database.pool, environment.spool.accepted, consumer);
+        await consumer.stop();
+        await expectAllCharged(environment);
+        expect(await consumer.duplicates()).toBe(0);
+      },
+    );
 
-    on('gives a batch again whose consumer died before the commit', async (environment) => {
+    on('delivers a batch again whose consumer died before the commit', async (environment) => {
       await environment.publishEverySlot(20);
       const { ended } = await environment.run({ script: CHILD, env: { CRASH: 'before' } });
       expect(await ended).toBe(null);
@@ -92,7 +95,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
     });
 
     on(
-      'gives a batch again whose consumer died after the commit, and it is charged once',
+      'delivers a batch again whose consumer died after the commit, and its clicks are charged once',
       async (environment) => {
         await environment.publishEverySlot(20);
         const { ended } = await environment.run({ script: CHILD, env: { CRASH: 'after' } });
@@ -107,7 +110,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
     );
 
     on(
-      'gives a slow batch again that was overtaken by a fast one when its consumer died',
+      'delivers a slow batch again if its consumer dies after a later, fast batch was settled',
       async (environment) => {
         const { database, broker, clicks } = environment;
         const { printed, kill } = await environment.run({ script: CHILD, env: { CRASH: 'hold' } });
@@ -138,23 +141,26 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
       await expectAllCharged(environment);
     });
 
-    on('drains on SIGTERM: what was taken is settled, and nobody is given it again', async (environment) => {
-      const { pool } = environment.database;
-      await slowDown(pool, 0.1);
-      const total = await publishBacklog(environment);
-      const first = await environment.run({ env: { BATCH_SIZE: '20' } });
-      await until('some settled clicks', async () => (await countSettled(pool)) > 60);
-      const code = await first.kill('SIGTERM');
-      expect({ code, printed: first.printed() }).toMatchObject({ code: 0 });
-      expect(await countSettled(pool)).toBeLessThan(total);
-      const consumer = await environment.consume();
-      await untilSettled(pool, total, consumer);
-      await consumer.stop();
-      expect(await consumer.duplicates()).toBe(0);
-      await expectAllCharged(environment);
-    });
+    on(
+      'drains on SIGTERM: the records that were read are settled and are not read again',
+      async (environment) => {
+        const { pool } = environment.database;
+        await slowDown(pool, 0.1);
+        const total = await publishBacklog(environment);
+        const first = await environment.run({ env: { BATCH_SIZE: '20' } });
+        await until('some settled clicks', async () => (await countSettled(pool)) > 60);
+        const code = await first.kill('SIGTERM');
+        expect({ code, printed: first.printed() }).toMatchObject({ code: 0 });
+        expect(await countSettled(pool)).toBeLessThan(total);
+        const consumer = await environment.consume();
+        await untilSettled(pool, total, consumer);
+        await consumer.stop();
+        expect(await consumer.duplicates()).toBe(0);
+        await expectAllCharged(environment);
+      },
+    );
 
-    on('goes on where it was left, and reads nothing twice', async (environment) => {
+    on('continues after the last settled record, and reads none twice', async (environment) => {
       const { pool } = environment.database;
       for (let round = 1; round <= 3; round += 1) {
         await environment.publishEverySlot(10);
@@ -167,7 +173,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
       await expectAllCharged(environment);
     });
 
-    on('begins with the first record where nothing says where to begin', async (environment) => {
+    on('begins with the first record if there is no checkpoint', async (environment) => {
       await environment.publishEverySlot(30);
       const consumer = await environment.consume();
       await untilSettled(environment.database.pool, environment.spool.accepted, consumer);
@@ -192,7 +198,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
     });
 
     on(
-      'charges again by itself what a restored ledger has lost, and reads again when it is told to',
+      'charges again the clicks that a restored ledger has lost, and reads again after a rewind',
       async (environment) => {
         const { pool } = environment.database;
         const since = new Date(Date.now() - 1_000);
@@ -207,7 +213,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
         await second.stop();
 
         const restored = await environment.consume({ env: { DATABASE_URL: backup.url } });
-        // The Postgres broker goes back in time with the ledger, and what came since is gone with it.
+        // The Postgres broker is restored with the ledger, so clicks that were published since are lost.
         const held = driver.hasCheckpoints ? partOne + partTwo : partOne;
         await untilSettled(backup.pool, held, restored);
         expect(await restored.duplicates()).toBe(0);
@@ -239,7 +245,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
       },
     );
 
-    on('is shared by consumers that come, leave and die', async (environment) => {
+    on('is shared by consumers that join, leave and die', async (environment) => {
       const { pool } = environment.database;
       const taken = { one: 0, two: 0 };
       const counting =
@@ -249,7 +255,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
           await submit(records, signal);
           taken[who] += records.filter(({ is }) => is === 'click').length;
         };
-      /** Publishes to every partition, until something holds. */
+      /** Publishes to every partition until `holds` resolves to true. */
       const publishUntil = async (what: string, holds: () => boolean | Promise<boolean>) => {
         await until(
           what,
@@ -283,7 +289,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
     });
 
     on(
-      'keeps poison and what is foreign as dead letters, to the last byte, and charges the neighbours',
+      'stores poison and foreign records as dead letters with all their bytes, and charges the others',
       async (environment) => {
         const { broker, clicks, database, spool } = environment;
         const poison = clicks(1);
@@ -316,7 +322,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
           expect(found.get(key)).toMatchObject({ reason: 'malformed' });
           expect(value.equals(found.get(key).raw)).toBe(true);
         }
-        // A record without a key of ours is identified by its place and by its bytes.
+        // A record without a key of Tollway is identified by its position and its bytes.
         const { identity } = found.get('of somebody else');
         const hash = createHash('sha256').update('{"order": 7}').digest('hex');
         const [, place, bytes] = /^position (.*) ([0-9a-f]{16})$/.exec(identity) ?? [];
@@ -330,7 +336,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
       },
     );
 
-    on('says how much waits and for how long', async (environment) => {
+    on('measures how many records wait and for how long', async (environment) => {
       const { ads, broker, spool, clicks } = environment;
       const held = gate();
       let taken = 0;
@@ -374,7 +380,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
         await environment.publishEverySlot(5);
         const second = await environment.consume({ env });
         await untilSettled(pool, environment.spool.accepted - skipped, second);
-        // The books know what was left out, once a watermark has told them.
+        // Reconciliation counts the skipped clicks as missing once a watermark has arrived.
         await environment.broker.publisher.publishEverywhere(environment.spool.watermark());
         const ask = () => reconcile(pool, { brokers: environment.broker.backlogs });
         await until('the watermark', async () => (await ask()).missing > 0, 10_000);
@@ -385,7 +391,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
     );
   });
 
-  // What is done to the server is done to all: one after the other.
+  // An interruption of the server affects every test, so these run one after the other.
   describe.skipIf(skipped)('interrupted', () => {
     const on = (
       title: string,
@@ -395,11 +401,11 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
       if (how === 'freeze' && !driver.canFreeze) return;
       it(title, { timeout: 120_000 }, (context) => {
         const interrupt = server[how];
-        if (!interrupt) return context.skip('this server is not ours to interrupt so');
+        if (!interrupt) return context.skip('the tests did not start this server and cannot interrupt it');
         return withEnvironment(server, (environment) => work(environment, interrupt));
       });
     };
-    /** Appends clicks until something holds; answers those that were accepted. */
+    /** Appends clicks until `holds` is true; returns those that were accepted. */
     const appendUntil = async (
       environment: TestEnvironment,
       spool: Spool,
@@ -424,7 +430,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
       const { values } = await metrics.relayBatches.get();
       return values.find(({ labels }) => labels.result === 'failed')?.value ?? 0;
     };
-    /** Ends the relay and holds that every click arrived once, under its own id. */
+    /** Ends the relay and expects that every click arrived once, under its own id. */
     const expectAllThere = async (
       environment: TestEnvironment,
       spool: Spool,
@@ -445,7 +451,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
     };
 
     on(
-      'by the end of the server in the middle of traffic, loses nothing and goes on by itself',
+      'by a crash of the server during traffic loses no click and continues by itself',
       'outage',
       async (environment, outage) => {
         const spool = openSpool();
@@ -465,7 +471,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
     );
 
     on(
-      'by a server that is there and does not answer, loses nothing, says so within 10 s and goes on by itself',
+      'by a server that does not answer loses no click, is reported within 10 s and continues by itself',
       'freeze',
       async (environment, freeze) => {
         const spool = openSpool();
@@ -502,7 +508,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
   });
 });
 
-/** Reads a page of an operations port; fails when the answer takes a second or longer. */
+/** Reads a page of an operations port; throws if the response takes a second or longer. */
 async function readSignal(url: string): Promise<{ status: number; text: string }> {
   const response = await fetch(url, { signal: AbortSignal.timeout(1_000) }).catch((cause) => {
     throw new Error(`Expected an answer of ${url} within 1 s`, { cause });

@@ -25,7 +25,7 @@ const missing = await jarsAreMissing();
 const skipped = isSkipped(missing === null ? null : `A Kafka cluster is missing: install ${missing}`);
 
 describe.skipIf(skipped)('a publisher to a cluster of Kafka', () => {
-  it('does not call published what was for a broker that has just given its partition to another', {
+  it('does not report records as published that it sent to a broker which has just lost its partition', {
     timeout: 120_000,
   }, async () => {
     const cluster = await startKafkaCluster();
@@ -67,7 +67,7 @@ describe.skipIf(skipped)('a publisher to a cluster of Kafka', () => {
         'broker 1 to lead all partitions',
         async () => (await leaders())?.every((leader) => leader === 1) ?? false,
       );
-      // As the relay does: what is rejected is sent again, what is not is forgotten.
+      // As the relay does: rejected records are sent again, others are forgotten.
       const batch = clicks();
       await until('the batch to be published', () =>
         publisher.publish(batch).then(
@@ -93,7 +93,7 @@ describe.each(drivers.filter(({ name }) => name !== 'postgres'))(
     afterAll(() => server?.stop());
 
     it.skipIf(skipped)(
-      'reads again what a failover has lost although no checkpoint had passed it',
+      'reads clicks again whose commits a failover has lost before a checkpoint had passed them',
       { timeout: 60_000 },
       () =>
         withEnvironment(server, async (environment) => {
@@ -103,7 +103,7 @@ describe.each(drivers.filter(({ name }) => name !== 'postgres'))(
           await untilSettled(database.pool, 10, consumer);
           await untilCheckpointed(environment);
           const standby = await backUp(environment);
-          // The last commits before a crash: clicks are settled, and the checkpoint is half a second away.
+          // The last commits before a crash: clicks are settled, and no checkpoint has passed them yet.
           const lock = await database.pool.connect();
           lock.on('error', () => undefined);
           await lock.query('begin');
@@ -149,7 +149,7 @@ describe.each(drivers.filter(({ name }) => name !== 'postgres'))(
     );
 
     it.skipIf(skipped)(
-      'that stops while checkpoints are being written writes the last one too',
+      'writes the last checkpoint if it stops while checkpoints are written',
       { timeout: 60_000 },
       () =>
         withEnvironment(server, async (environment) => {
@@ -182,7 +182,7 @@ describe.each(drivers.filter(({ name }) => name !== 'postgres'))(
   },
 );
 
-/** Undoes the transactions that charged clicks, as a failover to a standby does that had not got them. */
+/** Undoes the transactions that charged clicks, as a failover to a standby that had not received them. */
 async function loseCommits(pool: Pool, clickIds: readonly string[]): Promise<void> {
   await inTransaction(pool, async (connection) => {
     const clicks = [clickIds];

@@ -10,11 +10,11 @@ import { makeTopic } from '../support/kafka-topic.ts';
 import { silent } from '../support/loggers.ts';
 import { type Broker, between, type Driver, QUICK, type Server, SLOTS } from './broker.ts';
 
-/** A server with connections of our own to it, beside those that are tested. */
+/** A server, with connections of the tests besides those under test. */
 export type KafkaForTests = Server & {
   readonly server: KafkaServer;
   readonly admin: () => Promise<Admin>;
-  /** Makes a topic by hand, with properties that `topics create` would not choose. */
+  /** Creates a topic with properties that `topics create` does not choose. */
   readonly makeTopic: (config: Config, more?: Partial<ITopicConfig>) => Promise<void>;
   readonly produce: (
     topic: string,
@@ -52,7 +52,7 @@ export function kafkaForTests(server: KafkaServer): KafkaForTests {
     const options = { topic, acks: -1, messages, compression: compression ?? CompressionTypes.None };
     const written = await (await producer()).send(options);
     if (written.length > 0) return;
-    // In silence it leaves out what goes to a partition that it does not know yet.
+    // kafkajs silently skips records for a partition that it does not know yet.
     await (await producer()).disconnect();
     delete opened.producer;
     const [again] = await (await producer()).send(options);

@@ -31,12 +31,12 @@ afterAll(() => server?.stop());
 const lost = async ({ metrics }: Consumer) => (await metrics.brokerLost.get()).values[0]?.value ?? 0;
 const alarms = ({ logged }: Consumer) => logged.filter(({ level }) => level >= ERROR).map(({ msg }) => msg);
 
-/** Has the broker delete the records of a partition up to an offset. */
+/** Makes the broker delete the records of a partition up to an offset. */
 async function deleteRecords({ broker }: TestEnvironment, partition: number, offset: number): Promise<void> {
   const { KAFKA_TOPIC: topic } = broker.config;
   const admin = await server.admin();
   await admin.fetchTopicMetadata({ topics: [topic] });
-  // On a busy machine its client learns late who leads a partition.
+  // On a busy machine the client gets the leader of a partition late.
   const deleted = () =>
     admin.deleteTopicRecords({ topic, partitions: [{ partition, offset: String(offset) }] }).then(
       () => true,
@@ -52,7 +52,7 @@ describe.skipIf(skipped).concurrent('a consumer of Kafka', () => {
     env: Record<string, string> = {},
   ) => it(title, { timeout: 120_000 }, () => withEnvironment(server, work, env));
 
-  on('raises the alarm when the broker has deleted what it has not read', async (environment) => {
+  on('logs an error and counts lost records when the broker has deleted unread ones', async (environment) => {
     const { broker, clicks, database } = environment;
     await broker.publishTo(0, clicks(10));
     const before = await environment.consume();
@@ -67,7 +67,7 @@ describe.skipIf(skipped).concurrent('a consumer of Kafka', () => {
       'The broker has deleted records that were not read: 7, from offset 10 on',
     ]);
     expect(await countSettled(database.pool)).toBe(23);
-    // Known from now on: the next one has nothing to say.
+    // The checkpoint is correct now, so the next consumer logs nothing.
     await untilCheckpointed(environment);
     await after.stop();
     const next = await environment.consume();
@@ -77,7 +77,7 @@ describe.skipIf(skipped).concurrent('a consumer of Kafka', () => {
   });
 
   on(
-    'raises the alarm when that happens while it runs',
+    'logs an error and counts lost records when the broker deletes unread ones while it runs',
     async (environment) => {
       const { broker, clicks, database } = environment;
       const held = gate();
@@ -90,7 +90,7 @@ describe.skipIf(skipped).concurrent('a consumer of Kafka', () => {
           await delivered;
         },
       });
-      // Until it is full, so that the rest stays with the broker.
+      // Until the sink is full, so that the rest stays in the broker.
       for (let round = 0; round < 60; round += 1) await broker.publishTo(0, clicks(10));
       await until('something to be taken', () => taken > 0);
       await deleteRecords(environment, 0, 600);
@@ -105,7 +105,7 @@ describe.skipIf(skipped).concurrent('a consumer of Kafka', () => {
     { BATCH_SIZE: '10' },
   );
 
-  on('reads all that there is when its topic was made anew', async (environment) => {
+  on('reads all records after its topic was created again', async (environment) => {
     const { broker, clicks, database } = environment;
     const { KAFKA_TOPIC: topic } = broker.config;
     for (let slot = 0; slot < SLOTS; slot += 1) await broker.publishTo(slot, clicks(20));
@@ -121,7 +121,7 @@ describe.skipIf(skipped).concurrent('a consumer of Kafka', () => {
         () => false,
       ),
     );
-    // Fewer than were read of the old one, then more.
+    // First fewer records than were read of the old topic, then more.
     await until('clicks to be published', () =>
       broker.publishTo(0, clicks(5)).then(
         () => true,
@@ -147,29 +147,26 @@ describe.skipIf(skipped).concurrent('a consumer of Kafka', () => {
     expect(consumer.failure()).toBe(null);
   });
 
-  on(
-    'keeps its very first start though the group was only said to have taken an offset',
-    async (environment) => {
-      const env = { START_POSITION: 'latest' };
-      const skipped = await environment.publishEverySlot(5);
-      const first = await environment.consume({ env });
-      // As kafkajs does while it is about to join again.
-      const { consumer } = first.source as unknown as { consumer: { commitOffsets: () => Promise<void> } };
-      consumer.commitOffsets = async () => {};
-      await until('it to have joined', () => first.source.problems().length === 0);
-      await environment.publishEverySlot(5);
-      await untilSettled(environment.database.pool, environment.spool.accepted - skipped, first);
-      await first.stop();
-      const second = await environment.consume({ env });
-      await environment.publishEverySlot(5);
-      await untilSettled(environment.database.pool, environment.spool.accepted - skipped, second);
-      await second.stop();
-      expect(await countSettled(environment.database.pool)).toBe(environment.spool.accepted - skipped);
-      expect(alarms(second)).toEqual([]);
-    },
-  );
+  on('keeps START_POSITION until the group has really stored an offset', async (environment) => {
+    const env = { START_POSITION: 'latest' };
+    const skipped = await environment.publishEverySlot(5);
+    const first = await environment.consume({ env });
+    // As kafkajs does while it is about to rejoin.
+    const { consumer } = first.source as unknown as { consumer: { commitOffsets: () => Promise<void> } };
+    consumer.commitOffsets = async () => {};
+    await until('it to have joined', () => first.source.problems().length === 0);
+    await environment.publishEverySlot(5);
+    await untilSettled(environment.database.pool, environment.spool.accepted - skipped, first);
+    await first.stop();
+    const second = await environment.consume({ env });
+    await environment.publishEverySlot(5);
+    await untilSettled(environment.database.pool, environment.spool.accepted - skipped, second);
+    await second.stop();
+    expect(await countSettled(environment.database.pool)).toBe(environment.spool.accepted - skipped);
+    expect(alarms(second)).toEqual([]);
+  });
 
-  on('reads what is compressed with gzip and zstd, batch by batch', async (environment) => {
+  on('reads batches compressed with gzip and zstd', async (environment) => {
     const { broker, clicks, database } = environment;
     const { KAFKA_TOPIC: topic } = broker.config;
     await (await server.admin()).alterConfigs({
@@ -183,38 +180,41 @@ describe.skipIf(skipped).concurrent('a consumer of Kafka', () => {
     await expectAllCharged(environment);
   });
 
-  on('takes records without a key, a value or headers for what they are', async (environment) => {
-    const { broker, clicks, database } = environment;
-    const [unkeyed] = clicks(1);
-    const consumer = await environment.consume();
-    await broker.publishTo(2, [
-      { key: null, value: Buffer.from('nobody knows') },
-      { key: 'empty', value: null },
-      { key: null, value: null },
-      { key: null, value: unkeyed?.value ?? null },
-      ...clicks(5),
-    ]);
-    await untilSettled(database.pool, 6, consumer);
-    const letters = async () =>
-      (await database.pool.query('select identity, record_key, raw, detail from dead_letter order by id'))
-        .rows;
-    await until('three dead letters', async () => (await letters()).length === 3);
-    const found = await letters();
-    expect(found).toMatchObject([
-      { record_key: null, raw: Buffer.from('nobody knows') },
-      { record_key: 'empty', raw: null, detail: 'Expected a click event, got null' },
-      { record_key: null, raw: null },
-    ]);
-    const { KAFKA_TOPIC: topic } = broker.config;
-    // The place, and the bytes where there are some.
-    const hash = createHash('sha256').update('nobody knows').digest('hex').slice(0, 16);
-    const places = [`0 ${hash}`, '1', '2'].map((at) => `position ${topic}/2@${at}`);
-    expect(found.map(({ identity }) => identity)).toEqual(places);
-    expect((await consumer.metrics.foreignRecords.get()).values[0]?.value).toBe(3);
-  });
+  on(
+    'stores records that are no clicks as dead letters, and charges a click without a key',
+    async (environment) => {
+      const { broker, clicks, database } = environment;
+      const [unkeyed] = clicks(1);
+      const consumer = await environment.consume();
+      await broker.publishTo(2, [
+        { key: null, value: Buffer.from('nobody knows') },
+        { key: 'empty', value: null },
+        { key: null, value: null },
+        { key: null, value: unkeyed?.value ?? null },
+        ...clicks(5),
+      ]);
+      await untilSettled(database.pool, 6, consumer);
+      const letters = async () =>
+        (await database.pool.query('select identity, record_key, raw, detail from dead_letter order by id'))
+          .rows;
+      await until('three dead letters', async () => (await letters()).length === 3);
+      const found = await letters();
+      expect(found).toMatchObject([
+        { record_key: null, raw: Buffer.from('nobody knows') },
+        { record_key: 'empty', raw: null, detail: 'Expected a click event, got null' },
+        { record_key: null, raw: null },
+      ]);
+      const { KAFKA_TOPIC: topic } = broker.config;
+      // The position, and the hash of the bytes if there are any.
+      const hash = createHash('sha256').update('nobody knows').digest('hex').slice(0, 16);
+      const places = [`0 ${hash}`, '1', '2'].map((at) => `position ${topic}/2@${at}`);
+      expect(found.map(({ identity }) => identity)).toEqual(places);
+      expect((await consumer.metrics.foreignRecords.get()).values[0]?.value).toBe(3);
+    },
+  );
 
   on(
-    'says that it idles when there are fewer partitions than consumers',
+    'logs that it is idle when there are fewer partitions than consumers',
     async (environment) => {
       const { broker, clicks, database } = environment;
       const one = await environment.consume();
@@ -239,7 +239,7 @@ describe.skipIf(skipped).concurrent('a consumer of Kafka', () => {
 
 describe.skipIf(skipped).concurrent('a publisher to Kafka', () => {
   it.each(['none', 'gzip', 'zstd'])(
-    'takes calls at the same time, compressing with %s',
+    'publishes concurrent calls, compressed with %s',
     { timeout: 60_000 },
     (how) =>
       withEnvironment(
@@ -260,7 +260,7 @@ describe.skipIf(skipped).concurrent('a publisher to Kafka', () => {
       ),
   );
 
-  it('finds each partition of a topic led as soon as that is made', { timeout: 120_000 }, () =>
+  it('finds a leader of each partition as soon as the topic is created', { timeout: 120_000 }, () =>
     withEnvironment(server, async ({ database, clicks }) => {
       const publishAtOnce = async () => {
         const broker = await server.open(database, { KAFKA_PARTITIONS: '12' });
@@ -270,10 +270,10 @@ describe.skipIf(skipped).concurrent('a publisher to Kafka', () => {
     }),
   );
 
-  it('calls nothing written of which kafkajs does not say that it was', { timeout: 60_000 }, () =>
+  it('rejects records that kafkajs does not report as written', { timeout: 60_000 }, () =>
     withEnvironment(server, async ({ broker, clicks, spool }) => {
       const { publisher } = broker;
-      // Its client knows the partitions of now, and for some minutes.
+      // Its client caches the current partitions for some minutes.
       await publisher.publish(clicks(1));
       const admin = await server.admin();
       await admin.createPartitions({
@@ -283,7 +283,7 @@ describe.skipIf(skipped).concurrent('a publisher to Kafka', () => {
         (await admin.fetchTopicMetadata({ topics: [broker.config.KAFKA_TOPIC] })).topics[0]?.partitions
           .length;
       await until('one more partition', async () => (await partitions()) === SLOTS + 1);
-      // A watermark is for every partition that there is; what is for one that it does not know, it leaves out in silence.
+      // A watermark goes to every partition. kafkajs silently skips a partition that it does not know.
       await expect(publisher.publishEverywhere(spool.watermark())).rejects.toMatchObject({
         code: 'kafka',
         retryable: true,
@@ -292,14 +292,14 @@ describe.skipIf(skipped).concurrent('a publisher to Kafka', () => {
     }),
   );
 
-  it('sends in parts what one partition would not take at once', { timeout: 60_000 }, () =>
+  it('splits records that exceed the limit of a batch of one partition', { timeout: 60_000 }, () =>
     withEnvironment(
       server,
       async (environment) => {
         const { broker, database, spool } = environment;
         const consumer = await environment.consume();
         const account = await addAccount(database.pool, { budget: '1000000.00' });
-        // As large as clicks become: anybody may send such a user agent.
+        // As large as a click can be, with the longest user agent.
         const userAgent = '€'.repeat(512);
         const large = Array.from({ length: 1_000 }, () => spool.click({ ad: account.ad, userAgent }));
         await broker.publisher.publish(large);

@@ -9,7 +9,7 @@ import { silent } from '../support/loggers.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { type Broker, between, type Driver, QUICK, type Server, SLOTS } from './broker.ts';
 
-/** What the emulator is content with; the SDK finds it in the environment. */
+/** Credentials that the emulator accepts; the SDK reads them from the environment. */
 export const AWS: Record<string, string> = {
   AWS_REGION: 'us-east-1',
   AWS_ACCESS_KEY_ID: 'test',
@@ -29,8 +29,8 @@ export const kinesisDriver: Driver = {
 export async function startKinesisForTests(): Promise<KinesisForTests> {
   Object.assign(process.env, AWS);
   const server = await startKinesis();
-  // A connection that breaks in the middle of a request is what a client sees of a server that dies, and the emulator can
-  // only end, and write its data down, once nobody asks it anything.
+  // The proxy breaks connections during requests, as a crash of the server does. The emulator itself can end, and save its data, only
+  // when no request is in progress.
   const proxy = await startTcpProxy(server.endpoint);
   const die = async () => {
     await proxy.cut();

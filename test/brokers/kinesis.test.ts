@@ -94,7 +94,7 @@ describe.concurrent('a consumer of Kinesis', () => {
       );
       await open(1);
       await publish();
-      // Four generations and three of them closed: the books can read them all.
+      // Four generations of shards, three of them closed: reconciliation can read them all.
       const reconciliation = await expectTrueBooks(environment);
       expect(reconciliation.inFlight).toBe(environment.spool.accepted);
       held.open();
@@ -106,7 +106,7 @@ describe.concurrent('a consumer of Kinesis', () => {
       await expectAllCharged(environment);
       expect([consumer.failure(), another.failure()]).toEqual([null, null]);
 
-      // Whoever comes later does not read again what is over.
+      // A later consumer does not read settled shards again.
       await Promise.all([consumer.stop(), another.stop()]);
       const late = await environment.consume();
       await publish();
@@ -116,7 +116,7 @@ describe.concurrent('a consumer of Kinesis', () => {
     { KINESIS_SHARDS: '1' },
   );
 
-  on('goes on when the number of shards is changed', async (environment) => {
+  on('continues when the number of shards changes', async (environment) => {
     const { broker, clicks, database } = environment;
     const { KINESIS_STREAM: StreamName } = broker.config;
     const client = openKinesis(broker.config);
@@ -136,32 +136,27 @@ describe.concurrent('a consumer of Kinesis', () => {
     await expectAllCharged(environment);
   });
 
-  on(
-    'raises the alarm when a shard was not read for longer than it keeps its records',
-    async (environment) => {
-      const { broker, clicks, database } = environment;
-      await broker.publishTo(0, clicks(5));
-      const before = await environment.consume();
-      await untilSettled(database.pool, 5, before);
-      await before.stop();
-      const { rowCount } = await database.pool.query(
-        `update broker_checkpoint set position = regexp_replace(position, ' [^ ]*$', ' 2020-01-01T00:00:00.000Z')
+  on('logs an error when a shard was not read for longer than its retention', async (environment) => {
+    const { broker, clicks, database } = environment;
+    await broker.publishTo(0, clicks(5));
+    const before = await environment.consume();
+    await untilSettled(database.pool, 5, before);
+    await before.stop();
+    const { rowCount } = await database.pool.query(
+      `update broker_checkpoint set position = regexp_replace(position, ' [^ ]*$', ' 2020-01-01T00:00:00.000Z')
        where position like 'after %'`,
-      );
-      expect(rowCount).toBe(1);
-      await broker.publishTo(0, clicks(5));
-      const after = await environment.consume();
-      await untilSettled(database.pool, 10, after);
-      expect((await after.metrics.brokerLost.get()).values[0]?.value).toBe(1);
-      const said = after.logged.filter(({ level }) => level >= 50).map(({ msg }) => msg);
-      expect(said).toEqual([
-        expect.stringContaining('not read for longer than the stream keeps its records'),
-      ]);
-      await expectAllCharged(environment);
-    },
-  );
+    );
+    expect(rowCount).toBe(1);
+    await broker.publishTo(0, clicks(5));
+    const after = await environment.consume();
+    await untilSettled(database.pool, 10, after);
+    expect((await after.metrics.brokerLost.get()).values[0]?.value).toBe(1);
+    const said = after.logged.filter(({ level }) => level >= 50).map(({ msg }) => msg);
+    expect(said).toEqual([expect.stringContaining('not read for longer than the retention of the stream')]);
+    await expectAllCharged(environment);
+  });
 
-  on('takes a partition key of somebody else and an empty record for what they are', async (environment) => {
+  on('stores records with a foreign partition key and empty records as dead letters', async (environment) => {
     const { broker, clicks, database } = environment;
     const client = openKinesis(broker.config);
     environment.later(async () => client.destroy());
@@ -187,7 +182,7 @@ describe.concurrent('a consumer of Kinesis', () => {
     await expectAllCharged(environment);
   });
 
-  on('shares shards evenly and leaves none to nobody', async (environment) => {
+  on('shares shards evenly and leaves none unread', async (environment) => {
     const { database } = environment;
     const shards = [new Set<string>(), new Set<string>()];
     const start = (seen: Set<string> | undefined) =>
@@ -213,14 +208,14 @@ describe.concurrent('a consumer of Kinesis', () => {
 });
 
 describe('a lease of a shard', () => {
-  it('that was taken again, because what came after it failed, is let go of at once', async () => {
+  it('is released by one release, even if it was acquired twice', async () => {
     const database = await createTestDatabase();
     const [one, other] = [
       await ShardLeases.join(database.url, 'clicks', () => undefined),
       await ShardLeases.join(database.url, 'clicks', () => undefined),
     ];
     try {
-      // A deal takes it, cannot read its checkpoint, and is done anew.
+      // An assignment acquires it, cannot read its checkpoint, and is repeated.
       expect(await one.acquire('shard 1')).toBe(true);
       expect(await one.acquire('shard 1')).toBe(true);
       await one.release('shard 1');
@@ -233,7 +228,7 @@ describe('a lease of a shard', () => {
   });
 });
 
-it('A lease that may have leaked, because the database did not answer in time, is let go of with the connection', {
+it('a lease that was perhaps acquired when a query timed out is released with the connection', {
   timeout: 60_000,
 }, async () => {
   const database = await createTestDatabase();

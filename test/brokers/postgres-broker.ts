@@ -27,9 +27,9 @@ export const postgresDriver: Driver = {
         close: async () => undefined,
       };
     },
-    outage: async (database, meanwhile) => {
+    outage: async (database, during) => {
       await breakConnections(database);
-      await meanwhile();
+      await during();
       await breakConnections(database);
     },
     freeze: null,

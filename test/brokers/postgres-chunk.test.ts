@@ -9,7 +9,7 @@ const record = fc.record({
 });
 
 describe('a chunk', () => {
-  it('gives back the records that it was made of, null and empty ones too', () => {
+  it('decodes to the records that it was encoded from, null and empty ones too', () => {
     fc.assert(
       fc.property(fc.array(record, { maxLength: 20 }), (records) => {
         expect(decodeChunk(encodeChunk(records))).toEqual(records);
@@ -17,7 +17,7 @@ describe('a chunk', () => {
     );
   });
 
-  it('that was cut anywhere but between two records is recognised', () => {
+  it('is refused if it is truncated anywhere but between two records', () => {
     fc.assert(
       fc.property(fc.array(record, { minLength: 1, maxLength: 5 }), fc.nat(), (records, at) => {
         const whole = encodeChunk(records);
@@ -29,7 +29,7 @@ describe('a chunk', () => {
     );
   });
 
-  it('of any bytes at all is decoded or refused, and reading it never throws', () => {
+  it('of any bytes is decoded or refused, and reading it never throws', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), (array) => {
         const payload = Buffer.from(array);
@@ -40,14 +40,14 @@ describe('a chunk', () => {
     );
   });
 
-  it('that is none is one foreign record with all its bytes', () => {
+  it('is read as one foreign record with all its bytes if it is malformed', () => {
     const payload = Buffer.from('this is not a chunk');
     expect(readChunk(7n, payload)).toMatchObject([
       { is: 'unreadable', key: null, value: payload, position: 'chunk 7', from: null },
     ]);
   });
 
-  it('places each of its records', () => {
+  it('gives each of its records a position', () => {
     const payload = encodeChunk([
       { key: 'a', value: null },
       { key: null, value: Buffer.from('b') },

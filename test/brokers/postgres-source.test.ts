@@ -40,7 +40,7 @@ afterEach(async () => {
   await database.drop();
 });
 
-/** Starts a consumer with connections of its own; `around` stands between its source and its host. */
+/** Starts a consumer with its own connections; `around` wraps the dispatcher that its source submits to. */
 function consume(wrap: (submit: Submit) => Submit = (submit) => submit): Consumer {
   const pool = createPool(database.url, 'test consumer', 6, () => undefined);
   const options = { batchSize: 100, lanes: 2, clickAgeMaxDays: 14, retryAttempts: 1 };
@@ -84,7 +84,7 @@ async function publishChunks(spool: TestSpool, chunks: number, size: number): Pr
 }
 
 describe('a consumer of the Postgres broker', () => {
-  it('brings every record of every chunk into the ledger once, and marks the chunks settled', async () => {
+  it('settles every record of every chunk once, and marks the chunks as settled', async () => {
     const spool = new TestSpool();
     consume();
     await publishChunks(spool, 12, 30);
@@ -117,7 +117,7 @@ describe('a consumer of the Postgres broker', () => {
     expect((await metrics.duplicates.get()).values[0]?.value).toBe(0);
   });
 
-  it('settles only the chunks that it has claimed: an older one that another holds waits, and is charged', async () => {
+  it('settles only the chunks that it has claimed; an older one that another holds waits and is charged later', async () => {
     const spool = new TestSpool();
     const isSettled = async () =>
       (
@@ -128,7 +128,7 @@ describe('a consumer of the Postgres broker', () => {
     const dead = Promise.withResolvers<never>();
     dead.promise.catch(() => undefined);
     let isClaimed = false;
-    // Its two loops claim side by side. What the other one claims, it gives back.
+    // Its two loops claim concurrently. The claim of the second one is rolled back.
     const holder = consume(() => () => {
       if (isClaimed) return Promise.reject(new TollwayError('database', 'Not now', { retryable: true }));
       isClaimed = true;
@@ -153,9 +153,9 @@ describe('a consumer of the Postgres broker', () => {
     expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 5, charged: 5, missing: 0 });
   });
 
-  it('that loses its connection between the charge and the settlement reads it again, and charges nothing twice', async () => {
+  it('reads a claim again if it loses its connection after the charge, and charges no click twice', async () => {
     const spool = new TestSpool();
-    // One chunk, so that one claim has it all.
+    // One chunk, so that one claim holds all records.
     await publisher.publish([...Array.from({ length: 60 }, () => spool.click({ ad })), spool.watermark()]);
     let deliveries = 0;
     consume((submit) => async (records) => {
@@ -174,7 +174,7 @@ describe('a consumer of the Postgres broker', () => {
     expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 60, charged: 60 });
   });
 
-  it('keeps a payload that is no chunk as one foreign record, and goes on', async () => {
+  it('stores a malformed chunk as one foreign record, and continues', async () => {
     const spool = new TestSpool();
     const payload = Buffer.from('somebody else wrote this');
     const statement = 'insert into broker_chunk (record_count, payload) values (1, $1)';
@@ -187,14 +187,14 @@ describe('a consumer of the Postgres broker', () => {
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 5, rejected: 0, unattributed: 0 });
   });
 
-  it('keeps a payload that is empty too: it is dropped in no silence', async () => {
+  it('stores an empty chunk as a foreign record, too', async () => {
     await database.pool.query(`insert into broker_chunk (record_count, payload) values (1, '')`);
     consume();
     await untilAllSettled();
     expect((await database.pool.query('select from dead_letter')).rowCount).toBe(1);
   });
 
-  it('waits while its table is away', async () => {
+  it('waits while its table is missing', async () => {
     const { source } = consume();
     await database.pool.query('alter table broker_chunk rename to chunk_away');
     await expect.poll(() => source.isFailing()).toBe(true);
@@ -208,7 +208,7 @@ describe('a consumer of the Postgres broker', () => {
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 5 });
   });
 
-  it('stops with what it has taken settled, and leaves the rest', async () => {
+  it('settles what it has claimed when it stops, and leaves the rest', async () => {
     const spool = new TestSpool();
     await publishChunks(spool, 30, 10);
     let begun: () => void = () => undefined;
@@ -232,8 +232,8 @@ describe('a consumer of the Postgres broker', () => {
   });
 });
 
-describe('the lag', () => {
-  it('is what waits in the broker and how long it has waited', async () => {
+describe('the lag of the Postgres broker', () => {
+  it('counts the waiting records and measures how long the oldest has waited', async () => {
     const idle = idleSource();
     expect(await idle.lag()).toEqual({ records: 0, oldestAgeSeconds: 0 });
     const late = new TestSpool();
@@ -252,7 +252,7 @@ describe('the lag', () => {
   });
 });
 
-it('logs once that it cannot read, and once that it can again', async () => {
+it('a consumer logs once that it cannot read, and once that it can again', async () => {
   const { logger, lines } = capturedLog();
   let isAway = true;
   let attempts = 0;
@@ -275,7 +275,7 @@ it('logs once that it cannot read, and once that it can again', async () => {
   ]);
 });
 
-it('reads again what was published at the instant of a rewind, and after it', async () => {
+it('a rewind reads again the records that were published at its time or later', async () => {
   const since = new Date();
   const { rowCount } = await database.pool.query(
     `insert into broker_chunk (record_count, payload, published_at, settled_at)
@@ -285,14 +285,14 @@ it('reads again what was published at the instant of a rewind, and after it', as
   );
   expect(rowCount).toBe(3);
   expect(await postgresBacklog.rewind(database.pool, since)).toEqual({ records: 110, short: false });
-  // The oldest that is kept was published then: nothing is lacking.
+  // The oldest chunk was published at that time, so none is missing.
   await database.pool.query('delete from broker_chunk where published_at < $1', [since]);
   expect(await postgresBacklog.rewind(database.pool, since)).toEqual({ records: 0, short: false });
   const before = new Date(since.getTime() - 1);
   expect(await postgresBacklog.rewind(database.pool, before)).toEqual({ records: 0, short: true });
 });
 
-it('says that records of a rewind may have been deleted only where some were', async () => {
+it('a rewind reports that records can have been deleted only if some were', async () => {
   const longAgo = new Date(Date.now() - 3_600_000);
   expect(await postgresBacklog.rewind(database.pool, longAgo)).toEqual({ records: 0, short: false });
   await database.pool.query(
@@ -303,7 +303,7 @@ it('says that records of a rewind may have been deleted only where some were', a
   expect(await postgresBacklog.rewind(database.pool, longAgo)).toEqual({ records: 0, short: true });
 });
 
-it('counts more records than an integer of PostgreSQL holds, waiting and read again', async () => {
+it('lag and rewind count more records than an integer of PostgreSQL can hold', async () => {
   const { rows } = await database.pool.query<{ now: Date }>(
     `insert into broker_chunk (record_count, payload, settled_at)
      select 2147483647, ''::bytea, now() from generate_series(1, 3) returning now() as now`,
@@ -314,7 +314,7 @@ it('counts more records than an integer of PostgreSQL holds, waiting and read ag
   expect(await idleSource().lag()).toMatchObject({ records });
 });
 
-/** A source that takes nothing: only what it says of the broker is asked for. */
+/** A source without a sink, for its lag and its problems. */
 function idleSource(): EventSource {
   return createPostgresSource(
     database.pool,

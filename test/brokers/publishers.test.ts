@@ -14,7 +14,7 @@ const records = (count: number, valueBytes = 1) =>
   Array.from({ length: count }, (_, index) => record(String(index).padStart(4, '0'), valueBytes));
 const keysOf = (some: readonly BrokerRecord[]) => some.map(({ key }) => key);
 
-describe('records cut into calls', () => {
+describe('records split into calls', () => {
   it.each([
     [0, []],
     [1, [1]],
@@ -23,7 +23,7 @@ describe('records cut into calls', () => {
     [501, [500, 1]],
     [1_000, [500, 500]],
     [1_001, [500, 500, 1]],
-  ])('are as many as the limit at most: %i', (count, sizes) => {
+  ])('never exceed the limit of records: %i records', (count, sizes) => {
     const calls = splitRecords(records(count), { records: 500, bytes: 1_000_000, overhead: 0 });
     expect(calls.map(({ length }) => length)).toEqual(sizes);
     expect(keysOf(calls.flat())).toEqual(keysOf(records(count)));
@@ -35,23 +35,23 @@ describe('records cut into calls', () => {
     [29, 0, [2, 2]],
     [39, 0, [3, 1]],
     [40, 0, [4]],
-    // And with what each takes beside them.
+    // With an overhead for each record.
     [36, 2, [3, 1]],
     [35, 2, [2, 2]],
-    // Each is too large by itself, and is sent all the same: the broker says so, and not we.
+    // Each is too large by itself and still gets a call, so that the broker refuses it.
     [9, 0, [1, 1, 1, 1]],
-  ])('are as many bytes as the limit at most: %i with %i beside each', (bytes, overhead, sizes) => {
+  ])('never exceed the limit of %i bytes with an overhead of %i', (bytes, overhead, sizes) => {
     const calls = splitRecords(records(4, 6), { records: 500, bytes, overhead });
     expect(calls.map(({ length }) => length)).toEqual(sizes);
   });
 
-  it('count a large record where it stands', () => {
+  it('keep their order around a large record', () => {
     const mixed = [record('a'), record('b', 100), record('c'), record('d')];
     const calls = splitRecords(mixed, { records: 500, bytes: 50, overhead: 0 });
     expect(calls.map(keysOf)).toEqual([['a'], ['b'], ['c', 'd']]);
   });
 
-  it('take a record without key and value for nothing but its overhead', () => {
+  it('count the overhead alone for a record without key and value', () => {
     const nothing: BrokerRecord = { key: null, value: null };
     const calls = splitRecords([nothing, nothing, nothing], { records: 500, bytes: 20, overhead: 10 });
     expect(calls.map(({ length }) => length)).toEqual([2, 1]);
@@ -67,7 +67,7 @@ describe('the publisher to Kinesis', () => {
   let publisher: Publisher;
   let close: () => Promise<void>;
 
-  /** An endpoint that answers what a test says: the emulator refuses nothing in part. */
+  /** An endpoint that responds as a test says, because the emulator never refuses a part of a call. */
   beforeEach(async () => {
     calls.length = 0;
     const server = createServer(async (request, response) => {
@@ -112,7 +112,7 @@ describe('the publisher to Kinesis', () => {
       return { body: { FailedRecordCount: failed, Records: results } };
     };
 
-  it('answers exactly the records that were refused', async () => {
+  it('returns exactly the records that were refused', async () => {
     answer = refusing('0001');
     expect(keysOf(await publisher.publish(records(3)))).toEqual(['0001']);
     answer = refusing('0000', '0002');
@@ -121,7 +121,7 @@ describe('the publisher to Kinesis', () => {
     expect(await publisher.publish(records(3))).toEqual([]);
   });
 
-  it('answers those of every call of a batch that takes several', async () => {
+  it('returns the refused records of every call of a batch', async () => {
     answer = refusing('0003', '0600', '1000');
     expect(keysOf(await publisher.publish(records(1_001)))).toEqual(['0003', '0600', '1000']);
     const sizes = calls.map((call) => entriesOf(call).length).sort((a, b) => b - a);
@@ -137,12 +137,12 @@ describe('the publisher to Kinesis', () => {
     ],
     ['nothing', () => ({}), ['0000', '0001', '0002']],
     ['a count and no results', () => ({ FailedRecordCount: 3 }), ['0000', '0001', '0002']],
-  ])('takes a record without a result for refused: %s', async (_, body, left) => {
+  ])('counts a record without a result as refused: %s', async (_, body, left) => {
     answer = (call) => ({ body: body(entriesOf(call)) });
     expect(keysOf(await publisher.publish(records(3)))).toEqual(left);
   });
 
-  it('throws where a call fails as a whole, although others were taken', async () => {
+  it('throws if a whole call fails, although others were accepted', async () => {
     answer = (call) =>
       entriesOf(call).length === 1
         ? { status: 400, body: { __type: 'AccessDeniedException', message: 'no' } }
@@ -150,7 +150,7 @@ describe('the publisher to Kinesis', () => {
     await expect(publisher.publish(records(501))).rejects.toMatchObject({ code: 'kinesis_login' });
   });
 
-  it('puts a watermark into every open shard, and into no closed one', async () => {
+  it('publishes a watermark to every open shard, and to no closed one', async () => {
     const shard = (id: number, end?: string) => ({
       ShardId: `shard-${id}`,
       HashKeyRange: { StartingHashKey: String(id * 100), EndingHashKey: String(id * 100 + 99) },
@@ -171,7 +171,7 @@ describe('the publisher to Kinesis', () => {
     expect(puts.map(({ body }) => body.PartitionKey)).toEqual(['watermark', 'watermark', 'watermark']);
   });
 
-  it('throws where one shard does not take a mark', async () => {
+  it('throws if one shard refuses a watermark', async () => {
     answer = ({ operation, body }) => {
       if (operation !== 'ListShards')
         return body.ExplicitHashKey === '100'

@@ -17,7 +17,7 @@ describe('a checkpoint of Kafka', () => {
     ['first 5', '10', true],
     ['10', 'first 5', false],
     [undefined, '10', true],
-  ])('that is %s where %s was known: set back: %s', (position, known, expected) => {
+  ])('at %s, with %s as the known position, is set back: %s', (position, known, expected) => {
     expect(isKafkaSetBack(position, known)).toBe(expected);
   });
 });
@@ -25,7 +25,7 @@ describe('a checkpoint of Kafka', () => {
 describe('a checkpoint of Kinesis', () => {
   it.each([
     [afterPosition('9', at(9)), afterPosition('10', at(1)), true],
-    // As numbers, and not as texts.
+    // Compared as numbers, not as text.
     [afterPosition('10', at(1)), afterPosition('9', at(9)), false],
     [afterPosition('9', at(2)), sincePosition(at(1)), false],
     [sincePosition(at(1)), afterPosition('9', at(2)), true],
@@ -35,7 +35,7 @@ describe('a checkpoint of Kinesis', () => {
     [END, afterPosition('9', at(2)), false],
     [afterPosition('9', at(2)), END, true],
     [undefined, FIRST_RECORD, true],
-  ])('that is %s where %s was known: set back: %s', (position, known, expected) => {
+  ])('at %s, with %s as the known position, is set back: %s', (position, known, expected) => {
     expect(isSetBack(position, known)).toBe(expected);
   });
 });

@@ -6,8 +6,8 @@ import { listen } from '../../common/telemetry/operations-server.ts';
 import { redirectBench } from './redirect-bench.ts';
 
 /**
- * A real server on a free port of the loopback interface. Clicks are recorded a turn later, as a spool does it;
- * with `recording: false` they wait in `bench.waiting` to be taken or refused.
+ * A real server on a free port of the loopback interface. Clicks are recorded in the next event-loop turn, as by a spool; with
+ * `recording: false` they wait in `bench.waiting` to be accepted or refused.
  */
 export async function adServerBench(
   options: Parameters<typeof redirectBench>[0] & {

@@ -17,7 +17,7 @@ export function forkChild(name: string, args: readonly string[], execArgv: strin
   return child;
 }
 
-/** The next message of a child. Throws if it ends instead. */
+/** The next message of a child process. Throws if the process ends instead. */
 export async function nextMessage<T>(child: ChildProcess): Promise<T> {
   const ended = once(child, 'exit').then(([code]) => {
     throw new Error(`Expected a message, but the child ended with ${code}`);

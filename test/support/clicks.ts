@@ -25,15 +25,15 @@ export async function clickLink(
   } satisfies Clicked;
 }
 
-/** Makes links to an ad. */
+/** Creates links to an ad. */
 export async function makeLinks(stack: TestStack, adId: number, count: number): Promise<string[]> {
   const { stdout } = await stack.tollway('link', String(adId), '--count', String(count));
   return stdout.trim().split('\n');
 }
 
 /**
- * Traffic: clicks every link once, `atOnce` at a time, in the background. What an ad server that is being killed
- * does not answer is tried no further; what it says it recorded is kept.
+ * Clicks every link once in the background, `atOnce` at a time. Requests that fail because the ad server is killed are not repeated; ids of
+ * recorded clicks are kept.
  */
 export function startTraffic(links: readonly string[], atOnce = 20) {
   const recorded: string[] = [];

@@ -1,6 +1,6 @@
 import { onTestFinished, vi } from 'vitest';
 
-/** Sets the system clock of this process forth, or back by a negative `ms`, until the test ends. Steady clocks and timers go on. */
+/** Moves the system clock of this process forward by `ms`, or back by a negative one, until the test ends. Monotonic clocks and timers are not affected. */
 export function stepSystemClock(ms: number): void {
   const real = Date.now;
   const spy = vi.spyOn(Date, 'now').mockImplementation(() => real() + ms);

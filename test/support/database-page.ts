@@ -32,7 +32,7 @@ export function documentedTables(): DocumentedTable[] {
     });
 }
 
-/** Columns that the page lists and calls internal, as `table.column`. */
+/** Columns that the page lists as internal, as `table.column`. */
 export function internalColumns(): string[] {
   return section('Public tables')
     .split(/^### /m)

@@ -7,7 +7,7 @@ import { type Advertiser, addAdvertiser } from '../../ledger/advertisers.ts';
 import { addBudgetEntry } from '../../ledger/budget-entries.ts';
 import { addCampaign, type Campaign } from '../../ledger/campaigns.ts';
 
-/** A database of one suite, migrated unless it was asked to be empty. */
+/** A database of one suite, migrated unless it was created empty. */
 export type TestDatabase = {
   readonly url: string;
   readonly pool: Pool;
@@ -16,7 +16,7 @@ export type TestDatabase = {
 };
 
 /**
- * Makes a database for the suite that calls it, at the top of its file or of a `describe`, and drops it afterwards. A test file that
+ * Creates a database for the suite that calls it, at the top of its file or of a `describe`, and drops it afterwards. A test file that
  * imports this module, directly or through others of `test/`, belongs to vitest's project `database`: see `vitest.config.ts`.
  */
 export function testDatabase(options: DatabaseOptions = {}): TestDatabase {
@@ -47,7 +47,7 @@ export function testDatabase(options: DatabaseOptions = {}): TestDatabase {
 
 export type DatabaseOptions = {
   readonly poolSize?: number;
-  /** Begins with an empty database in place of a migrated one. */
+  /** Starts with an empty database instead of a migrated one. */
   readonly empty?: boolean;
 };
 
@@ -86,7 +86,7 @@ async function administer(statement: string): Promise<void> {
 
 export type Account = { readonly advertiser: Advertiser; readonly campaign: Campaign; readonly ad: Ad };
 
-/** Makes an advertiser with a campaign and an ad; amounts are decimal, such as `0.25`. */
+/** Creates an advertiser with a campaign and an ad; amounts are decimal, such as `0.25`. */
 export async function addAccount(
   pool: Pool,
   { budget = '100.00', price = '0.25', cap }: { budget?: string; price?: string; cap?: string } = {},
@@ -98,7 +98,7 @@ export async function addAccount(
   return { advertiser, campaign, ad: await addAdTo(pool, campaign, price) };
 }
 
-/** Makes one more ad of a campaign. */
+/** Creates one more ad of a campaign. */
 export function addAdTo(pool: Pool, campaign: Campaign, price = '0.25'): Promise<Ad> {
   return addAd(pool, campaign.id, parseAmount(price), 'https://example.com/?click={click_id}');
 }

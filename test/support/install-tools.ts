@@ -1,6 +1,6 @@
 /**
- * Installs into the cache what some tests need and no dependency brings: Kafka's jars, AWS's runtime client for Lambda, osls, the Functions
- * Framework. Prints one line for each that cannot be installed, and then exits with 1. Tests install nothing: they skip what is not there.
+ * Installs tools into the cache that some tests need and that are no dependencies: Kafka's jars, AWS's runtime client for Lambda, osls, the Functions
+ * Framework. Prints one line for each that cannot be installed, and then exits with 1. Tests install nothing; they are skipped if a tool is missing.
  */
 import { errorMessage } from '../../common/errors.ts';
 import { jarsAreMissing, kafkaJars } from '../../emulators/kafka/jars.ts';

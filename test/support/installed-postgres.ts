@@ -12,7 +12,7 @@ import { join } from 'node:path';
 import { freePorts } from '../../emulators/process/free-ports.ts';
 import { postgresUser } from './postgres-user.ts';
 
-/** The data of a test dies with it: a flush to disk protects nothing. */
+/** Test data need not survive a crash, so nothing is flushed to disk. */
 const SETTINGS = ['fsync=off', 'full_page_writes=off', 'synchronous_commit=off', 'max_connections=200'];
 
 const [bin = '', ...vitestArguments] = process.argv.slice(2);

@@ -2,8 +2,8 @@ import type { Admin, ITopicConfig } from 'kafkajs';
 import { until } from './until.ts';
 
 /**
- * Makes a topic, and waits until the leader of each partition answers for it. kafkajs's own `waitForLeaders` gives up where a broker
- * has not heard of the topic yet: it tries again for one error only.
+ * Creates a topic, and waits until the leader of each partition answers. kafkajs's own `waitForLeaders` fails if a broker does not know the
+ * topic yet, because it retries one kind of error only.
  */
 export async function makeTopic(admin: Admin, topic: ITopicConfig): Promise<void> {
   await admin.createTopics({ waitForLeaders: false, topics: [topic] });

@@ -17,7 +17,7 @@ export function installedPostgres(): string | undefined {
     .at(-1);
 }
 
-/** A PostgreSQL server of its own that is backed up, lost and restored as an operator does it. */
+/** A separate PostgreSQL server that tests back up, lose and restore as an operator would. */
 export type PostgresCluster = {
   /** Holds `data`, `wal` and `base`. */
   readonly folder: string;
@@ -25,13 +25,13 @@ export type PostgresCluster = {
   /** Runs a program of PostgreSQL as the user of the server. */
   readonly run: (program: string, ...args: string[]) => Promise<void>;
   readonly start: () => Promise<void>;
-  /** Ends the server at once, as a crash does. */
+  /** Stops the server immediately, as a crash does. */
   readonly kill: () => Promise<void>;
   readonly configure: (text: string) => void;
   readonly remove: () => Promise<void>;
 };
 
-/** Makes a cluster, without starting it. */
+/** Creates a cluster without starting it. */
 export async function createCluster(bin: string): Promise<PostgresCluster> {
   const user = postgresUser();
   const folder = mkdtempSync(join(tmpdir(), 'tollway-cluster-'));
@@ -46,7 +46,7 @@ export async function createCluster(bin: string): Promise<PostgresCluster> {
   const configure = (text: string) => appendFileSync(join(data, 'postgresql.conf'), text);
   const stop = () => run('pg_ctl', 'stop', '-w', '-s', '-D', data, '-m', 'immediate');
   await run('initdb', '-D', data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--no-sync');
-  // The data of a test dies with it: a flush to disk protects nothing.
+  // Test data need not survive a crash, so nothing is flushed to disk.
   configure(`port = ${port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\nfsync = off\n`);
   return {
     folder,

@@ -1,6 +1,6 @@
 /**
- * The PostgreSQL server of one test run, as a process of its own whose life hangs on the channel to its parent: it
- * stops the server and removes its folder when the parent asks for it, and when the parent is gone, however it ended.
+ * The PostgreSQL server of one test run, in a separate process. It stops the server and removes its folder on a message of the parent, or
+ * when the channel to the parent closes, however the parent ended.
  */
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -22,12 +22,12 @@ async function end(exitCode: number): Promise<void> {
   process.exit(exitCode);
 }
 
-// A Ctrl-C in the terminal reaches this process too; the end comes from the parent, when its tests have ended.
+// Ctrl-C in the terminal reaches this process too. The parent ends it after the tests.
 process.on('SIGINT', () => undefined);
 process.on('SIGTERM', () => void end(0));
 process.on('disconnect', () => void end(0));
 
-/** The data of a test dies with it: there is nothing that a flush to disk could save. */
+/** Test data need not survive a crash, so nothing is flushed to disk. */
 async function turnOffFlushes(url: string): Promise<void> {
   const client = createClient(url, 'test');
   await client.connect();
@@ -40,7 +40,7 @@ async function turnOffFlushes(url: string): Promise<void> {
 
 try {
   makeDataDir(dataDir);
-  // As root, the server runs as another user, who has to pass through here.
+  // As root, the server runs as another user, who must be able to enter this folder.
   for (const path of [folder, dataDir]) chmodSync(path, 0o755);
   server = await startEmbeddedPostgres(dataDir, pino({ level: 'silent' }));
   await turnOffFlushes(server.url);

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 
-/** One answer as it came over the wire. */
+/** One response as it was received. */
 export type RawAnswer = {
   readonly status: number;
   /** Names in lower case; each header once. */
@@ -16,26 +16,26 @@ export async function rawConnection(port: number): Promise<Socket> {
   return socket;
 }
 
-/** Sends bytes on a connection of their own and reads until the server ends it. The bytes have to say `close`. */
+/** Sends bytes on a new connection and reads until the server closes it. The request must have `Connection: close`. */
 export async function exchange(port: number, bytes: string | Buffer): Promise<RawAnswer[]> {
   const socket = await rawConnection(port);
   socket.write(typeof bytes === 'string' ? Buffer.from(bytes, 'latin1') : bytes);
   return readToEnd(socket);
 }
 
-/** Every answer until the server ends the connection. `methods` says which requests were `HEAD`. */
+/** Reads every response until the server closes the connection. `methods` has the methods of the requests: a response to `HEAD` has no body. */
 export async function readToEnd(socket: Socket, methods: readonly string[] = []): Promise<RawAnswer[]> {
   const chunks: Buffer[] = [];
   socket.on('data', (chunk: Buffer) => chunks.push(chunk));
   await new Promise<void>((resolve) => {
     socket.once('close', () => resolve());
-    // A server that refuses a request half read may reset the connection behind its answer.
+    // A server that refuses a request before it has read all of it can reset the connection after its response.
     socket.once('error', () => resolve());
   });
   return parseAnswers(Buffer.concat(chunks).toString('latin1'), methods);
 }
 
-/** Takes a stream of answers apart by their lengths. */
+/** Splits a stream of responses by their lengths. */
 export function parseAnswers(stream: string, methods: readonly string[] = []): RawAnswer[] {
   const answers: RawAnswer[] = [];
   for (let rest = stream; rest !== ''; ) {
@@ -53,7 +53,7 @@ export function parseAnswers(stream: string, methods: readonly string[] = []): R
     );
     const length = methods[answers.length] === 'HEAD' ? 0 : Number(lower['content-length'] ?? 0);
     const from = end + 4;
-    // Node's own answer to a request without a host has an empty body in chunks.
+    // Node's own response to a request without a host has an empty chunked body.
     const trailer = lower['transfer-encoding'] === 'chunked' ? '0\r\n\r\n'.length : 0;
     answers.push({ status: Number(match[1]), headers: lower, body: rest.slice(from, from + length) });
     rest = rest.slice(from + length + trailer);

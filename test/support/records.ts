@@ -45,7 +45,7 @@ export function clickEvent({ ad = SOME_AD, ...overrides }: ClickOverrides = {}):
   };
 }
 
-/** A click event and its place in a spool. Without `from`, it is the first of a new spool; `null` stands for a record without a key. */
+/** A click event and its position in a spool. Without `from`, it is the first of a new spool; `null` stands for a record without a key. */
 export type RecordOverrides = ClickOverrides & { readonly from?: SpoolPosition | null };
 
 /** Makes a click as a handler gets it: encoded under its key and decoded again. */
@@ -69,7 +69,7 @@ function keyOf(from: SpoolPosition | null | undefined): string | null {
   return from === undefined ? clickKey(uuidV7(), 1) : clickKey(from.spoolId, from.sequence);
 }
 
-/** A spool without a disk: it hands out sequences and counts how many clicks it has accepted. */
+/** A spool without a disk: it assigns sequences and counts the clicks that it has accepted. */
 export class TestSpool {
   readonly id = uuidV7();
   accepted = 0;

@@ -34,7 +34,7 @@ export const EVERGREEN_PATH = `/c/${sign(evergreenLink(42))}`;
 
 type Waiting = { readonly encoded: string; readonly recorded: (sequence: number | null) => void };
 
-/** A redirect with a recorder that waits to be told, and everything else as it is in production. */
+/** A redirect with a recorder that tests control; everything else is as in production. */
 export function redirectBench(
   options: {
     ad?: CatalogAd | undefined;
@@ -72,7 +72,7 @@ export function redirectBench(
     answers,
     metrics,
     redirect,
-    /** Sends a request: by default a person's `GET` of the evergreen link. */
+    /** Sends a request; by default a visitor's `GET` of the evergreen link. */
     send: (request: Partial<ClickRequest> = {}): void =>
       redirect(
         {
@@ -84,7 +84,7 @@ export function redirectBench(
         },
         (answer) => answers.push(answer),
       ),
-    /** The spool takes the oldest waiting click; returns it. */
+    /** The spool accepts the oldest waiting click; returns it. */
     take: (): ClickEvent => {
       const { encoded, recorded } = next();
       recorded(1);
@@ -102,7 +102,7 @@ export function decode(encoded: string): ClickEvent {
   return read.click;
 }
 
-/** The value of a counter with one set of labels; 0 while it was never counted. */
+/** The value of a counter with one set of labels; 0 if it was never incremented. */
 export async function counted(
   counter: { get: () => Promise<{ values: { value: number; labels: object }[] }> },
   labels: Readonly<Record<string, string>> = {},

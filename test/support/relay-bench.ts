@@ -5,21 +5,21 @@ import type { BrokerRecord } from '../../contract/click-event.ts';
 import { Relay, type RelayedSpool, type RelayOptions } from '../../producer/relay.ts';
 import { silent } from './loggers.ts';
 
-/** A broker in memory that can be away. */
+/** A broker in memory that can be unavailable. */
 export class FakeBroker implements Publisher {
   /** Every batch that was confirmed, in order; values as text. */
   readonly batches: { key: string | null; value: string }[][] = [];
-  /** What was sent to all partitions. */
+  /** Records that were sent to all partitions. */
   readonly watermarks: { spoolId: string; accepted: number }[] = [];
   /** Everything in the order in which it was confirmed: sequences and watermarks. */
   readonly log: string[] = [];
   attempts = 0;
-  /** Most records held by calls that are not answered yet. */
+  /** Maximum number of records in unanswered calls. */
   pendingMost = 0;
   private pending = 0;
-  /** Called before a batch or mark is taken; throws to refuse it, or waits. */
+  /** Called before a batch or watermark is accepted; throws to refuse it, or waits. */
   before: () => void | Promise<void> = () => {};
-  /** Called after it was taken; throws where the confirmation gets lost. */
+  /** Called after it was accepted; throws if the confirmation is lost. */
   after: () => void | Promise<void> = () => {};
 
   /** Whether a record is refused for now, as by a shard at its limit. */
@@ -67,11 +67,11 @@ export class FakeBroker implements Publisher {
 export type RelayBench = {
   readonly relay: Relay;
   readonly metrics: ProcessMetrics;
-  /** Resolves to whether it came to the end of its spool. */
+  /** Resolves to whether the relay has reached the end of its spool. */
   readonly done: Promise<boolean>;
 };
 
-/** Starts a relay that waits for nothing; it is aborted when the test has ended. */
+/** Starts a relay without delays; it is aborted when the test has ended. */
 export function startRelay(
   spool: RelayedSpool & { bytes: number },
   publisher: Publisher,

@@ -1,4 +1,4 @@
 import type { Retention } from '../../ledger/partitions.ts';
 
-/** What the template's partitions follow from. Fewer days than the settings' defaults: every test copies them. */
+/** Retention of the template database. Fewer days than the defaults, because every suite copies the partitions. */
 export const RETENTION: Retention = { clickAgeDays: 14, linkLifeDays: 30 };

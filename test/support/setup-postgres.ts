@@ -10,9 +10,9 @@ import { RETENTION } from './retention.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
-    /** A database of the server to connect to, to make others from there. */
+    /** A database of the server, for creating others. */
     databaseServerUrl: string;
-    /** The migrated database that every suite's own is cloned from. */
+    /** The migrated database from which those of the suites are cloned. */
     templateDatabase: string;
   }
 }
@@ -60,7 +60,7 @@ async function startDatabases(): Promise<Databases> {
 }
 
 async function startServer(): Promise<RunningServer> {
-  // Without the options of this process: vitest may add loaders, which the server does not need.
+  // Without the options of this process: vitest can add loaders, which the server does not need.
   const child = fork(join(import.meta.dirname, 'postgres-server.ts'), {
     execArgv: [],
     serialization: 'json',

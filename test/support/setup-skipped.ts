@@ -10,7 +10,7 @@ declare module 'vitest' {
   }
 }
 
-/** Collects the reasons for skipped suites. The returned function prints each reason once, at the end of the run. */
+/** Collects the reasons for skipped suites. The returned function prints each reason once at the end of the run. */
 export default function setUp(project: TestProject): () => void {
   const folder = mkdtempSync(join(tmpdir(), 'tollway-skipped-'));
   const path = join(folder, 'reasons');

@@ -6,7 +6,7 @@ import { errorCode } from '../../common/errors.ts';
 import { isLeftOut } from './skipped.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 
-/** Whether this process may mount a disk of a few pages. */
+/** Whether this process has the right to mount a file system. */
 const mayMount = (() => {
   if (process.platform !== 'linux' || process.getuid?.() !== 0) return false;
   const folder = mkdtempSync('/tmp/tollway-mount-');
@@ -21,12 +21,12 @@ const mayMount = (() => {
   }
 })();
 
-/** Whether tests on a full disk are left out: they mount one. */
+/** Whether tests on a full disk are skipped, because they mount one. */
 export const mountsLeftOut = isLeftOut(
   mayMount ? null : 'A small disk cannot be mounted: run as root on Linux',
 );
 
-/** A real disk of a size of its own, mounted for one test, with room for so many files and folders. */
+/** Mounts a real file system of a given size for one test, with a maximum number of files and folders. */
 export function smallDisk(size: string, files = 1_000): string {
   const folder = join(temporaryFolder(), 'disk');
   mkdirSync(folder);
@@ -35,7 +35,7 @@ export function smallDisk(size: string, files = 1_000): string {
   return folder;
 }
 
-/** Fills what is left of a disk, to the last page. */
+/** Fills the rest of a disk, to the last page. */
 export function fill(disk: string): string {
   const path = join(disk, 'ballast');
   const { bavail, bsize } = statfsSync(disk);
@@ -47,7 +47,7 @@ export function fill(disk: string): string {
   return path;
 }
 
-/** Makes files until there is no room for one more. Answers their paths. */
+/** Creates files until the disk accepts no more. Returns their paths. */
 export function fillWithFiles(disk: string): string[] {
   const made: string[] = [];
   for (;;) {

@@ -15,27 +15,27 @@ export const ROOMY: Omit<SpoolOptions, 'root'> = {
   syncIntervalMs: 100,
 };
 
-/** A spool in a folder of its own, closed when the test has ended. */
+/** Opens a spool in a new folder; it is closed when the test has ended. */
 export function openSpool(options: Partial<SpoolOptions> = {}): Spool {
   const spool = new Spool({ ...ROOMY, root: options.root ?? temporaryFolder(), ...options }, silent);
   onTestFinished(() => spool.close());
   return spool;
 }
 
-/** A click as text, told apart by its number; at least `bytes` long. */
+/** A click as text with its number, at least `bytes` long. */
 export function clickText(number: number, bytes = 0): string {
   const text = encodeClick(clickEvent({ userAgent: `Click ${number}` }));
   return text.replace(`Click ${number}`, `Click ${number}${'x'.repeat(Math.max(0, bytes - text.length))}`);
 }
 
-/** Appends in one turn, and waits for all the answers. */
+/** Appends in one event-loop turn, and waits for all results. */
 export function append(spool: Spool, clicks: readonly string[]): Promise<(number | null)[]> {
   return Promise.all(
     clicks.map((click) => new Promise<number | null>((resolve) => spool.append(click, resolve))),
   );
 }
 
-/** Everything that can be read back, in order, and how much could not. */
+/** Reads all readable clicks in order, and counts the damaged ones. */
 export function readBack(
   folder: string,
   accepted: number,

@@ -1,9 +1,9 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 
-/** A proxy to a server of this machine, which fails as networks and servers do. */
+/** A proxy to a local server, which simulates failures of networks and servers. */
 export type TcpProxy = {
-  /** The URL of the server, with the proxy in its place. */
+  /** The URL of the server with the address of the proxy. */
   readonly url: string;
   /** How many connections are open. */
   readonly connections: () => number;
@@ -11,13 +11,13 @@ export type TcpProxy = {
   readonly cut: () => Promise<void>;
   /** Accepts connections again after `cut`. */
   readonly restore: () => Promise<void>;
-  /** Passes nothing on from now and keeps every connection, as a server does that is stopped by SIGSTOP. It accepts new ones. */
+  /** Forwards nothing and keeps every connection, as a server that is stopped by SIGSTOP. Accepts new connections. */
   readonly freeze: () => void;
-  /** Passes everything on again after `freeze`, what was sent meanwhile included. */
+  /** Forwards everything again after `freeze`, including what was sent since. */
   readonly thaw: () => void;
-  /** Passes new connections on again after `freeze`. Those that are open now never pass anything again. */
+  /** Forwards new connections again after `freeze`. The current ones never forward anything again. */
   readonly thawNew: () => void;
-  /** Connections that are open now never pass anything again, as if a firewall had forgotten them. */
+  /** Current connections never forward anything again, as if a firewall had dropped their state. */
   readonly freezeOpen: () => void;
   /** Connections that are open now break as soon as the client sends something. */
   readonly breakOpenOnSend: () => void;
@@ -32,7 +32,7 @@ export async function startTcpProxy(serverUrl: string): Promise<TcpProxy> {
   const url = new URL(serverUrl);
   const { hostname, port: serverPort } = url;
   const open = new Set<Connection>();
-  /** Frozen for ever. */
+  /** Frozen permanently. */
   const lost = new WeakSet<Connection>();
   let isFrozen = false;
   const accept = (client: Socket) => {

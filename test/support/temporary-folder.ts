@@ -3,21 +3,21 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, onTestFinished } from 'vitest';
 
-/** Makes a folder for one test, removed when the test has ended. */
+/** Creates a folder for one test; it is removed when the test has ended. */
 export function temporaryFolder(): string {
   const folder = makeFolder();
   onTestFinished(() => removeFolder(folder));
   return folder;
 }
 
-/** Makes a folder for the suite that calls it, at the top of its file or of a `describe`, removed after its last test. */
+/** Creates a folder for the suite that calls it, at the top of its file or of a `describe`; it is removed after the last test. */
 export function suiteFolder(): string {
   const folder = makeFolder();
   afterAll(() => removeFolder(folder));
   return folder;
 }
 
-/** Makes a folder that the caller removes. Every user may enter it: PostgreSQL does not run as root. */
+/** Creates a folder that the caller removes. Every user can enter it, because PostgreSQL does not run as root. */
 export function makeFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'tollway-test-'));
   chmodSync(folder, 0o755);

@@ -1,15 +1,15 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { inspect } from 'node:util';
 
-/** Longest wait by default, in ms: far above what any condition takes, so that only one that never comes fails. */
+/** Default timeout, in ms: far longer than any condition takes. */
 const WAIT_MS_MAX = 20_000;
-/** Time between two looks, in ms: it doubles up to the longer one, since a look may query a server. */
+/** Time between two polls, in ms. It doubles up to the longer one, because a poll can query a server. */
 const INTERVAL_MS_MIN = 5;
 const INTERVAL_MS_MAX = 50;
 
 /**
- * Waits until `look` returns something else than `false`, `null` or `undefined`, and returns that. Throws after `timeoutMs` with the
- * last result of `look`; `what` names the condition.
+ * Polls until `look` returns something other than `false`, `null` or `undefined`, and returns that. Throws after `timeoutMs` with the last
+ * result of `look`; `what` names the condition.
  */
 export async function until<T>(
   what: string,

@@ -1,6 +1,6 @@
 /**
- * A consumer that dies at a given point, by SIGKILL: CRASH is `before` or `after` the commit of its first batch, or
- * `hold`: the first batch never comes to the handler, and whoever started this kills it.
+ * A consumer that ends by SIGKILL at a given point. CRASH is `before` or `after` the commit of its first batch, or `hold`: the first
+ * batch never reaches the handler, and the test kills the process.
  */
 import { pino } from 'pino';
 import { createSources } from '../../../brokers/create-event-sources.ts';
@@ -10,7 +10,7 @@ import { createPool } from '../../../common/postgres/postgres.ts';
 import { createMetrics } from '../../../common/telemetry/metrics.ts';
 import { BatchDispatcher } from '../../../processor/dispatch/batch-dispatcher.ts';
 
-// Its parent is gone.
+// The test has ended.
 process.once('disconnect', () => process.exit(1));
 const config = parseConfig(process.env);
 const databaseUrl = config.DATABASE_URL ?? '';

@@ -1,7 +1,7 @@
-/** Adopts whatever it finds below its argument, again and again, and never lets go of it. */
+/** Adopts every dead spool below its argument, repeatedly, and never releases one. */
 import { adoptDeadSpools } from '../../../producer/dead-spools.ts';
 
-// Its parent is gone.
+// The test has ended.
 process.once('disconnect', () => process.exit(1));
 const [, , root = ''] = process.argv;
 const held: unknown[] = [];

@@ -1,8 +1,8 @@
-/** Adopts all dead spools below its argument when it is told to, prints what it got, and holds it until it is told to end. */
+/** Adopts all dead spools below its argument on a message, prints them, and holds them until the next message. */
 import { once } from 'node:events';
 import { adoptDeadSpools } from '../../../producer/dead-spools.ts';
 
-// Its parent is gone.
+// The test has ended.
 process.once('disconnect', () => process.exit(1));
 const [, , root = ''] = process.argv;
 process.send?.('ready');

@@ -1,9 +1,9 @@
-/** Appends clicks to a spool in the folder of its argument for ever, and prints the sequence of each that was accepted. */
+/** Appends clicks to a spool in the folder of its argument until it is killed, and prints the sequence of each accepted one. */
 import { writeSync } from 'node:fs';
 import { pino } from 'pino';
 import { Spool } from '../../../producer/spool.ts';
 
-// Its parent is gone.
+// The test has ended.
 process.once('disconnect', () => process.exit(1));
 const [, , root = '', segmentBytes = '65536'] = process.argv;
 const options = {

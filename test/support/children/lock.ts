@@ -1,7 +1,7 @@
-/** Takes the lock of its argument, says whether it got it, and holds it until it is killed. */
+/** Acquires the lock of its argument, reports whether it has it, and holds it until it is killed. */
 import { lockFile } from '../../../common/file-lock.ts';
 
-// Its parent is gone.
+// The test has ended.
 process.once('disconnect', () => process.exit(1));
 const [, , path = ''] = process.argv;
 process.send?.(lockFile(path) === null ? 'refused' : 'taken');
