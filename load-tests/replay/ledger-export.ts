@@ -38,8 +38,7 @@ function clickOfRow(row: Readonly<Record<string, unknown>>, line: number): Readi
   const broken = (why: string): Reading => ({ is: 'broken', line, why });
   if (!isExportRow(row))
     return broken('Expected outcome, charged and settledAt, as in the output of npx tollway export');
-  if (row.outcome === 'credit')
-    return { is: 'skipped', line, why: 'a credit: its click has a row of its own' };
+  if (row.outcome === 'credit') return { is: 'skipped', line, why: 'a credit; its click has a separate row' };
   if (row.clickId === null) return { is: 'skipped', line, why: 'rejected, without a click id' };
   const event: Record<string, unknown> = {};
   for (const name of CLICK_FIELDS) event[name] = row[name];
