@@ -4,6 +4,7 @@ import { isCalendarDate } from '../common/unix-time.ts';
 import { canonicalUuid, isUuidV7 } from '../common/uuid.ts';
 import { ID_MAX } from '../contract/click-event.ts';
 
+const QUARTER_MS = 900_000;
 const UNIT_MS = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 
 /** Reads a length of time such as `10s`, `15m`, `12h` or `30d` into ms. Throws `bad_duration`. */
@@ -38,6 +39,16 @@ export function parseTime(text: string): Date {
     );
   }
   return time;
+}
+
+/**
+ * Reads a bound of a report: a day, which begins at midnight of the report's time zone, stays a text; a time or a length of time ago becomes
+ * a `Date`, the latter rounded down to a quarter of an hour. Throws `bad_time`, `bad_duration`.
+ */
+export function parseReportTime(text: string): Date | string {
+  const time = parseTime(text);
+  if (/^\d{4}-\d{2}-\d{2}$/.test(text)) return text;
+  return /^\d+[smhd]$/.test(text) ? new Date(Math.floor(time.getTime() / QUARTER_MS) * QUARTER_MS) : time;
 }
 
 /** Reads an id as the lists show it. Throws `bad_id`. */

@@ -12,6 +12,7 @@ import { failedBatches } from './commands/failed-batches.ts';
 import { link } from './commands/link.ts';
 import { maintain } from './commands/maintain.ts';
 import { reconcile } from './commands/reconcile.ts';
+import { report } from './commands/report.ts';
 import { rewind } from './commands/rewind.ts';
 import { samples } from './commands/samples.ts';
 import { spool } from './commands/spool.ts';
@@ -27,6 +28,7 @@ const COMMANDS = [
   ad,
   link,
   click,
+  report,
   reconcile,
   exportCommand,
   deadLetters,

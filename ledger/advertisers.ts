@@ -1,5 +1,6 @@
 import type { Pool } from '../common/postgres/postgres.ts';
 import { parseName } from '../common/text.ts';
+import { parseTimeZone } from '../common/time-zone.ts';
 import { singleRow, withAdvertiserLock } from './advertiser-lock.ts';
 import { notifyAdsChanged } from './budget-flag.ts';
 
@@ -9,6 +10,8 @@ export type Advertiser = {
   readonly id: number;
   readonly name: string;
   readonly currency: string;
+  /** IANA name, such as `Europe/Berlin`. Days of reports begin at its midnight. */
+  readonly timeZone: string;
   readonly status: Status;
   readonly budgetMicros: bigint;
   readonly spentMicros: bigint;
@@ -16,14 +19,22 @@ export type Advertiser = {
 };
 
 /** Columns of `advertiser` for a `select` or `returning`, with the field names of `Advertiser`. */
-export const ADVERTISER_COLUMNS = `id, name, currency, status, budget_micros as "budgetMicros", spent_micros as "spentMicros",
+export const ADVERTISER_COLUMNS = `id, name, currency, time_zone as "timeZone", status, budget_micros as "budgetMicros", spent_micros as "spentMicros",
   remaining_micros as "remainingMicros"`;
 
-/** Creates an advertiser with an empty budget. `currency` is three capital letters, such as USD. Throws `bad_name`. */
-export async function addAdvertiser(pool: Pool, name: string, currency: string): Promise<Advertiser> {
+/**
+ * Creates an advertiser with an empty budget. `currency` is three capital letters, such as USD; `timeZone` an IANA name, for good.
+ * Throws `bad_name`, `bad_time_zone`.
+ */
+export async function addAdvertiser(
+  pool: Pool,
+  name: string,
+  currency: string,
+  timeZone = 'UTC',
+): Promise<Advertiser> {
   const { rows } = await pool.query<Advertiser>(
-    `insert into advertiser (name, currency) values ($1, $2) returning ${ADVERTISER_COLUMNS}`,
-    [parseName(name), currency],
+    `insert into advertiser (name, currency, time_zone) values ($1, $2, $3) returning ${ADVERTISER_COLUMNS}`,
+    [parseName(name), currency, parseTimeZone(timeZone)],
   );
   return singleRow(rows);
 }

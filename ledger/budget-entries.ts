@@ -6,6 +6,7 @@ import { uuidV7 } from '../common/uuid.ts';
 import { singleRow, unknownAdvertiser, withAdvertiserLock } from './advertiser-lock.ts';
 import { ADVERTISER_COLUMNS, type Advertiser } from './advertisers.ts';
 import { updateBudgetFlags } from './budget-flag.ts';
+import { addCreditToRollup } from './rollup.ts';
 
 export type BudgetEntryKind = 'top_up' | 'adjustment';
 
@@ -123,8 +124,10 @@ export async function creditClick(
   }
   const amountMicros = click.charged_micros;
   const entry = { kind: 'credit', amountMicros, reference: `credit ${clickId}`, clickId } as const;
-  const { advertiser, entered } = await withAdvertiserLock(pool, click.advertiser_id, (connection) =>
-    insertBudgetEntry(connection, click.advertiser_id, entry),
-  );
+  const { advertiser, entered } = await withAdvertiserLock(pool, click.advertiser_id, async (connection) => {
+    const result = await insertBudgetEntry(connection, click.advertiser_id, entry);
+    if (result.entered) await addCreditToRollup(connection, clickId);
+    return result;
+  });
   return { advertiser, entered, amountMicros };
 }

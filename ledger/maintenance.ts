@@ -12,6 +12,7 @@ import {
   partitionName,
   type Retention,
 } from './partitions.ts';
+import { rollUpDroppedDay } from './rollup.ts';
 import { formatMultirange } from './sequence-ranges.ts';
 import {
   addCounters,
@@ -208,7 +209,10 @@ async function dropDay(
   await connection.query("select pg_advisory_xact_lock(hashtext('tollway partitions'))");
   const days = await listPartitionDays(connection, table);
   if (!days.includes(dayMs)) return; // another process has dropped it
-  if (table === 'ledger') await insertClosedDay(connection, partitionName(table, dayMs), dayMs);
+  if (table === 'ledger') {
+    await insertClosedDay(connection, partitionName(table, dayMs), dayMs);
+    await rollUpDroppedDay(connection, dayMs);
+  }
   // The detach waits for open transactions, and new transactions queue behind it.
   await connection.query(`set local lock_timeout = ${DETACH_WAIT_MS}`);
   await connection.query('select drop_partition($1, $2)', [table, isoDay(dayMs)]);

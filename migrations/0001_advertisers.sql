@@ -6,6 +6,8 @@ create table advertiser (
   id integer generated always as identity primary key,
   name text not null check (length(name) between 1 and 200),
   currency text not null check (currency ~ '^[A-Z]{3}$'),
+  -- IANA name. Days of reports and statements begin at its midnight. It never changes: `click_rollup_day` is kept by it.
+  time_zone text not null default 'UTC' check (now() at time zone time_zone is not null),
   status text not null default 'active' check (status in ('active', 'paused')),
   -- The sum of the budget entries and the sum of the charges. `reconcile` checks both.
   budget_micros bigint not null default 0,

@@ -29,6 +29,10 @@ export const GRANTS: Readonly<Record<string, Readonly<Record<string, string>>>> 
     broker_chunk: 'select, update (settled_at), delete',
     broker_checkpoint: 'select, insert, update',
     budget_entry: 'select',
+    click_rollup: 'select, insert, update',
+    click_rollup_day: 'select, insert, update',
+    click_rollup_state: 'select, update',
+    click_rollup_late_day: 'select, insert, delete',
   },
   /** The command line: accounts, budgets, credits, dead letters, rewinds, maintenance, and every report. */
   tollway_console: {
@@ -47,6 +51,10 @@ export const GRANTS: Readonly<Record<string, Readonly<Record<string, string>>>> 
     closed_day_spool: 'select, insert',
     broker_chunk: 'select, insert, update (settled_at), delete',
     broker_checkpoint: 'select, insert, update',
+    click_rollup: 'select, insert, update',
+    click_rollup_day: 'select, insert, update',
+    click_rollup_state: 'select, update',
+    click_rollup_late_day: 'select, insert, delete',
     schema_migration: 'select',
   },
   /** Reads tables for reports, without raw records and payloads of the broker. */
@@ -64,6 +72,9 @@ export const GRANTS: Readonly<Record<string, Readonly<Record<string, string>>>> 
     spool_counter: 'select',
     spool_correction: 'select',
     ledger_window: 'select',
+    click_rollup: 'select',
+    click_rollup_day: 'select',
+    click_rollup_state: 'select',
   },
 };
 
@@ -98,7 +109,7 @@ export async function grantTables(connection: Connection): Promise<void> {
     }
     if (MAINTAINERS.includes(role)) {
       statements.push(
-        `grant execute on function add_partition(text, date), drop_partition(text, date) to ${role}`,
+        `grant execute on function add_partition(text, date), drop_partition(text, date), summarize_settled(date) to ${role}`,
       );
     }
   }

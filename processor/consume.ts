@@ -6,6 +6,7 @@ import { serveOperations } from '../common/telemetry/operations-server.ts';
 import type { Problem } from '../common/telemetry/problems.ts';
 import { collectGauges } from './collect-gauges.ts';
 import { runMaintenanceLoop } from './maintenance-loop.ts';
+import { runRollupLoop } from './rollup-loop.ts';
 import type { Runtime } from './runtime.ts';
 
 /** Time to settle the records that were read, at shutdown, in ms. The others are read again after a restart. */
@@ -23,6 +24,8 @@ export async function consume(
   onShutdown({ name: 'database connections', close: () => pool.end() });
   const maintenance = runMaintenanceLoop(runtime);
   onShutdown({ name: 'maintenance', close: maintenance.stop });
+  const rollup = runRollupLoop(runtime);
+  onShutdown({ name: 'rollup', close: rollup.stop });
   const sources = await createSources(config, pool, dispatcher, runtime);
   const gauges = collectGauges(runtime, sources);
   onShutdown({ name: 'gauges', close: gauges.stop });

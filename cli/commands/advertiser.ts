@@ -1,6 +1,7 @@
 import { TollwayError } from '../../common/errors.ts';
 import { formatAmount, parseAmount, parseCurrency, parsePositiveAmount } from '../../common/money.ts';
 import { parseName, parseReference } from '../../common/text.ts';
+import { parseTimeZone } from '../../common/time-zone.ts';
 import {
   type Advertiser,
   addAdvertiser,
@@ -14,12 +15,23 @@ import { parseId } from '../parse.ts';
 import { printJson, printLine, printTable } from '../print.ts';
 
 type Json = { json?: boolean };
+type AddOptions = Json & { currency: string; timeZone: string; budget?: bigint };
 
-function toRow({ id, name, currency, status, budgetMicros, spentMicros, remainingMicros }: Advertiser) {
+function toRow({
+  id,
+  name,
+  currency,
+  timeZone,
+  status,
+  budgetMicros,
+  spentMicros,
+  remainingMicros,
+}: Advertiser) {
   return {
     id,
     name,
     currency,
+    timeZone,
     status,
     budget: formatAmount(budgetMicros),
     spent: formatAmount(spentMicros),
@@ -42,10 +54,16 @@ const add = command('add', 'Add an advertiser', [
     parseCurrency,
     'USD',
   )
+  .option(
+    '--time-zone <name>',
+    'time zone of its days in reports and statements, such as Europe/Berlin; it cannot be changed later',
+    parseTimeZone,
+    'UTC',
+  )
   .option('--budget <amount>', 'first top-up of the budget, such as 250.00', parsePositiveAmount)
-  .action(async (name: string, { currency, budget, json }: Json & { currency: string; budget?: bigint }) => {
+  .action(async (name: string, { currency, timeZone, budget, json }: AddOptions) => {
     await withDatabase(async (pool) => {
-      const made = await addAdvertiser(pool, name, currency);
+      const made = await addAdvertiser(pool, name, currency, timeZone);
       const filled = budget
         ? (await addBudgetEntry(pool, made.id, 'top_up', budget, 'first budget')).advertiser
         : made;

@@ -5,6 +5,7 @@ import { formatAmount } from '../../common/money.ts';
 import { printable, printableJson } from '../../common/text.ts';
 import { type ExportRow, exportLedger } from '../../ledger/export.ts';
 import { plainCommand, withDatabase } from '../context.ts';
+import { csvLine } from '../csv.ts';
 import { parseId, parseTime } from '../parse.ts';
 
 const FORMATS = ['ndjson', 'csv'] as const;
@@ -51,16 +52,6 @@ const COLUMNS = [
   'sequence',
   'kind',
 ] as const satisfies readonly (keyof ReturnType<typeof fieldsOf>)[];
-
-/** A line of CSV (RFC 4180); absent values are empty. */
-function csvLine(values: readonly (string | number | null)[]): string {
-  return values
-    .map((value) => {
-      const text = printable(String(value ?? ''));
-      return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-    })
-    .join(',');
-}
 
 function toLine(row: ExportRow, format: Format): string {
   const fields = fieldsOf(row);

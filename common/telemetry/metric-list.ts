@@ -303,6 +303,13 @@ export const metricList = {
     help: 'Failed attempts to write the checkpoints of Kafka or Kinesis; a processor tries twice a second',
     component: 'processor',
   },
+  rolledTo: {
+    kind: 'gauge',
+    name: 'tollway_reports_as_of_timestamp_seconds',
+    help: 'Unix time that reports are complete for: all clicks that were settled before it are in them',
+    part: 'processor',
+    aggregator: 'max',
+  },
   // Scheduled functions
   reconciliationProblems: {
     kind: 'gauge',

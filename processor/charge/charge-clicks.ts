@@ -12,6 +12,7 @@ import {
   readPriorOutcomes,
   readPriorRejections,
 } from '../../ledger/prior-outcomes.ts';
+import { listLateDays } from '../../ledger/rollup.ts';
 import {
   appendSpoolCounters,
   countBySpool,
@@ -105,6 +106,7 @@ export async function settle(
   await rows.insert(connection);
   await chargeBalances(connection, allocation.chargedByAdvertiser(), allocation.chargedByCampaign());
   await appendSpoolCounters(connection, counters);
+  await listLateDays(connection, window.nowMs, settled);
   await updateBudgetFlags(connection, nearTheirLimit(allocation, advertisers, ads));
   return {
     outcomes: outcomesOf(batch, positions, settled, rejections, inserted),

@@ -1,0 +1,113 @@
+import { Option } from 'commander';
+import { errorCode, TollwayError } from '../../common/errors.ts';
+import { formatAmount } from '../../common/money.ts';
+import type { Pool } from '../../common/postgres/postgres.ts';
+import { printable } from '../../common/text.ts';
+import { parseTimeZone } from '../../common/time-zone.ts';
+import {
+  REPORT_KEYS,
+  type Report,
+  type ReportKey,
+  type ReportRow,
+  readReport,
+} from '../../ledger/reports.ts';
+import { rollUp } from '../../ledger/rollup.ts';
+import { command, withDatabase } from '../context.ts';
+import { csvLine } from '../csv.ts';
+import { parseId, parseReportTime } from '../parse.ts';
+import { printJson, printNote, printTable } from '../print.ts';
+
+type Options = {
+  since: Date | string;
+  until?: Date | string;
+  by: readonly ReportKey[];
+  advertiser?: number;
+  campaign?: number;
+  timeZone?: string;
+  format: 'table' | 'csv' | 'json';
+  json?: boolean;
+};
+
+const QUARTER_MS = 900_000;
+
+export const report = command('report', 'Sum the clicks and charges of a period, by day, campaign, ad, …', [
+  'report --since 7d',
+  'report --since 2026-11-01 --until 2026-12-01 --by day,campaign,outcome --advertiser 1',
+  'report --since 2026-11-01 --by ad --time-zone Europe/Berlin --format csv > november.csv',
+])
+  .requiredOption(
+    '--since <time>',
+    'beginning of the period: a day, a quarter of an hour such as 2026-01-31T12:15:00Z, or a length of time ago',
+    parseReportTime,
+  )
+  .option('--until <time>', 'end of the period, exclusive (default: now)', parseReportTime)
+  .option('--by <keys>', `some of ${REPORT_KEYS.join(', ')}`, parseKeys, ['day'] as ReportKey[])
+  .option('--advertiser <id>', 'only clicks of this advertiser', parseId)
+  .option('--campaign <id>', 'only clicks of this campaign', parseId)
+  .option(
+    '--time-zone <name>',
+    'time zone of days and hours, such as Europe/Berlin (default: that of the advertiser, or UTC)',
+    parseTimeZone,
+  )
+  .addOption(
+    new Option('--format <format>', 'how to print it').choices(['table', 'csv', 'json']).default('table'),
+  )
+  .action(async ({ since, until, by, advertiser, campaign, timeZone, format, json }: Options) => {
+    await withDatabase(async (pool) => {
+      await bringUpToDate(pool);
+      const result = await readReport(pool, {
+        since,
+        until: until ?? new Date(Math.ceil(Date.now() / QUARTER_MS) * QUARTER_MS),
+        by,
+        ...(advertiser === undefined ? {} : { advertiserId: advertiser }),
+        ...(campaign === undefined ? {} : { campaignId: campaign }),
+        ...(timeZone === undefined ? {} : { timeZone }),
+      });
+      print(result, json ? 'json' : format);
+    });
+  });
+
+/** Errors of a role or a server that may not write: the report is then as of the last run of a processor. */
+const READ_ONLY = new Set(['42501', '25006', 'replica']);
+
+/** Adds to the rollup what was settled since the last run. */
+export async function bringUpToDate(pool: Pool): Promise<void> {
+  await rollUp(pool).catch((error: unknown) => {
+    if (!READ_ONLY.has(errorCode(error) ?? '')) throw error;
+  });
+}
+
+function parseKeys(text: string): ReportKey[] {
+  return text.split(',').map((word) => {
+    const key = REPORT_KEYS.find((one) => one === word.trim());
+    if (key === undefined)
+      throw new TollwayError(
+        'bad_options',
+        `--by: expected some of ${REPORT_KEYS.join(', ')}, got "${printable(word.trim())}"`,
+      );
+    return key;
+  });
+}
+
+function toFields({ hour, clicks, chargedMicros, correctedMicros, ...keys }: ReportRow) {
+  return {
+    ...(hour === undefined ? {} : { hour: hour.toISOString() }),
+    ...keys,
+    clicks: Number(clicks),
+    charged: formatAmount(chargedMicros),
+    corrected: formatAmount(correctedMicros),
+  };
+}
+
+function print({ since, until, asOf, timeZone, rows }: Report, format: 'table' | 'csv' | 'json'): void {
+  const fields = rows.map(toFields);
+  if (format === 'json') {
+    const times = { since: since.toISOString(), until: until.toISOString(), asOf: asOf.toISOString() };
+    return printJson({ ...times, timeZone, rows: fields });
+  }
+  printNote(`All clicks that were settled before ${asOf.toISOString()}. Time zone: ${timeZone}`);
+  if (format === 'table') return printTable(fields, 'There were no clicks in this period.');
+  const [first] = fields;
+  if (first) process.stdout.write(`${csvLine(Object.keys(first))}\n`);
+  for (const row of fields) process.stdout.write(`${csvLine(Object.values(row))}\n`);
+}

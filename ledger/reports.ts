@@ -1,0 +1,166 @@
+import { TollwayError } from '../common/errors.ts';
+import { type Connection, inTransaction, type Pool } from '../common/postgres/postgres.ts';
+
+/** What a report can be broken down by, in the order of its columns. */
+export const REPORT_KEYS = ['hour', 'day', 'advertiser', 'campaign', 'ad', 'outcome', 'reason'] as const;
+export type ReportKey = (typeof REPORT_KEYS)[number];
+
+export type ReportFilter = {
+  /** A time, or a day (`2026-01-31`): its beginning in `timeZone`. Inclusive. */
+  readonly since: Date | string;
+  /** As `since`; exclusive. */
+  readonly until: Date | string;
+  /** IANA name of the time zone of days and hours. Default: that of the advertiser in the filter, otherwise UTC. */
+  readonly timeZone?: string;
+  readonly by: readonly ReportKey[];
+  readonly advertiserId?: number;
+  readonly campaignId?: number;
+};
+
+/** The clicks of one row. Keys that the report is not broken down by are absent. */
+export type ReportRow = {
+  readonly hour?: Date;
+  /** `2026-01-31` */
+  readonly day?: string;
+  readonly advertiserId?: number;
+  readonly campaignId?: number;
+  readonly adId?: number;
+  readonly outcome?: string;
+  readonly reason?: string | null;
+  readonly currency: string;
+  readonly clicks: bigint;
+  /** As first reported: the sum of the charges. */
+  readonly chargedMicros: bigint;
+  /** As corrected: without the charges that credits gave back, whenever they were entered. */
+  readonly correctedMicros: bigint;
+};
+
+export type Report = {
+  readonly since: Date;
+  readonly until: Date;
+  /** All clicks that were settled before this time are in the report, and no other. */
+  readonly asOf: Date;
+  readonly timeZone: string;
+  readonly rows: readonly ReportRow[];
+};
+
+const QUARTER_MS = 900_000;
+/** Columns of each key, of the rows that `sourceOf` selects, and their names in a `ReportRow`. */
+const COLUMNS: Readonly<Record<ReportKey, { readonly sql: string; readonly name: string }>> = {
+  hour: {
+    sql: 'quarter - make_interval(mins => extract(minute from quarter at time zone $3)::int)',
+    name: 'hour',
+  },
+  day: { sql: 'day::text', name: 'day' },
+  advertiser: { sql: 'advertiser_id', name: 'advertiserId' },
+  campaign: { sql: 'campaign_id', name: 'campaignId' },
+  ad: { sql: 'ad_id', name: 'adId' },
+  outcome: { sql: 'outcome::text', name: 'outcome' },
+  reason: { sql: "nullif(reason, '')", name: 'reason' },
+};
+const SUMMED = 'advertiser_id, campaign_id, ad_id, outcome, reason, clicks, charged_micros, credited_micros';
+
+/**
+ * Sums the clicks of a period, by the time of the click, from the rollup: exact as of `asOf`, and after the ledger has dropped its days
+ * too. Amounts of different currencies are never added. Call `rollUp` before, so that `asOf` is now.
+ *
+ * Throws `bad_window` (an end before the start, or a bound that is not a quarter of an hour), `unknown_advertiser`, `unknown_campaign`.
+ */
+export function readReport(pool: Pool, filter: ReportFilter): Promise<Report> {
+  // One snapshot, so that the sums are those of `asOf`.
+  return inTransaction(
+    pool,
+    (connection) => readReportIn(connection, filter),
+    'begin isolation level repeatable read, read only',
+  );
+}
+
+async function readReportIn(connection: Connection, filter: ReportFilter): Promise<Report> {
+  const timeZone = await timeZoneOf(connection, filter);
+  const { since, until, asOf, areDays } = await boundsOf(connection, filter, timeZone);
+  const columns = REPORT_KEYS.filter((key) => filter.by.includes(key)).map((key) => COLUMNS[key]);
+  const keys = columns.map(({ sql, name }) => `${sql} as "${name}"`);
+  const groups = columns.map((_, index) => index + 1);
+  const currency = columns.length + 1;
+  const { rows } = await connection.query<ReportRow>(
+    `select ${[...keys, 'currency'].join(', ')}, sum(clicks)::bigint as clicks, sum(charged_micros)::bigint as "chargedMicros",
+       sum(charged_micros - credited_micros)::bigint as "correctedMicros"
+     from (${sourceOf(areDays && !filter.by.includes('hour'))}) source join advertiser on advertiser.id = advertiser_id
+     where ($4::integer is null or advertiser_id = $4) and ($5::integer is null or campaign_id = $5)
+     group by ${[...groups, currency].join(', ')} having sum(clicks) > 0 or sum(credited_micros) > 0
+     order by ${[...groups, currency].join(', ')}`,
+    [since, until, timeZone, filter.advertiserId ?? null, filter.campaignId ?? null],
+  );
+  return { since, until, asOf, timeZone, rows };
+}
+
+/** Rows of the period: sums by day of the advertisers whose days these are, and by quarter of an hour of the others. */
+function sourceOf(hasDays: boolean): string {
+  const quarters = `select (quarter at time zone $3)::date as day, quarter, ${SUMMED} from click_rollup
+    where quarter >= $1 and quarter < $2`;
+  if (!hasDays) return quarters;
+  return `select day, null::timestamptz as quarter, ${SUMMED} from click_rollup_day
+    where day >= ($1 at time zone $3)::date and day < ($2 at time zone $3)::date
+      and advertiser_id in (select id from advertiser where time_zone = $3)
+    union all ${quarters} and advertiser_id in (select id from advertiser where time_zone <> $3)`;
+}
+
+async function timeZoneOf(connection: Connection, filter: ReportFilter): Promise<string> {
+  const { advertiserId, campaignId, timeZone } = filter;
+  if (campaignId !== undefined) {
+    const { rowCount } = await connection.query('select from campaign where id = $1', [campaignId]);
+    if (rowCount === 0)
+      throw new TollwayError(
+        'unknown_campaign',
+        `Expected the id of a campaign in the database, got ${campaignId}`,
+      );
+  }
+  if (advertiserId === undefined) return timeZone ?? 'UTC';
+  const { rows } = await connection.query<{ time_zone: string }>(
+    'select time_zone from advertiser where id = $1',
+    [advertiserId],
+  );
+  const [advertiser] = rows;
+  if (!advertiser)
+    throw new TollwayError(
+      'unknown_advertiser',
+      `Expected the id of an advertiser in the database, got ${advertiserId}`,
+    );
+  return timeZone ?? advertiser.time_zone;
+}
+
+async function boundsOf(
+  connection: Connection,
+  filter: ReportFilter,
+  timeZone: string,
+): Promise<{ since: Date; until: Date; asOf: Date; areDays: boolean }> {
+  const { rows } = await connection.query<{ since: Date; until: Date; asOf: Date; areDays: boolean }>(
+    `select since, until, rolled_to as "asOf",
+       (since at time zone $3)::time = '00:00' and (until at time zone $3)::time = '00:00' as "areDays"
+     from click_rollup_state, (select ${instant(filter.since, '$1')} as since, ${instant(filter.until, '$2')} as until) bounds`,
+    [filter.since, filter.until, timeZone],
+  );
+  const [bounds] = rows;
+  if (!bounds) throw new Error('Expected one row in click_rollup_state, got none. Run npm run migrate');
+  const { since, until } = bounds;
+  if (until <= since)
+    throw new TollwayError(
+      'bad_window',
+      `Expected --until after --since, got ${until.toISOString()} and ${since.toISOString()}`,
+    );
+  for (const bound of [since, until]) {
+    if (bound.getTime() % QUARTER_MS !== 0)
+      throw new TollwayError(
+        'bad_window',
+        `Expected a day or a quarter of an hour such as 2026-01-31T12:15:00Z, got ${bound.toISOString()}`,
+      );
+  }
+  return bounds;
+}
+
+/** SQL of a bound: a day begins at midnight of the time zone `$3`. */
+function instant(bound: Date | string, parameter: string): string {
+  return typeof bound === 'string'
+    ? `${parameter}::date::timestamp at time zone $3`
+    : `${parameter}::timestamptz`;
+}

@@ -1,0 +1,150 @@
+import { errorCode } from '../common/errors.ts';
+import { type Connection, inTransaction, type Pool } from '../common/postgres/postgres.ts';
+import { DAY_MS, dayStart, isoDay, listPartitionDays, partitionName } from './partitions.ts';
+import { readSettlementWatermark } from './settlement-watermark.ts';
+import type { SettledClick } from './store.ts';
+
+/** Longest span of settlement times that one transaction adds, in ms: after a long stop the rollup catches up in pieces. */
+const SPAN_MS_MAX = 600_000;
+/** Longest wait for the lock that summarizing an index needs, in ms: vacuum can hold it for minutes. */
+const SUMMARIZE_WAIT_MS = 50;
+/** SQLSTATE: a lock was not available in time. */
+const LOCK_NOT_AVAILABLE = '55P03';
+/** A transaction that settles clicks of days before yesterday lists them. It lasts less than a day, so these two days are always read. */
+const UNLISTED_DAYS = 2;
+
+/**
+ * Adds everything that was settled since the last run to the rollup, up to the settlement watermark. Returns the time that it is true
+ * for: all clicks that were settled before it are in the rollup, and no other. Any number of processes can call it; one works at a time.
+ */
+export async function rollUp(pool: Pool): Promise<Date> {
+  await summarizeIndexes(pool);
+  for (;;) {
+    const { rolledTo, isDone } = await inTransaction(pool, addSpan);
+    if (isDone) return rolledTo;
+  }
+}
+
+async function addSpan(connection: Connection): Promise<{ rolledTo: Date; isDone: boolean }> {
+  const { rolledTo: from } = await lockState(connection);
+  // Read after the lock and before the rows: every statement below sees all rows that are stamped before it.
+  const watermark = await readSettlementWatermark(connection);
+  const to = new Date(Math.min(watermark.getTime(), from.getTime() + SPAN_MS_MAX));
+  // While clicks are being settled the watermark can be up to a second below the one of the last run.
+  if (to <= from) return { rolledTo: from, isDone: true };
+  for (const day of await daysOf(connection, from, to)) await addDay(connection, day, from, to);
+  await connection.query('delete from click_rollup_late_day where settled_at < $1', [to]);
+  await connection.query('update click_rollup_state set rolled_to = $1', [to]);
+  return { rolledTo: to, isDone: to.getTime() === watermark.getTime() };
+}
+
+/** The days that clicks which were settled in [from, to) can belong to, in Unix ms. */
+async function daysOf(connection: Connection, from: Date, to: Date): Promise<number[]> {
+  const { rows } = await connection.query<{ day: string }>(
+    'select distinct day::text from click_rollup_late_day where settled_at < $1',
+    [to],
+  );
+  const late = new Set(rows.map(({ day }) => Date.parse(day)));
+  const first = dayStart(from.getTime()) - UNLISTED_DAYS * DAY_MS;
+  return (await listPartitionDays(connection, 'ledger')).filter((day) => day >= first || late.has(day));
+}
+
+const KEYS = 'advertiser_id, campaign_id, ad_id, outcome, reason';
+
+/** Adds the rows of a day that were settled in [from, to); without `to`, from `from` on. */
+async function addDay(connection: Connection, day: number, from: Date, to?: Date): Promise<void> {
+  // Statistics lag behind a table that grows: the planner could choose a scan of the whole day.
+  await connection.query('set local enable_seqscan = off');
+  await connection.query(
+    `with fresh as materialized (
+       select date_bin('15 minutes', clicked_at, 'epoch') as quarter, advertiser_id, campaign_id, ad_id, outcome,
+         coalesce(reason, '') as reason, count(*) as clicks, sum(charged_micros)::bigint as charged_micros
+       from ${partitionName('ledger', day)} where settled_at >= $1 and settled_at < coalesce($2, 'infinity'::timestamptz)
+       group by 1, 2, 3, 4, 5, 6
+     ), quarters as (
+       insert into click_rollup as rollup (quarter, ${KEYS}, clicks, charged_micros)
+       select quarter, ${KEYS}, clicks, charged_micros from fresh
+       on conflict (advertiser_id, quarter, campaign_id, ad_id, outcome, reason) do update set
+         clicks = rollup.clicks + excluded.clicks, charged_micros = rollup.charged_micros + excluded.charged_micros
+     )
+     insert into click_rollup_day as rollup (day, ${KEYS}, clicks, charged_micros)
+     select (quarter at time zone time_zone)::date, ${KEYS}, sum(clicks), sum(charged_micros)
+     from fresh join advertiser on advertiser.id = advertiser_id group by 1, ${KEYS}
+     on conflict (advertiser_id, day, campaign_id, ad_id, outcome, reason) do update set
+       clicks = rollup.clicks + excluded.clicks, charged_micros = rollup.charged_micros + excluded.charged_micros`,
+    [from, to ?? null],
+  );
+}
+
+/**
+ * Lets the block range indexes of the days around today cover their new blocks. In transactions of its own, because each holds a lock that
+ * keeps vacuum away from the partition. If a vacuum is at work there, it covers the blocks itself at its end.
+ */
+async function summarizeIndexes(pool: Pool): Promise<void> {
+  const { rows } = await pool.query<{ day: string }>(
+    "select day::date::text from generate_series(current_date - 1, current_date + 1, '1 day') day",
+  );
+  for (const { day } of rows) {
+    await inTransaction(pool, async (connection) => {
+      await connection.query(`set local lock_timeout = ${SUMMARIZE_WAIT_MS}`);
+      await connection.query('select summarize_settled($1)', [day]);
+    }).catch((error: unknown) => {
+      if (errorCode(error) !== LOCK_NOT_AVAILABLE) throw error;
+    });
+  }
+}
+
+/** Adds the rest of a day that the caller's transaction drops. No other transaction may settle clicks of that day any more. */
+export async function rollUpDroppedDay(connection: Connection, day: number): Promise<void> {
+  const { rolledTo } = await lockState(connection);
+  await addDay(connection, day, rolledTo);
+}
+
+async function lockState(connection: Connection): Promise<{ rolledTo: Date }> {
+  const { rows } = await connection.query<{ rolledTo: Date }>(
+    'select rolled_to as "rolledTo" from click_rollup_state for update',
+  );
+  const [state] = rows;
+  if (!state) throw new Error('Expected one row in click_rollup_state, got none. Run npm run migrate');
+  return state;
+}
+
+/**
+ * Lists the days of clicks that are settled in the caller's transaction and that a rollup does not read by itself. `nowMs`: the database's
+ * time at the beginning of the transaction, in Unix ms.
+ */
+export async function listLateDays(
+  connection: Connection,
+  nowMs: number,
+  settled: readonly SettledClick[],
+): Promise<void> {
+  const yesterday = dayStart(nowMs) - DAY_MS;
+  const late = new Set<number>();
+  for (const { record } of settled)
+    if (record.click.clickedAt < yesterday) late.add(dayStart(record.click.clickedAt));
+  if (late.size === 0) return;
+  await connection.query('insert into click_rollup_late_day (day) select unnest($1::date[])', [
+    [...late].map(isoDay),
+  ]);
+}
+
+/** Adds the credit of a charged click to the rollup, in the transaction that enters the credit. Throws if the ledger has no such click. */
+export async function addCreditToRollup(connection: Connection, clickId: string): Promise<void> {
+  const { rowCount } = await connection.query(
+    `with click as (
+       select date_bin('15 minutes', clicked_at, 'epoch') as quarter, advertiser_id, campaign_id, ad_id, outcome, '' as reason,
+         charged_micros as micros from ledger where click_id = $1
+     ), quarters as (
+       insert into click_rollup as rollup (quarter, ${KEYS}, clicks, charged_micros, credited_clicks, credited_micros)
+       select quarter, ${KEYS}, 0, 0, 1, micros from click
+       on conflict (advertiser_id, quarter, campaign_id, ad_id, outcome, reason) do update set
+         credited_clicks = rollup.credited_clicks + 1, credited_micros = rollup.credited_micros + excluded.credited_micros
+     )
+     insert into click_rollup_day as rollup (day, ${KEYS}, clicks, charged_micros, credited_clicks, credited_micros)
+     select (quarter at time zone time_zone)::date, ${KEYS}, 0, 0, 1, micros from click join advertiser on advertiser.id = advertiser_id
+     on conflict (advertiser_id, day, campaign_id, ad_id, outcome, reason) do update set
+       credited_clicks = rollup.credited_clicks + 1, credited_micros = rollup.credited_micros + excluded.credited_micros`,
+    [clickId],
+  );
+  if (rowCount !== 1) throw new Error(`Expected the ledger to have the click ${clickId}`);
+}

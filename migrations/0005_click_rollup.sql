@@ -1,0 +1,62 @@
+-- Sums of the ledger for reports and statements, kept when the days of the ledger are dropped.
+-- `rollUp` (ledger/rollup.ts) adds what was settled since its last run; a credit is added by the transaction that enters it.
+
+-- By quarter of an hour, because every UTC offset in use is a multiple of it: a day of any time zone is a sum of these rows.
+create table click_rollup (
+  quarter timestamptz not null, -- the quarter of an hour of the clicks, by its beginning
+  advertiser_id integer not null,
+  campaign_id integer not null,
+  ad_id integer not null,
+  outcome click_outcome not null,
+  reason text not null, -- '' for charged clicks
+  clicks bigint not null,
+  charged_micros bigint not null,
+  credited_clicks bigint not null default 0,
+  credited_micros bigint not null default 0,
+  primary key (advertiser_id, quarter, campaign_id, ad_id, outcome, reason)
+);
+create index on click_rollup using brin (quarter);
+
+-- The same by day of the advertiser's time zone, for reports of months.
+create table click_rollup_day (
+  day date not null,
+  advertiser_id integer not null,
+  campaign_id integer not null,
+  ad_id integer not null,
+  outcome click_outcome not null,
+  reason text not null,
+  clicks bigint not null,
+  charged_micros bigint not null,
+  credited_clicks bigint not null default 0,
+  credited_micros bigint not null default 0,
+  primary key (advertiser_id, day, campaign_id, ad_id, outcome, reason)
+);
+create index on click_rollup_day (day);
+
+-- Every click that was settled before `rolled_to` is in the rollup, and no other.
+create table click_rollup_state (
+  one boolean primary key default true check (one),
+  rolled_to timestamptz not null
+);
+insert into click_rollup_state (rolled_to) values (date_trunc('milliseconds', statement_timestamp()));
+
+-- Days before yesterday that clicks were settled for, by transaction: the rollup looks at today and yesterday by itself, and at these.
+create table click_rollup_late_day (
+  day date not null,
+  settled_at timestamptz not null default statement_timestamp() -- as in the ledger
+);
+
+-- The block range index of a day's `settled_at` covers new blocks only after this. The index belongs to the owner of the tables.
+create function summarize_settled(day date) returns void language plpgsql security definer
+  set search_path = pg_catalog, public, pg_temp as $$
+declare
+  index_name regclass;
+begin
+  for index_name in
+    select indexrelid from pg_index join pg_class on pg_class.oid = indexrelid join pg_am on pg_am.oid = relam
+    where indrelid = to_regclass(format('public.%I', public.partition_of('ledger', day))) and amname = 'brin'
+  loop
+    perform brin_summarize_new_values(index_name);
+  end loop;
+end $$;
+revoke execute on function summarize_settled(date) from public;

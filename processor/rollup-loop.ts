@@ -1,0 +1,43 @@
+import { errorMessage } from '../common/errors.ts';
+import { createPool } from '../common/postgres/postgres.ts';
+import { sleep } from '../common/process.ts';
+import type { ProcessMetrics } from '../common/telemetry/metrics.ts';
+import { ThrottledLog } from '../common/telemetry/throttled-log.ts';
+import { rollUp } from '../ledger/rollup.ts';
+import type { Runtime } from './runtime.ts';
+
+/** Time between two runs, in ms. */
+const ROLLUP_MS = 3_000;
+/** Maximum wait for an answer, in ms. */
+const QUERY_MS_MAX = 60_000;
+
+/** Adds settled clicks to the rollup every 3 s, on a connection of its own. Any number of processors can do so: one works at a time. */
+export function runRollupLoop({ config, logger, metrics }: Runtime<ProcessMetrics>): {
+  stop: () => Promise<void>;
+} {
+  const onError = (err: Error) => logger.debug({ err }, 'A connection broke');
+  const pool = createPool(config.DATABASE_URL, 'rollup', 1, onError, QUERY_MS_MAX);
+  const log = new ThrottledLog(logger, {
+    failed: 'Reports cannot be brought up to date and are retried. Clicks are charged meanwhile',
+    recovered: 'Reports are brought up to date again',
+  });
+  const stopping = new AbortController();
+  const running = (async () => {
+    for (; !stopping.signal.aborted; await sleep(ROLLUP_MS, stopping.signal)) {
+      try {
+        const rolledTo = await rollUp(pool);
+        metrics.rolledTo.set(rolledTo.getTime() / 1_000);
+        log.recover();
+      } catch (error) {
+        log.fail({ problem: errorMessage(error) });
+      }
+    }
+    await pool.end();
+  })();
+  return {
+    stop: () => {
+      stopping.abort();
+      return running;
+    },
+  };
+}
