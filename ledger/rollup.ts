@@ -5,7 +5,7 @@ import { readSettlementWatermark } from './settlement-watermark.ts';
 import type { SettledClick } from './store.ts';
 
 /** Longest span of settlement times that one transaction adds, in ms: after a long stop the rollup catches up in pieces. */
-const SPAN_MS_MAX = 600_000;
+const SPAN_MS_MAX = 3_600_000;
 /** Longest wait for the lock that summarizing an index needs, in ms: vacuum can hold it for minutes. */
 const SUMMARIZE_WAIT_MS = 50;
 /** SQLSTATE: a lock was not available in time. */
