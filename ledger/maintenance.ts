@@ -12,7 +12,7 @@ import {
   partitionName,
   type Retention,
 } from './partitions.ts';
-import { rollUpDroppedDay } from './rollup.ts';
+import { rollUp, rollUpDroppedDay } from './rollup.ts';
 import { formatMultirange } from './sequence-ranges.ts';
 import {
   addCounters,
@@ -41,7 +41,7 @@ export type MaintenanceOptions = Retention & {
 };
 
 /**
- * Maintains the ledger: creates partitions, merges spool counters, deletes settled chunks, raises the floors and drops days below them.
+ * Maintains the ledger: creates partitions, merges spool counters, brings the rollup up to date, deletes settled chunks, raises the floors and drops days below them.
  * A scheduled task runs it every minute. Each step has its own transactions; it is safe to repeat and to run in several processes at
  * once. `givenMs` replaces the database's time (Unix ms). Throws `clock_step` if the clock of the database server or a setting requires
  * a step that is too large; if the step is one of a floor, after the other steps are done.
@@ -55,6 +55,7 @@ export async function maintain(
   const nowMs = givenMs ?? (await inTransaction(pool, databaseTime));
   await createDayPartitions(pool, options, nowMs);
   await mergeSpoolCounters(pool);
+  await rollUp(pool);
   await deleteSettledChunks(pool, options.brokerRetentionDays);
   const error = await raiseFloors(pool, options, nowMs);
   await dropClosedDays(pool, logger);

@@ -1,6 +1,7 @@
 import type { Connection } from '../common/postgres/postgres.ts';
 import { uuidFloor } from '../common/uuid.ts';
 import { DAY_MS, listPartitionDays, partitionName } from './partitions.ts';
+import { compareRollupDay, compareRollupSums, readRolledTo } from './recount-rollup.ts';
 import { parseMultirange, type Sequences, uniteSequences } from './sequence-ranges.ts';
 import { NIL_SPOOL_ID } from './spool-counters.ts';
 
@@ -62,12 +63,14 @@ export async function recountLedger(connection: Connection): Promise<Recount> {
     }
   };
 
+  const rolledTo = await readRolledTo(connection);
   for (const day of await listPartitionDays(connection, 'ledger')) {
     const partition = partitionName('ledger', day);
     await connection.query('savepoint one_day');
     addCharges(await readCharges(connection, partition));
     addSpoolRows(await readSpools(connection, partition));
     problems.push(...(await findConflictingOutcomes(connection, partition, day)));
+    problems.push(...(await compareRollupDay(connection, partition, day, rolledTo)));
     // A nonce is spent on the day of its creation or later, so older clicks cannot have a nonce that `spent_nonce` still has.
     if (day >= firstNonceDay)
       problems.push(...(await findUnspentNonces(connection, partition, firstNonceDay)));
@@ -76,6 +79,7 @@ export async function recountLedger(connection: Connection): Promise<Recount> {
   addCharges(await readCharges(connection, 'closed_day'));
   addSpoolRows(await readClosedSpools(connection));
   addSpoolRows(await readRejected(connection));
+  problems.push(...(await compareRollupSums(connection)));
   return { chargedByAdvertiser, chargedByCampaign, spools, problems };
 }
 

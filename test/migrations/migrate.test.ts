@@ -31,6 +31,7 @@ describe('the migration', () => {
       '0002_ledger',
       '0003_postgres_broker',
       '0004_broker_checkpoint',
+      '0005_click_rollup',
     ]);
   });
 

@@ -1,0 +1,101 @@
+import type { Connection } from '../common/postgres/postgres.ts';
+import { DAY_MS } from './partitions.ts';
+
+/** Most differences of one kind that are reported. */
+const REPORTED_MAX = 20;
+
+type Difference = { what: string; stored: string; found: string };
+
+/** Returns the time that the rollup is true for. */
+export async function readRolledTo(connection: Connection): Promise<Date> {
+  const { rows } = await connection.query<{ rolledTo: Date }>(
+    'select rolled_to as "rolledTo" from click_rollup_state',
+  );
+  const [state] = rows;
+  if (!state) throw new Error('Expected one row in click_rollup_state, got none. Run npm run migrate');
+  return state.rolledTo;
+}
+
+/** Compares one day of the ledger, as far as it was settled before `rolledTo`, with the rollup. Returns one sentence for each difference. */
+export async function compareRollupDay(
+  connection: Connection,
+  partition: string,
+  day: number,
+  rolledTo: Date,
+): Promise<string[]> {
+  const { rows } = await connection.query<Difference>(
+    `with found as (
+       select date_bin('15 minutes', clicked_at, 'epoch') as quarter, advertiser_id, campaign_id, ad_id, outcome,
+         coalesce(reason, '') as reason, count(*) as clicks, sum(charged_micros)::bigint as micros
+       from ${partition} where settled_at < $3 group by 1, 2, 3, 4, 5, 6
+     ), stored as (
+       select quarter, advertiser_id, campaign_id, ad_id, outcome, reason, clicks, charged_micros as micros
+       from click_rollup where quarter >= $1 and quarter < $2 and clicks > 0
+     )
+     select format('ad %s at %s (%s)', ad_id, to_char(quarter at time zone 'UTC', 'YYYY-MM-DD HH24:MI'),
+         outcome || case when reason = '' then '' else ': ' || reason end) as what,
+       ${DIFFERENCE}
+     from found full join stored using (quarter, advertiser_id, campaign_id, ad_id, outcome, reason)
+     where found.clicks is distinct from stored.clicks or found.micros is distinct from stored.micros
+     order by quarter, ad_id limit ${REPORTED_MAX}`,
+    [new Date(day), new Date(day + DAY_MS), rolledTo],
+  );
+  return sentences('rollup of', rows);
+}
+
+const DIFFERENCE = `format('%s clicks, %s micros', coalesce(stored.clicks, 0), coalesce(stored.micros, 0)) as stored,
+  format('%s clicks, %s micros', coalesce(found.clicks, 0), coalesce(found.micros, 0)) as found`;
+
+/** Compares the sums by day with those by quarter of an hour, closed days with the rollup, and credits with the budget entries. */
+export async function compareRollupSums(connection: Connection): Promise<string[]> {
+  const days = await connection.query<Difference>(
+    `with found as (
+       select (quarter at time zone time_zone)::date as day, advertiser_id, campaign_id, ad_id, outcome, reason,
+         sum(rollup.clicks)::bigint as clicks, sum(rollup.charged_micros - rollup.credited_micros)::bigint as micros
+       from click_rollup rollup join advertiser on advertiser.id = advertiser_id group by 1, 2, 3, 4, 5, 6
+     ), stored as (
+       select day, advertiser_id, campaign_id, ad_id, outcome, reason, clicks, charged_micros - credited_micros as micros
+       from click_rollup_day
+     )
+     select format('ad %s on %s (%s)', ad_id, day, outcome) as what, ${DIFFERENCE}
+     from found full join stored using (day, advertiser_id, campaign_id, ad_id, outcome, reason)
+     where found.clicks is distinct from stored.clicks or found.micros is distinct from stored.micros
+     order by day, ad_id limit ${REPORTED_MAX}`,
+  );
+  const closed = await connection.query<Difference>(
+    `with found as (
+       select day, campaign_id, outcome, sum(clicks)::bigint as clicks, sum(charged_micros)::bigint as micros
+       from closed_day group by 1, 2, 3
+     ), stored as (
+       select (quarter at time zone 'UTC')::date as day, campaign_id, outcome, sum(clicks)::bigint as clicks,
+         sum(charged_micros)::bigint as micros
+       from click_rollup where (quarter at time zone 'UTC')::date in (select day from closed_day) group by 1, 2, 3
+     )
+     select format('campaign %s on %s (%s)', campaign_id, day, outcome) as what, ${DIFFERENCE}
+     from found full join stored using (day, campaign_id, outcome)
+     where found.clicks is distinct from stored.clicks or found.micros is distinct from stored.micros
+     order by day, campaign_id limit ${REPORTED_MAX}`,
+  );
+  const credits = await connection.query<Difference>(
+    `with found as (
+       select advertiser_id, count(*) as clicks, sum(amount_micros)::bigint as micros
+       from budget_entry where kind = 'credit' group by 1
+     ), stored as (
+       select advertiser_id, sum(credited_clicks)::bigint as clicks, sum(credited_micros)::bigint as micros
+       from click_rollup where credited_clicks > 0 group by 1
+     )
+     select format('credits of advertiser %s', advertiser_id) as what, ${DIFFERENCE}
+     from found full join stored using (advertiser_id)
+     where found.clicks is distinct from stored.clicks or found.micros is distinct from stored.micros
+     order by advertiser_id limit ${REPORTED_MAX}`,
+  );
+  return [
+    ...sentences('rollup by day of', days.rows),
+    ...sentences('rollup of closed', closed.rows),
+    ...sentences('rollup of', credits.rows),
+  ];
+}
+
+function sentences(kind: string, rows: readonly Difference[]): string[] {
+  return rows.map(({ what, stored, found }) => `${kind} ${what}: stored ${stored}, the ledger has ${found}`);
+}
