@@ -16,6 +16,7 @@ const TIMESTAMPS: Readonly<Record<string, { readonly reads: number; readonly why
     why: 'functions that are frozen: the steady clock may stand still',
   },
   'ad-server/redirect/redirect.ts': { reads: 1, why: 'the time of a click' },
+  'cli/commands/report.ts': { reads: 1, why: 'the end of a period, if none is given' },
   'cli/commands/rewind.ts': { reads: 1, why: 'a time that the operator gives' },
   'cli/parse.ts': { reads: 1, why: 'a time that the operator gives' },
   'common/elapsed.ts': { reads: 2, why: 'functions that are frozen: the steady clock may stand still' },

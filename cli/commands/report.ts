@@ -28,20 +28,25 @@ type Options = {
   json?: boolean;
 };
 
+const DEFAULT_KEYS: readonly ReportKey[] = ['day'];
 const QUARTER_MS = 900_000;
 
-export const report = command('report', 'Sum the clicks and charges of a period, by day, campaign, ad, …', [
-  'report --since 7d',
-  'report --since 2026-11-01 --until 2026-12-01 --by day,campaign,outcome --advertiser 1',
-  'report --since 2026-11-01 --by ad --time-zone Europe/Berlin --format csv > november.csv',
-])
+export const report = command(
+  'report',
+  'Sum the clicks and charges of a period by day, campaign, ad and more',
+  [
+    'report --since 7d',
+    'report --since 2026-11-01 --until 2026-12-01 --by day,campaign,outcome --advertiser 1',
+    'report --since 2026-11-01 --by ad --time-zone Europe/Berlin --format csv > november.csv',
+  ],
+)
   .requiredOption(
     '--since <time>',
     'beginning of the period: a day, a quarter of an hour such as 2026-01-31T12:15:00Z, or a length of time ago',
     parseReportTime,
   )
   .option('--until <time>', 'end of the period, exclusive (default: now)', parseReportTime)
-  .option('--by <keys>', `some of ${REPORT_KEYS.join(', ')}`, parseKeys, ['day'] as ReportKey[])
+  .option('--by <keys>', `some of ${REPORT_KEYS.join(', ')}`, parseKeys, [...DEFAULT_KEYS])
   .option('--advertiser <id>', 'only clicks of this advertiser', parseId)
   .option('--campaign <id>', 'only clicks of this campaign', parseId)
   .option(
@@ -50,7 +55,9 @@ export const report = command('report', 'Sum the clicks and charges of a period,
     parseTimeZone,
   )
   .addOption(
-    new Option('--format <format>', 'how to print it').choices(['table', 'csv', 'json']).default('table'),
+    new Option('--format <format>', '`table`, `csv` or `json`')
+      .choices(['table', 'csv', 'json'])
+      .default('table'),
   )
   .action(async ({ since, until, by, advertiser, campaign, timeZone, format, json }: Options) => {
     await withDatabase(async (pool) => {

@@ -1,9 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { postgresBacklog } from '../../brokers/postgres/backlog.ts';
 import { addAdvertiser } from '../../ledger/advertisers.ts';
 import { addBudgetEntry, creditClick } from '../../ledger/budget-entries.ts';
 import { addCampaign } from '../../ledger/campaigns.ts';
 import { dropClosedDays } from '../../ledger/maintenance.ts';
 import { DAY_MS, dayStart } from '../../ledger/partitions.ts';
+import { reconcile } from '../../ledger/reconcile.ts';
 import { REPORT_KEYS, type ReportFilter, type ReportRow, readReport } from '../../ledger/reports.ts';
 import { rollUp } from '../../ledger/rollup.ts';
 import { BEGIN_CHARGE } from '../../ledger/store.ts';
@@ -238,6 +240,36 @@ describe('the rollup', () => {
     await rollUp(database.pool);
     expect(inOrder((await readReport(database.pool, filter)).rows)).toEqual(inOrder(expected));
     expect(expected).toHaveLength(ads.length);
+  });
+
+  it.each([
+    [
+      'click_rollup',
+      'clicks = clicks + 1',
+      /^rollup of ad \d+ at .* \(charged\): stored 3 clicks, 500000 micros, the ledger has 2/,
+    ],
+    [
+      'click_rollup',
+      'charged_micros = charged_micros + 1',
+      /^rollup of ad \d+ at .*: stored 2 clicks, 500001 micros/,
+    ],
+    [
+      'click_rollup',
+      'credited_micros = credited_micros + 1, credited_clicks = 2',
+      /^rollup of credits of advertiser \d+: stored 2 clicks/,
+    ],
+    ['click_rollup_day', 'clicks = clicks - 1', /^rollup by day of ad \d+ on .*: stored 1 clicks/],
+  ])('that is wrong is found by a deep reconciliation: %s, %s', async (table, change, problem) => {
+    const [ad] = await addAds();
+    const clicks = [1, 2].map(() => clickRecord({ ad: ad as NamedAd }));
+    await deliver(database.pool, clicks);
+    await rollUp(database.pool);
+    await creditClick(database.pool, clicks[0]?.click.clickId ?? '');
+    const problems = async () =>
+      (await reconcile(database.pool, { brokers: [postgresBacklog], deep: true })).problems;
+    expect(await problems()).toEqual([]);
+    await database.pool.query(`update ${table} set ${change}`);
+    expect(await problems()).toContainEqual(expect.stringMatching(problem));
   });
 
   it('catches up in pieces after a long stop', async () => {
