@@ -1,8 +1,8 @@
 import { errorCode } from '../common/errors.ts';
 import { type Connection, inTransaction, type Pool } from '../common/postgres/postgres.ts';
+import type { SettledClick } from './ledger-rows.ts';
 import { DAY_MS, dayStart, isoDay, listPartitionDays, partitionName } from './partitions.ts';
 import { readSettlementWatermark } from './settlement-watermark.ts';
-import type { SettledClick } from './store.ts';
 
 /** Longest span of settlement times that one transaction adds, in ms: after a long stop the rollup catches up in pieces. */
 const SPAN_MS_MAX = 3_600_000;

@@ -307,7 +307,7 @@ export const metricList = {
     kind: 'gauge',
     name: 'tollway_reports_as_of_timestamp_seconds',
     help: 'Unix time that reports are complete for: all clicks that were settled before it are in them',
-    part: 'processor',
+    component: 'processor',
     aggregator: 'max',
   },
   // Scheduled functions
