@@ -26,7 +26,7 @@ function messageOf(node: ts.Node): ts.Expression | undefined {
   // The messages of failures that are retried; `recovered` says that they are over.
   if (ts.isPropertyAssignment(node) && node.name.getText() === 'failed') return node.initializer;
   if (!ts.isCallExpression(node)) return undefined;
-  if (node.expression.getText() === 'reportFailure') return node.arguments[2];
+  if (node.expression.getText() === 'this.reportBlockedSpool') return node.arguments[2];
   if (/\blogger\.(?:warn|error|fatal)$/.test(node.expression.getText())) return node.arguments.at(-1);
   return undefined;
 }
@@ -92,7 +92,7 @@ describe('docs/runbook.md', () => {
   it('knows every message that is made elsewhere than where it is logged', () => {
     const made = sources.flatMap(messagesIn).flatMap(({ text, code }) => (text === null ? [code] : []));
     expect(made.toSorted()).toEqual([
-      'ad-server/relays.ts: message',
+      'ad-server/adopted-spools.ts: message',
       'brokers/kafka/source.ts: few',
       'brokers/kafka/source.ts: start.notice',
       'cli/start/assert-broker.ts: few',

@@ -10,7 +10,6 @@ const TEST_FILE_LINES_MAX = 500;
 const LONG_FUNCTIONS: readonly string[] = [
   'ad-server/lambda/redirect-function.ts: openRedirectFunction',
   'ad-server/main.ts: runPrimary',
-  'ad-server/relays.ts: startRelays',
   'ad-server/worker.ts: startWorker',
   'cli/start/supervised-process.ts: startProcess',
   "test/brokers/kinesis.test.ts: 'reads a child shard once its parents are settled, while the stream splits and merges under traffic'",

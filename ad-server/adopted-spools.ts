@@ -1,0 +1,108 @@
+import { errorMessage } from '../common/errors.ts';
+import { sleep } from '../common/process.ts';
+import { ThrottledLog } from '../common/telemetry/throttled-log.ts';
+import { adoptDeadSpools, type DeadSpool } from '../producer/dead-spools.ts';
+import { Relay, type RelayDeps } from '../producer/relay.ts';
+import type { Spool } from '../producer/spool.ts';
+
+/** Time between two searches for spools whose process has ended, in ms. */
+const ADOPT_MS = 10_000;
+
+/**
+ * Relays the spools in `root` whose process has ended, one after the other. Their bytes count as bytes of the own spool, so that both
+ * together respect its limit.
+ */
+export class AdoptedSpools {
+  /** The relays at work. */
+  readonly relays = new Set<Relay>();
+  private readonly root: string;
+  private readonly own: Spool;
+  private readonly deps: Omit<RelayDeps, 'onFreed'>;
+  /** Logs of current failures by spool id; the search for spools has the key `root`. */
+  private readonly failures = new Map<string, ThrottledLog>();
+
+  constructor(root: string, own: Spool, deps: Omit<RelayDeps, 'onFreed'>) {
+    this.root = root;
+    this.own = own;
+    this.deps = deps;
+  }
+
+  /** Searches and relays every `adoptMs` until `signal` is aborted. Logs its failures and retries. */
+  async run(signal: AbortSignal, adoptMs = ADOPT_MS): Promise<void> {
+    for (; !signal.aborted; await sleep(adoptMs, signal)) {
+      try {
+        await this.relayAll(signal);
+      } catch (error) {
+        this.reportBlockedSpool(this.root, error, 'The ad server cannot search for abandoned spools');
+      }
+    }
+  }
+
+  private async relayAll(signal: AbortSignal): Promise<void> {
+    const onUnreadable = (spoolId: string, error: unknown) =>
+      this.reportBlockedSpool(
+        spoolId,
+        error,
+        'A spool of a process that has ended cannot be read. Its clicks stay on disk and are not charged yet',
+      );
+    const isAnother = (spoolId: string) => spoolId !== this.own.spoolId;
+    for await (const deadSpool of adoptDeadSpools(this.root, onUnreadable, isAnother)) {
+      this.logAdoption(deadSpool);
+      await this.relay(deadSpool, signal);
+    }
+  }
+
+  private logAdoption({ spoolId, bytes, tornBytes }: DeadSpool): void {
+    if (this.failures.has(spoolId)) return;
+    const { logger, metrics } = this.deps;
+    logger.info({ spoolId, bytes }, 'Adopted a spool of a process that has ended');
+    if (tornBytes === 0) return;
+    metrics.spoolTornBytes.inc(tornBytes);
+    logger.warn(
+      { spoolId, tornBytes },
+      'An adopted spool ends with an incomplete click. Clicks may be lost if the host lost power. The segment is in quarantine',
+    );
+  }
+
+  /** Relays one adopted spool and releases it, even when it cannot be relayed. */
+  private async relay(deadSpool: DeadSpool, signal: AbortSignal): Promise<void> {
+    let bytesLeft = deadSpool.bytes;
+    this.own.bytes += bytesLeft;
+    const onFreed = (bytes: number) => {
+      bytesLeft -= bytes;
+      this.own.bytes -= bytes;
+    };
+    try {
+      const relay = new Relay({ ...deadSpool, openSegment: null, roll: () => {} }, { ...this.deps, onFreed });
+      this.relays.add(relay);
+      relay.end();
+      try {
+        if (!signal.aborted && (await relay.run())) this.reportRelayedSpool(deadSpool.spoolId);
+      } finally {
+        this.relays.delete(relay);
+      }
+    } catch (error) {
+      this.reportBlockedSpool(
+        deadSpool.spoolId,
+        error,
+        'An adopted spool cannot be relayed. Its clicks stay on disk and are not charged yet',
+      );
+    }
+    this.own.bytes -= bytesLeft;
+    deadSpool.release();
+  }
+
+  private reportBlockedSpool(spoolId: string, error: unknown, message: string): void {
+    const recovered = 'The spools of ended processes are relayed again';
+    const log =
+      this.failures.get(spoolId) ??
+      new ThrottledLog(this.deps.logger, { failed: message, recovered, level: 'error' });
+    this.failures.set(spoolId, log);
+    log.fail({ spoolId, problem: errorMessage(error) }, message);
+  }
+
+  private reportRelayedSpool(spoolId: string): void {
+    this.failures.get(spoolId)?.recover({ spoolId });
+    this.failures.delete(spoolId);
+  }
+}
