@@ -19,7 +19,7 @@ import {
 } from './arguments.ts';
 import { type RunOptions, runScenario } from './load/run-scenario.ts';
 import { SCENARIOS, type Scenario } from './load/scenarios.ts';
-import { createProgress } from './progress.ts';
+import { createProgress } from './progress-display.ts';
 import { replayCommand } from './replay/replay-command.ts';
 import { writeHtmlReport } from './report/html-report.ts';
 import { printReport } from './report/print-report.ts';

@@ -12,7 +12,7 @@ export type RuntimeApi = {
   /** Resolves when the process waits for an event, or to its init error. */
   readonly waitForNext: () => Promise<LambdaError | null>;
   /** Sends an event to the waiting process and resolves to its result. Throws if the process is not waiting. */
-  readonly deliver: (event: LambdaEvent) => Promise<LambdaResult>;
+  readonly send: (event: LambdaEvent) => Promise<LambdaResult>;
   /** Closes the server and all connections. Pending results never settle. */
   readonly close: () => Promise<void>;
 };
@@ -41,7 +41,7 @@ export async function openRuntimeApi(): Promise<RuntimeApi> {
     address: `127.0.0.1:${port}`,
     firstNextAt: () => session.firstNextAt,
     waitForNext: () => session.waitForNext(),
-    deliver: (event) => session.deliver(event),
+    send: (event) => session.send(event),
     close: async () => {
       const closed = once(server, 'close');
       server.close();

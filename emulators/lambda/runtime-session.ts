@@ -59,7 +59,7 @@ export class RuntimeSession {
   }
 
   /** Sends an event to the waiting process and resolves to its result. Throws if the process is not waiting. */
-  deliver({ requestId, functionArn, deadlineMs, payload }: LambdaEvent): Promise<LambdaResult> {
+  send({ requestId, functionArn, deadlineMs, payload }: LambdaEvent): Promise<LambdaResult> {
     const response = this.next;
     if (response === null) throw new Error('Expected a process that waits for an event');
     const { promise, resolve } = Promise.withResolvers<LambdaResult>();

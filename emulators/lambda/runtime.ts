@@ -104,7 +104,7 @@ async function startIn(guard: Guard, ric: string, options: LambdaOptions): Promi
     }
     const requestId = randomUUID();
     const functionArn = `arn:aws:lambda:${REGION}:123456789012:function:${options.functionName ?? FUNCTION_NAME}`;
-    const delivered = sandbox.api.deliver({
+    const delivered = sandbox.api.send({
       requestId,
       functionArn,
       deadlineMs: Date.now() + deadlineMs,

@@ -1,12 +1,12 @@
 import type { Logger } from '../../common/telemetry/logger.ts';
-import type { Progress } from '../progress.ts';
+import type { ProgressDisplay } from '../progress-display.ts';
 import type { ResourceScope } from './resource-scope.ts';
 import type { BenchResult } from './result.ts';
 
 /** The context of a benchmark. */
 export type BenchContext = {
   readonly resources: ResourceScope;
-  readonly progress: Progress;
+  readonly progress: ProgressDisplay;
   readonly logger: Logger;
   /** Number of measured rounds. Results are medians over them. */
   readonly rounds: number;

@@ -5,7 +5,7 @@ import { printLine } from '../../cli/print.ts';
 import { settings } from '../../common/config/config.ts';
 import { errorMessage } from '../../common/errors.ts';
 import { createLogger } from '../../common/telemetry/logger.ts';
-import { createProgress } from '../progress.ts';
+import { createProgress } from '../progress-display.ts';
 import { acceptInto, compareWithBaseline, printComparison, readBaseline, writeBaseline } from './baseline.ts';
 import { benchOf, DEFAULT_NAMES, OPTIONAL_NAMES } from './benches.ts';
 import { ResourceScope } from './resource-scope.ts';

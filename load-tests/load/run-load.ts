@@ -5,7 +5,7 @@ import type { LinkKey } from '../../common/config/link-keys.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
 import { createLogger } from '../../common/telemetry/logger.ts';
 import { type Reconciliation, reconcile } from '../../ledger/reconcile.ts';
-import type { Progress } from '../progress.ts';
+import type { ProgressDisplay } from '../progress-display.ts';
 import type { Arrivals } from './arrivals.ts';
 import { ClickIds } from './click-ids.ts';
 import type { FaultInjection, InjectedFault } from './fault-injection.ts';
@@ -29,7 +29,7 @@ export type LoadOptions = {
   readonly stopLoad: AbortSignal;
   /** Ends the wait for missing clicks too. */
   readonly giveUp: AbortSignal;
-  readonly progress: Progress;
+  readonly progress: ProgressDisplay;
   /** Starts with the load. */
   readonly injectFaults?: FaultInjection;
 };
@@ -138,7 +138,7 @@ async function measureLoad(
 }
 
 /** Shows the progress of a load after each sample. */
-function showSample(progress: Progress, load: Load) {
+function showSample(progress: ProgressDisplay, load: Load) {
   return ({ phase, begunPerSecond, answeredPerSecond, underWay, latencyMs, system }: Sample) => {
     if (phase === null) return;
     const sum = (pick: (counts: PhaseCounts) => number) =>

@@ -3,7 +3,7 @@ import type { LinkKey } from '../../common/config/link-keys.ts';
 import { counted } from '../../common/counted.ts';
 import { TollwayError } from '../../common/errors.ts';
 import { createPool } from '../../common/postgres/postgres.ts';
-import type { Progress } from '../progress.ts';
+import type { ProgressDisplay } from '../progress-display.ts';
 import { type LoadReport, reportOf } from '../report/report.ts';
 import type { ServiceLevel } from '../report/service-levels.ts';
 import { type Phase, planArrivals } from './arrivals.ts';
@@ -31,7 +31,7 @@ export type RunContext = {
   readonly keys: readonly LinkKey[];
   readonly stopLoad: AbortSignal;
   readonly giveUp: AbortSignal;
-  readonly progress: Progress;
+  readonly progress: ProgressDisplay;
 };
 
 /**

@@ -5,8 +5,8 @@ import type { BrokerRecord } from '../../contract/click-event.ts';
 import type { ClickIdFile } from './click-id-file.ts';
 import type { CompleteClick, Completer } from './complete-clicks.ts';
 import { countUnplayable, type LineCounts } from './line-counts.ts';
+import type { RecordedClick } from './line-result.ts';
 import type { Sink } from './pacing.ts';
-import type { RecordedClick } from './reading.ts';
 
 /** Clicks per published batch, as in the relay. */
 const BATCH_MAX = 4_000;

@@ -1,10 +1,10 @@
 import { CLICK_BYTES_MAX, ID_MAX } from '../../contract/click-event.ts';
 import { timeOf } from '../../processor/click-file.ts';
 import { isObject } from '../../processor/events/bad-event.ts';
-import type { Reader, Reading } from './reading.ts';
+import type { LineResult, Reader } from './line-result.ts';
 
 /** Creates a reader for a format with one record per line. It ignores empty lines. */
-export function eachLine(read: (line: string, number: number) => Reading): Reader {
+export function eachLine(read: (line: string, number: number) => LineResult): Reader {
   return async function* (lines) {
     let number = 0;
     for await (const line of lines) {
@@ -15,7 +15,7 @@ export function eachLine(read: (line: string, number: number) => Reading): Reade
   };
 }
 
-export function tooLong(line: number): Reading {
+export function tooLong(line: number): LineResult {
   return { is: 'broken', line, why: `Expected at most ${CLICK_BYTES_MAX} bytes, got more` };
 }
 
@@ -30,7 +30,7 @@ export function parseObject(text: string): Record<string, unknown> | string {
 }
 
 /** A click from fields with the names of a click event. The line is broken if `adId` or `clickedAt` is missing, which cannot be looked up. */
-export function clickOf(event: Readonly<Record<string, unknown>>, line: number): Reading {
+export function clickOf(event: Readonly<Record<string, unknown>>, line: number): LineResult {
   const { adId } = event;
   if (typeof adId !== 'number' || !Number.isInteger(adId) || adId < 1 || adId > ID_MAX)
     return { is: 'broken', line, why: `Expected a whole number of 1–${ID_MAX} in adId, got ${shown(adId)}` };

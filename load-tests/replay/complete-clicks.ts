@@ -8,7 +8,7 @@ import type { Pool } from '../../common/postgres/postgres.ts';
 import { type EdgeInvalidReason, USER_AGENT_MAX } from '../../contract/click-event.ts';
 import { createVerifier, type LinkVerifier } from '../../contract/link-token.ts';
 import { readEvent } from '../../processor/click-file.ts';
-import type { ReadRequest, RecordedClick, UnplayableLine } from './reading.ts';
+import type { ReadRequest, RecordedClick, UnplayableLine } from './line-result.ts';
 
 const DAY_MS = 86_400_000;
 /** How long an ad is cached, in ms. */

@@ -3,9 +3,9 @@ import { errorMessage, TollwayError } from '../../common/errors.ts';
 import { parsePositiveAmount } from '../../common/money.ts';
 import { unixMs } from '../../common/unix-time.ts';
 import { clickOf } from './click-lines.ts';
+import type { LineResult } from './line-result.ts';
 import { isLocalTime, type LocalTime } from './local-time.ts';
 import { type LogContext, readingOf } from './logs/log-request.ts';
-import type { Reading } from './reading.ts';
 
 const asText = (text: string) => text;
 
@@ -93,7 +93,7 @@ export function findColumns(headers: readonly string[], columns: ColumnMap | nul
 /** Creates a reader for the rows of one file. It must read them in order, because the first row sets the time shift. */
 export function createRowReader(cells: readonly Cell[], times: TimeOptions, log: LogContext) {
   const readTime = createTimeReader(times);
-  return (values: readonly string[], line: number): Reading => {
+  return (values: readonly string[], line: number): LineResult => {
     const texts = new Map(
       cells.map(({ column, index, constant }) => [column, constant ?? values[index]?.trim() ?? '']),
     );
@@ -137,7 +137,7 @@ function readLinkRow(
   texts: ReadonlyMap<Column, string>,
   line: number,
   log: LogContext,
-): Reading {
+): LineResult {
   const text = (column: Column) => texts.get(column) || null;
   const request = {
     clickedAt: clickedAt ?? Number.NaN,
@@ -157,7 +157,7 @@ function readEventRow(
   clickedAt: number | undefined,
   texts: ReadonlyMap<Column, string>,
   line: number,
-): Reading {
+): LineResult {
   const event: Record<string, unknown> = clickedAt === undefined ? {} : { clickedAt };
   for (const [column, text] of texts) {
     if (column === 'clickedAt' || column === 'link' || column === 'isClick') continue;

@@ -10,8 +10,8 @@ import {
   type TimeOptions,
 } from './csv-columns.ts';
 import { isExportRow, readExportValues } from './ledger-export.ts';
+import type { LineResult, Reader } from './line-result.ts';
 import type { LogContext } from './logs/log-request.ts';
-import type { Reader, Reading } from './reading.ts';
 
 const SEPARATORS = [',', ';', '\t'];
 /** Rows per call of the parser, because its setup costs time. */
@@ -68,7 +68,7 @@ export function csvReader(columns: ColumnMap | null, times: TimeOptions, log: Lo
 
 type Head = {
   readonly separator: string;
-  readonly read: (values: readonly string[], line: number) => Reading;
+  readonly read: (values: readonly string[], line: number) => LineResult;
 };
 
 function headOf(
@@ -136,7 +136,7 @@ function isRow(text: string): boolean {
   });
 }
 
-function* readRows(rows: readonly Row[], { separator, read }: Head): Generator<Reading> {
+function* readRows(rows: readonly Row[], { separator, read }: Head): Generator<LineResult> {
   const options = { delimiter: separator, relax_column_count: true, record_delimiter: '\n' };
   let parsed: (string[] | string)[];
   try {

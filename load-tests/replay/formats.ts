@@ -2,13 +2,13 @@ import { parseObject, readClickLines } from './click-lines.ts';
 import type { ColumnMap, TimeOptions } from './csv-columns.ts';
 import { csvReader, isHeadLine } from './csv-rows.ts';
 import { isExportRow, readLedgerExport } from './ledger-export.ts';
+import type { Reader } from './line-result.ts';
 import { albReader, isAlbLine } from './logs/alb.ts';
 import { caddyReader, isCaddyObject } from './logs/caddy.ts';
 import { cloudFrontReader, isCloudFrontLine } from './logs/cloudfront.ts';
 import { combinedReader, isCombinedLine } from './logs/combined.ts';
 import type { LogContext } from './logs/log-request.ts';
 import { isNginxObject, nginxJsonReader } from './logs/nginx-json.ts';
-import type { Reader } from './reading.ts';
 
 /** The formats of recordings. */
 export const FORMATS = [

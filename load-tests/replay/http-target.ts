@@ -8,8 +8,8 @@ import { createMicrosHistogram, type MicrosHistogram, recordMs } from '../load/m
 import { countFailure, UNDER_WAY_MAX } from '../load/offer-load.ts';
 import { BROWSER_HEADERS } from '../load/traffic.ts';
 import type { ClickIdFile } from './click-id-file.ts';
+import type { RecordedClick } from './line-result.ts';
 import type { Sink, Speed } from './pacing.ts';
-import type { RecordedClick } from './reading.ts';
 
 /** Limit of concurrent requests at `--speed max`. */
 const FULL_SPEED_REQUESTS_MAX = 200;

@@ -1,7 +1,7 @@
 import { parseAmount } from '../../common/money.ts';
 import { EDGE_INVALID_REASONS } from '../../contract/click-event.ts';
 import { clickOf, eachLine, parseObject } from './click-lines.ts';
-import type { Reader, Reading } from './reading.ts';
+import type { LineResult, Reader } from './line-result.ts';
 
 /** The columns that describe the click itself, not its outcome. */
 const CLICK_FIELDS = ['clickId', 'nonce', 'adId', 'campaignId', 'advertiserId', 'clickedAt'] as const;
@@ -25,7 +25,7 @@ export function readExportValues(
   headers: readonly string[],
   values: readonly string[],
   line: number,
-): Reading {
+): LineResult {
   const row: Record<string, unknown> = {};
   for (const [index, name] of headers.entries()) {
     const value = values[index] ?? '';
@@ -34,8 +34,8 @@ export function readExportValues(
   return clickOfRow(row, line);
 }
 
-function clickOfRow(row: Readonly<Record<string, unknown>>, line: number): Reading {
-  const broken = (why: string): Reading => ({ is: 'broken', line, why });
+function clickOfRow(row: Readonly<Record<string, unknown>>, line: number): LineResult {
+  const broken = (why: string): LineResult => ({ is: 'broken', line, why });
   if (!isExportRow(row))
     return broken('Expected outcome, charged and settledAt, as in the output of npx tollway export');
   if (row.outcome === 'credit') return { is: 'skipped', line, why: 'a credit; its click has a separate row' };

@@ -1,4 +1,4 @@
-import type { Reading, RecordedClick, UnplayableLine } from './reading.ts';
+import type { LineResult, RecordedClick, UnplayableLine } from './line-result.ts';
 
 /** Broken lines that the report shows. */
 const SHOWN_MAX = 5;
@@ -34,7 +34,7 @@ export function countUnplayable(lineCounts: LineCounts, unplayable: UnplayableLi
 
 /** Yields the clicks of a file, and counts its other lines. */
 export async function* clicksAmong(
-  readings: AsyncIterable<Reading>,
+  readings: AsyncIterable<LineResult>,
   lineCounts: LineCounts,
 ): AsyncGenerator<RecordedClick> {
   for await (const reading of readings) {

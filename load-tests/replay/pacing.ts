@@ -1,7 +1,7 @@
 import { sleep } from '../../common/process.ts';
 import { createMicrosHistogram, type MicrosHistogram, recordMs } from '../load/micros-histogram.ts';
 import { LATE_MS_MAX } from '../load/offer-load.ts';
-import type { ReadRequest, RecordedClick } from './reading.ts';
+import type { ReadRequest, RecordedClick } from './line-result.ts';
 
 /** Speed as a multiple of the recording, or as fast as possible. */
 export type Speed = number | 'max';

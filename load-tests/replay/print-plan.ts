@@ -1,6 +1,6 @@
 import type { CliContext } from '../../cli/context.ts';
 import { counted } from '../../common/counted.ts';
-import type { Progress } from '../progress.ts';
+import type { ProgressDisplay } from '../progress-display.ts';
 import type { Recording } from './recording.ts';
 import type { ReplayOptions } from './replay-options.ts';
 
@@ -10,7 +10,7 @@ export function printPlan(
   { format, clicks, firstAt, latestAt, old, hasLinks, isUnordered, ignoredProxies }: Recording,
   { via, speed, target }: ReplayOptions,
   { config, stack }: CliContext,
-  progress: Progress,
+  progress: ProgressDisplay,
 ): void {
   const spanMs = latestAt - firstAt;
   const pace = speed === 'max' ? 'as fast as possible' : `at ${speed}x, in about ${timeText(spanMs / speed)}`;

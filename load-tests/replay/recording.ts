@@ -6,7 +6,7 @@ import { linesOf, textChunks } from '../../common/text-file.ts';
 import { CLICK_BYTES_MAX } from '../../contract/click-event.ts';
 import { isSeparatorLine } from './csv-rows.ts';
 import { createReader, type Format, formatOfLine, type ReaderOptions } from './formats.ts';
-import type { Reading, RecordedClick, UnplayableLine } from './reading.ts';
+import type { LineResult, RecordedClick, UnplayableLine } from './line-result.ts';
 import { sortByTime } from './sort-by-time.ts';
 
 /** Lines that are examined to detect the format, because the first lines can be broken. */
@@ -34,7 +34,7 @@ export type Recording = {
   readonly ignoredProxies: { readonly count: number; readonly first: string | null };
   readonly samples: readonly RecordedClick[];
   /** Reads all lines again, the clicks in the order of their times. */
-  readonly read: () => AsyncGenerator<Reading>;
+  readonly read: () => AsyncGenerator<LineResult>;
 };
 
 /**

@@ -3,7 +3,7 @@ import { printJson } from '../../cli/print.ts';
 import { proxies } from '../../common/config/setting.ts';
 import { unixMs } from '../../common/unix-time.ts';
 import { EXIT_CODES, interruptions, invalidOr, parseUrl, time } from '../arguments.ts';
-import { createProgress } from '../progress.ts';
+import { createProgress } from '../progress-display.ts';
 import { COLUMNS, type ColumnMap, parseColumns } from './csv-columns.ts';
 import { FORMATS, type Format } from './formats.ts';
 import { createLocalTime, type LocalTime } from './local-time.ts';

@@ -15,7 +15,7 @@ import { reconcile } from '../../ledger/reconcile.ts';
 import { createHttpTarget } from '../load/http-target.ts';
 import { readClock } from '../load/ledger-check.ts';
 import { percentileMs } from '../load/micros-histogram.ts';
-import type { Progress } from '../progress.ts';
+import type { ProgressDisplay } from '../progress-display.ts';
 import { createBrokerTarget } from './broker-target.ts';
 import { ClickIdFile } from './click-id-file.ts';
 import { createCompleter } from './complete-clicks.ts';
@@ -41,7 +41,7 @@ export type ReplayContext = {
   readonly stopLoad: AbortSignal;
   /** Ends the wait for missing clicks too. */
   readonly giveUp: AbortSignal;
-  readonly progress: Progress;
+  readonly progress: ProgressDisplay;
 };
 
 type ReplayRun = CliContext & {
@@ -100,7 +100,7 @@ async function replayAndCheck(
   file: string,
   run: ReplayRun,
   giveUp: AbortSignal,
-  progress: Progress,
+  progress: ProgressDisplay,
 ): Promise<ReplayResult> {
   const { pool, recording, options, ids, pacing, lineCounts, stop } = run;
   const startedAt = await readClock(pool);
@@ -132,7 +132,7 @@ async function replayAndCheck(
   };
 }
 
-async function sendWithProgress(run: ReplayRun, progress: Progress): Promise<SentClicks> {
+async function sendWithProgress(run: ReplayRun, progress: ProgressDisplay): Promise<SentClicks> {
   const { recording, options, pacing } = run;
   const show = () =>
     progress.show(`Replaying: ${pacing.begun} of ${recording.clicks}${latenessText(pacing, options.speed)}`);

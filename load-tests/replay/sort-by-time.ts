@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { TollwayError } from '../../common/errors.ts';
-import type { Reading, RecordedClick } from './reading.ts';
+import type { LineResult, RecordedClick } from './line-result.ts';
 
 /** SQLITE_FULL; https://www.sqlite.org/rescode.html#full */
 const DISK_FULL = 13;
@@ -12,7 +12,7 @@ const DISK_FULL = 13;
  * Yields the clicks of a file in the order of their times, with equal times in the order of the file, after all other lines. Sorts in a
  * temporary SQLite file with bounded memory. Throws `disk_full`.
  */
-export async function* sortByTime(readings: AsyncIterable<Reading>): AsyncGenerator<Reading> {
+export async function* sortByTime(readings: AsyncIterable<LineResult>): AsyncGenerator<LineResult> {
   const folder = mkdtempSync(join(tmpdir(), 'tollway-replay-'));
   const database = new DatabaseSync(join(folder, 'sorted'));
   try {

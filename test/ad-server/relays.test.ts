@@ -56,19 +56,19 @@ it('the search over 64 spools does not block the event loop', async () => {
   const dead = new Spool({ ...ROOMY, root, segmentBytes: 100_000_000 }, silent);
   for (let count = 0; count < 40; count += 1) await append(dead, Array(50).fill('x'.repeat(500)));
   dead.close();
-  let turns = 0;
+  let rounds = 0;
   const unwanted = () => {
     throw new Error('A spool cannot be read');
   };
   const spools = adoptDeadSpools(root, unwanted);
   // Counts the iterations of the event loop between the steps of the search.
   const tick = () => {
-    turns += 1;
+    rounds += 1;
     immediate = setImmediate(tick);
   };
   let immediate = setImmediate(tick);
   for await (const found of spools) found.release();
   clearImmediate(immediate);
   // One for each spool, and one for each window of the abandoned one.
-  expect(turns).toBeGreaterThanOrEqual(owned.length + 3);
+  expect(rounds).toBeGreaterThanOrEqual(owned.length + 3);
 });

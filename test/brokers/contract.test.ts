@@ -382,11 +382,11 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
         await untilSettled(pool, environment.spool.accepted - skipped, second);
         // Reconciliation counts the skipped clicks as missing once a watermark has arrived.
         await environment.broker.publisher.publishEverywhere(environment.spool.watermark());
-        const ask = () => reconcile(pool, { brokers: environment.broker.backlogs });
-        await until('the watermark', async () => (await ask()).missing > 0, 10_000);
+        const query = () => reconcile(pool, { brokers: environment.broker.backlogs });
+        await until('the watermark', async () => (await query()).missing > 0, 10_000);
         await second.stop();
         expect(await countSettled(pool)).toBe(environment.spool.accepted - skipped);
-        expect(await ask()).toMatchObject({ balanced: true, missing: skipped });
+        expect(await query()).toMatchObject({ balanced: true, missing: skipped });
       },
     );
   });

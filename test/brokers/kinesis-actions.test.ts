@@ -30,7 +30,7 @@ const table = new Map(
 /** Stands before the emulator, and hears which actions it is asked for. */
 let recorder: HttpServer;
 let emulator: Awaited<ReturnType<typeof startKinesis>>;
-const asked = new Set<string>();
+const requested = new Set<string>();
 
 beforeAll(async () => {
   Object.assign(process.env, AWS);
@@ -38,7 +38,7 @@ beforeAll(async () => {
   const { hostname, port } = new URL(emulator.endpoint);
   recorder = createServer((incoming, outgoing) => {
     // https://docs.aws.amazon.com/kinesis/latest/APIReference/CommonParameters.html: Kinesis_20131202.PutRecords
-    asked.add(`kinesis:${String(incoming.headers['x-amz-target']).split('.')[1]}`);
+    requested.add(`kinesis:${String(incoming.headers['x-amz-target']).split('.')[1]}`);
     const { method, url, headers } = incoming;
     const passed = request({ hostname, port, method, path: url, headers }, (answer) => {
       outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
@@ -63,9 +63,9 @@ function endpoint(): string {
 
 /** What some work asks of Kinesis. */
 async function actionsOf(work: () => Promise<unknown>): Promise<string[]> {
-  asked.clear();
+  requested.clear();
   await work();
-  return [...asked].sort();
+  return [...requested].sort();
 }
 
 /** A stream whose requests are recorded; clicks are published elsewhere. */

@@ -24,12 +24,12 @@ const PASSWORD = `p@ss:w/o?r#d%41&+'"`;
 
 /** The part of Secrets Manager that the SDK uses: `GetSecretValue` with a status and an answer. */
 async function startSecrets() {
-  const asked: string[] = [];
+  const requested: string[] = [];
   const state: { status: number; body: unknown } = { status: 200, body: {} };
   const server = createServer(async (request, response) => {
     let body = '';
     for await (const part of request) body += part;
-    asked.push(`${request.headers['x-amz-target']} ${JSON.parse(body).SecretId}`);
+    requested.push(`${request.headers['x-amz-target']} ${JSON.parse(body).SecretId}`);
     response.writeHead(state.status, { 'content-type': 'application/x-amz-json-1.1' });
     response.end(JSON.stringify(state.body));
   }).listen(0, '127.0.0.1');
@@ -37,7 +37,7 @@ async function startSecrets() {
   const { port } = server.address() as AddressInfo;
   return {
     endpoint: `http://127.0.0.1:${port}`,
-    asked,
+    requested,
     holds: (secret: unknown) => {
       const text = typeof secret === 'string' ? secret : JSON.stringify(secret);
       Object.assign(state, { status: 200, body: { ARN, Name: 'ledger', SecretString: text } });
@@ -111,14 +111,14 @@ describe.skipIf(skipped)('the secret of the database', { timeout: RUN_MS_MAX }, 
     withSecrets(async ({ secrets, call, database, logs }) => {
       secrets.holds({ username: USER, password: PASSWORD, engine: 'postgres', port: 5_432 });
       expect(await call()).toBeNull();
-      expect(secrets.asked).toEqual([`secretsmanager.GetSecretValue ${ARN}`]);
+      expect(secrets.requested).toEqual([`secretsmanager.GetSecretValue ${ARN}`]);
       const { rows } = await database.pool.query(
         `select distinct usename from pg_stat_activity
          where datname = current_database() and application_name like '%lambda-reconcile%'`,
       );
       expect(rows).toEqual([{ usename: USER }]);
       expect(await call()).toBeNull();
-      expect(secrets.asked).toHaveLength(1);
+      expect(secrets.requested).toHaveLength(1);
       expect(logs()).not.toContain('p@ss');
     }));
 

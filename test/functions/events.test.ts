@@ -228,14 +228,14 @@ describe('CloudEvents', () => {
   });
   const read = (headers: Record<string, string>, body: string | Buffer) =>
     readCloudEvents('f', headers, Buffer.from(body), 'request 1');
-  const wire = ({ headers, body }: { headers: unknown; body: unknown }) =>
+  const asHttp = ({ headers, body }: { headers: unknown; body: unknown }) =>
     read(headers as Record<string, string>, body as string);
 
   it.each([
-    ['binary', wire(HTTP.binary(event))],
-    ['binary, its data as JSON', wire(HTTP.binary(parsed))],
-    ['structured', wire(HTTP.structured(event))],
-    ['structured, its data as JSON', wire(HTTP.structured(parsed))],
+    ['binary', asHttp(HTTP.binary(event))],
+    ['binary, its data as JSON', asHttp(HTTP.binary(parsed))],
+    ['structured', asHttp(HTTP.structured(event))],
+    ['structured, its data as JSON', asHttp(HTTP.structured(parsed))],
     [
       'batched',
       read({ 'content-type': 'application/cloudevents-batch+json; charset=utf-8' }, JSON.stringify([parsed])),

@@ -58,11 +58,11 @@ const functionsOf = ({ functions }: DeploymentSettings): [string, FunctionSettin
 
 describe('serverless.yml', () => {
   it('reads every setting of functions.json, and no others', () => {
-    const asked = [...yml.matchAll(/\$\{file\(\.\.\/functions\.json\):([^}]+)\}/g)].map(
+    const requested = [...yml.matchAll(/\$\{file\(\.\.\/functions\.json\):([^}]+)\}/g)].map(
       ([, path = '']) => path,
     );
     const there = settingPaths().filter((path) => !path.startsWith('functions.lambda-kafka.'));
-    expect([...new Set(asked)].sort()).toEqual(there.sort());
+    expect([...new Set(requested)].sort()).toEqual(there.sort());
   });
 
   it('refuses versions that ignore schedule.roleArn: the Serverless Framework, and osls before 3.63.2', () => {

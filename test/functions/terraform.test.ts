@@ -62,12 +62,12 @@ const applyLeftOut = isLeftOut(
 describe('deploy/terraform', () => {
   it('reads every setting of functions.json, and no others', () => {
     const names = new Set(settingPaths().map((path) => path.split('.').at(-1) ?? ''));
-    const asked = [
+    const requested = [
       ...hcl.matchAll(
         /(?:settings|function|value|functions\["[a-z-]+"\])\.([a-z]+[A-Z]\w+|runtime|architecture|handler|schedule|deepSchedule)\b/g,
       ),
     ];
-    expect(new Set(asked.map(([, name]) => name))).toEqual(names);
+    expect(new Set(requested.map(([, name]) => name))).toEqual(names);
     for (const path of settingPaths().filter((path) => /^functions\.lambda-(kinesis|kafka)\./.test(path))) {
       const [, name, setting] = path.split('.');
       if (setting !== 'memoryMb' && setting !== 'timeoutSeconds')

@@ -9,8 +9,8 @@ import { proxies } from '../../common/config/setting.ts';
 import { createSigner, evergreenLink } from '../../contract/link-token.ts';
 import { createCompleter } from '../../load-tests/replay/complete-clicks.ts';
 import { parseColumns } from '../../load-tests/replay/csv-columns.ts';
+import type { LineResult, RecordedClick } from '../../load-tests/replay/line-result.ts';
 import { createLocalTime } from '../../load-tests/replay/local-time.ts';
-import type { Reading, RecordedClick } from '../../load-tests/replay/reading.ts';
 import { openRecording } from '../../load-tests/replay/recording.ts';
 import { withWholeFile } from '../../load-tests/replay/whole-file.ts';
 import { addAccount, testDatabase } from '../support/database.ts';
@@ -40,7 +40,7 @@ async function read(content: string | Buffer, given: Given = {}) {
     oldAt: 0,
     stop: new AbortController().signal,
   });
-  const readings: Reading[] = [];
+  const readings: LineResult[] = [];
   for await (const reading of recording.read()) readings.push(reading);
   const clicks = readings.filter((one): one is RecordedClick => one.is === 'event' || one.is === 'request');
   return { recording, readings, clicks };
@@ -49,7 +49,7 @@ async function read(content: string | Buffer, given: Given = {}) {
 const caseOf = (name: string) => readFileSync(join(VECTORS, name));
 const times = (clicks: readonly RecordedClick[]) =>
   clicks.map(({ clickedAt }) => new Date(clickedAt).toISOString());
-const reasons = (readings: readonly Reading[], is: 'skipped' | 'broken') =>
+const reasons = (readings: readonly LineResult[], is: 'skipped' | 'broken') =>
   readings.flatMap((one) => (one.is === is ? [one.why] : []));
 const line = (begin: string, end = '') =>
   `${begin} - - [31/Jan/2026:12:00:00 +0000] "GET /c/TOKEN HTTP/1.1" 302 0 "-" "Mozilla"${end}\n`;

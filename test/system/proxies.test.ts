@@ -190,7 +190,7 @@ async function startProxy(proxy: Proxy, own: Guard): Promise<number> {
 describe.each(all)('$name before an ad server, as docs/running.md has it', ({ proxy, skipped }) => {
   let own: Guard;
   let port = 0;
-  const ask = (path: string, options: Parameters<typeof askOverTls>[3] = {}) =>
+  const request = (path: string, options: Parameters<typeof askOverTls>[3] = {}) =>
     askOverTls(certificates.authority.cert, port, path, options);
 
   beforeAll(async () => {
@@ -201,7 +201,7 @@ describe.each(all)('$name before an ad server, as docs/running.md has it', ({ pr
   afterAll(() => own?.end());
 
   it.skipIf(skipped)('passes on the redirect, and the address of the visitor', async () => {
-    const { status, headers } = await ask(nextPath());
+    const { status, headers } = await request(nextPath());
     const clickId = String(headers['tollway-click']);
     expect(status).toBe(302);
     expect(clickId).toMatch(UUID);
@@ -215,13 +215,13 @@ describe.each(all)('$name before an ad server, as docs/running.md has it', ({ pr
     ['an address behind a trusted one', '203.0.113.9, 127.0.0.1'],
     ['something that is no address', 'unknown, "'],
   ])('takes no X-Forwarded-For of the visitor for true: %s', async (_, forged) => {
-    const { headers } = await ask(nextPath(), { headers: { 'x-forwarded-for': forged } });
+    const { headers } = await request(nextPath(), { headers: { 'x-forwarded-for': forged } });
     const event = await eventOf(String(headers['tollway-click']));
     expect(event.visitorNetwork).toBe(VISITOR_NETWORK);
   });
 
   it.skipIf(skipped)('answers HEAD without recording a click', async () => {
-    const { status, headers, body } = await ask(nextPath(), { method: 'HEAD' });
+    const { status, headers, body } = await request(nextPath(), { method: 'HEAD' });
     expect({ status, body }).toEqual({ status: 302, body: '' });
     expect(headers['tollway-click']).toBe('none');
     expect(headers.location).toContain('https://example.com/?click=');
@@ -232,7 +232,7 @@ describe.each(all)('$name before an ad server, as docs/running.md has it', ({ pr
     const path = nextPath();
     try {
       const reused: boolean[] = [];
-      for (let count = 0; count < 3; count += 1) reused.push((await ask(path, { agent })).isReused);
+      for (let count = 0; count < 3; count += 1) reused.push((await request(path, { agent })).isReused);
       expect(reused).toEqual([false, true, true]);
     } finally {
       agent.destroy();

@@ -1,6 +1,6 @@
 import { unixMs } from '../../../common/unix-time.ts';
 import { eachLine } from '../click-lines.ts';
-import type { Reader, Reading } from '../reading.ts';
+import type { LineResult, Reader } from '../line-result.ts';
 import { type LogContext, presentText, readingOf, splitRequest } from './log-request.ts';
 
 /** Type, time, load balancer, client, target, three durations, load balancer status, target status, two sizes, request, user agent. */
@@ -22,7 +22,7 @@ export function albReader(context: LogContext): Reader {
   return eachLine((text, line) => readLine(text, line, context));
 }
 
-function readLine(text: string, line: number, context: LogContext): Reading {
+function readLine(text: string, line: number, context: LogContext): LineResult {
   const [, time, client, status, targetStatus, request, userAgent] = LINE.exec(text) ?? [];
   if (time === undefined || client === undefined || request === undefined)
     return { is: 'broken', line, why: 'Expected a line of the access log of a load balancer' };

@@ -1,7 +1,7 @@
 import { unixMs } from '../../../common/unix-time.ts';
 import { isObject } from '../../../processor/events/bad-event.ts';
 import { eachLine, parseObject } from '../click-lines.ts';
-import type { Reader, Reading } from '../reading.ts';
+import type { LineResult, Reader } from '../line-result.ts';
 import { type LogContext, presentText, readingOf } from './log-request.ts';
 
 /** Whether an object is from the access log of Caddy. */
@@ -23,7 +23,7 @@ export function caddyReader(context: LogContext): Reader {
   });
 }
 
-function readRow(row: Record<string, unknown>, line: number, context: LogContext): Reading {
+function readRow(row: Record<string, unknown>, line: number, context: LogContext): LineResult {
   const { request, status, ts } = row;
   if (!isCaddyObject(row) || !isObject(request))
     return { is: 'skipped', line, why: 'another message of Caddy, not a request' };

@@ -2,7 +2,7 @@ import { counted } from '../../../common/counted.ts';
 import { unixMs } from '../../../common/unix-time.ts';
 import { CLICK_BYTES_MAX } from '../../../contract/click-event.ts';
 import { tooLong } from '../click-lines.ts';
-import type { Reader, Reading } from '../reading.ts';
+import type { LineResult, Reader } from '../line-result.ts';
 import { type LogContext, presentText, readingOf } from './log-request.ts';
 
 const FIELDS = '#Fields:';
@@ -33,7 +33,7 @@ export function cloudFrontReader(context: LogContext): Reader {
   };
 }
 
-function readLine(text: string, names: readonly string[], line: number, context: LogContext): Reading {
+function readLine(text: string, names: readonly string[], line: number, context: LogContext): LineResult {
   const values = text.split('\t');
   if (names.length === 0) return { is: 'broken', line, why: 'Expected a #Fields line before this line' };
   if (values.length !== names.length) {

@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
 import { eachLine } from '../click-lines.ts';
-import type { Reader, Reading } from '../reading.ts';
+import type { LineResult, Reader } from '../line-result.ts';
 import {
   combinedTimeMs,
   type LogContext,
@@ -37,7 +37,7 @@ export function combinedReader(context: LogContext): Reader {
   return eachLine((text, line) => readLine(text, line, context));
 }
 
-function readLine(text: string, line: number, context: LogContext): Reading {
+function readLine(text: string, line: number, context: LogContext): LineResult {
   const [, before = '', time = '', request = '', status = '', after = ''] = LINE.exec(text) ?? [];
   if (status === '') return { is: 'broken', line, why: 'Expected a line of a combined access log' };
   const clickedAt = combinedTimeMs(time);

@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
 import type { VisitorAddress } from '../../../ad-server/http/visitor.ts';
-import type { Reading } from '../reading.ts';
+import type { LineResult } from '../line-result.ts';
 
 /** A request from a line of an access log, in a form common to all log formats. */
 export type LoggedRequest = {
@@ -37,8 +37,8 @@ export function linkPathOf(target: string): string | null {
 }
 
 /** Classifies a logged request: a click if the ad server redirected a link, otherwise skipped or broken with a reason. */
-export function readingOf(request: LoggedRequest, line: number, { visitorAddress }: LogContext): Reading {
-  const skipped = (why: string): Reading => ({ is: 'skipped', line, why });
+export function readingOf(request: LoggedRequest, line: number, { visitorAddress }: LogContext): LineResult {
+  const skipped = (why: string): LineResult => ({ is: 'skipped', line, why });
   const path = linkPathOf(request.target);
   if (path === null) return skipped('not a /c/… link');
   if (request.method !== 'GET') return skipped('not a GET');

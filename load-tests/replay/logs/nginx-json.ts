@@ -1,6 +1,6 @@
 import { unixMs } from '../../../common/unix-time.ts';
 import { eachLine, parseObject } from '../click-lines.ts';
-import type { Reader, Reading } from '../reading.ts';
+import type { LineResult, Reader } from '../line-result.ts';
 import { combinedTimeMs, type LogContext, presentText, readingOf, splitRequest } from './log-request.ts';
 
 /** The usual field names for nginx's variables, with the name of the variable first. */
@@ -38,7 +38,7 @@ export function nginxJsonReader(context: LogContext): Reader {
   });
 }
 
-function readRow(row: Row, line: number, context: LogContext): Reading {
+function readRow(row: Row, line: number, context: LogContext): LineResult {
   const text = (name: keyof typeof NAMES) => presentText(fieldOf(row, name));
   if (!isNginxObject(row))
     return { is: 'broken', line, why: 'Expected request (or request_uri) and status of nginx' };

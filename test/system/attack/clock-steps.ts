@@ -65,21 +65,21 @@ const PHASES: readonly Phase[] = [
   { name: 'ahead 3 h while clicks wait in the spool', offset: HOURS_3, isDuringOutage: true, jump: HOURS_3 },
 ];
 
-type Part = { readonly child: ChildProcess; readonly lines: () => readonly string[] };
+type StartedProcess = { readonly child: ChildProcess; readonly lines: () => readonly string[] };
 type Watches = { readonly adServer: Watch; readonly processor: Watch };
 type Setup = {
   readonly pool: Pool;
   readonly proxy: TcpProxy;
   readonly links: string[];
   readonly step: (offset: number) => void;
-  readonly adServer: Part & { readonly opsUrl: string };
-  readonly processor: Part & { readonly opsUrl: string };
+  readonly adServer: StartedProcess & { readonly opsUrl: string };
+  readonly processor: StartedProcess & { readonly opsUrl: string };
 };
 
 /** Every click that was answered and recorded, over all phases. */
 const clickIds: string[] = [];
 
-function startPart(script: string, env: NodeJS.ProcessEnv): Part {
+function startPart(script: string, env: NodeJS.ProcessEnv): StartedProcess {
   const child = spawn(process.execPath, [script], { env, stdio: ['ignore', 'pipe', 'pipe'] });
   let printed = '';
   for (const stream of [child.stdout, child.stderr])

@@ -144,7 +144,7 @@ function exporter(read: (since: string | undefined) => Promise<Window>, stop: Ab
     while (!stop.aborted) await exportOnce();
   };
   const ended = run();
-  // Whoever waits for it is told.
+  // The caller awaits `ended` later; without this a rejection before that would end the process.
   ended.catch(() => undefined);
   return { seen, counts, exportOnce, ended };
 }

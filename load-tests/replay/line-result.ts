@@ -1,5 +1,5 @@
 /** The result of reading one line of a recording. `line` counts from 1. */
-export type Reading = ReadClick | ReadRequest | UnplayableLine;
+export type LineResult = ReadClick | ReadRequest | UnplayableLine;
 
 /** A click event. Fields that can be looked up or generated may be missing. */
 export type ReadClick = {
@@ -43,4 +43,4 @@ export type UnplayableLine = {
 };
 
 /** Reads all lines of a file, which come without line endings. */
-export type Reader = (lines: AsyncIterable<Buffer>) => AsyncGenerator<Reading>;
+export type Reader = (lines: AsyncIterable<Buffer>) => AsyncGenerator<LineResult>;

@@ -4,7 +4,7 @@ import type { WriteStream } from 'node:tty';
 const LINE_MS = 5_000;
 
 /** Progress output: on a terminal one line that is overwritten, otherwise a line every few seconds. */
-export type Progress = {
+export type ProgressDisplay = {
   /** Shows the current state and replaces the previous one. */
   readonly show: (text: string) => void;
   /** Writes a line that stays. */
@@ -14,7 +14,7 @@ export type Progress = {
 };
 
 /** Creates progress output on a stream, usually standard error, because standard output is for results. */
-export function createProgress(stream: WriteStream): Progress {
+export function createProgress(stream: WriteStream): ProgressDisplay {
   const isTerminal = stream.isTTY === true;
   let isLineOpen = false;
   let lineAt = Number.NEGATIVE_INFINITY;
