@@ -9,8 +9,8 @@ import { createPool, type Pool } from '../../common/postgres/postgres.ts';
 import { createMetrics, type ProcessMetrics } from '../../common/telemetry/metrics.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
 import { BatchDispatcher } from '../../processor/dispatch/batch-dispatcher.ts';
+import { expectBalanced } from '../support/charge-batch.ts';
 import { addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { expectBalanced } from '../support/deliver.ts';
 import { capturedLog, silent } from '../support/loggers.ts';
 import { type NamedAd, TestSpool } from '../support/records.ts';
 

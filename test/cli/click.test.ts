@@ -1,7 +1,7 @@
 import { beforeAll, expect, it } from 'vitest';
 import { creditClick } from '../../ledger/budget-entries.ts';
+import { chargeBatch } from '../support/charge-batch.ts';
 import { addAccount, testDatabase } from '../support/database.ts';
-import { deliver } from '../support/deliver.ts';
 import { type NamedAd, TestSpool } from '../support/records.ts';
 import { tollway } from '../support/run-script.ts';
 import { suiteFolder } from '../support/temporary-folder.ts';
@@ -26,7 +26,7 @@ function show(...args: string[]) {
 it('tells the outcome of a click that was charged, with what was credited', async () => {
   const record = spool.click({ ad });
   const { click } = record;
-  await deliver(database.pool, [record]);
+  await chargeBatch(database.pool, [record]);
   const json = async () => JSON.parse((await show(click.clickId, '--json')).stdout);
   const charged = {
     clickId: click.clickId,
@@ -54,7 +54,7 @@ it('tells the outcome of a click that was charged, with what was credited', asyn
 it('tells why a click was not charged, and finds rejected ones', async () => {
   const bot = spool.click({ ad, invalid: 'bot' });
   const lost = spool.click({ ad: { ...ad, id: 99 } });
-  await deliver(database.pool, [bot, lost]);
+  await chargeBatch(database.pool, [bot, lost]);
   expect(JSON.parse((await show(bot.click.clickId, '--json')).stdout)).toMatchObject({
     outcome: 'invalid',
     reason: 'bot',

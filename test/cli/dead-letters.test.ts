@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { watermarkRecord } from '../../contract/click-event.ts';
 import { listDeadLetterIds } from '../../ledger/dead-letters.ts';
+import { chargeBatch, expectBalanced } from '../support/charge-batch.ts';
 import {
   type Account,
   addAccount,
@@ -8,7 +9,6 @@ import {
   createTestDatabase,
   type TestDatabase,
 } from '../support/database.ts';
-import { deliver, expectBalanced } from '../support/deliver.ts';
 import { TestSpool } from '../support/records.ts';
 import { tollway } from '../support/run-script.ts';
 import { suiteFolder } from '../support/temporary-folder.ts';
@@ -35,7 +35,7 @@ const run = (...args: string[]) => {
 async function threeLetters(): Promise<readonly string[]> {
   const spoolId = new TestSpool();
   for (let count = 1; count <= 3; count += 1)
-    await deliver(database.pool, [spoolId.click({ ad: { ...account.ad, id: account.ad.id + 1 } })]);
+    await chargeBatch(database.pool, [spoolId.click({ ad: { ...account.ad, id: account.ad.id + 1 } })]);
   await addAdTo(database.pool, account.campaign);
   const ids = await letters();
   const { key, value } = watermarkRecord(spoolId.id, 1_000);
@@ -85,7 +85,7 @@ describe('redrive', () => {
 
   it('ends with code 1 where a click is rejected again, and with 0 where all are charged', async () => {
     const spoolId = new TestSpool();
-    await deliver(database.pool, [spoolId.click({ ad: { ...account.ad, id: account.ad.id + 1 } })]);
+    await chargeBatch(database.pool, [spoolId.click({ ad: { ...account.ad, id: account.ad.id + 1 } })]);
     expect(await run('redrive', '--all')).toMatchObject({
       code: 1,
       stdout: expect.stringMatching(/rejected +unknown_ad/),

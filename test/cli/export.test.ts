@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
+import { chargeBatch } from '../support/charge-batch.ts';
 import { addAccount, testDatabase } from '../support/database.ts';
-import { deliver } from '../support/deliver.ts';
 import { clickRecord } from '../support/records.ts';
 import { tollway } from '../support/run-script.ts';
 import { suiteFolder } from '../support/temporary-folder.ts';
@@ -13,7 +13,7 @@ const folder = suiteFolder();
 it('exports what its options ask for, and nothing else', async () => {
   const [one, other] = [await addAccount(database.pool), await addAccount(database.pool)];
   const clicks = [one, other].map(({ ad }) => clickRecord({ ad }));
-  await deliver(database.pool, clicks);
+  await chargeBatch(database.pool, clicks);
   const { KAFKA_BROKERS: _, BROKER: __, ...inherited } = process.env;
   const env = { ...inherited, DATABASE_URL: database.url, DATA_DIR: folder };
   const exported = async (...options: string[]) => {

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { createPostgresPublisher } from '../../brokers/postgres/publisher.ts';
+import { chargeBatch } from '../support/charge-batch.ts';
 import { addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { deliver } from '../support/deliver.ts';
 import { type NamedAd, TestSpool } from '../support/records.ts';
 import { tollway } from '../support/run-script.ts';
 import { suiteFolder } from '../support/temporary-folder.ts';
@@ -16,7 +16,7 @@ beforeEach(async () => {
   database = await createTestDatabase();
   ({ ad } = await addAccount(database.pool));
   spool = new TestSpool();
-  await deliver(
+  await chargeBatch(
     database.pool,
     [1, 2, 3].map(() => spool.click({ ad })),
   );
@@ -32,7 +32,7 @@ async function reconcile(...options: string[]) {
 }
 
 it('is 0 when every accepted click is settled', async () => {
-  await deliver(database.pool, [spool.watermark()]);
+  await chargeBatch(database.pool, [spool.watermark()]);
   expect(await reconcile('--settled')).toEqual({ code: 0, said: 'The books balance.' });
 });
 
@@ -52,7 +52,7 @@ it('is 1 with --settled while clicks are in flight, and 0 without', async () => 
 it('is 1 when the last watermark lies above what the ledger and the broker know', async () => {
   spool.next();
   spool.next();
-  await deliver(database.pool, [spool.watermark()]);
+  await chargeBatch(database.pool, [spool.watermark()]);
   expect(await reconcile()).toEqual({
     code: 1,
     said: 'The books balance, but 2 accepted clicks are MISSING.',

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { reconcile } from '../../ledger/reconcile.ts';
+import { chargeBatch } from '../support/charge-batch.ts';
 import { addAccount, testDatabase } from '../support/database.ts';
-import { deliver } from '../support/deliver.ts';
 import { TestSpool } from '../support/records.ts';
 import { tollway } from '../support/run-script.ts';
 import { suiteFolder } from '../support/temporary-folder.ts';
@@ -20,7 +20,7 @@ it('Corrections are listed with what they changed, who made them and why, the la
   expect(await run('corrections')).toMatchObject({ code: 0, stdout: 'There are no corrections.\n' });
   const { ad } = await addAccount(database.pool);
   const spoolId = new TestSpool();
-  await deliver(database.pool, [spoolId.click({ ad }), spoolId.watermark()]);
+  await chargeBatch(database.pool, [spoolId.click({ ad }), spoolId.watermark()]);
   const correct = (accepted: number, ...more: string[]) =>
     run('correct', spoolId.id.toUpperCase(), '--accepted', String(accepted), ...more);
   expect(await correct(5)).toMatchObject({ code: 1, stderr: expect.stringContaining('--reason') });

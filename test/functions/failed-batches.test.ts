@@ -5,8 +5,8 @@ import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { ReadClick } from '../../contract/click-event.ts';
 import { type S3Server, startS3 } from '../../emulators/s3/server.ts';
+import { chargeBatch, expectBalanced } from '../support/charge-batch.ts';
 import { addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { deliver, expectBalanced } from '../support/deliver.ts';
 import { type NamedAd, TestSpool } from '../support/records.ts';
 import { runScript, tollway } from '../support/run-script.ts';
 import { makeFolder, removeFolder } from '../support/temporary-folder.ts';
@@ -136,7 +136,7 @@ async function redrive(place: string, ...options: string[]): Promise<Answer & { 
 describe('tollway failed-batches redrive', () => {
   it('settles and removes failed batches of Kinesis and Kafka, without charging any click twice', async () => {
     const known = clicks(10);
-    await deliver(database.pool, known);
+    await chargeBatch(database.pool, known);
     for (let index = 0; index < 4; index += 1)
       put(`${MAPPING}2026-01-31T12.00.0${index}-x`, kinesisRecord(clicks(50)));
     put(`${MAPPING}kafka`, kafkaRecord([...clicks(20), ...known]));

@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { startOpenwhisk } from '../../emulators/openwhisk/runtime.ts';
+import { expectBalanced } from '../support/charge-batch.ts';
 import { addAccount, testDatabase } from '../support/database.ts';
-import { expectBalanced } from '../support/deliver.ts';
 import { TestSpool } from '../support/records.ts';
 import { builtFunctions } from './bundles.ts';
 

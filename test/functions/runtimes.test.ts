@@ -1,8 +1,8 @@
 import { describe, expect, inject, it } from 'vitest';
 import { createClient } from '../../common/postgres/postgres.ts';
 import type { BrokerRecord, ReadClick } from '../../contract/click-event.ts';
+import { expectBalanced } from '../support/charge-batch.ts';
 import { addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { expectBalanced } from '../support/deliver.ts';
 import { type NamedAd, TestSpool } from '../support/records.ts';
 import { isSkipped } from '../support/skipped.ts';
 import { builtFunctions } from './bundles.ts';

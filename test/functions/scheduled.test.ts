@@ -5,8 +5,8 @@ import { startLambda } from '../../emulators/lambda/runtime.ts';
 import { ricIsMissing } from '../../emulators/lambda/runtime-client.ts';
 import { startOpenwhisk } from '../../emulators/openwhisk/runtime.ts';
 import type { ReconciliationReport } from '../../processor/functions/report-reconciliation.ts';
+import { chargeBatch } from '../support/charge-batch.ts';
 import { addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { deliver } from '../support/deliver.ts';
 import { TestSpool } from '../support/records.ts';
 import { isSkipped } from '../support/skipped.ts';
 import { builtFunctions } from './bundles.ts';
@@ -81,7 +81,7 @@ describe.each(runtimes)('scheduled on $name', ({ missing, start }) => {
   on('reconcile', 'balanced books are reported', async ({ call, logs }, { pool }) => {
     const { ad } = await addAccount(pool);
     const spool = new TestSpool();
-    await deliver(pool, [spool.click({ ad }), spool.click({ ad }), spool.watermark()]);
+    await chargeBatch(pool, [spool.click({ ad }), spool.click({ ad }), spool.watermark()]);
     expect(await call()).toEqual({ balanced: true, accepted: 2, settled: 2, missing: 0, problems: [] });
     expect(gauges(logs())).toEqual({
       tollway_books_problems: 0,
@@ -116,12 +116,12 @@ describe.each(runtimes)('scheduled on $name', ({ missing, start }) => {
       const spool = new TestSpool();
       const [lost, late, there] = [spool.click({ ad }), spool.click({ ad }), spool.click({ ad })];
       expect(lost.from?.sequence).toBe(1);
-      await deliver(pool, [there, readRecord(watermarkRecord(spool.id, 3), 'test')]);
+      await chargeBatch(pool, [there, readRecord(watermarkRecord(spool.id, 3), 'test')]);
       const reporting = call(14_000);
       // The first look finds both missing; the second is some seconds later. Nothing shows that the first is over, so the click comes
       // after a time between the two.
       await new Promise((resolve) => setTimeout(resolve, 2_000));
-      await deliver(pool, [late]);
+      await chargeBatch(pool, [late]);
       expect(await reporting).toEqual({
         balanced: true,
         accepted: 3,
@@ -136,7 +136,7 @@ describe.each(runtimes)('scheduled on $name', ({ missing, start }) => {
 
   on('reconcile', 'dead letters are counted, also near a deadline', async ({ call, logs }, { pool }) => {
     const spool = new TestSpool();
-    await deliver(pool, [
+    await chargeBatch(pool, [
       readRecord({ key: `${spool.id}.2`, value: Buffer.from('x') }, 'test'),
       readRecord(watermarkRecord(spool.id, 2), 'test'),
     ]);
@@ -155,7 +155,7 @@ describe.each(runtimes)('scheduled on $name', ({ missing, start }) => {
   on('maintain', 'partitions are created and counters merged at every call', async ({ call }, { pool }) => {
     const { ad } = await addAccount(pool);
     const spool = new TestSpool();
-    for (let count = 0; count < 3; count += 1) await deliver(pool, [spool.click({ ad })]);
+    for (let count = 0; count < 3; count += 1) await chargeBatch(pool, [spool.click({ ad })]);
     const newest = await newestDay(pool);
     await pool.query(`drop table ${newest}`);
     await pool.query("update ledger_window set click_ahead = click_ahead - interval '1 day'");

@@ -6,8 +6,8 @@ import { addAd, listAds, updateAd } from '../../ledger/ads.ts';
 import { addAdvertiser, listAdvertisers, setAdvertiserStatus } from '../../ledger/advertisers.ts';
 import { addBudgetEntry, creditClick } from '../../ledger/budget-entries.ts';
 import { addCampaign, listCampaigns } from '../../ledger/campaigns.ts';
+import { chargeBatchTwice, expectBalanced } from '../support/charge-batch.ts';
 import { addAccount, testDatabase } from '../support/database.ts';
-import { deliverTwice, expectBalanced } from '../support/deliver.ts';
 import { clickRecord } from '../support/records.ts';
 
 const database = testDatabase();
@@ -51,7 +51,7 @@ describe('a budget entry', () => {
 
   it('cannot subtract more than the remaining budget', async () => {
     const { advertiser, ad } = await addAccount(database.pool, { budget: '1.00', price: '0.40' });
-    await deliverTwice(database.pool, [clickRecord({ ad })]);
+    await chargeBatchTwice(database.pool, [clickRecord({ ad })]);
     const takeAway = (amount: string) =>
       addBudgetEntry(database.pool, advertiser.id, 'adjustment', parseAmount(amount), amount);
     await expect(takeAway('-0.600001')).rejects.toMatchObject({ code: 'not_enough_budget' });
@@ -73,7 +73,7 @@ describe('the credit of a click', () => {
   it('refunds the charge once and does not change the row of the click', async () => {
     const { advertiser, ad } = await addAccount(database.pool, { budget: '1.00', price: '0.40' });
     const record = clickRecord({ ad });
-    await deliverTwice(database.pool, [record]);
+    await chargeBatchTwice(database.pool, [record]);
     const credits = await Promise.all(
       Array.from({ length: 6 }, () => creditClick(database.pool, record.click.clickId)),
     );
@@ -83,7 +83,7 @@ describe('the credit of a click', () => {
       remainingMicros: 1_000_000n,
       spentMicros: 400_000n,
     });
-    expect(await deliverTwice(database.pool, [record])).toEqual(['duplicate']);
+    expect(await chargeBatchTwice(database.pool, [record])).toEqual(['duplicate']);
   });
 
   it('is refused for an unknown click and for one that was not charged', async () => {
@@ -91,7 +91,7 @@ describe('the credit of a click', () => {
     const { ad: poor } = await addAccount(database.pool, { budget: '0' });
     const robot = clickRecord({ ad, invalid: 'bot' });
     const unpaid = clickRecord({ ad: poor });
-    await deliverTwice(database.pool, [robot, unpaid]);
+    await chargeBatchTwice(database.pool, [robot, unpaid]);
     await expect(creditClick(database.pool, uuidV7())).rejects.toMatchObject({ code: 'unknown_click' });
     for (const { click } of [robot, unpaid]) {
       await expect(creditClick(database.pool, click.clickId)).rejects.toMatchObject({ code: 'not_charged' });

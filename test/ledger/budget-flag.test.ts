@@ -7,8 +7,8 @@ import { ADS_CHANGED_CHANNEL } from '../../ledger/ads-changed.ts';
 import { addAdvertiser, setAdvertiserStatus } from '../../ledger/advertisers.ts';
 import { addBudgetEntry } from '../../ledger/budget-entries.ts';
 import { addCampaign } from '../../ledger/campaigns.ts';
+import { chargeBatch, chargeBatchTwice, expectBalanced } from '../support/charge-batch.ts';
 import { addAccount, addAdTo, testDatabase } from '../support/database.ts';
-import { deliver, deliverTwice, expectBalanced } from '../support/deliver.ts';
 import { clickRecord, type NamedAd } from '../support/records.ts';
 
 const database = testDatabase();
@@ -48,14 +48,14 @@ describe('the ad servers are notified', () => {
     const { advertiser, campaign, ad } = await addAccount(database.pool, { budget: '1.00', price: '0.30' });
     const cheap = await addAdTo(database.pool, campaign, '0.05');
     await takeNotifications();
-    await deliverTwice(database.pool, clicksOn(ad, 2));
+    await chargeBatchTwice(database.pool, clicksOn(ad, 2));
     expect(await takeNotifications()).toEqual([]);
-    await deliverTwice(database.pool, clicksOn(ad, 1));
+    await chargeBatchTwice(database.pool, clicksOn(ad, 1));
     expect(await takeNotifications()).toEqual([String(advertiser.id)]);
     expect([await isBudgetExhausted(ad), await isBudgetExhausted(cheap)]).toEqual([true, false]);
-    await deliverTwice(database.pool, clicksOn(ad, 3));
+    await chargeBatchTwice(database.pool, clicksOn(ad, 3));
     expect(await takeNotifications()).toEqual([]);
-    await deliverTwice(database.pool, clicksOn(cheap, 2));
+    await chargeBatchTwice(database.pool, clicksOn(cheap, 2));
     expect(await takeNotifications()).toEqual([String(advertiser.id)]);
     expect(await isBudgetExhausted(cheap)).toBe(true);
   });
@@ -73,7 +73,7 @@ describe('the ad servers are notified', () => {
     expect(await isBudgetExhausted(ad)).toBe(false);
     await topUp('5.00');
     expect(await takeNotifications()).toEqual([]);
-    expect(await deliverTwice(database.pool, clicksOn(ad, 1))).toEqual(['charged']);
+    expect(await chargeBatchTwice(database.pool, clicksOn(ad, 1))).toEqual(['charged']);
   });
 
   it('of an adjustment that exhausts the budget', async () => {
@@ -89,10 +89,10 @@ describe('the ad servers are notified', () => {
     const free = await addCampaign(database.pool, advertiser.id, 'free', null, null);
     const other = await addAdTo(database.pool, free, '0.30');
     await takeNotifications();
-    await deliverTwice(database.pool, clicksOn(ad, 1));
+    await chargeBatchTwice(database.pool, clicksOn(ad, 1));
     expect(await takeNotifications()).toEqual([String(advertiser.id)]);
     expect([await isBudgetExhausted(ad), await isBudgetExhausted(other)]).toEqual([true, false]);
-    await deliverTwice(database.pool, [...clicksOn(ad, 2), ...clicksOn(other, 1)]);
+    await chargeBatchTwice(database.pool, [...clicksOn(ad, 2), ...clicksOn(other, 1)]);
     expect(await takeNotifications()).toEqual([]);
   });
 
@@ -169,7 +169,7 @@ it('The flag is set on exactly the ads that cost more than the remaining budget 
         else {
           const ad = ads[one.ad];
           if (!ad) throw new Error('Expected an ad');
-          if (one.do === 'click') await deliver(database.pool, clicksOn(ad, one.count));
+          if (one.do === 'click') await chargeBatch(database.pool, clicksOn(ad, one.count));
           else ads[one.ad] = await updateAd(database.pool, ad.id, { priceMicros: BigInt(one.price) });
         }
         const { rows } = await database.pool.query(

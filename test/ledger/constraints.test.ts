@@ -5,8 +5,8 @@ import { uuidFloor, uuidV7 } from '../../common/uuid.ts';
 import { updateAd } from '../../ledger/ads.ts';
 import { DAY_MS, dayStart, partitionName } from '../../ledger/partitions.ts';
 import { chargeClicks } from '../../processor/charge/charge-clicks.ts';
+import { chargeBatchTwice, expectBalanced } from '../support/charge-batch.ts';
 import { addAccount, createTestDatabase, testDatabase } from '../support/database.ts';
-import { deliverTwice, expectBalanced } from '../support/deliver.ts';
 import { clickRecord } from '../support/records.ts';
 
 const database = testDatabase();
@@ -183,7 +183,7 @@ describe('a charge whose statements fail', () => {
       );
       expect(rows).toEqual([{ rows: 0 }]);
       await own.pool.query('drop trigger overspend on advertiser');
-      expect(await deliverTwice(own.pool, [record])).toEqual(['charged']);
+      expect(await chargeBatchTwice(own.pool, [record])).toEqual(['charged']);
       await expectBalanced(own.pool);
     } finally {
       await own.drop();
@@ -202,7 +202,7 @@ describe('a charge whose statements fail', () => {
       expect(errorCode(error)).toBe('23514');
       expect(failureKind(error)).toBe('transient');
       await own.pool.query(attach(partition, day));
-      expect(await deliverTwice(own.pool, [record])).toEqual(['charged']);
+      expect(await chargeBatchTwice(own.pool, [record])).toEqual(['charged']);
       await expectBalanced(own.pool);
     } finally {
       await own.drop();

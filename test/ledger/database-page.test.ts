@@ -2,9 +2,9 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { addBudgetEntry, creditClick } from '../../ledger/budget-entries.ts';
 import { DAY_MS, dayStart, isoDay } from '../../ledger/partitions.ts';
 import { GRANTS } from '../../migrations/grants.ts';
+import { chargeBatch } from '../support/charge-batch.ts';
 import { type Account, addAccount, testDatabase } from '../support/database.ts';
 import { documentedTables, internalColumns, internalTables, pageQueries } from '../support/database-page.ts';
-import { deliver } from '../support/deliver.ts';
 import { clickRecord, unreadableRecord } from '../support/records.ts';
 
 const database = testDatabase();
@@ -75,7 +75,7 @@ describe('the queries of docs/database.md', () => {
       clickRecord({ ad: rich.ad, clickedAt: now, invalid: 'bot' }),
       unreadableRecord(Buffer.from('not a click')),
     ];
-    await deliver(database.pool, clicks);
+    await chargeBatch(database.pool, clicks);
     await addBudgetEntry(database.pool, rich.advertiser.id, 'adjustment', 1_000_000n);
     await creditClick(database.pool, credited.click.clickId);
     await database.pool.query(

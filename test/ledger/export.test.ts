@@ -7,8 +7,8 @@ import { DAY_MS } from '../../ledger/partitions.ts';
 import { LOCK_SETTLEMENT, readSettlementWatermark } from '../../ledger/settlement-watermark.ts';
 import { BEGIN_CHARGE } from '../../ledger/store.ts';
 import { settle } from '../../processor/charge/charge-clicks.ts';
+import { chargeBatch } from '../support/charge-batch.ts';
 import { addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { deliver } from '../support/deliver.ts';
 import { clickRecord, TestSpool, unreadableRecord } from '../support/records.ts';
 
 let database: TestDatabase & { drop: () => Promise<void> };
@@ -123,7 +123,7 @@ describe('consecutive exports, while transactions are open', () => {
     const connection = await database.pool.connect();
     try {
       for (;;) {
-        await deliver(database.pool, [clickRecord({ ad })]);
+        await chargeBatch(database.pool, [clickRecord({ ad })]);
         const { until } = await exported();
         await connection.query(BEGIN_CHARGE);
         // The lock has the second in which the transaction began, which is before the bound, unless a new second has begun.
@@ -171,7 +171,7 @@ describe('the rows', () => {
   it('include the lower bound and exclude the upper one, for clicks, rejected clicks and credits', async () => {
     const { ad } = await addAccount(database.pool);
     const click = clickRecord({ ad });
-    await deliver(database.pool, [click, clickRecord({ ad: { ...ad, id: 2_000_000_000 } })]);
+    await chargeBatch(database.pool, [click, clickRecord({ ad: { ...ad, id: 2_000_000_000 } })]);
     await creditClick(database.pool, click.click.clickId);
     const at = new Date(Date.now() - 60_000);
     await database.pool.query('update ledger set settled_at = $1', [at]);
@@ -189,7 +189,7 @@ describe('the rows', () => {
   it.each([2_000, 2_001, 4_000])('are complete over several pages: %i', async (count) => {
     const { ad } = await addAccount(database.pool, { budget: '1000000.00' });
     const clicks = Array.from({ length: count }, () => clickRecord({ ad }));
-    await deliver(database.pool, clicks);
+    await chargeBatch(database.pool, clicks);
     const { rows } = await exported();
     expect(rows.map(({ clickId }) => clickId)).toEqual(clicks.map(({ click }) => click.clickId).toSorted());
   });
@@ -198,7 +198,7 @@ describe('the rows', () => {
     const { ad } = await addAccount(database.pool);
     const now = Date.now();
     const clicks = [5, 1, 0, 9, 3].map((daysAgo) => clickRecord({ ad, clickedAt: now - daysAgo * DAY_MS }));
-    for (const click of clicks) await deliver(database.pool, [click]);
+    for (const click of clicks) await chargeBatch(database.pool, [click]);
     const { rows } = await exported();
     expect(rows.map(({ clickedAt }) => clickedAt?.getTime())).toEqual(
       [9, 5, 3, 1, 0].map((daysAgo) => now - daysAgo * DAY_MS),
@@ -208,7 +208,7 @@ describe('the rows', () => {
   it('are those of the advertiser or campaign in the filter', async () => {
     const [one, other] = [await addAccount(database.pool), await addAccount(database.pool)];
     const [mine, foreign] = [clickRecord({ ad: one.ad }), clickRecord({ ad: other.ad })];
-    await deliver(database.pool, [mine, foreign]);
+    await chargeBatch(database.pool, [mine, foreign]);
     const ids = async (filter: Partial<ExportFilter>) =>
       (await exported(filter)).rows.map(({ clickId }) => clickId);
     expect(await ids({ advertiserId: one.advertiser.id })).toEqual([mine.click.clickId]);
@@ -223,7 +223,7 @@ describe('the rows', () => {
     const ancient = spool.click({ ad, clickedAt: 1_000 });
     const ahead = spool.click({ ad, clickedAt: Date.now() + 300 * DAY_MS });
     const unknown = spool.click({ ad: { ...ad, id: 999 } });
-    await deliver(database.pool, [
+    await chargeBatch(database.pool, [
       ancient,
       ahead,
       unknown,
@@ -244,7 +244,7 @@ describe('a credit', () => {
   it('is a separate row with the negative amount, in addition to the row of its click', async () => {
     const { ad, advertiser } = await addAccount(database.pool);
     const click = clickRecord({ ad, nonce: uuidV7() });
-    await deliver(database.pool, [click]);
+    await chargeBatch(database.pool, [click]);
     await creditClick(database.pool, click.click.clickId);
     const { rows, until } = await exported();
     const [charged, credit] = rows;
@@ -268,7 +268,7 @@ describe('a credit', () => {
   it('is exported even if the day of its click was dropped', async () => {
     const { ad, advertiser } = await addAccount(database.pool);
     const click = clickRecord({ ad });
-    await deliver(database.pool, [click]);
+    await chargeBatch(database.pool, [click]);
     await creditClick(database.pool, click.click.clickId);
     const gone = uuidV7(Date.now() - 300 * DAY_MS);
     await database.pool.query('update budget_entry set click_id = $1 where click_id is not null', [gone]);
@@ -282,7 +282,7 @@ describe('the entries of a budget', () => {
     const { ad, advertiser } = await addAccount(database.pool, { budget: '10.00' });
     await addBudgetEntry(database.pool, advertiser.id, 'adjustment', -1_500_000n, 'invoice-4711');
     const click = clickRecord({ ad });
-    await deliver(database.pool, [click]);
+    await chargeBatch(database.pool, [click]);
     await creditClick(database.pool, click.click.clickId);
     const entries = await listBudgetEntries(database.pool, advertiser.id);
     expect(entries.map(({ kind, amountMicros, clickId }) => [kind, amountMicros, clickId])).toEqual([

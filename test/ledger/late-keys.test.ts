@@ -9,8 +9,8 @@ import { reconcile } from '../../ledger/reconcile.ts';
 import { chargeClicks } from '../../processor/charge/charge-clicks.ts';
 import { quarantine } from '../../processor/charge/quarantine.ts';
 import { redrive } from '../../processor/charge/redrive.ts';
+import { chargeBatch, expectBalanced } from '../support/charge-batch.ts';
 import { type Account, addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { deliver, expectBalanced } from '../support/deliver.ts';
 import { clickRecord, TestSpool, unreadableRecord } from '../support/records.ts';
 
 let database: TestDatabase & { drop: () => Promise<void> };
@@ -32,9 +32,9 @@ const unknownAd = () => ({ ...account.ad, id: account.ad.id + 1 });
 describe('a click that was settled from a copy without its key', () => {
   it('gets its key when the copy with the key arrives, and is charged once', async () => {
     const click = spool.click({ ad: account.ad });
-    expect(await deliver(database.pool, [withoutKey(click)])).toEqual(['charged']);
-    expect(await deliver(database.pool, [click, spool.watermark()])).toEqual(['duplicate', 'watermark']);
-    expect(await deliver(database.pool, [click, withoutKey(click)])).toEqual(['duplicate', 'duplicate']);
+    expect(await chargeBatch(database.pool, [withoutKey(click)])).toEqual(['charged']);
+    expect(await chargeBatch(database.pool, [click, spool.watermark()])).toEqual(['duplicate', 'watermark']);
+    expect(await chargeBatch(database.pool, [click, withoutKey(click)])).toEqual(['duplicate', 'duplicate']);
     expect(await expectBalanced(database.pool)).toMatchObject({
       accepted: 1,
       charged: 1,
@@ -62,16 +62,16 @@ describe('a click that was settled from a copy without its key', () => {
   it('does not get a key under which another click was settled', async () => {
     const click = spool.click({ ad: account.ad });
     const other = withoutKey(clickRecord({ ad: account.ad }));
-    await deliver(database.pool, [click, other, spool.watermark()]);
+    await chargeBatch(database.pool, [click, other, spool.watermark()]);
     const forged = { ...other, key: click.key, from: click.from };
-    expect(await deliver(database.pool, [forged])).toEqual(['duplicate']);
+    expect(await chargeBatch(database.pool, [forged])).toEqual(['duplicate']);
     expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 1, charged: 1, unattributed: 1 });
   });
 
   it('gets its key if it was rejected; its dead letter can still be redriven', async () => {
     const click = spool.click({ ad: unknownAd() });
-    expect(await deliver(database.pool, [withoutKey(click)])).toEqual(['rejected: unknown_ad']);
-    expect(await deliver(database.pool, [click, spool.watermark()])).toEqual(['duplicate', 'watermark']);
+    expect(await chargeBatch(database.pool, [withoutKey(click)])).toEqual(['rejected: unknown_ad']);
+    expect(await chargeBatch(database.pool, [click, spool.watermark()])).toEqual(['duplicate', 'watermark']);
     expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 1, rejected: 1, unattributed: 0 });
     await addAd(database.pool, account.campaign.id, 250_000n, 'https://example.com/');
     const [id = 0n] = await listDeadLetterIds(database.pool, 0n, 10);
@@ -81,8 +81,8 @@ describe('a click that was settled from a copy without its key', () => {
 
   it('gets its key if the copy with the key was unreadable at first and is redriven', async () => {
     const click = spool.click({ ad: account.ad });
-    await deliver(database.pool, [unreadableRecord(Buffer.from('a later version'), click.from)]);
-    await deliver(database.pool, [withoutKey(click), spool.watermark()]);
+    await chargeBatch(database.pool, [unreadableRecord(Buffer.from('a later version'), click.from)]);
+    await chargeBatch(database.pool, [withoutKey(click), spool.watermark()]);
     // Stands for a newer processor, which can read the bytes.
     await database.pool.query('update dead_letter set raw = $1', [click.value]);
     const [id = 0n] = await listDeadLetterIds(database.pool, 0n, 10);
@@ -93,25 +93,25 @@ describe('a click that was settled from a copy without its key', () => {
 
   it('gets its key if the copy with the key is rejected as poison', async () => {
     const click = spool.click({ ad: account.ad });
-    await deliver(database.pool, [withoutKey(click)]);
+    await chargeBatch(database.pool, [withoutKey(click)]);
     await quarantine(database.pool, click, 'odd');
-    await deliver(database.pool, [spool.watermark()]);
+    await chargeBatch(database.pool, [spool.watermark()]);
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 1, rejected: 0, missing: 0 });
   });
 
   it('gets its key once if several processors settle the copy concurrently', async () => {
     const clicks = Array.from({ length: 20 }, () => spool.click({ ad: account.ad }));
-    await deliver(database.pool, clicks.map(withoutKey));
-    await Promise.all(Array.from({ length: 4 }, () => deliver(database.pool, clicks)));
-    await deliver(database.pool, [spool.watermark()]);
+    await chargeBatch(database.pool, clicks.map(withoutKey));
+    await Promise.all(Array.from({ length: 4 }, () => chargeBatch(database.pool, clicks)));
+    await chargeBatch(database.pool, [spool.watermark()]);
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 20, missing: 0, unattributed: 0 });
   });
 
   it('does not get its key if an unreadable record has settled the sequence', async () => {
     const click = spool.click({ ad: account.ad });
-    await deliver(database.pool, [withoutKey(click)]);
-    await deliver(database.pool, [unreadableRecord(Buffer.from('a forgery'), click.from)]);
-    await deliver(database.pool, [click, spool.watermark()]);
+    await chargeBatch(database.pool, [withoutKey(click)]);
+    await chargeBatch(database.pool, [unreadableRecord(Buffer.from('a forgery'), click.from)]);
+    await chargeBatch(database.pool, [click, spool.watermark()]);
     expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 1, rejected: 1, unattributed: 1 });
   });
 });

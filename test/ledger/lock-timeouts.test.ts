@@ -5,8 +5,8 @@ import { setAdvertiserStatus } from '../../ledger/advertisers.ts';
 import { addBudgetEntry, creditClick } from '../../ledger/budget-entries.ts';
 import { dryRunCharge } from '../../processor/charge/dry-run.ts';
 import { redrive } from '../../processor/charge/redrive.ts';
+import { chargeBatch } from '../support/charge-batch.ts';
 import { type Account, addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { deliver } from '../support/deliver.ts';
 import { clickRecord } from '../support/records.ts';
 
 let database: TestDatabase & { drop: () => Promise<void> };
@@ -36,7 +36,7 @@ afterEach(async () => {
 });
 
 it.each<[string, () => Promise<unknown>]>([
-  ['a charge', () => deliver(pool, [clickRecord({ ad: account.ad })])],
+  ['a charge', () => chargeBatch(pool, [clickRecord({ ad: account.ad })])],
   [
     'the dry run of a charge',
     async () => {
@@ -47,7 +47,7 @@ it.each<[string, () => Promise<unknown>]>([
   [
     'a redrive',
     async () => {
-      await deliver(database.pool, [clickRecord({ ad: { ...account.ad, id: 999 } })]);
+      await chargeBatch(database.pool, [clickRecord({ ad: { ...account.ad, id: 999 } })]);
       const { rows } = await database.pool.query<{ id: bigint }>('select id from dead_letter');
       await redrive(pool, rows[0]?.id ?? 0n);
     },
@@ -59,7 +59,7 @@ it.each<[string, () => Promise<unknown>]>([
     'a credit',
     async () => {
       const click = clickRecord({ ad: account.ad });
-      await deliver(database.pool, [click]);
+      await chargeBatch(database.pool, [click]);
       await creditClick(pool, click.click.clickId);
     },
   ],

@@ -15,8 +15,13 @@ import {
   type Partitioned,
 } from '../../ledger/partitions.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
+import {
+  chargeBatch,
+  chargeBatchTwice,
+  expectBalanced,
+  untilWaitingForLock,
+} from '../support/charge-batch.ts';
 import { addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { deliver, deliverTwice, expectBalanced, untilWaitingForLock } from '../support/deliver.ts';
 import { silent } from '../support/loggers.ts';
 import { clickRecord, TestSpool, unreadableRecord } from '../support/records.ts';
 import { RETENTION } from '../support/retention.ts';
@@ -57,7 +62,11 @@ async function tenDaysOfClicks() {
       clickRecord({ ad, clickedAt, from: null, invalid: 'bot' }),
     ];
   }).flat();
-  await deliverTwice(database.pool, [...records, unreadableRecord(null, spool.next()), spool.watermark()]);
+  await chargeBatchTwice(database.pool, [
+    ...records,
+    unreadableRecord(null, spool.next()),
+    spool.watermark(),
+  ]);
   return { ad, spool, records };
 }
 
@@ -84,7 +93,7 @@ describe('merging counters', () => {
     );
     const spool = new TestSpool();
     const handlers = Array.from({ length: 30 }, () =>
-      deliver(database.pool, [spool.click({ ad }), spool.click({ ad })]),
+      chargeBatch(database.pool, [spool.click({ ad }), spool.click({ ad })]),
     );
     await Promise.all([...handlers, ...Array.from({ length: 4 }, () => mergeSpoolCounters(database.pool))]);
     await mergeSpoolCounters(database.pool);
@@ -122,7 +131,7 @@ describe('partitions ahead', () => {
       );
       await Promise.race([extending, untilWaitingForLock(database.pool)]);
       // If it had to wait for the reader, it would fail with a lock timeout.
-      expect(await deliver(database.pool, [clickRecord({ ad })])).toEqual(['charged']);
+      expect(await chargeBatch(database.pool, [clickRecord({ ad })])).toEqual(['charged']);
       return { extending };
     });
     await extended.extending;
@@ -141,10 +150,10 @@ describe('partitions ahead', () => {
       clickRecord({ ad, clickedAt: first, nonce }),
       clickRecord({ ad, clickedAt: last, nonce: uuidV7(last) }),
     ];
-    const outcomes = await deliverTwice(database.pool, batch, { clickAgeMaxDays: 10_000 });
+    const outcomes = await chargeBatchTwice(database.pool, batch, { clickAgeMaxDays: 10_000 });
     expect(outcomes).toEqual(['charged', 'charged']);
     const outside = [clickRecord({ ad, clickedAt: first - 1 }), clickRecord({ ad, clickedAt: last + 1 })];
-    const rejected = await deliverTwice(database.pool, outside, { clickAgeMaxDays: 10_000 });
+    const rejected = await chargeBatchTwice(database.pool, outside, { clickAgeMaxDays: 10_000 });
     expect(rejected).toEqual(['rejected: id_out_of_range', 'rejected: id_out_of_range']);
   });
 });
@@ -174,7 +183,7 @@ describe('dropping a day', () => {
     const below = clickRecord({ ad, clickedAt: today() - 5 * DAY_MS - 1 });
     const oldLink = clickRecord({ ad, nonce: uuidV7(today() - 5 * DAY_MS - 1) });
     const batch = [below, oldLink, ...records.slice(0, 25)];
-    const outcomes = await deliverTwice(database.pool, batch);
+    const outcomes = await chargeBatchTwice(database.pool, batch);
     expect(outcomes.slice(0, 2)).toEqual(['rejected: id_out_of_range', 'rejected: nonce_out_of_range']);
     expect(new Set(outcomes.slice(2))).toEqual(new Set(['duplicate']));
     await expectBalanced(database.pool);
@@ -185,7 +194,7 @@ describe('dropping a day', () => {
     await maintain(database.pool, SHORT, silent);
     const drop = () => dropClosedDays(database.pool, silent, 0);
     const charges = Array.from({ length: 20 }, () =>
-      deliver(database.pool, [clickRecord({ ad, invalid: 'bot' })]),
+      chargeBatch(database.pool, [clickRecord({ ad, invalid: 'bot' })]),
     );
     await Promise.all([drop(), drop(), drop(), ...charges]);
     expect((await daysOf('ledger'))[0]).toBe(today() - 5 * DAY_MS);
@@ -199,7 +208,7 @@ describe('dropping a day', () => {
     const spent = async () =>
       (await expectBalanced(database.pool)).advertisers.map((reconciliation) => reconciliation.spentMicros);
     const before = await spent();
-    await deliver(database.pool, records.slice(-5));
+    await chargeBatch(database.pool, records.slice(-5));
     expect(await spent()).toEqual(before);
   });
 
@@ -247,7 +256,7 @@ it.each([
       nonce_floor: new Date(today() - nonce * DAY_MS),
     });
     const old = clickRecord({ ad, clickedAt: today() - 6 * DAY_MS });
-    expect(await deliverTwice(database.pool, [old])).toEqual(['rejected: id_out_of_range']);
+    expect(await chargeBatchTwice(database.pool, [old])).toEqual(['rejected: id_out_of_range']);
   },
 );
 
@@ -279,7 +288,7 @@ describe('a clock of the database server that jumps ahead', () => {
     });
     await dropClosedDays(database.pool, silent, 0);
     const old = clickRecord({ ad, clickedAt: Date.now() - 13.5 * DAY_MS });
-    expect(await deliverTwice(database.pool, [old, clickRecord({ ad })])).toEqual(['charged', 'charged']);
+    expect(await chargeBatchTwice(database.pool, [old, clickRecord({ ad })])).toEqual(['charged', 'charged']);
   });
 
   it('by three days raises the floors, as after three days without a processor', async () => {
@@ -295,7 +304,7 @@ describe('a clock of the database server that jumps ahead', () => {
 
   it('does not stop the other steps, and is accepted with acceptsStep', async () => {
     const { ad } = await addAccount(database.pool);
-    await deliver(database.pool, [clickRecord({ ad })]);
+    await chargeBatch(database.pool, [clickRecord({ ad })]);
     const later = Date.now() + 31 * DAY_MS;
     await expect(maintain(database.pool, options, silent, later)).rejects.toThrow('--accept-step');
     expect((await database.pool.query('select from spool_counter')).rowCount).toBe(0);

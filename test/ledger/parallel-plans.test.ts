@@ -2,8 +2,8 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 import { createPool, type Pool } from '../../common/postgres/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
+import { chargeBatch } from '../support/charge-batch.ts';
 import { addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { deliver } from '../support/deliver.ts';
 import { clickRecord } from '../support/records.ts';
 
 let database: TestDatabase & { drop: () => Promise<void> };
@@ -38,7 +38,7 @@ it('A batch starts no parallel workers, even if PostgreSQL would for every state
   try {
     const before = await workersPlanned(pool);
     await pool.query('set debug_parallel_query = on');
-    expect(await deliver(pool, clicks)).toEqual(['charged', 'charged', 'charged']);
+    expect(await chargeBatch(pool, clicks)).toEqual(['charged', 'charged', 'charged']);
     await pool.query('set debug_parallel_query = off');
     expect(await workersPlanned(pool)).toBe(before);
     await pool.query('set debug_parallel_query = on');

@@ -7,8 +7,8 @@ import { exportLedger } from '../../ledger/export.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
 import { quarantine } from '../../processor/charge/quarantine.ts';
+import { chargeBatch } from '../support/charge-batch.ts';
 import { addAccount, testDatabase } from '../support/database.ts';
-import { deliver } from '../support/deliver.ts';
 import { clickRecord, unreadableRecord } from '../support/records.ts';
 
 const database = testDatabase();
@@ -58,13 +58,13 @@ it('Each operation locks only the days that it needs, independent of the size of
     clickRecord({ ad, clickedAt: Date.now() - days * DAY_MS, nonce: uuidV7() }),
   );
   if (today === undefined || yesterday === undefined) throw new Error('Expected two clicks');
-  await deliver(database.pool, [today, yesterday]);
+  await chargeBatch(database.pool, [today, yesterday]);
   await beginCheckpoints(database.pool, 'test', new Map([['a', '1']]));
   const clickIds = [today, yesterday].map(({ click }) => click.clickId);
   const moves = [{ partition: 'a', known: '1', next: '2' }];
   const days = {
-    charge: await mostDaysLocked((pool) => deliver(pool, [clickRecord({ ad })])),
-    copy: await mostDaysLocked((pool) => deliver(pool, [today])),
+    charge: await mostDaysLocked((pool) => chargeBatch(pool, [clickRecord({ ad })])),
+    copy: await mostDaysLocked((pool) => chargeBatch(pool, [today])),
     quarantine: await mostDaysLocked((pool) => quarantine(pool, unreadableRecord(null), '')),
     reconcile: await mostDaysLocked((pool) => reconcile(pool, { brokers: [postgresBacklog] })),
     reconcileDeep: await mostDaysLocked((pool) =>

@@ -6,8 +6,8 @@ import { dropClosedDays, maintain, mergeSpoolCounters } from '../../ledger/maint
 import { DAY_MS } from '../../ledger/partitions.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
 import { chargeClicks } from '../../processor/charge/charge-clicks.ts';
+import { chargeBatch, expectBalanced, untilWaitingForLock } from '../support/charge-batch.ts';
 import { addAccount, createTestDatabase } from '../support/database.ts';
-import { deliver, expectBalanced, untilWaitingForLock } from '../support/deliver.ts';
 import { silent } from '../support/loggers.ts';
 import { TestSpool } from '../support/records.ts';
 
@@ -30,8 +30,8 @@ it('Reconciliation is exact while clicks are charged and counters merged', async
       for (let batch = 0; batch < 20; batch += 1) {
         const clicks = Array.from({ length: 15 }, () => spool.click({ ad }));
         await publisher.publish([...clicks, spool.watermark()]);
-        await deliver(database.pool, clicks.slice(0, 7));
-        await deliver(database.pool, clicks);
+        await chargeBatch(database.pool, clicks.slice(0, 7));
+        await chargeBatch(database.pool, clicks);
         await database.pool.query('update broker_chunk set settled_at = now() where payload like $1', [
           Buffer.from(`%${clicks[0]?.key}%`),
         ]);

@@ -10,8 +10,8 @@ import { REPORT_KEYS, type ReportFilter, type ReportRow, readReport } from '../.
 import { rollUp } from '../../ledger/rollup.ts';
 import { BEGIN_CHARGE } from '../../ledger/store.ts';
 import { settle } from '../../processor/charge/charge-clicks.ts';
+import { chargeBatch } from '../support/charge-batch.ts';
 import { addAdTo, createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { deliver } from '../support/deliver.ts';
 import { silent } from '../support/loggers.ts';
 import { clickRecord, type NamedAd } from '../support/records.ts';
 
@@ -114,7 +114,7 @@ describe('the rollup', () => {
           invalid: Math.random() < 0.2 ? 'bot' : null,
         }),
       );
-      const outcomes = await deliver(database.pool, clicks);
+      const outcomes = await chargeBatch(database.pool, clicks);
       charged.push(
         ...clicks.flatMap(({ click }, index) => (outcomes[index] === 'charged' ? click.clickId : [])),
       );
@@ -141,7 +141,7 @@ describe('the rollup', () => {
       Array.from({ length: hours }, (_, hour) =>
         clickRecord({ ad, clickedAt: Date.parse(from) + hour * 3_600_000 + 120_000 }),
       );
-    await deliver(
+    await chargeBatch(
       database.pool,
       [...everyHour('2025-03-09T00:00:00Z', 40), ...everyHour('2025-11-02T00:00:00Z', 40)],
       OPTIONS,
@@ -195,7 +195,7 @@ describe('the rollup', () => {
     const connection = await database.pool.connect();
     await connection.query(BEGIN_CHARGE);
     await settle(connection, [clickRecord({ ad: ad as NamedAd })], OPTIONS);
-    await deliver(database.pool, [clickRecord({ ad: ofAnother as NamedAd })]);
+    await chargeBatch(database.pool, [clickRecord({ ad: ofAnother as NamedAd })]);
     const asOf = await rollUp(database.pool);
     const today = dayStart(Date.now());
     const period = {
@@ -219,13 +219,13 @@ describe('the rollup', () => {
     await openDays('2025-11-02', '2025-11-02');
     const ads = await addAds();
     const clickedAt = Date.parse('2025-11-02T09:00:00Z');
-    await deliver(
+    await chargeBatch(
       database.pool,
       ads.map((ad) => clickRecord({ ad, clickedAt })),
       OPTIONS,
     );
     await rollUp(database.pool);
-    await deliver(
+    await chargeBatch(
       database.pool,
       ads.map((ad) => clickRecord({ ad, clickedAt })),
       OPTIONS,
@@ -262,7 +262,7 @@ describe('the rollup', () => {
   ])('that is wrong is found by a deep reconciliation: %s, %s', async (table, change, problem) => {
     const [ad] = await addAds();
     const clicks = [1, 2].map(() => clickRecord({ ad: ad as NamedAd }));
-    await deliver(database.pool, clicks);
+    await chargeBatch(database.pool, clicks);
     await rollUp(database.pool);
     await creditClick(database.pool, clicks[0]?.click.clickId ?? '');
     const problems = async () =>
@@ -274,7 +274,7 @@ describe('the rollup', () => {
 
   it('catches up in pieces after a long stop', async () => {
     const [ad] = await addAds();
-    await deliver(database.pool, [clickRecord({ ad: ad as NamedAd })]);
+    await chargeBatch(database.pool, [clickRecord({ ad: ad as NamedAd })]);
     await database.pool.query("update click_rollup_state set rolled_to = rolled_to - interval '3 days'");
     const before = Date.now();
     const rolledTo = await rollUp(database.pool);
@@ -309,7 +309,7 @@ describe('a report', () => {
     await addBudgetEntry(database.pool, francs.id, 'top_up', 10_000_000n);
     const campaign = await addCampaign(database.pool, francs.id, 'Francs', null, null);
     const [ad] = await addAds();
-    await deliver(database.pool, [
+    await chargeBatch(database.pool, [
       clickRecord({ ad: ad as NamedAd }),
       clickRecord({ ad: await addAdTo(database.pool, campaign, '2.00') }),
     ]);

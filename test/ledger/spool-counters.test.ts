@@ -2,8 +2,8 @@ import { expect, it } from 'vitest';
 import type { Connection } from '../../common/postgres/postgres.ts';
 import { mergeSpoolCounters } from '../../ledger/maintenance.ts';
 import { readSettledSequences, readSpoolCounters } from '../../ledger/spool-counters.ts';
+import { chargeBatch } from '../support/charge-batch.ts';
 import { addAccount, testDatabase } from '../support/database.ts';
-import { deliver } from '../support/deliver.ts';
 import { clickRecord, TestSpool } from '../support/records.ts';
 
 const database = testDatabase();
@@ -11,7 +11,7 @@ const database = testDatabase();
 it('Settled sequences are found even if their counters are merged between two queries', async () => {
   const { ad } = await addAccount(database.pool);
   const spool = new TestSpool();
-  await deliver(database.pool, [spool.click({ ad }), spool.click({ ad })]);
+  await chargeBatch(database.pool, [spool.click({ ad }), spool.click({ ad })]);
   const connection = await database.pool.connect();
   // Merges after each query, as the task of another processor can.
   const interrupted = {
@@ -31,7 +31,7 @@ it.each([2, 65_536, 65_537, 70_000])(
   async (far) => {
     const { ad } = await addAccount(database.pool);
     const { id } = new TestSpool();
-    await deliver(
+    await chargeBatch(
       database.pool,
       [1, far].map((sequence) => clickRecord({ ad, from: { spoolId: id, sequence } })),
     );

@@ -6,8 +6,8 @@ import { mergeSpoolCounters } from '../../ledger/maintenance.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
 import { correctSpool, listSpoolCorrections } from '../../ledger/spool-corrections.ts';
 import { chargeClicks } from '../../processor/charge/charge-clicks.ts';
+import { chargeBatch, expectBalanced } from '../support/charge-batch.ts';
 import { addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { deliver, expectBalanced } from '../support/deliver.ts';
 import { type NamedAd, TestSpool } from '../support/records.ts';
 
 let database: TestDatabase & { drop: () => Promise<void> };
@@ -39,7 +39,7 @@ describe('a watermark', () => {
     const { value } = watermarkRecord(spool.id, 1_000_000);
     const forged = read({ key: key(), value });
     expect(forged).toMatchObject({ is: 'unreadable', reason: 'malformed' });
-    expect(await deliver(database.pool, [spool.click({ ad }), forged, watermarkOf(1)])).toEqual([
+    expect(await chargeBatch(database.pool, [spool.click({ ad }), forged, watermarkOf(1)])).toEqual([
       'charged',
       'rejected: malformed',
       'watermark',
@@ -59,9 +59,9 @@ describe('a watermark', () => {
       // Without `deliver`, which shuffles.
       if (how === 'one batch') await chargeClicks(database.pool, [high, low], { clickAgeMaxDays: 14 });
       else {
-        await deliver(database.pool, [high]);
+        await chargeBatch(database.pool, [high]);
         if (how === 'a merge between them') await mergeSpoolCounters(database.pool);
-        await deliver(database.pool, [low]);
+        await chargeBatch(database.pool, [low]);
         if (how === 'a merge of both') await mergeSpoolCounters(database.pool);
       }
       expect(await reconciliationOf()).toMatchObject({ accepted: 10, missing: 10 });
@@ -75,7 +75,7 @@ describe('a correction', () => {
   it.each([false, true])(
     'replaces a wrong watermark and is recorded (counters merged before: %s)',
     async (merged) => {
-      await deliver(database.pool, [spool.click({ ad }), spool.click({ ad }), watermarkOf(1_000_000)]);
+      await chargeBatch(database.pool, [spool.click({ ad }), spool.click({ ad }), watermarkOf(1_000_000)]);
       if (merged) await mergeSpoolCounters(database.pool);
       expect(await reconciliationOf()).toMatchObject({ accepted: 1_000_000, missing: 999_998 });
       const correction = await correctSpool(database.pool, spool.id, 2, 'a forged watermark');
@@ -88,14 +88,14 @@ describe('a correction', () => {
       expect(await listSpoolCorrections(database.pool, 10)).toEqual([correction]);
       expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 2, charged: 2, missing: 0 });
       // Later watermarks of the spool count again.
-      await deliver(database.pool, [spool.click({ ad }), watermarkOf(3)]);
+      await chargeBatch(database.pool, [spool.click({ ad }), watermarkOf(3)]);
       expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 3, charged: 3 });
     },
   );
 
   it('does not change other spools', async () => {
     const other = new TestSpool();
-    await deliver(database.pool, [other.click({ ad }), other.watermark(), watermarkOf(7)]);
+    await chargeBatch(database.pool, [other.click({ ad }), other.watermark(), watermarkOf(7)]);
     await mergeSpoolCounters(database.pool);
     for (const id of [spool.id, other.id]) {
       const before = id === other.id ? 1n : 7n;
@@ -107,14 +107,14 @@ describe('a correction', () => {
   });
 
   it('can also raise the count: clicks of a lost disk are then missing', async () => {
-    await deliver(database.pool, [spool.click({ ad }), watermarkOf(1)]);
+    await chargeBatch(database.pool, [spool.click({ ad }), watermarkOf(1)]);
     await correctSpool(database.pool, spool.id, 4, 'the disk was lost');
     expect(await reconciliationOf()).toMatchObject({ accepted: 4, missing: 3, balanced: true });
   });
 
   it('keeps the counts while batches, merges and other corrections run', async () => {
     const work = Array.from({ length: 6 }, () => spool.click({ ad })).flatMap((click) => [
-      deliver(database.pool, [click]),
+      chargeBatch(database.pool, [click]),
       mergeSpoolCounters(database.pool),
       correctSpool(database.pool, spool.id, 6, 'again').catch(() => {}),
     ]);

@@ -9,8 +9,8 @@ import { uuidV7 } from '../../common/uuid.ts';
 import { type ExportRow, exportLedger } from '../../ledger/export.ts';
 import type { ReplayReport } from '../../load-tests/replay/replay-report.ts';
 import { BatchDispatcher } from '../../processor/dispatch/batch-dispatcher.ts';
+import { chargeBatch } from '../support/charge-batch.ts';
 import { addAccount, testDatabase } from '../support/database.ts';
-import { deliver } from '../support/deliver.ts';
 import { silent } from '../support/loggers.ts';
 import { TestSpool } from '../support/records.ts';
 import { suiteFolder } from '../support/temporary-folder.ts';
@@ -96,12 +96,12 @@ it('replays the export of a day with an outage: the same clicks with the same ou
   );
   const isInOutage = (_: unknown, index: number) => index >= 90 && index < 150;
   const inTime = clicks.filter((click, index) => !isInOutage(click, index));
-  await deliver(recorded.pool, inTime);
+  await chargeBatch(recorded.pool, inTime);
   await recorded.pool.query(`update ledger set settled_at = clicked_at + interval '1 second'`);
   // The clicks of the outage are settled after later clicks, in several batches, in reverse order.
   const late = clicks.filter(isInOutage).reverse();
   for (let start = 0; start < late.length; start += 20)
-    await deliver(recorded.pool, late.slice(start, start + 20));
+    await chargeBatch(recorded.pool, late.slice(start, start + 20));
 
   const { report, stderr } = await pipe('ndjson');
   expect(report).toMatchObject({

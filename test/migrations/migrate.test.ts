@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { createPool, failureKind, inTransaction } from '../../common/postgres/postgres.ts';
 import { migrate } from '../../migrations/migrate.ts';
+import { chargeBatchTwice, expectBalanced } from '../support/charge-batch.ts';
 import { addAccount, createTestDatabase, type TestDatabase, testDatabase } from '../support/database.ts';
-import { deliverTwice, expectBalanced } from '../support/deliver.ts';
 import { silent } from '../support/loggers.ts';
 import { clickRecord } from '../support/records.ts';
 import { RETENTION } from '../support/retention.ts';
@@ -43,7 +43,7 @@ describe('the migration', () => {
 
   it('makes a database that can charge clicks', async () => {
     const { ad } = await addAccount(database.pool);
-    expect(await deliverTwice(database.pool, [clickRecord({ ad })])).toEqual(['charged']);
+    expect(await chargeBatchTwice(database.pool, [clickRecord({ ad })])).toEqual(['charged']);
     await expectBalanced(database.pool);
   });
 });

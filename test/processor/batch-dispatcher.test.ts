@@ -3,8 +3,8 @@ import { STOPPING } from '../../brokers/event-source.ts';
 import { createMetrics, type ProcessMetrics } from '../../common/telemetry/metrics.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
 import { BatchDispatcher, type DispatcherOptions } from '../../processor/dispatch/batch-dispatcher.ts';
+import { expectBalanced, shuffle } from '../support/charge-batch.ts';
 import { addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { expectBalanced, shuffle } from '../support/deliver.ts';
 import { silent } from '../support/loggers.ts';
 import { type NamedAd, TestSpool, unreadableRecord } from '../support/records.ts';
 

@@ -4,8 +4,8 @@ import { uuidFloor, uuidV7 } from '../../common/uuid.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
 import { DAY_MS, dayStart, partitionName } from '../../ledger/partitions.ts';
 import { BatchDispatcher, type DispatcherOptions } from '../../processor/dispatch/batch-dispatcher.ts';
+import { expectBalanced, shuffle } from '../support/charge-batch.ts';
 import { addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { expectBalanced, shuffle } from '../support/deliver.ts';
 import { capturedLog, silent } from '../support/loggers.ts';
 import { type NamedAd, TestSpool, unreadableRecord } from '../support/records.ts';
 

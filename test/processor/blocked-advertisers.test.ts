@@ -11,8 +11,8 @@ import { addAdvertiser } from '../../ledger/advertisers.ts';
 import { collectGauges } from '../../processor/collect-gauges.ts';
 import { BatchDispatcher } from '../../processor/dispatch/batch-dispatcher.ts';
 import { BlockedAdvertisers } from '../../processor/dispatch/blocked-advertisers.ts';
+import { expectBalanced } from '../support/charge-batch.ts';
 import { type Account, addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { expectBalanced } from '../support/deliver.ts';
 import { capturedLog, silent } from '../support/loggers.ts';
 import { TestSpool } from '../support/records.ts';
 

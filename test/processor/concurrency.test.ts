@@ -2,16 +2,16 @@ import { describe, expect, it } from 'vitest';
 import { inTransaction } from '../../common/postgres/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { settle } from '../../processor/charge/charge-clicks.ts';
-import { addAccount, testDatabase } from '../support/database.ts';
 import {
-  deliver,
-  deliverTwice,
+  chargeBatch,
+  chargeBatchTwice,
   expectBalanced,
   outcomeText,
   rowCountsOf,
   shuffle,
   untilWaitingForLock,
-} from '../support/deliver.ts';
+} from '../support/charge-batch.ts';
+import { addAccount, testDatabase } from '../support/database.ts';
 import { clickRecord, type NamedAd, TestSpool, unreadableRecord } from '../support/records.ts';
 
 const database = testDatabase({ poolSize: 20 });
@@ -30,7 +30,7 @@ async function accounts(howMany: number, terms: { budget?: string; price?: strin
 /** Starts to deliver a click, and resolves when the handler waits for a lock. */
 async function deliverUntilItWaits(ad: NamedAd) {
   const click = clickRecord({ ad });
-  const delivered = deliver(database.pool, [click]);
+  const delivered = chargeBatch(database.pool, [click]);
   await untilWaitingForLock(database.pool);
   return { click, delivered };
 }
@@ -50,7 +50,7 @@ describe('the same batch with eight handlers at once', () => {
       unreadableRecord(Buffer.from([index]), spool.next()),
     );
     const batch = [...clicks, ...garbage, spool.watermark()];
-    const deliveries = Array.from({ length: 8 }, () => deliver(database.pool, batch));
+    const deliveries = Array.from({ length: 8 }, () => chargeBatch(database.pool, batch));
     const outcomes = count((await Promise.all(deliveries)).flat());
     const { duplicate = 0, watermark = 0, ...settled } = outcomes;
     expect(watermark).toBe(8);
@@ -61,7 +61,7 @@ describe('the same batch with eight handlers at once', () => {
     expect(reconciliation.spools.find((found) => found.spoolId === spool.id)).toMatchObject({
       accepted: 185,
     });
-    expect(new Set(await deliver(database.pool, batch))).toEqual(new Set(['duplicate', 'watermark']));
+    expect(new Set(await chargeBatch(database.pool, batch))).toEqual(new Set(['duplicate', 'watermark']));
   });
 });
 
@@ -69,7 +69,7 @@ describe('a batch of malformed records with eight handlers at once', () => {
   it('gets one dead letter for each record, although no lock of an advertiser orders the handlers', async () => {
     const spool = new TestSpool();
     const garbage = Array.from({ length: 100 }, () => unreadableRecord(Buffer.from('x'), spool.next()));
-    const deliveries = Array.from({ length: 8 }, () => deliver(database.pool, garbage));
+    const deliveries = Array.from({ length: 8 }, () => chargeBatch(database.pool, garbage));
     expect(count((await Promise.all(deliveries)).flat())).toEqual({
       'rejected: malformed': 100,
       duplicate: 700,
@@ -100,7 +100,7 @@ describe('many batches over the same advertisers at once', () => {
       'over_budget: budget': 600,
     });
     expect(
-      (await deliverTwice(database.pool, batches.flat())).every((outcome) => outcome === 'duplicate'),
+      (await chargeBatchTwice(database.pool, batches.flat())).every((outcome) => outcome === 'duplicate'),
     ).toBe(true);
     await expectBalanced(database.pool);
   });
@@ -119,7 +119,7 @@ describe('many batches over the same advertisers at once', () => {
         spool.click({ ad }),
       ]),
     );
-    const outcomes = (await Promise.all(batches.map((batch) => deliver(database.pool, batch)))).flat();
+    const outcomes = (await Promise.all(batches.map((batch) => chargeBatch(database.pool, batch)))).flat();
     const { charged, ...rest } = count(outcomes);
     expect({ charged, ...rest }).toEqual({
       charged: 8 * 3,
@@ -180,7 +180,7 @@ describe('a click of an ad that is being created', () => {
       const next = { id: last.ad + 1, campaignId: last.campaign + 1, advertiserId: last.advertiser + 1 };
       const click = clickRecord({ ad: { ...next, priceMicros: 250_000n } });
       const copies = async () => {
-        for (let copy = 0; copy < 4; copy += 1) await deliver(database.pool, [click]);
+        for (let copy = 0; copy < 4; copy += 1) await chargeBatch(database.pool, [click]);
       };
       const [{ ad }] = await Promise.all([addAccount(database.pool), copies(), copies(), copies()]);
       expect(ad).toMatchObject(next);

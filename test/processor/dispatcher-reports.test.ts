@@ -4,8 +4,8 @@ import { addAd } from '../../ledger/ads.ts';
 import { addAdvertiser } from '../../ledger/advertisers.ts';
 import { addCampaign } from '../../ledger/campaigns.ts';
 import { BatchDispatcher } from '../../processor/dispatch/batch-dispatcher.ts';
+import { expectBalanced } from '../support/charge-batch.ts';
 import { addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { expectBalanced } from '../support/deliver.ts';
 import { silent } from '../support/loggers.ts';
 import { TestSpool, unreadableRecord } from '../support/records.ts';
 

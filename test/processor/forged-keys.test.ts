@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { inTransaction } from '../../common/postgres/postgres.ts';
 import { settle } from '../../processor/charge/charge-clicks.ts';
+import { chargeBatch, expectBalanced, untilWaitingForLock } from '../support/charge-batch.ts';
 import { addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { deliver, expectBalanced, untilWaitingForLock } from '../support/deliver.ts';
 import { clickRecord, TestSpool, unreadableRecord } from '../support/records.ts';
 
 let database: TestDatabase & { drop: () => Promise<void> };
@@ -24,7 +24,7 @@ it.each([
     for (const what of order) {
       const record =
         what === 'click' ? clickRecord({ ad, from }) : unreadableRecord(Buffer.from('a forgery'), from);
-      await deliver(database.pool, [record]);
+      await chargeBatch(database.pool, [record]);
     }
     const { spools } = await expectBalanced(database.pool);
     expect(spools).toMatchObject([{ spoolId: spool.id, accepted: 1, missing: 0 }]);
@@ -35,7 +35,10 @@ it('the charge keeps the books balanced when malformed bytes arrive in one batch
   const { ad } = await addAccount(database.pool);
   const spool = new TestSpool();
   const from = spool.next();
-  await deliver(database.pool, [clickRecord({ ad, from }), unreadableRecord(Buffer.from('a forgery'), from)]);
+  await chargeBatch(database.pool, [
+    clickRecord({ ad, from }),
+    unreadableRecord(Buffer.from('a forgery'), from),
+  ]);
   const { spools } = await expectBalanced(database.pool);
   expect(spools).toMatchObject([{ spoolId: spool.id, accepted: 1, missing: 0 }]);
 });
@@ -54,7 +57,7 @@ it.each([
     if (!before || !after) throw new Error('Expected two records');
     const { delivered } = await inTransaction(database.pool, async (other) => {
       await settle(other, [before], { clickAgeMaxDays: 14 });
-      const late = deliver(database.pool, [after]);
+      const late = chargeBatch(database.pool, [after]);
       // It must wait for the lock of the spool; if it resolves at once, the test fails.
       await Promise.race([late, untilWaitingForLock(database.pool)]);
       return { delivered: late };

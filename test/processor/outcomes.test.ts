@@ -3,8 +3,8 @@ import { uuidV7 } from '../../common/uuid.ts';
 import { EDGE_INVALID_REASONS } from '../../contract/click-event.ts';
 import { listAdvertisers } from '../../ledger/advertisers.ts';
 import { chargeClicks } from '../../processor/charge/charge-clicks.ts';
+import { chargeBatch, chargeBatchTwice, expectBalanced } from '../support/charge-batch.ts';
 import { addAccount, addAdTo, testDatabase } from '../support/database.ts';
-import { deliver, deliverTwice, expectBalanced } from '../support/deliver.ts';
 import { clickRecord, TestSpool } from '../support/records.ts';
 
 const database = testDatabase();
@@ -21,7 +21,7 @@ describe('a click that the budget covers', () => {
   it('is charged its own price, which can differ from the current price of the ad', async () => {
     const { advertiser, ad } = await addAccount(database.pool, { price: '0.25' });
     const records = [clickRecord({ ad }), clickRecord({ ad, priceMicros: 100_000 })];
-    expect(await deliverTwice(database.pool, records)).toEqual(['charged', 'charged']);
+    expect(await chargeBatchTwice(database.pool, records)).toEqual(['charged', 'charged']);
     expect(await spentOf(advertiser.id)).toBe(350_000n);
   });
 
@@ -29,7 +29,7 @@ describe('a click that the budget covers', () => {
     const { ad } = await addAccount(database.pool);
     const spool = new TestSpool();
     const record = spool.click({ ad, nonce: uuidV7() });
-    await deliverTwice(database.pool, [record]);
+    await chargeBatchTwice(database.pool, [record]);
     const { rows } = await database.pool.query('select * from ledger where click_id = $1', [
       record.click.clickId,
     ]);
@@ -54,7 +54,7 @@ describe('a click that the budget covers', () => {
   it('is a duplicate when the same batch holds a copy of it', async () => {
     const { advertiser, ad } = await addAccount(database.pool);
     const record = clickRecord({ ad });
-    const outcomes = await deliverTwice(database.pool, [record, { ...record, position: 'elsewhere' }]);
+    const outcomes = await chargeBatchTwice(database.pool, [record, { ...record, position: 'elsewhere' }]);
     expect(outcomes.sort()).toEqual(['charged', 'duplicate']);
     expect(await spentOf(advertiser.id)).toBe(ad.priceMicros);
   });
@@ -62,7 +62,7 @@ describe('a click that the budget covers', () => {
   it('is charged without a spool id, too, and then counted as unattributed', async () => {
     const { ad } = await addAccount(database.pool);
     const { unattributed, accepted } = await expectBalanced(database.pool);
-    await deliverTwice(database.pool, [clickRecord({ ad, from: null })]);
+    await chargeBatchTwice(database.pool, [clickRecord({ ad, from: null })]);
     expect(await expectBalanced(database.pool)).toMatchObject({ unattributed: unattributed + 1, accepted });
   });
 });
@@ -83,7 +83,7 @@ describe('a click that the budget does not cover', () => {
       clickRecord({ ad: cheap, clickedAt: at + 3 }),
     ];
     const expected = ['charged', 'over_budget: budget', 'charged', 'over_budget: budget'];
-    expect(await deliverTwice(database.pool, records)).toEqual(expected);
+    expect(await chargeBatchTwice(database.pool, records)).toEqual(expected);
     expect(await spentOf(advertiser.id)).toBe(1_000_000n);
   });
 
@@ -109,7 +109,7 @@ describe('a click that the budget does not cover', () => {
       clickRecord({ ad: other, clickedAt: at + 2 }),
       clickRecord({ ad: capped, priceMicros: 200_000, clickedAt: at + 3 }),
     ];
-    expect(await deliverTwice(database.pool, records)).toEqual([
+    expect(await chargeBatchTwice(database.pool, records)).toEqual([
       'charged',
       'over_budget: cap',
       'charged',
@@ -129,7 +129,7 @@ describe('a click that the budget does not cover', () => {
 
   it('is charged in spite of its budget-exhausted flag if the budget was topped up since', async () => {
     const { ad } = await addAccount(database.pool);
-    expect(await deliverTwice(database.pool, [clickRecord({ ad, budgetExhausted: true })])).toEqual([
+    expect(await chargeBatchTwice(database.pool, [clickRecord({ ad, budgetExhausted: true })])).toEqual([
       'charged',
     ]);
   });
@@ -138,7 +138,7 @@ describe('a click that the budget does not cover', () => {
 describe('an invalid click', () => {
   it.each(EDGE_INVALID_REASONS)('judged %s by the ad server costs nothing', async (invalid) => {
     const { advertiser, ad } = await addAccount(database.pool);
-    const outcomes = await deliverTwice(database.pool, [clickRecord({ ad, invalid, nonce: uuidV7() })]);
+    const outcomes = await chargeBatchTwice(database.pool, [clickRecord({ ad, invalid, nonce: uuidV7() })]);
     expect(outcomes).toEqual([`invalid: ${invalid}`]);
     expect(await spentOf(advertiser.id)).toBe(0n);
   });
@@ -148,10 +148,10 @@ describe('an invalid click', () => {
     async (invalid) => {
       const { ad } = await addAccount(database.pool);
       const nonce = uuidV7();
-      expect(await deliverTwice(database.pool, [clickRecord({ ad, nonce, invalid })])).toEqual([
+      expect(await chargeBatchTwice(database.pool, [clickRecord({ ad, nonce, invalid })])).toEqual([
         `invalid: ${invalid}`,
       ]);
-      expect(await deliverTwice(database.pool, [clickRecord({ ad, nonce })])).toEqual(['charged']);
+      expect(await chargeBatchTwice(database.pool, [clickRecord({ ad, nonce })])).toEqual(['charged']);
     },
   );
 });
@@ -163,7 +163,7 @@ describe('an impression link that was charged', () => {
     const at = Date.now();
     const records = [3, 1, 2, 4].map((ms) => clickRecord({ ad, nonce, clickedAt: at + ms }));
     const repeat = 'invalid: repeat';
-    expect(await deliverTwice(database.pool, records)).toEqual([repeat, 'charged', repeat, repeat]);
+    expect(await chargeBatchTwice(database.pool, records)).toEqual([repeat, 'charged', repeat, repeat]);
     expect(await spentOf(advertiser.id)).toBe(ad.priceMicros);
   });
 
@@ -171,35 +171,37 @@ describe('an impression link that was charged', () => {
     const { ad } = await addAccount(database.pool);
     const nonce = uuidV7();
     const at = Date.now();
-    expect(await deliverTwice(database.pool, [clickRecord({ ad, nonce, clickedAt: at })])).toEqual([
+    expect(await chargeBatchTwice(database.pool, [clickRecord({ ad, nonce, clickedAt: at })])).toEqual([
       'charged',
     ]);
     const earlier = clickRecord({ ad, nonce, clickedAt: at - 500 });
-    expect(await deliverTwice(database.pool, [earlier])).toEqual(['invalid: repeat']);
+    expect(await chargeBatchTwice(database.pool, [earlier])).toEqual(['invalid: repeat']);
   });
 
   it('makes the next click a repeat, even if the first was over budget', async () => {
     const { ad } = await addAccount(database.pool, { budget: '0.20', price: '0.25' });
     const nonce = uuidV7();
-    expect(await deliverTwice(database.pool, [clickRecord({ ad, nonce })])).toEqual(['over_budget: budget']);
+    expect(await chargeBatchTwice(database.pool, [clickRecord({ ad, nonce })])).toEqual([
+      'over_budget: budget',
+    ]);
     const cheap = clickRecord({ ad, nonce, priceMicros: 1 });
-    expect(await deliverTwice(database.pool, [cheap])).toEqual(['invalid: repeat']);
+    expect(await chargeBatchTwice(database.pool, [cheap])).toEqual(['invalid: repeat']);
   });
 
   it('is charged once when eight handlers get eight clicks on it at once', async () => {
     const { advertiser, ad } = await addAccount(database.pool);
     const nonce = uuidV7();
     const records = Array.from({ length: 8 }, () => clickRecord({ ad, nonce }));
-    const outcomes = await Promise.all(records.map((record) => deliver(database.pool, [record])));
+    const outcomes = await Promise.all(records.map((record) => chargeBatch(database.pool, [record])));
     expect(outcomes.flat().filter((outcome) => outcome === 'charged')).toHaveLength(1);
     expect(outcomes.flat().filter((outcome) => outcome === 'invalid: repeat')).toHaveLength(7);
-    expect(new Set(await deliver(database.pool, records))).toEqual(new Set(['duplicate']));
+    expect(new Set(await chargeBatch(database.pool, records))).toEqual(new Set(['duplicate']));
     expect(await spentOf(advertiser.id)).toBe(ad.priceMicros);
   });
 });
 
 it('the charge settles an empty batch, and one of watermarks alone', async () => {
   const spool = new TestSpool();
-  expect(await deliverTwice(database.pool, [])).toEqual([]);
-  expect(await deliverTwice(database.pool, [spool.watermark()])).toEqual(['watermark']);
+  expect(await chargeBatchTwice(database.pool, [])).toEqual([]);
+  expect(await chargeBatchTwice(database.pool, [spool.watermark()])).toEqual(['watermark']);
 });

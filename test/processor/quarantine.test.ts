@@ -3,14 +3,14 @@ import { inTransaction } from '../../common/postgres/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { settle } from '../../processor/charge/charge-clicks.ts';
 import { quarantine } from '../../processor/charge/quarantine.ts';
-import { addAccount, testDatabase } from '../support/database.ts';
 import {
-  deliverTwice,
+  chargeBatchTwice,
   expectBalanced,
   outcomeText,
   rowCountsOf,
   untilWaitingForLock,
-} from '../support/deliver.ts';
+} from '../support/charge-batch.ts';
+import { addAccount, testDatabase } from '../support/database.ts';
 import { clickRecord, TestSpool, unreadableRecord } from '../support/records.ts';
 
 const database = testDatabase();
@@ -42,14 +42,14 @@ it('a quarantine keeps a click from being charged', async () => {
   const { ad } = await addAccount(database.pool);
   const record = clickRecord({ ad, nonce: uuidV7() });
   await quarantine(database.pool, record, 'it hurts');
-  expect(await deliverTwice(database.pool, [record])).toEqual(['duplicate']);
+  expect(await chargeBatchTwice(database.pool, [record])).toEqual(['duplicate']);
   expect(await rowCountsOf(database.pool, record.click.clickId)).toEqual([0, 1]);
 });
 
 it('a quarantine changes nothing for a click that is settled', async () => {
   const { ad } = await addAccount(database.pool);
   const record = clickRecord({ ad });
-  expect(await deliverTwice(database.pool, [record])).toEqual(['charged']);
+  expect(await chargeBatchTwice(database.pool, [record])).toEqual(['charged']);
   const { outcomes } = await quarantine(database.pool, record, 'too late');
   expect(outcomes.map(outcomeText)).toEqual(['duplicate']);
   expect(await rowCountsOf(database.pool, record.click.clickId)).toEqual([1, 0]);

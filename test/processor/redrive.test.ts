@@ -8,14 +8,14 @@ import { DAY_MS } from '../../ledger/partitions.ts';
 import { settle } from '../../processor/charge/charge-clicks.ts';
 import { quarantine } from '../../processor/charge/quarantine.ts';
 import { redrive } from '../../processor/charge/redrive.ts';
-import { type Account, addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
 import {
-  deliver,
+  chargeBatch,
   expectBalanced,
   outcomeText,
   rowCountsOf,
   untilWaitingForLock,
-} from '../support/deliver.ts';
+} from '../support/charge-batch.ts';
+import { type Account, addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { clickEvent, clickRecord, TestSpool, unreadableRecord } from '../support/records.ts';
 
 let database: TestDatabase & { drop: () => Promise<void> };
@@ -51,7 +51,7 @@ async function remaining(): Promise<bigint | undefined> {
 describe('a redrive', () => {
   it('charges a click whose ad was created since, once, and deletes the dead letter', async () => {
     const click = tooEarly();
-    expect(await deliver(database.pool, [click, spool.watermark()])).toEqual([
+    expect(await chargeBatch(database.pool, [click, spool.watermark()])).toEqual([
       'rejected: unknown_ad',
       'watermark',
     ]);
@@ -64,12 +64,12 @@ describe('a redrive', () => {
     expect(await rowCountsOf(database.pool, click.click.clickId)).toEqual([1, 0]);
     expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 1, charged: 1, rejected: 0 });
     await expect(redrive(database.pool, id)).rejects.toMatchObject({ code: 'unknown_dead_letter' });
-    expect(await deliver(database.pool, [click])).toEqual(['duplicate']);
+    expect(await chargeBatch(database.pool, [click])).toEqual(['duplicate']);
     expect(await remaining()).toBe(9_750_000n);
   });
 
   it('charges a click once, however many run at the same time', async () => {
-    await deliver(database.pool, [tooEarly()]);
+    await chargeBatch(database.pool, [tooEarly()]);
     const id = await onlyLetter();
     await makeAd();
     const redriven = await Promise.allSettled(Array.from({ length: 5 }, () => redrive(database.pool, id)));
@@ -80,12 +80,12 @@ describe('a redrive', () => {
 
   it('charges a click once if a copy is settled at the same time', async () => {
     const clicks = Array.from({ length: 8 }, tooEarly);
-    await deliver(database.pool, clicks);
+    await chargeBatch(database.pool, clicks);
     const ids = await letters();
     await makeAd();
     await Promise.all([
       ...ids.map((id) => redrive(database.pool, id)),
-      ...clicks.map((click) => deliver(database.pool, [click])),
+      ...clicks.map((click) => chargeBatch(database.pool, [click])),
     ]);
     expect(await letters()).toEqual([]);
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 8, rejected: 0 });
@@ -93,7 +93,7 @@ describe('a redrive', () => {
 
   it('is retried after a deadlock with a copy', async () => {
     const click = tooEarly();
-    await deliver(database.pool, [click]);
+    await chargeBatch(database.pool, [click]);
     const id = await onlyLetter();
     await makeAd();
     // The copy holds the advertiser's lock and waits for the dead letter's; the redrive the other way round.
@@ -110,13 +110,13 @@ describe('a redrive', () => {
 
   it('charges a click of any age whose day the ledger still has', async () => {
     const click = spool.click({ ad: account.ad, clickedAt: Date.now() - 2 * DAY_MS });
-    expect(await deliver(database.pool, [click], { clickAgeMaxDays: 1 })).toEqual(['rejected: too_old']);
+    expect(await chargeBatch(database.pool, [click], { clickAgeMaxDays: 1 })).toEqual(['rejected: too_old']);
     expect(outcomeText(await redrive(database.pool, await onlyLetter()))).toBe('charged');
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 1, rejected: 0 });
   });
 
   it('is refused for a discarded dead letter', async () => {
-    await deliver(database.pool, [tooEarly()]);
+    await chargeBatch(database.pool, [tooEarly()]);
     const id = await onlyLetter();
     await makeAd();
     await discardDeadLetter(database.pool, id);
@@ -127,7 +127,7 @@ describe('a redrive', () => {
   it('leaves the counts of a record that was never counted', async () => {
     // Bytes that the version that received them could not read, and this one can.
     const foreign = unreadableRecord(Buffer.from('later a click'), null);
-    expect(await deliver(database.pool, [foreign])).toEqual(['rejected: malformed']);
+    expect(await chargeBatch(database.pool, [foreign])).toEqual(['rejected: malformed']);
     const id = await onlyLetter();
     const value = Buffer.from(encodeClick(clickEvent({ ad: account.ad })));
     await database.pool.query('update dead_letter set raw = $1', [value]);
@@ -137,7 +137,7 @@ describe('a redrive', () => {
 
   it('subtracts a record that was counted without a key from the unattributed clicks', async () => {
     const click = clickRecord({ ad: { ...account.ad, id: account.ad.id + 1 }, from: null });
-    await deliver(database.pool, [click]);
+    await chargeBatch(database.pool, [click]);
     await makeAd();
     expect(outcomeText(await redrive(database.pool, await onlyLetter()))).toBe('charged');
     expect(await expectBalanced(database.pool)).toMatchObject({ unattributed: 1, rejected: 0 });
@@ -146,8 +146,8 @@ describe('a redrive', () => {
   it('deletes the dead letter of a copy without a key, which settles no sequence', async () => {
     const ad = { ...account.ad, id: account.ad.id + 1 };
     const [click, other] = [clickRecord({ ad, from: null }), clickRecord({ ad, from: null })];
-    await deliver(database.pool, [click]);
-    await deliver(database.pool, [other]);
+    await chargeBatch(database.pool, [click]);
+    await chargeBatch(database.pool, [other]);
     // Two dead letters of one click, which the current code does not make.
     await database.pool.query('update dead_letter set raw = $1', [click.value]);
     await makeAd();
@@ -160,7 +160,10 @@ describe('a redrive', () => {
 
   it('never applies a watermark', async () => {
     const { key, value } = watermarkRecord(spool.id, 1_000_000);
-    await deliver(database.pool, [spool.click({ ad: account.ad }), unreadableRecord(Buffer.from('x'), null)]);
+    await chargeBatch(database.pool, [
+      spool.click({ ad: account.ad }),
+      unreadableRecord(Buffer.from('x'), null),
+    ]);
     const id = await onlyLetter();
     await database.pool.query('update dead_letter set record_key = $1, raw = $2', [key, value]);
     await expect(redrive(database.pool, id)).rejects.toMatchObject({ code: 'is_watermark' });
@@ -171,8 +174,8 @@ describe('a redrive', () => {
   it('keeps the dead letter of a copy under another key, which settles its sequence', async () => {
     const click = tooEarly();
     const copy = readRecord({ key: `${spool.id}.${spool.next().sequence}`, value: click.value }, 'copy');
-    await deliver(database.pool, [click]);
-    await deliver(database.pool, [copy, spool.watermark()]);
+    await chargeBatch(database.pool, [click]);
+    await chargeBatch(database.pool, [copy, spool.watermark()]);
     await makeAd();
     const outcomes = [];
     for (const id of await letters()) outcomes.push(outcomeText(await redrive(database.pool, id)));
@@ -188,7 +191,7 @@ describe('a redrive', () => {
 it('the open dead letters are listed in pages, each once', async () => {
   const click = (sequence: number) =>
     clickRecord({ ad: { ...account.ad, id: 2_000_000_000 }, from: { spoolId: uuidV7(), sequence } });
-  for (let count = 1; count <= 3; count += 1) await deliver(database.pool, [click(count)]);
+  for (let count = 1; count <= 3; count += 1) await chargeBatch(database.pool, [click(count)]);
   const all = await letters();
   expect(all).toHaveLength(3);
   const first = await listDeadLetterIds(database.pool, 0n, 2);
@@ -199,7 +202,7 @@ it('the open dead letters are listed in pages, each once', async () => {
 describe('quarantine', () => {
   it('changes nothing for a click without a key that is charged already', async () => {
     const click = clickRecord({ ad: account.ad, from: null });
-    await deliver(database.pool, [click]);
+    await chargeBatch(database.pool, [click]);
     expect((await quarantine(database.pool, click, 'late')).outcomes.map(outcomeText)).toEqual(['duplicate']);
     expect(await letters()).toEqual([]);
     await expectBalanced(database.pool);
@@ -231,7 +234,7 @@ describe('quarantine', () => {
 
 it('a rejected click without a key is identified by its id: two positions, one dead letter', async () => {
   const click = clickRecord({ ad: { ...account.ad, id: account.ad.id + 1 }, from: null });
-  expect(await deliver(database.pool, [click])).toEqual(['rejected: unknown_ad']);
-  expect(await deliver(database.pool, [{ ...click, position: 'elsewhere' }])).toEqual(['duplicate']);
+  expect(await chargeBatch(database.pool, [click])).toEqual(['rejected: unknown_ad']);
+  expect(await chargeBatch(database.pool, [{ ...click, position: 'elsewhere' }])).toEqual(['duplicate']);
   expect(await letters()).toHaveLength(1);
 });

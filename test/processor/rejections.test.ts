@@ -2,8 +2,8 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { uuidV7 } from '../../common/uuid.ts';
 import { CLICK_BYTES_MAX, encodeClick } from '../../contract/click-event.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
+import { chargeBatchTwice, expectBalanced } from '../support/charge-batch.ts';
 import { addAccount, testDatabase } from '../support/database.ts';
-import { deliverTwice, expectBalanced } from '../support/deliver.ts';
 import { clickEvent, clickRecord, type NamedAd, TestSpool, unreadableRecord } from '../support/records.ts';
 
 const database = testDatabase();
@@ -40,7 +40,7 @@ describe('malformed bytes', () => {
       spool.click({ ad }),
       spool.watermark(),
     ];
-    expect(await deliverTwice(database.pool, batch)).toEqual([
+    expect(await chargeBatchTwice(database.pool, batch)).toEqual([
       'charged',
       'rejected: malformed',
       'rejected: malformed',
@@ -72,7 +72,7 @@ describe('malformed bytes', () => {
     const foreign = unreadableRecord(Buffer.from('not ours'), null);
     const oddlyKeyed = { ...unreadableRecord(Buffer.from('{}'), null), key: 'user\0 42' };
     const batch = [foreign, oddlyKeyed, clickRecord({ ad })];
-    expect(await deliverTwice(database.pool, batch)).toEqual([
+    expect(await chargeBatchTwice(database.pool, batch)).toEqual([
       'rejected: malformed',
       'rejected: malformed',
       'charged',
@@ -96,8 +96,10 @@ describe('malformed bytes', () => {
     const after = { ...unreadableRecord(Buffer.from('after'), null), position };
     const tombstone = { ...unreadableRecord(Buffer.from(''), null), position, value: null };
     for (const record of [before, after, tombstone])
-      expect(await deliverTwice(database.pool, [record])).toEqual(['rejected: malformed']);
-    expect(await deliverTwice(database.pool, [before, after, tombstone])).toEqual(Array(3).fill('duplicate'));
+      expect(await chargeBatchTwice(database.pool, [record])).toEqual(['rejected: malformed']);
+    expect(await chargeBatchTwice(database.pool, [before, after, tombstone])).toEqual(
+      Array(3).fill('duplicate'),
+    );
   });
 });
 
@@ -119,7 +121,7 @@ describe('a click of an unknown ad, advertiser or campaign', () => {
       spool.click({ ad }),
       spool.watermark(),
     ];
-    expect(await deliverTwice(database.pool, batch)).toEqual([
+    expect(await chargeBatchTwice(database.pool, batch)).toEqual([
       'rejected: unknown_ad',
       'rejected: unknown_ad',
       'rejected: wrong_advertiser',
@@ -138,8 +140,8 @@ describe('a click of an unknown ad, advertiser or campaign', () => {
     const { ad } = await addAccount(database.pool);
     const nonce = uuidV7();
     const lost = clickRecord({ ad: { ...ad, id: NO_AD }, nonce });
-    expect(await deliverTwice(database.pool, [lost])).toEqual(['rejected: unknown_ad']);
-    expect(await deliverTwice(database.pool, [clickRecord({ ad, nonce })])).toEqual(['charged']);
+    expect(await chargeBatchTwice(database.pool, [lost])).toEqual(['rejected: unknown_ad']);
+    expect(await chargeBatchTwice(database.pool, [clickRecord({ ad, nonce })])).toEqual(['charged']);
   });
 
   it('stays rejected when the ad appears later, until an operator redrives it', async () => {
@@ -147,15 +149,15 @@ describe('a click of an unknown ad, advertiser or campaign', () => {
     const { rows } = await database.pool.query<{ next: number }>('select max(id) + 1000 as next from ad');
     const next = rows[0]?.next ?? 0;
     const early = clickRecord({ ad: { ...ad, id: next } });
-    expect(await deliverTwice(database.pool, [early])).toEqual(['rejected: unknown_ad']);
+    expect(await chargeBatchTwice(database.pool, [early])).toEqual(['rejected: unknown_ad']);
     await database.pool.query(
       `insert into ad (id, campaign_id, advertiser_id, price_micros, url_template) overriding system value
        values ($1, $2, $3, 1, 'https://example.com/')`,
       [next, campaign.id, advertiser.id],
     );
-    expect(await deliverTwice(database.pool, [early])).toEqual(['duplicate']);
+    expect(await chargeBatchTwice(database.pool, [early])).toEqual(['duplicate']);
     const later = clickRecord({ ad: { ...ad, id: next } });
-    expect(await deliverTwice(database.pool, [later])).toEqual(['charged']);
+    expect(await chargeBatchTwice(database.pool, [later])).toEqual(['charged']);
   });
 });
 
@@ -168,18 +170,22 @@ describe('a click of an unusual time', () => {
     const { ad } = await addAccount(database.pool);
     const clickedAt = Date.now() - 3.5 * DAY_MS;
     const old = clickRecord({ ad, clickedAt });
-    expect(await deliverTwice(database.pool, [old], { clickAgeMaxDays: 2 })).toEqual(['rejected: too_old']);
+    expect(await chargeBatchTwice(database.pool, [old], { clickAgeMaxDays: 2 })).toEqual([
+      'rejected: too_old',
+    ]);
     const sameAge = () => clickRecord({ ad, clickedAt });
-    expect(await deliverTwice(database.pool, [sameAge()], { clickAgeMaxDays: 4 })).toEqual(['charged']);
-    expect(await deliverTwice(database.pool, [sameAge()], { clickAgeMaxDays: 10_000 })).toEqual(['charged']);
+    expect(await chargeBatchTwice(database.pool, [sameAge()], { clickAgeMaxDays: 4 })).toEqual(['charged']);
+    expect(await chargeBatchTwice(database.pool, [sameAge()], { clickAgeMaxDays: 10_000 })).toEqual([
+      'charged',
+    ]);
   });
 
   it('is a duplicate at any age if it was charged before, with a spool id or without', async () => {
     const { ad } = await addAccount(database.pool);
     const clickedAt = Date.now() - 3.5 * DAY_MS;
     const batch = [clickRecord({ ad, clickedAt, from: null }), new TestSpool().click({ ad, clickedAt })];
-    expect(await deliverTwice(database.pool, batch)).toEqual(['charged', 'charged']);
-    expect(await deliverTwice(database.pool, batch, { clickAgeMaxDays: 2 })).toEqual([
+    expect(await chargeBatchTwice(database.pool, batch)).toEqual(['charged', 'charged']);
+    expect(await chargeBatchTwice(database.pool, batch, { clickAgeMaxDays: 2 })).toEqual([
       'duplicate',
       'duplicate',
     ]);
@@ -193,7 +199,7 @@ describe('a click of an unusual time', () => {
   ])('is rejected while the clicks beside it are charged: %s', async (_, time) => {
     const { ad } = await addAccount(database.pool);
     const batch = [clickRecord({ ad, clickedAt: time() }), clickRecord({ ad })];
-    expect(await deliverTwice(database.pool, batch)).toEqual(['rejected: id_out_of_range', 'charged']);
+    expect(await chargeBatchTwice(database.pool, batch)).toEqual(['rejected: id_out_of_range', 'charged']);
   });
 
   it('is invalid and not rejected if its link expired so long ago that the ledger has dropped the nonces of that time', async () => {
@@ -203,7 +209,7 @@ describe('a click of an unusual time', () => {
       clickRecord({ ad, nonce, invalid: 'expired' }),
       clickRecord({ ad, nonce, invalid: 'bot' }),
     ];
-    expect(await deliverTwice(database.pool, batch)).toEqual(['invalid: expired', 'invalid: bot']);
+    expect(await chargeBatchTwice(database.pool, batch)).toEqual(['invalid: expired', 'invalid: bot']);
   });
 
   it.each([
@@ -213,6 +219,6 @@ describe('a click of an unusual time', () => {
     const { ad } = await addAccount(database.pool);
     const nonce = uuidV7(mintedAt());
     const batch = [clickRecord({ ad, nonce }), clickRecord({ ad, nonce: uuidV7(Date.now() - 40 * DAY_MS) })];
-    expect(await deliverTwice(database.pool, batch)).toEqual(['rejected: nonce_out_of_range', 'charged']);
+    expect(await chargeBatchTwice(database.pool, batch)).toEqual(['rejected: nonce_out_of_range', 'charged']);
   });
 });

@@ -6,6 +6,7 @@ import { DAY_MS } from '../../ledger/partitions.ts';
 import { chargeClicks } from '../../processor/charge/charge-clicks.ts';
 import { quarantine } from '../../processor/charge/quarantine.ts';
 import { BatchDispatcher } from '../../processor/dispatch/batch-dispatcher.ts';
+import { expectBalanced, outcomeText } from '../support/charge-batch.ts';
 import {
   type Account,
   addAccount,
@@ -13,7 +14,6 @@ import {
   createTestDatabase,
   type TestDatabase,
 } from '../support/database.ts';
-import { expectBalanced, outcomeText } from '../support/deliver.ts';
 import { silent } from '../support/loggers.ts';
 import { clickRecord, TestSpool, unreadableRecord } from '../support/records.ts';
 import { until } from '../support/until.ts';

@@ -2,8 +2,8 @@ import { expect, it } from 'vitest';
 import { createPool, failureKind, inTransaction } from '../../common/postgres/postgres.ts';
 import { BEGIN_CHARGE, lockAdvertisers } from '../../ledger/store.ts';
 import { chargeClicks } from '../../processor/charge/charge-clicks.ts';
+import { expectBalanced } from '../support/charge-batch.ts';
 import { addAccount, testDatabase } from '../support/database.ts';
-import { expectBalanced } from '../support/deliver.ts';
 import { clickRecord } from '../support/records.ts';
 
 const database = testDatabase();

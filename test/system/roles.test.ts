@@ -7,6 +7,7 @@ import { dropClosedDays, maintain } from '../../ledger/maintenance.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
 import { GRANTS } from '../../migrations/grants.ts';
 import { migrate } from '../../migrations/migrate.ts';
+import { chargeBatch } from '../support/charge-batch.ts';
 import { clickLink } from '../support/clicks.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import {
@@ -15,7 +16,6 @@ import {
   pageQueries,
   reportingSettings,
 } from '../support/database-page.ts';
-import { deliver } from '../support/deliver.ts';
 import { silent } from '../support/loggers.ts';
 import { clickRecord } from '../support/records.ts';
 import { RETENTION } from '../support/retention.ts';
@@ -142,7 +142,7 @@ describe('the parts under roles of their own', () => {
     const [ad] = await listAds(as('tollway_console'));
     if (!ad) throw new Error('Expected the ad of the test before');
     const unknown = [1_001, 1_002].map((id) => clickRecord({ ad: { ...ad, id } }));
-    expect(await deliver(as('tollway_processor'), unknown)).toEqual([
+    expect(await chargeBatch(as('tollway_processor'), unknown)).toEqual([
       'rejected: unknown_ad',
       'rejected: unknown_ad',
     ]);

@@ -13,14 +13,14 @@ const OPTIONS: ChargeOptions = { clickAgeMaxDays: 14 };
  * Delivers a batch twice, each time shuffled, and expects that the second delivery changes nothing. Returns the outcome of each record
  * of the first delivery, in the order of the batch: `charged`, `over_budget: cap`, `rejected: too_old`, …
  */
-export async function deliverTwice(
+export async function chargeBatchTwice(
   pool: Pool,
   batch: readonly ReadRecord[],
   options: ChargeOptions = OPTIONS,
 ): Promise<string[]> {
-  const first = await deliver(pool, batch, options);
+  const first = await chargeBatch(pool, batch, options);
   const before = await settledRows(pool);
-  const again = await deliver(pool, batch, options);
+  const again = await chargeBatch(pool, batch, options);
   expect(new Set(again)).toEqual(
     new Set(again.map((outcome) => (outcome === 'watermark' ? 'watermark' : 'duplicate'))),
   );
@@ -29,7 +29,7 @@ export async function deliverTwice(
 }
 
 /** Delivers a batch once, shuffled. */
-export async function deliver(
+export async function chargeBatch(
   pool: Pool,
   batch: readonly ReadRecord[],
   options: ChargeOptions = OPTIONS,
