@@ -1,11 +1,9 @@
 import { createPublisher } from '../../brokers/create-publisher.ts';
 import { readFunctionConfig } from '../../common/config/function-config.ts';
-import { errorCode, errorMessage, TollwayError } from '../../common/errors.ts';
+import { errorCode, TollwayError } from '../../common/errors.ts';
 import { createPool, terminatePool } from '../../common/postgres/postgres.ts';
-import { sleep } from '../../common/process.ts';
-import { createEmbeddedMetrics } from '../../common/telemetry/embedded-metrics.ts';
+import { createEmbeddedMetrics, type EmbeddedMetrics } from '../../common/telemetry/embedded-metrics.ts';
 import { createFunctionLogger } from '../../common/telemetry/logger.ts';
-import { ThrottledLog } from '../../common/telemetry/throttled-log.ts';
 import { createVerifier } from '../../contract/link-token.ts';
 import { AdLookup } from '../catalog/ad-lookup.ts';
 import { type HttpAnswer, httpAnswer } from '../http/answers.ts';
@@ -17,12 +15,10 @@ import { DoubleClicks } from '../redirect/double-clicks.ts';
 import { createHiddenAgentsCheck } from '../redirect/hidden-agents-log.ts';
 import { createAgentJudge } from '../redirect/invalid-traffic.ts';
 import { type Answer, type ClickRequest, createRedirect } from '../redirect/redirect.ts';
+import { createClickRecorder } from './record-click.ts';
+import { createAdRefresh } from './refresh-ad.ts';
 
 const DAY_MS = 86_400_000;
-/** Time between two attempts to read an ad or to publish a click, in ms. */
-const RETRY_MS = 20;
-/** Longest wait for an update of a cached ad, in ms. After that, the cached one is used. */
-const REFRESH_MS_MAX = 250;
 /** Time between two reports of metrics, in ms. A report for each click would cost more than the click itself. */
 const REPORT_MS = 10_000;
 
@@ -52,24 +48,13 @@ export async function openRedirectFunction(
   const metrics = createEmbeddedMetrics(env.AWS_LAMBDA_FUNCTION_NAME ?? name);
   const pool = createPool(config.DATABASE_URL, name, 2, () => {}, waitMs, waitMs);
   const publisher = await createPublisher(config, pool, logger);
+  const login = new LoginState();
   const ads = new AdLookup(pool, config.CATALOG_POLL_MS);
-  let reportedAt = Number.NEGATIVE_INFINITY;
-  let isLoginRefused = false;
-  const publishLog = new ThrottledLog(logger, {
-    failed: 'The broker did not confirm a click in time. The click may be lost. Check the broker',
-    recovered: 'The broker confirms clicks in time again',
-  });
-  const refreshLog = new ThrottledLog(logger, {
-    failed: 'An ad cannot be read. Cached ads are still redirected. Check the connection to the database',
-    recovered: 'Ads are read again',
-  });
-  const noteAuthFailure = (error: unknown) => {
-    isLoginRefused ||= /^28/.test(errorCode(error) ?? '');
-  };
+  const refreshAd = createAdRefresh(ads, waitMs, logger, login.note);
   const verify = createVerifier(keys, config.LINK_LIFE_MAX_DAYS * DAY_MS);
   // A function may be frozen between clicks, so it reads the rules once, when it is opened.
   const agents = createAgentJudge(config.NO_USER_AGENT, rulesOf(config));
-  const checkHiddenAgents = createHiddenAgentsCheck(agents, logger);
+  const reports = new Reports(metrics, createHiddenAgentsCheck(agents, logger));
   const redirect = createRedirect({
     verify,
     findAd: (adId) => ads.get(adId),
@@ -77,22 +62,11 @@ export async function openRedirectFunction(
     judgeAgent: agents.judge,
     doubleClicks: new DoubleClicks(config.DOUBLE_CLICK_MS),
     elapsedMs: Date.now,
-    record: (click, recorded, clickId) => {
-      // The click id as the key distributes clicks over partitions and shards, and identifies a record whose value is damaged.
-      const record = { key: clickId, value: Buffer.from(click) };
-      const publish = async () => {
-        const refused = await publisher.publish([record]);
-        return refused.length === 0 ? null : 'the broker refuses the click for now';
-      };
-      void retryInTime(publish, waitMs, noteAuthFailure).then((problem) => {
-        if (problem !== null) {
-          publishLog.fail({ clickId, problem });
-          // Report at once, because a function can be ended as soon as it has answered.
-          reportedAt = Number.NEGATIVE_INFINITY;
-        } else publishLog.recover();
-        recorded(problem === null ? 0 : null);
-      });
-    },
+    record: createClickRecorder(publisher, waitMs, {
+      logger,
+      onError: login.note,
+      onUnconfirmed: reports.expedite,
+    }),
     whenFull: config.SPOOL_FULL,
     metrics,
   });
@@ -101,30 +75,14 @@ export async function openRedirectFunction(
     answer: async (request) => {
       const startedAt = performance.now();
       const link = findLink(request.url, verify)?.link;
-      if (link !== undefined) {
-        const refresh = () => ads.refresh(link.adId).then(() => null);
-        const isCached = ads.get(link.adId) !== undefined;
-        const problem = await retryInTime(
-          refresh,
-          isCached ? Math.min(waitMs, REFRESH_MS_MAX) : waitMs,
-          noteAuthFailure,
-        );
-        if (problem !== null) {
-          ads.extendTtl();
-          refreshLog.fail({ adId: link.adId, problem });
-        } else refreshLog.recover();
-      }
+      if (link !== undefined) await refreshAd(link.adId);
       const answer = await new Promise<Answer>((resolve) => redirect(request, resolve));
       metrics.redirects.inc({ answer: answer.is });
       metrics.redirectDuration.observe((performance.now() - startedAt) / 1_000);
-      if (performance.now() - reportedAt >= REPORT_MS) {
-        reportedAt = performance.now();
-        metrics.flush();
-        checkHiddenAgents();
-      }
+      reports.reportIfDue();
       return httpAnswer(answer, errorPages);
     },
-    isRefused: () => isLoginRefused,
+    isRefused: () => login.isRefused,
     close: async () => {
       metrics.flush();
       await Promise.allSettled([publisher.close(), terminatePool(pool)]);
@@ -132,30 +90,36 @@ export async function openRedirectFunction(
   };
 }
 
-/**
- * Retries `work` until it succeeds or `waitMs` is over, because the first connection after a freeze can be broken. `work` resolves to `null`,
- * or to a problem, or throws. Resolves to `null` or to the last problem, and does not throw. An attempt in progress at the end continues: a
- * click that was sent and not confirmed can still arrive.
- */
-async function retryInTime(
-  work: () => Promise<string | null>,
-  waitMs: number,
-  onError: (error: unknown) => void,
-): Promise<string | null> {
-  let problem: string | null = `no answer within ${waitMs} ms`;
-  let isOver = false;
-  const attempts = async () => {
-    while (!isOver && problem !== null) {
-      try {
-        problem = await work();
-      } catch (error) {
-        onError(error);
-        problem = errorMessage(error);
-      }
-      if (problem !== null) await sleep(RETRY_MS);
-    }
+/** Notes whether the database has refused the login. */
+class LoginState {
+  isRefused = false;
+
+  // SQLSTATE class 28: invalid authorization.
+  readonly note = (error: unknown): void => {
+    this.isRefused ||= /^28/.test(errorCode(error) ?? '');
   };
-  await Promise.race([attempts(), sleep(waitMs)]);
-  isOver = true;
-  return problem;
+}
+
+/** Reports metrics and hidden user agents after an answer, at most every `REPORT_MS`. A timer would stand still while the function is frozen. */
+class Reports {
+  private readonly metrics: EmbeddedMetrics;
+  private readonly checkHiddenAgents: () => void;
+  private reportedAt = Number.NEGATIVE_INFINITY;
+
+  constructor(metrics: EmbeddedMetrics, checkHiddenAgents: () => void) {
+    this.metrics = metrics;
+    this.checkHiddenAgents = checkHiddenAgents;
+  }
+
+  /** Makes the next report due at once, because a function can be ended as soon as it has answered. */
+  readonly expedite = (): void => {
+    this.reportedAt = Number.NEGATIVE_INFINITY;
+  };
+
+  reportIfDue(): void {
+    if (performance.now() - this.reportedAt < REPORT_MS) return;
+    this.reportedAt = performance.now();
+    this.metrics.flush();
+    this.checkHiddenAgents();
+  }
 }
