@@ -1,0 +1,75 @@
+import cluster, { type Worker as ClusterWorker } from 'node:cluster';
+import { errorMessage, TollwayError } from '../common/errors.ts';
+import { isOutOfResources } from '../common/open-files.ts';
+import { sleep } from '../common/process.ts';
+import type { Logger } from '../common/telemetry/logger.ts';
+import type { WorkerReport, WorkerReports } from './worker-reports.ts';
+
+/** Wait before an exited worker is replaced, in ms. */
+const REPLACE_MS = 500;
+/** Wait before the next attempt to start a worker when descriptors or memory are lacking, in ms. */
+const RETRY_MS = 1_000;
+
+/** The worker processes of the primary. Replaces each that exits. */
+export class WorkerProcesses {
+  private readonly reports: WorkerReports;
+  private readonly logger: Logger;
+  private readonly fail: (error: unknown) => void;
+  private isClosing = false;
+
+  /** `fail` is called when the workers cannot run at all. */
+  constructor(reports: WorkerReports, logger: Logger, fail: (error: unknown) => void) {
+    this.reports = reports;
+    this.logger = logger;
+    this.fail = fail;
+  }
+
+  /** Starts one worker. */
+  start(): void {
+    const worker = cluster.fork();
+    worker.on('message', (report: WorkerReport) => this.reports.receive(worker.id, report));
+    // Without free descriptors or memory no process is started, so there is no exit event.
+    worker.once('error', (error) => this.retry(error));
+    worker.once('exit', (code, signal) => void this.replace(worker, code, signal));
+  }
+
+  private retry(error: Error): void {
+    if (!isOutOfResources(error)) return this.fail(error);
+    this.logger.error(
+      { problem: errorMessage(error) },
+      'A worker could not be started. The ad server tries again. Check memory and open files (ulimit -n)',
+    );
+    setTimeout(() => this.isClosing || this.start(), RETRY_MS);
+  }
+
+  private async replace(worker: ClusterWorker, code: number, signal: string): Promise<void> {
+    this.reports.remove(worker.id);
+    if (this.isClosing) return;
+    // Without a report from any worker, a new one would fail too. The worker has written the reason.
+    if (!this.reports.hasReceived)
+      return this.fail(
+        new TollwayError('worker_failed', `A worker exited right after it started (${signal ?? code})`),
+      );
+    this.logger.error(
+      { worker: worker.id, code, signal },
+      'A worker has exited. The ad server replaces it, and its spool is adopted',
+    );
+    await sleep(REPLACE_MS);
+    if (!this.isClosing) this.start();
+  }
+
+  /** Ends the workers and waits until each has exited. */
+  async close(): Promise<void> {
+    this.isClosing = true;
+    const workers = Object.values(cluster.workers ?? {}).filter(
+      (worker): worker is ClusterWorker => worker !== undefined,
+    );
+    await Promise.all(
+      workers.map((worker) => {
+        const exited = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
+        worker.process.kill('SIGTERM');
+        return exited;
+      }),
+    );
+  }
+}
