@@ -7,7 +7,7 @@ import { errorCode, errorMessage, TollwayError } from '../common/errors.ts';
 export type FailureStore = {
   /** The names of all objects, in their order. */
   readonly list: () => AsyncIterable<string>;
-  /** The bytes of an object; `null` if it was removed meanwhile. Throws `bad_object` with its name. */
+  /** The bytes of an object; `null` if it was removed since. Throws `bad_object` with its name. */
   readonly read: (name: string) => Promise<Buffer | null>;
   /** Throws `bad_object` with its name. */
   readonly remove: (name: string) => Promise<void>;

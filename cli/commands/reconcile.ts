@@ -92,7 +92,7 @@ export const reconcile = command(
       if (json) printJson(toJson(reconciliation));
       else print(reconciliation, settled);
       const letters = await countDeadLetters(pool);
-      // On standard error: dead letters are settled, and the books are right.
+      // On standard error: dead letters are settled, and the books balance.
       if (letters > 0)
         printNote(
           `${counted(letters, 'dead letter waits', 'dead letters wait')}: npx tollway dead-letters list`,

@@ -108,7 +108,7 @@ async function stopServer({ pgCtl, folder, logger }: Server, seconds: number): P
   for (const mode of ['fast', 'immediate']) {
     if (!(await isRunning(pgCtl, folder))) return;
     const args = ['stop', '-w', '-s', '-D', folder, '-m', mode, '-t', String(seconds)];
-    // The server may end by itself meanwhile.
+    // The server can end by itself before this command.
     await run(pgCtl, args, owner()).catch((error: unknown) =>
       logger.debug({ err: error, mode }, 'Not stopped yet'),
     );

@@ -40,7 +40,7 @@ export function startProcess(
   deps: {
     logger: Logger;
     onStartFailure: (error: Error) => void;
-    /** What it means for clicks that the part does not run for a moment. */
+    /** The effect on clicks while the part does not run, for the log. */
     whileAway: string;
     hasLowPriority: boolean;
     workers?: number;
@@ -80,32 +80,39 @@ export function startProcess(
 
   return {
     ready: async () => {
-      const readyMsMax = READY_MS_MAX + ((deps.workers ?? 1) - 1) * WORKER_READY_MS;
-      const deadline = performance.now() + readyMsMax;
-      let answer = 'no answer';
-      while (performance.now() < deadline) {
-        const response = await fetch(`${opsUrl}/readyz`).catch(() => null);
-        if (response?.ok) {
-          everReady = true;
-          return;
-        }
-        if (response) answer = await response.text();
-        await sleep(50);
-      }
-      throw new TollwayError(
-        'not_ready',
-        `Expected the ${name} to be ready within ${readyMsMax / 1_000} s, got: ${answer}`,
-      );
+      await untilReady(name, opsUrl, READY_MS_MAX + ((deps.workers ?? 1) - 1) * WORKER_READY_MS);
+      everReady = true;
     },
-    stop: async (ms) => {
+    stop: (ms) => {
       stopping = true;
-      if (child.exitCode !== null || child.signalCode !== null) return;
-      const exited = once(child, 'exit');
-      child.kill('SIGTERM');
-      const ended = await Promise.race([exited.then(() => true), sleep(ms).then(() => false)]);
-      // Clicks that were not drained are in the spool or the broker: none is lost.
-      if (!ended) child.kill('SIGKILL');
-      await exited;
+      return stopProcess(child, ms);
     },
   };
+}
+
+/** Polls `/readyz` until it responds with success. Throws `not_ready` after `msMax`. */
+async function untilReady(name: string, opsUrl: string, msMax: number): Promise<void> {
+  const deadline = performance.now() + msMax;
+  let answer = 'no answer';
+  while (performance.now() < deadline) {
+    const response = await fetch(`${opsUrl}/readyz`).catch(() => null);
+    if (response?.ok) return;
+    if (response) answer = await response.text();
+    await sleep(50);
+  }
+  throw new TollwayError(
+    'not_ready',
+    `Expected the ${name} to be ready within ${msMax / 1_000} s, got: ${answer}`,
+  );
+}
+
+/** Lets a process drain, and kills it after `ms`. */
+async function stopProcess(child: ChildProcess, ms: number): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exited = once(child, 'exit');
+  child.kill('SIGTERM');
+  const ended = await Promise.race([exited.then(() => true), sleep(ms).then(() => false)]);
+  // Clicks that were not drained are in the spool or the broker: none is lost.
+  if (!ended) child.kill('SIGKILL');
+  await exited;
 }

@@ -2,7 +2,7 @@ import { sleep } from '../../common/process.ts';
 
 /** Maximum number of attempts of a transaction that loses races against others, before the caller gets the error. */
 const RACES_MAX = 5;
-/** Code of our own error for a lost race. */
+/** Code of Tollway's own error for a lost race. */
 export const LOST_RACE = 'lost_race';
 /** SQLSTATE of lost races: serialization failure, deadlock, another copy of the same click. */
 const RACE_CODES = new Set(['40001', '40P01', '23505', LOST_RACE]);

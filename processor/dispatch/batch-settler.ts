@@ -71,7 +71,7 @@ export class BatchSettler {
   /** When the batch that a lane has with the database was first sent (monotonic, ms), by lane. */
   private readonly sentAt = new Map<string, number>();
   private readonly failures: ThrottledLog;
-  /** What blocks a lane, under its name. */
+  /** Why a lane is blocked, by the name of the lane. */
   private readonly blocked = new OpenProblems();
   /** Why the latest attempt failed; `null` after a successful one. */
   lastFailure: string | null = null;
@@ -200,7 +200,7 @@ export class BatchSettler {
     }
   }
 
-  /** Has the handler settle a batch, retrying transient failures. Resolves to `null` when it is settled. */
+  /** Settles a batch with the handler, retrying transient failures. Resolves to `null` when it is settled. */
   private async attempt(batch: readonly ReadRecord[], lane: BatchLane): Promise<Failure | null> {
     this.sentAt.set(lane.name, performance.now());
     try {

@@ -61,8 +61,8 @@ describe.skipIf(skipped).concurrent('a processor of Kafka', () => {
   on(
     'ends if its topic does not exist, and names the setting and the command that creates it',
     async (environment) => {
-      const { code, printed } = await said(environment, { KAFKA_TOPIC: 'of-nobody' });
-      expect(printed).toMatch(/KAFKA_TOPIC: there is no topic "of-nobody".*topics create/);
+      const { code, printed } = await said(environment, { KAFKA_TOPIC: 'does-not-exist' });
+      expect(printed).toMatch(/KAFKA_TOPIC: there is no topic "does-not-exist".*topics create/);
       expect(code).toBe(1);
     },
   );
@@ -86,7 +86,7 @@ describe.skipIf(skipped).concurrent('a processor of Kafka', () => {
     await server.makeTopic({ ...broker.config, KAFKA_TOPIC: topic }, { configEntries });
     CompressionCodecs[CompressionTypes.Snappy] = () => ({
       compress: async ({ buffer }: { buffer: Buffer }) => storedSnappy(buffer),
-      decompress: async () => Promise.reject(new Error('Expected nobody to read this here')),
+      decompress: async () => Promise.reject(new Error('Expected no read in this process')),
     });
     await server.produce(topic, 1, clicks(5));
     await server.produce(topic, 1, clicks(5), CompressionTypes.Snappy);
@@ -247,8 +247,8 @@ describe.concurrent('a processor of Kinesis', () => {
   on(
     'ends if its stream does not exist, and names the setting and the command that creates it',
     async (environment) => {
-      const { code, printed } = await said(environment, { KINESIS_STREAM: 'of-nobody' });
-      expect(printed).toMatch(/KINESIS_STREAM: there is no stream "of-nobody".*topics create/);
+      const { code, printed } = await said(environment, { KINESIS_STREAM: 'does-not-exist' });
+      expect(printed).toMatch(/KINESIS_STREAM: there is no stream "does-not-exist".*topics create/);
       expect(code).toBe(1);
     },
   );

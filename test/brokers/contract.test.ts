@@ -1,18 +1,13 @@
 import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { uuidV7 } from '../../common/uuid.ts';
-import { clickKey, encodeClick } from '../../contract/click-event.ts';
+import { clickKey } from '../../contract/click-event.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
-import type { Spool } from '../../producer/spool.ts';
-import { clickEvent } from '../support/records.ts';
-import { type RelayBench, startRelay } from '../support/relay-bench.ts';
-import { append, openSpool } from '../support/spool-bench.ts';
 import { until } from '../support/until.ts';
-import { type Interruption, type Server, SLOTS } from './broker.ts';
+import { type Server, SLOTS } from './broker.ts';
 import { drivers } from './brokers.ts';
 import {
   backUp,
-  type Consumer,
   countSettled,
   expectAllCharged,
   expectTrueBooks,
@@ -30,9 +25,6 @@ const CHILD = 'test/brokers/children/consumer.ts';
 /** The first start can include a download of Kafka. */
 const START_MAX_MS = 120_000;
 
-/** Without watermarks in between, so that an interruption affects a batch. */
-const QUIET = { batchMax: 50, watermarkIntervalMs: 60_000 };
-
 describe.each(drivers)('$name', ({ driver, skipped }) => {
   let server: Server;
   beforeAll(async () => {
@@ -40,8 +32,8 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
   }, START_MAX_MS);
   afterAll(() => server?.stop());
 
-  // These tests mostly wait for timers, so they run side by side, each in an environment of its own.
-  describe.skipIf(skipped).concurrent('consumed', () => {
+  // These tests mostly wait for timers, so they run side by side, each in its own environment.
+  describe.skipIf(skipped).concurrent('source', () => {
     const on = (title: string, work: (environment: TestEnvironment) => Promise<void>) =>
       it(title, { timeout: 120_000 }, () => withEnvironment(server, work));
     /** For brokers with checkpoints, which keep settled records. */
@@ -304,7 +296,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
         const garbage = Buffer.from([0, 255, 1, 254]);
         const { spoolId: id, sequence } = spool.next();
         const foreign = [
-          { key: 'of somebody else', value: Buffer.from('{"order": 7}') },
+          { key: 'foreign', value: Buffer.from('{"order": 7}') },
           { key: 'too large', value: large },
           { key: 'garbage', value: garbage },
           { key: clickKey(id, sequence), value: garbage },
@@ -323,7 +315,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
           expect(value.equals(found.get(key).raw)).toBe(true);
         }
         // A record without a key of Tollway is identified by its position and its bytes.
-        const { identity } = found.get('of somebody else');
+        const { identity } = found.get('foreign');
         const hash = createHash('sha256').update('{"order": 7}').digest('hex');
         const [, place, bytes] = /^position (.*) ([0-9a-f]{16})$/.exec(identity) ?? [];
         expect(place).toMatch(broker.place(1));
@@ -390,131 +382,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
       },
     );
   });
-
-  // An interruption of the server affects every test, so these run one after the other.
-  describe.skipIf(skipped)('interrupted', () => {
-    const on = (
-      title: string,
-      how: 'outage' | 'freeze',
-      work: (environment: TestEnvironment, interrupt: Interruption) => Promise<void>,
-    ) => {
-      if (how === 'freeze' && !driver.canFreeze) return;
-      it(title, { timeout: 120_000 }, (context) => {
-        const interrupt = server[how];
-        if (!interrupt) return context.skip('the tests did not start this server and cannot interrupt it');
-        return withEnvironment(server, (environment) => work(environment, interrupt));
-      });
-    };
-    /** Appends clicks until `holds` is true; returns those that were accepted. */
-    const appendUntil = async (
-      environment: TestEnvironment,
-      spool: Spool,
-      holds: () => boolean | Promise<boolean>,
-    ) => {
-      const ids: string[] = [];
-      await until(
-        'the state that the interruption is to meet',
-        async () => {
-          const some = environment.ads.map((ad) => clickEvent({ ad }));
-          await append(spool, some.map(encodeClick));
-          ids.push(...some.map(({ clickId }) => clickId));
-          return holds();
-        },
-        30_000,
-      );
-      return ids;
-    };
-    const relayed = async ({ metrics }: RelayBench) =>
-      (await metrics.relayedClicks.get()).values[0]?.value ?? 0;
-    const failures = async ({ metrics }: RelayBench) => {
-      const { values } = await metrics.relayBatches.get();
-      return values.find(({ labels }) => labels.result === 'failed')?.value ?? 0;
-    };
-    /** Ends the relay and expects that every click arrived once, under its own id. */
-    const expectAllThere = async (
-      environment: TestEnvironment,
-      spool: Spool,
-      bench: RelayBench,
-      ids: string[],
-      consumer?: Consumer,
-    ) => {
-      const { pool } = environment.database;
-      bench.relay.end();
-      expect(await bench.done).toBe(true);
-      await untilSettled(pool, ids.length, consumer);
-      const { rows } = await pool.query<{ id: string }>('select click_id as id from ledger');
-      expect(new Set(rows.map(({ id }) => id))).toEqual(new Set(ids));
-      expect(spool.accepted).toBe(ids.length);
-      const reconciliation = await expectTrueBooks(environment);
-      expect(reconciliation).toMatchObject({ accepted: ids.length, charged: ids.length, inFlight: 0 });
-      if (consumer) expect(consumer.failure()).toBe(null);
-    };
-
-    on(
-      'by a crash of the server during traffic loses no click and continues by itself',
-      'outage',
-      async (environment, outage) => {
-        const spool = openSpool();
-        const bench = startRelay(spool, environment.broker.publisher, QUIET);
-        const consumer = await environment.consume();
-        const settled = () => countSettled(environment.database.pool);
-        const ids = await appendUntil(environment, spool, async () => (await settled()) > 50);
-        await outage(environment.database, async () => {
-          const [sent, failed] = [await relayed(bench), await failures(bench)];
-          const noticed = async () => (await relayed(bench)) > sent + 50 || (await failures(bench)) > failed;
-          ids.push(...(await appendUntil(environment, spool, noticed)));
-        });
-        const before = await settled();
-        ids.push(...(await appendUntil(environment, spool, async () => (await settled()) > before)));
-        await expectAllThere(environment, spool, bench, ids, consumer);
-      },
-    );
-
-    on(
-      'by a server that does not answer loses no click, is reported within 10 s and continues by itself',
-      'freeze',
-      async (environment, freeze) => {
-        const spool = openSpool();
-        const bench = startRelay(spool, environment.broker.publisher, QUIET);
-        const { child, opsUrl, printed } = await environment.run();
-        const settled = () => countSettled(environment.database.pool);
-        const ids = await appendUntil(environment, spool, async () => (await settled()) > 50);
-        await until('readiness', async () => (await readSignal(`${opsUrl}/readyz`)).status === 200, 10_000);
-        await freeze(environment.database, async () => {
-          const frozenAt = performance.now();
-          const isSaid = async () => {
-            const [ready, metrics] = await Promise.all(
-              ['readyz', 'metrics'].map((path) => readSignal(`${opsUrl}/${path}`)),
-            );
-            return (
-              ready?.status === 503 &&
-              ready.text.includes(`- ${driver.name}: `) &&
-              metrics?.text.includes('\ntollway_broker_up 0\n') === true
-            );
-          };
-          await until('the processor to name the broker', isSaid, 10_000);
-          expect(performance.now() - frozenAt).toBeLessThan(10_000);
-          const waiting = () => bench.relay.oldestClickAgeMs ?? 0;
-          ids.push(...(await appendUntil(environment, spool, () => waiting() > 3_000)));
-        });
-        const before = await settled();
-        ids.push(...(await appendUntil(environment, spool, async () => (await settled()) > before)));
-        await expectAllThere(environment, spool, bench, ids);
-        expect(child.exitCode, printed()).toBe(null);
-        const isReady = async () => (await readSignal(`${opsUrl}/readyz`)).status === 200;
-        await until('readiness again', isReady, 10_000);
-      },
-    );
-  });
 });
-
-/** Reads a page of an operations port; throws if the response takes a second or longer. */
-async function readSignal(url: string): Promise<{ status: number; text: string }> {
-  const response = await fetch(url, { signal: AbortSignal.timeout(1_000) }).catch((cause) => {
-    throw new Error(`Expected an answer of ${url} within 1 s`, { cause });
-  });
-  return { status: response.status, text: await response.text() };
-}
 
 /** Publishes 600 clicks in many small pieces. */
 async function publishBacklog(environment: TestEnvironment): Promise<number> {

@@ -40,12 +40,12 @@ afterAll(async () => {
   await server?.stop();
 });
 
-/** https://kafka.apache.org/41/documentation.html#security_authz: nothing is allowed but what an ACL allows. */
+/** https://kafka.apache.org/41/documentation.html#security_authz: without an ACL, nothing is allowed. */
 function guardedProperties(): Record<string, string> {
   const accounts = [...users, 'admin'].map((user) => `user_${user}="${PASSWORD}"`).join(' ');
   return {
     'authorizer.class.name': 'org.apache.kafka.metadata.authorizer.StandardAuthorizer',
-    // The broker itself comes without a name, from listeners of its own.
+    // The broker itself is anonymous, from its own listeners.
     'super.users': 'User:ANONYMOUS;User:admin',
     'listener.security.protocol.map': 'CLIENTS:SASL_PLAINTEXT,BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT',
     'listener.name.clients.sasl.enabled.mechanisms': 'PLAIN',
@@ -56,7 +56,7 @@ function guardedProperties(): Record<string, string> {
 const grant = (acl: Acl) => admin.createAcls({ acl: [kafkaEntry(acl)] });
 const revoke = (acl: Acl) => admin.deleteAcls({ filters: [kafkaEntry(acl)] });
 
-/** The settings of a part that logs in as this user. */
+/** The settings of a process that logs in as this user. */
 const envOf = (user: string): Record<string, string> => ({
   BROKER: 'kafka',
   KAFKA_BROKERS: server.brokers,
@@ -67,14 +67,14 @@ const envOf = (user: string): Record<string, string> => ({
 });
 const configOf = (user: string): Config => parseConfig(envOf(user));
 
-/** The code of the error that work ends with; `null` if it does not. */
+/** The code of the error that `work` throws; `null` if it succeeds. */
 const failureOf = (work: () => Promise<unknown>): Promise<string | null> =>
   work().then(
     () => null,
     (error: unknown) => errorCode(error) ?? String(error),
   );
 
-/** Holds that work succeeds with the rights of the page, and fails without any one of these. */
+/** Expects that `work` succeeds with the rights of the page, and fails without any one of these. */
 async function expectNeeded(needed: readonly Acl[], work: () => Promise<unknown>): Promise<void> {
   expect(needed).not.toEqual([]);
   await untilEndsWith(null, 'with all rights', work);
@@ -87,7 +87,7 @@ async function expectNeeded(needed: readonly Acl[], work: () => Promise<unknown>
   }
 }
 
-/** The broker learns of a right that is given or taken a moment later. */
+/** The broker applies a granted or revoked right a moment later. */
 async function untilEndsWith(code: string | null, when: string, work: () => Promise<unknown>): Promise<void> {
   const seen = new Set<string | null>();
   const ends = async () => {
@@ -129,7 +129,7 @@ function pageBroker(publisher: Publisher): Server {
 describe.skipIf(skipped)('with the rights of docs/brokers.md alone', () => {
   let publisher: Publisher;
   beforeAll(async () => {
-    // The topic is there before anybody is refused, so that a refusal is about a right.
+    // The topic exists first, so that a refusal can only be about a right.
     await createTopic(configOf('admin'), silent);
     publisher = createKafkaPublisher(configOf('tollway_ad_server'), silent);
   });
@@ -176,15 +176,17 @@ describe.skipIf(skipped)('with the rights of docs/brokers.md alone', () => {
   it('reconcile and rewind read beside it', { timeout: 60_000 }, async () => {
     await withEnvironment(pageBroker(publisher), async ({ database, clicks }: TestEnvironment) => {
       await publisher.publish(clicks(3));
-      const [books] = await createBacklogs(configOf('tollway_console'), silent).then((all) => all.slice(-1));
-      if (!books) throw new Error('Expected the backlog of Kafka');
+      const [backlog] = await createBacklogs(configOf('tollway_console'), silent).then((all) =>
+        all.slice(-1),
+      );
+      if (!backlog) throw new Error('Expected the backlog of Kafka');
       const read = of('tollway_console', 'Read');
-      await expectNeeded(read, () => reconcile(database.pool, { deep: false, brokers: [books] }));
+      await expectNeeded(read, () => reconcile(database.pool, { deep: false, brokers: [backlog] }));
       await expectNeeded(
         read.filter(({ type }) => type === 'topic'),
-        () => books.rewind(database.pool, new Date(0)),
+        () => backlog.rewind(database.pool, new Date(0)),
       );
-      // What it leaves without the right to delete: a group without members.
+      // Without the right to delete groups, it leaves a group without members.
       const groups = async () =>
         (await admin.listGroups()).groups.filter(({ groupId }) => groupId.includes('-books-'));
       await until('no group that is left', async () => (await groups()).length === 0);
@@ -192,7 +194,7 @@ describe.skipIf(skipped)('with the rights of docs/brokers.md alone', () => {
       if (!deletion) throw new Error('Expected the right to delete groups');
       await revoke(deletion);
       const leaves = async () => {
-        await reconcile(database.pool, { deep: false, brokers: [books] });
+        await reconcile(database.pool, { deep: false, brokers: [backlog] });
         return (await groups()).length > 0;
       };
       await until('a group that is left', leaves);

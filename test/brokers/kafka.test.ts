@@ -187,7 +187,7 @@ describe.skipIf(skipped).concurrent('a consumer of Kafka', () => {
       const [unkeyed] = clicks(1);
       const consumer = await environment.consume();
       await broker.publishTo(2, [
-        { key: null, value: Buffer.from('nobody knows') },
+        { key: null, value: Buffer.from('unknown bytes') },
         { key: 'empty', value: null },
         { key: null, value: null },
         { key: null, value: unkeyed?.value ?? null },
@@ -200,13 +200,13 @@ describe.skipIf(skipped).concurrent('a consumer of Kafka', () => {
       await until('three dead letters', async () => (await letters()).length === 3);
       const found = await letters();
       expect(found).toMatchObject([
-        { record_key: null, raw: Buffer.from('nobody knows') },
+        { record_key: null, raw: Buffer.from('unknown bytes') },
         { record_key: 'empty', raw: null, detail: 'Expected a click event, got null' },
         { record_key: null, raw: null },
       ]);
       const { KAFKA_TOPIC: topic } = broker.config;
       // The position, and the hash of the bytes if there are any.
-      const hash = createHash('sha256').update('nobody knows').digest('hex').slice(0, 16);
+      const hash = createHash('sha256').update('unknown bytes').digest('hex').slice(0, 16);
       const places = [`0 ${hash}`, '1', '2'].map((at) => `position ${topic}/2@${at}`);
       expect(found.map(({ identity }) => identity)).toEqual(places);
       expect((await consumer.metrics.foreignRecords.get()).values[0]?.value).toBe(3);

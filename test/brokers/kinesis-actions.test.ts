@@ -27,7 +27,7 @@ const table = new Map(
   }),
 );
 
-/** Stands before the emulator, and hears which actions it is asked for. */
+/** A proxy to the emulator that records the requested actions. */
 let recorder: HttpServer;
 let emulator: Awaited<ReturnType<typeof startKinesis>>;
 const requested = new Set<string>();
@@ -61,7 +61,7 @@ function endpoint(): string {
   return `http://127.0.0.1:${address.port}`;
 }
 
-/** What some work asks of Kinesis. */
+/** The actions that `work` requests of Kinesis. */
 async function actionsOf(work: () => Promise<unknown>): Promise<string[]> {
   requested.clear();
   await work();
@@ -98,8 +98,8 @@ const recorded: Server = {
   stop: async () => undefined,
 };
 
-describe('what the parts ask of Kinesis, as docs/brokers.md lists it', () => {
-  it('every action that a part needs, and no other', { timeout: 60_000 }, async () => {
+describe('the actions of Kinesis in docs/brokers.md', () => {
+  it('are those that each part requests, and no other', { timeout: 60_000 }, async () => {
     await withEnvironment(recorded, async ({ broker, clicks, spool, database, consume }) => {
       const { config, publisher } = broker;
       const create = async () => {
@@ -126,18 +126,18 @@ describe('what the parts ask of Kinesis, as docs/brokers.md lists it', () => {
 
       const brokers = broker.backlogs.slice(-1);
       await publish();
-      const books = () => reconcile(database.pool, { deep: false, brokers });
-      expect(await actionsOf(books)).toEqual(table.get('tollway reconcile'));
+      const reconcileNow = () => reconcile(database.pool, { deep: false, brokers });
+      expect(await actionsOf(reconcileNow)).toEqual(table.get('tollway reconcile'));
       const rewind = async () => brokers[0]?.rewind(database.pool, new Date(Date.now() - 60_000));
       expect(await actionsOf(rewind)).toEqual(table.get('tollway rewind'));
     });
   });
 
-  it.each(['lambda-kinesis', 'lambda-redirect'])('the actions that the deployments give %s', (name) => {
+  it.each(['lambda-kinesis', 'lambda-redirect'])('are those that the deployments grant to %s', (name) => {
     expect(table.get(`function ${name}`)).toEqual(actionsIn(EXPECTED_ACTIONS[name]?.join(' ') ?? ''));
   });
 
-  it.each(['deploy/terraform/iam.tf', 'deploy/serverless/roles.yml'])('no other than those in %s', (path) => {
+  it.each(['deploy/terraform/iam.tf', 'deploy/serverless/roles.yml'])('are the only ones in %s', (path) => {
     const functions = [...table].filter(([part]) => part.startsWith('function '));
     const all = actionsIn(functions.flatMap(([, actions]) => actions).join(' '));
     expect(actionsIn(readFileSync(join(ROOT, path), 'utf8'))).toEqual(all);

@@ -8,6 +8,7 @@ import {
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { isOpen, listShards, openKinesis } from '../../brokers/kinesis/client.ts';
 import { ShardLeases } from '../../brokers/kinesis/shard-leases.ts';
+import type { Pool } from '../../common/postgres/postgres.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { until } from '../support/until.ts';
 import { type KinesisForTests, startKinesisForTests } from './kinesis-broker.ts';
@@ -36,6 +37,19 @@ const on = (
 
 const shardOf = (position: string) => /\/(.*)@/.exec(position)?.[1] ?? '';
 
+/** The shards among `shards` that have a checkpoint before their end. */
+async function unsettledAmong(pool: Pool, shards: readonly (string | undefined)[]): Promise<string[]> {
+  const { rows } = await pool.query<{ partition: string }>(
+    `select partition from broker_checkpoint where position <> 'end' and partition = any($1)`,
+    [shards.filter((shard) => shard !== undefined)],
+  );
+  return rows.map(({ partition }) => partition);
+}
+
+async function countEnds(pool: Pool): Promise<number | null> {
+  return (await pool.query(`select from broker_checkpoint where position = 'end'`)).rowCount;
+}
+
 describe.concurrent('a consumer of Kinesis', () => {
   on(
     'reads a child shard once its parents are settled, while the stream splits and merges under traffic',
@@ -52,31 +66,26 @@ describe.concurrent('a consumer of Kinesis', () => {
       const [only] = await look();
       const tooEarly: string[] = [];
       const held = gate();
+      const parentsOf = (shard: string) => [
+        shards.get(shard)?.ParentShardId,
+        shards.get(shard)?.AdjacentParentShardId,
+      ];
       const watch =
         (submit: Submit): Submit =>
         async (records, signal) => {
           const shard = shardOf(records[0]?.position ?? '');
           if (shard === only?.ShardId) await held.opened;
-          const { rows } = await database.pool.query<{ partition: string; position: string }>(
-            'select partition, position from broker_checkpoint',
-          );
-          const parents = [shards.get(shard)?.ParentShardId, shards.get(shard)?.AdjacentParentShardId];
-          for (const { partition, position } of rows) {
-            if (parents.includes(partition) && position !== 'end')
-              tooEarly.push(`${shard} before ${partition}`);
-          }
+          const unsettled = await unsettledAmong(database.pool, parentsOf(shard));
+          tooEarly.push(...unsettled.map((parent) => `${shard} before ${parent}`));
           await submit(records, signal);
         };
       const consumer = await environment.consume({ wrap: watch });
       const another = await environment.consume({ wrap: watch });
       const publish = () => broker.publisher.publish(clicks(10));
       await publish();
+      const NewStartingHashKey = String(2n ** 127n);
       await client.send(
-        new SplitShardCommand({
-          StreamName,
-          ShardToSplit: only?.ShardId,
-          NewStartingHashKey: String(2n ** 127n),
-        }),
+        new SplitShardCommand({ StreamName, ShardToSplit: only?.ShardId, NewStartingHashKey }),
       );
       const open = (count: number) =>
         until('as many open shards as wanted', async () => {
@@ -85,13 +94,8 @@ describe.concurrent('a consumer of Kinesis', () => {
         });
       await open(2);
       const [left, right] = await look();
-      await client.send(
-        new MergeShardsCommand({
-          StreamName,
-          ShardToMerge: left?.ShardId,
-          AdjacentShardToMerge: right?.ShardId,
-        }),
-      );
+      const merged = { ShardToMerge: left?.ShardId, AdjacentShardToMerge: right?.ShardId };
+      await client.send(new MergeShardsCommand({ StreamName, ...merged }));
       await open(1);
       await publish();
       // Four generations of shards, three of them closed: reconciliation can read them all.
@@ -100,9 +104,7 @@ describe.concurrent('a consumer of Kinesis', () => {
       held.open();
       await untilSettled(database.pool, environment.spool.accepted, consumer);
       expect(tooEarly).toEqual([]);
-      const ends = async () =>
-        (await database.pool.query(`select from broker_checkpoint where position = 'end'`)).rowCount;
-      await until('three shards to be over', async () => (await ends()) === 3);
+      await until('three shards to be over', async () => (await countEnds(database.pool)) === 3);
       await expectAllCharged(environment);
       expect([consumer.failure(), another.failure()]).toEqual([null, null]);
 
@@ -164,7 +166,7 @@ describe.concurrent('a consumer of Kinesis', () => {
       new PutRecordsCommand({
         StreamName: broker.config.KINESIS_STREAM,
         Records: [
-          { PartitionKey: 'a key', Data: Buffer.from('of somebody else') },
+          { PartitionKey: 'a key', Data: Buffer.from('foreign') },
           { PartitionKey: 'ünïcode', Data: Buffer.alloc(0) },
         ],
       }),
@@ -176,7 +178,7 @@ describe.concurrent('a consumer of Kinesis', () => {
       (await database.pool.query('select record_key, raw from dead_letter order by record_key')).rows;
     await until('two dead letters', async () => (await letters()).length === 2);
     expect(await letters()).toEqual([
-      { record_key: 'a key', raw: Buffer.from('of somebody else') },
+      { record_key: 'a key', raw: Buffer.from('foreign') },
       { record_key: 'ünïcode', raw: Buffer.alloc(0) },
     ]);
     await expectAllCharged(environment);

@@ -176,7 +176,7 @@ describe('a consumer of the Postgres broker', () => {
 
   it('stores a malformed chunk as one foreign record, and continues', async () => {
     const spool = new TestSpool();
-    const payload = Buffer.from('somebody else wrote this');
+    const payload = Buffer.from('foreign bytes');
     const statement = 'insert into broker_chunk (record_count, payload) values (1, $1)';
     await database.pool.query(statement, [payload]);
     await publishChunks(spool, 1, 5);

@@ -24,14 +24,14 @@ export type Submit = BatchSink['submit'];
 /** Settings of a process; `undefined` takes one away. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** A ledger, a topic or stream of its own, and the consumers on them. */
+/** A new ledger, a new topic or stream, and the consumers on them. */
 export type TestEnvironment = {
   readonly server: Server;
   readonly database: TestDatabase;
   readonly broker: Broker;
   readonly spool: TestSpool;
   readonly ads: readonly NamedAd[];
-  /** Makes clicks of several advertisers in turn. */
+  /** Creates clicks of several advertisers in turn. */
   readonly clicks: (count: number) => ReadClick[];
   /** Publishes `count` new clicks into every partition. Returns how many these are in all. */
   readonly publishEverySlot: (count: number) => Promise<number>;
@@ -71,7 +71,7 @@ export type Running = {
   readonly kill: (signal: NodeJS.Signals) => Promise<number | null>;
 };
 
-/** Makes an environment, runs `work` there and clears it away. */
+/** Creates an environment, runs `work` in it and removes it. */
 export async function withEnvironment(
   server: Server,
   work: (environment: TestEnvironment) => Promise<void>,
@@ -261,7 +261,7 @@ export async function expectAllCharged(
   return reconciliation;
 }
 
-/** How long a broker may take to answer again after an interruption, in ms: Kafka elects leaders anew. */
+/** Longest time until a broker answers after an interruption, in ms: Kafka elects leaders again. */
 const RECOVERY_MS_MAX = 20_000;
 
 /** Expects that the books balance and that no click is missing. Queries a broker again that does not answer yet. */

@@ -25,7 +25,7 @@ export type ClickOverrides = Partial<Omit<ClickEvent, 'adId' | 'campaignId' | 'a
   readonly ad?: NamedAd;
 };
 
-/** Makes a click event. By default it is of now, at the ad's price, by an evergreen link, and valid. */
+/** Creates a click event. Defaults: clicked now, at the ad's price, on an evergreen link, valid. */
 export function clickEvent({ ad = SOME_AD, ...overrides }: ClickOverrides = {}): ClickEvent {
   const clickedAt = overrides.clickedAt ?? Date.now();
   return {
@@ -48,7 +48,7 @@ export function clickEvent({ ad = SOME_AD, ...overrides }: ClickOverrides = {}):
 /** A click event and its position in a spool. Without `from`, it is the first of a new spool; `null` stands for a record without a key. */
 export type RecordOverrides = ClickOverrides & { readonly from?: SpoolPosition | null };
 
-/** Makes a click as a handler gets it: encoded under its key and decoded again. */
+/** Creates a click as a handler gets it: encoded under its key and decoded again. */
 export function clickRecord({ from, ...overrides }: RecordOverrides = {}): ReadClick {
   const value = Buffer.from(encodeClick(clickEvent(overrides)));
   const record = readRecord({ key: keyOf(from), value }, `test ${uuidV7()}`);
@@ -56,7 +56,7 @@ export function clickRecord({ from, ...overrides }: RecordOverrides = {}): ReadC
   return record;
 }
 
-/** Makes a record that is no click, as a handler gets it. With `from: null` it has no key of Tollway. */
+/** Creates a record that is no click, as a handler gets it. With `from: null` it has no key of Tollway. */
 export function unreadableRecord(value: Buffer | null, from?: SpoolPosition | null): Unreadable {
   const record = readRecord({ key: keyOf(from), value }, `test ${uuidV7()}`);
   if (record.is !== 'unreadable')
@@ -79,7 +79,7 @@ export class TestSpool {
     return { spoolId: this.id, sequence: this.accepted };
   }
 
-  /** Makes a click that this spool has accepted. */
+  /** Creates a click that this spool has accepted. */
   click(overrides: ClickOverrides = {}): ReadClick {
     return clickRecord({ ...overrides, from: this.next() });
   }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 
-/** What a command has printed, and its exit code: `null` after a signal. */
+/** The output of a command, and its exit code: `null` after a signal. */
 export type CliResult = { code: number | null; stdout: string; stderr: string };
 
 /** Starts an entry file as a process. It ends with this process, however that happens: its channel then closes. */

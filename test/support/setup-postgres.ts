@@ -23,7 +23,7 @@ const POSTGRES_IMAGE = 'postgres:18.4';
 type RunningServer = { readonly url: string; readonly stop: () => Promise<void> };
 type Databases = RunningServer & { readonly template: string };
 
-/** The server of this run. Every project loads this module anew, so a variable of the module would start a server for each project. */
+/** The server of this run. Every project loads this module again, so a variable of the module would start a server for each project. */
 const shared = globalThis as { tollwayTestDatabases?: { started: Promise<Databases>; users: number } };
 
 /**

@@ -10,7 +10,7 @@ import { until } from './until.ts';
 export const BROWSER =
   'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36';
 
-/** Everything that `npm start` runs, as real processes in a folder of its own. */
+/** Everything that `npm start` runs, as real processes in a new folder. */
 export type TestStack = {
   readonly adServerUrl: string;
   readonly adServerOpsUrl: string;

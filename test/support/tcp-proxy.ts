@@ -27,7 +27,7 @@ export type TcpProxy = {
 
 type Connection = { readonly client: Socket; readonly server: Socket };
 
-/** Starts a proxy to the server of a URL, on a port of its own. */
+/** Starts a proxy to the server of a URL, on a free port. */
 export async function startTcpProxy(serverUrl: string): Promise<TcpProxy> {
   const url = new URL(serverUrl);
   const { hostname, port: serverPort } = url;

@@ -21,7 +21,7 @@ type Options = {
   readonly agent?: Agent;
 };
 
-/** Asks `https://localhost:<port>` from the visitor's address as a browser does, and checks the certificate against `ca`. */
+/** Sends a request to `https://localhost:<port>` from the visitor's address as a browser does, and checks the certificate against `ca`. */
 export function askOverTls(
   ca: string,
   port: number,
