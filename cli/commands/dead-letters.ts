@@ -29,12 +29,12 @@ function toRow({ id, reason, clickId, adId, recordKey, settledAt, detail }: Dead
   return { id: String(id), reason, clickId, adId, recordKey, settledAt: settledAt.toISOString(), detail };
 }
 
-/** Result for one letter; `failed` has the error as its reason. */
+/** Result for one dead letter; `failed` has the error as its reason. */
 type Row = { readonly id: string; readonly outcome: string; readonly reason: string | null };
 
 /**
- * Calls `act` for each of the chosen letters and continues after a failure. Stops if the database does not answer:
- * the last row is then the letter at which this happened.
+ * Calls `act` for each of the chosen dead letters and continues after a failure. Stops if the database does not answer:
+ * the last row is then the dead letter at which this happened.
  */
 async function each(
   pool: Pool,
@@ -46,7 +46,7 @@ async function each(
     throw new TollwayError('bad_options', `Expected ids or --all, got ${all ? 'both' : 'neither'}`);
   }
   const rows: Row[] = [];
-  for await (const id of all ? waitingIds(pool) : ids) {
+  for await (const id of all ? openIds(pool) : ids) {
     try {
       rows.push({ id: String(id), ...(await act(id)) });
     } catch (error) {
@@ -58,8 +58,8 @@ async function each(
   return rows;
 }
 
-/** The ids of all letters that wait when this begins, a page at a time. */
-async function* waitingIds(pool: Pool): AsyncGenerator<bigint> {
+/** The ids of all dead letters that are open at the start, a page at a time. */
+async function* openIds(pool: Pool): AsyncGenerator<bigint> {
   const last = await lastDeadLetterId(pool);
   for (let after = 0n; after < last; ) {
     const page = await listDeadLetterIds(pool, after, PAGE_LETTERS);

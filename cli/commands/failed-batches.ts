@@ -35,8 +35,8 @@ async function redriveOne(
     if (bytes === null) return null;
     const failed = readFailedInvocation(object, bytes);
     if (failed.is === 'metadata') return { object, records, removed: false, problem: hint(object, failed) };
-    const counting: Settle = async (some) => {
-      const settled = await settle(some);
+    const counting: Settle = async (batch) => {
+      const settled = await settle(batch);
       records += settled;
       return settled;
     };
@@ -48,7 +48,7 @@ async function redriveOne(
     if (!keep) await store.remove(object);
     return { object, records, removed: !keep, problem: null };
   } catch (error) {
-    // Our own arithmetic is wrong: no other object must be tried.
+    // A constraint contradicts a charge, so no other object must be charged.
     if (errorCode(error) === 'invariant') throw error;
     return { object, records, removed: false, problem: errorMessage(error) };
   }

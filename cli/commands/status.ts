@@ -16,7 +16,7 @@ function withoutPassword(databaseUrl: string): string {
   return decodeURI(url.href);
 }
 
-/** Queries `/readyz` of a part. A ready part may add warnings, such as a broker that takes no clicks; it then counts as not ready. */
+/** Queries `/readyz` of a part. A ready part can add warnings, such as a broker that accepts no clicks; it then counts as not ready. */
 async function queryPart(opsUrl: string): Promise<Health> {
   try {
     const response = await fetch(`${opsUrl}/readyz`, { signal: AbortSignal.timeout(ANSWER_MS_MAX) });

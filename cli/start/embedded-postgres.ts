@@ -51,15 +51,15 @@ export async function startEmbeddedPostgres(
   const folder = resolve(dataDir, 'postgres');
   assertReachable(folder);
   const { pgCtl, postgres } = await findBinaries();
-  const memory = readMemory(dataDir);
-  if (!existsSync(folder)) await initialise(folder, postgres, memory.password);
+  const state = readState(dataDir);
+  if (!existsSync(folder)) await initialise(folder, postgres, state.password);
 
-  const port = await freePort(memory.port);
-  writeMemory(dataDir, { ...memory, port });
+  const port = await freePort(state.port);
+  writeState(dataDir, { ...state, port });
   const server = { pgCtl, folder, port, logger, hasLowPriority };
   await stopServer(server, STOP_SECONDS);
   await startServer(server);
-  const serverUrl = `postgres://postgres:${memory.password}@127.0.0.1:${port}`;
+  const serverUrl = `postgres://postgres:${state.password}@127.0.0.1:${port}`;
   await createDatabase(`${serverUrl}/postgres`);
   return {
     url: `${serverUrl}/${DATABASE}`,
@@ -202,24 +202,25 @@ async function createDatabase(url: string): Promise<void> {
   }
 }
 
-type Memory = { readonly password: string; readonly port: number };
+type SavedState = { readonly password: string; readonly port: number };
 
-function memoryPath(dataDir: string): string {
+function statePath(dataDir: string): string {
   return join(dataDir, 'postgres.json');
 }
 
-/** Password and port of the last start, in a file beside the cluster that exists before the cluster does. */
-function readMemory(dataDir: string): Memory {
-  if (existsSync(memoryPath(dataDir))) return JSON.parse(readFileSync(memoryPath(dataDir), 'utf8')) as Memory;
-  const memory = { password: randomBytes(18).toString('hex'), port: 0 };
-  writeMemory(dataDir, memory);
-  return memory;
+/** Reads the password and the last port from a file beside the cluster. The file is written before the cluster is created. */
+function readState(dataDir: string): SavedState {
+  if (existsSync(statePath(dataDir)))
+    return JSON.parse(readFileSync(statePath(dataDir), 'utf8')) as SavedState;
+  const state = { password: randomBytes(18).toString('hex'), port: 0 };
+  writeState(dataDir, state);
+  return state;
 }
 
-function writeMemory(dataDir: string, memory: Memory): void {
-  const temporary = `${memoryPath(dataDir)}.${process.pid}`;
-  writeFileSync(temporary, JSON.stringify(memory), { mode: 0o600 });
-  renameSync(temporary, memoryPath(dataDir));
+function writeState(dataDir: string, state: SavedState): void {
+  const temporary = `${statePath(dataDir)}.${process.pid}`;
+  writeFileSync(temporary, JSON.stringify(state), { mode: 0o600 });
+  renameSync(temporary, statePath(dataDir));
 }
 
 /** A free port of the loopback interface: the preferred one, or any. */
@@ -264,7 +265,7 @@ function assertReachable(folder: string): void {
   for (let parent = dirname(folder); ; parent = dirname(parent)) {
     if (existsSync(parent) && (statSync(parent).mode & 0o001) === 0) {
       const message =
-        `DATA_DIR: expected a folder whose parents every user may enter, got one below ${parent}: ` +
+        `DATA_DIR: expected a folder whose parents every user can enter, got one below ${parent}: ` +
         'started by root, PostgreSQL runs as the user postgres. Use another folder or start as another user';
       throw new TollwayError('embedded_postgres', message);
     }
