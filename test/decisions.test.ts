@@ -1,10 +1,17 @@
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { benchOf } from '../load-tests/bench/benches.ts';
 import { cellsOf, headingsOf, linksOf, readPage, rowsOf } from './support/markdown.ts';
 
 const root = join(import.meta.dirname, '..');
+// Read as a text: an import would load what the benchmarks start, and make this no unit test.
+const benches = new Set(
+  [
+    ...readFileSync(join(root, 'load-tests/bench/benches.ts'), 'utf8').matchAll(
+      /^ {2}'?([a-z0-9-]+)'?: bench/gm,
+    ),
+  ].map(([, name]) => name),
+);
 const FOLDER = 'docs/decisions';
 const LINES_MAX = 80;
 const records = readdirSync(join(root, FOLDER))
@@ -45,8 +52,7 @@ describe.each(records)('$name', ({ name, page }) => {
   });
 
   it('names only benchmarks and tests that exist', () => {
-    for (const [, bench] of page.matchAll(/--only ([\w-]+)/g))
-      expect(benchOf(bench ?? ''), bench).toBeDefined();
+    for (const [, bench] of page.matchAll(/--only ([\w-]+)/g)) expect(benches).toContain(bench);
     for (const [path] of page.matchAll(/test\/[\w/-]+\.test\.ts/g))
       expect(existsSync(join(root, path)), path).toBe(true);
   });

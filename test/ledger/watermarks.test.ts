@@ -56,7 +56,7 @@ describe('a watermark', () => {
     'that is lower than an earlier one changes nothing: %s',
     async (how) => {
       const [high, low] = [watermarkOf(10), watermarkOf(5)];
-      // Without `deliver`, which shuffles.
+      // Without `chargeBatch`, which shuffles.
       if (how === 'one batch') await chargeClicks(database.pool, [high, low], { clickAgeMaxDays: 14 });
       else {
         await chargeBatch(database.pool, [high]);
