@@ -87,6 +87,7 @@ describe('the JSON that scripts build on', () => {
       id: 1,
       name: 'Sample Coffee',
       currency: 'USD',
+      timeZone: 'UTC',
       status: 'active',
       budget: '100.00',
       spent: expect.stringMatching(/^\d+\.\d{2}$/),
