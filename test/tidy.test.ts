@@ -7,11 +7,7 @@ const FILE_LINES_MAX = 350;
 const TEST_FILE_LINES_MAX = 500;
 
 /** Functions that are longer. Add none: split the new one. A test below fails when one of these has become short: then remove it here. */
-const LONG_FUNCTIONS: readonly string[] = [
-  'ad-server/worker.ts: startWorker',
-  'test/system/attack/file-descriptors.ts: runLimit',
-  'test/system/attack/long-retention.ts: actions',
-];
+const LONG_FUNCTIONS: readonly string[] = ['ad-server/worker.ts: startWorker'];
 
 /** Files that are longer. Add none: split the new one, or give the reason in its first comment, as in `REASON`. */
 const LONG_FILES: readonly string[] = [];

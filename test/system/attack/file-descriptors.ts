@@ -118,7 +118,37 @@ async function sendFor(seconds: number, perSecond: number, send: (number: number
   return Promise.all(samples);
 }
 
+/** The processes under attack and their ports. */
+type Target = {
+  readonly name: string;
+  readonly publicPort: number;
+  readonly opsPorts: readonly number[];
+  readonly parts: readonly ReturnType<typeof startPart>[];
+};
+
+/** Runs the attack once with a limit of open files, and checks its results. */
 async function runLimit(openFiles: number, seconds: number, pool: Pool, databaseUrl: string, folder: string) {
+  const target = await startTarget(openFiles, databaseUrl, folder);
+  const attackers = await startAttackers(target);
+  const { clicks, watched } = await measure(target, seconds);
+  await printHeld(target, attackers);
+  const recorded = clicks.filter(({ status, clickId }) => status === 302 && clickId !== 'none');
+  checkClicks(target, clicks, recorded);
+  checkOperations(target, watched);
+  checkParts(target);
+  for (const attacker of attackers) attacker.disconnect();
+  await checkLedger(
+    target,
+    pool,
+    recorded.map(({ clickId }) => clickId),
+  );
+  await stopParts(target);
+}
+
+const operationsUrls = ({ opsPorts }: Target) => opsPorts.map((port) => `http://127.0.0.1:${port}`);
+
+/** Starts the ad server and the processor, and waits until both are ready. */
+async function startTarget(openFiles: number, databaseUrl: string, folder: string): Promise<Target> {
   const [publicPort = 0, adOps = 0, processorOps = 0] = await freePorts(3);
   const env = {
     ...process.env,
@@ -130,31 +160,38 @@ async function runLimit(openFiles: number, seconds: number, pool: Pool, database
     AD_SERVER_OPS_PORT: String(adOps),
     PROCESSOR_OPS_PORT: String(processorOps),
   };
-  const parts = [
-    startPart('ad-server/main.ts', openFiles, env),
-    startPart('processor/main.ts', openFiles, env),
-  ];
-  const operations = [adOps, processorOps].map((port) => `http://127.0.0.1:${port}`);
-  for (const url of operations)
+  const scripts = ['ad-server/main.ts', 'processor/main.ts'];
+  const parts = scripts.map((script) => startPart(script, openFiles, env));
+  const target = { name: `ulimit -n ${openFiles}`, publicPort, opsPorts: [adOps, processorOps], parts };
+  for (const url of operationsUrls(target))
     await until(`${url} to be ready`, async () => (await request(`${url}/readyz`, 0)).status === 200, 30_000);
+  return target;
+}
+
+/** Starts the attackers and waits until each has opened its connections. */
+async function startAttackers({ publicPort, opsPorts }: Target): Promise<readonly ChildProcess[]> {
   const attackers = [
     ...ADDRESSES.map((address) => attack(publicPort, address, IDLE_ON_PUBLIC / 2)),
-    ...[adOps, processorOps].map((port) => attack(port, '127.0.0.1', IDLE_ON_OPERATIONS)),
+    ...opsPorts.map((port) => attack(port, '127.0.0.1', IDLE_ON_OPERATIONS)),
   ];
   await Promise.all(attackers.map((attacker) => once(attacker, 'message')));
+  return attackers;
+}
 
+/** Clicks at an even rate, and reads every page of the operations ports once a second meanwhile. */
+async function measure(target: Target, seconds: number) {
   const config = parseConfig({ LINK_KEYS });
   const token = createSigner(config.LINK_KEYS ?? [])(evergreenLink(1));
   const clicking = sendFor(seconds, CLICKS_PER_SECOND, (number) =>
-    request(`http://127.0.0.1:${publicPort}/c/${token}`, number),
+    request(`http://127.0.0.1:${target.publicPort}/c/${token}`, number),
   );
-  const watching = operations.flatMap((url) =>
+  const watching = operationsUrls(target).flatMap((url) =>
     ['/healthz', '/readyz', '/metrics'].map((path) => sendFor(seconds, 1, () => request(url + path, 0))),
   );
-  const clicks = await clicking;
-  const watched = (await Promise.all(watching)).flat();
+  return { clicks: await clicking, watched: (await Promise.all(watching)).flat() };
+}
 
-  const name = `ulimit -n ${openFiles}`;
+async function printHeld({ name }: Target, attackers: readonly ChildProcess[]): Promise<void> {
   const held = await Promise.all(
     attackers.map((attacker) => {
       attacker.send('count');
@@ -162,9 +199,11 @@ async function runLimit(openFiles: number, seconds: number, pool: Pool, database
     }),
   );
   process.stdout.write(`     ${name}: connections that the attackers hold: ${held.join(', ')}\n`);
+}
+
+function checkClicks({ name }: Target, clicks: readonly Sample[], recorded: readonly Sample[]): void {
   const times = clicks.map(({ ms }) => ms).sort((one, other) => one - other);
   const p99 = times[Math.floor(times.length * 0.99)] ?? 0;
-  const recorded = clicks.filter(({ status, clickId }) => status === 302 && clickId !== 'none');
   check(
     `${name}: clicks answered and recorded`,
     recorded.length === clicks.length,
@@ -175,21 +214,28 @@ async function runLimit(openFiles: number, seconds: number, pool: Pool, database
     p99 < P99_MS_MAX,
     `${p99.toFixed(1)} ms, longest ${times.at(-1)?.toFixed(1)}`,
   );
+}
+
+function checkOperations({ name }: Target, watched: readonly Sample[]): void {
   const late = watched.filter(({ status, ms }) => status !== 200 || ms > OPERATIONS_MS_MAX);
   check(
     `${name}: operations ports answer 200 within 1 s`,
     late.length === 0,
     `${watched.length - late.length} of ${watched.length}`,
   );
+}
+
+function checkParts({ name, parts }: Target): void {
   const ended = parts.filter(({ child }) => child.exitCode !== null || child.signalCode !== null);
   check(
     `${name}: no process ended`,
     ended.length === 0,
     ended.map(({ printed }) => printed()).join('\n') || 'none',
   );
+}
 
-  for (const attacker of attackers) attacker.disconnect();
-  const ids = recorded.map(({ clickId }) => clickId);
+/** Waits until the clicks are in the ledger, and checks that each is there once. */
+async function checkLedger({ name }: Target, pool: Pool, ids: readonly string[]): Promise<void> {
   const settled = async () => {
     const { rows } = await pool.query<{ count: number }>(
       'select count(*)::integer as count from ledger where click_id = any($1::uuid[])',
@@ -206,6 +252,9 @@ async function runLimit(openFiles: number, seconds: number, pool: Pool, database
     found === ids.length,
     `${found} of ${ids.length}`,
   );
+}
+
+async function stopParts({ parts }: Target): Promise<void> {
   for (const { child } of parts) {
     const exited = child.exitCode === null ? once(child, 'exit') : null;
     child.kill('SIGTERM');

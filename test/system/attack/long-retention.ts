@@ -82,91 +82,104 @@ async function tollway({ env }: Attack, ...args: string[]): Promise<string> {
   return stdout;
 }
 
-/** What must succeed, whatever the ledger keeps; `number` tells the rounds apart. */
-function actions(attack: Attack): [what: string, act: (number: number) => Promise<string>][] {
-  const { pool, days, ad, clicks } = attack;
-  const options = { ...RETENTION, ledgerRetentionDays: days, brokerRetentionDays: 7 };
-  const charge = async (batch: readonly ReadClick[]) => {
-    const { outcomes } = await chargeClicks(pool, batch, { clickAgeMaxDays: days });
-    const counts = Map.groupBy(outcomes, ({ outcome }) => outcome);
-    return [...counts].map(([outcome, those]) => `${those.length} ${outcome}`).join(', ');
-  };
+type Action = readonly [what: string, act: (round: number) => Promise<string>];
+
+/** What must succeed, whatever the ledger keeps. `round` tells the rounds apart. */
+function actions(attack: Attack): readonly Action[] {
   return [
-    [
-      'export',
-      async () => {
-        const lines = (await tollway(attack, 'export')).trim().split('\n');
-        return expectThat(lines.length >= clicks.length, `${lines.length} lines`);
-      },
-    ],
-    [
-      'reconcile --deep',
-      async () => (await tollway(attack, 'reconcile', '--deep')).trim().split('\n').at(-1) ?? '',
-    ],
+    ['export', () => exportAll(attack)],
+    ['reconcile --deep', async () => lastLine(await tollway(attack, 'reconcile', '--deep'))],
     ['maintain', async () => (await tollway(attack, 'maintain')).trim()],
     [
       'a checkpoint moves, with commit probes of every busy day',
-      async (number) => {
-        const source = `attack ${number}`;
-        await beginCheckpoints(pool, source, new Map([['a', '1']]));
-        const commitProbes = clicks
-          .filter((_, index) => index % CLICKS_PER_DAY === 0)
-          .map(({ click }) => click.clickId);
-        const moves = [{ partition: 'a', known: '1', next: '2' }];
-        const { hasLostCommits, positions } = await inTransaction(pool, (connection) =>
-          moveCheckpoints(connection, source, moves, commitProbes),
-        );
-        return expectThat(
-          !hasLostCommits && positions.get('a') === '2',
-          `${commitProbes.length} commit probes found`,
-        );
-      },
+      (round) => moveCheckpoint(attack, `attack ${round}`),
     ],
-    [
-      'copies of every busy day are found',
-      async () => {
-        const found = await charge(clicks);
-        return expectThat(found === `${clicks.length} duplicate`, found);
-      },
-    ],
-    [
-      'new clicks of today are charged',
-      async () => {
-        const found = await charge(Array.from({ length: 200 }, () => clickRecord({ ad })));
-        return expectThat(found === '200 charged', found);
-      },
-    ],
-    [
-      'clicks of every busy day get the keys that come late',
-      async () => {
-        const late = clicks.flatMap(({ click: { clickedAt } }, index) =>
-          index % CLICKS_PER_DAY === 0 ? [{ ad, clickId: uuidV7(clickedAt), clickedAt }] : [],
-        );
-        await charge(late.map((click) => clickRecord({ ...click, from: null })));
-        const spool = new TestSpool();
-        const found = await charge(late.map((click) => clickRecord({ ...click, from: spool.next() })));
-        const { rowCount } = await pool.query(
-          'select from spool_counter where spool_id = $1 union all select from spool_total where spool_id = $1',
-          [spool.id],
-        );
-        return expectThat(found === `${late.length} duplicate` && (rowCount ?? 0) > 0, found);
-      },
-    ],
-    [
-      'the charge of an old click is given back',
-      async (number) => {
-        const { entered } = await creditClick(pool, clicks[number]?.click.clickId ?? '');
-        return expectThat(entered, 'entered');
-      },
-    ],
-    [
-      'maintenance closes no day that is kept',
-      async () => {
-        await maintain(pool, options, pino({ level: 'silent' }));
-        return 'done';
-      },
-    ],
+    ['copies of every busy day are found', () => chargeCopies(attack)],
+    ['new clicks of today are charged', () => chargeNewClicks(attack)],
+    ['clicks of every busy day get the keys that come late', () => chargeLateKeys(attack)],
+    ['the charge of an old click is given back', (round) => creditOldClick(attack, round)],
+    ['maintenance closes no day that is kept', () => maintainAll(attack)],
   ];
+}
+
+const lastLine = (text: string) => text.trim().split('\n').at(-1) ?? '';
+
+async function exportAll(attack: Attack): Promise<string> {
+  const lines = (await tollway(attack, 'export')).trim().split('\n');
+  return expectThat(lines.length >= attack.clicks.length, `${lines.length} lines`);
+}
+
+async function moveCheckpoint({ pool, clicks }: Attack, source: string): Promise<string> {
+  await beginCheckpoints(pool, source, new Map([['a', '1']]));
+  const commitProbes = firstOfEachDay(clicks).map(({ click }) => click.clickId);
+  const moves = [{ partition: 'a', known: '1', next: '2' }];
+  const { hasLostCommits, positions } = await inTransaction(pool, (connection) =>
+    moveCheckpoints(connection, source, moves, commitProbes),
+  );
+  return expectThat(
+    !hasLostCommits && positions.get('a') === '2',
+    `${commitProbes.length} commit probes found`,
+  );
+}
+
+function firstOfEachDay(clicks: readonly ReadClick[]): ReadClick[] {
+  return clicks.filter((_, index) => index % CLICKS_PER_DAY === 0);
+}
+
+/** Charges a batch. Resolves to the number of clicks with each outcome. */
+async function charge({ pool, days }: Attack, batch: readonly ReadClick[]): Promise<string> {
+  const { outcomes } = await chargeClicks(pool, batch, { clickAgeMaxDays: days });
+  const counts = Map.groupBy(outcomes, ({ outcome }) => outcome);
+  return [...counts].map(([outcome, those]) => `${those.length} ${outcome}`).join(', ');
+}
+
+async function chargeCopies(attack: Attack): Promise<string> {
+  const found = await charge(attack, attack.clicks);
+  return expectThat(found === `${attack.clicks.length} duplicate`, found);
+}
+
+async function chargeNewClicks(attack: Attack): Promise<string> {
+  const { ad } = attack;
+  const found = await charge(
+    attack,
+    Array.from({ length: 200 }, () => clickRecord({ ad })),
+  );
+  return expectThat(found === '200 charged', found);
+}
+
+/** Charges clicks without a key, then the same clicks with the key of a spool, whose counters must be written. */
+async function chargeLateKeys(attack: Attack): Promise<string> {
+  const { pool, ad } = attack;
+  const late = firstOfEachDay(attack.clicks).map(({ click: { clickedAt } }) => ({
+    ad,
+    clickId: uuidV7(clickedAt),
+    clickedAt,
+  }));
+  await charge(
+    attack,
+    late.map((click) => clickRecord({ ...click, from: null })),
+  );
+  const spool = new TestSpool();
+  const found = await charge(
+    attack,
+    late.map((click) => clickRecord({ ...click, from: spool.next() })),
+  );
+  const { rowCount } = await pool.query(
+    'select from spool_counter where spool_id = $1 union all select from spool_total where spool_id = $1',
+    [spool.id],
+  );
+  return expectThat(found === `${late.length} duplicate` && (rowCount ?? 0) > 0, found);
+}
+
+async function creditOldClick({ pool, clicks }: Attack, index: number): Promise<string> {
+  const { entered } = await creditClick(pool, clicks[index]?.click.clickId ?? '');
+  return expectThat(entered, 'entered');
+}
+
+async function maintainAll({ pool, days }: Attack): Promise<string> {
+  const options = { ...RETENTION, ledgerRetentionDays: days, brokerRetentionDays: 7 };
+  await maintain(pool, options, pino({ level: 'silent' }));
+  return 'done';
 }
 
 /**
@@ -231,7 +244,7 @@ async function run(pool: Pool, url: string, dataDir: string, days: number): Prom
   await check('the oldest day is closed and dropped', () => closeOldestDay(attack));
   await check('migrate again', async () => migrate(url, RETENTION, logger).then(() => 'done'));
   await check('reconcile --deep at the end', async () => {
-    const said = (await tollway(attack, 'reconcile', '--deep')).trim().split('\n').at(-1) ?? '';
+    const said = lastLine(await tollway(attack, 'reconcile', '--deep'));
     return expectThat(said === 'The books balance.', said);
   });
 }
