@@ -39,7 +39,7 @@ export type BatchSink = {
     options?: SubmitOptions,
   ) => Promise<void>;
   /** How many times a blocked advertiser was unlocked. After it has grown, the source can submit abandoned clicks again. */
-  readonly unlockedCount?: () => number;
+  readonly unlockedCount: () => number;
   /** One click id of each committed transaction that no checkpoint has found in the database yet; see `moveCheckpoints`. */
   readonly commitProbes: () => readonly string[];
   /** Forgets commit probes that were found, or that were lost and whose records are read again. */

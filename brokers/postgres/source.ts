@@ -49,7 +49,7 @@ export function createPostgresSource(
       try {
         await sink.waitForCapacity(stopping.signal);
         const countBefore = unlockedCount;
-        unlockedCount = sink.unlockedCount?.() ?? 0;
+        unlockedCount = sink.unlockedCount() ?? 0;
         if (unlockedCount !== countBefore) blocked.clear();
         if (blocked.size >= BLOCKED_CHUNKS_MAX) {
           problems.report(
@@ -96,7 +96,7 @@ export function createPostgresSource(
  */
 async function claim(pool: Pool, sink: BatchSink, recordsMin: number, blocked: Set<bigint>): Promise<number> {
   const ids: bigint[] = [];
-  const unlockedCount = sink.unlockedCount?.();
+  const unlockedCount = sink.unlockedCount();
   const claimed = inTransaction(pool, async (connection) => {
     const records: ReadRecord[] = [];
     for (;;) {
@@ -122,7 +122,7 @@ async function claim(pool: Pool, sink: BatchSink, recordsMin: number, blocked: S
   return claimed.catch((error: unknown) => {
     if (errorCode(error) !== BLOCKED) throw error;
     // The rollback leaves the chunks unsettled. If an advertiser was unlocked since, they are claimed again at once.
-    if (sink.unlockedCount?.() === unlockedCount) for (const id of ids) blocked.add(id);
+    if (sink.unlockedCount() === unlockedCount) for (const id of ids) blocked.add(id);
     return recordsMin;
   });
 }

@@ -56,6 +56,7 @@ function consume(wrap: (submit: Submit) => Submit = (submit) => submit): Consume
       submit: wrap(dispatcher.submit),
       commitProbes: dispatcher.commitProbes,
       forget: dispatcher.forget,
+      unlockedCount: dispatcher.unlockedCount,
     },
     { windowMs: 5, batchSize: 100 },
     { logger: silent },
@@ -260,7 +261,13 @@ it('a consumer logs once that it cannot read, and once that it can again', async
     attempts += 1;
     if (isAway) throw Object.assign(new Error('away'), { code: '57P01' });
   };
-  const sink = { waitForCapacity: async () => {}, submit, commitProbes: () => [], forget: () => {} };
+  const sink = {
+    waitForCapacity: async () => {},
+    submit,
+    commitProbes: () => [],
+    forget: () => {},
+    unlockedCount: () => 0,
+  };
   const source = createPostgresSource(database.pool, sink, { windowMs: 5, batchSize: 100 }, { logger });
   await publishChunks(new TestSpool(), 1, 1);
   const running = source.run();
@@ -323,6 +330,7 @@ function idleSource(): EventSource {
       submit: () => Promise.reject(new Error('Expected nothing to be delivered')),
       commitProbes: () => [],
       forget: () => undefined,
+      unlockedCount: () => 0,
     },
     { windowMs: 5, batchSize: 100 },
     { logger: silent },

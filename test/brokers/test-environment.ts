@@ -145,6 +145,7 @@ async function startConsumer(
     submit,
     commitProbes: dispatcher.commitProbes,
     forget: dispatcher.forget,
+    unlockedCount: dispatcher.unlockedCount,
   };
   const sources = await createSources({ ...config, DATABASE_URL: url }, pool, sink, { metrics, logger });
   const source = sources.get(config.BROKER);

@@ -43,6 +43,7 @@ const sources = await createSources(
     submit,
     commitProbes: dispatcher.commitProbes,
     forget: dispatcher.forget,
+    unlockedCount: dispatcher.unlockedCount,
   },
   wrap,
 );
