@@ -1,26 +1,26 @@
 import { join } from 'node:path';
 import { createPublisher } from '../brokers/create-publisher.ts';
+import type { Publisher } from '../brokers/publisher.ts';
 import type { Config } from '../common/config/config.ts';
 import { TollwayError } from '../common/errors.ts';
-import { connectionLimits, openFilesMax } from '../common/open-files.ts';
 import { createPool } from '../common/postgres/postgres.ts';
-import { type OnShutdown, sleep } from '../common/process.ts';
+import type { OnShutdown } from '../common/process.ts';
 import type { Logger } from '../common/telemetry/logger.ts';
 import type { Metrics } from '../common/telemetry/metrics.ts';
-import { listen } from '../common/telemetry/operations-server.ts';
 import type { Problem } from '../common/telemetry/problems.ts';
 import { createVerifier } from '../contract/link-token.ts';
 import { Spool } from '../producer/spool.ts';
 import { AdCatalog } from './catalog/ad-catalog.ts';
 import { createErrorPages } from './http/error-pages.ts';
-import { createAdServer, type PublicConnections } from './http/server.ts';
-import { createProxyCheck, createVisitorAddress } from './http/visitor.ts';
+import { createAdServer } from './http/server.ts';
+import { createVisitorAddress } from './http/visitor.ts';
+import { openPublicPort, publicConnections } from './public-port.ts';
 import { followAgentRules } from './redirect/agent-rules-file.ts';
 import { DoubleClicks } from './redirect/double-clicks.ts';
 import { createHiddenAgentsCheck } from './redirect/hidden-agents-log.ts';
-import { createAgentJudge } from './redirect/invalid-traffic.ts';
+import { type AgentJudge, createAgentJudge } from './redirect/invalid-traffic.ts';
 import { createRedirect } from './redirect/redirect.ts';
-import { startRelays } from './relays.ts';
+import { type Relays, startRelays } from './relays.ts';
 
 const DAY_MS = 86_400_000;
 /** Longest wait for an answer of the database, in ms. After that, the relay publishes the batch again. */
@@ -28,8 +28,8 @@ const QUERY_MS_MAX = 30_000;
 /** Connections for publishing. The relay of the own spool and the relay of adopted spools need one each. */
 const CONNECTIONS = 3;
 
-/** A lower connection limit is logged as a warning, because visitors would displace each other's connections. */
-const CONNECTIONS_FEW = 500;
+/** Time between two updates of the gauges, in ms. */
+const WATCH_MS = 1_000;
 
 /** A running ad server process. */
 export type Worker = {
@@ -41,50 +41,73 @@ export type Worker = {
 };
 
 /** The folder of an ad server's spools in `DATA_DIR`. */
-export function spoolRoot(dataDir: string): string {
+function spoolRoot(dataDir: string): string {
   return join(dataDir, 'spool');
 }
 
-/** The connection limits of the public port, from the limit of open files and the settings. Logs them. */
-function publicConnections(config: Config, logger: Logger): PublicConnections {
-  const openFiles = openFilesMax();
-  const { public: max } = connectionLimits(openFiles);
-  const { CONNECTIONS_PER_ADDRESS: perAddress } = config;
-  const maxPerSource = perAddress === 0 ? Number.POSITIVE_INFINITY : Math.min(perAddress, Math.ceil(max / 2));
-  const level = max < CONNECTIONS_FEW ? 'warn' : 'info';
-  logger[level](
-    {
-      connectionsMax: max,
-      connectionsPerAddress: perAddress === 0 ? null : maxPerSource,
-      openFilesMax: openFiles,
-    },
-    `At most ${max} connections on the public port. When the limit is reached, the longest-idle connection is closed. The limit follows from ulimit -n`,
-  );
-  return { max, maxPerSource, isExempt: createProxyCheck(config.TRUSTED_PROXIES) };
-}
+type WorkerDeps = {
+  readonly metrics: Metrics;
+  readonly logger: Logger;
+  readonly onShutdown: OnShutdown;
+  readonly fail: (error: unknown) => void;
+};
 
 /**
  * Starts the components of one ad server process, against the direction of a click: publisher, relay, spool, catalog, redirect, port.
- * Passes each resource to `onShutdown`, which closes them in
- * reverse order.
+ * Passes each resource to `onShutdown`, which closes them in reverse order. Throws `bad_settings`, or what a component throws.
  */
-export async function startWorker(
-  config: Config,
-  deps: {
-    metrics: Metrics;
-    logger: Logger;
-    onShutdown: OnShutdown;
-    fail: (error: unknown) => void;
-  },
-): Promise<Worker> {
+export async function startWorker(config: Config, deps: WorkerDeps): Promise<Worker> {
   const { metrics, logger, onShutdown, fail } = deps;
-  const { LINK_KEYS: keys, DATABASE_URL: databaseUrl } = config;
+  const { keys, databaseUrl } = requiredSettings(config);
+  const errorPages = createErrorPages(config.ERROR_PAGE_FILE);
+  const publisher = await openPublisher(config, databaseUrl, deps);
+  const spool = openSpool(config, logger);
+  const root = spoolRoot(config.DATA_DIR);
+  const relays = startRelays(config, { root, spool, publisher, metrics, logger, fail });
+  onShutdown({ name: 'relay', close: relays.close });
+  const catalog = startCatalog(config, databaseUrl, deps);
+  const agents = openAgentJudge(config, deps);
+  const redirect = createRedirect({
+    verify: createVerifier(keys, config.LINK_LIFE_MAX_DAYS * DAY_MS),
+    findAd: (adId) => catalog.get(adId),
+    visitorAddress: createVisitorAddress(config.TRUSTED_PROXIES),
+    judgeAgent: agents.judge,
+    doubleClicks: new DoubleClicks(config.DOUBLE_CLICK_MS),
+    elapsedMs: () => performance.now(),
+    record: (click, recorded) => spool.append(click, recorded),
+    whenFull: config.SPOOL_FULL,
+    metrics,
+  });
+  const connections = publicConnections(config, logger);
+  const { server, measure } = createAdServer(redirect, metrics, connections, errorPages);
+  const checkHiddenAgents = createHiddenAgentsCheck(agents, logger);
+  const setGauges = createGauges(metrics, spool, relays, catalog);
+  const watch = setInterval(() => {
+    spool.probe();
+    measure();
+    catalog.warnIfOld();
+    checkHiddenAgents();
+    setGauges();
+  }, WATCH_MS);
+  onShutdown({ name: 'watch', close: () => clearInterval(watch) });
+  const { port, isClosing } = await openPublicPort(server, config, onShutdown);
+  return { port, problems: () => problemsOf(catalog, spool, isClosing()), warnings: relays.problems };
+}
+
+/** The settings that have no default. Throws `bad_settings` if one is missing. */
+function requiredSettings({ LINK_KEYS: keys, DATABASE_URL: databaseUrl }: Config) {
   if (keys === undefined)
     throw new TollwayError('bad_settings', 'LINK_KEYS: expected the keys of the links, got nothing');
   if (databaseUrl === undefined)
     throw new TollwayError('bad_settings', 'DATABASE_URL: expected a database, got nothing');
-  const errorPages = createErrorPages(config.ERROR_PAGE_FILE);
+  return { keys, databaseUrl };
+}
 
+async function openPublisher(
+  config: Config,
+  databaseUrl: string,
+  { logger, onShutdown }: WorkerDeps,
+): Promise<Publisher> {
   const pool = createPool(
     databaseUrl,
     'relay',
@@ -95,11 +118,14 @@ export async function startWorker(
   onShutdown({ name: 'database connections', close: () => pool.end() });
   const publisher = await createPublisher(config, pool, logger);
   onShutdown({ name: 'publisher', close: () => publisher.close() });
+  return publisher;
+}
 
-  const root = spoolRoot(config.DATA_DIR);
-  const spool = new Spool(
+/** Opens a new spool. The workers share `SPOOL_MAX_BYTES` equally. */
+function openSpool(config: Config, logger: Logger): Spool {
+  return new Spool(
     {
-      root,
+      root: spoolRoot(config.DATA_DIR),
       bytesMax: Math.floor(config.SPOOL_MAX_BYTES / config.AD_SERVER_WORKERS),
       segmentBytes: config.SPOOL_SEGMENT_BYTES,
       sync: config.SPOOL_SYNC,
@@ -107,9 +133,13 @@ export async function startWorker(
     },
     logger,
   );
-  const relays = startRelays(config, { root, spool, publisher, metrics, logger, fail });
-  onShutdown({ name: 'relay', close: relays.close });
+}
 
+function startCatalog(
+  config: Config,
+  databaseUrl: string,
+  { metrics, logger, onShutdown }: WorkerDeps,
+): AdCatalog {
   const catalog = new AdCatalog(
     {
       databaseUrl,
@@ -121,72 +151,38 @@ export async function startWorker(
   );
   catalog.start();
   onShutdown({ name: 'ad catalog', close: () => catalog.close() });
+  return catalog;
+}
 
+/** Creates the judge of user agents, which follows `AGENT_RULES_FILE` if it is set. */
+function openAgentJudge(config: Config, { logger, onShutdown }: WorkerDeps): AgentJudge {
   const agents = createAgentJudge(config.NO_USER_AGENT);
-  const checkHiddenAgents = createHiddenAgentsCheck(agents, logger);
   const rules = config.AGENT_RULES_FILE;
   if (rules !== undefined) {
     const stop = followAgentRules(rules, agents, logger);
     onShutdown({ name: 'agent rules', close: stop });
   }
+  return agents;
+}
 
-  const { server, measure } = createAdServer(
-    createRedirect({
-      verify: createVerifier(keys, config.LINK_LIFE_MAX_DAYS * DAY_MS),
-      findAd: (adId) => catalog.get(adId),
-      visitorAddress: createVisitorAddress(config.TRUSTED_PROXIES),
-      judgeAgent: agents.judge,
-      doubleClicks: new DoubleClicks(config.DOUBLE_CLICK_MS),
-      elapsedMs: () => performance.now(),
-      record: (click, recorded) => spool.append(click, recorded),
-      whenFull: config.SPOOL_FULL,
-      metrics,
-    }),
-    metrics,
-    publicConnections(config, logger),
-    errorPages,
-  );
+/** Makes a function that updates the gauges of spool, relays and catalog. A catalog that is not loaded counts as old as the process. */
+function createGauges(metrics: Metrics, spool: Spool, relays: Relays, catalog: AdCatalog): () => void {
   const startedAt = performance.now();
-  const watch = setInterval(() => {
-    spool.probe();
-    measure();
-    catalog.warnIfOld();
-    checkHiddenAgents();
+  return () => {
     if (relays.problems().length > 0) metrics.brokerUp.set(0);
     metrics.spoolBytes.set(spool.bytes);
     metrics.spoolOldestAge.set(relays.oldestClickAgeMs() / 1_000);
     metrics.catalogAge.set((catalog.ageMs() ?? performance.now() - startedAt) / 1_000);
     metrics.catalogAds.set(catalog.size);
-  }, 1_000);
-  onShutdown({ name: 'watch', close: () => clearInterval(watch) });
-
-  // On Linux the kernel distributes connections among the workers. If the primary distributed them, a connection passed to a worker that
-  // ends would never be answered.
-  const reusePort = config.AD_SERVER_WORKERS > 1 && process.platform === 'linux';
-  const port = await listen(server, config.AD_SERVER_PORT, config.AD_SERVER_HOST, 'AD_SERVER_PORT', {
-    reusePort,
-  });
-  let closing = false;
-  onShutdown({
-    name: 'public port',
-    close: () => {
-      closing = true;
-      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      // Keep-alive connections are closed after the response in progress.
-      server.closeIdleConnections();
-      return Promise.race([closed, sleep(1_000).then(() => server.closeAllConnections())]);
-    },
-  });
-
-  return {
-    port,
-    problems: () => [
-      ...(catalog.ageMs() === null ? [problem('ad catalog', 'not loaded yet')] : []),
-      ...(spool.problem === null ? [] : [problem('spool', `refuses clicks: ${spool.problem}`)]),
-      ...(closing ? [problem('ad server', 'is shutting down')] : []),
-    ],
-    warnings: relays.problems,
   };
+}
+
+function problemsOf(catalog: AdCatalog, spool: Spool, isClosing: boolean): readonly Problem[] {
+  return [
+    ...(catalog.ageMs() === null ? [problem('ad catalog', 'not loaded yet')] : []),
+    ...(spool.problem === null ? [] : [problem('spool', `refuses clicks: ${spool.problem}`)]),
+    ...(isClosing ? [problem('ad server', 'is shutting down')] : []),
+  ];
 }
 
 /** A problem with an unknown start time. */
