@@ -58,20 +58,40 @@ export async function chargeClicks(
 ): Promise<Settlement> {
   // Most batches hold only new clicks, so the first attempt skips the lookup. A click that is in the ledger then violates its primary key.
   return retryRaces((race) =>
-    inTransaction(pool, (connection) => settle(connection, batch, options, race > 1), BEGIN_CHARGE),
+    inTransaction(
+      pool,
+      (connection) => settleWith(connection, batch, options, race > 1 ? LOOK_UP : ASSUME_NEW),
+      BEGIN_CHARGE,
+    ),
   );
 }
 
 /**
- * Settles a batch in the caller's transaction. Without `lookUp` it assumes that every click is new: a click that is in the ledger
- * fails the insert (23505), and the transaction must be rolled back. Throws `lost_race` when the transaction must be repeated.
- * Exported for the redrive of dead letters, whose transaction has one more step, and for the dry run.
+ * Settles a batch in the caller's transaction. Throws `lost_race` when the transaction must be repeated. Exported for the redrive of dead
+ * letters, whose transaction has one more step, and for the dry run.
  */
-export async function settle(
+export function settle(
   connection: Connection,
   batch: readonly ReadRecord[],
   options: ChargeOptions | 'redrive',
-  lookUp = true,
+): Promise<Settlement> {
+  return settleWith(connection, batch, options, LOOK_UP);
+}
+
+/** How a transaction finds the clicks that were settled before it. */
+type PriorLookup = {
+  readonly readPrior: typeof readPriorOutcomes;
+  readonly checkRejected: (rejected: readonly Rejection[]) => void;
+};
+const LOOK_UP: PriorLookup = { readPrior: readPriorOutcomes, checkRejected: () => undefined };
+/** Assumes that every click is new. If one is in the ledger, its insert fails (23505) and the transaction must be rolled back. */
+const ASSUME_NEW: PriorLookup = { readPrior: readPriorRejections, checkRejected: failIfRejected };
+
+async function settleWith(
+  connection: Connection,
+  batch: readonly ReadRecord[],
+  options: ChargeOptions | 'redrive',
+  { readPrior, checkRejected }: PriorLookup,
 ): Promise<Settlement> {
   const isRedrive = options === 'redrive';
   const { clicks, positions, unreadable, watermarks } = dedupeBatch(batch);
@@ -81,7 +101,7 @@ export async function settle(
   const advertisers = await lockAdvertisers(connection, keys.advertiserIds);
   await lockSpools(connection, keys, unreadable);
   const window = await readWindow(connection);
-  const prior = await (lookUp ? readPriorOutcomes : readPriorRejections)(connection, clicks, keys, window);
+  const prior = await readPrior(connection, clicks, keys, window);
   const isAllNew = prior.clickIds.size + prior.rejected.size === 0;
   const unsettled = isAllNew ? clicks : clicks.filter((record) => !hasPriorOutcome(record, prior));
   const lateKeys =
@@ -96,7 +116,7 @@ export async function settle(
   const clickAgeMaxDays = isRedrive ? null : options.clickAgeMaxDays;
   const allocation = openAllocation(balancesOf(ads, advertisers, prior));
   const { rows, settled, rejected } = decide(unsettled, { ads, window, clickAgeMaxDays }, allocation);
-  if (!lookUp) failIfRejected(rejected);
+  checkRejected(rejected);
   const candidates = onePerIdentity([...unreadable.map(toRejection), ...rejected]);
   const settledNow = () => settledIdentities(settled, lateKeys);
   const rejections = isRedrive ? candidates : await withoutSettled(connection, candidates, settledNow);

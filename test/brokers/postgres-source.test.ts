@@ -40,7 +40,7 @@ afterEach(async () => {
   await database.drop();
 });
 
-/** Starts a consumer with its own connections; `around` wraps the dispatcher that its source submits to. */
+/** Starts a consumer with its own connections; `wrap` wraps the dispatcher that its source submits to. */
 function consume(wrap: (submit: Submit) => Submit = (submit) => submit): Consumer {
   const pool = createPool(database.url, 'test consumer', 6, () => undefined);
   const options = { batchSize: 100, lanes: 2, clickAgeMaxDays: 14, retryAttempts: 1 };
