@@ -1,6 +1,5 @@
-import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { globSync, readFileSync, statSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import ts from 'typescript';
 import { expect, it } from 'vitest';
 
@@ -12,9 +11,14 @@ const FOREIGN =
 /** The page that lists the words, and this test. */
 const EXEMPT = new Set([PAGE, 'test/glossary.test.ts']);
 
-const files = execFileSync('git', ['ls-files', '-z'], { cwd: ROOT, encoding: 'utf8' })
-  .split('\0')
-  .filter((path) => path !== '' && !FOREIGN.test(path) && !EXEMPT.has(path))
+/** Folders that no commit holds, or that git itself writes. */
+const UNTRACKED = new Set(['.git', 'node_modules', '.tollway', 'dist', 'build', 'coverage']);
+
+const files = globSync(['*', '.*', '*/**', '.github/**', '.ci/**'], {
+  cwd: ROOT,
+  exclude: (path) => UNTRACKED.has(basename(path)),
+})
+  .filter((path) => !FOREIGN.test(path) && !EXEMPT.has(path) && statSync(join(ROOT, path)).isFile())
   .map((path) => ({ path, text: readFileSync(join(ROOT, path), 'utf8') }));
 
 /** The left column of the page's last table: in backticks what may stand nowhere, in italics what may not be a name. */
@@ -49,6 +53,14 @@ function namesIn(words: ReadonlySet<string>, path: string, text: string): string
   visit(ts.createSourceFile(path, text, ts.ScriptTarget.Latest));
   return found;
 }
+
+it('the files of the repository are read', () => {
+  const paths = files.map(({ path }) => path);
+  expect(paths).toEqual(
+    expect.arrayContaining(['README.md', '.env.example', '.github/workflows/ci.yml', 'ledger/store.ts']),
+  );
+  expect(paths.filter((path) => path.includes('node_modules'))).toEqual([]);
+});
 
 it('the glossary lists the words', () => {
   expect(everywhere).toEqual(expect.arrayContaining(['openHome', 'rehearse', 'catalogue']));

@@ -56,7 +56,7 @@ describe.each(BROKERS)('BROKER=$broker npm start', ({ broker, skipped, start }) 
     const { code, stderr } = await runToEnd('cli/start/main.ts', env);
     expect(code).toBe(1);
     expect(stderr).toMatch(
-      /tollway: K\w+: there is no \w+ ".*".*: make it with npx tollway topics create\n$/,
+      /tollway: K\w+: there is no \w+ ".*".*\. Create it with npx tollway topics create\n$/,
     );
   });
 

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -15,6 +15,8 @@ import {
   UUID,
 } from '../support/doc-blocks.ts';
 import { ROOT } from '../support/imports.ts';
+import { readPage } from '../support/markdown.ts';
+import { isSkipped } from '../support/skipped.ts';
 import { stackEnv, startStack, type TestStack } from '../support/stack.ts';
 import { suiteFolder } from '../support/temporary-folder.ts';
 import { until } from '../support/until.ts';
@@ -83,6 +85,13 @@ const RUNS: Readonly<Record<string, Run>> = {
     test: 'test/system/restore.test.ts',
     names: 'recovery.signal',
   },
+  'docs/troubleshooting.md: npx tollway status': {
+    is: 'commands',
+    changes: [
+      ['http://127.0.0.1:8081', '"http://127.0.0.1:$AD_SERVER_OPS_PORT"'],
+      ['<click id>', UUID.exec(readPage('README.md'))?.[0] ?? ''],
+    ],
+  },
   'docs/load-tests.md: npm run load -- spike': {
     is: 'commands',
     changes: [
@@ -145,7 +154,9 @@ describe('the comparison of an output with a page', () => {
   });
 });
 
-describe('beside a running npm start', () => {
+const noCurl = spawnSync('curl', ['--version']).error ? 'commands of the pages: install curl' : null;
+
+describe.skipIf(isSkipped(noCurl))('beside a running npm start', () => {
   const folder = suiteFolder();
   let stack: TestStack;
   beforeAll(async () => {
