@@ -1,9 +1,9 @@
 import { TollwayError } from '../common/errors.ts';
 import { arrayLiteral, type Connection, type Pool } from '../common/postgres/postgres.ts';
 import { uuidFloor } from '../common/uuid.ts';
+import { type LedgerWindow, readWindow } from '../ledger/ledger-window.ts';
 import { partitionName } from '../ledger/partitions.ts';
 import { groupIdsByDay } from '../ledger/prior-outcomes.ts';
-import { type LedgerWindow, readWindow } from '../ledger/store.ts';
 
 /** A checkpoint to move: from the position this process last read or wrote, to the next. */
 export type Move = { readonly partition: string; readonly known: string; readonly next: string };

@@ -1,6 +1,6 @@
 import { TollwayError } from '../common/errors.ts';
 import { type Connection, inTransaction, type Pool } from '../common/postgres/postgres.ts';
-import { BEGIN_CHARGE, lockAdvertisers } from './store.ts';
+import { BEGIN_CHARGE, lockAdvertisers } from './charge-locks.ts';
 
 /** Runs `change` in a transaction that holds the advertiser's row lock. Throws `unknown_advertiser`. */
 export function withAdvertiserLock<T>(

@@ -2,10 +2,10 @@ import { arrayLiteral, type Connection, uuidArray } from '../common/postgres/pos
 import { uuidFloor } from '../common/uuid.ts';
 import type { ReadClick, SpoolPosition } from '../contract/click-event.ts';
 import { identityOf } from './dead-letters.ts';
+import type { LedgerWindow } from './ledger-window.ts';
 import { DAY_MS } from './partitions.ts';
 import { groupIdsByDay, type PriorOutcomes } from './prior-outcomes.ts';
 import { readSettledSequences, type SpoolCounts, ZERO_COUNTS } from './spool-counters.ts';
-import type { LedgerWindow } from './store.ts';
 
 type Outcome = 'charged' | 'over_budget' | 'invalid' | 'rejected';
 type ClickWithKey = ReadClick & { readonly from: SpoolPosition };

@@ -3,8 +3,8 @@ import { uuidV7TimeMs } from '../common/uuid.ts';
 import type { ReadClick } from '../contract/click-event.ts';
 import type { BatchKeys } from './batch-keys.ts';
 import { identityOf } from './dead-letters.ts';
+import type { LedgerWindow } from './ledger-window.ts';
 import { dayStart, partitionName } from './partitions.ts';
-import type { LedgerWindow } from './store.ts';
 
 /** What the database has recorded for the clicks of a batch before this transaction. */
 export type PriorOutcomes = {

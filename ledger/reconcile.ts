@@ -1,6 +1,7 @@
 import { counted } from '../common/counted.ts';
 import { type Connection, inTransaction, type Pool } from '../common/postgres/postgres.ts';
 import type { ReadRecord } from '../contract/click-event.ts';
+import { BEGIN_SNAPSHOT } from './ledger-window.ts';
 import { type Recount, recountLedger } from './recount-ledger.ts';
 import {
   countSequences,
@@ -11,7 +12,6 @@ import {
   uniteSequences,
 } from './sequence-ranges.ts';
 import { NIL_SPOOL_ID, readSpoolCounters, type SpoolCounters } from './spool-counters.ts';
-import { BEGIN_SNAPSHOT } from './store.ts';
 
 /** A broker's backlog, as reconciliation reads it. */
 export type Backlog = {

@@ -1,11 +1,21 @@
 import { TollwayError } from '../../common/errors.ts';
 import { type Connection, inTransaction, type Pool } from '../../common/postgres/postgres.ts';
 import { clickKey, type ReadClick, type ReadRecord, type Unreadable } from '../../contract/click-event.ts';
+import { chargeBalances, type KnownAd, readAds } from '../../ledger/balances.ts';
 import { type BatchKeys, collectKeys } from '../../ledger/batch-keys.ts';
 import { updateBudgetFlags } from '../../ledger/budget-flag.ts';
+import {
+  BEGIN_CHARGE,
+  blockNewAds,
+  type LockedAdvertiser,
+  lockAdvertisers,
+  lockSpoolsExclusive,
+  lockSpoolsShared,
+} from '../../ledger/charge-locks.ts';
 import { identityOf, insertDeadLetters, type Rejection } from '../../ledger/dead-letters.ts';
 import { settleLateKeys } from '../../ledger/late-keys.ts';
 import { LedgerRows, type SettledClick } from '../../ledger/ledger-rows.ts';
+import { readWindow } from '../../ledger/ledger-window.ts';
 import {
   hasPriorOutcome,
   type PriorOutcomes,
@@ -19,18 +29,6 @@ import {
   readSettledSequences,
   type SpoolCounts,
 } from '../../ledger/spool-counters.ts';
-import {
-  BEGIN_CHARGE,
-  blockNewAds,
-  chargeBalances,
-  type KnownAd,
-  type LockedAdvertiser,
-  lockAdvertisers,
-  lockSpoolsExclusive,
-  lockSpoolsShared,
-  readAds,
-  readWindow,
-} from '../../ledger/store.ts';
 import { type Allocation, type Balances, openAllocation } from './allocate.ts';
 import { dedupeBatch } from './dedupe-batch.ts';
 import { onePerIdentity, withoutSettled } from './rejections.ts';

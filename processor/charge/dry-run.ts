@@ -2,7 +2,7 @@ import { type Connection, inTransaction, type Pool, RolledBack } from '../../com
 import { uuidV7 } from '../../common/uuid.ts';
 import { encodeClick, type ReadRecord, readRecord } from '../../contract/click-event.ts';
 import { readAnyAd } from '../../ledger/ads.ts';
-import { BEGIN_CHARGE } from '../../ledger/store.ts';
+import { BEGIN_CHARGE } from '../../ledger/charge-locks.ts';
 import { type ChargeOptions, settle } from './charge-clicks.ts';
 
 /**

@@ -1,11 +1,12 @@
 import { inTransaction, type Pool } from '../../common/postgres/postgres.ts';
 import type { ReadClick, Unreadable } from '../../contract/click-event.ts';
 import { collectKeys } from '../../ledger/batch-keys.ts';
+import { BEGIN_CHARGE, lockAdvertisers, lockSpoolsExclusive } from '../../ledger/charge-locks.ts';
 import { insertDeadLetters, type Rejection } from '../../ledger/dead-letters.ts';
 import { settleLateKeys } from '../../ledger/late-keys.ts';
+import { readWindow } from '../../ledger/ledger-window.ts';
 import { hasPriorOutcome, readPriorOutcomes } from '../../ledger/prior-outcomes.ts';
 import { appendSpoolCounters, countBySpool } from '../../ledger/spool-counters.ts';
-import { BEGIN_CHARGE, lockAdvertisers, lockSpoolsExclusive, readWindow } from '../../ledger/store.ts';
 import { withoutSettled } from './rejections.ts';
 import { countLateKeys, outcomesOf, type Settlement } from './settlement.ts';
 

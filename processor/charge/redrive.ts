@@ -1,9 +1,9 @@
 import { TollwayError } from '../../common/errors.ts';
 import { type Connection, inTransaction, type Pool, RolledBack } from '../../common/postgres/postgres.ts';
 import { readRecord } from '../../contract/click-event.ts';
+import { BEGIN_CHARGE } from '../../ledger/charge-locks.ts';
 import { takeDeadLetter } from '../../ledger/dead-letters.ts';
 import { appendSpoolCounters, ZERO_COUNTS } from '../../ledger/spool-counters.ts';
-import { BEGIN_CHARGE } from '../../ledger/store.ts';
 import { settle } from './charge-clicks.ts';
 import { retryRaces } from './retry-races.ts';
 import type { Outcome } from './settlement.ts';

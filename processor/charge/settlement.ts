@@ -1,9 +1,9 @@
 import type { ReadRecord } from '../../contract/click-event.ts';
+import type { LockedAdvertiser } from '../../ledger/charge-locks.ts';
 import { identityOf, type Rejection, type RejectReason } from '../../ledger/dead-letters.ts';
 import type { SettledClick } from '../../ledger/ledger-rows.ts';
 import type { Verdict } from '../../ledger/outcome.ts';
 import type { SpoolCounts } from '../../ledger/spool-counters.ts';
-import type { LockedAdvertiser } from '../../ledger/store.ts';
 
 /** The outcome of one record. */
 export type Outcome =

@@ -2,9 +2,10 @@ import { counted } from '../../common/counted.ts';
 import { TollwayError } from '../../common/errors.ts';
 import { uuidV7TimeMs } from '../../common/uuid.ts';
 import type { ReadClick } from '../../contract/click-event.ts';
+import type { KnownAd } from '../../ledger/balances.ts';
 import type { RejectReason } from '../../ledger/dead-letters.ts';
+import type { LedgerWindow } from '../../ledger/ledger-window.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
-import type { KnownAd, LedgerWindow } from '../../ledger/store.ts';
 
 export type ChargeContext = {
   readonly ads: ReadonlyMap<number, KnownAd>;

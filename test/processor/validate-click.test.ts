@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { uuidV7 } from '../../common/uuid.ts';
+import type { KnownAd } from '../../ledger/balances.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
-import type { KnownAd } from '../../ledger/store.ts';
 import { rejectionReason } from '../../processor/charge/validate-click.ts';
 import { type ClickOverrides, clickRecord } from '../support/records.ts';
 

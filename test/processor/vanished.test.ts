@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { createPool, failureKind, inTransaction } from '../../common/postgres/postgres.ts';
-import { BEGIN_CHARGE, lockAdvertisers } from '../../ledger/store.ts';
+import { BEGIN_CHARGE, lockAdvertisers } from '../../ledger/charge-locks.ts';
 import { chargeClicks } from '../../processor/charge/charge-clicks.ts';
 import { expectBalanced } from '../support/charge-batch.ts';
 import { addAccount, testDatabase } from '../support/database.ts';

@@ -1,0 +1,35 @@
+import type { Connection, Pool } from '../common/postgres/postgres.ts';
+
+/**
+ * The ids that the ledger accepts, by their time in Unix ms: floors are inclusive, `…AheadMs` exclusive. `nowMs` is the database's time.
+ */
+export type LedgerWindow = {
+  readonly nowMs: number;
+  readonly clickFloorMs: number;
+  readonly clickAheadMs: number;
+  readonly nonceFloorMs: number;
+  readonly nonceAheadMs: number;
+};
+
+type WindowRow = { now: Date; click_floor: Date; click_ahead: Date; nonce_floor: Date; nonce_ahead: Date };
+
+/** Reads the window. It stays valid for a transaction of some seconds, because days are dropped an hour after the floor was raised. */
+export async function readWindow(connection: Pool | Connection): Promise<LedgerWindow> {
+  const { rows } = await connection.query<WindowRow>('select now(), ledger_window.* from ledger_window');
+  const [row] = rows;
+  if (!row) throw new Error('Expected one row in ledger_window, got none. Run npm run migrate');
+  return {
+    nowMs: row.now.getTime(),
+    clickFloorMs: row.click_floor.getTime(),
+    clickAheadMs: row.click_ahead.getTime(),
+    nonceFloorMs: row.nonce_floor.getTime(),
+    nonceAheadMs: row.nonce_ahead.getTime(),
+  };
+}
+
+/**
+ * Begins a transaction that reads one snapshot of the ledger. The locks block the dropping of days and are taken before the snapshot: a day
+ * that was dropped in between would be neither in the partitions nor in the closed days. Without `only`, every partition would be locked.
+ */
+export const BEGIN_SNAPSHOT = `begin isolation level repeatable read, read only;
+  lock table only ledger, only spent_nonce in access share mode`;
