@@ -75,7 +75,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
       },
     );
 
-    on('delivers a batch again whose consumer died before the commit', async (environment) => {
+    on('a crash before the commit repeats the batch and charges each click once', async (environment) => {
       await environment.publishEverySlot(20);
       const { ended } = await environment.run({ script: CHILD, env: { CRASH: 'before' } });
       expect(await ended).toBe(null);
@@ -87,7 +87,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
     });
 
     on(
-      'delivers a batch again whose consumer died after the commit, and its clicks are charged once',
+      'a crash between the commit and the checkpoint repeats the batch and charges nothing twice',
       async (environment) => {
         await environment.publishEverySlot(20);
         const { ended } = await environment.run({ script: CHILD, env: { CRASH: 'after' } });
@@ -172,22 +172,25 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
       await expectAllCharged(environment);
     });
 
-    withCheckpoints('skips nothing when what it had read is forgotten', async (environment) => {
-      const { pool } = environment.database;
-      for (const [what, forget] of Object.entries(environment.broker.forget)) {
-        await environment.publishEverySlot(10);
-        const before = await environment.consume();
-        await untilSettled(pool, environment.spool.accepted, before);
-        await before.stop();
-        await environment.publishEverySlot(10);
-        await forget(pool);
-        const after = await environment.consume();
-        await untilSettled(pool, environment.spool.accepted, after);
-        await after.stop();
-        expect([what, (await after.duplicates()) > 0]).toEqual([what, true]);
-      }
-      await expectAllCharged(environment);
-    });
+    withCheckpoints(
+      'reads from the first record when the checkpoints or group offsets are deleted',
+      async (environment) => {
+        const { pool } = environment.database;
+        for (const [what, forget] of Object.entries(environment.broker.forget)) {
+          await environment.publishEverySlot(10);
+          const before = await environment.consume();
+          await untilSettled(pool, environment.spool.accepted, before);
+          await before.stop();
+          await environment.publishEverySlot(10);
+          await forget(pool);
+          const after = await environment.consume();
+          await untilSettled(pool, environment.spool.accepted, after);
+          await after.stop();
+          expect([what, (await after.duplicates()) > 0]).toEqual([what, true]);
+        }
+        await expectAllCharged(environment);
+      },
+    );
 
     on(
       'charges again the clicks that a restored ledger has lost, and reads again after a rewind',
