@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { errorCode, errorMessage, TollwayError } from '../common/errors.ts';
 
-/** The bucket where Lambda puts the batches that it gave up, or a copy of it. */
+/** The bucket where Lambda puts the batches that it gave up on, or a copy of it. */
 export type FailureStore = {
   /** The names of all objects, in their order. */
   readonly list: () => AsyncIterable<string>;

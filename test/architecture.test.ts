@@ -44,7 +44,7 @@ const RULES: IForbiddenRuleType[] = [
   },
   { name: 'nothing imports tests but tests', from: { pathNot: '^test/' }, to: { path: '^test/' } },
   {
-    name: 'what charges clicks knows no broker, cloud or HTTP',
+    name: 'the charging code imports no broker client, cloud SDK or HTTP module',
     from: { path: '^ledger/|^processor/(charge/|dispatch/|runtime\\.ts$)' },
     to: {
       path: [

@@ -111,7 +111,7 @@ function printRow({ object, records, removed, problem }: Row): void {
 
 const redriveCommand = command(
   'redrive',
-  'Settle the batches that Lambda gave up, from the failure bucket or a copy. Removes an object once all its records are settled',
+  'Settle the batches that Lambda gave up on, from the failure bucket or a copy. Removes an object once all its records are settled',
   [
     'failed-batches redrive s3://tollway-failures-123456789012-us-east-1',
     'failed-batches redrive s3://tollway-failures-123456789012-us-east-1/aws/lambda/async/ --keep',
@@ -153,6 +153,6 @@ function summaryOf(rows: readonly Row[], outcomes: Readonly<Record<string, numbe
   ].join(', ');
 }
 
-export const failedBatches = group('failed-batches', 'Settle the batches that Lambda gave up', [
+export const failedBatches = group('failed-batches', 'Settle the batches that Lambda gave up on', [
   redriveCommand,
 ]);

@@ -24,7 +24,7 @@ export const link = command('link', 'Print signed links to an ad, one URL on a l
     'a link for print, QR codes and newsletters: it is valid for any number of clicks and never expires',
   )
   .option(
-    '--expires <time>',
+    '--expires <duration>',
     `life of an impression link, such as 12h or 7d (default ${LIFE_DAYS}d, or LINK_LIFE_MAX_DAYS if that is shorter)`,
     parseDuration,
   )

@@ -68,7 +68,7 @@ locals {
       periods        = 1
     }
     given-up = {
-      description    = "Lambda gave up records of the stream and wrote them to the bucket of failures. Charge them with tollway failed-batches redrive s3://…"
+      description    = "Lambda gave up on records of the stream and wrote them to the bucket of failures. Charge them with tollway failed-batches redrive s3://…"
       metric         = "AWS/Lambda OnFailureDestinationDeliveredEventCount"
       dimensions     = { EventSourceMappingUUID = local.stream_mapping }
       statistic      = "Sum"
@@ -86,7 +86,7 @@ locals {
       periods        = 1
     }
     files = {
-      description    = "Lambda gave up a file of clicks. Its event is in the bucket of failures. Charge it with tollway failed-batches redrive."
+      description    = "Lambda gave up on a file of clicks. Its event is in the bucket of failures. Charge it with tollway failed-batches redrive."
       metric         = "AWS/Lambda AsyncEventsDropped"
       dimensions     = { FunctionName = local.function_names["lambda-file"] }
       statistic      = "Sum"

@@ -1,4 +1,4 @@
-# Two buckets: `files` for files of clicks to charge, `failures` for events that Lambda gave up.
+# Two buckets: `files` for files of clicks to charge, `failures` for events that Lambda gave up on.
 
 locals {
   buckets = toset(["failures", "files"])

@@ -19,7 +19,7 @@ output "files_bucket" {
 }
 
 output "failures_bucket" {
-  description = "Bucket with the events that Lambda gave up."
+  description = "Bucket with the events that Lambda gave up on."
   value       = aws_s3_bucket.bucket["failures"].bucket
 }
 
