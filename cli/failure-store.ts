@@ -95,6 +95,6 @@ async function onObject<T>(
   } catch (cause) {
     if (gone !== null && errorCode(cause) === gone) return null;
     const message = `${name}: expected to ${verb} it, got "${errorMessage(cause)}"`;
-    throw new TollwayError('bad_object', message, { cause, retryable: true });
+    throw new TollwayError('bad_object', message, { cause });
   }
 }

@@ -38,7 +38,7 @@ export const status = command(
   'status',
   'Show the addresses of all parts and whether they are ready',
   ['status', 'status --json'],
-  'a part or the database is not ready',
+  'a part or the database is not ready, or a ready ad server reports a warning',
 ).action(async ({ json }: { json?: boolean }) => {
   const { stack } = findContext();
   const [adServer, processor, database] = await Promise.all([
