@@ -25,7 +25,7 @@ import { type Relays, startRelays } from './relays.ts';
 const DAY_MS = 86_400_000;
 /** Longest wait for an answer of the database, in ms. After that, the relay publishes the batch again. */
 const QUERY_MS_MAX = 30_000;
-/** Connections for publishing. The relay of the own spool and the relay of adopted spools need one each. */
+/** Connections for publishing: one for the relay of the own spool, one for the relay of adopted spools, and one spare. */
 const CONNECTIONS = 3;
 
 /** Time between two updates of the gauges, in ms. */
@@ -53,8 +53,8 @@ type WorkerDeps = {
 };
 
 /**
- * Starts the components of one ad server process, against the direction of a click: publisher, relay, spool, catalog, redirect, port.
- * Passes each resource to `onShutdown`, which closes them in reverse order. Throws `bad_settings`, or what a component throws.
+ * Starts the components of one ad server process: publisher, spool, relays, catalog, redirect, public port. Each component is started
+ * before the one that passes clicks to it. Passes each resource to `onShutdown`, which closes them in reverse order. Throws `bad_settings`, or what a component throws.
  */
 export async function startWorker(config: Config, deps: WorkerDeps): Promise<Worker> {
   const { metrics, logger, onShutdown, fail } = deps;

@@ -41,9 +41,9 @@ export type MaintenanceOptions = Retention & {
 };
 
 /**
- * Maintains the ledger: creates partitions, merges spool counters, brings the rollup up to date, deletes settled chunks, raises the floors and drops days below them.
- * A scheduled task runs it every minute. Each step has its own transactions; it is safe to repeat and to run in several processes at
- * once. `givenMs` replaces the database's time (Unix ms). Throws `clock_step` if the clock of the database server or a setting requires
+ * Maintains the ledger: creates partitions, merges spool counters, brings the rollup up to date, deletes settled chunks, raises the
+ * floors and drops days below them. The maintenance loop of the processor or a scheduled function calls it. Each step has its own
+ * transactions; it is safe to repeat and to run in several processes at once. `givenMs` replaces the database's time (Unix ms). Throws `clock_step` if the clock of the database server or a setting requires
  * a step that is too large; if the step is one of a floor, after the other steps are done.
  */
 export async function maintain(

@@ -172,7 +172,7 @@ async function findUnspentNonces(
   );
   return rows.map(({ click_id, nonce, spender }) =>
     spender === null
-      ? `nonce ${nonce}: click ${click_id} was charged, but the nonce is not recorded as spent`
-      : `nonce ${nonce}: paid for twice, by clicks ${click_id} and ${spender}`,
+      ? `nonce ${nonce}: click ${click_id} is settled, but the nonce is not recorded as spent`
+      : `nonce ${nonce}: used by two settled clicks, ${click_id} and ${spender}`,
   );
 }

@@ -10,7 +10,10 @@ const SPAN_MS_MAX = 3_600_000;
 const SUMMARIZE_WAIT_MS = 50;
 /** SQLSTATE: a lock was not available in time. */
 const LOCK_NOT_AVAILABLE = '55P03';
-/** A transaction that settles clicks of days before yesterday lists them. It lasts less than a day, so these two days are always read. */
+/**
+ * Days before the day of a span that are always read. A transaction lists the days before yesterday that it settles clicks of in
+ * `click_rollup_late_day`, and lasts less than a day.
+ */
 const UNLISTED_DAYS = 2;
 
 /**

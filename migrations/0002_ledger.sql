@@ -11,8 +11,7 @@ create table ledger (
   sequence bigint,
   clicked_at timestamptz not null,
   -- The time of the statement, not of the beginning of the transaction. The transaction took a lock before it, from which readers
-  -- compute up
-  -- to which time the rows are complete (ledger/settlement-watermark.ts).
+  -- compute up to which time the rows are complete (ledger/settlement-watermark.ts).
   settled_at timestamptz not null default statement_timestamp(),
   charged_micros bigint not null,
   advertiser_id integer not null,
@@ -26,7 +25,7 @@ create table ledger (
 -- For exports by time of settlement. Rows are inserted in that order, so a block range index is small and cheap.
 create index on ledger using brin (settled_at);
 
--- Nonces of impression links that were paid for, each with its click: a link is charged once.
+-- Spent nonces of impression links, each with its click: the first valid click spends the nonce, even if it is over budget.
 create table spent_nonce (
   nonce uuid primary key,
   click_id uuid not null
@@ -97,8 +96,8 @@ create table spool_correction (
 create index on spool_correction (spool_id);
 
 -- The range of ids that have a partition. A click with an id outside of it is rejected, not retried, so that an ad server with a wrong
--- clock
--- does not block other clicks. The floor is raised an hour before a day is dropped, so a click of a dropped day is never charged again.
+-- clock does not block other clicks. The floor is raised an hour before a day is dropped, so a click of a dropped day is never charged
+-- again.
 create table ledger_window (
   one boolean primary key default true check (one),
   click_floor timestamptz not null,

@@ -1,7 +1,6 @@
 -- The table of the Postgres broker. A row is a chunk: all records that were published together. It is written, claimed and settled as a
--- whole.
--- A claim is a row lock of an open transaction, so the claim of a processor that dies is released at once. Settled rows are kept for
--- BROKER_RETENTION_DAYS, so that `rewind` can read them again.
+-- whole. A claim is a row lock of an open transaction, so the claim of a processor that dies is released at once. Settled rows are kept
+-- for BROKER_RETENTION_DAYS, so that `rewind` can read them again.
 create table broker_chunk (
   id bigint generated always as identity primary key,
   published_at timestamptz not null default clock_timestamp(),

@@ -100,7 +100,7 @@ class LoginState {
   };
 }
 
-/** Reports metrics and hidden user agents after an answer, at most every `REPORT_MS`. A timer would stand still while the function is frozen. */
+/** Reports metrics and hidden user agents after an answer, at most every `REPORT_MS`. Timers do not run while the function is frozen. */
 class Reports {
   private readonly metrics: EmbeddedMetrics;
   private readonly checkHiddenAgents: () => void;

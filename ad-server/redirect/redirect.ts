@@ -87,7 +87,7 @@ export function createRedirect(dependencies: RedirectDependencies) {
     const agent = judgeAgent(headers['user-agent'] ?? '');
     if (agent.isHidden) metrics.hiddenAgents.inc();
     const visitorKey = `${agent.number} ${visitor}`;
-    // Called only for a click without another invalid reason: the next one is then a double click.
+    // Called only if no other invalid reason applies: it stores the click as the first of its window.
     const isSecond = () => doubleClicks.isSecond(visitorKey, token, elapsedMs());
     const invalid = invalidReason(link, ad, agent, isSubresource(headers), isSecond, nowMs);
     const click = clickOf(link, ad, { clickId, clickedAt: nowMs, invalid, visitor, headers });

@@ -9,7 +9,7 @@ import { explainKafka, openKafka, withAdmin } from './client.ts';
 import { readMessages } from './messages.ts';
 import { kafkaSourceName, type Offsets, offsetOf, readOffsets, readOffsetsAt } from './positions.ts';
 
-/** The offsets of a partition to read, without `to`. */
+/** Offsets to read; `to` is exclusive. */
 type OffsetRange = { readonly from: number; readonly to: number };
 
 /** The backlog of a Kafka topic. */

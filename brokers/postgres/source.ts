@@ -49,7 +49,7 @@ export function createPostgresSource(
       try {
         await sink.waitForCapacity(stopping.signal);
         const countBefore = unlockedCount;
-        unlockedCount = sink.unlockedCount() ?? 0;
+        unlockedCount = sink.unlockedCount();
         if (unlockedCount !== countBefore) blocked.clear();
         if (blocked.size >= BLOCKED_CHUNKS_MAX) {
           problems.report(
@@ -92,7 +92,8 @@ export function createPostgresSource(
 
 /**
  * Claims the oldest unsettled chunks with at least `recordsMin` records together, if there are as many, settles them, and marks them as
- * settled. Returns the number of their records.
+ * settled. Returns the number of their records, or `recordsMin` if the chunks stay unsettled because they hold clicks of blocked
+ * advertisers: the caller then claims the next chunks without a pause.
  */
 async function claim(pool: Pool, sink: BatchSink, recordsMin: number, blocked: Set<bigint>): Promise<number> {
   const ids: bigint[] = [];

@@ -21,14 +21,14 @@ const create = command(
   if (broker === 'kafka') {
     const { partitions, made } = await createTopic(config, createLogger('topics', config));
     if (json) return printJson({ broker, topic, partitions, made });
-    return printLine(`${SAID[made]}: topic ${topic}, ${counted(partitions, 'partition')}`);
+    return printLine(`${RESULT_TEXT[made]}: topic ${topic}, ${counted(partitions, 'partition')}`);
   }
   const { shards, made } = await createStream(config);
   if (json) return printJson({ broker, stream, shards, made });
-  printLine(`${SAID[made]}: stream ${stream}, ${counted(shards, 'shard')}`);
+  printLine(`${RESULT_TEXT[made]}: stream ${stream}, ${counted(shards, 'shard')}`);
 });
 
-const SAID = {
+const RESULT_TEXT = {
   all: 'Created',
   partitions: 'Added partitions',
   shards: 'Added shards',

@@ -6,14 +6,17 @@ import { sleep } from '../../common/process.ts';
 import type { Logger } from '../../common/telemetry/logger.ts';
 import { lowerPriority } from './lower-priority.ts';
 
-/** Wait before a dead part is restarted, in ms: doubled up to the maximum after each short life. */
+/**
+ * Backoff before a part that died is restarted, in ms. It is doubled, up to the maximum, after each run that was shorter than
+ * `LIVED_LONG_MS`; the wait is half of it: 0.5 s after the first short run, at most 7.5 s, and 0.25 s after a long run.
+ */
 const RESTART_MS = 500;
 const RESTART_MS_MAX = 15_000;
 const LIVED_LONG_MS = 30_000;
 /** Longest wait until a part is ready, in ms, and more for each further worker, since workers share the cores. */
 const READY_MS_MAX = 30_000;
 const WORKER_READY_MS = 1_500;
-/** The young generation of V8 has a limit, in MB: without it, it takes more memory than all else together. */
+/** Limits V8's young generation to 16 MB. Without the flag it takes more memory than everything else. */
 const NODE_FLAGS = [
   '--max-semi-space-size=16',
   // kafkajs sets timers into the past, which Node warns of once: tulios/kafkajs#1751.

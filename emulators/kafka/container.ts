@@ -6,7 +6,7 @@ import { KAFKA_VERSION, type KafkaOptions, type KafkaServer, untilKafkaAnswers }
 export const KAFKA_IMAGE = `apache/kafka:${KAFKA_VERSION}`;
 
 /** Timeout of the start in ms, which includes pulling the image. */
-const START_MAX_MS = 300_000;
+const START_MS_MAX = 300_000;
 const PROPERTIES = '/tmp/server.properties';
 const DATA_DIR = '/tmp/tollway-data';
 
@@ -49,7 +49,7 @@ export async function startKafkaContainer(
     // Readiness of Kafka itself is checked below.
     .withWaitStrategy(Wait.forListeningPorts())
     .start();
-  const container = await within(START_MAX_MS, starting);
+  const container = await within(START_MS_MAX, starting);
   const handle = runtime.container.getById(container.getId());
   const brokers = `${host}:${clients}`;
 

@@ -26,7 +26,7 @@ export type KinesisServer = {
 };
 
 /** Timeout for writing its data to disk, in ms. */
-const KILL_MAX_MS = 30_000;
+const KILL_MS_MAX = 30_000;
 /** How long a stream is CREATING or UPDATING: short, but long enough for clients to see the state. */
 const TRANSITION = '50ms';
 
@@ -57,7 +57,7 @@ async function startIn(guard: Guard): Promise<KinesisServer> {
     // A frozen process does not handle SIGTERM.
     server.signal('SIGCONT');
     server.signal('SIGTERM');
-    await endedWithin(KILL_MAX_MS, server);
+    await endedWithin(KILL_MS_MAX, server);
   };
   await start();
   return {

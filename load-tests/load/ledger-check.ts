@@ -47,8 +47,8 @@ type AdvertiserTotals = {
 };
 
 /**
- * Looks up every click id in the ledger and waits for missing ones, at most `waitMs` or until `stop`. The time of a row is the start of its
- * transaction, so `drainMs` can be too short by one batch.
+ * Looks up every click id in the ledger and waits for missing ones, at most `waitMs` or until `stop`. `settled_at` is the start of the
+ * statement that inserted the row, which is before the commit, so `drainMs` can be too short by the rest of that transaction.
  */
 export async function checkLedger(
   pool: Pool,

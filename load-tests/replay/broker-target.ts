@@ -8,7 +8,7 @@ import { countUnplayable, type LineCounts } from './line-counts.ts';
 import type { RecordedClick } from './line-result.ts';
 import type { Sink } from './pacing.ts';
 
-/** Clicks per published batch, as in the relay. */
+/** Clicks per published batch. */
 const BATCH_MAX = 4_000;
 /** Limit of concurrent batches. At the limit, reading the file pauses. */
 const BATCHES_UNDER_WAY_MAX = 4;

@@ -26,7 +26,7 @@ import {
 const skipped = isSkipped(await kafkaIsMissing());
 const secureSkipped = isSkipped(await secureKafkaIsMissing());
 const ownSkipped = isSkipped(await kafkaIsMissing('controllable'));
-const START_MAX_MS = 120_000;
+const START_MS_MAX = 120_000;
 
 /** The output of a processor, and how it ends. */
 async function said(
@@ -50,7 +50,7 @@ describe.skipIf(skipped).concurrent('a processor of Kafka', () => {
   let server: KafkaForTests;
   beforeAll(async () => {
     if (!skipped) server = kafkaForTests(await startKafka());
-  }, START_MAX_MS);
+  }, START_MS_MAX);
   afterAll(() => server?.stop());
   const on = (
     title: string,
@@ -151,7 +151,7 @@ describe.skipIf(secureSkipped).concurrent('a processor of a Kafka with authentic
     if (secureSkipped) return;
     secure = await startSecureKafka();
     server = kafkaForTests(secure);
-  }, START_MAX_MS);
+  }, START_MS_MAX);
   afterAll(() => server?.stop());
   const login = (mechanism: string, more: Record<string, string> = {}) => ({
     KAFKA_TLS: 'on',

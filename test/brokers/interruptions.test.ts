@@ -17,7 +17,7 @@ import {
 } from './test-environment.ts';
 
 /** The first start can include a download of Kafka. */
-const START_MAX_MS = 120_000;
+const START_MS_MAX = 120_000;
 
 /** Without watermarks in between, so that an interruption affects a batch. */
 const QUIET = { batchMax: 50, watermarkIntervalMs: 60_000 };
@@ -27,7 +27,7 @@ describe.each(drivers)('$name, interrupted', ({ driver, skipped }) => {
   let server: Server;
   beforeAll(async () => {
     if (!skipped) server = await driver.start();
-  }, START_MAX_MS);
+  }, START_MS_MAX);
   afterAll(() => server?.stop());
 
   const on = (

@@ -23,13 +23,13 @@ import {
 
 const CHILD = 'test/brokers/children/consumer.ts';
 /** The first start can include a download of Kafka. */
-const START_MAX_MS = 120_000;
+const START_MS_MAX = 120_000;
 
 describe.each(drivers)('$name', ({ driver, skipped }) => {
   let server: Server;
   beforeAll(async () => {
     if (!skipped) server = await driver.start();
-  }, START_MAX_MS);
+  }, START_MS_MAX);
   afterAll(() => server?.stop());
 
   // These tests mostly wait for timers, so they run side by side, each in its own environment.

@@ -164,7 +164,9 @@ describe('reconciliation finds', () => {
     const nonce = uuidV7();
     await settleWrongly([click({ nonce })], (connection) => connection.query('delete from spent_nonce'));
     await chargeClicks(database.pool, [click({ nonce })], OPTIONS);
-    expect((await reconcileBoth()).deep.problems.join('\n')).toMatch(`nonce ${nonce}: paid for twice`);
+    expect((await reconcileBoth()).deep.problems.join('\n')).toMatch(
+      `nonce ${nonce}: used by two settled clicks`,
+    );
   });
 
   it('a click that was both charged and rejected, under another identity', async () => {

@@ -4,7 +4,7 @@ import { stackEnv, startStack, type TestStack } from '../support/stack.ts';
 import { suiteFolder } from '../support/temporary-folder.ts';
 import { until } from '../support/until.ts';
 
-/** Every recorded click comes to stand in the ledger once, and then the books balance to the last row. */
+/** Waits until each recorded click has one row, then until `reconcile --settled --deep` succeeds. */
 async function expectNothingLost(stack: TestStack, recorded: readonly string[]): Promise<void> {
   let missing: string[] = [];
   await until(

@@ -21,7 +21,7 @@ import { isSkipped } from '../support/skipped.ts';
 import { suiteFolder } from '../support/temporary-folder.ts';
 import { until } from '../support/until.ts';
 
-const START_MAX_MS = 120_000;
+const START_MS_MAX = 120_000;
 const TOPIC = 'clicks';
 /** Consumers that try to read the topic, one after the other. */
 const CONSUMERS_MAX = 3;
@@ -87,7 +87,7 @@ describe.skipIf(isSkipped(kafkaMissing))('Kafka', () => {
       }
       expect(traces()).toEqual([]);
     },
-    START_MAX_MS,
+    START_MS_MAX,
   );
 });
 
@@ -124,7 +124,7 @@ describe.skipIf(isSkipped(secureMissing))('Kafka with TLS and passwords', () => 
       }
       expect(traces()).toEqual([]);
     },
-    START_MAX_MS,
+    START_MS_MAX,
   );
 });
 
