@@ -27,7 +27,7 @@ describe('the machine’s Node, which only runs npm', () => {
   });
 
   it('may be what the README says, and package.json refuses older ones', () => {
-    expect(read('README.md')).toContain('Node 20.19, 22.13 or newer');
+    expect(read('README.md')).toContain('Node 20.19 or a later 20.x, or 22.13 or newer');
     for (const version of ['20.18.3', '22.12.0']) expect(refusedBy(version)[0]).toMatch(/^@/);
   });
 });

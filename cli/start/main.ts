@@ -204,7 +204,7 @@ function welcome(stack: Stack, links: readonly LinkToClick[], embedded: boolean,
   const database = embedded ? `embedded PostgreSQL in ${stack.dataDir}` : 'your PostgreSQL (DATABASE_URL)';
   const shown = links.map(({ advertiser, price, url }) => `  ${advertiser}, ${price} a click\n    ${url}\n`);
   return `
-Tollway ${readVersion()} is open (${(tookMs / 1_000).toFixed(1)} s).
+Tollway ${readVersion()} is ready (${(tookMs / 1_000).toFixed(1)} s).
 
   Redirects    ${stack.adServerUrl}
   Operations   ${stack.adServerOpsUrl}/metrics   ad server

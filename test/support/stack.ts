@@ -48,7 +48,7 @@ export async function stackEnv(
   };
 }
 
-/** Starts a stack and waits until it has printed that it is open. Throws what it printed if it ends before. */
+/** Starts a stack and waits until it has printed that it is ready. Throws what it printed if it ends before. */
 export async function startStack(env: NodeJS.ProcessEnv): Promise<TestStack> {
   const child = runScript('cli/start/main.ts', env);
   let printed = '';

@@ -38,7 +38,7 @@ it('--version prints the version of package.json, without a database', async () 
   const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string };
   const { code, stdout } = await tollway({ ...stack.env, DATA_DIR: join(folder, 'none') }, '--version');
   expect({ code, stdout }).toEqual({ code: 0, stdout: `${version}\n` });
-  expect(stack.printed()).toContain(`Tollway ${version} is open`);
+  expect(stack.printed()).toContain(`Tollway ${version} is ready`);
 });
 
 it('a command and npm start name a variable that looks like a setting, once', async () => {

@@ -176,5 +176,15 @@ describe.skipIf(skipped)('a backup that is restored to a time, as docs/running.m
     const reconcile = () => tollway(lost.env, 'reconcile', '--settled');
     await until('the missing clicks', async () => (await reconcile()).stdout.includes('81–100'));
     expect((await reconcile()).code).toBe(1);
+
+    // The spool accepts more clicks until its ad server is restarted, then its count is corrected.
+    await lost.broker.publisher.publish(Array.from({ length: 10 }, () => lost.spool.click({ ad: lost.ad })));
+    await lost.broker.publisher.publishEverywhere(lost.spool.watermark());
+    await untilSettled(lost, 90);
+    expect((await reconcile()).stdout).toContain('81–100');
+    const reason = 'lost by the restore';
+    await tollway(lost.env, 'spool', 'correct', lost.spool.id, '--accepted', '80', '--reason', reason);
+    expect((await reconcile()).stdout).toContain('The books balance.');
+    expect((await reconcile()).code).toBe(0);
   });
 });
