@@ -123,6 +123,28 @@ describe('docs/running.md', () => {
   });
 });
 
+describe('docs/running.md, PostgreSQL connections', () => {
+  const sourceOf = (path: string) => readFileSync(join(root, path), 'utf8');
+  const numberIn = (path: string, name: string) =>
+    Number(new RegExp(`^const ${name} = (\\d+);$`, 'm').exec(sourceOf(path))?.[1]);
+
+  it('has the sizes of the pools in the code', () => {
+    const ofAdServer = numberIn('ad-server/worker.ts', 'CONNECTIONS') + 1; // and one of the catalog
+    const ofRuntime = numberIn('processor/runtime.ts', 'MORE_CONNECTIONS');
+    const single = globSync('processor/*.ts', { cwd: root })
+      .map(sourceOf)
+      .flatMap((source) => [...source.matchAll(/createPool\(config\.DATABASE_URL, '\w+', 1,/g)]);
+    const ofProcessor = ofRuntime + single.length;
+    expect(readPage('docs/running.md')).toContain(
+      `| PostgreSQL connections | ${ofAdServer} for each ad server worker, \`PARALLELIZATION\` + ${ofProcessor} for each processor ` +
+        `(+ ${ofProcessor + 1} with Kinesis), 2 for each command (\`failed-batches redrive\`: \`PARALLELIZATION\` + ${ofRuntime}) |`,
+    );
+    expect(sourceOf('deploy/kubernetes/processor.yaml')).toContain(
+      `PARALLELIZATION + ${ofProcessor} connections`,
+    );
+  });
+});
+
 describe('docs/brokers.md', () => {
   it('shows a click event that Tollway accepts', () => {
     const [, text = ''] = /```json\n\s*(\{"v":1.*\})\n/.exec(readPage('docs/brokers.md')) ?? [];
