@@ -7,7 +7,7 @@ import { DAY_MS } from './partitions.ts';
 import { groupIdsByDay, type PriorOutcomes } from './prior-outcomes.ts';
 import { readSettledSequences, type SpoolCounts, ZERO_COUNTS } from './spool-counters.ts';
 
-type Outcome = 'charged' | 'over_budget' | 'invalid' | 'rejected';
+type ClickOutcome = 'charged' | 'over_budget' | 'invalid' | 'rejected';
 type ClickWithKey = ReadClick & { readonly from: SpoolPosition };
 
 /**
@@ -55,7 +55,7 @@ function hasKey(record: ReadClick): record is ClickWithKey {
   return record.from !== null;
 }
 
-type KeyedClick = { readonly clickId: string; readonly outcome: Outcome };
+type KeyedClick = { readonly clickId: string; readonly outcome: ClickOutcome };
 
 /** Stores the keys in rows of the ledger. Rows that another transaction has given a key are left unchanged. */
 async function addKeysToRows(

@@ -9,8 +9,8 @@ import type { Problem } from '../common/telemetry/problems.ts';
 import { ThrottledLog } from '../common/telemetry/throttled-log.ts';
 import { uuidV7TimeMs } from '../common/uuid.ts';
 import { clickKey, readRecord, watermarkRecord } from '../contract/click-event.ts';
+import { keepDamagedSegment } from './damaged-segments.ts';
 import { removeSpool } from './dead-spools.ts';
-import { quarantineSegment } from './quarantine.ts';
 import { RelayPosition, readRelayed } from './relay-position.ts';
 import { RetryingPublisher } from './retrying-publisher.ts';
 import { listSegments, type Segment } from './spool-format.ts';
@@ -255,7 +255,7 @@ export class Relay {
       segment.firstSequence === tornSegment ||
       this.damage.some(({ from, to }) => from < end && to > segment.firstSequence);
     if (!isDamaged) return rmSync(segment.path);
-    const path = quarantineSegment(segment);
+    const path = keepDamagedSegment(segment);
     this.damage = this.damage.filter(({ to }) => to > end);
     this.deps.logger.warn(
       { spoolId, path },

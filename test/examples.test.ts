@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { createVerifier } from '../contract/link-token.ts';
-import { isLeftOut, isSkipped } from './support/skipped.ts';
+import { isSkipped, isSkippedInCiToo } from './support/skipped.ts';
 import { suiteFolder } from './support/temporary-folder.ts';
 
 const ROOT = join(import.meta.dirname, '..');
@@ -49,14 +49,14 @@ const signers = [
   {
     name: 'sign_link.go',
     command: ['go', 'run'],
-    skipped: isLeftOut(
+    skipped: isSkippedInCiToo(
       works('go', 'version') ? null : 'go is missing: install it to test examples/sign_link.go',
     ),
   },
   {
     name: 'sign_link.php',
     command: ['php'],
-    skipped: isLeftOut(
+    skipped: isSkippedInCiToo(
       works('php', '--version') ? null : 'php is missing: install it to test examples/sign_link.php',
     ),
   },

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { cached, canInstall, isCached, printed } from '../process/cache-folder.ts';
+import { cached, canInstall, isCached, outputOf } from '../process/cache-folder.ts';
 import { runToEnd } from '../process/guarded-process.ts';
 import { KAFKA_VERSION } from './server.ts';
 
@@ -44,7 +44,7 @@ export async function jarsAreMissing(): Promise<string | null> {
   const missing: string[] = [];
   if ((await javaVersion()) < JAVA_AT_LEAST) missing.push(`Java ${JAVA_AT_LEAST} or newer`);
   if (!(await isCached(CACHED_NAME))) {
-    if (!(await printed('mvn', '--version'))) missing.push('Maven');
+    if (!(await outputOf('mvn', '--version'))) missing.push('Maven');
     if (!canInstall()) missing.push('its jars (npm run test:tools)');
   }
   return missing.length === 0 ? null : missing.join(' and ');
@@ -68,6 +68,6 @@ export async function kafkaJars(): Promise<string> {
 
 /** The major version of Java; 0 without Java. */
 async function javaVersion(): Promise<number> {
-  const [, version] = /version "(\d+)/.exec(await printed(javaCommand(), '-version')) ?? [];
+  const [, version] = /version "(\d+)/.exec(await outputOf(javaCommand(), '-version')) ?? [];
   return Number(version ?? 0);
 }

@@ -1,6 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { cached, canInstall, isCached, printed } from '../process/cache-folder.ts';
+import { cached, canInstall, isCached, outputOf } from '../process/cache-folder.ts';
 import { runToEnd } from '../process/guarded-process.ts';
 
 /** The version of AWS's runtime client for Node, the npm package of /var/runtime/index.mjs in Lambda. */
@@ -29,7 +29,7 @@ export async function ricIsMissing(): Promise<string | null> {
   if (process.platform !== 'linux') return "AWS's runtime client is missing: it needs Linux";
   if (await isCached(CACHED_NAME)) return null;
   const found = await Promise.all(
-    NEEDED.map(async ([name, program]) => ({ name, isFound: (await printed(program, '--version')) !== '' })),
+    NEEDED.map(async ([name, program]) => ({ name, isFound: (await outputOf(program, '--version')) !== '' })),
   );
   const missing = found.filter(({ isFound }) => !isFound).map(({ name }) => name);
   if (missing.length > 0)

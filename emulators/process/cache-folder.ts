@@ -47,7 +47,7 @@ export async function cached(
 }
 
 /** The output of a command; empty if the command does not exist or fails. */
-export async function printed(command: string, ...args: string[]): Promise<string> {
+export async function outputOf(command: string, ...args: string[]): Promise<string> {
   try {
     const { stdout, stderr } = await promisify(execFile)(command, args);
     return stdout + stderr;

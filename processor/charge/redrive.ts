@@ -6,7 +6,7 @@ import { takeDeadLetter } from '../../ledger/dead-letters.ts';
 import { appendSpoolCounters, ZERO_COUNTS } from '../../ledger/spool-counters.ts';
 import { settle } from './charge-clicks.ts';
 import { retryRaces } from './retry-races.ts';
-import type { Outcome } from './settlement.ts';
+import type { RecordResult } from './settlement.ts';
 
 /**
  * Settles one rejected record again with the current code and ads. One transaction deletes the dead letter and inserts the click's row.
@@ -15,11 +15,14 @@ import type { Outcome } from './settlement.ts';
  * it instead.
  * Throws `unknown_dead_letter`, `already_discarded`, and `is_watermark` for a letter that holds a watermark.
  */
-export function redrive(pool: Pool, id: bigint): Promise<Outcome> {
+export function redrive(pool: Pool, id: bigint): Promise<RecordResult> {
   return retryRaces(() => inTransaction(pool, (connection) => redriveIn(connection, id), BEGIN_CHARGE));
 }
 
-async function redriveIn(connection: Connection, id: bigint): Promise<Outcome | RolledBack<Outcome>> {
+async function redriveIn(
+  connection: Connection,
+  id: bigint,
+): Promise<RecordResult | RolledBack<RecordResult>> {
   const letter = await takeDeadLetter(connection, id);
   if (letter.discardedAt) {
     const message = `Dead letter ${id} was discarded`;

@@ -5,8 +5,8 @@ import type { SettledClick } from '../../ledger/ledger-rows.ts';
 import type { Verdict } from '../../ledger/outcome.ts';
 import type { SpoolCounts } from '../../ledger/spool-counters.ts';
 
-/** The outcome of one record. */
-export type Outcome =
+/** The result of one record: the outcome of a click, or `duplicate` or `watermark`, which settle nothing. */
+export type RecordResult =
   | Verdict
   | { readonly outcome: 'rejected'; readonly reason: RejectReason }
   | { readonly outcome: 'duplicate'; readonly reason: null }
@@ -17,19 +17,19 @@ export type OverDelivery = { readonly currency: string; readonly micros: bigint 
 
 /** The result of a committed batch. */
 export type Settlement = {
-  /** One for each record, in the order of the batch. */
-  readonly outcomes: readonly Outcome[];
+  /** The result of each record, in the order of the batch. */
+  readonly outcomes: readonly RecordResult[];
   /** Value of the over-budget clicks that were recorded before the budget was flagged as exhausted, by advertiser id. */
   readonly overDelivery: ReadonlyMap<number, OverDelivery>;
   /** Number of duplicates that supplied the record key that the settled click lacked. */
   readonly lateKeys: number;
 };
 
-const DUPLICATE: Outcome = { outcome: 'duplicate', reason: null };
-const WATERMARK: Outcome = { outcome: 'watermark', reason: null };
+const DUPLICATE: RecordResult = { outcome: 'duplicate', reason: null };
+const WATERMARK: RecordResult = { outcome: 'watermark', reason: null };
 
 /**
- * The outcome of each record of a batch. `positions` has the index in the batch of each click in `settled`; `null` if `settled` has the
+ * The result of each record of a batch. `positions` has the index in the batch of each click in `settled`; `null` if `settled` has the
  * order of the batch. `inserted` has the identities of the rejected records that got a dead letter.
  */
 export function outcomesOf(
@@ -38,17 +38,17 @@ export function outcomesOf(
   settled: readonly SettledClick[],
   rejections: readonly Rejection[],
   inserted: ReadonlySet<string>,
-): Outcome[] {
+): RecordResult[] {
   if (settled.length === batch.length) {
     // The usual case: every record is a click that was settled now.
-    const verdicts: Outcome[] = settled.map(({ verdict }) => verdict);
+    const verdicts: RecordResult[] = settled.map(({ verdict }) => verdict);
     if (positions === null) return verdicts;
     const outcomes = [...verdicts];
     for (const [index, position] of positions.entries()) outcomes[position] = verdicts[index] ?? DUPLICATE;
     return outcomes;
   }
   // Keyed by the record object and not by its id: of two copies in one batch, one has the outcome and the other is a duplicate.
-  const outcomes = new Map<ReadRecord, Outcome>();
+  const outcomes = new Map<ReadRecord, RecordResult>();
   for (const { record, verdict } of settled) outcomes.set(record, verdict);
   for (const { record, reason } of rejections) {
     if (inserted.has(identityOf(record))) outcomes.set(record, { outcome: 'rejected', reason });

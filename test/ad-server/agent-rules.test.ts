@@ -6,7 +6,7 @@ import { rulesOf } from '../../ad-server/redirect/agent-rules.ts';
 import { followAgentRules } from '../../ad-server/redirect/agent-rules-file.ts';
 import { createHiddenAgentsCheck } from '../../ad-server/redirect/hidden-agents-log.ts';
 import { createAgentJudge } from '../../ad-server/redirect/invalid-traffic.ts';
-import { CHROME } from '../support/redirect-bench.ts';
+import { CHROME } from '../support/redirect-fixture.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 import { until } from '../support/until.ts';
 

@@ -6,10 +6,10 @@ import { createErrorPages, renderErrorPage } from '../../ad-server/http/error-pa
 import { sampleTemplate } from '../../ad-server/http/public-pages.ts';
 import { parseUrlTemplate } from '../../ad-server/links/url-template.ts';
 import { readVersion } from '../../common/version.ts';
-import { adServerBench } from '../support/ad-server-bench.ts';
+import { adServerFixture } from '../support/ad-server-fixture.ts';
 import { readPage } from '../support/markdown.ts';
 import { exchange, get, rawConnection, readToEnd } from '../support/raw-http.ts';
-import { counted, EVERGREEN_PATH, sampleAd } from '../support/redirect-bench.ts';
+import { counterValue, EVERGREEN_PATH, sampleAd } from '../support/redirect-fixture.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const coffee = sampleAd({ urlTemplate: sampleTemplate('coffee') });
@@ -36,7 +36,7 @@ function expectPlainPage({ headers, body }: { headers: Readonly<Record<string, s
 
 describe('the start page of the public port', () => {
   it('explains the server without the name of the product or its version', async () => {
-    const { port, bench } = await adServerBench();
+    const { port, fixture } = await adServerFixture();
     const answer = await page(port, '/');
     expect(answer.status).toBe(200);
     expect(answer.body).toContain('This server redirects ad clicks.');
@@ -44,25 +44,25 @@ describe('the start page of the public port', () => {
     expect(answer.body).not.toContain(readVersion());
     expect(answer.headers['tollway-click']).toBe('none');
     expectPlainPage(answer);
-    expect(await counted(bench.metrics.redirects, { answer: 'page' })).toBe(1);
-    expect(bench.waiting).toEqual([]);
+    expect(await counterValue(fixture.metrics.redirects, { answer: 'page' })).toBe(1);
+    expect(fixture.waiting).toEqual([]);
   });
 
   it.each(['/?utm_source=a', 'http://go.example/', 'http://go.example/?a'])(
     'is found as %s',
     async (path) => {
-      const { port } = await adServerBench();
+      const { port } = await adServerFixture();
       expect((await page(port, path)).status).toBe(200);
     },
   );
 
   it.each(['//', '/index.html', '/%2f', '*', '/sample', '/sample/'])('is not at %s', async (path) => {
-    const { port } = await adServerBench();
+    const { port } = await adServerFixture();
     expect((await page(port, path)).status).toBe(404);
   });
 
   it('has the same headers with HEAD, and no body', async () => {
-    const { port } = await adServerBench();
+    const { port } = await adServerFixture();
     const { body, headers } = await page(port, '/');
     const socket = await rawConnection(port);
     socket.write(get('/').replace('GET', 'HEAD'));
@@ -75,7 +75,7 @@ describe('the start page of the public port', () => {
 
 describe('the page of a sample ad', () => {
   it('is the destination of a click on the ad, on any host and port', async () => {
-    const { port } = await adServerBench({ ad: coffee });
+    const { port } = await adServerFixture({ ad: coffee });
     const clicked = await page(port, EVERGREEN_PATH);
     const clickId = clicked.headers['tollway-click'] ?? '';
     expect(clicked.headers.location).toBe(`/sample/coffee?click=${clickId}&ad=42`);
@@ -98,7 +98,7 @@ describe('the page of a sample ad', () => {
       'no longer pays for this ad, so the click costs nothing.',
     ],
   ])('shows the cost of the click when the ad %s', async (_, change, text) => {
-    const { port } = await adServerBench({ ad: { ...coffee, ...change } });
+    const { port } = await adServerFixture({ ad: { ...coffee, ...change } });
     expect((await page(port, SAMPLE_PATH)).body).toContain(text);
   });
 
@@ -113,7 +113,7 @@ describe('the page of a sample ad', () => {
     ['with a click that is none', coffee, '/sample/coffee?ad=42&click=<script>alert(1)</script>'],
     ['with more behind the click', coffee, `/sample/coffee?ad=42&click=${CLICK}%0A<b>`],
   ])('is not found: %s', async (_, ad, path) => {
-    const { port } = await adServerBench({ ad });
+    const { port } = await adServerFixture({ ad });
     const answer = await page(port, path);
     expect(answer.status).toBe(404);
     expect(answer.body).not.toMatch(/<b>|<script|Sample/);
@@ -136,7 +136,7 @@ describe('an error page', () => {
     ['a POST', get('/').replace('GET', 'POST'), 405, 'Method not allowed'],
     ['a prefetch', get(EVERGREEN_PATH, 'Sec-Purpose: prefetch\r\nConnection: close\r\n'), 503, 'Try again'],
   ])('for %s does not name the software', async (_, bytes, status, title) => {
-    const { port } = await adServerBench();
+    const { port } = await adServerFixture();
     const [answer] = await exchange(port, bytes);
     expect(answer?.status).toBe(status);
     expect(answer?.body).toContain(`<h1>${title}`);
@@ -149,7 +149,7 @@ describe('an error page', () => {
     const template =
       '\ufeff<title>{title}</title><style>p { margin: 0 }</style><p class="s{status}">{message} é {title} $& {other}';
     writeFileSync(path, template);
-    const { port } = await adServerBench({ errorPageFile: path });
+    const { port } = await adServerFixture({ errorPageFile: path });
     for (const [bytes, status, title] of [
       [NOT_FOUND, 404, 'Link not found'],
       [UNREADABLE, 400, 'Bad request'],

@@ -8,8 +8,8 @@ import { uuidV7 } from '../../common/uuid.ts';
 import { adoptDeadSpools } from '../../producer/dead-spools.ts';
 import { Spool } from '../../producer/spool.ts';
 import { silent } from '../support/loggers.ts';
-import { FakeBroker } from '../support/relay-bench.ts';
-import { append, openSpool, ROOMY } from '../support/spool-bench.ts';
+import { FakeBroker } from '../support/relay-fixture.ts';
+import { append, openSpool, ROOMY } from '../support/spool-fixture.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 import { until } from '../support/until.ts';
 

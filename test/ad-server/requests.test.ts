@@ -2,10 +2,10 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { impressionLink } from '../../contract/link-token.ts';
-import { adServerBench } from '../support/ad-server-bench.ts';
+import { adServerFixture } from '../support/ad-server-fixture.ts';
 import { DAY_MS } from '../support/link-samples.ts';
 import { exchange } from '../support/raw-http.ts';
-import { CHROME, decode, EVERGREEN_PATH, sign } from '../support/redirect-bench.ts';
+import { CHROME, decode, EVERGREEN_PATH, sign } from '../support/redirect-fixture.ts';
 
 /** A request of a browser, a program or a proxy, based on public bug reports. */
 type Case = {
@@ -56,13 +56,13 @@ function bytesOf({ target = '', raw, headers = [], body, ua = CHROME, noua = fal
   return `${lines.join('\r\n')}\r\n\r\n${body ?? ''}`;
 }
 
-async function send(request: Case, options: Parameters<typeof adServerBench>[0] = {}) {
-  const { port, bench } = await adServerBench({ ...options, recording: true });
+async function send(request: Case, options: Parameters<typeof adServerFixture>[0] = {}) {
+  const { port, fixture } = await adServerFixture({ ...options, recording: true });
   const clicks: string[] = [];
-  const { push } = bench.waiting;
-  bench.waiting.push = (...waiting) => {
+  const { push } = fixture.waiting;
+  fixture.waiting.push = (...waiting) => {
     clicks.push(...waiting.map(({ encoded }) => encoded));
-    return push.apply(bench.waiting, waiting);
+    return push.apply(fixture.waiting, waiting);
   };
   const answers = (await exchange(port, bytesOf(request))).filter(({ status }) => status !== 100);
   return { answers, clicks: clicks.map(decode) };
@@ -140,12 +140,12 @@ describe('a click URL that a page loads', () => {
   it.each(['no-cors', 'cors', 'same-origin', 'websocket', ''])(
     'with Sec-Fetch-Mode "%s" leads on and is not paid for, and leaves the link to the person who clicks it',
     async (mode) => {
-      const { port, bench } = await adServerBench({ recording: true });
+      const { port, fixture } = await adServerFixture({ recording: true });
       const encoded: string[] = [];
-      const { push } = bench.waiting;
-      bench.waiting.push = (...waiting) => {
+      const { push } = fixture.waiting;
+      fixture.waiting.push = (...waiting) => {
         encoded.push(...waiting.map((one) => one.encoded));
-        return push.apply(bench.waiting, waiting);
+        return push.apply(fixture.waiting, waiting);
       };
       const target = `/c/${impression()}`;
       const request = (headers: readonly string[]) => exchange(port, bytesOf({ id: '', target, headers }));
@@ -185,8 +185,8 @@ describe('a click without a user agent', () => {
 });
 
 it('clicks with user agents that a CDN hides are counted and not judged as bots', async () => {
-  const { port, bench } = await adServerBench({ recording: true });
+  const { port, fixture } = await adServerFixture({ recording: true });
   await exchange(port, bytesOf(caseOf('anybody-behind-cloudfront')));
   await exchange(port, bytesOf(caseOf('plain')));
-  expect((await bench.metrics.hiddenAgents.get()).values[0]?.value).toBe(1);
+  expect((await fixture.metrics.hiddenAgents.get()).values[0]?.value).toBe(1);
 });

@@ -1,8 +1,8 @@
 import { once } from 'node:events';
 import { describe, expect, it } from 'vitest';
-import { adServerBench } from '../support/ad-server-bench.ts';
+import { adServerFixture } from '../support/ad-server-fixture.ts';
 import { exchange, get, rawConnection, readToEnd } from '../support/raw-http.ts';
-import { EVERGREEN_PATH } from '../support/redirect-bench.ts';
+import { EVERGREEN_PATH } from '../support/redirect-fixture.ts';
 import { until } from '../support/until.ts';
 
 const TOKEN = EVERGREEN_PATH.slice('/c/'.length);
@@ -28,7 +28,7 @@ describe('a malformed link gets an error page', () => {
     ['the asterisk', '*'],
     ['another path', '/favicon.ico'],
   ])('404: %s', async (_, path) => {
-    const { port, bench } = await adServerBench({ recording: false });
+    const { port, fixture } = await adServerFixture({ recording: false });
     const [answer, ...more] = await exchange(port, get(path));
     expect(answer).toMatchObject({
       status: 404,
@@ -41,7 +41,7 @@ describe('a malformed link gets an error page', () => {
       body: expect.stringContaining('<h1>Link not found</h1>'),
     });
     expect(more).toEqual([]);
-    expect(bench.waiting).toEqual([]);
+    expect(fixture.waiting).toEqual([]);
     expect(answer?.body).not.toContain('script>alert');
   });
 
@@ -51,16 +51,16 @@ describe('a malformed link gets an error page', () => {
     ['every byte there is', Buffer.from(Array.from({ length: 256 }, (_, byte) => byte))],
     ['high bytes', Buffer.from([0xff, 0xfe, 0xc0, 0x80])],
   ])('without status 500: raw bytes of %s', async (_, raw) => {
-    const { port, bench } = await adServerBench({ recording: false });
+    const { port, fixture } = await adServerFixture({ recording: false });
     const [before = '', after = ''] = get('/c/#').split('#');
     const [answer] = await exchange(port, Buffer.concat([Buffer.from(before), raw, Buffer.from(after)]));
     expect([400, 404]).toContain(answer?.status);
-    expect(bench.waiting).toEqual([]);
+    expect(fixture.waiting).toEqual([]);
     expect((await exchange(port, get('/nowhere')))[0]?.status).toBe(404);
   });
 
   it('with HEAD, without the page', async () => {
-    const { port } = await adServerBench();
+    const { port } = await adServerFixture();
     const socket = await rawConnection(port);
     const answers = readToEnd(socket, ['HEAD']);
     socket.write(get('/c/x').replace('GET', 'HEAD'));
@@ -81,7 +81,7 @@ describe('a request that cannot be read', () => {
     ['a NUL in a header', 'GET / HTTP/1.1\r\nHost: x\r\nCookie: a\0b\r\n\r\n'],
     ['no host', 'GET / HTTP/1.1\r\n\r\n'],
   ])('gets a 400 and a closed connection: %s', async (_, bytes) => {
-    const { port } = await adServerBench();
+    const { port } = await adServerFixture();
     const answers = await exchange(port, bytes);
     expect(answers).toEqual([expect.objectContaining({ status: 400 })]);
     expect((await exchange(port, get(EVERGREEN_PATH)))[0]?.status).toBe(302);
@@ -91,7 +91,7 @@ describe('a request that cannot be read', () => {
     ['one long header', `Cookie: ${'a'.repeat(20_000)}\r\n`],
     ['many headers', Array.from({ length: 400 }, (_, index) => `X-${index}: ${'a'.repeat(60)}\r\n`).join('')],
   ])('gets a 431 for %s', async (_, headers) => {
-    const { port } = await adServerBench();
+    const { port } = await adServerFixture();
     const [answer] = await exchange(port, get(EVERGREEN_PATH, headers));
     expect(answer).toMatchObject({
       status: 431,
@@ -100,13 +100,13 @@ describe('a request that cannot be read', () => {
   });
 
   it('is refused if its path is longer than the maximum header block', async () => {
-    const { port } = await adServerBench();
+    const { port } = await adServerFixture();
     const [answer] = await exchange(port, get(`/c/${'A'.repeat(60_000)}`));
     expect([404, 414, 431]).toContain(answer?.status);
   });
 
   it('can have ordinary headers of 12 000 bytes', async () => {
-    const { port } = await adServerBench();
+    const { port } = await adServerFixture();
     const [answer] = await exchange(
       port,
       get(EVERGREEN_PATH, `Cookie: ${'a'.repeat(12_000)}\r\nConnection: close\r\n`),
@@ -115,7 +115,7 @@ describe('a request that cannot be read', () => {
   });
 
   it('is closed when its headers arrive too slowly; other connections stay open', async () => {
-    const { port, server } = await adServerBench();
+    const { port, server } = await adServerFixture();
     // Node checks this every few seconds. Only the limit is lower here.
     server.headersTimeout = 200;
     const socket = await rawConnection(port);
@@ -129,7 +129,7 @@ describe('a request that cannot be read', () => {
   });
 
   it('does not affect others when many arrive at a time', async () => {
-    const { port } = await adServerBench();
+    const { port } = await adServerFixture();
     const bad = ['GARBAGE\r\n\r\n', get('/c/%00'), get(`/c/${'A'.repeat(30_000)}`), '\0\0\0\0'];
     const answers = await Promise.all(
       Array.from({ length: 60 }, (_, index) =>

@@ -1,15 +1,15 @@
 import { Agent, request } from 'node:http';
 import { describe, expect, it } from 'vitest';
-import { adServerBench } from '../support/ad-server-bench.ts';
+import { adServerFixture } from '../support/ad-server-fixture.ts';
 import { exchange, get, rawConnection, readToEnd } from '../support/raw-http.ts';
-import { counted, EVERGREEN_PATH, sampleAd } from '../support/redirect-bench.ts';
+import { counterValue, EVERGREEN_PATH, sampleAd } from '../support/redirect-fixture.ts';
 import { until } from '../support/until.ts';
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 
 describe('a click over HTTP', () => {
   it('gets a 302 with exactly these headers and no body', async () => {
-    const { port } = await adServerBench();
+    const { port } = await adServerFixture();
     const [answer] = await exchange(port, get(EVERGREEN_PATH));
     const clickId = answer?.headers['tollway-click'] ?? '';
     expect(clickId).toMatch(UUID);
@@ -28,30 +28,30 @@ describe('a click over HTTP', () => {
   });
 
   it('gets no response before it is recorded', async () => {
-    const { port, bench } = await adServerBench({ recording: false });
+    const { port, fixture } = await adServerFixture({ recording: false });
     const socket = await rawConnection(port);
     const received: Buffer[] = [];
     socket.on('data', (chunk: Buffer) => received.push(chunk));
     const answers = readToEnd(socket);
     socket.write(get(EVERGREEN_PATH));
-    await until('the click to wait for its record', () => bench.waiting.length === 1);
+    await until('the click to wait for its record', () => fixture.waiting.length === 1);
     // Another request is answered first, so an early response would have arrived by now.
     expect((await exchange(port, get('/nowhere')))[0]?.status).toBe(404);
     expect(received).toEqual([]);
-    const { clickId } = bench.take();
+    const { clickId } = fixture.take();
     expect((await answers)[0]).toMatchObject({ status: 302, headers: { 'tollway-click': clickId } });
   });
 
   it('has the truncated address of its peer in the event', async () => {
-    const { port, bench } = await adServerBench({ recording: false });
+    const { port, fixture } = await adServerFixture({ recording: false });
     const answers = exchange(port, get(EVERGREEN_PATH));
-    await until('the click to wait for its record', () => bench.waiting.length === 1);
-    expect(bench.take().visitorNetwork).toBe('127.0.0.0/24');
+    await until('the click to wait for its record', () => fixture.waiting.length === 1);
+    expect(fixture.take().visitorNetwork).toBe('127.0.0.0/24');
     await answers;
   });
 
   it('with HEAD gets the same headers, and `none`', async () => {
-    const { port } = await adServerBench();
+    const { port } = await adServerFixture();
     const [answer] = await exchange(port, get(EVERGREEN_PATH).replace('GET', 'HEAD'));
     expect(answer).toMatchObject({
       status: 302,
@@ -61,7 +61,7 @@ describe('a click over HTTP', () => {
   });
 
   it('that is a prefetch gets a 503 that must not be cached', async () => {
-    const { port } = await adServerBench();
+    const { port } = await adServerFixture();
     const [answer] = await exchange(
       port,
       get(EVERGREEN_PATH, 'Sec-Purpose: prefetch\r\nConnection: close\r\n'),
@@ -74,7 +74,7 @@ describe('a click over HTTP', () => {
   });
 
   it('on an ad that is not in the catalog gets a page and Retry-After', async () => {
-    const { port } = await adServerBench({ ad: undefined });
+    const { port } = await adServerFixture({ ad: undefined });
     const [answer] = await exchange(port, get(EVERGREEN_PATH));
     expect(answer).toMatchObject({ status: 503, headers: { 'retry-after': '5', 'tollway-click': 'none' } });
     expect(answer?.body).toContain('not ready yet');
@@ -84,42 +84,42 @@ describe('a click over HTTP', () => {
     ['redirect', 302],
     ['refuse', 503],
   ] as const)('that a full spool does not take gets, with SPOOL_FULL=%s, a %i', async (whenFull, status) => {
-    const { port, bench } = await adServerBench({ whenFull, recording: false });
+    const { port, fixture } = await adServerFixture({ whenFull, recording: false });
     const answers = exchange(port, get(EVERGREEN_PATH));
-    await until('the click to wait for its record', () => bench.waiting.length === 1);
-    bench.refuse();
+    await until('the click to wait for its record', () => fixture.waiting.length === 1);
+    fixture.refuse();
     expect(await answers).toEqual([
       expect.objectContaining({ status, headers: expect.objectContaining({ 'tollway-click': 'none' }) }),
     ]);
   });
 
   it('whose visitor disconnects before the response does not affect others', async () => {
-    const { port, bench } = await adServerBench({ recording: false });
+    const { port, fixture } = await adServerFixture({ recording: false });
     const socket = await rawConnection(port);
     socket.write(get(EVERGREEN_PATH));
-    await until('the click to wait for its record', () => bench.waiting.length === 1);
+    await until('the click to wait for its record', () => fixture.waiting.length === 1);
     socket.resetAndDestroy();
     await until(
       'the connection to be gone',
       async () => (await exchange(port, get('/nowhere'))).length === 1,
     );
-    bench.take();
+    fixture.take();
     expect((await exchange(port, get('/nowhere')))[0]?.status).toBe(404);
   });
 
   it('on an ad whose destination is not valid in a header does not affect others and is not charged', async () => {
-    const { port, bench } = await adServerBench({ recording: false });
-    bench.catalog.set(42, sampleAd({ urlTemplate: 'https://landing.example/\u2028\r\nSet-Cookie: a=b' }));
+    const { port, fixture } = await adServerFixture({ recording: false });
+    fixture.catalog.set(42, sampleAd({ urlTemplate: 'https://landing.example/\u2028\r\nSet-Cookie: a=b' }));
     const [answer] = await exchange(port, get(EVERGREEN_PATH));
     expect(answer?.headers['set-cookie']).toBeUndefined();
     expect(answer?.status).toBe(503);
-    expect(bench.waiting).toEqual([]);
+    expect(fixture.waiting).toEqual([]);
   });
 });
 
 describe('one connection', () => {
   it('stays open for the next request', async () => {
-    const { port } = await adServerBench();
+    const { port } = await adServerFixture();
     const agent = new Agent({ keepAlive: true, maxSockets: 1 });
     const ports = new Set<number | undefined>();
     for (let count = 0; count < 5; count += 1) {
@@ -137,7 +137,7 @@ describe('one connection', () => {
   });
 
   it('gets the responses to pipelined requests in order', async () => {
-    const { port } = await adServerBench();
+    const { port } = await adServerFixture();
     const paths = [EVERGREEN_PATH, '/nowhere', EVERGREEN_PATH, '/c/x', EVERGREEN_PATH];
     const answers = await exchange(port, paths.map((path) => get(path, '')).join('') + get('/nowhere'));
     expect(answers.map(({ status }) => status)).toEqual([302, 404, 302, 404, 302, 404]);
@@ -146,10 +146,10 @@ describe('one connection', () => {
   });
 
   it('gets pipelined responses in order even if they are ready in another order', async () => {
-    const { port, bench } = await adServerBench({ recording: false });
+    const { port, fixture } = await adServerFixture({ recording: false });
     const answers = exchange(port, get(`${EVERGREEN_PATH}?1`, '') + get(`${EVERGREEN_PATH}?2`));
-    await until('both clicks to wait', () => bench.waiting.length === 2);
-    const [first, second] = bench.waiting.splice(0);
+    await until('both clicks to wait', () => fixture.waiting.length === 2);
+    const [first, second] = fixture.waiting.splice(0);
     second?.recorded(2);
     first?.recorded(1);
     const ids = (await answers).map(({ headers }) => headers['tollway-click']);
@@ -157,7 +157,7 @@ describe('one connection', () => {
   });
 
   it('gets the response to its click even if invalid bytes follow at once', async () => {
-    const { port } = await adServerBench();
+    const { port } = await adServerFixture();
     const answers = await exchange(port, `${get(EVERGREEN_PATH, '')}GARBAGE\r\n\r\n`);
     expect(answers[0]?.status).toBe(302);
   });
@@ -167,7 +167,7 @@ describe('a request without a redirect', () => {
   it.each(['POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH', 'PROPFIND'])(
     '%s gets a 405 with an Allow header',
     async (method) => {
-      const { port } = await adServerBench();
+      const { port } = await adServerFixture();
       const body = 'a'.repeat(10_000);
       const [answer] = await exchange(
         port,
@@ -181,15 +181,15 @@ describe('a request without a redirect', () => {
   );
 
   it('is counted by kind of response', async () => {
-    const { port, bench } = await adServerBench();
+    const { port, fixture } = await adServerFixture();
     await exchange(port, get('/nowhere'));
     await exchange(port, get(EVERGREEN_PATH));
     await exchange(port, get('/nowhere').replace('GET', 'DELETE'));
     await exchange(port, 'GARBAGE\r\n\r\n');
     for (const answer of ['not_found', 'redirect', 'wrong_method', 'bad_request']) {
-      expect(await counted(bench.metrics.redirects, { answer })).toBe(1);
+      expect(await counterValue(fixture.metrics.redirects, { answer })).toBe(1);
     }
-    const { values } = await bench.metrics.redirects.get();
+    const { values } = await fixture.metrics.redirects.get();
     // One series for each kind of response, which all start at 0.
     expect(values).toHaveLength(8);
   });

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { destinationOf } from '../../ad-server/links/destination.ts';
 import { parseUrlTemplate } from '../../ad-server/links/url-template.ts';
 import { uuidV7 } from '../../common/uuid.ts';
-import { sampleAd } from '../support/redirect-bench.ts';
+import { sampleAd } from '../support/redirect-fixture.ts';
 
 function filled(...args: Parameters<typeof destinationOf>): string {
   const location = destinationOf(...args);

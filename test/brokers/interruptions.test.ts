@@ -2,8 +2,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { encodeClick } from '../../contract/click-event.ts';
 import type { Spool } from '../../producer/spool.ts';
 import { clickEvent } from '../support/records.ts';
-import { type RelayBench, startRelay } from '../support/relay-bench.ts';
-import { append, openSpool } from '../support/spool-bench.ts';
+import { type RelayFixture, startRelay } from '../support/relay-fixture.ts';
+import { append, openSpool } from '../support/spool-fixture.ts';
 import { until } from '../support/until.ts';
 import type { Interruption, Server } from './broker.ts';
 import { drivers } from './brokers.ts';
@@ -61,9 +61,9 @@ describe.each(drivers)('$name, interrupted', ({ driver, skipped }) => {
     );
     return ids;
   };
-  const relayed = async ({ metrics }: RelayBench) =>
+  const relayed = async ({ metrics }: RelayFixture) =>
     (await metrics.relayedClicks.get()).values[0]?.value ?? 0;
-  const failures = async ({ metrics }: RelayBench) => {
+  const failures = async ({ metrics }: RelayFixture) => {
     const { values } = await metrics.relayBatches.get();
     return values.find(({ labels }) => labels.result === 'failed')?.value ?? 0;
   };
@@ -71,13 +71,13 @@ describe.each(drivers)('$name, interrupted', ({ driver, skipped }) => {
   const expectAllThere = async (
     environment: TestEnvironment,
     spool: Spool,
-    bench: RelayBench,
+    fixture: RelayFixture,
     ids: string[],
     consumer?: Consumer,
   ) => {
     const { pool } = environment.database;
-    bench.relay.end();
-    expect(await bench.done).toBe(true);
+    fixture.relay.end();
+    expect(await fixture.done).toBe(true);
     await untilSettled(pool, ids.length, consumer);
     const { rows } = await pool.query<{ id: string }>('select click_id as id from ledger');
     expect(new Set(rows.map(({ id }) => id))).toEqual(new Set(ids));
@@ -92,18 +92,19 @@ describe.each(drivers)('$name, interrupted', ({ driver, skipped }) => {
     'outage',
     async (environment, outage) => {
       const spool = openSpool();
-      const bench = startRelay(spool, environment.broker.publisher, QUIET);
+      const fixture = startRelay(spool, environment.broker.publisher, QUIET);
       const consumer = await environment.consume();
       const settled = () => countSettled(environment.database.pool);
       const ids = await appendUntil(environment, spool, async () => (await settled()) > 50);
       await outage(environment.database, async () => {
-        const [sent, failed] = [await relayed(bench), await failures(bench)];
-        const noticed = async () => (await relayed(bench)) > sent + 50 || (await failures(bench)) > failed;
+        const [sent, failed] = [await relayed(fixture), await failures(fixture)];
+        const noticed = async () =>
+          (await relayed(fixture)) > sent + 50 || (await failures(fixture)) > failed;
         ids.push(...(await appendUntil(environment, spool, noticed)));
       });
       const before = await settled();
       ids.push(...(await appendUntil(environment, spool, async () => (await settled()) > before)));
-      await expectAllThere(environment, spool, bench, ids, consumer);
+      await expectAllThere(environment, spool, fixture, ids, consumer);
     },
   );
 
@@ -112,7 +113,7 @@ describe.each(drivers)('$name, interrupted', ({ driver, skipped }) => {
     'freeze',
     async (environment, freeze) => {
       const spool = openSpool();
-      const bench = startRelay(spool, environment.broker.publisher, QUIET);
+      const fixture = startRelay(spool, environment.broker.publisher, QUIET);
       const { child, opsUrl, printed } = await environment.run();
       const settled = () => countSettled(environment.database.pool);
       const ids = await appendUntil(environment, spool, async () => (await settled()) > 50);
@@ -131,12 +132,12 @@ describe.each(drivers)('$name, interrupted', ({ driver, skipped }) => {
         };
         await until('the processor to name the broker', isSaid, 10_000);
         expect(performance.now() - frozenAt).toBeLessThan(10_000);
-        const waiting = () => bench.relay.oldestClickAgeMs ?? 0;
+        const waiting = () => fixture.relay.oldestClickAgeMs ?? 0;
         ids.push(...(await appendUntil(environment, spool, () => waiting() > 3_000)));
       });
       const before = await settled();
       ids.push(...(await appendUntil(environment, spool, async () => (await settled()) > before)));
-      await expectAllThere(environment, spool, bench, ids);
+      await expectAllThere(environment, spool, fixture, ids);
       expect(child.exitCode, printed()).toBe(null);
       const isReady = async () => (await readSignal(`${opsUrl}/readyz`)).status === 200;
       await until('readiness again', isReady, 10_000);

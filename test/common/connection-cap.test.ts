@@ -12,9 +12,9 @@ import {
 } from '../../common/connections.ts';
 import { connectionLimits, isOutOfResources, openFilesMax } from '../../common/open-files.ts';
 import { listen } from '../../common/telemetry/operations-server.ts';
-import { adServerBench } from '../support/ad-server-bench.ts';
+import { adServerFixture } from '../support/ad-server-fixture.ts';
 import { get } from '../support/raw-http.ts';
-import { EVERGREEN_PATH } from '../support/redirect-bench.ts';
+import { EVERGREEN_PATH } from '../support/redirect-fixture.ts';
 import { until } from '../support/until.ts';
 
 /** A server with a cap, whose requests wait in `answers`. */
@@ -129,7 +129,7 @@ it.each([
 });
 
 it('ten times as many idle connections as the cap do not prevent the answer to a click', async () => {
-  const { port, bench } = await adServerBench({ connectionsMax: 20 });
+  const { port, fixture } = await adServerFixture({ connectionsMax: 20 });
   const idle = Array.from({ length: 200 }, () => connect(port, '127.0.0.1').on('error', () => {}));
   onTestFinished(() => idle.forEach((socket) => void socket.destroy()));
   await until('all but the last to be closed', () => idle.filter(({ closed }) => closed).length >= 180);
@@ -137,6 +137,6 @@ it('ten times as many idle connections as the cap do not prevent the answer to a
   socket.write(get(EVERGREEN_PATH));
   const [answer] = (await once(socket, 'data')) as [Buffer];
   expect(String(answer)).toMatch(/^HTTP\/1.1 302 /);
-  const [{ value } = { value: 0 }] = (await bench.metrics.connectionsMax.get()).values;
+  const [{ value } = { value: 0 }] = (await fixture.metrics.connectionsMax.get()).values;
   expect(value).toBe(20);
 });

@@ -14,7 +14,7 @@ import type { IService } from 'kubernetes-models/v1/Service';
 import { describe, expect, it } from 'vitest';
 import { parseConfig, settings } from '../../common/config/config.ts';
 import { DRAIN_MS_MAX } from '../../common/process.ts';
-import { isLeftOut } from '../support/skipped.ts';
+import { isSkippedInCiToo } from '../support/skipped.ts';
 import {
   containerOf,
   containers,
@@ -353,7 +353,7 @@ describe('the monitoring', () => {
 });
 
 const hasKubectl = spawnSync('kubectl', ['version', '--client']).status === 0;
-const leftOut = isLeftOut(hasKubectl ? null : 'kubectl is missing');
+const leftOut = isSkippedInCiToo(hasKubectl ? null : 'kubectl is missing');
 
 // kubectl needs no cluster for this.
 describe.skipIf(leftOut)('kubectl', () => {

@@ -7,7 +7,7 @@ import { evergreenLink } from '../../contract/link-token.ts';
 import { ricIsMissing } from '../../emulators/lambda/runtime-client.ts';
 import type { Server } from '../brokers/broker.ts';
 import { postgresDriver } from '../brokers/postgres-broker.ts';
-import { adServerBench } from '../support/ad-server-bench.ts';
+import { adServerFixture } from '../support/ad-server-fixture.ts';
 import { exchange, get } from '../support/raw-http.ts';
 import { isSkipped } from '../support/skipped.ts';
 import { suiteFolder } from '../support/temporary-folder.ts';
@@ -146,7 +146,7 @@ describe('a click has the same invalid reasons as in the ad server', () => {
   on(
     'the start page is the same as in the ad server, and error pages use the template',
     async ({ click, send }) => {
-      const { port } = await adServerBench({ errorPageFile });
+      const { port } = await adServerFixture({ errorPageFile });
       const [start, missing] = await Promise.all([exchange(port, get('/')), exchange(port, get('/c/x'))]);
       for (const answer of [await click({ path: '/' }), await send(functionUrlEvent({ path: '/' }))]) {
         expect(answer).toMatchObject({ status: 200, clickId: 'none', body: start[0]?.body });

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { settings as everySetting, parseConfig } from '../../common/config/config.ts';
 import { metricList } from '../../common/telemetry/metric-list.ts';
-import { isLeftOut } from '../support/skipped.ts';
+import { isSkippedInCiToo } from '../support/skipped.ts';
 import {
   allowed,
   changed,
@@ -53,9 +53,9 @@ afterAll(() => {
 });
 const missing = version === 0 ? 'Terraform is missing' : await initialize(folderOf('valid'));
 // A wrong TF_PLUGIN_DIR is an error, not a reason to skip.
-const skipped = isLeftOut(process.env.TF_PLUGIN_DIR ? null : missing);
+const skipped = isSkippedInCiToo(process.env.TF_PLUGIN_DIR ? null : missing);
 const tooOld = missing === null && version < 1.007;
-const applyLeftOut = isLeftOut(
+const isApplySkipped = isSkippedInCiToo(
   tooOld ? `Terraform ${version} is older than 1.7 and has no mock_provider` : null,
 );
 
@@ -106,7 +106,7 @@ describe('deploy/terraform', () => {
   );
 });
 
-describe.skipIf(missing !== null || applyLeftOut)('the result of terraform apply', () => {
+describe.skipIf(missing !== null || isApplySkipped)('the result of terraform apply', () => {
   const applied = new Map<DeploymentSettings, Map<string, Made>>();
   beforeAll(async () => {
     for (const copy of ['shipped', 'changed'] as const) expect(await initialize(folderOf(copy))).toBeNull();

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { globSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { printed } from '../../emulators/process/cache-folder.ts';
+import { outputOf } from '../../emulators/process/cache-folder.ts';
 import { shipped } from './deployment.ts';
 
 const RUN_MS_MAX = 120_000;
@@ -29,7 +29,7 @@ export async function terraform(folder: string, ...args: string[]): Promise<Ran>
 
 /** Terraform's version as a number, 1.011 for 1.11; 0 without one. */
 export async function terraformVersion(): Promise<number> {
-  const [, major, minor] = /Terraform v(\d+)\.(\d+)/.exec(await printed('terraform', 'version')) ?? [];
+  const [, major, minor] = /Terraform v(\d+)\.(\d+)/.exec(await outputOf('terraform', 'version')) ?? [];
   return Number(major ?? 0) + Number(minor ?? 0) / 1_000;
 }
 

@@ -7,7 +7,7 @@ import { encodePosition, readRelayed } from '../../producer/relay-position.ts';
 import { Spool } from '../../producer/spool.ts';
 import { forkChild, nextMessage, startPrinter } from '../support/child.ts';
 import { silent } from '../support/loggers.ts';
-import { append, bytesOnDisk, clickText, openSpool, ROOMY, readBack } from '../support/spool-bench.ts';
+import { append, bytesOnDisk, clickText, openSpool, ROOMY, readBack } from '../support/spool-fixture.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
 /** Creates a spool and closes it, as if its owner had died. */

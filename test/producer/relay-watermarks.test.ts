@@ -5,9 +5,9 @@ import { adoptDeadSpools, type DeadSpool } from '../../producer/dead-spools.ts';
 import { readRelayed } from '../../producer/relay-position.ts';
 import { FRAME_HEADER_BYTES, listSegments, SEGMENT_HEADER } from '../../producer/spool-format.ts';
 import { stepSystemClock } from '../support/clock-step.ts';
-import { counted } from '../support/redirect-bench.ts';
-import { FakeBroker, startRelay } from '../support/relay-bench.ts';
-import { append, clickText, openSpool } from '../support/spool-bench.ts';
+import { counterValue } from '../support/redirect-fixture.ts';
+import { FakeBroker, startRelay } from '../support/relay-fixture.ts';
+import { append, clickText, openSpool } from '../support/spool-fixture.ts';
 import { until } from '../support/until.ts';
 
 /** Changes one byte of a click in a segment of clicks with equal length. */
@@ -159,7 +159,7 @@ describe('a damaged click', () => {
     expect(broker.clicks.at(0)).toBe(clicks[0]);
     expect(broker.clicks.at(-1)).toBe('after');
     expect(broker.keys.at(-1)).toBe(`${spool.spoolId}.4`);
-    const damaged = await counted(metrics.spoolDamaged);
+    const damaged = await counterValue(metrics.spoolDamaged);
     expect(damaged).toBeGreaterThan(0);
     expect(broker.clicks.length + damaged).toBe(4);
     expect(broker.watermarks.at(-1)?.accepted).toBe(4);
@@ -172,7 +172,7 @@ describe('a damaged click', () => {
     damageClick(listSegments(spool.folder)[0]?.path ?? '', 1, clicks[0]?.length ?? 0);
     const broker = new FakeBroker();
     const { metrics } = startRelay(spool, broker);
-    await until('the damage to be found', async () => (await counted(metrics.spoolDamaged)) === 1);
+    await until('the damage to be found', async () => (await counterValue(metrics.spoolDamaged)) === 1);
     await append(spool, ['later']);
     await until('the later click', () => broker.clicks.includes('later'));
     await until('its watermark', () => broker.watermarks.at(-1)?.accepted === 3);
@@ -195,6 +195,6 @@ describe('a damaged click', () => {
     dead.release();
     expect(broker.watermarks.at(-1)).toEqual({ spoolId: spool.spoolId, accepted: 4 });
     expect(broker.keys).toEqual([1, 3, 4].map((sequence) => `${spool.spoolId}.${sequence}`));
-    expect(await counted(metrics.spoolDamaged)).toBe(1);
+    expect(await counterValue(metrics.spoolDamaged)).toBe(1);
   });
 });

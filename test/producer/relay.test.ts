@@ -5,9 +5,9 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { encodePosition, readRelayed } from '../../producer/relay-position.ts';
 import { listSegments } from '../../producer/spool-format.ts';
 import { capturedLog } from '../support/loggers.ts';
-import { counted } from '../support/redirect-bench.ts';
-import { FakeBroker, startRelay } from '../support/relay-bench.ts';
-import { append, bytesOnDisk, clickText, openSpool } from '../support/spool-bench.ts';
+import { counterValue } from '../support/redirect-fixture.ts';
+import { FakeBroker, startRelay } from '../support/relay-fixture.ts';
+import { append, bytesOnDisk, clickText, openSpool } from '../support/spool-fixture.ts';
 import { until } from '../support/until.ts';
 
 afterEach(() => {
@@ -125,7 +125,7 @@ describe('a relay whose broker is unavailable', () => {
       'warn The broker does not accept clicks. They wait in the spool',
       'warn The broker accepts clicks again',
     ]);
-    expect(await counted(metrics.relayBatches, { result: 'failed' })).toBe(6);
+    expect(await counterValue(metrics.relayBatches, { result: 'failed' })).toBe(6);
   });
 
   it('has one batch in memory and the rest on disk, and never blocks the spool', async () => {

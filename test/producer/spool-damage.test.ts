@@ -14,7 +14,7 @@ import {
 } from '../../producer/spool-format.ts';
 import { SpoolReader } from '../../producer/spool-reader.ts';
 import { clickEvent } from '../support/records.ts';
-import { append, openSpool, readBack } from '../support/spool-bench.ts';
+import { append, openSpool, readBack } from '../support/spool-fixture.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const CLICKS = Array.from({ length: 5 }, () => encodeClick(clickEvent()));

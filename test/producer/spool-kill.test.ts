@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { adoptSpool } from '../../producer/dead-spools.ts';
 import { startPrinter } from '../support/child.ts';
-import { readBack } from '../support/spool-bench.ts';
+import { readBack } from '../support/spool-fixture.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
 it.each([1, 50, 500, 1_500, 4_000])(

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { Spool } from '../../producer/spool.ts';
 import { capturedLog } from '../support/loggers.ts';
-import { append, clickText, ROOMY } from '../support/spool-bench.ts';
+import { append, clickText, ROOMY } from '../support/spool-fixture.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
 it('a full spool logs one failure and one recovery, however often it changes between them', async () => {

@@ -8,9 +8,9 @@ import { createMetrics } from '../../common/telemetry/metrics.ts';
 import { Spool } from '../../producer/spool.ts';
 import { FRAME_HEADER_BYTES, SEGMENT_HEADER } from '../../producer/spool-format.ts';
 import { silent } from '../support/loggers.ts';
-import { FakeBroker } from '../support/relay-bench.ts';
-import { fill, fillWithFiles, mountsLeftOut, smallDisk } from '../support/small-disk.ts';
-import { append, bytesOnDisk, clickText, openSpool, ROOMY, readBack } from '../support/spool-bench.ts';
+import { FakeBroker } from '../support/relay-fixture.ts';
+import { areMountsSkipped, fill, fillWithFiles, smallDisk } from '../support/small-disk.ts';
+import { append, bytesOnDisk, clickText, openSpool, ROOMY, readBack } from '../support/spool-fixture.ts';
 import { until } from '../support/until.ts';
 
 afterEach(() => {
@@ -18,53 +18,56 @@ afterEach(() => {
   syncBuiltinESMExports();
 });
 
-describe.skipIf(mountsLeftOut)('a spool on a full disk (a mount of a few pages: as root, on Linux)', () => {
-  it('accepts the clicks that fit, refuses the rest, and accepts clicks again when there is space', async () => {
-    const disk = smallDisk('256k');
-    const spool = openSpool({ root: disk });
-    const ballast = join(disk, 'ballast');
-    writeFileSync(ballast, Buffer.alloc(128 * 1_024));
-    const expected: string[] = [];
-    const appendAll = async (from: number): Promise<boolean> => {
-      const clicks = Array.from({ length: 10 }, (_, index) => clickText(from + index, 700));
-      const sequences = await append(spool, clicks);
-      const accepted = sequences.filter((sequence) => sequence !== null);
-      // The accepted clicks are the first ones of the batch, and their sequences have no gap.
-      expect(sequences).toEqual([
-        ...accepted.map((_, index) => expected.length + 1 + index),
-        ...Array.from({ length: 10 - accepted.length }, () => null),
-      ]);
-      expected.push(...clicks.slice(0, accepted.length));
-      expect(readBack(spool.folder, spool.accepted)).toEqual({ clicks: expected, damaged: 0 });
-      return accepted.length === 10;
-    };
-    let from = 0;
-    while (await appendAll(from)) from += 10;
-    expect(expected.length).toBeGreaterThan(100);
-    expect(spool.problem).toContain('ENOSPC');
-    for (let count = 0; count < 5; count += 1) expect(await appendAll(1_000 + count)).toBe(false);
-    rmSync(ballast);
-    for (let count = 0; count < 5; count += 1) expect(await appendAll(2_000 + count)).toBe(true);
-    expect(spool.problem).toBeNull();
-  });
+describe.skipIf(areMountsSkipped)(
+  'a spool on a full disk (a mount of a few pages: as root, on Linux)',
+  () => {
+    it('accepts the clicks that fit, refuses the rest, and accepts clicks again when there is space', async () => {
+      const disk = smallDisk('256k');
+      const spool = openSpool({ root: disk });
+      const ballast = join(disk, 'ballast');
+      writeFileSync(ballast, Buffer.alloc(128 * 1_024));
+      const expected: string[] = [];
+      const appendAll = async (from: number): Promise<boolean> => {
+        const clicks = Array.from({ length: 10 }, (_, index) => clickText(from + index, 700));
+        const sequences = await append(spool, clicks);
+        const accepted = sequences.filter((sequence) => sequence !== null);
+        // The accepted clicks are the first ones of the batch, and their sequences have no gap.
+        expect(sequences).toEqual([
+          ...accepted.map((_, index) => expected.length + 1 + index),
+          ...Array.from({ length: 10 - accepted.length }, () => null),
+        ]);
+        expected.push(...clicks.slice(0, accepted.length));
+        expect(readBack(spool.folder, spool.accepted)).toEqual({ clicks: expected, damaged: 0 });
+        return accepted.length === 10;
+      };
+      let from = 0;
+      while (await appendAll(from)) from += 10;
+      expect(expected.length).toBeGreaterThan(100);
+      expect(spool.problem).toContain('ENOSPC');
+      for (let count = 0; count < 5; count += 1) expect(await appendAll(1_000 + count)).toBe(false);
+      rmSync(ballast);
+      for (let count = 0; count < 5; count += 1) expect(await appendAll(2_000 + count)).toBe(true);
+      expect(spool.problem).toBeNull();
+    });
 
-  it('has no problem any more when there is space, before the next click', async () => {
-    const disk = smallDisk('256k');
-    const spool = openSpool({ root: disk });
-    const ballast = fill(disk);
-    expect(await append(spool, ['a'])).toEqual([null]);
-    expect(spool.problem).toContain('ENOSPC');
-    spool.probe();
-    expect(spool.problem).not.toBeNull();
-    rmSync(ballast);
-    spool.probe();
-    expect(spool.problem).toBeNull();
-    expect(await append(spool, ['b'])).toEqual([1]);
-    expect(readBack(spool.folder, 1)).toEqual({ clicks: ['b'], damaged: 0 });
-  });
-});
+    it('has no problem any more when there is space, before the next click', async () => {
+      const disk = smallDisk('256k');
+      const spool = openSpool({ root: disk });
+      const ballast = fill(disk);
+      expect(await append(spool, ['a'])).toEqual([null]);
+      expect(spool.problem).toContain('ENOSPC');
+      spool.probe();
+      expect(spool.problem).not.toBeNull();
+      rmSync(ballast);
+      spool.probe();
+      expect(spool.problem).toBeNull();
+      expect(await append(spool, ['b'])).toEqual([1]);
+      expect(readBack(spool.folder, 1)).toEqual({ clicks: ['b'], damaged: 0 });
+    });
+  },
+);
 
-describe.skipIf(mountsLeftOut)('a disk without space for another folder', () => {
+describe.skipIf(areMountsSkipped)('a disk without space for another folder', () => {
   const full = () => {
     const disk = smallDisk('1m', 20);
     const dead = new Spool({ ...ROOMY, root: disk }, silent);

@@ -1,7 +1,7 @@
 import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { append, openSpool, readBack } from '../support/spool-bench.ts';
+import { append, openSpool, readBack } from '../support/spool-fixture.ts';
 import { until } from '../support/until.ts';
 
 afterEach(() => {

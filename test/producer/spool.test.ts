@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { CLICK_BYTES_MAX } from '../../contract/click-event.ts';
 import { listSegments } from '../../producer/spool-format.ts';
-import { append, bytesOnDisk, clickText, openSpool, readBack } from '../support/spool-bench.ts';
+import { append, bytesOnDisk, clickText, openSpool, readBack } from '../support/spool-fixture.ts';
 
 afterEach(() => {
   vi.restoreAllMocks();

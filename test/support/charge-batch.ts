@@ -5,7 +5,7 @@ import { uuidV7 } from '../../common/uuid.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
 import { type Reconciliation, reconcile } from '../../ledger/reconcile.ts';
 import { type ChargeOptions, chargeClicks } from '../../processor/charge/charge-clicks.ts';
-import type { Outcome } from '../../processor/charge/settlement.ts';
+import type { RecordResult } from '../../processor/charge/settlement.ts';
 
 const OPTIONS: ChargeOptions = { clickAgeMaxDays: 14 };
 
@@ -50,7 +50,7 @@ function elsewhere(record: ReadRecord | undefined): readonly ReadRecord[] {
   return [foreign ? record : { ...record, position: `copy ${uuidV7()}` }];
 }
 
-export function outcomeText(outcome: Outcome | undefined): string {
+export function outcomeText(outcome: RecordResult | undefined): string {
   if (!outcome) return 'no outcome';
   return outcome.reason === null ? outcome.outcome : `${outcome.outcome}: ${outcome.reason}`;
 }

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node:
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { errorCode } from '../../common/errors.ts';
-import { isLeftOut } from './skipped.ts';
+import { isSkippedInCiToo } from './skipped.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 
 /** Whether this process has the right to mount a file system. */
@@ -22,7 +22,7 @@ const mayMount = (() => {
 })();
 
 /** Whether tests on a full disk are skipped, because they mount one. */
-export const mountsLeftOut = isLeftOut(
+export const areMountsSkipped = isSkippedInCiToo(
   mayMount ? null : 'A small disk cannot be mounted: run as root on Linux',
 );
 

@@ -7,7 +7,7 @@ import { readChunk } from '../../brokers/postgres/chunk.ts';
 import type { ClickEvent } from '../../contract/click-event.ts';
 import { createSigner, evergreenLink } from '../../contract/link-token.ts';
 import { type Certificates, makeCertificates } from '../../emulators/kafka/certificates.ts';
-import { printed } from '../../emulators/process/cache-folder.ts';
+import { outputOf } from '../../emulators/process/cache-folder.ts';
 import { freePorts } from '../../emulators/process/free-ports.ts';
 import { type Guard, openGuard, untilAnswers } from '../../emulators/process/guarded-process.ts';
 import { addAccount, testDatabase } from '../support/database.ts';
@@ -100,8 +100,8 @@ const haproxy: Proxy = {
 const all = await Promise.all(
   [nginx, caddy, haproxy].map(async (proxy) => {
     const { name, debianPackage, versionCommand } = proxy;
-    const missing = (await printed(...versionCommand)) === '' ? debianPackage : null;
-    const tool = missing ?? ((await printed('openssl', 'version')) === '' ? 'openssl' : null);
+    const missing = (await outputOf(...versionCommand)) === '' ? debianPackage : null;
+    const tool = missing ?? ((await outputOf('openssl', 'version')) === '' ? 'openssl' : null);
     const line = tool === null ? null : `${name} is not tested before an ad server: install ${tool}`;
     return { name, proxy, skipped: isSkipped(line) };
   }),

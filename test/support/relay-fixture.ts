@@ -64,7 +64,7 @@ export class FakeBroker implements Publisher {
   }
 }
 
-export type RelayBench = {
+export type RelayFixture = {
   readonly relay: Relay;
   readonly metrics: ProcessMetrics;
   /** Resolves to whether the relay has reached the end of its spool. */
@@ -77,7 +77,7 @@ export function startRelay(
   publisher: Publisher,
   options: Partial<RelayOptions> = {},
   logger = silent,
-): RelayBench {
+): RelayFixture {
   const metrics = createMetrics();
   const relay = new Relay(spool, {
     publisher,

@@ -35,7 +35,7 @@ export const EVERGREEN_PATH = `/c/${sign(evergreenLink(42))}`;
 type Waiting = { readonly encoded: string; readonly recorded: (sequence: number | null) => void };
 
 /** A redirect with a recorder that tests control; everything else is as in production. */
-export function redirectBench(
+export function redirectFixture(
   options: {
     ad?: CatalogAd | undefined;
     whenFull?: 'redirect' | 'refuse';
@@ -103,7 +103,7 @@ export function decode(encoded: string): ClickEvent {
 }
 
 /** The value of a counter with one set of labels; 0 if it was never incremented. */
-export async function counted(
+export async function counterValue(
   counter: { get: () => Promise<{ values: { value: number; labels: object }[] }> },
   labels: Readonly<Record<string, string>> = {},
 ): Promise<number> {

@@ -3,17 +3,17 @@ import { basename, dirname, join } from 'node:path';
 import type { Segment } from './spool-format.ts';
 
 /** Name of the folder for damaged segments, beside the spools. */
-export const QUARANTINE_NAME = 'quarantine';
-/** Most bytes in the quarantine: 64 MiB. */
-export const QUARANTINE_BYTES_MAX = 67_108_864;
+export const DAMAGED_SEGMENTS_FOLDER = 'quarantine';
+/** Most bytes in that folder: 64 MiB. */
+export const DAMAGED_BYTES_MAX = 67_108_864;
 
 /**
- * Moves a damaged segment from its spool to the quarantine, so that an operator can examine it. Then deletes the oldest segments until the
- * quarantine has at most `bytesMax` bytes; also the new segment, if it is larger than that. Returns the new path.
+ * Moves a damaged segment from its spool to the folder `quarantine`, so that an operator can examine it. Then deletes the oldest segments
+ * until the folder has at most `bytesMax` bytes; also the new segment, if it is larger than that. Returns the new path.
  */
-export function quarantineSegment(segment: Segment, bytesMax = QUARANTINE_BYTES_MAX): string {
+export function keepDamagedSegment(segment: Segment, bytesMax = DAMAGED_BYTES_MAX): string {
   const spool = dirname(segment.path);
-  const folder = join(dirname(spool), QUARANTINE_NAME);
+  const folder = join(dirname(spool), DAMAGED_SEGMENTS_FOLDER);
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   // A spool id begins with its time, so names sort by age.
   const path = join(folder, `${basename(spool)}.${basename(segment.path)}`);

@@ -5,14 +5,14 @@ import { startRelays } from '../../ad-server/relays.ts';
 import { parseConfig } from '../../common/config/config.ts';
 import { createMetrics } from '../../common/telemetry/metrics.ts';
 import { uuidV7 } from '../../common/uuid.ts';
+import { keepDamagedSegment } from '../../producer/damaged-segments.ts';
 import { adoptSpool } from '../../producer/dead-spools.ts';
-import { quarantineSegment } from '../../producer/quarantine.ts';
 import { Spool } from '../../producer/spool.ts';
 import { listSegments } from '../../producer/spool-format.ts';
 import { silent } from '../support/loggers.ts';
-import { counted } from '../support/redirect-bench.ts';
-import { FakeBroker } from '../support/relay-bench.ts';
-import { append, openSpool, ROOMY } from '../support/spool-bench.ts';
+import { counterValue } from '../support/redirect-fixture.ts';
+import { FakeBroker } from '../support/relay-fixture.ts';
+import { append, openSpool, ROOMY } from '../support/spool-fixture.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 import { until } from '../support/until.ts';
 
@@ -40,9 +40,9 @@ async function relayDamaged(clicks: readonly string[], damage: (segment: string)
   });
   await until('the dead spool to be relayed', () => !existsSync(dead.folder));
   await relays.close();
-  const quarantine = join(root, 'quarantine');
-  const kept = existsSync(quarantine) ? readdirSync(quarantine) : [];
-  return { broker, metrics, kept: kept.map((name) => readFileSync(join(quarantine, name))), damaged };
+  const damagedFolder = join(root, 'quarantine');
+  const kept = existsSync(damagedFolder) ? readdirSync(damagedFolder) : [];
+  return { broker, metrics, kept: kept.map((name) => readFileSync(join(damagedFolder, name))), damaged };
 }
 
 it.each([
@@ -53,7 +53,7 @@ it.each([
     appendFileSync(path, tail),
   );
   expect(broker.clicks).toEqual(['a', 'b']);
-  expect(await counted(metrics.spoolTornBytes)).toBe(tail.length);
+  expect(await counterValue(metrics.spoolTornBytes)).toBe(tail.length);
   expect(kept).toEqual([damaged]);
 });
 
@@ -64,14 +64,14 @@ it('a segment with a damaged click is kept unchanged', async () => {
     writeFileSync(path, bytes);
   });
   expect(broker.clicks).toEqual(['first', 'third']);
-  expect(await counted(metrics.spoolDamaged)).toBe(1);
+  expect(await counterValue(metrics.spoolDamaged)).toBe(1);
   expect(kept).toEqual([damaged]);
 });
 
 it('an undamaged segment is deleted', async () => {
   const { metrics, kept } = await relayDamaged(['a'], () => {});
   expect(kept).toEqual([]);
-  expect(await counted(metrics.spoolTornBytes)).toBe(0);
+  expect(await counterValue(metrics.spoolTornBytes)).toBe(0);
 });
 
 it('the quarantine is bounded: the oldest segments are deleted first', () => {
@@ -81,7 +81,7 @@ it('the quarantine is bounded: the oldest segments are deleted first', () => {
     mkdirSync(folder);
     const path = join(folder, '0000000000000001.segment');
     writeFileSync(path, 'x'.repeat(100));
-    quarantineSegment({ path, firstSequence: 1 }, 250);
+    keepDamagedSegment({ path, firstSequence: 1 }, 250);
     return path;
   });
   const names = paths.map((path) => `${basename(dirname(path))}.${basename(path)}`);

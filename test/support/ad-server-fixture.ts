@@ -3,27 +3,27 @@ import { onTestFinished } from 'vitest';
 import { createErrorPages } from '../../ad-server/http/error-pages.ts';
 import { createAdServer } from '../../ad-server/http/server.ts';
 import { listen } from '../../common/telemetry/operations-server.ts';
-import { redirectBench } from './redirect-bench.ts';
+import { redirectFixture } from './redirect-fixture.ts';
 
 /**
  * A real server on a free port of the loopback interface. Clicks are recorded in the next event-loop turn, as by a spool; with
- * `recording: false` they wait in `bench.waiting` to be accepted or refused.
+ * `recording: false` they wait in `fixture.waiting` to be accepted or refused.
  */
-export async function adServerBench(
-  options: Parameters<typeof redirectBench>[0] & {
+export async function adServerFixture(
+  options: Parameters<typeof redirectFixture>[0] & {
     recording?: boolean;
     connectionsMax?: number;
     errorPageFile?: string;
   } = {},
-): Promise<{ port: number; server: Server; bench: ReturnType<typeof redirectBench> }> {
-  const bench = redirectBench({ doubleClickMs: 0, ...options });
+): Promise<{ port: number; server: Server; fixture: ReturnType<typeof redirectFixture> }> {
+  const fixture = redirectFixture({ doubleClickMs: 0, ...options });
   const recording = options.recording ?? true;
   const { server } = createAdServer(
     (request, answer) => {
-      bench.redirect(request, answer);
-      if (recording) setImmediate(() => bench.waiting.length > 0 && bench.take());
+      fixture.redirect(request, answer);
+      if (recording) setImmediate(() => fixture.waiting.length > 0 && fixture.take());
     },
-    bench.metrics,
+    fixture.metrics,
     { max: options.connectionsMax ?? 1_000, maxPerSource: Number.POSITIVE_INFINITY, isExempt: () => false },
     createErrorPages(options.errorPageFile),
   );
@@ -32,5 +32,5 @@ export async function adServerBench(
     server.close();
     server.closeAllConnections();
   });
-  return { port, server, bench };
+  return { port, server, fixture };
 }
