@@ -21,17 +21,24 @@ export async function createSources(
   deps: { metrics: Metrics; logger: Logger },
 ): Promise<Map<string, EventSource>> {
   const { BROKER: broker, BATCH_SIZE: batchSize } = config;
-  const windowMs = broker !== 'postgres' ? LEFTOVER_MS : config.BATCH_WINDOW_MS;
-  const sources = new Map<string, EventSource>();
-  if (broker === 'kafka') {
-    const { createKafkaSource } = await import('./kafka/source.ts');
-    sources.set(broker, createKafkaSource(pool, sink, config, deps));
+  const postgresSource = (windowMs: number) =>
+    createPostgresSource(pool, sink, { windowMs, batchSize }, deps);
+  switch (broker) {
+    case 'kafka': {
+      const { createKafkaSource } = await import('./kafka/source.ts');
+      const source = createKafkaSource(pool, sink, config, deps);
+      return new Map<string, EventSource>([[broker, source]]).set('postgres', postgresSource(LEFTOVER_MS));
+    }
+    case 'kinesis': {
+      const { createKinesisSource } = await import('./kinesis/source.ts');
+      const source = createKinesisSource(pool, config.DATABASE_URL, sink, config, deps);
+      return new Map<string, EventSource>([[broker, source]]).set('postgres', postgresSource(LEFTOVER_MS));
+    }
+    case 'postgres':
+      return new Map([[broker, postgresSource(config.BATCH_WINDOW_MS)]]);
+    default:
+      return broker satisfies never;
   }
-  if (broker === 'kinesis') {
-    const { createKinesisSource } = await import('./kinesis/source.ts');
-    sources.set(broker, createKinesisSource(pool, config.DATABASE_URL, sink, config, deps));
-  }
-  return sources.set('postgres', createPostgresSource(pool, sink, { windowMs, batchSize }, deps));
 }
 
 /** The backlogs of every broker that can hold clicks: that of the Postgres broker, which can have been in use before, and last that of `BROKER`. */

@@ -1,4 +1,4 @@
-import { globSync, readFileSync } from 'node:fs';
+import { globSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { cruise, type ICruiseResult, type IForbiddenRuleType } from 'dependency-cruiser';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -10,7 +10,9 @@ const FOLDERS = [...SOURCE_FOLDERS, 'test'];
 const PUBLISHER = '^brokers/publisher\\.ts$';
 /** Modules that the entries of the functions share. */
 const SHARED = '^processor/functions/(function-runtime|open-function|report-reconciliation)\\.ts$';
-const BROKERS = ['kafka', 'kinesis', 'postgres'];
+const BROKERS = readdirSync(join(ROOT, 'brokers'), { withFileTypes: true }).flatMap((entry) =>
+  entry.isDirectory() ? [entry.name] : [],
+);
 /** Scripts that another program runs. */
 const K6 = /^load-tests\/k6\//;
 const OURS = `^(${FOLDERS.join('|')})/`;

@@ -14,18 +14,23 @@ const create = command(
 ).action(async ({ json }: { json?: boolean }) => {
   const config = parseConfig(readEnvironment());
   const { BROKER: broker, KAFKA_TOPIC: topic, KINESIS_STREAM: stream } = config;
-  if (broker === 'postgres') {
-    if (json) return printJson({ broker, made: 'nothing' });
-    return printLine('Nothing to create: the Postgres broker is a table (BROKER=postgres)');
+  switch (broker) {
+    case 'postgres':
+      if (json) return printJson({ broker, made: 'nothing' });
+      return printLine('Nothing to create: the Postgres broker is a table (BROKER=postgres)');
+    case 'kafka': {
+      const { partitions, made } = await createTopic(config, createLogger('topics', config));
+      if (json) return printJson({ broker, topic, partitions, made });
+      return printLine(`${RESULT_TEXT[made]}: topic ${topic}, ${counted(partitions, 'partition')}`);
+    }
+    case 'kinesis': {
+      const { shards, made } = await createStream(config);
+      if (json) return printJson({ broker, stream, shards, made });
+      return printLine(`${RESULT_TEXT[made]}: stream ${stream}, ${counted(shards, 'shard')}`);
+    }
+    default:
+      return broker satisfies never;
   }
-  if (broker === 'kafka') {
-    const { partitions, made } = await createTopic(config, createLogger('topics', config));
-    if (json) return printJson({ broker, topic, partitions, made });
-    return printLine(`${RESULT_TEXT[made]}: topic ${topic}, ${counted(partitions, 'partition')}`);
-  }
-  const { shards, made } = await createStream(config);
-  if (json) return printJson({ broker, stream, shards, made });
-  printLine(`${RESULT_TEXT[made]}: stream ${stream}, ${counted(shards, 'shard')}`);
 });
 
 const RESULT_TEXT = {

@@ -8,17 +8,25 @@ import type { Logger } from '../../common/telemetry/logger.ts';
  * names the setting.
  */
 export async function assertBroker(config: Config, logger: Logger): Promise<void> {
-  if (config.BROKER === 'kafka') {
-    const partitions = await withAdmin(config, logger, (admin) => readPartitions(admin, config));
-    const few = partitionsProblem(partitions.length, config);
-    if (few !== null) logger.warn(few);
-  }
-  if (config.BROKER === 'kinesis') {
-    const client = openKinesis(config);
-    try {
-      await readStream(client, config);
-    } finally {
-      client.destroy();
+  switch (config.BROKER) {
+    case 'kafka': {
+      const partitions = await withAdmin(config, logger, (admin) => readPartitions(admin, config));
+      const few = partitionsProblem(partitions.length, config);
+      if (few !== null) logger.warn(few);
+      return;
     }
+    case 'kinesis': {
+      const client = openKinesis(config);
+      try {
+        await readStream(client, config);
+      } finally {
+        client.destroy();
+      }
+      return;
+    }
+    case 'postgres':
+      return;
+    default:
+      return config.BROKER satisfies never;
   }
 }

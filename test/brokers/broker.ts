@@ -10,7 +10,7 @@ export const SLOTS = 3;
 
 /** One kind of broker, for the tests that run on every broker. */
 export type Driver = {
-  readonly name: 'postgres' | 'kafka' | 'kinesis';
+  readonly name: Config['BROKER'];
   /** Whether the broker has checkpoints; otherwise the record itself is marked as settled. */
   readonly hasCheckpoints: boolean;
   /** Whether its server can be frozen alone. The Postgres broker's server is that of all tests. */
