@@ -3,9 +3,9 @@ import { basename, dirname, join } from 'node:path';
 import type { Segment } from './spool-format.ts';
 
 /** Name of the folder for damaged segments, beside the spools. */
-export const DAMAGED_SEGMENTS_FOLDER = 'quarantine';
+const DAMAGED_SEGMENTS_FOLDER = 'quarantine';
 /** Most bytes in that folder: 64 MiB. */
-export const DAMAGED_BYTES_MAX = 67_108_864;
+const DAMAGED_BYTES_MAX = 67_108_864;
 
 /**
  * Moves a damaged segment from its spool to the folder `quarantine`, so that an operator can examine it. Then deletes the oldest segments

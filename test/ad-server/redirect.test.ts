@@ -133,7 +133,7 @@ describe('a request that is not a click', () => {
   });
 
   it.each([{ 'sec-purpose': 'prefetch;prerender' }, { purpose: 'prefetch' }, { 'x-moz': 'prefetch' }])(
-    'a prefetch is sent away, so that the click itself comes: %o',
+    'a prefetch gets 503 and is not recorded, and the click after it is valid: %o',
     (prefetch) => {
       const fixture = redirectFixture();
       fixture.send({ headers: { 'user-agent': CHROME, ...prefetch } });

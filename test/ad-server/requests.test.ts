@@ -138,7 +138,7 @@ describe('a real request', () => {
 
 describe('a click URL that a page loads', () => {
   it.each(['no-cors', 'cors', 'same-origin', 'websocket', ''])(
-    'with Sec-Fetch-Mode "%s" leads on and is not paid for, and leaves the link to the person who clicks it',
+    'with Sec-Fetch-Mode "%s" is redirected, is not charged, and spends no nonce',
     async (mode) => {
       const { port, fixture } = await adServerFixture({ recording: true });
       const encoded: string[] = [];

@@ -30,7 +30,7 @@ type Service = {
   depends_on?: Record<string, { condition: string }>;
 };
 
-// A parsing boundary: what of it is used below is looked at there.
+// A parsing boundary: the tests below check the fields that they use.
 const compose = parse(read('docker-compose.yml'), { merge: true }) as { services: Record<string, Service> };
 const services = Object.entries(compose.services);
 const dockerfile = read('Dockerfile');
@@ -42,7 +42,7 @@ const ours = services.filter(([, { image }]) => image === OUR_IMAGE);
 const words = (keyword: string) =>
   [...dockerfile.matchAll(new RegExp(`^${keyword} (.*)$`, 'gm'))].map(([, rest = '']) => rest.split(' '));
 
-/** What others wait for to end well. */
+/** The services whose successful end other services wait for. */
 const oneShots = new Set(
   services.flatMap(([, { depends_on = {} }]) =>
     Object.entries(depends_on)
@@ -52,7 +52,7 @@ const oneShots = new Set(
 );
 
 describe('docker-compose.yml', () => {
-  it('has the parts of the whole, two of those that scale', () => {
+  it('has every component, with two ad servers and two processors', () => {
     expect(Object.keys(compose.services)).toEqual(
       expect.arrayContaining([
         ...['ad-server', 'processor', 'migrate', 'topics', 'tollway'],
@@ -70,12 +70,12 @@ describe('docker-compose.yml', () => {
       expect(image, name).toMatch(/^[a-z0-9./-]+:v?\d+(\.\d+){1,2}(-[a-z0-9.-]+)?$/);
   });
 
-  it('builds our image once, and looks for it nowhere else', () => {
+  it('builds the Tollway image once and never pulls it', () => {
     expect(ours.filter(([, { build }]) => build !== undefined).map(([name]) => name)).toEqual(['migrate']);
     for (const [name, service] of ours) expect(service, name).toMatchObject({ pull_policy: 'never' });
   });
 
-  it('has a health check for every service, but for what ends and is waited for, and the command line', () => {
+  it('has a health check for every service except one-shot services and the command line', () => {
     for (const [name, { healthcheck, profiles, restart }] of services) {
       if (oneShots.has(name)) expect(restart, name).toBe('no');
       else if (!profiles?.includes('cli')) expect(healthcheck?.test, name).toBeDefined();
@@ -83,14 +83,14 @@ describe('docker-compose.yml', () => {
     expect([...oneShots].sort()).toEqual(['migrate', 'samples', 'topics']);
   });
 
-  it('asks each part for its readiness on its own operations port', () => {
+  it('checks the readiness of each component on its own operations port', () => {
     const config = parseConfig(environmentOf('ad-server'));
-    const asks = (name: string) => compose.services[name]?.healthcheck?.test.at(-1);
-    expect(asks('ad-server')).toBe(`http://127.0.0.1:${config.AD_SERVER_OPS_PORT}/readyz`);
-    expect(asks('processor')).toBe(`http://127.0.0.1:${config.PROCESSOR_OPS_PORT}/readyz`);
+    const probeUrl = (name: string) => compose.services[name]?.healthcheck?.test.at(-1);
+    expect(probeUrl('ad-server')).toBe(`http://127.0.0.1:${config.AD_SERVER_OPS_PORT}/readyz`);
+    expect(probeUrl('processor')).toBe(`http://127.0.0.1:${config.PROCESSOR_OPS_PORT}/readyz`);
   });
 
-  it('gives our services nothing that they do not need', () => {
+  it('gives the Tollway services no capability and a read-only file system', () => {
     expect(ours.length).toBeGreaterThan(4);
     for (const [name, service] of ours) {
       expect(service, name).toMatchObject({
@@ -104,12 +104,12 @@ describe('docker-compose.yml', () => {
     }
   });
 
-  it('lets our services drain before it kills them', () => {
+  it('kills the Tollway services only after their longest drain', () => {
     for (const [name, { stop_grace_period }] of ours)
       expect(Number.parseInt(stop_grace_period ?? '', 10) * 1_000, name).toBeGreaterThan(DRAIN_MS_MAX);
   });
 
-  it('sets only settings that there are, to values that they take', () => {
+  it('sets only existing settings, to valid values', () => {
     for (const [name, { environment = {} }] of ours) {
       const unknown = Object.keys(environment).filter(
         (key) => !(key in settings) && !/^AWS_(REGION|ACCESS_KEY_ID|SECRET_ACCESS_KEY)$/.test(key),
@@ -119,52 +119,52 @@ describe('docker-compose.yml', () => {
     }
   });
 
-  it('says of its link key in every link that it is one for trials', () => {
+  it('uses a link key with the id `trial`, which every link contains', () => {
     expect(parseConfig(environmentOf('tollway')).LINK_KEYS).toMatchObject([{ id: 'trial', state: 'signs' }]);
   });
 
-  it('publishes nothing but the redirects beyond this machine', () => {
+  it('publishes only the redirect port beyond the loopback interface', () => {
     for (const [name, { ports = [] }] of services) {
       if (name === 'ad-server') expect(ports.map((port) => port.split(':').at(-1))).toEqual(['8080']);
       else for (const port of ports) expect(port, name).toMatch(/^127\.0\.0\.1:/);
     }
   });
 
-  it('lets Kafka make no topic by accident', () => {
+  it('disables the automatic creation of Kafka topics', () => {
     expect(compose.services.kafka?.environment).toMatchObject({ KAFKA_AUTO_CREATE_TOPICS_ENABLE: 'false' });
   });
 });
 
 describe('the Dockerfile', () => {
-  it('runs the very Node that npm ci brings', () => {
+  it('has the Node version that npm ci installs', () => {
     const node = lock.packages['node_modules/node']?.version;
     expect(new Set(words('FROM').map(([image]) => image))).toEqual(new Set([`node:${node}-bookworm-slim`]));
   });
 
-  it('ends as a user that is not root, by number', () => {
+  it('sets a numeric user that is not root', () => {
     expect(words('USER').at(-1)?.[0]).toMatch(/^[1-9]\d*:[1-9]\d*$/);
   });
 
-  it('gives Node the flags that npm start gives it', () => {
+  it('passes the same Node flags as npm start', () => {
     const flags = (text: string) => text.match(/--(max-semi-space-size|disable-warning)=\w+/g);
     expect(flags(words('ENV').join(' '))).toEqual(flags(read('cli/start/supervised-process.ts')));
   });
 
-  it('copies what .dockerignore lets through, and every floor that runs', () => {
+  it('copies every folder that .dockerignore allows, and every folder that runs in production', () => {
     const copied = words('COPY')
       .filter(([first]) => !first?.startsWith('--from'))
       .flatMap((paths) => paths.slice(0, -1));
-    const letThrough = read('.dockerignore')
+    const allowed = read('.dockerignore')
       .split('\n')
       .filter((line) => line.startsWith('!'))
       .map((line) => line.slice(1));
-    expect(new Set(copied)).toEqual(new Set(letThrough));
-    const floors = globSync('*/*.ts', { cwd: ROOT, exclude: ['node_modules', '.ci'] }).map(
+    expect(new Set(copied)).toEqual(new Set(allowed));
+    const folders = globSync('*/*.ts', { cwd: ROOT, exclude: ['node_modules', '.ci'] }).map(
       (path) => path.split('/')[0] ?? '',
     );
     expect(copied).toEqual(
       expect.arrayContaining(
-        [...new Set(floors)].filter((floor) => !['deploy', 'load-tests', 'test'].includes(floor)),
+        [...new Set(folders)].filter((folder) => !['deploy', 'load-tests', 'test'].includes(folder)),
       ),
     );
   });
@@ -186,7 +186,7 @@ describe('Prometheus and Grafana', () => {
     'deploy/prometheus/alerts.yml',
     'deploy/prometheus/alerts.test.yml',
     'deploy/grafana/dashboards/tollway.json',
-  ])('%s names only metrics that there are', async (path) => {
+  ])('%s names only existing metrics', async (path) => {
     const { registry } = createMetrics();
     const known = new Set((await registry.getMetricsAsJSON()).map(({ name }) => name));
     const named = [...read(path).matchAll(/\b(?:tollway|process|nodejs)_\w+/g)].map(([name]) => name);
@@ -197,24 +197,24 @@ describe('Prometheus and Grafana', () => {
   });
 });
 
-/** What a tool says when it fails; empty when all is well. */
-function complaints(tool: string, ...args: string[]): string {
+/** The status and output of a tool that fails; empty if it succeeds. */
+function failureOf(tool: string, ...args: string[]): string {
   const { status, stdout, stderr, error } = spawnSync(tool, args, { cwd: ROOT, encoding: 'utf8' });
   return status === 0 ? '' : `${status} ${error ?? ''}\n${stdout}\n${stderr}`;
 }
 
-// Asks for no Docker engine.
-describe('docker, where it is', () => {
-  const withoutCompose = complaints('docker', 'compose', 'version') !== '';
+// Needs no running Docker engine.
+describe('docker, where it is installed', () => {
+  const withoutCompose = failureOf('docker', 'compose', 'version') !== '';
   it.skipIf(isSkippedInCiToo(withoutCompose ? 'docker compose is missing' : null))(
-    'compose takes the file',
+    'compose accepts the file',
     () => {
-      expect(complaints('docker', 'compose', '--profile', '*', 'config', '--quiet')).toBe('');
+      expect(failureOf('docker', 'compose', '--profile', '*', 'config', '--quiet')).toBe('');
     },
   );
 });
 
-/** The environment of a service as compose makes it when nothing is set: defaults in place of variables. */
+/** The environment that compose gives a service if no variable is set: the defaults. */
 function environmentOf(name: string): Record<string, string> {
   return Object.fromEntries(
     Object.entries(compose.services[name]?.environment ?? {}).map(([key, value]) => [

@@ -2,7 +2,7 @@
  * Attack: the wall clock of an ad server and a processor is stepped back 3 hours and ahead 3 hours while they run, by libfaketime; the
  * database keeps the true time. In each phase clicks come, and the connection to the database is cut for a while. Run it by hand:
  *
- *     node test/system/attack/clock-steps.ts
+ *     npx -c 'node test/system/attack/clock-steps.ts'
  *
  * Prints one line per check and exits 1 when one fails. Needs libfaketime (the package `faketime` of Debian).
  */

@@ -3,7 +3,7 @@
  * seconds and transactions stay open after they have added their rows. Every accepted click, and every credit, must be in exactly one
  * window. Run it by hand:
  *
- *     node test/system/attack/contiguous-exports.ts [--seconds 60] [--rate 300]
+ *     npx -c 'node test/system/attack/contiguous-exports.ts [--seconds 60] [--rate 300]'
  *
  * Prints one line per check and exits 1 when one fails. Starts a stack of its own, as `npm start` does.
  */

@@ -2,7 +2,7 @@
  * Attack: 20 200 idle connections from two addresses on the public port, and 2 000 on each operations port, while 200 clicks a second
  * are answered for 60 s; once for each limit of open files. Run it by hand:
  *
- *     node test/system/attack/file-descriptors.ts [--limits 20000,4096,1024,128] [--seconds 60]
+ *     npx -c 'node test/system/attack/file-descriptors.ts [--limits 20000,4096,1024,128] [--seconds 60]'
  *
  * Prints one line per check and exits 1 when one fails. `CONNECTIONS_PER_ADDRESS` is 0 unless it is set: the attackers may take all.
  */

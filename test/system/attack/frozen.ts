@@ -2,7 +2,7 @@
  * Attack: the database of `npm start` does not work while clicks come. First PostgreSQL is frozen by SIGSTOP, postmaster and backends;
  * then the ledger is locked; then the server, and then the database, is read-only. Run it by hand:
  *
- *     node test/system/attack/frozen.ts [--seconds 60] [--blocked-seconds 15]
+ *     npx -c 'node test/system/attack/frozen.ts [--seconds 60] [--blocked-seconds 15]'
  *
  * Prints one line per check and exits 1 when one fails.
  */

@@ -2,7 +2,7 @@
  * Attack: a ledger of 4 000 days under PostgreSQL's default of `max_locks_per_transaction`, with clicks in 50 of the days. Every command and
  * every transaction that reads or closes days must succeed, one after the other and all at once. Run it by hand:
  *
- *     node test/system/attack/long-retention.ts [--days 4000]
+ *     npx -c 'node test/system/attack/long-retention.ts [--days 4000]'
  *
  * Prints one line per check with its duration, and exits 1 when one fails. Starts an embedded PostgreSQL of its own.
  */

@@ -2,7 +2,7 @@
  * Attack: 64 spools with living owners while another process looks for abandoned ones; and 64 ad server workers on one folder of spools,
  * eight of which are killed by SIGKILL while clicks come. Run it by hand, with nothing else running:
  *
- *     node test/system/attack/many-spools.ts [--seconds 20]
+ *     npx -c 'node test/system/attack/many-spools.ts [--seconds 20]'
  *
  * Prints one line per check and exits 1 when one fails.
  */
