@@ -157,7 +157,7 @@ export function explainCrash(
   return new TollwayError(
     'kafka_compression',
     `KAFKA_TOPIC: ${config.KAFKA_TOPIC} holds a batch that cannot be read (${errorMessage(error)}; gzip and zstd can), ` +
-      `at or after one of ${offsets.join(', ')}. Set the topic's compression.type to zstd: the broker then converts new batches`,
+      `at or after one of ${offsets.join(', ')}. Set the topic's compression.type to zstd for new batches, and replace this one: see docs/brokers.md#kafka`,
   );
 }
 

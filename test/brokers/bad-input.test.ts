@@ -78,27 +78,40 @@ describe.skipIf(skipped).concurrent('a processor of Kafka', () => {
     await untilSettled(database.pool, 5);
   });
 
-  on('ends at a batch that it cannot read, and logs its position', async (environment) => {
-    const { broker, clicks } = environment;
-    // Created with this compression: after a change, the broker converts batches for a moment longer.
-    const topic = `${broker.config.KAFKA_TOPIC}-as-it-comes`;
-    const configEntries = [{ name: 'compression.type', value: 'producer' }];
-    await server.makeTopic({ ...broker.config, KAFKA_TOPIC: topic }, { configEntries });
-    CompressionCodecs[CompressionTypes.Snappy] = () => ({
-      compress: async ({ buffer }: { buffer: Buffer }) => storedSnappy(buffer),
-      decompress: async () => Promise.reject(new Error('Expected no read in this process')),
-    });
-    await server.produce(topic, 1, clicks(5));
-    await server.produce(topic, 1, clicks(5), CompressionTypes.Snappy);
-    const running = await environment.run({ env: { KAFKA_TOPIC: topic } });
-    const code = await running.ended;
-    expect(running.printed()).toMatch(
-      new RegExp(
-        `KAFKA_TOPIC: ${topic} holds a batch that cannot be read .*Snappy.*1@[05].*compression.type`,
-      ),
-    );
-    expect(code).toBe(1);
-  });
+  on(
+    'ends at a batch that it cannot read, logs its position, and continues behind it once it is deleted',
+    async (environment) => {
+      const { broker, clicks, database } = environment;
+      // Created with this compression: after a change, the broker converts batches for a moment longer.
+      const topic = `${broker.config.KAFKA_TOPIC}-as-it-comes`;
+      const configEntries = [{ name: 'compression.type', value: 'producer' }];
+      await server.makeTopic({ ...broker.config, KAFKA_TOPIC: topic }, { configEntries });
+      CompressionCodecs[CompressionTypes.Snappy] = () => ({
+        compress: async ({ buffer }: { buffer: Buffer }) => storedSnappy(buffer),
+        decompress: async () => Promise.reject(new Error('Expected no read in this process')),
+      });
+      const readable = clicks(5);
+      const unreadable = clicks(5);
+      await server.produce(topic, 1, readable);
+      await server.produce(topic, 1, unreadable, CompressionTypes.Snappy);
+      const running = await environment.run({ env: { KAFKA_TOPIC: topic } });
+      const code = await running.ended;
+      expect(running.printed()).toMatch(
+        new RegExp(
+          `KAFKA_TOPIC: ${topic} holds a batch that cannot be read .*Snappy.*1@[05].*compression.type`,
+        ),
+      );
+      expect(code).toBe(1);
+
+      // As docs/brokers.md says: copies are published, the originals deleted, and the processor continues behind them.
+      await server.produce(topic, 1, [...readable, ...unreadable]);
+      const admin = await server.admin();
+      await admin.deleteTopicRecords({ topic, partitions: [{ partition: 1, offset: '10' }] });
+      const again = await environment.run({ env: { KAFKA_TOPIC: topic } });
+      await untilSettled(database.pool, 10);
+      await untilSaid(again, /The broker has deleted records that were not read/);
+    },
+  );
 
   on('charges clicks whose records have no headers or unknown ones', async (environment) => {
     const { broker, clicks, database } = environment;
