@@ -26,7 +26,7 @@ export type SpoolOptions = {
  * The durable log in front of the broker, on the local disk. It belongs to this process alone.
  *
  * All clicks that are appended in one event-loop iteration are written with one `writeSync` at its end. Their callbacks run after the write,
- * so a redirect leaves only after its click is in the file. If a write fails or is short, the file is truncated behind its last whole
+ * so a redirect is sent only after its click is in the file. If a write fails or is short, the file is truncated behind its last whole
  * record; the records before that are accepted, the others get `null`.
  *
  * States: the folder exists, or a full disk has not allowed it yet; a segment is open, or none is (before the first append, after a

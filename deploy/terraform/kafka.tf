@@ -1,4 +1,4 @@
-# Lambda supports retries, bisecting and partial batches for Kafka only in provisioned mode, so the function has pollers of its own. There is
+# Lambda supports retries, splitting and partial batches for Kafka only in provisioned mode, so the function has pollers of its own. There is
 # no on-failure destination: with one, AWS ends unlimited retries after ten, and an outage of the database would move all its clicks
 # into a bucket.
 resource "aws_lambda_event_source_mapping" "kafka" {
