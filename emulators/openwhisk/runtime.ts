@@ -50,7 +50,7 @@ export type OpenwhiskOptions = {
 /** See https://github.com/apache/openwhisk/blob/master/docs/reference.md#system-limits. */
 const PAYLOAD_MAX_BYTES = 1_048_576;
 /** The platform's default timeout of a run, and of the initialization before it. */
-const INIT_MAX_MS = 60_000;
+const INIT_MS_MAX = 60_000;
 const END_MARK = /^XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX\n/gm;
 /** Starts the proxy with a clean environment and its own output files. `exec` keeps the guarded process id. */
 const CONTAINER = 'echo $$ > pid; exec env -i PATH="$PATH" PORT="$0" "$@" > stdout.log 2> stderr.log';
@@ -83,11 +83,11 @@ async function startIn(guard: Guard, options: OpenwhiskOptions): Promise<Openwhi
   );
 
   const code = (typeof zip === 'string' ? readFileSync(zip) : zip).toString('base64');
-  const variables = Object.entries(activation(main, INIT_MAX_MS)).map(
+  const variables = Object.entries(activation(main, INIT_MS_MAX)).map(
     ([name, text]) => [`__OW_${name.toUpperCase()}`, text] as const,
   );
   const value = { name: main, main, binary: true, code, env: { ...env, ...Object.fromEntries(variables) } };
-  const started = await post(server, `${url}/init`, { value }, INIT_MAX_MS);
+  const started = await post(server, `${url}/init`, { value }, INIT_MS_MAX);
   if (!started.ok) throw new Error(`The action did not start (${started.status}): ${started.error}`);
 
   return {

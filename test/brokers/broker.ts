@@ -47,7 +47,7 @@ export type Broker = {
   /** Publishes any records together into the partition or shard of that index. */
   readonly publishTo: (slot: number, records: readonly BrokerRecord[]) => Promise<void>;
   /** Actions that delete positions outside the ledger, by name; none for a broker without checkpoints. */
-  readonly forget: Readonly<Record<string, (pool: Pool) => Promise<void>>>;
+  readonly deletePositions: Readonly<Record<string, (pool: Pool) => Promise<void>>>;
   /** The pattern of the position of a record in a partition or shard. */
   readonly place: (slot: number) => RegExp;
   readonly close: () => Promise<void>;

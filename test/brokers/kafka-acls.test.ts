@@ -115,7 +115,7 @@ function pageBroker(publisher: Publisher): Server {
         publisher,
         backlogs: await createBacklogs(config, silent),
         publishTo: async (_, records) => void (await publisher.publish(records)),
-        forget: {},
+        deletePositions: {},
         place: () => /./,
         close: async () => undefined,
       };

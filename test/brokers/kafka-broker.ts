@@ -110,18 +110,18 @@ async function brokerOf(
 ): Promise<Broker> {
   const { KAFKA_TOPIC: topic, KAFKA_GROUP: group } = config;
   const publisher = createKafkaPublisher(config, silent);
-  const forgetGroup = async () => void (await (await admin()).deleteGroups([group]));
+  const deleteGroup = async () => void (await (await admin()).deleteGroups([group]));
   return {
     env,
     config,
     publisher,
     backlogs: await createBacklogs(config, silent),
     publishTo: (slot, records) => produce(topic, slot, records),
-    forget: {
-      'the offsets of its group': forgetGroup,
+    deletePositions: {
+      'the offsets of its group': deleteGroup,
       'its checkpoints': async (pool) => void (await pool.query('delete from broker_checkpoint')),
       both: async (pool) => {
-        await forgetGroup();
+        await deleteGroup();
         await pool.query('delete from broker_checkpoint');
       },
     },

@@ -88,7 +88,7 @@ const recorded: Server = {
       publisher,
       backlogs: await createBacklogs(config, silent),
       publishTo: async (_, records) => void (await publisher.publish(records)),
-      forget: {},
+      deletePositions: {},
       place: () => /./,
       close: publisher.close,
     };

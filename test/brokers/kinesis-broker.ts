@@ -87,7 +87,9 @@ async function brokerOf(config: Config, env: Record<string, string>): Promise<Br
       if (FailedRecordCount)
         throw new Error(`Expected all records to be taken, ${FailedRecordCount} were not`);
     },
-    forget: { 'its checkpoints': async (pool) => void (await pool.query('delete from broker_checkpoint')) },
+    deletePositions: {
+      'its checkpoints': async (pool) => void (await pool.query('delete from broker_checkpoint')),
+    },
     place: () => new RegExp(`^${StreamName}/shardId-\\d+@\\d+$`),
     close: async () => {
       await publisher.close();

@@ -22,7 +22,7 @@ export const postgresDriver: Driver = {
         publisher,
         backlogs: await createBacklogs(config, silent),
         publishTo: async (_, records) => void (await publisher.publish(records)),
-        forget: {},
+        deletePositions: {},
         place: () => /^chunk \d+ record \d+$/,
         close: async () => undefined,
       };

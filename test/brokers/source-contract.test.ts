@@ -152,7 +152,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
       },
     );
 
-    on('continues after the last settled record, and reads none twice', async (environment) => {
+    on('continues after the last settled record, and reads no record twice', async (environment) => {
       const { pool } = environment.database;
       for (let round = 1; round <= 3; round += 1) {
         await environment.publishEverySlot(10);
@@ -176,13 +176,13 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
       'reads from the first record when the checkpoints or group offsets are deleted',
       async (environment) => {
         const { pool } = environment.database;
-        for (const [what, forget] of Object.entries(environment.broker.forget)) {
+        for (const [what, deletePositions] of Object.entries(environment.broker.deletePositions)) {
           await environment.publishEverySlot(10);
           const before = await environment.consume();
           await untilSettled(pool, environment.spool.accepted, before);
           await before.stop();
           await environment.publishEverySlot(10);
-          await forget(pool);
+          await deletePositions(pool);
           const after = await environment.consume();
           await untilSettled(pool, environment.spool.accepted, after);
           await after.stop();
@@ -221,7 +221,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
     );
 
     withCheckpoints(
-      'notices that the ledger under it was restored, and charges again what that has lost',
+      'detects that the ledger was restored from a backup, and charges the lost clicks again',
       async (environment) => {
         const { pool } = environment.database;
         const consumer = await environment.consume();
@@ -240,7 +240,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
       },
     );
 
-    on('is shared by consumers that join, leave and die', async (environment) => {
+    on('is shared by consumers that join, stop or are killed', async (environment) => {
       const { pool } = environment.database;
       const taken = { one: 0, two: 0 };
       const counting =
@@ -331,7 +331,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
       },
     );
 
-    on('measures how many records wait and for how long', async (environment) => {
+    on('reports the number of waiting records and the age of the oldest', async (environment) => {
       const { ads, broker, spool, clicks } = environment;
       const held = gate();
       let taken = 0;
@@ -360,30 +360,27 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
       expect(await countSettled(environment.database.pool)).toBe(29);
     });
 
-    withCheckpoints(
-      'begins where START_POSITION says at its very first start, and only then',
-      async (environment) => {
-        const { pool } = environment.database;
-        const env = { START_POSITION: 'latest' };
-        const skipped = await environment.publishEverySlot(5);
-        const first = await environment.consume({ env });
-        const begun = async () => (await pool.query('select from broker_checkpoint')).rowCount === SLOTS;
-        await until('a beginning', begun);
-        await environment.publishEverySlot(5);
-        await untilSettled(pool, environment.spool.accepted - skipped, first);
-        await first.stop();
-        await environment.publishEverySlot(5);
-        const second = await environment.consume({ env });
-        await untilSettled(pool, environment.spool.accepted - skipped, second);
-        // Reconciliation counts the skipped clicks as missing once a watermark has arrived.
-        await environment.broker.publisher.publishEverywhere(environment.spool.watermark());
-        const query = () => reconcile(pool, { brokers: environment.broker.backlogs });
-        await until('the watermark', async () => (await query()).missing > 0, 10_000);
-        await second.stop();
-        expect(await countSettled(pool)).toBe(environment.spool.accepted - skipped);
-        expect(await query()).toMatchObject({ balanced: true, missing: skipped });
-      },
-    );
+    withCheckpoints('follows START_POSITION at the first start only', async (environment) => {
+      const { pool } = environment.database;
+      const env = { START_POSITION: 'latest' };
+      const skipped = await environment.publishEverySlot(5);
+      const first = await environment.consume({ env });
+      const begun = async () => (await pool.query('select from broker_checkpoint')).rowCount === SLOTS;
+      await until('a beginning', begun);
+      await environment.publishEverySlot(5);
+      await untilSettled(pool, environment.spool.accepted - skipped, first);
+      await first.stop();
+      await environment.publishEverySlot(5);
+      const second = await environment.consume({ env });
+      await untilSettled(pool, environment.spool.accepted - skipped, second);
+      // Reconciliation counts the skipped clicks as missing once a watermark has arrived.
+      await environment.broker.publisher.publishEverywhere(environment.spool.watermark());
+      const query = () => reconcile(pool, { brokers: environment.broker.backlogs });
+      await until('the watermark', async () => (await query()).missing > 0, 10_000);
+      await second.stop();
+      expect(await countSettled(pool)).toBe(environment.spool.accepted - skipped);
+      expect(await query()).toMatchObject({ balanced: true, missing: skipped });
+    });
   });
 });
 

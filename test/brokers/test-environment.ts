@@ -234,7 +234,7 @@ export async function untilCheckpointed({
   database: { pool },
   clicks,
 }: TestEnvironment): Promise<void> {
-  if (Object.keys(broker.forget).length === 0) return;
+  if (Object.keys(broker.deletePositions).length === 0) return;
   // Checkpoints are written together, and this click is settled after all others: when its checkpoint moves, all have.
   const { rows } = await pool.query<{ now: Date }>('select clock_timestamp() as now');
   const [last] = clicks(1);

@@ -12,8 +12,8 @@ import {
 } from '../../contract/link-token.ts';
 import { DAY_MS, k1, nonceAt, otherKey, vectors } from '../support/link-samples.ts';
 
-const LIFE_MAX_MS = 90 * DAY_MS;
-const verify = createVerifier([k1], LIFE_MAX_MS);
+const LIFE_MS_MAX = 90 * DAY_MS;
+const verify = createVerifier([k1], LIFE_MS_MAX);
 const sign = createSigner([k1]);
 
 /** Signs any text with the secret. */
@@ -50,7 +50,7 @@ describe('round trip', () => {
   });
 
   it('returns every impression link, with its expiry in whole seconds', () => {
-    const lives = fc.integer({ min: 0, max: LIFE_MAX_MS });
+    const lives = fc.integer({ min: 0, max: LIFE_MS_MAX });
     const times = fc.integer({ min: 1_000, max: 4_000_000_000_000 });
     fc.assert(
       fc.property(adIds, lives, times, (adId, lifeMs, nowMs) => {
@@ -141,18 +141,18 @@ describe('keys', () => {
     const rotated = [{ ...k1, state: 'verifies' as const }, otherKey('k2')];
     const after = createSigner(rotated)(evergreenLink(7));
     expect(after.split('.')[1]).toBe('k2');
-    const verifyRotated = createVerifier(rotated, LIFE_MAX_MS);
+    const verifyRotated = createVerifier(rotated, LIFE_MS_MAX);
     expect(verifyRotated(before)).toEqual(evergreenLink(7));
     expect(verifyRotated(after)).toEqual(evergreenLink(7));
   });
 
   it('that were removed do not verify', () => {
     const token = sign(evergreenLink(7));
-    expect(createVerifier([otherKey('k2')], LIFE_MAX_MS)(token)).toBeNull();
+    expect(createVerifier([otherKey('k2')], LIFE_MS_MAX)(token)).toBeNull();
   });
 
   it('with the same id and another secret do not verify each other', () => {
-    expect(createVerifier([otherKey('k1')], LIFE_MAX_MS)(sign(evergreenLink(7)))).toBeNull();
+    expect(createVerifier([otherKey('k1')], LIFE_MS_MAX)(sign(evergreenLink(7)))).toBeNull();
   });
 
   it('are found only by their whole id', () => {

@@ -32,7 +32,7 @@ const { openwhiskActions } = JSON.parse(read('functions.json')) as {
 const { inputs, actions, triggers, rules } = packages.tollway;
 
 /** The platform's ranges. wskdeploy only warns about a limit out of range and leaves it out. */
-const TIMEOUT_MAX_MS = 300_000;
+const TIMEOUT_MS_MAX = 300_000;
 const MEMORY_MIN_MB = 128;
 const MEMORY_MAX_MB = 512;
 
@@ -87,7 +87,7 @@ describe('deploy/openwhisk/manifest.yaml', () => {
 
   it('stays within the limits of the platform', () => {
     for (const { limits } of Object.values(actions)) {
-      expect(limits.timeout).toBeLessThanOrEqual(TIMEOUT_MAX_MS);
+      expect(limits.timeout).toBeLessThanOrEqual(TIMEOUT_MS_MAX);
       expect(limits.memorySize).toBeGreaterThanOrEqual(MEMORY_MIN_MB);
       expect(limits.memorySize).toBeLessThanOrEqual(MEMORY_MAX_MB);
     }
