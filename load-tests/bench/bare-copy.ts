@@ -4,7 +4,7 @@ import { CopyRows } from '../../ledger/copy-encoder.ts';
 import { listPartitionDays, partitionName } from '../../ledger/partitions.ts';
 
 const COLUMNS =
-  'click_id, nonce, spool, sequence, clicked_at, charged_micros, advertiser_id, campaign_id, ad_id, outcome, reason';
+  'click_id, nonce, spool_id, sequence, clicked_at, charged_micros, advertiser_id, campaign_id, ad_id, outcome, reason';
 
 /**
  * Creates the table of the reference, `bare_ledger`, with the columns, defaults, constraints, key, indexes and daily partitions of the ledger.
