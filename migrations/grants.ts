@@ -52,7 +52,7 @@ export const GRANTS: Readonly<Record<string, Readonly<Record<string, string>>>> 
     broker_chunk: 'select, insert, update (settled_at), delete',
     broker_checkpoint: 'select, insert, update',
     click_rollup: 'select, insert, update',
-    click_rollup_day: 'select, insert, update',
+    click_rollup_day: 'select, insert, update, delete',
     click_rollup_state: 'select, update',
     click_rollup_late_day: 'select, insert, delete',
     schema_migration: 'select',

@@ -1,19 +1,26 @@
 import { createLogger } from '../../common/telemetry/logger.ts';
 import { maintain as maintainLedger } from '../../ledger/maintenance.ts';
 import { retentionOf } from '../../ledger/partitions.ts';
+import { rebuildRollup } from '../../ledger/rollup.ts';
 import { command, withDatabase } from '../context.ts';
 import { printJson, printLine } from '../print.ts';
+
+type Options = { json?: boolean; acceptStep?: boolean; rebuildReports?: boolean };
 
 export const maintain = command(
   'maintain',
   'Create partitions for coming days, merge spool counters and close days past retention',
-  ['maintain', 'maintain --accept-step'],
+  ['maintain', 'maintain --accept-step', 'maintain --rebuild-reports'],
 )
   .option(
     '--accept-step',
     'create or close more days than a run usually may; check the clock of the database server and the retention first',
   )
-  .action(async ({ json, acceptStep = false }: { json?: boolean; acceptStep?: boolean }) => {
+  .option(
+    '--rebuild-reports',
+    'compute the sums of `report` again from the ledger, after `reconcile --deep` has reported wrong ones',
+  )
+  .action(async ({ json, acceptStep = false, rebuildReports = false }: Options) => {
     await withDatabase(async (pool, { config }) => {
       const options = {
         ...retentionOf(config),
@@ -22,6 +29,7 @@ export const maintain = command(
         brokerRetentionDays: config.BROKER_RETENTION_DAYS,
       };
       await maintainLedger(pool, options, createLogger('maintain', config));
+      if (rebuildReports) await rebuildRollup(pool);
       if (json) printJson({ maintained: true });
       else printLine('The ledger is maintained');
     });

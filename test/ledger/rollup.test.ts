@@ -8,7 +8,7 @@ import { dropClosedDays } from '../../ledger/maintenance.ts';
 import { DAY_MS, dayStart } from '../../ledger/partitions.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
 import { REPORT_KEYS, type ReportFilter, type ReportRow, readReport } from '../../ledger/reports.ts';
-import { rollUp } from '../../ledger/rollup.ts';
+import { rebuildRollup, rollUp } from '../../ledger/rollup.ts';
 import { settle } from '../../processor/charge/charge-clicks.ts';
 import { chargeBatch } from '../support/charge-batch.ts';
 import { addAdTo, createTestDatabase, type TestDatabase } from '../support/database.ts';
@@ -270,6 +270,26 @@ describe('the rollup', () => {
     expect(await problems()).toEqual([]);
     await database.pool.query(`update ${table} set ${change}`);
     expect(await problems()).toContainEqual(expect.stringMatching(problem));
+  });
+
+  it('is right again after it is rebuilt, with clicks that a clock set back has hidden, and with credits', async () => {
+    const ads = await addAds();
+    await rollUp(database.pool);
+    const clicks = ads.map((ad) => clickRecord({ ad }));
+    await chargeBatch(database.pool, clicks);
+    await database.pool.query("update ledger set settled_at = settled_at - interval '1 hour'");
+    await rollUp(database.pool);
+    await creditClick(database.pool, clicks[0]?.click.clickId ?? '');
+    const problems = async () =>
+      (await reconcile(database.pool, { brokers: [postgresBacklog], deep: true })).problems;
+    expect(await problems()).not.toEqual([]);
+    await rebuildRollup(database.pool);
+    expect(await problems()).toEqual([]);
+    await chargeBatch(database.pool, [clickRecord({ ad: ads[0] as NamedAd })]);
+    await rollUp(database.pool);
+    expect(await problems()).toEqual([]);
+    const today = dayStart(Date.now());
+    await expectAllExact(new Date(today - DAY_MS), new Date(today + 2 * DAY_MS));
   });
 
   it('catches up in pieces after a long stop', async () => {
