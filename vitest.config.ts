@@ -1,11 +1,21 @@
 import { defineConfig } from 'vitest/config';
 import { projects } from './test/support/projects.ts';
 
+/** How long `expect.poll` waits for its condition, in ms. vitest's own second is too short on a busy machine. */
+const POLL_MS_MAX = 10_000;
+
 export default defineConfig({
   test: {
     // More than the two cores of the smallest machine: many suites wait for servers that they have started, stopped or frozen.
     maxWorkers: 4,
     globalSetup: ['test/support/setup-skipped.ts'],
-    projects: projects.map((project) => ({ test: { ...project, testTimeout: 30_000, hookTimeout: 60_000 } })),
+    projects: projects.map((project) => ({
+      test: {
+        ...project,
+        testTimeout: 30_000,
+        hookTimeout: 60_000,
+        expect: { poll: { timeout: POLL_MS_MAX } },
+      },
+    })),
   },
 });
