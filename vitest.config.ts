@@ -12,8 +12,8 @@ export default defineConfig({
     projects: projects.map((project) => ({
       test: {
         ...project,
-        // Unit tests of a worker share the modules that they load, which saves a third of their time.
-        isolate: project.name !== 'unit',
+        // These tests of a worker share the modules that they load, which saves a third of their time.
+        isolate: !['unit', 'database'].includes(project.name),
         testTimeout: 30_000,
         hookTimeout: 60_000,
         expect: { poll: { timeout: POLL_MS_MAX } },

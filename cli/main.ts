@@ -11,8 +11,12 @@ try {
   await program.parseAsync();
 } catch (error) {
   if (!(error instanceof CommanderError)) {
-    const away = isDatabaseUnavailable(error) ? 'The database does not answer: ' : '';
-    printNote(`${away}${errorMessage(error)}`);
+    const message = errorMessage(error);
+    printNote(
+      isDatabaseUnavailable(error)
+        ? `The database does not answer: ${message}. Run npm start, or check DATABASE_URL and the server`
+        : message,
+    );
   }
   process.exitCode = 1;
 }

@@ -3,8 +3,8 @@ import { printable } from '../common/text.ts';
 import { isCalendarDate } from '../common/unix-time.ts';
 import { canonicalUuid, isUuidV7 } from '../common/uuid.ts';
 import { ID_MAX } from '../contract/click-event.ts';
+import { QUARTER_MS } from '../ledger/reports.ts';
 
-const QUARTER_MS = 900_000;
 const UNIT_MS = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 
 /** Reads a length of time such as `10s`, `15m`, `12h` or `30d` into ms. Throws `bad_duration`. */

@@ -1,6 +1,7 @@
 import { TollwayError } from '../common/errors.ts';
 import { type Connection, inTransaction, type Pool } from '../common/postgres/postgres.ts';
 import { uuidFloor } from '../common/uuid.ts';
+import { assertFilterExists, type ClickFilter } from './click-filter.ts';
 import { DAY_MS, isoDay, listPartitionDays, partitionName } from './partitions.ts';
 import { readSettlementWatermark } from './settlement-watermark.ts';
 
@@ -24,13 +25,11 @@ export type ExportRow = {
   readonly kind: 'impression' | 'evergreen' | null;
 };
 
-export type ExportFilter = {
+export type ExportFilter = ClickFilter & {
   /** Inclusive lower bound of the time of settlement. */
   readonly since: Date;
   /** Exclusive upper bound of the time of settlement. The settlement watermark if it is absent or above the watermark. */
   readonly until?: Date;
-  readonly advertiserId?: number;
-  readonly campaignId?: number;
 };
 
 /** Rows held in memory at once. */
@@ -108,18 +107,6 @@ async function upperBoundOf(pool: Pool, { since, until }: ExportFilter): Promise
   const watermark = await readSettlementWatermark(pool);
   const bound = until && until < watermark ? until : watermark;
   return bound < since ? since : bound;
-}
-
-async function assertFilterExists(pool: Pool, { advertiserId, campaignId }: ExportFilter): Promise<void> {
-  for (const [table, name, id] of [
-    ['advertiser', 'an advertiser', advertiserId],
-    ['campaign', 'a campaign', campaignId],
-  ] as const) {
-    if (id === undefined) continue;
-    const { rowCount } = await pool.query(`select from ${table} where id = $1`, [id]);
-    if (rowCount === 0)
-      throw new TollwayError(`unknown_${table}`, `Expected the id of ${name} in the database, got ${id}`);
-  }
 }
 
 type ClickIdRange = readonly [from: string, to: string];

@@ -1,11 +1,12 @@
 import { TollwayError } from '../common/errors.ts';
 import { type Connection, inTransaction, type Pool } from '../common/postgres/postgres.ts';
+import { assertFilterExists, type ClickFilter } from './click-filter.ts';
 
 /** What a report can be broken down by, in the order of its columns. */
 export const REPORT_KEYS = ['hour', 'day', 'advertiser', 'campaign', 'ad', 'outcome', 'reason'] as const;
 export type ReportKey = (typeof REPORT_KEYS)[number];
 
-export type ReportFilter = {
+export type ReportFilter = ClickFilter & {
   /** A time, or a day (`2026-01-31`): its beginning in `timeZone`. Inclusive. */
   readonly since: Date | string;
   /** As `since`; exclusive. */
@@ -13,8 +14,6 @@ export type ReportFilter = {
   /** IANA name of the time zone of days and hours. Default: that of the advertiser in the filter, otherwise UTC. */
   readonly timeZone?: string;
   readonly by: readonly ReportKey[];
-  readonly advertiserId?: number;
-  readonly campaignId?: number;
 };
 
 /** The clicks of one row. Keys that the report is not broken down by are absent. */
@@ -44,7 +43,8 @@ export type Report = {
   readonly rows: readonly ReportRow[];
 };
 
-const QUARTER_MS = 900_000;
+/** The bounds of a report are multiples of a quarter of an hour. */
+export const QUARTER_MS = 900_000;
 /** Columns of each key, of the rows that `sourceOf` selects, and their names in a `ReportRow`. */
 const COLUMNS: Readonly<Record<ReportKey, { readonly sql: string; readonly name: string }>> = {
   hour: {
@@ -76,9 +76,10 @@ export function readReport(pool: Pool, filter: ReportFilter): Promise<Report> {
 }
 
 async function readReportIn(connection: Connection, filter: ReportFilter): Promise<Report> {
+  await assertFilterExists(connection, filter);
   const timeZone = await timeZoneOf(connection, filter);
   const { since, until, asOf, areDays } = await boundsOf(connection, filter, timeZone);
-  const columns = REPORT_KEYS.filter((key) => filter.by.includes(key)).map((key) => COLUMNS[key]);
+  const columns = columnsOf(filter.by);
   const keys = columns.map(({ sql, name }) => `${sql} as "${name}"`);
   const groups = columns.map((_, index) => index + 1);
   const currency = columns.length + 1;
@@ -94,6 +95,15 @@ async function readReportIn(connection: Connection, filter: ReportFilter): Promi
   return { since, until, asOf, timeZone, rows };
 }
 
+function columnsOf(by: readonly ReportKey[]) {
+  return REPORT_KEYS.filter((key) => by.includes(key)).map((key) => COLUMNS[key]);
+}
+
+/** The names of the keys in each row of a report, in order: `day`, `campaignId`, … */
+export function keyNamesOf(by: readonly ReportKey[]): string[] {
+  return columnsOf(by).map(({ name }) => name);
+}
+
 /** Rows of the period: sums by day of the advertisers whose days these are, and by quarter of an hour of the others. */
 function sourceOf(hasDays: boolean): string {
   const quarters = `select (quarter at time zone $3)::date as day, quarter, ${SUMMED} from click_rollup
@@ -105,28 +115,13 @@ function sourceOf(hasDays: boolean): string {
     union all ${quarters} and advertiser_id in (select id from advertiser where time_zone <> $3)`;
 }
 
-async function timeZoneOf(connection: Connection, filter: ReportFilter): Promise<string> {
-  const { advertiserId, campaignId, timeZone } = filter;
-  if (campaignId !== undefined) {
-    const { rowCount } = await connection.query('select from campaign where id = $1', [campaignId]);
-    if (rowCount === 0)
-      throw new TollwayError(
-        'unknown_campaign',
-        `Expected the id of a campaign in the database, got ${campaignId}`,
-      );
-  }
-  if (advertiserId === undefined) return timeZone ?? 'UTC';
-  const { rows } = await connection.query<{ time_zone: string }>(
-    'select time_zone from advertiser where id = $1',
-    [advertiserId],
+async function timeZoneOf(connection: Connection, { advertiserId, timeZone }: ReportFilter): Promise<string> {
+  if (timeZone !== undefined) return timeZone;
+  const { rows } = await connection.query<{ timeZone: string }>(
+    'select time_zone as "timeZone" from advertiser where id = $1',
+    [advertiserId ?? null],
   );
-  const [advertiser] = rows;
-  if (!advertiser)
-    throw new TollwayError(
-      'unknown_advertiser',
-      `Expected the id of an advertiser in the database, got ${advertiserId}`,
-    );
-  return timeZone ?? advertiser.time_zone;
+  return rows[0]?.timeZone ?? 'UTC';
 }
 
 async function boundsOf(

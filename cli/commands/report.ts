@@ -5,6 +5,8 @@ import type { Pool } from '../../common/postgres/postgres.ts';
 import { printable } from '../../common/text.ts';
 import { parseTimeZone } from '../../common/time-zone.ts';
 import {
+  keyNamesOf,
+  QUARTER_MS,
   REPORT_KEYS,
   type Report,
   type ReportKey,
@@ -29,7 +31,6 @@ type Options = {
 };
 
 const DEFAULT_KEYS: readonly ReportKey[] = ['day'];
-const QUARTER_MS = 900_000;
 
 export const report = command(
   'report',
@@ -70,7 +71,7 @@ export const report = command(
         ...(campaign === undefined ? {} : { campaignId: campaign }),
         ...(timeZone === undefined ? {} : { timeZone }),
       });
-      print(result, json ? 'json' : format);
+      print(result, by, json ? 'json' : format);
     });
   });
 
@@ -106,7 +107,11 @@ function toFields({ hour, clicks, chargedMicros, correctedMicros, ...keys }: Rep
   };
 }
 
-function print({ since, until, asOf, timeZone, rows }: Report, format: 'table' | 'csv' | 'json'): void {
+function print(
+  { since, until, asOf, timeZone, rows }: Report,
+  by: readonly ReportKey[],
+  format: Options['format'],
+): void {
   const fields = rows.map(toFields);
   if (format === 'json') {
     const times = { since: since.toISOString(), until: until.toISOString(), asOf: asOf.toISOString() };
@@ -114,7 +119,10 @@ function print({ since, until, asOf, timeZone, rows }: Report, format: 'table' |
   }
   printNote(`All clicks that were settled before ${asOf.toISOString()}. Time zone: ${timeZone}`);
   if (format === 'table') return printTable(fields, 'There were no clicks in this period.');
-  const [first] = fields;
-  if (first) process.stdout.write(`${csvLine(Object.keys(first))}\n`);
-  for (const row of fields) process.stdout.write(`${csvLine(Object.values(row))}\n`);
+  // A period without clicks has the header, too.
+  const lines = [
+    [...keyNamesOf(by), 'currency', 'clicks', 'charged', 'corrected'],
+    ...fields.map(Object.values),
+  ];
+  for (const line of lines) process.stdout.write(`${csvLine(line)}\n`);
 }

@@ -1,0 +1,21 @@
+import { TollwayError } from '../common/errors.ts';
+import type { Connection, Pool } from '../common/postgres/postgres.ts';
+
+/** Limits an export or a report to the clicks of an advertiser, a campaign, or both. */
+export type ClickFilter = { readonly advertiserId?: number; readonly campaignId?: number };
+
+/** Throws `unknown_advertiser` or `unknown_campaign` if the filter names one that does not exist. */
+export async function assertFilterExists(
+  connection: Pool | Connection,
+  { advertiserId, campaignId }: ClickFilter,
+): Promise<void> {
+  for (const [table, name, id] of [
+    ['advertiser', 'an advertiser', advertiserId],
+    ['campaign', 'a campaign', campaignId],
+  ] as const) {
+    if (id === undefined) continue;
+    const { rowCount } = await connection.query(`select from ${table} where id = $1`, [id]);
+    if (rowCount === 0)
+      throw new TollwayError(`unknown_${table}`, `Expected the id of ${name} in the database, got ${id}`);
+  }
+}

@@ -1,0 +1,49 @@
+import { beforeAll, expect, it } from 'vitest';
+import { chargeBatch } from '../support/charge-batch.ts';
+import { addAccount, testDatabase } from '../support/database.ts';
+import { clickRecord } from '../support/records.ts';
+import { tollway } from '../support/run-script.ts';
+
+const database = testDatabase();
+beforeAll(async () => {
+  const { ad } = await addAccount(database.pool, { price: '0.25' });
+  await chargeBatch(database.pool, [clickRecord({ ad }), clickRecord({ ad })]);
+});
+
+const report = (...args: string[]) =>
+  tollway({ DATABASE_URL: database.url, PATH: process.env.PATH }, 'report', ...args);
+
+it('a report is printed as a table, as CSV and as JSON, with the time that it is true for', async () => {
+  const { stdout, stderr, code } = await report('--since', '1d', '--by', 'ad,outcome');
+  expect(code).toBe(0);
+  expect(stdout.split('\n').map((line) => line.trim().split(/ +/))).toEqual([
+    ['adId', 'outcome', 'currency', 'clicks', 'charged', 'corrected'],
+    ['1', 'charged', 'USD', '2', '0.50', '0.50'],
+    [''],
+  ]);
+  expect(stderr).toMatch(/^All clicks that were settled before \d{4}-.*Z\. Time zone: UTC\n$/);
+  expect((await report('--since', '1d', '--by', 'ad,outcome', '--format', 'csv')).stdout).toBe(
+    'adId,outcome,currency,clicks,charged,corrected\n1,charged,USD,2,0.50,0.50\n',
+  );
+  const json = JSON.parse((await report('--since', '1d', '--by', 'ad', '--json')).stdout);
+  expect(json).toMatchObject({ timeZone: 'UTC', rows: [{ adId: 1, clicks: 2, charged: '0.50' }] });
+  expect(Object.keys(json)).toEqual(['since', 'until', 'asOf', 'timeZone', 'rows']);
+});
+
+it('the CSV of a period without clicks has its header', async () => {
+  const { stdout } = await report('--since', '2020-01-01', '--until', '2020-01-02', '--format', 'csv');
+  expect(stdout).toBe('day,currency,clicks,charged,corrected\n');
+});
+
+it.each([
+  [['--since', '2026-13-01'], 'Expected a day of the calendar, got "2026-13-01"'],
+  [['--since', '1d', '--by', 'day,publisher'], 'got "publisher"'],
+  [['--since', '1d', '--time-zone', '+01:00'], 'Expected the name of a time zone'],
+  [['--since', '1d', '--advertiser', '99'], 'Expected the id of an advertiser in the database, got 99'],
+  [['--since', '2026-11-27T10:07:00Z'], 'Expected a day or a quarter of an hour'],
+  [['--since', '2026-02-01', '--until', '2026-01-01'], 'Expected --until after --since'],
+])('report %j says what was expected and what came', async (args, message) => {
+  const { code, stderr, stdout } = await report(...args);
+  expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+  expect(stderr).toContain(message);
+});
