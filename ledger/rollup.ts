@@ -153,7 +153,7 @@ export async function addCreditToRollup(connection: Connection, clickId: string)
 }
 
 /**
- * Computes the rollup anew from the days that the ledger has; older days and credits stay. For sums that `reconcile --deep` reports as
+ * Computes the rollup again from the days that the ledger has; older days and credits stay. For sums that `reconcile --deep` reports as
  * wrong, for example after the clock of the database server was set back: rows stamped before `rolled_to` are missed then. Runs and
  * credits wait for each day, which takes about a second for a million clicks.
  */

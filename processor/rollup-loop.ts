@@ -18,8 +18,8 @@ export function runRollupLoop({ config, logger, metrics }: Runtime<ProcessMetric
   const onError = (err: Error) => logger.debug({ err }, 'A connection broke');
   const pool = createPool(config.DATABASE_URL, 'rollup', 1, onError, QUERY_MS_MAX);
   const log = new ThrottledLog(logger, {
-    failed: 'Reports cannot be brought up to date and are retried. Clicks are charged meanwhile',
-    recovered: 'Reports are brought up to date again',
+    failed: 'The processor cannot update the sums of reports and retries. Clicks are charged meanwhile',
+    recovered: 'The sums of reports are updated again',
   });
   const stopping = new AbortController();
   const running = (async () => {

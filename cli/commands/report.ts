@@ -117,7 +117,7 @@ function print(
     const times = { since: since.toISOString(), until: until.toISOString(), asOf: asOf.toISOString() };
     return printJson({ ...times, timeZone, rows: fields });
   }
-  printNote(`All clicks that were settled before ${asOf.toISOString()}. Time zone: ${timeZone}`);
+  printNote(`Complete for all clicks that were settled before ${asOf.toISOString()}. Time zone: ${timeZone}`);
   if (format === 'table') return printTable(fields, 'There were no clicks in this period.');
   // A period without clicks has the header, too.
   const lines = [

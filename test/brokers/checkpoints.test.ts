@@ -151,6 +151,30 @@ it('checkpoints that cannot be moved are logged at once, counted in a metric, an
   ]);
 });
 
+it.each([
+  ['3', 'The checkpoint was set back (a rewind, or a restored database)'],
+  ['9', 'another processor has moved the checkpoint'],
+])(
+  'that another session has moved from 5 to %s make the source read from there: %s',
+  async (position, reason) => {
+    const source = await sourceOf({ a: '5' });
+    const sink = { commitProbes: () => [], forget: () => {} };
+    const writer = new CheckpointWriter(database.pool, sink, {
+      metrics: createMetrics(),
+      logger: pino({ level: 'silent' }),
+      isSetBack: (now, known) => now === undefined || Number(now) < Number(known),
+    });
+    const tracker = new OffsetTracker('5');
+    await moveCheckpoints(database.pool, source, [{ partition: 'a', known: '5', next: position }], []);
+    const restarts: unknown[] = [];
+    await writer.move(source, [{ reader: 'reader', partition: 'a', tracker, next: '7' }], (...restart) =>
+      restarts.push(restart),
+    );
+    expect(restarts).toEqual([['reader', position, reason]]);
+    expect((await read(source)).a).toBe(position);
+  },
+);
+
 describe('the offset tracker of a partition', () => {
   it('moves only up to the first unsettled batch: a fast batch does not move it past a slow one', () => {
     const tracker = new OffsetTracker('0');

@@ -21,7 +21,7 @@ it('a report is printed as a table, as CSV and as JSON, with the time that it is
     ['1', 'charged', 'USD', '2', '0.50', '0.50'],
     [''],
   ]);
-  expect(stderr).toMatch(/^All clicks that were settled before \d{4}-.*Z\. Time zone: UTC\n$/);
+  expect(stderr).toMatch(/^Complete for all clicks that were settled before \d{4}-.*Z\. Time zone: UTC\n$/);
   expect((await report('--since', '1d', '--by', 'ad,outcome', '--format', 'csv')).stdout).toBe(
     'adId,outcome,currency,clicks,charged,corrected\n1,charged,USD,2,0.50,0.50\n',
   );

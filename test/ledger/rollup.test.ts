@@ -9,11 +9,13 @@ import { DAY_MS, dayStart } from '../../ledger/partitions.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
 import { REPORT_KEYS, type ReportFilter, type ReportRow, readReport } from '../../ledger/reports.ts';
 import { rebuildRollup, rollUp } from '../../ledger/rollup.ts';
+import { readSettlementWatermark } from '../../ledger/settlement-watermark.ts';
 import { settle } from '../../processor/charge/charge-clicks.ts';
 import { chargeBatch } from '../support/charge-batch.ts';
 import { addAdTo, createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { silent } from '../support/loggers.ts';
 import { clickRecord, type NamedAd } from '../support/records.ts';
+import { until } from '../support/until.ts';
 
 let database: TestDatabase & { drop: () => Promise<void> };
 beforeEach(async () => {
@@ -189,6 +191,24 @@ describe('the rollup', () => {
     const rows = await expectExact({ ...period, by: ['ad'] });
     expect(rows.map(({ clicks }) => clicks)).toEqual([40n, 40n, 40n, 40n]);
   }, 60_000);
+
+  it('never goes back, though the settlement watermark can be lower than at the last run', async () => {
+    const [ad] = await addAds();
+    // All of this happens within one second of the server: the watermark is the beginning of it while a transaction is settling.
+    await until('the beginning of a second', () => Date.now() % 1_000 < 100);
+    await chargeBatch(database.pool, [clickRecord({ ad: ad as NamedAd })]);
+    const first = await rollUp(database.pool);
+    const settling = await database.pool.connect();
+    await settling.query(BEGIN_CHARGE);
+    const watermark = await readSettlementWatermark(database.pool);
+    expect(watermark.getTime()).toBeLessThan(first.getTime());
+    expect(await rollUp(database.pool)).toEqual(first);
+    await settling.query('rollback');
+    settling.release();
+    await rollUp(database.pool);
+    const today = dayStart(Date.now());
+    await expectExact({ since: new Date(today - DAY_MS), until: new Date(today + 2 * DAY_MS), by: ['ad'] });
+  });
 
   it('holds nothing that was settled at or after its time', async () => {
     const [ad, , ofAnother] = await addAds();
