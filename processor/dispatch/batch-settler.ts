@@ -133,6 +133,7 @@ export class BatchSettler {
   ): Promise<SettleResult> {
     let error = firstError;
     let hasPassedDryRun = false;
+    let hasJustFailedDryRun = false;
     for (let round = 1, attempts = 0; ; round += 1) {
       const state = {
         othersSettled: hasPassedDryRun || this.clicksSettled > clicksBefore,
@@ -142,9 +143,11 @@ export class BatchSettler {
       };
       let step = nextStep({ ...state, dryRun: 'not run' });
       if (step === 'dry run') {
-        const dryRun = (await this.canCharge(record)) ? 'passed' : 'failed';
-        hasPassedDryRun ||= dryRun === 'passed';
-        step = nextStep({ ...state, dryRun });
+        const hasPassed = await this.canCharge(record);
+        const passed = hasJustFailedDryRun ? 'passed after a failure' : 'passed';
+        step = nextStep({ ...state, dryRun: hasPassed ? passed : 'failed' });
+        hasPassedDryRun ||= hasPassed;
+        hasJustFailedDryRun = !hasPassed;
       }
       if (step === 'quarantine') return this.quarantine(record, error, lane);
       if (step === 'settle others') {

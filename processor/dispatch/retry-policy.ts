@@ -25,6 +25,7 @@ import type { FailureKind } from '../../common/postgres/postgres.ts';
  * | yes | any | yes | any | retry, at once the first time, later after a pause |
  * | otherwise | | | not run | dry run |
  * | otherwise | | | failed | wait: any other click of its kind would fail too |
+ * | otherwise | | | passed after a failure | retry: the fault was repaired after the last attempt |
  * | no | no | yes | passed | retry |
  * | any | any | no | passed | quarantine |
  */
@@ -58,8 +59,8 @@ export type Isolation = {
   readonly attempts: number;
   /** `RETRY_ATTEMPTS` */
   readonly attemptsMax: number;
-  /** The dry run of this round. */
-  readonly dryRun: 'not run' | 'passed' | 'failed';
+  /** The dry run of this round. `passed after a failure`: the one of the round before had failed. */
+  readonly dryRun: 'not run' | 'passed' | 'passed after a failure' | 'failed';
 };
 
 export type IsolationStep =
@@ -78,5 +79,6 @@ export function nextStep(state: Isolation): IsolationStep {
   if (othersSettled && !isExhausted) return attempts === 0 ? 'retry' : 'retry after a pause';
   if (dryRun === 'not run') return 'dry run';
   if (dryRun === 'failed') return 'wait';
+  if (dryRun === 'passed after a failure') return 'retry';
   return isExhausted ? 'quarantine' : 'retry';
 }

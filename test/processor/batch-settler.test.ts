@@ -197,6 +197,17 @@ describe('the settler of batches', () => {
     expect(await fixture.letters()).toEqual([]);
   });
 
+  it('charges a click whose fault is repaired between its last attempt and the dry run', async () => {
+    const fixture = fixtures.current();
+    fixture.dispatcher = fixture.newDispatcher({ lanes: 1, retryAttempts: 0 });
+    // Attempt, dry run and attempt fail; the dry run after them is the first to succeed.
+    await fixture.database.pool.query('create sequence refusals');
+    await fixture.refuseRows("nextval('refusals') <= 3");
+    await fixture.dispatcher.submit([fixture.spool.click({ ad: fixture.ad(0) })]);
+    expect(await fixture.letters()).toEqual([]);
+    expect(await expectBalanced(fixture.database.pool)).toMatchObject({ charged: 1, rejected: 0 });
+  });
+
   it('charges the clicks behind a poison record in the only lane, and then quarantines the record', async () => {
     const fixture = fixtures.current();
     fixture.dispatcher = fixture.newDispatcher({ lanes: 1, batchSize: 10 });

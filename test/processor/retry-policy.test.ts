@@ -50,6 +50,11 @@ describe('a record that fails permanently by itself', () => {
       { attempts: 2, dryRun: 'passed' },
       'quarantine',
     ],
+    [
+      'is retried after the last attempt, too, when the fault was repaired since',
+      { othersSettled: true, attempts: 2, dryRun: 'passed after a failure' },
+      'retry',
+    ],
     ['is never quarantined without a dry run', { othersSettled: true, attempts: 99 }, 'dry run'],
   ] as const)('%s', (_, more, step) => {
     expect(nextStep({ ...start, ...more })).toBe(step);
