@@ -10,9 +10,12 @@ export type SettledClick = { readonly record: ReadClick; readonly verdict: Verdi
 export class LedgerRows {
   private readonly ledger = new CopyRows(11);
   private readonly spentNonces = new CopyRows(2);
+  /** The time of the earliest click in Unix ms; `Infinity` without clicks. */
+  earliestMs = Number.POSITIVE_INFINITY;
 
   add({ record: { click, from }, verdict: { outcome, reason } }: SettledClick): void {
     const { ledger, spentNonces } = this;
+    if (click.clickedAt < this.earliestMs) this.earliestMs = click.clickedAt;
     ledger.row();
     ledger.uuid(click.clickId);
     ledger.uuid(click.nonce);

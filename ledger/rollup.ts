@@ -114,18 +114,19 @@ async function lockState(connection: Connection): Promise<{ rolledTo: Date }> {
 
 /**
  * Lists the days of clicks that are settled in the caller's transaction and that a rollup does not read by itself. `nowMs`: the database's
- * time at the beginning of the transaction, in Unix ms.
+ * time at the beginning of the transaction; `earliestMs`: the time of the earliest click; both in Unix ms.
  */
 export async function listLateDays(
   connection: Connection,
   nowMs: number,
+  earliestMs: number,
   settled: readonly SettledClick[],
 ): Promise<void> {
   const yesterday = dayStart(nowMs) - DAY_MS;
+  if (earliestMs >= yesterday) return;
   const late = new Set<number>();
   for (const { record } of settled)
     if (record.click.clickedAt < yesterday) late.add(dayStart(record.click.clickedAt));
-  if (late.size === 0) return;
   await connection.query('insert into click_rollup_late_day (day) select unnest($1::date[])', [
     [...late].map(isoDay),
   ]);

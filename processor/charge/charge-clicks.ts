@@ -124,7 +124,7 @@ async function settleWith(
   await rows.insert(connection);
   await chargeBalances(connection, allocation.chargedByAdvertiser(), allocation.chargedByCampaign());
   await appendSpoolCounters(connection, counters);
-  await listLateDays(connection, window.nowMs, settled);
+  await listLateDays(connection, window.nowMs, rows.earliestMs, settled);
   await updateBudgetFlags(connection, nearTheirLimit(allocation, advertisers, ads));
   return {
     outcomes: outcomesOf(batch, positions, settled, rejections, inserted),
