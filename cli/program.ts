@@ -16,6 +16,7 @@ import { report } from './commands/report.ts';
 import { rewind } from './commands/rewind.ts';
 import { samples } from './commands/samples.ts';
 import { spool } from './commands/spool.ts';
+import { statement } from './commands/statement.ts';
 import { status } from './commands/status.ts';
 import { topics } from './commands/topics.ts';
 import { escapeUsageErrors } from './context.ts';
@@ -29,6 +30,7 @@ const COMMANDS = [
   link,
   click,
   report,
+  statement,
   reconcile,
   exportCommand,
   deadLetters,

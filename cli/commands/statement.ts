@@ -1,0 +1,222 @@
+import { Option } from 'commander';
+import { TollwayError } from '../../common/errors.ts';
+import { formatAmount } from '../../common/money.ts';
+import { printable } from '../../common/text.ts';
+import { readStatement, type Statement } from '../../ledger/statement.ts';
+import { command, withDatabase } from '../context.ts';
+import { csvLine } from '../csv.ts';
+import { parseId } from '../parse.ts';
+import { printJson, printLine, printNote, printTable } from '../print.ts';
+import { bringUpToDate } from './report.ts';
+
+type Options = { month: string; format: 'table' | 'csv' | 'json'; json?: boolean };
+
+export const statement = command(
+  'statement',
+  'Show the statement of an advertiser for a month: opening balance, top-ups, charges, credits, closing balance, and its clicks',
+  ['statement 1 --month 2026-11', 'statement 1 --month 2026-11 --format csv > november.csv'],
+)
+  .argument('<advertiser>', 'id of the advertiser', parseId)
+  .requiredOption('--month <month>', 'month in the time zone of the advertiser, such as 2026-11', parseMonth)
+  .addOption(
+    new Option('--format <format>', '`table`, `csv` or `json`')
+      .choices(['table', 'csv', 'json'])
+      .default('table'),
+  )
+  .action(async (advertiserId: number, { month, format, json }: Options) => {
+    await withDatabase(async (pool) => {
+      await bringUpToDate(pool);
+      const found = await readStatement(pool, advertiserId, month);
+      if (json || format === 'json') return printJson(toJson(found));
+      if (format === 'csv') return printCsv(found);
+      printStatement(found);
+    });
+  });
+
+function parseMonth(text: string): string {
+  if (/^(19[7-9]|[2-9]\d\d)\d-(0[1-9]|1[0-2])$/.test(text)) return text;
+  throw new TollwayError('bad_time', `--month: expected a month such as 2026-11, got "${printable(text)}"`);
+}
+
+function toJson(found: Statement) {
+  const { advertiserId, month, timeZone, currency, asOf } = found;
+  return {
+    advertiserId,
+    month,
+    timeZone,
+    currency,
+    asOf: asOf.toISOString(),
+    opening: formatAmount(found.openingMicros),
+    entries: found.entries.map(({ at, kind, amountMicros, reference }) => ({
+      at: at.toISOString(),
+      kind,
+      amount: formatAmount(amountMicros),
+      reference,
+    })),
+    charges: found.charges.map(({ campaignId, adId, clicks, amountMicros }) => ({
+      campaignId,
+      adId,
+      clicks: Number(clicks),
+      amount: formatAmount(amountMicros),
+    })),
+    credits: found.credits.map(({ month, clicks, amountMicros }) => ({
+      month,
+      amount: formatAmount(amountMicros),
+      clicks: Number(clicks),
+    })),
+    closing: formatAmount(found.closingMicros),
+    gross: Number(found.gross),
+    invalid: found.invalid.map(({ reason, clicks }) => ({ reason, clicks: Number(clicks) })),
+    net: Number(found.net),
+  };
+}
+
+/** A line of a statement. Amounts have their sign: all lines above the closing balance add up to it. */
+type Line = {
+  readonly item: string;
+  readonly at?: Date;
+  readonly reference?: string;
+  readonly campaignId?: number;
+  readonly campaign?: string;
+  readonly adId?: number;
+  /** Of a credit: the month of its clicks. */
+  readonly clickMonth?: string;
+  /** Of invalid clicks. */
+  readonly reason?: string;
+  readonly clicks?: bigint;
+  readonly micros?: bigint;
+};
+
+function moneyLines({ openingMicros, entries, charges, credits, closingMicros }: Statement): Line[] {
+  return [
+    { item: 'opening', micros: openingMicros },
+    ...entries.map(({ at, kind, reference, amountMicros }) => ({
+      item: kind,
+      at,
+      reference,
+      micros: amountMicros,
+    })),
+    ...charges.map(({ campaignId, campaignName, adId, clicks, amountMicros }) => ({
+      item: 'charge',
+      campaignId,
+      campaign: campaignName,
+      adId,
+      clicks,
+      micros: -amountMicros,
+    })),
+    ...credits.map(({ month, clicks, amountMicros }) => ({
+      item: 'credit',
+      clickMonth: month,
+      clicks,
+      micros: amountMicros,
+    })),
+    { item: 'closing', micros: closingMicros },
+  ];
+}
+
+function clickLines({ gross, invalid, net }: Statement): Line[] {
+  return [
+    { item: 'gross', clicks: gross },
+    ...invalid.map(({ reason, clicks }) => ({ item: 'invalid', reason, clicks })),
+    { item: 'net', clicks: net },
+  ];
+}
+
+const CSV_COLUMNS = [
+  'month',
+  'advertiserId',
+  'advertiser',
+  'item',
+  'date',
+  'reference',
+  'campaignId',
+  'campaign',
+  'adId',
+  'clickMonth',
+  'reason',
+  'clicks',
+  'amount',
+  'currency',
+];
+
+function printCsv(found: Statement): void {
+  const { month, advertiserId, advertiserName, timeZone, currency } = found;
+  printNote(completeness(found));
+  const dayOf = dayFormat(timeZone);
+  const lines = [...moneyLines(found), ...clickLines(found)].map((line) => [
+    month,
+    advertiserId,
+    advertiserName,
+    line.item,
+    line.at ? dayOf(line.at) : null,
+    line.reference ?? null,
+    line.campaignId ?? null,
+    line.campaign ?? null,
+    line.adId ?? null,
+    line.clickMonth ?? null,
+    line.reason ?? null,
+    line.clicks ?? null,
+    line.micros === undefined ? null : formatAmount(line.micros),
+    line.micros === undefined ? null : currency,
+  ]);
+  for (const line of [CSV_COLUMNS, ...lines]) process.stdout.write(`${csvLine(line)}\n`);
+}
+
+function completeness({ asOf, timeZone }: Statement): string {
+  return `Complete for everything that was settled or entered before ${asOf.toISOString()}. Time zone: ${timeZone}`;
+}
+
+const ITEM_TEXT: Readonly<Record<string, string>> = {
+  opening: 'Opening balance',
+  top_up: 'Top-up',
+  adjustment: 'Adjustment',
+  charge: 'Charged clicks',
+  credit: 'Credits for clicks',
+  closing: 'Closing balance',
+  gross: 'Gross clicks',
+  invalid: 'Invalid clicks',
+  net: 'Net clicks',
+};
+
+function printStatement(found: Statement): void {
+  const { advertiserName, advertiserId, month, timeZone, currency } = found;
+  printLine(`Statement of ${printable(advertiserName)} (advertiser ${advertiserId}) for ${month}`);
+  printLine(completeness(found));
+  printLine('');
+  const dayOf = dayFormat(timeZone);
+  printTable(
+    moneyLines(found).map((line) => ({
+      item: ITEM_TEXT[line.item] ?? line.item,
+      date: line.at ? dayOf(line.at) : '',
+      details: detailsOf(line),
+      clicks: line.clicks === undefined ? '' : String(line.clicks),
+      [`amount (${currency})`]: formatAmount(line.micros ?? 0n),
+    })),
+    '',
+  );
+  printLine('');
+  printTable(
+    clickLines(found).map((line) => ({
+      item: ITEM_TEXT[line.item] ?? line.item,
+      reason: line.reason ?? '',
+      clicks: String(line.clicks),
+    })),
+    '',
+  );
+}
+
+function detailsOf({ reference, campaign, campaignId, adId, clickMonth }: Line): string {
+  if (campaign !== undefined) return `${campaign} (campaign ${campaignId}), ad ${adId}`;
+  return clickMonth ?? reference ?? '';
+}
+
+/** Formats the day of a time in a time zone, such as `2026-11-30`. */
+function dayFormat(timeZone: string): (time: Date) => string {
+  const format = new Intl.DateTimeFormat('en-CA', {
+    timeZone,
+    year: 'numeric',
+    month: '2-digit',
+    day: '2-digit',
+  });
+  return (time) => format.format(time);
+}
