@@ -20,6 +20,7 @@ export const ERROR_CODES = [
   'bad_file',
   'bad_format',
   'bad_id',
+  'bad_link',
   'bad_link_keys',
   'bad_name',
   'bad_object',

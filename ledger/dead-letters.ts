@@ -160,9 +160,12 @@ export async function countDeadLetters(pool: Pool): Promise<number> {
 export type TakenDeadLetter = {
   readonly identity: string;
   readonly recordKey: string | null;
+  readonly clickId: string | null;
   readonly spoolId: string | null;
+  readonly reason: string;
   readonly raw: Buffer | null;
   readonly counted: boolean;
+  readonly settledAt: Date;
   readonly discardedAt: Date | null;
 };
 
@@ -170,12 +173,26 @@ export type TakenDeadLetter = {
 export async function takeDeadLetter(connection: Connection, id: bigint): Promise<TakenDeadLetter> {
   const { rows } = await connection.query<TakenDeadLetter>(
     `delete from dead_letter where id = $1
-     returning identity, record_key as "recordKey", spool_id as "spoolId", raw, counted, discarded_at as "discardedAt"`,
+     returning identity, record_key as "recordKey", click_id as "clickId", spool_id as "spoolId", reason, raw, counted,
+       settled_at as "settledAt", discarded_at as "discardedAt"`,
     [id],
   );
   const [letter] = rows;
   if (!letter) throw unknownDeadLetter(id);
   return letter;
+}
+
+/** Records that a dead letter was redriven, in the transaction that settles its record. `clickId`: of its record, if that is readable now. */
+export async function insertRedrive(
+  connection: Connection,
+  id: bigint,
+  { clickId, reason, settledAt }: Pick<TakenDeadLetter, 'clickId' | 'reason' | 'settledAt'>,
+  outcome: string,
+): Promise<void> {
+  await connection.query(
+    `insert into dead_letter_redrive (dead_letter_id, click_id, reason, rejected_at, outcome) values ($1, $2, $3, $4, $5)`,
+    [id, clickId, reason, settledAt, outcome],
+  );
 }
 
 /**

@@ -58,6 +58,19 @@ create index on dead_letter (spool_id, sequence);
 create index on dead_letter (click_id);
 create index on dead_letter (click_id) where spool_id is null;
 create index on dead_letter (id) where discarded_at is null;
+create index on dead_letter (nonce) where nonce is not null; -- to find the rejected click of a link
+
+-- Dead letters that were redriven, without their records. A redrive that is rejected again keeps its dead letter and is not recorded.
+create table dead_letter_redrive (
+  dead_letter_id bigint primary key,
+  click_id uuid, -- null if the record is unreadable
+  reason text not null, -- of the rejection
+  rejected_at timestamptz not null,
+  outcome text not null, -- of the redrive
+  redriven_by text not null default current_user,
+  redriven_at timestamptz not null default statement_timestamp()
+);
+create index on dead_letter_redrive (click_id);
 
 -- Counts of accepted and settled clicks by spool. Each batch appends rows, so that batches do not wait for one row; a scheduled task merges
 -- them into `spool_total`.

@@ -43,6 +43,7 @@ export const GRANTS: Readonly<Record<string, Readonly<Record<string, string>>>> 
     ledger: 'select, insert, update (spool_id, sequence)',
     spent_nonce: 'select, insert',
     dead_letter: 'select, insert, update, delete',
+    dead_letter_redrive: 'select, insert',
     spool_counter: 'select, insert, delete',
     spool_total: 'select, insert, update',
     spool_correction: 'select, insert',

@@ -1,42 +1,98 @@
-import { TollwayError } from '../../common/errors.ts';
 import { formatAmount } from '../../common/money.ts';
+import { printable } from '../../common/text.ts';
 import { creditClick } from '../../ledger/budget-entries.ts';
-import { type FoundClick, findClick } from '../../ledger/find-click.ts';
+import { type ClickStory, readClickStory } from '../../ledger/click-story.ts';
+import { parseClickReference } from '../click-reference.ts';
 import { command, group, withDatabase } from '../context.ts';
 import { parseClickId } from '../parse.ts';
 import { printJson, printLine } from '../print.ts';
 
-function toRow(click: FoundClick) {
+const amountOf = (micros: bigint | null) => (micros === null ? null : formatAmount(micros));
+
+function toJson(story: ClickStory) {
+  const { clickId, state, outcome, reason, explanation } = story;
   return {
-    clickId: click.clickId,
-    outcome: click.outcome,
-    reason: click.reason,
-    charged: formatAmount(click.chargedMicros),
-    credited: formatAmount(click.creditedMicros),
-    currency: click.currency,
-    advertiserId: click.advertiserId,
-    campaignId: click.campaignId,
-    adId: click.adId,
-    clickedAt: click.clickedAt?.toISOString() ?? null,
-    settledAt: click.settledAt.toISOString(),
+    clickId,
+    state,
+    outcome,
+    reason,
+    explanation,
+    clickedAt: story.clickedAt?.toISOString() ?? null,
+    settledAt: story.settledAt?.toISOString() ?? null,
+    price: amountOf(story.priceMicros),
+    charged: amountOf(story.chargedMicros),
+    credited: amountOf(story.creditedMicros),
+    adId: story.adId,
+    campaignId: story.campaignId,
+    advertiserId: story.advertiserId,
+    publisher: null,
+    nonce: story.nonce,
+    spoolId: story.spoolId,
+    sequence: story.sequence === null ? null : Number(story.sequence),
+    evidence: null,
+    history: story.history.map(({ at, event }) => ({ at: at.toISOString(), event })),
   };
 }
 
-const show = command('show', 'Show the outcome of a click: whether it was charged, and why not', [
-  'click show 01a208fb-f934-70de-beaa-9335acbb4502',
-])
-  .argument('<click id>', 'id of the click, as in the header Tollway-Click', parseClickId)
-  .action(async (clickId: string, { json }: { json?: boolean }) => {
-    await withDatabase(async (pool) => {
-      const found = await findClick(pool, clickId);
-      if (found === null) {
-        const message = `The ledger has no click ${clickId}. If it was made a moment ago, it may not be settled yet: try again in a few seconds`;
-        throw new TollwayError('unknown_click', message);
-      }
-      const row = toRow(found);
-      if (json) return printJson(row);
-      for (const [name, value] of Object.entries(row))
-        printLine(`${name.padEnd(12)} ${value ?? ''}`.trimEnd());
+/** Lines of a name and a value for a person. Amounts have their currency, ids their names. */
+function printStory(story: ClickStory): void {
+  const { price, charged, credited, history, evidence: _, ...fields } = toJson(story);
+  const money = (amount: string | null) => amount && `${amount} ${story.currency ?? ''}`.trimEnd();
+  const named = (id: number | null, name: string | null) => (name === null ? id : `${id} (${name})`);
+  const shown = {
+    ...fields,
+    price: money(price),
+    charged: money(charged),
+    credited: money(credited),
+    campaignId: named(story.campaignId, story.campaignName),
+    advertiserId: named(story.advertiserId, story.advertiserName),
+  };
+  for (const name of SHOWN) printLine(`${name.padEnd(12)} ${printable(String(shown[name] ?? ''))}`.trimEnd());
+  for (const [index, { at, event }] of history.entries())
+    printLine(`${(index === 0 ? 'history' : '').padEnd(12)} ${at} ${event}`);
+}
+
+/** The fields in the order in which a person reads them. */
+const SHOWN = [
+  'clickId',
+  'state',
+  'outcome',
+  'reason',
+  'explanation',
+  'price',
+  'charged',
+  'credited',
+  'advertiserId',
+  'campaignId',
+  'adId',
+  'publisher',
+  'clickedAt',
+  'settledAt',
+  'nonce',
+  'spoolId',
+  'sequence',
+] as const;
+
+const show = command(
+  'show',
+  'Show what happened to a click: whether it was charged, why or why not, and when',
+  [
+    'click show 01a208fb-f934-70de-beaa-9335acbb4502',
+    "click show 'https://ads.example.com/c/1.k1.1.01a21ba33a9672ba847f2368bf3f75a0.1798352011.DB3fn70U9rML6DsR15Tm9Q'",
+  ],
+  'there is no such click and none can be under way',
+)
+  .argument(
+    '<click>',
+    'id of the click, as in the header Tollway-Click; or the nonce of an impression link, or the link',
+  )
+  .action(async (text: string, { json }: { json?: boolean }) => {
+    await withDatabase(async (pool, { config }) => {
+      const reference = parseClickReference(text, config);
+      const story = await readClickStory(pool, reference, config.CLICK_AGE_MAX_DAYS);
+      if (story.state === 'unknown') process.exitCode = 1;
+      if (json) printJson(toJson(story));
+      else printStory(story);
     });
   });
 

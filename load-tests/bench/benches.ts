@@ -2,6 +2,7 @@ import type { Bench } from './bench.ts';
 import { benchCharge1, benchCharge1000 } from './charge.ts';
 import { benchChargeLarge } from './charge-large.ts';
 import { benchChargeWriters } from './charge-writers.ts';
+import { benchClickShow } from './click-show.ts';
 import { benchEmbedded } from './embedded.ts';
 import { benchDrainKafka, benchPublishKafka } from './kafka.ts';
 import { benchRedirect } from './redirect.ts';
@@ -17,6 +18,7 @@ const DEFAULT_BENCHES: Readonly<Record<string, Bench>> = {
   'drain-kafka': benchDrainKafka,
   'publish-kafka': benchPublishKafka,
   'start-up': benchStartUp,
+  'click-show': benchClickShow,
 };
 
 /** The benchmarks that run only with `--only`: they take minutes each, or have no bar. */

@@ -2,7 +2,7 @@ import { TollwayError } from '../../common/errors.ts';
 import { type Connection, inTransaction, type Pool, RolledBack } from '../../common/postgres/postgres.ts';
 import { readRecord } from '../../contract/click-event.ts';
 import { BEGIN_CHARGE } from '../../ledger/charge-locks.ts';
-import { takeDeadLetter } from '../../ledger/dead-letters.ts';
+import { insertRedrive, takeDeadLetter } from '../../ledger/dead-letters.ts';
 import { appendSpoolCounters, ZERO_COUNTS } from '../../ledger/spool-counters.ts';
 import { settle } from './charge-clicks.ts';
 import { retryRaces } from './retry-races.ts';
@@ -42,6 +42,8 @@ async function redriveIn(
   const isCopy = outcome.outcome === 'duplicate' && settlesSequence && lateKeys === 0;
   // The rollback keeps the dead letter.
   if (outcome.outcome === 'rejected' || isCopy) return new RolledBack(outcome);
+  const clickId = record.is === 'click' ? record.click.clickId : letter.clickId;
+  await insertRedrive(connection, id, { ...letter, clickId }, outcome.outcome);
   if (letter.counted)
     await appendSpoolCounters(connection, [
       { ...ZERO_COUNTS, spoolId: letter.spoolId, rejected: -1, sequences: [] },

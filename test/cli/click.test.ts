@@ -1,4 +1,7 @@
-import { beforeAll, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { formatLinkKeys, type LinkKey } from '../../common/config/link-keys.ts';
+import { uuidV7 } from '../../common/uuid.ts';
+import { createSigner, evergreenLink, impressionLink } from '../../contract/link-token.ts';
 import { creditClick } from '../../ledger/budget-entries.ts';
 import { chargeBatch } from '../support/charge-batch.ts';
 import { addAccount, testDatabase } from '../support/database.ts';
@@ -6,7 +9,8 @@ import { type NamedAd, TestSpool } from '../support/records.ts';
 import { tollway } from '../support/run-script.ts';
 import { suiteFolder } from '../support/temporary-folder.ts';
 
-const UNKNOWN = '01a208fb-f934-70de-beaa-9335acbb4502';
+const keys: LinkKey[] = [{ id: 'k1', state: 'signs', secret: Buffer.alloc(32, 1) }];
+const sign = createSigner(keys);
 
 const database = testDatabase();
 const spool = new TestSpool();
@@ -17,61 +21,136 @@ beforeAll(async () => {
 });
 
 /** Runs `tollway click show` as a person would. */
-function show(...args: string[]) {
-  const { KAFKA_BROKERS: _, BROKER: __, ...inherited } = process.env;
-  const env = { ...inherited, DATABASE_URL: database.url, DATA_DIR: folder };
-  return tollway(env, 'click', 'show', ...args);
+function show(text: string, options: readonly string[] = [], env: NodeJS.ProcessEnv = {}) {
+  return tollway(
+    { PATH: process.env.PATH, DATABASE_URL: database.url, DATA_DIR: folder, ...env },
+    'click',
+    'show',
+    text,
+    ...options,
+  );
 }
 
-it('tells the outcome of a click that was charged, with what was credited', async () => {
-  const record = spool.click({ ad });
-  const { click } = record;
-  await chargeBatch(database.pool, [record]);
-  const json = async () => JSON.parse((await show(click.clickId, '--json')).stdout);
-  const charged = {
-    clickId: click.clickId,
-    outcome: 'charged',
-    reason: null,
-    charged: '0.25',
-    credited: '0.00',
-    currency: 'USD',
-    advertiserId: ad.advertiserId,
-    campaignId: ad.campaignId,
-    adId: ad.id,
-    clickedAt: new Date(click.clickedAt).toISOString(),
-    settledAt: expect.stringMatching(/^\d{4}-\d\d-\d\dT.*Z$/),
-  };
-  expect(await json()).toEqual(charged);
-  await creditClick(database.pool, click.clickId);
-  expect(await json()).toEqual({ ...charged, credited: '0.25' });
-  const { code, stdout } = await show(click.clickId);
-  expect(code).toBe(0);
-  expect(stdout).toMatch(
-    /^clickId {6}[0-9a-f-]{36}\noutcome {6}charged\nreason\ncharged {6}0\.25\ncredited {5}0\.25\n/,
-  );
-});
+const json = async (text: string, env?: NodeJS.ProcessEnv) =>
+  JSON.parse((await show(text, ['--json'], env)).stdout);
 
-it('tells why a click was not charged, and finds rejected ones', async () => {
-  const bot = spool.click({ ad, invalid: 'bot' });
-  const lost = spool.click({ ad: { ...ad, id: 99 } });
-  await chargeBatch(database.pool, [bot, lost]);
-  expect(JSON.parse((await show(bot.click.clickId, '--json')).stdout)).toMatchObject({
-    outcome: 'invalid',
-    reason: 'bot',
-    charged: '0.00',
+describe('click show', () => {
+  it('prints the documented JSON of a charged click, with what was credited', async () => {
+    const record = spool.click({ ad });
+    const { click } = record;
+    await chargeBatch(database.pool, [record]);
+    const clickedAt = new Date(click.clickedAt).toISOString();
+    const time = expect.stringMatching(/^\d{4}-\d\d-\d\dT.*Z$/);
+    const charged = {
+      clickId: click.clickId,
+      state: 'settled',
+      outcome: 'charged',
+      reason: null,
+      explanation: expect.stringMatching(/^It was charged/),
+      clickedAt,
+      settledAt: time,
+      price: '0.25',
+      charged: '0.25',
+      credited: '0.00',
+      adId: ad.id,
+      campaignId: ad.campaignId,
+      advertiserId: ad.advertiserId,
+      publisher: null,
+      nonce: null,
+      spoolId: spool.id,
+      sequence: 1,
+      evidence: null,
+      history: [
+        { at: clickedAt, event: `accepted: spool ${spool.id}, sequence 1` },
+        { at: time, event: 'settled: charged' },
+      ],
+    };
+    const printed = await json(click.clickId);
+    expect(printed).toEqual(charged);
+    expect(Object.keys(printed)).toEqual(Object.keys(charged));
+    await creditClick(database.pool, click.clickId);
+    expect(await json(click.clickId)).toMatchObject({
+      charged: '0.25',
+      credited: '0.25',
+      history: [{}, {}, { at: time, event: 'credited' }],
+    });
   });
-  expect(JSON.parse((await show(lost.click.clickId, '--json')).stdout)).toMatchObject({
-    outcome: 'rejected',
-    reason: 'unknown_ad',
-    adId: 99,
-    charged: '0.00',
-  });
-});
 
-it('that is not in the ledger is an error that says what to do', async () => {
-  expect(await show(UNKNOWN)).toEqual({
-    code: 1,
-    stdout: '',
-    stderr: `The ledger has no click ${UNKNOWN}. If it was made a moment ago, it may not be settled yet: try again in a few seconds\n`,
+  it('prints lines for a person, with names beside ids', async () => {
+    const record = spool.click({ ad, invalid: 'bot' });
+    await chargeBatch(database.pool, [record]);
+    const { code, stdout } = await show(record.click.clickId);
+    expect(code).toBe(0);
+    const at = (pattern: string) => expect.stringMatching(new RegExp(`^${pattern}$`));
+    expect(stdout.trim().split('\n')).toEqual([
+      `clickId      ${record.click.clickId}`,
+      'state        settled',
+      'outcome      invalid',
+      'reason       bot',
+      'explanation  It was not charged: the user agent names a robot or a program.',
+      'price',
+      'charged      0.00 USD',
+      'credited     0.00 USD',
+      'advertiserId 1 (Test advertiser)',
+      'campaignId   1 (Test campaign)',
+      'adId         1',
+      'publisher',
+      at('clickedAt    2.*Z'),
+      at('settledAt    2.*Z'),
+      'nonce',
+      `spoolId      ${spool.id}`,
+      'sequence     2',
+      at(`history      2.*Z accepted: spool ${spool.id}, sequence 2`),
+      at(' {13}2.*Z settled: invalid \\(bot\\)'),
+    ]);
+  });
+
+  it('finds a click by the nonce and by the link, whose signature it verifies if there are keys', async () => {
+    const link = impressionLink(ad.id, 86_400_000);
+    const record = spool.click({ ad, nonce: link.nonce });
+    await chargeBatch(database.pool, [record]);
+    const token = sign(link);
+    const url = `https://ads.example.com/c/${token}?utm_source=mail`;
+    const env = { LINK_KEYS: formatLinkKeys(keys) };
+    for (const text of [link.nonce, link.nonce.replaceAll('-', ''), link.nonce.toUpperCase(), url, token])
+      expect(await json(text, env)).toMatchObject({ clickId: record.click.clickId, nonce: link.nonce });
+    expect(await json(url)).toMatchObject({ clickId: record.click.clickId });
+    const forged = `${token.slice(0, -22)}${'A'.repeat(22)}`;
+    expect(await show(forged, [], env)).toEqual({
+      code: 1,
+      stdout: '',
+      stderr: `Expected a link that one of the keys in LINK_KEYS has signed, got "${forged}"\n`,
+    });
+    expect(await json(forged)).toMatchObject({ clickId: record.click.clickId });
+  });
+
+  it('exits with 1 for a click that is not known, and with 0 for one that may be under way', async () => {
+    await chargeBatch(database.pool, [spool.click({ ad })]);
+    const unknown = await show('01a208fb-f934-70de-beaa-9335acbb4502', ['--json']);
+    expect(unknown.code).toBe(1);
+    expect(JSON.parse(unknown.stdout)).toMatchObject({
+      clickId: '01a208fb-f934-70de-beaa-9335acbb4502',
+      state: 'unknown',
+      outcome: null,
+      clickedAt: null,
+      price: null,
+      charged: null,
+      credited: null,
+      history: [],
+    });
+    const young = await show(uuidV7());
+    expect(young.code).toBe(0);
+    expect(young.stdout).toContain('state        in_flight\n');
+  });
+
+  it.each([
+    ['4711', 'Expected a click id, a nonce (both are UUIDv7) or a link, got "4711"'],
+    ['01a208fb-f934-40de-beaa-9335acbb4502', 'Expected a click id, a nonce (both are UUIDv7) or a link'],
+    ['https://example.com/', 'Expected a link, got "https://example.com/"'],
+    [sign(evergreenLink(7)), 'got an evergreen link of ad 7, which can have any number of clicks'],
+  ])('refuses %s', async (text, message) => {
+    const { code, stdout, stderr } = await show(text);
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+    expect(stderr).toContain(message);
   });
 });

@@ -3,6 +3,7 @@ import { beginCheckpoints, moveCheckpoints } from '../../brokers/checkpoints.ts'
 import { postgresBacklog } from '../../brokers/postgres/backlog.ts';
 import { createPool, inTransaction } from '../../common/postgres/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
+import { readClickStory } from '../../ledger/click-story.ts';
 import { exportLedger } from '../../ledger/export.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
@@ -71,6 +72,12 @@ it('Each operation locks only the days that it needs, independent of the size of
       reconcile(pool, { brokers: [postgresBacklog], deep: true }),
     ),
     export: await mostDaysLocked((pool) => exportLedger(pool, { since: new Date(0) }, async () => {})),
+    clickShow: await mostDaysLocked((pool) =>
+      readClickStory(pool, { is: 'id', id: today.click.clickId }, 14),
+    ),
+    clickShowOfNonce: await mostDaysLocked((pool) =>
+      readClickStory(pool, { is: 'id', id: String(yesterday.click.nonce) }, 14),
+    ),
     checkpoints: await mostDaysLocked((pool) =>
       inTransaction(pool, (connection) => moveCheckpoints(connection, 'test', moves, clickIds)),
     ),
@@ -82,6 +89,9 @@ it('Each operation locks only the days that it needs, independent of the size of
     reconcile: 0,
     reconcileDeep: 1,
     export: 1,
+    clickShow: 1,
+    // The nonce could also be the id of a click of its day.
+    clickShowOfNonce: 2,
     checkpoints: 2,
   });
 });

@@ -133,8 +133,8 @@ function recount({ rows, entries }: { rows: Row[]; entries: Entry[] }, month: st
     credits: grouped(
       entered.filter(({ kind }) => kind === 'credit'),
       ({ clicked_at }) => monthOf(clicked_at as Date, timeZone),
-    ).map(([origin, credits]) => ({
-      month: origin,
+    ).map(([clickMonth, credits]) => ({
+      month: clickMonth,
       clicks: BigInt(credits.length),
       amountMicros: sum(credits.map((entry) => entry.amount_micros)),
     })),

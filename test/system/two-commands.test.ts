@@ -61,7 +61,8 @@ describe('npm start', () => {
     expect(body).toContain('You clicked an ad of Sample Shoes');
     const [, named = ''] = /npx tollway click show ([0-9a-f-]+)/.exec(body) ?? [];
     const show = () => stack.tollway('click', 'show', named, '--json');
-    await until('the click to be settled', async () => (await show()).code === 0, 10_000);
+    const isSettled = async () => JSON.parse((await show()).stdout).state === 'settled';
+    await until('the click to be settled', isSettled, 10_000);
     expect(JSON.parse((await show()).stdout)).toMatchObject({ clickId, outcome: 'charged', charged: '0.40' });
   });
 

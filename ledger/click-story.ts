@@ -1,0 +1,194 @@
+import { type Connection, inTransaction, type Pool } from '../common/postgres/postgres.ts';
+import { explainOutcome } from './click-explanations.ts';
+import { type ClickRows, findClickOfNonce, readClickRows } from './click-rows.ts';
+import { BEGIN_SNAPSHOT } from './ledger-window.ts';
+import { explainMissingClick, explainUnspentNonce } from './missing-click.ts';
+
+/** One event in the life of a click. */
+export type ClickHistoryEvent = {
+  readonly at: Date;
+  /** Begins with `accepted`, `rejected`, `settled`, `redriven`, `credited` or `discarded`. */
+  readonly event: string;
+};
+
+/** What happened to one click. `null` where it is not known. Amounts in micros of `currency`. */
+export type ClickStory = {
+  readonly clickId: string | null;
+  /** `in_flight`: it may still be under way. */
+  readonly state: 'settled' | 'in_flight' | 'unknown';
+  /** `charged`, `over_budget`, `invalid` or `rejected`. */
+  readonly outcome: string | null;
+  readonly reason: string | null;
+  /** Why it was or was not charged, or what is known of a click that is not settled. */
+  readonly explanation: string;
+  readonly clickedAt: Date | null;
+  readonly settledAt: Date | null;
+  /** The price that the ad server knew. The ledger does not keep it for clicks that were not charged. */
+  readonly priceMicros: bigint | null;
+  readonly chargedMicros: bigint | null;
+  readonly creditedMicros: bigint | null;
+  readonly currency: string | null;
+  readonly adId: number | null;
+  readonly campaignId: number | null;
+  readonly campaignName: string | null;
+  readonly advertiserId: number | null;
+  readonly advertiserName: string | null;
+  readonly nonce: string | null;
+  readonly spoolId: string | null;
+  readonly sequence: bigint | null;
+  /** Oldest first. */
+  readonly history: readonly ClickHistoryEvent[];
+};
+
+/** Which click to find: by its id or the nonce of its link, or by a link, which is of one ad. */
+export type ClickReference =
+  | { readonly is: 'id'; readonly id: string }
+  | { readonly is: 'link'; readonly nonce: string; readonly adId: number };
+
+/**
+ * Tells what happened to a click, in one snapshot. A UUID is looked up as a click id, then as the nonce of an impression link, which leads
+ * to the click that has spent it. `clickAgeMaxDays`: older clicks are rejected when they arrive, so they are not under way.
+ */
+export function readClickStory(
+  pool: Pool,
+  reference: ClickReference,
+  clickAgeMaxDays: number,
+): Promise<ClickStory> {
+  return inTransaction(
+    pool,
+    async (connection) => {
+      const rows = await findRows(connection, reference);
+      if (rows !== null) return withNames(connection, storyOf(rows));
+      const missing =
+        reference.is === 'id'
+          ? await explainMissingClick(connection, reference.id, clickAgeMaxDays)
+          : await explainUnspentNonce(connection, reference.nonce);
+      const ids =
+        reference.is === 'id' ? { clickId: reference.id } : { nonce: reference.nonce, adId: reference.adId };
+      return { ...NOTHING, ...ids, ...missing };
+    },
+    BEGIN_SNAPSHOT,
+  );
+}
+
+async function findRows(connection: Connection, reference: ClickReference): Promise<ClickRows | null> {
+  const found = reference.is === 'id' ? await readClickRows(connection, reference.id) : null;
+  if (found !== null) return found;
+  const nonce = reference.is === 'id' ? reference.id : reference.nonce;
+  const clickId = await findClickOfNonce(connection, nonce);
+  return clickId === null ? null : readClickRows(connection, clickId);
+}
+
+type NamelessStory = Omit<ClickStory, 'currency' | 'campaignName' | 'advertiserName'>;
+
+const NOTHING: Omit<ClickStory, 'state' | 'explanation'> = {
+  clickId: null,
+  outcome: null,
+  reason: null,
+  clickedAt: null,
+  settledAt: null,
+  priceMicros: null,
+  chargedMicros: null,
+  creditedMicros: null,
+  currency: null,
+  adId: null,
+  campaignId: null,
+  campaignName: null,
+  advertiserId: null,
+  advertiserName: null,
+  nonce: null,
+  spoolId: null,
+  sequence: null,
+  history: [],
+};
+
+/** A row of the ledger tells the outcome; a click can have dead letters beside it, of copies with another key. */
+function storyOf(rows: ClickRows): NamelessStory {
+  const { clickId, ledger, letters, credits } = rows;
+  const letter = letters.at(-1);
+  const creditedMicros = credits.reduce((sum, { micros }) => sum + micros, 0n);
+  const shared = { clickId, state: 'settled', creditedMicros, history: historyOf(rows) } as const;
+  if (ledger !== null) {
+    const priceMicros = ledger.outcome === 'charged' ? ledger.chargedMicros : (letter?.priceMicros ?? null);
+    return { ...shared, ...ledger, priceMicros, explanation: explain(ledger, creditedMicros) };
+  }
+  if (letter !== undefined) {
+    const { id: _, detail, discardedAt: __, ...ids } = letter;
+    const explanation = `${explainOutcome('rejected', letter.reason)} ${detail}.`;
+    return { ...shared, ...ids, outcome: 'rejected', chargedMicros: 0n, explanation };
+  }
+  return droppedStory(rows, shared);
+}
+
+function explain(
+  { outcome, reason }: { outcome: string; reason: string | null },
+  creditedMicros: bigint,
+): string {
+  const credited = creditedMicros > 0n ? ' A credit gave the charge back later.' : '';
+  return `${explainOutcome(outcome, reason)}${credited}`;
+}
+
+/** The ledger has dropped the day of the click. A credit or a redrive still tells its outcome; a credit also its price. */
+function droppedStory(
+  { credits, redrives }: ClickRows,
+  shared: Pick<NamelessStory, 'clickId' | 'state' | 'creditedMicros' | 'history'>,
+): NamelessStory {
+  const [credit] = credits;
+  const redrive = redrives.at(-1);
+  const charged = credit?.micros ?? null;
+  const source = credit ? 'its credit' : 'its redrive';
+  return {
+    ...NOTHING,
+    ...shared,
+    outcome: credit ? 'charged' : (redrive?.outcome ?? null),
+    explanation: `The ledger has dropped the day of this click; ${source} is kept.`,
+    priceMicros: charged,
+    chargedMicros: charged,
+    advertiserId: credit?.advertiserId ?? null,
+  };
+}
+
+/** The order of events with the same time. */
+const EVENT_ORDER = ['accepted', 'rejected', 'settled', 'redriven', 'credited', 'discarded'];
+
+function historyOf({ ledger, letters, redrives, credits }: ClickRows): ClickHistoryEvent[] {
+  const first = ledger ?? letters[0];
+  const events = [
+    ...(first?.clickedAt ? [{ at: first.clickedAt, event: `accepted${positionText(first)}` }] : []),
+    ...letters.map(({ id, reason, settledAt }) => ({
+      at: settledAt,
+      event: `rejected: ${reason} (dead letter ${id})`,
+    })),
+    ...redrives.flatMap(({ letterId, reason, outcome, rejectedAt, redrivenAt }) => [
+      { at: rejectedAt, event: `rejected: ${reason} (dead letter ${letterId})` },
+      { at: redrivenAt, event: `redriven: ${outcome} (dead letter ${letterId})` },
+    ]),
+    ...(ledger ? [{ at: ledger.settledAt, event: `settled: ${verdictText(ledger)}` }] : []),
+    ...credits.map(({ at }) => ({ at, event: 'credited' })),
+    ...letters.flatMap(({ id, discardedAt }) =>
+      discardedAt ? [{ at: discardedAt, event: `discarded (dead letter ${id})` }] : [],
+    ),
+  ];
+  return events.sort((a, b) => a.at.getTime() - b.at.getTime() || orderOf(a) - orderOf(b));
+}
+
+function orderOf({ event }: ClickHistoryEvent): number {
+  return EVENT_ORDER.indexOf(/^\w+/.exec(event)?.[0] ?? '');
+}
+
+function positionText({ spoolId, sequence }: { spoolId: string | null; sequence: bigint | null }): string {
+  return spoolId === null ? '' : `: spool ${spoolId}, sequence ${sequence}`;
+}
+
+function verdictText({ outcome, reason }: { outcome: string; reason: string | null }): string {
+  return reason === null ? outcome : `${outcome} (${reason})`;
+}
+
+async function withNames(connection: Connection, story: NamelessStory): Promise<ClickStory> {
+  const { rows } = await connection.query<Pick<ClickStory, 'currency' | 'campaignName' | 'advertiserName'>>(
+    `select (select currency from advertiser where id = $1), (select name from advertiser where id = $1) as "advertiserName",
+       (select name from campaign where id = $2) as "campaignName"`,
+    [story.advertiserId, story.campaignId],
+  );
+  return { ...NOTHING, ...story, ...rows[0] };
+}
