@@ -41,6 +41,7 @@ export const ERROR_CODES = [
   'blocked',
   'broker_away',
   'cannot_connect',
+  'cap_below_spent',
   'checkpoints_busy',
   'clock_step',
   'database',

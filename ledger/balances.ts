@@ -6,6 +6,8 @@ export type KnownAd = {
   readonly advertiserId: number;
   /** The rest of the campaign's cap, or `null` without a cap. */
   readonly capRemainingMicros: bigint | null;
+  /** Whether the campaign has or had a daily cap. */
+  readonly hasDailyCap: boolean;
 };
 
 /** Reads ads with the rest of their campaigns' caps. Unknown ids are absent. Call it under the advertisers' locks. */
@@ -15,16 +17,23 @@ export async function readAds(connection: Connection, ids: readonly number[]): P
     campaign_id: number;
     advertiser_id: number;
     left: bigint | null;
+    has_daily_cap: boolean;
   }>({
     name: 'read ads',
-    text: `select ad.id, ad.campaign_id, ad.advertiser_id, campaign.cap_micros - campaign.spent_micros as left
+    text: `select ad.id, ad.campaign_id, ad.advertiser_id, campaign.cap_micros - campaign.spent_micros as left,
+       campaign.daily_cap_since is not null as has_daily_cap
      from ad join campaign on campaign.id = ad.campaign_id where ad.id = any($1::integer[])`,
     values: [arrayLiteral(ids)],
   });
   return new Map(
     rows.map((row) => [
       row.id,
-      { campaignId: row.campaign_id, advertiserId: row.advertiser_id, capRemainingMicros: row.left },
+      {
+        campaignId: row.campaign_id,
+        advertiserId: row.advertiser_id,
+        capRemainingMicros: row.left,
+        hasDailyCap: row.has_daily_cap,
+      },
     ]),
   );
 }

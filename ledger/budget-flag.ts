@@ -2,9 +2,10 @@ import type { Connection } from '../common/postgres/postgres.ts';
 import { ADS_CHANGED_CHANNEL } from './ads-changed.ts';
 
 /**
- * Sets the budget-exhausted flag of every ad whose price exceeds the remaining budget or cap, clears it where the price fits again, and
- * notifies the ad servers. It notifies only if a flag changed, because PostgreSQL serializes the commits of transactions that notify.
- * Call it under the advertisers' locks, after balances or prices changed.
+ * Sets `exhausted_until` of every ad whose price exceeds the remaining budget, cap or daily cap, clears it where the price fits again, and
+ * notifies the ad servers. A daily cap ends with the day, unless the price exceeds the cap of a whole day. It notifies only if a value
+ * changed, because PostgreSQL serializes the commits of transactions that notify. Call it under the advertisers' locks, after balances,
+ * caps or prices changed.
  */
 export async function updateBudgetFlags(
   connection: Connection,
@@ -12,13 +13,18 @@ export async function updateBudgetFlags(
 ): Promise<void> {
   if (advertiserIds.length === 0) return;
   await connection.query(
-    `with changed as (
-       update ad set budget_exhausted = not ad.budget_exhausted
-       from advertiser, campaign
+    `with due as (
+       select ad.id, case
+         when ad.price_micros > least(advertiser.remaining_micros, campaign.cap_micros - campaign.spent_micros, today.cap_micros)
+           then 'infinity'
+         when ad.price_micros > today.cap_micros - today.spent_micros then today.ends_at
+       end as until
+       from ad join advertiser on advertiser.id = ad.advertiser_id join campaign on campaign.id = ad.campaign_id
+       left join campaign_today today on today.campaign_id = ad.campaign_id
        where ad.advertiser_id = any($1::integer[])
-         and advertiser.id = ad.advertiser_id and campaign.id = ad.campaign_id
-         and ad.budget_exhausted <> (ad.price_micros >
-           least(advertiser.remaining_micros, campaign.cap_micros - campaign.spent_micros))
+     ), changed as (
+       update ad set exhausted_until = due.until from due
+       where ad.id = due.id and due.until is distinct from case when ad.exhausted_until > now() then ad.exhausted_until end
        returning ad.advertiser_id
      )
      select pg_notify($2, advertiser_id::text) from (select distinct advertiser_id from changed) changed_advertiser`,

@@ -9,14 +9,21 @@ export type CatalogAd = {
   readonly urlTemplate: string;
   /** Whether the ad or its advertiser is paused. */
   readonly paused: boolean;
-  /** Whether its price exceeded the remaining budget or cap when the flag was last updated. */
-  readonly budgetExhausted: boolean;
+  /** Until when its price exceeds the remaining budget or cap, in Unix ms; `Number.MAX_SAFE_INTEGER` until money is added. `null`: it does not. */
+  readonly exhaustedUntil: number | null;
   readonly fallbackUrl: string | null;
 };
 
+/** Whether the budget is exhausted for an ad at a time in Unix ms. The clock ends it, so that a new day needs no notification. */
+export function isExhausted({ exhaustedUntil }: CatalogAd, nowMs: number): boolean {
+  return exhaustedUntil !== null && nowMs < exhaustedUntil;
+}
+
 const SELECT_ADS = `select ad.id, ad.campaign_id as "campaignId", ad.advertiser_id as "advertiserId",
     ad.price_micros::float8 as "priceMicros", ad.url_template as "urlTemplate",
-    ad.status = 'paused' or advertiser.status = 'paused' as paused, ad.budget_exhausted as "budgetExhausted", campaign.fallback_url as "fallbackUrl"
+    case ad.exhausted_until when 'infinity' then ${Number.MAX_SAFE_INTEGER} else ceil(1000 * extract(epoch from ad.exhausted_until)) end::float8
+      as "exhaustedUntil",
+    ad.status = 'paused' or advertiser.status = 'paused' as paused, campaign.fallback_url as "fallbackUrl"
   from ad join advertiser on advertiser.id = ad.advertiser_id join campaign on campaign.id = ad.campaign_id`;
 
 /** Returns up to `limit` ads with ids above `after`, ordered by id. */

@@ -2,6 +2,7 @@ import { counted } from '../common/counted.ts';
 import { type Connection, inTransaction, type Pool } from '../common/postgres/postgres.ts';
 import type { ReadRecord } from '../contract/click-event.ts';
 import { BEGIN_SNAPSHOT } from './ledger-window.ts';
+import { compareCampaignDays } from './recount-campaign-days.ts';
 import { type Recount, recountLedger } from './recount-ledger.ts';
 import {
   countSequences,
@@ -100,6 +101,7 @@ export function reconcile(
       const problems = [
         ...spools.filter((reconciliation) => !reconciliation.balanced).map(describeImbalance),
         ...advertisers.filter((reconciliation) => !reconciliation.balanced).map(describeAdvertiserImbalance),
+        ...(await compareCampaignDays(connection)),
         ...(recount ? await compareRecount(connection, recount, counters) : []),
       ];
       const sum = (pick: (reconciliation: SpoolReconciliation) => number) =>

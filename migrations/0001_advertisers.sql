@@ -2,6 +2,13 @@
 -- Amounts are whole micros of the advertiser's currency (1 USD = 1 000 000).
 -- Every transaction that writes campaigns or ads locks the advertiser's row first, so that transactions cannot deadlock.
 
+-- The first instant of a day in a time zone. A change of the offset can repeat the hour after midnight (Azores, Cuba): PostgreSQL then
+-- takes the second midnight, and the day has begun an hour earlier.
+create function day_start(day date, time_zone text) returns timestamptz language sql immutable parallel safe as $$
+  select case when ((midnight - interval '1 hour') at time zone time_zone)::date = day then midnight - interval '1 hour' else midnight end
+  from (select day::timestamp at time zone time_zone as midnight) start
+$$;
+
 create table advertiser (
   id integer generated always as identity primary key,
   name text not null check (length(name) between 1 and 200),
@@ -41,13 +48,29 @@ create table campaign (
   -- `spent_micros` is counted only for campaigns with a cap. For others, sum the charges in the ledger.
   cap_micros bigint check (cap_micros > 0),
   spent_micros bigint not null default 0 check (spent_micros >= 0),
+  -- The most that the clicks of one day may cost, in the advertiser's time zone. `campaign_day` has what each day spent.
+  daily_cap_micros bigint check (daily_cap_micros > 0),
+  -- The first day that had a daily cap. It stays when the daily cap is removed: days before may keep theirs.
+  daily_cap_since date,
   -- Visitors are redirected here while the budget is exhausted.
   fallback_url text,
   created_at timestamptz not null default now(),
   constraint campaign_within_cap check (spent_micros <= cap_micros),
+  constraint campaign_daily_cap_since check (daily_cap_micros is null or daily_cap_since is not null),
   unique (id, advertiser_id)
 ) with (fillfactor = 50);
 create index on campaign (advertiser_id);
+
+-- What a campaign spent on a day, in the advertiser's time zone. A day without a row, from `campaign.daily_cap_since` on, has spent nothing
+-- and has the campaign's daily cap. Earlier days have no daily cap.
+create table campaign_day (
+  campaign_id integer not null references campaign (id),
+  day date not null,
+  cap_micros bigint check (cap_micros > 0), -- null: no daily cap on this day, and `spent_micros` is not counted
+  spent_micros bigint not null default 0 check (spent_micros >= 0),
+  constraint campaign_day_within_cap check (spent_micros <= cap_micros),
+  primary key (campaign_id, day)
+) with (fillfactor = 50);
 
 create table ad (
   id integer generated always as identity primary key,
@@ -56,12 +79,23 @@ create table ad (
   price_micros bigint not null check (price_micros between 1 and 1000000000000000),
   url_template text not null check (length(url_template) between 1 and 2000),
   status text not null default 'active' check (status in ('active', 'paused')),
-  -- Whether the price exceeds the remaining budget or cap. It is a hint for ad servers and never decides an outcome.
-  budget_exhausted boolean not null default false,
+  -- Until when the price exceeds the remaining budget or cap: null if it does not, the end of the day for a daily cap, else `infinity`. It
+  -- is a hint for ad servers and never decides an outcome.
+  exhausted_until timestamptz,
   created_at timestamptz not null default now(),
   foreign key (campaign_id, advertiser_id) references campaign (id, advertiser_id)
 ) with (fillfactor = 80);
 create index on ad (advertiser_id);
+
+-- The present day of each campaign with a daily cap.
+create view campaign_today as
+  select campaign.id as campaign_id, campaign.advertiser_id, today.day,
+    day_start(today.day, advertiser.time_zone) as begins_at, day_start(today.day + 1, advertiser.time_zone) as ends_at,
+    campaign.daily_cap_micros as cap_micros, coalesce(campaign_day.spent_micros, 0) as spent_micros
+  from campaign join advertiser on advertiser.id = campaign.advertiser_id
+  cross join lateral (select (now() at time zone advertiser.time_zone)::date as day) today
+  left join campaign_day on campaign_day.campaign_id = campaign.id and campaign_day.day = today.day
+  where campaign.daily_cap_micros is not null;
 
 -- Price and template of an ad can change, its campaign and advertiser cannot: clicks in flight contain all three ids.
 create function ad_keeps_its_advertiser() returns trigger language plpgsql as $$

@@ -15,6 +15,7 @@ const TIMESTAMPS: Readonly<Record<string, { readonly reads: number; readonly why
     reads: 1,
     why: 'functions that are frozen: the steady clock may stand still',
   },
+  'ad-server/http/public-pages.ts': { reads: 1, why: 'whether the day of a daily cap is over' },
   'ad-server/redirect/redirect.ts': { reads: 1, why: 'the time of a click' },
   'cli/commands/report.ts': { reads: 1, why: 'the end of a period, if none is given' },
   'cli/commands/rewind.ts': { reads: 1, why: 'a time that the operator gives' },

@@ -257,7 +257,7 @@ function asCatalogAd(value: unknown): CatalogAd {
     [ad.id, ad.campaignId, ad.advertiserId, ad.priceMicros].every((field) => Number.isSafeInteger(field)) &&
     typeof ad.urlTemplate === 'string' &&
     typeof ad.paused === 'boolean' &&
-    typeof ad.budgetExhausted === 'boolean' &&
+    (ad.exhaustedUntil === null || Number.isSafeInteger(ad.exhaustedUntil)) &&
     (ad.fallbackUrl === null || typeof ad.fallbackUrl === 'string');
   if (!isAd) throw new Error(`Expected an ad, got ${JSON.stringify(value).slice(0, 200)}`);
   return ad as CatalogAd;

@@ -1,7 +1,7 @@
 import { escapeHtml, renderPage } from '../../common/html-page.ts';
 import { formatAmount } from '../../common/money.ts';
 import { isUuidV7 } from '../../common/uuid.ts';
-import type { CatalogAd } from '../../ledger/catalog-ads.ts';
+import { type CatalogAd, isExhausted } from '../../ledger/catalog-ads.ts';
 
 /** The sample advertisers: the last segment of the path of their page, and their name. */
 export const SAMPLE_ADVERTISERS = [
@@ -52,7 +52,7 @@ function splitTarget(target: string): { path: string; query: string } {
 function renderSample({ name }: SampleAdvertiser, ad: CatalogAd, clickId: string): string {
   return renderPage(
     `You clicked an ad of ${name}`,
-    `<p>${escapeHtml(costOf(name, ad))}</p>
+    `<p>${escapeHtml(costOf(name, ad, Date.now()))}</p>
 <dl><dt>Click id</dt><dd><code>${escapeHtml(clickId)}</code></dd></dl>
 <p>To see what happened to this click:</p>
 <pre><code>npx tollway click show ${escapeHtml(clickId)}</code></pre>
@@ -62,9 +62,9 @@ function renderSample({ name }: SampleAdvertiser, ad: CatalogAd, clickId: string
   );
 }
 
-function costOf(name: string, ad: CatalogAd): string {
+function costOf(name: string, ad: CatalogAd, nowMs: number): string {
   if (ad.paused) return 'The ad is paused, so the click costs nothing.';
-  if (ad.budgetExhausted) return 'The budget no longer pays for this ad, so the click costs nothing.';
+  if (isExhausted(ad, nowMs)) return 'The budget no longer pays for this ad, so the click costs nothing.';
   const price = `${formatAmount(BigInt(ad.priceMicros))} ${SAMPLE_CURRENCY}`;
   return `${price} will be charged to ${name}, unless the click is invalid (from a bot, for example) or repeats an earlier one.`;
 }

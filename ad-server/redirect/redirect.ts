@@ -8,7 +8,7 @@ import {
   USER_AGENT_MAX,
 } from '../../contract/click-event.ts';
 import type { Link, LinkVerifier } from '../../contract/link-token.ts';
-import type { CatalogAd } from '../../ledger/catalog-ads.ts';
+import { type CatalogAd, isExhausted } from '../../ledger/catalog-ads.ts';
 import { findPage } from '../http/public-pages.ts';
 import { referrerHost, truncateAddress, type VisitorAddress } from '../http/visitor.ts';
 import { destinationOf } from '../links/destination.ts';
@@ -78,7 +78,8 @@ export function createRedirect(dependencies: RedirectDependencies) {
 
     const nowMs = Date.now();
     const clickId = uuidV7(nowMs);
-    const location = destinationOf(ad, clickId);
+    const budgetExhausted = isExhausted(ad, nowMs);
+    const location = destinationOf(ad, clickId, budgetExhausted);
     // The command line refuses such a URL, but SQL can store it. A click without a destination is not charged.
     if (location === null) return answer({ is: 'unknown_ad' });
     if (method === 'HEAD') return answer({ is: 'redirect', location, clickId: null });
@@ -90,7 +91,14 @@ export function createRedirect(dependencies: RedirectDependencies) {
     // Called only if no other invalid reason applies: it stores the click as the first of its window.
     const isSecond = () => doubleClicks.isSecond(visitorKey, token, elapsedMs());
     const invalid = invalidReason(link, ad, agent, isSubresource(headers), isSecond, nowMs);
-    const click = clickOf(link, ad, { clickId, clickedAt: nowMs, invalid, visitor, headers });
+    const click = clickOf(link, ad, {
+      clickId,
+      clickedAt: nowMs,
+      invalid,
+      budgetExhausted,
+      visitor,
+      headers,
+    });
     const onRecorded = (sequence: number | null) => {
       if (sequence !== null) {
         metrics.clicksAccepted.inc({ kind: link.nonce === null ? 'evergreen' : 'impression' });
@@ -126,6 +134,7 @@ function clickOf(
     clickId: string;
     clickedAt: number;
     invalid: EdgeInvalidReason | null;
+    budgetExhausted: boolean;
     visitor: string;
     headers: IncomingHttpHeaders;
   },
@@ -139,7 +148,7 @@ function clickOf(
     priceMicros: ad.priceMicros,
     clickedAt: details.clickedAt,
     invalid: details.invalid,
-    budgetExhausted: ad.budgetExhausted,
+    budgetExhausted: details.budgetExhausted,
     visitorNetwork: truncateAddress(details.visitor),
     userAgent: details.headers['user-agent']?.slice(0, USER_AGENT_MAX) ?? null,
     referrerHost: referrerHost(details.headers.referer),

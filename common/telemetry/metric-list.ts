@@ -173,6 +173,7 @@ export const metricList = {
       ['charged', ''],
       ['over_budget', 'budget'],
       ['over_budget', 'cap'],
+      ['over_budget', 'daily_cap'],
       ['invalid', 'bot'],
       ['invalid', 'not_navigation'],
       ['invalid', 'expired'],

@@ -91,7 +91,7 @@ function createTollwayServer(keys: readonly LinkKey[], root: string, kind: 'spoo
       priceMicros: 250_000,
       urlTemplate: destination('{click_id}'),
       paused: false,
-      budgetExhausted: false,
+      exhaustedUntil: null,
       fallbackUrl: null,
     });
   }

@@ -1,4 +1,5 @@
 import type { EdgeInvalidReason } from '../../contract/click-event.ts';
+import type { CampaignDay, DayCharge } from '../../ledger/campaign-days.ts';
 import type { Verdict } from '../../ledger/outcome.ts';
 
 /** The fields of a click that decide its outcome. */
@@ -8,6 +9,8 @@ export type AllocatableClick = {
   readonly advertiserId: number;
   readonly campaignId: number;
   readonly priceMicros: number;
+  /** Unix ms. It decides the day of a daily cap. */
+  readonly clickedAt: number;
   readonly invalid: EdgeInvalidReason | null;
 };
 
@@ -17,6 +20,8 @@ export type Balances = {
   readonly budgets: ReadonlyMap<number, bigint>;
   /** By campaign, in micros; a campaign without a cap is absent. */
   readonly caps: ReadonlyMap<number, bigint>;
+  /** The days with a daily cap, by campaign. */
+  readonly days: ReadonlyMap<number, readonly CampaignDay[]>;
   readonly spentNonces: ReadonlySet<string>;
 };
 
@@ -27,11 +32,14 @@ export type Allocation = {
   readonly chargedByAdvertiser: () => Map<number, bigint>;
   /** Sum charged so far by campaign with a cap, in micros; only sums above 0. */
   readonly chargedByCampaign: () => Map<number, bigint>;
+  /** Sum charged so far by day with a daily cap; only sums above 0. */
+  readonly chargedByDay: () => DayCharge[];
 };
 
 const CHARGED: Verdict = { outcome: 'charged', reason: null };
 const OVER_BUDGET: Verdict = { outcome: 'over_budget', reason: 'budget' };
 const OVER_CAP: Verdict = { outcome: 'over_budget', reason: 'cap' };
+const OVER_DAILY_CAP: Verdict = { outcome: 'over_budget', reason: 'daily_cap' };
 const REPEAT: Verdict = { outcome: 'invalid', reason: 'repeat' };
 
 /**
@@ -43,6 +51,7 @@ const REPEAT: Verdict = { outcome: 'invalid', reason: 'repeat' };
 export function openAllocation(balances: Balances): Allocation {
   const budgets = openAccounts(balances.budgets);
   const caps = openAccounts(balances.caps);
+  const days = openDays(balances.days);
   const spentNow = new Set<string>();
 
   return {
@@ -57,15 +66,20 @@ export function openAllocation(balances: Balances): Allocation {
       if (budget === undefined) throw new Error(`Expected the budget of advertiser ${click.advertiserId}`);
       if (price > budget.leftMicros) return OVER_BUDGET;
       const cap = caps.get(click.campaignId);
-      if (cap !== undefined) {
-        if (price > cap.leftMicros) return OVER_CAP;
-        cap.leftMicros -= price;
-      }
+      if (cap !== undefined && price > cap.leftMicros) return OVER_CAP;
+      const day = days.get(click.campaignId)?.find(({ of }) => isWithin(of, click.clickedAt));
+      if (day !== undefined && price > day.leftMicros) return OVER_DAILY_CAP;
       budget.leftMicros -= price;
+      if (cap !== undefined) cap.leftMicros -= price;
+      if (day !== undefined) day.leftMicros -= price;
       return CHARGED;
     },
     chargedByAdvertiser: () => chargesOf(budgets),
     chargedByCampaign: () => chargesOf(caps),
+    chargedByDay: () =>
+      [...days.values()].flat().flatMap(({ of, balanceMicros, leftMicros }) => {
+        return leftMicros < balanceMicros ? [{ of, micros: balanceMicros - leftMicros }] : [];
+      }),
   };
 }
 
@@ -75,6 +89,24 @@ function openAccounts(balances: ReadonlyMap<number, bigint>): Map<number, Accoun
   return new Map(
     [...balances].map(([id, balanceMicros]) => [id, { balanceMicros, leftMicros: balanceMicros }]),
   );
+}
+
+type DayAccount = Account & { readonly of: CampaignDay };
+
+function openDays(days: Balances['days']): Map<number, DayAccount[]> {
+  const opened = new Map<number, DayAccount[]>();
+  for (const [campaignId, found] of days) {
+    const accounts = found.map((of) => {
+      const balanceMicros = of.capMicros - of.spentMicros;
+      return { of, balanceMicros, leftMicros: balanceMicros };
+    });
+    opened.set(campaignId, accounts);
+  }
+  return opened;
+}
+
+function isWithin({ beginsAt, endsAt }: CampaignDay, timeMs: number): boolean {
+  return timeMs >= beginsAt && timeMs < endsAt;
 }
 
 function chargesOf(accounts: ReadonlyMap<number, Account>): Map<number, bigint> {

@@ -4,6 +4,7 @@ import { clickKey, type ReadClick, type ReadRecord, type Unreadable } from '../.
 import { chargeBalances, type KnownAd, readAds } from '../../ledger/balances.ts';
 import { type BatchKeys, collectKeys } from '../../ledger/batch-keys.ts';
 import { updateBudgetFlags } from '../../ledger/budget-flag.ts';
+import { type CampaignDay, chargeCampaignDays, readCampaignDays } from '../../ledger/campaign-days.ts';
 import {
   BEGIN_CHARGE,
   blockNewAds,
@@ -111,8 +112,9 @@ async function settleWith(
   const ads = await readKnownAds(connection, isAllNew ? keys.adIds : collectKeys(unsettled).adIds);
   failIfUnlocked(unsettled, ads, advertisers);
 
+  const days = await readCampaignDays(connection, unsettled, ads);
   const clickAgeMaxDays = isRedrive ? null : options.clickAgeMaxDays;
-  const allocation = openAllocation(balancesOf(ads, advertisers, prior));
+  const allocation = openAllocation(balancesOf(ads, advertisers, prior, days));
   const { rows, settled, rejected } = decide(unsettled, { ads, window, clickAgeMaxDays }, allocation);
   checkRejected(rejected);
   const candidates = onePerIdentity([...unreadable.map(toRejection), ...rejected]);
@@ -123,6 +125,7 @@ async function settleWith(
   const counters = [...lateKeys, ...countBySpool(settled, rejections, inserted, watermarks)];
   await rows.insert(connection);
   await chargeBalances(connection, allocation.chargedByAdvertiser(), allocation.chargedByCampaign());
+  await chargeCampaignDays(connection, allocation.chargedByDay());
   await appendSpoolCounters(connection, counters);
   await listLateDays(connection, window.nowMs, rows.earliestMs, settled);
   await updateBudgetFlags(connection, nearTheirLimit(allocation, advertisers, ads));
@@ -222,16 +225,17 @@ function balancesOf(
   ads: ReadonlyMap<number, KnownAd>,
   advertisers: ReadonlyMap<number, LockedAdvertiser>,
   prior: PriorOutcomes,
+  days: ReadonlyMap<number, readonly CampaignDay[]>,
 ): Balances {
   const caps = new Map<number, bigint>();
   for (const { campaignId, capRemainingMicros } of ads.values()) {
     if (capRemainingMicros !== null) caps.set(campaignId, capRemainingMicros);
   }
   const budgets = new Map([...advertisers].map(([id, { remainingMicros }]) => [id, remainingMicros]));
-  return { budgets, caps, spentNonces: prior.spentNonces };
+  return { budgets, caps, days, spentNonces: prior.spentNonces };
 }
 
-/** The advertisers whose remaining budget or cap can be below the price of one of their ads after this batch. */
+/** The advertisers whose remaining budget, cap or daily cap can be below the price of one of their ads after this batch. */
 function nearTheirLimit(
   allocation: Allocation,
   advertisers: ReadonlyMap<number, LockedAdvertiser>,
@@ -248,6 +252,10 @@ function nearTheirLimit(
     const maxPriceMicros = advertisers.get(advertiserId)?.maxPriceMicros ?? 0n;
     if (capRemainingMicros !== null && charged && capRemainingMicros - charged < maxPriceMicros)
       near.add(advertiserId);
+  }
+  for (const { of, micros } of allocation.chargedByDay()) {
+    const maxPriceMicros = advertisers.get(of.advertiserId)?.maxPriceMicros ?? 0n;
+    if (of.capMicros - of.spentMicros - micros < maxPriceMicros) near.add(of.advertiserId);
   }
   return [...near];
 }

@@ -58,7 +58,7 @@ describe('the ad catalog', () => {
       priceMicros: 250_000,
       urlTemplate: ad.urlTemplate,
       paused: false,
-      budgetExhausted: false,
+      exhaustedUntil: null,
       fallbackUrl: null,
     });
     expect(catalog.get(2_000_000_000)).toBeUndefined();
@@ -88,8 +88,11 @@ describe('the ad catalog', () => {
     await until('its end', () => catalog.get(ad.id)?.paused === false);
     await change(advertiser.id, "update advertiser set status = 'paused' where id = $1", advertiser.id);
     await until("the advertiser's pause", () => catalog.get(ad.id)?.paused);
-    await change(advertiser.id, 'update ad set budget_exhausted = true where id = $1', ad.id);
-    await until('the budget-exhausted flag', () => catalog.get(ad.id)?.budgetExhausted);
+    await change(advertiser.id, "update ad set exhausted_until = 'infinity' where id = $1", ad.id);
+    await until('the exhausted budget', () => catalog.get(ad.id)?.exhaustedUntil === Number.MAX_SAFE_INTEGER);
+    await change(advertiser.id, "update ad set exhausted_until = '2026-01-31T12:00:00.0001Z' where id = $1", ad.id);
+    const noon = Date.parse('2026-01-31T12:00:00Z');
+    await until('the end of its day', () => catalog.get(ad.id)?.exhaustedUntil === noon + 1);
     const added = await addAdTo(database.pool, campaign);
     await until('the new ad', () => catalog.get(added.id));
   });
@@ -233,7 +236,7 @@ describe('the snapshot on disk', () => {
     priceMicros: 1,
     urlTemplate: 'https://example.com/',
     paused: false,
-    budgetExhausted: false,
+    exhaustedUntil: null,
     fallbackUrl: null,
   });
   it.each([

@@ -94,7 +94,7 @@ describe('the page of a sample ad', () => {
     ['is paused', { paused: true }, 'The ad is paused, so the click costs nothing.'],
     [
       'has no budget left',
-      { budgetExhausted: true },
+      { exhaustedUntil: Number.MAX_SAFE_INTEGER },
       'no longer pays for this ad, so the click costs nothing.',
     ],
   ])('shows the cost of the click when the ad %s', async (_, change, text) => {

@@ -95,7 +95,7 @@ describe('an invalid click is recorded with its reason and still redirected', ()
 
 describe('a click on an ad whose budget is exhausted', () => {
   it('is recorded with the flag', () => {
-    const fixture = redirectFixture({ ad: sampleAd({ budgetExhausted: true }) });
+    const fixture = redirectFixture({ ad: sampleAd({ exhaustedUntil: Number.MAX_SAFE_INTEGER }) });
     fixture.send();
     expect(fixture.take()).toMatchObject({ budgetExhausted: true, invalid: null });
     expect(fixture.answers[0]).toMatchObject({
@@ -105,18 +105,37 @@ describe('a click on an ad whose budget is exhausted', () => {
 
   it('is redirected to the fallback URL of the campaign, with its placeholders replaced', () => {
     const fallbackUrl = 'https://fallback.example/{campaign_id}?c={click_id}';
-    const fixture = redirectFixture({ ad: sampleAd({ budgetExhausted: true, fallbackUrl }) });
+    const fixture = redirectFixture({ ad: sampleAd({ exhaustedUntil: Number.MAX_SAFE_INTEGER, fallbackUrl }) });
     fixture.send();
     const { clickId } = fixture.take();
     expect(fixture.answers[0]).toMatchObject({ location: `https://fallback.example/7?c=${clickId}` });
   });
 
-  it('is not redirected to the fallback URL while the budget-exhausted flag is off', () => {
-    const fixture = redirectFixture({ ad: sampleAd({ fallbackUrl: 'https://fallback.example/' }) });
-    fixture.send();
-    fixture.take();
-    expect(fixture.answers[0]).toMatchObject({
-      location: expect.stringContaining('https://landing.example/'),
+  it('is redirected to the ad’s own URL again when its day is over, by the clock alone', () => {
+    vi.useFakeTimers({ toFake: ['Date'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const exhaustedUntil = Date.parse('2026-01-31T23:00:00Z');
+    const fixture = redirectFixture({
+      ad: sampleAd({ exhaustedUntil, fallbackUrl: 'https://fallback.example/' }),
     });
+    for (const sinceMs of [-1, 0]) {
+      vi.setSystemTime(exhaustedUntil + sinceMs);
+      fixture.send({ url: `/c/${sign(impressionLink(42, DAY_MS))}` });
+    }
+    expect([fixture.take(), fixture.take()]).toMatchObject([
+      { budgetExhausted: true },
+      { budgetExhausted: false },
+    ]);
+    expect(fixture.answers).toMatchObject([
+      { location: 'https://fallback.example/' },
+      { location: expect.stringContaining('https://landing.example/') },
+    ]);
   });
+});
+
+it('a click on an ad with a fallback URL is redirected to the ad’s own URL while the budget lasts', () => {
+  const fixture = redirectFixture({ ad: sampleAd({ fallbackUrl: 'https://fallback.example/' }) });
+  fixture.send();
+  fixture.take();
+  expect(fixture.answers[0]).toMatchObject({ location: expect.stringContaining('https://landing.example/') });
 });

@@ -35,7 +35,7 @@ async function takeNotifications(): Promise<string[]> {
 
 async function isBudgetExhausted(ad: NamedAd): Promise<boolean | undefined> {
   const { rows } = await database.pool.query<{ budgetExhausted: boolean }>(
-    'select budget_exhausted as "budgetExhausted" from ad where id = $1',
+    `select coalesce(exhausted_until > now(), false) as "budgetExhausted" from ad where id = $1`,
     [ad.id],
   );
   return rows[0]?.budgetExhausted;
@@ -173,7 +173,7 @@ it('The flag is set on exactly the ads that cost more than the remaining budget 
           else ads[one.ad] = await updateAd(database.pool, ad.id, { priceMicros: BigInt(one.price) });
         }
         const { rows } = await database.pool.query(
-          `select ad.id, budget_exhausted as "budgetExhausted", price_micros > advertiser.remaining_micros or
+          `select ad.id, exhausted_until is not null as "budgetExhausted", price_micros > advertiser.remaining_micros or
              coalesce(price_micros > cap_micros - campaign.spent_micros, false) as due
            from ad join campaign on campaign.id = campaign_id join advertiser on advertiser.id = ad.advertiser_id
            where ad.advertiser_id = $1`,

@@ -63,7 +63,7 @@ describe('the queries of docs/database.md', () => {
   let poor: Account;
 
   beforeAll(async () => {
-    rich = await addAccount(database.pool, { budget: '10.00', price: '0.25', cap: '5.00' });
+    rich = await addAccount(database.pool, { budget: '10.00', price: '0.25', cap: '5.00', dailyCap: '5.00' });
     poor = await addAccount(database.pool, { budget: '0.30', price: '0.25' });
     const credited = clickRecord({ ad: rich.ad, clickedAt: now });
     const clicks = [

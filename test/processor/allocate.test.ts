@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { uuidFloor } from '../../common/uuid.ts';
+import type { CampaignDay } from '../../ledger/campaign-days.ts';
 import { type AllocatableClick, type Balances, openAllocation } from '../../processor/charge/allocate.ts';
 
 /** Allocates clicks in order of time. */
@@ -12,6 +13,7 @@ function allocate(clicks: readonly AllocatableClick[], left: Balances) {
     verdicts,
     chargedByAdvertiser: allocation.chargedByAdvertiser(),
     chargedByCampaign: allocation.chargedByCampaign(),
+    chargedByDay: allocation.chargedByDay(),
   };
 }
 
@@ -19,6 +21,7 @@ const ADVERTISERS = 3;
 const PLENTY: Balances = {
   budgets: new Map([1, 2, 3].map((id) => [id, 1_000_000n])),
   caps: new Map([1, 2].map((id) => [id, 1_000_000n])),
+  days: new Map(),
   spentNonces: new Set(),
 };
 
@@ -41,19 +44,40 @@ const click = fc
     advertiserId: (campaignId % ADVERTISERS) + 1,
     nonce: nonce === null ? null : uuidFloor(nonce),
   }));
-const clicks: fc.Arbitrary<AllocatableClick[]> = fc
-  .array(click, { maxLength: 30 })
-  .map((drawn) =>
-    drawn.map(({ at, ...rest }, index) => ({ ...rest, clickId: uuidFloor(at * 1_000 + index) })),
-  );
+const clicks: fc.Arbitrary<AllocatableClick[]> = fc.array(click, { maxLength: 30 }).map((drawn) =>
+  drawn.map(({ at, ...rest }, index) => ({
+    ...rest,
+    clickedAt: at,
+    clickId: uuidFloor(at * 1_000 + index),
+  })),
+);
+
+/** Days of 20, 10 and 21 ms. */
+const DAY_STARTS = [0, 20, 30, 51];
+
+/** Days of campaign 1 or 2 with a daily cap; some days have none. */
+const daysOf = (campaignId: number) =>
+  fc
+    .array(fc.option(fc.tuple(fc.integer({ min: 1, max: 40 }), fc.nat(40))), { minLength: 3, maxLength: 3 })
+    .map((drawn) =>
+      drawn.flatMap((terms, index): CampaignDay[] => {
+        if (terms === null) return [];
+        const [capMicros, spentMicros] = [BigInt(terms[0]), BigInt(Math.min(...terms))];
+        const [beginsAt = 0, endsAt = 0] = DAY_STARTS.slice(index);
+        const advertiserId = (campaignId % ADVERTISERS) + 1;
+        return [{ campaignId, advertiserId, day: `day ${index}`, beginsAt, endsAt, capMicros, spentMicros }];
+      }),
+    );
 
 const balances: fc.Arbitrary<Balances> = fc
   .record({
     budgets: fc.tuple(fc.nat(60), fc.nat(60), fc.nat(60)),
     caps: fc.array(fc.option(fc.nat(30)), { minLength: 6, maxLength: 6 }),
+    days: fc.tuple(daysOf(1), daysOf(2)),
     spent: fc.array(fc.integer({ min: 1, max: 5 }), { maxLength: 2 }),
   })
-  .map(({ budgets, caps, spent }) => ({
+  .map(({ budgets, caps, days, spent }) => ({
+    days: new Map(days.flatMap((found, index) => (found.length === 0 ? [] : [[index + 1, found] as const]))),
     budgets: new Map(budgets.map((budget, index) => [index + 1, BigInt(budget)])),
     caps: new Map(caps.flatMap((cap, index) => (cap === null ? [] : [[index + 1, BigInt(cap)] as const]))),
     spentNonces: new Set(spent.map(uuidFloor)),
@@ -66,6 +90,10 @@ function verdictsOf(given: readonly AllocatableClick[], left: Balances): Map<str
 
 function outcomeText({ outcome, reason }: { outcome: string; reason: string | null }): string {
   return reason === null ? outcome : `${outcome}: ${reason}`;
+}
+
+function isOn({ beginsAt, endsAt }: CampaignDay, { clickedAt }: AllocatableClick): boolean {
+  return beginsAt <= clickedAt && clickedAt < endsAt;
 }
 
 /** A model with the same rules and no state: it decides each click from all clicks before it. */
@@ -81,6 +109,7 @@ function naive(given: readonly AllocatableClick[], left: Balances): Map<string, 
     const price = BigInt(one.priceMicros);
     const budget = left.budgets.get(one.advertiserId) ?? 0n;
     const cap = left.caps.get(one.campaignId);
+    const day = left.days.get(one.campaignId)?.find((found) => isOn(found, one));
     const repeated =
       one.nonce !== null &&
       (left.spentNonces.has(one.nonce) || before.some((b) => b.nonce === one.nonce && b.invalid === null));
@@ -90,6 +119,12 @@ function naive(given: readonly AllocatableClick[], left: Balances): Map<string, 
       answers.set(one.clickId, 'over_budget: budget');
     else if (cap !== undefined && spentBy((other) => other.campaignId === one.campaignId) + price > cap)
       answers.set(one.clickId, 'over_budget: cap');
+    else if (
+      day !== undefined &&
+      day.spentMicros + spentBy((other) => other.campaignId === one.campaignId && isOn(day, other)) + price >
+        day.capMicros
+    )
+      answers.set(one.clickId, 'over_budget: daily_cap');
     else answers.set(one.clickId, 'charged');
   }
   return answers;
@@ -99,12 +134,14 @@ function naive(given: readonly AllocatableClick[], left: Balances): Map<string, 
 function inParts(parts: readonly (readonly AllocatableClick[])[], left: Balances): Map<string, string> {
   const budgets = new Map(left.budgets);
   const caps = new Map(left.caps);
+  let days = left.days;
   const spentNonces = new Set(left.spentNonces);
   const answers = new Map<string, string>();
   for (const part of parts) {
-    const { verdicts, chargedByAdvertiser, chargedByCampaign } = allocate(part, {
+    const { verdicts, chargedByAdvertiser, chargedByCampaign, chargedByDay } = allocate(part, {
       budgets,
       caps,
+      days,
       spentNonces,
     });
     for (const [id, micros] of chargedByAdvertiser) budgets.set(id, (budgets.get(id) ?? 0n) - micros);
@@ -112,6 +149,13 @@ function inParts(parts: readonly (readonly AllocatableClick[])[], left: Balances
       const cap = caps.get(id);
       if (cap !== undefined) caps.set(id, cap - micros);
     }
+    const chargeOf = (day: CampaignDay) => chargedByDay.find(({ of }) => of === day)?.micros ?? 0n;
+    days = new Map(
+      [...days].map(([id, found]) => [
+        id,
+        found.map((day) => ({ ...day, spentMicros: day.spentMicros + chargeOf(day) })),
+      ]),
+    );
     for (const { click: one, verdict } of verdicts) {
       if (one.nonce !== null && verdict.outcome !== 'invalid') spentNonces.add(one.nonce);
       answers.set(one.clickId, outcomeText(verdict));
@@ -121,10 +165,18 @@ function inParts(parts: readonly (readonly AllocatableClick[])[], left: Balances
 }
 
 describe('an allocation of any clicks and balances', () => {
-  it('never overspends a budget or a cap, and its sums are those of the clicks it charges', () => {
+  it('never overspends a budget, a cap or a daily cap, and its sums are those of the clicks it charges', () => {
     fc.assert(
       fc.property(clicks, balances, (given, left) => {
-        const { verdicts, chargedByAdvertiser, chargedByCampaign } = allocate(given, left);
+        const { verdicts, chargedByAdvertiser, chargedByCampaign, chargedByDay } = allocate(given, left);
+        for (const { of, micros } of chargedByDay) {
+          expect(of.spentMicros + micros <= of.capMicros).toBe(true);
+          const charged = verdicts.filter(
+            ({ click: one, verdict }) =>
+              verdict.outcome === 'charged' && one.campaignId === of.campaignId && isOn(of, one),
+          );
+          expect(micros).toBe(charged.reduce((sum, { click: one }) => sum + BigInt(one.priceMicros), 0n));
+        }
         const byAdvertiser = new Map<number, bigint>();
         const byCampaign = new Map<number, bigint>();
         for (const { click: one, verdict } of verdicts) {
@@ -193,9 +245,14 @@ describe('an allocation of any clicks and balances', () => {
 });
 
 describe('an allocation of clicks on one impression link', () => {
-  const base = { campaignId: 3, advertiserId: 1, priceMicros: 5, invalid: null };
+  const base = { campaignId: 3, advertiserId: 1, priceMicros: 5, clickedAt: 0, invalid: null };
   const nonce = uuidFloor(9);
-  const left = { budgets: new Map([[1, 10n]]), caps: new Map(), spentNonces: new Set<string>() };
+  const left = {
+    budgets: new Map([[1, 10n]]),
+    caps: new Map(),
+    days: new Map(),
+    spentNonces: new Set<string>(),
+  };
 
   it('charges a person who follows a robot on the same link', () => {
     const robot = { ...base, clickId: uuidFloor(1), nonce, invalid: 'bot' } as const;
@@ -207,5 +264,40 @@ describe('an allocation of clicks on one impression link', () => {
     const dear = { ...base, clickId: uuidFloor(1), nonce, priceMicros: 11 };
     const cheap = { ...base, clickId: uuidFloor(2), nonce };
     expect([...verdictsOf([dear, cheap], left).values()]).toEqual(['over_budget: budget', 'invalid: repeat']);
+  });
+});
+
+describe('an allocation with a daily cap', () => {
+  const click = { nonce: null, campaignId: 3, advertiserId: 1, priceMicros: 5, invalid: null };
+  const day = { campaignId: 3, advertiserId: 1, capMicros: 10n, spentMicros: 4n };
+  const left: Balances = {
+    budgets: new Map([[1, 100n]]),
+    caps: new Map(),
+    spentNonces: new Set(),
+    days: new Map([
+      [
+        3,
+        [
+          { ...day, day: '2026-01-30', beginsAt: 100, endsAt: 200 },
+          { ...day, day: '2026-01-31', beginsAt: 200, endsAt: 300 },
+        ],
+      ],
+    ]),
+  };
+
+  it('counts each click against the cap of its own day, and a click of another day against none', () => {
+    const given = [99, 100, 199, 200, 299, 300].map((clickedAt, index) => ({
+      ...click,
+      clickedAt,
+      clickId: uuidFloor(index + 1),
+    }));
+    expect([...verdictsOf(given, left).values()]).toEqual([
+      'charged',
+      'charged',
+      'over_budget: daily_cap',
+      'charged',
+      'over_budget: daily_cap',
+      'charged',
+    ]);
   });
 });

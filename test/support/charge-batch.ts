@@ -63,6 +63,7 @@ async function settledRows(pool: Pool) {
        (select json_agg(n order by nonce) from spent_nonce n) as nonces,
        (select json_agg(a order by id) from advertiser a) as advertisers,
        (select json_agg(c order by id) from campaign c) as campaigns,
+       (select json_agg(d order by campaign_id, day) from campaign_day d) as days,
        (select json_build_array(sum(charged), sum(over_budget), sum(invalid), sum(rejected), sum(bit_count(settled)))
         from spool_counter) as tallies`,
   );

@@ -3,9 +3,12 @@ import { parseAmount } from '../../common/money.ts';
 import { createClient, createPool, type Pool } from '../../common/postgres/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { type Ad, addAd } from '../../ledger/ads.ts';
+import { withAdvertiserLock } from '../../ledger/advertiser-lock.ts';
 import { type Advertiser, addAdvertiser } from '../../ledger/advertisers.ts';
 import { addBudgetEntry } from '../../ledger/budget-entries.ts';
+import { updateBudgetFlags } from '../../ledger/budget-flag.ts';
 import { addCampaign, type Campaign } from '../../ledger/campaigns.ts';
+import { setDailyCap } from '../../ledger/daily-caps.ts';
 
 /** A database of one suite, migrated unless it was created empty. */
 export type TestDatabase = {
@@ -86,16 +89,37 @@ async function administer(statement: string): Promise<void> {
 
 export type Account = { readonly advertiser: Advertiser; readonly campaign: Campaign; readonly ad: Ad };
 
+export type AccountTerms = {
+  readonly budget?: string;
+  readonly price?: string;
+  readonly cap?: string;
+  readonly dailyCap?: string;
+  readonly timeZone?: string;
+};
+
 /** Creates an advertiser with a campaign and an ad; amounts are decimal, such as `0.25`. */
 export async function addAccount(
   pool: Pool,
-  { budget = '100.00', price = '0.25', cap }: { budget?: string; price?: string; cap?: string } = {},
+  { budget = '100.00', price = '0.25', cap, dailyCap, timeZone = 'UTC' }: AccountTerms = {},
 ): Promise<Account> {
-  const advertiser = await addAdvertiser(pool, 'Test advertiser', 'USD');
+  const advertiser = await addAdvertiser(pool, 'Test advertiser', 'USD', timeZone);
   if (parseAmount(budget) !== 0n) await addBudgetEntry(pool, advertiser.id, 'top_up', parseAmount(budget));
   const capMicros = cap === undefined ? null : parseAmount(cap);
   const campaign = await addCampaign(pool, advertiser.id, 'Test campaign', capMicros, null);
+  if (dailyCap !== undefined) await capDaily(pool, campaign, dailyCap);
   return { advertiser, campaign, ad: await addAdTo(pool, campaign, price) };
+}
+
+/** Sets the daily cap of a campaign, a decimal amount, or removes it. */
+export function capDaily(
+  pool: Pool,
+  { id, advertiserId }: Pick<Campaign, 'id' | 'advertiserId'>,
+  dailyCap: string | null,
+): Promise<void> {
+  return withAdvertiserLock(pool, advertiserId, async (connection) => {
+    await setDailyCap(connection, id, dailyCap === null ? null : parseAmount(dailyCap));
+    await updateBudgetFlags(connection, [advertiserId]);
+  });
 }
 
 /** Creates one more ad of a campaign. */

@@ -21,7 +21,7 @@ export function sampleAd(overrides: Partial<CatalogAd> = {}): CatalogAd {
     priceMicros: 250_000,
     urlTemplate: 'https://landing.example/?click={click_id}&ad={ad_id}&campaign={campaign_id}',
     paused: false,
-    budgetExhausted: false,
+    exhaustedUntil: null,
     fallbackUrl: null,
     ...overrides,
   };
