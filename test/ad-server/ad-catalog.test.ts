@@ -90,7 +90,11 @@ describe('the ad catalog', () => {
     await until("the advertiser's pause", () => catalog.get(ad.id)?.paused);
     await change(advertiser.id, "update ad set exhausted_until = 'infinity' where id = $1", ad.id);
     await until('the exhausted budget', () => catalog.get(ad.id)?.exhaustedUntil === Number.MAX_SAFE_INTEGER);
-    await change(advertiser.id, "update ad set exhausted_until = '2026-01-31T12:00:00.0001Z' where id = $1", ad.id);
+    await change(
+      advertiser.id,
+      "update ad set exhausted_until = '2026-01-31T12:00:00.0001Z' where id = $1",
+      ad.id,
+    );
     const noon = Date.parse('2026-01-31T12:00:00Z');
     await until('the end of its day', () => catalog.get(ad.id)?.exhaustedUntil === noon + 1);
     const added = await addAdTo(database.pool, campaign);

@@ -105,7 +105,9 @@ describe('a click on an ad whose budget is exhausted', () => {
 
   it('is redirected to the fallback URL of the campaign, with its placeholders replaced', () => {
     const fallbackUrl = 'https://fallback.example/{campaign_id}?c={click_id}';
-    const fixture = redirectFixture({ ad: sampleAd({ exhaustedUntil: Number.MAX_SAFE_INTEGER, fallbackUrl }) });
+    const fixture = redirectFixture({
+      ad: sampleAd({ exhaustedUntil: Number.MAX_SAFE_INTEGER, fallbackUrl }),
+    });
     fixture.send();
     const { clickId } = fixture.take();
     expect(fixture.answers[0]).toMatchObject({ location: `https://fallback.example/7?c=${clickId}` });
