@@ -25,6 +25,7 @@ export const ERROR_CODES = [
   'bad_name',
   'bad_object',
   'bad_options',
+  'bad_pacing',
   'bad_place',
   'bad_reason',
   'bad_reference',

@@ -37,6 +37,8 @@ export type ClickEvent = {
   readonly invalid: EdgeInvalidReason | null;
   /** Whether the ad was marked as budget-exhausted in the ad server's catalog. */
   readonly budgetExhausted: boolean;
+  /** Whether the visitor was sent to the fallback URL because the campaign was ahead of its plan. Such a click is not charged. */
+  readonly held?: boolean;
   /** The visitor's network (/24 for IPv4, /48 for IPv6), never the address. */
   readonly visitorNetwork: string | null;
   readonly userAgent: string | null;
@@ -95,7 +97,8 @@ export function encodeClick(click: ClickEvent): string {
     `"invalid":${invalid === null ? 'null' : `"${invalid}"`},"budgetExhausted":${click.budgetExhausted},` +
     `"visitorNetwork":${visitorNetwork === null ? 'null' : JSON.stringify(visitorNetwork)},` +
     `"userAgent":${userAgent === null ? 'null' : quoteAgent(userAgent)},` +
-    `"referrerHost":${referrerHost === null ? 'null' : JSON.stringify(referrerHost)}}`
+    `"referrerHost":${referrerHost === null ? 'null' : JSON.stringify(referrerHost)}` +
+    (click.held ? ',"held":true}' : '}')
   );
 }
 
@@ -217,6 +220,7 @@ function problemOf(body: Record<string, unknown>): string | null {
     return `Expected null or one of ${EDGE_INVALID_REASONS.join(', ')} in invalid`;
   }
   if (typeof body.budgetExhausted !== 'boolean') return 'Expected true or false in budgetExhausted';
+  if (body.held !== undefined && typeof body.held !== 'boolean') return 'Expected true or false in held';
   for (const field of ['visitorNetwork', 'userAgent', 'referrerHost']) {
     if (body[field] !== null && typeof body[field] !== 'string') return `Expected a text or null in ${field}`;
   }

@@ -2,10 +2,10 @@ import type { Connection } from '../common/postgres/postgres.ts';
 import { ADS_CHANGED_CHANNEL } from './ads-changed.ts';
 
 /**
- * Sets `exhausted_until` of every ad whose price exceeds the remaining budget, cap or daily cap, clears it where the price fits again, and
- * notifies the ad servers. A daily cap ends with the day, unless the price exceeds the cap of a whole day. It notifies only if a value
- * changed, because PostgreSQL serializes the commits of transactions that notify. Call it under the advertisers' locks, after balances,
- * caps or prices changed.
+ * Sets `exhausted_until` of every ad whose price exceeds the remaining budget, cap or daily cap, or whose campaign is held, clears it where
+ * the price fits again, and notifies the ad servers. A daily cap ends with the day, unless the price exceeds the cap of a whole day. It
+ * notifies only if a value changed, because PostgreSQL serializes the commits of transactions that notify. Call it under the advertisers'
+ * locks, after balances, caps, prices or a plan changed.
  */
 export async function updateBudgetFlags(
   connection: Connection,
@@ -13,18 +13,22 @@ export async function updateBudgetFlags(
 ): Promise<void> {
   if (advertiserIds.length === 0) return;
   await connection.query(
-    `with due as (
+    `with limits as (
        select ad.id, case
          when ad.price_micros > least(advertiser.remaining_micros, campaign.cap_micros - campaign.spent_micros, today.cap_micros)
            then 'infinity'
          when ad.price_micros > today.cap_micros - today.spent_micros then today.ends_at
-       end as until
+       end as until, case when today.hold and today.ahead_until > now() then today.ahead_until end as held_until
        from ad join advertiser on advertiser.id = ad.advertiser_id join campaign on campaign.id = ad.campaign_id
        left join campaign_today today on today.campaign_id = ad.campaign_id
        where ad.advertiser_id = any($1::integer[])
+     ), due as (
+       select id, coalesce(until, held_until) as until, until is null and held_until is not null as held from limits
      ), changed as (
-       update ad set exhausted_until = due.until from due
-       where ad.id = due.id and due.until is distinct from case when ad.exhausted_until > now() then ad.exhausted_until end
+       update ad set exhausted_until = due.until, held = due.held from due
+       where ad.id = due.id
+         and (due.until, due.held) is distinct from
+           (case when ad.exhausted_until > now() then ad.exhausted_until end, ad.held and ad.exhausted_until > now())
        returning ad.advertiser_id
      )
      select pg_notify($2, advertiser_id::text) from (select distinct advertiser_id from changed) changed_advertiser`,

@@ -14,6 +14,8 @@ export type CampaignDay = {
   readonly endsAt: number;
   readonly capMicros: bigint;
   readonly spentMicros: bigint;
+  /** Whether ad servers send visitors to the fallback URL while the campaign is ahead of its plan. */
+  readonly hold: boolean;
 };
 
 /** A sum of charges of one day of a campaign, in micros. */
@@ -42,7 +44,7 @@ export async function readCampaignDays(
        1000 * extract(epoch from day_start(batch.day, time_zone))::float8 as "beginsAt",
        1000 * extract(epoch from day_start(batch.day + 1, time_zone))::float8 as "endsAt",
        case when campaign_day.day is null then daily_cap_micros else campaign_day.cap_micros end as "capMicros",
-       coalesce(campaign_day.spent_micros, 0) as "spentMicros"
+       coalesce(campaign_day.spent_micros, 0) as "spentMicros", campaign.hold
      from (
        select distinct campaign.id, local.day::date from unnest($1::integer[], $2::float8[]) utc (campaign_id, ms)
        join campaign on campaign.id = utc.campaign_id join advertiser on advertiser.id = campaign.advertiser_id
@@ -87,9 +89,14 @@ export async function chargeCampaignDays(
   if (charges.length === 0) return;
   await connection.query({
     name: 'charge campaign days',
-    text: `insert into campaign_day (campaign_id, day, cap_micros, spent_micros)
-     select * from unnest($1::integer[], $2::date[], $3::bigint[], $4::bigint[])
-     on conflict (campaign_id, day) do update set spent_micros = campaign_day.spent_micros + excluded.spent_micros`,
+    // Transactions can commit in another order than they began: the hour never goes back.
+    text: `insert into campaign_day (campaign_id, day, cap_micros, spent_micros, charged_hour, spent_before_hour_micros)
+     select charge.*, date_trunc('hour', now(), 'UTC'), 0 from unnest($1::integer[], $2::date[], $3::bigint[], $4::bigint[]) charge
+     on conflict (campaign_id, day) do update set
+       spent_micros = campaign_day.spent_micros + excluded.spent_micros,
+       charged_hour = greatest(campaign_day.charged_hour, excluded.charged_hour),
+       spent_before_hour_micros = case when campaign_day.charged_hour >= excluded.charged_hour
+         then campaign_day.spent_before_hour_micros else campaign_day.spent_micros end`,
     values: [
       arrayLiteral(charges.map(({ of }) => of.campaignId)),
       arrayLiteral(charges.map(({ of }) => of.day)),

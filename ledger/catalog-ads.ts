@@ -1,4 +1,5 @@
 import type { Client, Pool } from '../common/postgres/postgres.ts';
+import { PLAN_JSON, type Plan } from './pacing.ts';
 
 /** The fields of an ad that a redirect needs. */
 export type CatalogAd = {
@@ -11,7 +12,11 @@ export type CatalogAd = {
   readonly paused: boolean;
   /** Until when its price exceeds the remaining budget or cap, in Unix ms; `Number.MAX_SAFE_INTEGER` until money is added. `null`: it does not. */
   readonly exhaustedUntil: number | null;
+  /** Whether it is exhausted only because its campaign is ahead of its plan: clicks that are sent to the fallback URL are not charged. */
+  readonly held: boolean;
   readonly fallbackUrl: string | null;
+  /** The plan of a campaign with pacing; `paceAt` computes how much of it may be spent by now. */
+  readonly pace: Plan | null;
 };
 
 /** Whether the budget is exhausted for an ad at a time in Unix ms. The clock ends it, so that a new day needs no notification. */
@@ -22,9 +27,11 @@ export function isExhausted({ exhaustedUntil }: CatalogAd, nowMs: number): boole
 const SELECT_ADS = `select ad.id, ad.campaign_id as "campaignId", ad.advertiser_id as "advertiserId",
     ad.price_micros::float8 as "priceMicros", ad.url_template as "urlTemplate",
     case ad.exhausted_until when 'infinity' then ${Number.MAX_SAFE_INTEGER} else ceil(1000 * extract(epoch from ad.exhausted_until)) end::float8
-      as "exhaustedUntil",
-    ad.status = 'paused' or advertiser.status = 'paused' as paused, campaign.fallback_url as "fallbackUrl"
-  from ad join advertiser on advertiser.id = ad.advertiser_id join campaign on campaign.id = ad.campaign_id`;
+      as "exhaustedUntil", ad.held,
+    ad.status = 'paused' or advertiser.status = 'paused' as paused, campaign.fallback_url as "fallbackUrl",
+    ${PLAN_JSON} as pace
+  from ad join advertiser on advertiser.id = ad.advertiser_id join campaign on campaign.id = ad.campaign_id
+  left join campaign_today today on today.campaign_id = ad.campaign_id and today.pacing <> 'none'`;
 
 /** Returns up to `limit` ads with ids above `after`, ordered by id. */
 export async function readCatalogPage(client: Client, after: number, limit: number): Promise<CatalogAd[]> {

@@ -38,8 +38,8 @@ export async function setDailyCap(
     [campaignId, campaign.today, capMicros],
   );
   await connection.query(
-    `update campaign set daily_cap_micros = $2,
-       daily_cap_since = coalesce(daily_cap_since, case when $2 is not null then $3::date end) where id = $1`,
+    `update campaign set daily_cap_micros = $2::bigint,
+       daily_cap_since = coalesce(daily_cap_since, case when $2::bigint is not null then $3::date end) where id = $1`,
     [campaignId, capMicros, campaign.today],
   );
 }

@@ -52,11 +52,17 @@ create table campaign (
   daily_cap_micros bigint check (daily_cap_micros > 0),
   -- The first day that had a daily cap. It stays when the daily cap is removed: days before may keep theirs.
   daily_cap_since date,
+  -- The plan by which the daily cap is to be spent, see `campaign_today`. With `hold`, visitors are sent to the fallback URL while the campaign
+  -- is ahead of it.
+  pacing text not null default 'none' check (pacing in ('none', 'even', 'rest')),
+  hold boolean not null default false,
   -- Visitors are redirected here while the budget is exhausted.
   fallback_url text,
   created_at timestamptz not null default now(),
   constraint campaign_within_cap check (spent_micros <= cap_micros),
   constraint campaign_daily_cap_since check (daily_cap_micros is null or daily_cap_since is not null),
+  constraint campaign_pacing_has_daily_cap check (pacing = 'none' or daily_cap_micros is not null),
+  constraint campaign_hold_has_pacing_and_fallback check (not hold or (pacing <> 'none' and fallback_url is not null)),
   unique (id, advertiser_id)
 ) with (fillfactor = 50);
 create index on campaign (advertiser_id);
@@ -68,6 +74,9 @@ create table campaign_day (
   day date not null,
   cap_micros bigint check (cap_micros > 0), -- null: no daily cap on this day, and `spent_micros` is not counted
   spent_micros bigint not null default 0 check (spent_micros >= 0),
+  -- The hour of the latest charge, and what had been spent before it. The plan `rest` starts from there.
+  charged_hour timestamptz,
+  spent_before_hour_micros bigint,
   constraint campaign_day_within_cap check (spent_micros <= cap_micros),
   primary key (campaign_id, day)
 ) with (fillfactor = 50);
@@ -82,19 +91,43 @@ create table ad (
   -- Until when the price exceeds the remaining budget or cap: null if it does not, the end of the day for a daily cap, else `infinity`. It
   -- is a hint for ad servers and never decides an outcome.
   exhausted_until timestamptz,
+  -- Whether the ad is exhausted only because its campaign is ahead of its plan. Clicks that ad servers hold are not charged.
+  held boolean not null default false,
   created_at timestamptz not null default now(),
   foreign key (campaign_id, advertiser_id) references campaign (id, advertiser_id)
 ) with (fillfactor = 80);
 create index on ad (advertiser_id);
 
--- The present day of each campaign with a daily cap.
+-- The present day of each campaign with a daily cap, and its plan: the line from `plan_spent_micros` at `plan_from` to the cap at `plan_to`.
+-- `even` is one line over the day, `rest` starts again at each hour from what is spent then. The campaign is ahead of its plan, and held with
+-- `hold`, until `ahead_until`: when the line reaches what is spent, or when `rest` starts again.
 create view campaign_today as
-  select campaign.id as campaign_id, campaign.advertiser_id, today.day,
-    day_start(today.day, advertiser.time_zone) as begins_at, day_start(today.day + 1, advertiser.time_zone) as ends_at,
-    campaign.daily_cap_micros as cap_micros, coalesce(campaign_day.spent_micros, 0) as spent_micros
+  select campaign.id as campaign_id, campaign.advertiser_id, today.day, today.begins_at, today.ends_at,
+    campaign.daily_cap_micros as cap_micros, today.spent_micros, campaign.pacing, campaign.hold,
+    plan.plan_from, plan.plan_spent_micros, plan.plan_to,
+    case when today.spent_micros > plan.plan_spent_micros then least(
+      plan.plan_from + make_interval(secs => extract(epoch from plan.plan_to - plan.plan_from)::float8
+        * (today.spent_micros - plan.plan_spent_micros) / (campaign.daily_cap_micros - plan.plan_spent_micros)),
+      case when campaign.pacing = 'rest' then today.hour + interval '1 hour' end
+    ) end as ahead_until
   from campaign join advertiser on advertiser.id = campaign.advertiser_id
-  cross join lateral (select (now() at time zone advertiser.time_zone)::date as day) today
-  left join campaign_day on campaign_day.campaign_id = campaign.id and campaign_day.day = today.day
+  cross join lateral (select (now() at time zone advertiser.time_zone)::date as date) local
+  left join campaign_day on campaign_day.campaign_id = campaign.id and campaign_day.day = local.date
+  cross join lateral (
+    select local.date as day, day_start(local.date, advertiser.time_zone) as begins_at,
+      day_start(local.date + 1, advertiser.time_zone) as ends_at, date_trunc('hour', now(), 'UTC') as hour,
+      coalesce(campaign_day.spent_micros, 0) as spent_micros
+  ) today
+  left join lateral (
+    select
+      case when campaign.pacing = 'even' then today.begins_at else greatest(today.begins_at, today.hour) end as plan_from,
+      case
+        when campaign.pacing = 'even' then 0
+        when campaign_day.charged_hour >= today.hour then campaign_day.spent_before_hour_micros
+        else today.spent_micros
+      end as plan_spent_micros,
+      today.ends_at as plan_to
+  ) plan on campaign.pacing <> 'none'
   where campaign.daily_cap_micros is not null;
 
 -- Price and template of an ad can change, its campaign and advertiser cannot: clicks in flight contain all three ids.

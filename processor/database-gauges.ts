@@ -6,10 +6,13 @@ import type { ProcessMetrics } from '../common/telemetry/metrics.ts';
 import type { OpenProblems } from '../common/telemetry/problems.ts';
 import { ThrottledLog } from '../common/telemetry/throttled-log.ts';
 import { readBudgets } from '../ledger/advertisers.ts';
+import { readCampaignPaces } from '../ledger/campaign-paces.ts';
 import { countDeadLetters } from '../ledger/dead-letters.ts';
 
 /** Maximum number of advertisers whose budgets are exported, the latest first; it bounds the series in Prometheus. */
 const ADVERTISERS_MAX = 10_000;
+/** Maximum number of campaigns whose pace is exported, the latest first. */
+const CAMPAIGNS_MAX = 10_000;
 /** Time between two reads of all budgets, in ms: setting thousands of gauges takes a while. */
 const BUDGETS_MS = 5_000;
 
@@ -84,9 +87,10 @@ export function databaseGauges(
   };
 }
 
-/** Reads budgets and dead letters into the metrics. */
+/** Reads budgets, the paces of campaigns and dead letters into the metrics. */
 async function setBudgets(pool: Pool, metrics: ProcessMetrics): Promise<void> {
   const advertisers = await readBudgets(pool, ADVERTISERS_MAX);
+  const paces = await readCampaignPaces(pool, CAMPAIGNS_MAX);
   const deadLetters = await countDeadLetters(pool);
   removeBudgets(metrics);
   for (const { id: advertiser, name, status, currency, remaining, spent } of advertisers) {
@@ -96,6 +100,11 @@ async function setBudgets(pool: Pool, metrics: ProcessMetrics): Promise<void> {
     // Creates the counter at 0, so that an alert on its increase sees the first increment.
     metrics.overDelivery.inc({ advertiser, currency }, 0);
   }
+  for (const { campaignId: campaign, advertiserId: advertiser, pace } of paces) {
+    metrics.campaignPlanned.set({ campaign, advertiser }, pace.planned);
+    metrics.campaignSpent.set({ campaign, advertiser }, pace.spent);
+    metrics.campaignAhead.set({ campaign, advertiser }, pace.isAhead ? 1 : 0);
+  }
   metrics.deadLetters.set(deadLetters);
 }
 
@@ -103,5 +112,8 @@ function removeBudgets(metrics: ProcessMetrics): void {
   metrics.budgetRemaining.reset();
   metrics.budgetSpent.reset();
   metrics.advertiserInfo.reset();
+  metrics.campaignPlanned.reset();
+  metrics.campaignSpent.reset();
+  metrics.campaignAhead.reset();
   metrics.deadLetters.remove();
 }

@@ -10,6 +10,7 @@ import { uuidV7 } from '../../common/uuid.ts';
 import { ID_MAX } from '../../contract/click-event.ts';
 import { ADS_CHANGED_CHANNEL } from '../../ledger/ads-changed.ts';
 import { type CatalogAd, readAdsOfAdvertisers, readCatalogPage } from '../../ledger/catalog-ads.ts';
+import { isPlan } from '../../ledger/pacing.ts';
 
 /** Time to wait for more changes before they are read, in ms, so that one read serves a burst. */
 const LINGER_MS = 20;
@@ -257,6 +258,8 @@ function asCatalogAd(value: unknown): CatalogAd {
     [ad.id, ad.campaignId, ad.advertiserId, ad.priceMicros].every((field) => Number.isSafeInteger(field)) &&
     typeof ad.urlTemplate === 'string' &&
     typeof ad.paused === 'boolean' &&
+    typeof ad.held === 'boolean' &&
+    (ad.pace === null || isPlan(ad.pace)) &&
     (ad.exhaustedUntil === null || Number.isSafeInteger(ad.exhaustedUntil)) &&
     (ad.fallbackUrl === null || typeof ad.fallbackUrl === 'string');
   if (!isAd) throw new Error(`Expected an ad, got ${JSON.stringify(value).slice(0, 200)}`);

@@ -64,6 +64,8 @@ function renderSample({ name }: SampleAdvertiser, ad: CatalogAd, clickId: string
 
 function costOf(name: string, ad: CatalogAd, nowMs: number): string {
   if (ad.paused) return 'The ad is paused, so the click costs nothing.';
+  if (isExhausted(ad, nowMs) && ad.held)
+    return 'The campaign is ahead of its plan, so the click costs nothing.';
   if (isExhausted(ad, nowMs)) return 'The budget no longer pays for this ad, so the click costs nothing.';
   const price = `${formatAmount(BigInt(ad.priceMicros))} ${SAMPLE_CURRENCY}`;
   return `${price} will be charged to ${name}, unless the click is invalid (from a bot, for example) or repeats an earlier one.`;

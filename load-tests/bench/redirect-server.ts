@@ -92,6 +92,8 @@ function createTollwayServer(keys: readonly LinkKey[], root: string, kind: 'spoo
       urlTemplate: destination('{click_id}'),
       paused: false,
       exhaustedUntil: null,
+      held: false,
+      pace: null,
       fallbackUrl: null,
     });
   }

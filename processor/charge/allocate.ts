@@ -12,6 +12,8 @@ export type AllocatableClick = {
   /** Unix ms. It decides the day of a daily cap. */
   readonly clickedAt: number;
   readonly invalid: EdgeInvalidReason | null;
+  /** Whether the ad server sent the visitor to the fallback URL because the campaign was ahead of its plan. */
+  readonly held?: boolean;
 };
 
 /** Remaining money and spent nonces, read while the advertisers are locked. */
@@ -40,12 +42,13 @@ const CHARGED: Verdict = { outcome: 'charged', reason: null };
 const OVER_BUDGET: Verdict = { outcome: 'over_budget', reason: 'budget' };
 const OVER_CAP: Verdict = { outcome: 'over_budget', reason: 'cap' };
 const OVER_DAILY_CAP: Verdict = { outcome: 'over_budget', reason: 'daily_cap' };
+const HELD: Verdict = { outcome: 'over_budget', reason: 'pace' };
 const REPEAT: Verdict = { outcome: 'invalid', reason: 'repeat' };
 
 /**
  * Decides the outcomes of clicks from the balances and from the clicks decided before. The clicks must come in order of time, then id,
  * must differ, and must not be settled yet. A click that costs more than what remains is `over_budget`; a later, cheaper click can
- * still be charged. An invalid click spends neither money nor its nonce. The first valid click spends the nonce, even if it is over
+ * still be charged. A held click is not charged, whatever remains. An invalid click spends neither money nor its nonce. The first valid click spends the nonce, even if it is over
  * budget.
  */
 export function openAllocation(balances: Balances): Allocation {
@@ -61,6 +64,7 @@ export function openAllocation(balances: Balances): Allocation {
         if (balances.spentNonces.has(click.nonce) || spentNow.has(click.nonce)) return REPEAT;
         spentNow.add(click.nonce);
       }
+      if (click.held) return HELD;
       const price = BigInt(click.priceMicros);
       const budget = budgets.get(click.advertiserId);
       if (budget === undefined) throw new Error(`Expected the budget of advertiser ${click.advertiserId}`);

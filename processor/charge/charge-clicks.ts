@@ -235,7 +235,7 @@ function balancesOf(
   return { budgets, caps, days, spentNonces: prior.spentNonces };
 }
 
-/** The advertisers whose remaining budget, cap or daily cap can be below the price of one of their ads after this batch. */
+/** The advertisers whose remaining budget, cap or daily cap can be below the price of one of their ads after this batch, or that can be held. */
 function nearTheirLimit(
   allocation: Allocation,
   advertisers: ReadonlyMap<number, LockedAdvertiser>,
@@ -255,7 +255,7 @@ function nearTheirLimit(
   }
   for (const { of, micros } of allocation.chargedByDay()) {
     const maxPriceMicros = advertisers.get(of.advertiserId)?.maxPriceMicros ?? 0n;
-    if (of.capMicros - of.spentMicros - micros < maxPriceMicros) near.add(of.advertiserId);
+    if (of.hold || of.capMicros - of.spentMicros - micros < maxPriceMicros) near.add(of.advertiserId);
   }
   return [...near];
 }

@@ -63,7 +63,8 @@ export function overDeliveryOf(
 ): Map<number, OverDelivery> {
   const sums = new Map<number, OverDelivery>();
   for (const { record, verdict } of settled) {
-    if (verdict.outcome !== 'over_budget' || record.click.budgetExhausted) continue;
+    const { budgetExhausted, held } = record.click;
+    if (verdict.outcome !== 'over_budget' || budgetExhausted || held) continue;
     const { advertiserId, priceMicros } = record.click;
     const currency = advertisers.get(advertiserId)?.currency ?? '';
     const before = sums.get(advertiserId)?.micros ?? 0n;

@@ -59,7 +59,9 @@ describe('the ad catalog', () => {
       urlTemplate: ad.urlTemplate,
       paused: false,
       exhaustedUntil: null,
+      held: false,
       fallbackUrl: null,
+      pace: null,
     });
     expect(catalog.get(2_000_000_000)).toBeUndefined();
   });
@@ -241,7 +243,9 @@ describe('the snapshot on disk', () => {
     urlTemplate: 'https://example.com/',
     paused: false,
     exhaustedUntil: null,
+    held: false,
     fallbackUrl: null,
+    pace: { capMicros: 5, from: 1, fromMicros: 0, to: 9, spentMicros: 0, aheadUntil: null },
   });
   it.each([
     ['nothing', ''],

@@ -113,6 +113,34 @@ describe('a click on an ad whose budget is exhausted', () => {
     expect(fixture.answers[0]).toMatchObject({ location: `https://fallback.example/7?c=${clickId}` });
   });
 
+  it.each([
+    ['https://fallback.example/', true],
+    [null, undefined],
+  ])(
+    'is marked as held while its campaign is ahead of its plan, if it goes to the fallback URL %s',
+    (fallbackUrl, held) => {
+      const fixture = redirectFixture({
+        ad: sampleAd({ exhaustedUntil: Number.MAX_SAFE_INTEGER, held: true, fallbackUrl }),
+      });
+      fixture.send();
+      expect(fixture.take().held).toBe(held);
+    },
+  );
+
+  it('is not held any more when the plan has caught up, by the clock alone', () => {
+    const ad = sampleAd({
+      exhaustedUntil: Date.now() - 1,
+      held: true,
+      fallbackUrl: 'https://fallback.example/',
+    });
+    const fixture = redirectFixture({ ad });
+    fixture.send();
+    expect(fixture.take()).toMatchObject({ budgetExhausted: false });
+    expect(fixture.answers[0]).toMatchObject({
+      location: expect.stringContaining('https://landing.example/'),
+    });
+  });
+
   it('is redirected to the ad’s own URL again when its day is over, by the clock alone', () => {
     vi.useFakeTimers({ toFake: ['Date'] });
     onTestFinished(() => void vi.useRealTimers());

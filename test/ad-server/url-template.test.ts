@@ -3,10 +3,11 @@ import { describe, expect, it } from 'vitest';
 import { destinationOf } from '../../ad-server/links/destination.ts';
 import { parseUrlTemplate } from '../../ad-server/links/url-template.ts';
 import { uuidV7 } from '../../common/uuid.ts';
+import type { CatalogAd } from '../../ledger/catalog-ads.ts';
 import { sampleAd } from '../support/redirect-fixture.ts';
 
-function filled(...args: Parameters<typeof destinationOf>): string {
-  const location = destinationOf(...args);
+function filled(ad: CatalogAd, clickId: string): string {
+  const location = destinationOf(ad, clickId, false);
   if (location === null) throw new Error('Expected a URL that can stand in a header');
   return location;
 }

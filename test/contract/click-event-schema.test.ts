@@ -45,7 +45,13 @@ const event: fc.Arbitrary<ClickEvent> = fc
     userAgent: text,
     referrerHost: text,
   })
-  .map((drawn) => ({ clickId: uuidV7(drawn.clickedAt), ...drawn }));
+  .chain((drawn) =>
+    fc.constantFrom({}, { held: true }).map((optional) => ({
+      clickId: uuidV7(drawn.clickedAt),
+      ...drawn,
+      ...optional,
+    })),
+  );
 
 /** Values near the limits of the fields, and any JSON. */
 const odd: fc.Arbitrary<unknown> = fc.oneof(
@@ -58,7 +64,7 @@ const odd: fc.Arbitrary<unknown> = fc.oneof(
   ),
   fc.jsonValue(),
 );
-const fields = [...schema.required, 'watermark', 'later'];
+const fields = [...schema.required, 'held', 'watermark', 'later'];
 
 describe('contract/click-event.schema.json', () => {
   it('accepts every encoded click', () => {
@@ -117,6 +123,9 @@ describe('docs/events.md', () => {
     const named = rowsOf(page, 'field').map((row) => cellsOf(row)[0]?.replaceAll('`', ''));
     expect(named).toEqual(Object.keys(JSON.parse(encodeClick(clickEvent()))));
     expect(named).toEqual(schema.required);
+    const optional = rowsOf(page, 'optional field').map((row) => cellsOf(row)[0]?.replaceAll('`', ''));
+    const others = Object.keys(schema.properties).filter((field) => !schema.required.includes(field));
+    expect(optional).toEqual(others.filter((field) => field !== 'watermark'));
   });
 
   it('shows a click and a watermark that the processor reads', () => {

@@ -36,7 +36,13 @@ const event: fc.Arbitrary<ClickEvent> = fc
     userAgent: text,
     referrerHost: text,
   })
-  .map((drawn) => ({ clickId: uuidV7(drawn.clickedAt), ...drawn }));
+  .chain((drawn) =>
+    fc.constantFrom({}, { held: true }).map((optional) => ({
+      clickId: uuidV7(drawn.clickedAt),
+      ...drawn,
+      ...optional,
+    })),
+  );
 
 const read = (value: Buffer | null, key: string | null = null): ReadRecord =>
   readRecord({ key, value }, 'here');
@@ -123,6 +129,7 @@ describe('a click event', () => {
     ['a price beyond the highest', () => ({ priceMicros: PRICE_MICROS_MAX + 1 })],
     ['a reason that only the handler gives', () => ({ invalid: 'repeat' })],
     ['a budget-exhausted flag that is not a boolean', () => ({ budgetExhausted: 'true' })],
+    ['a held flag that is not a boolean', () => ({ held: null })],
   ])('is unreadable with %s', (_, changes) => {
     expect(read(changed(changes()))).toMatchObject({ is: 'unreadable', reason: 'malformed' });
   });

@@ -195,7 +195,7 @@ describe('reconcile', () => {
 it('a day begins at its first instant in every time zone, and the days leave no gap', async () => {
   const { rows } = await database.pool.query(
     `select name, day::date::text from pg_timezone_names
-     cross join generate_series(date '2024-01-01', date '2027-12-31', '1 day') day
+     cross join generate_series(date '2026-01-01', date '2026-12-31', '1 day') day
      cross join lateral (select day_start(day::date, name) as begins_at) start
      where name ~ '^(UTC|[A-Z][A-Za-z_]+(/[A-Za-z0-9_+-]+)+)$' and name !~ '^(posix|right)/'
        and ((begins_at at time zone name)::date <> day::date

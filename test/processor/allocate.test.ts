@@ -65,7 +65,18 @@ const daysOf = (campaignId: number) =>
         const [capMicros, spentMicros] = [BigInt(terms[0]), BigInt(Math.min(...terms))];
         const [beginsAt = 0, endsAt = 0] = DAY_STARTS.slice(index);
         const advertiserId = (campaignId % ADVERTISERS) + 1;
-        return [{ campaignId, advertiserId, day: `day ${index}`, beginsAt, endsAt, capMicros, spentMicros }];
+        return [
+          {
+            campaignId,
+            advertiserId,
+            day: `day ${index}`,
+            beginsAt,
+            endsAt,
+            capMicros,
+            spentMicros,
+            hold: false,
+          },
+        ];
       }),
     );
 
@@ -269,7 +280,7 @@ describe('an allocation of clicks on one impression link', () => {
 
 describe('an allocation with a daily cap', () => {
   const click = { nonce: null, campaignId: 3, advertiserId: 1, priceMicros: 5, invalid: null };
-  const day = { campaignId: 3, advertiserId: 1, capMicros: 10n, spentMicros: 4n };
+  const day = { campaignId: 3, advertiserId: 1, capMicros: 10n, spentMicros: 4n, hold: false };
   const left: Balances = {
     budgets: new Map([[1, 100n]]),
     caps: new Map(),

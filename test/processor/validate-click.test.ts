@@ -6,7 +6,7 @@ import { rejectionReason } from '../../processor/charge/validate-click.ts';
 import { type ClickOverrides, clickRecord } from '../support/records.ts';
 
 const NOW_MS = Date.UTC(2026, 5, 15, 12);
-const AD: KnownAd = { campaignId: 1, advertiserId: 1, capRemainingMicros: null };
+const AD: KnownAd = { campaignId: 1, advertiserId: 1, capRemainingMicros: null, hasDailyCap: false };
 const WINDOW = {
   nowMs: NOW_MS,
   clickFloorMs: NOW_MS - 10 * DAY_MS,

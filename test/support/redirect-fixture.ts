@@ -22,6 +22,8 @@ export function sampleAd(overrides: Partial<CatalogAd> = {}): CatalogAd {
     urlTemplate: 'https://landing.example/?click={click_id}&ad={ad_id}&campaign={campaign_id}',
     paused: false,
     exhaustedUntil: null,
+    held: false,
+    pace: null,
     fallbackUrl: null,
     ...overrides,
   };

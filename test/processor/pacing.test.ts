@@ -1,0 +1,236 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import { uuidV7 } from '../../common/uuid.ts';
+import { withAdvertiserLock } from '../../ledger/advertiser-lock.ts';
+import { updateBudgetFlags } from '../../ledger/budget-flag.ts';
+import { readCampaignPaces } from '../../ledger/campaign-paces.ts';
+import { type CatalogAd, isExhausted, readCatalogAd } from '../../ledger/catalog-ads.ts';
+import { changeDailyPlan, type DailyPlanChanges } from '../../ledger/daily-plan.ts';
+import { type Plan, plannedMicros } from '../../ledger/pacing.ts';
+import { chargeClicks } from '../../processor/charge/charge-clicks.ts';
+import { chargeBatchTwice, expectBalanced } from '../support/charge-batch.ts';
+import { type Account, addAccount, testDatabase } from '../support/database.ts';
+import { clickRecord, type NamedAd } from '../support/records.ts';
+
+const database = testDatabase();
+const OPTIONS = { clickAgeMaxDays: 14 };
+
+afterEach(async () => {
+  await expectBalanced(database.pool);
+});
+
+/** A time zone in which it is about noon. The sign of its name is opposite to that of its offset. */
+function noonZone(): string {
+  const ahead = 12 - new Date().getUTCHours();
+  return `Etc/GMT${ahead > 0 ? '-' : '+'}${Math.abs(ahead)}`;
+}
+
+function change({ advertiser, campaign }: Account, changes: DailyPlanChanges): Promise<void> {
+  return withAdvertiserLock(database.pool, advertiser.id, async (connection) => {
+    await changeDailyPlan(connection, campaign.id, changes);
+    await updateBudgetFlags(connection, [advertiser.id]);
+  });
+}
+
+/** An account at its noon, with pacing and a fallback URL. */
+async function pacedAccount(changes: DailyPlanChanges, dailyCap = '86400.00'): Promise<Account> {
+  const account = await addAccount(database.pool, {
+    budget: '1000000.00',
+    price: '0.25',
+    dailyCap,
+    timeZone: noonZone(),
+  });
+  await database.pool.query("update campaign set fallback_url = 'https://fallback.example/' where id = $1", [
+    account.campaign.id,
+  ]);
+  await change(account, changes);
+  return account;
+}
+
+async function catalogAd({ id }: NamedAd): Promise<CatalogAd> {
+  const ad = await readCatalogAd(database.pool, id);
+  if (ad === undefined) throw new Error('Expected the ad');
+  return ad;
+}
+
+async function planOf(ad: NamedAd): Promise<Plan> {
+  const { pace } = await catalogAd(ad);
+  if (pace === null) throw new Error('Expected a plan');
+  return pace;
+}
+
+/** Charges one click that costs `micros`. */
+const spend = (ad: NamedAd, micros: number) =>
+  chargeBatchTwice(database.pool, [clickRecord({ ad, priceMicros: Math.floor(micros) })]);
+
+describe('the plan of a campaign', () => {
+  it('is absent without pacing', async () => {
+    const { ad } = await addAccount(database.pool, { dailyCap: '5.00' });
+    expect(await catalogAd(ad)).toMatchObject({ pace: null, held: false, exhaustedUntil: null });
+  });
+
+  it('even: is one line over the day, and the campaign is ahead until the line reaches what is spent', async () => {
+    const { ad } = await pacedAccount({ pacing: 'even' });
+    const start = await planOf(ad);
+    expect(start).toMatchObject({
+      fromMicros: 0,
+      spentMicros: 0,
+      aheadUntil: null,
+      capMicros: 86_400_000_000,
+    });
+    expect(start.to - start.from).toBe(86_400_000);
+    const planned = plannedMicros(start, Date.now());
+    expect(planned / start.capMicros).toBeGreaterThan(0.49);
+    expect(planned / start.capMicros).toBeLessThan(0.56);
+    await spend(ad, planned / 2);
+    expect(await planOf(ad)).toMatchObject({ aheadUntil: null });
+    await spend(ad, planned / 2 + 600_000_000);
+    const ahead = await planOf(ad);
+    expect(ahead.aheadUntil).not.toBeNull();
+    // The line rises by 1.00 a second.
+    expect(plannedMicros(ahead, ahead.aheadUntil ?? 0)).toBeCloseTo(ahead.spentMicros, -4);
+  });
+
+  it('rest: starts again at each hour from what is spent then', async () => {
+    const { ad, campaign } = await pacedAccount({ pacing: 'rest' });
+    await spend(ad, 20_000_000_000);
+    const thisHour = await planOf(ad);
+    expect(thisHour).toMatchObject({ fromMicros: 0, spentMicros: 20_000_000_000 });
+    expect(thisHour.from % 3_600_000).toBe(0);
+    expect(thisHour.aheadUntil).toBe(thisHour.from + 3_600_000);
+    // As if the charge had been an hour ago.
+    await database.pool.query(
+      "update campaign_day set charged_hour = charged_hour - interval '1 hour' where campaign_id = $1",
+      [campaign.id],
+    );
+    const nextHour = { ...thisHour, fromMicros: 20_000_000_000, aheadUntil: null };
+    expect(await planOf(ad)).toEqual(nextHour);
+    await spend(ad, 10_000_000_000);
+    expect(await planOf(ad)).toMatchObject({
+      ...nextHour,
+      spentMicros: 30_000_000_000,
+      aheadUntil: expect.anything(),
+    });
+  });
+
+  it('is in the metrics, by campaign', async () => {
+    const { ad, campaign, advertiser } = await pacedAccount({ pacing: 'even' });
+    await spend(ad, 86_400_000_000 / 4);
+    const paces = await readCampaignPaces(database.pool, 100);
+    expect(paces.find(({ campaignId }) => campaignId === campaign.id)).toEqual({
+      campaignId: campaign.id,
+      advertiserId: advertiser.id,
+      pace: { planned: expect.closeTo(0.52, 1), spent: 0.25, isAhead: false, aheadUntil: null },
+    });
+  });
+});
+
+describe('a campaign that is ahead of its plan', () => {
+  it('is not held without hold', async () => {
+    const { ad } = await pacedAccount({ pacing: 'even' });
+    await spend(ad, 80_000_000_000);
+    expect(await catalogAd(ad)).toMatchObject({ held: false, exhaustedUntil: null });
+  });
+
+  it('with hold is held until the plan reaches what is spent, and its held clicks are not charged', async () => {
+    const account = await pacedAccount({ pacing: 'even', hold: true });
+    await spend(account.ad, 80_000_000_000);
+    const held = await catalogAd(account.ad);
+    expect(held).toMatchObject({ held: true, exhaustedUntil: held.pace?.aheadUntil });
+    const nonce = uuidV7();
+    const clicks = [clickRecord({ ad: account.ad, nonce, held: true, budgetExhausted: true })];
+    expect(await chargeBatchTwice(database.pool, clicks)).toEqual(['over_budget: pace']);
+    // The visit was the link's valid click.
+    expect(await chargeBatchTwice(database.pool, [clickRecord({ ad: account.ad, nonce })])).toEqual([
+      'invalid: repeat',
+    ]);
+    await change(account, { hold: false });
+    expect(await catalogAd(account.ad)).toMatchObject({ held: false, exhaustedUntil: null });
+  });
+
+  it('is not held but exhausted when its daily cap is spent', async () => {
+    const { ad } = await pacedAccount({ pacing: 'even', hold: true });
+    await spend(ad, 86_400_000_000);
+    const { held, exhaustedUntil, pace } = await catalogAd(ad);
+    expect({ held, exhaustedUntil }).toEqual({ held: false, exhaustedUntil: pace?.to });
+  });
+
+  it('gets no over-delivery from held clicks', async () => {
+    const { ad } = await pacedAccount({ pacing: 'even', hold: true });
+    const click = clickRecord({ ad, held: true });
+    const { overDelivery } = await chargeClicks(database.pool, [click], OPTIONS);
+    expect(overDelivery).toEqual(new Map());
+  });
+
+  it.each([0, 3])(
+    'spends at most the clicks between a commit and the catalog’s reading beyond its plan (%d batches late)',
+    { timeout: 30_000 },
+    async (batchesLate) => {
+      // The plan allows 100.00 a second, which is less than the clicks offered.
+      const { ad } = await pacedAccount({ pacing: 'even', hold: true }, '8640000.00');
+      await database.pool.query('update advertiser set budget_micros = 10000000000000 where id = $1', [
+        ad.advertiserId,
+      ]);
+      await database.pool.query(
+        'update budget_entry set amount_micros = 10000000000000 where advertiser_id = $1',
+        [ad.advertiserId],
+      );
+      await spend(ad, plannedMicros(await planOf(ad), Date.now()));
+      const [priceMicros, clicksPerBatch] = [1_000_000, 10];
+      const boundMicros = priceMicros * clicksPerBatch * (batchesLate + 1);
+      const catalogs = [await catalogAd(ad)];
+      const counts = { charged: 0, held: 0 };
+      for (const end = performance.now() + 2_500; performance.now() < end; ) {
+        const catalog = catalogs.at(-1 - batchesLate) ?? catalogs[0];
+        const held = catalog !== undefined && isExhausted(catalog, Date.now()) && catalog.held;
+        const batch = Array.from({ length: clicksPerBatch }, () =>
+          clickRecord({ ad, priceMicros, budgetExhausted: held, ...(held ? { held } : {}) }),
+        );
+        const { outcomes } = await chargeClicks(database.pool, batch, OPTIONS);
+        for (const { outcome } of outcomes) counts[outcome === 'charged' ? 'charged' : 'held'] += 1;
+        catalogs.push(await catalogAd(ad));
+        const plan = await planOf(ad);
+        expect(plan.spentMicros - plannedMicros(plan, Date.now())).toBeLessThanOrEqual(boundMicros);
+      }
+      expect(counts.held).toBeGreaterThan(0);
+      // It is not starved: it spends what the plan allows in 2.5 s, less one batch.
+      expect(counts.charged).toBeGreaterThan(200);
+    },
+  );
+});
+
+describe('pacing is refused', () => {
+  it.each<[string, DailyPlanChanges, RegExp]>([
+    [
+      'without a daily cap',
+      { pacing: 'even', dailyCapMicros: null },
+      /^Expected a daily cap for pacing "even", campaign \d+ has none/,
+    ],
+    [
+      'with hold alone',
+      { hold: true },
+      /^Expected pacing "even" or "rest" for --hold, campaign \d+ has none/,
+    ],
+    [
+      'with hold without a fallback URL',
+      { pacing: 'rest', hold: true },
+      /^Expected a fallback URL for --hold, campaign \d+ has none/,
+    ],
+  ])('%s', async (_, changes, message) => {
+    const account = await addAccount(database.pool, { dailyCap: '5.00' });
+    await expect(change(account, changes)).rejects.toMatchObject({
+      code: 'bad_pacing',
+      message: expect.stringMatching(message),
+    });
+  });
+
+  it('no more, hold included, when it is removed together with the daily cap', async () => {
+    const account = await pacedAccount({ pacing: 'even', hold: true });
+    await change(account, { pacing: 'none', dailyCapMicros: null });
+    const { rows } = await database.pool.query(
+      'select pacing, hold, daily_cap_micros from campaign where id = $1',
+      [account.campaign.id],
+    );
+    expect(rows).toEqual([{ pacing: 'none', hold: false, daily_cap_micros: null }]);
+    await change(account, { pacing: 'even', dailyCapMicros: 5_000_000n, hold: true });
+  });
+});
