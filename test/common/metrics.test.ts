@@ -35,7 +35,7 @@ describe('a counter', () => {
       metricList.clicks.combinations.flatMap(([of, reason]) => (of === outcome ? [reason] : []));
     expect(reasons('invalid').toSorted()).toEqual([...EDGE_INVALID_REASONS, 'repeat'].toSorted());
     expect(reasons('rejected').toSorted()).toEqual([...REJECT_REASONS].toSorted());
-    expect(reasons('over_budget')).toEqual(['budget', 'cap']);
+    expect(reasons('over_budget')).toEqual(['budget', 'cap', 'daily_cap', 'pace']);
     expect(reasons('charged')).toEqual(['']);
   });
 });

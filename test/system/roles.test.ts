@@ -232,7 +232,7 @@ describe('tollway_reporting, as docs/database.md says', () => {
 
 it('grants name every table that a role uses, and no other', async () => {
   const { rows } = await database.pool.query<{ name: string }>(
-    "select relname as name from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and not relispartition",
+    "select relname as name from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p', 'v') and not relispartition",
   );
   const tables = new Set(rows.map(({ name }) => name));
   for (const granted of Object.values(GRANTS)) {
