@@ -48,6 +48,8 @@ describe('docs/concepts.md', () => {
       'charged none',
       'over_budget budget',
       'over_budget cap',
+      'over_budget daily_cap',
+      'over_budget pace',
       ...[...EDGE_INVALID_REASONS, 'repeat'].map((reason) => `invalid ${reason}`),
       ...REJECT_REASONS.map((reason) => `rejected ${reason}`),
     ]);

@@ -21,7 +21,7 @@ const charge = (ad: NamedAd, count: number, clickedAt = Date.now()) =>
     Array.from({ length: count }, () => clickRecord({ ad, clickedAt })),
   );
 
-function tally(outcomes: readonly string[]): Record<string, number> {
+function countByOutcome(outcomes: readonly string[]): Record<string, number> {
   const counts: Record<string, number> = {};
   for (const outcome of outcomes) counts[outcome] = (counts[outcome] ?? 0) + 1;
   return counts;
@@ -60,37 +60,37 @@ describe('a daily cap that is set on a campaign without one', () => {
         ),
       });
       await capDaily(database.pool, campaign, '1.25');
-      expect(tally(await charge(ad, 3))).toEqual({ charged: 1, 'over_budget: daily_cap': 2 });
+      expect(countByOutcome(await charge(ad, 3))).toEqual({ charged: 1, 'over_budget: daily_cap': 2 });
     },
   );
 
   it('can be removed, and set again: the day counts what was spent without it', async () => {
     const { campaign, ad } = await addAccount(database.pool, { price: '0.25', dailyCap: '0.25' });
-    expect(tally(await charge(ad, 2))).toEqual({ charged: 1, 'over_budget: daily_cap': 1 });
+    expect(countByOutcome(await charge(ad, 2))).toEqual({ charged: 1, 'over_budget: daily_cap': 1 });
     await capDaily(database.pool, campaign, null);
     expect(await exhaustedUntil(ad)).toBeNull();
-    expect(tally(await charge(ad, 3))).toEqual({ charged: 3 });
+    expect(countByOutcome(await charge(ad, 3))).toEqual({ charged: 3 });
     await expectBalanced(database.pool);
     await expect(capDaily(database.pool, campaign, '0.99')).rejects.toMatchObject({
       code: 'cap_below_spent',
     });
     await capDaily(database.pool, campaign, '1.25');
-    expect(tally(await charge(ad, 3))).toEqual({ charged: 1, 'over_budget: daily_cap': 2 });
+    expect(countByOutcome(await charge(ad, 3))).toEqual({ charged: 1, 'over_budget: daily_cap': 2 });
   });
 });
 
 describe('a daily cap that is changed', () => {
   it('can be raised and lowered, not below what the day has spent', async () => {
     const { campaign, ad } = await addAccount(database.pool, { price: '0.25', dailyCap: '0.50' });
-    expect(tally(await charge(ad, 3))).toEqual({ charged: 2, 'over_budget: daily_cap': 1 });
+    expect(countByOutcome(await charge(ad, 3))).toEqual({ charged: 2, 'over_budget: daily_cap': 1 });
     await expect(capDaily(database.pool, campaign, '0.49')).rejects.toMatchObject({
       code: 'cap_below_spent',
     });
     await capDaily(database.pool, campaign, '0.75');
-    expect(tally(await charge(ad, 3))).toEqual({ charged: 1, 'over_budget: daily_cap': 2 });
+    expect(countByOutcome(await charge(ad, 3))).toEqual({ charged: 1, 'over_budget: daily_cap': 2 });
     await capDaily(database.pool, campaign, '5.00');
     await capDaily(database.pool, campaign, '0.75');
-    expect(tally(await charge(ad, 1))).toEqual({ 'over_budget: daily_cap': 1 });
+    expect(countByOutcome(await charge(ad, 1))).toEqual({ 'over_budget: daily_cap': 1 });
   });
 
   it('leaves past days the cap that they had, whether or not they have spent', async () => {
@@ -99,14 +99,17 @@ describe('a daily cap that is changed', () => {
       campaign.id,
     ]);
     const [yesterday, before] = [Date.now() - DAY_MS, Date.now() - 2 * DAY_MS];
-    expect(tally(await charge(ad, 3, yesterday))).toEqual({ charged: 2, 'over_budget: daily_cap': 1 });
+    expect(countByOutcome(await charge(ad, 3, yesterday))).toEqual({
+      charged: 2,
+      'over_budget: daily_cap': 1,
+    });
     await capDaily(database.pool, campaign, '9.00');
     await capDaily(database.pool, campaign, '0.25');
-    expect(tally(await charge(ad, 1, yesterday))).toEqual({ 'over_budget: daily_cap': 1 });
-    expect(tally(await charge(ad, 3, before))).toEqual({ charged: 2, 'over_budget: daily_cap': 1 });
+    expect(countByOutcome(await charge(ad, 1, yesterday))).toEqual({ 'over_budget: daily_cap': 1 });
+    expect(countByOutcome(await charge(ad, 3, before))).toEqual({ charged: 2, 'over_budget: daily_cap': 1 });
     await capDaily(database.pool, campaign, null);
-    expect(tally(await charge(ad, 1, before))).toEqual({ 'over_budget: daily_cap': 1 });
-    expect(tally(await charge(ad, 2))).toEqual({ charged: 2 });
+    expect(countByOutcome(await charge(ad, 1, before))).toEqual({ 'over_budget: daily_cap': 1 });
+    expect(countByOutcome(await charge(ad, 2))).toEqual({ charged: 2 });
   });
 });
 
