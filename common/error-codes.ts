@@ -27,6 +27,7 @@ export const ERROR_CODES = [
   'bad_options',
   'bad_pacing',
   'bad_place',
+  'bad_publisher',
   'bad_reason',
   'bad_reference',
   'bad_secret',

@@ -2,6 +2,8 @@ import { counted } from '../common/counted.ts';
 import { parseJson } from '../common/json.ts';
 import { memoize } from '../common/memoize.ts';
 import { canonicalUuid, isUuid, isUuidV7, uuidV7TimeMs } from '../common/uuid.ts';
+import { isPublisher, PUBLISHER_MAX } from './publisher.ts';
+import { areSubIds, SUB_ID_MAX, SUB_ID_NAMES, type SubIds } from './sub-ids.ts';
 
 /** Why the ad server judged a click invalid. The handler adds one more reason, `repeat`. */
 export const EDGE_INVALID_REASONS = ['bot', 'not_navigation', 'expired', 'paused', 'double_click'] as const;
@@ -43,6 +45,10 @@ export type ClickEvent = {
   readonly visitorNetwork: string | null;
   readonly userAgent: string | null;
   readonly referrerHost: string | null;
+  /** The publisher of the link. Absent, like `null`, for a link without one. */
+  readonly publisher?: string | null;
+  /** Values of the query parameters `sub1`…`sub5`. Absent, like `null`, if there are none. */
+  readonly subIds?: SubIds | null;
 };
 
 /** A record in a broker: a key outside of the payload, and bytes. */
@@ -98,8 +104,15 @@ export function encodeClick(click: ClickEvent): string {
     `"visitorNetwork":${visitorNetwork === null ? 'null' : JSON.stringify(visitorNetwork)},` +
     `"userAgent":${userAgent === null ? 'null' : quoteAgent(userAgent)},` +
     `"referrerHost":${referrerHost === null ? 'null' : JSON.stringify(referrerHost)}` +
-    (click.held ? ',"held":true}' : '}')
+    optionalFields(click)
   );
+}
+
+/** The optional fields that have a value, and the end of the object. */
+function optionalFields({ held, publisher, subIds }: ClickEvent): string {
+  if (!held && !publisher && !subIds) return '}';
+  // A publisher has no characters that JSON escapes.
+  return `${held ? ',"held":true' : ''}${publisher ? `,"publisher":"${publisher}"` : ''}${subIds ? `,"subIds":${JSON.stringify(subIds)}` : ''}}`;
 }
 
 /** Returns the key of a click's record: `<spool id>.<sequence>`. */
@@ -223,6 +236,17 @@ function problemOf(body: Record<string, unknown>): string | null {
   if (body.held !== undefined && typeof body.held !== 'boolean') return 'Expected true or false in held';
   for (const field of ['visitorNetwork', 'userAgent', 'referrerHost']) {
     if (body[field] !== null && typeof body[field] !== 'string') return `Expected a text or null in ${field}`;
+  }
+  return problemOfOptional(body.publisher, body.subIds);
+}
+
+/** Returns the first error in the optional fields, which can be absent or `null`, or `null`. */
+function problemOfOptional(publisher: unknown, subIds: unknown): string | null {
+  if ((publisher ?? null) !== null && !isPublisher(publisher)) {
+    return `Expected 1–${PUBLISHER_MAX} letters, digits, - and _ in publisher`;
+  }
+  if ((subIds ?? null) !== null && !areSubIds(subIds)) {
+    return `Expected an object with texts of 1–${SUB_ID_MAX} characters for ${SUB_ID_NAMES.join(', ')} in subIds`;
   }
   return null;
 }

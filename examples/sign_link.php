@@ -2,17 +2,23 @@
 /**
  * Signs a link of Tollway, with PHP's standard functions alone.
  *
- *     php examples/sign_link.php KEY_ID SECRET AD_ID [NONCE EXPIRY]
+ *     php examples/sign_link.php KEY_ID SECRET AD_ID [PUBLISHER] [NONCE EXPIRY]
  *
  * SECRET is the base64url text of LINK_KEYS. With NONCE (a UUIDv7) and EXPIRY (Unix seconds) it is an impression link, which is
- * charged once; without them an evergreen link. Prints the token: the link is PUBLIC_URL . '/c/' . token.
+ * charged once; without them an evergreen link. PUBLISHER is 1-32 letters, digits, - and _. Prints the token: the link is PUBLIC_URL . '/c/' . token.
  */
 declare(strict_types=1);
 
 /** The token of a link: everything before its last dot is signed. */
-function sign_link(string $keyId, string $secret, string $adId, ?string $nonce = null, ?string $expiry = null): string
-{
-    $parts = ['1', $keyId, $adId];
+function sign_link(
+    string $keyId,
+    string $secret,
+    string $adId,
+    ?string $publisher = null,
+    ?string $nonce = null,
+    ?string $expiry = null
+): string {
+    $parts = $publisher === null ? ['1', $keyId, $adId] : ['2', $keyId, $adId, $publisher];
     if ($nonce !== null) {
         array_push($parts, str_replace('-', '', $nonce), $expiry);
     }
@@ -24,8 +30,12 @@ function sign_link(string $keyId, string $secret, string $adId, ?string $nonce =
     return "$signed.$tag";
 }
 
-if (!in_array($argc, [4, 6], true)) {
-    fwrite(STDERR, "Expected KEY_ID SECRET AD_ID [NONCE EXPIRY]\n");
+if ($argc < 4 || $argc > 7) {
+    fwrite(STDERR, "Expected KEY_ID SECRET AD_ID [PUBLISHER] [NONCE EXPIRY]\n");
     exit(1);
 }
-echo sign_link(...array_slice($argv, 1)), "\n";
+$arguments = array_slice($argv, 1);
+if (count($arguments) % 2 === 1) {
+    array_splice($arguments, 3, 0, [null]);
+}
+echo sign_link(...$arguments), "\n";

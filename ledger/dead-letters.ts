@@ -68,11 +68,10 @@ export async function insertDeadLetters(
   const click = <T>(pick: (click: ReadClick['click']) => T) =>
     column(({ record }) => (record.is === 'click' ? pick(record.click) : null));
   const { rows } = await connection.query<{ identity: string }>(
-    `insert into dead_letter (identity, record_key, click_id, advertiser_id, campaign_id, ad_id, nonce, clicked_at,
+    `insert into dead_letter (identity, record_key, click_id, advertiser_id, campaign_id, ad_id, nonce, publisher, clicked_at,
        spool_id, sequence, reason, detail, raw, counted)
      select * from unnest($1::text[], $2::text[], $3::uuid[], $4::integer[], $5::integer[], $6::integer[], $7::uuid[],
-       $8::timestamptz[], $9::uuid[], $10::bigint[], $11::text[], $12::text[], $13::bytea[],
-       $14::boolean[])
+       $8::text[], $9::timestamptz[], $10::uuid[], $11::bigint[], $12::text[], $13::text[], $14::bytea[], $15::boolean[])
      order by 1 -- the same order in every transaction, so that two with the same copies cannot deadlock
      on conflict (identity) do nothing returning identity`,
     [
@@ -83,6 +82,7 @@ export async function insertDeadLetters(
       click((c) => c.campaignId),
       click((c) => c.adId),
       click((c) => c.nonce),
+      click((c) => c.publisher ?? null),
       click((c) => new Date(c.clickedAt)),
       column(({ record }) => record.from?.spoolId ?? null),
       column(({ record }) => record.from?.sequence ?? null),

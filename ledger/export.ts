@@ -12,6 +12,7 @@ export type ExportRow = {
   readonly advertiserId: number | null;
   readonly campaignId: number | null;
   readonly adId: number | null;
+  readonly publisher: string | null;
   /** The outcome of the click, or `credit`. A credit has a negative `chargedMicros`; its click has a row of its own. */
   readonly outcome: string;
   readonly reason: string | null;
@@ -143,23 +144,23 @@ async function readPages(
 function settlementsQuery(partition: string | null, which: string): string {
   const kind = (nonce: string) => `case when ${nonce} is null then 'evergreen' else 'impression' end`;
   const ledger = `select click_id as "clickId", nonce, advertiser_id as "advertiserId", campaign_id as "campaignId",
-      ad_id as "adId", outcome::text, reason, charged_micros as "chargedMicros", clicked_at as "clickedAt",
+      ad_id as "adId", publisher, outcome::text, reason, charged_micros as "chargedMicros", clicked_at as "clickedAt",
       settled_at as "settledAt", spool_id as "spoolId", sequence, ${kind('nonce')} as kind
     from ${partition} where settled_at >= $1 and settled_at < $2 union all`;
   // A credit has the columns of its click if the ledger still has it. `from ledger where false` would lock every partition.
   const click = partition ?? NO_CLICK;
   return `${partition === null ? '' : ledger}
-    select click_id as "clickId", nonce, advertiser_id as "advertiserId", campaign_id as "campaignId", ad_id as "adId", 'rejected' as outcome,
-      reason, 0 as "chargedMicros", clicked_at as "clickedAt", settled_at as "settledAt", spool_id as "spoolId", sequence,
+    select click_id as "clickId", nonce, advertiser_id as "advertiserId", campaign_id as "campaignId", ad_id as "adId", publisher,
+      'rejected' as outcome, reason, 0 as "chargedMicros", clicked_at as "clickedAt", settled_at as "settledAt", spool_id as "spoolId", sequence,
       case when click_id is not null then ${kind('nonce')} end as kind
     from dead_letter where settled_at >= $1 and settled_at < $2 and (spool_id is not null or click_id is not null) and (${which})
     union all
-    select entry.click_id, click.nonce, entry.advertiser_id, click.campaign_id, click.ad_id, 'credit', null, -entry.amount_micros,
-      click.clicked_at, entry.created_at, click.spool_id, click.sequence, case when click.click_id is not null then ${kind('click.nonce')} end
+    select entry.click_id, click.nonce, entry.advertiser_id, click.campaign_id, click.ad_id, click.publisher, 'credit', null,
+      -entry.amount_micros, click.clicked_at, entry.created_at, click.spool_id, click.sequence, case when click.click_id is not null then ${kind('click.nonce')} end
     from (select * from budget_entry where click_id is not null and created_at >= $1 and created_at < $2 and (${which})) entry
     left join ${click} click using (click_id)`;
 }
 
 /** A subquery without rows, with the columns of the ledger that a credit uses. */
 const NO_CLICK = `(select null::uuid as click_id, null::uuid as nonce, null::integer as campaign_id, null::integer as ad_id,
-  null::timestamptz as clicked_at, null::uuid as spool_id, null::bigint as sequence where false)`;
+  null::text as publisher, null::timestamptz as clicked_at, null::uuid as spool_id, null::bigint as sequence where false)`;

@@ -8,7 +8,7 @@ export type SettledClick = { readonly record: ReadClick; readonly verdict: Verdi
 
 /** Collects the rows of settled clicks, in `ledger` and in `spent_nonce`, and inserts them. */
 export class LedgerRows {
-  private readonly ledger = new CopyRows(11);
+  private readonly ledger = new CopyRows(12);
   private readonly spentNonces = new CopyRows(2);
   /** The time of the earliest click in Unix ms; `Infinity` without clicks. */
   earliestMs = Number.POSITIVE_INFINITY;
@@ -28,6 +28,7 @@ export class LedgerRows {
     ledger.int4(click.adId);
     ledger.text(outcome);
     ledger.text(reason);
+    ledger.text(click.publisher ?? null);
     if (click.nonce === null || outcome === 'invalid') return;
     spentNonces.row();
     spentNonces.uuid(click.nonce);
@@ -39,7 +40,7 @@ export class LedgerRows {
     await this.ledger.send(
       connection,
       `copy ledger (click_id, nonce, spool_id, sequence, clicked_at, charged_micros, advertiser_id, campaign_id, ad_id,
-         outcome, reason) from stdin (format binary)`,
+         outcome, reason, publisher) from stdin (format binary)`,
     );
     await this.spentNonces.send(connection, 'copy spent_nonce (nonce, click_id) from stdin (format binary)');
   }

@@ -25,17 +25,17 @@ export async function compareRollupDay(
 ): Promise<string[]> {
   const { rows } = await connection.query<Difference>(
     `with found as (
-       select date_bin('15 minutes', clicked_at, 'epoch') as quarter, advertiser_id, campaign_id, ad_id, outcome,
-         coalesce(reason, '') as reason, count(*) as clicks, sum(charged_micros)::bigint as micros
-       from ${partition} where settled_at < $3 group by 1, 2, 3, 4, 5, 6
+       select date_bin('15 minutes', clicked_at, 'epoch') as quarter, advertiser_id, campaign_id, ad_id,
+         coalesce(publisher, '') as publisher, outcome, coalesce(reason, '') as reason, count(*) as clicks, sum(charged_micros)::bigint as micros
+       from ${partition} where settled_at < $3 group by 1, 2, 3, 4, 5, 6, 7
      ), stored as (
-       select quarter, advertiser_id, campaign_id, ad_id, outcome, reason, clicks, charged_micros as micros
+       select quarter, advertiser_id, campaign_id, ad_id, publisher, outcome, reason, clicks, charged_micros as micros
        from click_rollup where quarter >= $1 and quarter < $2 and clicks > 0
      )
      select format('ad %s at %s (%s)', ad_id, to_char(quarter at time zone 'UTC', 'YYYY-MM-DD HH24:MI'),
          outcome || case when reason = '' then '' else ': ' || reason end) as what,
        ${DIFFERENCE}
-     from found full join stored using (quarter, advertiser_id, campaign_id, ad_id, outcome, reason)
+     from found full join stored using (quarter, advertiser_id, campaign_id, ad_id, publisher, outcome, reason)
      where found.clicks is distinct from stored.clicks or found.micros is distinct from stored.micros
      order by quarter, ad_id limit ${REPORTED_MAX}`,
     [new Date(day), new Date(day + DAY_MS), rolledTo],
@@ -50,15 +50,15 @@ const DIFFERENCE = `format('%s clicks, %s micros', coalesce(stored.clicks, 0), c
 export async function compareRollupSums(connection: Connection): Promise<string[]> {
   const days = await connection.query<Difference>(
     `with found as (
-       select (quarter at time zone time_zone)::date as day, advertiser_id, campaign_id, ad_id, outcome, reason,
+       select (quarter at time zone time_zone)::date as day, advertiser_id, campaign_id, ad_id, publisher, outcome, reason,
          sum(rollup.clicks)::bigint as clicks, sum(rollup.charged_micros - rollup.credited_micros)::bigint as micros
-       from click_rollup rollup join advertiser on advertiser.id = advertiser_id group by 1, 2, 3, 4, 5, 6
+       from click_rollup rollup join advertiser on advertiser.id = advertiser_id group by 1, 2, 3, 4, 5, 6, 7
      ), stored as (
-       select day, advertiser_id, campaign_id, ad_id, outcome, reason, clicks, charged_micros - credited_micros as micros
+       select day, advertiser_id, campaign_id, ad_id, publisher, outcome, reason, clicks, charged_micros - credited_micros as micros
        from click_rollup_day
      )
      select format('ad %s on %s (%s)', ad_id, day, outcome) as what, ${DIFFERENCE}
-     from found full join stored using (day, advertiser_id, campaign_id, ad_id, outcome, reason)
+     from found full join stored using (day, advertiser_id, campaign_id, ad_id, publisher, outcome, reason)
      where found.clicks is distinct from stored.clicks or found.micros is distinct from stored.micros
      order by day, ad_id limit ${REPORTED_MAX}`,
   );

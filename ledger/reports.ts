@@ -3,7 +3,16 @@ import { type Connection, inTransaction, type Pool } from '../common/postgres/po
 import { assertFilterExists, type ClickFilter } from './click-filter.ts';
 
 /** What a report can be broken down by, in the order of its columns. */
-export const REPORT_KEYS = ['hour', 'day', 'advertiser', 'campaign', 'ad', 'outcome', 'reason'] as const;
+export const REPORT_KEYS = [
+  'hour',
+  'day',
+  'advertiser',
+  'campaign',
+  'ad',
+  'publisher',
+  'outcome',
+  'reason',
+] as const;
 export type ReportKey = (typeof REPORT_KEYS)[number];
 
 export type ReportFilter = ClickFilter & {
@@ -24,6 +33,7 @@ export type ReportRow = {
   readonly advertiserId?: number;
   readonly campaignId?: number;
   readonly adId?: number;
+  readonly publisher?: string | null;
   readonly outcome?: string;
   readonly reason?: string | null;
   readonly currency: string;
@@ -55,10 +65,12 @@ const COLUMNS: Readonly<Record<ReportKey, { readonly sql: string; readonly name:
   advertiser: { sql: 'advertiser_id', name: 'advertiserId' },
   campaign: { sql: 'campaign_id', name: 'campaignId' },
   ad: { sql: 'ad_id', name: 'adId' },
+  publisher: { sql: "nullif(publisher, '')", name: 'publisher' },
   outcome: { sql: 'outcome::text', name: 'outcome' },
   reason: { sql: "nullif(reason, '')", name: 'reason' },
 };
-const SUMMED = 'advertiser_id, campaign_id, ad_id, outcome, reason, clicks, charged_micros, credited_micros';
+const SUMMED =
+  'advertiser_id, campaign_id, ad_id, publisher, outcome, reason, clicks, charged_micros, credited_micros';
 
 /**
  * Sums the clicks of a period, by the time of the click, from the rollup: exact as of `asOf`, and after the ledger has dropped its days

@@ -52,7 +52,7 @@ export async function listUnrolledDays(connection: Connection, from: Date, to?: 
   return (await listPartitionDays(connection, 'ledger')).filter((day) => day >= first || late.has(day));
 }
 
-const KEYS = 'advertiser_id, campaign_id, ad_id, outcome, reason';
+const KEYS = 'advertiser_id, campaign_id, ad_id, publisher, outcome, reason';
 
 /** Adds the rows of a day that were settled in [from, to); without `to`, from `from` on. */
 async function addDay(connection: Connection, day: number, from: Date, to?: Date): Promise<void> {
@@ -60,20 +60,20 @@ async function addDay(connection: Connection, day: number, from: Date, to?: Date
   await connection.query('set local enable_seqscan = off');
   await connection.query(
     `with fresh as materialized (
-       select date_bin('15 minutes', clicked_at, 'epoch') as quarter, advertiser_id, campaign_id, ad_id, outcome,
-         coalesce(reason, '') as reason, count(*) as clicks, sum(charged_micros)::bigint as charged_micros
+       select date_bin('15 minutes', clicked_at, 'epoch') as quarter, advertiser_id, campaign_id, ad_id,
+         coalesce(publisher, '') as publisher, outcome, coalesce(reason, '') as reason, count(*) as clicks, sum(charged_micros)::bigint as charged_micros
        from ${partitionName('ledger', day)} where settled_at >= $1 and settled_at < coalesce($2, 'infinity'::timestamptz)
-       group by 1, 2, 3, 4, 5, 6
+       group by 1, 2, 3, 4, 5, 6, 7
      ), quarters as (
        insert into click_rollup as rollup (quarter, ${KEYS}, clicks, charged_micros)
        select quarter, ${KEYS}, clicks, charged_micros from fresh
-       on conflict (advertiser_id, quarter, campaign_id, ad_id, outcome, reason) do update set
+       on conflict (advertiser_id, quarter, campaign_id, ad_id, publisher, outcome, reason) do update set
          clicks = rollup.clicks + excluded.clicks, charged_micros = rollup.charged_micros + excluded.charged_micros
      )
      insert into click_rollup_day as rollup (day, ${KEYS}, clicks, charged_micros)
      select (quarter at time zone time_zone)::date, ${KEYS}, sum(clicks), sum(charged_micros)
      from fresh join advertiser on advertiser.id = advertiser_id group by 1, ${KEYS}
-     on conflict (advertiser_id, day, campaign_id, ad_id, outcome, reason) do update set
+     on conflict (advertiser_id, day, campaign_id, ad_id, publisher, outcome, reason) do update set
        clicks = rollup.clicks + excluded.clicks, charged_micros = rollup.charged_micros + excluded.charged_micros`,
     [from, to ?? null],
   );
@@ -136,17 +136,17 @@ export async function listLateDays(
 export async function addCreditToRollup(connection: Connection, clickId: string): Promise<void> {
   const { rowCount } = await connection.query(
     `with click as (
-       select date_bin('15 minutes', clicked_at, 'epoch') as quarter, advertiser_id, campaign_id, ad_id, outcome, '' as reason,
-         charged_micros as micros from ledger where click_id = $1
+       select date_bin('15 minutes', clicked_at, 'epoch') as quarter, advertiser_id, campaign_id, ad_id, coalesce(publisher, '') as publisher, outcome,
+         '' as reason, charged_micros as micros from ledger where click_id = $1
      ), quarters as (
        insert into click_rollup as rollup (quarter, ${KEYS}, clicks, charged_micros, credited_clicks, credited_micros)
        select quarter, ${KEYS}, 0, 0, 1, micros from click
-       on conflict (advertiser_id, quarter, campaign_id, ad_id, outcome, reason) do update set
+       on conflict (advertiser_id, quarter, campaign_id, ad_id, publisher, outcome, reason) do update set
          credited_clicks = rollup.credited_clicks + 1, credited_micros = rollup.credited_micros + excluded.credited_micros
      )
      insert into click_rollup_day as rollup (day, ${KEYS}, clicks, charged_micros, credited_clicks, credited_micros)
      select (quarter at time zone time_zone)::date, ${KEYS}, 0, 0, 1, micros from click join advertiser on advertiser.id = advertiser_id
-     on conflict (advertiser_id, day, campaign_id, ad_id, outcome, reason) do update set
+     on conflict (advertiser_id, day, campaign_id, ad_id, publisher, outcome, reason) do update set
        credited_clicks = rollup.credited_clicks + 1, credited_micros = rollup.credited_micros + excluded.credited_micros`,
     [clickId],
   );
@@ -176,10 +176,10 @@ async function rebuildDay(connection: Connection, day: number): Promise<void> {
   );
   await connection.query(
     `insert into click_rollup (quarter, ${KEYS}, clicks, charged_micros)
-     select date_bin('15 minutes', clicked_at, 'epoch'), advertiser_id, campaign_id, ad_id, outcome, coalesce(reason, ''), count(*),
-       sum(charged_micros)
-     from ${partitionName('ledger', day)} where settled_at < $1 group by 1, 2, 3, 4, 5, 6
-     on conflict (advertiser_id, quarter, campaign_id, ad_id, outcome, reason) do update set
+     select date_bin('15 minutes', clicked_at, 'epoch'), advertiser_id, campaign_id, ad_id, coalesce(publisher, ''), outcome,
+       coalesce(reason, ''), count(*), sum(charged_micros)
+     from ${partitionName('ledger', day)} where settled_at < $1 group by 1, 2, 3, 4, 5, 6, 7
+     on conflict (advertiser_id, quarter, campaign_id, ad_id, publisher, outcome, reason) do update set
        clicks = excluded.clicks, charged_micros = excluded.charged_micros`,
     [rolledTo],
   );

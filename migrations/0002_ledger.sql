@@ -19,6 +19,7 @@ create table ledger (
   ad_id integer not null,
   outcome click_outcome not null,
   reason text,
+  publisher text, -- of the link; null for a link without one
   constraint ledger_charge_fits_outcome check ((outcome = 'charged') = (charged_micros > 0) and charged_micros >= 0),
   constraint ledger_reason_fits_outcome check ((outcome = 'charged') = (reason is null))
 ) partition by range (click_id);
@@ -43,6 +44,7 @@ create table dead_letter (
   campaign_id integer,
   ad_id integer,
   nonce uuid,
+  publisher text,
   spool_id uuid,
   sequence bigint,
   reason text not null,

@@ -7,13 +7,14 @@ create table click_rollup (
   advertiser_id integer not null,
   campaign_id integer not null,
   ad_id integer not null,
+  publisher text not null, -- '' for clicks without a publisher
   outcome click_outcome not null,
   reason text not null, -- '' for charged clicks
   clicks bigint not null,
   charged_micros bigint not null,
   credited_clicks bigint not null default 0,
   credited_micros bigint not null default 0,
-  primary key (advertiser_id, quarter, campaign_id, ad_id, outcome, reason)
+  primary key (advertiser_id, quarter, campaign_id, ad_id, publisher, outcome, reason)
 );
 create index on click_rollup using brin (quarter);
 
@@ -23,13 +24,14 @@ create table click_rollup_day (
   advertiser_id integer not null,
   campaign_id integer not null,
   ad_id integer not null,
+  publisher text not null,
   outcome click_outcome not null,
   reason text not null,
   clicks bigint not null,
   charged_micros bigint not null,
   credited_clicks bigint not null default 0,
   credited_micros bigint not null default 0,
-  primary key (advertiser_id, day, campaign_id, ad_id, outcome, reason)
+  primary key (advertiser_id, day, campaign_id, ad_id, publisher, outcome, reason)
 );
 create index on click_rollup_day (day);
 

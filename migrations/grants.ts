@@ -76,7 +76,7 @@ export const GRANTS: Readonly<Record<string, Readonly<Record<string, string>>>> 
     closed_day: 'select',
     closed_day_spool: 'select',
     dead_letter:
-      'select (id, record_key, click_id, advertiser_id, campaign_id, ad_id, nonce, spool_id, sequence, reason, clicked_at, settled_at, discarded_at, counted)',
+      'select (id, record_key, click_id, advertiser_id, campaign_id, ad_id, nonce, publisher, spool_id, sequence, reason, clicked_at, settled_at, discarded_at, counted)',
     spool_total: 'select',
     spool_counter: 'select',
     spool_correction: 'select',

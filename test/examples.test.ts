@@ -13,6 +13,7 @@ type Vector = {
   keyId: string;
   secret: string;
   adId: number;
+  publisher: string | null;
   nonce: string | null;
   expiry: number | null;
   token: string;
@@ -67,8 +68,11 @@ describe.each(signers)('examples/$name', ({ name, command: [program = '', ...opt
 
   // Go compiles it first.
   it.skipIf(skipped)('signs every test vector', { timeout: 120_000 }, () => {
-    for (const { keyId, secret, adId, nonce, expiry, token } of vectors) {
-      const more = nonce === null ? [] : [nonce, String(expiry)];
+    for (const { keyId, secret, adId, publisher, nonce, expiry, token } of vectors) {
+      const more = [
+        ...(publisher === null ? [] : [publisher]),
+        ...(nonce === null ? [] : [nonce, String(expiry)]),
+      ];
       expect(sign(keyId, secret, String(adId), ...more)).toEqual({ status: 0, output: token });
     }
   });
@@ -76,7 +80,7 @@ describe.each(signers)('examples/$name', ({ name, command: [program = '', ...opt
   it.skipIf(skipped)('says what it expects', { timeout: 120_000 }, () => {
     const { status, output } = sign('k1');
     expect(status).not.toBe(0);
-    expect(output).toContain('Expected KEY_ID SECRET AD_ID [NONCE EXPIRY]');
+    expect(output).toContain('Expected KEY_ID SECRET AD_ID [PUBLISHER] [NONCE EXPIRY]');
   });
 });
 

@@ -22,14 +22,15 @@ describe('docs/links.md', () => {
     const vectors = JSON.parse(readFileSync(join(root, 'contract/vectors/links.json'), 'utf8')) as {
       secret: string;
       adId: number;
+      publisher: string | null;
       nonce: string | null;
       expiry: number | null;
       token: string;
     }[];
     expect(rowsOf(links, 'ad')).toEqual(
       vectors.map(
-        ({ adId, nonce, expiry, token }) =>
-          `| ${adId} | ${nonce ?? 'none'} | ${expiry ?? 'none'} | \`${token}\` |`,
+        ({ adId, publisher, nonce, expiry, token }) =>
+          `| ${adId} | ${publisher ?? 'none'} | ${nonce ?? 'none'} | ${expiry ?? 'none'} | \`${token}\` |`,
       ),
     );
     expect(new Set(vectors.map(({ secret }) => secret))).toEqual(

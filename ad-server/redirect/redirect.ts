@@ -154,5 +154,6 @@ function clickOf(
     visitorNetwork: truncateAddress(details.visitor),
     userAgent: details.headers['user-agent']?.slice(0, USER_AGENT_MAX) ?? null,
     referrerHost: referrerHost(details.headers.referer),
+    publisher: link.publisher,
   };
 }

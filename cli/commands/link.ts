@@ -1,5 +1,6 @@
 import { TollwayError } from '../../common/errors.ts';
 import { createSigner, evergreenLink, impressionLink } from '../../contract/link-token.ts';
+import { parsePublisher } from '../../contract/publisher.ts';
 import { listAds } from '../../ledger/ads.ts';
 import { command, withDatabase } from '../context.ts';
 import { findLinkKeys } from '../link-key-file.ts';
@@ -10,12 +11,18 @@ const DAY_MS = 86_400_000;
 /** Life of an impression link without `--expires`. */
 const LIFE_DAYS = 30;
 
-type Options = { json?: boolean; count: number; evergreen?: boolean; expires?: number };
+type Options = {
+  json?: boolean;
+  count: number;
+  evergreen?: boolean;
+  expires?: number;
+  publisher?: string | null;
+};
 
 export const link = command('link', 'Print signed links to an ad, one URL on a line', [
   'link 1',
   'link 1 --count 1000 --expires 7d > links.txt',
-  'link 1 --evergreen',
+  'link 1 --evergreen --publisher example-news',
 ])
   .argument('<ad>', 'id of the ad', parseId)
   .option('--count <n>', 'number of links', parseCount, 1)
@@ -28,7 +35,12 @@ export const link = command('link', 'Print signed links to an ad, one URL on a l
     `life of an impression link, such as 12h or 7d (default ${LIFE_DAYS}d, or LINK_LIFE_MAX_DAYS if that is shorter)`,
     parseDuration,
   )
-  .action(async (adId: number, { json, count, evergreen, expires }: Options) => {
+  .option(
+    '--publisher <name>',
+    'site or partner that shows the link: 1–32 letters, digits, - and _',
+    parsePublisher,
+  )
+  .action(async (adId: number, { json, count, evergreen, expires, publisher = null }: Options) => {
     await withDatabase(async (pool, { config, stack }) => {
       const lifeMaxMs = config.LINK_LIFE_MAX_DAYS * DAY_MS;
       const lifeMs = expires ?? Math.min(LIFE_DAYS * DAY_MS, lifeMaxMs);
@@ -53,8 +65,10 @@ export const link = command('link', 'Print signed links to an ad, one URL on a l
         throw new TollwayError('unknown_ad', `Expected the id of an ad in the database, got ${adId}`);
       }
       const sign = createSigner(keys);
-      const make = () =>
-        `${stack.adServerUrl}/c/${sign(evergreen ? evergreenLink(adId) : impressionLink(adId, lifeMs))}`;
+      const make = () => {
+        const made = evergreen ? evergreenLink(adId, publisher) : impressionLink(adId, lifeMs, publisher);
+        return `${stack.adServerUrl}/c/${sign(made)}`;
+      };
       if (json) return printJson(Array.from({ length: count }, make));
       for (let made = 0; made < count; made += 1) process.stdout.write(`${make()}\n`);
     });

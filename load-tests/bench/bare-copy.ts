@@ -4,7 +4,7 @@ import { CopyRows } from '../../ledger/copy-encoder.ts';
 import { listPartitionDays, partitionName } from '../../ledger/partitions.ts';
 
 const COLUMNS =
-  'click_id, nonce, spool_id, sequence, clicked_at, charged_micros, advertiser_id, campaign_id, ad_id, outcome, reason';
+  'click_id, nonce, spool_id, sequence, clicked_at, charged_micros, advertiser_id, campaign_id, ad_id, outcome, reason, publisher';
 
 /**
  * Creates the table of the reference, `bare_ledger`, with the columns, defaults, constraints, key, indexes and daily partitions of the ledger.
@@ -28,7 +28,7 @@ export async function makeBareLedger(pool: Pool): Promise<void> {
 
 /** The reference: writes the ledger rows of a batch with one binary `COPY`, without any other work of the handler. */
 export async function copyBatch(pool: Pool, batch: readonly ReadClick[]): Promise<void> {
-  const rows = new CopyRows(11);
+  const rows = new CopyRows(12);
   for (const { click, from } of batch) {
     rows.row();
     rows.uuid(click.clickId);
@@ -42,6 +42,7 @@ export async function copyBatch(pool: Pool, batch: readonly ReadClick[]): Promis
     rows.int4(click.adId);
     rows.text('charged');
     rows.text(null);
+    rows.text(click.publisher ?? null);
   }
   const connection = await pool.connect();
   try {

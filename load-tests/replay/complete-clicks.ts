@@ -112,6 +112,7 @@ function eventOf(
       visitorNetwork: truncateAddress(address ?? ''),
       userAgent: userAgent?.slice(0, USER_AGENT_MAX) ?? null,
       referrerHost: referrerHost(referrer ?? undefined),
+      publisher: link.publisher,
     },
   };
 }

@@ -21,7 +21,7 @@ describe('an invalid click is recorded with its reason and still redirected', ()
     vi.useFakeTimers({ toFake: ['Date'] });
     onTestFinished(() => void vi.useRealTimers());
     const fixture = redirectFixture({ doubleClickMs: 0 });
-    const url = `/c/${sign({ adId: 42, nonce: nonceAt(expiresAt - DAY_MS), expiresAt })}`;
+    const url = `/c/${sign({ adId: 42, publisher: null, nonce: nonceAt(expiresAt - DAY_MS), expiresAt })}`;
     vi.setSystemTime(expiresAt - 1);
     fixture.send({ url });
     expect(fixture.take().invalid).toBeNull();
@@ -34,7 +34,7 @@ describe('an invalid click is recorded with its reason and still redirected', ()
   it('expired, after the maximum life, even if the link has a later expiry time', () => {
     const fixture = redirectFixture();
     const nowMs = Date.now();
-    const old = { adId: 42, nonce: nonceAt(nowMs - 91 * DAY_MS), expiresAt: nowMs + DAY_MS };
+    const old = { adId: 42, publisher: null, nonce: nonceAt(nowMs - 91 * DAY_MS), expiresAt: nowMs + DAY_MS };
     fixture.send({ url: `/c/${sign(old)}` });
     expect(fixture.take().invalid).toBe('expired');
   });

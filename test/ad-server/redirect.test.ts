@@ -63,6 +63,14 @@ describe('a click', () => {
     expect(await counterValue(fixture.metrics.clicksAccepted, { kind: 'impression' })).toBe(1);
   });
 
+  it('on a link of a publisher has its publisher', () => {
+    const fixture = redirectFixture({ doubleClickMs: 0 });
+    fixture.send({ url: `/c/${sign(evergreenLink(42, 'example-news'))}` });
+    expect(fixture.take()).toMatchObject({ adId: 42, publisher: 'example-news' });
+    fixture.send({ url: `/c/${sign(impressionLink(42, DAY_MS, 'example-news'))}` });
+    expect(fixture.take()).toMatchObject({ adId: 42, publisher: 'example-news', invalid: null });
+  });
+
   it('gets a new id each time', () => {
     const fixture = redirectFixture({ doubleClickMs: 0 });
     const ids = Array.from({ length: 100 }, () => {

@@ -37,7 +37,7 @@ it('the CSV of a period without clicks has its header', async () => {
 
 it.each([
   [['--since', '2026-13-01'], 'Expected a day of the calendar, got "2026-13-01"'],
-  [['--since', '1d', '--by', 'day,publisher'], 'got "publisher"'],
+  [['--since', '1d', '--by', 'day,browser'], 'got "browser"'],
   [['--since', '1d', '--time-zone', '+01:00'], 'Expected the name of a time zone'],
   [['--since', '1d', '--advertiser', '99'], 'Expected the id of an advertiser in the database, got 99'],
   [['--since', '2026-11-27T10:07:00Z'], 'Expected a day or a quarter of an hour'],

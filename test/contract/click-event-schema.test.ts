@@ -44,6 +44,8 @@ const event: fc.Arbitrary<ClickEvent> = fc
     visitorNetwork: text,
     userAgent: text,
     referrerHost: text,
+    publisher: fc.option(fc.stringMatching(/^[A-Za-z0-9_-]{1,32}$/)),
+    subIds: fc.option(fc.constantFrom({ sub1: 'a', sub5: '"€😀'.repeat(25) }, { sub2: '\ud800' })),
   })
   .chain((drawn) =>
     fc.constantFrom({}, { held: true }).map((optional) => ({
@@ -61,10 +63,20 @@ const odd: fc.Arbitrary<unknown> = fc.oneof(
     ...['bot', 'repeat', 'expired', uuidV7(), uuidV7().toUpperCase(), uuidV7().replaceAll('-', '')],
     '0190163d-8694-439b-aea5-966c26f8ad91',
     { spoolId: uuidV7(), accepted: 1 },
+    ...['p'.repeat(32), 'p'.repeat(33), 'p.q', 'p\n', { sub1: '😀'.repeat(100) }, { sub1: '😀'.repeat(101) }],
+    ...[
+      { sub6: 'a' },
+      { sub1: 1 },
+      { sub1: '' },
+      { sub1: '\0' },
+      { sub1: '\x9f' },
+      { sub1: '\xa0' },
+      { toString: 'a' },
+    ],
   ),
   fc.jsonValue(),
 );
-const fields = [...schema.required, 'held', 'watermark', 'later'];
+const fields = [...schema.required, 'held', 'publisher', 'subIds', 'watermark', 'later'];
 
 describe('contract/click-event.schema.json', () => {
   it('accepts every encoded click', () => {
@@ -124,6 +136,8 @@ describe('docs/events.md', () => {
     expect(named).toEqual(Object.keys(JSON.parse(encodeClick(clickEvent()))));
     expect(named).toEqual(schema.required);
     const optional = rowsOf(page, 'optional field').map((row) => cellsOf(row)[0]?.replaceAll('`', ''));
+    const click = clickEvent({ held: true, publisher: 'p', subIds: { sub1: 'a' } });
+    expect([...named, ...optional]).toEqual(Object.keys(JSON.parse(encodeClick(click))));
     const others = Object.keys(schema.properties).filter((field) => !schema.required.includes(field));
     expect(optional).toEqual(others.filter((field) => field !== 'watermark'));
   });

@@ -10,11 +10,15 @@ import {
   ID_MAX,
   PRICE_MICROS_MAX,
   parseClickKey,
+  REFERRER_HOST_MAX,
   type ReadRecord,
   readRecord,
+  USER_AGENT_MAX,
   WATERMARK_MAX,
   watermarkRecord,
 } from '../../contract/click-event.ts';
+import { PUBLISHER_MAX } from '../../contract/publisher.ts';
+import { SUB_ID_MAX, SUB_ID_NAMES, type SubIds } from '../../contract/sub-ids.ts';
 import { clickEvent } from '../support/records.ts';
 
 const time = fc.integer({ min: 0, max: 2 ** 48 - 1 });
@@ -22,27 +26,34 @@ const id = fc.integer({ min: 1, max: ID_MAX });
 const text = fc.option(
   fc.string({ unit: fc.constantFrom('a', '"', '\\', '\0', '\n', 'é', '€', '😀', '\ud800') }),
 );
+const value = fc.string({
+  unit: fc.constantFrom('a', '"', '\\', 'é', '😀'),
+  minLength: 1,
+  maxLength: SUB_ID_MAX,
+});
+const subIds = fc
+  .dictionary(fc.constantFrom(...SUB_ID_NAMES), value, { minKeys: 1, noNullPrototype: true })
+  .map((drawn): SubIds => drawn);
+const required = fc.record({
+  clickedAt: time,
+  nonce: fc.option(time.map((timeMs) => uuidV7(timeMs))),
+  adId: id,
+  campaignId: id,
+  advertiserId: id,
+  priceMicros: fc.integer({ min: 1, max: PRICE_MICROS_MAX }),
+  invalid: fc.option(fc.constantFrom(...EDGE_INVALID_REASONS)),
+  budgetExhausted: fc.boolean(),
+  visitorNetwork: text,
+  userAgent: text,
+  referrerHost: text,
+});
+const optional = fc.record(
+  { held: fc.constant(true), publisher: fc.stringMatching(/^[A-Za-z0-9_-]{1,32}$/), subIds },
+  { requiredKeys: [] },
+);
 const event: fc.Arbitrary<ClickEvent> = fc
-  .record({
-    clickedAt: time,
-    nonce: fc.option(time.map((timeMs) => uuidV7(timeMs))),
-    adId: id,
-    campaignId: id,
-    advertiserId: id,
-    priceMicros: fc.integer({ min: 1, max: PRICE_MICROS_MAX }),
-    invalid: fc.option(fc.constantFrom(...EDGE_INVALID_REASONS)),
-    budgetExhausted: fc.boolean(),
-    visitorNetwork: text,
-    userAgent: text,
-    referrerHost: text,
-  })
-  .chain((drawn) =>
-    fc.constantFrom({}, { held: true }).map((optional) => ({
-      clickId: uuidV7(drawn.clickedAt),
-      ...drawn,
-      ...optional,
-    })),
-  );
+  .tuple(required, optional)
+  .map(([drawn, more]) => ({ clickId: uuidV7(drawn.clickedAt), ...drawn, ...more }));
 
 const read = (value: Buffer | null, key: string | null = null): ReadRecord =>
   readRecord({ key, value }, 'here');
@@ -77,6 +88,28 @@ describe('a click event', () => {
     const ours = read(changed({}));
     const marked = Buffer.concat([Buffer.from('\ufeff'), ours.value ?? Buffer.alloc(0)]);
     expect(read(marked)).toMatchObject({ is: 'click', click: ours.is === 'click' ? ours.click : null });
+  });
+
+  it('can be without a publisher and sub-ids, or have null in their fields', () => {
+    const ours = read(changed({ publisher: null, subIds: null }));
+    expect(ours).toMatchObject({ is: 'click', click: { publisher: null, subIds: null } });
+    expect(encodeClick({ ...clickEvent(), publisher: null, subIds: null })).not.toMatch(
+      /"publisher":|"subIds":/,
+    );
+    expect(read(changed({ subIds: {} })).is).toBe('click');
+  });
+
+  it('has at most CLICK_BYTES_MAX bytes with the longest value in every field', () => {
+    const longest = encodeClick({
+      ...clickEvent({ nonce: uuidV7(), priceMicros: PRICE_MICROS_MAX, invalid: 'not_navigation' }),
+      ...{ adId: ID_MAX, campaignId: ID_MAX, advertiserId: ID_MAX, visitorNetwork: 'ffff:ffff:ffff::/48' },
+      userAgent: '\0'.repeat(USER_AGENT_MAX),
+      referrerHost: 'a'.repeat(REFERRER_HOST_MAX),
+      publisher: 'p'.repeat(PUBLISHER_MAX),
+      subIds: Object.fromEntries(SUB_ID_NAMES.map((name) => [name, '😀'.repeat(SUB_ID_MAX)])),
+    });
+    expect(read(Buffer.from(longest)).is).toBe('click');
+    expect(Buffer.byteLength(longest)).toBeLessThan(CLICK_BYTES_MAX);
   });
 
   it('can have unknown fields', () => {
@@ -128,6 +161,16 @@ describe('a click event', () => {
     ['a price of 0', () => ({ priceMicros: 0 })],
     ['a price beyond the highest', () => ({ priceMicros: PRICE_MICROS_MAX + 1 })],
     ['a reason that only the handler gives', () => ({ invalid: 'repeat' })],
+    ['an empty publisher', () => ({ publisher: '' })],
+    ['a publisher of 33 characters', () => ({ publisher: 'p'.repeat(33) })],
+    ['a publisher with a dot', () => ({ publisher: 'example.com' })],
+    ['a publisher that is not a text', () => ({ publisher: 1 })],
+    ['a sub-id with another name', () => ({ subIds: { sub6: 'a' } })],
+    ['an empty sub-id', () => ({ subIds: { sub1: '' } })],
+    ['a sub-id of 101 characters', () => ({ subIds: { sub1: '😀'.repeat(101) } })],
+    ['a sub-id with a control character', () => ({ subIds: { sub1: 'a\0' } })],
+    ['a sub-id that is not a text', () => ({ subIds: { sub1: 1 } })],
+    ['sub-ids in a list', () => ({ subIds: ['a'] })],
     ['a budget-exhausted flag that is not a boolean', () => ({ budgetExhausted: 'true' })],
     ['a held flag that is not a boolean', () => ({ held: null })],
   ])('is unreadable with %s', (_, changes) => {

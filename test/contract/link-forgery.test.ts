@@ -132,6 +132,7 @@ describe('no forged token verifies', () => {
       fc.array(fc.nat({ max: 0xffff }), { maxLength: 120 }).map((units) => String.fromCharCode(...units)),
       fc.array(fc.string({ maxLength: 40 }), { maxLength: 8 }).map((parts) => `1.k1.${parts.join('.')}`),
       fc.string({ maxLength: 22, minLength: 22 }).map((tag) => `1.k1.42.${tag}`),
+      fc.string({ maxLength: 22, minLength: 22 }).map((tag) => `2.k1.42.example-news.${tag}`),
       fc.nat({ max: 20_000 }).map((length) => '1.k1.'.padEnd(length, '9')),
     );
     fc.assert(

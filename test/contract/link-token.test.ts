@@ -10,6 +10,7 @@ import {
   impressionLink,
   TOKEN_CHARACTERS_MAX,
 } from '../../contract/link-token.ts';
+import { PUBLISHER_MAX } from '../../contract/publisher.ts';
 import { DAY_MS, k1, nonceAt, otherKey, vectors } from '../support/link-samples.ts';
 
 const LIFE_MS_MAX = 90 * DAY_MS;
@@ -26,25 +27,34 @@ describe('test vectors', () => {
     for (const vector of vectors) expect(Buffer.from(vector.secret, 'base64url')).toEqual(k1.secret);
   });
 
-  it.each(vectors)('verify: $token', ({ token, adId, nonce, expiry }) => {
+  it.each(vectors)('verify: $token', ({ token, adId, publisher, nonce, expiry }) => {
     const forever = createVerifier([k1], Number.MAX_SAFE_INTEGER / 2);
-    expect(forever(token)).toEqual({ adId, nonce, expiresAt: expiry === null ? null : expiry * 1_000 });
+    expect(forever(token)).toEqual({
+      adId,
+      publisher,
+      nonce,
+      expiresAt: expiry === null ? null : expiry * 1_000,
+    });
   });
 
-  it.each(vectors)('are what the signer returns: $token', ({ token, adId, nonce, expiry }) => {
+  it.each(vectors)('are what the signer returns: $token', ({ token, adId, publisher, nonce, expiry }) => {
     const link =
-      nonce === null || expiry === null ? evergreenLink(adId) : { adId, nonce, expiresAt: expiry * 1_000 };
+      nonce === null || expiry === null
+        ? evergreenLink(adId, publisher)
+        : { adId, publisher, nonce, expiresAt: expiry * 1_000 };
     expect(sign(link)).toBe(token);
   });
 });
 
 describe('round trip', () => {
   const adIds = fc.integer({ min: 1, max: ID_MAX });
+  const publishers = fc.option(fc.stringMatching(/^[A-Za-z0-9_-]{1,32}$/));
 
   it('returns every evergreen link', () => {
     fc.assert(
-      fc.property(adIds, (adId) => {
-        expect(verify(sign(evergreenLink(adId)))).toEqual({ adId, nonce: null, expiresAt: null });
+      fc.property(adIds, publishers, (adId, publisher) => {
+        const link = { adId, publisher, nonce: null, expiresAt: null };
+        expect(verify(sign(evergreenLink(adId, publisher)))).toEqual(link);
       }),
     );
   });
@@ -53,8 +63,8 @@ describe('round trip', () => {
     const lives = fc.integer({ min: 0, max: LIFE_MS_MAX });
     const times = fc.integer({ min: 1_000, max: 4_000_000_000_000 });
     fc.assert(
-      fc.property(adIds, lives, times, (adId, lifeMs, nowMs) => {
-        const link = impressionLink(adId, lifeMs, nowMs);
+      fc.property(adIds, lives, publishers, times, (adId, lifeMs, publisher, nowMs) => {
+        const link = impressionLink(adId, lifeMs, publisher, nowMs);
         const expiresAt = Math.floor((nowMs + lifeMs) / 1_000) * 1_000;
         expect(verify(sign(link))).toEqual({ ...link, expiresAt });
       }),
@@ -64,6 +74,7 @@ describe('round trip', () => {
   it('has at most TOKEN_CHARACTERS_MAX characters', () => {
     const longest = createSigner([otherKey('0123456789abcdef')])({
       adId: ID_MAX,
+      publisher: 'p'.repeat(PUBLISHER_MAX),
       nonce: nonceAt(DAY_MS),
       expiresAt: 999_999_999_999_000,
     });
@@ -74,7 +85,7 @@ describe('round trip', () => {
 describe('an impression link', () => {
   it('gets a unique nonce with the time of its creation', () => {
     const nowMs = Date.now();
-    const nonces = Array.from({ length: 1_000 }, () => impressionLink(1, DAY_MS, nowMs).nonce ?? '');
+    const nonces = Array.from({ length: 1_000 }, () => impressionLink(1, DAY_MS, null, nowMs).nonce ?? '');
     expect(new Set(nonces).size).toBe(1_000);
     for (const nonce of nonces) {
       expect(isUuidV7(nonce)).toBe(true);
@@ -84,7 +95,7 @@ describe('an impression link', () => {
 
   it('expires at the latest LINK_LIFE_MAX_DAYS after the time in its nonce', () => {
     const madeAt = Date.UTC(2026, 0, 1);
-    const link = { adId: 1, nonce: nonceAt(madeAt), expiresAt: madeAt + 400 * DAY_MS };
+    const link = { adId: 1, publisher: null, nonce: nonceAt(madeAt), expiresAt: madeAt + 400 * DAY_MS };
     expect(verify(sign(link))?.expiresAt).toBe(madeAt + 90 * DAY_MS);
     expect(verify(sign({ ...link, expiresAt: madeAt + DAY_MS }))?.expiresAt).toBe(madeAt + DAY_MS);
   });
@@ -115,7 +126,14 @@ describe('a part with another spelling, even with a valid tag', () => {
     ['an ad id above the highest', `1.k1.${ID_MAX + 1}`],
     ['an ad id of ten thousand digits', `1.k1.${'9'.repeat(10_000)}`],
     ['no ad id', '1.k1.'],
-    ['another version', '2.k1.42'],
+    ['another version', '3.k1.42'],
+    ['a publisher in version 1', '1.k1.42.example-news'],
+    ['version 2 without a publisher', '2.k1.42'],
+    ['version 2 without a publisher, with a nonce', '2.k1.42.019b76daa8007abc9def0123456789ab.1769817600'],
+    ['an empty publisher', '2.k1.42.'],
+    ['a publisher of 33 characters', `2.k1.42.${'p'.repeat(33)}`],
+    ['a publisher with a dot', '2.k1.42.example.com'],
+    ['a publisher with another character', '2.k1.42.exampl\u00e9'],
     ['a version with a leading zero', '01.k1.42'],
     ['no version', '.k1.42'],
     ['an expiry with a leading zero', '1.k1.42.019b76daa8007abc9def0123456789ab.01769817600'],
@@ -160,4 +178,15 @@ describe('keys', () => {
       expect(verify(signText(`1.${id}.42`))).toBeNull();
     }
   });
+});
+
+describe('a publisher', () => {
+  it.each(['', 'p'.repeat(33), 'example.com', 'a b', 'caf\u00e9', 'a\n'])(
+    'is not signed if it is %j',
+    (publisher) => {
+      expect(() => sign(evergreenLink(1, publisher))).toThrow(
+        expect.objectContaining({ code: 'bad_publisher' }),
+      );
+    },
+  );
 });

@@ -60,9 +60,10 @@ describe('a click has the same invalid reasons as in the ad server', () => {
       const { click, evergreen, ads, database } = environment;
       const madeAt = Date.now() - 2 * DAY_MS;
       const adId = ads[0]?.id ?? 0;
-      const expired = pathOf({ adId, nonce: uuidV7(madeAt), expiresAt: madeAt + DAY_MS });
+      const expired = pathOf({ adId, publisher: null, nonce: uuidV7(madeAt), expiresAt: madeAt + DAY_MS });
       const tooOld = pathOf({
         adId,
+        publisher: null,
         nonce: uuidV7(Date.now() - 91 * DAY_MS),
         expiresAt: Date.now() + DAY_MS,
       });

@@ -47,6 +47,7 @@ async function recount({ since, until, by, timeZone = 'UTC' }: ReportFilter): Pr
     advertiser: 'ledger.advertiser_id as "advertiserId"',
     campaign: 'campaign_id as "campaignId"',
     ad: 'ad_id as "adId"',
+    publisher: 'publisher',
     outcome: 'outcome::text as "outcome"',
     reason: 'reason as "reason"',
   };
@@ -88,7 +89,7 @@ async function expectAllExact(since: Date | string, until: Date | string): Promi
     for (const by of [
       ['day'],
       ['hour', 'ad'],
-      ['day', 'campaign', 'ad', 'outcome', 'reason'],
+      ['day', 'campaign', 'ad', 'publisher', 'outcome', 'reason'],
       ['advertiser'],
     ] as const)
       await expectExact({ since, until, timeZone, by });
@@ -114,6 +115,7 @@ describe('the rollup', () => {
           ad: ads[Math.floor(Math.random() * ads.length)] as NamedAd,
           clickedAt: Date.now() - Math.floor(Math.random() ** 3 * 13 * DAY_MS),
           invalid: Math.random() < 0.2 ? 'bot' : null,
+          publisher: [null, 'example-news', 'example-mail'][Math.floor(Math.random() * 3)] ?? null,
         }),
       );
       const outcomes = await chargeBatch(database.pool, clicks);
