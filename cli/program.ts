@@ -7,6 +7,7 @@ import { advertiser } from './commands/advertiser.ts';
 import { campaign } from './commands/campaign.ts';
 import { click } from './commands/click.ts';
 import { deadLetters } from './commands/dead-letters.ts';
+import { evidence } from './commands/evidence.ts';
 import { exportCommand } from './commands/export.ts';
 import { failedBatches } from './commands/failed-batches.ts';
 import { link } from './commands/link.ts';
@@ -29,6 +30,7 @@ const COMMANDS = [
   ad,
   link,
   click,
+  evidence,
   report,
   statement,
   reconcile,

@@ -11,7 +11,8 @@ const POSTGRES_EPOCH_MICROS = 946_684_800_000_000;
 
 /** Sent buffers, kept for reuse: growing a new buffer to the size of a batch costs more than filling it. */
 const spares: Buffer[] = [];
-const SPARES_MAX = 4;
+/** The three tables of two lanes. */
+const SPARES_MAX = 6;
 const SPARE_BYTES_MAX = 4_194_304;
 
 /** Longest text that `writeShort` encodes, in characters. */
@@ -95,18 +96,26 @@ export class CopyRows {
     }
   }
 
+  /** A 64-bit integer: the signed high and the unsigned low half. */
+  int8Halves(high: number, low: number): void {
+    this.field(8);
+    this.view.setInt32(this.at, high);
+    this.view.setUint32(this.at + 4, low);
+    this.at += 8;
+  }
+
   /** Unix ms as `timestamptz`. */
   timestamp(timeMs: number): void {
     this.field(8);
     this.writeSafeInteger(timeMs * 1_000 - POSTGRES_EPOCH_MICROS);
   }
 
-  /** Text, an enum label, or null. */
-  text(value: string | null): void {
+  /** Text, an enum label, or null. Writes at most `charsMax` characters, without those that PostgreSQL cannot store. */
+  text(value: string | null, charsMax = Number.POSITIVE_INFINITY): void {
     if (value === null) this.null();
     else {
-      this.reserve(4 + value.length * 3);
-      const length = this.writeShort(value, this.at + 4) ?? this.buffer.write(value, this.at + 4);
+      this.reserve(4 + Math.min(value.length, charsMax) * 3);
+      const length = this.writeShort(value, this.at + 4) ?? this.writeLong(value, charsMax);
       this.length(length);
       this.at += length;
     }
@@ -117,20 +126,29 @@ export class CopyRows {
     if (text.length > SHORT_MAX) return null;
     for (let index = 0; index < text.length; index += 1) {
       const code = text.charCodeAt(index);
-      if (code > 127) return null;
+      if (code > 127 || code === 0) return null;
       this.buffer[at + index] = code;
     }
     return text.length;
   }
 
+  private writeLong(text: string, charsMax: number): number {
+    const cut = text.length > charsMax ? text.slice(0, charsMax) : text;
+    return this.buffer.write(storableText(cut), this.at + 4);
+  }
+
   /** Sends the rows with `statement`, a `COPY … FROM STDIN (FORMAT binary)`. Does nothing if there are no rows. */
   async send(connection: Connection, statement: string): Promise<void> {
-    if (this.at === COPY_HEADER.length) return;
+    if (this.at === COPY_HEADER.length) return this.giveBack();
     this.reserve(2);
     this.view.setInt16(this.at, -1);
     this.at += 2;
     const stream = connection.query(copyFrom(statement));
     await pipeline(Readable.from([this.buffer.subarray(0, this.at)]), stream);
+    this.giveBack();
+  }
+
+  private giveBack(): void {
     if (spares.length < SPARES_MAX && this.buffer.length <= SPARE_BYTES_MAX) spares.push(this.buffer);
   }
 
@@ -158,6 +176,11 @@ export class CopyRows {
     this.buffer = larger;
     this.view = viewOf(larger);
   }
+}
+
+/** A text with U+FFFD in place of the characters that PostgreSQL cannot store: U+0000 and halves of surrogate pairs. */
+export function storableText(text: string): string {
+  return (text.includes('\0') ? text.replaceAll('\0', '\uFFFD') : text).toWellFormed();
 }
 
 function viewOf({ buffer, byteOffset, byteLength }: Buffer): DataView {

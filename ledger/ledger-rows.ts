@@ -1,21 +1,30 @@
 import type { Connection } from '../common/postgres/postgres.ts';
 import type { ReadClick } from '../contract/click-event.ts';
 import { CopyRows } from './copy-encoder.ts';
+import type { EvidenceRows } from './evidence-rows.ts';
 import type { Verdict } from './outcome.ts';
 
 /** A click and its outcome, which becomes a row of the ledger. */
 export type SettledClick = { readonly record: ReadClick; readonly verdict: Verdict };
 
-/** Collects the rows of settled clicks, in `ledger` and in `spent_nonce`, and inserts them. */
+/** Collects the rows of settled clicks, in `ledger`, `spent_nonce` and `click_evidence`, and inserts them. */
 export class LedgerRows {
   private readonly ledger = new CopyRows(12);
   private readonly spentNonces = new CopyRows(2);
   /** The time of the earliest click in Unix ms; `Infinity` without clicks. */
   earliestMs = Number.POSITIVE_INFINITY;
+  private readonly evidence: EvidenceRows | null;
 
+  /** `evidence`: `null` if no evidence is kept. */
+  constructor(evidence: EvidenceRows | null) {
+    this.evidence = evidence;
+  }
+
+  /** Adds the rows of a click. Throws what `EvidenceRows.add` throws. */
   add({ record: { click, from }, verdict: { outcome, reason } }: SettledClick): void {
     const { ledger, spentNonces } = this;
     if (click.clickedAt < this.earliestMs) this.earliestMs = click.clickedAt;
+    this.evidence?.add(click);
     ledger.row();
     ledger.uuid(click.clickId);
     ledger.uuid(click.nonce);
@@ -43,5 +52,6 @@ export class LedgerRows {
          outcome, reason, publisher) from stdin (format binary)`,
     );
     await this.spentNonces.send(connection, 'copy spent_nonce (nonce, click_id) from stdin (format binary)');
+    await this.evidence?.insert(connection);
   }
 }

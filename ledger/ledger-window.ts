@@ -9,9 +9,18 @@ export type LedgerWindow = {
   readonly clickAheadMs: number;
   readonly nonceFloorMs: number;
   readonly nonceAheadMs: number;
+  /** `null`: no evidence is kept. */
+  readonly evidenceFloorMs: number | null;
 };
 
-type WindowRow = { now: Date; click_floor: Date; click_ahead: Date; nonce_floor: Date; nonce_ahead: Date };
+type WindowRow = {
+  now: Date;
+  click_floor: Date;
+  click_ahead: Date;
+  nonce_floor: Date;
+  nonce_ahead: Date;
+  evidence_floor: Date | null;
+};
 
 /** Reads the window. It stays valid for a transaction of some seconds, because days are dropped an hour after the floor was raised. */
 export async function readWindow(connection: Pool | Connection): Promise<LedgerWindow> {
@@ -24,6 +33,7 @@ export async function readWindow(connection: Pool | Connection): Promise<LedgerW
     clickAheadMs: row.click_ahead.getTime(),
     nonceFloorMs: row.nonce_floor.getTime(),
     nonceAheadMs: row.nonce_ahead.getTime(),
+    evidenceFloorMs: row.evidence_floor?.getTime() ?? null,
   };
 }
 

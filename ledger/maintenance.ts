@@ -9,6 +9,8 @@ import {
   extendPartitions,
   isoDay,
   listPartitionDays,
+  PARTITIONED,
+  type Partitioned,
   partitionName,
   type Retention,
 } from './partitions.ts';
@@ -21,6 +23,7 @@ import {
   type SpoolCounterRow,
   type SpoolCounters,
 } from './spool-counters.ts';
+import { deleteUnusedUserAgents } from './user-agents.ts';
 
 /** Time between raising a floor and dropping the days below it, in ms. Charge transactions, which last seconds, end in this time. */
 const FLOOR_LEAD_MS = 3_600_000;
@@ -42,7 +45,7 @@ export type MaintenanceOptions = Retention & {
 
 /**
  * Maintains the ledger: creates partitions, merges spool counters, brings the rollup up to date, deletes settled chunks, raises the
- * floors and drops days below them. The maintenance loop of the processor or a scheduled function calls it. Each step has its own
+ * floors, drops days below them, and deletes unused texts of user agents. The maintenance loop of the processor or a scheduled function calls it. Each step has its own
  * transactions; it is safe to repeat and to run in several processes at once. `givenMs` replaces the database's time (Unix ms). Throws `clock_step` if the clock of the database server or a setting requires
  * a step that is too large; if the step is one of a floor, after the other steps are done.
  */
@@ -59,6 +62,7 @@ export async function maintain(
   await deleteSettledChunks(pool, options.brokerRetentionDays);
   const error = await raiseFloors(pool, options, nowMs);
   await dropClosedDays(pool, logger);
+  await deleteUnusedUserAgents(pool);
   if (error !== null) throw error;
 }
 
@@ -143,6 +147,13 @@ async function deleteSettledChunks(pool: Pool, retentionDays: number): Promise<v
   }
 }
 
+type Floors = {
+  readonly click_floor: Date;
+  readonly nonce_floor: Date;
+  /** `null`: no evidence is kept. */
+  readonly evidence_floor: Date | null;
+};
+
 /**
  * Raises the floors above the days to drop and stores the time. From then on the handler rejects ids below a floor; the days are dropped
  * later, when every transaction that read the old floor has ended. Returns an error if the step is too large: clicks below a floor can
@@ -153,28 +164,35 @@ async function raiseFloors(
   options: MaintenanceOptions,
   nowMs: number,
 ): Promise<TollwayError | null> {
+  if (options.evidenceDays === 0)
+    await pool.query(
+      'update ledger_window set evidence_floor = null, floor_raised_at = now() where evidence_floor is not null',
+    );
   const clickFloor = dayStart(nowMs) - options.ledgerRetentionDays * DAY_MS;
   const nonceFloor = dayStart(nowMs) - (options.clickAgeDays + options.linkLifeDays) * DAY_MS;
-  const { rows } = await pool.query<{ click_floor: Date; nonce_floor: Date }>(
-    'select click_floor, nonce_floor from ledger_window',
+  const evidenceFloor = dayStart(nowMs) - options.evidenceDays * DAY_MS;
+  const { rows } = await pool.query<Floors>(
+    'select click_floor, nonce_floor, evidence_floor from ledger_window',
   );
   for (const [name, from, to] of [
     ['the ledger', rows[0]?.click_floor.getTime() ?? clickFloor, clickFloor],
     ['spent nonces', rows[0]?.nonce_floor.getTime() ?? nonceFloor, nonceFloor],
+    ['evidence', rows[0]?.evidence_floor?.getTime() ?? evidenceFloor, evidenceFloor],
   ] as const) {
     const stepDays = (to - from) / DAY_MS;
     if (stepDays <= FLOOR_STEP_DAYS_MAX || options.acceptsStep) continue;
     return clockStepError(
       `This run would close ${stepDays} days of ${name}, from ${isoDay(from)} to ${isoDay(to)} (at most ${FLOOR_STEP_DAYS_MAX} a run)`,
       nowMs,
-      ', LEDGER_RETENTION_DAYS, CLICK_AGE_MAX_DAYS and LINK_LIFE_MAX_DAYS',
+      ', LEDGER_RETENTION_DAYS, EVIDENCE_RETENTION_DAYS, CLICK_AGE_MAX_DAYS and LINK_LIFE_MAX_DAYS',
     );
   }
   await pool.query(
     `update ledger_window set
-       click_floor = greatest(click_floor, $1), nonce_floor = greatest(nonce_floor, $2), floor_raised_at = now()
-     where click_floor < $1 or nonce_floor < $2`,
-    [new Date(clickFloor), new Date(nonceFloor)],
+       click_floor = greatest(click_floor, $1), nonce_floor = greatest(nonce_floor, $2),
+       evidence_floor = case when evidence_floor is not null then greatest(evidence_floor, $3) end, floor_raised_at = now()
+     where click_floor < $1 or nonce_floor < $2 or evidence_floor < $3`,
+    [new Date(clickFloor), new Date(nonceFloor), new Date(evidenceFloor)],
   );
   return null;
 }
@@ -184,32 +202,39 @@ async function raiseFloors(
  * Does nothing until `leadMs` after a floor was last raised.
  */
 export async function dropClosedDays(pool: Pool, logger: Logger, leadMs = FLOOR_LEAD_MS): Promise<void> {
-  const { rows } = await pool.query<{ click_floor: Date; nonce_floor: Date }>(
-    'select click_floor, nonce_floor from ledger_window where floor_raised_at <= now() - make_interval(secs => $1)',
-    [leadMs / 1_000],
-  );
-  const [floors] = rows;
-  if (!floors) return;
-  for (const [table, floor] of [
-    ['ledger', floors.click_floor],
-    ['spent_nonce', floors.nonce_floor],
-  ] as const) {
-    const days = await inTransaction(pool, (connection) => listPartitionDays(connection, table));
-    for (const day of days.filter((start) => start + DAY_MS <= floor.getTime())) {
-      await inTransaction(pool, (transaction) => dropDay(transaction, table, day));
-      logger.info({ table, day: new Date(day).toISOString().slice(0, 10) }, 'A day was closed and dropped');
+  for (const table of PARTITIONED) {
+    const closed = await inTransaction(pool, (connection) => listClosedDays(connection, table, leadMs));
+    for (const day of closed) {
+      const isDropped = await inTransaction(pool, (transaction) => dropDay(transaction, table, day, leadMs));
+      if (isDropped) logger.info({ table, day: isoDay(day) }, 'A day was closed and dropped');
     }
   }
 }
 
+/** The partitions below the floor, as days in Unix ms; none until `leadMs` after a floor was last raised. */
+async function listClosedDays(connection: Connection, table: Partitioned, leadMs: number): Promise<number[]> {
+  const { rows } = await connection.query<Floors>(
+    `select click_floor, nonce_floor, evidence_floor from ledger_window
+     where floor_raised_at <= now() - make_interval(secs => $1)`,
+    [leadMs / 1_000],
+  );
+  const [floors] = rows;
+  if (!floors) return [];
+  const { click_floor: ledger, nonce_floor: spent_nonce, evidence_floor: click_evidence } = floors;
+  // Without a floor of evidence, all of it is dropped.
+  const floorMs = { ledger, spent_nonce, click_evidence }[table]?.getTime() ?? Number.POSITIVE_INFINITY;
+  return (await listPartitionDays(connection, table)).filter((start) => start + DAY_MS <= floorMs);
+}
+
+/** Drops a day unless another process has dropped it, or has lowered the floor of evidence since. */
 async function dropDay(
   connection: Connection,
-  table: 'ledger' | 'spent_nonce',
+  table: Partitioned,
   dayMs: number,
-): Promise<void> {
+  leadMs: number,
+): Promise<boolean> {
   await connection.query("select pg_advisory_xact_lock(hashtext('tollway partitions'))");
-  const days = await listPartitionDays(connection, table);
-  if (!days.includes(dayMs)) return; // another process has dropped it
+  if (!(await listClosedDays(connection, table, leadMs)).includes(dayMs)) return false;
   if (table === 'ledger') {
     await insertClosedDay(connection, partitionName(table, dayMs), dayMs);
     await rollUpDroppedDay(connection, dayMs);
@@ -217,6 +242,7 @@ async function dropDay(
   // The detach waits for open transactions, and new transactions queue behind it.
   await connection.query(`set local lock_timeout = ${DETACH_WAIT_MS}`);
   await connection.query('select drop_partition($1, $2)', [table, isoDay(dayMs)]);
+  return true;
 }
 
 async function insertClosedDay(connection: Connection, partition: string, dayMs: number): Promise<void> {

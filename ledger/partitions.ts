@@ -8,7 +8,7 @@ export const DAY_MS = 86_400_000;
 export const AHEAD_DAYS = 7;
 
 /** The tables that are partitioned by the UTC day of their UUIDv7 key. */
-export const PARTITIONED = ['ledger', 'spent_nonce'] as const;
+export const PARTITIONED = ['ledger', 'spent_nonce', 'click_evidence'] as const;
 /** The name of a partitioned table. */
 export type Partitioned = (typeof PARTITIONED)[number];
 
@@ -66,13 +66,19 @@ export type Retention = {
   readonly clickAgeDays: number;
   /** LINK_LIFE_MAX_DAYS: greatest age of a nonce at the time of its click. */
   readonly linkLifeDays: number;
+  /** EVIDENCE_RETENTION_DAYS: days before today whose evidence is kept; with 0 no evidence is kept. */
+  readonly evidenceDays: number;
   /** Whether to allow a step of any size, because an operator has checked the clock of the database server. */
   readonly acceptsStep?: boolean;
 };
 
 /** Returns the settings that determine the partitions. */
 export function retentionOf(config: Config): Retention {
-  return { clickAgeDays: config.CLICK_AGE_MAX_DAYS, linkLifeDays: config.LINK_LIFE_MAX_DAYS };
+  return {
+    clickAgeDays: config.CLICK_AGE_MAX_DAYS,
+    linkLifeDays: config.LINK_LIFE_MAX_DAYS,
+    evidenceDays: config.EVIDENCE_RETENTION_DAYS,
+  };
 }
 
 /**
@@ -81,7 +87,7 @@ export function retentionOf(config: Config): Retention {
  */
 export async function extendPartitions(
   connection: Connection,
-  { clickAgeDays, linkLifeDays, acceptsStep = false }: Retention,
+  { clickAgeDays, linkLifeDays, evidenceDays, acceptsStep = false }: Retention,
   nowMs: number,
 ) {
   // One process at a time. The lock is released at the end of the transaction.
@@ -111,6 +117,28 @@ export async function extendPartitions(
   await connection.query(
     'update ledger_window set click_ahead = greatest(click_ahead, $1), nonce_ahead = greatest(nonce_ahead, $1)',
     [new Date(ahead)],
+  );
+  if (evidenceDays > 0)
+    await extendEvidence(connection, dayStart(nowMs) - evidenceDays * DAY_MS, clickFloor, ahead);
+}
+
+/**
+ * Creates the partitions of `click_evidence` up to `aheadMs` and lowers the floor of evidence to the first of them. Unlike the other floors
+ * it can go down, when EVIDENCE_RETENTION_DAYS was raised: from `keptFromMs` on, but not below the days that a click can have when it arrives
+ * (`clickFloorMs`) and those that still have a partition.
+ */
+async function extendEvidence(
+  connection: Connection,
+  keptFromMs: number,
+  clickFloorMs: number,
+  aheadMs: number,
+): Promise<void> {
+  const [oldestMs = clickFloorMs] = await listPartitionDays(connection, 'click_evidence');
+  const fromMs = Math.max(keptFromMs, Math.min(oldestMs, clickFloorMs));
+  await createPartitions(connection, 'click_evidence', fromMs, aheadMs);
+  await connection.query(
+    'update ledger_window set evidence_floor = $1 where evidence_floor is null or evidence_floor > $1',
+    [new Date(fromMs)],
   );
 }
 

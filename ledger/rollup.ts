@@ -90,7 +90,7 @@ async function summarizeIndexes(pool: Pool): Promise<void> {
   for (const { day } of rows) {
     await inTransaction(pool, async (connection) => {
       await connection.query(`set local lock_timeout = ${SUMMARIZE_WAIT_MS}`);
-      await connection.query('select summarize_settled($1)', [day]);
+      await connection.query('select summarize_day($1)', [day]);
     }).catch((error: unknown) => {
       if (errorCode(error) !== LOCK_NOT_AVAILABLE) throw error;
     });

@@ -48,17 +48,20 @@ create table click_rollup_late_day (
   settled_at timestamptz not null default statement_timestamp() -- as in the ledger
 );
 
--- The block range index of a day's `settled_at` covers new blocks only after this. The index belongs to the owner of the tables.
-create function summarize_settled(day date) returns void language plpgsql security definer
+-- The block range indexes of a day cover new blocks only after this. They belong to the owner of the tables.
+create function summarize_day(day date) returns void language plpgsql security definer
   set search_path = pg_catalog, public, pg_temp as $$
 declare
   index_name regclass;
 begin
   for index_name in
     select indexrelid from pg_index join pg_class on pg_class.oid = indexrelid join pg_am on pg_am.oid = relam
-    where indrelid = to_regclass(format('public.%I', public.partition_of('ledger', day))) and amname = 'brin'
+    where amname = 'brin' and indrelid in (
+      to_regclass(format('public.%I', public.partition_of('ledger', day))),
+      to_regclass(format('public.%I', public.partition_of('click_evidence', day)))
+    )
   loop
     perform brin_summarize_new_values(index_name);
   end loop;
 end $$;
-revoke execute on function summarize_settled(date) from public;
+revoke execute on function summarize_day(date) from public;

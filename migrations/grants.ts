@@ -24,6 +24,8 @@ export const GRANTS: Readonly<Record<string, Readonly<Record<string, string>>>> 
     ad: 'select, update',
     ledger: 'select, insert, update (spool_id, sequence)',
     spent_nonce: 'select, insert',
+    click_evidence: 'select, insert',
+    user_agent: 'select, insert, update (last_day), delete',
     dead_letter: 'select, insert, update (identity, record_key, spool_id, sequence)',
     spool_counter: 'select, insert, delete',
     spool_total: 'select, insert, update',
@@ -48,6 +50,8 @@ export const GRANTS: Readonly<Record<string, Readonly<Record<string, string>>>> 
     ad: 'select, insert, update',
     ledger: 'select, insert, update (spool_id, sequence)',
     spent_nonce: 'select, insert',
+    click_evidence: 'select, insert, delete',
+    user_agent: 'select, insert, update (last_day), delete',
     dead_letter: 'select, insert, update, delete',
     dead_letter_redrive: 'select, insert',
     spool_counter: 'select, insert, delete',
@@ -64,7 +68,7 @@ export const GRANTS: Readonly<Record<string, Readonly<Record<string, string>>>> 
     click_rollup_late_day: 'select, insert, delete',
     schema_migration: 'select',
   },
-  /** Reads tables for reports, without raw records and payloads of the broker. */
+  /** Reads tables for reports, without evidence, raw records and payloads of the broker. */
   tollway_reporting: {
     advertiser: 'select',
     budget_entry: 'select',
@@ -91,6 +95,8 @@ export const GRANTS: Readonly<Record<string, Readonly<Record<string, string>>>> 
 const PARTITION_READERS = ['tollway_processor', 'tollway_console'];
 /** Roles that add and drop partitions. */
 const MAINTAINERS = PARTITION_READERS;
+/** The role that erases the evidence of a day. */
+const EVIDENCE_ERASER = 'tollway_console';
 
 /**
  * Grants the existing roles exactly the privileges of `GRANTS` and revokes all others. Roles that do not exist are skipped. Run it in a
@@ -118,9 +124,11 @@ export async function grantTables(connection: Connection): Promise<void> {
     }
     if (MAINTAINERS.includes(role)) {
       statements.push(
-        `grant execute on function add_partition(text, date), drop_partition(text, date), summarize_settled(date) to ${role}`,
+        `grant execute on function add_partition(text, date), drop_partition(text, date), summarize_day(date) to ${role}`,
       );
     }
+    if (role === EVIDENCE_ERASER)
+      statements.push(`grant execute on function erase_evidence(date) to ${role}`);
   }
   if (statements.length > 0) await connection.query(statements.join(';\n'));
 }

@@ -249,6 +249,13 @@ export const settings = {
     4_000,
     'Days that the ledger keeps the rows of a day before it replaces them with sums.',
   ),
+  EVIDENCE_RETENTION_DAYS: whole(
+    90,
+    'days',
+    0,
+    4_000,
+    "Days that the network, user agent, referrer host and sub-ids of a click are kept, at most `LEDGER_RETENTION_DAYS`. With 0, they are not stored in the ledger's database.",
+  ),
   REDIRECT_WAIT_MS: whole(
     1_000,
     'ms',
@@ -333,6 +340,11 @@ function contradictions(config: Readonly<Record<string, unknown>>): string[] {
     'CLICK_AGE_MAX_DAYS',
     'LEDGER_RETENTION_DAYS',
     'otherwise a click could be charged again after the ledger has deleted its row',
+  );
+  mustNotExceed(
+    'EVIDENCE_RETENTION_DAYS',
+    'LEDGER_RETENTION_DAYS',
+    'evidence is found by the clicks of the ledger',
   );
   const workers = Number(config.AD_SERVER_WORKERS ?? 1);
   mustNotExceed(

@@ -1,53 +1,75 @@
-import type { Pool } from '../../common/postgres/postgres.ts';
+import { memoize } from '../../common/memoize.ts';
+import { inTransaction, type Pool } from '../../common/postgres/postgres.ts';
 import type { ReadClick } from '../../contract/click-event.ts';
 import { CopyRows } from '../../ledger/copy-encoder.ts';
-import { listPartitionDays, partitionName } from '../../ledger/partitions.ts';
+import { listPartitionDays, type Partitioned, partitionName } from '../../ledger/partitions.ts';
+import { userAgentId } from '../../ledger/user-agents.ts';
 
-const COLUMNS =
+const LEDGER_COLUMNS =
   'click_id, nonce, spool_id, sequence, clicked_at, charged_micros, advertiser_id, campaign_id, ad_id, outcome, reason, publisher';
+const EVIDENCE_COLUMNS = 'click_id, user_agent_id, network, referrer_host, sub_ids';
+
+const idOf = memoize(2_000, userAgentId);
 
 /**
- * Creates the table of the reference, `bare_ledger`, with the columns, defaults, constraints, key, indexes and daily partitions of the ledger.
+ * Creates the tables of the reference, `bare_ledger` and `bare_click_evidence`, with the columns, defaults, constraints, keys, indexes and
+ * daily partitions of the tables that they are named after.
  */
-export async function makeBareLedger(pool: Pool): Promise<void> {
-  await pool.query('create table bare_ledger (like ledger including all) partition by range (click_id)');
+export async function makeBareTables(pool: Pool): Promise<void> {
+  for (const table of ['ledger', 'click_evidence'] as const) await makeBareTable(pool, table);
+}
+
+async function makeBareTable(pool: Pool, table: Partitioned): Promise<void> {
+  await pool.query(`create table bare_${table} (like ${table} including all) partition by range (click_id)`);
   const connection = await pool.connect();
   try {
-    for (const day of await listPartitionDays(connection, 'ledger')) {
-      const partition = partitionName('ledger', day);
+    for (const day of await listPartitionDays(connection, table)) {
+      const partition = partitionName(table, day);
       const { rows } = await connection.query<{ bound: string }>(
         'select pg_get_expr(relpartbound, oid) as bound from pg_class where oid = $1::regclass',
         [partition],
       );
-      await connection.query(`create table bare_${partition} partition of bare_ledger ${rows[0]?.bound}`);
+      await connection.query(`create table bare_${partition} partition of bare_${table} ${rows[0]?.bound}`);
     }
   } finally {
     connection.release();
   }
 }
 
-/** The reference: writes the ledger rows of a batch with one binary `COPY`, without any other work of the handler. */
+/**
+ * The reference: writes the ledger and evidence rows of a batch with one binary `COPY` for each table, without any other work of the
+ * handler.
+ */
 export async function copyBatch(pool: Pool, batch: readonly ReadClick[]): Promise<void> {
-  const rows = new CopyRows(12);
+  const ledger = new CopyRows(12);
+  const evidence = new CopyRows(5);
   for (const { click, from } of batch) {
-    rows.row();
-    rows.uuid(click.clickId);
-    rows.uuid(click.nonce);
-    rows.uuid(from?.spoolId ?? null);
-    rows.int8(from?.sequence ?? null);
-    rows.timestamp(click.clickedAt);
-    rows.int8(click.priceMicros);
-    rows.int4(click.advertiserId);
-    rows.int4(click.campaignId);
-    rows.int4(click.adId);
-    rows.text('charged');
-    rows.text(null);
-    rows.text(click.publisher ?? null);
+    ledger.row();
+    ledger.uuid(click.clickId);
+    ledger.uuid(click.nonce);
+    ledger.uuid(from?.spoolId ?? null);
+    ledger.int8(from?.sequence ?? null);
+    ledger.timestamp(click.clickedAt);
+    ledger.int8(click.priceMicros);
+    ledger.int4(click.advertiserId);
+    ledger.int4(click.campaignId);
+    ledger.int4(click.adId);
+    ledger.text('charged');
+    ledger.text(null);
+    ledger.text(click.publisher ?? null);
+    const id = idOf(click.userAgent ?? '');
+    evidence.row();
+    evidence.uuid(click.clickId);
+    evidence.int8Halves(id.high, id.low);
+    evidence.text(click.visitorNetwork);
+    evidence.text(click.referrerHost);
+    evidence.text(null);
   }
-  const connection = await pool.connect();
-  try {
-    await rows.send(connection, `copy bare_ledger (${COLUMNS}) from stdin (format binary)`);
-  } finally {
-    connection.release();
-  }
+  await inTransaction(pool, async (connection) => {
+    await ledger.send(connection, `copy bare_ledger (${LEDGER_COLUMNS}) from stdin (format binary)`);
+    await evidence.send(
+      connection,
+      `copy bare_click_evidence (${EVIDENCE_COLUMNS}) from stdin (format binary)`,
+    );
+  });
 }

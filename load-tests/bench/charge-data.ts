@@ -7,7 +7,7 @@ import {
   type ReadClick,
   readRecord,
 } from '../../contract/click-event.ts';
-import { BROWSER_HEADERS } from '../load/traffic.ts';
+import { randomVisitor } from './visitors.ts';
 
 export const PRICE_MICROS = 10_000;
 
@@ -55,9 +55,7 @@ export function makeRecords(count: number, advertisers: number, kind: LinkKind, 
       clickedAt: uuidV7TimeMs(clickId),
       invalid: null,
       budgetExhausted: false,
-      visitorNetwork: '192.0.2.0/24',
-      userAgent: BROWSER_HEADERS['user-agent'],
-      referrerHost: 'news.example',
+      ...randomVisitor(),
     });
     return { key: clickKey(spoolId, index + 1), value: Buffer.from(click) };
   });

@@ -7,7 +7,7 @@ import { migrate } from '../../migrations/migrate.ts';
 import { chargeClicks } from '../../processor/charge/charge-clicks.ts';
 import type { BenchContext } from './bench.ts';
 
-export const RETENTION = { clickAgeDays: 14, linkLifeDays: 90 };
+export const RETENTION = { clickAgeDays: 14, linkLifeDays: 90, evidenceDays: 90 };
 
 /** Starts a PostgreSQL with an empty database, without migrations, and resolves to its URL. */
 export async function startServer({ resources, logger }: BenchContext): Promise<string> {

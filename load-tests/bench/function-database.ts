@@ -8,7 +8,7 @@ import { migrate } from '../../migrations/migrate.ts';
 import type { BenchContext } from './bench.ts';
 import { makeAdvertisers } from './charge-data.ts';
 
-const RETENTION = { clickAgeDays: 14, linkLifeDays: 90 };
+const RETENTION = { clickAgeDays: 14, linkLifeDays: 90, evidenceDays: 90 };
 export const ADVERTISERS = 1_000;
 
 /** A database for benchmarks of functions, with 1 000 advertisers. */

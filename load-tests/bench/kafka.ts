@@ -35,7 +35,7 @@ const PUBLISH_PER_SECOND = 40_000;
 const SPOOLED_CLICKS = 200_000;
 const WAIT_MS_MAX = 180_000;
 const POLL_MS = 50;
-const RETENTION = { clickAgeDays: 14, linkLifeDays: 90 };
+const RETENTION = { clickAgeDays: 14, linkLifeDays: 90, evidenceDays: 90 };
 /** The Node command of `npm start`. */
 const NODE = [
   process.execPath,

@@ -14,9 +14,10 @@ import {
   lockSpoolsShared,
 } from '../../ledger/charge-locks.ts';
 import { identityOf, insertDeadLetters, type Rejection } from '../../ledger/dead-letters.ts';
+import { EvidenceRows } from '../../ledger/evidence-rows.ts';
 import { settleLateKeys } from '../../ledger/late-keys.ts';
 import { LedgerRows, type SettledClick } from '../../ledger/ledger-rows.ts';
-import { readWindow } from '../../ledger/ledger-window.ts';
+import { type LedgerWindow, readWindow } from '../../ledger/ledger-window.ts';
 import {
   hasPriorOutcome,
   type PriorOutcomes,
@@ -30,6 +31,7 @@ import {
   readSettledSequences,
   type SpoolCounts,
 } from '../../ledger/spool-counters.ts';
+import { type UserAgentIds, UserAgents, userAgentsOf } from '../../ledger/user-agents.ts';
 import { type Allocation, type Balances, openAllocation } from './allocate.ts';
 import { dedupeBatch } from './dedupe-batch.ts';
 import { onePerIdentity, withoutSettled } from './rejections.ts';
@@ -55,27 +57,37 @@ export async function chargeClicks(
   batch: readonly ReadRecord[],
   options: ChargeOptions,
 ): Promise<Settlement> {
-  // Most batches hold only new clicks, so the first attempt skips the lookup. A click that is in the ledger then violates its primary key.
-  return retryRaces((race) =>
-    inTransaction(
+  const userAgents = userAgentsOf(pool);
+  return retryRaces(async (race) => {
+    // Before the transaction: see `UserAgents`.
+    const userAgentIds = await userAgents.idsOf(pool, batch);
+    // Most batches hold only new clicks, so the first attempt skips the lookup. A click that is in the ledger then violates its primary key.
+    const lookup = race > 1 ? LOOK_UP : ASSUME_NEW;
+    const evidence = { userAgents, userAgentIds };
+    return inTransaction(
       pool,
-      (connection) => settleWith(connection, batch, options, race > 1 ? LOOK_UP : ASSUME_NEW),
+      (connection) => settleWith(connection, batch, options, lookup, evidence),
       BEGIN_CHARGE,
-    ),
-  );
+    );
+  });
 }
 
 /**
  * Settles a batch in the caller's transaction. Throws `lost_race` when the transaction must be repeated. Exported for the redrive of dead
  * letters, whose transaction has one more step, and for the dry run.
  */
-export function settle(
+export async function settle(
   connection: Connection,
   batch: readonly ReadRecord[],
   options: ChargeOptions | 'redrive',
 ): Promise<Settlement> {
-  return settleWith(connection, batch, options, LOOK_UP);
+  // A cache of its own, because the caller can roll back the user agents that are inserted here.
+  const userAgents = new UserAgents();
+  const userAgentIds = await userAgents.idsOf(connection, batch);
+  return settleWith(connection, batch, options, LOOK_UP, { userAgents, userAgentIds });
 }
+
+type EvidenceContext = { readonly userAgents: UserAgents; readonly userAgentIds: UserAgentIds };
 
 /** How a transaction finds the clicks that were settled before it. */
 type PriorLookup = {
@@ -91,6 +103,7 @@ async function settleWith(
   batch: readonly ReadRecord[],
   options: ChargeOptions | 'redrive',
   { readPrior, checkRejected }: PriorLookup,
+  evidence: EvidenceContext,
 ): Promise<Settlement> {
   const isRedrive = options === 'redrive';
   const { clicks, positions, unreadable, watermarks } = dedupeBatch(batch);
@@ -115,7 +128,8 @@ async function settleWith(
   const days = await readCampaignDays(connection, unsettled, ads);
   const clickAgeMaxDays = isRedrive ? null : options.clickAgeMaxDays;
   const allocation = openAllocation(balancesOf(ads, advertisers, prior, days));
-  const { rows, settled, rejected } = decide(unsettled, { ads, window, clickAgeMaxDays }, allocation);
+  const rows = new LedgerRows(evidenceRows(window, evidence));
+  const { settled, rejected } = decide(unsettled, { ads, window, clickAgeMaxDays }, allocation, rows);
   checkRejected(rejected);
   const candidates = onePerIdentity([...unreadable.map(toRejection), ...rejected]);
   const settledNow = () => settledIdentities(settled, lateKeys);
@@ -174,9 +188,22 @@ function settledIdentities(
   return new Set([...settled.map(({ record }) => identityOf(record)), ...late]);
 }
 
-/** Decides every click in one pass: a batch exceeds the CPU cache, so each further pass would load it again. */
-function decide(clicks: readonly ReadClick[], context: ChargeContext, allocation: Allocation) {
-  const rows = new LedgerRows();
+/** Tells the next batches whether evidence is kept, and returns where to collect it. */
+function evidenceRows(
+  { evidenceFloorMs }: LedgerWindow,
+  { userAgents, userAgentIds }: EvidenceContext,
+): EvidenceRows | null {
+  userAgents.keepsEvidence = evidenceFloorMs !== null;
+  return evidenceFloorMs === null ? null : new EvidenceRows(evidenceFloorMs, userAgentIds);
+}
+
+/** Decides every click and adds its rows in one pass: a batch exceeds the CPU cache, so each further pass would load it again. */
+function decide(
+  clicks: readonly ReadClick[],
+  context: ChargeContext,
+  allocation: Allocation,
+  rows: LedgerRows,
+) {
   const settled: SettledClick[] = [];
   const rejected: Rejection[] = [];
   for (const record of clicks) {
@@ -189,7 +216,7 @@ function decide(clicks: readonly ReadClick[], context: ChargeContext, allocation
     rows.add(click);
     settled.push(click);
   }
-  return { rows, settled, rejected };
+  return { settled, rejected };
 }
 
 /**

@@ -53,9 +53,10 @@ async function syntheticClick(
     clickedAt,
     invalid: null,
     budgetExhausted: false,
-    visitorNetwork: null,
-    userAgent: null,
-    referrerHost: null,
+    // Evidence is kept of it too, in the same tables.
+    visitorNetwork: '192.0.2.0/24',
+    userAgent: 'dry run',
+    referrerHost: 'example.com',
   });
   return readRecord({ key: null, value: Buffer.from(encoded) }, 'dry run');
 }

@@ -119,7 +119,12 @@ describe('a bad environment', () => {
     SPOOL_MAX_BYTES: { SPOOL_SEGMENT_BYTES: '4096' },
     BROKER_RETENTION_DAYS: { CLICK_AGE_MAX_DAYS: '365' },
     CLICK_AGE_MAX_DAYS: { BROKER_RETENTION_DAYS: '1' },
-    LEDGER_RETENTION_DAYS: { CLICK_AGE_MAX_DAYS: '2', BROKER_RETENTION_DAYS: '1' },
+    LEDGER_RETENTION_DAYS: {
+      CLICK_AGE_MAX_DAYS: '2',
+      BROKER_RETENTION_DAYS: '1',
+      EVIDENCE_RETENTION_DAYS: '2',
+    },
+    EVIDENCE_RETENTION_DAYS: { LEDGER_RETENTION_DAYS: '4000' },
   };
 
   it.each(ranged)('$name accepts $min and $max and nothing beyond', ({ name, min, max, fallback }) => {
@@ -154,7 +159,11 @@ describe('a bad environment', () => {
 describe('settings that contradict each other', () => {
   it.each([
     ['BROKER_RETENTION_DAYS', { BROKER_RETENTION_DAYS: '15', CLICK_AGE_MAX_DAYS: '14' }],
-    ['CLICK_AGE_MAX_DAYS', { CLICK_AGE_MAX_DAYS: '30', LEDGER_RETENTION_DAYS: '29' }],
+    [
+      'CLICK_AGE_MAX_DAYS',
+      { CLICK_AGE_MAX_DAYS: '30', LEDGER_RETENTION_DAYS: '29', EVIDENCE_RETENTION_DAYS: '0' },
+    ],
+    ['EVIDENCE_RETENTION_DAYS', { EVIDENCE_RETENTION_DAYS: '31', LEDGER_RETENTION_DAYS: '30' }],
     ['SPOOL_SEGMENT_BYTES', { SPOOL_SEGMENT_BYTES: '65537', SPOOL_MAX_BYTES: '65536' }],
   ])('are refused: %s', (name, env) => {
     expect(problemsOf(env)).toEqual([

@@ -30,6 +30,7 @@ import { RETENTION } from '../support/retention.ts';
 const SHORT = {
   clickAgeDays: 2,
   linkLifeDays: 3,
+  evidenceDays: 5,
   ledgerRetentionDays: 5,
   brokerRetentionDays: 7,
   acceptsStep: true,

@@ -14,6 +14,7 @@ import { TestSpool } from '../support/records.ts';
 const SHORT = {
   clickAgeDays: 2,
   linkLifeDays: 3,
+  evidenceDays: 5,
   ledgerRetentionDays: 5,
   brokerRetentionDays: 7,
   acceptsStep: true,

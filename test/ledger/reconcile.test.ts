@@ -205,7 +205,13 @@ describe('the counters alone', () => {
 
 describe('closed days', () => {
   it('are part of the charges of advertisers, capped campaigns and spools', async () => {
-    const options = { clickAgeDays: 14, linkLifeDays: 30, ledgerRetentionDays: 400, brokerRetentionDays: 7 };
+    const options = {
+      clickAgeDays: 14,
+      linkLifeDays: 30,
+      evidenceDays: 30,
+      ledgerRetentionDays: 400,
+      brokerRetentionDays: 7,
+    };
     const old = spool.click({ ad: account.ad, clickedAt: Date.now() - 10 * DAY_MS });
     await chargeClicks(database.pool, [old], OPTIONS);
     await database.pool.query(

@@ -13,6 +13,7 @@ const WINDOW = {
   clickAheadMs: NOW_MS + 8 * DAY_MS,
   nonceFloorMs: NOW_MS - 20 * DAY_MS,
   nonceAheadMs: NOW_MS + 8 * DAY_MS,
+  evidenceFloorMs: null,
 };
 
 function reasonFor(click: ClickOverrides, window = WINDOW, clickAgeMaxDays: number | null = 5) {

@@ -59,6 +59,8 @@ export function outcomeText(outcome: RecordResult | undefined): string {
 async function settledRows(pool: Pool) {
   const { rows } = await pool.query(
     `select (select json_agg(l order by click_id) from ledger l) as ledger,
+       (select json_agg(e order by click_id) from click_evidence e) as evidence,
+       (select json_agg(u order by id) from user_agent u) as user_agents,
        (select json_agg(d order by id) from dead_letter d) as letters,
        (select json_agg(n order by nonce) from spent_nonce n) as nonces,
        (select json_agg(a order by id) from advertiser a) as advertisers,

@@ -109,6 +109,8 @@ describe('the parts under roles of their own', () => {
       );
       expect(await run('export')).toContain(clickId);
       await run('click', 'credit', clickId ?? '');
+      expect(await run('evidence', 'erase', '--network', '127.0.0.0/24')).toContain('1 click');
+      await run('evidence', 'erase', '--day', new Date().toISOString().slice(0, 10));
       await run('maintain');
       await run('reconcile', '--deep');
       expect(printed).not.toContain('permission denied');
@@ -181,6 +183,9 @@ describe('a role may not', () => {
       "insert into spool_correction (spool_id, accepted_before, accepted_after, reason) values (gen_random_uuid(), 1, 2, 'x')",
     ],
     ['tollway_processor', 'drop a dead letter', 'delete from dead_letter'],
+    ['tollway_processor', 'erase evidence', 'delete from click_evidence'],
+    ['tollway_processor', 'erase the evidence of a day', 'select erase_evidence(current_date)'],
+    ['tollway_console', 'change evidence', 'update click_evidence set network = null'],
     ['tollway_console', 'delete from the ledger', 'delete from ledger'],
     ['tollway_console', 'delete a budget entry', 'delete from budget_entry'],
     ['tollway_console', 'change a budget entry', 'update budget_entry set amount_micros = 1'],
@@ -189,6 +194,8 @@ describe('a role may not', () => {
     ['tollway_console', 'make a table', 'create table mine ()'],
     ['tollway_reporting', 'read raw records', 'select raw from dead_letter'],
     ['tollway_reporting', 'read the broker', 'select from broker_chunk'],
+    ['tollway_reporting', 'read evidence', 'select network from click_evidence'],
+    ['tollway_reporting', 'read user agents', 'select text from user_agent'],
     ['tollway_reporting', 'drop a partition', "select drop_partition('ledger', current_date)"],
     ['tollway_ad_server', 'drop a partition', "select drop_partition('ledger', current_date)"],
   ])('%s: %s', async (role, _, statement) => {
