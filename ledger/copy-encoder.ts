@@ -139,16 +139,16 @@ export class CopyRows {
 
   /** Sends the rows with `statement`, a `COPY … FROM STDIN (FORMAT binary)`. Does nothing if there are no rows. */
   async send(connection: Connection, statement: string): Promise<void> {
-    if (this.at === COPY_HEADER.length) return this.giveBack();
+    if (this.at === COPY_HEADER.length) return this.recycleBuffer();
     this.reserve(2);
     this.view.setInt16(this.at, -1);
     this.at += 2;
     const stream = connection.query(copyFrom(statement));
     await pipeline(Readable.from([this.buffer.subarray(0, this.at)]), stream);
-    this.giveBack();
+    this.recycleBuffer();
   }
 
-  private giveBack(): void {
+  private recycleBuffer(): void {
     if (spares.length < SPARES_MAX && this.buffer.length <= SPARE_BYTES_MAX) spares.push(this.buffer);
   }
 

@@ -34,6 +34,7 @@ const TIMESTAMPS: Readonly<Record<string, { readonly reads: number; readonly why
   'processor/dispatch/batch-metrics.ts': { reads: 1, why: 'the time from a click to its charge' },
   'processor/functions/openwhisk.ts': { reads: 1, why: 'the deadline as the platform gives it' },
   'processor/charge/dry-run.ts': { reads: 1, why: 'the time of a click' },
+  'ledger/user-agents.ts': { reads: 1, why: 'the day on which a text was confirmed' },
   'brokers/kafka/lag.ts': { reads: 1, why: 'the age of a click' },
   'brokers/kinesis/backlog.ts': { reads: 1, why: 'a time that the operator gives' },
   'brokers/kinesis/positions.ts': { reads: 2, why: 'times of the stream' },
