@@ -126,6 +126,18 @@ describe('an advertiser whose row another session keeps locked', () => {
     },
   );
 
+  it('is found, too, when the locked row is that of a day with a daily cap', async () => {
+    blocked = await addAccount(database.pool, { dailyCap: '1.00' });
+    await dispatcher.submit([spool.click({ ad: blocked.ad })]);
+    await holder.query('select from campaign_day where campaign_id = $1 for update', [blocked.campaign.id]);
+    const delivered = dispatcher.submit(mixed(10));
+    await expect.poll(() => charged(other)).toBe(5);
+    expect(problems()).toContain(`settlement for advertiser ${blocked.advertiser.id}`);
+    await holder.query('commit');
+    await delivered;
+    expect(await expectBalanced(database.pool)).toMatchObject({ charged: 9, overBudget: 2 });
+  });
+
   it('keeps the order of its clicks: its budget pays for the first ones', async () => {
     blocked = await addAccount(database.pool, { budget: '1.00' });
     await holdAdvertiser();
