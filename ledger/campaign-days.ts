@@ -57,7 +57,10 @@ export async function readCampaignDays(
        and case when campaign_day.day is null then daily_cap_micros else campaign_day.cap_micros end is not null`,
     values: [arrayLiteral(campaignIds), arrayLiteral(utcDays)],
   });
-  return Map.groupBy(rows, ({ campaignId }) => campaignId);
+  // OpenWhisk's Node 20 has no Map.groupBy.
+  const found = new Map<number, CampaignDay[]>();
+  for (const row of rows) found.set(row.campaignId, [...(found.get(row.campaignId) ?? []), row]);
+  return found;
 }
 
 /** The UTC days of the clicks of some campaigns, in Unix ms, each once for each campaign. */

@@ -209,6 +209,19 @@ describe('only entries', () => {
   });
 });
 
+/** Node 20, the newest of OpenWhisk, lacks them (emulators/openwhisk/proxy.ts removes them from its runtime). */
+const NEWER_THAN_NODE_20 =
+  /\b(Map|Object)\.groupBy\b|\bPromise\.(withResolvers|try)\b|\bArray\.fromAsync\b|\.(union|intersection|difference|isSubsetOf)\(/;
+
+describe('functions', () => {
+  it('use no feature that the Node of OpenWhisk lacks', () => {
+    const offenders = readSources(['common', 'contract', 'ledger', 'brokers', 'processor'])
+      .filter(({ text }) => NEWER_THAN_NODE_20.test(text.replace(/\/\*[\s\S]*?\*\/|(^|\s)\/\/.*$/gm, '')))
+      .map(({ path }) => path);
+    expect(offenders).toEqual([]);
+  });
+});
+
 describe('SQL of the tables', () => {
   // Load tests and benchmarks compare with the tables from outside, so they have queries of their own.
   const WITHOUT_TABLES = FOLDERS.filter(
