@@ -1,5 +1,6 @@
 import type { Connection } from '../common/postgres/postgres.ts';
 import { ADS_CHANGED_CHANNEL } from './ads-changed.ts';
+import { todayOfCampaign } from './pacing.ts';
 
 /**
  * Sets `exhausted_until` of every ad whose price exceeds the remaining budget, cap or daily cap, or whose campaign is held, clears it where
@@ -20,7 +21,7 @@ export async function updateBudgetFlags(
          when ad.price_micros > today.cap_micros - today.spent_micros then today.ends_at
        end as until, case when today.hold and today.ahead_until > now() then today.ahead_until end as held_until
        from ad join advertiser on advertiser.id = ad.advertiser_id join campaign on campaign.id = ad.campaign_id
-       left join campaign_today today on today.campaign_id = ad.campaign_id
+       left join lateral (${todayOfCampaign()}) today on true
        where ad.advertiser_id = any($1::integer[])
      ), due as (
        select id, coalesce(until, held_until) as until, until is null and held_until is not null as held from limits

@@ -1,5 +1,5 @@
 import type { Client, Pool } from '../common/postgres/postgres.ts';
-import { PLAN_JSON, type Plan } from './pacing.ts';
+import { PLAN_JSON, type Plan, todayOfCampaign } from './pacing.ts';
 
 /** The fields of an ad that a redirect needs. */
 export type CatalogAd = {
@@ -31,7 +31,7 @@ const SELECT_ADS = `select ad.id, ad.campaign_id as "campaignId", ad.advertiser_
     ad.status = 'paused' or advertiser.status = 'paused' as paused, campaign.fallback_url as "fallbackUrl",
     ${PLAN_JSON} as pace
   from ad join advertiser on advertiser.id = ad.advertiser_id join campaign on campaign.id = ad.campaign_id
-  left join campaign_today today on today.campaign_id = ad.campaign_id and today.pacing <> 'none'`;
+  left join lateral (${todayOfCampaign("campaign.pacing <> 'none'")}) today on true`;
 
 /** Returns up to `limit` ads with ids above `after`, ordered by id. */
 export async function readCatalogPage(client: Client, after: number, limit: number): Promise<CatalogAd[]> {

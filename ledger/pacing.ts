@@ -13,6 +13,14 @@ export type Plan = {
   readonly aheadUntil: number | null;
 };
 
+/**
+ * Returns SQL for a lateral join that selects the row of `campaign_today` of a row of `campaign` that satisfies `condition`. `offset 0`
+ * makes PostgreSQL look up each campaign by its key: without statistics, it could compute the whole view for each of them.
+ */
+export function todayOfCampaign(condition = 'true'): string {
+  return `select * from campaign_today where campaign_id = campaign.id and ${condition} offset 0`;
+}
+
 /** SQL that selects the plan of a row of `campaign_today` (alias `today`) as JSON; null for a campaign without pacing. */
 export const PLAN_JSON = `case when today.pacing <> 'none' then json_build_object(
     'capMicros', today.cap_micros, 'from', ${unixMs('plan_from')}, 'fromMicros', today.plan_spent_micros, 'to', ${unixMs('plan_to')},

@@ -1,14 +1,18 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, onTestFinished } from 'vitest';
+import { parseConfig } from '../../common/config/config.ts';
+import { createMetrics } from '../../common/telemetry/metrics.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { withAdvertiserLock } from '../../ledger/advertiser-lock.ts';
 import { updateBudgetFlags } from '../../ledger/budget-flag.ts';
-import { readCampaignPaces } from '../../ledger/campaign-paces.ts';
 import { type CatalogAd, isExhausted, readCatalogAd } from '../../ledger/catalog-ads.ts';
 import { changeDailyPlan, type DailyPlanChanges } from '../../ledger/daily-plan.ts';
 import { type Plan, plannedMicros } from '../../ledger/pacing.ts';
 import { chargeClicks } from '../../processor/charge/charge-clicks.ts';
+import { collectGauges } from '../../processor/collect-gauges.ts';
+import type { BatchDispatcher } from '../../processor/dispatch/batch-dispatcher.ts';
 import { chargeBatchTwice, expectBalanced } from '../support/charge-batch.ts';
 import { type Account, addAccount, testDatabase } from '../support/database.ts';
+import { silent } from '../support/loggers.ts';
 import { clickRecord, type NamedAd } from '../support/records.ts';
 
 const database = testDatabase();
@@ -114,13 +118,24 @@ describe('the plan of a campaign', () => {
 
   it('is in the metrics, by campaign', async () => {
     const { ad, campaign, advertiser } = await pacedAccount({ pacing: 'even' });
-    await spend(ad, 86_400_000_000 / 4);
-    const paces = await readCampaignPaces(database.pool, 100);
-    expect(paces.find(({ campaignId }) => campaignId === campaign.id)).toEqual({
-      campaignId: campaign.id,
-      advertiserId: advertiser.id,
-      pace: { planned: expect.closeTo(0.52, 1), spent: 0.25, isAhead: false, aheadUntil: null },
-    });
+    await spend(ad, (86_400_000_000 * 3) / 4);
+    await addAccount(database.pool, { dailyCap: '5.00' });
+    const metrics = createMetrics('processor');
+    const config = { ...parseConfig({}), DATABASE_URL: database.url };
+    const dispatcher = { problems: [], clicksAside: 0 } as unknown as BatchDispatcher;
+    const gauges = collectGauges(
+      { config, pool: database.pool, dispatcher, metrics, logger: silent },
+      new Map(),
+    );
+    onTestFinished(() => gauges.stop());
+    const readGauge = async (gauge: 'campaignPlanned' | 'campaignSpent' | 'campaignAhead') =>
+      (await metrics[gauge].get()).values.find(({ labels }) => labels.campaign === campaign.id);
+    const labels = { campaign: campaign.id, advertiser: advertiser.id };
+    await expect.poll(() => readGauge('campaignSpent')).toEqual({ labels, value: 0.75 });
+    expect(await readGauge('campaignPlanned')).toEqual({ labels, value: expect.closeTo(0.52, 1) });
+    expect(await readGauge('campaignAhead')).toEqual({ labels, value: 1 });
+    const paced = await database.pool.query("select from campaign where pacing <> 'none'");
+    expect((await metrics.campaignSpent.get()).values).toHaveLength(paced.rowCount ?? 0);
   });
 });
 
