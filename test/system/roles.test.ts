@@ -109,6 +109,8 @@ describe('the parts under roles of their own', () => {
       );
       expect(await run('export')).toContain(clickId);
       await run('click', 'credit', clickId ?? '');
+      expect(await run('click', 'show', clickId ?? '')).toContain('A credit gave the charge back later');
+      await run('statement', '1', '--month', new Date().toISOString().slice(0, 7));
       expect(await run('evidence', 'erase', '--network', '127.0.0.0/24')).toContain('1 click');
       await run('evidence', 'erase', '--day', new Date().toISOString().slice(0, 10));
       await run('maintain');
