@@ -20,8 +20,8 @@ export function parseClickReference(text: string, config: Config): ClickReferenc
       'bad_click_id',
       `Expected a click id, a nonce (both are UUIDv7) or a link, got "${printable(text)}"`,
     );
-  const { adId, nonce } = verifiedLink(text.trim(), config);
-  if (nonce !== null) return { is: 'link', nonce, adId };
+  const { adId, publisher, nonce } = verifiedLink(text.trim(), config);
+  if (nonce !== null) return { is: 'link', nonce, adId, publisher };
   throw new TollwayError(
     'bad_link',
     `Expected a click id or an impression link, got an evergreen link of ad ${adId}, which can have any number of clicks. Pass the id of one click (npx tollway export lists them)`,

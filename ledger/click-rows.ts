@@ -1,6 +1,7 @@
 import type { Connection } from '../common/postgres/postgres.ts';
 import { isUuidV7, uuidV7TimeMs } from '../common/uuid.ts';
 import { readRecord } from '../contract/click-event.ts';
+import { type Evidence, readEvidence } from './evidence.ts';
 import { dayStart, type Partitioned, partitionName } from './partitions.ts';
 
 /** The ids of a click, as the ledger or a dead letter has them. */
@@ -8,6 +9,7 @@ type ClickIds = {
   readonly advertiserId: number | null;
   readonly campaignId: number | null;
   readonly adId: number | null;
+  readonly publisher: string | null;
   readonly nonce: string | null;
   readonly spoolId: string | null;
   readonly sequence: bigint | null;
@@ -51,9 +53,11 @@ export type ClickRows = {
   readonly letters: readonly ClickLetter[];
   readonly redrives: readonly ClickRedrive[];
   readonly credits: readonly ClickCredit[];
+  /** `null`: none, or not kept any more. */
+  readonly evidence: Evidence | null;
 };
 
-const IDS = `advertiser_id as "advertiserId", campaign_id as "campaignId", ad_id as "adId", nonce, spool_id as "spoolId", sequence,
+const IDS = `advertiser_id as "advertiserId", campaign_id as "campaignId", ad_id as "adId", publisher, nonce, spool_id as "spoolId", sequence,
   clicked_at as "clickedAt"`;
 
 /**
@@ -83,6 +87,7 @@ export async function readClickRows(connection: Connection, clickId: string): Pr
     letters: letters.map(({ raw, ...letter }) => ({ ...letter, priceMicros: priceIn(raw) })),
     redrives,
     credits,
+    evidence: await readEvidence(connection, clickId),
   };
 }
 

@@ -1,6 +1,7 @@
 import { type Connection, inTransaction, type Pool } from '../common/postgres/postgres.ts';
 import { explainOutcome } from './click-explanations.ts';
 import { type ClickRows, findClickOfNonce, readClickRows } from './click-rows.ts';
+import type { Evidence } from './evidence.ts';
 import { BEGIN_SNAPSHOT } from './ledger-window.ts';
 import { explainMissingClick, explainUnspentNonce } from './missing-click.ts';
 
@@ -33,9 +34,12 @@ export type ClickStory = {
   readonly campaignName: string | null;
   readonly advertiserId: number | null;
   readonly advertiserName: string | null;
+  readonly publisher: string | null;
   readonly nonce: string | null;
   readonly spoolId: string | null;
   readonly sequence: bigint | null;
+  /** `null` also if it is not kept any more. */
+  readonly evidence: Evidence | null;
   /** Oldest first. */
   readonly history: readonly ClickHistoryEvent[];
 };
@@ -43,7 +47,12 @@ export type ClickStory = {
 /** Which click to find: by its id or the nonce of its link, or by a link, which is of one ad. */
 export type ClickReference =
   | { readonly is: 'id'; readonly id: string }
-  | { readonly is: 'link'; readonly nonce: string; readonly adId: number };
+  | {
+      readonly is: 'link';
+      readonly nonce: string;
+      readonly adId: number;
+      readonly publisher: string | null;
+    };
 
 /**
  * Tells what happened to a click, in one snapshot. A UUID is looked up as a click id, then as the nonce of an impression link, which leads
@@ -63,9 +72,9 @@ export function readClickStory(
         reference.is === 'id'
           ? await explainMissingClick(connection, reference.id, clickAgeMaxDays)
           : await explainUnspentNonce(connection, reference.nonce);
-      const ids =
-        reference.is === 'id' ? { clickId: reference.id } : { nonce: reference.nonce, adId: reference.adId };
-      return { ...NOTHING, ...ids, ...missing };
+      const { is: _, ...known } =
+        reference.is === 'id' ? ({ is: 'id', clickId: reference.id } as const) : reference;
+      return { ...NOTHING, ...known, ...missing };
     },
     BEGIN_SNAPSHOT,
   );
@@ -96,18 +105,20 @@ const NOTHING: Omit<ClickStory, 'state' | 'explanation'> = {
   campaignName: null,
   advertiserId: null,
   advertiserName: null,
+  publisher: null,
   nonce: null,
   spoolId: null,
   sequence: null,
+  evidence: null,
   history: [],
 };
 
 /** A row of the ledger tells the outcome; a click can have dead letters beside it, of copies with another key. */
 function storyOf(rows: ClickRows): NamelessStory {
-  const { clickId, ledger, letters, credits } = rows;
+  const { clickId, ledger, letters, credits, evidence } = rows;
   const letter = letters.at(-1);
   const creditedMicros = credits.reduce((sum, { micros }) => sum + micros, 0n);
-  const shared = { clickId, state: 'settled', creditedMicros, history: historyOf(rows) } as const;
+  const shared = { clickId, state: 'settled', creditedMicros, evidence, history: historyOf(rows) } as const;
   if (ledger !== null) {
     const priceMicros = ledger.outcome === 'charged' ? ledger.chargedMicros : (letter?.priceMicros ?? null);
     return { ...shared, ...ledger, priceMicros, explanation: explain(ledger, creditedMicros) };
@@ -131,7 +142,7 @@ function explain(
 /** The ledger has dropped the day of the click. A credit or a redrive still tells its outcome; a credit also its price. */
 function droppedStory(
   { credits, redrives }: ClickRows,
-  shared: Pick<NamelessStory, 'clickId' | 'state' | 'creditedMicros' | 'history'>,
+  shared: Pick<NamelessStory, 'clickId' | 'state' | 'creditedMicros' | 'evidence' | 'history'>,
 ): NamelessStory {
   const [credit] = credits;
   const redrive = redrives.at(-1);

@@ -25,11 +25,11 @@ function toJson(story: ClickStory) {
     adId: story.adId,
     campaignId: story.campaignId,
     advertiserId: story.advertiserId,
-    publisher: null,
+    publisher: story.publisher,
     nonce: story.nonce,
     spoolId: story.spoolId,
     sequence: story.sequence === null ? null : Number(story.sequence),
-    evidence: null,
+    evidence: story.evidence,
     history: story.history.map(({ at, event }) => ({ at: at.toISOString(), event })),
   };
 }
@@ -47,9 +47,26 @@ function printStory(story: ClickStory): void {
     campaignId: named(story.campaignId, story.campaignName),
     advertiserId: named(story.advertiserId, story.advertiserName),
   };
-  for (const name of SHOWN) printLine(`${name.padEnd(12)} ${printable(String(shown[name] ?? ''))}`.trimEnd());
-  for (const [index, { at, event }] of history.entries())
-    printLine(`${(index === 0 ? 'history' : '').padEnd(12)} ${at} ${event}`);
+  for (const name of SHOWN) printField(name, [String(shown[name] ?? '')]);
+  printField('evidence', evidenceTexts(story.evidence));
+  printField(
+    'history',
+    history.map(({ at, event }) => `${at} ${event}`),
+  );
+}
+
+/** Writes a name, and its values below each other. */
+function printField(name: string, values: readonly string[]): void {
+  for (const [index, value] of values.entries())
+    printLine(`${(index === 0 ? name : '').padEnd(12)} ${printable(value)}`.trimEnd());
+}
+
+function evidenceTexts(evidence: ClickStory['evidence']): string[] {
+  if (evidence === null) return [''];
+  const { subIds, ...fields } = evidence;
+  return Object.entries({ ...fields, ...subIds }).flatMap(([name, value]) =>
+    value === null ? [] : `${name}: ${value}`,
+  );
 }
 
 /** The fields in the order in which a person reads them. */

@@ -28,7 +28,7 @@ const events = ({ history }: ClickStory) => history.map(({ event }) => event);
 describe('the story of a settled click', () => {
   it('tells of a charged click where it was accepted, what it cost and whose it is', async () => {
     const spool = new TestSpool();
-    const record = spool.click({ ad: account.ad, nonce: uuidV7() });
+    const record = spool.click({ ad: account.ad, nonce: uuidV7(), publisher: 'site-1' });
     await chargeBatch(database.pool, [record]);
     const { click } = record;
     const story = await storyOf(click.clickId);
@@ -48,9 +48,15 @@ describe('the story of a settled click', () => {
       campaignName: 'Test campaign',
       advertiserId: account.advertiser.id,
       advertiserName: 'Test advertiser',
+      publisher: 'site-1',
       nonce: click.nonce,
       spoolId: spool.id,
       sequence: 1n,
+      evidence: {
+        network: '192.0.2.0/24',
+        userAgent: 'Mozilla/5.0 (test)',
+        referrerHost: 'publisher.example',
+      },
     });
     expect(events(story)).toEqual([`accepted: spool ${spool.id}, sequence 1`, 'settled: charged']);
     await creditClick(database.pool, click.clickId);
@@ -66,13 +72,14 @@ describe('the story of a settled click', () => {
     const nonce = uuidV7();
     const bot = clickRecord({ ad: account.ad, nonce, invalid: 'bot' });
     await chargeBatch(database.pool, [bot]);
-    const link = { is: 'link', nonce, adId: account.ad.id } as const;
+    const link = { is: 'link', nonce, adId: account.ad.id, publisher: 'site-1' } as const;
     expect(await storyOf(nonce)).toMatchObject({ clickId: nonce, outcome: null });
     expect(await readClickStory(database.pool, link, AGE_DAYS)).toMatchObject({
       state: 'unknown',
       clickId: null,
       nonce,
       adId: account.ad.id,
+      publisher: 'site-1',
       explanation:
         'No valid click on this link is settled. An invalid click does not spend the nonce of its link and is found only by its click id.',
     });
@@ -101,9 +108,9 @@ describe('the story of a settled click', () => {
         /^It was rejected and not charged: the ad was not in the database\. Expected the id of an ad in the database, got 4711 /,
       ),
     });
-    expect(await readClickStory(database.pool, { is: 'link', nonce, adId: 4_711 }, AGE_DAYS)).toEqual(
-      rejected,
-    );
+    expect(
+      await readClickStory(database.pool, { is: 'link', nonce, adId: 4_711, publisher: null }, AGE_DAYS),
+    ).toEqual(rejected);
     const letterOf = ({ history }: ClickStory) =>
       BigInt(/dead letter (\d+)/.exec(JSON.stringify(history))?.[1] ?? 0);
     const letter = letterOf(rejected);
@@ -215,7 +222,7 @@ describe('the story of a click without a row', () => {
   });
 
   it('of a link whose day is not kept any more says so', async () => {
-    const link = { is: 'link', nonce: uuidV7(Date.parse('2020-01-31')), adId: 1 } as const;
+    const link = { is: 'link', nonce: uuidV7(Date.parse('2020-01-31')), adId: 1, publisher: null } as const;
     expect(await readClickStory(database.pool, link, AGE_DAYS)).toMatchObject({
       state: 'unknown',
       explanation: expect.stringContaining('The spent nonces of 2020-01-31'),
