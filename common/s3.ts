@@ -22,10 +22,15 @@ export function objectName({ bucket, key, versionId }: ObjectLocation): string {
 /** Errors of S3 for an object or a version that does not exist. */
 const MISSING = ['NoSuchKey', 'NoSuchVersion'];
 
+/** Creates the SDK's client. It takes its region and credentials from the environment. */
+export function createS3Client(): S3Client {
+  // The bucket in the path, not in the host name: AWS accepts both, emulators only the path.
+  return new S3Client({ forcePathStyle: true });
+}
+
 /** Creates a client for S3. Close it after use. */
 export function openObjectStore(): ObjectStore {
-  // The bucket in the path, not in the host name: AWS accepts both, emulators only the path.
-  const client = new S3Client({ forcePathStyle: true });
+  const client = createS3Client();
   return {
     read: async (location, eTag) => {
       const { bucket: Bucket, key: Key, versionId: VersionId } = location;

@@ -32,29 +32,39 @@ export type ExportFilter = ClickFilter & {
   /** Exclusive upper bound of the time of settlement. The settlement watermark if it is absent or above the watermark. */
   readonly until?: Date;
 };
+/** A filter with a known upper bound, at most the settlement watermark. */
+export type ExportPeriod = ExportFilter & { readonly until: Date };
 
 /** Rows held in memory at once. */
 const PAGE_ROWS = 2_000;
 /** SQLSTATE: the partition of a day is gone. */
 const UNDEFINED_TABLE = '42P01';
 
+/** Receives the rows of an export, page by page. The next page is read when the promise resolves. */
+export type OnRows = (rows: readonly ExportRow[]) => Promise<void>;
+
 /**
- * Exports everything that was settled in [since, until), rejected clicks and credits included, in pages passed to `onRows`. Rows are
- * ordered by click id. Unreadable records, which have no click id, and rejected clicks of days without a partition come last. Returns
- * the upper bound that was used: no row can be settled before it any more, so the next export can begin there. A click that was rejected
- * and later redriven is exported again with its new outcome.
- *
- * Each day has its own transaction: rows below the watermark do not change, and a transaction that reads thousands of partitions
- * exceeds PostgreSQL's lock table. Throws `bad_window`, `unknown_advertiser`, `unknown_campaign`, and `day_closed` if maintenance drops a
- * day during the export.
+ * Exports everything that was settled in [since, until), as `exportPeriod` does, up to the settlement watermark. Returns the upper bound
+ * that was used: no row can be settled before it any more, so the next export can begin there. Throws `bad_window`, `unknown_advertiser`,
+ * `unknown_campaign`, and what `exportPeriod` throws.
  */
-export async function exportLedger(
-  pool: Pool,
-  filter: ExportFilter,
-  onRows: (rows: readonly ExportRow[]) => Promise<void>,
-): Promise<Date> {
+export async function exportLedger(pool: Pool, filter: ExportFilter, onRows: OnRows): Promise<Date> {
   await assertFilterExists(pool, filter);
   const until = await upperBoundOf(pool, filter);
+  await exportPeriod(pool, { ...filter, until }, onRows);
+  return until;
+}
+
+/**
+ * Exports everything that was settled in [since, until), rejected clicks and credits included, in pages passed to `onRows`. `until` is at
+ * most a settlement watermark that was read before. Rows are ordered by click id. Unreadable records, which have no click id, and rejected
+ * clicks of days without a partition come last. A click that was rejected and later redriven is exported again with its new outcome.
+ *
+ * Each day has its own transaction: rows below the watermark do not change, and a transaction that reads thousands of partitions
+ * exceeds PostgreSQL's lock table. Throws `day_closed` if maintenance drops a day during the export.
+ */
+export async function exportPeriod(pool: Pool, filter: ExportPeriod, onRows: OnRows): Promise<void> {
+  const { until } = filter;
   const days = await inTransaction(pool, (connection) => listPartitionDays(connection, 'ledger'));
   for (const day of days) {
     const name = partitionName('ledger', day);
@@ -81,7 +91,18 @@ export async function exportLedger(
   const between: ClickIdRange = [uuidFloor(first), uuidFloor(last + DAY_MS)];
   const outside = 'click_id is null or click_id < $3 or click_id >= $4';
   await readPages(pool, settlementsQuery(null, outside), filter, until, between, onRows);
-  return until;
+}
+
+/**
+ * Returns the time from which on the ledger has every row by time of settlement, rounded up to milliseconds, or `null` if no day with rows
+ * was dropped. To know that an export was complete, call it after the export: a day can be dropped before its transaction begins.
+ */
+export async function readSettledFloor(pool: Pool): Promise<Date | null> {
+  const { rows } = await pool.query<{ floor: Date }>(
+    `select date_trunc('milliseconds', settled_floor + interval '999 microseconds') as floor from ledger_window
+     where isfinite(settled_floor)`,
+  );
+  return rows[0]?.floor ?? null;
 }
 
 /**

@@ -258,4 +258,8 @@ async function insertClosedDay(connection: Connection, partition: string, dayMs:
      select $1, coalesce(spool_id, '${NIL_SPOOL_ID}'), outcome, count(*) from ${partition} group by 2, outcome`,
     [day],
   );
+  await connection.query(
+    `update ledger_window set settled_floor =
+       greatest(settled_floor, (select max(settled_at) + interval '1 microsecond' from ${partition}))`,
+  );
 }

@@ -140,7 +140,9 @@ create table ledger_window (
   nonce_floor timestamptz not null,
   nonce_ahead timestamptz not null,
   evidence_floor timestamptz, -- evidence of clicks before it is not kept; null: no evidence is kept
-  floor_raised_at timestamptz not null default now()
+  floor_raised_at timestamptz not null default now(),
+  -- All rows of the ledger that were settled at or after this time are still there: later than the last one of the dropped days.
+  settled_floor timestamptz not null default '-infinity'
 );
 
 -- Sums of the days that were dropped from the ledger.

@@ -1,66 +1,77 @@
 import { once } from 'node:events';
-import { Option } from 'commander';
+import { type Command, Option } from 'commander';
+import { counted } from '../../common/counted.ts';
 import { TollwayError } from '../../common/errors.ts';
-import { formatAmount } from '../../common/money.ts';
-import { printable, printableJson } from '../../common/text.ts';
-import { type ExportRow, exportLedger } from '../../ledger/export.ts';
+import type { Pool } from '../../common/postgres/postgres.ts';
+import type { ClickFilter } from '../../ledger/click-filter.ts';
+import { exportLedger } from '../../ledger/export.ts';
 import { plainCommand, withDatabase } from '../context.ts';
-import { csvLine } from '../csv.ts';
+import { type ExportFormat, FORMATS, parseFormat, textHeader, textLines } from '../export/export-format.ts';
+import type { Manifest } from '../export/manifest.ts';
+import { PERIOD_LENGTHS } from '../export/periods.ts';
 import { parseId, parseTime } from '../parse.ts';
+import { printLine, printNote } from '../print.ts';
 
-const FORMATS = ['ndjson', 'csv'] as const;
-type Format = (typeof FORMATS)[number];
+type By = keyof typeof PERIOD_LENGTHS;
 
-function parseFormat(text: string): Format {
-  const found = FORMATS.find((format) => format === text);
-  if (found !== undefined) return found;
-  throw new TollwayError('bad_format', `Expected ${FORMATS.join(' or ')}, got "${printable(text)}"`);
+function parseBy(text: string): By {
+  if (text === 'hour' || text === 'day') return text;
+  throw new TollwayError('bad_options', `Expected --by hour or day, got "${text}"`);
 }
 
-function fieldsOf(row: ExportRow) {
-  return {
-    clickId: row.clickId,
-    nonce: row.nonce,
-    advertiserId: row.advertiserId,
-    campaignId: row.campaignId,
-    adId: row.adId,
-    publisher: row.publisher,
-    outcome: row.outcome,
-    reason: row.reason,
-    charged: formatAmount(row.chargedMicros),
-    currency: row.currency,
-    clickedAt: row.clickedAt?.toISOString() ?? null,
-    settledAt: row.settledAt.toISOString(),
-    spoolId: row.spoolId,
-    sequence: row.sequence === null ? null : Number(row.sequence),
-    kind: row.kind,
-  };
+type Options = {
+  since: Date;
+  until?: Date;
+  advertiser?: number;
+  campaign?: number;
+  format: ExportFormat;
+  to?: string;
+  by?: By;
+};
+
+function filterOf({ advertiser, campaign }: Options): ClickFilter {
+  return { ...(advertiser && { advertiserId: advertiser }), ...(campaign && { campaignId: campaign }) };
 }
 
-const COLUMNS = [
-  'clickId',
-  'nonce',
-  'advertiserId',
-  'campaignId',
-  'adId',
-  'publisher',
-  'outcome',
-  'reason',
-  'charged',
-  'currency',
-  'clickedAt',
-  'settledAt',
-  'spoolId',
-  'sequence',
-  'kind',
-] as const satisfies readonly (keyof ReturnType<typeof fieldsOf>)[];
-
-function toLine(row: ExportRow, format: Format): string {
-  const fields = fieldsOf(row);
-  return format === 'csv' ? csvLine(COLUMNS.map((name) => fields[name])) : printableJson(fields);
+async function exportToStdout(pool: Pool, options: Options): Promise<void> {
+  const { since, until, format } = options;
+  if (format === 'parquet') {
+    throw new TollwayError('bad_options', 'Expected --to with --format parquet: it is written to files only');
+  }
+  if (options.by !== undefined) {
+    throw new TollwayError(
+      'bad_options',
+      'Expected --to with --by: it is the length of the period of a file',
+    );
+  }
+  process.stdout.write(textHeader(format));
+  const filter = { ...filterOf(options), since, ...(until && { until }) };
+  const bound = await exportLedger(pool, filter, async (rows) => {
+    if (!process.stdout.write(textLines(format, rows))) await once(process.stdout, 'drain');
+  });
+  process.stderr.write(`until: ${bound.toISOString()}\n`);
 }
 
-type Options = { since: Date; until?: Date; advertiser?: number; campaign?: number; format: Format };
+async function exportToTarget(pool: Pool, to: string, options: Options, hasSince: boolean): Promise<void> {
+  // Only this form loads the code that writes files: other commands start faster without it.
+  const { exportFiles } = await import('../export/export-files.ts');
+  const { openTarget } = await import('../export/target.ts');
+  const { since, until, format, by = 'day' } = options;
+  const series = { length: PERIOD_LENGTHS[by], format, filter: filterOf(options) };
+  const bounds = { ...(hasSince && { since }), ...(until && { until }) };
+  const target = await openTarget(to, pool);
+  try {
+    const next = await exportFiles(pool, target, { ...series, ...bounds }, printFile);
+    printNote(`until: ${next.since.toISOString()}`);
+  } finally {
+    await target.close();
+  }
+}
+
+function printFile({ file, rows, amounts }: Manifest): void {
+  const sums = amounts.map(({ currency, net }) => `, ${net} ${currency}`).join('');
+  printLine(`${file}: ${counted(rows, 'row')}${sums}`);
+}
 
 export const exportCommand = plainCommand(
   'export',
@@ -68,10 +79,14 @@ export const exportCommand = plainCommand(
   [
     'export --since 24h > clicks.ndjson',
     'export --since 2026-01-01 --until 2026-02-01 --advertiser 1 --format csv > january.csv',
+    'export --to /var/exports --by hour --since 2026-01-01 --format parquet',
   ],
 )
   .addOption(
-    new Option('--since <time>', 'only what was settled at or after this time')
+    new Option(
+      '--since <time>',
+      'only what was settled at or after this time; with --to, a time in the first period of an empty target',
+    )
       .argParser(parseTime)
       .default(new Date(0), 'everything'),
   )
@@ -82,20 +97,19 @@ export const exportCommand = plainCommand(
   )
   .option('--advertiser <id>', 'only clicks of this advertiser', parseId)
   .option('--campaign <id>', 'only clicks of this campaign', parseId)
-  .option('--format <format>', `format of the rows: ${FORMATS.join(' or ')}`, parseFormat, 'ndjson')
-  .action(async ({ since, until, advertiser, campaign, format }: Options) => {
-    await withDatabase(async (pool) => {
-      const filter = {
-        since,
-        ...(until && { until }),
-        ...(advertiser && { advertiserId: advertiser }),
-        ...(campaign && { campaignId: campaign }),
-      };
-      if (format === 'csv') process.stdout.write(`${csvLine(COLUMNS)}\n`);
-      const bound = await exportLedger(pool, filter, async (rows) => {
-        const text = rows.map((row) => `${toLine(row, format)}\n`).join('');
-        if (!process.stdout.write(text)) await once(process.stdout, 'drain');
-      });
-      process.stderr.write(`until: ${bound.toISOString()}\n`);
-    });
+  .option(
+    '--format <format>',
+    `format of the rows: ${FORMATS.join(', ')}; parquet only with --to`,
+    parseFormat,
+    'ndjson',
+  )
+  .option('--to <place>', 'write a file for each complete period to s3://bucket[/prefix] or a folder')
+  .option('--by <period>', 'period of each file in UTC: hour or day (default with --to: day)', parseBy)
+  .action(async (options: Options, command: Command) => {
+    const hasSince = command.getOptionValueSource('since') === 'cli';
+    await withDatabase((pool) =>
+      options.to === undefined
+        ? exportToStdout(pool, options)
+        : exportToTarget(pool, options.to, options, hasSince),
+    );
   });

@@ -1,13 +1,11 @@
-import { createHash, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { crc64Nvme } from './crc64-nvme.ts';
-
-/** The content of an object. A list is not joined, so that a large object does not need one large buffer. */
-export type ObjectBody = Buffer | string | readonly Buffer[];
+import { createMultipartUploads, type MultipartUploads } from './multipart.ts';
+import { noSuchUpload, notImplemented, type Reply, refusal, tooLarge, toXml, xml } from './reply.ts';
+import { type ObjectBody, type StoredObject, toStored } from './stored-object.ts';
 
 /** A request that the server received. */
 export type S3Request = { readonly method: string; readonly bucket: string; readonly key: string };
@@ -21,26 +19,16 @@ export type S3Server = {
   readonly remove: (bucket: string, key: string) => void;
   /** The keys of a bucket in ascending order. */
   readonly keys: (bucket: string) => string[];
+  /** The content of an object. Throws if it does not exist. */
+  readonly content: (bucket: string, key: string) => Buffer;
+  /** Number of multipart uploads that are neither completed nor aborted. */
+  readonly uploadCount: () => number;
   readonly requests: () => readonly S3Request[];
   /** Sets a function that is called before each answer. If it throws, the connection is closed. `null` removes it. */
   readonly intercept: (work: ((request: S3Request) => Promise<void> | void) | null) => void;
   /** Closes the connection after this many bytes of the body of an object; `null` disables it. */
   readonly breakAfter: (bytes: number | null) => void;
   readonly stop: () => Promise<void>;
-};
-
-type StoredObject = {
-  readonly versionId: string;
-  readonly pieces: readonly Buffer[];
-  readonly bytes: number;
-  readonly eTag: string;
-  readonly checksum: string;
-  readonly modifiedAt: Date;
-};
-type Reply = {
-  readonly status: number;
-  readonly headers?: Readonly<Record<string, string | number>>;
-  readonly body?: string | StoredObject;
 };
 
 /** Limit of keys per answer; https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html */
@@ -60,6 +48,7 @@ export async function startS3(
   const stored = new Map(buckets.map((name) => [name, new Map<string, StoredObject>()]));
   /** All versions, by bucket, key and id. */
   const versions = new Map<string, StoredObject>();
+  const uploads = createMultipartUploads();
   const requests: S3Request[] = [];
   let intercept: ((request: S3Request) => Promise<void> | void) | null = null;
   let breakAfter: number | null = null;
@@ -73,7 +62,7 @@ export async function startS3(
       await intercept?.(received);
       await send(
         response,
-        await answer(request, url, received, { stored, versions, keysMax }),
+        await answer(request, url, received, { stored, versions, uploads, keysMax }),
         received.method,
         breakAfter,
       );
@@ -105,6 +94,12 @@ export async function startS3(
     },
     remove: (bucket, key) => void bucketOf(bucket).delete(key),
     keys: (bucket) => inOrder([...bucketOf(bucket).keys()]),
+    content: (bucket, key) => {
+      const object = bucketOf(bucket).get(key);
+      if (!object) throw new Error(`Expected an object ${key} in ${bucket}, got none`);
+      return Buffer.concat(object.pieces);
+    },
+    uploadCount: uploads.count,
     requests: () => requests,
     intercept: (work) => {
       intercept = work;
@@ -128,10 +123,12 @@ async function answer(
   {
     stored,
     versions,
+    uploads,
     keysMax,
   }: {
     stored: ReadonlyMap<string, Map<string, StoredObject>>;
     versions: ReadonlyMap<string, StoredObject>;
+    uploads: MultipartUploads;
     keysMax: number;
   },
 ): Promise<Reply> {
@@ -140,6 +137,9 @@ async function answer(
   if (!objects) return refusal(404, 'NoSuchBucket', 'The specified bucket does not exist');
   if (method === 'GET' && key === '') return list(bucket, objects, url.searchParams, keysMax);
   if (key === '' || request.headers.range !== undefined) return notImplemented();
+  if (url.searchParams.has('uploads') || url.searchParams.has('uploadId')) {
+    return multipart(request, url.searchParams, { method, bucket, key }, objects, uploads);
+  }
   if (method === 'PUT') return put(request, objects, key);
   if (method === 'DELETE') {
     // As in S3, deleting a missing object succeeds.
@@ -185,16 +185,53 @@ async function put(
   key: string,
 ): Promise<Reply> {
   if (request.headers['content-encoding']?.includes('aws-chunked')) return notImplemented();
+  const pieces = await bodyOf(request);
+  if (pieces === null) return tooLarge();
+  const object = toStored(pieces);
+  objects.set(key, object);
+  return { status: 200, headers: { ETag: object.eTag, 'Content-Length': 0 } };
+}
+
+/** The body of a request, or `null` if it is too large. */
+async function bodyOf(request: IncomingMessage): Promise<Buffer[] | null> {
   const pieces: Buffer[] = [];
   let bytes = 0;
   for await (const piece of request) {
     bytes += piece.length;
-    if (bytes > PUT_BYTES_MAX) return refusal(400, 'EntityTooLarge', 'The object is too large');
+    if (bytes > PUT_BYTES_MAX) return null;
     pieces.push(piece);
   }
-  const object = toStored(pieces);
+  return pieces;
+}
+
+async function multipart(
+  request: IncomingMessage,
+  query: URLSearchParams,
+  { method, bucket, key }: S3Request,
+  objects: Map<string, StoredObject>,
+  uploads: MultipartUploads,
+): Promise<Reply> {
+  if (request.headers['content-encoding']?.includes('aws-chunked')) return notImplemented();
+  const name = JSON.stringify([bucket, key]);
+  const id = query.get('uploadId') ?? '';
+  const body = await bodyOf(request);
+  if (body === null) return tooLarge();
+  if (method === 'POST' && query.has('uploads')) {
+    const begun = `<Bucket>${bucket}</Bucket><Key>${toXml(key)}</Key><UploadId>${uploads.begin(name)}</UploadId>`;
+    return xml(200, `<InitiateMultipartUploadResult>${begun}</InitiateMultipartUploadResult>`);
+  }
+  if (method === 'DELETE') return uploads.abort(name, id) ? { status: 204 } : noSuchUpload();
+  if (method === 'PUT') {
+    const eTag = uploads.addPart(name, id, Number(query.get('partNumber')), body);
+    return eTag === null ? noSuchUpload() : { status: 200, headers: { ETag: eTag, 'Content-Length': 0 } };
+  }
+  if (method !== 'POST') return notImplemented();
+  const completed = uploads.complete(name, id, Buffer.concat(body).toString());
+  if ('code' in completed) return refusal(completed.code === 'NoSuchUpload' ? 404 : 400, completed.code, '');
+  const object = toStored(completed.pieces);
   objects.set(key, object);
-  return { status: 200, headers: { ETag: object.eTag, 'Content-Length': 0 } };
+  const result = `<Bucket>${bucket}</Bucket><Key>${toXml(key)}</Key><ETag>${toXml(object.eTag)}</ETag>`;
+  return xml(200, `<CompleteMultipartUploadResult>${result}</CompleteMultipartUploadResult>`);
 }
 
 function list(
@@ -262,49 +299,10 @@ function* piecesOf({ pieces }: StoredObject, breakAfter: number | null): Generat
   }
 }
 
-function toStored(body: ObjectBody): StoredObject {
-  const pieces = Buffer.isBuffer(body) || typeof body === 'string' ? [Buffer.from(body)] : body;
-  const hash = createHash('md5');
-  for (const piece of pieces) hash.update(piece);
-  return {
-    versionId: randomUUID(),
-    pieces,
-    bytes: pieces.reduce((sum, { length }) => sum + length, 0),
-    eTag: `"${hash.digest('hex')}"`,
-    checksum: crc64Nvme(pieces).toString('base64'),
-    modifiedAt: new Date(),
-  };
-}
-
 function versionName(bucket: string, key: string, versionId: string): string {
   return JSON.stringify([bucket, key, versionId]);
 }
 
 function inOrder(keys: readonly string[]): string[] {
   return [...keys].sort((one, other) => Buffer.from(one).compare(Buffer.from(other)));
-}
-
-function toXml(text: string): string {
-  return text.replace(/[&<>"]/g, (character) => `&#${character.charCodeAt(0)};`);
-}
-
-function xml(status: number, text: string): Reply {
-  const body = `<?xml version="1.0" encoding="UTF-8"?>\n${text}`;
-  return {
-    status,
-    body,
-    headers: { 'Content-Type': 'application/xml', 'Content-Length': Buffer.byteLength(body) },
-  };
-}
-
-function refusal(status: number, code: string, message: string): Reply {
-  return xml(status, `<Error><Code>${code}</Code><Message>${message}</Message></Error>`);
-}
-
-function notImplemented(): Reply {
-  return refusal(
-    501,
-    'NotImplemented',
-    'A header you provided implies functionality that is not implemented',
-  );
 }

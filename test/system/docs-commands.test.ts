@@ -65,6 +65,13 @@ const RUNS: Readonly<Record<string, Run>> = {
     test: 'test/functions/build.test.ts',
     names: 'buildFunctions',
   },
+  'docs/exports.md: npx tollway export': {
+    is: 'commands',
+    changes: [
+      ['--to exports', '--to "$FOLDER"/exports'],
+      ['--since 2026-01-01', '--since 3d'],
+    ],
+  },
   'docs/running.md: createdb': { is: 'elsewhere', test: 'test/system/roles.test.ts', names: 'roles.sql' },
   'docs/running.md: echo "k1:signs:': { is: 'commands' },
   'docs/running.md: export DATABASE_URL': {
