@@ -69,7 +69,8 @@ const RULES: IForbiddenRuleType[] = [
     name: "AWS' clients are known where AWS is spoken to, and nowhere else",
     from: {
       path: OURS,
-      pathNot: '^common/(s3|config/database-secret)\\.ts$|^(brokers/kinesis|emulators|load-tests|test)/',
+      pathNot:
+        '^common/(s3|s3-upload|config/database-secret)\\.ts$|^(brokers/kinesis|emulators|load-tests|test)/',
     },
     to: { path: 'node_modules/@(aws-sdk|smithy)' },
   },

@@ -55,7 +55,7 @@ async function exportToStdout(pool: Pool, options: Options): Promise<void> {
 async function exportToTarget(pool: Pool, to: string, options: Options, hasSince: boolean): Promise<void> {
   // Only this form loads the code that writes files: other commands start faster without it.
   const { exportFiles } = await import('../export/export-files.ts');
-  const { openTarget } = await import('../export/target.ts');
+  const { openTarget } = await import('../export/open-target.ts');
   const { since, until, format, by = 'day' } = options;
   const series = { length: PERIOD_LENGTHS[by], format, filter: filterOf(options) };
   const bounds = { ...(hasSince && { since }), ...(until && { until }) };

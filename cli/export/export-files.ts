@@ -4,6 +4,7 @@ import type { Pool } from '../../common/postgres/postgres.ts';
 import { assertFilterExists } from '../../ledger/click-filter.ts';
 import { exportPeriod, readSettledFloor } from '../../ledger/export.ts';
 import { readSettlementWatermark } from '../../ledger/settlement-watermark.ts';
+import { createRowEncoder } from './create-row-encoder.ts';
 import {
   fileNameOf,
   MANIFEST_SUFFIX,
@@ -13,7 +14,6 @@ import {
   type Series,
 } from './manifest.ts';
 import { type Period, periodAt } from './periods.ts';
-import { createRowEncoder } from './row-encoder.ts';
 import { createRowCounter, type RowTotals } from './row-totals.ts';
 import type { ExportTarget } from './target.ts';
 

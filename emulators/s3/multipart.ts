@@ -3,8 +3,8 @@ import { createHash, randomUUID } from 'node:crypto';
 /** Least bytes of every part but the last; https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html */
 const PART_BYTES_MIN = 5 * 1_048_576;
 
-type Part = { readonly pieces: readonly Buffer[]; readonly bytes: number; readonly eTag: string };
-type Upload = { readonly name: string; readonly parts: Map<number, Part> };
+type UploadedPart = { readonly pieces: readonly Buffer[]; readonly bytes: number; readonly eTag: string };
+type Upload = { readonly name: string; readonly parts: Map<number, UploadedPart> };
 
 /** The result of completing an upload: the pieces of the object, or the error of S3. */
 export type Completed =

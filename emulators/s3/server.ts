@@ -80,12 +80,7 @@ export async function startS3(
     return found;
   };
   return {
-    env: {
-      AWS_ENDPOINT_URL_S3: `http://127.0.0.1:${port}`,
-      AWS_REGION: 'us-east-1',
-      AWS_ACCESS_KEY_ID: 'test',
-      AWS_SECRET_ACCESS_KEY: 'test',
-    },
+    env: environmentOf(port),
     put: (bucket, key, body) => {
       const object = toStored(body);
       bucketOf(bucket).set(key, object);
@@ -113,6 +108,15 @@ export async function startS3(
       server.closeAllConnections();
       await closed;
     },
+  };
+}
+
+function environmentOf(port: number): Readonly<Record<string, string>> {
+  return {
+    AWS_ENDPOINT_URL_S3: `http://127.0.0.1:${port}`,
+    AWS_REGION: 'us-east-1',
+    AWS_ACCESS_KEY_ID: 'test',
+    AWS_SECRET_ACCESS_KEY: 'test',
   };
 }
 
