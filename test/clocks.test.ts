@@ -30,7 +30,7 @@ const TIMESTAMPS: Readonly<Record<string, { readonly reads: number; readonly why
   'emulators/lambda/runtime.ts': { reads: 1, why: 'the deadline as the platform gives it' },
   'emulators/openwhisk/runtime.ts': { reads: 1, why: 'the deadline as the platform gives it' },
   'emulators/lambda/events.ts': { reads: 2, why: 'the times of records' },
-  'emulators/s3/server.ts': { reads: 1, why: 'the time of change of an object' },
+  'emulators/s3/stored-object.ts': { reads: 1, why: 'the time of change of an object' },
   'processor/dispatch/batch-metrics.ts': { reads: 1, why: 'the time from a click to its charge' },
   'processor/functions/openwhisk.ts': { reads: 1, why: 'the deadline as the platform gives it' },
   'processor/charge/dry-run.ts': { reads: 1, why: 'the time of a click' },
