@@ -51,6 +51,25 @@ export function parseReportTime(text: string): Date | string {
   return /^\d+[smhd]$/.test(text) ? new Date(Math.floor(time.getTime() / QUARTER_MS) * QUARTER_MS) : time;
 }
 
+/**
+ * Reads the start or the end of a campaign: a day stays a text, because it begins at midnight of the advertiser's time zone; a time becomes
+ * a `Date`. Throws `bad_time`.
+ */
+export function parseCampaignTime(text: string): Date | string {
+  if (/^\d{1,6}[smhd]$/.test(text))
+    throw new TollwayError(
+      'bad_time',
+      `Expected a day such as 2026-01-31 or a time such as 2026-01-31T12:00:00Z, got "${text}"`,
+    );
+  const time = parseTime(text);
+  return /^\d{4}-\d{2}-\d{2}$/.test(text) ? text : time;
+}
+
+/** Creates a parser that also lets `none` pass, which removes the value. Commander would turn `null` into an empty text. */
+export function orNone<T>(parse: (text: string) => T): (text: string) => T | 'none' {
+  return (text) => (text === 'none' ? text : parse(text));
+}
+
 /** Reads an id as the lists show it. Throws `bad_id`. */
 export function parseId(text: string): number {
   const id = /^[1-9]\d{0,9}$/.test(text) ? Number(text) : Number.NaN;

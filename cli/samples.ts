@@ -15,12 +15,12 @@ const AMOUNTS = {
 
 /** Adds three advertisers with a campaign and an ad each to an empty database. Returns whether it was empty. */
 export async function addSamples(pool: Pool): Promise<boolean> {
-  if ((await listAdvertisers(pool)).length > 0) return false;
+  if ((await listAdvertisers(pool, { all: true })).length > 0) return false;
   for (const { name, slug } of SAMPLE_ADVERTISERS) {
     const { budget, price } = AMOUNTS[slug];
     const advertiser = await addAdvertiser(pool, name, SAMPLE_CURRENCY);
     await addBudgetEntry(pool, advertiser.id, 'top_up', parseAmount(budget), 'sample budget');
-    const campaign = await addCampaign(pool, advertiser.id, `${name}: first campaign`, null, null);
+    const campaign = await addCampaign(pool, advertiser.id, `${name}: first campaign`);
     await addAd(pool, campaign.id, parseAmount(price), sampleTemplate(slug));
   }
   return true;

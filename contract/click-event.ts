@@ -6,7 +6,14 @@ import { isPublisher, PUBLISHER_MAX } from './publisher.ts';
 import { areSubIds, SUB_ID_MAX, SUB_ID_NAMES, type SubIds } from './sub-ids.ts';
 
 /** Why the ad server judged a click invalid. The handler adds one more reason, `repeat`. */
-export const EDGE_INVALID_REASONS = ['bot', 'not_navigation', 'expired', 'paused', 'double_click'] as const;
+export const EDGE_INVALID_REASONS = [
+  'bot',
+  'not_navigation',
+  'expired',
+  'paused',
+  'not_running',
+  'double_click',
+] as const;
 export type EdgeInvalidReason = (typeof EDGE_INVALID_REASONS)[number];
 
 /** Highest price of a click, in micros: 1 000 000 000 units of the currency. It is a safe integer in JSON. */

@@ -1,20 +1,26 @@
 import { TollwayError } from '../common/errors.ts';
 import type { Connection, Pool } from '../common/postgres/postgres.ts';
 import { singleRow, withAdvertiserLock } from './advertiser-lock.ts';
-import type { Status } from './advertisers.ts';
 import { notifyAdsChanged, updateBudgetFlags } from './budget-flag.ts';
+import { readCampaign } from './campaigns.ts';
+import { assertFilterExists } from './click-filter.ts';
+import { type ListFilter, listCondition, type Status } from './list-filter.ts';
 
 export type Ad = {
   readonly id: number;
   readonly advertiserId: number;
+  readonly advertiserName: string;
   readonly campaignId: number;
+  readonly campaignName: string;
   readonly priceMicros: bigint;
   readonly urlTemplate: string;
   readonly status: Status;
 };
 
-const AD_COLUMNS = `id, advertiser_id as "advertiserId", campaign_id as "campaignId", price_micros as "priceMicros",
-  url_template as "urlTemplate", status`;
+const SELECT_ADS = `select ad.id, ad.advertiser_id as "advertiserId", advertiser.name as "advertiserName",
+    ad.campaign_id as "campaignId", campaign.name as "campaignName", ad.price_micros as "priceMicros", ad.url_template as "urlTemplate",
+    ad.status
+  from ad join campaign on campaign.id = ad.campaign_id join advertiser on advertiser.id = ad.advertiser_id`;
 
 /** Creates an ad in a campaign. `priceMicros` is the price of a click in micros of the advertiser's currency. Throws `unknown_campaign`. */
 export async function addAd(
@@ -23,31 +29,31 @@ export async function addAd(
   priceMicros: bigint,
   urlTemplate: string,
 ): Promise<Ad> {
-  const { rows: campaigns } = await pool.query<{ advertiser_id: number }>(
-    'select advertiser_id from campaign where id = $1',
-    [campaignId],
-  );
-  const [campaign] = campaigns;
-  if (!campaign)
-    throw new TollwayError(
-      'unknown_campaign',
-      `Expected the id of a campaign in the database, got ${campaignId}`,
-    );
-  const advertiserId = campaign.advertiser_id;
+  const { advertiserId } = await readCampaign(pool, campaignId);
   return withAdvertiserLock(pool, advertiserId, async (connection) => {
-    const { rows } = await connection.query<Ad>(
-      `insert into ad (campaign_id, advertiser_id, price_micros, url_template) values ($1, $2, $3, $4) returning ${AD_COLUMNS}`,
+    const { rows } = await connection.query<{ id: number }>(
+      'insert into ad (campaign_id, advertiser_id, price_micros, url_template) values ($1, $2, $3, $4) returning id',
       [campaignId, advertiserId, priceMicros, urlTemplate],
     );
     await applyPriceChange(connection, advertiserId, priceMicros);
-    return singleRow(rows);
+    return readAd(connection, singleRow(rows).id);
   });
 }
 
-/** Returns all ads, ordered by id. */
-export async function listAds(pool: Pool): Promise<Ad[]> {
-  const { rows } = await pool.query<Ad>(`select ${AD_COLUMNS} from ad order by id`);
+/** Returns the ads of a filter, ordered by id. Throws `unknown_advertiser`, `unknown_campaign`. */
+export async function listAds(pool: Pool, filter: ListFilter = {}): Promise<Ad[]> {
+  await assertFilterExists(pool, filter);
+  const { condition, values } = listCondition(['ad', 'campaign', 'advertiser'], filter);
+  const { rows } = await pool.query<Ad>(`${SELECT_ADS} where ${condition} order by ad.id`, values);
   return rows;
+}
+
+/** Returns an ad. Throws `unknown_ad`. */
+export async function readAd(connection: Pool | Connection, id: number): Promise<Ad> {
+  const { rows } = await connection.query<Ad>(`${SELECT_ADS} where ad.id = $1`, [id]);
+  const [ad] = rows;
+  if (!ad) throw new TollwayError('unknown_ad', `Expected the id of an ad in the database, got ${id}`);
+  return ad;
 }
 
 /** The fields of an ad to change; absent fields keep their values. */
@@ -59,21 +65,17 @@ export type AdChanges = {
 
 /** Changes an ad's price, template or status. Throws `unknown_ad`. */
 export async function updateAd(pool: Pool, id: number, changes: AdChanges): Promise<Ad> {
-  const { rows: ads } = await pool.query<{ advertiser_id: number }>(
-    'select advertiser_id from ad where id = $1',
-    [id],
-  );
-  const [ad] = ads;
-  if (!ad) throw new TollwayError('unknown_ad', `Expected the id of an ad in the database, got ${id}`);
-  return withAdvertiserLock(pool, ad.advertiser_id, async (connection) => {
-    const { rows } = await connection.query<Ad>(
+  const { advertiserId } = await readAd(pool, id);
+  return withAdvertiserLock(pool, advertiserId, async (connection) => {
+    await connection.query(
       `update ad set price_micros = coalesce($2, price_micros), url_template = coalesce($3, url_template),
          status = coalesce($4, status)
-       where id = $1 returning ${AD_COLUMNS}`,
+       where id = $1`,
       [id, changes.priceMicros ?? null, changes.urlTemplate ?? null, changes.status ?? null],
     );
-    await applyPriceChange(connection, ad.advertiser_id, singleRow(rows).priceMicros);
-    return singleRow(rows);
+    const ad = await readAd(connection, id);
+    await applyPriceChange(connection, advertiserId, ad.priceMicros);
+    return ad;
   });
 }
 

@@ -3,8 +3,7 @@ import { parseName } from '../common/text.ts';
 import { parseTimeZone } from '../common/time-zone.ts';
 import { singleRow, withAdvertiserLock } from './advertiser-lock.ts';
 import { notifyAdsChanged } from './budget-flag.ts';
-
-export type Status = 'active' | 'paused';
+import { type ListFilter, listCondition, type Status } from './list-filter.ts';
 
 export type Advertiser = {
   readonly id: number;
@@ -24,28 +23,36 @@ export const ADVERTISER_COLUMNS = `id, name, currency, time_zone as "timeZone", 
 
 /**
  * Creates an advertiser with an empty budget. `currency` is three capital letters, such as USD; `timeZone` an IANA name, for good.
- * Throws `bad_name`, `bad_time_zone`.
+ * `isTest` marks an advertiser of a load test: lists, metrics and alerts leave it out. Throws `bad_name`, `bad_time_zone`.
  */
 export async function addAdvertiser(
   pool: Pool,
   name: string,
   currency: string,
   timeZone = 'UTC',
+  isTest = false,
 ): Promise<Advertiser> {
   const { rows } = await pool.query<Advertiser>(
-    `insert into advertiser (name, currency, time_zone) values ($1, $2, $3) returning ${ADVERTISER_COLUMNS}`,
-    [parseName(name), currency, parseTimeZone(timeZone)],
+    `insert into advertiser (name, currency, time_zone, is_test) values ($1, $2, $3, $4) returning ${ADVERTISER_COLUMNS}`,
+    [parseName(name), currency, parseTimeZone(timeZone), isTest],
   );
   return singleRow(rows);
 }
 
-/** Returns all advertisers, ordered by id. */
-export async function listAdvertisers(pool: Pool): Promise<Advertiser[]> {
-  const { rows } = await pool.query<Advertiser>(`select ${ADVERTISER_COLUMNS} from advertiser order by id`);
+/** Returns the advertisers of a filter, ordered by id. */
+export async function listAdvertisers(
+  pool: Pool,
+  filter: Pick<ListFilter, 'status' | 'all'> = {},
+): Promise<Advertiser[]> {
+  const { condition, values } = listCondition(['advertiser'], filter);
+  const { rows } = await pool.query<Advertiser>(
+    `select ${ADVERTISER_COLUMNS} from advertiser where ${condition} order by id`,
+    values,
+  );
   return rows;
 }
 
-/** Pauses or resumes an advertiser and so all its ads. Throws `unknown_advertiser`. */
+/** Pauses, resumes or archives an advertiser and so all its ads. Throws `unknown_advertiser`. */
 export function setAdvertiserStatus(pool: Pool, id: number, status: Status): Promise<Advertiser> {
   return withAdvertiserLock(pool, id, async (connection) => {
     const { rows } = await connection.query<Advertiser>(
@@ -53,6 +60,17 @@ export function setAdvertiserStatus(pool: Pool, id: number, status: Status): Pro
       [id, status],
     );
     await notifyAdsChanged(connection, id);
+    return singleRow(rows);
+  });
+}
+
+/** Renames an advertiser. Throws `bad_name`, `unknown_advertiser`. */
+export function renameAdvertiser(pool: Pool, id: number, name: string): Promise<Advertiser> {
+  return withAdvertiserLock(pool, id, async (connection) => {
+    const { rows } = await connection.query<Advertiser>(
+      `update advertiser set name = $2 where id = $1 returning ${ADVERTISER_COLUMNS}`,
+      [id, parseName(name)],
+    );
     return singleRow(rows);
   });
 }
@@ -67,11 +85,11 @@ export type AdvertiserBudget = {
   readonly spent: number;
 };
 
-/** Returns the budgets of the `limit` advertisers with the highest ids. */
+/** Returns the budgets of the `limit` advertisers with the highest ids, without archived ones and those of load tests. */
 export async function readBudgets(pool: Pool, limit: number): Promise<AdvertiserBudget[]> {
   const { rows } = await pool.query<AdvertiserBudget>(
     `select id, name, status, currency, remaining_micros / 1e6::float8 as remaining, spent_micros / 1e6::float8 as spent
-     from advertiser order by id desc limit $1`,
+     from advertiser where status <> 'archived' and not is_test order by id desc limit $1`,
     [limit],
   );
   return rows;

@@ -1,38 +1,160 @@
-import type { Pool } from '../common/postgres/postgres.ts';
+import { TollwayError } from '../common/errors.ts';
+import { formatAmount } from '../common/money.ts';
+import type { Connection, Pool } from '../common/postgres/postgres.ts';
 import { parseName } from '../common/text.ts';
 import { singleRow, withAdvertiserLock } from './advertiser-lock.ts';
+import { notifyAdsChanged, updateBudgetFlags } from './budget-flag.ts';
+import { readCampaignSpend } from './campaign-spend.ts';
+import { assertFilterExists } from './click-filter.ts';
+import { type ListFilter, listCondition, type Status } from './list-filter.ts';
 
 export type Campaign = {
   readonly id: number;
   readonly advertiserId: number;
+  readonly advertiserName: string;
   readonly name: string;
+  readonly status: Status;
+  /** The most that all its clicks together may cost; `null` without a cap. */
   readonly capMicros: bigint | null;
+  /** The sum of its charges, counted only with a cap; otherwise 0. */
   readonly spentMicros: bigint;
+  /** Clicks before this time are `invalid: not_running`. */
+  readonly startsAt: Date | null;
+  /** Clicks at or after this time are `invalid: not_running`. */
+  readonly endsAt: Date | null;
   readonly fallbackUrl: string | null;
 };
 
-const CAMPAIGN_COLUMNS = `id, advertiser_id as "advertiserId", name, cap_micros as "capMicros", spent_micros as "spentMicros",
-  fallback_url as "fallbackUrl"`;
+/**
+ * The fields of a campaign to set; absent fields keep their values, `null` removes one. A start or an end is a time, or a day
+ * (`2026-01-31`), which means its beginning in the advertiser's time zone.
+ */
+export type CampaignChanges = {
+  readonly name?: string;
+  readonly status?: Status;
+  readonly capMicros?: bigint | null;
+  readonly startsAt?: Date | string | null;
+  readonly endsAt?: Date | string | null;
+  readonly fallbackUrl?: string | null;
+};
 
-/** Creates a campaign; `null` for no total cap or no fallback URL. Throws `bad_name`, `unknown_advertiser`. */
+const SELECT_CAMPAIGNS = `select campaign.id, campaign.advertiser_id as "advertiserId", advertiser.name as "advertiserName",
+    campaign.name, campaign.status, campaign.cap_micros as "capMicros", campaign.spent_micros as "spentMicros",
+    campaign.starts_at as "startsAt", campaign.ends_at as "endsAt", campaign.fallback_url as "fallbackUrl"
+  from campaign join advertiser on advertiser.id = campaign.advertiser_id`;
+
+/** Creates a campaign. Throws `bad_name`, `unknown_advertiser`, `bad_window` (an end that is not after the start). */
 export function addCampaign(
   pool: Pool,
   advertiserId: number,
   name: string,
-  capMicros: bigint | null,
-  fallbackUrl: string | null,
+  settings: Omit<CampaignChanges, 'name'> = {},
 ): Promise<Campaign> {
   return withAdvertiserLock(pool, advertiserId, async (connection) => {
-    const { rows } = await connection.query<Campaign>(
-      `insert into campaign (advertiser_id, name, cap_micros, fallback_url) values ($1, $2, $3, $4) returning ${CAMPAIGN_COLUMNS}`,
-      [advertiserId, parseName(name), capMicros, fallbackUrl],
+    const { startsAt, endsAt } = await periodOf(connection, advertiserId, settings);
+    const { status = 'active', capMicros = null, fallbackUrl = null } = settings;
+    const { rows } = await connection.query<{ id: number }>(
+      `insert into campaign (advertiser_id, name, status, cap_micros, starts_at, ends_at, fallback_url)
+       values ($1, $2, $3, $4, $5, $6, $7) returning id`,
+      [advertiserId, parseName(name), status, capMicros, startsAt, endsAt, fallbackUrl],
     );
-    return singleRow(rows);
+    return readCampaign(connection, singleRow(rows).id);
   });
 }
 
-/** Returns all campaigns, ordered by id. */
-export async function listCampaigns(pool: Pool): Promise<Campaign[]> {
-  const { rows } = await pool.query<Campaign>(`select ${CAMPAIGN_COLUMNS} from campaign order by id`);
+/** Returns the campaigns of a filter, ordered by id. Throws `unknown_advertiser`, `unknown_campaign`. */
+export async function listCampaigns(pool: Pool, filter: ListFilter = {}): Promise<Campaign[]> {
+  await assertFilterExists(pool, filter);
+  const { condition, values } = listCondition(['campaign', 'advertiser'], filter);
+  const { rows } = await pool.query<Campaign>(
+    `${SELECT_CAMPAIGNS} where ${condition} order by campaign.id`,
+    values,
+  );
   return rows;
+}
+
+/** Returns a campaign. Throws `unknown_campaign`. */
+export async function readCampaign(connection: Pool | Connection, id: number): Promise<Campaign> {
+  const { rows } = await connection.query<Campaign>(`${SELECT_CAMPAIGNS} where campaign.id = $1`, [id]);
+  const [campaign] = rows;
+  if (!campaign) throw unknownCampaign(id);
+  return campaign;
+}
+
+/** The error `unknown_campaign`. */
+export function unknownCampaign(id: number): TollwayError {
+  return new TollwayError('unknown_campaign', `Expected the id of a campaign in the database, got ${id}`);
+}
+
+/**
+ * Changes a campaign. A cap can be set, raised, and lowered down to what is spent. Throws `unknown_campaign`, `bad_name`, `cap_below_spent`,
+ * `bad_window` (an end that is not after the start).
+ */
+export async function updateCampaign(pool: Pool, id: number, changes: CampaignChanges): Promise<Campaign> {
+  const { advertiserId } = await readCampaign(pool, id);
+  return withAdvertiserLock(pool, advertiserId, async (connection) => {
+    const before = await readCampaign(connection, id);
+    const { name, status, capMicros, fallbackUrl } = { ...before, ...changes };
+    const spentMicros = await spentUnder(connection, before, capMicros);
+    const { startsAt, endsAt } = await periodOf(connection, advertiserId, { ...before, ...changes });
+    await connection.query(
+      `update campaign set name = $2, status = $3, cap_micros = $4, spent_micros = $5, starts_at = $6, ends_at = $7, fallback_url = $8
+       where id = $1`,
+      [id, parseName(name), status, capMicros, spentMicros, startsAt, endsAt, fallbackUrl],
+    );
+    await updateBudgetFlags(connection, [advertiserId]);
+    await notifyAdsChanged(connection, advertiserId);
+    return readCampaign(connection, id);
+  });
+}
+
+/** What the campaign counts as spent under a cap: 0 without one. Throws `cap_below_spent` if the cap is less than what is spent. */
+async function spentUnder(
+  connection: Connection,
+  before: Campaign,
+  capMicros: bigint | null,
+): Promise<bigint> {
+  if (capMicros === null) return 0n;
+  const spentMicros =
+    before.capMicros === null ? await readCampaignSpend(connection, before.id) : before.spentMicros;
+  if (capMicros >= spentMicros) return spentMicros;
+  throw new TollwayError(
+    'cap_below_spent',
+    `Expected a cap of at least ${formatAmount(spentMicros)}, which campaign ${before.id} has spent; got ${formatAmount(capMicros)}`,
+  );
+}
+
+/** The start and the end as times. Throws `bad_window` unless the end is after the start. */
+async function periodOf(
+  connection: Connection,
+  advertiserId: number,
+  { startsAt = null, endsAt = null }: CampaignChanges,
+): Promise<{ startsAt: Date | null; endsAt: Date | null }> {
+  const { rows } = await connection.query<{ timeZone: string }>(
+    'select time_zone as "timeZone" from advertiser where id = $1',
+    [advertiserId],
+  );
+  const { timeZone } = singleRow(rows);
+  const start = await timeOf(connection, startsAt, timeZone);
+  const end = await timeOf(connection, endsAt, timeZone);
+  if (start !== null && end !== null && end <= start)
+    throw new TollwayError(
+      'bad_window',
+      `Expected an end after the start, got the end ${end.toISOString()} and the start ${start.toISOString()}`,
+    );
+  return { startsAt: start, endsAt: end };
+}
+
+/** A day as the time of its beginning in a time zone, computed by PostgreSQL as the days of reports are. */
+async function timeOf(
+  connection: Connection,
+  time: Date | string | null,
+  timeZone: string,
+): Promise<Date | null> {
+  if (typeof time !== 'string') return time;
+  const { rows } = await connection.query<{ time: Date }>(
+    'select $1::date::timestamp at time zone $2 as time',
+    [time, timeZone],
+  );
+  return singleRow(rows).time;
 }

@@ -8,8 +8,12 @@ export type CatalogAd = {
   readonly advertiserId: number;
   readonly priceMicros: number;
   readonly urlTemplate: string;
-  /** Whether the ad or its advertiser is paused. */
+  /** Whether the ad, its campaign or its advertiser is paused or archived. */
   readonly paused: boolean;
+  /** When the campaign starts, in Unix ms; `null` if it has no start. */
+  readonly startsAt: number | null;
+  /** When the campaign ends, in Unix ms; `null` if it has no end. */
+  readonly endsAt: number | null;
   /** Until when its price exceeds the remaining budget or cap, in Unix ms; `Number.MAX_SAFE_INTEGER` until money is added. `null`: it does not. */
   readonly exhaustedUntil: number | null;
   /** Whether it is exhausted only because its campaign is ahead of its plan: clicks that are sent to the fallback URL are not charged. */
@@ -24,12 +28,18 @@ export function isExhausted({ exhaustedUntil }: CatalogAd, nowMs: number): boole
   return exhaustedUntil !== null && nowMs < exhaustedUntil;
 }
 
+/** Whether a time, in Unix ms, lies between the start and the end of the ad's campaign. */
+export function isRunning({ startsAt, endsAt }: CatalogAd, timeMs: number): boolean {
+  return (startsAt === null || timeMs >= startsAt) && (endsAt === null || timeMs < endsAt);
+}
+
 const SELECT_ADS = `select ad.id, ad.campaign_id as "campaignId", ad.advertiser_id as "advertiserId",
     ad.price_micros::float8 as "priceMicros", ad.url_template as "urlTemplate",
     case ad.exhausted_until when 'infinity' then ${Number.MAX_SAFE_INTEGER} else ceil(1000 * extract(epoch from ad.exhausted_until)) end::float8
       as "exhaustedUntil", ad.held,
-    ad.status = 'paused' or advertiser.status = 'paused' as paused, campaign.fallback_url as "fallbackUrl",
-    ${PLAN_JSON} as pace
+    ad.status <> 'active' or campaign.status <> 'active' or advertiser.status <> 'active' as paused,
+    extract(epoch from campaign.starts_at)::float8 * 1000 as "startsAt", extract(epoch from campaign.ends_at)::float8 * 1000 as "endsAt",
+    campaign.fallback_url as "fallbackUrl", ${PLAN_JSON} as pace
   from ad join advertiser on advertiser.id = ad.advertiser_id join campaign on campaign.id = ad.campaign_id
   left join lateral (${todayOfCampaign("campaign.pacing <> 'none'")}) today on true`;
 

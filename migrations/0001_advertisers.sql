@@ -15,7 +15,10 @@ create table advertiser (
   currency text not null check (currency ~ '^[A-Z]{3}$'),
   -- IANA name. Days of reports and statements begin at its midnight. It never changes: `click_rollup_day` is kept by it.
   time_zone text not null default 'UTC' check (now() at time zone time_zone is not null),
-  status text not null default 'active' check (status in ('active', 'paused')),
+  -- An archived advertiser is paused and left out of lists, metrics and alerts. The ledger, reports and reconciliation keep it.
+  status text not null default 'active' check (status in ('active', 'paused', 'archived')),
+  -- Made by a load test: left out of lists, metrics and alerts.
+  is_test boolean not null default false,
   -- The sum of the budget entries and the sum of the charges. `reconcile` checks both.
   budget_micros bigint not null default 0,
   spent_micros bigint not null default 0 check (spent_micros >= 0),
@@ -45,7 +48,11 @@ create table campaign (
   id integer generated always as identity primary key,
   advertiser_id integer not null references advertiser (id),
   name text not null check (length(name) between 1 and 200),
-  -- `spent_micros` is counted only for campaigns with a cap. For others, sum the charges in the ledger.
+  status text not null default 'active' check (status in ('active', 'paused', 'archived')),
+  -- Clicks before the start, and from the end on, are `invalid: not_running`. The ad server decides by the time of the click.
+  starts_at timestamptz,
+  ends_at timestamptz,
+  -- `spent_micros` is counted only for campaigns with a cap, else 0. Setting the first cap computes it: see ledger/campaign-spend.ts.
   cap_micros bigint check (cap_micros > 0),
   spent_micros bigint not null default 0 check (spent_micros >= 0),
   -- The most that the clicks of one day may cost, in the advertiser's time zone. `campaign_day` has what each day spent.
@@ -63,6 +70,7 @@ create table campaign (
   constraint campaign_daily_cap_since check (daily_cap_micros is null or daily_cap_since is not null),
   constraint campaign_pacing_has_daily_cap check (pacing = 'none' or daily_cap_micros is not null),
   constraint campaign_hold_has_pacing_and_fallback check (not hold or (pacing <> 'none' and fallback_url is not null)),
+  constraint campaign_ends_after_start check (ends_at > starts_at),
   unique (id, advertiser_id)
 ) with (fillfactor = 50);
 create index on campaign (advertiser_id);
@@ -87,7 +95,7 @@ create table ad (
   advertiser_id integer not null,
   price_micros bigint not null check (price_micros between 1 and 1000000000000000),
   url_template text not null check (length(url_template) between 1 and 2000),
-  status text not null default 'active' check (status in ('active', 'paused')),
+  status text not null default 'active' check (status in ('active', 'paused', 'archived')),
   -- Until when the price exceeds the remaining budget or cap: null if it does not, the end of the day for a daily cap, else `infinity`. It
   -- is a hint for ad servers and never decides an outcome.
   exhausted_until timestamptz,

@@ -261,6 +261,7 @@ function asCatalogAd(value: unknown): CatalogAd {
     typeof ad.held === 'boolean' &&
     (ad.pace === null || isPlan(ad.pace)) &&
     (ad.exhaustedUntil === null || Number.isSafeInteger(ad.exhaustedUntil)) &&
+    [ad.startsAt, ad.endsAt].every((time) => time === null || Number.isFinite(time)) &&
     (ad.fallbackUrl === null || typeof ad.fallbackUrl === 'string');
   if (!isAd) throw new Error(`Expected an ad, got ${JSON.stringify(value).slice(0, 200)}`);
   return ad as CatalogAd;

@@ -1,7 +1,7 @@
 import { escapeHtml, renderPage } from '../../common/html-page.ts';
 import { formatAmount } from '../../common/money.ts';
 import { isUuidV7 } from '../../common/uuid.ts';
-import { type CatalogAd, isExhausted } from '../../ledger/catalog-ads.ts';
+import { type CatalogAd, isExhausted, isRunning } from '../../ledger/catalog-ads.ts';
 
 /** The sample advertisers: the last segment of the path of their page, and their name. */
 export const SAMPLE_ADVERTISERS = [
@@ -64,6 +64,7 @@ function renderSample({ name }: SampleAdvertiser, ad: CatalogAd, clickId: string
 
 function costOf(name: string, ad: CatalogAd, nowMs: number): string {
   if (ad.paused) return 'The ad is paused, so the click costs nothing.';
+  if (!isRunning(ad, nowMs)) return 'The campaign is not running now, so the click costs nothing.';
   if (isExhausted(ad, nowMs) && ad.held)
     return 'The campaign is ahead of its plan, so the click costs nothing.';
   if (isExhausted(ad, nowMs)) return 'The budget no longer pays for this ad, so the click costs nothing.';

@@ -8,7 +8,7 @@ import {
   USER_AGENT_MAX,
 } from '../../contract/click-event.ts';
 import type { Link, LinkVerifier } from '../../contract/link-token.ts';
-import { type CatalogAd, isExhausted } from '../../ledger/catalog-ads.ts';
+import { type CatalogAd, isExhausted, isRunning } from '../../ledger/catalog-ads.ts';
 import { findPage } from '../http/public-pages.ts';
 import { referrerHost, truncateAddress, type VisitorAddress } from '../http/visitor.ts';
 import { destinationOf } from '../links/destination.ts';
@@ -124,6 +124,7 @@ function invalidReason(
   if (isSubresourceRequest) return 'not_navigation';
   if (link.expiresAt !== null && nowMs >= link.expiresAt) return 'expired';
   if (ad.paused) return 'paused';
+  if (!isRunning(ad, nowMs)) return 'not_running';
   return isSecond() ? 'double_click' : null;
 }
 

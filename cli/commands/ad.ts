@@ -3,13 +3,22 @@ import { TollwayError } from '../../common/errors.ts';
 import { formatAmount, parsePositiveAmount } from '../../common/money.ts';
 import { type Ad, type AdChanges, addAd, listAds, updateAd } from '../../ledger/ads.ts';
 import { command, group, withDatabase } from '../context.ts';
+import {
+  emptyText,
+  filterOf,
+  type ListOptions,
+  withAdvertiserOption,
+  withStatusOptions,
+} from '../list-options.ts';
 import { parseId } from '../parse.ts';
-import { printJson, printTable } from '../print.ts';
+import { printJson, printNote, printTable } from '../print.ts';
 
 type Json = { json?: boolean };
 
-function toRow({ id, advertiserId, campaignId, priceMicros, urlTemplate, status }: Ad) {
-  return { id, advertiserId, campaignId, price: formatAmount(priceMicros), urlTemplate, status };
+function toRow({ priceMicros, ...ad }: Ad) {
+  const { id, advertiserId, advertiserName, campaignId, campaignName, urlTemplate, status } = ad;
+  const price = formatAmount(priceMicros);
+  return { id, advertiserId, advertiserName, campaignId, campaignName, price, urlTemplate, status };
 }
 
 async function change(id: number, changes: AdChanges, json: boolean | undefined): Promise<void> {
@@ -19,6 +28,8 @@ async function change(id: number, changes: AdChanges, json: boolean | undefined)
     else printTable([row], '');
   });
 }
+
+type AddOptions = Json & { price: bigint; url: string; advertiser?: number };
 
 const add = command('add', 'Add an ad to a campaign', [
   "ad add 1 --price 0.25 --url 'https://example.com/shoes?click={click_id}'",
@@ -30,23 +41,34 @@ const add = command('add', 'Add an ad to a campaign', [
     'destination of clicks; {click_id}, {ad_id} and {campaign_id} are replaced',
     parseUrlTemplate,
   )
-  .action(async (id: number, { price, url, json }: Json & { price: bigint; url: string }) => {
+  .option('--advertiser <id>', 'warn if the campaign belongs to another advertiser', parseId)
+  .action(async (id: number, { price, url, advertiser, json }: AddOptions) => {
     await withDatabase(async (pool) => {
-      const row = toRow(await addAd(pool, id, price, url));
+      const added = await addAd(pool, id, price, url);
+      if (advertiser !== undefined && advertiser !== added.advertiserId)
+        printNote(
+          `Warning: campaign ${id} (${added.campaignName}) belongs to advertiser ${added.advertiserId} (${added.advertiserName}), ` +
+            `not to ${advertiser}. Ad ${added.id} was added. To remove it: npx tollway ad archive ${added.id}`,
+        );
+      const row = toRow(added);
       if (json) printJson(row);
       else printTable([row], '');
     });
   });
 
-const list = command('list', 'List ads with their prices and destinations', [
-  'ad list',
-  'ad list --json',
-]).action(async ({ json }: Json) => {
+const list = withStatusOptions(
+  withAdvertiserOption(
+    command('list', 'List ads with their prices and destinations', [
+      'ad list',
+      'ad list --campaign 1 --status active --json',
+    ]),
+  ).option('--campaign <id>', 'only those of this campaign', parseId),
+).action(async (options: ListOptions) => {
   await withDatabase(async (pool) => {
-    const rows = (await listAds(pool)).map(toRow);
-    if (json) printJson(rows);
-    else
-      printTable(rows, 'There are no ads yet: npx tollway ad add 1 --price 0.25 --url https://example.com/');
+    const rows = (await listAds(pool, filterOf(options))).map(toRow);
+    if (options.json) return printJson(rows);
+    const first = 'There are no ads: npx tollway ad add 1 --price 0.25 --url https://example.com/';
+    printTable(rows, emptyText(options, first));
   });
 });
 
@@ -72,9 +94,15 @@ const pause = command('pause', 'Pause an ad: its links still redirect, and click
   .argument('<ad>', 'id of the ad', parseId)
   .action((id: number, { json }: Json) => change(id, { status: 'paused' }, json));
 
-const resume = command('resume', 'Resume an ad: its clicks are charged again', ['ad resume 1'])
+const resume = command('resume', 'Resume a paused or archived ad: its clicks are charged again', [
+  'ad resume 1',
+])
   .argument('<ad>', 'id of the ad', parseId)
   .action((id: number, { json }: Json) => change(id, { status: 'active' }, json));
+
+const archive = command('archive', 'Archive an ad: as pause, and lists leave it out', ['ad archive 1'])
+  .argument('<ad>', 'id of the ad', parseId)
+  .action((id: number, { json }: Json) => change(id, { status: 'archived' }, json));
 
 export const ad = group('ad', 'Manage ads: each has a destination and a price of a click', [
   add,
@@ -82,4 +110,5 @@ export const ad = group('ad', 'Manage ads: each has a destination and a price of
   update,
   pause,
   resume,
+  archive,
 ]);

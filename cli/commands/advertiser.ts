@@ -6,11 +6,13 @@ import {
   type Advertiser,
   addAdvertiser,
   listAdvertisers,
-  type Status,
+  renameAdvertiser,
   setAdvertiserStatus,
 } from '../../ledger/advertisers.ts';
 import { addBudgetEntry, type BudgetEntryKind, listBudgetEntries } from '../../ledger/budget-entries.ts';
+import type { Status } from '../../ledger/list-filter.ts';
 import { command, group, withDatabase } from '../context.ts';
+import { emptyText, filterOf, type ListOptions, withStatusOptions } from '../list-options.ts';
 import { parseId } from '../parse.ts';
 import { printJson, printLine, printTable } from '../print.ts';
 
@@ -71,20 +73,26 @@ const add = command('add', 'Add an advertiser', [
     });
   });
 
-const list = command('list', 'List advertisers with their budgets and what is left of them', [
-  'advertiser list',
-  'advertiser list --json',
-]).action(async ({ json }: Json) => {
+const list = withStatusOptions(
+  command('list', 'List advertisers with their budgets and what is left of them', [
+    'advertiser list',
+    'advertiser list --status paused --json',
+  ]),
+).action(async (options: ListOptions) => {
   await withDatabase(async (pool) => {
-    const rows = (await listAdvertisers(pool)).map(toRow);
-    if (json) printJson(rows);
-    else
-      printTable(
-        rows,
-        'There are no advertisers yet: npx tollway advertiser add "Blue Shoes" --budget 250.00',
-      );
+    const rows = (await listAdvertisers(pool, filterOf(options))).map(toRow);
+    if (options.json) return printJson(rows);
+    const first = 'There are no advertisers: npx tollway advertiser add "Blue Shoes" --budget 250.00';
+    printTable(rows, emptyText(options, first));
   });
 });
+
+const rename = command('rename', 'Rename an advertiser', ['advertiser rename 1 "Red Shoes"'])
+  .argument('<id>', 'id of the advertiser', parseId)
+  .argument('<name>', 'new name, 1–200 characters', parseName)
+  .action(async (id: number, name: string, { json }: Json) => {
+    await withDatabase(async (pool) => show(await renameAdvertiser(pool, id, name), json));
+  });
 
 function statusCommand(name: string, status: Status, description: string) {
   return command(name, description, [`advertiser ${name} 1`])
@@ -147,13 +155,19 @@ const entries = command(
 export const advertiser = group('advertiser', 'Manage advertisers and their budgets', [
   add,
   list,
+  rename,
   entries,
   statusCommand(
     'pause',
     'paused',
     'Pause all ads of an advertiser: links still redirect, and clicks are not charged',
   ),
-  statusCommand('resume', 'active', 'Resume the ads of an advertiser: clicks are charged again'),
+  statusCommand('resume', 'active', 'Resume a paused or archived advertiser: clicks are charged again'),
+  statusCommand(
+    'archive',
+    'archived',
+    'Archive an advertiser: as pause, and lists, metrics and alerts leave it out',
+  ),
   entryCommand('top-up', 'top_up', parsePositiveAmount, 'Add an amount to the budget of an advertiser'),
   entryCommand('adjust', 'adjustment', parseNonZero, 'Correct the budget of an advertiser up or down'),
 ]);

@@ -1,7 +1,7 @@
 import { TollwayError } from '../../common/errors.ts';
 import { createSigner, evergreenLink, impressionLink } from '../../contract/link-token.ts';
 import { parsePublisher } from '../../contract/publisher.ts';
-import { listAds } from '../../ledger/ads.ts';
+import { readAd } from '../../ledger/ads.ts';
 import { command, withDatabase } from '../context.ts';
 import { findLinkKeys } from '../link-key-file.ts';
 import { parseCount, parseDuration, parseId } from '../parse.ts';
@@ -61,9 +61,7 @@ export const link = command('link', 'Print signed links to an ad, one URL on a l
           `LINK_KEYS: expected the keys of the links, got none, and ${stack.dataDir} has none`,
         );
       }
-      if (!(await listAds(pool)).some(({ id }) => id === adId)) {
-        throw new TollwayError('unknown_ad', `Expected the id of an ad in the database, got ${adId}`);
-      }
+      await readAd(pool, adId);
       const sign = createSigner(keys);
       const make = () => {
         const made = evergreen ? evergreenLink(adId, publisher) : impressionLink(adId, lifeMs, publisher);

@@ -189,11 +189,11 @@ async function linksToClick(
     const advertisers = new Map(
       (await listAdvertisers(pool)).map((advertiser) => [advertiser.id, advertiser]),
     );
-    const ads = (await listAds(pool)).filter((ad) => ad.status === 'active').slice(0, LINKS_SHOWN);
+    const ads = (await listAds(pool, { status: 'active' })).slice(0, LINKS_SHOWN);
     return ads.map((ad) => {
-      const { name = '', currency = '' } = advertisers.get(ad.advertiserId) ?? {};
+      const { currency = '' } = advertisers.get(ad.advertiserId) ?? {};
       const url = `${config.PUBLIC_URL}/c/${sign(impressionLink(ad.id, LINK_LIFE_MS))}`;
-      return { advertiser: name, price: `${formatAmount(ad.priceMicros)} ${currency}`, url };
+      return { advertiser: ad.advertiserName, price: `${formatAmount(ad.priceMicros)} ${currency}`, url };
     });
   } finally {
     await pool.end();

@@ -179,6 +179,7 @@ export const metricList = {
       ['invalid', 'not_navigation'],
       ['invalid', 'expired'],
       ['invalid', 'paused'],
+      ['invalid', 'not_running'],
       ['invalid', 'double_click'],
       ['invalid', 'repeat'],
       ['rejected', 'malformed'],

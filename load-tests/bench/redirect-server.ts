@@ -94,6 +94,8 @@ function createTollwayServer(keys: readonly LinkKey[], root: string, kind: 'spoo
       exhaustedUntil: null,
       held: false,
       pace: null,
+      startsAt: null,
+      endsAt: null,
       fallbackUrl: null,
     });
   }

@@ -52,7 +52,7 @@ export async function makePopulation(
   for (let number = 1; number <= advertisers; number += 1) {
     const { id } = await addAdvertiser(pool, `${name}, ${number}`, 'USD');
     await addBudgetEntry(pool, id, 'top_up', PRICE_MICROS * BigInt(budgetClicks), 'load test');
-    campaigns.push(await addCampaign(pool, id, name, null, FALLBACK_URL));
+    campaigns.push(await addCampaign(pool, id, name, { fallbackUrl: FALLBACK_URL }));
   }
   const adIds: number[] = [];
   for (let number = 0; number < ads; number += 1) {

@@ -4,7 +4,9 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { AdCatalog, type AdCatalogOptions } from '../../ad-server/catalog/ad-catalog.ts';
 import { inTransaction } from '../../common/postgres/postgres.ts';
 import { createMetrics } from '../../common/telemetry/metrics.ts';
+import { setAdvertiserStatus } from '../../ledger/advertisers.ts';
 import { notifyAdsChanged } from '../../ledger/budget-flag.ts';
+import { updateCampaign } from '../../ledger/campaigns.ts';
 import { stepSystemClock } from '../support/clock-step.ts';
 import { addAccount, addAdTo, testDatabase } from '../support/database.ts';
 import { capturedLog, silent } from '../support/loggers.ts';
@@ -60,6 +62,8 @@ describe('the ad catalog', () => {
       paused: false,
       exhaustedUntil: null,
       held: false,
+      startsAt: null,
+      endsAt: null,
       fallbackUrl: null,
       pace: null,
     });
@@ -101,6 +105,25 @@ describe('the ad catalog', () => {
     await until('the end of its day', () => catalog.get(ad.id)?.exhaustedUntil === noon + 1);
     const added = await addAdTo(database.pool, campaign);
     await until('the new ad', () => catalog.get(added.id));
+  });
+
+  it('follows the status and the dates of campaigns, and archived advertisers', async () => {
+    const { advertiser, campaign, ad } = await addAccount(database.pool);
+    const { catalog } = openCatalog();
+    await until('the ad', () => catalog.get(ad.id));
+    const dates = {
+      startsAt: new Date('2026-11-02T08:00:00.250Z'),
+      endsAt: new Date('2026-12-01T00:00:00Z'),
+    };
+    await updateCampaign(database.pool, campaign.id, dates);
+    await until('the end', () => catalog.get(ad.id)?.endsAt === dates.endsAt.getTime());
+    expect(catalog.get(ad.id)).toMatchObject({ startsAt: dates.startsAt.getTime(), paused: false });
+    for (const status of ['paused', 'active', 'archived', 'active'] as const) {
+      await updateCampaign(database.pool, campaign.id, { status });
+      await until(`the status ${status}`, () => catalog.get(ad.id)?.paused === (status !== 'active'));
+    }
+    await setAdvertiserStatus(database.pool, advertiser.id, 'archived');
+    await until('the archived advertiser', () => catalog.get(ad.id)?.paused);
   });
 
   it('reads a burst of changes', async () => {
@@ -244,6 +267,8 @@ describe('the snapshot on disk', () => {
     paused: false,
     exhaustedUntil: null,
     held: false,
+    startsAt: null,
+    endsAt: null,
     fallbackUrl: null,
     pace: { capMicros: 5, from: 1, fromMicros: 0, to: 9, spentMicros: 0, aheadUntil: null },
   });
@@ -255,6 +280,10 @@ describe('the snapshot on disk', () => {
     ['a line that is not JSON', `TOLLWAY AD CATALOG 1\n${GOOD}\n{"id":`],
     ['a line that is null', `TOLLWAY AD CATALOG 1\n${GOOD}\nnull`],
     ['a line that is a number', `TOLLWAY AD CATALOG 1\n${GOOD}\n7`],
+    [
+      'an ad with a text as its end',
+      `TOLLWAY AD CATALOG 1\n${GOOD.replace('"endsAt":null', '"endsAt":"now"')}`,
+    ],
     ['an ad without a destination', `TOLLWAY AD CATALOG 1\n${GOOD}\n{"id":2}`],
     [
       'an ad with a price in text',

@@ -92,6 +92,7 @@ describe('the page of a sample ad', () => {
   it.each([
     ['has another price', { priceMicros: 1_000_001 }, '1.000001 USD will be charged'],
     ['is paused', { paused: true }, 'The ad is paused, so the click costs nothing.'],
+    ['has ended', { endsAt: 1 }, 'The campaign is not running now, so the click costs nothing.'],
     [
       'has no budget left',
       { exhaustedUntil: Number.MAX_SAFE_INTEGER },

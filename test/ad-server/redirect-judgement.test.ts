@@ -46,6 +46,20 @@ describe('an invalid click is recorded with its reason and still redirected', ()
     expect(fixture.answers[0]).toMatchObject({ is: 'redirect' });
   });
 
+  it('not_running: before the start of the campaign and from its end on, and redirects', () => {
+    vi.useFakeTimers({ toFake: ['Date'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const [startsAt, endsAt] = [Date.UTC(2026, 10, 2), Date.UTC(2026, 11, 1)];
+    const fixture = redirectFixture({ ad: sampleAd({ startsAt, endsAt }), doubleClickMs: 0 });
+    const judgements = [startsAt - 1, startsAt, endsAt - 1, endsAt].map((nowMs) => {
+      vi.setSystemTime(nowMs);
+      fixture.send();
+      return fixture.take().invalid;
+    });
+    expect(judgements).toEqual(['not_running', null, null, 'not_running']);
+    expect(fixture.answers.map(({ is }) => is)).toEqual(Array.from({ length: 4 }, () => 'redirect'));
+  });
+
   it('double_click: the same visitor, agent and link within the window', () => {
     const fixture = redirectFixture({ doubleClickMs: 60_000 });
     fixture.send();

@@ -16,7 +16,7 @@ beforeAll(async () => {
   const advertiser = await addAdvertiser(database.pool, 'Blue "Shoes", Ltd', 'EUR');
   await addBudgetEntry(database.pool, advertiser.id, 'top_up', 10_000_000n, 'invoice 4711');
   await addBudgetEntry(database.pool, advertiser.id, 'adjustment', -500_000n, 'fee');
-  const campaign = await addCampaign(database.pool, advertiser.id, 'Summer', null, null);
+  const campaign = await addCampaign(database.pool, advertiser.id, 'Summer');
   const ad = await addAdTo(database.pool, campaign, '0.25');
   const clicks = [
     clickRecord({ ad, clickedAt: now.getTime() }),

@@ -122,7 +122,7 @@ describe('accounts', () => {
   it('that do not exist are refused with an error code', async () => {
     const unknown = { code: 'unknown_advertiser' };
     await expect(addBudgetEntry(database.pool, UNKNOWN_ID, 'top_up', 1n)).rejects.toMatchObject(unknown);
-    await expect(addCampaign(database.pool, UNKNOWN_ID, 'c', null, null)).rejects.toMatchObject(unknown);
+    await expect(addCampaign(database.pool, UNKNOWN_ID, 'c')).rejects.toMatchObject(unknown);
     await expect(setAdvertiserStatus(database.pool, UNKNOWN_ID, 'paused')).rejects.toMatchObject(unknown);
     await expect(addAd(database.pool, UNKNOWN_ID, 1n, 'x')).rejects.toMatchObject({
       code: 'unknown_campaign',

@@ -86,7 +86,7 @@ describe('the ad servers are notified', () => {
 
   it('of an exhausted cap, while another campaign of the advertiser continues', async () => {
     const { advertiser, ad } = await addAccount(database.pool, { cap: '0.50', price: '0.30' });
-    const free = await addCampaign(database.pool, advertiser.id, 'free', null, null);
+    const free = await addCampaign(database.pool, advertiser.id, 'free');
     const other = await addAdTo(database.pool, free, '0.30');
     await takeNotifications();
     await chargeBatchTwice(database.pool, clicksOn(ad, 1));
@@ -160,7 +160,7 @@ it('The flag is set on exactly the ads that cost more than the remaining budget 
       const { id } = await addAdvertiser(database.pool, 'property', 'USD');
       const ads: NamedAd[] = [];
       for (const cap of [null, 90n]) {
-        const campaign = await addCampaign(database.pool, id, 'property', cap, null);
+        const campaign = await addCampaign(database.pool, id, 'property', { capMicros: cap });
         for (const price of [7n, 30n])
           ads.push(await addAd(database.pool, campaign.id, price, 'https://a.example/'));
       }

@@ -152,7 +152,7 @@ describe('an ad', () => {
 
   it('of another campaign, without a daily cap, is not exhausted', async () => {
     const { advertiser, ad } = await addAccount(database.pool, { price: '0.25', dailyCap: '0.25' });
-    const other = await addCampaign(database.pool, advertiser.id, 'other', null, null);
+    const other = await addCampaign(database.pool, advertiser.id, 'other');
     const otherAd = await addAd(database.pool, other.id, 250_000n, 'https://a.example/');
     await charge(ad, 1);
     expect(await exhaustedUntil(otherAd)).toBeNull();

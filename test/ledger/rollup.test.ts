@@ -32,7 +32,7 @@ async function addAds(budget = 1_000_000_000n): Promise<NamedAd[]> {
   for (const zone of ZONES) {
     const advertiser = await addAdvertiser(database.pool, zone, 'USD', zone);
     await addBudgetEntry(database.pool, advertiser.id, 'top_up', budget);
-    const campaign = await addCampaign(database.pool, advertiser.id, 'Test', null, null);
+    const campaign = await addCampaign(database.pool, advertiser.id, 'Test');
     ads.push(await addAdTo(database.pool, campaign, '0.25'), await addAdTo(database.pool, campaign, '1.10'));
   }
   return ads;
@@ -349,7 +349,7 @@ describe('a report', () => {
   it('never adds amounts of different currencies', async () => {
     const francs = await addAdvertiser(database.pool, 'Francs', 'CHF');
     await addBudgetEntry(database.pool, francs.id, 'top_up', 10_000_000n);
-    const campaign = await addCampaign(database.pool, francs.id, 'Francs', null, null);
+    const campaign = await addCampaign(database.pool, francs.id, 'Francs');
     const [ad] = await addAds();
     await chargeBatch(database.pool, [
       clickRecord({ ad: ad as NamedAd }),

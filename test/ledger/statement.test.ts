@@ -35,7 +35,7 @@ async function addAds(zone: string, budgetMicros: bigint): Promise<NamedAd[]> {
   await addBudgetEntry(database.pool, advertiser.id, 'top_up', budgetMicros, 'first');
   const ads: NamedAd[] = [];
   for (const price of ['0.25', '1.10']) {
-    const campaign = await addCampaign(database.pool, advertiser.id, `Campaign at ${price}`, null, null);
+    const campaign = await addCampaign(database.pool, advertiser.id, `Campaign at ${price}`);
     ads.push(await addAdTo(database.pool, campaign, price));
   }
   return ads;

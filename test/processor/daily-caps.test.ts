@@ -93,7 +93,7 @@ describe('a daily cap', () => {
 
   it('lets other campaigns of the advertiser continue', async () => {
     const account = await addAccount(database.pool, { dailyCap: '0.25', price: '0.25' });
-    const other = await addCampaign(database.pool, account.advertiser.id, 'other', null, null);
+    const other = await addCampaign(database.pool, account.advertiser.id, 'other');
     const otherAd = await addAdTo(database.pool, other, '0.25');
     const batch = [account.ad, account.ad, otherAd, otherAd].map((ad) => clickRecord({ ad }));
     expect((await chargeBatchTwice(database.pool, batch)).sort()).toEqual([

@@ -33,7 +33,7 @@ describe('a dispatcher', () => {
   it('reports over-delivery by advertiser: the value of over-budget clicks without the budget-exhausted flag', async () => {
     const { ad, advertiser } = await addAccount(database.pool, { budget: '0', price: '0.25' });
     const francs = await addAdvertiser(database.pool, 'Francs', 'CHF');
-    const campaign = await addCampaign(database.pool, francs.id, 'Francs', null, null);
+    const campaign = await addCampaign(database.pool, francs.id, 'Francs');
     const other = await addAd(database.pool, campaign.id, 2_000_000n, 'https://example.com/');
     await dispatcher.submit([
       spool.click({ ad }),

@@ -94,14 +94,7 @@ describe('a click that the budget does not cover', () => {
       [advertiser.id],
     );
     const [free] = rows;
-    const campaign = {
-      id: free?.id ?? 0,
-      advertiserId: advertiser.id,
-      name: '',
-      capMicros: null,
-      spentMicros: 0n,
-    };
-    const other = await addAdTo(database.pool, { ...campaign, fallbackUrl: null }, '0.30');
+    const other = await addAdTo(database.pool, { id: free?.id ?? 0 }, '0.30');
     const at = Date.now();
     const records = [
       clickRecord({ ad: capped, clickedAt: at }),

@@ -105,7 +105,7 @@ export async function addAccount(
   const advertiser = await addAdvertiser(pool, 'Test advertiser', 'USD', timeZone);
   if (parseAmount(budget) !== 0n) await addBudgetEntry(pool, advertiser.id, 'top_up', parseAmount(budget));
   const capMicros = cap === undefined ? null : parseAmount(cap);
-  const campaign = await addCampaign(pool, advertiser.id, 'Test campaign', capMicros, null);
+  const campaign = await addCampaign(pool, advertiser.id, 'Test campaign', { capMicros });
   if (dailyCap !== undefined) await capDaily(pool, campaign, dailyCap);
   return { advertiser, campaign, ad: await addAdTo(pool, campaign, price) };
 }
@@ -123,6 +123,6 @@ export function capDaily(
 }
 
 /** Creates one more ad of a campaign. */
-export function addAdTo(pool: Pool, campaign: Campaign, price = '0.25'): Promise<Ad> {
+export function addAdTo(pool: Pool, campaign: Pick<Campaign, 'id'>, price = '0.25'): Promise<Ad> {
   return addAd(pool, campaign.id, parseAmount(price), 'https://example.com/?click={click_id}');
 }

@@ -24,6 +24,8 @@ export function sampleAd(overrides: Partial<CatalogAd> = {}): CatalogAd {
     exhaustedUntil: null,
     held: false,
     pace: null,
+    startsAt: null,
+    endsAt: null,
     fallbackUrl: null,
     ...overrides,
   };

@@ -100,7 +100,9 @@ describe('the JSON that scripts build on', () => {
     expect(first).toEqual({
       id: 1,
       advertiserId: 1,
+      advertiserName: 'Sample Coffee',
       campaignId: 1,
+      campaignName: 'Sample Coffee: first campaign',
       price: '0.25',
       urlTemplate: '/sample/coffee?click={click_id}&ad={ad_id}',
       status: 'active',
