@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { afterEach, describe, expect, it, onTestFinished } from 'vitest';
 import { parseConfig } from '../../common/config/config.ts';
 import { createMetrics } from '../../common/telemetry/metrics.ts';
@@ -17,6 +18,7 @@ import { clickRecord, type NamedAd } from '../support/records.ts';
 
 const database = testDatabase();
 const OPTIONS = { clickAgeMaxDays: 14 };
+const HOUR_MS = 3_600_000;
 
 afterEach(async () => {
   await expectBalanced(database.pool);
@@ -114,6 +116,45 @@ describe('the plan of a campaign', () => {
       spentMicros: 30_000_000_000,
       aheadUntil: expect.anything(),
     });
+  });
+
+  it('is ahead until PostgreSQL’s line and that of readers reach what is spent, whatever was spent and planned', async () => {
+    const { ad, campaign } = await pacedAccount({ pacing: 'even' });
+    const change = (spent: number, pacing: string, before: number) =>
+      database.pool.query(
+        `with day as (
+           insert into campaign_day (campaign_id, day, cap_micros, spent_micros, charged_hour, spent_before_hour_micros)
+           select campaign_id, day, cap_micros, $2, date_trunc('hour', now(), 'UTC'), $4 from campaign_today where campaign_id = $1
+           on conflict (campaign_id, day) do update set
+             spent_micros = excluded.spent_micros, spent_before_hour_micros = excluded.spent_before_hour_micros
+         )
+         update campaign set pacing = $3 where id = $1`,
+        [campaign.id, spent, pacing, before],
+      );
+    const capMicros = 86_400_000_000;
+    const drawn = fc.record({
+      spent: fc.integer({ min: 0, max: capMicros }),
+      share: fc.double({ min: 0, max: 1, noNaN: true }),
+      pacing: fc.constantFrom('even', 'rest'),
+    });
+    await fc.assert(
+      fc.asyncProperty(drawn, async ({ spent, share, pacing }) => {
+        await change(spent, pacing, Math.floor(spent * share));
+        const plan = await planOf(ad);
+        expect(plan.fromMicros).toBe(pacing === 'even' ? 0 : Math.floor(spent * share));
+        const { aheadUntil, from } = plan;
+        if (aheadUntil === null) expect(plannedMicros(plan, Date.now())).toBeGreaterThanOrEqual(spent);
+        else if (pacing === 'rest' && aheadUntil === from + HOUR_MS)
+          expect(plannedMicros(plan, aheadUntil)).toBeLessThanOrEqual(spent);
+        else {
+          // `aheadUntil` is rounded up to the millisecond.
+          expect(plannedMicros(plan, aheadUntil)).toBeGreaterThanOrEqual(spent - 1);
+          expect(plannedMicros(plan, aheadUntil - 1)).toBeLessThanOrEqual(spent + 1);
+        }
+      }),
+      { numRuns: 60 },
+    );
+    await change(0, 'even', 0);
   });
 
   it('is in the metrics, by campaign', async () => {
