@@ -1,10 +1,14 @@
 import { TollwayError } from '../common/errors.ts';
 import type { Connection, Pool } from '../common/postgres/postgres.ts';
 
-/** Limits an export or a report to the clicks of an advertiser, a campaign, or both. */
-export type ClickFilter = { readonly advertiserId?: number; readonly campaignId?: number };
+/** Limits an export or a report to the clicks of an advertiser, a campaign or a publisher, or to those that all of these share. */
+export type ClickFilter = {
+  readonly advertiserId?: number;
+  readonly campaignId?: number;
+  readonly publisher?: string;
+};
 
-/** Throws `unknown_advertiser` or `unknown_campaign` if the filter names one that does not exist. */
+/** Throws `unknown_advertiser` or `unknown_campaign` if the filter names one that does not exist. Any publisher can exist. */
 export async function assertFilterExists(
   connection: Pool | Connection,
   { advertiserId, campaignId }: ClickFilter,

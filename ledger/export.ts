@@ -136,7 +136,7 @@ type ClickIdRange = readonly [from: string, to: string];
 async function readPages(
   pool: Pool,
   entries: string,
-  { since, advertiserId, campaignId }: ExportFilter,
+  { since, advertiserId, campaignId, publisher }: ExportFilter,
   until: Date,
   between: ClickIdRange,
   onRows: (rows: readonly ExportRow[]) => Promise<void>,
@@ -147,8 +147,9 @@ async function readPages(
        select entry.*, advertiser.currency from (${entries}) entry
        left join advertiser on advertiser.id = entry."advertiserId"
        where ($5::integer is null or "advertiserId" = $5) and ($6::integer is null or "campaignId" = $6)
+         and ($7::text is null or publisher = $7)
        order by "clickId", "settledAt"`,
-      [since, until, ...between, advertiserId ?? null, campaignId ?? null],
+      [since, until, ...between, advertiserId ?? null, campaignId ?? null, publisher ?? null],
     );
     for (;;) {
       const { rows } = await connection.query<ExportRow>(`fetch ${PAGE_ROWS} from ledger_export`);

@@ -32,7 +32,7 @@ export async function compareRollupDay(
        select quarter, advertiser_id, campaign_id, ad_id, publisher, outcome, reason, clicks, charged_micros as micros
        from click_rollup where quarter >= $1 and quarter < $2 and clicks > 0
      )
-     select format('ad %s at %s (%s)', ad_id, to_char(quarter at time zone 'UTC', 'YYYY-MM-DD HH24:MI'),
+     select format('ad %s%s at %s (%s)', ad_id, ${PUBLISHER}, to_char(quarter at time zone 'UTC', 'YYYY-MM-DD HH24:MI'),
          outcome || case when reason = '' then '' else ': ' || reason end) as what,
        ${DIFFERENCE}
      from found full join stored using (quarter, advertiser_id, campaign_id, ad_id, publisher, outcome, reason)
@@ -42,6 +42,9 @@ export async function compareRollupDay(
   );
   return sentences('rollup of', rows);
 }
+
+/** The publisher after the ad in a sentence. */
+const PUBLISHER = "case when publisher = '' then '' else ' of publisher ' || publisher end";
 
 const DIFFERENCE = `format('%s clicks, %s micros', coalesce(stored.clicks, 0), coalesce(stored.micros, 0)) as stored,
   format('%s clicks, %s micros', coalesce(found.clicks, 0), coalesce(found.micros, 0)) as found`;
@@ -57,7 +60,7 @@ export async function compareRollupSums(connection: Connection): Promise<string[
        select day, advertiser_id, campaign_id, ad_id, publisher, outcome, reason, clicks, charged_micros - credited_micros as micros
        from click_rollup_day
      )
-     select format('ad %s on %s (%s)', ad_id, day, outcome) as what, ${DIFFERENCE}
+     select format('ad %s%s on %s (%s)', ad_id, ${PUBLISHER}, day, outcome) as what, ${DIFFERENCE}
      from found full join stored using (day, advertiser_id, campaign_id, ad_id, publisher, outcome, reason)
      where found.clicks is distinct from stored.clicks or found.micros is distinct from stored.micros
      order by day, ad_id limit ${REPORTED_MAX}`,

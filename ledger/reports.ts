@@ -100,9 +100,17 @@ async function readReportIn(connection: Connection, filter: ReportFilter): Promi
        sum(charged_micros - credited_micros)::bigint as "correctedMicros"
      from (${sourceOf(areDays && !filter.by.includes('hour'))}) source join advertiser on advertiser.id = advertiser_id
      where ($4::integer is null or advertiser_id = $4) and ($5::integer is null or campaign_id = $5)
+       and ($6::text is null or publisher = $6)
      group by ${[...groups, currency].join(', ')} having sum(clicks) > 0 or sum(credited_micros) > 0
      order by ${[...groups, currency].join(', ')}`,
-    [since, until, timeZone, filter.advertiserId ?? null, filter.campaignId ?? null],
+    [
+      since,
+      until,
+      timeZone,
+      filter.advertiserId ?? null,
+      filter.campaignId ?? null,
+      filter.publisher ?? null,
+    ],
   );
   return { since, until, asOf, timeZone, rows };
 }

@@ -3,6 +3,7 @@ import { type Command, Option } from 'commander';
 import { counted } from '../../common/counted.ts';
 import { TollwayError } from '../../common/errors.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
+import { parsePublisher } from '../../contract/publisher.ts';
 import type { ClickFilter } from '../../ledger/click-filter.ts';
 import { exportLedger } from '../../ledger/export.ts';
 import { plainCommand, withDatabase } from '../context.ts';
@@ -24,13 +25,18 @@ type Options = {
   until?: Date;
   advertiser?: number;
   campaign?: number;
+  publisher?: string;
   format: ExportFormat;
   to?: string;
   by?: By;
 };
 
-function filterOf({ advertiser, campaign }: Options): ClickFilter {
-  return { ...(advertiser && { advertiserId: advertiser }), ...(campaign && { campaignId: campaign }) };
+function filterOf({ advertiser, campaign, publisher }: Options): ClickFilter {
+  return {
+    ...(advertiser && { advertiserId: advertiser }),
+    ...(campaign && { campaignId: campaign }),
+    ...(publisher && { publisher }),
+  };
 }
 
 async function exportToStdout(pool: Pool, options: Options): Promise<void> {
@@ -97,6 +103,7 @@ export const exportCommand = plainCommand(
   )
   .option('--advertiser <id>', 'only clicks of this advertiser', parseId)
   .option('--campaign <id>', 'only clicks of this campaign', parseId)
+  .option('--publisher <name>', 'only clicks of this publisher', parsePublisher)
   .option(
     '--format <format>',
     `format of the rows: ${FORMATS.join(', ')}; parquet only with --to`,

@@ -4,6 +4,7 @@ import { formatAmount } from '../../common/money.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
 import { printable } from '../../common/text.ts';
 import { parseTimeZone } from '../../common/time-zone.ts';
+import { parsePublisher } from '../../contract/publisher.ts';
 import {
   keyNamesOf,
   QUARTER_MS,
@@ -25,6 +26,7 @@ type Options = {
   by: readonly ReportKey[];
   advertiser?: number;
   campaign?: number;
+  publisher?: string;
   timeZone?: string;
   format: 'table' | 'csv' | 'json';
   json?: boolean;
@@ -38,6 +40,7 @@ export const report = command(
   [
     'report --since 7d',
     'report --since 2026-11-01 --until 2026-12-01 --by day,campaign,outcome --advertiser 1',
+    'report --since 30d --by publisher,ad --campaign 1',
     'report --since 2026-11-01 --by ad --time-zone Europe/Berlin --format csv > november.csv',
   ],
 )
@@ -50,6 +53,7 @@ export const report = command(
   .option('--by <keys>', `some of ${REPORT_KEYS.join(', ')}`, parseKeys, [...DEFAULT_KEYS])
   .option('--advertiser <id>', 'only clicks of this advertiser', parseId)
   .option('--campaign <id>', 'only clicks of this campaign', parseId)
+  .option('--publisher <name>', 'only clicks of this publisher', parsePublisher)
   .option(
     '--time-zone <name>',
     'time zone of days and hours, such as Europe/Berlin (default: that of the advertiser, or UTC)',
@@ -60,7 +64,7 @@ export const report = command(
       .choices(['table', 'csv', 'json'])
       .default('table'),
   )
-  .action(async ({ since, until, by, advertiser, campaign, timeZone, format, json }: Options) => {
+  .action(async ({ since, until, by, advertiser, campaign, publisher, timeZone, format, json }: Options) => {
     await withDatabase(async (pool) => {
       await bringUpToDate(pool);
       const result = await readReport(pool, {
@@ -69,6 +73,7 @@ export const report = command(
         by,
         ...(advertiser === undefined ? {} : { advertiserId: advertiser }),
         ...(campaign === undefined ? {} : { campaignId: campaign }),
+        ...(publisher === undefined ? {} : { publisher }),
         ...(timeZone === undefined ? {} : { timeZone }),
       });
       print(result, by, json ? 'json' : format);

@@ -22,6 +22,7 @@ const SCHEMA = z.object({
   format: z.string(),
   advertiserId: z.number().nullable(),
   campaignId: z.number().nullable(),
+  publisher: z.string().nullable(),
   until: z.iso.datetime(),
 });
 
@@ -98,5 +99,6 @@ function commonFields({ length, format, filter }: Series) {
     by: length.by,
     advertiserId: filter.advertiserId ?? null,
     campaignId: filter.campaignId ?? null,
+    publisher: filter.publisher ?? null,
   };
 }

@@ -18,6 +18,7 @@ const EVENT_COLUMNS = {
   price: { field: 'priceMicros', read: readPrice },
   priceMicros: { field: 'priceMicros', read: readNumber },
   nonce: { field: 'nonce', read: asText },
+  publisher: { field: 'publisher', read: asText },
   invalid: { field: 'invalid', read: asText },
   userAgent: { field: 'userAgent', read: asText },
   referrer: { field: 'referrerHost', read: (text: string) => referrerHost(text) },

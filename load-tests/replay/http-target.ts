@@ -3,6 +3,7 @@ import { TollwayError } from '../../common/errors.ts';
 import { sleep } from '../../common/process.ts';
 import type { LinkSigner } from '../../contract/link-token.ts';
 import { evergreenLink, impressionLink } from '../../contract/link-token.ts';
+import { isPublisher } from '../../contract/publisher.ts';
 import { ANSWER_MS_MAX, type HttpTarget } from '../load/http-target.ts';
 import { createMicrosHistogram, type MicrosHistogram, recordMs } from '../load/micros-histogram.ts';
 import { countFailure, UNDER_WAY_MAX } from '../load/offer-load.ts';
@@ -38,7 +39,7 @@ export type HttpReplayTarget = Sink & {
 };
 
 /**
- * A replay target that requests links from the ad server, which makes new clicks. For a click event it signs a new link to the ad; a request of
+ * A replay target that requests links from the ad server, which makes new clicks. For a click event it signs a new link to the ad, with the publisher of the event; a request of
  * a log is sent again.
  */
 export function createHttpReplayTarget(
@@ -121,8 +122,11 @@ function pathOf(click: RecordedClick, sign: LinkSigner | null): string {
   if (click.is === 'request') return click.path;
   if (sign === null) throw new Error('Expected a signer for click events');
   // A click without a nonce came from an evergreen link.
+  const publisher = isPublisher(click.event.publisher) ? click.event.publisher : null;
   const link =
-    click.event.nonce === null ? evergreenLink(click.adId) : impressionLink(click.adId, LINK_LIFE_MS);
+    click.event.nonce === null
+      ? evergreenLink(click.adId, publisher)
+      : impressionLink(click.adId, LINK_LIFE_MS, publisher);
   return `/c/${sign(link)}`;
 }
 

@@ -4,7 +4,15 @@ import { clickOf, eachLine, parseObject } from './click-lines.ts';
 import type { LineResult, Reader } from './line-result.ts';
 
 /** The columns that describe the click itself, not its outcome. */
-const CLICK_FIELDS = ['clickId', 'nonce', 'adId', 'campaignId', 'advertiserId', 'clickedAt'] as const;
+const CLICK_FIELDS = [
+  'clickId',
+  'nonce',
+  'adId',
+  'campaignId',
+  'advertiserId',
+  'publisher',
+  'clickedAt',
+] as const;
 
 /** Whether an object is a row of `npx tollway export`. */
 export function isExportRow(row: Readonly<Record<string, unknown>>): boolean {

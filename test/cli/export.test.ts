@@ -12,7 +12,7 @@ const folder = suiteFolder();
 
 it('exports what its options ask for, and nothing else', async () => {
   const [one, other] = [await addAccount(database.pool), await addAccount(database.pool)];
-  const clicks = [one, other].map(({ ad }) => clickRecord({ ad }));
+  const clicks = [one, other].map(({ ad }, index) => clickRecord({ ad, publisher: `site-${index}` }));
   await chargeBatch(database.pool, clicks);
   const { KAFKA_BROKERS: _, BROKER: __, ...inherited } = process.env;
   const env = { ...inherited, DATABASE_URL: database.url, DATA_DIR: folder };
@@ -26,7 +26,8 @@ it('exports what its options ask for, and nothing else', async () => {
     exported(),
     exported('--advertiser', String(one.advertiser.id)),
     exported('--campaign', String(other.campaign.id)),
+    exported('--publisher', 'site-1'),
     exported('--until', '2020-01-01'),
   ]);
-  expect(runs).toEqual([[first, second].toSorted(), [first], [second], []]);
+  expect(runs).toEqual([[first, second].toSorted(), [first], [second], [second], []]);
 });

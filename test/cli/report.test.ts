@@ -7,7 +7,7 @@ import { tollway } from '../support/run-script.ts';
 const database = testDatabase();
 beforeAll(async () => {
   const { ad } = await addAccount(database.pool, { price: '0.25' });
-  await chargeBatch(database.pool, [clickRecord({ ad }), clickRecord({ ad })]);
+  await chargeBatch(database.pool, [clickRecord({ ad, publisher: 'example-news' }), clickRecord({ ad })]);
 });
 
 const report = (...args: string[]) =>
@@ -30,6 +30,22 @@ it('a report is printed as a table, as CSV and as JSON, with the time that it is
   expect(Object.keys(json)).toEqual(['since', 'until', 'asOf', 'timeZone', 'rows']);
 });
 
+it('a report is broken down by publisher, or has the clicks of one', async () => {
+  const byPublisher = ['--since', '1d', '--by', 'publisher', '--format', 'csv'];
+  const header = 'publisher,currency,clicks,charged,corrected';
+  expect((await report(...byPublisher)).stdout.split('\n')).toEqual([
+    header,
+    'example-news,USD,1,0.25,0.25',
+    ',USD,1,0.25,0.25',
+    '',
+  ]);
+  expect((await report(...byPublisher, '--publisher', 'example-news')).stdout.split('\n')).toEqual([
+    header,
+    'example-news,USD,1,0.25,0.25',
+    '',
+  ]);
+});
+
 it('the CSV of a period without clicks has its header', async () => {
   const { stdout } = await report('--since', '2020-01-01', '--until', '2020-01-02', '--format', 'csv');
   expect(stdout).toBe('day,currency,clicks,charged,corrected\n');
@@ -40,6 +56,10 @@ it.each([
   [['--since', '1d', '--by', 'day,browser'], 'got "browser"'],
   [['--since', '1d', '--time-zone', '+01:00'], 'Expected the name of a time zone'],
   [['--since', '1d', '--advertiser', '99'], 'Expected the id of an advertiser in the database, got 99'],
+  [
+    ['--since', '1d', '--publisher', 'example.com'],
+    'Expected a publisher of 1–32 letters, digits, - and _, got "example.com"',
+  ],
   [['--since', '2026-11-27T10:07:00Z'], 'Expected a day or a quarter of an hour'],
   [['--since', '2026-02-01', '--until', '2026-01-01'], 'Expected --until after --since'],
 ])('report %j says what was expected and what came', async (args, message) => {

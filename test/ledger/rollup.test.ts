@@ -268,22 +268,36 @@ describe('the rollup', () => {
     [
       'click_rollup',
       'clicks = clicks + 1',
-      /^rollup of ad \d+ at .* \(charged\): stored 3 clicks, 500000 micros, the ledger has 2/,
+      /^rollup of ad \d+ of publisher example-news at .* \(charged\): stored 3 clicks, 500000 micros, the ledger has 2/,
     ],
     [
       'click_rollup',
       'charged_micros = charged_micros + 1',
-      /^rollup of ad \d+ at .*: stored 2 clicks, 500001 micros/,
+      /^rollup of ad \d+ of publisher example-news at .*: stored 2 clicks, 500001 micros/,
     ],
     [
       'click_rollup',
       'credited_micros = credited_micros + 1, credited_clicks = 2',
       /^rollup of credits of advertiser \d+: stored 2 clicks/,
     ],
-    ['click_rollup_day', 'clicks = clicks - 1', /^rollup by day of ad \d+ on .*: stored 1 clicks/],
+    [
+      'click_rollup_day',
+      'clicks = clicks - 1',
+      /^rollup by day of ad \d+ of publisher example-news on .*: stored 1 clicks/,
+    ],
+    [
+      'click_rollup',
+      "publisher = 'example-mail'",
+      /^rollup of ad \d+ of publisher example-mail at .*: stored 2 clicks/,
+    ],
+    [
+      'click_rollup_day',
+      "publisher = ''",
+      /^rollup by day of ad \d+ of publisher example-news on .*: stored 0 clicks, 0 micros, the ledger has 2/,
+    ],
   ])('that is wrong is found by a deep reconciliation: %s, %s', async (table, change, problem) => {
     const [ad] = await addAds();
-    const clicks = [1, 2].map(() => clickRecord({ ad: ad as NamedAd }));
+    const clicks = [1, 2].map(() => clickRecord({ ad: ad as NamedAd, publisher: 'example-news' }));
     await chargeBatch(database.pool, clicks);
     await rollUp(database.pool);
     await creditClick(database.pool, clicks[0]?.click.clickId ?? '');

@@ -66,9 +66,10 @@ async function pipe(format: string) {
 
 /** The clicks of a ledger in the order of their times, without their outcomes. */
 async function clicksOf(pool: Pool) {
-  const clicks: Pick<ExportRow, 'clickId' | 'nonce' | 'adId' | 'clickedAt'>[] = [];
+  const clicks: Pick<ExportRow, 'clickId' | 'nonce' | 'adId' | 'publisher' | 'clickedAt'>[] = [];
   await exportLedger(pool, { since: new Date(0) }, async (rows) => {
-    for (const { clickId, nonce, adId, clickedAt } of rows) clicks.push({ clickId, nonce, adId, clickedAt });
+    for (const { clickId, nonce, adId, publisher, clickedAt } of rows)
+      clicks.push({ clickId, nonce, adId, publisher, clickedAt });
   });
   return clicks;
 }
@@ -92,6 +93,7 @@ it('replays the export of a day with an outage: the same clicks with the same ou
       // One link is clicked twice, during the outage and after it. Some clicks are of bots.
       nonce: index === 110 || index === 200 ? nonce : index % 3 === 0 ? uuidV7() : null,
       invalid: index % 50 === 7 ? 'bot' : null,
+      publisher: index % 4 === 0 ? null : (['example-news', '12', 'null'][(index % 4) - 1] ?? null),
     }),
   );
   const isInOutage = (_: unknown, index: number) => index >= 90 && index < 150;

@@ -303,10 +303,10 @@ describe('files of clicks', () => {
 
   it("can be the ledger's export as CSV, with bots kept invalid and credits skipped", async () => {
     const head =
-      'clickId,nonce,advertiserId,campaignId,adId,outcome,reason,charged,currency,clickedAt,settledAt';
+      'clickId,nonce,advertiserId,campaignId,adId,publisher,outcome,reason,charged,currency,clickedAt,settledAt';
     const id = '019c13d2-8800-7000-8000-000000000001';
     const row = (outcome: string, reason: string, charged: string) =>
-      `${id},,1,1,1,${outcome},${reason},${charged},USD,2026-01-31T12:00:00Z,2026-01-31T12:00:01Z`;
+      `${id},,1,1,1,example-news,${outcome},${reason},${charged},USD,2026-01-31T12:00:00Z,2026-01-31T12:00:01Z`;
     const lines = [
       head,
       row('charged', '', '0.25'),
@@ -315,7 +315,7 @@ describe('files of clicks', () => {
     ];
     const { readings, clicks } = await read(lines.join('\n'));
     expect(clicks).toMatchObject([
-      { event: { priceMicros: 250_000, nonce: null } },
+      { event: { priceMicros: 250_000, nonce: null, publisher: 'example-news' } },
       { event: { invalid: 'bot' } },
     ]);
     expect(reasons(readings, 'skipped')).toHaveLength(1);

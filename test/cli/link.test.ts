@@ -1,0 +1,39 @@
+import { beforeAll, expect, it } from 'vitest';
+import { formatLinkKeys } from '../../common/config/link-keys.ts';
+import { createVerifier } from '../../contract/link-token.ts';
+import { addAccount, testDatabase } from '../support/database.ts';
+import { DAY_MS, k1 } from '../support/link-samples.ts';
+import { tollway } from '../support/run-script.ts';
+import { suiteFolder } from '../support/temporary-folder.ts';
+
+const database = testDatabase();
+const folder = suiteFolder();
+const verify = createVerifier([k1], 90 * DAY_MS);
+beforeAll(async () => {
+  await addAccount(database.pool);
+});
+
+function link(...args: string[]) {
+  const env = { PATH: process.env.PATH, DATABASE_URL: database.url, DATA_DIR: folder };
+  return tollway({ ...env, LINK_KEYS: formatLinkKeys([k1]) }, 'link', ...args);
+}
+
+it.each([
+  [
+    ['1', '--publisher', 'example-news', '--count', '2'],
+    { adId: 1, publisher: 'example-news', nonce: expect.any(String) },
+  ],
+  [['1', '--publisher', 'example-news', '--evergreen'], { adId: 1, publisher: 'example-news', nonce: null }],
+  [['1'], { adId: 1, publisher: null, nonce: expect.any(String) }],
+])('link %j prints links of its publisher', async (args, expected) => {
+  const { stdout, code } = await link(...args);
+  expect(code).toBe(0);
+  for (const url of stdout.trim().split('\n'))
+    expect(verify(new URL(url).pathname.slice(3))).toMatchObject(expected);
+});
+
+it.each(['', 'example.com', 'a b', 'p'.repeat(33)])('link --publisher %j is refused', async (publisher) => {
+  const { stdout, stderr, code } = await link('1', '--publisher', publisher);
+  expect({ stdout, code }).toEqual({ stdout: '', code: 1 });
+  expect(stderr).toContain(`Expected a publisher of 1–32 letters, digits, - and _, got "${publisher}"`);
+});
