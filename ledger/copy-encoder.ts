@@ -9,6 +9,9 @@ const COPY_HEADER = Buffer.from('PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0', 'latin1');
 /** Microseconds between the Unix epoch and PostgreSQL's, 2000-01-01. */
 const POSTGRES_EPOCH_MICROS = 946_684_800_000_000;
 
+/** The only version of the binary format of `jsonb`. */
+const JSONB_VERSION = 1;
+
 /** Sent buffers, kept for reuse: growing a new buffer to the size of a batch costs more than filling it. */
 const spares: Buffer[] = [];
 /** The three tables of two lanes. */
@@ -118,6 +121,19 @@ export class CopyRows {
       const length = this.writeShort(value, this.at + 4) ?? this.writeLong(value, charsMax);
       this.length(length);
       this.at += length;
+    }
+  }
+
+  /** An object of texts as `jsonb`, or null. https://github.com/postgres/postgres/blob/REL_18_STABLE/src/backend/utils/adt/jsonb.c (`jsonb_recv`) */
+  jsonb(texts: Readonly<Record<string, string>> | null): void {
+    if (texts === null) this.null();
+    else {
+      const storable = Object.entries(texts).map(([name, text]) => [storableText(name), storableText(text)]);
+      const json = Buffer.from(JSON.stringify(Object.fromEntries(storable)));
+      this.field(1 + json.length);
+      this.buffer[this.at] = JSONB_VERSION;
+      json.copy(this.buffer, this.at + 1);
+      this.at += 1 + json.length;
     }
   }
 

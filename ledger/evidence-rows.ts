@@ -20,9 +20,9 @@ export class EvidenceRows {
   }
 
   /** Adds the row of a click, if it has evidence. Throws `lost_race` if the id of its user agent is not given. */
-  add({ clickId, clickedAt, visitorNetwork, userAgent, referrerHost }: ClickEvent): void {
+  add({ clickId, clickedAt, visitorNetwork, userAgent, referrerHost, subIds = null }: ClickEvent): void {
     if (clickedAt < this.floorMs) return;
-    if (visitorNetwork === null && userAgent === null && referrerHost === null) return;
+    if (visitorNetwork === null && userAgent === null && referrerHost === null && subIds === null) return;
     const { rows } = this;
     rows.row();
     rows.uuid(clickId);
@@ -30,7 +30,7 @@ export class EvidenceRows {
     else this.addUserAgent(userAgent);
     rows.text(visitorNetwork, NETWORK_MAX);
     rows.text(referrerHost, REFERRER_HOST_MAX);
-    rows.null();
+    rows.jsonb(subIds);
   }
 
   private addUserAgent(text: string): void {

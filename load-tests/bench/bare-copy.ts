@@ -63,7 +63,7 @@ export async function copyBatch(pool: Pool, batch: readonly ReadClick[]): Promis
     evidence.int8Halves(id.high, id.low);
     evidence.text(click.visitorNetwork);
     evidence.text(click.referrerHost);
-    evidence.text(null);
+    evidence.jsonb(click.subIds ?? null);
   }
   await inTransaction(pool, async (connection) => {
     await ledger.send(connection, `copy bare_ledger (${LEDGER_COLUMNS}) from stdin (format binary)`);

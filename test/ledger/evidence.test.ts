@@ -21,9 +21,9 @@ const KEPT_DAYS = 14;
 
 /** What the database must have for a click; `null` for a click without evidence. */
 function expectedOf({ click }: ReadClick): Evidence | null {
-  const { visitorNetwork: network, userAgent, referrerHost } = click;
-  if (network === null && userAgent === null && referrerHost === null) return null;
-  return { network, userAgent, referrerHost, subIds: null };
+  const { visitorNetwork: network, userAgent, referrerHost, subIds = null } = click;
+  if (network === null && userAgent === null && referrerHost === null && subIds === null) return null;
+  return { network, userAgent, referrerHost, subIds };
 }
 
 async function readAll(pool: Pool): Promise<Map<string, Evidence>> {
@@ -47,18 +47,22 @@ describe('the evidence of a click', () => {
       clickRecord({ ad, visitorNetwork: '2001:db8:7::/48', userAgent: null }),
       clickRecord({ ad, invalid: 'bot', userAgent: 'curl/8.5.0', referrerHost: null }),
       clickRecord({ ad, visitorNetwork: null, userAgent: null, referrerHost: null }),
-      clickRecord({ ad: { ...ad, id: 2_000_000_000 } }),
+      clickRecord({ ad, subIds: { sub1: 'a "b" ü😀', sub5: '5' } }),
+      clickRecord({ ad, visitorNetwork: null, userAgent: null, referrerHost: null, subIds: { sub2: 'x' } }),
     ];
-    expect((await chargeBatchTwice(database.pool, batch)).toSorted()).toEqual([
+    const rejected = clickRecord({ ad: { ...ad, id: 2_000_000_000 } });
+    expect((await chargeBatchTwice(database.pool, [...batch, rejected])).toSorted()).toEqual([
       'charged',
       'invalid: bot',
       'over_budget: budget',
       'over_budget: budget',
+      'over_budget: budget',
+      'over_budget: budget',
       'rejected: unknown_ad',
     ]);
-    for (const record of batch.slice(0, 4))
+    for (const record of batch)
       expect(await readEvidence(database.pool, record.click.clickId)).toEqual(expectedOf(record));
-    expect(await readEvidence(database.pool, batch[4]?.click.clickId ?? '')).toBeNull();
+    expect(await readEvidence(database.pool, rejected.click.clickId)).toBeNull();
     expect(await readEvidence(database.pool, uuidV7())).toBeNull();
     // An id of a day without a partition.
     expect(await readEvidence(database.pool, uuidV7(0))).toBeNull();
@@ -83,6 +87,7 @@ describe('the evidence of a click', () => {
     expect(cut?.network).toBe(`${'ü😀'.repeat(21)}ü`);
     expect(cut?.userAgent).toBe(`${'ü😀'.repeat(170)}ü\ufffd`);
     expect(cut?.referrerHost).toHaveLength(253);
+    expect(await of({ subIds: { sub1: 'a\ud83d' } })).toMatchObject({ subIds: { sub1: 'a\ufffd' } });
     expect(await of({ visitorNetwork: '', userAgent: '', referrerHost: '' })).toEqual({
       network: '',
       userAgent: '',
@@ -221,6 +226,7 @@ const someClick = fc.record({
   visitorNetwork: fc.constantFrom(null, '192.0.2.0/24', '2001:db8:7::/48'),
   userAgent: fc.constantFrom(null, 'first agent', 'second agent', 'third agent'),
   referrerHost: fc.constantFrom(null, 'publisher.example'),
+  subIds: fc.constantFrom(null, { sub1: 'first' }, { sub1: 'first', sub3: 'third' }),
 });
 const someStep = fc.oneof(
   fc.record({
