@@ -9,10 +9,11 @@ export type BatchKeys = {
   /** Ids of clicks without a spool id. */
   readonly unattributedIds: readonly string[];
   readonly nonces: readonly string[];
+  readonly userAgents: ReadonlySet<string>;
 };
 
 /**
- * Collects the ids of a batch; advertisers, ads and spools without repeats. One pass: a batch exceeds the CPU cache, so each further
+ * Collects the ids and user agents of a batch; advertisers, ads, spools and user agents without repeats. One pass: a batch exceeds the CPU cache, so each further
  * pass would load it again.
  */
 export function collectKeys(clicks: readonly ReadClick[]): BatchKeys {
@@ -21,10 +22,12 @@ export function collectKeys(clicks: readonly ReadClick[]): BatchKeys {
   const spools = new Map<string, { lowest: number; highest: number }>();
   const unattributedIds: string[] = [];
   const nonces: string[] = [];
+  const userAgents = new Set<string>();
   for (const { click, from } of clicks) {
     advertiserIds.add(click.advertiserId);
     adIds.add(click.adId);
     if (click.nonce !== null) nonces.push(click.nonce);
+    if (click.userAgent !== null) userAgents.add(click.userAgent);
     if (from === null) {
       unattributedIds.push(click.clickId);
       continue;
@@ -34,5 +37,12 @@ export function collectKeys(clicks: readonly ReadClick[]): BatchKeys {
     else if (from.sequence > range.highest) range.highest = from.sequence;
     else if (from.sequence < range.lowest) range.lowest = from.sequence;
   }
-  return { advertiserIds: [...advertiserIds], adIds: [...adIds], spools, unattributedIds, nonces };
+  return {
+    advertiserIds: [...advertiserIds],
+    adIds: [...adIds],
+    spools,
+    unattributedIds,
+    nonces,
+    userAgents,
+  };
 }

@@ -19,13 +19,19 @@ export class EvidenceRows {
     this.userAgents = userAgents;
   }
 
-  /** Adds the row of a click, if it has evidence. Throws `lost_race` if the id of its user agent is not given. */
-  add({ clickId, clickedAt, visitorNetwork, userAgent, referrerHost, subIds = null }: ClickEvent): void {
+  /**
+   * Adds the row of a click, if it has evidence. `ledger` begins its current row with the click id. Throws `lost_race` if the id of its user
+   * agent is not given.
+   */
+  add(
+    ledger: CopyRows,
+    { clickedAt, visitorNetwork, userAgent, referrerHost, subIds = null }: ClickEvent,
+  ): void {
     if (clickedAt < this.floorMs) return;
     if (visitorNetwork === null && userAgent === null && referrerHost === null && subIds === null) return;
     const { rows } = this;
     rows.row();
-    rows.uuid(clickId);
+    rows.uuidOf(ledger);
     if (userAgent === null) rows.null();
     else this.addUserAgent(userAgent);
     rows.text(visitorNetwork, NETWORK_MAX);

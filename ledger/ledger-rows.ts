@@ -24,9 +24,9 @@ export class LedgerRows {
   add({ record: { click, from }, verdict: { outcome, reason } }: SettledClick): void {
     const { ledger, spentNonces } = this;
     if (click.clickedAt < this.earliestMs) this.earliestMs = click.clickedAt;
-    this.evidence?.add(click);
     ledger.row();
     ledger.uuid(click.clickId);
+    this.evidence?.add(ledger, click);
     ledger.uuid(click.nonce);
     ledger.sharedUuid(from?.spoolId ?? null);
     ledger.int8(from?.sequence ?? null);

@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import QuickLRU from 'quick-lru';
 import type { Connection, Pool } from '../common/postgres/postgres.ts';
-import { type ReadRecord, USER_AGENT_MAX } from '../contract/click-event.ts';
+import { USER_AGENT_MAX } from '../contract/click-event.ts';
 import { storableText } from './copy-encoder.ts';
 import { readWindow } from './ledger-window.ts';
 import { AHEAD_DAYS, isoDay } from './partitions.ts';
@@ -32,17 +32,14 @@ export class UserAgents {
   /** Whether evidence is kept, as the latest transaction has read it; `null` if none has. */
   keepsEvidence: boolean | null = null;
 
-  /** Returns the ids of all user agents in a batch, after it has inserted those that may be missing. Empty if no evidence is kept. */
-  async idsOf(connection: Pool | Connection, batch: readonly ReadRecord[]): Promise<UserAgentIds> {
+  /** Returns the ids of user agents, after it has inserted those that may be missing. Empty if no evidence is kept. */
+  async idsOf(connection: Pool | Connection, userAgents: ReadonlySet<string>): Promise<UserAgentIds> {
     this.keepsEvidence ??= (await readWindow(connection)).evidenceFloorMs !== null;
     if (!this.keepsEvidence) return NONE;
     this.forgetYesterday();
     const ids = new Map<string, UserAgentId>();
     const unknown: string[] = [];
-    for (const record of batch) {
-      if (record.is !== 'click') continue;
-      const { userAgent } = record.click;
-      if (userAgent === null || ids.has(userAgent)) continue;
+    for (const userAgent of userAgents) {
       const id = this.stored.get(userAgent);
       if (id === undefined) unknown.push(userAgent);
       ids.set(userAgent, id ?? userAgentId(userAgent));

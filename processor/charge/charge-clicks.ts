@@ -57,16 +57,17 @@ export async function chargeClicks(
   batch: readonly ReadRecord[],
   options: ChargeOptions,
 ): Promise<Settlement> {
+  const prepared = prepare(batch);
   const userAgents = userAgentsOf(pool);
   return retryRaces(async (race) => {
     // Before the transaction: see `UserAgents`.
-    const userAgentIds = await userAgents.idsOf(pool, batch);
+    const userAgentIds = await userAgents.idsOf(pool, prepared.keys.userAgents);
     // Most batches hold only new clicks, so the first attempt skips the lookup. A click that is in the ledger then violates its primary key.
     const lookup = race > 1 ? LOOK_UP : ASSUME_NEW;
     const evidence = { userAgents, userAgentIds };
     return inTransaction(
       pool,
-      (connection) => settleWith(connection, batch, options, lookup, evidence),
+      (connection) => settleWith(connection, prepared, options, lookup, evidence),
       BEGIN_CHARGE,
     );
   });
@@ -83,8 +84,20 @@ export async function settle(
 ): Promise<Settlement> {
   // A cache of its own, because the caller can roll back the user agents that are inserted here.
   const userAgents = new UserAgents();
-  const userAgentIds = await userAgents.idsOf(connection, batch);
-  return settleWith(connection, batch, options, LOOK_UP, { userAgents, userAgentIds });
+  const prepared = prepare(batch);
+  const userAgentIds = await userAgents.idsOf(connection, prepared.keys.userAgents);
+  return settleWith(connection, prepared, options, LOOK_UP, { userAgents, userAgentIds });
+}
+
+/** A batch without copies, with the ids that it refers to: what is known before the transaction. */
+type PreparedBatch = ReturnType<typeof dedupeBatch> & {
+  readonly batch: readonly ReadRecord[];
+  readonly keys: BatchKeys;
+};
+
+function prepare(batch: readonly ReadRecord[]): PreparedBatch {
+  const deduped = dedupeBatch(batch);
+  return { ...deduped, batch, keys: collectKeys(deduped.clicks) };
 }
 
 type EvidenceContext = { readonly userAgents: UserAgents; readonly userAgentIds: UserAgentIds };
@@ -100,16 +113,13 @@ const ASSUME_NEW: PriorLookup = { readPrior: readPriorRejections, checkRejected:
 
 async function settleWith(
   connection: Connection,
-  batch: readonly ReadRecord[],
+  { batch, clicks, positions, unreadable, watermarks, keys }: PreparedBatch,
   options: ChargeOptions | 'redrive',
   { readPrior, checkRejected }: PriorLookup,
   evidence: EvidenceContext,
 ): Promise<Settlement> {
   const isRedrive = options === 'redrive';
-  const { clicks, positions, unreadable, watermarks } = dedupeBatch(batch);
-
   // Everything that decides an outcome is read after these locks: until the commit no other transaction settles these advertisers' clicks.
-  const keys = collectKeys(clicks);
   const advertisers = await lockAdvertisers(connection, keys.advertiserIds);
   await lockSpools(connection, keys, unreadable);
   const window = await readWindow(connection);

@@ -9,10 +9,10 @@ it('The keys of a batch have the range of sequences by spool, in any order of th
   const unattributed = clickRecord({ from: null });
   const clicks = [
     clickRecord({ from: { spoolId: one, sequence: 5 }, nonce }),
-    clickRecord({ from: { spoolId: other, sequence: 1 } }),
+    clickRecord({ from: { spoolId: other, sequence: 1 }, userAgent: 'another' }),
     clickRecord({ from: { spoolId: one, sequence: 7 } }),
     clickRecord({ from: { spoolId: one, sequence: 3 } }),
-    clickRecord({ from: { spoolId: one, sequence: 6 } }),
+    clickRecord({ from: { spoolId: one, sequence: 6 }, userAgent: null }),
     unattributed,
   ];
   expect(collectKeys(clicks)).toEqual({
@@ -24,5 +24,6 @@ it('The keys of a batch have the range of sequences by spool, in any order of th
     ]),
     unattributedIds: [unattributed.click.clickId],
     nonces: [nonce],
+    userAgents: new Set([unattributed.click.userAgent, 'another']),
   });
 });

@@ -133,3 +133,32 @@ describe('rows in the binary COPY format', () => {
     expect(() => rows.int8(2 ** 53)).toThrow(RangeError);
   });
 });
+
+it('A second COPY can have UUIDs of the first, halves of integers, texts of any characters, and jsonb', async () => {
+  const [first, second] = ['01a208fb-f934-70de-beaa-9335acbb4502', 'ffffffff-ffff-ffff-ffff-fffffffffff0'];
+  await database.pool.query('create table detail (id uuid, large bigint, word text, texts jsonb)');
+  const ids = new CopyRows(1);
+  const details = new CopyRows(4);
+  for (const id of [first, second]) {
+    ids.row();
+    ids.uuid(id);
+    details.row();
+    details.uuidOf(ids);
+    details.int8Halves(id === first ? -2 : 0x7fffffff, 0xfffffff0);
+    details.text(id === first ? 'a\0' : `${'x'.repeat(30)}\0\ud800`, 32);
+    details.jsonb(id === first ? null : { sub1: '"ü\0\ud800' });
+  }
+  await inTransaction(database.pool, async (connection) => {
+    await details.send(connection, 'copy detail from stdin (format binary)');
+  });
+  const { rows } = await database.pool.query('select * from detail order by id');
+  expect(rows).toEqual([
+    { id: first, large: -(2n ** 32n) - 16n, word: 'a\ufffd', texts: null },
+    {
+      id: second,
+      large: 2n ** 63n - 16n,
+      word: `${'x'.repeat(30)}\ufffd\ufffd`,
+      texts: { sub1: '"ü\ufffd\ufffd' },
+    },
+  ]);
+});
