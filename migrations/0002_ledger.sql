@@ -42,7 +42,7 @@ create table click_evidence (
   referrer_host text,
   sub_ids jsonb
 ) partition by range (click_id);
-create index on click_evidence using brin (click_id uuid_minmax_multi_ops) with (pages_per_range = 32);
+create index on click_evidence using brin (click_id uuid_minmax_multi_ops) with (pages_per_range = 64);
 
 -- The texts of user agents, each once. `id` is computed from the text (ledger/user-agents.ts), so that a text never gets another id.
 create table user_agent (

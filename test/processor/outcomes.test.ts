@@ -47,6 +47,7 @@ describe('a click that the budget covers', () => {
         ad_id: ad.id,
         outcome: 'charged',
         reason: null,
+        publisher: null,
       },
     ]);
   });
