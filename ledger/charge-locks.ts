@@ -18,6 +18,8 @@ export type LockedAdvertiser = {
   readonly remainingMicros: bigint;
   readonly maxPriceMicros: bigint;
   readonly currency: string;
+  /** Whether a load test made it. */
+  readonly isTest: boolean;
 };
 
 /**
@@ -34,9 +36,10 @@ export async function lockAdvertisers(
     remaining_micros: bigint;
     max_price_micros: bigint;
     currency: string;
+    is_test: boolean;
   }>({
     name: 'lock advertisers',
-    text: `select id, remaining_micros, max_price_micros, currency
+    text: `select id, remaining_micros, max_price_micros, currency, is_test
      from advertiser where id = any($1::integer[]) order by id for no key update`,
     values: [arrayLiteral(ids)],
   });
@@ -47,6 +50,7 @@ export async function lockAdvertisers(
         remainingMicros: row.remaining_micros,
         maxPriceMicros: row.max_price_micros,
         currency: row.currency,
+        isTest: row.is_test,
       },
     ]),
   );

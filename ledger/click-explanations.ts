@@ -4,7 +4,7 @@ import type { Verdict } from './outcome.ts';
 type Reason = Exclude<Verdict['reason'], null> | RejectReason;
 
 /** Why a click with this reason was not charged: a clause for each reason of docs/concepts.md. */
-export const EXPLANATIONS: Readonly<Record<Reason | 'not_running' | 'daily_cap' | 'pace', string>> = {
+export const EXPLANATIONS: Readonly<Record<Reason, string>> = {
   budget: 'what was left of the budget of the advertiser was less than the price of the click',
   cap: 'what was left of the cap of the campaign was less than the price of the click',
   daily_cap: 'what was left of the daily cap of the campaign was less than the price of the click',
@@ -13,7 +13,7 @@ export const EXPLANATIONS: Readonly<Record<Reason | 'not_running' | 'daily_cap' 
   not_navigation:
     'a page loaded the link as an image, a script or by fetch, so it was not a click of a visitor',
   expired: 'the impression link had expired',
-  paused: 'the ad or its advertiser was paused',
+  paused: 'the ad, its campaign or its advertiser was paused or archived',
   not_running: 'the campaign had not started yet or was over',
   double_click: 'the same visitor had clicked the same link a moment before (DOUBLE_CLICK_MS)',
   repeat: 'an earlier valid click had used the impression link, and a link is charged once',

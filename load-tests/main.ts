@@ -160,7 +160,8 @@ Exit codes:
   2  not measured: no running stack, this machine was too slow for the target rate, or a condition of the scenario was not
      met (a fault was not injected, a budget was not exhausted)
 
-The clicks are charged to advertisers that are created for the run and paused afterwards. They stay in the books.
+The clicks are charged to advertisers that are created for the run and archived afterwards. Lists, metrics and alerts leave them
+out; they stay in the books. A run that is killed leaves them active: the next one archives them.
 `;
 }
 

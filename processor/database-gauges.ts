@@ -5,7 +5,7 @@ import type { Logger } from '../common/telemetry/logger.ts';
 import type { ProcessMetrics } from '../common/telemetry/metrics.ts';
 import type { OpenProblems } from '../common/telemetry/problems.ts';
 import { ThrottledLog } from '../common/telemetry/throttled-log.ts';
-import { readBudgets } from '../ledger/advertisers.ts';
+import { type AdvertiserBudget, readBudgets } from '../ledger/advertisers.ts';
 import { readCampaignPaces } from '../ledger/campaign-paces.ts';
 import { countDeadLetters } from '../ledger/dead-letters.ts';
 
@@ -43,6 +43,7 @@ export function databaseGauges(
   },
 ): DatabaseGauges {
   let budgetsReadAt: number | null = null;
+  let advertisers: readonly AdvertiserBudget[] = [];
   let isUnusable = false;
   const log = new ThrottledLog(logger, {
     failed:
@@ -70,7 +71,7 @@ export function databaseGauges(
       try {
         await readState();
         if (budgetsReadAt !== null && performance.now() - budgetsReadAt < BUDGETS_MS) return;
-        await setBudgets(pool, metrics);
+        advertisers = await setBudgets(pool, metrics, advertisers);
         budgetsReadAt = performance.now();
       } catch (error) {
         if (stopping.aborted) return;
@@ -87,8 +88,12 @@ export function databaseGauges(
   };
 }
 
-/** Reads budgets, the paces of campaigns and dead letters into the metrics. */
-async function setBudgets(pool: Pool, metrics: ProcessMetrics): Promise<void> {
+/** Reads budgets, the paces of campaigns and dead letters into the metrics. `before` are the advertisers of the last read; returns the new ones. */
+async function setBudgets(
+  pool: Pool,
+  metrics: ProcessMetrics,
+  before: readonly AdvertiserBudget[],
+): Promise<readonly AdvertiserBudget[]> {
   const advertisers = await readBudgets(pool, ADVERTISERS_MAX);
   const paces = await readCampaignPaces(pool, CAMPAIGNS_MAX);
   const deadLetters = await countDeadLetters(pool);
@@ -106,6 +111,11 @@ async function setBudgets(pool: Pool, metrics: ProcessMetrics): Promise<void> {
     metrics.campaignAhead.set({ campaign, advertiser }, pace.isAhead ? 1 : 0);
   }
   metrics.deadLetters.set(deadLetters);
+  // The other series were set again, but counters are never reset. An archived advertiser gets no more over-budget clicks.
+  const present = new Set(advertisers.map(({ id }) => id));
+  for (const { id: advertiser, currency } of before)
+    if (!present.has(advertiser)) metrics.overDelivery.remove({ advertiser, currency });
+  return advertisers;
 }
 
 function removeBudgets(metrics: ProcessMetrics): void {

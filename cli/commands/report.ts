@@ -5,6 +5,7 @@ import type { Pool } from '../../common/postgres/postgres.ts';
 import { printable } from '../../common/text.ts';
 import { parseTimeZone } from '../../common/time-zone.ts';
 import { parsePublisher } from '../../contract/publisher.ts';
+import { type Names, readNames } from '../../ledger/names.ts';
 import {
   keyNamesOf,
   QUARTER_MS,
@@ -20,6 +21,7 @@ import { csvLine } from '../csv.ts';
 import { parseId, parseReportTime } from '../parse.ts';
 import { printJson, printNote, printTable } from '../print.ts';
 
+type Format = 'table' | 'csv';
 type Options = {
   since: Date | string;
   until?: Date | string;
@@ -28,7 +30,7 @@ type Options = {
   campaign?: number;
   publisher?: string;
   timeZone?: string;
-  format: 'table' | 'csv' | 'json';
+  format: Format | 'json';
   json?: boolean;
 };
 
@@ -76,7 +78,8 @@ export const report = command(
         ...(publisher === undefined ? {} : { publisher }),
         ...(timeZone === undefined ? {} : { timeZone }),
       });
-      print(result, by, json ? 'json' : format);
+      if (json || format === 'json') return printReportJson(result);
+      await printRows(pool, result, by, format);
     });
   });
 
@@ -112,22 +115,54 @@ function toFields({ hour, clicks, chargedMicros, correctedMicros, ...keys }: Rep
   };
 }
 
-function print(
-  { since, until, asOf, timeZone, rows }: Report,
+function printReportJson({ since, until, asOf, timeZone, rows }: Report): void {
+  const times = { since: since.toISOString(), until: until.toISOString(), asOf: asOf.toISOString() };
+  printJson({ ...times, timeZone, rows: rows.map(toFields) });
+}
+
+/** Prints a table or CSV for people: names stand beside the ids. */
+async function printRows(
+  pool: Pool,
+  { asOf, timeZone, rows }: Report,
   by: readonly ReportKey[],
-  format: Options['format'],
-): void {
-  const fields = rows.map(toFields);
-  if (format === 'json') {
-    const times = { since: since.toISOString(), until: until.toISOString(), asOf: asOf.toISOString() };
-    return printJson({ ...times, timeZone, rows: fields });
-  }
+  format: Format,
+): Promise<void> {
+  const names = await readNames(
+    pool,
+    rows.flatMap(({ advertiserId }) => advertiserId ?? []),
+    rows.flatMap(({ campaignId }) => campaignId ?? []),
+  );
+  const named = rows.map((row) => withNames(toFields(row), names));
   printNote(`Complete for all clicks that were settled before ${asOf.toISOString()}. Time zone: ${timeZone}`);
-  if (format === 'table') return printTable(fields, 'There were no clicks in this period.');
+  if (format === 'table') return printTable(named, 'There were no clicks in this period.');
+  const keys = keyNamesOf(by).flatMap((key) => [key, ...(NAME_COLUMNS.get(key) ?? [])]);
   // A period without clicks has the header, too.
-  const lines = [
-    [...keyNamesOf(by), 'currency', 'clicks', 'charged', 'corrected'],
-    ...fields.map(Object.values),
-  ];
+  const lines = [[...keys, 'currency', 'clicks', 'charged', 'corrected'], ...named.map(Object.values)];
   for (const line of lines) process.stdout.write(`${csvLine(line)}\n`);
+}
+
+/** The columns of the names, after those of the ids. */
+const NAME_COLUMNS: ReadonlyMap<string, readonly string[]> = new Map([
+  ['advertiserId', ['advertiser']],
+  ['campaignId', ['campaign']],
+]);
+
+function withNames(
+  fields: ReturnType<typeof toFields>,
+  { advertisers, campaigns }: Names,
+): Record<string, string | number | null> {
+  const cells = Object.entries(fields).flatMap(([key, value]) => {
+    if (key === 'advertiserId')
+      return [
+        [key, value],
+        ['advertiser', advertisers.get(Number(value)) ?? null],
+      ];
+    if (key === 'campaignId')
+      return [
+        [key, value],
+        ['campaign', campaigns.get(Number(value)) ?? null],
+      ];
+    return [[key, value]];
+  });
+  return Object.fromEntries(cells);
 }

@@ -4,7 +4,7 @@ import type { Pool } from '../../common/postgres/postgres.ts';
 import { sleep } from '../../common/process.ts';
 import { createSigner, evergreenLink } from '../../contract/link-token.ts';
 import { addAd } from '../../ledger/ads.ts';
-import { addAdvertiser, setAdvertiserStatus } from '../../ledger/advertisers.ts';
+import { addAdvertiser } from '../../ledger/advertisers.ts';
 import { addBudgetEntry } from '../../ledger/budget-entries.ts';
 import { addCampaign, type Campaign } from '../../ledger/campaigns.ts';
 import type { HttpTarget } from './http-target.ts';
@@ -23,8 +23,6 @@ export type Population = {
   readonly nextArrival: () => Arrival;
   /** The path of a link to each ad, for `HEAD` requests. */
   readonly paths: readonly string[];
-  /** Pauses the advertisers after the test. */
-  readonly pauseAdvertisers: () => Promise<void>;
 };
 
 export type PopulationOptions = {
@@ -40,17 +38,22 @@ export type PopulationOptions = {
   readonly budgetClicks: number;
 };
 
-/** Creates advertisers with one campaign each, and their ads. */
+/**
+ * Creates advertisers with one campaign each, and their ads. They are marked as made by a load test. Calls `onAdvertiser` for each, before
+ * its campaign exists, so that the caller can archive it even if this fails.
+ */
 export async function makePopulation(
   pool: Pool,
   keys: readonly LinkKey[],
+  onAdvertiser: (id: number) => void,
   { advertisers, ads, budgetClicks, ...traffic }: PopulationOptions,
 ): Promise<Population> {
   const sign = createSigner(keys);
   const name = `Load test of ${new Date().toISOString()}`;
   const campaigns: Campaign[] = [];
   for (let number = 1; number <= advertisers; number += 1) {
-    const { id } = await addAdvertiser(pool, `${name}, ${number}`, 'USD');
+    const { id } = await addAdvertiser(pool, `${name}, ${number}`, 'USD', 'UTC', true);
+    onAdvertiser(id);
     await addBudgetEntry(pool, id, 'top_up', PRICE_MICROS * BigInt(budgetClicks), 'load test');
     campaigns.push(await addCampaign(pool, id, name, { fallbackUrl: FALLBACK_URL }));
   }
@@ -68,9 +71,6 @@ export async function makePopulation(
     adIds,
     nextArrival: createTraffic(adIds, sign, traffic),
     paths: adIds.map((adId) => `/c/${sign(evergreenLink(adId))}`),
-    pauseAdvertisers: async () => {
-      for (const id of advertiserIds) await setAdvertiserStatus(pool, id, 'paused');
-    },
   };
 }
 

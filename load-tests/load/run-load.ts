@@ -2,9 +2,11 @@ import { createBacklogs } from '../../brokers/create-event-sources.ts';
 import type { Stack } from '../../cli/start/stack.ts';
 import { parseConfig } from '../../common/config/config.ts';
 import type { LinkKey } from '../../common/config/link-keys.ts';
+import { errorMessage } from '../../common/errors.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
 import { createLogger } from '../../common/telemetry/logger.ts';
 import { type Reconciliation, reconcile } from '../../ledger/reconcile.ts';
+import { beginTestRun, readRemaining } from '../../ledger/test-advertisers.ts';
 import type { ProgressDisplay } from '../progress-display.ts';
 import type { Arrivals } from './arrivals.ts';
 import { ClickIds } from './click-ids.ts';
@@ -63,20 +65,38 @@ export async function runLoad(
   const perSecond = Math.max(...arrivals.phases.flatMap(({ fromRate, toRate }) => [fromRate, toRate]));
   const target = await openHttpTarget(url, perSecond);
   try {
-    progress.say('Creating advertisers, ads and links');
-    const population = await makePopulation(pool, keys, {
-      budgetClicks: arrivals.total,
-      ...options.population,
-    });
-    try {
+    return await withTestAdvertisers(pool, progress, async (onAdvertiser) => {
+      progress.say('Creating advertisers, ads and links');
+      const population = await makePopulation(pool, keys, onAdvertiser, {
+        budgetClicks: arrivals.total,
+        ...options.population,
+      });
       await waitForAds(target, population, url, options.stopLoad);
-      return await measureLoad({ pool, stack, target, url, population }, options);
-    } finally {
-      await population.pauseAdvertisers();
-    }
+      return measureLoad({ pool, stack, target, url, population }, options);
+    });
   } finally {
     progress.end();
     await target.close();
+  }
+}
+
+/** Runs `work`, then archives the advertisers that it passes to `onAdvertiser`, also if it fails. */
+async function withTestAdvertisers<T>(
+  pool: Pool,
+  progress: ProgressDisplay,
+  work: (onAdvertiser: (id: number) => void) => Promise<T>,
+): Promise<T> {
+  const run = await beginTestRun(pool);
+  const advertiserIds: number[] = [];
+  try {
+    return await work((id) => advertiserIds.push(id));
+  } finally {
+    await run.archive(advertiserIds).catch((error: unknown) => {
+      progress.say(
+        `The advertisers of this load test are not archived (${errorMessage(error)}). The next load test archives them`,
+      );
+    });
+    run.end();
   }
 }
 
@@ -95,7 +115,7 @@ async function measureLoad(
   const recorded = { toAdvertiser: new ClickIds(arrivals.total), toFallback: new ClickIds(arrivals.total) };
   const load = createLoad(arrivals);
   const startedAt = await readClock(pool);
-  const sampler = createSystemSampler(stack, population.advertiserIds);
+  const sampler = createSystemSampler(stack, () => readRemaining(pool, population.advertiserIds));
   const timeline = recordTimeline({ load, arrivals }, sampler, showSample(progress, load));
   try {
     const { nextArrival } = population;

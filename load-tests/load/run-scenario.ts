@@ -14,7 +14,8 @@ import type { Scenario, ScenarioOptions } from './scenarios.ts';
 /** Limit of arrivals per run. The run keeps their click ids in memory, 16 bytes each. */
 const ARRIVALS_MAX = 50_000_000;
 const RATE_MAX = 100_000;
-const CONNECTIONS = 2;
+/** Connections to the database: of the run's lock, of the samples, and of the checks. */
+const CONNECTIONS = 3;
 
 export type RunOptions = ScenarioOptions & {
   /** URL of the ad server to load; default: that of the stack. */

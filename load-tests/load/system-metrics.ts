@@ -1,8 +1,10 @@
 import { cpus } from 'node:os';
 import type { Stack } from '../../cli/start/stack.ts';
+import { withDeadline } from '../../common/deadline.ts';
 
-/** Timeout of a request for metrics, in ms. */
+/** Timeout of a request for metrics or budgets, in ms. */
 const ANSWER_MS_MAX = 900;
+const NO_BUDGETS: ReadonlyMap<number, number> = new Map();
 
 /** Memory and CPU usage of a process. */
 export type ProcessUsage = {
@@ -26,15 +28,18 @@ export type SystemState = {
   readonly machineUtilization: number;
 };
 
-/** Samples the processes of the stack, this process and the machine. `sample` never throws. */
-export function createSystemSampler(stack: Stack, advertiserIds: readonly number[]) {
-  const sampledIds = new Set(advertiserIds);
+/**
+ * Samples the processes of the stack, this process and the machine. `readBudgets` returns remaining budgets by advertiser id; the metrics do
+ * not have those of load tests. `sample` never throws.
+ */
+export function createSystemSampler(stack: Stack, readBudgets: () => Promise<ReadonlyMap<number, number>>) {
   let before = machineTimes();
   return {
     sample: async (): Promise<SystemState> => {
-      const [adServer, processor] = await Promise.all([
+      const [adServer, processor, budgets] = await Promise.all([
         readMetrics(stack.adServerOpsUrl),
         readMetrics(stack.processorOpsUrl),
+        withDeadline(readBudgets(), ANSWER_MS_MAX, 'The database').catch(() => NO_BUDGETS),
       ]);
       const now = machineTimes();
       const machineUtilization = (now.busy - before.busy) / Math.max(1, now.all - before.all);
@@ -44,12 +49,7 @@ export function createSystemSampler(stack: Stack, advertiserIds: readonly number
         spoolSeconds: maxOf(adServer, 'tollway_spool_oldest_click_age_seconds'),
         brokerClicks: sumOf(processor, 'tollway_broker_lag_records'),
         brokerSeconds: maxOf(processor, 'tollway_broker_oldest_click_age_seconds'),
-        budgets: new Map(
-          valuesOf(processor, 'tollway_advertiser_budget_remaining').flatMap(({ labels, value }) => {
-            const id = Number(/advertiser="(\d+)"/.exec(labels)?.[1]);
-            return sampledIds.has(id) ? [[id, value]] : [];
-          }),
-        ),
+        budgets,
         processes: {
           'ad server': usageOf(adServer),
           processor: usageOf(processor),
@@ -97,18 +97,18 @@ async function readMetrics(opsUrl: string): Promise<string> {
 }
 
 /** All values of a metric. Format: https://prometheus.io/docs/instrumenting/exposition_formats/ */
-function valuesOf(metrics: string, name: string): { labels: string; value: number }[] {
-  return [...metrics.matchAll(new RegExp(`^${name}(?:\\{(.*)\\})? (\\S+)$`, 'gm'))].map(
-    ([, labels = '', value]) => ({ labels, value: Number(value) }),
+function valuesOf(metrics: string, name: string): number[] {
+  return [...metrics.matchAll(new RegExp(`^${name}(?:\\{.*\\})? (\\S+)$`, 'gm'))].map(([, value]) =>
+    Number(value),
   );
 }
 
 function sumOf(metrics: string, name: string): number | null {
   const values = valuesOf(metrics, name);
-  return values.length === 0 ? null : values.reduce((sum, { value }) => sum + value, 0);
+  return values.length === 0 ? null : values.reduce((sum, value) => sum + value, 0);
 }
 
 function maxOf(metrics: string, name: string): number | null {
   const values = valuesOf(metrics, name);
-  return values.length === 0 ? null : Math.max(...values.map(({ value }) => value));
+  return values.length === 0 ? null : Math.max(...values);
 }

@@ -19,7 +19,10 @@ export type OverDelivery = { readonly currency: string; readonly micros: bigint 
 export type Settlement = {
   /** The result of each record, in the order of the batch. */
   readonly outcomes: readonly RecordResult[];
-  /** Value of the over-budget clicks that were recorded before the budget was flagged as exhausted, by advertiser id. */
+  /**
+   * Value of the over-budget clicks that were recorded before the budget was flagged as exhausted, by advertiser id. Advertisers of load
+   * tests are absent.
+   */
   readonly overDelivery: ReadonlyMap<number, OverDelivery>;
   /** Number of duplicates that supplied the record key that the settled click lacked. */
   readonly lateKeys: number;
@@ -56,7 +59,7 @@ export function outcomesOf(
   return batch.map((record) => (record.is === 'watermark' ? WATERMARK : (outcomes.get(record) ?? DUPLICATE)));
 }
 
-/** Sums the over-budget clicks that the ad server recorded while the budget was not flagged as exhausted. */
+/** Sums the over-budget clicks that the ad server recorded while the budget was not flagged as exhausted, without those of load tests. */
 export function overDeliveryOf(
   settled: readonly SettledClick[],
   advertisers: ReadonlyMap<number, LockedAdvertiser>,
@@ -66,7 +69,8 @@ export function overDeliveryOf(
     const { budgetExhausted, held } = record.click;
     if (verdict.outcome !== 'over_budget' || budgetExhausted || held) continue;
     const { advertiserId, priceMicros } = record.click;
-    const currency = advertisers.get(advertiserId)?.currency ?? '';
+    const { currency = '', isTest = false } = advertisers.get(advertiserId) ?? {};
+    if (isTest) continue;
     const before = sums.get(advertiserId)?.micros ?? 0n;
     sums.set(advertiserId, { currency, micros: before + BigInt(priceMicros) });
   }

@@ -46,6 +46,19 @@ it('a report is broken down by publisher, or has the clicks of one', async () =>
   ]);
 });
 
+it('names stand beside the ids in the table and in CSV, and not in JSON', async () => {
+  const by = ['--since', '1d', '--by', 'advertiser,campaign,ad'];
+  const expected = '1,Test advertiser,1,Test campaign,1,USD,2,0.50,0.50\n';
+  expect((await report(...by, '--format', 'csv')).stdout).toBe(
+    `advertiserId,advertiser,campaignId,campaign,adId,currency,clicks,charged,corrected\n${expected}`,
+  );
+  expect((await report(...by)).stdout).toContain('advertiserId  advertiser       campaignId  campaign ');
+  const [row] = JSON.parse((await report(...by, '--json')).stdout).rows;
+  expect(Object.keys(row).slice(0, 3)).toEqual(['advertiserId', 'campaignId', 'adId']);
+  const empty = ['--since', '2020-01-01', '--until', '2020-01-02', '--by', 'campaign', '--format', 'csv'];
+  expect((await report(...empty)).stdout).toBe('campaignId,campaign,currency,clicks,charged,corrected\n');
+});
+
 it('the CSV of a period without clicks has its header', async () => {
   const { stdout } = await report('--since', '2020-01-01', '--until', '2020-01-02', '--format', 'csv');
   expect(stdout).toBe('day,currency,clicks,charged,corrected\n');

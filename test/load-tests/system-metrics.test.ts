@@ -18,23 +18,23 @@ const stackOf = (adServerOpsUrl: string, processorOpsUrl: string) =>
 const NOWHERE = 'http://127.0.0.1:1';
 
 it('reports null for the metrics of a process that does not answer', async () => {
-  const sampler = createSystemSampler(stackOf(NOWHERE, NOWHERE), [1]);
+  const sampler = createSystemSampler(stackOf(NOWHERE, NOWHERE), () =>
+    Promise.reject(new Error('no database')),
+  );
   expect(await sampler.sample()).toMatchObject({
+    budgets: new Map(),
     spoolBytes: null,
     brokerSeconds: null,
     processes: { 'ad server': null, processor: null, 'load generator': { cpuSeconds: expect.any(Number) } },
   });
 });
 
-it('reads the budgets of the given advertisers only', async () => {
-  const text = [1, 2, 3]
-    .map((id) => `tollway_advertiser_budget_remaining{advertiser="${id}"} ${id}.5\n`)
-    .join('');
-  const processor = await serveMetrics(text);
-  const { budgets } = await createSystemSampler(stackOf(NOWHERE, processor.url), [2, 3]).sample();
-  expect([...budgets]).toEqual([
-    [2, 2.5],
-    [3, 3.5],
-  ]);
+it('reads the metrics of the ad server and the processor, and the budgets', async () => {
+  const adServer = await serveMetrics('tollway_spool_bytes{spool="a"} 3\ntollway_spool_bytes{spool="b"} 4\n');
+  const processor = await serveMetrics('tollway_broker_lag_records{broker="postgres"} 5\n');
+  const budgets = new Map([[2, 2.5]]);
+  const sampler = createSystemSampler(stackOf(adServer.url, processor.url), () => Promise.resolve(budgets));
+  expect(await sampler.sample()).toMatchObject({ spoolBytes: 7, brokerClicks: 5, budgets });
+  adServer.close();
   processor.close();
 });

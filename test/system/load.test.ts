@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -5,9 +6,10 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createPool } from '../../common/postgres/postgres.ts';
 import type { LoadReport } from '../../load-tests/report/report.ts';
-import { runToEnd } from '../support/run-script.ts';
+import { runScript, runToEnd } from '../support/run-script.ts';
 import { stackEnv, startStack, type TestStack } from '../support/stack.ts';
 import { suiteFolder, temporaryFolder } from '../support/temporary-folder.ts';
+import { until } from '../support/until.ts';
 
 const SMALL = ['--base', '20', '--factor', '5', '--ramp', '1s', '--hold', '3s', '--json'];
 
@@ -30,11 +32,16 @@ describe('npm run load', { timeout: 90_000 }, () => {
     };
   };
 
-  /** What the processor has counted, in USD. */
-  const overDelivery = async () => {
-    const text = await (await fetch(`${stack.processorOpsUrl}/metrics`)).text();
-    const lines = text.matchAll(/^tollway_over_delivery_total\{.*currency="USD".*\} (.+)$/gm);
-    return [...lines].reduce((sum, [, value]) => sum + Number(value), 0);
+  /** The advertisers of load tests by status, from the list of all advertisers. */
+  const testAdvertisers = async () => {
+    const rows = JSON.parse((await stack.tollway('advertiser', 'list', '--all', '--json')).stdout) as {
+      name: string;
+      status: string;
+    }[];
+    const counts: Record<string, number> = { active: 0, archived: 0 };
+    for (const { name, status } of rows)
+      if (name.startsWith('Load test')) counts[status] = (counts[status] ?? 0) + 1;
+    return counts;
   };
 
   it('offers a spike, finds every click in the ledger, passes, and writes a report that needs nothing else', async () => {
@@ -86,16 +93,46 @@ describe('npm run load', { timeout: 90_000 }, () => {
   });
 
   it('runs budgets dry, and tells how much was delivered past them', async () => {
-    const before = await overDelivery();
     const { code, report } = await load('exhaust', ...SMALL, '--level', 'over-delivery<=1s', '--no-report');
     expect(report).toMatchObject({ verdict: 'passed', reconciliation: { balanced: true } });
     expect(code).toBe(0);
     expect(report?.ledger.notCharged).toBeGreaterThan((report?.recorded ?? 0) * 0.3);
     expect(report?.overDeliverySeconds).toBeLessThan(1);
-    // What people got and what the processor counts, each by itself, at 0.01 a click.
-    const counted = (await overDelivery()) - before;
     expect(report?.overDelivered).toBeGreaterThan(0);
-    expect(report?.overDelivered).toBe(Math.round(counted * 100));
+  });
+
+  it('leaves its advertisers out of lists and metrics, and archives them', async () => {
+    const { stdout } = await stack.tollway('advertiser', 'list', '--json');
+    expect(JSON.parse(stdout)).toHaveLength(3);
+    const { active, archived } = await testAdvertisers();
+    expect(active).toBe(0);
+    expect(archived).toBeGreaterThan(0);
+    const metrics = await (await fetch(`${stack.processorOpsUrl}/metrics`)).text();
+    const advertisers = [...metrics.matchAll(/advertiser="(\d+)"/g)].map(([, id]) => Number(id));
+    expect(advertisers.length).toBeGreaterThan(0);
+    expect(Math.max(...advertisers)).toBe(3);
+  });
+
+  it('archives its advertisers when it is interrupted, and those of a run that was killed', async () => {
+    const slow = ['spike', '--base', '20', '--factor', '1', '--ramp', '1s', '--hold', '60s', '--no-report'];
+    const begin = async () => {
+      const child = runScript('load-tests/main.ts', stack.env, ...slow);
+      child.stdout?.resume();
+      child.stderr?.resume();
+      await until('its advertisers', async () => (await testAdvertisers()).active === 20, 20_000);
+      return { child, ended: once(child, 'exit') };
+    };
+    const interrupted = await begin();
+    interrupted.child.kill('SIGINT');
+    await interrupted.ended;
+    expect(await testAdvertisers()).toMatchObject({ active: 0 });
+
+    const killed = await begin();
+    killed.child.kill('SIGKILL');
+    await killed.ended;
+    expect(await testAdvertisers()).toMatchObject({ active: 20 });
+    expect(await load('spike', ...SMALL, '--no-report')).toMatchObject({ code: 0 });
+    expect(await testAdvertisers()).toMatchObject({ active: 0 });
   });
 
   it('injects faults, in which nothing is lost', async () => {
