@@ -6,9 +6,12 @@ import { singleRow, withAdvertiserLock } from './advertiser-lock.ts';
 import { notifyAdsChanged, updateBudgetFlags } from './budget-flag.ts';
 import { readCampaignSpend } from './campaign-spend.ts';
 import { assertFilterExists } from './click-filter.ts';
+import { setDailyCap } from './daily-caps.ts';
+import { changePlan, type DailyPlan } from './daily-plan.ts';
 import { type ListFilter, listCondition, type Status } from './list-filter.ts';
+import { type Pace, PLAN_JSON, type Plan, paceAt, todayOfCampaign } from './pacing.ts';
 
-export type Campaign = {
+export type Campaign = DailyPlan & {
   readonly id: number;
   readonly advertiserId: number;
   readonly advertiserName: string;
@@ -23,13 +26,17 @@ export type Campaign = {
   /** Clicks at or after this time are `invalid: not_running`. */
   readonly endsAt: Date | null;
   readonly fallbackUrl: string | null;
+  /** What the present day has spent, in the advertiser's time zone; `null` without a daily cap. */
+  readonly spentTodayMicros: bigint | null;
+  /** `null` without pacing. */
+  readonly pace: Pace | null;
 };
 
 /**
  * The fields of a campaign to set; absent fields keep their values, `null` removes one. A start or an end is a time, or a day
  * (`2026-01-31`), which means its beginning in the advertiser's time zone.
  */
-export type CampaignChanges = {
+export type CampaignChanges = Partial<DailyPlan> & {
   readonly name?: string;
   readonly status?: Status;
   readonly capMicros?: bigint | null;
@@ -40,10 +47,18 @@ export type CampaignChanges = {
 
 const SELECT_CAMPAIGNS = `select campaign.id, campaign.advertiser_id as "advertiserId", advertiser.name as "advertiserName",
     campaign.name, campaign.status, campaign.cap_micros as "capMicros", campaign.spent_micros as "spentMicros",
-    campaign.starts_at as "startsAt", campaign.ends_at as "endsAt", campaign.fallback_url as "fallbackUrl"
-  from campaign join advertiser on advertiser.id = campaign.advertiser_id`;
+    campaign.starts_at as "startsAt", campaign.ends_at as "endsAt", campaign.fallback_url as "fallbackUrl",
+    campaign.daily_cap_micros as "dailyCapMicros", campaign.pacing, campaign.hold, today.spent_micros as "spentTodayMicros",
+    ${PLAN_JSON} as plan, now() as "readAt"
+  from campaign join advertiser on advertiser.id = campaign.advertiser_id left join lateral (${todayOfCampaign()}) today on true`;
 
-/** Creates a campaign. Throws `bad_name`, `unknown_advertiser`, `bad_window` (an end that is not after the start). */
+type CampaignRow = Omit<Campaign, 'pace'> & { readonly plan: Plan | null; readonly readAt: Date };
+
+function toCampaign({ plan, readAt, ...campaign }: CampaignRow): Campaign {
+  return { ...campaign, pace: plan === null ? null : paceAt(plan, readAt.getTime()) };
+}
+
+/** Creates a campaign. Throws `bad_name`, `unknown_advertiser`, `bad_window` (an end that is not after the start), `bad_pacing`. */
 export function addCampaign(
   pool: Pool,
   advertiserId: number,
@@ -51,14 +66,11 @@ export function addCampaign(
   settings: Omit<CampaignChanges, 'name'> = {},
 ): Promise<Campaign> {
   return withAdvertiserLock(pool, advertiserId, async (connection) => {
-    const { startsAt, endsAt } = await periodOf(connection, advertiserId, settings);
-    const { status = 'active', capMicros = null, fallbackUrl = null } = settings;
     const { rows } = await connection.query<{ id: number }>(
-      `insert into campaign (advertiser_id, name, status, cap_micros, starts_at, ends_at, fallback_url)
-       values ($1, $2, $3, $4, $5, $6, $7) returning id`,
-      [advertiserId, parseName(name), status, capMicros, startsAt, endsAt, fallbackUrl],
+      'insert into campaign (advertiser_id, name) values ($1, $2) returning id',
+      [advertiserId, parseName(name)],
     );
-    return readCampaign(connection, singleRow(rows).id);
+    return changeCampaign(connection, singleRow(rows).id, settings);
   });
 }
 
@@ -66,19 +78,19 @@ export function addCampaign(
 export async function listCampaigns(pool: Pool, filter: ListFilter = {}): Promise<Campaign[]> {
   await assertFilterExists(pool, filter);
   const { condition, values } = listCondition(['campaign', 'advertiser'], filter);
-  const { rows } = await pool.query<Campaign>(
+  const { rows } = await pool.query<CampaignRow>(
     `${SELECT_CAMPAIGNS} where ${condition} order by campaign.id`,
     values,
   );
-  return rows;
+  return rows.map(toCampaign);
 }
 
 /** Returns a campaign. Throws `unknown_campaign`. */
 export async function readCampaign(connection: Pool | Connection, id: number): Promise<Campaign> {
-  const { rows } = await connection.query<Campaign>(`${SELECT_CAMPAIGNS} where campaign.id = $1`, [id]);
+  const { rows } = await connection.query<CampaignRow>(`${SELECT_CAMPAIGNS} where campaign.id = $1`, [id]);
   const [campaign] = rows;
   if (!campaign) throw unknownCampaign(id);
-  return campaign;
+  return toCampaign(campaign);
 }
 
 /** The error `unknown_campaign`. */
@@ -87,25 +99,41 @@ export function unknownCampaign(id: number): TollwayError {
 }
 
 /**
- * Changes a campaign. A cap can be set, raised, and lowered down to what is spent. Throws `unknown_campaign`, `bad_name`, `cap_below_spent`,
- * `bad_window` (an end that is not after the start).
+ * Changes a campaign. A cap can be set, raised, and lowered down to what is spent; a daily cap down to what the present day has spent.
+ * Throws `unknown_campaign`, `bad_name`, `cap_below_spent`, `bad_window` (an end that is not after the start), `bad_pacing`.
  */
 export async function updateCampaign(pool: Pool, id: number, changes: CampaignChanges): Promise<Campaign> {
   const { advertiserId } = await readCampaign(pool, id);
   return withAdvertiserLock(pool, advertiserId, async (connection) => {
-    const before = await readCampaign(connection, id);
-    const { name, status, capMicros, fallbackUrl } = { ...before, ...changes };
-    const spentMicros = await spentUnder(connection, before, capMicros);
-    const { startsAt, endsAt } = await periodOf(connection, advertiserId, { ...before, ...changes });
-    await connection.query(
-      `update campaign set name = $2, status = $3, cap_micros = $4, spent_micros = $5, starts_at = $6, ends_at = $7, fallback_url = $8
-       where id = $1`,
-      [id, parseName(name), status, capMicros, spentMicros, startsAt, endsAt, fallbackUrl],
-    );
+    const campaign = await changeCampaign(connection, id, changes);
     await updateBudgetFlags(connection, [advertiserId]);
     await notifyAdsChanged(connection, advertiserId);
-    return readCampaign(connection, id);
+    return campaign;
   });
+}
+
+async function changeCampaign(
+  connection: Connection,
+  id: number,
+  changes: CampaignChanges,
+): Promise<Campaign> {
+  const before = await readCampaign(connection, id);
+  const { name, status, capMicros, fallbackUrl } = { ...before, ...changes };
+  const plan = changePlan(id, before, changes, fallbackUrl);
+  const spentMicros = await spentUnder(connection, before, capMicros);
+  const { startsAt, endsAt } = await periodOf(connection, before.advertiserId, { ...before, ...changes });
+  // The schema refuses pacing without a daily cap, so a cap is set before the pacing and removed after it.
+  if (plan.dailyCapMicros !== null) await setDailyCap(connection, id, plan.dailyCapMicros);
+  await connection.query(
+    `update campaign set name = $2, status = $3, cap_micros = $4, spent_micros = $5, starts_at = $6, ends_at = $7, fallback_url = $8,
+       pacing = $9, hold = $10 where id = $1`,
+    [
+      ...[id, parseName(name), status, capMicros, spentMicros, startsAt, endsAt, fallbackUrl],
+      ...[plan.pacing, plan.hold],
+    ],
+  );
+  if (plan.dailyCapMicros === null) await setDailyCap(connection, id, null);
+  return readCampaign(connection, id);
 }
 
 /** What the campaign counts as spent under a cap: 0 without one. Throws `cap_below_spent` if the cap is less than what is spent. */
@@ -152,9 +180,9 @@ async function timeOf(
   timeZone: string,
 ): Promise<Date | null> {
   if (typeof time !== 'string') return time;
-  const { rows } = await connection.query<{ time: Date }>(
-    'select $1::date::timestamp at time zone $2 as time',
-    [time, timeZone],
-  );
+  const { rows } = await connection.query<{ time: Date }>('select day_start($1::date, $2) as time', [
+    time,
+    timeZone,
+  ]);
   return singleRow(rows).time;
 }

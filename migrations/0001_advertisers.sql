@@ -107,8 +107,9 @@ create table ad (
 create index on ad (advertiser_id);
 
 -- The present day of each campaign with a daily cap, and its plan: the line from `plan_spent_micros` at `plan_from` to the cap at `plan_to`.
--- `even` is one line over the day, `rest` starts again at each hour from what is spent then. The campaign is ahead of its plan, and held with
--- `hold`, until `ahead_until`: when the line reaches what is spent, or when `rest` starts again.
+-- `even` is one line over the day, or over the part of it between the start and the end of the campaign; `rest` starts again at each hour
+-- from what is spent then. The campaign is ahead of its plan, and held with `hold`, until `ahead_until`: when the line reaches what is
+-- spent, or when `rest` starts again.
 create view campaign_today as
   select campaign.id as campaign_id, campaign.advertiser_id, today.day, today.begins_at, today.ends_at,
     campaign.daily_cap_micros as cap_micros, today.spent_micros, campaign.pacing, campaign.hold,
@@ -127,14 +128,16 @@ create view campaign_today as
       coalesce(campaign_day.spent_micros, 0) as spent_micros
   ) today
   left join lateral (
-    select
-      case when campaign.pacing = 'even' then today.begins_at else greatest(today.begins_at, today.hour) end as plan_from,
+    select starts.plan_from,
       case
         when campaign.pacing = 'even' then 0
         when campaign_day.charged_hour >= today.hour then campaign_day.spent_before_hour_micros
         else today.spent_micros
       end as plan_spent_micros,
-      today.ends_at as plan_to
+      greatest(starts.plan_from, least(today.ends_at, campaign.ends_at)) as plan_to
+    from (
+      select greatest(today.begins_at, campaign.starts_at, case when campaign.pacing = 'rest' then today.hour end) as plan_from
+    ) starts
   ) plan on campaign.pacing <> 'none'
   where campaign.daily_cap_micros is not null;
 

@@ -1,3 +1,4 @@
+import { Option } from 'commander';
 import { parseUrlTemplate } from '../../ad-server/links/url-template.ts';
 import { TollwayError } from '../../common/errors.ts';
 import { formatAmount, parsePositiveAmount } from '../../common/money.ts';
@@ -11,7 +12,9 @@ import {
   readCampaign,
   updateCampaign,
 } from '../../ledger/campaigns.ts';
+import { PACINGS, type Pacing } from '../../ledger/daily-plan.ts';
 import type { Status } from '../../ledger/list-filter.ts';
+import type { Pace } from '../../ledger/pacing.ts';
 import { command, group, withDatabase } from '../context.ts';
 import {
   emptyText,
@@ -31,6 +34,9 @@ type Settings = {
   start?: Date | string;
   end?: Date | string;
   fallbackUrl?: string;
+  dailyCap?: bigint | 'none';
+  pacing?: Pacing;
+  hold?: boolean;
 };
 
 function toRow(campaign: Campaign) {
@@ -38,28 +44,83 @@ function toRow(campaign: Campaign) {
   const [cap = null, spent = null] = capMicros === null ? [] : [capMicros, spentMicros].map(formatAmount);
   const startsAt = campaign.startsAt?.toISOString() ?? null;
   const endsAt = campaign.endsAt?.toISOString() ?? null;
-  const { fallbackUrl } = campaign;
-  return { id, advertiserId, advertiserName, name, status, cap, spent, startsAt, endsAt, fallbackUrl };
+  const dailyCap = amountOf(campaign.dailyCapMicros);
+  const spentToday = amountOf(campaign.spentTodayMicros);
+  const { pacing, hold, fallbackUrl } = campaign;
+  return {
+    ...{ id, advertiserId, advertiserName, name, status, cap, spent, dailyCap, spentToday, pacing, hold },
+    ...{ startsAt, endsAt, fallbackUrl },
+  };
+}
+
+/** The row for people: pacing and hold in one column. */
+function toTableRow(campaign: Campaign) {
+  const { hold, ...row } = toRow(campaign);
+  return { ...row, pacing: hold ? `${row.pacing}, hold` : row.pacing };
+}
+
+function amountOf(micros: bigint | null): string | null {
+  return micros === null ? null : formatAmount(micros);
+}
+
+/** The pace for people: both shares in percent, and until when the campaign is ahead. */
+function describePace({ planned, spent, aheadUntil }: Pace): string {
+  const shares = `${percent(spent)} of the daily cap is spent, ${percent(planned)} may be spent by now`;
+  return aheadUntil === null ? shares : `${shares}; ahead until ${new Date(aheadUntil).toISOString()}`;
+}
+
+function percent(share: number): string {
+  return `${Math.round(share * 1_000) / 10} %`;
 }
 
 function print(campaign: Campaign, json: boolean | undefined): void {
   if (json) printJson(toRow(campaign));
-  else printTable([toRow(campaign)], '');
+  else printTable([toTableRow(campaign)], '');
 }
 
 /** The changes of the given options; `none` removes a value. */
-function changesOf({ name, cap, start, end, fallbackUrl }: Settings): CampaignChanges {
+function changesOf({
+  name,
+  cap,
+  start,
+  end,
+  fallbackUrl,
+  dailyCap,
+  pacing,
+  hold,
+}: Settings): CampaignChanges {
   return {
     ...(name === undefined ? {} : { name }),
     ...(cap === undefined ? {} : { capMicros: cap === 'none' ? null : cap }),
     ...(start === undefined ? {} : { startsAt: start === 'none' ? null : start }),
     ...(end === undefined ? {} : { endsAt: end === 'none' ? null : end }),
     ...(fallbackUrl === undefined ? {} : { fallbackUrl: fallbackUrl === 'none' ? null : fallbackUrl }),
+    ...(dailyCap === undefined ? {} : { dailyCapMicros: dailyCap === 'none' ? null : dailyCap }),
+    ...(pacing === undefined ? {} : { pacing }),
+    ...(hold === undefined ? {} : { hold }),
   };
 }
 
 async function change(id: number, changes: CampaignChanges, json: boolean | undefined): Promise<void> {
   await withDatabase(async (pool) => print(await updateCampaign(pool, id, changes), json));
+}
+
+/** Shares with four decimals, and RFC 3339. */
+function toJson({ planned, spent, isAhead, aheadUntil }: Pace) {
+  const [plannedShare, spentShare] = [planned, spent].map((share) => Math.round(share * 10_000) / 10_000);
+  return {
+    planned: plannedShare,
+    spent: spentShare,
+    isAhead,
+    aheadUntil: aheadUntil === null ? null : new Date(aheadUntil).toISOString(),
+  };
+}
+
+const HOLD =
+  'redirect to the fallback URL while the campaign is ahead of its plan; these clicks are not charged';
+
+function pacingOption(): Option {
+  return new Option('--pacing <plan>', 'how the daily cap is spent: none, even or rest').choices(PACINGS);
 }
 
 const add = command('add', 'Add a campaign to an advertiser', [
@@ -71,6 +132,11 @@ const add = command('add', 'Add a campaign to an advertiser', [
   .option(
     '--cap <amount>',
     'most that all clicks of the campaign together may cost, such as 500.00',
+    parsePositiveAmount,
+  )
+  .option(
+    '--daily-cap <amount>',
+    "most that the clicks of a day may cost, in the advertiser's time zone, such as 50.00",
     parsePositiveAmount,
   )
   .option(
@@ -88,6 +154,8 @@ const add = command('add', 'Add a campaign to an advertiser', [
     'destination of clicks while the budget or the cap is exhausted, instead of the URL of the ad',
     parseUrlTemplate,
   )
+  .addOption(pacingOption())
+  .option('--hold', HOLD)
   .action(async (id: number, name: string, { json, ...settings }: Json & Settings) => {
     await withDatabase(async (pool) => print(await addCampaign(pool, id, name, changesOf(settings)), json));
   });
@@ -101,9 +169,12 @@ const list = withStatusOptions(
   ),
 ).action(async (options: ListOptions) => {
   await withDatabase(async (pool) => {
-    const rows = (await listCampaigns(pool, filterOf(options))).map(toRow);
-    if (options.json) return printJson(rows);
-    printTable(rows, emptyText(options, 'There are no campaigns: npx tollway campaign add 1 "Summer"'));
+    const campaigns = await listCampaigns(pool, filterOf(options));
+    if (options.json) return printJson(campaigns.map(toRow));
+    printTable(
+      campaigns.map(toTableRow),
+      emptyText(options, 'There are no campaigns: npx tollway campaign add 1 "Summer"'),
+    );
   });
 });
 
@@ -114,15 +185,17 @@ const show = command('show', 'Show a campaign with its settings and what it has 
       await bringUpToDate(pool);
       const campaign = await readCampaign(pool, id);
       const spent = campaign.capMicros === null ? await readCampaignCharges(pool, id) : campaign.spentMicros;
+      const { pace } = campaign;
       const row = { ...toRow(campaign), spent: formatAmount(spent) };
-      if (json) return printJson(row);
-      for (const [name, value] of Object.entries(row))
+      if (json) return printJson({ ...row, pace: pace && toJson(pace) });
+      for (const [name, value] of Object.entries({ ...row, pace: pace && describePace(pace) }))
         printLine(`${name.padEnd(14)} ${value ?? ''}`.trimEnd());
     });
   });
 
-const update = command('update', 'Change a campaign: its name, cap, dates or fallback URL', [
+const update = command('update', 'Change a campaign: its name, caps, pacing, dates or fallback URL', [
   'campaign update 1 --cap 750.00 --end 2027-01-01',
+  'campaign update 1 --daily-cap 50.00 --pacing even',
   'campaign update 1 --cap none',
 ])
   .argument('<campaign>', 'id of the campaign', parseId)
@@ -132,9 +205,17 @@ const update = command('update', 'Change a campaign: its name, cap, dates or fal
     'new total cap, at least what is spent; `none` removes it',
     orNone(parsePositiveAmount),
   )
+  .option(
+    '--daily-cap <amount>',
+    'new daily cap from today on, at least what today has spent; `none` removes it',
+    orNone(parsePositiveAmount),
+  )
   .option('--start <time>', 'new start, as in add; `none` removes it', orNone(parseCampaignTime))
   .option('--end <time>', 'new end, as in add; `none` removes it', orNone(parseCampaignTime))
   .option('--fallback-url <url>', 'new fallback URL; `none` removes it', orNone(parseUrlTemplate))
+  .addOption(pacingOption())
+  .option('--hold', HOLD)
+  .option('--no-hold', 'redirect to the URL of the ad also while the campaign is ahead of its plan')
   .action(async (id: number, { json, ...settings }: Json & Settings) => {
     const changes = changesOf(settings);
     if (Object.keys(changes).length === 0)

@@ -3,10 +3,8 @@ import { afterEach, describe, expect, it, onTestFinished } from 'vitest';
 import { parseConfig } from '../../common/config/config.ts';
 import { createMetrics } from '../../common/telemetry/metrics.ts';
 import { uuidV7 } from '../../common/uuid.ts';
-import { withAdvertiserLock } from '../../ledger/advertiser-lock.ts';
-import { updateBudgetFlags } from '../../ledger/budget-flag.ts';
+import { type CampaignChanges, updateCampaign } from '../../ledger/campaigns.ts';
 import { type CatalogAd, isExhausted, readCatalogAd } from '../../ledger/catalog-ads.ts';
-import { changeDailyPlan, type DailyPlanChanges } from '../../ledger/daily-plan.ts';
 import { type Plan, plannedMicros } from '../../ledger/pacing.ts';
 import { chargeClicks } from '../../processor/charge/charge-clicks.ts';
 import { collectGauges } from '../../processor/collect-gauges.ts';
@@ -30,25 +28,18 @@ function noonZone(): string {
   return `Etc/GMT${ahead > 0 ? '-' : '+'}${Math.abs(ahead)}`;
 }
 
-function change({ advertiser, campaign }: Account, changes: DailyPlanChanges): Promise<void> {
-  return withAdvertiserLock(database.pool, advertiser.id, async (connection) => {
-    await changeDailyPlan(connection, campaign.id, changes);
-    await updateBudgetFlags(connection, [advertiser.id]);
-  });
-}
+const change = ({ campaign }: Account, changes: CampaignChanges) =>
+  updateCampaign(database.pool, campaign.id, changes);
 
 /** An account at its noon, with pacing and a fallback URL. */
-async function pacedAccount(changes: DailyPlanChanges, dailyCap = '86400.00'): Promise<Account> {
+async function pacedAccount(changes: CampaignChanges, dailyCap = '86400.00'): Promise<Account> {
   const account = await addAccount(database.pool, {
     budget: '1000000.00',
     price: '0.25',
     dailyCap,
     timeZone: noonZone(),
   });
-  await database.pool.query("update campaign set fallback_url = 'https://fallback.example/' where id = $1", [
-    account.campaign.id,
-  ]);
-  await change(account, changes);
+  await change(account, { fallbackUrl: 'https://fallback.example/', ...changes });
   return account;
 }
 
@@ -94,6 +85,19 @@ describe('the plan of a campaign', () => {
     expect(ahead.aheadUntil).not.toBeNull();
     // The line rises by 1.00 a second.
     expect(plannedMicros(ahead, ahead.aheadUntil ?? 0)).toBeCloseTo(ahead.spentMicros, -4);
+  });
+
+  it('even: is one line over the part of the day between the start and the end of the campaign', async () => {
+    const account = await pacedAccount({ pacing: 'even' });
+    const { from, to } = await planOf(account.ad);
+    const [startsAt, endsAt] = [new Date(from + HOUR_MS), new Date(to - 2 * HOUR_MS)];
+    await change(account, { startsAt, endsAt });
+    expect(await planOf(account.ad)).toMatchObject({ from: startsAt.getTime(), to: endsAt.getTime() });
+    await change(account, { startsAt: new Date(from - HOUR_MS), endsAt: new Date(to + HOUR_MS) });
+    expect(await planOf(account.ad)).toMatchObject({ from, to });
+    // A campaign that has ended has nothing left to plan.
+    await change(account, { startsAt: null, endsAt: new Date(from - HOUR_MS) });
+    expect(await planOf(account.ad)).toMatchObject({ from, to: from });
   });
 
   it('rest: starts again at each hour from what is spent then', async () => {
@@ -248,7 +252,7 @@ describe('a campaign that is ahead of its plan', () => {
 });
 
 describe('pacing is refused', () => {
-  it.each<[string, DailyPlanChanges, RegExp]>([
+  it.each<[string, CampaignChanges, RegExp]>([
     [
       'without a daily cap',
       { pacing: 'even', dailyCapMicros: null },
@@ -281,5 +285,6 @@ describe('pacing is refused', () => {
     );
     expect(rows).toEqual([{ pacing: 'none', hold: false, daily_cap_micros: null }]);
     await change(account, { pacing: 'even', dailyCapMicros: 5_000_000n, hold: true });
+    await change(account, { hold: false, fallbackUrl: null });
   });
 });

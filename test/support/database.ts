@@ -3,12 +3,9 @@ import { parseAmount } from '../../common/money.ts';
 import { createClient, createPool, type Pool } from '../../common/postgres/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { type Ad, addAd } from '../../ledger/ads.ts';
-import { withAdvertiserLock } from '../../ledger/advertiser-lock.ts';
 import { type Advertiser, addAdvertiser } from '../../ledger/advertisers.ts';
 import { addBudgetEntry } from '../../ledger/budget-entries.ts';
-import { updateBudgetFlags } from '../../ledger/budget-flag.ts';
-import { addCampaign, type Campaign } from '../../ledger/campaigns.ts';
-import { setDailyCap } from '../../ledger/daily-caps.ts';
+import { addCampaign, type Campaign, updateCampaign } from '../../ledger/campaigns.ts';
 
 /** A database of one suite, migrated unless it was created empty. */
 export type TestDatabase = {
@@ -104,22 +101,20 @@ export async function addAccount(
 ): Promise<Account> {
   const advertiser = await addAdvertiser(pool, 'Test advertiser', 'USD', timeZone);
   if (parseAmount(budget) !== 0n) await addBudgetEntry(pool, advertiser.id, 'top_up', parseAmount(budget));
-  const capMicros = cap === undefined ? null : parseAmount(cap);
-  const campaign = await addCampaign(pool, advertiser.id, 'Test campaign', { capMicros });
-  if (dailyCap !== undefined) await capDaily(pool, campaign, dailyCap);
+  const campaign = await addCampaign(pool, advertiser.id, 'Test campaign', {
+    capMicros: cap === undefined ? null : parseAmount(cap),
+    dailyCapMicros: dailyCap === undefined ? null : parseAmount(dailyCap),
+  });
   return { advertiser, campaign, ad: await addAdTo(pool, campaign, price) };
 }
 
 /** Sets the daily cap of a campaign, a decimal amount, or removes it. */
 export function capDaily(
   pool: Pool,
-  { id, advertiserId }: Pick<Campaign, 'id' | 'advertiserId'>,
+  { id }: Pick<Campaign, 'id'>,
   dailyCap: string | null,
-): Promise<void> {
-  return withAdvertiserLock(pool, advertiserId, async (connection) => {
-    await setDailyCap(connection, id, dailyCap === null ? null : parseAmount(dailyCap));
-    await updateBudgetFlags(connection, [advertiserId]);
-  });
+): Promise<Campaign> {
+  return updateCampaign(pool, id, { dailyCapMicros: dailyCap === null ? null : parseAmount(dailyCap) });
 }
 
 /** Creates one more ad of a campaign. */
