@@ -27,6 +27,7 @@ export const ERROR_CODES = [
   'bad_object',
   'bad_options',
   'bad_pacing',
+  'bad_pass_list',
   'bad_place',
   'bad_publisher',
   'bad_reason',

@@ -5,6 +5,7 @@ import { notifyAdsChanged, updateBudgetFlags } from './budget-flag.ts';
 import { readCampaign } from './campaigns.ts';
 import { assertFilterExists } from './click-filter.ts';
 import { type ListFilter, listCondition, type Status } from './list-filter.ts';
+import { assertPassListFits, type PassList } from './pass-list.ts';
 
 export type Ad = {
   readonly id: number;
@@ -14,26 +15,33 @@ export type Ad = {
   readonly campaignName: string;
   readonly priceMicros: bigint;
   readonly urlTemplate: string;
+  /** The query parameters of clicks that are passed on to the destination. */
+  readonly passParameters: PassList;
   readonly status: Status;
 };
 
 const SELECT_ADS = `select ad.id, ad.advertiser_id as "advertiserId", advertiser.name as "advertiserName",
     ad.campaign_id as "campaignId", campaign.name as "campaignName", ad.price_micros as "priceMicros", ad.url_template as "urlTemplate",
-    ad.status
+    ad.pass_parameters as "passParameters", ad.status
   from ad join campaign on campaign.id = ad.campaign_id join advertiser on advertiser.id = ad.advertiser_id`;
 
-/** Creates an ad in a campaign. `priceMicros` is the price of a click in micros of the advertiser's currency. Throws `unknown_campaign`. */
+/**
+ * Creates an ad in a campaign. `priceMicros` is the price of a click in micros of the advertiser's currency. Throws `unknown_campaign`, and
+ * `bad_pass_list` if the list names a parameter of the destination.
+ */
 export async function addAd(
   pool: Pool,
   campaignId: number,
   priceMicros: bigint,
   urlTemplate: string,
+  passParameters: PassList = [],
 ): Promise<Ad> {
+  assertPassListFits(passParameters, urlTemplate);
   const { advertiserId } = await readCampaign(pool, campaignId);
   return withAdvertiserLock(pool, advertiserId, async (connection) => {
     const { rows } = await connection.query<{ id: number }>(
-      'insert into ad (campaign_id, advertiser_id, price_micros, url_template) values ($1, $2, $3, $4) returning id',
-      [campaignId, advertiserId, priceMicros, urlTemplate],
+      'insert into ad (campaign_id, advertiser_id, price_micros, url_template, pass_parameters) values ($1, $2, $3, $4, $5) returning id',
+      [campaignId, advertiserId, priceMicros, urlTemplate, passParameters],
     );
     await applyPriceChange(connection, advertiserId, priceMicros);
     return readAd(connection, singleRow(rows).id);
@@ -60,20 +68,32 @@ export async function readAd(connection: Pool | Connection, id: number): Promise
 export type AdChanges = {
   readonly priceMicros?: bigint;
   readonly urlTemplate?: string;
+  readonly passParameters?: PassList;
   readonly status?: Status;
 };
 
-/** Changes an ad's price, template or status. Throws `unknown_ad`. */
+/**
+ * Changes an ad's price, template, passed parameters or status. Throws `unknown_ad`, and `bad_pass_list` if the destination then has a
+ * parameter that the list names.
+ */
 export async function updateAd(pool: Pool, id: number, changes: AdChanges): Promise<Ad> {
   const { advertiserId } = await readAd(pool, id);
   return withAdvertiserLock(pool, advertiserId, async (connection) => {
     await connection.query(
       `update ad set price_micros = coalesce($2, price_micros), url_template = coalesce($3, url_template),
-         status = coalesce($4, status)
+         status = coalesce($4, status), pass_parameters = coalesce($5, pass_parameters)
        where id = $1`,
-      [id, changes.priceMicros ?? null, changes.urlTemplate ?? null, changes.status ?? null],
+      [
+        id,
+        changes.priceMicros ?? null,
+        changes.urlTemplate ?? null,
+        changes.status ?? null,
+        changes.passParameters ?? null,
+      ],
     );
     const ad = await readAd(connection, id);
+    if (changes.urlTemplate !== undefined || changes.passParameters !== undefined)
+      assertPassListFits(ad.passParameters, ad.urlTemplate);
     await applyPriceChange(connection, advertiserId, ad.priceMicros);
     return ad;
   });

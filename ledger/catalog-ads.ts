@@ -1,5 +1,6 @@
 import type { Client, Pool } from '../common/postgres/postgres.ts';
 import { PLAN_JSON, type Plan, todayOfCampaign } from './pacing.ts';
+import type { PassList } from './pass-list.ts';
 
 /** The fields of an ad that a redirect needs. */
 export type CatalogAd = {
@@ -8,6 +9,8 @@ export type CatalogAd = {
   readonly advertiserId: number;
   readonly priceMicros: number;
   readonly urlTemplate: string;
+  /** The query parameters of clicks that are added to the URL. */
+  readonly passParameters: PassList;
   /** Whether the ad, its campaign or its advertiser is paused or archived. */
   readonly paused: boolean;
   /** When the campaign starts, in Unix ms; `null` if it has no start. */
@@ -35,6 +38,7 @@ export function isRunning({ startsAt, endsAt }: CatalogAd, timeMs: number): bool
 
 const SELECT_ADS = `select ad.id, ad.campaign_id as "campaignId", ad.advertiser_id as "advertiserId",
     ad.price_micros::float8 as "priceMicros", ad.url_template as "urlTemplate",
+    ad.pass_parameters as "passParameters",
     case ad.exhausted_until when 'infinity' then ${Number.MAX_SAFE_INTEGER} else ceil(1000 * extract(epoch from ad.exhausted_until)) end::float8
       as "exhaustedUntil", ad.held,
     ad.status <> 'active' or campaign.status <> 'active' or advertiser.status <> 'active' as paused,

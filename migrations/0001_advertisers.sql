@@ -95,6 +95,8 @@ create table ad (
   advertiser_id integer not null,
   price_micros bigint not null check (price_micros between 1 and 1000000000000000),
   url_template text not null check (length(url_template) between 1 and 2000),
+  -- Names of the query parameters of clicks that are added to the destination, such as `utm_*`.
+  pass_parameters text[] not null default '{}',
   status text not null default 'active' check (status in ('active', 'paused', 'archived')),
   -- Until when the price exceeds the remaining budget or cap: null if it does not, the end of the day for a daily cap, else `infinity`. It
   -- is a hint for ad servers and never decides an outcome.

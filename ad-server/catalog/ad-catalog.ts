@@ -257,6 +257,8 @@ function asCatalogAd(value: unknown): CatalogAd {
   const isAd =
     [ad.id, ad.campaignId, ad.advertiserId, ad.priceMicros].every((field) => Number.isSafeInteger(field)) &&
     typeof ad.urlTemplate === 'string' &&
+    Array.isArray(ad.passParameters) &&
+    ad.passParameters.every((name) => typeof name === 'string') &&
     typeof ad.paused === 'boolean' &&
     typeof ad.held === 'boolean' &&
     (ad.pace === null || isPlan(ad.pace)) &&

@@ -8,9 +8,11 @@ import {
   USER_AGENT_MAX,
 } from '../../contract/click-event.ts';
 import type { Link, LinkVerifier } from '../../contract/link-token.ts';
+import type { SubIds } from '../../contract/sub-ids.ts';
 import { type CatalogAd, isExhausted, isRunning } from '../../ledger/catalog-ads.ts';
 import { findPage } from '../http/public-pages.ts';
 import { referrerHost, truncateAddress, type VisitorAddress } from '../http/visitor.ts';
+import { readClickQuery, subIdsOf } from '../links/click-query.ts';
 import { destinationOf } from '../links/destination.ts';
 import { findLink } from '../links/find-link.ts';
 import type { DoubleClicks } from './double-clicks.ts';
@@ -79,7 +81,8 @@ export function createRedirect(dependencies: RedirectDependencies) {
     const nowMs = Date.now();
     const clickId = uuidV7(nowMs);
     const budgetExhausted = isExhausted(ad, nowMs);
-    const location = destinationOf(ad, clickId, budgetExhausted);
+    const query = readClickQuery(url);
+    const location = destinationOf(ad, clickId, budgetExhausted, query);
     // The command line refuses such a URL, but SQL can store it. A click without a destination is not charged.
     if (location === null) return answer({ is: 'unknown_ad' });
     if (method === 'HEAD') return answer({ is: 'redirect', location, clickId: null });
@@ -98,6 +101,7 @@ export function createRedirect(dependencies: RedirectDependencies) {
       budgetExhausted,
       visitor,
       headers,
+      subIds: subIdsOf(query),
     });
     const onRecorded = (sequence: number | null) => {
       if (sequence !== null) {
@@ -138,6 +142,7 @@ function clickOf(
     budgetExhausted: boolean;
     visitor: string;
     headers: IncomingHttpHeaders;
+    subIds: SubIds | null;
   },
 ): ClickEvent {
   return {
@@ -156,5 +161,6 @@ function clickOf(
     userAgent: details.headers['user-agent']?.slice(0, USER_AGENT_MAX) ?? null,
     referrerHost: referrerHost(details.headers.referer),
     publisher: link.publisher,
+    subIds: details.subIds,
   };
 }

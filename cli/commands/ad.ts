@@ -2,6 +2,7 @@ import { parseUrlTemplate } from '../../ad-server/links/url-template.ts';
 import { TollwayError } from '../../common/errors.ts';
 import { formatAmount, parsePositiveAmount } from '../../common/money.ts';
 import { type Ad, type AdChanges, addAd, listAds, updateAd } from '../../ledger/ads.ts';
+import { type PassList, parsePassList } from '../../ledger/pass-list.ts';
 import { command, group, withDatabase } from '../context.ts';
 import {
   emptyText,
@@ -16,9 +17,11 @@ import { printJson, printNote, printTable } from '../print.ts';
 type Json = { json?: boolean };
 
 function toRow({ priceMicros, ...ad }: Ad) {
-  const { id, advertiserId, advertiserName, campaignId, campaignName, urlTemplate, status } = ad;
+  const { id, advertiserId, advertiserName, campaignId, campaignName, urlTemplate, passParameters, status } =
+    ad;
+  const pass = passParameters.join(',');
   const price = formatAmount(priceMicros);
-  return { id, advertiserId, advertiserName, campaignId, campaignName, price, urlTemplate, status };
+  return { id, advertiserId, advertiserName, campaignId, campaignName, price, urlTemplate, pass, status };
 }
 
 async function change(id: number, changes: AdChanges, json: boolean | undefined): Promise<void> {
@@ -29,10 +32,14 @@ async function change(id: number, changes: AdChanges, json: boolean | undefined)
   });
 }
 
-type AddOptions = Json & { price: bigint; url: string; advertiser?: number };
+const PASS_MEANING =
+  'query parameters of clicks that are passed on to the destination, such as utm_*,gclid; an empty text passes none';
+
+type AddOptions = Json & { price: bigint; url: string; pass?: PassList; advertiser?: number };
 
 const add = command('add', 'Add an ad to a campaign', [
   "ad add 1 --price 0.25 --url 'https://example.com/shoes?click={click_id}'",
+  "ad add 1 --price 0.25 --url 'https://example.com/hats?click={click_id}' --pass 'utm_*,gclid'",
 ])
   .argument('<campaign>', 'id of the campaign', parseId)
   .requiredOption('--price <amount>', 'price of a click, such as 0.25', parsePositiveAmount)
@@ -41,10 +48,11 @@ const add = command('add', 'Add an ad to a campaign', [
     'destination of clicks; {click_id}, {ad_id} and {campaign_id} are replaced',
     parseUrlTemplate,
   )
+  .option('--pass <names>', PASS_MEANING, parsePassList)
   .option('--advertiser <id>', 'warn if the campaign belongs to another advertiser', parseId)
-  .action(async (id: number, { price, url, advertiser, json }: AddOptions) => {
+  .action(async (id: number, { price, url, pass, advertiser, json }: AddOptions) => {
     await withDatabase(async (pool) => {
-      const added = await addAd(pool, id, price, url);
+      const added = await addAd(pool, id, price, url, pass);
       if (advertiser !== undefined && advertiser !== added.advertiserId)
         printNote(
           `Warning: campaign ${id} (${added.campaignName}) belongs to advertiser ${added.advertiserId} (${added.advertiserName}), ` +
@@ -72,20 +80,26 @@ const list = withStatusOptions(
   });
 });
 
-const update = command('update', 'Change the price or the destination of an ad for later clicks', [
-  'ad update 1 --price 0.30',
-])
+type UpdateOptions = Json & { price?: bigint; url?: string; pass?: PassList };
+
+const update = command(
+  'update',
+  'Change the price, the destination or the passed parameters of an ad for later clicks',
+  ['ad update 1 --price 0.30', "ad update 1 --pass 'utm_*,gclid,sub1'"],
+)
   .argument('<ad>', 'id of the ad', parseId)
   .option('--price <amount>', 'new price of a click, such as 0.30', parsePositiveAmount)
   .option('--url <template>', 'new destination of clicks', parseUrlTemplate)
-  .action(async (id: number, { price, url, json }: Json & { price?: bigint; url?: string }) => {
-    if (price === undefined && url === undefined)
-      throw new TollwayError('bad_options', 'Expected --price or --url, got neither');
-    await change(
-      id,
-      { ...(price ? { priceMicros: price } : {}), ...(url ? { urlTemplate: url } : {}) },
-      json,
-    );
+  .option('--pass <names>', PASS_MEANING, parsePassList)
+  .action(async (id: number, { price, url, pass, json }: UpdateOptions) => {
+    const changes: AdChanges = {
+      ...(price === undefined ? {} : { priceMicros: price }),
+      ...(url === undefined ? {} : { urlTemplate: url }),
+      ...(pass === undefined ? {} : { passParameters: pass }),
+    };
+    if (Object.keys(changes).length === 0)
+      throw new TollwayError('bad_options', 'Expected --price, --url or --pass, got none of them');
+    await change(id, changes, json);
   });
 
 const pause = command('pause', 'Pause an ad: its links still redirect, and clicks are not charged', [

@@ -90,6 +90,7 @@ function createTollwayServer(keys: readonly LinkKey[], root: string, kind: 'spoo
       advertiserId: id,
       priceMicros: 250_000,
       urlTemplate: destination('{click_id}'),
+      passParameters: [],
       paused: false,
       exhaustedUntil: null,
       held: false,

@@ -1,5 +1,6 @@
 import { AdLookup } from '../../ad-server/catalog/ad-lookup.ts';
 import { referrerHost, truncateAddress } from '../../ad-server/http/visitor.ts';
+import { readClickQuery, subIdsOf } from '../../ad-server/links/click-query.ts';
 import { findLink } from '../../ad-server/links/find-link.ts';
 import { DoubleClicks } from '../../ad-server/redirect/double-clicks.ts';
 import type { AgentJudge } from '../../ad-server/redirect/invalid-traffic.ts';
@@ -113,6 +114,7 @@ function eventOf(
       userAgent: userAgent?.slice(0, USER_AGENT_MAX) ?? null,
       referrerHost: referrerHost(referrer ?? undefined),
       publisher: link.publisher,
+      subIds: subIdsOf(readClickQuery(path)),
     },
   };
 }

@@ -4,6 +4,7 @@ import { sleep } from '../../common/process.ts';
 import type { LinkSigner } from '../../contract/link-token.ts';
 import { evergreenLink, impressionLink } from '../../contract/link-token.ts';
 import { isPublisher } from '../../contract/publisher.ts';
+import { areSubIds } from '../../contract/sub-ids.ts';
 import { ANSWER_MS_MAX, type HttpTarget } from '../load/http-target.ts';
 import { createMicrosHistogram, type MicrosHistogram, recordMs } from '../load/micros-histogram.ts';
 import { countFailure, UNDER_WAY_MAX } from '../load/offer-load.ts';
@@ -39,7 +40,7 @@ export type HttpReplayTarget = Sink & {
 };
 
 /**
- * A replay target that requests links from the ad server, which makes new clicks. For a click event it signs a new link to the ad, with the publisher of the event; a request of
+ * A replay target that requests links from the ad server, which makes new clicks. For a click event it signs a new link to the ad, with the publisher and the sub-ids of the event; a request of
  * a log is sent again.
  */
 export function createHttpReplayTarget(
@@ -127,7 +128,9 @@ function pathOf(click: RecordedClick, sign: LinkSigner | null): string {
     click.event.nonce === null
       ? evergreenLink(click.adId, publisher)
       : impressionLink(click.adId, LINK_LIFE_MS, publisher);
-  return `/c/${sign(link)}`;
+  const { subIds } = click.event;
+  const query = areSubIds(subIds) ? `?${new URLSearchParams(Object.entries(subIds))}` : '';
+  return `/c/${sign(link)}${query}`;
 }
 
 /** The headers of the recorded visitor. The ad server uses the address only if TRUSTED_PROXIES contains this machine. */

@@ -71,6 +71,34 @@ describe('a click', () => {
     expect(fixture.take()).toMatchObject({ adId: 42, publisher: 'example-news', invalid: null });
   });
 
+  it('with a query passes on what its ad allows, and has its sub-ids', () => {
+    const ad = sampleAd({ urlTemplate: 'https://landing.example/', passParameters: ['utm_*'] });
+    const fixture = redirectFixture({ ad });
+    fixture.send({ url: `${EVERGREEN_PATH}?utm_source=a%26b&sub1=summer&gclid=1` });
+    expect(fixture.take()).toMatchObject({ invalid: null, subIds: { sub1: 'summer' } });
+    expect(fixture.answers).toMatchObject([{ location: 'https://landing.example/?utm_source=a%26b' }]);
+  });
+
+  it('passes nothing on to the fallback URL', () => {
+    const fallback = { exhaustedUntil: Number.MAX_SAFE_INTEGER, fallbackUrl: 'https://fallback.example/' };
+    const fixture = redirectFixture({ ad: sampleAd({ passParameters: ['utm_*'], ...fallback }) });
+    fixture.send({ url: `${EVERGREEN_PATH}?utm_source=a&sub1=summer` });
+    expect(fixture.take().subIds).toEqual({ sub1: 'summer' });
+    expect(fixture.answers).toMatchObject([{ location: 'https://fallback.example/' }]);
+  });
+
+  it('passes parameters on to its own URL if the budget is exhausted and there is no fallback URL', () => {
+    const ad = sampleAd({
+      exhaustedUntil: Number.MAX_SAFE_INTEGER,
+      passParameters: ['utm_*'],
+      urlTemplate: 'https://a.example/',
+    });
+    const fixture = redirectFixture({ ad });
+    fixture.send({ url: `${EVERGREEN_PATH}?utm_source=a` });
+    fixture.take();
+    expect(fixture.answers).toMatchObject([{ location: 'https://a.example/?utm_source=a' }]);
+  });
+
   it('gets a new id each time', () => {
     const fixture = redirectFixture({ doubleClickMs: 0 });
     const ids = Array.from({ length: 100 }, () => {

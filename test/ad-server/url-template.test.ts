@@ -7,7 +7,7 @@ import type { CatalogAd } from '../../ledger/catalog-ads.ts';
 import { sampleAd } from '../support/redirect-fixture.ts';
 
 function filled(ad: CatalogAd, clickId: string): string {
-  const location = destinationOf(ad, clickId, false);
+  const location = destinationOf(ad, clickId, false, null);
   if (location === null) throw new Error('Expected a URL that can stand in a header');
   return location;
 }

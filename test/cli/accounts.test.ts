@@ -124,3 +124,26 @@ describe('ad', () => {
     });
   });
 });
+
+describe('ad', () => {
+  it('passes query parameters on, and refuses to pass those of its destination', async () => {
+    const { campaign } = await addAccount(database.pool);
+    const url = 'https://example.com/?click={click_id}';
+    const create = ['ad', 'add', String(campaign.id), '--price', '0.25', '--url', url];
+    const added = await json(...create, '--pass', 'utm_*,gclid');
+    expect(added).toMatchObject({ urlTemplate: url, pass: 'utm_*,gclid' });
+    expect(await json(...create)).toMatchObject({ pass: '' });
+    const id = String(added.id);
+    expect(await json('ad', 'update', id, '--pass', 'sub1')).toMatchObject({ pass: 'sub1' });
+    for (const [args, message] of [
+      [['--pass', 'utm_*,click'], `got "click", which is in ${url}`],
+      [['--url', 'https://example.com/?sub1=a'], 'got "sub1", which is in https://example.com/?sub1=a'],
+      [['--pass', 'a.b'], 'Expected names of query parameters such as utm_*,gclid'],
+    ] as const) {
+      const { code, stderr } = await run('ad', 'update', id, ...args);
+      expect(code).toBe(1);
+      expect(stderr).toContain(message);
+    }
+    expect(await json('ad', 'update', id, '--pass', '')).toMatchObject({ urlTemplate: url, pass: '' });
+  });
+});

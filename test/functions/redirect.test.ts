@@ -5,6 +5,7 @@ import { uuidV7 } from '../../common/uuid.ts';
 import type { ClickEvent } from '../../contract/click-event.ts';
 import { evergreenLink } from '../../contract/link-token.ts';
 import { ricIsMissing } from '../../emulators/lambda/runtime-client.ts';
+import { updateAd } from '../../ledger/ads.ts';
 import type { Server } from '../brokers/broker.ts';
 import { postgresDriver } from '../brokers/postgres-broker.ts';
 import { adServerFixture } from '../support/ad-server-fixture.ts';
@@ -205,6 +206,23 @@ describe('a click has the same invalid reasons as in the ad server', () => {
     const [event] = await eventsOf(environment, [await environment.click({ headers })]);
     expect(event).toMatchObject({ userAgent: CHROME.padEnd(512, 'x'), referrerHost: 'publisher.example' });
   });
+
+  on(
+    'a query is passed on as in the ad server, and its sub-ids and the publisher are recorded',
+    async (environment) => {
+      const { ads, click, database } = environment;
+      const id = ads[0]?.id ?? 0;
+      await updateAd(database.pool, id, { urlTemplate: 'https://example.com/#a', passParameters: ['utm_*'] });
+      const path = pathOf(evergreenLink(id, 'example-news'));
+      const clicked = await click({ path, query: 'utm_source=a%26b&gclid=1&sub1=summer+sale' });
+      expect(clicked).toMatchObject({
+        status: 302,
+        headers: { Location: 'https://example.com/?utm_source=a%26b#a' },
+      });
+      const [event] = await eventsOf(environment, [clicked]);
+      expect(event).toMatchObject({ publisher: 'example-news', subIds: { sub1: 'summer sale' } });
+    },
+  );
 });
 
 describe('an ad', () => {

@@ -2,10 +2,11 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { TollwayError } from '../../common/errors.ts';
 import { parseAmount } from '../../common/money.ts';
 import { uuidV7 } from '../../common/uuid.ts';
-import { addAd, listAds, updateAd } from '../../ledger/ads.ts';
+import { type AdChanges, addAd, listAds, updateAd } from '../../ledger/ads.ts';
 import { addAdvertiser, listAdvertisers, setAdvertiserStatus } from '../../ledger/advertisers.ts';
 import { addBudgetEntry, creditClick } from '../../ledger/budget-entries.ts';
 import { addCampaign, listCampaigns } from '../../ledger/campaigns.ts';
+import { readCatalogAd } from '../../ledger/catalog-ads.ts';
 import { chargeBatchTwice, expectBalanced } from '../support/charge-batch.ts';
 import { addAccount, testDatabase } from '../support/database.ts';
 import { clickRecord } from '../support/records.ts';
@@ -117,6 +118,25 @@ describe('accounts', () => {
       budgetMicros: 2_000_000n,
       remainingMicros: 2_000_000n,
     });
+  });
+
+  it('have a list of passed parameters that names none of the destination', async () => {
+    const { campaign } = await addAccount(database.pool);
+    const refused = { code: 'bad_pass_list' };
+    const url = 'https://a.example/?click={click_id}';
+    await expect(addAd(database.pool, campaign.id, 1n, url, ['click'])).rejects.toMatchObject(refused);
+    const { id } = await addAd(database.pool, campaign.id, 1n, url, ['utm_*', 'sub1']);
+    const change = (changes: AdChanges) => updateAd(database.pool, id, changes);
+    await expect(change({ passParameters: ['click'] })).rejects.toMatchObject(refused);
+    await expect(change({ urlTemplate: 'https://a.example/?sub1=a' })).rejects.toMatchObject(refused);
+    expect(await change({ priceMicros: 2n })).toMatchObject({
+      urlTemplate: url,
+      passParameters: ['utm_*', 'sub1'],
+    });
+    const both = { urlTemplate: 'https://a.example/?sub1=a&utm_source=b', passParameters: ['utm_*'] };
+    expect(await change(both)).toMatchObject(both);
+    expect(await readCatalogAd(database.pool, id)).toMatchObject(both);
+    expect(await change({ passParameters: [] })).toMatchObject({ passParameters: [] });
   });
 
   it('that do not exist are refused with an error code', async () => {

@@ -32,5 +32,7 @@ it('a replay over HTTP signs links with the publishers of the events', () => {
     ...{ adId: 7, nonce: expect.any(String), publisher: 'example-news' },
   });
   expect(linkOf({ nonce: null, publisher: null })).toMatchObject({ publisher: null });
+  const [path] = pathsOf({ nonce: null, subIds: { sub1: 'a&b', sub3: 'é' } });
+  expect(new URL(path ?? '', 'http://ads.example').search).toBe('?sub1=a%26b&sub3=%C3%A9');
   expect(linkOf({ nonce: null, publisher: 'example.com' })).toMatchObject({ publisher: null });
 });

@@ -20,6 +20,7 @@ export function sampleAd(overrides: Partial<CatalogAd> = {}): CatalogAd {
     advertiserId: 3,
     priceMicros: 250_000,
     urlTemplate: 'https://landing.example/?click={click_id}&ad={ad_id}&campaign={campaign_id}',
+    passParameters: [],
     paused: false,
     exhaustedUntil: null,
     held: false,
