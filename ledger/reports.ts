@@ -55,20 +55,35 @@ export type Report = {
 
 /** The bounds of a report are multiples of a quarter of an hour. */
 export const QUARTER_MS = 900_000;
-/** Columns of each key, of the rows that `sourceOf` selects, and their names in a `ReportRow`. */
-const COLUMNS: Readonly<Record<ReportKey, { readonly sql: string; readonly name: string }>> = {
+/** Columns of each key: of the rows that `sourceOf` selects, of the sums by those, their order, and their names in a `ReportRow`. */
+const COLUMNS: Readonly<
+  Record<
+    ReportKey,
+    { readonly source: string; readonly sum: string; readonly order: string; readonly name: string }
+  >
+> = {
   hour: {
-    sql: 'quarter - make_interval(mins => extract(minute from quarter at time zone $3)::int)',
+    source: 'quarter - make_interval(mins => extract(minute from quarter at time zone $3)::int) as hour',
+    sum: 'hour',
+    order: 'hour',
     name: 'hour',
   },
-  day: { sql: 'day::text', name: 'day' },
-  advertiser: { sql: 'advertiser_id', name: 'advertiserId' },
-  campaign: { sql: 'campaign_id', name: 'campaignId' },
-  ad: { sql: 'ad_id', name: 'adId' },
-  publisher: { sql: "nullif(publisher, '')", name: 'publisher' },
-  outcome: { sql: 'outcome::text', name: 'outcome' },
-  reason: { sql: "nullif(reason, '')", name: 'reason' },
+  day: { source: 'day', sum: 'day::text', order: 'day', name: 'day' },
+  advertiser: plainColumn('advertiser_id', 'advertiserId'),
+  campaign: plainColumn('campaign_id', 'campaignId'),
+  ad: plainColumn('ad_id', 'adId'),
+  publisher: {
+    source: 'publisher',
+    sum: "nullif(publisher, '')",
+    order: "nullif(publisher, '')",
+    name: 'publisher',
+  },
+  outcome: { source: 'outcome', sum: 'outcome::text', order: 'outcome::text', name: 'outcome' },
+  reason: { source: 'reason', sum: "nullif(reason, '')", order: "nullif(reason, '')", name: 'reason' },
 };
+function plainColumn(column: string, name: string) {
+  return { source: column, sum: column, order: column, name };
+}
 const SUMMED =
   'advertiser_id, campaign_id, ad_id, publisher, outcome, reason, clicks, charged_micros, credited_micros';
 
@@ -89,30 +104,47 @@ export function readReport(pool: Pool, filter: ReportFilter): Promise<Report> {
 
 async function readReportIn(connection: Connection, filter: ReportFilter): Promise<Report> {
   await assertFilterExists(connection, filter);
+  // Sums of a month by ad and day fit, so that they are hashed. With the default of 4 MB, all rows would be sorted on disk.
+  await connection.query("set local work_mem = '64MB'");
   const timeZone = await timeZoneOf(connection, filter);
   const { since, until, asOf, areDays } = await boundsOf(connection, filter, timeZone);
-  const columns = columnsOf(filter.by);
-  const keys = columns.map(({ sql, name }) => `${sql} as "${name}"`);
-  const groups = columns.map((_, index) => index + 1);
-  const currency = columns.length + 1;
-  const { rows } = await connection.query<ReportRow>(
-    `select ${[...keys, 'currency'].join(', ')}, sum(clicks)::bigint as clicks, sum(charged_micros)::bigint as "chargedMicros",
-       sum(charged_micros - credited_micros)::bigint as "correctedMicros"
-     from (${sourceOf(areDays && !filter.by.includes('hour'))}) source join advertiser on advertiser.id = advertiser_id
-     where ($4::integer is null or advertiser_id = $4) and ($5::integer is null or campaign_id = $5)
-       and ($6::text is null or publisher = $6)
-     group by ${[...groups, currency].join(', ')} having sum(clicks) > 0 or sum(credited_micros) > 0
-     order by ${[...groups, currency].join(', ')}`,
-    [
-      since,
-      until,
-      timeZone,
-      filter.advertiserId ?? null,
-      filter.campaignId ?? null,
-      filter.publisher ?? null,
-    ],
-  );
+  const isByDay = areDays && !filter.by.includes('hour');
+  const source = sourceOf(isByDay, isByDay && (await hasOtherZones(connection, filter, timeZone)));
+  const { rows } = await connection.query<ReportRow>(reportQuery(source, filter.by), [
+    since,
+    until,
+    timeZone,
+    filter.advertiserId ?? null,
+    filter.campaignId ?? null,
+    filter.publisher ?? null,
+  ]);
   return { since, until, asOf, timeZone, rows };
+}
+
+/**
+ * Sums the rows first, and joins, converts and orders only the sums: of a month these are a few per cent of the rows. Sums of several
+ * advertisers are added up then, unless a key tells their advertisers apart.
+ */
+function reportQuery(source: string, by: readonly ReportKey[]): string {
+  const columns = columnsOf(by);
+  const sources = [...new Set([...columns.map((column) => column.source), 'advertiser_id'])];
+  const perAdvertiser = `select ${sources.join(', ')}, sum(clicks)::bigint as clicks, sum(charged_micros)::bigint as charged,
+      sum(credited_micros)::bigint as credited
+    from (${source}) source where ($4::integer is null or advertiser_id = $4) and ($5::integer is null or campaign_id = $5)
+      and ($6::text is null or publisher = $6)
+    group by ${sources.map((_, index) => index + 1).join(', ')}`;
+  const keys = [...columns.map(({ sum, name }) => `${sum} as "${name}"`), 'currency'].join(', ');
+  const order = [...columns.map(({ order }) => order), 'currency'].join(', ');
+  const isUnique = by.some((key) => key === 'advertiser' || key === 'campaign' || key === 'ad');
+  if (isUnique) {
+    return `select ${keys}, clicks, charged as "chargedMicros", charged - credited as "correctedMicros"
+      from (${perAdvertiser}) sums join advertiser on advertiser.id = advertiser_id
+      where clicks > 0 or credited > 0 order by ${order}`;
+  }
+  return `select ${keys}, sum(clicks)::bigint as clicks, sum(charged)::bigint as "chargedMicros",
+      sum(charged - credited)::bigint as "correctedMicros"
+    from (${perAdvertiser}) sums join advertiser on advertiser.id = advertiser_id
+    group by ${order} having sum(clicks) > 0 or sum(credited) > 0 order by ${order}`;
 }
 
 function columnsOf(by: readonly ReportKey[]) {
@@ -124,15 +156,32 @@ export function keyNamesOf(by: readonly ReportKey[]): string[] {
   return columnsOf(by).map(({ name }) => name);
 }
 
-/** Rows of the period: sums by day of the advertisers whose days these are, and by quarter of an hour of the others. */
-function sourceOf(hasDays: boolean): string {
+/**
+ * Rows of the period: sums by day of the advertisers whose days these are, and by quarter of an hour of the others. Without
+ * `hasOthers`, all advertisers have these days, and their rows need no join.
+ */
+function sourceOf(isByDay: boolean, hasOthers: boolean): string {
   const quarters = `select (quarter at time zone $3)::date as day, quarter, ${SUMMED} from click_rollup
     where quarter >= $1 and quarter < $2`;
-  if (!hasDays) return quarters;
-  return `select day, null::timestamptz as quarter, ${SUMMED} from click_rollup_day
-    where day >= ($1 at time zone $3)::date and day < ($2 at time zone $3)::date
-      and advertiser_id in (select id from advertiser where time_zone = $3)
+  if (!isByDay) return quarters;
+  const days = `select day, null::timestamptz as quarter, ${SUMMED} from click_rollup_day
+    where day >= ($1 at time zone $3)::date and day < ($2 at time zone $3)::date`;
+  if (!hasOthers) return days;
+  return `${days} and advertiser_id in (select id from advertiser where time_zone = $3)
     union all ${quarters} and advertiser_id in (select id from advertiser where time_zone <> $3)`;
+}
+
+/** Whether the report has an advertiser of another time zone. */
+async function hasOtherZones(
+  connection: Connection,
+  { advertiserId }: ReportFilter,
+  timeZone: string,
+): Promise<boolean> {
+  const { rowCount } = await connection.query(
+    'select from advertiser where time_zone <> $1 and ($2::integer is null or id = $2) limit 1',
+    [timeZone, advertiserId ?? null],
+  );
+  return rowCount === 1;
 }
 
 async function timeZoneOf(connection: Connection, { advertiserId, timeZone }: ReportFilter): Promise<string> {

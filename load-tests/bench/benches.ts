@@ -6,6 +6,7 @@ import { benchClickShow } from './click-show.ts';
 import { benchEmbedded } from './embedded.ts';
 import { benchDrainKafka, benchPublishKafka } from './kafka.ts';
 import { benchRedirect } from './redirect.ts';
+import { benchReport } from './report.ts';
 import { benchRuntimes } from './runtime-costs.ts';
 import { benchStartUp } from './start-up.ts';
 
@@ -19,6 +20,7 @@ const DEFAULT_BENCHES: Readonly<Record<string, Bench>> = {
   'publish-kafka': benchPublishKafka,
   'start-up': benchStartUp,
   'click-show': benchClickShow,
+  report: benchReport,
 };
 
 /** The benchmarks that run only with `--only`: they take minutes each, or have no bar. */

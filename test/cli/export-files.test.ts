@@ -236,6 +236,7 @@ describe('a run', () => {
     ['other periods', { length: PERIOD_LENGTHS.hour }],
     ['an advertiser', { filter: { advertiserId: 1 } }],
     ['a campaign', { filter: { campaignId: 1 } }],
+    ['a publisher', { filter: { publisher: 'news-1' } }],
     ['a publisher', { filter: { publisher: 'example-news' } }],
   ])('is refused with %s than the files of the folder have', async (_, options) => {
     await run();
