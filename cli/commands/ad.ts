@@ -3,7 +3,7 @@ import { TollwayError } from '../../common/errors.ts';
 import { formatAmount, parsePositiveAmount } from '../../common/money.ts';
 import { type Ad, type AdChanges, addAd, listAds, updateAd } from '../../ledger/ads.ts';
 import { type PassList, parsePassList } from '../../ledger/pass-list.ts';
-import { group, type Output, rowsCommand, withDatabase } from '../context.ts';
+import { command, group, withDatabase } from '../context.ts';
 import {
   emptyText,
   filterOf,
@@ -12,7 +12,9 @@ import {
   withStatusOptions,
 } from '../list-options.ts';
 import { parseId } from '../parse.ts';
-import { printNote, printRow, printRows } from '../print.ts';
+import { printJson, printNote, printTable } from '../print.ts';
+
+type Json = { json?: boolean };
 
 function toRow({ priceMicros, ...ad }: Ad) {
   const { id, advertiserId, advertiserName, campaignId, campaignName, urlTemplate, passParameters, status } =
@@ -22,16 +24,20 @@ function toRow({ priceMicros, ...ad }: Ad) {
   return { id, advertiserId, advertiserName, campaignId, campaignName, price, urlTemplate, pass, status };
 }
 
-async function change(id: number, changes: AdChanges, output: Output): Promise<void> {
-  await withDatabase(async (pool) => printRow(toRow(await updateAd(pool, id, changes)), output));
+async function change(id: number, changes: AdChanges, json: boolean | undefined): Promise<void> {
+  await withDatabase(async (pool) => {
+    const row = toRow(await updateAd(pool, id, changes));
+    if (json) printJson(row);
+    else printTable([row], '');
+  });
 }
 
 const PASS_MEANING =
   'query parameters of clicks that are passed on to the destination, such as utm_*,gclid; an empty text passes none';
 
-type AddOptions = Output & { price: bigint; url: string; pass?: PassList; advertiser?: number };
+type AddOptions = Json & { price: bigint; url: string; pass?: PassList; advertiser?: number };
 
-const add = rowsCommand('add', 'Add an ad to a campaign', [
+const add = command('add', 'Add an ad to a campaign', [
   "ad add 1 --price 0.25 --url 'https://example.com/shoes?click={click_id}'",
   "ad add 1 --price 0.25 --url 'https://example.com/hats?click={click_id}' --pass 'utm_*,gclid'",
 ])
@@ -44,7 +50,7 @@ const add = rowsCommand('add', 'Add an ad to a campaign', [
   )
   .option('--pass <names>', PASS_MEANING, parsePassList)
   .option('--advertiser <id>', 'warn if the campaign belongs to another advertiser', parseId)
-  .action(async (id: number, { price, url, pass, advertiser, format }: AddOptions) => {
+  .action(async (id: number, { price, url, pass, advertiser, json }: AddOptions) => {
     await withDatabase(async (pool) => {
       const added = await addAd(pool, id, price, url, pass);
       if (advertiser !== undefined && advertiser !== added.advertiserId)
@@ -52,13 +58,15 @@ const add = rowsCommand('add', 'Add an ad to a campaign', [
           `Warning: campaign ${id} (${added.campaignName}) belongs to advertiser ${added.advertiserId} (${added.advertiserName}), ` +
             `not to ${advertiser}. Ad ${added.id} was added. To remove it: npx tollway ad archive ${added.id}`,
         );
-      printRow(toRow(added), { format });
+      const row = toRow(added);
+      if (json) printJson(row);
+      else printTable([row], '');
     });
   });
 
 const list = withStatusOptions(
   withAdvertiserOption(
-    rowsCommand('list', 'List ads with their prices and destinations', [
+    command('list', 'List ads with their prices and destinations', [
       'ad list',
       'ad list --campaign 1 --status active --json',
     ]),
@@ -66,14 +74,15 @@ const list = withStatusOptions(
 ).action(async (options: ListOptions) => {
   await withDatabase(async (pool) => {
     const rows = (await listAds(pool, filterOf(options))).map(toRow);
+    if (options.json) return printJson(rows);
     const first = 'There are no ads: npx tollway ad add 1 --price 0.25 --url https://example.com/';
-    printRows(rows, options, emptyText(options, first));
+    printTable(rows, emptyText(options, first));
   });
 });
 
-type UpdateOptions = Output & { price?: bigint; url?: string; pass?: PassList };
+type UpdateOptions = Json & { price?: bigint; url?: string; pass?: PassList };
 
-const update = rowsCommand(
+const update = command(
   'update',
   'Change the price, the destination or the passed parameters of an ad for later clicks',
   ['ad update 1 --price 0.30', "ad update 1 --pass 'utm_*,gclid,sub1'"],
@@ -82,7 +91,7 @@ const update = rowsCommand(
   .option('--price <amount>', 'new price of a click, such as 0.30', parsePositiveAmount)
   .option('--url <template>', 'new destination of clicks', parseUrlTemplate)
   .option('--pass <names>', PASS_MEANING, parsePassList)
-  .action(async (id: number, { price, url, pass, format }: UpdateOptions) => {
+  .action(async (id: number, { price, url, pass, json }: UpdateOptions) => {
     const changes: AdChanges = {
       ...(price === undefined ? {} : { priceMicros: price }),
       ...(url === undefined ? {} : { urlTemplate: url }),
@@ -90,24 +99,24 @@ const update = rowsCommand(
     };
     if (Object.keys(changes).length === 0)
       throw new TollwayError('bad_options', 'Expected --price, --url or --pass, got none of them');
-    await change(id, changes, { format });
+    await change(id, changes, json);
   });
 
-const pause = rowsCommand('pause', 'Pause an ad: its links still redirect, and clicks are not charged', [
+const pause = command('pause', 'Pause an ad: its links still redirect, and clicks are not charged', [
   'ad pause 1',
 ])
   .argument('<ad>', 'id of the ad', parseId)
-  .action((id: number, output: Output) => change(id, { status: 'paused' }, output));
+  .action((id: number, { json }: Json) => change(id, { status: 'paused' }, json));
 
-const resume = rowsCommand('resume', 'Resume a paused or archived ad: its clicks are charged again', [
+const resume = command('resume', 'Resume a paused or archived ad: its clicks are charged again', [
   'ad resume 1',
 ])
   .argument('<ad>', 'id of the ad', parseId)
-  .action((id: number, output: Output) => change(id, { status: 'active' }, output));
+  .action((id: number, { json }: Json) => change(id, { status: 'active' }, json));
 
-const archive = rowsCommand('archive', 'Archive an ad: as pause, and lists leave it out', ['ad archive 1'])
+const archive = command('archive', 'Archive an ad: as pause, and lists leave it out', ['ad archive 1'])
   .argument('<ad>', 'id of the ad', parseId)
-  .action((id: number, output: Output) => change(id, { status: 'archived' }, output));
+  .action((id: number, { json }: Json) => change(id, { status: 'archived' }, json));
 
 export const ad = group('ad', 'Manage ads: each has a destination and a price of a click', [
   add,

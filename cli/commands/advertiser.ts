@@ -11,12 +11,13 @@ import {
 } from '../../ledger/advertisers.ts';
 import { addBudgetEntry, type BudgetEntryKind, listBudgetEntries } from '../../ledger/budget-entries.ts';
 import type { Status } from '../../ledger/list-filter.ts';
-import { group, type Output, rowsCommand, withDatabase } from '../context.ts';
+import { command, group, withDatabase } from '../context.ts';
 import { emptyText, filterOf, type ListOptions, withStatusOptions } from '../list-options.ts';
 import { parseId } from '../parse.ts';
-import { printLine, printRow, printRows } from '../print.ts';
+import { printJson, printLine, printTable } from '../print.ts';
 
-type AddOptions = Output & { currency: string; timeZone: string; budget?: bigint };
+type Json = { json?: boolean };
+type AddOptions = Json & { currency: string; timeZone: string; budget?: bigint };
 
 function toRow({
   id,
@@ -40,7 +41,12 @@ function toRow({
   };
 }
 
-const add = rowsCommand('add', 'Add an advertiser', [
+function show(advertiser: Advertiser, json: boolean | undefined): void {
+  if (json) printJson(toRow(advertiser));
+  else printTable([toRow(advertiser)], '');
+}
+
+const add = command('add', 'Add an advertiser', [
   'advertiser add "Blue Shoes" --currency EUR --budget 250.00',
 ])
   .argument('<name>', 'name of the advertiser, 1–200 characters', parseName)
@@ -57,43 +63,42 @@ const add = rowsCommand('add', 'Add an advertiser', [
     'UTC',
   )
   .option('--budget <amount>', 'first top-up of the budget, such as 250.00', parsePositiveAmount)
-  .action(async (name: string, { currency, timeZone, budget, format }: AddOptions) => {
+  .action(async (name: string, { currency, timeZone, budget, json }: AddOptions) => {
     await withDatabase(async (pool) => {
       const made = await addAdvertiser(pool, name, currency, timeZone);
       const filled = budget
         ? (await addBudgetEntry(pool, made.id, 'top_up', budget, 'first budget')).advertiser
         : made;
-      printRow(toRow(filled), { format });
+      show(filled, json);
     });
   });
 
 const list = withStatusOptions(
-  rowsCommand('list', 'List advertisers with their budgets and what is left of them', [
+  command('list', 'List advertisers with their budgets and what is left of them', [
     'advertiser list',
     'advertiser list --status paused --json',
   ]),
 ).action(async (options: ListOptions) => {
   await withDatabase(async (pool) => {
     const rows = (await listAdvertisers(pool, filterOf(options))).map(toRow);
+    if (options.json) return printJson(rows);
     const first = 'There are no advertisers: npx tollway advertiser add "Blue Shoes" --budget 250.00';
-    printRows(rows, options, emptyText(options, first));
+    printTable(rows, emptyText(options, first));
   });
 });
 
-const rename = rowsCommand('rename', 'Rename an advertiser', ['advertiser rename 1 "Red Shoes"'])
+const rename = command('rename', 'Rename an advertiser', ['advertiser rename 1 "Red Shoes"'])
   .argument('<id>', 'id of the advertiser', parseId)
   .argument('<name>', 'new name, 1–200 characters', parseName)
-  .action(async (id: number, name: string, output: Output) => {
-    await withDatabase(async (pool) => printRow(toRow(await renameAdvertiser(pool, id, name)), output));
+  .action(async (id: number, name: string, { json }: Json) => {
+    await withDatabase(async (pool) => show(await renameAdvertiser(pool, id, name), json));
   });
 
 function statusCommand(name: string, status: Status, description: string) {
-  return rowsCommand(name, description, [`advertiser ${name} 1`])
+  return command(name, description, [`advertiser ${name} 1`])
     .argument('<id>', 'id of the advertiser', parseId)
-    .action(async (id: number, output: Output) => {
-      await withDatabase(async (pool) =>
-        printRow(toRow(await setAdvertiserStatus(pool, id, status)), output),
-      );
+    .action(async (id: number, { json }: Json) => {
+      await withDatabase(async (pool) => show(await setAdvertiserStatus(pool, id, status), json));
     });
 }
 
@@ -104,7 +109,7 @@ function entryCommand(
   description: string,
 ) {
   const example = kind === 'top_up' ? '100.00' : '-12.50';
-  return rowsCommand(name, description, [`advertiser ${name} 1 ${example} --reference invoice-4711`])
+  return command(name, description, [`advertiser ${name} 1 ${example} --reference invoice-4711`])
     .argument('<id>', 'id of the advertiser', parseId)
     .argument('<amount>', `amount in the currency of the advertiser, such as ${example}`, parse)
     .option(
@@ -112,28 +117,27 @@ function entryCommand(
       'unique for the advertiser, 1–200 characters; a retry with the same reference changes nothing',
       parseReference,
     )
-    .action(async (id: number, amount: bigint, { reference, format }: Output & { reference?: string }) => {
+    .action(async (id: number, amount: bigint, { reference, json }: Json & { reference?: string }) => {
       await withDatabase(async (pool) => {
         const {
           advertiser,
           entered,
           reference: used,
         } = await addBudgetEntry(pool, id, kind, amount, reference);
-        if (format !== 'table')
-          return printRow({ ...toRow(advertiser), reference: used, entered }, { format });
+        if (json) return printJson({ ...toRow(advertiser), reference: used, entered });
         if (!entered) printLine(`Reference "${used}" was used before: nothing was added`);
-        printRow(toRow(advertiser), { format });
+        show(advertiser, false);
       });
     });
 }
 
-const entries = rowsCommand(
+const entries = command(
   'entries',
   'List the changes of a budget: top-ups, adjustments and credits of clicks',
   ['advertiser entries 1'],
 )
   .argument('<id>', 'id of the advertiser', parseId)
-  .action(async (id: number, output: Output) => {
+  .action(async (id: number, { json }: Json) => {
     await withDatabase(async (pool) => {
       const rows = (await listBudgetEntries(pool, id)).map((entry) => ({
         id: String(entry.id),
@@ -143,7 +147,8 @@ const entries = rowsCommand(
         reference: entry.reference,
         clickId: entry.clickId,
       }));
-      printRows(rows, output, `There are no entries yet: npx tollway advertiser top-up ${id} 100.00`);
+      if (json) printJson(rows);
+      else printTable(rows, `There are no entries yet: npx tollway advertiser top-up ${id} 100.00`);
     });
   });
 

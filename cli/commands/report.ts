@@ -1,3 +1,4 @@
+import { Option } from 'commander';
 import { errorCode, TollwayError } from '../../common/errors.ts';
 import { formatAmount } from '../../common/money.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
@@ -15,11 +16,13 @@ import {
   readReport,
 } from '../../ledger/reports.ts';
 import { rollUp } from '../../ledger/rollup.ts';
-import { type Output, rowsCommand, withDatabase } from '../context.ts';
+import { command, withDatabase } from '../context.ts';
+import { csvLine } from '../csv.ts';
 import { parseId, parseReportTime } from '../parse.ts';
-import { type Format, printCsv, printJson, printNote, printTable } from '../print.ts';
+import { printJson, printNote, printTable } from '../print.ts';
 
-type Options = Output & {
+type Format = 'table' | 'csv';
+type Options = {
   since: Date | string;
   until?: Date | string;
   by: readonly ReportKey[];
@@ -27,11 +30,13 @@ type Options = Output & {
   campaign?: number;
   publisher?: string;
   timeZone?: string;
+  format: Format | 'json';
+  json?: boolean;
 };
 
 const DEFAULT_KEYS: readonly ReportKey[] = ['day'];
 
-export const report = rowsCommand(
+export const report = command(
   'report',
   'Sum the clicks and charges of a period by day, campaign, ad and more',
   [
@@ -56,7 +61,12 @@ export const report = rowsCommand(
     'time zone of days and hours, such as Europe/Berlin (default: that of the advertiser, or UTC)',
     parseTimeZone,
   )
-  .action(async ({ since, until, by, advertiser, campaign, publisher, timeZone, format }: Options) => {
+  .addOption(
+    new Option('--format <format>', '`table`, `csv` or `json`')
+      .choices(['table', 'csv', 'json'])
+      .default('table'),
+  )
+  .action(async ({ since, until, by, advertiser, campaign, publisher, timeZone, format, json }: Options) => {
     await withDatabase(async (pool) => {
       await bringUpToDate(pool);
       const result = await readReport(pool, {
@@ -68,8 +78,8 @@ export const report = rowsCommand(
         ...(publisher === undefined ? {} : { publisher }),
         ...(timeZone === undefined ? {} : { timeZone }),
       });
-      if (format === 'json') return printReportJson(result);
-      await printReportRows(pool, result, by, format);
+      if (json || format === 'json') return printReportJson(result);
+      await printRows(pool, result, by, format);
     });
   });
 
@@ -111,7 +121,7 @@ function printReportJson({ since, until, asOf, timeZone, rows }: Report): void {
 }
 
 /** Prints a table or CSV for people: names stand beside the ids. */
-async function printReportRows(
+async function printRows(
   pool: Pool,
   { asOf, timeZone, rows }: Report,
   by: readonly ReportKey[],
@@ -127,7 +137,8 @@ async function printReportRows(
   if (format === 'table') return printTable(named, 'There were no clicks in this period.');
   const keys = keyNamesOf(by).flatMap((key) => [key, ...(NAME_COLUMNS.get(key) ?? [])]);
   // A period without clicks has the header, too.
-  printCsv([...keys, 'currency', 'clicks', 'charged', 'corrected'], named.map(Object.values));
+  const lines = [[...keys, 'currency', 'clicks', 'charged', 'corrected'], ...named.map(Object.values)];
+  for (const line of lines) process.stdout.write(`${csvLine(line)}\n`);
 }
 
 /** The columns of the names, after those of the ids. */

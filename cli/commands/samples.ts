@@ -1,13 +1,13 @@
-import { command, group, type Output, withDatabase } from '../context.ts';
+import { command, group, withDatabase } from '../context.ts';
 import { printJson, printLine } from '../print.ts';
 import { addSamples } from '../samples.ts';
 
 const add = command('add', 'Add three advertisers with an ad each to an empty database', [
   'samples add',
-]).action(async ({ format }: Output) => {
+]).action(async ({ json }: { json?: boolean }) => {
   await withDatabase(async (pool) => {
     const added = await addSamples(pool);
-    if (format === 'json') return printJson({ added });
+    if (json) return printJson({ added });
     printLine(
       added
         ? 'Added three advertisers with an ad each'

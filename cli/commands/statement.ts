@@ -1,27 +1,34 @@
+import { Option } from 'commander';
 import { TollwayError } from '../../common/errors.ts';
 import { formatAmount } from '../../common/money.ts';
 import { printable } from '../../common/text.ts';
 import { readStatement, type Statement } from '../../ledger/statement.ts';
-import { type Output, rowsCommand, withDatabase } from '../context.ts';
+import { command, withDatabase } from '../context.ts';
+import { csvLine } from '../csv.ts';
 import { parseId } from '../parse.ts';
-import { printCsv, printJson, printLine, printNote, printTable } from '../print.ts';
+import { printJson, printLine, printNote, printTable } from '../print.ts';
 import { bringUpToDate } from './report.ts';
 
-type Options = Output & { month: string };
+type Options = { month: string; format: 'table' | 'csv' | 'json'; json?: boolean };
 
-export const statement = rowsCommand(
+export const statement = command(
   'statement',
   'Show the statement of an advertiser for a month: opening balance, top-ups, charges, credits, closing balance, and its clicks',
   ['statement 1 --month 2026-11', 'statement 1 --month 2026-11 --format csv > november.csv'],
 )
   .argument('<advertiser>', 'id of the advertiser', parseId)
   .requiredOption('--month <month>', 'month in the time zone of the advertiser, such as 2026-11', parseMonth)
-  .action(async (advertiserId: number, { month, format }: Options) => {
+  .addOption(
+    new Option('--format <format>', '`table`, `csv` or `json`')
+      .choices(['table', 'csv', 'json'])
+      .default('table'),
+  )
+  .action(async (advertiserId: number, { month, format, json }: Options) => {
     await withDatabase(async (pool) => {
       await bringUpToDate(pool);
       const found = await readStatement(pool, advertiserId, month);
-      if (format === 'json') return printJson(toJson(found));
-      if (format === 'csv') return printStatementCsv(found);
+      if (json || format === 'json') return printJson(toJson(found));
+      if (format === 'csv') return printCsv(found);
       printStatement(found);
     });
   });
@@ -132,7 +139,7 @@ const CSV_COLUMNS = [
   'currency',
 ];
 
-function printStatementCsv(found: Statement): void {
+function printCsv(found: Statement): void {
   const { month, advertiserId, advertiserName, timeZone, currency } = found;
   printNote(completeness(found));
   const dayOf = dayFormat(timeZone);
@@ -152,7 +159,7 @@ function printStatementCsv(found: Statement): void {
     line.micros === undefined ? null : formatAmount(line.micros),
     line.micros === undefined ? null : currency,
   ]);
-  printCsv(CSV_COLUMNS, lines);
+  for (const line of [CSV_COLUMNS, ...lines]) process.stdout.write(`${csvLine(line)}\n`);
 }
 
 function completeness({ asOf, timeZone }: Statement): string {
