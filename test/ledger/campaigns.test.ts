@@ -7,9 +7,12 @@ import { addAdvertiser, setAdvertiserStatus } from '../../ledger/advertisers.ts'
 import { addBudgetEntry, creditClick } from '../../ledger/budget-entries.ts';
 import { readCampaignCharges, readCampaignSpend } from '../../ledger/campaign-spend.ts';
 import { addCampaign, listCampaigns, readCampaign, updateCampaign } from '../../ledger/campaigns.ts';
+import { dropClosedDays } from '../../ledger/maintenance.ts';
+import { DAY_MS, dayStart } from '../../ledger/partitions.ts';
 import { rollUp } from '../../ledger/rollup.ts';
 import { chargeBatch, chargeBatchTwice, expectBalanced } from '../support/charge-batch.ts';
 import { type Account, addAccount, addAdTo, testDatabase } from '../support/database.ts';
+import { silent } from '../support/loggers.ts';
 import { clickRecord } from '../support/records.ts';
 
 const database = testDatabase();
@@ -61,6 +64,20 @@ describe('the cap of a campaign', () => {
     expect(await setCap(2_400_000n)).toMatchObject({ spentMicros: 2_400_000n });
     await rollUp(database.pool);
     expect(await readCampaignCharges(database.pool, campaign.id)).toBe(2_400_000n);
+    await expectBalanced(database.pool);
+  });
+
+  it('that is set first counts the charges of days that the ledger has dropped', async () => {
+    const { campaign, ad } = await addAccount(database.pool, { price: '0.40' });
+    const clickedAt = Date.now() - 13 * DAY_MS;
+    await chargeBatchTwice(database.pool, [clickRecord({ ad, clickedAt }), clickRecord({ ad })]);
+    await database.pool.query('update ledger_window set click_floor = $1, floor_raised_at = now()', [
+      new Date(dayStart(clickedAt) + DAY_MS),
+    ]);
+    await dropClosedDays(database.pool, silent, 0);
+    expect(await updateCampaign(database.pool, campaign.id, { capMicros: 800_000n })).toMatchObject({
+      spentMicros: 800_000n,
+    });
     await expectBalanced(database.pool);
   });
 

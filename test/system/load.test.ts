@@ -12,6 +12,7 @@ import { suiteFolder, temporaryFolder } from '../support/temporary-folder.ts';
 import { until } from '../support/until.ts';
 
 const SMALL = ['--base', '20', '--factor', '5', '--ramp', '1s', '--hold', '3s', '--json'];
+const SMALL_SPIKE = ['spike', ...SMALL, '--no-report'];
 
 describe('npm run load', { timeout: 90_000 }, () => {
   const folder = suiteFolder();
@@ -161,6 +162,21 @@ describe('npm run load', { timeout: 90_000 }, () => {
     await pool.end();
     expect(code).toBe(1);
     expect(report).toMatchObject({ verdict: 'failed' });
+  });
+
+  it('archives the advertisers of a run whose stack was killed', async () => {
+    const run = runToEnd('load-tests/main.ts', stack.env, ...SMALL_SPIKE, '--hold', '60s');
+    await until('its advertisers', async () => (await testAdvertisers()).active === 20, 20_000);
+    await stack.killTree();
+    const { code, stderr } = await run;
+    expect(code).toBe(2);
+    expect(stderr).toMatch(
+      /The advertisers of this load test are not archived \(.+\)\. The next load test archives them/,
+    );
+    stack = await startStack(stack.env);
+    expect(await testAdvertisers()).toMatchObject({ active: 20 });
+    expect(await load(...SMALL_SPIKE)).toMatchObject({ code: 0 });
+    expect(await testAdvertisers()).toMatchObject({ active: 0 });
   });
 
   it.each([
