@@ -48,11 +48,12 @@ export async function compareCampaignDays(connection: Connection): Promise<strin
 
 type DayCharges = { readonly campaign_id: number; readonly day: string; readonly micros: bigint };
 
-/** Sums the charges that were settled after the last run of the rollup. */
+/** Sums the charges that were settled after the last run of the rollup, one day at a time in a savepoint, as `recountLedger` does. */
 async function readUnrolledCharges(connection: Connection): Promise<DayCharges[]> {
   const rolledTo = await readRolledTo(connection);
   const charges: DayCharges[] = [];
   for (const partitionDay of await listUnrolledDays(connection, rolledTo)) {
+    await connection.query('savepoint one_day');
     const { rows } = await connection.query<DayCharges>(
       `select campaign_id, (clicked_at at time zone time_zone)::date::text as day, sum(charged_micros)::bigint as micros
        from ${partitionName('ledger', partitionDay)} click
@@ -61,6 +62,7 @@ async function readUnrolledCharges(connection: Connection): Promise<DayCharges[]
       [rolledTo],
     );
     charges.push(...rows);
+    await connection.query('rollback to savepoint one_day');
   }
   return charges;
 }
