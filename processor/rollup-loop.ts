@@ -6,13 +6,19 @@ import { ThrottledLog } from '../common/telemetry/throttled-log.ts';
 import { rollUp } from '../ledger/rollup.ts';
 import type { Runtime } from './runtime.ts';
 
-/** Time between two runs, in ms. */
+/** Time between the beginnings of two runs, in ms. */
 const ROLLUP_MS = 3_000;
+/** Shortest pause after a run, in ms: a run that takes long must not keep the server busy. */
+const PAUSE_MS_MIN = 500;
 /** Maximum wait for an answer, in ms. */
 const QUERY_MS_MAX = 60_000;
 
 /** Adds settled clicks to the rollup every 3 s, on a connection of its own. Any number of processors can do so: one works at a time. */
-export function runRollupLoop({ config, logger, metrics }: Runtime<ProcessMetrics>): {
+export function runRollupLoop({
+  config,
+  logger,
+  metrics,
+}: Pick<Runtime<ProcessMetrics>, 'config' | 'logger' | 'metrics'>): {
   stop: () => Promise<void>;
 } {
   const onError = (err: Error) => logger.debug({ err }, 'A connection broke');
@@ -23,7 +29,8 @@ export function runRollupLoop({ config, logger, metrics }: Runtime<ProcessMetric
   });
   const stopping = new AbortController();
   const running = (async () => {
-    for (; !stopping.signal.aborted; await sleep(ROLLUP_MS, stopping.signal)) {
+    while (!stopping.signal.aborted) {
+      const startedAt = performance.now();
       try {
         const rolledTo = await rollUp(pool);
         metrics.rolledTo.set(rolledTo.getTime() / 1_000);
@@ -31,6 +38,8 @@ export function runRollupLoop({ config, logger, metrics }: Runtime<ProcessMetric
       } catch (error) {
         log.fail({ problem: errorMessage(error) });
       }
+      const tookMs = performance.now() - startedAt;
+      await sleep(Math.max(PAUSE_MS_MIN, ROLLUP_MS - tookMs), stopping.signal);
     }
     await pool.end();
   })();

@@ -7,6 +7,7 @@ import { benchEmbedded } from './embedded.ts';
 import { benchDrainKafka, benchPublishKafka } from './kafka.ts';
 import { benchRedirect } from './redirect.ts';
 import { benchReport } from './report.ts';
+import { benchRollup } from './rollup.ts';
 import { benchRuntimes } from './runtime-costs.ts';
 import { benchStartUp } from './start-up.ts';
 
@@ -21,6 +22,7 @@ const DEFAULT_BENCHES: Readonly<Record<string, Bench>> = {
   'start-up': benchStartUp,
   'click-show': benchClickShow,
   report: benchReport,
+  rollup: benchRollup,
 };
 
 /** The benchmarks that run only with `--only`: they take minutes each, or have no bar. */

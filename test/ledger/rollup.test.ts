@@ -217,7 +217,10 @@ describe('the rollup', () => {
     const connection = await database.pool.connect();
     await connection.query(BEGIN_CHARGE);
     await settle(connection, [clickRecord({ ad: ad as NamedAd })], OPTIONS);
-    await chargeBatch(database.pool, [clickRecord({ ad: ofAnother as NamedAd })]);
+    // Another user agent: the open transaction has inserted the text of the first, which the charge itself commits before it begins.
+    await chargeBatch(database.pool, [
+      clickRecord({ ad: ofAnother as NamedAd, userAgent: 'Another (test)' }),
+    ]);
     const asOf = await rollUp(database.pool);
     const today = dayStart(Date.now());
     const period = {
