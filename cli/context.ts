@@ -1,9 +1,10 @@
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { type Config, parseConfig } from '../common/config/config.ts';
 import { readEnvironment } from '../common/config/environment.ts';
 import { TollwayError } from '../common/errors.ts';
 import { createPool, type Pool } from '../common/postgres/postgres.ts';
 import { printableLines } from '../common/text.ts';
+import type { Format } from './print.ts';
 import { AWS_SETTINGS, readStack, type Stack, stackOf } from './start/stack.ts';
 
 /** What a command works on: the settings, and the stack that `npm start` runs or `DATABASE_URL` names. */
@@ -56,9 +57,30 @@ export function plainCommand(
   return new Command(name).description(description).addHelpText('after', `${exit}\nExamples:\n${shown}`);
 }
 
-/** Creates a command with `--json`. */
+/** The options that every command of `command` and `rowsCommand` has. */
+export type Output = { readonly format: Format };
+
+/** Creates a command with `--format table` (lines for a person) or `json`, and `--json`. */
 export function command(...how: Parameters<typeof plainCommand>): Command {
-  return plainCommand(...how).option('--json', 'print JSON for scripts');
+  return withFormats(plainCommand(...how), ['table', 'json']);
+}
+
+/** Creates a command whose result is rows: `--format` can also be `csv`. */
+export function rowsCommand(...how: Parameters<typeof plainCommand>): Command {
+  return withFormats(plainCommand(...how), ['table', 'csv', 'json']);
+}
+
+function withFormats(made: Command, formats: readonly Format[]): Command {
+  const names = formats.map((format) => `\`${format}\``).join(', ');
+  return made
+    .addOption(
+      new Option('--format <format>', `how the result is printed: ${names}`)
+        .choices(formats)
+        .default('table' satisfies Format),
+    )
+    .addOption(
+      new Option('--json', 'short form of --format json').implies({ format: 'json' satisfies Format }),
+    );
 }
 
 /** Creates a command that only groups others. */

@@ -1,10 +1,10 @@
 import { type Command, Option } from 'commander';
 import { type ListFilter, STATUSES, type Status } from '../ledger/list-filter.ts';
+import type { Output } from './context.ts';
 import { parseId } from './parse.ts';
 
 /** The options of a list, as commander passes them. */
-export type ListOptions = {
-  json?: boolean;
+export type ListOptions = Output & {
   advertiser?: number;
   campaign?: number;
   status?: Status;
@@ -38,7 +38,8 @@ export function filterOf({ advertiser, campaign, status, all }: ListOptions): Li
 }
 
 /** What to print for an empty list: how to add the first thing, or how to see more. */
-export function emptyText({ json: _, ...options }: ListOptions, first: string): string {
-  if (Object.keys(options).length === 0) return `${first}. --all also lists archived ones`;
-  return options.all ? 'Nothing matches' : 'Nothing matches. --all also lists archived ones';
+export function emptyText({ advertiser, campaign, status, all }: ListOptions, first: string): string {
+  const isFiltered = [advertiser, campaign, status, all].some((option) => option !== undefined);
+  if (!isFiltered) return `${first}. --all also lists archived ones`;
+  return all ? 'Nothing matches' : 'Nothing matches. --all also lists archived ones';
 }

@@ -1,15 +1,41 @@
 import { printable, printableJson, printableLines } from '../common/text.ts';
+import { type CsvValue, csvLine } from './csv.ts';
 
 /** Writes a value as JSON: amounts are decimal strings already, and a bigint left over would be a mistake. */
 export function printJson(value: unknown): void {
   process.stdout.write(`${printableJson(value, 2)}\n`);
 }
 
-/** Writes rows under their column names, numbers to the right. */
-export function printTable(
-  rows: readonly Readonly<Record<string, string | number | null>>[],
+/** How a command prints its result: for a person, for a spreadsheet, for a script. */
+export type Format = 'table' | 'csv' | 'json';
+
+/** Writes rows in a format. `empty`: the line for a person if there are none. CSV without rows is empty. */
+export function printRows<Row extends TableRow>(
+  rows: readonly Row[],
+  { format }: { readonly format: Format },
   empty: string,
 ): void {
+  if (format === 'json') printJson(rows);
+  else if (format === 'csv') printCsv(Object.keys(rows[0] ?? {}), rows.map(Object.values));
+  else printTable(rows, empty);
+}
+
+/** Writes one row in a format; as JSON, an object. */
+export function printRow(row: TableRow, { format }: { readonly format: Format }): void {
+  if (format === 'json') printJson(row);
+  else printRows([row], { format }, '');
+}
+
+/** Writes lines of CSV (RFC 4180) under their column names. */
+export function printCsv(columns: readonly string[], lines: readonly (readonly CsvValue[])[]): void {
+  if (columns.length === 0) return;
+  process.stdout.write([columns, ...lines].map((line) => `${csvLine(line)}\n`).join(''));
+}
+
+type TableRow = Readonly<Record<string, string | number | boolean | null>>;
+
+/** Writes rows under their column names, numbers to the right. */
+export function printTable(rows: readonly TableRow[], empty: string): void {
   const [first] = rows;
   if (!first) {
     process.stdout.write(`${empty}\n`);

@@ -3,7 +3,7 @@ import { TollwayError } from '../../common/errors.ts';
 import { formatAmount, parsePositiveAmount } from '../../common/money.ts';
 import { type Ad, type AdChanges, addAd, listAds, updateAd } from '../../ledger/ads.ts';
 import { type PassList, parsePassList } from '../../ledger/pass-list.ts';
-import { command, group, withDatabase } from '../context.ts';
+import { group, type Output, rowsCommand, withDatabase } from '../context.ts';
 import {
   emptyText,
   filterOf,
@@ -12,9 +12,7 @@ import {
   withStatusOptions,
 } from '../list-options.ts';
 import { parseId } from '../parse.ts';
-import { printJson, printNote, printTable } from '../print.ts';
-
-type Json = { json?: boolean };
+import { printNote, printRow, printRows } from '../print.ts';
 
 function toRow({ priceMicros, ...ad }: Ad) {
   const { id, advertiserId, advertiserName, campaignId, campaignName, urlTemplate, passParameters, status } =
@@ -24,20 +22,16 @@ function toRow({ priceMicros, ...ad }: Ad) {
   return { id, advertiserId, advertiserName, campaignId, campaignName, price, urlTemplate, pass, status };
 }
 
-async function change(id: number, changes: AdChanges, json: boolean | undefined): Promise<void> {
-  await withDatabase(async (pool) => {
-    const row = toRow(await updateAd(pool, id, changes));
-    if (json) printJson(row);
-    else printTable([row], '');
-  });
+async function change(id: number, changes: AdChanges, output: Output): Promise<void> {
+  await withDatabase(async (pool) => printRow(toRow(await updateAd(pool, id, changes)), output));
 }
 
 const PASS_MEANING =
   'query parameters of clicks that are passed on to the destination, such as utm_*,gclid; an empty text passes none';
 
-type AddOptions = Json & { price: bigint; url: string; pass?: PassList; advertiser?: number };
+type AddOptions = Output & { price: bigint; url: string; pass?: PassList; advertiser?: number };
 
-const add = command('add', 'Add an ad to a campaign', [
+const add = rowsCommand('add', 'Add an ad to a campaign', [
   "ad add 1 --price 0.25 --url 'https://example.com/shoes?click={click_id}'",
   "ad add 1 --price 0.25 --url 'https://example.com/hats?click={click_id}' --pass 'utm_*,gclid'",
 ])
@@ -50,7 +44,7 @@ const add = command('add', 'Add an ad to a campaign', [
   )
   .option('--pass <names>', PASS_MEANING, parsePassList)
   .option('--advertiser <id>', 'warn if the campaign belongs to another advertiser', parseId)
-  .action(async (id: number, { price, url, pass, advertiser, json }: AddOptions) => {
+  .action(async (id: number, { price, url, pass, advertiser, format }: AddOptions) => {
     await withDatabase(async (pool) => {
       const added = await addAd(pool, id, price, url, pass);
       if (advertiser !== undefined && advertiser !== added.advertiserId)
@@ -58,15 +52,13 @@ const add = command('add', 'Add an ad to a campaign', [
           `Warning: campaign ${id} (${added.campaignName}) belongs to advertiser ${added.advertiserId} (${added.advertiserName}), ` +
             `not to ${advertiser}. Ad ${added.id} was added. To remove it: npx tollway ad archive ${added.id}`,
         );
-      const row = toRow(added);
-      if (json) printJson(row);
-      else printTable([row], '');
+      printRow(toRow(added), { format });
     });
   });
 
 const list = withStatusOptions(
   withAdvertiserOption(
-    command('list', 'List ads with their prices and destinations', [
+    rowsCommand('list', 'List ads with their prices and destinations', [
       'ad list',
       'ad list --campaign 1 --status active --json',
     ]),
@@ -74,15 +66,14 @@ const list = withStatusOptions(
 ).action(async (options: ListOptions) => {
   await withDatabase(async (pool) => {
     const rows = (await listAds(pool, filterOf(options))).map(toRow);
-    if (options.json) return printJson(rows);
     const first = 'There are no ads: npx tollway ad add 1 --price 0.25 --url https://example.com/';
-    printTable(rows, emptyText(options, first));
+    printRows(rows, options, emptyText(options, first));
   });
 });
 
-type UpdateOptions = Json & { price?: bigint; url?: string; pass?: PassList };
+type UpdateOptions = Output & { price?: bigint; url?: string; pass?: PassList };
 
-const update = command(
+const update = rowsCommand(
   'update',
   'Change the price, the destination or the passed parameters of an ad for later clicks',
   ['ad update 1 --price 0.30', "ad update 1 --pass 'utm_*,gclid,sub1'"],
@@ -91,7 +82,7 @@ const update = command(
   .option('--price <amount>', 'new price of a click, such as 0.30', parsePositiveAmount)
   .option('--url <template>', 'new destination of clicks', parseUrlTemplate)
   .option('--pass <names>', PASS_MEANING, parsePassList)
-  .action(async (id: number, { price, url, pass, json }: UpdateOptions) => {
+  .action(async (id: number, { price, url, pass, format }: UpdateOptions) => {
     const changes: AdChanges = {
       ...(price === undefined ? {} : { priceMicros: price }),
       ...(url === undefined ? {} : { urlTemplate: url }),
@@ -99,24 +90,24 @@ const update = command(
     };
     if (Object.keys(changes).length === 0)
       throw new TollwayError('bad_options', 'Expected --price, --url or --pass, got none of them');
-    await change(id, changes, json);
+    await change(id, changes, { format });
   });
 
-const pause = command('pause', 'Pause an ad: its links still redirect, and clicks are not charged', [
+const pause = rowsCommand('pause', 'Pause an ad: its links still redirect, and clicks are not charged', [
   'ad pause 1',
 ])
   .argument('<ad>', 'id of the ad', parseId)
-  .action((id: number, { json }: Json) => change(id, { status: 'paused' }, json));
+  .action((id: number, output: Output) => change(id, { status: 'paused' }, output));
 
-const resume = command('resume', 'Resume a paused or archived ad: its clicks are charged again', [
+const resume = rowsCommand('resume', 'Resume a paused or archived ad: its clicks are charged again', [
   'ad resume 1',
 ])
   .argument('<ad>', 'id of the ad', parseId)
-  .action((id: number, { json }: Json) => change(id, { status: 'active' }, json));
+  .action((id: number, output: Output) => change(id, { status: 'active' }, output));
 
-const archive = command('archive', 'Archive an ad: as pause, and lists leave it out', ['ad archive 1'])
+const archive = rowsCommand('archive', 'Archive an ad: as pause, and lists leave it out', ['ad archive 1'])
   .argument('<ad>', 'id of the ad', parseId)
-  .action((id: number, { json }: Json) => change(id, { status: 'archived' }, json));
+  .action((id: number, output: Output) => change(id, { status: 'archived' }, output));
 
 export const ad = group('ad', 'Manage ads: each has a destination and a price of a click', [
   add,

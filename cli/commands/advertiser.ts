@@ -11,13 +11,12 @@ import {
 } from '../../ledger/advertisers.ts';
 import { addBudgetEntry, type BudgetEntryKind, listBudgetEntries } from '../../ledger/budget-entries.ts';
 import type { Status } from '../../ledger/list-filter.ts';
-import { command, group, withDatabase } from '../context.ts';
+import { group, type Output, rowsCommand, withDatabase } from '../context.ts';
 import { emptyText, filterOf, type ListOptions, withStatusOptions } from '../list-options.ts';
 import { parseId } from '../parse.ts';
-import { printJson, printLine, printTable } from '../print.ts';
+import { printLine, printRow, printRows } from '../print.ts';
 
-type Json = { json?: boolean };
-type AddOptions = Json & { currency: string; timeZone: string; budget?: bigint };
+type AddOptions = Output & { currency: string; timeZone: string; budget?: bigint };
 
 function toRow({
   id,
@@ -41,12 +40,7 @@ function toRow({
   };
 }
 
-function show(advertiser: Advertiser, json: boolean | undefined): void {
-  if (json) printJson(toRow(advertiser));
-  else printTable([toRow(advertiser)], '');
-}
-
-const add = command('add', 'Add an advertiser', [
+const add = rowsCommand('add', 'Add an advertiser', [
   'advertiser add "Blue Shoes" --currency EUR --budget 250.00',
 ])
   .argument('<name>', 'name of the advertiser, 1–200 characters', parseName)
@@ -63,42 +57,43 @@ const add = command('add', 'Add an advertiser', [
     'UTC',
   )
   .option('--budget <amount>', 'first top-up of the budget, such as 250.00', parsePositiveAmount)
-  .action(async (name: string, { currency, timeZone, budget, json }: AddOptions) => {
+  .action(async (name: string, { currency, timeZone, budget, format }: AddOptions) => {
     await withDatabase(async (pool) => {
       const made = await addAdvertiser(pool, name, currency, timeZone);
       const filled = budget
         ? (await addBudgetEntry(pool, made.id, 'top_up', budget, 'first budget')).advertiser
         : made;
-      show(filled, json);
+      printRow(toRow(filled), { format });
     });
   });
 
 const list = withStatusOptions(
-  command('list', 'List advertisers with their budgets and what is left of them', [
+  rowsCommand('list', 'List advertisers with their budgets and what is left of them', [
     'advertiser list',
     'advertiser list --status paused --json',
   ]),
 ).action(async (options: ListOptions) => {
   await withDatabase(async (pool) => {
     const rows = (await listAdvertisers(pool, filterOf(options))).map(toRow);
-    if (options.json) return printJson(rows);
     const first = 'There are no advertisers: npx tollway advertiser add "Blue Shoes" --budget 250.00';
-    printTable(rows, emptyText(options, first));
+    printRows(rows, options, emptyText(options, first));
   });
 });
 
-const rename = command('rename', 'Rename an advertiser', ['advertiser rename 1 "Red Shoes"'])
+const rename = rowsCommand('rename', 'Rename an advertiser', ['advertiser rename 1 "Red Shoes"'])
   .argument('<id>', 'id of the advertiser', parseId)
   .argument('<name>', 'new name, 1–200 characters', parseName)
-  .action(async (id: number, name: string, { json }: Json) => {
-    await withDatabase(async (pool) => show(await renameAdvertiser(pool, id, name), json));
+  .action(async (id: number, name: string, output: Output) => {
+    await withDatabase(async (pool) => printRow(toRow(await renameAdvertiser(pool, id, name)), output));
   });
 
 function statusCommand(name: string, status: Status, description: string) {
-  return command(name, description, [`advertiser ${name} 1`])
+  return rowsCommand(name, description, [`advertiser ${name} 1`])
     .argument('<id>', 'id of the advertiser', parseId)
-    .action(async (id: number, { json }: Json) => {
-      await withDatabase(async (pool) => show(await setAdvertiserStatus(pool, id, status), json));
+    .action(async (id: number, output: Output) => {
+      await withDatabase(async (pool) =>
+        printRow(toRow(await setAdvertiserStatus(pool, id, status)), output),
+      );
     });
 }
 
@@ -109,7 +104,7 @@ function entryCommand(
   description: string,
 ) {
   const example = kind === 'top_up' ? '100.00' : '-12.50';
-  return command(name, description, [`advertiser ${name} 1 ${example} --reference invoice-4711`])
+  return rowsCommand(name, description, [`advertiser ${name} 1 ${example} --reference invoice-4711`])
     .argument('<id>', 'id of the advertiser', parseId)
     .argument('<amount>', `amount in the currency of the advertiser, such as ${example}`, parse)
     .option(
@@ -117,27 +112,28 @@ function entryCommand(
       'unique for the advertiser, 1–200 characters; a retry with the same reference changes nothing',
       parseReference,
     )
-    .action(async (id: number, amount: bigint, { reference, json }: Json & { reference?: string }) => {
+    .action(async (id: number, amount: bigint, { reference, format }: Output & { reference?: string }) => {
       await withDatabase(async (pool) => {
         const {
           advertiser,
           entered,
           reference: used,
         } = await addBudgetEntry(pool, id, kind, amount, reference);
-        if (json) return printJson({ ...toRow(advertiser), reference: used, entered });
+        if (format !== 'table')
+          return printRow({ ...toRow(advertiser), reference: used, entered }, { format });
         if (!entered) printLine(`Reference "${used}" was used before: nothing was added`);
-        show(advertiser, false);
+        printRow(toRow(advertiser), { format });
       });
     });
 }
 
-const entries = command(
+const entries = rowsCommand(
   'entries',
   'List the changes of a budget: top-ups, adjustments and credits of clicks',
   ['advertiser entries 1'],
 )
   .argument('<id>', 'id of the advertiser', parseId)
-  .action(async (id: number, { json }: Json) => {
+  .action(async (id: number, output: Output) => {
     await withDatabase(async (pool) => {
       const rows = (await listBudgetEntries(pool, id)).map((entry) => ({
         id: String(entry.id),
@@ -147,8 +143,7 @@ const entries = command(
         reference: entry.reference,
         clickId: entry.clickId,
       }));
-      if (json) printJson(rows);
-      else printTable(rows, `There are no entries yet: npx tollway advertiser top-up ${id} 100.00`);
+      printRows(rows, output, `There are no entries yet: npx tollway advertiser top-up ${id} 100.00`);
     });
   });
 

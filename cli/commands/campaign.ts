@@ -15,7 +15,7 @@ import {
 import { PACINGS, type Pacing } from '../../ledger/daily-plan.ts';
 import type { Status } from '../../ledger/list-filter.ts';
 import type { Pace } from '../../ledger/pacing.ts';
-import { command, group, withDatabase } from '../context.ts';
+import { command, group, type Output, rowsCommand, withDatabase } from '../context.ts';
 import {
   emptyText,
   filterOf,
@@ -24,10 +24,9 @@ import {
   withStatusOptions,
 } from '../list-options.ts';
 import { orNone, parseCampaignTime, parseId } from '../parse.ts';
-import { printJson, printLine, printTable } from '../print.ts';
+import { printJson, printLine, printRow, printRows } from '../print.ts';
 import { bringUpToDate } from './report.ts';
 
-type Json = { json?: boolean };
 type Settings = {
   name?: string;
   cap?: bigint | 'none';
@@ -73,9 +72,8 @@ function percent(share: number): string {
   return `${Math.round(share * 1_000) / 10} %`;
 }
 
-function print(campaign: Campaign, json: boolean | undefined): void {
-  if (json) printJson(toRow(campaign));
-  else printTable([toTableRow(campaign)], '');
+function print(campaign: Campaign, { format }: Output): void {
+  printRow(format === 'table' ? toTableRow(campaign) : toRow(campaign), { format });
 }
 
 /** The changes of the given options; `none` removes a value. */
@@ -101,8 +99,8 @@ function changesOf({
   };
 }
 
-async function change(id: number, changes: CampaignChanges, json: boolean | undefined): Promise<void> {
-  await withDatabase(async (pool) => print(await updateCampaign(pool, id, changes), json));
+async function change(id: number, changes: CampaignChanges, output: Output): Promise<void> {
+  await withDatabase(async (pool) => print(await updateCampaign(pool, id, changes), output));
 }
 
 /** Shares with four decimals, and RFC 3339. */
@@ -123,7 +121,7 @@ function pacingOption(): Option {
   return new Option('--pacing <plan>', 'how the daily cap is spent: none, even or rest').choices(PACINGS);
 }
 
-const add = command('add', 'Add a campaign to an advertiser', [
+const add = rowsCommand('add', 'Add a campaign to an advertiser', [
   'campaign add 1 "Summer" --cap 500.00 --fallback-url https://example.com/sold-out',
   'campaign add 1 "Advent" --start 2026-11-29 --end 2026-12-25',
 ])
@@ -156,13 +154,15 @@ const add = command('add', 'Add a campaign to an advertiser', [
   )
   .addOption(pacingOption())
   .option('--hold', HOLD)
-  .action(async (id: number, name: string, { json, ...settings }: Json & Settings) => {
-    await withDatabase(async (pool) => print(await addCampaign(pool, id, name, changesOf(settings)), json));
+  .action(async (id: number, name: string, { format, ...settings }: Output & Settings) => {
+    await withDatabase(async (pool) =>
+      print(await addCampaign(pool, id, name, changesOf(settings)), { format }),
+    );
   });
 
 const list = withStatusOptions(
   withAdvertiserOption(
-    command('list', 'List campaigns with their caps', [
+    rowsCommand('list', 'List campaigns with their caps', [
       'campaign list',
       'campaign list --advertiser 1 --status active',
     ]),
@@ -170,30 +170,28 @@ const list = withStatusOptions(
 ).action(async (options: ListOptions) => {
   await withDatabase(async (pool) => {
     const campaigns = await listCampaigns(pool, filterOf(options));
-    if (options.json) return printJson(campaigns.map(toRow));
-    printTable(
-      campaigns.map(toTableRow),
-      emptyText(options, 'There are no campaigns: npx tollway campaign add 1 "Summer"'),
-    );
+    const rows = campaigns.map(options.format === 'table' ? toTableRow : toRow);
+    const first = 'There are no campaigns: npx tollway campaign add 1 "Summer"';
+    printRows(rows, options, emptyText(options, first));
   });
 });
 
 const show = command('show', 'Show a campaign with its settings and what it has spent', ['campaign show 1'])
   .argument('<campaign>', 'id of the campaign', parseId)
-  .action(async (id: number, { json }: Json) => {
+  .action(async (id: number, { format }: Output) => {
     await withDatabase(async (pool) => {
       await bringUpToDate(pool);
       const campaign = await readCampaign(pool, id);
       const spent = campaign.capMicros === null ? await readCampaignCharges(pool, id) : campaign.spentMicros;
       const { pace } = campaign;
       const row = { ...toRow(campaign), spent: formatAmount(spent) };
-      if (json) return printJson({ ...row, pace: pace && toJson(pace) });
+      if (format === 'json') return printJson({ ...row, pace: pace && toJson(pace) });
       for (const [name, value] of Object.entries({ ...row, pace: pace && describePace(pace) }))
         printLine(`${name.padEnd(14)} ${value ?? ''}`.trimEnd());
     });
   });
 
-const update = command('update', 'Change a campaign: its name, caps, pacing, dates or fallback URL', [
+const update = rowsCommand('update', 'Change a campaign: its name, caps, pacing, dates or fallback URL', [
   'campaign update 1 --cap 750.00 --end 2027-01-01',
   'campaign update 1 --daily-cap 50.00 --pacing even',
   'campaign update 1 --cap none',
@@ -216,17 +214,17 @@ const update = command('update', 'Change a campaign: its name, caps, pacing, dat
   .addOption(pacingOption())
   .option('--hold', HOLD)
   .option('--no-hold', 'redirect to the URL of the ad also while the campaign is ahead of its plan')
-  .action(async (id: number, { json, ...settings }: Json & Settings) => {
+  .action(async (id: number, { format, ...settings }: Output & Settings) => {
     const changes = changesOf(settings);
     if (Object.keys(changes).length === 0)
       throw new TollwayError('bad_options', 'Expected an option that changes the campaign, got none');
-    await change(id, changes, json);
+    await change(id, changes, { format });
   });
 
 function statusCommand(name: string, status: Status, description: string) {
-  return command(name, description, [`campaign ${name} 1`])
+  return rowsCommand(name, description, [`campaign ${name} 1`])
     .argument('<campaign>', 'id of the campaign', parseId)
-    .action((id: number, { json }: Json) => change(id, { status }, json));
+    .action((id: number, output: Output) => change(id, { status }, output));
 }
 
 export const campaign = group('campaign', 'Manage campaigns, which group the ads of an advertiser', [

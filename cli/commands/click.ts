@@ -3,7 +3,7 @@ import { printable } from '../../common/text.ts';
 import { creditClick } from '../../ledger/budget-entries.ts';
 import { type ClickStory, readClickStory } from '../../ledger/click-story.ts';
 import { parseClickReference } from '../click-reference.ts';
-import { command, group, withDatabase } from '../context.ts';
+import { command, group, type Output, withDatabase } from '../context.ts';
 import { parseClickId } from '../parse.ts';
 import { printJson, printLine } from '../print.ts';
 
@@ -103,12 +103,12 @@ const show = command(
     '<click>',
     'id of the click, as in the header Tollway-Click; or the nonce of an impression link, or the link',
   )
-  .action(async (text: string, { json }: { json?: boolean }) => {
+  .action(async (text: string, { format }: Output) => {
     await withDatabase(async (pool, { config }) => {
       const reference = parseClickReference(text, config);
       const story = await readClickStory(pool, reference, config.CLICK_AGE_MAX_DAYS);
       if (story.state === 'unknown') process.exitCode = 1;
-      if (json) printJson(toJson(story));
+      if (format === 'json') printJson(toJson(story));
       else printStory(story);
     });
   });
@@ -117,12 +117,12 @@ const credit = command('credit', 'Credit the charge of a click to its advertiser
   'click credit 01a208fb-f934-70de-beaa-9335acbb4502',
 ])
   .argument('<click id>', 'id of the click, as in the header Tollway-Click', parseClickId)
-  .action(async (clickId: string, { json }: { json?: boolean }) => {
+  .action(async (clickId: string, { format }: Output) => {
     await withDatabase(async (pool) => {
       const { advertiser, entered, amountMicros } = await creditClick(pool, clickId);
       const amount = formatAmount(amountMicros);
       const remaining = formatAmount(advertiser.remainingMicros);
-      if (json) printJson({ clickId, advertiserId: advertiser.id, amount, entered, remaining });
+      if (format === 'json') printJson({ clickId, advertiserId: advertiser.id, amount, entered, remaining });
       else if (entered)
         printLine(
           `Credited ${amount} ${advertiser.currency} to ${advertiser.name}, which has ${remaining} left`,

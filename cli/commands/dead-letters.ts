@@ -10,11 +10,9 @@ import {
   readDeadLetter,
 } from '../../ledger/dead-letters.ts';
 import { redrive } from '../../processor/charge/redrive.ts';
-import { command, group, withDatabase } from '../context.ts';
+import { command, group, type Output, rowsCommand, withDatabase } from '../context.ts';
 import { parseCount } from '../parse.ts';
-import { printJson, printLine, printTable } from '../print.ts';
-
-type Json = { json?: boolean };
+import { printJson, printLine, printRows } from '../print.ts';
 
 /** Ids that `--all` reads at once. */
 const PAGE_LETTERS = 1_000;
@@ -75,25 +73,26 @@ function summaryOf(rows: readonly Row[]): string {
   return [...counts].map(([outcome, count]) => `${count} ${outcome}`).join(', ');
 }
 
-const list = command('list', 'List rejected records that are neither redriven nor discarded, oldest first', [
-  'dead-letters list --limit 20',
-])
+const list = rowsCommand(
+  'list',
+  'List rejected records that are neither redriven nor discarded, oldest first',
+  ['dead-letters list --limit 20'],
+)
   .option('--limit <n>', 'number of rows at most', parseCount, 100)
-  .action(async ({ limit, json }: Json & { limit: number }) => {
+  .action(async ({ limit, ...output }: Output & { limit: number }) => {
     await withDatabase(async (pool) => {
       const rows = (await listDeadLetters(pool, limit)).map(toRow);
-      if (json) printJson(rows);
-      else printTable(rows, 'There are no dead letters.');
+      printRows(rows, output, 'There are no dead letters.');
     });
   });
 
 const show = command('show', 'Show a rejected record with its raw bytes', ['dead-letters show 1'])
   .argument('<id>', 'id of the dead letter', parseLetterId)
-  .action(async (id: bigint, { json }: Json) => {
+  .action(async (id: bigint, { format }: Output) => {
     await withDatabase(async (pool) => {
       const letter = await readDeadLetter(pool, id);
       const raw = letter.raw?.toString('base64') ?? null;
-      if (json)
+      if (format === 'json')
         return printJson({ ...toRow(letter), discardedAt: letter.discardedAt?.toISOString() ?? null, raw });
       for (const [name, value] of Object.entries(toRow(letter)))
         printLine(`${name.padEnd(10)} ${printable(String(value ?? ''))}`);
@@ -101,7 +100,7 @@ const show = command('show', 'Show a rejected record with its raw bytes', ['dead
     });
   });
 
-const redriveCommand = command(
+const redriveCommand = rowsCommand(
   'redrive',
   'Settle rejected records again, after the cause of the rejection was removed. Continues after a failure',
   ['dead-letters redrive 1 2 3', 'dead-letters redrive --all'],
@@ -112,16 +111,15 @@ const redriveCommand = command(
     parseLetterId(text),
   ])
   .option('--all', 'all dead letters that are neither redriven nor discarded')
-  .action(async (ids: bigint[] = [], { all, json }: Json & { all?: boolean }) => {
+  .action(async (ids: bigint[] = [], { all, format }: Output & { all?: boolean }) => {
     await withDatabase(async (pool) => {
       const rows = await each(pool, ids, all, (id) => redrive(pool, id));
-      if (json) return printJson(rows);
-      printTable(rows, 'There are no dead letters.');
-      if (rows.length > 1) printLine(summaryOf(rows));
+      printRows(rows, { format }, 'There are no dead letters.');
+      if (format === 'table' && rows.length > 1) printLine(summaryOf(rows));
     });
   });
 
-const discardCommand = command(
+const discardCommand = rowsCommand(
   'discard',
   'Delete the raw bytes of rejected records; the clicks stay rejected. Continues after a failure',
   ['dead-letters discard 1', 'dead-letters discard --all'],
@@ -132,13 +130,13 @@ const discardCommand = command(
     parseLetterId(text),
   ])
   .option('--all', 'all dead letters that are neither redriven nor discarded')
-  .action(async (ids: bigint[] = [], { all, json }: Json & { all?: boolean }) => {
+  .action(async (ids: bigint[] = [], { all, format }: Output & { all?: boolean }) => {
     await withDatabase(async (pool) => {
       const rows = await each(pool, ids, all, async (id) => {
         await discardDeadLetter(pool, id);
         return { outcome: 'discarded', reason: null };
       });
-      if (json) return printJson(rows);
+      if (format !== 'table') return printRows(rows, { format }, '');
       for (const { id, outcome, reason } of rows) if (outcome === 'failed') printLine(`${id}: ${reason}`);
       printLine(rows.length === 0 ? 'There are no dead letters.' : summaryOf(rows));
     });

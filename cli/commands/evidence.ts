@@ -7,7 +7,7 @@ import {
   eraseEvidenceOfDay,
   eraseEvidenceOfNetwork,
 } from '../../ledger/erase-evidence.ts';
-import { command, group, withDatabase } from '../context.ts';
+import { command, group, type Output, withDatabase } from '../context.ts';
 import { parseClickId } from '../parse.ts';
 import { printJson, printLine } from '../print.ts';
 
@@ -33,7 +33,7 @@ function parseDay(text: string): number {
   throw new TollwayError('bad_time', `Expected a UTC day such as 2026-01-31, got "${text}"`);
 }
 
-type Options = { json?: boolean; network?: string; day?: number; click?: string };
+type Options = Output & { network?: string; day?: number; click?: string };
 
 const erase = command('erase', 'Erase the evidence of the clicks of a network, of a day or of one click', [
   'evidence erase --network 203.0.113.0/24',
@@ -46,7 +46,7 @@ const erase = command('erase', 'Erase the evidence of the clicks of a network, o
   )
   .option('--day <day>', 'a UTC day, such as 2026-01-31', parseDay)
   .option('--click <click id>', 'id of a click, as in the header Tollway-Click', parseClickId)
-  .action(async ({ json, network, day, click }: Options) => {
+  .action(async ({ format, network, day, click }: Options) => {
     if ([network, day, click].filter((given) => given !== undefined).length !== 1)
       throw new TollwayError('bad_options', 'Expected one of --network, --day and --click');
     await withDatabase(async (pool) => {
@@ -56,7 +56,7 @@ const erase = command('erase', 'Erase the evidence of the clicks of a network, o
           : day !== undefined
             ? await eraseEvidenceOfDay(pool, day)
             : await eraseEvidenceOfClick(pool, click ?? '');
-      if (json) printJson({ erased });
+      if (format === 'json') printJson({ erased });
       else printLine(`Erased the evidence of ${counted(erased, 'click')}`);
     });
   });

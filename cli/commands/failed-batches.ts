@@ -5,7 +5,7 @@ import { createMetrics, type ProcessMetrics } from '../../common/telemetry/metri
 import type { ReadRecord } from '../../contract/click-event.ts';
 import { type FailedInvocation, readFailedInvocation } from '../../processor/events/failed-invocation.ts';
 import { createRuntime } from '../../processor/runtime.ts';
-import { command, findContext, group } from '../context.ts';
+import { command, findContext, group, type Output } from '../context.ts';
 import { type FailureStore, openFailureStore } from '../failure-store.ts';
 import { printJson, printLine } from '../print.ts';
 
@@ -104,7 +104,7 @@ async function outcomesOf({ clicks, duplicates, foreignRecords }: ProcessMetrics
   return outcomes;
 }
 
-function printRow({ object, records, removed, problem }: Row): void {
+function printRedriven({ object, records, removed, problem }: Row): void {
   if (problem !== null) printLine(`Kept: ${problem}`);
   else printLine(`${object}: ${counted(records, 'record')} settled${removed ? '' : ', kept'}`);
 }
@@ -121,7 +121,7 @@ const redriveCommand = command(
 )
   .argument('<place>', 's3://bucket[/prefix], a file or a folder')
   .option('--keep', 'remove no object; redriving it again charges nothing again')
-  .action(async (place: string, { keep = false, json }: { keep?: boolean; json?: boolean }) => {
+  .action(async (place: string, { keep = false, format }: Output & { keep?: boolean }) => {
     const store = await openFailureStore(place);
     try {
       await withRuntime(async (settle, metrics) => {
@@ -130,10 +130,10 @@ const redriveCommand = command(
           const row = await redriveOne(store, object, settle, keep);
           if (row === null) continue;
           rows.push(row);
-          if (!json) printRow(row);
+          if (format === 'table') printRedriven(row);
         }
         const outcomes = await outcomesOf(metrics);
-        if (json) printJson({ objects: rows, outcomes });
+        if (format === 'json') printJson({ objects: rows, outcomes });
         else printLine(summaryOf(rows, outcomes));
         if (rows.some(({ problem }) => problem !== null)) process.exitCode = 1;
       });

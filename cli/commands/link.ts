@@ -2,7 +2,7 @@ import { TollwayError } from '../../common/errors.ts';
 import { createSigner, evergreenLink, impressionLink } from '../../contract/link-token.ts';
 import { parsePublisher } from '../../contract/publisher.ts';
 import { readAd } from '../../ledger/ads.ts';
-import { command, withDatabase } from '../context.ts';
+import { command, type Output, withDatabase } from '../context.ts';
 import { findLinkKeys } from '../link-key-file.ts';
 import { parseCount, parseDuration, parseId } from '../parse.ts';
 import { printJson } from '../print.ts';
@@ -11,8 +11,7 @@ const DAY_MS = 86_400_000;
 /** Life of an impression link without `--expires`. */
 const LIFE_DAYS = 30;
 
-type Options = {
-  json?: boolean;
+type Options = Output & {
   count: number;
   evergreen?: boolean;
   expires?: number;
@@ -40,7 +39,7 @@ export const link = command('link', 'Print signed links to an ad, one URL on a l
     'site or partner that shows the link: 1–32 letters, digits, - and _',
     parsePublisher,
   )
-  .action(async (adId: number, { json, count, evergreen, expires, publisher = null }: Options) => {
+  .action(async (adId: number, { format, count, evergreen, expires, publisher = null }: Options) => {
     await withDatabase(async (pool, { config, stack }) => {
       const lifeMaxMs = config.LINK_LIFE_MAX_DAYS * DAY_MS;
       const lifeMs = expires ?? Math.min(LIFE_DAYS * DAY_MS, lifeMaxMs);
@@ -67,7 +66,7 @@ export const link = command('link', 'Print signed links to an ad, one URL on a l
         const made = evergreen ? evergreenLink(adId, publisher) : impressionLink(adId, lifeMs, publisher);
         return `${stack.adServerUrl}/c/${sign(made)}`;
       };
-      if (json) return printJson(Array.from({ length: count }, make));
+      if (format === 'json') return printJson(Array.from({ length: count }, make));
       for (let made = 0; made < count; made += 1) process.stdout.write(`${make()}\n`);
     });
   });

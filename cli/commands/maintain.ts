@@ -2,10 +2,10 @@ import { createLogger } from '../../common/telemetry/logger.ts';
 import { maintain as maintainLedger } from '../../ledger/maintenance.ts';
 import { retentionOf } from '../../ledger/partitions.ts';
 import { rebuildRollup } from '../../ledger/rollup.ts';
-import { command, withDatabase } from '../context.ts';
+import { command, type Output, withDatabase } from '../context.ts';
 import { printJson, printLine } from '../print.ts';
 
-type Options = { json?: boolean; acceptStep?: boolean; rebuildReports?: boolean };
+type Options = Output & { acceptStep?: boolean; rebuildReports?: boolean };
 
 export const maintain = command(
   'maintain',
@@ -20,7 +20,7 @@ export const maintain = command(
     '--rebuild-reports',
     'compute the sums of `report` again from the ledger, after `reconcile --deep` has reported wrong ones',
   )
-  .action(async ({ json, acceptStep = false, rebuildReports = false }: Options) => {
+  .action(async ({ format, acceptStep = false, rebuildReports = false }: Options) => {
     await withDatabase(async (pool, { config }) => {
       const options = {
         ...retentionOf(config),
@@ -30,7 +30,7 @@ export const maintain = command(
       };
       await maintainLedger(pool, options, createLogger('maintain', config));
       if (rebuildReports) await rebuildRollup(pool);
-      if (json) printJson({ maintained: true });
+      if (format === 'json') printJson({ maintained: true });
       else printLine('The ledger is maintained');
     });
   });

@@ -10,13 +10,13 @@ import {
   reconcile as reconcileLedger,
   type SpoolReconciliation,
 } from '../../ledger/reconcile.ts';
-import { command, withDatabase } from '../context.ts';
+import { command, type Output, withDatabase } from '../context.ts';
 import { printJson, printLine, printNote, printTable } from '../print.ts';
 
 /** Ranges of missing sequences shown of one spool. */
 const GAPS_SHOWN = 20;
 
-type Options = { json?: boolean; settled?: boolean; deep?: boolean };
+type Options = Output & { settled?: boolean; deep?: boolean };
 
 function advertiserRow({
   id,
@@ -85,11 +85,11 @@ export const reconcile = command(
 )
   .option('--settled', 'also expect that no click is in flight')
   .option('--deep', 'also recount every row of the ledger and compare all stored sums')
-  .action(async ({ json, settled = false, deep = false }: Options) => {
+  .action(async ({ format, settled = false, deep = false }: Options) => {
     await withDatabase(async (pool, { config }) => {
       const brokers = await createBacklogs(config, createLogger('reconcile', config));
       const reconciliation = await reconcileLedger(pool, { deep, brokers });
-      if (json) printJson(toJson(reconciliation));
+      if (format === 'json') printJson(toJson(reconciliation));
       else print(reconciliation, settled);
       const letters = await countDeadLetters(pool);
       // On standard error: dead letters are settled, and the books balance.

@@ -1,4 +1,3 @@
-import { Option } from 'commander';
 import { errorCode, TollwayError } from '../../common/errors.ts';
 import { formatAmount } from '../../common/money.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
@@ -16,13 +15,11 @@ import {
   readReport,
 } from '../../ledger/reports.ts';
 import { rollUp } from '../../ledger/rollup.ts';
-import { command, withDatabase } from '../context.ts';
-import { csvLine } from '../csv.ts';
+import { type Output, rowsCommand, withDatabase } from '../context.ts';
 import { parseId, parseReportTime } from '../parse.ts';
-import { printJson, printNote, printTable } from '../print.ts';
+import { type Format, printCsv, printJson, printNote, printTable } from '../print.ts';
 
-type Format = 'table' | 'csv';
-type Options = {
+type Options = Output & {
   since: Date | string;
   until?: Date | string;
   by: readonly ReportKey[];
@@ -30,13 +27,11 @@ type Options = {
   campaign?: number;
   publisher?: string;
   timeZone?: string;
-  format: Format | 'json';
-  json?: boolean;
 };
 
 const DEFAULT_KEYS: readonly ReportKey[] = ['day'];
 
-export const report = command(
+export const report = rowsCommand(
   'report',
   'Sum the clicks and charges of a period by day, campaign, ad and more',
   [
@@ -61,12 +56,7 @@ export const report = command(
     'time zone of days and hours, such as Europe/Berlin (default: that of the advertiser, or UTC)',
     parseTimeZone,
   )
-  .addOption(
-    new Option('--format <format>', '`table`, `csv` or `json`')
-      .choices(['table', 'csv', 'json'])
-      .default('table'),
-  )
-  .action(async ({ since, until, by, advertiser, campaign, publisher, timeZone, format, json }: Options) => {
+  .action(async ({ since, until, by, advertiser, campaign, publisher, timeZone, format }: Options) => {
     await withDatabase(async (pool) => {
       await bringUpToDate(pool);
       const result = await readReport(pool, {
@@ -78,8 +68,8 @@ export const report = command(
         ...(publisher === undefined ? {} : { publisher }),
         ...(timeZone === undefined ? {} : { timeZone }),
       });
-      if (json || format === 'json') return printReportJson(result);
-      await printRows(pool, result, by, format);
+      if (format === 'json') return printReportJson(result);
+      await printReportRows(pool, result, by, format);
     });
   });
 
@@ -121,7 +111,7 @@ function printReportJson({ since, until, asOf, timeZone, rows }: Report): void {
 }
 
 /** Prints a table or CSV for people: names stand beside the ids. */
-async function printRows(
+async function printReportRows(
   pool: Pool,
   { asOf, timeZone, rows }: Report,
   by: readonly ReportKey[],
@@ -137,8 +127,7 @@ async function printRows(
   if (format === 'table') return printTable(named, 'There were no clicks in this period.');
   const keys = keyNamesOf(by).flatMap((key) => [key, ...(NAME_COLUMNS.get(key) ?? [])]);
   // A period without clicks has the header, too.
-  const lines = [[...keys, 'currency', 'clicks', 'charged', 'corrected'], ...named.map(Object.values)];
-  for (const line of lines) process.stdout.write(`${csvLine(line)}\n`);
+  printCsv([...keys, 'currency', 'clicks', 'charged', 'corrected'], named.map(Object.values));
 }
 
 /** The columns of the names, after those of the ids. */

@@ -2,7 +2,7 @@ import { createBacklogs } from '../../brokers/create-event-sources.ts';
 import { counted } from '../../common/counted.ts';
 import { TollwayError } from '../../common/errors.ts';
 import { createLogger } from '../../common/telemetry/logger.ts';
-import { command, withDatabase } from '../context.ts';
+import { command, type Output, withDatabase } from '../context.ts';
 import { parseTime } from '../parse.ts';
 import { printJson, printLine } from '../print.ts';
 
@@ -12,7 +12,7 @@ export const rewind = command(
   ['rewind --since 2h', 'rewind --since 2026-01-31T12:00:00Z'],
 )
   .requiredOption('--since <time>', 'read records that were published at or after this time', parseTime)
-  .action(async ({ since, json }: { since: Date; json?: boolean }) => {
+  .action(async ({ since, format }: Output & { since: Date }) => {
     if (since > new Date())
       throw new TollwayError('bad_time', `--since: expected a time in the past, got ${since.toISOString()}`);
     await withDatabase(async (pool, { config }) => {
@@ -24,7 +24,7 @@ export const rewind = command(
         // The last backlog is that of BROKER; before it comes the table of the Postgres broker, which may still have records.
         short = rewound.short;
       }
-      if (json) return printJson({ since: since.toISOString(), records, short });
+      if (format === 'json') return printJson({ since: since.toISOString(), records, short });
       printLine(
         records === null
           ? 'The stream is read again'

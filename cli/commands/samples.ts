@@ -1,13 +1,13 @@
-import { command, group, withDatabase } from '../context.ts';
+import { command, group, type Output, withDatabase } from '../context.ts';
 import { printJson, printLine } from '../print.ts';
 import { addSamples } from '../samples.ts';
 
 const add = command('add', 'Add three advertisers with an ad each to an empty database', [
   'samples add',
-]).action(async ({ json }: { json?: boolean }) => {
+]).action(async ({ format }: Output) => {
   await withDatabase(async (pool) => {
     const added = await addSamples(pool);
-    if (json) return printJson({ added });
+    if (format === 'json') return printJson({ added });
     printLine(
       added
         ? 'Added three advertisers with an ad each'

@@ -10,9 +10,9 @@ import { WATERMARK_MAX } from '../../contract/click-event.ts';
 import { correctSpool, listSpoolCorrections, type SpoolCorrection } from '../../ledger/spool-corrections.ts';
 import { adoptDeadSpools, adoptSpool, type DeadSpool } from '../../producer/dead-spools.ts';
 import { Relay } from '../../producer/relay.ts';
-import { command, group, withDatabase } from '../context.ts';
+import { group, type Output, rowsCommand, withDatabase } from '../context.ts';
 import { parseCount } from '../parse.ts';
-import { printJson, printLine, printTable } from '../print.ts';
+import { printLine, printRow, printRows } from '../print.ts';
 
 /** Adopts the spools of a folder that have no owner. Throws `not_a_spool` if it has no spool, `spool_in_use` if all have an owner. */
 async function adoptAll(folder: string): Promise<DeadSpool[]> {
@@ -50,13 +50,13 @@ async function adopt(folder: string): Promise<DeadSpool[]> {
   return [spool];
 }
 
-const drain = command(
+const drain = rowsCommand(
   'drain',
   'Publish the clicks of a spool that was rescued from another host, and remove the spool',
   ['spool drain /mnt/rescued/.tollway/spool'],
 )
   .argument('<folder>', 'a spool or a folder of spools')
-  .action(async (given: string, { json }: { json?: boolean }) => {
+  .action(async (given: string, { format }: Output) => {
     await withDatabase(async (pool, { config }) => {
       const folder = resolve(given);
       const logger = createLogger('spool drain', config);
@@ -81,7 +81,7 @@ const drain = command(
       }
       await publisher.close();
       const rows = spools.map(({ spoolId, accepted }) => ({ spoolId, clicks: accepted }));
-      if (json) return printJson(rows);
+      if (format !== 'table') return printRows(rows, { format }, '');
       for (const { spoolId, clicks } of rows) printLine(`${spoolId}: published ${counted(clicks, 'click')}`);
     });
   });
@@ -99,7 +99,7 @@ function toRow(correction: SpoolCorrection) {
   };
 }
 
-const correct = command(
+const correct = rowsCommand(
   'correct',
   'Set the accepted count of a spool after a wrong watermark. The correction is recorded',
   ['spool correct 01a208fb-f934-70de-beaa-9335acbb4502 --accepted 500 --reason "forged watermark"'],
@@ -107,25 +107,22 @@ const correct = command(
   .argument('<spool>', 'id of the spool, as reconcile shows it', parseSpoolId)
   .requiredOption('--accepted <n>', 'number of clicks that the spool has accepted', parseAccepted)
   .requiredOption('--reason <text>', 'reason of the correction, 1–500 characters')
-  .action(
-    async (id: string, { accepted, reason, json }: { accepted: number; reason: string; json?: boolean }) => {
-      await withDatabase(async (pool) => {
-        const row = toRow(await correctSpool(pool, id, accepted, reason));
-        if (json) printJson(row);
-        else printLine(`${row.spool}: ${counted(BigInt(row.after), 'click')} accepted, before ${row.before}`);
-      });
-    },
-  );
+  .action(async (id: string, { accepted, reason, format }: Output & { accepted: number; reason: string }) => {
+    await withDatabase(async (pool) => {
+      const row = toRow(await correctSpool(pool, id, accepted, reason));
+      if (format !== 'table') printRow(row, { format });
+      else printLine(`${row.spool}: ${counted(BigInt(row.after), 'click')} accepted, before ${row.before}`);
+    });
+  });
 
-const corrections = command('corrections', 'List the corrections of spools, oldest first', [
+const corrections = rowsCommand('corrections', 'List the corrections of spools, oldest first', [
   'spool corrections',
 ])
   .option('--limit <n>', 'number of rows at most; the latest are shown', parseCount, 100)
-  .action(async ({ limit, json }: { limit: number; json?: boolean }) => {
+  .action(async ({ limit, ...output }: Output & { limit: number }) => {
     await withDatabase(async (pool) => {
       const rows = (await listSpoolCorrections(pool, limit)).map(toRow);
-      if (json) printJson(rows);
-      else printTable(rows, 'There are no corrections.');
+      printRows(rows, output, 'There are no corrections.');
     });
   });
 

@@ -1,34 +1,27 @@
-import { Option } from 'commander';
 import { TollwayError } from '../../common/errors.ts';
 import { formatAmount } from '../../common/money.ts';
 import { printable } from '../../common/text.ts';
 import { readStatement, type Statement } from '../../ledger/statement.ts';
-import { command, withDatabase } from '../context.ts';
-import { csvLine } from '../csv.ts';
+import { type Output, rowsCommand, withDatabase } from '../context.ts';
 import { parseId } from '../parse.ts';
-import { printJson, printLine, printNote, printTable } from '../print.ts';
+import { printCsv, printJson, printLine, printNote, printTable } from '../print.ts';
 import { bringUpToDate } from './report.ts';
 
-type Options = { month: string; format: 'table' | 'csv' | 'json'; json?: boolean };
+type Options = Output & { month: string };
 
-export const statement = command(
+export const statement = rowsCommand(
   'statement',
   'Show the statement of an advertiser for a month: opening balance, top-ups, charges, credits, closing balance, and its clicks',
   ['statement 1 --month 2026-11', 'statement 1 --month 2026-11 --format csv > november.csv'],
 )
   .argument('<advertiser>', 'id of the advertiser', parseId)
   .requiredOption('--month <month>', 'month in the time zone of the advertiser, such as 2026-11', parseMonth)
-  .addOption(
-    new Option('--format <format>', '`table`, `csv` or `json`')
-      .choices(['table', 'csv', 'json'])
-      .default('table'),
-  )
-  .action(async (advertiserId: number, { month, format, json }: Options) => {
+  .action(async (advertiserId: number, { month, format }: Options) => {
     await withDatabase(async (pool) => {
       await bringUpToDate(pool);
       const found = await readStatement(pool, advertiserId, month);
-      if (json || format === 'json') return printJson(toJson(found));
-      if (format === 'csv') return printCsv(found);
+      if (format === 'json') return printJson(toJson(found));
+      if (format === 'csv') return printStatementCsv(found);
       printStatement(found);
     });
   });
@@ -139,7 +132,7 @@ const CSV_COLUMNS = [
   'currency',
 ];
 
-function printCsv(found: Statement): void {
+function printStatementCsv(found: Statement): void {
   const { month, advertiserId, advertiserName, timeZone, currency } = found;
   printNote(completeness(found));
   const dayOf = dayFormat(timeZone);
@@ -159,7 +152,7 @@ function printCsv(found: Statement): void {
     line.micros === undefined ? null : formatAmount(line.micros),
     line.micros === undefined ? null : currency,
   ]);
-  for (const line of [CSV_COLUMNS, ...lines]) process.stdout.write(`${csvLine(line)}\n`);
+  printCsv(CSV_COLUMNS, lines);
 }
 
 function completeness({ asOf, timeZone }: Statement): string {

@@ -1,6 +1,6 @@
 import { createPool, databaseAnswers, terminatePool } from '../../common/postgres/postgres.ts';
-import { command, findContext } from '../context.ts';
-import { printJson, printTable } from '../print.ts';
+import { findContext, type Output, rowsCommand } from '../context.ts';
+import { printJson, printRows } from '../print.ts';
 
 const READY = 'ready';
 /** Longest wait for a part or for the database, in ms. */
@@ -34,12 +34,12 @@ async function queryDatabase(url: string): Promise<Health> {
   return answers ? READY : 'does not answer';
 }
 
-export const status = command(
+export const status = rowsCommand(
   'status',
   'Show the addresses of all parts and whether they are ready',
   ['status', 'status --json'],
   'a part or the database is not ready, or a ready ad server reports a warning',
-).action(async ({ json }: { json?: boolean }) => {
+).action(async ({ format }: Output) => {
   const { stack } = findContext();
   const [adServer, processor, database] = await Promise.all([
     queryPart(stack.adServerOpsUrl),
@@ -47,11 +47,11 @@ export const status = command(
     queryDatabase(stack.databaseUrl),
   ]);
   if ([adServer, processor, database].some((health) => health !== READY)) process.exitCode = 1;
-  if (json) {
+  if (format === 'json') {
     const { KAFKA_PASSWORD: _, ...settings } = stack.settings;
     return printJson({ ...stack, settings, health: { adServer, processor, database } });
   }
-  printTable(
+  printRows(
     [
       { part: 'ad server', address: stack.adServerUrl, health: adServer },
       { part: 'ad server operations', address: stack.adServerOpsUrl, health: '' },
@@ -60,6 +60,7 @@ export const status = command(
       { part: 'broker', address: stack.broker, health: '' },
       { part: 'data folder', address: stack.dataDir, health: '' },
     ],
+    { format },
     '',
   );
 });

@@ -4,28 +4,28 @@ import { parseConfig } from '../../common/config/config.ts';
 import { readEnvironment } from '../../common/config/environment.ts';
 import { counted } from '../../common/counted.ts';
 import { createLogger } from '../../common/telemetry/logger.ts';
-import { command, group } from '../context.ts';
+import { command, group, type Output } from '../context.ts';
 import { printJson, printLine } from '../print.ts';
 
 const create = command(
   'create',
   'Create the topic or the stream of the settings, or add missing partitions or shards',
   ['topics create'],
-).action(async ({ json }: { json?: boolean }) => {
+).action(async ({ format }: Output) => {
   const config = parseConfig(readEnvironment());
   const { BROKER: broker, KAFKA_TOPIC: topic, KINESIS_STREAM: stream } = config;
   switch (broker) {
     case 'postgres':
-      if (json) return printJson({ broker, made: 'nothing' });
+      if (format === 'json') return printJson({ broker, made: 'nothing' });
       return printLine('Nothing to create: the Postgres broker is a table (BROKER=postgres)');
     case 'kafka': {
       const { partitions, made } = await createTopic(config, createLogger('topics', config));
-      if (json) return printJson({ broker, topic, partitions, made });
+      if (format === 'json') return printJson({ broker, topic, partitions, made });
       return printLine(`${RESULT_TEXT[made]}: topic ${topic}, ${counted(partitions, 'partition')}`);
     }
     case 'kinesis': {
       const { shards, made } = await createStream(config);
-      if (json) return printJson({ broker, stream, shards, made });
+      if (format === 'json') return printJson({ broker, stream, shards, made });
       return printLine(`${RESULT_TEXT[made]}: stream ${stream}, ${counted(shards, 'shard')}`);
     }
     default:

@@ -19,15 +19,23 @@ function defaultOf({ mandatory, defaultValue, defaultValueDescription }: Option)
   return defaultValueDescription ?? `\`${defaultValue}\``;
 }
 
-/** The rows of a command's table; every command but `export` has `--json`, which the page says once. */
-function tableOf({ registeredArguments, options }: Command): string[] {
+/** What a command prints its result as: the choices of its `--format`, if it has `--json` beside it. */
+function formatsOf({ options }: Command): readonly string[] {
+  if (!options.some(({ long }) => long === '--json')) return [];
+  return options.find(({ long }) => long === '--format')?.argChoices ?? [];
+}
+
+/** The rows of a command's table; every command but `export` has `--format` and `--json`, which the page says once. */
+function tableOf(command: Command): string[] {
+  const { registeredArguments, options } = command;
+  const shared = formatsOf(command).length > 0 ? ['--format', '--json'] : [];
   return [
     ...registeredArguments.map(
       (argument) =>
         `| \`${usageOf(argument)}\` | ${argument.required ? 'required' : ''} | ${argument.description} |`,
     ),
     ...options
-      .filter(({ long }) => long !== '--json')
+      .filter(({ long }) => !shared.includes(long ?? ''))
       .map((option) => `| \`${option.flags}\` | ${defaultOf(option)} | ${option.description} |`),
   ];
 }
@@ -79,13 +87,19 @@ describe('docs/cli.md', () => {
     expect(exitCode1Of(section)).toBe(exitCode1Of(helpOf(command)));
   });
 
-  it('says which command has no --json', () => {
-    const without = commands.filter(
-      ({ command }) =>
-        command.commands.length === 0 && !command.options.some(({ long }) => long === '--json'),
-    );
+  it('says which command has no --format, and which have no CSV', () => {
+    const ends = commands.filter(({ command }) => command.commands.length === 0);
+    const without = ends.filter(({ command }) => formatsOf(command).length === 0);
     expect(without.map(({ heading }) => heading)).toEqual(['## `export`']);
-    expect(page).toContain('Every command but `export` has `--json`');
+    expect(page).toContain('Every command but `export` has `--format`');
+    const [, listed = ''] = /print no rows and have no `csv`:([^.]*)\./.exec(page) ?? [];
+    expect(listed.match(/(?<=`)[a-z][a-z -]*(?=`)/g)).toEqual(
+      ends.flatMap(({ heading, command }) =>
+        formatsOf(command).length > 0 && !formatsOf(command).includes('csv')
+          ? (/[a-z][a-z -]*[a-z]/.exec(heading)?.[0] ?? '')
+          : [],
+      ),
+    );
   });
 });
 

@@ -81,7 +81,7 @@ describe('click show', () => {
   });
 
   it('prints lines for a person, with names beside ids', async () => {
-    const record = spool.click({ ad, invalid: 'bot' });
+    const record = spool.click({ ad, invalid: 'bot', subIds: { sub1: 'a b' } });
     await chargeBatch(database.pool, [record]);
     const { code, stdout } = await show(record.click.clickId);
     expect(code).toBe(0);
@@ -107,6 +107,7 @@ describe('click show', () => {
       'evidence     network: 192.0.2.0/24',
       '             userAgent: Mozilla/5.0 (test)',
       '             referrerHost: publisher.example',
+      '             sub1: a b',
       at(`history      2.*Z accepted: spool ${spool.id}, sequence 2`),
       at(' {13}2.*Z settled: invalid \\(bot\\)'),
     ]);

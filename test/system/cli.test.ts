@@ -105,6 +105,7 @@ describe('the JSON that scripts build on', () => {
       campaignName: 'Sample Coffee: first campaign',
       price: '0.25',
       urlTemplate: '/sample/coffee?click={click_id}&ad={ad_id}',
+      pass: '',
       status: 'active',
     });
   });
@@ -137,6 +138,7 @@ describe('the JSON that scripts build on', () => {
       advertiserId: 1,
       campaignId: 1,
       adId: 1,
+      publisher: null,
       outcome: 'charged',
       reason: null,
       charged: '0.25',
@@ -343,7 +345,7 @@ describe('bad input on the command line', () => {
       ['ad', 'add', '77', '--price', '1', '--url', 'https://example.com/'],
       'Expected the id of a campaign in the database, got 77',
     ],
-    [['ad', 'update', '1'], 'Expected --price or --url, got neither'],
+    [['ad', 'update', '1'], 'Expected --price, --url or --pass, got none of them'],
     [['dead-letters', 'show', '999999'], 'Expected the id of a dead letter in the database, got 999999'],
     [
       ['spool', 'correct', '01a208fb-f934-70de-beaa-9335acbb4502', '--accepted', '1', '--reason', 'x'],
