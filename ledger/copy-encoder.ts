@@ -1,8 +1,6 @@
-import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
-import { from as copyFrom } from 'pg-copy-streams';
 import type { Connection } from '../common/postgres/postgres.ts';
 import { writeUuid } from '../common/uuid.ts';
+import { copyIn } from './copy-in.ts';
 
 /** `PGCOPY` signature, flags and header extension; https://www.postgresql.org/docs/18/sql-copy.html */
 const COPY_HEADER = Buffer.from('PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0', 'latin1');
@@ -165,18 +163,21 @@ export class CopyRows {
     return this.buffer.write(storableText(cut), this.at + 4);
   }
 
-  /** Sends the rows with `statement`, a `COPY … FROM STDIN (FORMAT binary)`. Does nothing if there are no rows. */
-  async send(connection: Connection, statement: string): Promise<void> {
-    if (this.at === COPY_HEADER.length) return this.recycleBuffer();
+  /** Whether there are no rows. */
+  get isEmpty(): boolean {
+    return this.at === COPY_HEADER.length;
+  }
+
+  /** Ends the rows, and returns them. */
+  finish(): Buffer {
     this.reserve(2);
     this.view.setInt16(this.at, -1);
     this.at += 2;
-    const stream = connection.query(copyFrom(statement));
-    await pipeline(Readable.from([this.buffer.subarray(0, this.at)]), stream);
-    this.recycleBuffer();
+    return this.buffer.subarray(0, this.at);
   }
 
-  private recycleBuffer(): void {
+  /** Lets others use the buffer. Call it last, when the rows are not needed any more. */
+  recycleBuffer(): void {
     if (spares.length < SPARES_MAX && this.buffer.length <= SPARE_BYTES_MAX) spares.push(this.buffer);
   }
 
@@ -204,6 +205,19 @@ export class CopyRows {
     this.buffer = larger;
     this.view = viewOf(larger);
   }
+}
+
+/** Rows, and the `COPY … FROM STDIN (FORMAT binary)` that inserts them. */
+export type RowsOfTable = { readonly rows: CopyRows; readonly statement: string };
+
+/** Inserts rows into several tables, in this order. Sends nothing for a table without rows. */
+export async function sendRows(connection: Connection, tables: readonly RowsOfTable[]): Promise<void> {
+  const filled = tables.filter(({ rows }) => !rows.isEmpty);
+  await copyIn(
+    connection,
+    filled.map(({ rows, statement }) => ({ statement, data: rows.finish() })),
+  );
+  for (const { rows } of tables) rows.recycleBuffer();
 }
 
 /** A text with U+FFFD in place of the characters that PostgreSQL cannot store: U+0000 and halves of surrogate pairs. */

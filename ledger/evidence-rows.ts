@@ -1,13 +1,12 @@
 import { TollwayError } from '../common/errors.ts';
-import type { Connection } from '../common/postgres/postgres.ts';
 import { type ClickEvent, REFERRER_HOST_MAX } from '../contract/click-event.ts';
-import { CopyRows } from './copy-encoder.ts';
+import { CopyRows, type RowsOfTable } from './copy-encoder.ts';
 import type { UserAgentIds } from './user-agents.ts';
 
 /** Longest text of a network, in characters. The ad server's are shorter; another producer can send any text. */
 const NETWORK_MAX = 64;
 
-/** Collects the rows of `click_evidence` of settled clicks, and inserts them. */
+/** Collects the rows of `click_evidence` of settled clicks. */
 export class EvidenceRows {
   private readonly rows = new CopyRows(5);
   private readonly floorMs: number;
@@ -48,11 +47,10 @@ export class EvidenceRows {
     this.rows.int8Halves(id.high, id.low);
   }
 
-  /** Inserts the rows with binary `COPY`. */
-  async insert(connection: Connection): Promise<void> {
-    await this.rows.send(
-      connection,
-      'copy click_evidence (click_id, user_agent_id, network, referrer_host, sub_ids) from stdin (format binary)',
-    );
+  /** The rows, and the `COPY` that inserts them. */
+  ofTable(): RowsOfTable {
+    const statement =
+      'copy click_evidence (click_id, user_agent_id, network, referrer_host, sub_ids) from stdin (format binary)';
+    return { rows: this.rows, statement };
   }
 }

@@ -1,6 +1,6 @@
 import type { Connection } from '../common/postgres/postgres.ts';
 import type { ReadClick } from '../contract/click-event.ts';
-import { CopyRows } from './copy-encoder.ts';
+import { CopyRows, sendRows } from './copy-encoder.ts';
 import type { EvidenceRows } from './evidence-rows.ts';
 import type { Verdict } from './outcome.ts';
 
@@ -46,12 +46,14 @@ export class LedgerRows {
 
   /** Inserts the rows with binary `COPY`. Fails (SQLSTATE 23505) if a click id or a nonce exists already. */
   async insert(connection: Connection): Promise<void> {
-    await this.ledger.send(
-      connection,
-      `copy ledger (click_id, nonce, spool_id, sequence, clicked_at, charged_micros, advertiser_id, campaign_id, ad_id,
-         outcome, reason, publisher) from stdin (format binary)`,
-    );
-    await this.spentNonces.send(connection, 'copy spent_nonce (nonce, click_id) from stdin (format binary)');
-    await this.evidence?.insert(connection);
+    await sendRows(connection, [
+      {
+        rows: this.ledger,
+        statement: `copy ledger (click_id, nonce, spool_id, sequence, clicked_at, charged_micros, advertiser_id, campaign_id, ad_id,
+          outcome, reason, publisher) from stdin (format binary)`,
+      },
+      { rows: this.spentNonces, statement: 'copy spent_nonce (nonce, click_id) from stdin (format binary)' },
+      ...(this.evidence ? [this.evidence.ofTable()] : []),
+    ]);
   }
 }

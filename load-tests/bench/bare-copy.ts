@@ -1,7 +1,7 @@
 import { memoize } from '../../common/memoize.ts';
 import { inTransaction, type Pool } from '../../common/postgres/postgres.ts';
 import type { ReadClick } from '../../contract/click-event.ts';
-import { CopyRows } from '../../ledger/copy-encoder.ts';
+import { CopyRows, sendRows } from '../../ledger/copy-encoder.ts';
 import { listPartitionDays, type Partitioned, partitionName } from '../../ledger/partitions.ts';
 import { userAgentId } from '../../ledger/user-agents.ts';
 
@@ -65,11 +65,13 @@ export async function copyBatch(pool: Pool, batch: readonly ReadClick[]): Promis
     evidence.text(click.referrerHost);
     evidence.jsonb(click.subIds ?? null);
   }
-  await inTransaction(pool, async (connection) => {
-    await ledger.send(connection, `copy bare_ledger (${LEDGER_COLUMNS}) from stdin (format binary)`);
-    await evidence.send(
-      connection,
-      `copy bare_click_evidence (${EVIDENCE_COLUMNS}) from stdin (format binary)`,
-    );
-  });
+  await inTransaction(pool, (connection) =>
+    sendRows(connection, [
+      { rows: ledger, statement: `copy bare_ledger (${LEDGER_COLUMNS}) from stdin (format binary)` },
+      {
+        rows: evidence,
+        statement: `copy bare_click_evidence (${EVIDENCE_COLUMNS}) from stdin (format binary)`,
+      },
+    ]),
+  );
 }

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { inTransaction } from '../../common/postgres/postgres.ts';
-import { CopyRows } from '../../ledger/copy-encoder.ts';
+import { CopyRows, sendRows } from '../../ledger/copy-encoder.ts';
 import { testDatabase } from '../support/database.ts';
 
 const database = testDatabase();
@@ -33,7 +33,7 @@ async function send(given: readonly Row[]): Promise<void> {
     rows.timestamp(at);
     rows.text(word);
   }
-  await inTransaction(database.pool, (connection) => rows.send(connection, STATEMENT));
+  await inTransaction(database.pool, (connection) => sendRows(connection, [{ rows, statement: STATEMENT }]));
 }
 
 async function stored(): Promise<Row[]> {
@@ -117,7 +117,7 @@ describe('rows in the binary COPY format', () => {
       rows.int4(id);
     }
     const sent = inTransaction(database.pool, (connection) =>
-      rows.send(connection, 'copy keyed from stdin (format binary)'),
+      sendRows(connection, [{ rows, statement: 'copy keyed from stdin (format binary)' }]),
     );
     await expect(sent).rejects.toMatchObject({ code: '23505' });
     expect((await database.pool.query('select from keyed')).rowCount).toBe(0);
@@ -149,7 +149,7 @@ it('A second COPY can have UUIDs of the first, halves of integers, texts of any 
     details.jsonb(id === first ? null : { sub1: '"ü\0\ud800' });
   }
   await inTransaction(database.pool, async (connection) => {
-    await details.send(connection, 'copy detail from stdin (format binary)');
+    await sendRows(connection, [{ rows: details, statement: 'copy detail from stdin (format binary)' }]);
   });
   const { rows } = await database.pool.query('select * from detail order by id');
   expect(rows).toEqual([
@@ -161,4 +161,41 @@ it('A second COPY can have UUIDs of the first, halves of integers, texts of any 
       texts: { sub1: '"ü\ufffd\ufffd' },
     },
   ]);
+});
+
+it('Rows of several tables are inserted in their order; after an error, the data of the others is dropped', async () => {
+  await database.pool.query(
+    'create table unique_row (n integer primary key); create table free_row (n integer)',
+  );
+  const insert = (first: readonly number[], second: readonly number[]) => {
+    const [unique, free] = [first, second].map((numbers) => {
+      const rows = new CopyRows(1);
+      for (const n of numbers) {
+        rows.row();
+        rows.int4(n);
+      }
+      return rows;
+    }) as [CopyRows, CopyRows];
+    return inTransaction(database.pool, (connection) =>
+      sendRows(connection, [
+        { rows: unique, statement: 'copy unique_row from stdin (format binary)' },
+        { rows: free, statement: 'copy free_row from stdin (format binary)' },
+      ]),
+    );
+  };
+  const many = Array.from({ length: 200_000 }, (_, n) => n);
+  await insert(many, [1]);
+  await expect(insert([7, ...many], many)).rejects.toMatchObject({ code: '23505' });
+  await insert([], [2]);
+  const { rows } = await database.pool.query('select n from free_row order by n');
+  expect(rows).toEqual([{ n: 1 }, { n: 2 }]);
+  // A statement that fails before it reads data.
+  const missing = new CopyRows(1);
+  missing.row();
+  missing.int4(1);
+  const statement = 'copy missing_table from stdin (format binary)';
+  const sent = inTransaction(database.pool, (connection) =>
+    sendRows(connection, [{ rows: missing, statement }]),
+  );
+  await expect(sent).rejects.toMatchObject({ code: '42P01' });
 });
