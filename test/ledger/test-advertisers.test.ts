@@ -4,7 +4,8 @@ import { OpenProblems } from '../../common/telemetry/problems.ts';
 import { addAd } from '../../ledger/ads.ts';
 import { addAdvertiser, listAdvertisers, setAdvertiserStatus } from '../../ledger/advertisers.ts';
 import { addBudgetEntry } from '../../ledger/budget-entries.ts';
-import { addCampaign, listCampaigns } from '../../ledger/campaigns.ts';
+import { readCampaignPaces } from '../../ledger/campaign-paces.ts';
+import { addCampaign, listCampaigns, updateCampaign } from '../../ledger/campaigns.ts';
 import { beginTestRun } from '../../ledger/test-advertisers.ts';
 import { chargeClicks } from '../../processor/charge/charge-clicks.ts';
 import { databaseGauges } from '../../processor/database-gauges.ts';
@@ -88,4 +89,18 @@ it('advertisers of load tests, and archived ones, are in no list and no metric',
     expect(ids).not.toContain(advertiser.id);
   }
   await expectBalanced(database.pool);
+});
+
+it('paces of archived campaigns, and of load tests, are in no metric', async () => {
+  const pacing = { dailyCapMicros: 1_000_000n, pacing: 'even' } as const;
+  const { id: test } = await addTest();
+  await addCampaign(database.pool, test, 'Load test', pacing);
+  const { advertiser } = await addAccount(database.pool);
+  const running = await addCampaign(database.pool, advertiser.id, 'Running', pacing);
+  const archived = await addCampaign(database.pool, advertiser.id, 'Archived', pacing);
+  await updateCampaign(database.pool, archived.id, { status: 'archived' });
+  const paces = async () => (await readCampaignPaces(database.pool, 100)).map(({ campaignId }) => campaignId);
+  expect(await paces()).toEqual([running.id]);
+  await setAdvertiserStatus(database.pool, advertiser.id, 'archived');
+  expect(await paces()).toEqual([]);
 });
