@@ -1,5 +1,6 @@
 import { once } from 'node:events';
-import { readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { exportFiles } from '../../cli/export/export-files.ts';
@@ -47,6 +48,11 @@ function startCharging({ pool }: Awaited<ReturnType<typeof createTestDatabase>>)
   };
 }
 
+/** The names of all files that look finished. */
+function finishedNames(folder: string): string[] {
+  return readdirSync(folder).filter((name) => name.startsWith('clicks-') && !name.endsWith('.partial'));
+}
+
 it.each<ExportFormat>(['csv', 'parquet'])(
   'of a process that is killed again and again: every click once, every manifest true (%s)',
   { timeout: 120_000 },
@@ -56,6 +62,8 @@ it.each<ExportFormat>(['csv', 'parquet'])(
       const folder = temporaryFolder();
       const since = new Date();
       const stop = startCharging(database);
+      /** The content of each file when it was first seen under its name. */
+      const found = new Map<string, Buffer>();
       for (let kill = 0; kill < KILLS; kill += 1) {
         const args = [database.url, folder, format, since.toISOString(), String(PERIOD_MS)];
         const child = forkChild('export-for-ever', args);
@@ -64,6 +72,9 @@ it.each<ExportFormat>(['csv', 'parquet'])(
         const ended = once(child, 'exit');
         child.kill('SIGKILL');
         expect(await ended).toEqual([null, 'SIGKILL']);
+        for (const name of finishedNames(folder)) {
+          if (!found.has(name)) found.set(name, readFileSync(join(folder, name)));
+        }
       }
       const { sent, credits } = await stop();
       const length = { by: 'test', ms: PERIOD_MS, nameCharacters: 23 };
@@ -77,6 +88,9 @@ it.each<ExportFormat>(['csv', 'parquet'])(
         .toBe(true);
       await target.close();
 
+      for (const [name, content] of found) {
+        expect(readFileSync(join(folder, name)).equals(content), name).toBe(true);
+      }
       const files = readExport(folder);
       expect(files.length).toBeGreaterThan(2 * KILLS);
       for (const [index, { manifest }] of files.entries()) {
