@@ -12,7 +12,7 @@ const { BATCH_SIZE, PARALLELIZATION: LANES } = parseConfig({});
 const CLICKS_A_ROUND = 120_000;
 const ADVERTISERS = 1_000;
 const BAR = 0.6;
-/** Charging with evidence against charging without it. */
+/** Charging 1 000 advertisers with evidence against charging without it. */
 const EVIDENCE_BAR = 0.85;
 
 /** The handler into PostgreSQL against bare binary `COPY`, with 1 000 advertisers in two lanes. */
@@ -76,7 +76,7 @@ async function compare(
     compareRounds(
       `${name}-evidence`,
       'clicks/s',
-      EVIDENCE_BAR,
+      advertisers === ADVERTISERS ? EVIDENCE_BAR : null,
       measured.map(({ ours, plain: reference }) => ({ ours, reference })),
       [`${setting}; charging with evidence against charging with EVIDENCE_RETENTION_DAYS=0`],
     ),
