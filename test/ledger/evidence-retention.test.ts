@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { readEvidence } from '../../ledger/evidence.ts';
 import { dropClosedDays, maintain } from '../../ledger/maintenance.ts';
 import { AHEAD_DAYS, DAY_MS, dayStart, isoDay, listPartitionDays } from '../../ledger/partitions.ts';
+import { rollUp } from '../../ledger/rollup.ts';
 import { deleteUnusedUserAgents } from '../../ledger/user-agents.ts';
 import { chargeBatchTwice, expectBalanced } from '../support/charge-batch.ts';
 import { addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
@@ -116,6 +117,20 @@ describe('maintenance', () => {
     await run(11, { acceptsStep: false });
     expect(await floorDays()).toBe(11);
   });
+});
+
+it('The rollup lets the block range index of today cover new evidence', async () => {
+  await clickOf(0);
+  const day = isoDay(today()).replaceAll('-', '');
+  const unsummarized = async () => {
+    const { rows } = await database.pool.query<{ ranges: number }>(
+      `select brin_summarize_new_values(indexrelid) as ranges from pg_index where indrelid = $1::regclass`,
+      [`click_evidence_${day}`],
+    );
+    return rows.map(({ ranges }) => ranges);
+  };
+  await rollUp(database.pool);
+  expect(await unsummarized()).toEqual([0]);
 });
 
 describe('texts of user agents', () => {
