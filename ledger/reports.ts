@@ -200,7 +200,7 @@ async function boundsOf(
 ): Promise<{ since: Date; until: Date; asOf: Date; areDays: boolean }> {
   const { rows } = await connection.query<{ since: Date; until: Date; asOf: Date; areDays: boolean }>(
     `select since, until, rolled_to as "asOf",
-       (since at time zone $3)::time = '00:00' and (until at time zone $3)::time = '00:00' as "areDays"
+       since = day_start((since at time zone $3)::date, $3) and until = day_start((until at time zone $3)::date, $3) as "areDays"
      from click_rollup_state, (select ${instant(filter.since, '$1')} as since, ${instant(filter.until, '$2')} as until) bounds`,
     [filter.since, filter.until, timeZone],
   );
@@ -222,9 +222,7 @@ async function boundsOf(
   return bounds;
 }
 
-/** SQL of a bound: a day begins at midnight of the time zone `$3`. */
+/** SQL of a bound: a day is its first instant in the time zone `$3`. */
 function instant(bound: Date | string, parameter: string): string {
-  return typeof bound === 'string'
-    ? `${parameter}::date::timestamp at time zone $3`
-    : `${parameter}::timestamptz`;
+  return typeof bound === 'string' ? `day_start(${parameter}::date, $3)` : `${parameter}::timestamptz`;
 }

@@ -64,7 +64,7 @@ export class UserAgents {
     unknown: readonly string[],
     ids: UserAgentIds,
   ): Promise<void> {
-    await insertTexts(connection, unknown);
+    await insertUserAgents(connection, unknown);
     for (const text of unknown) {
       const id = ids.get(text);
       // The ad server cuts texts. A longer one is of another producer, and the cache stays small.
@@ -97,16 +97,25 @@ export function userAgentId(userAgent: string): UserAgentId {
   return { high: Number.parseInt(digest.slice(0, 8), 16) | 0, low: Number.parseInt(digest.slice(8, 16), 16) };
 }
 
+/** The ids of user agents, whether the table has their texts or not. */
+export function userAgentIdsOf(userAgents: Iterable<string>): UserAgentIds {
+  return new Map([...userAgents].map((userAgent) => [userAgent, userAgentId(userAgent)]));
+}
+
 /**
  * Inserts the texts of user agents, and sets the `last_day` of those that the table has to today. In the order of ids, so that two
  * transactions cannot deadlock. Rows that are up to date are not locked.
  */
-async function insertTexts(connection: Pool | Connection, userAgents: readonly string[]): Promise<void> {
+export async function insertUserAgents(
+  connection: Pool | Connection,
+  userAgents: Iterable<string>,
+): Promise<void> {
   const texts = new Map<bigint, string>();
   for (const userAgent of userAgents) {
     const { high, low } = userAgentId(userAgent);
     texts.set((BigInt(high) << 32n) | BigInt(low), storedText(userAgent));
   }
+  if (texts.size === 0) return;
   await connection.query(
     `insert into user_agent (id, text, last_day)
      select given.id, given.text, today

@@ -31,7 +31,13 @@ import {
   readSettledSequences,
   type SpoolCounts,
 } from '../../ledger/spool-counters.ts';
-import { type UserAgentIds, UserAgents, userAgentsOf } from '../../ledger/user-agents.ts';
+import {
+  insertUserAgents,
+  type UserAgentIds,
+  UserAgents,
+  userAgentIdsOf,
+  userAgentsOf,
+} from '../../ledger/user-agents.ts';
 import { type Allocation, type Balances, openAllocation } from './allocate.ts';
 import { dedupeBatch } from './dedupe-batch.ts';
 import { onePerIdentity, withoutSettled } from './rejections.ts';
@@ -82,11 +88,13 @@ export async function settle(
   batch: readonly ReadRecord[],
   options: ChargeOptions | 'redrive',
 ): Promise<Settlement> {
-  // A cache of its own, because the caller can roll back the user agents that are inserted here.
-  const userAgents = new UserAgents();
   const prepared = prepare(batch);
-  const userAgentIds = await userAgents.idsOf(connection, prepared.keys.userAgents);
-  return settleWith(connection, prepared, options, LOOK_UP, { userAgents, userAgentIds });
+  const { userAgents } = prepared.keys;
+  const evidence = { userAgents: new UserAgents(), userAgentIds: userAgentIdsOf(userAgents) };
+  const settlement = await settleWith(connection, prepared, options, LOOK_UP, evidence);
+  // At the end, because other charges wait until the commit for a text that they insert too.
+  if (evidence.userAgents.keepsEvidence) await insertUserAgents(connection, userAgents);
+  return settlement;
 }
 
 /** A batch without copies, with the ids that it refers to: what is known before the transaction. */

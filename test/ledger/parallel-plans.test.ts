@@ -36,6 +36,8 @@ it('A batch starts no parallel workers, even if PostgreSQL would for every state
   const nonces = [1, 5, 9].map((days) => uuidV7(Date.now() - days * DAY_MS));
   const clicks = nonces.map((nonce) => clickRecord({ ad, nonce }));
   try {
+    // The pool then knows the user agent, and sends nothing before the transaction.
+    await chargeBatch(pool, [clickRecord({ ad })]);
     const before = await workersPlanned(pool);
     await pool.query('set debug_parallel_query = on');
     expect(await chargeBatch(pool, clicks)).toEqual(['charged', 'charged', 'charged']);

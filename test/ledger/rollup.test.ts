@@ -216,11 +216,9 @@ describe('the rollup', () => {
     const [ad, , ofAnother] = await addAds();
     const connection = await database.pool.connect();
     await connection.query(BEGIN_CHARGE);
-    await settle(connection, [clickRecord({ ad: ad as NamedAd })], OPTIONS);
-    // Another user agent: the open transaction has inserted the text of the first, which the charge itself commits before it begins.
-    await chargeBatch(database.pool, [
-      clickRecord({ ad: ofAnother as NamedAd, userAgent: 'Another (test)' }),
-    ]);
+    // Another user agent: a charge waits for the commit of a transaction that has inserted the text of its own.
+    await settle(connection, [clickRecord({ ad: ad as NamedAd, userAgent: 'Another (test)' })], OPTIONS);
+    await chargeBatch(database.pool, [clickRecord({ ad: ofAnother as NamedAd })]);
     const asOf = await rollUp(database.pool);
     const today = dayStart(Date.now());
     const period = {
@@ -361,6 +359,37 @@ describe('a report', () => {
       timeZone: 'Asia/Kathmandu',
       since: new Date('2025-12-31T18:15:00Z'),
     });
+  });
+
+  it('has the whole of a day whose midnight comes twice', async () => {
+    const [ad] = await addAds();
+    const { campaignId, advertiserId, id } = ad as NamedAd;
+    // In Havana, the clocks go back at 1:00 on 1 November 2026: 0:00–1:00 comes at 4:00Z and at 5:00Z.
+    await database.pool.query(
+      `insert into click_rollup (quarter, advertiser_id, campaign_id, ad_id, publisher, outcome, reason, clicks, charged_micros)
+       select quarter, $1, $2, $3, '', 'charged', '', 1, 1 from unnest($4::timestamptz[]) quarter`,
+      [
+        advertiserId,
+        campaignId,
+        id,
+        [
+          '2026-11-01T03:45Z',
+          '2026-11-01T04:00Z',
+          '2026-11-01T05:00Z',
+          '2026-11-02T04:45Z',
+          '2026-11-02T05:00Z',
+        ],
+      ],
+    );
+    const { since, until, rows } = await readReport(database.pool, {
+      since: '2026-11-01',
+      until: '2026-11-02',
+      by: ['day'],
+      advertiserId,
+      timeZone: 'America/Havana',
+    });
+    expect([since, until]).toEqual([new Date('2026-11-01T04:00Z'), new Date('2026-11-02T05:00Z')]);
+    expect(rows.map(({ day, clicks }) => [day, clicks])).toEqual([['2026-11-01', 3n]]);
   });
 
   it('never adds amounts of different currencies', async () => {
