@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 import QuickLRU from 'quick-lru';
-import type { Connection, Pool } from '../common/postgres/postgres.ts';
+import { BEGIN, type Connection, inTransaction, type Pool } from '../common/postgres/postgres.ts';
 import { USER_AGENT_MAX } from '../contract/click-event.ts';
 import { storableText } from './copy-encoder.ts';
 import { readWindow } from './ledger-window.ts';
@@ -18,6 +18,9 @@ const DELETE_MAX = 5_000;
 /** Days after `last_day` on which the evidence of a text can be: the clock of an ad server can run ahead of the database's. */
 const LAST_DAY_MARGIN = AHEAD_DAYS + 2;
 
+/** Begins the transaction that inserts texts. Another one can hold the same text. */
+const BEGIN_INSERT = `${BEGIN}; set local lock_timeout = '12s'`;
+
 const NONE: UserAgentIds = new Map();
 
 /**
@@ -33,8 +36,11 @@ export class UserAgents {
   keepsEvidence: boolean | null = null;
 
   /** Returns the ids of user agents, after it has inserted those that may be missing. Empty if no evidence is kept. */
-  async idsOf(connection: Pool | Connection, userAgents: ReadonlySet<string>): Promise<UserAgentIds> {
-    this.keepsEvidence ??= (await readWindow(connection)).evidenceFloorMs !== null;
+  async idsOf(pool: Pool, userAgents: ReadonlySet<string>): Promise<UserAgentIds> {
+    if (this.keepsEvidence === null) {
+      const { evidenceFloorMs } = await inTransaction(pool, readWindow);
+      this.keepsEvidence ??= evidenceFloorMs !== null;
+    }
     if (!this.keepsEvidence) return NONE;
     this.forgetYesterday();
     const ids = new Map<string, UserAgentId>();
@@ -44,7 +50,7 @@ export class UserAgents {
       if (id === undefined) unknown.push(userAgent);
       ids.set(userAgent, id ?? userAgentId(userAgent));
     }
-    if (unknown.length > 0) await this.insert(connection, unknown, ids);
+    if (unknown.length > 0) await this.insert(pool, unknown, ids);
     return ids;
   }
 
@@ -59,12 +65,8 @@ export class UserAgents {
     this.day = today;
   }
 
-  private async insert(
-    connection: Pool | Connection,
-    unknown: readonly string[],
-    ids: UserAgentIds,
-  ): Promise<void> {
-    await insertUserAgents(connection, unknown);
+  private async insert(pool: Pool, unknown: readonly string[], ids: UserAgentIds): Promise<void> {
+    await inTransaction(pool, (connection) => insertUserAgents(connection, unknown), BEGIN_INSERT);
     for (const text of unknown) {
       const id = ids.get(text);
       // The ad server cuts texts. A longer one is of another producer, and the cache stays small.
@@ -106,10 +108,7 @@ export function userAgentIdsOf(userAgents: Iterable<string>): UserAgentIds {
  * Inserts the texts of user agents, and sets the `last_day` of those that the table has to today. In the order of ids, so that two
  * transactions cannot deadlock. Rows that are up to date are not locked.
  */
-export async function insertUserAgents(
-  connection: Pool | Connection,
-  userAgents: Iterable<string>,
-): Promise<void> {
+export async function insertUserAgents(connection: Connection, userAgents: Iterable<string>): Promise<void> {
   const texts = new Map<bigint, string>();
   for (const userAgent of userAgents) {
     const { high, low } = userAgentId(userAgent);

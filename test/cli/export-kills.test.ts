@@ -18,7 +18,7 @@ import { readExport } from './exported-files.ts';
 
 /** Exports that are killed while clicks are charged. */
 
-const KILLS = 20;
+const KILLS = 6;
 /** Shorter than the time between two kills, so that several files are written in each life of the process. */
 const PERIOD_MS = 100;
 /** Longest life of the process after its first file, in ms. */
@@ -92,7 +92,7 @@ it.each<ExportFormat>(['csv', 'parquet'])(
         expect(readFileSync(join(folder, name)).equals(content), name).toBe(true);
       }
       const files = readExport(folder);
-      expect(files.length).toBeGreaterThan(2 * KILLS);
+      expect(files.length).toBeGreaterThan(KILLS);
       for (const [index, { manifest }] of files.entries()) {
         expect(manifest.since).toBe(files[index - 1]?.manifest.until ?? manifest.since);
       }

@@ -101,26 +101,29 @@ describe('export to a bucket', () => {
     expect(s3.uploadCount()).toBe(0);
   });
 
-  it.each<[string, (request: S3Request, index: number) => boolean, string[]]>([
-    ['the list of the manifests', ({ method }) => method === 'GET', []],
-    ['the second part of the file', ({ method }, index) => method === 'PUT' && index > 3, []],
-    ['the last request of the file', ({ method }, index) => method === 'POST' && index > 2, []],
-    ['the manifest', ({ key }) => key.endsWith('.json'), [FILE]],
-  ])('that fails at %s leaves no manifest, and the next run writes the file', async (_, isBroken, left) => {
-    await addRows(ROWS);
-    breakRequests(isBroken);
-    const failed = await runExport();
-    expect(failed).toMatchObject({
-      code: 1,
-      stdout: '',
-      stderr: expect.stringContaining('Run the export again'),
-    });
-    expect(s3.keys(BUCKET)).toEqual(left.map((name) => `tollway/${name}`));
-    expect(s3.uploadCount()).toBe(0);
-    s3.intercept(null);
-    expect(await runExport()).toMatchObject({ code: 0 });
-    expect(readObjects()[0]?.rows).toHaveLength(ROWS);
-  });
+  it.each<[string, number, (request: S3Request, index: number) => boolean, string[]]>([
+    ['the list of the manifests', 1, ({ method }) => method === 'GET', []],
+    ['the second part of the file', ROWS, ({ method }, index) => method === 'PUT' && index > 3, []],
+    ['the last request of the file', ROWS, ({ method }, index) => method === 'POST' && index > 2, []],
+    ['the manifest', 1, ({ key }) => key.endsWith('.json'), [FILE]],
+  ])(
+    'that fails at %s leaves no manifest, and the next run writes the file',
+    async (_, rows, isBroken, left) => {
+      await addRows(rows);
+      breakRequests(isBroken);
+      const failed = await runExport();
+      expect(failed).toMatchObject({
+        code: 1,
+        stdout: '',
+        stderr: expect.stringContaining('Run the export again'),
+      });
+      expect(s3.keys(BUCKET)).toEqual(left.map((name) => `tollway/${name}`));
+      expect(s3.uploadCount()).toBe(0);
+      s3.intercept(null);
+      expect(await runExport()).toMatchObject({ code: 0 });
+      expect(readObjects()[0]?.rows).toHaveLength(rows);
+    },
+  );
 
   it('is refused while another one to the same prefix runs', async () => {
     let release = () => {};

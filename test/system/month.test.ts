@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -6,6 +6,7 @@ import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { commandBlocksOf, UUID } from '../support/doc-blocks.ts';
 import { ROOT } from '../support/imports.ts';
+import { isSkipped } from '../support/skipped.ts';
 import { stackEnv, startStack, type TestStack } from '../support/stack.ts';
 import { suiteFolder } from '../support/temporary-folder.ts';
 import { until } from '../support/until.ts';
@@ -28,7 +29,9 @@ type Row = {
   readonly charged: string;
 };
 
-describe('the month of docs/campaigns.md', () => {
+const noCurl = spawnSync('curl', ['--version']).error ? 'a month of a small network: install curl' : null;
+
+describe.skipIf(isSkipped(noCurl))('the month of docs/campaigns.md', () => {
   const folder = suiteFolder();
   let env: NodeJS.ProcessEnv;
   let stack: TestStack;
