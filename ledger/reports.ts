@@ -68,7 +68,8 @@ const COLUMNS: Readonly<
     order: 'hour',
     name: 'hour',
   },
-  day: { source: 'day', sum: 'day::text', order: 'day', name: 'day' },
+  // Ordered by the date: texts are compared more slowly.
+  day: { source: 'day', sum: 'day::text', order: 'sums.day', name: 'day' },
   advertiser: plainColumn('advertiser_id', 'advertiserId'),
   campaign: plainColumn('campaign_id', 'campaignId'),
   ad: plainColumn('ad_id', 'adId'),
@@ -84,6 +85,8 @@ const COLUMNS: Readonly<
 function plainColumn(column: string, name: string) {
   return { source: column, sum: column, order: column, name };
 }
+/** Each has one value of the next ones: an ad never changes its campaign, nor a campaign its advertiser. Fewer columns to group by are faster. */
+const UNITS: readonly string[] = ['ad_id', 'campaign_id', 'advertiser_id'];
 const SUMMED =
   'advertiser_id, campaign_id, ad_id, publisher, outcome, reason, clicks, charged_micros, credited_micros';
 
@@ -127,20 +130,23 @@ async function readReportIn(connection: Connection, filter: ReportFilter): Promi
  */
 function reportQuery(source: string, by: readonly ReportKey[]): string {
   const columns = columnsOf(by);
-  const sources = [...new Set([...columns.map((column) => column.source), 'advertiser_id'])];
-  const perAdvertiser = `select ${sources.join(', ')}, sum(clicks)::bigint as clicks, sum(charged_micros)::bigint as charged,
-      sum(credited_micros)::bigint as credited
+  const sources = [...new Set([...columns.map(({ source }) => source), 'advertiser_id'])];
+  const unit = UNITS.find((column) => sources.includes(column));
+  const isImplied = (source: string) => source !== unit && UNITS.includes(source);
+  const perAdvertiser = `select ${sources.map((source) => (isImplied(source) ? `min(${source}) as ${source}` : source)).join(', ')},
+      sum(clicks)::bigint as clicks, sum(charged_micros)::bigint as charged, sum(credited_micros)::bigint as credited
     from (${source}) source where ($4::integer is null or advertiser_id = $4) and ($5::integer is null or campaign_id = $5)
       and ($6::text is null or publisher = $6)
-    group by ${sources.map((_, index) => index + 1).join(', ')}`;
+    group by ${sources.flatMap((source, index) => (isImplied(source) ? [] : [index + 1])).join(', ')}`;
   const keys = [...columns.map(({ sum, name }) => `${sum} as "${name}"`), 'currency'].join(', ');
-  const order = [...columns.map(({ order }) => order), 'currency'].join(', ');
+  const orders = columns.map(({ order }) => order);
   const isUnique = by.some((key) => key === 'advertiser' || key === 'campaign' || key === 'ad');
   if (isUnique) {
     return `select ${keys}, clicks, charged as "chargedMicros", charged - credited as "correctedMicros"
       from (${perAdvertiser}) sums join advertiser on advertiser.id = advertiser_id
-      where clicks > 0 or credited > 0 order by ${order}`;
+      where clicks > 0 or credited > 0 order by ${orders.join(', ')}`;
   }
+  const order = [...orders, 'currency'].join(', ');
   return `select ${keys}, sum(clicks)::bigint as clicks, sum(charged)::bigint as "chargedMicros",
       sum(charged - credited)::bigint as "correctedMicros"
     from (${perAdvertiser}) sums join advertiser on advertiser.id = advertiser_id

@@ -156,7 +156,7 @@ function clickOf(
     invalid: details.invalid,
     budgetExhausted: details.budgetExhausted,
     // Only a visitor who was sent to the fallback URL was held.
-    ...(details.budgetExhausted && ad.held && ad.fallbackUrl !== null ? { held: true } : {}),
+    held: details.budgetExhausted && ad.held && ad.fallbackUrl !== null,
     visitorNetwork: truncateAddress(details.visitor),
     userAgent: details.headers['user-agent']?.slice(0, USER_AGENT_MAX) ?? null,
     referrerHost: referrerHost(details.headers.referer),
