@@ -54,6 +54,8 @@ export function createPool(
   pool.on('error', onError);
   const clients = new Set<pg.PoolClient>();
   pool.on('connect', (client) => {
+    // pg-pool has no listener while `verify` runs: a server that shuts down then would end the process.
+    client.on('error', () => {});
     if (clientsOf.has(pool)) clients.add(client);
     // The pool was terminated while this connection was being made: nothing may start on it.
     else void endClient(client);
