@@ -7,6 +7,9 @@ import { type Advertiser, addAdvertiser } from '../../ledger/advertisers.ts';
 import { addBudgetEntry } from '../../ledger/budget-entries.ts';
 import { addCampaign, type Campaign, updateCampaign } from '../../ledger/campaigns.ts';
 
+/** Longest wait of a test for a connection, in ms: many suites share two cores. */
+const CONNECT_MS_MAX = 30_000;
+
 /** A database of one suite, migrated unless it was created empty. */
 export type TestDatabase = {
   readonly url: string;
@@ -62,7 +65,8 @@ export async function createTestDatabase({
   const url = new URL(inject('databaseServerUrl'));
   url.pathname = `/${name}`;
   const connectionErrors: Error[] = [];
-  const pool = createPool(url.href, 'test', poolSize, (error) => connectionErrors.push(error));
+  const onError = (error: Error) => void connectionErrors.push(error);
+  const pool = createPool(url.href, 'test', poolSize, onError, 0, CONNECT_MS_MAX);
   return {
     url: url.href,
     pool,
