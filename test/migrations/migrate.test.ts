@@ -32,6 +32,7 @@ describe('the migration', () => {
       '0003_postgres_broker',
       '0004_broker_checkpoint',
       '0005_click_rollup',
+      '0006_console',
     ]);
   });
 
