@@ -1,45 +1,8 @@
 import { TollwayError } from '../common/errors.ts';
-import { printable } from '../common/text.ts';
-import { isCalendarDate } from '../common/unix-time.ts';
+import { parseTime } from '../common/parse-time.ts';
 import { canonicalUuid, isUuidV7 } from '../common/uuid.ts';
 import { ID_MAX } from '../contract/click-event.ts';
 import { QUARTER_MS } from '../ledger/reports.ts';
-
-const UNIT_MS = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
-
-/** Reads a length of time such as `10s`, `15m`, `12h` or `30d` into ms. Throws `bad_duration`. */
-export function parseDuration(text: string): number {
-  const [, count, unit] = /^(\d{1,6})([smhd])$/.exec(text) ?? [];
-  if (count === undefined || Number(count) === 0) {
-    throw new TollwayError(
-      'bad_duration',
-      `Expected a length of time such as 10s, 15m, 12h or 30d, got "${text}"`,
-    );
-  }
-  // The pattern allows only these four units.
-  return Number(count) * UNIT_MS[unit as keyof typeof UNIT_MS];
-}
-
-/** A day alone, or a time with its zone: without a zone the time would depend on the zone of the host. */
-const TIME = /^\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2}))?$/i;
-
-/**
- * Reads a time: a day (`2026-01-31`, its beginning in UTC), ISO 8601 with its zone (`2026-01-31T12:00:00Z`), or a length of time ago (`2h`, `7d`).
- * Throws `bad_time`.
- */
-export function parseTime(text: string): Date {
-  if (/^\d{1,6}[smhd]$/.test(text)) return new Date(Date.now() - parseDuration(text));
-  if (/^\d{4}-\d{2}-\d{2}/.test(text) && !isCalendarDate(text))
-    throw new TollwayError('bad_time', `Expected a day of the calendar, got "${printable(text)}"`);
-  const time = TIME.test(text) ? new Date(text) : new Date(Number.NaN);
-  if (Number.isNaN(time.getTime())) {
-    throw new TollwayError(
-      'bad_time',
-      `Expected a time such as 2026-01-31 (UTC) or 2026-01-31T12:00:00Z, or a length of time ago such as 2h or 7d, got "${printable(text)}"`,
-    );
-  }
-  return time;
-}
 
 /**
  * Reads a bound of a report: a day, which begins at midnight of the report's time zone, stays a text; a time or a length of time ago becomes
@@ -49,20 +12,6 @@ export function parseReportTime(text: string): Date | string {
   const time = parseTime(text);
   if (/^\d{4}-\d{2}-\d{2}$/.test(text)) return text;
   return /^\d+[smhd]$/.test(text) ? new Date(Math.floor(time.getTime() / QUARTER_MS) * QUARTER_MS) : time;
-}
-
-/**
- * Reads the start or the end of a campaign: a day stays a text, because it begins at midnight of the advertiser's time zone; a time becomes
- * a `Date`. Throws `bad_time`.
- */
-export function parseCampaignTime(text: string): Date | string {
-  if (/^\d{1,6}[smhd]$/.test(text))
-    throw new TollwayError(
-      'bad_time',
-      `Expected a day such as 2026-01-31 or a time such as 2026-01-31T12:00:00Z, got "${text}"`,
-    );
-  const time = parseTime(text);
-  return /^\d{4}-\d{2}-\d{2}$/.test(text) ? text : time;
 }
 
 /** Creates a parser that also lets `none` pass, which removes the value. Commander would turn `null` into an empty text. */

@@ -1,6 +1,6 @@
 import { InvalidArgumentError, Option } from 'commander';
-import { parseDuration } from '../cli/parse.ts';
 import { errorMessage } from '../common/errors.ts';
+import { parseDuration } from '../common/parse-time.ts';
 
 /** Exit codes by verdict. A run that could not be measured says nothing about the target: it has neither passed nor failed. */
 export const EXIT_CODES = { passed: 0, failed: 1, not_measured: 2 } as const;

@@ -1,8 +1,8 @@
-import { parseUrlTemplate } from '../../ad-server/links/url-template.ts';
 import { TollwayError } from '../../common/errors.ts';
 import { formatAmount, parsePositiveAmount } from '../../common/money.ts';
 import { type Ad, type AdChanges, addAd, listAds, updateAd } from '../../ledger/ads.ts';
 import { type PassList, parsePassList } from '../../ledger/pass-list.ts';
+import { parseUrlTemplate } from '../../ledger/url-template.ts';
 import { group, type Output, rowsCommand, withDatabase } from '../context.ts';
 import {
   emptyText,

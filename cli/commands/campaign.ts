@@ -1,7 +1,7 @@
 import { Option } from 'commander';
-import { parseUrlTemplate } from '../../ad-server/links/url-template.ts';
 import { TollwayError } from '../../common/errors.ts';
 import { formatAmount, parsePositiveAmount } from '../../common/money.ts';
+import { parseCampaignTime } from '../../common/parse-time.ts';
 import { parseName } from '../../common/text.ts';
 import { readCampaignCharges } from '../../ledger/campaign-spend.ts';
 import {
@@ -15,6 +15,7 @@ import {
 import { PACINGS, type Pacing } from '../../ledger/daily-plan.ts';
 import type { Status } from '../../ledger/list-filter.ts';
 import type { Pace } from '../../ledger/pacing.ts';
+import { parseUrlTemplate } from '../../ledger/url-template.ts';
 import { command, group, type Output, rowsCommand, withDatabase } from '../context.ts';
 import {
   emptyText,
@@ -23,7 +24,7 @@ import {
   withAdvertiserOption,
   withStatusOptions,
 } from '../list-options.ts';
-import { orNone, parseCampaignTime, parseId } from '../parse.ts';
+import { orNone, parseId } from '../parse.ts';
 import { printJson, printLine, printRow, printRows } from '../print.ts';
 import { bringUpToDate } from './report.ts';
 

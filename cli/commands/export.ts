@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { type Command, Option } from 'commander';
 import { counted } from '../../common/counted.ts';
 import { TollwayError } from '../../common/errors.ts';
+import { parseTime } from '../../common/parse-time.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
 import { parsePublisher } from '../../contract/publisher.ts';
 import type { ClickFilter } from '../../ledger/click-filter.ts';
@@ -10,7 +11,7 @@ import { plainCommand, withDatabase } from '../context.ts';
 import { type ExportFormat, FORMATS, parseFormat, textHeader, textLines } from '../export/export-format.ts';
 import type { Manifest } from '../export/manifest.ts';
 import { PERIOD_LENGTHS } from '../export/periods.ts';
-import { parseId, parseTime } from '../parse.ts';
+import { parseId } from '../parse.ts';
 import { printLine, printNote } from '../print.ts';
 
 type By = keyof typeof PERIOD_LENGTHS;

@@ -1,15 +1,11 @@
 import { TollwayError } from '../../common/errors.ts';
-import { createSigner, evergreenLink, impressionLink } from '../../contract/link-token.ts';
+import { parseDuration } from '../../common/parse-time.ts';
 import { parsePublisher } from '../../contract/publisher.ts';
-import { readAd } from '../../ledger/ads.ts';
-import { command, type Output, withDatabase } from '../context.ts';
+import { LIFE_DAYS, LINKS_MAX, type LinkSettings, makeLinks } from '../../ledger/links.ts';
+import { type CliContext, command, type Output, withDatabase } from '../context.ts';
 import { findLinkKeys } from '../link-key-file.ts';
-import { parseCount, parseDuration, parseId } from '../parse.ts';
+import { parseCount, parseId } from '../parse.ts';
 import { printJson } from '../print.ts';
-
-const DAY_MS = 86_400_000;
-/** Life of an impression link without `--expires`. */
-const LIFE_DAYS = 30;
 
 type Options = Output & {
   count: number;
@@ -39,34 +35,31 @@ export const link = command('link', 'Print signed links to an ad, one URL on a l
     'site or partner that shows the link: 1–32 letters, digits, - and _',
     parsePublisher,
   )
-  .action(async (adId: number, { format, count, evergreen, expires, publisher = null }: Options) => {
-    await withDatabase(async (pool, { config, stack }) => {
-      const lifeMaxMs = config.LINK_LIFE_MAX_DAYS * DAY_MS;
-      const lifeMs = expires ?? Math.min(LIFE_DAYS * DAY_MS, lifeMaxMs);
-      if (evergreen && expires !== undefined) {
-        throw new TollwayError(
-          'bad_options',
-          'Expected --evergreen or --expires, got both: an evergreen link never expires',
-        );
-      }
-      if (lifeMs > lifeMaxMs) {
-        const message = `Expected a life of at most ${config.LINK_LIFE_MAX_DAYS}d (LINK_LIFE_MAX_DAYS), got ${lifeMs / DAY_MS}d`;
-        throw new TollwayError('bad_duration', message);
-      }
-      const keys = findLinkKeys(config);
-      if (keys === null) {
-        throw new TollwayError(
-          'no_signing_key',
-          `LINK_KEYS: expected the keys of the links, got none, and ${stack.dataDir} has none`,
-        );
-      }
-      await readAd(pool, adId);
-      const sign = createSigner(keys);
-      const make = () => {
-        const made = evergreen ? evergreenLink(adId, publisher) : impressionLink(adId, lifeMs, publisher);
-        return `${stack.adServerUrl}/c/${sign(made)}`;
+  .action(async (adId: number, { format, count, evergreen, expires, publisher }: Options) => {
+    await withDatabase(async (pool, context) => {
+      const settings = linkSettings(context);
+      const request = {
+        adId,
+        ...(evergreen === undefined ? {} : { evergreen }),
+        ...(expires === undefined ? {} : { lifeMs: expires }),
+        ...(publisher === undefined ? {} : { publisher }),
       };
-      if (format === 'json') return printJson(Array.from({ length: count }, make));
-      for (let made = 0; made < count; made += 1) process.stdout.write(`${make()}\n`);
+      const links: string[] = [];
+      for (let left = count; left > 0; left -= LINKS_MAX) {
+        const page = await makeLinks(pool, settings, { ...request, count: Math.min(left, LINKS_MAX) });
+        if (format === 'json') links.push(...page);
+        else process.stdout.write(`${page.join('\n')}\n`);
+      }
+      if (format === 'json') printJson(links);
     });
   });
+
+/** Throws `no_signing_key` if neither the settings nor the data folder have keys. */
+function linkSettings({ config, stack }: CliContext): LinkSettings {
+  const keys = findLinkKeys(config);
+  if (keys !== null) return { keys, publicUrl: stack.adServerUrl, lifeMaxDays: config.LINK_LIFE_MAX_DAYS };
+  throw new TollwayError(
+    'no_signing_key',
+    `LINK_KEYS: expected the keys of the links, got none, and ${stack.dataDir} has none`,
+  );
+}

@@ -1,9 +1,9 @@
 import { createBacklogs } from '../../brokers/create-event-sources.ts';
 import { counted } from '../../common/counted.ts';
 import { TollwayError } from '../../common/errors.ts';
+import { parseTime } from '../../common/parse-time.ts';
 import { createLogger } from '../../common/telemetry/logger.ts';
 import { command, type Output, withDatabase } from '../context.ts';
-import { parseTime } from '../parse.ts';
 import { printJson, printLine } from '../print.ts';
 
 export const rewind = command(

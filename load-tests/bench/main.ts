@@ -1,9 +1,9 @@
 import { availableParallelism, loadavg } from 'node:os';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { parseDuration } from '../../cli/parse.ts';
 import { printLine } from '../../cli/print.ts';
 import { settings } from '../../common/config/config.ts';
 import { errorMessage } from '../../common/errors.ts';
+import { parseDuration } from '../../common/parse-time.ts';
 import { createLogger } from '../../common/telemetry/logger.ts';
 import { createProgress } from '../progress-display.ts';
 import { acceptInto, compareWithBaseline, printComparison, readBaseline, writeBaseline } from './baseline.ts';

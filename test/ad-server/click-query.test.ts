@@ -2,9 +2,9 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { readClickQuery, subIdsOf } from '../../ad-server/links/click-query.ts';
 import { destinationOf } from '../../ad-server/links/destination.ts';
-import { parseUrlTemplate } from '../../ad-server/links/url-template.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { areSubIds } from '../../contract/sub-ids.ts';
+import { parseUrlTemplate } from '../../ledger/url-template.ts';
 import { sampleAd } from '../support/redirect-fixture.ts';
 
 const ID = uuidV7();

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { parseTime } from '../../cli/parse.ts';
 import { startPosition } from '../../common/config/setting.ts';
+import { parseTime } from '../../common/parse-time.ts';
 import { isCalendarDate, unixMs } from '../../common/unix-time.ts';
 
 const AT = Date.UTC(2026, 10, 26, 9, 7, 10);

@@ -1,4 +1,4 @@
-import { TollwayError } from '../../common/errors.ts';
+import { TollwayError } from '../common/errors.ts';
 
 /** Longest template, in characters. */
 const TEMPLATE_MAX = 2_000;

@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { destinationOf } from '../../ad-server/links/destination.ts';
-import { parseUrlTemplate } from '../../ad-server/links/url-template.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import type { CatalogAd } from '../../ledger/catalog-ads.ts';
+import { parseUrlTemplate } from '../../ledger/url-template.ts';
 import { sampleAd } from '../support/redirect-fixture.ts';
 
 function filled(ad: CatalogAd, clickId: string): string {
