@@ -27,6 +27,13 @@ create table advertiser (
     constraint advertiser_remaining_not_negative check (remaining_micros >= 0),
   -- The highest price that any of its ads has ever had. While more than this remains, the budget pays for every ad.
   max_price_micros bigint not null default 0,
+  -- Shares of the level at which `budget.low` is sent, in percent, descending. The level is what remained after the latest top-up or adjustment.
+  low_budget_percents integer[] not null default '{20,5}',
+  budget_level_micros bigint not null default 0,
+  -- The highest threshold that was not reached since then: a charge compares what remains with it. Null: none is left.
+  low_budget_micros bigint,
+  -- Whether the budget pays for none of the ads that it can be spent on: see ledger/budget-flag.ts.
+  budget_exhausted boolean not null default false,
   created_at timestamptz not null default now()
 ) with (fillfactor = 50); -- free space for heap-only updates: each batch of clicks updates the row once
 
@@ -65,6 +72,11 @@ create table campaign (
   hold boolean not null default false,
   -- Visitors are redirected here while the budget is exhausted.
   fallback_url text,
+  -- Whether the rest of the cap pays for none of its active ads, and the latest day on which the rest of the daily cap did not.
+  cap_reached boolean not null default false,
+  daily_cap_reached_on date,
+  -- The transitions are events: see ledger/campaign-phases.ts. It can be late. The time of a click decides whether it is charged.
+  phase text not null default 'running' check (phase in ('scheduled', 'running', 'ended')),
   created_at timestamptz not null default now(),
   constraint campaign_within_cap check (spent_micros <= cap_micros),
   constraint campaign_daily_cap_since check (daily_cap_micros is null or daily_cap_since is not null),
@@ -74,6 +86,8 @@ create table campaign (
   unique (id, advertiser_id)
 ) with (fillfactor = 50);
 create index on campaign (advertiser_id);
+create index on campaign (starts_at) where phase = 'scheduled';
+create index on campaign (ends_at) where phase <> 'ended';
 
 -- What a campaign spent on a day, in the advertiser's time zone. A day without a row, from `campaign.daily_cap_since` on, has spent nothing
 -- and has the campaign's daily cap. Earlier days have no daily cap.

@@ -17,8 +17,8 @@ export const GRANTS: Readonly<Record<string, Readonly<Record<string, string>>>> 
   },
   /** Charges clicks and maintains the ledger. Locks advertisers and campaigns, and blocks inserts of ads (`lock table ad`). */
   tollway_processor: {
-    advertiser: 'select, update (spent_micros)',
-    campaign: 'select, update (spent_micros)',
+    advertiser: 'select, update (spent_micros, low_budget_micros, budget_exhausted)',
+    campaign: 'select, update (spent_micros, cap_reached, daily_cap_reached_on)',
     campaign_day: 'select, insert, update (spent_micros)',
     campaign_today: 'select',
     ad: 'select, update',
@@ -39,6 +39,9 @@ export const GRANTS: Readonly<Record<string, Readonly<Record<string, string>>>> 
     click_rollup_day: 'select, insert, update',
     click_rollup_state: 'select, update',
     click_rollup_late_day: 'select, insert, delete',
+    webhook_event: 'select, insert',
+    webhook_delivery: 'select, insert',
+    webhook_state: 'select, update (dead_letters_waiting)',
   },
   /** The command line: accounts, budgets, credits, dead letters, rewinds, maintenance, and every report. */
   tollway_console: {
@@ -66,6 +69,9 @@ export const GRANTS: Readonly<Record<string, Readonly<Record<string, string>>>> 
     click_rollup_day: 'select, insert, update, delete',
     click_rollup_state: 'select, update',
     click_rollup_late_day: 'select, insert, delete',
+    webhook_event: 'select, insert',
+    webhook_delivery: 'select, insert',
+    webhook_state: 'select, update',
     schema_migration: 'select',
   },
   /** Reads tables for reports, without evidence, raw records and payloads of the broker. */

@@ -13,7 +13,7 @@ describe('the tables of docs/database.md', () => {
   async function columnsOf(table: string): Promise<string[]> {
     const { rows } = await database.pool.query<{ name: string; type: string; nullable: string }>(
       `select column_name as name, lower(is_nullable) as nullable,
-         case data_type when 'USER-DEFINED' then udt_name when 'ARRAY' then substr(udt_name, 2) || '[]' when 'timestamp with time zone' then 'timestamptz' else data_type end as type
+         case data_type when 'USER-DEFINED' then udt_name when 'ARRAY' then replace(substr(udt_name, 2), 'int4', 'integer') || '[]' when 'timestamp with time zone' then 'timestamptz' else data_type end as type
        from information_schema.columns where table_schema = 'public' and table_name = $1 order by ordinal_position`,
       [table],
     );
