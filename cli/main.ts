@@ -1,22 +1,6 @@
 #!/usr/bin/env -S node --disable-warning=TimeoutNegativeWarning
-import { CommanderError } from 'commander';
-import { errorMessage } from '../common/errors.ts';
-import { isDatabaseUnavailable } from '../common/postgres/postgres.ts';
-import { printNote } from './print.ts';
-import { program } from './program.ts';
+import { cacheCompiledCode } from '../common/compile-cache.ts';
 
-// A reader that closes the pipe early, such as `head`, is not an error.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
-try {
-  await program.parseAsync();
-} catch (error) {
-  if (!(error instanceof CommanderError)) {
-    const message = errorMessage(error);
-    printNote(
-      isDatabaseUnavailable(error)
-        ? `The database does not answer: ${message}. Run npm start, or check DATABASE_URL and the server`
-        : message,
-    );
-  }
-  process.exitCode = 1;
-}
+cacheCompiledCode();
+const { run } = await import('./run.ts');
+await run(process.argv.slice(2));

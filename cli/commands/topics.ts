@@ -1,5 +1,3 @@
-import { createTopic } from '../../brokers/kafka/client.ts';
-import { createStream } from '../../brokers/kinesis/client.ts';
 import { parseConfig } from '../../common/config/config.ts';
 import { readEnvironment } from '../../common/config/environment.ts';
 import { counted } from '../../common/counted.ts';
@@ -19,11 +17,13 @@ const create = command(
       if (format === 'json') return printJson({ broker, made: 'nothing' });
       return printLine('Nothing to create: the Postgres broker is a table (BROKER=postgres)');
     case 'kafka': {
+      const { createTopic } = await import('../../brokers/kafka/client.ts');
       const { partitions, made } = await createTopic(config, createLogger('topics', config));
       if (format === 'json') return printJson({ broker, topic, partitions, made });
       return printLine(`${RESULT_TEXT[made]}: topic ${topic}, ${counted(partitions, 'partition')}`);
     }
     case 'kinesis': {
+      const { createStream } = await import('../../brokers/kinesis/client.ts');
       const { shards, made } = await createStream(config);
       if (format === 'json') return printJson({ broker, stream, shards, made });
       return printLine(`${RESULT_TEXT[made]}: stream ${stream}, ${counted(shards, 'shard')}`);

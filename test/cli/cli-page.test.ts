@@ -1,7 +1,7 @@
 import { globSync } from 'node:fs';
 import type { Argument, Command, Option } from 'commander';
 import { describe, expect, it } from 'vitest';
-import { program } from '../../cli/program.ts';
+import { loadProgram } from '../../cli/program.ts';
 import { ROOT } from '../support/imports.ts';
 import { headingsOf, readPage, rowsOf } from '../support/markdown.ts';
 
@@ -68,6 +68,7 @@ function helpOf(command: Command): string {
 }
 
 const exitCode1Of = (text: string) => /^Exit code 1 if .*$/m.exec(text)?.[0] ?? null;
+const program = await loadProgram([]);
 const commands = describeAll(program);
 const sections = page.split(/^(?=##+ )/m);
 

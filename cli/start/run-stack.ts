@@ -1,0 +1,230 @@
+import { createServer } from 'node:http';
+import { join, resolve } from 'node:path';
+import { type Config, parseConfig } from '../../common/config/config.ts';
+import { readEnvironment } from '../../common/config/environment.ts';
+import { formatLinkKeys, type LinkKey } from '../../common/config/link-keys.ts';
+import { misspeltSettings, warnOfMisspelt } from '../../common/config/misspelt-settings.ts';
+import { errorMessage, TollwayError } from '../../common/errors.ts';
+import { lockFile } from '../../common/file-lock.ts';
+import { formatAmount } from '../../common/money.ts';
+import { createClient, createPool } from '../../common/postgres/postgres.ts';
+import { type OnShutdown, runProcess, sleep } from '../../common/process.ts';
+import { createLogger, type Logger } from '../../common/telemetry/logger.ts';
+import { listen } from '../../common/telemetry/operations-server.ts';
+import { ThrottledLog } from '../../common/telemetry/throttled-log.ts';
+import { readVersion } from '../../common/version.ts';
+import { createSigner, impressionLink } from '../../contract/link-token.ts';
+import { listAds } from '../../ledger/ads.ts';
+import { listAdvertisers } from '../../ledger/advertisers.ts';
+import { retentionOf } from '../../ledger/partitions.ts';
+import { migrate } from '../../migrations/migrate.ts';
+import { findOrMakeLinkKeys } from '../link-key-file.ts';
+import { addSamples } from '../samples.ts';
+import { assertBroker } from './assert-broker.ts';
+import { type EmbeddedPostgres, makeDataDir, startEmbeddedPostgres } from './embedded-postgres.ts';
+import { removeStack, type Stack, stackOf, writeStack } from './stack.ts';
+import { startProcess } from './supervised-process.ts';
+
+/** Longest time for each part to drain, in ms; together less than ten seconds. */
+const AD_SERVER_DRAIN_MS = 4_500;
+const PROCESSOR_DRAIN_MS = 2_500;
+const LINK_LIFE_MS = 30 * 86_400_000;
+const LINKS_SHOWN = 3;
+/** Time between two checks of a PostgreSQL that has closed our connection, in ms. */
+const WATCH_MS = 200;
+
+/** Starts all parts in one terminal, in order, restarts a part that dies, and ends them all at a signal. */
+export function runStack(): Promise<void> {
+  return runProcess(startParts, 'tollway');
+}
+
+async function startParts(onShutdown: OnShutdown, fail: (error: Error) => void): Promise<void> {
+  const startedAt = performance.now();
+  // The output is for a terminal: warnings only, and formatted for reading.
+  const env = {
+    LOG_FORMAT: process.stdout.isTTY ? 'pretty' : 'json',
+    LOG_LEVEL: 'warn',
+    ...readEnvironment(),
+  };
+  const given = parseConfig(env);
+  const config: Config = { ...given, DATA_DIR: resolve(given.DATA_DIR) };
+  const logger = createLogger('start', config);
+  warnOfMisspelt(env, logger);
+  await assertBroker(config, logger);
+  makeDataDir(config.DATA_DIR);
+  const lock = lockFile(join(config.DATA_DIR, 'start-lock'));
+  if (lock === null)
+    throw new TollwayError(
+      'already_running',
+      `Expected a data folder that no other npm start uses, got ${config.DATA_DIR}: Tollway runs on it already`,
+    );
+  onShutdown({
+    name: 'lock',
+    close: () => {
+      lock.release();
+      process.stdout.write('Stopped.\n');
+    },
+  });
+  await assertPortsFree(config);
+
+  const databaseUrl = config.DATABASE_URL ?? (await openEmbedded(config, logger, onShutdown));
+  await migrate(databaseUrl, retentionOf(config), logger);
+  const keys = findOrMakeLinkKeys(config);
+  const stack = stackOf(config, databaseUrl, env);
+
+  const partEnv = {
+    ...env,
+    // Warned about above. The parts read .env too and would warn again.
+    ...Object.fromEntries(misspeltSettings(env).map(({ name }) => [name, ''])),
+    DATABASE_URL: databaseUrl,
+    LINK_KEYS: formatLinkKeys(keys),
+    DATA_DIR: config.DATA_DIR,
+  };
+  const deps = { logger, onStartFailure: fail };
+  const processor = startProcess('processor', 'processor/main.ts', partEnv, stack.processorOpsUrl, {
+    ...deps,
+    whileAway: 'Clicks wait in the spool or the broker and are charged after the restart',
+    hasLowPriority: true,
+  });
+  onShutdown({ name: 'processor', close: () => processor.stop(PROCESSOR_DRAIN_MS) });
+  const adServer = startProcess('ad server', 'ad-server/main.ts', partEnv, stack.adServerOpsUrl, {
+    ...deps,
+    whileAway:
+      'Links do not redirect until it is back. Clicks accepted before are in the spool and are charged after the restart',
+    hasLowPriority: false,
+    workers: config.AD_SERVER_WORKERS,
+  });
+  onShutdown({ name: 'ad server', close: () => adServer.stop(AD_SERVER_DRAIN_MS) });
+  const links = await linksToClick(databaseUrl, keys, config, logger);
+  await Promise.all([processor.ready(), adServer.ready()]);
+
+  writeStack({ ...stack, pid: process.pid });
+  onShutdown({ name: 'stack file', close: () => removeStack(config.DATA_DIR) });
+  process.stdout.write(
+    welcome(stack, links, config.DATABASE_URL === undefined, performance.now() - startedAt),
+  );
+}
+
+async function assertPortsFree(config: Config): Promise<void> {
+  for (const [port, host, setting] of [
+    [config.AD_SERVER_PORT, config.AD_SERVER_HOST, 'AD_SERVER_PORT'],
+    [config.AD_SERVER_OPS_PORT, config.OPS_HOST, 'AD_SERVER_OPS_PORT'],
+    [config.PROCESSOR_OPS_PORT, config.OPS_HOST, 'PROCESSOR_OPS_PORT'],
+  ] as const) {
+    const server = createServer();
+    await listen(server, port, host, setting);
+    await new Promise((closed) => server.close(closed));
+  }
+}
+
+/** Starts the embedded PostgreSQL and restarts it if it dies, which a broken connection shows. */
+async function openEmbedded(config: Config, logger: Logger, onShutdown: OnShutdown): Promise<string> {
+  const postgres = await startEmbeddedPostgres(config.DATA_DIR, logger, { hasLowPriority: true });
+  let stopping = false;
+  onShutdown({
+    name: 'embedded PostgreSQL',
+    close: () => {
+      stopping = true;
+      return postgres.stop();
+    },
+  });
+  const watch = async (): Promise<void> => {
+    while (!stopping) {
+      const client = createClient(postgres.url, 'start');
+      const ended = new Promise<void>((end) => {
+        client.on('error', () => {});
+        client.on('end', end);
+      });
+      await client.connect().then(
+        () => ended,
+        () => {},
+      );
+      if (stopping) return;
+      // The server may have closed only this connection.
+      if (await restartIfDead(postgres, logger, () => stopping))
+        logger.error(
+          'The embedded PostgreSQL had died and was started again. Clicks waited in the spool or the broker and are charged now',
+        );
+      await sleep(WATCH_MS);
+    }
+  };
+  void watch();
+  return postgres.url;
+}
+
+/** Restarts a server that has died, and retries until it runs. Returns whether it had died. */
+async function restartIfDead(
+  postgres: EmbeddedPostgres,
+  logger: Logger,
+  isStopping: () => boolean,
+): Promise<boolean> {
+  const log = new ThrottledLog(logger, {
+    failed: 'The embedded PostgreSQL does not start; clicks wait in the spool',
+    recovered: 'The embedded PostgreSQL was started again',
+    level: 'error',
+  });
+  while (!isStopping()) {
+    try {
+      const isRestarted = await postgres.restartIfDead();
+      log.recover();
+      return isRestarted;
+    } catch (error) {
+      log.fail({ problem: errorMessage(error) });
+      await sleep(WATCH_MS);
+    }
+  }
+  return false;
+}
+
+type LinkToClick = { readonly advertiser: string; readonly price: string; readonly url: string };
+
+async function linksToClick(
+  databaseUrl: string,
+  keys: readonly LinkKey[],
+  config: Config,
+  logger: Logger,
+): Promise<LinkToClick[]> {
+  const pool = createPool(databaseUrl, 'start', 1, (error) =>
+    logger.debug({ err: error }, 'A connection broke'),
+  );
+  try {
+    await addSamples(pool);
+    const sign = createSigner(keys);
+    const advertisers = new Map(
+      (await listAdvertisers(pool)).map((advertiser) => [advertiser.id, advertiser]),
+    );
+    const ads = (await listAds(pool, { status: 'active' })).slice(0, LINKS_SHOWN);
+    return ads.map((ad) => {
+      const { currency = '' } = advertisers.get(ad.advertiserId) ?? {};
+      const url = `${config.PUBLIC_URL}/c/${sign(impressionLink(ad.id, LINK_LIFE_MS))}`;
+      return { advertiser: ad.advertiserName, price: `${formatAmount(ad.priceMicros)} ${currency}`, url };
+    });
+  } finally {
+    await pool.end();
+  }
+}
+
+function welcome(stack: Stack, links: readonly LinkToClick[], embedded: boolean, tookMs: number): string {
+  const database = embedded ? `embedded PostgreSQL in ${stack.dataDir}` : 'your PostgreSQL (DATABASE_URL)';
+  const shown = links.map(({ advertiser, price, url }) => `  ${advertiser}, ${price} a click\n    ${url}\n`);
+  return `
+Tollway ${readVersion()} is ready (${(tookMs / 1_000).toFixed(1)} s).
+
+  Redirects    ${stack.adServerUrl}
+  Operations   ${stack.adServerOpsUrl}/metrics   ad server
+               ${stack.processorOpsUrl}/metrics   processor
+  Database     ${database}
+  Broker       ${stack.broker}
+
+Links to click, each charged once:
+
+${shown.join('')}
+Then, in another terminal:
+
+  npx tollway advertiser list    list the budgets and what is left of them
+  npx tollway link 1             print another link
+  npx tollway reconcile          check that the books balance
+
+Ctrl-C drains and stops.
+`;
+}

@@ -1,0 +1,17 @@
+import { enableCompileCache } from 'node:module';
+import { join } from 'node:path';
+
+/**
+ * The folder of compiled code. It is in `node_modules`, because Node runs what it finds there: only an account that can change the code can
+ * change the cache.
+ */
+export const COMPILE_CACHE = join(import.meta.dirname, '..', 'node_modules', '.cache', 'tollway-compiled');
+
+/**
+ * Lets Node keep compiled code on disk, which halves the time that a process needs to start. An entry file calls it before it imports the
+ * rest. Without the right to write to the folder, Node compiles as usual. `NODE_COMPILE_CACHE` names another folder, and
+ * `NODE_DISABLE_COMPILE_CACHE=1` turns the cache off; see https://nodejs.org/docs/latest-v24.x/api/module.html#module-compile-cache.
+ */
+export function cacheCompiledCode(): void {
+  enableCompileCache(COMPILE_CACHE);
+}
