@@ -1,9 +1,11 @@
+import { userInfo } from 'node:os';
 import { Command, Option } from 'commander';
 import { type Config, parseConfig } from '../common/config/config.ts';
 import { readEnvironment } from '../common/config/environment.ts';
 import { TollwayError } from '../common/errors.ts';
-import { createPool, type Pool } from '../common/postgres/postgres.ts';
+import { type Connection, createPool, type Pool } from '../common/postgres/postgres.ts';
 import { printableLines } from '../common/text.ts';
+import { type Actor, changeAs } from '../ledger/actor.ts';
 import type { Format } from './print.ts';
 import { AWS_SETTINGS, readStack, type Stack, stackOf } from './start/stack.ts';
 
@@ -39,6 +41,22 @@ export async function withDatabase<T>(work: (pool: Pool, context: CliContext) =>
     return await work(pool, context);
   } finally {
     await pool.end();
+  }
+}
+
+/** Runs `work` in one transaction whose changes are recorded as those of the user, and commits it. Print its result afterwards. */
+export function withChange<T>(work: (connection: Connection, context: CliContext) => Promise<T>): Promise<T> {
+  return withDatabase((pool, context) =>
+    changeAs(pool, cliActor(), (connection) => work(connection, context)),
+  );
+}
+
+/** The user of the operating system who runs the command line; `uid <n>` for one without a name, as in some containers. */
+export function cliActor(): Actor {
+  try {
+    return { type: 'cli', user: userInfo().username };
+  } catch {
+    return { type: 'cli', user: `uid ${process.getuid?.() ?? 'unknown'}` };
   }
 }
 

@@ -1,6 +1,6 @@
 import { SAMPLE_ADVERTISERS, SAMPLE_CURRENCY, sampleTemplate } from '../ad-server/http/public-pages.ts';
 import { parseAmount } from '../common/money.ts';
-import type { Pool } from '../common/postgres/postgres.ts';
+import type { Connection, Pool } from '../common/postgres/postgres.ts';
 import { addAd } from '../ledger/ads.ts';
 import { addAdvertiser, listAdvertisers } from '../ledger/advertisers.ts';
 import { addBudgetEntry } from '../ledger/budget-entries.ts';
@@ -14,14 +14,14 @@ const AMOUNTS = {
 };
 
 /** Adds three advertisers with a campaign and an ad each to an empty database. Returns whether it was empty. */
-export async function addSamples(pool: Pool): Promise<boolean> {
-  if ((await listAdvertisers(pool, { all: true })).length > 0) return false;
+export async function addSamples(database: Pool | Connection): Promise<boolean> {
+  if ((await listAdvertisers(database, { all: true })).length > 0) return false;
   for (const { name, slug } of SAMPLE_ADVERTISERS) {
     const { budget, price } = AMOUNTS[slug];
-    const advertiser = await addAdvertiser(pool, name, SAMPLE_CURRENCY);
-    await addBudgetEntry(pool, advertiser.id, 'top_up', parseAmount(budget), 'sample budget');
-    const campaign = await addCampaign(pool, advertiser.id, `${name}: first campaign`);
-    await addAd(pool, campaign.id, parseAmount(price), sampleTemplate(slug));
+    const advertiser = await addAdvertiser(database, name, SAMPLE_CURRENCY);
+    await addBudgetEntry(database, advertiser.id, 'top_up', parseAmount(budget), 'sample budget');
+    const campaign = await addCampaign(database, advertiser.id, `${name}: first campaign`);
+    await addAd(database, campaign.id, parseAmount(price), sampleTemplate(slug));
   }
   return true;
 }

@@ -30,15 +30,15 @@ const SELECT_ADS = `select ad.id, ad.advertiser_id as "advertiserId", advertiser
  * `bad_pass_list` if the list names a parameter of the destination.
  */
 export async function addAd(
-  pool: Pool,
+  database: Pool | Connection,
   campaignId: number,
   priceMicros: bigint,
   urlTemplate: string,
   passParameters: PassList = [],
 ): Promise<Ad> {
   assertPassListFits(passParameters, urlTemplate);
-  const { advertiserId } = await readCampaign(pool, campaignId);
-  return withAdvertiserLock(pool, advertiserId, async (connection) => {
+  const { advertiserId } = await readCampaign(database, campaignId);
+  return withAdvertiserLock(database, advertiserId, async (connection) => {
     const { rows } = await connection.query<{ id: number }>(
       'insert into ad (campaign_id, advertiser_id, price_micros, url_template, pass_parameters) values ($1, $2, $3, $4, $5) returning id',
       [campaignId, advertiserId, priceMicros, urlTemplate, passParameters],
@@ -49,10 +49,10 @@ export async function addAd(
 }
 
 /** Returns the ads of a filter, ordered by id. Throws `unknown_advertiser`, `unknown_campaign`. */
-export async function listAds(pool: Pool, filter: ListFilter = {}): Promise<Ad[]> {
-  await assertFilterExists(pool, filter);
+export async function listAds(database: Pool | Connection, filter: ListFilter = {}): Promise<Ad[]> {
+  await assertFilterExists(database, filter);
   const { condition, values } = listCondition(['ad', 'campaign', 'advertiser'], filter);
-  const { rows } = await pool.query<Ad>(`${SELECT_ADS} where ${condition} order by ad.id`, values);
+  const { rows } = await database.query<Ad>(`${SELECT_ADS} where ${condition} order by ad.id`, values);
   return rows;
 }
 
@@ -76,9 +76,9 @@ export type AdChanges = {
  * Changes an ad's price, template, passed parameters or status. Throws `unknown_ad`, and `bad_pass_list` if the destination then has a
  * parameter that the list names.
  */
-export async function updateAd(pool: Pool, id: number, changes: AdChanges): Promise<Ad> {
-  const { advertiserId } = await readAd(pool, id);
-  return withAdvertiserLock(pool, advertiserId, async (connection) => {
+export async function updateAd(database: Pool | Connection, id: number, changes: AdChanges): Promise<Ad> {
+  const { advertiserId } = await readAd(database, id);
+  return withAdvertiserLock(database, advertiserId, async (connection) => {
     await connection.query(
       `update ad set price_micros = coalesce($2, price_micros), url_template = coalesce($3, url_template),
          status = coalesce($4, status), pass_parameters = coalesce($5, pass_parameters)

@@ -1,15 +1,18 @@
 import { TollwayError } from '../common/errors.ts';
-import { type Connection, inTransaction, type Pool } from '../common/postgres/postgres.ts';
+import { type Connection, joinTransaction, type Pool } from '../common/postgres/postgres.ts';
 import { BEGIN_CHARGE, lockAdvertisers } from './charge-locks.ts';
 
-/** Runs `change` in a transaction that holds the advertiser's row lock. Throws `unknown_advertiser`. */
+/**
+ * Runs `change` in a transaction that holds the advertiser's row lock, until its end: the open one of a connection, which must have begun
+ * with `BEGIN_CHARGE`, or one of its own. Throws `unknown_advertiser`.
+ */
 export function withAdvertiserLock<T>(
-  pool: Pool,
+  database: Pool | Connection,
   advertiserId: number,
   change: (connection: Connection) => Promise<T>,
 ): Promise<T> {
-  return inTransaction(
-    pool,
+  return joinTransaction(
+    database,
     async (connection) => {
       const locked = await lockAdvertisers(connection, [advertiserId]);
       if (!locked.has(advertiserId)) throw unknownAdvertiser(advertiserId);

@@ -1,4 +1,4 @@
-import type { Pool } from '../common/postgres/postgres.ts';
+import type { Connection, Pool } from '../common/postgres/postgres.ts';
 import { parseName } from '../common/text.ts';
 import { parseTimeZone } from '../common/time-zone.ts';
 import { singleRow, withAdvertiserLock } from './advertiser-lock.ts';
@@ -26,13 +26,13 @@ export const ADVERTISER_COLUMNS = `id, name, currency, time_zone as "timeZone", 
  * `isTest` marks an advertiser of a load test: lists, metrics and alerts leave it out. Throws `bad_name`, `bad_time_zone`.
  */
 export async function addAdvertiser(
-  pool: Pool,
+  database: Pool | Connection,
   name: string,
   currency: string,
   timeZone = 'UTC',
   isTest = false,
 ): Promise<Advertiser> {
-  const { rows } = await pool.query<Advertiser>(
+  const { rows } = await database.query<Advertiser>(
     `insert into advertiser (name, currency, time_zone, is_test) values ($1, $2, $3, $4) returning ${ADVERTISER_COLUMNS}`,
     [parseName(name), currency, parseTimeZone(timeZone), isTest],
   );
@@ -41,11 +41,11 @@ export async function addAdvertiser(
 
 /** Returns the advertisers of a filter, ordered by id. */
 export async function listAdvertisers(
-  pool: Pool,
+  database: Pool | Connection,
   filter: Pick<ListFilter, 'status' | 'all'> = {},
 ): Promise<Advertiser[]> {
   const { condition, values } = listCondition(['advertiser'], filter);
-  const { rows } = await pool.query<Advertiser>(
+  const { rows } = await database.query<Advertiser>(
     `select ${ADVERTISER_COLUMNS} from advertiser where ${condition} order by id`,
     values,
   );
@@ -53,8 +53,12 @@ export async function listAdvertisers(
 }
 
 /** Pauses, resumes or archives an advertiser and so all its ads. Throws `unknown_advertiser`. */
-export function setAdvertiserStatus(pool: Pool, id: number, status: Status): Promise<Advertiser> {
-  return withAdvertiserLock(pool, id, async (connection) => {
+export function setAdvertiserStatus(
+  database: Pool | Connection,
+  id: number,
+  status: Status,
+): Promise<Advertiser> {
+  return withAdvertiserLock(database, id, async (connection) => {
     const { rows } = await connection.query<Advertiser>(
       `update advertiser set status = $2 where id = $1 returning ${ADVERTISER_COLUMNS}`,
       [id, status],
@@ -65,8 +69,8 @@ export function setAdvertiserStatus(pool: Pool, id: number, status: Status): Pro
 }
 
 /** Renames an advertiser. Throws `bad_name`, `unknown_advertiser`. */
-export function renameAdvertiser(pool: Pool, id: number, name: string): Promise<Advertiser> {
-  return withAdvertiserLock(pool, id, async (connection) => {
+export function renameAdvertiser(database: Pool | Connection, id: number, name: string): Promise<Advertiser> {
+  return withAdvertiserLock(database, id, async (connection) => {
     const { rows } = await connection.query<Advertiser>(
       `update advertiser set name = $2 where id = $1 returning ${ADVERTISER_COLUMNS}`,
       [id, parseName(name)],

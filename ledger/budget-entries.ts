@@ -22,14 +22,17 @@ export type BudgetEntry = {
 };
 
 /** Returns an advertiser's budget entries, oldest first. Throws `unknown_advertiser`. */
-export async function listBudgetEntries(pool: Pool, advertiserId: number): Promise<BudgetEntry[]> {
-  const { rows } = await pool.query<BudgetEntry>(
+export async function listBudgetEntries(
+  database: Pool | Connection,
+  advertiserId: number,
+): Promise<BudgetEntry[]> {
+  const { rows } = await database.query<BudgetEntry>(
     `select id, kind, amount_micros as "amountMicros", reference, click_id as "clickId", created_at as "createdAt"
      from budget_entry where advertiser_id = $1 order by id`,
     [advertiserId],
   );
   if (rows.length === 0) {
-    const { rowCount } = await pool.query('select from advertiser where id = $1', [advertiserId]);
+    const { rowCount } = await database.query('select from advertiser where id = $1', [advertiserId]);
     if (rowCount === 0) throw unknownAdvertiser(advertiserId);
   }
   return rows;
@@ -41,14 +44,14 @@ export async function listBudgetEntries(pool: Pool, advertiserId: number): Promi
  * Throws `bad_amount` (0), `bad_reference`, `unknown_advertiser`, `reference_taken` (another kind or amount), `not_enough_budget`.
  */
 export function addBudgetEntry(
-  pool: Pool,
+  database: Pool | Connection,
   id: number,
   kind: BudgetEntryKind,
   amountMicros: bigint,
   reference: string = uuidV7(),
 ): Promise<{ advertiser: Advertiser; entered: boolean; reference: string }> {
   const entry = { kind, amountMicros, reference: parseReference(reference), clickId: null };
-  return withAdvertiserLock(pool, id, (connection) => insertBudgetEntry(connection, id, entry));
+  return withAdvertiserLock(database, id, (connection) => insertBudgetEntry(connection, id, entry));
 }
 
 async function insertBudgetEntry(
@@ -107,10 +110,10 @@ async function assertCovered(connection: Connection, id: number, micros: bigint)
  * Throws `unknown_click`, `not_charged`.
  */
 export async function creditClick(
-  pool: Pool,
+  database: Pool | Connection,
   clickId: string,
 ): Promise<{ advertiser: Advertiser; entered: boolean; amountMicros: bigint }> {
-  const { rows } = await pool.query<{
+  const { rows } = await database.query<{
     advertiser_id: number;
     charged_micros: bigint;
     outcome: string;
@@ -124,10 +127,14 @@ export async function creditClick(
   }
   const amountMicros = click.charged_micros;
   const entry = { kind: 'credit', amountMicros, reference: `credit ${clickId}`, clickId } as const;
-  const { advertiser, entered } = await withAdvertiserLock(pool, click.advertiser_id, async (connection) => {
-    const result = await insertBudgetEntry(connection, click.advertiser_id, entry);
-    if (result.entered) await addCreditToRollup(connection, clickId);
-    return result;
-  });
+  const { advertiser, entered } = await withAdvertiserLock(
+    database,
+    click.advertiser_id,
+    async (connection) => {
+      const result = await insertBudgetEntry(connection, click.advertiser_id, entry);
+      if (result.entered) await addCreditToRollup(connection, clickId);
+      return result;
+    },
+  );
   return { advertiser, entered, amountMicros };
 }

@@ -60,12 +60,12 @@ function toCampaign({ plan, readAt, ...campaign }: CampaignRow): Campaign {
 
 /** Creates a campaign. Throws `bad_name`, `unknown_advertiser`, `bad_window` (an end that is not after the start), `bad_pacing`. */
 export function addCampaign(
-  pool: Pool,
+  database: Pool | Connection,
   advertiserId: number,
   name: string,
   settings: Omit<CampaignChanges, 'name'> = {},
 ): Promise<Campaign> {
-  return withAdvertiserLock(pool, advertiserId, async (connection) => {
+  return withAdvertiserLock(database, advertiserId, async (connection) => {
     const { rows } = await connection.query<{ id: number }>(
       'insert into campaign (advertiser_id, name) values ($1, $2) returning id',
       [advertiserId, parseName(name)],
@@ -75,10 +75,13 @@ export function addCampaign(
 }
 
 /** Returns the campaigns of a filter, ordered by id. Throws `unknown_advertiser`, `unknown_campaign`. */
-export async function listCampaigns(pool: Pool, filter: ListFilter = {}): Promise<Campaign[]> {
-  await assertFilterExists(pool, filter);
+export async function listCampaigns(
+  database: Pool | Connection,
+  filter: ListFilter = {},
+): Promise<Campaign[]> {
+  await assertFilterExists(database, filter);
   const { condition, values } = listCondition(['campaign', 'advertiser'], filter);
-  const { rows } = await pool.query<CampaignRow>(
+  const { rows } = await database.query<CampaignRow>(
     `${SELECT_CAMPAIGNS} where ${condition} order by campaign.id`,
     values,
   );
@@ -102,9 +105,13 @@ export function unknownCampaign(id: number): TollwayError {
  * Changes a campaign. A cap can be set, raised, and lowered down to what is spent; a daily cap down to what the present day has spent.
  * Throws `unknown_campaign`, `bad_name`, `cap_below_spent`, `bad_window` (an end that is not after the start), `bad_pacing`.
  */
-export async function updateCampaign(pool: Pool, id: number, changes: CampaignChanges): Promise<Campaign> {
-  const { advertiserId } = await readCampaign(pool, id);
-  return withAdvertiserLock(pool, advertiserId, async (connection) => {
+export async function updateCampaign(
+  database: Pool | Connection,
+  id: number,
+  changes: CampaignChanges,
+): Promise<Campaign> {
+  const { advertiserId } = await readCampaign(database, id);
+  return withAdvertiserLock(database, advertiserId, async (connection) => {
     const campaign = await changeCampaign(connection, id, changes);
     await updateBudgetFlags(connection, [advertiserId]);
     await notifyAdsChanged(connection, advertiserId);

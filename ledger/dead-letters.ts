@@ -117,8 +117,8 @@ const COLUMNS = `id, record_key as "recordKey", click_id as "clickId", ad_id as 
   settled_at as "settledAt", discarded_at as "discardedAt"`;
 
 /** Returns up to `limit` dead letters that were not discarded, oldest first. */
-export async function listDeadLetters(pool: Pool, limit: number): Promise<DeadLetter[]> {
-  const { rows } = await pool.query<DeadLetter>(
+export async function listDeadLetters(database: Pool | Connection, limit: number): Promise<DeadLetter[]> {
+  const { rows } = await database.query<DeadLetter>(
     `select ${COLUMNS} from dead_letter where discarded_at is null order by id limit $1`,
     [limit],
   );
@@ -126,8 +126,8 @@ export async function listDeadLetters(pool: Pool, limit: number): Promise<DeadLe
 }
 
 /** Returns a dead letter. Throws `unknown_dead_letter`. */
-export async function readDeadLetter(pool: Pool, id: bigint): Promise<DeadLetter> {
-  const { rows } = await pool.query<DeadLetter>(`select ${COLUMNS} from dead_letter where id = $1`, [id]);
+export async function readDeadLetter(database: Pool | Connection, id: bigint): Promise<DeadLetter> {
+  const { rows } = await database.query<DeadLetter>(`select ${COLUMNS} from dead_letter where id = $1`, [id]);
   const [letter] = rows;
   if (!letter) throw unknownDeadLetter(id);
   return letter;
@@ -198,8 +198,8 @@ export async function insertRedrive(
 /**
  * Discards a dead letter: deletes its raw bytes, so that it cannot be redriven. The click stays `rejected`. Throws `unknown_dead_letter`.
  */
-export async function discardDeadLetter(pool: Pool, id: bigint): Promise<void> {
-  const { rowCount } = await pool.query(
+export async function discardDeadLetter(database: Pool | Connection, id: bigint): Promise<void> {
+  const { rowCount } = await database.query(
     'update dead_letter set raw = null, discarded_at = coalesce(discarded_at, now()) where id = $1',
     [id],
   );

@@ -1,5 +1,5 @@
 import { TollwayError } from '../common/errors.ts';
-import { inTransaction, type Pool } from '../common/postgres/postgres.ts';
+import { type Connection, joinTransaction, type Pool } from '../common/postgres/postgres.ts';
 import { WATERMARK_MAX } from '../contract/click-event.ts';
 import { mergeCountersOfSpool } from './maintenance.ts';
 
@@ -27,7 +27,7 @@ const COLUMNS = `id, spool_id as "spoolId", accepted_before as "acceptedBefore",
  * `unknown_spool`, `bad_count`, `bad_reason`.
  */
 export async function correctSpool(
-  pool: Pool,
+  database: Pool | Connection,
   spoolId: string,
   accepted: number,
   reason: string,
@@ -41,7 +41,7 @@ export async function correctSpool(
       `Expected a reason of 1–500 characters, got ${reason.length} characters`,
     );
   }
-  return inTransaction(pool, async (connection) => {
+  return joinTransaction(database, async (connection) => {
     await mergeCountersOfSpool(connection, spoolId);
     // The row lock serializes corrections: `accepted_before` of one is `accepted_after` of the one before.
     const { rows: totals } = await connection.query<{ accepted: bigint }>(

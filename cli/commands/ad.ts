@@ -3,7 +3,7 @@ import { formatAmount, parsePositiveAmount } from '../../common/money.ts';
 import { type Ad, type AdChanges, addAd, listAds, updateAd } from '../../ledger/ads.ts';
 import { type PassList, parsePassList } from '../../ledger/pass-list.ts';
 import { parseUrlTemplate } from '../../ledger/url-template.ts';
-import { group, type Output, rowsCommand, withDatabase } from '../context.ts';
+import { group, type Output, rowsCommand, withChange, withDatabase } from '../context.ts';
 import {
   emptyText,
   filterOf,
@@ -23,7 +23,7 @@ function toRow({ priceMicros, ...ad }: Ad) {
 }
 
 async function change(id: number, changes: AdChanges, output: Output): Promise<void> {
-  await withDatabase(async (pool) => printRow(toRow(await updateAd(pool, id, changes)), output));
+  printRow(toRow(await withChange((connection) => updateAd(connection, id, changes))), output);
 }
 
 const PASS_MEANING =
@@ -45,15 +45,13 @@ const add = rowsCommand('add', 'Add an ad to a campaign', [
   .option('--pass <names>', PASS_MEANING, parsePassList)
   .option('--advertiser <id>', 'warn if the campaign belongs to another advertiser', parseId)
   .action(async (id: number, { price, url, pass, advertiser, format }: AddOptions) => {
-    await withDatabase(async (pool) => {
-      const added = await addAd(pool, id, price, url, pass);
-      if (advertiser !== undefined && advertiser !== added.advertiserId)
-        printNote(
-          `Warning: campaign ${id} (${added.campaignName}) belongs to advertiser ${added.advertiserId} (${added.advertiserName}), ` +
-            `not to ${advertiser}. Ad ${added.id} was added. To remove it: npx tollway ad archive ${added.id}`,
-        );
-      printRow(toRow(added), { format });
-    });
+    const added = await withChange((connection) => addAd(connection, id, price, url, pass));
+    if (advertiser !== undefined && advertiser !== added.advertiserId)
+      printNote(
+        `Warning: campaign ${id} (${added.campaignName}) belongs to advertiser ${added.advertiserId} (${added.advertiserName}), ` +
+          `not to ${advertiser}. Ad ${added.id} was added. To remove it: npx tollway ad archive ${added.id}`,
+      );
+    printRow(toRow(added), { format });
   });
 
 const list = withStatusOptions(

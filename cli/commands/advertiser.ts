@@ -11,7 +11,7 @@ import {
 } from '../../ledger/advertisers.ts';
 import { addBudgetEntry, type BudgetEntryKind, listBudgetEntries } from '../../ledger/budget-entries.ts';
 import type { Status } from '../../ledger/list-filter.ts';
-import { group, type Output, rowsCommand, withDatabase } from '../context.ts';
+import { group, type Output, rowsCommand, withChange, withDatabase } from '../context.ts';
 import { emptyText, filterOf, type ListOptions, withStatusOptions } from '../list-options.ts';
 import { parseId } from '../parse.ts';
 import { printLine, printRow, printRows } from '../print.ts';
@@ -58,13 +58,13 @@ const add = rowsCommand('add', 'Add an advertiser', [
   )
   .option('--budget <amount>', 'first top-up of the budget, such as 250.00', parsePositiveAmount)
   .action(async (name: string, { currency, timeZone, budget, format }: AddOptions) => {
-    await withDatabase(async (pool) => {
-      const made = await addAdvertiser(pool, name, currency, timeZone);
-      const filled = budget
-        ? (await addBudgetEntry(pool, made.id, 'top_up', budget, 'first budget')).advertiser
+    const added = await withChange(async (connection) => {
+      const made = await addAdvertiser(connection, name, currency, timeZone);
+      return budget
+        ? (await addBudgetEntry(connection, made.id, 'top_up', budget, 'first budget')).advertiser
         : made;
-      printRow(toRow(filled), { format });
     });
+    printRow(toRow(added), { format });
   });
 
 const list = withStatusOptions(
@@ -84,16 +84,14 @@ const rename = rowsCommand('rename', 'Rename an advertiser', ['advertiser rename
   .argument('<id>', 'id of the advertiser', parseId)
   .argument('<name>', 'new name, 1–200 characters', parseName)
   .action(async (id: number, name: string, output: Output) => {
-    await withDatabase(async (pool) => printRow(toRow(await renameAdvertiser(pool, id, name)), output));
+    printRow(toRow(await withChange((connection) => renameAdvertiser(connection, id, name))), output);
   });
 
 function statusCommand(name: string, status: Status, description: string) {
   return rowsCommand(name, description, [`advertiser ${name} 1`])
     .argument('<id>', 'id of the advertiser', parseId)
     .action(async (id: number, output: Output) => {
-      await withDatabase(async (pool) =>
-        printRow(toRow(await setAdvertiserStatus(pool, id, status)), output),
-      );
+      printRow(toRow(await withChange((connection) => setAdvertiserStatus(connection, id, status))), output);
     });
 }
 
@@ -113,17 +111,14 @@ function entryCommand(
       parseReference,
     )
     .action(async (id: number, amount: bigint, { reference, format }: Output & { reference?: string }) => {
-      await withDatabase(async (pool) => {
-        const {
-          advertiser,
-          entered,
-          reference: used,
-        } = await addBudgetEntry(pool, id, kind, amount, reference);
-        if (format !== 'table')
-          return printRow({ ...toRow(advertiser), reference: used, entered }, { format });
-        if (!entered) printLine(`Reference "${used}" was used before: nothing was added`);
-        printRow(toRow(advertiser), { format });
-      });
+      const {
+        advertiser,
+        entered,
+        reference: used,
+      } = await withChange((connection) => addBudgetEntry(connection, id, kind, amount, reference));
+      if (format !== 'table') return printRow({ ...toRow(advertiser), reference: used, entered }, { format });
+      if (!entered) printLine(`Reference "${used}" was used before: nothing was added`);
+      printRow(toRow(advertiser), { format });
     });
 }
 

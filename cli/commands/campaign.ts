@@ -16,7 +16,7 @@ import { PACINGS, type Pacing } from '../../ledger/daily-plan.ts';
 import type { Status } from '../../ledger/list-filter.ts';
 import type { Pace } from '../../ledger/pacing.ts';
 import { parseUrlTemplate } from '../../ledger/url-template.ts';
-import { command, group, type Output, rowsCommand, withDatabase } from '../context.ts';
+import { command, group, type Output, rowsCommand, withChange, withDatabase } from '../context.ts';
 import {
   emptyText,
   filterOf,
@@ -101,7 +101,7 @@ function changesOf({
 }
 
 async function change(id: number, changes: CampaignChanges, output: Output): Promise<void> {
-  await withDatabase(async (pool) => print(await updateCampaign(pool, id, changes), output));
+  print(await withChange((connection) => updateCampaign(connection, id, changes)), output);
 }
 
 /** Shares with four decimals, and RFC 3339. */
@@ -156,9 +156,9 @@ const add = rowsCommand('add', 'Add a campaign to an advertiser', [
   .addOption(pacingOption())
   .option('--hold', HOLD)
   .action(async (id: number, name: string, { format, ...settings }: Output & Settings) => {
-    await withDatabase(async (pool) =>
-      print(await addCampaign(pool, id, name, changesOf(settings)), { format }),
-    );
+    print(await withChange((connection) => addCampaign(connection, id, name, changesOf(settings))), {
+      format,
+    });
   });
 
 const list = withStatusOptions(

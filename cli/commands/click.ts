@@ -3,7 +3,7 @@ import { printable } from '../../common/text.ts';
 import { creditClick } from '../../ledger/budget-entries.ts';
 import { type ClickStory, readClickStory } from '../../ledger/click-story.ts';
 import { parseClickReference } from '../click-reference.ts';
-import { command, group, type Output, withDatabase } from '../context.ts';
+import { command, group, type Output, withChange, withDatabase } from '../context.ts';
 import { parseClickId } from '../parse.ts';
 import { printJson, printLine } from '../print.ts';
 
@@ -118,17 +118,17 @@ const credit = command('credit', 'Credit the charge of a click to its advertiser
 ])
   .argument('<click id>', 'id of the click, as in the header Tollway-Click', parseClickId)
   .action(async (clickId: string, { format }: Output) => {
-    await withDatabase(async (pool) => {
-      const { advertiser, entered, amountMicros } = await creditClick(pool, clickId);
-      const amount = formatAmount(amountMicros);
-      const remaining = formatAmount(advertiser.remainingMicros);
-      if (format === 'json') printJson({ clickId, advertiserId: advertiser.id, amount, entered, remaining });
-      else if (entered)
-        printLine(
-          `Credited ${amount} ${advertiser.currency} to ${advertiser.name}, which has ${remaining} left`,
-        );
-      else printLine('This click was credited before: nothing was added');
-    });
+    const { advertiser, entered, amountMicros } = await withChange((connection) =>
+      creditClick(connection, clickId),
+    );
+    const amount = formatAmount(amountMicros);
+    const remaining = formatAmount(advertiser.remainingMicros);
+    if (format === 'json') printJson({ clickId, advertiserId: advertiser.id, amount, entered, remaining });
+    else if (entered)
+      printLine(
+        `Credited ${amount} ${advertiser.currency} to ${advertiser.name}, which has ${remaining} left`,
+      );
+    else printLine('This click was credited before: nothing was added');
   });
 
 export const click = group('click', 'Show and correct single clicks', [show, credit]);

@@ -1,6 +1,7 @@
 import { errorMessage, TollwayError } from '../../common/errors.ts';
-import { isDatabaseUnavailable, type Pool } from '../../common/postgres/postgres.ts';
+import { type Connection, isDatabaseUnavailable, type Pool } from '../../common/postgres/postgres.ts';
 import { printable } from '../../common/text.ts';
+import { changeAs } from '../../ledger/actor.ts';
 import {
   type DeadLetter,
   discardDeadLetter,
@@ -10,7 +11,7 @@ import {
   readDeadLetter,
 } from '../../ledger/dead-letters.ts';
 import { redrive } from '../../processor/charge/redrive.ts';
-import { command, group, type Output, rowsCommand, withDatabase } from '../context.ts';
+import { cliActor, command, group, type Output, rowsCommand, withDatabase } from '../context.ts';
 import { parseCount } from '../parse.ts';
 import { printJson, printLine, printRows } from '../print.ts';
 
@@ -31,14 +32,14 @@ function toRow({ id, reason, clickId, adId, recordKey, settledAt, detail }: Dead
 type Row = { readonly id: string; readonly outcome: string; readonly reason: string | null };
 
 /**
- * Calls `act` for each of the chosen dead letters and continues after a failure. Stops if the database does not answer:
+ * Calls `act` for each of the chosen dead letters, in a transaction each, and continues after a failure. Stops if the database does not answer:
  * the last row is then the dead letter at which this happened.
  */
 async function each(
   pool: Pool,
   ids: readonly bigint[],
   all: boolean | undefined,
-  act: (id: bigint) => Promise<{ outcome: string; reason: string | null }>,
+  act: (connection: Connection, id: bigint) => Promise<{ outcome: string; reason: string | null }>,
 ): Promise<Row[]> {
   if (ids.length > 0 === (all === true)) {
     throw new TollwayError('bad_options', `Expected ids or --all, got ${all ? 'both' : 'neither'}`);
@@ -46,7 +47,10 @@ async function each(
   const rows: Row[] = [];
   for await (const id of all ? openIds(pool) : ids) {
     try {
-      rows.push({ id: String(id), ...(await act(id)) });
+      rows.push({
+        id: String(id),
+        ...(await changeAs(pool, cliActor(), (connection) => act(connection, id))),
+      });
     } catch (error) {
       rows.push({ id: String(id), outcome: 'failed', reason: errorMessage(error) });
       if (isDatabaseUnavailable(error)) break;
@@ -113,7 +117,7 @@ const redriveCommand = rowsCommand(
   .option('--all', 'all dead letters that are neither redriven nor discarded')
   .action(async (ids: bigint[] = [], { all, format }: Output & { all?: boolean }) => {
     await withDatabase(async (pool) => {
-      const rows = await each(pool, ids, all, (id) => redrive(pool, id));
+      const rows = await each(pool, ids, all, redrive);
       printRows(rows, { format }, 'There are no dead letters.');
       if (format === 'table' && rows.length > 1) printLine(summaryOf(rows));
     });
@@ -132,8 +136,8 @@ const discardCommand = rowsCommand(
   .option('--all', 'all dead letters that are neither redriven nor discarded')
   .action(async (ids: bigint[] = [], { all, format }: Output & { all?: boolean }) => {
     await withDatabase(async (pool) => {
-      const rows = await each(pool, ids, all, async (id) => {
-        await discardDeadLetter(pool, id);
+      const rows = await each(pool, ids, all, async (connection, id) => {
+        await discardDeadLetter(connection, id);
         return { outcome: 'discarded', reason: null };
       });
       if (format !== 'table') return printRows(rows, { format }, '');

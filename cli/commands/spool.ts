@@ -10,7 +10,7 @@ import { WATERMARK_MAX } from '../../contract/click-event.ts';
 import { correctSpool, listSpoolCorrections, type SpoolCorrection } from '../../ledger/spool-corrections.ts';
 import { adoptDeadSpools, adoptSpool, type DeadSpool } from '../../producer/dead-spools.ts';
 import { Relay } from '../../producer/relay.ts';
-import { group, type Output, rowsCommand, withDatabase } from '../context.ts';
+import { group, type Output, rowsCommand, withChange, withDatabase } from '../context.ts';
 import { parseCount } from '../parse.ts';
 import { printLine, printRow, printRows } from '../print.ts';
 
@@ -108,11 +108,9 @@ const correct = rowsCommand(
   .requiredOption('--accepted <n>', 'number of clicks that the spool has accepted', parseAccepted)
   .requiredOption('--reason <text>', 'reason of the correction, 1–500 characters')
   .action(async (id: string, { accepted, reason, format }: Output & { accepted: number; reason: string }) => {
-    await withDatabase(async (pool) => {
-      const row = toRow(await correctSpool(pool, id, accepted, reason));
-      if (format !== 'table') printRow(row, { format });
-      else printLine(`${row.spool}: ${counted(BigInt(row.after), 'click')} accepted, before ${row.before}`);
-    });
+    const row = toRow(await withChange((connection) => correctSpool(connection, id, accepted, reason)));
+    if (format !== 'table') printRow(row, { format });
+    else printLine(`${row.spool}: ${counted(BigInt(row.after), 'click')} accepted, before ${row.before}`);
   });
 
 const corrections = rowsCommand('corrections', 'List the corrections of spools, oldest first', [

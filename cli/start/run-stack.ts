@@ -14,6 +14,7 @@ import { listen } from '../../common/telemetry/operations-server.ts';
 import { ThrottledLog } from '../../common/telemetry/throttled-log.ts';
 import { readVersion } from '../../common/version.ts';
 import { createSigner, impressionLink } from '../../contract/link-token.ts';
+import { changeAs } from '../../ledger/actor.ts';
 import { listAds } from '../../ledger/ads.ts';
 import { listAdvertisers } from '../../ledger/advertisers.ts';
 import { retentionOf } from '../../ledger/partitions.ts';
@@ -188,7 +189,7 @@ async function linksToClick(
     logger.debug({ err: error }, 'A connection broke'),
   );
   try {
-    await addSamples(pool);
+    await changeAs(pool, { type: 'system', component: 'start' }, addSamples);
     const sign = createSigner(keys);
     const advertisers = new Map(
       (await listAdvertisers(pool)).map((advertiser) => [advertiser.id, advertiser]),

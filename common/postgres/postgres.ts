@@ -150,6 +150,32 @@ export async function inTransaction<T>(
   }
 }
 
+/**
+ * Runs `work` in the open transaction of a connection, or in one of its own (`inTransaction`, `begin`) if given a pool. In an open
+ * transaction it uses a savepoint: if `work` throws or returns a `RolledBack`, only its own changes are rolled back, and the caller can go on.
+ */
+export async function joinTransaction<T>(
+  database: Pool | Connection,
+  work: (connection: Connection) => Promise<T | RolledBack<T>>,
+  begin = BEGIN,
+): Promise<T> {
+  if (database instanceof pg.Pool) return inTransaction(database, work, begin);
+  await database.query('savepoint joined');
+  try {
+    const result = await work(database);
+    const isRolledBack = result instanceof RolledBack;
+    await database.query(isRolledBack ? ROLL_BACK_JOINED : 'release savepoint joined');
+    return isRolledBack ? result.value : result;
+  } catch (error) {
+    // Otherwise the transaction ends, and the rollback of `inTransaction` reports a broken connection.
+    if (isConnectionReusable(error)) await database.query(ROLL_BACK_JOINED).catch(() => {});
+    throw error;
+  }
+}
+
+/** Savepoints of the same name nest: the release uncovers the one of the outer `joinTransaction`. */
+const ROLL_BACK_JOINED = 'rollback to savepoint joined; release savepoint joined';
+
 /** Errors of failed connection attempts. Some of them (TLS, authentication) have no code that says so. */
 const neverConnected = new WeakSet<object>();
 

@@ -1,5 +1,5 @@
 import { TollwayError } from '../../common/errors.ts';
-import { type Connection, inTransaction, type Pool, RolledBack } from '../../common/postgres/postgres.ts';
+import { type Connection, joinTransaction, type Pool, RolledBack } from '../../common/postgres/postgres.ts';
 import { readRecord } from '../../contract/click-event.ts';
 import { BEGIN_CHARGE } from '../../ledger/charge-locks.ts';
 import { insertRedrive, takeDeadLetter } from '../../ledger/dead-letters.ts';
@@ -9,14 +9,15 @@ import { retryRaces } from './retry-races.ts';
 import type { RecordResult } from './settlement.ts';
 
 /**
- * Settles one rejected record again with the current code and ads. One transaction deletes the dead letter and inserts the click's row.
+ * Settles one rejected record again with the current code and ads. One transaction deletes the dead letter and inserts the click's row: the
+ * open one of a connection, which must have begun with `BEGIN_CHARGE`, or one of its own.
  * `CLICK_AGE_MAX_DAYS` does not apply; the ledger must still have the day's partition. A record that is rejected again keeps its dead
  * letter. A `duplicate` whose click was settled under another key keeps it too, because the dead letter settles its own sequence; discard
  * it instead.
  * Throws `unknown_dead_letter`, `already_discarded`, and `is_watermark` for a letter that holds a watermark.
  */
-export function redrive(pool: Pool, id: bigint): Promise<RecordResult> {
-  return retryRaces(() => inTransaction(pool, (connection) => redriveIn(connection, id), BEGIN_CHARGE));
+export function redrive(database: Pool | Connection, id: bigint): Promise<RecordResult> {
+  return retryRaces(() => joinTransaction(database, (connection) => redriveIn(connection, id), BEGIN_CHARGE));
 }
 
 async function redriveIn(

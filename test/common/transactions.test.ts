@@ -1,5 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { type Connection, createPool, failureKind, inTransaction } from '../../common/postgres/postgres.ts';
+import {
+  type Connection,
+  createPool,
+  failureKind,
+  inTransaction,
+  joinTransaction,
+  RolledBack,
+} from '../../common/postgres/postgres.ts';
 import { testDatabase } from '../support/database.ts';
 
 const database = testDatabase();
@@ -51,6 +58,67 @@ describe('a transaction', () => {
       ]);
     });
     expect(failureKind(await failureOf(work))).toBe('transient');
+    expect(await inTransaction(database.pool, async () => 'next')).toBe('next');
+  });
+});
+
+describe('work that joins a transaction', () => {
+  const write = (text: string) => async (connection: Connection) => {
+    await connection.query('insert into joined values ($1)', [text]);
+    return text;
+  };
+  const texts = async () =>
+    (await database.pool.query<{ text: string }>('select text from joined order by 1')).rows.map(
+      ({ text }) => text,
+    );
+
+  it('has a transaction of its own if given a pool', async () => {
+    await database.pool.query('create table joined (text text primary key)');
+    expect(await joinTransaction(database.pool, write('alone'))).toBe('alone');
+    expect(await texts()).toEqual(['alone']);
+  });
+
+  it('commits and rolls back with the transaction of its connection', async () => {
+    await inTransaction(database.pool, async (connection) => {
+      await joinTransaction(connection, write('first'));
+      expect(await texts()).toEqual(['alone']);
+    });
+    const failing = inTransaction(database.pool, async (connection) => {
+      await joinTransaction(connection, write('lost'));
+      throw new Error('no');
+    });
+    await expect(failing).rejects.toThrow('no');
+    expect(await texts()).toEqual(['alone', 'first']);
+  });
+
+  it('undoes only its own changes when it fails or rolls back, also if nested', async () => {
+    await inTransaction(database.pool, async (connection) => {
+      await write('before')(connection);
+      await expect(joinTransaction(connection, write('alone'))).rejects.toMatchObject({ code: '23505' });
+      const value = await joinTransaction(connection, async (outer) => {
+        await write('outer')(outer);
+        await joinTransaction(outer, async (inner) => new RolledBack(await write('inner')(inner)));
+        await write('outer again')(outer);
+        return 'value';
+      });
+      expect(value).toBe('value');
+      const undone = await joinTransaction(connection, async (outer) => {
+        await joinTransaction(outer, write('nested'));
+        return new RolledBack('undone');
+      });
+      expect(undone).toBe('undone');
+    });
+    expect(await texts()).toEqual(['alone', 'before', 'first', 'outer', 'outer again']);
+  });
+
+  it('fails with the error of a connection that broke', async () => {
+    const failing = inTransaction(database.pool, (connection) =>
+      joinTransaction(connection, async () => {
+        await kill(connection);
+        await connection.query('select 1');
+      }),
+    );
+    expect(failureKind(await failureOf(failing))).toBe('transient');
     expect(await inTransaction(database.pool, async () => 'next')).toBe('next');
   });
 });
