@@ -29,8 +29,8 @@ export function changePlan(
     throw new TollwayError('bad_pacing', `Expected ${expected}, campaign ${campaignId} has none. ${remedy}`);
   };
   if (pacing !== 'none' && dailyCapMicros === null)
-    refuse(`a daily cap for pacing "${pacing}"`, 'Set --daily-cap, or --pacing none');
-  if (hold && pacing === 'none') refuse('pacing "even" or "rest" for --hold', 'Set --pacing, or --no-hold');
-  if (hold && fallbackUrl === null) refuse('a fallback URL for --hold', 'Set --fallback-url, or --no-hold');
+    refuse(`a daily cap for pacing "${pacing}"`, 'Set a daily cap, or pacing "none"');
+  if (hold && pacing === 'none') refuse('pacing "even" or "rest" for hold', 'Set the pacing, or do not hold');
+  if (hold && fallbackUrl === null) refuse('a fallback URL for hold', 'Set a fallback URL, or do not hold');
   return { dailyCapMicros, pacing, hold };
 }

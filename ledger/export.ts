@@ -113,7 +113,7 @@ async function upperBoundOf(pool: Pool, { since, until }: ExportFilter): Promise
   if (until && until < since) {
     throw new TollwayError(
       'bad_window',
-      `Expected --until after --since, got ${until.toISOString()} before ${since.toISOString()}`,
+      `Expected an end (until) after the beginning (since), got ${until.toISOString()} before ${since.toISOString()}`,
     );
   }
   // The database's clock, because it stamps the rows.
@@ -123,7 +123,7 @@ async function upperBoundOf(pool: Pool, { since, until }: ExportFilter): Promise
   if (since > now) {
     throw new TollwayError(
       'bad_window',
-      `Expected --since in the past (it is ${now.toISOString()}), got ${since.toISOString()}`,
+      `Expected a beginning (since) in the past (it is ${now.toISOString()}), got ${since.toISOString()}`,
     );
   }
   const watermark = await readSettlementWatermark(pool);

@@ -216,7 +216,7 @@ async function boundsOf(
   if (until <= since)
     throw new TollwayError(
       'bad_window',
-      `Expected --until after --since, got ${until.toISOString()} and ${since.toISOString()}`,
+      `Expected an end (until) after the beginning (since), got ${until.toISOString()} and ${since.toISOString()}`,
     );
   for (const bound of [since, until]) {
     if (bound.getTime() % QUARTER_MS !== 0)

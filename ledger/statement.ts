@@ -1,5 +1,6 @@
 import { TollwayError } from '../common/errors.ts';
 import { type Connection, inTransaction, type Pool } from '../common/postgres/postgres.ts';
+import { printable } from '../common/text.ts';
 import { unknownAdvertiser } from './advertiser-lock.ts';
 import type { BudgetEntryKind } from './budget-entries.ts';
 
@@ -108,7 +109,7 @@ async function readAdvertiser(connection: Connection, id: number, month: string)
   if (month > thisMonth)
     throw new TollwayError(
       'bad_time',
-      `--month: expected a month up to ${thisMonth}, the current one in ${advertiser.timeZone}, got ${month}`,
+      `Expected a month up to ${thisMonth}, the current one in ${advertiser.timeZone}, got ${month}`,
     );
   return advertiser;
 }
@@ -196,4 +197,10 @@ async function readClicks(
       .filter(({ outcome }) => outcome === 'invalid')
       .map(({ reason, clicks }) => ({ reason, clicks })),
   };
+}
+
+/** Reads a month such as `2026-11`. Throws `bad_time`. */
+export function parseMonth(text: string): string {
+  if (/^(19[7-9]|[2-9]\d\d)\d-(0[1-9]|1[0-2])$/.test(text)) return text;
+  throw new TollwayError('bad_time', `Expected a month such as 2026-11, got "${printable(text)}"`);
 }

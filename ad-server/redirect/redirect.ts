@@ -7,6 +7,7 @@ import {
   encodeClick,
   USER_AGENT_MAX,
 } from '../../contract/click-event.ts';
+import { findLink } from '../../contract/find-link.ts';
 import type { Link, LinkVerifier } from '../../contract/link-token.ts';
 import type { SubIds } from '../../contract/sub-ids.ts';
 import { type CatalogAd, isExhausted, isRunning } from '../../ledger/catalog-ads.ts';
@@ -14,7 +15,6 @@ import { findPage } from '../http/public-pages.ts';
 import { referrerHost, truncateAddress, type VisitorAddress } from '../http/visitor.ts';
 import { readClickQuery, subIdsOf } from '../links/click-query.ts';
 import { destinationOf } from '../links/destination.ts';
-import { findLink } from '../links/find-link.ts';
 import type { DoubleClicks } from './double-clicks.ts';
 import { type Agent, type AgentJudge, isPrefetch, isSubresource } from './invalid-traffic.ts';
 

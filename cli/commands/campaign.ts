@@ -3,6 +3,7 @@ import { TollwayError } from '../../common/errors.ts';
 import { formatAmount, parsePositiveAmount } from '../../common/money.ts';
 import { parseCampaignTime } from '../../common/parse-time.ts';
 import { parseName } from '../../common/text.ts';
+import { bringUpToDate } from '../../ledger/bring-up-to-date.ts';
 import { readCampaignCharges } from '../../ledger/campaign-spend.ts';
 import {
   addCampaign,
@@ -26,7 +27,6 @@ import {
 } from '../list-options.ts';
 import { orNone, parseId } from '../parse.ts';
 import { printJson, printLine, printRow, printRows } from '../print.ts';
-import { bringUpToDate } from './report.ts';
 
 type Settings = {
   name?: string;

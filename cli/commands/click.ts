@@ -1,42 +1,17 @@
 import { formatAmount } from '../../common/money.ts';
 import { printable } from '../../common/text.ts';
 import { creditClick } from '../../ledger/budget-entries.ts';
+import { parseClickReference } from '../../ledger/click-reference.ts';
 import { type ClickStory, readClickStory } from '../../ledger/click-story.ts';
-import { parseClickReference } from '../click-reference.ts';
+import { clickStoryJson } from '../../ledger/json.ts';
 import { command, group, type Output, withChange, withDatabase } from '../context.ts';
+import { findLinkKeys } from '../link-key-file.ts';
 import { parseClickId } from '../parse.ts';
 import { printJson, printLine } from '../print.ts';
 
-const amountOf = (micros: bigint | null) => (micros === null ? null : formatAmount(micros));
-
-function toJson(story: ClickStory) {
-  const { clickId, state, outcome, reason, explanation } = story;
-  return {
-    clickId,
-    state,
-    outcome,
-    reason,
-    explanation,
-    clickedAt: story.clickedAt?.toISOString() ?? null,
-    settledAt: story.settledAt?.toISOString() ?? null,
-    price: amountOf(story.priceMicros),
-    charged: amountOf(story.chargedMicros),
-    credited: amountOf(story.creditedMicros),
-    adId: story.adId,
-    campaignId: story.campaignId,
-    advertiserId: story.advertiserId,
-    publisher: story.publisher,
-    nonce: story.nonce,
-    spoolId: story.spoolId,
-    sequence: story.sequence === null ? null : Number(story.sequence),
-    evidence: story.evidence,
-    history: story.history.map(({ at, event }) => ({ at: at.toISOString(), event })),
-  };
-}
-
 /** Lines of a name and a value for a person. Amounts have their currency, ids their names. */
 function printStory(story: ClickStory): void {
-  const { price, charged, credited, history, evidence: _, ...fields } = toJson(story);
+  const { price, charged, credited, history, evidence: _, ...fields } = clickStoryJson(story);
   const money = (amount: string | null) => amount && `${amount} ${story.currency ?? ''}`.trimEnd();
   const named = (id: number | null, name: string | null) => (name === null ? id : `${id} (${name})`);
   const shown = {
@@ -105,10 +80,11 @@ const show = command(
   )
   .action(async (text: string, { format }: Output) => {
     await withDatabase(async (pool, { config }) => {
-      const reference = parseClickReference(text, config);
+      const keys = findLinkKeys(config);
+      const reference = parseClickReference(text, { keys, lifeMaxDays: config.LINK_LIFE_MAX_DAYS });
       const story = await readClickStory(pool, reference, config.CLICK_AGE_MAX_DAYS);
       if (story.state === 'unknown') process.exitCode = 1;
-      if (format === 'json') printJson(toJson(story));
+      if (format === 'json') printJson(clickStoryJson(story));
       else printStory(story);
     });
   });

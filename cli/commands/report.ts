@@ -1,9 +1,11 @@
-import { errorCode, TollwayError } from '../../common/errors.ts';
+import { TollwayError } from '../../common/errors.ts';
 import { formatAmount } from '../../common/money.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
 import { printable } from '../../common/text.ts';
 import { parseTimeZone } from '../../common/time-zone.ts';
 import { parsePublisher } from '../../contract/publisher.ts';
+import { bringUpToDate } from '../../ledger/bring-up-to-date.ts';
+import { reportJson, reportRowJson } from '../../ledger/json.ts';
 import { type Names, readNames } from '../../ledger/names.ts';
 import {
   keyNamesOf,
@@ -11,10 +13,8 @@ import {
   REPORT_KEYS,
   type Report,
   type ReportKey,
-  type ReportRow,
   readReport,
 } from '../../ledger/reports.ts';
-import { rollUp } from '../../ledger/rollup.ts';
 import { type Output, rowsCommand, withDatabase } from '../context.ts';
 import { parseId, parseReportTime } from '../parse.ts';
 import { type Format, printCsv, printJson, printNote, printTable } from '../print.ts';
@@ -68,20 +68,10 @@ export const report = rowsCommand(
         ...(publisher === undefined ? {} : { publisher }),
         ...(timeZone === undefined ? {} : { timeZone }),
       });
-      if (format === 'json') return printReportJson(result);
+      if (format === 'json') return printJson(reportJson(result));
       await printReportRows(pool, result, by, format);
     });
   });
-
-/** Errors of a role or a server that may not write: the report is then as of the last run of a processor. */
-const READ_ONLY = new Set(['42501', '25006', 'replica']);
-
-/** Adds to the rollup what was settled since the last run. */
-export async function bringUpToDate(pool: Pool): Promise<void> {
-  await rollUp(pool).catch((error: unknown) => {
-    if (!READ_ONLY.has(errorCode(error) ?? '')) throw error;
-  });
-}
 
 function parseKeys(text: string): ReportKey[] {
   return text.split(',').map((word) => {
@@ -93,21 +83,6 @@ function parseKeys(text: string): ReportKey[] {
       );
     return key;
   });
-}
-
-function toFields({ hour, clicks, chargedMicros, correctedMicros, ...keys }: ReportRow) {
-  return {
-    ...(hour === undefined ? {} : { hour: hour.toISOString() }),
-    ...keys,
-    clicks: Number(clicks),
-    charged: formatAmount(chargedMicros),
-    corrected: formatAmount(correctedMicros),
-  };
-}
-
-function printReportJson({ since, until, asOf, timeZone, rows }: Report): void {
-  const times = { since: since.toISOString(), until: until.toISOString(), asOf: asOf.toISOString() };
-  printJson({ ...times, timeZone, rows: rows.map(toFields) });
 }
 
 /** Prints a table or CSV for people: names stand beside the ids. */
@@ -122,7 +97,7 @@ async function printReportRows(
     rows.flatMap(({ advertiserId }) => advertiserId ?? []),
     rows.flatMap(({ campaignId }) => campaignId ?? []),
   );
-  const named = rows.map((row) => withNames(toFields(row), names));
+  const named = rows.map((row) => withNames(reportRowJson(row), names));
   printNote(`Complete for all clicks that were settled before ${asOf.toISOString()}. Time zone: ${timeZone}`);
   if (format === 'table') return printTable(named, 'There were no clicks in this period.');
   const keys = keyNamesOf(by).flatMap((key) => [key, ...(NAME_COLUMNS.get(key) ?? [])]);
@@ -137,7 +112,7 @@ const NAME_COLUMNS: ReadonlyMap<string, readonly string[]> = new Map([
 ]);
 
 function withNames(
-  fields: ReturnType<typeof toFields>,
+  fields: ReturnType<typeof reportRowJson>,
   { advertisers, campaigns }: Names,
 ): Record<string, string | number | null> {
   const cells = Object.entries(fields).flatMap(([key, value]) => {

@@ -1,11 +1,11 @@
-import { TollwayError } from '../../common/errors.ts';
 import { formatAmount } from '../../common/money.ts';
 import { printable } from '../../common/text.ts';
-import { readStatement, type Statement } from '../../ledger/statement.ts';
+import { bringUpToDate } from '../../ledger/bring-up-to-date.ts';
+import { statementJson } from '../../ledger/json.ts';
+import { parseMonth, readStatement, type Statement } from '../../ledger/statement.ts';
 import { type Output, rowsCommand, withDatabase } from '../context.ts';
 import { parseId } from '../parse.ts';
 import { printCsv, printJson, printLine, printNote, printTable } from '../print.ts';
-import { bringUpToDate } from './report.ts';
 
 type Options = Output & { month: string };
 
@@ -20,49 +20,11 @@ export const statement = rowsCommand(
     await withDatabase(async (pool) => {
       await bringUpToDate(pool);
       const found = await readStatement(pool, advertiserId, month);
-      if (format === 'json') return printJson(toJson(found));
+      if (format === 'json') return printJson(statementJson(found));
       if (format === 'csv') return printStatementCsv(found);
       printStatement(found);
     });
   });
-
-function parseMonth(text: string): string {
-  if (/^(19[7-9]|[2-9]\d\d)\d-(0[1-9]|1[0-2])$/.test(text)) return text;
-  throw new TollwayError('bad_time', `--month: expected a month such as 2026-11, got "${printable(text)}"`);
-}
-
-function toJson(found: Statement) {
-  const { advertiserId, month, timeZone, currency, asOf } = found;
-  return {
-    advertiserId,
-    month,
-    timeZone,
-    currency,
-    asOf: asOf.toISOString(),
-    opening: formatAmount(found.openingMicros),
-    entries: found.entries.map(({ at, kind, amountMicros, reference }) => ({
-      at: at.toISOString(),
-      kind,
-      amount: formatAmount(amountMicros),
-      reference,
-    })),
-    charges: found.charges.map(({ campaignId, adId, clicks, amountMicros }) => ({
-      campaignId,
-      adId,
-      clicks: Number(clicks),
-      amount: formatAmount(amountMicros),
-    })),
-    credits: found.credits.map(({ month, clicks, amountMicros }) => ({
-      month,
-      amount: formatAmount(amountMicros),
-      clicks: Number(clicks),
-    })),
-    closing: formatAmount(found.closingMicros),
-    gross: Number(found.gross),
-    invalid: found.invalid.map(({ reason, clicks }) => ({ reason, clicks: Number(clicks) })),
-    net: Number(found.net),
-  };
-}
 
 /** A line of a statement. Amounts have their sign: all lines above the closing balance add up to it. */
 type Line = {

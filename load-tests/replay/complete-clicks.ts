@@ -1,12 +1,12 @@
 import { AdLookup } from '../../ad-server/catalog/ad-lookup.ts';
 import { referrerHost, truncateAddress } from '../../ad-server/http/visitor.ts';
 import { readClickQuery, subIdsOf } from '../../ad-server/links/click-query.ts';
-import { findLink } from '../../ad-server/links/find-link.ts';
 import { DoubleClicks } from '../../ad-server/redirect/double-clicks.ts';
 import type { AgentJudge } from '../../ad-server/redirect/invalid-traffic.ts';
 import type { LinkKey } from '../../common/config/link-keys.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
 import { type EdgeInvalidReason, USER_AGENT_MAX } from '../../contract/click-event.ts';
+import { findLink } from '../../contract/find-link.ts';
 import { createVerifier, type LinkVerifier } from '../../contract/link-token.ts';
 import { readEvent } from '../../processor/click-file.ts';
 import type { ReadRequest, RecordedClick, UnplayableLine } from './line-result.ts';

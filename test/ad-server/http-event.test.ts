@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { readHttpEvent } from '../../ad-server/lambda/http-event.ts';
-import { tokenOf } from '../../ad-server/links/find-link.ts';
+import { tokenOf } from '../../contract/find-link.ts';
 import { httpApiEvent, type TestRequest } from '../functions/http-events.ts';
 
 const TOKEN = '1.k1.7.0190163d8694739baea5966c26f8ad91.1795683700.tAg_-';

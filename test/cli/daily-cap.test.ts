@@ -60,11 +60,8 @@ it('a campaign gets a daily cap and pacing, and shows what today has spent and i
 describe('campaign add and update say what was expected', () => {
   it.each([
     [['add', '1', 'X', '--pacing', 'even'], 'Expected a daily cap for pacing "even"'],
-    [['add', '1', 'X', '--daily-cap', '5', '--hold'], 'Expected pacing "even" or "rest" for --hold'],
-    [
-      ['add', '1', 'X', '--daily-cap', '5', '--pacing', 'rest', '--hold'],
-      'Expected a fallback URL for --hold',
-    ],
+    [['add', '1', 'X', '--daily-cap', '5', '--hold'], 'Expected pacing "even" or "rest" for hold'],
+    [['add', '1', 'X', '--daily-cap', '5', '--pacing', 'rest', '--hold'], 'Expected a fallback URL for hold'],
     [['add', '1', 'X', '--daily-cap', '0'], 'Expected an amount above 0, got "0"'],
     [['update', '1', '--pacing', 'fast'], 'Allowed choices are none, even, rest'],
     [['update', '1', '--daily-cap', 'all'], 'got "all"'],

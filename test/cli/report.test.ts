@@ -74,7 +74,7 @@ it.each([
     'Expected a publisher of 1–32 letters, digits, - and _, got "example.com"',
   ],
   [['--since', '2026-11-27T10:07:00Z'], 'Expected a day or a quarter of an hour'],
-  [['--since', '2026-02-01', '--until', '2026-01-01'], 'Expected --until after --since'],
+  [['--since', '2026-02-01', '--until', '2026-01-01'], 'Expected an end (until) after the beginning (since)'],
 ])('report %j says what was expected and what came', async (args, message) => {
   const { code, stderr, stdout } = await report(...args);
   expect({ code, stdout }).toEqual({ code: 1, stdout: '' });

@@ -106,10 +106,10 @@ it('a statement as CSV is one table, with a note on standard error', async () =>
 });
 
 it.each([
-  [['1', '--month', '2026-13'], '--month: expected a month such as 2026-11, got "2026-13"'],
-  [['1', '--month', '2026-1'], '--month: expected a month such as 2026-11, got "2026-1"'],
-  [['1', '--month', '0000-01'], '--month: expected a month such as 2026-11, got "0000-01"'],
-  [['1', '--month', '9999-12'], '--month: expected a month up to'],
+  [['1', '--month', '2026-13'], 'Expected a month such as 2026-11, got "2026-13"'],
+  [['1', '--month', '2026-1'], 'Expected a month such as 2026-11, got "2026-1"'],
+  [['1', '--month', '0000-01'], 'Expected a month such as 2026-11, got "0000-01"'],
+  [['1', '--month', '9999-12'], 'Expected a month up to'],
   [['99', '--month', month], 'Expected the id of an advertiser in the database, got 99'],
   [['1'], "required option '--month <month>' not specified"],
 ])('statement %j says what was expected and what came', async (args, message) => {

@@ -302,7 +302,7 @@ describe('a statement', () => {
     const nextMonth = monthOf(new Date(Date.parse(`${thisMonth}-15`) + 30 * DAY_MS), 'UTC');
     await expect(readStatement(database.pool, id, nextMonth)).rejects.toMatchObject({
       code: 'bad_time',
-      message: `--month: expected a month up to ${thisMonth}, the current one in Pacific/Kiritimati, got ${nextMonth}`,
+      message: `Expected a month up to ${thisMonth}, the current one in Pacific/Kiritimati, got ${nextMonth}`,
     });
     expect(await readStatement(database.pool, id, '1999-12')).toMatchObject({
       openingMicros: 0n,

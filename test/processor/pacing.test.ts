@@ -258,15 +258,11 @@ describe('pacing is refused', () => {
       { pacing: 'even', dailyCapMicros: null },
       /^Expected a daily cap for pacing "even", campaign \d+ has none/,
     ],
-    [
-      'with hold alone',
-      { hold: true },
-      /^Expected pacing "even" or "rest" for --hold, campaign \d+ has none/,
-    ],
+    ['with hold alone', { hold: true }, /^Expected pacing "even" or "rest" for hold, campaign \d+ has none/],
     [
       'with hold without a fallback URL',
       { pacing: 'rest', hold: true },
-      /^Expected a fallback URL for --hold, campaign \d+ has none/,
+      /^Expected a fallback URL for hold, campaign \d+ has none/,
     ],
   ])('%s', async (_, changes, message) => {
     const account = await addAccount(database.pool, { dailyCap: '5.00' });

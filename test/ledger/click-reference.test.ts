@@ -1,15 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { parseClickReference } from '../../cli/click-reference.ts';
-import { parseConfig } from '../../common/config/config.ts';
-import { formatLinkKeys, type LinkKey } from '../../common/config/link-keys.ts';
+import type { LinkKey } from '../../common/config/link-keys.ts';
 import { createSigner, evergreenLink, impressionLink } from '../../contract/link-token.ts';
-import { suiteFolder } from '../support/temporary-folder.ts';
+import { parseClickReference } from '../../ledger/click-reference.ts';
 
 const keys: LinkKey[] = [{ id: 'k1', state: 'signs', secret: Buffer.alloc(32, 1) }];
 const sign = createSigner(keys);
-const DATA_DIR = suiteFolder();
-const withKeys = parseConfig({ DATA_DIR, LINK_KEYS: formatLinkKeys(keys) });
-const withoutKeys = parseConfig({ DATA_DIR });
+const withKeys = { keys, lifeMaxDays: 366 };
+const withoutKeys = { keys: null, lifeMaxDays: 366 };
 
 const link = impressionLink(7, 86_400_000, 'site-1');
 const token = sign(link);

@@ -1,18 +1,25 @@
-import { findLink, tokenOf } from '../ad-server/links/find-link.ts';
-import type { Config } from '../common/config/config.ts';
+import type { LinkKey } from '../common/config/link-keys.ts';
 import { TollwayError } from '../common/errors.ts';
 import { printable } from '../common/text.ts';
 import { canonicalUuid, isUuidV7 } from '../common/uuid.ts';
+import { findLink, tokenOf } from '../contract/find-link.ts';
 import { createVerifier, type LinkVerifier, readTokenUnverified } from '../contract/link-token.ts';
-import type { ClickReference } from '../ledger/click-story.ts';
-import { DAY_MS } from '../ledger/partitions.ts';
-import { findLinkKeys } from './link-key-file.ts';
+import type { ClickReference } from './click-story.ts';
+import { DAY_MS } from './partitions.ts';
+
+/** How a link is verified. */
+export type ReferenceSettings = {
+  /** `null` verifies no signature. */
+  readonly keys: readonly LinkKey[] | null;
+  /** The longest life of an impression link, in days: `LINK_LIFE_MAX_DAYS`. */
+  readonly lifeMaxDays: number;
+};
 
 /**
  * Reads which click is meant: a click id, the nonce of an impression link, also as the 32 hex digits of a link, or an impression link. A
  * link must be signed by one of the keys, if there are any. Throws `bad_click_id`, `bad_link`.
  */
-export function parseClickReference(text: string, config: Config): ClickReference {
+export function parseClickReference(text: string, settings: ReferenceSettings): ClickReference {
   const id = canonicalUuid(withDashes(text.trim()));
   if (isUuidV7(id)) return { is: 'id', id };
   if (!text.includes('.'))
@@ -20,7 +27,7 @@ export function parseClickReference(text: string, config: Config): ClickReferenc
       'bad_click_id',
       `Expected a click id, a nonce (both are UUIDv7) or a link, got "${printable(text)}"`,
     );
-  const { adId, publisher, nonce } = verifiedLink(text.trim(), config);
+  const { adId, publisher, nonce } = verifiedLink(text.trim(), settings);
   if (nonce !== null) return { is: 'link', nonce, adId, publisher };
   throw new TollwayError(
     'bad_link',
@@ -34,11 +41,8 @@ function withDashes(text: string): string {
     : text;
 }
 
-function verifiedLink(text: string, config: Config) {
-  const keys = findLinkKeys(config);
-  const verify: LinkVerifier = keys
-    ? createVerifier(keys, config.LINK_LIFE_MAX_DAYS * DAY_MS)
-    : readTokenUnverified;
+function verifiedLink(text: string, { keys, lifeMaxDays }: ReferenceSettings) {
+  const verify: LinkVerifier = keys ? createVerifier(keys, lifeMaxDays * DAY_MS) : readTokenUnverified;
   // A token alone, without the address of the ad server, is a link too.
   const found = findLink(tokenOf(text) === null ? `/c/${text}` : text, verify);
   if (found) return found.link;

@@ -1,4 +1,4 @@
-import type { Link, LinkVerifier } from '../../contract/link-token.ts';
+import type { Link, LinkVerifier } from './link-token.ts';
 
 const PATH = '/c/';
 /** The same path when it was appended to a host with an extra slash. */

@@ -1,0 +1,87 @@
+import { formatAmount } from '../common/money.ts';
+import type { ClickStory } from './click-story.ts';
+import type { Report, ReportRow } from './reports.ts';
+import type { Statement } from './statement.ts';
+
+/** The JSON of reports, statements and click stories, which the command line prints and the HTTP API answers with. */
+
+/** Amounts are decimal strings in the currency of the row, times RFC 3339. */
+export function reportJson({ since, until, asOf, timeZone, rows }: Report) {
+  const times = { since: since.toISOString(), until: until.toISOString(), asOf: asOf.toISOString() };
+  return { ...times, timeZone, rows: rows.map(reportRowJson) };
+}
+
+/** One row of `reportJson`. */
+export function reportRowJson({ hour, clicks, chargedMicros, correctedMicros, ...keys }: ReportRow) {
+  return {
+    ...(hour === undefined ? {} : { hour: hour.toISOString() }),
+    ...keys,
+    clicks: Number(clicks),
+    charged: formatAmount(chargedMicros),
+    corrected: formatAmount(correctedMicros),
+  };
+}
+
+/** Amounts are decimal strings in the currency of the statement. */
+export function statementJson(found: Statement) {
+  const { advertiserId, month, timeZone, currency, asOf } = found;
+  return {
+    advertiserId,
+    month,
+    timeZone,
+    currency,
+    asOf: asOf.toISOString(),
+    opening: formatAmount(found.openingMicros),
+    entries: found.entries.map(({ at, kind, amountMicros, reference }) => ({
+      at: at.toISOString(),
+      kind,
+      amount: formatAmount(amountMicros),
+      reference,
+    })),
+    charges: found.charges.map(({ campaignId, adId, clicks, amountMicros }) => ({
+      campaignId,
+      adId,
+      clicks: Number(clicks),
+      amount: formatAmount(amountMicros),
+    })),
+    credits: found.credits.map(({ month, clicks, amountMicros }) => ({
+      month,
+      amount: formatAmount(amountMicros),
+      clicks: Number(clicks),
+    })),
+    closing: formatAmount(found.closingMicros),
+    gross: Number(found.gross),
+    invalid: found.invalid.map(({ reason, clicks }) => ({ reason, clicks: Number(clicks) })),
+    net: Number(found.net),
+  };
+}
+
+/** Amounts are decimal strings in the currency of the advertiser; `null` where something is not known. */
+export function clickStoryJson(story: ClickStory) {
+  const { clickId, state, outcome, reason, explanation } = story;
+  return {
+    clickId,
+    state,
+    outcome,
+    reason,
+    explanation,
+    clickedAt: story.clickedAt?.toISOString() ?? null,
+    settledAt: story.settledAt?.toISOString() ?? null,
+    price: amountOrNull(story.priceMicros),
+    charged: amountOrNull(story.chargedMicros),
+    credited: amountOrNull(story.creditedMicros),
+    adId: story.adId,
+    campaignId: story.campaignId,
+    advertiserId: story.advertiserId,
+    publisher: story.publisher,
+    nonce: story.nonce,
+    spoolId: story.spoolId,
+    sequence: story.sequence === null ? null : Number(story.sequence),
+    evidence: story.evidence,
+    history: story.history.map(({ at, event }) => ({ at: at.toISOString(), event })),
+  };
+}
+
+function amountOrNull(micros: bigint | null): string | null {
+  return micros === null ? null : formatAmount(micros);
+}
