@@ -2,17 +2,6 @@ import { TollwayError } from '../common/errors.ts';
 import { parseTime } from '../common/parse-time.ts';
 import { canonicalUuid, isUuidV7 } from '../common/uuid.ts';
 import { ID_MAX } from '../contract/click-event.ts';
-import { QUARTER_MS } from '../ledger/reports.ts';
-
-/**
- * Reads a bound of a report: a day, which begins at midnight of the report's time zone, stays a text; a time or a length of time ago becomes
- * a `Date`, the latter rounded down to a quarter of an hour. Throws `bad_time`, `bad_duration`.
- */
-export function parseReportTime(text: string): Date | string {
-  const time = parseTime(text);
-  if (/^\d{4}-\d{2}-\d{2}$/.test(text)) return text;
-  return /^\d+[smhd]$/.test(text) ? new Date(Math.floor(time.getTime() / QUARTER_MS) * QUARTER_MS) : time;
-}
 
 /** Creates a parser that also lets `none` pass, which removes the value. Commander would turn `null` into an empty text. */
 export function orNone<T>(parse: (text: string) => T): (text: string) => T | 'none' {

@@ -1,5 +1,7 @@
 import { TollwayError } from '../common/errors.ts';
+import { parseTime } from '../common/parse-time.ts';
 import { type Connection, inTransaction, type Pool } from '../common/postgres/postgres.ts';
+import { printable } from '../common/text.ts';
 import { assertFilterExists, type ClickFilter } from './click-filter.ts';
 
 /** What a report can be broken down by, in the order of its columns. */
@@ -231,4 +233,27 @@ async function boundsOf(
 /** SQL of a bound: a day is its first instant in the time zone `$3`. */
 function instant(bound: Date | string, parameter: string): string {
   return typeof bound === 'string' ? `day_start(${parameter}::date, $3)` : `${parameter}::timestamptz`;
+}
+
+/**
+ * Reads a bound of a report: a day, which begins at midnight of the report's time zone, stays a text; a time or a length of time ago becomes
+ * a `Date`, the latter rounded down to a quarter of an hour. Throws `bad_time`, `bad_duration`.
+ */
+export function parseReportTime(text: string): Date | string {
+  const time = parseTime(text);
+  if (/^\d{4}-\d{2}-\d{2}$/.test(text)) return text;
+  return /^\d+[smhd]$/.test(text) ? new Date(Math.floor(time.getTime() / QUARTER_MS) * QUARTER_MS) : time;
+}
+
+/** Reads keys such as `day,campaign`. Throws `bad_options`. */
+export function parseReportKeys(text: string): ReportKey[] {
+  return text.split(',').map((word) => {
+    const key = REPORT_KEYS.find((one) => one === word.trim());
+    if (key === undefined)
+      throw new TollwayError(
+        'bad_options',
+        `by: expected some of ${REPORT_KEYS.join(', ')}, got "${printable(word.trim())}"`,
+      );
+    return key;
+  });
 }

@@ -1,5 +1,4 @@
 import { TollwayError } from '../../common/errors.ts';
-import { formatAmount } from '../../common/money.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
 import { printable } from '../../common/text.ts';
 import { parseTimeZone } from '../../common/time-zone.ts';
@@ -9,6 +8,8 @@ import { reportJson, reportRowJson } from '../../ledger/json.ts';
 import { type Names, readNames } from '../../ledger/names.ts';
 import {
   keyNamesOf,
+  parseReportKeys,
+  parseReportTime,
   QUARTER_MS,
   REPORT_KEYS,
   type Report,
@@ -16,7 +17,7 @@ import {
   readReport,
 } from '../../ledger/reports.ts';
 import { type Output, rowsCommand, withDatabase } from '../context.ts';
-import { parseId, parseReportTime } from '../parse.ts';
+import { parseId } from '../parse.ts';
 import { type Format, printCsv, printJson, printNote, printTable } from '../print.ts';
 
 type Options = Output & {
@@ -47,7 +48,7 @@ export const report = rowsCommand(
     parseReportTime,
   )
   .option('--until <time>', 'end of the period, exclusive (default: now)', parseReportTime)
-  .option('--by <keys>', `some of ${REPORT_KEYS.join(', ')}`, parseKeys, [...DEFAULT_KEYS])
+  .option('--by <keys>', `some of ${REPORT_KEYS.join(', ')}`, parseReportKeys, [...DEFAULT_KEYS])
   .option('--advertiser <id>', 'only clicks of this advertiser', parseId)
   .option('--campaign <id>', 'only clicks of this campaign', parseId)
   .option('--publisher <name>', 'only clicks of this publisher', parsePublisher)
@@ -72,18 +73,6 @@ export const report = rowsCommand(
       await printReportRows(pool, result, by, format);
     });
   });
-
-function parseKeys(text: string): ReportKey[] {
-  return text.split(',').map((word) => {
-    const key = REPORT_KEYS.find((one) => one === word.trim());
-    if (key === undefined)
-      throw new TollwayError(
-        'bad_options',
-        `--by: expected some of ${REPORT_KEYS.join(', ')}, got "${printable(word.trim())}"`,
-      );
-    return key;
-  });
-}
 
 /** Prints a table or CSV for people: names stand beside the ids. */
 async function printReportRows(
