@@ -1,5 +1,4 @@
 import { TollwayError } from '../common/errors.ts';
-import { parseTime } from '../common/parse-time.ts';
 import { canonicalUuid, isUuidV7 } from '../common/uuid.ts';
 import { ID_MAX } from '../contract/click-event.ts';
 

@@ -1,6 +1,4 @@
-import { TollwayError } from '../../common/errors.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
-import { printable } from '../../common/text.ts';
 import { parseTimeZone } from '../../common/time-zone.ts';
 import { parsePublisher } from '../../contract/publisher.ts';
 import { bringUpToDate } from '../../ledger/bring-up-to-date.ts';
