@@ -6,7 +6,7 @@ import { singleRow, withAdvertiserLock } from './advertiser-lock.ts';
 import { notifyAdsChanged, updateBudgetFlags } from './budget-flag.ts';
 import { readCampaignSpend } from './campaign-spend.ts';
 import { assertFilterExists } from './click-filter.ts';
-import { setDailyCap } from './daily-caps.ts';
+import { setCapOfDays } from './daily-caps.ts';
 import { changePlan, type DailyPlan } from './daily-plan.ts';
 import { type ListFilter, listCondition, type Status } from './list-filter.ts';
 import { type Pace, PLAN_JSON, type Plan, paceAt, todayOfCampaign } from './pacing.ts';
@@ -66,11 +66,20 @@ export function addCampaign(
   settings: Omit<CampaignChanges, 'name'> = {},
 ): Promise<Campaign> {
   return withAdvertiserLock(database, advertiserId, async (connection) => {
+    const added = await settingsAfter(connection, { ...NEW_CAMPAIGN, advertiserId }, { ...settings, name });
+    // In one statement, so that the audit log has one entry.
     const { rows } = await connection.query<{ id: number }>(
-      'insert into campaign (advertiser_id, name) values ($1, $2) returning id',
-      [advertiserId, parseName(name)],
+      `insert into campaign (advertiser_id, name, status, cap_micros, starts_at, ends_at, fallback_url, pacing, hold, daily_cap_micros,
+         daily_cap_since)
+       select id, $2, $3, $4, $5, $6, $7, $8, $9, $10::bigint,
+         case when $10::bigint is not null then (clock_timestamp() at time zone time_zone)::date end
+       from advertiser where id = $1 returning id`,
+      [
+        ...[advertiserId, added.name, added.status, added.capMicros, added.startsAt, added.endsAt],
+        ...[added.fallbackUrl, added.pacing, added.hold, added.dailyCapMicros],
+      ],
     );
-    return changeCampaign(connection, singleRow(rows).id, settings);
+    return readCampaign(connection, singleRow(rows).id);
   });
 }
 
@@ -125,22 +134,53 @@ async function changeCampaign(
   changes: CampaignChanges,
 ): Promise<Campaign> {
   const before = await readCampaign(connection, id);
-  const { name, status, capMicros, fallbackUrl } = { ...before, ...changes };
-  const plan = changePlan(id, before, changes, fallbackUrl);
-  const spentMicros = await spentUnder(connection, before, capMicros);
-  const { startsAt, endsAt } = await periodOf(connection, before.advertiserId, { ...before, ...changes });
-  // The schema refuses pacing without a daily cap, so a cap is set before the pacing and removed after it.
-  if (plan.dailyCapMicros !== null) await setDailyCap(connection, id, plan.dailyCapMicros);
+  const after = await settingsAfter(connection, before, changes);
+  const spentMicros = await spentUnder(connection, before, after.capMicros);
+  const today = await setCapOfDays(connection, id, after.dailyCapMicros);
+  // In one statement, so that the audit log has one entry.
   await connection.query(
     `update campaign set name = $2, status = $3, cap_micros = $4, spent_micros = $5, starts_at = $6, ends_at = $7, fallback_url = $8,
-       pacing = $9, hold = $10 where id = $1`,
+       pacing = $9, hold = $10, daily_cap_micros = $11::bigint,
+       daily_cap_since = coalesce(daily_cap_since, case when $11::bigint is not null then $12::date end) where id = $1`,
     [
-      ...[id, parseName(name), status, capMicros, spentMicros, startsAt, endsAt, fallbackUrl],
-      ...[plan.pacing, plan.hold],
+      ...[id, after.name, after.status, after.capMicros, spentMicros, after.startsAt, after.endsAt],
+      ...[after.fallbackUrl, after.pacing, after.hold, after.dailyCapMicros, today],
     ],
   );
-  if (plan.dailyCapMicros === null) await setDailyCap(connection, id, null);
   return readCampaign(connection, id);
+}
+
+/** What can be set of a campaign. */
+type CampaignSettings = DailyPlan &
+  Pick<Campaign, 'name' | 'status' | 'capMicros' | 'startsAt' | 'endsAt' | 'fallbackUrl'>;
+
+/** The settings of a campaign that is not created yet. */
+const NEW_CAMPAIGN: CampaignSettings & { readonly id: null } = {
+  id: null,
+  name: '',
+  status: 'active',
+  capMicros: null,
+  startsAt: null,
+  endsAt: null,
+  fallbackUrl: null,
+  dailyCapMicros: null,
+  pacing: 'none',
+  hold: false,
+};
+
+/** The settings of a campaign after changes; `id` is `null` for a new one. Throws `bad_name`, `bad_window`, `bad_pacing`. */
+async function settingsAfter(
+  connection: Connection,
+  before: CampaignSettings & { readonly id: number | null; readonly advertiserId: number },
+  changes: CampaignChanges,
+): Promise<CampaignSettings> {
+  const { name, status, capMicros, fallbackUrl } = { ...before, ...changes };
+  const subject = before.id === null ? 'the new campaign' : `campaign ${before.id}`;
+  return {
+    ...{ name: parseName(name), status, capMicros, fallbackUrl },
+    ...changePlan(subject, before, changes, fallbackUrl),
+    ...(await periodOf(connection, before.advertiserId, { ...before, ...changes })),
+  };
 }
 
 /** What the campaign counts as spent under a cap: 0 without one. Throws `cap_below_spent` if the cap is less than what is spent. */

@@ -18,16 +18,17 @@ type CappedCampaign = {
 };
 
 /**
- * Sets the daily cap of a campaign, in micros, from the present day in the advertiser's time zone on; `null` removes it. Past days keep
- * theirs. Throws `cap_below_spent` if the day has spent more. Call it under the advertiser's lock, then update the budget flags.
+ * Gives a campaign's days from the present one in the advertiser's time zone on a new daily cap, in micros; `null` removes it. Past days
+ * keep theirs. Returns the present day. Throws `cap_below_spent` if the day has spent more. Call it under the advertiser's lock, before the
+ * campaign is updated, and update the budget flags afterwards.
  */
-export async function setDailyCap(
+export async function setCapOfDays(
   connection: Connection,
   campaignId: number,
   capMicros: bigint | null,
-): Promise<void> {
+): Promise<string> {
   const campaign = await readCampaign(connection, campaignId);
-  if (campaign.capMicros === capMicros) return;
+  if (campaign.capMicros === capMicros) return campaign.today;
   await keepPastCaps(connection, campaign);
   if (capMicros !== null) {
     if (campaign.capMicros === null) await countSpend(connection, campaign);
@@ -37,11 +38,7 @@ export async function setDailyCap(
     'update campaign_day set cap_micros = $3 where campaign_id = $1 and day >= $2::date',
     [campaignId, campaign.today, capMicros],
   );
-  await connection.query(
-    `update campaign set daily_cap_micros = $2::bigint,
-       daily_cap_since = coalesce(daily_cap_since, case when $2::bigint is not null then $3::date end) where id = $1`,
-    [campaignId, capMicros, campaign.today],
-  );
+  return campaign.today;
 }
 
 async function readCampaign(connection: Connection, campaignId: number): Promise<CappedCampaign> {

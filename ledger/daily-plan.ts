@@ -14,11 +14,11 @@ export type DailyPlan = {
 };
 
 /**
- * Returns the plan of a campaign after changes; absent fields keep their values, and `hold` ends with the pacing. Throws `bad_pacing` for
+ * Returns the plan of a campaign (`subject`, such as `campaign 7`) after changes; absent fields keep their values, and `hold` ends with the pacing. Throws `bad_pacing` for
  * pacing without a daily cap, and for `hold` without pacing or without a fallback URL.
  */
 export function changePlan(
-  campaignId: number,
+  subject: string,
   before: DailyPlan,
   changes: Partial<DailyPlan>,
   fallbackUrl: string | null,
@@ -26,7 +26,7 @@ export function changePlan(
   const { dailyCapMicros, pacing } = { ...before, ...changes };
   const hold = changes.hold ?? (before.hold && pacing !== 'none');
   const refuse = (expected: string, remedy: string) => {
-    throw new TollwayError('bad_pacing', `Expected ${expected}, campaign ${campaignId} has none. ${remedy}`);
+    throw new TollwayError('bad_pacing', `Expected ${expected}, ${subject} has none. ${remedy}`);
   };
   if (pacing !== 'none' && dailyCapMicros === null)
     refuse(`a daily cap for pacing "${pacing}"`, 'Set a daily cap, or pacing "none"');
