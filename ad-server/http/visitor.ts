@@ -74,8 +74,8 @@ function canonical(address: string): string {
 /** The network of an address, which is stored in place of the address: /24 of IPv4, /48 of IPv6. `null` for another text. */
 export function truncateAddress(visitor: string): string | null {
   const address = canonical(visitor);
-  if (isIP(address) === 4) return `${address.slice(0, address.lastIndexOf('.'))}.0/24`;
-  if (isIP(address) !== 6) return null;
+  if (address === '') return null;
+  if (!address.includes(':')) return `${address.slice(0, address.lastIndexOf('.'))}.0/24`;
   const [head = '', tail = ''] = address.split('::');
   const front = head.split(':').filter(Boolean);
   const back = tail.split(':').filter(Boolean);
