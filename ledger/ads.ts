@@ -49,10 +49,13 @@ export async function addAd(
 }
 
 /** Returns the ads of a filter, ordered by id. Throws `unknown_advertiser`, `unknown_campaign`. */
-export async function listAds(database: Pool | Connection, filter: ListFilter = {}): Promise<Ad[]> {
+export async function listAds(
+  database: Pool | Connection,
+  filter: Omit<ListFilter, 'search'> = {},
+): Promise<Ad[]> {
   await assertFilterExists(database, filter);
-  const { condition, values } = listCondition(['ad', 'campaign', 'advertiser'], filter);
-  const { rows } = await database.query<Ad>(`${SELECT_ADS} where ${condition} order by ad.id`, values);
+  const { condition, page, values } = listCondition(['ad', 'campaign', 'advertiser'], filter);
+  const { rows } = await database.query<Ad>(`${SELECT_ADS} where ${condition} ${page}`, [...values]);
   return rows;
 }
 

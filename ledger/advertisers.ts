@@ -3,6 +3,7 @@ import { parseName } from '../common/text.ts';
 import { parseTimeZone } from '../common/time-zone.ts';
 import { singleRow, withAdvertiserLock } from './advertiser-lock.ts';
 import { notifyAdsChanged } from './budget-flag.ts';
+import type { ClickFilter } from './click-filter.ts';
 import { type ListFilter, listCondition, type Status } from './list-filter.ts';
 
 export type Advertiser = {
@@ -42,12 +43,12 @@ export async function addAdvertiser(
 /** Returns the advertisers of a filter, ordered by id. */
 export async function listAdvertisers(
   database: Pool | Connection,
-  filter: Pick<ListFilter, 'status' | 'all'> = {},
+  filter: Omit<ListFilter, keyof ClickFilter> = {},
 ): Promise<Advertiser[]> {
-  const { condition, values } = listCondition(['advertiser'], filter);
+  const { condition, page, values } = listCondition(['advertiser'], filter);
   const { rows } = await database.query<Advertiser>(
-    `select ${ADVERTISER_COLUMNS} from advertiser where ${condition} order by id`,
-    values,
+    `select ${ADVERTISER_COLUMNS} from advertiser where ${condition} ${page}`,
+    [...values],
   );
   return rows;
 }

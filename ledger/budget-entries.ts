@@ -6,6 +6,7 @@ import { uuidV7 } from '../common/uuid.ts';
 import { singleRow, unknownAdvertiser, withAdvertiserLock } from './advertiser-lock.ts';
 import { ADVERTISER_COLUMNS, type Advertiser } from './advertisers.ts';
 import { updateBudgetFlags } from './budget-flag.ts';
+import type { Page } from './list-filter.ts';
 import { addCreditToRollup } from './rollup.ts';
 
 export type BudgetEntryKind = 'top_up' | 'adjustment';
@@ -25,11 +26,12 @@ export type BudgetEntry = {
 export async function listBudgetEntries(
   database: Pool | Connection,
   advertiserId: number,
+  { after = 0n, limit }: Page<bigint> = {},
 ): Promise<BudgetEntry[]> {
   const { rows } = await database.query<BudgetEntry>(
     `select id, kind, amount_micros as "amountMicros", reference, click_id as "clickId", created_at as "createdAt"
-     from budget_entry where advertiser_id = $1 order by id`,
-    [advertiserId],
+     from budget_entry where advertiser_id = $1 and id > $2 order by id limit $3::bigint`,
+    [advertiserId, after, limit ?? null],
   );
   if (rows.length === 0) {
     const { rowCount } = await database.query('select from advertiser where id = $1', [advertiserId]);

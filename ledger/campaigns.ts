@@ -45,12 +45,15 @@ export type CampaignChanges = Partial<DailyPlan> & {
   readonly fallbackUrl?: string | null;
 };
 
-const SELECT_CAMPAIGNS = `select campaign.id, campaign.advertiser_id as "advertiserId", advertiser.name as "advertiserName",
-    campaign.name, campaign.status, campaign.cap_micros as "capMicros", campaign.spent_micros as "spentMicros",
+/** A query of campaigns. `rows`: the clauses that choose them. The present day is looked up for these alone. */
+const selectCampaigns = (rows: string) => `select campaign.id, campaign.advertiser_id as "advertiserId",
+    campaign.advertiser_name as "advertiserName", campaign.name, campaign.status, campaign.cap_micros as "capMicros", campaign.spent_micros as "spentMicros",
     campaign.starts_at as "startsAt", campaign.ends_at as "endsAt", campaign.fallback_url as "fallbackUrl",
     campaign.daily_cap_micros as "dailyCapMicros", campaign.pacing, campaign.hold, today.spent_micros as "spentTodayMicros",
     ${PLAN_JSON} as plan, now() as "readAt"
-  from campaign join advertiser on advertiser.id = campaign.advertiser_id left join lateral (${todayOfCampaign()}) today on true`;
+  from (
+    select campaign.*, advertiser.name as advertiser_name from campaign join advertiser on advertiser.id = campaign.advertiser_id ${rows}
+  ) campaign left join lateral (${todayOfCampaign()}) today on true order by campaign.id`;
 
 type CampaignRow = Omit<Campaign, 'pace'> & { readonly plan: Plan | null; readonly readAt: Date };
 
@@ -89,17 +92,16 @@ export async function listCampaigns(
   filter: ListFilter = {},
 ): Promise<Campaign[]> {
   await assertFilterExists(database, filter);
-  const { condition, values } = listCondition(['campaign', 'advertiser'], filter);
-  const { rows } = await database.query<CampaignRow>(
-    `${SELECT_CAMPAIGNS} where ${condition} order by campaign.id`,
-    values,
-  );
+  const { condition, page, values } = listCondition(['campaign', 'advertiser'], filter);
+  const { rows } = await database.query<CampaignRow>(selectCampaigns(`where ${condition} ${page}`), [
+    ...values,
+  ]);
   return rows.map(toCampaign);
 }
 
 /** Returns a campaign. Throws `unknown_campaign`. */
 export async function readCampaign(connection: Pool | Connection, id: number): Promise<Campaign> {
-  const { rows } = await connection.query<CampaignRow>(`${SELECT_CAMPAIGNS} where campaign.id = $1`, [id]);
+  const { rows } = await connection.query<CampaignRow>(selectCampaigns('where campaign.id = $1'), [id]);
   const [campaign] = rows;
   if (!campaign) throw unknownCampaign(id);
   return toCampaign(campaign);

@@ -8,17 +8,23 @@ export type ClickFilter = {
   readonly publisher?: string;
 };
 
-/** Throws `unknown_advertiser` or `unknown_campaign` if the filter names one that does not exist. Any publisher can exist. */
+/**
+ * Throws `unknown_advertiser` or `unknown_campaign` if the filter names one that does not exist, or that belongs to none of
+ * `advertiserIds`. Any publisher can exist.
+ */
 export async function assertFilterExists(
   connection: Pool | Connection,
-  { advertiserId, campaignId }: ClickFilter,
+  { advertiserId, campaignId, advertiserIds }: ClickFilter & { readonly advertiserIds?: readonly number[] },
 ): Promise<void> {
-  for (const [table, name, id] of [
-    ['advertiser', 'an advertiser', advertiserId],
-    ['campaign', 'a campaign', campaignId],
+  for (const [table, owner, name, id] of [
+    ['advertiser', 'id', 'an advertiser', advertiserId],
+    ['campaign', 'advertiser_id', 'a campaign', campaignId],
   ] as const) {
     if (id === undefined) continue;
-    const { rowCount } = await connection.query(`select from ${table} where id = $1`, [id]);
+    const { rowCount } = await connection.query(
+      `select from ${table} where id = $1 and ($2::integer[] is null or ${owner} = any($2))`,
+      [id, advertiserIds ?? null],
+    );
     if (rowCount === 0)
       throw new TollwayError(`unknown_${table}`, `Expected the id of ${name} in the database, got ${id}`);
   }

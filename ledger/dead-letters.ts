@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { TollwayError } from '../common/errors.ts';
 import type { Connection, Pool } from '../common/postgres/postgres.ts';
 import type { ReadClick, ReadRecord, Unreadable } from '../contract/click-event.ts';
+import type { Page } from './list-filter.ts';
 
 /** Why a record was rejected. The first two are for unreadable records, `poison` for either, the others for clicks. */
 export const REJECT_REASONS = [
@@ -116,11 +117,14 @@ export type DeadLetter = {
 const COLUMNS = `id, record_key as "recordKey", click_id as "clickId", ad_id as "adId", reason, detail, raw,
   settled_at as "settledAt", discarded_at as "discardedAt"`;
 
-/** Returns up to `limit` dead letters that were not discarded, oldest first. */
-export async function listDeadLetters(database: Pool | Connection, limit: number): Promise<DeadLetter[]> {
+/** Returns the dead letters that were not discarded, oldest first. */
+export async function listDeadLetters(
+  database: Pool | Connection,
+  { after = 0n, limit }: Page<bigint> = {},
+): Promise<DeadLetter[]> {
   const { rows } = await database.query<DeadLetter>(
-    `select ${COLUMNS} from dead_letter where discarded_at is null order by id limit $1`,
-    [limit],
+    `select ${COLUMNS} from dead_letter where discarded_at is null and id > $1 order by id limit $2::bigint`,
+    [after, limit ?? null],
   );
   return rows;
 }

@@ -4,33 +4,65 @@ export const STATUSES = ['active', 'paused', 'archived'] as const;
 /** The status of an advertiser, a campaign or an ad. Clicks are charged only if all three are active. */
 export type Status = (typeof STATUSES)[number];
 
-/** Limits a list of advertisers, campaigns or ads. */
-export type ListFilter = ClickFilter & {
-  /** Only those with this status. `archived` also finds those whose campaign or advertiser is archived. */
-  readonly status?: Status;
-  /** Also archived ones, and those of load tests. */
-  readonly all?: boolean;
+/** A page of a list, which is ordered by id. Absent fields: from the first row on, to the last one. */
+export type Page<Id extends number | bigint = number> = {
+  /** Only rows with a higher id: that of the last row of the page before. */
+  readonly after?: Id;
+  readonly limit?: number;
 };
+
+/** Limits a list of advertisers, campaigns or ads. */
+export type ListFilter = ClickFilter &
+  Page & {
+    /** Only those with this status. `archived` also finds those whose campaign or advertiser is archived. */
+    readonly status?: Status;
+    /** Also archived ones, and those of load tests. */
+    readonly all?: boolean;
+    /** Only those of these advertisers, which are all that an API key may see. */
+    readonly advertiserIds?: readonly number[];
+    /**
+     * Only those whose name contains this text, in upper or lower case. The locale of the database decides which letters outside of ASCII
+     * correspond. For advertisers and campaigns: ads have no name.
+     */
+    readonly search?: string;
+  };
 
 type Table = 'advertiser' | 'campaign' | 'ad';
 
+/** SQL of a list: the condition of its rows, the clauses that select its page, and the parameters of both. */
+type ListSql = { readonly condition: string; readonly page: string; readonly values: readonly unknown[] };
+
 /**
- * The SQL condition of a list and its parameters. `tables` are those of the query, that of the listed rows first, `advertiser` last.
- * Archived rows, those of an archived campaign or advertiser, and those of load tests are left out unless the filter asks for them.
+ * Returns the SQL of a list. `tables` are those of the query, that of the listed rows first, `advertiser` last. Archived rows, those of an
+ * archived campaign or advertiser, and those of load tests are left out unless the filter asks for them.
  */
 export function listCondition(
   tables: readonly [...Table[], 'advertiser'],
-  { status, all = false, advertiserId, campaignId }: ListFilter,
-): { condition: string; values: unknown[] } {
-  const isArchived = `'archived' in (${tables.map((table) => `${table}.status`).join(', ')})`;
-  const conditions = ['($1::integer is null or advertiser.id = $1)'];
-  const values: unknown[] = [advertiserId ?? null];
-  const addCondition = (text: string, value: unknown) =>
-    conditions.push(text.replace('?', `$${values.push(value)}`));
-  if (campaignId !== undefined) addCondition('campaign.id = ?', campaignId);
-  if (status === 'archived') conditions.push(isArchived);
-  else if (status !== undefined) addCondition(`${tables[0]}.status = ?`, status);
+  { status, all = false, advertiserId, campaignId, advertiserIds, search, after, limit }: ListFilter,
+): ListSql {
+  const [listed] = tables;
+  const idOf = (table: Table) => (table === listed ? `${table}.id` : `${listed}.${table}_id`);
+  const conditions = ['true'];
+  const values: unknown[] = [];
+  const add = (value: unknown, condition: (parameter: string) => string) => {
+    if (value !== undefined) conditions.push(condition(`$${values.push(value)}`));
+  };
+  add(after, (id) => `${listed}.id > ${id}`);
+  add(advertiserId, (id) => `${idOf('advertiser')} = ${id}`);
+  add(advertiserIds, (ids) => `${idOf('advertiser')} = any(${ids}::integer[])`);
+  add(campaignId, (id) => `${idOf('campaign')} = ${id}`);
+  add(search, (text) => `strpos(lower(${listed}.name), lower(${text})) > 0`);
+  // Subqueries, because PostgreSQL runs each once: a join would look up the campaign and the advertiser of every ad.
+  const ofArchived = (table: Table) =>
+    `${idOf(table)} in (select id from ${table} where status = 'archived')`;
+  if (status === 'archived') conditions.push(`(${tables.map(ofArchived).join(' or ')})`);
+  else add(status, (value) => `${listed}.status = ${value}`);
   if (!all) conditions.push('not advertiser.is_test');
-  if (!all && status !== 'archived') conditions.push(`not ${isArchived}`);
-  return { condition: conditions.join(' and '), values };
+  if (!all && status !== 'archived')
+    conditions.push(...tables.map((table) => `${table}.status <> 'archived'`));
+  return {
+    condition: conditions.join(' and '),
+    page: `order by ${listed}.id limit $${values.push(limit ?? null)}::bigint`,
+    values,
+  };
 }

@@ -49,6 +49,7 @@ create table budget_entry (
   unique (advertiser_id, reference),
   constraint budget_entry_credit_names_click check ((kind = 'credit') = (click_id is not null))
 );
+create index on budget_entry (advertiser_id, id); -- for pages of lists
 create index on budget_entry (click_id) where click_id is not null;
 
 create table campaign (
@@ -85,7 +86,7 @@ create table campaign (
   constraint campaign_ends_after_start check (ends_at > starts_at),
   unique (id, advertiser_id)
 ) with (fillfactor = 50);
-create index on campaign (advertiser_id);
+create index on campaign (advertiser_id, id);
 create index on campaign (starts_at) where phase = 'scheduled';
 create index on campaign (ends_at) where phase <> 'ended';
 
@@ -120,7 +121,9 @@ create table ad (
   created_at timestamptz not null default now(),
   foreign key (campaign_id, advertiser_id) references campaign (id, advertiser_id)
 ) with (fillfactor = 80);
-create index on ad (advertiser_id);
+create index on ad (advertiser_id, id);
+create index on ad (campaign_id, id);
+create index on ad (id) where status <> 'active';
 
 -- The present day of each campaign with a daily cap, and its plan: the line from `plan_spent_micros` at `plan_from` to the cap at `plan_to`.
 -- `even` is one line over the day, or over the part of it between the start and the end of the campaign; `rest` starts again at each hour

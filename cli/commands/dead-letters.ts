@@ -85,7 +85,7 @@ const list = rowsCommand(
   .option('--limit <n>', 'number of rows at most', parseCount, 100)
   .action(async ({ limit, ...output }: Output & { limit: number }) => {
     await withDatabase(async (pool) => {
-      const rows = (await listDeadLetters(pool, limit)).map(toRow);
+      const rows = (await listDeadLetters(pool, { limit })).map(toRow);
       printRows(rows, output, 'There are no dead letters.');
     });
   });

@@ -36,7 +36,9 @@ beforeAll(async () => {
   await chargeBatch(database.pool, [charged, ...unknown]);
   clickId = charged.click.clickId;
   spoolId = charged.from?.spoolId ?? '';
-  const byAd = (await listDeadLetters(database.pool, 10)).sort((a, b) => (a.adId ?? 0) - (b.adId ?? 0));
+  const byAd = (await listDeadLetters(database.pool, { limit: 10 })).sort(
+    (a, b) => (a.adId ?? 0) - (b.adId ?? 0),
+  );
   letters = byAd.map(({ id }) => id);
 });
 
@@ -68,7 +70,7 @@ async function stateOf() {
     entries: await listBudgetEntries(pool, account.advertiser.id),
     campaigns: await listCampaigns(pool),
     ads: await listAds(pool),
-    letters: await listDeadLetters(pool, 10),
+    letters: await listDeadLetters(pool, { limit: 10 }),
     corrections: await listSpoolCorrections(pool, 10),
   };
 }
