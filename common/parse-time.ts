@@ -51,3 +51,16 @@ export function parseCampaignTime(text: string): Date | string {
   const time = parseTime(text);
   return /^\d{4}-\d{2}-\d{2}$/.test(text) ? text : time;
 }
+
+/**
+ * Reads when a key expires: a length of time from now (`90d`), a day (its beginning in UTC) or a time with its zone. Throws `bad_time`,
+ * `bad_duration`.
+ */
+export function parseExpiry(text: string): Date {
+  if (/^\d{1,6}[smhd]$/.test(text)) return new Date(Date.now() + parseDuration(text));
+  if (/^\d{4}-/.test(text)) return parseTime(text);
+  throw new TollwayError(
+    'bad_time',
+    `Expected a time from now such as 90d, or a time such as 2026-01-31 (UTC) or 2026-01-31T12:00:00Z, got "${printable(text)}"`,
+  );
+}

@@ -42,6 +42,7 @@ export const GRANTS: Readonly<Record<string, Readonly<Record<string, string>>>> 
     webhook_event: 'select, insert',
     webhook_delivery: 'select, insert',
     webhook_state: 'select, update (dead_letters_waiting)',
+    webhook: 'select (id, event_types, advertiser_id, status)',
   },
   /** The command line: accounts, budgets, credits, dead letters, rewinds, maintenance, and every report. */
   tollway_console: {
@@ -72,6 +73,8 @@ export const GRANTS: Readonly<Record<string, Readonly<Record<string, string>>>> 
     webhook_event: 'select, insert',
     webhook_delivery: 'select, insert',
     webhook_state: 'select, update',
+    webhook: 'select (id, event_types, advertiser_id, status)',
+    api_key: 'select, insert, update (revoked_at, last_used_at)',
     schema_migration: 'select',
   },
   /** Reads tables for reports, without evidence, raw records and payloads of the broker. */
@@ -101,6 +104,8 @@ export const GRANTS: Readonly<Record<string, Readonly<Record<string, string>>>> 
 const PARTITION_READERS = ['tollway_processor', 'tollway_console'];
 /** Roles that add and drop partitions. */
 const MAINTAINERS = PARTITION_READERS;
+/** Tables that hold hashes of keys, secrets or answers: a role may read only what `GRANTS` says, unlike other tables. */
+const SECRET_TABLES = 'api_key, api_answer, webhook';
 /** The role that erases the evidence of a day. */
 const EVIDENCE_ERASER = 'tollway_console';
 
@@ -123,6 +128,7 @@ export async function grantTables(connection: Connection): Promise<void> {
         `grant select on all tables in schema public to ${role}`,
         // For partitions that are created later.
         `alter default privileges in schema public grant select on tables to ${role}`,
+        `revoke all on ${SECRET_TABLES} from ${role}`,
       );
     }
     for (const [table, privileges] of Object.entries(tables)) {

@@ -32,6 +32,7 @@ const RULES: IForbiddenRuleType[] = [
   layer('migrations', ['common', 'ledger']),
   layer('processor', ['common', 'contract', 'ledger', 'brokers']),
   layer('ad-server', ['common', 'contract', 'ledger', 'brokers', 'producer']),
+  layer('console', ['common', 'contract', 'ledger', 'brokers', 'processor']),
   layer('deploy', []),
   {
     name: 'nothing imports tests, load-tests, emulators, the command line or the build but themselves',

@@ -6,7 +6,7 @@ import { headingsOf, readPage } from './support/markdown.ts';
 
 const root = join(import.meta.dirname, '..');
 const runbook = readPage('docs/runbook.md');
-const sources = globSync('{ad-server,brokers,cli,common,migrations,processor,producer}/**/*.ts', {
+const sources = globSync('{ad-server,brokers,cli,common,console,migrations,processor,producer}/**/*.ts', {
   cwd: root,
 });
 const RULES = ['deploy/prometheus/alerts.yml', 'deploy/kubernetes/prometheus-operator/reconcile-alert.yaml'];

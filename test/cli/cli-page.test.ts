@@ -143,7 +143,7 @@ describe('the commands that pages and messages show', () => {
       'docs/**/*.md',
       'examples/*.md',
       'deploy/**/*.{yml,yaml,tf}',
-      '{ad-server,brokers,cli,common,ledger,processor,producer}/**/*.ts',
+      '{ad-server,brokers,cli,common,console,ledger,processor,producer}/**/*.ts',
     ],
     { cwd: ROOT },
   );

@@ -9,7 +9,8 @@ import { failureKind } from '../../common/postgres/postgres.ts';
 import { cellsOf, readPage, rowsOf } from '../support/markdown.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
-const FOLDERS = 'ad-server,brokers,cli,common,contract,ledger,load-tests,migrations,processor,producer';
+const FOLDERS =
+  'ad-server,brokers,cli,common,console,contract,ledger,load-tests,migrations,processor,producer';
 
 const page = readPage('docs/errors.md');
 const rows = page.split('\n').flatMap((line) => {

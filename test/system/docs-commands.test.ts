@@ -84,6 +84,7 @@ const RUNS: Readonly<Record<string, Run>> = {
     ],
   },
   'docs/running.md: tollway samples add': { is: 'commands', changes: [['tollway ', 'npx tollway ']] },
+  'docs/running.md: npx tollway key create': { is: 'commands' },
   'docs/running.md: pg_basebackup': {
     is: 'elsewhere',
     test: 'test/system/restore.test.ts',

@@ -113,6 +113,11 @@ describe('the parts under roles of their own', () => {
       await run('statement', '1', '--month', new Date().toISOString().slice(0, 7));
       expect(await run('evidence', 'erase', '--network', '127.0.0.0/24')).toContain('1 click');
       await run('evidence', 'erase', '--day', new Date().toISOString().slice(0, 10));
+      const created = JSON.parse(
+        await run('key', 'create', '--role', 'viewer', '--advertiser', '1', '--json'),
+      );
+      expect(await run('key', 'list')).toContain('viewer');
+      await run('key', 'revoke', String(created.id));
       await run('maintain');
       await run('reconcile', '--deep');
       expect(printed).not.toContain('permission denied');
@@ -199,6 +204,14 @@ describe('a role may not', () => {
     ['tollway_reporting', 'read evidence', 'select network from click_evidence'],
     ['tollway_reporting', 'read user agents', 'select text from user_agent'],
     ['tollway_reporting', 'drop a partition', "select drop_partition('ledger', current_date)"],
+    ['tollway_ad_server', 'read API keys', 'select id from api_key'],
+    ['tollway_processor', 'read the hashes of API keys', 'select secret_hash from api_key'],
+    ['tollway_processor', 'read stored answers', 'select body from api_answer'],
+    ['tollway_processor', 'read the secrets of webhooks', 'select secret from webhook'],
+    ['tollway_reporting', 'read API keys', 'select id from api_key'],
+    ['tollway_console', 'delete an API key', 'delete from api_key'],
+    ['tollway_console', 'change the role of an API key', "update api_key set role = 'admin'"],
+    ['tollway_console', 'change the hash of an API key', "update api_key set secret_hash = ''"],
     ['tollway_ad_server', 'drop a partition', "select drop_partition('ledger', current_date)"],
   ])('%s: %s', async (role, _, statement) => {
     await expect(as(role).query(statement)).rejects.toMatchObject(DENIED);
