@@ -7,6 +7,7 @@ import { singleRow, unknownAdvertiser, withAdvertiserLock } from './advertiser-l
 import { ADVERTISER_COLUMNS, type Advertiser } from './advertisers.ts';
 import { updateBudgetFlags } from './budget-flag.ts';
 import type { Page } from './list-filter.ts';
+import { nextThreshold } from './low-budget.ts';
 import { addCreditToRollup } from './rollup.ts';
 
 export type BudgetEntryKind = 'top_up' | 'adjustment';
@@ -56,6 +57,10 @@ export function addBudgetEntry(
   return withAdvertiserLock(database, id, (connection) => insertBudgetEntry(connection, id, entry));
 }
 
+/** SQL that makes what remains after the entry, `$2` micros, the level of the thresholds of `budget.low`. */
+const RESET_LEVEL = `, budget_level_micros = remaining_micros + $2,
+       low_budget_micros = ${nextThreshold('remaining_micros + $2', 'remaining_micros + $2')}`;
+
 async function insertBudgetEntry(
   connection: Connection,
   id: number,
@@ -86,7 +91,9 @@ async function insertBudgetEntry(
     [id, kind, amountMicros, reference, clickId],
   );
   const { rows } = await connection.query<Advertiser>(
-    `update advertiser set budget_micros = budget_micros + $2 where id = $1 returning ${ADVERTISER_COLUMNS}`,
+    // A credit gives back a charge: the level and its thresholds stay.
+    `update advertiser set budget_micros = budget_micros + $2${kind === 'credit' ? '' : RESET_LEVEL}
+     where id = $1 returning ${ADVERTISER_COLUMNS}`,
     [id, amountMicros],
   );
   await updateBudgetFlags(connection, [id]);

@@ -4,6 +4,7 @@ import type { Connection, Pool } from '../common/postgres/postgres.ts';
 import { parseName } from '../common/text.ts';
 import { singleRow, withAdvertiserLock } from './advertiser-lock.ts';
 import { notifyAdsChanged, updateBudgetFlags } from './budget-flag.ts';
+import { moveCampaignPhases, setFirstPhase } from './campaign-phases.ts';
 import { readCampaignSpend } from './campaign-spend.ts';
 import { assertFilterExists } from './click-filter.ts';
 import { setCapOfDays } from './daily-caps.ts';
@@ -82,7 +83,9 @@ export function addCampaign(
         ...[added.fallbackUrl, added.pacing, added.hold, added.dailyCapMicros],
       ],
     );
-    return readCampaign(connection, singleRow(rows).id);
+    const { id } = singleRow(rows);
+    await setFirstPhase(connection, id);
+    return readCampaign(connection, id);
   });
 }
 
@@ -124,6 +127,7 @@ export async function updateCampaign(
   const { advertiserId } = await readCampaign(database, id);
   return withAdvertiserLock(database, advertiserId, async (connection) => {
     const campaign = await changeCampaign(connection, id, changes);
+    await moveCampaignPhases(connection, advertiserId);
     await updateBudgetFlags(connection, [advertiserId]);
     await notifyAdsChanged(connection, advertiserId);
     return campaign;

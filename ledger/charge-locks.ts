@@ -17,6 +17,8 @@ export const BEGIN_CHARGE = `${BEGIN}; set local lock_timeout = '12s'; set local
 export type LockedAdvertiser = {
   readonly remainingMicros: bigint;
   readonly maxPriceMicros: bigint;
+  /** The next threshold of `budget.low`; `null` if none is left. */
+  readonly lowBudgetMicros: bigint | null;
   readonly currency: string;
   /** Whether a load test made it. */
   readonly isTest: boolean;
@@ -35,11 +37,12 @@ export async function lockAdvertisers(
     id: number;
     remaining_micros: bigint;
     max_price_micros: bigint;
+    low_budget_micros: bigint | null;
     currency: string;
     is_test: boolean;
   }>({
     name: 'lock advertisers',
-    text: `select id, remaining_micros, max_price_micros, currency, is_test
+    text: `select id, remaining_micros, max_price_micros, low_budget_micros, currency, is_test
      from advertiser where id = any($1::integer[]) order by id for no key update`,
     values: [arrayLiteral(ids)],
   });
@@ -49,6 +52,7 @@ export async function lockAdvertisers(
       {
         remainingMicros: row.remaining_micros,
         maxPriceMicros: row.max_price_micros,
+        lowBudgetMicros: row.low_budget_micros,
         currency: row.currency,
         isTest: row.is_test,
       },

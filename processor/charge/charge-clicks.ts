@@ -14,10 +14,12 @@ import {
   lockSpoolsShared,
 } from '../../ledger/charge-locks.ts';
 import { identityOf, insertDeadLetters, type Rejection } from '../../ledger/dead-letters.ts';
+import { noteDeadLetters } from '../../ledger/dead-letters-waiting.ts';
 import { EvidenceRows } from '../../ledger/evidence-rows.ts';
 import { settleLateKeys } from '../../ledger/late-keys.ts';
 import { LedgerRows, type SettledClick } from '../../ledger/ledger-rows.ts';
 import { type LedgerWindow, readWindow } from '../../ledger/ledger-window.ts';
+import { passLowBudget } from '../../ledger/low-budget.ts';
 import {
   hasPriorOutcome,
   type PriorOutcomes,
@@ -40,6 +42,7 @@ import {
 } from '../../ledger/user-agents.ts';
 import { type Allocation, type Balances, openAllocation } from './allocate.ts';
 import { dedupeBatch } from './dedupe-batch.ts';
+import { findLimits } from './limits.ts';
 import { onePerIdentity, withoutSettled } from './rejections.ts';
 import { LOST_RACE, retryRaces } from './retry-races.ts';
 import { countLateKeys, outcomesOf, overDeliveryOf, type Settlement } from './settlement.ts';
@@ -160,7 +163,10 @@ async function settleWith(
   await chargeCampaignDays(connection, allocation.chargedByDay());
   await appendSpoolCounters(connection, counters);
   await listLateDays(connection, window.nowMs, rows.earliestMs, settled);
-  await updateBudgetFlags(connection, nearTheirLimit(allocation, advertisers, ads));
+  const { lowBudget, nearLimit } = findLimits(allocation, advertisers, ads);
+  await passLowBudget(connection, lowBudget);
+  await updateBudgetFlags(connection, nearLimit);
+  await noteDeadLetters(connection, inserted.size);
   return {
     outcomes: outcomesOf(batch, positions, settled, rejections, inserted),
     overDelivery: overDeliveryOf(settled, advertisers),
@@ -278,29 +284,4 @@ function balancesOf(
   }
   const budgets = new Map([...advertisers].map(([id, { remainingMicros }]) => [id, remainingMicros]));
   return { budgets, caps, days, spentNonces: prior.spentNonces };
-}
-
-/** The advertisers whose remaining budget, cap or daily cap can be below the price of one of their ads after this batch, or that can be held. */
-function nearTheirLimit(
-  allocation: Allocation,
-  advertisers: ReadonlyMap<number, LockedAdvertiser>,
-  ads: ReadonlyMap<number, KnownAd>,
-): number[] {
-  const near = new Set<number>();
-  for (const [id, charged] of allocation.chargedByAdvertiser()) {
-    const advertiser = advertisers.get(id);
-    if (advertiser && advertiser.remainingMicros - charged < advertiser.maxPriceMicros) near.add(id);
-  }
-  const byCampaign = allocation.chargedByCampaign();
-  for (const { capRemainingMicros, campaignId, advertiserId } of ads.values()) {
-    const charged = byCampaign.get(campaignId);
-    const maxPriceMicros = advertisers.get(advertiserId)?.maxPriceMicros ?? 0n;
-    if (capRemainingMicros !== null && charged && capRemainingMicros - charged < maxPriceMicros)
-      near.add(advertiserId);
-  }
-  for (const { of, micros } of allocation.chargedByDay()) {
-    const maxPriceMicros = advertisers.get(of.advertiserId)?.maxPriceMicros ?? 0n;
-    if (of.hold || of.capMicros - of.spentMicros - micros < maxPriceMicros) near.add(of.advertiserId);
-  }
-  return [...near];
 }

@@ -3,6 +3,7 @@ import type { ReadClick, Unreadable } from '../../contract/click-event.ts';
 import { collectKeys } from '../../ledger/batch-keys.ts';
 import { BEGIN_CHARGE, lockAdvertisers, lockSpoolsExclusive } from '../../ledger/charge-locks.ts';
 import { insertDeadLetters, type Rejection } from '../../ledger/dead-letters.ts';
+import { noteDeadLetters } from '../../ledger/dead-letters-waiting.ts';
 import { settleLateKeys } from '../../ledger/late-keys.ts';
 import { readWindow } from '../../ledger/ledger-window.ts';
 import { hasPriorOutcome, readPriorOutcomes } from '../../ledger/prior-outcomes.ts';
@@ -36,6 +37,7 @@ export async function quarantine(
         : await withoutSettled(connection, [poison], () => new Set());
       const inserted = await insertDeadLetters(connection, rejections);
       await appendSpoolCounters(connection, [...lateKeys, ...countBySpool([], rejections, inserted, [])]);
+      await noteDeadLetters(connection, inserted.size);
       const outcomes = outcomesOf([record], null, [], rejections, inserted);
       return { outcomes, overDelivery: new Map(), lateKeys: countLateKeys(lateKeys) };
     },

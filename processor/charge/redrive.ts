@@ -3,6 +3,7 @@ import { type Connection, joinTransaction, type Pool, RolledBack } from '../../c
 import { readRecord } from '../../contract/click-event.ts';
 import { BEGIN_CHARGE } from '../../ledger/charge-locks.ts';
 import { insertRedrive, takeDeadLetter } from '../../ledger/dead-letters.ts';
+import { noteNoDeadLetters } from '../../ledger/dead-letters-waiting.ts';
 import { appendSpoolCounters, ZERO_COUNTS } from '../../ledger/spool-counters.ts';
 import { settle } from './charge-clicks.ts';
 import { retryRaces } from './retry-races.ts';
@@ -49,5 +50,6 @@ async function redriveIn(
     await appendSpoolCounters(connection, [
       { ...ZERO_COUNTS, spoolId: letter.spoolId, rejected: -1, sequences: [] },
     ]);
+  await noteNoDeadLetters(connection);
   return outcome;
 }
