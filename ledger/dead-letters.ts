@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
 import { TollwayError } from '../common/errors.ts';
-import type { Connection, Pool } from '../common/postgres/postgres.ts';
+import { type Connection, joinTransaction, type Pool } from '../common/postgres/postgres.ts';
 import type { ReadClick, ReadRecord, Unreadable } from '../contract/click-event.ts';
+import { BEGIN_CHARGE } from './charge-locks.ts';
+import { noteNoDeadLetters } from './dead-letters-waiting.ts';
 import type { Page } from './list-filter.ts';
 
 /** Why a record was rejected. The first two are for unreadable records, `poison` for either, the others for clicks. */
@@ -202,12 +204,19 @@ export async function insertRedrive(
 /**
  * Discards a dead letter: deletes its raw bytes, so that it cannot be redriven. The click stays `rejected`. Throws `unknown_dead_letter`.
  */
-export async function discardDeadLetter(database: Pool | Connection, id: bigint): Promise<void> {
-  const { rowCount } = await database.query(
-    'update dead_letter set raw = null, discarded_at = coalesce(discarded_at, now()) where id = $1',
-    [id],
+export function discardDeadLetter(database: Pool | Connection, id: bigint): Promise<void> {
+  return joinTransaction(
+    database,
+    async (connection) => {
+      const { rowCount } = await connection.query(
+        'update dead_letter set raw = null, discarded_at = coalesce(discarded_at, now()) where id = $1',
+        [id],
+      );
+      if (rowCount === 0) throw unknownDeadLetter(id);
+      await noteNoDeadLetters(connection);
+    },
+    BEGIN_CHARGE,
   );
-  if (rowCount === 0) throw unknownDeadLetter(id);
 }
 
 function unknownDeadLetter(id: bigint): TollwayError {

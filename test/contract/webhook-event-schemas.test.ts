@@ -13,19 +13,22 @@ describe('contract/webhook-events', () => {
     expect(files.sort()).toEqual(WEBHOOK_EVENT_TYPES.map((type) => `${type}.schema.json`).sort());
   });
 
-  it.each([...eventSchemas])('%s accepts its examples, and no other type or missing field', (type, schema) => {
-    expect(schema.$id).toBe(`urn:tollway:webhook:${type}:1`);
-    expect(schema.examples).not.toEqual([]);
-    for (const example of schema.examples) {
-      expect([example.type, schemaErrors(example)]).toEqual([type, '']);
-      const { data } = example as unknown as { data: Record<string, unknown> };
-      for (const field of Object.keys(data)) {
-        const { [field]: _, ...rest } = data;
-        expect(schemaErrors({ ...example, data: rest } as { type: string }), field).not.toBe('');
+  it.each([...eventSchemas])(
+    '%s accepts its examples, and no other type or missing field',
+    (type, schema) => {
+      expect(schema.$id).toBe(`urn:tollway:webhook:${type}:1`);
+      expect(schema.examples).not.toEqual([]);
+      for (const example of schema.examples) {
+        expect([example.type, schemaErrors(example)]).toEqual([type, '']);
+        const { data } = example as unknown as { data: Record<string, unknown> };
+        for (const field of Object.keys(data)) {
+          const { [field]: _, ...rest } = data;
+          expect(schemaErrors({ ...example, data: rest } as { type: string }), field).not.toBe('');
+        }
+        expect(schemaErrors({ ...example, timestamp: '31 Jan 2026' } as { type: string })).not.toBe('');
       }
-      expect(schemaErrors({ ...example, timestamp: '31 Jan 2026' } as { type: string })).not.toBe('');
-    }
-  });
+    },
+  );
 });
 
 describe('docs/webhooks.md', () => {

@@ -56,7 +56,9 @@ export async function takeEvents(pool: Pool, advertiserId: number | null = null)
   );
   return rows.map(({ timestamp, ...event }) => {
     const { type, data } = event;
-    expect(schemaErrors({ ...{ type, data }, timestamp: timestamp.toISOString() } as { type: string })).toBe('');
+    expect(schemaErrors({ ...{ type, data }, timestamp: timestamp.toISOString() } as { type: string })).toBe(
+      '',
+    );
     if (event.advertiserId !== null) expect(data).toMatchObject({ advertiserId: event.advertiserId });
     return event;
   });
