@@ -40,6 +40,7 @@ export const ERROR_CODES = [
   'bad_shares',
   'bad_stack_file',
   'bad_target',
+  'bad_thresholds',
   'bad_time',
   'bad_time_zone',
   'bad_url',

@@ -5,6 +5,7 @@ import { singleRow, withAdvertiserLock } from './advertiser-lock.ts';
 import { notifyAdsChanged } from './budget-flag.ts';
 import type { ClickFilter } from './click-filter.ts';
 import { type ListFilter, listCondition, type Status } from './list-filter.ts';
+import { nextThreshold, parsePercents } from './low-budget.ts';
 
 export type Advertiser = {
   readonly id: number;
@@ -16,11 +17,13 @@ export type Advertiser = {
   readonly budgetMicros: bigint;
   readonly spentMicros: bigint;
   readonly remainingMicros: bigint;
+  /** The shares of the level at which `budget.low` is sent, in percent, descending. The level is what remained after the latest top-up or adjustment. */
+  readonly lowBudgetPercents: readonly number[];
 };
 
 /** Columns of `advertiser` for a `select` or `returning`, with the field names of `Advertiser`. */
 export const ADVERTISER_COLUMNS = `id, name, currency, time_zone as "timeZone", status, budget_micros as "budgetMicros", spent_micros as "spentMicros",
-  remaining_micros as "remainingMicros"`;
+  remaining_micros as "remainingMicros", low_budget_percents as "lowBudgetPercents"`;
 
 /**
  * Creates an advertiser with an empty budget. `currency` is three capital letters, such as USD; `timeZone` an IANA name, for good.
@@ -75,6 +78,27 @@ export function renameAdvertiser(database: Pool | Connection, id: number, name: 
     const { rows } = await connection.query<Advertiser>(
       `update advertiser set name = $2 where id = $1 returning ${ADVERTISER_COLUMNS}`,
       [id, parseName(name)],
+    );
+    return singleRow(rows);
+  });
+}
+
+/**
+ * Replaces the thresholds of `budget.low`. Those that the remaining budget has reached already are no events until the next top-up or
+ * adjustment. Throws `bad_thresholds` (not at most 10 different whole percentages of 1–99), `unknown_advertiser`.
+ */
+export async function setLowBudget(
+  database: Pool | Connection,
+  id: number,
+  percents: readonly number[],
+): Promise<Advertiser> {
+  const sorted = parsePercents(percents);
+  return withAdvertiserLock(database, id, async (connection) => {
+    await connection.query('update advertiser set low_budget_percents = $2 where id = $1', [id, sorted]);
+    const { rows } = await connection.query<Advertiser>(
+      `update advertiser set low_budget_micros = ${nextThreshold('budget_level_micros', 'remaining_micros')}
+       where id = $1 returning ${ADVERTISER_COLUMNS}`,
+      [id],
     );
     return singleRow(rows);
   });
