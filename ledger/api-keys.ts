@@ -147,6 +147,15 @@ export async function findKey(pool: Pool, text: string, queryMsMax = 0): Promise
   return isRight && 'id' in key ? key : null;
 }
 
+/** Whether a key is active, for a connection that lasts longer than a request. */
+export async function isKeyValid(pool: Pool, id: number): Promise<boolean> {
+  const { rows } = await pool.query<{ status: ApiKey['status'] }>(
+    `select ${COLUMNS} from api_key where id = $1`,
+    [id],
+  );
+  return rows[0]?.status === 'active';
+}
+
 /** Stands for the hash of an unknown id, so that one is compared too. */
 const NO_HASH = Buffer.alloc(32);
 

@@ -5,6 +5,7 @@ import { addAdvertiser } from '../../ledger/advertisers.ts';
 import {
   createKey,
   findKey,
+  isKeyValid,
   listKeys,
   type Role,
   readKey,
@@ -134,12 +135,16 @@ describe('a key that has ended', () => {
     expect(revoked).toMatchObject({ id, status: 'revoked', revokedAt: expect.any(Date) });
     expect(await revokeKey(database.pool, id)).toEqual(revoked);
     expect(await findKey(database.pool, key)).toEqual(revoked);
+    expect(await isKeyValid(database.pool, id)).toBe(false);
+    expect(await isKeyValid(database.pool, 2_147_483_647)).toBe(false);
     await expect(revokeKey(database.pool, 2_147_483_647)).rejects.toMatchObject({ code: 'unknown_key' });
   });
 
   it('is found as expired, and as revoked if it is both', async () => {
     const { id, key } = await newKey();
+    expect(await isKeyValid(database.pool, id)).toBe(true);
     await database.pool.query('update api_key set expires_at = now() where id = $1', [id]);
+    expect(await isKeyValid(database.pool, id)).toBe(false);
     expect(await findKey(database.pool, key)).toMatchObject({ id, status: 'expired' });
     await revokeKey(database.pool, id);
     expect(await findKey(database.pool, key)).toMatchObject({ id, status: 'revoked' });
