@@ -136,7 +136,7 @@ function reportQuery(source: string, by: readonly ReportKey[]): string {
   const unit = UNITS.find((column) => sources.includes(column));
   const isImplied = (source: string) => source !== unit && UNITS.includes(source);
   const perAdvertiser = `select ${sources.map((source) => (isImplied(source) ? `min(${source}) as ${source}` : source)).join(', ')},
-      sum(clicks)::bigint as clicks, sum(charged_micros)::bigint as charged, sum(credited_micros)::bigint as credited
+      bigint_sum(clicks) as clicks, bigint_sum(charged_micros) as charged, bigint_sum(credited_micros) as credited
     from (${source}) source where ($4::integer is null or advertiser_id = $4) and ($5::integer is null or campaign_id = $5)
       and ($6::text is null or publisher = $6)
     group by ${sources.flatMap((source, index) => (isImplied(source) ? [] : [index + 1])).join(', ')}`;
@@ -149,10 +149,10 @@ function reportQuery(source: string, by: readonly ReportKey[]): string {
       where clicks > 0 or credited > 0 order by ${orders.join(', ')}`;
   }
   const order = [...orders, 'currency'].join(', ');
-  return `select ${keys}, sum(clicks)::bigint as clicks, sum(charged)::bigint as "chargedMicros",
-      sum(charged - credited)::bigint as "correctedMicros"
+  return `select ${keys}, bigint_sum(clicks) as clicks, bigint_sum(charged) as "chargedMicros",
+      bigint_sum(charged - credited) as "correctedMicros"
     from (${perAdvertiser}) sums join advertiser on advertiser.id = advertiser_id
-    group by ${order} having sum(clicks) > 0 or sum(credited) > 0 order by ${order}`;
+    group by ${order} having bigint_sum(clicks) > 0 or bigint_sum(credited) > 0 order by ${order}`;
 }
 
 function columnsOf(by: readonly ReportKey[]) {

@@ -62,7 +62,7 @@ async function addDay(connection: Connection, day: number, from: Date, to?: Date
   await connection.query(
     `with fresh as materialized (
        select date_bin('15 minutes', clicked_at, 'epoch') as quarter, advertiser_id, campaign_id, ad_id,
-         coalesce(publisher, '') as publisher, outcome, coalesce(reason, '') as reason, count(*) as clicks, sum(charged_micros)::bigint as charged_micros
+         coalesce(publisher, '') as publisher, outcome, coalesce(reason, '') as reason, count(*) as clicks, bigint_sum(charged_micros) as charged_micros
        from ${partitionName('ledger', day)} where settled_at >= $1 and settled_at < coalesce($2, 'infinity'::timestamptz)
        group by 1, 2, 3, 4, 5, 6, 7
      ), quarters as (
@@ -72,7 +72,7 @@ async function addDay(connection: Connection, day: number, from: Date, to?: Date
          clicks = rollup.clicks + excluded.clicks, charged_micros = rollup.charged_micros + excluded.charged_micros
      )
      insert into click_rollup_day as rollup (day, ${KEYS}, clicks, charged_micros)
-     select (quarter at time zone time_zone)::date, ${KEYS}, sum(clicks), sum(charged_micros)
+     select (quarter at time zone time_zone)::date, ${KEYS}, bigint_sum(clicks), bigint_sum(charged_micros)
      from fresh join advertiser on advertiser.id = advertiser_id group by 1, ${KEYS}
      on conflict (advertiser_id, day, campaign_id, ad_id, publisher, outcome, reason) do update set
        clicks = rollup.clicks + excluded.clicks, charged_micros = rollup.charged_micros + excluded.charged_micros`,

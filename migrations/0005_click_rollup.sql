@@ -1,6 +1,10 @@
 -- Sums of the ledger for reports and statements, kept when the days of the ledger are dropped.
 -- `rollUp` (ledger/rollup.ts) adds what was settled since its last run; a credit is added by the transaction that enters it.
 
+-- As `sum`, but its state and its result are `bigint`, not `numeric`: half the time for many groups, and less to send for parallel workers. A sum
+-- that exceeds `bigint` fails (`numeric_value_out_of_range`).
+create aggregate bigint_sum(bigint) (sfunc = int8pl, stype = bigint, combinefunc = int8pl, parallel = safe);
+
 -- By quarter of an hour, because every UTC offset in use is a multiple of it: a day of any time zone is a sum of these rows.
 create table click_rollup (
   quarter timestamptz not null, -- the quarter of an hour of the clicks, by its beginning
