@@ -26,7 +26,7 @@ create table api_answer (
 );
 create index on api_answer (created_at);
 
--- Who changed what. Only `write_audit_entry` and triggers insert rows, and no role can change or delete them.
+-- Who changed what. Only `write_audit_entry` inserts rows, and no role can change or delete them: see migrations/0007_audit.sql.
 create table audit_entry (
   id bigint generated always as identity primary key,
   at timestamptz not null default clock_timestamp(),

@@ -75,6 +75,7 @@ export const GRANTS: Readonly<Record<string, Readonly<Record<string, string>>>> 
     webhook_state: 'select, update',
     webhook: 'select (id, event_types, advertiser_id, status)',
     api_key: 'select, insert, update (revoked_at, last_used_at)',
+    audit_entry: 'select',
     schema_migration: 'select',
   },
   /** Reads tables for reports, without evidence, raw records and payloads of the broker. */
@@ -97,6 +98,7 @@ export const GRANTS: Readonly<Record<string, Readonly<Record<string, string>>>> 
     click_rollup: 'select',
     click_rollup_day: 'select',
     click_rollup_state: 'select',
+    audit_entry: 'select',
   },
 };
 
@@ -104,10 +106,10 @@ export const GRANTS: Readonly<Record<string, Readonly<Record<string, string>>>> 
 const PARTITION_READERS = ['tollway_processor', 'tollway_console'];
 /** Roles that add and drop partitions. */
 const MAINTAINERS = PARTITION_READERS;
-/** Tables that hold hashes of keys, secrets or answers: a role may read only what `GRANTS` says, unlike other tables. */
-const SECRET_TABLES = 'api_key, api_answer, webhook';
-/** The role that erases the evidence of a day. */
-const EVIDENCE_ERASER = 'tollway_console';
+/** Tables that hold hashes of keys, secrets, answers or the audit log: a role may read only what `GRANTS` says, unlike other tables. */
+const SECRET_TABLES = 'api_key, api_answer, audit_entry, webhook';
+/** The role that erases the evidence of a day and adds entries to the audit log for what no trigger sees, such as that. */
+const CONSOLE = 'tollway_console';
 
 /**
  * Grants the existing roles exactly the privileges of `GRANTS` and revokes all others. Roles that do not exist are skipped. Run it in a
@@ -139,8 +141,10 @@ export async function grantTables(connection: Connection): Promise<void> {
         `grant execute on function add_partition(text, date), drop_partition(text, date), summarize_day(date) to ${role}`,
       );
     }
-    if (role === EVIDENCE_ERASER)
-      statements.push(`grant execute on function erase_evidence(date) to ${role}`);
+    if (role === CONSOLE)
+      statements.push(
+        `grant execute on function erase_evidence(date), write_audit_entry(text, text, integer, jsonb, jsonb) to ${role}`,
+      );
   }
   if (statements.length > 0) await connection.query(statements.join(';\n'));
 }

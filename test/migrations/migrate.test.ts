@@ -33,6 +33,7 @@ describe('the migration', () => {
       '0004_broker_checkpoint',
       '0005_click_rollup',
       '0006_console',
+      '0007_audit',
     ]);
   });
 

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { createClient, createPool, type Pool } from '../../common/postgres/postgres.ts';
@@ -119,6 +120,14 @@ describe('the parts under roles of their own', () => {
       expect(await run('key', 'list')).toContain('viewer');
       await run('key', 'revoke', String(created.id));
       await run('maintain');
+      // An actor is named by the program, an entry written by the trigger.
+      const { rows: audited } = await as('tollway_reporting').query<{ actor: string; action: string }>(
+        "select actor_type || ' ' || actor as actor, action from audit_entry order by id",
+      );
+      expect(new Set(audited.map(({ actor }) => actor))).toEqual(new Set([`cli ${userInfo().username}`]));
+      expect(audited.map(({ action }) => action)).toEqual(
+        expect.arrayContaining(['advertiser.create', 'budget_entry.create', 'campaign.create', 'ad.create']),
+      );
       await run('reconcile', '--deep');
       expect(printed).not.toContain('permission denied');
       expect(printed).not.toContain('must be owner');
@@ -171,6 +180,10 @@ describe('the parts under roles of their own', () => {
   });
 });
 
+const FORGED_ENTRY =
+  "insert into audit_entry (actor_type, actor, action, subject) values ('cli', 'alice', 'ad.update', '1')";
+const ADDED_ENTRY = "select write_audit_entry('ad.update', '1', null, null, null)";
+
 describe('a role may not', () => {
   it.each([
     ['tollway_ad_server', 'read the ledger', 'select from ledger'],
@@ -199,6 +212,20 @@ describe('a role may not', () => {
     ['tollway_console', 'delete a correction', 'delete from spool_correction'],
     ['tollway_console', 'change a correction', "update spool_correction set reason = 'x'"],
     ['tollway_console', 'make a table', 'create table mine ()'],
+    ['tollway_console', 'forge an audit entry', FORGED_ENTRY],
+    ['tollway_console', 'change an audit entry', "update audit_entry set actor = 'x'"],
+    ['tollway_console', 'delete an audit entry', 'delete from audit_entry'],
+    ['tollway_console', 'empty the audit log', 'truncate audit_entry'],
+    ['tollway_console', 'switch an audit trigger off', 'alter table ad disable trigger audit_update'],
+    ['tollway_console', 'switch all triggers off', "set session_replication_role = 'replica'"],
+    ['tollway_console', 'use the audit trigger on a table of its own', 'create temp table mine (id integer)'],
+    ['tollway_processor', 'forge an audit entry', FORGED_ENTRY],
+    ['tollway_processor', 'add an audit entry', ADDED_ENTRY],
+    ['tollway_processor', 'delete an audit entry', 'delete from audit_entry'],
+    ['tollway_ad_server', 'read the audit log', 'select from audit_entry'],
+    ['tollway_processor', 'read the audit log', 'select from audit_entry'],
+    ['tollway_ad_server', 'add an audit entry', ADDED_ENTRY],
+    ['tollway_reporting', 'add an audit entry', ADDED_ENTRY],
     ['tollway_reporting', 'read raw records', 'select raw from dead_letter'],
     ['tollway_reporting', 'read the broker', 'select from broker_chunk'],
     ['tollway_reporting', 'read evidence', 'select network from click_evidence'],
@@ -215,6 +242,21 @@ describe('a role may not', () => {
     ['tollway_ad_server', 'drop a partition', "select drop_partition('ledger', current_date)"],
   ])('%s: %s', async (role, _, statement) => {
     await expect(as(role).query(statement)).rejects.toMatchObject(DENIED);
+  });
+
+  it('tollway_console: change something by SQL without an audit entry', async () => {
+    const console_ = as('tollway_console');
+    const entries = async () =>
+      (
+        await console_.query<{ actor: string; action: string }>(
+          "select actor_type || ' ' || actor as actor, action from audit_entry order by id",
+        )
+      ).rows;
+    const before = await entries();
+    await console_.query("update advertiser set name = 'Changed by SQL' where id = 1");
+    expect((await entries()).slice(before.length)).toEqual([
+      { actor: 'database tollway_console', action: 'advertiser.update' },
+    ]);
   });
 
   it('tollway_reporting: write, whatever it is granted', async () => {
