@@ -154,7 +154,7 @@ describe('an audit entry', () => {
     const charged = clickRecord({ ad });
     const unknown = [1_001, 1_002].map((id) => clickRecord({ ad: { ...ad, id: ad.id + id } }));
     await chargeBatch(database.pool, [charged, ...unknown]);
-    const [redriven, discarded] = (await listDeadLetters(database.pool, 2)).map(({ id }) => id);
+    const [redriven, discarded] = (await listDeadLetters(database.pool, { limit: 2 })).map(({ id }) => id);
     await newEntries();
     await changeAs(database.pool, ALICE, async (connection) => {
       await creditClick(connection, charged.click.clickId);
