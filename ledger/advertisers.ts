@@ -1,7 +1,7 @@
 import type { Connection, Pool } from '../common/postgres/postgres.ts';
 import { parseName } from '../common/text.ts';
 import { parseTimeZone } from '../common/time-zone.ts';
-import { singleRow, withAdvertiserLock } from './advertiser-lock.ts';
+import { singleRow, unknownAdvertiser, withAdvertiserLock } from './advertiser-lock.ts';
 import { notifyAdsChanged } from './budget-flag.ts';
 import type { ClickFilter } from './click-filter.ts';
 import { type ListFilter, listCondition, type Status } from './list-filter.ts';
@@ -56,31 +56,48 @@ export async function listAdvertisers(
   return rows;
 }
 
+/** Returns an advertiser. Throws `unknown_advertiser`. */
+export async function readAdvertiser(database: Pool | Connection, id: number): Promise<Advertiser> {
+  const { rows } = await database.query<Advertiser>(
+    `select ${ADVERTISER_COLUMNS} from advertiser where id = $1`,
+    [id],
+  );
+  const [advertiser] = rows;
+  if (!advertiser) throw unknownAdvertiser(id);
+  return advertiser;
+}
+
+/** The fields of an advertiser to set; absent fields keep their values. */
+export type AdvertiserChanges = { readonly name?: string | undefined; readonly status?: Status | undefined };
+
+/** Changes an advertiser. A status other than `active` pauses all its ads. Throws `bad_name`, `unknown_advertiser`. */
+export function updateAdvertiser(
+  database: Pool | Connection,
+  id: number,
+  { name, status }: AdvertiserChanges,
+): Promise<Advertiser> {
+  return withAdvertiserLock(database, id, async (connection) => {
+    const { rows } = await connection.query<Advertiser>(
+      `update advertiser set name = coalesce($2, name), status = coalesce($3, status) where id = $1 returning ${ADVERTISER_COLUMNS}`,
+      [id, name === undefined ? null : parseName(name), status ?? null],
+    );
+    if (status !== undefined) await notifyAdsChanged(connection, id);
+    return singleRow(rows);
+  });
+}
+
 /** Pauses, resumes or archives an advertiser and so all its ads. Throws `unknown_advertiser`. */
 export function setAdvertiserStatus(
   database: Pool | Connection,
   id: number,
   status: Status,
 ): Promise<Advertiser> {
-  return withAdvertiserLock(database, id, async (connection) => {
-    const { rows } = await connection.query<Advertiser>(
-      `update advertiser set status = $2 where id = $1 returning ${ADVERTISER_COLUMNS}`,
-      [id, status],
-    );
-    await notifyAdsChanged(connection, id);
-    return singleRow(rows);
-  });
+  return updateAdvertiser(database, id, { status });
 }
 
 /** Renames an advertiser. Throws `bad_name`, `unknown_advertiser`. */
 export function renameAdvertiser(database: Pool | Connection, id: number, name: string): Promise<Advertiser> {
-  return withAdvertiserLock(database, id, async (connection) => {
-    const { rows } = await connection.query<Advertiser>(
-      `update advertiser set name = $2 where id = $1 returning ${ADVERTISER_COLUMNS}`,
-      [id, parseName(name)],
-    );
-    return singleRow(rows);
-  });
+  return updateAdvertiser(database, id, { name });
 }
 
 /**

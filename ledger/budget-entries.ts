@@ -4,7 +4,7 @@ import type { Connection, Pool } from '../common/postgres/postgres.ts';
 import { parseReference } from '../common/text.ts';
 import { uuidV7 } from '../common/uuid.ts';
 import { singleRow, unknownAdvertiser, withAdvertiserLock } from './advertiser-lock.ts';
-import { ADVERTISER_COLUMNS, type Advertiser } from './advertisers.ts';
+import { ADVERTISER_COLUMNS, type Advertiser, readAdvertiser } from './advertisers.ts';
 import { updateBudgetFlags } from './budget-flag.ts';
 import type { Page } from './list-filter.ts';
 import { nextThreshold } from './low-budget.ts';
@@ -23,6 +23,8 @@ export type BudgetEntry = {
   readonly createdAt: Date;
 };
 
+const ENTRY_COLUMNS = `id, kind, amount_micros as "amountMicros", reference, click_id as "clickId", created_at as "createdAt"`;
+
 /** Returns an advertiser's budget entries, oldest first. Throws `unknown_advertiser`. */
 export async function listBudgetEntries(
   database: Pool | Connection,
@@ -30,8 +32,7 @@ export async function listBudgetEntries(
   { after = 0n, limit }: Page<bigint> = {},
 ): Promise<BudgetEntry[]> {
   const { rows } = await database.query<BudgetEntry>(
-    `select id, kind, amount_micros as "amountMicros", reference, click_id as "clickId", created_at as "createdAt"
-     from budget_entry where advertiser_id = $1 and id > $2 order by id limit $3::bigint`,
+    `select ${ENTRY_COLUMNS} from budget_entry where advertiser_id = $1 and id > $2 order by id limit $3::bigint`,
     [advertiserId, after, limit ?? null],
   );
   if (rows.length === 0) {
@@ -41,10 +42,17 @@ export async function listBudgetEntries(
   return rows;
 }
 
+/** A budget entry, and its advertiser after it. `entered: false`: the reference was used before, and nothing was added. */
+export type EnteredBudget = {
+  readonly entry: BudgetEntry;
+  readonly advertiser: Advertiser;
+  readonly entered: boolean;
+};
+
 /**
  * Adds an amount to an advertiser's budget, once for each `reference`. If the reference exists with the same kind and amount, it changes
  * nothing and returns `entered: false`, so a retry after a lost reply is safe. A negative amount must not exceed the remaining budget.
- * Throws `bad_amount` (0), `bad_reference`, `unknown_advertiser`, `reference_taken` (another kind or amount), `not_enough_budget`.
+ * Throws `bad_amount` (0, or a top-up below 0), `bad_reference`, `unknown_advertiser`, `reference_taken` (another kind or amount), `not_enough_budget`.
  */
 export function addBudgetEntry(
   database: Pool | Connection,
@@ -52,7 +60,7 @@ export function addBudgetEntry(
   kind: BudgetEntryKind,
   amountMicros: bigint,
   reference: string = uuidV7(),
-): Promise<{ advertiser: Advertiser; entered: boolean; reference: string }> {
+): Promise<EnteredBudget> {
   const entry = { kind, amountMicros, reference: parseReference(reference), clickId: null };
   return withAdvertiserLock(database, id, (connection) => insertBudgetEntry(connection, id, entry));
 }
@@ -65,29 +73,23 @@ async function insertBudgetEntry(
   connection: Connection,
   id: number,
   { kind, amountMicros, reference, clickId }: Omit<BudgetEntry, 'id' | 'createdAt'>,
-): Promise<{ advertiser: Advertiser; entered: boolean; reference: string }> {
-  if (amountMicros === 0n) throw new TollwayError('bad_amount', 'Expected an amount other than 0, got 0.00');
-  const { rows: before } = await connection.query<{ kind: string; amount_micros: bigint }>(
-    'select kind, amount_micros from budget_entry where advertiser_id = $1 and reference = $2',
+): Promise<EnteredBudget> {
+  assertAmount(kind, amountMicros);
+  const { rows: before } = await connection.query<BudgetEntry>(
+    `select ${ENTRY_COLUMNS} from budget_entry where advertiser_id = $1 and reference = $2`,
     [id, reference],
   );
   const [existing] = before;
-  if (existing && (existing.amount_micros !== amountMicros || existing.kind !== kind)) {
+  if (existing && (existing.amountMicros !== amountMicros || existing.kind !== kind)) {
     throw new TollwayError(
       'reference_taken',
-      `Reference "${reference}" was already used for a ${existing.kind} of ${formatAmount(existing.amount_micros)}`,
+      `Reference "${reference}" was already used for a ${existing.kind} of ${formatAmount(existing.amountMicros)}`,
     );
   }
-  if (existing) {
-    const { rows } = await connection.query<Advertiser>(
-      `select ${ADVERTISER_COLUMNS} from advertiser where id = $1`,
-      [id],
-    );
-    return { advertiser: singleRow(rows), entered: false, reference };
-  }
+  if (existing) return { entry: existing, advertiser: await readAdvertiser(connection, id), entered: false };
   if (amountMicros < 0n) await assertCovered(connection, id, -amountMicros);
-  await connection.query(
-    'insert into budget_entry (advertiser_id, kind, amount_micros, reference, click_id) values ($1, $2, $3, $4, $5)',
+  const { rows: added } = await connection.query<BudgetEntry>(
+    `insert into budget_entry (advertiser_id, kind, amount_micros, reference, click_id) values ($1, $2, $3, $4, $5) returning ${ENTRY_COLUMNS}`,
     [id, kind, amountMicros, reference, clickId],
   );
   const { rows } = await connection.query<Advertiser>(
@@ -97,7 +99,14 @@ async function insertBudgetEntry(
     [id, amountMicros],
   );
   await updateBudgetFlags(connection, [id]);
-  return { advertiser: singleRow(rows), entered: true, reference };
+  return { entry: singleRow(added), advertiser: singleRow(rows), entered: true };
+}
+
+/** Throws `bad_amount` for 0, and for a top-up below 0. */
+function assertAmount(kind: BudgetEntry['kind'], micros: bigint): void {
+  if (kind === 'top_up' ? micros > 0n : micros !== 0n) return;
+  const expected = kind === 'top_up' ? 'a top-up above 0' : 'an amount other than 0';
+  throw new TollwayError('bad_amount', `Expected ${expected}, got ${formatAmount(micros)}`);
 }
 
 /**

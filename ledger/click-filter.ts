@@ -3,9 +3,9 @@ import type { Connection, Pool } from '../common/postgres/postgres.ts';
 
 /** Limits an export or a report to the clicks of an advertiser, a campaign or a publisher, or to those that all of these share. */
 export type ClickFilter = {
-  readonly advertiserId?: number;
-  readonly campaignId?: number;
-  readonly publisher?: string;
+  readonly advertiserId?: number | undefined;
+  readonly campaignId?: number | undefined;
+  readonly publisher?: string | undefined;
 };
 
 /**
@@ -14,7 +14,13 @@ export type ClickFilter = {
  */
 export async function assertFilterExists(
   connection: Pool | Connection,
-  { advertiserId, campaignId, advertiserIds }: ClickFilter & { readonly advertiserIds?: readonly number[] },
+  {
+    advertiserId,
+    campaignId,
+    advertiserIds,
+  }: ClickFilter & {
+    readonly advertiserIds?: readonly number[] | null;
+  },
 ): Promise<void> {
   for (const [table, owner, name, id] of [
     ['advertiser', 'id', 'an advertiser', advertiserId],

@@ -15,16 +15,16 @@ export type Page<Id extends number | bigint = number> = {
 export type ListFilter = ClickFilter &
   Page & {
     /** Only those with this status. `archived` also finds those whose campaign or advertiser is archived. */
-    readonly status?: Status;
+    readonly status?: Status | undefined;
     /** Also archived ones, and those of load tests. */
     readonly all?: boolean;
-    /** Only those of these advertisers, which are all that an API key may see. */
-    readonly advertiserIds?: readonly number[];
+    /** Only those of these advertisers, which are all that an API key may see; `null`: of all. */
+    readonly advertiserIds?: readonly number[] | null;
     /**
      * Only those whose name contains this text, in upper or lower case. The locale of the database decides which letters outside of ASCII
      * correspond. For advertisers and campaigns: ads have no name.
      */
-    readonly search?: string;
+    readonly search?: string | undefined;
   };
 
 type Table = 'advertiser' | 'campaign' | 'ad';
@@ -45,7 +45,7 @@ export function listCondition(
   const conditions = ['true'];
   const values: unknown[] = [];
   const add = (value: unknown, condition: (parameter: string) => string) => {
-    if (value !== undefined) conditions.push(condition(`$${values.push(value)}`));
+    if (value !== undefined && value !== null) conditions.push(condition(`$${values.push(value)}`));
   };
   add(after, (id) => `${listed}.id > ${id}`);
   add(advertiserId, (id) => `${idOf('advertiser')} = ${id}`);

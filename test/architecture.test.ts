@@ -39,6 +39,16 @@ const RULES: IForbiddenRuleType[] = [
     from: { pathNot: '^(test|load-tests|emulators|cli|deploy)/' },
     to: { path: '^(test|load-tests|emulators|cli|deploy)/' },
   },
+  {
+    name: 'nothing imports the console but tests and load tests',
+    from: { pathNot: '^(console|test|load-tests)/' },
+    to: { path: '^console/' },
+  },
+  {
+    name: 'fastify is known in the console, and nowhere else',
+    from: { path: OURS, pathNot: '^(console|test)/' },
+    to: { path: 'node_modules/(fastify|@fastify|@scalar|fastify-type-provider-zod)' },
+  },
   layer('emulators', ['common', 'contract']),
   {
     name: 'emulators are for tests and load tests',
@@ -92,7 +102,7 @@ const RULES: IForbiddenRuleType[] = [
     name: 'nothing imports what is an entry',
     from: {},
     to: {
-      path: '^(ad-server|processor)/main\\.ts$|^processor/functions/|^ad-server/lambda/main\\.ts$',
+      path: '^(ad-server|processor|console)/main\\.ts$|^processor/functions/|^ad-server/lambda/main\\.ts$',
       pathNot: SHARED,
     },
   },

@@ -111,11 +111,10 @@ function entryCommand(
       parseReference,
     )
     .action(async (id: number, amount: bigint, { reference, format }: Output & { reference?: string }) => {
-      const {
-        advertiser,
-        entered,
-        reference: used,
-      } = await withChange((connection) => addBudgetEntry(connection, id, kind, amount, reference));
+      const { entry, advertiser, entered } = await withChange((connection) =>
+        addBudgetEntry(connection, id, kind, amount, reference),
+      );
+      const used = entry.reference;
       if (format !== 'table') return printRow({ ...toRow(advertiser), reference: used, entered }, { format });
       if (!entered) printLine(`Reference "${used}" was used before: nothing was added`);
       printRow(toRow(advertiser), { format });

@@ -28,7 +28,27 @@ export const settings = {
   AD_SERVER_PORT: whole(8080, 'port', 1, 65_535, 'Public port of the ad server, for redirects.'),
   AD_SERVER_OPS_PORT: whole(8081, 'port', 1, 65_535, 'Health, readiness and metrics of the ad server.'),
   PROCESSOR_OPS_PORT: whole(8082, 'port', 1, 65_535, 'Health, readiness and metrics of the processor.'),
-  OPS_HOST: parsed('127.0.0.1', 'address', 'Address that both operations ports listen on.', host),
+  CONSOLE_HOST: parsed(
+    '127.0.0.1',
+    'address',
+    'Address that the HTTP API listens on. It has no TLS: put a proxy with TLS before it where others can reach it.',
+    host,
+  ),
+  CONSOLE_PORT: whole(8083, 'port', 1, 65_535, 'Port of the HTTP API and its reference.'),
+  CONSOLE_OPS_PORT: whole(8084, 'port', 1, 65_535, 'Health, readiness and metrics of the console.'),
+  CONSOLE_REQUESTS_PER_SECOND: whole(
+    100,
+    'requests/s',
+    1,
+    100_000,
+    'Requests that one API key can send to one console per second, on average over 10 s. Further ones get 429.',
+  ),
+  WEBHOOK_PRIVATE_TARGETS: choice(
+    'off',
+    ['off', 'on'],
+    'Whether webhooks can have targets in private networks and on this machine.',
+  ),
+  OPS_HOST: parsed('127.0.0.1', 'address', 'Address that the operations ports listen on.', host),
   OPS_ALLOWED_HOSTS: parsed(
     '',
     'names, …',

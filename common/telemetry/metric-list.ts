@@ -1,7 +1,7 @@
 /** The declarations of all metrics. Longer than 350 lines because it is one list, which tests compare with `docs/metrics.md`. */
 
 /** The component that a metric belongs to. */
-export type MetricComponent = 'ad server' | 'processor' | 'both' | 'function';
+export type MetricComponent = 'ad server' | 'processor' | 'console' | 'all' | 'function';
 
 /** The declaration of a metric. The name ends with the unit. */
 type Declaration = {
@@ -39,14 +39,14 @@ export const metricList = {
     name: 'tollway_connections',
     help: 'Open connections, by port',
     labelNames: ['port'],
-    component: 'both',
+    component: 'all',
   },
   connectionsMax: {
     kind: 'gauge',
     name: 'tollway_connections_max',
     help: 'Maximum open connections, by port; follows from the limit of open files (`ulimit -n`)',
     labelNames: ['port'],
-    component: 'both',
+    component: 'all',
   },
   connectionsDisplaced: {
     kind: 'counter',
@@ -57,7 +57,21 @@ export const metricList = {
       ['full', 'source'].map((reason) => [port, reason]),
     ),
     onlyOf: { public: 'ad server' },
-    component: 'both',
+    component: 'all',
+  },
+  consoleRequests: {
+    kind: 'counter',
+    name: 'tollway_console_requests_total',
+    help: 'Requests to the HTTP API, by route, method and status',
+    labelNames: ['route', 'method', 'status'],
+    component: 'console',
+  },
+  consoleRequestDuration: {
+    kind: 'histogram',
+    name: 'tollway_console_request_duration_seconds',
+    help: 'Time from a request to the HTTP API to its response',
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+    component: 'console',
   },
   // Ad server
   redirects: {
@@ -352,14 +366,14 @@ export const metricList = {
     kind: 'gauge',
     name: 'tollway_database_up',
     help: '1 while the database answers; absent before the first query',
-    component: 'both',
+    component: 'all',
     aggregator: 'min',
   },
   brokerUp: {
     kind: 'gauge',
     name: 'tollway_broker_up',
     help: '1 while the broker accepts or returns records; absent before the first request',
-    component: 'both',
+    component: 'all',
     aggregator: 'min',
   },
 } as const satisfies Readonly<Record<string, Declaration>>;

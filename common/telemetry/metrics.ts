@@ -18,11 +18,13 @@ export type ProcessMetrics = { readonly registry: Registry } & {
  * Creates the metrics of one process, with Node's own. The registry exposes the metrics of `component` only; metrics of other components can be
  * updated but are not exposed. `all` exposes every metric.
  */
-export function createMetrics(component: 'ad server' | 'processor' | 'all' = 'all'): ProcessMetrics {
+export function createMetrics(
+  component: 'ad server' | 'processor' | 'console' | 'all' = 'all',
+): ProcessMetrics {
   const registry = new Registry();
   const hidden = new Registry();
   collectDefaultMetrics({ register: registry });
-  const isExposed = (of: MetricComponent) => component === 'all' || of === component || of === 'both';
+  const isExposed = (of: MetricComponent) => component === 'all' || of === component || of === 'all';
   const created = Object.entries(metricList).map(([key, declaration]) => [
     key,
     create(declaration, isExposed(declaration.component) ? registry : hidden, isExposed),
@@ -47,7 +49,7 @@ function create(
       const onlyOf: Readonly<Record<string, MetricComponent>> =
         'onlyOf' in declaration ? declaration.onlyOf : {};
       for (const values of 'combinations' in declaration ? declaration.combinations : []) {
-        if (!values.every((value) => isExposed(onlyOf[value] ?? 'both'))) continue;
+        if (!values.every((value) => isExposed(onlyOf[value] ?? 'all'))) continue;
         counter.inc(Object.fromEntries(labelNames.map((label, index) => [label, values[index] ?? ''])), 0);
       }
       return counter;

@@ -1,0 +1,36 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify';
+import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import type { Config } from '../../common/config/config.ts';
+import type { ErrorCode } from '../../common/error-codes.ts';
+import type { Pool } from '../../common/postgres/postgres.ts';
+import type { Logger } from '../../common/telemetry/logger.ts';
+import type { Metrics } from '../../common/telemetry/metrics.ts';
+
+/** What the routes work with. */
+export type Deps = {
+  readonly pool: Pool;
+  readonly config: Config;
+  readonly metrics: Metrics;
+  readonly logger: Logger;
+};
+
+/** The application that routes are added to. */
+export type App = FastifyInstance<
+  RawServerDefault,
+  IncomingMessage,
+  ServerResponse,
+  FastifyBaseLogger,
+  ZodTypeProvider
+>;
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** The codes of errors that the route can answer with, besides those that every route can. The OpenAPI document lists them. */
+    errors?: readonly ErrorCode[];
+  }
+  interface FastifyRequest {
+    /** The body as it came; empty without one. */
+    rawBody: string;
+  }
+}

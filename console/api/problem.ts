@@ -1,0 +1,152 @@
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
+import * as z from 'zod';
+import type { ErrorCode } from '../../common/error-codes.ts';
+import { errorCode, TollwayError } from '../../common/errors.ts';
+import { isDatabaseUnavailable } from '../../common/postgres/postgres.ts';
+
+/** What is wrong with one value of a request. */
+const ProblemError = z.strictObject({
+  pointer: z.string().meta({ description: 'JSON pointer of the value.', examples: ['/amount'] }),
+  detail: z.string().meta({ description: 'What was expected, and what came.' }),
+});
+
+/** The body of every error: https://www.rfc-editor.org/rfc/rfc9457 */
+export const Problem = z
+  .strictObject({
+    type: z.string().meta({ examples: ['urn:tollway:error:bad_request'] }),
+    title: z.string().meta({ examples: ['Bad request'] }),
+    status: z
+      .int()
+      .min(400)
+      .max(599)
+      .meta({ examples: [400] }),
+    detail: z.string().meta({ description: 'What was expected, what came, and which one.' }),
+    code: z
+      .string()
+      .meta({ description: 'Stable code; programs can branch on it.', examples: ['bad_request'] }),
+    errors: z
+      .array(ProblemError)
+      .optional()
+      .meta({ description: 'One for each wrong value of the request.' }),
+  })
+  .meta({ id: 'Problem', description: 'Error as problem details of RFC 9457.' });
+
+export type Problem = z.infer<typeof Problem>;
+
+/** Answers to a request that failed have this media type. */
+export const PROBLEM_TYPE = 'application/problem+json';
+
+/**
+ * The status of each error that a route can answer with. A code that begins with `bad_` and is not listed has 400, one that begins with
+ * `unknown_` 404, and every other code 500.
+ */
+const STATUSES: Partial<Record<ErrorCode, number>> = {
+  already_discarded: 409,
+  body_too_large: 413,
+  busy: 503,
+  cap_below_spent: 422,
+  database_away: 503,
+  forbidden: 403,
+  idempotency_key_reused: 409,
+  internal: 500,
+  method_not_allowed: 405,
+  no_signing_key: 503,
+  not_charged: 422,
+  not_enough_budget: 422,
+  not_found: 404,
+  reference_taken: 409,
+  stale_etag: 412,
+  unauthenticated: 401,
+  unsupported_media_type: 415,
+};
+
+/** The HTTP status of an error with this code. */
+export function statusOf(code: ErrorCode): number {
+  return STATUSES[code] ?? (code.startsWith('bad_') ? 400 : code.startsWith('unknown_') ? 404 : 500);
+}
+
+/** Creates the problem details of an error. */
+export function problem(code: ErrorCode, detail: string, errors?: Problem['errors']): Problem {
+  const words = code.replaceAll('_', ' ');
+  return {
+    type: `urn:tollway:error:${code}`,
+    title: words.charAt(0).toUpperCase() + words.slice(1),
+    status: statusOf(code),
+    detail,
+    code,
+    ...(errors && { errors }),
+  };
+}
+
+/** Sends problem details. */
+export function sendProblem(reply: FastifyReply, body: Problem): FastifyReply {
+  return reply.code(body.status).type(PROBLEM_TYPE).send(JSON.stringify(body));
+}
+
+/** Seconds after which a client can try again when the database does not answer or a lock is held. */
+const RETRY_AFTER_S = 1;
+
+/** Answers a request that failed. An unexpected error is logged with its stack, and the answer does not show it. */
+export function handleError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  // What the failed handler has set does not belong to the error.
+  for (const name of ['etag', 'location']) reply.removeHeader(name);
+  const body = problemOf(error);
+  if (body === null) {
+    request.log.error(
+      { err: error },
+      'A request of the console failed unexpectedly. Clicks are not affected',
+    );
+    return sendProblem(reply, problem('internal', 'The console failed unexpectedly; its log has the reason'));
+  }
+  if (body.status === 503) reply.header('retry-after', RETRY_AFTER_S);
+  if (body.status === 401) reply.header('www-authenticate', 'Bearer realm="tollway"');
+  return sendProblem(reply, body);
+}
+
+/** The problem of an error, or `null` if it is unexpected. */
+function problemOf(error: unknown): Problem | null {
+  if (error instanceof TollwayError) {
+    return statusOf(error.code) === 500 ? null : problem(error.code, error.message);
+  }
+  if (isValidationError(error)) return validationProblem(error);
+  if (isDatabaseUnavailable(error))
+    return problem('database_away', 'The database does not answer; try again');
+  if (LOCKED.test(errorCode(error) ?? '')) {
+    return problem('busy', 'Another change holds what this one needs; try again');
+  }
+  return fastifyProblem(error);
+}
+
+function isValidationError(error: unknown): error is FastifyError {
+  return error instanceof Error && 'validation' in error && Array.isArray(error.validation);
+}
+
+/** SQLSTATEs of a lock timeout, a deadlock and a serialization failure. */
+const LOCKED = /^(55P03|40P01|40001)$/;
+
+/** All wrong values of a request, and the first of them as the detail. */
+function validationProblem({ validation, validationContext = 'body' }: FastifyError): Problem {
+  const errors = (validation ?? []).map(({ instancePath, message = '' }) => ({
+    pointer: instancePath,
+    detail: message,
+  }));
+  const [first = { pointer: '', detail: '' }] = errors;
+  const more = errors.length > 1 ? ` (and ${errors.length - 1} more)` : '';
+  const detail = `${PLACES[validationContext] ?? validationContext}${first.pointer}: ${first.detail}${more}`;
+  return problem('bad_request', detail, errors);
+}
+
+const PLACES: Readonly<Record<string, string>> = { querystring: 'query', params: 'path' };
+
+/** Errors that Fastify itself makes. https://fastify.dev/docs/latest/Reference/Errors/ */
+function fastifyProblem(error: unknown): Problem | null {
+  const { message, statusCode = 500 } = error as FastifyError;
+  switch (errorCode(error)) {
+    case 'FST_ERR_CTP_BODY_TOO_LARGE':
+      return problem('body_too_large', message);
+    case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
+      return problem('unsupported_media_type', 'Expected a body of the type application/json');
+    default:
+      return statusCode >= 400 && statusCode < 500 ? problem('bad_request', message) : null;
+  }
+}

@@ -1,0 +1,140 @@
+import * as z from 'zod';
+import { errorMessage } from '../../common/errors.ts';
+import { formatAmount, parseAmount, parseCurrency } from '../../common/money.ts';
+import { parseName, parseReference } from '../../common/text.ts';
+import { parseTimeZone } from '../../common/time-zone.ts';
+import { isCalendarDate } from '../../common/unix-time.ts';
+import { STATUSES } from '../../ledger/list-filter.ts';
+
+/**
+ * The values that several resources share. Each schema is a codec: it decodes the JSON of a request and encodes that of an answer, so a
+ * handler works with micros, dates and numbers. The rules are the functions that the command line uses.
+ */
+
+/** The largest id of PostgreSQL's type `integer`. */
+const ID_MAX = 2_147_483_647;
+
+/** A codec of a text. `parse` throws an error whose message says what was expected and what came. */
+export function textCodec<T extends z.ZodType>(
+  value: T,
+  parse: (text: string) => z.input<T>,
+  format: (value: z.input<T>) => string,
+) {
+  return z.codec(z.string(), value, {
+    decode: (text, context) => {
+      try {
+        return parse(text);
+      } catch (error) {
+        context.issues.push({ code: 'custom', message: errorMessage(error), input: text });
+        return z.NEVER;
+      }
+    },
+    encode: format,
+  });
+}
+
+const same = (text: string) => text;
+
+/** The id of an advertiser, a campaign, an ad, a key or a webhook in a body. */
+export const Id = z
+  .int()
+  .min(1)
+  .max(ID_MAX)
+  .meta({ examples: [1] });
+
+/** The same in a path or a query, where everything is text. */
+export const IdParameter = textCodec(z.int(), parseIdText, String).meta({
+  type: 'integer',
+  minimum: 1,
+  maximum: ID_MAX,
+  examples: [1],
+});
+
+/** An id of PostgreSQL's type `bigint`: a string in JSON, because it can exceed the integers that JSON parsers keep exactly. */
+export const BigId = textCodec(z.bigint(), parseBigId, String).meta({
+  pattern: '^[1-9][0-9]{0,18}$',
+  examples: ['42'],
+});
+
+/** An amount in the currency of the advertiser, as micros in a `bigint`. A string in JSON, because JSON parsers read numbers as floats. */
+export const Amount = textCodec(z.bigint(), parseAmount, formatAmount).meta({
+  description: 'Decimal amount in the currency of the advertiser, with at most 6 decimals.',
+  pattern: '^-?[0-9]{1,40}(\\.[0-9]{1,6})?$',
+  examples: ['12.50'],
+});
+
+/** A time of RFC 3339; answers are in UTC. */
+export const Time = textCodec(z.date(), parseTime, (time) => time.toISOString()).meta({
+  description: 'Time of RFC 3339. Answers are in UTC.',
+  format: 'date-time',
+  examples: ['2026-01-31T12:00:00.000Z'],
+});
+
+export const Name = textCodec(z.string(), parseName, same).meta({
+  description: '1–200 printable characters.',
+  minLength: 1,
+  maxLength: 200,
+  examples: ['Blue Shoes'],
+});
+
+export const Reference = textCodec(z.string(), parseReference, same).meta({
+  description: '1–200 printable characters that do not begin with "credit ".',
+  minLength: 1,
+  maxLength: 200,
+  examples: ['invoice-4711'],
+});
+
+export const Currency = textCodec(z.string(), parseCurrency, same).meta({
+  description: 'ISO 4217 code.',
+  pattern: '^[A-Z]{3}$',
+  examples: ['USD'],
+});
+
+export const TimeZone = textCodec(z.string(), parseTimeZone, same).meta({
+  description: 'IANA name of a time zone. Days of reports and statements begin at its midnight.',
+  examples: ['Europe/Berlin'],
+});
+
+export const Status = z.enum(STATUSES).meta({
+  description: 'Clicks are charged only if the advertiser, the campaign and the ad are `active`.',
+});
+
+/** A filter of a list by name. */
+export const Search = z
+  .string()
+  .min(1)
+  .max(200)
+  .meta({
+    description: 'Only those whose name contains this text, in upper or lower case.',
+    examples: ['shoes'],
+  });
+
+/** `true` or `false` in a query. */
+export const FlagParameter = z
+  .codec(z.enum(['true', 'false']), z.boolean(), {
+    decode: (text) => text === 'true',
+    encode: (flag) => (flag ? 'true' : 'false'),
+  })
+  .meta({ examples: ['true'] });
+
+function parseIdText(text: string): number {
+  const id = /^[1-9]\d{0,9}$/.test(text) ? Number(text) : Number.NaN;
+  if (id <= ID_MAX) return id;
+  throw new RangeError(`Expected an id of 1–${ID_MAX}, got "${text}"`);
+}
+
+function parseBigId(text: string): bigint {
+  const id = /^[1-9]\d{0,18}$/.test(text) ? BigInt(text) : 0n;
+  if (id > 0n && id < 2n ** 63n) return id;
+  throw new RangeError(`Expected an id of 1–9223372036854775807, got "${text}"`);
+}
+
+/** https://www.rfc-editor.org/rfc/rfc3339#section-5.6 */
+const RFC_3339 = /^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$/;
+
+function parseTime(text: string): Date {
+  const time =
+    RFC_3339.test(text) && isCalendarDate(text) ? new Date(text.toUpperCase()) : new Date(Number.NaN);
+  if (!Number.isNaN(time.getTime())) return time;
+  throw new RangeError(`Expected a time such as 2026-01-31T12:00:00Z, got "${text}"`);
+}

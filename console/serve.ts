@@ -1,0 +1,65 @@
+import type { Config } from '../common/config/config.ts';
+import { errorCode, TollwayError } from '../common/errors.ts';
+import { createPool } from '../common/postgres/postgres.ts';
+import type { OnShutdown } from '../common/process.ts';
+import type { Logger } from '../common/telemetry/logger.ts';
+import type { ProcessMetrics } from '../common/telemetry/metrics.ts';
+import { serveOperations } from '../common/telemetry/operations-server.ts';
+import { createApp } from './api/app.ts';
+import type { App } from './api/deps.ts';
+import { watchDatabase } from './watch-database.ts';
+
+const CONNECTIONS = 10;
+/** Longest wait for a connection, in ms: without a database, an answer must come within 2 s. */
+const CONNECT_MS_MAX = 1_500;
+/** Longest query, in ms. Reports of a large ledger take seconds. */
+const QUERY_MS_MAX = 60_000;
+
+type ConsoleDeps = {
+  readonly metrics: ProcessMetrics;
+  readonly logger: Logger;
+  readonly onShutdown: OnShutdown;
+};
+
+/** Serves the HTTP API and the operations port of the console until shutdown. Throws `bad_settings` without `DATABASE_URL`, `port_taken`. */
+export async function serveConsole(
+  config: Config,
+  { metrics, logger, onShutdown }: ConsoleDeps,
+): Promise<void> {
+  const { DATABASE_URL } = config;
+  if (DATABASE_URL === undefined)
+    throw new TollwayError('bad_settings', 'DATABASE_URL: expected the database of the ledger, got nothing');
+  const onError = (err: Error) => logger.debug({ err }, 'A connection broke');
+  const pool = createPool(DATABASE_URL, 'console', CONNECTIONS, onError, QUERY_MS_MAX, CONNECT_MS_MAX);
+  onShutdown({ name: 'database connections', close: () => pool.end() });
+  const database = watchDatabase(DATABASE_URL, logger);
+  onShutdown({ name: 'database watch', close: database.stop });
+  const operations = {
+    component: 'console',
+    // Without a database the console still answers, with the reason, so a proxy must not take it out of service.
+    problems: () => [],
+    warnings: database.problems,
+    metrics: () => metrics.registry.metrics(),
+  };
+  const address = {
+    port: config.CONSOLE_OPS_PORT,
+    host: config.OPS_HOST,
+    setting: 'CONSOLE_OPS_PORT',
+    allowedHosts: config.OPS_ALLOWED_HOSTS,
+  };
+  const app = await createApp({ pool, config, metrics, logger });
+  await listen(app, config);
+  onShutdown({ name: 'API port', close: () => app.close() });
+  const ops = await serveOperations(operations, address, { metrics, logger });
+  onShutdown({ name: 'operations port', close: () => void ops.close() });
+  logger.info(`The HTTP API listens on http://${config.CONSOLE_HOST}:${config.CONSOLE_PORT}`);
+}
+
+async function listen(app: App, { CONSOLE_HOST: host, CONSOLE_PORT: port }: Config): Promise<void> {
+  try {
+    await app.listen({ host, port });
+  } catch (cause) {
+    const reason = errorCode(cause) === 'EADDRINUSE' ? 'is taken' : `cannot be used (${errorCode(cause)})`;
+    throw new TollwayError('port_taken', `CONSOLE_PORT: ${host}:${port} ${reason}`, { cause });
+  }
+}
