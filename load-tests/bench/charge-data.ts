@@ -38,9 +38,14 @@ export async function makeAdvertisers(pool: Pool, count: number): Promise<void> 
 
 /**
  * Generates records of new clicks on the ads of advertisers 1…`advertisers`, in random order. The nonces of impression links have random times
- * within the last `nonceMs`; with 0, the current time.
+ * within the last `nonceMs`; with 0, the current time. Each click is of one of as many `publishers`; with 0, of none.
  */
-export function makeRecords(count: number, advertisers: number, kind: LinkKind, nonceMs = 0): BrokerRecord[] {
+export function makeRecords(
+  count: number,
+  advertisers: number,
+  kind: LinkKind,
+  { nonceMs = 0, publishers = 0 } = {},
+): BrokerRecord[] {
   const spoolId = uuidV7();
   return Array.from({ length: count }, (_, index) => {
     const clickId = uuidV7();
@@ -56,6 +61,7 @@ export function makeRecords(count: number, advertisers: number, kind: LinkKind, 
       invalid: null,
       budgetExhausted: false,
       ...randomVisitor(),
+      publisher: publishers === 0 ? null : `publisher-${Math.floor(Math.random() * publishers)}`,
     });
     return { key: clickKey(spoolId, index + 1), value: Buffer.from(click) };
   });

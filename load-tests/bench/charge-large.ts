@@ -74,7 +74,7 @@ async function compareImpressions(pools: Pools, { progress, rounds }: BenchConte
   const measured = await measureInterleaved(['large', 'emptyOld', 'empty'], rounds, (round) => {
     progress.show(`charge-large-impression: round ${round} of ${rounds}`);
     const lanesOf = (nonceMs: number) => {
-      const records = makeRecords(CLICKS_A_ROUND, ADVERTISERS, 'impression', nonceMs);
+      const records = makeRecords(CLICKS_A_ROUND, ADVERTISERS, 'impression', { nonceMs });
       return splitBatches(decodeRecords(records), LANES, BATCH_SIZE);
     };
     const [old, fresh] = [lanesOf(NONCE_DAYS * DAY_MS), lanesOf(0)];

@@ -11,6 +11,7 @@ import { type BenchResult, compareRounds, median } from './result.ts';
 const { BATCH_SIZE, PARALLELIZATION: LANES } = parseConfig({});
 const CLICKS_A_ROUND = 120_000;
 const ADVERTISERS = 1_000;
+const PUBLISHERS = 20;
 const BAR = 0.6;
 /** Charging 1 000 advertisers with evidence against charging without it. */
 const EVIDENCE_BAR = 0.85;
@@ -49,7 +50,7 @@ async function compare(
 ): Promise<BenchResult[]> {
   const decodeMicros: number[] = [];
   const makeLanes = () => {
-    const records = makeRecords(CLICKS_A_ROUND, advertisers, kind);
+    const records = makeRecords(CLICKS_A_ROUND, advertisers, kind, { publishers: PUBLISHERS });
     const startedAt = performance.now();
     const clicks = decodeRecords(records);
     decodeMicros.push(((performance.now() - startedAt) * 1_000) / clicks.length);
@@ -67,7 +68,7 @@ async function compare(
     return (variant) => measure[variant]();
   });
   const writers = Math.min(LANES, advertisers);
-  const setting = `${kind} links, ${advertisers} advertiser(s), batches of ${BATCH_SIZE} (the default of BATCH_SIZE), ${writers} writer(s) on each side`;
+  const setting = `${kind} links of ${PUBLISHERS} publishers, ${advertisers} advertiser(s), batches of ${BATCH_SIZE} (the default of BATCH_SIZE), ${writers} writer(s) on each side`;
   return [
     compareRounds(name, 'clicks/s', BAR, measured, [
       `${setting}; the reference only copies the rows of the ledger and of its evidence; ` +

@@ -1,23 +1,33 @@
 import { expect, it } from 'vitest';
 import { copyBatch, makeBareTables } from '../../load-tests/bench/bare-copy.ts';
+import { decodeRecords, makeAdvertisers, makeRecords } from '../../load-tests/bench/charge-data.ts';
 import { chargeBatch } from '../support/charge-batch.ts';
-import { addAccount, testDatabase } from '../support/database.ts';
-import { clickRecord } from '../support/records.ts';
+import { testDatabase } from '../support/database.ts';
 
 const database = testDatabase();
 
+const CLICKS = 20;
+
 it('the reference of the benchmarks writes the same rows as the handler', async () => {
   await makeBareTables(database.pool);
-  const { ad } = await addAccount(database.pool);
-  const batch = [clickRecord({ ad }), clickRecord({ ad })];
+  await makeAdvertisers(database.pool, 3);
+  const batch = [
+    ...decodeRecords(makeRecords(CLICKS / 2, 3, 'impression', { publishers: 2 })),
+    ...decodeRecords(makeRecords(CLICKS / 2, 3, 'evergreen')),
+  ];
   await chargeBatch(database.pool, batch);
   await copyBatch(database.pool, batch);
-  const read = async (table: string) =>
-    (await database.pool.query(`select to_jsonb(t) - 'settled_at' as row from ${table} t order by click_id`))
-      .rows;
+  const read = async (table: string) => {
+    const { rows } = await database.pool.query(
+      `select to_jsonb(t) - 'settled_at' as row from ${table} t order by click_id`,
+    );
+    return rows.map(({ row }) => row);
+  };
   for (const table of ['ledger', 'click_evidence']) {
     const rows = await read(table);
-    expect(rows).toHaveLength(2);
+    expect(rows).toHaveLength(CLICKS);
     expect(await read(`bare_${table}`)).toEqual(rows);
   }
+  const publishers = (await read('bare_ledger')).map(({ publisher }) => publisher);
+  expect(publishers.filter((name) => /^publisher-[01]$/.test(name))).toHaveLength(CLICKS / 2);
 });
