@@ -30,8 +30,8 @@ const POM = `<project xmlns="http://maven.apache.org/POM/4.0.0">
 </project>
 `;
 
-/** The name contains a hash of the pom, so that a changed pom gets a new folder. */
-const CACHED_NAME = `kafka-${KAFKA_VERSION}-${createHash('sha256').update(POM).digest('hex').slice(0, 8)}`;
+/** Name of the folder in the cache. It contains a hash of the pom, so that a changed pom gets a new folder. */
+export const JARS_NAME = `kafka-${KAFKA_VERSION}-${createHash('sha256').update(POM).digest('hex').slice(0, 8)}`;
 
 /** The java command: from JAVA_HOME, or else from PATH. */
 export function javaCommand(): string {
@@ -43,7 +43,7 @@ export function javaCommand(): string {
 export async function jarsAreMissing(): Promise<string | null> {
   const missing: string[] = [];
   if ((await javaVersion()) < JAVA_AT_LEAST) missing.push(`Java ${JAVA_AT_LEAST} or newer`);
-  if (!(await isCached(CACHED_NAME))) {
+  if (!(await isCached(JARS_NAME))) {
     if (!(await outputOf('mvn', '--version'))) missing.push('Maven');
     if (!canInstall()) missing.push('its jars (npm run test:tools)');
   }
@@ -52,7 +52,7 @@ export async function jarsAreMissing(): Promise<string | null> {
 
 /** The folder of Kafka's jars. Fetches them from Maven Central if they are not in the cache. */
 export async function kafkaJars(): Promise<string> {
-  return cached(CACHED_NAME, `Fetching Apache Kafka ${KAFKA_VERSION} from Maven Central`, async (guard) => {
+  return cached(JARS_NAME, `Fetching Apache Kafka ${KAFKA_VERSION} from Maven Central`, async (guard) => {
     const jars = join(guard.folder, 'lib');
     await writeFile(join(guard.folder, 'pom.xml'), POM);
     await runToEnd(guard, 'mvn', [
@@ -66,8 +66,13 @@ export async function kafkaJars(): Promise<string> {
   });
 }
 
+/** What Java prints about its version; empty without Java. */
+export function describeJava(): Promise<string> {
+  return outputOf(javaCommand(), '-version');
+}
+
 /** The major version of Java; 0 without Java. */
 async function javaVersion(): Promise<number> {
-  const [, version] = /version "(\d+)/.exec(await outputOf(javaCommand(), '-version')) ?? [];
+  const [, version] = /version "(\d+)/.exec(await describeJava()) ?? [];
   return Number(version ?? 0);
 }

@@ -24,6 +24,9 @@ export type KafkaServer = {
 /** TLS and SASL settings for clients. */
 export type KafkaConnection = Pick<KafkaConfig, 'ssl' | 'sasl'>;
 
+/** How long Kafka runs: for seconds in a test, which wants a fast start, or for minutes in a benchmark, which wants speed. */
+export type KafkaLife = 'short' | 'long';
+
 export type KafkaOptions = {
   /**
    * Entries of server.properties, which override the defaults. The listeners are CLIENTS (with the address `brokers`), BROKER and CONTROLLER;
@@ -34,6 +37,8 @@ export type KafkaOptions = {
   readonly formatArguments?: readonly string[];
   /** Connection settings of the readiness check, for listeners with TLS or SASL. */
   readonly connection?: KafkaConnection;
+  /** Default: short. */
+  readonly life?: KafkaLife;
 };
 
 /** Waits until the server answers a request: it listens before it is ready. */

@@ -7,7 +7,13 @@ import { type Guard, openGuard } from './guarded-process.ts';
 
 /** Whether the cache has a folder of this name. A folder in the cache is always complete. */
 export async function isCached(name: string): Promise<boolean> {
-  return exists(join(await cacheFolder(), name));
+  return (await findCached(name)) !== null;
+}
+
+/** The folder of this name in the cache; `null` if there is none. */
+export async function findCached(name: string): Promise<string | null> {
+  const folder = join(await cacheFolder(), name);
+  return (await exists(folder)) ? folder : null;
 }
 
 /**

@@ -210,7 +210,7 @@ let kafka: { brokers: string; owner: BenchContext['resources'] } | null = null;
 async function openTopic({ resources, logger, progress }: BenchContext, name: string): Promise<Config> {
   if (kafka === null || kafka.owner !== resources) {
     progress.say('Starting Kafka');
-    const server = await startKafka();
+    const server = await startKafka({ life: 'long' });
     kafka = { brokers: server.brokers, owner: resources };
     resources.add({
       name: 'Kafka',

@@ -2,6 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { javaCommand, kafkaJars } from '../../emulators/kafka/jars.ts';
+import { javaOptions } from '../../emulators/kafka/java-options.ts';
 import { CLUSTER_ID, serverProperties } from '../../emulators/kafka/properties.ts';
 import { untilKafkaAnswers } from '../../emulators/kafka/server.ts';
 import { freePorts } from '../../emulators/process/free-ports.ts';
@@ -40,7 +41,7 @@ async function startNode(
   const hosts = { bind: '127.0.0.1', advertised: '127.0.0.1' };
   const file = join(guard.folder, `${name}.properties`);
   await writeFile(file, serverProperties(ports, hosts, join(guard.folder, name), more));
-  const java = ['-cp', join(jars, '*'), '-Xmx384m'];
+  const java = ['-cp', join(jars, '*'), ...(await javaOptions('short'))];
   await runToEnd(guard, javaCommand(), [
     ...java,
     'kafka.tools.StorageTool',
