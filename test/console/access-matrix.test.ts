@@ -1,0 +1,70 @@
+import { describe, expect, it } from 'vitest';
+import { ROLES } from '../../ledger/api-keys.ts';
+import { testDatabase } from '../support/database.ts';
+import { testApi } from './api-client.ts';
+import { OWNER_SETTINGS } from './owners.ts';
+import { ROUTE_ACCESS } from './route-access.ts';
+import {
+  masked,
+  maskedAnswer,
+  type RawAnswer,
+  registeredRoutes,
+  routeCallers,
+  type Scope,
+  sendRaw,
+} from './route-callers.ts';
+
+const registered = registeredRoutes();
+const database = testDatabase();
+const api = testApi(database, OWNER_SETTINGS);
+const callers = routeCallers(() => database.pool);
+
+const SCOPES: readonly Scope[] = ['all advertisers', 'the owner', 'another advertiser'];
+const combinations = ROLES.flatMap((role) =>
+  SCOPES.filter((scope) => role !== 'admin' || scope === 'all advertisers').map((scope) => ({ role, scope })),
+);
+
+it('Every route of the API has an expectation, and every expectation has a route', () => {
+  expect([...registered].sort()).toEqual(ROUTE_ACCESS.map(({ route }) => route).sort());
+});
+
+const isRefused = ({ status, text }: RawAnswer) => status === 403 && JSON.parse(text).code === 'forbidden';
+
+describe.each(ROUTE_ACCESS)('$route', ({ route, roles, restricted, requests }) => {
+  it('without a valid key is refused', async () => {
+    for (const key of ['', 'tollway_1_', `tollway_1_${'A'.repeat(43)}`])
+      for (const request of requests(callers.own))
+        expect(await sendRaw(api, route, request, key)).toMatchObject({
+          status: 401,
+          headers: expect.stringContaining('["www-authenticate","Bearer'),
+          text: expect.stringContaining('"code":"unauthenticated"'),
+        });
+  });
+
+  it.each(combinations)('for a key with the role $role of $scope', async ({ role, scope }) => {
+    const { own, other, missing } = callers;
+    const key = callers.keyOf(role, scope);
+    const count = requests(own).length;
+    for (let index = 0; index < count; index += 1) {
+      const about = (owner: typeof own) => requests(owner)[index] ?? { url: '' };
+      const request = about(own);
+      const answer = await sendRaw(api, route, request, key);
+      const shown = `${JSON.stringify(request)} → ${answer.status} ${answer.text.slice(0, 300)}`;
+      if (!roles.includes(role) || (scope !== 'all advertisers' && !restricted)) {
+        expect(isRefused(answer), shown).toBe(true);
+        continue;
+      }
+      const isAboutOwner = masked(JSON.stringify(request), own).includes('<');
+      if (scope !== 'another advertiser' || !isAboutOwner) {
+        expect(answer.status, shown).toBeLessThan(300);
+      } else {
+        const gone = await sendRaw(api, route, about(missing), key);
+        expect(gone.status, shown).toBeGreaterThanOrEqual(400);
+        expect(maskedAnswer(answer, own)).toEqual(maskedAnswer(gone, missing));
+      }
+      const hidden = scope === 'another advertiser' ? own : scope === 'the owner' ? other : null;
+      for (const secret of hidden?.secrets ?? [])
+        expect(answer.headers + answer.text, shown).not.toContain(secret);
+    }
+  });
+});

@@ -1,0 +1,63 @@
+import { uuidV7 } from '../../common/uuid.ts';
+import type { Role } from '../../ledger/api-keys.ts';
+import type { Owner } from './owners.ts';
+
+/** A request that succeeds for a caller who may make it. */
+export type RouteRequest = { readonly url: string; readonly body?: object };
+
+/** Who may use a route, written down apart from the rules in the code, and requests that try it. */
+export type RouteAccess = {
+  readonly route: string;
+  readonly roles: readonly Role[];
+  /** Whether keys that are restricted to advertisers may use it. */
+  readonly restricted: boolean;
+  /** Requests about what an owner has. The first is about its ids in the path, others about those in the query and the body. */
+  readonly requests: (owner: Owner) => readonly RouteRequest[];
+};
+
+const everyone = ['admin', 'manager', 'finance', 'viewer'] as const;
+const finance = ['admin', 'finance'] as const;
+const admins = ['admin'] as const;
+
+/** A text that no request has used. */
+const fresh = () => `unique ${uuidV7()}`;
+
+function route(
+  name: string,
+  roles: readonly Role[],
+  restricted: 'restricted too' | 'unrestricted only',
+  requests: RouteAccess['requests'],
+): RouteAccess {
+  return { route: name, roles, restricted: restricted === 'restricted too', requests };
+}
+
+/** Every route of the API but public ones. */
+export const ROUTE_ACCESS: readonly RouteAccess[] = [
+  route('GET /v1/advertisers', everyone, 'restricted too', () => [
+    { url: '/v1/advertisers' },
+    { url: '/v1/advertisers?all=true&limit=500' },
+  ]),
+  route('POST /v1/advertisers', admins, 'unrestricted only', () => [
+    { url: '/v1/advertisers', body: { name: 'New advertiser' } },
+  ]),
+  route('GET /v1/advertisers/:advertiserId', everyone, 'restricted too', ({ advertiserId }) => [
+    { url: `/v1/advertisers/${advertiserId}` },
+  ]),
+  route('PATCH /v1/advertisers/:advertiserId', admins, 'unrestricted only', ({ advertiserId }) => [
+    { url: `/v1/advertisers/${advertiserId}`, body: { status: 'active' } },
+  ]),
+  route(
+    'GET /v1/advertisers/:advertiserId/budget-entries',
+    everyone,
+    'restricted too',
+    ({ advertiserId }) => [{ url: `/v1/advertisers/${advertiserId}/budget-entries` }],
+  ),
+  route(
+    'POST /v1/advertisers/:advertiserId/budget-entries',
+    finance,
+    'restricted too',
+    ({ advertiserId }) => [
+      { url: `/v1/advertisers/${advertiserId}/budget-entries`, body: { amount: '1.00', reference: fresh() } },
+    ],
+  ),
+];

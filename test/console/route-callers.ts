@@ -1,0 +1,118 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import type { FastifyInstance } from 'fastify';
+import type { InjectOptions } from 'light-my-request';
+import { afterAll, beforeAll } from 'vitest';
+import type { Pool } from '../../common/postgres/postgres.ts';
+import { createKey, type Role } from '../../ledger/api-keys.ts';
+import type { TestApi } from './api-client.ts';
+import { addOwner, missingOwner, type Owner } from './owners.ts';
+import type { RouteRequest } from './route-access.ts';
+
+/** Whose key it is: of all advertisers, of the owner that the requests are about, or of another advertiser. */
+export type Scope = 'all advertisers' | 'the owner' | 'another advertiser';
+
+/** An answer as it is sent, but for headers that differ between equal requests. */
+export type RawAnswer = { readonly status: number; readonly headers: string; readonly text: string };
+
+/** Two advertisers with everything that the API shows, ids of things that do not exist, and keys to request them. */
+export type Callers = {
+  readonly own: Owner;
+  readonly other: Owner;
+  readonly missing: Owner;
+  readonly keyOf: (role: Role, scope: Scope) => string;
+};
+
+/** Creates the advertisers and the keys before the tests of a suite. */
+export function routeCallers(pool: () => Pool): Callers {
+  let made: { own: Owner; other: Owner; missing: Owner; keys: Map<string, string> } | undefined;
+  beforeAll(async () => {
+    const own = await addOwner(pool(), 'zebra', 611_000, '731173');
+    const other = await addOwner(pool(), 'quagga', 655_000, '917719');
+    const keys = new Map<string, string>();
+    const scopes = {
+      'all advertisers': null,
+      'the owner': [own.advertiserId],
+      'another advertiser': [other.advertiserId],
+    };
+    for (const role of ['admin', 'manager', 'finance', 'viewer'] as const)
+      for (const [scope, advertiserIds] of Object.entries(scopes)) {
+        if (role === 'admin' && advertiserIds) continue;
+        keys.set(
+          `${role} ${scope}`,
+          (await createKey(pool(), { name: `${role} key`, role, advertiserIds })).key,
+        );
+      }
+    made = { own, other, missing: missingOwner(own), keys };
+  });
+  const current = () => {
+    if (!made)
+      throw new Error('Expected the callers to be used in tests only, got a use before the suite began');
+    return made;
+  };
+  return {
+    get own() {
+      return current().own;
+    },
+    get other() {
+      return current().other;
+    },
+    get missing() {
+      return current().missing;
+    },
+    keyOf: (role, scope) => {
+      const key = current().keys.get(`${role} ${scope}`);
+      if (key === undefined) throw new Error(`Expected a role that has keys for ${scope}, got ${role}`);
+      return key;
+    },
+  };
+}
+
+/** Headers that differ between equal requests. */
+const VARYING = /^(date|keep-alive|ratelimit|x-ratelimit|retry-after)/;
+
+/** Sends a request to a route, such as `GET /v1/ads`. */
+export async function sendRaw(
+  { app }: TestApi,
+  route: string,
+  { url, body }: RouteRequest,
+  key: string,
+  headers: Record<string, string> = {},
+): Promise<RawAnswer> {
+  const answer = await app.inject({
+    method: route.split(' ')[0] as NonNullable<InjectOptions['method']>,
+    url,
+    headers: { authorization: `Bearer ${key}`, ...headers },
+    ...(body !== undefined && { payload: body }),
+  });
+  const compared = Object.entries(answer.headers).filter(([name]) => !VARYING.test(name));
+  return { status: answer.statusCode, headers: JSON.stringify(compared.sort()), text: answer.body };
+}
+
+/** Replaces the ids of an owner by their names, so that answers about different owners can be compared. */
+export function masked(text: string, owner: Owner): string {
+  const { secrets: _, ...ids } = owner;
+  return Object.entries(ids)
+    .toSorted(([, a], [, b]) => String(b).length - String(a).length)
+    .reduce((result, [name, id]) => result.replaceAll(String(id), `<${name}>`), text);
+}
+
+/** An answer with the ids masked, and its texts with `unique <n>` equal. */
+export function maskedAnswer({ status, headers, text }: RawAnswer, owner: Owner): RawAnswer {
+  return { status, headers: masked(headers, owner), text: masked(text, owner) };
+}
+
+/** Collects the routes of the applications that are created while the suite runs, as `GET /v1/ads`. */
+export function registeredRoutes(): ReadonlySet<string> {
+  const routes = new Set<string>();
+  // https://fastify.dev/docs/latest/Reference/Hooks/#diagnostics-channel-hooks
+  const onApp = (message: unknown) => {
+    (message as { fastify: FastifyInstance }).fastify.addHook('onRoute', ({ method, url, config }) => {
+      // HEAD is answered by the route of GET.
+      for (const one of [method].flat())
+        if (one !== 'HEAD' && config?.access !== 'public') routes.add(`${one} ${url}`);
+    });
+  };
+  subscribe('fastify.initialization', onApp);
+  afterAll(() => void unsubscribe('fastify.initialization', onApp));
+  return routes;
+}
