@@ -39,6 +39,6 @@ export async function noteNoDeadLetters(connection: Connection): Promise<void> {
   await connection.query('select pg_advisory_xact_lock($1)', [LOCK]);
   await connection.query(
     `update webhook_state set dead_letters_waiting = false
-     where dead_letters_waiting and not exists (select from dead_letter where discarded_at is null)`,
+     where dead_letters_waiting and (select max(id) from dead_letter where discarded_at is null) is null`,
   );
 }

@@ -1,19 +1,23 @@
 import { TollwayError } from '../common/errors.ts';
 import { formatAmount } from '../common/money.ts';
 import { arrayLiteral, type Connection } from '../common/postgres/postgres.ts';
+import { printable } from '../common/text.ts';
 import { emit } from './webhook-events.ts';
 
 /** Most thresholds of an advertiser. */
 const PERCENTS_MAX = 10;
 
-/** Checks thresholds of `budget.low`, in percent of the level, and returns them in descending order. Throws `bad_thresholds`. */
-export function parsePercents(percents: readonly number[]): number[] {
-  const sorted = [...new Set(percents)].sort((a, b) => b - a);
-  const fits = sorted.every((percent) => Number.isInteger(percent) && percent >= 1 && percent <= 99);
+/**
+ * Reads thresholds of `budget.low`, in percent of the level, and returns them in descending order. Throws `bad_thresholds` unless they are at
+ * most 10 different whole numbers of 1–99.
+ */
+export function parsePercents(percents: readonly (number | string)[]): number[] {
+  const fits = percents.every((percent) => /^[1-9]\d?$/.test(String(percent)));
+  const sorted = [...new Set(percents.map(Number))].sort((a, b) => b - a);
   if (fits && sorted.length === percents.length && sorted.length <= PERCENTS_MAX) return sorted;
   throw new TollwayError(
     'bad_thresholds',
-    `Expected at most ${PERCENTS_MAX} different whole percentages of 1–99, got ${JSON.stringify(percents.slice(0, PERCENTS_MAX + 1))}`,
+    `Expected at most ${PERCENTS_MAX} different whole percentages of 1–99, got "${printable(percents.join(',').slice(0, 100))}"`,
   );
 }
 

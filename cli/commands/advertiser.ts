@@ -8,9 +8,11 @@ import {
   listAdvertisers,
   renameAdvertiser,
   setAdvertiserStatus,
+  setLowBudget,
 } from '../../ledger/advertisers.ts';
 import { addBudgetEntry, type BudgetEntryKind, listBudgetEntries } from '../../ledger/budget-entries.ts';
 import type { Status } from '../../ledger/list-filter.ts';
+import { parsePercents } from '../../ledger/low-budget.ts';
 import { group, type Output, rowsCommand, withChange, withDatabase } from '../context.ts';
 import { emptyText, filterOf, type ListOptions, withStatusOptions } from '../list-options.ts';
 import { parseId } from '../parse.ts';
@@ -38,6 +40,11 @@ function toRow({
     spent: formatAmount(spentMicros),
     remaining: formatAmount(remainingMicros),
   };
+}
+
+/** The row with the settings that the table of all advertisers has no space for. */
+function toFullRow(advertiser: Advertiser) {
+  return { ...toRow(advertiser), lowBudget: advertiser.lowBudgetPercents.join(',') || 'none' };
 }
 
 const add = rowsCommand('add', 'Add an advertiser', [
@@ -74,7 +81,9 @@ const list = withStatusOptions(
   ]),
 ).action(async (options: ListOptions) => {
   await withDatabase(async (pool) => {
-    const rows = (await listAdvertisers(pool, filterOf(options))).map(toRow);
+    const rows = (await listAdvertisers(pool, filterOf(options))).map(
+      options.format === 'json' ? toFullRow : toRow,
+    );
     const first = 'There are no advertisers: npx tollway advertiser add "Blue Shoes" --budget 250.00';
     printRows(rows, options, emptyText(options, first));
   });
@@ -86,6 +95,25 @@ const rename = rowsCommand('rename', 'Rename an advertiser', ['advertiser rename
   .action(async (id: number, name: string, output: Output) => {
     printRow(toRow(await withChange((connection) => renameAdvertiser(connection, id, name))), output);
   });
+
+const update = rowsCommand('update', 'Set the thresholds at which budget.low is sent to webhooks', [
+  'advertiser update 1 --low-budget 50,10',
+  'advertiser update 1 --low-budget none',
+])
+  .argument('<id>', 'id of the advertiser', parseId)
+  .requiredOption(
+    '--low-budget <percents>',
+    'percentages of what remained after the latest top-up or adjustment, or none; an advertiser begins with 20,5',
+    parseLowBudget,
+  )
+  .action(async (id: number, { lowBudget, format }: Output & { lowBudget: number[] }) => {
+    const updated = await withChange((connection) => setLowBudget(connection, id, lowBudget));
+    printRow(toFullRow(updated), { format });
+  });
+
+function parseLowBudget(text: string): number[] {
+  return text === 'none' ? [] : parsePercents(text.split(','));
+}
 
 function statusCommand(name: string, status: Status, description: string) {
   return rowsCommand(name, description, [`advertiser ${name} 1`])
@@ -145,6 +173,7 @@ export const advertiser = group('advertiser', 'Manage advertisers and their budg
   add,
   list,
   rename,
+  update,
   entries,
   statusCommand(
     'pause',
