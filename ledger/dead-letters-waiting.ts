@@ -36,9 +36,10 @@ export async function noteDeadLetters(connection: Connection, inserted: number):
 
 /** Notes, at the end of a transaction, that it removed or discarded a dead letter: the next one is an event again if none is left. */
 export async function noteNoDeadLetters(connection: Connection): Promise<void> {
-  await connection.query('select pg_advisory_xact_lock($1)', [LOCK]);
+  // One message of two statements: the second has its own snapshot, from after the wait for the lock.
   await connection.query(
-    `update webhook_state set dead_letters_waiting = false
+    `select pg_advisory_xact_lock(${LOCK});
+     update webhook_state set dead_letters_waiting = false
      where dead_letters_waiting and (select max(id) from dead_letter where discarded_at is null) is null`,
   );
 }
