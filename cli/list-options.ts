@@ -7,6 +7,7 @@ import { parseId } from './parse.ts';
 export type ListOptions = Output & {
   advertiser?: number;
   campaign?: number;
+  externalId?: string;
   status?: Status;
   all?: boolean;
 };
@@ -28,18 +29,22 @@ export function withAdvertiserOption(command: Command): Command {
 }
 
 /** The filter of a list's options. */
-export function filterOf({ advertiser, campaign, status, all }: ListOptions): ListFilter {
+export function filterOf({ advertiser, campaign, externalId, status, all }: ListOptions): ListFilter {
   return {
     ...(advertiser === undefined ? {} : { advertiserId: advertiser }),
     ...(campaign === undefined ? {} : { campaignId: campaign }),
+    ...(externalId === undefined ? {} : { externalId }),
     ...(status === undefined ? {} : { status }),
     ...(all === undefined ? {} : { all }),
   };
 }
 
 /** What to print for an empty list: how to add the first thing, or how to see more. */
-export function emptyText({ advertiser, campaign, status, all }: ListOptions, first: string): string {
-  const isFiltered = [advertiser, campaign, status, all].some((option) => option !== undefined);
+export function emptyText(
+  { advertiser, campaign, externalId, status, all }: ListOptions,
+  first: string,
+): string {
+  const isFiltered = [advertiser, campaign, externalId, status, all].some((option) => option !== undefined);
   if (!isFiltered) return `${first}. --all also lists archived ones`;
   return all ? 'Nothing matches' : 'Nothing matches. --all also lists archived ones';
 }

@@ -12,6 +12,7 @@ const LOOKS_ALIKE = /[\u200c\u200d]|[[\p{Zs}]--[ ]]/v;
 const VISIBLE = /[\p{L}\p{N}\p{P}\p{S}]/u;
 const NAME_CHARS_MAX = 200;
 const REFERENCE_CHARS_MAX = 200;
+const EXTERNAL_ID_CHARS_MAX = 100;
 
 /**
  * Makes a text from outside safe to print on a terminal: characters that could move the cursor, change colours or hide text are escaped,
@@ -48,18 +49,29 @@ export function parseName(text: string): string {
  * reserved for the credits of clicks. Throws `bad_reference`.
  */
 export function parseReference(text: string): string {
-  const reference = parseLine(text.normalize('NFC'), 'bad_reference', 'a reference', REFERENCE_CHARS_MAX);
-  const lookalike = LOOKS_ALIKE.exec(reference)?.[0];
-  if (lookalike !== undefined) {
-    throw new TollwayError(
-      'bad_reference',
-      `Expected a reference with ordinary spaces and without joiners, got "${reference.replace(lookalike, escapeOf(lookalike))}"`,
-    );
-  }
+  const reference = parseDistinct(text, 'bad_reference', 'a reference', REFERENCE_CHARS_MAX);
   if (!/^credit /i.test(reference)) return reference;
   throw new TollwayError(
     'bad_reference',
     `Expected a reference that does not begin with "credit " (reserved for credits of clicks), got "${reference}"`,
+  );
+}
+
+/**
+ * Reads the id that another system has for a campaign: 1–100 printable characters, without spaces around them. Throws `bad_external_id`.
+ */
+export function parseExternalId(text: string): string {
+  return parseDistinct(text, 'bad_external_id', 'an external id', EXTERNAL_ID_CHARS_MAX);
+}
+
+/** Reads a text that must be unique: two that look the same are equal. */
+function parseDistinct(text: string, code: ErrorCode, noun: string, charsMax: number): string {
+  const line = parseLine(text.normalize('NFC'), code, noun, charsMax);
+  const lookalike = LOOKS_ALIKE.exec(line)?.[0];
+  if (lookalike === undefined) return line;
+  throw new TollwayError(
+    code,
+    `Expected ${noun} with ordinary spaces and without joiners, got "${line.replace(lookalike, escapeOf(lookalike))}"`,
   );
 }
 

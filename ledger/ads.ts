@@ -51,7 +51,7 @@ export async function addAd(
 /** Returns the ads of a filter, ordered by id. Throws `unknown_advertiser`, `unknown_campaign`. */
 export async function listAds(
   database: Pool | Connection,
-  filter: Omit<ListFilter, 'search'> = {},
+  filter: Omit<ListFilter, 'search' | 'externalId'> = {},
 ): Promise<Ad[]> {
   await assertFilterExists(database, filter);
   const { condition, page, values } = listCondition(['ad', 'campaign', 'advertiser'], filter);

@@ -46,7 +46,7 @@ export async function addAdvertiser(
 /** Returns the advertisers of a filter, ordered by id. */
 export async function listAdvertisers(
   database: Pool | Connection,
-  filter: Omit<ListFilter, keyof ClickFilter> = {},
+  filter: Omit<ListFilter, keyof ClickFilter | 'externalId'> = {},
 ): Promise<Advertiser[]> {
   const { condition, page, values } = listCondition(['advertiser'], filter);
   const { rows } = await database.query<Advertiser>(

@@ -1,54 +1,39 @@
 import { TollwayError } from '../common/errors.ts';
 import { formatAmount } from '../common/money.ts';
 import type { Connection, Pool } from '../common/postgres/postgres.ts';
-import { parseName } from '../common/text.ts';
+import { parseExternalId } from '../common/text.ts';
 import { singleRow, withAdvertiserLock } from './advertiser-lock.ts';
 import { notifyAdsChanged, updateBudgetFlags } from './budget-flag.ts';
 import { moveCampaignPhases, setFirstPhase } from './campaign-phases.ts';
+import {
+  type CampaignChanges,
+  type CampaignSettings,
+  DEFAULT_SETTINGS,
+  haveSameSettings,
+  settingsAfter,
+} from './campaign-settings.ts';
 import { readCampaignSpend } from './campaign-spend.ts';
 import { assertFilterExists } from './click-filter.ts';
 import { setCapOfDays } from './daily-caps.ts';
-import { changePlan, type DailyPlan } from './daily-plan.ts';
-import { type ListFilter, listCondition, type Status } from './list-filter.ts';
+import { type ListFilter, listCondition } from './list-filter.ts';
 import { type Pace, PLAN_JSON, type Plan, paceAt, todayOfCampaign } from './pacing.ts';
 
-export type Campaign = DailyPlan & {
+export type Campaign = CampaignSettings & {
   readonly id: number;
   readonly advertiserId: number;
   readonly advertiserName: string;
-  readonly name: string;
-  readonly status: Status;
-  /** The most that all its clicks together may cost; `null` without a cap. */
-  readonly capMicros: bigint | null;
   /** The sum of its charges, counted only with a cap; otherwise 0. */
   readonly spentMicros: bigint;
-  /** Clicks before this time are `invalid: not_running`. */
-  readonly startsAt: Date | null;
-  /** Clicks at or after this time are `invalid: not_running`. */
-  readonly endsAt: Date | null;
-  readonly fallbackUrl: string | null;
   /** What the present day has spent, in the advertiser's time zone; `null` without a daily cap. */
   readonly spentTodayMicros: bigint | null;
   /** `null` without pacing. */
   readonly pace: Pace | null;
 };
 
-/**
- * The fields of a campaign to set; absent fields keep their values, `null` removes one. A start or an end is a time, or a day
- * (`2026-01-31`), which means its beginning in the advertiser's time zone.
- */
-export type CampaignChanges = Partial<DailyPlan> & {
-  readonly name?: string;
-  readonly status?: Status;
-  readonly capMicros?: bigint | null;
-  readonly startsAt?: Date | string | null;
-  readonly endsAt?: Date | string | null;
-  readonly fallbackUrl?: string | null;
-};
-
 /** A query of campaigns. `rows`: the clauses that choose them. The present day is looked up for these alone. */
 const selectCampaigns = (rows: string) => `select campaign.id, campaign.advertiser_id as "advertiserId",
-    campaign.advertiser_name as "advertiserName", campaign.name, campaign.status, campaign.cap_micros as "capMicros", campaign.spent_micros as "spentMicros",
+    campaign.advertiser_name as "advertiserName", campaign.name, campaign.external_id as "externalId", campaign.status,
+    campaign.cap_micros as "capMicros", campaign.spent_micros as "spentMicros",
     campaign.starts_at as "startsAt", campaign.ends_at as "endsAt", campaign.fallback_url as "fallbackUrl",
     campaign.daily_cap_micros as "dailyCapMicros", campaign.pacing, campaign.hold, today.spent_micros as "spentTodayMicros",
     ${PLAN_JSON} as plan, now() as "readAt"
@@ -62,31 +47,81 @@ function toCampaign({ plan, readAt, ...campaign }: CampaignRow): Campaign {
   return { ...campaign, pace: plan === null ? null : paceAt(plan, readAt.getTime()) };
 }
 
-/** Creates a campaign. Throws `bad_name`, `unknown_advertiser`, `bad_window` (an end that is not after the start), `bad_pacing`. */
+/**
+ * Creates a campaign. Throws `bad_name`, `bad_external_id`, `external_id_taken`, `unknown_advertiser`, `bad_window` (an end that is not
+ * after the start), `bad_pacing`.
+ */
 export function addCampaign(
   database: Pool | Connection,
   advertiserId: number,
   name: string,
   settings: Omit<CampaignChanges, 'name'> = {},
 ): Promise<Campaign> {
+  return withAdvertiserLock(database, advertiserId, (connection) =>
+    insertCampaign(connection, advertiserId, { ...settings, name }),
+  );
+}
+
+async function insertCampaign(
+  connection: Connection,
+  advertiserId: number,
+  changes: CampaignChanges,
+): Promise<Campaign> {
+  const created = { ...DEFAULT_SETTINGS, name: '', id: null, advertiserId };
+  const added = await settingsAfter(connection, created, changes);
+  // In one statement, so that the audit log has one entry.
+  const { rows } = await connection.query<{ id: number }>(
+    `insert into campaign (advertiser_id, name, status, cap_micros, starts_at, ends_at, fallback_url, pacing, hold, external_id,
+       daily_cap_micros, daily_cap_since)
+     select id, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::bigint,
+       case when $11::bigint is not null then (clock_timestamp() at time zone time_zone)::date end
+     from advertiser where id = $1 returning id`,
+    [
+      ...[advertiserId, added.name, added.status, added.capMicros, added.startsAt, added.endsAt],
+      ...[added.fallbackUrl, added.pacing, added.hold, added.externalId, added.dailyCapMicros],
+    ],
+  );
+  const { id } = singleRow(rows);
+  await setFirstPhase(connection, id);
+  return readCampaign(connection, id);
+}
+
+/** The settings of `putCampaign`. Absent ones are those of a new campaign: none, `active` and no pacing. */
+export type PutSettings = Omit<CampaignChanges, 'name' | 'externalId'> & { readonly name: string };
+
+/**
+ * Creates the campaign of an advertiser with an external id, or replaces all its settings: those that are absent become those of a new
+ * campaign. A repetition changes nothing. Throws as `addCampaign` and `updateCampaign`.
+ */
+export async function putCampaign(
+  database: Pool | Connection,
+  advertiserId: number,
+  externalId: string,
+  settings: PutSettings,
+): Promise<{ campaign: Campaign; result: 'created' | 'changed' | 'unchanged' }> {
+  const changes = { ...DEFAULT_SETTINGS, ...settings, externalId: parseExternalId(externalId) };
   return withAdvertiserLock(database, advertiserId, async (connection) => {
-    const added = await settingsAfter(connection, { ...NEW_CAMPAIGN, advertiserId }, { ...settings, name });
-    // In one statement, so that the audit log has one entry.
-    const { rows } = await connection.query<{ id: number }>(
-      `insert into campaign (advertiser_id, name, status, cap_micros, starts_at, ends_at, fallback_url, pacing, hold, daily_cap_micros,
-         daily_cap_since)
-       select id, $2, $3, $4, $5, $6, $7, $8, $9, $10::bigint,
-         case when $10::bigint is not null then (clock_timestamp() at time zone time_zone)::date end
-       from advertiser where id = $1 returning id`,
-      [
-        ...[advertiserId, added.name, added.status, added.capMicros, added.startsAt, added.endsAt],
-        ...[added.fallbackUrl, added.pacing, added.hold, added.dailyCapMicros],
-      ],
-    );
-    const { id } = singleRow(rows);
-    await setFirstPhase(connection, id);
-    return readCampaign(connection, id);
+    const before = await findCampaign(connection, advertiserId, changes.externalId);
+    if (before === null)
+      return { campaign: await insertCampaign(connection, advertiserId, changes), result: 'created' };
+    if (haveSameSettings(before, await settingsAfter(connection, before, changes)))
+      return { campaign: before, result: 'unchanged' };
+    return { campaign: await updateCampaign(connection, before.id, changes), result: 'changed' };
   });
+}
+
+/** Returns the campaign of an advertiser with an external id, or `null`. Throws `bad_external_id`. */
+export async function findCampaign(
+  connection: Pool | Connection,
+  advertiserId: number,
+  externalId: string,
+): Promise<Campaign | null> {
+  const { rows } = await connection.query<CampaignRow>(
+    selectCampaigns('where campaign.advertiser_id = $1 and campaign.external_id = $2'),
+    [advertiserId, parseExternalId(externalId)],
+  );
+  const [campaign] = rows;
+  return campaign === undefined ? null : toCampaign(campaign);
 }
 
 /** Returns the campaigns of a filter, ordered by id. Throws `unknown_advertiser`, `unknown_campaign`. */
@@ -117,7 +152,8 @@ export function unknownCampaign(id: number): TollwayError {
 
 /**
  * Changes a campaign. A cap can be set, raised, and lowered down to what is spent; a daily cap down to what the present day has spent.
- * Throws `unknown_campaign`, `bad_name`, `cap_below_spent`, `bad_window` (an end that is not after the start), `bad_pacing`.
+ * Throws `unknown_campaign`, `bad_name`, `bad_external_id`, `external_id_taken`, `cap_below_spent`, `bad_window` (an end that is not after
+ * the start), `bad_pacing`.
  */
 export async function updateCampaign(
   database: Pool | Connection,
@@ -147,46 +183,14 @@ async function changeCampaign(
   await connection.query(
     `update campaign set name = $2, status = $3, cap_micros = $4, spent_micros = $5, starts_at = $6, ends_at = $7, fallback_url = $8,
        pacing = $9, hold = $10, daily_cap_micros = $11::bigint,
-       daily_cap_since = coalesce(daily_cap_since, case when $11::bigint is not null then $12::date end) where id = $1`,
+       daily_cap_since = coalesce(daily_cap_since, case when $11::bigint is not null then $12::date end), external_id = $13
+     where id = $1`,
     [
       ...[id, after.name, after.status, after.capMicros, spentMicros, after.startsAt, after.endsAt],
-      ...[after.fallbackUrl, after.pacing, after.hold, after.dailyCapMicros, today],
+      ...[after.fallbackUrl, after.pacing, after.hold, after.dailyCapMicros, today, after.externalId],
     ],
   );
   return readCampaign(connection, id);
-}
-
-/** What can be set of a campaign. */
-type CampaignSettings = DailyPlan &
-  Pick<Campaign, 'name' | 'status' | 'capMicros' | 'startsAt' | 'endsAt' | 'fallbackUrl'>;
-
-/** The settings of a campaign that is not created yet. */
-const NEW_CAMPAIGN: CampaignSettings & { readonly id: null } = {
-  id: null,
-  name: '',
-  status: 'active',
-  capMicros: null,
-  startsAt: null,
-  endsAt: null,
-  fallbackUrl: null,
-  dailyCapMicros: null,
-  pacing: 'none',
-  hold: false,
-};
-
-/** The settings of a campaign after changes; `id` is `null` for a new one. Throws `bad_name`, `bad_window`, `bad_pacing`. */
-async function settingsAfter(
-  connection: Connection,
-  before: CampaignSettings & { readonly id: number | null; readonly advertiserId: number },
-  changes: CampaignChanges,
-): Promise<CampaignSettings> {
-  const { name, status, capMicros, fallbackUrl } = { ...before, ...changes };
-  const subject = before.id === null ? 'the new campaign' : `campaign ${before.id}`;
-  return {
-    ...{ name: parseName(name), status, capMicros, fallbackUrl },
-    ...changePlan(subject, before, changes, fallbackUrl),
-    ...(await periodOf(connection, before.advertiserId, { ...before, ...changes })),
-  };
 }
 
 /** What the campaign counts as spent under a cap: 0 without one. Throws `cap_below_spent` if the cap is less than what is spent. */
@@ -203,39 +207,4 @@ async function spentUnder(
     'cap_below_spent',
     `Expected a cap of at least ${formatAmount(spentMicros)}, which campaign ${before.id} has spent; got ${formatAmount(capMicros)}`,
   );
-}
-
-/** The start and the end as times. Throws `bad_window` unless the end is after the start. */
-async function periodOf(
-  connection: Connection,
-  advertiserId: number,
-  { startsAt = null, endsAt = null }: CampaignChanges,
-): Promise<{ startsAt: Date | null; endsAt: Date | null }> {
-  const { rows } = await connection.query<{ timeZone: string }>(
-    'select time_zone as "timeZone" from advertiser where id = $1',
-    [advertiserId],
-  );
-  const { timeZone } = singleRow(rows);
-  const start = await timeOf(connection, startsAt, timeZone);
-  const end = await timeOf(connection, endsAt, timeZone);
-  if (start !== null && end !== null && end <= start)
-    throw new TollwayError(
-      'bad_window',
-      `Expected an end after the start, got the end ${end.toISOString()} and the start ${start.toISOString()}`,
-    );
-  return { startsAt: start, endsAt: end };
-}
-
-/** A day as the time of its beginning in a time zone, computed by PostgreSQL as the days of reports are. */
-async function timeOf(
-  connection: Connection,
-  time: Date | string | null,
-  timeZone: string,
-): Promise<Date | null> {
-  if (typeof time !== 'string') return time;
-  const { rows } = await connection.query<{ time: Date }>('select day_start($1::date, $2) as time', [
-    time,
-    timeZone,
-  ]);
-  return singleRow(rows).time;
 }

@@ -25,6 +25,8 @@ export type ListFilter = ClickFilter &
      * correspond. For advertisers and campaigns: ads have no name.
      */
     readonly search?: string | undefined;
+    /** Only campaigns with this external id, at most one of each advertiser. */
+    readonly externalId?: string | undefined;
   };
 
 type Table = 'advertiser' | 'campaign' | 'ad';
@@ -38,7 +40,17 @@ type ListSql = { readonly condition: string; readonly page: string; readonly val
  */
 export function listCondition(
   tables: readonly [...Table[], 'advertiser'],
-  { status, all = false, advertiserId, campaignId, advertiserIds, search, after, limit }: ListFilter,
+  {
+    status,
+    all = false,
+    advertiserId,
+    campaignId,
+    advertiserIds,
+    search,
+    externalId,
+    after,
+    limit,
+  }: ListFilter,
 ): ListSql {
   const [listed] = tables;
   const idOf = (table: Table) => (table === listed ? `${table}.id` : `${listed}.${table}_id`);
@@ -52,6 +64,7 @@ export function listCondition(
   add(advertiserIds, (ids) => `${idOf('advertiser')} = any(${ids}::integer[])`);
   add(campaignId, (id) => `${idOf('campaign')} = ${id}`);
   add(search, (text) => `strpos(lower(${listed}.name), lower(${text})) > 0`);
+  add(externalId, (id) => `campaign.external_id = ${id}`);
   // Subqueries, because PostgreSQL runs each once: a join would look up the campaign and the advertiser of every ad.
   const ofArchived = (table: Table) =>
     `${idOf(table)} in (select id from ${table} where status = 'archived')`;

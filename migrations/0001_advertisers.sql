@@ -73,6 +73,7 @@ create table campaign (
   hold boolean not null default false,
   -- Visitors are redirected here while the budget is exhausted.
   fallback_url text,
+  external_id text check (length(external_id) between 1 and 100), -- the id that another system gave it
   -- Whether the rest of the cap pays for none of its active ads, and the latest day on which the rest of the daily cap did not.
   cap_reached boolean not null default false,
   daily_cap_reached_on date,
@@ -84,7 +85,8 @@ create table campaign (
   constraint campaign_pacing_has_daily_cap check (pacing = 'none' or daily_cap_micros is not null),
   constraint campaign_hold_has_pacing_and_fallback check (not hold or (pacing <> 'none' and fallback_url is not null)),
   constraint campaign_ends_after_start check (ends_at > starts_at),
-  unique (id, advertiser_id)
+  unique (id, advertiser_id),
+  unique (advertiser_id, external_id)
 ) with (fillfactor = 50);
 create index on campaign (advertiser_id, id);
 create index on campaign (starts_at) where phase = 'scheduled';

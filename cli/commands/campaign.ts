@@ -1,20 +1,21 @@
-import { Option } from 'commander';
+import { type Command, Option } from 'commander';
 import { TollwayError } from '../../common/errors.ts';
 import { formatAmount, parsePositiveAmount } from '../../common/money.ts';
 import { parseCampaignTime } from '../../common/parse-time.ts';
-import { parseName } from '../../common/text.ts';
+import { parseExternalId, parseName } from '../../common/text.ts';
 import { bringUpToDate } from '../../ledger/bring-up-to-date.ts';
+import type { CampaignChanges } from '../../ledger/campaign-settings.ts';
 import { readCampaignCharges } from '../../ledger/campaign-spend.ts';
 import {
   addCampaign,
   type Campaign,
-  type CampaignChanges,
   listCampaigns,
+  putCampaign,
   readCampaign,
   updateCampaign,
 } from '../../ledger/campaigns.ts';
 import { PACINGS, type Pacing } from '../../ledger/daily-plan.ts';
-import type { Status } from '../../ledger/list-filter.ts';
+import { STATUSES, type Status } from '../../ledger/list-filter.ts';
 import type { Pace } from '../../ledger/pacing.ts';
 import { parseUrlTemplate } from '../../ledger/url-template.ts';
 import { command, group, type Output, rowsCommand, withChange, withDatabase } from '../context.ts';
@@ -30,6 +31,8 @@ import { printJson, printLine, printRow, printRows } from '../print.ts';
 
 type Settings = {
   name?: string;
+  externalId?: string;
+  status?: Status;
   cap?: bigint | 'none';
   start?: Date | string;
   end?: Date | string;
@@ -40,7 +43,7 @@ type Settings = {
 };
 
 function toRow(campaign: Campaign) {
-  const { id, advertiserId, advertiserName, name, status, capMicros, spentMicros } = campaign;
+  const { id, advertiserId, advertiserName, name, externalId, status, capMicros, spentMicros } = campaign;
   const [cap = null, spent = null] = capMicros === null ? [] : [capMicros, spentMicros].map(formatAmount);
   const startsAt = campaign.startsAt?.toISOString() ?? null;
   const endsAt = campaign.endsAt?.toISOString() ?? null;
@@ -48,8 +51,8 @@ function toRow(campaign: Campaign) {
   const spentToday = amountOf(campaign.spentTodayMicros);
   const { pacing, hold, fallbackUrl } = campaign;
   return {
-    ...{ id, advertiserId, advertiserName, name, status, cap, spent, dailyCap, spentToday, pacing, hold },
-    ...{ startsAt, endsAt, fallbackUrl },
+    ...{ id, advertiserId, advertiserName, name, externalId, status, cap, spent, dailyCap, spentToday },
+    ...{ pacing, hold, startsAt, endsAt, fallbackUrl },
   };
 }
 
@@ -80,6 +83,8 @@ function print(campaign: Campaign, { format }: Output): void {
 /** The changes of the given options; `none` removes a value. */
 function changesOf({
   name,
+  externalId,
+  status,
   cap,
   start,
   end,
@@ -90,6 +95,8 @@ function changesOf({
 }: Settings): CampaignChanges {
   return {
     ...(name === undefined ? {} : { name }),
+    ...(externalId === undefined ? {} : { externalId: externalId === 'none' ? null : externalId }),
+    ...(status === undefined ? {} : { status }),
     ...(cap === undefined ? {} : { capMicros: cap === 'none' ? null : cap }),
     ...(start === undefined ? {} : { startsAt: start === 'none' ? null : start }),
     ...(end === undefined ? {} : { endsAt: end === 'none' ? null : end }),
@@ -115,6 +122,8 @@ function toJson({ planned, spent, isAhead, aheadUntil }: Pace) {
   };
 }
 
+const EXTERNAL_ID =
+  'the id that another system gave the campaign, 1–100 characters, unique for the advertiser';
 const HOLD =
   'redirect to the fallback URL while the campaign is ahead of its plan; these clicks are not charged';
 
@@ -122,43 +131,69 @@ function pacingOption(): Option {
   return new Option('--pacing <plan>', 'how the daily cap is spent: none, even or rest').choices(PACINGS);
 }
 
-const add = rowsCommand('add', 'Add a campaign to an advertiser', [
-  'campaign add 1 "Summer" --cap 500.00 --fallback-url https://example.com/sold-out',
-  'campaign add 1 "Advent" --start 2026-11-29 --end 2026-12-25',
-])
-  .argument('<advertiser>', 'id of the advertiser', parseId)
-  .argument('<name>', 'name of the campaign, 1–200 characters', parseName)
-  .option(
-    '--cap <amount>',
-    'most that all clicks of the campaign together may cost, such as 500.00',
-    parsePositiveAmount,
-  )
-  .option(
-    '--daily-cap <amount>',
-    "most that the clicks of a day may cost, in the advertiser's time zone, such as 50.00",
-    parsePositiveAmount,
-  )
-  .option(
-    '--start <time>',
-    "a time, or a day in the advertiser's time zone; earlier clicks are not charged",
-    parseCampaignTime,
-  )
-  .option(
-    '--end <time>',
-    "a time, or a day in the advertiser's time zone; from then on clicks are not charged",
-    parseCampaignTime,
-  )
-  .option(
-    '--fallback-url <url>',
-    'destination of clicks while the budget or the cap is exhausted, instead of the URL of the ad',
-    parseUrlTemplate,
-  )
-  .addOption(pacingOption())
-  .option('--hold', HOLD)
+/** The options of a new campaign, and of one whose settings are replaced. */
+function withSettingsOptions(made: Command): Command {
+  return made
+    .option(
+      '--cap <amount>',
+      'most that all clicks of the campaign together may cost, such as 500.00',
+      parsePositiveAmount,
+    )
+    .option(
+      '--daily-cap <amount>',
+      "most that the clicks of a day may cost, in the advertiser's time zone, such as 50.00",
+      parsePositiveAmount,
+    )
+    .option(
+      '--start <time>',
+      "a time, or a day in the advertiser's time zone; earlier clicks are not charged",
+      parseCampaignTime,
+    )
+    .option(
+      '--end <time>',
+      "a time, or a day in the advertiser's time zone; from then on clicks are not charged",
+      parseCampaignTime,
+    )
+    .option(
+      '--fallback-url <url>',
+      'destination of clicks while the budget or the cap is exhausted, instead of the URL of the ad',
+      parseUrlTemplate,
+    )
+    .addOption(pacingOption())
+    .option('--hold', HOLD);
+}
+
+const add = withSettingsOptions(
+  rowsCommand('add', 'Add a campaign to an advertiser', [
+    'campaign add 1 "Summer" --cap 500.00 --fallback-url https://example.com/sold-out',
+    'campaign add 1 "Advent" --start 2026-11-29 --end 2026-12-25',
+  ])
+    .argument('<advertiser>', 'id of the advertiser', parseId)
+    .argument('<name>', 'name of the campaign, 1–200 characters', parseName),
+)
+  .option('--external-id <id>', EXTERNAL_ID, parseExternalId)
   .action(async (id: number, name: string, { format, ...settings }: Output & Settings) => {
     print(await withChange((connection) => addCampaign(connection, id, name, changesOf(settings))), {
       format,
     });
+  });
+
+type PutOptions = Output & Settings & { name: string };
+
+const put = withSettingsOptions(
+  rowsCommand('put', 'Create the campaign with an external id, or replace all its settings', [
+    'campaign put 1 crm-4711 --name "Summer" --cap 500.00',
+  ])
+    .argument('<advertiser>', 'id of the advertiser', parseId)
+    .argument('<external-id>', 'the id that another system gave the campaign', parseExternalId)
+    .requiredOption('--name <name>', 'name of the campaign, 1–200 characters', parseName),
+)
+  .addOption(new Option('--status <status>', STATUSES.join(', ')).choices(STATUSES).default('active'))
+  .action(async (id: number, externalId: string, { format, ...settings }: PutOptions) => {
+    const { campaign, result } = await withChange((connection) =>
+      putCampaign(connection, id, externalId, { ...changesOf(settings), name: settings.name }),
+    );
+    printRow({ result, ...(format === 'table' ? toTableRow(campaign) : toRow(campaign)) }, { format });
   });
 
 const list = withStatusOptions(
@@ -168,14 +203,16 @@ const list = withStatusOptions(
       'campaign list --advertiser 1 --status active',
     ]),
   ),
-).action(async (options: ListOptions) => {
-  await withDatabase(async (pool) => {
-    const campaigns = await listCampaigns(pool, filterOf(options));
-    const rows = campaigns.map(options.format === 'table' ? toTableRow : toRow);
-    const first = 'There are no campaigns: npx tollway campaign add 1 "Summer"';
-    printRows(rows, options, emptyText(options, first));
+)
+  .option('--external-id <id>', 'only those with this external id', parseExternalId)
+  .action(async (options: ListOptions) => {
+    await withDatabase(async (pool) => {
+      const campaigns = await listCampaigns(pool, filterOf(options));
+      const rows = campaigns.map(options.format === 'table' ? toTableRow : toRow);
+      const first = 'There are no campaigns: npx tollway campaign add 1 "Summer"';
+      printRows(rows, options, emptyText(options, first));
+    });
   });
-});
 
 const show = command('show', 'Show a campaign with its settings and what it has spent', ['campaign show 1'])
   .argument('<campaign>', 'id of the campaign', parseId)
@@ -199,6 +236,7 @@ const update = rowsCommand('update', 'Change a campaign: its name, caps, pacing,
 ])
   .argument('<campaign>', 'id of the campaign', parseId)
   .option('--name <name>', 'new name, 1–200 characters', parseName)
+  .option('--external-id <id>', 'new external id, as in add; `none` removes it', orNone(parseExternalId))
   .option(
     '--cap <amount>',
     'new total cap, at least what is spent; `none` removes it',
@@ -230,6 +268,7 @@ function statusCommand(name: string, status: Status, description: string) {
 
 export const campaign = group('campaign', 'Manage campaigns, which group the ads of an advertiser', [
   add,
+  put,
   list,
   show,
   update,

@@ -22,6 +22,7 @@ describe('campaign', () => {
       advertiserId: owner,
       advertiserName: 'Berlin',
       name: 'Advent',
+      externalId: null,
       status: 'active',
       cap: '500.00',
       spent: '0.00',
@@ -49,6 +50,25 @@ describe('campaign', () => {
     const { stdout } = await run('campaign', 'show', id);
     expect(stdout).toContain('name           Winter\n');
     expect(stdout).toContain('endsAt         2027-02-28T23:00:00.000Z\n');
+  });
+
+  it('is put by the id of another system', async () => {
+    const { advertiser } = await addAccount(database.pool);
+    const owner = String(advertiser.id);
+    const put = (...options: string[]) =>
+      json('campaign', 'put', owner, 'crm-1', '--name', 'CRM', ...options);
+    const created = await put('--cap', '10.00', '--status', 'paused');
+    expect(created).toMatchObject({ result: 'created', externalId: 'crm-1', cap: '10.00', status: 'paused' });
+    expect(await put()).toMatchObject({ result: 'changed', id: created.id, cap: null, status: 'active' });
+    const { result, ...row } = await put();
+    expect(result).toBe('unchanged');
+    expect(await json('campaign', 'list', '--external-id', 'crm-1')).toEqual([row]);
+    const id = String(created.id);
+    expect(await json('campaign', 'update', id, '--external-id', 'none')).toMatchObject({ externalId: null });
+    const added = await json('campaign', 'add', owner, 'Second', '--external-id', 'crm-1');
+    expect(added).toMatchObject({ externalId: 'crm-1' });
+    const { stderr } = await run('campaign', 'update', id, '--external-id', 'crm-1');
+    expect(stderr).toContain(`got "crm-1", which campaign ${added.id} has`);
   });
 
   it('is shown with what it has spent, also without a cap', async () => {
