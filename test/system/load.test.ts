@@ -45,6 +45,22 @@ describe('npm run load', { timeout: 90_000 }, () => {
     return counts;
   };
 
+  const openPool = async () => {
+    const { databaseUrl } = JSON.parse((await stack.tollway('status', '--json')).stdout) as {
+      databaseUrl: string;
+    };
+    return createPool(databaseUrl, 'test', 1, () => {});
+  };
+
+  /** Waits for the advertisers of a load test by SQL, because a command for each poll takes the CPU time that the load test needs. */
+  const untilAdvertisersAreActive = async () => {
+    const pool = await openPool();
+    const active = "select id from advertiser where name like 'Load test%' and status = 'active'";
+    await until('its advertisers', async () => (await pool.query(active)).rowCount === 20, 20_000);
+    await pool.end();
+    expect(await testAdvertisers()).toMatchObject({ active: 20 });
+  };
+
   it('offers a spike, finds every click in the ledger, passes, and writes a report that needs nothing else', async () => {
     const path = join(folder, 'spike.html');
     const { code, report, stderr } = await load(
@@ -120,7 +136,7 @@ describe('npm run load', { timeout: 90_000 }, () => {
       const child = runScript('load-tests/main.ts', stack.env, ...slow);
       child.stdout?.resume();
       child.stderr?.resume();
-      await until('its advertisers', async () => (await testAdvertisers()).active === 20, 20_000);
+      await untilAdvertisersAreActive();
       return { child, ended: once(child, 'exit') };
     };
     const interrupted = await begin();
@@ -147,10 +163,7 @@ describe('npm run load', { timeout: 90_000 }, () => {
   });
 
   it('fails when a click is missing', async () => {
-    const { databaseUrl } = JSON.parse((await stack.tollway('status', '--json')).stdout) as {
-      databaseUrl: string;
-    };
-    const pool = createPool(databaseUrl, 'test', 1, () => {});
+    const pool = await openPool();
     // A handler that settles every fiftieth click and loses its row.
     await pool.query(
       `create function lose() returns trigger language plpgsql as
@@ -166,7 +179,7 @@ describe('npm run load', { timeout: 90_000 }, () => {
 
   it('archives the advertisers of a run whose stack was killed', async () => {
     const run = runToEnd('load-tests/main.ts', stack.env, ...SMALL_SPIKE, '--hold', '60s');
-    await until('its advertisers', async () => (await testAdvertisers()).active === 20, 20_000);
+    await untilAdvertisersAreActive();
     await stack.killTree();
     const { code, stderr } = await run;
     expect(code).toBe(2);
