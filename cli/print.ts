@@ -1,5 +1,5 @@
+import { type CsvValue, csvLine } from '../common/csv.ts';
 import { printable, printableJson, printableLines } from '../common/text.ts';
-import { type CsvValue, csvLine } from './csv.ts';
 
 /** Writes a value as JSON: amounts are decimal strings already, and a bigint left over would be a mistake. */
 export function printJson(value: unknown): void {

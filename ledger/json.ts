@@ -1,9 +1,10 @@
 import { formatAmount } from '../common/money.ts';
 import type { ClickStory } from './click-story.ts';
+import type { AdvertiserReconciliation, Reconciliation } from './reconcile.ts';
 import type { Report, ReportRow } from './reports.ts';
 import type { Statement } from './statement.ts';
 
-/** The JSON of reports, statements and click stories, which the command line prints and the HTTP API answers with. */
+/** The JSON of reports, statements, click stories and reconciliations, which the command line prints and the HTTP API answers with. */
 
 /** Amounts are decimal strings in the currency of the row, times RFC 3339. */
 export function reportJson({ since, until, asOf, timeZone, rows }: Report) {
@@ -79,6 +80,30 @@ export function clickStoryJson(story: ClickStory) {
     sequence: story.sequence === null ? null : Number(story.sequence),
     evidence: story.evidence,
     history: story.history.map(({ at, event }) => ({ at: at.toISOString(), event })),
+  };
+}
+
+/** Amounts are decimal strings in the currency of each advertiser; `charged` is `null` without a recount of the ledger. */
+export function reconciliationJson(reconciliation: Reconciliation) {
+  return {
+    ...reconciliation,
+    advertisers: reconciliation.advertisers.map((advertiser) => ({
+      ...balanceJson(advertiser),
+      charged: amountOrNull(advertiser.chargedMicros),
+      balanced: advertiser.balanced,
+    })),
+  };
+}
+
+/** The balance of an advertiser: what its entries add up to, and what is stored. */
+export function balanceJson(advertiser: AdvertiserReconciliation) {
+  const { id, name, currency } = advertiser;
+  return {
+    ...{ id, name, currency },
+    budget: formatAmount(advertiser.budgetMicros),
+    entered: formatAmount(advertiser.enteredMicros),
+    spent: formatAmount(advertiser.spentMicros),
+    remaining: formatAmount(advertiser.remainingMicros),
   };
 }
 

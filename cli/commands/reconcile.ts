@@ -1,9 +1,9 @@
 import { listOtherSources } from '../../brokers/checkpoints.ts';
 import { createBacklogs } from '../../brokers/create-event-sources.ts';
 import { counted } from '../../common/counted.ts';
-import { formatAmount } from '../../common/money.ts';
 import { createLogger } from '../../common/telemetry/logger.ts';
 import { countDeadLetters } from '../../ledger/dead-letters.ts';
+import { balanceJson, reconciliationJson } from '../../ledger/json.ts';
 import {
   type AdvertiserReconciliation,
   type Reconciliation,
@@ -18,38 +18,10 @@ const GAPS_SHOWN = 20;
 
 type Options = Output & { settled?: boolean; deep?: boolean };
 
-function advertiserRow({
-  id,
-  name,
-  currency,
-  budgetMicros,
-  enteredMicros,
-  spentMicros,
-  remainingMicros,
-  balanced,
-}: AdvertiserReconciliation) {
-  return {
-    id,
-    name,
-    currency,
-    budget: formatAmount(budgetMicros),
-    entered: formatAmount(enteredMicros),
-    spent: formatAmount(spentMicros),
-    remaining: formatAmount(remainingMicros),
-    balanced: String(balanced),
-  };
-}
-
-function toJson(reconciliation: Reconciliation) {
-  return {
-    ...reconciliation,
-    advertisers: reconciliation.advertisers.map((advertiser) => ({
-      ...advertiserRow(advertiser),
-      charged: advertiser.chargedMicros === null ? null : formatAmount(advertiser.chargedMicros),
-      balanced: advertiser.balanced,
-    })),
-  };
-}
+const balanceRow = (advertiser: AdvertiserReconciliation) => ({
+  ...balanceJson(advertiser),
+  balanced: String(advertiser.balanced),
+});
 
 function gapLine({ spoolId, missing, gaps }: SpoolReconciliation): string {
   const ranges = gaps
@@ -63,7 +35,7 @@ function print(reconciliation: Reconciliation, settledWanted: boolean): void {
     reconciliation;
   printTable([{ accepted, charged, overBudget, invalid, rejected, inFlight, missing, unattributed }], '');
   printLine('');
-  printTable(reconciliation.advertisers.map(advertiserRow), 'There are no advertisers.');
+  printTable(reconciliation.advertisers.map(balanceRow), 'There are no advertisers.');
   printLine('');
   for (const spool of reconciliation.spools) if (spool.missing > 0) printLine(gapLine(spool));
   for (const problem of reconciliation.problems) printLine(`  ${problem}`);
@@ -89,7 +61,7 @@ export const reconcile = command(
     await withDatabase(async (pool, { config }) => {
       const brokers = await createBacklogs(config, createLogger('reconcile', config));
       const reconciliation = await reconcileLedger(pool, { deep, brokers });
-      if (format === 'json') printJson(toJson(reconciliation));
+      if (format === 'json') printJson(reconciliationJson(reconciliation));
       else print(reconciliation, settled);
       const letters = await countDeadLetters(pool);
       // On standard error: dead letters are settled, and the books balance.

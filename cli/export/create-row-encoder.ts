@@ -1,4 +1,5 @@
-import { type ExportFormat, textHeader, textLines } from './export-format.ts';
+import { textHeader, textLines } from '../../ledger/export-text.ts';
+import type { ExportFormat } from './export-format.ts';
 import type { RowEncoder } from './row-encoder.ts';
 
 /** Creates the encoder of a file. */

@@ -1,4 +1,4 @@
-import { printable } from '../common/text.ts';
+import { printable } from './text.ts';
 
 /** A value in CSV; `null` is empty. */
 export type CsvValue = string | number | bigint | boolean | null;

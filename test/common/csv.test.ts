@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { csvLine } from '../../cli/csv.ts';
+import { csvLine } from '../../common/csv.ts';
 
 it('a line of CSV quotes what needs it, and leaves absent values empty', () => {
   expect(csvLine(['a', 1, null, 'b,c', 'say "hi"', 12n])).toBe('a,1,,"b,c","say ""hi""",12');
