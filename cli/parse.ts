@@ -1,5 +1,4 @@
 import { TollwayError } from '../common/errors.ts';
-import { canonicalUuid, isUuidV7 } from '../common/uuid.ts';
 import { ID_MAX } from '../contract/click-event.ts';
 
 /** Creates a parser that also lets `none` pass, which removes the value. Commander would turn `null` into an empty text. */
@@ -21,15 +20,4 @@ export function parseCount(text: string): number {
   if (Number.isNaN(count))
     throw new TollwayError('bad_count', `Expected a whole number of 1–9999999, got "${text}"`);
   return count;
-}
-
-/** Reads a click id, in upper case too. Throws `bad_click_id`. */
-export function parseClickId(text: string): string {
-  const clickId = canonicalUuid(text.trim());
-  if (!isUuidV7(clickId))
-    throw new TollwayError(
-      'bad_click_id',
-      `Expected a click id (a UUIDv7 as Tollway-Click shows it), got "${text}"`,
-    );
-  return clickId;
 }

@@ -124,12 +124,13 @@ async function assertCovered(connection: Connection, id: number, micros: bigint)
 }
 
 /**
- * Refunds the charge of a click, once, as a budget entry of kind `credit`. The click keeps its row in the ledger.
- * Throws `unknown_click`, `not_charged`.
+ * Refunds the charge of a click, once, as a budget entry of kind `credit`. The click keeps its row in the ledger. Clicks of other advertisers
+ * than `advertiserIds` count as unknown; `null`: none do. Throws `unknown_click`, `not_charged`.
  */
 export async function creditClick(
   database: Pool | Connection,
   clickId: string,
+  advertiserIds: readonly number[] | null = null,
 ): Promise<{ advertiser: Advertiser; entered: boolean; amountMicros: bigint }> {
   const { rows } = await database.query<{
     advertiser_id: number;
@@ -138,7 +139,8 @@ export async function creditClick(
     reason: string | null;
   }>('select advertiser_id, charged_micros, outcome, reason from ledger where click_id = $1', [clickId]);
   const [click] = rows;
-  if (!click) throw new TollwayError('unknown_click', `The ledger has no click ${clickId}`);
+  if (!click || !(advertiserIds?.includes(click.advertiser_id) ?? true))
+    throw new TollwayError('unknown_click', `The ledger has no click ${clickId}`);
   if (click.outcome !== 'charged') {
     const outcome = click.reason ? `${click.outcome}: ${click.reason}` : click.outcome;
     throw new TollwayError('not_charged', `Click ${clickId} was not charged: its outcome is ${outcome}`);

@@ -49,3 +49,14 @@ function verifiedLink(text: string, { keys, lifeMaxDays }: ReferenceSettings) {
   const expected = keys ? 'a link that one of the keys in LINK_KEYS has signed' : 'a link';
   throw new TollwayError('bad_link', `Expected ${expected}, got "${printable(text)}"`);
 }
+
+/** Reads a click id, in upper case too. Throws `bad_click_id`. */
+export function parseClickId(text: string): string {
+  const clickId = canonicalUuid(text.trim());
+  if (!isUuidV7(clickId))
+    throw new TollwayError(
+      'bad_click_id',
+      `Expected a click id (a UUIDv7 as Tollway-Click shows it), got "${text}"`,
+    );
+  return clickId;
+}

@@ -56,18 +56,22 @@ export type ClickReference =
 
 /**
  * Tells what happened to a click, in one snapshot. A UUID is looked up as a click id, then as the nonce of an impression link, which leads
- * to the click that has spent it. `clickAgeMaxDays`: older clicks are rejected when they arrive, so they are not under way.
+ * to the click that has spent it. `clickAgeMaxDays`: older clicks are rejected when they arrive, so they are not under way. Clicks of other
+ * advertisers than `advertiserIds` are told as clicks that do not exist; `null`: none are.
  */
 export function readClickStory(
   pool: Pool,
   reference: ClickReference,
   clickAgeMaxDays: number,
+  advertiserIds: readonly number[] | null = null,
 ): Promise<ClickStory> {
   return inTransaction(
     pool,
     async (connection) => {
       const rows = await findRows(connection, reference);
-      if (rows !== null) return withNames(connection, storyOf(rows));
+      const story = rows && storyOf(rows);
+      const isVisible = advertiserIds?.includes(story?.advertiserId ?? 0) ?? true;
+      if (story && isVisible) return withNames(connection, story);
       const missing =
         reference.is === 'id'
           ? await explainMissingClick(connection, reference.id, clickAgeMaxDays)

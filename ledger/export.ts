@@ -49,10 +49,15 @@ export type OnRows = (rows: readonly ExportRow[]) => Promise<void>;
  * `unknown_campaign`, and what `exportPeriod` throws.
  */
 export async function exportLedger(pool: Pool, filter: ExportFilter, onRows: OnRows): Promise<Date> {
+  const period = await boundExport(pool, filter);
+  await exportPeriod(pool, period, onRows);
+  return period.until;
+}
+
+/** Returns the period that `exportLedger` would export. Throws `bad_window`, `unknown_advertiser`, `unknown_campaign`. */
+export async function boundExport(pool: Pool, filter: ExportFilter): Promise<ExportPeriod> {
   await assertFilterExists(pool, filter);
-  const until = await upperBoundOf(pool, filter);
-  await exportPeriod(pool, { ...filter, until }, onRows);
-  return until;
+  return { ...filter, until: await upperBoundOf(pool, filter) };
 }
 
 /**

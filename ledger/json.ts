@@ -87,6 +87,8 @@ export function clickStoryJson(story: ClickStory) {
 export function reconciliationJson(reconciliation: Reconciliation) {
   return {
     ...reconciliation,
+    spools: reconciliation.spools.map((spool) => ({ ...spool, gaps: [...spool.gaps] })),
+    problems: [...reconciliation.problems],
     advertisers: reconciliation.advertisers.map((advertiser) => ({
       ...balanceJson(advertiser),
       charged: amountOrNull(advertiser.chargedMicros),

@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
 import { escapeUsageErrors, findContext } from '../cli/context.ts';
-import { findLinkKeys } from '../cli/link-key-file.ts';
 import { printJson, printNote } from '../cli/print.ts';
+import { findLinkKeys } from '../common/config/link-key-file.ts';
 import { errorMessage, TollwayError } from '../common/errors.ts';
 import { isDatabaseUnavailable } from '../common/postgres/postgres.ts';
 import {

@@ -27,7 +27,8 @@ function messageOf(node: ts.Node): ts.Expression | undefined {
   if (ts.isPropertyAssignment(node) && node.name.getText() === 'failed') return node.initializer;
   if (!ts.isCallExpression(node)) return undefined;
   if (node.expression.getText() === 'this.reportBlockedSpool') return node.arguments[2];
-  if (/\blogger\.(?:warn|error|fatal)$/.test(node.expression.getText())) return node.arguments.at(-1);
+  if (/\b(?:logger|request\.log)\.(?:warn|error|fatal)$/.test(node.expression.getText()))
+    return node.arguments.at(-1);
   return undefined;
 }
 

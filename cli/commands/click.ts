@@ -1,12 +1,11 @@
+import { findLinkKeys } from '../../common/config/link-key-file.ts';
 import { formatAmount } from '../../common/money.ts';
 import { printable } from '../../common/text.ts';
 import { creditClick } from '../../ledger/budget-entries.ts';
-import { parseClickReference } from '../../ledger/click-reference.ts';
+import { parseClickId, parseClickReference } from '../../ledger/click-reference.ts';
 import { type ClickStory, readClickStory } from '../../ledger/click-story.ts';
 import { clickStoryJson } from '../../ledger/json.ts';
 import { command, group, type Output, withChange, withDatabase } from '../context.ts';
-import { findLinkKeys } from '../link-key-file.ts';
-import { parseClickId } from '../parse.ts';
 import { printJson, printLine } from '../print.ts';
 
 /** Lines of a name and a value for a person. Amounts have their currency, ids their names. */

@@ -2,13 +2,13 @@ import { isIP } from 'node:net';
 import { counted } from '../../common/counted.ts';
 import { TollwayError } from '../../common/errors.ts';
 import { isCalendarDate } from '../../common/unix-time.ts';
+import { parseClickId } from '../../ledger/click-reference.ts';
 import {
   eraseEvidenceOfClick,
   eraseEvidenceOfDay,
   eraseEvidenceOfNetwork,
 } from '../../ledger/erase-evidence.ts';
 import { command, group, type Output, withDatabase } from '../context.ts';
-import { parseClickId } from '../parse.ts';
 import { printJson, printLine } from '../print.ts';
 
 /** Longest prefix of a network that the ad server records, in bits. */

@@ -1,9 +1,9 @@
+import { findLinkKeys } from '../../common/config/link-key-file.ts';
 import { TollwayError } from '../../common/errors.ts';
 import { parseDuration } from '../../common/parse-time.ts';
 import { parsePublisher } from '../../contract/publisher.ts';
 import { LIFE_DAYS, LINKS_MAX, type LinkSettings, makeLinks } from '../../ledger/links.ts';
 import { type CliContext, command, type Output, withDatabase } from '../context.ts';
-import { findLinkKeys } from '../link-key-file.ts';
 import { parseCount, parseId } from '../parse.ts';
 import { printJson } from '../print.ts';
 

@@ -10,6 +10,13 @@ import { handleError } from './problem.ts';
 import { countRequests } from './request-metrics.ts';
 import { advertiserRoutes } from './routes/advertisers.ts';
 import { budgetEntryRoutes } from './routes/budget-entries.ts';
+import { clickRoutes } from './routes/clicks.ts';
+import { deadLetterRoutes } from './routes/dead-letters.ts';
+import { eventRoutes } from './routes/events.ts';
+import { exportRoutes } from './routes/exports.ts';
+import { reconciliationRoutes } from './routes/reconciliation.ts';
+import { reportRoutes } from './routes/reports.ts';
+import { statementRoutes } from './routes/statements.ts';
 import { validatorCompiler } from './validation.ts';
 
 /** Largest body of a request, in bytes. */
@@ -34,6 +41,13 @@ export async function createApp(deps: Deps): Promise<App> {
   app.addHook('onRequest', createAuthenticator(deps.pool, createKeyUse(deps.pool, deps.logger)));
   advertiserRoutes(app, deps);
   budgetEntryRoutes(app, deps);
+  statementRoutes(app, deps);
+  reportRoutes(app, deps);
+  clickRoutes(app, deps);
+  exportRoutes(app, deps);
+  deadLetterRoutes(app, deps);
+  reconciliationRoutes(app, deps);
+  eventRoutes(app, deps);
   await app.ready();
   return app;
 }

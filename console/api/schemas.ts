@@ -70,6 +70,20 @@ export const Time = textCodec(z.date(), parseTime, (time) => time.toISOString())
   examples: ['2026-01-31T12:00:00.000Z'],
 });
 
+/** An amount of an answer that is text already. */
+export const AmountText = z.string().meta({
+  description: 'Decimal amount in the currency of the advertiser.',
+  pattern: '^-?[0-9]+\\.[0-9]{2,6}$',
+  examples: ['12.50'],
+});
+
+/** A time of an answer that is text already. */
+export const TimeText = z.string().meta({
+  description: 'Time of RFC 3339, in UTC.',
+  format: 'date-time',
+  examples: ['2026-01-31T12:00:00.000Z'],
+});
+
 export const Name = textCodec(z.string(), parseName, same).meta({
   description: '1–200 printable characters.',
   minLength: 1,

@@ -1,6 +1,5 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { parseClickId } from '../../cli/parse.ts';
 import {
   canonicalUuid,
   isUuid,
@@ -10,6 +9,7 @@ import {
   uuidV7TimeMs,
   writeUuid,
 } from '../../common/uuid.ts';
+import { parseClickId } from '../../ledger/click-reference.ts';
 
 /** Any time of a UUIDv7: 48 bits. */
 const TIME_MAX = 2 ** 48 - 1;

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Config } from '../common/config/config.ts';
-import { formatLinkKeys, type LinkKey, parseLinkKeys } from '../common/config/link-keys.ts';
-import { errorCode, TollwayError } from '../common/errors.ts';
+import { errorCode, TollwayError } from '../errors.ts';
+import type { Config } from './config.ts';
+import { formatLinkKeys, type LinkKey, parseLinkKeys } from './link-keys.ts';
 
 function keyPath(dataDir: string): string {
   return join(dataDir, 'link-keys');

@@ -1,0 +1,67 @@
+import type { FastifyRequest } from 'fastify';
+import * as z from 'zod';
+import { boundExport, exportPeriod } from '../../../ledger/export.ts';
+import { TEXT_FORMATS, type TextFormat, textHeader, textLines } from '../../../ledger/export-text.ts';
+import type { App, Deps } from '../deps.ts';
+import { restrictedFilter } from '../restriction.ts';
+import { IdParameter, Time } from '../schemas.ts';
+import { TextBody, textStream } from '../text-stream.ts';
+import { PublisherParameter } from './reports.ts';
+
+const MEDIA_TYPES: Readonly<Record<TextFormat, string>> = {
+  ndjson: 'application/x-ndjson',
+  csv: 'text/csv; charset=utf-8',
+};
+
+const Format = z.enum(TEXT_FORMATS).default('ndjson');
+
+const tags = ['Exports'];
+
+export function exportRoutes(app: App, { pool }: Deps): void {
+  app.get(
+    '/v1/exports/clicks',
+    {
+      config: {
+        access: 'reports.read',
+        errors: ['bad_window', 'unknown_advertiser', 'unknown_campaign'],
+      },
+      schema: {
+        ...{ tags, operationId: 'exportClicks', summary: 'Export settled clicks and credits' },
+        description:
+          'A stream of what was settled from `since` on. The header `Tollway-Until` has the exclusive end: nothing is settled before it any more, so the next export begins there. A stream that breaks off is incomplete: export again. Rows are those of `npx tollway export`.',
+        querystring: z.strictObject({
+          since: Time.meta({ description: 'Inclusive lower bound of the time of settlement.' }),
+          until: Time.optional().meta({
+            description: 'Exclusive upper bound; default and maximum: `Tollway-Until`.',
+          }),
+          advertiserId: IdParameter.optional(),
+          campaignId: IdParameter.optional(),
+          publisher: PublisherParameter.optional(),
+          format: Format,
+        }),
+        response: {
+          200: {
+            content: { 'application/x-ndjson': { schema: TextBody }, 'text/csv': { schema: TextBody } },
+          },
+        },
+      },
+    },
+    async (request, reply) => {
+      const { since, until, format, ...wanted } = request.query;
+      const filter = await restrictedFilter(pool, request.caller, wanted);
+      const period = await boundExport(pool, { ...filter, since, ...(until && { until }) });
+      reply.type(MEDIA_TYPES[format]).header('tollway-until', period.until.toISOString());
+      const body = textStream(async (write) => {
+        await write(textHeader(format));
+        await exportPeriod(pool, period, (rows) => write(textLines(format, rows)));
+      }, logFailure(request));
+      return reply.send(body);
+    },
+  );
+}
+
+/** A response that is being sent cannot become an error: the log has the reason. */
+function logFailure(request: FastifyRequest): (error: unknown) => void {
+  return (err) =>
+    request.log.error({ err }, 'An export of the HTTP API broke off. The client has to export again');
+}

@@ -1,0 +1,82 @@
+import * as z from 'zod';
+import { createBacklogs } from '../../../brokers/create-event-sources.ts';
+import { reconciliationJson } from '../../../ledger/json.ts';
+import { reconcile } from '../../../ledger/reconcile.ts';
+import type { App, Deps } from '../deps.ts';
+import { AmountText, Currency, FlagParameter, Id } from '../schemas.ts';
+
+const Count = z.int().min(0);
+
+const Spool = z
+  .strictObject({
+    spoolId: z.string(),
+    accepted: Count.meta({ description: 'By its watermark, and the clicks above it that are known.' }),
+    charged: Count,
+    overBudget: Count,
+    invalid: Count,
+    rejected: Count,
+    inFlight: Count,
+    missing: Count,
+    gaps: z.array(z.strictObject({ start: Count, end: Count })).meta({
+      description: 'The missing sequences: `start` inclusive, `end` exclusive.',
+    }),
+    balanced: z.boolean(),
+  })
+  .meta({ id: 'SpoolReconciliation' });
+
+const Balance = z
+  .strictObject({
+    id: Id,
+    name: z.string(),
+    currency: Currency,
+    budget: AmountText,
+    entered: AmountText.meta({ description: 'Sum of the budget entries.' }),
+    spent: AmountText,
+    remaining: AmountText,
+    charged: AmountText.nullable().meta({
+      description: 'Sum of the charges in the ledger; `null` without `deep`.',
+    }),
+    balanced: z.boolean(),
+  })
+  .meta({ id: 'AdvertiserReconciliation' });
+
+const Reconciliation = z
+  .strictObject({
+    accepted: Count,
+    charged: Count,
+    overBudget: Count,
+    invalid: Count,
+    rejected: Count,
+    inFlight: Count.meta({ description: 'Accepted and in the broker, not settled yet.' }),
+    missing: Count.meta({ description: 'Accepted, and neither settled nor in the broker.' }),
+    unattributed: Count.meta({ description: 'Settled clicks without a spool id.' }),
+    balanced: z.boolean(),
+    spools: z.array(Spool),
+    advertisers: z.array(Balance),
+    problems: z.array(z.string()).meta({ description: 'One sentence for each disagreement.' }),
+  })
+  .meta({ id: 'Reconciliation', description: 'Whether the books balance, in one snapshot of the database.' });
+
+export function reconciliationRoutes(app: App, { pool, config, logger }: Deps): void {
+  app.get(
+    '/v1/reconciliation',
+    {
+      config: { access: 'reconciliation.read' },
+      schema: {
+        ...{ tags: ['Operations'], operationId: 'reconcile', summary: 'Check that the books balance' },
+        description: 'Also counts the clicks that wait in the broker, which can take seconds.',
+        querystring: z.strictObject({
+          deep: FlagParameter.default(false).meta({
+            description:
+              'Also recounts every row of the ledger and compares all stored sums. It can take minutes.',
+          }),
+        }),
+        response: { 200: Reconciliation },
+      },
+    },
+    async ({ query: { deep } }) => {
+      const brokers = await createBacklogs(config, logger);
+      return reconciliationJson(await reconcile(pool, { deep, brokers }));
+    },
+  );
+}

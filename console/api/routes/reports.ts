@@ -1,0 +1,102 @@
+import * as z from 'zod';
+import { parsePublisher } from '../../../contract/publisher.ts';
+import { bringUpToDate } from '../../../ledger/bring-up-to-date.ts';
+import { reportJson } from '../../../ledger/json.ts';
+import {
+  parseReportKeys,
+  parseReportTime,
+  QUARTER_MS,
+  REPORT_KEYS,
+  readReport,
+} from '../../../ledger/reports.ts';
+import type { App, Deps } from '../deps.ts';
+import { restrictedFilter } from '../restriction.ts';
+import { AmountText, Currency, Id, IdParameter, TimeText, TimeZone, textCodec } from '../schemas.ts';
+
+const Bound = textCodec(z.union([z.date(), z.string()]), parseReportTime, String).meta({
+  description:
+    'A day such as `2026-01-31`, which begins at midnight of the time zone; a quarter of an hour such as `2026-01-31T12:15:00Z`; or a length of time ago such as `7d`.',
+  examples: ['2026-11-01'],
+});
+
+const Keys = textCodec(z.array(z.enum(REPORT_KEYS)), parseReportKeys, (keys) => keys.join(',')).meta({
+  description: `Some of ${REPORT_KEYS.join(', ')}, separated by commas.`,
+  examples: ['day,campaign'],
+});
+
+export const PublisherParameter = textCodec(z.string(), parsePublisher, (text) => text).meta({
+  description: 'Site or partner that showed the link.',
+  examples: ['example-news'],
+});
+
+const ReportRow = z
+  .strictObject({
+    hour: TimeText.optional(),
+    day: z
+      .string()
+      .optional()
+      .meta({ examples: ['2026-11-30'] }),
+    advertiserId: Id.optional(),
+    campaignId: Id.optional(),
+    adId: Id.optional(),
+    publisher: z.string().nullable().optional(),
+    outcome: z
+      .string()
+      .optional()
+      .meta({ examples: ['charged'] }),
+    reason: z.string().nullable().optional(),
+    currency: Currency,
+    clicks: z.int().min(0),
+    charged: AmountText.meta({ description: 'As first reported: the sum of the charges.' }),
+    corrected: AmountText.meta({ description: 'As corrected: without the charges that credits gave back.' }),
+  })
+  .meta({ id: 'ReportRow', description: 'Sums of clicks. Keys that the report is not by are absent.' });
+
+const Report = z
+  .strictObject({
+    since: TimeText,
+    until: TimeText,
+    asOf: TimeText.meta({ description: 'Every click that was settled before this time is in the sums.' }),
+    timeZone: TimeZone,
+    rows: z.array(ReportRow),
+  })
+  .meta({ id: 'Report' });
+
+export function reportRoutes(app: App, { pool }: Deps): void {
+  app.get(
+    '/v1/reports',
+    {
+      config: { access: 'reports.read', errors: ['unknown_advertiser', 'unknown_campaign'] },
+      schema: {
+        ...{ tags: ['Reports'], operationId: 'getReport', summary: 'Sum the clicks of a period' },
+        description:
+          'Sums by the time of the click. Amounts of different currencies are never added. A key that is restricted to several advertisers has to name one.',
+        querystring: z.strictObject({
+          since: Bound,
+          until: Bound.optional().meta({ description: 'Exclusive end; default: now.' }),
+          by: Keys.default(['day']),
+          advertiserId: IdParameter.optional(),
+          campaignId: IdParameter.optional(),
+          publisher: PublisherParameter.optional(),
+          timeZone: TimeZone.optional().meta({
+            description: 'Default: that of the advertiser in the filter, otherwise UTC.',
+          }),
+        }),
+        response: { 200: Report },
+      },
+    },
+    async ({ query, caller }) => {
+      const filter = await restrictedFilter(pool, caller, query);
+      await bringUpToDate(pool);
+      const { since, until = endOfNow(), by, timeZone } = query;
+      return reportJson(
+        await readReport(pool, { ...filter, since, until, by, ...(timeZone && { timeZone }) }),
+      );
+    },
+  );
+}
+
+/** The end of the present quarter of an hour. */
+function endOfNow(): Date {
+  return new Date(Math.ceil(Date.now() / QUARTER_MS) * QUARTER_MS);
+}

@@ -1,0 +1,37 @@
+import { once } from 'node:events';
+import { PassThrough, type Readable } from 'node:stream';
+import * as z from 'zod';
+
+/** The body of an answer that is a stream of text. Fastify does not encode it. */
+export const TextBody = z.unknown().meta({ type: 'string' });
+
+/** Longest time, in ms, that a client may read nothing: meanwhile the export holds a snapshot, which delays the closing of days. */
+const STALL_MS_MAX = 30_000;
+
+/**
+ * Returns a stream of the texts that `produce` writes. `produce` waits while the client does not read, and fails if the client has gone or has
+ * read nothing for 30 s. If it fails, the stream breaks off, so that the client does not take a part for the whole.
+ */
+export function textStream(
+  produce: (write: (text: string) => Promise<void>) => Promise<void>,
+  onError: (error: unknown) => void,
+): Readable {
+  const stream = new PassThrough();
+  const gone = new AbortController();
+  stream.once('close', () => gone.abort(new Error('The client has closed the connection')));
+  const write = async (text: string) => {
+    gone.signal.throwIfAborted();
+    if (stream.write(text)) return;
+    await once(stream, 'drain', {
+      signal: AbortSignal.any([gone.signal, AbortSignal.timeout(STALL_MS_MAX)]),
+    });
+  };
+  produce(write).then(
+    () => stream.end(),
+    (error: unknown) => {
+      if (!gone.signal.aborted) onError(error);
+      stream.destroy();
+    },
+  );
+  return stream;
+}

@@ -1,0 +1,21 @@
+import type { Pool } from '../../common/postgres/postgres.ts';
+import { LiveFeed, type Scope } from './live-feed.ts';
+
+/** One feed for each scope that has listeners. */
+export class LiveFeeds {
+  readonly #pool: Pool;
+  readonly #feeds = new Map<string, LiveFeed>();
+
+  constructor(pool: Pool) {
+    this.#pool = pool;
+  }
+
+  /** Returns the feed of a scope, which begins to read when somebody listens. */
+  of(scope: Scope): LiveFeed {
+    for (const [key, feed] of this.#feeds) if (feed.listeners === 0) this.#feeds.delete(key);
+    const key = scope === null ? 'all' : [...scope].sort((a, b) => a - b).join();
+    const feed = this.#feeds.get(key) ?? new LiveFeed(scope, this.#pool);
+    this.#feeds.set(key, feed);
+    return feed;
+  }
+}
