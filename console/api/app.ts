@@ -1,12 +1,17 @@
 import fastify, { type FastifyBaseLogger, LogController } from 'fastify';
 import { serializerCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
+import * as z from 'zod';
 import { TollwayError } from '../../common/errors.ts';
 import { parseJson } from '../../common/json.ts';
+import { assertAcceptable } from './accept.ts';
 import { assertRule } from './access.ts';
 import { createAuthenticator } from './authenticate.ts';
 import type { App, Deps } from './deps.ts';
 import { createKeyUse } from './key-use.ts';
+import { describeRoutes } from './openapi.ts';
 import { handleError } from './problem.ts';
+import { limitFailures, limitRequests } from './rate-limits.ts';
+import { serveReference } from './reference.ts';
 import { countRequests } from './request-metrics.ts';
 import { advertiserRoutes } from './routes/advertisers.ts';
 import { budgetEntryRoutes } from './routes/budget-entries.ts';
@@ -29,6 +34,7 @@ export async function createApp(deps: Deps): Promise<App> {
     // A request is counted, not logged: see request-metrics.ts.
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: BODY_BYTES_MAX,
+    frameworkErrors: handleError,
     trustProxy: deps.config.TRUSTED_PROXIES.map(({ address, prefix }) => `${address}/${prefix}`),
   }).withTypeProvider<ZodTypeProvider>();
   app.setValidatorCompiler(validatorCompiler);
@@ -37,8 +43,14 @@ export async function createApp(deps: Deps): Promise<App> {
   parseBodies(app);
   answerUnknownRoutes(app);
   countRequests(app, deps.metrics);
+  await serveReference(app);
   app.addHook('onRoute', assertRule);
+  app.addHook('onRequest', assertAcceptable);
+  limitFailures(app);
   app.addHook('onRequest', createAuthenticator(deps.pool, createKeyUse(deps.pool, deps.logger)));
+  await limitRequests(app, deps.config.CONSOLE_REQUESTS_PER_SECOND);
+  await describeRoutes(app);
+  refuseUnknownParameters(app);
   advertiserRoutes(app, deps);
   budgetEntryRoutes(app, deps);
   statementRoutes(app, deps);
@@ -70,6 +82,14 @@ function parseBodies(app: App): void {
       }
     },
   );
+}
+
+/** A route without a schema of its query accepts no query parameters. */
+function refuseUnknownParameters(app: App): void {
+  const none = z.strictObject({});
+  app.addHook('onRoute', (route) => {
+    if (route.schema && route.schema.querystring === undefined) route.schema.querystring = none;
+  });
 }
 
 /** Answers requests without a route: 405 with `Allow` if the path has other methods, and otherwise 404. */

@@ -28,6 +28,10 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** The codes of errors that the route can answer with, besides those that every route can. The OpenAPI document lists them. */
     errors?: readonly ErrorCode[];
+    /** Whether successful answers have an ETag. A PATCH or PUT then compares `If-Match`. */
+    etag?: boolean;
+    /** The media types of successful answers; by default JSON. */
+    produces?: readonly string[];
   }
   interface FastifyRequest {
     /** The body as it came; empty without one. */

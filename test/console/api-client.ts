@@ -26,6 +26,8 @@ export type TestApi = {
   readonly adminKey: string;
   /** Sends a request. A body is sent as JSON, or as it is if it is a text. */
   readonly send: (method: Method, url: string, options?: RequestOptions) => Promise<Answer>;
+  /** All routes, such as `GET /v1/advertisers/:advertiserId`, without HEAD. */
+  readonly routes: () => string[];
   /** Creates a key and returns its text. */
   readonly addKey: (terms: Omit<ApiKeyTerms, 'name'>) => Promise<string>;
 };
@@ -50,6 +52,7 @@ export function testApi(database: TestDatabase, env: Readonly<Record<string, str
       return adminKey;
     },
     addKey,
+    routes: () => routesOf(app),
     send: async (method, url, { key = adminKey, headers = {}, body } = {}) => {
       const response = await app.inject({
         ...{ method, url },
@@ -64,4 +67,21 @@ export function testApi(database: TestDatabase, env: Readonly<Record<string, str
       return { status: response.statusCode, headers: response.headers, body: parsed };
     },
   };
+}
+
+/** Reads the routes from the table that Fastify prints. */
+function routesOf(app: App): string[] {
+  const path: string[] = [];
+  return app
+    .printRoutes({ commonPrefix: false })
+    .split('\n')
+    .flatMap((line) => {
+      const [, indent = '', part = '', methods = ''] = /^([│ ├└─]*)(\S+)(?: \(([^)]+)\))?/.exec(line) ?? [];
+      path.length = indent.length / 4;
+      path[path.length === 0 ? 0 : indent.length / 4 - 1] = part;
+      const url = path.join('');
+      return methods
+        .split(', ')
+        .flatMap((method) => (method && method !== 'HEAD' ? [`${method} ${url}`] : []));
+    });
 }

@@ -100,7 +100,7 @@ function createRoute(app: App, { pool }: Deps): void {
   app.post(
     '/v1/advertisers',
     {
-      config: { access: 'advertisers.create' },
+      config: { access: 'advertisers.create', etag: true },
       schema: {
         ...{ tags, operationId: 'createAdvertiser', summary: 'Create an advertiser' },
         description:
@@ -123,7 +123,7 @@ function getRoute(app: App, { pool }: Deps): void {
   app.get(
     '/v1/advertisers/:advertiserId',
     {
-      config: { access: 'advertisers.read', errors: ['unknown_advertiser'] },
+      config: { access: 'advertisers.read', etag: true, errors: ['unknown_advertiser'] },
       schema: {
         ...{ tags, operationId: 'getAdvertiser', summary: 'Get an advertiser' },
         params: AdvertiserPath,
@@ -143,7 +143,7 @@ function updateRoute(app: App, { pool }: Deps): void {
   app.patch(
     '/v1/advertisers/:advertiserId',
     {
-      config: { access: 'advertisers.update', errors: ['unknown_advertiser'] },
+      config: { access: 'advertisers.update', etag: true, errors: ['unknown_advertiser'] },
       schema: {
         ...{
           tags,

@@ -1,0 +1,71 @@
+import { createHash } from 'node:crypto';
+import rateLimit from '@fastify/rate-limit';
+import type { FastifyRequest } from 'fastify';
+import QuickLRU from 'quick-lru';
+import { sourceOf } from '../../common/connections.ts';
+import { TollwayError } from '../../common/errors.ts';
+import type { App } from './deps.ts';
+
+/** The window over which the requests of a key are counted, in ms. */
+const WINDOW_MS = 10_000;
+/** Failed authentications of one address that are answered in a window, and the window, in ms. */
+const FAILURES_MAX = 30;
+const FAILURES_WINDOW_MS = 60_000;
+/** Keys that were accepted in the last hour, by their hash. */
+const ACCEPTED_MAX = 10_000;
+const ACCEPTED_MS = 3_600_000;
+
+/**
+ * Limits the requests of each key, or of each address on public routes, to `perSecond` on average over 10 s. Add it before the routes, and
+ * after the hook that authenticates.
+ */
+export async function limitRequests(app: App, perSecond: number): Promise<void> {
+  await app.register(rateLimit, {
+    max: (perSecond * WINDOW_MS) / 1_000,
+    timeWindow: WINDOW_MS,
+    enableDraftSpec: true,
+    keyGenerator: ({ caller, ip }) => (caller ? `key ${caller.keyId}` : sourceOf(ip)),
+    errorResponseBuilder: (_, { max }) =>
+      new TollwayError(
+        'rate_limited',
+        `Expected at most ${max} requests in ${WINDOW_MS / 1_000} s, got more`,
+      ),
+  });
+}
+
+/**
+ * Refuses the requests of an address (IPv4, or the /64 of IPv6) that has sent too many wrong keys, without asking the database. Keys that
+ * were accepted lately pass, because several clients can share an address. Add it before the hook that authenticates.
+ */
+export function limitFailures(app: App): void {
+  const accepted = new QuickLRU<string, true>({ maxSize: ACCEPTED_MAX, maxAge: ACCEPTED_MS });
+  const failures = new QuickLRU<string, { count: number; until: number }>({ maxSize: ACCEPTED_MAX });
+  app.addHook('onRequest', async (request, reply) => {
+    const failed = failures.get(sourceOf(request.ip));
+    const waitMs = (failed?.until ?? 0) - performance.now();
+    if (!failed || waitMs <= 0 || failed.count < FAILURES_MAX || accepted.has(hashOfKey(request))) return;
+    if (request.is404 || request.routeOptions.config.access === 'public') return;
+    reply.header('retry-after', Math.ceil(waitMs / 1_000));
+    const detail = `Expected at most ${FAILURES_MAX} wrong API keys from one address in ${FAILURES_WINDOW_MS / 1_000} s, got more`;
+    throw new TollwayError('rate_limited', detail);
+  });
+  app.addHook('onError', async (request, _, error) => {
+    if (!(error instanceof TollwayError) || error.code !== 'unauthenticated') return;
+    const address = sourceOf(request.ip);
+    const now = performance.now();
+    const failed = failures.get(address);
+    if (failed && failed.until > now) failed.count += 1;
+    else failures.set(address, { count: 1, until: now + FAILURES_WINDOW_MS });
+    // It may have been revoked or have expired.
+    accepted.delete(hashOfKey(request));
+  });
+  app.addHook('preValidation', async (request) => {
+    if (request.caller) accepted.set(hashOfKey(request), true);
+  });
+}
+
+function hashOfKey({ headers }: FastifyRequest): string {
+  return createHash('sha256')
+    .update(headers.authorization ?? '')
+    .digest('base64');
+}
