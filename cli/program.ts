@@ -24,6 +24,7 @@ const COMMANDS: ReadonlyMap<string, () => Promise<Command>> = new Map([
   ['maintain', async () => (await import('./commands/maintain.ts')).maintain],
   ['spool', async () => (await import('./commands/spool.ts')).spool],
   ['topics', async () => (await import('./commands/topics.ts')).topics],
+  ['webhook', async () => (await import('./commands/webhook.ts')).webhook],
   ['key', async () => (await import('./commands/key.ts')).key],
   ['samples', async () => (await import('./commands/samples.ts')).samples],
 ]);

@@ -119,12 +119,16 @@ export const ERROR_CODES = [
   'unknown_campaign',
   'unknown_click',
   'unknown_dead_letter',
+  'unknown_delivery',
+  'unknown_event_type',
   'unknown_format',
   'unknown_key',
   'unknown_spool',
+  'unknown_webhook',
   'unread_file',
   'unsupported_media_type',
   'unsupported_postgres',
+  'webhook_not_active',
   'worker_failed',
 ] as const;
 

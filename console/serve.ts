@@ -8,6 +8,7 @@ import { serveOperations } from '../common/telemetry/operations-server.ts';
 import { createApp } from './api/app.ts';
 import type { App } from './api/deps.ts';
 import { watchDatabase } from './watch-database.ts';
+import { startWebhooks } from './webhooks/start-webhooks.ts';
 
 const CONNECTIONS = 10;
 /** Longest wait for a connection, in ms: without a database, an answer must come within 2 s. */
@@ -32,6 +33,9 @@ export async function serveConsole(
   const onError = (err: Error) => logger.debug({ err }, 'A connection broke');
   const pool = createPool(DATABASE_URL, 'console', CONNECTIONS, onError, QUERY_MS_MAX, CONNECT_MS_MAX);
   onShutdown({ name: 'database connections', close: () => pool.end() });
+  const rule = config.WEBHOOK_PRIVATE_TARGETS === 'on' ? 'private' : 'public';
+  const webhooks = startWebhooks({ databaseUrl: DATABASE_URL, rule, metrics, logger });
+  onShutdown({ name: 'webhooks', close: webhooks.stop });
   const database = watchDatabase(DATABASE_URL, logger);
   onShutdown({ name: 'database watch', close: database.stop });
   const operations = {

@@ -60,9 +60,10 @@ create table webhook (
 -- How far the deliveries of a webhook are. Apart from `webhook`, because it changes with every attempt.
 create table webhook_progress (
   webhook_id integer primary key references webhook (id),
-  failures integer not null default 0, -- consecutive failed attempts
+  failures integer not null default 0, -- consecutive rounds of attempts that failed
+  failing_since timestamptz, -- the first of them; null while the target answers
   retry_at timestamptz not null default '-infinity', -- nothing is sent before this time
-  leased_by uuid, -- the console process that sends, until `leased_until`
+  leased_by uuid, -- the lease of the console process that sends, until `leased_until`
   leased_until timestamptz not null default '-infinity'
 ) with (fillfactor = 50);
 
@@ -84,13 +85,15 @@ create table webhook_delivery (
   event_id bigint not null references webhook_event (id) on delete cascade,
   advertiser_id integer, -- of the event
   status text not null default 'pending' check (status in ('pending', 'delivered', 'failed')),
+  queued_at timestamptz not null default statement_timestamp(), -- when the event occurred, or the latest replay
   attempts integer not null default 0,
   next_attempt_at timestamptz not null default statement_timestamp(),
-  expires_at timestamptz not null default statement_timestamp() + interval '3 days',
+  expires_at timestamptz, -- three days after the first attempt since `queued_at`; null before it
   finished_at timestamptz,
   primary key (webhook_id, event_id)
-);
-create index webhook_delivery_pending on webhook_delivery (webhook_id, advertiser_id, event_id) where status = 'pending';
+) with (fillfactor = 80);
+-- Of one webhook and one advertiser, only the first pending delivery may be sent. 0 stands for no advertiser.
+create index webhook_delivery_pending on webhook_delivery (webhook_id, coalesce(advertiser_id, 0), event_id) where status = 'pending';
 create index on webhook_delivery (event_id);
 
 -- The log of attempts.

@@ -15,6 +15,10 @@ const TIMESTAMPS: Readonly<Record<string, { readonly reads: number; readonly why
     why: 'the present quarter of an hour, as the end of a report',
   },
   'console/live/live-feed.ts': { reads: 1, why: 'the beginning of the clicks that are counted' },
+  'console/webhooks/send.ts': {
+    reads: 2,
+    why: 'the time in the signature, which receivers compare with their clocks, and dates of Retry-After',
+  },
   'contract/link-token.ts': { reads: 1, why: 'the time in a nonce' },
   'ad-server/lambda/redirect-function.ts': {
     reads: 1,

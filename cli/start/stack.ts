@@ -10,7 +10,7 @@ export type Stack = {
   readonly processorOpsUrl: string;
   readonly databaseUrl: string;
   readonly broker: Config['BROKER'];
-  /** The settings of the broker, so that commands in another terminal use the same. */
+  /** The settings of the broker and of webhooks, so that commands in another terminal use the same. */
   readonly settings: Readonly<Record<string, string>>;
   readonly dataDir: string;
   /** Process id of `npm start`; absent if the parts were started without it. */
@@ -47,7 +47,7 @@ export function readStack(dataDir: string): Stack | null {
 
 /** Variables that the AWS SDK reads itself and that are not secret. */
 export const AWS_SETTINGS = ['AWS_REGION', 'AWS_PROFILE'];
-const BROKER_SETTINGS = /^(BROKER$|KAFKA_|KINESIS_)/;
+const SHARED_SETTINGS = /^(BROKER$|KAFKA_|KINESIS_|WEBHOOK_)/;
 
 /** The stack that the settings describe; `env` is the environment that they were read from. */
 export function stackOf(
@@ -55,7 +55,7 @@ export function stackOf(
   databaseUrl: string,
   env: Readonly<Record<string, string | undefined>>,
 ): Stack {
-  const given = [...Object.keys(settings).filter((name) => BROKER_SETTINGS.test(name)), ...AWS_SETTINGS];
+  const given = [...Object.keys(settings).filter((name) => SHARED_SETTINGS.test(name)), ...AWS_SETTINGS];
   const opsHost = config.OPS_HOST === '0.0.0.0' || config.OPS_HOST === '::' ? 'localhost' : config.OPS_HOST;
   const host = opsHost.includes(':') ? `[${opsHost}]` : opsHost;
   return {

@@ -348,6 +348,31 @@ export const metricList = {
     component: 'processor',
     aggregator: 'max',
   },
+  // Webhooks
+  webhookDeliveries: {
+    kind: 'counter',
+    name: 'tollway_webhook_deliveries_total',
+    help: 'Attempts to deliver an event to a webhook, by result: `delivered`, `retry` (made again later), `failed` (given up; events that were given up without an attempt count too)',
+    labelNames: ['result'],
+    combinations: [['delivered'], ['retry'], ['failed']],
+    component: 'console',
+  },
+  webhookBacklog: {
+    kind: 'gauge',
+    name: 'tollway_webhook_backlog',
+    help: 'Deliveries that wait, by state of their webhook: `ok`, `failing` (its latest attempt failed), `paused`. Each console reports the same number',
+    labelNames: ['state'],
+    aggregator: 'max',
+    component: 'console',
+  },
+  webhookOldestAge: {
+    kind: 'gauge',
+    name: 'tollway_webhook_oldest_delivery_age_seconds',
+    help: 'Age of the oldest delivery that waits, by state of its webhook. Each console reports the same number',
+    labelNames: ['state'],
+    aggregator: 'max',
+    component: 'console',
+  },
   // Scheduled functions
   reconciliationProblems: {
     kind: 'gauge',
