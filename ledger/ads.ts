@@ -13,6 +13,8 @@ export type Ad = {
   readonly advertiserName: string;
   readonly campaignId: number;
   readonly campaignName: string;
+  /** Of the advertiser. */
+  readonly currency: string;
   readonly priceMicros: bigint;
   readonly urlTemplate: string;
   /** The query parameters of clicks that are passed on to the destination. */
@@ -21,7 +23,7 @@ export type Ad = {
 };
 
 const SELECT_ADS = `select ad.id, ad.advertiser_id as "advertiserId", advertiser.name as "advertiserName",
-    ad.campaign_id as "campaignId", campaign.name as "campaignName", ad.price_micros as "priceMicros", ad.url_template as "urlTemplate",
+    ad.campaign_id as "campaignId", campaign.name as "campaignName", advertiser.currency, ad.price_micros as "priceMicros", ad.url_template as "urlTemplate",
     ad.pass_parameters as "passParameters", ad.status
   from ad join campaign on campaign.id = ad.campaign_id join advertiser on advertiser.id = ad.advertiser_id`;
 
@@ -63,8 +65,13 @@ export async function listAds(
 export async function readAd(connection: Pool | Connection, id: number): Promise<Ad> {
   const { rows } = await connection.query<Ad>(`${SELECT_ADS} where ad.id = $1`, [id]);
   const [ad] = rows;
-  if (!ad) throw new TollwayError('unknown_ad', `Expected the id of an ad in the database, got ${id}`);
+  if (!ad) throw unknownAd(id);
   return ad;
+}
+
+/** The error `unknown_ad`. */
+export function unknownAd(id: number): TollwayError {
+  return new TollwayError('unknown_ad', `Expected the id of an ad in the database, got ${id}`);
 }
 
 /** The fields of an ad to change; absent fields keep their values. */

@@ -64,9 +64,19 @@ export async function settingsAfter(
   };
 }
 
+/** The settings of a campaign alone, without what it has spent. */
+export function settingsOf(campaign: CampaignSettings): CampaignSettings {
+  const { name, externalId, status, capMicros, startsAt, endsAt, fallbackUrl } = campaign;
+  const { dailyCapMicros, pacing, hold } = campaign;
+  return {
+    ...{ name, externalId, status, capMicros, startsAt, endsAt, fallbackUrl },
+    ...{ dailyCapMicros, pacing, hold },
+  };
+}
+
 /** Whether two campaigns have the same settings. */
 export function haveSameSettings(one: CampaignSettings, other: CampaignSettings): boolean {
-  const keys = ['name', ...Object.keys(DEFAULT_SETTINGS)] as (keyof CampaignSettings)[];
+  const keys = Object.keys(settingsOf(one)) as (keyof CampaignSettings)[];
   return keys.every((key) => comparable(one[key]) === comparable(other[key]));
 }
 

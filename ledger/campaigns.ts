@@ -22,6 +22,8 @@ export type Campaign = CampaignSettings & {
   readonly id: number;
   readonly advertiserId: number;
   readonly advertiserName: string;
+  /** Of the advertiser. */
+  readonly currency: string;
   /** The sum of its charges, counted only with a cap; otherwise 0. */
   readonly spentMicros: bigint;
   /** What the present day has spent, in the advertiser's time zone; `null` without a daily cap. */
@@ -32,13 +34,13 @@ export type Campaign = CampaignSettings & {
 
 /** A query of campaigns. `rows`: the clauses that choose them. The present day is looked up for these alone. */
 const selectCampaigns = (rows: string) => `select campaign.id, campaign.advertiser_id as "advertiserId",
-    campaign.advertiser_name as "advertiserName", campaign.name, campaign.external_id as "externalId", campaign.status,
+    campaign.advertiser_name as "advertiserName", campaign.currency, campaign.name, campaign.external_id as "externalId", campaign.status,
     campaign.cap_micros as "capMicros", campaign.spent_micros as "spentMicros",
     campaign.starts_at as "startsAt", campaign.ends_at as "endsAt", campaign.fallback_url as "fallbackUrl",
     campaign.daily_cap_micros as "dailyCapMicros", campaign.pacing, campaign.hold, today.spent_micros as "spentTodayMicros",
     ${PLAN_JSON} as plan, now() as "readAt"
   from (
-    select campaign.*, advertiser.name as advertiser_name from campaign join advertiser on advertiser.id = campaign.advertiser_id ${rows}
+    select campaign.*, advertiser.name as advertiser_name, advertiser.currency from campaign join advertiser on advertiser.id = campaign.advertiser_id ${rows}
   ) campaign left join lateral (${todayOfCampaign()}) today on true order by campaign.id`;
 
 type CampaignRow = Omit<Campaign, 'pace'> & { readonly plan: Plan | null; readonly readAt: Date };

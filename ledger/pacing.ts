@@ -52,6 +52,12 @@ export type Pace = {
   readonly aheadUntil: number | null;
 };
 
+/** A pace whose shares have four decimals, for people and other programs. */
+export function roundPace(pace: Pace): Pace {
+  const round = (share: number) => Math.round(share * 10_000) / 10_000;
+  return { ...pace, planned: round(pace.planned), spent: round(pace.spent) };
+}
+
 /** The pace at a time in Unix ms. */
 export function paceAt(plan: Plan, nowMs: number): Pace {
   const isAhead = plan.aheadUntil !== null && nowMs < plan.aheadUntil;

@@ -17,8 +17,12 @@ const NAME = /^[\w-]{1,64}$/;
 
 /** Parses a list such as `utm_*,gclid`; an empty text passes nothing. Throws `bad_pass_list`. */
 export function parsePassList(text: string): PassList {
-  const entries = [...new Set(text.split(',').map((entry) => entry.trim()))];
-  if (entries.length === 1 && entries[0] === '') return [];
+  return text.trim() === '' ? [] : checkPassList(text.split(',').map((entry) => entry.trim()));
+}
+
+/** Returns the entries of a list, each once. Throws `bad_pass_list`. */
+export function checkPassList(list: readonly string[]): PassList {
+  const entries = [...new Set(list)];
   const wrong = entries.find((entry) => !ENTRY.test(entry));
   if (wrong !== undefined) {
     throw new TollwayError(

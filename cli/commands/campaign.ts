@@ -16,7 +16,7 @@ import {
 } from '../../ledger/campaigns.ts';
 import { PACINGS, type Pacing } from '../../ledger/daily-plan.ts';
 import { STATUSES, type Status } from '../../ledger/list-filter.ts';
-import type { Pace } from '../../ledger/pacing.ts';
+import { type Pace, roundPace } from '../../ledger/pacing.ts';
 import { parseUrlTemplate } from '../../ledger/url-template.ts';
 import { command, group, type Output, rowsCommand, withChange, withDatabase } from '../context.ts';
 import {
@@ -112,14 +112,9 @@ async function change(id: number, changes: CampaignChanges, output: Output): Pro
 }
 
 /** Shares with four decimals, and RFC 3339. */
-function toJson({ planned, spent, isAhead, aheadUntil }: Pace) {
-  const [plannedShare, spentShare] = [planned, spent].map((share) => Math.round(share * 10_000) / 10_000);
-  return {
-    planned: plannedShare,
-    spent: spentShare,
-    isAhead,
-    aheadUntil: aheadUntil === null ? null : new Date(aheadUntil).toISOString(),
-  };
+function toJson(pace: Pace) {
+  const { aheadUntil, ...rounded } = roundPace(pace);
+  return { ...rounded, aheadUntil: aheadUntil === null ? null : new Date(aheadUntil).toISOString() };
 }
 
 const EXTERNAL_ID =

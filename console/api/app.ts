@@ -13,12 +13,15 @@ import { handleError } from './problem.ts';
 import { limitFailures, limitRequests } from './rate-limits.ts';
 import { serveReference } from './reference.ts';
 import { countRequests } from './request-metrics.ts';
+import { adRoutes } from './routes/ads.ts';
 import { advertiserRoutes } from './routes/advertisers.ts';
 import { budgetEntryRoutes } from './routes/budget-entries.ts';
+import { campaignRoutes } from './routes/campaigns.ts';
 import { clickRoutes } from './routes/clicks.ts';
 import { deadLetterRoutes } from './routes/dead-letters.ts';
 import { eventRoutes } from './routes/events.ts';
 import { exportRoutes } from './routes/exports.ts';
+import { linkRoutes } from './routes/links.ts';
 import { reconciliationRoutes } from './routes/reconciliation.ts';
 import { reportRoutes } from './routes/reports.ts';
 import { statementRoutes } from './routes/statements.ts';
@@ -26,6 +29,9 @@ import { validatorCompiler } from './validation.ts';
 
 /** Largest body of a request, in bytes. */
 export const BODY_BYTES_MAX = 1_048_576;
+
+/** Longest parameter of a path, in characters of its encoded form: an external id of 100 characters. */
+const PARAMETER_CHARS_MAX = 1_200;
 
 /** Creates the HTTP API. It does not listen: `main.ts` does, and tests inject requests. */
 export async function createApp(deps: Deps): Promise<App> {
@@ -35,6 +41,7 @@ export async function createApp(deps: Deps): Promise<App> {
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: BODY_BYTES_MAX,
     frameworkErrors: handleError,
+    routerOptions: { maxParamLength: PARAMETER_CHARS_MAX },
     trustProxy: deps.config.TRUSTED_PROXIES.map(({ address, prefix }) => `${address}/${prefix}`),
   }).withTypeProvider<ZodTypeProvider>();
   app.setValidatorCompiler(validatorCompiler);
@@ -60,6 +67,9 @@ export async function createApp(deps: Deps): Promise<App> {
   deadLetterRoutes(app, deps);
   reconciliationRoutes(app, deps);
   eventRoutes(app, deps);
+  campaignRoutes(app, deps);
+  adRoutes(app, deps);
+  linkRoutes(app, deps);
   await app.ready();
   return app;
 }

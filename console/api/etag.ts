@@ -12,13 +12,15 @@ export function etagOf(settings: object): string {
 }
 
 /**
- * Compares `If-Match` of a request with the present ETag. Call it under the lock of the resource. Without the header it accepts everything.
+ * Compares `If-Match` of a request with the present ETag, or `null` if the resource does not exist yet. Call it under the lock of the
+ * resource. Without the header it accepts everything.
  * Throws `stale_etag`. https://www.rfc-editor.org/rfc/rfc9110#section-13.1.1
  */
-export function assertMatch(request: FastifyRequest, etag: string): void {
+export function assertMatch(request: FastifyRequest, etag: string | null): void {
   const given = request.headers['if-match'];
-  if (given === undefined || given.trim() === '*') return;
+  if (given === undefined || (etag !== null && given.trim() === '*')) return;
   // A proxy that compresses answers can make an ETag weak or add a suffix. A weak one never matches, as the RFC says.
   if (given.split(',').some((one) => one.trim() === etag)) return;
-  throw new TollwayError('stale_etag', `If-Match: expected the present ETag ${etag}, got ${given}`);
+  const expected = etag === null ? 'no such header, because nothing exists yet' : `the present ETag ${etag}`;
+  throw new TollwayError('stale_etag', `If-Match: expected ${expected}, got ${given}`);
 }

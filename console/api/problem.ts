@@ -46,6 +46,7 @@ const STATUSES: Partial<Record<ErrorCode, number>> = {
   busy: 503,
   cap_below_spent: 422,
   database_away: 503,
+  external_id_taken: 409,
   forbidden: 403,
   idempotency_key_reused: 409,
   internal: 500,

@@ -1,10 +1,13 @@
 import * as z from 'zod';
 import { errorMessage } from '../../common/errors.ts';
-import { formatAmount, parseAmount, parseCurrency } from '../../common/money.ts';
-import { parseName, parseReference } from '../../common/text.ts';
+import { formatAmount, parseAmount, parseCurrency, parsePositiveAmount } from '../../common/money.ts';
+import { parseDuration } from '../../common/parse-time.ts';
+import { parseExternalId, parseName, parseReference } from '../../common/text.ts';
 import { parseTimeZone } from '../../common/time-zone.ts';
 import { isCalendarDate } from '../../common/unix-time.ts';
+import { parsePublisher } from '../../contract/publisher.ts';
 import { STATUSES } from '../../ledger/list-filter.ts';
+import { parseUrlTemplate } from '../../ledger/url-template.ts';
 
 /**
  * The values that several resources share. Each schema is a codec: it decodes the JSON of a request and encodes that of an answer, so a
@@ -30,6 +33,18 @@ export function textCodec<T extends z.ZodType>(
       }
     },
     encode: format,
+  });
+}
+
+/** A codec of a value that `check` returns, or refuses by an error whose message says what was expected and what came. */
+export function checked<T extends z.ZodType>(type: T, check: (value: z.output<T>) => z.output<T>) {
+  return type.transform((value, context) => {
+    try {
+      return check(value);
+    } catch (error) {
+      context.issues.push({ code: 'custom', message: errorMessage(error), input: value });
+      return z.NEVER;
+    }
   });
 }
 
@@ -63,6 +78,13 @@ export const Amount = textCodec(z.bigint(), parseAmount, formatAmount).meta({
   examples: ['12.50'],
 });
 
+/** The same, above 0. */
+export const PositiveAmount = textCodec(z.bigint(), parsePositiveAmount, formatAmount).meta({
+  description: 'Decimal amount above 0 in the currency of the advertiser, with at most 6 decimals.',
+  pattern: '^[0-9]{1,40}(\\.[0-9]{1,6})?$',
+  examples: ['12.50'],
+});
+
 /** A time of RFC 3339; answers are in UTC. */
 export const Time = textCodec(z.date(), parseTime, (time) => time.toISOString()).meta({
   description: 'Time of RFC 3339. Answers are in UTC.',
@@ -84,11 +106,44 @@ export const TimeText = z.string().meta({
   examples: ['2026-01-31T12:00:00.000Z'],
 });
 
+/** A time, or a day (`2026-01-31`), which stays a text: it begins at midnight of the time zone of the advertiser. */
+export const DayOrTime = textCodec(
+  z.union([z.date(), z.string()]),
+  (text) => (/^\d{4}-\d\d-\d\d$/.test(text) && isCalendarDate(text) ? text : parseTime(text)),
+  (time) => (typeof time === 'string' ? time : time.toISOString()),
+).meta({ examples: ['2026-01-31', '2026-01-31T12:00:00Z'] });
+
+/** A length of time, in ms. */
+export const Duration = textCodec(z.number(), parseDuration, (ms) => `${ms / 1_000}s`).meta({
+  pattern: '^[0-9]{1,6}[smhd]$',
+  examples: ['7d', '12h'],
+});
+
 export const Name = textCodec(z.string(), parseName, same).meta({
   description: '1–200 printable characters.',
   minLength: 1,
   maxLength: 200,
   examples: ['Blue Shoes'],
+});
+
+export const ExternalId = textCodec(z.string(), parseExternalId, same).meta({
+  description: 'The id that another system gave it, 1–100 printable characters. Unique for the advertiser.',
+  minLength: 1,
+  maxLength: 100,
+  examples: ['crm-4711'],
+});
+
+export const Publisher = textCodec(z.string(), parsePublisher, same).meta({
+  description: 'Site or partner that shows a link.',
+  pattern: '^[A-Za-z0-9_-]{1,32}$',
+  examples: ['example-news'],
+});
+
+/** The URL of an ad or the fallback URL of a campaign. */
+export const UrlTemplate = textCodec(z.string(), parseUrlTemplate, same).meta({
+  description: 'Absolute URL. `{click_id}`, `{ad_id}` and `{campaign_id}` are replaced.',
+  maxLength: 2_000,
+  examples: ['https://example.com/?click={click_id}'],
 });
 
 export const Reference = textCodec(z.string(), parseReference, same).meta({

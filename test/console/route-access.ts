@@ -16,6 +16,7 @@ export type RouteAccess = {
 };
 
 const everyone = ['admin', 'manager', 'finance', 'viewer'] as const;
+const managers = ['admin', 'manager'] as const;
 const finance = ['admin', 'finance'] as const;
 const admins = ['admin'] as const;
 
@@ -60,4 +61,41 @@ export const ROUTE_ACCESS: readonly RouteAccess[] = [
       { url: `/v1/advertisers/${advertiserId}/budget-entries`, body: { amount: '1.00', reference: fresh() } },
     ],
   ),
+  route('GET /v1/campaigns', everyone, 'restricted too', ({ advertiserId }) => [
+    { url: '/v1/campaigns?all=true&limit=500' },
+    { url: `/v1/campaigns?advertiserId=${advertiserId}` },
+  ]),
+  route('POST /v1/campaigns', managers, 'restricted too', ({ advertiserId }) => [
+    { url: '/v1/campaigns', body: { advertiserId, name: 'New campaign' } },
+  ]),
+  route('GET /v1/campaigns/:campaignId', everyone, 'restricted too', ({ campaignId }) => [
+    { url: `/v1/campaigns/${campaignId}` },
+  ]),
+  route('PATCH /v1/campaigns/:campaignId', managers, 'restricted too', ({ campaignId }) => [
+    { url: `/v1/campaigns/${campaignId}`, body: { status: 'active' } },
+  ]),
+  route(
+    'PUT /v1/advertisers/:advertiserId/campaigns/by-external-id/:externalId',
+    managers,
+    'restricted too',
+    ({ advertiserId }) => [
+      {
+        url: `/v1/advertisers/${advertiserId}/campaigns/by-external-id/crm-1`,
+        body: { name: 'Put campaign' },
+      },
+    ],
+  ),
+  route('GET /v1/ads', everyone, 'restricted too', ({ advertiserId, campaignId }) => [
+    { url: '/v1/ads?all=true&limit=500' },
+    { url: `/v1/ads?advertiserId=${advertiserId}` },
+    { url: `/v1/ads?campaignId=${campaignId}` },
+  ]),
+  route('POST /v1/ads', managers, 'restricted too', ({ campaignId }) => [
+    { url: '/v1/ads', body: { campaignId, price: '0.25', urlTemplate: 'https://example.com/' } },
+  ]),
+  route('GET /v1/ads/:adId', everyone, 'restricted too', ({ adId }) => [{ url: `/v1/ads/${adId}` }]),
+  route('PATCH /v1/ads/:adId', managers, 'restricted too', ({ adId }) => [
+    { url: `/v1/ads/${adId}`, body: { status: 'active' } },
+  ]),
+  route('POST /v1/links', managers, 'restricted too', ({ adId }) => [{ url: '/v1/links', body: { adId } }]),
 ];
