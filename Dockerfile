@@ -21,6 +21,7 @@ COPY producer producer
 COPY migrations migrations
 COPY processor processor
 COPY ad-server ad-server
+COPY console console
 COPY cli cli
 # `node` of the base image, as a number: Kubernetes cannot tell from a name that it is not root.
 USER 1000:1000

@@ -119,9 +119,9 @@ describe('the manifests', () => {
     }
   });
 
-  it('give the link keys only to the ad servers', () => {
+  it('give the link keys only to the ad servers and the consoles', () => {
     const holders = containers.filter(([, from]) => 'LINK_KEYS' in secretsOf(from));
-    expect(holders.map(([name]) => name)).toEqual(['ad-server']);
+    expect(holders.map(([name]) => name)).toEqual(['ad-server', 'console']);
   });
 
   it('have an example secret with which no process starts', () => {
@@ -152,7 +152,7 @@ describe('the manifests', () => {
   });
 });
 
-describe('ad servers and processors', () => {
+describe('ad servers, processors and consoles', () => {
   it('select their own pods, and spread them', () => {
     for (const workload of workloads) {
       const { selector, template } = workload.spec;
@@ -179,6 +179,11 @@ describe('ad servers and processors', () => {
       ['ops', config.AD_SERVER_OPS_PORT],
     ]);
     expect(ports('processor')).toEqual([['ops', config.PROCESSOR_OPS_PORT]]);
+    expect(ports('console')).toEqual([
+      ['http', config.CONSOLE_PORT],
+      ['ops', config.CONSOLE_OPS_PORT],
+    ]);
+    expect(config.CONSOLE_HOST).toBe('0.0.0.0');
     expect(config.OPS_HOST).toBe('0.0.0.0');
     for (const { metadata } of workloads) {
       const { readinessProbe, livenessProbe } = containerOf(metadata.name);
@@ -193,15 +198,17 @@ describe('ad servers and processors', () => {
       const grace = spec.template.spec?.terminationGracePeriodSeconds ?? 0;
       expect(grace * 1_000, metadata.name).toBeGreaterThan(pause * 1_000 + DRAIN_MS_MAX);
     }
-    expect(containerOf('ad-server').lifecycle?.preStop?.sleep?.seconds).toBeGreaterThanOrEqual(5);
+    for (const name of ['ad-server', 'console'])
+      expect(containerOf(name).lifecycle?.preStop?.sleep?.seconds).toBeGreaterThanOrEqual(5);
   });
 
   it('have services with existing ports; no service with an address exposes the operations port', () => {
     for (const { metadata, spec } of services) {
       const [workload, ...others] = selected(spec?.selector);
-      expect([workload?.metadata.name, others.length], metadata.name).toEqual(['ad-server', 0]);
+      const name = metadata.name === 'console' ? 'console' : 'ad-server';
+      expect([workload?.metadata.name, others.length], metadata.name).toEqual([name, 0]);
       for (const { targetPort } of spec?.ports ?? []) {
-        expect(portNames('ad-server'), metadata.name).toContain(targetPort);
+        expect(portNames(name), metadata.name).toContain(targetPort);
         if (targetPort === 'ops') expect(spec?.clusterIP, metadata.name).toBe('None');
       }
     }
@@ -211,7 +218,8 @@ describe('ad servers and processors', () => {
 
   it('allow only the monitoring to connect to the operations ports', () => {
     const policies = ofKind<INetworkPolicy>('NetworkPolicy').map(({ spec }) => spec);
-    expect(policies.flatMap((spec) => selected(spec?.podSelector?.matchLabels))).toEqual(workloads);
+    const restricted = policies.flatMap((spec) => selected(spec?.podSelector?.matchLabels));
+    expect(new Set(restricted)).toEqual(new Set(workloads));
     for (const { ports = [], from } of policies.flatMap((spec) => spec?.ingress ?? [])) {
       expect(ports.length).toBeGreaterThan(0);
       if (ports.every(({ port }) => port === 'http')) continue;
@@ -219,6 +227,27 @@ describe('ad servers and processors', () => {
         { namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'monitoring' } } },
       ]);
     }
+  });
+
+  it('keep the console inside the namespace, except with console-ingress', () => {
+    const { components = [] } = kustomization('kustomization.yaml');
+    expect(components).not.toContain('console-ingress');
+    const policies = ofKind<INetworkPolicy>('NetworkPolicy').filter(({ spec }) =>
+      selected(spec?.podSelector?.matchLabels).some(({ metadata }) => metadata.name === 'console'),
+    );
+    const allowed = Object.fromEntries(
+      policies.map(({ metadata, spec }) => [
+        metadata.name,
+        spec?.ingress?.find(({ ports }) => ports?.[0]?.port === 'http')?.from,
+      ]),
+    );
+    expect(allowed).toEqual({
+      console: [{ podSelector: {} }],
+      'console-ingress': [
+        { namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'ingress-nginx' } } },
+      ],
+    });
+    expect(named<IIngress>('Ingress', 'console').spec?.tls?.[0]?.hosts).toEqual(['console.example.com']);
   });
 
   it('have an ingress with the host of printed links', () => {
@@ -340,7 +369,8 @@ describe('the monitoring', () => {
       workloads.map(({ spec: { template } }) => template.metadata?.labels?.[spec.jobLabel ?? '']),
     ).toEqual(wanted);
     const alerts = readRoot('deploy/prometheus/alerts.yml');
-    expect(alerts).toContain(`job=~"${wanted.join('|')}"`);
+    const jobs = [...alerts.matchAll(/job=~?"([^"]+)"/g)].flatMap(([, names = '']) => names.split('|'));
+    expect(new Set(jobs)).toEqual(new Set(wanted));
     for (const { port } of spec.podMetricsEndpoints ?? [])
       for (const { metadata } of workloads) expect(portNames(metadata.name)).toContain(port);
   });
@@ -369,7 +399,9 @@ describe.skipIf(leftOut)('kubectl', () => {
     expect(stdout).toContain(`/tollway:${version}\n`);
     expect(stdout).not.toMatch(/image: tollway\b/);
     // KEDA sets the number of replicas: with a number in the manifest each `apply` would reset it.
-    const processor = built.find(({ kind }) => kind === 'Deployment') as Workload | undefined;
+    const processor = built.find(
+      ({ kind, metadata }) => kind === 'Deployment' && metadata.name === 'processor',
+    ) as Workload | undefined;
     expect(processor?.spec.replicas).toBeUndefined();
   });
 });

@@ -55,7 +55,7 @@ describe('docker-compose.yml', () => {
   it('has every component, with two ad servers and two processors', () => {
     expect(Object.keys(compose.services)).toEqual(
       expect.arrayContaining([
-        ...['ad-server', 'processor', 'migrate', 'topics', 'tollway'],
+        ...['ad-server', 'processor', 'console', 'migrate', 'topics', 'tollway'],
         ...['postgres', 'kafka', 'kinesis', 'prometheus', 'grafana'],
       ]),
     );
@@ -88,6 +88,7 @@ describe('docker-compose.yml', () => {
     const probeUrl = (name: string) => compose.services[name]?.healthcheck?.test.at(-1);
     expect(probeUrl('ad-server')).toBe(`http://127.0.0.1:${config.AD_SERVER_OPS_PORT}/readyz`);
     expect(probeUrl('processor')).toBe(`http://127.0.0.1:${config.PROCESSOR_OPS_PORT}/readyz`);
+    expect(probeUrl('console')).toBe(`http://127.0.0.1:${config.CONSOLE_OPS_PORT}/readyz`);
   });
 
   it('gives the Tollway services no capability and a read-only file system', () => {
@@ -179,6 +180,7 @@ describe('Prometheus and Grafana', () => {
     expect(scraped.map(({ dns_sd_configs: [found] }) => [found?.names, found?.port])).toEqual([
       [['ad-server'], config.AD_SERVER_OPS_PORT],
       [['processor'], config.PROCESSOR_OPS_PORT],
+      [['console'], config.CONSOLE_OPS_PORT],
     ]);
   });
 

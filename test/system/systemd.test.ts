@@ -62,7 +62,7 @@ describe('the units of systemd', () => {
   );
 
   it('give a drain more time than it takes at most', () => {
-    for (const unit of ['tollway-ad-server.service', 'tollway-processor@.service'])
+    for (const unit of ['tollway-ad-server.service', 'tollway-processor@.service', 'tollway-console.service'])
       expect(Number(valuesOf(unit, 'TimeoutStopSec')[0]) * 1_000).toBeGreaterThan(DRAIN_MS_MAX);
   });
 });
@@ -90,7 +90,7 @@ describe('an installation by these files', () => {
 
   beforeAll(async () => {
     database = await createTestDatabase({ empty: true });
-    ports = await freePorts(3);
+    ports = await freePorts(5);
     mkdirSync(etc);
     for (const file of envFiles) writeFileSync(join(etc, file), filled(read(file)));
   });
@@ -101,13 +101,15 @@ describe('an installation by these files', () => {
 
   /** An environment file with this database and key. Ports that are taken on this machine are others. */
   function filled(text: string): string {
-    const [adServer, operations] = ports;
+    const [adServer, operations, , api, consoleOperations] = ports;
     return `${text
       .replace(/^DATABASE_URL=.*$/m, `DATABASE_URL='${database.url}'`)
       .replace(/^LINK_KEYS=.*$/m, `LINK_KEYS='k1:signs:${k1.secret.toString('base64url')}'`)
       .replace(/^PUBLIC_URL=.*$/m, `PUBLIC_URL=http://127.0.0.1:${adServer}`)}
 AD_SERVER_PORT=${adServer}
 AD_SERVER_OPS_PORT=${operations}
+CONSOLE_PORT=${api}
+CONSOLE_OPS_PORT=${consoleOperations}
 `;
   }
 
@@ -145,14 +147,19 @@ AD_SERVER_OPS_PORT=${operations}
       () => false,
     );
 
-  it('migrates, redirects, charges, and its books balance', { timeout: 60_000 }, async () => {
-    const [, operations = 0, instance = 0] = ports;
+  it('migrates, redirects, charges, answers the API, and its books balance', {
+    timeout: 60_000,
+  }, async () => {
+    const [, operations = 0, instance = 0, api = 0, consoleOperations = 0] = ports;
     expect((await once(runUnit('tollway-migrate.service'), 'exit'))[0]).toBe(0);
     expect((await runCommand('samples', 'add')).code).toBe(0);
     runUnit('tollway-ad-server.service');
     runUnit('tollway-processor@.service', String(instance));
     await until('the ad server', isReady(operations));
     await until('the processor', isReady(instance));
+    runUnit('tollway-console.service');
+    await until('the console', isReady(consoleOperations));
+    expect((await fetch(`http://127.0.0.1:${api}/v1/advertisers`)).status).toBe(401);
     const { stdout: link } = await runCommand('link', '1');
     const { clickId } = await clickLink(link.trim());
     expect(clickId).not.toBeNull();
