@@ -6,6 +6,7 @@ import { TollwayError } from '../common/errors.ts';
 import { type Connection, createPool, type Pool } from '../common/postgres/postgres.ts';
 import { printableLines } from '../common/text.ts';
 import { type Actor, changeAs } from '../ledger/actor.ts';
+import { recordAudit } from '../ledger/audit-log.ts';
 import type { Format } from './print.ts';
 import { AWS_SETTINGS, readStack, type Stack, stackOf } from './start/stack.ts';
 
@@ -49,6 +50,13 @@ export function withChange<T>(work: (connection: Connection, context: CliContext
   return withDatabase((pool, context) =>
     changeAs(pool, cliActor(), (connection) => work(connection, context)),
   );
+}
+
+/**
+ * Records what the user is about to do, for work that is not one transaction. Call it before the work, in case the process dies during it.
+ */
+export function recordIntent(pool: Pool, entry: Parameters<typeof recordAudit>[1]): Promise<void> {
+  return changeAs(pool, cliActor(), (connection) => recordAudit(connection, entry));
 }
 
 /** The user of the operating system who runs the command line; `uid <n>` for one without a name, as in some containers. */

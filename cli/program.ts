@@ -26,6 +26,7 @@ const COMMANDS: ReadonlyMap<string, () => Promise<Command>> = new Map([
   ['topics', async () => (await import('./commands/topics.ts')).topics],
   ['webhook', async () => (await import('./commands/webhook.ts')).webhook],
   ['key', async () => (await import('./commands/key.ts')).key],
+  ['audit', async () => (await import('./commands/audit.ts')).audit],
   ['samples', async () => (await import('./commands/samples.ts')).samples],
 ]);
 

@@ -2,6 +2,8 @@ import { errorCode, TollwayError } from '../common/errors.ts';
 import { type Connection, inTransaction, type Pool } from '../common/postgres/postgres.ts';
 import { sleep } from '../common/process.ts';
 import { uuidFloor } from '../common/uuid.ts';
+import { type Actor, changeAs } from './actor.ts';
+import { type AuditValues, recordAudit } from './audit-log.ts';
 import { DAY_MS, isoDay, listPartitionDays, partitionName } from './partitions.ts';
 
 /** Longest wait for the lock of a day, in ms: charges of clicks of that day queue behind it. */
@@ -15,19 +17,31 @@ const LOCK_NOT_AVAILABLE = '55P03';
 const BLOCKS_A_STATEMENT = 1_000;
 
 /** Erases the evidence of one click. Returns how many clicks had evidence, 0 or 1. */
-export async function eraseEvidenceOfClick(pool: Pool, clickId: string): Promise<number> {
-  const { rowCount } = await pool.query('delete from click_evidence where click_id = $1', [clickId]);
-  return rowCount ?? 0;
+export function eraseEvidenceOfClick(pool: Pool, actor: Actor, clickId: string): Promise<number> {
+  return changeAs(pool, actor, async (connection) => {
+    const { rowCount } = await connection.query('delete from click_evidence where click_id = $1', [clickId]);
+    const erased = rowCount ?? 0;
+    await recordErasure(connection, clickId, { erased });
+    return erased;
+  });
+}
+
+function recordErasure(connection: Connection, subject: string, after: AuditValues | null): Promise<void> {
+  return recordAudit(connection, { action: 'evidence.erase', subject, after });
 }
 
 /**
  * Erases the evidence of all clicks of a UTC day (its start in Unix ms) by truncating its partition. Returns how many rows were counted
  * just before. Throws `evidence_busy` if a long query or backup keeps the partition locked for a minute.
  */
-export async function eraseEvidenceOfDay(pool: Pool, dayMs: number): Promise<number> {
+export async function eraseEvidenceOfDay(pool: Pool, actor: Actor, dayMs: number): Promise<number> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return await inTransaction(pool, (connection) => truncateDay(connection, dayMs));
+      return await changeAs(pool, actor, async (connection) => {
+        const erased = await truncateDay(connection, dayMs);
+        await recordErasure(connection, isoDay(dayMs), { erased });
+        return erased;
+      });
     } catch (cause) {
       if (errorCode(cause) !== LOCK_NOT_AVAILABLE) throw cause;
       if (attempt >= LOCK_ATTEMPTS_MAX) {
@@ -59,9 +73,10 @@ const NETWORK_TEXT =
 
 /**
  * Erases the evidence of all clicks from a network such as `203.0.113.0/24`, or from the networks in it. Returns how many clicks. It deletes in
- * pieces, and no charge waits for it.
+ * pieces, and no charge waits for it. The audit log has an entry before the first piece, in case the process dies.
  */
-export async function eraseEvidenceOfNetwork(pool: Pool, network: string): Promise<number> {
+export async function eraseEvidenceOfNetwork(pool: Pool, actor: Actor, network: string): Promise<number> {
+  await changeAs(pool, actor, (connection) => recordErasure(connection, network, null));
   const days = await inTransaction(pool, (connection) => listPartitionDays(connection, 'click_evidence'));
   let erased = 0;
   for (const day of days) {

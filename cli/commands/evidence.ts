@@ -8,7 +8,7 @@ import {
   eraseEvidenceOfDay,
   eraseEvidenceOfNetwork,
 } from '../../ledger/erase-evidence.ts';
-import { command, group, type Output, withDatabase } from '../context.ts';
+import { cliActor, command, group, type Output, withDatabase } from '../context.ts';
 import { printJson, printLine } from '../print.ts';
 
 /** Longest prefix of a network that the ad server records, in bits. */
@@ -52,10 +52,10 @@ const erase = command('erase', 'Erase the evidence of the clicks of a network, o
     await withDatabase(async (pool) => {
       const erased =
         network !== undefined
-          ? await eraseEvidenceOfNetwork(pool, network)
+          ? await eraseEvidenceOfNetwork(pool, cliActor(), network)
           : day !== undefined
-            ? await eraseEvidenceOfDay(pool, day)
-            : await eraseEvidenceOfClick(pool, click ?? '');
+            ? await eraseEvidenceOfDay(pool, cliActor(), day)
+            : await eraseEvidenceOfClick(pool, cliActor(), click ?? '');
       if (format === 'json') printJson({ erased });
       else printLine(`Erased the evidence of ${counted(erased, 'click')}`);
     });

@@ -1,11 +1,12 @@
 import { counted } from '../../common/counted.ts';
 import { errorCode, errorMessage, type TollwayError } from '../../common/errors.ts';
+import type { Pool } from '../../common/postgres/postgres.ts';
 import { createLogger } from '../../common/telemetry/logger.ts';
 import { createMetrics, type ProcessMetrics } from '../../common/telemetry/metrics.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
 import { type FailedInvocation, readFailedInvocation } from '../../processor/events/failed-invocation.ts';
 import { createRuntime } from '../../processor/runtime.ts';
-import { command, findContext, group, type Output } from '../context.ts';
+import { command, findContext, group, type Output, recordIntent } from '../context.ts';
 import { type FailureStore, openFailureStore } from '../failure-store.ts';
 import { printJson, printLine } from '../print.ts';
 
@@ -62,7 +63,9 @@ function hint(object: string, { count, since }: FailedInvocation & { is: 'metada
 }
 
 /** Creates a runtime of the handler on the database of the command line, and ends it after `work`. */
-async function withRuntime<T>(work: (settle: Settle, metrics: ProcessMetrics) => Promise<T>): Promise<T> {
+async function withRuntime<T>(
+  work: (settle: Settle, metrics: ProcessMetrics, pool: Pool) => Promise<T>,
+): Promise<T> {
   const { config, stack } = findContext();
   const metrics = createMetrics();
   let broken: TollwayError | null = null;
@@ -86,7 +89,7 @@ async function withRuntime<T>(work: (settle: Settle, metrics: ProcessMetrics) =>
   try {
     // The handler waits for a database that stops answering while it works; one that never answered is an error at once.
     await runtime.pool.query('select');
-    return await work(settle, metrics);
+    return await work(settle, metrics, runtime.pool);
   } finally {
     await runtime.pool.end();
   }
@@ -124,7 +127,8 @@ const redriveCommand = command(
   .action(async (place: string, { keep = false, format }: Output & { keep?: boolean }) => {
     const store = await openFailureStore(place);
     try {
-      await withRuntime(async (settle, metrics) => {
+      await withRuntime(async (settle, metrics, pool) => {
+        await recordIntent(pool, { action: 'failed_batches.redrive', subject: place, after: { keep } });
         const rows: Row[] = [];
         for await (const object of store.list()) {
           const row = await redriveOne(store, object, settle, keep);

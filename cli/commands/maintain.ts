@@ -2,7 +2,7 @@ import { createLogger } from '../../common/telemetry/logger.ts';
 import { maintain as maintainLedger } from '../../ledger/maintenance.ts';
 import { retentionOf } from '../../ledger/partitions.ts';
 import { rebuildRollup } from '../../ledger/rollup.ts';
-import { command, type Output, withDatabase } from '../context.ts';
+import { command, type Output, recordIntent, withDatabase } from '../context.ts';
 import { printJson, printLine } from '../print.ts';
 
 type Options = Output & { acceptStep?: boolean; rebuildReports?: boolean };
@@ -28,6 +28,12 @@ export const maintain = command(
         ledgerRetentionDays: config.LEDGER_RETENTION_DAYS,
         brokerRetentionDays: config.BROKER_RETENTION_DAYS,
       };
+      // Other runs are routine, as those of the processors.
+      if (acceptStep || rebuildReports)
+        await recordIntent(pool, {
+          ...{ action: 'ledger.maintain', subject: 'ledger' },
+          after: { acceptStep, rebuildReports },
+        });
       await maintainLedger(pool, options, createLogger('maintain', config));
       if (rebuildReports) await rebuildRollup(pool);
       if (format === 'json') printJson({ maintained: true });

@@ -3,7 +3,7 @@ import { counted } from '../../common/counted.ts';
 import { TollwayError } from '../../common/errors.ts';
 import { parseTime } from '../../common/parse-time.ts';
 import { createLogger } from '../../common/telemetry/logger.ts';
-import { command, type Output, withDatabase } from '../context.ts';
+import { command, type Output, recordIntent, withDatabase } from '../context.ts';
 import { printJson, printLine } from '../print.ts';
 
 export const rewind = command(
@@ -16,6 +16,8 @@ export const rewind = command(
     if (since > new Date())
       throw new TollwayError('bad_time', `--since: expected a time in the past, got ${since.toISOString()}`);
     await withDatabase(async (pool, { config }) => {
+      const after = { since: since.toISOString() };
+      await recordIntent(pool, { action: 'broker.rewind', subject: config.BROKER, after });
       let records: number | null = 0;
       let short = false;
       for (const backlog of await createBacklogs(config, createLogger('rewind', config))) {

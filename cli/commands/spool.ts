@@ -10,7 +10,7 @@ import { WATERMARK_MAX } from '../../contract/click-event.ts';
 import { correctSpool, listSpoolCorrections, type SpoolCorrection } from '../../ledger/spool-corrections.ts';
 import { adoptDeadSpools, adoptSpool, type DeadSpool } from '../../producer/dead-spools.ts';
 import { Relay } from '../../producer/relay.ts';
-import { group, type Output, rowsCommand, withChange, withDatabase } from '../context.ts';
+import { group, type Output, recordIntent, rowsCommand, withChange, withDatabase } from '../context.ts';
 import { parseCount } from '../parse.ts';
 import { printLine, printRow, printRows } from '../print.ts';
 
@@ -74,6 +74,8 @@ const drain = rowsCommand(
       };
       const spools = await adopt(folder);
       for (const spool of spools) {
+        const after = { clicks: spool.accepted, folder };
+        await recordIntent(pool, { action: 'spool.drain', subject: spool.spoolId, after });
         const relay = new Relay({ ...spool, openSegment: null, roll: () => {} }, deps);
         relay.end();
         await relay.run();

@@ -11,6 +11,8 @@ import { chargeBatch, chargeBatchTwice, expectBalanced } from '../support/charge
 import { addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { clickRecord, type NamedAd } from '../support/records.ts';
 
+const ACTOR = { type: 'cli', user: 'alice' } as const;
+
 let database: TestDatabase & { drop: () => Promise<void> };
 let ad: NamedAd;
 beforeEach(async () => {
@@ -34,11 +36,11 @@ describe('erasing the evidence of a network', () => {
       clickRecord({ ad, visitorNetwork, clickedAt: Date.now() - (index % 3) * DAY_MS }),
     );
     expect(new Set(await chargeBatchTwice(database.pool, records))).toEqual(new Set(['charged']));
-    expect(await eraseEvidenceOfNetwork(database.pool, '203.0.113.0/24')).toBe(3);
-    expect(await eraseEvidenceOfNetwork(database.pool, '203.0.113.0/24')).toBe(0);
-    expect(await eraseEvidenceOfNetwork(database.pool, '2001:db8:6::/47')).toBe(1);
+    expect(await eraseEvidenceOfNetwork(database.pool, ACTOR, '203.0.113.0/24')).toBe(3);
+    expect(await eraseEvidenceOfNetwork(database.pool, ACTOR, '203.0.113.0/24')).toBe(0);
+    expect(await eraseEvidenceOfNetwork(database.pool, ACTOR, '2001:db8:6::/47')).toBe(1);
     expect((await networks()).toSorted()).toEqual(kept.toSorted());
-    expect(await eraseEvidenceOfNetwork(database.pool, '203.0.0.0/16')).toBe(1);
+    expect(await eraseEvidenceOfNetwork(database.pool, ACTOR, '203.0.0.0/16')).toBe(1);
     expect(await networks()).toHaveLength(kept.length - 1);
     await expectBalanced(database.pool);
   });
@@ -51,7 +53,7 @@ describe('erasing the evidence of a network', () => {
        from generate_series(1, 100000) n`,
       [uuidFloor(today).slice(0, 24)],
     );
-    expect(await eraseEvidenceOfNetwork(database.pool, '198.51.100.0/24')).toBe(100);
+    expect(await eraseEvidenceOfNetwork(database.pool, ACTOR, '198.51.100.0/24')).toBe(100);
     expect(new Set(await networks())).toEqual(new Set(['192.0.2.0/24']));
     const { rows } = await database.pool.query<{ 'QUERY PLAN': string }>(
       `explain delete from click_evidence where click_id >= '${uuidFloor(today)}' and click_id < '${uuidFloor(today + DAY_MS)}'
@@ -71,10 +73,10 @@ describe('erasing the evidence of a day', () => {
       database.pool,
       times.map((clickedAt, index) => clickRecord({ ad, clickedAt, visitorNetwork: `${index}` })),
     );
-    expect(await eraseEvidenceOfDay(database.pool, today - DAY_MS)).toBe(2);
+    expect(await eraseEvidenceOfDay(database.pool, ACTOR, today - DAY_MS)).toBe(2);
     expect(await networks()).toEqual(['0', '3']);
-    expect(await eraseEvidenceOfDay(database.pool, today - DAY_MS)).toBe(0);
-    expect(await eraseEvidenceOfDay(database.pool, today - 1_000 * DAY_MS)).toBe(0);
+    expect(await eraseEvidenceOfDay(database.pool, ACTOR, today - DAY_MS)).toBe(0);
+    expect(await eraseEvidenceOfDay(database.pool, ACTOR, today - 1_000 * DAY_MS)).toBe(0);
     await expectBalanced(database.pool);
   });
 
@@ -84,7 +86,7 @@ describe('erasing the evidence of a day', () => {
     let erased: Promise<number> | undefined;
     await inTransaction(database.pool, async (reader) => {
       await reader.query('select from click_evidence');
-      erased = eraseEvidenceOfDay(database.pool, today);
+      erased = eraseEvidenceOfDay(database.pool, ACTOR, today);
       const startedAt = performance.now();
       for (let charge = 0; charge < 4; charge += 1) {
         expect(await chargeBatch(database.pool, [clickRecord({ ad })])).toEqual(['charged']);
@@ -103,7 +105,7 @@ it('Erasing the evidence of a click leaves that of others', async () => {
     clickRecord({ ad, visitorNetwork: '2' }),
   ];
   await chargeBatchTwice(database.pool, [first, second]);
-  expect(await eraseEvidenceOfClick(database.pool, first.click.clickId)).toBe(1);
-  expect(await eraseEvidenceOfClick(database.pool, first.click.clickId)).toBe(0);
+  expect(await eraseEvidenceOfClick(database.pool, ACTOR, first.click.clickId)).toBe(1);
+  expect(await eraseEvidenceOfClick(database.pool, ACTOR, first.click.clickId)).toBe(0);
   expect(await networks()).toEqual(['2']);
 });

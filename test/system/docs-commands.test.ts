@@ -85,6 +85,10 @@ const RUNS: Readonly<Record<string, Run>> = {
   },
   'docs/running.md: tollway samples add': { is: 'commands', changes: [['tollway ', 'npx tollway ']] },
   'docs/running.md: npx tollway key create': { is: 'commands' },
+  'docs/running.md: npx tollway audit list': {
+    is: 'commands',
+    changes: [['> audit.ndjson', '> "$FOLDER"/audit.ndjson']],
+  },
   'docs/running.md: pg_basebackup': {
     is: 'elsewhere',
     test: 'test/system/restore.test.ts',

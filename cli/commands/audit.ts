@@ -1,0 +1,159 @@
+import { once } from 'node:events';
+import { type Command, Option } from 'commander';
+import { parseTime } from '../../common/parse-time.ts';
+import { printableJson } from '../../common/text.ts';
+import {
+  type AuditEntry,
+  type AuditFilter,
+  type AuditValues,
+  exportAudit,
+  listAudit,
+} from '../../ledger/audit-log.ts';
+import { group, type Output, plainCommand, rowsCommand, withDatabase } from '../context.ts';
+import { csvLine } from '../csv.ts';
+import { parseCount, parseId } from '../parse.ts';
+import { printJson, printRows } from '../print.ts';
+
+type FilterOptions = {
+  advertiser?: number;
+  actor?: string;
+  action?: string;
+  subject?: string;
+  since?: Date;
+  until?: Date;
+};
+
+function withFilterOptions(command: Command): Command {
+  return command
+    .option('--advertiser <id>', 'only changes of this advertiser, its budget, campaigns and ads', parseId)
+    .option('--actor <name>', 'only changes of this user, component, database role or API key (id or name)')
+    .option('--action <action>', 'only this action, such as campaign.update, or all of campaign')
+    .option('--subject <id>', 'only changes of what has this id')
+    .option('--since <time>', 'only changes at or after this time', parseTime)
+    .option('--until <time>', 'only changes before this time', parseTime);
+}
+
+function filterOf({ advertiser, actor, action, subject, since, until }: FilterOptions): AuditFilter {
+  return {
+    ...(advertiser !== undefined && { advertiserIds: [advertiser] }),
+    ...(actor !== undefined && { actor }),
+    ...(action !== undefined && { action }),
+    ...(subject !== undefined && { subject }),
+    ...(since !== undefined && { since }),
+    ...(until !== undefined && { until }),
+  };
+}
+
+function toJson({ id, at, ...entry }: AuditEntry) {
+  return { id: String(id), at: at.toISOString(), ...entry };
+}
+
+/** A row of CSV: the values as JSON. */
+function toFlatRow(entry: AuditEntry) {
+  const { before, after, ...row } = toJson(entry);
+  const json = (values: AuditValues | null) => (values === null ? null : JSON.stringify(values));
+  return { ...row, before: json(before), after: json(after) };
+}
+
+/** A row for a person. */
+function toTableRow({
+  id,
+  at,
+  actorType,
+  actor,
+  actorName,
+  action,
+  subject,
+  advertiserId,
+  ...values
+}: AuditEntry) {
+  const who = `${actorType} ${actor}${actorName === null ? '' : ` (${actorName})`}`;
+  return {
+    id: String(id),
+    at: at.toISOString(),
+    actor: who,
+    action,
+    subject,
+    advertiserId,
+    changes: changesOf(values),
+  };
+}
+
+function changesOf({ before, after }: Pick<AuditEntry, 'before' | 'after'>): string {
+  const text = (value: unknown) =>
+    value === null || value === undefined
+      ? 'none'
+      : typeof value === 'string'
+        ? value
+        : JSON.stringify(value);
+  return Object.entries(after ?? {})
+    .map(([name, value]) => `${name}: ${before === null ? '' : `${text(before[name])} → `}${text(value)}`)
+    .join(', ');
+}
+
+const list = withFilterOptions(
+  rowsCommand('list', 'List who changed what, newest first', [
+    'audit list',
+    'audit list --advertiser 1 --since 7d',
+    'audit list --action campaign --subject 2 --json',
+  ]),
+)
+  .option('--limit <n>', 'number of rows at most', parseCount, 100)
+  .action(async ({ limit, format, ...options }: Output & FilterOptions & { limit: number }) => {
+    await withDatabase(async (pool) => {
+      const entries = await listAudit(pool, { ...filterOf(options), limit });
+      if (format === 'json') return printJson(entries.map(toJson));
+      const empty = 'Nothing matches.';
+      if (format === 'csv') return printRows(entries.map(toFlatRow), { format }, empty);
+      printRows(entries.map(toTableRow), { format }, empty);
+    });
+  });
+
+const FORMATS = ['ndjson', 'csv'] as const;
+type ExportOptions = FilterOptions & { format: (typeof FORMATS)[number] };
+
+const COLUMNS = [
+  ...[
+    'id',
+    'at',
+    'actorType',
+    'actor',
+    'actorName',
+    'actorRole',
+    'action',
+    'subject',
+    'advertiserId',
+    'currency',
+  ],
+  ...['before', 'after'],
+] as const;
+
+function lineOf(entry: AuditEntry, format: ExportOptions['format']): string {
+  if (format === 'ndjson') return `${printableJson(toJson(entry))}\n`;
+  const row = toFlatRow(entry);
+  return `${csvLine(COLUMNS.map((column) => row[column as keyof typeof row]))}\n`;
+}
+
+const exportCommand = withFilterOptions(
+  plainCommand('export', 'Export who changed what, oldest first', [
+    'audit export > audit.ndjson',
+    'audit export --since 2026-01-01 --until 2026-02-01 --format csv > january.csv',
+  ]),
+)
+  .addOption(
+    new Option('--format <format>', `format of the rows: ${FORMATS.join(', ')}`)
+      .choices(FORMATS)
+      .default('ndjson' satisfies ExportOptions['format']),
+  )
+  .action(async ({ format, ...options }: ExportOptions) => {
+    await withDatabase(async (pool) => {
+      if (format === 'csv') process.stdout.write(`${csvLine(COLUMNS)}\n`);
+      const until = await exportAudit(pool, filterOf(options), async (entries) => {
+        const lines = entries.map((entry) => lineOf(entry, format)).join('');
+        if (!process.stdout.write(lines)) await once(process.stdout, 'drain');
+      });
+      process.stderr.write(`until: ${until.toISOString()}\n`);
+    });
+  });
+
+export const audit = group('audit', 'Show who changed settings and budgets, and when', [list, exportCommand]);
