@@ -88,6 +88,7 @@ const WRITING: readonly Writing[] = [
   writing('samples add', ...ADDED, ...ADDED, ...ADDED),
   writing('advertiser add Hats --budget 5.00', 'advertiser.create 4', 'budget_entry.create'),
   writing('advertiser rename 4 Caps', 'advertiser.update 4'),
+  writing('advertiser update 4 --low-budget 50,10', 'advertiser.update 4'),
   writing('advertiser pause 4', 'advertiser.update 4'),
   writing('advertiser resume 4', 'advertiser.update 4'),
   writing('advertiser archive 4', 'advertiser.update 4'),
