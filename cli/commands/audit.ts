@@ -1,16 +1,16 @@
 import { once } from 'node:events';
 import { type Command, Option } from 'commander';
 import { parseTime } from '../../common/parse-time.ts';
-import { printableJson } from '../../common/text.ts';
+import { type AuditEntry, type AuditFilter, exportAudit, listAudit } from '../../ledger/audit-log.ts';
 import {
-  type AuditEntry,
-  type AuditFilter,
-  type AuditValues,
-  exportAudit,
-  listAudit,
-} from '../../ledger/audit-log.ts';
+  AUDIT_FORMATS,
+  type AuditFormat,
+  auditHeader,
+  auditJson,
+  auditLines,
+  auditRow,
+} from '../../ledger/audit-text.ts';
 import { group, type Output, plainCommand, rowsCommand, withDatabase } from '../context.ts';
-import { csvLine } from '../csv.ts';
 import { parseCount, parseId } from '../parse.ts';
 import { printJson, printRows } from '../print.ts';
 
@@ -42,17 +42,6 @@ function filterOf({ advertiser, actor, action, subject, since, until }: FilterOp
     ...(since !== undefined && { since }),
     ...(until !== undefined && { until }),
   };
-}
-
-function toJson({ id, at, ...entry }: AuditEntry) {
-  return { id: String(id), at: at.toISOString(), ...entry };
-}
-
-/** A row of CSV: the values as JSON. */
-function toFlatRow(entry: AuditEntry) {
-  const { before, after, ...row } = toJson(entry);
-  const json = (values: AuditValues | null) => (values === null ? null : JSON.stringify(values));
-  return { ...row, before: json(before), after: json(after) };
 }
 
 /** A row for a person. */
@@ -102,37 +91,14 @@ const list = withFilterOptions(
   .action(async ({ limit, format, ...options }: Output & FilterOptions & { limit: number }) => {
     await withDatabase(async (pool) => {
       const entries = await listAudit(pool, { ...filterOf(options), limit });
-      if (format === 'json') return printJson(entries.map(toJson));
+      if (format === 'json') return printJson(entries.map(auditJson));
       const empty = 'Nothing matches.';
-      if (format === 'csv') return printRows(entries.map(toFlatRow), { format }, empty);
+      if (format === 'csv') return printRows(entries.map(auditRow), { format }, empty);
       printRows(entries.map(toTableRow), { format }, empty);
     });
   });
 
-const FORMATS = ['ndjson', 'csv'] as const;
-type ExportOptions = FilterOptions & { format: (typeof FORMATS)[number] };
-
-const COLUMNS = [
-  ...[
-    'id',
-    'at',
-    'actorType',
-    'actor',
-    'actorName',
-    'actorRole',
-    'action',
-    'subject',
-    'advertiserId',
-    'currency',
-  ],
-  ...['before', 'after'],
-] as const;
-
-function lineOf(entry: AuditEntry, format: ExportOptions['format']): string {
-  if (format === 'ndjson') return `${printableJson(toJson(entry))}\n`;
-  const row = toFlatRow(entry);
-  return `${csvLine(COLUMNS.map((column) => row[column as keyof typeof row]))}\n`;
-}
+type ExportOptions = FilterOptions & { format: AuditFormat };
 
 const exportCommand = withFilterOptions(
   plainCommand('export', 'Export who changed what, oldest first', [
@@ -141,16 +107,15 @@ const exportCommand = withFilterOptions(
   ]),
 )
   .addOption(
-    new Option('--format <format>', `format of the rows: ${FORMATS.join(', ')}`)
-      .choices(FORMATS)
-      .default('ndjson' satisfies ExportOptions['format']),
+    new Option('--format <format>', `format of the rows: ${AUDIT_FORMATS.join(', ')}`)
+      .choices(AUDIT_FORMATS)
+      .default('ndjson' satisfies AuditFormat),
   )
   .action(async ({ format, ...options }: ExportOptions) => {
     await withDatabase(async (pool) => {
-      if (format === 'csv') process.stdout.write(`${csvLine(COLUMNS)}\n`);
+      process.stdout.write(auditHeader(format));
       const until = await exportAudit(pool, filterOf(options), async (entries) => {
-        const lines = entries.map((entry) => lineOf(entry, format)).join('');
-        if (!process.stdout.write(lines)) await once(process.stdout, 'drain');
+        if (!process.stdout.write(auditLines(format, entries))) await once(process.stdout, 'drain');
       });
       process.stderr.write(`until: ${until.toISOString()}\n`);
     });

@@ -96,6 +96,7 @@ const WRITING: readonly Writing[] = [
   writing('advertiser adjust 1 -1.00', 'budget_entry.create'),
   writing('campaign add 1 Summer --cap 5.00 --daily-cap 1.00', 'campaign.create 4'),
   writing('campaign update 4 --daily-cap 2.00 --pacing even', 'campaign.update 4'),
+  writing('campaign put 1 crm-1 --name Advent', 'campaign.create 5'),
   writing('campaign pause 4', 'campaign.update 4'),
   writing('campaign resume 4', 'campaign.update 4'),
   writing('campaign archive 4', 'campaign.update 4'),
