@@ -7,6 +7,7 @@ import type { ProcessMetrics } from '../common/telemetry/metrics.ts';
 import { serveOperations } from '../common/telemetry/operations-server.ts';
 import { createApp } from './api/app.ts';
 import type { App } from './api/deps.ts';
+import { startTasks } from './tasks/start-tasks.ts';
 import { watchDatabase } from './watch-database.ts';
 import { startWebhooks } from './webhooks/start-webhooks.ts';
 
@@ -36,6 +37,8 @@ export async function serveConsole(
   const rule = config.WEBHOOK_PRIVATE_TARGETS === 'on' ? 'private' : 'public';
   const webhooks = startWebhooks({ databaseUrl: DATABASE_URL, rule, metrics, logger });
   onShutdown({ name: 'webhooks', close: webhooks.stop });
+  const tasks = startTasks(DATABASE_URL, logger);
+  onShutdown({ name: 'periodic tasks', close: tasks.stop });
   const database = watchDatabase(DATABASE_URL, logger);
   onShutdown({ name: 'database watch', close: database.stop });
   const operations = {
