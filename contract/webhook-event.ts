@@ -18,7 +18,12 @@ type Time = string;
 
 type OfAdvertiser = { readonly advertiserId: number; readonly advertiserName: string };
 
-type OfCampaign = OfAdvertiser & { readonly campaignId: number; readonly campaignName: string };
+type OfCampaign = OfAdvertiser & {
+  readonly campaignId: number;
+  readonly campaignName: string;
+  /** The id of another system; `null` if the campaign has none. */
+  readonly externalId: string | null;
+};
 
 export type BudgetLow = OfAdvertiser & {
   readonly currency: string;

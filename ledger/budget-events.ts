@@ -36,12 +36,13 @@ export async function emitCapReached(
     advertiserId: number;
     advertiserName: string;
     campaignName: string;
+    externalId: string | null;
     currency: string;
     day: string | null;
     capMicros: bigint;
     spentMicros: bigint;
   }>(
-    `select advertiser.id as "advertiserId", advertiser.name as "advertiserName", campaign.name as "campaignName", currency,
+    `select advertiser.id as "advertiserId", advertiser.name as "advertiserName", campaign.name as "campaignName", external_id as "externalId", currency,
        campaign_day.day::text, coalesce(campaign_day.cap_micros, campaign.cap_micros) as "capMicros",
        coalesce(campaign_day.spent_micros, campaign.spent_micros) as "spentMicros"
      from campaign join advertiser on advertiser.id = campaign.advertiser_id
@@ -49,8 +50,8 @@ export async function emitCapReached(
      where campaign.id = $1`,
     [campaignId, cap],
   );
-  const { capMicros, spentMicros, day, currency, campaignName, ...advertiser } = singleRow(rows);
+  const { capMicros, spentMicros, day, currency, campaignName, externalId, ...advertiser } = singleRow(rows);
   const amounts = { amount: formatAmount(capMicros), spent: formatAmount(spentMicros) };
-  const data = { ...advertiser, campaignId, campaignName, currency, cap, day, ...amounts };
+  const data = { ...advertiser, campaignId, campaignName, externalId, currency, cap, day, ...amounts };
   await emit(connection, { type: 'campaign.cap_reached', advertiserId: advertiser.advertiserId, data });
 }

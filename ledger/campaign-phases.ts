@@ -30,19 +30,19 @@ export async function moveCampaignPhases(connection: Connection, advertiserId: n
     `update campaign set phase = due.phase
      from (select id, phase as before, ${PHASE_NOW} as phase from campaign where advertiser_id = $1) due, advertiser
      where campaign.id = due.id and due.before <> due.phase and advertiser.id = campaign.advertiser_id
-     returning campaign.id as "campaignId", campaign.name as "campaignName", advertiser.name as "advertiserName",
+     returning campaign.id as "campaignId", campaign.name as "campaignName", external_id as "externalId", advertiser.name as "advertiserName",
        starts_at as "startsAt", ends_at as "endsAt", before, due.phase,
        'archived' in (campaign.status, advertiser.status) as "isArchived"`,
     [advertiserId],
   );
   const transitions = rows.flatMap((campaign) => transitionsOf(campaign));
   for (const { type, campaign } of transitions.sort((a, b) => a.at - b.at)) {
-    const { campaignId, campaignName, advertiserName, startsAt, endsAt } = campaign;
+    const { campaignId, campaignName, externalId, advertiserName, startsAt, endsAt } = campaign;
     const period = {
       startsAt: startsAt?.toISOString() ?? null,
       endsAt: endsAt?.toISOString() ?? null,
     };
-    const data = { advertiserId, advertiserName, campaignId, campaignName, ...period };
+    const data = { advertiserId, advertiserName, campaignId, campaignName, externalId, ...period };
     await emit(connection, { type, advertiserId, data });
   }
 }
@@ -50,6 +50,7 @@ export async function moveCampaignPhases(connection: Connection, advertiserId: n
 type MovedCampaign = {
   readonly campaignId: number;
   readonly campaignName: string;
+  readonly externalId: string | null;
   readonly advertiserName: string;
   readonly startsAt: Date | null;
   readonly endsAt: Date | null;

@@ -53,7 +53,13 @@ describe('a campaign', () => {
     expect(await takeEvents(database.pool)).toEqual([]);
     await expect.poll(() => moveDueCampaigns(database.pool), { interval: 20 }).toBe(1);
     const data = {
-      ...{ advertiserId: id, advertiserName: 'phases', campaignId: campaign.id, campaignName: 'one' },
+      ...{
+        advertiserId: id,
+        advertiserName: 'phases',
+        campaignId: campaign.id,
+        campaignName: 'one',
+        externalId: null,
+      },
       ...{ startsAt: startsAt.toISOString(), endsAt: endsAt.toISOString() },
     };
     const started = { type: 'campaign.started', advertiserId: id, data };

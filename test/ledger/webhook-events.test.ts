@@ -28,7 +28,7 @@ const waiting = { type: 'dead_letters.waiting', advertiserId: null, data: { coun
 
 /** An event of an advertiser. */
 function started(advertiserId: number) {
-  const campaign = { advertiserId, advertiserName: 'a', campaignId: 1, campaignName: 'c' };
+  const campaign = { advertiserId, advertiserName: 'a', campaignId: 1, campaignName: 'c', externalId: null };
   return {
     type: 'campaign.started',
     advertiserId,
