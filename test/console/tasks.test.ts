@@ -47,7 +47,8 @@ describe('the tasks of two consoles', () => {
     await database.pool.query('update advertiser set budget_micros = budget_micros + 1 where id = $1', [
       advertiser.id,
     ]);
-    await addCampaign(database.pool, advertiser.id, 'soon', { startsAt: new Date(Date.now() + 200) });
+    const { id } = await addCampaign(database.pool, advertiser.id, 'due', { startsAt: '2100-01-01' });
+    await database.pool.query('update campaign set starts_at = now() where id = $1', [id]);
     await takeEvents(database.pool);
     running = [1, 2].map(() => startTasks(database.url, silent));
     const seen: string[] = [];
