@@ -63,9 +63,11 @@ describe('budget.low', () => {
     await chargeBatchTwice(database.pool, [first, ...clicks]);
     expect(await events('percent')).toEqual(['budget.low 20']);
     await creditClick(database.pool, first.click.clickId);
-    await chargeBatchTwice(database.pool, clicksOn(ad, 2));
+    await chargeBatchTwice(database.pool, clicksOn(ad, 3));
     expect(await events()).toEqual([]);
-    await enter(advertiser.id, 'top_up', '8.50');
+    await chargeBatchTwice(database.pool, clicksOn(ad, 1));
+    expect(await events('percent', 'level')).toEqual(['budget.low 5 10.00']);
+    await enter(advertiser.id, 'top_up', '9.50');
     await chargeBatchTwice(database.pool, clicksOn(ad, 15));
     expect(await events()).toEqual([]);
     await chargeBatchTwice(database.pool, clicksOn(ad, 1));
