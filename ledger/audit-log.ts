@@ -54,29 +54,26 @@ export function listAudit(
   return readEntries(database, filter, 'entry.id < $1', after ?? null, 'desc', limit);
 }
 
-/**
- * Exports entries in pages, oldest first, up to the settlement watermark. Returns the upper bound of the time that was used: no entry is
- * added before it any more, so the next export can begin there.
- */
+/** A filter whose end is at most the settlement watermark: no entry is added before it any more. */
+export type AuditPeriod = AuditFilter & { readonly until: Date };
+
+/** Returns the period that can be exported: up to the settlement watermark, or to the end of the filter if that is earlier. */
+export async function boundAudit(pool: Pool, filter: AuditFilter): Promise<AuditPeriod> {
+  const watermark = await readSettlementWatermark(pool);
+  return { ...filter, until: filter.until && filter.until < watermark ? filter.until : watermark };
+}
+
+/** Exports the entries of a period in pages, oldest first. The next export can begin at its end. */
 export async function exportAudit(
   pool: Pool,
-  filter: AuditFilter,
+  period: AuditPeriod,
   onEntries: (entries: readonly AuditEntry[]) => Promise<void>,
-): Promise<Date> {
-  const watermark = await readSettlementWatermark(pool);
-  const until = filter.until && filter.until < watermark ? filter.until : watermark;
+): Promise<void> {
   let after: bigint | null = null;
   for (;;) {
-    const page: AuditEntry[] = await readEntries(
-      pool,
-      { ...filter, until },
-      'entry.id > $1',
-      after,
-      'asc',
-      PAGE_ENTRIES,
-    );
+    const page: AuditEntry[] = await readEntries(pool, period, 'entry.id > $1', after, 'asc', PAGE_ENTRIES);
     if (page.length > 0) await onEntries(page);
-    if (page.length < PAGE_ENTRIES) return until;
+    if (page.length < PAGE_ENTRIES) return;
     after = page.at(-1)?.id ?? null;
   }
 }

@@ -1,7 +1,13 @@
 import { once } from 'node:events';
 import { type Command, Option } from 'commander';
 import { parseTime } from '../../common/parse-time.ts';
-import { type AuditEntry, type AuditFilter, exportAudit, listAudit } from '../../ledger/audit-log.ts';
+import {
+  type AuditEntry,
+  type AuditFilter,
+  boundAudit,
+  exportAudit,
+  listAudit,
+} from '../../ledger/audit-log.ts';
 import {
   AUDIT_FORMATS,
   type AuditFormat,
@@ -113,11 +119,12 @@ const exportCommand = withFilterOptions(
   )
   .action(async ({ format, ...options }: ExportOptions) => {
     await withDatabase(async (pool) => {
+      const period = await boundAudit(pool, filterOf(options));
       process.stdout.write(auditHeader(format));
-      const until = await exportAudit(pool, filterOf(options), async (entries) => {
+      await exportAudit(pool, period, async (entries) => {
         if (!process.stdout.write(auditLines(format, entries))) await once(process.stdout, 'drain');
       });
-      process.stderr.write(`until: ${until.toISOString()}\n`);
+      process.stderr.write(`until: ${period.until.toISOString()}\n`);
     });
   });
 

@@ -15,6 +15,7 @@ import { serveReference } from './reference.ts';
 import { countRequests } from './request-metrics.ts';
 import { adRoutes } from './routes/ads.ts';
 import { advertiserRoutes } from './routes/advertisers.ts';
+import { auditRoutes } from './routes/audit.ts';
 import { budgetEntryRoutes } from './routes/budget-entries.ts';
 import { campaignRoutes } from './routes/campaigns.ts';
 import { clickRoutes } from './routes/clicks.ts';
@@ -70,6 +71,7 @@ export async function createApp(deps: Deps): Promise<App> {
   campaignRoutes(app, deps);
   adRoutes(app, deps);
   linkRoutes(app, deps);
+  auditRoutes(app, deps);
   await app.ready();
   return app;
 }

@@ -49,6 +49,16 @@ export async function readBigPage<T extends { readonly id: number | bigint }>(
   return { items, nextCursor: rows.length > limit && last ? writeCursor(BigInt(last.id)) : null };
 }
 
+/** Reads a page of a list that is ordered by descending id. `read` returns rows with ids below `after`, if it is given. */
+export function readPageBelow<T extends { readonly id: bigint }>(
+  { limit, cursor }: PageQuery,
+  read: (range: { after?: bigint; limit: number }) => Promise<T[]>,
+): Promise<Page<T>> {
+  return readBigPage({ limit, cursor }, (range) =>
+    read(cursor === undefined ? { limit: range.limit } : range),
+  );
+}
+
 /** Reads a page of a list whose ids are of PostgreSQL's type `integer`, as {@link readBigPage} does. */
 export function readPage<T extends { readonly id: number }>(
   query: PageQuery,

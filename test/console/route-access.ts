@@ -98,4 +98,12 @@ export const ROUTE_ACCESS: readonly RouteAccess[] = [
     { url: `/v1/ads/${adId}`, body: { status: 'active' } },
   ]),
   route('POST /v1/links', managers, 'restricted too', ({ adId }) => [{ url: '/v1/links', body: { adId } }]),
+  route('GET /v1/audit', everyone, 'restricted too', ({ advertiserId }) => [
+    { url: '/v1/audit?limit=500' },
+    { url: `/v1/audit?advertiserId=${advertiserId}` },
+  ]),
+  route('GET /v1/exports/audit', everyone, 'restricted too', ({ advertiserId }) => [
+    { url: '/v1/exports/audit' },
+    { url: `/v1/exports/audit?advertiserId=${advertiserId}` },
+  ]),
 ];

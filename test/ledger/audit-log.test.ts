@@ -6,6 +6,7 @@ import { addAdvertiser, renameAdvertiser, setAdvertiserStatus } from '../../ledg
 import {
   type AuditEntry,
   type AuditFilter,
+  boundAudit,
   exportAudit,
   listAudit,
   recordAudit,
@@ -348,10 +349,13 @@ describe('the audit log', () => {
 
   it('is exported once by exports that follow each other, also an entry that was committed late', async () => {
     const exported: string[] = [];
-    const exportNext = (since: Date) =>
-      exportAudit(database.pool, { since, action: 'late' }, async (entries) => {
+    const exportNext = async (since: Date) => {
+      const period = await boundAudit(database.pool, { since, action: 'late' });
+      await exportAudit(database.pool, period, async (entries) => {
         exported.push(...entries.map(({ subject }) => subject));
       });
+      return period.until;
+    };
     let since = new Date();
     // A transaction without the settlement lock, as of a person with psql.
     await inTransaction(database.pool, async (connection) => {
@@ -375,7 +379,7 @@ describe('the audit log', () => {
     );
     const pages: number[] = [];
     const subjects = new Set<string>();
-    await exportAudit(database.pool, { action: 'page.test' }, async (entries) => {
+    await exportAudit(database.pool, { action: 'page.test', until: new Date(8.64e15) }, async (entries) => {
       pages.push(entries.length);
       for (const { subject } of entries) subjects.add(subject);
     });

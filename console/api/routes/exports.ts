@@ -8,7 +8,8 @@ import { IdParameter, Time } from '../schemas.ts';
 import { TextBody, textStream } from '../text-stream.ts';
 import { PublisherParameter } from './reports.ts';
 
-const MEDIA_TYPES: Readonly<Record<TextFormat, string>> = {
+/** The media type of each text format. */
+export const MEDIA_TYPES: Readonly<Record<TextFormat, string>> = {
   ndjson: 'application/x-ndjson',
   csv: 'text/csv; charset=utf-8',
 };
@@ -61,7 +62,7 @@ export function exportRoutes(app: App, { pool }: Deps): void {
 }
 
 /** A response that is being sent cannot become an error: the log has the reason. */
-function logFailure(request: FastifyRequest): (error: unknown) => void {
+export function logFailure(request: FastifyRequest): (error: unknown) => void {
   return (err) =>
     request.log.error({ err }, 'An export of the HTTP API broke off. The client has to export again');
 }
