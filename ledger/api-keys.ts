@@ -35,7 +35,7 @@ export type ApiKeyTerms = {
 };
 
 /** Most advertisers that one key can be restricted to. */
-const ADVERTISERS_MAX = 100;
+export const ADVERTISERS_MAX = 100;
 /** Random bytes of a key. */
 const SECRET_BYTES = 32;
 /** The text of a key: its id and 32 random bytes as base64url. */

@@ -4,6 +4,7 @@ import { type ClickRows, findClickOfNonce, readClickRows } from './click-rows.ts
 import type { Evidence } from './evidence.ts';
 import { BEGIN_SNAPSHOT } from './ledger-window.ts';
 import { explainMissingClick, explainUnspentNonce } from './missing-click.ts';
+import { findVisibleClick, withoutPosition } from './visible-click.ts';
 
 /** One event in the life of a click. */
 export type ClickHistoryEvent = {
@@ -57,7 +58,7 @@ export type ClickReference =
 /**
  * Tells what happened to a click, in one snapshot. A UUID is looked up as a click id, then as the nonce of an impression link, which leads
  * to the click that has spent it. `clickAgeMaxDays`: older clicks are rejected when they arrive, so they are not under way. Clicks of other
- * advertisers than `advertiserIds` are told as clicks that do not exist; `null`: none are.
+ * advertisers than `advertiserIds` are told as clicks that do not exist, and the others without their positions in spools; `null`: no restriction.
  */
 export function readClickStory(
   pool: Pool,
@@ -68,20 +69,38 @@ export function readClickStory(
   return inTransaction(
     pool,
     async (connection) => {
+      if (advertiserIds !== null) return readVisibleStory(connection, reference, advertiserIds);
       const rows = await findRows(connection, reference);
-      const story = rows && storyOf(rows);
-      const isVisible = advertiserIds?.includes(story?.advertiserId ?? 0) ?? true;
-      if (story && isVisible) return withNames(connection, story);
+      if (rows !== null) return withNames(connection, storyOf(rows));
       const missing =
         reference.is === 'id'
           ? await explainMissingClick(connection, reference.id, clickAgeMaxDays)
           : await explainUnspentNonce(connection, reference.nonce);
-      const { is: _, ...known } =
-        reference.is === 'id' ? ({ is: 'id', clickId: reference.id } as const) : reference;
-      return { ...NOTHING, ...known, ...missing };
+      return { ...NOTHING, ...knownOf(reference), ...missing };
     },
     BEGIN_SNAPSHOT,
   );
+}
+
+/** The story of a click of these advertisers. Any other click is `unknown`, without an explanation. */
+async function readVisibleStory(
+  connection: Connection,
+  reference: ClickReference,
+  advertiserIds: readonly number[],
+): Promise<ClickStory> {
+  const isNonce = reference.is === 'link';
+  const id = isNonce ? reference.nonce : reference.id;
+  const clickId = await findVisibleClick(connection, id, isNonce, advertiserIds);
+  const rows = clickId === null ? null : await readClickRows(connection, clickId);
+  if (rows !== null) return withNames(connection, storyOf(withoutPosition(rows)));
+  return { ...NOTHING, ...knownOf(reference), state: 'unknown', explanation: '' };
+}
+
+/** What a reference says about its click. */
+function knownOf(reference: ClickReference): Partial<ClickStory> {
+  if (reference.is === 'id') return { clickId: reference.id };
+  const { is: _, ...known } = reference;
+  return known;
 }
 
 async function findRows(connection: Connection, reference: ClickReference): Promise<ClickRows | null> {

@@ -22,6 +22,7 @@ import { clickRoutes } from './routes/clicks.ts';
 import { deadLetterRoutes } from './routes/dead-letters.ts';
 import { eventRoutes } from './routes/events.ts';
 import { exportRoutes } from './routes/exports.ts';
+import { keyRoutes } from './routes/keys.ts';
 import { linkRoutes } from './routes/links.ts';
 import { reconciliationRoutes } from './routes/reconciliation.ts';
 import { reportRoutes } from './routes/reports.ts';
@@ -72,6 +73,7 @@ export async function createApp(deps: Deps): Promise<App> {
   adRoutes(app, deps);
   linkRoutes(app, deps);
   auditRoutes(app, deps);
+  keyRoutes(app, deps);
   await app.ready();
   return app;
 }

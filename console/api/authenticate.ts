@@ -50,8 +50,11 @@ async function readCaller(pool: Pool, request: FastifyRequest): Promise<ApiKey> 
   );
 }
 
-/** The key in the one `Authorization` header. Node keeps the first of several, so these are counted in the raw headers. */
-function keyText({ headers, raw }: FastifyRequest): string {
+/**
+ * Returns the text of the key in the one `Authorization` header. Node keeps the first of several, so these are counted in the raw headers. Throws
+ * `unauthenticated`.
+ */
+export function keyText({ headers, raw }: FastifyRequest): string {
   const { authorization } = headers;
   if (authorization === undefined) throw unauthenticated(`${EXPECTED}, got no such header`);
   const count = raw.rawHeaders.filter(

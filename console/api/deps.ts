@@ -32,6 +32,8 @@ declare module 'fastify' {
     etag?: boolean;
     /** The media types of successful answers; by default JSON. */
     produces?: readonly string[];
+    /** The answer holds a secret, so it is stored encrypted for repeated requests. */
+    secretAnswer?: boolean;
   }
   interface FastifyRequest {
     /** The body as it came; empty without one. */

@@ -4,6 +4,8 @@ import { TollwayError } from '../../common/errors.ts';
 import type { Connection, Pool } from '../../common/postgres/postgres.ts';
 import { type Actor, changeAs } from '../../ledger/actor.ts';
 import { claimAnswer, type KeyedRequest, storeAnswer } from '../../ledger/api-answers.ts';
+import { keyText } from './authenticate.ts';
+import { openAnswer, sealAnswer } from './sealed-answer.ts';
 
 /** Headers of an answer that a repeated request gets too. */
 const STORED_HEADERS = ['etag', 'location'];
@@ -23,13 +25,18 @@ export function change<T extends object>(
   work: (connection: Connection) => Promise<T>,
 ): Promise<T> {
   const keyed = keyedRequest(request);
+  const isSecret = request.routeOptions.config.secretAnswer === true;
+  if (isSecret) reply.header('cache-control', 'no-store');
   return changeAs(pool, actorOf(request), async (connection) => {
     if (keyed === null) return work(connection);
     const earlier = await claimAnswer(connection, keyed);
     if (earlier === null) {
       const result: object = await work(connection);
       const body = String(reply.serializeInput({ ...result }, String(reply.statusCode)));
-      await storeAnswer(connection, keyed, { status: reply.statusCode, headers: storedHeaders(reply), body });
+      await storeAnswer(connection, keyed, {
+        ...{ status: reply.statusCode, headers: storedHeaders(reply) },
+        body: isSecret ? sealAnswer(body, keyText(request)) : body,
+      });
       return json<T>(reply, body);
     }
     if (!earlier.isSame) {
@@ -39,7 +46,7 @@ export function change<T extends object>(
       );
     }
     reply.code(earlier.status).headers({ ...earlier.headers, 'idempotency-replayed': 'true' });
-    return json<T>(reply, earlier.body);
+    return json<T>(reply, isSecret ? openAnswer(earlier.body, keyText(request)) : earlier.body);
   });
 }
 

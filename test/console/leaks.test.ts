@@ -68,3 +68,25 @@ describe('A key of another advertiser gets, for an id that exists, the answer fo
     }
   });
 });
+
+it('A restricted key gets no positions in spools, whose sequences count the clicks of all advertisers', async () => {
+  const { clickId, link, nonce } = callers.own;
+  const since = new Date(Date.now() - 86_400_000).toISOString();
+  const urls = [
+    `/v1/clicks/${clickId}`,
+    `/v1/clicks/${nonce}`,
+    `/v1/clicks/${link}`,
+    `/v1/exports/clicks?since=${since}`,
+  ];
+  for (const url of urls) {
+    const [all, one] = await Promise.all(
+      (['all advertisers', 'the owner'] as const).map((scope) =>
+        sendRaw(api, 'GET', { url }, callers.keyOf('viewer', scope)),
+      ),
+    );
+    expect(all?.text, url).toMatch(/"sequence":1\b/);
+    expect(one?.status, url).toBe(200);
+    expect(one?.text, url).toContain(clickId);
+    expect(one?.text, url).not.toMatch(/"(spoolId|sequence)":[^n]|spool [0-9a-f]/);
+  }
+});

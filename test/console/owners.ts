@@ -4,8 +4,10 @@ import { uuidV7 } from '../../common/uuid.ts';
 import { createSigner, impressionLink } from '../../contract/link-token.ts';
 import { addAd } from '../../ledger/ads.ts';
 import { addAdvertiser } from '../../ledger/advertisers.ts';
+import { createKey } from '../../ledger/api-keys.ts';
 import { addBudgetEntry, creditClick } from '../../ledger/budget-entries.ts';
 import { addCampaign } from '../../ledger/campaigns.ts';
+import { listDeadLetters } from '../../ledger/dead-letters.ts';
 import { chargeBatch } from '../support/charge-batch.ts';
 import { clickRecord } from '../support/records.ts';
 
@@ -22,6 +24,10 @@ export type Owner = {
   /** A charged click of `link`. */
   readonly clickId: string;
   readonly nonce: string;
+  /** Of a click on an ad that does not exist. */
+  readonly deadLetterId: bigint;
+  /** A key that nothing uses. */
+  readonly spareKeyId: number;
   /** The token of an impression link. */
   readonly link: string;
   /** Texts that only answers about this advertiser have. */
@@ -30,7 +36,7 @@ export type Owner = {
 
 /** Creates an advertiser whose ids begin at `base`, so that they differ from all others. Its names have `name`, and its amounts end in `decimals`. */
 export async function addOwner(pool: Pool, name: string, base: number, decimals: string): Promise<Owner> {
-  for (const table of ['advertiser', 'campaign', 'ad'])
+  for (const table of ['advertiser', 'campaign', 'ad', 'api_key', 'dead_letter'])
     await pool.query('select setval(pg_get_serial_sequence($1, $2), $3)', [table, 'id', base]);
   const micros = (whole: number) => parseAmount(`${whole}.${decimals}`);
   const { id: advertiserId } = await addAdvertiser(pool, `${name} advertiser`, 'USD');
@@ -43,17 +49,31 @@ export async function addOwner(pool: Pool, name: string, base: number, decimals:
   const [clicked, credited] = [clickRecord({ ad, nonce: link.nonce }), clickRecord({ ad })];
   await chargeBatch(pool, [clicked, credited]);
   await creditClick(pool, credited.click.clickId);
+  const rejected = clickRecord({ ad: { ...ad, id: ad.id + 5_000 } });
+  await chargeBatch(pool, [rejected]);
+  const letters = await listDeadLetters(pool);
+  const deadLetterId = letters.find(({ clickId }) => clickId === rejected.click.clickId)?.id ?? 0n;
   return {
     ...{ advertiserId, campaignId, adId: ad.id, externalId: `${name}-external` },
     clickId: clicked.click.clickId,
     nonce: link.nonce ?? '',
+    deadLetterId,
+    spareKeyId: (await createKey(pool, { name, role: 'viewer', advertiserIds: [advertiserId] })).id,
     link: createSigner([LINK_KEY])(link),
     secrets: [name, decimals, formatAmount(2n * micros(1)), credited.click.clickId],
   };
 }
 
 /** Ids of the form of those of an owner, which do not exist. */
-export function missingOwner({ advertiserId, campaignId, adId, externalId, clickId }: Owner): Owner {
+export function missingOwner({
+  advertiserId,
+  campaignId,
+  adId,
+  externalId,
+  clickId,
+  deadLetterId,
+  spareKeyId,
+}: Owner): Owner {
   const later = 7_000;
   const link = impressionLink(adId + later, 86_400_000);
   return {
@@ -61,6 +81,8 @@ export function missingOwner({ advertiserId, campaignId, adId, externalId, click
     externalId: externalId.replace(/^./, 'x'),
     clickId: uuidV7(Number.parseInt(clickId.replaceAll('-', '').slice(0, 12), 16)),
     nonce: link.nonce ?? '',
+    deadLetterId: deadLetterId + BigInt(later),
+    spareKeyId: spareKeyId + later,
     link: createSigner([LINK_KEY])(link),
     secrets: [],
   };

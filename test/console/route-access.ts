@@ -1,5 +1,6 @@
 import { uuidV7 } from '../../common/uuid.ts';
 import type { Role } from '../../ledger/api-keys.ts';
+import { DAY_MS } from '../../ledger/partitions.ts';
 import type { Owner } from './owners.ts';
 
 /** A request that succeeds for a caller who may make it. */
@@ -22,6 +23,9 @@ const admins = ['admin'] as const;
 
 /** A text that no request has used. */
 const fresh = () => `unique ${uuidV7()}`;
+
+const yesterday = () => new Date(Date.now() - DAY_MS).toISOString();
+const month = () => new Date().toISOString().slice(0, 7);
 
 function route(
   name: string,
@@ -106,4 +110,54 @@ export const ROUTE_ACCESS: readonly RouteAccess[] = [
     { url: '/v1/exports/audit' },
     { url: `/v1/exports/audit?advertiserId=${advertiserId}` },
   ]),
+  route('GET /v1/keys', admins, 'unrestricted only', () => [{ url: '/v1/keys' }]),
+  route('POST /v1/keys', admins, 'unrestricted only', ({ advertiserId }) => [
+    { url: '/v1/keys', body: { name: 'New key', role: 'viewer', advertiserIds: [advertiserId] } },
+  ]),
+  route('GET /v1/keys/:keyId', admins, 'unrestricted only', ({ spareKeyId }) => [
+    { url: `/v1/keys/${spareKeyId}` },
+  ]),
+  route('DELETE /v1/keys/:keyId', admins, 'unrestricted only', ({ spareKeyId }) => [
+    { url: `/v1/keys/${spareKeyId}` },
+  ]),
+  route(
+    'GET /v1/advertisers/:advertiserId/statements/:month',
+    everyone,
+    'restricted too',
+    ({ advertiserId }) => [
+      { url: `/v1/advertisers/${advertiserId}/statements/${month()}` },
+      { url: `/v1/advertisers/${advertiserId}/statements/2020-01` },
+    ],
+  ),
+  route('GET /v1/reports', everyone, 'restricted too', ({ advertiserId, campaignId }) => [
+    { url: '/v1/reports?since=2d&by=day,campaign,ad,publisher,outcome,reason' },
+    { url: `/v1/reports?since=2d&advertiserId=${advertiserId}` },
+    { url: `/v1/reports?since=2d&campaignId=${campaignId}` },
+    { url: `/v1/reports?since=2d&advertiserId=${advertiserId}&campaignId=${campaignId}` },
+  ]),
+  route('GET /v1/clicks/:reference', everyone, 'restricted too', ({ clickId, nonce, link }) => [
+    { url: `/v1/clicks/${clickId}` },
+    { url: `/v1/clicks/${nonce}` },
+    { url: `/v1/clicks/${link}` },
+  ]),
+  route('POST /v1/clicks/:clickId/credit', finance, 'restricted too', ({ clickId }) => [
+    { url: `/v1/clicks/${clickId}/credit` },
+  ]),
+  route('GET /v1/exports/clicks', everyone, 'restricted too', ({ advertiserId, campaignId }) => [
+    { url: `/v1/exports/clicks?since=${yesterday()}` },
+    { url: `/v1/exports/clicks?since=${yesterday()}&format=csv&advertiserId=${advertiserId}` },
+    { url: `/v1/exports/clicks?since=${yesterday()}&campaignId=${campaignId}` },
+  ]),
+  route('GET /v1/events', everyone, 'restricted too', () => [{ url: '/v1/events' }]),
+  route('GET /v1/dead-letters', everyone, 'unrestricted only', () => [{ url: '/v1/dead-letters' }]),
+  route('GET /v1/dead-letters/:deadLetterId', everyone, 'unrestricted only', ({ deadLetterId }) => [
+    { url: `/v1/dead-letters/${deadLetterId}` },
+  ]),
+  route('POST /v1/dead-letters/:deadLetterId/redrive', admins, 'unrestricted only', ({ deadLetterId }) => [
+    { url: `/v1/dead-letters/${deadLetterId}/redrive` },
+  ]),
+  route('POST /v1/dead-letters/:deadLetterId/discard', admins, 'unrestricted only', ({ deadLetterId }) => [
+    { url: `/v1/dead-letters/${deadLetterId}/discard` },
+  ]),
+  route('GET /v1/reconciliation', everyone, 'unrestricted only', () => [{ url: '/v1/reconciliation' }]),
 ];

@@ -1,7 +1,9 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
-import type { FastifyInstance } from 'fastify';
+import type { Readable } from 'node:stream';
+import type { FastifyInstance, RouteOptions } from 'fastify';
 import type { InjectOptions } from 'light-my-request';
 import { afterAll, beforeAll } from 'vitest';
+import { errorCode } from '../../common/errors.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
 import { createKey, type Role } from '../../ledger/api-keys.ts';
 import type { TestApi } from './api-client.ts';
@@ -68,7 +70,15 @@ export function routeCallers(pool: () => Pool): Callers {
 }
 
 /** Headers that differ between equal requests. */
-const VARYING = /^(date|keep-alive|ratelimit|x-ratelimit|retry-after)/;
+const VARYING = /^(date|keep-alive|ratelimit|x-ratelimit|retry-after|tollway-until)/;
+
+let requests = 0;
+
+/** An address that no request has come from: wrong keys are limited by address. */
+function nextAddress(): string {
+  requests += 1;
+  return `10.${requests >> 16}.${(requests >> 8) & 255}.${requests & 255}`;
+}
 
 /** Sends a request to a route, such as `GET /v1/ads`. */
 export async function sendRaw(
@@ -78,14 +88,37 @@ export async function sendRaw(
   key: string,
   headers: Record<string, string> = {},
 ): Promise<RawAnswer> {
+  const isStream = url === '/v1/events';
   const answer = await app.inject({
+    payloadAsStream: isStream,
+    remoteAddress: nextAddress(),
     method: route.split(' ')[0] as NonNullable<InjectOptions['method']>,
     url,
     headers: { authorization: `Bearer ${key}`, ...headers },
     ...(body !== undefined && { payload: body }),
   });
+  const text = isStream ? await readStart(answer.stream()) : answer.body;
   const compared = Object.entries(answer.headers).filter(([name]) => !VARYING.test(name));
-  return { status: answer.statusCode, headers: JSON.stringify(compared.sort()), text: answer.body };
+  return { status: answer.statusCode, headers: JSON.stringify(compared.sort()), text };
+}
+
+/** What a stream sends in its first second or two. */
+async function readStart(stream: Readable): Promise<string> {
+  const timer = setTimeout(() => stream.destroy(), 1_500);
+  let text = '';
+  try {
+    for await (const chunk of stream.setEncoding('utf8')) {
+      text += chunk;
+      if (text.includes('event: budgets')) break;
+    }
+  } catch (error) {
+    // The timer has destroyed the stream.
+    if (errorCode(error) !== 'ERR_STREAM_PREMATURE_CLOSE') throw error;
+  } finally {
+    clearTimeout(timer);
+    stream.destroy();
+  }
+  return text;
 }
 
 /** Replaces the ids of an owner by their names, so that answers about different owners can be compared. */
@@ -101,18 +134,19 @@ export function maskedAnswer({ status, headers, text }: RawAnswer, owner: Owner)
   return { status, headers: masked(headers, owner), text: masked(text, owner) };
 }
 
-/** Collects the routes of the applications that are created while the suite runs, as `GET /v1/ads`. */
-export function registeredRoutes(): ReadonlySet<string> {
-  const routes = new Set<string>();
+/** Collects the routes of the applications that are created while the suite runs, but public ones. Returns them as `GET /v1/ads`. */
+export function registeredRoutes(): () => string[] {
+  const routes: RouteOptions[] = [];
   // https://fastify.dev/docs/latest/Reference/Hooks/#diagnostics-channel-hooks
   const onApp = (message: unknown) => {
-    (message as { fastify: FastifyInstance }).fastify.addHook('onRoute', ({ method, url, config }) => {
-      // HEAD is answered by the route of GET.
-      for (const one of [method].flat())
-        if (one !== 'HEAD' && config?.access !== 'public') routes.add(`${one} ${url}`);
-    });
+    (message as { fastify: FastifyInstance }).fastify.addHook('onRoute', (route) => void routes.push(route));
   };
   subscribe('fastify.initialization', onApp);
   afterAll(() => void unsubscribe('fastify.initialization', onApp));
-  return routes;
+  return () => {
+    const closed = routes.filter(({ config }) => config?.access !== 'public');
+    // HEAD is answered by the route of GET.
+    const methods = closed.flatMap(({ method, url }) => [method].flat().map((one) => `${one} ${url}`));
+    return methods.filter((name) => !name.startsWith('HEAD ')).sort();
+  };
 }

@@ -1,7 +1,8 @@
 import type { FastifyRequest } from 'fastify';
 import * as z from 'zod';
-import { boundExport, exportPeriod } from '../../../ledger/export.ts';
+import { boundExport, type ExportRow, exportPeriod } from '../../../ledger/export.ts';
 import { TEXT_FORMATS, type TextFormat, textHeader, textLines } from '../../../ledger/export-text.ts';
+import type { Caller } from '../access.ts';
 import type { App, Deps } from '../deps.ts';
 import { restrictedFilter } from '../restriction.ts';
 import { IdParameter, Time } from '../schemas.ts';
@@ -23,7 +24,7 @@ export function exportRoutes(app: App, { pool }: Deps): void {
     '/v1/exports/clicks',
     {
       config: {
-        access: 'reports.read',
+        access: 'clicks.read',
         errors: ['bad_window', 'unknown_advertiser', 'unknown_campaign'],
       },
       schema: {
@@ -54,11 +55,16 @@ export function exportRoutes(app: App, { pool }: Deps): void {
       reply.type(MEDIA_TYPES[format]).header('tollway-until', period.until.toISOString());
       const body = textStream(async (write) => {
         await write(textHeader(format));
-        await exportPeriod(pool, period, (rows) => write(textLines(format, rows)));
+        await exportPeriod(pool, period, (rows) => write(textLines(format, visibleTo(request.caller, rows))));
       }, logFailure(request));
       return reply.send(body);
     },
   );
+}
+
+/** Rows for a caller. A restricted one gets no positions in spools: sequences count the clicks of all advertisers. */
+function visibleTo({ advertiserIds }: Caller, rows: readonly ExportRow[]): readonly ExportRow[] {
+  return advertiserIds === null ? rows : rows.map((row) => ({ ...row, spoolId: null, sequence: null }));
 }
 
 /** A response that is being sent cannot become an error: the log has the reason. */

@@ -1,0 +1,48 @@
+import { pino } from 'pino';
+import { afterAll, describe, expect, it } from 'vitest';
+import { parseConfig } from '../../common/config/config.ts';
+import { createPool } from '../../common/postgres/postgres.ts';
+import { createMetrics } from '../../common/telemetry/metrics.ts';
+import { createApp } from '../../console/api/app.ts';
+import { createKey } from '../../ledger/api-keys.ts';
+import { testDatabase } from '../support/database.ts';
+
+const database = testDatabase();
+
+describe('The log of the console at the level trace', () => {
+  const closing: (() => Promise<void>)[] = [];
+  afterAll(() => Promise.all(closing.map((close) => close())));
+
+  /** An application whose log lines are collected. */
+  async function loggedApp(pool: typeof database.pool) {
+    const lines: string[] = [];
+    const logger = pino({ level: 'trace' }, { write: (line: string) => void lines.push(line) });
+    const app = await createApp({ pool, config: parseConfig({}), metrics: createMetrics(), logger });
+    closing.push(() => app.close());
+    return { app, lines };
+  }
+
+  it('has no key, whether requests succeed, are refused or fail', async () => {
+    const { key } = await createKey(database.pool, { name: 'a key', role: 'admin' });
+    const secret = key.slice(-43);
+    const broken = createPool(database.url, 'test', 1, () => {});
+    await broken.end();
+    const [working, failing] = [await loggedApp(database.pool), await loggedApp(broken)];
+    const statuses = [];
+    for (const { app } of [working, failing])
+      for (const [url, authorization] of [
+        ['/v1/keys', `Bearer ${key}`],
+        ['/v1/keys', `Bearer ${key}x`],
+        ['/v1/keys', `Basic ${key}`],
+        [`/v1/keys?key=${key}`, `Bearer ${key}`],
+        ['/nothing', `Bearer ${key}`],
+      ] as const) {
+        const answer = await app.inject({ url, headers: { authorization } });
+        statuses.push(answer.statusCode);
+        if (!url.includes('?')) expect(answer.body + JSON.stringify(answer.headers)).not.toContain(secret);
+      }
+    expect(statuses).toEqual([200, 401, 401, 400, 404, 500, 401, 401, 500, 404]);
+    expect(failing.lines.length).toBeGreaterThan(0);
+    expect([...working.lines, ...failing.lines].join('')).not.toContain(secret);
+  });
+});
