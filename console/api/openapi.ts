@@ -94,11 +94,10 @@ function toJsonSchema(schema: z.ZodType, components: Record<string, Schema>): Sc
     override: ({ zodSchema, jsonSchema }) => {
       delete jsonSchema.id;
       restoreMeta(zodSchema, jsonSchema);
-      mergeNull(jsonSchema);
     },
   });
   const withRefs = (value: unknown) =>
-    JSON.parse(JSON.stringify(value).replaceAll('"#/$defs/', `"${COMPONENTS}`)) as Schema;
+    JSON.parse(JSON.stringify(value).replaceAll('"#/$defs/', `"${COMPONENTS}`), mergeNull) as Schema;
   for (const [id, definition] of Object.entries($defs)) components[id] ??= withRefs(definition);
   return withRefs(items);
 }
@@ -113,13 +112,21 @@ function restoreMeta(schema: z.core.$ZodType, json: z.core.JSONSchema.BaseSchema
     json.default = z.encode(def.innerType, def.defaultValue as never) as never;
 }
 
-/** Writes a value that can be null as one schema with two types. */
-function mergeNull(schema: z.core.JSONSchema.BaseSchema): void {
-  const [value, other, ...more] = schema.anyOf ?? [];
-  if (more.length > 0 || other?.type !== 'null' || typeof value?.type !== 'string') return;
-  delete schema.anyOf;
-  const merged = { ...value, type: [value.type, 'null'], ...(value.enum && { enum: [...value.enum, null] }) };
-  Object.assign(schema, { ...merged, ...schema });
+/**
+ * A reviver of JSON.parse that writes a value that can be null as one schema with two types. It runs when all is written: a codec in several
+ * places has its type only in the end.
+ */
+function mergeNull(_key: string, schema: unknown): unknown {
+  const { anyOf, ...rest } = (schema ?? {}) as z.core.JSONSchema.BaseSchema;
+  if (!Array.isArray(anyOf)) return schema;
+  const [value, other, ...more] = anyOf;
+  if (more.length > 0 || other?.type !== 'null' || typeof value?.type !== 'string') return schema;
+  return {
+    ...value,
+    type: [value.type, 'null'],
+    ...(value.enum && { enum: [...value.enum, null] }),
+    ...rest,
+  };
 }
 
 /** Adds what follows from the method and the configuration of a route: headers, errors, and that a public route needs no key. */

@@ -117,7 +117,7 @@ function createRoute(app: App, { pool }: Deps): void {
   app.post(
     '/v1/ads',
     {
-      config: { access: 'ads.write', errors: ['unknown_campaign', 'bad_pass_list'] },
+      config: { access: 'ads.write', etag: true, errors: ['unknown_campaign', 'bad_pass_list'] },
       schema: {
         ...{ tags, operationId: 'createAd', summary: 'Add an ad to a campaign' },
         description: '`POST /v1/links` then makes its links. Its campaign cannot be changed later.',
@@ -141,7 +141,7 @@ function getRoute(app: App, { pool }: Deps): void {
   app.get(
     '/v1/ads/:adId',
     {
-      config: { access: 'ads.read', errors: ['unknown_ad'] },
+      config: { access: 'ads.read', etag: true, errors: ['unknown_ad'] },
       schema: {
         ...{ tags, operationId: 'getAd', summary: 'Get an ad' },
         params: AdPath,
@@ -161,7 +161,7 @@ function updateRoute(app: App, { pool }: Deps): void {
   app.patch(
     '/v1/ads/:adId',
     {
-      config: { access: 'ads.write', errors: ['unknown_ad', 'bad_pass_list'] },
+      config: { access: 'ads.write', etag: true, errors: ['unknown_ad', 'bad_pass_list'] },
       schema: {
         ...{ tags, operationId: 'updateAd', summary: 'Change, pause, resume or archive an ad' },
         description: 'A new price or destination is for later clicks. Absent fields keep their values.',

@@ -34,8 +34,8 @@ const etagOfCampaign = (row: CampaignRow) => etagOf(settingsOf(row));
 
 const tags = ['Campaigns'];
 
-/** What a route that changes a campaign can refuse. */
-const REFUSALS = ['external_id_taken', 'bad_window', 'bad_pacing', 'cap_below_spent'] as const;
+/** What a route that creates or changes a campaign can refuse. */
+const REFUSALS = ['external_id_taken', 'bad_window', 'bad_pacing'] as const;
 
 /** Adds the routes of campaigns. */
 export function campaignRoutes(app: App, deps: Deps): void {
@@ -78,7 +78,7 @@ function createRoute(app: App, { pool }: Deps): void {
   app.post(
     '/v1/campaigns',
     {
-      config: { access: 'campaigns.write', errors: ['unknown_advertiser', ...REFUSALS] },
+      config: { access: 'campaigns.write', etag: true, errors: ['unknown_advertiser', ...REFUSALS] },
       schema: {
         ...{ tags, operationId: 'createCampaign', summary: 'Create a campaign' },
         description: 'Absent fields: no cap, no dates, no fallback URL, no pacing, `active`.',
@@ -101,7 +101,7 @@ function getRoute(app: App, { pool }: Deps): void {
   app.get(
     '/v1/campaigns/:campaignId',
     {
-      config: { access: 'campaigns.read', errors: ['unknown_campaign'] },
+      config: { access: 'campaigns.read', etag: true, errors: ['unknown_campaign'] },
       schema: {
         ...{ tags, operationId: 'getCampaign', summary: 'Get a campaign' },
         description:
@@ -126,7 +126,11 @@ function updateRoute(app: App, { pool }: Deps): void {
   app.patch(
     '/v1/campaigns/:campaignId',
     {
-      config: { access: 'campaigns.write', errors: ['unknown_campaign', ...REFUSALS] },
+      config: {
+        access: 'campaigns.write',
+        etag: true,
+        errors: ['unknown_campaign', 'cap_below_spent', ...REFUSALS],
+      },
       schema: {
         ...{ tags, operationId: 'updateCampaign', summary: 'Change, pause, resume or archive a campaign' },
         description:
@@ -155,7 +159,11 @@ function putRoute(app: App, { pool }: Deps): void {
   app.put(
     '/v1/advertisers/:advertiserId/campaigns/by-external-id/:externalId',
     {
-      config: { access: 'campaigns.write', errors: ['unknown_advertiser', ...REFUSALS] },
+      config: {
+        access: 'campaigns.write',
+        etag: true,
+        errors: ['unknown_advertiser', 'cap_below_spent', 'bad_window', 'bad_pacing'],
+      },
       schema: {
         ...{ tags, operationId: 'putCampaign', summary: 'Create or replace a campaign by its external id' },
         description:
