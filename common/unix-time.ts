@@ -32,10 +32,10 @@ function fromNumber(time: number): number | null {
   return time >= MS_MIN && time <= MS_MAX ? Math.round(time) : null;
 }
 
-/** Whether a text begins with a `YYYY-MM-DD` date that exists. `Date` reads 31 February as 3 March. */
+/** Whether a text begins with a `YYYY-MM-DD` date that exists. `Date` reads 31 February as 3 March; PostgreSQL has no year 0. */
 export function isCalendarDate(text: string): boolean {
   const [, year, month, day] = /^(\d{4})-(\d{2})-(\d{2})/.exec(text) ?? [];
-  if (day === undefined) return false;
+  if (day === undefined || Number(year) === 0) return false;
   const date = new Date(Date.UTC(Number(year), Number(month) - 1, Number(day)));
   return date.getUTCMonth() === Number(month) - 1 && date.getUTCDate() === Number(day);
 }

@@ -1,4 +1,4 @@
-import type { FastifyRequest } from 'fastify';
+import type { FastifyRequest, RouteOptions } from 'fastify';
 import { TollwayError } from '../../common/errors.ts';
 
 const JSON_TYPE = 'application/json';
@@ -13,6 +13,20 @@ export async function assertAcceptable({ headers: { accept }, routeOptions }: Fa
   const ranges = accept.toLowerCase().split(',').map(parseRange);
   if (produced.some((type) => qualityOf(type, ranges) > 0)) return;
   throw new TollwayError('not_acceptable', `Accept: expected ${produced.join(' or ')}, got ${accept}`);
+}
+
+/**
+ * An `onRoute` hook that sets `config.produces` to the media types that the schema of a route declares. Such a route is a stream, which `HEAD`
+ * would read to its end: throws an `Error` unless the route has `exposeHeadRoute: false`.
+ */
+export function noteProduced(route: RouteOptions): void {
+  const { schema, config, method, url } = route;
+  const types = Object.entries(schema?.response ?? {}).flatMap(([status, response]) =>
+    status.startsWith('2') && 'content' in response ? Object.keys(response.content) : [],
+  );
+  if (types.length === 0) return;
+  if (method === 'HEAD') throw new Error(`Expected exposeHeadRoute: false for the stream ${url}, got HEAD`);
+  route.config = { ...config, produces: types };
 }
 
 type MediaRange = { readonly type: string; readonly quality: number };

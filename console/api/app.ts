@@ -1,11 +1,11 @@
 import fastify, { type FastifyBaseLogger, LogController } from 'fastify';
 import { serializerCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
 import * as z from 'zod';
-import { TollwayError } from '../../common/errors.ts';
-import { parseJson } from '../../common/json.ts';
-import { assertAcceptable } from './accept.ts';
+import { assertAcceptable, noteProduced } from './accept.ts';
 import { assertRule } from './access.ts';
 import { createAuthenticator } from './authenticate.ts';
+import { parseBodies } from './bodies.ts';
+import { answerClientError } from './client-errors.ts';
 import type { App, Deps } from './deps.ts';
 import { createKeyUse } from './key-use.ts';
 import { describeRoutes } from './openapi.ts';
@@ -27,10 +27,16 @@ import { linkRoutes } from './routes/links.ts';
 import { reconciliationRoutes } from './routes/reconciliation.ts';
 import { reportRoutes } from './routes/reports.ts';
 import { statementRoutes } from './routes/statements.ts';
-import { validatorCompiler } from './validation.ts';
+import { answerUnknownRoutes } from './unknown-routes.ts';
+import { assertQueryText, validatorCompiler } from './validation.ts';
 
 /** Largest body of a request, in bytes. */
 export const BODY_BYTES_MAX = 1_048_576;
+/** Longest time, in ms, in which a client must have sent the headers of a request, and all of it. */
+const HEADERS_MS_MAX = 10_000;
+const REQUEST_MS_MAX = 30_000;
+/** How often these are checked, in ms. */
+const CHECK_MS = 1_000;
 
 /** Longest parameter of a path, in characters of its encoded form: an external id of 100 characters. */
 const PARAMETER_CHARS_MAX = 1_200;
@@ -42,6 +48,9 @@ export async function createApp(deps: Deps): Promise<App> {
     // A request is counted, not logged: see request-metrics.ts.
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: BODY_BYTES_MAX,
+    requestTimeout: REQUEST_MS_MAX,
+    http: { headersTimeout: HEADERS_MS_MAX, connectionsCheckingInterval: CHECK_MS },
+    clientErrorHandler: answerClientError,
     frameworkErrors: handleError,
     routerOptions: { maxParamLength: PARAMETER_CHARS_MAX },
     trustProxy: deps.config.TRUSTED_PROXIES.map(({ address, prefix }) => `${address}/${prefix}`),
@@ -54,6 +63,8 @@ export async function createApp(deps: Deps): Promise<App> {
   countRequests(app, deps.metrics);
   await serveReference(app);
   app.addHook('onRoute', assertRule);
+  app.addHook('onRoute', noteProduced);
+  app.addHook('onRequest', assertQueryText);
   app.addHook('onRequest', assertAcceptable);
   limitFailures(app);
   app.addHook('onRequest', createAuthenticator(deps.pool, createKeyUse(deps.pool, deps.logger)));
@@ -78,56 +89,10 @@ export async function createApp(deps: Deps): Promise<App> {
   return app;
 }
 
-/** Parses JSON, and keeps the text for the comparison of repeated requests. No other type is accepted. */
-function parseBodies(app: App): void {
-  app.decorateRequest('rawBody', '');
-  app.removeAllContentTypeParsers();
-  app.addContentTypeParser(
-    'application/json',
-    { parseAs: 'string' },
-    async (request: { rawBody: string }, text: string) => {
-      request.rawBody = text;
-      // A DELETE or an action without a body can still name its type.
-      if (text === '') return undefined;
-      try {
-        return parseJson(text);
-      } catch {
-        throw new TollwayError('bad_request', 'body: Expected JSON, got a text that is none');
-      }
-    },
-  );
-}
-
 /** A route without a schema of its query accepts no query parameters. */
 function refuseUnknownParameters(app: App): void {
   const none = z.strictObject({});
   app.addHook('onRoute', (route) => {
     if (route.schema && route.schema.querystring === undefined) route.schema.querystring = none;
-  });
-}
-
-/** Answers requests without a route: 405 with `Allow` if the path has other methods, and otherwise 404. */
-function answerUnknownRoutes(app: App): void {
-  const methods = new Map<string, { pattern: RegExp; allowed: Set<string> }>();
-  app.addHook('onRoute', ({ url, method }) => {
-    const pattern = new RegExp(
-      `^${url.replaceAll('.', '\\.').replace(/:\w+/g, '[^/]+').replace('*', '.*')}$`,
-    );
-    const route = methods.get(url) ?? { pattern, allowed: new Set<string>() };
-    for (const one of [method].flat()) route.allowed.add(one);
-    methods.set(url, route);
-  });
-  app.setNotFoundHandler((request, reply) => {
-    const path = request.url.split('?')[0] ?? '';
-    const allowed = [...methods.values()]
-      .filter(({ pattern }) => pattern.test(path))
-      .flatMap((route) => [...route.allowed]);
-    if (allowed.length === 0)
-      throw new TollwayError('not_found', `Expected a path of /v1/openapi.json, got ${path}`);
-    reply.header('allow', allowed.join(', '));
-    throw new TollwayError(
-      'method_not_allowed',
-      `Expected one of ${allowed.join(', ')} for ${path}, got ${request.method}`,
-    );
   });
 }

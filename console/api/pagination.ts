@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { ID_MAX } from '../../contract/click-event.ts';
 import { textCodec } from './schemas.ts';
 
 const LIMIT_MAX = 500;
@@ -64,7 +65,7 @@ export function readPage<T extends { readonly id: number }>(
   query: PageQuery,
   read: (range: { after: number; limit: number }) => Promise<T[]>,
 ): Promise<Page<T>> {
-  return readBigPage(query, ({ after, limit }) => read({ after: Number(after), limit }));
+  return readBigPage(query, ({ after, limit }) => read({ after: Math.min(Number(after), ID_MAX), limit }));
 }
 
 function parseLimit(text: string): number {

@@ -24,7 +24,7 @@ export async function limitRequests(app: App, perSecond: number): Promise<void> 
     max: (perSecond * WINDOW_MS) / 1_000,
     timeWindow: WINDOW_MS,
     enableDraftSpec: true,
-    keyGenerator: ({ caller, ip }) => (caller ? `key ${caller.keyId}` : sourceOf(ip)),
+    keyGenerator: ({ caller, ip }) => (caller ? `key ${caller.keyId}` : addressOf(ip)),
     errorResponseBuilder: (_, { max }) =>
       new TollwayError(
         'rate_limited',
@@ -41,7 +41,7 @@ export function limitFailures(app: App): void {
   const accepted = new QuickLRU<string, true>({ maxSize: ACCEPTED_MAX, maxAge: ACCEPTED_MS });
   const failures = new QuickLRU<string, { count: number; until: number }>({ maxSize: ACCEPTED_MAX });
   app.addHook('onRequest', async (request, reply) => {
-    const failed = failures.get(sourceOf(request.ip));
+    const failed = failures.get(addressOf(request.ip));
     const waitMs = (failed?.until ?? 0) - performance.now();
     if (!failed || waitMs <= 0 || failed.count < FAILURES_MAX || accepted.has(hashOfKey(request))) return;
     if (request.is404 || request.routeOptions.config.access === 'public') return;
@@ -51,7 +51,7 @@ export function limitFailures(app: App): void {
   });
   app.addHook('onError', async (request, _, error) => {
     if (!(error instanceof TollwayError) || error.code !== 'unauthenticated') return;
-    const address = sourceOf(request.ip);
+    const address = addressOf(request.ip);
     const now = performance.now();
     const failed = failures.get(address);
     if (failed && failed.until > now) failed.count += 1;
@@ -62,6 +62,11 @@ export function limitFailures(app: App): void {
   app.addHook('preValidation', async (request) => {
     if (request.caller) accepted.set(hashOfKey(request), true);
   });
+}
+
+/** The address of a limit. Node knows none of a client that has closed its connection. */
+function addressOf(ip: string | undefined): string {
+  return sourceOf(ip ?? '');
 }
 
 function hashOfKey({ headers }: FastifyRequest): string {

@@ -198,12 +198,14 @@ function parseBigId(text: string): bigint {
   throw new RangeError(`Expected an id of 1–9223372036854775807, got "${text}"`);
 }
 
+const YEAR_MAX = 9_999;
 /** https://www.rfc-editor.org/rfc/rfc3339#section-5.6 */
 const RFC_3339 = /^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$/;
 
 function parseTime(text: string): Date {
   const time =
     RFC_3339.test(text) && isCalendarDate(text) ? new Date(text.toUpperCase()) : new Date(Number.NaN);
-  if (!Number.isNaN(time.getTime())) return time;
+  // In UTC, the offset can move it into the year 10000, which RFC 3339 cannot write.
+  if (!Number.isNaN(time.getTime()) && time.getUTCFullYear() <= YEAR_MAX) return time;
   throw new RangeError(`Expected a time such as 2026-01-31T12:00:00Z, got "${text}"`);
 }

@@ -1,6 +1,7 @@
-import type { FastifySchemaCompiler } from 'fastify';
+import type { FastifyRequest, FastifySchemaCompiler } from 'fastify';
 import type { FastifySchemaValidationError } from 'fastify/types/schema.js';
 import type * as z from 'zod';
+import { TollwayError } from '../../common/errors.ts';
 import { printable } from '../../common/text.ts';
 
 /** Most characters of a value that an error quotes. */
@@ -11,20 +12,53 @@ export const validatorCompiler: FastifySchemaCompiler<z.ZodType> =
   ({ schema }) =>
   (data) => {
     const { success, data: value, error } = schema.safeParse(data, { error: describeIssue });
-    return success ? { value } : { error: error.issues.flatMap(toErrors) as unknown as Error };
+    const errors = success ? findUnstorable(data) : error.issues.flatMap(toErrors);
+    return errors.length === 0 ? { value } : { error: errors as unknown as Error };
   };
+
+/**
+ * An `onRequest` hook that refuses a query whose percent encoding is broken or is not UTF-8: the parser of queries would keep the text as it
+ * is. Throws `bad_request`.
+ */
+export async function assertQueryText({ url }: FastifyRequest): Promise<void> {
+  const [, query = ''] = /\?(.*)/s.exec(url) ?? [];
+  try {
+    decodeURIComponent(query);
+  } catch {
+    throw new TollwayError('bad_request', `query: Expected percent-encoded UTF-8, got ${quote(query)}`);
+  }
+}
+
+/** The texts of valid JSON that PostgreSQL cannot store: with NUL, or with half of a surrogate pair. */
+function findUnstorable(data: unknown): FastifySchemaValidationError[] {
+  const texts = typeof data === 'object' && data !== null ? textsOf(data, []) : [];
+  return texts
+    .filter(({ text }) => text.includes('\0') || !text.isWellFormed())
+    .map(({ path, text }) =>
+      toError(path, `Expected a text without NUL and without half of a surrogate pair, got ${quote(text)}`),
+    );
+}
+
+/** All texts of a value, also names. A schema has accepted it, so it is not nested deeply. */
+function textsOf(value: object, path: readonly string[]): { path: readonly string[]; text: string }[] {
+  return Object.entries(value).flatMap(([name, one]: [string, unknown]) => {
+    const place = [...path, name];
+    const own = { path: place, text: name };
+    if (typeof one === 'string') return [own, { path: place, text: one }];
+    return typeof one === 'object' && one !== null ? [own, ...textsOf(one, place)] : [own];
+  });
+}
 
 /** The errors of an issue, as Fastify passes them on. zod reports all unknown fields of an object as one issue. */
 function toErrors(issue: z.core.$ZodIssue): FastifySchemaValidationError[] {
-  const error = (path: readonly PropertyKey[], message: string) => ({
-    keyword: issue.code ?? 'custom',
-    instancePath: path.map((part) => `/${String(part).replaceAll('~', '~0').replaceAll('/', '~1')}`).join(''),
-    schemaPath: '',
-    params: {},
-    message,
-  });
-  if (issue.code !== 'unrecognized_keys') return [error(issue.path, issue.message)];
-  return issue.keys.map((key) => error([...issue.path, key], 'Expected no value of this name'));
+  if (issue.code !== 'unrecognized_keys') return [toError(issue.path, issue.message)];
+  return issue.keys.map((key) => toError([...issue.path, key], 'Expected no value of this name'));
+}
+
+/** An error about the value at `path`. */
+function toError(path: readonly PropertyKey[], message: string): FastifySchemaValidationError {
+  const parts = path.map((part) => `/${String(part).replaceAll('~', '~0').replaceAll('/', '~1')}`);
+  return { keyword: 'invalid', instancePath: parts.join(''), schemaPath: '', params: {}, message };
 }
 
 /** What was expected, and what came. `undefined` leaves the message to zod. */

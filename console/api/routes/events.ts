@@ -24,6 +24,7 @@ export function eventRoutes(app: App, { pool }: Deps): void {
   app.get(
     '/v1/events',
     {
+      exposeHeadRoute: false,
       config: { access: 'events.read' },
       schema: {
         ...{ tags: ['Live'], operationId: 'streamEvents', summary: 'Stream what happens now' },

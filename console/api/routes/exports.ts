@@ -23,6 +23,7 @@ export function exportRoutes(app: App, { pool }: Deps): void {
   app.get(
     '/v1/exports/clicks',
     {
+      exposeHeadRoute: false,
       config: {
         access: 'clicks.read',
         errors: ['bad_window', 'unknown_advertiser', 'unknown_campaign'],
