@@ -31,9 +31,9 @@ export type Attempt = {
 
 /** Limits a list of deliveries. */
 export type DeliveryFilter = {
-  readonly status?: DeliveryStatus;
-  /** Only events with a lower id than this one: the last of the page before. */
-  readonly after?: bigint;
+  readonly status?: DeliveryStatus | undefined;
+  /** Only events with a lower id than this one, unless it is 0: the last of the page before. */
+  readonly before?: bigint;
   readonly limit: number;
 };
 
@@ -41,7 +41,7 @@ export type DeliveryFilter = {
 export async function listDeliveries(
   pool: Pool | Connection,
   webhookId: number,
-  { status, after, limit }: DeliveryFilter,
+  { status, before = 0n, limit }: DeliveryFilter,
 ): Promise<Delivery[]> {
   await readWebhook(pool, webhookId);
   const { rows } = await pool.query<Delivery>(
@@ -49,9 +49,9 @@ export async function listDeliveries(
        event.occurred_at as "occurredAt", delivery.status, delivery.attempts, delivery.finished_at as "finishedAt",
        case delivery.status when 'pending' then delivery.next_attempt_at end as "nextAttemptAt"
      from webhook_delivery delivery join webhook_event event on event.id = delivery.event_id
-     where delivery.webhook_id = $1 and ($2::bigint is null or delivery.event_id < $2) and ($3::text is null or delivery.status = $3)
+     where delivery.webhook_id = $1 and ($2::bigint = 0 or delivery.event_id < $2) and ($3::text is null or delivery.status = $3)
      order by delivery.event_id desc limit $4`,
-    [webhookId, after ?? null, status ?? null, limit],
+    [webhookId, before, status ?? null, limit],
   );
   return rows;
 }

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { TollwayError } from '../common/errors.ts';
 import type { Connection, Pool } from '../common/postgres/postgres.ts';
 import { printable } from '../common/text.ts';
-import { WEBHOOK_EVENT_TYPES } from '../contract/webhook-event.ts';
+import { WEBHOOK_EVENT_TYPES, type WebhookEventType } from '../contract/webhook-event.ts';
 import { singleRow, unknownAdvertiser } from './advertiser-lock.ts';
 import type { Status } from './list-filter.ts';
 import { WEBHOOKS_CHANNEL } from './webhook-events.ts';
@@ -19,7 +19,7 @@ export type Webhook = {
   readonly id: number;
   readonly url: string;
   /** The types that it subscribes to; empty: all. */
-  readonly eventTypes: readonly string[];
+  readonly eventTypes: readonly WebhookEventType[];
   /** Only events of this advertiser; `null`: of all advertisers, and those of none. */
   readonly advertiserId: number | null;
   readonly status: Status;
@@ -34,9 +34,9 @@ export type Webhook = {
 
 /** The fields of a webhook to change; absent fields keep their values. */
 export type WebhookChanges = {
-  readonly url?: string;
-  readonly eventTypes?: readonly string[];
-  readonly status?: Status;
+  readonly url?: string | undefined;
+  readonly eventTypes?: readonly string[] | undefined;
+  readonly status?: Status | undefined;
 };
 
 const COLUMNS = `webhook.id, webhook.url, webhook.event_types as "eventTypes", webhook.advertiser_id as "advertiserId", webhook.status,
@@ -94,9 +94,9 @@ function checkedTypes(types: readonly string[]): string[] {
 
 /** Limits a list of webhooks. */
 export type WebhookFilter = {
-  /** Only those of these advertisers: webhooks for all advertisers are left out. */
-  readonly advertiserIds?: readonly number[];
-  readonly status?: Status;
+  /** Only those of these advertisers: webhooks for all advertisers are left out. `null`: all. */
+  readonly advertiserIds?: readonly number[] | null;
+  readonly status?: Status | undefined;
   /** Also archived ones. */
   readonly all?: boolean;
   /** Only ids above this one. */
@@ -128,6 +128,11 @@ export async function readWebhook(database: Pool | Connection, id: number): Prom
   const [webhook] = rows;
   if (!webhook) throw unknownWebhook(id);
   return webhook;
+}
+
+/** Locks a webhook, if it exists, until the end of the transaction, so that its settings can be compared before a change. */
+export async function lockWebhook(connection: Connection, id: number): Promise<void> {
+  await connection.query('select from webhook where id = $1 for no key update', [id]);
 }
 
 /** The error `unknown_webhook`. */

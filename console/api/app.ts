@@ -27,6 +27,8 @@ import { linkRoutes } from './routes/links.ts';
 import { reconciliationRoutes } from './routes/reconciliation.ts';
 import { reportRoutes } from './routes/reports.ts';
 import { statementRoutes } from './routes/statements.ts';
+import { webhookDeliveryRoutes } from './routes/webhook-deliveries.ts';
+import { webhookRoutes } from './routes/webhooks.ts';
 import { answerUnknownRoutes } from './unknown-routes.ts';
 import { assertQueryText, validatorCompiler } from './validation.ts';
 
@@ -73,6 +75,8 @@ export async function createApp(deps: Deps): Promise<App> {
   refuseUnknownParameters(app);
   advertiserRoutes(app, deps);
   budgetEntryRoutes(app, deps);
+  webhookRoutes(app, deps);
+  webhookDeliveryRoutes(app, deps);
   statementRoutes(app, deps);
   reportRoutes(app, deps);
   clickRoutes(app, deps);

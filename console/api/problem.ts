@@ -63,6 +63,7 @@ const STATUSES: Partial<Record<ErrorCode, number>> = {
   stale_etag: 412,
   unauthenticated: 401,
   unsupported_media_type: 415,
+  webhook_not_active: 409,
 };
 
 /** The HTTP status of an error with this code. */

@@ -8,6 +8,7 @@ import { createKey } from '../../ledger/api-keys.ts';
 import { addBudgetEntry, creditClick } from '../../ledger/budget-entries.ts';
 import { addCampaign } from '../../ledger/campaigns.ts';
 import { listDeadLetters } from '../../ledger/dead-letters.ts';
+import { addWebhook, sendTestEvent } from '../../ledger/webhooks.ts';
 import { chargeBatch } from '../support/charge-batch.ts';
 import { clickRecord } from '../support/records.ts';
 
@@ -28,6 +29,9 @@ export type Owner = {
   readonly deadLetterId: bigint;
   /** A key that nothing uses. */
   readonly spareKeyId: number;
+  readonly webhookId: number;
+  /** An event that was queued for the webhook. */
+  readonly eventId: bigint;
   /** The token of an impression link. */
   readonly link: string;
   /** Texts that only answers about this advertiser have. */
@@ -36,7 +40,7 @@ export type Owner = {
 
 /** Creates an advertiser whose ids begin at `base`, so that they differ from all others. Its names have `name`, and its amounts end in `decimals`. */
 export async function addOwner(pool: Pool, name: string, base: number, decimals: string): Promise<Owner> {
-  for (const table of ['advertiser', 'campaign', 'ad', 'api_key', 'dead_letter'])
+  for (const table of ['advertiser', 'campaign', 'ad', 'api_key', 'dead_letter', 'webhook', 'webhook_event'])
     await pool.query('select setval(pg_get_serial_sequence($1, $2), $3)', [table, 'id', base]);
   const micros = (whole: number) => parseAmount(`${whole}.${decimals}`);
   const { id: advertiserId } = await addAdvertiser(pool, `${name} advertiser`, 'USD');
@@ -51,6 +55,7 @@ export async function addOwner(pool: Pool, name: string, base: number, decimals:
   await creditClick(pool, credited.click.clickId);
   const rejected = clickRecord({ ad: { ...ad, id: ad.id + 5_000 } });
   await chargeBatch(pool, [rejected]);
+  const { webhook } = await addWebhook(pool, { url: `https://${name}.example/`, advertiserId }, 'public');
   const letters = await listDeadLetters(pool);
   const deadLetterId = letters.find(({ clickId }) => clickId === rejected.click.clickId)?.id ?? 0n;
   return {
@@ -58,6 +63,8 @@ export async function addOwner(pool: Pool, name: string, base: number, decimals:
     clickId: clicked.click.clickId,
     nonce: link.nonce ?? '',
     deadLetterId,
+    webhookId: webhook.id,
+    eventId: await sendTestEvent(pool, webhook.id),
     spareKeyId: (await createKey(pool, { name, role: 'viewer', advertiserIds: [advertiserId] })).id,
     link: createSigner([LINK_KEY])(link),
     secrets: [name, decimals, formatAmount(2n * micros(1)), credited.click.clickId],
@@ -73,6 +80,8 @@ export function missingOwner({
   clickId,
   deadLetterId,
   spareKeyId,
+  webhookId,
+  eventId,
 }: Owner): Owner {
   const later = 7_000;
   const link = impressionLink(adId + later, 86_400_000);
@@ -83,6 +92,8 @@ export function missingOwner({
     nonce: link.nonce ?? '',
     deadLetterId: deadLetterId + BigInt(later),
     spareKeyId: spareKeyId + later,
+    webhookId: webhookId + later,
+    eventId: eventId + BigInt(later),
     link: createSigner([LINK_KEY])(link),
     secrets: [],
   };

@@ -65,6 +65,51 @@ export const ROUTE_ACCESS: readonly RouteAccess[] = [
       { url: `/v1/advertisers/${advertiserId}/budget-entries`, body: { amount: '1.00', reference: fresh() } },
     ],
   ),
+  route('GET /v1/webhooks', managers, 'restricted too', () => [
+    { url: '/v1/webhooks' },
+    { url: '/v1/webhooks?all=true&limit=500' },
+  ]),
+  route('POST /v1/webhooks', managers, 'restricted too', ({ advertiserId }) => [
+    { url: '/v1/webhooks', body: { url: 'https://example.com/', advertiserId } },
+  ]),
+  route('GET /v1/webhook-events', managers, 'restricted too', ({ advertiserId }) => [
+    { url: '/v1/webhook-events' },
+    { url: `/v1/webhook-events?advertiserId=${advertiserId}` },
+  ]),
+  route('GET /v1/webhooks/:webhookId', managers, 'restricted too', ({ webhookId }) => [
+    { url: `/v1/webhooks/${webhookId}` },
+  ]),
+  route('PATCH /v1/webhooks/:webhookId', managers, 'restricted too', ({ webhookId }) => [
+    { url: `/v1/webhooks/${webhookId}`, body: { status: 'active' } },
+  ]),
+  route('POST /v1/webhooks/:webhookId/rotate-secret', managers, 'restricted too', ({ webhookId }) => [
+    { url: `/v1/webhooks/${webhookId}/rotate-secret` },
+  ]),
+  route('POST /v1/webhooks/:webhookId/test', managers, 'restricted too', ({ webhookId }) => [
+    { url: `/v1/webhooks/${webhookId}/test` },
+  ]),
+  route('GET /v1/webhooks/:webhookId/deliveries', managers, 'restricted too', ({ webhookId }) => [
+    { url: `/v1/webhooks/${webhookId}/deliveries` },
+  ]),
+  route(
+    'GET /v1/webhooks/:webhookId/deliveries/:eventId/attempts',
+    managers,
+    'restricted too',
+    ({ webhookId, eventId }) => [{ url: `/v1/webhooks/${webhookId}/deliveries/${eventId}/attempts` }],
+  ),
+  route(
+    'POST /v1/webhooks/:webhookId/deliveries/:eventId/replay',
+    managers,
+    'restricted too',
+    ({ webhookId, eventId }) => [{ url: `/v1/webhooks/${webhookId}/deliveries/${eventId}/replay` }],
+  ),
+  route('POST /v1/webhooks/:webhookId/replay-failed', managers, 'restricted too', ({ webhookId }) => [
+    { url: `/v1/webhooks/${webhookId}/replay-failed`, body: { since: '2026-01-01T00:00:00Z' } },
+  ]),
+  // The last one: an archived webhook has no tests and no replays.
+  route('DELETE /v1/webhooks/:webhookId', managers, 'restricted too', ({ webhookId }) => [
+    { url: `/v1/webhooks/${webhookId}` },
+  ]),
   route('GET /v1/campaigns', everyone, 'restricted too', ({ advertiserId }) => [
     { url: '/v1/campaigns?all=true&limit=500' },
     { url: `/v1/campaigns?advertiserId=${advertiserId}` },
