@@ -1,4 +1,5 @@
 import type { Pool } from '../common/postgres/postgres.ts';
+import { changeAs } from './actor.ts';
 import { dueDeliveries, type WebhookLease } from './webhook-leases.ts';
 
 /** Time for which a delivery is retried after its first attempt, in days. */
@@ -193,11 +194,13 @@ export async function giveUpOld(pool: Pool, { webhookId, leaseId }: WebhookLease
 }
 
 /** Pauses a webhook whose target has answered 410 Gone, if the lease still holds. Returns whether it did. */
-export async function pauseGone(pool: Pool, { webhookId, leaseId }: WebhookLease): Promise<boolean> {
-  const { rowCount } = await pool.query(
-    `update webhook set status = 'paused' where id = $1 and status = 'active'
-       and exists (select from webhook_progress where webhook_id = $1 and leased_by = $2)`,
-    [webhookId, leaseId],
-  );
-  return rowCount === 1;
+export function pauseGone(pool: Pool, { webhookId, leaseId }: WebhookLease): Promise<boolean> {
+  return changeAs(pool, { type: 'system', component: 'webhooks' }, async (connection) => {
+    const { rowCount } = await connection.query(
+      `update webhook set status = 'paused' where id = $1 and status = 'active'
+         and exists (select from webhook_progress where webhook_id = $1 and leased_by = $2)`,
+      [webhookId, leaseId],
+    );
+    return rowCount === 1;
+  });
 }

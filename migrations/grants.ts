@@ -77,6 +77,7 @@ export const GRANTS: Readonly<Record<string, Readonly<Record<string, string>>>> 
     webhook_state: 'select, update',
     webhook: 'select, insert, update',
     api_key: 'select, insert, update (revoked_at, last_used_at)',
+    api_answer: 'select, insert, update, delete',
     audit_entry: 'select',
     schema_migration: 'select',
   },

@@ -223,6 +223,10 @@ describe('a failed attempt', () => {
     await until('the pause', async () => (await readWebhook(database.pool, webhook.id)).status === 'paused');
     await until('a line', () => lines.some((line) => line.startsWith('warn A target answered 410 Gone')));
     expect((await deliveriesOf(webhook.id))[0]).toMatchObject({ status: 'pending', attempts: 1 });
+    const { rows } = await database.pool.query(
+      "select actor_type, actor from audit_entry where action = 'webhook.update' order by id desc limit 1",
+    );
+    expect(rows).toEqual([{ actor_type: 'system', actor: 'webhooks' }]);
     receiver.answer = (response) => void response.writeHead(200).end();
     await updateWebhook(database.pool, webhook.id, { status: 'active' }, 'private');
     await age(database.pool, '6 seconds');
