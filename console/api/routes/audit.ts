@@ -93,6 +93,7 @@ export function auditRoutes(app: App, { pool }: Deps): void {
   app.get(
     '/v1/exports/audit',
     {
+      exposeHeadRoute: false,
       config: { access, errors: ['unknown_advertiser'] },
       schema: {
         ...{ tags: ['Exports'], operationId: 'exportAudit', summary: 'Export the audit log' },
