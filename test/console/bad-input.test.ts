@@ -113,7 +113,7 @@ describe('a method', () => {
     expect((await api.send('POST', '/v1/nothing', options)).status).toBe(404);
   });
 
-  it.each(['/v1/events', '/v1/exports/clicks?since=2026-01-01T00:00:00Z'])(
+  it.each(['/v1/events', '/v1/exports/clicks?since=2026-01-01T00:00:00Z', '/v1/exports/audit'])(
     'HEAD is refused by the stream %s, which it would read to the end',
     async (url) => {
       const answer = await api.app.inject({
