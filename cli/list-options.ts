@@ -8,9 +8,13 @@ export type ListOptions = Output & {
   advertiser?: number;
   campaign?: number;
   externalId?: string;
+  search?: string;
   status?: Status;
   all?: boolean;
 };
+
+/** What `--search` of a list does. */
+export const SEARCH = 'only those whose name contains this text, in upper or lower case';
 
 /** Adds `--status` and `--all` to a list. */
 export function withStatusOptions(command: Command): Command {
@@ -29,11 +33,12 @@ export function withAdvertiserOption(command: Command): Command {
 }
 
 /** The filter of a list's options. */
-export function filterOf({ advertiser, campaign, externalId, status, all }: ListOptions): ListFilter {
+export function filterOf({ advertiser, campaign, externalId, search, status, all }: ListOptions): ListFilter {
   return {
     ...(advertiser === undefined ? {} : { advertiserId: advertiser }),
     ...(campaign === undefined ? {} : { campaignId: campaign }),
     ...(externalId === undefined ? {} : { externalId }),
+    ...(search === undefined ? {} : { search }),
     ...(status === undefined ? {} : { status }),
     ...(all === undefined ? {} : { all }),
   };
@@ -41,10 +46,12 @@ export function filterOf({ advertiser, campaign, externalId, status, all }: List
 
 /** What to print for an empty list: how to add the first thing, or how to see more. */
 export function emptyText(
-  { advertiser, campaign, externalId, status, all }: ListOptions,
+  { advertiser, campaign, externalId, search, status, all }: ListOptions,
   first: string,
 ): string {
-  const isFiltered = [advertiser, campaign, externalId, status, all].some((option) => option !== undefined);
+  const isFiltered = [advertiser, campaign, externalId, search, status, all].some(
+    (option) => option !== undefined,
+  );
   if (!isFiltered) return `${first}. --all also lists archived ones`;
   return all ? 'Nothing matches' : 'Nothing matches. --all also lists archived ones';
 }

@@ -14,7 +14,7 @@ import { addBudgetEntry, type BudgetEntryKind, listBudgetEntries } from '../../l
 import type { Status } from '../../ledger/list-filter.ts';
 import { parsePercents } from '../../ledger/low-budget.ts';
 import { group, type Output, rowsCommand, withChange, withDatabase } from '../context.ts';
-import { emptyText, filterOf, type ListOptions, withStatusOptions } from '../list-options.ts';
+import { emptyText, filterOf, type ListOptions, SEARCH, withStatusOptions } from '../list-options.ts';
 import { parseId } from '../parse.ts';
 import { printLine, printRow, printRows } from '../print.ts';
 
@@ -79,15 +79,17 @@ const list = withStatusOptions(
     'advertiser list',
     'advertiser list --status paused --json',
   ]),
-).action(async (options: ListOptions) => {
-  await withDatabase(async (pool) => {
-    const rows = (await listAdvertisers(pool, filterOf(options))).map(
-      options.format === 'json' ? toFullRow : toRow,
-    );
-    const first = 'There are no advertisers: npx tollway advertiser add "Blue Shoes" --budget 250.00';
-    printRows(rows, options, emptyText(options, first));
+)
+  .option('--search <text>', SEARCH)
+  .action(async (options: ListOptions) => {
+    await withDatabase(async (pool) => {
+      const rows = (await listAdvertisers(pool, filterOf(options))).map(
+        options.format === 'json' ? toFullRow : toRow,
+      );
+      const first = 'There are no advertisers: npx tollway advertiser add "Blue Shoes" --budget 250.00';
+      printRows(rows, options, emptyText(options, first));
+    });
   });
-});
 
 const rename = rowsCommand('rename', 'Rename an advertiser', ['advertiser rename 1 "Red Shoes"'])
   .argument('<id>', 'id of the advertiser', parseId)

@@ -23,6 +23,7 @@ import {
   emptyText,
   filterOf,
   type ListOptions,
+  SEARCH,
   withAdvertiserOption,
   withStatusOptions,
 } from '../list-options.ts';
@@ -200,6 +201,7 @@ const list = withStatusOptions(
   ),
 )
   .option('--external-id <id>', 'only those with this external id', parseExternalId)
+  .option('--search <text>', SEARCH)
   .action(async (options: ListOptions) => {
     await withDatabase(async (pool) => {
       const campaigns = await listCampaigns(pool, filterOf(options));

@@ -63,6 +63,7 @@ describe('campaign', () => {
     const { result, ...row } = await put();
     expect(result).toBe('unchanged');
     expect(await json('campaign', 'list', '--external-id', 'crm-1')).toEqual([row]);
+    expect(await json('campaign', 'list', '--search', 'crm')).toEqual([row]);
     const id = String(created.id);
     expect(await json('campaign', 'update', id, '--external-id', 'none')).toMatchObject({ externalId: null });
     const added = await json('campaign', 'add', owner, 'Second', '--external-id', 'crm-1');
@@ -112,6 +113,7 @@ describe('advertiser', () => {
       (await json('advertiser', 'list', ...options)).map((row: { id: number }) => row.id);
     expect(await listed()).not.toContain(advertiser.id);
     expect(await listed('--all')).toContain(advertiser.id);
+    expect(await listed('--all', '--search', 'rED sh')).toEqual([advertiser.id]);
     expect(await listed('--status', 'archived')).toEqual([advertiser.id]);
     const { stdout } = await run('campaign', 'list', '--advertiser', id);
     expect(stdout).toBe('Nothing matches. --all also lists archived ones\n');

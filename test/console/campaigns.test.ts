@@ -245,6 +245,13 @@ describe('a key of one advertiser', () => {
     key = await api.addKey({ role: 'manager', advertiserIds: [own.advertiser.id] });
   });
 
+  it('finds no campaign of another advertiser by its external id', async () => {
+    await create({ advertiserId: foreign.advertiser.id, externalId: 'secret-id' });
+    const list = (as: string) => api.send('GET', '/v1/campaigns?externalId=secret-id', { key: as });
+    expect((await list(api.adminKey)).body.items).toHaveLength(1);
+    expect(await list(key)).toMatchObject({ status: 200, body: { items: [], nextCursor: null } });
+  });
+
   it('sees and changes its own campaigns', async () => {
     const { body } = await api.send('GET', '/v1/campaigns', { key });
     expect(body.items.map(({ id }: { id: number }) => id)).toEqual([own.campaign.id]);

@@ -47,6 +47,7 @@ export async function addOwner(pool: Pool, name: string, base: number, decimals:
   await addBudgetEntry(pool, advertiserId, 'top_up', micros(5_000), `${name} top-up`);
   const { id: campaignId } = await addCampaign(pool, advertiserId, `${name} campaign`, {
     capMicros: micros(900),
+    externalId: `${name}-external`,
   });
   const ad = await addAd(pool, campaignId, micros(1), `https://${name}.example/?click={click_id}`);
   const link = impressionLink(ad.id, 86_400_000);
