@@ -1,3 +1,5 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import type { FastifyInstance, RouteOptions } from 'fastify';
 import type { InjectOptions, Response } from 'light-my-request';
 import { afterAll, beforeAll } from 'vitest';
 import { parseConfig } from '../../common/config/config.ts';
@@ -36,11 +38,15 @@ export type TestApi = {
 export function testApi(database: TestDatabase, env: Readonly<Record<string, string>> = {}): TestApi {
   let app: App;
   let adminKey = '';
+  let routes: readonly RouteOptions[] = [];
   const addKey = async (terms: Omit<ApiKeyTerms, 'name'>) =>
     (await createKey(database.pool, { name: 'Test key', ...terms })).key;
   beforeAll(async () => {
     const deps = { pool: database.pool, config: parseConfig(env), metrics: createMetrics(), logger: silent };
+    const collector = collectRoutes();
     app = await createApp(deps);
+    collector.stop();
+    routes = collector.routes;
     adminKey = await addKey({ role: 'admin' });
   });
   afterAll(() => app.close());
@@ -52,7 +58,7 @@ export function testApi(database: TestDatabase, env: Readonly<Record<string, str
       return adminKey;
     },
     addKey,
-    routes: () => routesOf(app),
+    routes: () => namesOf(routes),
     send: async (method, url, { key = adminKey, headers = {}, body } = {}) => {
       const response = await app.inject({
         ...{ method, url },
@@ -69,19 +75,19 @@ export function testApi(database: TestDatabase, env: Readonly<Record<string, str
   };
 }
 
-/** Reads the routes from the table that Fastify prints. */
-function routesOf(app: App): string[] {
-  const path: string[] = [];
-  return app
-    .printRoutes({ commonPrefix: false })
-    .split('\n')
-    .flatMap((line) => {
-      const [, indent = '', part = '', methods = ''] = /^([│ ├└─]*)(\S+)(?: \(([^)]+)\))?/.exec(line) ?? [];
-      path.length = indent.length / 4;
-      path[path.length === 0 ? 0 : indent.length / 4 - 1] = part;
-      const url = path.join('');
-      return methods
-        .split(', ')
-        .flatMap((method) => (method && method !== 'HEAD' ? [`${method} ${url}`] : []));
-    });
+/** Collects the routes of the applications that are created until `stop`. */
+function collectRoutes(): { routes: readonly RouteOptions[]; stop: () => void } {
+  const routes: RouteOptions[] = [];
+  // https://fastify.dev/docs/latest/Reference/Hooks/#diagnostics-channel-hooks
+  const onApp = (message: unknown) => {
+    (message as { fastify: FastifyInstance }).fastify.addHook('onRoute', (route) => void routes.push(route));
+  };
+  subscribe('fastify.initialization', onApp);
+  return { routes, stop: () => void unsubscribe('fastify.initialization', onApp) };
+}
+
+/** Routes as `GET /v1/ads`. */
+function namesOf(routes: readonly RouteOptions[]): string[] {
+  const names = routes.flatMap(({ method, url }) => [method].flat().map((one) => `${one} ${url}`));
+  return names.filter((name) => !name.startsWith('HEAD '));
 }

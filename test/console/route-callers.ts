@@ -1,8 +1,6 @@
-import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { Readable } from 'node:stream';
-import type { FastifyInstance, RouteOptions } from 'fastify';
 import type { InjectOptions } from 'light-my-request';
-import { afterAll, beforeAll } from 'vitest';
+import { beforeAll } from 'vitest';
 import { errorCode } from '../../common/errors.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
 import { createKey, type Role } from '../../ledger/api-keys.ts';
@@ -132,21 +130,4 @@ export function masked(text: string, owner: Owner): string {
 /** An answer with the ids masked, and its texts with `unique <n>` equal. */
 export function maskedAnswer({ status, headers, text }: RawAnswer, owner: Owner): RawAnswer {
   return { status, headers: masked(headers, owner), text: masked(text, owner) };
-}
-
-/** Collects the routes of the applications that are created while the suite runs, but public ones. Returns them as `GET /v1/ads`. */
-export function registeredRoutes(): () => string[] {
-  const routes: RouteOptions[] = [];
-  // https://fastify.dev/docs/latest/Reference/Hooks/#diagnostics-channel-hooks
-  const onApp = (message: unknown) => {
-    (message as { fastify: FastifyInstance }).fastify.addHook('onRoute', (route) => void routes.push(route));
-  };
-  subscribe('fastify.initialization', onApp);
-  afterAll(() => void unsubscribe('fastify.initialization', onApp));
-  return () => {
-    const closed = routes.filter(({ config }) => config?.access !== 'public');
-    // HEAD is answered by the route of GET.
-    const methods = closed.flatMap(({ method, url }) => [method].flat().map((one) => `${one} ${url}`));
-    return methods.filter((name) => !name.startsWith('HEAD ')).sort();
-  };
 }
