@@ -55,10 +55,12 @@ describe('GET /v1/openapi.json', () => {
   it('has every route under /v1, and no other', async () => {
     const document = await readDocument();
     const described = operationsOf(document).map(
-      ({ path, method }) => `${method.toUpperCase()} ${path.replace(/\{(\w+)\}/g, ':$1')}`,
+      ({ path, method }) => `${method.toUpperCase()} ${path.replace(/\{\w+\}/g, ':')}`,
     );
     const routes = api.routes().filter((route) => route.includes(' /v1/') && !route.endsWith('openapi.json'));
-    expect(described.sort()).toEqual(routes.sort());
+    // Fastify prints two names of one parameter as `:reference|:clickId`.
+    const unnamed = routes.map((route) => route.replace(/:[\w:|]+/g, ':'));
+    expect(described.sort()).toEqual(unnamed.sort());
   });
 
   it('refers to nothing that is missing', async () => {
