@@ -24,11 +24,12 @@ import { addSamples } from '../samples.ts';
 import { assertBroker } from './assert-broker.ts';
 import { type EmbeddedPostgres, makeDataDir, startEmbeddedPostgres } from './embedded-postgres.ts';
 import { removeStack, type Stack, stackOf, writeStack } from './stack.ts';
-import { startProcess } from './supervised-process.ts';
+import { type SupervisedProcess, startProcess } from './supervised-process.ts';
 
 /** Longest time for each part to drain, in ms; together less than ten seconds. */
 const AD_SERVER_DRAIN_MS = 4_500;
 const PROCESSOR_DRAIN_MS = 2_500;
+const CONSOLE_DRAIN_MS = 1_500;
 const LINK_LIFE_MS = 30 * 86_400_000;
 const LINKS_SHOWN = 3;
 /** Time between two checks of a PostgreSQL that has closed our connection, in ms. */
@@ -81,7 +82,30 @@ async function startParts(onShutdown: OnShutdown, fail: (error: Error) => void):
     LINK_KEYS: formatLinkKeys(keys),
     DATA_DIR: config.DATA_DIR,
   };
-  const deps = { logger, onStartFailure: fail };
+  const parts = startProcesses(config, stack, partEnv, { logger, onShutdown, onStartFailure: fail });
+  const links = await linksToClick(databaseUrl, keys, config, logger);
+  await Promise.all(parts.map((part) => part.ready()));
+
+  writeStack({ ...stack, pid: process.pid });
+  onShutdown({ name: 'stack file', close: () => removeStack(config.DATA_DIR) });
+  process.stdout.write(
+    welcome(stack, links, config.DATABASE_URL === undefined, performance.now() - startedAt),
+  );
+}
+
+type ProcessDeps = {
+  readonly logger: Logger;
+  readonly onShutdown: OnShutdown;
+  readonly onStartFailure: (error: Error) => void;
+};
+
+/** Starts the parts as processes, which are told to drain in reverse order at shutdown. */
+function startProcesses(
+  config: Config,
+  stack: Stack,
+  partEnv: NodeJS.ProcessEnv,
+  { onShutdown, ...deps }: ProcessDeps,
+): SupervisedProcess[] {
   const processor = startProcess('processor', 'processor/main.ts', partEnv, stack.processorOpsUrl, {
     ...deps,
     whileAway: 'Clicks wait in the spool or the broker and are charged after the restart',
@@ -96,14 +120,13 @@ async function startParts(onShutdown: OnShutdown, fail: (error: Error) => void):
     workers: config.AD_SERVER_WORKERS,
   });
   onShutdown({ name: 'ad server', close: () => adServer.stop(AD_SERVER_DRAIN_MS) });
-  const links = await linksToClick(databaseUrl, keys, config, logger);
-  await Promise.all([processor.ready(), adServer.ready()]);
-
-  writeStack({ ...stack, pid: process.pid });
-  onShutdown({ name: 'stack file', close: () => removeStack(config.DATA_DIR) });
-  process.stdout.write(
-    welcome(stack, links, config.DATABASE_URL === undefined, performance.now() - startedAt),
-  );
+  const httpApi = startProcess('console', 'console/main.ts', partEnv, stack.consoleOpsUrl, {
+    ...deps,
+    whileAway: 'The HTTP API answers again after the restart. Clicks are not affected',
+    hasLowPriority: true,
+  });
+  onShutdown({ name: 'console', close: () => httpApi.stop(CONSOLE_DRAIN_MS) });
+  return [processor, adServer, httpApi];
 }
 
 async function assertPortsFree(config: Config): Promise<void> {
@@ -111,6 +134,8 @@ async function assertPortsFree(config: Config): Promise<void> {
     [config.AD_SERVER_PORT, config.AD_SERVER_HOST, 'AD_SERVER_PORT'],
     [config.AD_SERVER_OPS_PORT, config.OPS_HOST, 'AD_SERVER_OPS_PORT'],
     [config.PROCESSOR_OPS_PORT, config.OPS_HOST, 'PROCESSOR_OPS_PORT'],
+    [config.CONSOLE_PORT, config.CONSOLE_HOST, 'CONSOLE_PORT'],
+    [config.CONSOLE_OPS_PORT, config.OPS_HOST, 'CONSOLE_OPS_PORT'],
   ] as const) {
     const server = createServer();
     await listen(server, port, host, setting);
@@ -212,8 +237,10 @@ function welcome(stack: Stack, links: readonly LinkToClick[], embedded: boolean,
 Tollway ${readVersion()} is ready (${(tookMs / 1_000).toFixed(1)} s).
 
   Redirects    ${stack.adServerUrl}
+  HTTP API     ${stack.consoleUrl}/reference
   Operations   ${stack.adServerOpsUrl}/metrics   ad server
                ${stack.processorOpsUrl}/metrics   processor
+               ${stack.consoleOpsUrl}/metrics   console
   Database     ${database}
   Broker       ${stack.broker}
 

@@ -2,12 +2,10 @@ import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Config, settings } from '../../common/config/config.ts';
 import { errorCode, TollwayError } from '../../common/errors.ts';
+import { type PartAddresses, partAddresses } from '../../common/part-addresses.ts';
 
 /** The addresses of a stack. `npm start` writes them to the data folder, where commands read them. */
-export type Stack = {
-  readonly adServerUrl: string;
-  readonly adServerOpsUrl: string;
-  readonly processorOpsUrl: string;
+export type Stack = PartAddresses & {
   readonly databaseUrl: string;
   readonly broker: Config['BROKER'];
   /** The settings of the broker and of webhooks, so that commands in another terminal use the same. */
@@ -56,12 +54,8 @@ export function stackOf(
   env: Readonly<Record<string, string | undefined>>,
 ): Stack {
   const given = [...Object.keys(settings).filter((name) => SHARED_SETTINGS.test(name)), ...AWS_SETTINGS];
-  const opsHost = config.OPS_HOST === '0.0.0.0' || config.OPS_HOST === '::' ? 'localhost' : config.OPS_HOST;
-  const host = opsHost.includes(':') ? `[${opsHost}]` : opsHost;
   return {
-    adServerUrl: config.PUBLIC_URL,
-    adServerOpsUrl: `http://${host}:${config.AD_SERVER_OPS_PORT}`,
-    processorOpsUrl: `http://${host}:${config.PROCESSOR_OPS_PORT}`,
+    ...partAddresses(config),
     databaseUrl,
     broker: config.BROKER,
     settings: Object.fromEntries(given.flatMap((name) => (env[name] ? [[name, env[name]]] : []))),

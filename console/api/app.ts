@@ -27,6 +27,7 @@ import { linkRoutes } from './routes/links.ts';
 import { reconciliationRoutes } from './routes/reconciliation.ts';
 import { reportRoutes } from './routes/reports.ts';
 import { statementRoutes } from './routes/statements.ts';
+import { statusRoutes } from './routes/status.ts';
 import { webhookDeliveryRoutes } from './routes/webhook-deliveries.ts';
 import { webhookRoutes } from './routes/webhooks.ts';
 import { answerUnknownRoutes } from './unknown-routes.ts';
@@ -63,7 +64,6 @@ export async function createApp(deps: Deps): Promise<App> {
   parseBodies(app);
   answerUnknownRoutes(app);
   countRequests(app, deps.metrics);
-  await serveReference(app);
   app.addHook('onRoute', assertRule);
   app.addHook('onRoute', noteProduced);
   app.addHook('onRequest', assertQueryText);
@@ -73,8 +73,10 @@ export async function createApp(deps: Deps): Promise<App> {
   await limitRequests(app, deps.config.CONSOLE_REQUESTS_PER_SECOND);
   await describeRoutes(app);
   refuseUnknownParameters(app);
+  serveReference(app);
   advertiserRoutes(app, deps);
   budgetEntryRoutes(app, deps);
+  statusRoutes(app, deps);
   webhookRoutes(app, deps);
   webhookDeliveryRoutes(app, deps);
   statementRoutes(app, deps);
@@ -97,6 +99,7 @@ export async function createApp(deps: Deps): Promise<App> {
 function refuseUnknownParameters(app: App): void {
   const none = z.strictObject({});
   app.addHook('onRoute', (route) => {
-    if (route.schema && route.schema.querystring === undefined) route.schema.querystring = none;
+    if (route.schema && !route.schema.hide && route.schema.querystring === undefined)
+      route.schema.querystring = none;
   });
 }

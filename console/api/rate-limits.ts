@@ -51,6 +51,8 @@ export function limitFailures(app: App): void {
   });
   app.addHook('onError', async (request, _, error) => {
     if (!(error instanceof TollwayError) || error.code !== 'unauthenticated') return;
+    // A request without a key guesses none, and costs no query.
+    if (request.headers.authorization === undefined) return;
     const address = addressOf(request.ip);
     const now = performance.now();
     const failed = failures.get(address);

@@ -1,3 +1,4 @@
+import fastify from 'fastify';
 import type { App } from './deps.ts';
 
 /** The path of the rendered reference. */
@@ -16,37 +17,47 @@ const POLICY = [
   "form-action 'none'",
   "frame-ancestors 'none'",
 ].join('; ');
+/** What Scalar serves: a redirect to the page, the page, and its script. */
+const PATHS = [REFERENCE_PATH, `${REFERENCE_PATH}/`, `${REFERENCE_PATH}/js/scalar.js`];
+const PRODUCES = ['text/html', 'text/javascript', 'application/javascript'];
 
 /** Serves the OpenAPI document at `/v1/openapi.json`, and the reference that Scalar renders from it. Both are public. */
-export async function serveReference(app: App): Promise<void> {
-  app.get('/v1/openapi.json', { config: { access: 'public' }, schema: { hide: true } }, () => app.swagger());
-  // Loaded on demand, because its script has 5 MB.
+export function serveReference(app: App): void {
+  const schema = { hide: true };
+  app.get('/v1/openapi.json', { config: { access: 'public' }, schema }, () => app.swagger());
+  let scalar: Promise<ScalarApp> | undefined;
+  app.addHook('onClose', async () => (await scalar)?.close());
+  for (const path of PATHS) {
+    app.get(path, { config: { access: 'public', produces: PRODUCES }, schema }, async (_, reply) => {
+      scalar ??= createScalar();
+      const { statusCode, headers, rawPayload } = await (await scalar).inject(path);
+      for (const name of ['content-type', 'location'])
+        if (headers[name] !== undefined) reply.header(name, headers[name]);
+      return reply.code(statusCode).header('content-security-policy', POLICY).send(rawPayload);
+    });
+  }
+}
+
+type ScalarApp = Awaited<ReturnType<typeof createScalar>>;
+
+/** Creates the app of the reference. Loaded on demand, because its script has 5 MB. */
+async function createScalar() {
   const { default: scalar } = await import('@scalar/fastify-api-reference');
-  await app.register(async (scope) => {
-    scope.addHook('onRoute', (route) => {
-      route.config = {
-        ...route.config,
-        access: 'public',
-        produces: ['text/html', 'text/javascript', 'application/javascript'],
-      };
-    });
-    scope.addHook('onSend', async (_, reply) => {
-      reply.header('content-security-policy', POLICY);
-    });
-    await scope.register(scalar, {
-      routePrefix: REFERENCE_PATH,
-      configuration: {
-        url: '/v1/openapi.json',
-        title: 'Tollway API',
-        theme: 'default',
-        withDefaultFonts: false,
-        telemetry: false,
-        hideClientButton: true,
-        agent: { disabled: true },
-        mcp: { disabled: true },
-        showDeveloperTools: 'never',
-        defaultHttpClient: { targetKey: 'shell', clientKey: 'curl' },
-      },
-    });
+  const app = fastify();
+  await app.register(scalar, {
+    routePrefix: REFERENCE_PATH,
+    configuration: {
+      url: '/v1/openapi.json',
+      title: 'Tollway API',
+      theme: 'default',
+      withDefaultFonts: false,
+      telemetry: false,
+      hideClientButton: true,
+      agent: { disabled: true },
+      mcp: { disabled: true },
+      showDeveloperTools: 'never',
+      defaultHttpClient: { targetKey: 'shell', clientKey: 'curl' },
+    },
   });
+  return app;
 }

@@ -109,7 +109,7 @@ async function startStack(
 ): Promise<{ stack: Stack; pid: number }> {
   progress.say('Starting the stack');
   const dataDir = resources.folder();
-  const [port, adServerOpsPort, processorOpsPort] = await freePorts(3);
+  const [port, adServerOpsPort, processorOpsPort, consolePort, consoleOpsPort] = await freePorts(5);
   const child = resources.child([process.execPath, join(import.meta.dirname, '../../cli/start/main.ts')], {
     env: {
       ...env,
@@ -118,6 +118,8 @@ async function startStack(
       AD_SERVER_PORT: String(port),
       AD_SERVER_OPS_PORT: String(adServerOpsPort),
       PROCESSOR_OPS_PORT: String(processorOpsPort),
+      CONSOLE_PORT: String(consolePort),
+      CONSOLE_OPS_PORT: String(consoleOpsPort),
       PUBLIC_URL: `http://127.0.0.1:${port}`,
       LINK_KEYS: formatLinkKeys(keys),
     },

@@ -42,6 +42,12 @@ describe('wrong keys', () => {
     expect((await send('192.0.2.2', fresh)).status).toBe(200);
   });
 
+  it('are not counted if a request has no key at all', async () => {
+    const headers = { 'x-forwarded-for': '192.0.2.3' };
+    const send = () => api.app.inject({ url: '/v1/advertisers', headers });
+    for (let sent = 0; sent < 31; sent += 1) expect((await send()).statusCode).toBe(401);
+  });
+
   it('count for the whole network of an IPv6 address', async () => {
     for (let sent = 0; sent < 30; sent += 1) await send(`2001:db8::${sent.toString(16)}`, 'wrong');
     expect((await send('2001:db8::ffff', 'wrong')).status).toBe(429);

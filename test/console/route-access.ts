@@ -65,6 +65,7 @@ export const ROUTE_ACCESS: readonly RouteAccess[] = [
       { url: `/v1/advertisers/${advertiserId}/budget-entries`, body: { amount: '1.00', reference: fresh() } },
     ],
   ),
+  route('GET /v1/status', everyone, 'unrestricted only', () => [{ url: '/v1/status' }]),
   route('GET /v1/webhooks', managers, 'restricted too', () => [
     { url: '/v1/webhooks' },
     { url: '/v1/webhooks?all=true&limit=500' },

@@ -15,6 +15,7 @@ export type TestStack = {
   readonly adServerUrl: string;
   readonly adServerOpsUrl: string;
   readonly processorOpsUrl: string;
+  readonly consoleUrl: string;
   readonly env: NodeJS.ProcessEnv;
   readonly process: ChildProcess;
   readonly printed: () => string;
@@ -36,7 +37,7 @@ export async function stackEnv(
   folder: string,
   more: Record<string, string> = {},
 ): Promise<NodeJS.ProcessEnv> {
-  const [adServer, adServerOps, processorOps] = await freePorts(3);
+  const [adServer, adServerOps, processorOps, console, consoleOps] = await freePorts(5);
   const { DATABASE_URL: _, LINK_KEYS: __, ...inherited } = process.env;
   return {
     ...inherited,
@@ -44,6 +45,8 @@ export async function stackEnv(
     AD_SERVER_PORT: String(adServer),
     AD_SERVER_OPS_PORT: String(adServerOps),
     PROCESSOR_OPS_PORT: String(processorOps),
+    CONSOLE_PORT: String(console),
+    CONSOLE_OPS_PORT: String(consoleOps),
     ...more,
   };
 }
@@ -67,6 +70,7 @@ export async function startStack(env: NodeJS.ProcessEnv): Promise<TestStack> {
     adServerUrl: `http://localhost:${env.AD_SERVER_PORT}`,
     adServerOpsUrl: `http://127.0.0.1:${env.AD_SERVER_OPS_PORT}`,
     processorOpsUrl: `http://127.0.0.1:${env.PROCESSOR_OPS_PORT}`,
+    consoleUrl: `http://127.0.0.1:${env.CONSOLE_PORT}`,
     env,
     process: child,
     printed: () => printed,

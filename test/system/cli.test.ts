@@ -57,12 +57,14 @@ describe('the JSON that scripts build on', () => {
       adServerUrl: stack.adServerUrl,
       adServerOpsUrl: stack.adServerOpsUrl,
       processorOpsUrl: stack.processorOpsUrl,
+      consoleUrl: stack.consoleUrl,
+      consoleOpsUrl: `http://127.0.0.1:${stack.env.CONSOLE_OPS_PORT}`,
       databaseUrl: expect.stringMatching(/^postgres:\/\//),
       broker: 'postgres',
       settings: {},
       dataDir: stack.env.DATA_DIR,
       pid: stack.process.pid,
-      health: { adServer: 'ready', processor: 'ready', database: 'ready' },
+      health: { adServer: 'ready', processor: 'ready', console: 'ready', database: 'ready' },
     });
   });
 
@@ -76,7 +78,7 @@ describe('the JSON that scripts build on', () => {
     const { code, stdout } = await tollway({ ...stack.env, DATA_DIR: dataDir }, 'status', '--json');
     expect(JSON.parse(stdout)).toMatchObject({
       processorOpsUrl,
-      health: { adServer: 'ready', processor: 'does not answer', database: 'ready' },
+      health: { adServer: 'ready', processor: 'does not answer', console: 'ready', database: 'ready' },
     });
     expect(code).toBe(1);
   });

@@ -55,6 +55,8 @@ const RUNS: Readonly<Record<string, Run>> = {
     test: 'test/examples.test.ts',
     names: 'sign_link.py',
   },
+  // All blocks of the page, in their order.
+  'docs/api.md': { is: 'elsewhere', test: 'test/system/api-page.test.ts', names: 'docs/api.md' },
   'docs/brokers.md: acl()': {
     is: 'elsewhere',
     test: 'test/brokers/kafka-acls.test.ts',

@@ -1,0 +1,44 @@
+import * as z from 'zod';
+import { partAddresses } from '../../../common/part-addresses.ts';
+import { queryDatabase, queryPart, READY } from '../../../common/part-health.ts';
+import { readVersion } from '../../../common/version.ts';
+import type { App, Deps } from '../deps.ts';
+
+const PartHealth = z
+  .string()
+  .meta({ description: '`ready`, or the problem in one line.', examples: [READY] });
+
+const Status = z
+  .strictObject({
+    version: z.string().meta({ examples: ['0.1.0'] }),
+    ready: z.boolean().meta({ description: 'Whether every part is ready.' }),
+    health: z.strictObject({ adServer: PartHealth, processor: PartHealth, database: PartHealth }),
+  })
+  .meta({ id: 'Status', description: 'Health of the parts, asked at the operations ports of the settings.' });
+
+/** Adds the route of the health of the parts. */
+export function statusRoutes(app: App, { pool, config }: Deps): void {
+  const addresses = partAddresses(config);
+  const version = readVersion();
+  app.get(
+    '/v1/status',
+    {
+      config: { access: 'status.read' },
+      schema: {
+        ...{ tags: ['Operation'], operationId: 'getStatus', summary: 'Get the health of the parts' },
+        description:
+          'The console asks the parts on its own host. Behind a load balancer, use the metrics of each part instead.',
+        response: { 200: Status },
+      },
+    },
+    async () => {
+      const [adServer, processor, database] = await Promise.all([
+        queryPart(addresses.adServerOpsUrl),
+        queryPart(addresses.processorOpsUrl),
+        queryDatabase(pool),
+      ]);
+      const health = { adServer, processor, database };
+      return { version, ready: Object.values(health).every((one) => one === READY), health };
+    },
+  );
+}
