@@ -3,6 +3,7 @@ import { benchCharge1, benchCharge1000 } from './charge.ts';
 import { benchChargeLarge } from './charge-large.ts';
 import { benchChargeWriters } from './charge-writers.ts';
 import { benchClickShow } from './click-show.ts';
+import { benchConsole } from './console.ts';
 import { benchEmbedded } from './embedded.ts';
 import { benchDrainKafka, benchPublishKafka } from './kafka.ts';
 import { benchRedirect } from './redirect.ts';
@@ -23,6 +24,7 @@ const DEFAULT_BENCHES: Readonly<Record<string, Bench>> = {
   'click-show': benchClickShow,
   report: benchReport,
   rollup: benchRollup,
+  console: benchConsole,
 };
 
 /** The benchmarks that run only with `--only`: they take minutes each, or have no bar. */
