@@ -63,6 +63,11 @@ const RUNS: Readonly<Record<string, Run>> = {
     names: 'kafka-acls.sh',
   },
   // All blocks of the page, in their order.
+  'docs/api-month.md': {
+    is: 'elsewhere',
+    test: 'test/system/month-by-api.test.ts',
+    names: 'docs/api-month.md',
+  },
   'docs/campaigns.md': { is: 'elsewhere', test: 'test/system/month.test.ts', names: 'docs/campaigns.md' },
   'docs/deployment-targets.md: npm run build:functions': {
     is: 'elsewhere',

@@ -1,11 +1,9 @@
-import { spawn, spawnSync } from 'node:child_process';
-import { once } from 'node:events';
+import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { commandBlocksOf, UUID } from '../support/doc-blocks.ts';
-import { ROOT } from '../support/imports.ts';
+import { runCommands, untilDayIsLong, untilSettled } from '../support/page-commands.ts';
 import { isSkipped } from '../support/skipped.ts';
 import { stackEnv, startStack, type TestStack } from '../support/stack.ts';
 import { suiteFolder } from '../support/temporary-folder.ts';
@@ -15,8 +13,6 @@ import { until } from '../support/until.ts';
 // statement and the balance are compared with a plain sum of the export.
 
 const PAGE = 'docs/campaigns.md';
-/** The files that the commands write. */
-const FILES = /(?<![\w-])[\w-]+\.(csv|txt)\b/g;
 /** The block in whose middle everything is killed. */
 const SPIKE = 'xargs -P 4 -n 25';
 
@@ -46,22 +42,12 @@ describe.skipIf(isSkipped(noCurl))('the month of docs/campaigns.md', () => {
   }, 300_000);
   afterAll(() => stack.stop());
 
-  const run = async (commands: string) => {
-    const script = commands.replaceAll(FILES, `"${folder}"/$&`);
-    const child = spawn('bash', ['-e', '-o', 'pipefail', '-c', script], { cwd: ROOT, env });
-    const [output, errors, [code]] = await Promise.all([
-      text(child.stdout),
-      text(child.stderr),
-      once(child, 'close'),
-    ]);
-    return { output, errors, code };
-  };
+  const run = (commands: string) => runCommands(commands, folder, env);
   const answers = () => {
     const file = join(folder, 'answers.txt');
     return existsSync(file) ? readFileSync(file, 'utf8') : '';
   };
-  const settled = () =>
-    until('settled books', async () => (await stack.tollway('reconcile', '--settled')).code === 0, 60_000);
+  const settled = () => untilSettled(stack);
   const collectIds = (answers: string) => {
     for (const [, id] of answers.matchAll(/^Tollway-Click: ([0-9a-f-]{36})\r$/gm)) answered.add(id ?? '');
   };
@@ -200,18 +186,3 @@ describe.skipIf(isSkipped(noCurl))('the month of docs/campaigns.md', () => {
     expect(linesOf('statement.csv').at(-1)).toContain(`,net,`);
   });
 });
-
-/** Waits if the day in Berlin ends within three minutes: the daily cap would begin again. */
-async function untilDayIsLong(): Promise<void> {
-  const minutes = () => {
-    const [hour, minute] = new Intl.DateTimeFormat('en-GB', {
-      timeZone: 'Europe/Berlin',
-      hour: '2-digit',
-      minute: '2-digit',
-    })
-      .format()
-      .split(':');
-    return Number(hour) * 60 + Number(minute);
-  };
-  await until('the next day in Berlin', () => minutes() < 24 * 60 - 3, 200_000);
-}
