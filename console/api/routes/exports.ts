@@ -5,9 +5,8 @@ import { TEXT_FORMATS, type TextFormat, textHeader, textLines } from '../../../l
 import type { Caller } from '../access.ts';
 import type { App, Deps } from '../deps.ts';
 import { restrictedFilter } from '../restriction.ts';
-import { IdParameter, Time } from '../schemas.ts';
+import { IdParameter, Publisher, Time } from '../schemas.ts';
 import { TextBody, textStream } from '../text-stream.ts';
-import { PublisherParameter } from './reports.ts';
 
 /** The media type of each text format. */
 export const MEDIA_TYPES: Readonly<Record<TextFormat, string>> = {
@@ -39,7 +38,7 @@ export function exportRoutes(app: App, { pool }: Deps): void {
           }),
           advertiserId: IdParameter.optional(),
           campaignId: IdParameter.optional(),
-          publisher: PublisherParameter.optional(),
+          publisher: Publisher.optional(),
           format: Format,
         }),
         response: {

@@ -1,5 +1,4 @@
 import * as z from 'zod';
-import { parsePublisher } from '../../../contract/publisher.ts';
 import { bringUpToDate } from '../../../ledger/bring-up-to-date.ts';
 import { reportJson } from '../../../ledger/json.ts';
 import {
@@ -11,7 +10,16 @@ import {
 } from '../../../ledger/reports.ts';
 import type { App, Deps } from '../deps.ts';
 import { restrictedFilter } from '../restriction.ts';
-import { AmountText, Currency, Id, IdParameter, TimeText, TimeZone, textCodec } from '../schemas.ts';
+import {
+  AmountText,
+  Currency,
+  Id,
+  IdParameter,
+  Publisher,
+  TimeText,
+  TimeZone,
+  textCodec,
+} from '../schemas.ts';
 
 const Bound = textCodec(z.union([z.date(), z.string()]), parseReportTime, String).meta({
   description:
@@ -22,11 +30,6 @@ const Bound = textCodec(z.union([z.date(), z.string()]), parseReportTime, String
 const Keys = textCodec(z.array(z.enum(REPORT_KEYS)), parseReportKeys, (keys) => keys.join(',')).meta({
   description: `Some of ${REPORT_KEYS.join(', ')}, separated by commas.`,
   examples: ['day,campaign'],
-});
-
-export const PublisherParameter = textCodec(z.string(), parsePublisher, (text) => text).meta({
-  description: 'Site or partner that showed the link.',
-  examples: ['example-news'],
 });
 
 const ReportRow = z
@@ -77,7 +80,7 @@ export function reportRoutes(app: App, { pool }: Deps): void {
           by: Keys.default(['day']),
           advertiserId: IdParameter.optional(),
           campaignId: IdParameter.optional(),
-          publisher: PublisherParameter.optional(),
+          publisher: Publisher.optional(),
           timeZone: TimeZone.optional().meta({
             description: 'Default: that of the advertiser in the filter, otherwise UTC.',
           }),

@@ -142,7 +142,10 @@ function createRoute(app: App, deps: Deps): void {
   app.post(
     '/v1/webhooks',
     {
-      config: { access: 'webhooks.manage', etag: true, errors: ['unknown_advertiser', 'bad_url'] },
+      config: {
+        ...{ access: 'webhooks.manage', etag: true, secretAnswer: true },
+        errors: ['unknown_advertiser', 'bad_url'],
+      },
       schema: {
         ...{ tags, operationId: 'createWebhook', summary: 'Create a webhook' },
         description: 'The answer has the secret that verifies the signatures. It cannot be read later.',
@@ -235,7 +238,7 @@ function rotateRoute(app: App, { pool }: { pool: Pool }): void {
   app.post(
     '/v1/webhooks/:webhookId/rotate-secret',
     {
-      config,
+      config: { ...config, secretAnswer: true },
       schema: {
         ...{ tags, operationId: 'rotateWebhookSecret', summary: 'Give a webhook a new secret' },
         description: 'For 24 hours the previous secret signs too, in a second signature.',
