@@ -16,8 +16,10 @@ import { until } from '../support/until.ts';
 
 const KILLS = 10;
 const CLIENTS = 8;
-/** Longest time from the first answer of a console to its end, in ms. */
-const LIFE_MS_MAX = 300;
+/** Longest time from the first answer of a console until it is killed at the next commit, in ms. */
+const LIFE_MS_MAX = 500;
+/** Longest wait for that commit, in ms. */
+const COMMIT_MS_MAX = 2_000;
 const CREDITS = 3_000;
 const PRICE = '0.25';
 const TOP_UP = '1.00';
@@ -35,6 +37,8 @@ type Change = {
   attempts: number;
   status: number;
   answer: string;
+  /** Whether the answer is to a change that an earlier attempt has made. */
+  isRepeated: boolean;
 };
 
 describe('kill -9 of the console', () => {
@@ -76,13 +80,18 @@ describe('kill -9 of the console', () => {
     await exited;
   });
 
-  const post = async ({ path, body, key }: Change): Promise<{ status: number; text: string }> => {
+  const post = async ({
+    path,
+    body,
+    key,
+  }: Change): Promise<{ status: number; text: string; isReplayed: boolean }> => {
     const headers = {
       ...{ authorization, 'content-type': 'application/json' },
       ...(key !== null && { 'idempotency-key': key }),
     };
     const answer = await fetch(`${url}${path}`, { method: 'POST', headers, body: JSON.stringify(body) });
-    return { status: answer.status, text: await answer.text() };
+    const isReplayed = answer.headers.has('idempotency-replayed');
+    return { status: answer.status, text: await answer.text(), isReplayed };
   };
 
   /** Sends a change until there is an answer. */
@@ -94,6 +103,7 @@ describe('kill -9 of the console', () => {
       if (answer === null || answer.status >= 500) continue;
       change.status = answer.status;
       change.answer = answer.text;
+      change.isRepeated = answer.isReplayed || answer.status === 200;
       return;
     }
   };
@@ -101,7 +111,7 @@ describe('kill -9 of the console', () => {
   const nextChange = (index: number): Change => {
     const entries = `/v1/advertisers/${account.advertiser.id}/budget-entries`;
     const name = `change ${index}`;
-    const fresh = { name, attempts: 0, status: 0, answer: '' };
+    const fresh = { name, attempts: 0, status: 0, answer: '', isRepeated: false };
     const clickId = index % 4 === 3 ? clickIds.pop() : undefined;
     if (clickId !== undefined)
       return { ...fresh, kind: 'credit', path: `/v1/clicks/${clickId}/credit`, body: {}, key: null };
@@ -133,6 +143,16 @@ describe('kill -9 of the console', () => {
       }),
     );
   const answered = () => changes.filter(({ status }) => status !== 0).length;
+  /** Waits until the database has a change that no client has an answer to. */
+  const untilUnanswered = async () => {
+    const deadline = performance.now() + COMMIT_MS_MAX;
+    for (let stored = 0; stored <= answered() && performance.now() < deadline; ) {
+      const { rows } = await database.pool.query<{ changes: number }>(
+        'select (select count(*) - 1 from budget_entry)::int + (select count(*) - 1 from campaign)::int as changes',
+      );
+      stored = rows[0]?.changes ?? 0;
+    }
+  };
   const ofKind = (kind: Change['kind']) => changes.filter((change) => change.kind === kind);
 
   it(`answers every change, through ${KILLS} of them`, { timeout: 20_000 * KILLS }, async () => {
@@ -142,6 +162,7 @@ describe('kill -9 of the console', () => {
       const before = answered();
       await until('an answer', () => answered() > before, 60_000);
       await sleep(Math.random() * LIFE_MS_MAX);
+      await untilUnanswered();
       const exited = once(child, 'exit');
       child.kill('SIGKILL');
       await exited;
@@ -149,10 +170,16 @@ describe('kill -9 of the console', () => {
     }
     isOver = true;
     await clients;
+    console.log(
+      changes.length,
+      changes.filter(({ isRepeated }) => isRepeated).map(({ kind }) => kind),
+    );
     expect(new Set(changes.map(({ status, answer }) => (status < 300 ? 'done' : answer)))).toEqual(
       new Set(['done']),
     );
     expect(changes.filter(({ attempts }) => attempts > 1).length).toBeGreaterThan(KILLS);
+    // Changes that were committed by a console that did not answer any more.
+    expect(changes.filter(({ isRepeated }) => isRepeated).length).toBeGreaterThan(0);
   });
 
   it('has every top-up and credit once', async () => {
