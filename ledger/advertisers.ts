@@ -68,13 +68,18 @@ export async function readAdvertiser(database: Pool | Connection, id: number): P
 }
 
 /** The fields of an advertiser to set; absent fields keep their values. */
-export type AdvertiserChanges = { readonly name?: string | undefined; readonly status?: Status | undefined };
+export type AdvertiserChanges = {
+  readonly name?: string | undefined;
+  readonly status?: Status | undefined;
+  /** As `setLowBudget`. */
+  readonly lowBudgetPercents?: readonly number[] | undefined;
+};
 
-/** Changes an advertiser. A status other than `active` pauses all its ads. Throws `bad_name`, `unknown_advertiser`. */
+/** Changes an advertiser. A status other than `active` pauses all its ads. Throws `bad_name`, `bad_thresholds`, `unknown_advertiser`. */
 export function updateAdvertiser(
   database: Pool | Connection,
   id: number,
-  { name, status }: AdvertiserChanges,
+  { name, status, lowBudgetPercents }: AdvertiserChanges,
 ): Promise<Advertiser> {
   return withAdvertiserLock(database, id, async (connection) => {
     const { rows } = await connection.query<Advertiser>(
@@ -82,6 +87,7 @@ export function updateAdvertiser(
       [id, name === undefined ? null : parseName(name), status ?? null],
     );
     if (status !== undefined) await notifyAdsChanged(connection, id);
+    if (lowBudgetPercents !== undefined) return setLowBudget(connection, id, lowBudgetPercents);
     return singleRow(rows);
   });
 }

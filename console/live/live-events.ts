@@ -1,5 +1,6 @@
 import { formatAmount } from '../../common/money.ts';
 import type { LiveBudget, OutcomeTotals } from '../../ledger/live-totals.ts';
+import type { PartsHealth } from './health.ts';
 
 /** An event of `/v1/events`: its name and its data. */
 export type LiveEvent =
@@ -17,6 +18,8 @@ export type LiveEvent =
         readonly unsettled: number;
       };
     }
+  /** The health of each part: `ready`, or the problem. */
+  | { readonly event: 'health'; readonly data: PartsHealth }
   /** The database does not answer: what was sent before is as of this time. */
   | { readonly event: 'stale'; readonly data: { readonly asOf: string | null } };
 

@@ -7,17 +7,22 @@ import {
   readLiveBudgets,
   readSettledTotals,
 } from '../../ledger/live-totals.ts';
+import type { PartsHealth } from './health.ts';
 import { type LiveEvent, toBudget, toClicks } from './live-events.ts';
 
 /** Time between two reads of the database, in ms. */
 const POLL_MS = 1_000;
+/** Time between two reads of the health of the parts, in ms. */
+const HEALTH_MS = 5_000;
 /** Clicks that arrive later than this after they were made are not in the events of single advertisers, in ms. */
 const LATE_MS = 3_600_000;
 
 export type Listener = (event: LiveEvent) => void;
 
-/** Whose events a feed has: those of some advertisers, or (`null`) of all, with the backlog. */
+/** Whose events a feed has: those of some advertisers, or (`null`) of all, with the backlog and the health of the parts. */
 export type Scope = readonly number[] | null;
+
+export type FeedDeps = { readonly pool: Pool; readonly readHealth: () => Promise<PartsHealth> };
 
 /** What a feed knows from its last read. A listener that joins gets the budgets from here. */
 type Known = { totals: OutcomeTotals | null; budgets: Map<number, LiveBudget> };
@@ -28,15 +33,16 @@ type Known = { totals: OutcomeTotals | null; budgets: Map<number, LiveBudget> };
  */
 export class LiveFeed {
   readonly #scope: Scope;
-  readonly #pool: Pool;
+  readonly #deps: FeedDeps;
   readonly #listeners = new Set<Listener>();
   readonly #since = new Date(Date.now() - LATE_MS);
   #known: Known = { totals: null, budgets: new Map() };
   #isRunning = false;
+  #healthAt = Number.NEGATIVE_INFINITY;
 
-  constructor(scope: Scope, pool: Pool) {
+  constructor(scope: Scope, deps: FeedDeps) {
     this.#scope = scope;
-    this.#pool = pool;
+    this.#deps = deps;
   }
 
   get listeners(): number {
@@ -59,6 +65,7 @@ export class LiveFeed {
   async #run(): Promise<void> {
     this.#isRunning = true;
     while (this.#listeners.size > 0) {
+      if (this.#scope === null) void this.#readHealth();
       try {
         await this.#read();
       } catch {
@@ -74,22 +81,31 @@ export class LiveFeed {
 
   async #read(): Promise<void> {
     await this.#readClicks();
-    const changed = (await readLiveBudgets(this.#pool, this.#scope)).filter((budget) => this.#isNew(budget));
+    const changed = (await readLiveBudgets(this.#deps.pool, this.#scope)).filter((budget) =>
+      this.#isNew(budget),
+    );
     for (const budget of changed) this.#known.budgets.set(budget.id, budget);
     if (changed.length > 0) this.#send({ event: 'budgets', data: changed.map(toBudget) });
+  }
+
+  /** Apart from the numbers, because a part that hangs delays the answer by seconds. Never rejects. */
+  async #readHealth(): Promise<void> {
+    if (performance.now() - this.#healthAt < HEALTH_MS) return;
+    this.#healthAt = performance.now();
+    this.#send({ event: 'health', data: await this.#deps.readHealth() });
   }
 
   async #readClicks(): Promise<void> {
     const { totals: before } = this.#known;
     if (this.#scope === null) {
-      const totals = await readSettledTotals(this.#pool);
+      const totals = await readSettledTotals(this.#deps.pool);
       this.#known.totals = totals;
       const { accepted, charged, overBudget, invalid, rejected, asOf } = totals;
       const settled = charged + overBudget + invalid + rejected;
       const unsettled = Math.max(0, accepted - settled);
       this.#send({ event: 'backlog', data: { asOf: asOf.toISOString(), accepted, settled, unsettled } });
     } else {
-      this.#known.totals = await readAdvertiserTotals(this.#pool, this.#scope, this.#since);
+      this.#known.totals = await readAdvertiserTotals(this.#deps.pool, this.#scope, this.#since);
     }
     if (before !== null) this.#send({ event: 'clicks', data: toClicks(before, this.#known.totals) });
   }

@@ -63,6 +63,17 @@ describe('POST /v1/advertisers', () => {
 });
 
 describe('PATCH /v1/advertisers/{advertiserId}', () => {
+  it('sets the thresholds of low budgets', async () => {
+    const url = `/v1/advertisers/${await create()}`;
+    expect((await api.send('GET', url)).body).toMatchObject({ lowBudgetPercents: [20, 5] });
+    const changed = await api.send('PATCH', url, { body: { lowBudgetPercents: [10, 50] } });
+    expect(changed.body).toMatchObject({ lowBudgetPercents: [50, 10] });
+    const refused = await api.send('PATCH', url, { body: { lowBudgetPercents: [10, 10] } });
+    expect(refused).toMatchObject({ status: 400, body: { code: 'bad_thresholds' } });
+    const far = await api.send('PATCH', url, { body: { lowBudgetPercents: [100] } });
+    expect(far).toMatchObject({ status: 400, body: { code: 'bad_request' } });
+  });
+
   it('changes what is given, and nothing else', async () => {
     const id = await create();
     const url = `/v1/advertisers/${id}`;

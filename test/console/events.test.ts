@@ -8,7 +8,8 @@ import { clickRecord } from '../support/records.ts';
 import { testApi } from './api-client.ts';
 
 const database = testDatabase();
-const api = testApi(database);
+/** Nothing listens on these ports. */
+const api = testApi(database, { AD_SERVER_OPS_PORT: '1', PROCESSOR_OPS_PORT: '2' });
 let base = '';
 let mine: Account;
 let other: Account;
@@ -74,6 +75,12 @@ describe('GET /v1/events', () => {
     await expect.poll(() => budgetsOf(events).get(other.advertiser.id)).toBe('101.00');
     const backlog = events.findLast(({ event }) => event === 'backlog');
     expect(backlog?.data).toMatchObject({ settled: 3, unsettled: 0 });
+    const health = events.find(({ event }) => event === 'health');
+    expect(health?.data).toEqual({
+      adServer: 'does not answer',
+      processor: 'does not answer',
+      database: 'ready',
+    });
     close();
   });
 
@@ -92,7 +99,9 @@ describe('GET /v1/events', () => {
       })
       .toBe(1);
     expect([...budgetsOf(events).keys()]).toEqual([mine.advertiser.id]);
-    expect(events.map(({ event }) => event)).not.toContain('backlog');
+    const names = events.map(({ event }) => event);
+    expect(names).not.toContain('backlog');
+    expect(names).not.toContain('health');
     close();
   });
 

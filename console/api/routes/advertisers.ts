@@ -24,6 +24,15 @@ import {
   TimeZone,
 } from '../schemas.ts';
 
+const LowBudget = z
+  .array(z.int().min(1).max(99))
+  .max(10)
+  .meta({
+    description:
+      'Thresholds of the webhook event `budget.low`, different whole percentages of what remained after the latest top-up or adjustment.',
+    examples: [[20, 5]],
+  });
+
 export const Advertiser = z
   .strictObject({
     id: Id,
@@ -31,6 +40,7 @@ export const Advertiser = z
     currency: Currency,
     timeZone: TimeZone,
     status: Status,
+    lowBudgetPercents: LowBudget,
     budget: Amount.meta({ description: 'Sum of the budget entries.', examples: ['250.00'] }),
     spent: Amount.meta({ description: 'Sum of the charges.', examples: ['12.75'] }),
     remaining: Amount.meta({ description: '`budget` − `spent`; never negative.', examples: ['237.25'] }),
@@ -42,7 +52,7 @@ const NewAdvertiser = z
   .meta({ id: 'NewAdvertiser' });
 
 const AdvertiserChanges = z
-  .strictObject({ name: Name, status: Status })
+  .strictObject({ name: Name, status: Status, lowBudgetPercents: LowBudget })
   .partial()
   .meta({ id: 'AdvertiserChanges', description: 'Absent fields keep their values.' });
 
@@ -51,15 +61,17 @@ export const AdvertiserPath = z.strictObject({ advertiserId: IdParameter });
 /** The representation of an advertiser. */
 export function toAdvertiser(row: AdvertiserRow): z.output<typeof Advertiser> {
   const { id, name, currency, timeZone, status, budgetMicros, spentMicros, remainingMicros } = row;
+  const lowBudgetPercents = [...row.lowBudgetPercents];
   return {
-    ...{ id, name, currency, timeZone, status },
+    ...{ id, name, currency, timeZone, status, lowBudgetPercents },
     budget: budgetMicros,
     spent: spentMicros,
     remaining: remainingMicros,
   };
 }
 
-const etagOfAdvertiser = ({ name, status }: AdvertiserRow) => etagOf({ name, status });
+const etagOfAdvertiser = ({ name, status, lowBudgetPercents }: AdvertiserRow) =>
+  etagOf({ name, status, lowBudgetPercents });
 
 const tags = ['Advertisers'];
 
@@ -143,15 +155,11 @@ function updateRoute(app: App, { pool }: Deps): void {
   app.patch(
     '/v1/advertisers/:advertiserId',
     {
-      config: { access: 'advertisers.update', etag: true, errors: ['unknown_advertiser'] },
+      config: { access: 'advertisers.update', etag: true, errors: ['unknown_advertiser', 'bad_thresholds'] },
       schema: {
-        ...{
-          tags,
-          operationId: 'updateAdvertiser',
-          summary: 'Rename, pause, resume or archive an advertiser',
-        },
+        ...{ tags, operationId: 'updateAdvertiser', summary: 'Change an advertiser' },
         description:
-          'While an advertiser is not `active`, its links still redirect and its clicks are not charged.',
+          'Renames, pauses, resumes or archives it, or sets its thresholds. While an advertiser is not `active`, its links still redirect and its clicks are not charged.',
         params: AdvertiserPath,
         body: AdvertiserChanges,
         response: { 200: Advertiser },

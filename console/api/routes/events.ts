@@ -1,6 +1,7 @@
 import { PassThrough } from 'node:stream';
 import { TollwayError } from '../../../common/errors.ts';
 import { isKeyValid } from '../../../ledger/api-keys.ts';
+import { healthReader } from '../../live/health.ts';
 import { encodeEvent, type LiveEvent } from '../../live/live-events.ts';
 import type { LiveFeed } from '../../live/live-feed.ts';
 import { LiveFeeds } from '../../live/live-feeds.ts';
@@ -14,8 +15,8 @@ const UNREAD_BYTES_MAX = 1_048_576;
 /** Streams of one process. */
 const STREAMS_MAX = 200;
 
-export function eventRoutes(app: App, { pool }: Deps): void {
-  const feeds = new LiveFeeds(pool);
+export function eventRoutes(app: App, { pool, config }: Deps): void {
+  const feeds = new LiveFeeds({ pool, readHealth: healthReader(pool, config) });
   const streams = new Set<PassThrough>();
   app.addHook('preClose', async () => {
     for (const stream of streams) stream.end();
@@ -28,7 +29,7 @@ export function eventRoutes(app: App, { pool }: Deps): void {
       config: { access: 'events.read' },
       schema: {
         ...{ tags: ['Live'], operationId: 'streamEvents', summary: 'Stream what happens now' },
-        description: `Server-sent events, about once a second: \`clicks\` (settled since the event before, by outcome), \`budgets\` (those that changed; at first all), and for keys of all advertisers \`backlog\` (accepted and not settled). \`stale\` means that the database does not answer: what was sent before is as of its \`asOf\`. Keys that are restricted to advertisers get clicks and budgets of these, the clicks up to three seconds late.`,
+        description: `Server-sent events, about once a second: \`clicks\` (settled since the event before, by outcome), \`budgets\` (those that changed; at first all), and for keys of all advertisers \`backlog\` (accepted and not settled) and \`health\` of the parts. \`stale\` means that the database does not answer: what was sent before is as of its \`asOf\`. Keys that are restricted to advertisers get clicks and budgets of these, the clicks up to three seconds late.`,
         response: { 200: { content: { 'text/event-stream': { schema: TextBody } } } },
       },
     },

@@ -1,7 +1,7 @@
 import * as z from 'zod';
-import { partAddresses } from '../../../common/part-addresses.ts';
-import { queryDatabase, queryPart, READY } from '../../../common/part-health.ts';
+import { READY } from '../../../common/part-health.ts';
 import { readVersion } from '../../../common/version.ts';
+import { healthReader } from '../../live/health.ts';
 import type { App, Deps } from '../deps.ts';
 
 const PartHealth = z
@@ -18,7 +18,7 @@ const Status = z
 
 /** Adds the route of the health of the parts. */
 export function statusRoutes(app: App, { pool, config }: Deps): void {
-  const addresses = partAddresses(config);
+  const readHealth = healthReader(pool, config);
   const version = readVersion();
   app.get(
     '/v1/status',
@@ -32,12 +32,7 @@ export function statusRoutes(app: App, { pool, config }: Deps): void {
       },
     },
     async () => {
-      const [adServer, processor, database] = await Promise.all([
-        queryPart(addresses.adServerOpsUrl),
-        queryPart(addresses.processorOpsUrl),
-        queryDatabase(pool),
-      ]);
-      const health = { adServer, processor, database };
+      const health = await readHealth();
       return { version, ready: Object.values(health).every((one) => one === READY), health };
     },
   );
