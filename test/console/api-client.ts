@@ -9,6 +9,7 @@ import type { App } from '../../console/api/deps.ts';
 import { type ApiKeyTerms, createKey } from '../../ledger/api-keys.ts';
 import type { TestDatabase } from '../support/database.ts';
 import { silent } from '../support/loggers.ts';
+import { assertDescribed } from './described-answers.ts';
 
 /** The answer of the API: status, headers, and the parsed body. */
 // biome-ignore lint/suspicious/noExplicitAny: tests read bodies of every form.
@@ -26,7 +27,7 @@ export type TestApi = {
   readonly app: App;
   /** Text of a key of an administrator, which `send` uses unless it is given another one. */
   readonly adminKey: string;
-  /** Sends a request. A body is sent as JSON, or as it is if it is a text. */
+  /** Sends a request. A body is sent as JSON, or as it is if it is a text. Throws an `Error` for an answer that is not as the OpenAPI document says. */
   readonly send: (method: Method, url: string, options?: RequestOptions) => Promise<Answer>;
   /** All routes, such as `GET /v1/advertisers/:advertiserId`, without HEAD. */
   readonly routes: () => string[];
@@ -70,6 +71,7 @@ export function testApi(database: TestDatabase, env: Readonly<Record<string, str
         ...(body !== undefined && { payload: typeof body === 'string' ? body : JSON.stringify(body) }),
       });
       const parsed = response.body === '' ? null : JSON.parse(response.body);
+      assertDescribed(app, { method, url, response, body: parsed });
       return { status: response.statusCode, headers: response.headers, body: parsed };
     },
   };

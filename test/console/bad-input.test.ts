@@ -84,7 +84,7 @@ describe('a query', () => {
       // Streams of events do not end.
       if (url === '/v1/events') continue;
       const answer = await api.send('GET', `${url}?cursor=${cursor}`);
-      if (answer.status === 200) expect(answer.body).toEqual({ items: [], nextCursor: null });
+      if (answer.status === 200) expect(answer.body.nextCursor, url).toBeNull();
       else expect(answer, url).toMatchObject({ status: 400, body: { code: 'bad_request' } });
     }
   });
