@@ -14,7 +14,9 @@ import { until } from '../support/until.ts';
 
 // Clients send top-ups, new campaigns and credits, and repeat each until it is answered, while `kill -9` ends the console again and again.
 
-const KILLS = 10;
+const KILLS_MIN = 10;
+/** More kills than the least, if no answer was lost: a commit that the console did not live to answer. */
+const KILLS_MAX = 60;
 const CLIENTS = 8;
 /** Longest time from the first answer of a console until it is killed at the next commit, in ms. */
 const LIFE_MS_MAX = 500;
@@ -153,12 +155,14 @@ describe('kill -9 of the console', () => {
       stored = rows[0]?.changes ?? 0;
     }
   };
+  /** Number of changes that a console has committed and did not live to answer, as far as their repetitions are answered. */
+  const lost = () => changes.filter(({ isRepeated }) => isRepeated).length;
   const ofKind = (kind: Change['kind']) => changes.filter((change) => change.kind === kind);
 
-  it(`answers every change, through ${KILLS} of them`, { timeout: 20_000 * KILLS }, async () => {
+  it(`answers every change, through at least ${KILLS_MIN} of them`, { timeout: 600_000 }, async () => {
     let isOver = false;
     const clients = startClients(() => isOver);
-    for (let kill = 0; kill < KILLS; kill += 1) {
+    for (let kill = 0; kill < (lost() === 0 ? KILLS_MAX : KILLS_MIN); kill += 1) {
       const before = answered();
       await until('an answer', () => answered() > before, 60_000);
       await sleep(Math.random() * LIFE_MS_MAX);
@@ -170,16 +174,11 @@ describe('kill -9 of the console', () => {
     }
     isOver = true;
     await clients;
-    console.log(
-      changes.length,
-      changes.filter(({ isRepeated }) => isRepeated).map(({ kind }) => kind),
-    );
     expect(new Set(changes.map(({ status, answer }) => (status < 300 ? 'done' : answer)))).toEqual(
       new Set(['done']),
     );
-    expect(changes.filter(({ attempts }) => attempts > 1).length).toBeGreaterThan(KILLS);
-    // Changes that were committed by a console that did not answer any more.
-    expect(changes.filter(({ isRepeated }) => isRepeated).length).toBeGreaterThan(0);
+    expect(changes.filter(({ attempts }) => attempts > 1).length).toBeGreaterThan(KILLS_MIN);
+    expect(lost()).toBeGreaterThan(0);
   });
 
   it('has every top-up and credit once', async () => {
