@@ -94,6 +94,7 @@ describe('the JSON that scripts build on', () => {
       budget: '100.00',
       spent: expect.stringMatching(/^\d+\.\d{2}$/),
       remaining: expect.stringMatching(/^\d+\.\d{2}$/),
+      lowBudget: '20,5',
     });
   });
 
