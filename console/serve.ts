@@ -1,6 +1,6 @@
 import type { Config } from '../common/config/config.ts';
 import { errorCode, TollwayError } from '../common/errors.ts';
-import { createPool } from '../common/postgres/postgres.ts';
+import { createPool, type Pool } from '../common/postgres/postgres.ts';
 import type { OnShutdown } from '../common/process.ts';
 import type { Logger } from '../common/telemetry/logger.ts';
 import type { ProcessMetrics } from '../common/telemetry/metrics.ts';
@@ -31,8 +31,7 @@ export async function serveConsole(
   const { DATABASE_URL } = config;
   if (DATABASE_URL === undefined)
     throw new TollwayError('bad_settings', 'DATABASE_URL: expected the database of the ledger, got nothing');
-  const onError = (err: Error) => logger.debug({ err }, 'A connection broke');
-  const pool = createPool(DATABASE_URL, 'console', CONNECTIONS, onError, QUERY_MS_MAX, CONNECT_MS_MAX);
+  const pool = createConsolePool(DATABASE_URL, logger);
   onShutdown({ name: 'database connections', close: () => pool.end() });
   const rule = config.WEBHOOK_PRIVATE_TARGETS === 'on' ? 'private' : 'public';
   const webhooks = startWebhooks({ databaseUrl: DATABASE_URL, rule, metrics, logger });
@@ -60,6 +59,12 @@ export async function serveConsole(
   const ops = await serveOperations(operations, address, { metrics, logger });
   onShutdown({ name: 'operations port', close: () => void ops.close() });
   logger.info(`The HTTP API listens on http://${config.CONSOLE_HOST}:${config.CONSOLE_PORT}`);
+}
+
+/** Creates the pool of the API, with which a request fails within 2 s while the database does not answer. */
+export function createConsolePool(url: string, logger: Logger): Pool {
+  const onError = (err: Error) => logger.debug({ err }, 'A connection broke');
+  return createPool(url, 'console', CONNECTIONS, onError, QUERY_MS_MAX, CONNECT_MS_MAX);
 }
 
 async function listen(app: App, { CONSOLE_HOST: host, CONSOLE_PORT: port }: Config): Promise<void> {
