@@ -1,5 +1,6 @@
 import { TollwayError } from '../common/errors.ts';
-import type { Connection, Pool } from '../common/postgres/postgres.ts';
+import { type Connection, joinTransaction, type Pool } from '../common/postgres/postgres.ts';
+import { recordAudit } from './audit-log.ts';
 import { WEBHOOKS_CHANNEL } from './webhook-events.ts';
 import { readWebhook } from './webhooks.ts';
 
@@ -105,8 +106,26 @@ export function replayFailed(database: Pool | Connection, webhookId: number, sin
 }
 
 /** The retries begin anew: three days, the shortest pause first. A webhook that waits as a whole is tried at once. */
-async function replay(
+function replay(
   database: Pool | Connection,
+  webhookId: number,
+  condition: string,
+  value: bigint | Date,
+): Promise<number> {
+  return joinTransaction(database, async (connection) => {
+    const count = await queueAgain(connection, webhookId, condition, value);
+    const { advertiserId } = await readWebhook(connection, webhookId);
+    if (count > 0)
+      await recordAudit(connection, {
+        ...{ action: 'webhook.replay', subject: String(webhookId), advertiserId },
+        after: { events: count },
+      });
+    return count;
+  });
+}
+
+async function queueAgain(
+  database: Connection,
   webhookId: number,
   condition: string,
   value: bigint | Date,

@@ -70,6 +70,12 @@ async function leaveSpool(): Promise<void> {
   spool.close();
 }
 
+/** Gives up an event of webhook 1. */
+async function failDelivery(): Promise<void> {
+  await run('webhook', 'test', '1');
+  await database.pool.query("update webhook_delivery set status = 'failed', finished_at = now()");
+}
+
 /** A command line that changes something, what it needs before, and the entries that it leaves, oldest first. */
 type Writing = {
   readonly args: () => string[];
@@ -122,13 +128,24 @@ const WRITING: readonly Writing[] = [
   writing(() => ['failed-batches', 'redrive', folder], 'failed_batches.redrive'),
   writing('key create --role viewer --advertiser 1', 'api_key.create 1'),
   writing('key revoke 1', 'api_key.revoke 1'),
+  writing('webhook add https://example.com/tollway', 'webhook.create 1'),
+  writing('webhook update 1 --events budget.low', 'webhook.update 1'),
+  writing('webhook rotate-secret 1', 'webhook.rotate_secret 1'),
+  {
+    ...writing('webhook replay 1 --failed-since 1h', 'webhook.replay 1'),
+    before: failDelivery,
+  },
+  writing('webhook pause 1', 'webhook.update 1'),
+  writing('webhook resume 1', 'webhook.update 1'),
+  writing('webhook archive 1', 'webhook.update 1'),
 ];
 
-/** Commands that change nothing that the audit log is about: they read, sign links, or make a topic. */
+/** Commands that change nothing that the audit log is about: they read, sign links, make a topic, or send an event to test a webhook. */
 const READING = [
   ...['status', 'advertiser list', 'advertiser entries', 'campaign list', 'campaign show', 'ad list', 'link'],
   ...['click show', 'report', 'statement', 'reconcile', 'export', 'dead-letters list', 'dead-letters show'],
   ...['spool corrections', 'topics create', 'key list', 'audit list', 'audit export'],
+  ...['webhook list', 'webhook deliveries', 'webhook attempts', 'webhook test'],
 ];
 
 describe('every command that changes something', () => {
