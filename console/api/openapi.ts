@@ -19,6 +19,12 @@ type Operation = {
 type Document = { paths: Record<string, Record<string, Operation>>; components: Record<string, unknown> };
 
 const COMPONENTS = '#/components/schemas/';
+/** The groups of operations, in the order of the reference. */
+const TAGS = [
+  ...['Advertisers', 'Budgets', 'Campaigns', 'Ads', 'Links', 'Reports', 'Statements', 'Clicks', 'Exports'],
+  ...['Webhooks', 'Live', 'Operations', 'Dead letters', 'API keys', 'Audit log'],
+];
+
 const DESCRIPTION = `Manage advertisers, budgets, campaigns, ads and links, and read what was clicked and charged.
 
 - **Keys**: send \`Authorization: Bearer <API key>\`. \`npx tollway key create --role admin\` makes the first key.
@@ -43,6 +49,7 @@ export async function describeRoutes(app: App): Promise<void> {
         license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
       },
       servers: [{ url: '/' }],
+      tags: TAGS.map((name) => ({ name })),
       components: {
         securitySchemes: { apiKey: { type: 'http', scheme: 'bearer', description: 'API key: `tollway_…`' } },
       },

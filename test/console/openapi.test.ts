@@ -15,7 +15,12 @@ type Operation = {
   parameters?: { name: string; in: string }[];
   responses: Record<string, Response>;
 };
-type Document = { openapi: string; paths: Record<string, Record<string, Operation>>; components: object };
+type Document = {
+  openapi: string;
+  tags: { name: string }[];
+  paths: Record<string, Record<string, Operation>>;
+  components: object;
+};
 
 /** The document as a client without a key reads it. */
 async function readDocument(): Promise<Document> {
@@ -48,6 +53,8 @@ describe('GET /v1/openapi.json', () => {
       expect(operation.summary, `${method} ${path}`).toMatch(/^[A-Z].*[^.]$/);
       expect(operation.tags, `${method} ${path}`).toHaveLength(1);
     }
+    const groups = new Set(operations.flatMap(({ operation }) => operation.tags));
+    expect(groups).toEqual(new Set(document.tags.map(({ name }) => name)));
     const ids = operations.map(({ operation }) => operation.operationId);
     expect(new Set(ids).size).toBe(ids.length);
   });

@@ -25,7 +25,7 @@ export function statusRoutes(app: App, { pool, config }: Deps): void {
     {
       config: { access: 'status.read' },
       schema: {
-        ...{ tags: ['Operation'], operationId: 'getStatus', summary: 'Get the health of the parts' },
+        ...{ tags: ['Operations'], operationId: 'getStatus', summary: 'Get the health of the parts' },
         description:
           'The console asks the parts on its own host. Behind a load balancer, use the metrics of each part instead.',
         response: { 200: Status },
