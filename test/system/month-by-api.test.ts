@@ -105,8 +105,12 @@ describe.skipIf(isSkipped(noCurl))('the month of docs/api-month.md', () => {
   });
 
   it('sends budget.low and budget.exhausted, signed with the secret of the webhook', async () => {
-    await until('both events', () => receiver.received.length >= 2);
-    expect(receiver.received.map(({ type }) => type)).toEqual(['budget.low', 'budget.exhausted']);
+    const types = () => receiver.received.map(({ type }) => type);
+    await until('budget.exhausted', () => types().includes('budget.exhausted'));
+    // One batch passes both thresholds, or two batches pass one each: the load of the machine decides how the clicks are batched.
+    const low = receiver.received.slice(0, -1);
+    expect(types()).toEqual([...low.map(() => 'budget.low'), 'budget.exhausted']);
+    expect([[20, 5], [5]]).toContainEqual(low.map(({ data }) => data.percent));
     const { secret } = json<{ secret: string }>('webhook.txt');
     for (const { body, headers, data } of receiver.received) {
       new Webhook(secret).verify(body, headers as Record<string, string>);
