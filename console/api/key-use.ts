@@ -26,7 +26,7 @@ export function createKeyUse(pool: Pool, logger: Logger): (keyId: number) => voi
       await recordKeyUse(pool, ids, QUERY_MS_MAX).catch((error: unknown) =>
         logger.warn(
           { keyIds: ids },
-          `The last use of API keys was not recorded (${errorMessage(error)}). Requests are answered all the same`,
+          `The last use of API keys was not recorded (${errorMessage(error)}). Requests are answered as usual`,
         ),
       );
     }

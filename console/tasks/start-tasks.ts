@@ -31,7 +31,7 @@ const TASKS: readonly PeriodicTask[] = [
     run: reconcileBooks,
     lines: {
       failed:
-        'The console cannot reconcile the books; it retries, and webhooks hear late of a problem. Clicks are not affected',
+        'The console cannot reconcile the books; it retries, and `books.out_of_balance` is sent late. Clicks are not affected',
       recovered: 'The console reconciles the books again',
     },
   },
