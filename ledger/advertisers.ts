@@ -126,23 +126,3 @@ export async function setLowBudget(
     return singleRow(rows);
   });
 }
-
-/** Values for the gauges of an advertiser. Amounts are in units of its currency, not in micros. */
-export type AdvertiserBudget = {
-  readonly id: number;
-  readonly name: string;
-  readonly status: Status;
-  readonly currency: string;
-  readonly remaining: number;
-  readonly spent: number;
-};
-
-/** Returns the budgets of the `limit` advertisers with the highest ids, without archived ones and those of load tests. */
-export async function readBudgets(pool: Pool, limit: number): Promise<AdvertiserBudget[]> {
-  const { rows } = await pool.query<AdvertiserBudget>(
-    `select id, name, status, currency, remaining_micros / 1e6::float8 as remaining, spent_micros / 1e6::float8 as spent
-     from advertiser where status <> 'archived' and not is_test order by id desc limit $1`,
-    [limit],
-  );
-  return rows;
-}

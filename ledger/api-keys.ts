@@ -1,9 +1,10 @@
-import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
+import { timingSafeEqual } from 'node:crypto';
 import { TollwayError } from '../common/errors.ts';
 import { arrayLiteral, type Connection, type Pool } from '../common/postgres/postgres.ts';
 import { parseName } from '../common/text.ts';
 import { ID_MAX } from '../contract/click-event.ts';
 import { singleRow, unknownAdvertiser } from './advertiser-lock.ts';
+import { hashSecret, randomSecret, SECRET_PATTERN } from './random-secret.ts';
 
 export const ROLES = ['admin', 'manager', 'finance', 'viewer'] as const;
 /** What a key may do; `console/api/access.ts` has the rules. */
@@ -36,14 +37,13 @@ export type ApiKeyTerms = {
 
 /** Most advertisers that one key can be restricted to. */
 export const ADVERTISERS_MAX = 100;
-/** Random bytes of a key. */
-const SECRET_BYTES = 32;
-/** The text of a key: its id and 32 random bytes as base64url. */
-const KEY = /^tollway_([1-9]\d{0,9})_([A-Za-z0-9_-]{43})$/;
+/** The text of a key: its id and a secret. */
+const KEY = new RegExp(`^tollway_([1-9]\\d{0,9})_(${SECRET_PATTERN})$`);
 /** How often the last use of a key is written, in SQL. */
 const LAST_USE_STEP = "interval '1 minute'";
 
-const COLUMNS = `id, name, role, advertiser_ids as "advertiserIds", created_at as "createdAt", expires_at as "expiresAt",
+/** The columns of `api_key` that make an `ApiKey`. */
+export const KEY_COLUMNS = `id, name, role, advertiser_ids as "advertiserIds", created_at as "createdAt", expires_at as "expiresAt",
   revoked_at as "revokedAt", last_used_at as "lastUsedAt",
   case when revoked_at is not null then 'revoked' when expires_at <= now() then 'expired' else 'active' end as status`;
 
@@ -59,10 +59,10 @@ export async function createKey(
   assertTerms(role, advertiserIds, expiresAt);
   const ids = advertiserIds && [...new Set(advertiserIds)].sort((a, b) => a - b);
   if (ids) await assertAdvertisers(database, ids);
-  const secret = randomBytes(SECRET_BYTES).toString('base64url');
+  const secret = randomSecret();
   const { rows } = await database.query<ApiKey>(
-    `insert into api_key (name, role, advertiser_ids, expires_at, secret_hash) values ($1, $2, $3, $4, $5) returning ${COLUMNS}`,
-    [parseName(name), role, ids && arrayLiteral(ids), expiresAt, hashOf(secret)],
+    `insert into api_key (name, role, advertiser_ids, expires_at, secret_hash) values ($1, $2, $3, $4, $5) returning ${KEY_COLUMNS}`,
+    [parseName(name), role, ids && arrayLiteral(ids), expiresAt, hashSecret(secret)],
   );
   const made = singleRow(rows);
   return { ...made, key: `tollway_${made.id}_${secret}` };
@@ -101,7 +101,7 @@ export async function listKeys(
   { after = 0, limit = null }: { readonly after?: number; readonly limit?: number | null } = {},
 ): Promise<ApiKey[]> {
   const { rows } = await database.query<ApiKey>(
-    `select ${COLUMNS} from api_key where id > $1 order by id limit $2`,
+    `select ${KEY_COLUMNS} from api_key where id > $1 order by id limit $2`,
     [after, limit],
   );
   return rows;
@@ -109,7 +109,7 @@ export async function listKeys(
 
 /** Returns a key. Throws `unknown_key`. */
 export async function readKey(database: Pool | Connection, id: number): Promise<ApiKey> {
-  const { rows } = await database.query<ApiKey>(`select ${COLUMNS} from api_key where id = $1`, [id]);
+  const { rows } = await database.query<ApiKey>(`select ${KEY_COLUMNS} from api_key where id = $1`, [id]);
   const [key] = rows;
   if (!key) throw unknownKey(id);
   return key;
@@ -118,7 +118,7 @@ export async function readKey(database: Pool | Connection, id: number): Promise<
 /** Revokes a key for good: from now on no request with it is accepted. A key that was revoked before keeps its time. Throws `unknown_key`. */
 export async function revokeKey(database: Pool | Connection, id: number): Promise<ApiKey> {
   const { rows } = await database.query<ApiKey>(
-    `update api_key set revoked_at = now() where id = $1 and revoked_at is null returning ${COLUMNS}`,
+    `update api_key set revoked_at = now() where id = $1 and revoked_at is null returning ${KEY_COLUMNS}`,
     [id],
   );
   return rows[0] ?? readKey(database, id);
@@ -137,32 +137,27 @@ export async function findKey(pool: Pool, text: string, queryMsMax = 0): Promise
   if (secret === undefined || Number(id) > ID_MAX) return null;
   const query = {
     name: 'find-key',
-    text: `select ${COLUMNS}, secret_hash as "secretHash" from api_key where id = $1`,
+    text: `select ${KEY_COLUMNS}, secret_hash as "secretHash" from api_key where id = $1`,
     values: [Number(id)],
     query_timeout: queryMsMax,
   };
-  const { rows } = await pool.query<ApiKey & { readonly secretHash: Buffer }>(query);
-  const { secretHash, ...key } = rows[0] ?? { secretHash: NO_HASH };
-  const isRight = timingSafeEqual(hashOf(secret), secretHash);
-  return isRight && 'id' in key ? key : null;
+  const { rows } = await pool.query<ApiKey & { readonly secretHash: Buffer | null }>(query);
+  const { secretHash, ...key } = rows[0] ?? { secretHash: null };
+  const isRight = timingSafeEqual(hashSecret(secret), secretHash ?? NO_HASH);
+  return isRight && secretHash !== null && 'id' in key ? key : null;
 }
 
 /** Whether a key is active, for a connection that lasts longer than a request. */
 export async function isKeyValid(pool: Pool, id: number): Promise<boolean> {
   const { rows } = await pool.query<{ status: ApiKey['status'] }>(
-    `select ${COLUMNS} from api_key where id = $1`,
+    `select ${KEY_COLUMNS} from api_key where id = $1`,
     [id],
   );
   return rows[0]?.status === 'active';
 }
 
-/** Stands for the hash of an unknown id, so that one is compared too. */
+/** Stands for the hash of an unknown id and of a key without a text, so that one is compared too. */
 const NO_HASH = Buffer.alloc(32);
-
-/** SHA-256 suffices, without salt and work factor: a secret has 256 random bits, so it cannot be guessed from its hash. */
-function hashOf(secret: string): Buffer {
-  return createHash('sha256').update(secret).digest();
-}
 
 /**
  * Sets the last use of keys to now, unless it was set within the last minute. A key that another transaction is changing is left out, so

@@ -25,15 +25,19 @@ export type BudgetEntry = {
 
 const ENTRY_COLUMNS = `id, kind, amount_micros as "amountMicros", reference, click_id as "clickId", created_at as "createdAt"`;
 
-/** Returns an advertiser's budget entries, oldest first. Throws `unknown_advertiser`. */
+/** Which end of the budget entries a list begins with. `after` of a page is then the lowest or the highest id that it excludes. */
+export type EntryOrder = { readonly newestFirst?: boolean };
+
+/** Returns an advertiser's budget entries, oldest first unless `newestFirst`. Throws `unknown_advertiser`. */
 export async function listBudgetEntries(
   database: Pool | Connection,
   advertiserId: number,
-  { after = 0n, limit }: Page<bigint> = {},
+  { after, limit, newestFirst = false }: Page<bigint> & EntryOrder = {},
 ): Promise<BudgetEntry[]> {
   const { rows } = await database.query<BudgetEntry>(
-    `select ${ENTRY_COLUMNS} from budget_entry where advertiser_id = $1 and id > $2 order by id limit $3::bigint`,
-    [advertiserId, after, limit ?? null],
+    `select ${ENTRY_COLUMNS} from budget_entry where advertiser_id = $1 and ($2::bigint is null or id ${newestFirst ? '<' : '>'} $2)
+     order by id ${newestFirst ? 'desc' : 'asc'} limit $3::bigint`,
+    [advertiserId, after ?? null, limit ?? null],
   );
   if (rows.length === 0) {
     const { rowCount } = await database.query('select from advertiser where id = $1', [advertiserId]);

@@ -24,6 +24,8 @@ export type Campaign = CampaignSettings & {
   readonly advertiserName: string;
   /** Of the advertiser. */
   readonly currency: string;
+  /** Of the advertiser: days of caps and dates begin at its midnight. */
+  readonly timeZone: string;
   /** The sum of its charges, counted only with a cap; otherwise 0. */
   readonly spentMicros: bigint;
   /** What the present day has spent, in the advertiser's time zone; `null` without a daily cap. */
@@ -34,13 +36,14 @@ export type Campaign = CampaignSettings & {
 
 /** A query of campaigns. `rows`: the clauses that choose them. The present day is looked up for these alone. */
 const selectCampaigns = (rows: string) => `select campaign.id, campaign.advertiser_id as "advertiserId",
-    campaign.advertiser_name as "advertiserName", campaign.currency, campaign.name, campaign.external_id as "externalId", campaign.status,
+    campaign.advertiser_name as "advertiserName", campaign.currency, campaign.time_zone as "timeZone", campaign.name, campaign.external_id as "externalId", campaign.status,
     campaign.cap_micros as "capMicros", campaign.spent_micros as "spentMicros",
     campaign.starts_at as "startsAt", campaign.ends_at as "endsAt", campaign.fallback_url as "fallbackUrl",
     campaign.daily_cap_micros as "dailyCapMicros", campaign.pacing, campaign.hold, today.spent_micros as "spentTodayMicros",
     ${PLAN_JSON} as plan, now() as "readAt"
   from (
-    select campaign.*, advertiser.name as advertiser_name, advertiser.currency from campaign join advertiser on advertiser.id = campaign.advertiser_id ${rows}
+    select campaign.*, advertiser.name as advertiser_name, advertiser.currency, advertiser.time_zone
+    from campaign join advertiser on advertiser.id = campaign.advertiser_id ${rows}
   ) campaign left join lateral (${todayOfCampaign()}) today on true order by campaign.id`;
 
 type CampaignRow = Omit<Campaign, 'pace'> & { readonly plan: Plan | null; readonly readAt: Date };

@@ -1,8 +1,9 @@
 import type { Connection } from '../common/postgres/postgres.ts';
 import { isUuidV7, uuidV7TimeMs } from '../common/uuid.ts';
 import { readRecord } from '../contract/click-event.ts';
-import { type Evidence, readEvidence } from './evidence.ts';
-import { dayStart, type Partitioned, partitionName } from './partitions.ts';
+import { readEvidence, type StoredEvidence } from './evidence.ts';
+import { type Partitioned, partitionName } from './partitions.ts';
+import { readSeenDuplicates } from './seen-duplicates.ts';
 
 /** The ids of a click, as the ledger or a dead letter has them. */
 type ClickIds = {
@@ -54,7 +55,9 @@ export type ClickRows = {
   readonly redrives: readonly ClickRedrive[];
   readonly credits: readonly ClickCredit[];
   /** `null`: none, or not kept any more. */
-  readonly evidence: Evidence | null;
+  readonly evidence: StoredEvidence | null;
+  /** When copies of it arrived after it was settled, oldest first. `null` for a click without a spool id. */
+  readonly duplicates: readonly Date[] | null;
 };
 
 const IDS = `advertiser_id as "advertiserId", campaign_id as "campaignId", ad_id as "adId", publisher, nonce, spool_id as "spoolId", sequence,
@@ -88,7 +91,13 @@ export async function readClickRows(connection: Connection, clickId: string): Pr
     redrives,
     credits,
     evidence: await readEvidence(connection, clickId),
+    duplicates: await readDuplicates(connection, ledger ?? letters[0] ?? null),
   };
+}
+
+async function readDuplicates(connection: Connection, click: ClickIds | null): Promise<Date[] | null> {
+  if (click === null || click.spoolId === null || click.sequence === null) return null;
+  return readSeenDuplicates(connection, click.spoolId, click.sequence);
 }
 
 async function readLedger(connection: Connection, clickId: string): Promise<LedgerClick | null> {
@@ -102,7 +111,7 @@ async function readLedger(connection: Connection, clickId: string): Promise<Ledg
   return rows[0] ?? null;
 }
 
-/** The partition of the day in an id, or `null` if the table has none. */
+/** The partition that has the time of an id, or `null` if the table has none. */
 export async function findPartition(
   connection: Connection,
   table: Partitioned,
@@ -110,7 +119,7 @@ export async function findPartition(
 ): Promise<string | null> {
   const { rows } = await connection.query<{ name: string | null }>(
     'select to_regclass(quote_ident($1))::text as name',
-    [partitionName(table, dayStart(uuidV7TimeMs(id)))],
+    [partitionName(table, uuidV7TimeMs(id))],
   );
   return rows[0]?.name ?? null;
 }

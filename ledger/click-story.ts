@@ -9,7 +9,7 @@ import { findVisibleClick, withoutPosition } from './visible-click.ts';
 /** One event in the life of a click. */
 export type ClickHistoryEvent = {
   readonly at: Date;
-  /** Begins with `accepted`, `rejected`, `settled`, `redriven`, `credited` or `discarded`. */
+  /** Begins with `accepted`, `published`, `rejected`, `settled`, `redriven`, `duplicate`, `credited` or `discarded`. */
   readonly event: string;
 };
 
@@ -24,7 +24,11 @@ export type ClickStory = {
   /** Why it was or was not charged, or what is known of a click that is not settled. */
   readonly explanation: string;
   readonly clickedAt: Date | null;
+  /** When its record was published to the broker. It is kept with the evidence; not every broker tells it. */
+  readonly publishedAt: Date | null;
   readonly settledAt: Date | null;
+  /** How often a copy of it arrived after it was settled, in `EVIDENCE_RETENTION_DAYS`. `null` for a click without a spool id. */
+  readonly duplicates: number | null;
   /** The price that the ad server knew. The ledger does not keep it for clicks that were not charged. */
   readonly priceMicros: bigint | null;
   readonly chargedMicros: bigint | null;
@@ -111,6 +115,9 @@ async function findRows(connection: Connection, reference: ClickReference): Prom
   return clickId === null ? null : readClickRows(connection, clickId);
 }
 
+/** The latest duplicates are events of the history, at most this many. */
+const DUPLICATES_SHOWN_MAX = 20;
+
 type NamelessStory = Omit<ClickStory, 'currency' | 'campaignName' | 'advertiserName'>;
 
 const NOTHING: Omit<ClickStory, 'state' | 'explanation'> = {
@@ -118,7 +125,9 @@ const NOTHING: Omit<ClickStory, 'state' | 'explanation'> = {
   outcome: null,
   reason: null,
   clickedAt: null,
+  publishedAt: null,
   settledAt: null,
+  duplicates: null,
   priceMicros: null,
   chargedMicros: null,
   creditedMicros: null,
@@ -136,12 +145,27 @@ const NOTHING: Omit<ClickStory, 'state' | 'explanation'> = {
   history: [],
 };
 
+/** What is told of a click alike, whether the ledger has its row or not. */
+type SharedStory = Pick<
+  NamelessStory,
+  'clickId' | 'state' | 'creditedMicros' | 'evidence' | 'publishedAt' | 'duplicates' | 'history'
+>;
+
+function evidenceOf({ evidence: stored }: ClickRows): Pick<ClickStory, 'evidence' | 'publishedAt'> {
+  if (stored === null) return { evidence: null, publishedAt: null };
+  const { publishedAt, ...evidence } = stored;
+  return { evidence, publishedAt };
+}
+
 /** A row of the ledger tells the outcome; a click can have dead letters beside it, of copies with another key. */
 function storyOf(rows: ClickRows): NamelessStory {
-  const { clickId, ledger, letters, credits, evidence } = rows;
+  const { clickId, ledger, letters, credits, duplicates } = rows;
   const letter = letters.at(-1);
   const creditedMicros = credits.reduce((sum, { micros }) => sum + micros, 0n);
-  const shared = { clickId, state: 'settled', creditedMicros, evidence, history: historyOf(rows) } as const;
+  const shared: SharedStory = {
+    ...{ clickId, state: 'settled', creditedMicros, ...evidenceOf(rows), history: historyOf(rows) },
+    duplicates: duplicates?.length ?? null,
+  };
   if (ledger !== null) {
     const priceMicros = ledger.outcome === 'charged' ? ledger.chargedMicros : (letter?.priceMicros ?? null);
     return { ...shared, ...ledger, priceMicros, explanation: explain(ledger, creditedMicros) };
@@ -163,10 +187,7 @@ function explain(
 }
 
 /** The ledger has dropped the day of the click. A credit or a redrive still tells its outcome; a credit also its price. */
-function droppedStory(
-  { credits, redrives }: ClickRows,
-  shared: Pick<NamelessStory, 'clickId' | 'state' | 'creditedMicros' | 'evidence' | 'history'>,
-): NamelessStory {
+function droppedStory({ credits, redrives }: ClickRows, shared: SharedStory): NamelessStory {
   const [credit] = credits;
   const redrive = redrives.at(-1);
   const charged = credit?.micros ?? null;
@@ -183,12 +204,23 @@ function droppedStory(
 }
 
 /** The order of events with the same time. */
-const EVENT_ORDER = ['accepted', 'rejected', 'settled', 'redriven', 'credited', 'discarded'];
+const EVENT_ORDER = [
+  ...['accepted', 'published', 'rejected', 'settled', 'redriven', 'duplicate', 'credited', 'discarded'],
+];
 
-function historyOf({ ledger, letters, redrives, credits }: ClickRows): ClickHistoryEvent[] {
+function historyOf({
+  ledger,
+  letters,
+  redrives,
+  credits,
+  evidence,
+  duplicates,
+}: ClickRows): ClickHistoryEvent[] {
   const first = ledger ?? letters[0];
   const events = [
     ...(first?.clickedAt ? [{ at: first.clickedAt, event: `accepted${positionText(first)}` }] : []),
+    ...(evidence?.publishedAt ? [{ at: evidence.publishedAt, event: 'published' }] : []),
+    ...(duplicates ?? []).slice(-DUPLICATES_SHOWN_MAX).map((at) => ({ at, event: 'duplicate' })),
     ...letters.map(({ id, reason, settledAt }) => ({
       at: settledAt,
       event: `rejected: ${reason} (dead letter ${id})`,

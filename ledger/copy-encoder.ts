@@ -87,6 +87,16 @@ export class CopyRows {
     }
   }
 
+  /** A UUID of four 32-bit integers. */
+  uuidWords(a: number, b: number, c: number, d: number): void {
+    this.field(16);
+    this.view.setInt32(this.at, a);
+    this.view.setInt32(this.at + 4, b);
+    this.view.setInt32(this.at + 8, c);
+    this.view.setInt32(this.at + 12, d);
+    this.at += 16;
+  }
+
   /** A 32-bit integer. Throws on other numbers, of which a DataView would write the lowest 32 bits. */
   int4(value: number): void {
     if ((value | 0) !== value) throw new RangeError(`Expected a 32-bit integer, got ${value}`);

@@ -8,7 +8,7 @@ const NETWORK_MAX = 64;
 
 /** Collects the rows of `click_evidence` of settled clicks. */
 export class EvidenceRows {
-  private readonly rows = new CopyRows(5);
+  private readonly rows = new CopyRows(6);
   private readonly floorMs: number;
   private readonly userAgents: UserAgentIds;
 
@@ -19,13 +19,11 @@ export class EvidenceRows {
   }
 
   /**
-   * Adds the row of a click, if it has evidence. `ledger` begins its current row with the click id. Throws `lost_race` if the id of its user
-   * agent is not given.
+   * Adds the row of a click, if it has evidence. `publishedAt`: when the click was published, in Unix ms. `ledger` begins its current row with
+   * the click id. Throws `lost_race` if the id of its user agent is not given.
    */
-  add(
-    ledger: CopyRows,
-    { clickedAt, visitorNetwork, userAgent, referrerHost, subIds = null }: ClickEvent,
-  ): void {
+  add(ledger: CopyRows, click: ClickEvent, publishedAt: number | undefined): void {
+    const { clickedAt, visitorNetwork, userAgent, referrerHost, subIds = null } = click;
     if (clickedAt < this.floorMs) return;
     if (visitorNetwork === null && userAgent === null && referrerHost === null && subIds === null) return;
     const { rows } = this;
@@ -33,6 +31,8 @@ export class EvidenceRows {
     rows.uuidOf(ledger);
     if (userAgent === null) rows.null();
     else this.addUserAgent(userAgent);
+    if (publishedAt === undefined) rows.null();
+    else rows.timestamp(publishedAt);
     rows.text(visitorNetwork, NETWORK_MAX);
     rows.text(referrerHost, REFERRER_HOST_MAX);
     rows.jsonb(subIds);
@@ -50,7 +50,7 @@ export class EvidenceRows {
   /** The rows, and the `COPY` that inserts them. */
   ofTable(): RowsOfTable {
     const statement =
-      'copy click_evidence (click_id, user_agent_id, network, referrer_host, sub_ids) from stdin (format binary)';
+      'copy click_evidence (click_id, user_agent_id, published_at, network, referrer_host, sub_ids) from stdin (format binary)';
     return { rows: this.rows, statement };
   }
 }

@@ -10,13 +10,22 @@ export type Evidence = {
   readonly subIds: Readonly<Record<string, string>> | null;
 };
 
+/** What is stored with the evidence of a click. */
+export type StoredEvidence = Evidence & {
+  /** When the record that was settled was published to the broker; `null` if the broker did not tell it. */
+  readonly publishedAt: Date | null;
+};
+
 /**
  * Reads the evidence of a click. `null`: the ledger does not have the click, the click had no evidence, or its evidence was erased or is
  * past `EVIDENCE_RETENTION_DAYS`.
  */
-export async function readEvidence(connection: Pool | Connection, clickId: string): Promise<Evidence | null> {
-  const { rows } = await connection.query<Evidence>(
-    `select network, user_agent.text as "userAgent", referrer_host as "referrerHost", sub_ids as "subIds"
+export async function readEvidence(
+  connection: Pool | Connection,
+  clickId: string,
+): Promise<StoredEvidence | null> {
+  const { rows } = await connection.query<StoredEvidence>(
+    `select network, user_agent.text as "userAgent", referrer_host as "referrerHost", sub_ids as "subIds", published_at as "publishedAt"
      from click_evidence left join user_agent on user_agent.id = user_agent_id where click_id = $1`,
     [clickId],
   );

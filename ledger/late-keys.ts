@@ -3,8 +3,7 @@ import { uuidFloor } from '../common/uuid.ts';
 import type { ReadClick, SpoolPosition } from '../contract/click-event.ts';
 import { identityOf } from './dead-letters.ts';
 import type { LedgerWindow } from './ledger-window.ts';
-import { DAY_MS } from './partitions.ts';
-import { groupIdsByDay, type PriorOutcomes } from './prior-outcomes.ts';
+import { groupByPartition, type PriorOutcomes } from './prior-outcomes.ts';
 import { readSettledSequences, type SpoolCounts, ZERO_COUNTS } from './spool-counters.ts';
 
 type ClickOutcome = 'charged' | 'over_budget' | 'invalid' | 'rejected';
@@ -65,7 +64,12 @@ async function addKeysToRows(
 ): Promise<KeyedClick[]> {
   const byId = new Map(late.map((record) => [record.click.clickId, record.from]));
   const keyed: KeyedClick[] = [];
-  for (const [day, ids] of groupIdsByDay([...byId.keys()], clickFloorMs, clickAheadMs)) {
+  for (const { ids, startMs, endMs } of groupByPartition(
+    'ledger',
+    [...byId.keys()],
+    clickFloorMs,
+    clickAheadMs,
+  )) {
     const froms = ids.flatMap((id) => byId.get(id) ?? []);
     const { rows } = await connection.query<KeyedClick>(
       // The bounds on click_id prune the partitions of other days, which would be planned and locked. The role has `update` on the
@@ -78,8 +82,8 @@ async function addKeysToRows(
         uuidArray(ids),
         uuidArray(froms.map(({ spoolId }) => spoolId)),
         arrayLiteral(froms.map(({ sequence }) => sequence)),
-        uuidFloor(day),
-        uuidFloor(day + DAY_MS),
+        uuidFloor(startMs),
+        uuidFloor(endMs),
       ],
     );
     keyed.push(...rows);

@@ -21,12 +21,12 @@ export class LedgerRows {
   }
 
   /** Adds the rows of a click. Throws what `EvidenceRows.add` throws. */
-  add({ record: { click, from }, verdict: { outcome, reason } }: SettledClick): void {
+  add({ record: { click, from, publishedAt }, verdict: { outcome, reason } }: SettledClick): void {
     const { ledger, spentNonces } = this;
     if (click.clickedAt < this.earliestMs) this.earliestMs = click.clickedAt;
     ledger.row();
-    ledger.uuid(click.clickId);
-    this.evidence?.add(ledger, click);
+    ledger.uuidWords(click.id0, click.id1, click.id2, click.id3);
+    this.evidence?.add(ledger, click, publishedAt);
     ledger.uuid(click.nonce);
     ledger.sharedUuid(from?.spoolId ?? null);
     ledger.int8(from?.sequence ?? null);
@@ -37,11 +37,11 @@ export class LedgerRows {
     ledger.int4(click.adId);
     ledger.text(outcome);
     ledger.text(reason);
-    ledger.text(click.publisher ?? null);
+    ledger.text(click.publisher);
     if (click.nonce === null || outcome === 'invalid') return;
     spentNonces.row();
     spentNonces.uuid(click.nonce);
-    spentNonces.uuid(click.clickId);
+    spentNonces.uuidWords(click.id0, click.id1, click.id2, click.id3);
   }
 
   /** Inserts the rows with binary `COPY`. Fails (SQLSTATE 23505) if a click id or a nonce exists already. */

@@ -13,7 +13,8 @@ export type LedgerWindow = {
   readonly evidenceFloorMs: number | null;
 };
 
-type WindowRow = {
+/** A row of `WINDOW_COLUMNS`. */
+export type WindowRow = {
   now: Date;
   click_floor: Date;
   click_ahead: Date;
@@ -22,10 +23,17 @@ type WindowRow = {
   evidence_floor: Date | null;
 };
 
+/** SQL: the columns of a `WindowRow`, of `ledger_window` in the `from` clause. */
+export const WINDOW_COLUMNS = 'now(), click_floor, click_ahead, nonce_floor, nonce_ahead, evidence_floor';
+
 /** Reads the window. It stays valid for a transaction of some seconds, because days are dropped an hour after the floor was raised. */
 export async function readWindow(connection: Pool | Connection): Promise<LedgerWindow> {
-  const { rows } = await connection.query<WindowRow>('select now(), ledger_window.* from ledger_window');
-  const [row] = rows;
+  const { rows } = await connection.query<WindowRow>(`select ${WINDOW_COLUMNS} from ledger_window`);
+  return windowOf(rows[0]);
+}
+
+/** The window of its row. Throws if there is none. */
+export function windowOf(row: WindowRow | undefined): LedgerWindow {
   if (!row) throw new Error('Expected one row in ledger_window, got none. Run npm run migrate');
   return {
     nowMs: row.now.getTime(),

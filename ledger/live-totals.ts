@@ -1,5 +1,4 @@
 import type { Pool } from '../common/postgres/postgres.ts';
-import type { Status } from './list-filter.ts';
 import { NIL_SPOOL_ID } from './spool-counters.ts';
 
 /** Counts of clicks since the beginning of the ledger. They only grow, except where a redrive moves a click to another outcome. */
@@ -11,6 +10,8 @@ export type OutcomeTotals = {
   readonly rejected: number;
   /** All clicks that were settled before this time are counted. */
   readonly asOf: Date;
+  /** The time of the read, by the clock of the database. */
+  readonly readAt: Date;
 };
 
 export type SettledTotals = OutcomeTotals & {
@@ -26,7 +27,7 @@ export async function readSettledTotals(pool: Pool): Promise<SettledTotals> {
         (count) =>
           `coalesce(sum(${count}), 0)::float8 as "${count === 'over_budget' ? 'overBudget' : count}"`,
       )
-      .join(', ')}, statement_timestamp() as "asOf"
+      .join(', ')}, statement_timestamp() as "asOf", statement_timestamp() as "readAt"
      from (
        select max(accepted) as accepted, sum(charged) as charged, sum(over_budget) as over_budget, sum(invalid) as invalid,
          sum(rejected) as rejected
@@ -42,44 +43,24 @@ export async function readSettledTotals(pool: Pool): Promise<SettledTotals> {
   return totals;
 }
 
-/** Reads the clicks of some advertisers from `since` on, by the time of the click, from the rollup. */
+/**
+ * Reads the clicks of some advertisers from each of some times on, by the time of the click, from the rollup: totals in the order of `sinces`,
+ * all in one snapshot.
+ */
 export async function readAdvertiserTotals(
   pool: Pool,
   advertiserIds: readonly number[],
-  since: Date,
-): Promise<OutcomeTotals> {
+  sinces: readonly Date[],
+): Promise<OutcomeTotals[]> {
   const countOf = (outcome: string) =>
     `coalesce(sum(clicks) filter (where outcome = '${outcome}'), 0)::float8`;
   const { rows } = await pool.query<OutcomeTotals>(
     `select ${countOf('charged')} as charged, ${countOf('over_budget')} as "overBudget", ${countOf('invalid')} as invalid,
-       0 as rejected, (select rolled_to from click_rollup_state) as "asOf"
-     from click_rollup where advertiser_id = any($1::integer[]) and quarter >= $2`,
-    [advertiserIds, since],
-  );
-  const [totals] = rows;
-  if (!totals) throw new Error('Expected one row, got none');
-  return totals;
-}
-
-/** The budget of an advertiser. Amounts in micros of its currency. */
-export type LiveBudget = {
-  readonly id: number;
-  readonly currency: string;
-  readonly status: Status;
-  readonly budgetMicros: bigint;
-  readonly spentMicros: bigint;
-  readonly remainingMicros: bigint;
-};
-
-/** Reads the budgets of some advertisers, or of all (`null`) but archived ones and those of load tests, by id. */
-export async function readLiveBudgets(
-  pool: Pool,
-  advertiserIds: readonly number[] | null,
-): Promise<LiveBudget[]> {
-  const { rows } = await pool.query<LiveBudget>(
-    `select id, currency, status, budget_micros as "budgetMicros", spent_micros as "spentMicros", remaining_micros as "remainingMicros"
-     from advertiser where ($1::integer[] is null and status <> 'archived' and not is_test) or id = any($1) order by id`,
-    [advertiserIds],
+       0 as rejected, (select rolled_to from click_rollup_state) as "asOf", statement_timestamp() as "readAt"
+     from unnest($2::timestamptz[]) with ordinality wanted (since, place)
+       left join click_rollup on advertiser_id = any($1::integer[]) and quarter >= since
+     group by place order by place`,
+    [advertiserIds, sinces],
   );
   return rows;
 }

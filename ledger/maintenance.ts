@@ -11,10 +11,12 @@ import {
   listPartitionDays,
   PARTITIONED,
   type Partitioned,
+  partitionBounds,
   partitionName,
   type Retention,
 } from './partitions.ts';
 import { rollUp, rollUpDroppedDay } from './rollup.ts';
+import { deleteOldSeenDuplicates } from './seen-duplicates.ts';
 import { formatMultirange } from './sequence-ranges.ts';
 import {
   addCounters,
@@ -25,7 +27,7 @@ import {
 } from './spool-counters.ts';
 import { deleteUnusedUserAgents } from './user-agents.ts';
 
-/** Time between raising a floor and dropping the days below it, in ms. Charge transactions, which last seconds, end in this time. */
+/** Time between raising a floor and dropping the partitions below it, in ms. Charge transactions, which last seconds, end in this time. */
 const FLOOR_LEAD_MS = 3_600_000;
 /**
  * Longest wait for the lock to detach a partition, in ms: charges queue behind it. If a long reader holds the lock, a later run retries.
@@ -45,7 +47,7 @@ export type MaintenanceOptions = Retention & {
 
 /**
  * Maintains the ledger: creates partitions, merges spool counters, brings the rollup up to date, deletes settled chunks, raises the
- * floors, drops days below them, and deletes unused texts of user agents. The maintenance loop of the processor or a scheduled function calls it. Each step has its own
+ * floors, drops partitions below them, and deletes unused texts of user agents and old duplicates. The maintenance loop of the processor or a scheduled function calls it. Each step has its own
  * transactions; it is safe to repeat and to run in several processes at once. `givenMs` replaces the database's time (Unix ms). Throws `clock_step` if the clock of the database server or a setting requires
  * a step that is too large; if the step is one of a floor, after the other steps are done.
  */
@@ -63,7 +65,9 @@ export async function maintain(
   const error = await raiseFloors(pool, options, nowMs);
   await dropClosedDays(pool, logger);
   await deleteUnusedUserAgents(pool);
+  await deleteOldSeenDuplicates(pool);
   if (error !== null) throw error;
+  await pool.query('update ledger_window set maintained_at = statement_timestamp()');
 }
 
 /** Creates missing partitions for the days that clicks can have now and soon. Must run once before the first click is charged. */
@@ -198,20 +202,23 @@ async function raiseFloors(
 }
 
 /**
- * Drops the days below the floors, one transaction each, and stores the sums of the ledger's rows in `closed_day` and `closed_day_spool`.
+ * Drops the partitions below the floors, one transaction each, and stores the sums of the ledger's rows in `closed_day` and
+ * `closed_day_spool`.
  * Does nothing until `leadMs` after a floor was last raised.
  */
 export async function dropClosedDays(pool: Pool, logger: Logger, leadMs = FLOOR_LEAD_MS): Promise<void> {
   for (const table of PARTITIONED) {
     const closed = await inTransaction(pool, (connection) => listClosedDays(connection, table, leadMs));
     for (const day of closed) {
-      const isDropped = await inTransaction(pool, (transaction) => dropDay(transaction, table, day, leadMs));
-      if (isDropped) logger.info({ table, day: isoDay(day) }, 'A day was closed and dropped');
+      const isDropped = await inTransaction(pool, (transaction) =>
+        dropPartition(transaction, table, day, leadMs),
+      );
+      if (isDropped) logger.info({ table, firstDay: isoDay(day) }, 'A partition below its floor was dropped');
     }
   }
 }
 
-/** The partitions below the floor, as days in Unix ms; none until `leadMs` after a floor was last raised. */
+/** The first days of the partitions below the floor, in Unix ms; none until `leadMs` after a floor was last raised. */
 async function listClosedDays(connection: Connection, table: Partitioned, leadMs: number): Promise<number[]> {
   const { rows } = await connection.query<Floors>(
     `select click_floor, nonce_floor, evidence_floor from ledger_window
@@ -223,11 +230,13 @@ async function listClosedDays(connection: Connection, table: Partitioned, leadMs
   const { click_floor: ledger, nonce_floor: spent_nonce, evidence_floor: click_evidence } = floors;
   // Without a floor of evidence, all of it is dropped.
   const floorMs = { ledger, spent_nonce, click_evidence }[table]?.getTime() ?? Number.POSITIVE_INFINITY;
-  return (await listPartitionDays(connection, table)).filter((start) => start + DAY_MS <= floorMs);
+  return (await listPartitionDays(connection, table)).filter(
+    (day) => partitionBounds(table, day).endMs <= floorMs,
+  );
 }
 
-/** Drops a day unless another process has dropped it, or has lowered the floor of evidence since. */
-async function dropDay(
+/** Drops the partition that begins with a day, unless another process has dropped it, or has lowered the floor of evidence since. */
+async function dropPartition(
   connection: Connection,
   table: Partitioned,
   dayMs: number,

@@ -1,13 +1,13 @@
 import type { Config } from '../common/config/config.ts';
 import { TollwayError } from '../common/errors.ts';
-import type { Connection } from '../common/postgres/postgres.ts';
+import type { Connection, Pool } from '../common/postgres/postgres.ts';
 
 /** Length of a day, in ms. */
 export const DAY_MS = 86_400_000;
-/** Number of days after today that have a partition. */
+/** Number of days after today that have partitions. */
 export const AHEAD_DAYS = 7;
 
-/** The tables that are partitioned by the UTC day of their UUIDv7 key. */
+/** The tables that are partitioned by the UTC time of their UUIDv7 key: `spent_nonce` by month, the others by day. */
 export const PARTITIONED = ['ledger', 'spent_nonce', 'click_evidence'] as const;
 /** The name of a partitioned table. */
 export type Partitioned = (typeof PARTITIONED)[number];
@@ -17,18 +17,27 @@ export function dayStart(timeMs: number): number {
   return Math.floor(timeMs / DAY_MS) * DAY_MS;
 }
 
-/** Returns the name of a day's partition, such as `ledger_20260131`. */
-export function partitionName(table: Partitioned, dayMs: number): string {
-  return `${table}_${new Date(dayMs).toISOString().slice(0, 10).replaceAll('-', '')}`;
+/** Returns the start of the partition that has a time, and the start of the next one; all in Unix ms. */
+export function partitionBounds(table: Partitioned, timeMs: number): { startMs: number; endMs: number } {
+  const startMs = dayStart(timeMs);
+  if (table !== 'spent_nonce') return { startMs, endMs: startMs + DAY_MS };
+  const time = new Date(timeMs);
+  const [year, month] = [time.getUTCFullYear(), time.getUTCMonth()];
+  return { startMs: Date.UTC(year, month, 1), endMs: Date.UTC(year, month + 1, 1) };
 }
 
-/** Returns the day in a partition's name, in Unix ms. */
+/** Returns the name of the partition that has a time, such as `ledger_20260131` or `spent_nonce_20260101`. */
+export function partitionName(table: Partitioned, timeMs: number): string {
+  return `${table}_${isoDay(partitionBounds(table, timeMs).startMs).replaceAll('-', '')}`;
+}
+
+/** Returns the first day in a partition's name, in Unix ms. */
 export function partitionDay(name: string): number {
   const [, year, month, day] = /_(\d{4})(\d{2})(\d{2})$/.exec(name) ?? [];
   return Date.UTC(Number(year), Number(month) - 1, Number(day));
 }
 
-/** Returns the days that a table has partitions for, ascending, in Unix ms. */
+/** Returns the first days of the partitions of a table, ascending, in Unix ms. */
 export async function listPartitionDays(connection: Connection, table: Partitioned): Promise<number[]> {
   const { rows } = await connection.query<{ relname: string }>(
     'select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = $1::regclass',
@@ -37,12 +46,26 @@ export async function listPartitionDays(connection: Connection, table: Partition
   return rows.map((row) => partitionDay(row.relname)).sort((a, b) => a - b);
 }
 
+/** Returns how many days after today, by UTC and the database's clock, clicks can be charged for; less than 0 if not even today. */
+export async function countDaysAhead(pool: Pool): Promise<number> {
+  const { rows } = await pool.query<{ days: number }>(
+    `select coalesce(min(latest) - (now() at time zone 'UTC')::date, -1) as days from (
+       select (partition_bounds(parent::text, max(right(relname, 8)::date)))[2] - 1 as latest
+       from unnest('{ledger,spent_nonce}'::regclass[]) parent
+       left join (pg_inherits join pg_class on pg_class.oid = inhrelid) on inhparent = parent group by parent
+     ) tables`,
+  );
+  return rows[0]?.days ?? -1;
+}
+
 /** Creates the missing partitions of [fromMs, toMs). The caller holds the advisory lock of `extendPartitions`. */
 async function createPartitions(connection: Connection, table: Partitioned, fromMs: number, toMs: number) {
   const existing = new Set(await listPartitionDays(connection, table));
   const days: string[] = [];
-  for (let day = dayStart(fromMs); day < toMs; day += DAY_MS) {
-    if (!existing.has(day)) days.push(isoDay(day));
+  for (let timeMs = fromMs; timeMs < toMs; ) {
+    const { startMs, endMs } = partitionBounds(table, timeMs);
+    if (!existing.has(startMs)) days.push(isoDay(startMs));
+    timeMs = endMs;
   }
   if (days.length > 0) {
     await connection.query('select add_partition($1, day) from unnest($2::date[]) day', [table, days]);

@@ -3,8 +3,8 @@ import { uuidV7TimeMs } from '../common/uuid.ts';
 import type { ReadClick } from '../contract/click-event.ts';
 import type { BatchKeys } from './batch-keys.ts';
 import { identityOf } from './dead-letters.ts';
-import type { LedgerWindow } from './ledger-window.ts';
-import { dayStart, partitionName } from './partitions.ts';
+import { type LedgerWindow, WINDOW_COLUMNS, type WindowRow, windowOf } from './ledger-window.ts';
+import { type Partitioned, partitionBounds, partitionName } from './partitions.ts';
 
 /** What the database has recorded for the clicks of a batch before this transaction. */
 export type PriorOutcomes = {
@@ -25,107 +25,139 @@ export function hasPriorOutcome(record: ReadClick, prior: PriorOutcomes): boolea
   );
 }
 
+/** What a transaction reads before it decides. */
+export type PriorState = { readonly window: LedgerWindow; readonly prior: PriorOutcomes };
+
 /**
- * Reads which of these clicks, sorted by id, were settled before, and which of their nonces are spent. Ids outside the window have no
- * partition and are skipped. Call it under the locks of the clicks' advertisers and spools: it is one statement that begins after the
- * locks, so under `READ COMMITTED` it sees everything that was committed while the transaction waited for them.
- *
- * The query names each day's partition, because planning a query of the parent takes longer than all the look-ups. If a partition was
- * dropped a moment ago, the query fails with a transient error.
+ * Reads the window, which of these clicks, sorted by id, were settled before, and which of their nonces are spent. Ids outside the window
+ * are skipped. Call it under the locks of the clicks' advertisers and spools: its statements begin after the locks, so under
+ * `READ COMMITTED` they see everything that was committed while the transaction waited for them.
  */
-export function readPriorOutcomes(
+export async function readPriorOutcomes(
   connection: Connection,
   clicks: readonly ReadClick[],
   keys: BatchKeys,
-  window: LedgerWindow,
-): Promise<PriorOutcomes> {
+): Promise<PriorState> {
+  const { window, found } = await readRejections(connection, clicks, keys);
   const clickIds = clicks.map(({ click }) => click.clickId);
-  return queryPriorOutcomes(connection, clicks, clickIds, keys, window);
+  return { window, prior: outcomesOf([...found, ...(await lookUp(connection, clickIds, keys, window))]) };
 }
 
 /**
  * As `readPriorOutcomes`, but does not query `ledger`: a click that has a row there counts as new, and inserting it again fails with
  * 23505.
  */
-export function readPriorRejections(
+export async function readPriorRejections(
   connection: Connection,
   clicks: readonly ReadClick[],
   keys: BatchKeys,
-  window: LedgerWindow,
-): Promise<PriorOutcomes> {
-  return queryPriorOutcomes(connection, clicks, [], keys, window);
+): Promise<PriorState> {
+  const { window, found } = await readRejections(connection, clicks, keys);
+  return { window, prior: outcomesOf([...found, ...(await lookUp(connection, [], keys, window))]) };
 }
 
-/** `ledgerIds`: the click ids to look up in `ledger`. */
-async function queryPriorOutcomes(
-  connection: Connection,
-  clicks: readonly ReadClick[],
-  ledgerIds: readonly string[],
-  keys: BatchKeys,
-  window: LedgerWindow,
-): Promise<PriorOutcomes> {
-  const parameters: unknown[] = [];
-  const parameter = (value: unknown) => `$${parameters.push(value)}`;
-  const settled = groupIdsByDay(ledgerIds, window.clickFloorMs, window.clickAheadMs).map(
-    ([
-      day,
-      ids,
-    ]) => `select case when spool_id is null then 'unkeyed' else 'click' end as what, click_id::text as id from ${partitionName('ledger', day)}
-      where click_id = any(${parameter(uuidArray(ids))}::uuid[])`,
-  );
-  const spent = groupIdsByDay(keys.nonces, window.nonceFloorMs, window.nonceAheadMs).map(
-    ([day, ids]) => `select 'nonce' as what, nonce::text as id from ${partitionName('spent_nonce', day)}
-      where nonce = any(${parameter(uuidArray(ids))}::uuid[])`,
-  );
-  const { rows } = await connection.query<{ what: 'click' | 'unkeyed' | 'nonce' | 'rejected'; id: string }>(
-    [...settled, ...spent, ...deadLetterQueries(clicks, keys, parameter)].join(' union all '),
-    parameters,
-  );
-  const pick = (what: string) => new Set(rows.filter((row) => row.what === what).map((row) => row.id));
+type Found = { readonly what: 'click' | 'unkeyed' | 'nonce' | 'rejected'; readonly id: string };
+
+function outcomesOf(found: readonly Found[]): PriorOutcomes {
+  const pick = (what: string) => new Set(found.filter((row) => row.what === what).map((row) => row.id));
   const unkeyed = pick('unkeyed');
   // Not Set.union, which OpenWhisk's Node 20 lacks.
-  const settledIds = unkeyed.size === 0 ? pick('click') : new Set([...pick('click'), ...unkeyed]);
-  return { clickIds: settledIds, unkeyed, rejected: pick('rejected'), spentNonces: pick('nonce') };
+  const clickIds = unkeyed.size === 0 ? pick('click') : new Set([...pick('click'), ...unkeyed]);
+  return { clickIds, unkeyed, rejected: pick('rejected'), spentNonces: pick('nonce') };
 }
 
 /**
- * Queries of the dead letters of a batch. They select by ranges: dead letters are few, so a range is faster than a look-up of each
- * identity.
+ * Reads the window and the dead letters of a batch, in one prepared statement: planning it takes longer than running it. It selects the
+ * dead letters by ranges: they are few, so a range is faster than a look-up of each identity.
  */
-function deadLetterQueries(
+async function readRejections(
+  connection: Connection,
   clicks: readonly ReadClick[],
   { spools, unattributedIds }: BatchKeys,
-  parameter: (value: unknown) => string,
-): string[] {
-  const lowest = [...spools.values()].map((range) => range.lowest);
-  const highest = [...spools.values()].map((range) => range.highest);
-  const [firstId, lastId] = [clicks[0]?.click.clickId, clicks.at(-1)?.click.clickId];
-  return [
-    `select 'rejected' as what, identity as id from dead_letter
-     join unnest(${parameter(uuidArray([...spools.keys()]))}::uuid[], ${parameter(arrayLiteral(lowest))}::bigint[],
-       ${parameter(arrayLiteral(highest))}::bigint[]) batch (spool_id, lowest, highest)
-     on dead_letter.spool_id = batch.spool_id and dead_letter.sequence between batch.lowest and batch.highest`,
-    `select 'click', click_id::text from dead_letter where click_id = any(${parameter(uuidArray(unattributedIds))}::uuid[])`,
-    // The dead letter of a click without a key has its click id and no spool id.
-    `select 'unkeyed', click_id::text from dead_letter
-     where spool_id is null and click_id between ${parameter(firstId)} and ${parameter(lastId)}`,
-  ];
+): Promise<{ window: LedgerWindow; found: Found[] }> {
+  const ranges = [...spools.values()];
+  const { rows } = await connection.query<WindowRow & (Found | { what: null })>({
+    name: 'read rejections',
+    text: `select ${WINDOW_COLUMNS}, what, id from ledger_window left join (
+       select 'rejected' as what, identity as id from dead_letter
+         join unnest($1::uuid[], $2::bigint[], $3::bigint[]) batch (spool_id, lowest, highest)
+         on dead_letter.spool_id = batch.spool_id and dead_letter.sequence between batch.lowest and batch.highest
+       union all select 'click', click_id::text from dead_letter where click_id = any($4::uuid[])
+       -- The dead letter of a click without a key has its click id and no spool id.
+       union all select 'unkeyed', click_id::text from dead_letter
+         where spool_id is null and click_id between $5::uuid and $6::uuid
+     ) found on true`,
+    values: [
+      uuidArray([...spools.keys()]),
+      arrayLiteral(ranges.map((range) => range.lowest)),
+      arrayLiteral(ranges.map((range) => range.highest)),
+      uuidArray(unattributedIds),
+      clicks[0]?.click.clickId,
+      clicks.at(-1)?.click.clickId,
+    ],
+  });
+  return { window: windowOf(rows[0]), found: rows.flatMap((row) => (row.what === null ? [] : row)) };
 }
 
-/** Groups UUIDv7s by the UTC day of their time, in Unix ms. Omits ids with a time outside [floorMs, aheadMs). */
-export function groupIdsByDay(
+/**
+ * Looks up clicks in `ledger` and the nonces of a batch in `spent_nonce`. The query names each partition, because planning a query of
+ * the parent takes longer than all the look-ups. If a partition was dropped a moment ago, the query fails with a transient error. It is
+ * planned each time: a plan that was made for a small partition can be far too slow for a large one.
+ */
+async function lookUp(
+  connection: Connection,
+  clickIds: readonly string[],
+  { nonces }: BatchKeys,
+  window: LedgerWindow,
+): Promise<Found[]> {
+  const settled = groupByPartition('ledger', clickIds, window.clickFloorMs, window.clickAheadMs);
+  const spent = groupByPartition('spent_nonce', nonces, window.nonceFloorMs, window.nonceAheadMs);
+  const queries = [
+    ...settled.map(
+      (
+        { name },
+        at,
+      ) => `select case when spool_id is null then 'unkeyed' else 'click' end as what, click_id::text as id from ${name}
+      where click_id = any($${at + 1}::uuid[])`,
+    ),
+    ...spent.map(
+      ({ name }, at) => `select 'nonce' as what, nonce::text as id from ${name}
+      where nonce = any($${settled.length + at + 1}::uuid[])`,
+    ),
+  ];
+  if (queries.length === 0) return [];
+  const { rows } = await connection.query<Found>(
+    queries.join(' union all '),
+    [...settled, ...spent].map(({ ids }) => uuidArray(ids)),
+  );
+  return rows;
+}
+
+/** Ids of one partition, which has the times from `startMs` to before `endMs`. */
+type IdsOfPartition = {
+  readonly name: string;
+  readonly startMs: number;
+  readonly endMs: number;
+  readonly ids: string[];
+};
+
+/** Groups UUIDv7s by the partition that has their time. Omits ids with a time outside [floorMs, aheadMs). */
+export function groupByPartition(
+  table: Partitioned,
   ids: readonly string[],
   floorMs: number,
   aheadMs: number,
-): [number, string[]][] {
-  const days = new Map<number, string[]>();
+): IdsOfPartition[] {
+  const groups: IdsOfPartition[] = [];
   for (const id of ids) {
-    const createdMs = uuidV7TimeMs(id);
-    if (createdMs < floorMs || createdMs >= aheadMs) continue;
-    const day = dayStart(createdMs);
-    const found = days.get(day);
-    if (found) found.push(id);
-    else days.set(day, [id]);
+    const timeMs = uuidV7TimeMs(id);
+    if (timeMs < floorMs || timeMs >= aheadMs) continue;
+    let group = groups.find(({ startMs, endMs }) => timeMs >= startMs && timeMs < endMs);
+    if (group === undefined) {
+      group = { name: partitionName(table, timeMs), ...partitionBounds(table, timeMs), ids: [] };
+      groups.push(group);
+    }
+    group.ids.push(id);
   }
-  return [...days];
+  return groups;
 }

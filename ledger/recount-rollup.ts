@@ -94,9 +94,28 @@ export async function compareRollupSums(connection: Connection): Promise<string[
   );
   return [
     ...sentences('rollup by day of', days.rows),
+    ...(await compareTotals(connection)),
     ...sentences('rollup of closed', closed.rows),
     ...sentences('rollup of', credits.rows),
   ];
+}
+
+/** Compares the sums over all days with those by day. */
+async function compareTotals(connection: Connection): Promise<string[]> {
+  const { rows } = await connection.query<Difference>(
+    `with found as (
+       select advertiser_id, outcome, sum(clicks)::bigint as clicks from click_rollup_day group by 1, 2 having sum(clicks) > 0
+     ), stored as (
+       select advertiser_id, outcome, clicks from click_rollup_total, lateral (
+         values ('charged'::click_outcome, charged), ('over_budget', over_budget), ('invalid', invalid)
+       ) counted (outcome, clicks) where clicks <> 0
+     )
+     select format('advertiser %s (%s)', advertiser_id, outcome) as what, format('%s clicks', coalesce(stored.clicks, 0)) as stored,
+       format('%s clicks', coalesce(found.clicks, 0)) as found
+     from found full join stored using (advertiser_id, outcome)
+     where found.clicks is distinct from stored.clicks order by advertiser_id, outcome limit ${REPORTED_MAX}`,
+  );
+  return sentences('rollup of all days of', rows);
 }
 
 function sentences(kind: string, rows: readonly Difference[]): string[] {

@@ -18,6 +18,8 @@ export const REPORT_KEYS = [
 export type ReportKey = (typeof REPORT_KEYS)[number];
 
 export type ReportFilter = ClickFilter & {
+  /** Only clicks of this ad. */
+  readonly adId?: number | undefined;
   /** A time, or a day (`2026-01-31`): its beginning in `timeZone`. Inclusive. */
   readonly since: Date | string;
   /** As `since`; exclusive. */
@@ -96,7 +98,7 @@ const SUMMED =
  * Sums the clicks of a period, by the time of the click, from the rollup: exact as of `asOf`, and after the ledger has dropped its days
  * too. Amounts of different currencies are never added. Call `rollUp` before, so that `asOf` is now.
  *
- * Throws `bad_window` (an end before the start, or a bound that is not a quarter of an hour), `unknown_advertiser`, `unknown_campaign`.
+ * Throws `bad_window` (an end before the start, or a bound that is not a quarter of an hour), `unknown_advertiser`, `unknown_campaign`, `unknown_ad`.
  */
 export function readReport(pool: Pool, filter: ReportFilter): Promise<Report> {
   // One snapshot, so that the sums are those of `asOf`.
@@ -122,6 +124,7 @@ async function readReportIn(connection: Connection, filter: ReportFilter): Promi
     filter.advertiserId ?? null,
     filter.campaignId ?? null,
     filter.publisher ?? null,
+    filter.adId ?? null,
   ]);
   return { since, until, asOf, timeZone, rows };
 }
@@ -138,7 +141,7 @@ function reportQuery(source: string, by: readonly ReportKey[]): string {
   const perAdvertiser = `select ${sources.map((source) => (isImplied(source) ? `min(${source}) as ${source}` : source)).join(', ')},
       bigint_sum(clicks) as clicks, bigint_sum(charged_micros) as charged, bigint_sum(credited_micros) as credited
     from (${source}) source where ($4::integer is null or advertiser_id = $4) and ($5::integer is null or campaign_id = $5)
-      and ($6::text is null or publisher = $6)
+      and ($6::text is null or publisher = $6) and ($7::integer is null or ad_id = $7)
     group by ${sources.flatMap((source, index) => (isImplied(source) ? [] : [index + 1])).join(', ')}`;
   const keys = [...columns.map(({ sum, name }) => `${sum} as "${name}"`), 'currency'].join(', ');
   const orders = columns.map(({ order }) => order);

@@ -190,6 +190,8 @@ async function rebuildDaySums(connection: Connection): Promise<void> {
   await lockState(connection);
   await connection.query(LOCK_ROLLUP);
   await connection.query('delete from click_rollup_day');
+  // A trigger adds the clicks of the new rows to `click_rollup_total`.
+  await connection.query('delete from click_rollup_total');
   await connection.query(
     `insert into click_rollup_day (day, ${KEYS}, clicks, charged_micros, credited_clicks, credited_micros)
      select (quarter at time zone time_zone)::date, ${KEYS}, sum(clicks), sum(charged_micros), sum(credited_clicks), sum(credited_micros)

@@ -8,7 +8,7 @@ import { parseMultirange, type Sequences, sequencesOf, uniteSequences } from './
 export const NIL_SPOOL_ID = '00000000-0000-0000-0000-000000000000';
 
 /** Longest bitmap of sequences, in bits: 8 KiB. */
-const BITMAP_BITS_MAX = 65_536;
+export const BITMAP_BITS_MAX = 65_536;
 /** All counts zero: the base for a change of some of them. */
 export const ZERO_COUNTS = { accepted: 0, charged: 0, over_budget: 0, invalid: 0, rejected: 0 };
 
@@ -97,8 +97,8 @@ export async function appendSpoolCounters(
   });
 }
 
-/** Encodes sequences as bitmaps of at most `BITMAP_BITS_MAX` bits each. */
-function encodeBitmaps(sequences: readonly number[]): { firstSequence: number; bits: Buffer }[] {
+/** Encodes sequences as bitmaps of at most `BITMAP_BITS_MAX` bits each, which begin at `firstSequence`. */
+export function encodeBitmaps(sequences: readonly number[]): { firstSequence: number; bits: Buffer }[] {
   const pieces: { firstSequence: number; bits: Buffer }[] = [];
   const ascending = Float64Array.from(sequences).sort();
   for (let from = 0; from < ascending.length; ) {

@@ -26,7 +26,8 @@ create table ledger (
 -- For exports by time of settlement. Rows are inserted in that order, so a block range index is small and cheap.
 create index on ledger using brin (settled_at);
 
--- Spent nonces of impression links, each with its click: the first valid click spends the nonce, even if it is over budget.
+-- Spent nonces of impression links, each with its click: the first valid click spends the nonce, even if it is over budget. Partitioned by
+-- month: a batch has nonces of many days, and each partition costs it a look-up to plan, and a table and an index to open.
 create table spent_nonce (
   nonce uuid primary key,
   click_id uuid not null
@@ -38,11 +39,23 @@ create table spent_nonce (
 create table click_evidence (
   click_id uuid not null,
   user_agent_id bigint, -- in `user_agent`
+  published_at timestamptz, -- when the record that was settled was published to the broker; null if the broker does not tell it
   network text, -- /24 of an IPv4 address, /48 of an IPv6 address
   referrer_host text,
   sub_ids jsonb
 ) partition by range (click_id);
 create index on click_evidence using brin (click_id uuid_minmax_multi_ops) with (pages_per_range = 64);
+
+-- Clicks that arrived again after they were settled, for EVIDENCE_RETENTION_DAYS: see ledger/seen-duplicates.ts. `sequences` is a bitmap that
+-- begins at `first_sequence`.
+create table seen_duplicate (
+  spool_id uuid not null,
+  first_sequence bigint not null,
+  sequences bytea not null,
+  seen_at timestamptz not null default statement_timestamp()
+);
+create index on seen_duplicate (spool_id, first_sequence);
+create index on seen_duplicate (seen_at);
 
 -- The texts of user agents, each once. `id` is computed from the text (ledger/user-agents.ts), so that a text never gets another id.
 create table user_agent (
@@ -164,16 +177,24 @@ create table closed_day_spool (
 );
 
 -- Only the owner of a table can add and drop partitions. These functions let other roles do so, to maintain the ledger.
--- The partition of a day has the ids from the first millisecond of the day to the last one.
+-- A partition has the ids from the first millisecond of its first day to the last one of its last day.
 create function uuid_floor(day date) returns uuid language sql immutable as $$
   select (lpad(to_hex(extract(epoch from day)::bigint * 1000), 12, '0') || repeat('0', 20))::uuid
 $$;
-create function partition_of(parent text, day date) returns text language plpgsql immutable as $$
+-- The first day of the partition that has a day, and of the one after it.
+create function partition_bounds(parent text, day date) returns date[] language plpgsql immutable as $$
 begin
-  if parent not in ('ledger', 'spent_nonce', 'click_evidence') then
-    raise exception 'Expected ledger, spent_nonce or click_evidence, got %', parent using errcode = 'invalid_parameter_value';
+  if parent = 'spent_nonce' then
+    return array[date_trunc('month', day::timestamp)::date, (date_trunc('month', day::timestamp) + interval '1 month')::date];
+  elsif parent in ('ledger', 'click_evidence') then
+    return array[day, day + 1];
   end if;
-  return parent || to_char(day, '_YYYYMMDD');
+  raise exception 'Expected ledger, spent_nonce or click_evidence, got %', parent using errcode = 'invalid_parameter_value';
+end $$;
+-- The name of the partition that has a day.
+create function partition_of(parent text, day date) returns text language plpgsql immutable set search_path = public, pg_temp as $$
+begin
+  return parent || to_char((partition_bounds(parent, day))[1], '_YYYYMMDD');
 end $$;
 -- Creates a table and then attaches it. `create table … partition of` would wait for all readers, and charges would queue behind it.
 create function add_partition(parent text, day date) returns void language plpgsql security definer
@@ -181,7 +202,8 @@ create function add_partition(parent text, day date) returns void language plpgs
 begin
   execute format('create table %I (like %I including all)', partition_of(parent, day), parent);
   execute format('alter table %I attach partition %I for values from (%L) to (%L)',
-    parent, partition_of(parent, day), uuid_floor(day), uuid_floor(day + 1));
+    parent, partition_of(parent, day),
+    uuid_floor((partition_bounds(parent, day))[1]), uuid_floor((partition_bounds(parent, day))[2]));
 end $$;
 -- The detach waits for open transactions, and new ones queue behind it, so the caller sets `lock_timeout`.
 create function drop_partition(parent text, day date) returns void language plpgsql security definer

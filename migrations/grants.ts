@@ -1,5 +1,8 @@
 import type { Connection } from '../common/postgres/postgres.ts';
 
+/** Each process writes its own row of `part`. */
+const PART = 'select, insert, update, delete';
+
 /**
  * Privileges by role and table. `deploy/postgres/roles.sql` creates the roles. No role can delete rows of the ledger or change their amounts:
  * the only columns that can be updated are those of a late key. Only `tollway_console` can add budget entries. The owner of the tables runs
@@ -14,6 +17,7 @@ export const GRANTS: Readonly<Record<string, Readonly<Record<string, string>>>> 
     campaign_today: 'select',
     ad: 'select',
     broker_chunk: 'insert',
+    part: PART,
   },
   /** Charges clicks and maintains the ledger. Locks advertisers and campaigns, and blocks inserts of ads (`lock table ad`). */
   tollway_processor: {
@@ -25,6 +29,7 @@ export const GRANTS: Readonly<Record<string, Readonly<Record<string, string>>>> 
     ledger: 'select, insert, update (spool_id, sequence)',
     spent_nonce: 'select, insert',
     click_evidence: 'select, insert',
+    seen_duplicate: 'select, insert, delete',
     user_agent: 'select, insert, update (last_day), delete',
     dead_letter: 'select, insert, update (identity, record_key, spool_id, sequence)',
     spool_counter: 'select, insert, delete',
@@ -37,12 +42,14 @@ export const GRANTS: Readonly<Record<string, Readonly<Record<string, string>>>> 
     budget_entry: 'select',
     click_rollup: 'select, insert, update',
     click_rollup_day: 'select, insert, update',
+    click_rollup_total: 'select, insert, update',
     click_rollup_state: 'select, update',
     click_rollup_late_day: 'select, insert, delete',
     webhook_event: 'select, insert',
     webhook_delivery: 'select, insert',
     webhook_state: 'select, update (dead_letters_waiting)',
     webhook: 'select (id, event_types, advertiser_id, status)',
+    part: PART,
   },
   /** The command line: accounts, budgets, credits, dead letters, rewinds, maintenance, and every report. */
   tollway_console: {
@@ -55,6 +62,7 @@ export const GRANTS: Readonly<Record<string, Readonly<Record<string, string>>>> 
     ledger: 'select, insert, update (spool_id, sequence)',
     spent_nonce: 'select, insert',
     click_evidence: 'select, insert, delete',
+    seen_duplicate: 'select, insert, delete',
     user_agent: 'select, insert, update (last_day), delete',
     dead_letter: 'select, insert, update, delete',
     dead_letter_redrive: 'select, insert',
@@ -68,6 +76,7 @@ export const GRANTS: Readonly<Record<string, Readonly<Record<string, string>>>> 
     broker_checkpoint: 'select, insert, update',
     click_rollup: 'select, insert, update',
     click_rollup_day: 'select, insert, update, delete',
+    click_rollup_total: 'select, insert, update, delete',
     click_rollup_state: 'select, update',
     click_rollup_late_day: 'select, insert, delete',
     webhook_event: 'select, insert, delete',
@@ -75,11 +84,15 @@ export const GRANTS: Readonly<Record<string, Readonly<Record<string, string>>>> 
     webhook_attempt: 'select, insert',
     webhook_progress: 'select, insert, update',
     webhook_state: 'select, update',
+    reconciliation: 'select, insert, update',
     webhook: 'select, insert, update',
     api_key: 'select, insert, update (revoked_at, last_used_at)',
     api_answer: 'select, insert, update, delete',
+    console_session: 'select, insert, update (expires_at), delete',
+    login_link: 'select, insert, delete',
     audit_entry: 'select',
     schema_migration: 'select',
+    part: PART,
   },
   /** Reads tables for reports, without evidence, raw records and payloads of the broker. */
   tollway_reporting: {
@@ -109,8 +122,8 @@ export const GRANTS: Readonly<Record<string, Readonly<Record<string, string>>>> 
 const PARTITION_READERS = ['tollway_processor', 'tollway_console'];
 /** Roles that add and drop partitions. */
 const MAINTAINERS = PARTITION_READERS;
-/** Tables that hold hashes of keys, secrets, answers or the audit log: a role may read only what `GRANTS` says, unlike other tables. */
-const SECRET_TABLES = 'api_key, api_answer, audit_entry, webhook';
+/** Tables that hold hashes of keys and sessions, secrets, answers or the audit log: a role may read only what `GRANTS` says, unlike other tables. */
+const SECRET_TABLES = 'api_key, api_answer, audit_entry, console_session, login_link, webhook';
 /** The role that erases the evidence of a day and adds entries to the audit log for what no trigger sees, such as that. */
 const CONSOLE = 'tollway_console';
 

@@ -1,14 +1,17 @@
-import { runner } from 'node-pg-migrate';
+import { readdir } from 'node:fs/promises';
 import { parseConfig } from '../common/config/config.ts';
 import { readEnvironment } from '../common/config/environment.ts';
 import { warnOfMisspelt } from '../common/config/misspelt-settings.ts';
 import { errorCode, errorMessage, TollwayError } from '../common/errors.ts';
-import { createClient } from '../common/postgres/postgres.ts';
+import { type Client, createClient } from '../common/postgres/postgres.ts';
 import { assertSupportedServer } from '../common/postgres/version.ts';
 import { createLogger, type Logger } from '../common/telemetry/logger.ts';
 import { printableLines } from '../common/text.ts';
 import { databaseTime, extendPartitions, type Retention, retentionOf } from '../ledger/partitions.ts';
 import { grantTables } from './grants.ts';
+
+/** The table in which node-pg-migrate records the migrations. */
+const TABLE = 'schema_migration';
 
 /**
  * Migrates a database to the newest schema, creates the partitions for the days around today and grants privileges to the existing roles.
@@ -29,20 +32,7 @@ export async function migrate(databaseUrl: string, retention: Retention, logger:
   });
   try {
     await assertSupportedServer(client);
-    await runner({
-      dbClient: client,
-      dir: import.meta.dirname,
-      ignorePattern: '.*\\.ts',
-      direction: 'up',
-      migrationsTable: 'schema_migration',
-      advisoryLockMode: 'wait',
-      logger: {
-        debug: () => {},
-        info: (message) => logger.debug(message),
-        warn: (message) => logger.warn(message),
-        error: (message) => logger.error(message),
-      },
-    });
+    if (!(await isNewest(client))) await runMigrations(client, logger);
     await client.query('begin');
     await extendPartitions(client, retention, await databaseTime(client));
     await grantTables(client);
@@ -50,6 +40,35 @@ export async function migrate(databaseUrl: string, retention: Retention, logger:
   } finally {
     await client.end();
   }
+}
+
+/** Whether the database has exactly the migrations of this folder. Then there is nothing to load and to lock. */
+async function isNewest(client: Client): Promise<boolean> {
+  const { rows: tables } = await client.query(
+    `select 1 from pg_tables where tablename = '${TABLE}' and schemaname = 'public'`,
+  );
+  if (tables.length === 0) return false;
+  const { rows } = await client.query<{ name: string }>(`select name from public.${TABLE} order by name`);
+  const files = (await readdir(import.meta.dirname)).filter((name) => name.endsWith('.sql')).sort();
+  return files.join() === rows.map(({ name }) => `${name}.sql`).join();
+}
+
+async function runMigrations(client: Client, logger: Logger): Promise<void> {
+  const { runner } = await import('node-pg-migrate');
+  await runner({
+    dbClient: client,
+    dir: import.meta.dirname,
+    ignorePattern: '.*\\.ts',
+    direction: 'up',
+    migrationsTable: TABLE,
+    advisoryLockMode: 'wait',
+    logger: {
+      debug: () => {},
+      info: (message) => logger.debug(message),
+      warn: (message) => logger.warn(message),
+      error: (message) => logger.error(message),
+    },
+  });
 }
 
 async function main(): Promise<void> {

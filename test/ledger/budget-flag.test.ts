@@ -9,6 +9,7 @@ import { addBudgetEntry } from '../../ledger/budget-entries.ts';
 import { addCampaign } from '../../ledger/campaigns.ts';
 import { chargeBatch, chargeBatchTwice, expectBalanced } from '../support/charge-batch.ts';
 import { addAccount, addAdTo, testDatabase } from '../support/database.ts';
+import { examples } from '../support/examples.ts';
 import { clickRecord, type NamedAd } from '../support/records.ts';
 
 const database = testDatabase();
@@ -182,7 +183,7 @@ it('The flag is set on exactly the ads that cost more than the remaining budget 
         expect(rows.filter((row) => row.budgetExhausted !== row.due)).toEqual([]);
       }
     }),
-    { numRuns: 12 },
+    { numRuns: examples(12) },
   );
   await expectBalanced(database.pool);
 });

@@ -12,6 +12,7 @@ import { DAY_MS, dayStart } from '../../ledger/partitions.ts';
 import { rollUp } from '../../ledger/rollup.ts';
 import { chargeBatch, chargeBatchTwice, expectBalanced } from '../support/charge-batch.ts';
 import { type Account, addAccount, addAdTo, testDatabase } from '../support/database.ts';
+import { examples } from '../support/examples.ts';
 import { silent } from '../support/loggers.ts';
 import { clickRecord } from '../support/records.ts';
 
@@ -149,7 +150,7 @@ describe('the cap of a campaign', () => {
           if (capMicros !== null) expect(charged).toBeLessThanOrEqual(capMicros);
         }
       }),
-      { numRuns: 25 },
+      { numRuns: examples(25) },
     );
     await expectBalanced(database.pool);
   });

@@ -11,6 +11,7 @@ import { quarantine } from '../../processor/charge/quarantine.ts';
 import { redrive } from '../../processor/charge/redrive.ts';
 import { chargeBatch, expectBalanced } from '../support/charge-batch.ts';
 import { type Account, addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { examples } from '../support/examples.ts';
 import { clickRecord, TestSpool, unreadableRecord } from '../support/records.ts';
 
 let database: TestDatabase & { drop: () => Promise<void> };
@@ -150,6 +151,6 @@ it('The books balance for any copies in any order and batches', { timeout: 60_00
         expect(found).toMatchObject({ accepted: 6, missing: 0, balanced: true });
       },
     ),
-    { numRuns: 25 },
+    { numRuns: examples(25) },
   );
 });

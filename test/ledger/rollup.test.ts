@@ -287,6 +287,11 @@ describe('the rollup', () => {
       /^rollup by day of ad \d+ of publisher example-news on .*: stored 1 clicks/,
     ],
     [
+      'click_rollup_total',
+      'invalid = invalid + 1',
+      /^rollup of all days of advertiser \d+ \(invalid\): stored 1 clicks, the ledger has 0 clicks/,
+    ],
+    [
       'click_rollup',
       "publisher = 'example-mail'",
       /^rollup of ad \d+ of publisher example-mail at .*: stored 2 clicks/,

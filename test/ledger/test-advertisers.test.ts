@@ -2,9 +2,10 @@ import { expect, it, onTestFinished, vi } from 'vitest';
 import { createMetrics } from '../../common/telemetry/metrics.ts';
 import { OpenProblems } from '../../common/telemetry/problems.ts';
 import { addAd } from '../../ledger/ads.ts';
+import { readAdvertiserNumbers } from '../../ledger/advertiser-numbers.ts';
 import { addAdvertiser, listAdvertisers, setAdvertiserStatus } from '../../ledger/advertisers.ts';
 import { addBudgetEntry } from '../../ledger/budget-entries.ts';
-import { readCampaignPaces } from '../../ledger/campaign-paces.ts';
+import { readCampaignCaps } from '../../ledger/campaign-caps.ts';
 import { addCampaign, listCampaigns, updateCampaign } from '../../ledger/campaigns.ts';
 import { beginTestRun } from '../../ledger/test-advertisers.ts';
 import { chargeClicks } from '../../processor/charge/charge-clicks.ts';
@@ -63,6 +64,7 @@ it('advertisers of load tests, and archived ones, are in no list and no metric',
     problems: new OpenProblems(),
     stopping: new AbortController().signal,
     answerMsMax: 10_000,
+    advertisersMax: 100,
   });
   const advertisersOf = async (metric: { get: () => Promise<{ values: { labels: object }[] }> }) =>
     (await metric.get()).values.map(({ labels }) => 'advertiser' in labels && labels.advertiser);
@@ -99,7 +101,10 @@ it('paces of archived campaigns, and of load tests, are in no metric', async () 
   const running = await addCampaign(database.pool, advertiser.id, 'Running', pacing);
   const archived = await addCampaign(database.pool, advertiser.id, 'Archived', pacing);
   await updateCampaign(database.pool, archived.id, { status: 'archived' });
-  const paces = async () => (await readCampaignPaces(database.pool, 100)).map(({ campaignId }) => campaignId);
+  const paces = async () => {
+    const ids = (await readAdvertiserNumbers(database.pool)).map(({ id }) => id);
+    return (await readCampaignCaps(database.pool, ids, 100)).map(({ campaignId }) => campaignId);
+  };
   expect(await paces()).toEqual([running.id]);
   await setAdvertiserStatus(database.pool, advertiser.id, 'archived');
   expect(await paces()).toEqual([]);

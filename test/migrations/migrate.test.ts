@@ -1,11 +1,16 @@
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { runner } from 'node-pg-migrate';
 import { describe, expect, it } from 'vitest';
-import { createPool, failureKind, inTransaction } from '../../common/postgres/postgres.ts';
+import { createClient, createPool, failureKind, inTransaction } from '../../common/postgres/postgres.ts';
 import { migrate } from '../../migrations/migrate.ts';
 import { chargeBatchTwice, expectBalanced } from '../support/charge-batch.ts';
 import { addAccount, createTestDatabase, type TestDatabase, testDatabase } from '../support/database.ts';
 import { silent } from '../support/loggers.ts';
 import { clickRecord } from '../support/records.ts';
 import { RETENTION } from '../support/retention.ts';
+
+const FOLDER = join(import.meta.dirname, '../../migrations');
 
 describe('the migration', () => {
   const database = testDatabase({ empty: true, poolSize: 4 });
@@ -34,6 +39,10 @@ describe('the migration', () => {
       '0005_click_rollup',
       '0006_console',
       '0007_audit',
+      '0008_sessions',
+      '0009_parts',
+      '0010_reconciliation',
+      '0011_advertiser_clicks',
     ]);
   });
 
@@ -48,6 +57,28 @@ describe('the migration', () => {
     expect(await chargeBatchTwice(database.pool, [clickRecord({ ad })])).toEqual(['charged']);
     await expectBalanced(database.pool);
   });
+});
+
+it('The migration brings the database of an older version up to date', async () => {
+  const database = await createTestDatabase({ empty: true });
+  const client = createClient(database.url, 'test');
+  await client.connect();
+  await runner({
+    dbClient: client,
+    dir: FOLDER,
+    ignorePattern: '.*\\.ts',
+    direction: 'up',
+    count: 3,
+    migrationsTable: 'schema_migration',
+    log: () => {},
+  });
+  await migrate(database.url, RETENTION, silent);
+  const { rows } = await client.query('select name from schema_migration order by id');
+  expect(rows.map(({ name }) => `${name}.sql`)).toEqual(
+    readdirSync(FOLDER).filter((name) => name.endsWith('.sql')),
+  );
+  await client.end();
+  await database.drop();
 });
 
 it('The migration fails with the error of PostgreSQL if the database does not exist', async () => {

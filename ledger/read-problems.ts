@@ -1,0 +1,24 @@
+import type { Pool } from '../common/postgres/postgres.ts';
+import { type CurrentProblem, currentProblems } from './current-problems.ts';
+import { type LatestReconciliation, readLatestReconciliation } from './latest-reconciliation.ts';
+import { readNearlyGoneBudgets } from './nearly-gone-budgets.ts';
+import { type OperationsState, readOperations } from './operations.ts';
+import type { Component } from './part-numbers.ts';
+
+/** What an operator watches, the latest reconciliation, and what is wrong now. */
+export type WatchedState = {
+  readonly state: OperationsState;
+  /** `null`: no reconciliation has ended yet. */
+  readonly books: LatestReconciliation | null;
+  readonly problems: readonly CurrentProblem[];
+};
+
+/** Reads the state of operations and finds what is wrong now. `expected`: components of which at least one process has to run. */
+export async function readProblems(pool: Pool, expected: readonly Component[]): Promise<WatchedState> {
+  const [state, budgets, books] = await Promise.all([
+    readOperations(pool),
+    readNearlyGoneBudgets(pool),
+    readLatestReconciliation(pool),
+  ]);
+  return { state, books, problems: currentProblems({ ...state, expected, books, budgets }) };
+}
