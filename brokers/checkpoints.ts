@@ -2,8 +2,7 @@ import { TollwayError } from '../common/errors.ts';
 import { arrayLiteral, type Connection, type Pool } from '../common/postgres/postgres.ts';
 import { uuidFloor } from '../common/uuid.ts';
 import { type LedgerWindow, readWindow } from '../ledger/ledger-window.ts';
-import { partitionName } from '../ledger/partitions.ts';
-import { groupIdsByDay } from '../ledger/prior-outcomes.ts';
+import { groupByPartition } from '../ledger/prior-outcomes.ts';
 
 /** A checkpoint to move: from the position this process last read or wrote, to the next. */
 export type Move = { readonly partition: string; readonly known: string; readonly next: string };
@@ -96,8 +95,8 @@ function settledAmong(
   commitProbes: readonly string[],
   parameters: unknown[],
 ): string[] {
-  const days = groupIdsByDay(commitProbes, clickFloorMs, clickAheadMs).map(
-    ([day]) => `select from ${partitionName('ledger', day)} settled where settled.click_id = probe`,
+  const days = groupByPartition('ledger', commitProbes, clickFloorMs, clickAheadMs).map(
+    ({ name }) => `select from ${name} settled where settled.click_id = probe`,
   );
   const closed = `select where probe < $${parameters.push(uuidFloor(clickFloorMs))}::uuid`;
   return [...days, closed];

@@ -23,7 +23,32 @@ export type Lag = {
   readonly records: number;
   /** Age of the oldest click that this process knows among them, in seconds; 0 if there is none. */
   readonly oldestAgeSeconds: number;
+  /**
+   * The same by partition or shard. Kafka: all partitions of the topic. Kinesis: the shards that this process reads. The Postgres broker has no
+   * partitions, so it has one entry, its table.
+   */
+  readonly partitions: readonly PartitionLag[];
 };
+
+/** The backlog of one partition or shard. */
+export type PartitionLag = {
+  readonly partition: string;
+  readonly records: number;
+  readonly oldestAgeSeconds: number;
+  /** Where the next reader begins, in the format of the event source; `null` if nothing of it was read yet, or if it has no positions. */
+  readonly position: string | null;
+  /** Whether this process reads it. */
+  readonly isAssigned: boolean;
+};
+
+/** Adds up partitions: the sum of their records and the greatest of their ages. */
+export function lagOf(partitions: readonly PartitionLag[]): Lag {
+  return {
+    records: partitions.reduce((sum, { records }) => sum + records, 0),
+    oldestAgeSeconds: Math.max(0, ...partitions.map(({ oldestAgeSeconds }) => oldestAgeSeconds)),
+    partitions,
+  };
+}
 
 /** Settles the records of all sources, in any order. */
 export type BatchSink = {

@@ -5,7 +5,8 @@ import { uuidV7 } from '../../common/uuid.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
 import type { BrokerBacklog } from '../backlog.ts';
 import { readCheckpoints, resetCheckpoints } from '../checkpoints.ts';
-import { explainKafka, openKafka, withAdmin } from './client.ts';
+import { openKafka, withAdmin } from './client.ts';
+import { explainKafka } from './explain.ts';
 import { readMessages } from './messages.ts';
 import { kafkaSourceName, type Offsets, offsetOf, readOffsets, readOffsetsAt } from './positions.ts';
 

@@ -10,7 +10,7 @@ import { isFirst } from './positions.ts';
 const SESSION_MS = 10_000;
 const HEARTBEAT_MS = 2_000;
 const REBALANCE_MS = 20_000;
-/** Limits of one fetch, in bytes. The broker waits for `FETCH_BYTES_MIN` at most `BATCH_WINDOW_MS`. */
+/** Limits of one fetch of kafkajs, in bytes. The broker waits for `FETCH_BYTES_MIN` at most `BATCH_WINDOW_MS`. */
 const FETCH_BYTES_MAX = 1_048_576;
 const FETCH_BYTES_MIN = 131_072;
 const PARTITION_BYTES_MAX = 262_144;
@@ -33,7 +33,13 @@ export function createConsumer(kafka: Kafka, config: Config): Consumer {
     minBytes: FETCH_BYTES_MIN,
     maxBytes: FETCH_BYTES_MAX,
     maxBytesPerPartition: PARTITION_BYTES_MAX,
-    retry: { retries: 2, initialRetryTime: 100, maxRetryTime: 1_000 },
+    // After a crash the source starts it again: without limit, and never while it stops.
+    retry: {
+      retries: 2,
+      initialRetryTime: 100,
+      maxRetryTime: 1_000,
+      restartOnFailure: () => Promise.resolve(false),
+    },
   });
 }
 

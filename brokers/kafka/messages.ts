@@ -1,13 +1,13 @@
 import type { KafkaMessage } from 'kafkajs';
 import { type ReadRecord, readRecord } from '../../contract/click-event.ts';
 
-/** Reads the messages of a partition as records, at positions such as `clicks/3@1042`. */
+/** Reads the messages of a partition as records, at positions such as `clicks/3@1042`, published at their timestamps. */
 export function readMessages(
   messages: readonly KafkaMessage[],
   topic: string,
   partition: number,
 ): ReadRecord[] {
-  return messages.map(({ key, value, offset }) =>
-    readRecord({ key: key?.toString() ?? null, value }, `${topic}/${partition}@${offset}`),
+  return messages.map(({ key, value, offset, timestamp }) =>
+    readRecord({ key: key?.toString() ?? null, value }, `${topic}/${partition}@${offset}`, Number(timestamp)),
   );
 }

@@ -1,4 +1,4 @@
-import type { Admin, Consumer, ConsumerCrashEvent, EachBatchPayload, KafkaMessage } from 'kafkajs';
+import type { Admin, Consumer, ConsumerCrashEvent } from 'kafkajs';
 import type { Config } from '../../common/config/config.ts';
 import { errorCode, TollwayError } from '../../common/errors.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
@@ -6,17 +6,21 @@ import { backoffMs, sleep } from '../../common/process.ts';
 import type { Logger } from '../../common/telemetry/logger.ts';
 import type { Metrics } from '../../common/telemetry/metrics.ts';
 import type { Problem } from '../../common/telemetry/problems.ts';
-import { ThrottledLog } from '../../common/telemetry/throttled-log.ts';
+import type { ReadRecord } from '../../contract/click-event.ts';
 import { CheckpointWriter, type RestartReason, reportRestart } from '../checkpoint-writer.ts';
 import { beginCheckpoints, readCheckpoints } from '../checkpoints.ts';
 import { type BatchSink, type EventSource, type Lag, oldestClickAt, STOPPING } from '../event-source.ts';
 import { OffsetTracker } from '../offset-tracker.ts';
 import { SourceHealth } from '../source-health.ts';
 import { AssignedPartition } from './assigned-partition.ts';
-import { explainCrash, explainSource, openKafka, partitionsProblem, readPartitions } from './client.ts';
-import { commitOffsets, createConsumer, readCommitted, withHeartbeats } from './consumer-group.ts';
+import { openKafka, partitionsProblem, readPartitions } from './client.ts';
+import { commitOffsets, createConsumer, readCommitted } from './consumer-group.ts';
+import { explainCrash, explainSource } from './explain.ts';
+import { Fetcher } from './fetcher.ts';
+import { createIdleReport } from './idle.ts';
+import { createAccept } from './kafkajs-batches.ts';
 import { KafkaLag } from './lag.ts';
-import { readMessages } from './messages.ts';
+import { LostRecords } from './lost-records.ts';
 import {
   beginTopic,
   chooseStart,
@@ -31,14 +35,14 @@ import {
 const CHECKPOINT_MS = 500;
 /** Failures shorter than this, in ms, are not logged: a coordinator loads, a leader moves. */
 const GRACE_MS = 3_000;
+/** Wait at shutdown for a join of the group to end, in ms. */
+const JOIN_MS_MAX = 5_000;
 /** The name of the group's problems until its partitions are open. */
 const GROUP = 'group';
-const IDLE = 'it has no partition, because there are more processors than partitions (KAFKA_PARTITIONS)';
 
 /**
- * Consumes a topic as a member of a consumer group. Reading does not wait for settling: a batch goes to the sink as soon as there is
- * capacity, and the checkpoint of its partition follows when it is settled. kafkajs only fetches; this source keeps the positions itself:
- * it accepts a batch that starts at the next offset and seeks otherwise.
+ * Consumes a topic as a member of a consumer group: kafkajs joins the group and fetches, unless a `Fetcher` does. This source keeps the positions.
+ * A batch goes to the sink as soon as there is capacity, and the checkpoint of its partition follows when it is settled.
  */
 class KafkaSource implements EventSource {
   private readonly pool: Pool;
@@ -46,15 +50,22 @@ class KafkaSource implements EventSource {
   private readonly config: Config;
   private readonly metrics: Metrics;
   private readonly logger: Logger;
-  private readonly idleLog: ThrottledLog;
+  private readonly reportIdle: (isIdle: boolean) => void;
   private readonly consumer: Consumer;
   private readonly admin: Admin;
   private readonly kafkaLag: KafkaLag;
+  private readonly lost: LostRecords;
   private readonly stopping = new AbortController();
   private readonly settling = new Set<Promise<void>>();
   private readonly checkpoints: CheckpointWriter;
   private partitions = new Map<number, AssignedPartition>();
   private opening: Promise<void> = Promise.resolve();
+  /** Resolves when kafkajs has joined the group, or has crashed in the attempt. */
+  private joining: Promise<void> = Promise.resolve();
+  /** Whether the group counts this process as a member, so that no other one reads its partitions. */
+  private isMember = false;
+  /** The fetcher of `KAFKA_CLIENT=platformatic`, until it ends; `null` if kafkajs fetches. */
+  private fetching: Promise<void> | null = null;
   private fail: (error: unknown) => void = () => {};
   private stopped: Promise<void> | null = null;
   private readonly health: SourceHealth;
@@ -66,17 +77,15 @@ class KafkaSource implements EventSource {
     this.config = config;
     this.metrics = deps.metrics;
     this.logger = deps.logger;
-    this.idleLog = new ThrottledLog(deps.logger, {
-      failed: `This processor is idle: ${IDLE}. Run npx tollway topics create to add partitions`,
-      recovered: 'This processor has partitions to read again',
-    });
     this.checkpoints = new CheckpointWriter(pool, sink, { ...deps, isSetBack });
     const explain = (error: unknown) => explainSource(error, config);
     this.health = new SourceHealth(explain, { ...deps, stopping: this.stopping.signal, graceMs: GRACE_MS });
+    this.reportIdle = createIdleReport(this.health, deps.logger);
     this.health.setWaiting(GROUP, 'it has not joined its consumer group yet');
     const kafka = openKafka(config, 'processor', deps.logger);
     this.admin = kafka.admin();
     this.consumer = createConsumer(kafka, config);
+    this.lost = new LostRecords(this.admin, config.KAFKA_TOPIC, deps);
     this.kafkaLag = new KafkaLag(pool, this.admin, config, explain);
   }
 
@@ -86,12 +95,16 @@ class KafkaSource implements EventSource {
       this.fail = reject;
     });
     failure.catch(() => {});
-    const { GROUP_JOIN, CRASH } = this.consumer.events;
+    const { GROUP_JOIN, REBALANCING, CRASH } = this.consumer.events;
     this.consumer.on(GROUP_JOIN, ({ payload }) =>
       this.assign(payload.memberAssignment[this.config.KAFKA_TOPIC] ?? []),
     );
+    this.consumer.on(REBALANCING, () => {
+      this.isMember = false;
+    });
     this.consumer.on(CRASH, (event) => this.onCrash(event));
     await this.health.retry('connect', () => this.connect());
+    if (this.config.KAFKA_CLIENT === 'platformatic' && !signal.aborted) await this.startFetcher();
     if (signal.aborted) return;
     await this.consume();
     const checkpoints = async () => {
@@ -103,19 +116,20 @@ class KafkaSource implements EventSource {
   readonly stop = (): Promise<void> => {
     this.stopped ??= (async () => {
       this.stopping.abort();
-      // A paused consumer fetches nothing but keeps sending heartbeats.
-      try {
-        this.consumer.pause([{ topic: this.config.KAFKA_TOPIC }]);
-      } catch {} // The consumer is not running.
+      this.pauseAll();
+      await this.fetching;
       await Promise.allSettled(this.settling);
       await this.checkpoint();
-      await Promise.allSettled([this.consumer.disconnect(), this.admin.disconnect()]);
+      // kafkajs that is disconnected while it joins joins all the same, and stays a member that reads nothing. So this waits for the join;
+      // the process may end before.
+      const left = this.joining.catch(() => {}).then(() => this.consumer.disconnect());
+      await Promise.race([Promise.allSettled([left]), sleep(JOIN_MS_MAX)]);
+      await Promise.allSettled([this.admin.disconnect()]);
     })();
     return this.stopped;
   };
 
-  readonly lag = (): Promise<Lag> =>
-    this.kafkaLag.measure((partition) => this.partitions.get(partition)?.tracker?.oldestAt ?? null);
+  readonly lag = (): Promise<Lag> => this.kafkaLag.measure((partition) => this.partitions.get(partition));
 
   readonly problems = (): readonly Problem[] => this.health.problems;
 
@@ -133,22 +147,50 @@ class KafkaSource implements EventSource {
     const few = partitionsProblem(partitions.length, this.config);
     if (few !== null) this.logger.warn(few);
     await this.consumer.connect();
+    // If kafkajs has no offset of its own it must not skip records. `begin` seeks the right offset in any case.
+    await this.consumer.subscribe({ topics: [this.config.KAFKA_TOPIC], fromBeginning: true });
     await beginTopic(this.pool, this.admin, this.config);
   }
 
+  /** Fetches beside kafkajs, which is then the member of the group and fetches nothing. */
+  private async startFetcher(): Promise<void> {
+    const fetcher = await Fetcher.open(this.config, {
+      health: this.health,
+      partitions: () =>
+        this.isMember ? [...this.partitions.values()].filter(({ tracker }) => tracker !== null) : [],
+      waitForCapacity: this.sink.waitForCapacity,
+      submit: (assigned, records, next) => this.submit(assigned, records, next),
+      onOutOfRange: (assigned) => this.onOutOfRange(assigned),
+      fail: (error) => this.fail(error),
+    });
+    this.fetching = fetcher.run(this.stopping.signal);
+  }
+
   private async consume(): Promise<void> {
-    // If kafkajs has no offset of its own it must not skip records. `begin` seeks the right offset in any case.
-    await this.consumer.subscribe({ topics: [this.config.KAFKA_TOPIC], fromBeginning: true });
-    await this.consumer.run({
+    this.joining = this.consumer.run({
       autoCommit: false,
       eachBatchAutoResolve: false,
       partitionsConsumedConcurrently: this.config.PARALLELIZATION,
-      eachBatch: (payload) => this.accept(payload),
+      eachBatch: createAccept({
+        topic: this.config.KAFKA_TOPIC,
+        partitionOf: (partition) => this.partitions.get(partition),
+        opening: () => this.opening,
+        isStopping: () => this.stopping.signal.aborted,
+        waitForCapacity: this.sink.waitForCapacity,
+        seek: (assigned) => this.seek(assigned),
+        reportGap: (assigned, first) => this.lost.reportGap(assigned, first),
+        submit: (assigned, records, next) => this.submit(assigned, records, next),
+        onCreatedAgain: (assigned) =>
+          this.restartFromCheckpoint(assigned, undefined, 'The topic was created again'),
+      }),
     });
+    await this.joining;
   }
 
   /** After a rebalance: partitions that stay continue where they are, new ones are opened, the others are dropped. */
   private assign(partitions: readonly number[]): void {
+    this.isMember = true;
+    if (this.fetching !== null) this.pauseAll();
     const before = this.partitions;
     this.partitions = new Map();
     for (const partition of partitions) {
@@ -159,14 +201,7 @@ class KafkaSource implements EventSource {
     for (const [partition, assigned] of before) {
       if (!this.partitions.has(partition)) assigned.abort.abort();
     }
-    const isIdle = partitions.length === 0 && !this.stopping.signal.aborted;
-    if (isIdle) {
-      this.health.setWaiting('idle', IDLE);
-      this.idleLog.fail({});
-    } else {
-      this.health.clear('idle');
-      this.idleLog.recover();
-    }
+    this.reportIdle(partitions.length === 0 && !this.stopping.signal.aborted);
     this.opening = this.opening.then(() => this.open());
   }
 
@@ -207,6 +242,13 @@ class KafkaSource implements EventSource {
     this.seek(assigned);
   }
 
+  /** A paused consumer fetches nothing but keeps sending heartbeats. */
+  private pauseAll(): void {
+    try {
+      this.consumer.pause([{ topic: this.config.KAFKA_TOPIC }]);
+    } catch {} // The consumer is not running.
+  }
+
   private seek({ partition, next }: AssignedPartition): void {
     try {
       this.consumer.seek({ topic: this.config.KAFKA_TOPIC, partition, offset: String(next) });
@@ -215,52 +257,12 @@ class KafkaSource implements EventSource {
     }
   }
 
-  /** Accepts one batch from kafkajs and passes it to the sink. Does not wait until it is settled. */
-  private async accept(payload: EachBatchPayload): Promise<void> {
-    const { batch, heartbeat, isRunning, isStale } = payload;
-    // A partition that cannot be opened must not keep the others from being read.
-    if (this.partitions.get(batch.partition)?.tracker == null) await withHeartbeats(this.opening, heartbeat);
-    const assigned = this.partitions.get(batch.partition);
-    const tracker = assigned?.tracker;
-    const isOver = () =>
-      this.partitions.get(batch.partition) !== assigned ||
-      this.stopping.signal.aborted ||
-      !isRunning() ||
-      isStale();
-    if (!assigned || !tracker || isOver()) return;
-    await withHeartbeats(this.sink.waitForCapacity(assigned.abort.signal), heartbeat);
-    if (isOver()) return;
-    const first = Number(batch.firstOffset() ?? assigned.next);
-    if (first > assigned.next) {
-      if (assigned.sought !== assigned.next) {
-        assigned.sought = assigned.next;
-        return this.seek(assigned);
-      }
-      await this.reportGap(assigned, first);
-      if (isOver()) return;
-    }
-    this.submit(assigned, tracker, payload);
-  }
-
-  private submit(
-    assigned: AssignedPartition,
-    tracker: OffsetTracker,
-    { batch, resolveOffset }: EachBatchPayload,
-  ): void {
-    const last = Number(batch.lastOffset());
-    if (last < assigned.next) {
-      // The partition ends before the offsets that were read from it: the topic was created again or truncated.
-      if (Number(batch.highWatermark) < assigned.next)
-        return this.restartFromCheckpoint(assigned, undefined, 'The topic was created again');
-      return this.seek(assigned);
-    }
-    const isNew = ({ offset }: KafkaMessage) => Number(offset) >= assigned.next;
-    const hasOld = Number(batch.firstOffset()) < assigned.next;
-    const messages = hasOld ? batch.messages.filter(isNew) : batch.messages;
-    const records = readMessages(messages, this.config.KAFKA_TOPIC, batch.partition);
-    assigned.next = last + 1;
-    resolveOffset(String(last));
-    const settled = tracker.add(String(assigned.next), oldestClickAt(records));
+  /** Passes the records up to the offset `next` to the sink. */
+  private submit(assigned: AssignedPartition, records: readonly ReadRecord[], next: number): void {
+    const { tracker } = assigned;
+    if (tracker === null) return;
+    assigned.next = next;
+    const settled = tracker.add(String(next), oldestClickAt(records));
     const submitted = this.sink
       .submit(records, assigned.abort.signal)
       .then(settled, (error: unknown) => {
@@ -271,17 +273,14 @@ class KafkaSource implements EventSource {
     this.settling.add(submitted);
   }
 
-  /** Reports records that the broker deleted before they were read. A gap without them is harmless: transaction markers of Kafka. */
-  private async reportGap(assigned: AssignedPartition, first: number): Promise<void> {
-    const { KAFKA_TOPIC: topic } = this.config;
-    const { low = 0 } = (await readOffsets(this.admin, topic)).get(assigned.partition) ?? {};
-    const lost = Math.max(0, Math.min(low, first) - assigned.next);
-    if (lost === 0) return;
-    this.metrics.brokerLost.inc(lost);
-    this.logger.error(
-      { topic, partition: assigned.partition },
-      `The broker has deleted records that were not read: ${lost}, from offset ${assigned.next} on`,
-    );
+  /** The broker has no record at the next offset: it has deleted it, or the topic was created again. */
+  private async onOutOfRange(assigned: AssignedPartition): Promise<void> {
+    const { low = 0, high = 0 } = (await this.lost.readRange(assigned)) ?? {};
+    if (this.partitions.get(assigned.partition) !== assigned) return;
+    if (high < assigned.next)
+      return this.restartFromCheckpoint(assigned, undefined, 'The topic was created again');
+    this.lost.report(assigned, low);
+    assigned.next = Math.max(low, assigned.next);
   }
 
   /** Stores how far each partition is settled, in the group and in the database, and notices checkpoints that were set back. */
@@ -312,27 +311,29 @@ class KafkaSource implements EventSource {
     position: string | undefined,
     reason: RestartReason,
   ): void {
-    const { partition } = assigned;
-    if (this.partitions.get(partition) !== assigned) return;
-    reportRestart(this.logger, String(partition), position, reason);
+    if (this.partitions.get(assigned.partition) !== assigned) return;
+    reportRestart(this.logger, String(assigned.partition), position, reason);
     assigned.abort.abort();
-    this.partitions.set(partition, new AssignedPartition(partition));
+    this.partitions.set(assigned.partition, new AssignedPartition(assigned.partition));
     this.opening = this.opening.then(() => this.open());
   }
 
-  private onCrash({ payload: { error, restart } }: ConsumerCrashEvent): void {
+  private onCrash({ payload: { error } }: ConsumerCrashEvent): void {
+    this.isMember = false;
+    const { signal } = this.stopping;
     const explained = explainSource(error, this.config);
-    if (restart || explained.retryable) this.health.reportFailure(GROUP, explained);
-    if (restart || this.stopping.signal.aborted) return;
+    if (explained.retryable) this.health.reportFailure(GROUP, explained);
+    if (signal.aborted) return;
     if (!explained.retryable) {
       const offsets = [...this.partitions.values()].map(({ partition, next }) => `${partition}@${next}`);
       return this.fail(explainCrash(error, explained, this.config, offsets));
     }
-    // kafkajs retries a limited number of times; this source retries without limit.
     const reconnect = async () => {
-      await sleep(backoffMs(3), this.stopping.signal);
+      await sleep(backoffMs(3), signal);
+      if (signal.aborted) return;
       await this.consumer.connect();
-      if (!this.stopping.signal.aborted) await this.consume();
+      if (signal.aborted) await this.consumer.disconnect();
+      else await this.consume();
     };
     this.health.retry('connect', reconnect).catch((failure: unknown) => this.fail(failure));
   }

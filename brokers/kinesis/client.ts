@@ -15,6 +15,7 @@ import type { Config } from '../../common/config/config.ts';
 import type { ErrorCode } from '../../common/error-codes.ts';
 import { errorMessage, TollwayError } from '../../common/errors.ts';
 import { sleep } from '../../common/process.ts';
+import { withoutCredentials } from '../../common/without-credentials.ts';
 
 /** Maximum number of connections: one for each shard that is read, and several for concurrent writes. */
 const SOCKETS_MAX = 64;
@@ -27,6 +28,11 @@ const POLL_MS = 500;
 const CREATE_MS_MAX = 120_000;
 
 export type KinesisSettings = Pick<Config, 'KINESIS_STREAM' | 'KINESIS_ENDPOINT'>;
+
+/** The endpoint, for problems and logs: without credentials. */
+export function endpointName({ KINESIS_ENDPOINT: endpoint }: KinesisSettings): string {
+  return endpoint === undefined ? 'the endpoint of AWS_REGION' : withoutCredentials(endpoint);
+}
 
 /**
  * Creates a client with HTTP/1.1 and persistent connections. By default the SDK uses HTTP/2 and opens a session for each call
@@ -70,7 +76,7 @@ export function explainKinesis(error: unknown, config: KinesisSettings): Tollway
   }
   const { code = '' } = error as { code?: string };
   if (code !== '' || name === 'TimeoutError') {
-    const where = config.KINESIS_ENDPOINT ?? 'the endpoint of AWS_REGION';
+    const where = endpointName(config);
     return explained('kinesis_away', `KINESIS_ENDPOINT: ${where} does not answer: ${detail || code}`, true);
   }
   return explained('kinesis', `Kinesis stream ${config.KINESIS_STREAM}: ${name}: ${detail}`, true);

@@ -3,7 +3,7 @@ import type { Config } from '../../common/config/config.ts';
 import { errorCode, type TollwayError } from '../../common/errors.ts';
 import { backoffMs, sleep } from '../../common/process.ts';
 import { type ReadRecord, readRecord } from '../../contract/click-event.ts';
-import { type BatchSink, oldestClickAt, STOPPING } from '../event-source.ts';
+import { type BatchSink, oldestClickAt, type PartitionLag, STOPPING } from '../event-source.ts';
 import { OffsetTracker } from '../offset-tracker.ts';
 import type { SourceHealth } from '../source-health.ts';
 import { isThrottled } from './client.ts';
@@ -78,8 +78,21 @@ export class ShardReader {
     return this.waitingSince === null ? 0 : performance.now() - this.waitingSince;
   }
 
+  /** The backlog of the shard. Kinesis does not count records, so `records` are those that are read and not settled. */
+  get lag(): PartitionLag {
+    const { shard: partition, tracker, ageMs } = this;
+    const oldestAgeSeconds = Math.max(0, ageMs) / 1_000;
+    return {
+      partition,
+      records: tracker.records,
+      oldestAgeSeconds,
+      position: tracker.settledTo,
+      isAssigned: true,
+    };
+  }
+
   /** Age of the oldest record that waits in the shard or is not settled, in ms; 0 if none is known. */
-  get ageMs(): number {
+  private get ageMs(): number {
     // While no answer arrives, the last age grows with the time.
     const readBehindMs = this.behindMs > 0 ? this.behindMs + this.silentMs : this.behindMs;
     const { oldestAt } = this.tracker;
@@ -140,10 +153,11 @@ export class ShardReader {
     this.settling.add(submitted);
   }
 
-  private readOne({ Data, PartitionKey, SequenceNumber }: _Record): ReadRecord {
+  private readOne({ Data, PartitionKey, SequenceNumber, ApproximateArrivalTimestamp }: _Record): ReadRecord {
     const value = Data === undefined ? null : Buffer.from(Data.buffer, Data.byteOffset, Data.byteLength);
     const position = `${this.deps.config.KINESIS_STREAM}/${this.shard}@${SequenceNumber}`;
-    return readRecord({ key: PartitionKey ?? null, value }, position);
+    const publishedAt = ApproximateArrivalTimestamp?.getTime();
+    return readRecord({ key: PartitionKey ?? null, value }, position, publishedAt);
   }
 
   /** Writes the time into the checkpoint of an idle shard, so that it does not look like a shard that is not read. */

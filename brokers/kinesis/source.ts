@@ -8,9 +8,9 @@ import type { Metrics } from '../../common/telemetry/metrics.ts';
 import type { Problem } from '../../common/telemetry/problems.ts';
 import { CheckpointWriter, type RestartReason, reportRestart } from '../checkpoint-writer.ts';
 import { beginCheckpoints, readCheckpoints } from '../checkpoints.ts';
-import type { BatchSink, EventSource, Lag } from '../event-source.ts';
+import { type BatchSink, type EventSource, type Lag, lagOf } from '../event-source.ts';
 import { SourceHealth } from '../source-health.ts';
-import { explainKinesis, listShards, openKinesis, readStream, type Stream } from './client.ts';
+import { endpointName, explainKinesis, listShards, openKinesis, readStream, type Stream } from './client.ts';
 import {
   beginStream,
   END,
@@ -118,13 +118,12 @@ class KinesisSource implements EventSource {
 
   /** Kinesis does not count records: `records` are those that are read and not settled. The age includes records in the stream. */
   readonly lag = async (): Promise<Lag> => {
-    const readers = [...this.readers.values()];
-    const oldestAgeSeconds = Math.max(0, ...readers.map(({ ageMs }) => ageMs)) / 1_000;
+    const lag = lagOf([...this.readers.values()].map((reader) => reader.lag));
     const [silent] = this.silent();
     // No known record waits, and new records are unknown.
-    if (silent !== undefined && oldestAgeSeconds === 0)
+    if (silent !== undefined && lag.oldestAgeSeconds === 0)
       throw new TollwayError('kinesis_away', silent.reason, { retryable: true });
-    return { records: readers.reduce((sum, { tracker }) => sum + tracker.records, 0), oldestAgeSeconds };
+    return lag;
   };
 
   readonly problems = (): readonly Problem[] => [...this.health.problems, ...this.silent()];
@@ -134,7 +133,7 @@ class KinesisSource implements EventSource {
   /** Shards that have not answered for a while, unless a failure already says why. */
   private silent(): Problem[] {
     const known = new Set(this.health.problems.map(({ what }) => what));
-    const where = this.config.KINESIS_ENDPOINT ?? 'the endpoint of AWS_REGION';
+    const where = endpointName(this.config);
     return [...this.readers.values()]
       .filter(({ shard, silentMs }) => silentMs > SILENT_MS && !known.has(shard))
       .map(({ shard, silentMs }) => ({

@@ -1,4 +1,4 @@
-import type { Connection } from '../../common/postgres/postgres.ts';
+import type { Connection, Pool } from '../../common/postgres/postgres.ts';
 import type { BrokerBacklog } from '../backlog.ts';
 import { readChunk } from './chunk.ts';
 
@@ -34,3 +34,13 @@ export const postgresBacklog: BrokerBacklog = {
     return { records: Number(records), short: isDeleted && keptSince !== null && keptSince > since };
   },
 };
+
+/** Counts the records that wait in the Postgres broker, and returns the age of the oldest chunk in seconds; 0 if none waits. */
+export async function countWaiting(pool: Pool): Promise<{ records: number; oldestSeconds: number }> {
+  const { rows } = await pool.query<{ records: number; oldestSeconds: number }>(
+    `select coalesce(sum(record_count), 0)::float8 as records,
+       coalesce(greatest(0, extract(epoch from clock_timestamp() - min(published_at))), 0)::float8 as "oldestSeconds"
+     from broker_chunk where settled_at is null`,
+  );
+  return rows[0] ?? { records: 0, oldestSeconds: 0 };
+}

@@ -43,14 +43,14 @@ export function decodeChunk(chunk: Buffer): BrokerRecord[] {
   return records;
 }
 
-/** Reads the records of a chunk. A malformed chunk, which another program can have inserted, becomes one foreign record. */
-export function readChunk(id: bigint, payload: Buffer): ReadRecord[] {
+/** Reads the records of a chunk, which was published at `publishedAt` (Unix ms). A malformed chunk, which another program can have inserted, becomes one foreign record. */
+export function readChunk(id: bigint, payload: Buffer, publishedAt?: number): ReadRecord[] {
   const foreign = () => [readRecord({ key: null, value: payload }, `chunk ${id}`)];
   try {
     const records = decodeChunk(payload);
     return records.length === 0
       ? foreign()
-      : records.map((record, index) => readRecord(record, `chunk ${id} record ${index}`));
+      : records.map((record, index) => readRecord(record, `chunk ${id} record ${index}`, publishedAt));
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     return foreign();

@@ -5,7 +5,14 @@ import type { Logger } from '../../common/telemetry/logger.ts';
 import { OpenProblems } from '../../common/telemetry/problems.ts';
 import { ThrottledLog } from '../../common/telemetry/throttled-log.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
-import { type BatchSink, BLOCKED, type EventSource, type Lag, oldestClickAt } from '../event-source.ts';
+import {
+  type BatchSink,
+  BLOCKED,
+  type EventSource,
+  type Lag,
+  lagOf,
+  oldestClickAt,
+} from '../event-source.ts';
 import { readChunk } from './chunk.ts';
 
 /** Chunks that one statement claims. A claim repeats it until it has enough records or there are no more. */
@@ -101,14 +108,14 @@ async function claim(pool: Pool, sink: BatchSink, recordsMin: number, blocked: S
   const claimed = inTransaction(pool, async (connection) => {
     const records: ReadRecord[] = [];
     for (;;) {
-      const { rows } = await connection.query<{ id: bigint; payload: Buffer }>(
-        `select id, payload from broker_chunk where settled_at is null and id > $1 and id <> all($2::bigint[])
+      const { rows } = await connection.query<{ id: bigint; payload: Buffer; publishedAt: Date }>(
+        `select id, payload, published_at as "publishedAt" from broker_chunk where settled_at is null and id > $1 and id <> all($2::bigint[])
          order by id limit ${CHUNKS_PER_STATEMENT} for update skip locked`,
         [ids.at(-1) ?? 0n, arrayLiteral([...blocked])],
       );
-      for (const { id, payload } of rows) {
+      for (const { id, payload, publishedAt } of rows) {
         ids.push(id);
-        records.push(...readChunk(id, payload));
+        records.push(...readChunk(id, payload, publishedAt.getTime()));
       }
       if (rows.length < CHUNKS_PER_STATEMENT || records.length >= recordsMin) break;
     }
@@ -136,8 +143,14 @@ async function readLag(pool: Pool): Promise<Lag> {
   );
   const { records = 0n, payload = null } = rows[0] ?? {};
   const oldest = payload === null ? null : oldestClickAt(readChunk(0n, payload));
-  return {
-    records: Number(records),
-    oldestAgeSeconds: oldest === null ? 0 : Math.max(0, Date.now() - oldest) / 1_000,
-  };
+  const oldestAgeSeconds = oldest === null ? 0 : Math.max(0, Date.now() - oldest) / 1_000;
+  return lagOf([
+    {
+      partition: 'broker_chunk',
+      records: Number(records),
+      oldestAgeSeconds,
+      position: null,
+      isAssigned: true,
+    },
+  ]);
 }

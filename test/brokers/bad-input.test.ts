@@ -12,9 +12,10 @@ import { freePorts } from '../../emulators/process/free-ports.ts';
 import { silent } from '../support/loggers.ts';
 import { isSkipped } from '../support/skipped.ts';
 import { until } from '../support/until.ts';
-import { type KafkaForTests, kafkaForTests } from './kafka-broker.ts';
+import { KAFKA_CLIENTS, type KafkaForTests, kafkaForTests } from './kafka-broker.ts';
 import { type KinesisForTests, startKinesisForTests } from './kinesis-broker.ts';
 import {
+  countSettled,
   type Environment,
   expectAllCharged,
   type Running,
@@ -46,7 +47,7 @@ const untilSaid = ({ printed }: Running, what: RegExp) =>
     throw new Error(`Expected ${what} in: ${printed()}`, { cause: error });
   });
 
-describe.skipIf(skipped).concurrent('a processor of Kafka', () => {
+describe.skipIf(skipped).concurrent.each(KAFKA_CLIENTS)('a processor of Kafka with %s', (client) => {
   let server: KafkaForTests;
   beforeAll(async () => {
     if (!skipped) server = kafkaForTests(await startKafka());
@@ -56,7 +57,7 @@ describe.skipIf(skipped).concurrent('a processor of Kafka', () => {
     title: string,
     work: (environment: TestEnvironment) => Promise<void>,
     env: Record<string, string> = {},
-  ) => it(title, { timeout: 60_000 }, () => withEnvironment(server, work, env));
+  ) => it(title, { timeout: 60_000 }, () => withEnvironment(server, work, { KAFKA_CLIENT: client, ...env }));
 
   on(
     'ends if its topic does not exist, and names the setting and the command that creates it',
@@ -94,6 +95,7 @@ describe.skipIf(skipped).concurrent('a processor of Kafka', () => {
       const unreadable = clicks(5);
       await server.produce(topic, 1, readable);
       await server.produce(topic, 1, unreadable, CompressionTypes.Snappy);
+      for (const partition of [0, 2]) await server.produce(topic, partition, clicks(2));
       const running = await environment.run({ env: { KAFKA_TOPIC: topic } });
       const code = await running.ended;
       expect(running.printed()).toMatch(
@@ -102,13 +104,15 @@ describe.skipIf(skipped).concurrent('a processor of Kafka', () => {
         ),
       );
       expect(code).toBe(1);
+      // kafkajs decompresses all partitions of an answer before it passes on the first one.
+      if (client === 'platformatic') expect(await countSettled(database.pool)).toBe(4);
 
       // As docs/brokers.md says: copies are published, the originals deleted, and the processor continues behind them.
       await server.produce(topic, 1, [...readable, ...unreadable]);
       const admin = await server.admin();
       await admin.deleteTopicRecords({ topic, partitions: [{ partition: 1, offset: '10' }] });
       const again = await environment.run({ env: { KAFKA_TOPIC: topic } });
-      await untilSettled(database.pool, 10);
+      await untilSettled(database.pool, 14);
       await untilSaid(again, /The broker has deleted records that were not read/);
     },
   );
@@ -157,86 +161,89 @@ describe.skipIf(ownSkipped)('a processor without a reachable Kafka', () => {
   });
 });
 
-describe.skipIf(secureSkipped).concurrent('a processor of a Kafka with authentication', () => {
-  let secure: SecureKafkaServer;
-  let server: KafkaForTests;
-  beforeAll(async () => {
-    if (secureSkipped) return;
-    secure = await startSecureKafka();
-    server = kafkaForTests(secure);
-  }, START_MS_MAX);
-  afterAll(() => server?.stop());
-  const login = (mechanism: string, more: Record<string, string> = {}) => ({
-    KAFKA_TLS: 'on',
-    KAFKA_TLS_CA: secure.caPath,
-    KAFKA_SASL: mechanism,
-    KAFKA_USERNAME: secure.username,
-    KAFKA_PASSWORD: secure.password,
-    ...more,
-  });
-  const on = (
-    title: string,
-    env: () => Record<string, string>,
-    work: (environment: TestEnvironment) => Promise<void>,
-  ) => it(title, { timeout: 60_000 }, () => withEnvironment(server, work, env()));
+describe.skipIf(secureSkipped).concurrent.each(KAFKA_CLIENTS)(
+  'a processor of a Kafka with authentication, with %s',
+  (client) => {
+    let secure: SecureKafkaServer;
+    let server: KafkaForTests;
+    beforeAll(async () => {
+      if (secureSkipped) return;
+      secure = await startSecureKafka();
+      server = kafkaForTests(secure, client);
+    }, START_MS_MAX);
+    afterAll(() => server?.stop());
+    const login = (mechanism: string, more: Record<string, string> = {}) => ({
+      KAFKA_TLS: 'on',
+      KAFKA_TLS_CA: secure.caPath,
+      KAFKA_SASL: mechanism,
+      KAFKA_USERNAME: secure.username,
+      KAFKA_PASSWORD: secure.password,
+      ...more,
+    });
+    const on = (
+      title: string,
+      env: () => Record<string, string>,
+      work: (environment: TestEnvironment) => Promise<void>,
+    ) => it(title, { timeout: 60_000 }, () => withEnvironment(server, work, env()));
 
-  for (const mechanism of ['plain', 'scram-sha-256', 'scram-sha-512']) {
+    for (const mechanism of ['plain', 'scram-sha-256', 'scram-sha-512']) {
+      on(
+        `logs in with ${mechanism}`,
+        () => login(mechanism),
+        async ({ broker, clicks, consume, database, spool }) => {
+          await broker.publisher.publish(clicks(5));
+          await broker.publisher.publishEverywhere(spool.watermark());
+          const consumer = await consume();
+          await untilSettled(database.pool, 5, consumer);
+        },
+      );
+    }
+
     on(
-      `logs in with ${mechanism}`,
-      () => login(mechanism),
-      async ({ broker, clicks, consume, database, spool }) => {
+      'charges clicks with a client certificate',
+      () => login('plain', { KAFKA_TLS_CERT: secure.clientCertPath, KAFKA_TLS_KEY: secure.clientKeyPath }),
+      async ({ broker, clicks, consume, database }) => {
         await broker.publisher.publish(clicks(5));
-        await broker.publisher.publishEverywhere(spool.watermark());
         const consumer = await consume();
         await untilSettled(database.pool, 5, consumer);
       },
     );
-  }
 
-  on(
-    'charges clicks with a client certificate',
-    () => login('plain', { KAFKA_TLS_CERT: secure.clientCertPath, KAFKA_TLS_KEY: secure.clientKeyPath }),
-    async ({ broker, clicks, consume, database }) => {
-      await broker.publisher.publish(clicks(5));
-      const consumer = await consume();
-      await untilSettled(database.pool, 5, consumer);
-    },
-  );
+    it.each(['plain', 'scram-sha-256'])(
+      'ends with a wrong password, and names the settings (%s)',
+      { timeout: 60_000 },
+      (mechanism) =>
+        withEnvironment(
+          server,
+          async (environment) => {
+            const { code, printed } = await said(environment, {
+              KAFKA_SASL: mechanism,
+              KAFKA_PASSWORD: 'wrong',
+            });
+            expect(printed).toMatch(/KAFKA_USERNAME, KAFKA_PASSWORD: .* refuses them/);
+            expect(printed).not.toContain('wrong');
+            expect(code).toBe(1);
+          },
+          login('plain'),
+        ),
+    );
 
-  it.each(['plain', 'scram-sha-256'])(
-    'ends with a wrong password, and names the settings (%s)',
-    { timeout: 60_000 },
-    (mechanism) =>
+    it.each([
+      ['an unknown certificate authority', { KAFKA_TLS_CA: '' }, /KAFKA_(TLS|BROKERS)/],
+      ['a missing file', { KAFKA_TLS_CA: '/nowhere/ca.pem' }, /KAFKA_TLS_CA: expected a PEM file/],
+      ['no encryption', { KAFKA_TLS: 'off', KAFKA_TLS_CA: '' }, /KAFKA_(TLS|BROKERS)/],
+    ])('names the wrong setting: %s', { timeout: 60_000 }, (_, env, what) =>
       withEnvironment(
         server,
         async (environment) => {
-          const { code, printed } = await said(environment, {
-            KAFKA_SASL: mechanism,
-            KAFKA_PASSWORD: 'wrong',
-          });
-          expect(printed).toMatch(/KAFKA_USERNAME, KAFKA_PASSWORD: .* refuses them/);
-          expect(printed).not.toContain('wrong');
-          expect(code).toBe(1);
+          const running = await environment.run({ env });
+          await untilSaid(running, what);
         },
         login('plain'),
       ),
-  );
-
-  it.each([
-    ['an unknown certificate authority', { KAFKA_TLS_CA: '' }, /KAFKA_(TLS|BROKERS)/],
-    ['a missing file', { KAFKA_TLS_CA: '/nowhere/ca.pem' }, /KAFKA_TLS_CA: expected a PEM file/],
-    ['no encryption', { KAFKA_TLS: 'off', KAFKA_TLS_CA: '' }, /KAFKA_(TLS|BROKERS)/],
-  ])('names the wrong setting: %s', { timeout: 60_000 }, (_, env, what) =>
-    withEnvironment(
-      server,
-      async (environment) => {
-        const running = await environment.run({ env });
-        await untilSaid(running, what);
-      },
-      login('plain'),
-    ),
-  );
-});
+    );
+  },
+);
 
 describe('topics create', () => {
   it('names the setting if Kafka does not answer', { timeout: 60_000 }, async () => {

@@ -1,12 +1,16 @@
 import { isSkipped } from '../support/skipped.ts';
-import { kafkaDriver } from './kafka-broker.ts';
+import type { Driver } from './broker.ts';
+import { KAFKA_CLIENTS, kafkaDriver } from './kafka-broker.ts';
 import { kinesisDriver } from './kinesis-broker.ts';
 import { postgresDriver } from './postgres-broker.ts';
 
-/** Every broker, each with whether it can be tested here. */
+const named: readonly { name: string; driver: Driver }[] = [
+  { name: 'postgres', driver: postgresDriver },
+  ...KAFKA_CLIENTS.map((client) => ({ name: `kafka with ${client}`, driver: kafkaDriver(client) })),
+  { name: 'kinesis', driver: kinesisDriver },
+];
+
+/** Every broker, Kafka with each of its clients, each with whether it can be tested here. */
 export const drivers = await Promise.all(
-  [postgresDriver, kafkaDriver, kinesisDriver].map(async (driver) => {
-    const line = await driver.missing();
-    return { name: driver.name, driver, skipped: isSkipped(line) };
-  }),
+  named.map(async ({ name, driver }) => ({ name, driver, skipped: isSkipped(await driver.missing()) })),
 );

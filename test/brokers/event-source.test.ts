@@ -24,6 +24,8 @@ import {
 const CHILD = 'test/brokers/children/consumer.ts';
 /** The first start can include a download of Kafka. */
 const START_MS_MAX = 120_000;
+/** The coarsest clock of a broker, in ms. */
+const CLOCK_STEP_MS = 10;
 
 describe.each(drivers)('$name', ({ driver, skipped }) => {
   let server: Server;
@@ -101,6 +103,22 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
       },
     );
 
+    on('tells when each click was published', async ({ database, broker, clicks, consume }) => {
+      const beganAt = Date.now();
+      await broker.publishTo(0, clicks(20));
+      const endedAt = Date.now();
+      await untilSettled(database.pool, 20, await consume());
+      const { rows } = await database.pool.query<{ at: Date | null }>(
+        'select published_at as at from click_evidence',
+      );
+      expect(rows).toHaveLength(20);
+      for (const { at } of rows) {
+        // The clock of a broker can be rounded down.
+        expect(at?.getTime()).toBeGreaterThanOrEqual(beganAt - CLOCK_STEP_MS);
+        expect(at?.getTime()).toBeLessThanOrEqual(endedAt);
+      }
+    });
+
     on(
       'delivers a slow batch again if its consumer dies after a later, fast batch was settled',
       async (environment) => {
@@ -138,10 +156,12 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
       async (environment) => {
         const { pool } = environment.database;
         await slowDown(pool, 0.1);
-        const total = await publishBacklog(environment);
+        await publishBacklog(environment);
         const first = await environment.run({ env: { BATCH_SIZE: '20' } });
         await until('some settled clicks', async () => (await countSettled(pool)) > 60);
-        const code = await first.kill('SIGTERM');
+        const ended = first.kill('SIGTERM');
+        const total = await publishBacklog(environment);
+        const code = await ended;
         expect({ code, printed: first.printed() }).toMatchObject({ code: 0 });
         expect(await countSettled(pool)).toBeLessThan(total);
         const consumer = await environment.consume();
@@ -348,10 +368,15 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
       const late = spool.click({ ad, clickedAt: hourAgo });
       await broker.publishTo(0, [late, ...clicks(28)]);
       await until('all to be taken', () => taken === 29);
-      const { records, oldestAgeSeconds } = await source.lag();
+      const slots = driver.hasCheckpoints ? SLOTS : 1;
+      await until('every partition', async () => (await source.lag()).partitions.length === slots);
+      const { records, oldestAgeSeconds, partitions } = await source.lag();
       expect(records).toBe(29);
       expect(oldestAgeSeconds).toBeGreaterThanOrEqual(3_600);
       expect(oldestAgeSeconds).toBeLessThan(3_700);
+      expect(partitions.every(({ isAssigned }) => isAssigned)).toBe(true);
+      const waiting = partitions.filter((partition) => partition.records > 0);
+      expect(waiting).toMatchObject([{ records: 29, oldestAgeSeconds }]);
       held.open();
       await until('no lag', async () => {
         const lag = await source.lag();
@@ -384,7 +409,7 @@ describe.each(drivers)('$name', ({ driver, skipped }) => {
   });
 });
 
-/** Publishes 600 clicks in many small pieces. */
+/** Publishes 600 clicks in many small pieces. Returns how many clicks there are in all. */
 async function publishBacklog(environment: TestEnvironment): Promise<number> {
   for (let round = 0; round < 20; round += 1) await environment.publishEverySlot(10);
   return environment.spool.accepted;

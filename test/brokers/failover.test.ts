@@ -10,7 +10,7 @@ import { isSkipped } from '../support/skipped.ts';
 import { until } from '../support/until.ts';
 import type { Server } from './broker.ts';
 import { drivers } from './brokers.ts';
-import { kafkaForTests } from './kafka-broker.ts';
+import { KAFKA_CLIENTS, kafkaForTests } from './kafka-broker.ts';
 import { startKafkaCluster } from './kafka-cluster.ts';
 import {
   backUp,
@@ -24,7 +24,7 @@ import {
 const missing = await jarsAreMissing();
 const skipped = isSkipped(missing === null ? null : `A Kafka cluster is missing: install ${missing}`);
 
-describe.skipIf(skipped)('a publisher to a cluster of Kafka', () => {
+describe.skipIf(skipped).each(KAFKA_CLIENTS)('a publisher to a cluster of Kafka with %s', (client) => {
   it('does not report records as published that it sent to a broker which has just lost its partition', {
     timeout: 120_000,
   }, async () => {
@@ -40,8 +40,13 @@ describe.skipIf(skipped)('a publisher to a cluster of Kafka', () => {
       stop: cluster.stop,
     });
     const topic = 'clicks';
-    const config = parseConfig({ KAFKA_BROKERS: cluster.brokers, KAFKA_TOPIC: topic, KAFKA_PARTITIONS: '2' });
-    const publisher = createKafkaPublisher(config, silent);
+    const config = parseConfig({
+      KAFKA_CLIENT: client,
+      KAFKA_BROKERS: cluster.brokers,
+      KAFKA_TOPIC: topic,
+      KAFKA_PARTITIONS: '2',
+    });
+    const publisher = await createKafkaPublisher(config, silent);
     try {
       const admin = await server.admin();
       await until(

@@ -14,6 +14,7 @@ import { codeBlocksOf, readPage } from '../support/markdown.ts';
 import { isSkipped } from '../support/skipped.ts';
 import { until } from '../support/until.ts';
 import type { Server } from './broker.ts';
+import { KAFKA_CLIENTS } from './kafka-broker.ts';
 import { type Consumer, type TestEnvironment, untilSettled, withEnvironment } from './test-environment.ts';
 
 const PASSWORD = 'secret';
@@ -131,47 +132,58 @@ describe.skipIf(skipped)('with the rights of docs/brokers.md alone', () => {
   beforeAll(async () => {
     // The topic exists first, so that a refusal can only be about a right.
     await createTopic(configOf('admin'), silent);
-    publisher = createKafkaPublisher(configOf('tollway_ad_server'), silent);
+    publisher = await createKafkaPublisher(configOf('tollway_ad_server'), silent);
   });
   afterAll(() => publisher?.close());
 
-  it('an ad server publishes clicks and watermarks', { timeout: 60_000 }, async () => {
-    await withEnvironment(pageBroker(publisher), async ({ clicks, spool }) => {
-      await expectNeeded(of('tollway_ad_server'), () => publisher.publish(clicks(1)));
-      await expectNeeded(of('tollway_ad_server'), () => publisher.publishEverywhere(spool.watermark()));
-    });
-  });
+  it.each(KAFKA_CLIENTS)(
+    'an ad server publishes clicks and watermarks with %s',
+    { timeout: 60_000 },
+    async (client) => {
+      const config = parseConfig({ ...envOf('tollway_ad_server'), KAFKA_CLIENT: client });
+      const tested = await createKafkaPublisher(config, silent);
+      await withEnvironment(pageBroker(tested), async ({ clicks, spool }) => {
+        await expectNeeded(of('tollway_ad_server'), () => tested.publish(clicks(1)));
+        await expectNeeded(of('tollway_ad_server'), () => tested.publishEverywhere(spool.watermark()));
+      }).finally(tested.close);
+    },
+  );
 
-  it('a processor reads, charges and knows its lag', { timeout: 60_000 }, async () => {
-    await withEnvironment(pageBroker(publisher), async (environment) => {
-      const { database, clicks, spool } = environment;
-      const settledBy = (consumer: Consumer) =>
-        untilSettled(database.pool, spool.accepted, consumer).catch((error: unknown) =>
-          Promise.reject(consumer.failure() ?? error),
-        );
-      const charge = async () => {
+  it.each(KAFKA_CLIENTS)(
+    'a processor reads, charges and knows its lag with %s',
+    { timeout: 60_000 },
+    async (client) => {
+      const check = async (environment: TestEnvironment) => {
+        const { database, clicks, spool } = environment;
+        const settledBy = (consumer: Consumer) =>
+          untilSettled(database.pool, spool.accepted, consumer).catch((error: unknown) =>
+            Promise.reject(consumer.failure() ?? error),
+          );
+        const charge = async () => {
+          await publisher.publish(clicks(3));
+          const consumer = await environment.consume();
+          await settledBy(consumer)
+            .then(() => consumer.source.lag())
+            .finally(consumer.stop);
+        };
+        const [topic, group] = of('tollway_processor');
+        if (topic?.type !== 'topic' || group?.type !== 'group')
+          throw new Error('Expected a right to the topic and one to the group');
+        await expectNeeded([topic], charge);
+        // kafkajs does not tell a group that is forbidden from one that no broker coordinates yet: the processor waits.
+        await revoke(group);
         await publisher.publish(clicks(3));
-        const consumer = await environment.consume();
-        await settledBy(consumer)
-          .then(() => consumer.source.lag())
-          .finally(consumer.stop);
+        const waiting = await environment.consume();
+        const reasons = () => waiting.source.problems().map(({ reason }) => reason);
+        await until('the reason why it waits', () =>
+          reasons().join().includes('KAFKA_GROUP: no broker coordinates'),
+        );
+        await grant(group);
+        await settledBy(waiting);
       };
-      const [topic, group] = of('tollway_processor');
-      if (topic?.type !== 'topic' || group?.type !== 'group')
-        throw new Error('Expected a right to the topic and one to the group');
-      await expectNeeded([topic], charge);
-      // kafkajs does not tell a group that is forbidden from one that no broker coordinates yet: the processor waits.
-      await revoke(group);
-      await publisher.publish(clicks(3));
-      const waiting = await environment.consume();
-      const reasons = () => waiting.source.problems().map(({ reason }) => reason);
-      await until('the reason why it waits', () =>
-        reasons().join().includes('KAFKA_GROUP: no broker coordinates'),
-      );
-      await grant(group);
-      await settledBy(waiting);
-    });
-  });
+      await withEnvironment(pageBroker(publisher), check, { KAFKA_CLIENT: client });
+    },
+  );
 
   it('reconcile and rewind read beside it', { timeout: 60_000 }, async () => {
     await withEnvironment(pageBroker(publisher), async ({ database, clicks }: TestEnvironment) => {

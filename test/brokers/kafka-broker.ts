@@ -24,15 +24,25 @@ export type KafkaForTests = Server & {
   ) => Promise<void>;
 };
 
-export const kafkaDriver: Driver = {
-  name: 'kafka',
-  hasCheckpoints: true,
-  canFreeze: true,
-  missing: () => kafkaIsMissing(),
-  start: async () => kafkaForTests(await startKafka()),
-};
+/** Every client library for Kafka. */
+export const KAFKA_CLIENTS = ['kafkajs', 'platformatic'] as const;
 
-export function kafkaForTests(server: KafkaServer): KafkaForTests {
+/** Kafka with the client of `KAFKA_CLIENT`. */
+export function kafkaDriver(client: Config['KAFKA_CLIENT']): Driver {
+  return {
+    name: 'kafka',
+    hasCheckpoints: true,
+    canFreeze: true,
+    missing: () => kafkaIsMissing(),
+    start: async () => kafkaForTests(await startKafka(), client),
+  };
+}
+
+/** `client` is the default of `open`. */
+export function kafkaForTests(
+  server: KafkaServer,
+  client: Config['KAFKA_CLIENT'] = 'kafkajs',
+): KafkaForTests {
   const kafka = new Kafka({
     clientId: 'tollway-test',
     brokers: server.brokers.split(','),
@@ -76,6 +86,7 @@ export function kafkaForTests(server: KafkaServer): KafkaForTests {
       const env: Record<string, string> = {
         ...QUICK,
         BROKER: 'kafka',
+        KAFKA_CLIENT: client,
         DATABASE_URL: database.url,
         KAFKA_BROKERS: server.brokers,
         KAFKA_TOPIC: name,
@@ -109,7 +120,7 @@ async function brokerOf(
   produce: KafkaForTests['produce'],
 ): Promise<Broker> {
   const { KAFKA_TOPIC: topic, KAFKA_GROUP: group } = config;
-  const publisher = createKafkaPublisher(config, silent);
+  const publisher = await createKafkaPublisher(config, silent);
   const deleteGroup = async () => void (await (await admin()).deleteGroups([group]));
   return {
     env,

@@ -6,10 +6,33 @@ import { javaOptions } from '../../emulators/kafka/java-options.ts';
 import { CLUSTER_ID, serverProperties } from '../../emulators/kafka/properties.ts';
 import { untilKafkaAnswers } from '../../emulators/kafka/server.ts';
 import { freePorts } from '../../emulators/process/free-ports.ts';
-import { type Guard, openGuard, runToEnd } from '../../emulators/process/guarded-process.ts';
+import {
+  type Guard,
+  type GuardedProcess,
+  openGuard,
+  runToEnd,
+} from '../../emulators/process/guarded-process.ts';
+
+/** A broker of a cluster. */
+export type ClusterNode = {
+  /** Kills it as `kill -9` does, and waits until it has ended. */
+  readonly kill: () => Promise<void>;
+  /** Starts it again with its data, and waits until it answers. */
+  readonly start: () => Promise<void>;
+  readonly suspend: () => void;
+  readonly resume: () => void;
+};
+
+export type KafkaCluster = {
+  /** The address of broker 1. */
+  readonly brokers: string;
+  /** Broker 1, which is also the controller of the cluster, and broker 2. */
+  readonly nodes: readonly [ClusterNode, ClusterNode];
+  readonly stop: () => Promise<void>;
+};
 
 /** Two brokers of one cluster, ids 1 and 2; from the jars alone. */
-export async function startKafkaCluster(): Promise<{ brokers: string; stop: () => Promise<void> }> {
+export async function startKafkaCluster(): Promise<KafkaCluster> {
   const jars = await kafkaJars();
   const guard = await openGuard(join(tmpdir(), 'tollway-kafka-cluster-'));
   try {
@@ -22,9 +45,9 @@ export async function startKafkaCluster(): Promise<{ brokers: string; stop: () =
       'process.roles': 'broker',
       listeners: `CLIENTS://127.0.0.1:${clients2},BROKER://127.0.0.1:${broker2}`,
     };
-    await startNode(guard, jars, 'one', one, {});
-    await startNode(guard, jars, 'two', two, follower);
-    return { brokers: `127.0.0.1:${clients1}`, stop: guard.end };
+    const first = await startNode(guard, jars, 'one', one, {});
+    const second = await startNode(guard, jars, 'two', two, follower);
+    return { brokers: `127.0.0.1:${clients1}`, nodes: [first, second], stop: guard.end };
   } catch (error) {
     await guard.end();
     throw error;
@@ -37,7 +60,7 @@ async function startNode(
   name: string,
   ports: { clients: number; broker: number; controller: number },
   more: Record<string, string>,
-): Promise<void> {
+): Promise<ClusterNode> {
   const hosts = { bind: '127.0.0.1', advertised: '127.0.0.1' };
   const file = join(guard.folder, `${name}.properties`);
   await writeFile(file, serverProperties(ports, hosts, join(guard.folder, name), more));
@@ -51,8 +74,21 @@ async function startNode(
     '-c',
     file,
   ]);
-  const server = await guard.run(javaCommand(), [...java, 'kafka.Kafka', file]);
-  await untilKafkaAnswers(`127.0.0.1:${ports.clients}`, {}, async () =>
-    server.hasEnded() ? server.logTail() : null,
-  );
+  let server: GuardedProcess;
+  const start = async () => {
+    server = await guard.run(javaCommand(), [...java, 'kafka.Kafka', file]);
+    await untilKafkaAnswers(`127.0.0.1:${ports.clients}`, {}, async () =>
+      server.hasEnded() ? server.logTail() : null,
+    );
+  };
+  await start();
+  return {
+    kill: async () => {
+      server.signal('SIGKILL');
+      await server.ended;
+    },
+    start,
+    suspend: () => server.signal('SIGSTOP'),
+    resume: () => server.signal('SIGCONT'),
+  };
 }

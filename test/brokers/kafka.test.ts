@@ -2,11 +2,10 @@ import { createHash } from 'node:crypto';
 import { CompressionTypes } from 'kafkajs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { kafkaIsMissing, startKafka } from '../../emulators/kafka/start.ts';
-import { addAccount } from '../support/database.ts';
 import { isSkipped } from '../support/skipped.ts';
 import { until } from '../support/until.ts';
 import { SLOTS } from './broker.ts';
-import { type KafkaForTests, kafkaForTests } from './kafka-broker.ts';
+import { KAFKA_CLIENTS, type KafkaForTests, kafkaForTests } from './kafka-broker.ts';
 import {
   type Consumer,
   countSettled,
@@ -45,12 +44,12 @@ async function deleteRecords({ broker }: TestEnvironment, partition: number, off
   await until('records to be deleted', deleted, 10_000);
 }
 
-describe.skipIf(skipped).concurrent('a consumer of Kafka', () => {
+describe.skipIf(skipped).concurrent.each(KAFKA_CLIENTS)('a consumer of Kafka with %s', (client) => {
   const on = (
     title: string,
     work: (environment: TestEnvironment) => Promise<void>,
     env: Record<string, string> = {},
-  ) => it(title, { timeout: 120_000 }, () => withEnvironment(server, work, env));
+  ) => it(title, { timeout: 120_000 }, () => withEnvironment(server, work, { KAFKA_CLIENT: client, ...env }));
 
   on('logs an error and counts lost records when the broker has deleted unread ones', async (environment) => {
     const { broker, clicks, database } = environment;
@@ -234,80 +233,5 @@ describe.skipIf(skipped).concurrent('a consumer of Kafka', () => {
       await untilSettled(database.pool, 10);
     },
     { KAFKA_PARTITIONS: '1' },
-  );
-});
-
-describe.skipIf(skipped).concurrent('a publisher to Kafka', () => {
-  it.each(['none', 'gzip', 'zstd'])(
-    'publishes concurrent calls, compressed with %s',
-    { timeout: 60_000 },
-    (how) =>
-      withEnvironment(
-        server,
-        async (environment) => {
-          const { broker, clicks, database, spool } = environment;
-          const consumer = await environment.consume();
-          await Promise.all(Array.from({ length: 30 }, () => broker.publisher.publish(clicks(100))));
-          await broker.publisher.publishEverywhere(spool.watermark());
-          await untilSettled(database.pool, 3_000, consumer);
-          const { rows } = await database.pool.query<{ position: string }>(
-            'select position from broker_checkpoint',
-          );
-          expect(rows.length).toBe(SLOTS);
-          await expectAllCharged(environment);
-        },
-        { KAFKA_COMPRESSION: how },
-      ),
-  );
-
-  it('finds a leader of each partition as soon as the topic is created', { timeout: 120_000 }, () =>
-    withEnvironment(server, async ({ database, clicks }) => {
-      const publishAtOnce = async () => {
-        const broker = await server.open(database, { KAFKA_PARTITIONS: '12' });
-        await broker.publisher.publish(clicks(4_000)).finally(broker.close);
-      };
-      await Promise.all(Array.from({ length: 16 }, publishAtOnce));
-    }),
-  );
-
-  it('rejects records that kafkajs does not report as written', { timeout: 60_000 }, () =>
-    withEnvironment(server, async ({ broker, clicks, spool }) => {
-      const { publisher } = broker;
-      // Its client caches the current partitions for some minutes.
-      await publisher.publish(clicks(1));
-      const admin = await server.admin();
-      await admin.createPartitions({
-        topicPartitions: [{ topic: broker.config.KAFKA_TOPIC, count: SLOTS + 1 }],
-      });
-      const partitions = async () =>
-        (await admin.fetchTopicMetadata({ topics: [broker.config.KAFKA_TOPIC] })).topics[0]?.partitions
-          .length;
-      await until('one more partition', async () => (await partitions()) === SLOTS + 1);
-      // A watermark goes to every partition. kafkajs silently skips a partition that it does not know.
-      await expect(publisher.publishEverywhere(spool.watermark())).rejects.toMatchObject({
-        code: 'kafka',
-        retryable: true,
-        message: `Partition ${SLOTS} accepted no clicks: it has no leader`,
-      });
-    }),
-  );
-
-  it('splits records that exceed the limit of a batch of one partition', { timeout: 60_000 }, () =>
-    withEnvironment(
-      server,
-      async (environment) => {
-        const { broker, database, spool } = environment;
-        const consumer = await environment.consume();
-        const account = await addAccount(database.pool, { budget: '1000000.00' });
-        // As large as a click can be, with the longest user agent.
-        const userAgent = '€'.repeat(512);
-        const large = Array.from({ length: 1_000 }, () => spool.click({ ad: account.ad, userAgent }));
-        await broker.publisher.publish(large);
-        await broker.publisher.publishEverywhere(spool.watermark());
-        await untilSettled(database.pool, 1_000, consumer);
-        await expectAllCharged(environment);
-      },
-      { KAFKA_PARTITIONS: '1' },
-    ),
   );
 });

@@ -46,6 +46,8 @@ export async function startKinesisForTests(): Promise<KinesisForTests> {
       const env: Record<string, string> = {
         ...QUICK,
         ...AWS,
+        // The longest pause between two reads of an empty shard. The emulator takes milliseconds of CPU time for each read.
+        BATCH_WINDOW_MS: '500',
         BROKER: 'kinesis',
         DATABASE_URL: database.url,
         KINESIS_ENDPOINT: proxy.url,
