@@ -1,10 +1,9 @@
-import type { Server } from 'node:http';
 import type { Config } from '../common/config/config.ts';
 import { connectionLimits, openFilesMax } from '../common/open-files.ts';
 import { type OnShutdown, sleep } from '../common/process.ts';
 import type { Logger } from '../common/telemetry/logger.ts';
 import { listen } from '../common/telemetry/operations-server.ts';
-import type { PublicConnections } from './http/server.ts';
+import type { AdServer, PublicConnections } from './http/server.ts';
 import { createProxyCheck } from './http/visitor.ts';
 
 /** A lower connection limit is logged as a warning, because visitors would displace each other's connections. */
@@ -38,26 +37,33 @@ export function publicConnections(config: Config, logger: Logger): PublicConnect
 
 /** Listens on `AD_SERVER_PORT`. At shutdown, responses in progress are completed. Throws what `listen` throws. */
 export async function openPublicPort(
-  server: Server,
+  adServer: AdServer,
   config: Config,
   onShutdown: OnShutdown,
 ): Promise<PublicPort> {
   // On Linux the kernel distributes connections among the workers. If the primary distributed them, a connection passed to a worker that
   // ends would never be answered.
   const reusePort = config.AD_SERVER_WORKERS > 1 && process.platform === 'linux';
-  const port = await listen(server, config.AD_SERVER_PORT, config.AD_SERVER_HOST, 'AD_SERVER_PORT', {
-    reusePort,
-  });
+  const { AD_SERVER_PORT: wanted, AD_SERVER_HOST: host } = config;
+  const port = await listen(adServer.server, wanted, host, 'AD_SERVER_PORT', { reusePort });
   let isClosing = false;
   onShutdown({
     name: 'public port',
     close: () => {
       isClosing = true;
-      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      // Keep-alive connections are closed after the response in progress.
-      server.closeIdleConnections();
-      return Promise.race([closed, sleep(CLOSE_MS_MAX).then(() => server.closeAllConnections())]);
+      return closeAdServer(adServer);
     },
   });
   return { port, isClosing: () => isClosing };
+}
+
+/** Accepts no more connections, and closes those that are open once their responses in progress are completed, after 1 s in any case. */
+export function closeAdServer({
+  server,
+  closeIdleConnections,
+  closeAllConnections,
+}: AdServer): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  closeIdleConnections();
+  return Promise.race([closed, sleep(CLOSE_MS_MAX).then(closeAllConnections)]);
 }

@@ -47,12 +47,14 @@ export class WorkerReports {
 
   readonly warnings = (): readonly Problem[] => this.listed('warnings');
 
+  readonly metrics = (): Promise<string> => this.registry().metrics();
+
   /** Aggregates the latest reports, because a worker that hangs would delay a scrape. Counters of a silent worker stay valid, gauges do not. */
-  readonly metrics = (): Promise<string> => {
+  readonly registry = (): Registry => {
     const perWorker = [...this.latest.values()].map((report) =>
       isSilent(report) ? report.metrics.filter(({ type }) => String(type) !== 'gauge') : report.metrics,
     );
-    return AggregatorRegistry.aggregate(perWorker).metrics();
+    return AggregatorRegistry.aggregate(perWorker);
   };
 
   private listed(kind: 'problems' | 'warnings'): Problem[] {

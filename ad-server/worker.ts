@@ -8,6 +8,7 @@ import type { OnShutdown } from '../common/process.ts';
 import type { Logger } from '../common/telemetry/logger.ts';
 import type { Metrics } from '../common/telemetry/metrics.ts';
 import type { Problem } from '../common/telemetry/problems.ts';
+import { flushTraces } from '../common/telemetry/tracing.ts';
 import { createVerifier } from '../contract/link-token.ts';
 import { Spool } from '../producer/spool.ts';
 import { AdCatalog } from './catalog/ad-catalog.ts';
@@ -60,6 +61,7 @@ export async function startWorker(config: Config, deps: WorkerDeps): Promise<Wor
   const { metrics, logger, onShutdown, fail } = deps;
   const { keys, databaseUrl } = requiredSettings(config);
   const errorPages = createErrorPages(config.ERROR_PAGE_FILE);
+  onShutdown({ name: 'traces', close: flushTraces });
   const publisher = await openPublisher(config, databaseUrl, deps);
   const spool = openSpool(config, logger);
   const root = spoolRoot(config.DATA_DIR);
@@ -78,19 +80,22 @@ export async function startWorker(config: Config, deps: WorkerDeps): Promise<Wor
     whenFull: config.SPOOL_FULL,
     metrics,
   });
-  const connections = publicConnections(config, logger);
-  const { server, measure } = createAdServer(redirect, metrics, connections, errorPages);
+  const adServer = createAdServer(redirect, metrics, {
+    connections: publicConnections(config, logger),
+    errorPages,
+    front: config.HTTP_FRONT === 'on',
+  });
   const checkHiddenAgents = createHiddenAgentsCheck(agents, logger);
   const setGauges = createGauges(metrics, spool, relays, catalog);
   const watch = setInterval(() => {
     spool.probe();
-    measure();
+    adServer.measure();
     catalog.warnIfOld();
     checkHiddenAgents();
     setGauges();
   }, WATCH_MS);
   onShutdown({ name: 'watch', close: () => clearInterval(watch) });
-  const { port, isClosing } = await openPublicPort(server, config, onShutdown);
+  const { port, isClosing } = await openPublicPort(adServer, config, onShutdown);
   return { port, problems: () => problemsOf(catalog, spool, isClosing()), warnings: relays.problems };
 }
 

@@ -2,62 +2,34 @@ import { counted } from '../common/counted.ts';
 import { createInterner } from '../common/intern.ts';
 import { parseJson } from '../common/json.ts';
 import { memoize } from '../common/memoize.ts';
+import { isTraceparent, TRACEPARENT_LENGTH } from '../common/telemetry/traceparent.ts';
 import { canonicalUuid, isUuid, isUuidV7, uuidV7TimeMs } from '../common/uuid.ts';
+import {
+  CLICK_BYTES_MAX,
+  CLICK_VERSION,
+  type ClickEvent,
+  EDGE_INVALID_REASONS,
+  type EdgeInvalidReason,
+  ID_MAX,
+  PRICE_MICROS_MAX,
+  USER_AGENT_MAX,
+} from './click-fields.ts';
+import { decodeClick } from './decode-click.ts';
+import { type DecodedClick, toDecodedClick } from './decoded-click.ts';
 import { isPublisher, PUBLISHER_MAX } from './publisher.ts';
-import { areSubIds, SUB_ID_MAX, SUB_ID_NAMES, type SubIds } from './sub-ids.ts';
+import { areSubIds, SUB_ID_MAX, SUB_ID_NAMES } from './sub-ids.ts';
 
-/** Why the ad server judged a click invalid. The handler adds one more reason, `repeat`. */
-export const EDGE_INVALID_REASONS = [
-  'bot',
-  'not_navigation',
-  'expired',
-  'paused',
-  'not_running',
-  'double_click',
-] as const;
-export type EdgeInvalidReason = (typeof EDGE_INVALID_REASONS)[number];
-
-/** Highest price of a click, in micros: 1 000 000 000 units of the currency. It is a safe integer in JSON. */
-export const PRICE_MICROS_MAX = 1_000_000_000_000_000;
-/** Highest id of an advertiser, campaign or ad: PostgreSQL's `integer`. */
-export const ID_MAX = 2_147_483_647;
-/** Longest user agent kept, in characters. */
-export const USER_AGENT_MAX = 512;
-/** Longest referrer host kept, in characters (RFC 1035 §2.3.4). */
-export const REFERRER_HOST_MAX = 253;
-/** Longest encoded click, in bytes. The ad server bounds every text in a click, so its clicks are never longer. */
-export const CLICK_BYTES_MAX = 8_192;
-
-/** The version of the click events that are written. Within a version, only optional fields are added. */
-export const CLICK_VERSION = 1;
-
-/** An accepted `GET` of a link. */
-export type ClickEvent = {
-  /** UUIDv7, created at the redirect. */
-  readonly clickId: string;
-  /** UUIDv7 of the impression link, or `null` for an evergreen link. */
-  readonly nonce: string | null;
-  readonly adId: number;
-  readonly campaignId: number;
-  readonly advertiserId: number;
-  /** Price of the ad at the time of the click, 1…PRICE_MICROS_MAX. */
-  readonly priceMicros: number;
-  /** Time of the click in Unix ms, equal to the time in the click id. */
-  readonly clickedAt: number;
-  readonly invalid: EdgeInvalidReason | null;
-  /** Whether the ad was marked as budget-exhausted in the ad server's catalog. */
-  readonly budgetExhausted: boolean;
-  /** Whether the visitor was sent to the fallback URL because the campaign was ahead of its plan. Such a click is not charged. */
-  readonly held?: boolean;
-  /** The visitor's network (/24 for IPv4, /48 for IPv6), never the address. */
-  readonly visitorNetwork: string | null;
-  readonly userAgent: string | null;
-  readonly referrerHost: string | null;
-  /** The publisher of the link. Absent, like `null`, for a link without one. */
-  readonly publisher?: string | null;
-  /** Values of the query parameters `sub1`…`sub5`. Absent, like `null`, if there are none. */
-  readonly subIds?: SubIds | null;
-};
+export {
+  CLICK_BYTES_MAX,
+  CLICK_VERSION,
+  type ClickEvent,
+  EDGE_INVALID_REASONS,
+  type EdgeInvalidReason,
+  ID_MAX,
+  PRICE_MICROS_MAX,
+  REFERRER_HOST_MAX,
+  USER_AGENT_MAX,
+} from './click-fields.ts';
 
 /** A record in a broker: a key outside of the payload, and bytes. */
 export type BrokerRecord = { readonly key: string | null; readonly value: Buffer | null };
@@ -70,14 +42,18 @@ export type UnreadableReason = 'malformed' | 'unknown_version';
 
 /** A record as it was received. */
 type Received = BrokerRecord & {
+  /** The length of the value, if that is a getter which makes a `Buffer`. */
+  readonly valueBytes?: number;
   /** The position in the broker. It is logged, and identifies records without a key of Tollway. */
   readonly position: string;
   /** The spool and sequence in the key, or `null`. */
   readonly from: SpoolPosition | null;
+  /** When it was published, by the broker's record, in whole Unix ms. Absent if it is not known. */
+  readonly publishedAt?: number;
 };
 
 /** A parsed record that holds a click. */
-export type ReadClick = Received & { readonly is: 'click'; readonly click: ClickEvent };
+export type ReadClick = Received & { readonly is: 'click'; readonly click: Readonly<DecodedClick> };
 /** A parsed record that holds a watermark: the spool has accepted `accepted` clicks, and all of them were published. */
 export type ReadWatermark = Received & {
   readonly is: 'watermark';
@@ -109,24 +85,73 @@ const quoteAgent = memoize(QUOTED_MAX, (text) => JSON.stringify(text));
  * fifth less time than `JSON.stringify` of the click.
  */
 export function encodeClick(click: ClickEvent): string {
-  const { nonce, invalid, visitorNetwork, userAgent, referrerHost } = click;
+  const { nonce, invalid, budgetExhausted, visitorNetwork, userAgent, referrerHost } = click;
+  // Few, long pieces: V8 allocates an object for each of them.
+  const judgement =
+    invalid === null && !budgetExhausted
+      ? NOTHING_FOUND
+      : `"invalid":${invalid === null ? 'null' : `"${invalid}"`},"budgetExhausted":${budgetExhausted},"visitorNetwork":`;
   return (
-    `{"v":${CLICK_VERSION},"clickId":"${click.clickId}","nonce":${nonce === null ? 'null' : `"${nonce}"`},` +
-    `"adId":${click.adId},"campaignId":${click.campaignId},"advertiserId":${click.advertiserId},` +
-    `"priceMicros":${click.priceMicros},"clickedAt":${click.clickedAt},` +
-    `"invalid":${invalid === null ? 'null' : `"${invalid}"`},"budgetExhausted":${click.budgetExhausted},` +
-    `"visitorNetwork":${visitorNetwork === null ? 'null' : JSON.stringify(visitorNetwork)},` +
-    `"userAgent":${userAgent === null ? 'null' : quoteAgent(userAgent)},` +
-    `"referrerHost":${referrerHost === null ? 'null' : JSON.stringify(referrerHost)}` +
+    `${BEGIN_EVENT}${click.clickId}${nonce === null ? WITHOUT_NONCE : `${BEFORE_NONCE}${nonce}",`}` +
+    `${adFields(click)}${click.clickedAt},${judgement}` +
+    `${visitorNetwork === null ? 'null' : JSON.stringify(visitorNetwork)},"userAgent":` +
+    `${userAgent === null ? 'null' : quoteAgent(userAgent)}` +
+    `${referrerHost === null ? WITHOUT_REFERRER : `,"referrerHost":${JSON.stringify(referrerHost)}`}` +
     optionalFields(click)
   );
 }
 
+const BEGIN_EVENT = `{"v":${CLICK_VERSION},"clickId":"`;
+const BEFORE_NONCE = '","nonce":"';
+const WITHOUT_NONCE = '","nonce":null,';
+const NOTHING_FOUND = '"invalid":null,"budgetExhausted":false,"visitorNetwork":';
+const WITHOUT_REFERRER = ',"referrerHost":null';
+
+/** Most ads whose fields are kept as text. */
+const AD_TEXTS_MAX = 10_000;
+type AdFields = Pick<ClickEvent, 'adId' | 'campaignId' | 'advertiserId' | 'priceMicros'>;
+const adTexts = new Map<number, AdFields & { readonly text: string }>();
+
+/** The fields of the ad, which are the same for all of its clicks until its price changes, and the name of the next field. */
+function adFields({ adId, campaignId, advertiserId, priceMicros }: AdFields): string {
+  const known = adTexts.get(adId);
+  if (
+    known?.priceMicros === priceMicros &&
+    known.campaignId === campaignId &&
+    known.advertiserId === advertiserId
+  )
+    return known.text;
+  const text =
+    `"adId":${adId},"campaignId":${campaignId},"advertiserId":${advertiserId},` +
+    `"priceMicros":${priceMicros},"clickedAt":`;
+  if (adTexts.size >= AD_TEXTS_MAX) adTexts.clear();
+  adTexts.set(adId, { adId, campaignId, advertiserId, priceMicros, text });
+  return text;
+}
+
 /** The optional fields that have a value, and the end of the object. */
-function optionalFields({ held, publisher, subIds }: ClickEvent): string {
-  if (!held && !publisher && !subIds) return '}';
+function optionalFields({ held, publisher, subIds, traceparent }: ClickEvent): string {
+  if (!held && !publisher && !subIds && !traceparent) return '}';
   // A publisher has no characters that JSON escapes.
-  return `${held ? ',"held":true' : ''}${publisher ? `,"publisher":"${publisher}"` : ''}${subIds ? `,"subIds":${JSON.stringify(subIds)}` : ''}}`;
+  return (
+    `${held ? ',"held":true' : ''}${publisher ? `,"publisher":"${publisher}"` : ''}` +
+    `${subIds ? `,"subIds":${JSON.stringify(subIds)}` : ''}${traceparent ? TRACEPARENT_FIELD + traceparent + EVENT_END : '}'}`
+  );
+}
+
+const TRACEPARENT_FIELD = ',"traceparent":"';
+const EVENT_END = '"}';
+const COMMA = 0x2c;
+
+/** Returns the `traceparent` of a click that `encodeClick` has encoded, or `null`. It is the last field, so nothing else is parsed. */
+export function encodedTraceparent(value: Buffer): string | null {
+  const start = value.length - EVENT_END.length - TRACEPARENT_LENGTH;
+  const fieldStart = start - TRACEPARENT_FIELD.length;
+  // Most clicks have no trace: one byte tells, without a string for each of them.
+  if (fieldStart < 0 || value[fieldStart] !== COMMA) return null;
+  if (value.toString('latin1', fieldStart, start) !== TRACEPARENT_FIELD) return null;
+  const traceparent = value.toString('latin1', start, start + TRACEPARENT_LENGTH);
+  return isTraceparent(traceparent) ? traceparent : null;
 }
 
 /** Returns the key of a click's record: `<spool id>.<sequence>`. */
@@ -168,12 +193,28 @@ export function parseClickKey(key: string | null): SpoolPosition | null {
   return { spoolId: latestSpoolId, sequence: Number(digits) };
 }
 
+/** The latest time of publishing that is kept, in Unix ms: the end of the year 9999. A producer of Kafka can write any time. */
+const PUBLISHED_AT_MAX = 253_402_300_799_999;
+
+/** Whether a value can be the time of publishing, in Unix ms. */
+export function isPublishTime(timeMs: number): boolean {
+  return timeMs > 0 && timeMs <= PUBLISHED_AT_MAX;
+}
+
 /**
- * Parses a record. Never throws: a record that is neither a watermark nor a click of a known version is `unreadable`. It has the spool and
- * sequence of its key too, so that a damaged click is rejected under its sequence and does not count as missing.
+ * Parses a record. `publishedAt`: when it was published, in Unix ms; a value that is not a time is ignored. Never throws: a record that is
+ * neither a watermark nor a click of a known version is `unreadable`. It has the spool and sequence of its key too, so that a damaged click is
+ * rejected under its sequence and does not count as missing.
  */
-export function readRecord({ key, value }: BrokerRecord, position: string): ReadRecord {
-  const received: Received = { key, value, position, from: parseClickKey(key) };
+export function readRecord(
+  { key, value }: BrokerRecord,
+  position: string,
+  publishedAt = Number.NaN,
+): ReadRecord {
+  const from = parseClickKey(key);
+  const received: Received = isPublishTime(publishedAt)
+    ? { key, value, position, from, publishedAt: Math.round(publishedAt) }
+    : { key, value, position, from };
   const unreadable = (reason: UnreadableReason, detail: string): Unreadable => ({
     ...received,
     is: 'unreadable',
@@ -184,6 +225,8 @@ export function readRecord({ key, value }: BrokerRecord, position: string): Read
   if (value.length > CLICK_BYTES_MAX) {
     return unreadable('malformed', `Expected at most ${CLICK_BYTES_MAX} bytes, got ${value.length}`);
   }
+  const decoded = decodeClick(value);
+  if (decoded !== null) return { ...received, is: 'click', click: decoded };
   let body: unknown;
   try {
     body = parseJson(value);
@@ -222,8 +265,23 @@ export function readRecord({ key, value }: BrokerRecord, position: string): Read
     const text = click[field];
     if (typeof text === 'string' && text.length <= USER_AGENT_MAX) click[field] = internText(text);
   }
+  // The trace is for operators only: no value of it makes a click unreadable.
+  if (click.traceparent !== undefined && !isTraceparent(click.traceparent)) click.traceparent = null;
   // `problemOf` has checked every field.
-  return { ...received, is: 'click', click: click as unknown as ClickEvent };
+  return { ...received, is: 'click', click: toDecodedClick(click as unknown as ClickEvent) };
+}
+
+/** Copies a record with its bytes, which can be a small slice of a large buffer. */
+export function copyRecord(record: ReadRecord): ReadRecord {
+  const { key, value, position, from, publishedAt } = record;
+  const received: Received = {
+    ...{ key, value: value && Buffer.from(value), position, from },
+    ...(publishedAt !== undefined && { publishedAt }),
+  };
+  // The fields of a click can be getters, which a spread leaves out.
+  return record.is === 'click'
+    ? { ...received, is: 'click', click: record.click }
+    : { ...record, ...received };
 }
 
 function parseWatermark(watermark: Record<string, unknown>): { spoolId: string; accepted: number } | null {

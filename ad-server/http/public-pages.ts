@@ -2,26 +2,12 @@ import { escapeHtml, renderPage } from '../../common/html-page.ts';
 import { formatAmount } from '../../common/money.ts';
 import { isUuidV7 } from '../../common/uuid.ts';
 import { type CatalogAd, isExhausted, isRunning } from '../../ledger/catalog-ads.ts';
-
-/** The sample advertisers: the last segment of the path of their page, and their name. */
-export const SAMPLE_ADVERTISERS = [
-  { slug: 'coffee', name: 'Sample Coffee' },
-  { slug: 'shoes', name: 'Sample Shoes' },
-  { slug: 'travel', name: 'Sample Travel' },
-] as const;
-
-/** Currency of the sample advertisers. */
-export const SAMPLE_CURRENCY = 'USD';
-
-type SampleAdvertiser = (typeof SAMPLE_ADVERTISERS)[number];
-
-/**
- * The URL template of a sample ad: a page of the ad server itself. It has no host, so the browser stays on the host and port of the link
- * (RFC 9110 §10.2.2).
- */
-export function sampleTemplate(slug: SampleAdvertiser['slug']): string {
-  return `/sample/${slug}?click={click_id}&ad={ad_id}`;
-}
+import {
+  SAMPLE_ADVERTISERS,
+  SAMPLE_CURRENCY,
+  type SampleAdvertiser,
+  sampleTemplate,
+} from '../../ledger/sample-advertisers.ts';
 
 const START_PAGE = renderPage(
   'Ad links',

@@ -1,4 +1,4 @@
-import { createServer, type Server, type ServerResponse } from 'node:http';
+import type { Server, ServerResponse } from 'node:http';
 import {
   type Connection,
   type ConnectionCap,
@@ -8,10 +8,14 @@ import {
   requestAnswered,
   requestBegan,
 } from '../../common/connections.ts';
+import { createServer } from '../../common/node-http.ts';
 import type { Metrics } from '../../common/telemetry/metrics.ts';
 import type { Answer, ClickRequest } from '../redirect/redirect.ts';
 import { type HttpAnswer, httpAnswer } from './answers.ts';
 import type { ErrorPages } from './error-pages.ts';
+import { answerBytes } from './front/answer-bytes.ts';
+import { putFront } from './front/front.ts';
+import type { Handler } from './front/front-connection.ts';
 
 /** Maximum header block of a request, in bytes. The headers of browsers are below 4 KiB even with large cookies. */
 const HEADER_BYTES_MAX = 16_384;
@@ -27,16 +31,35 @@ const CLIENT_ERRORS: Readonly<Record<string, ClientError>> = {
   ERR_HTTP_REQUEST_TIMEOUT: { line: '408 Request Timeout', page: 'timeout' },
 };
 
+type Redirect = (request: ClickRequest, answer: (answer: Answer) => void) => void;
+
 /** The connection limits of the public port. */
 export type PublicConnections = Omit<ConnectionCap, 'onDisplaced'>;
 
-/** Creates the public server, without listening. `measure` updates the gauge of its connections. */
+/** The public server. */
+export type AdServer = {
+  readonly server: Server;
+  /** Updates the gauge of its connections. */
+  readonly measure: () => void;
+  /** Closes the connections without a request in progress, except new ones that have not sent one yet. */
+  readonly closeIdleConnections: () => void;
+  readonly closeAllConnections: () => void;
+};
+
+export type AdServerOptions = {
+  readonly connections: PublicConnections;
+  readonly errorPages: ErrorPages;
+  /** Whether plain requests for links are answered in front of node:http (HTTP_FRONT). */
+  readonly front: boolean;
+};
+
+/** Creates the public server, without listening. */
 export function createAdServer(
-  redirect: (request: ClickRequest, answer: (answer: Answer) => void) => void,
+  redirect: Redirect,
   metrics: Metrics,
-  connections: PublicConnections,
-  errorPages: ErrorPages,
-): { server: Server; measure: () => void } {
+  { connections, errorPages, front: hasFront }: AdServerOptions,
+): AdServer {
+  const handle = createHandler(redirect, metrics);
   const server = createServer(
     {
       maxHeaderSize: HEADER_BYTES_MAX,
@@ -49,20 +72,15 @@ export function createAdServer(
       // A click has no body: its body stream starts as ended, without stream events.
       optimizeEmptyRequests: true,
     },
-    (request, response) => {
-      const startedAt = performance.now();
-      const { method = '', url = '', headers, socket } = request;
-      requestBegan(socket, startedAt);
-      const answer = (result: Answer) => {
-        send(response, httpAnswer(result, errorPages));
-        const answeredAt = performance.now();
-        requestAnswered(socket, answeredAt);
-        metrics.redirects.inc({ answer: result.is });
-        metrics.redirectDuration.observe((answeredAt - startedAt) / 1_000);
-      };
-      redirect({ method, url, headers, peer: socket.remoteAddress }, answer);
+    ({ method = '', url = '', headers, socket }, response) => {
+      handle({ method, url, headers, peer: socket.remoteAddress }, socket, (answer) => {
+        send(response, httpAnswer(answer, errorPages));
+      });
     },
   );
+  const front = hasFront
+    ? putFront(server, { handle, bytesOf: (answer) => answerBytes(answer, errorPages) })
+    : null;
   const port = 'public';
   const { open } = capConnections(server, {
     ...connections,
@@ -71,7 +89,7 @@ export function createAdServer(
   metrics.connectionsMax.set({ port }, connections.max);
   endIdleConnections(server, IDLE_MS);
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Connection) => {
-    if (error.code === 'ECONNRESET' || !socket.writable) return socket.destroy();
+    if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy();
     metrics.redirects.inc({ answer: 'bad_request' });
     const clientError = CLIENT_ERRORS[error.code ?? ''] ?? BAD_REQUEST;
     const refuse = () => {
@@ -79,9 +97,36 @@ export function createAdServer(
       if (isWaiting(socket) && !socket.destroyed) setTimeout(refuse, 1);
       else socket.end(clientErrorAnswer(clientError, errorPages));
     };
-    return refuse();
+    // Responses of this iteration of the event loop, to earlier requests in the same bytes, are written first.
+    setImmediate(refuse);
   });
-  return { server, measure: () => metrics.connections.set({ port }, open()) };
+  return {
+    server,
+    measure: () => metrics.connections.set({ port }, open()),
+    closeIdleConnections: () => {
+      server.closeIdleConnections();
+      front?.closeIdle();
+    },
+    closeAllConnections: () => {
+      server.closeAllConnections();
+      front?.closeAll();
+    },
+  };
+}
+
+/** Makes a function that passes a request to the redirect, and measures it. */
+function createHandler(redirect: Redirect, metrics: Metrics): Handler {
+  return (request, connection, answer) => {
+    const startedAt = performance.now();
+    requestBegan(connection, startedAt);
+    redirect(request, (result) => {
+      answer(result);
+      const answeredAt = performance.now();
+      requestAnswered(connection, answeredAt);
+      metrics.redirects.inc({ answer: result.is });
+      metrics.redirectDuration.observe((answeredAt - startedAt) / 1_000);
+    });
+  };
 }
 
 /** The response to bytes that are not a valid request. */

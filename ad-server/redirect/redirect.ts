@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Metrics } from '../../common/telemetry/metrics.ts';
+import { traceRedirect } from '../../common/telemetry/tracing.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import {
   type ClickEvent,
@@ -87,6 +88,7 @@ export function createRedirect(dependencies: RedirectDependencies) {
     if (location === null) return answer({ is: 'unknown_ad' });
     if (method === 'HEAD') return answer({ is: 'redirect', location, clickId: null });
 
+    const trace = traceRedirect(headers.traceparent, clickId, ad.id);
     const visitor = dependencies.visitorAddress(request.peer, headers['x-forwarded-for']);
     const agent = judgeAgent(headers['user-agent'] ?? '');
     if (agent.isHidden) metrics.hiddenAgents.inc();
@@ -102,15 +104,18 @@ export function createRedirect(dependencies: RedirectDependencies) {
       visitor,
       headers,
       subIds: subIdsOf(query),
+      traceparent: trace.traceparent,
     });
     const onRecorded = (sequence: number | null) => {
       if (sequence !== null) {
         metrics.clicksAccepted.inc({ kind: link.nonce === null ? 'evergreen' : 'impression' });
-        return answer({ is: 'redirect', location, clickId });
+        answer({ is: 'redirect', location, clickId });
+        return trace.end(true, invalid);
       }
       if (invalid === null) doubleClicks.forget(visitorKey, token);
       metrics.clicksUnrecorded.inc();
       answer(whenFull === 'redirect' ? { is: 'redirect', location, clickId: null } : { is: 'refused' });
+      trace.end(false, invalid);
     };
     record(encodeClick(click), onRecorded, clickId);
   };
@@ -143,6 +148,7 @@ function clickOf(
     visitor: string;
     headers: IncomingHttpHeaders;
     subIds: SubIds | null;
+    traceparent: string | null;
   },
 ): ClickEvent {
   return {
@@ -162,5 +168,6 @@ function clickOf(
     referrerHost: referrerHost(details.headers.referer),
     publisher: link.publisher,
     subIds: details.subIds,
+    traceparent: details.traceparent,
   };
 }

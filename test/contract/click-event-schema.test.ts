@@ -45,6 +45,7 @@ const event: fc.Arbitrary<ClickEvent> = fc
     userAgent: text,
     referrerHost: text,
     publisher: fc.option(fc.stringMatching(/^[A-Za-z0-9_-]{1,32}$/)),
+    traceparent: fc.option(fc.constant(`00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`)),
     subIds: fc.option(fc.constantFrom({ sub1: 'a', sub5: '"€😀'.repeat(25) }, { sub2: '\ud800' })),
   })
   .chain((drawn) =>
@@ -76,7 +77,7 @@ const odd: fc.Arbitrary<unknown> = fc.oneof(
   ),
   fc.jsonValue(),
 );
-const fields = [...schema.required, 'held', 'publisher', 'subIds', 'watermark', 'later'];
+const fields = [...schema.required, 'held', 'publisher', 'subIds', 'traceparent', 'watermark', 'later'];
 
 describe('contract/click-event.schema.json', () => {
   it('accepts every encoded click', () => {
@@ -125,7 +126,7 @@ describe('contract/click-event.schema.json', () => {
   });
 
   it('has the id that published events name', () => {
-    expect(readFileSync(join(root, 'brokers/kafka/publisher.ts'), 'utf8')).toContain('urn:tollway:click:$');
+    expect(readFileSync(join(root, 'brokers/kafka/cloud-event.ts'), 'utf8')).toContain('urn:tollway:click:$');
     expect(schema.$id).toBe('urn:tollway:click:1');
   });
 });
@@ -136,7 +137,12 @@ describe('docs/events.md', () => {
     expect(named).toEqual(Object.keys(JSON.parse(encodeClick(clickEvent()))));
     expect(named).toEqual(schema.required);
     const optional = rowsOf(page, 'optional field').map((row) => cellsOf(row)[0]?.replaceAll('`', ''));
-    const click = clickEvent({ held: true, publisher: 'p', subIds: { sub1: 'a' } });
+    const click = clickEvent({
+      held: true,
+      publisher: 'p',
+      subIds: { sub1: 'a' },
+      traceparent: `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`,
+    });
     expect([...named, ...optional]).toEqual(Object.keys(JSON.parse(encodeClick(click))));
     const others = Object.keys(schema.properties).filter((field) => !schema.required.includes(field));
     expect(optional).toEqual(others.filter((field) => field !== 'watermark'));
@@ -160,7 +166,7 @@ describe('docs/events.md', () => {
   });
 
   it('lists the headers of records in Kafka', () => {
-    const source = readFileSync(join(root, 'brokers/kafka/publisher.ts'), 'utf8');
+    const source = readFileSync(join(root, 'brokers/kafka/cloud-event.ts'), 'utf8');
     const written = new Set([...source.matchAll(/\b(ce_\w+)\b/g)].map(([, name]) => name));
     const named = rowsOf(page, 'header').map((row) => cellsOf(row)[0]?.replaceAll('`', ''));
     expect(named.filter((name) => name?.startsWith('ce_')).sort()).toEqual([...written].sort());

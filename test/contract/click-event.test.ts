@@ -7,6 +7,7 @@ import {
   clickKey,
   EDGE_INVALID_REASONS,
   encodeClick,
+  encodedTraceparent,
   ID_MAX,
   PRICE_MICROS_MAX,
   parseClickKey,
@@ -48,7 +49,12 @@ const required = fc.record({
   referrerHost: text,
 });
 const optional = fc.record(
-  { held: fc.constant(true), publisher: fc.stringMatching(/^[A-Za-z0-9_-]{1,32}$/), subIds },
+  {
+    held: fc.constant(true),
+    publisher: fc.stringMatching(/^[A-Za-z0-9_-]{1,32}$/),
+    subIds,
+    traceparent: fc.stringMatching(/^00-[1-9a-f]{32}-[1-9a-f]{16}-[0-9a-f]{2}$/),
+  },
   { requiredKeys: [] },
 );
 const event: fc.Arbitrary<ClickEvent> = fc
@@ -69,11 +75,25 @@ describe('a click event', () => {
       fc.property(event, (given) => {
         const record = read(Buffer.from(encodeClick(given)));
         expect(record.is).toBe('click');
-        if (record.is === 'click') expect(record.click).toEqual({ v: 1, ...given });
+        if (record.is === 'click') {
+          const absent = { held: false, publisher: null, subIds: null, traceparent: null };
+          expect({ ...record.click, clickId: record.click.clickId }).toMatchObject({ ...absent, ...given });
+        }
+        expect(encodedTraceparent(Buffer.from(encodeClick(given)))).toBe(given.traceparent ?? null);
       }),
       { numRuns: 300 },
     );
   });
+
+  it.each(['priceMicros', 'campaignId', 'advertiserId'] as const)(
+    'has its own %s, also behind a click on the same ad with another one',
+    (field) => {
+      for (const change of [{}, { [field]: 1_234 }, { [field]: 1_235 }, {}]) {
+        const given = { ...clickEvent(), ...change };
+        expect(JSON.parse(encodeClick(given))[field]).toBe(given[field]);
+      }
+    },
+  );
 
   it('is the same click if its ids are in upper case', () => {
     const ours = read(changed({ nonce: uuidV7() }));
@@ -107,9 +127,20 @@ describe('a click event', () => {
       referrerHost: 'a'.repeat(REFERRER_HOST_MAX),
       publisher: 'p'.repeat(PUBLISHER_MAX),
       subIds: Object.fromEntries(SUB_ID_NAMES.map((name) => [name, '😀'.repeat(SUB_ID_MAX)])),
+      traceparent: `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`,
     });
     expect(read(Buffer.from(longest)).is).toBe('click');
     expect(Buffer.byteLength(longest)).toBeLessThan(CLICK_BYTES_MAX);
+  });
+
+  it.each([
+    ...[null, 1, true, '', 'x', [], {}, { length: 55 }],
+    ...[`00-${'0'.repeat(32)}-${'b'.repeat(16)}-01`, `01-${'a'.repeat(32)}-${'b'.repeat(16)}-01`],
+    ...['x'.repeat(5_000), Array(1_000).fill({})],
+  ])('is read without a trace if traceparent has a value of another form (%#)', (traceparent) => {
+    const value = changed({ traceparent });
+    expect(read(value)).toMatchObject({ is: 'click', click: { traceparent: null } });
+    expect(encodedTraceparent(value)).toBeNull();
   });
 
   it('can have unknown fields', () => {
