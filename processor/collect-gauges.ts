@@ -1,4 +1,4 @@
-import type { EventSource, Lag } from '../brokers/event-source.ts';
+import type { EventSource, Lag, PartitionLag } from '../brokers/event-source.ts';
 import { withDeadline } from '../common/deadline.ts';
 import { errorCode, errorMessage } from '../common/errors.ts';
 import { createPool, terminatePool } from '../common/postgres/postgres.ts';
@@ -19,12 +19,27 @@ export type GaugeCollector = {
   /** Which servers do not answer or do not settle clicks. Sends no request. */
   readonly problems: () => readonly Problem[];
   /** Updates the gauges from the latest reads: removes stale values and advances ages. Sends no request. */
-  readonly refresh: () => void;
+  readonly refresh: () => Promise<void>;
+  /** The lag of each broker that was read. Sends no request. */
+  readonly lags: () => readonly CurrentLag[];
+  /** Whether this processor cannot settle clicks. */
+  readonly isBlocked: () => boolean;
   readonly stop: () => Promise<void>;
 };
 
 /** The latest lag of a broker, and when it was read (monotonic, ms). */
 type KnownLag = Lag & { readonly readAt: number };
+
+/** The lag of a broker as far as it is known now. */
+export type CurrentLag = {
+  readonly broker: string;
+  /** `null`: the last count is stale. */
+  readonly records: number | null;
+  /** `null`: nothing waited when it was read last, which is long ago. */
+  readonly oldestAgeSeconds: number | null;
+  /** Empty if the last counts are stale. */
+  readonly partitions: readonly PartitionLag[];
+};
 
 /**
  * Reads the gauges that come from the database and the brokers in the background, each server independently, so that neither a scrape nor
@@ -39,7 +54,10 @@ export function collectGauges(
   const stopping = new AbortController();
   const problems = new OpenProblems();
   const lags = new Map<string, KnownLag>();
-  const context = { metrics, logger, problems, stopping: stopping.signal, answerMsMax: ANSWER_MS_MAX };
+  const context = {
+    ...{ metrics, logger, problems, stopping: stopping.signal, answerMsMax: ANSWER_MS_MAX },
+    advertisersMax: config.METRICS_ADVERTISERS_MAX,
+  };
   const database = databaseGauges(pool, context);
   const lagReaders = [...sources].map(([broker, source]) =>
     lagReader(broker, source, {
@@ -53,14 +71,20 @@ export function collectGauges(
   };
   const running = Promise.all([database.read, ...lagReaders].map(repeat));
 
+  const isBlocked = () => database.isUnusable() || dispatcher.problems.length > 0;
   return {
     problems: () => [...problems.list(), ...dispatcher.problems],
-    refresh: () => {
-      metrics.settlementBlocked.set(database.isUnusable() || dispatcher.problems.length > 0 ? 1 : 0);
+    isBlocked,
+    refresh: async () => {
+      metrics.settlementBlocked.set(isBlocked() ? 1 : 0);
       metrics.clicksSetAside.set(dispatcher.clicksAside);
-      database.removeStale(STALE_MS);
-      for (const [broker, lag] of lags) setLag(metrics, broker, lag);
+      setLags(
+        metrics,
+        [...lags].map(([broker, lag]) => currentLag(broker, lag)),
+      );
+      await database.refresh(STALE_MS);
     },
+    lags: () => [...lags].map(([broker, lag]) => currentLag(broker, lag)),
     stop: async () => {
       stopping.abort();
       await terminatePool(pool);
@@ -96,19 +120,31 @@ function lagReader(
   };
 }
 
-/** Sets the lag gauges. While no new lag is read, the age of the oldest click grows with the time, and a count becomes stale. */
-function setLag(
-  metrics: ProcessMetrics,
-  broker: string,
-  { records, oldestAgeSeconds, readAt }: KnownLag,
-): void {
+/** While no new lag is read, the age of the oldest click grows with the time, and a count becomes stale. */
+function currentLag(broker: string, { records, oldestAgeSeconds, partitions, readAt }: KnownLag): CurrentLag {
   const sinceMs = performance.now() - readAt;
   const isStale = sinceMs > STALE_MS;
-  if (isStale) metrics.lagRecords.remove({ broker });
-  else metrics.lagRecords.set({ broker }, records);
   // Between two successful reads the age stays as it was read.
-  const grownMs = sinceMs > 2 * READ_MS ? sinceMs : 0;
-  if (oldestAgeSeconds > 0) metrics.lagAge.set({ broker }, oldestAgeSeconds + grownMs / 1_000);
-  else if (isStale) metrics.lagAge.remove({ broker });
-  else metrics.lagAge.set({ broker }, 0);
+  const grownSeconds = sinceMs > 2 * READ_MS ? sinceMs / 1_000 : 0;
+  const isKnown = oldestAgeSeconds > 0 || !isStale;
+  return {
+    broker,
+    records: isStale ? null : records,
+    oldestAgeSeconds: isKnown ? oldestAgeSeconds + (oldestAgeSeconds > 0 ? grownSeconds : 0) : null,
+    partitions: isStale ? [] : partitions,
+  };
+}
+
+/** Sets the lag gauges of the brokers and of their partitions. */
+function setLags(metrics: ProcessMetrics, lags: readonly CurrentLag[]): void {
+  const { lagRecords, lagAge, partitionLagRecords, partitionLagAge } = metrics;
+  for (const gauge of [lagRecords, lagAge, partitionLagRecords, partitionLagAge]) gauge.reset();
+  for (const { broker, partitions, ...lag } of lags) {
+    if (lag.records !== null) lagRecords.set({ broker }, lag.records);
+    if (lag.oldestAgeSeconds !== null) lagAge.set({ broker }, lag.oldestAgeSeconds);
+    for (const { partition, records, oldestAgeSeconds } of partitions) {
+      partitionLagRecords.set({ broker, partition }, records);
+      partitionLagAge.set({ broker, partition }, oldestAgeSeconds);
+    }
+  }
 }

@@ -4,8 +4,11 @@ import { type OnShutdown, sleep } from '../common/process.ts';
 import type { ProcessMetrics } from '../common/telemetry/metrics.ts';
 import { serveOperations } from '../common/telemetry/operations-server.ts';
 import type { Problem } from '../common/telemetry/problems.ts';
+import { flushTraces } from '../common/telemetry/tracing.ts';
+import { createPartReporter } from '../ledger/part-reporter.ts';
 import { collectGauges } from './collect-gauges.ts';
 import { runMaintenanceLoop } from './maintenance-loop.ts';
+import { processorNumbers } from './part-numbers.ts';
 import { runRollupLoop } from './rollup-loop.ts';
 import type { Runtime } from './runtime.ts';
 
@@ -21,6 +24,14 @@ export async function consume(
   { onShutdown, fail }: { onShutdown: OnShutdown; fail: (error: unknown) => void },
 ): Promise<void> {
   const { config, pool, dispatcher, metrics, logger } = runtime;
+  const reporter = createPartReporter('processor', {
+    databaseUrl: config.DATABASE_URL,
+    opsPort: config.PROCESSOR_OPS_PORT,
+    logger,
+  });
+  // Closed last, so that the processor reports while it shuts down.
+  onShutdown({ name: 'reports of the part', close: reporter.stop });
+  onShutdown({ name: 'traces', close: flushTraces });
   onShutdown({ name: 'database connections', close: () => pool.end() });
   const maintenance = runMaintenanceLoop(runtime);
   onShutdown({ name: 'maintenance', close: maintenance.stop });
@@ -29,12 +40,13 @@ export async function consume(
   const sources = await createSources(config, pool, dispatcher, runtime);
   const gauges = collectGauges(runtime, sources);
   onShutdown({ name: 'gauges', close: gauges.stop });
+  const problems = () =>
+    firstOfEach([...[...sources.values()].flatMap((source) => source.problems()), ...gauges.problems()]);
   const operations = {
     component: 'processor',
-    problems: () =>
-      firstOfEach([...[...sources.values()].flatMap((source) => source.problems()), ...gauges.problems()]),
-    metrics: () => {
-      gauges.refresh();
+    problems,
+    metrics: async () => {
+      await gauges.refresh();
       return metrics.registry.metrics();
     },
   };
@@ -49,6 +61,7 @@ export async function consume(
     logger,
   });
   onShutdown({ name: 'operations port', close: () => void ops.close() });
+  reporter.start({ problems, numbers: processorNumbers(runtime, gauges) });
   onShutdown({
     name: 'event sources',
     close: async () => {

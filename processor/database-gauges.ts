@@ -5,14 +5,13 @@ import type { Logger } from '../common/telemetry/logger.ts';
 import type { ProcessMetrics } from '../common/telemetry/metrics.ts';
 import type { OpenProblems } from '../common/telemetry/problems.ts';
 import { ThrottledLog } from '../common/telemetry/throttled-log.ts';
-import { type AdvertiserBudget, readBudgets } from '../ledger/advertisers.ts';
-import { readCampaignPaces } from '../ledger/campaign-paces.ts';
+import { readAdvertiserNumbers } from '../ledger/advertiser-numbers.ts';
+import { readCampaignCaps } from '../ledger/campaign-caps.ts';
 import { countDeadLetters } from '../ledger/dead-letters.ts';
+import { countDaysAhead } from '../ledger/partitions.ts';
+import { AdvertiserGauges } from './advertiser-gauges.ts';
+import { removeCampaigns, setCampaigns } from './campaign-gauges.ts';
 
-/** Maximum number of advertisers whose budgets are exported, the latest first; it bounds the series in Prometheus. */
-const ADVERTISERS_MAX = 10_000;
-/** Maximum number of campaigns whose pace is exported, the latest first. */
-const CAMPAIGNS_MAX = 10_000;
 /** Time between two reads of all budgets, in ms: setting thousands of gauges takes a while. */
 const BUDGETS_MS = 5_000;
 
@@ -21,8 +20,8 @@ export type DatabaseGauges = {
   readonly read: () => Promise<void>;
   /** Whether the latest read found that the database cannot charge clicks. */
   readonly isUnusable: () => boolean;
-  /** Removes the budgets if they were read longer than `staleMs` ago. */
-  readonly removeStale: (staleMs: number) => void;
+  /** Prepares the metrics for a scrape: removes the budgets if they were read longer than `staleMs` ago. */
+  readonly refresh: (staleMs: number) => Promise<void>;
 };
 
 /** Reads the state of the database, the budgets and the number of dead letters. Reports problems of the database to `problems`. */
@@ -34,16 +33,19 @@ export function databaseGauges(
     problems,
     stopping,
     answerMsMax,
+    advertisersMax,
   }: {
     metrics: ProcessMetrics;
     logger: Logger;
     problems: OpenProblems;
     stopping: AbortSignal;
     answerMsMax: number;
+    /** METRICS_ADVERTISERS_MAX */
+    advertisersMax: number;
   },
 ): DatabaseGauges {
   let budgetsReadAt: number | null = null;
-  let advertisers: readonly AdvertiserBudget[] = [];
+  const advertisers = new AdvertiserGauges(metrics, advertisersMax);
   let isUnusable = false;
   const log = new ThrottledLog(logger, {
     failed:
@@ -71,7 +73,7 @@ export function databaseGauges(
       try {
         await readState();
         if (budgetsReadAt !== null && performance.now() - budgetsReadAt < BUDGETS_MS) return;
-        advertisers = await setBudgets(pool, metrics, advertisers);
+        await readBudgets(pool, { metrics, advertisers, advertisersMax });
         budgetsReadAt = performance.now();
       } catch (error) {
         if (stopping.aborted) return;
@@ -82,48 +84,36 @@ export function databaseGauges(
       }
     },
     isUnusable: () => isUnusable,
-    removeStale: (staleMs) => {
-      if (budgetsReadAt !== null && performance.now() - budgetsReadAt > staleMs) removeBudgets(metrics);
+    refresh: async (staleMs) => {
+      if (budgetsReadAt !== null && performance.now() - budgetsReadAt > staleMs) {
+        advertisers.remove();
+        removeCampaigns(metrics);
+        metrics.deadLetters.remove();
+        metrics.partitionsAhead.remove();
+      }
+      await advertisers.foldOverDelivery();
     },
   };
 }
 
-/** Reads budgets, the paces of campaigns and dead letters into the metrics. `before` are the advertisers of the last read; returns the new ones. */
-async function setBudgets(
+/** Reads budgets, caps, dead letters and the days ahead into the metrics. */
+async function readBudgets(
   pool: Pool,
-  metrics: ProcessMetrics,
-  before: readonly AdvertiserBudget[],
-): Promise<readonly AdvertiserBudget[]> {
-  const advertisers = await readBudgets(pool, ADVERTISERS_MAX);
-  const paces = await readCampaignPaces(pool, CAMPAIGNS_MAX);
+  {
+    metrics,
+    advertisers,
+    advertisersMax,
+  }: { metrics: ProcessMetrics; advertisers: AdvertiserGauges; advertisersMax: number },
+): Promise<void> {
+  const numbers = await readAdvertiserNumbers(pool);
+  const readAt = performance.now();
+  const exported = numbers.slice(0, advertisersMax).map(({ id }) => id);
+  const campaigns = await readCampaignCaps(pool, exported, advertisersMax);
   const deadLetters = await countDeadLetters(pool);
-  removeBudgets(metrics);
-  for (const { id: advertiser, name, status, currency, remaining, spent } of advertisers) {
-    metrics.budgetRemaining.set({ advertiser, currency }, remaining);
-    metrics.budgetSpent.set({ advertiser, currency }, spent);
-    metrics.advertiserInfo.set({ advertiser, name, status, currency }, 1);
-    // Creates the counter at 0, so that an alert on its increase sees the first increment.
-    metrics.overDelivery.inc({ advertiser, currency }, 0);
-  }
-  for (const { campaignId: campaign, advertiserId: advertiser, pace } of paces) {
-    metrics.campaignPlanned.set({ campaign, advertiser }, pace.planned);
-    metrics.campaignSpent.set({ campaign, advertiser }, pace.spent);
-    metrics.campaignAhead.set({ campaign, advertiser }, pace.isAhead ? 1 : 0);
-  }
+  const daysAhead = await countDaysAhead(pool);
+  // Without an await in between, so that no scrape sees a part of them.
+  advertisers.set(numbers, readAt);
+  setCampaigns(metrics, campaigns);
   metrics.deadLetters.set(deadLetters);
-  // The other series were set again, but counters are never reset. An archived advertiser gets no more over-budget clicks.
-  const present = new Set(advertisers.map(({ id }) => id));
-  for (const { id: advertiser, currency } of before)
-    if (!present.has(advertiser)) metrics.overDelivery.remove({ advertiser, currency });
-  return advertisers;
-}
-
-function removeBudgets(metrics: ProcessMetrics): void {
-  metrics.budgetRemaining.reset();
-  metrics.budgetSpent.reset();
-  metrics.advertiserInfo.reset();
-  metrics.campaignPlanned.reset();
-  metrics.campaignSpent.reset();
-  metrics.campaignAhead.reset();
-  metrics.deadLetters.remove();
+  metrics.partitionsAhead.set(daysAhead);
 }

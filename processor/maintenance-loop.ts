@@ -1,6 +1,7 @@
 import { errorCode, errorMessage } from '../common/errors.ts';
 import { createPool } from '../common/postgres/postgres.ts';
 import { sleep } from '../common/process.ts';
+import type { ProcessMetrics } from '../common/telemetry/metrics.ts';
 import { ThrottledLog } from '../common/telemetry/throttled-log.ts';
 import { createDayPartitions, type MaintenanceOptions, maintain } from '../ledger/maintenance.ts';
 import { retentionOf } from '../ledger/partitions.ts';
@@ -47,8 +48,8 @@ export async function maintainLedger(
 }
 
 /** Maintains the ledger every `MAINTENANCE_MS` on its own connection, without a query timeout; `RETRY_MS` after a failure. */
-export function runMaintenanceLoop(runtime: Runtime): MaintenanceLoop {
-  const { config, logger } = runtime;
+export function runMaintenanceLoop(runtime: Runtime<ProcessMetrics>): MaintenanceLoop {
+  const { config, logger, metrics } = runtime;
   const pool = createPool(config.DATABASE_URL, 'maintenance', 1, (err) =>
     logger.debug({ err }, 'A connection broke'),
   );
@@ -68,6 +69,7 @@ export function runMaintenanceLoop(runtime: Runtime): MaintenanceLoop {
       await createDayPartitions(pool, maintenanceOf(runtime));
       setReady();
       await maintain(pool, maintenanceOf(runtime), logger);
+      metrics.maintainedAt.set(Date.now() / 1_000);
       log.recover();
       return true;
     } catch (error) {

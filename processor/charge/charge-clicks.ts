@@ -18,7 +18,7 @@ import { noteDeadLetters } from '../../ledger/dead-letters-waiting.ts';
 import { EvidenceRows } from '../../ledger/evidence-rows.ts';
 import { settleLateKeys } from '../../ledger/late-keys.ts';
 import { LedgerRows, type SettledClick } from '../../ledger/ledger-rows.ts';
-import { type LedgerWindow, readWindow } from '../../ledger/ledger-window.ts';
+import type { LedgerWindow } from '../../ledger/ledger-window.ts';
 import { passLowBudget } from '../../ledger/low-budget.ts';
 import {
   hasPriorOutcome,
@@ -27,6 +27,7 @@ import {
   readPriorRejections,
 } from '../../ledger/prior-outcomes.ts';
 import { listLateDays } from '../../ledger/rollup.ts';
+import { insertSeenDuplicates } from '../../ledger/seen-duplicates.ts';
 import {
   appendSpoolCounters,
   countBySpool,
@@ -46,6 +47,7 @@ import { findLimits } from './limits.ts';
 import { onePerIdentity, withoutSettled } from './rejections.ts';
 import { LOST_RACE, retryRaces } from './retry-races.ts';
 import { countLateKeys, outcomesOf, overDeliveryOf, type Settlement } from './settlement.ts';
+import { traceCharge } from './trace-charge.ts';
 import { type ChargeContext, rejectionReason } from './validate-click.ts';
 
 export type ChargeOptions = {
@@ -61,7 +63,15 @@ export type ChargeOptions = {
  * nothing of the batch is stored, or the batch is committed and the reply was lost. Submitting the same batch again is correct in both
  * cases. `failureKind` tells whether another attempt can succeed.
  */
-export async function chargeClicks(
+export function chargeClicks(
+  pool: Pool,
+  batch: readonly ReadRecord[],
+  options: ChargeOptions,
+): Promise<Settlement> {
+  return traceCharge(batch, () => chargeBatch(pool, batch, options));
+}
+
+async function chargeBatch(
   pool: Pool,
   batch: readonly ReadRecord[],
   options: ChargeOptions,
@@ -124,7 +134,7 @@ const ASSUME_NEW: PriorLookup = { readPrior: readPriorRejections, checkRejected:
 
 async function settleWith(
   connection: Connection,
-  { batch, clicks, positions, unreadable, watermarks, keys }: PreparedBatch,
+  { batch, clicks, copies, positions, unreadable, watermarks, keys }: PreparedBatch,
   options: ChargeOptions | 'redrive',
   { readPrior, checkRejected }: PriorLookup,
   evidence: EvidenceContext,
@@ -133,10 +143,11 @@ async function settleWith(
   // Everything that decides an outcome is read after these locks: until the commit no other transaction settles these advertisers' clicks.
   const advertisers = await lockAdvertisers(connection, keys.advertiserIds);
   await lockSpools(connection, keys, unreadable);
-  const window = await readWindow(connection);
-  const prior = await readPrior(connection, clicks, keys, window);
+  const { window, prior } = await readPrior(connection, clicks, keys);
   const isAllNew = prior.clickIds.size + prior.rejected.size === 0;
-  const unsettled = isAllNew ? clicks : clicks.filter((record) => !hasPriorOutcome(record, prior));
+  const { unsettled, duplicates } = isAllNew
+    ? { unsettled: clicks, duplicates: copies }
+    : splitSettled(clicks, copies, prior);
   const lateKeys =
     prior.unkeyed.size === 0
       ? []
@@ -162,6 +173,7 @@ async function settleWith(
   await chargeBalances(connection, allocation.chargedByAdvertiser(), allocation.chargedByCampaign());
   await chargeCampaignDays(connection, allocation.chargedByDay());
   await appendSpoolCounters(connection, counters);
+  if (window.evidenceFloorMs !== null) await insertSeenDuplicates(connection, duplicates);
   await listLateDays(connection, window.nowMs, rows.earliestMs, settled);
   const { lowBudget, nearLimit } = findLimits(allocation, advertisers, ads);
   await passLowBudget(connection, lowBudget);
@@ -172,6 +184,14 @@ async function settleWith(
     overDelivery: overDeliveryOf(settled, advertisers),
     lateKeys: countLateKeys(lateKeys),
   };
+}
+
+/** Splits off the clicks that were settled before. They are duplicates, as are the copies in the batch. */
+function splitSettled(clicks: readonly ReadClick[], copies: readonly ReadClick[], prior: PriorOutcomes) {
+  const unsettled: ReadClick[] = [];
+  const duplicates = [...copies];
+  for (const record of clicks) (hasPriorOutcome(record, prior) ? duplicates : unsettled).push(record);
+  return { unsettled, duplicates };
 }
 
 /**

@@ -5,7 +5,6 @@ import { BEGIN_CHARGE, lockAdvertisers, lockSpoolsExclusive } from '../../ledger
 import { insertDeadLetters, type Rejection } from '../../ledger/dead-letters.ts';
 import { noteDeadLetters } from '../../ledger/dead-letters-waiting.ts';
 import { settleLateKeys } from '../../ledger/late-keys.ts';
-import { readWindow } from '../../ledger/ledger-window.ts';
 import { hasPriorOutcome, readPriorOutcomes } from '../../ledger/prior-outcomes.ts';
 import { appendSpoolCounters, countBySpool } from '../../ledger/spool-counters.ts';
 import { withoutSettled } from './rejections.ts';
@@ -28,8 +27,7 @@ export async function quarantine(
       await lockAdvertisers(connection, keys.advertiserIds);
       // Exclusive: whether the sequence is settled is read below and must not change before the commit.
       await lockSpoolsExclusive(connection, record.from === null ? [] : [record.from.spoolId]);
-      const window = await readWindow(connection);
-      const prior = await readPriorOutcomes(connection, clicks, keys, window);
+      const { window, prior } = await readPriorOutcomes(connection, clicks, keys);
       const lateKeys = await settleLateKeys(connection, clicks, prior, window);
       const poison: Rejection = { record, reason: 'poison', detail };
       const rejections = clicks.some((click) => hasPriorOutcome(click, prior))

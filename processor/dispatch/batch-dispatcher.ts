@@ -4,7 +4,7 @@ import type { Pool } from '../../common/postgres/postgres.ts';
 import type { Logger } from '../../common/telemetry/logger.ts';
 import type { Metrics } from '../../common/telemetry/metrics.ts';
 import type { Problem } from '../../common/telemetry/problems.ts';
-import type { ReadRecord } from '../../contract/click-event.ts';
+import { copyRecord, type ReadRecord } from '../../contract/click-event.ts';
 import { BatchSettler, type SettlerOptions } from './batch-settler.ts';
 import { BlockedAdvertisers } from './blocked-advertisers.ts';
 import { Capacity } from './capacity.ts';
@@ -200,8 +200,8 @@ export class BatchDispatcher implements BatchSink {
   }
 
   private setAside(advertiserId: number, { submission, records }: Share): void {
-    // Copies the bytes: those of a click can be a small slice of a large buffer, which they would keep in memory.
-    const copies = records.map((record) => ({ ...record, value: record.value && Buffer.from(record.value) }));
+    // Copies, because the bytes of a click can be a small slice of a large buffer, which they would keep in memory.
+    const copies = records.map(copyRecord);
     this.capacity.setAside(copies);
     this.locked.hold(advertiserId, { submission, records: copies });
   }

@@ -80,7 +80,7 @@ export class Capacity {
 
 function count(counts: Count, records: readonly ReadRecord[], sign: 1 | -1): void {
   let bytes = 0;
-  for (const { value } of records) bytes += value?.length ?? 0;
+  for (const record of records) bytes += record.valueBytes ?? record.value?.length ?? 0;
   counts.records += sign * records.length;
   counts.bytes += sign * bytes;
 }

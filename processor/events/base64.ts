@@ -4,14 +4,15 @@ import { type ReadRecord, readRecord } from '../../contract/click-event.ts';
 
 /**
  * Reads a record whose payload an event carries as base64. Never throws: a payload that is missing or not base64 becomes an `unreadable`
- * record with the bytes received, which ends as a dead letter that names `field`.
+ * record with the bytes received, which ends as a dead letter that names `field`. `publishedAt` as in `readRecord`.
  */
 export function readBase64Record(
   { key, data, field }: { key: string | null; data: unknown; field: string },
   position: string,
+  publishedAt?: number,
 ): ReadRecord {
   const value = typeof data === 'string' ? decodeBase64(data) : null;
-  if (value !== null) return readRecord({ key, value }, position);
+  if (value !== null) return readRecord({ key, value }, position, publishedAt);
   const isMissing = data === undefined || data === null;
   const text = isMissing ? null : writeJson(data);
   const received = text === null ? null : Buffer.from(text);

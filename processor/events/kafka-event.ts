@@ -53,7 +53,7 @@ export function readKafkaEvent(functionName: string, event: unknown): KafkaBatch
 
 function readOne(functionName: string, given: unknown, partition: string, field: string) {
   if (!isObject(given)) throw badEvent(functionName, field, 'a record', given);
-  const { topic, partition: number, offset, key, value } = given;
+  const { topic, partition: number, offset, timestamp, key, value } = given;
   if (typeof offset !== 'number' || !Number.isSafeInteger(offset) || offset < 0)
     throw badEvent(functionName, `${field}.offset`, 'a whole number', offset);
   const text = typeof key === 'string' ? Buffer.from(key, 'base64').toString() : null;
@@ -61,6 +61,7 @@ function readOne(functionName: string, given: unknown, partition: string, field:
   const record = readBase64Record(
     { key: text, data: value, field: `${field}.value` },
     `${String(topic)}/${String(number)}@${offset}`,
+    Number(timestamp),
   );
   return { partition, offset, record };
 }

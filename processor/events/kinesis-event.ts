@@ -44,14 +44,19 @@ function readOne(functionName: string, given: unknown, field: string) {
     throw badEvent(functionName, `${field}.eventSource`, '"aws:kinesis"', source);
   const { kinesis, eventID, eventSourceARN } = given;
   if (!isObject(kinesis)) throw badEvent(functionName, `${field}.kinesis`, 'an object', kinesis);
-  const { sequenceNumber, partitionKey, data } = kinesis;
+  const { sequenceNumber, partitionKey, data, approximateArrivalTimestamp } = kinesis;
   if (typeof sequenceNumber !== 'string' || sequenceNumber === '')
     throw badEvent(functionName, `${field}.kinesis.sequenceNumber`, 'a text', sequenceNumber);
   const key = typeof partitionKey === 'string' ? partitionKey : null;
   const payload = { key, data, field: `${field}.kinesis.data` };
   return {
     sequenceNumber,
-    record: readBase64Record(payload, positionOf(eventSourceARN, eventID, sequenceNumber)),
+    record: readBase64Record(
+      payload,
+      positionOf(eventSourceARN, eventID, sequenceNumber),
+      // In Unix seconds, with a fraction.
+      Number(approximateArrivalTimestamp) * 1_000,
+    ),
   };
 }
 

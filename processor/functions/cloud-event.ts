@@ -1,7 +1,8 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { counted } from '../../common/counted.ts';
 import { errorCode, errorMessage, TollwayError } from '../../common/errors.ts';
+import { createServer } from '../../common/node-http.ts';
 import { runProcess, sleep } from '../../common/process.ts';
 import { listen } from '../../common/telemetry/operations-server.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';

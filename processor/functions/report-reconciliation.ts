@@ -49,7 +49,7 @@ export async function reportReconciliation(
   });
   const missingCount = missing.reduce((sum, { count }) => sum + count, 0);
   const problems = [...before.problems, ...(reconciliation === before ? [] : reconciliation.problems)];
-  metrics.reconciliationProblems.set(problems.length);
+  metrics.booksProblems.set(problems.length);
   if (isMissingKnown) metrics.missingClicks.set(missingCount);
   metrics.deadLetters.set(await countDeadLetters(pool));
   const lines = [

@@ -7,7 +7,7 @@ import { readKinesisEvent } from '../../processor/events/kinesis-event.ts';
 import { readMessages } from '../../processor/events/openwhisk-messages.ts';
 import { readS3Event } from '../../processor/events/s3-event.ts';
 import { clickRecord, TestSpool } from '../support/records.ts';
-import { kafkaEvent, kinesisEvent } from './runtimes.ts';
+import { kafkaEvent, kinesisEvent, TOPIC } from './runtimes.ts';
 
 const click = clickRecord();
 const record: BrokerRecord = { key: click.key, value: click.value };
@@ -31,6 +31,8 @@ describe('a Kinesis event', () => {
   it('has the same record positions as in the long-lived consumer', () => {
     const { records } = readKinesisEvent('f', event);
     expect(records[0]).toMatchObject({ is: 'click', key: record.key, from: click.from });
+    const { approximateArrivalTimestamp = 0 } = event.Records[0]?.kinesis ?? {};
+    expect(records[0]?.publishedAt).toBe(Math.round(approximateArrivalTimestamp * 1_000));
     expect(records[1]?.position).toMatch(/^tollway-clicks\/shardId-000000000006@\d{56}$/);
   });
 
@@ -99,6 +101,7 @@ describe('a Kafka event', () => {
       'tollway-clicks/1@1001',
     ]);
     expect(records[0]).toMatchObject({ is: 'click', from: click.from });
+    expect(records[0]?.publishedAt).toBe(event.records[`${TOPIC}-0`]?.[0]?.timestamp);
   });
 
   it('is answered with one position for each partition that is not settled', () => {

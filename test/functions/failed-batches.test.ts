@@ -333,7 +333,7 @@ describe('tollway failed-batches redrive', () => {
     // Each run is killed at a different request (list, get, delete, …).
     for (let at = 1; s3.keys(FAILURES).length > 0; at += 1) {
       expect(at).toBeLessThan(100);
-      const child = runScript('cli/main.ts', environment(), 'failed-batches', 'redrive', PREFIX);
+      const child = runScript('cli/main.js', environment(), 'failed-batches', 'redrive', PREFIX);
       let requests = 0;
       s3.intercept(async () => {
         requests += 1;

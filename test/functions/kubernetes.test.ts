@@ -101,7 +101,7 @@ describe('the manifests', () => {
       expect(command, name).toBeUndefined();
       expect(existsSync(join(ROOT, entry)), entry).toBe(true);
       expect(copied.map(([, folder]) => folder)).toContain(entry.split('/')[0]);
-      if (entry === 'cli/main.ts') expect(existsSync(join(ROOT, `cli/commands/${verb}.ts`)), verb).toBe(true);
+      if (entry === 'cli/main.js') expect(existsSync(join(ROOT, `cli/commands/${verb}.ts`)), verb).toBe(true);
     }
   });
 

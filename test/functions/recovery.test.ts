@@ -15,10 +15,10 @@ import { isSkipped } from '../support/skipped.ts';
 import { builtFunctions } from './bundles.ts';
 
 const root = builtFunctions();
-const skipped = isSkipped(await kafkaDriver.missing());
+const skipped = isSkipped(await kafkaDriver('kafkajs').missing());
 let server: Server;
 beforeAll(async () => {
-  if (!skipped) server = await kafkaDriver.start();
+  if (!skipped) server = await kafkaDriver('kafkajs').start();
 }, 120_000);
 afterAll(() => server?.stop());
 

@@ -61,7 +61,7 @@ async function setAside(): Promise<number | undefined> {
   const config = { ...parseConfig({}), DATABASE_URL: database.url };
   const metrics = createMetrics('processor');
   const gauges = collectGauges({ config, pool, dispatcher, metrics, logger: silent }, new Map());
-  gauges.refresh();
+  await gauges.refresh();
   await gauges.stop();
   return (await metrics.clicksSetAside.get()).values[0]?.value;
 }

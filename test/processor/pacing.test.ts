@@ -162,7 +162,7 @@ describe('the plan of a campaign', () => {
     await change(0, 'even', 0);
   });
 
-  it('is in the metrics, by campaign', async () => {
+  it('is in the metrics, by campaign, with the daily cap', async () => {
     const { ad, campaign, advertiser } = await pacedAccount({ pacing: 'even' });
     await spend(ad, (86_400_000_000 * 3) / 4);
     await addAccount(database.pool, { dailyCap: '5.00' });
@@ -180,7 +180,16 @@ describe('the plan of a campaign', () => {
     await expect.poll(() => readGauge('campaignSpent')).toEqual({ labels, value: 0.75 });
     expect(await readGauge('campaignPlanned')).toEqual({ labels, value: expect.closeTo(0.52, 1) });
     expect(await readGauge('campaignAhead')).toEqual({ labels, value: 1 });
-    const paced = await database.pool.query("select from campaign where pacing <> 'none'");
+    const cap = { ...labels, currency: 'USD', period: 'day' };
+    expect((await metrics.campaignCap.get()).values).toContainEqual({ labels: cap, value: 86_400 });
+    expect((await metrics.campaignCapSpent.get()).values).toContainEqual({ labels: cap, value: 64_800 });
+    expect((await metrics.campaignInfo.get()).values).toContainEqual({
+      labels: { ...labels, name: campaign.name, status: 'active' },
+      value: 1,
+    });
+    const paced = await database.pool.query(
+      "select from campaign where pacing <> 'none' and phase <> 'ended'",
+    );
     expect((await metrics.campaignSpent.get()).values).toHaveLength(paced.rowCount ?? 0);
   });
 });

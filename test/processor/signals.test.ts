@@ -46,7 +46,7 @@ async function startProcessor() {
   };
   ends.push(async () => {
     proxy.thaw();
-    for (const { close } of resources.reverse()) await close();
+    for (const { close } of resources.reverse()) await close(0);
     await proxy.close();
     await database.drop();
   });
