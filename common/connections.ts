@@ -20,6 +20,11 @@ export function requestAnswered(connection: Connection, nowMs: number): void {
   connection[USED_AT] = nowMs;
 }
 
+/** Whether a connection has sent a request. */
+export function hasRequested(connection: Connection): boolean {
+  return connection[HAS_REQUESTED] ?? false;
+}
+
 /** Whether a request of a connection has no answer yet. */
 export function isWaiting(connection: Connection): boolean {
   return (connection[PENDING] ?? 0) > 0;

@@ -4,7 +4,7 @@ import { databaseAnswers, type Pool } from './postgres/postgres.ts';
 export type Health = string;
 
 export const READY: Health = 'ready';
-const NO_ANSWER: Health = 'does not answer';
+export const NO_ANSWER: Health = 'does not answer';
 /** Longest wait for a part, in ms. */
 const ANSWER_MS_MAX = 3_000;
 

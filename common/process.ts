@@ -4,8 +4,8 @@ import { errorMessage, isExternal, TollwayError } from './errors.ts';
 /** Longest time from a signal to the end of the process, in ms. Clicks that are not published by then stay in the spool. */
 export const DRAIN_MS_MAX = 9_000;
 
-/** Something to close at shutdown, such as a port or a pool. `close` is called once. */
-export type Resource = { readonly name: string; readonly close: () => Promise<void> | void };
+/** Something to close at shutdown, such as a port or a pool. `close` is called once, with the exit code of the process. */
+export type Resource = { readonly name: string; readonly close: (exitCode: number) => Promise<void> | void };
 
 /** Registers a resource that the process closes at shutdown. Resources are closed in reverse order. */
 export type OnShutdown = (resource: Resource) => void;
@@ -37,7 +37,7 @@ export async function runProcess(
     deadline.unref();
     for (let resource = resources.pop(); resource !== undefined; resource = resources.pop()) {
       try {
-        await resource.close();
+        await resource.close(exitCode);
       } catch (error) {
         if (isExternal(error)) writeError(`${resource.name} did not close cleanly: ${errorMessage(error)}`);
         else writeError(`${resource.name} did not close cleanly`, error);

@@ -3,6 +3,8 @@ const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
 
 const random = new Uint8Array(8192);
+/** The random bytes in hex. */
+let randomHex = '';
 let randomUsed = random.length;
 /** The first two groups of the ids of the current millisecond, and their 12-bit counter. */
 let prefix = '';
@@ -19,6 +21,7 @@ export function uuidV7(timeMs: number = Date.now()): string {
   if (randomUsed + 10 > random.length) {
     // The global, not `node:crypto`: it is loaded on first use, so functions that create no id start sooner.
     crypto.getRandomValues(random);
+    randomHex = Buffer.from(random.buffer).toString('hex');
     randomUsed = 0;
   }
   const r = randomUsed;
@@ -30,11 +33,11 @@ export function uuidV7(timeMs: number = Date.now()): string {
     prefixMs = timeMs;
     count = (((random[r] as number) & 0x07) << 8) | (random[r + 1] as number);
   }
-  const h = (i: number) => HEX[random[r + i] as number] as string;
   const versioned = HEX[0x70 | (count >> 8)] as string;
   const countLow = HEX[count & 0xff] as string;
   const variant = HEX[0x80 | ((random[r + 2] as number) & 0x3f)] as string;
-  return `${prefix}${versioned}${countLow}-${variant}${h(3)}-${h(4)}${h(5)}${h(6)}${h(7)}${h(8)}${h(9)}`;
+  const node = randomHex.slice(2 * (r + 4), 2 * (r + 10));
+  return `${prefix}${versioned}${countLow}-${variant}${HEX[random[r + 3] as number]}-${node}`;
 }
 
 /** A UUIDv7 whose bits after the time are the first 74 bits of `bytes` (at least 10 bytes). The same input gives the same id. */
@@ -92,4 +95,20 @@ export function writeUuid(target: Buffer, id: string, at: number): void {
 
 function nibble(code: number): number {
   return code < 58 ? code - 48 : code - 87; // '0'–'9' and 'a'–'f'
+}
+
+/** The 128 bits of a canonical UUID, as signed 32-bit integers. */
+export function parseUuid(id: string): [number, number, number, number] {
+  const digits = id.replaceAll('-', '');
+  const at = (start: number) => Number.parseInt(digits.slice(start, start + 8), 16) | 0;
+  return [at(0), at(8), at(16), at(24)];
+}
+
+/** The canonical text of a UUID of four 32-bit integers. */
+export function formatUuid(a: number, b: number, c: number, d: number): string {
+  const hex = (number: number, shift: number) => HEX[(number >>> shift) & 0xff] as string;
+  return (
+    `${hex(a, 24)}${hex(a, 16)}${hex(a, 8)}${hex(a, 0)}-${hex(b, 24)}${hex(b, 16)}-${hex(b, 8)}${hex(b, 0)}-` +
+    `${hex(c, 24)}${hex(c, 16)}-${hex(c, 8)}${hex(c, 0)}${hex(d, 24)}${hex(d, 16)}${hex(d, 8)}${hex(d, 0)}`
+  );
 }

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import pg from 'pg';
 import { errorCode, TollwayError } from '../errors.ts';
 import { sleep } from '../process.ts';
@@ -81,6 +82,17 @@ export async function terminatePool(pool: Pool): Promise<void> {
   await Promise.race([Promise.allSettled(ends), sleep(TERMINATE_MS_MAX)]);
 }
 
+/**
+ * Breaks all connections of a pool, idle and in use, because the server does not answer. Statements in progress fail as if the connection was
+ * lost, and nothing waits for the server. The pool can be used on, and connects again.
+ */
+export function breakConnections(pool: Pool): void {
+  for (const client of clientsOf.get(pool) ?? []) {
+    // The types lack the socket of a client. `end` waits for the server if no statement is in progress.
+    (client as unknown as { connection: { stream: Socket } }).connection.stream.destroy();
+  }
+}
+
 /** Closes a client of a pool. With a query in progress, `pg` destroys the socket. The type of pool clients lacks `end`. */
 function endClient(client: pg.PoolClient): Promise<void> {
   return (client as unknown as pg.Client).end();
@@ -134,9 +146,12 @@ export async function inTransaction<T>(
   try {
     await connection.query(begin);
     const result = await work(connection);
-    const isRolledBack = result instanceof RolledBack;
-    await connection.query(isRolledBack ? 'rollback' : 'commit');
-    return isRolledBack ? result.value : result;
+    if (result instanceof RolledBack) {
+      await connection.query('rollback');
+      return result.value;
+    }
+    await commit(connection);
+    return result;
   } catch (error) {
     if (isConnectionReusable(error)) {
       await connection.query('rollback').catch((rollbackError: unknown) => {
@@ -148,6 +163,23 @@ export async function inTransaction<T>(
     connection.removeListener('error', onError);
     connection.release(broken !== undefined);
   }
+}
+
+/** Errors of commits that got no answer. */
+const unansweredCommits = new WeakSet<object>();
+
+async function commit(connection: Connection): Promise<void> {
+  try {
+    await connection.query('commit');
+  } catch (error) {
+    if (error instanceof Error && isDatabaseUnavailable(error)) unansweredCommits.add(error);
+    throw error;
+  }
+}
+
+/** Whether an error of `inTransaction` leaves open if the transaction was committed: the connection was lost during the commit. */
+export function isCommitUnanswered(error: unknown): boolean {
+  return error instanceof Error && unansweredCommits.has(error);
 }
 
 /**
@@ -270,8 +302,11 @@ export function isDatabaseUnavailable(error: unknown): boolean {
   return code.startsWith('E') && !code.startsWith('ERR_');
 }
 
-/** A SQLSTATE has five characters, as have some codes of Node (`EPIPE`), but no SQLSTATE class begins with an E. */
-function isSqlState(code: string | undefined): boolean {
+/**
+ * Whether a code is a SQLSTATE, which only a server sends. It has five characters, as have some codes of Node (`EPIPE`), but no SQLSTATE class
+ * begins with an E.
+ */
+export function isSqlState(code: string | undefined): boolean {
   return code !== undefined && /^[0-9A-Z]{5}$/.test(code) && !code.startsWith('E');
 }
 

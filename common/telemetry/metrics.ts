@@ -1,4 +1,6 @@
-import { AggregatorRegistry, Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { AggregatorRegistry, Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import { readVersion } from '../version.ts';
+import { BucketHistogram } from './bucket-histogram.ts';
 import { type LabelsOf, type MetricComponent, metricList } from './metric-list.ts';
 
 export type { Metrics } from './metric-list.ts';
@@ -11,7 +13,7 @@ export type ProcessMetrics = { readonly registry: Registry } & {
     ? Counter<LabelsOf<List[K]>>
     : List[K] extends { readonly kind: 'gauge' }
       ? Gauge<LabelsOf<List[K]>>
-      : Histogram;
+      : BucketHistogram;
 };
 
 /**
@@ -31,6 +33,10 @@ export function createMetrics(
   ]);
   // Each metric was created from the declaration of its key.
   const metrics = { registry, ...Object.fromEntries(created) } as ProcessMetrics;
+  if (component !== 'all') {
+    const labels = { component: component.replace(' ', '-'), version: readVersion(), node: process.version };
+    metrics.buildInfo.set(labels, 1);
+  }
   return metrics;
 }
 
@@ -38,7 +44,7 @@ function create(
   declaration: List[keyof List],
   registry: Registry,
   isExposed: (of: MetricComponent) => boolean,
-): Counter | Gauge | Histogram {
+): Counter | Gauge | BucketHistogram {
   const { name, help } = declaration;
   const registers = [registry];
   const labelNames = 'labelNames' in declaration ? declaration.labelNames : [];
@@ -52,6 +58,9 @@ function create(
         if (!values.every((value) => isExposed(onlyOf[value] ?? 'all'))) continue;
         counter.inc(Object.fromEntries(labelNames.map((label, index) => [label, values[index] ?? ''])), 0);
       }
+      const [label, ...others] = labelNames;
+      if (label !== undefined && others.length === 0 && 'combinations' in declaration)
+        countInTable(counter, label);
       return counter;
     }
     case 'gauge': {
@@ -62,10 +71,29 @@ function create(
       return gauge;
     }
     case 'histogram':
-      return new Histogram({ name, help, buckets: [...declaration.buckets], registers });
+      return new BucketHistogram(name, help, declaration.buckets, registry);
     default:
       return declaration satisfies never;
   }
+}
+
+/**
+ * Lets a counter with one label count in a table, from which prom-client takes the counts when it is read. prom-client itself looks up the
+ * labels of every increment, which takes 0.2 µs, and every redirect increments two counters.
+ */
+function countInTable(counter: Counter<string>, label: string): void {
+  const counts = new Map<string, number>();
+  const add = counter.inc.bind(counter);
+  // Metrics of Tollway with labels are always incremented with them.
+  counter.inc = ((labels: Readonly<Record<string, string>>, count: number = 1) => {
+    const value = labels[label] ?? '';
+    counts.set(value, (counts.get(value) ?? 0) + count);
+  }) as typeof counter.inc;
+  const collected = counter as Counter<string> & { collect?: () => void };
+  collected.collect = () => {
+    for (const [value, count] of counts) add({ [label]: value }, count);
+    counts.clear();
+  };
 }
 
 export { AggregatorRegistry, type Registry };

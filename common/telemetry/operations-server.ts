@@ -1,7 +1,8 @@
-import { createServer, type IncomingMessage, type Server } from 'node:http';
+import type { IncomingMessage, Server } from 'node:http';
 import { capConnections, requestAnswered, requestBegan } from '../connections.ts';
 import { errorCode, TollwayError } from '../errors.ts';
 import { PAGE_POLICY } from '../html-page.ts';
+import { createServer } from '../node-http.ts';
 import { connectionLimits, isOutOfResources } from '../open-files.ts';
 import type { Logger } from './logger.ts';
 import type { Metrics } from './metrics.ts';

@@ -1,14 +1,32 @@
 import { describe, expect, it } from 'vitest';
 import { metricList } from '../../common/telemetry/metric-list.ts';
 import { createMetrics } from '../../common/telemetry/metrics.ts';
+import { readVersion } from '../../common/version.ts';
 import { EDGE_INVALID_REASONS } from '../../contract/click-event.ts';
 import { REJECT_REASONS } from '../../ledger/dead-letters.ts';
 
 /** Counters with label values that are not a closed list. */
-const OPEN = new Set(['tollway_over_delivery_total', 'tollway_console_requests_total']);
+const OPEN = new Set([
+  'tollway_advertiser_clicks_total',
+  'tollway_over_delivery_total',
+  'tollway_console_requests_total',
+]);
 const counters = Object.values(metricList).filter(({ kind }) => kind === 'counter');
 
 describe('a counter', () => {
+  it('with one label has each increment once, however often it is read', async () => {
+    const { redirects, registry } = createMetrics();
+    const countOf = async (answer: string) => {
+      const text = await registry.getSingleMetricAsString('tollway_redirects_total');
+      return new RegExp(`answer="${answer}"\\} (\\d+)$`, 'm').exec(text)?.[1];
+    };
+    redirects.inc({ answer: 'redirect' });
+    redirects.inc({ answer: 'redirect' }, 2);
+    expect([await countOf('redirect'), await countOf('redirect')]).toEqual(['3', '3']);
+    redirects.inc({ answer: 'redirect' });
+    expect([await countOf('redirect'), await countOf('page')]).toEqual(['4', '0']);
+  });
+
   it.each(counters.map((declaration) => [declaration.name, declaration] as const))(
     '%s starts at 0, for each of its label values',
     async (name, declaration) => {
@@ -39,4 +57,17 @@ describe('a counter', () => {
     expect(reasons('over_budget')).toEqual(['budget', 'cap', 'daily_cap', 'pace']);
     expect(reasons('charged')).toEqual(['']);
   });
+});
+
+describe('the build', () => {
+  it.each(['ad server', 'processor', 'console'] as const)(
+    'of the component %s has its version',
+    async (name) => {
+      const text = await createMetrics(name).registry.getSingleMetricAsString('tollway_build_info');
+      const component = name.replace(' ', '-');
+      expect(text).toContain(
+        `tollway_build_info{component="${component}",version="${readVersion()}",node="${process.version}"} 1`,
+      );
+    },
+  );
 });

@@ -35,10 +35,10 @@ describe('a text from outside, printed on a terminal', () => {
 });
 
 it.each([
-  ['cli/main.ts', ['link', '\x1b[31mx']],
-  ['cli/main.ts', ['\x1b[31mx']],
-  ['cli/main.ts', ['advertiser', '\x1b[31mx']],
-  ['cli/main.ts', ['export', '--\x1b[31mx']],
+  ['cli/main.js', ['link', '\x1b[31mx']],
+  ['cli/main.js', ['\x1b[31mx']],
+  ['cli/main.js', ['advertiser', '\x1b[31mx']],
+  ['cli/main.js', ['export', '--\x1b[31mx']],
   ['load-tests/main.ts', ['replay', '--\x1b[31mx']],
 ])('%s quotes a wrong argument of %j without its control characters', (file, given) => {
   const main = join(import.meta.dirname, '..', '..', file);

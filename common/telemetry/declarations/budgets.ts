@@ -1,0 +1,111 @@
+import type { Declarations } from './declaration.ts';
+
+/**
+ * Metrics of single advertisers and campaigns. Each processor exports them for the `METRICS_ADVERTISERS_MAX` advertisers with the highest
+ * spend, and the sums of the others, by currency, as `advertiser="other"`.
+ */
+export const budgetMetrics = {
+  advertiserClicks: {
+    kind: 'counter',
+    name: 'tollway_advertiser_clicks_total',
+    help: 'Clicks of an advertiser in the ledger since its beginning, by outcome; up to 10 s late. Each processor reports the same number',
+    labelNames: ['advertiser', 'currency', 'outcome'],
+    aggregator: 'max',
+    component: 'processor',
+  },
+  overDelivery: {
+    kind: 'counter',
+    name: 'tollway_over_delivery_total',
+    help: 'Value of over_budget clicks that the ad server sent while the budget-exhausted flag was off, in units of the currency',
+    labelNames: ['advertiser', 'currency'],
+    component: 'processor',
+  },
+  budgetRemaining: {
+    kind: 'gauge',
+    name: 'tollway_advertiser_budget_remaining',
+    help: 'Remaining budget, in units of the currency',
+    labelNames: ['advertiser', 'currency'],
+    aggregator: 'max',
+    component: 'processor',
+  },
+  budgetSpent: {
+    kind: 'gauge',
+    name: 'tollway_advertiser_budget_spent',
+    help: 'Amount charged so far, in units of the currency',
+    labelNames: ['advertiser', 'currency'],
+    aggregator: 'max',
+    component: 'processor',
+  },
+  burnRate: {
+    kind: 'gauge',
+    name: 'tollway_advertiser_burn_rate_per_second',
+    help: 'Amount charged per second over the last 10 minutes, in units of the currency; absent for the first 30 s of a processor',
+    labelNames: ['advertiser', 'currency'],
+    aggregator: 'max',
+    component: 'processor',
+  },
+  timeToExhaustion: {
+    kind: 'gauge',
+    name: 'tollway_advertiser_time_to_exhaustion_seconds',
+    help: 'Time until the remaining budget is spent at the burn rate; 0 while it pays for no ad, absent while nothing is charged. For `other`, the shortest of the budgets that pay for one',
+    labelNames: ['advertiser', 'currency'],
+    aggregator: 'min',
+    component: 'processor',
+  },
+  advertiserInfo: {
+    kind: 'gauge',
+    name: 'tollway_advertiser_info',
+    help: 'Always 1. The labels hold name, status and currency of an advertiser; join on `advertiser`',
+    labelNames: ['advertiser', 'name', 'status', 'currency'],
+    aggregator: 'max',
+    component: 'processor',
+  },
+  campaignCap: {
+    kind: 'gauge',
+    name: 'tollway_campaign_cap',
+    help: 'Most that the clicks of a campaign may cost, in units of the currency: altogether (`total`) or on the present day of the advertiser (`day`)',
+    labelNames: ['campaign', 'advertiser', 'currency', 'period'],
+    aggregator: 'max',
+    component: 'processor',
+  },
+  campaignCapSpent: {
+    kind: 'gauge',
+    name: 'tollway_campaign_cap_spent',
+    help: 'Part of a cap that is spent, in units of the currency',
+    labelNames: ['campaign', 'advertiser', 'currency', 'period'],
+    aggregator: 'max',
+    component: 'processor',
+  },
+  campaignInfo: {
+    kind: 'gauge',
+    name: 'tollway_campaign_info',
+    help: 'Always 1. The labels hold name and status of a campaign with a cap; join on `campaign`',
+    labelNames: ['campaign', 'advertiser', 'name', 'status'],
+    aggregator: 'max',
+    component: 'processor',
+  },
+  campaignPlanned: {
+    kind: 'gauge',
+    name: 'tollway_campaign_daily_planned_ratio',
+    help: 'Share of the daily cap that may be spent by now, for campaigns with pacing',
+    labelNames: ['campaign', 'advertiser'],
+    aggregator: 'max',
+    component: 'processor',
+  },
+  campaignSpent: {
+    kind: 'gauge',
+    name: 'tollway_campaign_daily_spent_ratio',
+    help: 'Share of the daily cap that is spent, for campaigns with pacing',
+    labelNames: ['campaign', 'advertiser'],
+    aggregator: 'max',
+    component: 'processor',
+  },
+  campaignAhead: {
+    kind: 'gauge',
+    name: 'tollway_campaign_ahead',
+    help: '1 while a campaign with pacing has spent more than its plan; with `hold`, ad servers then send its visitors to the fallback URL',
+    labelNames: ['campaign', 'advertiser'],
+    aggregator: 'max',
+    component: 'processor',
+  },
+} as const satisfies Declarations;
