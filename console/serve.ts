@@ -1,12 +1,15 @@
 import type { Config } from '../common/config/config.ts';
 import { errorCode, TollwayError } from '../common/errors.ts';
-import { createPool, type Pool } from '../common/postgres/postgres.ts';
+import { breakConnections, createPool, type Pool } from '../common/postgres/postgres.ts';
 import type { OnShutdown } from '../common/process.ts';
 import type { Logger } from '../common/telemetry/logger.ts';
 import type { ProcessMetrics } from '../common/telemetry/metrics.ts';
 import { serveOperations } from '../common/telemetry/operations-server.ts';
+import { createPartReporter } from '../ledger/part-reporter.ts';
 import { createApp } from './api/app.ts';
 import type { App } from './api/deps.ts';
+import { consoleNumbers } from './part-numbers.ts';
+import { runReconciliationGauges } from './tasks/reconciliation-gauges.ts';
 import { startTasks } from './tasks/start-tasks.ts';
 import { watchDatabase } from './watch-database.ts';
 import { startWebhooks } from './webhooks/start-webhooks.ts';
@@ -31,14 +34,23 @@ export async function serveConsole(
   const { DATABASE_URL } = config;
   if (DATABASE_URL === undefined)
     throw new TollwayError('bad_settings', 'DATABASE_URL: expected the database of the ledger, got nothing');
+  const reporter = createPartReporter('console', {
+    databaseUrl: DATABASE_URL,
+    opsPort: config.CONSOLE_OPS_PORT,
+    logger,
+  });
+  // Closed last, so that the console reports while it shuts down.
+  onShutdown({ name: 'reports of the part', close: reporter.stop });
   const pool = createConsolePool(DATABASE_URL, logger);
   onShutdown({ name: 'database connections', close: () => pool.end() });
   const rule = config.WEBHOOK_PRIVATE_TARGETS === 'on' ? 'private' : 'public';
   const webhooks = startWebhooks({ databaseUrl: DATABASE_URL, rule, metrics, logger });
   onShutdown({ name: 'webhooks', close: webhooks.stop });
-  const tasks = startTasks(DATABASE_URL, logger);
+  const tasks = startTasks(DATABASE_URL, config, logger);
   onShutdown({ name: 'periodic tasks', close: tasks.stop });
-  const database = watchDatabase(DATABASE_URL, logger);
+  const reconciliation = runReconciliationGauges(DATABASE_URL, metrics, logger);
+  onShutdown({ name: 'metrics of the reconciliation', close: reconciliation.stop });
+  const database = watchDatabase(DATABASE_URL, logger, () => breakConnections(pool));
   onShutdown({ name: 'database watch', close: database.stop });
   const operations = {
     component: 'console',
@@ -58,6 +70,7 @@ export async function serveConsole(
   onShutdown({ name: 'API port', close: () => app.close() });
   const ops = await serveOperations(operations, address, { metrics, logger });
   onShutdown({ name: 'operations port', close: () => void ops.close() });
+  reporter.start({ ...operations, numbers: consoleNumbers(metrics) });
   logger.info(`The HTTP API listens on http://${config.CONSOLE_HOST}:${config.CONSOLE_PORT}`);
 }
 

@@ -47,7 +47,9 @@ export const ACCESS_RULES = {
   'dead-letters.write': { roles: ADMINS, restricted: false },
   'reconciliation.read': { roles: ALL, restricted: false },
   'status.read': { roles: ALL, restricted: false },
+  'samples.run': { roles: MANAGERS, restricted: false },
   'keys.manage': { roles: ADMINS, restricted: false },
+  'session.use': { roles: ALL, restricted: true },
 } as const satisfies Record<string, Rule>;
 
 /** The rule of a route. `public` routes answer without a key. */
@@ -58,6 +60,14 @@ export function assertRule({ method, url, config }: RouteOptions): void {
   const access: string | undefined = config?.access;
   if (access === 'public' || (access !== undefined && Object.hasOwn(ACCESS_RULES, access))) return;
   throw new Error(`Expected a rule of ACCESS_RULES in config.access of ${method} ${url}, got ${access}`);
+}
+
+/** The names of the rules that allow the caller something. */
+export function allowedRules({ role, advertiserIds }: Caller): (keyof typeof ACCESS_RULES)[] {
+  const rules = Object.entries(ACCESS_RULES) as [keyof typeof ACCESS_RULES, Rule][];
+  return rules
+    .filter(([, { roles, restricted }]) => roles.includes(role) && (restricted || advertiserIds === null))
+    .map(([name]) => name);
 }
 
 /** Throws `forbidden` if the rule does not allow the caller. */

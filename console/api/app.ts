@@ -1,13 +1,13 @@
 import fastify, { type FastifyBaseLogger, LogController } from 'fastify';
 import { serializerCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
 import * as z from 'zod';
+import { servePage } from '../serve-page.ts';
 import { assertAcceptable, noteProduced } from './accept.ts';
 import { assertRule } from './access.ts';
 import { createAuthenticator } from './authenticate.ts';
 import { parseBodies } from './bodies.ts';
 import { answerClientError } from './client-errors.ts';
 import type { App, Deps } from './deps.ts';
-import { createKeyUse } from './key-use.ts';
 import { describeRoutes } from './openapi.ts';
 import { handleError } from './problem.ts';
 import { limitFailures, limitRequests } from './rate-limits.ts';
@@ -24,13 +24,18 @@ import { eventRoutes } from './routes/events.ts';
 import { exportRoutes } from './routes/exports.ts';
 import { keyRoutes } from './routes/keys.ts';
 import { linkRoutes } from './routes/links.ts';
+import { operationsRoutes } from './routes/operations.ts';
 import { reconciliationRoutes } from './routes/reconciliation.ts';
 import { reportRoutes } from './routes/reports.ts';
+import { sampleRoutes } from './routes/samples.ts';
+import { sessionRoutes } from './routes/session.ts';
 import { statementRoutes } from './routes/statements.ts';
 import { statusRoutes } from './routes/status.ts';
 import { webhookDeliveryRoutes } from './routes/webhook-deliveries.ts';
 import { webhookRoutes } from './routes/webhooks.ts';
+import { sessionCookie } from './session-cookie.ts';
 import { answerUnknownRoutes } from './unknown-routes.ts';
+import { createKeyUse, createSessionUse } from './use-log.ts';
 import { assertQueryText, validatorCompiler } from './validation.ts';
 
 /** Largest body of a request, in bytes. */
@@ -44,6 +49,13 @@ const CHECK_MS = 1_000;
 /** Longest parameter of a path, in characters of its encoded form: an external id of 100 characters. */
 const PARAMETER_CHARS_MAX = 1_200;
 
+/** Keeps Fastify from loading its own compilers of schemas, a hundred modules: `createApp` sets those of zod. */
+const SCHEMA_CONTROLLER = { compilersFactory: { buildValidator: refuse, buildSerializer: refuse } };
+
+function refuse(): never {
+  throw new Error('Expected the compilers of zod to be set');
+}
+
 /** Creates the HTTP API. It does not listen: `main.ts` does, and tests inject requests. */
 export async function createApp(deps: Deps): Promise<App> {
   const app: App = fastify({
@@ -56,6 +68,7 @@ export async function createApp(deps: Deps): Promise<App> {
     clientErrorHandler: answerClientError,
     frameworkErrors: handleError,
     routerOptions: { maxParamLength: PARAMETER_CHARS_MAX },
+    schemaController: SCHEMA_CONTROLLER,
     trustProxy: deps.config.TRUSTED_PROXIES.map(({ address, prefix }) => `${address}/${prefix}`),
   }).withTypeProvider<ZodTypeProvider>();
   app.setValidatorCompiler(validatorCompiler);
@@ -68,15 +81,20 @@ export async function createApp(deps: Deps): Promise<App> {
   app.addHook('onRoute', noteProduced);
   app.addHook('onRequest', assertQueryText);
   app.addHook('onRequest', assertAcceptable);
-  limitFailures(app);
-  app.addHook('onRequest', createAuthenticator(deps.pool, createKeyUse(deps.pool, deps.logger)));
+  const { pool, logger } = deps;
+  const cookie = sessionCookie(deps.config.CONSOLE_PORT);
+  limitFailures(app, cookie);
+  const uses = { noteKey: createKeyUse(pool, logger), noteSession: createSessionUse(pool, logger) };
+  app.addHook('onRequest', createAuthenticator({ pool, cookie, ...uses }));
   await limitRequests(app, deps.config.CONSOLE_REQUESTS_PER_SECOND);
-  await describeRoutes(app);
+  describeRoutes(app, cookie);
   refuseUnknownParameters(app);
   serveReference(app);
+  servePage(app, deps.logger);
   advertiserRoutes(app, deps);
   budgetEntryRoutes(app, deps);
   statusRoutes(app, deps);
+  operationsRoutes(app, deps);
   webhookRoutes(app, deps);
   webhookDeliveryRoutes(app, deps);
   statementRoutes(app, deps);
@@ -91,6 +109,8 @@ export async function createApp(deps: Deps): Promise<App> {
   linkRoutes(app, deps);
   auditRoutes(app, deps);
   keyRoutes(app, deps);
+  sampleRoutes(app, deps);
+  sessionRoutes(app, { ...deps, cookie });
   await app.ready();
   return app;
 }

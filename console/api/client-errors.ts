@@ -1,7 +1,7 @@
-import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { ErrorCode } from '../../common/error-codes.ts';
 import { errorCode } from '../../common/errors.ts';
+import { STATUS_CODES } from '../../common/node-http.ts';
 import { PROBLEM_TYPE, problem } from './problem.ts';
 
 /** What Node reports about bytes that are no request, by its codes. https://nodejs.org/api/http.html#event-clienterror */

@@ -6,6 +6,7 @@ import type { ErrorCode } from '../../common/error-codes.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
 import type { Logger } from '../../common/telemetry/logger.ts';
 import type { Metrics } from '../../common/telemetry/metrics.ts';
+import type { SessionCookie } from './session-cookie.ts';
 
 /** What the routes work with. */
 export type Deps = {
@@ -14,6 +15,9 @@ export type Deps = {
   readonly metrics: Metrics;
   readonly logger: Logger;
 };
+
+/** What the routes of sessions need besides. */
+export type SessionDeps = Deps & { readonly cookie: SessionCookie };
 
 /** The application that routes are added to. */
 export type App = FastifyInstance<
@@ -25,6 +29,10 @@ export type App = FastifyInstance<
 >;
 
 declare module 'fastify' {
+  interface FastifyInstance {
+    /** The OpenAPI document of the routes. */
+    openApi(): Promise<object>;
+  }
   interface FastifyContextConfig {
     /** The codes of errors that the route can answer with, besides those that every route can. The OpenAPI document lists them. */
     errors?: readonly ErrorCode[];
@@ -34,6 +42,8 @@ declare module 'fastify' {
     produces?: readonly string[];
     /** The answer holds a secret, so it is stored encrypted for repeated requests. */
     secretAnswer?: boolean;
+    /** The body has a key or the token of a login link. Wrong ones count like wrong keys of other requests. */
+    isLogin?: boolean;
   }
   interface FastifyRequest {
     /** The body as it came; empty without one. */

@@ -4,7 +4,6 @@ import { TollwayError } from '../../common/errors.ts';
 import type { Connection, Pool } from '../../common/postgres/postgres.ts';
 import { type Actor, changeAs } from '../../ledger/actor.ts';
 import { claimAnswer, type KeyedRequest, storeAnswer } from '../../ledger/api-answers.ts';
-import { keyText } from './authenticate.ts';
 import { openAnswer, sealAnswer } from './sealed-answer.ts';
 
 /** Headers of an answer that a repeated request gets too. */
@@ -35,7 +34,7 @@ export function change<T extends object>(
       const body = String(reply.serializeInput({ ...result }, String(reply.statusCode)));
       await storeAnswer(connection, keyed, {
         ...{ status: reply.statusCode, headers: storedHeaders(reply) },
-        body: isSecret ? sealAnswer(body, keyText(request)) : body,
+        body: isSecret ? sealAnswer(body, request.authentication.secret) : body,
       });
       return json<T>(reply, body);
     }
@@ -46,8 +45,21 @@ export function change<T extends object>(
       );
     }
     reply.code(earlier.status).headers({ ...earlier.headers, 'idempotency-replayed': 'true' });
-    return json<T>(reply, isSecret ? openAnswer(earlier.body, keyText(request)) : earlier.body);
+    return json<T>(reply, isSecret ? openSealed(earlier.body, request) : earlier.body);
   });
+}
+
+/** Opens an answer with a secret, which is sealed with the key or the session of the first request. Throws `idempotency_key_reused`. */
+function openSealed(sealed: string, { authentication }: FastifyRequest): string {
+  try {
+    return openAnswer(sealed, authentication.secret);
+  } catch (cause) {
+    throw new TollwayError(
+      'idempotency_key_reused',
+      'Expected the session or the Authorization header of the first request, because its answer has a secret; got another one',
+      { cause },
+    );
+  }
 }
 
 /** Passes a body that is serialized already. Fastify sends a text of the type JSON as it is, so the type of the body is a fiction here. */

@@ -1,10 +1,11 @@
-import swagger from '@fastify/swagger';
-import type { RouteOptions } from 'fastify';
+import type { FastifyDynamicSwaggerOptions } from '@fastify/swagger';
+import fastify, { type RouteOptions } from 'fastify';
 import * as z from 'zod';
 import type { ErrorCode } from '../../common/error-codes.ts';
 import { readVersion } from '../../common/version.ts';
 import type { App } from './deps.ts';
 import { PROBLEM_TYPE, Problem, statusOf } from './problem.ts';
+import type { SessionCookie } from './session-cookie.ts';
 
 type Schema = Record<string, unknown>;
 type Reference = { readonly $ref: string };
@@ -22,7 +23,7 @@ const COMPONENTS = '#/components/schemas/';
 /** The groups of operations, in the order of the reference. */
 const TAGS = [
   ...['Advertisers', 'Budgets', 'Campaigns', 'Ads', 'Links', 'Reports', 'Statements', 'Clicks', 'Exports'],
-  ...['Webhooks', 'Live', 'Operations', 'Dead letters', 'API keys', 'Audit log'],
+  ...['Webhooks', 'Live', 'Samples', 'Operations', 'Dead letters', 'API keys', 'Sessions', 'Audit log'],
 ];
 
 const DESCRIPTION = `Manage advertisers, budgets, campaigns, ads and links, and read what was clicked and charged.
@@ -34,12 +35,49 @@ const DESCRIPTION = `Manage advertisers, budgets, campaigns, ads and links, and 
 - **ETags**: send the \`ETag\` of what you have read as \`If-Match\` of a change; the change is refused if another one came first.
 - **Retries**: send an \`Idempotency-Key\` with a POST. A repeated request gets the first answer again, for 24 hours.`;
 
-/** Collects the routes that are added afterwards, for the OpenAPI document, which `app.swagger()` returns when the app is ready. */
-export async function describeRoutes(app: App): Promise<void> {
+/**
+ * Collects the routes that are added afterwards. `app.openApi()` makes the OpenAPI document of them at its first call, by an app of its own: the
+ * modules for it would add a tenth to the time that a console needs to start.
+ */
+export function describeRoutes(app: App, cookie: SessionCookie): void {
+  const routes: RouteOptions[] = [];
+  app.addHook('onRoute', (route) => {
+    if (route.schema && !route.schema.hide && route.method !== 'HEAD') routes.push(route);
+  });
+  let document: Promise<object> | undefined;
+  app.decorate('openApi', () => {
+    document ??= makeDocument(routes, cookie);
+    return document;
+  });
+}
+
+async function makeDocument(routes: readonly RouteOptions[], cookie: SessionCookie): Promise<object> {
+  const { default: swagger } = await import('@fastify/swagger');
+  const app = fastify({ exposeHeadRoutes: false });
+  await app.register(swagger, swaggerOptions(routes, cookie));
+  for (const { method, url, schema = {} } of routes)
+    app.route({
+      method,
+      url,
+      schema,
+      validatorCompiler: () => () => true,
+      serializerCompiler: () => String,
+      handler: () => {},
+    });
+  await app.ready();
+  const made = app.swagger();
+  await app.close();
+  return made;
+}
+
+function swaggerOptions(
+  described: readonly RouteOptions[],
+  cookie: SessionCookie,
+): FastifyDynamicSwaggerOptions {
   const schemas: Record<string, Schema> = {};
   const toJson = (schema: unknown) => (schema instanceof z.ZodType ? toJsonSchema(schema, schemas) : schema);
-  const routes = new Map<string, RouteOptions>();
-  await app.register(swagger, {
+  const routes = new Map(described.map((route) => [String(route.schema?.operationId), route]));
+  return {
     openapi: {
       openapi: '3.1.0',
       info: {
@@ -51,13 +89,18 @@ export async function describeRoutes(app: App): Promise<void> {
       servers: [{ url: '/' }],
       tags: TAGS.map((name) => ({ name })),
       components: {
-        securitySchemes: { apiKey: { type: 'http', scheme: 'bearer', description: 'API key: `tollway_…`' } },
+        securitySchemes: {
+          apiKey: { type: 'http', scheme: 'bearer', description: 'API key: `tollway_…`' },
+          session: {
+            ...{ type: 'apiKey', in: 'cookie', name: cookie.name },
+            description: 'Session of a browser, which `POST /v1/session` begins.',
+          },
+        },
       },
-      security: [{ apiKey: [] }],
+      security: [{ apiKey: [] }, { session: [] }],
     },
-    transform: ({ schema, url, route }) => {
+    transform: ({ schema, url }) => {
       if (!schema || schema.hide) return { schema: { hide: true }, url };
-      routes.set(String(schema.operationId), route);
       const { body, querystring, params, response, ...rest } = schema;
       const responses = Object.entries((response ?? {}) as Record<string, unknown>);
       return {
@@ -79,7 +122,7 @@ export async function describeRoutes(app: App): Promise<void> {
       Object.assign(document.components, { schemas, headers: HEADERS, parameters: PARAMETERS });
       return document;
     },
-  });
+  };
 }
 
 /** The response of a status: JSON by a schema, or what the route declares for other media types. */
@@ -142,7 +185,7 @@ function complete(operation: Operation, route: RouteOptions | undefined): void {
   const { method, config, schema } = route;
   const isChange = method === 'PATCH' || method === 'PUT';
   const parameters = [
-    ...(method === 'POST' ? ['IdempotencyKey'] : []),
+    ...(method === 'POST' && config?.access !== 'public' ? ['IdempotencyKey'] : []),
     ...(isChange && config?.etag ? ['IfMatch'] : []),
   ].map((name) => ({ $ref: `#/components/parameters/${name}` }));
   if (parameters.length > 0) operation.parameters = [...(operation.parameters ?? []), ...parameters];
@@ -166,7 +209,7 @@ function errorsOf({ method, config }: RouteOptions, hasBody: boolean): ErrorCode
     'bad_request',
     ...(config?.access === 'public' ? [] : (['unauthenticated', 'forbidden'] as const)),
     ...(config?.errors ?? []),
-    ...(method === 'POST' ? (['idempotency_key_reused'] as const) : []),
+    ...(method === 'POST' && config?.access !== 'public' ? (['idempotency_key_reused'] as const) : []),
     ...(isChange && config?.etag ? (['stale_etag'] as const) : []),
     'not_acceptable',
     'headers_too_large',
@@ -174,7 +217,7 @@ function errorsOf({ method, config }: RouteOptions, hasBody: boolean): ErrorCode
     'rate_limited',
     'internal',
     'database_away',
-    ...(method === 'GET' ? [] : (['busy'] as const)),
+    ...(method === 'GET' ? [] : (['busy', 'commit_unknown'] as const)),
   ];
 }
 

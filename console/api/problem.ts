@@ -2,7 +2,7 @@ import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import * as z from 'zod';
 import type { ErrorCode } from '../../common/error-codes.ts';
 import { errorCode, TollwayError } from '../../common/errors.ts';
-import { isDatabaseUnavailable } from '../../common/postgres/postgres.ts';
+import { isCommitUnanswered, isDatabaseUnavailable } from '../../common/postgres/postgres.ts';
 
 /** What is wrong with one value of a request. */
 const ProblemError = z.strictObject({
@@ -45,6 +45,7 @@ const STATUSES: Partial<Record<ErrorCode, number>> = {
   body_too_large: 413,
   busy: 503,
   cap_below_spent: 422,
+  commit_unknown: 503,
   database_away: 503,
   external_id_taken: 409,
   forbidden: 403,
@@ -52,6 +53,7 @@ const STATUSES: Partial<Record<ErrorCode, number>> = {
   idempotency_key_reused: 409,
   internal: 500,
   method_not_allowed: 405,
+  no_samples: 409,
   no_signing_key: 503,
   not_acceptable: 406,
   not_charged: 422,
@@ -60,6 +62,7 @@ const STATUSES: Partial<Record<ErrorCode, number>> = {
   rate_limited: 429,
   reference_taken: 409,
   request_timeout: 408,
+  samples_running: 409,
   stale_etag: 412,
   unauthenticated: 401,
   unsupported_media_type: 415,
@@ -95,8 +98,8 @@ const RETRY_AFTER_S = 1;
 /** Answers a request that failed. An unexpected error is logged with its stack, and the answer does not show it. */
 export function handleError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   // What the failed handler has set does not belong to the error.
-  for (const name of ['etag', 'location']) reply.removeHeader(name);
-  const body = problemOf(error);
+  for (const name of ['etag', 'location', 'tollway-until']) reply.removeHeader(name);
+  const body = problemOf(error, request.method);
   if (body === null) {
     request.log.error(
       { err: error },
@@ -109,12 +112,14 @@ export function handleError(error: unknown, request: FastifyRequest, reply: Fast
   return sendProblem(reply, body);
 }
 
-/** The problem of an error, or `null` if it is unexpected. */
-function problemOf(error: unknown): Problem | null {
+/** The problem of an error of a request, or `null` if it is unexpected. */
+function problemOf(error: unknown, method: string): Problem | null {
   if (error instanceof TollwayError) {
     return statusOf(error.code) === 500 ? null : problem(error.code, error.message);
   }
   if (isValidationError(error)) return validationProblem(error);
+  // A GET can commit too, such as the sums of a report, but it makes no change that its caller has asked for.
+  if (method !== 'GET' && isCommitUnanswered(error)) return problem('commit_unknown', COMMIT_UNKNOWN);
   if (isDatabaseUnavailable(error))
     return problem('database_away', 'The database does not answer; try again');
   if (LOCKED.test(errorCode(error) ?? '')) {
@@ -122,6 +127,9 @@ function problemOf(error: unknown): Problem | null {
   }
   return fastifyProblem(error);
 }
+
+const COMMIT_UNKNOWN =
+  'The database stopped answering during the commit, so the change may have been made. Send a POST again with the same Idempotency-Key; before any other request, get the resource';
 
 function isValidationError(error: unknown): error is FastifyError {
   return error instanceof Error && 'validation' in error && Array.isArray(error.validation);

@@ -24,7 +24,7 @@ const PRODUCES = ['text/html', 'text/javascript', 'application/javascript'];
 /** Serves the OpenAPI document at `/v1/openapi.json`, and the reference that Scalar renders from it. Both are public. */
 export function serveReference(app: App): void {
   const schema = { hide: true };
-  app.get('/v1/openapi.json', { config: { access: 'public' }, schema }, () => app.swagger());
+  app.get('/v1/openapi.json', { config: { access: 'public' }, schema }, () => app.openApi());
   let scalar: Promise<ScalarApp> | undefined;
   app.addHook('onClose', async () => (await scalar)?.close());
   for (const path of PATHS) {

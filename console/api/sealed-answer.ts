@@ -8,19 +8,20 @@ const TAG_BYTES = 16;
 
 /**
  * Encrypts an answer that holds a secret, such as a new API key, before it is stored for repeated requests. The encryption key is derived from
- * the caller's API key, which is not in the database: a reader of the database cannot decrypt the answer, and a repetition by the caller can.
+ * `secret`, the text of the caller's API key or the token of its session, which is not in the database: a reader of the database cannot decrypt
+ * the answer, and a repetition by the caller can.
  */
-export function sealAnswer(text: string, apiKey: string): string {
+export function sealAnswer(text: string, secret: string): string {
   const nonce = randomBytes(NONCE_BYTES);
-  const cipher = createCipheriv(CIPHER, deriveKey(apiKey), nonce);
+  const cipher = createCipheriv(CIPHER, deriveKey(secret), nonce);
   const sealed = [cipher.update(text, 'utf8'), cipher.final()];
   return Buffer.concat([nonce, cipher.getAuthTag(), ...sealed]).toString('base64url');
 }
 
-/** Decrypts an answer of {@link sealAnswer}. Throws an `Error` if it was changed or sealed with another API key. */
-export function openAnswer(sealed: string, apiKey: string): string {
+/** Decrypts an answer of {@link sealAnswer}. Throws an `Error` if it was changed or sealed with another secret. */
+export function openAnswer(sealed: string, secret: string): string {
   const bytes = Buffer.from(sealed, 'base64url');
-  const decipher = createDecipheriv(CIPHER, deriveKey(apiKey), bytes.subarray(0, NONCE_BYTES), {
+  const decipher = createDecipheriv(CIPHER, deriveKey(secret), bytes.subarray(0, NONCE_BYTES), {
     authTagLength: TAG_BYTES,
   });
   decipher.setAuthTag(bytes.subarray(NONCE_BYTES, NONCE_BYTES + TAG_BYTES));
@@ -28,7 +29,7 @@ export function openAnswer(sealed: string, apiKey: string): string {
   return Buffer.concat(text).toString('utf8');
 }
 
-/** An API key has 256 random bits, so one round of HKDF suffices. */
-function deriveKey(apiKey: string): Buffer {
-  return Buffer.from(hkdfSync('sha256', apiKey, '', 'tollway stored answer', KEY_BYTES));
+/** A key and a token have 256 random bits, so one round of HKDF suffices. */
+function deriveKey(secret: string): Buffer {
+  return Buffer.from(hkdfSync('sha256', secret, '', 'tollway stored answer', KEY_BYTES));
 }

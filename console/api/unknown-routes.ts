@@ -7,18 +7,18 @@ import type { App } from './deps.ts';
  * before the routes.
  */
 export function answerUnknownRoutes(app: App): void {
-  const methods = new Map<string, { pattern: RegExp; allowed: Set<string> }>();
+  const methods = new Map<string, Set<string>>();
   app.addHook('onRoute', ({ url, method }) => {
-    const pattern = new RegExp(
-      `^${url.replaceAll('.', '\\.').replace(/:\w+/g, '[^/]+').replace('*', '.*')}$`,
-    );
-    const route = methods.get(url) ?? { pattern, allowed: new Set<string>() };
-    for (const one of [method].flat()) route.allowed.add(one);
-    methods.set(url, route);
+    const allowed = methods.get(url) ?? new Set<string>();
+    for (const one of [method].flat()) allowed.add(one);
+    methods.set(url, allowed);
   });
+  // Compiled at the first such request: all routes are there then.
+  let patterns: { pattern: RegExp; allowed: ReadonlySet<string> }[] | undefined;
   const refuse = (request: FastifyRequest, reply: FastifyReply): never => {
     const path = request.url.split('?')[0] ?? '';
-    const allowed = [...methods.values()]
+    patterns ??= [...methods].map(([url, some]) => ({ pattern: patternOf(url), allowed: some }));
+    const allowed = patterns
       .filter(({ pattern }) => pattern.test(path))
       .flatMap((route) => [...route.allowed]);
     if (allowed.length === 0)
@@ -33,4 +33,9 @@ export function answerUnknownRoutes(app: App): void {
     if (request.is404) refuse(request, reply);
   });
   app.setNotFoundHandler(refuse);
+}
+
+/** Matches the paths of a route. */
+function patternOf(url: string): RegExp {
+  return new RegExp(`^${url.replaceAll('.', '\\.').replace(/:\w+/g, '[^/]+').replace('*', '.*')}$`);
 }

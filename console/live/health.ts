@@ -1,24 +1,36 @@
 import type { Config } from '../../common/config/config.ts';
+import { withDeadline } from '../../common/deadline.ts';
 import { partAddresses } from '../../common/part-addresses.ts';
-import { type Health, queryDatabase, queryPart } from '../../common/part-health.ts';
+import { type Health, NO_ANSWER, queryPart, READY } from '../../common/part-health.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
+import { healthOf } from '../../ledger/health-of-parts.ts';
+import { readParts } from '../../ledger/parts.ts';
 
-/** The health of each part, as the console finds it at the operations ports of the settings. */
+/** Longest wait for the database, in ms. */
+const ANSWER_MS_MAX = 2_000;
+
+/** The health of the parts of all hosts, in one line each. */
 export type PartsHealth = {
   readonly adServer: Health;
   readonly processor: Health;
   readonly database: Health;
 };
 
-/** Creates a function that queries the parts and the database. It never rejects and takes at most some seconds. */
+/**
+ * Creates a function that reads the reports of the parts. Where there is none, or while the database does not answer, it asks the operations port of
+ * the settings. It never rejects and takes at most some seconds.
+ */
 export function healthReader(pool: Pool, config: Config): () => Promise<PartsHealth> {
   const { adServerOpsUrl, processorOpsUrl } = partAddresses(config);
   return async () => {
-    const [adServer, processor, database] = await Promise.all([
-      queryPart(adServerOpsUrl),
-      queryPart(processorOpsUrl),
-      queryDatabase(pool),
+    const parts = await withDeadline(readParts(pool), ANSWER_MS_MAX, 'The database').then(
+      (read) => read.parts,
+      () => null,
+    );
+    const [adServer, processor] = await Promise.all([
+      healthOf(parts ?? [], 'ad-server') ?? queryPart(adServerOpsUrl),
+      healthOf(parts ?? [], 'processor') ?? queryPart(processorOpsUrl),
     ]);
-    return { adServer, processor, database };
+    return { adServer, processor, database: parts === null ? NO_ANSWER : READY };
   };
 }

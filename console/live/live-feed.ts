@@ -1,31 +1,30 @@
-import type { Pool } from '../../common/postgres/postgres.ts';
+import { errorMessage } from '../../common/errors.ts';
 import { sleep } from '../../common/process.ts';
-import {
-  type LiveBudget,
-  type OutcomeTotals,
-  readAdvertiserTotals,
-  readLiveBudgets,
-  readSettledTotals,
-} from '../../ledger/live-totals.ts';
-import type { PartsHealth } from './health.ts';
-import { type LiveEvent, toBudget, toClicks } from './live-events.ts';
+import type { Logger } from '../../common/telemetry/logger.ts';
+import { ThrottledLog } from '../../common/telemetry/throttled-log.ts';
+import { encodeEvent, type LiveEvent, type LiveHealth } from './live-events.ts';
+import { LiveReads, type ReadDeps, type Scope } from './live-reads.ts';
 
 /** Time between two reads of the database, in ms. */
 const POLL_MS = 1_000;
-/** Time between two reads of the health of the parts, in ms. */
-const HEALTH_MS = 5_000;
-/** Clicks that arrive later than this after they were made are not in the events of single advertisers, in ms. */
-const LATE_MS = 3_600_000;
+/** Time between two reads of what changes less, and of the health of the parts, in ms. */
+const SLOW_MS = 5_000;
+/** A slow read rests this many times as long as it took, so that it uses at most a twentieth of a core of the database, */
+const REST_FACTOR = 19;
+/** and at most this long, in ms. */
+const REST_MS_MAX = 60_000;
+/** Without an answer of the database for this long, in ms, the numbers are stale. */
+const ANSWER_MS_MAX = 2_000;
+/** Budgets of one event: an event of all budgets of a large installation would be megabytes. */
+const BUDGETS_MAX = 500;
 
-export type Listener = (event: LiveEvent) => void;
+/** Gets events in the format of server-sent events. */
+export type Listener = (text: string) => void;
 
-/** Whose events a feed has: those of some advertisers, or (`null`) of all, with the backlog and the health of the parts. */
-export type Scope = readonly number[] | null;
-
-export type FeedDeps = { readonly pool: Pool; readonly readHealth: () => Promise<PartsHealth> };
-
-/** What a feed knows from its last read. A listener that joins gets the budgets from here. */
-type Known = { totals: OutcomeTotals | null; budgets: Map<number, LiveBudget> };
+export type FeedDeps = ReadDeps & {
+  readonly logger: Logger;
+  readonly readHealth: () => Promise<LiveHealth>;
+};
 
 /**
  * Reads the database once a second while it has listeners, and passes on what has changed. All listeners of a scope share a feed. While the
@@ -35,88 +34,136 @@ export class LiveFeed {
   readonly #scope: Scope;
   readonly #deps: FeedDeps;
   readonly #listeners = new Set<Listener>();
-  readonly #since = new Date(Date.now() - LATE_MS);
-  #known: Known = { totals: null, budgets: new Map() };
+  readonly #log: ThrottledLog;
+  #reads: LiveReads;
+  /** The latest event of each kind that tells a state, for listeners that join. */
+  #states = new Map<LiveEvent['event'], string>();
   #isRunning = false;
-  #healthAt = Number.NEGATIVE_INFINITY;
+  #healthAtMs = Number.NEGATIVE_INFINITY;
+  readonly #sums: SlowRead;
+  readonly #state: SlowRead;
 
   constructor(scope: Scope, deps: FeedDeps) {
     this.#scope = scope;
     this.#deps = deps;
+    this.#reads = new LiveReads(scope, deps);
+    this.#log = new ThrottledLog(deps.logger, {
+      failed:
+        'The console cannot read sums for live events; it retries, and pages show older ones. Clicks are not affected',
+      recovered: 'The console reads sums for live events again',
+    });
+    this.#sums = { read: (reads) => reads.readSums(), dueAtMs: Number.NEGATIVE_INFINITY, isRunning: false };
+    this.#state = { read: (reads) => reads.readState(), dueAtMs: Number.NEGATIVE_INFINITY, isRunning: false };
   }
 
   get listeners(): number {
     return this.#listeners.size;
   }
 
-  /** Adds a listener, which gets all budgets at first. Returns how to remove it. */
+  /** Adds a listener, which gets what is known at first. Returns how to remove it. */
   listen(listener: Listener): () => void {
-    const { budgets, totals } = this.#known;
-    if (totals !== null) listener({ event: 'budgets', data: [...budgets.values()].map(toBudget) });
+    if (this.#reads.asOf !== null)
+      for (const event of pages(this.#reads.budgets())) listener(encodeEvent(event));
+    for (const text of this.#states.values()) listener(text);
     this.#listeners.add(listener);
     if (!this.#isRunning) void this.#run();
     return () => void this.#listeners.delete(listener);
   }
 
-  #send(event: LiveEvent): void {
-    for (const listener of this.#listeners) listener(event);
+  #send(events: readonly LiveEvent[]): void {
+    for (const event of events.flatMap(pages)) {
+      const text = encodeEvent(event);
+      if (!PASSING.has(event.event)) this.#states.set(event.event, text);
+      for (const listener of this.#listeners) listener(text);
+    }
   }
 
   async #run(): Promise<void> {
     this.#isRunning = true;
     while (this.#listeners.size > 0) {
       if (this.#scope === null) void this.#readHealth();
-      try {
-        await this.#read();
-      } catch {
-        // Whatever the reason: the listeners learn that the numbers they have are old.
-        this.#send({ event: 'stale', data: { asOf: this.#known.totals?.asOf.toISOString() ?? null } });
-      }
+      if (await this.#readFast()) for (const slow of [this.#sums, this.#state]) void this.#readSlow(slow);
       await sleep(POLL_MS);
     }
     // A later listener begins with what is true then.
-    this.#known = { totals: null, budgets: new Map() };
+    this.#reads = new LiveReads(this.#scope, this.#deps);
+    this.#states = new Map();
+    for (const slow of [this.#sums, this.#state]) slow.dueAtMs = Number.NEGATIVE_INFINITY;
     this.#isRunning = false;
   }
 
-  async #read(): Promise<void> {
-    await this.#readClicks();
-    const changed = (await readLiveBudgets(this.#deps.pool, this.#scope)).filter((budget) =>
-      this.#isNew(budget),
+  /** Returns whether the database answered. While it does not, `stale` is sent again and again. Never rejects. */
+  async #readFast(): Promise<boolean> {
+    const reading = this.#reads.readFast().then(
+      (events) => ({ events }),
+      // Whatever the reason: the listeners learn that the numbers they have are old.
+      () => ({ events: null }),
     );
-    for (const budget of changed) this.#known.budgets.set(budget.id, budget);
-    if (changed.length > 0) this.#send({ event: 'budgets', data: changed.map(toBudget) });
+    let read = await within(reading, ANSWER_MS_MAX);
+    for (; read === null; read = await within(reading, POLL_MS)) this.#sendStale();
+    if (read.events === null) this.#sendStale();
+    else this.#send(read.events);
+    return read.events !== null;
+  }
+
+  #sendStale(): void {
+    this.#send([{ event: 'stale', data: { asOf: this.#reads.asOf?.toISOString() ?? null } }]);
+  }
+
+  /** Apart from the fast reads, which it must not delay. Never rejects. */
+  async #readSlow(slow: SlowRead): Promise<void> {
+    const beganAtMs = performance.now();
+    if (slow.isRunning || beganAtMs < slow.dueAtMs) return;
+    slow.isRunning = true;
+    const reads = this.#reads;
+    try {
+      const events = await slow.read(reads);
+      // The feed can have begun anew meanwhile.
+      if (reads === this.#reads) this.#send(events);
+      this.#log.recover();
+    } catch (error) {
+      this.#log.fail({ problem: errorMessage(error) });
+    }
+    const endedAtMs = performance.now();
+    const restMs = Math.min(REST_MS_MAX, REST_FACTOR * (endedAtMs - beganAtMs));
+    slow.dueAtMs = Math.max(beganAtMs + SLOW_MS, endedAtMs + restMs);
+    slow.isRunning = false;
   }
 
   /** Apart from the numbers, because a part that hangs delays the answer by seconds. Never rejects. */
   async #readHealth(): Promise<void> {
-    if (performance.now() - this.#healthAt < HEALTH_MS) return;
-    this.#healthAt = performance.now();
-    this.#send({ event: 'health', data: await this.#deps.readHealth() });
+    if (performance.now() - this.#healthAtMs < SLOW_MS) return;
+    this.#healthAtMs = performance.now();
+    this.#send([{ event: 'health', data: await this.#deps.readHealth() }]);
   }
+}
 
-  async #readClicks(): Promise<void> {
-    const { totals: before } = this.#known;
-    if (this.#scope === null) {
-      const totals = await readSettledTotals(this.#deps.pool);
-      this.#known.totals = totals;
-      const { accepted, charged, overBudget, invalid, rejected, asOf } = totals;
-      const settled = charged + overBudget + invalid + rejected;
-      const unsettled = Math.max(0, accepted - settled);
-      this.#send({ event: 'backlog', data: { asOf: asOf.toISOString(), accepted, settled, unsettled } });
-    } else {
-      this.#known.totals = await readAdvertiserTotals(this.#deps.pool, this.#scope, this.#since);
-    }
-    if (before !== null) this.#send({ event: 'clicks', data: toClicks(before, this.#known.totals) });
-  }
+/** A read that may take seconds, and when the next one is due (monotonic, ms). */
+type SlowRead = {
+  readonly read: (reads: LiveReads) => Promise<LiveEvent[]>;
+  dueAtMs: number;
+  isRunning: boolean;
+};
 
-  #isNew({ id, ...budget }: LiveBudget): boolean {
-    const known = this.#known.budgets.get(id);
-    return (
-      known === undefined ||
-      known.spentMicros !== budget.spentMicros ||
-      known.budgetMicros !== budget.budgetMicros ||
-      known.status !== budget.status
-    );
+/** Events that tell what happened, not how something is, and budgets, of which an event has only some. */
+const PASSING: ReadonlySet<LiveEvent['event']> = new Set(['clicks', 'budgets', 'alive', 'stale']);
+
+/** Splits the event of many budgets. */
+function pages(event: LiveEvent): LiveEvent[] {
+  if (event.event !== 'budgets' || event.data.length <= BUDGETS_MAX) return [event];
+  return Array.from({ length: Math.ceil(event.data.length / BUDGETS_MAX) }, (_, page) => ({
+    event: 'budgets',
+    data: event.data.slice(page * BUDGETS_MAX, (page + 1) * BUDGETS_MAX),
+  }));
+}
+
+/** What a promise resolves to; `null` if it does not within `ms`. */
+async function within<T>(promise: Promise<T>, ms: number): Promise<T | null> {
+  const stop = new AbortController();
+  const late = sleep(ms, stop.signal).then(() => null);
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    stop.abort();
   }
 }

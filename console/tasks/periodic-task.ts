@@ -10,6 +10,8 @@ export type PeriodicTask = {
   readonly lock: number;
   /** Time between the beginnings of two runs, in ms. */
   readonly everyMs: number;
+  /** After a run it rests at least this many times as long as the run took; 0 by default. */
+  readonly restFactor?: number;
   /** Must be correct even if two processes run it at once: the lock only saves work. */
   readonly run: (pool: Pool) => Promise<unknown>;
   readonly lines: FailureLines;
@@ -44,7 +46,8 @@ export function repeat(pool: Pool, task: PeriodicTask, logger: Logger): { stop: 
       } catch (error) {
         if (!stopping.signal.aborted) log.fail({ problem: errorMessage(error) });
       }
-      await sleep(Math.max(0, task.everyMs - (performance.now() - startedAt)), stopping.signal);
+      const tookMs = performance.now() - startedAt;
+      await sleep(Math.max(task.everyMs - tookMs, (task.restFactor ?? 0) * tookMs), stopping.signal);
     }
   })();
   return {

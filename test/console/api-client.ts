@@ -71,7 +71,7 @@ export function testApi(database: TestDatabase, env: Readonly<Record<string, str
         ...(body !== undefined && { payload: typeof body === 'string' ? body : JSON.stringify(body) }),
       });
       const parsed = response.body === '' ? null : JSON.parse(response.body);
-      assertDescribed(app, { method, url, response, body: parsed });
+      await assertDescribed(app, { method, url, response, body: parsed });
       return { status: response.statusCode, headers: response.headers, body: parsed };
     },
   };

@@ -6,7 +6,8 @@ import { errorCode, errorMessage } from '../../common/errors.ts';
 import { createPool, inTransaction } from '../../common/postgres/postgres.ts';
 import { assertRule } from '../../console/api/access.ts';
 import { createAuthenticator } from '../../console/api/authenticate.ts';
-import { createKeyUse } from '../../console/api/key-use.ts';
+import { sessionCookie } from '../../console/api/session-cookie.ts';
+import { createKeyUse } from '../../console/api/use-log.ts';
 import { addAdvertiser } from '../../ledger/advertisers.ts';
 import { createKey, type Role, readKey, revokeKey } from '../../ledger/api-keys.ts';
 import { testDatabase } from '../support/database.ts';
@@ -22,7 +23,10 @@ beforeAll(async () => {
   app.addHook('onRoute', assertRule);
   app.addHook(
     'onRequest',
-    createAuthenticator(database.pool, (id) => used.push(id)),
+    createAuthenticator({
+      ...{ pool: database.pool, cookie: sessionCookie(8083) },
+      ...{ noteKey: (id) => used.push(id), noteSession: () => {} },
+    }),
   );
   app.setErrorHandler((error, _, reply) =>
     reply.code(400).send({ code: errorCode(error), message: errorMessage(error) }),

@@ -80,6 +80,16 @@ describe('GET /v1/advertisers/{advertiserId}/budget-entries', () => {
     expect(second.items[0].createdAt).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
   });
 
+  it('returns pages, newest first, if asked for', async () => {
+    const url = `${await newBudget()}?newestFirst=true&limit=2`;
+    for (const amount of ['1', '2', '3'])
+      await api.send('POST', url.replace(/\?.*/, ''), { body: { amount } });
+    const first = (await api.send('GET', url)).body;
+    expect(first.items.map((entry: { amount: string }) => entry.amount)).toEqual(['3.00', '2.00']);
+    const second = (await api.send('GET', `${url}&cursor=${first.nextCursor}`)).body;
+    expect(second).toMatchObject({ items: [{ amount: '1.00' }], nextCursor: null });
+  });
+
   it('knows no advertiser that does not exist', async () => {
     const answer = await api.send('GET', '/v1/advertisers/999999/budget-entries');
     expect(answer).toMatchObject({ status: 404, body: { code: 'unknown_advertiser' } });

@@ -31,6 +31,7 @@ const ANSWER = {
   ...FULL,
   advertiserName: 'Berlin',
   currency: 'EUR',
+  timeZone: 'Europe/Berlin',
   startsAt: '2026-11-30T23:00:00.000Z',
   endsAt: '2026-12-25T11:00:00.000Z',
   spentToday: '0.00',

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { parseConfig } from '../../common/config/config.ts';
 import { startTasks } from '../../console/tasks/start-tasks.ts';
 import { createKey } from '../../ledger/api-keys.ts';
 import { listDeliveries } from '../../ledger/webhook-deliveries.ts';
@@ -73,6 +74,29 @@ describe('events of webhooks', () => {
 });
 
 describe('a console', () => {
+  it('deletes sessions and login links that have expired, and no other', async () => {
+    const { id } = await createKey(database.pool, { name: 'k', role: 'admin' });
+    for (const [text, left] of [
+      ['old', '-1 second'],
+      ['new', '1 minute'],
+    ])
+      for (const table of ['console_session', 'login_link'])
+        await database.pool.query(
+          `insert into ${table} (token_hash, api_key_id, expires_at) values (sha256($1::bytea), $2, now() + $3::interval)`,
+          [text, id, left],
+        );
+    const tasks = startTasks(database.url, parseConfig({}), silent);
+    onTestFinished(() => tasks.stop());
+    await until(
+      'the deletion',
+      async () => (await countOf('console_session')) + (await countOf('login_link')) === 2,
+    );
+    const { rows } = await database.pool.query(
+      "select from console_session, login_link link where console_session.token_hash = sha256('new') and link.token_hash = sha256('new')",
+    );
+    expect(rows).toHaveLength(1);
+  });
+
   it('deletes old events and answers', async () => {
     const { id } = await createKey(database.pool, {
       name: 'k',
@@ -91,7 +115,7 @@ describe('a console', () => {
       );
     await emitNumber(database.pool, null, 1);
     await pass('31 days');
-    const tasks = startTasks(database.url, silent);
+    const tasks = startTasks(database.url, parseConfig({}), silent);
     onTestFinished(() => tasks.stop());
     await until('the deletion', async () => (await countOf('webhook_event')) === 0);
     const { rows } = await database.pool.query('select idempotency_key as key from api_answer');

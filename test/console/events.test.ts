@@ -1,11 +1,17 @@
 import { beforeAll, describe, expect, it } from 'vitest';
+import { setAdvertiserStatus } from '../../ledger/advertisers.ts';
 import { revokeKey } from '../../ledger/api-keys.ts';
 import { addBudgetEntry } from '../../ledger/budget-entries.ts';
+import { storeReconciliation } from '../../ledger/latest-reconciliation.ts';
+import { reconcile } from '../../ledger/reconcile.ts';
 import { rollUp } from '../../ledger/rollup.ts';
 import { chargeBatch } from '../support/charge-batch.ts';
 import { type Account, addAccount, testDatabase } from '../support/database.ts';
 import { clickRecord } from '../support/records.ts';
 import { testApi } from './api-client.ts';
+import { listenLive, type ReceivedEvent, sumOfClicks } from './live-listener.ts';
+import { addOwner } from './owners.ts';
+import { logIn, OWN_PAGE, sendAs } from './session-client.ts';
 
 const database = testDatabase();
 /** Nothing listens on these ports. */
@@ -20,34 +26,9 @@ beforeAll(async () => {
   other = await addAccount(database.pool);
 });
 
-type Event = { readonly event: string; readonly data: Record<string, unknown> };
-
-/** Listens with a key, and collects the events until `close`. */
-async function listen(key: string) {
-  const stop = new AbortController();
-  const response = await fetch(`${base}/v1/events`, {
-    headers: { authorization: `Bearer ${key}` },
-    signal: stop.signal,
-  });
-  const events: Event[] = [];
-  const end = (async () => {
-    let text = '';
-    for await (const chunk of response.body?.pipeThrough(new TextDecoderStream()) ?? []) {
-      text += chunk;
-      const blocks = text.split('\n\n');
-      text = blocks.pop() ?? '';
-      for (const block of blocks) {
-        const [, event, data] = /^event: (\w+)\ndata: (.*)$/.exec(block) ?? [];
-        if (event && data) events.push({ event, data: JSON.parse(data) });
-      }
-    }
-  })().catch(() => {});
-  return { response, events, end, close: () => stop.abort() };
-}
-
-const sumOf = (events: readonly Event[], field: string) =>
-  events.filter(({ event }) => event === 'clicks').reduce((sum, { data }) => sum + Number(data[field]), 0);
-const budgetsOf = (events: readonly Event[]) =>
+const listen = (caller: Parameters<typeof listenLive>[1]) => listenLive(base, caller);
+const sumOf = sumOfClicks;
+const budgetsOf = (events: readonly ReceivedEvent[]) =>
   new Map(
     events
       .filter(({ event }) => event === 'budgets')
@@ -63,6 +44,8 @@ describe('GET /v1/events', () => {
     await expect
       .poll(() => sumOf(events, 'charged') === 0 && events.some(({ event }) => event === 'clicks'))
       .toBe(true);
+    // Without a click yet, so that the page does not wait for the list.
+    expect(events.find(({ event }) => event === 'latest')?.data).toEqual([]);
     await chargeBatch(database.pool, [
       clickRecord({ ad: mine.ad }),
       clickRecord({ ad: mine.ad }),
@@ -73,8 +56,9 @@ describe('GET /v1/events', () => {
     await expect.poll(() => budgetsOf(events).get(mine.advertiser.id)).toBe('99.50');
     await addBudgetEntry(database.pool, other.advertiser.id, 'top_up', 1_000_000n);
     await expect.poll(() => budgetsOf(events).get(other.advertiser.id)).toBe('101.00');
-    const backlog = events.findLast(({ event }) => event === 'backlog');
-    expect(backlog?.data).toMatchObject({ settled: 3, unsettled: 0 });
+    await expect
+      .poll(() => events.findLast(({ event }) => event === 'flow')?.data)
+      .toMatchObject({ settled: 3, spoolOldestSeconds: null, brokerOldestSeconds: 0 });
     const health = events.find(({ event }) => event === 'health');
     expect(health?.data).toEqual({
       adServer: 'does not answer',
@@ -90,7 +74,7 @@ describe('GET /v1/events', () => {
     await rollUp(database.pool);
     const { events, close } = await listen(key);
     await expect.poll(() => budgetsOf(events).size).toBe(1);
-    await expect.poll(() => events.some(({ event }) => event === 'clicks')).toBe(true);
+    await expect.poll(() => events.some(({ event }) => event === 'alive')).toBe(true);
     await chargeBatch(database.pool, [clickRecord({ ad: mine.ad }), clickRecord({ ad: other.ad })]);
     await expect
       .poll(async () => {
@@ -100,9 +84,101 @@ describe('GET /v1/events', () => {
       .toBe(1);
     expect([...budgetsOf(events).keys()]).toEqual([mine.advertiser.id]);
     const names = events.map(({ event }) => event);
-    expect(names).not.toContain('backlog');
+    expect(names).not.toContain('flow');
     expect(names).not.toContain('health');
     close();
+  });
+
+  it('streams reasons, top, the latest clicks and the stored reconciliation', async () => {
+    await chargeBatch(database.pool, [
+      clickRecord({ ad: mine.ad, publisher: 'news' }),
+      clickRecord({ ad: mine.ad, invalid: 'bot' }),
+    ]);
+    await rollUp(database.pool);
+    const result = await reconcile(database.pool, { brokers: [] });
+    await storeReconciliation(database.pool, result, { hasBroker: true, durationMs: 1 });
+    const { events, close } = await listen(api.adminKey);
+    const latestOf = (name: string) => events.findLast(({ event }) => event === name)?.data;
+    await expect.poll(() => latestOf('books')).toMatchObject({ balanced: true, missing: 0, problems: [] });
+    expect(latestOf('reasons')).toMatchObject({
+      since: expect.any(String),
+      rows: expect.arrayContaining([{ outcome: 'invalid', reason: 'bot', clicks: expect.any(Number) }]),
+    });
+    expect(latestOf('top')).toMatchObject({
+      ads: expect.arrayContaining([
+        expect.objectContaining({ adId: mine.ad.id, advertiserName: 'Test advertiser', currency: 'USD' }),
+      ]),
+      publishers: expect.arrayContaining([
+        expect.objectContaining({ publisher: 'news', charged: '0.25', clicks: 1 }),
+      ]),
+    });
+    const latest = latestOf('latest') as unknown as { price: string | null; outcome: string }[];
+    expect(latest.find(({ outcome }) => outcome === 'charged')).toMatchObject({ price: '0.25' });
+    expect(latest.find(({ outcome }) => outcome === 'invalid')).toMatchObject({ price: null });
+    expect(latestOf('problems')).toContainEqual({
+      ...{ code: 'TollwayPartAbsent', severity: 'page', summary: 'No ad server runs', since: null },
+      runbook: '#tollwaypartabsent',
+    });
+    expect(latestOf('flow')).toMatchObject({ clickToChargeSeconds: expect.any(Number) });
+    // A listener that joins gets all of this at once.
+    const joined = await listen(api.adminKey);
+    await expect
+      .poll(() => new Set(joined.events.map(({ event }) => event)), { timeout: 900 })
+      .toEqual(new Set(['budgets', 'health', 'latest', 'flow', 'reasons', 'top', 'books', 'problems']));
+    joined.close();
+    close();
+  });
+
+  it('tells that an advertiser was archived', async () => {
+    const { advertiser } = await addAccount(database.pool);
+    const { events, close } = await listen(api.adminKey);
+    const statusOf = () =>
+      events
+        .filter(({ event }) => event === 'budgets')
+        .flatMap(({ data }) => data as unknown as { advertiserId: number; status: string }[])
+        .findLast(({ advertiserId }) => advertiserId === advertiser.id)?.status;
+    await expect.poll(statusOf).toBe('active');
+    await setAdvertiserStatus(database.pool, advertiser.id, 'archived');
+    await expect.poll(statusOf).toBe('archived');
+    close();
+  });
+
+  it('has nothing of other advertisers for a restricted key, in any event', { timeout: 20_000 }, async () => {
+    const hidden = await addOwner(database.pool, 'zzhidden', 50_000, '130901');
+    const key = await api.addKey({ role: 'viewer', advertiserIds: [mine.advertiser.id] });
+    const { events, close } = await listen(key);
+    await expect.poll(() => budgetsOf(events).size).toBe(1);
+    await chargeBatch(database.pool, [clickRecord({ ad: mine.ad, publisher: 'mine' })]);
+    await rollUp(database.pool);
+    const mentions = () => events.filter(({ data }) => JSON.stringify(data).includes('"publisher":"mine"'));
+    await expect
+      .poll(() => new Set(mentions().map(({ event }) => event)), { timeout: 15_000 })
+      .toEqual(new Set(['top', 'latest']));
+    const names = new Set(events.map(({ event }) => event));
+    expect([...names].sort()).toEqual(['alive', 'budgets', 'clicks', 'latest', 'reasons', 'top']);
+    const text = JSON.stringify(events);
+    for (const secret of [
+      ...hidden.secrets,
+      String(hidden.adId),
+      String(hidden.advertiserId),
+      hidden.clickId,
+    ])
+      expect(text).not.toContain(secret);
+    expect(text).not.toContain('"outcome":"rejected"');
+    close();
+  });
+
+  it('ends when the browser logs out, and is open to sessions of pages of the console alone', {
+    timeout: 40_000,
+  }, async () => {
+    const cookie = await logIn(api, await api.addKey({ role: 'viewer' }));
+    const { response, events, end } = await listen({ cookie, 'sec-fetch-site': 'same-origin' });
+    expect(response.status).toBe(200);
+    await expect.poll(() => budgetsOf(events).size).toBeGreaterThan(0);
+    expect((await listen({ cookie, 'sec-fetch-site': 'same-site' })).response.status).toBe(403);
+    await sendAs(api, 'DELETE', '/v1/session', { headers: { cookie, ...OWN_PAGE } });
+    await end;
+    expect((await listen({ cookie })).response.status).toBe(401);
   });
 
   it('ends when its key is revoked', { timeout: 40_000 }, async () => {

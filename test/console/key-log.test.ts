@@ -4,7 +4,9 @@ import { parseConfig } from '../../common/config/config.ts';
 import { createPool } from '../../common/postgres/postgres.ts';
 import { createMetrics } from '../../common/telemetry/metrics.ts';
 import { createApp } from '../../console/api/app.ts';
+import { changeAs } from '../../ledger/actor.ts';
 import { createKey } from '../../ledger/api-keys.ts';
+import { createLoginLink } from '../../ledger/login-links.ts';
 import { testDatabase } from '../support/database.ts';
 
 const database = testDatabase();
@@ -44,5 +46,34 @@ describe('The log of the console at the level trace', () => {
     expect(statuses).toEqual([200, 401, 401, 400, 404, 500, 401, 401, 500, 404]);
     expect(failing.lines.length).toBeGreaterThan(0);
     expect([...working.lines, ...failing.lines].join('')).not.toContain(secret);
+  });
+
+  it('has no token of a session or a login link, whether requests succeed, are refused or fail', async () => {
+    const { key } = await createKey(database.pool, { name: 'a key', role: 'admin' });
+    const { token: login } = await changeAs(database.pool, { type: 'cli', user: 'x' }, (connection) =>
+      createLoginLink(connection),
+    );
+    const broken = createPool(database.url, 'test', 1, () => {});
+    await broken.end();
+    const [working, failing] = [await loggedApp(database.pool), await loggedApp(broken)];
+    const statuses = [];
+    const cookies: string[] = [];
+    for (const { app } of [failing, working])
+      for (const payload of [{ login }, { login }, { key }, { key: `${key}x` }, { login: [login] }]) {
+        const answer = await app.inject({ method: 'POST', url: '/v1/session', payload });
+        statuses.push(answer.statusCode);
+        expect(answer.body).not.toContain(key.slice(-43));
+        expect(answer.body).not.toContain(login);
+        cookies.push(...answer.cookies.map(({ value }) => value).filter((value) => value.length > 0));
+      }
+    for (const { app } of [failing, working])
+      for (const cookie of cookies)
+        statuses.push(
+          (await app.inject({ url: '/v1/keys', headers: { cookie: `tollway_session_8083=${cookie}` } }))
+            .statusCode,
+        );
+    expect(statuses).toEqual([500, 500, 500, 401, 400, 201, 401, 201, 401, 400, 500, 500, 200, 200]);
+    const logged = [...working.lines, ...failing.lines].join('');
+    for (const secret of [key.slice(-43), login, ...cookies]) expect(logged).not.toContain(secret);
   });
 });

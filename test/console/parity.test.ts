@@ -12,7 +12,7 @@ const api = testApi(database);
  * because a PATCH does what several commands do.
  */
 const PAIRS: readonly (readonly [commands: readonly string[], routes: readonly string[]])[] = [
-  [['status'], ['GET /v1/status']],
+  [['status'], ['GET /v1/status', 'GET /v1/operations']],
   [['advertiser add'], ['POST /v1/advertisers']],
   [['advertiser list'], ['GET /v1/advertisers', 'GET /v1/advertisers/:advertiserId']],
   [
@@ -73,11 +73,19 @@ const COMMANDS_ONLY: Readonly<Record<string, string>> = {
   'spool corrections': 'is about a disk that was lost',
   'topics create': 'sets up a broker',
   'samples add': 'is for first steps',
+  top: 'is for a terminal; GET /v1/events has the same numbers',
+  login: 'lets a browser in that has no key yet',
 };
 
 /** Routes without a command, each with its reason. */
 const ROUTES_ONLY: Readonly<Record<string, string>> = {
   'GET /v1/events': 'is a stream for pages',
+  'POST /v1/session': 'is for pages',
+  'GET /v1/session': 'is for pages',
+  'DELETE /v1/session': 'is for pages',
+  'GET /v1/samples': 'is for the live page: a run is one of a console',
+  'POST /v1/samples': 'is for the live page; npm run load sends clicks from the command line',
+  'DELETE /v1/samples': 'is for the live page: a run is one of a console',
   'GET /v1/openapi.json': 'describes the API',
   'GET /v1/webhook-events': 'describes the types of events; docs/webhooks.md has them',
 };

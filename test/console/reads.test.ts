@@ -63,6 +63,7 @@ describe('GET /v1/reports', () => {
     const foreignOnes = [
       [`advertiserId=${other.advertiser.id}`, `advertiserId=${NO_ID}`],
       [`campaignId=${other.campaign.id}`, `campaignId=${NO_ID}`],
+      [`adId=${other.ad.id}`, `adId=${NO_ID}`],
     ] as const;
     for (const [existing, missing] of foreignOnes) {
       const [hidden, unknown] = await Promise.all(

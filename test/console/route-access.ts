@@ -14,6 +14,8 @@ export type RouteAccess = {
   readonly restricted: boolean;
   /** Requests about what an owner has. The first is about its ids in the path, others about those in the query and the body. */
   readonly requests: (owner: Owner) => readonly RouteRequest[];
+  /** The code with which the requests fail for a caller who may make them, because of the state of the system. */
+  readonly failsWith?: string;
 };
 
 const everyone = ['admin', 'manager', 'finance', 'viewer'] as const;
@@ -65,6 +67,7 @@ export const ROUTE_ACCESS: readonly RouteAccess[] = [
       { url: `/v1/advertisers/${advertiserId}/budget-entries`, body: { amount: '1.00', reference: fresh() } },
     ],
   ),
+  route('GET /v1/operations', everyone, 'unrestricted only', () => [{ url: '/v1/operations' }]),
   route('GET /v1/status', everyone, 'unrestricted only', () => [{ url: '/v1/status' }]),
   route('GET /v1/webhooks', managers, 'restricted too', () => [
     { url: '/v1/webhooks' },
@@ -205,5 +208,16 @@ export const ROUTE_ACCESS: readonly RouteAccess[] = [
   route('POST /v1/dead-letters/:deadLetterId/discard', admins, 'unrestricted only', ({ deadLetterId }) => [
     { url: `/v1/dead-letters/${deadLetterId}/discard` },
   ]),
+  route('GET /v1/session', everyone, 'restricted too', () => [{ url: '/v1/session' }]),
+  route('DELETE /v1/session', everyone, 'restricted too', () => [{ url: '/v1/session' }]),
+  route('GET /v1/samples', managers, 'unrestricted only', () => [{ url: '/v1/samples' }]),
+  {
+    // The database has no sample advertisers.
+    ...route('POST /v1/samples', managers, 'unrestricted only', () => [
+      { url: '/v1/samples', body: { ratePerSecond: 1, seconds: 1, spike: false } },
+    ]),
+    failsWith: 'no_samples',
+  },
+  route('DELETE /v1/samples', managers, 'unrestricted only', () => [{ url: '/v1/samples' }]),
   route('GET /v1/reconciliation', everyone, 'unrestricted only', () => [{ url: '/v1/reconciliation' }]),
 ];

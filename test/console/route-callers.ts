@@ -2,8 +2,9 @@ import type { Readable } from 'node:stream';
 import type { InjectOptions } from 'light-my-request';
 import { beforeAll } from 'vitest';
 import { errorCode } from '../../common/errors.ts';
-import type { Pool } from '../../common/postgres/postgres.ts';
+import { inTransaction, type Pool } from '../../common/postgres/postgres.ts';
 import { createKey, type Role } from '../../ledger/api-keys.ts';
+import { createSession } from '../../ledger/console-sessions.ts';
 import type { TestApi } from './api-client.ts';
 import { addOwner, missingOwner, type Owner } from './owners.ts';
 import type { RouteRequest } from './route-access.ts';
@@ -20,6 +21,8 @@ export type Callers = {
   readonly other: Owner;
   readonly missing: Owner;
   readonly keyOf: (role: Role, scope: Scope) => string;
+  /** Begins a session of the same key, and returns its cookie. */
+  readonly sessionOf: (role: Role, scope: Scope) => Promise<string>;
 };
 
 /** Creates the advertisers and the keys before the tests of a suite. */
@@ -49,6 +52,11 @@ export function routeCallers(pool: () => Pool): Callers {
       throw new Error('Expected the callers to be used in tests only, got a use before the suite began');
     return made;
   };
+  const keyOf = (role: Role, scope: Scope) => {
+    const key = current().keys.get(`${role} ${scope}`);
+    if (key === undefined) throw new Error(`Expected a role that has keys for ${scope}, got ${role}`);
+    return key;
+  };
   return {
     get own() {
       return current().own;
@@ -59,10 +67,11 @@ export function routeCallers(pool: () => Pool): Callers {
     get missing() {
       return current().missing;
     },
-    keyOf: (role, scope) => {
-      const key = current().keys.get(`${role} ${scope}`);
-      if (key === undefined) throw new Error(`Expected a role that has keys for ${scope}, got ${role}`);
-      return key;
+    keyOf,
+    sessionOf: async (role, scope) => {
+      const keyId = Number(keyOf(role, scope).split('_')[1]);
+      const { token } = await inTransaction(pool(), (connection) => createSession(connection, keyId));
+      return `tollway_session_8083=${token}`;
     },
   };
 }
@@ -78,12 +87,12 @@ function nextAddress(): string {
   return `10.${requests >> 16}.${(requests >> 8) & 255}.${requests & 255}`;
 }
 
-/** Sends a request to a route, such as `GET /v1/ads`. */
+/** Sends a request to a route, such as `GET /v1/ads`, with a key in the header unless it is `null`. */
 export async function sendRaw(
   { app }: TestApi,
   route: string,
   { url, body }: RouteRequest,
-  key: string,
+  key: string | null,
   headers: Record<string, string> = {},
 ): Promise<RawAnswer> {
   const isStream = url === '/v1/events';
@@ -92,7 +101,7 @@ export async function sendRaw(
     remoteAddress: nextAddress(),
     method: route.split(' ')[0] as NonNullable<InjectOptions['method']>,
     url,
-    headers: { authorization: `Bearer ${key}`, ...headers },
+    headers: { ...(key !== null && { authorization: `Bearer ${key}` }), ...headers },
     ...(body !== undefined && { payload: body }),
   });
   const text = isStream ? await readStart(answer.stream()) : answer.body;

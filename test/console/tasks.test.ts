@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
+import { parseConfig } from '../../common/config/config.ts';
 import { runAlone } from '../../console/tasks/periodic-task.ts';
 import { startTasks } from '../../console/tasks/start-tasks.ts';
 import { addCampaign } from '../../ledger/campaigns.ts';
@@ -50,7 +51,7 @@ describe('the tasks of two consoles', () => {
     const { id } = await addCampaign(database.pool, advertiser.id, 'due', { startsAt: '2100-01-01' });
     await database.pool.query('update campaign set starts_at = now() where id = $1', [id]);
     await takeEvents(database.pool);
-    running = [1, 2].map(() => startTasks(database.url, silent));
+    running = [1, 2].map(() => startTasks(database.url, parseConfig({}), silent));
     const seen: string[] = [];
     await expect
       .poll(

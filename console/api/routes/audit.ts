@@ -10,7 +10,7 @@ import { logFailure, MEDIA_TYPES } from './exports.ts';
 
 const Values = z.record(z.string(), z.unknown()).nullable();
 
-const AuditEntry = z
+export const AuditEntry = z
   .strictObject({
     id: BigId,
     at: Time,

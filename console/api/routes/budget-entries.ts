@@ -8,11 +8,11 @@ import {
 import { assertAdvertiser } from '../access.ts';
 import type { App, Deps } from '../deps.ts';
 import { change } from '../idempotency.ts';
-import { listQuery, pageOf, readBigPage } from '../pagination.ts';
-import { Amount, BigId, Currency, Reference, Time } from '../schemas.ts';
+import { listQuery, pageOf, readBigPage, readPageBelow } from '../pagination.ts';
+import { Amount, BigId, Currency, FlagParameter, Reference, Time } from '../schemas.ts';
 import { Advertiser, AdvertiserPath, toAdvertiser } from './advertisers.ts';
 
-const BudgetEntry = z
+export const BudgetEntry = z
   .strictObject({
     id: BigId,
     kind: z.enum(['top_up', 'adjustment', 'credit']).meta({ description: '`credit` refunds a click.' }),
@@ -69,17 +69,18 @@ function listRoute(app: App, { pool }: Deps): void {
       },
       schema: {
         ...{ tags, operationId: 'listBudgetEntries', summary: 'List the changes of a budget' },
-        description: 'Top-ups, adjustments and credits of clicks, oldest first.',
+        description: 'Top-ups, adjustments and credits of clicks, oldest first unless `newestFirst`.',
         params: AdvertiserPath,
-        querystring: listQuery({}),
+        querystring: listQuery({ newestFirst: FlagParameter.default(false) }),
         response: { 200: pageOf('BudgetEntryList', BudgetEntry) },
       },
     },
-    async ({ params: { advertiserId }, query, caller }) => {
+    async ({ params: { advertiserId }, query: { newestFirst, ...query }, caller }) => {
       assertAdvertiser(caller, advertiserId);
       const advertiser = await readAdvertiser(pool, advertiserId);
-      const { items, nextCursor } = await readBigPage(query, (range) =>
-        listBudgetEntries(pool, advertiserId, range),
+      const readRange = newestFirst ? readPageBelow : readBigPage;
+      const { items, nextCursor } = await readRange(query, (range) =>
+        listBudgetEntries(pool, advertiserId, { ...range, newestFirst }),
       );
       return { items: items.map((row) => toBudgetEntry(row, advertiser)), nextCursor };
     },

@@ -14,6 +14,7 @@ import {
   PositiveAmount,
   Status,
   Time,
+  TimeZone,
   UrlTemplate,
 } from '../schemas.ts';
 
@@ -47,6 +48,7 @@ export const Campaign = z
     advertiserId: Id,
     advertiserName: z.string().meta({ examples: ['Blue Shoes'] }),
     currency: Currency,
+    timeZone: TimeZone.meta({ description: 'Of the advertiser: days begin at its midnight.' }),
     name: z.string().meta({ examples: ['Summer'] }),
     status: Status,
     cap: Amount.nullable().meta({ description: 'The most that all clicks together may cost.' }),
@@ -107,11 +109,12 @@ export function toCampaign(
   row: CampaignRow,
   spentMicros: bigint | null = row.capMicros === null ? null : row.spentMicros,
 ): z.output<typeof Campaign> {
-  const { id, externalId, advertiserId, advertiserName, currency, name, status, pacing, hold } = row;
+  const { id, externalId, advertiserId, advertiserName, currency, timeZone, name, status, pacing, hold } =
+    row;
   const { startsAt, endsAt, fallbackUrl, capMicros, dailyCapMicros, spentTodayMicros } = row;
   const pace = row.pace && roundPace(row.pace);
   return {
-    ...{ id, externalId, advertiserId, advertiserName, currency, name, status },
+    ...{ id, externalId, advertiserId, advertiserName, currency, timeZone, name, status },
     ...{ cap: capMicros, spent: spentMicros, dailyCap: dailyCapMicros, spentToday: spentTodayMicros },
     ...{ pacing, hold, startsAt, endsAt, fallbackUrl },
     pace: pace && { ...pace, aheadUntil: pace.aheadUntil === null ? null : new Date(pace.aheadUntil) },

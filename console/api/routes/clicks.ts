@@ -16,7 +16,7 @@ const ClickId = textCodec(z.string(), parseClickId, (text) => text).meta({
 
 const text = z.string().nullable();
 
-const Click = z
+export const Click = z
   .strictObject({
     clickId: text,
     state: z.enum(['settled', 'in_flight']).meta({
@@ -26,7 +26,15 @@ const Click = z
     reason: text,
     explanation: z.string().meta({ description: 'Why it was or was not charged, in one or two sentences.' }),
     clickedAt: TimeText.nullable(),
+    publishedAt: TimeText.nullable().meta({
+      description:
+        'When its record was published to the broker. It is kept with the evidence; not every broker tells it.',
+    }),
     settledAt: TimeText.nullable(),
+    duplicates: z.int().min(0).nullable().meta({
+      description:
+        'How often a copy of it arrived after it was settled, in `EVIDENCE_RETENTION_DAYS`. A copy changes nothing. `null` without a spool id.',
+    }),
     price: AmountText.nullable().meta({ description: 'Known of charged and rejected clicks.' }),
     charged: AmountText.nullable(),
     credited: AmountText.nullable(),
@@ -50,7 +58,7 @@ const Click = z
   })
   .meta({ id: 'Click', description: 'What happened to one click. `null` where it is not known.' });
 
-const Credit = z
+export const Credit = z
   .strictObject({
     clickId: z.string(),
     advertiserId: Id,

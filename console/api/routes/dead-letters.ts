@@ -11,7 +11,7 @@ import { change } from '../idempotency.ts';
 import { listQuery, pageOf, readBigPage } from '../pagination.ts';
 import { BigId, Id, Time } from '../schemas.ts';
 
-const DeadLetter = z
+export const DeadLetter = z
   .strictObject({
     id: BigId,
     reason: z.string().meta({ examples: ['unknown_ad'] }),
@@ -24,7 +24,7 @@ const DeadLetter = z
   })
   .meta({ id: 'DeadLetter', description: 'Record that was rejected, until it is redriven or discarded.' });
 
-const DeadLetterWithRecord = DeadLetter.extend({
+export const DeadLetterWithRecord = DeadLetter.extend({
   raw: z.string().nullable().meta({ description: 'Bytes of the record in base64; `null` after a discard.' }),
 }).meta({ id: 'DeadLetterWithRecord' });
 

@@ -1,24 +1,32 @@
 import { PassThrough } from 'node:stream';
 import { TollwayError } from '../../../common/errors.ts';
-import { isKeyValid } from '../../../ledger/api-keys.ts';
+import { expectedParts } from '../../../ledger/expected-parts.ts';
 import { healthReader } from '../../live/health.ts';
-import { encodeEvent, type LiveEvent } from '../../live/live-events.ts';
 import type { LiveFeed } from '../../live/live-feed.ts';
 import { LiveFeeds } from '../../live/live-feeds.ts';
 import type { App, Deps } from '../deps.ts';
 import { TextBody } from '../text-stream.ts';
 
-/** Time between two comments that keep a connection open through proxies, in ms. It also finds out that a key was revoked. */
+/** Time between two comments that keep a connection open through proxies, in ms. It also finds out that a key was revoked or a session has ended. */
 const KEEP_ALIVE_MS = 10_000;
-/** A client that has read less than this, in bytes, of what was sent is disconnected. */
+/** A client that has more than this to read, in bytes, for two keep-alives is disconnected. */
 const UNREAD_BYTES_MAX = 1_048_576;
+/** A client that has more than this to read, in bytes, is disconnected at once. All budgets of 10 000 advertisers are 3 MB. */
+const BURST_BYTES_MAX = 16 * UNREAD_BYTES_MAX;
 /** Streams of one process. */
 const STREAMS_MAX = 200;
 
-export function eventRoutes(app: App, { pool, config }: Deps): void {
-  const feeds = new LiveFeeds({ pool, readHealth: healthReader(pool, config) });
+export function eventRoutes(app: App, { pool, config, logger }: Deps): void {
+  const feeds = new LiveFeeds({
+    ...{ pool, logger, readHealth: healthReader(pool, config) },
+    hasPostgresBroker: config.BROKER === 'postgres',
+    expected: expectedParts(config),
+  });
   const streams = new Set<PassThrough>();
+  const stopping = new AbortController();
+  void feeds.sampleRates(stopping.signal);
   app.addHook('preClose', async () => {
+    stopping.abort();
     for (const stream of streams) stream.end();
   });
 
@@ -29,7 +37,7 @@ export function eventRoutes(app: App, { pool, config }: Deps): void {
       config: { access: 'events.read' },
       schema: {
         ...{ tags: ['Live'], operationId: 'streamEvents', summary: 'Stream what happens now' },
-        description: `Server-sent events, about once a second: \`clicks\` (settled since the event before, by outcome), \`budgets\` (those that changed; at first all), and for keys of all advertisers \`backlog\` (accepted and not settled) and \`health\` of the parts. \`stale\` means that the database does not answer: what was sent before is as of its \`asOf\`. Keys that are restricted to advertisers get clicks and budgets of these, the clicks up to three seconds late.`,
+        description: `Server-sent events, about once a second: \`clicks\` (settled since the event before, by outcome), \`budgets\` (those that changed; at first all) and \`latest\` clicks; less often \`reasons\` of clicks that were not charged and \`top\` ads and publishers; and for keys of all advertisers \`flow\` (accepted, relayed and settled), \`books\` (the reconciliation of the last minute), \`problems\` and \`health\` of the parts. \`stale\` means that the database does not answer: what was sent before is as of its \`asOf\`. Keys that are restricted to advertisers get what belongs to these alone, the clicks some seconds late. docs/api.md has the fields of each event.`,
         response: { 200: { content: { 'text/event-stream': { schema: TextBody } } } },
       },
     },
@@ -39,8 +47,8 @@ export function eventRoutes(app: App, { pool, config }: Deps): void {
           'busy',
           `Expected at most ${STREAMS_MAX} streams of events at once; try again later`,
         );
-      const { keyId, advertiserIds } = request.caller;
-      const stream = openStream(feeds.of(advertiserIds), () => isKeyValid(pool, keyId));
+      const { caller, authentication } = request;
+      const stream = openStream(feeds.of(caller.advertiserIds), authentication.isStillValid);
       streams.add(stream);
       stream.once('close', () => streams.delete(stream));
       return reply
@@ -51,22 +59,25 @@ export function eventRoutes(app: App, { pool, config }: Deps): void {
   );
 }
 
-/** A stream of the events of a feed, until the client closes it, does not read, or its key is not valid any more. */
+/** A stream of the events of a feed, until the client closes it, does not read, or its key or session has ended. */
 function openStream(feed: LiveFeed, isValid: () => Promise<boolean>): PassThrough {
   const stream = new PassThrough();
   const send = (text: string) => {
     if (stream.writableEnded) return;
     stream.write(text);
-    if (stream.writableLength > UNREAD_BYTES_MAX) stream.destroy();
+    if (stream.writableLength > BURST_BYTES_MAX) stream.destroy();
   };
-  const stop = feed.listen((event: LiveEvent) => send(encodeEvent(event)));
-  const timer = setInterval(() => {
-    // While the database does not answer, the stream stays open: it tells that its numbers are stale.
-    void isValid().then(
-      (valid) => (valid ? send(': \n\n') : stream.end()),
-      () => send(': \n\n'),
-    );
-  }, KEEP_ALIVE_MS);
+  const stop = feed.listen(send);
+  let isBehind = false;
+  const keepAlive = (valid: boolean) => {
+    const wasBehind = isBehind;
+    isBehind = stream.writableLength > UNREAD_BYTES_MAX;
+    if (isBehind && wasBehind) stream.destroy();
+    else if (valid) send(': \n\n');
+    else stream.end();
+  };
+  // While the database does not answer, the stream stays open: it tells that its numbers are stale.
+  const timer = setInterval(() => void isValid().then(keepAlive, () => keepAlive(true)), KEEP_ALIVE_MS);
   stream.once('close', () => {
     stop();
     clearInterval(timer);

@@ -15,7 +15,7 @@ import { Id, IdParameter, Name, Time } from '../schemas.ts';
 
 const Role = z.enum(ROLES).meta({ description: 'What the key may do.' });
 
-const ApiKey = z
+export const ApiKey = z
   .strictObject({
     id: Id,
     name: Name,
@@ -45,7 +45,7 @@ const NewApiKey = z
   })
   .meta({ id: 'NewApiKey' });
 
-const CreatedApiKey = ApiKey.extend({
+export const CreatedApiKey = ApiKey.extend({
   key: z.string().meta({
     description: 'Text of the key. It is not stored, so no other answer has it.',
     examples: [`tollway_1_${'A'.repeat(43)}`],

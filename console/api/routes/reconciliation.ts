@@ -40,7 +40,7 @@ const Balance = z
   })
   .meta({ id: 'AdvertiserReconciliation' });
 
-const Reconciliation = z
+export const Reconciliation = z
   .strictObject({
     accepted: Count,
     charged: Count,

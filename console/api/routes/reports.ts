@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { readAd, unknownAd } from '../../../ledger/ads.ts';
 import { bringUpToDate } from '../../../ledger/bring-up-to-date.ts';
 import { reportJson } from '../../../ledger/json.ts';
 import {
@@ -8,6 +9,7 @@ import {
   REPORT_KEYS,
   readReport,
 } from '../../../ledger/reports.ts';
+import { assertVisible } from '../access.ts';
 import type { App, Deps } from '../deps.ts';
 import { restrictedFilter } from '../restriction.ts';
 import {
@@ -32,7 +34,7 @@ const Keys = textCodec(z.array(z.enum(REPORT_KEYS)), parseReportKeys, (keys) => 
   examples: ['day,campaign'],
 });
 
-const ReportRow = z
+export const ReportRow = z
   .strictObject({
     hour: TimeText.optional(),
     day: z
@@ -55,7 +57,7 @@ const ReportRow = z
   })
   .meta({ id: 'ReportRow', description: 'Sums of clicks. Keys that the report is not by are absent.' });
 
-const Report = z
+export const Report = z
   .strictObject({
     since: TimeText,
     until: TimeText,
@@ -69,7 +71,7 @@ export function reportRoutes(app: App, { pool }: Deps): void {
   app.get(
     '/v1/reports',
     {
-      config: { access: 'reports.read', errors: ['unknown_advertiser', 'unknown_campaign'] },
+      config: { access: 'reports.read', errors: ['unknown_advertiser', 'unknown_campaign', 'unknown_ad'] },
       schema: {
         ...{ tags: ['Reports'], operationId: 'getReport', summary: 'Sum the clicks of a period' },
         description:
@@ -80,6 +82,7 @@ export function reportRoutes(app: App, { pool }: Deps): void {
           by: Keys.default(['day']),
           advertiserId: IdParameter.optional(),
           campaignId: IdParameter.optional(),
+          adId: IdParameter.optional(),
           publisher: Publisher.optional(),
           timeZone: TimeZone.optional().meta({
             description: 'Default: that of the advertiser in the filter, otherwise UTC.',
@@ -91,9 +94,13 @@ export function reportRoutes(app: App, { pool }: Deps): void {
     async ({ query, caller }) => {
       const filter = await restrictedFilter(pool, caller, query);
       await bringUpToDate(pool);
-      const { since, until = endOfNow(), by, timeZone } = query;
+      const { since, until = endOfNow(), by, timeZone, adId } = query;
+      if (adId !== undefined) {
+        const ad = await readAd(pool, adId);
+        assertVisible(caller, ad.advertiserId, () => unknownAd(adId));
+      }
       return reportJson(
-        await readReport(pool, { ...filter, since, until, by, ...(timeZone && { timeZone }) }),
+        await readReport(pool, { ...filter, adId, since, until, by, ...(timeZone && { timeZone }) }),
       );
     },
   );

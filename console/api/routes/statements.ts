@@ -15,7 +15,7 @@ const Month = textCodec(z.string(), parseMonth, (text) => text).meta({
 
 const Count = z.int().min(0);
 
-const Statement = z
+export const Statement = z
   .strictObject({
     advertiserId: Id,
     month: z.string(),

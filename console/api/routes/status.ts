@@ -14,7 +14,7 @@ const Status = z
     ready: z.boolean().meta({ description: 'Whether every part is ready.' }),
     health: z.strictObject({ adServer: PartHealth, processor: PartHealth, database: PartHealth }),
   })
-  .meta({ id: 'Status', description: 'Health of the parts, asked at the operations ports of the settings.' });
+  .meta({ id: 'Status', description: 'Health of the parts of all hosts, in one line each.' });
 
 /** Adds the route of the health of the parts. */
 export function statusRoutes(app: App, { pool, config }: Deps): void {
@@ -27,7 +27,7 @@ export function statusRoutes(app: App, { pool, config }: Deps): void {
       schema: {
         ...{ tags: ['Operations'], operationId: 'getStatus', summary: 'Get the health of the parts' },
         description:
-          'The console asks the parts on its own host. Behind a load balancer, use the metrics of each part instead.',
+          'From the reports of the parts; `GET /v1/operations` has each. Where none has reported, the operations port of the settings is asked.',
         response: { 200: Status },
       },
     },

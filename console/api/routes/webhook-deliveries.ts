@@ -17,7 +17,7 @@ import { visibleWebhook, WebhookPath } from './webhooks.ts';
 const EventType = z.string().meta({ examples: ['budget.low'] });
 const OfAdvertiser = Id.nullable().meta({ description: '`null`: of the whole installation.' });
 
-const WebhookEvent = z
+export const WebhookEvent = z
   .strictObject({
     ...{ id: BigId, type: EventType, advertiserId: OfAdvertiser, occurredAt: Time },
     data: z.record(z.string(), z.unknown()).meta({ description: 'As it is sent.' }),
@@ -26,7 +26,7 @@ const WebhookEvent = z
 
 const DeliveryStatus = z.enum(DELIVERY_STATUSES).meta({ description: '`failed`: given up.' });
 
-const Delivery = z
+export const Delivery = z
   .strictObject({
     eventId: BigId,
     eventType: EventType,
@@ -39,7 +39,7 @@ const Delivery = z
   })
   .meta({ id: 'WebhookDelivery', description: 'Event on its way to one webhook.' });
 
-const Attempt = z
+export const Attempt = z
   .strictObject({
     at: Time,
     durationMs: z.int(),

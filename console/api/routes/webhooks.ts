@@ -53,12 +53,12 @@ const webhookShape = {
   createdAt: Time,
 };
 
-const Webhook = z.strictObject(webhookShape).meta({
+export const Webhook = z.strictObject(webhookShape).meta({
   id: 'Webhook',
   description: 'Receiver of events, as the Standard Webhooks specification defines.',
 });
 
-const WebhookWithSecret = z
+export const WebhookWithSecret = z
   .strictObject({
     ...webhookShape,
     secret: z.string().meta({

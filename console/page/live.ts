@@ -1,0 +1,149 @@
+import { batch, computed, signal } from '@preact/signals';
+import type {
+  LiveBooks,
+  LiveBudgetRow,
+  LiveClick,
+  LiveClicks,
+  LiveFlow,
+  LiveProblem,
+  LiveReasons,
+  LiveTop,
+} from '../live/live-events.ts';
+import { get } from './api.ts';
+
+export type {
+  LiveBudgetRow as Budget,
+  LiveClick as LatestClick,
+  LiveProblem as Problem,
+  LiveTop as Top,
+} from '../live/live-events.ts';
+
+/** Outcomes in the order of the chart, and of the counts of a second. */
+export const OUTCOMES = ['charged', 'over_budget', 'invalid', 'rejected'] as const;
+
+/** What was settled within about a second. */
+export type Second = {
+  /** When it ended, Unix time in s. */
+  readonly at: number;
+  /** Its length in s. */
+  readonly length: number;
+  /** Clicks by outcome. A redrive moves a click to another outcome, so a count can be negative. */
+  readonly counts: readonly number[];
+};
+
+/** Seconds that the chart shows. */
+export const CHART_SECONDS = 600;
+/** Age of the last numbers from which on they count as old, in ms. */
+const LATE_MS = 4_000;
+/** Time between two attempts to connect, in ms. */
+const RECONNECT_MS = 2_000;
+
+const isConnected = signal(false);
+/** When numbers came last (monotonic, ms): the console answered then, and its database did too. */
+export const heardAt = signal<number | null>(null);
+/** Now (monotonic, ms), once a second. */
+const now = signal(performance.now());
+
+export const seconds = signal<readonly Second[]>([]);
+export const flow = signal<LiveFlow | null>(null);
+export const budgets = signal<ReadonlyMap<number, LiveBudgetRow>>(new Map());
+export const reasons = signal<LiveReasons | null>(null);
+export const top = signal<LiveTop | null>(null);
+export const latest = signal<readonly LiveClick[] | null>(null);
+export const books = signal<LiveBooks>(null);
+export const problems = signal<readonly LiveProblem[] | null>(null);
+
+/** Age of the numbers, in ms; `null` before the first ones. */
+export const ageMs = computed(() => (heardAt.value === null ? null : Math.max(0, now.value - heardAt.value)));
+
+export type Connection = 'connecting' | 'live' | 'late' | 'disconnected';
+/** Whether the numbers are those of this second. */
+export const connection = computed<Connection>(() => {
+  if (!isConnected.value) return ageMs.value === null ? 'connecting' : 'disconnected';
+  return ageMs.value !== null && ageMs.value > LATE_MS ? 'late' : 'live';
+});
+
+const listeners: Record<string, (data: never) => void> = {
+  clicks: addSecond,
+  // The database answered and nothing has changed.
+  alive: ({ asOf }: { asOf: string }) =>
+    addSecond({ from: asOf, asOf, charged: 0, overBudget: 0, invalid: 0, rejected: 0 }),
+  flow: (data: LiveFlow) => set(flow, data),
+  budgets: changeBudgets,
+  reasons: (data: LiveReasons) => set(reasons, data),
+  top: (data: LiveTop) => set(top, data),
+  latest: (data: readonly LiveClick[]) => set(latest, data),
+  books: (data: LiveBooks) => set(books, data),
+  problems: (data: readonly LiveProblem[]) => set(problems, data),
+};
+
+function set<T>(target: { value: T }, data: T): void {
+  target.value = data;
+}
+
+/** Listens to the events of the console and reconnects by itself. Returns how to stop. */
+export function listenLive(): () => void {
+  let source: EventSource | null = null;
+  let retry: ReturnType<typeof setTimeout> | undefined;
+  const connect = () => {
+    source = new EventSource('/v1/events');
+    let isFirst = true;
+    for (const [name, listener] of Object.entries(listeners))
+      source.addEventListener(name, (event: MessageEvent<string>) => {
+        batch(() => {
+          // A new stream sends all budgets again: those that are gone meanwhile must not stay.
+          if (name === 'budgets' && isFirst) {
+            budgets.value = new Map();
+            isFirst = false;
+          }
+          isConnected.value = true;
+          heardAt.value = performance.now();
+          now.value = heardAt.value;
+          listener(JSON.parse(event.data) as never);
+        });
+      });
+    // The console answers, and its database does not: the numbers get old.
+    source.addEventListener('stale', () => {
+      isConnected.value = true;
+    });
+    source.addEventListener('error', () => {
+      isConnected.value = false;
+      source?.close();
+      clearTimeout(retry);
+      retry = setTimeout(connect, RECONNECT_MS);
+      // The event does not tell whether the console is away or the session has ended. The latter shows the login.
+      get('/v1/session').catch(() => {});
+    });
+  };
+  connect();
+  const timer = setInterval(() => {
+    now.value = performance.now();
+  }, 1_000);
+  return () => {
+    source?.close();
+    clearTimeout(retry);
+    clearInterval(timer);
+    isConnected.value = false;
+    heardAt.value = null;
+  };
+}
+
+function addSecond({ from, asOf, charged, overBudget, invalid, rejected }: LiveClicks): void {
+  const at = Date.parse(asOf) / 1_000;
+  const length = Math.max(0.001, at - Date.parse(from) / 1_000);
+  const second: Second = { at, length, counts: [charged, overBudget, invalid, rejected] };
+  const before = seconds.value.filter((one) => one.at < at && one.at > at - CHART_SECONDS);
+  seconds.value = [...before, second];
+}
+
+/** Clicks by outcome, in the order of `OUTCOMES`, that were settled after `from` (Unix time in s). The page knows 10 minutes at most. */
+export function settledSince(from: number): readonly number[] {
+  const since = seconds.value.filter(({ at }) => at > from);
+  return OUTCOMES.map((_, index) => since.reduce((sum, { counts }) => sum + (counts[index] ?? 0), 0));
+}
+
+function changeBudgets(changed: readonly LiveBudgetRow[]): void {
+  const all = new Map(budgets.value);
+  for (const budget of changed) all.set(budget.advertiserId, budget);
+  budgets.value = all;
+}

@@ -1,0 +1,68 @@
+import { useEffect, useState } from 'preact/hooks';
+import { get } from './api.ts';
+
+/** Pages of names that are loaded at most. */
+const PAGES_MAX = 4;
+const PAGE_ROWS = 500;
+
+export type Names = {
+  readonly advertiser: (id: number) => string;
+  readonly campaign: (id: number) => string;
+  readonly ad: (id: number) => string;
+};
+
+type Item = {
+  readonly id: number;
+  readonly name?: string;
+  readonly advertiserName?: string;
+  readonly campaignName?: string;
+};
+type Page = { readonly items: readonly Item[]; readonly nextCursor: string | null };
+
+/** The names of advertisers, campaigns and ads beside their ids, of one advertiser or of all. Names that are not loaded are shown as ids. */
+export function useNames(
+  kinds: readonly ('advertisers' | 'campaigns' | 'ads')[],
+  advertiserId: number | null,
+): Names {
+  const [names, setNames] = useState<ReadonlyMap<string, string>>(new Map());
+  const wanted = kinds.join();
+  useEffect(() => {
+    const leaving = new AbortController();
+    for (const kind of wanted.split(',').filter(Boolean)) {
+      loadNames(kind, advertiserId, leaving.signal, (items) =>
+        setNames(
+          (before) =>
+            new Map([...before, ...items.map((item) => [`${kind} ${item.id}`, nameOf(item)] as const)]),
+        ),
+      ).catch(() => {
+        // The ids stay.
+      });
+    }
+    return () => leaving.abort();
+  }, [wanted, advertiserId]);
+  const of = (kind: string) => (id: number) => names.get(`${kind} ${id}`) ?? String(id);
+  return { advertiser: of('advertisers'), campaign: of('campaigns'), ad: of('ads') };
+}
+
+const nameOf = ({ id, name, advertiserName, campaignName }: Item) =>
+  name ?? `${id} (${advertiserName}, ${campaignName})`;
+
+async function loadNames(
+  kind: string,
+  advertiserId: number | null,
+  signal: AbortSignal,
+  add: (items: readonly Item[]) => void,
+): Promise<void> {
+  let cursor: string | null = null;
+  const filter = kind === 'advertisers' ? {} : { advertiserId };
+  for (let page = 0; page < PAGES_MAX; page++) {
+    const loaded: Page = await get<Page>(
+      `/v1/${kind}`,
+      { all: true, limit: PAGE_ROWS, cursor, ...filter },
+      signal,
+    );
+    add(loaded.items);
+    cursor = loaded.nextCursor;
+    if (cursor === null) return;
+  }
+}

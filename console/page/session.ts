@@ -1,0 +1,77 @@
+import { computed, signal } from '@preact/signals';
+import type * as z from 'zod';
+import type { Session as SessionSchema } from '../api/routes/session.ts';
+import { ApiError, get, onLoggedOut, request } from './api.ts';
+
+/** Who is logged in, and what the API allows them. */
+export type Session = z.input<typeof SessionSchema>;
+/** A rule of the API, such as `campaigns.write`. */
+export type Rule = Session['allowed'][number];
+
+/** `undefined` until the API has answered, `null` if nobody is logged in. */
+export const session = signal<Session | null | undefined>(undefined);
+
+/** Why nobody is logged in, if there is more to say than that. */
+export const loginProblem = signal<Error | null>(null);
+
+/** Whether the caller may do what a rule of the API allows. The API refuses it anyway. */
+export const can = (rule: Rule): boolean => session.value?.allowed.includes(rule) ?? false;
+
+/** Whether the caller sees all advertisers, and what belongs to none. */
+export const isUnrestricted = computed(() => session.value?.advertiserIds === null);
+
+/** Finds out who is logged in; uses the login link that the page was opened with, if any. Never rejects. */
+export async function openSession(): Promise<void> {
+  onLoggedOut.call = () => {
+    session.value = null;
+  };
+  const token = /^#login=([\w-]+)$/.exec(window.location.hash)?.[1];
+  if (token !== undefined) {
+    // A link works once: it must not stay in the history or be sent on with the address.
+    history.replaceState(null, '', window.location.pathname);
+    if (await logIn({ login: token })) return;
+  }
+  await readSession();
+}
+
+/** Logs in by an API key or a login link. Returns whether that worked; `loginProblem` then has the reason. */
+export async function logIn(credentials: { key: string } | { login: string }): Promise<boolean> {
+  try {
+    session.value = (await request<Session>('POST', '/v1/session', { body: credentials })).data;
+    loginProblem.value = null;
+    return true;
+  } catch (error) {
+    loginProblem.value = withoutPointer(error as Error);
+    return false;
+  }
+}
+
+/** An error of the API without the place in the request, which says nothing in a form of one field. */
+function withoutPointer(error: Error): Error {
+  const text = error.message.replace(/^body(\/\w+)?: /, '');
+  return text === error.message ? error : new Error(text.charAt(0).toUpperCase() + text.slice(1));
+}
+
+export async function logOut(): Promise<void> {
+  await request('DELETE', '/v1/session');
+  session.value = null;
+}
+
+/** Longest time between two attempts, in ms. */
+const RETRY_MS = 3_000;
+
+async function readSession(): Promise<void> {
+  for (;;) {
+    try {
+      session.value = await get<Session>('/v1/session');
+      return;
+    } catch (error) {
+      if (error instanceof ApiError && error.status === 401) {
+        session.value = null;
+        return;
+      }
+      loginProblem.value = error as Error;
+    }
+    await new Promise((done) => setTimeout(done, RETRY_MS));
+  }
+}

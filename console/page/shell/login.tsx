@@ -1,0 +1,58 @@
+import { useEffect, useState } from 'preact/hooks';
+import { ApiError } from '../api.ts';
+import { logIn, loginProblem, session } from '../session.ts';
+import { texts } from '../texts.ts';
+import { Form, TextField } from '../ui/form.tsx';
+import { ErrorBox, Note } from '../ui/state.tsx';
+import { Icon } from './icon.tsx';
+
+/** Where one logs in. While it is not known whether somebody is logged in, nothing is shown for a moment. */
+export function Login() {
+  const [key, setKey] = useState('');
+  const words = texts.login;
+  useEffect(() => {
+    document.title = `${words.title} · ${texts.product}`;
+  }, [words.title]);
+  if (session.value === undefined)
+    return <main class="login">{loginProblem.value && <Note tone="warn">{words.waiting}</Note>}</main>;
+  const submit = async () => {
+    if (!(await logIn({ key: key.trim() })) && loginProblem.value) throw problemOf(loginProblem.value);
+  };
+  return (
+    <main class="login">
+      <div class="stack">
+        <div class="brand">
+          <Icon name="brand" />
+          {texts.product}
+        </div>
+        <section class="panel">
+          <div class="body stack">
+            <h1>{words.title}</h1>
+            {loginProblem.value && key === '' && <ErrorBox error={loginProblem.value} />}
+            <Form onSubmit={submit} submit={words.submit}>
+              <TextField
+                label={words.key}
+                type="password"
+                name="key"
+                value={key}
+                onChange={setKey}
+                autoFocus
+              />
+            </Form>
+            <div class="soft stack">
+              <p>{words.lead}</p>
+              <pre class="wraps">{words.command}</pre>
+              <p>{words.link}</p>
+              <pre>{words.linkCommand}</pre>
+            </div>
+          </div>
+        </section>
+      </div>
+    </main>
+  );
+}
+
+/** The API speaks of its fields; a wrong key has words of its own. */
+function problemOf(error: Error): Error {
+  return error instanceof ApiError && error.status === 401 ? new Error(texts.login.wrongKey) : error;
+}

@@ -1,0 +1,53 @@
+import { useEffect, useState } from 'preact/hooks';
+import type { QueryValues } from '../api.ts';
+import { query, setQuery } from '../router.ts';
+import { texts } from '../texts.ts';
+import { SelectField, TextField } from './form.tsx';
+
+/** Wait after the last key before a list is searched, in ms. */
+const TYPING_MS = 250;
+
+const STATUSES = ['', 'active', 'paused', 'archived', 'all'] as const;
+
+/** The filters of a list of advertisers, campaigns or ads, which stand in the address. */
+export function ListFilters({ hasSearch = true }: { readonly hasSearch?: boolean }) {
+  const status = query.value.get('status') ?? '';
+  const words = texts.advertisers.filters;
+  const labels: Readonly<Record<string, string>> = { '': words.current, all: words.all, ...texts.status };
+  return (
+    <search class="filters">
+      {hasSearch && <SearchField />}
+      <SelectField
+        label={words.status}
+        value={STATUSES.find((one) => one === status) ?? ''}
+        options={STATUSES.map((value) => ({ value, label: labels[value] ?? value }))}
+        onChange={(value) => setQuery({ status: value })}
+      />
+    </search>
+  );
+}
+
+function SearchField() {
+  const wanted = query.value.get('search') ?? '';
+  const [text, setText] = useState(wanted);
+  useEffect(() => {
+    const timer = setTimeout(() => setQuery({ search: text }), TYPING_MS);
+    return () => clearTimeout(timer);
+  }, [text]);
+  // The address changes by itself too: the filters are cleared, or the browser goes back.
+  useEffect(() => setText(wanted), [wanted]);
+  return <TextField label={texts.controls.search} type="search" value={text} onChange={setText} />;
+}
+
+/** The filters of the address as the API takes them. */
+export function listQuery(): QueryValues {
+  const status = query.value.get('status');
+  const search = query.value.get('search');
+  return { search, ...(status === 'all' ? { all: true } : { status }) };
+}
+
+/** Whether a filter is set: an empty list then does not mean that nothing exists. */
+export const isFiltered = (): boolean => query.value.has('status') || query.value.has('search');
+
+/** Removes the filters. */
+export const clearFilters = (): void => setQuery({ status: undefined, search: undefined });

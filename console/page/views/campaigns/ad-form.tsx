@@ -1,0 +1,106 @@
+import { type Attempts, patch, post } from '../../api.ts';
+import type { Ad, Campaign } from '../../entities.ts';
+import { useSnapshot } from '../../resource.ts';
+import { texts } from '../../texts.ts';
+import { Dialog } from '../../ui/dialog.tsx';
+import { Form, TextField } from '../../ui/form.tsx';
+import { notify } from '../../ui/toast.tsx';
+import { useDraft } from '../../ui/use-draft.ts';
+import { changesOf } from '../changes-of.ts';
+
+const words = texts.ads;
+
+type AdValues = { readonly price: string; readonly urlTemplate: string; readonly passParameters: string };
+
+const bodyOf = ({ price, urlTemplate, passParameters }: AdValues) => ({
+  price: price.trim(),
+  urlTemplate: urlTemplate.trim(),
+  passParameters: passParameters.split(/[\s,]+/).filter(Boolean),
+});
+
+type NewProps = {
+  readonly campaign: Campaign;
+  readonly onDone: (ad: Ad) => void;
+  readonly onClose: () => void;
+};
+
+/** Adds an ad to a campaign. */
+export function NewAd({ campaign, onDone, onClose }: NewProps) {
+  const [values, set] = useDraft<AdValues>({ price: '', urlTemplate: '', passParameters: '' });
+  const submit = async (attempts: Attempts) => {
+    const made = await post<Ad>('/v1/ads', { campaignId: campaign.id, ...bodyOf(values) }, attempts);
+    notify(words.create.done(made.id));
+    onClose();
+    onDone(made);
+  };
+  return (
+    <Dialog title={words.create.title(campaign.name)} onClose={onClose}>
+      <Form onSubmit={submit} submit={words.create.submit} onCancel={onClose}>
+        <AdFields {...{ values, set }} currency={campaign.currency} />
+      </Form>
+    </Dialog>
+  );
+}
+
+type EditProps = {
+  readonly ad: Ad;
+  readonly etag: string | null;
+  readonly onDone: () => void;
+  readonly onClose: () => void;
+};
+
+/** Changes an ad. Sends the changed fields only. */
+export function EditAd({ ad, etag, onDone, onClose }: EditProps) {
+  const path = `/v1/ads/${ad.id}`;
+  const snapshot = useSnapshot(path, { data: ad, etag });
+  const { price, urlTemplate, passParameters } = snapshot.data;
+  const before: AdValues = { price, urlTemplate, passParameters: passParameters.join(', ') };
+  const [values, set] = useDraft(before);
+  const submit = async () => {
+    await patch<Ad>(path, changesOf(bodyOf(before), bodyOf(values)), snapshot.etag);
+    notify(words.edit.done(ad.id));
+    onClose();
+    onDone();
+  };
+  return (
+    <Dialog title={words.edit.title(ad.id)} onClose={onClose}>
+      <Form onSubmit={submit} readAgain={snapshot.readAgain} submit={texts.controls.save} onCancel={onClose}>
+        <AdFields {...{ values, set }} currency={ad.currency} />
+        <p class="soft">{words.edit.about}</p>
+      </Form>
+    </Dialog>
+  );
+}
+
+type FieldsProps = {
+  readonly values: AdValues;
+  readonly set: (changes: Partial<AdValues>) => void;
+  readonly currency: string;
+};
+
+function AdFields({ values, set, currency }: FieldsProps) {
+  const { fields } = words;
+  return (
+    <>
+      <TextField
+        {...{ label: fields.price, name: 'price', hint: fields.priceHint, value: values.price }}
+        onChange={(price) => set({ price })}
+        unit={currency}
+        inputMode="decimal"
+        autoFocus
+      />
+      <TextField
+        {...{ label: fields.urlTemplate, name: 'urlTemplate', hint: fields.urlTemplateHint }}
+        value={values.urlTemplate}
+        onChange={(urlTemplate) => set({ urlTemplate })}
+        placeholder="https://example.com/?click={click_id}"
+      />
+      <TextField
+        {...{ label: fields.passParameters, name: 'passParameters', hint: fields.passParametersHint }}
+        value={values.passParameters}
+        onChange={(passParameters) => set({ passParameters })}
+        isOptional
+      />
+    </>
+  );
+}

@@ -1,0 +1,110 @@
+import type { Campaign } from '../../entities.ts';
+import { texts } from '../../texts.ts';
+import { CheckField, SelectField, TextField } from '../../ui/form.tsx';
+import type { CampaignValues } from './campaign-values.ts';
+
+const words = texts.campaigns.fields;
+const { pacings } = texts.campaigns;
+const PACINGS: readonly Campaign['pacing'][] = ['none', 'even', 'rest'];
+
+type Props = {
+  readonly values: CampaignValues;
+  readonly set: (changes: Partial<CampaignValues>) => void;
+};
+
+/** The fields of a campaign. */
+export function CampaignFields({
+  values,
+  set,
+  currency,
+  zone,
+}: Props & { readonly currency: string; readonly zone: string }) {
+  return (
+    <>
+      <TextField
+        {...{ label: words.name, name: 'name', value: values.name }}
+        onChange={(name) => set({ name })}
+        autoFocus
+      />
+      <div class="pair">
+        <TextField
+          {...{ label: words.cap, name: 'cap', hint: words.capHint, value: values.cap, unit: currency }}
+          onChange={(cap) => set({ cap })}
+          inputMode="decimal"
+          isOptional
+        />
+        <TextField
+          {...{ label: words.dailyCap, name: 'dailyCap', hint: words.dailyCapHint, unit: currency }}
+          value={values.dailyCap}
+          onChange={(dailyCap) => set({ dailyCap })}
+          inputMode="decimal"
+          isOptional
+        />
+      </div>
+      <DateFields {...{ values, set, zone }} />
+      <PaceFields {...{ values, set }} />
+      <TextField
+        {...{ label: words.externalId, name: 'externalId', hint: words.externalIdHint }}
+        value={values.externalId}
+        onChange={(externalId) => set({ externalId })}
+        isOptional
+      />
+    </>
+  );
+}
+
+function DateFields({ values, set, zone }: Props & { readonly zone: string }) {
+  return (
+    <fieldset>
+      <div class="pair">
+        <div class="day-and-clock">
+          <TextField
+            {...{ label: words.firstDay, name: 'startsAt', type: 'date', value: values.firstDay }}
+            onChange={(firstDay) => set({ firstDay })}
+            isOptional
+          />
+          <TextField
+            {...{ label: words.firstClock, type: 'time', value: values.firstClock }}
+            onChange={(firstClock) => set({ firstClock })}
+          />
+        </div>
+        <div class="day-and-clock">
+          <TextField
+            {...{ label: words.lastDay, name: 'endsAt', type: 'date', value: values.lastDay }}
+            onChange={(lastDay) => set({ lastDay })}
+            isOptional
+          />
+          <TextField
+            {...{ label: words.lastClock, type: 'time', value: values.lastClock }}
+            onChange={(lastClock) => set({ lastClock })}
+          />
+        </div>
+      </div>
+      <p class="hint">{words.dates(zone)}</p>
+    </fieldset>
+  );
+}
+
+function PaceFields({ values, set }: Props) {
+  return (
+    <>
+      <div class="pair">
+        <SelectField
+          {...{ label: words.pacing, name: 'pacing', hint: words.pacingHint, value: values.pacing }}
+          options={PACINGS.map((value) => ({ value, label: pacings[value] }))}
+          onChange={(pacing) => set({ pacing })}
+        />
+        <TextField
+          {...{ label: words.fallbackUrl, name: 'fallbackUrl', hint: words.fallbackUrlHint, type: 'url' }}
+          value={values.fallbackUrl}
+          onChange={(fallbackUrl) => set({ fallbackUrl })}
+          placeholder="https://"
+          isOptional
+        />
+      </div>
+      {values.pacing !== 'none' && (
+        <CheckField label={words.hold} isChecked={values.hold} onChange={(hold) => set({ hold })} />
+      )}
+    </>
+  );
+}

@@ -1,0 +1,35 @@
+import { nameOfOutcome, nameOfReason, texts } from '../../texts.ts';
+
+const { events } = texts.clicks;
+
+/**
+ * An event of the history of a click in words, such as `settled: invalid: bot`. One that is new to the page is shown as it is. The details say
+ * the spool and the sequence.
+ */
+export function describeEvent(event: string): string {
+  const letter = /\(dead letter (\d+)\)$/.exec(event)?.[1] ?? '';
+  const [kind = '', outcome = '', reason = ''] = event.replace(/ \(dead letter \d+\)$/, '').split(': ');
+  switch (kind) {
+    case 'accepted':
+      return events.accepted;
+    case 'published':
+      return events.published;
+    case 'duplicate':
+      return events.duplicate;
+    case 'settled':
+      return events.settled(verdict(outcome, reason));
+    case 'rejected':
+      return events.rejected(nameOfReason(outcome), letter);
+    case 'redriven':
+      return events.redriven(verdict(outcome, reason), letter);
+    case 'credited':
+      return events.credited;
+    case 'discarded':
+      return events.discarded(letter);
+    default:
+      return event;
+  }
+}
+
+const verdict = (outcome: string, reason: string) =>
+  nameOfOutcome(outcome).toLowerCase() + (reason === '' ? '' : `, ${nameOfReason(reason)}`);

@@ -1,0 +1,75 @@
+import type { Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { texts } from '../../console/page/texts.ts';
+import { descendants, stackEnv, startStack, type TestStack } from '../support/stack.ts';
+import { suiteFolder } from '../support/temporary-folder.ts';
+import { skipped, testBrowser } from './browser.ts';
+
+/** What the page says about its numbers. */
+const stateOf = (page: Page, state: string) => page.locator(`[data-connection=${state}]`);
+
+describe.skipIf(skipped)('an outage', () => {
+  const browser = testBrowser();
+  const folder = suiteFolder();
+  let stack: TestStack;
+  let key = '';
+  beforeAll(async () => {
+    stack = await startStack(await stackEnv(folder));
+    const { stdout } = await stack.tollway('key', 'create', '--role', 'admin', '--json');
+    ({ key } = JSON.parse(stdout));
+  });
+  afterAll(async () => {
+    await stack?.stop();
+  });
+
+  const openLive = async () => {
+    const page = await browser.open('/', { key, consoleUrl: stack.consoleUrl });
+    await stateOf(page, 'live').waitFor();
+    return page;
+  };
+
+  it('of the console is shown with the age of the numbers, and survived', async () => {
+    browser.allow(/^net::ERR_\w+ GET \/v1\/|^(401|503) GET /);
+    const page = await openLive();
+    process.kill(stack.pidOf('console/main.ts'), 'SIGKILL');
+    await stateOf(page, 'disconnected').waitFor();
+    expect(await stateOf(page, 'disconnected').textContent()).toMatch(/^Disconnected, \d+ m?s? ?old$/);
+    await stateOf(page, 'live').waitFor();
+    await page.getByRole('region', { name: texts.live.budgets.title, exact: true }).waitFor();
+  });
+
+  it('of the database is shown with the age of the numbers, and survived by a page that is loaded meanwhile too', async () => {
+    browser.allow(/^net::ERR_\w+ GET \/v1\/|^503 GET \/v1\//);
+    const page = await openLive();
+    const other = await openLive();
+    const postmaster = stack.postmasterPid();
+    process.kill(postmaster, 'SIGSTOP');
+    const stopped = descendants(postmaster);
+    for (const pid of stopped) process.kill(pid, 'SIGSTOP');
+    try {
+      await stateOf(page, 'late').waitFor();
+      expect(await stateOf(page, 'late').textContent()).toMatch(/^\d+ s old$/);
+      await other.reload();
+      await other.getByText(texts.login.waiting).waitFor();
+      await page.getByRole('link', { name: texts.navigation.advertisers, exact: true }).first().click();
+      await page.getByRole('alert').first().waitFor();
+    } finally {
+      for (const pid of stopped) process.kill(pid, 'SIGCONT');
+    }
+    await stateOf(page, 'live').waitFor();
+    await stateOf(other, 'live').waitFor();
+    // The view that failed loads by itself.
+    await page.getByRole('link', { name: 'Sample Coffee' }).waitFor();
+    await expect.poll(() => page.getByRole('alert').count()).toBe(0);
+  });
+
+  it('of the database that ends and starts again is survived', async () => {
+    browser.allow(/^net::ERR_\w+ GET \/v1\/|^503 GET \/v1\//);
+    const page = await openLive();
+    process.kill(stack.postmasterPid(), 'SIGINT');
+    await expect.poll(() => stack.printed()).toContain('The embedded PostgreSQL had died');
+    await stateOf(page, 'live').waitFor();
+    await page.goto('/advertisers');
+    await page.getByRole('link', { name: 'Sample Coffee' }).waitFor();
+  });
+});
