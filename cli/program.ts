@@ -8,6 +8,7 @@ import { printNote } from './print.ts';
 /** The commands in the order of `--help`, and how each is loaded. */
 const COMMANDS: ReadonlyMap<string, () => Promise<Command>> = new Map([
   ['status', async () => (await import('./commands/status.ts')).status],
+  ['top', async () => (await import('./commands/top.ts')).top],
   ['advertiser', async () => (await import('./commands/advertiser.ts')).advertiser],
   ['campaign', async () => (await import('./commands/campaign.ts')).campaign],
   ['ad', async () => (await import('./commands/ad.ts')).ad],
@@ -26,6 +27,7 @@ const COMMANDS: ReadonlyMap<string, () => Promise<Command>> = new Map([
   ['topics', async () => (await import('./commands/topics.ts')).topics],
   ['webhook', async () => (await import('./commands/webhook.ts')).webhook],
   ['key', async () => (await import('./commands/key.ts')).key],
+  ['login', async () => (await import('./commands/login.ts')).login],
   ['audit', async () => (await import('./commands/audit.ts')).audit],
   ['samples', async () => (await import('./commands/samples.ts')).samples],
 ]);

@@ -1,10 +1,10 @@
-import { SAMPLE_ADVERTISERS, SAMPLE_CURRENCY, sampleTemplate } from '../ad-server/http/public-pages.ts';
 import { parseAmount } from '../common/money.ts';
 import type { Connection, Pool } from '../common/postgres/postgres.ts';
 import { addAd } from '../ledger/ads.ts';
 import { addAdvertiser, listAdvertisers } from '../ledger/advertisers.ts';
 import { addBudgetEntry } from '../ledger/budget-entries.ts';
 import { addCampaign } from '../ledger/campaigns.ts';
+import { SAMPLE_ADVERTISERS, SAMPLE_CURRENCY, sampleTemplate } from '../ledger/sample-advertisers.ts';
 
 /** Budget and price per click of each sample advertiser. */
 const AMOUNTS = {

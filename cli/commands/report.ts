@@ -24,6 +24,7 @@ type Options = Output & {
   by: readonly ReportKey[];
   advertiser?: number;
   campaign?: number;
+  ad?: number;
   publisher?: string;
   timeZone?: string;
 };
@@ -49,13 +50,14 @@ export const report = rowsCommand(
   .option('--by <keys>', `some of ${REPORT_KEYS.join(', ')}`, parseReportKeys, [...DEFAULT_KEYS])
   .option('--advertiser <id>', 'only clicks of this advertiser', parseId)
   .option('--campaign <id>', 'only clicks of this campaign', parseId)
+  .option('--ad <id>', 'only clicks of this ad', parseId)
   .option('--publisher <name>', 'only clicks of this publisher', parsePublisher)
   .option(
     '--time-zone <name>',
     'time zone of days and hours, such as Europe/Berlin (default: that of the advertiser, or UTC)',
     parseTimeZone,
   )
-  .action(async ({ since, until, by, advertiser, campaign, publisher, timeZone, format }: Options) => {
+  .action(async ({ since, until, by, advertiser, campaign, ad, publisher, timeZone, format }: Options) => {
     await withDatabase(async (pool) => {
       await bringUpToDate(pool);
       const result = await readReport(pool, {
@@ -64,6 +66,7 @@ export const report = rowsCommand(
         by,
         ...(advertiser === undefined ? {} : { advertiserId: advertiser }),
         ...(campaign === undefined ? {} : { campaignId: campaign }),
+        ...(ad === undefined ? {} : { adId: ad }),
         ...(publisher === undefined ? {} : { publisher }),
         ...(timeZone === undefined ? {} : { timeZone }),
       });

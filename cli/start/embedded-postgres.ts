@@ -117,15 +117,21 @@ async function stopServer({ pgCtl, folder, logger }: Server, seconds: number): P
 
 async function isRunning(pgCtl: string, folder: string): Promise<boolean> {
   removeStalePidFile(folder);
+  // A server that runs has this file. pg_ctl looks for it too.
+  if (!existsSync(pidFileOf(folder))) return false;
   return run(pgCtl, ['status', '-D', folder], owner()).then(
     () => true,
     () => false,
   );
 }
 
+function pidFileOf(folder: string): string {
+  return join(folder, 'postmaster.pid');
+}
+
 /** Removes the file of a process id that belongs to another process since a crash: pg_ctl would take that process for the server. */
 function removeStalePidFile(folder: string): void {
-  const pidFile = join(folder, 'postmaster.pid');
+  const pidFile = pidFileOf(folder);
   if (!existsSync(pidFile) || !existsSync('/proc/self')) return;
   const pid = readFileSync(pidFile, 'utf8').split('\n')[0]?.trim();
   const commandLine = `/proc/${pid}/cmdline`;

@@ -1,4 +1,3 @@
-import { createServer } from 'node:http';
 import { join, resolve } from 'node:path';
 import { type Config, parseConfig } from '../../common/config/config.ts';
 import { readEnvironment } from '../../common/config/environment.ts';
@@ -8,7 +7,9 @@ import { misspeltSettings, warnOfMisspelt } from '../../common/config/misspelt-s
 import { errorMessage, TollwayError } from '../../common/errors.ts';
 import { lockFile } from '../../common/file-lock.ts';
 import { formatAmount } from '../../common/money.ts';
-import { createClient, createPool } from '../../common/postgres/postgres.ts';
+import { createServer } from '../../common/node-http.ts';
+import { partAddresses } from '../../common/part-addresses.ts';
+import { createClient, createPool, type Pool } from '../../common/postgres/postgres.ts';
 import { type OnShutdown, runProcess, sleep } from '../../common/process.ts';
 import { createLogger, type Logger } from '../../common/telemetry/logger.ts';
 import { listen } from '../../common/telemetry/operations-server.ts';
@@ -18,18 +19,25 @@ import { createSigner, impressionLink } from '../../contract/link-token.ts';
 import { changeAs } from '../../ledger/actor.ts';
 import { listAds } from '../../ledger/ads.ts';
 import { listAdvertisers } from '../../ledger/advertisers.ts';
+import { createLoginLink, loginUrl } from '../../ledger/login-links.ts';
 import { retentionOf } from '../../ledger/partitions.ts';
 import { migrate } from '../../migrations/migrate.ts';
 import { addSamples } from '../samples.ts';
 import { assertBroker } from './assert-broker.ts';
 import { type EmbeddedPostgres, makeDataDir, startEmbeddedPostgres } from './embedded-postgres.ts';
 import { removeStack, type Stack, stackOf, writeStack } from './stack.ts';
-import { type SupervisedProcess, startProcess } from './supervised-process.ts';
+import { type PartFiles, type SupervisedProcess, startProcess } from './supervised-process.ts';
 
 /** Longest time for each part to drain, in ms; together less than ten seconds. */
 const AD_SERVER_DRAIN_MS = 4_500;
 const PROCESSOR_DRAIN_MS = 2_500;
 const CONSOLE_DRAIN_MS = 1_500;
+const PROCESSOR: PartFiles = {
+  script: 'processor/main.ts',
+  preloaded: ['processor/runtime.ts', 'processor/consume.ts'],
+};
+const AD_SERVER: PartFiles = { script: 'ad-server/main.ts', preloaded: ['ad-server/worker.ts'] };
+const CONSOLE: PartFiles = { script: 'console/main.ts', preloaded: ['console/serve.ts'] };
 const LINK_LIFE_MS = 30 * 86_400_000;
 const LINKS_SHOWN = 3;
 /** Time between two checks of a PostgreSQL that has closed our connection, in ms. */
@@ -68,12 +76,11 @@ async function startParts(onShutdown: OnShutdown, fail: (error: Error) => void):
     },
   });
   await assertPortsFree(config);
+  const parts = startProcesses(config, { logger, onStartFailure: fail });
 
   const databaseUrl = config.DATABASE_URL ?? (await openEmbedded(config, logger, onShutdown));
   await migrate(databaseUrl, retentionOf(config), logger);
   const keys = findOrMakeLinkKeys(config);
-  const stack = stackOf(config, databaseUrl, env);
-
   const partEnv = {
     ...env,
     // Warned about above. The parts read .env too and would warn again.
@@ -82,51 +89,52 @@ async function startParts(onShutdown: OnShutdown, fail: (error: Error) => void):
     LINK_KEYS: formatLinkKeys(keys),
     DATA_DIR: config.DATA_DIR,
   };
-  const parts = startProcesses(config, stack, partEnv, { logger, onShutdown, onStartFailure: fail });
-  const links = await linksToClick(databaseUrl, keys, config, logger);
-  await Promise.all(parts.map((part) => part.ready()));
+  // The parts drain in reverse order at shutdown, and the database stops after them.
+  for (const { name, drainMs, process: part } of parts) {
+    part.run(partEnv);
+    onShutdown({ name, close: () => part.stop(drainMs) });
+  }
+  const welcomeLinks = await makeWelcomeLinks(databaseUrl, keys, config, logger);
+  await Promise.all(parts.map(({ process: part }) => part.ready()));
 
+  const stack = stackOf(config, databaseUrl, env);
   writeStack({ ...stack, pid: process.pid });
   onShutdown({ name: 'stack file', close: () => removeStack(config.DATA_DIR) });
   process.stdout.write(
-    welcome(stack, links, config.DATABASE_URL === undefined, performance.now() - startedAt),
+    welcome(stack, welcomeLinks, config.DATABASE_URL === undefined, performance.now() - startedAt),
   );
 }
 
-type ProcessDeps = {
-  readonly logger: Logger;
-  readonly onShutdown: OnShutdown;
-  readonly onStartFailure: (error: Error) => void;
-};
+/** A part, its name in the log of the shutdown, and the longest time for it to drain, in ms. */
+type Part = { readonly name: string; readonly drainMs: number; readonly process: SupervisedProcess };
 
-/** Starts the parts as processes, which are told to drain in reverse order at shutdown. */
-function startProcesses(
-  config: Config,
-  stack: Stack,
-  partEnv: NodeJS.ProcessEnv,
-  { onShutdown, ...deps }: ProcessDeps,
-): SupervisedProcess[] {
-  const processor = startProcess('processor', 'processor/main.ts', partEnv, stack.processorOpsUrl, {
+type ProcessDeps = { readonly logger: Logger; readonly onStartFailure: (error: Error) => void };
+
+/** Starts the processes of the parts, which load their modules while the database starts. */
+function startProcesses(config: Config, deps: ProcessDeps): Part[] {
+  const { processorOpsUrl, adServerOpsUrl, consoleOpsUrl } = partAddresses(config);
+  const processor = startProcess('processor', PROCESSOR, processorOpsUrl, {
     ...deps,
     whileAway: 'Clicks wait in the spool or the broker and are charged after the restart',
     hasLowPriority: true,
   });
-  onShutdown({ name: 'processor', close: () => processor.stop(PROCESSOR_DRAIN_MS) });
-  const adServer = startProcess('ad server', 'ad-server/main.ts', partEnv, stack.adServerOpsUrl, {
+  const adServer = startProcess('ad server', AD_SERVER, adServerOpsUrl, {
     ...deps,
     whileAway:
       'Links do not redirect until it is back. Clicks accepted before are in the spool and are charged after the restart',
     hasLowPriority: false,
     workers: config.AD_SERVER_WORKERS,
   });
-  onShutdown({ name: 'ad server', close: () => adServer.stop(AD_SERVER_DRAIN_MS) });
-  const httpApi = startProcess('console', 'console/main.ts', partEnv, stack.consoleOpsUrl, {
+  const httpApi = startProcess('console', CONSOLE, consoleOpsUrl, {
     ...deps,
     whileAway: 'The HTTP API answers again after the restart. Clicks are not affected',
     hasLowPriority: true,
   });
-  onShutdown({ name: 'console', close: () => httpApi.stop(CONSOLE_DRAIN_MS) });
-  return [processor, adServer, httpApi];
+  return [
+    { name: 'processor', drainMs: PROCESSOR_DRAIN_MS, process: processor },
+    { name: 'ad server', drainMs: AD_SERVER_DRAIN_MS, process: adServer },
+    { name: 'console', drainMs: CONSOLE_DRAIN_MS, process: httpApi },
+  ];
 }
 
 async function assertPortsFree(config: Config): Promise<void> {
@@ -204,38 +212,51 @@ async function restartIfDead(
 
 type LinkToClick = { readonly advertiser: string; readonly price: string; readonly url: string };
 
-async function linksToClick(
+/** The links that the start prints: to the console, logged in, and to click. */
+type WelcomeLinks = { readonly loginUrl: string; readonly toClick: readonly LinkToClick[] };
+
+/** Adds the samples to an empty database and makes the links. */
+async function makeWelcomeLinks(
   databaseUrl: string,
   keys: readonly LinkKey[],
   config: Config,
   logger: Logger,
-): Promise<LinkToClick[]> {
+): Promise<WelcomeLinks> {
   const pool = createPool(databaseUrl, 'start', 1, (error) =>
     logger.debug({ err: error }, 'A connection broke'),
   );
   try {
-    await changeAs(pool, { type: 'system', component: 'start' }, addSamples);
-    const sign = createSigner(keys);
-    const advertisers = new Map(
-      (await listAdvertisers(pool)).map((advertiser) => [advertiser.id, advertiser]),
-    );
-    const ads = (await listAds(pool, { status: 'active' })).slice(0, LINKS_SHOWN);
-    return ads.map((ad) => {
-      const { currency = '' } = advertisers.get(ad.advertiserId) ?? {};
-      const url = `${config.PUBLIC_URL}/c/${sign(impressionLink(ad.id, LINK_LIFE_MS))}`;
-      return { advertiser: ad.advertiserName, price: `${formatAmount(ad.priceMicros)} ${currency}`, url };
+    const link = await changeAs(pool, { type: 'system', component: 'start' }, async (connection) => {
+      await addSamples(connection);
+      return createLoginLink(connection);
     });
+    const { consoleUrl } = partAddresses(config);
+    return { loginUrl: loginUrl(consoleUrl, link), toClick: await linksToClick(pool, keys, config) };
   } finally {
     await pool.end();
   }
 }
 
-function welcome(stack: Stack, links: readonly LinkToClick[], embedded: boolean, tookMs: number): string {
+async function linksToClick(pool: Pool, keys: readonly LinkKey[], config: Config): Promise<LinkToClick[]> {
+  const sign = createSigner(keys);
+  const advertisers = new Map((await listAdvertisers(pool)).map((advertiser) => [advertiser.id, advertiser]));
+  const ads = (await listAds(pool, { status: 'active' })).slice(0, LINKS_SHOWN);
+  return ads.map((ad) => {
+    const { currency = '' } = advertisers.get(ad.advertiserId) ?? {};
+    const url = `${config.PUBLIC_URL}/c/${sign(impressionLink(ad.id, LINK_LIFE_MS))}`;
+    return { advertiser: ad.advertiserName, price: `${formatAmount(ad.priceMicros)} ${currency}`, url };
+  });
+}
+
+function welcome(stack: Stack, links: WelcomeLinks, embedded: boolean, tookMs: number): string {
   const database = embedded ? `embedded PostgreSQL in ${stack.dataDir}` : 'your PostgreSQL (DATABASE_URL)';
-  const shown = links.map(({ advertiser, price, url }) => `  ${advertiser}, ${price} a click\n    ${url}\n`);
+  const shown = links.toClick.map(
+    ({ advertiser, price, url }) => `  ${advertiser}, ${price} a click\n    ${url}\n`,
+  );
   return `
 Tollway ${readVersion()} is ready (${(tookMs / 1_000).toFixed(1)} s).
 
+  Console      ${links.loginUrl}
   Redirects    ${stack.adServerUrl}
   HTTP API     ${stack.consoleUrl}/reference
   Operations   ${stack.adServerOpsUrl}/metrics   ad server
@@ -244,11 +265,12 @@ Tollway ${readVersion()} is ready (${(tookMs / 1_000).toFixed(1)} s).
   Database     ${database}
   Broker       ${stack.broker}
 
-Links to click, each charged once:
+The link to the console logs one browser in. Links to click, each charged once:
 
 ${shown.join('')}
 Then, in another terminal:
 
+  npx tollway login              print another link to the console
   npx tollway advertiser list    list the budgets and what is left of them
   npx tollway link 1             print another link
   npx tollway reconcile          check that the books balance

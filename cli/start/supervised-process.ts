@@ -1,10 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { join } from 'node:path';
+import { delimiter, join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { TollwayError } from '../../common/errors.ts';
+import { get } from '../../common/node-http.ts';
 import { sleep } from '../../common/process.ts';
 import type { Logger } from '../../common/telemetry/logger.ts';
 import { lowerPriority } from './lower-priority.ts';
+import { PRELOADED } from './preload-setting.ts';
 
 /**
  * Backoff before a part that died is restarted, in ms. It is doubled, up to the maximum, after each run that was shorter than
@@ -22,23 +25,29 @@ const NODE_FLAGS = [
   // kafkajs sets timers into the past, which Node warns of once: tulios/kafkajs#1751.
   '--disable-warning=TimeoutNegativeWarning',
 ];
+const ROOT = join(import.meta.dirname, '..', '..');
+const PRELOAD = ['--import', join(import.meta.dirname, 'preload-part.ts')];
 
 /** A part of the stack as a process, restarted when it dies. */
 export type SupervisedProcess = {
+  /** Runs the part, whose modules are loaded meanwhile, with these settings. */
+  readonly run: (env: NodeJS.ProcessEnv) => void;
   /** Resolves when the part answers `/readyz` for the first time. Throws `not_ready`. */
   readonly ready: () => Promise<void>;
   /** Lets the part drain, and kills it after `ms`. */
   readonly stop: (ms: number) => Promise<void>;
 };
 
+/** The entry file of a part, and the modules that it can load before it has its settings. Paths from the root of the repository. */
+export type PartFiles = { readonly script: string; readonly preloaded: readonly string[] };
+
 /**
- * Starts a part in its own process group, so that a Ctrl-C in the terminal does not reach it before it is told to drain. A channel to this
- * process closes when this process ends, and the part then ends too.
+ * Starts the process of a part, which loads its modules and waits for `run`. It has its own process group, so that a Ctrl-C in the terminal does
+ * not reach it before it is told to drain. A channel to this process closes when this process ends, and the part then ends too.
  */
 export function startProcess(
   name: string,
-  script: string,
-  env: NodeJS.ProcessEnv,
+  { script, preloaded }: PartFiles,
   opsUrl: string,
   deps: {
     logger: Logger;
@@ -53,10 +62,11 @@ export function startProcess(
   let stopping = false;
   let everReady = false;
   let restartMs = RESTART_MS;
+  let settings: NodeJS.ProcessEnv = {};
 
-  const launch = () => {
+  const launch = (flags: readonly string[], env: NodeJS.ProcessEnv) => {
     const launchedAt = performance.now();
-    child = spawn(process.execPath, [...NODE_FLAGS, join(import.meta.dirname, '..', '..', script)], {
+    child = spawn(process.execPath, [...NODE_FLAGS, ...flags, join(ROOT, script)], {
       env,
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       detached: true,
@@ -76,12 +86,18 @@ export function startProcess(
       restartMs =
         performance.now() - launchedAt > LIVED_LONG_MS ? RESTART_MS : Math.min(restartMs * 2, RESTART_MS_MAX);
       await sleep(restartMs / 2);
-      if (!stopping) launch();
+      if (!stopping) launch([], settings);
     });
   };
-  launch();
+  const files = preloaded.map((path) => join(ROOT, path)).join(delimiter);
+  launch(PRELOAD, { ...process.env, [PRELOADED]: files });
 
   return {
+    run: (env) => {
+      settings = env;
+      // An error means that the process has ended, which is handled above.
+      child.send(env, () => {});
+    },
     ready: async () => {
       await untilReady(name, opsUrl, READY_MS_MAX + ((deps.workers ?? 1) - 1) * WORKER_READY_MS);
       everReady = true;
@@ -98,15 +114,25 @@ async function untilReady(name: string, opsUrl: string, msMax: number): Promise<
   const deadline = performance.now() + msMax;
   let answer = 'no answer';
   while (performance.now() < deadline) {
-    const response = await fetch(`${opsUrl}/readyz`).catch(() => null);
-    if (response?.ok) return;
-    if (response) answer = await response.text();
+    const response = await read(`${opsUrl}/readyz`).catch(() => null);
+    if (response?.status === 200) return;
+    if (response) answer = response.body;
     await sleep(50);
   }
   throw new TollwayError(
     'not_ready',
     `Expected the ${name} to be ready within ${msMax / 1_000} s, got: ${answer}`,
   );
+}
+
+/** The answer to a GET request. Not by `fetch`, whose first call takes 60 ms of CPU time. Throws if there is none. */
+function read(url: string): Promise<{ status: number | undefined; body: string }> {
+  return new Promise((resolve, reject) => {
+    const request = get(url, { agent: false }, (response) => {
+      text(response).then((body) => resolve({ status: response.statusCode, body }), reject);
+    });
+    request.once('error', reject);
+  });
 }
 
 /** Lets a process drain, and kills it after `ms`. */

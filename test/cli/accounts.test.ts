@@ -2,10 +2,11 @@ import { describe, expect, it } from 'vitest';
 import { chargeBatch } from '../support/charge-batch.ts';
 import { addAccount, testDatabase } from '../support/database.ts';
 import { clickRecord } from '../support/records.ts';
-import { tollway } from '../support/run-script.ts';
+import { tollwayHere } from '../support/run-here.ts';
 
 const database = testDatabase();
-const run = (...args: string[]) => tollway({ DATABASE_URL: database.url, PATH: process.env.PATH }, ...args);
+const run = (...args: string[]) =>
+  tollwayHere({ DATABASE_URL: database.url, PATH: process.env.PATH }, ...args);
 const json = async (...args: string[]) => {
   const { code, stdout, stderr } = await run(...args, '--json');
   if (code !== 0) throw new Error(stderr);

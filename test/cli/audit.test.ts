@@ -128,6 +128,8 @@ const WRITING: readonly Writing[] = [
   writing(() => ['failed-batches', 'redrive', folder], 'failed_batches.redrive'),
   writing('key create --role viewer --advertiser 1', 'api_key.create 1'),
   writing('key revoke 1', 'api_key.revoke 1'),
+  writing('login', 'api_key.create 2', 'login_link.create 2'),
+  writing('login --key 2', 'login_link.create 2'),
   writing('webhook add https://example.com/tollway', 'webhook.create 1'),
   writing('webhook update 1 --events budget.low', 'webhook.update 1'),
   writing('webhook rotate-secret 1', 'webhook.rotate_secret 1'),
@@ -142,7 +144,16 @@ const WRITING: readonly Writing[] = [
 
 /** Commands that change nothing that the audit log is about: they read, sign links, make a topic, or send an event to test a webhook. */
 const READING = [
-  ...['status', 'advertiser list', 'advertiser entries', 'campaign list', 'campaign show', 'ad list', 'link'],
+  ...[
+    'status',
+    'top',
+    'advertiser list',
+    'advertiser entries',
+    'campaign list',
+    'campaign show',
+    'ad list',
+    'link',
+  ],
   ...['click show', 'report', 'statement', 'reconcile', 'export', 'dead-letters list', 'dead-letters show'],
   ...['spool corrections', 'topics create', 'key list', 'audit list', 'audit export'],
   ...['webhook list', 'webhook deliveries', 'webhook attempts', 'webhook test'],
@@ -223,7 +234,11 @@ describe('audit', () => {
         JSON.parse(await run('audit', 'list', '--json', ...args)) as { action: string; subject: string }[]
       ).map(({ action, subject }) => `${action} ${subject}`);
     expect(await subjects('--actor', 'Campaign system')).toEqual(['campaign.update 1']);
-    expect(await subjects('--action', 'api_key')).toEqual(['api_key.revoke 1', 'api_key.create 1']);
+    expect(await subjects('--action', 'api_key')).toEqual([
+      'api_key.create 2',
+      'api_key.revoke 1',
+      'api_key.create 1',
+    ]);
     expect(await subjects('--subject', '4', '--action', 'advertiser.create')).toEqual([
       'advertiser.create 4',
     ]);

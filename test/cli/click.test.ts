@@ -6,7 +6,7 @@ import { creditClick } from '../../ledger/budget-entries.ts';
 import { chargeBatch } from '../support/charge-batch.ts';
 import { addAccount, testDatabase } from '../support/database.ts';
 import { type NamedAd, TestSpool } from '../support/records.ts';
-import { tollway } from '../support/run-script.ts';
+import { tollwayHere } from '../support/run-here.ts';
 import { suiteFolder } from '../support/temporary-folder.ts';
 
 const keys: LinkKey[] = [{ id: 'k1', state: 'signs', secret: Buffer.alloc(32, 1) }];
@@ -21,7 +21,7 @@ beforeAll(async () => {
 
 /** Runs `tollway click show` as a person would. */
 function show(text: string, options: readonly string[] = [], env: NodeJS.ProcessEnv = {}) {
-  return tollway(
+  return tollwayHere(
     { PATH: process.env.PATH, DATABASE_URL: database.url, DATA_DIR: folder, ...env },
     'click',
     'show',
@@ -47,7 +47,9 @@ describe('click show', () => {
       reason: null,
       explanation: expect.stringMatching(/^It was charged/),
       clickedAt,
+      publishedAt: null,
       settledAt: time,
+      duplicates: 0,
       price: '0.25',
       charged: '0.25',
       credited: '0.00',
@@ -100,7 +102,9 @@ describe('click show', () => {
       'adId         1',
       'publisher',
       at('clickedAt    2.*Z'),
+      'publishedAt',
       at('settledAt    2.*Z'),
+      'duplicates   0',
       'nonce',
       `spoolId      ${spool.id}`,
       'sequence     2',

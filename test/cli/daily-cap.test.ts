@@ -3,7 +3,7 @@ import { rollUp } from '../../ledger/rollup.ts';
 import { chargeBatch } from '../support/charge-batch.ts';
 import { addAccount, addAdTo, testDatabase } from '../support/database.ts';
 import { clickRecord } from '../support/records.ts';
-import { tollway } from '../support/run-script.ts';
+import { tollwayHere } from '../support/run-here.ts';
 
 const database = testDatabase();
 beforeAll(async () => {
@@ -11,7 +11,7 @@ beforeAll(async () => {
 });
 
 const campaign = (...args: string[]) =>
-  tollway({ DATABASE_URL: database.url, PATH: process.env.PATH }, 'campaign', ...args);
+  tollwayHere({ DATABASE_URL: database.url, PATH: process.env.PATH }, 'campaign', ...args);
 
 /** Runs a command that succeeds, and returns its JSON. */
 async function json(...args: string[]) {

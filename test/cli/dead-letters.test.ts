@@ -10,7 +10,7 @@ import {
   type TestDatabase,
 } from '../support/database.ts';
 import { TestSpool } from '../support/records.ts';
-import { tollway } from '../support/run-script.ts';
+import { tollwayHere } from '../support/run-here.ts';
 import { suiteFolder } from '../support/temporary-folder.ts';
 
 /** What `tollway dead-letters redrive` and `discard` do with many letters, of which some fail. */
@@ -28,7 +28,7 @@ afterEach(() => database.drop());
 const letters = async () => (await listDeadLetterIds(database.pool, 0n, 10_000)).map(String);
 const run = (...args: string[]) => {
   const { KAFKA_BROKERS: _, BROKER: __, ...inherited } = process.env;
-  return tollway({ ...inherited, DATABASE_URL: database.url, DATA_DIR: folder }, 'dead-letters', ...args);
+  return tollwayHere({ ...inherited, DATABASE_URL: database.url, DATA_DIR: folder }, 'dead-letters', ...args);
 };
 
 /** Letters of three clicks whose ad was made since; the one in the middle holds a watermark instead. */

@@ -20,9 +20,9 @@ import { readExport } from './exported-files.ts';
 
 const KILLS = 6;
 /** Shorter than the time between two kills, so that several files are written in each life of the process. */
-const PERIOD_MS = 100;
+const PERIOD_MS = 250;
 /** Longest life of the process after its first file, in ms. */
-const LIFE_MS_MAX = 250;
+const LIFE_MS_MAX = 700;
 
 /** Charges batches and credits one click of each until `stop` is called, which returns the ids of the clicks and the number of credits. */
 function startCharging({ pool }: Awaited<ReturnType<typeof createTestDatabase>>) {

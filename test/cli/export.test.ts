@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { chargeBatch } from '../support/charge-batch.ts';
 import { addAccount, testDatabase } from '../support/database.ts';
 import { clickRecord } from '../support/records.ts';
-import { tollway } from '../support/run-script.ts';
+import { tollwayHere } from '../support/run-here.ts';
 import { suiteFolder } from '../support/temporary-folder.ts';
 
 /** What `tollway export` leaves out for each of its options. */
@@ -17,7 +17,7 @@ it('exports what its options ask for, and nothing else', async () => {
   const { KAFKA_BROKERS: _, BROKER: __, ...inherited } = process.env;
   const env = { ...inherited, DATABASE_URL: database.url, DATA_DIR: folder };
   const exported = async (...options: string[]) => {
-    const { stdout } = await tollway(env, 'export', ...options);
+    const { stdout } = await tollwayHere(env, 'export', ...options);
     const lines = stdout.split('\n').filter((line) => line.startsWith('{'));
     return lines.map((line) => (JSON.parse(line) as { clickId: string }).clickId);
   };

@@ -1,13 +1,14 @@
 import { beforeAll, expect, it } from 'vitest';
 import { addAccount, testDatabase } from '../support/database.ts';
-import { tollway } from '../support/run-script.ts';
+import { tollwayHere } from '../support/run-here.ts';
 
 const database = testDatabase();
 beforeAll(async () => {
   await addAccount(database.pool, { budget: '100.00' });
 });
 
-const run = (...args: string[]) => tollway({ DATABASE_URL: database.url, PATH: process.env.PATH }, ...args);
+const run = (...args: string[]) =>
+  tollwayHere({ DATABASE_URL: database.url, PATH: process.env.PATH }, ...args);
 
 it('a list is printed as CSV with a header line', async () => {
   const { code, stdout } = await run('advertiser', 'list', '--format', 'csv');

@@ -3,10 +3,11 @@ import { addAdvertiser } from '../../ledger/advertisers.ts';
 import { findKey } from '../../ledger/api-keys.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
 import { testDatabase } from '../support/database.ts';
-import { tollway } from '../support/run-script.ts';
+import { tollwayHere } from '../support/run-here.ts';
 
 const database = testDatabase();
-const run = (...args: string[]) => tollway({ DATABASE_URL: database.url, PATH: process.env.PATH }, ...args);
+const run = (...args: string[]) =>
+  tollwayHere({ DATABASE_URL: database.url, PATH: process.env.PATH }, ...args);
 
 describe('key', () => {
   it('is created for advertisers until a time, shown once, listed and revoked', async () => {

@@ -3,7 +3,7 @@ import { formatLinkKeys } from '../../common/config/link-keys.ts';
 import { createVerifier } from '../../contract/link-token.ts';
 import { addAccount, testDatabase } from '../support/database.ts';
 import { DAY_MS, k1 } from '../support/link-samples.ts';
-import { tollway } from '../support/run-script.ts';
+import { tollwayHere } from '../support/run-here.ts';
 import { suiteFolder } from '../support/temporary-folder.ts';
 
 const database = testDatabase();
@@ -15,7 +15,7 @@ beforeAll(async () => {
 
 function link(...args: string[]) {
   const env = { PATH: process.env.PATH, DATABASE_URL: database.url, DATA_DIR: folder };
-  return tollway({ ...env, LINK_KEYS: formatLinkKeys([k1]) }, 'link', ...args);
+  return tollwayHere({ ...env, LINK_KEYS: formatLinkKeys([k1]) }, 'link', ...args);
 }
 
 it.each([

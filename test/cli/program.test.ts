@@ -1,9 +1,10 @@
 import { spawnSync } from 'node:child_process';
-import { readdirSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { loadProgram } from '../../cli/program.ts';
-import { COMPILE_CACHE } from '../../common/compile-cache.ts';
+import { COMPILE_CACHE } from '../../common/compile-cache.js';
 import { ROOT } from '../support/imports.ts';
 
 const all = (await loadProgram([])).commands.map((command) => command.name());
@@ -12,7 +13,7 @@ const hook = join(ROOT, 'test/support/children/print-packages.ts');
 /** Runs `tollway` with variables of the environment, and the packages that it loads on standard error. */
 function run(env: NodeJS.ProcessEnv, ...args: string[]) {
   const { PATH } = process.env;
-  const command = ['--import', hook, join(ROOT, 'cli/main.ts'), ...args];
+  const command = ['--import', hook, join(ROOT, 'cli/main.js'), ...args];
   const { status, stdout, stderr } = spawnSync(process.execPath, command, {
     env: { PATH, ...env },
     encoding: 'utf8',
@@ -55,4 +56,29 @@ describe('the program', () => {
     const file = join(ROOT, 'package.json');
     expect(run({ NODE_COMPILE_CACHE: join(file, 'folder') }, 'link', '--help').status).toBe(0);
   });
+});
+
+it('loads no compiler of TypeScript once its compiled code is kept', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'tollway-compiled-'));
+  const print = `process.on('exit', () => console.error(process.moduleLoadList.join('\\n')))`;
+  const builtins = () => {
+    const command = [`--import=data:text/javascript,${print}`, join(ROOT, 'cli/main.js'), 'link', '--help'];
+    const { PATH } = process.env;
+    return spawnSync(process.execPath, command, {
+      env: { PATH, NODE_COMPILE_CACHE: folder },
+      encoding: 'utf8',
+    }).stderr;
+  };
+  expect(builtins()).toContain('internal/deps/amaro');
+  const again = builtins();
+  expect(again).toContain('internal/modules/esm');
+  expect(again).not.toContain('internal/deps/amaro');
+  rmSync(folder, { recursive: true });
+});
+
+it('is a program in node_modules/.bin, which npx runs without reading the tree of packages', () => {
+  const { bin } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { bin?: unknown };
+  // With a `bin` of its own package, npx reads all packages and a cache: a second of CPU time.
+  expect(bin).toBeUndefined();
+  expect(realpathSync(join(ROOT, 'node_modules/.bin/tollway'))).toBe(join(ROOT, 'cli/main.js'));
 });

@@ -3,7 +3,7 @@ import { createPostgresPublisher } from '../../brokers/postgres/publisher.ts';
 import { chargeBatch } from '../support/charge-batch.ts';
 import { addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { type NamedAd, TestSpool } from '../support/records.ts';
-import { tollway } from '../support/run-script.ts';
+import { tollwayHere } from '../support/run-here.ts';
 import { suiteFolder } from '../support/temporary-folder.ts';
 
 /** The exit codes of `tollway reconcile` on a database whose processor is stopped: what is published stays in flight. */
@@ -27,7 +27,7 @@ afterEach(() => database.drop());
 async function reconcile(...options: string[]) {
   const { KAFKA_BROKERS: _, BROKER: __, ...inherited } = process.env;
   const env = { ...inherited, DATABASE_URL: database.url, DATA_DIR: folder };
-  const { code, stdout } = await tollway(env, 'reconcile', ...options);
+  const { code, stdout } = await tollwayHere(env, 'reconcile', ...options);
   return { code, said: stdout.trim().split('\n').at(-1) };
 }
 

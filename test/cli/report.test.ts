@@ -2,7 +2,7 @@ import { beforeAll, expect, it } from 'vitest';
 import { chargeBatch } from '../support/charge-batch.ts';
 import { addAccount, testDatabase } from '../support/database.ts';
 import { clickRecord } from '../support/records.ts';
-import { tollway } from '../support/run-script.ts';
+import { tollwayHere } from '../support/run-here.ts';
 
 const database = testDatabase();
 beforeAll(async () => {
@@ -11,7 +11,7 @@ beforeAll(async () => {
 });
 
 const report = (...args: string[]) =>
-  tollway({ DATABASE_URL: database.url, PATH: process.env.PATH }, 'report', ...args);
+  tollwayHere({ DATABASE_URL: database.url, PATH: process.env.PATH }, 'report', ...args);
 
 it('a report is printed as a table, as CSV and as JSON, with the time that it is true for', async () => {
   const { stdout, stderr, code } = await report('--since', '1d', '--by', 'ad,outcome');

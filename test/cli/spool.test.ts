@@ -3,7 +3,7 @@ import { reconcile } from '../../ledger/reconcile.ts';
 import { chargeBatch } from '../support/charge-batch.ts';
 import { addAccount, testDatabase } from '../support/database.ts';
 import { TestSpool } from '../support/records.ts';
-import { tollway } from '../support/run-script.ts';
+import { tollwayHere } from '../support/run-here.ts';
 import { suiteFolder } from '../support/temporary-folder.ts';
 
 /** `tollway spool correct` and `corrections`: what they print, and the trace that they leave. */
@@ -13,7 +13,7 @@ const folder = suiteFolder();
 
 const run = (...args: string[]) => {
   const { KAFKA_BROKERS: _, BROKER: __, ...inherited } = process.env;
-  return tollway({ ...inherited, DATABASE_URL: database.url, DATA_DIR: folder }, 'spool', ...args);
+  return tollwayHere({ ...inherited, DATABASE_URL: database.url, DATA_DIR: folder }, 'spool', ...args);
 };
 
 it('Corrections are listed with what they changed, who made them and why, the latest of them oldest first', async () => {

@@ -5,7 +5,7 @@ import { addCampaign } from '../../ledger/campaigns.ts';
 import { chargeBatch } from '../support/charge-batch.ts';
 import { addAdTo, testDatabase } from '../support/database.ts';
 import { clickRecord } from '../support/records.ts';
-import { tollway } from '../support/run-script.ts';
+import { tollwayHere } from '../support/run-here.ts';
 
 const database = testDatabase();
 const now = new Date();
@@ -30,7 +30,7 @@ beforeAll(async () => {
 });
 
 const statement = (...args: string[]) =>
-  tollway({ DATABASE_URL: database.url, PATH: process.env.PATH }, 'statement', ...args);
+  tollwayHere({ DATABASE_URL: database.url, PATH: process.env.PATH }, 'statement', ...args);
 
 it('a statement as JSON has the documented fields', async () => {
   const time = expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);

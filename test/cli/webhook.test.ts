@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { addAdvertiser } from '../../ledger/advertisers.ts';
 import { testDatabase } from '../support/database.ts';
+import { tollwayHere } from '../support/run-here.ts';
 import { tollway } from '../support/run-script.ts';
 import { suiteFolder } from '../support/temporary-folder.ts';
 import { until } from '../support/until.ts';
@@ -9,12 +10,9 @@ import { emitNumber, testConsole, testReceiver } from '../support/webhooks-fixtu
 const database = testDatabase();
 const folder = suiteFolder();
 
+const settings = () => ({ PATH: process.env.PATH, DATABASE_URL: database.url, DATA_DIR: folder });
 const run = (env: NodeJS.ProcessEnv, ...args: string[]) =>
-  tollway(
-    { PATH: process.env.PATH, DATABASE_URL: database.url, DATA_DIR: folder, ...env },
-    'webhook',
-    ...args,
-  );
+  tollwayHere({ ...settings(), ...env }, 'webhook', ...args);
 
 const PRIVATE = { WEBHOOK_PRIVATE_TARGETS: 'on' };
 const json = async (...args: string[]) => JSON.parse((await run(PRIVATE, ...args, '--json')).stdout);
@@ -46,7 +44,7 @@ describe('webhook', () => {
       createdAt: expect.stringMatching(/^\d{4}-.*Z$/),
     });
     const id = String(listed.id);
-    expect((await run({}, 'list')).stdout).toContain('budget.low budget.exhausted');
+    expect((await tollway(settings(), 'webhook', 'list')).stdout).toContain('budget.low budget.exhausted');
     const updated = await json('update', id, '--url', 'http://10.0.0.1/hook', '--events', 'all');
     expect(updated).toMatchObject({ url: 'http://10.0.0.1/hook', eventTypes: [] });
     expect(await json('pause', id)).toMatchObject({ status: 'paused' });

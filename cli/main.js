@@ -1,5 +1,5 @@
 #!/usr/bin/env -S node --disable-warning=TimeoutNegativeWarning
-import { cacheCompiledCode } from '../common/compile-cache.ts';
+import { cacheCompiledCode } from '../common/compile-cache.js';
 
 cacheCompiledCode();
 const { run } = await import('./run.ts');

@@ -1,4 +1,4 @@
-import { COMPILE_CACHE, cacheCompiledCode } from '../../common/compile-cache.ts';
+import { COMPILE_CACHE, cacheCompiledCode } from '../../common/compile-cache.js';
 
 cacheCompiledCode();
 // The ad server and the processor, which it starts, use the cache too.
