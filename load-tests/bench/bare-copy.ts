@@ -2,7 +2,7 @@ import { memoize } from '../../common/memoize.ts';
 import { inTransaction, type Pool } from '../../common/postgres/postgres.ts';
 import type { ReadClick } from '../../contract/click-event.ts';
 import { CopyRows, sendRows } from '../../ledger/copy-encoder.ts';
-import { listPartitionDays, type Partitioned, partitionName } from '../../ledger/partitions.ts';
+import { listPartitionDays, PARTITIONED, type Partitioned, partitionName } from '../../ledger/partitions.ts';
 import { userAgentId } from '../../ledger/user-agents.ts';
 
 const LEDGER_COLUMNS =
@@ -12,15 +12,16 @@ const EVIDENCE_COLUMNS = 'click_id, user_agent_id, network, referrer_host, sub_i
 const idOf = memoize(2_000, userAgentId);
 
 /**
- * Creates the tables of the reference, `bare_ledger` and `bare_click_evidence`, with the columns, defaults, constraints, keys, indexes and
- * daily partitions of the tables that they are named after.
+ * Creates the tables of the reference, `bare_ledger`, `bare_spent_nonce` and `bare_click_evidence`, with the columns, defaults, constraints,
+ * keys, indexes and partitions of the tables that they are named after.
  */
 export async function makeBareTables(pool: Pool): Promise<void> {
-  for (const table of ['ledger', 'click_evidence'] as const) await makeBareTable(pool, table);
+  for (const table of PARTITIONED) await makeBareTable(pool, table);
 }
 
 async function makeBareTable(pool: Pool, table: Partitioned): Promise<void> {
-  await pool.query(`create table bare_${table} (like ${table} including all) partition by range (click_id)`);
+  const key = table === 'spent_nonce' ? 'nonce' : 'click_id';
+  await pool.query(`create table bare_${table} (like ${table} including all) partition by range (${key})`);
   const connection = await pool.connect();
   try {
     for (const day of await listPartitionDays(connection, table)) {
@@ -37,11 +38,12 @@ async function makeBareTable(pool: Pool, table: Partitioned): Promise<void> {
 }
 
 /**
- * The reference: writes the ledger and evidence rows of a batch with one binary `COPY` for each table, without any other work of the
- * handler.
+ * The reference: writes the rows of a batch with one binary `COPY` for each table, without any other work of the handler. Without
+ * `hasNonces`, it leaves out the rows of spent nonces.
  */
-export async function copyBatch(pool: Pool, batch: readonly ReadClick[]): Promise<void> {
+export async function copyBatch(pool: Pool, batch: readonly ReadClick[], hasNonces: boolean): Promise<void> {
   const ledger = new CopyRows(12);
+  const spentNonces = new CopyRows(2);
   const evidence = new CopyRows(5);
   for (const { click, from } of batch) {
     ledger.row();
@@ -57,6 +59,11 @@ export async function copyBatch(pool: Pool, batch: readonly ReadClick[]): Promis
     ledger.text('charged');
     ledger.text(null);
     ledger.text(click.publisher ?? null);
+    if (hasNonces && click.nonce !== null) {
+      spentNonces.row();
+      spentNonces.uuid(click.nonce);
+      spentNonces.uuid(click.clickId);
+    }
     const id = idOf(click.userAgent ?? '');
     evidence.row();
     evidence.uuid(click.clickId);
@@ -68,6 +75,10 @@ export async function copyBatch(pool: Pool, batch: readonly ReadClick[]): Promis
   await inTransaction(pool, (connection) =>
     sendRows(connection, [
       { rows: ledger, statement: `copy bare_ledger (${LEDGER_COLUMNS}) from stdin (format binary)` },
+      {
+        rows: spentNonces,
+        statement: 'copy bare_spent_nonce (nonce, click_id) from stdin (format binary)',
+      },
       {
         rows: evidence,
         statement: `copy bare_click_evidence (${EVIDENCE_COLUMNS}) from stdin (format binary)`,

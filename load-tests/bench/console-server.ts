@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Pool as HttpPool } from 'undici';
 import { formatLinkKeys } from '../../common/config/link-keys.ts';
@@ -8,10 +7,9 @@ import { sleep } from '../../common/process.ts';
 import { freePorts } from '../../emulators/process/free-ports.ts';
 import { createKey } from '../../ledger/api-keys.ts';
 import type { BenchContext } from './bench.ts';
+import { processMicros } from './process-cpu.ts';
 
 const START_MS_MAX = 60_000;
-/** CPU time of one tick in /proc, in ms: 100 ticks a second on every Linux. */
-const TICK_MS = 10;
 
 /** A request of the HTTP API. */
 export type ApiRequest = { readonly method: 'GET' | 'POST'; readonly path: string; readonly body?: object };
@@ -55,7 +53,7 @@ export async function startConsole(
     return text;
   };
   await waitFor(() => send({ method: 'GET', path: '/v1/advertisers?limit=1' }));
-  return { send, cpuMs: () => cpuMsOf(child.pid ?? 0) };
+  return { send, cpuMs: () => processMicros(child.pid ?? 0) / 1_000 };
 }
 
 async function waitFor(answer: () => Promise<unknown>): Promise<void> {
@@ -66,18 +64,5 @@ async function waitFor(answer: () => Promise<unknown>): Promise<void> {
     } catch (error) {
       if (performance.now() > deadline) throw error;
     }
-  }
-}
-
-/** The fields of /proc/<pid>/stat; https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html */
-function cpuMsOf(pid: number): number {
-  try {
-    // The command name, in parentheses, can contain any character. The state follows it.
-    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
-      .replace(/^.*\) /s, '')
-      .split(' ');
-    return (Number(fields[11]) + Number(fields[12])) * TICK_MS;
-  } catch {
-    return Number.NaN;
   }
 }

@@ -4,7 +4,7 @@ import { openDatabase, startServer } from './charge-database.ts';
 import { ADS, ADVERTISERS, CAMPAIGNS, fillSettings } from './console-ledger.ts';
 import { type ApiRequest, type ConsoleServer, startConsole } from './console-server.ts';
 import { type BenchResult, compareLimit, median } from './result.ts';
-import { watchCpu } from './server-cpu.ts';
+import { watchTotalCpu } from './server-cpu.ts';
 
 const LINKS = 1_000;
 const LINKS_MS_MAX = 30;
@@ -128,7 +128,7 @@ async function measureRate(
   context.progress.show(`console: requests of ${CONNECTIONS} clients for ${RATE_MS / 1_000} s`);
   const times: number[] = [];
   let index = 0;
-  const readOtherCpu = await watchCpu(pool);
+  const readOtherCpu = await watchTotalCpu(pool);
   const otherMicros = readOtherCpu();
   const begunMs = cpuMs();
   const startedAt = performance.now();

@@ -1,19 +1,15 @@
-import type { ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { join } from 'node:path';
-import { readStack, type Stack } from '../../cli/start/stack.ts';
 import { formatLinkKeys, type LinkKey } from '../../common/config/link-keys.ts';
-import { TollwayError } from '../../common/errors.ts';
 import { createPool } from '../../common/postgres/postgres.ts';
-import { sleep } from '../../common/process.ts';
-import { freePorts } from '../../emulators/process/free-ports.ts';
 import { planArrivals } from '../load/arrivals.ts';
 import { runLoad } from '../load/run-load.ts';
 import type { Shares } from '../load/traffic.ts';
 import { type LoadReport, reportOf } from '../report/report.ts';
-import type { Bench, BenchContext } from './bench.ts';
+import type { Bench } from './bench.ts';
+import { ROOT } from './checkout.ts';
 import { watchMemory } from './resident-memory.ts';
 import { type BenchResult, compareLimit } from './result.ts';
+import { startStack } from './stack-process.ts';
 
 const RATE = 5_000;
 const RAMP_MS = 3_000;
@@ -22,7 +18,6 @@ const DRAIN_SECONDS_MAX = 10;
 const RESIDENT_MB_MAX = 250;
 /** Longest wait for missing clicks, in ms. It is longer than the bar, so that late clicks are still counted. */
 const WAIT_MS_MAX = 60_000;
-const START_MS_MAX = 60_000;
 const FRESH_ONLY: Shares = { evergreen: 0, repeat: 0, robot: 0, prefetch: 0, forged: 0, newConnections: 0 };
 /** Names of the rows by the entry file of the process. */
 const PROCESSES = {
@@ -36,7 +31,7 @@ const PROCESSES = {
  */
 export const benchEmbedded: Bench = async (context) => {
   const keys: LinkKey[] = [{ id: 'bench', state: 'signs', secret: randomBytes(32) }];
-  const { stack, pid } = await startStack(keys, context);
+  const { stack, pid } = await startStack(ROOT, { LINK_KEYS: formatLinkKeys(keys) }, context);
   const pool = createPool(stack.databaseUrl, 'bench', 2, () => {});
   context.resources.add({ name: 'connections', close: () => pool.end() });
   const memory = watchMemory(pid, Object.keys(PROCESSES));
@@ -100,38 +95,4 @@ function memoryRows(maxBytes: ReadonlyMap<string, number>): BenchResult[] {
       ? []
       : compareLimit(`${name}-memory`, 'MB', 'max', bytes / 1e6, RESIDENT_MB_MAX, notes);
   });
-}
-
-/** Starts the stack in a temporary folder on free ports. Throws `no_stack`. */
-async function startStack(
-  keys: readonly LinkKey[],
-  { resources, progress, env }: BenchContext,
-): Promise<{ stack: Stack; pid: number }> {
-  progress.say('Starting the stack');
-  const dataDir = resources.folder();
-  const [port, adServerOpsPort, processorOpsPort, consolePort, consoleOpsPort] = await freePorts(5);
-  const child = resources.child([process.execPath, join(import.meta.dirname, '../../cli/start/main.ts')], {
-    env: {
-      ...env,
-      DATA_DIR: dataDir,
-      AD_SERVER_HOST: '127.0.0.1',
-      AD_SERVER_PORT: String(port),
-      AD_SERVER_OPS_PORT: String(adServerOpsPort),
-      PROCESSOR_OPS_PORT: String(processorOpsPort),
-      CONSOLE_PORT: String(consolePort),
-      CONSOLE_OPS_PORT: String(consoleOpsPort),
-      PUBLIC_URL: `http://127.0.0.1:${port}`,
-      LINK_KEYS: formatLinkKeys(keys),
-    },
-  });
-  return { stack: await waitForStack(child, dataDir), pid: child.pid ?? 0 };
-}
-
-async function waitForStack(child: ChildProcess, dataDir: string): Promise<Stack> {
-  for (const deadline = performance.now() + START_MS_MAX; performance.now() < deadline; await sleep(100)) {
-    const stack = readStack(dataDir);
-    if (stack) return stack;
-    if (child.exitCode !== null || child.signalCode !== null) break;
-  }
-  throw new TollwayError('no_stack', `The stack did not start within ${START_MS_MAX / 1_000} s`);
 }

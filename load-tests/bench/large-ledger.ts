@@ -26,12 +26,12 @@ export async function fillLedger(
   const nowMs = await databaseTime(connection);
   const today = dayStart(nowMs);
   const ledgerDays = new Set(await listPartitionDays(connection, 'ledger'));
-  const nonceDays = await listPartitionDays(connection, 'spent_nonce');
+  const [firstNonceDay = today] = await listPartitionDays(connection, 'spent_nonce');
   connection.release();
   const days = Array.from({ length: DAYS }, (_, index) => today - (DAYS - 1 - index) * DAY_MS);
   const jobs = [
     ...days.map((day) => () => fillDay(pool, day, nowMs, advertisers, ledgerDays.has(day))),
-    ...nonceDays.filter((day) => day <= today).map((day) => () => fillNonces(pool, day, nowMs)),
+    ...daysUpTo(firstNonceDay, today).map((day) => () => fillNonces(pool, day, nowMs)),
   ];
   let done = 0;
   await Promise.all(
@@ -52,7 +52,14 @@ export async function fillLedger(
     `update advertiser set spent_micros = charge.micros
      from (select advertiser_id, sum(charged_micros) as micros from ledger group by 1) charge where id = advertiser_id`,
   );
+  // The rollup is empty, so it ends before the first click.
+  await pool.query('update click_rollup_state set rolled_to = $1', [new Date(days[0] ?? today)]);
   await pool.query('vacuum (analyze) advertiser, spool_total, ledger_window');
+  await pool.query('vacuum (freeze, analyze) spent_nonce');
+}
+
+function daysUpTo(first: number, last: number): number[] {
+  return Array.from({ length: (last - first) / DAY_MS + 1 }, (_, index) => first + index * DAY_MS);
 }
 
 /** Fills one day. A new partition gets its rows first, then its indexes, and is attached last, which is faster. */
@@ -85,12 +92,10 @@ async function fillDay(
 }
 
 async function fillNonces(pool: Pool, day: number, nowMs: number): Promise<void> {
-  const name = partitionName('spent_nonce', day);
   await pool.query(
-    `insert into ${name} (nonce, click_id)
+    `insert into ${partitionName('spent_nonce', day)} (nonce, click_id)
      select ${idOf(day, nowMs, NONCES_A_DAY)}, uuidv7() from generate_series(0, ${NONCES_A_DAY - 1}) n`,
   );
-  await pool.query(`vacuum (freeze, analyze) ${name}`);
 }
 
 /** SQL for the time of row `n` of a day, ascending. Today's rows end before now, so that new clicks are newer than all rows. */

@@ -112,7 +112,8 @@ function createTollwayServer(keys: readonly LinkKey[], root: string, kind: 'spoo
     metrics,
   });
   const connections = { max: 20_000, maxPerSource: Number.POSITIVE_INFINITY, isExempt: () => false };
-  return createAdServer(redirect, metrics, connections, createErrorPages(undefined)).server;
+  const errorPages = createErrorPages(undefined);
+  return createAdServer(redirect, metrics, { connections, errorPages, front: true }).server;
 }
 
 /** Deletes complete segments of the spool regularly, because there is no relay that deletes published ones. */

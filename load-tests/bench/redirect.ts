@@ -12,7 +12,7 @@ import type {
   ServerStarted,
   Usage,
 } from './redirect-protocol.ts';
-import { type BenchResult, compareRounds, median } from './result.ts';
+import { type BenchResult, compareRounds, median, round } from './result.ts';
 
 const CONNECTIONS = 64;
 /** Number of different links, large enough that none repeats within the double-click window. */
@@ -140,13 +140,23 @@ function compareKinds(
   // nginx needs less CPU for an answer than the client for a request, so its rate would be the client's.
   const byCpu = reference === 'nginx' && theirs.every(({ serverCpu }) => serverCpu > 0);
   const rateOf = (one: Measured | undefined) => (one ? one.rate / (byCpu ? one.serverCpu : 1) : 0);
-  return compareRounds(
+  const result = compareRounds(
     name,
     byCpu ? 'redirects/CPU s' : 'redirects/s',
     bar,
     ours.map((one, index) => ({ ours: rateOf(one), reference: rateOf(theirs[index]) })),
     [`${what}; ${CONNECTIONS} connections; ${cores}`, ...usageNotes(ours, reference, theirs, byCpu)],
   );
+  const cpuMicros = {
+    ours: { 'ad server': round(microsOf(ours)) },
+    reference: { [reference]: round(microsOf(theirs)) },
+  };
+  return { ...result, cpuMicros };
+}
+
+/** CPU time of a server for a redirect, in µs. */
+function microsOf(measured: readonly Measured[]): number {
+  return median(measured.map(({ serverCpu, rate }) => (serverCpu / rate) * 1e6));
 }
 
 function usageNotes(
@@ -157,12 +167,10 @@ function usageNotes(
 ): string[] {
   const cpu = (of: readonly Measured[]) =>
     `server ${median(of.map(({ serverCpu }) => serverCpu)).toFixed(2)}, client ${median(of.map(({ clientCpu }) => clientCpu)).toFixed(2)}`;
-  const each = (of: readonly Measured[]) => median(of.map(({ serverCpu, rate }) => (serverCpu / rate) * 1e6));
   const rate = (of: readonly Measured[]) => median(of.map((one) => one.rate)).toFixed(0);
   const usage = [
     `cores used: ours ${cpu(ours)}; ${reference} ${cpu(theirs)}`,
-    `server CPU time per redirect: ours ${each(ours).toFixed(1)} µs, ${reference} ${each(theirs).toFixed(1)} µs; ` +
-      `ratio by CPU time ${(each(theirs) / each(ours)).toFixed(2)}`,
+    `ratio by CPU time of the servers ${(microsOf(theirs) / microsOf(ours)).toFixed(2)}`,
   ];
   if (byCpu) return [...usage, `rate with this client: ours ${rate(ours)}/s, ${reference} ${rate(theirs)}/s`];
   const servers = [

@@ -46,7 +46,7 @@ export class ResourceScope {
     this.closing ??= (async () => {
       for (let resource = this.resources.pop(); resource; resource = this.resources.pop()) {
         try {
-          await resource.close();
+          await resource.close(0);
         } catch (error) {
           process.stderr.write(`${resource.name} did not close cleanly: ${errorMessage(error)}\n`);
         }

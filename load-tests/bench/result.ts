@@ -1,4 +1,5 @@
 import { printLine, printTable } from '../../cli/print.ts';
+import type { CpuMicros } from './cpu-samples.ts';
 
 /** A row of the results. A higher `ratio` is better. */
 export type BenchRow = {
@@ -12,6 +13,8 @@ export type BenchRow = {
   readonly met: boolean | null;
   /** The lowest and highest ratio of a round; `null` for a comparison with a limit. */
   readonly spread: readonly [number, number] | null;
+  /** CPU time per unit of work, in µs, by process: of ours and, if it was measured, of the reference. */
+  readonly cpuMicros?: { readonly ours: CpuMicros; readonly reference?: CpuMicros };
 };
 
 /** A row with notes for the printed report. */
@@ -33,6 +36,27 @@ export function compareRounds(
   const ratios = rounds.map((round) => round.ours / round.reference);
   return {
     ...rowOf(name, unit, bar, ours, reference, ours / reference),
+    spread: [round(Math.min(...ratios)), round(Math.max(...ratios))],
+    notes,
+  };
+}
+
+/**
+ * Compares values that were measured in pairs: with `min`, higher ones are better, with `max`, lower ones. The ratio is the median of the ratios of
+ * the pairs, which differs from that of the medians if the machine was not equally fast in all of them.
+ */
+export function comparePairs(
+  name: string,
+  unit: string,
+  kind: 'min' | 'max',
+  pairs: readonly { ours: number; reference: number }[],
+  notes: readonly string[],
+): BenchResult {
+  const ratios = pairs.map(({ ours, reference }) => (kind === 'min' ? ours / reference : reference / ours));
+  const ours = median(pairs.map((pair) => pair.ours));
+  const reference = median(pairs.map((pair) => pair.reference));
+  return {
+    ...rowOf(name, unit, null, ours, reference, median(ratios)),
     spread: [round(Math.min(...ratios)), round(Math.max(...ratios))],
     notes,
   };
@@ -85,6 +109,14 @@ export function median(values: readonly number[]): number {
   return (low + high) / 2;
 }
 
+/** The median of each name, in µs. */
+export function medianMicros(measured: readonly CpuMicros[]): CpuMicros {
+  const names = Object.keys(measured[0] ?? {});
+  return Object.fromEntries(
+    names.map((name) => [name, round(median(measured.map((one) => one[name] ?? Number.NaN)))]),
+  );
+}
+
 /** Prints the table and its notes to standard output. */
 export function printResults(results: readonly BenchResult[]): void {
   printTable(
@@ -100,7 +132,17 @@ export function printResults(results: readonly BenchResult[]): void {
     })),
     'Nothing was measured.',
   );
-  for (const { name, notes } of results) {
+  for (const { name, notes, cpuMicros } of results) {
     for (const note of notes) printLine(`  ${name}: ${note}`);
+    if (cpuMicros) printLine(`  ${name}: CPU µs: ${formatMicros(cpuMicros.ours)}`);
+    if (cpuMicros?.reference)
+      printLine(`  ${name}: CPU µs of the reference: ${formatMicros(cpuMicros.reference)}`);
   }
+}
+
+/** CPU times by process, such as `redirect 8.1, processor 7.0`, in µs. */
+export function formatMicros(micros: CpuMicros): string {
+  return Object.entries(micros)
+    .map(([name, value]) => `${name} ${value.toFixed(1)}`)
+    .join(', ');
 }

@@ -9,7 +9,7 @@ import type { Bench, BenchContext } from './bench.ts';
 import { decodeRecords, makeAdvertisers, makeRecords, splitBatches } from './charge-data.ts';
 import { assertBalanced, charge, openDatabase, rateOf, startServer } from './charge-database.ts';
 import { type BenchResult, compareLimit, compareRounds } from './result.ts';
-import { watchCpu } from './server-cpu.ts';
+import { watchTotalCpu } from './server-cpu.ts';
 
 /** The benchmark measures the default settings. */
 const CONFIG = parseConfig({});
@@ -45,7 +45,7 @@ function makeLanes(clicks: number): ReadClick[][][] {
  * without it, would be less than their noise.
  */
 async function compareCpu(pool: Pool, { progress, rounds }: BenchContext): Promise<BenchResult> {
-  const readCpu = await watchCpu(pool);
+  const readCpu = await watchTotalCpu(pool);
   const measured: { ours: number; reference: number }[] = [];
   for (let round = 0; round <= rounds; round += 1) {
     progress.show(`rollup: round ${round} of ${rounds}`);

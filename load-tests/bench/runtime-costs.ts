@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { formatLinkKeys, type LinkKey } from '../../common/config/link-keys.ts';
 import { sleep } from '../../common/process.ts';
 import type { BrokerRecord } from '../../contract/click-event.ts';
@@ -12,6 +11,7 @@ import type { Bench, BenchContext } from './bench.ts';
 import { buildFunctions, functionFolder } from './built-functions.ts';
 import { makeRecords } from './charge-data.ts';
 import { ADVERTISERS, type FunctionDatabase, openFunctionDatabase } from './function-database.ts';
+import { processMicros } from './process-cpu.ts';
 import { type BenchResult, compareRounds, median } from './result.ts';
 
 const KEY: LinkKey = { id: 'bench', state: 'signs', secret: Buffer.alloc(32, 'bench') };
@@ -19,7 +19,6 @@ const KEY: LinkKey = { id: 'bench', state: 'signs', secret: Buffer.alloc(32, 'be
 const MEMORY_MEGABYTES = 512;
 const WARM_UP_CALLS = 20;
 const START_MS_MAX = 10_000;
-const TICKS_A_SECOND = 100;
 
 /** A warm function, and a call that charges clicks with it. */
 type WarmRuntime = {
@@ -65,27 +64,19 @@ async function cost(
   const wallMs: number[] = [];
   let cpuMsAtStart = 0;
   for (let at = 0; at < WARM_UP_CALLS + calls; at += 1) {
-    if (at === WARM_UP_CALLS) cpuMsAtStart = cpuMsOf(pid);
+    if (at === WARM_UP_CALLS) cpuMsAtStart = processMicros(pid) / 1_000;
     const records = makeRecords(clicks, ADVERTISERS, 'evergreen');
     const startedAt = performance.now();
     await call(records);
     if (at >= WARM_UP_CALLS) wallMs.push(performance.now() - startedAt);
   }
-  const cpuMs = (cpuMsOf(pid) - cpuMsAtStart) / calls;
+  const cpuMs = (processMicros(pid) / 1_000 - cpuMsAtStart) / calls;
   const thousands = clicks / 1_000;
   const rounds = [{ ours: median(wallMs) / thousands, reference: cpuMs / thousands }];
   return compareRounds(`runtime-${name}-${clicks}`, 'ms/1000 clicks', null, rounds, [
     `wall time, with the CPU time of the function as reference; ${calls} sequential calls with ${clicks} clicks, ` +
       `median ${median(wallMs).toFixed(2)} ms per call`,
   ]);
-}
-
-/** CPU time (user and system) of a process, in ms: fields 14 and 15 of proc_pid_stat(5). */
-function cpuMsOf(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    .replace(/^.*\) /, '')
-    .split(' ');
-  return ((Number(fields[11]) + Number(fields[12])) * 1_000) / TICKS_A_SECOND;
 }
 
 async function warmLambda(

@@ -5,6 +5,7 @@ import { promisify } from 'node:util';
 import type { Stack } from '../../cli/start/stack.ts';
 import { errorMessage, TollwayError } from '../../common/errors.ts';
 import { sleep } from '../../common/process.ts';
+import { findPart } from './find-part.ts';
 
 /** Timeout of the command that restarts the broker, in ms. */
 const RESTART_MS_MAX = 60_000;
@@ -48,7 +49,7 @@ export function prepareFaultInjection(
   return createFaultInjection([
     {
       atMs: processorAtMs,
-      inject: () => void process.kill(findProcessor(supervisor), 'SIGKILL'),
+      inject: () => void process.kill(findPart(supervisor, 'processor'), 'SIGKILL'),
       onSuccess: 'a processor was killed',
       onFailure: 'no processor could be killed',
     },
@@ -91,21 +92,4 @@ function createFaultInjection(planned: readonly PlannedFault[]): FaultInjection 
     }
     return faults;
   };
-}
-
-/** The process id of the processor, a child of the supervisor. Throws if none is running. */
-function findProcessor(supervisor: number): number {
-  const children = readFileSync(`/proc/${supervisor}/task/${supervisor}/children`, 'utf8').trim().split(' ');
-  const found = children.find((pid) => commandOf(pid).includes('processor/main.ts'));
-  if (found === undefined) throw new Error('no processor is running');
-  return Number(found);
-}
-
-function commandOf(pid: string): string {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
-  } catch {
-    // The process has ended.
-    return '';
-  }
 }

@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { connect, type LookupFunction } from 'node:net';
-import { Client, type Dispatcher, Pool, RoundRobinPool } from 'undici';
+import pLimit from 'p-limit';
+import { Client, type Dispatcher, RoundRobinPool } from 'undici';
 import { errorCode, errorMessage, TollwayError } from '../../common/errors.ts';
 import { isUuid } from '../../common/uuid.ts';
 import { type Arrival, BROWSER_HEADERS, FALLBACK_URL, KINDS } from './traffic.ts';
@@ -9,10 +10,11 @@ import { type Arrival, BROWSER_HEADERS, FALLBACK_URL, KINDS } from './traffic.ts
 const CONNECTIONS_PER_BUSY = 8;
 const CONNECTIONS = { min: 100, max: 2_000 };
 /**
- * A GET of this path is not a click. Unlike `HEAD`, it leaves its connection open: undici closes a connection after `HEAD`,
- * https://github.com/nodejs/undici/issues/258
+ * A GET of this path is not a click: its token is none. The front of the ad server answers it and keeps the connection. A connection that begins
+ * with another path is left to node:http for good, and each click on it costs more. Unlike `HEAD`, a GET leaves its connection open: undici closes
+ * a connection after `HEAD`, https://github.com/nodejs/undici/issues/258
  */
-const PROBE_PATH = '/';
+const PROBE_PATH = '/c/probe';
 /** Requests that measure the round trip. */
 const ROUND_TRIPS = 5;
 /** Limit of concurrent connections that are opened for a single request. */
@@ -93,28 +95,48 @@ function unreachable(url: string, cause: unknown): TollwayError {
 function targetOf(url: string, options: ConnectOptions, pool: Dispatcher): HttpTarget {
   // A separate client, because undici closes a connection after HEAD.
   const prober = new Client(url, options);
-  // Each request closes its connection, so the next one opens a new connection.
-  const newConnectionPool = new Pool(url, { connections: NEW_CONNECTIONS_MAX, ...options });
-  return {
-    click: ({ kind, path, headers, onNewConnection }, done) => {
-      let result: ClickResult | null = null;
-      const dispatcher = onNewConnection ? newConnectionPool : pool;
-      dispatcher.dispatch(
-        { path, method: 'GET', headers, reset: onNewConnection },
-        {
-          onRequestStart: () => {},
-          onResponseStart: (_, status, responseHeaders) => {
-            result = resultOf(KINDS[kind].status, status, responseHeaders);
-          },
-          onResponseData: () => {},
-          onResponseEnd: () => done(result ?? { is: 'failed', reason: 'no answer' }),
-          onResponseError: (_, error) => done({ is: 'failed', reason: failureReason(error) }),
+  const newConnections = pLimit(NEW_CONNECTIONS_MAX);
+  const visitors = new Set<Client>();
+  const send = (
+    dispatcher: Dispatcher,
+    { kind, path, headers }: Arrival,
+    done: (result: ClickResult) => void,
+  ) => {
+    let result: ClickResult | null = null;
+    dispatcher.dispatch(
+      { path, method: 'GET', headers },
+      {
+        onRequestStart: () => {},
+        onResponseStart: (_, status, responseHeaders) => {
+          result = resultOf(KINDS[kind].status, status, responseHeaders);
         },
-      );
+        onResponseData: () => {},
+        onResponseEnd: () => done(result ?? { is: 'failed', reason: 'no answer' }),
+        onResponseError: (_, error) => done({ is: 'failed', reason: failureReason(error) }),
+      },
+    );
+  };
+  // As a browser: the request says that the connection is kept, and the visitor leaves.
+  const sendOnNewConnection = async (arrival: Arrival, done: (result: ClickResult) => void) => {
+    const client = new Client(url, options);
+    visitors.add(client);
+    await new Promise<void>((resolve) => {
+      send(client, arrival, (result) => {
+        done(result);
+        resolve();
+      });
+    });
+    visitors.delete(client);
+    await client.destroy();
+  };
+  return {
+    click: (arrival, done) => {
+      if (arrival.onNewConnection) void newConnections(() => sendOnNewConnection(arrival, done));
+      else send(pool, arrival, done);
     },
     probe: (path) => requestStatus(prober, url, 'HEAD', path),
     close: async () =>
-      void (await Promise.all([pool, newConnectionPool, prober].map((dispatcher) => dispatcher.destroy()))),
+      void (await Promise.all([pool, prober, ...visitors].map((dispatcher) => dispatcher.destroy()))),
   };
 }
 

@@ -16,6 +16,8 @@ const CATALOG_WAIT_MS_MAX = 30_000;
 
 /** The advertisers and ads of a load test. They are created for the test, so that no other advertiser is charged. */
 export type Population = {
+  /** Name of the run. An advertiser is named after it and its number, which counts from 1: `Load test of 2026-11-27T10:00:00.000Z, 1`. */
+  readonly name: string;
   readonly advertiserIds: readonly number[];
   readonly priceMicros: bigint;
   readonly adIds: readonly number[];
@@ -66,6 +68,7 @@ export async function makePopulation(
   }
   const advertiserIds = campaigns.map(({ advertiserId }) => advertiserId);
   return {
+    name,
     advertiserIds,
     priceMicros: PRICE_MICROS,
     adIds,

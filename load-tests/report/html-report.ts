@@ -5,6 +5,7 @@ import type { LoadResult } from '../load/run-load.ts';
 import { plotsOf } from './plots.ts';
 import type { LoadReport } from './report.ts';
 import { levelText } from './service-levels.ts';
+import { slowestPhase, verdictSentence } from './verdict-sentence.ts';
 
 /** The plot library. It is copied into the page, so that the page opens without a network. https://github.com/leeoniya/uPlot */
 const UPLOT = dirname(createRequire(import.meta.url).resolve('uplot'));
@@ -14,6 +15,8 @@ const PAGE = join(import.meta.dirname, 'page.html');
 export function writeHtmlReport(path: string, report: LoadReport, result: LoadResult): void {
   const data = {
     report: { ...report, levels: report.levels.map((level) => ({ met: level.met, text: levelText(level) })) },
+    sentence: verdictSentence(report),
+    slowest: slowestPhase(report),
     seconds: result.timeline.samples.map(({ atSeconds }) => atSeconds),
     phases: phaseEdges(result),
     plots: plotsOf(result),

@@ -18,6 +18,8 @@ export type Plot = {
   readonly hint: string;
   /** Whether the y axis is logarithmic. */
   readonly log?: boolean;
+  /** What the legend shows while no time is selected: the highest value of each series (default), or the last one. */
+  readonly summary?: 'highest' | 'last';
   readonly series: readonly Series[];
 };
 
@@ -31,10 +33,11 @@ export function plotsOf({ timeline: { samples }, population }: LoadResult): Plot
     {
       title: 'Budgets',
       unit: '',
-      hint: 'Remaining budgets of the advertisers with the most clicks, in units of their currency.',
+      hint: `Remaining budgets of the advertisers with the most clicks, in units of their currency. In lists, no. 1 is named “${population.name}, 1”.`,
+      summary: 'last',
       series: population.advertiserIds
         .slice(0, BUDGETS_MAX)
-        .map((id) => series(`advertiser ${id}`, ({ system }) => system.budgets.get(id) ?? null)),
+        .map((id, index) => series(`no. ${index + 1}`, ({ system }) => system.budgets.get(id) ?? null)),
     },
     ...resourcePlots(series, processes),
   ];

@@ -47,7 +47,7 @@ async function pipe(format: string) {
     '/bin/sh',
     [
       '-c',
-      `DATABASE_URL="$RECORDED" "$NODE" cli/main.ts export --format ${format} |
+      `DATABASE_URL="$RECORDED" "$NODE" cli/main.js export --format ${format} |
        DATABASE_URL="$TARGET" "$NODE" load-tests/main.ts replay - --speed max --wait 20s --json`,
     ],
     {

@@ -1,0 +1,73 @@
+import type { Part } from '../../load/find-part.ts';
+import type { Drill, Undo, World } from '../drill.ts';
+import { untilTrue } from '../until-true.ts';
+
+const KILLS = 4;
+/** Longest wait until a part that was killed runs again and has been scraped, in ms. */
+const RESTART_MS_MAX = 20_000;
+
+/** Suspends processes, which then answer nothing. */
+export function suspend(pids: readonly number[]): Undo {
+  for (const pid of pids) process.kill(pid, 'SIGSTOP');
+  return () => {
+    for (const pid of pids) process.kill(pid, 'SIGCONT');
+  };
+}
+
+/** Kills a part repeatedly, each time after Prometheus has scraped it. `npm start` starts it again. */
+async function killRepeatedly({ pidOf, prometheus }: World, part: Part): Promise<void> {
+  const start = async () =>
+    (await prometheus.query(`process_start_time_seconds{job="${part}"} and up{job="${part}"} == 1`))[0]
+      ?.value?.[1];
+  for (let kill = 0; kill < KILLS; kill += 1) {
+    const before = await start();
+    process.kill(pidOf(part), 'SIGKILL');
+    const isBack = async () => {
+      const now = await start();
+      return now !== undefined && now !== before;
+    };
+    await untilTrue(`the ${part} after a kill`, isBack, RESTART_MS_MAX);
+  }
+}
+
+/** Drills that stop, kill or lose parts. */
+export const partDrills: readonly Drill[] = [
+  {
+    cause: 'the ad server and the processor hang',
+    alerts: { TollwayPartDown: [] },
+    isGentle: false,
+    begin: async ({ pidOf }) => suspend([pidOf('ad-server'), pidOf('processor')]),
+  },
+  {
+    cause: 'Prometheus loses the processor from its targets',
+    alerts: { TollwayPartAbsent: [] },
+    isGentle: false,
+    begin: async ({ prometheus, targets }) => {
+      prometheus.setTargets({ ...targets, processor: [] });
+      return () => prometheus.setTargets(targets);
+    },
+  },
+  {
+    cause: 'the processor and the console are killed four times',
+    // `npm start` waits for seconds before it starts a part again that was killed repeatedly.
+    alerts: { TollwayPartRestarts: [['[15s]', '[1m]']], TollwayConsoleRestarts: [['[15s]', '[1m]']] },
+    isGentle: false,
+    begin: async (world) => {
+      await Promise.all([killRepeatedly(world, 'processor'), killRepeatedly(world, 'console')]);
+      return () => undefined;
+    },
+  },
+  {
+    cause: 'the console hangs',
+    alerts: {
+      TollwayConsoleDown: [],
+      // A reconciliation takes place once a minute.
+      TollwayReconciliationOld: [
+        ['> 1800', '> 75'],
+        ['[30s]', '[5m]'],
+      ],
+    },
+    isGentle: false,
+    begin: async ({ pidOf }) => suspend([pidOf('console')]),
+  },
+];
