@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config';
+import { LongFirst } from './test/support/long-first.ts';
 import { projects } from './test/support/projects.ts';
 
 /** How long `expect.poll` waits for its condition, in ms. vitest's own second is too short on a busy machine. */
@@ -9,12 +10,14 @@ export default defineConfig({
     // More than the two cores of the smallest machine: many suites wait for servers that they have started, stopped or frozen.
     maxWorkers: 4,
     globalSetup: ['test/support/setup-skipped.ts'],
+    sequence: { sequencer: LongFirst },
     projects: projects.map((project) => ({
       test: {
         ...project,
         // These tests of a worker share the modules that they load, which saves a third of their time.
         isolate: !['unit', 'database'].includes(project.name),
-        testTimeout: 30_000,
+        // A browser on a busy machine takes seconds to show a view.
+        testTimeout: project.name === 'page' ? 60_000 : 30_000,
         hookTimeout: 60_000,
         expect: { poll: { timeout: POLL_MS_MAX } },
       },

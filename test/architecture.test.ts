@@ -49,6 +49,16 @@ const RULES: IForbiddenRuleType[] = [
     from: { path: OURS, pathNot: '^(console|test)/' },
     to: { path: 'node_modules/(fastify|@fastify|@scalar|fastify-type-provider-zod)' },
   },
+  {
+    name: 'the live page runs in a browser: of the server it knows types, and how CSV is written',
+    from: { path: '^console/page/' },
+    to: { path: OURS, pathNot: '^console/page/|^common/csv\\.ts$', dependencyTypesNot: ['type-only'] },
+  },
+  {
+    name: 'nothing imports the live page but its tests',
+    from: { path: OURS, pathNot: '^(console/page|test)/' },
+    to: { path: '^console/page/' },
+  },
   layer('emulators', ['common', 'contract']),
   {
     name: 'emulators are for tests and load tests',
@@ -61,20 +71,31 @@ const RULES: IForbiddenRuleType[] = [
     from: { path: '^ledger/|^processor/(charge/|dispatch/|runtime\\.ts$)' },
     to: {
       path: [
-        'node_modules/(kafkajs|@aws-sdk|@smithy|aws-lambda|undici|cloudevents|fastify|express)',
+        'node_modules/(kafkajs|@platformatic|@aws-sdk|@smithy|aws-lambda|undici|cloudevents|fastify|express)',
         '^(node:)?(http|https|http2|net|tls)$',
+        '^common/node-http\\.ts$',
         '^brokers/(?!event-source\\.ts)',
         '^processor/(main\\.ts|functions/|events/)',
       ],
     },
   },
   {
-    name: 'kafkajs is known where Kafka is spoken to, and nowhere else',
+    name: "Kafka's clients are known where Kafka is spoken to, and nowhere else",
     from: {
       path: OURS,
       pathNot: '^(brokers/kafka|emulators|load-tests|test)/',
     },
-    to: { path: 'node_modules/kafkajs' },
+    to: { path: 'node_modules/(kafkajs|@platformatic/kafka)' },
+  },
+  {
+    name: 'the API of OpenTelemetry is known in the telemetry, and nowhere else',
+    from: { path: OURS, pathNot: '^(common/telemetry|test)/' },
+    to: { path: 'node_modules/@opentelemetry' },
+  },
+  {
+    name: 'node:http comes from common/node-http.ts, which loads it with less CPU time than an import',
+    from: { path: OURS, pathNot: '^(common/node-http\\.ts$|(brokers/kinesis|emulators|load-tests|test)/)' },
+    to: { path: '^(node:)?https?$', dependencyTypesNot: ['type-only'] },
   },
   {
     name: "AWS' clients are known where AWS is spoken to, and nowhere else",
@@ -138,7 +159,7 @@ describe('the layers', () => {
 
   it('are all looked at, their type-only imports too', () => {
     const modules = result.modules.filter(
-      ({ source }) => source.endsWith('.ts') && !source.includes('node_modules'),
+      ({ source }) => /\.tsx?$/.test(source) && !source.includes('node_modules'),
     );
     const seen = new Set(modules.map(({ source }) => source.split('/')[0]));
     expect([...seen].sort()).toEqual(FOLDERS.toSorted());

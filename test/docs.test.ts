@@ -3,7 +3,7 @@ import { dirname, join, normalize } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { settings } from '../common/config/config.ts';
-import { createMetrics } from '../common/telemetry/metrics.ts';
+import { metricList } from '../common/telemetry/metric-list.ts';
 import { readRecord } from '../contract/click-event.ts';
 import { cellsOf, headingsOf, linksOf, readPage, rowsOf } from './support/markdown.ts';
 
@@ -56,18 +56,19 @@ describe('docs/configuration.md', () => {
 });
 
 describe('docs/metrics.md', () => {
-  const rows = rowsOf(readPage('docs/metrics.md'), 'metric');
+  const rows = readPage('docs/metrics.md')
+    .split('\n')
+    .filter((line) => line.startsWith('| `tollway_'));
 
-  it('lists every metric with its type, labels and meaning, and no other', async () => {
-    const { registry } = createMetrics();
-    const metrics = (await registry.getMetricsAsJSON()).filter(({ name }) => name.startsWith('tollway_'));
-    const described = rows.map((row) => `| ${cellsOf(row).slice(0, 4).join(' | ')} |`);
+  it('lists every metric with its type, labels, aggregation and meaning, and no other', () => {
+    const described = rows.map((row) => `| ${cellsOf(row).slice(0, 5).join(' | ')} |`);
     expect(described).toEqual(
-      metrics.map(({ name, help, type }) => {
-        // prom-client keeps the names of the labels and types them nowhere.
-        const { labelNames } = registry.getSingleMetric(name) as unknown as { labelNames: string[] };
-        const labels = labelNames.filter((label) => label !== 'le').map((label) => `\`${label}\``);
-        return `| \`${name}\` | ${type} | ${labels.join(', ')} | ${help} |`;
+      Object.values(metricList).map((declaration) => {
+        const { name, help, kind } = declaration;
+        const labelNames: readonly string[] = 'labelNames' in declaration ? declaration.labelNames : [];
+        const labels = labelNames.map((label) => `\`${label}\``).join(', ');
+        const aggregator = 'aggregator' in declaration ? declaration.aggregator : 'sum';
+        return `| \`${name}\` | ${kind} | ${labels} | ${aggregator} | ${help} |`;
       }),
     );
   });
@@ -78,14 +79,31 @@ describe('docs/metrics.md', () => {
     };
     const rules = groups.flatMap((group) => group.rules);
     for (const row of rows) {
-      const [name = '', , , , matters = ''] = cellsOf(row);
+      const [name = '', , , , , matters = ''] = cellsOf(row);
       expect(matters, name).toMatch(/\S/);
-      const ofMetric = rules.filter(({ expr }) => new RegExp(`\\b${name.slice(1, -1)}\\b`).test(expr));
+      const ofMetric = rules.filter(({ expr }) =>
+        new RegExp(`\\b${name.slice(1, -1)}(_bucket|_count|_sum)?\\b`).test(expr),
+      );
       expect(
         [...matters.matchAll(/\[(Tollway\w+)\]/g)].map(([, alert]) => alert),
         name,
       ).toEqual(ofMetric.map(({ alert }) => alert));
     }
+  });
+
+  it.each([
+    'deploy/prometheus/alerts.yml',
+    'deploy/prometheus/alerts.test.yml',
+    'deploy/prometheus/recording.yml',
+  ])('lists every metric that %s names', (path) => {
+    const listed = new Set(rows.map((row) => cellsOf(row)[0]?.slice(1, -1)));
+    // Recording rules make series such as `answer:tollway_redirects:rate1m` of metrics.
+    const text = readPage(path).replaceAll(/(?:\w+:)?tollway_\w+:\w+/g, '');
+    const named = [...text.matchAll(/\btollway_\w+/g)].map(([name]) => name);
+    expect(named.length).toBeGreaterThan(10);
+    const isListed = (name: string) =>
+      listed.has(name) || listed.has(name.replace(/_(bucket|sum|count)$/, ''));
+    expect(named.filter((name) => !isListed(name))).toEqual([]);
   });
 });
 
@@ -93,6 +111,24 @@ describe('docs/dependencies.md', () => {
   it('gives the reason for every dependency, and for no other', () => {
     const named = rowsOf(readPage('docs/dependencies.md'), 'package').map((row) => row.split('`')[1]);
     expect(named).toEqual(Object.keys(packageJson.dependencies));
+  });
+});
+
+describe('docs/performance.md', () => {
+  const page = readPage('docs/performance.md');
+  // Read as a text: an import would load what the benchmarks start.
+  const source = readFileSync(join(root, 'load-tests/bench/benches.ts'), 'utf8');
+  const benches = [...source.matchAll(/^ {2}'?([a-z0-9-]+)'?: bench/gm)].map(([, name = '']) => name);
+
+  it('has a bar of every benchmark but those without one, and names none that does not exist', () => {
+    const rows = rowsOf(page, 'bar').flatMap((row) => [...row.matchAll(/`([a-z0-9-]+)`[:,]/g)]);
+    const bars = rows.map(([, name = '']) => name);
+    expect(benches.length).toBeGreaterThan(10);
+    const withoutBar = ['charge-writers', 'runtimes', 'cpu-per-click'];
+    const missing = benches.filter((bench) => !bars.some((bar) => bar.startsWith(bench)));
+    expect(missing.toSorted()).toEqual(withoutBar.toSorted());
+    for (const [, names = ''] of page.matchAll(/--only ([\w,-]+)/g))
+      for (const name of names.split(',')) expect(benches).toContain(name);
   });
 });
 
@@ -134,9 +170,9 @@ describe('docs/running.md, PostgreSQL connections', () => {
     const single = globSync('processor/*.ts', { cwd: root })
       .map(sourceOf)
       .flatMap((source) => [...source.matchAll(/createPool\(config\.DATABASE_URL, '\w+', 1,/g)]);
-    const ofProcessor = ofRuntime + single.length;
+    const ofProcessor = ofRuntime + single.length + 1; // and one of the reports of the part
     expect(readPage('docs/running.md')).toContain(
-      `| PostgreSQL connections | ${ofAdServer} for each ad server worker, \`PARALLELIZATION\` + ${ofProcessor} for each processor ` +
+      `| PostgreSQL connections | ${ofAdServer} for each ad server worker and 1 for each ad server, \`PARALLELIZATION\` + ${ofProcessor} for each processor ` +
         `(+ ${ofProcessor + 1} with Kinesis), 2 for each command (\`failed-batches redrive\`: \`PARALLELIZATION\` + ${ofRuntime}) |`,
     );
     expect(sourceOf('deploy/kubernetes/processor.yaml')).toContain(

@@ -2,6 +2,7 @@ import { globSync } from 'node:fs';
 import { matchesGlob } from 'node:path';
 import { expect, it } from 'vitest';
 import { importsOf, ROOT } from './support/imports.ts';
+import { LONG_FILES } from './support/long-first.ts';
 import { projects } from './support/projects.ts';
 
 const files = globSync('test/**/*.test.ts', { cwd: ROOT });
@@ -30,8 +31,13 @@ it('tests of a folder, with a database and without one are in the projects of th
   expect(projectsOf('test/brokers/kafka.test.ts')).toEqual(['brokers']);
   expect(projectsOf('test/functions/openwhisk.test.ts')).toEqual(['platforms']);
   expect(projectsOf('test/system/kill.test.ts')).toEqual(['system']);
+  expect(projectsOf('test/page/live.test.ts')).toEqual(['page']);
   expect(projectsOf('test/ledger/accounts.test.ts')).toEqual(['database']);
   expect(projectsOf('test/common/uuid.test.ts')).toEqual(['unit']);
+});
+
+it('the files that start first exist', () => {
+  expect(LONG_FILES.filter((path) => !files.includes(path))).toEqual([]);
 });
 
 it('a unit test starts no server and connects to none', () => {

@@ -6,9 +6,14 @@ import { headingsOf, readPage } from './support/markdown.ts';
 
 const root = join(import.meta.dirname, '..');
 const runbook = readPage('docs/runbook.md');
-const sources = globSync('{ad-server,brokers,cli,common,console,migrations,processor,producer}/**/*.ts', {
-  cwd: root,
-});
+const sources = globSync(
+  '{ad-server,brokers,cli,common,console,ledger,migrations,processor,producer}/**/*.ts',
+  {
+    // The live page runs in a browser and logs nothing.
+    exclude: ['console/page/**'],
+    cwd: root,
+  },
+);
 const RULES = ['deploy/prometheus/alerts.yml', 'deploy/kubernetes/prometheus-operator/reconcile-alert.yaml'];
 
 /** A text of the code as the runbook prints it, with `…` for each value; `null` where an expression is no text. */
@@ -23,8 +28,11 @@ function textOf(node: ts.Expression): string | null {
 
 /** The expression that a node gives to the log as a message of level `warn` or above, if it does. */
 function messageOf(node: ts.Node): ts.Expression | undefined {
-  // The messages of failures that are retried; `recovered` says that they are over.
-  if (ts.isPropertyAssignment(node) && node.name.getText() === 'failed') return node.initializer;
+  // The messages of failures that are retried; `recovered` says that they are over. A count or a schema of it is no message.
+  if (ts.isPropertyAssignment(node) && node.name.getText() === 'failed')
+    return ts.isNumericLiteral(node.initializer) || ts.isCallExpression(node.initializer)
+      ? undefined
+      : node.initializer;
   if (!ts.isCallExpression(node)) return undefined;
   if (node.expression.getText() === 'this.reportBlockedSpool') return node.arguments[2];
   if (/\b(?:logger|request\.log)\.(?:warn|error|fatal)$/.test(node.expression.getText()))

@@ -1,7 +1,6 @@
-import type { Server } from 'node:http';
 import { onTestFinished } from 'vitest';
 import { createErrorPages } from '../../ad-server/http/error-pages.ts';
-import { createAdServer } from '../../ad-server/http/server.ts';
+import { type AdServer, createAdServer } from '../../ad-server/http/server.ts';
 import { listen } from '../../common/telemetry/operations-server.ts';
 import { redirectFixture } from './redirect-fixture.ts';
 
@@ -14,23 +13,31 @@ export async function adServerFixture(
     recording?: boolean;
     connectionsMax?: number;
     errorPageFile?: string;
+    front?: boolean;
   } = {},
-): Promise<{ port: number; server: Server; fixture: ReturnType<typeof redirectFixture> }> {
+): Promise<AdServer & { port: number; fixture: ReturnType<typeof redirectFixture> }> {
   const fixture = redirectFixture({ doubleClickMs: 0, ...options });
   const recording = options.recording ?? true;
-  const { server } = createAdServer(
+  const made = createAdServer(
     (request, answer) => {
       fixture.redirect(request, answer);
       if (recording) setImmediate(() => fixture.waiting.length > 0 && fixture.take());
     },
     fixture.metrics,
-    { max: options.connectionsMax ?? 1_000, maxPerSource: Number.POSITIVE_INFINITY, isExempt: () => false },
-    createErrorPages(options.errorPageFile),
+    {
+      connections: {
+        max: options.connectionsMax ?? 1_000,
+        maxPerSource: Number.POSITIVE_INFINITY,
+        isExempt: () => false,
+      },
+      errorPages: createErrorPages(options.errorPageFile),
+      front: options.front ?? true,
+    },
   );
-  const port = await listen(server, 0, '127.0.0.1', 'test');
+  const port = await listen(made.server, 0, '127.0.0.1', 'test');
   onTestFinished(() => {
-    server.close();
-    server.closeAllConnections();
+    made.server.close();
+    made.closeAllConnections();
   });
-  return { port, server, fixture };
+  return { ...made, port, fixture };
 }

@@ -68,6 +68,7 @@ const VOLATILE: readonly (readonly [RegExp, string])[] = [
   [UUID, 'UUID'],
   [/\b\d{4}-\d\d-\d\dT[\d:.]+Z/g, 'TIME'],
   [/\b(localhost|127\.0\.0\.1):\d+/g, '$1:PORT'],
+  [/#login=[\w-]{43}(?![\w-])/g, '#login=TOKEN'],
   [/\b\d+\.\d s\b/g, 'SECONDS'],
 ];
 const NUMBER: readonly [RegExp, string] = [/\d+(?:\.\d+)?/g, 'N'];

@@ -12,8 +12,17 @@ import { join } from 'node:path';
 import { freePorts } from '../../emulators/process/free-ports.ts';
 import { postgresUser } from './postgres-user.ts';
 
-/** Test data need not survive a crash, so nothing is flushed to disk. */
-const SETTINGS = ['fsync=off', 'full_page_writes=off', 'synchronous_commit=off', 'max_connections=200'];
+/**
+ * Test data need not survive a crash, so nothing is flushed to disk. As in the embedded server, plans are not compiled: each is executed
+ * once, and its compilation takes longer.
+ */
+const SETTINGS = [
+  'fsync=off',
+  'full_page_writes=off',
+  'synchronous_commit=off',
+  'max_connections=200',
+  'jit=off',
+];
 
 const [bin = '', ...vitestArguments] = process.argv.slice(2);
 if (!existsSync(join(bin, 'initdb'))) {

@@ -12,14 +12,16 @@ export type Project = {
 };
 
 const POSTGRES = ['test/support/setup-postgres.ts'];
-const FOLDERS = ['test/brokers/**', 'test/functions/**', 'test/system/**'];
+const FUNCTIONS = ['test/support/setup-functions.ts'];
+const PAGE = ['test/support/setup-page.ts'];
+const FOLDERS = ['test/brokers/**', 'test/functions/**', 'test/system/**', 'test/page/**'];
 const OTHERS = 'test/**/*.test.ts';
 
-const inFolder = (name: string, folder: string): Project => ({
+const inFolder = (name: string, folder: string, globalSetup = POSTGRES): Project => ({
   name,
   include: [`${folder}/*.test.ts`],
   exclude: [],
-  globalSetup: POSTGRES,
+  globalSetup,
 });
 
 /** A test that imports this module, directly or through others, needs PostgreSQL. */
@@ -30,13 +32,14 @@ const withDatabase = globSync(OTHERS, { cwd: ROOT, exclude: FOLDERS }).filter((p
 );
 
 /**
- * The projects of vitest. `test/brokers`, `test/functions` and `test/system` are a project each: they need real brokers, the runtimes of
- * platforms, and the whole system as processes. All other tests are in `database` if they need PostgreSQL, and in `unit` if not.
+ * The projects of vitest. `test/brokers`, `test/functions`, `test/system` and `test/page` are a project each: they need real brokers, the
+ * runtimes of platforms, the whole system as processes, and a browser. All other tests are in `database` if they need PostgreSQL, and in `unit` if not.
  */
 export const projects: readonly Project[] = [
   { name: 'unit', include: [OTHERS], exclude: [...withDatabase, ...FOLDERS], globalSetup: [] },
   { name: 'database', include: withDatabase, exclude: [], globalSetup: POSTGRES },
   inFolder('brokers', 'test/brokers/**'),
-  inFolder('platforms', 'test/functions/**'),
+  inFolder('platforms', 'test/functions/**', [...POSTGRES, ...FUNCTIONS]),
   inFolder('system', 'test/system/**'),
+  inFolder('page', 'test/page/**', PAGE),
 ];

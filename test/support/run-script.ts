@@ -10,7 +10,8 @@ export type CliResult = { code: number | null; stdout: string; stderr: string };
 /** Starts an entry file as a process. It ends with this process, however that happens: its channel then closes. */
 export function runScript(script: string, env: NodeJS.ProcessEnv, ...args: string[]): ChildProcess {
   return spawn(process.execPath, [join(ROOT, script), ...args], {
-    env,
+    // With compiled code a console takes a quarter less CPU time to start, also in an environment of a few variables.
+    env: { NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE, ...env },
     cwd: ROOT,
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   });
@@ -37,5 +38,5 @@ export async function runToEnd(
 
 /** Runs `npx tollway …` with these settings. */
 export function tollway(env: NodeJS.ProcessEnv, ...args: string[]): Promise<CliResult> {
-  return runToEnd('cli/main.ts', env, ...args);
+  return runToEnd('cli/main.js', env, ...args);
 }

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { ROOT } from './imports.ts';
 
 /** All TypeScript in folders of the repository, tests included; paths from the root. A new folder is found by itself. */
-const paths = globSync('*/**/*.ts', { cwd: ROOT, exclude: ['node_modules', 'dist', '.*'] });
+const paths = globSync('*/**/*.{ts,tsx}', { cwd: ROOT, exclude: ['node_modules', 'dist', '.*'] });
 
 /** The top folders with TypeScript, without `test`. */
 export const SOURCE_FOLDERS: readonly string[] = [...new Set(paths.map((path) => path.split('/')[0] ?? ''))]

@@ -53,7 +53,7 @@ export async function stackEnv(
 
 /** Starts a stack and waits until it has printed that it is ready. Throws what it printed if it ends before. */
 export async function startStack(env: NodeJS.ProcessEnv): Promise<TestStack> {
-  const child = runScript('cli/start/main.ts', env);
+  const child = runScript('cli/start/main.js', env);
   let printed = '';
   const opened = new Promise<void>((resolve, reject) => {
     const listen = (text: string) => {

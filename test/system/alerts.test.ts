@@ -16,11 +16,11 @@ type Rule = {
   alert: string;
   expr: string;
   labels: { severity?: string };
-  annotations: { summary?: string; runbook?: string; description?: string };
+  annotations: { summary?: string; runbook_url?: string; description?: string };
 };
 type Alert = {
   exp_labels: Record<string, string>;
-  exp_annotations: { summary?: string; runbook?: string; description?: string };
+  exp_annotations: { summary?: string; runbook_url?: string; description?: string };
 };
 type Group = {
   name: string;
@@ -43,8 +43,10 @@ const byName = rules.map((rule) => [rule.alert, rule] as const);
 const groupsOf = (alert: string, kind: string) =>
   tests.filter(({ name }) => name.startsWith(`${alert} ${kind}: `));
 
-/** The annotation `runbook` of an alert: a path in this repository, since it has no public address. */
-const runbookOf = (alert: string) => `docs/runbook.md#${alert.toLowerCase()}`;
+/** The section of an alert in the folder docs. */
+const sectionOf = (alert: string) => `/runbook.md#${alert.toLowerCase()}`;
+/** How the annotation `runbook_url` of an alert begins: with the external label that has the address of docs, or the path in the repository. */
+const DOCS = '{{ or $externalLabels.docs_url "docs" }}';
 
 /** Minutes of a duration of promtool, as in `1h30m`. */
 function minutes(duration: string): number {
@@ -65,9 +67,9 @@ describe('the alerts', () => {
   });
 
   it.each(byName)('%s names its section of the runbook', (alert, { annotations }) => {
-    expect(annotations.runbook).toBe(runbookOf(alert));
-    const sections = headingsOf(readPage('docs/runbook.md')).map(({ anchor }) => `docs/runbook.md#${anchor}`);
-    expect(sections).toContain(annotations.runbook);
+    expect(annotations.runbook_url).toBe(`${DOCS}${sectionOf(alert)}`);
+    const sections = headingsOf(readPage('docs/runbook.md')).map(({ anchor }) => `/runbook.md#${anchor}`);
+    expect(sections).toContain(sectionOf(alert));
   });
 
   it.each(byName.filter(([, { expr }]) => /by \(advertiser\b/.test(expr)))(
@@ -90,7 +92,7 @@ describe('the tests of the alerts', () => {
     for (const { exp_annotations } of expected)
       expect(exp_annotations).toEqual({
         summary: expect.stringMatching(/\S/),
-        runbook: runbookOf(alert),
+        runbook_url: expect.stringMatching(new RegExp(`^(docs|https://.+/docs)${sectionOf(alert)}$`)),
         description: expect.stringMatching(/\.$/),
       });
   });
@@ -130,8 +132,8 @@ function complaints(...args: string[]): string {
 
 const isMissing = complaints('--version') !== '';
 describe.skipIf(isSkipped(isMissing ? 'promtool is missing: install Prometheus' : null))('promtool', () => {
-  it('takes the configuration and its rules', () => {
-    expect(complaints('check', 'config', `${FOLDER}/prometheus.yml`)).toBe('');
+  it.each(['prometheus.yml', 'local.yml'])('takes %s and its rules', (file) => {
+    expect(complaints('check', 'config', `${FOLDER}/${file}`)).toBe('');
   });
 
   it('sees every alert fire when it should, hold, and end', { timeout: 120_000 }, () => {

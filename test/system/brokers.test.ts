@@ -53,7 +53,7 @@ describe.each(BROKERS)('BROKER=$broker npm start', ({ broker, skipped, start }) 
 
   it.skipIf(skipped)('ends without its topic, and says how to make it', { timeout: 60_000 }, async () => {
     const env = await stackEnv(folder, { BROKER: broker, ...(server.env as Record<string, string>) });
-    const { code, stderr } = await runToEnd('cli/start/main.ts', env);
+    const { code, stderr } = await runToEnd('cli/start/main.js', env);
     expect(code).toBe(1);
     expect(stderr).toMatch(
       /tollway: K\w+: there is no \w+ ".*".*\. Create it with npx tollway topics create\n$/,

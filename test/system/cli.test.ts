@@ -5,6 +5,7 @@ import { encodeChunk } from '../../brokers/postgres/chunk.ts';
 import { createPool } from '../../common/postgres/postgres.ts';
 import { freePorts } from '../../emulators/process/free-ports.ts';
 import { clickLink, exportRows, makeLinks, startTraffic } from '../support/clicks.ts';
+import { tollwayHere } from '../support/run-here.ts';
 import { runToEnd, tollway } from '../support/run-script.ts';
 import { stackEnv, startStack, type TestStack } from '../support/stack.ts';
 import { suiteFolder } from '../support/temporary-folder.ts';
@@ -380,7 +381,7 @@ describe('bad input on the command line', () => {
     [['spool', 'drain', '/etc'], 'Expected a spool or a folder of spools, got /etc'],
     [['tpo-up'], "unknown command 'tpo-up'"],
   ])('%j says what was expected and what came', async (args, message) => {
-    const { code, stdout, stderr } = await stack.tollway(...args);
+    const { code, stdout, stderr } = await tollwayHere(stack.env, ...args);
     expect(stderr).toContain(message);
     expect(stdout).toBe('');
     expect(code).toBe(1);

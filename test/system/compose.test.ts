@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { parseConfig, settings } from '../../common/config/config.ts';
+import { partAddresses } from '../../common/part-addresses.ts';
 import { DRAIN_MS_MAX } from '../../common/process.ts';
-import { createMetrics } from '../../common/telemetry/metrics.ts';
 import { isSkippedInCiToo } from '../support/skipped.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
@@ -56,7 +56,8 @@ describe('docker-compose.yml', () => {
     expect(Object.keys(compose.services)).toEqual(
       expect.arrayContaining([
         ...['ad-server', 'processor', 'console', 'migrate', 'topics', 'tollway'],
-        ...['postgres', 'kafka', 'kinesis', 'prometheus', 'grafana'],
+        ...['postgres', 'kafka', 'kinesis', 'prometheus', 'alertmanager', 'grafana'],
+        ...['postgres-exporter', 'kafka-exporter'],
       ]),
     );
     const replicas = (name: string) =>
@@ -154,7 +155,7 @@ describe('the Dockerfile', () => {
   it('copies every folder that .dockerignore allows, and every folder that runs in production', () => {
     const copied = words('COPY')
       .filter(([first]) => !first?.startsWith('--from'))
-      .flatMap((paths) => paths.slice(0, -1));
+      .flatMap((paths) => paths.slice(0, -1).map((path) => path.split('/')[0] ?? ''));
     const allowed = read('.dockerignore')
       .split('\n')
       .filter((line) => line.startsWith('!'))
@@ -172,30 +173,54 @@ describe('the Dockerfile', () => {
 });
 
 describe('Prometheus and Grafana', () => {
-  it('scrape the operations ports', () => {
-    const { scrape_configs: scraped } = parse(read('deploy/prometheus/prometheus.yml')) as {
-      scrape_configs: { job_name: string; dns_sd_configs: { names: string[]; port: number }[] }[];
-    };
+  type Scrape = {
+    job_name: string;
+    dns_sd_configs?: { names: string[]; port: number }[];
+    static_configs?: { targets: string[] }[];
+  };
+  const scrapesOf = (path: string) => (parse(read(path)) as { scrape_configs: Scrape[] }).scrape_configs;
+
+  it('scrape the operations ports of the containers', () => {
     const config = parseConfig(environmentOf('ad-server'));
-    expect(scraped.map(({ dns_sd_configs: [found] }) => [found?.names, found?.port])).toEqual([
-      [['ad-server'], config.AD_SERVER_OPS_PORT],
-      [['processor'], config.PROCESSOR_OPS_PORT],
-      [['console'], config.CONSOLE_OPS_PORT],
+    const found = scrapesOf('deploy/prometheus/prometheus.yml').flatMap(({ job_name, dns_sd_configs = [] }) =>
+      dns_sd_configs.map(({ names, port }) => [job_name, names, port] as const),
+    );
+    expect(found).toEqual([
+      ['ad-server', ['ad-server'], config.AD_SERVER_OPS_PORT],
+      ['processor', ['processor'], config.PROCESSOR_OPS_PORT],
+      ['console', ['console'], config.CONSOLE_OPS_PORT],
     ]);
   });
 
-  it.each([
-    'deploy/prometheus/alerts.yml',
-    'deploy/prometheus/alerts.test.yml',
-    'deploy/grafana/dashboards/tollway.json',
-  ])('%s names only existing metrics', async (path) => {
-    const { registry } = createMetrics();
-    const known = new Set((await registry.getMetricsAsJSON()).map(({ name }) => name));
-    const named = [...read(path).matchAll(/\b(?:tollway|process|nodejs)_\w+/g)].map(([name]) => name);
-    expect(named.length).toBeGreaterThan(10);
+  it('scrape the exporters, and send alerts to Alertmanager', () => {
+    const { alerting } = parse(read('deploy/prometheus/prometheus.yml')) as {
+      alerting: { alertmanagers: { static_configs: { targets: string[] }[] }[] };
+    };
+    const exporters = scrapesOf('deploy/prometheus/prometheus.yml').flatMap(
+      ({ static_configs = [] }) => static_configs,
+    );
+    const addresses = [...exporters, ...alerting.alertmanagers.flatMap((one) => one.static_configs)].flatMap(
+      ({ targets }) => targets,
+    );
+    expect(addresses).toHaveLength(3);
+    for (const address of addresses) {
+      const [name = '', port] = address.split(':');
+      expect(compose.services[name]?.healthcheck?.test.at(-1)).toContain(`http://127.0.0.1:${port}/`);
+    }
+  });
+
+  it('scrape the default addresses of npm start', () => {
+    const { adServerOpsUrl, processorOpsUrl, consoleOpsUrl } = partAddresses(parseConfig({}));
     expect(
-      named.filter((name) => !known.has(name) && !known.has(name.replace(/_(bucket|sum|count)$/, ''))),
-    ).toEqual([]);
+      scrapesOf('deploy/prometheus/local.yml').map(({ job_name, static_configs = [] }) => [
+        job_name,
+        ...static_configs.flatMap(({ targets }) => targets),
+      ]),
+    ).toEqual([
+      ['ad-server', new URL(adServerOpsUrl).host],
+      ['processor', new URL(processorOpsUrl).host],
+      ['console', new URL(consoleOpsUrl).host],
+    ]);
   });
 });
 

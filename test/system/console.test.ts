@@ -49,10 +49,35 @@ describe('the console of npm start', () => {
       status: 200,
       body: { items: [{ name: 'Sample Coffee' }, {}, {}] },
     });
-    expect(await get('/v1/status')).toMatchObject({
-      status: 200,
-      body: { ready: true, health: { adServer: 'ready', processor: 'ready', database: 'ready' } },
-    });
+    // The parts report every 2 s: the first reports may be from before they were ready.
+    await expect
+      .poll(() => get('/v1/status'))
+      .toMatchObject({
+        status: 200,
+        body: { ready: true, health: { adServer: 'ready', processor: 'ready', database: 'ready' } },
+      });
+  });
+
+  it('lets the browser in that opens the link, once', async () => {
+    const [, address = '', login] = /Console +(http:\S+)\/#login=(\S+)/.exec(stack.printed()) ?? [];
+    expect(address).toBe(stack.consoleUrl);
+    const post = () =>
+      fetch(`${stack.consoleUrl}/v1/session`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', 'sec-fetch-site': 'same-origin' },
+        body: JSON.stringify({ login }),
+      });
+    const response = await post();
+    expect(response.status).toBe(201);
+    expect(await response.json()).toMatchObject({ name: 'console login', role: 'admin', hasSamples: true });
+    const [cookie = ''] = response.headers.getSetCookie();
+    expect(cookie).toMatch(`tollway_session_${stack.env.CONSOLE_PORT}=`);
+    const [pair = ''] = cookie.split(';');
+    const keys = await fetch(`${stack.consoleUrl}/v1/keys`, { headers: { cookie: pair } });
+    expect(keys.status).toBe(200);
+    expect((await post()).status).toBe(401);
+    const { stdout } = await stack.tollway('login');
+    expect(stdout).toMatch(`${stack.consoleUrl}/#login=`);
   });
 
   it('counts its requests', async () => {

@@ -22,7 +22,14 @@ import { suiteFolder } from '../support/temporary-folder.ts';
 import { until } from '../support/until.ts';
 
 /** What a reader needs for a block that no test runs: the text after `# needs ` in the block. */
-const NEEDS = ['a Kafka broker', 'an AWS account', 'Docker', 'k6', 'root on a host with systemd'];
+const NEEDS = [
+  'a Kafka broker',
+  'an AWS account',
+  'Docker',
+  'k6',
+  'an OpenTelemetry collector',
+  'root on a host with systemd',
+];
 
 /** Parts of commands and what replaces them, so that a block is quick and writes only into the folder of the test, `$FOLDER`. */
 type Changes = readonly (readonly [string, string])[];
@@ -92,6 +99,7 @@ const RUNS: Readonly<Record<string, Run>> = {
   },
   'docs/running.md: tollway samples add': { is: 'commands', changes: [['tollway ', 'npx tollway ']] },
   'docs/running.md: npx tollway key create': { is: 'commands' },
+  'docs/running.md: npx tollway login': { is: 'commands' },
   'docs/running.md: npx tollway audit list': {
     is: 'commands',
     changes: [['> audit.ndjson', '> "$FOLDER"/audit.ndjson']],
@@ -118,6 +126,8 @@ const RUNS: Readonly<Record<string, Run>> = {
     changes: [
       ['--base 1000 --hold 2m', SHORT],
       ['p99<=25ms', 'p99<=5000ms'],
+      // A replay fails if it sends clicks late, which a busy machine does at a high rate.
+      ['--speed 10x', '--speed 4x'],
       ['day.ndjson.gz', '"$FOLDER"/day.ndjson.gz'],
     ],
   },
@@ -196,15 +206,17 @@ describe.skipIf(isSkipped(noCurl))('beside a running npm start', () => {
       detached: true,
     });
 
-  /** Runs commands to their end and returns what they have printed. */
-  const runToEnd = async (script: string, env: NodeJS.ProcessEnv) => {
+  /** Runs commands to their end and returns what they have printed. A load that a busy machine could not offer in time is offered again. */
+  const runToEnd = async (script: string, env: NodeJS.ProcessEnv, attempts = 3): Promise<string> => {
     const child = bash(script, env);
     const [output, errors, [code]] = await Promise.all([
       text(child.stdout),
       text(child.stderr),
       once(child, 'exit'),
     ]);
-    expect(code, errors).toBe(0);
+    if (attempts > 1 && output.includes('this machine was too slow'))
+      return runToEnd(script, env, attempts - 1);
+    expect(code, `${output}\n${errors}`).toBe(0);
     return output;
   };
 
@@ -243,7 +255,7 @@ describe.skipIf(isSkipped(noCurl))('beside a running npm start', () => {
 
   it.each(runs.flatMap(({ name, block, run }) => (run.is === 'commands' ? [{ name, block, run }] : [])))(
     '$name works, and prints what the page shows',
-    { timeout: 60_000 },
+    { timeout: 120_000 },
     async ({ block, run }) => {
       const output = await runToEnd(withPrintedIds(changed(block.commands, run.changes)), stack.env);
       expectShown(output, block.output, run.numbers);

@@ -2,8 +2,17 @@ import { readFileSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { createClient, createPool, type Pool } from '../../common/postgres/postgres.ts';
+import { createClient, createPool, inTransaction, type Pool } from '../../common/postgres/postgres.ts';
+import { changeAs } from '../../ledger/actor.ts';
 import { listAds } from '../../ledger/ads.ts';
+import {
+  createSession,
+  deleteOldSessions,
+  endSession,
+  findSession,
+  renewSessions,
+} from '../../ledger/console-sessions.ts';
+import { createLoginLink, deleteOldLoginLinks, useLoginLink } from '../../ledger/login-links.ts';
 import { dropClosedDays, maintain } from '../../ledger/maintenance.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
 import { GRANTS } from '../../migrations/grants.ts';
@@ -178,8 +187,24 @@ describe('the parts under roles of their own', () => {
     expect(await tollway(env, ...correction)).toMatchObject({ code: 0 });
     expect((await tollway(env, 'spool', 'corrections')).stdout).toContain('tollway_console');
   });
+
+  it('log a browser in by a link, renew its session and end it', async () => {
+    const pool = as('tollway_console');
+    const { token, key } = await changeAs(pool, { type: 'cli', user: 'x' }, (connection) =>
+      createLoginLink(connection),
+    );
+    expect(await inTransaction(pool, (connection) => useLoginLink(connection, token))).toBe(true);
+    const made = await inTransaction(pool, (connection) => createSession(connection, key.id));
+    const session = await findSession(pool, made.token);
+    await renewSessions(pool, [session?.id ?? 0n]);
+    await endSession(pool, made.token);
+    expect(await deleteOldSessions(pool)).toBe(0);
+    expect(await deleteOldLoginLinks(pool)).toBe(0);
+  });
 });
 
+const NEW_SESSION =
+  "insert into console_session (token_hash, api_key_id, expires_at) values (sha256('x'), 1, now())";
 const FORGED_ENTRY =
   "insert into audit_entry (actor_type, actor, action, subject) values ('cli', 'alice', 'ad.update', '1')";
 const ADDED_ENTRY = "select write_audit_entry('ad.update', '1', null, null, null)";
@@ -236,6 +261,14 @@ describe('a role may not', () => {
     ['tollway_processor', 'read stored answers', 'select body from api_answer'],
     ['tollway_processor', 'read the secrets of webhooks', 'select secret from webhook'],
     ['tollway_reporting', 'read API keys', 'select id from api_key'],
+    ['tollway_reporting', 'read the state of the parts', 'select from part'],
+    ['tollway_ad_server', 'read sessions', 'select id from console_session'],
+    ['tollway_processor', 'read sessions', 'select id from console_session'],
+    ['tollway_reporting', 'read sessions', 'select id from console_session'],
+    ['tollway_processor', 'read login links', 'select api_key_id from login_link'],
+    ['tollway_processor', 'make a session', NEW_SESSION],
+    ['tollway_console', 'give a session to another key', 'update console_session set api_key_id = 1'],
+    ['tollway_console', 'give a login link to another key', 'update login_link set api_key_id = 1'],
     ['tollway_console', 'delete an API key', 'delete from api_key'],
     ['tollway_console', 'change the role of an API key', "update api_key set role = 'admin'"],
     ['tollway_console', 'change the hash of an API key', "update api_key set secret_hash = ''"],

@@ -52,7 +52,7 @@ describe('the units of systemd', () => {
     '%s runs a file that exists, as the user tollway, and may change nothing',
     (unit) => {
       const [command = ''] = valuesOf(unit, 'ExecStart');
-      const script = command.split(' ').find((word) => word.endsWith('.ts')) ?? '';
+      const script = command.split(' ').find((word) => /\.[jt]s$/.test(word)) ?? '';
       expect(() => readFileSync(join(ROOT, script))).not.toThrow();
       expect(valuesOf(unit, 'User')).toEqual(['tollway']);
       expect(valuesOf(unit, 'ProtectSystem')).toEqual(['strict']);

@@ -120,7 +120,7 @@ describe('npm start', () => {
   });
 
   it('refuses a second copy on the same folder with one clear line', async () => {
-    const { code, stderr } = await runToEnd('cli/start/main.ts', await stackEnv(folder));
+    const { code, stderr } = await runToEnd('cli/start/main.js', await stackEnv(folder));
     expect(code).toBe(1);
     expect(stderr).toMatch(
       /^tollway: Expected a data folder that no other npm start uses, got .*: Tollway runs on it already\n$/,
@@ -183,7 +183,7 @@ describe('npm start with something wrong', () => {
   it('says in one line that a port is taken', async () => {
     const env = await stackEnv(folder);
     const taken = createServer().listen(Number(env.AD_SERVER_PORT), '0.0.0.0');
-    const { code, stderr } = await runToEnd('cli/start/main.ts', env);
+    const { code, stderr } = await runToEnd('cli/start/main.js', env);
     taken.close();
     expect(code).toBe(1);
     expect(stderr).toBe(`tollway: AD_SERVER_PORT: 0.0.0.0:${env.AD_SERVER_PORT} is taken\n`);
@@ -193,7 +193,7 @@ describe('npm start with something wrong', () => {
     const file = join(folder, 'a-file');
     writeFileSync(file, '');
     const { code, stderr } = await runToEnd(
-      'cli/start/main.ts',
+      'cli/start/main.js',
       await stackEnv(folder, { DATA_DIR: join(file, 'data') }),
     );
     expect(code).toBe(1);
@@ -206,7 +206,7 @@ describe('npm start with something wrong', () => {
       SPOOL_SYNC: 'never',
       LINK_KEYS: 'k1:signs:c2hvcnQ',
     });
-    const { code, stderr } = await runToEnd('cli/start/main.ts', env);
+    const { code, stderr } = await runToEnd('cli/start/main.js', env);
     expect(code).toBe(1);
     for (const name of ['AD_SERVER_PORT', 'SPOOL_SYNC', 'LINK_KEYS'])
       expect(stderr).toContain(`${name}: expected`.slice(0, name.length));
@@ -215,7 +215,7 @@ describe('npm start with something wrong', () => {
 
   it('says in one line that Kafka does not answer, and which setting says where it is', async () => {
     const env = await stackEnv(folder, { BROKER: 'kafka', KAFKA_BROKERS: '127.0.0.1:9' });
-    const { code, stderr } = await runToEnd('cli/start/main.ts', env);
+    const { code, stderr } = await runToEnd('cli/start/main.js', env);
     expect(code).toBe(1);
     expect(stderr).toMatch(/tollway: KAFKA_BROKERS: 127\.0\.0\.1:9 does not answer: .*\n$/);
   });
@@ -223,7 +223,7 @@ describe('npm start with something wrong', () => {
   it('says in one line that Kinesis does not answer, and which setting says where it is', async () => {
     const account = { AWS_REGION: 'eu-west-1', AWS_ACCESS_KEY_ID: 'a', AWS_SECRET_ACCESS_KEY: 'b' };
     const more = { BROKER: 'kinesis', KINESIS_ENDPOINT: 'http://127.0.0.1:9', ...account };
-    const { code, stderr } = await runToEnd('cli/start/main.ts', await stackEnv(folder, more));
+    const { code, stderr } = await runToEnd('cli/start/main.js', await stackEnv(folder, more));
     expect(code).toBe(1);
     expect(stderr).toMatch(/tollway: KINESIS_ENDPOINT: http:\/\/127\.0\.0\.1:9 does not answer: .*\n$/);
   });

@@ -77,7 +77,7 @@ type Attack = {
 };
 
 async function tollway({ env }: Attack, ...args: string[]): Promise<string> {
-  const command = [join(ROOT, 'cli', 'main.ts'), ...args];
+  const command = [join(ROOT, 'cli', 'main.js'), ...args];
   const { stdout } = await promisify(execFile)(process.execPath, command, { env, cwd: ROOT });
   return stdout;
 }
