@@ -9,7 +9,7 @@ import {
   totalClicks,
 } from './sample-run.ts';
 
-/** Longest time that a run may go on after its last click, for answers that are late, in ms. */
+/** Longest time that a run may go on after its end, for clicks and answers that are late, in ms. */
 const LATE_MS = 10_000;
 
 /** The latest run of a console. */
@@ -94,11 +94,15 @@ export class SampleRuns {
 }
 
 function describe(run: Omit<SampleRun, 'summary'>, problem: string | null): string {
-  const { state, sent, answered, failed, bots, failure } = run;
+  const { state, total, sent, answered, failed, bots, failure } = run;
   if (problem !== null) return `The run failed after ${sent} clicks: ${problem}`;
   const verb = state === 'running' ? 'So far the console has sent' : 'The console sent';
   const ofBots = bots === 0 ? '' : `, ${bots} of them as a bot`;
   const ofFailed = failed === 0 ? '' : ` ${failed} failed, the latest with: ${failure}.`;
   const stopped = state === 'stopped' ? ' The run was stopped.' : '';
-  return `${verb} ${sent} clicks${ofBots}; ${answered} were recorded and redirected.${ofFailed}${stopped}`;
+  const ofUnsent =
+    state === 'finished' && sent < total
+      ? ` ${total - sent} were not sent, because the ad server answered too slowly.`
+      : '';
+  return `${verb} ${sent} clicks${ofBots}; ${answered} were recorded and redirected.${ofFailed}${ofUnsent}${stopped}`;
 }

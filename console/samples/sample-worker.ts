@@ -3,7 +3,7 @@ import { Pool } from 'undici';
 import { errorMessage } from '../../common/errors.ts';
 import { sleep } from '../../common/process.ts';
 import { createSigner, impressionLink } from '../../contract/link-token.ts';
-import { clicksDue, NO_COUNTS, type SampleCounts, type SampleWork } from './sample-run.ts';
+import { clicksDue, NO_COUNTS, type SampleCounts, type SampleWork, totalClicks } from './sample-run.ts';
 
 /** Time between two looks at how many clicks are due, in ms. */
 const STEP_MS = 10;
@@ -51,7 +51,8 @@ async function sendClicks(work: SampleWork, report: (counts: SampleCounts) => vo
     open.add(answer);
     void answer.then(() => open.delete(answer));
   };
-  for (;;) {
+  const total = totalClicks(work);
+  while (counts.sent < total) {
     const now = performance.now();
     const due = clicksDue(work, now - beganAtMs);
     while (counts.sent < due && open.size < OPEN_MAX) next();
@@ -59,7 +60,6 @@ async function sendClicks(work: SampleWork, report: (counts: SampleCounts) => vo
       reportedAtMs = now;
       report({ ...counts });
     }
-    if (now - beganAtMs >= work.seconds * 1_000) break;
     await sleep(STEP_MS);
   }
   await Promise.all(open);
