@@ -2,7 +2,7 @@ import { counted } from '../common/counted.ts';
 import { formatAmount } from '../common/money.ts';
 import { answering, backlogOf } from './backlog-of-parts.ts';
 import { deadParts } from './dead-parts.ts';
-import type { NearlyGoneBudget } from './nearly-gone-budgets.ts';
+import type { EndingBudget } from './ending-budgets.ts';
 import type { MaintenanceState } from './operations.ts';
 import type { Component } from './part-numbers.ts';
 import type { Part, PartOf } from './parts.ts';
@@ -65,7 +65,7 @@ export type ProblemSources = {
   readonly deadLetters: number;
   readonly webhooks: readonly WebhookBacklog[];
   readonly maintenance: Pick<MaintenanceState, 'lastAt' | 'partitionsAheadDays'>;
-  readonly budgets: readonly NearlyGoneBudget[];
+  readonly budgets: readonly EndingBudget[];
 };
 
 const NAMES: Readonly<Record<Component, string>> = {
@@ -89,7 +89,7 @@ export function currentProblems(sources: ProblemSources): CurrentProblem[] {
     ...booksProblems(sources),
     ...maintenanceProblems(sources),
     ...webhookProblems(sources.webhooks, ago),
-    ...sources.budgets.map(budgetProblem),
+    ...sources.budgets.flatMap(budgetProblems),
   ];
   return [...problems.filter(isPage), ...problems.filter((problem) => !isPage(problem))];
 }
@@ -265,10 +265,18 @@ function webhookProblems(
   });
 }
 
-function budgetProblem({ advertiserId, name, currency, remainingMicros }: NearlyGoneBudget): CurrentProblem {
-  const left = `${formatAmount(remainingMicros)} ${currency}`;
-  const summary = `Advertiser ${name} (${advertiserId}) has ${left} left, less than 5 % of the budget`;
-  return problem('TollwayBudgetNearlyGone', 'ticket', summary);
+function budgetProblems(budget: EndingBudget): CurrentProblem[] {
+  const { advertiserId, name, currency, remainingMicros, isNearlyGone, secondsLeft } = budget;
+  const left = `Advertiser ${name} (${advertiserId}) has ${formatAmount(remainingMicros)} ${currency} left`;
+  const found: CurrentProblem[] = [];
+  if (secondsLeft !== null) {
+    const minutes = counted(Math.max(1, Math.round(secondsLeft / 60)), 'minute');
+    const summary = `${left}, which last for ${minutes} at the rate of the last half hour`;
+    found.push(problem('TollwayBudgetExhaustedSoon', 'ticket', summary));
+  }
+  if (isNearlyGone)
+    found.push(problem('TollwayBudgetNearlyGone', 'ticket', `${left}, less than 5 % of the budget`));
+  return found;
 }
 
 function isAbove(value: number | null, threshold: number): value is number {

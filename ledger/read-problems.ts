@@ -1,7 +1,7 @@
 import type { Pool } from '../common/postgres/postgres.ts';
 import { type CurrentProblem, currentProblems } from './current-problems.ts';
+import { readEndingBudgets } from './ending-budgets.ts';
 import { type LatestReconciliation, readLatestReconciliation } from './latest-reconciliation.ts';
-import { readNearlyGoneBudgets } from './nearly-gone-budgets.ts';
 import { type OperationsState, readOperations } from './operations.ts';
 import type { Component } from './part-numbers.ts';
 
@@ -17,7 +17,7 @@ export type WatchedState = {
 export async function readProblems(pool: Pool, expected: readonly Component[]): Promise<WatchedState> {
   const [state, budgets, books] = await Promise.all([
     readOperations(pool),
-    readNearlyGoneBudgets(pool),
+    readEndingBudgets(pool),
     readLatestReconciliation(pool),
   ]);
   return { state, books, problems: currentProblems({ ...state, expected, books, budgets }) };

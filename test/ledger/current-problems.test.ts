@@ -5,8 +5,8 @@ import { parse } from 'yaml';
 import { settings } from '../../common/config/config.ts';
 import { backlogOf } from '../../ledger/backlog-of-parts.ts';
 import { currentProblems, type ProblemSources, THRESHOLDS } from '../../ledger/current-problems.ts';
+import { EXHAUSTED_SOON_SECONDS, NEARLY_GONE_SHARE } from '../../ledger/ending-budgets.ts';
 import { healthOf } from '../../ledger/health-of-parts.ts';
-import { NEARLY_GONE_SHARE } from '../../ledger/nearly-gone-budgets.ts';
 import { headingsOf, readPage } from '../support/markdown.ts';
 import { AS_OF, adServerPart, consolePart, processorPart } from '../support/part-reports.ts';
 
@@ -214,8 +214,10 @@ describe('the books', () => {
   });
 });
 
+const SHOES = { advertiserId: 4, name: 'Shoes', currency: 'EUR', remainingMicros: 1_500_000n };
+
 it('Dead letters and budgets that are nearly gone are tickets, after the pages', () => {
-  const budgets = [{ advertiserId: 4, name: 'Shoes', currency: 'EUR', remainingMicros: 1_500_000n }];
+  const budgets = [{ ...SHOES, isNearlyGone: true, secondsLeft: null }];
   expect(problemsOf({ deadLetters: 3, budgets, books: { ...BOOKS, problemCount: 1 } })).toMatchObject([
     { code: 'TollwayBooksUnbalanced' },
     { code: 'TollwayDeadLetters', severity: 'ticket', summary: 'Rejected records wait for an operator: 3' },
@@ -223,6 +225,22 @@ it('Dead letters and budgets that are nearly gone are tickets, after the pages',
       code: 'TollwayBudgetNearlyGone',
       summary: expect.stringContaining('Advertiser Shoes (4) has 1.50 EUR left'),
     },
+  ]);
+});
+
+it('A budget that is exhausted within the hour is a ticket', () => {
+  const soon = { ...SHOES, isNearlyGone: false, secondsLeft: 1_234 };
+  expect(problemsOf({ budgets: [soon] })).toEqual([
+    {
+      ...{ code: 'TollwayBudgetExhaustedSoon', severity: 'ticket', since: null },
+      summary:
+        'Advertiser Shoes (4) has 1.50 EUR left, which last for 21 minutes at the rate of the last half hour',
+      runbook: '#tollwaybudgetexhaustedsoon',
+    },
+  ]);
+  expect(codesOf({ budgets: [{ ...soon, isNearlyGone: true }] })).toEqual([
+    'TollwayBudgetExhaustedSoon',
+    'TollwayBudgetNearlyGone',
   ]);
 });
 
@@ -301,6 +319,7 @@ describe('the alerts of Prometheus', () => {
     ['TollwayBacklogOld', 'ticket', `> ${THRESHOLDS.backlogOldestSeconds}`],
     ['TollwayDeadLetters', 'ticket', `> ${THRESHOLDS.deadLetters}`],
     ['TollwayBudgetNearlyGone', 'ticket', `< ${NEARLY_GONE_SHARE} *`],
+    ['TollwayBudgetExhaustedSoon', 'ticket', `< ${EXHAUSTED_SOON_SECONDS}`],
     ['TollwayBooksUnbalanced', 'page', `> ${THRESHOLDS.booksProblems}`],
     ['TollwayClicksMissing', 'page', `> ${THRESHOLDS.missingClicks}`],
     ['TollwayReconciliationOld', 'page', `> ${THRESHOLDS.reconciliationAgeSeconds}`],
