@@ -1,6 +1,8 @@
 import { createHmac } from 'node:crypto';
+import type { ServerResponse } from 'node:http';
 import { Webhook } from 'standardwebhooks';
 import { beforeEach, describe, expect, it } from 'vitest';
+import { sleep } from '../../../common/process.ts';
 import { addAdvertiser } from '../../../ledger/advertisers.ts';
 import {
   listAttempts,
@@ -102,12 +104,18 @@ describe('an event', () => {
 
   it('is sent for at most four advertisers at the same time', async () => {
     const advertisers = await addAdvertisers(9);
-    const receiver = await testReceiver(
-      (response) => void setTimeout(() => response.writeHead(200).end(), 30),
-    );
+    const held: ServerResponse[] = [];
+    let answer = (response: ServerResponse) => void held.push(response);
+    const receiver = await testReceiver((response) => answer(response));
     await addWebhook(database.pool, { url: receiver.url }, 'private');
     for (const [number, id] of advertisers.entries()) await emitNumber(database.pool, id, number);
     testConsole(database);
+    await until('four attempts', () => held.length === 4);
+    // A fifth one would have begun meanwhile.
+    await sleep(200);
+    expect(held).toHaveLength(4);
+    answer = (response) => void response.writeHead(200).end();
+    for (const response of held) answer(response);
     await until('all events', () => receiver.received.length === 9);
     expect(receiver.load.most).toBe(4);
   });
