@@ -8,6 +8,7 @@ import type { BrokerRecord } from '../../contract/click-event.ts';
 import { type KafkaServer, kafkaIsMissing, startKafka } from '../../emulators/kafka/start.ts';
 import { makeTopic } from '../support/kafka-topic.ts';
 import { silent } from '../support/loggers.ts';
+import { until } from '../support/until.ts';
 import { type Broker, between, type Driver, QUICK, type Server, SLOTS } from './broker.ts';
 
 /** A server, with connections of the tests besides those under test. */
@@ -62,11 +63,12 @@ export function kafkaForTests(
     const options = { topic, acks: -1, messages, compression: compression ?? CompressionTypes.None };
     const written = await (await producer()).send(options);
     if (written.length > 0) return;
-    // kafkajs silently skips records for a partition that it does not know yet.
-    await (await producer()).disconnect();
-    delete opened.producer;
-    const [again] = await (await producer()).send(options);
-    if (!again) throw new Error(`Expected partition ${partition} of ${topic}`);
+    // kafkajs silently skips records for a partition that it does not know yet. A new one is known to a broker a little later.
+    await until(`partition ${partition} of ${topic}`, async () => {
+      await (await producer()).disconnect();
+      delete opened.producer;
+      return (await (await producer()).send(options)).length > 0;
+    });
   };
   return {
     server,

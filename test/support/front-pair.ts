@@ -42,6 +42,7 @@ type Side = {
 /** How connections are made: in memory, which is fast, or by TCP over the loopback interface. */
 export type Transport = 'memory' | 'tcp';
 
+const MINUTE_MS = 60_000;
 const CLICK_ID = /[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}/g;
 
 /** Starts both servers. `recordTurns` returns after how many turns of the event loop a click is recorded. */
@@ -122,6 +123,9 @@ async function startSide(front: boolean): Promise<Side> {
   made.server.on('request', ({ socket }: IncomingMessage) => {
     logOf(socket.remoteAddress ?? '').requests += 1;
   });
+  // A process that gets no CPU time for some seconds must not see time-outs, which the two servers notice at different times.
+  made.server.headersTimeout = MINUTE_MS;
+  made.server.requestTimeout = MINUTE_MS;
   const port = await listen(made.server, 0, '127.0.0.1', 'test');
   onTestFinished(() => {
     made.server.close();
