@@ -79,7 +79,7 @@ async function startIn(
     isControllable: true,
     kill,
     start,
-    suspend: async () => server.signal('SIGSTOP'),
+    suspend: () => server.suspend(),
     resume: async () => server.signal('SIGCONT'),
     stop: guard.end,
   };

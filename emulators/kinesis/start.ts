@@ -64,7 +64,7 @@ async function startIn(guard: Guard): Promise<KinesisServer> {
     endpoint,
     kill,
     start,
-    suspend: async () => server.signal('SIGSTOP'),
+    suspend: () => server.suspend(),
     resume: async () => server.signal('SIGCONT'),
     stop: guard.end,
   };

@@ -1,6 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { globSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 
 /** Length of the end of a log that errors quote. */
@@ -27,6 +27,8 @@ export type GuardedProcess = {
   readonly hasEnded: () => boolean;
   /** Signals it and all processes that it started. Does nothing if it has ended. */
   readonly signal: (signal: NodeJS.Signals) => void;
+  /** Stops it by SIGSTOP until it gets SIGCONT. Resolves when none of its threads runs any more. */
+  readonly suspend: () => Promise<void>;
   /** The end of its output, standard output and standard error together. */
   readonly logTail: () => string;
 };
@@ -92,11 +94,16 @@ async function run(guardian: ChildProcess, command: ToGuardian): Promise<Guarded
   guardian.send(command);
   const result = await started;
   if (result.is === 'failed') throw new Error(`${command.command} did not start: ${result.message}`);
+  const signal = (name: NodeJS.Signals) => {
+    if (!hasEnded) signalGroup(result.pid, name);
+  };
   return {
     ended,
     hasEnded: () => hasEnded,
-    signal: (signal) => {
-      if (!hasEnded) signalGroup(result.pid, signal);
+    signal,
+    suspend: async () => {
+      signal('SIGSTOP');
+      while (!hasEnded && isRunning(result.pid)) await new Promise((resolve) => setTimeout(resolve, 1));
     },
     logTail: () => readFileSync(command.log, 'utf8').trimEnd().slice(-LOG_TAIL_CHARS),
   };
@@ -109,6 +116,21 @@ function signalGroup(pid: number, signal: NodeJS.Signals): void {
     // The process has ended, but the message of the guardian has not arrived yet.
     if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
   }
+}
+
+/**
+ * Whether any thread of a process is not stopped. On a busy machine that takes a while after SIGSTOP, because a thread has to handle the signal.
+ * False where there is no `/proc`.
+ */
+function isRunning(pid: number): boolean {
+  const states = globSync(`/proc/${pid}/task/*/stat`).map((path) => {
+    try {
+      return /\) (\S) [^)]*$/.exec(readFileSync(path, 'utf8'))?.[1];
+    } catch {
+      return undefined; // The thread has ended.
+    }
+  });
+  return states.some((state) => state !== undefined && state !== 'T' && state !== 'Z');
 }
 
 /** Resolves to the first result of `pick` that is not `undefined`, for the next messages of the guardian. Rejects if the guardian ends. */

@@ -19,7 +19,7 @@ export type ClusterNode = {
   readonly kill: () => Promise<void>;
   /** Starts it again with its data, and waits until it answers. */
   readonly start: () => Promise<void>;
-  readonly suspend: () => void;
+  readonly suspend: () => Promise<void>;
   readonly resume: () => void;
 };
 
@@ -88,7 +88,7 @@ async function startNode(
       await server.ended;
     },
     start,
-    suspend: () => server.signal('SIGSTOP'),
+    suspend: () => server.suspend(),
     resume: () => server.signal('SIGCONT'),
   };
 }

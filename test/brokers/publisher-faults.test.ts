@@ -57,7 +57,7 @@ const FAULTS: readonly ((cluster: KafkaCluster, admin: Admin) => Promise<void>)[
   },
   async (_, admin) => moveTo(admin, [1]),
   async ({ nodes: [first] }) => {
-    first.suspend();
+    await first.suspend();
     await sleep(1_500);
     first.resume();
   },
