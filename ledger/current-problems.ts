@@ -270,8 +270,7 @@ function budgetProblems(budget: EndingBudget): CurrentProblem[] {
   const left = `Advertiser ${name} (${advertiserId}) has ${formatAmount(remainingMicros)} ${currency} left`;
   const found: CurrentProblem[] = [];
   if (secondsLeft !== null) {
-    const minutes = counted(Math.max(1, Math.round(secondsLeft / 60)), 'minute');
-    const summary = `${left}, which last for ${minutes} at the rate of the last half hour`;
+    const summary = `${left}, less than an hour at the rate of the last half hour`;
     found.push(problem('TollwayBudgetExhaustedSoon', 'ticket', summary));
   }
   if (isNearlyGone)

@@ -233,8 +233,7 @@ it('A budget that is exhausted within the hour is a ticket', () => {
   expect(problemsOf({ budgets: [soon] })).toEqual([
     {
       ...{ code: 'TollwayBudgetExhaustedSoon', severity: 'ticket', since: null },
-      summary:
-        'Advertiser Shoes (4) has 1.50 EUR left, which last for 21 minutes at the rate of the last half hour',
+      summary: 'Advertiser Shoes (4) has 1.50 EUR left, less than an hour at the rate of the last half hour',
       runbook: '#tollwaybudgetexhaustedsoon',
     },
   ]);
