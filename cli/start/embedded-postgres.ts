@@ -10,7 +10,7 @@ import { errorMessage, TollwayError } from '../../common/errors.ts';
 import { createClient } from '../../common/postgres/postgres.ts';
 import { sleep } from '../../common/process.ts';
 import type { Logger } from '../../common/telemetry/logger.ts';
-import { lowerPriority } from './lower-priority.ts';
+import { keepSessionsLow, lowerPriority } from './lower-priority.ts';
 
 const run = promisify(execFile);
 
@@ -88,6 +88,7 @@ async function startServer({ pgCtl, folder, port, logger, hasLowPriority }: Serv
     try {
       // pg_ctl starts the server in its own session: a Ctrl-C in the terminal does not reach it.
       await spawnQuietly(pgCtl, args, (pid) => hasLowPriority && lowerPriority(pid, logger));
+      if (hasLowPriority) keepSessionsLow(readProcessId(folder), logger);
       return true;
     } catch (error) {
       if (performance.now() > deadline) {
@@ -131,12 +132,17 @@ function pidFileOf(folder: string): string {
 
 /** Removes the file of a process id that belongs to another process since a crash: pg_ctl would take that process for the server. */
 function removeStalePidFile(folder: string): void {
-  const pidFile = pidFileOf(folder);
-  if (!existsSync(pidFile) || !existsSync('/proc/self')) return;
-  const pid = readFileSync(pidFile, 'utf8').split('\n')[0]?.trim();
+  if (!existsSync(pidFileOf(folder)) || !existsSync('/proc/self')) return;
+  const pid = readProcessId(folder);
   const commandLine = `/proc/${pid}/cmdline`;
   if (existsSync(commandLine) && !readFileSync(commandLine, 'utf8').includes(folder))
-    rmSync(pidFile, { force: true });
+    rmSync(pidFileOf(folder), { force: true });
+}
+
+/** The process id of a server that was started. The file of one that was just stopped can be gone. */
+function readProcessId(folder: string): number | undefined {
+  if (!existsSync(pidFileOf(folder))) return;
+  return Number(readFileSync(pidFileOf(folder), 'utf8').split('\n')[0]);
 }
 
 async function spawnQuietly(

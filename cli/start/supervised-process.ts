@@ -6,7 +6,7 @@ import { TollwayError } from '../../common/errors.ts';
 import { get } from '../../common/node-http.ts';
 import { sleep } from '../../common/process.ts';
 import type { Logger } from '../../common/telemetry/logger.ts';
-import { lowerPriority } from './lower-priority.ts';
+import { keepSessionsLow, lowerPriority } from './lower-priority.ts';
 import { PRELOADED } from './preload-setting.ts';
 
 /**
@@ -71,7 +71,10 @@ export function startProcess(
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       detached: true,
     });
-    if (deps.hasLowPriority) lowerPriority(child.pid, deps.logger);
+    if (deps.hasLowPriority) {
+      lowerPriority(child.pid, deps.logger);
+      keepSessionsLow(child.pid, deps.logger);
+    }
     child.once('exit', async (code, signal) => {
       if (stopping) return;
       if (!everReady) {

@@ -1,15 +1,25 @@
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer, request } from 'node:http';
 import { getPriority } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createClient } from '../../common/postgres/postgres.ts';
 import { clickLink, exportRows, makeLinks } from '../support/clicks.ts';
 import { runToEnd } from '../support/run-script.ts';
+import { isSkippedInCiToo } from '../support/skipped.ts';
 import { isAlive, stackEnv, startStack, type TestStack } from '../support/stack.ts';
 import { suiteFolder } from '../support/temporary-folder.ts';
 import { until } from '../support/until.ts';
+
+const noAutogroups = existsSync('/proc/self/autogroup')
+  ? null
+  : 'The priority of sessions: the kernel has no autogroups (sched(7))';
+
+function sessionOf(pid: number): string {
+  return readFileSync(`/proc/${pid}/autogroup`, 'utf8');
+}
 
 describe('npm start', () => {
   const folder = suiteFolder();
@@ -110,6 +120,30 @@ describe('npm start', () => {
     expect(getPriority(stack.pidOf('processor/main.ts'))).toBeGreaterThan(ours);
     expect(getPriority(stack.postmasterPid())).toBeGreaterThan(ours);
   });
+
+  it.skipIf(isSkippedInCiToo(noAutogroups))(
+    'lowers the priority of their sessions too, also of a connection that PostgreSQL starts later',
+    async () => {
+      const { databaseUrl } = JSON.parse((await stack.tollway('status', '--json')).stdout);
+      const client = createClient(databaseUrl, 'test');
+      await client.connect();
+      try {
+        const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid');
+        const others = [
+          ...['processor/main.ts', 'console/main.ts'].map(stack.pidOf),
+          stack.postmasterPid(),
+          ...rows.map(({ pid }) => pid),
+        ];
+        await until('sessions with a low priority', () =>
+          others.every((pid) => sessionOf(pid).endsWith(' nice 10\n')),
+        );
+      } finally {
+        await client.end();
+      }
+      expect(sessionOf(stack.pidOf('ad-server/main.ts'))).toMatch(/ nice 0\n$/);
+      expect(sessionOf(stack.process.pid ?? 0)).toMatch(/ nice 0\n$/);
+    },
+  );
 
   it('reconciles, in full, with exit code 0', async () => {
     await until(
