@@ -35,17 +35,19 @@ async function addSpan(connection: Connection): Promise<{ rolledTo: Date; isDone
   const to = new Date(Math.min(watermark.getTime(), from.getTime() + SPAN_MS_MAX));
   // While clicks are being settled the watermark can be up to a second below the one of the last run.
   if (to <= from) return { rolledTo: from, isDone: true };
-  for (const day of await listUnrolledDays(connection, from, to)) await addDay(connection, day, from, to);
+  for (const day of await listUnrolledDays(connection, from)) await addDay(connection, day, from, to);
   await connection.query('delete from click_rollup_late_day where settled_at < $1', [to]);
   await connection.query('update click_rollup_state set rolled_to = $1', [to]);
   return { rolledTo: to, isDone: to.getTime() === watermark.getTime() };
 }
 
-/** Returns the days that clicks which were settled in [from, to) can belong to, in Unix ms. Without `to`, all that are not in the rollup. */
-export async function listUnrolledDays(connection: Connection, from: Date, to?: Date): Promise<number[]> {
+/**
+ * Returns the days that clicks which were settled since `from` can belong to, in Unix ms. A transaction lists its late days after it has
+ * inserted their clicks, so a day can be listed after the end of a span with its clicks: no listed day is left out.
+ */
+export async function listUnrolledDays(connection: Connection, from: Date): Promise<number[]> {
   const { rows } = await connection.query<{ day: string }>(
-    "select distinct day::text from click_rollup_late_day where settled_at < coalesce($1, 'infinity'::timestamptz)",
-    [to ?? null],
+    'select distinct day::text from click_rollup_late_day',
   );
   const late = new Set(rows.map(({ day }) => Date.parse(day)));
   const first = dayStart(from.getTime()) - UNLISTED_DAYS * DAY_MS;

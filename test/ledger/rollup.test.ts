@@ -238,6 +238,25 @@ describe('the rollup', () => {
     await expectExact(period);
   });
 
+  it('reads a late day that was listed after the watermark, for clicks that were settled before it', async () => {
+    const [ad] = await addAds();
+    const clickedAt = Date.now() - 5 * DAY_MS;
+    await chargeBatch(database.pool, [clickRecord({ ad: ad as NamedAd, clickedAt })], OPTIONS);
+    const settling = await database.pool.connect();
+    await settling.query(BEGIN_CHARGE);
+    const watermark = (await readSettlementWatermark(database.pool)).getTime();
+    // The rows of a transaction are stamped one after the other, and the watermark can fall between them.
+    await database.pool.query('update ledger set settled_at = $1', [new Date(watermark - 1)]);
+    await database.pool.query('update click_rollup_late_day set settled_at = $1', [new Date(watermark + 1)]);
+    expect((await rollUp(database.pool)).getTime()).toBe(watermark);
+    await settling.query('rollback');
+    settling.release();
+    await rollUp(database.pool);
+    const today = dayStart(Date.now());
+    const period = { since: new Date(today - 7 * DAY_MS), until: new Date(today + DAY_MS) };
+    expect(await expectExact({ ...period, by: ['ad'] })).toHaveLength(1);
+  });
+
   it('keeps a day that the ledger drops, with clicks that no run had added', async () => {
     await openDays('2025-11-02', '2025-11-02');
     const ads = await addAds();
