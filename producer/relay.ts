@@ -8,13 +8,14 @@ import type { Metrics } from '../common/telemetry/metrics.ts';
 import type { Problem } from '../common/telemetry/problems.ts';
 import { ThrottledLog } from '../common/telemetry/throttled-log.ts';
 import { uuidV7TimeMs } from '../common/uuid.ts';
-import { clickKey, readRecord, watermarkRecord } from '../contract/click-event.ts';
+import { clickKey, readRecord } from '../contract/click-event.ts';
 import { keepDamagedSegment } from './damaged-segments.ts';
 import { removeSpool } from './dead-spools.ts';
 import { RelayPosition, readRelayed } from './relay-position.ts';
 import { RetryingPublisher } from './retrying-publisher.ts';
 import { listSegments, type Segment } from './spool-format.ts';
 import { SpoolReader } from './spool-reader.ts';
+import { WatermarkSender } from './watermark-sender.ts';
 
 /** The spool that a relay empties: the one of this process, or an adopted one. */
 export type RelayedSpool = {
@@ -61,6 +62,7 @@ export class Relay {
   private readonly reader: SpoolReader;
   private readonly resourceLog: ThrottledLog;
   private readonly publisher: RetryingPublisher;
+  private readonly watermarks: WatermarkSender;
   private readonly stop = new AbortController();
   private readonly position: RelayPosition;
   private readonly ending = new AbortController();
@@ -69,17 +71,16 @@ export class Relay {
   private oldestClickAt: number | null = null;
   /** The highest sequence that the broker has confirmed. */
   private relayed: number;
-  private sentWatermark = 0;
   /** Ranges of sequences that could not be read back, in segments that still exist; `to` is exclusive. */
   private damage: { from: number; to: number }[] = [];
-  private watermarkSentAt = Number.NEGATIVE_INFINITY;
-  /** A watermark that is due when all clicks up to it are published, or `null`. */
-  private nextWatermark: number | null = null;
 
   constructor(spool: RelayedSpool, deps: RelayDeps) {
     this.spool = spool;
     this.deps = deps;
     this.publisher = new RetryingPublisher(spool.spoolId, deps, this.stop.signal);
+    const { publisher, logger, options } = deps;
+    const watermarkDeps = { publisher, logger, intervalMs: options.watermarkIntervalMs };
+    this.watermarks = new WatermarkSender(spool.spoolId, watermarkDeps, this.stop.signal);
     this.resourceLog = new ThrottledLog(deps.logger, {
       failed:
         'The relay lacks file descriptors or memory. Clicks wait in the spool, and the relay retries. If this lasts, raise ulimit -n',
@@ -144,7 +145,7 @@ export class Relay {
       for (let failures = 0; !this.stop.signal.aborted; ) {
         try {
           const count = await this.relayBatch();
-          await this.sendWatermarkIfDue();
+          this.watermarks.sendIfDue(this.spool.accepted, this.relayed);
           failures = 0;
           this.resourceLog.recover({ spoolId: this.spool.spoolId });
           const left = this.reader.next <= this.spool.accepted;
@@ -160,6 +161,8 @@ export class Relay {
       }
       return false;
     } finally {
+      // Also after an error: a watermark that is being sent ends.
+      this.stop.abort();
       this.reader.close();
       this.position.close();
     }
@@ -202,28 +205,9 @@ export class Relay {
     return payloads.length;
   }
 
-  private async sendWatermarkIfDue(): Promise<void> {
-    const { accepted } = this.spool;
-    if (this.nextWatermark === null) {
-      const due = performance.now() - this.watermarkSentAt >= this.deps.options.watermarkIntervalMs;
-      if (!due || accepted === this.sentWatermark) return;
-      this.nextWatermark = accepted;
-    }
-    if (this.relayed >= this.nextWatermark) await this.sendWatermark(this.nextWatermark);
-  }
-
-  private async sendWatermark(accepted: number): Promise<boolean> {
-    const record = watermarkRecord(this.spool.spoolId, accepted);
-    if (!(await this.publisher.publishEverywhere(record))) return false;
-    this.sentWatermark = accepted;
-    this.watermarkSentAt = performance.now();
-    this.nextWatermark = null;
-    return true;
-  }
-
   private async finish(): Promise<boolean> {
     // Sent even if nothing changed: the owner of an adopted spool may have died before it sent its last watermark.
-    if (this.spool.accepted > 0 && !(await this.sendWatermark(this.spool.accepted))) return false;
+    if (this.spool.accepted > 0 && !(await this.watermarks.sendLast(this.spool.accepted))) return false;
     removeSpool(this.spool.folder);
     return true;
   }

@@ -11,9 +11,6 @@ import type { BrokerRecord } from '../contract/click-event.ts';
 const UNCONFIRMED_MS = 5_000;
 const NO_RESPONSE = 'no response';
 
-/** The result of an attempt: `partly` and `refused` mean that the broker refused some or all records for now. */
-type Attempt = 'published' | 'partly' | 'refused';
-
 export type RetryingPublisherDeps = {
   readonly publisher: Publisher;
   readonly metrics: Metrics;
@@ -47,30 +44,17 @@ export class RetryingPublisher {
   }
 
   /** Publishes all records. Resolves to false if the signal was aborted before that. */
-  publish(records: readonly BrokerRecord[]): Promise<boolean> {
+  async publish(records: readonly BrokerRecord[]): Promise<boolean> {
+    const { publisher, metrics } = this.deps;
     let left = records;
-    return this.retry(async () => {
-      const refused = await this.deps.publisher.publish(left);
-      const progressed = refused.length < left.length;
-      left = refused;
-      return refused.length === 0 ? 'published' : progressed ? 'partly' : 'refused';
-    });
-  }
-
-  /** Publishes a record to every partition or shard. Resolves to false if the signal was aborted before that. */
-  publishEverywhere(record: BrokerRecord): Promise<boolean> {
-    return this.retry(async () => {
-      await this.deps.publisher.publishEverywhere(record);
-      return 'published';
-    });
-  }
-
-  private async retry(send: () => Promise<Attempt>): Promise<boolean> {
-    const { metrics } = this.deps;
     for (let attempt = 1; !this.signal.aborted; attempt += 1) {
       try {
         this.waitingSince ??= performance.now();
-        const result = await send();
+        const refused = await publisher.publish(left);
+        // `partly` and `refused`: the broker refused some or all records for now.
+        const result =
+          refused.length === 0 ? 'published' : refused.length < left.length ? 'partly' : 'refused';
+        left = refused;
         this.waitingSince = null;
         this.lastFailure = NO_RESPONSE;
         metrics.relayBatches.inc({ result });

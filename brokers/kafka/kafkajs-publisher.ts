@@ -37,6 +37,8 @@ export function createKafkajsPublisher(config: Config, logger: Logger): Publishe
   const producer = kafka.producer({
     allowAutoTopicCreation: false,
     createPartitioner: () => partitionBy(runs),
+    // As often as the list of partitions below, so that both soon know a new one.
+    metadataMaxAge: PARTITIONS_FRESH_MS,
     // One attempt: a retry of kafkajs skips each broker that answered the first attempt, even if it now leads a partition whose records
     // another broker refused, and reports them as published. The relay's retries send all records.
     retry: { retries: 0 },

@@ -57,6 +57,30 @@ describe('a watermark', () => {
     await until('a watermark of both clicks', () => broker.watermarks.at(-1)?.accepted === 2);
   });
 
+  it('that a partition refuses delays no click, and is sent once it is accepted', async () => {
+    const spool = openSpool();
+    const broker = new FakeBroker();
+    const { publishEverywhere } = broker;
+    let refusals = 0;
+    broker.publishEverywhere = () => {
+      refusals += 1;
+      return Promise.reject(new Error('partition 3 has no leader'));
+    };
+    const { relay, done } = startRelay(spool, broker, { watermarkIntervalMs: 1 });
+    await append(spool, [clickText(0)]);
+    await until('a refused watermark', () => refusals > 0);
+    for (let count = 1; count < 5; count += 1) {
+      await append(spool, [clickText(count)]);
+      await until('the click', () => broker.clicks.length === count + 1, 5_000);
+    }
+    expect(relay.problem).toBeNull();
+    expect(broker.watermarks).toEqual([]);
+    broker.publishEverywhere = publishEverywhere;
+    relay.end();
+    expect(await done).toBe(true);
+    expect(broker.watermarks.at(-1)?.accepted).toBe(5);
+  });
+
   it('is sent after the system clock was set back', async () => {
     const spool = openSpool();
     const broker = new FakeBroker();
