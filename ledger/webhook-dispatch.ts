@@ -142,7 +142,8 @@ export async function makeAllDue(pool: Pool, { webhookId, leaseId }: WebhookLeas
 
 /**
  * Records a failed attempt and when to try again. The last attempt is {@link RETRY_DAYS} days after the first; then the delivery has failed.
- * Returns the status of the delivery, or `null` if the lease was lost and nothing was written.
+ * A delivery that was given up meanwhile, because its webhook was archived, stays so. Returns the status of the delivery, or `null` if the
+ * lease was lost and nothing was written.
  */
 export async function recordFailure(
   pool: Pool,
@@ -161,8 +162,8 @@ export async function recordFailure(
      update webhook_delivery set attempts = attempts + 1,
        expires_at = coalesce(expires_at, now() + make_interval(days => $10)),
        next_attempt_at = least(now() + make_interval(secs => $7::integer / 1000.0), coalesce(expires_at, 'infinity')),
-       status = case when expires_at <= now() then 'failed' else 'pending' end,
-       finished_at = case when expires_at <= now() then now() end
+       status = case when expires_at <= now() then 'failed' else webhook_delivery.status end,
+       finished_at = case when expires_at <= now() then now() else finished_at end
      from lease where webhook_delivery.webhook_id = lease.webhook_id and event_id = $3
      returning webhook_delivery.status`,
     [

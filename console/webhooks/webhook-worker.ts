@@ -23,6 +23,8 @@ import { WakeUp } from './wake-up.ts';
 export const ATTEMPTS_PER_WEBHOOK = 4;
 /** Time before the end of a lease at which its holder stops, in ms: the clocks of the holder and the database run apart a little. */
 const LEASE_MARGIN_MS = 1_000;
+/** Time after which a worker makes way for other webhooks, in ms: slow receivers with many events would keep all leases of a process. */
+const TURN_MS = 5_000;
 /** The status of an answer that says that the target is gone for good. */
 const GONE = 410;
 
@@ -39,7 +41,7 @@ export type WorkerDeps = {
 
 /**
  * Sends the deliveries of one webhook while it holds the lease: those of one advertiser one after the other, those of several advertisers at the
- * same time. It ends when nothing is due, when the webhook has to wait as a whole, or when the lease is lost.
+ * same time. It ends when nothing is due, after its turn, when the webhook has to wait as a whole, or when the lease is lost.
  *
  * A delivery is pending until its result is committed, and only the holder of the lease can commit it. If the process dies in between, the event
  * is sent again: at least once, not exactly once.
@@ -58,8 +60,9 @@ export class WebhookWorker {
   private failures: number;
   /** Counts failed rounds: attempts that began before a failure was recorded belong to the round of that failure. */
   private round = 0;
-  /** Begins no more attempts: the webhook waits as a whole, or the process ends. */
+  /** Begins no more attempts: its turn is over, the webhook waits as a whole, or the process ends. */
   private isEnding = false;
+  private readonly startedAt = performance.now();
   /** The advertiser after which the next read begins, so that each gets its turn. */
   private after = -1;
 
@@ -110,6 +113,7 @@ export class WebhookWorker {
 
   /** Starts as many attempts as it may. Returns whether any is in progress. */
   private async startDue(): Promise<boolean> {
+    if (performance.now() - this.startedAt > TURN_MS) this.isEnding = true;
     const limit = this.isEnding ? 0 : this.slots() - this.inFlight.size;
     if (this.abort.signal.aborted) return false;
     if (limit > 0) {

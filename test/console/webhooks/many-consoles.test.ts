@@ -3,7 +3,7 @@ import { addAdvertiser } from '../../../ledger/advertisers.ts';
 import { listAttempts, listDeliveries } from '../../../ledger/webhook-deliveries.ts';
 import { recordDelivered } from '../../../ledger/webhook-dispatch.ts';
 import { leaseWebhooks, renewLeases } from '../../../ledger/webhook-leases.ts';
-import { addWebhook } from '../../../ledger/webhooks.ts';
+import { addWebhook, sendTestEvent, updateWebhook } from '../../../ledger/webhooks.ts';
 import { testDatabase } from '../../support/database.ts';
 import { until } from '../../support/until.ts';
 import { emitNumber, numbersOf, testConsole, testReceiver } from '../../support/webhooks-fixture.ts';
@@ -102,6 +102,24 @@ describe('a console', () => {
     expect(await listAttempts(database.pool, webhook.id, delivery?.eventId ?? 0n)).toEqual([]);
   });
 
+  it('lets other webhooks have their turn, though more receivers are slow than it sends to at the same time', {
+    timeout: 60_000,
+  }, async () => {
+    const slow = await testReceiver(
+      (response) => void setTimeout(() => response.writeHead(200).end(), 2_000),
+    );
+    for (let count = 0; count < 128; count += 1)
+      await addWebhook(database.pool, { url: slow.url }, 'private');
+    for (let number = 1; number <= 15; number += 1) await emitNumber(database.pool, null, number);
+    testConsole(database);
+    await until('requests to all slow receivers', () => slow.received.length >= 128);
+    const quick = await testReceiver();
+    const { webhook } = await addWebhook(database.pool, { url: quick.url }, 'private');
+    await sendTestEvent(database.pool, webhook.id);
+    await until('the event of the other webhook', () => quick.received.length === 1, 15_000);
+    expect(await noneWait()).toBe(false);
+  });
+
   it('renews its lease while a receiver is slow', async () => {
     const receiver = await testReceiver(
       (response) => void setTimeout(() => response.writeHead(200).end(), 8_000),
@@ -124,6 +142,22 @@ describe('a console', () => {
 });
 
 describe('a result', () => {
+  it('of an attempt that fails after its webhook was archived revives no delivery', async () => {
+    const held: (() => void)[] = [];
+    const receiver = await testReceiver((response) => void held.push(() => response.writeHead(500).end()));
+    const { webhook } = await addWebhook(database.pool, { url: receiver.url }, 'private');
+    await emitNumber(database.pool, null, 1);
+    testConsole(database);
+    await until('a request', () => held.length === 1);
+    await updateWebhook(database.pool, webhook.id, { status: 'archived' }, 'private');
+    held[0]?.();
+    const attempts = async () => {
+      const [delivery] = await listDeliveries(database.pool, webhook.id, { limit: 1 });
+      return delivery?.attempts === 1 ? delivery : null;
+    };
+    expect(await until('the result', attempts)).toMatchObject({ status: 'failed' });
+  });
+
   it('is refused under the lease of another', async () => {
     const { webhook } = await addWebhook(database.pool, { url: 'http://127.0.0.1:1/' }, 'private');
     await emitNumber(database.pool, null, 1);
