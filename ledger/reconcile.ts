@@ -7,8 +7,8 @@ import { type Recount, recountLedger } from './recount-ledger.ts';
 import {
   countSequences,
   formatMultirange,
+  SequenceCollector,
   type Sequences,
-  sequencesOf,
   subtractSequences,
   uniteSequences,
 } from './sequence-ranges.ts';
@@ -131,7 +131,7 @@ function countSettled({ charged, overBudget, invalid, rejected }: Outcomes): num
   return charged + overBudget + invalid + rejected;
 }
 
-type InFlight = { sequences: number[]; accepted: number };
+type InFlight = { readonly sequences: SequenceCollector; accepted: number };
 
 /** Reads the backlogs, by spool id. Some records may be settled: lanes commit independently, and checkpoints are written later. */
 async function readInFlight(
@@ -140,7 +140,7 @@ async function readInFlight(
 ): Promise<Map<string, InFlight>> {
   const found = new Map<string, InFlight>();
   const inFlightOf = (spoolId: string): InFlight => {
-    const inFlight = found.get(spoolId) ?? { sequences: [], accepted: 0 };
+    const inFlight = found.get(spoolId) ?? { sequences: new SequenceCollector(), accepted: 0 };
     found.set(spoolId, inFlight);
     return inFlight;
   };
@@ -153,7 +153,7 @@ async function readInFlight(
           if (!broker.isInSnapshot) continue;
           const inFlight = inFlightOf(record.spoolId);
           inFlight.accepted = Math.max(inFlight.accepted, record.accepted);
-        } else if (record.from !== null) inFlightOf(record.from.spoolId).sequences.push(record.from.sequence);
+        } else if (record.from !== null) inFlightOf(record.from.spoolId).sequences.add(record.from.sequence);
       }
     });
   }
@@ -170,7 +170,7 @@ function reconcileSpools(
     const counter = counters.get(spoolId);
     const { charged = 0, overBudget = 0, invalid = 0, rejected = 0, settled = [] } = counter ?? {};
     // Copies of settled clicks are not in flight.
-    const inFlight = subtractSequences(sequencesOf(waiting.get(spoolId)?.sequences ?? []), settled);
+    const inFlight = subtractSequences(waiting.get(spoolId)?.sequences.collected() ?? [], settled);
     const known = uniteSequences(settled, inFlight);
     // All clicks up to the watermark were published, so the unknown ones are missing. Clicks above it may not be published yet.
     const watermark = Math.max(counter?.accepted ?? 0, waiting.get(spoolId)?.accepted ?? 0);

@@ -20,6 +20,28 @@ export function sequencesOf(numbers: Iterable<number>): Sequences {
   return ranges;
 }
 
+/** Numbers that {@link SequenceCollector} holds one by one before it makes ranges of them. */
+const COLLECTED_MAX = 65_536;
+
+/** Collects numbers in any order. It needs memory for their ranges, not for each number. */
+export class SequenceCollector {
+  private ranges: Sequences = [];
+  private numbers: number[] = [];
+
+  add(number: number): void {
+    this.numbers.push(number);
+    // With many ranges a union takes longer, so there are fewer of them.
+    if (this.numbers.length >= Math.max(COLLECTED_MAX, this.ranges.length)) this.collected();
+  }
+
+  /** Returns the ranges of all numbers so far. */
+  collected(): Sequences {
+    this.ranges = uniteSequences(this.ranges, sequencesOf(this.numbers));
+    this.numbers = [];
+    return this.ranges;
+  }
+}
+
 /** Formats ranges as PostgreSQL's `int8multirange`. */
 export function formatMultirange(sequences: Sequences): string {
   return `{${sequences.map(({ start, end }) => `[${start},${end})`).join(',')}}`;

@@ -4,6 +4,7 @@ import {
   countSequences,
   formatMultirange,
   parseMultirange,
+  SequenceCollector,
   type Sequences,
   sequencesOf,
   subtractSequences,
@@ -37,6 +38,17 @@ describe('sequences', () => {
         }
       }),
     );
+  });
+
+  it('are collected, however many numbers there are', () => {
+    // Lanes of 1 000 numbers that come in turn, with a hole after each 100 and some numbers twice.
+    const given = Array.from(
+      { length: 300_000 },
+      (_, index) => (index % 300) * 1_000 + Math.floor(index / 300),
+    ).filter((number) => number % 101 !== 100);
+    const collector = new SequenceCollector();
+    for (const number of [...given, ...given.slice(0, 50_000)]) collector.add(number);
+    expect(collector.collected()).toEqual(sequencesOf(given));
   });
 
   it('subtract like sets', () => {
