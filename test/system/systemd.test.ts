@@ -167,5 +167,6 @@ CONSOLE_OPS_PORT=${consoleOperations}
       (await runCommand('export')).stdout.includes(clickId ?? ''),
     );
     expect((await once(runUnit('tollway-reconcile.service'), 'exit'))[0]).toBe(0);
+    expect((await once(runUnit('tollway-reconcile-deep.service'), 'exit'))[0]).toBe(0);
   });
 });
