@@ -3,13 +3,15 @@ import { once } from 'node:events';
 import { appendFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parseAmount } from '../../common/money.ts';
 import { createPool } from '../../common/postgres/postgres.ts';
 import { freePorts } from '../../emulators/process/free-ports.ts';
+import { addBudgetEntry } from '../../ledger/budget-entries.ts';
 import { migrate } from '../../migrations/migrate.ts';
 import type { Broker, Driver, Server } from '../brokers/broker.ts';
 import { kinesisDriver } from '../brokers/kinesis-broker.ts';
 import { postgresDriver } from '../brokers/postgres-broker.ts';
-import { addAccount, type TestDatabase } from '../support/database.ts';
+import { type Account, addAccount, type TestDatabase } from '../support/database.ts';
 import { silent } from '../support/loggers.ts';
 import { codeBlocksOf, readPage } from '../support/markdown.ts';
 import { createCluster, installedPostgres, type PostgresCluster } from '../support/postgres-cluster.ts';
@@ -32,6 +34,7 @@ type Ledger = {
   readonly database: TestDatabase;
   readonly broker: Broker;
   readonly spool: TestSpool;
+  readonly advertiser: Account['advertiser'];
   readonly ad: NamedAd;
   readonly env: NodeJS.ProcessEnv;
   processor: ChildProcess;
@@ -67,7 +70,8 @@ async function openLedger(driver: Driver): Promise<Ledger> {
   const url = cluster.url(`ledger_${driver.name}`);
   await migrate(url, RETENTION, silent);
   const database = { url, pool: createPool(url, 'test', 4, () => {}), connectionErrors: [] };
-  const { ad } = await addAccount(database.pool);
+  // For 80 clicks.
+  const { advertiser, ad } = await addAccount(database.pool, { budget: '20.00', price: '0.25' });
   const server = await driver.start();
   servers.push(server);
   const broker = await server.open(database);
@@ -75,7 +79,7 @@ async function openLedger(driver: Driver): Promise<Ledger> {
   const { KAFKA_BROKERS: _, ...inherited } = process.env;
   const env = { ...inherited, ...broker.env, PROCESSOR_OPS_PORT: String(port) };
   const processor = runScript('processor/main.ts', env);
-  const ledger = { database, broker, spool: new TestSpool(), ad, env, processor };
+  const ledger = { database, broker, spool: new TestSpool(), advertiser, ad, env, processor };
   ledgers.push(ledger);
   return ledger;
 }
@@ -128,6 +132,29 @@ async function restore(time: string): Promise<void> {
   await cluster.start();
 }
 
+async function untilRecovered(pool: TestDatabase['pool']): Promise<void> {
+  const isRecovered = async () => {
+    const query = 'select pg_is_in_recovery() as recovering';
+    const answer = await pool.query<{ recovering: boolean }>(query).catch(() => null);
+    return answer?.rows[0]?.recovering === false;
+  };
+  await until('the end of the recovery', isRecovered);
+}
+
+/** Skips the ids that were in use after that time: links in circulation can name such an ad, and receivers can have had such an event. */
+async function expectIdsSkipped({ database: { pool }, ad }: Ledger): Promise<void> {
+  await pool.query(skipIds);
+  expect((await addAccount(pool)).ad.id).toBeGreaterThan(ad.id + 1_000);
+  const { rows } = await pool.query<{ id: number }>(
+    "insert into webhook_event (type, data) values ('webhook.test', '{}') returning id::float8",
+  );
+  expect(rows[0]?.id).toBeGreaterThan(1_000_000);
+}
+
+/** Enters a payment for 20 more clicks, once. */
+const topUp = ({ database, advertiser }: Ledger) =>
+  addBudgetEntry(database.pool, advertiser.id, 'top_up', parseAmount('5.00'), 'invoice 1');
+
 describe.skipIf(skipped)('a backup that is restored to a time, as docs/running.md says', () => {
   it('gives back every click that the broker keeps, and names those that it does not', {
     timeout: 60_000,
@@ -146,7 +173,11 @@ describe.skipIf(skipped)('a backup that is restored to a time, as docs/running.m
     );
     for (const ledger of both) await click(ledger, 30);
     const { rows } = await kept.database.pool.query<{ now: string }>('select clock_timestamp()::text as now');
-    for (const ledger of both) await click(ledger, 20);
+    // Made after that time.
+    for (const ledger of both) {
+      await topUp(ledger);
+      await click(ledger, 20);
+    }
 
     for (const { processor } of both) {
       processor.kill('SIGTERM');
@@ -154,23 +185,19 @@ describe.skipIf(skipped)('a backup that is restored to a time, as docs/running.m
     }
     await loseServer(kept.database.pool);
     await restore(rows[0]?.now ?? '');
-    const isRecovered = async () => {
-      const query = 'select pg_is_in_recovery() as recovering';
-      const answer = await kept.database.pool.query<{ recovering: boolean }>(query).catch(() => null);
-      return answer?.rows[0]?.recovering === false;
-    };
-    await until('the end of the recovery', isRecovered);
+    await untilRecovered(kept.database.pool);
     expect([await countOf(kept), await countOf(lost)]).toEqual([80, 80]);
 
-    // Made after that time, so a link in circulation may name an ad with the next id.
-    await kept.database.pool.query(skipIds);
-    expect((await addAccount(kept.database.pool)).ad.id).toBeGreaterThan(kept.ad.id + 1_000);
+    await expectIdsSkipped(kept);
+    for (const ledger of both) await topUp(ledger);
 
     for (const ledger of both) ledger.processor = runScript('processor/main.ts', ledger.env);
     await untilSettled(kept, 100);
     const balanced = await tollway(kept.env, 'reconcile', '--settled', '--deep');
     expect(balanced.stdout).toContain('The books balance.');
     expect(balanced.code).toBe(0);
+    const charged = await kept.database.pool.query("select from ledger where outcome = 'charged'");
+    expect(charged.rowCount).toBe(100);
     // What the next watermark of an ad server says.
     await lost.broker.publisher.publishEverywhere(lost.spool.watermark());
     const reconcile = () => tollway(lost.env, 'reconcile', '--settled');
