@@ -171,9 +171,21 @@ describe('docs/running.md, PostgreSQL connections', () => {
       .map(sourceOf)
       .flatMap((source) => [...source.matchAll(/createPool\(config\.DATABASE_URL, '\w+', 1,/g)]);
     const ofProcessor = ofRuntime + single.length + 1; // and one of the reports of the part
+    const [, tasks = ''] =
+      /const repeated = \[(.*)\];/.exec(
+        sourceOf('console/tasks/start-tasks.ts').replaceAll(/\w+\(config, logger\)/g, 'task'),
+      ) ?? [];
+    const ofConsole =
+      ['console/serve.ts', 'console/webhooks/start-webhooks.ts', 'console/watch-database.ts']
+        .map((path) => numberIn(path, 'CONNECTIONS'))
+        .reduce((sum, connections) => sum + connections) +
+      2 * tasks.split(', ').length +
+      3; // of the notifications of webhooks, of the gauges of the reconciliation, and of the reports of the part
+    const [, ofTop] =
+      /createPool\(stack\.databaseUrl, 'top', (\d+),/.exec(sourceOf('cli/commands/top.ts')) ?? [];
     expect(readPage('docs/running.md')).toContain(
       `| PostgreSQL connections | ${ofAdServer} for each ad server worker and 1 for each ad server, \`PARALLELIZATION\` + ${ofProcessor} for each processor ` +
-        `(+ ${ofProcessor + 1} with Kinesis), 2 for each command (\`failed-batches redrive\`: \`PARALLELIZATION\` + ${ofRuntime}) |`,
+        `(+ ${ofProcessor + 1} with Kinesis), ${ofConsole} for each console, 2 for each command (\`top\`: ${ofTop}; \`failed-batches redrive\`: \`PARALLELIZATION\` + ${ofRuntime}) |`,
     );
     expect(sourceOf('deploy/kubernetes/processor.yaml')).toContain(
       `PARALLELIZATION + ${ofProcessor} connections`,
