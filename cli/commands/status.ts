@@ -23,7 +23,7 @@ async function queryDatabaseAt(url: string): Promise<Health> {
 
 export const status = rowsCommand(
   'status',
-  'Show the addresses of all parts and whether they are ready',
+  'Show the addresses of the parts of this host and whether they are ready',
   ['status', 'status --json'],
   'a part or the database is not ready, or a ready part reports a warning',
 ).action(async ({ format }: Output) => {
