@@ -57,7 +57,8 @@ export type NewWebhook = {
 };
 
 /**
- * Creates a webhook. Returns it with its secret, which cannot be read later. Throws `bad_url`, `unknown_event_type`, `unknown_advertiser`.
+ * Creates a webhook. Returns it with its secret, which cannot be read later. Throws `bad_url`, `unknown_event_type`, `unknown_advertiser`,
+ * `too_many_webhooks`.
  */
 export async function addWebhook(
   database: Pool | Connection,
@@ -65,6 +66,7 @@ export async function addWebhook(
   rule: TargetRule,
 ): Promise<{ webhook: Webhook; secret: string }> {
   const secret = newSecret();
+  if (advertiserId !== null) await assertRoomForWebhook(database, advertiserId);
   const { rows } = await database.query<Webhook>(
     `with webhook as (
        insert into webhook (url, event_types, advertiser_id, secret)
@@ -79,6 +81,22 @@ export async function addWebhook(
   const [webhook] = rows;
   if (!webhook) throw unknownAdvertiser(advertiserId ?? 0);
   return { webhook, secret };
+}
+
+/** Most webhooks of one advertiser that are not archived: each event of the advertiser is written once for each of them. */
+const WEBHOOKS_MAX = 20;
+
+/** Throws `too_many_webhooks`. Requests at the same moment can exceed the limit by a few. */
+async function assertRoomForWebhook(database: Pool | Connection, advertiserId: number): Promise<void> {
+  const { rows } = await database.query<{ count: bigint }>(
+    "select count(*) from webhook where advertiser_id = $1 and status <> 'archived'",
+    [advertiserId],
+  );
+  if (Number(rows[0]?.count) < WEBHOOKS_MAX) return;
+  throw new TollwayError(
+    'too_many_webhooks',
+    `Expected at most ${WEBHOOKS_MAX} webhooks of advertiser ${advertiserId} that are not archived: archive one first`,
+  );
 }
 
 /** The types without repetitions. Throws `unknown_event_type`. */
@@ -143,7 +161,7 @@ export function unknownWebhook(id: number): TollwayError {
 /**
  * Changes the URL, the event types or the status of a webhook. A paused or archived webhook gets no new events. What waits for a paused one is
  * sent after it is resumed; what waits for an archived one is given up. A new URL, or a resume, ends a wait for retries. Throws
- * `unknown_webhook`, `bad_url`, `unknown_event_type`.
+ * `unknown_webhook`, `bad_url`, `unknown_event_type`, and `too_many_webhooks` if an archived one is put back.
  */
 export async function updateWebhook(
   database: Pool | Connection,
@@ -151,6 +169,14 @@ export async function updateWebhook(
   { url, eventTypes, status }: WebhookChanges,
   rule: TargetRule,
 ): Promise<Webhook> {
+  const before = await readWebhook(database, id);
+  if (
+    before.status === 'archived' &&
+    status !== undefined &&
+    status !== 'archived' &&
+    before.advertiserId !== null
+  )
+    await assertRoomForWebhook(database, before.advertiserId);
   const { rowCount } = await database.query(
     `with changed as (
        update webhook set url = coalesce($2, url), event_types = coalesce($3, event_types), status = coalesce($4, status)

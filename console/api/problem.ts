@@ -64,6 +64,7 @@ const STATUSES: Partial<Record<ErrorCode, number>> = {
   request_timeout: 408,
   samples_running: 409,
   stale_etag: 412,
+  too_many_webhooks: 409,
   unauthenticated: 401,
   unsupported_media_type: 415,
   webhook_not_active: 409,

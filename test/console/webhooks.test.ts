@@ -50,6 +50,25 @@ describe('POST /v1/webhooks', () => {
     expect(body.items).toMatchObject([{ advertiserId: id }]);
   });
 
+  it('creates at most twenty for an advertiser; archived ones do not count until they are put back', async () => {
+    const { id: advertiserId } = await addAdvertiser(database.pool, 'one', 'USD');
+    const post = () => api.send('POST', '/v1/webhooks', { body: { url: URL_OF_TEST, advertiserId } });
+    const created = [];
+    for (let count = 0; count < 20; count += 1) created.push(await post());
+    expect(created.map(({ status }) => status)).toEqual(Array(20).fill(201));
+    const refused = { status: 409, body: { code: 'too_many_webhooks' } };
+    expect(await post()).toMatchObject(refused);
+    const path = `/v1/webhooks/${created[0]?.body.id}`;
+    const patch = async (status: string) => {
+      const etag = String((await api.send('GET', path)).headers.etag);
+      return api.send('PATCH', path, { body: { status }, headers: { 'if-match': etag } });
+    };
+    expect(await patch('archived')).toMatchObject({ status: 200 });
+    expect(await post()).toMatchObject({ status: 201 });
+    expect(await patch('active')).toMatchObject(refused);
+    expect(await patch('archived')).toMatchObject({ status: 200 });
+  });
+
   it('creates one webhook for a repeated request', async () => {
     const request = { body: { url: URL_OF_TEST }, headers: { 'idempotency-key': 'k1' } };
     const [first, again] = [

@@ -144,7 +144,7 @@ function createRoute(app: App, deps: Deps): void {
     {
       config: {
         ...{ access: 'webhooks.manage', etag: true, secretAnswer: true },
-        errors: ['unknown_advertiser', 'bad_url'],
+        errors: ['unknown_advertiser', 'bad_url', 'too_many_webhooks'],
       },
       schema: {
         ...{ tags, operationId: 'createWebhook', summary: 'Create a webhook' },
@@ -192,7 +192,7 @@ function updateRoute(app: App, deps: Deps): void {
   app.patch(
     '/v1/webhooks/:webhookId',
     {
-      config: { ...config, etag: true, errors: ['unknown_webhook', 'bad_url'] },
+      config: { ...config, etag: true, errors: ['unknown_webhook', 'bad_url', 'too_many_webhooks'] },
       schema: {
         ...{ tags, operationId: 'updateWebhook', summary: 'Change, pause, resume or archive a webhook' },
         description:
