@@ -1,6 +1,6 @@
 import { TollwayError } from './errors.ts';
 import { printable } from './text.ts';
-import { isCalendarDate } from './unix-time.ts';
+import { isCalendarDate, isTimeInRange } from './unix-time.ts';
 
 const UNIT_MS = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 
@@ -17,14 +17,29 @@ export function parseDuration(text: string): number {
   return Number(count) * UNIT_MS[unit as keyof typeof UNIT_MS];
 }
 
+/** Throws `bad_time` for a time outside of the years 1970 to 9999 of UTC. `text` is what was given. */
+export function assertTimeInRange(time: Date, text: string): void {
+  if (isTimeInRange(time)) return;
+  throw new TollwayError(
+    'bad_time',
+    `Expected a time in the years 1970 to 9999 of UTC, got "${printable(text)}"`,
+  );
+}
+
 /** A day alone, or a time with its zone: without a zone the time would depend on the zone of the host. */
 const TIME = /^\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2}))?$/i;
 
 /**
  * Reads a time: a day (`2026-01-31`, its beginning in UTC), ISO 8601 with its zone (`2026-01-31T12:00:00Z`), or a length of time ago (`2h`, `7d`).
- * Throws `bad_time`.
+ * The years are 1970 to 9999 of UTC. Throws `bad_time`, `bad_duration`.
  */
 export function parseTime(text: string): Date {
+  const time = parseAnyTime(text);
+  assertTimeInRange(time, text);
+  return time;
+}
+
+function parseAnyTime(text: string): Date {
   if (/^\d{1,6}[smhd]$/.test(text)) return new Date(Date.now() - parseDuration(text));
   if (/^\d{4}-\d{2}-\d{2}/.test(text) && !isCalendarDate(text))
     throw new TollwayError('bad_time', `Expected a day of the calendar, got "${printable(text)}"`);

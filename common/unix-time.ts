@@ -32,6 +32,16 @@ function fromNumber(time: number): number | null {
   return time >= MS_MIN && time <= MS_MAX ? Math.round(time) : null;
 }
 
+const YEAR_10000_MS = Date.UTC(10_000, 0);
+
+/**
+ * Whether a time is in the years 1970 to 9999 of UTC. People and programs cannot give other times: RFC 3339 cannot write years after 9999, and
+ * `Date` misreads the first years as PostgreSQL writes them.
+ */
+export function isTimeInRange(time: Date): boolean {
+  return time.getTime() >= 0 && time.getTime() < YEAR_10000_MS;
+}
+
 /** Whether a text begins with a `YYYY-MM-DD` date that exists. `Date` reads 31 February as 3 March; PostgreSQL has no year 0. */
 export function isCalendarDate(text: string): boolean {
   const [, year, month, day] = /^(\d{4})-(\d{2})-(\d{2})/.exec(text) ?? [];

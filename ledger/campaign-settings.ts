@@ -1,4 +1,5 @@
 import { TollwayError } from '../common/errors.ts';
+import { assertTimeInRange } from '../common/parse-time.ts';
 import type { Connection } from '../common/postgres/postgres.ts';
 import { parseExternalId, parseName } from '../common/text.ts';
 import { singleRow } from './advertiser-lock.ts';
@@ -103,7 +104,7 @@ async function externalIdAfter(
   );
 }
 
-/** The start and the end as times. Throws `bad_window` unless the end is after the start. */
+/** The start and the end as times. Throws `bad_time`, and `bad_window` unless the end is after the start. */
 async function periodOf(
   connection: Connection,
   advertiserId: number,
@@ -124,15 +125,24 @@ async function periodOf(
   return { startsAt: start, endsAt: end };
 }
 
-/** A day as the time of its beginning in a time zone, computed by PostgreSQL as the days of reports are. */
+/**
+ * A time, or a day as the time of its beginning in a time zone, computed by PostgreSQL as the days of reports are. Throws `bad_time` for one
+ * outside of the years 1970 to 9999 of UTC.
+ */
 async function timeOf(
   connection: Connection,
   time: Date | string | null,
   timeZone: string,
 ): Promise<Date | null> {
-  if (typeof time !== 'string') return time;
+  if (time === null) return null;
+  const instant = typeof time === 'string' ? await startOfDay(connection, time, timeZone) : time;
+  assertTimeInRange(instant, typeof time === 'string' ? `${time} in ${timeZone}` : time.toISOString());
+  return instant;
+}
+
+async function startOfDay(connection: Connection, day: string, timeZone: string): Promise<Date> {
   const { rows } = await connection.query<{ time: Date }>('select day_start($1::date, $2) as time', [
-    time,
+    day,
     timeZone,
   ]);
   return singleRow(rows).time;

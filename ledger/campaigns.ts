@@ -53,7 +53,7 @@ function toCampaign({ plan, readAt, ...campaign }: CampaignRow): Campaign {
 }
 
 /**
- * Creates a campaign. Throws `bad_name`, `bad_external_id`, `external_id_taken`, `unknown_advertiser`, `bad_window` (an end that is not
+ * Creates a campaign. Throws `bad_name`, `bad_external_id`, `external_id_taken`, `unknown_advertiser`, `bad_time`, `bad_window` (an end that is not
  * after the start), `bad_pacing`.
  */
 export function addCampaign(
@@ -159,7 +159,7 @@ export function unknownCampaign(id: number): TollwayError {
 
 /**
  * Changes a campaign. A cap can be set, raised, and lowered down to what is spent; a daily cap down to what the present day has spent.
- * Throws `unknown_campaign`, `bad_name`, `bad_external_id`, `external_id_taken`, `cap_below_spent`, `bad_window` (an end that is not after
+ * Throws `unknown_campaign`, `bad_name`, `bad_external_id`, `external_id_taken`, `cap_below_spent`, `bad_time`, `bad_window` (an end that is not after
  * the start), `bad_pacing`.
  */
 export async function updateCampaign(

@@ -85,6 +85,9 @@ create table campaign (
   constraint campaign_pacing_has_daily_cap check (pacing = 'none' or daily_cap_micros is not null),
   constraint campaign_hold_has_pacing_and_fallback check (not hold or (pacing <> 'none' and fallback_url is not null)),
   constraint campaign_ends_after_start check (ends_at > starts_at),
+  -- Programs read and write the years 1970 to 9999. `least` and `greatest` ignore nulls.
+  constraint campaign_dates_in_range
+    check (least(starts_at, ends_at) >= '1970-01-01 00:00:00+00' and greatest(starts_at, ends_at) < '10000-01-01 00:00:00+00'),
   unique (id, advertiser_id),
   unique (advertiser_id, external_id)
 ) with (fillfactor = 50);

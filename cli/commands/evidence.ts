@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import { counted } from '../../common/counted.ts';
 import { TollwayError } from '../../common/errors.ts';
-import { isCalendarDate } from '../../common/unix-time.ts';
+import { isCalendarDate, isTimeInRange } from '../../common/unix-time.ts';
 import { parseClickId } from '../../ledger/click-reference.ts';
 import {
   eraseEvidenceOfClick,
@@ -29,8 +29,13 @@ function parseNetwork(text: string): string {
 
 /** Reads a UTC day into Unix ms. Throws `bad_time`. */
 function parseDay(text: string): number {
-  if (/^\d{4}-\d{2}-\d{2}$/.test(text) && isCalendarDate(text)) return Date.parse(text);
-  throw new TollwayError('bad_time', `Expected a UTC day such as 2026-01-31, got "${text}"`);
+  const day =
+    /^\d{4}-\d{2}-\d{2}$/.test(text) && isCalendarDate(text) ? new Date(text) : new Date(Number.NaN);
+  if (isTimeInRange(day)) return day.getTime();
+  throw new TollwayError(
+    'bad_time',
+    `Expected a UTC day such as 2026-01-31, in the years 1970 to 9999, got "${text}"`,
+  );
 }
 
 type Options = Output & { network?: string; day?: number; click?: string };

@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
 import { TollwayError } from '../errors.ts';
-import { isCalendarDate } from '../unix-time.ts';
+import { isCalendarDate, isTimeInRange } from '../unix-time.ts';
 
 /** One setting: its parser and its documentation. */
 export type Setting<T> = {
@@ -158,13 +158,13 @@ export function groupName(text: string): string {
 /** The first record to read: the oldest one in the broker, the next one that arrives, or the first one since a time. */
 export type StartPosition = 'earliest' | 'latest' | Date;
 
-/** Parses a {@link StartPosition}. A time is RFC 3339. */
+/** Parses a {@link StartPosition}. A time is RFC 3339, in the years 1970 to 9999 of UTC. */
 export function startPosition(text: string): StartPosition {
   if (text === 'earliest' || text === 'latest') return text;
   const time = /^[\d-]+T/.test(text) && isCalendarDate(text) ? new Date(text) : new Date(Number.NaN);
-  if (!Number.isNaN(time.getTime())) return time;
+  if (isTimeInRange(time)) return time;
   throw new TollwayError(
     'bad_setting',
-    `expected earliest, latest or a time such as 2026-01-31T12:00:00Z, got "${text}"`,
+    `expected earliest, latest or a time such as 2026-01-31T12:00:00Z in the years 1970 to 9999, got "${text}"`,
   );
 }

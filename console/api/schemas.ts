@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { errorMessage } from '../../common/errors.ts';
 import { formatAmount, parseAmount, parseCurrency, parsePositiveAmount } from '../../common/money.ts';
-import { parseDuration } from '../../common/parse-time.ts';
+import { assertTimeInRange, parseDuration } from '../../common/parse-time.ts';
 import { parseExternalId, parseName, parseReference } from '../../common/text.ts';
 import { parseTimeZone } from '../../common/time-zone.ts';
 import { isCalendarDate } from '../../common/unix-time.ts';
@@ -85,9 +85,9 @@ export const PositiveAmount = textCodec(z.bigint(), parsePositiveAmount, formatA
   examples: ['12.50'],
 });
 
-/** A time of RFC 3339; answers are in UTC. */
+/** A time of RFC 3339 in the years 1970 to 9999; answers are in UTC. */
 export const Time = textCodec(z.date(), parseTime, (time) => time.toISOString()).meta({
-  description: 'Time of RFC 3339. Answers are in UTC.',
+  description: 'Time of RFC 3339 in the years 1970 to 9999. Answers are in UTC.',
   format: 'date-time',
   examples: ['2026-01-31T12:00:00.000Z'],
 });
@@ -107,10 +107,8 @@ export const TimeText = z.string().meta({
 });
 
 /** A time, or a day (`2026-01-31`), which stays a text: it begins at midnight of the time zone of the advertiser. */
-export const DayOrTime = textCodec(
-  z.union([z.date(), z.string()]),
-  (text) => (/^\d{4}-\d\d-\d\d$/.test(text) && isCalendarDate(text) ? text : parseTime(text)),
-  (time) => (typeof time === 'string' ? time : time.toISOString()),
+export const DayOrTime = textCodec(z.union([z.date(), z.string()]), parseDayOrTime, (time) =>
+  typeof time === 'string' ? time : time.toISOString(),
 ).meta({ examples: ['2026-01-31', '2026-01-31T12:00:00Z'] });
 
 /** A length of time, in ms. */
@@ -198,14 +196,20 @@ function parseBigId(text: string): bigint {
   throw new RangeError(`Expected an id of 1–9223372036854775807, got "${text}"`);
 }
 
-const YEAR_MAX = 9_999;
 /** https://www.rfc-editor.org/rfc/rfc3339#section-5.6 */
 const RFC_3339 = /^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$/;
 
 function parseTime(text: string): Date {
   const time =
     RFC_3339.test(text) && isCalendarDate(text) ? new Date(text.toUpperCase()) : new Date(Number.NaN);
-  // In UTC, the offset can move it into the year 10000, which RFC 3339 cannot write.
-  if (!Number.isNaN(time.getTime()) && time.getUTCFullYear() <= YEAR_MAX) return time;
-  throw new RangeError(`Expected a time such as 2026-01-31T12:00:00Z, got "${text}"`);
+  if (Number.isNaN(time.getTime()))
+    throw new RangeError(`Expected a time such as 2026-01-31T12:00:00Z, got "${text}"`);
+  assertTimeInRange(time, text);
+  return time;
+}
+
+function parseDayOrTime(text: string): Date | string {
+  if (!/^\d{4}-\d\d-\d\d$/.test(text) || !isCalendarDate(text)) return parseTime(text);
+  assertTimeInRange(new Date(text), text);
+  return text;
 }

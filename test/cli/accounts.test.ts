@@ -91,6 +91,8 @@ describe('campaign', () => {
     [['campaign', 'update', '99', '--cap', '1'], 'Expected the id of a campaign in the database, got 99'],
     [['campaign', 'add', '1', 'X', '--start', '2d'], 'Expected a day such as 2026-01-31 or a time such as'],
     [['campaign', 'add', '1', 'X', '--end', 'none'], 'got "none"'],
+    [['campaign', 'add', '1', 'X', '--start', '0001-01-01'], 'years 1970 to 9999 of UTC, got "0001-01-01"'],
+    [['campaign', 'update', '1', '--end', '0000-01-01'], 'Expected a day of the calendar, got "0000-01-01"'],
     [
       ['campaign', 'add', '1', 'X', '--start', '2026-02-01', '--end', '2026-01-31'],
       'Expected an end after the start, got the end 2026-01-30T23:00:00.000Z and the start 2026-01-31T23:00:00.000Z',

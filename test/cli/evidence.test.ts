@@ -37,7 +37,11 @@ it.each([
   [['--network', '203.0.113.0/25'], /Expected an IPv4 network of at most \/24/],
   [['--network', '2001:db8::/64'], /or an IPv6 network of at most \/48/],
   [['--network', '0.0.0.0/0'], /Expected an IPv4 network/],
-  [['--day', '2026-02-30'], /Expected a UTC day such as 2026-01-31, got "2026-02-30"/],
+  [
+    ['--day', '2026-02-30'],
+    /Expected a UTC day such as 2026-01-31, in the years 1970 to 9999, got "2026-02-30"/,
+  ],
+  [['--day', '0001-01-01'], /in the years 1970 to 9999, got "0001-01-01"/],
   [['--click', 'x'], /Expected a click id/],
 ])('refuses %j', async (args, message) => {
   const { code, stdout, stderr } = await erase(...args);

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { startPosition } from '../../common/config/setting.ts';
-import { parseTime } from '../../common/parse-time.ts';
-import { isCalendarDate, unixMs } from '../../common/unix-time.ts';
+import { parseCampaignTime, parseExpiry, parseTime } from '../../common/parse-time.ts';
+import { isCalendarDate, isTimeInRange, unixMs } from '../../common/unix-time.ts';
+import { parseReportTime } from '../../ledger/reports.ts';
 
 const AT = Date.UTC(2026, 10, 26, 9, 7, 10);
 
@@ -74,4 +75,41 @@ describe('a date', () => {
       expect(() => startPosition(`${text}T12:00:00Z`)).toThrow(`got "${text}T12:00:00Z"`);
     },
   );
+});
+
+describe('a time that is given', () => {
+  it.each(['1970-01-01T00:00:00Z', '1969-12-31T23:00:00-01:00', '9999-12-31T23:59:59.999Z'])(
+    'can be %s',
+    (text) => {
+      expect(isTimeInRange(new Date(text))).toBe(true);
+      expect(parseTime(text)).toEqual(new Date(text));
+      expect(startPosition(text)).toEqual(new Date(text));
+    },
+  );
+
+  it.each([
+    '0001-01-01T00:00:00+12:00',
+    '0099-06-01T00:00:00Z',
+    '1969-12-31T23:59:59.999Z',
+    '1970-01-01T00:00:00+01:00',
+    '9999-12-31T23:00:00-01:00',
+  ])('is not in the years 1970 to 9999 of UTC and is refused: %s', (text) => {
+    expect(isTimeInRange(new Date(text))).toBe(false);
+    const error = {
+      code: 'bad_time',
+      message: `Expected a time in the years 1970 to 9999 of UTC, got "${text}"`,
+    };
+    for (const parse of [parseTime, parseCampaignTime, parseExpiry, parseReportTime])
+      expect(() => parse(text)).toThrow(expect.objectContaining(error));
+    expect(() => startPosition(text)).toThrow(`in the years 1970 to 9999, got "${text}"`);
+  });
+
+  it.each(['0001-01-01', '1969-12-31'])('is a day of these years: not %s', (day) => {
+    for (const parse of [parseTime, parseCampaignTime, parseExpiry, parseReportTime])
+      expect(() => parse(day)).toThrow(`Expected a time in the years 1970 to 9999 of UTC, got "${day}"`);
+  });
+
+  it('is not longer ago', () => {
+    expect(() => parseTime('999999d')).toThrow('got "999999d"');
+  });
 });

@@ -79,6 +79,14 @@ describe('POST /v1/campaigns', () => {
     [{ startsAt: '2d' }, 400, '/startsAt', 'got "2d"'],
     [{ startsAt: '2026-02-30' }, 400, '/startsAt', 'got "2026-02-30"'],
     [{ endsAt: '2026-12-25T12:00' }, 400, '/endsAt', 'got "2026-12-25T12:00"'],
+    [
+      { startsAt: '0001-01-01T00:00:00+12:00' },
+      400,
+      '/startsAt',
+      'years 1970 to 9999 of UTC, got "0001-01-01T',
+    ],
+    [{ startsAt: '0099-12-31' }, 400, '/startsAt', 'years 1970 to 9999 of UTC, got "0099-12-31"'],
+    [{ endsAt: '9999-12-31T23:00:00-01:00' }, 400, '/endsAt', 'years 1970 to 9999 of UTC, got "9999-12-31T'],
     [{ fallbackUrl: 'javascript:alert(1)' }, 400, '/fallbackUrl', 'got "javascript:alert(1)"'],
     [{ status: 'gone' }, 400, '/status', 'got "gone"'],
     [{ externalId: '' }, 400, '/externalId', 'Expected an external id of 1–100 printable characters'],
@@ -96,6 +104,8 @@ describe('POST /v1/campaigns', () => {
   it.each([
     [{ pacing: 'even' }, 400, 'bad_pacing'],
     [{ startsAt: '2026-02-01', endsAt: '2026-01-31' }, 400, 'bad_window'],
+    // It begins in 1969 in UTC.
+    [{ startsAt: '1970-01-01' }, 400, 'bad_time'],
     [{ advertiserId: 2_000_000_000 }, 404, 'unknown_advertiser'],
   ])('refuses %j by the rules of the ledger', async (body, status, code) => {
     const answer = await api.send('POST', '/v1/campaigns', {

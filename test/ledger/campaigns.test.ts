@@ -199,6 +199,23 @@ describe('the dates of a campaign', () => {
     });
   });
 
+  it('are refused outside of the years 1970 to 9999 of UTC', async () => {
+    const { id } = await addAdvertiser(database.pool, 'Berlin', 'EUR', 'Europe/Berlin');
+    const add = (startsAt: Date | string) => addCampaign(database.pool, id, 'Old', { startsAt });
+    await expect(add('1970-01-01')).rejects.toMatchObject({
+      code: 'bad_time',
+      message: 'Expected a time in the years 1970 to 9999 of UTC, got "1970-01-01 in Europe/Berlin"',
+    });
+    await expect(add(new Date(-1))).rejects.toMatchObject({ code: 'bad_time' });
+    const last = new Date('9999-12-31T23:59:59.999Z');
+    const campaigns = [await add('1970-01-02'), await add(new Date(0)), await add(last)];
+    expect(campaigns.map(({ startsAt }) => startsAt)).toEqual([
+      new Date('1970-01-01T23:00Z'),
+      new Date(0),
+      last,
+    ]);
+  });
+
   it('are refused if the end is not after the start, also when only one changes', async () => {
     const { advertiser } = await addAccount(database.pool);
     const window = { code: 'bad_window' };

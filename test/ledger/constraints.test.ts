@@ -51,6 +51,23 @@ describe('the constraints of the schema', () => {
     expect(error).toMatchObject({ code: '23514', constraint: 'campaign_within_cap' });
   });
 
+  it('refuse dates of a campaign that programs cannot read', async () => {
+    const { campaign } = await addAccount(database.pool);
+    const set = (column: string, time: string) =>
+      database.pool.query(`update campaign set ${column} = $2 where id = $1`, [campaign.id, time]);
+    for (const column of ['starts_at', 'ends_at']) {
+      for (const time of [
+        '0001-12-31 12:00+00 BC',
+        '1969-12-31 23:59:59+00',
+        '10000-01-01 00:00+00',
+        'infinity',
+      ])
+        expect(await failureOf(set(column, time))).toMatchObject({ constraint: 'campaign_dates_in_range' });
+    }
+    await set('starts_at', '1970-01-01 00:00+00');
+    await set('ends_at', '9999-12-31 23:59:59.999+00');
+  });
+
   it('refuse a second row of a click and a second use of a nonce', async () => {
     const clickId = uuidV7();
     await insertRow(clickId);

@@ -35,7 +35,7 @@ const etagOfCampaign = (row: CampaignRow) => etagOf(settingsOf(row));
 const tags = ['Campaigns'];
 
 /** What a route that creates or changes a campaign can refuse. */
-const REFUSALS = ['external_id_taken', 'bad_window', 'bad_pacing'] as const;
+const REFUSALS = ['external_id_taken', 'bad_time', 'bad_window', 'bad_pacing'] as const;
 
 /** Adds the routes of campaigns. */
 export function campaignRoutes(app: App, deps: Deps): void {
@@ -162,7 +162,7 @@ function putRoute(app: App, { pool }: Deps): void {
       config: {
         access: 'campaigns.write',
         etag: true,
-        errors: ['unknown_advertiser', 'cap_below_spent', 'bad_window', 'bad_pacing'],
+        errors: ['unknown_advertiser', 'cap_below_spent', 'bad_time', 'bad_window', 'bad_pacing'],
       },
       schema: {
         ...{ tags, operationId: 'putCampaign', summary: 'Create or replace a campaign by its external id' },
