@@ -3,6 +3,7 @@ import pg from 'pg';
 import { errorCode, TollwayError } from '../errors.ts';
 import { sleep } from '../process.ts';
 import { writeUuid } from '../uuid.ts';
+import { parseTimestamptz } from './parse-timestamptz.ts';
 import { assertSupportedServer } from './version.ts';
 
 export type Pool = pg.Pool;
@@ -17,7 +18,7 @@ const TIMESTAMPTZ = 1184;
 const types = {
   getTypeParser(oid: number, format?: 'text' | 'binary') {
     if (oid === INT8 && format !== 'binary') return (text: string) => BigInt(text);
-    if (oid === TIMESTAMPTZ && format !== 'binary') return (text: string) => new Date(text);
+    if (oid === TIMESTAMPTZ && format !== 'binary') return parseTimestamptz;
     return pg.types.getTypeParser(oid, format as 'text');
   },
 } as pg.CustomTypesConfig;
