@@ -6,6 +6,7 @@ import { notifyAdsChanged } from './budget-flag.ts';
 import type { ClickFilter } from './click-filter.ts';
 import { type ListFilter, listCondition, type Status } from './list-filter.ts';
 import { nextThreshold, parsePercents } from './low-budget.ts';
+import { inServerTimeZone } from './server-time-zones.ts';
 
 export type Advertiser = {
   readonly id: number;
@@ -36,9 +37,12 @@ export async function addAdvertiser(
   timeZone = 'UTC',
   isTest = false,
 ): Promise<Advertiser> {
-  const { rows } = await database.query<Advertiser>(
-    `insert into advertiser (name, currency, time_zone, is_test) values ($1, $2, $3, $4) returning ${ADVERTISER_COLUMNS}`,
-    [parseName(name), currency, parseTimeZone(timeZone), isTest],
+  // A constraint of the table computes in the time zone.
+  const { rows } = await inServerTimeZone(
+    database.query<Advertiser>(
+      `insert into advertiser (name, currency, time_zone, is_test) values ($1, $2, $3, $4) returning ${ADVERTISER_COLUMNS}`,
+      [parseName(name), currency, parseTimeZone(timeZone), isTest],
+    ),
   );
   return singleRow(rows);
 }

@@ -3,6 +3,7 @@ import { parseTime } from '../common/parse-time.ts';
 import { type Connection, inTransaction, type Pool } from '../common/postgres/postgres.ts';
 import { printable } from '../common/text.ts';
 import { assertFilterExists, type ClickFilter } from './click-filter.ts';
+import { inServerTimeZone } from './server-time-zones.ts';
 
 /** What a report can be broken down by, in the order of its columns. */
 export const REPORT_KEYS = [
@@ -98,7 +99,8 @@ const SUMMED =
  * Sums the clicks of a period, by the time of the click, from the rollup: exact as of `asOf`, and after the ledger has dropped its days
  * too. Amounts of different currencies are never added. Call `rollUp` before, so that `asOf` is now.
  *
- * Throws `bad_window` (an end before the start, or a bound that is not a quarter of an hour), `unknown_advertiser`, `unknown_campaign`, `unknown_ad`.
+ * Throws `bad_window` (an end before the start, or a bound that is not a quarter of an hour), `bad_time_zone`, `unknown_advertiser`, `unknown_campaign`,
+ * `unknown_ad`.
  */
 export function readReport(pool: Pool, filter: ReportFilter): Promise<Report> {
   // One snapshot, so that the sums are those of `asOf`.
@@ -114,7 +116,7 @@ async function readReportIn(connection: Connection, filter: ReportFilter): Promi
   // Sums of a month by ad and day fit, so that they are hashed. With the default of 4 MB, all rows would be sorted on disk.
   await connection.query("set local work_mem = '64MB'");
   const timeZone = await timeZoneOf(connection, filter);
-  const { since, until, asOf, areDays } = await boundsOf(connection, filter, timeZone);
+  const { since, until, asOf, areDays } = await inServerTimeZone(boundsOf(connection, filter, timeZone));
   const isByDay = areDays && !filter.by.includes('hour');
   const source = sourceOf(isByDay, isByDay && (await hasOtherZones(connection, filter, timeZone)));
   const { rows } = await connection.query<ReportRow>(reportQuery(source, filter.by), [

@@ -2,6 +2,7 @@ import { errorCode } from '../common/errors.ts';
 import { type Connection, inTransaction, type Pool } from '../common/postgres/postgres.ts';
 import type { SettledClick } from './ledger-rows.ts';
 import { DAY_MS, dayStart, isoDay, listPartitionDays, partitionName } from './partitions.ts';
+import { inServerTimeZone } from './server-time-zones.ts';
 import { readSettlementWatermark } from './settlement-watermark.ts';
 
 /** Longest span of settlement times that one transaction adds, in ms: after a long stop the rollup catches up in pieces. */
@@ -18,12 +19,13 @@ const UNLISTED_DAYS = 2;
 
 /**
  * Adds everything that was settled since the last run to the rollup, up to the settlement watermark. Returns the time that it is true
- * for: all clicks that were settled before it are in the rollup, and no other. Any number of processes can call it; one works at a time.
+ * for: all clicks that were settled before it are in the rollup, and no other. Any number of processes can call it; one works at a time. Throws
+ * `bad_time_zone` if the database server does not know the time zone of an advertiser.
  */
 export async function rollUp(pool: Pool): Promise<Date> {
   await summarizeIndexes(pool);
   for (;;) {
-    const { rolledTo, isDone } = await inTransaction(pool, addSpan);
+    const { rolledTo, isDone } = await inServerTimeZone(inTransaction(pool, addSpan));
     if (isDone) return rolledTo;
   }
 }

@@ -3,6 +3,7 @@ import { type Connection, inTransaction, type Pool } from '../common/postgres/po
 import { printable } from '../common/text.ts';
 import { unknownAdvertiser } from './advertiser-lock.ts';
 import type { BudgetEntryKind } from './budget-entries.ts';
+import { inServerTimeZone } from './server-time-zones.ts';
 
 /** A top-up or an adjustment on a statement. */
 export type StatementEntry = {
@@ -55,7 +56,7 @@ export type Statement = {
 /**
  * Reads the statement of a month, such as `2026-11`, in the advertiser's time zone. A charge and a gross click belong to the day of the
  * click, an entry and a credit to the time at which they were entered. A month before the advertiser existed is a statement of zeros.
- * Call `rollUp` before, so that `asOf` is now. Throws `unknown_advertiser`, and `bad_time` for a month in the future.
+ * Call `rollUp` before, so that `asOf` is now. Throws `unknown_advertiser`, `bad_time_zone`, and `bad_time` for a month in the future.
  */
 export function readStatement(pool: Pool, advertiserId: number, month: string): Promise<Statement> {
   // One snapshot, so that all sums are those of `asOf`.
@@ -71,7 +72,7 @@ async function readStatementIn(
   advertiserId: number,
   month: string,
 ): Promise<Statement> {
-  const advertiser = await readAdvertiser(connection, advertiserId, month);
+  const advertiser = await inServerTimeZone(readAdvertiser(connection, advertiserId, month));
   const period: Period = { advertiserId, ...advertiser, firstDay: `${month}-01` };
   const openingMicros = await readOpening(connection, period);
   const entries = await readEntries(connection, period);

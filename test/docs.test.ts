@@ -234,9 +234,12 @@ describe('docs/deployment-targets.md', () => {
 describe('docs/troubleshooting.md', () => {
   const page = readPage('docs/troubleshooting.md');
   const sections = page.split('\n### ').slice(1);
-  const code = globSync('{ad-server,brokers,cli,common,console,migrations,processor,producer}/**/*.ts', {
-    cwd: root,
-  })
+  const code = globSync(
+    '{ad-server,brokers,cli,common,console,ledger,migrations,processor,producer}/**/*.ts',
+    {
+      cwd: root,
+    },
+  )
     .map((path) => readFileSync(join(root, path), 'utf8'))
     .join('\n');
 

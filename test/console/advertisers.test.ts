@@ -26,6 +26,16 @@ describe('POST /v1/advertisers', () => {
     expect(body).toMatchObject({ currency: 'USD', timeZone: 'UTC' });
   });
 
+  it('refuses a time zone that the database server does not know', async () => {
+    const timeZone = 'US/Pacific-New';
+    const refusal = {
+      status: 400,
+      body: { code: 'bad_time_zone', detail: expect.stringContaining('the database server knows') },
+    };
+    expect(await api.send('POST', '/v1/advertisers', { body: { ...NEW, timeZone } })).toMatchObject(refusal);
+    expect(await api.send('GET', `/v1/reports?since=2d&timeZone=${timeZone}`)).toMatchObject(refusal);
+  });
+
   it('reports everything that is wrong with a body together', async () => {
     const body = { name: ' ', currency: 'euro', timeZone: 'Mars/Base', budget: 5 };
     const answer = await api.send('POST', '/v1/advertisers', { body });

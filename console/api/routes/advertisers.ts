@@ -112,7 +112,7 @@ function createRoute(app: App, { pool }: Deps): void {
   app.post(
     '/v1/advertisers',
     {
-      config: { access: 'advertisers.create', etag: true },
+      config: { access: 'advertisers.create', etag: true, errors: ['bad_time_zone'] },
       schema: {
         ...{ tags, operationId: 'createAdvertiser', summary: 'Create an advertiser' },
         description:

@@ -71,7 +71,10 @@ export function reportRoutes(app: App, { pool }: Deps): void {
   app.get(
     '/v1/reports',
     {
-      config: { access: 'reports.read', errors: ['unknown_advertiser', 'unknown_campaign', 'unknown_ad'] },
+      config: {
+        access: 'reports.read',
+        errors: ['unknown_advertiser', 'unknown_campaign', 'unknown_ad', 'bad_time_zone'],
+      },
       schema: {
         ...{ tags: ['Reports'], operationId: 'getReport', summary: 'Sum the clicks of a period' },
         description:

@@ -55,7 +55,7 @@ export function statementRoutes(app: App, { pool }: Deps): void {
   app.get(
     '/v1/advertisers/:advertiserId/statements/:month',
     {
-      config: { access: 'statements.read', errors: ['unknown_advertiser', 'bad_time'] },
+      config: { access: 'statements.read', errors: ['unknown_advertiser', 'bad_time', 'bad_time_zone'] },
       schema: {
         ...{ tags: ['Statements'], operationId: 'getStatement', summary: 'Get the statement of a month' },
         params: AdvertiserPath.extend({ month: Month }),
