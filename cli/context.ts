@@ -7,6 +7,7 @@ import { type Connection, createPool, type Pool } from '../common/postgres/postg
 import { printableLines } from '../common/text.ts';
 import { type Actor, changeAs } from '../ledger/actor.ts';
 import { recordAudit } from '../ledger/audit-log.ts';
+import { explainCommit } from './commit-unknown.ts';
 import type { Format } from './print.ts';
 import { AWS_SETTINGS, readStack, type Stack, stackOf } from './start/stack.ts';
 
@@ -45,10 +46,18 @@ export async function withDatabase<T>(work: (pool: Pool, context: CliContext) =>
   }
 }
 
-/** Runs `work` in one transaction whose changes are recorded as those of the user, and commits it. Print its result afterwards. */
-export function withChange<T>(work: (connection: Connection, context: CliContext) => Promise<T>): Promise<T> {
+/**
+ * Runs `work` in one transaction whose changes are recorded as those of the user, and commits it. Print its result afterwards. Throws
+ * `commit_unknown` if the commit got no answer; `advice` then says what to do, instead of looking at the audit log.
+ */
+export function withChange<T>(
+  work: (connection: Connection, context: CliContext) => Promise<T>,
+  advice?: string,
+): Promise<T> {
   return withDatabase((pool, context) =>
-    changeAs(pool, cliActor(), (connection) => work(connection, context)),
+    changeAs(pool, cliActor(), (connection) => work(connection, context)).catch((error: unknown) => {
+      throw explainCommit(error, advice);
+    }),
   );
 }
 

@@ -2,6 +2,7 @@ import { TollwayError } from '../../common/errors.ts';
 import { formatAmount, parseAmount, parseCurrency, parsePositiveAmount } from '../../common/money.ts';
 import { parseName, parseReference } from '../../common/text.ts';
 import { parseTimeZone } from '../../common/time-zone.ts';
+import { uuidV7 } from '../../common/uuid.ts';
 import {
   type Advertiser,
   addAdvertiser,
@@ -141,10 +142,12 @@ function entryCommand(
       parseReference,
     )
     .action(async (id: number, amount: bigint, { reference, format }: Output & { reference?: string }) => {
-      const { entry, advertiser, entered } = await withChange((connection) =>
-        addBudgetEntry(connection, id, kind, amount, reference),
+      // Made here, so that the error of a commit without an answer can name it.
+      const used = reference ?? uuidV7();
+      const { advertiser, entered } = await withChange(
+        (connection) => addBudgetEntry(connection, id, kind, amount, used),
+        `Repeat the command with ${reference === undefined ? `--reference ${used}` : 'the same --reference'}, which enters the amount once; \`npx tollway advertiser entries ${id}\` shows whether it was entered`,
       );
-      const used = entry.reference;
       if (format !== 'table') return printRow({ ...toRow(advertiser), reference: used, entered }, { format });
       if (!entered) printLine(`Reference "${used}" was used before: nothing was added`);
       printRow(toRow(advertiser), { format });

@@ -95,8 +95,9 @@ const credit = command('credit', 'Credit the charge of a click to its advertiser
 ])
   .argument('<click id>', 'id of the click, as in the header Tollway-Click', parseClickId)
   .action(async (clickId: string, { format }: Output) => {
-    const { advertiser, entered, amountMicros } = await withChange((connection) =>
-      creditClick(connection, clickId),
+    const { advertiser, entered, amountMicros } = await withChange(
+      (connection) => creditClick(connection, clickId),
+      'Repeat the command: a click is credited once',
     );
     const amount = formatAmount(amountMicros);
     const remaining = formatAmount(advertiser.remainingMicros);

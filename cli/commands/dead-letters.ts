@@ -11,6 +11,7 @@ import {
   readDeadLetter,
 } from '../../ledger/dead-letters.ts';
 import { redrive } from '../../processor/charge/redrive.ts';
+import { explainCommit } from '../commit-unknown.ts';
 import { cliActor, command, group, type Output, rowsCommand, withDatabase } from '../context.ts';
 import { parseCount } from '../parse.ts';
 import { printJson, printLine, printRows } from '../print.ts';
@@ -52,7 +53,8 @@ async function each(
         ...(await changeAs(pool, cliActor(), (connection) => act(connection, id))),
       });
     } catch (error) {
-      rows.push({ id: String(id), outcome: 'failed', reason: errorMessage(error) });
+      const reason = errorMessage(explainCommit(error, 'Repeat the command: no click is charged twice'));
+      rows.push({ id: String(id), outcome: 'failed', reason });
       if (isDatabaseUnavailable(error)) break;
     }
   }

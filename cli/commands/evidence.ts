@@ -8,6 +8,7 @@ import {
   eraseEvidenceOfDay,
   eraseEvidenceOfNetwork,
 } from '../../ledger/erase-evidence.ts';
+import { explainCommit } from '../commit-unknown.ts';
 import { cliActor, command, group, type Output, withDatabase } from '../context.ts';
 import { printJson, printLine } from '../print.ts';
 
@@ -55,12 +56,15 @@ const erase = command('erase', 'Erase the evidence of the clicks of a network, o
     if ([network, day, click].filter((given) => given !== undefined).length !== 1)
       throw new TollwayError('bad_options', 'Expected one of --network, --day and --click');
     await withDatabase(async (pool) => {
-      const erased =
+      const erasure =
         network !== undefined
-          ? await eraseEvidenceOfNetwork(pool, cliActor(), network)
+          ? eraseEvidenceOfNetwork(pool, cliActor(), network)
           : day !== undefined
-            ? await eraseEvidenceOfDay(pool, cliActor(), day)
-            : await eraseEvidenceOfClick(pool, cliActor(), click ?? '');
+            ? eraseEvidenceOfDay(pool, cliActor(), day)
+            : eraseEvidenceOfClick(pool, cliActor(), click ?? '');
+      const erased = await erasure.catch((error: unknown) => {
+        throw explainCommit(error, 'Repeat the command: what is erased stays erased');
+      });
       if (format === 'json') printJson({ erased });
       else printLine(`Erased the evidence of ${counted(erased, 'click')}`);
     });

@@ -55,7 +55,10 @@ const create = command('create', 'Create a key of the HTTP API and print it', [
   )
   .action(async ({ role, advertiser, name = role, expires, format }: CreateOptions) => {
     const terms = { name, role, advertiserIds: advertiser ?? null, expiresAt: expires ?? null };
-    const { key, ...made } = await withChange((connection) => createKey(connection, terms));
+    const { key, ...made } = await withChange(
+      (connection) => createKey(connection, terms),
+      '`npx tollway key list` shows the key if it was made. Revoke it then, because it was not printed, and create another',
+    );
     if (format === 'json') return printJson({ key, ...toJson(made) });
     printNote(describe(made));
     printLine(key);
