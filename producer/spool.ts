@@ -116,8 +116,11 @@ export class Spool {
     if (this.file === null) return;
     const isEmpty = this.fileBytes === SEGMENT_HEADER.length;
     try {
-      if (this.options.sync !== 'os') fdatasyncSync(this.file);
-      closeSync(this.file);
+      try {
+        if (this.options.sync !== 'os') fdatasyncSync(this.file);
+      } finally {
+        closeSync(this.file);
+      }
       if (isEmpty) rmSync(segmentPath(this.folder, this.fileFirstSequence), { force: true });
     } catch (error) {
       this.reportFailure(error);
@@ -208,14 +211,13 @@ export class Spool {
   /** Opens a segment unless one is open. Returns `null` if that fails. */
   private openFile(): number | null {
     if (this.file !== null) return this.file;
+    let file: number | null = null;
     try {
       this.prepareFolder();
-      const file = openSync(segmentPath(this.folder, this.accepted + 1), 'w');
+      file = openSync(segmentPath(this.folder, this.accepted + 1), 'w');
       if (this.options.sync !== 'os') syncFolder(this.folder);
-      if (this.writeBytes(file, SEGMENT_HEADER, SEGMENT_HEADER.length, 0) < SEGMENT_HEADER.length) {
-        closeSync(file);
+      if (this.writeBytes(file, SEGMENT_HEADER, SEGMENT_HEADER.length, 0) < SEGMENT_HEADER.length)
         return null;
-      }
       this.file = file;
       this.fileFirstSequence = this.accepted + 1;
       this.fileBytes = SEGMENT_HEADER.length;
@@ -224,6 +226,8 @@ export class Spool {
     } catch (error) {
       this.reportFailure(error);
       return null;
+    } finally {
+      if (file !== null && this.file !== file) closeSync(file);
     }
   }
 

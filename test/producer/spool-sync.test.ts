@@ -17,6 +17,49 @@ function heldSyncs(): ((error: NodeJS.ErrnoException | null) => void)[] {
   return held;
 }
 
+/** The files below a folder that this process has open. */
+function openBelow(folder: string): string[] {
+  return fs.readdirSync('/proc/self/fd').flatMap((descriptor) => {
+    try {
+      const path = fs.readlinkSync(`/proc/self/fd/${descriptor}`);
+      return path.startsWith(folder) ? [path] : [];
+    } catch {
+      return [];
+    }
+  });
+}
+
+describe.runIf(process.platform === 'linux')('a disk that cannot be synced', () => {
+  const broken = () => {
+    throw Object.assign(new Error('EIO: i/o error'), { code: 'EIO' });
+  };
+
+  it('keeps no segment open that could not be begun', async () => {
+    const spool = openSpool({ sync: 'interval' });
+    await append(spool, ['a']);
+    spool.roll();
+    const before = openBelow(spool.folder);
+    vi.spyOn(fs, 'fsyncSync').mockImplementation(broken);
+    syncBuiltinESMExports();
+    for (let count = 0; count < 5; count += 1) expect(await append(spool, ['b'])).toEqual([null]);
+    expect(openBelow(spool.folder)).toEqual(before);
+    vi.restoreAllMocks();
+    syncBuiltinESMExports();
+    expect(await append(spool, ['c'])).toEqual([2]);
+  });
+
+  it('keeps no segment open that could not be ended', async () => {
+    const spool = openSpool({ sync: 'interval' });
+    await append(spool, ['a']);
+    const before = openBelow(spool.folder);
+    vi.spyOn(fs, 'fdatasyncSync').mockImplementation(broken);
+    syncBuiltinESMExports();
+    spool.roll();
+    expect(openBelow(spool.folder)).toHaveLength(before.length - 1);
+    expect(await append(spool, ['b'])).toEqual([2]);
+  });
+});
+
 describe('SPOOL_SYNC=each', () => {
   it('runs the callback only after the click is synced', async () => {
     const held = heldSyncs();
