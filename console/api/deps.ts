@@ -2,10 +2,10 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { Config } from '../../common/config/config.ts';
-import type { ErrorCode } from '../../common/error-codes.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
 import type { Logger } from '../../common/telemetry/logger.ts';
 import type { Metrics } from '../../common/telemetry/metrics.ts';
+import type { RouteErrorCode } from './problem.ts';
 import type { SessionCookie } from './session-cookie.ts';
 
 /** What the routes work with. */
@@ -35,7 +35,7 @@ declare module 'fastify' {
   }
   interface FastifyContextConfig {
     /** The codes of errors that the route can answer with, besides those that every route can. The OpenAPI document lists them. */
-    errors?: readonly ErrorCode[];
+    errors?: readonly RouteErrorCode[];
     /** Whether successful answers have an ETag. A PATCH or PUT then compares `If-Match`. */
     etag?: boolean;
     /** The media types of successful answers; by default JSON. */

@@ -40,19 +40,35 @@ export const PROBLEM_TYPE = 'application/problem+json';
  * The status of each error that a route can answer with. A code that begins with `bad_` and is not listed has 400, one that begins with
  * `unknown_` 404, and every other code 500.
  */
-const STATUSES: Partial<Record<ErrorCode, number>> = {
+const STATUSES = {
   already_discarded: 409,
   body_too_large: 413,
   busy: 503,
   cap_below_spent: 422,
   commit_unknown: 503,
   database_away: 503,
+  day_closed: 410,
   external_id_taken: 409,
   forbidden: 403,
   headers_too_large: 431,
   idempotency_key_reused: 409,
   internal: 500,
+  is_watermark: 409,
+  kafka: 503,
+  kafka_away: 503,
+  kafka_compression: 503,
+  kafka_login: 503,
+  kafka_rights: 503,
+  kafka_tls: 503,
+  kafka_topic: 503,
+  kinesis: 503,
+  kinesis_away: 503,
+  kinesis_login: 503,
+  kinesis_region: 503,
+  kinesis_stream: 503,
+  lost_race: 503,
   method_not_allowed: 405,
+  no_partition_yet: 503,
   no_samples: 409,
   no_signing_key: 503,
   not_acceptable: 406,
@@ -61,18 +77,26 @@ const STATUSES: Partial<Record<ErrorCode, number>> = {
   not_found: 404,
   rate_limited: 429,
   reference_taken: 409,
+  replica: 503,
   request_timeout: 408,
   samples_running: 409,
   stale_etag: 412,
   too_many_webhooks: 409,
   unauthenticated: 401,
   unsupported_media_type: 415,
+  unsupported_postgres: 503,
   webhook_not_active: 409,
-};
+} as const satisfies Partial<Record<ErrorCode, number>>;
+
+/** A code with a status of its own, which a route can declare. */
+export type RouteErrorCode =
+  | keyof typeof STATUSES
+  | Extract<ErrorCode, `bad_${string}` | `unknown_${string}`>;
 
 /** The HTTP status of an error with this code. */
 export function statusOf(code: ErrorCode): number {
-  return STATUSES[code] ?? (code.startsWith('bad_') ? 400 : code.startsWith('unknown_') ? 404 : 500);
+  const statuses: Partial<Record<ErrorCode, number>> = STATUSES;
+  return statuses[code] ?? (code.startsWith('bad_') ? 400 : code.startsWith('unknown_') ? 404 : 500);
 }
 
 /** Creates the problem details of an error. */

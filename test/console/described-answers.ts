@@ -9,7 +9,8 @@ type Exchange = {
   readonly response: Response;
   readonly body: unknown;
 };
-type Operation = { responses: Record<string, { content?: Record<string, object>; headers?: object }> };
+type Described = { description?: string; content?: Record<string, object>; headers?: object };
+type Operation = { responses: Record<string, Described> };
 type Document = { paths: Record<string, Record<string, Operation>> };
 
 /** The paths of a document as patterns, and its schemas. */
@@ -18,7 +19,7 @@ type Description = { readonly document: Document; readonly ajv: Ajv2020 };
 let description: Promise<Description> | undefined;
 const SCHEMA_ID = 'api';
 
-/** Throws an `Error` if an answer has a status, a media type or a body that the OpenAPI document does not describe. */
+/** Throws an `Error` if an answer has a status, a media type, a body or a code of an error that the OpenAPI document does not describe. */
 export async function assertDescribed(app: App, { method, url, response, body }: Exchange): Promise<void> {
   description ??= describe(app);
   const { document, ajv } = await description;
@@ -37,6 +38,10 @@ export async function assertDescribed(app: App, { method, url, response, body }:
     throw new Error(
       `${request}: expected an answer of ${pointer}, got ${ajv.errorsText(validate.errors)} in ${JSON.stringify(body)}`,
     );
+  const { description: listed = '' } = found?.operation.responses[String(status)] ?? {};
+  const { code } = (body ?? {}) as { code?: unknown };
+  if (status >= 400 && !hasNoRoute && !listed.includes(`\`${code}\``))
+    throw new Error(`${request}: expected one of the codes of ${status} (${listed}), got ${code}`);
 }
 
 async function describe(app: App): Promise<Description> {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { ERROR_CODES } from '../../common/error-codes.ts';
+import { type RouteErrorCode, statusOf } from '../../console/api/problem.ts';
 import { testDatabase } from '../support/database.ts';
 import { testApi } from './api-client.ts';
 
@@ -99,6 +100,14 @@ describe('GET /v1/openapi.json', () => {
         for (const code of codes) expect(ERROR_CODES).toContain(code);
       }
     }
+  });
+
+  it('has no error with status 500 but `internal`', async () => {
+    for (const { path, method, operation } of operationsOf(await readDocument()))
+      expect(operation.responses['500']?.description, `${method} ${path}`).toBe('Error: `internal`.');
+    // @ts-expect-error A code without a status cannot be declared.
+    const code: RouteErrorCode = 'clock_step';
+    expect(statusOf(code)).toBe(500);
   });
 
   it('has no value of several unnamed schemas', async () => {

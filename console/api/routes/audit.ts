@@ -94,7 +94,7 @@ export function auditRoutes(app: App, { pool }: Deps): void {
     '/v1/exports/audit',
     {
       exposeHeadRoute: false,
-      config: { access, errors: ['unknown_advertiser'] },
+      config: { access, errors: ['unknown_advertiser', 'replica'] },
       schema: {
         ...{ tags: ['Exports'], operationId: 'exportAudit', summary: 'Export the audit log' },
         description:

@@ -93,7 +93,7 @@ function addRoute(app: App, { pool }: Deps): void {
     {
       config: {
         access: 'budgets.write',
-        errors: ['unknown_advertiser', 'reference_taken', 'not_enough_budget'],
+        errors: ['unknown_advertiser', 'bad_amount', 'reference_taken', 'not_enough_budget'],
       },
       schema: {
         ...{ tags, operationId: 'addBudgetEntry', summary: 'Top up or adjust a budget' },

@@ -92,7 +92,10 @@ function addActions(app: App, { pool }: Deps): void {
     {
       config: {
         access: 'dead-letters.write',
-        errors: ['unknown_dead_letter', 'already_discarded', 'is_watermark'],
+        errors: [
+          ...(['unknown_dead_letter', 'already_discarded', 'is_watermark'] as const),
+          ...(['no_partition_yet', 'lost_race'] as const),
+        ],
       },
       schema: {
         ...{ tags, operationId: 'redriveDeadLetter', summary: 'Settle a rejected record again' },

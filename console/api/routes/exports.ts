@@ -25,7 +25,7 @@ export function exportRoutes(app: App, { pool }: Deps): void {
       exposeHeadRoute: false,
       config: {
         access: 'clicks.read',
-        errors: ['bad_window', 'unknown_advertiser', 'unknown_campaign'],
+        errors: ['bad_window', 'day_closed', 'unknown_advertiser', 'unknown_campaign', 'replica'],
       },
       schema: {
         ...{ tags, operationId: 'exportClicks', summary: 'Export settled clicks and credits' },

@@ -3,6 +3,7 @@ import { createBacklogs } from '../../../brokers/create-event-sources.ts';
 import { reconciliationJson } from '../../../ledger/json.ts';
 import { reconcile } from '../../../ledger/reconcile.ts';
 import type { App, Deps } from '../deps.ts';
+import type { RouteErrorCode } from '../problem.ts';
 import { AmountText, Currency, FlagParameter, Id } from '../schemas.ts';
 
 const Count = z.int().min(0);
@@ -57,11 +58,24 @@ export const Reconciliation = z
   })
   .meta({ id: 'Reconciliation', description: 'Whether the books balance, in one snapshot of the database.' });
 
+/** The broker cannot be asked which clicks wait in it. */
+const BROKER_ERRORS: readonly RouteErrorCode[] = [
+  ...(['kafka', 'kafka_away', 'kafka_compression', 'kafka_login', 'kafka_rights', 'kafka_tls'] as const),
+  ...([
+    'kafka_topic',
+    'kinesis',
+    'kinesis_away',
+    'kinesis_login',
+    'kinesis_region',
+    'kinesis_stream',
+  ] as const),
+];
+
 export function reconciliationRoutes(app: App, { pool, config, logger }: Deps): void {
   app.get(
     '/v1/reconciliation',
     {
-      config: { access: 'reconciliation.read' },
+      config: { access: 'reconciliation.read', errors: BROKER_ERRORS },
       schema: {
         ...{ tags: ['Operations'], operationId: 'reconcile', summary: 'Check that the books balance' },
         description: 'Also counts the clicks that wait in the broker, which can take seconds.',

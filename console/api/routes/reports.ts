@@ -73,7 +73,7 @@ export function reportRoutes(app: App, { pool }: Deps): void {
     {
       config: {
         access: 'reports.read',
-        errors: ['unknown_advertiser', 'unknown_campaign', 'unknown_ad', 'bad_time_zone'],
+        errors: ['unknown_advertiser', 'unknown_campaign', 'unknown_ad', 'bad_time_zone', 'bad_window'],
       },
       schema: {
         ...{ tags: ['Reports'], operationId: 'getReport', summary: 'Sum the clicks of a period' },

@@ -1,0 +1,52 @@
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { statusOf } from '../../console/api/problem.ts';
+import { watermarkRecord } from '../../contract/click-event.ts';
+import { chargeBatch } from '../support/charge-batch.ts';
+import { testDatabase } from '../support/database.ts';
+import { TestSpool, unreadableRecord } from '../support/records.ts';
+import { testApi } from './api-client.ts';
+
+/** Errors of the broker and of the ledger that a route answers with, and not with 500 `internal`. */
+
+const database = testDatabase();
+/** Nothing listens on this port. */
+const NOBODY = '127.0.0.1:1';
+
+beforeAll(() => {
+  for (const name of ['AWS_REGION', 'AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY']) vi.stubEnv(name, 'x');
+});
+afterAll(() => vi.unstubAllEnvs());
+
+describe('the redrive of a dead letter', () => {
+  const api = testApi(database);
+
+  it('that holds a watermark gets 409', async () => {
+    const spool = new TestSpool();
+    await chargeBatch(database.pool, [unreadableRecord(Buffer.from('?'), spool.next())]);
+    const { key, value } = watermarkRecord(spool.id, 1);
+    await database.pool.query('update dead_letter set raw = $1, record_key = $2', [value, key]);
+    const [{ id }] = (await api.send('GET', '/v1/dead-letters')).body.items;
+    expect(await api.send('POST', `/v1/dead-letters/${id}/redrive`)).toMatchObject({
+      status: 409,
+      body: { code: 'is_watermark' },
+    });
+  });
+});
+
+it('an export on a standby server gets 503', () => {
+  expect(statusOf('replica')).toBe(503);
+});
+
+describe.each([
+  ['Kafka', 'kafka_away', { BROKER: 'kafka', KAFKA_BROKERS: NOBODY }],
+  ['Kinesis', 'kinesis_away', { BROKER: 'kinesis', KINESIS_ENDPOINT: `http://${NOBODY}` }],
+])('the reconciliation while %s is down', (_, code, settings) => {
+  const api = testApi(database, settings);
+
+  it('gets 503 with Retry-After', { timeout: 60_000 }, async () => {
+    expect(await api.send('GET', '/v1/reconciliation')).toMatchObject({
+      ...{ status: 503, headers: { 'retry-after': '1' } },
+      body: { code },
+    });
+  });
+});
