@@ -23,8 +23,10 @@ export type SampleWork = SampleRequest & {
 /** Counts of a run, which the thread reports. */
 export type SampleCounts = {
   readonly sent: number;
-  /** Redirected to the page of the ad. */
+  /** Recorded and redirected to the page of the ad. */
   readonly answered: number;
+  /** Redirected, but not recorded: they are never charged. */
+  readonly unrecorded: number;
   /** Answered otherwise, or not at all. */
   readonly failed: number;
   /** Sent with the user agent of a bot. */
@@ -33,7 +35,14 @@ export type SampleCounts = {
   readonly failure: string | null;
 };
 
-export const NO_COUNTS: SampleCounts = { sent: 0, answered: 0, failed: 0, bots: 0, failure: null };
+export const NO_COUNTS: SampleCounts = {
+  sent: 0,
+  answered: 0,
+  unrecorded: 0,
+  failed: 0,
+  bots: 0,
+  failure: null,
+};
 
 /** Clicks that a run sends in all. */
 export function totalClicks(request: SampleRequest): number {

@@ -94,15 +94,16 @@ export class SampleRuns {
 }
 
 function describe(run: Omit<SampleRun, 'summary'>, problem: string | null): string {
-  const { state, total, sent, answered, failed, bots, failure } = run;
+  const { state, total, sent, answered, unrecorded, failed, bots, failure } = run;
   if (problem !== null) return `The run failed after ${sent} clicks: ${problem}`;
   const verb = state === 'running' ? 'So far the console has sent' : 'The console sent';
   const ofBots = bots === 0 ? '' : `, ${bots} of them as a bot`;
+  const ofUnrecorded = unrecorded === 0 ? '' : ` ${unrecorded} were redirected, but not recorded.`;
   const ofFailed = failed === 0 ? '' : ` ${failed} failed, the latest with: ${failure}.`;
   const stopped = state === 'stopped' ? ' The run was stopped.' : '';
   const ofUnsent =
     state === 'finished' && sent < total
       ? ` ${total - sent} were not sent, because the ad server answered too slowly.`
       : '';
-  return `${verb} ${sent} clicks${ofBots}; ${answered} were recorded and redirected.${ofFailed}${ofUnsent}${stopped}`;
+  return `${verb} ${sent} clicks${ofBots}; ${answered} were recorded and redirected.${ofUnrecorded}${ofFailed}${ofUnsent}${stopped}`;
 }

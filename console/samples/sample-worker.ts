@@ -75,11 +75,12 @@ async function click(pool: Pool, path: string, userAgent: string, counts: Counti
       headers: { 'user-agent': userAgent, accept: 'text/html' },
     });
     await body.dump();
-    if (statusCode === 302 && headers['tollway-click'] !== undefined) counts.answered += 1;
-    else {
+    const clickId = headers['tollway-click'];
+    if (statusCode !== 302) {
       counts.failed += 1;
-      counts.failure = statusCode === 302 ? 'redirected without recording' : `status ${statusCode}`;
-    }
+      counts.failure = `status ${statusCode}`;
+    } else if (clickId === undefined || clickId === 'none') counts.unrecorded += 1;
+    else counts.answered += 1;
   } catch (error) {
     counts.failed += 1;
     counts.failure = errorMessage(error);

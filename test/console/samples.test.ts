@@ -106,6 +106,20 @@ describe('runs of sample clicks', () => {
     expect(await latest()).toMatchObject({ state: 'finished', answered: 0, failed: 10 });
   });
 
+  it.each([
+    ['says so', { 'tollway-click': 'none' }],
+    ['is no ad server', {}],
+  ])('count redirects that recorded no click by themselves: the server %s', async (_, headers) => {
+    answer = (response) => void response.writeHead(302, { location: '/', ...headers }).end();
+    await start({ ratePerSecond: 10, seconds: 1 });
+    await hasEnded();
+    expect(await latest()).toMatchObject({
+      ...{ answered: 0, unrecorded: 10, failed: 0 },
+      summary:
+        'The console sent 10 clicks; 0 were recorded and redirected. 10 were redirected, but not recorded.',
+    });
+  });
+
   it('send the clicks that an ad server was too slow for later', { timeout: 20_000 }, async () => {
     const held: ServerResponse[] = [];
     const redirects = answer;

@@ -34,6 +34,10 @@ export const SampleRun = z
     total: Count.meta({ description: 'Clicks that the run sends in all.' }),
     sent: Count,
     answered: Count.meta({ description: 'Recorded and redirected to the page of the ad.' }),
+    unrecorded: Count.meta({
+      description:
+        'Redirected, but not recorded, for example because the spool is full: they are never charged.',
+    }),
     failed: Count.meta({ description: 'Answered otherwise, or not at all.' }),
     bots: Count.meta({ description: 'Sent with the user agent of a bot, so that they are invalid.' }),
     startedAt: Time.nullable(),
@@ -119,7 +123,7 @@ function toSampleRun(run: Run | null): z.output<typeof SampleRun> {
     const { failure: _, ...shown } = run;
     return shown;
   }
-  const counts = { total: 0, sent: 0, answered: 0, failed: 0, bots: 0 };
+  const counts = { total: 0, sent: 0, answered: 0, unrecorded: 0, failed: 0, bots: 0 };
   return {
     ...{ state: 'none' as const, runId: null, ratePerSecond: null, seconds: null, spike: null },
     ...{ ...counts, startedAt: null, endsAt: null, summary: 'No sample clicks were sent yet.' },
