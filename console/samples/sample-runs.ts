@@ -29,6 +29,7 @@ export type SampleRun = SampleRequest &
 /** Runs sample clicks, one run at a time, in a thread of its own: the events of the console must not wait for them. */
 export class SampleRuns {
   #run: SampleRun | null = null;
+  #planned: SampleRun | null = null;
   #worker: Worker | null = null;
 
   /** The run that goes on, or the latest one; `null` before the first one. */
@@ -36,18 +37,19 @@ export class SampleRuns {
     return this.#run;
   }
 
-  /** Throws `samples_running` while a run goes on. */
+  /** Throws `samples_running` while a run goes on or is planned. */
   assertNoneRuns(): void {
-    if (this.#run?.state !== 'running') return;
-    const { sent, endsAt } = this.#run;
+    const run = this.#planned ?? this.#run;
+    if (run?.state !== 'running') return;
+    const { sent, endsAt } = run;
     throw new TollwayError(
       'samples_running',
       `Expected no run of sample clicks, got one that has sent ${sent} and ends at ${endsAt.toISOString()}: stop it first, or wait`,
     );
   }
 
-  /** Starts a run. Throws `samples_running`. */
-  start({ adIds, linkKeys, publicUrl, ...request }: SampleWork): SampleRun {
+  /** Plans a run, which `start` starts or `cancel` gives up: until then there is no other one. Throws `samples_running`. */
+  plan(request: SampleRequest): SampleRun {
     this.assertNoneRuns();
     const startedAt = new Date();
     const endsAt = new Date(startedAt.getTime() + request.seconds * 1_000);
@@ -55,25 +57,37 @@ export class SampleRuns {
       ...{ ...request, ...NO_COUNTS, total: totalClicks(request), startedAt, endsAt },
       ...{ runId: uuidV7(), state: 'running' as const },
     };
-    this.#run = { ...run, summary: describe(run, null) };
-    const workerData: SampleWork = { ...request, adIds, linkKeys, publicUrl };
+    this.#planned = { ...run, summary: describe(run, null) };
+    return this.#planned;
+  }
+
+  /** Starts the run that was planned last, unless it was stopped since. */
+  start(workerData: SampleWork): void {
+    if (this.#planned === null) return;
+    this.#run = this.#planned;
+    this.#planned = null;
     const worker = new Worker(new URL('./sample-worker.ts', import.meta.url), {
       workerData,
       name: 'samples',
     });
     this.#worker = worker;
-    const deadline = setTimeout(() => this.#end(worker, 'finished'), request.seconds * 1_000 + LATE_MS);
+    const deadline = setTimeout(() => this.#end(worker, 'finished'), workerData.seconds * 1_000 + LATE_MS);
     worker.on('message', (counts: SampleCounts) => this.#update(worker, counts));
     worker.on('error', (error) => this.#end(worker, 'failed', errorMessage(error)));
     worker.on('exit', () => {
       clearTimeout(deadline);
       this.#end(worker, 'finished');
     });
-    return this.#run;
+  }
+
+  /** Gives up the run that was planned last. */
+  cancel(): void {
+    this.#planned = null;
   }
 
   /** Stops the run that goes on, if one does. Clicks that were sent stay. */
   stop(): SampleRun | null {
+    this.cancel();
     if (this.#worker) this.#end(this.#worker, 'stopped');
     return this.#run;
   }

@@ -148,6 +148,26 @@ describe('runs of sample clicks', () => {
     expect(await latest()).toMatchObject({ sent: 2_000, failed: 0 });
   });
 
+  it('do not start if the answer cannot be stored', async () => {
+    const before = await latest();
+    requests.length = 0;
+    await database.pool.query(
+      "alter table api_answer add constraint no_answers check (status = 0 or idempotency_key <> 'refused')",
+    );
+    const body = { ratePerSecond: 100, seconds: 1 };
+    const again = (key: string) =>
+      api.send('POST', '/v1/samples', { body, headers: { 'idempotency-key': key } });
+    expect(await again('refused')).toMatchObject({ status: 500 });
+    expect(await latest()).toEqual(before);
+    await sleep(300);
+    expect(requests).toEqual([]);
+    // It does not block the next one, which runs once.
+    expect(await again('stored')).toMatchObject({ status: 202 });
+    await hasEnded();
+    expect(await again('stored')).toMatchObject({ status: 202 });
+    expect(await latest()).toMatchObject({ state: 'finished', sent: 100 });
+  });
+
   it('are refused with values out of range', async () => {
     for (const body of [{ ratePerSecond: 2_001 }, { ratePerSecond: 0 }, { seconds: 61 }, { spike: 1 }])
       expect(await start(body)).toMatchObject({ status: 400 });

@@ -96,15 +96,27 @@ function startRoute(app: App, { pool, config }: Deps, runs: SampleRuns): void {
         response: { 202: SampleRun },
       },
     },
-    (request, reply) =>
-      change(pool, request, reply, async (connection) => {
-        runs.assertNoneRuns();
-        const adIds = (await listActiveSampleAds(connection)).map(({ adId }) => adId);
-        const work: SampleWork = { ...request.body, adIds, linkKeys, publicUrl };
-        assertPossible(work);
-        reply.code(202);
-        return toSampleRun(runs.start(work));
-      }),
+    async (request, reply) => {
+      let work = null as SampleWork | null;
+      try {
+        const run = await change(pool, request, reply, async (connection) => {
+          runs.assertNoneRuns();
+          const adIds = (await listActiveSampleAds(connection)).map(({ adId }) => adId);
+          const possible = { ...request.body, adIds, linkKeys, publicUrl };
+          assertPossible(possible);
+          reply.code(202);
+          const planned = runs.plan(request.body);
+          work = possible;
+          return toSampleRun(planned);
+        });
+        // After the commit: a client whose request failed must not find that its clicks were sent.
+        if (work) runs.start(work);
+        return run;
+      } catch (error) {
+        if (work) runs.cancel();
+        throw error;
+      }
+    },
   );
 }
 
