@@ -27,13 +27,15 @@ export type ExportRow = {
 };
 
 export type ExportFilter = ClickFilter & {
-  /** Inclusive lower bound of the time of settlement. */
-  readonly since: Date;
+  /** Inclusive lower bound of the time of settlement. Without it, the export has everything that the ledger still has. */
+  readonly since?: Date;
   /** Exclusive upper bound of the time of settlement. The settlement watermark if it is absent or above the watermark. */
   readonly until?: Date;
 };
-/** A filter with a known upper bound, at most the settlement watermark. */
-export type ExportPeriod = ExportFilter & { readonly until: Date };
+/** A filter with known bounds; the upper one is at most the settlement watermark. */
+export type ExportPeriod = ClickFilter & { readonly since: Date; readonly until: Date };
+/** A period, and the time from which on the ledger had every row of it when the export began; `null`: all of it. */
+export type BoundExport = ExportPeriod & { readonly completeFrom: Date | null };
 
 /** Rows held in memory at once. */
 const PAGE_ROWS = 2_000;
@@ -44,20 +46,48 @@ const UNDEFINED_TABLE = '42P01';
 export type OnRows = (rows: readonly ExportRow[]) => Promise<void>;
 
 /**
- * Exports everything that was settled in [since, until), as `exportPeriod` does, up to the settlement watermark. Returns the upper bound
- * that was used: no row can be settled before it any more, so the next export can begin there. Throws `bad_window`, `unknown_advertiser`,
- * `unknown_campaign`, and what `exportPeriod` throws.
+ * Exports everything that was settled in [since, until), as `exportBound` does, up to the settlement watermark. Returns the upper bound
+ * that was used: no row can be settled before it any more, so the next export can begin there. Throws what `boundExport` and `exportBound`
+ * throw.
  */
 export async function exportLedger(pool: Pool, filter: ExportFilter, onRows: OnRows): Promise<Date> {
   const period = await boundExport(pool, filter);
-  await exportPeriod(pool, period, onRows);
+  await exportBound(pool, period, onRows);
   return period.until;
 }
 
-/** Returns the period that `exportLedger` would export. Throws `bad_window`, `unknown_advertiser`, `unknown_campaign`. */
-export async function boundExport(pool: Pool, filter: ExportFilter): Promise<ExportPeriod> {
+/**
+ * Returns the period that `exportBound` exports. Throws `bad_window`, `unknown_advertiser`, `unknown_campaign`, and `day_closed` if the ledger
+ * has dropped rows that were settled at or after `since`.
+ */
+export async function boundExport(pool: Pool, filter: ExportFilter): Promise<BoundExport> {
   await assertFilterExists(pool, filter);
-  return { ...filter, until: await upperBoundOf(pool, filter) };
+  const { since = new Date(0), ...rest } = filter;
+  const period = { ...rest, since, until: await upperBoundOf(pool, { ...rest, since }) };
+  const completeFrom = await readSettledFloor(pool);
+  if (filter.since && completeFrom && completeFrom > filter.since)
+    throw new TollwayError(
+      'day_closed',
+      `Expected a beginning (since) from which on the ledger has all clicks, at or after ${completeFrom.toISOString()}, got ${since.toISOString()}: ` +
+        'the ledger has dropped days with clicks settled since then (LEDGER_RETENTION_DAYS)',
+    );
+  return { ...period, completeFrom };
+}
+
+/**
+ * Exports a period as `exportPeriod` does. Throws what it throws, and `day_closed` if the ledger has dropped rows of the period since
+ * `boundExport`: the rows that were passed on are incomplete then.
+ */
+export async function exportBound(pool: Pool, period: BoundExport, onRows: OnRows): Promise<void> {
+  await exportPeriod(pool, period, onRows);
+  const { since, completeFrom } = period;
+  // After the rows, because a day can be dropped before its transaction begins.
+  const floor = await readSettledFloor(pool);
+  if (floor && floor > since && floor.getTime() !== completeFrom?.getTime())
+    throw new TollwayError(
+      'day_closed',
+      `The ledger closed a day during the export, and has all clicks from ${floor.toISOString()} on: export again`,
+    );
 }
 
 /**
@@ -69,7 +99,6 @@ export async function boundExport(pool: Pool, filter: ExportFilter): Promise<Exp
  * exceeds PostgreSQL's lock table. Throws `day_closed` if maintenance drops a day during the export.
  */
 export async function exportPeriod(pool: Pool, filter: ExportPeriod, onRows: OnRows): Promise<void> {
-  const { until } = filter;
   const days = await inTransaction(pool, (connection) => listPartitionDays(connection, 'ledger'));
   for (const day of days) {
     const name = partitionName('ledger', day);
@@ -78,7 +107,6 @@ export async function exportPeriod(pool: Pool, filter: ExportPeriod, onRows: OnR
       pool,
       settlementsQuery(name, 'click_id >= $3 and click_id < $4'),
       filter,
-      until,
       between,
       onRows,
     ).catch((error: { code?: unknown }) => {
@@ -95,7 +123,7 @@ export async function exportPeriod(pool: Pool, filter: ExportPeriod, onRows: OnR
   const [first, last] = [days.at(0) ?? 0, days.at(-1) ?? 0];
   const between: ClickIdRange = [uuidFloor(first), uuidFloor(last + DAY_MS)];
   const outside = 'click_id is null or click_id < $3 or click_id >= $4';
-  await readPages(pool, settlementsQuery(null, outside), filter, until, between, onRows);
+  await readPages(pool, settlementsQuery(null, outside), filter, between, onRows);
 }
 
 /**
@@ -114,7 +142,10 @@ export async function readSettledFloor(pool: Pool): Promise<Date | null> {
  * Returns the upper bound of an export, never below `since`. While clicks are being settled, the watermark is rounded down to the second,
  * so it can be up to a second below the bound of the export before; without the limit, the next export would repeat rows.
  */
-async function upperBoundOf(pool: Pool, { since, until }: ExportFilter): Promise<Date> {
+async function upperBoundOf(
+  pool: Pool,
+  { since, until }: ExportFilter & { readonly since: Date },
+): Promise<Date> {
   if (until && until < since) {
     throw new TollwayError(
       'bad_window',
@@ -141,8 +172,7 @@ type ClickIdRange = readonly [from: string, to: string];
 async function readPages(
   pool: Pool,
   entries: string,
-  { since, advertiserId, campaignId, publisher }: ExportFilter,
-  until: Date,
+  { since, until, advertiserId, campaignId, publisher }: ExportPeriod,
   between: ClickIdRange,
   onRows: (rows: readonly ExportRow[]) => Promise<void>,
 ): Promise<void> {

@@ -1,12 +1,11 @@
 import { once } from 'node:events';
-import { type Command, Option } from 'commander';
 import { counted } from '../../common/counted.ts';
 import { TollwayError } from '../../common/errors.ts';
 import { parseTime } from '../../common/parse-time.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
 import { parsePublisher } from '../../contract/publisher.ts';
 import type { ClickFilter } from '../../ledger/click-filter.ts';
-import { exportLedger } from '../../ledger/export.ts';
+import { boundExport, exportBound } from '../../ledger/export.ts';
 import { textHeader, textLines } from '../../ledger/export-text.ts';
 import { plainCommand, withDatabase } from '../context.ts';
 import { type ExportFormat, FORMATS, parseFormat } from '../export/export-format.ts';
@@ -23,7 +22,7 @@ function parseBy(text: string): By {
 }
 
 type Options = {
-  since: Date;
+  since?: Date;
   until?: Date;
   advertiser?: number;
   campaign?: number;
@@ -52,21 +51,29 @@ async function exportToStdout(pool: Pool, options: Options): Promise<void> {
       'Expected --to with --by: it is the length of the period of a file',
     );
   }
+  const period = await boundExport(pool, {
+    ...filterOf(options),
+    ...(since && { since }),
+    ...(until && { until }),
+  });
   process.stdout.write(textHeader(format));
-  const filter = { ...filterOf(options), since, ...(until && { until }) };
-  const bound = await exportLedger(pool, filter, async (rows) => {
+  await exportBound(pool, period, async (rows) => {
     if (!process.stdout.write(textLines(format, rows))) await once(process.stdout, 'drain');
   });
-  process.stderr.write(`until: ${bound.toISOString()}\n`);
+  if (!since && period.completeFrom)
+    printNote(
+      `Days with clicks settled before ${period.completeFrom.toISOString()} are left out: the ledger has dropped them`,
+    );
+  process.stderr.write(`until: ${period.until.toISOString()}\n`);
 }
 
-async function exportToTarget(pool: Pool, to: string, options: Options, hasSince: boolean): Promise<void> {
+async function exportToTarget(pool: Pool, to: string, options: Options): Promise<void> {
   // Only this form loads the code that writes files: other commands start faster without it.
   const { exportFiles } = await import('../export/export-files.ts');
   const { openTarget } = await import('../export/open-target.ts');
   const { since, until, format, by = 'day' } = options;
   const series = { length: PERIOD_LENGTHS[by], format, filter: filterOf(options) };
-  const bounds = { ...(hasSince && { since }), ...(until && { until }) };
+  const bounds = { ...(since && { since }), ...(until && { until }) };
   const target = await openTarget(to, pool);
   try {
     const next = await exportFiles(pool, target, { ...series, ...bounds }, printFile);
@@ -90,13 +97,10 @@ export const exportCommand = plainCommand(
     'export --to /var/exports --by hour --since 2026-01-01 --format parquet',
   ],
 )
-  .addOption(
-    new Option(
-      '--since <time>',
-      'only what was settled at or after this time; with --to, a time in the first period of an empty target',
-    )
-      .argParser(parseTime)
-      .default(new Date(0), 'everything'),
+  .option(
+    '--since <time>',
+    'only what was settled at or after this time (default: everything that the ledger still has); with --to, a time in the first period of an empty target',
+    parseTime,
   )
   .option(
     '--until <time>',
@@ -114,11 +118,8 @@ export const exportCommand = plainCommand(
   )
   .option('--to <place>', 'write a file for each complete period to s3://bucket[/prefix] or a folder')
   .option('--by <period>', 'period of each file in UTC: hour or day (default with --to: day)', parseBy)
-  .action(async (options: Options, command: Command) => {
-    const hasSince = command.getOptionValueSource('since') === 'cli';
+  .action(async (options: Options) => {
     await withDatabase((pool) =>
-      options.to === undefined
-        ? exportToStdout(pool, options)
-        : exportToTarget(pool, options.to, options, hasSince),
+      options.to === undefined ? exportToStdout(pool, options) : exportToTarget(pool, options.to, options),
     );
   });

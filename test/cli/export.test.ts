@@ -29,5 +29,17 @@ it('exports what its options ask for, and nothing else', async () => {
     exported('--publisher', 'site-1'),
     exported('--until', '2020-01-01'),
   ]);
+  // The clicks are still there, as if another one had been dropped with its day.
+  await database.pool.query("update ledger_window set settled_floor = '2026-01-31T00:00:00Z'");
+  const everything = await tollwayHere(env, 'export');
+  expect(everything.stderr).toMatch(
+    /^Days with clicks settled before 2026-01-31T00:00:00.000Z are left out.*\nuntil: .*\n$/,
+  );
+  const refused = await tollwayHere(env, 'export', '--since', '2026-01-30').catch((error: unknown) => error);
+  expect(refused).toMatchObject({
+    code: 1,
+    stdout: '',
+    stderr: expect.stringContaining('at or after 2026-01-31T00:00:00.000Z'),
+  });
   expect(runs).toEqual([[first, second].toSorted(), [first], [second], [second], []]);
 });

@@ -37,6 +37,17 @@ it('an export on a standby server gets 503', () => {
   expect(statusOf('replica')).toBe(503);
 });
 
+describe('an export that begins before the days that the ledger has dropped', () => {
+  const api = testApi(database);
+
+  it('gets 410 with the time from which on the ledger has all clicks', async () => {
+    await database.pool.query("update ledger_window set settled_floor = '2026-01-31T01:00:00Z'");
+    const url = '/v1/exports/clicks?since=2026-01-31T00:00:00Z';
+    const refused = { code: 'day_closed', detail: expect.stringContaining('2026-01-31T01:00:00.000Z') };
+    expect(await api.send('GET', url)).toMatchObject({ status: 410, body: refused });
+  });
+});
+
 describe.each([
   ['Kafka', 'kafka_away', { BROKER: 'kafka', KAFKA_BROKERS: NOBODY }],
   ['Kinesis', 'kinesis_away', { BROKER: 'kinesis', KINESIS_ENDPOINT: `http://${NOBODY}` }],

@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify';
 import * as z from 'zod';
-import { boundExport, type ExportRow, exportPeriod } from '../../../ledger/export.ts';
+import { boundExport, type ExportRow, exportBound } from '../../../ledger/export.ts';
 import { TEXT_FORMATS, type TextFormat, textHeader, textLines } from '../../../ledger/export-text.ts';
 import type { Caller } from '../access.ts';
 import type { App, Deps } from '../deps.ts';
@@ -32,7 +32,10 @@ export function exportRoutes(app: App, { pool }: Deps): void {
         description:
           'A stream of what was settled from `since` on. The header `Tollway-Until` has the exclusive end: nothing is settled before it any more, so the next export begins there. A stream that breaks off is incomplete: export again. Rows are those of `npx tollway export`.',
         querystring: z.strictObject({
-          since: Time.meta({ description: 'Inclusive lower bound of the time of settlement.' }),
+          since: Time.meta({
+            description:
+              'Inclusive lower bound of the time of settlement. Before the days that the ledger has dropped (`LEDGER_RETENTION_DAYS`) it is refused with `day_closed`, which names the earliest one.',
+          }),
           until: Time.optional().meta({
             description: 'Exclusive upper bound; default and maximum: `Tollway-Until`.',
           }),
@@ -55,7 +58,7 @@ export function exportRoutes(app: App, { pool }: Deps): void {
       reply.type(MEDIA_TYPES[format]).header('tollway-until', period.until.toISOString());
       const body = textStream(async (write) => {
         await write(textHeader(format));
-        await exportPeriod(pool, period, (rows) => write(textLines(format, visibleTo(request.caller, rows))));
+        await exportBound(pool, period, (rows) => write(textLines(format, visibleTo(request.caller, rows))));
       }, logFailure(request));
       return reply.send(body);
     },
