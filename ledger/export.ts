@@ -42,6 +42,8 @@ const PAGE_ROWS = 2_000;
 /** SQLSTATE: the partition of a day is gone. */
 const UNDEFINED_TABLE = '42P01';
 
+type ClickIdRange = readonly [from: string, to: string];
+
 /** Receives the rows of an export, page by page. The next page is read when the promise resolves. */
 export type OnRows = (rows: readonly ExportRow[]) => Promise<void>;
 
@@ -58,7 +60,7 @@ export async function exportLedger(pool: Pool, filter: ExportFilter, onRows: OnR
 
 /**
  * Returns the period that `exportBound` exports. Throws `bad_window`, `unknown_advertiser`, `unknown_campaign`, and `day_closed` if the ledger
- * has dropped rows that were settled at or after `since`.
+ * has dropped rows that were settled at or after `since`, or the clicks of credits that the filter needs.
  */
 export async function boundExport(pool: Pool, filter: ExportFilter): Promise<BoundExport> {
   await assertFilterExists(pool, filter);
@@ -71,6 +73,7 @@ export async function boundExport(pool: Pool, filter: ExportFilter): Promise<Bou
       `Expected a beginning (since) from which on the ledger has all clicks, at or after ${completeFrom.toISOString()}, got ${since.toISOString()}: ` +
         'the ledger has dropped days with clicks settled since then (LEDGER_RETENTION_DAYS)',
     );
+  await assertClicksOfCredits(pool, period, rangeOf(await listDays(pool)));
   return { ...period, completeFrom };
 }
 
@@ -96,10 +99,13 @@ export async function exportBound(pool: Pool, period: BoundExport, onRows: OnRow
  * clicks of days without a partition come last. A click that was rejected and later redriven is exported again with its new outcome.
  *
  * Each day has its own transaction: rows below the watermark do not change, and a transaction that reads thousands of partitions
- * exceeds PostgreSQL's lock table. Throws `day_closed` if maintenance drops a day during the export.
+ * exceeds PostgreSQL's lock table. Throws `day_closed` if maintenance drops a day during the export, or has dropped the clicks of credits that
+ * the filter needs.
  */
 export async function exportPeriod(pool: Pool, filter: ExportPeriod, onRows: OnRows): Promise<void> {
-  const days = await inTransaction(pool, (connection) => listPartitionDays(connection, 'ledger'));
+  const days = await listDays(pool);
+  const range = rangeOf(days);
+  await assertClicksOfCredits(pool, filter, range);
   for (const day of days) {
     const name = partitionName('ledger', day);
     const between: ClickIdRange = [uuidFloor(day), uuidFloor(day + DAY_MS)];
@@ -120,10 +126,46 @@ export async function exportPeriod(pool: Pool, filter: ExportPeriod, onRows: OnR
       );
     });
   }
-  const [first, last] = [days.at(0) ?? 0, days.at(-1) ?? 0];
-  const between: ClickIdRange = [uuidFloor(first), uuidFloor(last + DAY_MS)];
   const outside = 'click_id is null or click_id < $3 or click_id >= $4';
-  await readPages(pool, settlementsQuery(null, outside), filter, between, onRows);
+  await readPages(pool, settlementsQuery(null, outside), filter, range, onRows);
+}
+
+/** The days that have a partition, in Unix ms. */
+function listDays(pool: Pool): Promise<number[]> {
+  return inTransaction(pool, (connection) => listPartitionDays(connection, 'ledger'));
+}
+
+/** The click ids of these days. */
+function rangeOf(days: readonly number[]): ClickIdRange {
+  const [first, last] = [days.at(0) ?? 0, days.at(-1) ?? 0];
+  return [uuidFloor(first), uuidFloor(last + DAY_MS)];
+}
+
+/**
+ * Throws `day_closed` if the filter has a campaign or a publisher, and a credit of the period can be theirs whose click the ledger has dropped:
+ * a credit names its advertiser alone.
+ */
+async function assertClicksOfCredits(
+  pool: Pool,
+  { since, until, advertiserId, campaignId, publisher }: ExportPeriod,
+  [from, to]: ClickIdRange,
+): Promise<void> {
+  if (campaignId === undefined && publisher === undefined) return;
+  const { rows } = await pool.query<{ clickId: string }>(
+    `select click_id as "clickId" from budget_entry
+     where created_at >= $1 and created_at < $2 and (click_id < $3 or click_id >= $4)
+       and ($5::integer is null or advertiser_id = $5)
+       and ($6::integer is null or advertiser_id = (select advertiser_id from campaign where id = $6))
+     limit 1`,
+    [since, until, from, to, advertiserId ?? null, campaignId ?? null],
+  );
+  const [credit] = rows;
+  if (credit)
+    throw new TollwayError(
+      'day_closed',
+      `Expected the clicks of all credits in the ledger, got the credit of ${credit.clickId}, whose day the ledger has dropped: ` +
+        'its campaign and publisher are not known any more. Export without them, or by advertiser, or another period',
+    );
 }
 
 /**
@@ -166,8 +208,6 @@ async function upperBoundOf(
   const bound = until && until < watermark ? until : watermark;
   return bound < since ? since : bound;
 }
-
-type ClickIdRange = readonly [from: string, to: string];
 
 async function readPages(
   pool: Pool,

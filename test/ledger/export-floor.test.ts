@@ -1,4 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { uuidV7 } from '../../common/uuid.ts';
+import { creditClick } from '../../ledger/budget-entries.ts';
 import { boundExport, type ExportFilter, type ExportRow, exportBound } from '../../ledger/export.ts';
 import { dropClosedDays } from '../../ledger/maintenance.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
@@ -74,5 +76,30 @@ describe('an export after the ledger has dropped a day', () => {
     const period = await boundExport(database.pool, { since: FLOOR });
     await dropDay();
     await expect(exportBound(database.pool, period, async () => {})).resolves.toBeUndefined();
+  });
+});
+
+describe('a credit whose click was dropped', () => {
+  it('refuses an export of a campaign or a publisher that it can belong to', async () => {
+    const { advertiser, campaign, ad } = account;
+    const credited = clickRecord({ ad });
+    await chargeBatch(database.pool, [credited]);
+    await creditClick(database.pool, credited.click.clickId);
+    const other = await addAccount(database.pool);
+    const since = new Date(today);
+    expect(await exported({ since, campaignId: campaign.id })).toHaveLength(3);
+    const gone = uuidV7(Date.now() - 300 * DAY_MS);
+    await database.pool.query('update budget_entry set click_id = $1 where click_id is not null', [gone]);
+    for (const filter of [{ campaignId: campaign.id }, { publisher: 'news' }]) {
+      const refusal = { code: 'day_closed', message: expect.stringContaining(gone) };
+      await expect(boundExport(database.pool, { since, ...filter })).rejects.toMatchObject(refusal);
+      const bound = { since, until: new Date(), completeFrom: null, ...filter };
+      await expect(exportBound(database.pool, bound, async () => {})).rejects.toMatchObject(refusal);
+    }
+    expect(await exported({ since, advertiserId: advertiser.id })).toHaveLength(3);
+    // It is of another advertiser, or was entered in another period.
+    expect(await exported({ since, campaignId: other.campaign.id })).toEqual([]);
+    expect(await exported({ since, advertiserId: other.advertiser.id, publisher: 'news' })).toEqual([]);
+    expect(await exported({ since: FLOOR, until: since, campaignId: campaign.id })).toEqual([]);
   });
 });
