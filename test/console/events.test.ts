@@ -181,6 +181,29 @@ describe('GET /v1/events', () => {
     expect((await listen({ cookie })).response.status).toBe(401);
   });
 
+  it('is open at most 10 times for one key and its sessions', async () => {
+    const key = await api.addKey({ role: 'viewer' });
+    const cookie = await logIn(api, key);
+    const open = await Promise.all(Array.from({ length: 10 }, () => listen(key)));
+    expect(open.map(({ response }) => response.status)).toEqual(Array(10).fill(200));
+    expect(await api.send('GET', '/v1/events', { key })).toMatchObject({
+      ...{ status: 503, headers: { 'retry-after': '1' } },
+      body: { code: 'busy', detail: expect.stringContaining('at most 10 streams of events of one key') },
+    });
+    expect((await listen({ cookie, ...OWN_PAGE })).response.status).toBe(503);
+    const other = await listen(api.adminKey);
+    expect(other.response.status).toBe(200);
+    open[0]?.close();
+    await expect
+      .poll(async () => {
+        const again = await listen(key);
+        again.close();
+        return again.response.status;
+      })
+      .toBe(200);
+    for (const { close } of [...open, other]) close();
+  });
+
   it('ends when its key is revoked', { timeout: 40_000 }, async () => {
     const key = await api.addKey({ role: 'viewer', advertiserIds: null });
     const { end } = await listen(key);

@@ -15,6 +15,8 @@ const UNREAD_BYTES_MAX = 1_048_576;
 const BURST_BYTES_MAX = 16 * UNREAD_BYTES_MAX;
 /** Streams of one process. */
 const STREAMS_MAX = 200;
+/** Streams of one key, those of its sessions included. */
+const STREAMS_OF_KEY_MAX = 10;
 
 export function eventRoutes(app: App, { pool, config, logger }: Deps): void {
   const feeds = new LiveFeeds({
@@ -22,19 +24,20 @@ export function eventRoutes(app: App, { pool, config, logger }: Deps): void {
     hasPostgresBroker: config.BROKER === 'postgres',
     expected: expectedParts(config),
   });
-  const streams = new Set<PassThrough>();
+  /** The open streams, with the ids of their keys. */
+  const streams = new Map<PassThrough, number>();
   const stopping = new AbortController();
   void feeds.sampleRates(stopping.signal);
   app.addHook('preClose', async () => {
     stopping.abort();
-    for (const stream of streams) stream.end();
+    for (const stream of streams.keys()) stream.end();
   });
 
   app.get(
     '/v1/events',
     {
       exposeHeadRoute: false,
-      config: { access: 'events.read' },
+      config: { access: 'events.read', errors: ['busy'] },
       schema: {
         ...{ tags: ['Live'], operationId: 'streamEvents', summary: 'Stream what happens now' },
         description: `Server-sent events, about once a second: \`clicks\` (settled since the event before, by outcome), \`budgets\` (those that changed; at first all) and \`latest\` clicks; less often \`reasons\` of clicks that were not charged and \`top\` ads and publishers; and for keys of all advertisers \`flow\` (accepted, relayed and settled), \`books\` (the reconciliation of the last minute), \`problems\` and \`health\` of the parts. \`stale\` means that the database does not answer: what was sent before is as of its \`asOf\`. Keys that are restricted to advertisers get what belongs to these alone, the clicks some seconds late. docs/api.md has the fields of each event.`,
@@ -42,14 +45,10 @@ export function eventRoutes(app: App, { pool, config, logger }: Deps): void {
       },
     },
     (request, reply) => {
-      if (streams.size >= STREAMS_MAX)
-        throw new TollwayError(
-          'busy',
-          `Expected at most ${STREAMS_MAX} streams of events at once; try again later`,
-        );
       const { caller, authentication } = request;
+      assertRoom([...streams.values()], caller.keyId);
       const stream = openStream(feeds.of(caller.advertiserIds), authentication.isStillValid);
-      streams.add(stream);
+      streams.set(stream, caller.keyId);
       stream.once('close', () => streams.delete(stream));
       return reply
         .type('text/event-stream')
@@ -57,6 +56,20 @@ export function eventRoutes(app: App, { pool, config, logger }: Deps): void {
         .send(stream);
     },
   );
+}
+
+/** Throws `busy` if no more streams may be opened. */
+function assertRoom(keyIds: readonly number[], keyId: number): void {
+  if (keyIds.length >= STREAMS_MAX)
+    throw new TollwayError(
+      'busy',
+      `Expected at most ${STREAMS_MAX} streams of events at once; try again later`,
+    );
+  if (keyIds.filter((one) => one === keyId).length >= STREAMS_OF_KEY_MAX)
+    throw new TollwayError(
+      'busy',
+      `Expected at most ${STREAMS_OF_KEY_MAX} streams of events of one key at once, got more: close one`,
+    );
 }
 
 /** A stream of the events of a feed, until the client closes it, does not read, or its key or session has ended. */
