@@ -120,6 +120,7 @@ export const ERROR_CODES = [
   'target_failed',
   'target_unreachable',
   'too_many_events',
+  'too_many_rows',
   'too_many_webhooks',
   'unauthenticated',
   'unknown_ad',

@@ -28,6 +28,8 @@ export type ReportFilter = ClickFilter & {
   /** IANA name of the time zone of days and hours. Default: that of the advertiser in the filter, otherwise UTC. */
   readonly timeZone?: string;
   readonly by: readonly ReportKey[];
+  /** Most rows of the report. Default: no limit. */
+  readonly rowsMax?: number;
 };
 
 /** The clicks of one row. Keys that the report is not broken down by are absent. */
@@ -100,7 +102,7 @@ const SUMMED =
  * too. Amounts of different currencies are never added. Call `rollUp` before, so that `asOf` is now.
  *
  * Throws `bad_window` (an end before the start, or a bound that is not a quarter of an hour), `bad_time_zone`, `unknown_advertiser`, `unknown_campaign`,
- * `unknown_ad`.
+ * `unknown_ad`, `too_many_rows`.
  */
 export function readReport(pool: Pool, filter: ReportFilter): Promise<Report> {
   // One snapshot, so that the sums are those of `asOf`.
@@ -119,7 +121,7 @@ async function readReportIn(connection: Connection, filter: ReportFilter): Promi
   const { since, until, asOf, areDays } = await inServerTimeZone(boundsOf(connection, filter, timeZone));
   const isByDay = areDays && !filter.by.includes('hour');
   const source = sourceOf(isByDay, isByDay && (await hasOtherZones(connection, filter, timeZone)));
-  const { rows } = await connection.query<ReportRow>(reportQuery(source, filter.by), [
+  const { rows } = await connection.query<ReportRow>(`${reportQuery(source, filter.by)} limit $8`, [
     since,
     until,
     timeZone,
@@ -127,7 +129,13 @@ async function readReportIn(connection: Connection, filter: ReportFilter): Promi
     filter.campaignId ?? null,
     filter.publisher ?? null,
     filter.adId ?? null,
+    filter.rowsMax === undefined ? null : filter.rowsMax + 1,
   ]);
+  if (filter.rowsMax !== undefined && rows.length > filter.rowsMax)
+    throw new TollwayError(
+      'too_many_rows',
+      `Expected a report of at most ${filter.rowsMax} rows, got more: narrow the period, the filter or the keys (by)`,
+    );
   return { since, until, asOf, timeZone, rows };
 }
 

@@ -81,6 +81,7 @@ const STATUSES = {
   request_timeout: 408,
   samples_running: 409,
   stale_etag: 412,
+  too_many_rows: 400,
   too_many_webhooks: 409,
   unauthenticated: 401,
   unsupported_media_type: 415,

@@ -67,18 +67,21 @@ export const Report = z
   })
   .meta({ id: 'Report' });
 
+/** Most rows of a report: the console has all of them in memory. */
+const ROWS_MAX = 100_000;
+
 export function reportRoutes(app: App, { pool }: Deps): void {
   app.get(
     '/v1/reports',
     {
       config: {
         access: 'reports.read',
-        errors: ['unknown_advertiser', 'unknown_campaign', 'unknown_ad', 'bad_time_zone', 'bad_window'],
+        errors: ['unknown_advertiser', 'unknown_campaign', 'unknown_ad', 'bad_time_zone', 'bad_window', 'too_many_rows'],
       },
       schema: {
         ...{ tags: ['Reports'], operationId: 'getReport', summary: 'Sum the clicks of a period' },
         description:
-          'Sums by the time of the click. Amounts of different currencies are never added. A key that is restricted to several advertisers has to name one.',
+          'Sums by the time of the click. Amounts of different currencies are never added. A key that is restricted to several advertisers has to name one. A report has at most 100 000 rows.',
         querystring: z.strictObject({
           since: Bound,
           until: Bound.optional().meta({ description: 'Exclusive end; default: now.' }),
@@ -103,7 +106,10 @@ export function reportRoutes(app: App, { pool }: Deps): void {
         assertVisible(caller, ad.advertiserId, () => unknownAd(adId));
       }
       return reportJson(
-        await readReport(pool, { ...filter, adId, since, until, by, ...(timeZone && { timeZone }) }),
+        await readReport(pool, {
+          ...{ ...filter, adId, since, until, by, rowsMax: ROWS_MAX },
+          ...(timeZone && { timeZone }),
+        }),
       );
     },
   );
