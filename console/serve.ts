@@ -8,6 +8,7 @@ import { serveOperations } from '../common/telemetry/operations-server.ts';
 import { createPartReporter } from '../ledger/part-reporter.ts';
 import { createApp } from './api/app.ts';
 import type { App } from './api/deps.ts';
+import { LONG_REQUESTS_MAX } from './api/long-requests.ts';
 import { consoleNumbers } from './part-numbers.ts';
 import { runReconciliationGauges } from './tasks/reconciliation-gauges.ts';
 import { startTasks } from './tasks/start-tasks.ts';
@@ -19,6 +20,8 @@ const CONNECTIONS = 10;
 const CONNECT_MS_MAX = 1_500;
 /** Longest query, in ms. Reports of a large ledger take seconds. */
 const QUERY_MS_MAX = 60_000;
+/** Time in which the server says that it has ended a query that took too long, in ms. */
+const CANCEL_MS = 5_000;
 
 type ConsoleDeps = {
   readonly metrics: ProcessMetrics;
@@ -43,6 +46,8 @@ export async function serveConsole(
   onShutdown({ name: 'reports of the part', close: reporter.stop });
   const pool = createConsolePool(DATABASE_URL, logger);
   onShutdown({ name: 'database connections', close: () => pool.end() });
+  const longPool = createLongPool(DATABASE_URL, logger);
+  onShutdown({ name: 'database connections of long requests', close: () => longPool.end() });
   const rule = config.WEBHOOK_PRIVATE_TARGETS === 'on' ? 'private' : 'public';
   const webhooks = startWebhooks({ databaseUrl: DATABASE_URL, rule, metrics, logger });
   onShutdown({ name: 'webhooks', close: webhooks.stop });
@@ -50,7 +55,10 @@ export async function serveConsole(
   onShutdown({ name: 'periodic tasks', close: tasks.stop });
   const reconciliation = runReconciliationGauges(DATABASE_URL, metrics, logger);
   onShutdown({ name: 'metrics of the reconciliation', close: reconciliation.stop });
-  const database = watchDatabase(DATABASE_URL, logger, () => breakConnections(pool));
+  const database = watchDatabase(DATABASE_URL, logger, () => {
+    breakConnections(pool);
+    breakConnections(longPool);
+  });
   onShutdown({ name: 'database watch', close: database.stop });
   const operations = {
     component: 'console',
@@ -65,7 +73,7 @@ export async function serveConsole(
     setting: 'CONSOLE_OPS_PORT',
     allowedHosts: config.OPS_ALLOWED_HOSTS,
   };
-  const app = await createApp({ pool, config, metrics, logger });
+  const app = await createApp({ pool, longPool, config, metrics, logger });
   await listen(app, config);
   onShutdown({ name: 'API port', close: () => app.close() });
   const ops = await serveOperations(operations, address, { metrics, logger });
@@ -78,6 +86,16 @@ export async function serveConsole(
 export function createConsolePool(url: string, logger: Logger): Pool {
   const onError = (err: Error) => logger.debug({ err }, 'A connection broke');
   return createPool(url, 'console', CONNECTIONS, onError, QUERY_MS_MAX, CONNECT_MS_MAX);
+}
+
+/**
+ * Creates the pool of the requests that can take minutes, such as exports. The server ends each query after a minute, so that one whose client
+ * has gone does not go on; an export reads with many short ones.
+ */
+export function createLongPool(url: string, logger: Logger): Pool {
+  const onError = (err: Error) => logger.debug({ err }, 'A connection broke');
+  const answerMs = QUERY_MS_MAX + CANCEL_MS;
+  return createPool(url, 'console long', LONG_REQUESTS_MAX, onError, answerMs, CONNECT_MS_MAX, QUERY_MS_MAX);
 }
 
 async function listen(app: App, { CONSOLE_HOST: host, CONSOLE_PORT: port }: Config): Promise<void> {

@@ -31,6 +31,7 @@ const KEEP_ALIVE_MS = 10_000;
 /**
  * Creates a pool of at most `max` connections to `url`. `onError` is called for each idle connection that breaks. A statement without an
  * answer after `queryMsMax` ms fails as transient, because a connection can break without a message from the server; 0 sets no limit.
+ * The server ends a statement after `statementMsMax` ms (SQLSTATE 57014), also if its client has given up; 0 sets no limit.
  * Connecting to a server that is too old fails with `unsupported_postgres`.
  */
 export function createPool(
@@ -40,9 +41,11 @@ export function createPool(
   onError: (error: Error) => void,
   queryMsMax = 0,
   connectMsMax = CONNECT_MS_MAX,
+  statementMsMax = 0,
 ): Pool {
   const pool = new pg.Pool({
     query_timeout: queryMsMax,
+    statement_timeout: statementMsMax,
     connectionString: url,
     application_name: `tollway ${name}`,
     max,

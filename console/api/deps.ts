@@ -5,16 +5,22 @@ import type { Config } from '../../common/config/config.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
 import type { Logger } from '../../common/telemetry/logger.ts';
 import type { Metrics } from '../../common/telemetry/metrics.ts';
+import type { LongRequests } from './long-requests.ts';
 import type { RouteErrorCode } from './problem.ts';
 import type { SessionCookie } from './session-cookie.ts';
 
 /** What the routes work with. */
 export type Deps = {
   readonly pool: Pool;
+  /** For the routes of `LongDeps` alone. */
+  readonly longPool: Pool;
   readonly config: Config;
   readonly metrics: Metrics;
   readonly logger: Logger;
 };
+
+/** What the routes whose requests can use the database for minutes need besides. */
+export type LongDeps = Deps & { readonly longRequests: LongRequests };
 
 /** What the routes of sessions need besides. */
 export type SessionDeps = Deps & { readonly cookie: SessionCookie };

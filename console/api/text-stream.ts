@@ -11,11 +11,12 @@ const STALL_MS_MAX = 30_000;
 /**
  * Returns a stream of the texts that `produce` writes. `produce` waits while the client does not read, and fails if the client has gone or has
  * read nothing for 30 s. If it fails before it has written anything, the request gets the error as its answer. Later, the stream breaks off, so
- * that the client does not take a part for the whole.
+ * that the client does not take a part for the whole. `onEnd` is called when `produce` has ended or failed.
  */
 export function textStream(
   produce: (write: (text: string) => Promise<void>) => Promise<void>,
   onError: (error: unknown) => void,
+  onEnd: () => void = () => {},
 ): Readable {
   const stream = new PassThrough();
   let isBegun = false;
@@ -29,13 +30,15 @@ export function textStream(
       signal: AbortSignal.any([gone.signal, AbortSignal.timeout(STALL_MS_MAX)]),
     });
   };
-  produce(write).then(
-    () => stream.end(),
-    (error: unknown) => {
-      if (isBegun && !gone.signal.aborted) onError(error);
-      // Fastify answers with the error if it has sent nothing yet.
-      stream.destroy(error instanceof Error ? error : undefined);
-    },
-  );
+  produce(write)
+    .finally(onEnd)
+    .then(
+      () => stream.end(),
+      (error: unknown) => {
+        if (isBegun && !gone.signal.aborted) onError(error);
+        // Fastify answers with the error if it has sent nothing yet.
+        stream.destroy(error instanceof Error ? error : undefined);
+      },
+    );
   return stream;
 }

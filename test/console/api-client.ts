@@ -43,7 +43,8 @@ export function testApi(database: TestDatabase, env: Readonly<Record<string, str
   const addKey = async (terms: Omit<ApiKeyTerms, 'name'>) =>
     (await createKey(database.pool, { name: 'Test key', ...terms })).key;
   beforeAll(async () => {
-    const deps = { pool: database.pool, config: parseConfig(env), metrics: createMetrics(), logger: silent };
+    const { pool } = database;
+    const deps = { pool, longPool: pool, config: parseConfig(env), metrics: createMetrics(), logger: silent };
     const collector = collectRoutes();
     app = await createApp(deps);
     collector.stop();

@@ -25,7 +25,13 @@ let entries = '';
 beforeAll(async () => {
   proxy = await startTcpProxy(database.url);
   pool = createConsolePool(proxy.url, silent);
-  app = await createApp({ pool, config: parseConfig({}), metrics: createMetrics(), logger: silent });
+  app = await createApp({
+    pool,
+    longPool: pool,
+    config: parseConfig({}),
+    metrics: createMetrics(),
+    logger: silent,
+  });
   key = (await createKey(database.pool, { name: 'Test key', role: 'admin' })).key;
   const { advertiser } = await addAccount(database.pool);
   entries = `/v1/advertisers/${advertiser.id}/budget-entries`;

@@ -38,7 +38,13 @@ beforeAll(async () => {
   own = createPool(postgres.url, 'test', 4, () => {});
   pool = createConsolePool(postgres.url, silent);
   watch = watchDatabase(postgres.url, silent, () => breakConnections(pool));
-  app = await createApp({ pool, config: parseConfig({}), metrics: createMetrics(), logger: silent });
+  app = await createApp({
+    pool,
+    longPool: pool,
+    config: parseConfig({}),
+    metrics: createMetrics(),
+    logger: silent,
+  });
   base = await app.listen({ port: 0, host: '127.0.0.1' });
   key = (await createKey(own, { name: 'Test key', role: 'admin' })).key;
   account = await addAccount(own);

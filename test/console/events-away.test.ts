@@ -29,7 +29,13 @@ let ownKey = '';
 beforeAll(async () => {
   proxy = await startTcpProxy(database.url);
   pool = createConsolePool(proxy.url, silent);
-  app = await createApp({ pool, config: parseConfig({}), metrics: createMetrics(), logger: silent });
+  app = await createApp({
+    pool,
+    longPool: pool,
+    config: parseConfig({}),
+    metrics: createMetrics(),
+    logger: silent,
+  });
   base = await app.listen({ port: 0, host: '127.0.0.1' });
   account = await addAccount(database.pool);
   adminKey = (await createKey(database.pool, { name: 'Test key', role: 'admin' })).key;

@@ -19,7 +19,13 @@ describe('The log of the console at the level trace', () => {
   async function loggedApp(pool: typeof database.pool) {
     const lines: string[] = [];
     const logger = pino({ level: 'trace' }, { write: (line: string) => void lines.push(line) });
-    const app = await createApp({ pool, config: parseConfig({}), metrics: createMetrics(), logger });
+    const app = await createApp({
+      pool,
+      longPool: pool,
+      config: parseConfig({}),
+      metrics: createMetrics(),
+      logger,
+    });
     closing.push(() => app.close());
     return { app, lines };
   }

@@ -3,7 +3,7 @@ import * as z from 'zod';
 import { boundExport, type ExportRow, exportBound } from '../../../ledger/export.ts';
 import { TEXT_FORMATS, type TextFormat, textHeader, textLines } from '../../../ledger/export-text.ts';
 import type { Caller } from '../access.ts';
-import type { App, Deps } from '../deps.ts';
+import type { App, LongDeps } from '../deps.ts';
 import { restrictedFilter } from '../restriction.ts';
 import { IdParameter, Publisher, Time } from '../schemas.ts';
 import { TextBody, textStream } from '../text-stream.ts';
@@ -18,14 +18,14 @@ const Format = z.enum(TEXT_FORMATS).default('ndjson');
 
 const tags = ['Exports'];
 
-export function exportRoutes(app: App, { pool }: Deps): void {
+export function exportRoutes(app: App, { pool, longPool, longRequests }: LongDeps): void {
   app.get(
     '/v1/exports/clicks',
     {
       exposeHeadRoute: false,
       config: {
         access: 'clicks.read',
-        errors: ['bad_window', 'day_closed', 'unknown_advertiser', 'unknown_campaign', 'replica'],
+        errors: ['bad_window', 'day_closed', 'unknown_advertiser', 'unknown_campaign', 'busy', 'replica'],
       },
       schema: {
         ...{ tags, operationId: 'exportClicks', summary: 'Export settled clicks and credits' },
@@ -54,12 +54,23 @@ export function exportRoutes(app: App, { pool }: Deps): void {
     async (request, reply) => {
       const { since, until, format, ...wanted } = request.query;
       const filter = await restrictedFilter(pool, request.caller, wanted);
-      const period = await boundExport(pool, { ...filter, since, ...(until && { until }) });
+      const end = await longRequests.begin(request.caller.keyId);
+      const bounds = { ...filter, since, ...(until && { until }) };
+      const period = await boundExport(longPool, bounds).catch((error: unknown) => {
+        end();
+        throw error;
+      });
       reply.type(MEDIA_TYPES[format]).header('tollway-until', period.until.toISOString());
-      const body = textStream(async (write) => {
-        await write(textHeader(format));
-        await exportBound(pool, period, (rows) => write(textLines(format, visibleTo(request.caller, rows))));
-      }, logFailure(request));
+      const body = textStream(
+        async (write) => {
+          await write(textHeader(format));
+          await exportBound(longPool, period, (rows) =>
+            write(textLines(format, visibleTo(request.caller, rows))),
+          );
+        },
+        logFailure(request),
+        end,
+      );
       return reply.send(body);
     },
   );

@@ -2,7 +2,7 @@ import * as z from 'zod';
 import { createBacklogs } from '../../../brokers/create-event-sources.ts';
 import { reconciliationJson } from '../../../ledger/json.ts';
 import { reconcile } from '../../../ledger/reconcile.ts';
-import type { App, Deps } from '../deps.ts';
+import type { App, LongDeps } from '../deps.ts';
 import type { RouteErrorCode } from '../problem.ts';
 import { AmountText, Currency, FlagParameter, Id } from '../schemas.ts';
 
@@ -71,11 +71,11 @@ const BROKER_ERRORS: readonly RouteErrorCode[] = [
   ] as const),
 ];
 
-export function reconciliationRoutes(app: App, { pool, config, logger }: Deps): void {
+export function reconciliationRoutes(app: App, { longPool, longRequests, config, logger }: LongDeps): void {
   app.get(
     '/v1/reconciliation',
     {
-      config: { access: 'reconciliation.read', errors: BROKER_ERRORS },
+      config: { access: 'reconciliation.read', errors: ['busy', ...BROKER_ERRORS] },
       schema: {
         ...{ tags: ['Operations'], operationId: 'reconcile', summary: 'Check that the books balance' },
         description: 'Also counts the clicks that wait in the broker, which can take seconds.',
@@ -88,9 +88,10 @@ export function reconciliationRoutes(app: App, { pool, config, logger }: Deps): 
         response: { 200: Reconciliation },
       },
     },
-    async ({ query: { deep } }) => {
-      const brokers = await createBacklogs(config, logger);
-      return reconciliationJson(await reconcile(pool, { deep, brokers }));
-    },
+    ({ query: { deep }, caller }) =>
+      longRequests.run(caller.keyId, async () => {
+        const brokers = await createBacklogs(config, logger);
+        return reconciliationJson(await reconcile(longPool, { deep, brokers }));
+      }),
   );
 }

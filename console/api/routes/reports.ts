@@ -10,7 +10,7 @@ import {
   readReport,
 } from '../../../ledger/reports.ts';
 import { assertVisible } from '../access.ts';
-import type { App, Deps } from '../deps.ts';
+import type { App, LongDeps } from '../deps.ts';
 import { restrictedFilter } from '../restriction.ts';
 import {
   AmountText,
@@ -70,13 +70,21 @@ export const Report = z
 /** Most rows of a report: the console has all of them in memory. */
 const ROWS_MAX = 100_000;
 
-export function reportRoutes(app: App, { pool }: Deps): void {
+export function reportRoutes(app: App, { pool, longPool, longRequests }: LongDeps): void {
   app.get(
     '/v1/reports',
     {
       config: {
         access: 'reports.read',
-        errors: ['unknown_advertiser', 'unknown_campaign', 'unknown_ad', 'bad_time_zone', 'bad_window', 'too_many_rows'],
+        errors: [
+          'bad_window',
+          'too_many_rows',
+          'busy',
+          'unknown_advertiser',
+          'unknown_campaign',
+          'unknown_ad',
+          'bad_time_zone',
+        ],
       },
       schema: {
         ...{ tags: ['Reports'], operationId: 'getReport', summary: 'Sum the clicks of a period' },
@@ -99,18 +107,16 @@ export function reportRoutes(app: App, { pool }: Deps): void {
     },
     async ({ query, caller }) => {
       const filter = await restrictedFilter(pool, caller, query);
-      await bringUpToDate(pool);
       const { since, until = endOfNow(), by, timeZone, adId } = query;
       if (adId !== undefined) {
         const ad = await readAd(pool, adId);
         assertVisible(caller, ad.advertiserId, () => unknownAd(adId));
       }
-      return reportJson(
-        await readReport(pool, {
-          ...{ ...filter, adId, since, until, by, rowsMax: ROWS_MAX },
-          ...(timeZone && { timeZone }),
-        }),
-      );
+      const wanted = { ...filter, adId, since, until, by, rowsMax: ROWS_MAX, ...(timeZone && { timeZone }) };
+      return longRequests.run(caller.keyId, async () => {
+        await bringUpToDate(pool);
+        return reportJson(await readReport(longPool, wanted));
+      });
     },
   );
 }
