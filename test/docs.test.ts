@@ -162,7 +162,7 @@ describe('docs/running.md', () => {
 describe('docs/running.md, PostgreSQL connections', () => {
   const sourceOf = (path: string) => readFileSync(join(root, path), 'utf8');
   const numberIn = (path: string, name: string) =>
-    Number(new RegExp(`^const ${name} = (\\d+);$`, 'm').exec(sourceOf(path))?.[1]);
+    Number(new RegExp(`^(?:export )?const ${name} = (\\d+);$`, 'm').exec(sourceOf(path))?.[1]);
 
   it('has the sizes of the pools in the code', () => {
     const ofAdServer = numberIn('ad-server/worker.ts', 'CONNECTIONS') + 1; // and one of the catalog
@@ -179,6 +179,7 @@ describe('docs/running.md, PostgreSQL connections', () => {
       ['console/serve.ts', 'console/webhooks/start-webhooks.ts', 'console/watch-database.ts']
         .map((path) => numberIn(path, 'CONNECTIONS'))
         .reduce((sum, connections) => sum + connections) +
+      numberIn('console/api/long-requests.ts', 'LONG_REQUESTS_MAX') +
       2 * tasks.split(', ').length +
       3; // of the notifications of webhooks, of the gauges of the reconciliation, and of the reports of the part
     const [, ofTop] =
