@@ -122,6 +122,11 @@ export class ShardReader {
         const pauseMs = page.Records?.length ? READ_MS_MIN : Math.max(READ_MS_MIN, config.BATCH_WINDOW_MS);
         await sleep(pauseMs - (performance.now() - startedAt), ending);
       } catch (error) {
+        // This reader may be replaced by now, and no later success of its own would clear the failure.
+        if (ending.aborted) {
+          this.waitingSince = null;
+          return;
+        }
         // An iterator expires after five minutes, and the database can be unreachable for longer.
         iterator = undefined;
         if ((error as { name?: string }).name === 'ExpiredIteratorException') continue;
