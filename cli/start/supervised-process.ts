@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { delimiter, join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { TollwayError } from '../../common/errors.ts';
+import { errorMessage, TollwayError } from '../../common/errors.ts';
 import { get } from '../../common/node-http.ts';
 import { sleep } from '../../common/process.ts';
 import type { Logger } from '../../common/telemetry/logger.ts';
@@ -58,7 +58,8 @@ export function startProcess(
     workers?: number;
   },
 ): SupervisedProcess {
-  let child: ChildProcess;
+  /** `null` until the first spawn, which may throw. */
+  let child: ChildProcess | null = null;
   let stopping = false;
   let everReady = false;
   let restartMs = RESTART_MS;
@@ -66,31 +67,25 @@ export function startProcess(
 
   const launch = (flags: readonly string[], env: NodeJS.ProcessEnv) => {
     const launchedAt = performance.now();
-    child = spawn(process.execPath, [...NODE_FLAGS, ...flags, join(ROOT, script)], {
-      env,
-      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-      detached: true,
-    });
-    if (deps.hasLowPriority) {
-      lowerPriority(child.pid, deps.logger);
-      keepSessionsLow(child.pid, deps.logger);
-    }
-    child.once('exit', async (code, signal) => {
-      if (stopping) return;
-      if (!everReady) {
-        return deps.onStartFailure(
-          new TollwayError(
-            'part_failed',
-            `Expected the ${name} to start, got ${signal ?? `exit code ${code}`}; its log says why`,
-          ),
-        );
-      }
-      deps.logger.error({ code, signal }, `The ${name} died and is started again. ${deps.whileAway}`);
+    const restart = async (fields: object, event: string) => {
+      deps.logger.error(fields, `The ${name} ${event} and is started again. ${deps.whileAway}`);
       restartMs =
         performance.now() - launchedAt > LIVED_LONG_MS ? RESTART_MS : Math.min(restartMs * 2, RESTART_MS_MAX);
       await sleep(restartMs / 2);
       if (!stopping) launch([], settings);
-    });
+    };
+    const onEnd: OnEnd = (fields, event, cause) => {
+      if (stopping) return;
+      if (everReady) void restart(fields, event);
+      else
+        deps.onStartFailure(new TollwayError('part_failed', `Expected the ${name} to start, got ${cause}`));
+    };
+    const spawned = spawnPart([...flags, join(ROOT, script)], env, onEnd);
+    if (spawned === null) return;
+    child = spawned;
+    if (!deps.hasLowPriority) return;
+    lowerPriority(spawned.pid, deps.logger);
+    keepSessionsLow(spawned.pid, deps.logger);
   };
   const files = preloaded.map((path) => join(ROOT, path)).join(delimiter);
   launch(PRELOAD, { ...process.env, [PRELOADED]: files });
@@ -98,8 +93,8 @@ export function startProcess(
   return {
     run: (env) => {
       settings = env;
-      // An error means that the process has ended, which is handled above.
-      child.send(env, () => {});
+      // An error, or no connection, means that the process has ended or was not started, which is handled above.
+      if (child?.connected) child.send(env, () => {});
     },
     ready: async () => {
       await untilReady(name, opsUrl, READY_MS_MAX + ((deps.workers ?? 1) - 1) * WORKER_READY_MS);
@@ -112,12 +107,36 @@ export function startProcess(
   };
 }
 
+/** Called when a process has ended or could not be started: fields for the log, what happened to the part, and the cause for an error. */
+type OnEnd = (fields: object, event: string, cause: string) => void;
+
+/** Spawns the process of a part. Returns `null` if that throws, which Node does for some causes; others it emits. */
+function spawnPart(args: readonly string[], env: NodeJS.ProcessEnv, onEnd: OnEnd): ChildProcess | null {
+  const onFailure = (err: unknown) => onEnd({ err }, 'could not be started', errorMessage(err));
+  try {
+    const child = spawn(process.execPath, [...NODE_FLAGS, ...args], {
+      env,
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+      detached: true,
+    });
+    child.once('exit', (code, signal) =>
+      onEnd({ code, signal }, 'died', `${signal ?? `exit code ${code}`}; its log says why`),
+    );
+    // Other errors, such as of a signal that could not be sent, do not end the process.
+    child.on('error', (error) => child.pid === undefined && onFailure(error));
+    return child;
+  } catch (error) {
+    onFailure(error);
+    return null;
+  }
+}
+
 /** Polls `/readyz` until it responds with success. Throws `not_ready` after `msMax`. */
-async function untilReady(name: string, opsUrl: string, msMax: number): Promise<void> {
+export async function untilReady(name: string, opsUrl: string, msMax: number): Promise<void> {
   const deadline = performance.now() + msMax;
   let answer = 'no answer';
   while (performance.now() < deadline) {
-    const response = await read(`${opsUrl}/readyz`).catch(() => null);
+    const response = await read(`${opsUrl}/readyz`, deadline - performance.now()).catch(() => null);
     if (response?.status === 200) return;
     if (response) answer = response.body;
     await sleep(50);
@@ -128,18 +147,23 @@ async function untilReady(name: string, opsUrl: string, msMax: number): Promise<
   );
 }
 
-/** The answer to a GET request. Not by `fetch`, whose first call takes 60 ms of CPU time. Throws if there is none. */
-function read(url: string): Promise<{ status: number | undefined; body: string }> {
+/** The answer to a GET request. Not by `fetch`, whose first call takes 60 ms of CPU time. Throws if there is none within `msMax`. */
+function read(url: string, msMax: number): Promise<{ status: number | undefined; body: string }> {
   return new Promise((resolve, reject) => {
-    const request = get(url, { agent: false }, (response) => {
-      text(response).then((body) => resolve({ status: response.statusCode, body }), reject);
-    });
+    const request = get(
+      url,
+      { agent: false, signal: AbortSignal.timeout(Math.ceil(Math.max(1, msMax))) },
+      (response) => {
+        text(response).then((body) => resolve({ status: response.statusCode, body }), reject);
+      },
+    );
     request.once('error', reject);
   });
 }
 
 /** Lets a process drain, and kills it after `ms`. */
-async function stopProcess(child: ChildProcess, ms: number): Promise<void> {
+async function stopProcess(child: ChildProcess | null, ms: number): Promise<void> {
+  if (child?.pid === undefined) return;
   if (child.exitCode !== null || child.signalCode !== null) return;
   const exited = once(child, 'exit');
   child.kill('SIGTERM');

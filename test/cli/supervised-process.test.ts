@@ -1,11 +1,13 @@
+import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { startProcess } from '../../cli/start/supervised-process.ts';
+import { startProcess, untilReady } from '../../cli/start/supervised-process.ts';
 import { freePorts } from '../../emulators/process/free-ports.ts';
 import { ROOT } from '../support/imports.ts';
-import { silent } from '../support/loggers.ts';
+import { capturedLog, silent } from '../support/loggers.ts';
 import { until } from '../support/until.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'tollway-part-'));
@@ -25,7 +27,7 @@ beforeAll(() => {
      const { PORT, DATABASE_URL, TOLLWAY_PRELOADED = null } = process.env;
      writeFileSync(${JSON.stringify(ran)}, JSON.stringify({ DATABASE_URL, TOLLWAY_PRELOADED }));
      process.once('disconnect', () => process.exit());
-     createServer((_, response) => response.end()).listen(Number(PORT), '127.0.0.1');`,
+     createServer(({ url }, response) => (url === '/die' ? process.exit(7) : response.end())).listen(Number(PORT), '127.0.0.1');`,
   );
 });
 
@@ -52,4 +54,96 @@ it('A part loads its modules at once, and runs when it gets its settings', async
   });
   await part.stop(5_000);
   expect(failures).toEqual([]);
+});
+
+/** Starts a part, and makes it die once it is ready. `before` runs before it dies. */
+async function startAndKill(before: (env: NodeJS.ProcessEnv) => void) {
+  const [port] = await freePorts(1);
+  const url = `http://127.0.0.1:${port}`;
+  const { logger, lines } = capturedLog();
+  const failures: Error[] = [];
+  const part = startProcess(
+    'part',
+    { script: relative(ROOT, join(folder, 'main.mjs')), preloaded: ['common/errors.ts'] },
+    url,
+    {
+      ...{ logger, hasLowPriority: true, whileAway: 'Nothing is lost.' },
+      onStartFailure: (error) => failures.push(error),
+    },
+  );
+  const env = { ...process.env, PORT: String(port) };
+  part.run(env);
+  await part.ready();
+  before(env);
+  await fetch(`${url}/die`).catch(() => {});
+  const isBack = () =>
+    fetch(url).then(
+      () => true,
+      () => false,
+    );
+  return { part, env, lines, failures, isBack };
+}
+
+it('A part that cannot be spawned again is logged and retried, whether Node emits the error or throws it', async () => {
+  const { execPath } = process;
+  const emitted = await startAndKill(() => {
+    process.execPath = '/nowhere/node';
+  });
+  try {
+    await until('the failed start', () =>
+      emitted.lines.some((line) => line.includes('could not be started')),
+    );
+  } finally {
+    process.execPath = execPath;
+  }
+  // More than Linux passes to a process in one variable (E2BIG). The part that dies got its settings as a message.
+  const thrown = await startAndKill((env) => {
+    env.LARGE = 'x'.repeat(200_000);
+  });
+  await until('the failed start', () => thrown.lines.some((line) => line.includes('could not be started')));
+  delete (thrown.env as NodeJS.ProcessEnv).LARGE;
+  for (const { part, lines, failures, isBack } of [emitted, thrown]) {
+    await until('the part to be back', isBack);
+    expect(new Set(lines)).toEqual(
+      new Set([
+        'error The part died and is started again. Nothing is lost.',
+        'error The part could not be started and is started again. Nothing is lost.',
+      ]),
+    );
+    expect(failures).toEqual([]);
+    await part.stop(5_000);
+  }
+});
+
+it('A part that cannot be spawned at the first start fails the start, and its stop does not wait for it', async () => {
+  const { execPath } = process;
+  process.execPath = '/nowhere/node';
+  const failures: Error[] = [];
+  try {
+    const part = startProcess('part', { script: 'main.mjs', preloaded: [] }, 'http://127.0.0.1:1', {
+      ...{ logger: silent, hasLowPriority: false, whileAway: '' },
+      onStartFailure: (error) => failures.push(error),
+    });
+    part.run({});
+    await until('the failure', () => failures.length > 0);
+    await part.stop(5_000);
+  } finally {
+    process.execPath = execPath;
+  }
+  expect(failures).toMatchObject([{ code: 'part_failed', message: expect.stringContaining('ENOENT') }]);
+});
+
+it('A part that accepts a connection and does not answer is not ready in time', async () => {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  const port = typeof address === 'object' ? address?.port : 0;
+  try {
+    await expect(untilReady('part', `http://127.0.0.1:${port}`, 500)).rejects.toMatchObject({
+      code: 'not_ready',
+      message: 'Expected the part to be ready within 0.5 s, got: no answer',
+    });
+  } finally {
+    server.close();
+  }
 });
