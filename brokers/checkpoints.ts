@@ -1,6 +1,6 @@
 import { TollwayError } from '../common/errors.ts';
 import { arrayLiteral, type Connection, type Pool } from '../common/postgres/postgres.ts';
-import { uuidFloor } from '../common/uuid.ts';
+import { isUuid, uuidFloor } from '../common/uuid.ts';
 import { type LedgerWindow, readWindow } from '../ledger/ledger-window.ts';
 import { groupByPartition } from '../ledger/prior-outcomes.ts';
 
@@ -43,9 +43,9 @@ export type Moved = {
  * Moves checkpoints, each only if it is still `known`. A checkpoint that is neither `known` nor `next` was set by a rewind, by restoring
  * the database to an earlier time, or by another consumer. The caller must then continue reading there: everything before it is settled.
  *
- * `commitProbes` holds one click id of each transaction that was committed since the last call. A database that fails over or is restored
- * can lose confirmed commits; then a probe is missing. A probe of a day that the ledger has closed since cannot be looked up and counts as
- * found.
+ * `commitProbes` has one record of each transaction that was committed since the last call: a click id, or the identity of a dead letter,
+ * which is never a UUID. A database that fails over or is restored can lose confirmed commits; then a probe is missing. A click id of a day
+ * that the ledger has closed since cannot be looked up and counts as found.
  */
 export async function moveCheckpoints(
   connection: Pool | Connection,
@@ -53,22 +53,27 @@ export async function moveCheckpoints(
   moves: readonly Move[],
   commitProbes: readonly string[],
 ): Promise<Moved> {
+  const clickIds = commitProbes.filter(isUuid);
   const parameters: unknown[] = [
     source,
     moves.map((move) => move.partition),
     moves.map((move) => move.known),
     moves.map((move) => move.next),
-    arrayLiteral(commitProbes),
+    arrayLiteral(clickIds),
+    commitProbes.filter((probe) => !isUuid(probe)),
   ];
   const settled =
-    commitProbes.length === 0 ? [] : settledAmong(await readWindow(connection), commitProbes, parameters);
+    clickIds.length === 0 ? [] : settledAmong(await readWindow(connection), clickIds, parameters);
   const { rows } = await connection.query<{ partition: string | null; position: string; complete: boolean }>(
     `with wanted as (select * from unnest($2::text[], $3::text[], $4::text[]) wanted (partition, known, next)),
      probes as (
-       select coalesce(bool_and(exists (
-         ${[...settled, 'select from dead_letter where dead_letter.click_id = probe'].join(' union all ')}
-       )), true) as complete
-       from unnest($5::uuid[]) probe
+       select coalesce(bool_and(found), true) as complete from (
+         select exists (
+           ${[...settled, 'select from dead_letter where dead_letter.click_id = probe'].join(' union all ')}
+         ) as found from unnest($5::uuid[]) probe
+         union all
+         select exists (select from dead_letter where identity = probe) from unnest($6::text[]) probe
+       ) looked_up
      ), moved as (
        update broker_checkpoint checkpoint set position = next, moved_at = now() from wanted, probes
        where checkpoint.source = $1 and checkpoint.partition = wanted.partition and position = known and known <> next and complete

@@ -65,7 +65,10 @@ export type BatchSink = {
   ) => Promise<void>;
   /** How many times a blocked advertiser was unlocked. After it has grown, the source can submit abandoned clicks again. */
   readonly unlockedCount: () => number;
-  /** One click id of each committed transaction that no checkpoint has found in the database yet; see `moveCheckpoints`. */
+  /**
+   * One record of each committed transaction that no checkpoint has found in the database yet: a click id, or the identity of a dead letter.
+   * See `moveCheckpoints`.
+   */
   readonly commitProbes: () => readonly string[];
   /** Forgets commit probes that were found, or that were lost and whose records are read again. */
   readonly forget: (commitProbes: readonly string[]) => void;

@@ -193,6 +193,7 @@ export class BatchSettler {
     for (let round = 1; ; round += 1) {
       try {
         const settlement = await quarantine(this.pool, record, errorMessage(cause));
+        this.deps.probes.remember([record], settlement.outcomes);
         countBatch(this.deps.metrics, [record], settlement, 0);
         return 'settled';
       } catch (error) {

@@ -1,17 +1,19 @@
 import type { ReadRecord } from '../../contract/click-event.ts';
+import { identityOf } from '../../ledger/dead-letters.ts';
 import type { Settlement } from '../charge/settlement.ts';
 
 /** Maximum number of commit probes kept. Sources read and confirm them twice a second. */
 const COMMIT_PROBES_MAX = 10_000;
 
 /**
- * Remembers one click id of each committed transaction until a checkpoint has found it in the database. A database that fails over can
- * lose a committed transaction. A checkpoint must not pass the lost clicks, so `moveCheckpoints` looks for the probe first.
+ * Remembers one record of each committed transaction until a checkpoint has found it in the database: a click by its id, an unreadable record
+ * by the identity of its dead letter. A database that fails over can lose a committed transaction. A checkpoint must not pass the lost
+ * records, so `moveCheckpoints` looks for the probe first.
  */
 export class CommitProbes {
   private readonly open = new Set<string>();
 
-  /** Remembers a click of a batch that was just committed. `outcomes[i]` belongs to `batch[i]`. */
+  /** Remembers a record of a batch that was just committed. `outcomes[i]` belongs to `batch[i]`. */
   remember(batch: readonly ReadRecord[], outcomes: Settlement['outcomes']): void {
     const probe = probeOf(batch, outcomes);
     if (probe === null) return;
@@ -21,7 +23,7 @@ export class CommitProbes {
     if (oldest !== undefined) this.open.delete(oldest);
   }
 
-  /** Click ids, oldest first. */
+  /** Click ids and identities of dead letters, oldest first. */
   list(): string[] {
     return [...this.open];
   }
@@ -31,12 +33,13 @@ export class CommitProbes {
   }
 }
 
-/** The last click that got a row in this transaction (in the ledger or, if rejected, in the dead letters), or `null` if none did. */
+/** The last record that got a row in this transaction (in the ledger or, if rejected, in the dead letters), or `null` if none did. */
 function probeOf(batch: readonly ReadRecord[], outcomes: Settlement['outcomes']): string | null {
   for (let at = batch.length - 1; at >= 0; at -= 1) {
     const record = batch[at];
     const outcome = outcomes[at]?.outcome ?? 'duplicate';
-    if (record?.is === 'click' && outcome !== 'duplicate') return record.click.clickId;
+    if (record === undefined || record.is === 'watermark' || outcome === 'duplicate') continue;
+    return record.is === 'click' ? record.click.clickId : identityOf(record);
   }
   return null;
 }

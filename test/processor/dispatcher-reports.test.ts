@@ -1,8 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { beginCheckpoints, moveCheckpoints } from '../../brokers/checkpoints.ts';
 import { createMetrics, type ProcessMetrics } from '../../common/telemetry/metrics.ts';
 import { addAd } from '../../ledger/ads.ts';
 import { addAdvertiser } from '../../ledger/advertisers.ts';
 import { addCampaign } from '../../ledger/campaigns.ts';
+import { identityOf } from '../../ledger/dead-letters.ts';
 import { BatchDispatcher } from '../../processor/dispatch/batch-dispatcher.ts';
 import { expectBalanced } from '../support/charge-batch.ts';
 import { addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
@@ -60,6 +62,47 @@ describe('a dispatcher', () => {
     await dispatcher.submit([rejected]);
     dispatcher.forget(first);
     expect(dispatcher.commitProbes()).toEqual([rejected.click.clickId]);
+  });
+
+  it('remembers the dead letter of each transaction that settles no click', async () => {
+    const { ad } = await addAccount(database.pool);
+    const poison = spool.click({ ad });
+    const source = 'test dead letters';
+    await beginCheckpoints(database.pool, source, new Map([['a', '1']]));
+    const isLost = async () => {
+      const moves = [{ partition: 'a', known: '1', next: '1' }];
+      return (await moveCheckpoints(database.pool, source, moves, dispatcher.commitProbes())).hasLostCommits;
+    };
+    await database.pool.query(
+      `create function refuse() returns trigger language plpgsql as
+       $$ begin if new.click_id = '${poison.click.clickId}' then raise exception 'refused'; end if; return new; end $$`,
+    );
+    await database.pool.query(
+      'create trigger refuse before insert on ledger for each row execute function refuse()',
+    );
+    const quarantined = dispatcher.submit([poison]);
+    await dispatcher.submit([spool.click({ ad: (await addAccount(database.pool)).ad })]);
+    await quarantined;
+    expect(dispatcher.commitProbes()).toContain(poison.click.clickId);
+    dispatcher.forget(dispatcher.commitProbes());
+
+    const from = spool.next();
+    for (const garbage of [
+      unreadableRecord(Buffer.from('x'), from),
+      unreadableRecord(Buffer.from('\'y\\"{},'), null),
+      unreadableRecord(null, null),
+    ]) {
+      await dispatcher.submit([garbage]);
+      const identity = identityOf(garbage);
+      expect(dispatcher.commitProbes()).toEqual([identity]);
+      expect(await isLost()).toBe(false);
+      // A copy gets no dead letter, so nothing of its transaction can be lost.
+      await dispatcher.submit([garbage]);
+      expect(dispatcher.commitProbes()).toEqual([identity]);
+      await database.pool.query('delete from dead_letter where identity = $1', [identity]);
+      expect(await isLost()).toBe(true);
+      dispatcher.forget([identity]);
+    }
   });
 
   it('quarantines malformed bytes as poison if they cannot be stored as malformed', async () => {
