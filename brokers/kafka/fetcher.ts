@@ -85,7 +85,7 @@ export class Fetcher {
   /** Starts a loop for each leader of a partition that has none. */
   private async startLoops(signal: AbortSignal): Promise<void> {
     const wanted = this.deps.partitions();
-    if (wanted.length === 0) return;
+    if (wanted.length === 0) return this.recoverAllBut(new Map());
     const { leaderOf } = await this.leaders.get();
     const brokers = new Map<string, Broker>();
     for (const { partition } of wanted) {
@@ -94,7 +94,7 @@ export class Fetcher {
     }
     // A partition without a leader is found again once it has one.
     if (wanted.some(({ partition }) => !leaderOf.has(partition))) this.leaders.forget();
-    for (const name of this.failing) if (!brokers.has(name)) this.recover(name);
+    this.recoverAllBut(brokers);
     for (const [name, broker] of brokers) {
       if (this.loops.has(name)) continue;
       const loop = this.fetchFrom(broker, name, signal).finally(() => this.loops.delete(name));
@@ -200,6 +200,11 @@ export class Fetcher {
     const explained: TollwayError = explainKafka(error, this.config);
     if (explained.retryable) this.deps.health.reportFailure(name, explained);
     else this.deps.fail(explained);
+  }
+
+  /** A broker that leads no partition to read is not asked any more, so nothing else would clear its failure. */
+  private recoverAllBut(brokers: ReadonlyMap<string, Broker>): void {
+    for (const name of this.failing) if (!brokers.has(name)) this.recover(name);
   }
 
   private recover(name: string): void {
