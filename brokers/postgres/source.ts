@@ -46,38 +46,42 @@ export function createPostgresSource(
     failed: 'The processor cannot read from the database. Clicks wait there and are charged later',
     recovered: 'The processor reads from the database again',
   });
-  const problems = new OpenProblems();
+  const failures = new OpenProblems();
+  /** Why it does not read although the database answers. */
+  const waits = new OpenProblems();
   /** Unsettled chunks that hold clicks of blocked advertisers. They are read again when an advertiser is unlocked. */
   const blocked = new Set<bigint>();
   let unlockedCount = 0;
 
   const consume = async () => {
-    for (let failures = 0; !stopping.signal.aborted; ) {
+    for (let attempts = 0; !stopping.signal.aborted; ) {
       try {
         await sink.waitForCapacity(stopping.signal);
         const countBefore = unlockedCount;
         unlockedCount = sink.unlockedCount();
         if (unlockedCount !== countBefore) blocked.clear();
         if (blocked.size >= BLOCKED_CHUNKS_MAX) {
-          problems.report(
+          failures.clear('postgres');
+          waits.report(
             'postgres',
             `${blocked.size} chunks hold clicks of locked advertisers; no chunk is claimed until one is unlocked`,
           );
           await sleep(BLOCKED_MS, stopping.signal);
           continue;
         }
+        waits.clear('postgres');
         const count = await claim(pool, sink, options.batchSize, blocked);
-        failures = 0;
-        problems.clear('postgres');
+        attempts = 0;
+        failures.clear('postgres');
         log.recover();
         if (count < options.batchSize) await sleep(options.windowMs, stopping.signal);
       } catch (error) {
         if (stopping.signal.aborted) return;
         if (failureKind(error) !== 'transient') throw error;
-        failures += 1;
-        problems.report('postgres', errorMessage(error));
+        attempts += 1;
+        failures.report('postgres', errorMessage(error));
         log.fail({ problem: errorMessage(error) });
-        await sleep(backoffMs(failures), stopping.signal);
+        await sleep(backoffMs(attempts), stopping.signal);
       }
     }
   };
@@ -92,8 +96,8 @@ export function createPostgresSource(
       await Promise.allSettled(loops);
     },
     lag: () => readLag(pool),
-    problems: () => problems.list(),
-    isFailing: () => problems.size > 0,
+    problems: () => [...failures.list(), ...waits.list()],
+    isFailing: () => failures.size > 0,
   };
 }
 

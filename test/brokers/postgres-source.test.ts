@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { BatchSink, EventSource } from '../../brokers/event-source.ts';
+import { type BatchSink, BLOCKED, type EventSource } from '../../brokers/event-source.ts';
 import { postgresBacklog } from '../../brokers/postgres/backlog.ts';
 import { createPostgresPublisher } from '../../brokers/postgres/publisher.ts';
 import { createPostgresSource } from '../../brokers/postgres/source.ts';
@@ -280,6 +280,46 @@ it('a consumer logs once that it cannot read, and once that it can again', async
     'warn The processor cannot read from the database. Clicks wait there and are charged later',
     'warn The processor reads from the database again',
   ]);
+});
+
+it('a consumer that waits for locked advertisers says so and is not failing, because the database answers', async () => {
+  await publisher.publish([new TestSpool().click({ ad })]);
+  await database.pool.query(
+    'insert into broker_chunk (record_count, payload) select record_count, payload from broker_chunk, generate_series(2, 10000)',
+  );
+  const source = createPostgresSource(
+    database.pool,
+    {
+      waitForCapacity: async () => {},
+      submit: async () => {
+        throw new TollwayError(BLOCKED, 'The advertiser is locked');
+      },
+      commitProbes: () => [],
+      forget: () => {},
+      unlockedCount: () => unlocked,
+    },
+    { windowMs: 5, batchSize: 10_000 },
+    { logger: silent },
+  );
+  let unlocked = 0;
+  const running = source.run();
+  try {
+    const waits = [
+      { what: 'postgres', reason: expect.stringContaining('10000 chunks hold clicks of locked advertisers') },
+    ];
+    await expect.poll(() => source.problems(), { timeout: 20_000 }).toMatchObject(waits);
+    expect(source.isFailing()).toBe(false);
+    // The wait ends, and reading fails.
+    await database.pool.query('alter table broker_chunk rename to chunk_away');
+    unlocked += 1;
+    await expect.poll(() => source.isFailing(), { timeout: 10_000 }).toBe(true);
+    expect(source.problems()).toMatchObject([
+      { what: 'postgres', reason: expect.stringContaining('broker_chunk') },
+    ]);
+  } finally {
+    await source.stop();
+    await running;
+  }
 });
 
 it('a rewind reads again the records that were published at its time or later', async () => {
