@@ -4,7 +4,7 @@ import { createPublisher } from '../../brokers/create-publisher.ts';
 import { counted } from '../../common/counted.ts';
 import { TollwayError } from '../../common/errors.ts';
 import { createLogger } from '../../common/telemetry/logger.ts';
-import { createMetrics } from '../../common/telemetry/metrics.ts';
+import { createMetrics, type ProcessMetrics } from '../../common/telemetry/metrics.ts';
 import { isUuid } from '../../common/uuid.ts';
 import { WATERMARK_MAX } from '../../contract/click-event.ts';
 import { correctSpool, listSpoolCorrections, type SpoolCorrection } from '../../ledger/spool-corrections.ts';
@@ -68,25 +68,35 @@ const drain = rowsCommand(
           lingerMs: 0,
           watermarkIntervalMs: config.WATERMARK_INTERVAL_MS,
         },
-        metrics: createMetrics(),
         logger,
         onFreed: () => {},
       };
-      const spools = await adopt(folder);
-      for (const spool of spools) {
+      const rows = [];
+      for (const spool of await adopt(folder)) {
         const after = { clicks: spool.accepted, folder };
         await recordIntent(pool, { action: 'spool.drain', subject: spool.spoolId, after });
-        const relay = new Relay({ ...spool, openSegment: null, roll: () => {} }, deps);
+        // Of this spool alone, so that its counters are the result.
+        const metrics = createMetrics();
+        const relay = new Relay({ ...spool, openSegment: null, roll: () => {} }, { ...deps, metrics });
         relay.end();
         await relay.run();
         spool.release();
+        const { relayedClicks, spoolDamaged } = metrics;
+        const [clicks, damaged] = [await readCounter(relayedClicks), await readCounter(spoolDamaged)];
+        rows.push({ spoolId: spool.spoolId, clicks, damaged });
       }
       await publisher.close();
-      const rows = spools.map(({ spoolId, accepted }) => ({ spoolId, clicks: accepted }));
       if (format !== 'table') return printRows(rows, { format }, '');
-      for (const { spoolId, clicks } of rows) printLine(`${spoolId}: published ${counted(clicks, 'click')}`);
+      for (const { spoolId, clicks, damaged } of rows) {
+        const unread = damaged === 0 ? '' : `; ${counted(damaged, 'click')} could not be read back`;
+        printLine(`${spoolId}: published ${counted(clicks, 'click')}${unread}`);
+      }
     });
   });
+
+async function readCounter(counter: ProcessMetrics['relayedClicks']): Promise<number> {
+  return (await counter.get()).values[0]?.value ?? 0;
+}
 
 function toRow(correction: SpoolCorrection) {
   const { id, spoolId, acceptedBefore, acceptedAfter, reason, correctedBy, correctedAt } = correction;

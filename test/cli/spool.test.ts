@@ -1,12 +1,19 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { reconcile } from '../../ledger/reconcile.ts';
+import { encodePosition, RELAYED_NAME } from '../../producer/relay-position.ts';
+import { Spool } from '../../producer/spool.ts';
+import { listSegments } from '../../producer/spool-format.ts';
 import { chargeBatch } from '../support/charge-batch.ts';
 import { addAccount, testDatabase } from '../support/database.ts';
+import { silent } from '../support/loggers.ts';
 import { TestSpool } from '../support/records.ts';
 import { tollwayHere } from '../support/run-here.ts';
+import { append, ROOMY } from '../support/spool-fixture.ts';
 import { suiteFolder } from '../support/temporary-folder.ts';
 
-/** `tollway spool correct` and `corrections`: what they print, and the trace that they leave. */
+/** `tollway spool correct` and `corrections`: what they print, and the trace that they leave; and what `drain` prints. */
 
 const database = testDatabase();
 const folder = suiteFolder();
@@ -50,4 +57,38 @@ it('Corrections are listed with what they changed, who made them and why, the la
     missing: 0,
     balanced: true,
   });
+});
+
+/** Leaves a spool without an owner below `root`, of which an earlier relay has published some clicks. */
+async function leaveSpool(root: string, clicks: readonly string[], relayed: number): Promise<Spool> {
+  const spool = new Spool({ ...ROOMY, root }, silent);
+  await append(spool, clicks);
+  spool.close();
+  if (relayed > 0) writeFileSync(join(spool.folder, RELAYED_NAME), encodePosition(relayed));
+  return spool;
+}
+
+it('A drain prints what it has published itself and what could not be read back, for each spool', async () => {
+  const root = join(folder, 'rescued');
+  const half = await leaveSpool(root, ['a', 'b', 'c', 'd', 'e'], 3);
+  const done = await leaveSpool(root, ['a', 'b'], 2);
+  const damaged = await leaveSpool(root, ['first', 'second', 'third'], 0);
+  const [segment] = listSegments(damaged.folder);
+  const path = segment?.path ?? '';
+  const bytes = readFileSync(path);
+  bytes[bytes.indexOf('second')] = 0;
+  writeFileSync(path, bytes);
+  const { code, stdout } = await run('drain', root);
+  expect(code).toBe(0);
+  expect(stdout.trimEnd().split('\n').sort()).toEqual(
+    [
+      `${half.spoolId}: published 2 clicks`,
+      `${done.spoolId}: published 0 clicks`,
+      `${damaged.spoolId}: published 2 clicks; 1 click could not be read back`,
+    ].sort(),
+  );
+  const again = await leaveSpool(root, ['a', 'b', 'c'], 2);
+  expect(JSON.parse((await run('drain', root, '--json')).stdout)).toEqual([
+    { spoolId: again.spoolId, clicks: 1, damaged: 0 },
+  ]);
 });
