@@ -27,6 +27,8 @@ import { ShardReader } from './shard-reader.ts';
 const ASSIGN_MS = 1_000;
 /** Time between two checkpoints, in ms. Each also notices a checkpoint that was set back. */
 const CHECKPOINT_MS = 500;
+/** Time between two reads of the stream's description, in ms. AWS allows 20 a second for each account, so only failures shorten it. */
+const DESCRIBE_MS = 30_000;
 /** Maximum wait until everything that was read of a shard is settled, in ms, before another processor gets it. */
 const DRAIN_MS_MAX = 10_000;
 /** A shard that has not answered for this long, in ms, is reported. A read takes some tens of ms. */
@@ -51,6 +53,8 @@ class KinesisSource implements EventSource {
   private readonly checkpoints: CheckpointWriter;
   private leases: ShardLeases | null = null;
   private stream: Stream = { id: '', retentionMs: 0, createdAt: null };
+  /** When the description was read (`performance.now()`). */
+  private describedAt = 0;
   private fail: (error: unknown) => void = () => {};
   private stopped: Promise<void> | null = null;
   private running: Promise<unknown> = Promise.resolve();
@@ -91,6 +95,7 @@ class KinesisSource implements EventSource {
         // A stream that is missing at the start is a mistake, so that error is final.
         throw error.code === 'kinesis_stream' ? new TollwayError(error.code, error.message) : error;
       });
+      this.describedAt = performance.now();
       await beginStream(this.pool, this.client, this.stream, this.config);
     });
     const assign = async () => {
@@ -145,6 +150,7 @@ class KinesisSource implements EventSource {
 
   /** Takes and releases shards until each processor has its share of those that can be read. */
   private async assign(): Promise<void> {
+    await this.followStream();
     const leases = await this.join();
     const shards = await listShards(this.client, this.config);
     const positions = await readCheckpoints(this.pool, this.source);
@@ -160,6 +166,26 @@ class KinesisSource implements EventSource {
       if (this.readers.size >= share || this.stopping.signal.aborted) break;
       await this.takeShard(leases, shard);
     }
+  }
+
+  /**
+   * Notices that the stream was deleted and created again. Its shards have the same names then, and the old positions do not exist in them. The
+   * new stream is read from its first record on.
+   */
+  private async followStream(): Promise<void> {
+    if (!this.health.isFailing && performance.now() - this.describedAt < DESCRIBE_MS) return;
+    const stream = await readStream(this.client, this.config);
+    this.describedAt = performance.now();
+    if (stream.id !== this.stream.id) {
+      this.logger.warn(
+        { stream: this.config.KINESIS_STREAM, before: this.stream.createdAt, now: stream.createdAt },
+        'The stream was created again: the processor reads it from its first record. Unread records of the old stream are lost',
+      );
+      await Promise.all([...this.readers.keys()].map((shard) => this.releaseShard(shard)));
+      await this.leases?.leave();
+      await beginStream(this.pool, this.client, stream, { ...this.config, START_POSITION: 'earliest' });
+    }
+    this.stream = stream;
   }
 
   private async join(): Promise<ShardLeases> {

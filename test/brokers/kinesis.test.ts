@@ -1,4 +1,5 @@
 import {
+  DeleteStreamCommand,
   MergeShardsCommand,
   PutRecordsCommand,
   type Shard,
@@ -6,7 +7,7 @@ import {
   UpdateShardCountCommand,
 } from '@aws-sdk/client-kinesis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { isOpen, listShards, openKinesis } from '../../brokers/kinesis/client.ts';
+import { createStream, isOpen, listShards, openKinesis, readStream } from '../../brokers/kinesis/client.ts';
 import { ShardLeases } from '../../brokers/kinesis/shard-leases.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
 import { createTestDatabase } from '../support/database.ts';
@@ -137,6 +138,36 @@ describe.concurrent('a consumer of Kinesis', () => {
     await untilSettled(database.pool, environment.spool.accepted, consumer);
     await expectAllCharged(environment);
   });
+
+  on(
+    'reads a stream that was deleted and created again from its first record on',
+    async (environment) => {
+      const { broker, clicks, database } = environment;
+      const client = openKinesis(broker.config);
+      environment.later(async () => client.destroy());
+      const consumer = await environment.consume();
+      await untilSettled(database.pool, await environment.publishEverySlot(5), consumer);
+      const { id } = await readStream(client, broker.config);
+      await client.send(new DeleteStreamCommand({ StreamName: broker.config.KINESIS_STREAM }));
+      await until('the stream to be gone', () =>
+        readStream(client, broker.config).then(
+          () => false,
+          () => true,
+        ),
+      );
+      await createStream(broker.config);
+      expect((await readStream(client, broker.config)).id).not.toBe(id);
+      await broker.publisher.publish(clicks(30));
+      await untilSettled(database.pool, 45, consumer, 20_000);
+      await until('no problem', () => consumer.source.problems().length === 0);
+      expect(consumer.logged.map(({ msg }) => msg)).toContainEqual(
+        expect.stringContaining('The stream was created again'),
+      );
+      expect(consumer.failure()).toBe(null);
+    },
+    // A processor that starts with an empty stream would skip the records that were published before.
+    { START_POSITION: 'latest' },
+  );
 
   on('logs an error when a shard was not read for longer than its retention', async (environment) => {
     const { broker, clicks, database } = environment;
