@@ -79,3 +79,26 @@ describe('GET /v1/exports/audit', () => {
     expect(Date.parse(String(headers['tollway-until']))).toBeLessThanOrEqual(Date.now());
   });
 });
+
+describe('the URL of a webhook', () => {
+  it('which can contain a secret, is shown whole only to keys that manage webhooks', async () => {
+    const { id } = (await api.send('POST', '/v1/advertisers', { body: { name: 'Hooked' } })).body;
+    const url = 'https://example.com/hook/secret?token=secret';
+    const { body: webhook } = await api.send('POST', '/v1/webhooks', { body: { url, advertiserId: id } });
+    await api.send('PATCH', `/v1/webhooks/${webhook.id}`, { body: { url: `${url}2` } });
+    const seenBy = async (role: 'viewer' | 'manager') => {
+      const key = await api.addKey({ role, advertiserIds: [id] });
+      const { body } = await api.send('GET', '/v1/audit?action=webhook', { key });
+      const { body: file } = await api.app.inject({
+        url: '/v1/exports/audit?action=webhook',
+        headers: { authorization: `Bearer ${key}` },
+      });
+      return { urls: body.items.map(({ after }: { after: { url: string } }) => after.url), file };
+    };
+    expect((await seenBy('manager')).urls).toEqual([`${url}2`, url]);
+    const { urls, file } = await seenBy('viewer');
+    expect(urls).toEqual(Array(2).fill('https://example.com/…'));
+    expect(file).toContain('webhook.create');
+    expect(file).not.toContain('secret');
+  });
+});

@@ -1,7 +1,14 @@
 import * as z from 'zod';
-import { type AuditFilter, boundAudit, exportAudit, listAudit } from '../../../ledger/audit-log.ts';
+import {
+  type AuditEntry as AuditChange,
+  type AuditFilter,
+  type AuditValues,
+  boundAudit,
+  exportAudit,
+  listAudit,
+} from '../../../ledger/audit-log.ts';
 import { AUDIT_FORMATS, auditHeader, auditLines } from '../../../ledger/audit-text.ts';
-import { assertAdvertiser, type Caller } from '../access.ts';
+import { allowedRules, assertAdvertiser, type Caller } from '../access.ts';
 import type { App, Deps } from '../deps.ts';
 import { listQuery, pageOf, readPageBelow } from '../pagination.ts';
 import { BigId, Currency, Id, IdParameter, Time } from '../schemas.ts';
@@ -68,6 +75,20 @@ function filterOf(
   };
 }
 
+/** The entries as a caller may see them: the URL of a webhook can contain a secret, so only those who manage webhooks see more than its origin. */
+function visibleTo(caller: Caller, entries: readonly AuditChange[]): AuditChange[] {
+  if (allowedRules(caller).includes('webhooks.manage')) return [...entries];
+  return entries.map((entry) =>
+    entry.action.startsWith('webhook.')
+      ? { ...entry, before: withOrigin(entry.before), after: withOrigin(entry.after) }
+      : entry,
+  );
+}
+
+function withOrigin(values: AuditValues | null): AuditValues | null {
+  return typeof values?.url === 'string' ? { ...values, url: `${URL.parse(values.url)?.origin}/…` } : values;
+}
+
 const tags = ['Audit log'];
 const access = 'audit.read';
 
@@ -79,14 +100,16 @@ export function auditRoutes(app: App, { pool }: Deps): void {
       schema: {
         ...{ tags, operationId: 'listAudit', summary: 'List who changed what' },
         description:
-          'Changes of settings, budgets, keys and webhooks, newest first. Entries are never changed.',
+          'Changes of settings, budgets, keys and webhooks, newest first. Entries are never changed. Keys that cannot manage webhooks get only the origin of their URLs.',
         querystring: listQuery(filters),
         response: { 200: pageOf('AuditList', AuditEntry) },
       },
     },
     async ({ query: { limit, cursor, ...wanted }, caller }) => {
       const filter = filterOf(caller, wanted);
-      return readPageBelow({ limit, cursor }, (range) => listAudit(pool, { ...filter, ...range }));
+      return readPageBelow({ limit, cursor }, async (range) =>
+        visibleTo(caller, await listAudit(pool, { ...filter, ...range })),
+      );
     },
   );
 
@@ -113,7 +136,9 @@ export function auditRoutes(app: App, { pool }: Deps): void {
       reply.type(MEDIA_TYPES[format]).header('tollway-until', period.until.toISOString());
       const body = textStream(async (write) => {
         await write(auditHeader(format));
-        await exportAudit(pool, period, (entries) => write(auditLines(format, entries)));
+        await exportAudit(pool, period, (entries) =>
+          write(auditLines(format, visibleTo(request.caller, entries))),
+        );
       }, logFailure(request));
       return reply.send(body);
     },
