@@ -67,18 +67,29 @@ export function startProcess(
 
   const launch = (flags: readonly string[], env: NodeJS.ProcessEnv) => {
     const launchedAt = performance.now();
-    const restart = async (fields: object, event: string) => {
-      deps.logger.error(fields, `The ${name} ${event} and is started again. ${deps.whileAway}`);
+    const restart = async () => {
       restartMs =
         performance.now() - launchedAt > LIVED_LONG_MS ? RESTART_MS : Math.min(restartMs * 2, RESTART_MS_MAX);
       await sleep(restartMs / 2);
       if (!stopping) launch([], settings);
     };
-    const onEnd: OnEnd = (fields, event, cause) => {
+    const onEnd = (end: End) => {
       if (stopping) return;
-      if (everReady) void restart(fields, event);
+      if (!everReady) {
+        const cause =
+          end.is === 'exit'
+            ? `${end.signal ?? `exit code ${end.code}`}; its log says why`
+            : errorMessage(end.err);
+        return deps.onStartFailure(
+          new TollwayError('part_failed', `Expected the ${name} to start, got ${cause}`),
+        );
+      }
+      const { is, ...fields } = end;
+      if (is === 'exit')
+        deps.logger.error(fields, `The ${name} died and is started again. ${deps.whileAway}`);
       else
-        deps.onStartFailure(new TollwayError('part_failed', `Expected the ${name} to start, got ${cause}`));
+        deps.logger.error(fields, `The ${name} could not be started and is tried again. ${deps.whileAway}`);
+      void restart();
     };
     const spawned = spawnPart([...flags, join(ROOT, script)], env, onEnd);
     if (spawned === null) return;
@@ -107,26 +118,29 @@ export function startProcess(
   };
 }
 
-/** Called when a process has ended or could not be started: fields for the log, what happened to the part, and the cause for an error. */
-type OnEnd = (fields: object, event: string, cause: string) => void;
+/** How a process ended: it exited, or it could not be started. */
+type End =
+  | { readonly is: 'exit'; readonly code: number | null; readonly signal: string | null }
+  | { readonly is: 'failure'; readonly err: unknown };
 
 /** Spawns the process of a part. Returns `null` if that throws, which Node does for some causes; others it emits. */
-function spawnPart(args: readonly string[], env: NodeJS.ProcessEnv, onEnd: OnEnd): ChildProcess | null {
-  const onFailure = (err: unknown) => onEnd({ err }, 'could not be started', errorMessage(err));
+function spawnPart(
+  args: readonly string[],
+  env: NodeJS.ProcessEnv,
+  onEnd: (end: End) => void,
+): ChildProcess | null {
   try {
     const child = spawn(process.execPath, [...NODE_FLAGS, ...args], {
       env,
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       detached: true,
     });
-    child.once('exit', (code, signal) =>
-      onEnd({ code, signal }, 'died', `${signal ?? `exit code ${code}`}; its log says why`),
-    );
+    child.once('exit', (code, signal) => onEnd({ is: 'exit', code, signal }));
     // Other errors, such as of a signal that could not be sent, do not end the process.
-    child.on('error', (error) => child.pid === undefined && onFailure(error));
+    child.on('error', (err) => child.pid === undefined && onEnd({ is: 'failure', err }));
     return child;
-  } catch (error) {
-    onFailure(error);
+  } catch (err) {
+    onEnd({ is: 'failure', err });
     return null;
   }
 }

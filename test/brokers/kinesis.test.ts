@@ -146,6 +146,11 @@ describe.concurrent('a consumer of Kinesis', () => {
       const client = openKinesis(broker.config);
       environment.later(async () => client.destroy());
       const consumer = await environment.consume();
+      const shards = (await listShards(client, broker.config)).length;
+      await until('a beginning in each shard', async () => {
+        const { rowCount } = await database.pool.query('select from broker_checkpoint');
+        return rowCount === shards;
+      });
       await untilSettled(database.pool, await environment.publishEverySlot(5), consumer);
       const { id } = await readStream(client, broker.config);
       await client.send(new DeleteStreamCommand({ StreamName: broker.config.KINESIS_STREAM }));

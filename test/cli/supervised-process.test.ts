@@ -107,7 +107,7 @@ it('A part that cannot be spawned again is logged and retried, whether Node emit
     expect(new Set(lines)).toEqual(
       new Set([
         'error The part died and is started again. Nothing is lost.',
-        'error The part could not be started and is started again. Nothing is lost.',
+        'error The part could not be started and is tried again. Nothing is lost.',
       ]),
     );
     expect(failures).toEqual([]);
