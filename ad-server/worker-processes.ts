@@ -1,5 +1,5 @@
 import cluster, { type Worker as ClusterWorker } from 'node:cluster';
-import { errorMessage, TollwayError } from '../common/errors.ts';
+import { errorCode, errorMessage, TollwayError } from '../common/errors.ts';
 import { isOutOfResources } from '../common/open-files.ts';
 import { sleep } from '../common/process.ts';
 import type { Logger } from '../common/telemetry/logger.ts';
@@ -7,7 +7,7 @@ import type { WorkerReport, WorkerReports } from './worker-reports.ts';
 
 /** Wait before an exited worker is replaced, in ms. */
 const REPLACE_MS = 500;
-/** Wait before the next attempt to start a worker when descriptors or memory are lacking, in ms. */
+/** Wait before the next attempt to start a worker when processes, descriptors or memory are lacking, in ms. */
 const RETRY_MS = 1_000;
 
 /** The worker processes of the primary. Replaces each that exits. */
@@ -26,15 +26,20 @@ export class WorkerProcesses {
 
   /** Starts one worker. */
   start(): void {
-    const worker = cluster.fork();
-    worker.on('message', (report: WorkerReport) => this.reports.receive(worker.id, report));
-    // Without free descriptors or memory no process is started, so there is no exit event.
-    worker.once('error', (error) => this.retry(error));
-    worker.once('exit', (code, signal) => void this.replace(worker, code, signal));
+    try {
+      const worker = cluster.fork();
+      worker.on('message', (report: WorkerReport) => this.reports.receive(worker.id, report));
+      // Node throws most errors, such as ENOMEM, and emits some. No process was started then, so there is no exit event.
+      worker.once('error', (error) => this.retry(error));
+      worker.once('exit', (code, signal) => void this.replace(worker, code, signal));
+    } catch (error) {
+      this.retry(error);
+    }
   }
 
-  private retry(error: Error): void {
-    if (!isOutOfResources(error)) return this.fail(error);
+  private retry(error: unknown): void {
+    // EAGAIN: the limit of processes is reached (https://man7.org/linux/man-pages/man2/fork.2.html#ERRORS).
+    if (!isOutOfResources(error) && errorCode(error) !== 'EAGAIN') return this.fail(error);
     this.logger.error(
       { problem: errorMessage(error) },
       'A worker could not be started. The ad server tries again. Check memory and open files (ulimit -n)',
@@ -62,7 +67,8 @@ export class WorkerProcesses {
   async close(): Promise<void> {
     this.isClosing = true;
     const workers = Object.values(cluster.workers ?? {}).filter(
-      (worker): worker is ClusterWorker => worker !== undefined,
+      // Without a process id it could not be started, and no exit event would come.
+      (worker): worker is ClusterWorker => worker?.process.pid !== undefined,
     );
     await Promise.all(
       workers.map((worker) => {

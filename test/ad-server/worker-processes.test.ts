@@ -1,0 +1,101 @@
+import cluster, { type Worker as ClusterWorker } from 'node:cluster';
+import { EventEmitter } from 'node:events';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { WorkerProcesses } from '../../ad-server/worker-processes.ts';
+import { WorkerReports } from '../../ad-server/worker-reports.ts';
+import { capturedLog } from '../support/loggers.ts';
+
+const COULD_NOT_START =
+  'error A worker could not be started. The ad server tries again. Check memory and open files (ulimit -n)';
+
+/** The list of node:cluster, which exists in a primary. */
+const listed = cluster.workers as Record<string, ClusterWorker>;
+
+/** As node:cluster gives it: with a process id if the process could be started. */
+class FakeWorker extends EventEmitter {
+  readonly id: number;
+  readonly process: { pid: number | undefined; kill: () => unknown };
+
+  constructor(id: number, pid: number | undefined) {
+    super();
+    this.id = id;
+    const exit = () => process.nextTick(() => this.emit('exit', 0, null));
+    this.process = { pid, kill: () => pid !== undefined && exit() };
+    // It is in the list before Node reports that it could not be started.
+    listed[id] = this as unknown as ClusterWorker;
+  }
+}
+
+const spawnError = (code: string) => Object.assign(new Error(`spawn node ${code}`), { code });
+
+/** Adds a worker to the list of node:cluster. Without a process id, its `error` event follows, as in node:child_process. */
+function fork(id: number, error?: Error): ClusterWorker {
+  const worker = new FakeWorker(id, error ? undefined : 10_000 + id);
+  if (error) process.nextTick(() => worker.emit('error', error));
+  return worker as unknown as ClusterWorker;
+}
+
+function startProcesses() {
+  const { logger, lines } = capturedLog();
+  const failures: unknown[] = [];
+  return {
+    processes: new WorkerProcesses(new WorkerReports(1), logger, (error) => failures.push(error)),
+    failures,
+    lines,
+  };
+}
+
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ['setTimeout'] });
+});
+
+afterEach(() => {
+  vi.restoreAllMocks();
+  vi.useRealTimers();
+  for (const id of Object.keys(listed)) delete listed[id];
+});
+
+describe('a worker that cannot be started', () => {
+  it.each(['EAGAIN', 'EMFILE', 'ENFILE', 'ENOMEM'])('is tried again after %s', async (code) => {
+    const forked = vi.spyOn(cluster, 'fork').mockImplementationOnce(() => fork(1, spawnError(code)));
+    forked.mockImplementationOnce(() => fork(2));
+    const { processes, failures, lines } = startProcesses();
+    processes.start();
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(failures).toEqual([]);
+    expect(lines).toEqual([COULD_NOT_START]);
+    expect(forked).toHaveBeenCalledTimes(2);
+  });
+
+  it('is tried again if Node throws, as it does for lack of memory', async () => {
+    const forked = vi.spyOn(cluster, 'fork').mockImplementationOnce(() => {
+      throw spawnError('ENOMEM');
+    });
+    forked.mockImplementationOnce(() => fork(2));
+    const { processes, failures, lines } = startProcesses();
+    processes.start();
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(failures).toEqual([]);
+    expect(lines).toEqual([COULD_NOT_START]);
+    expect(forked).toHaveBeenCalledTimes(2);
+  });
+
+  it('ends the ad server if the reason does not pass', async () => {
+    vi.spyOn(cluster, 'fork').mockImplementationOnce(() => fork(1, spawnError('EACCES')));
+    const { processes, failures } = startProcesses();
+    processes.start();
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(failures).toEqual([spawnError('EACCES')]);
+  });
+
+  it('is not waited for at shutdown', async () => {
+    const forked = vi.spyOn(cluster, 'fork').mockImplementationOnce(() => fork(1, spawnError('EMFILE')));
+    forked.mockImplementationOnce(() => fork(2));
+    const { processes, failures } = startProcesses();
+    processes.start();
+    await vi.advanceTimersByTimeAsync(2_000);
+    await processes.close();
+    expect(failures).toEqual([]);
+    expect(forked).toHaveBeenCalledTimes(2);
+  });
+});
