@@ -48,6 +48,8 @@ export class WorkerProcesses {
   }
 
   private async replace(worker: ClusterWorker, code: number, signal: string): Promise<void> {
+    // A report can arrive after the exit.
+    worker.removeAllListeners('message');
     this.reports.remove(worker.id);
     if (this.isClosing) return;
     // Without a report from any worker, a new one would fail too. The worker has written the reason.

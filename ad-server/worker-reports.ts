@@ -21,6 +21,8 @@ export class WorkerReports {
   hasReceived = false;
   private readonly workerCount: number;
   private readonly latest = new Map<number, ReceivedReport>();
+  /** The sums of what exited workers have counted. Without them counters would fall, which Prometheus takes for new counts. */
+  private exited: WorkerMetrics = [];
 
   constructor(workerCount: number) {
     this.workerCount = workerCount;
@@ -31,9 +33,14 @@ export class WorkerReports {
     this.latest.set(workerId, { ...report, at: performance.now() });
   }
 
-  /** Forgets a worker that has exited. */
+  /** Forgets a worker that has exited, except what it has counted. Pass no report of it to `receive` afterwards: that would count twice. */
   remove(workerId: number): void {
+    const report = this.latest.get(workerId);
+    if (report === undefined) return;
     this.latest.delete(workerId);
+    const sums = AggregatorRegistry.aggregate([this.exited, report.metrics.filter(isKept)]);
+    // The metrics of an aggregated registry have their values, which the type does not say.
+    this.exited = sums.getMetricsAsArray() as unknown as WorkerMetrics;
   }
 
   /** The problems of all workers, and a problem if a worker is missing or silent. */
@@ -52,9 +59,9 @@ export class WorkerReports {
   /** Aggregates the latest reports, because a worker that hangs would delay a scrape. Counters of a silent worker stay valid, gauges do not. */
   readonly registry = (): Registry => {
     const perWorker = [...this.latest.values()].map((report) =>
-      isSilent(report) ? report.metrics.filter(({ type }) => String(type) !== 'gauge') : report.metrics,
+      isSilent(report) ? report.metrics.filter(isNoGauge) : report.metrics,
     );
-    return AggregatorRegistry.aggregate(perWorker);
+    return AggregatorRegistry.aggregate([...perWorker, this.exited]);
   };
 
   private listed(kind: 'problems' | 'warnings'): Problem[] {
@@ -62,6 +69,15 @@ export class WorkerReports {
       report[kind].map((problem) => ({ ...problem, what: `worker ${id}: ${problem.what}` })),
     );
   }
+}
+
+function isNoGauge({ type }: WorkerMetrics[number]): boolean {
+  return String(type) !== 'gauge';
+}
+
+/** Whether a metric outlives its worker. The CPU time of a process does not: the alert TollwayPartRestarts counts how often it falls. */
+function isKept(metric: WorkerMetrics[number]): boolean {
+  return isNoGauge(metric) && !metric.name.startsWith('process_');
 }
 
 function isSilent({ at }: ReceivedReport): boolean {

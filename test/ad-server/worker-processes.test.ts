@@ -3,6 +3,7 @@ import { EventEmitter } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { WorkerProcesses } from '../../ad-server/worker-processes.ts';
 import { WorkerReports } from '../../ad-server/worker-reports.ts';
+import { createMetrics } from '../../common/telemetry/metrics.ts';
 import { capturedLog } from '../support/loggers.ts';
 
 const COULD_NOT_START =
@@ -38,8 +39,10 @@ function fork(id: number, error?: Error): ClusterWorker {
 function startProcesses() {
   const { logger, lines } = capturedLog();
   const failures: unknown[] = [];
+  const reports = new WorkerReports(1);
   return {
-    processes: new WorkerProcesses(new WorkerReports(1), logger, (error) => failures.push(error)),
+    reports,
+    processes: new WorkerProcesses(reports, logger, (error) => failures.push(error)),
     failures,
     lines,
   };
@@ -98,4 +101,19 @@ describe('a worker that cannot be started', () => {
     expect(failures).toEqual([]);
     expect(forked).toHaveBeenCalledTimes(2);
   });
+});
+
+it('a report that arrives after the exit of its worker is ignored: what it counted is kept already', async () => {
+  const worker = fork(1);
+  vi.spyOn(cluster, 'fork').mockImplementationOnce(() => worker);
+  vi.mocked(cluster.fork).mockImplementationOnce(() => fork(2));
+  const { processes, reports } = startProcesses();
+  processes.start();
+  const metrics = createMetrics('ad server');
+  metrics.clicksUnrecorded.inc(25);
+  const report = { problems: [], warnings: [], metrics: await metrics.registry.getMetricsAsJSON() };
+  worker.emit('message', report);
+  worker.emit('exit', 1, null);
+  worker.emit('message', report);
+  expect(await reports.metrics()).toContain('tollway_clicks_unrecorded_total 25');
 });
