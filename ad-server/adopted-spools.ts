@@ -1,9 +1,11 @@
+import { join } from 'node:path';
 import { errorMessage } from '../common/errors.ts';
 import { sleep } from '../common/process.ts';
 import { ThrottledLog } from '../common/telemetry/throttled-log.ts';
 import { adoptDeadSpools, type DeadSpool } from '../producer/dead-spools.ts';
 import { Relay, type RelayDeps } from '../producer/relay.ts';
 import type { Spool } from '../producer/spool.ts';
+import { BlockedSpools } from './blocked-spools.ts';
 
 /** Time between two searches for spools whose process has ended, in ms. */
 const ADOPT_MS = 10_000;
@@ -15,11 +17,13 @@ const ADOPT_MS = 10_000;
 export class AdoptedSpools {
   /** The relays at work. */
   readonly relays = new Set<Relay>();
+  /** The spools that no relay can empty for now. */
+  readonly blocked = new BlockedSpools();
   private readonly root: string;
   private readonly own: Spool;
   private readonly deps: Omit<RelayDeps, 'onFreed'>;
-  /** Logs of current failures by spool id; the search for spools has the key `root`. */
-  private readonly failures = new Map<string, ThrottledLog>();
+  /** Current failures by spool id: since when, and their logs. The search for spools has the key `root`. */
+  private readonly failures = new Map<string, { readonly since: number; readonly log: ThrottledLog }>();
 
   constructor(root: string, own: Spool, deps: Omit<RelayDeps, 'onFreed'>) {
     this.root = root;
@@ -50,6 +54,7 @@ export class AdoptedSpools {
       this.logAdoption(deadSpool);
       await this.relay(deadSpool, signal);
     }
+    this.blocked.endSearch();
   }
 
   private logAdoption({ spoolId, bytes, tornBytes }: DeadSpool): void {
@@ -67,6 +72,8 @@ export class AdoptedSpools {
   /** Relays one adopted spool and releases it, even when it cannot be relayed. */
   private async relay(deadSpool: DeadSpool, signal: AbortSignal): Promise<void> {
     let bytesLeft = deadSpool.bytes;
+    // From now on it counts as a spool at work.
+    this.blocked.delete(deadSpool.folder);
     this.own.bytes += bytesLeft;
     const onFreed = (bytes: number) => {
       bytesLeft -= bytes;
@@ -94,15 +101,19 @@ export class AdoptedSpools {
 
   private reportBlockedSpool(spoolId: string, error: unknown, message: string): void {
     const recovered = 'The spools of ended processes are relayed again';
-    const log =
-      this.failures.get(spoolId) ??
-      new ThrottledLog(this.deps.logger, { failed: message, recovered, level: 'error' });
-    this.failures.set(spoolId, log);
-    log.fail({ spoolId, problem: errorMessage(error) }, message);
+    const failure = this.failures.get(spoolId) ?? {
+      since: performance.now(),
+      log: new ThrottledLog(this.deps.logger, { failed: message, recovered, level: 'error' }),
+    };
+    this.failures.set(spoolId, failure);
+    const problem = errorMessage(error);
+    failure.log.fail({ spoolId, problem }, message);
+    const folder = spoolId === this.root ? this.root : join(this.root, spoolId);
+    this.blocked.add(folder, problem, failure.since);
   }
 
   private reportRelayedSpool(spoolId: string): void {
-    this.failures.get(spoolId)?.recover({ spoolId });
+    this.failures.get(spoolId)?.log.recover({ spoolId });
     this.failures.delete(spoolId);
   }
 }

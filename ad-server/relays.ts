@@ -13,10 +13,14 @@ const RELAY_DRAIN_MS = 5_000;
 
 /** The running relays of one ad server process. */
 export type Relays = {
-  /** Age of the oldest click that the broker has not confirmed, in ms; 0 if there is none. */
+  /** Age of the oldest click that the broker has not confirmed, in ms; 0 if there is none. Clicks in blocked spools count. */
   readonly oldestClickAgeMs: () => number;
   /** Why the broker accepts no clicks. They wait in the spools. */
   readonly problems: () => readonly Problem[];
+  /** A problem for each spool of an ended process that cannot be read or relayed. Its clicks wait. */
+  readonly blockedSpools: () => readonly Problem[];
+  /** This process's share of the bytes of those spools: every worker finds the same ones. */
+  readonly blockedBytes: () => number;
   /** Closes the spool. Its relay has `RELAY_DRAIN_MS` to empty it. */
   readonly close: () => Promise<void>;
 };
@@ -54,12 +58,15 @@ export function startRelays(
 
   return {
     oldestClickAgeMs: () => {
-      return Math.max(0, ...[own, ...adopted.relays].map((relay) => relay.oldestClickAgeMs ?? 0));
+      const ages = [own, ...adopted.relays].map((relay) => relay.oldestClickAgeMs ?? 0);
+      return Math.max(adopted.blocked.oldestClickAgeMs, ...ages);
     },
     problems: () => {
       const [first] = [own, ...adopted.relays].flatMap((relay) => relay.problem ?? []);
       return first === undefined ? [] : [first];
     },
+    blockedSpools: () => adopted.blocked.problems,
+    blockedBytes: () => adopted.blocked.bytes / config.AD_SERVER_WORKERS,
     close: async () => {
       spool.finish();
       own.end();

@@ -96,7 +96,11 @@ export async function startWorker(config: Config, deps: WorkerDeps): Promise<Wor
   }, WATCH_MS);
   onShutdown({ name: 'watch', close: () => clearInterval(watch) });
   const { port, isClosing } = await openPublicPort(adServer, config, onShutdown);
-  return { port, problems: () => problemsOf(catalog, spool, isClosing()), warnings: relays.problems };
+  return {
+    port,
+    problems: () => problemsOf(catalog, spool, isClosing()),
+    warnings: () => [...relays.problems(), ...relays.blockedSpools()],
+  };
 }
 
 /** The settings that have no default. Throws `bad_settings` if one is missing. */
@@ -175,7 +179,7 @@ function createGauges(metrics: Metrics, spool: Spool, relays: Relays, catalog: A
   const startedAt = performance.now();
   return () => {
     if (relays.problems().length > 0) metrics.brokerUp.set(0);
-    metrics.spoolBytes.set(spool.bytes);
+    metrics.spoolBytes.set(spool.bytes + relays.blockedBytes());
     metrics.spoolOldestAge.set(relays.oldestClickAgeMs() / 1_000);
     metrics.catalogAge.set((catalog.ageMs() ?? performance.now() - startedAt) / 1_000);
     metrics.catalogAds.set(catalog.size);

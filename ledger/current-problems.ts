@@ -68,6 +68,9 @@ export type ProblemSources = {
   readonly budgets: readonly EndingBudget[];
 };
 
+/** A warning about a spool that cannot be relayed, also of one worker. Its age and size have alerts; other warnings are about the broker. */
+const SPOOL_WARNING = /^(?:worker \d+: )?spool: /;
+
 const NAMES: Readonly<Record<Component, string>> = {
   'ad-server': 'ad server',
   processor: 'processor',
@@ -138,7 +141,7 @@ function adServerProblems(
   ago: (seconds: number) => Date,
 ): CurrentProblem[] {
   const found: CurrentProblem[] = [];
-  const [broker] = warnings;
+  const broker = warnings.find((warning) => !SPOOL_WARNING.test(warning));
   if (broker !== undefined)
     found.push(
       problem(

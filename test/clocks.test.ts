@@ -10,6 +10,7 @@ const TIMESTAMPS: Readonly<Record<string, { readonly reads: number; readonly why
     reads: 2,
     why: 'the time of change of the snapshot file, written and read',
   },
+  'ad-server/blocked-spools.ts': { reads: 1, why: 'the time of change of a segment file' },
   'console/api/routes/reports.ts': {
     reads: 1,
     why: 'the present quarter of an hour, as the end of a report',

@@ -1,17 +1,24 @@
-import { existsSync, mkdirSync } from 'node:fs';
+import fs, { existsSync, mkdirSync, utimesSync } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
-import { expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { startRelays } from '../../ad-server/relays.ts';
 import { parseConfig } from '../../common/config/config.ts';
 import { createMetrics } from '../../common/telemetry/metrics.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { adoptDeadSpools } from '../../producer/dead-spools.ts';
 import { Spool } from '../../producer/spool.ts';
+import { listSegments } from '../../producer/spool-format.ts';
 import { silent } from '../support/loggers.ts';
 import { FakeBroker } from '../support/relay-fixture.ts';
-import { append, openSpool, ROOMY } from '../support/spool-fixture.ts';
+import { append, bytesOnDisk, openSpool, ROOMY } from '../support/spool-fixture.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 import { until } from '../support/until.ts';
+
+afterEach(() => {
+  vi.restoreAllMocks();
+  syncBuiltinESMExports();
+});
 
 it('an ad server relays its own spool and those of processes that have ended', async () => {
   const root = temporaryFolder();
@@ -40,13 +47,67 @@ it('an ad server relays its own spool and those of processes that have ended', a
     await until(`the ${name} to be relayed and removed`, () => !existsSync(dead.folder));
   }
   expect([...broker.clicks].sort()).toEqual(['first', 'own', 'second']);
-  expect(relays.oldestClickAgeMs()).toBe(0);
   alive.close();
   await until('the one that was alive to be relayed', () => broker.clicks.includes('alive'));
+  expect(relays.problems()).toEqual([]);
   await relays.close();
   expect(existsSync(spool.folder)).toBe(false);
   expect(existsSync(unreadable)).toBe(true);
   expect(failures).toEqual([]);
+});
+
+describe.each(['read', 'relayed'])('a spool of an ended process that cannot be %s', (how) => {
+  it.each([1, 4])('shows in the warnings, the bytes and the age of each of %i workers', async (workers) => {
+    const root = temporaryFolder();
+    const dead = new Spool({ ...ROOMY, root, segmentBytes: 1 }, silent);
+    await append(dead, ['waits']);
+    await append(dead, ['waits too']);
+    dead.close();
+    const bytes = bytesOnDisk(dead.folder);
+    const [first] = listSegments(dead.folder);
+    const hourAgo = Date.now() / 1_000 - 3_600;
+    utimesSync(first?.path ?? '', hourAgo, hourAgo);
+    // A bad sector in the last segment, which the adoption scans, or in the first one, which only the relay reads.
+    const { readSync } = fs;
+    const bad = how === 'read' ? 'waits too' : 'waits';
+    const read = vi.spyOn(fs, 'readSync').mockImplementation(((
+      file: number,
+      bytes: Buffer,
+      ...rest: number[]
+    ) => {
+      const count = (readSync as (...args: unknown[]) => number)(file, bytes, ...rest);
+      if (bytes.subarray(0, count).toString('latin1').endsWith(bad))
+        throw Object.assign(new Error('EIO: i/o error, read'), { code: 'EIO' });
+      return count;
+    }) as typeof fs.readSync);
+    syncBuiltinESMExports();
+    const spool = openSpool({ root });
+    const broker = new FakeBroker();
+    const relays = startRelays(parseConfig({ RELAY_LINGER_MS: '0', AD_SERVER_WORKERS: `${workers}` }), {
+      root,
+      spool,
+      publisher: broker,
+      metrics: createMetrics(),
+      logger: silent,
+      fail: (error) => expect.unreachable(String(error)),
+      adoptMs: 20,
+    });
+    await until('a warning', () => relays.blockedSpools().length > 0);
+    expect(relays.blockedSpools()).toEqual([
+      { what: 'spool', reason: `${dead.folder} cannot be relayed: EIO: i/o error, read`, forMs: 0 },
+    ]);
+    expect(relays.blockedBytes()).toBe(bytes / workers);
+    expect(relays.oldestClickAgeMs()).toBeGreaterThanOrEqual(3_600_000);
+    expect(spool.bytes).toBe(0);
+    expect(relays.problems(), 'of the broker').toEqual([]);
+    read.mockRestore();
+    syncBuiltinESMExports();
+    await until('both clicks to be relayed', () => broker.clicks.length === 2);
+    await until('the warning to be gone', () => relays.blockedSpools().length === 0);
+    await until('no click to wait', () => relays.oldestClickAgeMs() === 0);
+    expect(relays.blockedBytes()).toBe(0);
+    await relays.close();
+  });
 });
 
 it('the search over 64 spools does not block the event loop', async () => {

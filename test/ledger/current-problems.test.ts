@@ -136,6 +136,17 @@ describe('an ad server', () => {
       });
   });
 
+  it.each(['', 'worker 2: '])('does not take a blocked spool (%s) for the broker', (worker) => {
+    const blocked = `${worker}spool: /data/spool/1 cannot be relayed: EIO`;
+    const broker = `${worker}broker: it does not answer`;
+    const found = (warnings: string[]) =>
+      problemsOf({ parts: [adServerPart({ state: 'warning', warnings })] });
+    expect(found([blocked])).toEqual([]);
+    expect(found([blocked, broker])).toMatchObject([
+      { code: 'TollwayBrokerDown', summary: expect.stringContaining(broker) },
+    ]);
+  });
+
   it('names the broker that takes no clicks', () => {
     const warnings = ['kafka: it does not answer'];
     expect(problemsOf({ parts: [adServerPart({ state: 'warning', warnings })] })).toMatchObject([
