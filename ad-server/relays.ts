@@ -66,7 +66,7 @@ export function startRelays(
       return first === undefined ? [] : [first];
     },
     blockedSpools: () => adopted.blocked.problems,
-    blockedBytes: () => adopted.blocked.bytes / config.AD_SERVER_WORKERS,
+    blockedBytes: () => Math.round(adopted.blocked.bytes / config.AD_SERVER_WORKERS),
     close: async () => {
       spool.finish();
       own.end();
