@@ -96,7 +96,7 @@ describe.each(['read', 'relayed'])('a spool of an ended process that cannot be %
     expect(relays.blockedSpools()).toEqual([
       { what: 'spool', reason: `${dead.folder} cannot be relayed: EIO: i/o error, read`, forMs: 0 },
     ]);
-    // Whole bytes: the HTTP API refuses others.
+    // In whole bytes.
     expect(relays.blockedBytes()).toBe(Math.round(bytes / workers));
     expect(relays.oldestClickAgeMs()).toBeGreaterThanOrEqual(3_600_000);
     expect(spool.bytes).toBe(0);
