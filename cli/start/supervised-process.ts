@@ -75,15 +75,7 @@ export function startProcess(
     };
     const onEnd = (end: End) => {
       if (stopping) return;
-      if (!everReady) {
-        const cause =
-          end.is === 'exit'
-            ? `${end.signal ?? `exit code ${end.code}`}; its log says why`
-            : errorMessage(end.err);
-        return deps.onStartFailure(
-          new TollwayError('part_failed', `Expected the ${name} to start, got ${cause}`),
-        );
-      }
+      if (!everReady) return deps.onStartFailure(startFailure(name, end));
       const { is, ...fields } = end;
       if (is === 'exit')
         deps.logger.error(fields, `The ${name} died and is started again. ${deps.whileAway}`);
@@ -122,6 +114,12 @@ export function startProcess(
 type End =
   | { readonly is: 'exit'; readonly code: number | null; readonly signal: string | null }
   | { readonly is: 'failure'; readonly err: unknown };
+
+function startFailure(name: string, end: End): TollwayError {
+  const cause =
+    end.is === 'exit' ? `${end.signal ?? `exit code ${end.code}`}; its log says why` : errorMessage(end.err);
+  return new TollwayError('part_failed', `Expected the ${name} to start, got ${cause}`);
+}
 
 /** Spawns the process of a part. Returns `null` if that throws, which Node does for some causes; others it emits. */
 function spawnPart(

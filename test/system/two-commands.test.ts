@@ -135,7 +135,7 @@ describe('npm start', () => {
           ...rows.map(({ pid }) => pid),
         ];
         await until('sessions with a low priority', () =>
-          others.every((pid) => sessionOf(pid).endsWith(' nice 10\n')),
+          others.every((pid) => sessionOf(pid).endsWith(' nice 5\n')),
         );
       } finally {
         await client.end();
