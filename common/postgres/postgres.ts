@@ -45,7 +45,6 @@ export function createPool(
 ): Pool {
   const pool = new pg.Pool({
     query_timeout: queryMsMax,
-    statement_timeout: statementMsMax,
     connectionString: url,
     application_name: `tollway ${name}`,
     max,
@@ -53,7 +52,7 @@ export function createPool(
     connectionTimeoutMillis: connectMsMax,
     keepAlive: true,
     keepAliveInitialDelayMillis: KEEP_ALIVE_MS,
-    verify: (client, done) => void assertSupportedServer(client).then(() => done(), done),
+    verify: (client, done) => void prepareSession(client, statementMsMax).then(() => done(), done),
   });
   // Without a listener, an idle connection that breaks ends the process.
   pool.on('error', onError);
@@ -68,6 +67,12 @@ export function createPool(
   pool.on('remove', (client) => void clients.delete(client));
   clientsOf.set(pool, clients);
   return pool;
+}
+
+/** The limit is set by a statement: connection poolers such as PgBouncer refuse it as a startup parameter. */
+async function prepareSession(client: pg.PoolClient, statementMsMax: number): Promise<void> {
+  await assertSupportedServer(client);
+  if (statementMsMax > 0) await client.query(`set statement_timeout = ${statementMsMax}`);
 }
 
 /** All connections of a pool, idle and in use. A terminated pool has no entry. */

@@ -59,21 +59,18 @@ afterEach(() => {
 });
 
 describe('a worker that cannot be started', () => {
-  it.each(['EAGAIN', 'EMFILE', 'ENFILE', 'ENOMEM'])('is tried again after %s', async (code) => {
-    const forked = vi.spyOn(cluster, 'fork').mockImplementationOnce(() => fork(1, spawnError(code)));
-    forked.mockImplementationOnce(() => fork(2));
-    const { processes, failures, lines } = startProcesses();
-    processes.start();
-    await vi.advanceTimersByTimeAsync(2_000);
-    expect(failures).toEqual([]);
-    expect(lines).toEqual([COULD_NOT_START]);
-    expect(forked).toHaveBeenCalledTimes(2);
-  });
+  const thrown = (code: string): never => {
+    throw spawnError(code);
+  };
 
-  it('is tried again if Node throws, as it does for lack of memory', async () => {
-    const forked = vi.spyOn(cluster, 'fork').mockImplementationOnce(() => {
-      throw spawnError('ENOMEM');
-    });
+  it.each([
+    ['emits EAGAIN', () => fork(1, spawnError('EAGAIN'))],
+    ['emits EMFILE', () => fork(1, spawnError('EMFILE'))],
+    ['emits ENFILE', () => fork(1, spawnError('ENFILE'))],
+    // Node throws for lack of memory.
+    ['throws ENOMEM', () => thrown('ENOMEM')],
+  ])('is tried again if Node %s', async (_, failed) => {
+    const forked = vi.spyOn(cluster, 'fork').mockImplementationOnce(failed);
     forked.mockImplementationOnce(() => fork(2));
     const { processes, failures, lines } = startProcesses();
     processes.start();
