@@ -141,7 +141,8 @@ describe('npm start', () => {
         await client.end();
       }
       expect(sessionOf(stack.pidOf('ad-server/main.ts'))).toMatch(/ nice 0\n$/);
-      expect(sessionOf(stack.process.pid ?? 0)).toMatch(/ nice 0\n$/);
+      // The session of npm start itself is that of its caller, which may have none of its own: the file is empty then.
+      expect(sessionOf(stack.process.pid ?? 0)).toMatch(/^$| nice 0\n$/);
     },
   );
 
