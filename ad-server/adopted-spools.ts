@@ -4,30 +4,26 @@ import { sleep } from '../common/process.ts';
 import { ThrottledLog } from '../common/telemetry/throttled-log.ts';
 import { adoptDeadSpools, type DeadSpool } from '../producer/dead-spools.ts';
 import { Relay, type RelayDeps } from '../producer/relay.ts';
-import type { Spool } from '../producer/spool.ts';
 import { BlockedSpools } from './blocked-spools.ts';
 
 /** Time between two searches for spools whose process has ended, in ms. */
 const ADOPT_MS = 10_000;
 
-/**
- * Relays the spools in `root` whose process has ended, one after the other. Their bytes count as bytes of the own spool, so that both
- * together respect its limit.
- */
+/** Relays the spools in `root` whose process has ended, one after the other. */
 export class AdoptedSpools {
   /** The relays at work. */
   readonly relays = new Set<Relay>();
   /** The spools that no relay can empty for now. */
   readonly blocked = new BlockedSpools();
   private readonly root: string;
-  private readonly own: Spool;
-  private readonly deps: Omit<RelayDeps, 'onFreed'>;
+  private readonly ownId: string;
+  private readonly deps: RelayDeps;
   /** Current failures by spool id: since when, and their logs. The search for spools has the key `root`. */
   private readonly failures = new Map<string, { readonly since: number; readonly log: ThrottledLog }>();
 
-  constructor(root: string, own: Spool, deps: Omit<RelayDeps, 'onFreed'>) {
+  constructor(root: string, ownId: string, deps: RelayDeps) {
     this.root = root;
-    this.own = own;
+    this.ownId = ownId;
     this.deps = deps;
   }
 
@@ -49,7 +45,7 @@ export class AdoptedSpools {
         error,
         'A spool of a process that has ended cannot be read. Its clicks stay on disk and are not charged yet',
       );
-    const isAnother = (spoolId: string) => spoolId !== this.own.spoolId;
+    const isAnother = (spoolId: string) => spoolId !== this.ownId;
     for await (const deadSpool of adoptDeadSpools(this.root, onUnreadable, isAnother)) {
       this.logAdoption(deadSpool);
       await this.relay(deadSpool, signal);
@@ -71,16 +67,10 @@ export class AdoptedSpools {
 
   /** Relays one adopted spool and releases it, even when it cannot be relayed. */
   private async relay(deadSpool: DeadSpool, signal: AbortSignal): Promise<void> {
-    let bytesLeft = deadSpool.bytes;
     // From now on it counts as a spool at work.
     this.blocked.delete(deadSpool.folder);
-    this.own.bytes += bytesLeft;
-    const onFreed = (bytes: number) => {
-      bytesLeft -= bytes;
-      this.own.bytes -= bytes;
-    };
     try {
-      const relay = new Relay({ ...deadSpool, openSegment: null, roll: () => {} }, { ...this.deps, onFreed });
+      const relay = new Relay({ ...deadSpool, openSegment: null, roll: () => {} }, this.deps);
       this.relays.add(relay);
       relay.end();
       try {
@@ -95,7 +85,6 @@ export class AdoptedSpools {
         'An adopted spool cannot be relayed. Its clicks stay on disk and are not charged yet',
       );
     }
-    this.own.bytes -= bytesLeft;
     deadSpool.release();
   }
 

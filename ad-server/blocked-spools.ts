@@ -4,15 +4,13 @@ import { listSegments } from '../producer/spool-format.ts';
 
 type BlockedSpool = {
   readonly problem: Problem;
-  /** Bytes of its segments, as far as they can be listed. */
-  readonly bytes: number;
   /** Its clicks wait at least since then, on the clock of `performance.now()`. */
   readonly waitsSince: number;
 };
 
 /**
  * The spools of ended processes that could not be read or relayed when that was last tried. No relay is at work on them, so this is where
- * their bytes and the age of their clicks are known. Every worker finds the same ones.
+ * the age of their clicks is known. Every worker finds the same ones.
  */
 export class BlockedSpools {
   private readonly blocked = new Map<string, BlockedSpool>();
@@ -21,9 +19,8 @@ export class BlockedSpools {
   /** Notes a spool that is blocked since `since`, on the clock of `performance.now()`. */
   add(folder: string, reason: string, since: number): void {
     this.found.add(folder);
-    const { bytes, changedAt } = measure(folder);
     const problem = { what: 'spool', reason: `${folder} cannot be relayed: ${reason}`, forMs: 0 };
-    this.blocked.set(folder, { problem, bytes, waitsSince: Math.min(since, changedAt) });
+    this.blocked.set(folder, { problem, waitsSince: Math.min(since, firstChangeOf(folder)) });
   }
 
   delete(folder: string): void {
@@ -36,8 +33,8 @@ export class BlockedSpools {
     this.found.clear();
   }
 
-  get bytes(): number {
-    return [...this.blocked.values()].reduce((sum, { bytes }) => sum + bytes, 0);
+  has(folder: string): boolean {
+    return this.blocked.has(folder);
   }
 
   /** The longest time that a click is known to wait in one of them, in ms; 0 if none is blocked. */
@@ -52,16 +49,13 @@ export class BlockedSpools {
   }
 }
 
-/** The bytes of the segments in a folder, and when the oldest one was last changed. What cannot be read counts as nothing. */
-function measure(folder: string): { bytes: number; changedAt: number } {
+/** When the oldest segment of a folder was last changed, on the clock of `performance.now()`; now if it cannot be read. */
+function firstChangeOf(folder: string): number {
   try {
-    const stats = listSegments(folder).map(({ path }) => statSync(path));
-    const ageMs = Math.max(0, ...stats.slice(0, 1).map(({ mtimeMs }) => Date.now() - mtimeMs));
-    return {
-      bytes: stats.reduce((sum, { size }) => sum + size, 0),
-      changedAt: performance.now() - ageMs,
-    };
+    const [first] = listSegments(folder);
+    const ageMs = first === undefined ? 0 : Date.now() - statSync(first.path).mtimeMs;
+    return performance.now() - Math.max(0, ageMs);
   } catch {
-    return { bytes: 0, changedAt: performance.now() };
+    return performance.now();
   }
 }

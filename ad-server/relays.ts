@@ -6,6 +6,7 @@ import type { Metrics } from '../common/telemetry/metrics.ts';
 import type { Problem } from '../common/telemetry/problems.ts';
 import { Relay, type RelayOptions } from '../producer/relay.ts';
 import type { Spool } from '../producer/spool.ts';
+import { SpoolUsage } from '../producer/spool-usage.ts';
 import { AdoptedSpools } from './adopted-spools.ts';
 
 /** Time for the relay to empty the spool at shutdown, in ms. Another ad server process adopts what is left. */
@@ -19,8 +20,13 @@ export type Relays = {
   readonly problems: () => readonly Problem[];
   /** A problem for each spool of an ended process that cannot be read or relayed. Its clicks wait. */
   readonly blockedSpools: () => readonly Problem[];
-  /** This process's share of the bytes of those spools: every worker finds the same ones. */
-  readonly blockedBytes: () => number;
+  /**
+   * Measures the spools that are not of this process: those of the other workers and of ended processes. They count towards the limit of
+   * the own spool, but not while they cannot be read or relayed, because then no relay frees them.
+   */
+  readonly measureSpools: () => void;
+  /** The bytes of all spools in `root`, as they were last measured, divided by the number of workers: each of them measures the same. */
+  readonly shareOfBytes: () => number;
   /** Closes the spool. Its relay has `RELAY_DRAIN_MS` to empty it. */
   readonly close: () => Promise<void>;
 };
@@ -50,7 +56,18 @@ export function startRelays(
   };
   const own = new Relay(spool, { ...deps, onFreed });
   spool.onChange = () => own.notify();
-  const adopted = new AdoptedSpools(root, spool, deps);
+  const adopted = new AdoptedSpools(root, spool.spoolId, deps);
+  const usage = new SpoolUsage(root, spool.spoolId);
+  let blockedBytes = 0;
+  const measureSpools = () => {
+    spool.othersBytes = 0;
+    blockedBytes = 0;
+    for (const [folder, bytes] of usage.measure()) {
+      if (adopted.blocked.has(folder)) blockedBytes += bytes;
+      else spool.othersBytes += bytes;
+    }
+  };
+  measureSpools();
   const ending = new AbortController();
   // The own relay stops only because of a bug or a failed disk. The process then ends with the error.
   const running = Promise.all([own.run(), adopted.run(ending.signal, adoptMs)]);
@@ -66,7 +83,9 @@ export function startRelays(
       return first === undefined ? [] : [first];
     },
     blockedSpools: () => adopted.blocked.problems,
-    blockedBytes: () => Math.round(adopted.blocked.bytes / config.AD_SERVER_WORKERS),
+    measureSpools,
+    shareOfBytes: () =>
+      Math.round((spool.bytes + spool.othersBytes + blockedBytes) / config.AD_SERVER_WORKERS),
     close: async () => {
       spool.finish();
       own.end();

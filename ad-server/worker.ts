@@ -86,8 +86,9 @@ export async function startWorker(config: Config, deps: WorkerDeps): Promise<Wor
     front: config.HTTP_FRONT === 'on',
   });
   const checkHiddenAgents = createHiddenAgentsCheck(agents, logger);
-  const setGauges = createGauges(metrics, spool, relays, catalog);
+  const setGauges = createGauges(metrics, relays, catalog);
   const watch = setInterval(() => {
+    relays.measureSpools();
     spool.probe();
     adServer.measure();
     catalog.warnIfOld();
@@ -130,12 +131,12 @@ async function openPublisher(
   return publisher;
 }
 
-/** Opens a new spool. The workers share `SPOOL_MAX_BYTES` equally. */
+/** Opens a new spool. All spools of the folder share `SPOOL_MAX_BYTES`. */
 function openSpool(config: Config, logger: Logger): Spool {
   return new Spool(
     {
       root: spoolRoot(config.DATA_DIR),
-      bytesMax: Math.floor(config.SPOOL_MAX_BYTES / config.AD_SERVER_WORKERS),
+      bytesMax: config.SPOOL_MAX_BYTES,
       segmentBytes: config.SPOOL_SEGMENT_BYTES,
       sync: config.SPOOL_SYNC,
       syncIntervalMs: config.SPOOL_SYNC_INTERVAL_MS,
@@ -175,11 +176,11 @@ function openAgentJudge(config: Config, { logger, onShutdown }: WorkerDeps): Age
 }
 
 /** Makes a function that updates the gauges of spool, relays and catalog. A catalog that is not loaded counts as old as the process. */
-function createGauges(metrics: Metrics, spool: Spool, relays: Relays, catalog: AdCatalog): () => void {
+function createGauges(metrics: Metrics, relays: Relays, catalog: AdCatalog): () => void {
   const startedAt = performance.now();
   return () => {
     if (relays.problems().length > 0) metrics.brokerUp.set(0);
-    metrics.spoolBytes.set(spool.bytes + relays.blockedBytes());
+    metrics.spoolBytes.set(relays.shareOfBytes());
     metrics.spoolOldestAge.set(relays.oldestClickAgeMs() / 1_000);
     metrics.catalogAge.set((catalog.ageMs() ?? performance.now() - startedAt) / 1_000);
     metrics.catalogAds.set(catalog.size);

@@ -46,7 +46,7 @@ export type RelayDeps = {
   readonly metrics: Metrics;
   readonly logger: Logger;
   /** Called with the number of bytes that were deleted from the spool. */
-  readonly onFreed: (bytes: number) => void;
+  readonly onFreed?: (bytes: number) => void;
 };
 
 /**
@@ -228,7 +228,7 @@ export class Relay {
       const { size } = statSync(segment.path);
       this.reader.closeSegment(segment);
       this.removeSegment(segment, end);
-      this.deps.onFreed(size);
+      this.deps.onFreed?.(size);
     }
   }
 

@@ -13,7 +13,7 @@ import { FRAME_BYTES_MAX, SEGMENT_HEADER, segmentPath } from './spool-format.ts'
 export type SpoolOptions = {
   /** Folder with the spools of one ad server, each in a folder named after its id. */
   readonly root: string;
-  /** Most bytes on disk, adopted spools included. */
+  /** Most bytes on disk, together with `othersBytes`. */
   readonly bytesMax: number;
   /** Size from which a segment is ended, in bytes. */
   readonly segmentBytes: number;
@@ -38,8 +38,10 @@ export class Spool {
   readonly folder: string;
   /** Number of accepted clicks, which is the highest sequence. */
   accepted = 0;
-  /** Bytes on disk, adopted spools included. */
+  /** Bytes on disk. */
   bytes = 0;
+  /** Bytes of other spools that share the limit, as they were last measured. */
+  othersBytes = 0;
   /** Why the last append failed, or `null` if it succeeded. */
   problem: string | null = null;
   /** Called when the relay has work: clicks to publish, or an ended segment to delete. */
@@ -106,7 +108,8 @@ export class Spool {
 
   /** After a failure: checks whether the disk accepts writes, so that the ad server becomes ready again without traffic. */
   probe(): void {
-    if (this.problem === null || this.bytes + FRAME_BYTES_MAX > this.options.bytesMax) return;
+    if (this.problem === null || this.bytes + this.othersBytes + FRAME_BYTES_MAX > this.options.bytesMax)
+      return;
     this.roll();
     if (this.openFile() !== null) this.reportSuccess();
   }
@@ -174,11 +177,12 @@ export class Spool {
   /** Writes the batch and returns how many of its records are completely in the file. */
   private write(ends: readonly number[]): number {
     const { bytesMax, segmentBytes } = this.options;
-    const freeBytes = bytesMax - this.bytes - (this.file === null ? SEGMENT_HEADER.length : 0);
+    const headerBytes = this.file === null ? SEGMENT_HEADER.length : 0;
+    const freeBytes = bytesMax - this.bytes - this.othersBytes - headerBytes;
     const fittingCount = countUpTo(ends, freeBytes);
     const fitting = fittingCount === ends.length ? ends : ends.slice(0, fittingCount);
     if (fitting.length < ends.length) {
-      this.reportFailure(new TollwayError('spool_full', `The spool is full: ${bytesMax} bytes`));
+      this.reportFailure(new TollwayError('spool_full', `The spools are full: ${bytesMax} bytes`));
     }
     const file = fitting.length === 0 ? null : this.openFile();
     if (file === null) {

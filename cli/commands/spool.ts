@@ -69,7 +69,6 @@ const drain = rowsCommand(
           watermarkIntervalMs: config.WATERMARK_INTERVAL_MS,
         },
         logger,
-        onFreed: () => {},
       };
       const rows = [];
       for (const spool of await adopt(folder)) {

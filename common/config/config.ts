@@ -220,7 +220,7 @@ export const settings = {
     'bytes',
     65_536,
     1_099_511_627_776,
-    'Maximum bytes on disk of all spools of one ad server, over all its workers.',
+    "Maximum bytes on disk of all spools in `DATA_DIR`, without those that cannot be read. The workers measure each other's spools every second.",
   ),
   SPOOL_SEGMENT_BYTES: whole(
     8_388_608,

@@ -41,11 +41,6 @@ export function contradictions(config: Readonly<Record<string, unknown>>): strin
     'evidence is found by the clicks of the ledger',
   );
   const workers = Number(config.AD_SERVER_WORKERS ?? 1);
-  mustNotExceed(
-    'SPOOL_SEGMENT_BYTES',
-    'SPOOL_MAX_BYTES',
-    'a segment must fit into the spool of each worker',
-    workers,
-  );
+  mustNotExceed('SPOOL_SEGMENT_BYTES', 'SPOOL_MAX_BYTES', 'each worker has a segment of its own', workers);
   return problems;
 }

@@ -54,7 +54,7 @@ async function relayOnce(
     lingerMs: 0,
     watermarkIntervalMs: config.WATERMARK_INTERVAL_MS,
   };
-  const relay = new Relay(spool, { publisher, options, metrics, logger, onFreed: () => {} });
+  const relay = new Relay(spool, { publisher, options, metrics, logger });
   spool.finish();
   relay.end();
   const startedAt = performance.now();

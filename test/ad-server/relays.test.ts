@@ -11,7 +11,7 @@ import { Spool } from '../../producer/spool.ts';
 import { listSegments } from '../../producer/spool-format.ts';
 import { silent } from '../support/loggers.ts';
 import { FakeBroker } from '../support/relay-fixture.ts';
-import { append, bytesOnDisk, openSpool, ROOMY } from '../support/spool-fixture.ts';
+import { append, bytesOnDisk, clickText, openSpool, ROOMY } from '../support/spool-fixture.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 import { until } from '../support/until.ts';
 
@@ -96,19 +96,60 @@ describe.each(['read', 'relayed'])('a spool of an ended process that cannot be %
     expect(relays.blockedSpools()).toEqual([
       { what: 'spool', reason: `${dead.folder} cannot be relayed: EIO: i/o error, read`, forMs: 0 },
     ]);
+    relays.measureSpools();
     // In whole bytes.
-    expect(relays.blockedBytes()).toBe(Math.round(bytes / workers));
+    expect(relays.shareOfBytes()).toBe(Math.round(bytes / workers));
     expect(relays.oldestClickAgeMs()).toBeGreaterThanOrEqual(3_600_000);
-    expect(spool.bytes).toBe(0);
+    expect(spool.othersBytes, 'towards the limit').toBe(0);
     expect(relays.problems(), 'of the broker').toEqual([]);
     read.mockRestore();
     syncBuiltinESMExports();
     await until('both clicks to be relayed', () => broker.clicks.length === 2);
     await until('the warning to be gone', () => relays.blockedSpools().length === 0);
     await until('no click to wait', () => relays.oldestClickAgeMs() === 0);
-    expect(relays.blockedBytes()).toBe(0);
+    relays.measureSpools();
+    expect(relays.shareOfBytes()).toBe(0);
     await relays.close();
   });
+});
+
+it('all spools of ended processes and of other workers count towards the limit, before they are adopted too', async () => {
+  const root = temporaryFolder();
+  const others = Array.from({ length: 3 }, () => new Spool({ ...ROOMY, root }, silent));
+  for (const other of others) await append(other, [clickText(1, 8_000), clickText(2, 8_000)]);
+  const [inUse, ...dead] = others;
+  for (const other of dead) other.close();
+  const spool = openSpool({ root, bytesMax: 65_536 });
+  const broker = new FakeBroker();
+  broker.before = () => {
+    throw new Error('The broker is unavailable');
+  };
+  const relays = startRelays(parseConfig({ RELAY_LINGER_MS: '0', AD_SERVER_WORKERS: '2' }), {
+    root,
+    spool,
+    publisher: broker,
+    metrics: createMetrics(),
+    logger: silent,
+    fail: (error) => expect.unreachable(String(error)),
+    adoptMs: 20,
+  });
+  // From the start, and the relay is busy with the first of them.
+  expect(await append(spool, [clickText(1, 8_000), clickText(2, 8_000), clickText(3, 8_000)])).toEqual([
+    1,
+    2,
+    null,
+  ]);
+  expect(spool.problem).toBe('The spools are full: 65536 bytes');
+  relays.measureSpools();
+  const total = [spool, ...others].reduce((sum, { folder }) => sum + bytesOnDisk(folder), 0);
+  expect(relays.shareOfBytes()).toBe(Math.round(total / 2));
+  broker.before = () => {};
+  await until('the dead ones to be relayed', () => dead.every(({ folder }) => !existsSync(folder)));
+  relays.measureSpools();
+  expect(spool.othersBytes).toBe(bytesOnDisk(inUse?.folder ?? ''));
+  expect(await append(spool, [clickText(4, 8_000)])).toEqual([3]);
+  inUse?.close();
+  await relays.close();
 });
 
 it('the search over 64 spools does not block the event loop', async () => {

@@ -176,7 +176,7 @@ describe('settings that contradict each other', () => {
     expect(problemsOf({ SPOOL_SEGMENT_BYTES: '65536', SPOOL_MAX_BYTES: '65536' })).toEqual([]);
   });
 
-  it('are refused when the spool of each worker is smaller than a segment', () => {
+  it('are refused when a segment of each worker does not fit into the spools', () => {
     const env = { SPOOL_SEGMENT_BYTES: '65536', SPOOL_MAX_BYTES: '131072', AD_SERVER_WORKERS: '4' };
     expect(problemsOf(env)).toEqual([expect.stringContaining('SPOOL_SEGMENT_BYTES: expected at most')]);
   });
