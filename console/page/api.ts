@@ -85,6 +85,19 @@ export function urlOf(path: string, query: QueryValues): string {
   return text ? `${path}?${text}` : path;
 }
 
+/** Asks for a stream and closes it at once. Returns why it was refused or not answered; `null` if it was opened. */
+export async function refusalOf(path: string): Promise<ApiError | null> {
+  const closing = new AbortController();
+  try {
+    const response = await send(urlOf(path, {}), { method: 'GET' }, false, closing.signal);
+    return response.ok ? null : toError(response.status, await response.json().catch(() => null));
+  } catch (error) {
+    return error as ApiError;
+  } finally {
+    closing.abort();
+  }
+}
+
 /** Repeats a request once whose answer was lost. A POST has an `Idempotency-Key`, so it is carried out once. */
 async function send(
   url: string,

@@ -9,7 +9,7 @@ import type {
   LiveReasons,
   LiveTop,
 } from '../live/live-events.ts';
-import { get } from './api.ts';
+import { refusalOf } from './api.ts';
 
 export type {
   LiveBudgetRow as Budget,
@@ -38,7 +38,11 @@ const LATE_MS = 4_000;
 /** Time between two attempts to connect, in ms. */
 const RECONNECT_MS = 2_000;
 
+const EVENTS = '/v1/events';
+
 const isConnected = signal(false);
+/** Why the console answers, but sends no numbers: too many streams are open. */
+export const refusal = signal<string | null>(null);
 /** When numbers came last (monotonic, ms): the console answered then, and its database did too. */
 export const heardAt = signal<number | null>(null);
 /** Now (monotonic, ms), once a second. */
@@ -56,9 +60,10 @@ export const problems = signal<readonly LiveProblem[] | null>(null);
 /** Age of the numbers, in ms; `null` before the first ones. */
 export const ageMs = computed(() => (heardAt.value === null ? null : Math.max(0, now.value - heardAt.value)));
 
-export type Connection = 'connecting' | 'live' | 'late' | 'disconnected';
+export type Connection = 'connecting' | 'live' | 'late' | 'refused' | 'disconnected';
 /** Whether the numbers are those of this second. */
 export const connection = computed<Connection>(() => {
+  if (refusal.value !== null) return 'refused';
   if (!isConnected.value) return ageMs.value === null ? 'connecting' : 'disconnected';
   return ageMs.value !== null && ageMs.value > LATE_MS ? 'late' : 'live';
 });
@@ -81,12 +86,25 @@ function set<T>(target: { value: T }, data: T): void {
   target.value = data;
 }
 
-/** Listens to the events of the console and reconnects by itself. Returns how to stop. */
+/**
+ * Listens to the events of the console and reconnects by itself. Returns how to stop.
+ *
+ * A browser has six connections to a server for all of its tabs, and a stream keeps one. So a tab that is hidden gives its stream up when
+ * another one opens a stream, and opens none before it is shown.
+ */
 export function listenLive(): () => void {
   let source: EventSource | null = null;
   let retry: ReturnType<typeof setTimeout> | undefined;
+  const otherTabs = new BroadcastChannel('tollway-live');
+  const disconnect = () => {
+    isConnected.value = false;
+    source?.close();
+    source = null;
+    clearTimeout(retry);
+  };
   const connect = () => {
-    source = new EventSource('/v1/events');
+    otherTabs.postMessage('opens');
+    source = new EventSource(EVENTS);
     let isFirst = true;
     for (const [name, listener] of Object.entries(listeners))
       source.addEventListener(name, (event: MessageEvent<string>) => {
@@ -97,6 +115,7 @@ export function listenLive(): () => void {
             isFirst = false;
           }
           isConnected.value = true;
+          refusal.value = null;
           heardAt.value = performance.now();
           now.value = heardAt.value;
           listener(JSON.parse(event.data) as never);
@@ -107,23 +126,34 @@ export function listenLive(): () => void {
       isConnected.value = true;
     });
     source.addEventListener('error', () => {
-      isConnected.value = false;
-      source?.close();
-      clearTimeout(retry);
+      disconnect();
       retry = setTimeout(connect, RECONNECT_MS);
-      // The event does not tell whether the console is away or the session has ended. The latter shows the login.
-      get('/v1/session').catch(() => {});
+      // The event does not tell whether the console is away, refuses the stream, or the session has ended, which shows the login.
+      void refusalOf(EVENTS).then((error) => {
+        refusal.value = error?.status === 503 && error.code === 'busy' ? error.message : null;
+      });
     });
   };
-  connect();
+  otherTabs.onmessage = () => {
+    if (document.hidden) disconnect();
+  };
+  const connectIfShown = () => {
+    if (!document.hidden && source === null) {
+      clearTimeout(retry);
+      connect();
+    }
+  };
+  document.addEventListener('visibilitychange', connectIfShown);
+  connectIfShown();
   const timer = setInterval(() => {
     now.value = performance.now();
   }, 1_000);
   return () => {
-    source?.close();
-    clearTimeout(retry);
+    disconnect();
+    otherTabs.close();
+    document.removeEventListener('visibilitychange', connectIfShown);
     clearInterval(timer);
-    isConnected.value = false;
+    refusal.value = null;
     heardAt.value = null;
   };
 }

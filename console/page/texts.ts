@@ -51,6 +51,7 @@ export const texts = {
     connecting: 'Connecting',
     live: 'Live',
     late: (age: string) => `${age} old`,
+    refused: 'No live numbers',
     disconnected: (age: string) => `Disconnected, ${age} old`,
     explain: {
       connecting: 'Waiting for the first numbers of the console.',

@@ -2,6 +2,8 @@
 export const live = {
   title: 'Live',
   lead: 'What happens now',
+  refused: (reason: string) =>
+    `The console sends no live numbers; those below are missing or old. ${reason}. Close other windows with this page, or ask for a key of your own.`,
   problems: {
     title: 'Wrong now',
     none: 'Nothing is wrong.',

@@ -1,6 +1,8 @@
+import { refusal } from '../../live.ts';
 import { isUnrestricted } from '../../session.ts';
 import { texts } from '../../texts.ts';
 import { Page } from '../../ui/page.tsx';
+import { Note } from '../../ui/state.tsx';
 import { BooksPanel } from './books-panel.tsx';
 import { BudgetsPanel } from './budgets-panel.tsx';
 import { ClicksPanel } from './clicks-panel.tsx';
@@ -16,6 +18,7 @@ export function LiveView() {
   return (
     <Page title={texts.live.title} lead={texts.live.lead}>
       <div class="grid">
+        {refusal.value !== null && <Note tone="bad">{texts.live.refused(refusal.value)}</Note>}
         {seesAll && <ProblemsPanel />}
         <ClicksPanel span={seesAll ? 8 : undefined} />
         {seesAll && (

@@ -7,8 +7,10 @@ import { Ago } from '../../ui/values.tsx';
 export function ProblemsPanel() {
   const words = texts.live.problems;
   const list = problems.value;
-  if (list === null) return <Note>{words.waiting}</Note>;
   const state = connection.value;
+  // The view says so itself.
+  if (state === 'refused') return null;
+  if (list === null) return <Note>{words.waiting}</Note>;
   // What was wrong before is not known to be wrong now, and nothing is known to be right.
   if (state === 'late' || state === 'disconnected') return <Note tone="bad">{words[state]}</Note>;
   if (list.length === 0) return <Note tone="good">{words.none}</Note>;
