@@ -108,6 +108,7 @@ export const ERROR_CODES = [
   'object_gone',
   'part_failed',
   'port_taken',
+  'query_too_long',
   'rate_limited',
   'reference_taken',
   'replica',

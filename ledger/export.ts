@@ -151,13 +151,15 @@ async function assertClicksOfCredits(
   [from, to]: ClickIdRange,
 ): Promise<void> {
   if (campaignId === undefined && publisher === undefined) return;
-  const { rows } = await pool.query<{ clickId: string }>(
-    `select click_id as "clickId" from budget_entry
-     where created_at >= $1 and created_at < $2 and (click_id < $3 or click_id >= $4)
-       and ($5::integer is null or advertiser_id = $5)
-       and ($6::integer is null or advertiser_id = (select advertiser_id from campaign where id = $6))
-     limit 1`,
-    [since, until, from, to, advertiserId ?? null, campaignId ?? null],
+  const { rows } = await inTransaction(pool, (connection) =>
+    connection.query<{ clickId: string }>(
+      `select click_id as "clickId" from budget_entry
+       where created_at >= $1 and created_at < $2 and (click_id < $3 or click_id >= $4)
+         and ($5::integer is null or advertiser_id = $5)
+         and ($6::integer is null or advertiser_id = (select advertiser_id from campaign where id = $6))
+       limit 1`,
+      [since, until, from, to, advertiserId ?? null, campaignId ?? null],
+    ),
   );
   const [credit] = rows;
   if (credit)

@@ -31,7 +31,7 @@ const KEEP_ALIVE_MS = 10_000;
 /**
  * Creates a pool of at most `max` connections to `url`. `onError` is called for each idle connection that breaks. A statement without an
  * answer after `queryMsMax` ms fails as transient, because a connection can break without a message from the server; 0 sets no limit.
- * The server ends a statement after `statementMsMax` ms (SQLSTATE 57014), also if its client has given up; 0 sets no limit.
+ * The server ends a statement of `inTransaction` after `statementMsMax` ms (SQLSTATE 57014), also if its client has given up; 0 sets no limit.
  * Connecting to a server that is too old fails with `unsupported_postgres`.
  */
 export function createPool(
@@ -52,7 +52,7 @@ export function createPool(
     connectionTimeoutMillis: connectMsMax,
     keepAlive: true,
     keepAliveInitialDelayMillis: KEEP_ALIVE_MS,
-    verify: (client, done) => void prepareSession(client, statementMsMax).then(() => done(), done),
+    verify: (client, done) => void assertSupportedServer(client).then(() => done(), done),
   });
   // Without a listener, an idle connection that breaks ends the process.
   pool.on('error', onError);
@@ -66,17 +66,17 @@ export function createPool(
   });
   pool.on('remove', (client) => void clients.delete(client));
   clientsOf.set(pool, clients);
+  if (statementMsMax > 0) statementMsOf.set(pool, statementMsMax);
   return pool;
-}
-
-/** The limit is set by a statement: connection poolers such as PgBouncer refuse it as a startup parameter. */
-async function prepareSession(client: pg.PoolClient, statementMsMax: number): Promise<void> {
-  await assertSupportedServer(client);
-  if (statementMsMax > 0) await client.query(`set statement_timeout = ${statementMsMax}`);
 }
 
 /** All connections of a pool, idle and in use. A terminated pool has no entry. */
 const clientsOf = new WeakMap<Pool, Set<pg.PoolClient>>();
+/**
+ * The limit of statements of a pool, in ms. It is set in each transaction: PgBouncer refuses it as a startup parameter, and in its mode
+ * `transaction` a setting of the session would stay with a server connection that other clients use next.
+ */
+const statementMsOf = new WeakMap<Pool, number>();
 /** Longest wait for connections to close, in ms. */
 const TERMINATE_MS_MAX = 200;
 
@@ -153,7 +153,10 @@ export async function inTransaction<T>(
   };
   connection.on('error', onError);
   try {
-    await connection.query(begin);
+    const statementMs = statementMsOf.get(pool);
+    await connection.query(
+      statementMs === undefined ? begin : `${begin}; set local statement_timeout = ${statementMs}`,
+    );
     const result = await work(connection);
     if (result instanceof RolledBack) {
       await connection.query('rollback');

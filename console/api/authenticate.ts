@@ -26,6 +26,11 @@ export type Authentication = Credential & {
   readonly expiresAt: Date | null;
   /** Whether it is still accepted, for a connection that lasts longer than a request. The question counts as a use. */
   readonly isStillValid: () => Promise<boolean>;
+  /**
+   * Whom the limits of long requests and of streams count: the key with all its sessions; for a key of all advertisers each session, because
+   * several operators log in with the same one.
+   */
+  readonly limitedAs: string;
 };
 
 type AuthenticatorDeps = {
@@ -74,6 +79,7 @@ export function createAuthenticator({ pool, cookie, noteKey, noteSession }: Auth
         if (isValid) noteUse(key, session);
         return isValid;
       },
+      limitedAs: session && key.advertiserIds === null ? `session ${session.id}` : `key ${key.id}`,
     };
     noteUse(key, session);
     assertAllowed(request.caller, access);

@@ -75,6 +75,7 @@ const STATUSES = {
   not_charged: 422,
   not_enough_budget: 422,
   not_found: 404,
+  query_too_long: 422,
   rate_limited: 429,
   reference_taken: 409,
   replica: 503,
@@ -146,7 +147,6 @@ function problemOf(error: unknown, method: string): Problem | null {
   if (isValidationError(error)) return validationProblem(error);
   // A GET can commit too, such as the sums of a report, but it makes no change that its caller has asked for.
   if (method !== 'GET' && isCommitUnanswered(error)) return problem('commit_unknown', COMMIT_UNKNOWN);
-  if (errorCode(error) === QUERY_CANCELED) return problem('busy', TOO_SLOW);
   if (isDatabaseUnavailable(error))
     return problem('database_away', 'The database does not answer; try again');
   if (LOCKED.test(errorCode(error) ?? '')) {
@@ -154,11 +154,6 @@ function problemOf(error: unknown, method: string): Problem | null {
   }
   return fastifyProblem(error);
 }
-
-/** SQLSTATE of a query that took longer than its pool allows. */
-const QUERY_CANCELED = '57014';
-const TOO_SLOW =
-  'The database ended a query that took too long. Ask for less, such as a shorter period, or use the command line';
 
 const COMMIT_UNKNOWN =
   'The database stopped answering during the commit, so the change may have been made. Send a POST again with the same Idempotency-Key; before any other request, get the resource';

@@ -98,7 +98,10 @@ export async function refusalOf(path: string): Promise<ApiError | null> {
   }
 }
 
-/** Repeats a request once whose answer was lost. A POST has an `Idempotency-Key`, so it is carried out once. */
+/**
+ * Repeats a request once whose answer was lost. A POST has an `Idempotency-Key`, so it is carried out once. One without an answer in time is not
+ * repeated: the console may still be at work on it.
+ */
 async function send(
   url: string,
   init: RequestInit,
@@ -111,7 +114,7 @@ async function send(
   };
   try {
     return await once().catch((error: unknown) => {
-      if (!canRepeat || signal?.aborted) throw error;
+      if (!canRepeat || signal?.aborted || (error as Error).name === 'TimeoutError') throw error;
       return once();
     });
   } catch (error) {

@@ -10,6 +10,7 @@ import { sessionCookie } from '../../console/api/session-cookie.ts';
 import { createKeyUse } from '../../console/api/use-log.ts';
 import { addAdvertiser } from '../../ledger/advertisers.ts';
 import { createKey, type Role, readKey, revokeKey } from '../../ledger/api-keys.ts';
+import { createSession } from '../../ledger/console-sessions.ts';
 import { testDatabase } from '../support/database.ts';
 import { silent } from '../support/loggers.ts';
 import { until } from '../support/until.ts';
@@ -18,13 +19,15 @@ const database = testDatabase();
 const used: number[] = [];
 let app: FastifyInstance;
 
+const cookie = sessionCookie(8083);
+
 beforeAll(async () => {
   app = fastify();
   app.addHook('onRoute', assertRule);
   app.addHook(
     'onRequest',
     createAuthenticator({
-      ...{ pool: database.pool, cookie: sessionCookie(8083) },
+      ...{ pool: database.pool, cookie },
       ...{ noteKey: (id) => used.push(id), noteSession: () => {} },
     }),
   );
@@ -32,6 +35,11 @@ beforeAll(async () => {
     reply.code(400).send({ code: errorCode(error), message: errorMessage(error) }),
   );
   app.get('/caller', { config: { access: 'campaigns.read' } }, async ({ caller }) => caller);
+  app.get(
+    '/limited-as',
+    { config: { access: 'campaigns.read' } },
+    async (request) => request.authentication.limitedAs,
+  );
   app.get('/finance', { config: { access: 'budgets.write' } }, async () => 'ok');
   app.get('/unrestricted', { config: { access: 'status.read' } }, async () => 'ok');
   app.get('/public', { config: { access: 'public' } }, async () => 'ok');
@@ -62,6 +70,20 @@ describe('a request with a key', () => {
       role: 'viewer',
       advertiserIds: null,
     });
+  });
+
+  it('shares its limits with the sessions of the key, unless the key is for all advertisers', async () => {
+    const limitsOf = async ({ id, key }: { readonly id: number; readonly key: string }) => {
+      const create = () => inTransaction(database.pool, (connection) => createSession(connection, id));
+      const cookies = [await create(), await create()].map(({ token }) => `${cookie.name}=${token}`);
+      const answers = [await withKey('/limited-as', key)];
+      for (const one of cookies) answers.push(await get('/limited-as', { cookie: one }));
+      expect(answers.map(({ status }) => status)).toEqual([200, 200, 200]);
+      return new Set(answers.map(({ body }) => body)).size;
+    };
+    const { id } = await addAdvertiser(database.pool, 'Blue Shoes', 'USD');
+    expect(await limitsOf(await newKey('viewer', [id]))).toBe(1);
+    expect(await limitsOf(await newKey('viewer'))).toBe(3);
   });
 
   it('is refused with one text for an unknown id, a wrong secret and a text of another form', async () => {

@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { setAdvertiserStatus } from '../../ledger/advertisers.ts';
+import { addAdvertiser, setAdvertiserStatus } from '../../ledger/advertisers.ts';
 import { revokeKey } from '../../ledger/api-keys.ts';
 import { addBudgetEntry } from '../../ledger/budget-entries.ts';
 import { storeReconciliation } from '../../ledger/latest-reconciliation.ts';
@@ -181,8 +181,9 @@ describe('GET /v1/events', () => {
     expect((await listen({ cookie })).response.status).toBe(401);
   });
 
-  it('is open at most 10 times for one key and its sessions', async () => {
-    const key = await api.addKey({ role: 'viewer' });
+  it('is open at most 10 times for one restricted key and its sessions', async () => {
+    const { id } = await addAdvertiser(database.pool, 'Ten streams', 'USD');
+    const key = await api.addKey({ role: 'viewer', advertiserIds: [id] });
     const cookie = await logIn(api, key);
     const open = await Promise.all(Array.from({ length: 10 }, () => listen(key)));
     expect(open.map(({ response }) => response.status)).toEqual(Array(10).fill(200));

@@ -53,7 +53,7 @@ describe.skipIf(skipped)('many windows of the page', () => {
     expect((await Promise.all(streams)).map(({ status }) => status)).toEqual(Array(STREAMS_MAX).fill(200));
     const page = await browser.open('/', { key });
     await stateOf(page, 'refused').waitFor();
-    await page.getByText(`Expected at most ${STREAMS_MAX} streams of events of one key`).waitFor();
+    await page.getByText(`Expected at most ${STREAMS_MAX} streams of events of one key or session`).waitFor();
     await page.getByText(texts.connection.refused, { exact: true }).waitFor();
     closing.abort();
     await stateOf(page, 'live').waitFor();

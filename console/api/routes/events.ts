@@ -15,8 +15,8 @@ const UNREAD_BYTES_MAX = 1_048_576;
 const BURST_BYTES_MAX = 16 * UNREAD_BYTES_MAX;
 /** Streams of one process. */
 const STREAMS_MAX = 200;
-/** Streams of one key, those of its sessions included. */
-const STREAMS_OF_KEY_MAX = 10;
+/** Streams of one caller. */
+const STREAMS_OF_CALLER_MAX = 10;
 
 export function eventRoutes(app: App, { pool, config, logger }: Deps): void {
   const feeds = new LiveFeeds({
@@ -24,8 +24,8 @@ export function eventRoutes(app: App, { pool, config, logger }: Deps): void {
     hasPostgresBroker: config.BROKER === 'postgres',
     expected: expectedParts(config),
   });
-  /** The open streams, with the ids of their keys. */
-  const streams = new Map<PassThrough, number>();
+  /** The open streams, and whom their limit counts. */
+  const streams = new Map<PassThrough, string>();
   const stopping = new AbortController();
   void feeds.sampleRates(stopping.signal);
   app.addHook('preClose', async () => {
@@ -46,9 +46,9 @@ export function eventRoutes(app: App, { pool, config, logger }: Deps): void {
     },
     (request, reply) => {
       const { caller, authentication } = request;
-      assertRoom([...streams.values()], caller.keyId);
+      assertRoom([...streams.values()], authentication.limitedAs);
       const stream = openStream(feeds.of(caller.advertiserIds), authentication.isStillValid);
-      streams.set(stream, caller.keyId);
+      streams.set(stream, authentication.limitedAs);
       stream.once('close', () => streams.delete(stream));
       return reply
         .type('text/event-stream')
@@ -59,16 +59,16 @@ export function eventRoutes(app: App, { pool, config, logger }: Deps): void {
 }
 
 /** Throws `busy` if no more streams may be opened. */
-function assertRoom(keyIds: readonly number[], keyId: number): void {
-  if (keyIds.length >= STREAMS_MAX)
+function assertRoom(open: readonly string[], limitedAs: string): void {
+  if (open.length >= STREAMS_MAX)
     throw new TollwayError(
       'busy',
       `Expected at most ${STREAMS_MAX} streams of events at once; try again later`,
     );
-  if (keyIds.filter((one) => one === keyId).length >= STREAMS_OF_KEY_MAX)
+  if (open.filter((one) => one === limitedAs).length >= STREAMS_OF_CALLER_MAX)
     throw new TollwayError(
       'busy',
-      `Expected at most ${STREAMS_OF_KEY_MAX} streams of events of one key at once, got more: close one`,
+      `Expected at most ${STREAMS_OF_CALLER_MAX} streams of events of one key or session at once, got more: close one`,
     );
 }
 

@@ -4,6 +4,7 @@ import { boundExport, type ExportRow, exportBound } from '../../../ledger/export
 import { TEXT_FORMATS, type TextFormat, textHeader, textLines } from '../../../ledger/export-text.ts';
 import type { Caller } from '../access.ts';
 import type { App, LongDeps } from '../deps.ts';
+import { throwTooLong } from '../long-requests.ts';
 import { restrictedFilter } from '../restriction.ts';
 import { IdParameter, Publisher, Time } from '../schemas.ts';
 import { TextBody, textStream } from '../text-stream.ts';
@@ -25,7 +26,10 @@ export function exportRoutes(app: App, { pool, longPool, longRequests }: LongDep
       exposeHeadRoute: false,
       config: {
         access: 'clicks.read',
-        errors: ['bad_window', 'day_closed', 'unknown_advertiser', 'unknown_campaign', 'busy', 'replica'],
+        errors: [
+          ...(['bad_window', 'day_closed', 'unknown_advertiser', 'unknown_campaign'] as const),
+          ...(['busy', 'query_too_long', 'replica'] as const),
+        ],
       },
       schema: {
         ...{ tags, operationId: 'exportClicks', summary: 'Export settled clicks and credits' },
@@ -54,11 +58,11 @@ export function exportRoutes(app: App, { pool, longPool, longRequests }: LongDep
     async (request, reply) => {
       const { since, until, format, ...wanted } = request.query;
       const filter = await restrictedFilter(pool, request.caller, wanted);
-      const end = await longRequests.begin(request.caller.keyId);
+      const end = await longRequests.begin({ kind: 'export', limitedAs: request.authentication.limitedAs });
       const bounds = { ...filter, since, ...(until && { until }) };
       const period = await boundExport(longPool, bounds).catch((error: unknown) => {
         end();
-        throw error;
+        throwTooLong(error);
       });
       reply.type(MEDIA_TYPES[format]).header('tollway-until', period.until.toISOString());
       const body = textStream(
@@ -66,7 +70,7 @@ export function exportRoutes(app: App, { pool, longPool, longRequests }: LongDep
           await write(textHeader(format));
           await exportBound(longPool, period, (rows) =>
             write(textLines(format, visibleTo(request.caller, rows))),
-          );
+          ).catch(throwTooLong);
         },
         logFailure(request),
         end,

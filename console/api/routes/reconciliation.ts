@@ -75,7 +75,7 @@ export function reconciliationRoutes(app: App, { longPool, longRequests, config,
   app.get(
     '/v1/reconciliation',
     {
-      config: { access: 'reconciliation.read', errors: ['busy', ...BROKER_ERRORS] },
+      config: { access: 'reconciliation.read', errors: ['busy', 'query_too_long', ...BROKER_ERRORS] },
       schema: {
         ...{ tags: ['Operations'], operationId: 'reconcile', summary: 'Check that the books balance' },
         description: 'Also counts the clicks that wait in the broker, which can take seconds.',
@@ -88,8 +88,8 @@ export function reconciliationRoutes(app: App, { longPool, longRequests, config,
         response: { 200: Reconciliation },
       },
     },
-    ({ query: { deep }, caller }) =>
-      longRequests.run(caller.keyId, async () => {
+    ({ query: { deep }, authentication: { limitedAs } }) =>
+      longRequests.run({ kind: 'reconciliation', limitedAs }, async () => {
         const brokers = await createBacklogs(config, logger);
         return reconciliationJson(await reconcile(longPool, { deep, brokers }));
       }),
