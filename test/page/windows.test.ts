@@ -1,7 +1,7 @@
 import type { Page } from 'playwright-core';
 import { describe, expect, it } from 'vitest';
 import { texts } from '../../console/page/texts.ts';
-import { post } from './api.ts';
+import { addAccount, post } from './api.ts';
 import { pageRun, skipped, testBrowser } from './browser.ts';
 
 /** More than the six connections that a browser has to one server. */
@@ -42,7 +42,8 @@ describe.skipIf(skipped)('many windows of the page', () => {
 
   it('with one key say why they have no live numbers, until a stream is free', async () => {
     browser.allow(/^503 GET \/v1\/events$/);
-    const { key } = await post('/v1/keys', { role: 'viewer', name: 'Shared' });
+    const { advertiserId } = await addAccount({ name: 'Shared key', budget: '1.00', price: '0.10' });
+    const { key } = await post('/v1/keys', { role: 'viewer', name: 'Shared', advertiserIds: [advertiserId] });
     const closing = new AbortController();
     const streams = Array.from({ length: STREAMS_MAX }, () =>
       fetch(`${pageRun().stack.consoleUrl}/v1/events`, {
