@@ -1,51 +1,82 @@
-import { statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
+import { errorMessage } from '../common/errors.ts';
+import type { Logger } from '../common/telemetry/logger.ts';
 import type { Problem } from '../common/telemetry/problems.ts';
+import { ThrottledLog } from '../common/telemetry/throttled-log.ts';
 import { listSegments } from '../producer/spool-format.ts';
 
-type BlockedSpool = {
-  readonly problem: Problem;
-  /** Its clicks wait at least since then, on the clock of `performance.now()`. */
+/** `reason`: why the latest attempt failed; `null` while a relay is at work. Times are on the clock of `performance.now()`. */
+type Failure = {
+  readonly log: ThrottledLog;
+  readonly failedSince: number;
+  readonly reason: string | null;
+  /** Its clicks wait at least since then. */
   readonly waitsSince: number;
 };
 
 /**
- * The spools of ended processes that could not be read or relayed when that was last tried. No relay is at work on them, so this is where
- * the age of their clicks is known. Every worker finds the same ones.
+ * The spools of ended processes that cannot be read or relayed, and the folder of all spools if it cannot be searched, by their folders. No
+ * relay is at work on them, so this is where the age of their clicks is known. A spool stays here until this process has relayed it or its
+ * folder is gone: meanwhile another process may hold its lock, and fail in the same way.
  */
 export class BlockedSpools {
-  private readonly blocked = new Map<string, BlockedSpool>();
-  private readonly found = new Set<string>();
+  private readonly logger: Logger;
+  private readonly failures = new Map<string, Failure>();
 
-  /** Notes a spool that is blocked since `since`, on the clock of `performance.now()`. */
-  add(folder: string, reason: string, since: number): void {
-    this.found.add(folder);
-    const problem = { what: 'spool', reason: `${folder} cannot be relayed: ${reason}`, forMs: 0 };
-    this.blocked.set(folder, { problem, waitsSince: Math.min(since, firstChangeOf(folder)) });
+  constructor(logger: Logger) {
+    this.logger = logger;
   }
 
-  delete(folder: string): void {
-    this.blocked.delete(folder);
+  /** Notes and logs that a spool cannot be read or relayed for now. */
+  block(folder: string, error: unknown, message: string): void {
+    const before = this.failures.get(folder);
+    const recovered = 'The spools of ended processes are relayed again';
+    const log = before?.log ?? new ThrottledLog(this.logger, { failed: message, recovered, level: 'error' });
+    const failedSince = before?.failedSince ?? performance.now();
+    const reason = errorMessage(error);
+    log.fail({ folder, problem: reason }, message);
+    const waitsSince = Math.min(failedSince, firstChangeOf(folder));
+    this.failures.set(folder, { log, failedSince, reason, waitsSince });
   }
 
-  /** Call after each search: forgets the spools that were not blocked in it, because another process has relayed them. */
-  endSearch(): void {
-    for (const folder of this.blocked.keys()) if (!this.found.has(folder)) this.blocked.delete(folder);
-    this.found.clear();
+  /** A relay is at work on a spool: it counts as blocked again when that fails. */
+  unblock(folder: string): void {
+    const failure = this.failures.get(folder);
+    if (failure) this.failures.set(folder, { ...failure, reason: null });
+  }
+
+  /** Forgets a spool that was relayed, or a folder that was searched. */
+  end(folder: string): void {
+    this.failures.get(folder)?.log.recover({ folder });
+    this.failures.delete(folder);
+  }
+
+  /** Forgets the spools that another process has relayed. */
+  endRemoved(): void {
+    for (const folder of this.failures.keys()) if (!existsSync(folder)) this.end(folder);
   }
 
   has(folder: string): boolean {
-    return this.blocked.has(folder);
+    return typeof this.failures.get(folder)?.reason === 'string';
   }
 
   /** The longest time that a click is known to wait in one of them, in ms; 0 if none is blocked. */
   get oldestClickAgeMs(): number {
     const now = performance.now();
-    return Math.max(0, ...[...this.blocked.values()].map(({ waitsSince }) => now - waitsSince));
+    return Math.max(0, ...this.blocked.map(([, { waitsSince }]) => now - waitsSince));
   }
 
   /** A problem for each of them. */
   get problems(): readonly Problem[] {
-    return [...this.blocked.values()].map(({ problem }) => problem);
+    return this.blocked.map(([folder, { reason }]) => ({
+      what: 'spool',
+      reason: `${folder} cannot be relayed: ${reason}`,
+      forMs: 0,
+    }));
+  }
+
+  private get blocked(): readonly [string, Failure][] {
+    return [...this.failures].filter(([, { reason }]) => reason !== null);
   }
 }
 

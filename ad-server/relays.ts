@@ -7,7 +7,9 @@ import type { Problem } from '../common/telemetry/problems.ts';
 import { Relay, type RelayOptions } from '../producer/relay.ts';
 import type { Spool } from '../producer/spool.ts';
 import { SpoolUsage } from '../producer/spool-usage.ts';
+import { createWatermarkLog } from '../producer/watermark-sender.ts';
 import { AdoptedSpools } from './adopted-spools.ts';
+import type { BlockedSpools } from './blocked-spools.ts';
 
 /** Time for the relay to empty the spool at shutdown, in ms. Another ad server process adopts what is left. */
 const RELAY_DRAIN_MS = 5_000;
@@ -24,7 +26,7 @@ export type Relays = {
    * Measures the spools that are not of this process: those of the other workers and of ended processes. They count towards the limit of
    * the own spool, but not while they cannot be read or relayed, because then no relay frees them.
    */
-  readonly measureSpools: () => void;
+  readonly measureSpools: () => Promise<void>;
   /** The bytes of all spools in `root`, as they were last measured, divided by the number of workers: each of them measures the same. */
   readonly shareOfBytes: () => number;
   /** Closes the spool. Its relay has `RELAY_DRAIN_MS` to empty it. */
@@ -50,24 +52,14 @@ export function startRelays(
     lingerMs: config.RELAY_LINGER_MS,
     watermarkIntervalMs: config.WATERMARK_INTERVAL_MS,
   };
-  const deps = { publisher, options, metrics, logger };
+  const deps = { publisher, options, metrics, logger, watermarkLog: createWatermarkLog(logger) };
   const onFreed = (bytes: number) => {
     spool.bytes -= bytes;
   };
   const own = new Relay(spool, { ...deps, onFreed });
   spool.onChange = () => own.notify();
   const adopted = new AdoptedSpools(root, spool.spoolId, deps);
-  const usage = new SpoolUsage(root, spool.spoolId);
-  let blockedBytes = 0;
-  const measureSpools = () => {
-    spool.othersBytes = 0;
-    blockedBytes = 0;
-    for (const [folder, bytes] of usage.measure()) {
-      if (adopted.blocked.has(folder)) blockedBytes += bytes;
-      else spool.othersBytes += bytes;
-    }
-  };
-  measureSpools();
+  const usage = followUsage(root, spool, adopted.blocked);
   const ending = new AbortController();
   // The own relay stops only because of a bug or a failed disk. The process then ends with the error.
   const running = Promise.all([own.run(), adopted.run(ending.signal, adoptMs)]);
@@ -83,9 +75,8 @@ export function startRelays(
       return first === undefined ? [] : [first];
     },
     blockedSpools: () => adopted.blocked.problems,
-    measureSpools,
-    shareOfBytes: () =>
-      Math.round((spool.bytes + spool.othersBytes + blockedBytes) / config.AD_SERVER_WORKERS),
+    measureSpools: usage.measure,
+    shareOfBytes: () => Math.round(usage.bytes() / config.AD_SERVER_WORKERS),
     close: async () => {
       spool.finish();
       own.end();
@@ -96,5 +87,32 @@ export function startRelays(
       await running.catch(() => {});
       spool.close();
     },
+  };
+}
+
+/** Keeps `othersBytes` of a spool current. `bytes`: those of all spools in `root`, blocked ones included, as last measured. */
+function followUsage(
+  root: string,
+  spool: Spool,
+  blocked: BlockedSpools,
+): { readonly measure: () => Promise<void>; readonly bytes: () => number } {
+  const usage = new SpoolUsage(root, spool.spoolId);
+  let blockedBytes = 0;
+  let running: Promise<void> | null = null;
+  const measure = async () => {
+    const all = [...(await usage.measure())];
+    const sumOf = (isBlocked: boolean) =>
+      all.reduce((sum, [folder, bytes]) => sum + (blocked.has(folder) === isBlocked ? bytes : 0), 0);
+    spool.othersBytes = sumOf(false);
+    blockedBytes = sumOf(true);
+  };
+  return {
+    measure: () => {
+      running ??= measure().finally(() => {
+        running = null;
+      });
+      return running;
+    },
+    bytes: () => spool.bytes + spool.othersBytes + blockedBytes,
   };
 }

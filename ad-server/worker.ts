@@ -67,6 +67,7 @@ export async function startWorker(config: Config, deps: WorkerDeps): Promise<Wor
   const root = spoolRoot(config.DATA_DIR);
   const relays = startRelays(config, { root, spool, publisher, metrics, logger, fail });
   onShutdown({ name: 'relay', close: relays.close });
+  await relays.measureSpools();
   const catalog = startCatalog(config, databaseUrl, deps);
   const agents = openAgentJudge(config, deps);
   const redirect = createRedirect({
@@ -88,7 +89,7 @@ export async function startWorker(config: Config, deps: WorkerDeps): Promise<Wor
   const checkHiddenAgents = createHiddenAgentsCheck(agents, logger);
   const setGauges = createGauges(metrics, relays, catalog);
   const watch = setInterval(() => {
-    relays.measureSpools();
+    void relays.measureSpools();
     spool.probe();
     adServer.measure();
     catalog.warnIfOld();

@@ -2,6 +2,7 @@ import { mkdirSync, readdirSync, rmdirSync, rmSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { errorCode, TollwayError } from '../common/errors.ts';
 import { type FileLock, lockFile } from '../common/file-lock.ts';
+import { isOutOfResources } from '../common/open-files.ts';
 import { isUuid } from '../common/uuid.ts';
 import { RELAYED_NAME, readRelayed } from './relay-position.ts';
 import { LOCK_NAME } from './spool-folder.ts';
@@ -24,9 +25,9 @@ export type DeadSpool = {
 };
 
 /**
- * Adopts the spools below `root` that have no owner, lazily, one at a time. Several processes can adopt at the same time: the lock of a spool
+ * Adopts the spools below `root` that have no owner, lazily, one at a time, the oldest first. Several processes can adopt at the same time: the lock of a spool
  * is held by its owner or by one adopter. A spool that cannot be read stays where it is and is passed to `onUnreadable`, which throws the
- * error by default. Each spool is checked in its own event-loop iteration, so that redirects do not wait for many spools.
+ * error by default. A lack of file descriptors or memory is thrown. Each spool is checked in its own event-loop iteration, so that redirects do not wait for many spools.
  */
 export async function* adoptDeadSpools(
   root: string,
@@ -36,12 +37,16 @@ export async function* adoptDeadSpools(
   isWanted: (spoolId: string) => boolean = () => true,
 ): AsyncGenerator<DeadSpool, void> {
   mkdirSync(root, { recursive: true, mode: 0o700 });
-  for (const spoolId of readdirSync(root).filter((name) => isUuid(name) && isWanted(name))) {
+  for (const spoolId of readdirSync(root)
+    .filter((name) => isUuid(name) && isWanted(name))
+    .sort()) {
     await new Promise((resolve) => setImmediate(resolve));
     let spool: DeadSpool | null = null;
     try {
       spool = await adoptSpool(join(root, spoolId));
     } catch (error) {
+      // Whether it has an owner is not known.
+      if (isOutOfResources(error)) throw error;
       onUnreadable(spoolId, error);
     }
     if (spool !== null) yield spool;

@@ -15,7 +15,7 @@ import { RelayPosition, readRelayed } from './relay-position.ts';
 import { RetryingPublisher } from './retrying-publisher.ts';
 import { listSegments, type Segment } from './spool-format.ts';
 import { SpoolReader } from './spool-reader.ts';
-import { WatermarkSender } from './watermark-sender.ts';
+import { createWatermarkLog, WatermarkSender } from './watermark-sender.ts';
 
 /** The spool that a relay empties: the one of this process, or an adopted one. */
 export type RelayedSpool = {
@@ -40,6 +40,9 @@ export type RelayOptions = {
   readonly watermarkIntervalMs: number;
 };
 
+/** Longest wait for the broker to take the last watermark, in ms. */
+const LAST_WATERMARK_MS_MAX = 2_000;
+
 export type RelayDeps = {
   readonly publisher: Publisher;
   readonly options: RelayOptions;
@@ -47,6 +50,8 @@ export type RelayDeps = {
   readonly logger: Logger;
   /** Called with the number of bytes that were deleted from the spool. */
   readonly onFreed?: (bytes: number) => void;
+  /** Logs that the broker takes no watermark. Relays with the same one do not repeat each other's lines. */
+  readonly watermarkLog?: ThrottledLog;
 };
 
 /**
@@ -78,8 +83,8 @@ export class Relay {
     this.spool = spool;
     this.deps = deps;
     this.publisher = new RetryingPublisher(spool.spoolId, deps, this.stop.signal);
-    const { publisher, logger, options } = deps;
-    const watermarkDeps = { publisher, logger, intervalMs: options.watermarkIntervalMs };
+    const { publisher, logger, options, watermarkLog: log = createWatermarkLog(logger) } = deps;
+    const watermarkDeps = { publisher, log, intervalMs: options.watermarkIntervalMs };
     this.watermarks = new WatermarkSender(spool.spoolId, watermarkDeps, this.stop.signal);
     this.resourceLog = new ThrottledLog(deps.logger, {
       failed:
@@ -137,7 +142,7 @@ export class Relay {
 
   /**
    * Relays until `end` was called and the spool is empty, then sends the last watermark and removes the folder. Resolves to true after
-   * that, to false if `abort` stopped it before. Throws errors of the file system, but retries a lack of file descriptors or memory.
+   * that, to false if `abort` stopped it before, or if the broker takes no watermark for 2 s: the next relay of the folder sends it. Throws errors of the file system, but retries a lack of file descriptors or memory.
    */
   async run(): Promise<boolean> {
     const { options } = this.deps;
@@ -207,7 +212,11 @@ export class Relay {
 
   private async finish(): Promise<boolean> {
     // Sent even if nothing changed: the owner of an adopted spool may have died before it sent its last watermark.
-    if (this.spool.accepted > 0 && !(await this.watermarks.sendLast(this.spool.accepted))) return false;
+    if (this.spool.accepted > 0) {
+      // Other spools must not wait for a partition that takes none.
+      const tooLate = sleep(LAST_WATERMARK_MS_MAX, this.stop.signal).then(() => false);
+      if (!(await Promise.race([this.watermarks.sendLast(this.spool.accepted), tooLate]))) return false;
+    }
     removeSpool(this.spool.folder);
     return true;
   }

@@ -32,6 +32,11 @@ export function segmentPath(folder: string, firstSequence: number): string {
   return join(folder, `${String(firstSequence).padStart(16, '0')}.segment`);
 }
 
+/** Whether a file in the folder of a spool is a segment. */
+export function isSegmentName(name: string): boolean {
+  return SEGMENT_NAME.test(name);
+}
+
 /** Returns the segments of a folder, ordered by sequence. */
 export function listSegments(folder: string): Segment[] {
   const segments = readdirSync(folder).flatMap((name) => {

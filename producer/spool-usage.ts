@@ -1,8 +1,12 @@
-import { readdirSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorCode } from '../common/errors.ts';
 import { isUuid } from '../common/uuid.ts';
-import { listSegments } from './spool-format.ts';
+import { isSegmentName } from './spool-format.ts';
+
+/** Segments that are measured in one event-loop iteration: less than 1 ms of work if their sizes are known. */
+const SEGMENTS_AT_ONCE = 500;
 
 /** Measures the spools in a folder again and again, those of other processes and of ended ones included. */
 export class SpoolUsage {
@@ -20,16 +24,16 @@ export class SpoolUsage {
 
   /**
    * Returns the bytes of the segments of each spool, by its folder. A spool that cannot be listed, or all of them, have the bytes of the
-   * measurement before.
+   * measurement before. Redirects do not wait for many segments. Call it again only after it has ended.
    */
-  measure(): ReadonlyMap<string, number> {
+  async measure(): Promise<ReadonlyMap<string, number>> {
     const sizes = new Map<string, number>();
     const usage = new Map<string, number>();
     try {
-      for (const spoolId of readdirSync(this.root)) {
+      for (const spoolId of await readdir(this.root)) {
         if (!isUuid(spoolId) || spoolId === this.ownId) continue;
         const folder = join(this.root, spoolId);
-        usage.set(folder, this.measureSpool(folder, sizes));
+        usage.set(folder, await this.measureSpool(folder, sizes));
       }
     } catch (error) {
       if (errorCode(error) !== 'ENOENT') return this.latest;
@@ -39,14 +43,19 @@ export class SpoolUsage {
     return usage;
   }
 
-  private measureSpool(folder: string, sizes: Map<string, number>): number {
+  private async measureSpool(folder: string, sizes: Map<string, number>): Promise<number> {
     let bytes = 0;
     try {
-      const segments = listSegments(folder);
-      for (const [index, { path }] of segments.entries()) {
+      const names = (await readdir(folder)).filter(isSegmentName);
+      // Of a spool in use, this one may still grow. Names have the same length.
+      const last = names.reduce((latest, name) => (name > latest ? name : latest), '');
+      for (const [index, name] of names.entries()) {
+        if (index % SEGMENTS_AT_ONCE === SEGMENTS_AT_ONCE - 1)
+          await new Promise((resolve) => setImmediate(resolve));
+        const path = join(folder, name);
         // Its relay may have deleted it since it was listed.
         const size = this.sizes.get(path) ?? statSync(path, { throwIfNoEntry: false })?.size ?? 0;
-        if (index < segments.length - 1) sizes.set(path, size);
+        if (name !== last) sizes.set(path, size);
         bytes += size;
       }
       return bytes;

@@ -215,23 +215,24 @@ export class Spool {
   /** Opens a segment unless one is open. Returns `null` if that fails. */
   private openFile(): number | null {
     if (this.file !== null) return this.file;
-    let file: number | null = null;
     try {
       this.prepareFolder();
-      file = openSync(segmentPath(this.folder, this.accepted + 1), 'w');
-      if (this.options.sync !== 'os') syncFolder(this.folder);
-      if (this.writeBytes(file, SEGMENT_HEADER, SEGMENT_HEADER.length, 0) < SEGMENT_HEADER.length)
-        return null;
-      this.file = file;
+      const file = openSync(segmentPath(this.folder, this.accepted + 1), 'w');
+      try {
+        if (this.options.sync !== 'os') syncFolder(this.folder);
+        if (this.writeBytes(file, SEGMENT_HEADER, SEGMENT_HEADER.length, 0) < SEGMENT_HEADER.length)
+          return null;
+        this.file = file;
+      } finally {
+        if (this.file === null) closeSync(file);
+      }
       this.fileFirstSequence = this.accepted + 1;
       this.fileBytes = SEGMENT_HEADER.length;
       this.bytes += SEGMENT_HEADER.length;
-      return file;
+      return this.file;
     } catch (error) {
       this.reportFailure(error);
       return null;
-    } finally {
-      if (file !== null && this.file !== file) closeSync(file);
     }
   }
 

@@ -5,6 +5,15 @@ import type { Logger } from '../common/telemetry/logger.ts';
 import { ThrottledLog } from '../common/telemetry/throttled-log.ts';
 import { watermarkRecord } from '../contract/click-event.ts';
 
+/** Creates the log of watermarks that the broker does not take. */
+export function createWatermarkLog(logger: Logger): ThrottledLog {
+  return new ThrottledLog(logger, {
+    failed:
+      'The broker takes no watermark. Clicks do not wait for it; until then, reconciliation does not count the latest clicks of this spool as accepted',
+    recovered: 'The broker takes watermarks again',
+  });
+}
+
 /**
  * Sends the watermarks of one spool beside its clicks: a watermark goes to every partition, and clicks must not wait for a partition that takes
  * none. Retries without limit, with a growing delay, until `signal` is aborted.
@@ -24,18 +33,14 @@ export class WatermarkSender {
   /** `intervalMs`: shortest time between two watermarks. */
   constructor(
     spoolId: string,
-    { publisher, logger, intervalMs }: { publisher: Publisher; logger: Logger; intervalMs: number },
+    { publisher, log, intervalMs }: { publisher: Publisher; log: ThrottledLog; intervalMs: number },
     signal: AbortSignal,
   ) {
     this.spoolId = spoolId;
     this.publisher = publisher;
     this.intervalMs = intervalMs;
     this.signal = signal;
-    this.log = new ThrottledLog(logger, {
-      failed:
-        'The broker takes no watermark. Clicks do not wait for it; until then, reconciliation does not count the latest clicks of this spool as accepted',
-      recovered: 'The broker takes watermarks again',
-    });
+    this.log = log;
   }
 
   /** Begins to send a watermark if one is due: `accepted` clicks are in the spool, and those up to `relayed` are published. */

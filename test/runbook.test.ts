@@ -34,7 +34,7 @@ function messageOf(node: ts.Node): ts.Expression | undefined {
       ? undefined
       : node.initializer;
   if (!ts.isCallExpression(node)) return undefined;
-  if (node.expression.getText() === 'this.reportBlockedSpool') return node.arguments[2];
+  if (node.expression.getText() === 'this.blocked.block') return node.arguments[2];
   if (/\b(?:logger|request\.log)\.(?:warn|error|fatal)$/.test(node.expression.getText()))
     return node.arguments.at(-1);
   return undefined;
@@ -101,7 +101,7 @@ describe('docs/runbook.md', () => {
   it('knows every message that is made elsewhere than where it is logged', () => {
     const made = sources.flatMap(messagesIn).flatMap(({ text, code }) => (text === null ? [code] : []));
     expect(made.toSorted()).toEqual([
-      'ad-server/adopted-spools.ts: message',
+      'ad-server/blocked-spools.ts: message',
       'brokers/kafka/source.ts: few',
       'brokers/kafka/source.ts: start.notice',
       'cli/start/assert-broker.ts: few',

@@ -9,7 +9,8 @@ import { isUuid } from '../../common/uuid.ts';
 import { WATERMARK_MAX } from '../../contract/click-event.ts';
 import { correctSpool, listSpoolCorrections, type SpoolCorrection } from '../../ledger/spool-corrections.ts';
 import { adoptDeadSpools, adoptSpool, type DeadSpool } from '../../producer/dead-spools.ts';
-import { Relay } from '../../producer/relay.ts';
+import { Relay, type RelayDeps } from '../../producer/relay.ts';
+import { createWatermarkLog } from '../../producer/watermark-sender.ts';
 import { group, type Output, recordIntent, rowsCommand, withChange, withDatabase } from '../context.ts';
 import { parseCount } from '../parse.ts';
 import { printLine, printRow, printRows } from '../print.ts';
@@ -69,29 +70,50 @@ const drain = rowsCommand(
           watermarkIntervalMs: config.WATERMARK_INTERVAL_MS,
         },
         logger,
+        watermarkLog: createWatermarkLog(logger),
       };
-      const rows = [];
+      const rows: DrainedSpool[] = [];
+      const unfinished: string[] = [];
       for (const spool of await adopt(folder)) {
         const after = { clicks: spool.accepted, folder };
         await recordIntent(pool, { action: 'spool.drain', subject: spool.spoolId, after });
-        // Of this spool alone, so that its counters are the result.
-        const metrics = createMetrics();
-        const relay = new Relay({ ...spool, openSegment: null, roll: () => {} }, { ...deps, metrics });
-        relay.end();
-        await relay.run();
-        spool.release();
-        const { relayedClicks, spoolDamaged } = metrics;
-        const [clicks, damaged] = [await readCounter(relayedClicks), await readCounter(spoolDamaged)];
-        rows.push({ spoolId: spool.spoolId, clicks, damaged });
+        const { isRemoved, ...row } = await drainSpool(spool, deps);
+        rows.push(row);
+        if (!isRemoved) unfinished.push(spool.spoolId);
+        if (format === 'table') printDrained(row);
       }
       await publisher.close();
-      if (format !== 'table') return printRows(rows, { format }, '');
-      for (const { spoolId, clicks, damaged } of rows) {
-        const unread = damaged === 0 ? '' : `; ${counted(damaged, 'click')} could not be read back`;
-        printLine(`${spoolId}: published ${counted(clicks, 'click')}${unread}`);
-      }
+      if (format !== 'table') printRows(rows, { format }, '');
+      if (unfinished.length > 0)
+        throw new TollwayError(
+          'broker_away',
+          `Expected the broker to take the watermark of each spool, got none of ${unfinished.join(', ')}: their clicks are published; run the command again when all partitions or shards can be written`,
+        );
     });
   });
+
+type DrainedSpool = { readonly spoolId: string; readonly clicks: number; readonly damaged: number };
+
+/** Relays one spool and releases it. `isRemoved`: false if the broker has taken the clicks, but not the last watermark. */
+async function drainSpool(
+  spool: DeadSpool,
+  deps: Omit<RelayDeps, 'metrics'>,
+): Promise<DrainedSpool & { readonly isRemoved: boolean }> {
+  // Of this spool alone, so that its counters are the result.
+  const metrics = createMetrics();
+  const relay = new Relay({ ...spool, openSegment: null, roll: () => {} }, { ...deps, metrics });
+  relay.end();
+  const isRemoved = await relay.run();
+  spool.release();
+  const { relayedClicks, spoolDamaged } = metrics;
+  const [clicks, damaged] = [await readCounter(relayedClicks), await readCounter(spoolDamaged)];
+  return { spoolId: spool.spoolId, clicks, damaged, isRemoved };
+}
+
+function printDrained({ spoolId, clicks, damaged }: DrainedSpool): void {
+  const unread = damaged === 0 ? '' : `; ${counted(damaged, 'click')} could not be read back`;
+  printLine(`${spoolId}: published ${counted(clicks, 'click')}${unread}`);
+}
 
 async function readCounter(counter: ProcessMetrics['relayedClicks']): Promise<number> {
   return (await counter.get()).values[0]?.value ?? 0;

@@ -1,15 +1,18 @@
-import fs, { existsSync, mkdirSync, utimesSync } from 'node:fs';
+import fs, { appendFileSync, existsSync, mkdirSync, rmSync, utimesSync } from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { startRelays } from '../../ad-server/relays.ts';
 import { parseConfig } from '../../common/config/config.ts';
+import { lockFile } from '../../common/file-lock.ts';
+import { sleep } from '../../common/process.ts';
 import { createMetrics } from '../../common/telemetry/metrics.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { adoptDeadSpools } from '../../producer/dead-spools.ts';
 import { Spool } from '../../producer/spool.ts';
+import { LOCK_NAME } from '../../producer/spool-folder.ts';
 import { listSegments } from '../../producer/spool-format.ts';
-import { silent } from '../support/loggers.ts';
+import { capturedLog, silent } from '../support/loggers.ts';
 import { FakeBroker } from '../support/relay-fixture.ts';
 import { append, bytesOnDisk, clickText, openSpool, ROOMY } from '../support/spool-fixture.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
@@ -96,7 +99,7 @@ describe.each(['read', 'relayed'])('a spool of an ended process that cannot be %
     expect(relays.blockedSpools()).toEqual([
       { what: 'spool', reason: `${dead.folder} cannot be relayed: EIO: i/o error, read`, forMs: 0 },
     ]);
-    relays.measureSpools();
+    await relays.measureSpools();
     // In whole bytes.
     expect(relays.shareOfBytes()).toBe(Math.round(bytes / workers));
     expect(relays.oldestClickAgeMs()).toBeGreaterThanOrEqual(3_600_000);
@@ -107,7 +110,7 @@ describe.each(['read', 'relayed'])('a spool of an ended process that cannot be %
     await until('both clicks to be relayed', () => broker.clicks.length === 2);
     await until('the warning to be gone', () => relays.blockedSpools().length === 0);
     await until('no click to wait', () => relays.oldestClickAgeMs() === 0);
-    relays.measureSpools();
+    await relays.measureSpools();
     expect(relays.shareOfBytes()).toBe(0);
     await relays.close();
   });
@@ -133,22 +136,123 @@ it('all spools of ended processes and of other workers count towards the limit, 
     fail: (error) => expect.unreachable(String(error)),
     adoptMs: 20,
   });
-  // From the start, and the relay is busy with the first of them.
+  await relays.measureSpools();
+  // The relay is busy with the first of them.
   expect(await append(spool, [clickText(1, 8_000), clickText(2, 8_000), clickText(3, 8_000)])).toEqual([
     1,
     2,
     null,
   ]);
   expect(spool.problem).toBe('The spools are full: 65536 bytes');
-  relays.measureSpools();
+  await relays.measureSpools();
   const total = [spool, ...others].reduce((sum, { folder }) => sum + bytesOnDisk(folder), 0);
   expect(relays.shareOfBytes()).toBe(Math.round(total / 2));
   broker.before = () => {};
   await until('the dead ones to be relayed', () => dead.every(({ folder }) => !existsSync(folder)));
-  relays.measureSpools();
+  await relays.measureSpools();
   expect(spool.othersBytes).toBe(bytesOnDisk(inUse?.folder ?? ''));
   expect(await append(spool, [clickText(4, 8_000)])).toEqual([3]);
   inUse?.close();
+  await relays.close();
+});
+
+it('a spool whose last watermark is not taken does not keep those behind it from being relayed', async () => {
+  const root = temporaryFolder();
+  const dead = [new Spool({ ...ROOMY, root }, silent), new Spool({ ...ROOMY, root }, silent)];
+  for (const [index, spool] of dead.entries()) {
+    await append(spool, [`of spool ${index}`]);
+    spool.close();
+  }
+  const spool = openSpool({ root });
+  const broker = new FakeBroker();
+  const { publishEverywhere } = broker;
+  broker.publishEverywhere = async () => {
+    throw new Error('Partition 3 has no leader');
+  };
+  const { logger, lines } = capturedLog();
+  const relays = startRelays(parseConfig({ RELAY_LINGER_MS: '0' }), {
+    ...{ root, spool, publisher: broker, metrics: createMetrics(), logger, adoptMs: 20 },
+    fail: (error) => expect.unreachable(String(error)),
+  });
+  await until('the clicks of both', () => broker.clicks.length === 2);
+  expect(dead.map(({ folder }) => existsSync(folder))).toEqual([true, true]);
+  broker.publishEverywhere = publishEverywhere;
+  await until('both to be removed', () => dead.every(({ folder }) => !existsSync(folder)));
+  expect(broker.clicks).toEqual(['of spool 0', 'of spool 1']);
+  await relays.close();
+  // The relays share the log: one line for all of them.
+  expect(lines.filter((line) => line.includes('The broker takes no watermark'))).toHaveLength(1);
+});
+
+it('a stop does not wait for a watermark that is not taken', async () => {
+  const spool = openSpool();
+  const broker = new FakeBroker();
+  const relays = startRelays(parseConfig({ RELAY_LINGER_MS: '0' }), {
+    ...{ root: dirname(spool.folder), spool, publisher: broker, metrics: createMetrics(), logger: silent },
+    fail: (error) => expect.unreachable(String(error)),
+  });
+  broker.publishEverywhere = async () => {
+    throw new Error('Partition 3 has no leader');
+  };
+  await append(spool, ['a']);
+  await until('the click', () => broker.clicks.length === 1);
+  const startedAt = performance.now();
+  await relays.close();
+  // npm start kills an ad server after 4.5 s.
+  expect(performance.now() - startedAt).toBeLessThan(3_500);
+  expect(existsSync(spool.folder)).toBe(true);
+});
+
+it('a spool that cannot be read stays a warning while another process has its lock', async () => {
+  const root = temporaryFolder();
+  const unreadable = join(root, uuidV7());
+  mkdirSync(join(unreadable, `${'1'.padStart(16, '0')}.segment`), { recursive: true });
+  const spool = openSpool({ root });
+  const relays = startRelays(parseConfig({}), {
+    ...{ root, spool, publisher: new FakeBroker(), metrics: createMetrics(), logger: silent, adoptMs: 20 },
+    fail: (error) => expect.unreachable(String(error)),
+  });
+  await until('a warning', () => relays.blockedSpools().length > 0);
+  // The search may hold it at this moment.
+  const lock = await until('the lock', () => lockFile(join(unreadable, LOCK_NAME)));
+  await sleep(100);
+  expect(relays.blockedSpools()).toHaveLength(1);
+  lock.release();
+  rmSync(unreadable, { recursive: true });
+  await until('no warning', () => relays.blockedSpools().length === 0);
+  await relays.close();
+});
+
+it('a lack of file descriptors says nothing about a spool in use, whose incomplete bytes count when it has died', async () => {
+  const root = temporaryFolder();
+  const other = new Spool({ ...ROOMY, root }, silent);
+  await append(other, ['whole']);
+  const { statSync } = fs;
+  const scarce = vi.spyOn(fs, 'statSync').mockImplementation(((path: string, ...rest: unknown[]) => {
+    if (path === join(other.folder, LOCK_NAME))
+      throw Object.assign(new Error('EMFILE: too many open files'), { code: 'EMFILE' });
+    return (statSync as (...args: unknown[]) => unknown)(path, ...rest);
+  }) as typeof fs.statSync);
+  syncBuiltinESMExports();
+  const metrics = createMetrics();
+  const broker = new FakeBroker();
+  const spool = openSpool({ root });
+  const relays = startRelays(parseConfig({ RELAY_LINGER_MS: '0' }), {
+    ...{ root, spool, publisher: broker, metrics, logger: silent, adoptMs: 20 },
+    fail: (error) => expect.unreachable(String(error)),
+  });
+  await until('a warning', () => relays.blockedSpools().length > 0);
+  expect(relays.blockedSpools()[0]?.reason).toBe(`${root} cannot be relayed: EMFILE: too many open files`);
+  scarce.mockRestore();
+  syncBuiltinESMExports();
+  await until(
+    'no warning, and no age',
+    () => relays.blockedSpools().length + relays.oldestClickAgeMs() === 0,
+  );
+  other.close();
+  appendFileSync(listSegments(other.folder)[0]?.path ?? '', 'incomplete');
+  await until('the click', () => broker.clicks.length === 1);
+  expect((await metrics.spoolTornBytes.get()).values[0]?.value).toBe('incomplete'.length);
   await relays.close();
 });
 

@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { reconcile } from '../../ledger/reconcile.ts';
@@ -91,4 +91,26 @@ it('A drain prints what it has published itself and what could not be read back,
   expect(JSON.parse((await run('drain', root, '--json')).stdout)).toEqual([
     { spoolId: again.spoolId, clicks: 1, damaged: 0 },
   ]);
+});
+
+it('A drain whose watermarks are not taken publishes the clicks of all spools, and says so', async () => {
+  const root = join(folder, 'no-watermarks');
+  const spools = [await leaveSpool(root, ['a', 'b'], 0), await leaveSpool(root, ['c'], 0)];
+  await database.pool.query(`
+    create function refuse_watermark() returns trigger language plpgsql as
+      $$ begin raise 'This partition has no leader'; end $$;
+    create trigger refuse_watermark before insert on broker_chunk for each row
+      when (encode(new.payload, 'escape') like '%watermark%') execute function refuse_watermark()`);
+  const { code, stdout, stderr } = await run('drain', root);
+  expect(code).toBe(1);
+  const [first = '', second = ''] = spools.map(({ spoolId }) => spoolId).sort();
+  expect(stdout.trimEnd().split('\n').sort()).toEqual(
+    spools
+      .map(({ spoolId, accepted }) => `${spoolId}: published ${accepted} click${accepted === 1 ? '' : 's'}`)
+      .sort(),
+  );
+  expect(stderr).toContain(`got none of ${first}, ${second}: their clicks are published`);
+  await database.pool.query('drop trigger refuse_watermark on broker_chunk');
+  expect(await run('drain', root)).toMatchObject({ code: 0 });
+  expect(existsSync(spools[0]?.folder ?? '')).toBe(false);
 });

@@ -222,3 +222,24 @@ describe('a short write', () => {
     expect(clicks).toHaveLength(spool.accepted);
   });
 });
+
+it('a file whose header cannot be written and that cannot be closed either, as on a network disk, refuses its clicks', async () => {
+  const spool = openSpool();
+  const full = () => {
+    throw Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' });
+  };
+  vi.spyOn(fs, 'writeSync').mockImplementation(full);
+  const { closeSync } = fs;
+  vi.spyOn(fs, 'closeSync').mockImplementation((file) => {
+    closeSync(file);
+    full();
+  });
+  syncBuiltinESMExports();
+  expect(await append(spool, ['a', 'b'])).toEqual([null, null]);
+  expect(spool.problem).toContain('ENOSPC');
+  vi.restoreAllMocks();
+  syncBuiltinESMExports();
+  spool.probe();
+  expect(spool.problem).toBeNull();
+  expect(await append(spool, ['c'])).toEqual([1]);
+});

@@ -1,4 +1,5 @@
-import fs, { rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
+import fs from 'node:fs/promises';
 import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
 import { afterEach, expect, it, vi } from 'vitest';
@@ -20,20 +21,21 @@ it('follows spools that grow, lose segments and are removed, without the own one
   const other = openSpool({ root, segmentBytes: 8_192 });
   await append(own, [LONG]);
   const usage = new SpoolUsage(root, own.spoolId);
-  expect([...usage.measure()]).toEqual([[other.folder, 0]]);
+  expect([...(await usage.measure())]).toEqual([[other.folder, 0]]);
   for (let count = 0; count < 10; count += 1) {
     await append(other, [LONG]);
-    expect(usage.measure().get(other.folder)).toBe(bytesOnDisk(other.folder));
+    expect((await usage.measure()).get(other.folder)).toBe(bytesOnDisk(other.folder));
   }
   expect(bytesOnDisk(other.folder)).toBeGreaterThan(30_000);
   rmSync(listSegments(other.folder)[0]?.path ?? '');
-  expect(usage.measure().get(other.folder)).toBe(bytesOnDisk(other.folder));
+  expect((await usage.measure()).get(other.folder)).toBe(bytesOnDisk(other.folder));
   rmSync(other.folder, { recursive: true });
-  expect([...usage.measure()]).toEqual([]);
+  expect([...(await usage.measure())]).toEqual([]);
 });
 
-it('is 0 for a folder that does not exist yet', () => {
-  expect([...new SpoolUsage(join(temporaryFolder(), 'spool'), 'own').measure()]).toEqual([]);
+it('is 0 for a folder that does not exist yet', async () => {
+  const usage = new SpoolUsage(join(temporaryFolder(), 'spool'), 'own');
+  expect([...(await usage.measure())]).toEqual([]);
 });
 
 it('is that of before while a spool, or the folder of all, cannot be listed', async () => {
@@ -42,22 +44,22 @@ it('is that of before while a spool, or the folder of all, cannot be listed', as
   const another = openSpool({ root });
   await append(other, [LONG]);
   const usage = new SpoolUsage(root, 'own');
-  const before = new Map(usage.measure());
+  const before = new Map(await usage.measure());
   await append(other, [LONG]);
   await append(another, [LONG]);
-  const { readdirSync } = fs;
+  const { readdir } = fs;
   let unlisted = other.folder;
-  vi.spyOn(fs, 'readdirSync').mockImplementation(((path: string) => {
+  vi.spyOn(fs, 'readdir').mockImplementation((async (path: string) => {
     if (path === unlisted) throw Object.assign(new Error('EMFILE: too many open files'), { code: 'EMFILE' });
-    return readdirSync(path);
-  }) as typeof fs.readdirSync);
+    return readdir(path);
+  }) as unknown as typeof fs.readdir);
   syncBuiltinESMExports();
   const partly = new Map([
     [other.folder, before.get(other.folder)],
     [another.folder, bytesOnDisk(another.folder)],
   ]);
-  expect(usage.measure()).toEqual(partly);
+  expect(await usage.measure()).toEqual(partly);
   await append(another, [LONG]);
   unlisted = root;
-  expect(usage.measure()).toEqual(partly);
+  expect(await usage.measure()).toEqual(partly);
 });
