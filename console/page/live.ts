@@ -5,6 +5,7 @@ import type {
   LiveClick,
   LiveClicks,
   LiveFlow,
+  LiveHealth,
   LiveProblem,
   LiveReasons,
   LiveTop,
@@ -56,6 +57,7 @@ export const top = signal<LiveTop | null>(null);
 export const latest = signal<readonly LiveClick[] | null>(null);
 export const books = signal<LiveBooks>(null);
 export const problems = signal<readonly LiveProblem[] | null>(null);
+export const health = signal<LiveHealth | null>(null);
 
 /** Age of the numbers, in ms; `null` before the first ones. */
 export const ageMs = computed(() => (heardAt.value === null ? null : Math.max(0, now.value - heardAt.value)));
@@ -80,6 +82,7 @@ const listeners: Record<string, (data: never) => void> = {
   latest: (data: readonly LiveClick[]) => set(latest, data),
   books: (data: LiveBooks) => set(books, data),
   problems: (data: readonly LiveProblem[]) => set(problems, data),
+  health: (data: LiveHealth) => set(health, data),
 };
 
 function set<T>(target: { value: T }, data: T): void {

@@ -7,6 +7,8 @@ export const live = {
   problems: {
     title: 'Wrong now',
     none: 'Nothing is wrong.',
+    silent: (parts: readonly ('adServer' | 'processor')[]) =>
+      `No problem is known, but no ${parts.map((part) => ({ adServer: 'ad server', processor: 'processor' })[part]).join(' and no ')} reports. Functions do not report; if none does this work, clicks are not redirected or not charged.`,
     late: 'The database does not answer the console. The numbers below are old. Ad servers redirect and record clicks without it; they are charged later.',
     disconnected: 'The console does not answer. The numbers below are old. Clicks do not need the console.',
     waiting: 'Looking at the parts …',

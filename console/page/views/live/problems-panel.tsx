@@ -1,7 +1,8 @@
-import { connection, type Problem, problems } from '../../live.ts';
+import { connection, health, type Problem, problems } from '../../live.ts';
 import { texts } from '../../texts.ts';
 import { Note } from '../../ui/state.tsx';
 import { Ago } from '../../ui/values.tsx';
+import { silentParts } from './silent-parts.ts';
 
 /** What is wrong right now, with the section of the runbook that says what to do. */
 export function ProblemsPanel() {
@@ -13,7 +14,10 @@ export function ProblemsPanel() {
   if (list === null) return <Note>{words.waiting}</Note>;
   // What was wrong before is not known to be wrong now, and nothing is known to be right.
   if (state === 'late' || state === 'disconnected') return <Note tone="bad">{words[state]}</Note>;
-  if (list.length === 0) return <Note tone="good">{words.none}</Note>;
+  if (list.length === 0) {
+    const silent = silentParts(health.value);
+    return silent.length > 0 ? <Note>{words.silent(silent)}</Note> : <Note tone="good">{words.none}</Note>;
+  }
   return (
     <section class="stack problems" aria-label={words.title}>
       {list.map((problem) => (
