@@ -56,6 +56,7 @@ describe.skipIf(skipped)('many windows of the page', () => {
     await stateOf(page, 'refused').waitFor();
     await page.getByText(`Expected at most ${STREAMS_MAX} streams of events of one key or session`).waitFor();
     await page.getByText(texts.connection.refused, { exact: true }).waitFor();
+    expect(await page.getByText(texts.live.budgets.empty).count()).toBe(0);
     closing.abort();
     await stateOf(page, 'live').waitFor();
     expect(await page.getByText('Expected at most').count()).toBe(0);

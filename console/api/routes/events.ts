@@ -68,7 +68,7 @@ function assertRoom(open: readonly string[], limitedAs: string): void {
   if (open.filter((one) => one === limitedAs).length >= STREAMS_OF_CALLER_MAX)
     throw new TollwayError(
       'busy',
-      `Expected at most ${STREAMS_OF_CALLER_MAX} streams of events of one key or session at once, got more: close one`,
+      `Expected at most ${STREAMS_OF_CALLER_MAX} streams of events of one key or session at once, got more`,
     );
 }
 

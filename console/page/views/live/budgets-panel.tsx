@@ -1,5 +1,5 @@
 import { formatDuration, formatTime } from '../../format.ts';
-import { type Budget, budgets } from '../../live.ts';
+import { type Budget, budgets, heardAt } from '../../live.ts';
 import { can } from '../../session.ts';
 import { texts } from '../../texts.ts';
 import { LinkButton } from '../../ui/button.tsx';
@@ -32,7 +32,9 @@ export function BudgetsPanel() {
         </LinkButton>
       }
     >
-      {shown.length === 0 ? (
+      {heardAt.value === null ? (
+        <Empty title={texts.controls.loading} />
+      ) : shown.length === 0 ? (
         <Empty
           title={words.empty}
           actions={can('advertisers.create') && <LinkButton href="/advertisers">{words.all}</LinkButton>}
