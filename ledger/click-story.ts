@@ -208,7 +208,8 @@ const EVENT_ORDER = [
   ...['accepted', 'published', 'rejected', 'settled', 'redriven', 'duplicate', 'credited', 'discarded'],
 ];
 
-function historyOf({
+/** What happened to a click, oldest first. The page reads the events as they are written here. */
+export function historyOf({
   ledger,
   letters,
   redrives,

@@ -77,8 +77,8 @@ export function latestJson({ clickedAt, settledAt, chargedMicros, outcome, ...cl
 /** The result of the reconciliation of the consoles; `null` before the first one. */
 export function booksJson(found: LatestReconciliation | null) {
   if (found === null) return null;
-  const { balanced, checkedAt, missing, inFlight, problems } = found;
-  return { balanced, checkedAt: checkedAt.toISOString(), missing, inFlight, problems };
+  const { balanced, checkedAt, missing, inFlight, problemCount, problems } = found;
+  return { balanced, checkedAt: checkedAt.toISOString(), missing, inFlight, problemCount, problems };
 }
 
 /** Something that is wrong now. */

@@ -118,7 +118,8 @@ export type LiveBooks = {
   readonly missing: number | null;
   /** Clicks in the broker that are not settled; `null`: the broker did not answer. */
   readonly inFlight: number | null;
-  /** At most 20 sentences. */
+  readonly problemCount: number;
+  /** The first 20 of them, a sentence each. */
   readonly problems: readonly string[];
 } | null;
 

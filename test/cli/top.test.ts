@@ -103,7 +103,14 @@ describe('a frame', () => {
       ...{ accepted: 120, relayed: 110, settled: 100, spoolOldestSeconds: 3, brokerOldestSeconds: 200 },
       clickToChargeSeconds: 0.42,
     },
-    books: { balanced: true, checkedAt: '2026-05-01T09:59:48.000Z', missing: 0, inFlight: 10, problems: [] },
+    books: {
+      balanced: true,
+      checkedAt: '2026-05-01T09:59:48.000Z',
+      missing: 0,
+      inFlight: 10,
+      problemCount: 0,
+      problems: [],
+    },
     problems: [],
     budgets: [
       budget('idle', null),

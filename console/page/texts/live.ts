@@ -12,8 +12,8 @@ export const live = {
     late: 'The database does not answer the console. The numbers below are old. Ad servers redirect and record clicks without it; they are charged later.',
     disconnected: 'The console does not answer. The numbers below are old. Clicks do not need the console.',
     waiting: 'Looking at the parts …',
-    page: 'Now',
-    ticket: 'Soon',
+    page: 'Urgent',
+    ticket: 'Can wait',
     since: (ago: string) => `since ${ago}`,
   },
   clicks: {
@@ -34,6 +34,8 @@ export const live = {
   books: {
     title: 'Books',
     balance: 'The books balance',
+    balanceButMissing: (count: number) =>
+      `The books balance, but ${count} accepted ${count === 1 ? 'click is' : 'clicks are'} missing`,
     problems: (count: number) =>
       count === 1 ? 'The books do not balance: 1 problem' : `The books do not balance: ${count} problems`,
     waiting: 'Not checked yet',

@@ -78,8 +78,6 @@ export const operations = {
     run: 'Check now',
     deep: 'Recount every row of the ledger too (can take minutes)',
     running: 'Checking …',
-    balanced: 'The books balance.',
-    notBalanced: 'The books do not balance.',
     counts: 'Clicks',
     accepted: 'Accepted',
     charged: 'Charged',

@@ -13,7 +13,6 @@ export const tryTexts = {
   exhausted: (names: string) =>
     `Exhausted budgets: ${names}. Their links still redirect; the clicks are not charged.`,
   balance: 'The books balance, 0 missing',
-  noBalance: 'The books do not balance',
   sum: (accepted: string, [charged = '', overBudget = '', invalid = '', rejected = '']: readonly string[]) =>
     `Since the installation: ${accepted} clicks accepted = ${charged} charged + ${overBudget} over budget + ${invalid} invalid + ${rejected} rejected.`,
   topUpTitle: 'Sample budgets are exhausted',

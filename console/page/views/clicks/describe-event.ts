@@ -2,16 +2,17 @@ import { nameOfOutcome, nameOfReason, texts } from '../../texts.ts';
 
 const { events } = texts.clicks;
 
+/** The form of an event: `kind`, `kind: outcome`, `kind: outcome (reason)` or `kind: outcome (dead letter 12)`. */
+const EVENT = /^(?<kind>\w+)(?:: (?<outcome>\w+))?(?: \((?:dead letter (?<letter>\d+)|(?<reason>\w+))\))?$/;
+
 /**
- * An event of the history of a click in words, such as `settled: invalid: bot`. One that is new to the page is shown as it is. The details say
- * the spool and the sequence.
+ * An event of the history of a click in words, such as `settled: invalid (bot)`. One that is new to the page is shown as it is. The details
+ * say the spool and the sequence.
  */
 export function describeEvent(event: string): string {
-  const letter = /\(dead letter (\d+)\)$/.exec(event)?.[1] ?? '';
-  const [kind = '', outcome = '', reason = ''] = event.replace(/ \(dead letter \d+\)$/, '').split(': ');
+  if (/^accepted\b/.test(event)) return events.accepted;
+  const { kind, outcome = '', reason = '', letter = '' } = EVENT.exec(event)?.groups ?? {};
   switch (kind) {
-    case 'accepted':
-      return events.accepted;
     case 'published':
       return events.published;
     case 'duplicate':

@@ -3,6 +3,7 @@ import { books } from '../../live.ts';
 import { texts } from '../../texts.ts';
 import { Note } from '../../ui/state.tsx';
 import { Ago } from '../../ui/values.tsx';
+import { booksTitle } from '../books-title.ts';
 
 /** Whether the books balance, and when that was checked. */
 export function BooksPanel() {
@@ -10,10 +11,10 @@ export function BooksPanel() {
   const checked = books.value;
   if (checked === null) return <Note>{words.waiting}</Note>;
   const count = (clicks: number | null) => (clicks === null ? words.unknown : formatCount(clicks));
-  const { balanced, problems, missing, inFlight, checkedAt } = checked;
+  const { balanced, problemCount, problems, missing, inFlight, checkedAt } = checked;
   return (
     <Note tone={balanced && !missing ? 'good' : 'bad'}>
-      <p class="strong">{balanced ? words.balance : words.problems(problems.length)}</p>
+      <p class="strong">{booksTitle(balanced, missing, problemCount)}</p>
       <p class="soft">
         {words.checked} <Ago at={checkedAt} />, {words.missing(count(missing))},{' '}
         {words.inFlight(count(inFlight))}

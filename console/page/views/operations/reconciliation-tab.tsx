@@ -8,6 +8,7 @@ import { CheckField, Form } from '../../ui/form.tsx';
 import { Panel } from '../../ui/page.tsx';
 import { Note } from '../../ui/state.tsx';
 import { Stat } from '../../ui/values.tsx';
+import { booksTitle } from '../books-title.ts';
 import { BooksPanel } from '../live/books-panel.tsx';
 
 type Result = z.input<typeof Reconciliation>;
@@ -39,7 +40,7 @@ function Found({ result }: { readonly result: Result }) {
   return (
     <div class="stack" role="status">
       <Note tone={isFine ? 'good' : 'bad'}>
-        <p class="strong">{result.balanced ? words.balanced : words.notBalanced}</p>
+        <p class="strong">{booksTitle(result.balanced, result.missing, result.problems.length)}</p>
         {result.problems.map((problem) => (
           <p key={problem}>{problem}</p>
         ))}

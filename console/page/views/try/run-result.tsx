@@ -9,6 +9,7 @@ import { can } from '../../session.ts';
 import { texts } from '../../texts.ts';
 import { Note } from '../../ui/state.tsx';
 import { Outcome } from '../../ui/values.tsx';
+import { booksTitle } from '../books-title.ts';
 import { sampleBudgets } from './sample-budgets.ts';
 
 const words = texts.try;
@@ -62,12 +63,17 @@ function Books() {
   const books = useResource<z.input<typeof Reconciliation>>(path).data;
   if (books === null) return null;
   const isFine = books.balanced && books.missing === 0;
-  const { accepted, charged, overBudget, invalid, rejected } = books;
+  const { accepted, charged, overBudget, invalid, rejected, problems } = books;
   const [all, ...parts] = [accepted, charged, overBudget, invalid, rejected].map(formatCount);
   return (
     <Note tone={isFine ? 'good' : 'bad'}>
-      <p class="strong">{isFine ? words.balance : words.noBalance}</p>
-      <p class="soft">{isFine ? words.sum(all ?? '', parts) : books.problems.join(' ')}</p>
+      <p class="strong">
+        {isFine ? words.balance : booksTitle(books.balanced, books.missing, problems.length)}
+      </p>
+      {problems.map((problem) => (
+        <p key={problem}>{problem}</p>
+      ))}
+      <p class="soft">{isFine ? words.sum(all ?? '', parts) : texts.operations.reconciliation.runbook}</p>
     </Note>
   );
 }
