@@ -8,10 +8,14 @@ import type { AdServerNumbers } from '../ledger/part-numbers.ts';
 
 /** How far the numbers with `Recently` look back, in ms, as the alerts TollwayClicksUnrecorded and TollwayRedirectErrors do. */
 const RECENT_MS = 600_000;
-/** The answers to requests with a valid link that are errors. */
-const REFUSALS: readonly unknown[] = ['refused', 'unknown_ad'];
+/** The answers to requests with a valid link that are errors, and all answers to them, as in the alert TollwayRedirectErrors. */
+export const LINK_ERRORS = ['refused', 'unknown_ad'];
+export const LINK_ANSWERS = ['redirect', 'prefetch', ...LINK_ERRORS];
 
-const isRefusal = ({ answer }: { readonly answer?: unknown }) => REFUSALS.includes(answer);
+const isOneOf =
+  (answers: readonly unknown[]) =>
+  ({ answer }: { readonly answer?: unknown }) =>
+    answers.includes(answer);
 
 /** Creates a function that reads the numbers of an ad server from its metrics: those of its process, or the sums of its workers. */
 export function adServerNumbers(registry: () => Registry, config: Config): () => Promise<AdServerNumbers> {
@@ -29,8 +33,10 @@ export function adServerNumbers(registry: () => Registry, config: Config): () =>
       relayed: await sum(metricList.relayedClicks.name),
       unrecorded,
       unrecordedRecently: unrecorded === null ? null : lost.take(unrecorded),
-      linksAnsweredRecently: answered.take((await sum(metricList.redirects.name)) ?? 0),
-      linksRefusedRecently: refused.take((await sum(metricList.redirects.name, isRefusal)) ?? 0),
+      linksAnsweredRecently: answered.take(
+        (await sum(metricList.redirects.name, isOneOf(LINK_ANSWERS))) ?? 0,
+      ),
+      linksRefusedRecently: refused.take((await sum(metricList.redirects.name, isOneOf(LINK_ERRORS))) ?? 0),
       redirectsPerSecond: redirects.perSecond(),
       redirectP99Seconds: redirects.quantile(0.99),
       spoolBytes: await sum(metricList.spoolBytes.name),

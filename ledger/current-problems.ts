@@ -30,7 +30,7 @@ export const THRESHOLDS = {
   /** Share of `SPOOL_MAX_BYTES`. */
   spoolShare: 0.5,
   catalogAgeSeconds: 60,
-  /** Share of the requests, and more of them than this, that have a valid link and get an error. */
+  /** Share of the requests with a valid link, and more of them than this, that get an error. */
   redirectErrorsShare: 0.05,
   redirectErrors: 10,
   backlogOldestSeconds: 60,
@@ -186,7 +186,7 @@ function redirectProblems(parts: readonly Part[]): CurrentProblem[] {
   const answered = all.reduce((sum, { linksAnsweredRecently }) => sum + (linksAnsweredRecently ?? 0), 0);
   const refused = all.reduce((sum, { linksRefusedRecently }) => sum + (linksRefusedRecently ?? 0), 0);
   if (refused <= Math.max(THRESHOLDS.redirectErrors, THRESHOLDS.redirectErrorsShare * answered)) return [];
-  const summary = `${refused} of ${answered} requests in the last ten minutes had a valid link and got an error instead of a redirect`;
+  const summary = `${refused} of ${answered} requests with a valid link got an error instead of a redirect in the last ten minutes`;
   return [problem('TollwayRedirectErrors', 'page', summary)];
 }
 
@@ -273,7 +273,7 @@ function budgetProblems(budget: EndingBudget): CurrentProblem[] {
   const left = `Advertiser ${name} (${advertiserId}) has ${formatAmount(remainingMicros)} ${currency} left`;
   const found: CurrentProblem[] = [];
   if (secondsLeft !== null) {
-    const summary = `${left}, less than an hour at the rate of the last half hour`;
+    const summary = `${left}, less than an hour at the rate of the last 15 to 30 minutes`;
     found.push(problem('TollwayBudgetExhaustedSoon', 'ticket', summary));
   }
   if (isNearlyGone)

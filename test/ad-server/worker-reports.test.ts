@@ -69,3 +69,13 @@ describe('the metrics of an ad server whose worker exits', () => {
     expect(await numbers()).toMatchObject({ unrecorded: 100, unrecordedRecently: 100 });
   });
 });
+
+it('The numbers of an ad server count answers to valid links, whatever else is requested', async () => {
+  const { registry, redirects } = createMetrics('ad server');
+  const numbers = adServerNumbers(() => registry, parseConfig({}));
+  await numbers();
+  redirects.inc({ answer: 'redirect' }, 7);
+  for (const answer of ['prefetch', 'refused', 'unknown_ad']) redirects.inc({ answer });
+  for (const answer of ['page', 'not_found', 'wrong_method', 'bad_request']) redirects.inc({ answer }, 1_000);
+  expect(await numbers()).toMatchObject({ linksAnsweredRecently: 10, linksRefusedRecently: 2 });
+});

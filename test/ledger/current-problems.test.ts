@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
+import { LINK_ANSWERS, LINK_ERRORS } from '../../ad-server/part-numbers.ts';
 import { settings } from '../../common/config/config.ts';
 import { backlogOf } from '../../ledger/backlog-of-parts.ts';
 import { currentProblems, type ProblemSources, THRESHOLDS } from '../../ledger/current-problems.ts';
@@ -132,7 +133,7 @@ describe('an ad server', () => {
         code: 'TollwayRedirectErrors',
         severity: 'page',
         summary:
-          '11 of 100 requests in the last ten minutes had a valid link and got an error instead of a redirect',
+          '11 of 100 requests with a valid link got an error instead of a redirect in the last ten minutes',
       });
   });
 
@@ -244,7 +245,8 @@ it('A budget that is exhausted within the hour is a ticket', () => {
   expect(problemsOf({ budgets: [soon] })).toEqual([
     {
       ...{ code: 'TollwayBudgetExhaustedSoon', severity: 'ticket', since: null },
-      summary: 'Advertiser Shoes (4) has 1.50 EUR left, less than an hour at the rate of the last half hour',
+      summary:
+        'Advertiser Shoes (4) has 1.50 EUR left, less than an hour at the rate of the last 15 to 30 minutes',
       runbook: '#tollwaybudgetexhaustedsoon',
     },
   ]);
@@ -326,6 +328,8 @@ describe('the alerts of Prometheus', () => {
     ['TollwayCatalogOld', 'ticket', `> ${THRESHOLDS.catalogAgeSeconds}`],
     ['TollwayRedirectErrors', 'page', `> ${THRESHOLDS.redirectErrorsShare}`],
     ['TollwayRedirectErrors', 'page', `> ${THRESHOLDS.redirectErrors}`],
+    ['TollwayRedirectErrors', 'page', `answer=~"${LINK_ANSWERS.join('|')}"`],
+    ['TollwayRedirectErrors', 'page', `answer=~"${LINK_ERRORS.join('|')}"`],
     ['TollwayBacklogOld', 'ticket', `> ${THRESHOLDS.backlogOldestSeconds}`],
     ['TollwayDeadLetters', 'ticket', `> ${THRESHOLDS.deadLetters}`],
     ['TollwayBudgetNearlyGone', 'ticket', `< ${NEARLY_GONE_SHARE} *`],

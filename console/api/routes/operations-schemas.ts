@@ -38,10 +38,10 @@ const AdServerPart = z
       unrecorded: KnownCount.meta({ description: 'Clicks that could not be recorded since it started.' }),
       unrecordedRecently: KnownCount.meta({ description: 'The same of the last ten minutes.' }),
       linksAnsweredRecently: KnownCount.meta({
-        description: 'Requests of the public port in the last ten minutes.',
+        description: 'Requests with a valid link in the last ten minutes.',
       }),
       linksRefusedRecently: KnownCount.meta({
-        description: 'Those of them that have a valid link and got an error instead of a redirect.',
+        description: 'Those of them that got an error instead of a redirect.',
       }),
       redirectsPerSecond: KnownRate.meta({ description: 'Answers on the public port, of the last 10 s.' }),
       redirectP99Seconds: KnownSeconds,
