@@ -3,12 +3,10 @@ import { errorMessage } from '../common/errors.ts';
 import type { Pool } from '../common/postgres/postgres.ts';
 import type { Logger } from '../common/telemetry/logger.ts';
 import type { Metrics } from '../common/telemetry/metrics.ts';
+import { ThrottledLog } from '../common/telemetry/throttled-log.ts';
 import { moveCheckpoints } from './checkpoints.ts';
 import type { BatchSink } from './event-source.ts';
 import type { OffsetTracker } from './offset-tracker.ts';
-
-/** Time between two warnings that checkpoints cannot be moved, in ms. */
-const WARN_MS = 30_000;
 
 /** Why a source reads a partition from its checkpoint again. */
 export type RestartReason =
@@ -36,8 +34,8 @@ export type CheckpointWriterDeps = {
 /**
  * Moves the checkpoints of a source up to the settled positions, and reports the partitions that must be read from their checkpoint again.
  *
- * While checkpoints cannot be moved it logs a warning at once and then every 30 s, counts a metric, and logs the recovery. No click is lost
- * or charged twice by that; but a restart reads more records again, and the broker can delete unread ones in the meantime.
+ * It logs and counts checkpoints that cannot be moved. No click is lost or charged twice by that; but a restart reads more records again, and
+ * the broker can delete unread ones in the meantime.
  */
 export class CheckpointWriter {
   /** Runs checkpoints one at a time. Each of two concurrent ones would take the other's move for that of another processor. */
@@ -45,13 +43,17 @@ export class CheckpointWriter {
   private readonly pool: Pool;
   private readonly sink: Pick<BatchSink, 'commitProbes' | 'forget'>;
   private readonly deps: CheckpointWriterDeps;
-  private failures = 0;
-  private warnedAt = Number.NEGATIVE_INFINITY;
+  private readonly log: ThrottledLog;
 
   constructor(pool: Pool, sink: Pick<BatchSink, 'commitProbes' | 'forget'>, deps: CheckpointWriterDeps) {
     this.pool = pool;
     this.sink = sink;
     this.deps = deps;
+    this.log = new ThrottledLog(deps.logger, {
+      failed:
+        'Checkpoints cannot be moved and are retried. Clicks are charged; after a restart they are read again, as duplicates',
+      recovered: 'Checkpoints are moved again',
+    });
   }
 
   /** Call inside `exclusive`. Does not throw: the next checkpoint covers what this one could not write. */
@@ -65,7 +67,7 @@ export class CheckpointWriter {
       const commitProbes = this.sink.commitProbes();
       const { hasLostCommits, positions } = await moveCheckpoints(this.pool, source, moves, commitProbes);
       this.sink.forget(commitProbes);
-      this.recover();
+      this.log.recover();
       for (const [index, { reader, tracker, partition, next }] of partitions.entries()) {
         const known = moves[index]?.known ?? tracker.known;
         const position = positions.get(partition);
@@ -74,7 +76,8 @@ export class CheckpointWriter {
         else if (position !== known) restart(reader, position, this.reasonFor(position, known));
       }
     } catch (error) {
-      this.reportFailure(error);
+      this.deps.metrics.checkpointFailures.inc();
+      this.log.fail({ problem: errorMessage(error) });
     }
   }
 
@@ -82,23 +85,6 @@ export class CheckpointWriter {
     return this.deps.isSetBack(position, known)
       ? 'The checkpoint was set back (a rewind, or a restored database)'
       : 'another processor has moved the checkpoint';
-  }
-
-  private reportFailure(error: unknown): void {
-    this.deps.metrics.checkpointFailures.inc();
-    this.failures += 1;
-    if (performance.now() - this.warnedAt < WARN_MS) return;
-    this.warnedAt = performance.now();
-    this.deps.logger.warn(
-      { problem: errorMessage(error), failures: this.failures },
-      'Checkpoints cannot be moved and are retried. Clicks are charged; after a restart they are read again, as duplicates',
-    );
-  }
-
-  private recover(): void {
-    if (this.failures > 0) this.deps.logger.info({ failures: this.failures }, 'Checkpoints are moved again');
-    this.failures = 0;
-    this.warnedAt = Number.NEGATIVE_INFINITY;
   }
 }
 

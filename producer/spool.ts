@@ -71,7 +71,7 @@ export class Spool {
     this.logger = logger;
     this.failureLog = new ThrottledLog(logger, {
       failed:
-        'The spool refuses clicks: they are not charged, or not redirected (SPOOL_FULL). Check the disk and the broker',
+        'The spool accepts no clicks: they are not recorded. Visitors are redirected without a charge, or get 503 (SPOOL_FULL=refuse). Check the disk and the broker',
       recovered: 'The spool accepts clicks again',
       level: 'error',
     });
@@ -167,10 +167,10 @@ export class Spool {
     try {
       callback(sequence);
     } catch (error) {
-      this.logger.error(
-        { spoolId: this.spoolId, sequence, err: error },
-        'A click was recorded, but its redirect could not be sent',
-      );
+      const fields = { spoolId: this.spoolId, sequence, err: error };
+      if (sequence === null)
+        this.logger.error(fields, 'A click was not recorded, and its answer could not be sent');
+      else this.logger.error(fields, 'A click was recorded, but its redirect could not be sent');
     }
   }
 

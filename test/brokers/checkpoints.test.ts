@@ -147,7 +147,7 @@ it('checkpoints that cannot be moved are logged at once, counted in a metric, an
       problem: 'relation "broker_checkpoint" does not exist',
       failures: 1,
     }),
-    expect.objectContaining({ level: 30, msg: 'Checkpoints are moved again', failures: 3 }),
+    expect.objectContaining({ level: 40, msg: 'Checkpoints are moved again', failedSeconds: 0 }),
   ]);
 });
 
