@@ -1,6 +1,7 @@
 import { counted } from '../common/counted.ts';
 import { type Connection, inTransaction, type Pool } from '../common/postgres/postgres.ts';
 import type { ReadRecord } from '../contract/click-event.ts';
+import type { BooksProblem, ProblemKind } from './books-problem.ts';
 import { BEGIN_SNAPSHOT } from './ledger-window.ts';
 import { compareCampaignDays } from './recount-campaign-days.ts';
 import { type Recount, recountLedger } from './recount-ledger.ts';
@@ -80,9 +81,10 @@ export type Reconciliation = {
 };
 
 /**
- * Reconciles the ledger: checks that every accepted click is settled once, in flight or missing, and that every budget equals its entries
- * minus its charges. Each number has its own source: accepted from the watermarks, settled from the spool counters, in flight from the
- * broker, missing from the sequences that are in neither. `deep` also recounts the ledger row by row and compares every stored sum.
+ * Reconciles the ledger: checks that every accepted click is settled once, in flight or missing, that every budget equals its entries, and that
+ * what remains is the budget minus what is spent. Each number has its own source: accepted from the watermarks, settled from the spool
+ * counters, in flight from the broker, missing from the sequences that are in neither. `deep` also recounts the ledger row by row and
+ * compares every stored sum, such as what is spent, with it.
  *
  * It reads one snapshot of the database, checkpoints included, and then the brokers, so the result is exact while clicks are charged.
  */
@@ -98,7 +100,7 @@ export function reconcile(
       const spools = reconcileSpools(counters, inFlight);
       const recount = deep ? await recountLedger(connection) : null;
       const advertisers = await readAdvertisers(connection, recount);
-      const problems = [
+      const problems: BooksProblem[] = [
         ...spools.filter((reconciliation) => !reconciliation.balanced).map(describeImbalance),
         ...advertisers.filter((reconciliation) => !reconciliation.balanced).map(describeAdvertiserImbalance),
         ...(await compareCampaignDays(connection)),
@@ -195,7 +197,7 @@ function reconcileSpools(
   });
 }
 
-function describeImbalance(reconciliation: SpoolReconciliation): string {
+function describeImbalance(reconciliation: SpoolReconciliation): BooksProblem {
   const { spoolId, accepted, inFlight, missing } = reconciliation;
   const found = countSettled(reconciliation) + inFlight + missing;
   return `spool ${spoolId}: ${counted(accepted, 'click')} accepted, ${found} accounted for`;
@@ -228,13 +230,11 @@ async function readAdvertisers(
     }));
 }
 
-function describeAdvertiserImbalance(reconciliation: AdvertiserReconciliation): string {
+function describeAdvertiserImbalance(reconciliation: AdvertiserReconciliation): BooksProblem {
   const { id, budgetMicros, enteredMicros, spentMicros, chargedMicros, remainingMicros } = reconciliation;
   const recounted = chargedMicros === null ? '' : `, charges of the ledger ${chargedMicros}`;
-  return (
-    `advertiser ${id}: budget ${budgetMicros}, entries ${enteredMicros}, spent ${spentMicros}${recounted}, ` +
-    `remaining ${remainingMicros} micros do not agree`
-  );
+  const amounts = `budget ${budgetMicros}, entries ${enteredMicros}, spent ${spentMicros}${recounted}, remaining ${remainingMicros}`;
+  return `advertiser ${id}: ${amounts} micros do not agree`;
 }
 
 /** Compares the recount with every stored sum. */
@@ -242,7 +242,7 @@ async function compareRecount(
   connection: Connection,
   recount: Recount,
   counters: ReadonlyMap<string, SpoolCounters>,
-): Promise<string[]> {
+): Promise<BooksProblem[]> {
   const { rows: campaigns } = await connection.query<{ id: number; spent_micros: bigint }>(
     'select id, spent_micros from campaign where cap_micros is not null order by id',
   );
@@ -281,13 +281,13 @@ async function compareRecount(
 const DIFFERENCES_MAX = 20;
 
 function describeDifferences(
-  what: string,
+  what: ProblemKind,
   sums: readonly { id: string | number; stored: string; found: string }[],
-): string[] {
+): BooksProblem[] {
   const different = sums.filter(({ stored, found }) => stored !== found);
   const lines = different
     .slice(0, DIFFERENCES_MAX)
-    .map(({ id, stored, found }) => `${what} ${id}: stored ${stored}, the ledger has ${found}`);
+    .map(({ id, stored, found }): BooksProblem => `${what} ${id}: stored ${stored}, the ledger has ${found}`);
   const more = different.length - lines.length;
   return more === 0 ? lines : [...lines, `${what}: and ${more} more`];
 }

@@ -1,4 +1,5 @@
 import { arrayLiteral, type Connection } from '../common/postgres/postgres.ts';
+import type { BooksProblem } from './books-problem.ts';
 import { partitionName } from './partitions.ts';
 import { readRolledTo } from './recount-rollup.ts';
 import { listUnrolledDays } from './rollup.ts';
@@ -10,7 +11,7 @@ const REPORTED_MAX = 20;
  * Compares what each day with a daily cap has spent with the rollup and the rows of the ledger that are not in it yet. Returns one sentence
  * for each difference. Call it in a transaction that was begun with `BEGIN_SNAPSHOT`.
  */
-export async function compareCampaignDays(connection: Connection): Promise<string[]> {
+export async function compareCampaignDays(connection: Connection): Promise<BooksProblem[]> {
   const { rowCount } = await connection.query(
     'select from campaign where daily_cap_since is not null limit 1',
   );
@@ -41,7 +42,7 @@ export async function compareCampaignDays(connection: Connection): Promise<strin
     ],
   );
   return rows.map(
-    ({ campaign_id, day, stored, found }) =>
+    ({ campaign_id, day, stored, found }): BooksProblem =>
       `spent by campaign ${campaign_id} on ${day}: stored ${stored} micros, the ledger has ${found} micros`,
   );
 }

@@ -1,5 +1,6 @@
 import type { Connection } from '../common/postgres/postgres.ts';
 import { uuidFloor } from '../common/uuid.ts';
+import type { BooksProblem } from './books-problem.ts';
 import { DAY_MS, listPartitionDays, partitionName } from './partitions.ts';
 import { compareRollupDay, compareRollupSums, readRolledTo } from './recount-rollup.ts';
 import { parseMultirange, type Sequences, uniteSequences } from './sequence-ranges.ts';
@@ -23,7 +24,7 @@ export type Recount = {
   /** By spool id; the nil UUID for clicks without one. */
   readonly spools: ReadonlyMap<string, RecountedSpool>;
   /** One sentence for each wrong click. */
-  readonly problems: readonly string[];
+  readonly problems: readonly BooksProblem[];
 };
 
 /** Most wrong clicks of one kind that are reported for one day. */
@@ -40,7 +41,7 @@ export async function recountLedger(connection: Connection): Promise<Recount> {
   const chargedByAdvertiser = new Map<number, bigint>();
   const chargedByCampaign = new Map<number, bigint>();
   const spools = new Map<string, RecountedSpool>();
-  const problems: string[] = [];
+  const problems: BooksProblem[] = [];
   const firstNonceDay =
     (await listPartitionDays(connection, 'spent_nonce')).at(0) ?? Number.POSITIVE_INFINITY;
 
@@ -143,13 +144,13 @@ async function findConflictingOutcomes(
   connection: Connection,
   partition: string,
   day: number,
-): Promise<string[]> {
+): Promise<BooksProblem[]> {
   const { rows } = await connection.query<{ click_id: string; outcome: string }>(
     `select dead_letter.click_id, settled.outcome::text from dead_letter join ${partition} settled using (click_id)
      where dead_letter.click_id >= $1 and dead_letter.click_id < $2 limit ${REPORTED_MAX}`,
     [uuidFloor(day), uuidFloor(day + DAY_MS)],
   );
-  return rows.map(({ click_id, outcome }) => `click ${click_id}: both ${outcome} and rejected`);
+  return rows.map(({ click_id, outcome }): BooksProblem => `click ${click_id}: both ${outcome} and rejected`);
 }
 
 /**
@@ -160,7 +161,7 @@ async function findUnspentNonces(
   connection: Connection,
   partition: string,
   firstNonceDay: number,
-): Promise<string[]> {
+): Promise<BooksProblem[]> {
   // The lateral look-up prunes the partitions of `spent_nonce` for each row; a join would scan all of them for each day.
   const { rows } = await connection.query<{ click_id: string; nonce: string; spender: string | null }>(
     `select settled.click_id, settled.nonce, spent.click_id as spender
@@ -170,9 +171,10 @@ async function findUnspentNonces(
      limit ${REPORTED_MAX}`,
     [uuidFloor(firstNonceDay)],
   );
-  return rows.map(({ click_id, nonce, spender }) =>
-    spender === null
-      ? `nonce ${nonce}: click ${click_id} is settled, but the nonce is not recorded as spent`
-      : `nonce ${nonce}: used by two settled clicks, ${click_id} and ${spender}`,
+  return rows.map(
+    ({ click_id, nonce, spender }): BooksProblem =>
+      spender === null
+        ? `nonce ${nonce}: click ${click_id} is settled, but the nonce is not recorded as spent`
+        : `nonce ${nonce}: used by two settled clicks, ${click_id} and ${spender}`,
   );
 }

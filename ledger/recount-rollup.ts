@@ -1,4 +1,5 @@
 import type { Connection } from '../common/postgres/postgres.ts';
+import type { BooksProblem } from './books-problem.ts';
 import { DAY_MS } from './partitions.ts';
 
 /** Most differences of one kind that are reported. */
@@ -22,7 +23,7 @@ export async function compareRollupDay(
   partition: string,
   day: number,
   rolledTo: Date,
-): Promise<string[]> {
+): Promise<BooksProblem[]> {
   const { rows } = await connection.query<Difference>(
     `with found as (
        select date_bin('15 minutes', clicked_at, 'epoch') as quarter, advertiser_id, campaign_id, ad_id,
@@ -40,7 +41,7 @@ export async function compareRollupDay(
      order by quarter, ad_id limit ${REPORTED_MAX}`,
     [new Date(day), new Date(day + DAY_MS), rolledTo],
   );
-  return sentences('rollup of', rows);
+  return sentences('of', rows);
 }
 
 /** The publisher after the ad in a sentence. */
@@ -50,7 +51,7 @@ const DIFFERENCE = `format('%s clicks, %s micros', coalesce(stored.clicks, 0), c
   format('%s clicks, %s micros', coalesce(found.clicks, 0), coalesce(found.micros, 0)) as found`;
 
 /** Compares the sums by day with those by quarter of an hour, closed days with the rollup, and credits with the budget entries. */
-export async function compareRollupSums(connection: Connection): Promise<string[]> {
+export async function compareRollupSums(connection: Connection): Promise<BooksProblem[]> {
   const days = await connection.query<Difference>(
     `with found as (
        select (quarter at time zone time_zone)::date as day, advertiser_id, campaign_id, ad_id, publisher, outcome, reason,
@@ -93,15 +94,15 @@ export async function compareRollupSums(connection: Connection): Promise<string[
      order by advertiser_id limit ${REPORTED_MAX}`,
   );
   return [
-    ...sentences('rollup by day of', days.rows),
+    ...sentences('by day of', days.rows),
     ...(await compareTotals(connection)),
-    ...sentences('rollup of closed', closed.rows),
-    ...sentences('rollup of', credits.rows),
+    ...sentences('of closed', closed.rows),
+    ...sentences('of', credits.rows),
   ];
 }
 
 /** Compares the sums over all days with those by day. */
-async function compareTotals(connection: Connection): Promise<string[]> {
+async function compareTotals(connection: Connection): Promise<BooksProblem[]> {
   const { rows } = await connection.query<Difference>(
     `with found as (
        select advertiser_id, outcome, sum(clicks)::bigint as clicks from click_rollup_day group by 1, 2 having sum(clicks) > 0
@@ -115,9 +116,12 @@ async function compareTotals(connection: Connection): Promise<string[]> {
      from found full join stored using (advertiser_id, outcome)
      where found.clicks is distinct from stored.clicks order by advertiser_id, outcome limit ${REPORTED_MAX}`,
   );
-  return sentences('rollup of all days of', rows);
+  return sentences('of all days of', rows);
 }
 
-function sentences(kind: string, rows: readonly Difference[]): string[] {
-  return rows.map(({ what, stored, found }) => `${kind} ${what}: stored ${stored}, the ledger has ${found}`);
+function sentences(sums: string, rows: readonly Difference[]): BooksProblem[] {
+  return rows.map(
+    ({ what, stored, found }): BooksProblem =>
+      `rollup ${sums} ${what}: stored ${stored}, the ledger has ${found}`,
+  );
 }

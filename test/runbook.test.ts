@@ -2,7 +2,8 @@ import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import ts from 'typescript';
 import { describe, expect, it } from 'vitest';
-import { headingsOf, readPage } from './support/markdown.ts';
+import { PROBLEM_KINDS } from '../ledger/books-problem.ts';
+import { cellsOf, headingsOf, readPage, rowsOf } from './support/markdown.ts';
 
 const root = join(import.meta.dirname, '..');
 const runbook = readPage('docs/runbook.md');
@@ -81,6 +82,12 @@ describe('docs/runbook.md', () => {
       expect(section).toContain(`Severity: ${severity}.`);
     },
   );
+
+  it('says what to do for every kind of problem that a reconciliation finds', () => {
+    const rows = rowsOf(runbook, 'it begins with').map(cellsOf);
+    expect(rows.map(([kind]) => kind)).toEqual(PROBLEM_KINDS.map((kind) => `\`${kind} …\``));
+    for (const [kind, ...cells] of rows) for (const cell of cells) expect(cell, kind).toMatch(/\S/);
+  });
 
   it('has every message that the code logs at warn or above', () => {
     const messages = sources.flatMap(messagesIn);

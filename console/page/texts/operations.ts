@@ -74,9 +74,9 @@ export const operations = {
   },
   reconciliation: {
     title: 'Do the books balance?',
-    lead: 'Compares what the ad servers accepted with what the ledger settled and what waits in the broker, and every budget with its charges. It can take seconds.',
+    lead: 'Compares what the ad servers accepted with what the ledger settled and what waits in the broker, and every budget with its entries. It can take seconds.',
     run: 'Check now',
-    deep: 'Recount every row of the ledger too (can take minutes)',
+    deep: 'Recount every row of the ledger too, and compare every budget with its charges (can take minutes)',
     running: 'Checking …',
     counts: 'Clicks',
     accepted: 'Accepted',
