@@ -121,6 +121,11 @@ export function sendProblem(reply: FastifyReply, body: Problem): FastifyReply {
 
 /** Seconds after which a client can try again when the database does not answer or a lock is held. */
 const RETRY_AFTER_S = 1;
+/** Errors with status 503 that last until an operator has removed their cause: a client that tries again soon gets them again. */
+const LASTING: ReadonlySet<string> = new Set<ErrorCode>([
+  ...(['kafka_compression', 'kafka_login', 'kafka_rights', 'kinesis_login', 'kinesis_region'] as const),
+  ...(['no_signing_key', 'replica', 'unsupported_postgres'] as const),
+]);
 
 /** Answers a request that failed. An unexpected error is logged with its stack, and the answer does not show it. */
 export function handleError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
@@ -134,7 +139,7 @@ export function handleError(error: unknown, request: FastifyRequest, reply: Fast
     );
     return sendProblem(reply, problem('internal', 'The console failed unexpectedly; its log has the reason'));
   }
-  if (body.status === 503) reply.header('retry-after', RETRY_AFTER_S);
+  if (body.status === 503 && !LASTING.has(body.code)) reply.header('retry-after', RETRY_AFTER_S);
   if (body.status === 401) reply.header('www-authenticate', 'Bearer realm="tollway"');
   return sendProblem(reply, body);
 }

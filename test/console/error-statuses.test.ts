@@ -1,5 +1,8 @@
+import fastify from 'fastify';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { statusOf } from '../../console/api/problem.ts';
+import type { ErrorCode } from '../../common/error-codes.ts';
+import { TollwayError } from '../../common/errors.ts';
+import { handleError } from '../../console/api/problem.ts';
 import { watermarkRecord } from '../../contract/click-event.ts';
 import { chargeBatch } from '../support/charge-batch.ts';
 import { testDatabase } from '../support/database.ts';
@@ -33,8 +36,31 @@ describe('the redrive of a dead letter', () => {
   });
 });
 
-it('an export on a standby server gets 503', () => {
-  expect(statusOf('replica')).toBe(503);
+describe('an answer with the status 503', () => {
+  const retryAfterOf = async (code: ErrorCode) => {
+    const app = fastify();
+    app.setErrorHandler(handleError);
+    app.get('/', () => {
+      throw new TollwayError(code, 'Expected something else');
+    });
+    const { statusCode, headers } = await app.inject('/');
+    expect(statusCode).toBe(503);
+    return headers['retry-after'];
+  };
+
+  it.each(['busy', 'lost_race', 'no_partition_yet', 'kafka_away', 'kinesis_stream'] as const)(
+    'says when to try again after %s',
+    async (code) => {
+      expect(await retryAfterOf(code)).toBe('1');
+    },
+  );
+
+  it.each(['no_signing_key', 'replica', 'unsupported_postgres', 'kafka_rights', 'kinesis_login'] as const)(
+    'does not say so after %s, which lasts until an operator has removed its cause',
+    async (code) => {
+      expect(await retryAfterOf(code)).toBeUndefined();
+    },
+  );
 });
 
 describe('an export that begins before the days that the ledger has dropped', () => {
