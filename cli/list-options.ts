@@ -16,15 +16,18 @@ export type ListOptions = Output & {
 /** What `--search` of a list does. */
 export const SEARCH = 'only those whose name contains this text, in upper or lower case';
 
-/** Adds `--status` and `--all` to a list. */
-export function withStatusOptions(command: Command): Command {
+/** Adds `--status` and `--all` to a list. `all`: what the list then has too. */
+export function withStatusOptions(
+  command: Command,
+  all = 'also archived ones, and those of load tests',
+): Command {
   return command
     .addOption(
       new Option('--status <status>', `only those with this status: ${STATUSES.join(', ')}`).choices(
         STATUSES,
       ),
     )
-    .option('--all', 'also archived ones, and those of load tests');
+    .option('--all', all);
 }
 
 /** Adds `--advertiser` to a list. */

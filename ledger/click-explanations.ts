@@ -23,7 +23,8 @@ export const EXPLANATIONS: Readonly<Record<Reason, string>> = {
   wrong_advertiser: 'the ad belongs to another campaign or advertiser than the record names',
   too_old: 'the record arrived more than CLICK_AGE_MAX_DAYS after the click',
   id_out_of_range: 'the ledger had no partition for the day of the click',
-  nonce_out_of_range: 'the ledger had no partition for the day on which the link was made',
+  nonce_out_of_range:
+    'the ledger did not keep the nonces of the day on which the link was made any more, or not yet',
   poison: 'charging this record failed again and again, although a test charge of another click succeeded',
 };
 

@@ -114,6 +114,7 @@ const list = withStatusOptions(
   withAdvertiserOption(
     rowsCommand('list', 'List webhooks and whether their targets answer', ['webhook list']),
   ),
+  'also archived ones',
 ).action(async (options: ListOptions) => {
   const { advertiser, status, all = false } = options;
   const filter = {

@@ -184,7 +184,7 @@ export const settings = {
     'ms',
     0,
     60_000,
-    'A click on the same link by the same visitor within this time is `invalid: double_click`. 0 turns it off.',
+    'A click on the same link by the same visitor within this time is `invalid: double_click`. 0 turns it off. Each worker remembers its latest 50 000 first clicks at least: with more in this time, such as 833 a second for 60000, it can miss some.',
   ),
   AGENT_RULES_FILE: optional(
     'file',

@@ -141,6 +141,14 @@ CONSOLE_OPS_PORT=${consoleOperations}
     return { code, stdout };
   }
 
+  it('has commands that know the data folder of the ad server', async () => {
+    const [folderOfService] = valuesOf('tollway-ad-server.service', 'Environment').flatMap(
+      (line) => /^DATA_DIR=(.+)$/.exec(line)?.[1] ?? [],
+    );
+    const { dataDir } = JSON.parse((await runCommand('status', '--json')).stdout) as { dataDir: string };
+    expect(dataDir).toBe(folderOfService);
+  });
+
   const isReady = (port: number) => () =>
     fetch(`http://127.0.0.1:${port}/readyz`).then(
       ({ ok }) => ok,
