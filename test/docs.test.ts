@@ -186,7 +186,7 @@ describe('docs/running.md, PostgreSQL connections', () => {
       /createPool\(stack\.databaseUrl, 'top', (\d+),/.exec(sourceOf('cli/commands/top.ts')) ?? [];
     expect(readPage('docs/running.md')).toContain(
       `| PostgreSQL connections | ${ofAdServer} for each ad server worker and 1 for each ad server, \`PARALLELIZATION\` + ${ofProcessor} for each processor ` +
-        `(+ ${ofProcessor + 1} with Kinesis), ${ofConsole} for each console, 2 for each command (\`top\`: ${ofTop}; \`failed-batches redrive\`: \`PARALLELIZATION\` + ${ofRuntime}) |`,
+        `(with Kinesis + ${ofProcessor + 1} instead), ${ofConsole} for each console, 2 for each command (\`top\`: ${ofTop}; \`failed-batches redrive\`: \`PARALLELIZATION\` + ${ofRuntime}) |`,
     );
     expect(sourceOf('deploy/kubernetes/processor.yaml')).toContain(
       `PARALLELIZATION + ${ofProcessor} connections`,

@@ -76,7 +76,7 @@ export const adServerMetrics = {
   spoolTornBytes: {
     kind: 'counter',
     name: 'tollway_spool_torn_bytes_total',
-    help: 'Bytes after the last complete click of adopted spools: clicks that a crash of the host truncated',
+    help: 'Bytes after the last complete click of adopted spools: incomplete clicks, after a crash of the host or of the process',
     component: 'ad server',
   },
   relayBatches: {

@@ -99,7 +99,7 @@ function Lines({
         <span>
           {rows.length > SHOWN_MAX && `${words.tooMany(formatCount(SHOWN_MAX), formatCount(rows.length))} `}
           {words.charged}: {words.chargedHint}. {words.corrected}: {words.correctedHint}. {words.asOf}{' '}
-          <Time at={asOf} />. {texts.units.zone(timeZone)}.
+          <Time at={asOf} zone={timeZone} />. {texts.units.zone(timeZone)}.
         </span>
       </div>
     </>
