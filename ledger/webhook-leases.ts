@@ -9,6 +9,8 @@ export type WebhookLease = {
   readonly leaseId: string;
   /** Consecutive rounds of attempts that failed. */
   readonly failures: number;
+  /** The advertiser that was served last under the lease before; -1: none was. */
+  readonly servedAdvertiser: number;
 };
 
 /**
@@ -48,7 +50,8 @@ export async function leaseWebhooks(
      update webhook_progress progress
      set leased_by = gen_random_uuid(), leased_until = now() + make_interval(secs => $3::integer / 1000.0)
      from chosen where progress.webhook_id = chosen.webhook_id
-     returning progress.webhook_id as "webhookId", progress.leased_by as "leaseId", progress.failures`,
+     returning progress.webhook_id as "webhookId", progress.leased_by as "leaseId", progress.failures,
+       progress.served_advertiser as "servedAdvertiser"`,
     [isFailing, limit, LEASE_MS],
   );
   return rows;
@@ -64,10 +67,15 @@ export async function renewLeases(pool: Pool, leaseIds: readonly string[]): Prom
   return rows.map(({ id }) => id);
 }
 
-/** Releases a lease, if this process still holds it. */
-export async function releaseLease(pool: Pool, { webhookId, leaseId }: WebhookLease): Promise<void> {
+/** Releases a lease, if this process still holds it. The next one, of any process, begins after `servedAdvertiser`. */
+export async function releaseLease(
+  pool: Pool,
+  { webhookId, leaseId }: WebhookLease,
+  servedAdvertiser: number,
+): Promise<void> {
   await pool.query(
-    'update webhook_progress set leased_by = null, leased_until = now() where webhook_id = $1 and leased_by = $2',
-    [webhookId, leaseId],
+    `update webhook_progress set leased_by = null, leased_until = now(), served_advertiser = $3
+     where webhook_id = $1 and leased_by = $2`,
+    [webhookId, leaseId, servedAdvertiser],
   );
 }

@@ -64,7 +64,8 @@ create table webhook_progress (
   failing_since timestamptz, -- the first of them; null while the target answers
   retry_at timestamptz not null default '-infinity', -- nothing is sent before this time
   leased_by uuid, -- the lease of the console process that sends, until `leased_until`
-  leased_until timestamptz not null default '-infinity'
+  leased_until timestamptz not null default '-infinity',
+  served_advertiser integer not null default -1 -- the advertiser that was served last; the next lease begins with those above it
 ) with (fillfactor = 50);
 
 -- The outbox: transitions, each inserted by the transaction that caused it. Of one advertiser, the ids are in the order of the commits,

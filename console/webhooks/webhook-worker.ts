@@ -63,14 +63,15 @@ export class WebhookWorker {
   /** Begins no more attempts: its turn is over, the webhook waits as a whole, or the process ends. */
   private isEnding = false;
   private readonly startedAt = performance.now();
-  /** The advertiser after which the next read begins, so that each gets its turn. */
-  private after = -1;
+  /** The advertiser after which the next read begins, so that each gets its turn. It outlives the lease: a turn can end before all had theirs. */
+  private after: number;
 
   /** `leasedAt`: `performance.now()` before the lease was requested. */
   constructor(lease: WebhookLease, leasedAt: number, deps: WorkerDeps) {
     this.lease = lease;
     this.deps = deps;
     this.failures = lease.failures;
+    this.after = lease.servedAdvertiser;
     this.extend(leasedAt);
     this.done = this.run();
   }
@@ -108,7 +109,7 @@ export class WebhookWorker {
     await Promise.all(this.inFlight.values());
     clearTimeout(this.leaseTimer);
     // If this fails, the lease ends by itself.
-    await releaseLease(this.deps.pool, this.lease).catch(() => {});
+    await releaseLease(this.deps.pool, this.lease, this.after).catch(() => {});
   }
 
   /** Starts as many attempts as it may. Returns whether any is in progress. */

@@ -120,6 +120,25 @@ describe('a console', () => {
     expect(await noneWait()).toBe(false);
   });
 
+  it('goes on with the advertisers that the lease before did not reach', async () => {
+    const receiver = await testReceiver(
+      (response) => void setTimeout(() => response.writeHead(200).end(), 300),
+    );
+    await addWebhook(database.pool, { url: receiver.url }, 'private');
+    for (let count = 0; count < 16; count += 1) {
+      const { id } = await addAdvertiser(database.pool, 'one', 'USD');
+      for (let number = 1; number <= 4; number += 1) await emitNumber(database.pool, id, id);
+    }
+    // A turn that ends by itself, after 5 s, ends its lease in the same way.
+    for (let served = 4; served <= 16; served += 4) {
+      const { stop } = testConsole(database);
+      await until('a request for each slot', () => receiver.received.length >= served);
+      await stop();
+    }
+    expect(new Set(numbersOf(receiver).slice(0, 16)).size).toBe(16);
+    expect(await noneWait()).toBe(false);
+  });
+
   it('renews its lease while a receiver is slow', async () => {
     const receiver = await testReceiver(
       (response) => void setTimeout(() => response.writeHead(200).end(), 8_000),
