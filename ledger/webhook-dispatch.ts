@@ -142,8 +142,8 @@ export async function makeAllDue(pool: Pool, { webhookId, leaseId }: WebhookLeas
 
 /**
  * Records a failed attempt and when to try again. The last attempt is {@link RETRY_DAYS} days after the first; then the delivery has failed.
- * A delivery that was given up meanwhile, because its webhook was archived, stays so. Returns the status of the delivery, or `null` if the
- * lease was lost and nothing was written.
+ * Returns what becomes of the delivery: `retry`; `expired`, if this was its last attempt; or `ended`, if it was given up meanwhile, because its
+ * webhook was archived. `null` if the lease was lost and nothing was written.
  */
 export async function recordFailure(
   pool: Pool,
@@ -151,8 +151,8 @@ export async function recordFailure(
   eventId: bigint,
   outcome: AttemptOutcome,
   { delayMs, webhookDelayMs, failures }: Retry,
-): Promise<'pending' | 'failed' | null> {
-  const { rows } = await pool.query<{ status: 'pending' | 'failed' }>(
+): Promise<'retry' | 'expired' | 'ended' | null> {
+  const { rows } = await pool.query<{ result: 'retry' | 'expired' | 'ended' }>(
     `with ${LOG_ATTEMPT}, progress as (
        update webhook_progress
        set failures = $9, failing_since = coalesce(failing_since, now()),
@@ -163,15 +163,15 @@ export async function recordFailure(
        expires_at = coalesce(expires_at, now() + make_interval(days => $10)),
        next_attempt_at = least(now() + make_interval(secs => $7::integer / 1000.0), coalesce(expires_at, 'infinity')),
        status = case when expires_at <= now() then 'failed' else webhook_delivery.status end,
-       finished_at = case when expires_at <= now() then now() else finished_at end
+       finished_at = case when status = 'pending' and expires_at <= now() then now() else finished_at end
      from lease where webhook_delivery.webhook_id = lease.webhook_id and event_id = $3
-     returning webhook_delivery.status`,
+     returning case when status = 'pending' then 'retry' when finished_at = now() then 'expired' else 'ended' end as result`,
     [
       ...attemptValues(lease, eventId, outcome),
       ...[Math.round(delayMs), Math.round(webhookDelayMs), failures, RETRY_DAYS],
     ],
   );
-  return rows[0]?.status ?? null;
+  return rows[0]?.result ?? null;
 }
 
 /**

@@ -182,9 +182,10 @@ export class WebhookWorker {
     const isFirst = round === this.round;
     const failures = isFirst ? this.failures + 1 : this.failures;
     const pauses = pausesAfter(attempts + 1, failures, result.retryAfterMs);
-    const status = await recordFailure(pool, this.lease, eventId, result, { ...pauses, failures });
-    if (status === null) return this.lose();
-    metrics.webhookDeliveries.inc({ result: status === 'failed' ? 'failed' : 'retry' });
+    const recorded = await recordFailure(pool, this.lease, eventId, result, { ...pauses, failures });
+    if (recorded === null) return this.lose();
+    const isExpired = recorded === 'expired';
+    if (recorded !== 'ended') metrics.webhookDeliveries.inc({ result: isExpired ? 'failed' : 'retry' });
     this.failures = failures;
     if (isFirst) {
       this.round += 1;
@@ -192,8 +193,7 @@ export class WebhookWorker {
     }
     if (pauses.webhookDelayMs > 0) this.isEnding = true;
     if (result.statusCode === GONE) await this.retry(() => this.pause());
-    if (isFirst || status === 'failed')
-      await this.retry(() => this.giveUpOthers(status === 'failed' ? 1 : 0));
+    if (isFirst || isExpired) await this.retry(() => this.giveUpOthers(isExpired ? 1 : 0));
   }
 
   private async pause(): Promise<void> {

@@ -161,12 +161,12 @@ describe('a console', () => {
 });
 
 describe('a result', () => {
-  it('of an attempt that fails after its webhook was archived revives no delivery', async () => {
+  it('of an attempt that fails after its webhook was archived revives no delivery, and none has expired', async () => {
     const held: (() => void)[] = [];
     const receiver = await testReceiver((response) => void held.push(() => response.writeHead(500).end()));
     const { webhook } = await addWebhook(database.pool, { url: receiver.url }, 'private');
     await emitNumber(database.pool, null, 1);
-    testConsole(database);
+    const { metrics, lines, stop } = testConsole(database);
     await until('a request', () => held.length === 1);
     await updateWebhook(database.pool, webhook.id, { status: 'archived' }, 'private');
     held[0]?.();
@@ -175,6 +175,9 @@ describe('a result', () => {
       return delivery?.attempts === 1 ? delivery : null;
     };
     expect(await until('the result', attempts)).toMatchObject({ status: 'failed' });
+    await stop();
+    expect((await metrics.webhookDeliveries.get()).values.filter(({ value }) => value > 0)).toEqual([]);
+    expect(lines).toEqual([]);
   });
 
   it('is refused under the lease of another', async () => {
