@@ -114,6 +114,7 @@ export const ERROR_CODES = [
   'replica',
   'request_timeout',
   'samples_running',
+  'samples_unknown',
   'spool_full',
   'spool_in_use',
   'stale_etag',

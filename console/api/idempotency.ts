@@ -15,13 +15,16 @@ const KEY_CHARS_MAX = 255;
  * same transaction: a repeated POST gets it again, with the header `Idempotency-Replayed: true`, and changes nothing. Errors roll back and
  * are not stored. `work` sets status and headers on `reply` and returns the body.
  *
- * Throws `idempotency_key_reused`, `bad_request` for a bad key, and what `work` throws.
+ * `checkEarlier` gets the body of a stored answer before it is sent again, and throws if it is no longer true.
+ *
+ * Throws `idempotency_key_reused`, `bad_request` for a bad key, and what `work` and `checkEarlier` throw.
  */
 export function change<T extends object>(
   pool: Pool,
   request: FastifyRequest,
   reply: FastifyReply,
   work: (connection: Connection) => Promise<T>,
+  checkEarlier: (body: string) => void = () => {},
 ): Promise<T> {
   const keyed = keyedRequest(request);
   const isSecret = request.routeOptions.config.secretAnswer === true;
@@ -44,6 +47,7 @@ export function change<T extends object>(
         `Idempotency-Key: expected a new key for another request, got "${keyed.idempotencyKey}" again`,
       );
     }
+    checkEarlier(earlier.body);
     reply.code(earlier.status).headers({ ...earlier.headers, 'idempotency-replayed': 'true' });
     return json<T>(reply, isSecret ? openSealed(earlier.body, request) : earlier.body);
   });

@@ -81,6 +81,7 @@ const STATUSES = {
   replica: 503,
   request_timeout: 408,
   samples_running: 409,
+  samples_unknown: 409,
   stale_etag: 412,
   too_many_rows: 400,
   too_many_webhooks: 409,

@@ -48,7 +48,12 @@ export class SampleRuns {
     );
   }
 
-  /** Plans a run, which `start` starts or `cancel` gives up: until then there is no other one. Throws `samples_running`. */
+  /** Whether a run is planned, or the latest one. */
+  isKnown(runId: string): boolean {
+    return runId === this.#planned?.runId || runId === this.#run?.runId;
+  }
+
+  /** Plans a run, which `start` starts, and `cancel` or `stop` gives up: until then there is no other one. Throws `samples_running`. */
   plan(request: SampleRequest): SampleRun {
     this.assertNoneRuns();
     const startedAt = new Date();
@@ -61,10 +66,10 @@ export class SampleRuns {
     return this.#planned;
   }
 
-  /** Starts the run that was planned last, unless it was stopped since. */
-  start(workerData: SampleWork): void {
-    if (this.#planned === null) return;
-    this.#run = this.#planned;
+  /** Starts a run that was planned, unless it was stopped since. */
+  start(planned: SampleRun, workerData: SampleWork): void {
+    if (planned !== this.#planned) return;
+    this.#run = planned;
     this.#planned = null;
     const worker = new Worker(new URL('./sample-worker.ts', import.meta.url), {
       workerData,
@@ -80,14 +85,14 @@ export class SampleRuns {
     });
   }
 
-  /** Gives up the run that was planned last. */
-  cancel(): void {
-    this.#planned = null;
+  /** Gives up a run that was planned. */
+  cancel(planned: SampleRun): void {
+    if (planned === this.#planned) this.#planned = null;
   }
 
-  /** Stops the run that goes on, if one does. Clicks that were sent stay. */
+  /** Stops the run that goes on or is planned, if there is one. Clicks that were sent stay. */
   stop(): SampleRun | null {
-    this.cancel();
+    this.#planned = null;
     if (this.#worker) this.#end(this.#worker, 'stopped');
     return this.#run;
   }

@@ -168,6 +168,36 @@ describe('runs of sample clicks', () => {
     expect(await latest()).toMatchObject({ state: 'finished', sent: 100 });
   });
 
+  it('belong to the request that planned them, though another one was stopped', async () => {
+    await database.pool.query(`
+      create function wait_for_commit() returns trigger language plpgsql as $$
+      begin perform pg_sleep(new.idempotency_key::float8); return null; end $$;
+      create constraint trigger slow_commit after update on api_answer deferrable initially deferred
+        for each row when (new.idempotency_key ~ '^[0-9.]+$') execute function wait_for_commit()`);
+    const send = (key: string, ratePerSecond: number) =>
+      api.send('POST', '/v1/samples', {
+        ...{ body: { ratePerSecond, seconds: 1 }, headers: { 'idempotency-key': key } },
+      });
+    const commits = async () => {
+      const { rowCount } = await database.pool.query(
+        "select from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'",
+      );
+      return rowCount;
+    };
+    const stopped = send('2.5', 30);
+    await expect.poll(commits, { timeout: 5_000 }).toBe(1);
+    await api.send('DELETE', '/v1/samples');
+    const planned = send('3.5', 10);
+    await expect.poll(commits, { timeout: 2_000 }).toBe(2);
+    expect((await stopped).status).toBe(202);
+    const { body } = await planned;
+    await hasEnded();
+    expect(await latest()).toMatchObject({ runId: body.runId, state: 'finished', total: 10, sent: 10 });
+    expect(await send('3.5', 10)).toMatchObject({ status: 202, body });
+    // This run never began: the answer of its request is not repeated.
+    expect(await send('2.5', 30)).toMatchObject({ status: 409, body: { code: 'samples_unknown' } });
+  });
+
   it('are refused with values out of range', async () => {
     for (const body of [{ ratePerSecond: 2_001 }, { ratePerSecond: 0 }, { seconds: 61 }, { spike: 1 }])
       expect(await start(body)).toMatchObject({ status: 400 });

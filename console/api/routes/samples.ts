@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { TollwayError } from '../../../common/errors.ts';
+import type { Connection } from '../../../common/postgres/postgres.ts';
 import { listActiveSampleAds } from '../../../ledger/sample-advertisers.ts';
 import { SAMPLE_RATE_MAX, SAMPLE_SECONDS_MAX, type SampleWork } from '../../samples/sample-run.ts';
 import { type SampleRun as Run, SampleRuns } from '../../samples/sample-runs.ts';
@@ -86,7 +87,7 @@ function startRoute(app: App, { pool, config }: Deps, runs: SampleRuns): void {
     {
       config: {
         access: 'samples.run',
-        errors: ['no_samples', 'samples_running', 'no_signing_key'],
+        errors: ['no_samples', 'samples_running', 'samples_unknown', 'no_signing_key'],
       },
       schema: {
         ...{ tags, operationId: 'startSampleRun', summary: 'Send sample clicks' },
@@ -97,26 +98,39 @@ function startRoute(app: App, { pool, config }: Deps, runs: SampleRuns): void {
       },
     },
     async (request, reply) => {
-      let work = null as SampleWork | null;
+      let planned = null as { readonly run: Run; readonly work: SampleWork } | null;
+      const plan = async (connection: Connection) => {
+        runs.assertNoneRuns();
+        const adIds = (await listActiveSampleAds(connection)).map(({ adId }) => adId);
+        const work = { ...request.body, adIds, linkKeys, publicUrl };
+        assertPossible(work);
+        reply.code(202);
+        planned = { run: runs.plan(request.body), work };
+        return toSampleRun(planned.run);
+      };
       try {
-        const run = await change(pool, request, reply, async (connection) => {
-          runs.assertNoneRuns();
-          const adIds = (await listActiveSampleAds(connection)).map(({ adId }) => adId);
-          const possible = { ...request.body, adIds, linkKeys, publicUrl };
-          assertPossible(possible);
-          reply.code(202);
-          const planned = runs.plan(request.body);
-          work = possible;
-          return toSampleRun(planned);
-        });
+        const run = await change(pool, request, reply, plan, (earlier) => assertKnown(runs, earlier));
         // After the commit: a client whose request failed must not find that its clicks were sent.
-        if (work) runs.start(work);
+        if (planned) runs.start(planned.run, planned.work);
         return run;
       } catch (error) {
-        if (work) runs.cancel();
+        if (planned) runs.cancel(planned.run);
         throw error;
       }
     },
+  );
+}
+
+/**
+ * Refuses to repeat the answer about a run that this console does not know. Its commit may have got no answer, or the console may have ended
+ * between the commit and the start: then it has sent no click.
+ */
+function assertKnown(runs: SampleRuns, earlier: string): void {
+  const { runId } = JSON.parse(earlier) as { readonly runId: string };
+  if (runs.isKnown(runId)) return;
+  throw new TollwayError(
+    'samples_unknown',
+    `Expected a run of sample clicks that this console knows, got ${runId}: it may have sent its clicks or none. Use a new Idempotency-Key for a new run`,
   );
 }
 
