@@ -28,7 +28,7 @@ export type Campaign = CampaignSettings & {
   readonly timeZone: string;
   /** The sum of its charges, counted only with a cap; otherwise 0. */
   readonly spentMicros: bigint;
-  /** What the present day has spent, in the advertiser's time zone; `null` without a daily cap. */
+  /** What the present day has spent, in the advertiser's time zone; `null` without a daily cap, and if the server does not know the zone. */
   readonly spentTodayMicros: bigint | null;
   /** `null` without pacing. */
   readonly pace: Pace | null;
@@ -185,7 +185,8 @@ async function changeCampaign(
   const before = await readCampaign(connection, id);
   const after = await settingsAfter(connection, before, changes);
   const spentMicros = await spentUnder(connection, before, after.capMicros);
-  const today = await setCapOfDays(connection, id, after.dailyCapMicros);
+  const isSameCap = after.dailyCapMicros === before.dailyCapMicros;
+  const today = isSameCap ? null : await setCapOfDays(connection, id, after.dailyCapMicros);
   // In one statement, so that the audit log has one entry.
   await connection.query(
     `update campaign set name = $2, status = $3, cap_micros = $4, spent_micros = $5, starts_at = $6, ends_at = $7, fallback_url = $8,

@@ -28,7 +28,6 @@ export async function setCapOfDays(
   capMicros: bigint | null,
 ): Promise<string> {
   const campaign = await readCampaign(connection, campaignId);
-  if (campaign.capMicros === capMicros) return campaign.today;
   await keepPastCaps(connection, campaign);
   if (capMicros !== null) {
     if (campaign.capMicros === null) await countSpend(connection, campaign);

@@ -9,6 +9,15 @@ create function day_start(day date, time_zone text) returns timestamptz language
   from (select day::timestamp at time zone time_zone as midnight) start
 $$;
 
+-- The day of an instant in a time zone; null if the server does not know the zone. It can lack the zone of an advertiser after a move of the
+-- database: what is read for all advertisers must not fail then.
+create function known_day(instant timestamptz, time_zone text) returns date language plpgsql stable as $$
+begin
+  return (instant at time zone time_zone)::date;
+exception when invalid_parameter_value then
+  return null;
+end $$;
+
 create table advertiser (
   id integer generated always as identity primary key,
   name text not null check (length(name) between 1 and 200),
@@ -140,6 +149,7 @@ create index on ad (campaign_id, id);
 create index on ad (id) where status <> 'active';
 
 -- The present day of each campaign with a daily cap, and its plan: the line from `plan_spent_micros` at `plan_from` to the cap at `plan_to`.
+-- A campaign whose time zone the server does not know is left out.
 -- `even` is one line over the day, or over the part of it between the start and the end of the campaign; `rest` starts again at each hour
 -- from what is spent then. The campaign is ahead of its plan, and held with `hold`, until `ahead_until`: when the line reaches what is
 -- spent, or when `rest` starts again.
@@ -153,7 +163,7 @@ create view campaign_today as
       case when campaign.pacing = 'rest' then today.hour + interval '1 hour' end
     ) end as ahead_until
   from campaign join advertiser on advertiser.id = campaign.advertiser_id
-  cross join lateral (select (now() at time zone advertiser.time_zone)::date as date) local
+  cross join lateral (select known_day(now(), advertiser.time_zone) as date offset 0) local
   left join campaign_day on campaign_day.campaign_id = campaign.id and campaign_day.day = local.date
   cross join lateral (
     select local.date as day, day_start(local.date, advertiser.time_zone) as begins_at,
@@ -172,7 +182,7 @@ create view campaign_today as
       select greatest(today.begins_at, campaign.starts_at, case when campaign.pacing = 'rest' then today.hour end) as plan_from
     ) starts
   ) plan on campaign.pacing <> 'none'
-  where campaign.daily_cap_micros is not null;
+  where campaign.daily_cap_micros is not null and local.date is not null;
 
 -- Price and template of an ad can change, its campaign and advertiser cannot: clicks in flight contain all three ids.
 create function ad_keeps_its_advertiser() returns trigger language plpgsql as $$

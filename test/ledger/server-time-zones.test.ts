@@ -1,12 +1,23 @@
-import { expect, it } from 'vitest';
-import { inTransaction } from '../../common/postgres/postgres.ts';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createClient, inTransaction } from '../../common/postgres/postgres.ts';
 import { parseTimeZone } from '../../common/time-zone.ts';
 import { addAdvertiser } from '../../ledger/advertisers.ts';
+import { addBudgetEntry } from '../../ledger/budget-entries.ts';
+import { readCampaignCaps } from '../../ledger/campaign-caps.ts';
+import { addCampaign, listCampaigns, updateCampaign } from '../../ledger/campaigns.ts';
+import { readCatalogPage } from '../../ledger/catalog-ads.ts';
 import { readReport } from '../../ledger/reports.ts';
 import { rollUp } from '../../ledger/rollup.ts';
 import { readStatement } from '../../ledger/statement.ts';
 import { chargeBatch } from '../support/charge-batch.ts';
-import { addAccount, createTestDatabase, testDatabase } from '../support/database.ts';
+import {
+  type Account,
+  addAccount,
+  addAdTo,
+  createTestDatabase,
+  type TestDatabase,
+  testDatabase,
+} from '../support/database.ts';
 import { clickRecord } from '../support/records.ts';
 import { tollwayHere } from '../support/run-here.ts';
 
@@ -57,21 +68,76 @@ it('the command line refuses it with the error of the server', async () => {
     });
 });
 
-it('after a move to a server that lacks the time zone of an advertiser, errors name the server', async () => {
-  const moved = await createTestDatabase();
-  try {
-    const { advertiser, ad } = await addAccount(moved.pool);
-    await chargeBatch(moved.pool, [clickRecord({ ad })]);
+describe('after a move to a server that lacks the time zone of an advertiser', () => {
+  let moved: TestDatabase & { drop: () => Promise<void> };
+  let stays: Account;
+  let lacks: Account;
+
+  /** An account whose campaign has a daily cap and pacing. */
+  async function addPaced(): Promise<Account> {
+    const account = await addAccount(moved.pool, { dailyCap: '10.00' });
+    await updateCampaign(moved.pool, account.campaign.id, { pacing: 'even' });
+    return account;
+  }
+
+  beforeAll(async () => {
+    moved = await createTestDatabase();
+    stays = await addPaced();
+    lacks = await addPaced();
     await moved.pool.query('alter table advertiser disable trigger check_time_zone');
-    await moved.pool.query('update advertiser set time_zone = $1', [GONE]);
+    await moved.pool.query('update advertiser set time_zone = $1 where id = $2', [GONE, lacks.advertiser.id]);
+  });
+  afterAll(() => moved.drop());
+
+  it('the catalog has its ads without the plan of their campaign, and all others', async () => {
+    const client = createClient(moved.url, 'test');
+    await client.connect();
+    try {
+      const ads = await readCatalogPage(client, 0, 10);
+      expect(ads.map(({ id, pace }) => [id, pace !== null])).toEqual([
+        [stays.ad.id, true],
+        [lacks.ad.id, false],
+      ]);
+    } finally {
+      await client.end();
+    }
+  });
+
+  it('lists and metrics of campaigns lack its present day alone', async () => {
+    const campaigns = await listCampaigns(moved.pool);
+    expect(campaigns).toMatchObject([
+      { id: stays.campaign.id, dailyCapMicros: 10_000_000n, spentTodayMicros: 0n },
+      { id: lacks.campaign.id, dailyCapMicros: 10_000_000n, spentTodayMicros: null, pace: null },
+    ]);
+    const ids = [stays.advertiser.id, lacks.advertiser.id];
+    const caps = await readCampaignCaps(moved.pool, ids, 10);
+    expect(new Map(caps.map(({ advertiserId, day }) => [advertiserId, day]))).toEqual(
+      new Map([
+        [stays.advertiser.id, { amount: 10, spent: 0 }],
+        [lacks.advertiser.id, null],
+      ]),
+    );
+  });
+
+  it('its campaigns and its budget can be changed', async () => {
+    const { id } = lacks.campaign;
+    expect(await updateCampaign(moved.pool, id, { status: 'paused' })).toMatchObject({ status: 'paused' });
+    await updateCampaign(moved.pool, id, { status: 'active' });
+    await addBudgetEntry(moved.pool, lacks.advertiser.id, 'top_up', 1_000_000n);
+  });
+
+  it('its clicks on campaigns without a daily cap are charged', async () => {
+    const campaign = await addCampaign(moved.pool, lacks.advertiser.id, 'Without a daily cap');
+    const ad = await addAdTo(moved.pool, campaign, '0.25');
     expect(await chargeBatch(moved.pool, [clickRecord({ ad })])).toEqual(['charged']);
+  });
+
+  it('errors of its reports and statements name the server', async () => {
     await expect(rollUp(moved.pool)).rejects.toMatchObject(REFUSAL);
-    await expect(readStatement(moved.pool, advertiser.id, '2026-01')).rejects.toMatchObject(REFUSAL);
+    await expect(readStatement(moved.pool, lacks.advertiser.id, '2026-01')).rejects.toMatchObject(REFUSAL);
     const day = { since: '2026-01-01', until: '2026-01-02', by: ['day'] } as const;
-    await expect(readReport(moved.pool, { ...day, advertiserId: advertiser.id })).rejects.toMatchObject(
+    await expect(readReport(moved.pool, { ...day, advertiserId: lacks.advertiser.id })).rejects.toMatchObject(
       REFUSAL,
     );
-  } finally {
-    await moved.drop();
-  }
+  });
 });

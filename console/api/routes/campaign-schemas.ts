@@ -54,7 +54,10 @@ export const Campaign = z
     cap: Amount.nullable().meta({ description: 'The most that all clicks together may cost.' }),
     spent: Amount.nullable().meta({ description: 'Sum of the charges. Credits do not lower it.' }),
     dailyCap: Amount.nullable().meta({ description: 'The most that the clicks of a day may cost.' }),
-    spentToday: Amount.nullable().meta({ description: 'What the present day has spent, with a daily cap.' }),
+    spentToday: Amount.nullable().meta({
+      description:
+        'What the present day has spent, with a daily cap; `null` too while the database server does not know the time zone.',
+    }),
     pacing: Pacing,
     hold: z.boolean().meta({ description: HOLD }),
     pace: Pace.nullable().meta({ description: '`null` without pacing.' }),
