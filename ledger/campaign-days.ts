@@ -2,6 +2,7 @@ import { arrayLiteral, type Connection } from '../common/postgres/postgres.ts';
 import type { ReadClick } from '../contract/click-event.ts';
 import type { KnownAd } from './balances.ts';
 import { DAY_MS, dayStart } from './partitions.ts';
+import { inServerTimeZone } from './server-time-zones.ts';
 
 /** A day of a campaign with a daily cap, in the time zone of the advertiser. */
 export type CampaignDay = {
@@ -26,6 +27,7 @@ const NO_DAYS: ReadonlyMap<number, readonly CampaignDay[]> = new Map();
 /**
  * Reads the days of clicks whose campaigns have a daily cap, by campaign. Days without a cap are absent. Sends no query if no campaign of
  * the batch has ever had a daily cap. Call it under the advertisers' locks.
+ * Throws `bad_time_zone` if the database server does not know the time zone of an advertiser.
  */
 export async function readCampaignDays(
   connection: Connection,
@@ -37,7 +39,7 @@ export async function readCampaignDays(
   if (campaigns.size === 0) return NO_DAYS;
   const { campaignIds, utcDays } = collectUtcDays(clicks, campaigns);
   if (campaignIds.length === 0) return NO_DAYS;
-  const { rows } = await connection.query<CampaignDay>({
+  const days = connection.query<CampaignDay>({
     name: 'read campaign days',
     // A UTC day overlaps two days of the time zone. PostgreSQL computes the days, so that they are those of the reports.
     text: `select campaign.id as "campaignId", campaign.advertiser_id as "advertiserId", batch.day::text,
@@ -57,6 +59,7 @@ export async function readCampaignDays(
        and case when campaign_day.day is null then daily_cap_micros else campaign_day.cap_micros end is not null`,
     values: [arrayLiteral(campaignIds), arrayLiteral(utcDays)],
   });
+  const { rows } = await inServerTimeZone(days);
   // OpenWhisk's Node 20 has no Map.groupBy.
   const found = new Map<number, CampaignDay[]>();
   for (const row of rows) found.set(row.campaignId, [...(found.get(row.campaignId) ?? []), row]);

@@ -94,7 +94,7 @@ function addActions(app: App, { pool }: Deps): void {
         access: 'dead-letters.write',
         errors: [
           ...(['unknown_dead_letter', 'already_discarded', 'is_watermark'] as const),
-          ...(['no_partition_yet', 'lost_race'] as const),
+          ...(['no_partition_yet', 'lost_race', 'bad_time_zone'] as const),
         ],
       },
       schema: {
