@@ -3,7 +3,6 @@ import { TollwayError } from '../../common/errors.ts';
 import { formatAmount, parsePositiveAmount } from '../../common/money.ts';
 import { parseCampaignTime } from '../../common/parse-time.ts';
 import { parseExternalId, parseName } from '../../common/text.ts';
-import { bringUpToDate } from '../../ledger/bring-up-to-date.ts';
 import type { CampaignChanges } from '../../ledger/campaign-settings.ts';
 import { readCampaignCharges } from '../../ledger/campaign-spend.ts';
 import {
@@ -29,6 +28,7 @@ import {
 } from '../list-options.ts';
 import { orNone, parseId } from '../parse.ts';
 import { printJson, printLine, printRow, printRows } from '../print.ts';
+import { updateSums } from '../update-sums.ts';
 
 type Settings = {
   name?: string;
@@ -215,7 +215,7 @@ const show = command('show', 'Show a campaign with its settings and what it has 
   .argument('<campaign>', 'id of the campaign', parseId)
   .action(async (id: number, { format }: Output) => {
     await withDatabase(async (pool) => {
-      await bringUpToDate(pool);
+      await updateSums(pool);
       const campaign = await readCampaign(pool, id);
       const spent = campaign.capMicros === null ? await readCampaignCharges(pool, id) : campaign.spentMicros;
       const { pace } = campaign;

@@ -1,7 +1,6 @@
 import type { Pool } from '../../common/postgres/postgres.ts';
 import { parseTimeZone } from '../../common/time-zone.ts';
 import { parsePublisher } from '../../contract/publisher.ts';
-import { bringUpToDate } from '../../ledger/bring-up-to-date.ts';
 import { reportJson, reportRowJson } from '../../ledger/json.ts';
 import { type Names, readNames } from '../../ledger/names.ts';
 import {
@@ -17,6 +16,7 @@ import {
 import { type Output, rowsCommand, withDatabase } from '../context.ts';
 import { parseId } from '../parse.ts';
 import { type Format, printCsv, printJson, printNote, printTable } from '../print.ts';
+import { updateSums } from '../update-sums.ts';
 
 type Options = Output & {
   since: Date | string;
@@ -59,7 +59,7 @@ export const report = rowsCommand(
   )
   .action(async ({ since, until, by, advertiser, campaign, ad, publisher, timeZone, format }: Options) => {
     await withDatabase(async (pool) => {
-      await bringUpToDate(pool);
+      await updateSums(pool);
       const result = await readReport(pool, {
         since,
         until: until ?? new Date(Math.ceil(Date.now() / QUARTER_MS) * QUARTER_MS),

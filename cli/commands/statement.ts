@@ -1,11 +1,11 @@
 import { formatAmount } from '../../common/money.ts';
 import { printable } from '../../common/text.ts';
-import { bringUpToDate } from '../../ledger/bring-up-to-date.ts';
 import { statementJson } from '../../ledger/json.ts';
 import { parseMonth, readStatement, type Statement } from '../../ledger/statement.ts';
 import { type Output, rowsCommand, withDatabase } from '../context.ts';
 import { parseId } from '../parse.ts';
 import { printCsv, printJson, printLine, printNote, printTable } from '../print.ts';
+import { updateSums } from '../update-sums.ts';
 
 type Options = Output & { month: string };
 
@@ -18,7 +18,7 @@ export const statement = rowsCommand(
   .requiredOption('--month <month>', 'month in the time zone of the advertiser, such as 2026-11', parseMonth)
   .action(async (advertiserId: number, { month, format }: Options) => {
     await withDatabase(async (pool) => {
-      await bringUpToDate(pool);
+      await updateSums(pool);
       const found = await readStatement(pool, advertiserId, month);
       if (format === 'json') return printJson(statementJson(found));
       if (format === 'csv') return printStatementCsv(found);

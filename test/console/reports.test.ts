@@ -45,3 +45,20 @@ it('a report of more than 100 000 rows is refused, and has no limit on the comma
   const { rows } = await readReport(database.pool, { since, until, by: ['publisher'], adId: ad.id });
   expect(rows).toHaveLength(100_001);
 });
+
+it('a report names no time zone of an advertiser that its key may not see, though the server lacks it', async () => {
+  const [{ ad, advertiser }, lacks] = [await addAccount(database.pool), await addAccount(database.pool)];
+  await chargeBatch(
+    database.pool,
+    [ad, lacks.ad].map((of) => clickRecord({ ad: of })),
+  );
+  await database.pool.query('alter table advertiser disable trigger check_time_zone');
+  await database.pool.query(`update advertiser set time_zone = 'US/Pacific-New' where id = $1`, [
+    lacks.advertiser.id,
+  ]);
+  const key = await api.addKey({ role: 'viewer', advertiserIds: [advertiser.id] });
+  expect(await api.send('GET', `/v1/reports?since=${DAY}`, { key })).toMatchObject({ status: 200 });
+  const statement = `/v1/advertisers/${advertiser.id}/statements/${DAY.slice(0, 7)}`;
+  expect(await api.send('GET', statement, { key })).toMatchObject({ status: 200 });
+  expect(await api.send('GET', '/v1/campaigns')).toMatchObject({ status: 200 });
+});

@@ -1,4 +1,6 @@
+import type { FastifyRequest } from 'fastify';
 import * as z from 'zod';
+import type { Pool } from '../../../common/postgres/postgres.ts';
 import { readAd, unknownAd } from '../../../ledger/ads.ts';
 import { bringUpToDate } from '../../../ledger/bring-up-to-date.ts';
 import { reportJson } from '../../../ledger/json.ts';
@@ -106,7 +108,8 @@ export function reportRoutes(app: App, { pool, longPool, longRequests }: LongDep
         response: { 200: Report },
       },
     },
-    async ({ query, caller, authentication }) => {
+    async (request) => {
+      const { query, caller, authentication } = request;
       const filter = await restrictedFilter(pool, caller, query);
       const { since, until = endOfNow(), by, timeZone, adId } = query;
       if (adId !== undefined) {
@@ -115,10 +118,20 @@ export function reportRoutes(app: App, { pool, longPool, longRequests }: LongDep
       }
       const wanted = { ...filter, adId, since, until, by, rowsMax: ROWS_MAX, ...(timeZone && { timeZone }) };
       // All reports share it, so it takes no turn.
-      await bringUpToDate(pool);
-      const request = { kind: 'report', limitedAs: authentication.limitedAs } as const;
-      return longRequests.run(request, async () => reportJson(await readReport(longPool, wanted)));
+      await updateSums(pool, request);
+      const turn = { kind: 'report', limitedAs: authentication.limitedAs } as const;
+      return longRequests.run(turn, async () => reportJson(await readReport(longPool, wanted)));
     },
+  );
+}
+
+/** Brings the sums of reports and statements up to date, or logs why they are as of an earlier time. */
+export async function updateSums(pool: Pool, request: FastifyRequest): Promise<void> {
+  const problem = await bringUpToDate(pool);
+  if (problem === null) return;
+  request.log.warn(
+    { problem },
+    'Reports are as of an earlier time, because their sums cannot be updated. Clicks are charged',
   );
 }
 

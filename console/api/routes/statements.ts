@@ -1,11 +1,11 @@
 import * as z from 'zod';
-import { bringUpToDate } from '../../../ledger/bring-up-to-date.ts';
 import { statementJson } from '../../../ledger/json.ts';
 import { parseMonth, readStatement } from '../../../ledger/statement.ts';
 import { assertAdvertiser } from '../access.ts';
 import type { App, Deps } from '../deps.ts';
 import { AmountText, Currency, Id, TimeText, TimeZone, textCodec } from '../schemas.ts';
 import { AdvertiserPath } from './advertisers.ts';
+import { updateSums } from './reports.ts';
 
 const Month = textCodec(z.string(), parseMonth, (text) => text).meta({
   description: 'Month in the time zone of the advertiser.',
@@ -62,9 +62,10 @@ export function statementRoutes(app: App, { pool }: Deps): void {
         response: { 200: Statement },
       },
     },
-    async ({ params: { advertiserId, month }, caller }) => {
-      assertAdvertiser(caller, advertiserId);
-      await bringUpToDate(pool);
+    async (request) => {
+      const { advertiserId, month } = request.params;
+      assertAdvertiser(request.caller, advertiserId);
+      await updateSums(pool, request);
       return statementJson(await readStatement(pool, advertiserId, month));
     },
   );
