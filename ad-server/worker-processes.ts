@@ -29,8 +29,9 @@ export class WorkerProcesses {
     try {
       const worker = cluster.fork();
       worker.on('message', (report: WorkerReport) => this.reports.receive(worker.id, report));
-      // Node throws most errors, such as ENOMEM, and emits some. No process was started then, so there is no exit event.
-      worker.once('error', (error) => this.retry(error));
+      // Node throws most errors, such as ENOMEM, and emits some. Without a process id no process was started, so there is no exit event.
+      // Other errors, such as of a signal that could not be sent, do not end the worker.
+      worker.on('error', (error) => worker.process.pid === undefined && this.retry(error));
       worker.once('exit', (code, signal) => void this.replace(worker, code, signal));
     } catch (error) {
       this.retry(error);

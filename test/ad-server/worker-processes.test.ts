@@ -100,6 +100,18 @@ describe('a worker that cannot be started', () => {
   });
 });
 
+it.each(['EAGAIN', 'EPERM'])('an error %s of a worker that runs starts no other worker', async (code) => {
+  const worker = fork(1);
+  const forked = vi.spyOn(cluster, 'fork').mockImplementationOnce(() => worker);
+  const { processes, failures, lines } = startProcesses();
+  processes.start();
+  // Each error: without a listener, the second one would end the ad server.
+  for (const _ of [1, 2]) worker.emit('error', spawnError(code));
+  await vi.advanceTimersByTimeAsync(2_000);
+  expect([failures, lines]).toEqual([[], []]);
+  expect(forked).toHaveBeenCalledTimes(1);
+});
+
 it('a report that arrives after the exit of its worker is ignored: what it counted is kept already', async () => {
   const worker = fork(1);
   vi.spyOn(cluster, 'fork').mockImplementationOnce(() => worker);
