@@ -26,7 +26,10 @@ import { type Relays, startRelays } from './relays.ts';
 const DAY_MS = 86_400_000;
 /** Longest wait for an answer of the database, in ms. After that, the relay publishes the batch again. */
 const QUERY_MS_MAX = 30_000;
-/** Connections for publishing: one for the relay of the own spool, one for the relay of adopted spools, and one spare. */
+/**
+ * Connections for publishing: one for the clicks of the own spool, one for its watermark, and one for an adopted spool, whose watermark is
+ * sent after its clicks.
+ */
 const CONNECTIONS = 3;
 
 /** Time between two updates of the gauges, in ms. */
