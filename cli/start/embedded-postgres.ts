@@ -29,6 +29,8 @@ const DATABASE = 'tollway';
 /** Longest wait for the end of a server whose `npm start` was killed, in ms. */
 const TAKE_OVER_MS = 15_000;
 const STOP_SECONDS = 2;
+/** Age of a file without a process id, in ms, from which on no server is about to write it. */
+const PID_WRITTEN_MS = 2_000;
 
 /** The PostgreSQL that `npm start` runs in the data folder. */
 export type EmbeddedPostgres = {
@@ -130,16 +132,26 @@ function pidFileOf(folder: string): string {
   return join(folder, 'postmaster.pid');
 }
 
-/** Removes the file of a process id that belongs to another process since a crash: pg_ctl would take that process for the server. */
+/** Removes a file of the process id that prevents the start, although no server runs. */
 function removeStalePidFile(folder: string): void {
-  if (!existsSync(pidFileOf(folder)) || !existsSync('/proc/self')) return;
-  const pid = readProcessId(folder);
-  const commandLine = `/proc/${pid}/cmdline`;
-  if (existsSync(commandLine) && !readFileSync(commandLine, 'utf8').includes(folder))
-    rmSync(pidFileOf(folder), { force: true });
+  if (isStalePidFile(folder)) rmSync(pidFileOf(folder), { force: true });
 }
 
-/** The process id of a server that was started. The file of one that was just stopped can be gone. */
+/**
+ * Whether the process id belongs to another process since a crash: pg_ctl would take that process for the server. Or whether there is no
+ * process id, because power was lost before the disk had it: pg_ctl refuses to start. A server writes it right after it has created the file.
+ */
+function isStalePidFile(folder: string): boolean {
+  const pid = readProcessId(folder);
+  if (!pid) {
+    const file = statSync(pidFileOf(folder), { throwIfNoEntry: false });
+    return file !== undefined && Math.abs(Date.now() - file.mtimeMs) > PID_WRITTEN_MS;
+  }
+  const commandLine = `/proc/${pid}/cmdline`;
+  return existsSync(commandLine) && !readFileSync(commandLine, 'utf8').includes(folder);
+}
+
+/** The process id of a server that was started; 0 or NaN if the file has none. The file of one that was just stopped can be gone. */
 function readProcessId(folder: string): number | undefined {
   if (!existsSync(pidFileOf(folder))) return;
   return Number(readFileSync(pidFileOf(folder), 'utf8').split('\n')[0]);

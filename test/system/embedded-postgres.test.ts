@@ -1,6 +1,6 @@
-import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import {
   type EmbeddedPostgres,
   makeDataDir,
@@ -69,4 +69,30 @@ it.runIf(process.platform === 'linux')('gives the server no secret of the enviro
     expect(environment).not.toContain(name);
     expect(environment).not.toContain(value);
   }
+});
+
+describe('a file of the process id without a number, as after a loss of power', () => {
+  /** Starts the server again after the file was written `secondsAgo`. Returns how long that took, in ms. */
+  async function restartWith(text: string, secondsAgo: number): Promise<number> {
+    await server?.stop();
+    const path = join(dataDir, 'postgres', 'postmaster.pid');
+    writeFileSync(path, text);
+    const writtenAt = Date.now() / 1_000 - secondsAgo;
+    utimesSync(path, writtenAt, writtenAt);
+    const startedAt = performance.now();
+    server = await startEmbeddedPostgres(dataDir, silent);
+    return performance.now() - startedAt;
+  }
+
+  it.each([
+    ['it is empty', '', 60],
+    ['it has the bytes of no write', '\0'.repeat(20), 60],
+    ['the clock has been set back since', '', -3_600],
+  ])('does not prevent the start: %s', { timeout: 60_000 }, async (_, text, secondsAgo) => {
+    await restartWith(text, secondsAgo);
+  });
+
+  it('is kept while another server can be about to write it', { timeout: 60_000 }, async () => {
+    expect(await restartWith('', 0)).toBeGreaterThan(1_900);
+  });
 });
