@@ -19,6 +19,7 @@ const BATCH_BYTES_MAX = 900_000;
 const ACKS_ALL = -1;
 /** The number of Kafka's API for producers. */
 const PRODUCE = 0;
+const NO_LEADER = 'it has no leader';
 
 const COMPRESSION: Readonly<Record<Config['KAFKA_COMPRESSION'], Compression | null>> = {
   none: null,
@@ -42,9 +43,9 @@ export async function createPlatformaticPublisher(config: Config): Promise<Publi
   const send = createSend(library, pool, config);
   const runs = new PartitionRuns();
 
-  const attempt = async (work: (leaders: Leaders) => Promise<void>) => {
+  const attempt = async <T>(work: (leaders: Leaders) => Promise<T>): Promise<T> => {
     try {
-      await work(await leaders.get());
+      return await work(await leaders.get());
     } catch (error) {
       leaders.forget();
       runs.end();
@@ -59,8 +60,16 @@ export async function createPlatformaticPublisher(config: Config): Promise<Publi
       });
       return [];
     },
-    publishEverywhere: (record) =>
-      attempt((known) => send(new Map(known.partitions.map((partition) => [partition, [record]])), known)),
+    publishEverywhere: async (record) => {
+      const leaderless = await attempt(async (known) => {
+        await send(new Map(known.withLeader.map((partition) => [partition, [record]])), known);
+        return known.partitions.find((partition) => !known.leaderOf.has(partition));
+      });
+      if (leaderless === undefined) return;
+      // Clicks do not wait for this: the leaders that are known have just answered.
+      leaders.refresh();
+      throw unwritten(leaderless, NO_LEADER);
+    },
     close: () => closePool(pool),
   };
 }
@@ -99,7 +108,7 @@ function createSend(library: Platformatic, pool: ConnectionPool, config: Config)
     const byBroker = new Map<Broker, EncodedBatch[]>();
     for (const [partition, some] of records) {
       const broker = leaderOf.get(partition);
-      if (broker === undefined) throw unwritten(partition, 'it has no leader');
+      if (broker === undefined) throw unwritten(partition, NO_LEADER);
       const batch = await encodeBatch(some, Date.now(), checksum, compression);
       const batches = byBroker.get(broker);
       if (batches) batches.push({ partition, batch });

@@ -53,6 +53,12 @@ export class TopicLeaders {
     return latest.leaders;
   }
 
+  /** Reads the leaders anew beside: a partition has none. The next broker is asked, as the last one can be outdated. */
+  refresh(): void {
+    this.first += 1;
+    this.read().catch(() => {});
+  }
+
   /** Forgets the leaders: a broker has refused a request, or does not answer. The next broker is asked, as the last one can be outdated. */
   forget(): void {
     this.latest = null;

@@ -1,7 +1,12 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Admin, Kafka, logLevel } from 'kafkajs';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { loadPlatformatic } from '../../brokers/kafka/platformatic.ts';
 import { createKafkaPublisher } from '../../brokers/kafka/publisher.ts';
+import type { Publisher } from '../../brokers/publisher.ts';
 import { parseConfig } from '../../common/config/config.ts';
+import { errorMessage } from '../../common/errors.ts';
 import { inTransaction, type Pool } from '../../common/postgres/postgres.ts';
+import { sleep } from '../../common/process.ts';
 import { jarsAreMissing } from '../../emulators/kafka/jars.ts';
 import { makeTopic } from '../support/kafka-topic.ts';
 import { silent } from '../support/loggers.ts';
@@ -11,7 +16,7 @@ import { until } from '../support/until.ts';
 import type { Server } from './broker.ts';
 import { drivers } from './brokers.ts';
 import { KAFKA_CLIENTS, kafkaForTests } from './kafka-broker.ts';
-import { startKafkaCluster } from './kafka-cluster.ts';
+import { type KafkaCluster, startKafkaCluster } from './kafka-cluster.ts';
 import {
   backUp,
   expectAllCharged,
@@ -24,68 +29,154 @@ import {
 const missing = await jarsAreMissing();
 const skipped = isSkipped(missing === null ? null : `A Kafka cluster is missing: install ${missing}`);
 
-describe.skipIf(skipped).each(KAFKA_CLIENTS)('a publisher to a cluster of Kafka with %s', (client) => {
-  it('does not report records as published that it sent to a broker which has just lost its partition', {
-    timeout: 120_000,
-  }, async () => {
-    const cluster = await startKafkaCluster();
-    const unused = async () => undefined;
-    const server = kafkaForTests({
-      brokers: cluster.brokers,
-      isControllable: false,
-      kill: unused,
-      start: unused,
-      suspend: unused,
-      resume: unused,
-      stop: cluster.stop,
-    });
-    const topic = 'clicks';
-    const config = parseConfig({
-      KAFKA_CLIENT: client,
-      KAFKA_BROKERS: cluster.brokers,
-      KAFKA_TOPIC: topic,
-      KAFKA_PARTITIONS: '2',
-    });
-    const publisher = await createKafkaPublisher(config, silent);
-    try {
-      const admin = await server.admin();
-      await until(
-        'two brokers in the cluster',
-        async () => (await admin.describeCluster()).brokers.length === 2,
-      );
-      const replicaAssignment = [1, 2].map((id) => ({ partition: id - 1, replicas: [id] }));
-      await makeTopic(admin, { topic, replicaAssignment });
-      const held = async () =>
-        (await admin.fetchTopicOffsets(topic)).reduce((sum, { high }) => sum + Number(high), 0);
-      const spool = new TestSpool();
-      const clicks = () => Array.from({ length: 1_000 }, () => spool.click());
-      await publisher.publish(clicks());
-      expect(await held()).toBe(1_000);
-      await admin.alterPartitionReassignments({
-        topics: [{ topic, partitionAssignment: [{ partition: 1, replicas: [1] }] }],
-      });
-      const leaders = async () =>
-        (await admin.fetchTopicMetadata({ topics: [topic] })).topics[0]?.partitions.map(
-          ({ leader }) => leader,
-        );
-      await until(
-        'broker 1 to lead all partitions',
-        async () => (await leaders())?.every((leader) => leader === 1) ?? false,
-      );
-      // As the relay does: rejected records are sent again, others are forgotten.
-      const batch = clicks();
-      await until('the batch to be published', () =>
-        publisher.publish(batch).then(
-          () => true,
-          () => false,
-        ),
-      );
-      expect(await held()).toBeGreaterThanOrEqual(2_000);
-    } finally {
-      await publisher.close();
-      await server.stop();
-    }
+type ClusterTest = {
+  readonly cluster: KafkaCluster;
+  readonly admin: Admin;
+  readonly publisher: Publisher;
+  /** The number of records that each partition of the topic has taken. */
+  readonly held: () => Promise<number[]>;
+};
+
+const TOPIC = 'clicks';
+
+/** Runs `work` with two brokers and a topic with a partition on each: partition 0 on broker 1, partition 1 on broker 2. */
+async function withCluster(client: string, work: (test: ClusterTest) => Promise<void>): Promise<void> {
+  const cluster = await startKafkaCluster();
+  const unused = async () => undefined;
+  const server = kafkaForTests({
+    brokers: cluster.brokers,
+    isControllable: false,
+    kill: unused,
+    start: unused,
+    suspend: unused,
+    resume: unused,
+    stop: cluster.stop,
   });
+  const config = parseConfig({
+    KAFKA_CLIENT: client,
+    KAFKA_BROKERS: cluster.brokers,
+    KAFKA_TOPIC: TOPIC,
+    KAFKA_PARTITIONS: '2',
+  });
+  const publisher = await createKafkaPublisher(config, silent);
+  try {
+    const admin = await server.admin();
+    await until(
+      'two brokers in the cluster',
+      async () => (await admin.describeCluster()).brokers.length === 2,
+    );
+    const replicaAssignment = [1, 2].map((id) => ({ partition: id - 1, replicas: [id] }));
+    await makeTopic(admin, { topic: TOPIC, replicaAssignment });
+    const held = async () => {
+      const offsets = await admin.fetchTopicOffsets(TOPIC);
+      return offsets.sort((a, b) => a.partition - b.partition).map(({ high }) => Number(high));
+    };
+    await work({ cluster, admin, publisher, held });
+  } finally {
+    await publisher.close();
+    await server.stop();
+  }
+}
+
+/** The accepted counts of the watermarks in partition 0. */
+async function readWatermarks({ cluster, held }: ClusterTest): Promise<number[]> {
+  const [wanted = 0] = await held();
+  const consumer = new Kafka({ brokers: [cluster.brokers], logLevel: logLevel.NOTHING }).consumer({
+    groupId: 'reader of watermarks',
+  });
+  const accepted: number[] = [];
+  let read = 0;
+  await consumer.connect();
+  await consumer.subscribe({ topic: TOPIC, fromBeginning: true });
+  await consumer.run({
+    eachMessage: async ({ partition, message }) => {
+      if (partition !== 0) return;
+      read += 1;
+      const { watermark } = JSON.parse(String(message.value)) as { watermark?: { accepted: number } };
+      if (watermark) accepted.push(watermark.accepted);
+    },
+  });
+  await until('every record of partition 0', () => read >= wanted).finally(() => consumer.disconnect());
+  return accepted;
+}
+
+const clicksOf = (spool: TestSpool) => Array.from({ length: 1_000 }, () => spool.click());
+const sum = (numbers: readonly number[]) => numbers.reduce((total, number) => total + number, 0);
+
+describe.skipIf(skipped).each(KAFKA_CLIENTS)('a publisher to a cluster of Kafka with %s', (client) => {
+  it(
+    'does not report records as published that it sent to a broker which has just lost its partition',
+    {
+      timeout: 120_000,
+    },
+    () =>
+      withCluster(client, async ({ admin, publisher, held }) => {
+        const spool = new TestSpool();
+        await publisher.publish(clicksOf(spool));
+        expect(sum(await held())).toBe(1_000);
+        await admin.alterPartitionReassignments({
+          topics: [{ topic: TOPIC, partitionAssignment: [{ partition: 1, replicas: [1] }] }],
+        });
+        const leaders = async () =>
+          (await admin.fetchTopicMetadata({ topics: [TOPIC] })).topics[0]?.partitions.map(
+            ({ leader }) => leader,
+          );
+        await until(
+          'broker 1 to lead all partitions',
+          async () => (await leaders())?.every((leader) => leader === 1) ?? false,
+        );
+        // As the relay does: rejected records are sent again, others are forgotten.
+        const batch = clicksOf(spool);
+        await until('the batch to be published', () =>
+          publisher.publish(batch).then(
+            () => true,
+            () => false,
+          ),
+        );
+        expect(sum(await held())).toBeGreaterThanOrEqual(2_000);
+      }),
+  );
+});
+
+describe.skipIf(skipped)('a publisher to a cluster of Kafka with platformatic', () => {
+  it(
+    'sends a watermark to every partition that has a leader, and clicks do not wait for the others',
+    {
+      timeout: 120_000,
+    },
+    () =>
+      withCluster('platformatic', async (test) => {
+        const { cluster, publisher } = test;
+        const { metadataV9 } = await loadPlatformatic();
+        const spool = new TestSpool();
+        const send = () => publisher.publishEverywhere(spool.watermark()).then(() => 'sent', errorMessage);
+        await publisher.publish(clicksOf(spool));
+        expect(await send()).toBe('sent');
+        await cluster.nodes[1].kill();
+        const noLeader = 'Partition 1 accepted no clicks: it has no leader';
+        await until('a partition without a leader', async () => (await send()) === noLeader, 30_000);
+        await publisher.publish(clicksOf(spool));
+        const { accepted } = spool;
+        const readMetadata = metadataV9.api.async;
+        const { promise: answers, resolve: answer } = Promise.withResolvers<void>();
+        const request = vi.spyOn(metadataV9.api, 'async').mockImplementation(async (...question) => {
+          await answers;
+          return readMetadata(...question);
+        });
+        try {
+          expect(await send()).toBe(noLeader);
+          // Kafka does not say what the leaders are, and the client knows one.
+          const published = publisher.publish(clicksOf(spool)).then(() => 'published');
+          expect(await Promise.race([published, sleep(5_000)])).toBe('published');
+        } finally {
+          answer();
+          request.mockRestore();
+        }
+        await cluster.nodes[1].start();
+        await until('a watermark in every partition', async () => (await send()) === 'sent');
+        expect(await readWatermarks(test)).toContain(accepted);
+      }),
+  );
 });
 
 describe.each(drivers.filter(({ name }) => name !== 'postgres'))(
