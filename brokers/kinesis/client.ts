@@ -14,6 +14,7 @@ import { NodeHttpHandler } from '@smithy/node-http-handler';
 import type { Config } from '../../common/config/config.ts';
 import type { ErrorCode } from '../../common/error-codes.ts';
 import { errorMessage, TollwayError } from '../../common/errors.ts';
+import { failureKind } from '../../common/postgres/postgres.ts';
 import { sleep } from '../../common/process.ts';
 import { withoutCredentials } from '../../common/without-credentials.ts';
 
@@ -80,6 +81,16 @@ export function explainKinesis(error: unknown, config: KinesisSettings): Tollway
     return explained('kinesis_away', `KINESIS_ENDPOINT: ${where} does not answer: ${detail || code}`, true);
   }
   return explained('kinesis', `Kinesis stream ${config.KINESIS_STREAM}: ${name}: ${detail}`, true);
+}
+
+/** Explains an error of Kinesis or of the database. */
+export function explainFailure(error: unknown, config: KinesisSettings): TollwayError {
+  const isSdk = typeof error === 'object' && error !== null && ('$metadata' in error || '$fault' in error);
+  if (error instanceof TollwayError || isSdk || failureKind(error) !== 'transient')
+    return explainKinesis(error, config);
+  // Socket errors look the same from Kinesis and from the database.
+  const message = `Kinesis or the database: ${errorMessage(error)}`;
+  return new TollwayError('dependency_failed', message, { cause: error, retryable: true });
 }
 
 /** Whether Kinesis refused a read because the shard's throughput was exceeded. */

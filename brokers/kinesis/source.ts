@@ -1,7 +1,7 @@
 import type { KinesisClient, Shard } from '@aws-sdk/client-kinesis';
 import type { Config } from '../../common/config/config.ts';
-import { errorMessage, TollwayError } from '../../common/errors.ts';
-import { failureKind, type Pool } from '../../common/postgres/postgres.ts';
+import { TollwayError } from '../../common/errors.ts';
+import type { Pool } from '../../common/postgres/postgres.ts';
 import { sleep } from '../../common/process.ts';
 import type { Logger } from '../../common/telemetry/logger.ts';
 import type { Metrics } from '../../common/telemetry/metrics.ts';
@@ -10,7 +10,7 @@ import { CheckpointWriter, type RestartReason, reportRestart } from '../checkpoi
 import { beginCheckpoints, readCheckpoints } from '../checkpoints.ts';
 import { type BatchSink, type EventSource, type Lag, lagOf } from '../event-source.ts';
 import { SourceHealth } from '../source-health.ts';
-import { endpointName, explainKinesis, listShards, openKinesis, readStream, type Stream } from './client.ts';
+import { endpointName, explainFailure, listShards, openKinesis, readStream, type Stream } from './client.ts';
 import {
   beginStream,
   END,
@@ -29,7 +29,7 @@ const ASSIGN_MS = 1_000;
 const CHECKPOINT_MS = 500;
 /** Time between two reads of the stream's description, in ms. AWS allows 20 a second for each account, so only failures shorten it. */
 const DESCRIBE_MS = 30_000;
-/** Maximum wait until everything that was read of a shard is settled, in ms, before another processor gets it. */
+/** Maximum wait until everything that was read of a shard is settled, in ms, before its next reader gets it. */
 const DRAIN_MS_MAX = 10_000;
 /** A shard that has not answered for this long, in ms, is reported. A read takes some tens of ms. */
 const SILENT_MS = 5_000;
@@ -50,6 +50,8 @@ class KinesisSource implements EventSource {
   private readonly client: KinesisClient;
   private readonly stopping = new AbortController();
   private readonly readers = new Map<string, ShardReader>();
+  /** What was read of shards that the stream no longer has, until it is settled. */
+  private readonly leftovers = new Map<ShardReader, Promise<void>>();
   private readonly checkpoints: CheckpointWriter;
   private leases: ShardLeases | null = null;
   private stream: Stream = { id: '', retentionMs: 0, createdAt: null };
@@ -59,6 +61,7 @@ class KinesisSource implements EventSource {
   private stopped: Promise<void> | null = null;
   private running: Promise<unknown> = Promise.resolve();
   private readonly health: SourceHealth;
+  private readonly explain = (error: unknown) => explainFailure(error, this.config);
 
   constructor(
     pool: Pool,
@@ -75,8 +78,7 @@ class KinesisSource implements EventSource {
     this.logger = deps.logger;
     this.checkpoints = new CheckpointWriter(pool, sink, { ...deps, isSetBack });
     this.client = openKinesis(config);
-    const explain = (error: unknown) => this.explain(error);
-    this.health = new SourceHealth(explain, { ...deps, stopping: this.stopping.signal, graceMs: 0 });
+    this.health = new SourceHealth(this.explain, { ...deps, stopping: this.stopping.signal, graceMs: 0 });
     this.health.setWaiting(STREAM, 'it has not read the description of the stream yet');
   }
 
@@ -113,7 +115,8 @@ class KinesisSource implements EventSource {
     this.stopped ??= (async () => {
       this.stopping.abort();
       await this.running.catch(() => {});
-      await Promise.all([...this.readers.values()].map((reader) => reader.drain()));
+      const drained = [...this.readers.values()].map((reader) => reader.drain());
+      await Promise.all([...drained, ...this.leftovers.values()]);
       await this.checkpoint();
       await this.leases?.leave().catch(() => {});
       this.client.destroy();
@@ -123,7 +126,9 @@ class KinesisSource implements EventSource {
 
   /** Kinesis does not count records: `records` are those that are read and not settled. The age includes records in the stream. */
   readonly lag = async (): Promise<Lag> => {
-    const lag = lagOf([...this.readers.values()].map((reader) => reader.lag));
+    const partitions = [...this.readers.values()].map((reader) => reader.lag);
+    const leftovers = [...this.leftovers.keys()].map((reader) => reader.lag);
+    const lag = { ...lagOf([...partitions, ...leftovers]), partitions };
     const [silent] = this.silent();
     // No known record waits, and new records are unknown.
     if (silent !== undefined && lag.oldestAgeSeconds === 0)
@@ -151,6 +156,8 @@ class KinesisSource implements EventSource {
   /** Takes and releases shards until each processor has its share of those that can be read. */
   private async assign(): Promise<void> {
     await this.followStream();
+    // Other processors may hold the shards by now and read the unsettled records again.
+    if (this.leases === null) await this.giveUp([...this.readers.values()]);
     const leases = await this.join();
     const shards = await listShards(this.client, this.config);
     const positions = await readCheckpoints(this.pool, this.source);
@@ -170,7 +177,7 @@ class KinesisSource implements EventSource {
 
   /**
    * Notices that the stream was deleted and created again. Its shards have the same names then, and the old positions do not exist in them. The
-   * new stream is read from its first record on.
+   * new stream is read from its first record on. What was read of the old one is settled beside.
    */
   private async followStream(): Promise<void> {
     if (!this.health.isFailing && performance.now() - this.describedAt < DESCRIBE_MS) return;
@@ -181,7 +188,7 @@ class KinesisSource implements EventSource {
         { stream: this.config.KINESIS_STREAM, before: this.stream.createdAt, now: stream.createdAt },
         'The stream was created again: the processor reads it from its first record. Unread records of the old stream are lost',
       );
-      await Promise.all([...this.readers.keys()].map((shard) => this.releaseShard(shard)));
+      for (const reader of this.readers.values()) this.keepSettling(reader);
       await this.leases?.leave();
       await beginStream(this.pool, this.client, stream, { ...this.config, START_POSITION: 'earliest' });
     }
@@ -190,9 +197,9 @@ class KinesisSource implements EventSource {
 
   private async join(): Promise<ShardLeases> {
     this.leases ??= await ShardLeases.join(this.databaseUrl, this.stream.id, () => {
+      // The next assignment gives up the shards.
       this.leases = null;
-      // Other processors may hold the shards by now and read the unsettled records again.
-      for (const reader of this.readers.values()) this.abandon(reader);
+      for (const reader of this.readers.values()) void reader.drain();
     });
     return this.leases;
   }
@@ -227,7 +234,7 @@ class KinesisSource implements EventSource {
       sink,
       config,
       health,
-      explain: (error) => this.explain(error),
+      explain: this.explain,
       fail: (error) => this.fail(error),
       stopping: this.stopping.signal,
     });
@@ -239,15 +246,54 @@ class KinesisSource implements EventSource {
   private async releaseShard(shard: string): Promise<void> {
     const reader = this.readers.get(shard);
     if (!reader) return;
-    // Records that are not settled in time are abandoned, so that the next processor does not wait for them.
+    // Records that are not settled in time are given up, so that the next processor does not wait for them.
     await Promise.race([reader.drain(), sleep(DRAIN_MS_MAX, this.stopping.signal)]);
     await this.checkpoint();
-    this.abandon(reader);
-    await this.leases?.release(shard);
+    await this.giveUp([reader]);
+    if (!this.readers.has(shard)) await this.leases?.release(shard);
+  }
+
+  /** Leaves shards to their next readers, with what is not settled of them. If the stream no longer has a shard, that is settled here. */
+  private async giveUp(readers: readonly ShardReader[]): Promise<void> {
+    let shards: ReadonlySet<string | undefined> = new Set();
+    if (readers.some(({ tracker }) => !tracker.isIdle)) {
+      await this.health.retry(STREAM, async () => {
+        const { id } = await readStream(this.client, this.config);
+        const listed = id === this.stream.id ? await listShards(this.client, this.config) : [];
+        shards = new Set(listed.map(({ ShardId }) => ShardId));
+      });
+      // The shards are not known then, and `stop` settles what was read.
+      if (this.stopping.signal.aborted) return;
+    }
+    for (const reader of readers) {
+      // It may be read from its checkpoint again by now.
+      if (this.readers.get(reader.shard) !== reader) continue;
+      if (reader.tracker.isIdle || shards.has(reader.shard)) this.abandon(reader);
+      else this.keepSettling(reader);
+    }
   }
 
   private abandon(reader: ShardReader): void {
     reader.abandon();
+    this.remove(reader);
+  }
+
+  /** Ends the reading of a shard that no processor can read again, and settles what was read of it, however long that takes. */
+  private keepSettling(reader: ShardReader): void {
+    const settled = reader.drain().then(() => {
+      this.leftovers.delete(reader);
+      const { shard, tracker } = reader;
+      if (tracker.isIdle) return;
+      this.logger.error(
+        { shard, atMost: tracker.records },
+        'The processor has stopped before it had settled all that it had read of a shard that the stream no longer has. Clicks among it that are not charged are lost',
+      );
+    });
+    this.leftovers.set(reader, settled);
+    this.remove(reader);
+  }
+
+  private remove(reader: ShardReader): void {
     if (this.readers.get(reader.shard) === reader) this.readers.delete(reader.shard);
     this.health.clear(reader.shard);
   }
@@ -277,20 +323,6 @@ class KinesisSource implements EventSource {
     reportRestart(this.logger, shard, position, reason);
     this.abandon(reader);
     this.leases?.release(shard).catch(() => {});
-  }
-
-  private explain(error: unknown): TollwayError {
-    if (error instanceof TollwayError) return error;
-    const isSdk = typeof error === 'object' && error !== null && ('$metadata' in error || '$fault' in error);
-    if (isSdk) return explainKinesis(error, this.config);
-    const transient = failureKind(error) === 'transient';
-    // Socket errors look the same from Kinesis and from the database.
-    return transient
-      ? new TollwayError('dependency_failed', `Kinesis or the database: ${errorMessage(error)}`, {
-          cause: error,
-          retryable: true,
-        })
-      : explainKinesis(error, this.config);
   }
 }
 
