@@ -119,13 +119,15 @@ export type Stream = {
   readonly createdAt: Date | null;
 };
 
-/** Reads the description of the stream. Throws `kinesis_stream` if it does not exist. */
+/** Reads the description of the stream. Throws `kinesis_stream` if it does not exist or is being deleted. */
 export async function readStream(client: KinesisClient, config: KinesisSettings): Promise<Stream> {
   try {
     await assertRegion(client);
     const { StreamDescriptionSummary: stream } = await client.send(
       new DescribeStreamSummaryCommand({ StreamName: config.KINESIS_STREAM }),
     );
+    if (stream?.StreamStatus === 'DELETING')
+      throw new TollwayError('kinesis_stream', missingStream(config), { retryable: true });
     return {
       id: `${config.KINESIS_STREAM} ${stream?.StreamCreationTimestamp?.toISOString() ?? ''}`,
       retentionMs: (stream?.RetentionPeriodHours ?? 24) * 3_600_000,

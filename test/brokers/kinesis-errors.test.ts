@@ -1,5 +1,6 @@
+import type { KinesisClient } from '@aws-sdk/client-kinesis';
 import { expect, it } from 'vitest';
-import { explainKinesis } from '../../brokers/kinesis/client.ts';
+import { explainKinesis, readStream } from '../../brokers/kinesis/client.ts';
 
 it('A problem names the endpoint without its credentials', () => {
   const config = {
@@ -10,4 +11,17 @@ it('A problem names the endpoint without its credentials', () => {
   const { message } = explainKinesis(refused, config);
   expect(message).toContain('KINESIS_ENDPOINT: https://kinesis.example.com:8443 does not answer');
   expect(message).not.toContain('Sup3rSecret');
+});
+
+it('A stream that is being deleted counts as missing: its shards are listed, and soon nobody can read them', async () => {
+  const client = {
+    config: { region: async () => 'eu-west-1' },
+    send: async () => ({ StreamDescriptionSummary: { StreamStatus: 'DELETING' } }),
+  } as unknown as KinesisClient;
+  await expect(
+    readStream(client, { KINESIS_STREAM: 'clicks', KINESIS_ENDPOINT: undefined }),
+  ).rejects.toMatchObject({
+    code: 'kinesis_stream',
+    retryable: true,
+  });
 });
