@@ -2,7 +2,7 @@ import { errorCode, TollwayError } from '../../common/errors.ts';
 
 /** Exports, reports and reconciliations at once. Each uses one connection of a pool for them, so that they keep none from other requests. */
 export const LONG_REQUESTS_MAX = 4;
-/** Exports among them. One lasts as long as its client reads, which can be hours. */
+/** Exports among them, each of another caller. One lasts as long as its client reads, which can be hours. */
 const EXPORTS_MAX = 2;
 /** Those of one caller. */
 const OF_CALLER_MAX = 2;
@@ -70,8 +70,11 @@ export class LongRequests {
   /** The limit that keeps a request from running now, in words, or `null`. */
   #excess({ kind, limitedAs }: LongRequest): string | null {
     const all = this.#running;
-    if (all.filter((one) => one.limitedAs === limitedAs).length >= OF_CALLER_MAX)
+    const own = all.filter((one) => one.limitedAs === limitedAs);
+    if (own.length >= OF_CALLER_MAX)
       return `${OF_CALLER_MAX} exports, reports and reconciliations of one key or session`;
+    if (kind === 'export' && own.some((one) => one.kind === 'export'))
+      return '1 export of one key or session';
     if (kind === 'export' && all.filter((one) => one.kind === 'export').length >= EXPORTS_MAX)
       return `${EXPORTS_MAX} exports of this console`;
     return all.length < LONG_REQUESTS_MAX

@@ -1,5 +1,8 @@
 import { texts } from './texts.ts';
 
+/** The code of a request that got no answer of the console, but none at all or that of a proxy. */
+export const UNREACHABLE = 'unreachable';
+
 /** A request that failed: the problem details of the API, or `unreachable` if the console does not answer. */
 export class ApiError extends Error {
   readonly status: number;
@@ -119,7 +122,7 @@ async function send(
     });
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw new ApiError(0, 'unreachable', texts.errors.unreachable);
+    throw new ApiError(0, UNREACHABLE, texts.errors.unreachable);
   }
 }
 
@@ -134,7 +137,7 @@ function toError(status: number, data: unknown): ApiError {
     detail?: string;
     errors?: ApiError['fields'];
   };
-  const code = problem.code ?? 'unreachable';
+  const code = problem.code ?? UNREACHABLE;
   if (code === 'unauthenticated') onLoggedOut.call();
   return new ApiError(status, code, problem.detail ?? texts.errors.unreachable, problem.errors);
 }

@@ -10,7 +10,7 @@ import type {
   LiveReasons,
   LiveTop,
 } from '../live/live-events.ts';
-import { refusalOf } from './api.ts';
+import { type ApiError, refusalOf, UNREACHABLE } from './api.ts';
 
 export type {
   LiveBudgetRow as Budget,
@@ -40,10 +40,14 @@ const LATE_MS = 4_000;
 const RECONNECT_MS = 2_000;
 
 const EVENTS = '/v1/events';
+/** The code of the error while the database does not answer the console. */
+const DATABASE_AWAY = 'database_away';
 
 const isConnected = signal(false);
-/** Why the console answers, but sends no numbers: too many streams are open. */
-export const refusal = signal<string | null>(null);
+/** Whether this tab was hidden and has given its stream up for another one. It opens a stream when it is shown. */
+const hasGivenUp = signal(false);
+/** Why the console answers, but opens no stream. `null`: it does, or it does not answer. */
+export const refusal = signal<ApiError | null>(null);
 /** When numbers came last (monotonic, ms): the console answered then, and its database did too. */
 export const heardAt = signal<number | null>(null);
 /** Now (monotonic, ms), once a second. */
@@ -65,10 +69,21 @@ export const ageMs = computed(() => (heardAt.value === null ? null : Math.max(0,
 export type Connection = 'connecting' | 'live' | 'late' | 'refused' | 'disconnected';
 /** Whether the numbers are those of this second. */
 export const connection = computed<Connection>(() => {
-  if (refusal.value !== null) return 'refused';
-  if (!isConnected.value) return ageMs.value === null ? 'connecting' : 'disconnected';
-  return ageMs.value !== null && ageMs.value > LATE_MS ? 'late' : 'live';
+  const age = ageMs.value;
+  const isWaiting = age === null || hasGivenUp.value;
+  if (refusal.value !== null) {
+    if (refusal.value.code !== DATABASE_AWAY) return 'refused';
+    return age === null ? 'connecting' : 'late';
+  }
+  if (!isConnected.value) return isWaiting ? 'connecting' : 'disconnected';
+  if (age === null) return 'connecting';
+  return age > LATE_MS ? 'late' : 'live';
 });
+
+/** Whether the next second is of the same stream as the one before. */
+let isContinuous = false;
+/** Since when no second is missing in `seconds`, Unix time in s; `null` before the first one. */
+let countedSince: number | null = null;
 
 const listeners: Record<string, (data: never) => void> = {
   clicks: addSecond,
@@ -90,7 +105,8 @@ function set<T>(target: { value: T }, data: T): void {
 }
 
 /**
- * Listens to the events of the console and reconnects by itself. Returns how to stop.
+ * Listens to the events of the console and reconnects by itself. Returns how to stop, which forgets all numbers: the next login may not see
+ * them.
  *
  * A browser has six connections to a server for all of its tabs, and a stream keeps one. So a tab that is hidden gives its stream up when
  * another one opens a stream, and opens none before it is shown.
@@ -98,6 +114,7 @@ function set<T>(target: { value: T }, data: T): void {
 export function listenLive(): () => void {
   let source: EventSource | null = null;
   let retry: ReturnType<typeof setTimeout> | undefined;
+  let isStopped = false;
   const otherTabs = new BroadcastChannel('tollway-live');
   const disconnect = () => {
     isConnected.value = false;
@@ -107,44 +124,26 @@ export function listenLive(): () => void {
   };
   const connect = () => {
     otherTabs.postMessage('opens');
-    source = new EventSource(EVENTS);
-    let isFirst = true;
-    for (const [name, listener] of Object.entries(listeners))
-      source.addEventListener(name, (event: MessageEvent<string>) => {
-        batch(() => {
-          // A new stream sends all budgets again: those that are gone meanwhile must not stay.
-          if (name === 'budgets' && isFirst) {
-            budgets.value = new Map();
-            isFirst = false;
-          }
-          isConnected.value = true;
-          refusal.value = null;
-          heardAt.value = performance.now();
-          now.value = heardAt.value;
-          listener(JSON.parse(event.data) as never);
-        });
-      });
-    // The console answers, and its database does not: the numbers get old.
-    source.addEventListener('stale', () => {
-      isConnected.value = true;
-    });
-    source.addEventListener('error', () => {
+    isContinuous = false;
+    source = openStream(() => {
       disconnect();
-      retry = setTimeout(connect, RECONNECT_MS);
+      hasGivenUp.value = false;
+      retry = setTimeout(connectIfShown, RECONNECT_MS);
       // The event does not tell whether the console is away, refuses the stream, or the session has ended, which shows the login.
       void refusalOf(EVENTS).then((error) => {
-        refusal.value = error?.status === 503 && error.code === 'busy' ? error.message : null;
+        if (!isStopped && !isConnected.value) refusal.value = error?.code === UNREACHABLE ? null : error;
       });
     });
   };
-  otherTabs.onmessage = () => {
-    if (document.hidden) disconnect();
-  };
   const connectIfShown = () => {
-    if (!document.hidden && source === null) {
-      clearTimeout(retry);
-      connect();
-    }
+    if (document.hidden || source !== null) return;
+    clearTimeout(retry);
+    connect();
+  };
+  otherTabs.onmessage = () => {
+    if (!document.hidden || source === null) return;
+    disconnect();
+    hasGivenUp.value = true;
   };
   document.addEventListener('visibilitychange', connectIfShown);
   connectIfShown();
@@ -152,26 +151,78 @@ export function listenLive(): () => void {
     now.value = performance.now();
   }, 1_000);
   return () => {
+    isStopped = true;
     disconnect();
     otherTabs.close();
     document.removeEventListener('visibilitychange', connectIfShown);
     clearInterval(timer);
-    refusal.value = null;
-    heardAt.value = null;
+    forgetAll();
   };
+}
+
+/** Opens a stream and follows it until it breaks, which `onBroken` is called for. */
+function openStream(onBroken: () => void): EventSource {
+  const source = new EventSource(EVENTS);
+  const setConnected = () => {
+    isConnected.value = true;
+    hasGivenUp.value = false;
+    refusal.value = null;
+  };
+  let isFirst = true;
+  for (const [name, listener] of Object.entries(listeners))
+    source.addEventListener(name, (event: MessageEvent<string>) => {
+      batch(() => {
+        // A new stream sends all budgets again: those that are gone meanwhile must not stay.
+        if (name === 'budgets' && isFirst) {
+          budgets.value = new Map();
+          isFirst = false;
+        }
+        setConnected();
+        heardAt.value = performance.now();
+        now.value = heardAt.value;
+        listener(JSON.parse(event.data) as never);
+      });
+    });
+  // The console answers, and its database does not: the numbers get old.
+  source.addEventListener('stale', () => batch(setConnected));
+  source.addEventListener('error', onBroken);
+  return source;
+}
+
+function forgetAll(): void {
+  batch(() => {
+    for (const one of [refusal, heardAt, flow, reasons, top, latest, books, problems, health])
+      one.value = null;
+    hasGivenUp.value = false;
+    seconds.value = [];
+    budgets.value = new Map();
+  });
+  countedSince = null;
 }
 
 function addSecond({ from, asOf, charged, overBudget, invalid, rejected }: LiveClicks): void {
   const at = Date.parse(asOf) / 1_000;
-  const length = Math.max(0.001, at - Date.parse(from) / 1_000);
-  const second: Second = { at, length, counts: [charged, overBudget, invalid, rejected] };
+  const begin = Date.parse(from) / 1_000;
+  const latestAt = seconds.value.at(-1)?.at ?? Number.NEGATIVE_INFINITY;
+  // Between two streams, clicks may have been settled that this page does not know.
+  if (!isContinuous && begin > latestAt) countedSince = begin;
+  isContinuous = true;
+  const second: Second = {
+    at,
+    length: Math.max(0.001, at - begin),
+    counts: [charged, overBudget, invalid, rejected],
+  };
   const before = seconds.value.filter((one) => one.at < at && one.at > at - CHART_SECONDS);
   seconds.value = [...before, second];
 }
 
-/** Clicks by outcome, in the order of `OUTCOMES`, that were settled after `from` (Unix time in s). The page knows 10 minutes at most. */
-export function settledSince(from: number): readonly number[] {
+/**
+ * Clicks by outcome, in the order of `OUTCOMES`, that were settled after `from` (Unix time in s); `null` if the page has not received all of
+ * them. It keeps 10 minutes.
+ */
+export function settledSince(from: number): readonly number[] | null {
   const since = seconds.value.filter(({ at }) => at > from);
+  if (countedSince === null || from < countedSince) return null;
   return OUTCOMES.map((_, index) => since.reduce((sum, { counts }) => sum + (counts[index] ?? 0), 0));
 }
 

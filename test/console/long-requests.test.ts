@@ -110,7 +110,16 @@ describe('long requests', () => {
     expect(answers.map(({ status }) => status)).toEqual(Array(6).fill(200));
   });
 
-  const begin = (requests: LongRequests, limitedAs: string) => requests.begin({ kind: 'report', limitedAs });
+  const begin = (requests: LongRequests, limitedAs: string, kind: 'report' | 'export' = 'report') =>
+    requests.begin({ kind, limitedAs });
+
+  it('have one export of a caller, so that one alone cannot take both', async () => {
+    const requests = new LongRequests();
+    await begin(requests, 'a', 'export');
+    await expect(begin(requests, 'a', 'export')).rejects.toThrow('Expected at most 1 export of one');
+    await begin(requests, 'a');
+    await begin(requests, 'b', 'export');
+  });
 
   it('are at most 4 in all and 2 of one caller, and one that waits begins when another has ended', async () => {
     const requests = new LongRequests();

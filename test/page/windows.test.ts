@@ -35,7 +35,7 @@ describe.skipIf(skipped)('many windows of the page', () => {
       windows.push(next);
     }
     await stateOf(windows.at(-1) ?? first, 'live').waitFor();
-    await stateOf(first, 'disconnected').waitFor();
+    await stateOf(first, 'connecting').waitFor();
     await hide(first, false);
     await stateOf(first, 'live').waitFor();
   });

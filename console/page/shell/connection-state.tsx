@@ -16,7 +16,7 @@ export function ConnectionState() {
   const age = formatDuration(Math.floor((ageMs.value ?? 0) / 1_000));
   const { connecting, live, late, refused, disconnected, explain } = texts.connection;
   const label = { connecting, live, late: late(age), refused, disconnected: disconnected(age) }[state];
-  const explanation = state === 'refused' ? refusal.value : explain[state];
+  const explanation = state === 'refused' ? refusal.value?.message : explain[state];
   return (
     <span class={`tag ${TONES[state]}`} role="status" data-connection={state} title={explanation ?? ''}>
       <span class="dot" />

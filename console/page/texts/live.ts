@@ -2,8 +2,8 @@
 export const live = {
   title: 'Live',
   lead: 'What happens now',
-  refused: (reason: string) =>
-    `The console sends no live numbers; those below are missing or old. ${reason}. Close other windows with this page, or ask for a key of your own.`,
+  refused: (reason: string, isBusy: boolean) =>
+    `The console sends no live numbers; those below are missing or old. ${reason}.${isBusy ? ' Close other windows with this page, or ask for a key of your own.' : ''}`,
   problems: {
     title: 'Wrong now',
     none: 'Nothing is wrong.',
@@ -18,7 +18,7 @@ export const live = {
   },
   clicks: {
     title: 'Clicks per second',
-    note: (minutes: number) => `By outcome; since you opened the page, at most ${minutes} minutes`,
+    note: (minutes: number) => `By outcome; what this page has received in the last ${minutes} minutes`,
     chart: (minutes: number) => `Clicks per second by outcome over the last ${minutes} minutes`,
   },
   flow: {

@@ -1,4 +1,4 @@
-import { refusal } from '../../live.ts';
+import { connection, refusal } from '../../live.ts';
 import { isUnrestricted } from '../../session.ts';
 import { texts } from '../../texts.ts';
 import { Page } from '../../ui/page.tsx';
@@ -18,7 +18,7 @@ export function LiveView() {
   return (
     <Page title={texts.live.title} lead={texts.live.lead}>
       <div class="grid">
-        {refusal.value !== null && <Note tone="bad">{texts.live.refused(refusal.value)}</Note>}
+        <RefusedNote />
         {seesAll && <ProblemsPanel />}
         <ClicksPanel span={seesAll ? 8 : undefined} />
         {seesAll && (
@@ -35,4 +35,11 @@ export function LiveView() {
       </div>
     </Page>
   );
+}
+
+/** Why there are no live numbers, although the console answers. */
+function RefusedNote() {
+  if (connection.value !== 'refused' || refusal.value === null) return null;
+  const { code, message } = refusal.value;
+  return <Note tone="bad">{texts.live.refused(message, code === 'busy')}</Note>;
 }

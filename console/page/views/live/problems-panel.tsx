@@ -11,7 +11,7 @@ export function ProblemsPanel() {
   const state = connection.value;
   // The view says so itself.
   if (state === 'refused') return null;
-  if (list === null) return <Note>{words.waiting}</Note>;
+  if (list === null || state === 'connecting') return <Note>{words.waiting}</Note>;
   // What was wrong before is not known to be wrong now, and nothing is known to be right.
   if (state === 'late' || state === 'disconnected') return <Note tone="bad">{words[state]}</Note>;
   if (list.length === 0) {

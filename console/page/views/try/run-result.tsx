@@ -36,11 +36,11 @@ export function RunResult({ run }: { readonly run: SampleRun }) {
   );
 }
 
-/** The outcomes of the clicks since the run began. A page that was opened later does not know them all and says nothing. */
+/** The outcomes of the clicks since the run began. A page that was opened later, or hidden for a while, does not know them all and says nothing. */
 function Outcomes({ startedAt }: { readonly startedAt: string | null }) {
   const from = startedAt === null ? Number.POSITIVE_INFINITY : Date.parse(startedAt) / 1_000;
   const counts = settledSince(from);
-  if (counts.every((count) => count === 0)) return null;
+  if (counts === null || counts.every((count) => count === 0)) return null;
   return (
     <ul class="legend">
       {OUTCOMES.map((outcome, index) => (
