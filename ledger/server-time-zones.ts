@@ -5,8 +5,7 @@ const INVALID_PARAMETER_VALUE = '22023';
 
 /**
  * Waits for a statement that computes in a time zone. Throws `bad_time_zone` if the database server does not know the zone. Node and PostgreSQL
- * have time zones of their own: a server without Debian's package tzdata-legacy lacks names such as `America/Buenos_Aires`. The error is
- * retryable, so that clicks wait for the zone.
+ * have time zones of their own: a server without Debian's package tzdata-legacy lacks names such as `America/Buenos_Aires`.
  */
 export async function inServerTimeZone<T>(statement: Promise<T>): Promise<T> {
   try {
@@ -16,7 +15,7 @@ export async function inServerTimeZone<T>(statement: Promise<T>): Promise<T> {
     throw new TollwayError(
       'bad_time_zone',
       `Expected a time zone that the database server knows, got its error: ${errorMessage(error)}. Use the present name of the zone, or install the time zones that the server lacks (Debian and Ubuntu: tzdata-legacy)`,
-      { cause: error, retryable: true },
+      { cause: error },
     );
   }
 }

@@ -22,8 +22,8 @@ export type DispatcherOptions = SettlerOptions & {
 const BATCHES_AHEAD = 2;
 const BYTES_MAX = 33_554_432;
 /**
- * Limits of the clicks that are set aside because their advertiser is blocked. When one is reached the dispatcher accepts nothing more
- * until one is unblocked: the backlog grows in the broker, and readiness gives the reason.
+ * Limits of the clicks that are set aside because their advertiser is locked. When one is reached the dispatcher accepts nothing more
+ * until a lock is released: the backlog grows in the broker, and readiness gives the reason.
  */
 const ASIDE_MAX = { records: 20_000, bytes: 33_554_432 };
 
@@ -34,7 +34,7 @@ type Lane = { readonly name: string; readonly limit: LimitFunction; readonly que
  * time, so two transactions never wait for the same advertiser's lock. While a lane settles one batch, its queue collects the next from
  * all sources: batches grow with the load, up to `batchSize`.
  *
- * The clicks of an advertiser that is blocked, for example by a session that keeps its row locked, are set aside in their order, and the others go on (see
+ * The clicks of an advertiser whose row another session keeps locked are set aside in their order, and the others go on (see
  * `BlockedAdvertisers`). They stay unsettled, so no checkpoint passes them. What happens to a batch that fails is in `retry-policy.ts`.
  */
 export class BatchDispatcher implements BatchSink {
@@ -139,7 +139,7 @@ export class BatchDispatcher implements BatchSink {
         hasOthers: () => lane.queue.length > 0,
         settleOthers: () => this.settleNext(lane),
       });
-      if (result === 'advertiser blocked') {
+      if (result === 'advertiser locked') {
         // The next attempt leaves out the clicks of that advertiser. Records that are settled already become duplicates.
         lane.queue.unshift(...shares);
       } else {

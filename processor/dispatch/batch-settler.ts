@@ -48,8 +48,8 @@ export type BatchLane = {
   readonly settleOthers: () => Promise<void>;
 };
 
-/** `advertiser blocked`: part of the batch can be settled already; set the clicks of blocked advertisers aside and settle the rest again. */
-export type SettleResult = 'settled' | 'advertiser blocked';
+/** `advertiser locked`: part of the batch can be settled already; set the clicks of locked advertisers aside and settle the rest again. */
+export type SettleResult = 'settled' | 'advertiser locked';
 
 type Failure = { readonly kind: BatchFailureKind; readonly error: unknown };
 type FailedRecord = {
@@ -112,7 +112,7 @@ export class BatchSettler {
       const [record] = next;
       if (failure === null || record === undefined) continue;
       const action = afterFailure(failure.kind, next.length);
-      if (action === 'set aside') return 'advertiser blocked';
+      if (action === 'set aside') return 'advertiser locked';
       if (action === 'isolate') {
         failed.push({ record, error: failure.error, clicksBefore: this.clicksSettled });
       } else {
@@ -121,8 +121,7 @@ export class BatchSettler {
       }
     }
     for (const record of failed) {
-      if ((await this.isolatePoisonRecord(record, lane)) === 'advertiser blocked')
-        return 'advertiser blocked';
+      if ((await this.isolatePoisonRecord(record, lane)) === 'advertiser locked') return 'advertiser locked';
     }
     return 'settled';
   }
@@ -159,7 +158,7 @@ export class BatchSettler {
       if (step === 'retry after a pause') await this.pause(round, lane);
       const failure = await this.attempt([record], lane);
       if (failure === null) return 'settled';
-      if (failure.kind === 'advertiser blocked') return 'advertiser blocked';
+      if (failure.kind === 'advertiser locked') return 'advertiser locked';
       error = failure.error;
       if (state.othersSettled || hasPassedDryRun) attempts += 1;
     }
@@ -198,7 +197,7 @@ export class BatchSettler {
         countBatch(this.deps.metrics, [record], settlement, 0);
         return 'settled';
       } catch (error) {
-        if (await this.deps.locked.detect(error, [record])) return 'advertiser blocked';
+        if (await this.deps.locked.detect(error, [record])) return 'advertiser locked';
         this.reportFailure('A dead letter cannot be written; it is retried', record, error, lane);
         await this.pause(round, lane);
       }
@@ -246,8 +245,8 @@ export class BatchSettler {
     } catch (error) {
       const kind = failureKind(error);
       metrics.batchRetries.inc({ cause: kind });
-      const isBlocked = kind === 'transient' && (await locked.detect(error, batch));
-      return { kind: isBlocked ? 'advertiser blocked' : kind, error };
+      const isLocked = kind === 'transient' && (await locked.detect(error, batch));
+      return { kind: isLocked ? 'advertiser locked' : kind, error };
     }
   }
 

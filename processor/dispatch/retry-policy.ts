@@ -12,7 +12,7 @@ import type { FailureKind } from '../../common/postgres/postgres.ts';
  * | failure | records in the batch | action |
  * |---|---|---|
  * | transient: the database is down, a lock or a query timed out, … | any | retry |
- * | an advertiser is blocked: another session locks its row, or the server lacks its time zone | any | set aside the clicks of that advertiser, settle the others |
+ * | an advertiser's row is locked by another session | any | set aside the clicks of that advertiser, settle the others |
  * | invariant: a constraint contradicts our arithmetic | any | stop the process; nothing of the batch was kept |
  * | permanent | more than one | split in halves and settle each |
  * | permanent | one | isolate, as below |
@@ -31,14 +31,14 @@ import type { FailureKind } from '../../common/postgres/postgres.ts';
  */
 export type FailureAction = 'retry' | 'set aside' | 'stop' | 'split' | 'isolate';
 
-export type BatchFailureKind = FailureKind | 'advertiser blocked';
+export type BatchFailureKind = FailureKind | 'advertiser locked';
 
 /** `records`: how many the failed batch holds, ≥ 1. */
 export function afterFailure(kind: BatchFailureKind, records: number): FailureAction {
   switch (kind) {
     case 'transient':
       return 'retry';
-    case 'advertiser blocked':
+    case 'advertiser locked':
       return 'set aside';
     case 'invariant':
       return 'stop';

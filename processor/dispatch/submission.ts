@@ -48,7 +48,7 @@ export function settleShare(submission: Submission, count: number): void {
   submission.unsettled -= count;
   const abandoned = submission.abandoned ?? 0;
   if (submission.unsettled > abandoned) return;
-  const message = `${counted(abandoned, 'click waits', 'clicks wait')}, because their advertisers are blocked`;
+  const message = `${counted(abandoned, 'click waits', 'clicks wait')}, because another session keeps rows of their advertisers locked`;
   submission.end(abandoned === 0 ? undefined : new TollwayError(BLOCKED, message, { retryable: true }));
 }
 

@@ -5,8 +5,8 @@ describe('after a failed transaction', () => {
   it.each([
     ['transient', 1, 'retry'],
     ['transient', 50, 'retry'],
-    ['advertiser blocked', 1, 'set aside'],
-    ['advertiser blocked', 50, 'set aside'],
+    ['advertiser locked', 1, 'set aside'],
+    ['advertiser locked', 50, 'set aside'],
     ['invariant', 1, 'stop'],
     ['invariant', 50, 'stop'],
     ['permanent', 2, 'split'],

@@ -91,7 +91,7 @@ export const processorMetrics = {
   clicksSetAside: {
     kind: 'gauge',
     name: 'tollway_clicks_set_aside',
-    help: 'Clicks kept in memory because another session has locked rows of their advertiser, or the database server does not know its time zone; they are charged afterwards. With the Postgres broker, they wait in the broker instead',
+    help: 'Clicks kept in memory because another session has locked rows of their advertiser; they are charged when it releases them. With the Postgres broker, they wait in the broker instead',
     component: 'processor',
   },
   lagRecords: {

@@ -5,39 +5,31 @@ import type { ReadClick } from '../contract/click-event.ts';
 const TIME_MS_MAX = 2 ** 48 - 1;
 
 /**
- * Why clicks of an advertiser cannot be settled now: another session keeps a row locked, or it has daily caps and the database server does not
- * know the time zone of their days.
- */
-export type BlockReason = 'locked' | 'time zone';
-
-/**
- * Returns the advertisers of clicks that are blocked now: those with a locked row of the advertiser, or of the clicks' campaigns, days of
- * campaigns or ads, and those with a daily cap and a time zone that the server does not know. Does not wait for row locks. Waits up to 1 s for table locks, then throws (SQLSTATE 55P03), because
+ * Returns the advertisers of clicks that another session blocks now: those with a locked row of the advertiser, or of the clicks'
+ * campaigns, days of campaigns or ads. Does not wait for row locks. Waits up to 1 s for table locks, then throws (SQLSTATE 55P03), because
  * a table lock blocks all advertisers.
  */
-export async function findBlockedAdvertisers(
+export async function findLockedAdvertisers(
   pool: Pool,
   clicks: readonly ReadClick[],
-): Promise<ReadonlyMap<number, BlockReason>> {
+): Promise<ReadonlySet<number>> {
   const idsOf = (pick: (click: ReadClick['click']) => number) =>
     arrayLiteral([...new Set(clicks.map(({ click }) => pick(click)))]);
   const earliestMs = clicks.reduce((earliest, { click }) => Math.min(earliest, click.clickedAt), TIME_MS_MAX);
   const { rows } = await inTransaction(
     pool,
     (connection) =>
-      connection.query<{ id: number; reason: BlockReason }>(
+      connection.query<{ id: number }>(
         `with advertisers as (select id from advertiser where id = any($1::integer[]) for no key update skip locked),
          campaigns as (select id from campaign where id = any($2::integer[]) for no key update skip locked),
          earliest as (select (to_timestamp($4::float8) - interval '1 day')::date as day),
          ads as (select id from ad where id = any($3::integer[]) for no key update skip locked),
          days as (select campaign_id, day from campaign_day where campaign_id = any($2::integer[]) and day >= (select day from earliest) for no key update skip locked)
-         select id, 'locked' as reason from advertiser where id = any($1::integer[]) and id not in (select id from advertisers)
-         union select advertiser_id, 'locked' from campaign where id = any($2::integer[]) and id not in (select id from campaigns)
-         union select advertiser_id, 'locked' from campaign_day join campaign on id = campaign_id
+         select id from advertiser where id = any($1::integer[]) and id not in (select id from advertisers)
+         union select advertiser_id from campaign where id = any($2::integer[]) and id not in (select id from campaigns)
+         union select advertiser_id from campaign_day join campaign on id = campaign_id
            where campaign_id = any($2::integer[]) and day >= (select day from earliest) and (campaign_id, day) not in (select campaign_id, day from days)
-         union select advertiser_id, 'locked' from ad where id = any($3::integer[]) and id not in (select id from ads)
-         union select id, 'time zone' from advertiser where id = any($1::integer[]) and known_day(now(), time_zone) is null
-           and exists (select from campaign where advertiser_id = advertiser.id and daily_cap_since is not null)`,
+         union select advertiser_id from ad where id = any($3::integer[]) and id not in (select id from ads)`,
         [
           idsOf(({ advertiserId }) => advertiserId),
           idsOf(({ campaignId }) => campaignId),
@@ -47,5 +39,5 @@ export async function findBlockedAdvertisers(
       ),
     `${BEGIN}; set local lock_timeout = '1s'`,
   );
-  return new Map(rows.map(({ id, reason }) => [id, reason]));
+  return new Set(rows.map(({ id }) => id));
 }
