@@ -47,8 +47,9 @@ export class AdoptedSpools {
         error,
         'A spool of a process that has ended cannot be read. Its clicks stay on disk and are not charged yet',
       );
-    const isAnother = (spoolId: string) => spoolId !== this.ownId;
-    for await (const deadSpool of adoptDeadSpools(this.root, onUnreadable, isAnother)) {
+    const onInUse = (spoolId: string) => this.blocked.unblock(join(this.root, spoolId));
+    const isWanted = (spoolId: string) => spoolId !== this.ownId;
+    for await (const deadSpool of adoptDeadSpools(this.root, { isWanted, onUnreadable, onInUse })) {
       if (signal.aborted) return deadSpool.release();
       this.logAdoption(deadSpool);
       await this.relay(deadSpool, signal);

@@ -5,7 +5,7 @@ import type { Problem } from '../common/telemetry/problems.ts';
 import { ThrottledLog } from '../common/telemetry/throttled-log.ts';
 import { listSegments } from '../producer/spool-format.ts';
 
-/** `reason`: why the latest attempt failed; `null` while a relay is at work. Times are on the clock of `performance.now()`. */
+/** `reason`: why the latest attempt failed; `null` while this or another process is at work on it. Times are on the clock of `performance.now()`. */
 type Failure = {
   readonly log: ThrottledLog;
   readonly failedSince: number;
@@ -16,8 +16,7 @@ type Failure = {
 
 /**
  * The spools of ended processes that cannot be read or relayed, and the folder of all spools if it cannot be searched, by their folders. No
- * relay is at work on them, so this is where the age of their clicks is known. A spool stays here until this process has relayed it or its
- * folder is gone: meanwhile another process may hold its lock, and fail in the same way.
+ * relay is at work on them, so this is where the age of their clicks is known.
  */
 export class BlockedSpools {
   private readonly logger: Logger;
@@ -39,7 +38,7 @@ export class BlockedSpools {
     this.failures.set(folder, { log, failedSince, reason, waitsSince });
   }
 
-  /** A relay is at work on a spool: it counts as blocked again when that fails. */
+  /** This or another process is at work on a spool: it counts as blocked again when this one fails. */
   unblock(folder: string): void {
     const failure = this.failures.get(folder);
     if (failure) this.failures.set(folder, { ...failure, reason: null });

@@ -39,6 +39,8 @@ export function startRelays(
   context: {
     root: string;
     spool: Spool;
+    /** Measures the other spools; they count from its latest measurement on. */
+    usage?: SpoolUsage;
     publisher: Publisher;
     metrics: Metrics;
     logger: Logger;
@@ -47,6 +49,7 @@ export function startRelays(
   },
 ): Relays {
   const { root, spool, publisher, metrics, logger, fail, adoptMs } = context;
+  const { usage = new SpoolUsage(root, spool.spoolId) } = context;
   const options: RelayOptions = {
     batchMax: config.RELAY_BATCH_MAX,
     lingerMs: config.RELAY_LINGER_MS,
@@ -59,7 +62,7 @@ export function startRelays(
   const own = new Relay(spool, { ...deps, onFreed });
   spool.onChange = () => own.notify();
   const adopted = new AdoptedSpools(root, spool.spoolId, deps);
-  const usage = followUsage(root, spool, adopted.blocked);
+  const shares = followUsage(usage, spool, adopted.blocked);
   const ending = new AbortController();
   // The own relay stops only because of a bug or a failed disk. The process then ends with the error.
   const running = Promise.all([own.run(), adopted.run(ending.signal, adoptMs)]);
@@ -75,8 +78,8 @@ export function startRelays(
       return first === undefined ? [] : [first];
     },
     blockedSpools: () => adopted.blocked.problems,
-    measureSpools: usage.measure,
-    shareOfBytes: () => Math.round(usage.bytes() / config.AD_SERVER_WORKERS),
+    measureSpools: shares.measure,
+    shareOfBytes: () => Math.round(shares.bytes() / config.AD_SERVER_WORKERS),
     close: async () => {
       spool.finish();
       own.end();
@@ -90,26 +93,29 @@ export function startRelays(
   };
 }
 
-/** Keeps `othersBytes` of a spool current. `bytes`: those of all spools in `root`, blocked ones included, as last measured. */
+/** Keeps `othersBytes` of a spool current. `bytes`: those of all spools in the folder, blocked ones included, as last measured. */
 function followUsage(
-  root: string,
+  usage: SpoolUsage,
   spool: Spool,
   blocked: BlockedSpools,
 ): { readonly measure: () => Promise<void>; readonly bytes: () => number } {
-  const usage = new SpoolUsage(root, spool.spoolId);
   let blockedBytes = 0;
   let running: Promise<void> | null = null;
-  const measure = async () => {
-    const all = [...(await usage.measure())];
+  const take = () => {
     const sumOf = (isBlocked: boolean) =>
-      all.reduce((sum, [folder, bytes]) => sum + (blocked.has(folder) === isBlocked ? bytes : 0), 0);
+      [...usage.latest].reduce(
+        (sum, [folder, bytes]) => sum + (blocked.has(folder) === isBlocked ? bytes : 0),
+        0,
+      );
     spool.othersBytes = sumOf(false);
     blockedBytes = sumOf(true);
   };
+  take();
   return {
     measure: () => {
-      running ??= measure().finally(() => {
+      running ??= usage.measure().then(() => {
         running = null;
+        take();
       });
       return running;
     },

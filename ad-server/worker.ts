@@ -11,6 +11,7 @@ import type { Problem } from '../common/telemetry/problems.ts';
 import { flushTraces } from '../common/telemetry/tracing.ts';
 import { createVerifier } from '../contract/link-token.ts';
 import { Spool } from '../producer/spool.ts';
+import { SpoolUsage } from '../producer/spool-usage.ts';
 import { AdCatalog } from './catalog/ad-catalog.ts';
 import { createErrorPages } from './http/error-pages.ts';
 import { createAdServer } from './http/server.ts';
@@ -68,9 +69,10 @@ export async function startWorker(config: Config, deps: WorkerDeps): Promise<Wor
   const publisher = await openPublisher(config, databaseUrl, deps);
   const spool = openSpool(config, logger);
   const root = spoolRoot(config.DATA_DIR);
-  const relays = startRelays(config, { root, spool, publisher, metrics, logger, fail });
+  const usage = new SpoolUsage(root, spool.spoolId);
+  await usage.measure();
+  const relays = startRelays(config, { root, spool, usage, publisher, metrics, logger, fail });
   onShutdown({ name: 'relay', close: relays.close });
-  await relays.measureSpools();
   const catalog = startCatalog(config, databaseUrl, deps);
   const agents = openAgentJudge(config, deps);
   const redirect = createRedirect({

@@ -24,32 +24,39 @@ export type DeadSpool = {
   readonly release: () => void;
 };
 
+export type AdoptionOptions = {
+  /** Which spools are adopted; all by default. */
+  readonly isWanted?: (spoolId: string) => boolean;
+  /** Gets a spool that cannot be read, and why. By default the error is thrown. */
+  readonly onUnreadable?: (spoolId: string, error: unknown) => void;
+  /** Gets a spool whose lock another process has. */
+  readonly onInUse?: (spoolId: string) => void;
+};
+
 /**
- * Adopts the spools below `root` that have no owner, lazily, one at a time, the oldest first. Several processes can adopt at the same time: the lock of a spool
- * is held by its owner or by one adopter. A spool that cannot be read stays where it is and is passed to `onUnreadable`, which throws the
- * error by default. A lack of file descriptors or memory is thrown. Each spool is checked in its own event-loop iteration, so that redirects do not wait for many spools.
+ * Adopts the spools below `root` that have no owner, lazily, one at a time, the oldest first. Several processes can adopt at the same time: the
+ * lock of a spool is held by its owner or by one adopter. A spool that cannot be read stays where it is. A lack of file descriptors or memory is
+ * thrown. Each spool is checked in its own event-loop iteration, so that redirects do not wait for many spools.
  */
 export async function* adoptDeadSpools(
   root: string,
-  onUnreadable: (spoolId: string, error: unknown) => void = (_, error) => {
-    throw error;
-  },
-  isWanted: (spoolId: string) => boolean = () => true,
+  { isWanted = () => true, onUnreadable, onInUse }: AdoptionOptions = {},
 ): AsyncGenerator<DeadSpool, void> {
   mkdirSync(root, { recursive: true, mode: 0o700 });
-  for (const spoolId of readdirSync(root)
-    .filter((name) => isUuid(name) && isWanted(name))
-    .sort()) {
+  const spoolIds = readdirSync(root).filter((name) => isUuid(name) && isWanted(name));
+  for (const spoolId of spoolIds.sort()) {
     await new Promise((resolve) => setImmediate(resolve));
     let spool: DeadSpool | null = null;
     try {
       spool = await adoptSpool(join(root, spoolId));
     } catch (error) {
       // Whether it has an owner is not known.
-      if (isOutOfResources(error)) throw error;
+      if (onUnreadable === undefined || isOutOfResources(error)) throw error;
       onUnreadable(spoolId, error);
+      continue;
     }
-    if (spool !== null) yield spool;
+    if (spool === null) onInUse?.(spoolId);
+    else yield spool;
   }
 }
 

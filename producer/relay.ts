@@ -38,10 +38,12 @@ export type RelayOptions = {
   readonly lingerMs: number;
   /** Shortest time between two watermarks, in ms. */
   readonly watermarkIntervalMs: number;
+  /** Time after which a failed attempt to send the last watermark is not repeated, in ms; 2 000 by default. */
+  readonly lastWatermarkMs?: number;
 };
 
-/** Longest wait for the broker to take the last watermark, in ms. */
-const LAST_WATERMARK_MS_MAX = 2_000;
+/** Default of `lastWatermarkMs`: other spools of the ad server must not wait for a partition that takes none. */
+const LAST_WATERMARK_MS = 2_000;
 
 export type RelayDeps = {
   readonly publisher: Publisher;
@@ -142,7 +144,7 @@ export class Relay {
 
   /**
    * Relays until `end` was called and the spool is empty, then sends the last watermark and removes the folder. Resolves to true after
-   * that, to false if `abort` stopped it before, or if the broker takes no watermark for 2 s: the next relay of the folder sends it. Throws errors of the file system, but retries a lack of file descriptors or memory.
+   * that, to false if `abort` stopped it before, or if the broker does not take the last watermark: the next relay of the folder sends it. Throws errors of the file system, but retries a lack of file descriptors or memory.
    */
   async run(): Promise<boolean> {
     const { options } = this.deps;
@@ -212,11 +214,9 @@ export class Relay {
 
   private async finish(): Promise<boolean> {
     // Sent even if nothing changed: the owner of an adopted spool may have died before it sent its last watermark.
-    if (this.spool.accepted > 0) {
-      // Other spools must not wait for a partition that takes none.
-      const tooLate = sleep(LAST_WATERMARK_MS_MAX, this.stop.signal).then(() => false);
-      if (!(await Promise.race([this.watermarks.sendLast(this.spool.accepted), tooLate]))) return false;
-    }
+    const { lastWatermarkMs = LAST_WATERMARK_MS } = this.deps.options;
+    const { accepted } = this.spool;
+    if (accepted > 0 && !(await this.watermarks.sendLast(accepted, lastWatermarkMs))) return false;
     removeSpool(this.spool.folder);
     return true;
   }

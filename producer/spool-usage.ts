@@ -14,7 +14,8 @@ export class SpoolUsage {
   private readonly ownId: string;
   /** Sizes of segments that have ended, by path. They do not change any more. */
   private sizes = new Map<string, number>();
-  private latest = new Map<string, number>();
+  /** The result of the latest measurement; empty before the first one. */
+  latest: ReadonlyMap<string, number> = new Map();
 
   /** `root`: the folder of the spools; `ownId`: the spool that its own process counts itself, which is left out. */
   constructor(root: string, ownId: string) {

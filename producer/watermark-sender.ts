@@ -16,7 +16,7 @@ export function createWatermarkLog(logger: Logger): ThrottledLog {
 
 /**
  * Sends the watermarks of one spool beside its clicks: a watermark goes to every partition, and clicks must not wait for a partition that takes
- * none. Retries without limit, with a growing delay, until `signal` is aborted.
+ * none. Retries with a growing delay until `signal` is aborted, each time with the latest number.
  */
 export class WatermarkSender {
   private readonly spoolId: string;
@@ -24,11 +24,15 @@ export class WatermarkSender {
   private readonly intervalMs: number;
   private readonly signal: AbortSignal;
   private readonly log: ThrottledLog;
+  /** The highest number whose clicks are all published. */
+  private ready = 0;
+  /** A number of accepted clicks that are not all published yet, or `null`. */
+  private pending: number | null = null;
   private sent = 0;
   private sentAt = Number.NEGATIVE_INFINITY;
-  /** A watermark that is due when all clicks up to it are published, or `null`. */
-  private next: number | null = null;
   private sending: Promise<boolean> | null = null;
+  /** From then on (`performance.now()`), a failed attempt is the last one. */
+  private triesUntil = Number.POSITIVE_INFINITY;
 
   /** `intervalMs`: shortest time between two watermarks. */
   constructor(
@@ -45,36 +49,40 @@ export class WatermarkSender {
 
   /** Begins to send a watermark if one is due: `accepted` clicks are in the spool, and those up to `relayed` are published. */
   sendIfDue(accepted: number, relayed: number): void {
-    if (this.sending !== null) return;
-    if (this.next === null) {
-      const due = performance.now() - this.sentAt >= this.intervalMs;
-      if (!due || accepted === this.sent) return;
-      this.next = accepted;
-    }
-    if (relayed < this.next) return;
-    this.sending = this.send(this.next).finally(() => {
+    if (relayed >= (this.pending ?? accepted)) {
+      this.ready = this.pending ?? accepted;
+      this.pending = null;
+    } else this.pending ??= accepted;
+    const isDue = performance.now() - this.sentAt >= this.intervalMs;
+    if (this.sending !== null || !isDue || this.ready <= this.sent) return;
+    this.sending = this.send().finally(() => {
       this.sending = null;
     });
   }
 
-  /** Sends the last watermark, after the one that is being sent. Resolves to false if the signal was aborted before that. */
-  async sendLast(accepted: number): Promise<boolean> {
+  /**
+   * Sends the last watermark, after the one that is being sent: all `accepted` clicks are published. Gives up at the first failed attempt after
+   * `triesMs`. Resolves to whether the broker has taken it.
+   */
+  async sendLast(accepted: number, triesMs: number): Promise<boolean> {
+    this.ready = accepted;
+    this.triesUntil = performance.now() + triesMs;
     await this.sending;
-    return this.send(accepted);
+    return this.send();
   }
 
-  private async send(accepted: number): Promise<boolean> {
-    const record = watermarkRecord(this.spoolId, accepted);
+  private async send(): Promise<boolean> {
     for (let attempt = 1; !this.signal.aborted; attempt += 1) {
+      const accepted = this.ready;
       try {
-        await this.publisher.publishEverywhere(record);
+        await this.publisher.publishEverywhere(watermarkRecord(this.spoolId, accepted));
         this.log.recover({ spoolId: this.spoolId, attempt });
         this.sent = accepted;
         this.sentAt = performance.now();
-        this.next = null;
         return true;
       } catch (error) {
         this.log.fail({ spoolId: this.spoolId, attempt, problem: errorMessage(error) });
+        if (performance.now() >= this.triesUntil) return false;
         await sleep(backoffMs(attempt), this.signal);
       }
     }

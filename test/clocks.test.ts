@@ -36,6 +36,10 @@ const TIMESTAMPS: Readonly<Record<string, { readonly reads: number; readonly why
   'ad-server/redirect/redirect.ts': { reads: 1, why: 'the time of a click' },
   'cli/commands/report.ts': { reads: 1, why: 'the end of a period, if none is given' },
   'cli/commands/rewind.ts': { reads: 1, why: 'a time that the operator gives' },
+  'cli/start/embedded-postgres.ts': {
+    reads: 1,
+    why: 'the age of a file of PostgreSQL, compared with its time of change',
+  },
   'common/elapsed.ts': { reads: 2, why: 'functions that are frozen: the steady clock may stand still' },
   'common/parse-time.ts': { reads: 2, why: 'a time that the operator gives' },
   'common/uuid.ts': { reads: 1, why: 'the time in an id' },

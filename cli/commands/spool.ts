@@ -15,6 +15,9 @@ import { group, type Output, recordIntent, rowsCommand, withChange, withDatabase
 import { parseCount } from '../parse.ts';
 import { printLine, printRow, printRows } from '../print.ts';
 
+/** How long a drain tries to send the last watermark of a spool, in ms: long enough for a broker or two that do not answer. */
+const LAST_WATERMARK_MS = 10_000;
+
 /** Adopts the spools of a folder that have no owner. Throws `not_a_spool` if it has no spool, `spool_in_use` if all have an owner. */
 async function adoptAll(folder: string): Promise<DeadSpool[]> {
   const spools = await Array.fromAsync(adoptDeadSpools(folder));
@@ -68,6 +71,7 @@ const drain = rowsCommand(
           batchMax: config.RELAY_BATCH_MAX,
           lingerMs: 0,
           watermarkIntervalMs: config.WATERMARK_INTERVAL_MS,
+          lastWatermarkMs: LAST_WATERMARK_MS,
         },
         logger,
         watermarkLog: createWatermarkLog(logger),

@@ -1,11 +1,9 @@
-import fs, { appendFileSync, existsSync, mkdirSync, rmSync, utimesSync } from 'node:fs';
+import fs, { appendFileSync, existsSync, mkdirSync, utimesSync } from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { dirname, join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { startRelays } from '../../ad-server/relays.ts';
 import { parseConfig } from '../../common/config/config.ts';
-import { lockFile } from '../../common/file-lock.ts';
-import { sleep } from '../../common/process.ts';
 import { createMetrics } from '../../common/telemetry/metrics.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { adoptDeadSpools } from '../../producer/dead-spools.ts';
@@ -203,23 +201,34 @@ it('a stop does not wait for a watermark that is not taken', async () => {
   expect(existsSync(spool.folder)).toBe(true);
 });
 
-it('a spool that cannot be read stays a warning while another process has its lock', async () => {
+it('a spool is no warning while another process has its lock, also if it could not be locked before', async () => {
   const root = temporaryFolder();
-  const unreadable = join(root, uuidV7());
-  mkdirSync(join(unreadable, `${'1'.padStart(16, '0')}.segment`), { recursive: true });
+  const other = new Spool({ ...ROOMY, root }, silent);
+  await append(other, ['a']);
+  const { statSync } = fs;
+  const broken = vi.spyOn(fs, 'statSync').mockImplementation(((path: string, ...rest: unknown[]) => {
+    if (path === join(other.folder, LOCK_NAME))
+      throw Object.assign(new Error('EIO: i/o error, stat'), { code: 'EIO' });
+    return (statSync as (...args: unknown[]) => unknown)(path, ...rest);
+  }) as typeof fs.statSync);
+  syncBuiltinESMExports();
   const spool = openSpool({ root });
-  const relays = startRelays(parseConfig({}), {
-    ...{ root, spool, publisher: new FakeBroker(), metrics: createMetrics(), logger: silent, adoptMs: 20 },
+  const broker = new FakeBroker();
+  const relays = startRelays(parseConfig({ RELAY_LINGER_MS: '0' }), {
+    ...{ root, spool, publisher: broker, metrics: createMetrics(), logger: silent, adoptMs: 20 },
     fail: (error) => expect.unreachable(String(error)),
   });
   await until('a warning', () => relays.blockedSpools().length > 0);
-  // The search may hold it at this moment.
-  const lock = await until('the lock', () => lockFile(join(unreadable, LOCK_NAME)));
-  await sleep(100);
-  expect(relays.blockedSpools()).toHaveLength(1);
-  lock.release();
-  rmSync(unreadable, { recursive: true });
-  await until('no warning', () => relays.blockedSpools().length === 0);
+  broken.mockRestore();
+  syncBuiltinESMExports();
+  await until(
+    'no warning, and no age',
+    () => relays.blockedSpools().length + relays.oldestClickAgeMs() === 0,
+  );
+  await relays.measureSpools();
+  expect(spool.othersBytes, 'towards the limit').toBe(bytesOnDisk(other.folder));
+  other.close();
+  await until('the click', () => broker.clicks.length === 1);
   await relays.close();
 });
 
@@ -267,7 +276,7 @@ it('the search over 64 spools does not block the event loop', async () => {
   const unwanted = () => {
     throw new Error('A spool cannot be read');
   };
-  const spools = adoptDeadSpools(root, unwanted);
+  const spools = adoptDeadSpools(root, { onUnreadable: unwanted });
   // Counts the iterations of the event loop between the steps of the search.
   const tick = () => {
     rounds += 1;

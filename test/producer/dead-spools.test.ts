@@ -177,7 +177,9 @@ it('a dead spool that cannot be read is reported, stays where it is, and does no
   // A folder instead of a segment: every read fails.
   mkdirSync(join(bad, '0000000000000001.segment'), { recursive: true });
   const reported: string[] = [];
-  const adopted = await Array.fromAsync(adoptDeadSpools(root, (spoolId) => reported.push(spoolId)));
+  const adopted = await Array.fromAsync(
+    adoptDeadSpools(root, { onUnreadable: (spoolId) => reported.push(spoolId) }),
+  );
   expect(adopted.map(({ spoolId, accepted }) => ({ spoolId, accepted }))).toEqual([
     { spoolId: good, accepted: 1 },
   ]);

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { sleep } from '../../common/process.ts';
 import { adoptDeadSpools, type DeadSpool } from '../../producer/dead-spools.ts';
 import { readRelayed } from '../../producer/relay-position.ts';
 import { FRAME_HEADER_BYTES, listSegments, SEGMENT_HEADER } from '../../producer/spool-format.ts';
@@ -79,6 +80,40 @@ describe('a watermark', () => {
     relay.end();
     expect(await done).toBe(true);
     expect(broker.watermarks.at(-1)?.accepted).toBe(5);
+  });
+
+  it('has the latest number in each attempt: other partitions may have taken the one before', async () => {
+    const spool = openSpool();
+    const broker = new FakeBroker();
+    const tried: number[] = [];
+    broker.publishEverywhere = async ({ value }) => {
+      tried.push(JSON.parse(String(value)).watermark.accepted);
+      throw new Error('Partition 3 has no leader');
+    };
+    startRelay(spool, broker);
+    await append(spool, [clickText(1)]);
+    await until('the first attempt', () => tried.at(-1) === 1);
+    await append(spool, [clickText(2), clickText(3)]);
+    await until('an attempt with all clicks', () => tried.at(-1) === 3);
+    expect(tried).toEqual(tried.toSorted((one, other) => one - other));
+  });
+
+  it.each([
+    ['takes, however slowly, is the last one', true],
+    ['refuses is left to the next relay', false],
+  ])('that the broker %s', async (_, isTaken) => {
+    const spool = openSpool();
+    const broker = new FakeBroker();
+    const { relay, done } = startRelay(spool, broker, { lastWatermarkMs: 20, watermarkIntervalMs: 60_000 });
+    await append(spool, [clickText(1)]);
+    await until('the watermark', () => broker.watermarks.length === 1);
+    broker.before = async () => {
+      await sleep(100);
+      if (!isTaken) throw new Error('Partition 3 has no leader');
+    };
+    relay.end();
+    expect(await done).toBe(isTaken);
+    expect(existsSync(spool.folder)).toBe(!isTaken);
   });
 
   it('is sent after the system clock was set back', async () => {
