@@ -20,23 +20,29 @@ type Change = {
  * - `campaign.cap_reached` and `daily_cap_reached_on`: whether something is spent and the rest pays for none of the campaign's active ads. A
  *   new day needs no update. A transaction that began before midnight can see the day before: the day never goes back.
  *
- * An advertiser or a campaign without such ads keeps its state, so that pausing all ads is no event.
+ * An advertiser or a campaign without such ads keeps its state, so that pausing all ads is no event. While the database server does not know
+ * the time zone of an advertiser, its campaigns keep the state of their day: `campaign_today` lacks them.
  */
 const UPDATE = `
   with limits as materialized (
     select campaign.id as campaign_id, campaign.status = 'active' and campaign.phase <> 'ended' as can_spend,
       advertiser.remaining_micros, campaign.cap_micros, campaign.spent_micros, campaign.cap_reached, campaign.daily_cap_reached_on,
-      today.day, today.ends_at, today.cap_micros as daily_cap_micros, today.spent_micros as day_spent_micros,
-      case when today.hold and today.ahead_until > now() then today.ahead_until end as held_until
+      campaign.daily_cap_micros, campaign.hold, today.day, today.ends_at, today.spent_micros as day_spent_micros, today.ahead_until,
+      campaign.daily_cap_micros is not null and today.day is null as is_day_unknown
     from campaign join advertiser on advertiser.id = campaign.advertiser_id left join lateral (${todayOfCampaign()}) today on true
     where campaign.advertiser_id = any($1::integer[])
   ), due as materialized (
-    select ad.id, ad.advertiser_id, ad.campaign_id, ad.price_micros, ad.status = 'active' as is_active, can_spend, held_until,
+    select ad.id, ad.advertiser_id, ad.campaign_id, ad.price_micros, ad.status = 'active' as is_active, can_spend,
       ad.held and ad.exhausted_until > now() as was_held, case when ad.exhausted_until > now() then ad.exhausted_until end as was_until,
       case
         when ad.price_micros > least(remaining_micros, cap_micros - spent_micros, daily_cap_micros) then 'infinity'
         when ad.price_micros > daily_cap_micros - day_spent_micros then ends_at
-      end as until
+        when is_day_unknown and not ad.held and ad.exhausted_until > now() then nullif(ad.exhausted_until, 'infinity')
+      end as until,
+      case
+        when hold and ahead_until > now() then ahead_until
+        when hold and is_day_unknown and ad.held and ad.exhausted_until > now() then ad.exhausted_until
+      end as held_until
     from ad join limits using (campaign_id) where ad.advertiser_id = any($1::integer[])
   ), changed as (
     update ad set exhausted_until = coalesce(until, held_until), held = until is null and held_until is not null
@@ -56,6 +62,7 @@ const UPDATE = `
         else spent_micros > 0 and lowest.micros > cap_micros - spent_micros
       end as is_reached,
       case
+        when is_day_unknown then daily_cap_reached_on
         when day is null then null
         when day_spent_micros > 0 and lowest.micros > daily_cap_micros - day_spent_micros then greatest(daily_cap_reached_on, day)
         when lowest.micros is null or daily_cap_reached_on <> day then daily_cap_reached_on
