@@ -1,4 +1,5 @@
 import { errorCode, errorMessage, TollwayError } from '../common/errors.ts';
+import type { Connection } from '../common/postgres/postgres.ts';
 
 /** SQLSTATE `invalid_parameter_value`: PostgreSQL does not know the time zone of an `at time zone`. */
 const INVALID_PARAMETER_VALUE = '22023';
@@ -18,4 +19,14 @@ export async function inServerTimeZone<T>(statement: Promise<T>): Promise<T> {
       { cause: error },
     );
   }
+}
+
+/** Returns the ids of the advertisers whose time zone the database server does not know. */
+export async function listUnknownZoneAdvertisers(connection: Connection): Promise<number[]> {
+  // `known_day` is computed once for each zone: it begins a subtransaction.
+  const { rows } = await connection.query<{ id: number }>(
+    `select id from advertiser join (select distinct time_zone from advertiser offset 0) zone using (time_zone)
+     where known_day(now(), time_zone) is null order by id`,
+  );
+  return rows.map(({ id }) => id);
 }

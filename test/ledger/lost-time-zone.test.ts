@@ -1,6 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { addBudgetEntry } from '../../ledger/budget-entries.ts';
 import { updateCampaign } from '../../ledger/campaigns.ts';
+import { reconcile } from '../../ledger/reconcile.ts';
+import { rollUp } from '../../ledger/rollup.ts';
 import { chargeBatch } from '../support/charge-batch.ts';
 import { type Account, addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { clickRecord } from '../support/records.ts';
@@ -78,4 +80,31 @@ describe('while the server does not know the time zone, a campaign keeps the sta
     await topUp(account);
     expect(await stateOf(account)).toEqual({ until: null, held: false, day: null });
   });
+});
+
+describe('while the server does not know the time zone, reconciliation', () => {
+  it.each([false, true])(
+    'leaves out the days of the advertiser and checks all others (deep: %s)',
+    async (deep) => {
+      const [stays, lacks] = [
+        await addAccount(database.pool, { dailyCap: '10.00' }),
+        await addAccount(database.pool, { dailyCap: '10.00' }),
+      ];
+      const click = () => [clickRecord({ ad: stays.ad }), clickRecord({ ad: lacks.ad })];
+      await chargeBatch(database.pool, click());
+      await rollUp(database.pool);
+      // These are not in the rollup.
+      await chargeBatch(database.pool, click());
+      await loseZone(lacks);
+      expect(await reconcile(database.pool, { brokers: [], deep })).toMatchObject({
+        ...{ balanced: true, problems: [], advertisers: [{ balanced: true }, { balanced: true }] },
+      });
+      await database.pool.query('update campaign_day set spent_micros = spent_micros + 1');
+      expect((await reconcile(database.pool, { brokers: [], deep })).problems).toEqual([
+        expect.stringContaining(`spent by campaign ${stays.campaign.id} on `),
+      ]);
+      await restoreZone(lacks);
+      expect((await reconcile(database.pool, { brokers: [], deep })).problems).toHaveLength(2);
+    },
+  );
 });
