@@ -129,7 +129,7 @@ async function assertCovered(connection: Connection, id: number, micros: bigint)
 
 /**
  * Refunds the charge of a click, once, as a budget entry of kind `credit`. The click keeps its row in the ledger. Clicks of other advertisers
- * than `advertiserIds` count as unknown; `null`: none do. Throws `unknown_click`, `not_charged`.
+ * than `advertiserIds` count as unknown; `null`: none do. Throws `unknown_click`, `not_charged`, and `bad_time_zone` if the database server does not know the time zone of the advertiser.
  */
 export async function creditClick(
   database: Pool | Connection,

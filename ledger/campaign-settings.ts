@@ -5,6 +5,7 @@ import { parseExternalId, parseName } from '../common/text.ts';
 import { singleRow } from './advertiser-lock.ts';
 import { changePlan, type DailyPlan } from './daily-plan.ts';
 import type { Status } from './list-filter.ts';
+import { inServerTimeZone } from './server-time-zones.ts';
 
 /** What can be set of a campaign. */
 export type CampaignSettings = DailyPlan & {
@@ -127,7 +128,7 @@ async function periodOf(
 
 /**
  * A time, or a day as the time of its beginning in a time zone, computed by PostgreSQL as the days of reports are. Throws `bad_time` for one
- * outside of the years 1970 to 9999 of UTC.
+ * outside of the years 1970 to 9999 of UTC, and `bad_time_zone` if PostgreSQL does not know the time zone.
  */
 async function timeOf(
   connection: Connection,
@@ -141,9 +142,6 @@ async function timeOf(
 }
 
 async function startOfDay(connection: Connection, day: string, timeZone: string): Promise<Date> {
-  const { rows } = await connection.query<{ time: Date }>('select day_start($1::date, $2) as time', [
-    day,
-    timeZone,
-  ]);
-  return singleRow(rows).time;
+  const start = connection.query<{ time: Date }>('select day_start($1::date, $2) as time', [day, timeZone]);
+  return singleRow((await inServerTimeZone(start)).rows).time;
 }

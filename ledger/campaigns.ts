@@ -17,6 +17,7 @@ import { assertFilterExists } from './click-filter.ts';
 import { setCapOfDays } from './daily-caps.ts';
 import { type ListFilter, listCondition } from './list-filter.ts';
 import { type Pace, PLAN_JSON, type Plan, paceAt, todayOfCampaign } from './pacing.ts';
+import { inServerTimeZone } from './server-time-zones.ts';
 
 export type Campaign = CampaignSettings & {
   readonly id: number;
@@ -54,7 +55,7 @@ function toCampaign({ plan, readAt, ...campaign }: CampaignRow): Campaign {
 
 /**
  * Creates a campaign. Throws `bad_name`, `bad_external_id`, `external_id_taken`, `unknown_advertiser`, `bad_time`, `bad_window` (an end that is not
- * after the start), `bad_pacing`.
+ * after the start), `bad_pacing`, and `bad_time_zone` for a daily cap or a day in a time zone that the database server does not know.
  */
 export function addCampaign(
   database: Pool | Connection,
@@ -75,7 +76,7 @@ async function insertCampaign(
   const created = { ...DEFAULT_SETTINGS, name: '', id: null, advertiserId };
   const added = await settingsAfter(connection, created, changes);
   // In one statement, so that the audit log has one entry.
-  const { rows } = await connection.query<{ id: number }>(
+  const insert = connection.query<{ id: number }>(
     `insert into campaign (advertiser_id, name, status, cap_micros, starts_at, ends_at, fallback_url, pacing, hold, external_id,
        daily_cap_micros, daily_cap_since)
      select id, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::bigint,
@@ -86,7 +87,7 @@ async function insertCampaign(
       ...[added.fallbackUrl, added.pacing, added.hold, added.externalId, added.dailyCapMicros],
     ],
   );
-  const { id } = singleRow(rows);
+  const { id } = singleRow((await inServerTimeZone(insert)).rows);
   await setFirstPhase(connection, id);
   return readCampaign(connection, id);
 }
@@ -160,7 +161,7 @@ export function unknownCampaign(id: number): TollwayError {
 /**
  * Changes a campaign. A cap can be set, raised, and lowered down to what is spent; a daily cap down to what the present day has spent.
  * Throws `unknown_campaign`, `bad_name`, `bad_external_id`, `external_id_taken`, `cap_below_spent`, `bad_time`, `bad_window` (an end that is not after
- * the start), `bad_pacing`.
+ * the start), `bad_pacing`, and `bad_time_zone` for another daily cap or a day in a time zone that the database server does not know.
  */
 export async function updateCampaign(
   database: Pool | Connection,

@@ -4,6 +4,7 @@ import type { Connection } from '../common/postgres/postgres.ts';
 import { uuidFloor } from '../common/uuid.ts';
 import { singleRow } from './advertiser-lock.ts';
 import { dayStart } from './partitions.ts';
+import { inServerTimeZone } from './server-time-zones.ts';
 
 type CappedCampaign = {
   readonly id: number;
@@ -19,8 +20,8 @@ type CappedCampaign = {
 
 /**
  * Gives a campaign's days from the present one in the advertiser's time zone on a new daily cap, in micros; `null` removes it. Past days
- * keep theirs. Returns the present day. Throws `cap_below_spent` if the day has spent more. Call it under the advertiser's lock, before the
- * campaign is updated, and update the budget flags afterwards.
+ * keep theirs. Returns the present day. Throws `cap_below_spent` if the day has spent more, and `bad_time_zone` if the database server does not
+ * know the time zone. Call it under the advertiser's lock, before the campaign is updated, and update the budget flags afterwards.
  */
 export async function setCapOfDays(
   connection: Connection,
@@ -42,7 +43,7 @@ export async function setCapOfDays(
 
 async function readCampaign(connection: Connection, campaignId: number): Promise<CappedCampaign> {
   // `now()` is from before the wait for the lock.
-  const { rows } = await connection.query<CappedCampaign>(
+  const campaign = connection.query<CappedCampaign>(
     `select campaign.id, campaign.advertiser_id as "advertiserId", currency, time_zone as "timeZone",
        daily_cap_micros as "capMicros", daily_cap_since::text as since, today::text, day_start(today, time_zone) as "beginsAt"
      from campaign join advertiser on advertiser.id = campaign.advertiser_id
@@ -50,7 +51,7 @@ async function readCampaign(connection: Connection, campaignId: number): Promise
      where campaign.id = $1`,
     [campaignId],
   );
-  return singleRow(rows);
+  return singleRow((await inServerTimeZone(campaign)).rows);
 }
 
 /** Gives the past days without a row, on which nothing was spent, the cap that they had. Days that the ledger has closed need none. */

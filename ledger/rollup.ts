@@ -137,9 +137,12 @@ export async function listLateDays(
   ]);
 }
 
-/** Adds the credit of a charged click to the rollup, in the transaction that enters the credit. Throws if the ledger has no such click. */
+/**
+ * Adds the credit of a charged click to the rollup, in the transaction that enters the credit. Throws if the ledger has no such click, and
+ * `bad_time_zone` if the database server does not know the time zone of its advertiser.
+ */
 export async function addCreditToRollup(connection: Connection, clickId: string): Promise<void> {
-  const { rowCount } = await connection.query(
+  const add = connection.query(
     `with click as (
        select date_bin('15 minutes', clicked_at, 'epoch') as quarter, advertiser_id, campaign_id, ad_id, coalesce(publisher, '') as publisher, outcome,
          '' as reason, charged_micros as micros from ledger where click_id = $1
@@ -155,6 +158,7 @@ export async function addCreditToRollup(connection: Connection, clickId: string)
        credited_clicks = rollup.credited_clicks + 1, credited_micros = rollup.credited_micros + excluded.credited_micros`,
     [clickId],
   );
+  const { rowCount } = await inServerTimeZone(add);
   if (rowCount !== 1) throw new Error(`Expected the ledger to have the click ${clickId}`);
 }
 

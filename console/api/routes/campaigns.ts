@@ -35,7 +35,7 @@ const etagOfCampaign = (row: CampaignRow) => etagOf(settingsOf(row));
 const tags = ['Campaigns'];
 
 /** What a route that creates or changes a campaign can refuse. */
-const REFUSALS = ['external_id_taken', 'bad_time', 'bad_window', 'bad_pacing'] as const;
+const REFUSALS = ['bad_time', 'bad_window', 'bad_pacing', 'bad_time_zone'] as const;
 
 /** Adds the routes of campaigns. */
 export function campaignRoutes(app: App, deps: Deps): void {
@@ -78,7 +78,11 @@ function createRoute(app: App, { pool }: Deps): void {
   app.post(
     '/v1/campaigns',
     {
-      config: { access: 'campaigns.write', etag: true, errors: ['unknown_advertiser', ...REFUSALS] },
+      config: {
+        access: 'campaigns.write',
+        etag: true,
+        errors: ['unknown_advertiser', 'external_id_taken', ...REFUSALS],
+      },
       schema: {
         ...{ tags, operationId: 'createCampaign', summary: 'Create a campaign' },
         description: 'Absent fields: no cap, no dates, no fallback URL, no pacing, `active`.',
@@ -129,7 +133,7 @@ function updateRoute(app: App, { pool }: Deps): void {
       config: {
         access: 'campaigns.write',
         etag: true,
-        errors: ['unknown_campaign', 'cap_below_spent', ...REFUSALS],
+        errors: ['unknown_campaign', 'cap_below_spent', 'external_id_taken', ...REFUSALS],
       },
       schema: {
         ...{ tags, operationId: 'updateCampaign', summary: 'Change, pause, resume or archive a campaign' },
@@ -162,7 +166,7 @@ function putRoute(app: App, { pool }: Deps): void {
       config: {
         access: 'campaigns.write',
         etag: true,
-        errors: ['unknown_advertiser', 'cap_below_spent', 'bad_time', 'bad_window', 'bad_pacing'],
+        errors: ['unknown_advertiser', 'cap_below_spent', ...REFUSALS],
       },
       schema: {
         ...{ tags, operationId: 'putCampaign', summary: 'Create or replace a campaign by its external id' },

@@ -116,7 +116,7 @@ export function clickRoutes(app: App, { pool, config }: Deps): void {
   app.post(
     '/v1/clicks/:clickId/credit',
     {
-      config: { access: 'clicks.credit', errors: ['unknown_click', 'not_charged'] },
+      config: { access: 'clicks.credit', errors: ['unknown_click', 'not_charged', 'bad_time_zone'] },
       schema: {
         ...{ tags, operationId: 'creditClick', summary: 'Credit the charge of a click' },
         description:
