@@ -1,4 +1,4 @@
-import type { TollwayError } from '../common/errors.ts';
+import { errorCode, type TollwayError } from '../common/errors.ts';
 import { arrayLiteral, type Connection, inTransaction, type Pool } from '../common/postgres/postgres.ts';
 import type { Logger } from '../common/telemetry/logger.ts';
 import {
@@ -49,7 +49,9 @@ export type MaintenanceOptions = Retention & {
  * Maintains the ledger: creates partitions, merges spool counters, brings the rollup up to date, deletes settled chunks, raises the
  * floors, drops partitions below them, and deletes unused texts of user agents and old duplicates. The maintenance loop of the processor or a scheduled function calls it. Each step has its own
  * transactions; it is safe to repeat and to run in several processes at once. `givenMs` replaces the database's time (Unix ms). Throws `clock_step` if the clock of the database server or a setting requires
- * a step that is too large; if the step is one of a floor, after the other steps are done.
+ * a step that is too large; if the step is one of a floor, after the other steps are done. Throws `bad_time_zone` if the database server does not
+ * know the time zone of an advertiser, so that the rollup cannot be brought up to date: after the other steps, which keep the days of the
+ * ledger, because a day is dropped after it was rolled up.
  */
 export async function maintain(
   pool: Pool,
@@ -60,14 +62,21 @@ export async function maintain(
   const nowMs = givenMs ?? (await inTransaction(pool, databaseTime));
   await createDayPartitions(pool, options, nowMs);
   await mergeSpoolCounters(pool);
-  await rollUp(pool);
+  const zoneError = await rollUp(pool).then(() => null, badTimeZone);
   await deleteSettledChunks(pool, options.brokerRetentionDays);
-  const error = await raiseFloors(pool, options, nowMs);
-  await dropClosedDays(pool, logger);
+  const stepError = await raiseFloors(pool, options, nowMs);
+  await dropClosedDays(pool, logger, FLOOR_LEAD_MS, zoneError === null ? PARTITIONED : NOT_ROLLED_UP);
   await deleteUnusedUserAgents(pool);
   await deleteOldSeenDuplicates(pool);
+  const error = stepError ?? zoneError;
   if (error !== null) throw error;
   await pool.query('update ledger_window set maintained_at = statement_timestamp()');
+}
+
+/** Returns an error `bad_time_zone`; throws any other. */
+function badTimeZone(error: unknown): unknown {
+  if (errorCode(error) === 'bad_time_zone') return error;
+  throw error;
 }
 
 /** Creates missing partitions for the days that clicks can have now and soon. Must run once before the first click is charged. */
@@ -201,13 +210,21 @@ async function raiseFloors(
   return null;
 }
 
+/** The partitioned tables whose rows are in no rollup. */
+const NOT_ROLLED_UP = PARTITIONED.filter((table) => table !== 'ledger');
+
 /**
- * Drops the partitions below the floors, one transaction each, and stores the sums of the ledger's rows in `closed_day` and
+ * Drops the partitions of `tables` below the floors, one transaction each, and stores the sums of the ledger's rows in `closed_day` and
  * `closed_day_spool`.
  * Does nothing until `leadMs` after a floor was last raised.
  */
-export async function dropClosedDays(pool: Pool, logger: Logger, leadMs = FLOOR_LEAD_MS): Promise<void> {
-  for (const table of PARTITIONED) {
+export async function dropClosedDays(
+  pool: Pool,
+  logger: Logger,
+  leadMs = FLOOR_LEAD_MS,
+  tables: readonly Partitioned[] = PARTITIONED,
+): Promise<void> {
+  for (const table of tables) {
     const closed = await inTransaction(pool, (connection) => listClosedDays(connection, table, leadMs));
     for (const day of closed) {
       const isDropped = await inTransaction(pool, (transaction) =>

@@ -53,9 +53,13 @@ export function runMaintenanceLoop(runtime: Runtime<ProcessMetrics>): Maintenanc
   const pool = createPool(config.DATABASE_URL, 'maintenance', 1, (err) =>
     logger.debug({ err }, 'A connection broke'),
   );
-  const log = new ThrottledLog(logger, {
+  const partitionsLog = new ThrottledLog(logger, {
     failed:
-      'The ledger cannot be maintained; the processor tries again. Clicks are charged only for days that already have a partition',
+      'The day partitions cannot be created; the processor tries again. Clicks are charged only for days that already have a partition',
+    recovered: 'The day partitions are created again',
+  });
+  const log = new ThrottledLog(logger, {
+    failed: 'The ledger cannot be maintained; the processor tries again. Clicks are charged meanwhile',
     recovered: 'The ledger is maintained again',
   });
   const stop = new AbortController();
@@ -67,7 +71,13 @@ export function runMaintenanceLoop(runtime: Runtime<ProcessMetrics>): Maintenanc
     try {
       // The partitions come first: with them clicks can be charged, even if the other tasks must wait.
       await createDayPartitions(pool, maintenanceOf(runtime));
+      partitionsLog.recover();
       setReady();
+    } catch (error) {
+      partitionsLog.fail({ problem: errorMessage(error) });
+      return false;
+    }
+    try {
       await maintain(pool, maintenanceOf(runtime), logger);
       metrics.maintainedAt.set(Date.now() / 1_000);
       log.recover();

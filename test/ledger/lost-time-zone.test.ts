@@ -1,11 +1,15 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createPostgresPublisher } from '../../brokers/postgres/publisher.ts';
 import { addBudgetEntry } from '../../ledger/budget-entries.ts';
 import { updateCampaign } from '../../ledger/campaigns.ts';
+import { maintain } from '../../ledger/maintenance.ts';
+import { DAY_MS } from '../../ledger/partitions.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
 import { rollUp } from '../../ledger/rollup.ts';
-import { chargeBatch } from '../support/charge-batch.ts';
+import { chargeBatch, expectBalanced } from '../support/charge-batch.ts';
 import { type Account, addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { clickRecord } from '../support/records.ts';
+import { silent } from '../support/loggers.ts';
+import { clickRecord, TestSpool } from '../support/records.ts';
 import { GONE, moveToTimeZone } from '../support/time-zones.ts';
 import { addWebhook, takeEvents } from '../support/webhook-events.ts';
 
@@ -107,4 +111,47 @@ describe('while the server does not know the time zone, reconciliation', () => {
       expect((await reconcile(database.pool, { brokers: [], deep })).problems).toHaveLength(2);
     },
   );
+});
+
+it('while the server does not know the time zone, maintenance keeps days of the ledger and does all else', async () => {
+  const retention = { clickAgeDays: 2, linkLifeDays: 3, evidenceDays: 5, acceptsStep: true };
+  const options = { ...retention, ledgerRetentionDays: 5, brokerRetentionDays: 7 };
+  const run = () => maintain(database.pool, options, silent);
+  const oldDays = async () => {
+    const { rows } = await database.pool.query<{
+      ledger: number;
+      evidence: number;
+      nonces: number;
+      chunks: number;
+    }>(
+      `select (select count(*)::int from ledger) as ledger, (select count(*)::int from click_evidence) as evidence,
+         (select count(*)::int from pg_inherits where inhparent = 'spent_nonce'::regclass) as nonces,
+         (select count(*)::int from broker_chunk) as chunks`,
+    );
+    return rows[0];
+  };
+  const account = await addAccount(database.pool);
+  const clickedAt = Date.now() - 10 * DAY_MS;
+  await chargeBatch(database.pool, [clickRecord({ ad: account.ad, clickedAt })]);
+  await createPostgresPublisher(database.pool).publish([new TestSpool().click()]);
+  await database.pool.query(`update broker_chunk set settled_at = now() - interval '8 days'`);
+  const before = await oldDays();
+  expect(before).toEqual({ ledger: 1, evidence: 1, nonces: expect.any(Number), chunks: 1 });
+
+  await loseZone(account);
+  await expect(run()).rejects.toMatchObject({ code: 'bad_time_zone' });
+  await database.pool.query(`update ledger_window set floor_raised_at = now() - interval '61 minutes'`);
+  await expect(run()).rejects.toMatchObject({ code: 'bad_time_zone' });
+  const after = await oldDays();
+  expect(after).toEqual({ ledger: 1, evidence: 0, nonces: expect.any(Number), chunks: 0 });
+  expect(after?.nonces).toBeLessThan(before?.nonces ?? 0);
+  const { rows } = await database.pool.query('select maintained_at from ledger_window');
+  expect(rows).toEqual([{ maintained_at: null }]);
+
+  await restoreZone(account);
+  await run();
+  expect(await oldDays()).toMatchObject({ ledger: 0 });
+  await expectBalanced(database.pool);
+  const sums = await database.pool.query('select clicks, charged_micros from click_rollup_day');
+  expect(sums.rows).toEqual([{ clicks: 1n, charged_micros: 250_000n }]);
 });
