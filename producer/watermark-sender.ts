@@ -82,8 +82,9 @@ export class WatermarkSender {
         return true;
       } catch (error) {
         this.log.fail({ spoolId: this.spoolId, attempt, problem: errorMessage(error) });
-        if (performance.now() >= this.triesUntil) return false;
-        await sleep(backoffMs(attempt), this.signal);
+        const leftMs = this.triesUntil - performance.now();
+        if (leftMs <= 0) return false;
+        await sleep(Math.min(backoffMs(attempt), leftMs), this.signal);
       }
     }
     return false;
