@@ -97,8 +97,11 @@ export const advertiserTexts = {
       'Gives the charge of a click back to the budget, once. The click stays in the ledger as it was, and reports show the sum as first reported and as corrected.',
     click: 'Id of the click',
     clickHint: 'The header Tollway-Click of the redirect has it, and the view "Click".',
-    submit: 'Credit the click',
-    done: (amount: string) => `${amount} given back.`,
+    missing: 'Enter the id of a click.',
+    ofAnother: (owner: string, name: string) => `This is a click of ${owner}, not of ${name}.`,
+    find: 'Show the charge',
+    submit: (amount: string) => `Credit ${amount}`,
+    done: (amount: string, name: string) => `${amount} given back to ${name}.`,
     repeated: 'This click was credited before. Nothing was added again.',
   },
   entries: {

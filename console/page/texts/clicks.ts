@@ -38,7 +38,9 @@ export const clicks = {
   credit: {
     action: 'Credit this click',
     title: 'Credit the charge of this click?',
-    lead: 'The advertiser gets the charge back as an entry of its budget. The click keeps its row in the ledger. This can be done once.',
-    done: (amount: string) => `${amount} were credited`,
+    lead: (amount: string, name: string) =>
+      `${name} gets ${amount} back as an entry of its budget. The click keeps its row in the ledger. This can be done once.`,
+    submit: (amount: string) => `Credit ${amount}`,
+    done: (amount: string, name: string) => `${amount} given back to ${name}.`,
   },
 } as const;

@@ -3,7 +3,8 @@ import { go } from '../../router.ts';
 import { StatusChange, type StatusTarget } from '../../ui/status-change.tsx';
 import { NewCampaign } from '../campaigns/campaign-form.tsx';
 import { EditAdvertiser } from './advertiser-forms.tsx';
-import { BudgetChange, CreditClick } from './budget-forms.tsx';
+import { BudgetChange } from './budget-forms.tsx';
+import { CreditClick } from './credit-click.tsx';
 
 export type AdvertiserDialog = 'top_up' | 'adjust' | 'credit' | 'edit' | 'campaign' | StatusTarget;
 

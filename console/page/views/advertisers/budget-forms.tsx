@@ -56,30 +56,3 @@ export function BudgetChange({
     </Dialog>
   );
 }
-
-type Credited = { readonly entered: boolean; readonly amount: string; readonly currency: string };
-
-/** Gives the charge of a click back. */
-export function CreditClick({ onDone, onClose }: Omit<Props, 'advertiser'>) {
-  const [values, set] = useDraft({ click: '' });
-  const { credit } = words;
-  const submit = async (attempts: Attempts) => {
-    const path = `/v1/clicks/${encodeURIComponent(values.click.trim())}/credit`;
-    const { entered, amount, currency } = await post<Credited>(path, undefined, attempts);
-    notify(entered ? credit.done(`${formatAmount(amount, currency)} ${currency}`) : credit.repeated);
-    onClose();
-    onDone();
-  };
-  return (
-    <Dialog title={credit.title} onClose={onClose}>
-      <Form onSubmit={submit} submit={credit.action} onCancel={onClose}>
-        <p class="soft">{credit.about}</p>
-        <TextField
-          {...{ label: credit.click, name: 'clickId', hint: credit.clickHint, value: values.click }}
-          onChange={(click) => set({ click })}
-          autoFocus
-        />
-      </Form>
-    </Dialog>
-  );
-}

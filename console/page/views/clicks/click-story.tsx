@@ -1,7 +1,5 @@
 import { useEffect, useState } from 'preact/hooks';
-import type * as z from 'zod';
-import type { Click } from '../../../api/routes/clicks.ts';
-import { request } from '../../api.ts';
+import { type Attempts, post } from '../../api.ts';
 import { formatAmount, viewerZone } from '../../format.ts';
 import { useResource } from '../../resource.ts';
 import { can } from '../../session.ts';
@@ -14,8 +12,8 @@ import { Timeline } from '../../ui/timeline.tsx';
 import { notify } from '../../ui/toast.tsx';
 import { Amount, Outcome } from '../../ui/values.tsx';
 import { describeEvent } from './describe-event.ts';
+import type { Story } from './story.ts';
 
-type Story = z.input<typeof Click>;
 type Advertiser = { readonly name: string; readonly currency: string };
 
 const words = texts.clicks;
@@ -58,7 +56,7 @@ function Told({ story, reload }: { readonly story: Story; readonly reload: () =>
               moments={story.history.map(({ at, event }) => ({ at, text: describeEvent(event) }))}
             />
             {can('clicks.credit') && story.outcome === 'charged' && advertiser && (
-              <Credit story={story} currency={advertiser.currency} onDone={reload} />
+              <Credit {...{ story, advertiser }} onDone={reload} />
             )}
           </div>
         </Panel>
@@ -127,15 +125,21 @@ function Evidence({ evidence }: { readonly evidence: Story['evidence'] }) {
   );
 }
 
-type CreditProps = { readonly story: Story; readonly currency: string; readonly onDone: () => void };
+type CreditProps = {
+  readonly story: Story;
+  readonly advertiser: Advertiser;
+  readonly onDone: () => void;
+};
 
-function Credit({ story: { clickId, charged, credited }, currency, onDone }: CreditProps) {
+function Credit({ story: { clickId, charged, credited }, advertiser, onDone }: CreditProps) {
   const dialog = useDialog();
   const isCredited = credited !== null && Number(credited) !== 0;
   if (isCredited || clickId === null || charged === null) return null;
-  const credit = async () => {
-    await request('POST', `/v1/clicks/${clickId}/credit`, {});
-    notify(words.credit.done(`${formatAmount(charged, currency)} ${currency}`));
+  const { name, currency } = advertiser;
+  const amount = `${formatAmount(charged, currency)} ${currency}`;
+  const credit = async (attempts: Attempts) => {
+    await post(`/v1/clicks/${clickId}/credit`, undefined, attempts);
+    notify(words.credit.done(amount, name));
     onDone();
   };
   return (
@@ -144,11 +148,11 @@ function Credit({ story: { clickId, charged, credited }, currency, onDone }: Cre
       {dialog.isOpen && (
         <Confirm
           title={words.credit.title}
-          action={words.credit.action}
+          action={words.credit.submit(amount)}
           onConfirm={credit}
           onClose={dialog.close}
         >
-          <p>{words.credit.lead}</p>
+          <p>{words.credit.lead(amount, name)}</p>
         </Confirm>
       )}
     </div>
