@@ -13,10 +13,10 @@ export const AMOUNT_MICROS_MAX = 1_000_000_000n * MICROS_PER_UNIT;
 export function parseAmount(text: string): bigint {
   const match = /^(-?)(\d{1,40})(?:\.(\d{1,6}))?$/.exec(text);
   if (!match) {
-    throw new TollwayError(
-      'bad_amount',
-      `Expected an amount such as 12.50 (at most 6 decimals), got "${text}"`,
-    );
+    const form = text.includes(',')
+      ? 'with a point and no comma, such as 12.50'
+      : 'such as 12.50 (at most 6 decimals)';
+    throw new TollwayError('bad_amount', `Expected an amount ${form}, got "${text}"`);
   }
   const [, sign, units = '0', decimals = ''] = match;
   const micros = BigInt(units) * MICROS_PER_UNIT + BigInt(decimals.padEnd(6, '0'));

@@ -29,6 +29,9 @@ export const formatCompact = (count: number): string => compact.format(count);
 /** A share of 0–1. */
 export const formatPercent = (share: number): string => percent.format(share);
 
+/** The decimals that amounts of a currency usually have: 2 for EUR, 0 for JPY. */
+export const decimalsOf = (currency: string): number => digitsOf(currency).maximumFractionDigits;
+
 function digitsOf(currency: string) {
   const { maximumFractionDigits: digits = 2 } = new Intl.NumberFormat(locale, {
     style: 'currency',

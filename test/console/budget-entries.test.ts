@@ -50,6 +50,7 @@ describe('POST /v1/advertisers/{advertiserId}/budget-entries', () => {
     [5, 'body/amount: Expected a string, got 5'],
     ['1e3', 'body/amount: Expected an amount such as 12.50 (at most 6 decimals), got "1e3"'],
     ['0.0000001', 'body/amount: Expected an amount such as 12.50 (at most 6 decimals), got "0.0000001"'],
+    ['100,00', 'body/amount: Expected an amount with a point and no comma, such as 12.50, got "100,00"'],
     ['1000000000.01', 'body/amount: Expected an amount of at most 1000000000, got "1000000000.01"'],
     ['9'.repeat(41), expect.stringContaining('body/amount: Expected an amount such as 12.50')],
   ])('refuses the amount %j', async (amount, detail) => {

@@ -323,7 +323,7 @@ describe('bad input on the command line', () => {
   it.each([
     [
       ['advertiser', 'top-up', '1', '12,50'],
-      'Expected an amount such as 12.50 (at most 6 decimals), got "12,50"',
+      'Expected an amount with a point and no comma, such as 12.50, got "12,50"',
     ],
     [['advertiser', 'top-up', '1', '-5'], 'Expected an amount above 0, got "-5"'],
     [['advertiser', 'top-up', '99', '5'], 'Expected the id of an advertiser in the database, got 99'],

@@ -77,6 +77,9 @@ export const advertiserTexts = {
     reference: 'Reference',
     referenceHint:
       'The id of the payment or of the invoice. The same reference is never added twice. Empty: a random one.',
+    preview: (amount: string, name: string) => `Adds ${amount} to the budget of ${name}.`,
+    decimals: (currency: string, count: number) =>
+      `Amounts in ${currency} have ${count === 0 ? 'no decimals' : `at most ${count} decimals, after a point: 12.50`}. A thousand is 1000.`,
     submit: 'Top up',
     done: (amount: string) => `${amount} added to the budget.`,
     repeated: 'This reference was added before. Nothing was added again.',
@@ -87,6 +90,7 @@ export const advertiserTexts = {
     about:
       'An adjustment corrects the budget without a payment. It is listed as an entry of its own, and statements show it. What is spent already cannot be taken back: a click is credited instead.',
     amountHint: 'Above 0 adds, such as 5.00. Below 0 takes away, such as -5.00: at most what is left.',
+    preview: (amount: string, name: string) => `Takes ${amount} away from the budget of ${name}.`,
     submit: 'Adjust the budget',
     done: (amount: string) => `The budget is adjusted by ${amount}.`,
   },

@@ -1,6 +1,7 @@
-import { type Attempts, post } from '../../api.ts';
+import { microsOf } from '../../amounts.ts';
+import { type Attempts, fieldError, post } from '../../api.ts';
 import type { Advertiser, BudgetEntry } from '../../entities.ts';
-import { formatAmount } from '../../format.ts';
+import { decimalsOf, formatAmount } from '../../format.ts';
 import { texts } from '../../texts.ts';
 import { Dialog } from '../../ui/dialog.tsx';
 import { Form, TextField } from '../../ui/form.tsx';
@@ -27,9 +28,14 @@ export function BudgetChange({
   const { id, name, currency } = advertiser;
   const [values, set] = useDraft({ amount: '', reference: '' });
   const own = kind === 'top_up' ? words.topUp : words.adjust;
+  const amount = values.amount.trim();
+  const preview = kind === 'top_up' && amount.startsWith('-') ? null : previewOf(amount, advertiser);
   const submit = async (attempts: Attempts) => {
-    const { amount, reference } = values;
-    const body = { kind, amount: amount.trim(), ...(reference.trim() && { reference: reference.trim() }) };
+    const { reference } = values;
+    const decimals = decimalsOf(currency);
+    if (kind === 'top_up' && (amount.split('.')[1] ?? '').length > decimals)
+      throw fieldError('amount', words.topUp.decimals(currency, decimals));
+    const body = { kind, amount, ...(reference.trim() && { reference: reference.trim() }) };
     const { added, entry } = await post<Added>(`/v1/advertisers/${id}/budget-entries`, body, attempts);
     notify(added ? own.done(`${formatAmount(entry.amount, currency)} ${currency}`) : words.topUp.repeated);
     onClose();
@@ -40,7 +46,8 @@ export function BudgetChange({
       <Form onSubmit={submit} submit={own.submit} onCancel={onClose}>
         {kind === 'adjustment' && <p class="soft">{words.adjust.about}</p>}
         <TextField
-          {...{ label: words.topUp.amount, name: 'amount', hint: own.amountHint, value: values.amount }}
+          {...{ label: words.topUp.amount, name: 'amount', value: values.amount }}
+          hint={preview === null ? own.amountHint : <strong>{preview}</strong>}
           onChange={(amount) => set({ amount })}
           unit={currency}
           inputMode={kind === 'top_up' ? 'decimal' : 'text'}
@@ -55,4 +62,11 @@ export function BudgetChange({
       </Form>
     </Dialog>
   );
+}
+
+/** What an amount will do to the budget, in words; `null` for a text that is no amount yet. */
+function previewOf(amount: string, { name, currency }: Advertiser): string | null {
+  if (!/^-?\d{1,10}(\.\d{1,6})?$/.test(amount) || microsOf(amount) === 0n) return null;
+  const { preview } = amount.startsWith('-') ? words.adjust : words.topUp;
+  return preview(`${formatAmount(amount.replace('-', ''), currency)} ${currency}`, name);
 }
