@@ -23,6 +23,12 @@ export type BudgetEntry = {
   readonly createdAt: Date;
 };
 
+const KIND_NAMES: Readonly<Record<BudgetEntry['kind'], string>> = {
+  top_up: 'a top-up',
+  adjustment: 'an adjustment',
+  credit: 'a credit',
+};
+
 const ENTRY_COLUMNS = `id, kind, amount_micros as "amountMicros", reference, click_id as "clickId", created_at as "createdAt"`;
 
 /** Which end of the budget entries a list begins with. `after` of a page is then the lowest or the highest id that it excludes. */
@@ -85,10 +91,9 @@ async function insertBudgetEntry(
   );
   const [existing] = before;
   if (existing && (existing.amountMicros !== amountMicros || existing.kind !== kind)) {
-    throw new TollwayError(
-      'reference_taken',
-      `Reference "${reference}" was already used for a ${existing.kind} of ${formatAmount(existing.amountMicros)}`,
-    );
+    const { currency } = await readAdvertiser(connection, id);
+    const used = `${KIND_NAMES[existing.kind]} of ${formatAmount(existing.amountMicros)} ${currency}`;
+    throw new TollwayError('reference_taken', `Reference "${reference}" was already used for ${used}`);
   }
   if (existing) return { entry: existing, advertiser: await readAdvertiser(connection, id), entered: false };
   if (amountMicros < 0n) await assertCovered(connection, id, -amountMicros);

@@ -32,8 +32,15 @@ describe('POST /v1/advertisers/{advertiserId}/budget-entries', () => {
   it('refuses a reference that another amount has used', async () => {
     const url = await newBudget();
     await api.send('POST', url, { body: { amount: '1', reference: 'r' } });
-    const answer = await api.send('POST', url, { body: { amount: '2', reference: 'r' } });
-    expect(answer).toMatchObject({ status: 409, body: { code: 'reference_taken' } });
+    await api.send('POST', url, { body: { kind: 'adjustment', amount: '-1', reference: 'a' } });
+    for (const [reference, used] of [
+      ['r', 'a top-up of 1.00 USD'],
+      ['a', 'an adjustment of -1.00 USD'],
+    ])
+      expect(await api.send('POST', url, { body: { amount: '2', reference } })).toMatchObject({
+        status: 409,
+        body: { code: 'reference_taken', detail: `Reference "${reference}" was already used for ${used}` },
+      });
   });
 
   it('adjusts a budget down to what remains', async () => {

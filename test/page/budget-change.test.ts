@@ -53,4 +53,13 @@ describe.skipIf(skipped)('a change of a budget', () => {
     await wrongOf(page).waitFor();
     expect(await wrongOf(page).textContent()).toBe('Amounts in JPY have no decimals. A thousand is 1000.');
   });
+
+  it('as an adjustment has a reference that is no payment', async () => {
+    const page = await browser.open(`/advertisers/${account.advertiserId}`);
+    await page.getByText(texts.controls.actions).first().click();
+    await page.getByRole('button', { name: adjust.action, exact: true }).click();
+    const hint = dialogOf(page).locator('.hint').last();
+    await hint.waitFor();
+    expect(await hint.textContent()).toContain('Why the budget is adjusted');
+  });
 });

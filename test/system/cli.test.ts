@@ -229,7 +229,7 @@ describe('accounts', () => {
     const other = await stack.tollway('advertiser', 'top-up', '2', '11.00', '--reference', 'invoice-1');
     expect(other).toMatchObject({
       code: 1,
-      stderr: expect.stringContaining('Reference "invoice-1" was already used for a top_up of 10.00'),
+      stderr: expect.stringContaining('Reference "invoice-1" was already used for a top-up of 10.00 USD'),
     });
   });
 

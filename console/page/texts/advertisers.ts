@@ -76,7 +76,7 @@ export const advertiserTexts = {
     amountHint: 'Such as 100.00. It is added to the budget at once.',
     reference: 'Reference',
     referenceHint:
-      'The id of the payment or of the invoice. The same reference is never added twice. Empty: a random one.',
+      'The id of the payment or of the invoice. The same reference is added only once to this budget. Empty: a random one.',
     preview: (amount: string, name: string) => `Adds ${amount} to the budget of ${name}.`,
     decimals: (currency: string, count: number) =>
       `Amounts in ${currency} have ${count === 0 ? 'no decimals' : `at most ${count} decimals, after a point: 12.50`}. A thousand is 1000.`,
@@ -91,6 +91,8 @@ export const advertiserTexts = {
       'An adjustment corrects the budget without a payment. It is listed as an entry of its own, and statements show it. What is spent already cannot be taken back: a click is credited instead.',
     amountHint: 'Above 0 adds, such as 5.00. Below 0 takes away, such as -5.00: at most what is left.',
     preview: (amount: string, name: string) => `Takes ${amount} away from the budget of ${name}.`,
+    referenceHint:
+      'Why the budget is adjusted, such as “goodwill, ticket 12”. The same reference is added only once to this budget. Empty: a random one.',
     submit: 'Adjust the budget',
     done: (amount: string) => `The budget is adjusted by ${amount}.`,
   },

@@ -54,7 +54,7 @@ export function BudgetChange({
           autoFocus
         />
         <TextField
-          {...{ label: words.topUp.reference, name: 'reference', hint: words.topUp.referenceHint }}
+          {...{ label: words.topUp.reference, name: 'reference', hint: own.referenceHint }}
           value={values.reference}
           onChange={(reference) => set({ reference })}
           isOptional
