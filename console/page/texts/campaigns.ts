@@ -52,6 +52,7 @@ export const campaignTexts = {
     firstClock: 'from',
     lastDay: 'Last day',
     lastClock: 'until',
+    dayMissing: 'A time needs a day. Choose the day, or empty the time.',
     dates: (zone: string) =>
       `Time zone: ${zone}. Without times, whole days. Clicks outside of the dates redirect and are not charged.`,
     pacing: 'How the daily cap is spent',

@@ -43,3 +43,11 @@ test('a change has the changed fields alone', () => {
   expect(changesOf(bodies[0] ?? {}, bodies[1] ?? {})).toEqual({ dailyCap: '5.00' });
   expect(changesOf({ list: [20, 5] }, { list: [20, 5] })).toEqual({});
 });
+
+test.each([
+  ['/startsAt', { firstClock: '08:00' }],
+  ['/endsAt', { lastClock: '20:00' }],
+])('a time without a day is refused at the field of the day: %s', (pointer, values) => {
+  const problem = { fields: [{ pointer, detail: expect.stringContaining('day') }] };
+  expect(() => bodyOf({ ...NEW_CAMPAIGN, ...values }, 'UTC')).toThrow(expect.objectContaining(problem));
+});

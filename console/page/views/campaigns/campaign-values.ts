@@ -1,4 +1,6 @@
+import { fieldError } from '../../api.ts';
 import type { Campaign } from '../../entities.ts';
+import { texts } from '../../texts.ts';
 import { addDays, timeOf, wallTimeOf } from '../../zone-time.ts';
 
 /** The fields of the form of a campaign. Empty text: none. */
@@ -43,10 +45,16 @@ export function valuesOf(campaign: Campaign): CampaignValues {
 /** The fields that the API knows, with `null` for none. */
 export type CampaignBody = Readonly<Record<string, string | boolean | null>>;
 
-/** The body of a request with these fields. Days and times are those of the time zone of the advertiser. */
+/**
+ * The body of a request with these fields. Days and times are those of the time zone of the advertiser. Throws an `ApiError` for a time without
+ * a day.
+ */
 export function bodyOf(values: CampaignValues, zone: string): CampaignBody {
   const { name, externalId, cap, dailyCap, pacing, hold, fallbackUrl } = values;
   const { firstDay, firstClock, lastDay, lastClock } = values;
+  const { dayMissing } = texts.campaigns.fields;
+  if (firstClock && !firstDay) throw fieldError('startsAt', dayMissing);
+  if (lastClock && !lastDay) throw fieldError('endsAt', dayMissing);
   const orNull = (text: string) => text.trim() || null;
   const startsAt = firstDay && timeOf({ day: firstDay, clock: firstClock || MIDNIGHT }, zone);
   const endsAt =
