@@ -23,6 +23,21 @@ describe.skipIf(skipped)('the page of an ad', () => {
     expect(await panel.textContent()).toContain('Europe/Berlin');
   });
 
+  it('makes links for a number of days alone', async () => {
+    const account = await addAccount({ name: 'Days', budget: '10.00', price: '0.50' });
+    browser.allow(/^400 POST \/v1\/links$/);
+    const page = await browser.open(`/ads/${account.adId}`);
+    const field = page.getByLabel(texts.ads.links.expires);
+    for (const text of ['abc', '1.5', '0']) {
+      await field.fill(text);
+      await field.press('Enter');
+      await page.getByText(`Expected a whole number of days such as 30, got “${text}”`).waitFor();
+    }
+    await field.fill('2');
+    await field.press('Enter');
+    await page.getByText(texts.ads.links.madeOne).waitFor();
+  });
+
   it('of a click and the audit log name the time zone of their times', async () => {
     const account = await addAccount({ name: 'Zones', budget: '10.00', price: '0.50' });
     const { clickId } = await clickLink(account.link);

@@ -164,6 +164,7 @@ export const adTexts = {
     expires: 'Expires after',
     days: 'days',
     expiresHint: 'Empty: 30 days.',
+    daysExpected: (text: string) => `Expected a whole number of days such as 30, got “${text}”`,
     submit: 'Make links',
     submitOne: 'Make a link',
     made: (count: string) => `${count} links`,

@@ -1,5 +1,5 @@
 import { useState } from 'preact/hooks';
-import { type Attempts, post } from '../../api.ts';
+import { type Attempts, fieldError, post } from '../../api.ts';
 import type { Ad } from '../../entities.ts';
 import { formatCount } from '../../format.ts';
 import { can } from '../../session.ts';
@@ -53,13 +53,16 @@ export function LinksPanel({ ad }: { readonly ad: Ad }) {
   );
 }
 
-/** All evergreen links of an ad and a publisher are the same, so it is one. */
-function bodyOf(adId: number, { kind, publisher, count, days }: LinkValues) {
+/** All evergreen links of an ad and a publisher are the same, so it is one. Throws an `ApiError` for days that are no number. */
+function bodyOf(adId: number, { kind, publisher, count, ...values }: LinkValues) {
+  const days = values.days.trim();
+  if (kind === 'impression' && days !== '' && !/^[1-9]\d{0,5}$/.test(days))
+    throw fieldError('expiresIn', words.daysExpected(days));
   const numberOf = (text: string) => (/^\d+$/.test(text.trim()) ? Number(text) : text.trim());
   return {
     ...{ adId, evergreen: kind === 'evergreen', publisher: publisher.trim() || null },
     ...(kind === 'impression' && { count: numberOf(count) }),
-    ...(kind === 'impression' && days.trim() && { expiresIn: `${days.trim()}d` }),
+    ...(kind === 'impression' && days && { expiresIn: `${days}d` }),
   };
 }
 
