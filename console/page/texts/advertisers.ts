@@ -17,6 +17,12 @@ export const advertiserTexts = {
     rate: 'Per hour',
     exhausted: 'Runs dry',
   },
+  picker: {
+    unknown: (text: string) => `No advertiser has “${text}” in its name.`,
+    several: (text: string, names: string) =>
+      `Several advertisers have “${text}” in their name: ${names}. Choose one from the list, or enter its name with its number.`,
+    unchanged: 'The view stays as it was.',
+  },
   sample: 'Sample',
   sampleAbout: 'Made by the first start, to try things out. Nothing of it is real.',
   exhausted: 'Exhausted',

@@ -99,14 +99,18 @@ type ControlProps = {
   readonly 'aria-invalid': boolean;
 };
 
-/** A label, a control, its hint, and what the API said is wrong with it. */
-export function Field(
-  props: FieldProps & { readonly children: (control: ControlProps) => ComponentChildren },
-) {
+type FieldOfControl = FieldProps & {
+  /** What the control itself finds wrong. */
+  readonly wrong?: string | undefined;
+  readonly children: (control: ControlProps) => ComponentChildren;
+};
+
+/** A label, a control, its hint, and what is wrong with it, as the API said or the control. */
+export function Field(props: FieldOfControl) {
   const { label, name, hint, isOptional = false, children } = props;
   const id = useId();
   const { byName, known } = useContext(Problems);
-  const wrong = byName.get(name ?? '');
+  const wrong = byName.get(name ?? '') ?? props.wrong;
   if (name !== undefined) known.add(name);
   const about = `${id}-about`;
   return (
