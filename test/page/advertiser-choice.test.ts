@@ -1,10 +1,10 @@
 import type { Page } from 'playwright-core';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { texts } from '../../console/page/texts.ts';
-import { post } from './api.ts';
+import { addKey, post } from './api.ts';
 import { skipped, testBrowser } from './browser.ts';
 
-const { reports } = texts;
+const { reports, statements } = texts;
 
 /** Longer than it takes to type a name and to press Enter, in ms. */
 const SLOW_MS = 500;
@@ -68,5 +68,21 @@ describe.skipIf(skipped)('the choice of an advertiser', () => {
     await enter(page, `Twin (${twins[1]})`);
     await expect.poll(() => chosenOf(page)).toBe(twins[1]);
     expect(await wrongOf(page).count()).toBe(0);
+  });
+
+  it('in an address says that there is no such advertiser, unknown or somebody else’s', async () => {
+    browser.allow(/^40[04] GET \/v1\/advertisers\//);
+    const { key } = await addKey({ role: 'viewer', advertiserIds: [Number(twins[0])] });
+    const page = await browser.open('/', { key });
+    for (const id of [own, '999999', '99999999999', 'x'])
+      for (const path of ['/reports', '/statements']) {
+        await page.goto(`${path}?advertiser=${id}`);
+        await page.getByText('No such advertiser').waitFor();
+        expect(await page.locator('body').textContent()).not.toContain('Sole');
+        await page.locator('main a').getByText('without').click();
+        await expect.poll(() => chosenOf(page)).toBeNull();
+        const shown = path === '/reports' ? reports.table : statements.summary;
+        await page.getByText(shown).first().waitFor();
+      }
   });
 });

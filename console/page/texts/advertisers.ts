@@ -18,6 +18,9 @@ export const advertiserTexts = {
     exhausted: 'Runs dry',
   },
   picker: {
+    none: 'No such advertiser',
+    noneLead: 'The address names an advertiser that does not exist, or that you may not see.',
+    without: 'Show the view without this advertiser',
     unknown: (text: string) => `No advertiser has “${text}” in its name.`,
     several: (text: string, names: string) =>
       `Several advertisers have “${text}” in their name: ${names}. Choose one from the list, or enter its name with its number.`,

@@ -118,8 +118,3 @@ function problemOf(text: string, found: readonly AdvertiserChoice[]): string {
   const names = found.slice(0, LISTED_MAX).map(nameOf).join(', ');
   return words.several(text, found.length > LISTED_MAX ? `${names}, …` : names);
 }
-
-/** The advertiser that the query of the page names, loaded. */
-export function useAdvertiser(id: string | null): AdvertiserChoice | null {
-  return useResource<AdvertiserChoice>(id && /^\d+$/.test(id) ? `/v1/advertisers/${id}` : null).data;
-}

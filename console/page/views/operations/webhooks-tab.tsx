@@ -6,8 +6,9 @@ import { type Names, useNames } from '../../names.ts';
 import { type Pages, usePages, useResource } from '../../resource.ts';
 import { can, session } from '../../session.ts';
 import { texts } from '../../texts.ts';
-import { type AdvertiserChoice, AdvertiserPicker, useAdvertiser } from '../../ui/advertiser-picker.tsx';
+import { type AdvertiserChoice, AdvertiserPicker } from '../../ui/advertiser-picker.tsx';
 import { Button } from '../../ui/button.tsx';
+import { useAdvertiser } from '../../ui/chosen-advertiser.tsx';
 import { Dialog, useDialog } from '../../ui/dialog.tsx';
 import { CheckField, Form, TextField } from '../../ui/form.tsx';
 import { Panel } from '../../ui/page.tsx';
@@ -107,7 +108,7 @@ function NewWebhook({ onClose, onDone }: NewProps) {
   const [events, setEvents] = useState<readonly string[]>([]);
   const [advertiser, setAdvertiser] = useState<AdvertiserChoice | null>(null);
   const [unknown, setUnknown] = useState('');
-  const own = useAdvertiser(String(session.value?.advertiserIds?.[0] ?? ''));
+  const own = useAdvertiser(String(session.value?.advertiserIds?.[0] ?? '')).data;
   const chosen = advertiser ?? own;
   const [made, setMade] = useState<z.input<typeof WebhookWithSecret> | null>(null);
   const create = async (attempts: Attempts) => {

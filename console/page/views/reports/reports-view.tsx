@@ -2,7 +2,8 @@ import type { Campaign } from '../../entities.ts';
 import { usePages } from '../../resource.ts';
 import { query, setQuery } from '../../router.ts';
 import { texts } from '../../texts.ts';
-import { type AdvertiserChoice, AdvertiserPicker, useAdvertiser } from '../../ui/advertiser-picker.tsx';
+import { type AdvertiserChoice, AdvertiserPicker } from '../../ui/advertiser-picker.tsx';
+import { NoAdvertiser, useAdvertiser } from '../../ui/chosen-advertiser.tsx';
 import { clock } from '../../ui/clock.ts';
 import { SelectField, TextField } from '../../ui/form.tsx';
 import { Page } from '../../ui/page.tsx';
@@ -17,16 +18,19 @@ const CAMPAIGNS_MAX = 500;
 
 /** Sums of clicks, as a chart and as a table. */
 export function ReportsView() {
-  const id = query.value.get('advertiser');
-  const advertiser = useAdvertiser(id);
+  const id = query.value.get('advertiser') || null;
+  const chosen = useAdvertiser(id);
+  const advertiser = chosen.data;
+  // Without its time zone, the days of the advertiser are not known yet.
+  const isReady = id === null || advertiser !== null;
   const filter = readFilter(advertiser);
   return (
     <Page title={words.title} lead={words.lead}>
       <section class="panel" aria-label={words.filters}>
         <Filters filter={filter} />
-        {/* Without its time zone, the days of the advertiser are not known yet. */}
-        {(id === null || advertiser) && <ReportChart filter={filter} />}
-        {(id === null || advertiser) && <ReportTable filter={filter} />}
+        {isReady && <ReportChart filter={filter} />}
+        {isReady && <ReportTable filter={filter} />}
+        {!isReady && <NoAdvertiser chosen={chosen} />}
       </section>
     </Page>
   );

@@ -1,8 +1,9 @@
 import { query, setQuery } from '../../router.ts';
 import { session } from '../../session.ts';
 import { texts } from '../../texts.ts';
-import { AdvertiserPicker, useAdvertiser } from '../../ui/advertiser-picker.tsx';
+import { AdvertiserPicker } from '../../ui/advertiser-picker.tsx';
 import { Button } from '../../ui/button.tsx';
+import { NoAdvertiser, useAdvertiser } from '../../ui/chosen-advertiser.tsx';
 import { clock } from '../../ui/clock.ts';
 import { TextField } from '../../ui/form.tsx';
 import { Page } from '../../ui/page.tsx';
@@ -15,8 +16,9 @@ const words = texts.statements;
 /** The statement of a month, which is also what is printed. */
 export function StatementsView() {
   const only = session.value?.advertiserIds?.length === 1 ? String(session.value.advertiserIds[0]) : null;
-  const id = query.value.get('advertiser') ?? only;
-  const advertiser = useAdvertiser(id);
+  const id = query.value.get('advertiser') || only;
+  const chosen = useAdvertiser(id);
+  const advertiser = chosen.data;
   const month =
     query.value.get('month') ?? dayIn(new Date(clock.peek()), advertiser?.timeZone ?? 'UTC').slice(0, 7);
   const actions = advertiser && (
@@ -32,7 +34,7 @@ export function StatementsView() {
             label={words.advertiser}
             placeholder={words.choose}
             chosen={advertiser}
-            onChoose={(chosen) => setQuery({ advertiser: chosen ? String(chosen.id) : undefined })}
+            onChoose={(one) => setQuery({ advertiser: one ? String(one.id) : undefined })}
           />
           <TextField
             label={words.month}
@@ -42,6 +44,7 @@ export function StatementsView() {
           />
         </div>
         {advertiser && <StatementPages advertiser={advertiser} month={month} />}
+        {id !== null && advertiser === null && <NoAdvertiser chosen={chosen} />}
         {id === null && <Empty title={words.choose}>{words.chooseLead}</Empty>}
       </section>
     </Page>
