@@ -4,7 +4,7 @@ import { texts } from '../../console/page/texts.ts';
 import { addKey, post } from './api.ts';
 import { skipped, testBrowser } from './browser.ts';
 
-const { reports, statements } = texts;
+const { reports, statements, advertisers } = texts;
 
 /** Longer than it takes to type a name and to press Enter, in ms. */
 const SLOW_MS = 500;
@@ -84,5 +84,15 @@ describe.skipIf(skipped)('the choice of an advertiser', () => {
         const shown = path === '/reports' ? reports.table : statements.summary;
         await page.getByText(shown).first().waitFor();
       }
+  });
+
+  it('is easier if a new advertiser has a name of its own', async () => {
+    const page = await browser.open('/advertisers');
+    await page.getByRole('button', { name: advertisers.create.action }).click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByLabel(advertisers.create.name, { exact: true }).fill('twin');
+    await dialog.getByText('Another advertiser has this name').waitFor();
+    await dialog.getByLabel(advertisers.create.name, { exact: true }).fill('twins');
+    await dialog.getByText('Another advertiser has this name').waitFor({ state: 'detached' });
   });
 });

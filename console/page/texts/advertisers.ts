@@ -44,6 +44,8 @@ export const advertiserTexts = {
     title: 'New advertiser',
     name: 'Name',
     nameHint: 'The customer who pays for the clicks.',
+    nameTaken:
+      'Another advertiser has this name. You can create this one too: lists then show two of the same name, and only their numbers differ.',
     currency: 'Currency',
     currencyHint: 'ISO code, such as EUR. It cannot be changed later.',
     timeZone: 'Time zone',

@@ -1,7 +1,7 @@
 import { type Attempts, patch, post } from '../../api.ts';
 import type { Advertiser } from '../../entities.ts';
 import { viewerZone } from '../../format.ts';
-import { useSnapshot } from '../../resource.ts';
+import { useResource, useSnapshot } from '../../resource.ts';
 import { texts } from '../../texts.ts';
 import { Dialog } from '../../ui/dialog.tsx';
 import { Form, TextField } from '../../ui/form.tsx';
@@ -18,10 +18,26 @@ type NewProps = {
   readonly onClose: () => void;
 };
 
+/** The longest text that the API searches for, and the most advertisers that it then lists. */
+const SEARCH_CHARS_MAX = 200;
+const FOUND_MAX = 500;
+
+/** Whether another advertiser has this name. */
+function useIsTaken(name: string): boolean {
+  const text = name.trim();
+  const search = text.slice(0, SEARCH_CHARS_MAX);
+  const path = text === '' ? null : '/v1/advertisers';
+  const { data } = useResource<{ items: readonly Advertiser[] }>(path, {
+    ...{ search, all: true, limit: FOUND_MAX },
+  });
+  return data?.items.some((other) => other.name.toLowerCase() === text.toLowerCase()) ?? false;
+}
+
 /** Creates an advertiser. */
 export function NewAdvertiser({ onDone, onClose }: NewProps) {
   const [values, set] = useDraft({ name: '', currency: 'USD', timeZone: viewerZone });
   const { create } = words;
+  const isTaken = useIsTaken(values.name);
   const submit = async (attempts: Attempts) => {
     const made = await post<Advertiser>('/v1/advertisers', values, attempts);
     notify(create.done(made.name));
@@ -36,6 +52,7 @@ export function NewAdvertiser({ onDone, onClose }: NewProps) {
           onChange={(name) => set({ name })}
           autoFocus
         />
+        {isTaken && <Note tone="warn">{create.nameTaken}</Note>}
         <div class="pair">
           <TextField
             {...{ label: create.currency, name: 'currency', hint: create.currencyHint }}
