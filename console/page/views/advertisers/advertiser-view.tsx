@@ -51,7 +51,11 @@ type OneProps = {
 function OneAdvertiser({ advertiser, etag, reload }: OneProps) {
   const { id, name, status, timeZone } = advertiser;
   const [isWithArchived, setWithArchived] = useState(false);
-  const campaigns = usePages<Campaign>('/v1/campaigns', { advertiserId: id, all: isWithArchived || null });
+  const campaigns = usePages<Campaign>(
+    '/v1/campaigns',
+    { advertiserId: id, all: isWithArchived || null },
+    RELOAD_MS,
+  );
   const ads = useResource<{ readonly items: readonly Ad[] }>('/v1/ads', { advertiserId: id, limit: 1 });
   const [dialog, open] = useState<AdvertiserDialog | null>(null);
   const [version, setVersion] = useState(0);

@@ -26,7 +26,7 @@ const RELOAD_MS = 3_000;
 
 /** An ad: its price, its destination, its clicks and spend, its links, and what was changed. */
 export function AdPage({ id }: { readonly id: string }) {
-  const ad = useResource<Ad>(`/v1/ads/${encodeURIComponent(id)}`);
+  const ad = useResource<Ad>(`/v1/ads/${encodeURIComponent(id)}`, {}, RELOAD_MS);
   const { advertiserId, campaignId } = ad.data ?? {};
   const campaign = useResource<Campaign>(campaignId ? `/v1/campaigns/${campaignId}` : null, {}, RELOAD_MS);
   const advertiser = useResource<Advertiser>(

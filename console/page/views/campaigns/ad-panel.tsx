@@ -12,7 +12,8 @@ const words = texts.ads;
 
 type Props = {
   readonly pages: Pages<Ad>;
-  readonly isWithArchived: boolean;
+  /** `null`: the campaign is archived, and its ads are all listed. */
+  readonly isWithArchived: boolean | null;
   readonly setWithArchived: (isWithArchived: boolean) => void;
   /** `null`: the caller may not, or the campaign is archived. */
   readonly onCreate: (() => void) | null;
@@ -36,9 +37,11 @@ export function AdPanel({ pages, isWithArchived, setWithArchived, onCreate }: Pr
       title={words.title}
       flush
       actions={
-        <Button look="plain" isSmall onClick={() => setWithArchived(!isWithArchived)}>
-          {isWithArchived ? archived.hide : archived.show}
-        </Button>
+        isWithArchived !== null && (
+          <Button look="plain" isSmall onClick={() => setWithArchived(!isWithArchived)}>
+            {isWithArchived ? archived.hide : archived.show}
+          </Button>
+        )
       }
     >
       <ListTable

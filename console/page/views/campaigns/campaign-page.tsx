@@ -26,7 +26,7 @@ const words = texts.campaigns;
 
 type CampaignDialog = 'edit' | 'ad' | StatusTarget;
 
-/** Time between two reads of what is spent, in ms. */
+/** Time between two reads of what is spent, and of what decides whether clicks are charged, in ms. */
 const RELOAD_MS = 3_000;
 
 /** A campaign: what it has spent, its settings, its ads, and what was changed. */
@@ -67,7 +67,13 @@ type OneProps = {
 function OneCampaign({ campaign, advertiser, etag, reload }: OneProps) {
   const { id, name, status, advertiserId } = campaign;
   const [isWithArchived, setWithArchived] = useState(false);
-  const ads = usePages<Ad>('/v1/ads', { campaignId: id, all: isWithArchived || null });
+  const isArchived = status === 'archived';
+  // Without `all`, an archived campaign has no ads.
+  const ads = usePages<Ad>(
+    '/v1/ads',
+    { campaignId: id, all: isArchived || isWithArchived || null },
+    RELOAD_MS,
+  );
   // The page of the advertiser leads to the first ad.
   const [dialog, open] = useState<CampaignDialog | null>(query.value.has('new') ? 'ad' : null);
   const [version, setVersion] = useState(0);
@@ -85,9 +91,10 @@ function OneCampaign({ campaign, advertiser, etag, reload }: OneProps) {
   };
   const onDone = () => {
     reload();
+    ads.reload();
     setVersion((count) => count + 1);
   };
-  const canAdd = can('ads.write') && status !== 'archived';
+  const canAdd = can('ads.write') && !isArchived;
   return (
     <Page
       title={name}
@@ -111,7 +118,8 @@ function OneCampaign({ campaign, advertiser, etag, reload }: OneProps) {
         </div>
         <AdPanel
           pages={ads}
-          {...{ isWithArchived, setWithArchived }}
+          isWithArchived={isArchived ? null : isWithArchived}
+          setWithArchived={setWithArchived}
           onCreate={canAdd ? () => open('ad') : null}
         />
         {can('audit.read') && (

@@ -1,0 +1,43 @@
+import type { Page } from 'playwright-core';
+import { describe, it } from 'vitest';
+import { texts } from '../../console/page/texts.ts';
+import { addAccount, send } from './api.ts';
+import { skipped, testBrowser } from './browser.ts';
+
+const { charge, statusChange } = texts;
+
+/** Chooses a change of the status in the menu of actions and confirms it. */
+async function changeStatus(page: Page, status: 'active' | 'archived', name: string): Promise<void> {
+  const { action, title } = statusChange.campaign[status];
+  await page.locator('summary', { hasText: texts.controls.actions }).click();
+  await page.getByRole('button', { name: action, exact: true }).click();
+  const dialog = page.getByRole('dialog', { name: title(name) });
+  await dialog.getByRole('button', { name: action, exact: true }).click();
+  await dialog.waitFor({ state: 'detached' });
+}
+
+describe.skipIf(skipped)('the page of a campaign', () => {
+  const browser = testBrowser();
+
+  it('lists the ads of an archived campaign, and still does when it is resumed', async () => {
+    const account = await addAccount({ name: 'Old', budget: '10.00', price: '0.50' });
+    await send('PATCH', `/v1/campaigns/${account.campaignId}`, { body: { status: 'archived' } });
+    const page = await browser.open(`/campaigns/${account.campaignId}`);
+    await page.getByRole('link', { name: texts.ads.name(account.adId), exact: true }).waitFor();
+    await changeStatus(page, 'active', 'Spring');
+    await page.getByText(charge.charging).waitFor();
+  });
+
+  it.each([
+    ['campaign', charge.no_ad],
+    ['ad', charge.ad_paused],
+  ] as const)('shows on the page of the %s that somebody else has paused the ad', async (kind, said) => {
+    const account = await addAccount({ name: `Shared ${kind}`, budget: '10.00', price: '0.50' });
+    const id = kind === 'ad' ? account.adId : account.campaignId;
+    const page = await browser.open(`/${kind}s/${id}`);
+    await page.getByText(charge.charging).waitFor();
+    await send('PATCH', `/v1/ads/${account.adId}`, { body: { status: 'paused' } });
+    await page.getByText(said).waitFor();
+    await page.locator('main').getByText(`${texts.status.paused}`, { exact: true }).first().waitFor();
+  });
+});
