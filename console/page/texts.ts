@@ -1,6 +1,6 @@
 import { advertiserTexts } from './texts/advertisers.ts';
 import { adTexts, campaignTexts } from './texts/campaigns.ts';
-import { chargeTexts, historyTexts, statusChangeTexts } from './texts/changes.ts';
+import { chargeTexts, historyTexts, priceAboveTexts, statusChangeTexts } from './texts/changes.ts';
 import { clicks } from './texts/clicks.ts';
 import { live } from './texts/live.ts';
 import { operations } from './texts/operations.ts';
@@ -142,6 +142,7 @@ export const texts = {
   ads: adTexts,
   statusChange: statusChangeTexts,
   charge: chargeTexts,
+  priceAbove: priceAboveTexts,
   history: historyTexts,
 } as const;
 

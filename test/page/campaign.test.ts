@@ -6,11 +6,16 @@ import { skipped, testBrowser } from './browser.ts';
 
 const { charge, statusChange } = texts;
 
+/** Chooses an entry of the menu of actions. */
+async function choose(page: Page, action: string): Promise<void> {
+  await page.locator('summary', { hasText: texts.controls.actions }).click();
+  await page.getByRole('button', { name: action, exact: true }).click();
+}
+
 /** Chooses a change of the status in the menu of actions and confirms it. */
 async function changeStatus(page: Page, status: 'active' | 'archived', name: string): Promise<void> {
   const { action, title } = statusChange.campaign[status];
-  await page.locator('summary', { hasText: texts.controls.actions }).click();
-  await page.getByRole('button', { name: action, exact: true }).click();
+  await choose(page, action);
   const dialog = page.getByRole('dialog', { name: title(name) });
   await dialog.getByRole('button', { name: action, exact: true }).click();
   await dialog.waitFor({ state: 'detached' });
@@ -26,6 +31,28 @@ describe.skipIf(skipped)('the page of a campaign', () => {
     await page.getByRole('link', { name: texts.ads.name(account.adId), exact: true }).waitFor();
     await changeStatus(page, 'active', 'Spring');
     await page.getByText(charge.charging).waitFor();
+  });
+
+  it('warns of a price above the daily cap, and says it where clicks are not charged', async () => {
+    const { campaignId, adId } = await addAccount({ name: 'Dear', budget: '100.00', price: '0.50' });
+    await send('PATCH', `/v1/campaigns/${campaignId}`, { body: { dailyCap: '5.00' } });
+    const page = await browser.open(`/ads/${adId}`);
+    await page.getByText(charge.charging).waitFor();
+    await choose(page, texts.controls.edit);
+    const dialog = page.getByRole('dialog');
+    await dialog.getByLabel(texts.ads.fields.price).fill('40');
+    await dialog.getByText(texts.ads.fields.aboveDailyCap('5.00 EUR')).waitFor();
+    await dialog.getByRole('button', { name: texts.controls.save }).click();
+    await page.getByText(texts.priceAbove.price_above_daily_cap('40.00 EUR', '5.00 EUR')).waitFor();
+    await page.goto(`/campaigns/${campaignId}`);
+    await page.getByText(texts.priceAbove.price_above_daily_cap('40.00 EUR', '5.00 EUR')).waitFor();
+    await choose(page, texts.controls.edit);
+    const warning = dialog.getByText(
+      texts.campaigns.fields.belowPrice(`${texts.ads.name(adId)} (40.00 EUR)`),
+    );
+    await warning.waitFor();
+    await dialog.getByLabel(texts.campaigns.fields.dailyCap, { exact: false }).first().fill('40');
+    await warning.waitFor({ state: 'detached' });
   });
 
   it.each([

@@ -48,6 +48,8 @@ export const campaignTexts = {
     capHint: 'The most that all clicks together may cost. Empty: only the budget limits it.',
     dailyCap: 'Daily cap',
     dailyCapHint: 'The most that the clicks of a day may cost. Empty: none.',
+    belowPrice: (ads: string) =>
+      `One click costs more than this cap: ${ads}. You can save it, but such clicks will not be charged.`,
     firstDay: 'First day',
     firstClock: 'from',
     lastDay: 'Last day',
@@ -127,6 +129,10 @@ export const adTexts = {
   fields: {
     price: 'Price of a click',
     priceHint: 'Such as 0.25.',
+    aboveCap: (cap: string) =>
+      `Above the cap of the campaign of ${cap}. You can save it, but clicks will not be charged.`,
+    aboveDailyCap: (cap: string) =>
+      `Above the daily cap of the campaign of ${cap}. You can save it, but clicks will not be charged.`,
     urlTemplate: 'Destination',
     urlTemplateHint:
       'The page that visitors get to, with https://. {click_id}, {ad_id} and {campaign_id} are replaced.',

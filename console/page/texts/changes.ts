@@ -55,6 +55,18 @@ export const chargeTexts = {
     'Clicks redirect and are not charged: the daily cap is reached. The next day begins at midnight.',
 } as const;
 
+const priceAbove = (limit: string, end: string) => (price: string, amount: string) =>
+  `Clicks redirect and are not charged: the price ${price} is above ${limit}${amount}. ${end}`;
+
+/** The same where a click costs more than a limit, with the price and the limit. */
+export const priceAboveTexts = {
+  price_above_cap: priceAbove('the cap of the campaign of ', 'A higher cap or a lower price ends this.'),
+  price_above_daily_cap: priceAbove('the daily cap of ', 'A higher daily cap or a lower price ends this.'),
+  price_above_budget_left: priceAbove('what is left of the budget, ', 'A top-up ends this at once.'),
+  price_above_cap_left: priceAbove('what is left of the cap of the campaign, ', 'A higher cap ends this.'),
+  price_above_day_left: priceAbove('what is left of the daily cap, ', 'The next day begins at midnight.'),
+} as const;
+
 /** Texts of the history of changes. */
 export const historyTexts = {
   title: 'History',

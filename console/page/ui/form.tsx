@@ -89,6 +89,8 @@ type FieldProps = {
   /** The name of the value in the body of the request, by which an error of the API finds its field. */
   readonly name?: string;
   readonly hint?: ComponentChildren;
+  /** What the entered value will do that may not be meant. It can be sent all the same. */
+  readonly warning?: string | undefined;
   readonly isOptional?: boolean;
 };
 
@@ -107,7 +109,7 @@ type FieldOfControl = FieldProps & {
 
 /** A label, a control, its hint, and what is wrong with it, as the API said or the control. */
 export function Field(props: FieldOfControl) {
-  const { label, name, hint, isOptional = false, children } = props;
+  const { label, name, hint, warning, isOptional = false, children } = props;
   const id = useId();
   const { byName, known } = useContext(Problems);
   const wrong = byName.get(name ?? '') ?? props.wrong;
@@ -120,9 +122,12 @@ export function Field(props: FieldOfControl) {
         {isOptional && <span class="soft"> ({texts.controls.optional})</span>}
       </label>
       {children({ id, class: 'input', 'aria-describedby': about, 'aria-invalid': wrong !== undefined })}
-      <div id={about}>
+      <div id={about} aria-live="polite">
         {wrong !== undefined && <span class="wrong">{wrong}</span>}
-        {wrong === undefined && hint !== undefined && <span class="hint">{hint}</span>}
+        {wrong === undefined && warning !== undefined && <span class="warning">{warning}</span>}
+        {wrong === undefined && warning === undefined && hint !== undefined && (
+          <span class="hint">{hint}</span>
+        )}
       </div>
     </div>
   );

@@ -1,5 +1,5 @@
 import { useState } from 'preact/hooks';
-import { chargeStateOf } from '../../charge-state.ts';
+import { chargeOf } from '../../charge-state.ts';
 import type { Ad, Advertiser, Campaign } from '../../entities.ts';
 import { usePages, useResource } from '../../resource.ts';
 import { can } from '../../session.ts';
@@ -66,7 +66,7 @@ function OneAdvertiser({ advertiser, etag, reload }: OneProps) {
   };
   // What is left may be less than the price of every ad.
   const remaining = now.tone === 'empty' ? '0' : now.remaining;
-  const state = chargeStateOf({ advertiser: { status, remaining } }, clock.value);
+  const charge = chargeOf({ advertiser: { status, remaining } }, clock.value);
   return (
     <Page
       title={name}
@@ -75,7 +75,9 @@ function OneAdvertiser({ advertiser, etag, reload }: OneProps) {
       actions={<Actions status={status} open={open} />}
     >
       <div class="stack">
-        {state !== 'charging' && Number(now.budget) > 0 && <ChargeNote state={state} />}
+        {charge.state !== 'charging' && Number(now.budget) > 0 && (
+          <ChargeNote charge={charge} currency={advertiser.currency} />
+        )}
         <NextSteps
           {...{ advertiser, open }}
           campaigns={campaigns.items}

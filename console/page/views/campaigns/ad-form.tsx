@@ -1,5 +1,7 @@
 import { type Attempts, patch, post } from '../../api.ts';
+import { isAbove } from '../../charge-state.ts';
 import type { Ad, Campaign } from '../../entities.ts';
+import { formatAmount } from '../../format.ts';
 import { useSnapshot } from '../../resource.ts';
 import { texts } from '../../texts.ts';
 import { Dialog } from '../../ui/dialog.tsx';
@@ -36,7 +38,7 @@ export function NewAd({ campaign, onDone, onClose }: NewProps) {
   return (
     <Dialog title={words.create.title(campaign.name)} onClose={onClose}>
       <Form onSubmit={submit} submit={words.create.submit} onCancel={onClose}>
-        <AdFields {...{ values, set }} currency={campaign.currency} />
+        <AdFields {...{ values, set, campaign }} />
       </Form>
     </Dialog>
   );
@@ -44,13 +46,14 @@ export function NewAd({ campaign, onDone, onClose }: NewProps) {
 
 type EditProps = {
   readonly ad: Ad;
+  readonly campaign: Campaign;
   readonly etag: string | null;
   readonly onDone: () => void;
   readonly onClose: () => void;
 };
 
 /** Changes an ad. Sends the changed fields only. */
-export function EditAd({ ad, etag, onDone, onClose }: EditProps) {
+export function EditAd({ ad, campaign, etag, onDone, onClose }: EditProps) {
   const path = `/v1/ads/${ad.id}`;
   const snapshot = useSnapshot(path, { data: ad, etag });
   const { price, urlTemplate, passParameters } = snapshot.data;
@@ -65,7 +68,7 @@ export function EditAd({ ad, etag, onDone, onClose }: EditProps) {
   return (
     <Dialog title={words.edit.title(ad.id)} onClose={onClose}>
       <Form onSubmit={submit} readAgain={snapshot.readAgain} submit={texts.controls.save} onCancel={onClose}>
-        <AdFields {...{ values, set }} currency={ad.currency} />
+        <AdFields {...{ values, set, campaign }} />
         <p class="soft">{words.edit.about}</p>
       </Form>
     </Dialog>
@@ -75,17 +78,25 @@ export function EditAd({ ad, etag, onDone, onClose }: EditProps) {
 type FieldsProps = {
   readonly values: AdValues;
   readonly set: (changes: Partial<AdValues>) => void;
-  readonly currency: string;
+  readonly campaign: Campaign;
 };
 
-function AdFields({ values, set, currency }: FieldsProps) {
+/** What a price does that is above a cap of the campaign. */
+function warningOf(price: string, { cap, dailyCap, currency }: Campaign): string | undefined {
+  const amountOf = (amount: string | null) => `${formatAmount(amount ?? '', currency)} ${currency}`;
+  if (isAbove(price, cap)) return words.fields.aboveCap(amountOf(cap));
+  return isAbove(price, dailyCap) ? words.fields.aboveDailyCap(amountOf(dailyCap)) : undefined;
+}
+
+function AdFields({ values, set, campaign }: FieldsProps) {
   const { fields } = words;
   return (
     <>
       <TextField
         {...{ label: fields.price, name: 'price', hint: fields.priceHint, value: values.price }}
         onChange={(price) => set({ price })}
-        unit={currency}
+        unit={campaign.currency}
+        warning={warningOf(values.price, campaign)}
         inputMode="decimal"
         autoFocus
       />

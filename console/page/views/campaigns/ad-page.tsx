@@ -1,5 +1,5 @@
 import { useState } from 'preact/hooks';
-import { chargeStateOf } from '../../charge-state.ts';
+import { chargeOf } from '../../charge-state.ts';
 import type { Ad, Advertiser, Campaign } from '../../entities.ts';
 import { useResource } from '../../resource.ts';
 import { can } from '../../session.ts';
@@ -68,7 +68,7 @@ function OneAd({ ad, campaign, advertiser, etag, reload }: OneProps) {
   const [dialog, open] = useState<AdDialog | null>(null);
   const [version, setVersion] = useState(0);
   const { remaining } = budgetNow(advertiser);
-  const state = chargeStateOf(
+  const charge = chargeOf(
     { advertiser: { status: advertiser.status, remaining }, campaign, ad },
     clock.value,
   );
@@ -89,7 +89,7 @@ function OneAd({ ad, campaign, advertiser, etag, reload }: OneProps) {
       actions={<Actions {...{ status, open }} />}
     >
       <div class="stack">
-        <ChargeNote state={state} />
+        <ChargeNote charge={charge} currency={advertiser.currency} />
         {can('reports.read') && <AdSpend ad={ad} zone={advertiser.timeZone} />}
         <div class="grid">
           <LinksPanel ad={ad} />
@@ -103,7 +103,7 @@ function OneAd({ ad, campaign, advertiser, etag, reload }: OneProps) {
           />
         )}
       </div>
-      {dialog === 'edit' && <EditAd {...{ ad, etag, onDone }} onClose={() => open(null)} />}
+      {dialog === 'edit' && <EditAd {...{ ad, campaign, etag, onDone }} onClose={() => open(null)} />}
       {dialog !== null && dialog !== 'edit' && (
         <StatusChange
           kind="ad"

@@ -1,4 +1,6 @@
-import type { Campaign } from '../../entities.ts';
+import { isAbove } from '../../charge-state.ts';
+import type { Ad, Campaign } from '../../entities.ts';
+import { formatAmount } from '../../format.ts';
 import { texts } from '../../texts.ts';
 import { CheckField, SelectField, TextField } from '../../ui/form.tsx';
 import type { CampaignValues } from './campaign-values.ts';
@@ -12,13 +14,16 @@ type Props = {
   readonly set: (changes: Partial<CampaignValues>) => void;
 };
 
+type AllProps = Props & {
+  readonly currency: string;
+  readonly zone: string;
+  /** The ads of the campaign. */
+  readonly ads?: readonly Ad[];
+};
+
 /** The fields of a campaign. */
-export function CampaignFields({
-  values,
-  set,
-  currency,
-  zone,
-}: Props & { readonly currency: string; readonly zone: string }) {
+export function CampaignFields({ values, set, currency, zone, ads = [] }: AllProps) {
+  const warningOf = (cap: string) => warningOfCap(cap, ads);
   return (
     <>
       <TextField
@@ -30,6 +35,7 @@ export function CampaignFields({
         <TextField
           {...{ label: words.cap, name: 'cap', hint: words.capHint, value: values.cap, unit: currency }}
           onChange={(cap) => set({ cap })}
+          warning={warningOf(values.cap)}
           inputMode="decimal"
           isOptional
         />
@@ -37,6 +43,7 @@ export function CampaignFields({
           {...{ label: words.dailyCap, name: 'dailyCap', hint: words.dailyCapHint, unit: currency }}
           value={values.dailyCap}
           onChange={(dailyCap) => set({ dailyCap })}
+          warning={warningOf(values.dailyCap)}
           inputMode="decimal"
           isOptional
         />
@@ -51,6 +58,14 @@ export function CampaignFields({
       />
     </>
   );
+}
+
+/** What a cap does that is less than what a click costs. */
+function warningOfCap(cap: string, ads: readonly Ad[]): string | undefined {
+  const dear = ads.filter(({ status, price }) => status === 'active' && isAbove(price, cap));
+  const nameOf = ({ id, price, currency }: Ad) =>
+    `${texts.ads.name(id)} (${formatAmount(price, currency)} ${currency})`;
+  return dear.length === 0 ? undefined : words.belowPrice(dear.map(nameOf).join(', '));
 }
 
 function DateFields({ values, set, zone }: Props & { readonly zone: string }) {

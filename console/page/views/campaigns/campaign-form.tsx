@@ -1,5 +1,5 @@
 import { type Attempts, patch, post } from '../../api.ts';
-import type { Advertiser, Campaign } from '../../entities.ts';
+import type { Ad, Advertiser, Campaign } from '../../entities.ts';
 import { useSnapshot } from '../../resource.ts';
 import { texts } from '../../texts.ts';
 import { Dialog } from '../../ui/dialog.tsx';
@@ -40,13 +40,15 @@ export function NewCampaign({ advertiser, onDone, onClose }: NewProps) {
 
 type EditProps = {
   readonly campaign: Campaign;
+  /** Its ads, as far as they are known. */
+  readonly ads: readonly Ad[];
   readonly etag: string | null;
   readonly onDone: () => void;
   readonly onClose: () => void;
 };
 
 /** Changes the settings of a campaign. Sends the changed ones only. */
-export function EditCampaign({ campaign, etag, onDone, onClose }: EditProps) {
+export function EditCampaign({ campaign, ads, etag, onDone, onClose }: EditProps) {
   const path = `/v1/campaigns/${campaign.id}`;
   const zone = campaign.timeZone;
   const snapshot = useSnapshot(path, { data: campaign, etag });
@@ -62,7 +64,7 @@ export function EditCampaign({ campaign, etag, onDone, onClose }: EditProps) {
   return (
     <Dialog title={words.edit.title(campaign.name)} onClose={onClose} isWide>
       <Form onSubmit={submit} readAgain={snapshot.readAgain} submit={texts.controls.save} onCancel={onClose}>
-        <CampaignFields {...{ values, set, zone }} currency={campaign.currency} />
+        <CampaignFields {...{ values, set, zone, ads }} currency={campaign.currency} />
       </Form>
     </Dialog>
   );

@@ -1,5 +1,5 @@
 import { useState } from 'preact/hooks';
-import { chargeStateOf } from '../../charge-state.ts';
+import { chargeOf } from '../../charge-state.ts';
 import type { Ad, Advertiser, Campaign } from '../../entities.ts';
 import { usePages, useResource } from '../../resource.ts';
 import { go, query, setQuery } from '../../router.ts';
@@ -78,7 +78,7 @@ function OneCampaign({ campaign, advertiser, etag, reload }: OneProps) {
   const [dialog, open] = useState<CampaignDialog | null>(query.value.has('new') ? 'ad' : null);
   const [version, setVersion] = useState(0);
   const { remaining } = budgetNow(advertiser);
-  const state = chargeStateOf(
+  const charge = chargeOf(
     {
       ...{ advertiser: { status: advertiser.status, remaining }, campaign },
       ...(ads.items !== null && ads.more === null && { ads: ads.items }),
@@ -111,7 +111,7 @@ function OneCampaign({ campaign, advertiser, etag, reload }: OneProps) {
       actions={<Actions {...{ campaign, open, canAdd }} />}
     >
       <div class="stack">
-        <ChargeNote state={state} />
+        <ChargeNote charge={charge} currency={advertiser.currency} />
         <div class="grid">
           <SpendPanel campaign={campaign} />
           <CampaignSettings campaign={campaign} />
@@ -130,7 +130,7 @@ function OneCampaign({ campaign, advertiser, etag, reload }: OneProps) {
           />
         )}
       </div>
-      <Dialogs {...{ campaign, etag, dialog, onDone }} onClose={close} />
+      <Dialogs {...{ campaign, etag, dialog, onDone }} ads={ads.items ?? []} onClose={close} />
     </Page>
   );
 }
@@ -175,16 +175,17 @@ function Actions({ campaign, open, canAdd }: ActionsProps) {
 
 type DialogsProps = {
   readonly campaign: Campaign;
+  readonly ads: readonly Ad[];
   readonly etag: string | null;
   readonly dialog: CampaignDialog | null;
   readonly onDone: () => void;
   readonly onClose: () => void;
 };
 
-function Dialogs({ campaign, etag, dialog, onDone, onClose }: DialogsProps) {
+function Dialogs({ campaign, ads, etag, dialog, onDone, onClose }: DialogsProps) {
   if (dialog === null) return null;
   if (dialog === 'ad') return <NewAd {...{ campaign, onClose }} onDone={(made) => go(`/ads/${made.id}`)} />;
-  if (dialog === 'edit') return <EditCampaign {...{ campaign, etag, onDone, onClose }} />;
+  if (dialog === 'edit') return <EditCampaign {...{ campaign, ads, etag, onDone, onClose }} />;
   return (
     <StatusChange
       kind="campaign"
