@@ -4,7 +4,7 @@ import { texts } from '../../console/page/texts.ts';
 import { clickLink } from '../support/clicks.ts';
 import { BROWSER } from '../support/stack.ts';
 import { until } from '../support/until.ts';
-import { addAccount, type TestAccount } from './api.ts';
+import { addAccount, post, send, type TestAccount } from './api.ts';
 import { skipped, testBrowser } from './browser.ts';
 
 const { live } = texts;
@@ -60,6 +60,21 @@ describe.skipIf(skipped)('the live view', () => {
     await row.getByRole('link').click();
     await page.getByRole('heading', { name: account.name }).waitFor();
     await page.getByText(texts.advertisers.exhausted, { exact: true }).first().waitFor();
+  });
+
+  it('shows a budget as exhausted of which nothing is left, also while its ads are paused', async () => {
+    const account = await addAccount({ name: 'Nothing left', budget: '5.00', price: '0.50' });
+    const { clickId } = await clickLink(account.link);
+    const isCharged = async () => (await send('GET', `/v1/clicks/${clickId}`)).body.outcome === 'charged';
+    await until('the click in the ledger', isCharged);
+    await send('PATCH', `/v1/ads/${account.adId}`, { body: { status: 'paused' } });
+    const taken = { kind: 'adjustment', amount: '-4.50', reference: 'refund' };
+    await post(`/v1/advertisers/${account.advertiserId}/budget-entries`, taken);
+    const page = await browser.open('/');
+    await budgetRow(page, account).getByText(live.budgets.exhausted).waitFor();
+    await page.goto('/advertisers');
+    const row = page.getByRole('row').filter({ hasText: account.name });
+    await row.getByText(texts.advertisers.exhausted, { exact: true }).waitFor();
   });
 
   it(`loads at most ${FIRST_LOAD_BYTES_MAX / 1_000} kB at first and paints within a second`, async () => {

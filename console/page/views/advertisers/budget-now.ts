@@ -1,3 +1,4 @@
+import { type BudgetTone, toneOf } from '../../budget-state.ts';
 import type { Advertiser } from '../../entities.ts';
 import { budgets } from '../../live.ts';
 
@@ -10,21 +11,16 @@ export type BudgetNow = {
   readonly perHour: string | null;
   /** When the budget is exhausted at this rate; `null` if it is not, or not known. */
   readonly exhaustedAt: string | null;
-  readonly tone: 'empty' | 'low' | undefined;
+  readonly tone: BudgetTone;
   readonly isSample: boolean;
 };
 
 /** The live numbers of an advertiser, or those that were read if there are none. Reads a signal: call it while rendering. */
 export function budgetNow({ id, budget, spent, remaining }: Advertiser): BudgetNow {
   const live = budgets.value.get(id);
-  if (live) {
-    const tone =
-      live.exhausted || Number(live.remaining) === 0 ? 'empty' : live.lowBudget ? 'low' : undefined;
-    return { ...live, tone };
-  }
-  const tone = Number(remaining) === 0 ? 'empty' : undefined;
+  if (live) return { ...live, tone: toneOf(live) };
   return {
-    ...{ budget, spent, remaining, tone },
+    ...{ budget, spent, remaining, tone: toneOf({ budget, remaining }) },
     ...{ perHour: null, exhaustedAt: null, isSample: false },
   };
 }

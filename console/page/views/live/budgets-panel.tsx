@@ -1,3 +1,4 @@
+import { byExhaustion, toneOf } from '../../budget-state.ts';
 import { formatDuration, formatTime } from '../../format.ts';
 import { type Budget, budgets, heardAt } from '../../live.ts';
 import { can } from '../../session.ts';
@@ -55,8 +56,9 @@ export function shareLeft({ budget, remaining }: Pick<Budget, 'budget' | 'remain
 }
 
 /** When a budget runs dry, in words. */
-export function RunsDry({ budget: { exhausted, exhaustedAt, perHour } }: { readonly budget: Budget }) {
-  if (exhausted) return <span class="tag bad">{words.exhausted}</span>;
+export function RunsDry({ budget }: { readonly budget: Budget }) {
+  const { exhaustedAt, perHour } = budget;
+  if (toneOf(budget) === 'empty') return <span class="tag bad">{words.exhausted}</span>;
   if (exhaustedAt === null || perHour === null) return <span class="soft">{words.notSpending}</span>;
   const leftMs = Date.parse(exhaustedAt) - clock.value;
   if (leftMs > FAR_MS) return <span class="soft">{words.later}</span>;
@@ -69,10 +71,9 @@ export function RunsDry({ budget: { exhausted, exhaustedAt, perHour } }: { reado
 }
 
 function Share({ budget }: { readonly budget: Budget }) {
-  const tone = budget.exhausted ? 'empty' : budget.lowBudget ? 'low' : undefined;
   return (
     <div class="budget-bar">
-      <Meter share={shareLeft(budget)} label={words.shareOf(budget.name)} tone={tone} />
+      <Meter share={shareLeft(budget)} label={words.shareOf(budget.name)} tone={toneOf(budget)} />
     </div>
   );
 }
@@ -113,11 +114,3 @@ const COLUMNS: readonly Column<Budget>[] = [
   },
   { label: words.dry, isNumber: true, cell: (budget) => <RunsDry budget={budget} /> },
 ];
-
-function byExhaustion(a: Budget, b: Budget): number {
-  const rank = ({ exhausted, exhaustedAt }: Budget) =>
-    exhausted ? 0 : exhaustedAt === null ? Number.POSITIVE_INFINITY : Date.parse(exhaustedAt);
-  const [left, right] = [rank(a), rank(b)];
-  // Two that never run dry are equal; their difference would not be a number.
-  return left === right ? a.name.localeCompare(b.name) : left - right;
-}
