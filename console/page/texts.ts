@@ -136,6 +136,7 @@ export const texts = {
     now: 'now',
     never: 'never',
     zone: (zone: string) => `Time zone: ${zone}`,
+    asCharged: 'Charged, as first reported: credits do not lower it',
   },
   advertisers: advertiserTexts,
   campaigns: campaignTexts,

@@ -2,7 +2,9 @@ import type { Page } from 'playwright-core';
 import { describe, expect, it } from 'vitest';
 import { texts } from '../../console/page/texts.ts';
 import { clickLink } from '../support/clicks.ts';
-import { addAccount } from './api.ts';
+import { BROWSER } from '../support/stack.ts';
+import { until } from '../support/until.ts';
+import { addAccount, post, send } from './api.ts';
 import { skipped, testBrowser } from './browser.ts';
 
 const panelOf = (page: Page, title: string) =>
@@ -36,6 +38,26 @@ describe.skipIf(skipped)('the page of an ad', () => {
     await field.fill('2');
     await field.press('Enter');
     await page.getByText(texts.ads.links.madeOne).waitFor();
+  });
+
+  it('and that of its campaign show the same sum after a credit, and the page of the ad the corrected one', async () => {
+    const account = await addAccount({ name: 'Given back', budget: '10.00', price: '0.25' });
+    await send('PATCH', `/v1/campaigns/${account.campaignId}`, { body: { dailyCap: '5.00' } });
+    const { clickId } = await clickLink(account.link);
+    await clickLink(account.link, { 'user-agent': `${BROWSER} Edg/1.0.0.0` });
+    const spentToday = async () =>
+      (await send('GET', `/v1/campaigns/${account.campaignId}`)).body.spentToday === '0.50';
+    await until('both clicks in the ledger', spentToday);
+    await post(`/v1/clicks/${clickId}/credit`, {});
+    const page = await browser.open(`/ads/${account.adId}`);
+    const panel = panelOf(page, texts.ads.spend.title);
+    await panel.getByText(texts.ads.spend.corrected('0.25 EUR')).first().waitFor();
+    expect(await panel.textContent()).toMatch(/Today\s*0\.50\s*EUR/);
+    expect(await panel.textContent()).toContain(texts.units.asCharged);
+    await page.goto(`/campaigns/${account.campaignId}`);
+    const spend = panelOf(page, texts.campaigns.spend.title);
+    await spend.getByText(texts.units.asCharged).waitFor();
+    expect(await spend.textContent()).toMatch(/Today\s*0\.50\s*EUR/);
   });
 
   it('of a click and the audit log name the time zone of their times', async () => {

@@ -145,6 +145,7 @@ export const adTexts = {
     today: 'Today',
     days: (days: number) => `Last ${days} days`,
     clicks: (charged: string, others: string) => `clicks charged: ${charged}, not charged: ${others}`,
+    corrected: (amount: string) => `corrected: ${amount}, without what credits gave back`,
   },
   settings: {
     title: 'Settings',

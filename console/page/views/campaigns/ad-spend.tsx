@@ -2,7 +2,7 @@ import type * as z from 'zod';
 import type { Report } from '../../../api/routes/reports.ts';
 import { sumAmounts } from '../../amounts.ts';
 import type { Ad } from '../../entities.ts';
-import { formatCount } from '../../format.ts';
+import { formatAmount, formatCount } from '../../format.ts';
 import { useResource } from '../../resource.ts';
 import { texts } from '../../texts.ts';
 import { clock } from '../../ui/clock.ts';
@@ -20,7 +20,7 @@ const DAYS = 30;
 /** Time between two reads, in ms. */
 const RELOAD_MS = 5_000;
 
-/** What an ad was clicked and charged, today and in the last days of the advertiser's time zone. */
+/** What an ad was clicked and charged, today and in the last days of the advertiser's time zone; and what of it is left after credits. */
 export function AdSpend({ ad, zone }: { readonly ad: Ad; readonly zone: string }) {
   const today = wallTimeOf(new Date(clock.value).toISOString(), zone).day;
   const { advertiserId, id: adId, currency } = ad;
@@ -31,7 +31,7 @@ export function AdSpend({ ad, zone }: { readonly ad: Ad; readonly zone: string }
     RELOAD_MS,
   );
   return (
-    <Panel title={words.title} note={texts.units.zone(zone)}>
+    <Panel title={words.title} note={`${texts.units.asCharged} · ${texts.units.zone(zone)}`}>
       <Loaded resource={report}>
         {({ rows }) => (
           <dl class="stats">
@@ -48,13 +48,21 @@ type SpentProps = { readonly label: string; readonly rows: Rows; readonly curren
 
 function Spent({ label, rows, currency }: SpentProps) {
   const charged = rows.filter(({ outcome }) => outcome === 'charged');
-  const amount = charged.length === 0 ? '0.00' : sumAmounts(charged.map(({ corrected }) => corrected));
+  const amount = sumAmounts(charged.map((row) => row.charged));
+  const corrected = sumAmounts(charged.map((row) => row.corrected));
   const [all, paid] = [clicksOf(rows), clicksOf(charged)];
   return (
     <Stat
       label={label}
       value={<Amount value={amount} currency={currency} />}
-      sub={words.clicks(formatCount(paid), formatCount(all - paid))}
+      sub={
+        <>
+          {words.clicks(formatCount(paid), formatCount(all - paid))}
+          {corrected !== amount && (
+            <span class="sub">{words.corrected(`${formatAmount(corrected, currency)} ${currency}`)}</span>
+          )}
+        </>
+      }
     />
   );
 }

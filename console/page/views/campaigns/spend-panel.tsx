@@ -11,7 +11,7 @@ const words = texts.campaigns.spend;
 export function SpendPanel({ campaign }: { readonly campaign: Campaign }) {
   const { cap, spent, dailyCap, spentToday, currency, pace, hold, timeZone: zone } = campaign;
   return (
-    <Panel title={words.title} note={texts.units.zone(zone)} span={7}>
+    <Panel title={words.title} note={`${texts.units.asCharged} · ${texts.units.zone(zone)}`} span={7}>
       <div class="caps">
         <CapBar
           {...{ label: words.total, spent: spent ?? '0.00', cap, currency }}
