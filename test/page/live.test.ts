@@ -62,6 +62,11 @@ describe.skipIf(skipped)('the live view', () => {
     await page.getByText(texts.advertisers.exhausted, { exact: true }).first().waitFor();
   });
 
+  it('says what the time assumes at which a budget runs dry', async () => {
+    const page = await browser.open('/');
+    await page.getByText(live.budgets.atThisRate.toLowerCase()).waitFor();
+  });
+
   it('shows a budget as exhausted of which nothing is left, also while its ads are paused', async () => {
     const account = await addAccount({ name: 'Nothing left', budget: '5.00', price: '0.50' });
     const { clickId } = await clickLink(account.link);

@@ -47,6 +47,7 @@ export const live = {
   budgets: {
     title: 'Budgets',
     note: 'What runs dry first is on top',
+    atThisRate: 'If clicks go on at this rate and no cap stops them',
     advertiser: 'Advertiser',
     left: 'Left',
     share: 'Share left',

@@ -29,7 +29,10 @@ export function ExhaustedAt({ now, zone }: { readonly now: BudgetNow; readonly z
   if (now.exhaustedAt === null) return <span class="soft">–</span>;
   const seconds = Math.max(0, (Date.parse(now.exhaustedAt) - clock.value) / 1_000);
   return (
-    <time dateTime={now.exhaustedAt} title={formatTime(now.exhaustedAt, zone)}>
+    <time
+      dateTime={now.exhaustedAt}
+      title={`${formatTime(now.exhaustedAt, zone)}. ${texts.live.budgets.atThisRate}`}
+    >
       {texts.units.in(formatDuration(seconds))}
     </time>
   );

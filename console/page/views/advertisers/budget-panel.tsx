@@ -59,5 +59,6 @@ export function BudgetPanel({ advertiser, now }: Props) {
 
 function exhaustedSub({ tone, exhaustedAt }: BudgetNow, zone: string): string {
   if (tone === 'empty') return words.isEmpty;
-  return exhaustedAt === null ? words.never : formatTime(exhaustedAt, zone);
+  if (exhaustedAt === null) return words.never;
+  return `${formatTime(exhaustedAt, zone)}. ${texts.live.budgets.atThisRate}`;
 }

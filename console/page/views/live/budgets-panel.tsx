@@ -24,7 +24,7 @@ export function BudgetsPanel() {
   return (
     <Panel
       title={words.title}
-      note={words.note}
+      note={`${words.note}. ${words.dry}: ${words.atThisRate.toLowerCase()}.`}
       span={8}
       flush
       actions={
@@ -64,7 +64,11 @@ export function RunsDry({ budget }: { readonly budget: Budget }) {
   if (leftMs > FAR_MS) return <span class="soft">{words.later}</span>;
   const isSoon = leftMs < 3_600_000;
   return (
-    <time dateTime={exhaustedAt} title={formatTime(exhaustedAt)} class={isSoon ? 'strong' : ''}>
+    <time
+      dateTime={exhaustedAt}
+      title={`${formatTime(exhaustedAt)}. ${words.atThisRate}`}
+      class={isSoon ? 'strong' : ''}
+    >
       {leftMs <= 0 ? texts.units.now : texts.units.in(formatDuration(leftMs / 1_000))}
     </time>
   );
