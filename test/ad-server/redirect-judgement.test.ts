@@ -39,6 +39,17 @@ describe('an invalid click is recorded with its reason and still redirected', ()
     expect(fixture.take().invalid).toBe('expired');
   });
 
+  it.each([
+    [null, 'https://ad.example/'],
+    [Number.MAX_SAFE_INTEGER, 'https://fallback.example/'],
+  ])('paused, and redirected as an active ad that is exhausted until %s', (exhaustedUntil, location) => {
+    const urls = { urlTemplate: 'https://ad.example/', fallbackUrl: 'https://fallback.example/' };
+    const fixture = redirectFixture({ ad: sampleAd({ paused: true, exhaustedUntil, ...urls }) });
+    fixture.send();
+    expect(fixture.take().invalid).toBe('paused');
+    expect(fixture.answers).toMatchObject([{ location }]);
+  });
+
   it('paused', () => {
     const fixture = redirectFixture({ ad: sampleAd({ paused: true }) });
     fixture.send();

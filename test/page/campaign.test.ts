@@ -55,6 +55,14 @@ describe.skipIf(skipped)('the page of a campaign', () => {
     await warning.waitFor({ state: 'detached' });
   });
 
+  it('says what is left of a day when less is left of the cap of all clicks', async () => {
+    const { campaignId } = await addAccount({ name: 'Small cap', budget: '100.00', price: '0.50' });
+    await send('PATCH', `/v1/campaigns/${campaignId}`, { body: { cap: '10.00', dailyCap: '50.00' } });
+    const page = await browser.open(`/campaigns/${campaignId}`);
+    const { spend } = texts.campaigns;
+    await page.getByText(`${spend.todayOf('50.00 EUR')} · ${spend.leftOfCap('10.00 EUR')}`).waitFor();
+  });
+
   it.each([
     ['campaign', charge.no_ad],
     ['ad', charge.ad_paused],

@@ -9,6 +9,10 @@ const resumed = (name: string): string => `${name} is active.`;
 const paused = (name: string): string => `${name} is paused.`;
 const archived = (name: string): string => `${name} is archived.`;
 
+/** Where visitors of a link go. A status changes nothing about it. */
+const REDIRECT =
+  'still redirect: to the destination of the ad, or to the fallback URL of the campaign while the budget or a cap is exhausted or the campaign is held ahead of its plan';
+
 type StatusChanges = Readonly<Record<'active' | 'paused' | 'archived', StatusTexts>>;
 
 const statusTexts = (pause: string, resume: string, archive: string): StatusChanges => ({
@@ -20,19 +24,19 @@ const statusTexts = (pause: string, resume: string, archive: string): StatusChan
 /** Texts of pause, resume and archive: what they do, and what they do not. */
 export const statusChangeTexts = {
   advertiser: statusTexts(
-    'All its links still redirect. Clicks on them are not charged until you resume it. Budget, campaigns and ads stay as they are.',
+    `All its links ${REDIRECT}. Clicks on them are not charged until you resume it. Budget, campaigns and ads stay as they are.`,
     'Clicks on the links of its active campaigns and ads are charged again, from now on.',
-    'Lists leave it out, with its campaigns and ads. Its links still redirect and are not charged. Nothing is deleted: ledger, reports and statements stay, and it can be resumed.',
+    `Lists leave it out, with its campaigns and ads. Clicks on its links are not charged. The links ${REDIRECT}. Nothing is deleted: ledger, reports and statements stay, and it can be resumed.`,
   ),
   campaign: statusTexts(
-    'The links of its ads still redirect. Clicks on them are not charged until you resume it. Caps and dates stay as they are.',
+    `The links of its ads ${REDIRECT}. Clicks on them are not charged until you resume it. Caps and dates stay as they are.`,
     'Clicks on the links of its active ads are charged again, within its dates and caps.',
-    'Lists leave it out, with its ads. Its links still redirect and are not charged. Nothing is deleted: ledger and reports stay, and it can be resumed.',
+    `Lists leave it out, with its ads. Clicks on its links are not charged. The links ${REDIRECT}. Nothing is deleted: ledger and reports stay, and it can be resumed.`,
   ),
   ad: statusTexts(
-    'Its links still redirect. Clicks on them are not charged until you resume it.',
+    `Its links ${REDIRECT}. Clicks on them are not charged until you resume it.`,
     'Clicks on its links are charged again.',
-    'Lists leave it out. Its links still redirect and are not charged. Nothing is deleted: ledger and reports stay, and it can be resumed.',
+    `Lists leave it out. Clicks on its links are not charged. The links ${REDIRECT}. Nothing is deleted: ledger and reports stay, and it can be resumed.`,
   ),
 };
 

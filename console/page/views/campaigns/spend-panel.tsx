@@ -1,4 +1,4 @@
-import { restOf, shareOf } from '../../amounts.ts';
+import { microsOf, restOf, shareOf } from '../../amounts.ts';
 import type { Campaign } from '../../entities.ts';
 import { formatAmount, formatClock, formatPercent } from '../../format.ts';
 import { texts } from '../../texts.ts';
@@ -25,6 +25,7 @@ export function SpendPanel({ campaign }: { readonly campaign: Campaign }) {
           none={words.noDailyCap}
           meter={words.meterToday}
           mark={pace?.planned}
+          most={cap === null ? null : restOf(cap, spent ?? '0')}
         />
         {pace && (
           <p class="soft">
@@ -52,23 +53,26 @@ type CapBarProps = {
   readonly none: string;
   readonly meter: string;
   readonly mark?: number | undefined;
+  /** What is left of another cap, which may be less. */
+  readonly most?: string | null;
 };
 
 /** What is spent under a cap. Without a cap, the amount alone. */
-function CapBar({ label, spent, cap, currency, of, none, meter, mark }: CapBarProps) {
+function CapBar({ label, spent, cap, currency, of, none, meter, mark, most = null }: CapBarProps) {
   const share = cap === null ? 0 : shareOf(spent ?? '0', cap);
   const amountOf = (amount: string) => `${formatAmount(amount, currency)} ${currency}`;
+  const leftOf = (whole: string) => {
+    const left = restOf(whole, spent ?? '0');
+    if (most !== null && microsOf(most) < microsOf(left)) return words.leftOfCap(amountOf(most));
+    return `${words.left}: ${amountOf(left)}`;
+  };
   return (
     <div>
       <dl>
         <Stat
           label={label}
           value={spent === null ? '–' : <Amount value={spent} currency={currency} />}
-          sub={
-            cap === null
-              ? none
-              : `${of(amountOf(cap))} · ${words.left}: ${amountOf(restOf(cap, spent ?? '0'))}`
-          }
+          sub={cap === null ? none : `${of(amountOf(cap))} · ${leftOf(cap)}`}
         />
       </dl>
       {cap !== null && <Meter {...{ share, label: meter, mark }} tone={share >= 1 ? 'empty' : undefined} />}
