@@ -80,6 +80,11 @@ export const texts = {
     save: 'Save',
     copy: 'Copy',
     copied: 'Copied',
+    discard: {
+      question: 'What you have entered is not saved.',
+      keep: 'Keep editing',
+      discard: 'Discard',
+    },
     more: 'Load more',
     loading: 'Loading',
     search: 'Search',

@@ -22,6 +22,7 @@ describe.skipIf(skipped)('a change of a budget', () => {
     await amountOf(page).fill('1');
     await dialogOf(page).getByText('Adds 1.00 EUR to the budget of Nord Mode.').waitFor();
     await page.keyboard.press('Escape');
+    await dialogOf(page).getByRole('button', { name: texts.controls.discard.discard }).click();
     await page.getByText(texts.controls.actions).first().click();
     await page.getByRole('button', { name: adjust.action, exact: true }).click();
     await amountOf(page).fill('-1.000');

@@ -1,6 +1,7 @@
 import type { Page } from 'playwright-core';
 import { describe, expect, it } from 'vitest';
 import { texts } from '../../console/page/texts.ts';
+import { addAccount } from './api.ts';
 import { skipped, testBrowser } from './browser.ts';
 
 /** Presses of Tab after which a view has been walked through. */
@@ -48,8 +49,47 @@ describe.skipIf(skipped)('the keyboard alone', () => {
       expect(await page.evaluate<boolean>(isInside)).toBe(true);
     }
     await page.keyboard.press('Escape');
+    await tabTo(page, texts.controls.discard.discard);
+    await page.keyboard.press('Enter');
     await dialog.waitFor({ state: 'detached' });
     expect(await focused(page)).toBe(create.action);
+  });
+
+  it('keeps what was entered until it is discarded, however often Escape is pressed', async () => {
+    const page = await browser.open('/advertisers');
+    const { create } = texts.advertisers;
+    await page.getByRole('button', { name: create.action }).first().click();
+    const dialog = page.getByRole('dialog', { name: create.title });
+    await dialog.waitFor();
+    await page.keyboard.press('Escape');
+    await dialog.waitFor({ state: 'detached' });
+    await page.getByRole('button', { name: create.action }).first().click();
+    const name = dialog.getByLabel(create.name, { exact: true });
+    await page.keyboard.type('Typed');
+    for (let times = 0; times < 3; times += 1) {
+      await page.keyboard.press('Escape');
+      expect(await focused(page)).toBe(texts.controls.discard.keep);
+      await page.keyboard.press('Escape');
+      await page.getByText(texts.controls.discard.question).waitFor({ state: 'detached' });
+      await name.and(page.locator(':focus')).waitFor();
+    }
+    expect(await name.inputValue()).toBe('Typed');
+    await dialog.getByRole('button', { name: texts.controls.close }).click();
+    await dialog.getByRole('button', { name: texts.controls.discard.discard }).click();
+    await dialog.waitFor({ state: 'detached' });
+  });
+
+  it('stays in a form whose fields are wrong: it goes to the first of them', async () => {
+    browser.allow(/^400 POST \/v1\/ads$/);
+    const { campaignId } = await addAccount({ name: 'By keyboard', budget: '10.00', price: '0.50' });
+    const page = await browser.open(`/campaigns/${campaignId}`);
+    await page.getByRole('button', { name: texts.ads.create.action }).first().click();
+    await page.getByRole('dialog').waitFor();
+    await tabTo(page, texts.ads.create.submit);
+    await page.keyboard.press('Space');
+    await page.getByText(texts.errors.fields).waitFor();
+    const price = page.getByLabel(texts.ads.fields.price, { exact: true });
+    await price.and(page.locator(':focus')).waitFor();
   });
 
   it('opens a menu and closes it by Escape', async () => {

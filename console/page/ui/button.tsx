@@ -11,6 +11,8 @@ type ButtonProps = Look & {
   readonly onClick?: () => void;
   readonly type?: 'button' | 'submit';
   readonly disabled?: boolean;
+  /** Whether it does its work. Unlike a disabled button, it keeps the focus. */
+  readonly isBusy?: boolean;
   readonly title?: string;
   readonly children: ComponentChildren;
 };
@@ -20,12 +22,20 @@ export function Button({
   onClick,
   type = 'button',
   disabled = false,
+  isBusy = false,
   title,
   children,
   ...look
 }: ButtonProps) {
   return (
-    <button type={type} class={classOf(look)} disabled={disabled} title={title} onClick={onClick}>
+    <button
+      type={type}
+      class={classOf(look)}
+      disabled={disabled}
+      aria-disabled={isBusy}
+      title={title}
+      onClick={onClick}
+    >
       {children}
     </button>
   );

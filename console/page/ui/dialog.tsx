@@ -12,7 +12,7 @@ type DialogProps = {
   readonly children: ComponentChildren;
 };
 
-/** A dialog over the page. The browser keeps the focus in it; Escape closes it. */
+/** A dialog over the page. The browser keeps the focus in it. Escape closes it; when something was entered, it asks before. */
 export function Dialog({ title, onClose, isWide = false, children }: DialogProps) {
   const element = useRef<HTMLDialogElement>(null);
   const id = useId();
@@ -26,24 +26,69 @@ export function Dialog({ title, onClose, isWide = false, children }: DialogProps
       if (opener instanceof HTMLElement) opener.focus();
     };
   }, []);
+  const entered = useRef<EventTarget | null>(null);
+  const [isAsking, setAsking] = useState(false);
+  const leave = () => {
+    // A form that was sent may have left the dialog, which then shows a result.
+    if (!(entered.current instanceof Node && entered.current.isConnected)) return onClose();
+    // Escape answers the question with no.
+    setAsking(!isAsking);
+  };
   return (
     <dialog
       ref={element}
       class={isWide ? 'wide' : ''}
       aria-labelledby={id}
+      onInput={({ target }) => {
+        entered.current = target;
+      }}
+      // Not left to the event `cancel`: browsers close a dialog that does not close at once.
+      onKeyDown={(event) => {
+        if (event.key !== 'Escape' || event.defaultPrevented) return;
+        event.preventDefault();
+        leave();
+      }}
       onCancel={(event) => {
         event.preventDefault();
-        onClose();
+        leave();
       }}
+      // By the browser. It also comes after the dialog is gone.
+      onClose={() => element.current && onClose()}
     >
       <header>
         <h2 id={id}>{title}</h2>
-        <Button look="plain" isSmall onClick={onClose}>
+        <Button look="plain" isSmall onClick={leave}>
           {texts.controls.close}
         </Button>
       </header>
+      {isAsking && <Discard onDiscard={onClose} onKeep={() => setAsking(false)} />}
       <div class="body">{children}</div>
     </dialog>
+  );
+}
+
+type DiscardProps = { readonly onDiscard: () => void; readonly onKeep: () => void };
+
+/** Asks whether a dialog is closed although something was entered. It gives the focus back where it was. */
+function Discard({ onDiscard, onKeep }: DiscardProps) {
+  const element = useRef<HTMLDivElement>(null);
+  const words = texts.controls.discard;
+  useLayoutEffect(() => {
+    const before = document.activeElement;
+    element.current?.querySelector('button')?.focus();
+    element.current?.scrollIntoView({ block: 'nearest' });
+    return () => {
+      if (before instanceof HTMLElement) before.focus();
+    };
+  }, []);
+  return (
+    <div ref={element} class="note-box warn" role="alert">
+      <div>{words.question}</div>
+      <Button onClick={onKeep}>{words.keep}</Button>
+      <Button look="danger" onClick={onDiscard}>
+        {words.discard}
+      </Button>
+    </div>
   );
 }
 

@@ -1,5 +1,5 @@
 import { type ComponentChildren, createContext } from 'preact';
-import { useContext, useId, useRef, useState } from 'preact/hooks';
+import { useContext, useEffect, useId, useRef, useState } from 'preact/hooks';
 import { ApiError, type Attempts } from '../api.ts';
 import { texts } from '../texts.ts';
 import { Button } from './button.tsx';
@@ -26,25 +26,32 @@ type FormProps = {
   readonly children: ComponentChildren;
 };
 
-/** A form: sends once, however often the button is pressed, and keeps what was entered when that fails. */
+/** A form: sends once, however often the button is pressed. When that fails, it keeps what was entered and goes to the first wrong field. */
 export function Form(props: FormProps) {
   const { onSubmit, readAgain, submit, onCancel, isDangerous = false, isRow = false, children } = props;
-  const [isBusy, setBusy] = useState(false);
+  const element = useRef<HTMLFormElement>(null);
+  const isBusy = useRef(false);
+  const [isWorking, setWorking] = useState(false);
   const [error, setError] = useState<Error | null>(null);
   const attempts = useRef<Attempts>(new Map());
   const known = useRef(new Set<string>());
   const run = async (work: () => Promise<unknown>) => {
-    if (isBusy) return;
-    setBusy(true);
+    if (isBusy.current) return;
+    isBusy.current = true;
+    setWorking(true);
     setError(null);
     try {
       await work();
     } catch (problem) {
       setError(problem as Error);
     } finally {
-      setBusy(false);
+      isBusy.current = false;
+      setWorking(false);
     }
   };
+  useEffect(() => {
+    if (error !== null) element.current?.querySelector<HTMLElement>('[aria-invalid=true]')?.focus();
+  }, [error]);
   const send = (event: Event) => {
     event.preventDefault();
     void run(() => onSubmit(attempts.current));
@@ -54,7 +61,7 @@ export function Form(props: FormProps) {
   const byName = new Map(fields.map(({ pointer, detail }) => [nameOf(pointer), detail]));
   const problems: FieldProblems = { byName, known: known.current };
   return (
-    <form class={isRow ? 'form in-row' : 'form'} noValidate onSubmit={send}>
+    <form ref={element} class={isRow ? 'form in-row' : 'form'} noValidate onSubmit={send}>
       <Problems.Provider value={problems}>{children}</Problems.Provider>
       {error && !isStale && <FormError error={error} known={known.current} />}
       {isStale && (
@@ -65,7 +72,7 @@ export function Form(props: FormProps) {
       )}
       <div class="actions">
         {onCancel && <Button onClick={onCancel}>{texts.controls.cancel}</Button>}
-        <Button type="submit" look={isDangerous ? 'danger' : 'primary'} disabled={isBusy}>
+        <Button type="submit" look={isDangerous ? 'danger' : 'primary'} isBusy={isWorking}>
           {submit}
         </Button>
       </div>
