@@ -24,15 +24,17 @@ type TableProps<T> = {
   readonly columns: readonly Column<T>[];
   readonly rows: readonly T[];
   readonly keyOf: (row: T, index: number) => string | number;
+  /** Whether a phone shows the cells of a row below each other, each with the label of its column, so that none is out of sight. */
+  readonly isStacked?: boolean;
 };
 
 /** A table. Wider than its box, it scrolls by itself. */
-export function Table<T>({ label, columns, rows, keyOf }: TableProps<T>) {
+export function Table<T>({ label, columns, rows, keyOf, isStacked = false }: TableProps<T>) {
   const hasFoot = columns.some(({ foot }) => foot !== undefined);
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: Without it, the keyboard cannot scroll a table that is wider than the screen.
     <section class="table-box" aria-label={label} tabIndex={0}>
-      <table>
+      <table class={isStacked ? 'stacked' : ''}>
         <thead>
           <tr>
             {columns.map((column) => (
@@ -46,7 +48,7 @@ export function Table<T>({ label, columns, rows, keyOf }: TableProps<T>) {
           {rows.map((row, index) => (
             <tr key={keyOf(row, index)}>
               {columns.map((column) => (
-                <td key={column.label} class={classOf(column)}>
+                <td key={column.label} class={classOf(column)} data-label={column.label}>
                   {column.cell(row)}
                 </td>
               ))}

@@ -98,7 +98,13 @@ export function AdvertiserList() {
       <Sections current="advertisers" />
       <Panel flush>
         <ListFilters />
-        <ListTable label={words.title} columns={columns} keyOf={({ id }) => id} {...{ pages, empty }} />
+        <ListTable
+          isStacked
+          label={words.title}
+          columns={columns}
+          keyOf={({ id }) => id}
+          {...{ pages, empty }}
+        />
       </Panel>
       {dialog.isOpen && (
         <NewAdvertiser onDone={({ id }) => go(`/advertisers/${id}`)} onClose={dialog.close} />

@@ -41,7 +41,7 @@ export function BudgetEntries({ advertiser: { id, timeZone, budget }, version }:
   );
   return (
     <Panel title={words.title} note={texts.units.zone(timeZone)} span={7} flush>
-      <ListTable label={words.title} keyOf={(entry) => entry.id} {...{ columns, pages, empty }} />
+      <ListTable isStacked label={words.title} keyOf={(entry) => entry.id} {...{ columns, pages, empty }} />
     </Panel>
   );
 }

@@ -31,6 +31,7 @@ export function AdList() {
       <Panel flush>
         <ListFilters hasSearch={false} />
         <ListTable
+          isStacked
           label={words.title}
           columns={adColumns(true)}
           keyOf={({ id }) => id}

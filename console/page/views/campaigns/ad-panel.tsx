@@ -45,6 +45,7 @@ export function AdPanel({ pages, isWithArchived, setWithArchived, onCreate }: Pr
       }
     >
       <ListTable
+        isStacked
         label={words.title}
         columns={adColumns(false)}
         keyOf={({ id }) => id}

@@ -31,6 +31,7 @@ export function CampaignList() {
       <Panel flush>
         <ListFilters />
         <ListTable
+          isStacked
           label={words.title}
           columns={campaignColumns(true)}
           keyOf={({ id }) => id}

@@ -46,6 +46,7 @@ export function CampaignPanel({ pages, zone, isWithArchived, setWithArchived, on
       }
     >
       <ListTable
+        isStacked
         label={words.title}
         columns={campaignColumns(false)}
         keyOf={({ id }) => id}

@@ -106,7 +106,7 @@ function Entries({ statement: { entries, currency, timeZone } }: Section) {
   ];
   return (
     <Titled title={words.entries}>
-      <Table label={words.entries} columns={columns} rows={entries} keyOf={(_, index) => index} />
+      <Table isStacked label={words.entries} columns={columns} rows={entries} keyOf={(_, index) => index} />
     </Titled>
   );
 }
