@@ -212,8 +212,9 @@ async function spentUnder(
   const spentMicros =
     before.capMicros === null ? await readCampaignSpend(connection, before.id) : before.spentMicros;
   if (capMicros >= spentMicros) return spentMicros;
+  const least = `${formatAmount(spentMicros)} ${before.currency}`;
   throw new TollwayError(
     'cap_below_spent',
-    `Expected a cap of at least ${formatAmount(spentMicros)}, which campaign ${before.id} has spent; got ${formatAmount(capMicros)}`,
+    `Expected a cap of at least ${least}, which campaign ${before.id} has spent; got ${formatAmount(capMicros)}`,
   );
 }

@@ -82,7 +82,7 @@ describe('campaign', () => {
     const { code, stderr } = await run('campaign', 'update', id, '--cap', '0.49');
     expect({ code, stderr }).toEqual({
       code: 1,
-      stderr: `Expected a cap of at least 0.50, which campaign ${id} has spent; got 0.49\n`,
+      stderr: `Expected a cap of at least 0.50 USD, which campaign ${id} has spent; got 0.49\n`,
     });
   });
 

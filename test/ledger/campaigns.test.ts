@@ -38,7 +38,7 @@ describe('the cap of a campaign', () => {
     expect(await chargeBatchTwice(database.pool, [clickRecord({ ad })])).toEqual(['charged']);
     await expect(setCap('1.199999')).rejects.toMatchObject({
       code: 'cap_below_spent',
-      message: `Expected a cap of at least 1.20, which campaign ${campaign.id} has spent; got 1.199999`,
+      message: `Expected a cap of at least 1.20 USD, which campaign ${campaign.id} has spent; got 1.199999`,
     });
     expect(await setCap('1.20')).toMatchObject({ capMicros: 1_200_000n, spentMicros: 1_200_000n });
     await expectBalanced(database.pool);

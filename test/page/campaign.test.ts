@@ -63,6 +63,23 @@ describe.skipIf(skipped)('the page of a campaign', () => {
     await page.getByText(`${spend.todayOf('50.00 EUR')} · ${spend.leftOfCap('10.00 EUR')}`).waitFor();
   });
 
+  it('says beside the field, in its words, what does not fit together', async () => {
+    const { campaignId } = await addAccount({ name: 'Wrong way', budget: '10.00', price: '0.50' });
+    const page = await browser.open(`/campaigns/${campaignId}`);
+    const { fields, pacings } = texts.campaigns;
+    await page.getByText(charge.charging).waitFor();
+    await choose(page, texts.controls.edit);
+    const dialog = page.getByRole('dialog');
+    await dialog.getByLabel(fields.firstDay).fill('2026-12-02');
+    await dialog.getByLabel(fields.lastDay).fill('2026-12-01');
+    await dialog.getByRole('button', { name: texts.controls.save }).click();
+    await dialog.getByText(fields.endBeforeStart).waitFor();
+    await dialog.getByLabel(fields.lastDay).fill('2026-12-03');
+    await dialog.getByLabel(fields.pacing).selectOption('even');
+    await dialog.getByRole('button', { name: texts.controls.save }).click();
+    await dialog.getByText(fields.pacingWithoutCap(pacings.even)).waitFor();
+  });
+
   it.each([
     ['campaign', charge.no_ad],
     ['ad', charge.ad_paused],

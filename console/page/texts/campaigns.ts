@@ -1,3 +1,9 @@
+const PACINGS = {
+  none: 'As clicks come',
+  even: 'Evenly over the day',
+  rest: 'Evenly over the rest of the day',
+} as const;
+
 /** Texts of the lists and pages of campaigns and ads. */
 export const campaignTexts = {
   title: 'Campaigns',
@@ -25,11 +31,7 @@ export const campaignTexts = {
   from: (day: string) => `from ${day}`,
   until: (day: string) => `until ${day}`,
   between: (first: string, last: string) => `${first} – ${last}`,
-  pacings: {
-    none: 'As clicks come',
-    even: 'Evenly over the day',
-    rest: 'Evenly over the rest of the day',
-  },
+  pacings: PACINGS,
   ahead: 'Ahead of plan',
   onPlan: 'On plan',
   create: {
@@ -60,6 +62,11 @@ export const campaignTexts = {
     pacing: 'How the daily cap is spent',
     pacingHint:
       'A plan over the day needs a daily cap. By itself it only shows the pace: clicks that are ahead of it are charged.',
+    endBeforeStart:
+      'The campaign would end before it starts. Enter a later last day or an earlier first day.',
+    pacingWithoutCap: (pacing: string) =>
+      `“${pacing}” needs a daily cap. Enter one, or choose “${PACINGS.none}”.`,
+    holdWithoutFallback: 'Visitors can only be sent to a fallback URL if there is one.',
     hold: 'Send visitors to the fallback URL while the campaign is ahead of its plan',
     fallbackUrl: 'Fallback URL',
     fallbackUrlHint:

@@ -7,6 +7,7 @@ import { Form } from '../../ui/form.tsx';
 import { notify } from '../../ui/toast.tsx';
 import { useDraft } from '../../ui/use-draft.ts';
 import { changesOf } from '../changes-of.ts';
+import { checkCampaign } from './campaign-check.ts';
 import { CampaignFields } from './campaign-fields.tsx';
 import { bodyOf, NEW_CAMPAIGN, valuesOf } from './campaign-values.ts';
 
@@ -23,7 +24,9 @@ export function NewCampaign({ advertiser, onDone, onClose }: NewProps) {
   const { id: advertiserId, name, currency, timeZone } = advertiser;
   const [values, set] = useDraft(NEW_CAMPAIGN);
   const submit = async (attempts: Attempts) => {
-    const body = { advertiserId, ...bodyOf(values, timeZone) };
+    const settings = bodyOf(values, timeZone);
+    checkCampaign(settings);
+    const body = { advertiserId, ...settings };
     const made = await post<Campaign>('/v1/campaigns', body, attempts);
     notify(words.create.done(made.name));
     onClose();
@@ -55,7 +58,9 @@ export function EditCampaign({ campaign, ads, etag, onDone, onClose }: EditProps
   const before = valuesOf(snapshot.data);
   const [values, set] = useDraft(before);
   const submit = async () => {
-    const changes = changesOf(bodyOf(before, zone), bodyOf(values, zone));
+    const settings = bodyOf(values, zone);
+    checkCampaign(settings);
+    const changes = changesOf(bodyOf(before, zone), settings);
     const { data } = await patch<Campaign>(path, changes, snapshot.etag);
     notify(words.edit.done(data.name));
     onClose();
