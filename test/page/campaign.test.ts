@@ -80,6 +80,18 @@ describe.skipIf(skipped)('the page of a campaign', () => {
     await dialog.getByText(fields.pacingWithoutCap(pacings.even)).waitFor();
   });
 
+  it('is named in the history of its advertiser', async () => {
+    const { advertiserId, campaignId } = await addAccount({
+      ...{ name: 'Historian', budget: '10.00', price: '0.50', campaignName: 'Harvest' },
+    });
+    const page = await browser.open(`/advertisers/${advertiserId}`);
+    const { actions, fields } = texts.history;
+    const created = page.locator('.change').filter({ hasText: actions['campaign.create'] ?? '' });
+    await created.getByRole('link', { name: `${campaignId} Harvest`, exact: true }).waitFor();
+    const added = page.locator('.change').filter({ hasText: actions['ad.create'] ?? '' });
+    await added.getByText(`${fields.campaignId}: ${campaignId} Harvest`).waitFor();
+  });
+
   it.each([
     ['campaign', charge.no_ad],
     ['ad', charge.ad_paused],

@@ -1,7 +1,9 @@
 import type { QueryValues } from '../api.ts';
 import type { AuditEntry } from '../entities.ts';
 import { formatTime } from '../format.ts';
+import { type Names, useNames } from '../names.ts';
 import { usePages, useReload } from '../resource.ts';
+import { can } from '../session.ts';
 import { texts } from '../texts.ts';
 import { Button } from './button.tsx';
 import { Panel } from './page.tsx';
@@ -13,7 +15,7 @@ const words = texts.history;
 
 type HistoryProps = {
   /** The filter of the audit log. */
-  readonly query: QueryValues;
+  readonly query: QueryValues & { readonly advertiserId: number };
   /** Times in the values are shown in this time zone. */
   readonly zone: string;
   /** Changes when something was changed; the history is then read again. */
@@ -25,6 +27,7 @@ type HistoryProps = {
 export function History({ query, zone, version, span }: HistoryProps) {
   const { items, error, more, reload } = usePages<AuditEntry>('/v1/audit', { limit: 20, ...query });
   useReload(reload, version);
+  const names = useNames(can('campaigns.read') ? ['campaigns'] : [], query.advertiserId);
   return (
     <Panel title={words.title} note={texts.units.zone(zone)} {...(span && { span })}>
       {error && <ErrorBox error={error} retry={reload} />}
@@ -34,7 +37,7 @@ export function History({ query, zone, version, span }: HistoryProps) {
         <div class="stack">
           <Timeline
             zone={zone}
-            moments={items.map((entry) => ({ at: entry.at, text: <Change entry={entry} zone={zone} /> }))}
+            moments={items.map((entry) => ({ at: entry.at, text: <Change {...{ entry, zone, names }} /> }))}
           />
           {more && (
             <div>
@@ -54,19 +57,28 @@ const LINKS: Readonly<Record<string, string>> = {
   dead_letter: '/operations/dead-letters',
 };
 
+type ChangeProps = {
+  readonly entry: AuditEntry;
+  readonly zone: string;
+  /** The names of campaigns, if they are known. */
+  readonly names?: Names;
+};
+
 /** A change: what, who, and the values before and after. */
-export function Change({ entry, zone }: { readonly entry: AuditEntry; readonly zone: string }) {
+export function Change({ entry, zone, names }: ChangeProps) {
   const { action, subject, before, after, currency } = entry;
   const [kind = ''] = action.split('.');
   const label = words.actions[action] ?? action;
-  const shown = { zone, currency };
+  const shown = { zone, currency, ...(names && { names }) };
   return (
     <div class="change">
       <span class="strong">{label}</span>
       {LINKS[kind] !== undefined && (
         <>
           {' '}
-          <a href={`${LINKS[kind]}/${subject}`}>{subject}</a>
+          <a href={`${LINKS[kind]}/${subject}`}>
+            {kind === 'campaign' ? campaignOf(subject, names) : subject}
+          </a>
         </>
       )}{' '}
       <span class="soft">{words.by(actorOf(entry))}</span>
@@ -94,6 +106,12 @@ export function Change({ entry, zone }: { readonly entry: AuditEntry; readonly z
   );
 }
 
+/** The id of a campaign with its name: `4 Spring`. */
+function campaignOf(id: string, names: Names | undefined): string {
+  const name = names?.campaign(Number(id)) ?? id;
+  return name === id ? id : `${id} ${name}`;
+}
+
 /** The names of the fields in the order of the texts. What load tests need says nothing to a reader. */
 function fieldsOf(values: Readonly<Record<string, unknown>>): string[] {
   const order = Object.keys(words.fields);
@@ -117,13 +135,15 @@ type ValueProps = {
   readonly value: unknown;
   readonly zone: string;
   readonly currency: string | null;
+  readonly names?: Names;
 };
 
-function Value({ name, value, zone, currency }: ValueProps) {
+function Value({ name, value, zone, currency, names }: ValueProps) {
   // A webhook without types gets all events.
   if (name === 'eventTypes' && Array.isArray(value) && value.length === 0) return <>{words.allEvents}</>;
   if (value === null || value === undefined || (Array.isArray(value) && value.length === 0))
     return <>{words.noValue}</>;
+  if (name === 'campaignId') return <>{campaignOf(String(value), names)}</>;
   if (typeof value === 'boolean') return <>{value ? words.yes : words.no}</>;
   if (typeof value === 'string' && AMOUNTS.has(name) && currency !== null)
     return <Amount value={value} currency={currency} />;
