@@ -46,7 +46,7 @@ export const live = {
   },
   budgets: {
     title: 'Budgets',
-    note: 'What runs dry first is on top',
+    note: 'First what runs dry first, at this rate and without caps',
     atThisRate: 'If clicks go on at this rate and no cap stops them',
     advertiser: 'Advertiser',
     left: 'Left',

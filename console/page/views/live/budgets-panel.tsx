@@ -24,7 +24,7 @@ export function BudgetsPanel() {
   return (
     <Panel
       title={words.title}
-      note={`${words.note}, ${words.atThisRate.toLowerCase()}`}
+      note={words.note}
       span={8}
       flush
       actions={
