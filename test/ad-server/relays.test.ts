@@ -1,9 +1,7 @@
 import fs, { appendFileSync, existsSync, mkdirSync, utimesSync } from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { startRelays } from '../../ad-server/relays.ts';
-import { parseConfig } from '../../common/config/config.ts';
 import { createMetrics } from '../../common/telemetry/metrics.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { adoptDeadSpools } from '../../producer/dead-spools.ts';
@@ -11,7 +9,7 @@ import { Spool } from '../../producer/spool.ts';
 import { LOCK_NAME } from '../../producer/spool-folder.ts';
 import { listSegments } from '../../producer/spool-format.ts';
 import { capturedLog, silent } from '../support/loggers.ts';
-import { FakeBroker } from '../support/relay-fixture.ts';
+import { FakeBroker, startTestRelays } from '../support/relay-fixture.ts';
 import { append, bytesOnDisk, clickText, openSpool, ROOMY } from '../support/spool-fixture.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 import { until } from '../support/until.ts';
@@ -26,15 +24,7 @@ it('an ad server relays its own spool and those of processes that have ended', a
   const spool = openSpool({ root });
   const broker = new FakeBroker();
   const failures: unknown[] = [];
-  const relays = startRelays(parseConfig({ RELAY_LINGER_MS: '0' }), {
-    root,
-    spool,
-    publisher: broker,
-    metrics: createMetrics(),
-    logger: silent,
-    fail: (error) => failures.push(error),
-    adoptMs: 20,
-  });
+  const relays = startTestRelays({ spool, publisher: broker, fail: (error) => failures.push(error) });
   await append(spool, ['own']);
   // A spool in use is not adopted, and a spool that cannot be read does not prevent the adoption of others.
   const alive = new Spool({ ...ROOMY, root }, silent);
@@ -84,15 +74,7 @@ describe.each(['read', 'relayed'])('a spool of an ended process that cannot be %
     syncBuiltinESMExports();
     const spool = openSpool({ root });
     const broker = new FakeBroker();
-    const relays = startRelays(parseConfig({ RELAY_LINGER_MS: '0', AD_SERVER_WORKERS: `${workers}` }), {
-      root,
-      spool,
-      publisher: broker,
-      metrics: createMetrics(),
-      logger: silent,
-      fail: (error) => expect.unreachable(String(error)),
-      adoptMs: 20,
-    });
+    const relays = startTestRelays({ env: { AD_SERVER_WORKERS: `${workers}` }, spool, publisher: broker });
     await until('a warning', () => relays.blockedSpools().length > 0);
     expect(relays.blockedSpools()).toEqual([
       { what: 'spool', reason: `${dead.folder} cannot be relayed: EIO: i/o error, read`, forMs: 0 },
@@ -125,15 +107,7 @@ it('all spools of ended processes and of other workers count towards the limit, 
   broker.before = () => {
     throw new Error('The broker is unavailable');
   };
-  const relays = startRelays(parseConfig({ RELAY_LINGER_MS: '0', AD_SERVER_WORKERS: '2' }), {
-    root,
-    spool,
-    publisher: broker,
-    metrics: createMetrics(),
-    logger: silent,
-    fail: (error) => expect.unreachable(String(error)),
-    adoptMs: 20,
-  });
+  const relays = startTestRelays({ env: { AD_SERVER_WORKERS: '2' }, spool, publisher: broker });
   await relays.measureSpools();
   // The relay is busy with the first of them.
   expect(await append(spool, [clickText(1, 8_000), clickText(2, 8_000), clickText(3, 8_000)])).toEqual([
@@ -168,10 +142,7 @@ it('a spool whose last watermark is not taken does not keep those behind it from
     throw new Error('Partition 3 has no leader');
   };
   const { logger, lines } = capturedLog();
-  const relays = startRelays(parseConfig({ RELAY_LINGER_MS: '0' }), {
-    ...{ root, spool, publisher: broker, metrics: createMetrics(), logger, adoptMs: 20 },
-    fail: (error) => expect.unreachable(String(error)),
-  });
+  const relays = startTestRelays({ spool, publisher: broker, logger });
   await until('the clicks of both', () => broker.clicks.length === 2);
   expect(dead.map(({ folder }) => existsSync(folder))).toEqual([true, true]);
   broker.publishEverywhere = publishEverywhere;
@@ -185,10 +156,7 @@ it('a spool whose last watermark is not taken does not keep those behind it from
 it('a stop does not wait for a watermark that is not taken', async () => {
   const spool = openSpool();
   const broker = new FakeBroker();
-  const relays = startRelays(parseConfig({ RELAY_LINGER_MS: '0' }), {
-    ...{ root: dirname(spool.folder), spool, publisher: broker, metrics: createMetrics(), logger: silent },
-    fail: (error) => expect.unreachable(String(error)),
-  });
+  const relays = startTestRelays({ spool, publisher: broker });
   broker.publishEverywhere = async () => {
     throw new Error('Partition 3 has no leader');
   };
@@ -201,26 +169,31 @@ it('a stop does not wait for a watermark that is not taken', async () => {
   expect(existsSync(spool.folder)).toBe(true);
 });
 
+/** Makes every attempt to lock a spool fail. `message` begins with the code of the error. Returns how to end that. */
+function failToLock({ folder }: Spool, message: string): () => void {
+  const { statSync } = fs;
+  const mock = vi.spyOn(fs, 'statSync').mockImplementation(((path: string, ...rest: unknown[]) => {
+    if (path === join(folder, LOCK_NAME))
+      throw Object.assign(new Error(message), { code: message.split(':')[0] });
+    return (statSync as (...args: unknown[]) => unknown)(path, ...rest);
+  }) as typeof fs.statSync);
+  syncBuiltinESMExports();
+  return () => {
+    mock.mockRestore();
+    syncBuiltinESMExports();
+  };
+}
+
 it('a spool is no warning while another process has its lock, also if it could not be locked before', async () => {
   const root = temporaryFolder();
   const other = new Spool({ ...ROOMY, root }, silent);
   await append(other, ['a']);
-  const { statSync } = fs;
-  const broken = vi.spyOn(fs, 'statSync').mockImplementation(((path: string, ...rest: unknown[]) => {
-    if (path === join(other.folder, LOCK_NAME))
-      throw Object.assign(new Error('EIO: i/o error, stat'), { code: 'EIO' });
-    return (statSync as (...args: unknown[]) => unknown)(path, ...rest);
-  }) as typeof fs.statSync);
-  syncBuiltinESMExports();
+  const repair = failToLock(other, 'EIO: i/o error, stat');
   const spool = openSpool({ root });
   const broker = new FakeBroker();
-  const relays = startRelays(parseConfig({ RELAY_LINGER_MS: '0' }), {
-    ...{ root, spool, publisher: broker, metrics: createMetrics(), logger: silent, adoptMs: 20 },
-    fail: (error) => expect.unreachable(String(error)),
-  });
+  const relays = startTestRelays({ spool, publisher: broker });
   await until('a warning', () => relays.blockedSpools().length > 0);
-  broken.mockRestore();
-  syncBuiltinESMExports();
+  repair();
   await until(
     'no warning, and no age',
     () => relays.blockedSpools().length + relays.oldestClickAgeMs() === 0,
@@ -236,24 +209,14 @@ it('a lack of file descriptors says nothing about a spool in use, whose incomple
   const root = temporaryFolder();
   const other = new Spool({ ...ROOMY, root }, silent);
   await append(other, ['whole']);
-  const { statSync } = fs;
-  const scarce = vi.spyOn(fs, 'statSync').mockImplementation(((path: string, ...rest: unknown[]) => {
-    if (path === join(other.folder, LOCK_NAME))
-      throw Object.assign(new Error('EMFILE: too many open files'), { code: 'EMFILE' });
-    return (statSync as (...args: unknown[]) => unknown)(path, ...rest);
-  }) as typeof fs.statSync);
-  syncBuiltinESMExports();
+  const repair = failToLock(other, 'EMFILE: too many open files');
   const metrics = createMetrics();
   const broker = new FakeBroker();
   const spool = openSpool({ root });
-  const relays = startRelays(parseConfig({ RELAY_LINGER_MS: '0' }), {
-    ...{ root, spool, publisher: broker, metrics, logger: silent, adoptMs: 20 },
-    fail: (error) => expect.unreachable(String(error)),
-  });
+  const relays = startTestRelays({ spool, publisher: broker, metrics });
   await until('a warning', () => relays.blockedSpools().length > 0);
   expect(relays.blockedSpools()[0]?.reason).toBe(`${root} cannot be relayed: EMFILE: too many open files`);
-  scarce.mockRestore();
-  syncBuiltinESMExports();
+  repair();
   await until(
     'no warning, and no age',
     () => relays.blockedSpools().length + relays.oldestClickAgeMs() === 0,

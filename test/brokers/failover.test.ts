@@ -15,7 +15,7 @@ import { isSkipped } from '../support/skipped.ts';
 import { until } from '../support/until.ts';
 import type { Server } from './broker.ts';
 import { drivers } from './brokers.ts';
-import { KAFKA_CLIENTS, kafkaForTests } from './kafka-broker.ts';
+import { clusterForTests, KAFKA_CLIENTS } from './kafka-broker.ts';
 import { type KafkaCluster, startKafkaCluster } from './kafka-cluster.ts';
 import {
   backUp,
@@ -42,16 +42,7 @@ const TOPIC = 'clicks';
 /** Runs `work` with two brokers and a topic with a partition on each: partition 0 on broker 1, partition 1 on broker 2. */
 async function withCluster(client: string, work: (test: ClusterTest) => Promise<void>): Promise<void> {
   const cluster = await startKafkaCluster();
-  const unused = async () => undefined;
-  const server = kafkaForTests({
-    brokers: cluster.brokers,
-    isControllable: false,
-    kill: unused,
-    start: unused,
-    suspend: unused,
-    resume: unused,
-    stop: cluster.stop,
-  });
+  const server = clusterForTests(cluster);
   const config = parseConfig({
     KAFKA_CLIENT: client,
     KAFKA_BROKERS: cluster.brokers,

@@ -10,6 +10,7 @@ import { makeTopic } from '../support/kafka-topic.ts';
 import { silent } from '../support/loggers.ts';
 import { until } from '../support/until.ts';
 import { type Broker, between, type Driver, QUICK, type Server, SLOTS } from './broker.ts';
+import type { KafkaCluster } from './kafka-cluster.ts';
 
 /** A server, with connections of the tests besides those under test. */
 export type KafkaForTests = Server & {
@@ -37,6 +38,13 @@ export function kafkaDriver(client: Config['KAFKA_CLIENT']): Driver {
     missing: () => kafkaIsMissing(),
     start: async () => kafkaForTests(await startKafka(), client),
   };
+}
+
+/** The cluster as a server that no test stops or freezes as a whole. */
+export function clusterForTests({ brokers, stop }: KafkaCluster): KafkaForTests {
+  const unused = async () => undefined;
+  const controls = { kill: unused, start: unused, suspend: unused, resume: unused };
+  return kafkaForTests({ brokers, isControllable: false, ...controls, stop });
 }
 
 /** `client` is the default of `open`. */

@@ -13,7 +13,7 @@ import { type RelayFixture, startRelay } from '../support/relay-fixture.ts';
 import { isSkipped } from '../support/skipped.ts';
 import { append, openSpool } from '../support/spool-fixture.ts';
 import { until } from '../support/until.ts';
-import { KAFKA_CLIENTS, kafkaForTests } from './kafka-broker.ts';
+import { clusterForTests, KAFKA_CLIENTS } from './kafka-broker.ts';
 import { type KafkaCluster, startKafkaCluster } from './kafka-cluster.ts';
 
 // Brokers are killed, frozen and restarted, and leaders move, while clicks are published.
@@ -121,16 +121,7 @@ const failuresOf = async ({ metrics }: RelayFixture) =>
 describe.skipIf(skipped).each(KAFKA_CLIENTS)('a publisher with %s', (client) => {
   it('loses no click while brokers die and leaders move', { timeout: 300_000 + 2 * FAULTS_MS }, async () => {
     const cluster = await startKafkaCluster();
-    const unused = async () => undefined;
-    const server = kafkaForTests({
-      brokers: cluster.brokers,
-      isControllable: false,
-      kill: unused,
-      start: unused,
-      suspend: unused,
-      resume: unused,
-      stop: cluster.stop,
-    });
+    const server = clusterForTests(cluster);
     const config = parseConfig({
       KAFKA_CLIENT: client,
       KAFKA_BROKERS: cluster.brokers,

@@ -1,8 +1,6 @@
 import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { expect, it } from 'vitest';
-import { startRelays } from '../../ad-server/relays.ts';
-import { parseConfig } from '../../common/config/config.ts';
 import { createMetrics } from '../../common/telemetry/metrics.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { keepDamagedSegment } from '../../producer/damaged-segments.ts';
@@ -11,7 +9,7 @@ import { Spool } from '../../producer/spool.ts';
 import { listSegments } from '../../producer/spool-format.ts';
 import { silent } from '../support/loggers.ts';
 import { counterValue } from '../support/redirect-fixture.ts';
-import { FakeBroker } from '../support/relay-fixture.ts';
+import { FakeBroker, startTestRelays } from '../support/relay-fixture.ts';
 import { append, openSpool, ROOMY } from '../support/spool-fixture.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 import { until } from '../support/until.ts';
@@ -27,17 +25,7 @@ async function relayDamaged(clicks: readonly string[], damage: (segment: string)
   const damaged = readFileSync(segment);
   const broker = new FakeBroker();
   const metrics = createMetrics();
-  const relays = startRelays(parseConfig({ RELAY_LINGER_MS: '0' }), {
-    root,
-    spool: openSpool({ root }),
-    publisher: broker,
-    metrics,
-    logger: silent,
-    fail: (error) => {
-      throw error;
-    },
-    adoptMs: 20,
-  });
+  const relays = startTestRelays({ spool: openSpool({ root }), publisher: broker, metrics });
   await until('the dead spool to be relayed', () => !existsSync(dead.folder));
   await relays.close();
   const damagedFolder = join(root, 'quarantine');

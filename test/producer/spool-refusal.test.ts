@@ -2,13 +2,10 @@ import fs, { rmSync, writeFileSync } from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { startRelays } from '../../ad-server/relays.ts';
-import { parseConfig } from '../../common/config/config.ts';
-import { createMetrics } from '../../common/telemetry/metrics.ts';
 import { Spool } from '../../producer/spool.ts';
 import { FRAME_HEADER_BYTES, SEGMENT_HEADER } from '../../producer/spool-format.ts';
 import { silent } from '../support/loggers.ts';
-import { FakeBroker } from '../support/relay-fixture.ts';
+import { FakeBroker, startTestRelays } from '../support/relay-fixture.ts';
 import { areMountsSkipped, fill, fillWithFiles, smallDisk } from '../support/small-disk.ts';
 import { append, bytesOnDisk, clickText, openSpool, ROOMY, readBack } from '../support/spool-fixture.ts';
 import { until } from '../support/until.ts';
@@ -98,15 +95,7 @@ describe.skipIf(areMountsSkipped)('a disk without space for another folder', () 
     const spool = openSpool({ root: disk });
     expect(spool.problem).toContain('ENOSPC');
     const broker = new FakeBroker();
-    const relays = startRelays(parseConfig({ RELAY_LINGER_MS: '0' }), {
-      root: disk,
-      spool,
-      publisher: broker,
-      metrics: createMetrics(),
-      logger: silent,
-      fail: (error) => expect.unreachable(String(error)),
-      adoptMs: 20,
-    });
+    const relays = startTestRelays({ spool, publisher: broker });
     await until('the spool to be relayed', () => broker.clicks.includes('before'));
     await until('free space', () => {
       spool.probe();
@@ -122,15 +111,7 @@ describe.skipIf(areMountsSkipped)('a disk without space for another folder', () 
     dead.close();
     fillUp();
     const spool = openSpool({ root: disk });
-    const relays = startRelays(parseConfig({}), {
-      root: disk,
-      spool,
-      publisher: new FakeBroker(),
-      metrics: createMetrics(),
-      logger: silent,
-      fail: (error) => expect.unreachable(String(error)),
-      adoptMs: 60_000,
-    });
+    const relays = startTestRelays({ spool, publisher: new FakeBroker(), adoptMs: 60_000 });
     await relays.close();
   });
 });

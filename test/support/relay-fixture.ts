@@ -1,8 +1,12 @@
-import { onTestFinished } from 'vitest';
+import { dirname } from 'node:path';
+import { expect, onTestFinished } from 'vitest';
+import { type Relays, startRelays } from '../../ad-server/relays.ts';
 import type { Publisher } from '../../brokers/publisher.ts';
+import { parseConfig } from '../../common/config/config.ts';
 import { createMetrics, type ProcessMetrics } from '../../common/telemetry/metrics.ts';
 import type { BrokerRecord } from '../../contract/click-event.ts';
 import { Relay, type RelayedSpool, type RelayOptions } from '../../producer/relay.ts';
+import type { Spool } from '../../producer/spool.ts';
 import { silent } from './loggers.ts';
 
 /** A broker in memory that can be unavailable. */
@@ -95,4 +99,23 @@ export function startRelay(
     await done.catch(() => false);
   });
   return { relay, metrics, done };
+}
+
+type RelaysOptions = Partial<Parameters<typeof startRelays>[1]> & {
+  readonly spool: Spool;
+  readonly publisher: Publisher;
+  readonly env?: NodeJS.ProcessEnv;
+};
+
+/** Starts the relays of an ad server without delays, which search for spools every 20 ms. The failure of one fails the test. */
+export function startTestRelays({ env = {}, spool, ...more }: RelaysOptions): Relays {
+  return startRelays(parseConfig({ RELAY_LINGER_MS: '0', ...env }), {
+    root: dirname(spool.folder),
+    spool,
+    metrics: createMetrics(),
+    logger: silent,
+    fail: (error) => expect.unreachable(String(error)),
+    adoptMs: 20,
+    ...more,
+  });
 }
