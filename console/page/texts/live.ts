@@ -46,7 +46,7 @@ export const live = {
   },
   budgets: {
     title: 'Budgets',
-    note: 'First what runs dry first, at this rate and without caps',
+    note: 'In the order they run dry, at this rate and without caps',
     atThisRate: 'If clicks go on at this rate and no cap stops them',
     advertiser: 'Advertiser',
     left: 'Left',

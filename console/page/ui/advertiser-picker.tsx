@@ -10,13 +10,13 @@ export type AdvertiserChoice = z.input<typeof Advertiser>;
 
 const words = texts.advertisers.picker;
 
-/** Names that are offered at once, and names among which a text is looked for. */
+/** Names that are offered at once. */
 const OFFERED_MAX = 20;
-const FOUND_MAX = 500;
 /** Names that a message lists. */
 const LISTED_MAX = 5;
-/** The longest text that the API searches for. */
-const SEARCH_CHARS_MAX = 200;
+/** The longest text that the API searches for, and the most advertisers that it then lists. */
+export const SEARCH_CHARS_MAX = 200;
+export const FOUND_MAX = 500;
 
 type Props = {
   readonly label: string;

@@ -3,6 +3,7 @@ import type { Advertiser } from '../../entities.ts';
 import { viewerZone } from '../../format.ts';
 import { useResource, useSnapshot } from '../../resource.ts';
 import { texts } from '../../texts.ts';
+import { FOUND_MAX, SEARCH_CHARS_MAX } from '../../ui/advertiser-picker.tsx';
 import { Dialog } from '../../ui/dialog.tsx';
 import { Form, TextField } from '../../ui/form.tsx';
 import { Note } from '../../ui/state.tsx';
@@ -17,10 +18,6 @@ type NewProps = {
   readonly onDone: (advertiser: Advertiser) => void;
   readonly onClose: () => void;
 };
-
-/** The longest text that the API searches for, and the most advertisers that it then lists. */
-const SEARCH_CHARS_MAX = 200;
-const FOUND_MAX = 500;
 
 /** Whether another advertiser has this name. */
 function useIsTaken(name: string): boolean {
