@@ -286,7 +286,8 @@ describe.concurrent('a consumer of Kinesis', () => {
       // After the dispatcher was stopped.
       environment.later(async () => {
         const errors = consumer.logged.filter(({ level }) => level >= 50);
-        expect(errors).toHaveLength(3);
+        const log = consumer.logged.map(({ level, msg }) => `${level} ${msg}`).join('\n');
+        expect(errors, log).toHaveLength(3);
         expect(errors).toContainEqual(
           expect.objectContaining({
             atMost: 5,
