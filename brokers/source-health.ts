@@ -10,6 +10,8 @@ export class SourceHealth {
   /** Reasons for not reading that are no failures. */
   private readonly waits = new OpenProblems();
   private readonly log: ThrottledLog;
+  /** When the last failure was reported (`performance.now()`); -Infinity before the first. */
+  lastFailureAt = -Infinity;
   private readonly explain: (error: unknown) => TollwayError;
   private readonly stopping: AbortSignal;
 
@@ -58,6 +60,7 @@ export class SourceHealth {
   }
 
   reportFailure(name: string, { message: problem }: TollwayError): void {
+    this.lastFailureAt = performance.now();
     this.failures.report(name, problem);
     this.log.fail({ problem });
   }

@@ -1,6 +1,6 @@
 import type { KinesisClient, Shard } from '@aws-sdk/client-kinesis';
 import type { Config } from '../../common/config/config.ts';
-import { TollwayError } from '../../common/errors.ts';
+import { errorCode, TollwayError } from '../../common/errors.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
 import { sleep } from '../../common/process.ts';
 import type { Logger } from '../../common/telemetry/logger.ts';
@@ -11,6 +11,7 @@ import { beginCheckpoints, readCheckpoints } from '../checkpoints.ts';
 import { type BatchSink, type EventSource, type Lag, lagOf } from '../event-source.ts';
 import { SourceHealth } from '../source-health.ts';
 import { endpointName, explainFailure, listShards, openKinesis, readStream, type Stream } from './client.ts';
+import { Leftovers } from './leftovers.ts';
 import {
   beginStream,
   END,
@@ -27,10 +28,12 @@ import { ShardReader } from './shard-reader.ts';
 const ASSIGN_MS = 1_000;
 /** Time between two checkpoints, in ms. Each also notices a checkpoint that was set back. */
 const CHECKPOINT_MS = 500;
-/** Time between two reads of the stream's description, in ms. AWS allows 20 a second for each account, so only failures shorten it. */
+/** Time between two reads of the stream's description, in ms, unless a read has failed meanwhile: AWS allows 20 a second for each account. */
 const DESCRIBE_MS = 30_000;
 /** Maximum wait until everything that was read of a shard is settled, in ms, before its next reader gets it. */
 const DRAIN_MS_MAX = 10_000;
+/** Maximum wait of a stop for an answer of Kinesis, in ms. */
+const ANSWER_MS_MAX = 1_000;
 /** A shard that has not answered for this long, in ms, is reported. A read takes some tens of ms. */
 const SILENT_MS = 5_000;
 /** The name of the stream's problems. Those of a shard are under the shard's name. */
@@ -50,12 +53,11 @@ class KinesisSource implements EventSource {
   private readonly client: KinesisClient;
   private readonly stopping = new AbortController();
   private readonly readers = new Map<string, ShardReader>();
-  /** What was read of shards that the stream no longer has, until it is settled. */
-  private readonly leftovers = new Map<ShardReader, Promise<void>>();
+  private readonly leftovers: Leftovers;
   private readonly checkpoints: CheckpointWriter;
   private leases: ShardLeases | null = null;
   private stream: Stream = { id: '', retentionMs: 0, createdAt: null };
-  /** When the description was read (`performance.now()`). */
+  /** When the description was requested (`performance.now()`). */
   private describedAt = 0;
   private fail: (error: unknown) => void = () => {};
   private stopped: Promise<void> | null = null;
@@ -76,6 +78,7 @@ class KinesisSource implements EventSource {
     this.config = config;
     this.metrics = deps.metrics;
     this.logger = deps.logger;
+    this.leftovers = new Leftovers(deps.logger);
     this.checkpoints = new CheckpointWriter(pool, sink, { ...deps, isSetBack });
     this.client = openKinesis(config);
     this.health = new SourceHealth(this.explain, { ...deps, stopping: this.stopping.signal, graceMs: 0 });
@@ -116,8 +119,9 @@ class KinesisSource implements EventSource {
       this.stopping.abort();
       await this.running.catch(() => {});
       const drained = [...this.readers.values()].map((reader) => reader.drain());
-      await Promise.all([...drained, ...this.leftovers.values()]);
+      await Promise.all([...drained, this.leftovers.settled()]);
       await this.checkpoint();
+      await this.reportLost();
       await this.leases?.leave().catch(() => {});
       this.client.destroy();
     })();
@@ -127,8 +131,7 @@ class KinesisSource implements EventSource {
   /** Kinesis does not count records: `records` are those that are read and not settled. The age includes records in the stream. */
   readonly lag = async (): Promise<Lag> => {
     const partitions = [...this.readers.values()].map((reader) => reader.lag);
-    const leftovers = [...this.leftovers.keys()].map((reader) => reader.lag);
-    const lag = { ...lagOf([...partitions, ...leftovers]), partitions };
+    const lag = { ...lagOf([...partitions, ...this.leftovers.lags]), partitions };
     const [silent] = this.silent();
     // No known record waits, and new records are unknown.
     if (silent !== undefined && lag.oldestAgeSeconds === 0)
@@ -143,12 +146,11 @@ class KinesisSource implements EventSource {
   /** Shards that have not answered for a while, unless a failure already says why. */
   private silent(): Problem[] {
     const known = new Set(this.health.problems.map(({ what }) => what));
-    const where = endpointName(this.config);
     return [...this.readers.values()]
       .filter(({ shard, silentMs }) => silentMs > SILENT_MS && !known.has(shard))
       .map(({ shard, silentMs }) => ({
         what: shard,
-        reason: `KINESIS_ENDPOINT: ${where} has not answered`,
+        reason: `KINESIS_ENDPOINT: ${endpointName(this.config)} has not answered`,
         forMs: silentMs,
       }));
   }
@@ -180,9 +182,10 @@ class KinesisSource implements EventSource {
    * new stream is read from its first record on. What was read of the old one is settled beside.
    */
   private async followStream(): Promise<void> {
-    if (!this.health.isFailing && performance.now() - this.describedAt < DESCRIBE_MS) return;
+    const now = performance.now();
+    if (this.health.lastFailureAt < this.describedAt && now - this.describedAt < DESCRIBE_MS) return;
     const stream = await readStream(this.client, this.config);
-    this.describedAt = performance.now();
+    this.describedAt = now;
     if (stream.id !== this.stream.id) {
       this.logger.warn(
         { stream: this.config.KINESIS_STREAM, before: this.stream.createdAt, now: stream.createdAt },
@@ -278,19 +281,23 @@ class KinesisSource implements EventSource {
     this.remove(reader);
   }
 
-  /** Ends the reading of a shard that no processor can read again, and settles what was read of it, however long that takes. */
+  /** Ends the reading of a shard that no processor can read again, and settles what was read of it. */
   private keepSettling(reader: ShardReader): void {
-    const settled = reader.drain().then(() => {
-      this.leftovers.delete(reader);
-      const { shard, tracker } = reader;
-      if (tracker.isIdle) return;
-      this.logger.error(
-        { shard, atMost: tracker.records },
-        'The processor has stopped before it had settled all that it had read of a shard that the stream no longer has. Clicks among it that are not charged are lost',
-      );
-    });
-    this.leftovers.set(reader, settled);
+    this.leftovers.settle(reader);
     this.remove(reader);
+  }
+
+  /** Logs what a stop leaves unsettled, if the stream was deleted and no assignment has noticed it. */
+  private async reportLost(): Promise<void> {
+    const unsettled = [...this.readers.values()].filter(({ tracker }) => !tracker.isIdle);
+    if (unsettled.length === 0) return;
+    const isGone = readStream(this.client, this.config).then(
+      ({ id }) => id !== this.stream.id,
+      // If Kinesis does not answer, the stream may exist, and the next reader of a shard reads the records again.
+      (error: unknown) => errorCode(error) === 'kinesis_stream',
+    );
+    const isLost = await Promise.race([isGone, sleep(ANSWER_MS_MAX)]);
+    for (const reader of isLost ? unsettled : []) this.leftovers.logLost(reader);
   }
 
   private remove(reader: ShardReader): void {
@@ -327,14 +334,8 @@ class KinesisSource implements EventSource {
 }
 
 /** The source of `KINESIS_STREAM`. */
-export function createKinesisSource(
-  pool: Pool,
-  databaseUrl: string,
-  sink: BatchSink,
-  config: Config,
-  deps: { metrics: Metrics; logger: Logger },
-): EventSource {
-  return new KinesisSource(pool, databaseUrl, sink, config, deps);
+export function createKinesisSource(...given: ConstructorParameters<typeof KinesisSource>): EventSource {
+  return new KinesisSource(...given);
 }
 
 function shuffled<T>(items: readonly T[]): T[] {

@@ -83,15 +83,22 @@ async function consumeHeld(environment: TestEnvironment, env: Record<string, str
   return { consumer, held };
 }
 
+async function deleteStream({ broker: { config } }: TestEnvironment): Promise<void> {
+  const client = openKinesis(config);
+  await client.send(new DeleteStreamCommand({ StreamName: config.KINESIS_STREAM }));
+  client.destroy();
+}
+
 /** Deletes the stream, and creates it again under the same name when the consumer has missed it. */
 async function createAgain(
-  { broker }: TestEnvironment,
+  environment: TestEnvironment,
   { source }: Consumer,
   meanwhile = async () => {},
 ): Promise<void> {
+  const { broker } = environment;
   const client = openKinesis(broker.config);
   const { id } = await readStream(client, broker.config);
-  await client.send(new DeleteStreamCommand({ StreamName: broker.config.KINESIS_STREAM }));
+  await deleteStream(environment);
   await until('the stream to be missed', () =>
     source.problems().some(({ reason }) => reason.includes('there is no stream')),
   );
@@ -105,6 +112,16 @@ const untilNoticed = ({ logged }: Consumer) =>
   until('the new stream to be noticed', () =>
     logged.some(({ msg }) => msg.startsWith('The stream was created again')),
   );
+
+const errorsOf = ({ logged }: Consumer) => logged.filter(({ level }) => level >= 50);
+
+/** Call after the consumer was stopped. */
+function expectLossLogged(consumer: Consumer): void {
+  const log = consumer.logged.map(({ level, msg }) => `${level} ${msg}`).join('\n');
+  expect(errorsOf(consumer), log).toHaveLength(3);
+  const msg = expect.stringContaining('a shard that the stream no longer has');
+  expect(errorsOf(consumer)).toContainEqual(expect.objectContaining({ atMost: 5, msg }));
+}
 
 /** A proxy to Kinesis that leaves the shards of `hidden` out of every list. */
 async function startShardFilter(endpoint: string, hidden: ReadonlySet<string>) {
@@ -265,7 +282,7 @@ describe.concurrent('a consumer of Kinesis', () => {
       await untilSettled(database.pool, 45, consumer);
       await until('no lag', async () => (await consumer.source.lag()).records === 0);
       await consumer.stop();
-      expect(consumer.logged.filter(({ level }) => level >= 50)).toEqual([]);
+      expect(errorsOf(consumer)).toEqual([]);
     });
   });
 
@@ -280,26 +297,33 @@ describe.concurrent('a consumer of Kinesis', () => {
     expect(await countSettled(environment.database.pool)).toBe(15);
   });
 
-  on(
-    'logs an error if it stops before what it has read of a deleted stream is settled',
-    async (environment) => {
-      // After the dispatcher was stopped.
-      environment.later(async () => {
-        const errors = consumer.logged.filter(({ level }) => level >= 50);
-        const log = consumer.logged.map(({ level, msg }) => `${level} ${msg}`).join('\n');
-        expect(errors, log).toHaveLength(3);
-        expect(errors).toContainEqual(
-          expect.objectContaining({
-            atMost: 5,
-            msg: expect.stringContaining('a shard that the stream no longer has'),
-          }),
-        );
-      });
+  describe('logs an error if it stops before what it has read of a deleted stream is settled', () => {
+    on('after it has noticed the new stream', async (environment) => {
+      environment.later(async () => expectLossLogged(consumer));
       const { consumer } = await consumeHeld(environment);
       await createAgain(environment, consumer);
       await untilNoticed(consumer);
-    },
-  );
+    });
+
+    on('at once', async (environment) => {
+      environment.later(async () => expectLossLogged(consumer));
+      const { consumer } = await consumeHeld(environment);
+      await deleteStream(environment);
+    });
+
+    on('when another stream has taken its place', async (environment) => {
+      environment.later(async () => expectLossLogged(consumer));
+      const { consumer } = await consumeHeld(environment);
+      await deleteStream(environment);
+      const create = () => createStream(environment.broker.config);
+      await until('another stream', () =>
+        create().then(
+          () => true,
+          () => false,
+        ),
+      );
+    });
+  });
 
   on('settles what it has read of a shard that has expired', async (environment) => {
     const hidden = new Set<string>();
@@ -315,7 +339,8 @@ describe.concurrent('a consumer of Kinesis', () => {
   });
 
   on('leaves what it has not settled of a shard to the next reader', async (environment) => {
-    await consumeHeld(environment);
+    environment.later(async () => expect(errorsOf(consumer)).toEqual([]));
+    const { consumer } = await consumeHeld(environment);
     const another = await environment.consume();
     await untilSettled(environment.database.pool, 5, another);
     expect(another.failure()).toBe(null);

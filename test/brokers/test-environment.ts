@@ -71,7 +71,7 @@ export type Running = {
   readonly kill: (signal: NodeJS.Signals) => Promise<number | null>;
 };
 
-/** Creates an environment, runs `work` in it and removes it. */
+/** Creates an environment, runs `work` in it and removes it. Throws the first error, which can cause others when all is closed. */
 export async function withEnvironment(
   server: Server,
   work: (environment: TestEnvironment) => Promise<void>,
@@ -79,7 +79,11 @@ export async function withEnvironment(
 ): Promise<void> {
   const database = await createTestDatabase();
   const closing: (() => Promise<unknown>)[] = [database.drop];
-  try {
+  const errors: unknown[] = [];
+  const attempt = async (step: () => Promise<unknown>) => {
+    await step().catch((error: unknown) => errors.push(error));
+  };
+  await attempt(async () => {
     const ads: NamedAd[] = [];
     for (let count = 0; count < 3; count += 1)
       ads.push((await addAccount(database.pool, { budget: '1000000.00' })).ad);
@@ -108,9 +112,9 @@ export async function withEnvironment(
       run: (options) => startProcess(broker, later, options),
       later,
     });
-  } finally {
-    for (const close of closing.reverse()) await close();
-  }
+  });
+  for (const close of closing.reverse()) await attempt(close);
+  if (errors.length > 0) throw errors[0];
 }
 
 async function startConsumer(
