@@ -1,5 +1,6 @@
 import { TollwayError } from '../common/errors.ts';
 import type { Connection, Pool } from '../common/postgres/postgres.ts';
+import { prepared } from '../common/postgres/prepared.ts';
 import { singleRow, withAdvertiserLock } from './advertiser-lock.ts';
 import { notifyAdsChanged, updateBudgetFlags } from './budget-flag.ts';
 import { readCampaign } from './campaigns.ts';
@@ -57,7 +58,7 @@ export async function listAds(
 ): Promise<Ad[]> {
   await assertFilterExists(database, filter);
   const { condition, page, values } = listCondition(['ad', 'campaign', 'advertiser'], filter);
-  const { rows } = await database.query<Ad>(`${SELECT_ADS} where ${condition} ${page}`, [...values]);
+  const { rows } = await database.query<Ad>(prepared(`${SELECT_ADS} where ${condition} ${page}`, values));
   return rows;
 }
 

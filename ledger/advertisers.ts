@@ -1,4 +1,5 @@
 import type { Connection, Pool } from '../common/postgres/postgres.ts';
+import { prepared } from '../common/postgres/prepared.ts';
 import { parseName } from '../common/text.ts';
 import { parseTimeZone } from '../common/time-zone.ts';
 import { singleRow, unknownAdvertiser, withAdvertiserLock } from './advertiser-lock.ts';
@@ -54,8 +55,7 @@ export async function listAdvertisers(
 ): Promise<Advertiser[]> {
   const { condition, page, values } = listCondition(['advertiser'], filter);
   const { rows } = await database.query<Advertiser>(
-    `select ${ADVERTISER_COLUMNS} from advertiser where ${condition} ${page}`,
-    [...values],
+    prepared(`select ${ADVERTISER_COLUMNS} from advertiser where ${condition} ${page}`, values),
   );
   return rows;
 }
@@ -63,8 +63,7 @@ export async function listAdvertisers(
 /** Returns an advertiser. Throws `unknown_advertiser`. */
 export async function readAdvertiser(database: Pool | Connection, id: number): Promise<Advertiser> {
   const { rows } = await database.query<Advertiser>(
-    `select ${ADVERTISER_COLUMNS} from advertiser where id = $1`,
-    [id],
+    prepared(`select ${ADVERTISER_COLUMNS} from advertiser where id = $1`, [id]),
   );
   const [advertiser] = rows;
   if (!advertiser) throw unknownAdvertiser(id);

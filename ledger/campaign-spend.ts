@@ -1,4 +1,5 @@
 import type { Connection, Pool } from '../common/postgres/postgres.ts';
+import { prepared } from '../common/postgres/prepared.ts';
 import { singleRow } from './advertiser-lock.ts';
 import { partitionName } from './partitions.ts';
 import { listUnrolledDays } from './rollup.ts';
@@ -42,9 +43,11 @@ export async function readCampaignSpend(
 /** Returns the sum of all charges of a campaign in the rollup, in micros: exact as of its last run. It takes no lock. */
 export async function readCampaignCharges(pool: Pool, campaignId: number): Promise<bigint> {
   const { rows } = await pool.query<{ micros: bigint }>(
-    `select coalesce(sum(charged_micros), 0)::bigint as micros from click_rollup_day
-     where advertiser_id = (select advertiser_id from campaign where id = $1) and campaign_id = $1`,
-    [campaignId],
+    prepared(
+      `select coalesce(sum(charged_micros), 0)::bigint as micros from click_rollup_day
+       where advertiser_id = (select advertiser_id from campaign where id = $1) and campaign_id = $1`,
+      [campaignId],
+    ),
   );
   return singleRow(rows).micros;
 }

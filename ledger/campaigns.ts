@@ -1,6 +1,7 @@
 import { TollwayError } from '../common/errors.ts';
 import { formatAmount } from '../common/money.ts';
 import type { Connection, Pool } from '../common/postgres/postgres.ts';
+import { prepared } from '../common/postgres/prepared.ts';
 import { parseExternalId } from '../common/text.ts';
 import { singleRow, withAdvertiserLock } from './advertiser-lock.ts';
 import { notifyAdsChanged, updateBudgetFlags } from './budget-flag.ts';
@@ -137,9 +138,9 @@ export async function listCampaigns(
 ): Promise<Campaign[]> {
   await assertFilterExists(database, filter);
   const { condition, page, values } = listCondition(['campaign', 'advertiser'], filter);
-  const { rows } = await database.query<CampaignRow>(selectCampaigns(`where ${condition} ${page}`), [
-    ...values,
-  ]);
+  const { rows } = await database.query<CampaignRow>(
+    prepared(selectCampaigns(`where ${condition} ${page}`), values),
+  );
   return rows.map(toCampaign);
 }
 

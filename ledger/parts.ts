@@ -1,4 +1,5 @@
 import type { Pool } from '../common/postgres/postgres.ts';
+import { prepared } from '../common/postgres/prepared.ts';
 import { type Component, type PartNumbers, parseNumbers } from './part-numbers.ts';
 
 /** A part that has not reported for this long, in ms, does not answer. A report comes every `REPORT_MS`. */
@@ -83,10 +84,12 @@ type Row = Omit<PartReport, 'numbers'> & {
 /** Returns all parts, by component and instance, and the time of the database. */
 export async function readParts(pool: Pool): Promise<{ readonly asOf: Date; readonly parts: Part[] }> {
   const { rows } = await pool.query<{ asOf: Date } & { [K in keyof Row]: Row[K] | null }>(
-    `select as_of as "asOf", component, instance, version, started_at as "startedAt", reported_at as "reportedAt", problems, warnings, numbers,
+    prepared(
+      `select as_of as "asOf", component, instance, version, started_at as "startedAt", reported_at as "reportedAt", problems, warnings, numbers,
        reported_at >= as_of - make_interval(secs => $1) as "hasReported"
      from (select statement_timestamp() as as_of) clock left join part on true order by component, instance`,
-    [NO_ANSWER_MS / 1_000],
+      [NO_ANSWER_MS / 1_000],
+    ),
   );
   const asOf = rows[0]?.asOf;
   if (!asOf) throw new Error('Expected at least one row, got none');
