@@ -115,7 +115,7 @@ export async function readKey(database: Pool | Connection, id: number): Promise<
   return key;
 }
 
-/** Revokes a key for good: from now on no request with it is accepted. A key that was revoked before keeps its time. Throws `unknown_key`. */
+/** Revokes a key for good: no later look finds it active. A key that was revoked before keeps its time. Throws `unknown_key`. */
 export async function revokeKey(database: Pool | Connection, id: number): Promise<ApiKey> {
   const { rows } = await database.query<ApiKey>(
     `update api_key set revoked_at = now() where id = $1 and revoked_at is null returning ${KEY_COLUMNS}`,

@@ -1,9 +1,10 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Pool } from '../../common/postgres/postgres.ts';
-import { type ApiKey, findKey, isKeyValid } from '../../ledger/api-keys.ts';
+import { type ApiKey, isKeyValid } from '../../ledger/api-keys.ts';
 import { type ConsoleSession, findSession, isSessionValid } from '../../ledger/console-sessions.ts';
 import { type Access, assertAllowed, type Caller } from './access.ts';
 import { type Credential, readCredential, unauthenticated } from './credentials.ts';
+import { KnownKeys } from './known-keys.ts';
 import { assertOwnPage } from './page-origin.ts';
 import type { SessionCookie } from './session-cookie.ts';
 
@@ -51,6 +52,7 @@ export const QUERY_MS_MAX = 1_500;
  * from the header alone: addresses end up in logs. The answer to a cookie of no session deletes the cookie.
  */
 export function createAuthenticator({ pool, cookie, noteKey, noteSession }: AuthenticatorDeps) {
+  const keys = new KnownKeys(pool);
   const noteUse = (key: ApiKey, session: ConsoleSession | null) => {
     noteKey(key.id);
     if (session) noteSession(session.id);
@@ -65,7 +67,7 @@ export function createAuthenticator({ pool, cookie, noteKey, noteSession }: Auth
       // Unlike `Authorization`, a cookie does not keep proxies from storing an answer.
       reply.header('cache-control', 'no-store');
     }
-    const { key, session } = await findCaller(pool, credential);
+    const { key, session } = await findCaller(pool, keys, credential);
     if (key?.status !== 'active') {
       if (credential.kind === 'session') cookie.clear(reply);
       throw refusal(credential, key);
@@ -88,9 +90,10 @@ export function createAuthenticator({ pool, cookie, noteKey, noteSession }: Auth
 
 async function findCaller(
   pool: Pool,
+  keys: KnownKeys,
   { kind, secret }: Credential,
 ): Promise<{ key: ApiKey | null; session: ConsoleSession | null }> {
-  if (kind === 'key') return { key: await findKey(pool, secret, QUERY_MS_MAX), session: null };
+  if (kind === 'key') return { key: await keys.find(secret, QUERY_MS_MAX), session: null };
   const session = await findSession(pool, secret, QUERY_MS_MAX);
   return { key: session?.key ?? null, session };
 }

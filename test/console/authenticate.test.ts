@@ -1,11 +1,12 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect } from 'node:net';
 import fastify, { type FastifyInstance } from 'fastify';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { errorCode, errorMessage } from '../../common/errors.ts';
 import { createPool, inTransaction } from '../../common/postgres/postgres.ts';
 import { assertRule } from '../../console/api/access.ts';
 import { createAuthenticator } from '../../console/api/authenticate.ts';
+import { KNOWN_MS } from '../../console/api/known-keys.ts';
 import { sessionCookie } from '../../console/api/session-cookie.ts';
 import { createKeyUse } from '../../console/api/use-log.ts';
 import { addAdvertiser } from '../../ledger/advertisers.ts';
@@ -46,6 +47,7 @@ beforeAll(async () => {
   await app.ready();
 });
 afterAll(() => app.close());
+afterEach(() => vi.restoreAllMocks());
 
 const newKey = async (role: Role = 'viewer', advertiserIds: number[] | null = null) =>
   createKey(database.pool, { name: 'a key', role, advertiserIds });
@@ -122,6 +124,24 @@ describe('a request with a key', () => {
       'an unknown one',
     );
     expect(used).not.toContain(revoked.id);
+  });
+
+  it('is looked up once a second while it is active', async () => {
+    const { id, key } = await newKey();
+    const other = await newKey();
+    const start = performance.now();
+    vi.spyOn(performance, 'now').mockReturnValue(start);
+    expect(await withKey('/caller', key)).toMatchObject({ status: 200 });
+    await revokeKey(database.pool, id);
+    vi.spyOn(performance, 'now').mockReturnValue(start + KNOWN_MS - 1);
+    expect(await withKey('/caller', key)).toMatchObject({ status: 200 });
+    // What is known of one key is of no use to another text.
+    expect(await withKey('/caller', `tollway_${id}_${other.key.slice(-43)}`)).toMatchObject({ status: 400 });
+    vi.spyOn(performance, 'now').mockReturnValue(start + KNOWN_MS);
+    expect((await withKey('/caller', key)).body).toContain('which was revoked at');
+    // A key that is refused is looked up again each time.
+    await database.pool.query('update api_key set revoked_at = null where id = $1', [id]);
+    expect(await withKey('/caller', key)).toMatchObject({ status: 200 });
   });
 });
 

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { openAnswer, sealAnswer } from '../../console/api/sealed-answer.ts';
 import { findKey } from '../../ledger/api-keys.ts';
 import { testDatabase } from '../support/database.ts';
+import { until } from '../support/until.ts';
 import { testApi } from './api-client.ts';
 
 const database = testDatabase();
@@ -73,7 +74,10 @@ describe('DELETE /v1/keys/{keyId}', () => {
     const url = `/v1/keys/${body.id}`;
     const revoked = await api.send('DELETE', url, { key: body.key });
     expect(revoked).toMatchObject({ status: 200, body: { id: body.id, status: 'revoked' } });
-    expect(await api.send('GET', '/v1/keys', { key: body.key })).toMatchObject({ status: 401 });
+    await until(
+      'the refusal of the key',
+      async () => (await api.send('GET', '/v1/keys', { key: body.key })).status === 401,
+    );
     expect((await api.send('DELETE', url)).body).toEqual(revoked.body);
     expect((await api.send('GET', url)).body).toEqual(revoked.body);
     expect(await api.send('DELETE', '/v1/keys/2147483647')).toMatchObject({

@@ -1,0 +1,33 @@
+import QuickLRU from 'quick-lru';
+import type { Pool } from '../../common/postgres/postgres.ts';
+import { type ApiKey, findKey } from '../../ledger/api-keys.ts';
+import { hashSecret } from '../../ledger/random-secret.ts';
+
+/** How long a key is accepted without another look into the database, in ms: as long, it does not notice that the key was revoked or expires. */
+export const KNOWN_MS = 1_000;
+const KEYS_MAX = 1_000;
+
+/**
+ * Finds the keys of requests. A program sends many requests with one key, and the look into the database costs about as much as that of the
+ * request itself. So it is done once a second for each active key. An unknown, expired or revoked key is looked up each time.
+ */
+export class KnownKeys {
+  private readonly pool: Pool;
+  /** By the hash of the text, so that no text of a key stays in memory. */
+  private readonly keys = new QuickLRU<string, { key: ApiKey; until: number }>({ maxSize: KEYS_MAX });
+
+  constructor(pool: Pool) {
+    this.pool = pool;
+  }
+
+  /** Returns the key with this text, or `null` if there is none. `queryMsMax`: longest wait for the database, in ms. */
+  async find(text: string, queryMsMax: number): Promise<ApiKey | null> {
+    const hash = hashSecret(text).toString('base64');
+    const known = this.keys.get(hash);
+    const askedAt = performance.now();
+    if (known && askedAt < known.until) return known.key;
+    const key = await findKey(this.pool, text, queryMsMax);
+    if (key?.status === 'active') this.keys.set(hash, { key, until: askedAt + KNOWN_MS });
+    return key;
+  }
+}
