@@ -28,6 +28,7 @@ const OPTIONAL_BENCHES: Readonly<Record<string, Bench>> = {
   'cpu-per-click': bench(async () => (await import('./cpu-per-click.ts')).benchCpuPerClick),
   'drain-flink': bench(async () => (await import('./drain-flink.ts')).benchDrainFlink),
   'metrics-scrape': bench(async () => (await import('./metrics-scrape.ts')).benchMetricsScrape),
+  'spike-beside-api': bench(async () => (await import('./spike-beside-api.ts')).benchSpikeBesideApi),
   runtimes: bench(async () => (await import('./runtime-costs.ts')).benchRuntimes),
 };
 

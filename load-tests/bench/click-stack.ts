@@ -165,7 +165,11 @@ export function startLoad(
   return { pid: child.pid ?? 0, report: readReport(child, path) };
 }
 
-async function readReport(child: ChildProcess, path: Path): Promise<LoadReport> {
+/**
+ * Reads the report that a load test prints with `--json` when it ends. Throws `MachineTooSlow`, and an error if a click is missing or the books
+ * do not balance.
+ */
+export async function readReport(child: ChildProcess, path: Path): Promise<LoadReport> {
   const output = { json: '', errors: '' };
   child.stdout?.on('data', (bytes) => {
     output.json += bytes;

@@ -51,12 +51,13 @@ export function comparePairs(
   kind: 'min' | 'max',
   pairs: readonly { ours: number; reference: number }[],
   notes: readonly string[],
+  bar: number | null = null,
 ): BenchResult {
   const ratios = pairs.map(({ ours, reference }) => (kind === 'min' ? ours / reference : reference / ours));
   const ours = median(pairs.map((pair) => pair.ours));
   const reference = median(pairs.map((pair) => pair.reference));
   return {
-    ...rowOf(name, unit, null, ours, reference, median(ratios)),
+    ...rowOf(name, unit, bar, ours, reference, median(ratios)),
     spread: [round(Math.min(...ratios)), round(Math.max(...ratios))],
     notes,
   };
