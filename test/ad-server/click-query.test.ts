@@ -5,6 +5,7 @@ import { destinationOf } from '../../ad-server/links/destination.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { areSubIds } from '../../contract/sub-ids.ts';
 import { parseUrlTemplate } from '../../ledger/url-template.ts';
+import { anyCharacter } from '../support/any-character.ts';
 import { sampleAd } from '../support/redirect-fixture.ts';
 
 const ID = uuidV7();
@@ -101,7 +102,7 @@ const name = fc.oneof(
   fc.string({ maxLength: 8 }),
 );
 const value = fc.oneof(
-  fc.string({ unit: 'binary', maxLength: 40 }),
+  fc.string({ unit: anyCharacter, maxLength: 40 }),
   fc.constantFrom(
     '#',
     '&x=1',
@@ -116,7 +117,7 @@ const value = fc.oneof(
   fc.string({ unit: 'grapheme', maxLength: 20 }).map(encodeURIComponent),
 );
 const query = fc.oneof(
-  fc.string({ unit: 'binary', maxLength: 200 }),
+  fc.string({ unit: anyCharacter, maxLength: 200 }),
   fc
     .array(fc.tuple(name, value), { maxLength: 30 })
     .map((parameters) => parameters.map(([one, other]) => `${one}=${other}`).join('&')),

@@ -1,10 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { decodeChunk, encodeChunk, readChunk } from '../../brokers/postgres/chunk.ts';
+import { anyCharacter } from '../support/any-character.ts';
 
 const bytes = fc.uint8Array({ maxLength: 60 }).map((array) => Buffer.from(array));
 const record = fc.record({
-  key: fc.option(fc.string({ unit: 'binary', maxLength: 20 })),
+  key: fc.option(fc.string({ unit: anyCharacter, maxLength: 20 })),
   value: fc.option(bytes),
 });
 

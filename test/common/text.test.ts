@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseName, parseReference, printable, printableJson, printableLines } from '../../common/text.ts';
+import { anyCharacter } from '../support/any-character.ts';
 
 describe('a text from outside, printed on a terminal', () => {
   it.each([
@@ -23,7 +24,7 @@ describe('a text from outside, printed on a terminal', () => {
   });
 
   it('has no control character, and is the same value in JSON', () => {
-    const anything = fc.string({ unit: 'binary' });
+    const anything = fc.string({ unit: anyCharacter });
     fc.assert(
       fc.property(anything, (text) => {
         expect(printable(text)).toMatch(/^[^\p{Cc}\u2028\u2029\u202a-\u202e]*$/u);

@@ -197,7 +197,7 @@ export const operations = {
     revoke: 'Revoke',
     revokeTitle: (name: string) => `Revoke the key “${name}”?`,
     revokeLead:
-      'It is refused at once, and browsers that are logged in with it are logged out. This cannot be undone.',
+      'It is refused within a second, and browsers that are logged in with it are logged out. This cannot be undone.',
     revoked: 'The key is revoked',
     created: 'The key',
     createdLead: 'It cannot be read later: copy it now.',
