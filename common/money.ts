@@ -1,4 +1,5 @@
 import { TollwayError } from './errors.ts';
+import { printable } from './text.ts';
 
 /** Micros in one unit of a currency. All amounts are whole micros in a `bigint`, never floats. */
 export const MICROS_PER_UNIT = 1_000_000n;
@@ -43,12 +44,12 @@ export function formatAmount(micros: bigint): string {
   return `${micros < 0n ? '-' : ''}${absolute / MICROS_PER_UNIT}.${decimals}`;
 }
 
-/** Parses an ISO 4217 currency code: three capital letters. Throws `bad_currency`. */
+/** Parses the ISO 4217 code of a currency that is in use, as this Node knows them: three capital letters. Throws `bad_currency`. */
 export function parseCurrency(text: string): string {
-  if (!/^[A-Z]{3}$/.test(text)) {
+  if (!Intl.supportedValuesOf('currency').includes(text)) {
     throw new TollwayError(
       'bad_currency',
-      `Expected a currency of three capital letters such as USD, got "${text}"`,
+      `Expected a currency of ISO 4217, three capital letters such as USD, got "${printable(text)}"`,
     );
   }
   return text;

@@ -331,7 +331,7 @@ describe('bad input on the command line', () => {
     [['advertiser', 'adjust', '1', '-1000000'], 'the remaining budget of advertiser 1; got 1000000.00'],
     [
       ['advertiser', 'add', 'X', '--currency', 'usd'],
-      'Expected a currency of three capital letters such as USD, got "usd"',
+      'Expected a currency of ISO 4217, three capital letters such as USD, got "usd"',
     ],
     [
       ['ad', 'add', '1', '--price', '1', '--url', 'javascript:alert(1)'],
