@@ -82,7 +82,7 @@ export async function serveConsole(
   logger.info(`The HTTP API listens on http://${config.CONSOLE_HOST}:${config.CONSOLE_PORT}`);
 }
 
-/** Creates the pool of the API, with which a request fails within 2 s while the database does not answer. */
+/** Creates the pool of the API. While the database does not answer, a request fails within 2 s: `watchDatabase` breaks its connection. */
 export function createConsolePool(url: string, logger: Logger): Pool {
   const onError = (err: Error) => logger.debug({ err }, 'A connection broke');
   return createPool(url, 'console', CONNECTIONS, onError, QUERY_MS_MAX, CONNECT_MS_MAX);

@@ -1,10 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseConfig } from '../../common/config/config.ts';
-import type { Pool } from '../../common/postgres/postgres.ts';
+import { breakConnections, type Pool } from '../../common/postgres/postgres.ts';
 import { createMetrics } from '../../common/telemetry/metrics.ts';
 import { createApp } from '../../console/api/app.ts';
 import type { App } from '../../console/api/deps.ts';
 import { createConsolePool } from '../../console/serve.ts';
+import { type DatabaseWatch, watchDatabase } from '../../console/watch-database.ts';
 import { createKey } from '../../ledger/api-keys.ts';
 import { addAccount, testDatabase } from '../support/database.ts';
 import { silent } from '../support/loggers.ts';
@@ -18,6 +19,7 @@ const BUSY_MS = 1_000;
 const database = testDatabase();
 let proxy: TcpProxy;
 let pool: Pool;
+let watch: DatabaseWatch;
 let app: App;
 let key = '';
 let entries = '';
@@ -25,6 +27,7 @@ let entries = '';
 beforeAll(async () => {
   proxy = await startTcpProxy(database.url);
   pool = createConsolePool(proxy.url, silent);
+  watch = watchDatabase(proxy.url, silent, () => breakConnections(pool));
   app = await createApp({
     pool,
     longPool: pool,
@@ -38,6 +41,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await app.close();
+  await watch.stop();
   await pool.end();
   await proxy.close();
 });
