@@ -8,7 +8,7 @@ import { ADVERTISER_COLUMNS, type Advertiser, readAdvertiser } from './advertise
 import { updateBudgetFlags } from './budget-flag.ts';
 import type { Page } from './list-filter.ts';
 import { nextThreshold } from './low-budget.ts';
-import { addCreditToRollup } from './rollup.ts';
+import { addCreditsToRollup } from './rollup.ts';
 
 export type BudgetEntryKind = 'top_up' | 'adjustment';
 
@@ -132,6 +132,11 @@ async function assertCovered(connection: Connection, id: number, micros: bigint)
   throw new TollwayError('not_enough_budget', message);
 }
 
+/** The reference of the credit of a click. References of people cannot begin so, and each is unique: no click is credited twice. */
+export function creditReference(clickId: string): string {
+  return `credit ${clickId}`;
+}
+
 /**
  * Refunds the charge of a click, once, as a budget entry of kind `credit`. The click keeps its row in the ledger. Clicks of other advertisers
  * than `advertiserIds` count as unknown; `null`: none do. Throws `unknown_click`, `not_charged`, and `bad_time_zone` if the database server does not know the time zone of the advertiser.
@@ -155,13 +160,13 @@ export async function creditClick(
     throw new TollwayError('not_charged', `Click ${clickId} was not charged: its outcome is ${outcome}`);
   }
   const amountMicros = click.charged_micros;
-  const entry = { kind: 'credit', amountMicros, reference: `credit ${clickId}`, clickId } as const;
+  const entry = { kind: 'credit', amountMicros, reference: creditReference(clickId), clickId } as const;
   const { advertiser, entered } = await withAdvertiserLock(
     database,
     click.advertiser_id,
     async (connection) => {
       const result = await insertBudgetEntry(connection, click.advertiser_id, entry);
-      if (result.entered) await addCreditToRollup(connection, clickId);
+      if (result.entered) await addCreditsToRollup(connection, [clickId]);
       return result;
     },
   );

@@ -1,5 +1,5 @@
 import { errorCode } from '../common/errors.ts';
-import { type Connection, inTransaction, type Pool } from '../common/postgres/postgres.ts';
+import { type Connection, inTransaction, type Pool, uuidArray } from '../common/postgres/postgres.ts';
 import type { SettledClick } from './ledger-rows.ts';
 import { DAY_MS, dayStart, isoDay, listPartitionDays, partitionName } from './partitions.ts';
 import { inServerTimeZone } from './server-time-zones.ts';
@@ -138,28 +138,44 @@ export async function listLateDays(
 }
 
 /**
- * Adds the credit of a charged click to the rollup, in the transaction that enters the credit. Throws if the ledger has no such click, and
- * `bad_time_zone` if the database server does not know the time zone of its advertiser.
+ * Keeps runs out until the end of the transaction. For a transaction that credits several clicks: a run takes the rows of the rollup in
+ * another order, and they could deadlock. Call it after the locks of advertisers are taken.
  */
-export async function addCreditToRollup(connection: Connection, clickId: string): Promise<void> {
-  const add = connection.query(
-    `with click as (
+export async function holdRollup(connection: Connection): Promise<void> {
+  await connection.query('select from click_rollup_state for share');
+}
+
+/**
+ * Adds the credits of charged clicks, different ones, to the rollup, in the transaction that enters the credits. For more than one click, call
+ * `holdRollup` before. Throws if the ledger lacks one of the clicks, and `bad_time_zone` if the database server does not know the time zone of
+ * one of the advertisers.
+ */
+export async function addCreditsToRollup(connection: Connection, clickIds: readonly string[]): Promise<void> {
+  const add = connection.query<{ clicks: bigint }>(
+    `with click as materialized (
        select date_bin('15 minutes', clicked_at, 'epoch') as quarter, advertiser_id, campaign_id, ad_id, coalesce(publisher, '') as publisher, outcome,
-         '' as reason, charged_micros as micros from ledger where click_id = $1
+         '' as reason, count(*) as clicks, bigint_sum(charged_micros) as micros
+       from ledger where click_id = any($1::uuid[]) group by 1, 2, 3, 4, 5, 6
      ), quarters as (
        insert into click_rollup as rollup (quarter, ${KEYS}, clicks, charged_micros, credited_clicks, credited_micros)
-       select quarter, ${KEYS}, 0, 0, 1, micros from click
+       select quarter, ${KEYS}, 0, 0, clicks, micros from click
        on conflict (advertiser_id, quarter, campaign_id, ad_id, publisher, outcome, reason) do update set
-         credited_clicks = rollup.credited_clicks + 1, credited_micros = rollup.credited_micros + excluded.credited_micros
+         credited_clicks = rollup.credited_clicks + excluded.credited_clicks, credited_micros = rollup.credited_micros + excluded.credited_micros
+     ), days as (
+       insert into click_rollup_day as rollup (day, ${KEYS}, clicks, charged_micros, credited_clicks, credited_micros)
+       select (quarter at time zone time_zone)::date, ${KEYS}, 0, 0, bigint_sum(clicks), bigint_sum(micros)
+       from click join advertiser on advertiser.id = advertiser_id group by 1, ${KEYS}
+       on conflict (advertiser_id, day, campaign_id, ad_id, publisher, outcome, reason) do update set
+         credited_clicks = rollup.credited_clicks + excluded.credited_clicks, credited_micros = rollup.credited_micros + excluded.credited_micros
      )
-     insert into click_rollup_day as rollup (day, ${KEYS}, clicks, charged_micros, credited_clicks, credited_micros)
-     select (quarter at time zone time_zone)::date, ${KEYS}, 0, 0, 1, micros from click join advertiser on advertiser.id = advertiser_id
-     on conflict (advertiser_id, day, campaign_id, ad_id, publisher, outcome, reason) do update set
-       credited_clicks = rollup.credited_clicks + 1, credited_micros = rollup.credited_micros + excluded.credited_micros`,
-    [clickId],
+     select coalesce(bigint_sum(clicks), 0) as clicks from click`,
+    [uuidArray(clickIds)],
   );
-  const { rowCount } = await inServerTimeZone(add);
-  if (rowCount !== 1) throw new Error(`Expected the ledger to have the click ${clickId}`);
+  const { rows } = await inServerTimeZone(add);
+  if (Number(rows[0]?.clicks) !== clickIds.length)
+    throw new Error(
+      `Expected the ledger to have ${clickIds.length} clicks, got ${rows[0]?.clicks}: ${clickIds.slice(0, 5)}`,
+    );
 }
 
 /**

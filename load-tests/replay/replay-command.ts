@@ -2,6 +2,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { printJson } from '../../cli/print.ts';
 import { proxies } from '../../common/config/setting.ts';
 import { unixMs } from '../../common/unix-time.ts';
+import { withWholeFile } from '../../common/whole-file.ts';
 import { EXIT_CODES, interruptions, invalidOr, parseUrl, time } from '../arguments.ts';
 import { createProgress } from '../progress-display.ts';
 import { COLUMNS, type ColumnMap, parseColumns } from './csv-columns.ts';
@@ -12,7 +13,6 @@ import { printReplay } from './print-replay.ts';
 import type { ReplayMethod } from './replay-options.ts';
 import { replayReportOf } from './replay-report.ts';
 import { runReplay } from './run-replay.ts';
-import { withWholeFile } from './whole-file.ts';
 
 type Arguments = {
   speed: Speed;

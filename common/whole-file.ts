@@ -14,7 +14,7 @@ export async function withWholeFile<T>(
   use: (path: string, name: string) => Promise<T>,
 ): Promise<T> {
   if (path !== '-' && statSync(path, { throwIfNoEntry: false })?.isFIFO() !== true) return use(path, path);
-  const folder = mkdtempSync(join(tmpdir(), 'tollway-replay-'));
+  const folder = mkdtempSync(join(tmpdir(), 'tollway-file-'));
   try {
     const copy = join(folder, 'standard-input');
     await pipeline(path === '-' ? input : createReadStream(path), createWriteStream(copy));
