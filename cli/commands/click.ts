@@ -1,4 +1,5 @@
 import { findLinkKeys } from '../../common/config/link-key-file.ts';
+import { errorCode, TollwayError } from '../../common/errors.ts';
 import { formatAmount } from '../../common/money.ts';
 import { printable } from '../../common/text.ts';
 import { creditClick } from '../../ledger/budget-entries.ts';
@@ -6,7 +7,9 @@ import { parseClickId, parseClickReference } from '../../ledger/click-reference.
 import { type ClickStory, readClickStory } from '../../ledger/click-story.ts';
 import { clickStoryJson } from '../../ledger/json.ts';
 import { command, group, type Output, withChange, withDatabase } from '../context.ts';
-import { printJson, printLine } from '../print.ts';
+import { creditFile, creditList, printCredits } from '../credit-list.ts';
+import { parseId } from '../parse.ts';
+import { type Format, printJson, printLine } from '../print.ts';
 
 /** Lines of a name and a value for a person. Amounts have their currency, ids their names. */
 function printStory(story: ClickStory): void {
@@ -90,23 +93,52 @@ const show = command(
     });
   });
 
-const credit = command('credit', 'Credit the charge of a click to its advertiser, once', [
-  'click credit 01a208fb-f934-70de-beaa-9335acbb4502',
-])
-  .argument('<click id>', 'id of the click, as in the header Tollway-Click', parseClickId)
-  .action(async (clickId: string, { format }: Output) => {
-    const { advertiser, entered, amountMicros } = await withChange(
-      (connection) => creditClick(connection, clickId),
-      'Repeat the command: a click is credited once',
-    );
-    const amount = formatAmount(amountMicros);
-    const remaining = formatAmount(advertiser.remainingMicros);
-    if (format === 'json') printJson({ clickId, advertiserId: advertiser.id, amount, entered, remaining });
-    else if (entered)
-      printLine(
-        `Credited ${amount} ${advertiser.currency} to ${advertiser.name}, which has ${remaining} left`,
+type CreditOptions = Output & { file?: string; advertiser?: number };
+
+const credit = command(
+  'credit',
+  'Credit the charges of clicks to their advertisers, each once',
+  ['click credit 01a208fb-f934-70de-beaa-9335acbb4502', 'click credit --file clicks.ndjson --advertiser 1'],
+  'a click could not be credited',
+)
+  .argument(
+    '[click id...]',
+    'ids of clicks, as in the header Tollway-Click',
+    (text: string, ids: string[] = []) => [...ids, parseClickId(text)],
+  )
+  .option('--file <path>', 'file with an id a line, or lines of an export in NDJSON; - for standard input')
+  .option('--advertiser <id>', 'refuse clicks of other advertisers', parseId)
+  .action(async (ids: string[] = [], { file, advertiser, format }: CreditOptions) => {
+    if (ids.length > 0 === (file !== undefined))
+      throw new TollwayError(
+        'bad_options',
+        `Expected click ids or --file, got ${ids.length > 0 ? 'both' : 'neither'}`,
       );
-    else printLine('This click was credited before: nothing was added');
+    const [clickId = ''] = ids;
+    if (ids.length === 1) return creditOne(clickId, advertiser, format);
+    await withDatabase(async (pool) => {
+      const summary = await (file === undefined
+        ? creditList(pool, ids, advertiser)
+        : creditFile(pool, file, advertiser));
+      printCredits(summary, format);
+    });
   });
 
-export const click = group('click', 'Show and correct single clicks', [show, credit]);
+async function creditOne(clickId: string, only: number | undefined, format: Format): Promise<void> {
+  const { advertiser, entered, amountMicros } = await withChange(
+    (connection) =>
+      creditClick(connection, clickId, only === undefined ? null : [only]).catch((error: unknown) => {
+        if (only === undefined || errorCode(error) !== 'unknown_click') throw error;
+        throw new TollwayError('unknown_click', `The ledger has no click ${clickId} of advertiser ${only}`);
+      }),
+    'Repeat the command: a click is credited once',
+  );
+  const amount = formatAmount(amountMicros);
+  const remaining = formatAmount(advertiser.remainingMicros);
+  if (format === 'json') printJson({ clickId, advertiserId: advertiser.id, amount, entered, remaining });
+  else if (entered)
+    printLine(`Credited ${amount} ${advertiser.currency} to ${advertiser.name}, which has ${remaining} left`);
+  else printLine('This click was credited before: nothing was added');
+}
+
+export const click = group('click', 'Show and correct clicks', [show, credit]);

@@ -20,6 +20,7 @@ import { auditRoutes } from './routes/audit.ts';
 import { budgetEntryRoutes } from './routes/budget-entries.ts';
 import { campaignRoutes } from './routes/campaigns.ts';
 import { clickRoutes } from './routes/clicks.ts';
+import { creditRoutes } from './routes/credits.ts';
 import { deadLetterRoutes } from './routes/dead-letters.ts';
 import { eventRoutes } from './routes/events.ts';
 import { exportRoutes } from './routes/exports.ts';
@@ -102,6 +103,7 @@ export async function createApp(deps: Deps): Promise<App> {
   const long = { ...deps, longRequests: new LongRequests() };
   reportRoutes(app, long);
   clickRoutes(app, deps);
+  creditRoutes(app, deps);
   exportRoutes(app, long);
   deadLetterRoutes(app, deps);
   reconciliationRoutes(app, long);

@@ -34,7 +34,7 @@ const PAIRS: readonly (readonly [commands: readonly string[], routes: readonly s
   [['ad update', 'ad pause', 'ad resume', 'ad archive'], ['PATCH /v1/ads/:adId']],
   [['link'], ['POST /v1/links']],
   [['click show'], ['GET /v1/clicks/:reference']],
-  [['click credit'], ['POST /v1/clicks/:clickId/credit']],
+  [['click credit'], ['POST /v1/clicks/:clickId/credit', 'POST /v1/credits']],
   [['report'], ['GET /v1/reports']],
   [['statement'], ['GET /v1/advertisers/:advertiserId/statements/:month']],
   [['reconcile'], ['GET /v1/reconciliation']],

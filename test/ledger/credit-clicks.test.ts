@@ -202,23 +202,44 @@ describe('credits of many clicks at the same time as', () => {
   });
 
   it('a charge that holds one of the advertisers wait for it, and hold none of a higher id meanwhile', async () => {
-    const [first, second] = [await addAccount(pool), await addAccount(pool)];
-    const clicks = await charge([second.ad, first.ad]);
+    const accounts = [await addAccount(pool), await addAccount(pool), await addAccount(pool)];
+    const [lowest = 0, ...higher] = accounts.map(({ advertiser }) => advertiser.id);
+    const clicks = await charge(accounts.map(({ ad }) => ad).toReversed());
+    // Its row is now the last one of the table: a statement without an order would lock the others first.
+    await pool.query('update advertiser set name = name where id = $1', [lowest]);
     const holder = await pool.connect();
     try {
       await holder.query('begin');
-      await holder.query('select from advertiser where id = $1 for no key update', [first.advertiser.id]);
+      await holder.query('select from advertiser where id = $1 for no key update', [lowest]);
       const credits = creditClicks(pool, clicks);
       await untilWaitingForLock(pool);
-      // A deadlock, if the credits had locked the second advertiser before they waited for the first.
-      await holder.query("set local lock_timeout = '3s'");
-      await holder.query('select from advertiser where id = $1 for no key update', [second.advertiser.id]);
+      const free = 'select from advertiser where id = any($1) for no key update nowait';
+      expect((await holder.query(free, [higher])).rowCount).toBe(2);
       await holder.query('commit');
-      expect(resultsOf(await credits)).toEqual(['credited', 'credited']);
+      expect(resultsOf(await credits)).toEqual(['credited', 'credited', 'credited']);
     } finally {
-      holder.release();
+      holder.release(true);
     }
-    await expectCredits(2);
+    await expectCredits(3);
+  });
+
+  it('a run of the rollup wait for it, and hold no row of the rollup meanwhile', async () => {
+    const accounts = [await addAccount(pool), await addEuroAccount(), await addAccount(pool)];
+    const clicks = await charge(accounts.map(({ ad }) => ad));
+    await rollUp(pool);
+    const run = await pool.connect();
+    try {
+      await run.query('begin; select from click_rollup_state for update');
+      const credits = creditClicks(pool, clicks);
+      await untilWaitingForLock(pool);
+      for (const table of ['click_rollup', 'click_rollup_day'])
+        expect((await run.query(`select from ${table} for update nowait`)).rowCount).toBe(3);
+      await run.query('commit');
+      expect(resultsOf(await credits)).toEqual(['credited', 'credited', 'credited']);
+    } finally {
+      run.release(true);
+    }
+    await expectCredits(3);
   });
 
   it('a failure of the transaction credit nothing', async () => {

@@ -9,7 +9,7 @@ import type { App, Deps } from '../deps.ts';
 import { change } from '../idempotency.ts';
 import { Amount, AmountText, Currency, Id, TimeText, textCodec } from '../schemas.ts';
 
-const ClickId = textCodec(z.string(), parseClickId, (text) => text).meta({
+export const ClickId = textCodec(z.string(), parseClickId, (text) => text).meta({
   description: 'Id of the click, as in the header `Tollway-Click`.',
   examples: ['01a208fb-f934-70de-beaa-9335acbb4502'],
 });
