@@ -37,6 +37,10 @@ describe('while the server does not know the time zone of an advertiser, `bad_ti
     ['another daily cap', change({ dailyCap: '5.00' })],
     ['no daily cap any more', change({ dailyCap: null })],
     ['an end on a day', change({ endsAt: '2030-01-01' })],
+    [
+      'a credit of many clicks',
+      () => api.send('POST', '/v1/credits', { body: { clickIds: [click.click.clickId] } }),
+    ],
     ['a credit', () => api.send('POST', `/v1/clicks/${click.click.clickId}/credit`)],
   ])('%s', async (_, send) => {
     expect(await send()).toMatchObject({

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { Pool } from '../../common/postgres/postgres.ts';
+import { createPool, type Pool } from '../../common/postgres/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { addAdvertiser, listAdvertisers } from '../../ledger/advertisers.ts';
 import { addBudgetEntry, creditClick } from '../../ledger/budget-entries.ts';
@@ -45,6 +45,22 @@ async function addEuroAccount(): Promise<Account> {
 const remainingOf = async ({ advertiser }: Account) =>
   (await listAdvertisers(pool)).find(({ id }) => id === advertiser.id)?.remainingMicros;
 const resultsOf = (results: readonly { result: string }[]) => results.map(({ result }) => result);
+
+/** The statements that `work` sends on a connection of its own. */
+async function queriesOf(work: (own: Pool) => Promise<unknown>): Promise<string[]> {
+  const own = createPool(database.url, 'test', 1, () => {});
+  const sent: string[] = [];
+  own.on('connect', (client) => {
+    const query = client.query.bind(client) as (...args: unknown[]) => unknown;
+    const recorded = (...args: unknown[]) => {
+      sent.push(JSON.stringify(args[0]));
+      return query(...args);
+    };
+    Object.assign(client, { query: recorded });
+  });
+  await work(own).finally(() => own.end());
+  return sent;
+}
 
 /** Each credit once, in the budgets, the rollup and the audit log. */
 async function expectCredits(count: number): Promise<void> {
@@ -137,6 +153,12 @@ describe('creditClicks', () => {
     const [a = '', b = '', c = ''] = await charge([mine.ad, other.ad, other.ad]);
     await creditClick(pool, c);
     const advertiserIds = [mine.advertiser.id];
+    const [queriesOfOthers, queriesOfNone] = [
+      await queriesOf((own) => creditClicks(own, [b, c], { advertiserIds })),
+      await queriesOf((own) => creditClicks(own, [uuidV7(), uuidV7()], { advertiserIds })),
+    ];
+    expect(queriesOfOthers.length).toBeGreaterThan(3);
+    expect(queriesOfOthers).toEqual(queriesOfNone);
     const results = await creditClicks(pool, [b, c, a, uuidV7()], { advertiserIds });
     expect(resultsOf(results)).toEqual(['unknown', 'unknown', 'credited', 'unknown']);
     expect(Object.keys(results[0] ?? {})).toEqual(Object.keys(results[3] ?? {}));

@@ -3,6 +3,7 @@ import { createPool, type Pool } from '../../common/postgres/postgres.ts';
 import { updateAd } from '../../ledger/ads.ts';
 import { setAdvertiserStatus } from '../../ledger/advertisers.ts';
 import { addBudgetEntry, creditClick } from '../../ledger/budget-entries.ts';
+import { creditClicks } from '../../ledger/credit-clicks.ts';
 import { dryRunCharge } from '../../processor/charge/dry-run.ts';
 import { redrive } from '../../processor/charge/redrive.ts';
 import { chargeBatch } from '../support/charge-batch.ts';
@@ -61,6 +62,17 @@ it.each<[string, () => Promise<unknown>]>([
       const click = clickRecord({ ad: account.ad });
       await chargeBatch(database.pool, [click]);
       await creditClick(pool, click.click.clickId);
+    },
+  ],
+  [
+    'a credit of many clicks',
+    async () => {
+      const clicks = [clickRecord({ ad: account.ad }), clickRecord({ ad: account.ad })];
+      await chargeBatch(database.pool, clicks);
+      await creditClicks(
+        pool,
+        clicks.map(({ click }) => click.clickId),
+      );
     },
   ],
 ])('%s stops waiting for the lock of an advertiser after a timeout', async (_, act) => {
