@@ -46,7 +46,7 @@ export type CreditFilter = {
 };
 
 /**
- * Refunds the charges of at most `CREDIT_CLICKS_MAX` clicks, each once, as `creditClick` does, in one transaction. A click that cannot be
+ * Refunds the charges of at most `CREDIT_CLICKS_MAX` clicks (canonical ids), each once, as `creditClick` does, in one transaction. A click that cannot be
  * credited does not stop the others. Returns a result for each different id, in the order of the first mentions. Throws `unknown_advertiser`
  * if the advertiser of the filter does not exist, and, without crediting anything, `bad_time_zone` if the database server does not know
  * the time zone of one of the advertisers.
@@ -68,6 +68,7 @@ async function creditAll(
   { advertiserIds = null, advertiserId }: CreditFilter,
 ): Promise<CreditResult[]> {
   if (advertiserId !== undefined) await readAdvertiser(connection, advertiserId);
+  await holdRollup(connection);
   const isVisible = (click: OwnedClick) => advertiserIds?.includes(click.advertiserId) ?? true;
   const isWanted = (click: OwnedClick) => advertiserId === undefined || click.advertiserId === advertiserId;
   const results = new Map<string, CreditResult>();
@@ -143,8 +144,6 @@ async function enterCredits(
   const credits = clicks.filter(({ clickId }) => entered.has(clickId));
   if (credits.length > 0) {
     await raiseBudgets(connection, credits);
-    // Last, because rollups wait for it: until here others may have waited for an advertiser.
-    await holdRollup(connection);
     await addCreditsToRollup(
       connection,
       credits.map(({ clickId }) => clickId),

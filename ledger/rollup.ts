@@ -138,8 +138,9 @@ export async function listLateDays(
 }
 
 /**
- * Keeps runs out until the end of the transaction. For a transaction that credits several clicks: a run takes the rows of the rollup in
- * another order, and they could deadlock. Call it after the locks of advertisers are taken.
+ * Keeps runs, and drops of days, out until the end of the transaction. For a transaction that credits several clicks: a run takes the rows of
+ * the rollup in another order, and they could deadlock. Call it before the locks of advertisers, so that no charge waits while this waits for
+ * a run. The lock is shared, and runs lock no advertisers: a transaction can also take it after them, as `readCampaignSpend` does.
  */
 export async function holdRollup(connection: Connection): Promise<void> {
   await connection.query('select from click_rollup_state for share');

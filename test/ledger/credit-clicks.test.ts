@@ -256,6 +256,8 @@ describe('credits of many clicks at the same time as', () => {
       await untilWaitingForLock(pool);
       for (const table of ['click_rollup', 'click_rollup_day'])
         expect((await run.query(`select from ${table} for update nowait`)).rowCount).toBe(3);
+      // No charge waits for the run.
+      expect((await run.query('select from advertiser for no key update nowait')).rowCount).toBe(3);
       await run.query('commit');
       expect(resultsOf(await credits)).toEqual(['credited', 'credited', 'credited']);
     } finally {
