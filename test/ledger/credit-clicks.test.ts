@@ -3,7 +3,7 @@ import { createPool, type Pool } from '../../common/postgres/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { addAdvertiser, listAdvertisers } from '../../ledger/advertisers.ts';
 import { addBudgetEntry, creditClick } from '../../ledger/budget-entries.ts';
-import { addCampaign } from '../../ledger/campaigns.ts';
+import { addCampaign, updateCampaign } from '../../ledger/campaigns.ts';
 import { CREDIT_CLICKS_MAX, creditClicks, refusalOf } from '../../ledger/credit-clicks.ts';
 import { dropClosedDays } from '../../ledger/maintenance.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
@@ -208,7 +208,7 @@ describe('credits of many clicks at the same time as', () => {
     await expectCredits(300);
   });
 
-  it('runs of the rollup neither deadlock nor lose a credit', async () => {
+  it('runs of the rollup and new caps neither deadlock nor lose a credit', async () => {
     const accounts = [await addAccount(pool), await addEuroAccount(), await addAccount(pool)];
     const ads = accounts.map(({ ad }) => ad);
     const clickedAt = (index: number) => Date.now() - (index % 40) * 3_600_000;
@@ -218,7 +218,13 @@ describe('credits of many clicks at the same time as', () => {
       );
       await chargeBatch(pool, records);
       const ids = records.map(({ click }) => click.clickId);
-      await Promise.all([rollUp(pool), creditClicks(pool, ids), creditClicks(pool, ids.toReversed())]);
+      // A first cap sums up what the campaign has spent, under the lock of the advertiser and without runs.
+      const caps = accounts.flatMap(({ campaign: { id } }) => [
+        updateCampaign(pool, id, { capMicros: 900_000_000n }),
+        updateCampaign(pool, id, { capMicros: null }),
+      ]);
+      const credits = [creditClicks(pool, ids), creditClicks(pool, ids.toReversed())];
+      await Promise.all([rollUp(pool), ...credits, ...caps]);
     }
     await expectCredits(8 * 240);
   });
