@@ -39,7 +39,7 @@ function escapeOf(found: string): string {
   }).join('');
 }
 
-/** Reads the name of an advertiser or a campaign: 1–200 printable characters, without spaces around them. Throws `bad_name`. */
+/** Reads the name of an advertiser, a campaign or an ad: 1–200 printable characters, without spaces around them. Throws `bad_name`. */
 export function parseName(text: string): string {
   return parseLine(text, 'bad_name', 'a name', NAME_CHARS_MAX);
 }

@@ -1,6 +1,7 @@
 import { TollwayError } from '../common/errors.ts';
 import type { Connection, Pool } from '../common/postgres/postgres.ts';
 import { prepared } from '../common/postgres/prepared.ts';
+import { parseName } from '../common/text.ts';
 import { singleRow, withAdvertiserLock } from './advertiser-lock.ts';
 import { notifyAdsChanged, updateBudgetFlags } from './budget-flag.ts';
 import { readCampaign } from './campaigns.ts';
@@ -14,6 +15,8 @@ export type Ad = {
   readonly advertiserName: string;
   readonly campaignId: number;
   readonly campaignName: string;
+  /** What people call it, 1–200 characters, not unique; `null` without a name. */
+  readonly name: string | null;
   /** Of the advertiser. */
   readonly currency: string;
   readonly priceMicros: bigint;
@@ -24,13 +27,13 @@ export type Ad = {
 };
 
 const SELECT_ADS = `select ad.id, ad.advertiser_id as "advertiserId", advertiser.name as "advertiserName",
-    ad.campaign_id as "campaignId", campaign.name as "campaignName", advertiser.currency, ad.price_micros as "priceMicros", ad.url_template as "urlTemplate",
+    ad.campaign_id as "campaignId", campaign.name as "campaignName", ad.name, advertiser.currency, ad.price_micros as "priceMicros", ad.url_template as "urlTemplate",
     ad.pass_parameters as "passParameters", ad.status
   from ad join campaign on campaign.id = ad.campaign_id join advertiser on advertiser.id = ad.advertiser_id`;
 
 /**
- * Creates an ad in a campaign. `priceMicros` is the price of a click in micros of the advertiser's currency. Throws `unknown_campaign`, and
- * `bad_pass_list` if the list names a parameter of the destination.
+ * Creates an ad in a campaign. `priceMicros` is the price of a click in micros of the advertiser's currency. `name`: `null` without one.
+ * Throws `unknown_campaign`, `bad_name`, and `bad_pass_list` if the list names a parameter of the destination.
  */
 export async function addAd(
   database: Pool | Connection,
@@ -38,13 +41,15 @@ export async function addAd(
   priceMicros: bigint,
   urlTemplate: string,
   passParameters: PassList = [],
+  name: string | null = null,
 ): Promise<Ad> {
+  const parsedName = name === null ? null : parseName(name);
   assertPassListFits(passParameters, urlTemplate);
   const { advertiserId } = await readCampaign(database, campaignId);
   return withAdvertiserLock(database, advertiserId, async (connection) => {
     const { rows } = await connection.query<{ id: number }>(
-      'insert into ad (campaign_id, advertiser_id, price_micros, url_template, pass_parameters) values ($1, $2, $3, $4, $5) returning id',
-      [campaignId, advertiserId, priceMicros, urlTemplate, passParameters],
+      'insert into ad (campaign_id, advertiser_id, name, price_micros, url_template, pass_parameters) values ($1, $2, $3, $4, $5, $6) returning id',
+      [campaignId, advertiserId, parsedName, priceMicros, urlTemplate, passParameters],
     );
     await applyPriceChange(connection, advertiserId, priceMicros);
     return readAd(connection, singleRow(rows).id);
@@ -54,7 +59,7 @@ export async function addAd(
 /** Returns the ads of a filter, ordered by id. Throws `unknown_advertiser`, `unknown_campaign`. */
 export async function listAds(
   database: Pool | Connection,
-  filter: Omit<ListFilter, 'search' | 'externalId'> = {},
+  filter: Omit<ListFilter, 'externalId'> = {},
 ): Promise<Ad[]> {
   await assertFilterExists(database, filter);
   const { condition, page, values } = listCondition(['ad', 'campaign', 'advertiser'], filter);
@@ -79,6 +84,8 @@ export function unknownAd(id: number): TollwayError {
 
 /** The fields of an ad to change; absent fields keep their values. */
 export type AdChanges = {
+  /** `null` removes it. */
+  readonly name?: string | null;
   readonly priceMicros?: bigint;
   readonly urlTemplate?: string;
   readonly passParameters?: PassList;
@@ -86,15 +93,19 @@ export type AdChanges = {
 };
 
 /**
- * Changes an ad's price, template, passed parameters or status. Throws `unknown_ad`, and `bad_pass_list` if the destination then has a
- * parameter that the list names.
+ * Changes an ad's name, price, template, passed parameters or status. Throws `unknown_ad`, `bad_name`, and `bad_pass_list` if the
+ * destination then has a parameter that the list names.
  */
 export async function updateAd(database: Pool | Connection, id: number, changes: AdChanges): Promise<Ad> {
+  // A name can be removed: `null` does not keep it, as it keeps the other fields.
+  const { name } = changes;
+  const newName = name === undefined || name === null ? null : parseName(name);
   const { advertiserId } = await readAd(database, id);
   return withAdvertiserLock(database, advertiserId, async (connection) => {
     await connection.query(
       `update ad set price_micros = coalesce($2, price_micros), url_template = coalesce($3, url_template),
-         status = coalesce($4, status), pass_parameters = coalesce($5, pass_parameters)
+         status = coalesce($4, status), pass_parameters = coalesce($5, pass_parameters),
+         name = case when $6 then $7 else name end
        where id = $1`,
       [
         id,
@@ -102,6 +113,8 @@ export async function updateAd(database: Pool | Connection, id: number, changes:
         changes.urlTemplate ?? null,
         changes.status ?? null,
         changes.passParameters ?? null,
+        name !== undefined,
+        newName,
       ],
     );
     const ad = await readAd(connection, id);

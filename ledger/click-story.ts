@@ -35,6 +35,7 @@ export type ClickStory = {
   readonly creditedMicros: bigint | null;
   readonly currency: string | null;
   readonly adId: number | null;
+  readonly adName: string | null;
   readonly campaignId: number | null;
   readonly campaignName: string | null;
   readonly advertiserId: number | null;
@@ -118,7 +119,7 @@ async function findRows(connection: Connection, reference: ClickReference): Prom
 /** The latest duplicates are events of the history, at most this many. */
 const DUPLICATES_SHOWN_MAX = 20;
 
-type NamelessStory = Omit<ClickStory, 'currency' | 'campaignName' | 'advertiserName'>;
+type NamelessStory = Omit<ClickStory, 'currency' | 'adName' | 'campaignName' | 'advertiserName'>;
 
 const NOTHING: Omit<ClickStory, 'state' | 'explanation'> = {
   clickId: null,
@@ -133,6 +134,7 @@ const NOTHING: Omit<ClickStory, 'state' | 'explanation'> = {
   creditedMicros: null,
   currency: null,
   adId: null,
+  adName: null,
   campaignId: null,
   campaignName: null,
   advertiserId: null,
@@ -252,10 +254,12 @@ function verdictText({ outcome, reason }: { outcome: string; reason: string | nu
 }
 
 async function withNames(connection: Connection, story: NamelessStory): Promise<ClickStory> {
-  const { rows } = await connection.query<Pick<ClickStory, 'currency' | 'campaignName' | 'advertiserName'>>(
+  const { rows } = await connection.query<
+    Pick<ClickStory, 'currency' | 'adName' | 'campaignName' | 'advertiserName'>
+  >(
     `select (select currency from advertiser where id = $1), (select name from advertiser where id = $1) as "advertiserName",
-       (select name from campaign where id = $2) as "campaignName"`,
-    [story.advertiserId, story.campaignId],
+       (select name from campaign where id = $2) as "campaignName", (select name from ad where id = $3) as "adName"`,
+    [story.advertiserId, story.campaignId, story.adId],
   );
   return { ...NOTHING, ...story, ...rows[0] };
 }

@@ -18,6 +18,8 @@ export type LatestClick = {
   readonly reason: string | null;
   /** Of a rejected click as in its record, which can be wrong; `null` if unreadable. */
   readonly adId: number | null;
+  /** `null` for an ad without a name, and for a rejected click. */
+  readonly adName: string | null;
   /** `null` for a rejected click, which belongs to no advertiser. */
   readonly advertiserName: string | null;
   readonly publisher: string | null;
@@ -41,7 +43,8 @@ export async function readLatestClicks(
   const recent = `select * from ledger where click_id >= $1 and click_id < $2 order by click_id desc limit $3`;
   const found = advertiserIds === null ? recent : ownOf(recent);
   const { rows } = await pool.query<LatestClick>(
-    `select ${COLUMNS}, charged_micros as "chargedMicros", advertiser.name as "advertiserName", currency
+    `select ${COLUMNS}, charged_micros as "chargedMicros", advertiser.name as "advertiserName", currency,
+       (select name from ad where id = ad_id) as "adName"
      from (${found}) found join advertiser on advertiser.id = advertiser_id order by click_id desc`,
     [
       uuidFloor(from),
@@ -59,7 +62,7 @@ function ownOf(recent: string): string {
 
 async function readRejected(pool: Pool, from: Date, to: Date): Promise<LatestClick[]> {
   const { rows } = await pool.query<LatestClick>(
-    `select ${COLUMNS}, 0::bigint as "chargedMicros", null as "advertiserName", null as currency
+    `select ${COLUMNS}, 0::bigint as "chargedMicros", null as "adName", null as "advertiserName", null as currency
      from (select *, 'rejected' as outcome from dead_letter order by id desc limit $1) latest
      where click_id is not null and clicked_at >= $2 and clicked_at < $3`,
     [LATEST_MAX, from, to],

@@ -22,7 +22,7 @@ export type ListFilter = ClickFilter &
     readonly advertiserIds?: readonly number[] | null;
     /**
      * Only those whose name contains this text, in upper or lower case. The locale of the database decides which letters outside of ASCII
-     * correspond. For advertisers and campaigns: ads have no name.
+     * correspond. An ad without a name is not found.
      */
     readonly search?: string | undefined;
     /** Only campaigns with this external id, at most one of each advertiser. */

@@ -19,6 +19,8 @@ export type ReasonSum = {
 /** The clicks of an ad, of every outcome, and what was charged for them. */
 export type AdSum = {
   readonly adId: number;
+  /** `null` for an ad without a name. */
+  readonly adName: string | null;
   readonly advertiserId: number;
   readonly advertiserName: string;
   readonly campaignName: string;
@@ -48,6 +50,7 @@ type Row = {
   readonly clicks: number;
   readonly chargedMicros: bigint;
   readonly adId: number;
+  readonly adName: string | null;
   readonly advertiserId: number;
   readonly advertiserName: string;
   readonly campaignName: string;
@@ -83,7 +86,7 @@ export async function readLiveSums(
        select *, row_number() over (partition by kind order by clicks desc, ad_id, publisher, reason) as rank
        from sums where clicks > 0 and outcome is distinct from 'charged'
      )
-     select kind, clicks::float8 as clicks, charged_micros as "chargedMicros", ad_id as "adId", advertiser.id as "advertiserId",
+     select kind, clicks::float8 as clicks, charged_micros as "chargedMicros", ad_id as "adId", ad.name as "adName", advertiser.id as "advertiserId",
        advertiser.name as "advertiserName", campaign.name as "campaignName", nullif(publisher, '') as publisher,
        coalesce(ranked.currency, advertiser.currency) as currency, outcome::text, ranked.reason
      from ranked left join ad on ad.id = ad_id left join campaign on campaign.id = ad.campaign_id

@@ -4,18 +4,20 @@ import type { Pool } from '../common/postgres/postgres.ts';
 export type Names = {
   readonly advertisers: ReadonlyMap<number, string>;
   readonly campaigns: ReadonlyMap<number, string>;
+  readonly ads: ReadonlyMap<number, string>;
 };
 
-/** Returns the names of advertisers and campaigns. Unknown ids are absent. */
+/** Returns the names of advertisers, campaigns and ads. Unknown ids, and those of ads without a name, are absent. */
 export async function readNames(
   pool: Pool,
   advertiserIds: readonly number[],
   campaignIds: readonly number[],
+  adIds: readonly number[],
 ): Promise<Names> {
-  const namesOf = async (table: 'advertiser' | 'campaign', ids: readonly number[]) => {
+  const namesOf = async (table: 'advertiser' | 'campaign' | 'ad', ids: readonly number[]) => {
     if (ids.length === 0) return new Map<number, string>();
     const { rows } = await pool.query<{ id: number; name: string }>(
-      `select id, name from ${table} where id = any($1::integer[])`,
+      `select id, name from ${table} where id = any($1::integer[]) and name is not null`,
       [[...new Set(ids)]],
     );
     return new Map(rows.map(({ id, name }) => [id, name]));
@@ -23,5 +25,6 @@ export async function readNames(
   return {
     advertisers: await namesOf('advertiser', advertiserIds),
     campaigns: await namesOf('campaign', campaignIds),
+    ads: await namesOf('ad', adIds),
   };
 }

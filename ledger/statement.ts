@@ -19,6 +19,8 @@ export type StatementCharge = {
   readonly campaignId: number;
   readonly campaignName: string;
   readonly adId: number;
+  /** `null` for an ad without a name. */
+  readonly adName: string | null;
   readonly clicks: bigint;
   readonly amountMicros: bigint;
 };
@@ -174,10 +176,10 @@ async function readCharges(
   { advertiserId, firstDay }: Period,
 ): Promise<StatementCharge[]> {
   const { rows } = await connection.query<StatementCharge>(
-    `select charge.*, name as "campaignName" from (
+    `select charge.*, campaign.name as "campaignName", ad.name as "adName" from (
        select campaign_id as "campaignId", ad_id as "adId", sum(clicks)::bigint as clicks, sum(charged_micros)::bigint as "amountMicros"
        from ${ROLLUP} and outcome = 'charged' group by 1, 2 having sum(clicks) > 0
-     ) charge join campaign on id = "campaignId" order by "campaignId", "adId"`,
+     ) charge join campaign on campaign.id = "campaignId" left join ad on ad.id = "adId" order by "campaignId", "adId"`,
     [advertiserId, firstDay],
   );
   return rows;

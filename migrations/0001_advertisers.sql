@@ -131,6 +131,8 @@ create table ad (
   id integer generated always as identity primary key,
   campaign_id integer not null,
   advertiser_id integer not null,
+  -- What people call it. Nothing but lists, reports and the console reads it.
+  name text check (length(name) between 1 and 200),
   price_micros bigint not null check (price_micros between 1 and 1000000000000000),
   url_template text not null check (length(url_template) between 1 and 2000),
   -- Names of the query parameters of clicks that are added to the destination, such as `utm_*`.
@@ -184,7 +186,7 @@ create view campaign_today as
   ) plan on campaign.pacing <> 'none'
   where campaign.daily_cap_micros is not null and local.date is not null;
 
--- Price and template of an ad can change, its campaign and advertiser cannot: clicks in flight contain all three ids.
+-- Name, price and template of an ad can change, its campaign and advertiser cannot: clicks in flight contain all three ids.
 create function ad_keeps_its_advertiser() returns trigger language plpgsql as $$
 begin
   if (new.id, new.campaign_id, new.advertiser_id) is distinct from (old.id, old.campaign_id, old.advertiser_id) then

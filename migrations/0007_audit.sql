@@ -57,7 +57,7 @@ begin
     from (values
       ('advertiser', array['name', 'currency', 'time_zone', 'status', 'is_test', 'low_budget_percents']),
       ('campaign', array['name', 'status', 'starts_at', 'ends_at', 'cap_micros', 'daily_cap_micros', 'pacing', 'hold', 'fallback_url', 'external_id']),
-      ('ad', array['campaign_id', 'price_micros', 'url_template', 'pass_parameters', 'status']),
+      ('ad', array['name', 'campaign_id', 'price_micros', 'url_template', 'pass_parameters', 'status']),
       ('api_key', array['name', 'role', 'advertiser_ids', 'expires_at']),
       ('webhook', array['url', 'event_types', 'advertiser_id', 'status'])
     ) as list (name, columns)

@@ -1,5 +1,6 @@
 import { TollwayError } from '../../common/errors.ts';
 import { formatAmount, parsePositiveAmount } from '../../common/money.ts';
+import { parseName } from '../../common/text.ts';
 import { type Ad, type AdChanges, addAd, listAds, updateAd } from '../../ledger/ads.ts';
 import { type PassList, parsePassList } from '../../ledger/pass-list.ts';
 import { parseUrlTemplate } from '../../ledger/url-template.ts';
@@ -8,18 +9,22 @@ import {
   emptyText,
   filterOf,
   type ListOptions,
+  SEARCH,
   withAdvertiserOption,
   withStatusOptions,
 } from '../list-options.ts';
-import { parseId } from '../parse.ts';
+import { orNone, parseId } from '../parse.ts';
 import { printNote, printRow, printRows } from '../print.ts';
 
 function toRow({ priceMicros, ...ad }: Ad) {
-  const { id, advertiserId, advertiserName, campaignId, campaignName, urlTemplate, passParameters, status } =
-    ad;
+  const { id, advertiserId, advertiserName, campaignId, campaignName, name, urlTemplate, status } = ad;
+  const { passParameters } = ad;
   const pass = passParameters.join(',');
   const price = formatAmount(priceMicros);
-  return { id, advertiserId, advertiserName, campaignId, campaignName, price, urlTemplate, pass, status };
+  return {
+    ...{ id, advertiserId, advertiserName, campaignId, campaignName, name },
+    ...{ price, urlTemplate, pass, status },
+  };
 }
 
 async function change(id: number, changes: AdChanges, output: Output): Promise<void> {
@@ -29,11 +34,17 @@ async function change(id: number, changes: AdChanges, output: Output): Promise<v
 const PASS_MEANING =
   'query parameters of clicks that are passed on to the destination, such as utm_*,gclid; an empty text passes none';
 
-type AddOptions = Output & { price: bigint; url: string; pass?: PassList; advertiser?: number };
+type AddOptions = Output & {
+  price: bigint;
+  url: string;
+  name?: string;
+  pass?: PassList;
+  advertiser?: number;
+};
 
 const add = rowsCommand('add', 'Add an ad to a campaign', [
   "ad add 1 --price 0.25 --url 'https://example.com/shoes?click={click_id}'",
-  "ad add 1 --price 0.25 --url 'https://example.com/hats?click={click_id}' --pass 'utm_*,gclid'",
+  "ad add 1 --name 'Banner 300x250, hats' --price 0.25 --url 'https://example.com/hats?click={click_id}' --pass 'utm_*,gclid'",
 ])
   .argument('<campaign>', 'id of the campaign', parseId)
   .requiredOption('--price <amount>', 'price of a click, such as 0.25', parsePositiveAmount)
@@ -42,10 +53,11 @@ const add = rowsCommand('add', 'Add an ad to a campaign', [
     'destination of clicks; {click_id}, {ad_id} and {campaign_id} are replaced',
     parseUrlTemplate,
   )
+  .option('--name <name>', 'name of the ad, 1–200 characters', parseName)
   .option('--pass <names>', PASS_MEANING, parsePassList)
   .option('--advertiser <id>', 'warn if the campaign belongs to another advertiser', parseId)
-  .action(async (id: number, { price, url, pass, advertiser, format }: AddOptions) => {
-    const added = await withChange((connection) => addAd(connection, id, price, url, pass));
+  .action(async (id: number, { price, url, name, pass, advertiser, format }: AddOptions) => {
+    const added = await withChange((connection) => addAd(connection, id, price, url, pass, name));
     if (advertiser !== undefined && advertiser !== added.advertiserId)
       printNote(
         `Warning: campaign ${id} (${added.campaignName}) belongs to advertiser ${added.advertiserId} (${added.advertiserName}), ` +
@@ -59,35 +71,44 @@ const list = withStatusOptions(
     rowsCommand('list', 'List ads with their prices and destinations', [
       'ad list',
       'ad list --campaign 1 --status active --json',
+      'ad list --search banner',
     ]),
   ).option('--campaign <id>', 'only those of this campaign', parseId),
-).action(async (options: ListOptions) => {
-  await withDatabase(async (pool) => {
-    const rows = (await listAds(pool, filterOf(options))).map(toRow);
-    const first = 'There are no ads: npx tollway ad add 1 --price 0.25 --url https://example.com/';
-    printRows(rows, options, emptyText(options, first));
+)
+  .option('--search <text>', SEARCH)
+  .action(async (options: ListOptions) => {
+    await withDatabase(async (pool) => {
+      const rows = (await listAds(pool, filterOf(options))).map(toRow);
+      const first = 'There are no ads: npx tollway ad add 1 --price 0.25 --url https://example.com/';
+      printRows(rows, options, emptyText(options, first));
+    });
   });
-});
 
-type UpdateOptions = Output & { price?: bigint; url?: string; pass?: PassList };
+type UpdateOptions = Output & { name?: string; price?: bigint; url?: string; pass?: PassList };
 
 const update = rowsCommand(
   'update',
-  'Change the price, the destination or the passed parameters of an ad for later clicks',
-  ['ad update 1 --price 0.30', "ad update 1 --pass 'utm_*,gclid,sub1'"],
+  'Change the name of an ad, or its price, destination or passed parameters for later clicks',
+  [
+    'ad update 1 --price 0.30',
+    "ad update 1 --name 'Banner 300x250, blue'",
+    "ad update 1 --pass 'utm_*,gclid,sub1'",
+  ],
 )
   .argument('<ad>', 'id of the ad', parseId)
+  .option('--name <name>', 'new name, 1–200 characters; `none` removes it', orNone(parseName))
   .option('--price <amount>', 'new price of a click, such as 0.30', parsePositiveAmount)
   .option('--url <template>', 'new destination of clicks', parseUrlTemplate)
   .option('--pass <names>', PASS_MEANING, parsePassList)
-  .action(async (id: number, { price, url, pass, format }: UpdateOptions) => {
+  .action(async (id: number, { name, price, url, pass, format }: UpdateOptions) => {
     const changes: AdChanges = {
+      ...(name === undefined ? {} : { name: name === 'none' ? null : name }),
       ...(price === undefined ? {} : { priceMicros: price }),
       ...(url === undefined ? {} : { urlTemplate: url }),
       ...(pass === undefined ? {} : { passParameters: pass }),
     };
     if (Object.keys(changes).length === 0)
-      throw new TollwayError('bad_options', 'Expected --price, --url or --pass, got none of them');
+      throw new TollwayError('bad_options', 'Expected --name, --price, --url or --pass, got none of them');
     await change(id, changes, { format });
   });
 

@@ -21,6 +21,7 @@ function printStory(story: ClickStory): void {
     price: money(price),
     charged: money(charged),
     credited: money(credited),
+    adId: named(story.adId, story.adName),
     campaignId: named(story.campaignId, story.campaignName),
     advertiserId: named(story.advertiserId, story.advertiserName),
   };

@@ -86,6 +86,7 @@ async function printReportRows(
     pool,
     rows.flatMap(({ advertiserId }) => advertiserId ?? []),
     rows.flatMap(({ campaignId }) => campaignId ?? []),
+    rows.flatMap(({ adId }) => adId ?? []),
   );
   const named = rows.map((row) => withNames(reportRowJson(row), names));
   printNote(`Complete for all clicks that were settled before ${asOf.toISOString()}. Time zone: ${timeZone}`);
@@ -99,11 +100,12 @@ async function printReportRows(
 const NAME_COLUMNS: ReadonlyMap<string, readonly string[]> = new Map([
   ['advertiserId', ['advertiser']],
   ['campaignId', ['campaign']],
+  ['adId', ['ad']],
 ]);
 
 function withNames(
   fields: ReturnType<typeof reportRowJson>,
-  { advertisers, campaigns }: Names,
+  { advertisers, campaigns, ads }: Names,
 ): Record<string, string | number | null> {
   const cells = Object.entries(fields).flatMap(([key, value]) => {
     if (key === 'advertiserId')
@@ -115,6 +117,11 @@ function withNames(
       return [
         [key, value],
         ['campaign', campaigns.get(Number(value)) ?? null],
+      ];
+    if (key === 'adId')
+      return [
+        [key, value],
+        ['ad', ads.get(Number(value)) ?? null],
       ];
     return [[key, value]];
   });

@@ -34,6 +34,8 @@ type Line = {
   readonly campaignId?: number;
   readonly campaign?: string;
   readonly adId?: number;
+  /** `null`: the ad has no name. */
+  readonly ad?: string | null;
   /** Of a credit: the month of its clicks. */
   readonly clickMonth?: string;
   /** Of invalid clicks. */
@@ -51,11 +53,12 @@ function moneyLines({ openingMicros, entries, charges, credits, closingMicros }:
       reference,
       micros: amountMicros,
     })),
-    ...charges.map(({ campaignId, campaignName, adId, clicks, amountMicros }) => ({
+    ...charges.map(({ campaignId, campaignName, adId, adName, clicks, amountMicros }) => ({
       item: 'charge',
       campaignId,
       campaign: campaignName,
       adId,
+      ad: adName,
       clicks,
       micros: -amountMicros,
     })),
@@ -87,6 +90,7 @@ const CSV_COLUMNS = [
   'campaignId',
   'campaign',
   'adId',
+  'ad',
   'clickMonth',
   'reason',
   'clicks',
@@ -108,6 +112,7 @@ function printStatementCsv(found: Statement): void {
     line.campaignId ?? null,
     line.campaign ?? null,
     line.adId ?? null,
+    line.ad ?? null,
     line.clickMonth ?? null,
     line.reason ?? null,
     line.clicks ?? null,
@@ -160,8 +165,9 @@ function printStatement(found: Statement): void {
   );
 }
 
-function detailsOf({ reference, campaign, campaignId, adId, clickMonth }: Line): string {
-  if (campaign !== undefined) return `${campaign} (campaign ${campaignId}), ad ${adId}`;
+function detailsOf({ reference, campaign, campaignId, ad, adId, clickMonth }: Line): string {
+  const adText = ad ? `${ad} (ad ${adId})` : `ad ${adId}`;
+  if (campaign !== undefined) return `${campaign} (campaign ${campaignId}), ${adText}`;
   return clickMonth ?? reference ?? '';
 }
 

@@ -87,8 +87,8 @@ function dryIn(asOf: string, exhaustedAt: string | null): string {
 function adRows({ top }: TopFrame): string[][] {
   return top.ads
     .slice(0, TOP_MAX)
-    .map(({ adId, advertiserName, campaignName, clicks, charged, currency }) => [
-      `${adId} ${advertiserName}`,
+    .map(({ adId, adName, advertiserName, campaignName, clicks, charged, currency }) => [
+      adName === null ? `${adId} ${advertiserName}` : `${adId} ${adName}, ${advertiserName}`,
       campaignName,
       String(clicks),
       `${charged} ${currency}`,

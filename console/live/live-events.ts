@@ -79,6 +79,8 @@ export type LiveTop = {
   readonly since: string;
   readonly ads: readonly {
     readonly adId: number;
+    /** `null` for an ad without a name. */
+    readonly adName: string | null;
     readonly advertiserId: number;
     readonly advertiserName: string;
     readonly campaignName: string;
@@ -103,6 +105,8 @@ export type LiveClick = {
   readonly outcome: 'charged' | 'over_budget' | 'invalid' | 'rejected';
   readonly reason: string | null;
   readonly adId: number | null;
+  /** `null` for an ad without a name, and for a rejected click. */
+  readonly adName: string | null;
   readonly advertiserName: string | null;
   readonly publisher: string | null;
   /** What was charged; `null` for other outcomes. */

@@ -8,12 +8,15 @@ const PAGE_ROWS = 500;
 export type Names = {
   readonly advertiser: (id: number) => string;
   readonly campaign: (id: number) => string;
+  /** An ad without a name is shown with its advertiser and campaign. */
   readonly ad: (id: number) => string;
+  /** The name of an ad; `null` if it has none, or is not loaded. */
+  readonly adName: (id: number) => string | null;
 };
 
 type Item = {
   readonly id: number;
-  readonly name?: string;
+  readonly name: string | null;
   readonly advertiserName?: string;
   readonly campaignName?: string;
 };
@@ -24,15 +27,14 @@ export function useNames(
   kinds: readonly ('advertisers' | 'campaigns' | 'ads')[],
   advertiserId: number | null,
 ): Names {
-  const [names, setNames] = useState<ReadonlyMap<string, string>>(new Map());
+  const [names, setNames] = useState<ReadonlyMap<string, Item>>(new Map());
   const wanted = kinds.join();
   useEffect(() => {
     const leaving = new AbortController();
     for (const kind of wanted.split(',').filter(Boolean)) {
       loadNames(kind, advertiserId, leaving.signal, (items) =>
         setNames(
-          (before) =>
-            new Map([...before, ...items.map((item) => [`${kind} ${item.id}`, nameOf(item)] as const)]),
+          (before) => new Map([...before, ...items.map((item) => [`${kind} ${item.id}`, item] as const)]),
         ),
       ).catch(() => {
         // The ids stay.
@@ -40,8 +42,12 @@ export function useNames(
     }
     return () => leaving.abort();
   }, [wanted, advertiserId]);
-  const of = (kind: string) => (id: number) => names.get(`${kind} ${id}`) ?? String(id);
-  return { advertiser: of('advertisers'), campaign: of('campaigns'), ad: of('ads') };
+  const of = (kind: string) => (id: number) => {
+    const item = names.get(`${kind} ${id}`);
+    return item === undefined ? String(id) : nameOf(item);
+  };
+  const adName = (id: number) => names.get(`ads ${id}`)?.name ?? null;
+  return { advertiser: of('advertisers'), campaign: of('campaigns'), ad: of('ads'), adName };
 }
 
 const nameOf = ({ id, name, advertiserName, campaignName }: Item) =>

@@ -24,11 +24,14 @@ import {
   FlagParameter,
   Id,
   IdParameter,
+  Name,
   PositiveAmount,
+  Search,
   Status,
   UrlTemplate,
 } from '../schemas.ts';
 
+const NAME = 'What people call it. Not unique; `null` without a name.';
 const PASS_PARAMETERS =
   'Names of query parameters of clicks that are passed on to the destination, such as `gclid`, or beginnings of names, such as `utm_*`.';
 
@@ -39,6 +42,10 @@ export const Ad = z
     advertiserName: z.string().meta({ examples: ['Blue Shoes'] }),
     campaignId: Id,
     campaignName: z.string().meta({ examples: ['Summer'] }),
+    name: z
+      .string()
+      .nullable()
+      .meta({ description: NAME, examples: ['Banner 300x250, blue'] }),
     currency: Currency,
     price: Amount.meta({ description: 'Price of a click.', examples: ['0.25'] }),
     urlTemplate: z.string().meta({ examples: ['https://example.com/?click={click_id}'] }),
@@ -52,7 +59,15 @@ const PassParameters = checked(z.array(z.string()).max(100), (list) => [...check
   examples: [['utm_*', 'gclid']],
 });
 
-const settings = { price: PositiveAmount, urlTemplate: UrlTemplate, passParameters: PassParameters };
+const settings = {
+  name: Name.nullish().meta({
+    description: `${NAME} 1–200 printable characters.`,
+    examples: ['Banner 300x250, blue'],
+  }),
+  price: PositiveAmount,
+  urlTemplate: UrlTemplate,
+  passParameters: PassParameters,
+};
 
 const NewAd = z
   .strictObject({ campaignId: Id, ...settings, passParameters: PassParameters.optional() })
@@ -61,20 +76,21 @@ const NewAd = z
 const AdChanges = z
   .strictObject({ ...settings, status: Status })
   .partial()
-  .meta({ id: 'AdChanges', description: 'Absent fields keep their values.' });
+  .meta({ id: 'AdChanges', description: 'Absent fields keep their values; `null` removes the name.' });
 
 const AdPath = z.strictObject({ adId: IdParameter });
 
 function toAd(row: AdRow): z.output<typeof Ad> {
-  const { id, advertiserId, advertiserName, campaignId, campaignName, currency, urlTemplate, status } = row;
+  const { id, advertiserId, advertiserName, campaignId, campaignName, name } = row;
+  const { currency, urlTemplate, status } = row;
   return {
-    ...{ id, advertiserId, advertiserName, campaignId, campaignName, currency, urlTemplate, status },
+    ...{ id, advertiserId, advertiserName, campaignId, campaignName, name, currency, urlTemplate, status },
     ...{ price: row.priceMicros, passParameters: [...row.passParameters] },
   };
 }
 
-const etagOfAd = ({ priceMicros, urlTemplate, passParameters, status }: AdRow) =>
-  etagOf({ priceMicros, urlTemplate, passParameters, status });
+const etagOfAd = ({ name, priceMicros, urlTemplate, passParameters, status }: AdRow) =>
+  etagOf({ name, priceMicros, urlTemplate, passParameters, status });
 
 const tags = ['Ads'];
 
@@ -99,6 +115,7 @@ function listRoute(app: App, { pool }: Deps): void {
           advertiserId: IdParameter.optional(),
           campaignId: IdParameter.optional(),
           status: Status.optional(),
+          search: Search.optional(),
           all: FlagParameter.default(false),
         }),
         response: { 200: pageOf('AdList', Ad) },
@@ -127,10 +144,10 @@ function createRoute(app: App, { pool }: Deps): void {
     },
     (request, reply) =>
       change(pool, request, reply, async (connection) => {
-        const { campaignId, price, urlTemplate, passParameters } = request.body;
+        const { campaignId, name, price, urlTemplate, passParameters } = request.body;
         const { advertiserId } = await readCampaign(connection, campaignId);
         assertVisible(request.caller, advertiserId, () => unknownCampaign(campaignId));
-        const made = await addAd(connection, campaignId, price, urlTemplate, passParameters);
+        const made = await addAd(connection, campaignId, price, urlTemplate, passParameters, name);
         reply.code(201).headers({ location: `/v1/ads/${made.id}`, etag: etagOfAd(made) });
         return toAd(made);
       }),
@@ -164,7 +181,8 @@ function updateRoute(app: App, { pool }: Deps): void {
       config: { access: 'ads.write', etag: true, errors: ['unknown_ad', 'bad_pass_list'] },
       schema: {
         ...{ tags, operationId: 'updateAd', summary: 'Change, pause, resume or archive an ad' },
-        description: 'A new price or destination is for later clicks. Absent fields keep their values.',
+        description:
+          'A new price or destination is for later clicks. Absent fields keep their values, `null` removes the name.',
         params: AdPath,
         body: AdChanges,
         response: { 200: Ad },

@@ -108,7 +108,9 @@ export const campaignTexts = {
 
 export const adTexts = {
   title: 'Ads',
-  name: (id: number) => `Ad ${id}`,
+  /** The name of an ad with its id, or its id alone. */
+  name: (id: number, name: string | null) => (name === null ? `Ad ${id}` : `${name} (ad ${id})`),
+  id: (id: number) => `Ad ${id}`,
   columns: {
     ad: 'Ad',
     campaign: 'Campaign',
@@ -127,14 +129,16 @@ export const adTexts = {
     action: 'New ad',
     title: (campaign: string) => `New ad of ${campaign}`,
     submit: 'Add the ad',
-    done: (id: number) => `Ad ${id} is added. Next: make a link.`,
+    done: (ad: string) => `${ad} is added. Next: make a link.`,
   },
   edit: {
-    title: (id: number) => `Edit ad ${id}`,
+    title: (ad: string) => `Edit ${ad}`,
     about: 'A new price or destination is for later clicks. Links stay the same.',
-    done: (id: number) => `Ad ${id} is saved.`,
+    done: (ad: string) => `${ad} is saved.`,
   },
   fields: {
+    name: 'Name',
+    nameHint: 'Such as Banner 300x250, blue. Lists and reports show it; visitors never see it.',
     price: 'Price of a click',
     priceHint: 'Such as 0.25.',
     aboveCap: (cap: string) =>

@@ -27,7 +27,10 @@ type HistoryProps = {
 export function History({ query, zone, version, span }: HistoryProps) {
   const { items, error, more, reload } = usePages<AuditEntry>('/v1/audit', { limit: 20, ...query });
   useReload(reload, version);
-  const names = useNames(can('campaigns.read') ? ['campaigns'] : [], query.advertiserId);
+  const names = useNames(
+    [...(can('campaigns.read') ? ['campaigns' as const] : []), ...(can('ads.read') ? ['ads' as const] : [])],
+    query.advertiserId,
+  );
   return (
     <Panel title={words.title} note={texts.units.zone(zone)} {...(span && { span })}>
       {error && <ErrorBox error={error} retry={reload} />}
@@ -60,7 +63,7 @@ const LINKS: Readonly<Record<string, string>> = {
 type ChangeProps = {
   readonly entry: AuditEntry;
   readonly zone: string;
-  /** The names of campaigns, if they are known. */
+  /** The names of campaigns and ads, if they are known. */
   readonly names?: Names;
 };
 
@@ -76,9 +79,7 @@ export function Change({ entry, zone, names }: ChangeProps) {
       {LINKS[kind] !== undefined && (
         <>
           {' '}
-          <a href={`${LINKS[kind]}/${subject}`}>
-            {kind === 'campaign' ? campaignOf(subject, names) : subject}
-          </a>
+          <a href={`${LINKS[kind]}/${subject}`}>{subjectOf(kind, subject, names)}</a>
         </>
       )}{' '}
       <span class="soft">{words.by(actorOf(entry))}</span>
@@ -104,6 +105,13 @@ export function Change({ entry, zone, names }: ChangeProps) {
       )}
     </div>
   );
+}
+
+/** The id of a subject, with its name if it is a campaign or an ad. */
+function subjectOf(kind: string, id: string, names: Names | undefined): string {
+  if (kind === 'campaign') return campaignOf(id, names);
+  const name = kind === 'ad' ? names?.adName(Number(id)) : null;
+  return name ? `${id} ${name}` : id;
 }
 
 /** The id of a campaign with its name: `4 Spring`. */

@@ -10,13 +10,13 @@ const TYPING_MS = 250;
 const STATUSES = ['', 'active', 'paused', 'archived', 'all'] as const;
 
 /** The filters of a list of advertisers, campaigns or ads, which stand in the address. */
-export function ListFilters({ hasSearch = true }: { readonly hasSearch?: boolean }) {
+export function ListFilters() {
   const status = query.value.get('status') ?? '';
   const words = texts.advertisers.filters;
   const labels: Readonly<Record<string, string>> = { '': words.current, all: words.all, ...texts.status };
   return (
     <search class="filters">
-      {hasSearch && <SearchField />}
+      <SearchField />
       <SelectField
         label={words.status}
         value={STATUSES.find((one) => one === status) ?? ''}

@@ -25,10 +25,13 @@ export function adColumns(hasCampaign: boolean): readonly Column<Ad>[] {
   return [
     {
       label: words.columns.ad,
-      cell: ({ id }) => (
-        <a class="strong" href={`/ads/${id}`}>
-          {words.name(id)}
-        </a>
+      cell: ({ id, name }) => (
+        <>
+          <a class="strong break" href={`/ads/${id}`}>
+            {name ?? words.id(id)}
+          </a>
+          {name !== null && <span class="sub">{words.id(id)}</span>}
+        </>
       ),
     },
     { label: words.columns.destination, cell: ({ urlTemplate }) => <span class="break">{urlTemplate}</span> },

@@ -12,9 +12,15 @@ import { changesOf } from '../changes-of.ts';
 
 const words = texts.ads;
 
-type AdValues = { readonly price: string; readonly urlTemplate: string; readonly passParameters: string };
+type AdValues = {
+  readonly name: string;
+  readonly price: string;
+  readonly urlTemplate: string;
+  readonly passParameters: string;
+};
 
-const bodyOf = ({ price, urlTemplate, passParameters }: AdValues) => ({
+const bodyOf = ({ name, price, urlTemplate, passParameters }: AdValues) => ({
+  name: name.trim() || null,
   price: price.trim(),
   urlTemplate: urlTemplate.trim(),
   passParameters: passParameters.split(/[\s,]+/).filter(Boolean),
@@ -28,10 +34,10 @@ type NewProps = {
 
 /** Adds an ad to a campaign. */
 export function NewAd({ campaign, onDone, onClose }: NewProps) {
-  const [values, set] = useDraft<AdValues>({ price: '', urlTemplate: '', passParameters: '' });
+  const [values, set] = useDraft<AdValues>({ name: '', price: '', urlTemplate: '', passParameters: '' });
   const submit = async (attempts: Attempts) => {
     const made = await post<Ad>('/v1/ads', { campaignId: campaign.id, ...bodyOf(values) }, attempts);
-    notify(words.create.done(made.id));
+    notify(words.create.done(words.name(made.id, made.name)));
     onClose();
     onDone(made);
   };
@@ -56,17 +62,22 @@ type EditProps = {
 export function EditAd({ ad, campaign, etag, onDone, onClose }: EditProps) {
   const path = `/v1/ads/${ad.id}`;
   const snapshot = useSnapshot(path, { data: ad, etag });
-  const { price, urlTemplate, passParameters } = snapshot.data;
-  const before: AdValues = { price, urlTemplate, passParameters: passParameters.join(', ') };
+  const { name, price, urlTemplate, passParameters } = snapshot.data;
+  const before: AdValues = {
+    name: name ?? '',
+    price,
+    urlTemplate,
+    passParameters: passParameters.join(', '),
+  };
   const [values, set] = useDraft(before);
   const submit = async () => {
-    await patch<Ad>(path, changesOf(bodyOf(before), bodyOf(values)), snapshot.etag);
-    notify(words.edit.done(ad.id));
+    const { data } = await patch<Ad>(path, changesOf(bodyOf(before), bodyOf(values)), snapshot.etag);
+    notify(words.edit.done(words.name(data.id, data.name)));
     onClose();
     onDone();
   };
   return (
-    <Dialog title={words.edit.title(ad.id)} onClose={onClose}>
+    <Dialog title={words.edit.title(words.name(ad.id, ad.name))} onClose={onClose}>
       <Form onSubmit={submit} readAgain={snapshot.readAgain} submit={texts.controls.save} onCancel={onClose}>
         <AdFields {...{ values, set, campaign }} />
         <p class="soft">{words.edit.about}</p>
@@ -93,12 +104,17 @@ function AdFields({ values, set, campaign }: FieldsProps) {
   return (
     <>
       <TextField
+        {...{ label: fields.name, name: 'name', hint: fields.nameHint, value: values.name }}
+        onChange={(name) => set({ name })}
+        isOptional
+        autoFocus
+      />
+      <TextField
         {...{ label: fields.price, name: 'price', hint: fields.priceHint, value: values.price }}
         onChange={(price) => set({ price })}
         unit={campaign.currency}
         warning={warningOf(values.price, campaign)}
         inputMode="decimal"
-        autoFocus
       />
       <TextField
         {...{ label: fields.urlTemplate, name: 'urlTemplate', hint: fields.urlTemplateHint }}

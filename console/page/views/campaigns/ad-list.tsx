@@ -13,9 +13,7 @@ const words = texts.ads;
 
 /** The ads of all campaigns. */
 export function AdList() {
-  // Ads have no names to search for.
-  const { search: _, ...query } = listQuery();
-  const pages = usePages<Ad>('/v1/ads', query);
+  const pages = usePages<Ad>('/v1/ads', listQuery());
   const { title, notFound, lead, openCampaign } = words.none;
   const { clear } = texts.advertisers.none;
   const empty = isFiltered() ? (
@@ -29,7 +27,7 @@ export function AdList() {
     <Page title={words.title}>
       <Sections current="ads" />
       <Panel flush>
-        <ListFilters hasSearch={false} />
+        <ListFilters />
         <ListTable
           isStacked
           label={words.title}

@@ -65,6 +65,7 @@ type OneProps = {
 
 function OneAd({ ad, campaign, advertiser, etag, reload }: OneProps) {
   const { id, advertiserId, campaignId, status } = ad;
+  const name = words.name(id, ad.name);
   const [dialog, open] = useState<AdDialog | null>(null);
   const [version, setVersion] = useState(0);
   const { remaining } = budgetNow(advertiser);
@@ -78,7 +79,7 @@ function OneAd({ ad, campaign, advertiser, etag, reload }: OneProps) {
   };
   return (
     <Page
-      title={words.name(id)}
+      title={name}
       tags={<StatusTag status={status} />}
       lead={<span class="break">{ad.urlTemplate}</span>}
       crumbs={[
@@ -107,7 +108,7 @@ function OneAd({ ad, campaign, advertiser, etag, reload }: OneProps) {
       {dialog !== null && dialog !== 'edit' && (
         <StatusChange
           kind="ad"
-          name={words.name(id)}
+          name={name}
           path={`/v1/ads/${id}`}
           opened={{ data: ad, etag }}
           status={dialog}

@@ -63,8 +63,8 @@ export function CampaignFields({ values, set, currency, zone, ads = [] }: AllPro
 /** What a cap does that is less than what a click costs. */
 function warningOfCap(cap: string, ads: readonly Ad[]): string | undefined {
   const dear = ads.filter(({ status, price }) => status === 'active' && isAbove(price, cap));
-  const nameOf = ({ id, price, currency }: Ad) =>
-    `${texts.ads.name(id)} (${formatAmount(price, currency)} ${currency})`;
+  const nameOf = ({ id, name, price, currency }: Ad) =>
+    `${texts.ads.name(id, name)} (${formatAmount(price, currency)} ${currency})`;
   return dear.length === 0 ? undefined : words.belowPrice(dear.map(nameOf).join(', '));
 }
 

@@ -76,6 +76,7 @@ function Facts({ story, advertiser }: { readonly story: Story; readonly advertis
   const campaign = useResource<{ name: string }>(
     campaignId === null ? null : `/v1/campaigns/${campaignId}`,
   ).data;
+  const ad = useResource<{ name: string | null }>(adId === null ? null : `/v1/ads/${adId}`).data;
   const amount = (value: string | null) =>
     value === null || advertiser === null ? '–' : <Amount value={value} currency={advertiser.currency} />;
   const link = (path: string, id: number | null, text: string) =>
@@ -93,7 +94,9 @@ function Facts({ story, advertiser }: { readonly story: Story; readonly advertis
       <dt>{words.campaign}</dt>
       <dd>{link('campaigns', campaignId, campaign?.name ?? String(campaignId))}</dd>
       <dt>{words.ad}</dt>
-      <dd>{link('ads', adId, String(adId))}</dd>
+      <dd>
+        {adId === null ? '–' : link('ads', adId, ad?.name ? texts.ads.name(adId, ad.name) : String(adId))}
+      </dd>
       <dt>{words.publisher}</dt>
       <dd>{story.publisher ?? '–'}</dd>
       <dt>{words.clickId}</dt>

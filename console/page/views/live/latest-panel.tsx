@@ -44,13 +44,13 @@ const COLUMNS: readonly Column<LatestClick>[] = [
   },
   {
     label: words.ad,
-    cell: ({ adId, advertiserName }) =>
+    cell: ({ adId, adName, advertiserName }) =>
       adId === null ? (
         '–'
       ) : (
         <span class="row">
-          <a href={`/ads/${adId}`}>
-            {texts.navigation.ads} {adId}
+          <a class="break" href={`/ads/${adId}`}>
+            {texts.ads.name(adId, adName)}
           </a>
           <span class="soft minor">{advertiserName}</span>
         </span>

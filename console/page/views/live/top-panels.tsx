@@ -26,10 +26,10 @@ export function TopAdsPanel() {
   const ads = top.value?.ads ?? [];
   const ad = {
     label: words.ad,
-    cell: ({ adId, advertiserName, campaignName }: TopAd) => (
+    cell: ({ adId, adName, advertiserName, campaignName }: TopAd) => (
       <>
-        <a href={`/ads/${adId}`}>
-          {texts.navigation.ads} {adId}
+        <a class="break" href={`/ads/${adId}`}>
+          {texts.ads.name(adId, adName)}
         </a>
         <span class="sub break">
           {advertiserName}, {campaignName}

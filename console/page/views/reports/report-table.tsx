@@ -124,7 +124,7 @@ function cellOf(row: Row, key: string, names: Names, timeZone: string) {
     case 'campaign':
       return row.campaignId && <a href={`/campaigns/${row.campaignId}`}>{names.campaign(row.campaignId)}</a>;
     case 'ad':
-      return row.adId && <a href={`/ads/${row.adId}`}>{names.ad(row.adId)}</a>;
+      return row.adId && <a href={`/ads/${row.adId}`}>{adOf(row.adId, names)}</a>;
     case 'publisher':
       return row.publisher ?? <span class="soft">{words.noPublisher}</span>;
     case 'outcome':
@@ -132,6 +132,12 @@ function cellOf(row: Row, key: string, names: Names, timeZone: string) {
     default:
       return row.reason ? nameOfReason(row.reason) : words.noReason;
   }
+}
+
+/** An ad with its id: several can have the same name. */
+function adOf(id: number, names: Names): string {
+  const name = names.adName(id);
+  return name === null ? names.ad(id) : texts.ads.name(id, name);
 }
 
 /** Saves all lines, with ids and with names. */

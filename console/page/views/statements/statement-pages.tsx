@@ -112,7 +112,7 @@ function Entries({ statement: { entries, currency, timeZone } }: Section) {
 }
 
 function Charges({ statement: { charges, currency, advertiserId } }: Section) {
-  const names = useNames(['campaigns'], advertiserId);
+  const names = useNames(['campaigns', 'ads'], advertiserId);
   if (charges.length === 0) {
     return (
       <Titled title={words.charges}>
@@ -125,7 +125,10 @@ function Charges({ statement: { charges, currency, advertiserId } }: Section) {
       label: words.campaign,
       cell: ({ campaignId }) => <a href={`/campaigns/${campaignId}`}>{names.campaign(campaignId)}</a>,
     },
-    { label: words.ad, cell: ({ adId }) => <a href={`/ads/${adId}`}>{adId}</a> },
+    {
+      label: words.ad,
+      cell: ({ adId }) => <a href={`/ads/${adId}`}>{texts.ads.name(adId, names.adName(adId))}</a>,
+    },
     { label: words.clicks, isNumber: true, cell: ({ clicks }) => formatCount(clicks) },
     {
       label: words.amount,
