@@ -136,6 +136,30 @@ describe('ad', () => {
     expect(await listed()).toBe(1);
   });
 
+  it('has a name, which is found, changed and removed', async () => {
+    const { campaign } = await addAccount(database.pool);
+    const create = ['ad', 'add', String(campaign.id), '--price', '0.25', '--url', 'https://example.com/'];
+    expect(await json(...create)).toMatchObject({ name: null });
+    const added = await json(...create, '--name', 'Banner 300x250, blue');
+    expect(added).toMatchObject({ name: 'Banner 300x250, blue' });
+    expect(await json('ad', 'list', '--search', '300X250')).toEqual([added]);
+    const { stdout } = await run('ad', 'list', '--campaign', String(campaign.id));
+    expect(stdout).toMatch(/ campaignName +name +price /);
+    expect(stdout).toContain('  Banner 300x250, blue  ');
+    const id = String(added.id);
+    expect(await json('ad', 'update', id, '--name', 'Red')).toEqual({ ...added, name: 'Red' });
+    expect(await json('ad', 'update', id, '--price', '0.30')).toMatchObject({ name: 'Red' });
+    expect(await json('ad', 'update', id, '--name', 'none')).toMatchObject({ name: null });
+    for (const [args, message] of [
+      [[], 'Expected --name, --price, --url or --pass, got none of them'],
+      [['--name', ' '], 'Expected a name of 1–200 printable characters, got none'],
+    ] as const) {
+      const { code, stderr } = await run('ad', 'update', id, ...args);
+      expect(code).toBe(1);
+      expect(stderr).toContain(message);
+    }
+  });
+
   it('is added with a warning to the campaign of another advertiser than the one named', async () => {
     const { campaign, advertiser } = await addAccount(database.pool);
     const add = (owner: number) => {
@@ -144,7 +168,7 @@ describe('ad', () => {
     };
     expect(await add(advertiser.id)).toMatchObject({ code: 0, stderr: '' });
     const { code, stdout, stderr } = await add(advertiser.id + 1);
-    const id = Number(/\n +(\d+)/.exec(stdout)?.[1]);
+    const id = Number(/\n *(\d+)/.exec(stdout)?.[1]);
     expect({ code, stderr }).toEqual({
       code: 0,
       stderr:

@@ -2,6 +2,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { formatLinkKeys, type LinkKey } from '../../common/config/link-keys.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { createSigner, impressionLink } from '../../contract/link-token.ts';
+import { updateAd } from '../../ledger/ads.ts';
 import { creditClick } from '../../ledger/budget-entries.ts';
 import { chargeBatch } from '../support/charge-batch.ts';
 import { addAccount, testDatabase } from '../support/database.ts';
@@ -83,6 +84,7 @@ describe('click show', () => {
   });
 
   it('prints lines for a person, with names beside ids', async () => {
+    await updateAd(database.pool, ad.id, { name: 'Banner' });
     const record = spool.click({ ad, invalid: 'bot', subIds: { sub1: 'a b' } });
     await chargeBatch(database.pool, [record]);
     const { code, stdout } = await show(record.click.clickId);
@@ -99,7 +101,7 @@ describe('click show', () => {
       'credited     0.00 USD',
       'advertiserId 1 (Test advertiser)',
       'campaignId   1 (Test campaign)',
-      'adId         1',
+      'adId         1 (Banner)',
       'publisher',
       at('clickedAt    2.*Z'),
       'publishedAt',

@@ -1,4 +1,5 @@
 import { beforeAll, expect, it } from 'vitest';
+import { updateAd } from '../../ledger/ads.ts';
 import { chargeBatch } from '../support/charge-batch.ts';
 import { addAccount, testDatabase } from '../support/database.ts';
 import { clickRecord } from '../support/records.ts';
@@ -7,6 +8,7 @@ import { tollwayHere } from '../support/run-here.ts';
 const database = testDatabase();
 beforeAll(async () => {
   const { ad } = await addAccount(database.pool, { price: '0.25' });
+  await updateAd(database.pool, ad.id, { name: 'Banner' });
   await chargeBatch(database.pool, [clickRecord({ ad, publisher: 'example-news' }), clickRecord({ ad })]);
 });
 
@@ -17,13 +19,13 @@ it('a report is printed as a table, as CSV and as JSON, with the time that it is
   const { stdout, stderr, code } = await report('--since', '1d', '--by', 'ad,outcome');
   expect(code).toBe(0);
   expect(stdout.split('\n').map((line) => line.trim().split(/ +/))).toEqual([
-    ['adId', 'outcome', 'currency', 'clicks', 'charged', 'corrected'],
-    ['1', 'charged', 'USD', '2', '0.50', '0.50'],
+    ['adId', 'ad', 'outcome', 'currency', 'clicks', 'charged', 'corrected'],
+    ['1', 'Banner', 'charged', 'USD', '2', '0.50', '0.50'],
     [''],
   ]);
   expect(stderr).toMatch(/^Complete for all clicks that were settled before \d{4}-.*Z\. Time zone: UTC\n$/);
   expect((await report('--since', '1d', '--by', 'ad,outcome', '--format', 'csv')).stdout).toBe(
-    'adId,outcome,currency,clicks,charged,corrected\n1,charged,USD,2,0.50,0.50\n',
+    'adId,ad,outcome,currency,clicks,charged,corrected\n1,Banner,charged,USD,2,0.50,0.50\n',
   );
   const json = JSON.parse((await report('--since', '1d', '--by', 'ad', '--json')).stdout);
   expect(json).toMatchObject({ timeZone: 'UTC', rows: [{ adId: 1, clicks: 2, charged: '0.50' }] });
@@ -48,9 +50,9 @@ it('a report is broken down by publisher, or has the clicks of one', async () =>
 
 it('names stand beside the ids in the table and in CSV, and not in JSON', async () => {
   const by = ['--since', '1d', '--by', 'advertiser,campaign,ad'];
-  const expected = '1,Test advertiser,1,Test campaign,1,USD,2,0.50,0.50\n';
+  const expected = '1,Test advertiser,1,Test campaign,1,Banner,USD,2,0.50,0.50\n';
   expect((await report(...by, '--format', 'csv')).stdout).toBe(
-    `advertiserId,advertiser,campaignId,campaign,adId,currency,clicks,charged,corrected\n${expected}`,
+    `advertiserId,advertiser,campaignId,campaign,adId,ad,currency,clicks,charged,corrected\n${expected}`,
   );
   expect((await report(...by)).stdout).toContain('advertiserId  advertiser       campaignId  campaign ');
   const [row] = JSON.parse((await report(...by, '--json')).stdout).rows;

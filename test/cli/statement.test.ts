@@ -17,11 +17,13 @@ beforeAll(async () => {
   await addBudgetEntry(database.pool, advertiser.id, 'top_up', 10_000_000n, 'invoice 4711');
   await addBudgetEntry(database.pool, advertiser.id, 'adjustment', -500_000n, 'fee');
   const campaign = await addCampaign(database.pool, advertiser.id, 'Summer');
-  const ad = await addAdTo(database.pool, campaign, '0.25');
+  const ad = await addAdTo(database.pool, campaign, '0.25', 'Banner');
+  const unnamed = await addAdTo(database.pool, campaign, '1.00');
   const clicks = [
     clickRecord({ ad, clickedAt: now.getTime() }),
     clickRecord({ ad, clickedAt: now.getTime() }),
     clickRecord({ ad, clickedAt: now.getTime(), invalid: 'bot' }),
+    clickRecord({ ad: unnamed, clickedAt: now.getTime() }),
   ];
   await chargeBatch(database.pool, clicks);
   await creditClick(database.pool, clicks[0]?.click.clickId ?? '');
@@ -45,12 +47,15 @@ it('a statement as JSON has the documented fields', async () => {
       { at: time, kind: 'top_up', amount: '10.00', reference: 'invoice 4711' },
       { at: time, kind: 'adjustment', amount: '-0.50', reference: 'fee' },
     ],
-    charges: [{ campaignId: 1, adId: 1, clicks: 2, amount: '0.50' }],
+    charges: [
+      { campaignId: 1, adId: 1, clicks: 2, amount: '0.50' },
+      { campaignId: 1, adId: 2, clicks: 1, amount: '1.00' },
+    ],
     credits: [{ month, amount: '0.25', clicks: 1 }],
-    closing: '9.25',
-    gross: 3,
+    closing: '8.25',
+    gross: 4,
     invalid: [{ reason: 'bot', clicks: 1 }],
-    net: 2,
+    net: 3,
   };
   for (const form of [['--json'], ['--format', 'json']]) {
     const { stdout } = await statement('1', '--month', month, ...form);
@@ -59,7 +64,7 @@ it('a statement as JSON has the documented fields', async () => {
   }
 });
 
-it('a statement as a table names campaigns, and its amounts add up', async () => {
+it('a statement as a table names campaigns and ads, and its amounts add up', async () => {
   const { stdout, code } = await statement('1', '--month', month);
   expect(code).toBe(0);
   const lines = stdout.split('\n').map((line) => line.trim().split(/ {2,}/));
@@ -75,14 +80,15 @@ it('a statement as a table names campaigns, and its amounts add up', async () =>
     ['Opening balance', '0.00'],
     ['Top-up', today, 'invoice 4711', '10.00'],
     ['Adjustment', today, 'fee', '-0.50'],
-    ['Charged clicks', 'Summer (campaign 1), ad 1', '2', '-0.50'],
+    ['Charged clicks', 'Summer (campaign 1), Banner (ad 1)', '2', '-0.50'],
+    ['Charged clicks', 'Summer (campaign 1), ad 2', '1', '-1.00'],
     ['Credits for clicks', month, '1', '0.25'],
-    ['Closing balance', '9.25'],
+    ['Closing balance', '8.25'],
     [''],
     ['item', 'reason', 'clicks'],
-    ['Gross clicks', '3'],
+    ['Gross clicks', '4'],
     ['Invalid clicks', 'bot', '1'],
-    ['Net clicks', '2'],
+    ['Net clicks', '3'],
     [''],
   ]);
 });
@@ -92,16 +98,17 @@ it('a statement as CSV is one table, with a note on standard error', async () =>
   expect(stderr).toMatch(/^Complete for everything/);
   const name = '"Blue ""Shoes"", Ltd"';
   expect(stdout.trim().split('\n')).toEqual([
-    'month,advertiserId,advertiser,item,date,reference,campaignId,campaign,adId,clickMonth,reason,clicks,amount,currency',
-    `${month},1,${name},opening,,,,,,,,,0.00,EUR`,
-    `${month},1,${name},top_up,${today},invoice 4711,,,,,,,10.00,EUR`,
-    `${month},1,${name},adjustment,${today},fee,,,,,,,-0.50,EUR`,
-    `${month},1,${name},charge,,,1,Summer,1,,,2,-0.50,EUR`,
-    `${month},1,${name},credit,,,,,,${month},,1,0.25,EUR`,
-    `${month},1,${name},closing,,,,,,,,,9.25,EUR`,
-    `${month},1,${name},gross,,,,,,,,3,,`,
-    `${month},1,${name},invalid,,,,,,,bot,1,,`,
-    `${month},1,${name},net,,,,,,,,2,,`,
+    'month,advertiserId,advertiser,item,date,reference,campaignId,campaign,adId,ad,clickMonth,reason,clicks,amount,currency',
+    `${month},1,${name},opening,,,,,,,,,,0.00,EUR`,
+    `${month},1,${name},top_up,${today},invoice 4711,,,,,,,,10.00,EUR`,
+    `${month},1,${name},adjustment,${today},fee,,,,,,,,-0.50,EUR`,
+    `${month},1,${name},charge,,,1,Summer,1,Banner,,,2,-0.50,EUR`,
+    `${month},1,${name},charge,,,1,Summer,2,,,,1,-1.00,EUR`,
+    `${month},1,${name},credit,,,,,,,${month},,1,0.25,EUR`,
+    `${month},1,${name},closing,,,,,,,,,,8.25,EUR`,
+    `${month},1,${name},gross,,,,,,,,,4,,`,
+    `${month},1,${name},invalid,,,,,,,,bot,1,,`,
+    `${month},1,${name},net,,,,,,,,,3,,`,
   ]);
 });
 

@@ -96,6 +96,10 @@ describe('a frame', () => {
     ...{ advertiserId: 1, name, currency: 'USD', status: 'active' as const, lowBudget: false },
     ...{ budget: '10.00', spent: '9.00', remaining: '1.00', perHour: '2.00', exhaustedAt, exhausted },
   });
+  const ad = (adId: number, adName: string | null) => ({
+    ...{ adId, adName, advertiserId: 1, advertiserName: 'Shoes', campaignName: 'Summer' },
+    ...{ clicks: 3, charged: '0.75', currency: 'EUR' },
+  });
   const frame: TopFrame = {
     asOf,
     clicks: { from: '2026-05-01T09:59:58.000Z', asOf, charged: 20, overBudget: 1, invalid: 0, rejected: 0 },
@@ -119,7 +123,7 @@ describe('a frame', () => {
       budget('gone', null, true),
     ],
     reasons: { since: asOf, rows: [] },
-    top: { since: asOf, ads: [], publishers: [] },
+    top: { since: asOf, ads: [ad(4, 'Banner'), ad(5, null)], publishers: [] },
   };
   const lines = drawFrame(frame, { columns: 80, rows: 40 });
 
@@ -138,6 +142,14 @@ describe('a frame', () => {
   it('lists first what runs dry first', () => {
     const names = lines.filter((line) => line.includes('USD')).map((line) => line.trim());
     expect(names.map((line) => line.split(/ {2,}/).at(-1))).toEqual(['30 min', '3 h', 'exhausted', '2.00']);
+  });
+
+  it('names ads beside their ids', () => {
+    const ads = lines.filter((line) => line.includes('EUR')).map((line) => line.split(/ {2,}/));
+    expect(ads).toEqual([
+      ['4 Banner, Shoes', 'Summer', '3', '0.75 EUR'],
+      ['5 Shoes', 'Summer', '3', '0.75 EUR'],
+    ]);
   });
 
   it('escapes control characters of names, and fits the terminal', () => {

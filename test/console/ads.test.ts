@@ -11,6 +11,7 @@ beforeAll(async () => {
 });
 
 const NEW = {
+  name: 'Banner 300x250, blue',
   price: '0.25',
   urlTemplate: 'https://example.com/?click={click_id}',
   passParameters: ['utm_*', 'gclid'],
@@ -33,7 +34,16 @@ describe('POST /v1/ads', () => {
     expect(got.headers.etag).toBe(answer.headers.etag);
   });
 
+  it('adds ads without a name', async () => {
+    const { name: _, ...unnamed } = NEW;
+    expect(await create(unnamed)).toMatchObject({ status: 201, body: { name: null } });
+    expect(await create({ ...NEW, name: null })).toMatchObject({ status: 201, body: { name: null } });
+  });
+
   it.each([
+    [{ name: '' }, '/name', 'Expected a name of 1–200 printable characters'],
+    [{ name: 'a\u202eb' }, '/name', 'Expected a name of 1–200 printable characters'],
+    [{ name: 7 }, '/name', 'Expected a string, got 7'],
     [{ price: 0.25 }, '/price', 'Expected a string, got 0.25'],
     [{ price: '0' }, '/price', 'Expected an amount above 0'],
     [{ price: '1000000000.000001' }, '/price', 'at most 1000000000'],
@@ -67,6 +77,16 @@ describe('PATCH /v1/ads/{adId}', () => {
     expect((await api.send('PATCH', url, { body: {} })).body).toEqual({ ...before, ...body });
   });
 
+  it('changes and removes the name, which is part of the ETag', async () => {
+    const { body: before, headers } = await create();
+    const url = `/v1/ads/${before.id}`;
+    const renamed = await api.send('PATCH', url, { body: { name: 'Red' } });
+    expect(renamed.body).toEqual({ ...before, name: 'Red' });
+    const match = { 'if-match': String(headers.etag) };
+    expect((await api.send('PATCH', url, { headers: match, body: { name: 'Green' } })).status).toBe(412);
+    expect((await api.send('PATCH', url, { body: { name: null } })).body).toEqual({ ...before, name: null });
+  });
+
   it('refuses a stale ETag', async () => {
     const { body, headers } = await create();
     const url = `/v1/ads/${body.id}`;
@@ -82,7 +102,7 @@ describe('PATCH /v1/ads/{adId}', () => {
 describe('GET /v1/ads', () => {
   it('filters, in pages', async () => {
     const { advertiser, campaign, ad } = await addAccount(database.pool);
-    const more = await addAdTo(database.pool, campaign);
+    const more = await addAdTo(database.pool, campaign, '0.25', 'Banner 300x250');
     const list = async (query: string) => {
       const { body } = await api.send('GET', `/v1/ads?${query}`);
       return { ids: body.items.map(({ id }: { id: number }) => id), next: body.nextCursor };
@@ -94,6 +114,7 @@ describe('GET /v1/ads', () => {
       next: null,
     });
     expect((await list(`campaignId=${campaign.id}`)).ids).toEqual([ad.id, more.id]);
+    expect((await list(`campaignId=${campaign.id}&search=bANNER`)).ids).toEqual([more.id]);
     await api.send('PATCH', `/v1/ads/${more.id}`, { body: { status: 'archived' } });
     expect((await list(`campaignId=${campaign.id}`)).ids).toEqual([ad.id]);
     expect((await list(`campaignId=${campaign.id}&status=archived`)).ids).toEqual([more.id]);

@@ -139,6 +139,24 @@ describe('accounts', () => {
     expect(await change({ passParameters: [] })).toMatchObject({ passParameters: [] });
   });
 
+  it('have ads with and without a name, which can be changed and removed', async () => {
+    const { campaign, ad } = await addAccount(database.pool);
+    expect(ad.name).toBeNull();
+    const add = (name: string) => addAd(database.pool, campaign.id, 1n, 'https://a.example/', [], name);
+    const named = await add('  Banner 300x250, blue ');
+    expect(named).toMatchObject({ name: 'Banner 300x250, blue' });
+    // A name is not unique.
+    expect(await add('Banner 300x250, blue')).toMatchObject({ name: named.name });
+    const change = (changes: AdChanges) => updateAd(database.pool, named.id, changes);
+    expect(await change({ priceMicros: 2n })).toEqual({ ...named, priceMicros: 2n });
+    expect(await change({ name: 'Banner 300x250, red' })).toMatchObject({ name: 'Banner 300x250, red' });
+    expect(await change({ name: null })).toMatchObject({ name: null, priceMicros: 2n });
+    for (const name of ['', 'a'.repeat(201), 'a\u001b[31m']) {
+      await expect(add(name)).rejects.toMatchObject({ code: 'bad_name' });
+      await expect(change({ name })).rejects.toMatchObject({ code: 'bad_name' });
+    }
+  });
+
   it('that do not exist are refused with an error code', async () => {
     const unknown = { code: 'unknown_advertiser' };
     await expect(addBudgetEntry(database.pool, UNKNOWN_ID, 'top_up', 1n)).rejects.toMatchObject(unknown);

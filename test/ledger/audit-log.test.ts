@@ -89,6 +89,7 @@ describe('an audit entry', () => {
       await updateCampaign(connection, campaign.id, { pacing: 'even' });
       await updateAd(connection, ad.id, { passParameters: ['utm_*'] });
       await updateAd(connection, ad.id, {});
+      await updateAd(connection, ad.id, { name: 'Banner' });
       await renameAdvertiser(connection, advertiser.id, 'Red Shoes');
       await setAdvertiserStatus(connection, advertiser.id, 'active');
     });
@@ -107,6 +108,10 @@ describe('an audit entry', () => {
       {
         ...{ action: 'ad.update', subject: String(ad.id) },
         ...{ before: { passParameters: [] }, after: { passParameters: ['utm_*'] } },
+      },
+      {
+        ...{ action: 'ad.update', subject: String(ad.id) },
+        ...{ before: { name: null }, after: { name: 'Banner' } },
       },
       {
         ...{ action: 'advertiser.update', subject: String(advertiser.id) },

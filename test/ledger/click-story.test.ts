@@ -44,6 +44,7 @@ describe('the story of a settled click', () => {
       creditedMicros: 0n,
       currency: 'USD',
       adId: account.ad.id,
+      adName: null,
       campaignId: account.campaign.id,
       campaignName: 'Test campaign',
       advertiserId: account.advertiser.id,

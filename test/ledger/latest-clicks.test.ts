@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Pool } from '../../common/postgres/postgres.ts';
+import { updateAd } from '../../ledger/ads.ts';
 import { clickToChargeSeconds, readLatestClicks } from '../../ledger/latest-clicks.ts';
 import { DAY_MS, isoDay } from '../../ledger/partitions.ts';
 import { chargeBatch } from '../support/charge-batch.ts';
@@ -11,6 +12,7 @@ const database = testDatabase();
 describe('the latest clicks', () => {
   it('are at most 20, the newest first, with what was charged and without their visitors', async () => {
     const { ad, advertiser } = await addAccount(database.pool);
+    await updateAd(database.pool, ad.id, { name: 'Banner' });
     const now = Date.now();
     const batch = Array.from({ length: 25 }, (_, at) =>
       clickRecord({ ad, clickedAt: now - at * 1_000, ...(at === 1 && { invalid: 'bot' }) }),
@@ -25,6 +27,7 @@ describe('the latest clicks', () => {
       outcome: 'charged',
       reason: null,
       adId: ad.id,
+      adName: 'Banner',
       advertiserName: advertiser.name,
       publisher: null,
       chargedMicros: 250_000n,
@@ -42,6 +45,7 @@ describe('the latest clicks', () => {
       clickId: rejected.click.clickId,
       outcome: 'rejected',
       reason: 'unknown_ad',
+      adName: null,
       advertiserName: null,
     });
     expect(await readLatestClicks(database.pool, [advertiser.id], new Date())).toEqual([]);
@@ -123,7 +127,15 @@ describe('the time from a click to its charge', () => {
     clickedAt: new Date(1e12 - (secondsAgo + delay) * 1_000),
     settledAt: new Date(1e12 - secondsAgo * 1_000),
     outcome: 'charged' as const,
-    ...{ reason: null, adId: 1, advertiserName: '', publisher: null, chargedMicros: 1n, currency: 'USD' },
+    ...{
+      reason: null,
+      adId: 1,
+      adName: null,
+      advertiserName: '',
+      publisher: null,
+      chargedMicros: 1n,
+      currency: 'USD',
+    },
   });
 
   it('is the median of the clicks that were settled in the last minute', () => {

@@ -128,6 +128,10 @@ describe('a search', () => {
     expect(await advertisers('1%0')).toEqual([]);
     expect(ids(await listCampaigns(database.pool, { search: 'herbst_' }))).toEqual([campaign.id]);
     expect(await listCampaigns(database.pool, { search: 'herbst.2026' })).toEqual([]);
+    const ad = await addAdTo(database.pool, campaign, '0.25', 'Banner_300 rot');
+    await addAdTo(database.pool, campaign);
+    expect(ids(await listAds(database.pool, { search: 'bANNER_' }))).toEqual([ad.id]);
+    expect(await listAds(database.pool, { search: 'banner.300' })).toEqual([]);
   });
 });
 

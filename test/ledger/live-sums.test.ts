@@ -1,4 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest';
+import { updateAd } from '../../ledger/ads.ts';
 import { readLiveSums, sumsSince } from '../../ledger/live-sums.ts';
 import { rollUp } from '../../ledger/rollup.ts';
 import { chargeBatch } from '../support/charge-batch.ts';
@@ -23,6 +24,7 @@ beforeAll(async () => {
     unreadableRecord(Buffer.from('x'), null),
   ]);
   await rollUp(database.pool);
+  await updateAd(database.pool, mine.ad.id, { name: 'Banner' });
 });
 
 it('The sums begin with a quarter of an hour, at least an hour ago', () => {
@@ -41,6 +43,7 @@ describe('the sums of the last hour', () => {
     expect(ads).toEqual([
       {
         adId: mine.ad.id,
+        adName: 'Banner',
         advertiserId: mine.advertiser.id,
         advertiserName: 'Test advertiser',
         campaignName: 'Test campaign',
@@ -48,7 +51,7 @@ describe('the sums of the last hour', () => {
         chargedMicros: 750_000n,
         currency: 'USD',
       },
-      expect.objectContaining({ adId: other.ad.id, clicks: 2, chargedMicros: 2_000_000n }),
+      expect.objectContaining({ adId: other.ad.id, adName: null, clicks: 2, chargedMicros: 2_000_000n }),
     ]);
     expect(publishers.map(({ publisher, clicks, currency }) => [publisher, clicks, currency])).toEqual([
       ['news', 3, 'USD'],

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { addSamples } from '../../cli/samples.ts';
-import { updateAd } from '../../ledger/ads.ts';
+import { listAds, updateAd } from '../../ledger/ads.ts';
 import { setAdvertiserStatus } from '../../ledger/advertisers.ts';
 import {
   hasActiveSamples,
@@ -21,6 +21,12 @@ it('Sample advertisers are those with ads of the sample pages, whatever their na
     'Sample Coffee',
     'Sample Shoes',
     'Sample Travel',
+  ]);
+  expect((await listAds(pool)).map(({ name }) => name)).toEqual([
+    'Banner 300x250, coffee beans',
+    'Banner 728x90, running shoes',
+    'Newsletter, train tickets',
+    null,
   ]);
   await pool.query("update advertiser set name = 'Renamed' where id = 1");
   await pool.query("update advertiser set name = 'Sample Coffee' where id = $1", [advertiser.id]);

@@ -4,7 +4,7 @@ import { texts } from '../../console/page/texts.ts';
 import { clickLink } from '../support/clicks.ts';
 import { BROWSER } from '../support/stack.ts';
 import { until } from '../support/until.ts';
-import { addAccount, post, send } from './api.ts';
+import { addAccount, destination, post, send } from './api.ts';
 import { skipped, testBrowser } from './browser.ts';
 
 const panelOf = (page: Page, title: string) =>
@@ -58,6 +58,67 @@ describe.skipIf(skipped)('the page of an ad', () => {
     const spend = panelOf(page, texts.campaigns.spend.title);
     await spend.getByText(texts.units.asCharged).waitFor();
     expect(await spend.textContent()).toMatch(/Today\s*0\.50\s*EUR/);
+  });
+
+  it('has a name that its form sets and removes, and the list finds', async () => {
+    const { campaignId, adId } = await addAccount({ name: 'Named', budget: '10.00', price: '0.50' });
+    const { fields, edit, create, name: nameOf, id: idOf, title } = texts.ads;
+    const page = await browser.open(`/campaigns/${campaignId}`);
+    await page.getByRole('button', { name: create.action }).first().click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByLabel(fields.name).fill('Banner 300x250, blue');
+    await dialog.getByLabel(fields.price).fill('0.50');
+    await dialog.getByLabel(fields.urlTemplate).fill(destination());
+    await dialog.getByRole('button', { name: create.submit }).click();
+    const { body } = await send('GET', `/v1/ads?campaignId=${campaignId}&search=banner`);
+    const [{ id }] = body.items;
+    const row = page.getByRole('row').filter({ hasText: 'Banner 300x250, blue' });
+    await row.getByText(idOf(id), { exact: true }).waitFor();
+    await page
+      .getByRole('row')
+      .getByRole('link', { name: idOf(adId), exact: true })
+      .waitFor();
+    await row.getByRole('link').click();
+    const heading = (text: string) => page.getByRole('heading', { level: 1, name: text, exact: true });
+    await heading(nameOf(id, 'Banner 300x250, blue')).waitFor();
+    const rename = async (before: string, after: string) => {
+      await page.getByRole('button', { name: texts.controls.edit }).click();
+      await page.getByRole('heading', { name: edit.title(before), exact: true }).waitFor();
+      await dialog.getByLabel(fields.name).fill(after);
+      await dialog.getByRole('button', { name: texts.controls.save }).click();
+      await dialog.waitFor({ state: 'detached' });
+    };
+    await rename(nameOf(id, 'Banner 300x250, blue'), 'Banner 300x250, red');
+    await heading(nameOf(id, 'Banner 300x250, red')).waitFor();
+    await page.goto('/ads');
+    await page.getByLabel(texts.controls.search).fill('300X250, RED');
+    const list = page.getByRole('table', { name: title });
+    await expect.poll(() => list.locator('tbody tr').count()).toBe(1);
+    await list.getByRole('link', { name: 'Banner 300x250, red', exact: true }).click();
+    await heading(nameOf(id, 'Banner 300x250, red')).waitFor();
+    await rename(nameOf(id, 'Banner 300x250, red'), '');
+    await heading(nameOf(id, null)).waitFor();
+    expect((await send('GET', `/v1/ads/${id}`)).body.name).toBeNull();
+  });
+
+  it('is named with its id in the live view, on the page of a click, in reports and in statements', async () => {
+    const terms = { name: 'Everywhere', budget: '10.00', price: '0.50', adName: 'Skyscraper' };
+    const { advertiserId, adId, link } = await addAccount(terms);
+    const { clickId } = await clickLink(link);
+    const isCharged = async () => (await send('GET', `/v1/clicks/${clickId}`)).body.outcome === 'charged';
+    await until('the click in the ledger', isCharged);
+    const page = await browser.open('/');
+    const name = texts.ads.name(adId, 'Skyscraper');
+    for (const title of [texts.live.latest.title, texts.live.top.ads])
+      await panelOf(page, title).getByRole('link', { name, exact: true }).first().waitFor();
+    for (const path of [
+      `/clicks/${clickId}`,
+      `/reports?advertiser=${advertiserId}&by=ad`,
+      `/statements?advertiser=${advertiserId}`,
+    ]) {
+      await page.goto(path);
+      await page.locator('main').getByRole('link', { name, exact: true }).waitFor();
+    }
   });
 
   it('of a click and the audit log name the time zone of their times', async () => {

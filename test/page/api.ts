@@ -43,10 +43,12 @@ type AccountTerms = {
   /** Price of a click. */
   readonly price: string;
   readonly campaignName?: string;
+  /** By default the ad has none. */
+  readonly adName?: string;
 };
 
 /** Creates an advertiser with a budget in EUR and an ad whose destination is a page of the ad server. */
-export async function addAccount({ name, budget, price, campaignName = 'Spring' }: AccountTerms) {
+export async function addAccount({ name, budget, price, campaignName = 'Spring', adName }: AccountTerms) {
   const { id: advertiserId } = await post('/v1/advertisers', {
     name,
     currency: 'EUR',
@@ -58,7 +60,10 @@ export async function addAccount({ name, budget, price, campaignName = 'Spring' 
     reference: name,
   });
   const { id: campaignId } = await post('/v1/campaigns', { advertiserId, name: campaignName });
-  const { id: adId } = await post('/v1/ads', { campaignId, price, urlTemplate: destination() });
+  const { id: adId } = await post('/v1/ads', {
+    ...{ campaignId, price, urlTemplate: destination() },
+    ...(adName && { name: adName }),
+  });
   const { links } = await post('/v1/links', { adId, evergreen: true, publisher: 'news' });
   const link: string = links[0];
   // Until its catalog has a new ad, the ad server answers 503. HEAD records no click.

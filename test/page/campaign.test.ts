@@ -28,7 +28,7 @@ describe.skipIf(skipped)('the page of a campaign', () => {
     const account = await addAccount({ name: 'Old', budget: '10.00', price: '0.50' });
     await send('PATCH', `/v1/campaigns/${account.campaignId}`, { body: { status: 'archived' } });
     const page = await browser.open(`/campaigns/${account.campaignId}`);
-    await page.getByRole('link', { name: texts.ads.name(account.adId), exact: true }).waitFor();
+    await page.getByRole('link', { name: texts.ads.id(account.adId), exact: true }).waitFor();
     await changeStatus(page, 'active', 'Spring');
     await page.getByText(charge.charging).waitFor();
   });
@@ -48,7 +48,7 @@ describe.skipIf(skipped)('the page of a campaign', () => {
     await page.getByText(texts.priceAbove.price_above_daily_cap('40.00 EUR', '5.00 EUR')).waitFor();
     await choose(page, texts.controls.edit);
     const warning = dialog.getByText(
-      texts.campaigns.fields.belowPrice(`${texts.ads.name(adId)} (40.00 EUR)`),
+      texts.campaigns.fields.belowPrice(`${texts.ads.name(adId, null)} (40.00 EUR)`),
     );
     await warning.waitFor();
     await dialog.getByLabel(texts.campaigns.fields.dailyCap, { exact: false }).first().fill('40');
@@ -80,15 +80,16 @@ describe.skipIf(skipped)('the page of a campaign', () => {
     await dialog.getByText(fields.pacingWithoutCap(pacings.even)).waitFor();
   });
 
-  it('is named in the history of its advertiser', async () => {
-    const { advertiserId, campaignId } = await addAccount({
-      ...{ name: 'Historian', budget: '10.00', price: '0.50', campaignName: 'Harvest' },
+  it('and its ads are named in the history of its advertiser', async () => {
+    const { advertiserId, campaignId, adId } = await addAccount({
+      ...{ name: 'Historian', budget: '10.00', price: '0.50', campaignName: 'Harvest', adName: 'Apples' },
     });
     const page = await browser.open(`/advertisers/${advertiserId}`);
     const { actions, fields } = texts.history;
     const created = page.locator('.change').filter({ hasText: actions['campaign.create'] ?? '' });
     await created.getByRole('link', { name: `${campaignId} Harvest`, exact: true }).waitFor();
     const added = page.locator('.change').filter({ hasText: actions['ad.create'] ?? '' });
+    await added.getByRole('link', { name: `${adId} Apples`, exact: true }).waitFor();
     await added.getByText(`${fields.campaignId}: ${campaignId} Harvest`).waitFor();
   });
 

@@ -15,6 +15,7 @@ describe.skipIf(skipped)('a name that is HTML', () => {
       budget: '5.00',
       price: '1.00',
       campaignName: NAME,
+      adName: NAME,
     });
     await post('/v1/keys', { name: NAME, role: 'viewer', advertiserIds: [advertiserId] });
     const { clickId } = await clickLink(link);
@@ -27,11 +28,13 @@ describe.skipIf(skipped)('a name that is HTML', () => {
       '/',
       '/advertisers?search=img',
       '/campaigns?search=img',
-      '/ads',
+      '/ads?search=img',
       `/advertisers/${advertiserId}`,
       `/campaigns/${campaignId}`,
       `/ads/${adId}`,
       `/reports?advertiser=${advertiserId}&by=campaign`,
+      `/reports?advertiser=${advertiserId}&by=ad`,
+      `/clicks/${clickId}`,
       '/reports?by=advertiser',
       `/statements?advertiser=${advertiserId}`,
       '/operations/keys',

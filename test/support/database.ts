@@ -121,7 +121,12 @@ export function capDaily(
   return updateCampaign(pool, id, { dailyCapMicros: dailyCap === null ? null : parseAmount(dailyCap) });
 }
 
-/** Creates one more ad of a campaign. */
-export function addAdTo(pool: Pool, campaign: Pick<Campaign, 'id'>, price = '0.25'): Promise<Ad> {
-  return addAd(pool, campaign.id, parseAmount(price), 'https://example.com/?click={click_id}');
+/** Creates one more ad of a campaign, by default without a name. */
+export function addAdTo(
+  pool: Pool,
+  campaign: Pick<Campaign, 'id'>,
+  price = '0.25',
+  name: string | null = null,
+): Promise<Ad> {
+  return addAd(pool, campaign.id, parseAmount(price), 'https://example.com/?click={click_id}', [], name);
 }

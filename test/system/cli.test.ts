@@ -107,6 +107,7 @@ describe('the JSON that scripts build on', () => {
       advertiserName: 'Sample Coffee',
       campaignId: 1,
       campaignName: 'Sample Coffee: first campaign',
+      name: 'Banner 300x250, coffee beans',
       price: '0.25',
       urlTemplate: '/sample/coffee?click={click_id}&ad={ad_id}',
       pass: '',

@@ -108,7 +108,7 @@ export const campaignTexts = {
 
 export const adTexts = {
   title: 'Ads',
-  /** The name of an ad with its id, or its id alone. */
+  /** The name of an ad with its id, which tells ads of the same name apart; or its id alone. */
   name: (id: number, name: string | null) => (name === null ? `Ad ${id}` : `${name} (ad ${id})`),
   id: (id: number) => `Ad ${id}`,
   columns: {

@@ -76,7 +76,9 @@ function Facts({ story, advertiser }: { readonly story: Story; readonly advertis
   const campaign = useResource<{ name: string }>(
     campaignId === null ? null : `/v1/campaigns/${campaignId}`,
   ).data;
-  const ad = useResource<{ name: string | null }>(adId === null ? null : `/v1/ads/${adId}`).data;
+  // The ad of a rejected click may not exist.
+  const isKnown = adId !== null && story.outcome !== 'rejected';
+  const ad = useResource<{ name: string | null }>(isKnown ? `/v1/ads/${adId}` : null).data;
   const amount = (value: string | null) =>
     value === null || advertiser === null ? '–' : <Amount value={value} currency={advertiser.currency} />;
   const link = (path: string, id: number | null, text: string) =>
