@@ -70,8 +70,12 @@ describe.skipIf(skipped)('the page of an ad', () => {
     await dialog.getByLabel(fields.price).fill('0.50');
     await dialog.getByLabel(fields.urlTemplate).fill(destination());
     await dialog.getByRole('button', { name: create.submit }).click();
+    await dialog.waitFor({ state: 'detached' });
     const { body } = await send('GET', `/v1/ads?campaignId=${campaignId}&search=banner`);
     const [{ id }] = body.items;
+    const heading = (text: string) => page.getByRole('heading', { level: 1, name: text, exact: true });
+    await heading(nameOf(id, 'Banner 300x250, blue')).waitFor();
+    await page.goto(`/campaigns/${campaignId}`);
     const row = page.getByRole('row').filter({ hasText: 'Banner 300x250, blue' });
     await row.getByText(idOf(id), { exact: true }).waitFor();
     await page
@@ -79,10 +83,9 @@ describe.skipIf(skipped)('the page of an ad', () => {
       .getByRole('link', { name: idOf(adId), exact: true })
       .waitFor();
     await row.getByRole('link').click();
-    const heading = (text: string) => page.getByRole('heading', { level: 1, name: text, exact: true });
-    await heading(nameOf(id, 'Banner 300x250, blue')).waitFor();
     const rename = async (before: string, after: string) => {
-      await page.getByRole('button', { name: texts.controls.edit }).click();
+      await page.locator('summary', { hasText: texts.controls.actions }).click();
+      await page.getByRole('button', { name: texts.controls.edit, exact: true }).click();
       await page.getByRole('heading', { name: edit.title(before), exact: true }).waitFor();
       await dialog.getByLabel(fields.name).fill(after);
       await dialog.getByRole('button', { name: texts.controls.save }).click();
@@ -92,7 +95,7 @@ describe.skipIf(skipped)('the page of an ad', () => {
     await heading(nameOf(id, 'Banner 300x250, red')).waitFor();
     await page.goto('/ads');
     await page.getByLabel(texts.controls.search).fill('300X250, RED');
-    const list = page.getByRole('table', { name: title });
+    const list = page.getByRole('region', { name: title, exact: true });
     await expect.poll(() => list.locator('tbody tr').count()).toBe(1);
     await list.getByRole('link', { name: 'Banner 300x250, red', exact: true }).click();
     await heading(nameOf(id, 'Banner 300x250, red')).waitFor();
