@@ -350,7 +350,7 @@ describe('bad input on the command line', () => {
       ['ad', 'add', '77', '--price', '1', '--url', 'https://example.com/'],
       'Expected the id of a campaign in the database, got 77',
     ],
-    [['ad', 'update', '1'], 'Expected --price, --url or --pass, got none of them'],
+    [['ad', 'update', '1'], 'Expected --name, --price, --url or --pass, got none of them'],
     [['dead-letters', 'show', '999999'], 'Expected the id of a dead letter in the database, got 999999'],
     [
       ['spool', 'correct', '01a208fb-f934-70de-beaa-9335acbb4502', '--accepted', '1', '--reason', 'x'],
