@@ -133,6 +133,8 @@ create table ad (
   advertiser_id integer not null,
   -- What people call it. Nothing but lists, reports and the console reads it.
   name text check (length(name) between 1 and 200),
+  -- For searches: lower() takes as long as the rest of a search of all ads.
+  name_lower text generated always as (lower(name)) stored,
   price_micros bigint not null check (price_micros between 1 and 1000000000000000),
   url_template text not null check (length(url_template) between 1 and 2000),
   -- Names of the query parameters of clicks that are added to the destination, such as `utm_*`.

@@ -20,8 +20,8 @@ export async function fillSettings(pool: Pool): Promise<void> {
      select 1 + (n - 1) % ${ADVERTISERS}, 'Campaign ' || n, 1000000000 from generate_series(1, ${CAMPAIGNS}) n`,
   );
   await pool.query(
-    `insert into ad (campaign_id, advertiser_id, price_micros, url_template)
-     select id, advertiser_id, ${PRICE_MICROS}, 'https://example.com/?click={click_id}'
+    `insert into ad (campaign_id, advertiser_id, name, price_micros, url_template)
+     select id, advertiser_id, 'Banner ' || n, ${PRICE_MICROS}, 'https://example.com/?click={click_id}'
      from generate_series(1, ${ADS}) n join campaign on id = 1 + (n - 1) % ${CAMPAIGNS} order by n`,
   );
   await pool.query('vacuum (analyze) advertiser, campaign, ad, budget_entry');

@@ -73,6 +73,7 @@ const LISTS: readonly (readonly [name: string, path: string])[] = [
   ['rare search', '/v1/campaigns?limit=100&search=paign%2019999'],
   ['ads', '/v1/ads?limit=100'],
   ['deep', `/v1/ads?limit=100&cursor=${cursorOf(ADS - 200)}`],
+  ['rare search', '/v1/ads?limit=100&search=anner%2099999'],
   ['of an advertiser', `/v1/ads?limit=100&advertiserId=${ADVERTISERS}`],
 ];
 

@@ -199,7 +199,7 @@ describe('the triggers of the audit log', () => {
       ...['id', 'created_at', 'advertiser_id', 'spent_micros', 'daily_cap_since'],
       ...['cap_reached', 'daily_cap_reached_on', 'phase'],
     ],
-    ad: ['id', 'created_at', 'advertiser_id', 'exhausted_until', 'held'],
+    ad: ['id', 'created_at', 'advertiser_id', 'name_lower', 'exhausted_until', 'held'],
     budget_entry: ['id', 'created_at', 'advertiser_id'],
     // A replaced secret is recorded without its value.
     api_key: ['id', 'created_at', 'secret_hash', 'last_used_at'],

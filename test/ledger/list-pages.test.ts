@@ -130,8 +130,10 @@ describe('a search', () => {
     expect(await listCampaigns(database.pool, { search: 'herbst.2026' })).toEqual([]);
     const ad = await addAdTo(database.pool, campaign, '0.25', 'Banner_300 rot');
     await addAdTo(database.pool, campaign);
-    expect(ids(await listAds(database.pool, { search: 'bANNER_' }))).toEqual([ad.id]);
-    expect(await listAds(database.pool, { search: 'banner.300' })).toEqual([]);
+    for (const filter of [{}, { campaignId: campaign.id }, { advertiserIds: [id] }])
+      expect(ids(await listAds(database.pool, { ...filter, search: 'bANNER_' }))).toEqual([ad.id]);
+    for (const search of ['banner.300', 'banner%300', 'banner__300', 'banner\\_300'])
+      expect(await listAds(database.pool, { search })).toEqual([]);
   });
 });
 

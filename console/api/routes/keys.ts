@@ -140,7 +140,8 @@ function revokeRoute(app: App, { pool }: Deps): void {
       config: { access: 'keys.manage', errors: ['unknown_key'] },
       schema: {
         ...{ tags, operationId: 'revokeKey', summary: 'Revoke an API key' },
-        description: 'For good: requests with the key are refused within a second, and those of its sessions at once. The key stays in the list.',
+        description:
+          'For good: requests with the key are refused within a second, and those of its sessions at once. The key stays in the list.',
         params: KeyPath,
         response: { 200: ApiKey },
       },
