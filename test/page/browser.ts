@@ -16,7 +16,7 @@ import { BROWSER } from '../support/stack.ts';
 export const skipped = isSkipped(chromiumIsMissing());
 
 /** Longest wait for something that the page is to show, in ms. */
-const SHOWN_MS_MAX = 15_000;
+const SHOWN_MS_MAX = 30_000;
 
 /** The stack and the browser of the run. Throws what is missing. */
 export function pageRun(): PageRun {
