@@ -10,7 +10,7 @@ import { errorMessage, TollwayError } from '../../common/errors.ts';
 import { createClient } from '../../common/postgres/postgres.ts';
 import { sleep } from '../../common/process.ts';
 import type { Logger } from '../../common/telemetry/logger.ts';
-import { keepSessionsLow, lowerPriority, type Priority } from './lower-priority.ts';
+import { keepSessionsLow, lowerPriority } from './lower-priority.ts';
 
 const run = promisify(execFile);
 
@@ -42,13 +42,13 @@ export type EmbeddedPostgres = {
 
 /**
  * Starts the embedded PostgreSQL of a data folder, and creates it first if there is none. A server whose `npm start` was killed is
- * stopped and started again. The caller holds the lock of the data folder. With a low `priority`, other processes get the CPU first.
+ * stopped and started again. The caller holds the lock of the data folder. With `hasLowPriority`, other processes get the CPU first.
  * Throws `embedded_postgres`.
  */
 export async function startEmbeddedPostgres(
   dataDir: string,
   logger: Logger,
-  priority: Priority = 'normal',
+  { hasLowPriority = false } = {},
 ): Promise<EmbeddedPostgres> {
   const folder = resolve(dataDir, 'postgres');
   assertReachable(folder);
@@ -58,7 +58,7 @@ export async function startEmbeddedPostgres(
 
   const port = await freePort(state.port);
   writeState(dataDir, { ...state, port });
-  const server = { pgCtl, folder, port, logger, priority };
+  const server = { pgCtl, folder, port, logger, hasLowPriority };
   await stopServer(server, STOP_SECONDS);
   await startServer(server);
   const serverUrl = `postgres://postgres:${state.password}@127.0.0.1:${port}`;
@@ -75,11 +75,11 @@ type Server = {
   readonly folder: string;
   readonly port: number;
   readonly logger: Logger;
-  readonly priority: Priority;
+  readonly hasLowPriority: boolean;
 };
 
 /** Starts a server that does not run, after processes of the server before have ended. */
-async function startServer({ pgCtl, folder, port, logger, priority }: Server): Promise<boolean> {
+async function startServer({ pgCtl, folder, port, logger, hasLowPriority }: Server): Promise<boolean> {
   const options = Object.entries({ ...SERVER_SETTINGS, port }).map(
     ([name, value]) => `-c ${name}='${value}'`,
   );
@@ -89,8 +89,8 @@ async function startServer({ pgCtl, folder, port, logger, priority }: Server): P
     if (await isRunning(pgCtl, folder)) return false;
     try {
       // pg_ctl starts the server in its own session: a Ctrl-C in the terminal does not reach it.
-      await spawnQuietly(pgCtl, args, (pid) => lowerPriority(pid, priority, logger));
-      keepSessionsLow(readProcessId(folder), priority, logger);
+      await spawnQuietly(pgCtl, args, (pid) => hasLowPriority && lowerPriority(pid, logger));
+      if (hasLowPriority) keepSessionsLow(readProcessId(folder), logger);
       return true;
     } catch (error) {
       if (performance.now() > deadline) {

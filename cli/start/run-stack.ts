@@ -116,19 +116,19 @@ function startProcesses(config: Config, deps: ProcessDeps): Part[] {
   const processor = startProcess('processor', PROCESSOR, processorOpsUrl, {
     ...deps,
     whileAway: 'Clicks wait in the spool or the broker and are charged after the restart',
-    priority: 'low',
+    hasLowPriority: true,
   });
   const adServer = startProcess('ad server', AD_SERVER, adServerOpsUrl, {
     ...deps,
     whileAway:
       'Links do not redirect until it is back. Clicks accepted before are in the spool and are charged after the restart',
-    priority: 'normal',
+    hasLowPriority: false,
     workers: config.AD_SERVER_WORKERS,
   });
   const httpApi = startProcess('console', CONSOLE, consoleOpsUrl, {
     ...deps,
     whileAway: 'The HTTP API answers again after the restart. Clicks are not affected',
-    priority: 'lowest',
+    hasLowPriority: true,
   });
   return [
     { name: 'processor', drainMs: PROCESSOR_DRAIN_MS, process: processor },
@@ -153,7 +153,7 @@ async function assertPortsFree(config: Config): Promise<void> {
 
 /** Starts the embedded PostgreSQL and restarts it if it dies, which a broken connection shows. */
 async function openEmbedded(config: Config, logger: Logger, onShutdown: OnShutdown): Promise<string> {
-  const postgres = await startEmbeddedPostgres(config.DATA_DIR, logger, 'low');
+  const postgres = await startEmbeddedPostgres(config.DATA_DIR, logger, { hasLowPriority: true });
   let stopping = false;
   onShutdown({
     name: 'embedded PostgreSQL',

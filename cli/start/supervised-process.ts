@@ -6,7 +6,7 @@ import { errorMessage, TollwayError } from '../../common/errors.ts';
 import { get } from '../../common/node-http.ts';
 import { sleep } from '../../common/process.ts';
 import type { Logger } from '../../common/telemetry/logger.ts';
-import { keepSessionsLow, lowerPriority, type Priority } from './lower-priority.ts';
+import { keepSessionsLow, lowerPriority } from './lower-priority.ts';
 import { PRELOADED } from './preload-setting.ts';
 
 /**
@@ -54,7 +54,7 @@ export function startProcess(
     onStartFailure: (error: Error) => void;
     /** The effect on clicks while the part does not run, for the log. */
     whileAway: string;
-    priority: Priority;
+    hasLowPriority: boolean;
     workers?: number;
   },
 ): SupervisedProcess {
@@ -86,8 +86,9 @@ export function startProcess(
     const spawned = spawnPart([...flags, join(ROOT, script)], env, onEnd);
     if (spawned === null) return;
     child = spawned;
-    lowerPriority(spawned.pid, deps.priority, deps.logger);
-    keepSessionsLow(spawned.pid, deps.priority, deps.logger);
+    if (!deps.hasLowPriority) return;
+    lowerPriority(spawned.pid, deps.logger);
+    keepSessionsLow(spawned.pid, deps.logger);
   };
   const files = preloaded.map((path) => join(ROOT, path)).join(delimiter);
   launch(PRELOAD, { ...process.env, [PRELOADED]: files });

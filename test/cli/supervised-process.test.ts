@@ -40,7 +40,7 @@ it('A part loads its modules at once, and runs when it gets its settings', async
     { script: path('main.mjs'), preloaded: [path('modules.mjs')] },
     `http://127.0.0.1:${port}`,
     {
-      ...{ logger: silent, priority: 'normal', whileAway: '' },
+      ...{ logger: silent, hasLowPriority: false, whileAway: '' },
       onStartFailure: (error) => failures.push(error),
     },
   );
@@ -67,7 +67,7 @@ async function startAndKill(before: (env: NodeJS.ProcessEnv) => void) {
     { script: relative(ROOT, join(folder, 'main.mjs')), preloaded: ['common/errors.ts'] },
     url,
     {
-      ...{ logger, priority: 'low', whileAway: 'Nothing is lost.' },
+      ...{ logger, hasLowPriority: true, whileAway: 'Nothing is lost.' },
       onStartFailure: (error) => failures.push(error),
     },
   );
@@ -121,7 +121,7 @@ it('A part that cannot be spawned at the first start fails the start, and its st
   const failures: Error[] = [];
   try {
     const part = startProcess('part', { script: 'main.mjs', preloaded: [] }, 'http://127.0.0.1:1', {
-      ...{ logger: silent, priority: 'normal', whileAway: '' },
+      ...{ logger: silent, hasLowPriority: false, whileAway: '' },
       onStartFailure: (error) => failures.push(error),
     });
     part.run({});
