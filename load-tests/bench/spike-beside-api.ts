@@ -20,7 +20,7 @@ type ConsoleClient = { readonly url: string; readonly key: string };
 
 /**
  * The p99 of the redirects of the default spike, without and with requests to the HTTP API, in turn. All processes share the machine. The client
- * of the API has the lowest priority, because it usually runs elsewhere.
+ * of the API has a low priority, because it usually runs elsewhere.
  */
 export const benchSpikeBesideApi: Bench = async (context) => {
   const settings = { ...context.settings, CONSOLE_REQUESTS_PER_SECOND: String(2 * REQUESTS_PER_SECOND) };
@@ -61,8 +61,8 @@ async function runSpike(dataDir: string, { resources, env }: BenchContext): Prom
 function startClient({ url, key }: ConsoleClient, { resources, env, logger }: BenchContext) {
   const script = join(import.meta.dirname, 'api-client.ts');
   const child = resources.child([process.execPath, script, url, key, String(REQUESTS_PER_SECOND)], { env });
-  lowerPriority(child.pid, 'lowest', logger);
-  keepSessionsLow(child.pid, 'lowest', logger);
+  lowerPriority(child.pid, logger);
+  keepSessionsLow(child.pid, logger);
   return async (): Promise<ApiLoad> => {
     const result = once(child, 'message');
     child.send('end');
