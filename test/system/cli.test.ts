@@ -25,7 +25,7 @@ afterAll(async () => {
 
 const json = async <T = unknown>(...args: string[]): Promise<T> => {
   const { stdout, stderr, code } = await stack.tollway(...args, '--json');
-  if (code !== 0) throw new Error(`${args.join(' ')}: ${stderr}`);
+  if (code !== 0) throw new Error(`${args.join(' ')}: ${stderr}${stdout}`);
   return JSON.parse(stdout) as T;
 };
 const settled = () =>
