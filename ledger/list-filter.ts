@@ -86,7 +86,7 @@ function searchCondition(listed: Table, text: string, isOfAll: boolean): string 
   // Subqueries run once; the plan of a prepared statement would run lower() for each row.
   const contains = (name: string) => `strpos(${name}, (select lower(${text}))) > 0`;
   if (listed !== 'ad') return contains(`lower(${listed}.name)`);
-  // There can be many more ads. Read in the order of the table, a name that few have is found in half of the time.
+  // There can be many ads. To read the whole table first takes half as long as to read it by its index, which the order by id would choose.
   if (isOfAll) return `ad.id = any(array(select id from ad where ${contains('name_lower')}))`;
   return contains('ad.name_lower');
 }

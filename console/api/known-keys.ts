@@ -3,7 +3,7 @@ import type { Pool } from '../../common/postgres/postgres.ts';
 import { type ApiKey, findKey } from '../../ledger/api-keys.ts';
 import { hashSecret } from '../../ledger/random-secret.ts';
 
-/** How long a key is accepted without another look into the database, in ms: as long, it does not notice that the key was revoked or expires. */
+/** How long an active key is accepted without another look into the database, in ms, even if it is revoked or expires in this time. */
 export const KNOWN_MS = 1_000;
 const KEYS_MAX = 1_000;
 
