@@ -1,4 +1,4 @@
-import { CompressionCodecs, CompressionTypes, Kafka, logLevel } from 'kafkajs';
+import kafkajs from 'kafkajs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createTopic } from '../../brokers/kafka/client.ts';
 import { parseConfig } from '../../common/config/config.ts';
@@ -23,6 +23,8 @@ import {
   untilSettled,
   withEnvironment,
 } from './test-environment.ts';
+
+const { CompressionCodecs, CompressionTypes, Kafka, logLevel } = kafkajs;
 
 const skipped = isSkipped(await kafkaIsMissing());
 const secureSkipped = isSkipped(await secureKafkaIsMissing());
