@@ -7,6 +7,7 @@ import { get } from '../../common/node-http.ts';
 import { sleep } from '../../common/process.ts';
 import type { Logger } from '../../common/telemetry/logger.ts';
 import { keepSessionsLow, lowerPriority } from './lower-priority.ts';
+import { NODE_FLAGS } from './node-flags.ts';
 import { PRELOADED } from './preload-setting.ts';
 
 /**
@@ -19,12 +20,6 @@ const LIVED_LONG_MS = 30_000;
 /** Longest wait until a part is ready, in ms, and more for each further worker, since workers share the cores. */
 const READY_MS_MAX = 30_000;
 const WORKER_READY_MS = 1_500;
-/** Limits V8's young generation to 16 MB. Without the flag it takes more memory than everything else. */
-const NODE_FLAGS = [
-  '--max-semi-space-size=16',
-  // kafkajs sets timers into the past, which Node warns of once: tulios/kafkajs#1751.
-  '--disable-warning=TimeoutNegativeWarning',
-];
 const ROOT = join(import.meta.dirname, '..', '..');
 const PRELOAD = ['--import', join(import.meta.dirname, 'preload-part.ts')];
 

@@ -1,6 +1,4 @@
+import { NODE_FLAGS } from '../../cli/start/node-flags.ts';
+
 /** The command that runs a program of Tollway as `npm start` does. */
-export const NODE: readonly string[] = [
-  process.execPath,
-  '--max-semi-space-size=16',
-  '--disable-warning=TimeoutNegativeWarning',
-];
+export const NODE: readonly string[] = [process.execPath, ...NODE_FLAGS];

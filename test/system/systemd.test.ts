@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { NODE_FLAGS } from '../../cli/start/node-flags.ts';
 import { settings } from '../../common/config/config.ts';
 import { DRAIN_MS_MAX } from '../../common/process.ts';
 import { freePorts } from '../../emulators/process/free-ports.ts';
@@ -58,6 +59,14 @@ describe('the units of systemd', () => {
       expect(valuesOf(unit, 'ProtectSystem')).toEqual(['strict']);
       expect(valuesOf(unit, 'NoNewPrivileges')).toEqual(['yes']);
       for (const file of valuesOf(unit, 'EnvironmentFile')) expect(envFiles).toContain(nameOf(file));
+    },
+  );
+
+  it.each(['tollway-ad-server.service', 'tollway-processor@.service', 'tollway-console.service'])(
+    '%s has the flags of Node of npm start',
+    (unit) => {
+      const [, ...words] = valuesOf(unit, 'ExecStart')[0]?.split(' ') ?? [];
+      expect(words.slice(0, -1)).toEqual(NODE_FLAGS);
     },
   );
 
