@@ -7,7 +7,7 @@ import { get } from '../../common/node-http.ts';
 import { sleep } from '../../common/process.ts';
 import type { Logger } from '../../common/telemetry/logger.ts';
 import { keepSessionsLow, lowerPriority } from './lower-priority.ts';
-import { NODE_FLAGS } from './node-flags.ts';
+import { nodeFlagsOf } from './node-flags.ts';
 import { PRELOADED } from './preload-setting.ts';
 
 /**
@@ -78,7 +78,7 @@ export function startProcess(
         deps.logger.error(fields, `The ${name} could not be started and is tried again. ${deps.whileAway}`);
       void restart();
     };
-    const spawned = spawnPart([...flags, join(ROOT, script)], env, onEnd);
+    const spawned = spawnPart([...nodeFlagsOf(script), ...flags, join(ROOT, script)], env, onEnd);
     if (spawned === null) return;
     child = spawned;
     if (!deps.hasLowPriority) return;
@@ -123,7 +123,7 @@ function spawnPart(
   onEnd: (end: End) => void,
 ): ChildProcess | null {
   try {
-    const child = spawn(process.execPath, [...NODE_FLAGS, ...args], {
+    const child = spawn(process.execPath, args, {
       env,
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       detached: true,

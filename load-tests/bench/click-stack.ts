@@ -2,6 +2,7 @@ import { type ChildProcess, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { nodeFlagsOf } from '../../cli/start/node-flags.ts';
 import { type Stack, writeStack } from '../../cli/start/stack.ts';
 import { formatLinkKeys } from '../../common/config/link-keys.ts';
 import { createPool } from '../../common/postgres/postgres.ts';
@@ -10,11 +11,11 @@ import { freePorts } from '../../emulators/process/free-ports.ts';
 import type { LoadReport } from '../report/report.ts';
 import type { BenchContext } from './bench.ts';
 import { ROOT } from './checkout.ts';
-import { NODE } from './node-command.ts';
 import { commandOf } from './npm-script.ts';
 import { findDescendant, readProcesses } from './process-cpu.ts';
 import { startStack } from './stack-process.ts';
 
+const AD_SERVER = 'ad-server/main.ts';
 const READY_MS_MAX = 30_000;
 /** Share of the arrivals that must be sent in time, and that may be shed; and longest wait of a click for its charge. */
 const OFFERED_SHARE_MIN = 0.8;
@@ -104,7 +105,7 @@ async function startWithoutBroker(
 ): Promise<{ pid: number; dataDir: string }> {
   const dataDir = resources.folder();
   const [port, opsPort, closedPort] = await freePorts(3);
-  const child = resources.child([...NODE, join(root, 'ad-server/main.ts')], {
+  const child = resources.child([process.execPath, ...nodeFlagsOf(AD_SERVER), join(root, AD_SERVER)], {
     cwd: root,
     env: {
       ...env,

@@ -11,8 +11,10 @@ export function commandOf(root: string, script: string): string[] {
   const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
     scripts: Readonly<Record<string, string>>;
   };
-  const entry = scripts[script]?.split(' ').find((word) => /\.[jt]s$/.test(word));
+  const words = scripts[script]?.split(' ') ?? [];
+  const entry = words.find((word) => /\.[jt]s$/.test(word));
   if (entry === undefined)
     throw new Error(`Expected a script ${script} in package.json, got none in ${root}`);
-  return [...NODE, join(root, entry)];
+  const flags = words.filter((word) => word.startsWith('--') && !NODE.includes(word));
+  return [...NODE, ...flags, join(root, entry)];
 }

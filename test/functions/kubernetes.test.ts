@@ -12,6 +12,7 @@ import type { IContainer } from 'kubernetes-models/v1/Container';
 import type { ISecret } from 'kubernetes-models/v1/Secret';
 import type { IService } from 'kubernetes-models/v1/Service';
 import { describe, expect, it } from 'vitest';
+import { NODE_FLAGS, nodeFlagsOf } from '../../cli/start/node-flags.ts';
 import { parseConfig, settings } from '../../common/config/config.ts';
 import { DRAIN_MS_MAX } from '../../common/process.ts';
 import { isSkippedInCiToo } from '../support/skipped.ts';
@@ -94,10 +95,12 @@ describe('the manifests', () => {
     for (const [name, { image }] of containers) expect(image, name).toBe('tollway');
   });
 
-  it('run existing files in folders of the image', () => {
+  it('run existing files in folders of the image, with the flags of npm start', () => {
     const copied = [...readRoot('Dockerfile').matchAll(/^COPY (\S+) \1$/gm)];
     for (const [name, { args = [], command }] of containers) {
-      const [entry = '', verb] = args;
+      const at = args.findIndex((word) => /\.[jt]s$/.test(word));
+      const [entry = '', verb] = args.slice(at);
+      expect([...args.slice(0, at), ...NODE_FLAGS], name).toEqual(nodeFlagsOf(entry));
       expect(command, name).toBeUndefined();
       expect(existsSync(join(ROOT, entry)), entry).toBe(true);
       expect(copied.map(([, folder]) => folder)).toContain(entry.split('/')[0]);

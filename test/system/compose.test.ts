@@ -3,7 +3,7 @@ import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { NODE_FLAGS } from '../../cli/start/node-flags.ts';
+import { NODE_FLAGS, nodeFlagsOf } from '../../cli/start/node-flags.ts';
 import { parseConfig, settings } from '../../common/config/config.ts';
 import { partAddresses } from '../../common/part-addresses.ts';
 import { DRAIN_MS_MAX } from '../../common/process.ts';
@@ -122,6 +122,17 @@ describe('docker-compose.yml', () => {
     }
   });
 
+  it('runs the parts with the flags of npm start', () => {
+    for (const part of ['ad-server', 'processor', 'console']) {
+      const script = `${part}/main.ts`;
+      const { command = [] } = compose.services[part] ?? {};
+      expect([...command.slice(0, -1), ...NODE_FLAGS, command.at(-1)]).toEqual([
+        ...nodeFlagsOf(script),
+        script,
+      ]);
+    }
+  });
+
   it('uses a link key with the id `trial`, which every link contains', () => {
     expect(parseConfig(environmentOf('tollway')).LINK_KEYS).toMatchObject([{ id: 'trial', state: 'signs' }]);
   });
@@ -149,8 +160,10 @@ describe('the Dockerfile', () => {
   });
 
   it('passes the same Node flags as npm start', () => {
-    const flags = [...words('ENTRYPOINT'), ...words('ENV')].join(' ').match(/--[\w-]+(=\w+)?/g);
-    expect(flags?.sort()).toEqual([...NODE_FLAGS].sort());
+    const flags = words('ENV')
+      .join(' ')
+      .match(/--[\w-]+=\w+/g);
+    expect(flags).toEqual(NODE_FLAGS);
   });
 
   it('copies every folder that .dockerignore allows, and every folder that runs in production', () => {

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { NODE_FLAGS } from '../../cli/start/node-flags.ts';
+import { nodeFlagsOf } from '../../cli/start/node-flags.ts';
 import { settings } from '../../common/config/config.ts';
 import { DRAIN_MS_MAX } from '../../common/process.ts';
 import { freePorts } from '../../emulators/process/free-ports.ts';
@@ -66,7 +66,7 @@ describe('the units of systemd', () => {
     '%s has the flags of Node of npm start',
     (unit) => {
       const [, ...words] = valuesOf(unit, 'ExecStart')[0]?.split(' ') ?? [];
-      expect(words.slice(0, -1)).toEqual(NODE_FLAGS);
+      expect(words.slice(0, -1)).toEqual(nodeFlagsOf(words.at(-1) ?? ''));
     },
   );
 
