@@ -2,8 +2,13 @@
  * A client of the HTTP API as a process of its own: `node api-client.ts <console URL> <API key> <requests per second>`. It sends pages of lists, reads
  * of one thing, and in every tenth request a link, each when it is due, until it gets a message. Then it waits for the answers, and sends
  * an `ApiLoad` as its message.
+ *
+ * It has the lowest priority, because the client of an API usually runs on another machine. It has to be in a session of its own.
  */
+
 import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import { constants, setPriority } from 'node:os';
 import { Pool } from 'undici';
 import { sleep } from '../../common/process.ts';
 
@@ -14,6 +19,15 @@ export type ApiLoad = {
   /** From the time at which a request was sent. */
   readonly p99Ms: number;
 };
+
+const { PRIORITY_LOW } = constants.priority;
+setPriority(PRIORITY_LOW);
+try {
+  // Linux shares the CPU evenly between sessions, whatever the priorities of their processes: sched(7).
+  writeFileSync('/proc/self/autogroup', String(PRIORITY_LOW));
+} catch {
+  // The system has no autogroups.
+}
 
 const CONNECTIONS = 20;
 const READS = [

@@ -1,12 +1,12 @@
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { keepSessionsLow, lowerPriority } from '../../cli/start/lower-priority.ts';
 import { createPool } from '../../common/postgres/postgres.ts';
 import { createKey } from '../../ledger/api-keys.ts';
 import type { ApiLoad } from './api-client.ts';
 import type { Bench, BenchContext } from './bench.ts';
 import { ROOT } from './checkout.ts';
 import { readReport } from './click-stack.ts';
+import { NODE } from './node-command.ts';
 import { commandOf } from './npm-script.ts';
 import { type BenchResult, comparePairs, median } from './result.ts';
 import { startStack } from './stack-process.ts';
@@ -20,7 +20,7 @@ type ConsoleClient = { readonly url: string; readonly key: string };
 
 /**
  * The p99 of the redirects of the default spike, without and with requests to the HTTP API, in turn. All processes share the machine. The client
- * of the API has a low priority, because it usually runs elsewhere.
+ * of the API has the lowest priority, because it usually runs elsewhere.
  */
 export const benchSpikeBesideApi: Bench = async (context) => {
   const settings = { ...context.settings, CONSOLE_REQUESTS_PER_SECOND: String(2 * REQUESTS_PER_SECOND) };
@@ -58,11 +58,12 @@ async function runSpike(dataDir: string, { resources, env }: BenchContext): Prom
 }
 
 /** Starts the client of the HTTP API. The returned function ends it. */
-function startClient({ url, key }: ConsoleClient, { resources, env, logger }: BenchContext) {
+function startClient({ url, key }: ConsoleClient, { resources, env }: BenchContext) {
   const script = join(import.meta.dirname, 'api-client.ts');
-  const child = resources.child([process.execPath, script, url, key, String(REQUESTS_PER_SECOND)], { env });
-  lowerPriority(child.pid, logger);
-  keepSessionsLow(child.pid, logger);
+  const child = resources.child(
+    [...NODE, '--single-threaded-gc', script, url, key, String(REQUESTS_PER_SECOND)],
+    { env },
+  );
   return async (): Promise<ApiLoad> => {
     const result = once(child, 'message');
     child.send('end');
