@@ -15,7 +15,7 @@ export default defineConfig({
     maxWorkers: 4,
     globalSetup: ['test/support/setup-skipped.ts'],
     sequence: { sequencer: LongFirst },
-    // Node loads the modules itself, as in production: a tenth of the CPU time of vitest's own loader, which rewrites each of them.
+    // Node loads the modules itself, as in production. The loader of vitest, which rewrites each module, takes more CPU time.
     experimental: { viteModuleRunner: false },
     projects: projects.map((project) => ({
       test: {
