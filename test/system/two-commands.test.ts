@@ -5,6 +5,7 @@ import { getPriority } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { nodeFlagsOf } from '../../cli/start/node-flags.ts';
 import { createClient } from '../../common/postgres/postgres.ts';
 import { clickLink, exportRows, makeLinks } from '../support/clicks.ts';
 import { runToEnd } from '../support/run-script.ts';
@@ -16,6 +17,8 @@ import { until } from '../support/until.ts';
 const noAutogroups = existsSync('/proc/self/autogroup')
   ? null
   : 'The priority of sessions: the kernel has no autogroups (sched(7))';
+
+const noProc = existsSync('/proc') ? null : 'The flags of Node: the system has no /proc';
 
 function sessionOf(pid: number): string {
   return readFileSync(`/proc/${pid}/autogroup`, 'utf8');
@@ -119,6 +122,15 @@ describe('npm start', () => {
     // A higher number is a lower priority.
     expect(getPriority(stack.pidOf('processor/main.ts'))).toBeGreaterThan(ours);
     expect(getPriority(stack.postmasterPid())).toBeGreaterThan(ours);
+  });
+
+  it.skipIf(isSkippedInCiToo(noProc))('starts each part with its flags of Node', () => {
+    for (const script of ['ad-server/main.ts', 'processor/main.ts', 'console/main.ts']) {
+      const [, ...words] = readFileSync(`/proc/${stack.pidOf(script)}/cmdline`, 'utf8').split('\0');
+      const flags = nodeFlagsOf(script);
+      expect(words.slice(0, flags.length)).toEqual(flags);
+      expect(words.includes('--single-threaded-gc')).toBe(script !== 'processor/main.ts');
+    }
   });
 
   it.skipIf(isSkippedInCiToo(noAutogroups))(
