@@ -102,6 +102,7 @@ export const ERROR_CODES = [
   'not_enough_budget',
   'not_found',
   'not_in_time',
+  'not_migrated',
   'not_ready',
   'not_settled',
   'nothing_replayed',

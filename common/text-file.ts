@@ -1,3 +1,4 @@
+import { createReadStream } from 'node:fs';
 import { pipeline, Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { errorCode, TollwayError } from './errors.ts';
@@ -26,32 +27,52 @@ const REFUSED: readonly { readonly begins: Buffer; readonly format: string; read
 /** Bytes needed to recognize a format: the longest of the sequences above. */
 const HEAD_BYTES = 6;
 
+/** Says by the first bytes of a text in which UTF-16 it is; `null`: in none that the reader takes. */
+export type Utf16Of = (head: Uint8Array) => 'utf-16le' | 'utf-16be' | null;
+
 /**
  * The bytes of a text file from outside, decompressed if it is gzip, without the byte order mark. All readers of files use this and
  * {@link linesOf}, so they accept and refuse the same files:
  *
  *     for await (const line of linesOf(textChunks(path, createReadStream(path)), CLICK_BYTES_MAX)) …
  *
- * `name` is the file's name in errors. A hash of these bytes does not depend on the byte order mark or on the compression. Throws
+ * `name` is the file's name in errors. `utf16Of` says by the first bytes in which UTF-16 the text is, if the reader takes that too; it is passed on
+ * in UTF-8. A hash of these bytes does not depend on the byte order mark or on the compression. Throws
  * `bad_file` for UTF-16, UTF-32, Zstandard and the other formats above, and for a gzip file that is truncated or damaged. Throws what
  * reading `file` throws. Destroys `file` at the end, also if the caller stops early.
  */
-export async function* textChunks(name: string, file: Readable): AsyncGenerator<Buffer> {
+export async function* textChunks(
+  name: string,
+  file: Readable,
+  utf16Of: Utf16Of = () => null,
+): AsyncGenerator<Buffer> {
   try {
     const { head, all } = await peek(file);
     if (!startsWith(head, GZIP)) {
-      yield* plainText(name, head, all);
+      yield* plainText(name, head, all, utf16Of);
       return;
     }
     // An error of the file destroys the pipeline, which ends the loop below with the same error, so the callback is empty.
     const decompressed = await peek(pipeline(Readable.from(all), createGunzip(), () => {}));
-    yield* plainText(name, decompressed.head, decompressed.all);
+    yield* plainText(name, decompressed.head, decompressed.all, utf16Of);
   } catch (error) {
     if (!ZLIB_ERRORS.test(errorCode(error) ?? '')) throw error;
     const message = `${name}: expected a complete gzip file, got one that is truncated or damaged; none of its lines were processed`;
     throw new TollwayError('bad_file', message, { cause: error });
   } finally {
     file.destroy();
+  }
+}
+
+/** As {@link textChunks}, of a file on this machine. Throws `bad_file` also if it does not exist or cannot be read. */
+export async function* fileChunks(path: string, name: string, utf16Of?: Utf16Of): AsyncGenerator<Buffer> {
+  try {
+    yield* textChunks(name, createReadStream(path), utf16Of);
+  } catch (cause) {
+    const code = errorCode(cause);
+    if (code === undefined || !/^E[A-Z]+$/.test(code)) throw cause;
+    const problem = code === 'ENOENT' ? 'the file does not exist' : `the file cannot be read (${code})`;
+    throw new TollwayError('bad_file', `${name}: ${problem}`, { cause });
   }
 }
 
@@ -91,7 +112,17 @@ export async function* linesOf(chunks: AsyncIterable<Buffer>, bytesMax: number):
   if (length > 0) yield take();
 }
 
-async function* plainText(name: string, head: Buffer, all: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+async function* plainText(
+  name: string,
+  head: Buffer,
+  all: AsyncIterable<Buffer>,
+  utf16Of: Utf16Of,
+): AsyncGenerator<Buffer> {
+  const encoding = utf16Of(head);
+  if (encoding !== null) {
+    yield* utf16Text(name, all, encoding);
+    return;
+  }
   const refused = REFUSED.find(({ begins }) => startsWith(head, begins)) ?? unmarkedUtf16(head);
   if (refused !== undefined) {
     const message = `${name}: expected UTF-8 text, plain or gzip, got ${refused.format}. Convert it first: ${refused.remedy}`;
@@ -101,6 +132,23 @@ async function* plainText(name: string, head: Buffer, all: AsyncIterable<Buffer>
   for await (const chunk of all) {
     yield isFirst ? withoutBom(chunk) : chunk;
     isFirst = false;
+  }
+}
+
+/** UTF-16 as UTF-8, without the byte order mark. */
+async function* utf16Text(
+  name: string,
+  all: AsyncIterable<Buffer>,
+  encoding: 'utf-16le' | 'utf-16be',
+): AsyncGenerator<Buffer> {
+  const decoder = new TextDecoder(encoding, { fatal: true });
+  try {
+    for await (const chunk of all) yield Buffer.from(decoder.decode(chunk, { stream: true }));
+    yield Buffer.from(decoder.decode());
+  } catch (error) {
+    if (errorCode(error) !== 'ERR_ENCODING_INVALID_ENCODED_DATA') throw error;
+    const message = `${name}: expected UTF-16 text, as its first bytes say, got bytes that are none`;
+    throw new TollwayError('bad_file', message, { cause: error });
   }
 }
 

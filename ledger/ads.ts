@@ -138,23 +138,43 @@ async function applyPriceChange(
   await notifyAdsChanged(connection, advertiserId);
 }
 
+/** An ad for a test charge. */
+export type TestAd = {
+  readonly id: number;
+  readonly campaignId: number;
+  readonly advertiserId: number;
+  /** Whether the budget, the cap and the daily cap pay for a click of one micro. */
+  readonly isPaid: boolean;
+};
+
+const PAYS = `advertiser.remaining_micros > 0 and coalesce(campaign.cap_micros > campaign.spent_micros, true)
+  and (campaign.daily_cap_micros is null or exists (
+    select from campaign_today today where today.campaign_id = campaign.id and today.cap_micros > today.spent_micros
+  ))`;
+
 /**
- * Returns the ad with the highest id that belongs to none of `advertiserIds`. If all ads belong to them, returns the ad with the highest
- * id; `null` if there are no ads.
+ * Returns the ad for a test charge, of those that fit best the one with the highest id: one whose budget pays for it, of another advertiser
+ * than `advertiserId` and `blocked`; one whose budget pays for it, of `advertiserId`; any of another advertiser; any. `null` if there are no ads.
  */
-export async function readAnyAd(
+export async function readTestAd(
   connection: Connection,
-  advertiserIds: readonly number[],
-): Promise<{ id: number; campaignId: number; advertiserId: number; priceMicros: number } | null> {
-  const { rows } = await connection.query<{
-    id: number;
-    campaignId: number;
-    advertiserId: number;
-    priceMicros: number;
-  }>(
-    `select id, campaign_id as "campaignId", advertiser_id as "advertiserId", price_micros::float8 as "priceMicros"
-     from ad where id = coalesce((select max(id) from ad where advertiser_id <> all($1::integer[])), (select max(id) from ad))`,
-    [advertiserIds],
-  );
-  return rows[0] ?? null;
+  advertiserId: number,
+  blocked: readonly number[],
+): Promise<TestAd | null> {
+  const others = [advertiserId, ...blocked];
+  for (const [excluded, isPaid] of [
+    [others, true],
+    [blocked, true],
+    [others, false],
+    [[], false],
+  ] as const) {
+    const { rows } = await connection.query<TestAd>(
+      `select ad.id, ad.campaign_id as "campaignId", ad.advertiser_id as "advertiserId", $2::boolean as "isPaid"
+       from ad join campaign on campaign.id = ad.campaign_id join advertiser on advertiser.id = ad.advertiser_id
+       where ad.advertiser_id <> all($1::integer[]) and (not $2::boolean or (${PAYS})) order by ad.id desc limit 1`,
+      [excluded, isPaid],
+    );
+    if (rows[0] !== undefined) return rows[0];
+  }
+  return null;
 }

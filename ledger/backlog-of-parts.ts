@@ -20,10 +20,15 @@ export type PartsBacklog = {
   readonly partitions: readonly PartitionBacklog[];
 };
 
+/** Whether a part has reported lately, so that its numbers are true. */
+export function isAnswering({ state }: Pick<Part, 'state'>): boolean {
+  return state !== 'no_answer' && state !== 'unknown';
+}
+
 /** The parts of a component that answer. */
 export function answering<C extends Part['component']>(parts: readonly Part[], component: C): PartOf<C>[] {
   // The cast is safe: a part of this component has its type.
-  return parts.filter((part) => part.component === component && part.state !== 'no_answer') as PartOf<C>[];
+  return parts.filter((part) => part.component === component && isAnswering(part)) as PartOf<C>[];
 }
 
 /**

@@ -137,15 +137,23 @@ export function creditReference(clickId: string): string {
   return `credit ${clickId}`;
 }
 
+/** A credit of a click, and its advertiser after it. `entered: false`: the click was credited before, and nothing was added. */
+export type EnteredCredit = {
+  readonly advertiser: Advertiser;
+  readonly entered: boolean;
+  readonly amountMicros: bigint;
+};
+
 /**
- * Refunds the charge of a click, once, as a budget entry of kind `credit`. The click keeps its row in the ledger. Clicks of other advertisers
- * than `advertiserIds` count as unknown; `null`: none do. Throws `unknown_click`, `not_charged`, and `bad_time_zone` if the database server does not know the time zone of the advertiser.
+ * Refunds the charge of a click, once, as a budget entry of kind `credit`. The click keeps its row in the ledger. A click that was credited
+ * before its day was dropped counts as credited. Clicks of other advertisers than `advertiserIds` count as unknown; `null`: none do. Throws
+ * `unknown_click`, `not_charged`, and `bad_time_zone` if the database server does not know the time zone of the advertiser.
  */
 export async function creditClick(
   database: Pool | Connection,
   clickId: string,
   advertiserIds: readonly number[] | null = null,
-): Promise<{ advertiser: Advertiser; entered: boolean; amountMicros: bigint }> {
+): Promise<EnteredCredit> {
   const { rows } = await database.query<{
     advertiser_id: number;
     charged_micros: bigint;
@@ -154,7 +162,7 @@ export async function creditClick(
   }>('select advertiser_id, charged_micros, outcome, reason from ledger where click_id = $1', [clickId]);
   const [click] = rows;
   if (!click || !(advertiserIds?.includes(click.advertiser_id) ?? true))
-    throw new TollwayError('unknown_click', `The ledger has no click ${clickId}`);
+    return readCredit(database, clickId, advertiserIds);
   if (click.outcome !== 'charged') {
     const outcome = click.reason ? `${click.outcome}: ${click.reason}` : click.outcome;
     throw new TollwayError('not_charged', `Click ${clickId} was not charged: its outcome is ${outcome}`);
@@ -171,4 +179,21 @@ export async function creditClick(
     },
   );
   return { advertiser, entered, amountMicros };
+}
+
+/** The credit of a click that the ledger does not have, or not for the caller. Throws `unknown_click`, with the same queries in both cases. */
+async function readCredit(
+  database: Pool | Connection,
+  clickId: string,
+  advertiserIds: readonly number[] | null,
+): Promise<EnteredCredit> {
+  const { rows } = await database.query<{ advertiserId: number; amountMicros: bigint }>(
+    `select advertiser_id as "advertiserId", amount_micros as "amountMicros" from budget_entry
+     where click_id = $1 and ($2::integer[] is null or advertiser_id = any($2))`,
+    [clickId, advertiserIds],
+  );
+  const [credit] = rows;
+  if (!credit) throw new TollwayError('unknown_click', `The ledger has no click ${clickId}`);
+  const advertiser = await readAdvertiser(database, credit.advertiserId);
+  return { advertiser, entered: false, amountMicros: credit.amountMicros };
 }

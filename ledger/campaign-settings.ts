@@ -93,15 +93,15 @@ async function externalIdAfter(
 ): Promise<string | null> {
   if (externalId === null || externalId === before) return externalId;
   const parsed = parseExternalId(externalId);
-  const { rows } = await connection.query<{ id: number }>(
-    'select id from campaign where advertiser_id = $1 and external_id = $2 and id is distinct from $3::integer',
+  const { rows } = await connection.query<{ id: number; name: string }>(
+    'select id, name from campaign where advertiser_id = $1 and external_id = $2 and id is distinct from $3::integer',
     [advertiserId, parsed, id],
   );
   const [taken] = rows;
   if (taken === undefined) return parsed;
   throw new TollwayError(
     'external_id_taken',
-    `Expected an external id that no other campaign of advertiser ${advertiserId} has, got "${parsed}", which campaign ${taken.id} has`,
+    `Expected an external id that no other campaign of advertiser ${advertiserId} has, got "${parsed}", which campaign ${taken.id} (${taken.name}) has`,
   );
 }
 

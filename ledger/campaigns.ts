@@ -32,6 +32,13 @@ export type Campaign = CampaignSettings & {
   readonly spentMicros: bigint;
   /** What the present day has spent, in the advertiser's time zone; `null` without a daily cap, and if the server does not know the zone. */
   readonly spentTodayMicros: bigint | null;
+  /** The end of the present day, if what is left of its daily cap pays for none of the active ads; else `null`. */
+  readonly dailyCapReachedUntil: Date | null;
+  /**
+   * Whether there are active ads, and each costs more than what is left of the budget of the advertiser or of the cap, or than the daily cap of a
+   * whole day: a new day does not change that.
+   */
+  readonly isExhausted: boolean;
   /** `null` without pacing. */
   readonly pace: Pace | null;
 };
@@ -42,6 +49,10 @@ const selectCampaigns = (rows: string) => `select campaign.id, campaign.advertis
     campaign.cap_micros as "capMicros", campaign.spent_micros as "spentMicros",
     campaign.starts_at as "startsAt", campaign.ends_at as "endsAt", campaign.fallback_url as "fallbackUrl",
     campaign.daily_cap_micros as "dailyCapMicros", campaign.pacing, campaign.hold, today.spent_micros as "spentTodayMicros",
+    case when campaign.daily_cap_reached_on = today.day then today.ends_at end as "dailyCapReachedUntil",
+    exists (select from ad where campaign_id = campaign.id and status = 'active') and not exists (
+      select from ad where campaign_id = campaign.id and status = 'active' and exhausted_until is distinct from 'infinity'
+    ) as "isExhausted",
     ${PLAN_JSON} as plan, now() as "readAt"
   from (
     select campaign.*, advertiser.name as advertiser_name, advertiser.currency, advertiser.time_zone

@@ -2,6 +2,7 @@ import type { LinkKey } from '../common/config/link-keys.ts';
 import { TollwayError } from '../common/errors.ts';
 import { printable } from '../common/text.ts';
 import { canonicalUuid, isUuidV7 } from '../common/uuid.ts';
+import { clickIdOf } from '../contract/click-list.ts';
 import { findLink, tokenOf } from '../contract/find-link.ts';
 import { createVerifier, type LinkVerifier, readTokenUnverified } from '../contract/link-token.ts';
 import type { ClickReference } from './click-story.ts';
@@ -52,8 +53,8 @@ function verifiedLink(text: string, { keys, lifeMaxDays }: ReferenceSettings) {
 
 /** Reads a click id, in upper case too. Throws `bad_click_id`. */
 export function parseClickId(text: string): string {
-  const clickId = canonicalUuid(text.trim());
-  if (!isUuidV7(clickId))
+  const clickId = clickIdOf(text);
+  if (clickId === null)
     throw new TollwayError(
       'bad_click_id',
       `Expected a click id (a UUIDv7 as Tollway-Click shows it), got "${text}"`,

@@ -76,7 +76,7 @@ export function readClickStory(
     async (connection) => {
       if (advertiserIds !== null) return readVisibleStory(connection, reference, advertiserIds);
       const rows = await findRows(connection, reference);
-      if (rows !== null) return withNames(connection, storyOf(rows));
+      if (rows !== null) return withNames(connection, storyOf(rows), null);
       const missing =
         reference.is === 'id'
           ? await explainMissingClick(connection, reference.id, clickAgeMaxDays)
@@ -97,7 +97,7 @@ async function readVisibleStory(
   const id = isNonce ? reference.nonce : reference.id;
   const clickId = await findVisibleClick(connection, id, isNonce, advertiserIds);
   const rows = clickId === null ? null : await readClickRows(connection, clickId);
-  if (rows !== null) return withNames(connection, storyOf(withoutPosition(rows)));
+  if (rows !== null) return withNames(connection, storyOf(withoutPosition(rows)), advertiserIds);
   return { ...NOTHING, ...knownOf(reference), state: 'unknown', explanation: '' };
 }
 
@@ -253,13 +253,19 @@ function verdictText({ outcome, reason }: { outcome: string; reason: string | nu
   return reason === null ? outcome : `${outcome} (${reason})`;
 }
 
-async function withNames(connection: Connection, story: NamelessStory): Promise<ClickStory> {
+/** Adds names, only of what belongs to `advertiserIds` unless that is `null`: the ids of a rejected click are those that its record claims. */
+async function withNames(
+  connection: Connection,
+  story: NamelessStory,
+  advertiserIds: readonly number[] | null,
+): Promise<ClickStory> {
   const { rows } = await connection.query<
     Pick<ClickStory, 'currency' | 'adName' | 'campaignName' | 'advertiserName'>
   >(
     `select (select currency from advertiser where id = $1), (select name from advertiser where id = $1) as "advertiserName",
-       (select name from campaign where id = $2) as "campaignName", (select name from ad where id = $3) as "adName"`,
-    [story.advertiserId, story.campaignId, story.adId],
+       (select name from campaign where id = $2 and ($4::integer[] is null or advertiser_id = any($4))) as "campaignName",
+       (select name from ad where id = $3 and ($4::integer[] is null or advertiser_id = any($4))) as "adName"`,
+    [story.advertiserId, story.campaignId, story.adId, advertiserIds],
   );
   return { ...NOTHING, ...story, ...rows[0] };
 }

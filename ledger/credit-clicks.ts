@@ -11,6 +11,7 @@ import { readAdvertiser } from './advertisers.ts';
 import { creditReference } from './budget-entries.ts';
 import { updateBudgetFlags } from './budget-flag.ts';
 import { BEGIN_CHARGE, type LockedAdvertiser, lockAdvertisers } from './charge-locks.ts';
+import { readNames } from './names.ts';
 import { dayStart, isoDay, listPartitionDays } from './partitions.ts';
 import { addCreditsToRollup, holdRollup } from './rollup.ts';
 
@@ -31,7 +32,7 @@ export type CreditResult =
       readonly outcome: string;
       readonly reason: string | null;
     })
-  | (OwnedClick & { readonly result: 'other_advertiser' })
+  | (OwnedClick & { readonly result: 'other_advertiser'; readonly advertiserName: string })
   | { readonly clickId: string; readonly result: 'unknown' | 'day_closed' };
 
 type OwnedClick = { readonly clickId: string; readonly advertiserId: number };
@@ -72,8 +73,8 @@ async function creditAll(
   const isVisible = (click: OwnedClick) => advertiserIds?.includes(click.advertiserId) ?? true;
   const isWanted = (click: OwnedClick) => advertiserId === undefined || click.advertiserId === advertiserId;
   const results = new Map<string, CreditResult>();
-  const refuseOther = ({ clickId, advertiserId: owner }: OwnedClick) =>
-    results.set(clickId, { clickId, advertiserId: owner, result: 'other_advertiser' });
+  const ownerOf = new Map<string, number>();
+  const refuseOther = (click: OwnedClick) => ownerOf.set(click.clickId, click.advertiserId);
   const charged: Click[] = [];
   for (const click of (await readClicks(connection, ids)).filter(isVisible)) {
     const { clickId, advertiserId: owner, outcome, reason } = click;
@@ -88,10 +89,23 @@ async function creditAll(
     if (isWanted(credit)) results.set(credit.clickId, { ...credit, result: 'already_credited' });
     else refuseOther(credit);
   }
+  for (const other of await withNames(connection, ownerOf)) results.set(other.clickId, other);
   const [firstDay = Number.POSITIVE_INFINITY] = await listPartitionDays(connection, 'ledger');
   return ids.map((clickId) => {
     const isClosed = dayStart(uuidV7TimeMs(clickId)) < firstDay;
     return results.get(clickId) ?? { clickId, result: isClosed ? 'day_closed' : 'unknown' };
+  });
+}
+
+/** The results of clicks of other advertisers than the one that was asked for. `ownerOf`: the ids of these by click. */
+async function withNames(
+  connection: Connection,
+  ownerOf: ReadonlyMap<string, number>,
+): Promise<(CreditResult & { result: 'other_advertiser' })[]> {
+  const { advertisers } = await readNames(connection, [...ownerOf.values()], [], []);
+  return [...ownerOf].map(([clickId, advertiserId]) => {
+    const advertiserName = advertisers.get(advertiserId) ?? '';
+    return { clickId, advertiserId, advertiserName, result: 'other_advertiser' };
   });
 }
 
@@ -101,7 +115,8 @@ export function refusalOf(result: CreditResult): string | null {
     const outcome = result.reason ? `${result.outcome}: ${result.reason}` : result.outcome;
     return `it was not charged, its outcome is ${outcome}`;
   }
-  if (result.result === 'other_advertiser') return `it is a click of advertiser ${result.advertiserId}`;
+  if (result.result === 'other_advertiser')
+    return `it is a click of advertiser ${result.advertiserId} (${result.advertiserName})`;
   if (result.result === 'unknown') return 'the ledger has no such click';
   if (result.result === 'day_closed')
     return `the ledger has no clicks of ${isoDay(uuidV7TimeMs(result.clickId))} any more`;

@@ -4,8 +4,9 @@ import { answering, backlogOf } from './backlog-of-parts.ts';
 import { deadParts } from './dead-parts.ts';
 import type { EndingBudget } from './ending-budgets.ts';
 import type { MaintenanceState } from './operations.ts';
-import type { Component } from './part-numbers.ts';
+import type { AdServerNumbers, Component } from './part-numbers.ts';
 import type { Part, PartOf } from './parts.ts';
+import type { ReportsTaken } from './reports-taken.ts';
 import type { WebhookBacklog } from './webhook-backlog.ts';
 
 /** `page`: clicks or money are at stake now. `ticket`: it can wait for the morning. */
@@ -33,6 +34,9 @@ export const THRESHOLDS = {
   /** Share of the requests with a valid link, and more of them than this, that get an error. */
   redirectErrorsShare: 0.05,
   redirectErrors: 10,
+  /** Share of all requests, and more of them than this, that name no valid link. */
+  linksNotFoundShare: 0.5,
+  linksNotFound: 100,
   backlogOldestSeconds: 60,
   deadLetters: 0,
   booksProblems: 0,
@@ -58,6 +62,7 @@ export type ProblemSources = {
   /** The time of the database at which all of it was read. */
   readonly asOf: Date;
   readonly parts: readonly Part[];
+  readonly reports: ReportsTaken;
   /** Components of which at least one process has to run: not those that run as functions, which do not report. */
   readonly expected: readonly Component[];
   /** `null`: no reconciliation has ended yet. */
@@ -82,11 +87,13 @@ export function currentProblems(sources: ProblemSources): CurrentProblem[] {
   const { asOf, parts } = sources;
   const ago = (seconds: number) => new Date(asOf.getTime() - seconds * 1_000);
   const problems = [
+    ...reportProblems(sources.reports, ago),
     ...deadParts(parts).map(deadPart),
     ...absentParts(parts, sources.expected),
     ...processorProblems(parts),
     ...answering(parts, 'ad-server').flatMap((part) => adServerProblems(part, ago)),
     ...redirectProblems(parts),
+    ...linkProblems(parts),
     ...notReadyParts(parts),
     ...backlogProblems(parts, ago),
     ...booksProblems(sources),
@@ -95,6 +102,12 @@ export function currentProblems(sources: ProblemSources): CurrentProblem[] {
     ...sources.budgets.flatMap(budgetProblems),
   ];
   return [...problems.filter(isPage), ...problems.filter((problem) => !isPage(problem))];
+}
+
+/** That the problems could not be read for this `reason`: those beside it are as of `since`. `null`: they were not read yet. */
+export function oldProblems(reason: string, since: Date | null): CurrentProblem {
+  const summary = `The console cannot read what is wrong, so this list is old: ${reason}`;
+  return problem('TollwayProblemsOld', 'page', summary, since, 'console');
 }
 
 function isPage({ severity }: CurrentProblem): boolean {
@@ -109,6 +122,13 @@ function problem(
   section = code,
 ): CurrentProblem {
   return { code, severity, summary, since, runbook: `#${section.toLowerCase()}` };
+}
+
+/** All that follows from the reports of the parts is old then. */
+function reportProblems({ failure }: ReportsTaken, ago: (seconds: number) => Date): CurrentProblem[] {
+  if (failure === null) return [];
+  const summary = `The database gets no reports of the parts, so it is not known what they do: ${failure.reason}`;
+  return [problem('TollwayPartsUnknown', 'page', summary, ago(failure.forMs / 1_000), 'TollwayDatabaseDown')];
 }
 
 function deadPart({ component, instance, reportedAt }: Part): CurrentProblem {
@@ -131,7 +151,7 @@ function processorProblems(parts: readonly Part[]): CurrentProblem[] {
       problem(
         'TollwaySettlementBlocked',
         'page',
-        `The processor at ${instance} does not settle clicks: ${reason}`,
+        `The processor at ${instance} cannot settle all clicks: ${reason}`,
       ),
     );
 }
@@ -182,12 +202,35 @@ function adServerProblems(
 
 /** Errors instead of redirects, of all ad servers together. */
 function redirectProblems(parts: readonly Part[]): CurrentProblem[] {
-  const all = answering(parts, 'ad-server').map(({ numbers }) => numbers);
-  const answered = all.reduce((sum, { linksAnsweredRecently }) => sum + (linksAnsweredRecently ?? 0), 0);
-  const refused = all.reduce((sum, { linksRefusedRecently }) => sum + (linksRefusedRecently ?? 0), 0);
+  const all = answering(parts, 'ad-server');
+  const answered = total(all, ({ linksAnsweredRecently }) => linksAnsweredRecently);
+  const refused = total(all, ({ linksRefusedRecently }) => linksRefusedRecently);
   if (refused <= Math.max(THRESHOLDS.redirectErrors, THRESHOLDS.redirectErrorsShare * answered)) return [];
   const summary = `${refused} of ${answered} requests with a valid link got an error instead of a redirect in the last ten minutes`;
   return [problem('TollwayRedirectErrors', 'page', summary)];
+}
+
+/** Requests that name no valid link, of all ad servers together. */
+function linkProblems(parts: readonly Part[]): CurrentProblem[] {
+  const all = answering(parts, 'ad-server');
+  const requests = total(all, ({ requestsRecently }) => requestsRecently);
+  const notFound = total(all, ({ linksNotFoundRecently }) => linksNotFoundRecently);
+  if (notFound <= Math.max(THRESHOLDS.linksNotFound, THRESHOLDS.linksNotFoundShare * requests)) return [];
+  const most = all.toSorted(byLinksNotFound)[0];
+  const summary = `${notFound} of ${requests} requests named no valid link in the last ten minutes, most of them at ${most?.instance}`;
+  return [problem('TollwayLinksNotFound', 'page', summary)];
+}
+
+function total(
+  parts: readonly PartOf<'ad-server'>[],
+  count: (numbers: AdServerNumbers) => number | null,
+): number {
+  return parts.reduce((sum, { numbers }) => sum + (count(numbers) ?? 0), 0);
+}
+
+/** Those with the most requests without a valid link first. */
+function byLinksNotFound(a: PartOf<'ad-server'>, b: PartOf<'ad-server'>): number {
+  return (b.numbers.linksNotFoundRecently ?? 0) - (a.numbers.linksNotFoundRecently ?? 0);
 }
 
 /** Parts that are not ready for a reason that has no alert of its own. */
@@ -269,15 +312,17 @@ function webhookProblems(
 }
 
 function budgetProblems(budget: EndingBudget): CurrentProblem[] {
-  const { advertiserId, name, currency, remainingMicros, isNearlyGone, secondsLeft } = budget;
+  const { advertiserId, name, currency, remainingMicros, isNearlyGone, isExhausted, secondsLeft } = budget;
   const left = `Advertiser ${name} (${advertiserId}) has ${formatAmount(remainingMicros)} ${currency} left`;
   const found: CurrentProblem[] = [];
   if (secondsLeft !== null) {
     const summary = `${left}, less than an hour at the rate of the last 15 to 30 minutes`;
     found.push(problem('TollwayBudgetExhaustedSoon', 'ticket', summary));
   }
-  if (isNearlyGone)
-    found.push(problem('TollwayBudgetNearlyGone', 'ticket', `${left}, less than 5 % of the budget`));
+  if (isNearlyGone) {
+    const than = isExhausted ? 'a click on its ads costs' : '5 % of the budget';
+    found.push(problem('TollwayBudgetNearlyGone', 'ticket', `${left}, less than ${than}`));
+  }
   return found;
 }
 

@@ -108,7 +108,12 @@ export type DeadLetter = {
   readonly id: bigint;
   readonly recordKey: string | null;
   readonly clickId: string | null;
+  /** As the record says, as well as the advertiser: there may be no such ad. */
   readonly adId: number | null;
+  /** The present name of the ad; `null` also if it has none. */
+  readonly adName: string | null;
+  readonly advertiserId: number | null;
+  readonly advertiserName: string | null;
   readonly reason: string;
   readonly detail: string;
   readonly raw: Buffer | null;
@@ -116,7 +121,8 @@ export type DeadLetter = {
   readonly discardedAt: Date | null;
 };
 
-const COLUMNS = `id, record_key as "recordKey", click_id as "clickId", ad_id as "adId", reason, detail, raw,
+const COLUMNS = `id, record_key as "recordKey", click_id as "clickId", ad_id as "adId", advertiser_id as "advertiserId", reason, detail, raw,
+  (select name from ad where ad.id = ad_id) as "adName", (select name from advertiser where advertiser.id = advertiser_id) as "advertiserName",
   settled_at as "settledAt", discarded_at as "discardedAt"`;
 
 /** Returns the dead letters that were not discarded, oldest first. */

@@ -1,15 +1,25 @@
-import { answering } from './backlog-of-parts.ts';
+import { answering, isAnswering } from './backlog-of-parts.ts';
 import type { Part } from './parts.ts';
 
-/** The parts that do not answer and were not replaced: each part of the component that began since then replaces one of them. */
+/** The parts that do not answer and were not replaced. */
 export function deadParts(parts: readonly Part[]): Part[] {
+  return missingParts(parts).filter(({ state }) => state === 'no_answer');
+}
+
+/** The parts of which it is not known whether they run, and that were not replaced. */
+export function unknownParts(parts: readonly Part[]): Part[] {
+  return missingParts(parts).filter(({ state }) => state === 'unknown');
+}
+
+/** The parts that do not report and were not replaced: each part of the component that began since then replaces one of them. */
+function missingParts(parts: readonly Part[]): Part[] {
   const components = [...new Set(parts.map(({ component }) => component))];
   return components.flatMap((component) => {
-    const dead = parts
-      .filter((part) => part.component === component && part.state === 'no_answer')
+    const missing = parts
+      .filter((part) => part.component === component && !isAnswering(part))
       .sort((a, b) => a.reportedAt.getTime() - b.reportedAt.getTime());
     const replacements = answering(parts, component).map(({ startedAt }) => startedAt);
-    return dead.filter(({ reportedAt }) => {
+    return missing.filter(({ reportedAt }) => {
       const at = replacements.findIndex((startedAt) => startedAt > reportedAt);
       if (at >= 0) replacements.splice(at, 1);
       return at < 0;

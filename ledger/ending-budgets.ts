@@ -13,8 +13,10 @@ export type EndingBudget = {
   readonly name: string;
   readonly currency: string;
   readonly remainingMicros: bigint;
-  /** Below `NEARLY_GONE_SHARE`, and charged within a day. */
+  /** Below `NEARLY_GONE_SHARE` or exhausted, and charged within a day. */
   readonly isNearlyGone: boolean;
+  /** Whether what remains pays for no ad. */
+  readonly isExhausted: boolean;
   /** How long it lasts at the rate of this and the last quarter of an hour, in s, if less than `EXHAUSTED_SOON_SECONDS`; else `null`. */
   readonly secondsLeft: number | null;
 };
@@ -32,14 +34,14 @@ export async function readEndingBudgets(pool: Pool): Promise<EndingBudget[]> {
        from lately, click_rollup where quarter >= since and charged_micros > 0 group by advertiser_id, since
      ), budget as (
        select id, name, currency, remaining_micros, remaining_micros::float8 / nullif(budget_micros, 0) as share,
-         remaining_micros < $1::float8 * budget_micros and exists (
+         budget_exhausted, (remaining_micros < $1::float8 * budget_micros or budget_exhausted) and exists (
            select from click_rollup where advertiser_id = advertiser.id and quarter > now() - interval '1 day' and charged_micros > 0
          ) as is_nearly_gone,
          case when remaining_micros < $2::float8 * per_second and not budget_exhausted then remaining_micros / per_second end as seconds_left
        from advertiser left join rate on advertiser_id = id where status = 'active' and not is_test
      )
      select id as "advertiserId", name, currency, remaining_micros as "remainingMicros", is_nearly_gone as "isNearlyGone",
-       seconds_left as "secondsLeft"
+       budget_exhausted as "isExhausted", seconds_left as "secondsLeft"
      from budget where is_nearly_gone or seconds_left is not null order by seconds_left nulls last, share, id limit $3`,
     [NEARLY_GONE_SHARE, EXHAUSTED_SOON_SECONDS, BUDGETS_MAX],
   );

@@ -1,6 +1,6 @@
 import { READY } from '../common/part-health.ts';
 import { answering } from './backlog-of-parts.ts';
-import { deadParts } from './dead-parts.ts';
+import { deadParts, unknownParts } from './dead-parts.ts';
 import type { Part } from './parts.ts';
 
 /** The health of a component in one line: `ready` if all its parts are, else what is wrong with which. `null` if none has reported within a day. */
@@ -10,9 +10,14 @@ export function healthOf(parts: readonly Part[], component: Part['component']): 
   if (own.length === 0) return null;
   const wrong = [
     ...deadParts(own).map(({ instance }) => `${instance} does not answer`),
+    ...unknownParts(own).map(describeUnknown),
     ...alive.filter(({ state }) => state !== 'ready').map(describe),
   ];
   return wrong.length === 0 ? READY : wrong.join('; ');
+}
+
+function describeUnknown({ instance, reportedAt }: Part): string {
+  return `${instance} is not known: the database has had no report of it since ${reportedAt.toISOString()}`;
 }
 
 /** In the words of `/readyz`. */

@@ -1,5 +1,6 @@
 import { formatAmount } from '../common/money.ts';
 import type { ClickStory } from './click-story.ts';
+import type { ListedClick } from './list-clicks.ts';
 import type { AdvertiserReconciliation, Reconciliation } from './reconcile.ts';
 import type { Report, ReportRow } from './reports.ts';
 import type { Statement } from './statement.ts';
@@ -39,9 +40,11 @@ export function statementJson(found: Statement) {
       amount: formatAmount(amountMicros),
       reference,
     })),
-    charges: found.charges.map(({ campaignId, adId, clicks, amountMicros }) => ({
+    charges: found.charges.map(({ campaignId, campaignName, adId, adName, clicks, amountMicros }) => ({
       campaignId,
+      campaignName,
       adId,
+      adName,
       clicks: Number(clicks),
       amount: formatAmount(amountMicros),
     })),
@@ -74,14 +77,32 @@ export function clickStoryJson(story: ClickStory) {
     charged: amountOrNull(story.chargedMicros),
     credited: amountOrNull(story.creditedMicros),
     adId: story.adId,
+    adName: story.adName,
     campaignId: story.campaignId,
+    campaignName: story.campaignName,
     advertiserId: story.advertiserId,
+    advertiserName: story.advertiserName,
     publisher: story.publisher,
     nonce: story.nonce,
     spoolId: story.spoolId,
     sequence: story.sequence === null ? null : Number(story.sequence),
     evidence: story.evidence,
     history: story.history.map(({ at, event }) => ({ at: at.toISOString(), event })),
+  };
+}
+
+/** A click of a list. Amounts are decimal strings in its currency. */
+export function listedClickJson({
+  clickedAt,
+  settledAt,
+  chargedMicros,
+  creditedMicros,
+  ...click
+}: ListedClick) {
+  const { clickId, currency, ...fields } = click;
+  return {
+    ...{ clickId, clickedAt: clickedAt.toISOString(), settledAt: settledAt.toISOString(), ...fields },
+    ...{ charged: formatAmount(chargedMicros), credited: formatAmount(creditedMicros), currency },
   };
 }
 

@@ -27,7 +27,15 @@ export type ListFilter = ClickFilter &
     readonly search?: string | undefined;
     /** Only campaigns with this external id, at most one of each advertiser. */
     readonly externalId?: string | undefined;
+    /** Only those with these ids. */
+    readonly ids?: readonly number[] | undefined;
+    /** Only campaigns whose daily cap is reached on the present day. */
+    readonly dailyCapReached?: boolean | undefined;
   };
+
+/** The first condition leaves few rows, for which the day in the time zone is computed: no zone is more than a day from UTC. */
+const DAILY_CAP_REACHED = `campaign.daily_cap_reached_on >= (now() at time zone 'UTC')::date - 1
+  and campaign.daily_cap_micros is not null and campaign.daily_cap_reached_on = known_day(now(), advertiser.time_zone)`;
 
 type Table = 'advertiser' | 'campaign' | 'ad';
 
@@ -48,6 +56,8 @@ export function listCondition(
     advertiserIds,
     search,
     externalId,
+    ids,
+    dailyCapReached = false,
     after,
     limit,
   }: ListFilter,
@@ -59,13 +69,15 @@ export function listCondition(
   const add = (value: unknown, condition: (parameter: string) => string) => {
     if (value !== undefined && value !== null) conditions.push(condition(`$${values.push(value)}`));
   };
+  add(ids, (wanted) => `${listed}.id = any(${wanted}::integer[])`);
   add(after, (id) => `${listed}.id > ${id}`);
   add(advertiserId, (id) => `${idOf('advertiser')} = ${id}`);
   add(advertiserIds, (ids) => `${idOf('advertiser')} = any(${ids}::integer[])`);
   add(campaignId, (id) => `${idOf('campaign')} = ${id}`);
-  const isOfAll = (advertiserId ?? campaignId ?? advertiserIds ?? null) === null;
+  const isOfAll = (advertiserId ?? campaignId ?? advertiserIds ?? ids ?? null) === null;
   add(search, (text) => searchCondition(listed, text, isOfAll));
   add(externalId, (id) => `campaign.external_id = ${id}`);
+  if (dailyCapReached) conditions.push(DAILY_CAP_REACHED);
   // Subqueries, because PostgreSQL runs each once: a join would look up the campaign and the advertiser of every ad.
   const ofArchived = (table: Table) =>
     `${idOf(table)} in (select id from ${table} where status = 'archived')`;

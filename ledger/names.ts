@@ -1,4 +1,4 @@
-import type { Pool } from '../common/postgres/postgres.ts';
+import type { Connection, Pool } from '../common/postgres/postgres.ts';
 
 /** Names by id. */
 export type Names = {
@@ -9,14 +9,14 @@ export type Names = {
 
 /** Returns the names of advertisers, campaigns and ads. Unknown ids, and those of ads without a name, are absent. */
 export async function readNames(
-  pool: Pool,
+  database: Pool | Connection,
   advertiserIds: readonly number[],
   campaignIds: readonly number[],
   adIds: readonly number[],
 ): Promise<Names> {
   const namesOf = async (table: 'advertiser' | 'campaign' | 'ad', ids: readonly number[]) => {
     if (ids.length === 0) return new Map<number, string>();
-    const { rows } = await pool.query<{ id: number; name: string }>(
+    const { rows } = await database.query<{ id: number; name: string }>(
       `select id, name from ${table} where id = any($1::integer[]) and name is not null`,
       [[...new Set(ids)]],
     );

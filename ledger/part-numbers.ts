@@ -18,6 +18,8 @@ const AD_SERVER_COUNTS = [
   'unrecordedRecently',
   'linksAnsweredRecently',
   'linksRefusedRecently',
+  'requestsRecently',
+  'linksNotFoundRecently',
   'redirectsPerSecond',
   'redirectP99Seconds',
   'spoolBytes',
@@ -43,7 +45,7 @@ const PROCESSOR_COUNTS = [
   'lagOldestSeconds',
 ] as const;
 export type ProcessorNumbers = Counts<typeof PROCESSOR_COUNTS> & {
-  /** Whether it cannot settle clicks. */
+  /** Whether it cannot settle all clicks. */
   readonly isBlocked: boolean;
   /** The backlog by partition or shard of each broker. */
   readonly partitions: readonly ReportedPartition[];

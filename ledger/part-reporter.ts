@@ -9,6 +9,7 @@ import { ThrottledLog } from '../common/telemetry/throttled-log.ts';
 import { readVersion } from '../common/version.ts';
 import type { Component, PartNumbers } from './part-numbers.ts';
 import { NO_ANSWER_MS, type PartRun, removePart, reportPart } from './parts.ts';
+import { OwnReports, type ReportsTaken } from './reports-taken.ts';
 
 /** Time between two reports, in ms. */
 const REPORT_MS = 2_000;
@@ -31,6 +32,8 @@ export type ReportedState<C extends Component> = {
 export type PartReporter<C extends Component> = {
   /** Begins to report. */
   readonly start: (state: ReportedState<C>) => void;
+  /** Whether the database takes the reports. Sends no request. */
+  readonly taken: () => ReportsTaken;
   /** Ends the reports. Exit code 0 deletes the row; otherwise it stays, so that one sees what failed. Never rejects. */
   readonly stop: (exitCode: number) => Promise<void>;
 };
@@ -53,10 +56,11 @@ export function createPartReporter<C extends Component>(
   const version = readVersion();
   const log = new ThrottledLog(logger, {
     failed:
-      'This process cannot report its state to the database and retries; the console shows that it does not answer. Clicks are not affected',
+      'This process cannot report its state to the database and retries; the console cannot show what it does. Clicks are not affected',
     recovered: 'This process reports its state to the database again',
     graceMs: NO_ANSWER_MS,
   });
+  const own = new OwnReports();
   const stopping = new AbortController();
   let running = Promise.resolve();
 
@@ -65,8 +69,10 @@ export function createPartReporter<C extends Component>(
       const state = { problems: texts(problems()), warnings: texts(warnings()), numbers: await numbers() };
       const report = reportPart(pool, { ...run, version, ...state });
       await withDeadline(report, ANSWER_MS_MAX, 'The database');
+      own.succeed();
       log.recover();
     } catch (error) {
+      own.fail(errorMessage(error));
       if (!stopping.signal.aborted) log.fail({ problem: errorMessage(error) });
     }
   };
@@ -77,6 +83,7 @@ export function createPartReporter<C extends Component>(
     start: (state) => {
       running = repeat(state);
     },
+    taken: () => own.taken(),
     stop: async (exitCode) => {
       stopping.abort();
       const removed = running.then(() => (exitCode === 0 ? removePart(pool, run) : undefined));

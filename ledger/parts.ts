@@ -27,8 +27,11 @@ export type PartReport = PartRun & {
   readonly numbers: PartNumbers[Component];
 };
 
-/** `no_answer`: it has not reported for {@link NO_ANSWER_MS}; everything else of its row is as of `reportedAt`. */
-export const PART_STATES = ['ready', 'warning', 'not_ready', 'no_answer'] as const;
+/**
+ * `no_answer`: it has not reported for {@link NO_ANSWER_MS}. `unknown`: the same, but the database took no reports in that time, so the part
+ * may run. Everything else of its row is as of `reportedAt` then.
+ */
+export const PART_STATES = ['ready', 'warning', 'not_ready', 'no_answer', 'unknown'] as const;
 export type PartState = (typeof PART_STATES)[number];
 
 /** A process of one component, as it reported last. */

@@ -4,6 +4,7 @@ import { readEndingBudgets } from './ending-budgets.ts';
 import { type LatestReconciliation, readLatestReconciliation } from './latest-reconciliation.ts';
 import { type OperationsState, readOperations } from './operations.ts';
 import type { Component } from './part-numbers.ts';
+import { judgeParts, type ReportsTaken, reportsOfOthers } from './reports-taken.ts';
 
 /** What an operator watches, the latest reconciliation, and what is wrong now. */
 export type WatchedState = {
@@ -13,12 +14,21 @@ export type WatchedState = {
   readonly problems: readonly CurrentProblem[];
 };
 
-/** Reads the state of operations and finds what is wrong now. `expected`: components of which at least one process has to run. */
-export async function readProblems(pool: Pool, expected: readonly Component[]): Promise<WatchedState> {
-  const [state, budgets, books] = await Promise.all([
+/**
+ * Reads the state of operations and finds what is wrong now. `expected`: components of which at least one process has to run. `ownReports`: what
+ * this process knows from its own reports; `null` if it does not report.
+ */
+export async function readProblems(
+  pool: Pool,
+  expected: readonly Component[],
+  ownReports: ReportsTaken | null = null,
+): Promise<WatchedState> {
+  const [read, budgets, books] = await Promise.all([
     readOperations(pool),
     readEndingBudgets(pool),
     readLatestReconciliation(pool),
   ]);
-  return { state, books, problems: currentProblems({ ...state, expected, books, budgets }) };
+  const reports = ownReports ?? reportsOfOthers(read.asOf, read.parts);
+  const state = { ...read, parts: judgeParts(read.parts, reports) };
+  return { state, books, problems: currentProblems({ ...state, reports, expected, books, budgets }) };
 }

@@ -231,10 +231,11 @@ async function readAdvertisers(
 }
 
 function describeAdvertiserImbalance(reconciliation: AdvertiserReconciliation): BooksProblem {
-  const { id, budgetMicros, enteredMicros, spentMicros, chargedMicros, remainingMicros } = reconciliation;
+  const { id, name, budgetMicros, enteredMicros, spentMicros, chargedMicros, remainingMicros } =
+    reconciliation;
   const recounted = chargedMicros === null ? '' : `, charges of the ledger ${chargedMicros}`;
   const amounts = `budget ${budgetMicros}, entries ${enteredMicros}, spent ${spentMicros}${recounted}, remaining ${remainingMicros}`;
-  return `advertiser ${id}: ${amounts} micros do not agree`;
+  return `advertiser ${id} (${name}): ${amounts} micros do not agree`;
 }
 
 /** Compares the recount with every stored sum. */
@@ -243,14 +244,14 @@ async function compareRecount(
   recount: Recount,
   counters: ReadonlyMap<string, SpoolCounters>,
 ): Promise<BooksProblem[]> {
-  const { rows: campaigns } = await connection.query<{ id: number; spent_micros: bigint }>(
-    'select id, spent_micros from campaign where cap_micros is not null order by id',
+  const { rows: campaigns } = await connection.query<{ id: number; name: string; spent_micros: bigint }>(
+    'select id, name, spent_micros from campaign where cap_micros is not null order by id',
   );
   return [
     ...describeDifferences(
       'campaign spent',
-      campaigns.map(({ id, spent_micros }) => ({
-        id,
+      campaigns.map(({ id, name, spent_micros }) => ({
+        id: `${id} (${name})`,
         stored: `${spent_micros} micros`,
         found: `${recount.chargedByCampaign.get(id) ?? 0n} micros`,
       })),

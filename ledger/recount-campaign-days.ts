@@ -22,6 +22,7 @@ export async function compareCampaignDays(connection: Connection): Promise<Books
   const unrolled = await readUnrolledCharges(connection, leftOut);
   const { rows } = await connection.query<{
     campaign_id: number;
+    name: string;
     day: string;
     stored: bigint;
     found: bigint;
@@ -33,7 +34,7 @@ export async function compareCampaignDays(connection: Connection): Promise<Books
          select campaign_id, day, charged_micros as micros from click_rollup_day union all select * from unrolled
        ) charge join campaign on campaign.id = campaign_id where day >= daily_cap_since group by 1, 2
      )
-     select campaign_id, day::text, coalesce(campaign_day.spent_micros, 0) as stored, coalesce(micros, 0) as found
+     select campaign_id, campaign.name, day::text, coalesce(campaign_day.spent_micros, 0) as stored, coalesce(micros, 0) as found
      from found full join campaign_day using (campaign_id, day) join campaign on campaign.id = campaign_id
      where coalesce(campaign_day.spent_micros, 0) <> coalesce(micros, 0)
        and case when campaign_day.spent_micros is null then daily_cap_micros else campaign_day.cap_micros end is not null
@@ -47,8 +48,8 @@ export async function compareCampaignDays(connection: Connection): Promise<Books
     ],
   );
   return rows.map(
-    ({ campaign_id, day, stored, found }): BooksProblem =>
-      `spent by campaign ${campaign_id} on ${day}: stored ${stored} micros, the ledger has ${found} micros`,
+    ({ campaign_id, name, day, stored, found }): BooksProblem =>
+      `spent by campaign ${campaign_id} (${name}) on ${day}: stored ${stored} micros, the ledger has ${found} micros`,
   );
 }
 

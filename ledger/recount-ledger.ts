@@ -140,13 +140,14 @@ async function readRejected(connection: Connection): Promise<SpoolRow[]> {
   return rows;
 }
 
+/** Finds clicks that have both a row in the ledger and dead letters: one for each record key under which they were rejected. */
 async function findConflictingOutcomes(
   connection: Connection,
   partition: string,
   day: number,
 ): Promise<BooksProblem[]> {
   const { rows } = await connection.query<{ click_id: string; outcome: string }>(
-    `select dead_letter.click_id, settled.outcome::text from dead_letter join ${partition} settled using (click_id)
+    `select distinct dead_letter.click_id, settled.outcome::text from dead_letter join ${partition} settled using (click_id)
      where dead_letter.click_id >= $1 and dead_letter.click_id < $2 limit ${REPORTED_MAX}`,
     [uuidFloor(day), uuidFloor(day + DAY_MS)],
   );

@@ -5,8 +5,20 @@ import { DAY_MS, dayStart, isoDay, listPartitionDays, partitionName } from './pa
 import { inServerTimeZone } from './server-time-zones.ts';
 import { readSettlementWatermark } from './settlement-watermark.ts';
 
-/** Longest span of settlement times that one transaction adds, in ms: after a long stop the rollup catches up in pieces. */
-const SPAN_MS_MAX = 3_600_000;
+/**
+ * The span of settlement times that one transaction adds: after a long stop the rollup catches up in pieces, and credits wait for one of them. At
+ * 50 000 clicks/s, the first span takes about 3 s.
+ */
+const FIRST_SPAN_MS = 60_000;
+const SPAN_MS_MAX = 600_000;
+/** Shortest span: in less, a transaction that takes long whatever it adds would hardly move the time of the rollup. */
+const SPAN_MS_MIN = 10_000;
+/** A transaction that works for less than this, in ms, makes the next span twice as long. */
+const SHORT_MS = 500;
+/** A transaction that works for longer than this, in ms, makes the next span half as long. */
+const LONG_MS = 2_000;
+/** The span that is skipped at once if nothing was settled in it: an installation that stood still for weeks has thousands of empty spans. */
+const EMPTY_SPAN_MS = DAY_MS;
 /** Longest wait for the lock that summarizing an index needs, in ms: vacuum can hold it for minutes. */
 const SUMMARIZE_WAIT_MS = 50;
 /** SQLSTATE: a lock was not available in time. */
@@ -24,23 +36,62 @@ const UNLISTED_DAYS = 2;
  */
 export async function rollUp(pool: Pool): Promise<Date> {
   await summarizeIndexes(pool);
+  let [spanMs, isEmpty] = [FIRST_SPAN_MS, false];
   for (;;) {
-    const { rolledTo, isDone } = await inServerTimeZone(inTransaction(pool, addSpan));
-    if (isDone) return rolledTo;
+    const span = inTransaction(pool, (connection) => addSpan(connection, spanMs, isEmpty));
+    const added = await inServerTimeZone(span);
+    if (added.isDone) return added.rolledTo;
+    if (added.workedMs < SHORT_MS) spanMs = Math.min(2 * spanMs, SPAN_MS_MAX);
+    else if (added.workedMs > LONG_MS) spanMs = Math.max(spanMs / 2, SPAN_MS_MIN);
+    isEmpty = added.isEmpty;
   }
 }
 
-async function addSpan(connection: Connection): Promise<{ rolledTo: Date; isDone: boolean }> {
+type AddedSpan = {
+  readonly rolledTo: Date;
+  readonly isDone: boolean;
+  /** Whether nothing was settled in it. */
+  readonly isEmpty: boolean;
+  /** Without the wait for credits and other runs. */
+  readonly workedMs: number;
+};
+
+/** `isAfterEmpty`: nothing was settled in the span before, so the next day may be empty as well. */
+async function addSpan(connection: Connection, spanMs: number, isAfterEmpty: boolean): Promise<AddedSpan> {
   const { rolledTo: from } = await lockState(connection);
+  const startedAt = performance.now();
   // Read after the lock and before the rows: every statement below sees all rows that are stamped before it.
   const watermark = await readSettlementWatermark(connection);
-  const to = new Date(Math.min(watermark.getTime(), from.getTime() + SPAN_MS_MAX));
+  const after = (ms: number) => new Date(Math.min(watermark.getTime(), from.getTime() + ms));
   // While clicks are being settled the watermark can be up to a second below the one of the last run.
-  if (to <= from) return { rolledTo: from, isDone: true };
-  for (const day of await listUnrolledDays(connection, from)) await addDay(connection, day, from, to);
+  if (after(spanMs) <= from) return { rolledTo: from, isDone: true, isEmpty: true, workedMs: 0 };
+  const days = await listUnrolledDays(connection, from);
+  const isSkipped = isAfterEmpty && (await isNothingSettled(connection, days, from, after(EMPTY_SPAN_MS)));
+  const to = after(isSkipped ? EMPTY_SPAN_MS : spanMs);
+  let isEmpty = true;
+  for (const day of isSkipped ? [] : days) if (await addDay(connection, day, from, to)) isEmpty = false;
   await connection.query('delete from click_rollup_late_day where settled_at < $1', [to]);
   await connection.query('update click_rollup_state set rolled_to = $1', [to]);
-  return { rolledTo: to, isDone: to.getTime() === watermark.getTime() };
+  const workedMs = performance.now() - startedAt;
+  return { rolledTo: to, isDone: to.getTime() === watermark.getTime(), isEmpty, workedMs };
+}
+
+/** Whether no click of these days was settled in [from, to). */
+async function isNothingSettled(
+  connection: Connection,
+  days: readonly number[],
+  from: Date,
+  to: Date,
+): Promise<boolean> {
+  await connection.query('set local enable_seqscan = off');
+  for (const day of days) {
+    const { rows } = await connection.query(
+      `select from ${partitionName('ledger', day)} where settled_at >= $1 and settled_at < $2 limit 1`,
+      [from, to],
+    );
+    if (rows.length > 0) return false;
+  }
+  return true;
 }
 
 /**
@@ -58,12 +109,12 @@ export async function listUnrolledDays(connection: Connection, from: Date): Prom
 
 const KEYS = 'advertiser_id, campaign_id, ad_id, publisher, outcome, reason';
 
-/** Adds the rows of a day that were settled in [from, to); without `to`, from `from` on. */
-async function addDay(connection: Connection, day: number, from: Date, to?: Date): Promise<void> {
+/** Adds the rows of a day that were settled in [from, to); without `to`, from `from` on. Returns whether there were any. */
+async function addDay(connection: Connection, day: number, from: Date, to?: Date): Promise<boolean> {
   // Statistics lag behind a table that grows: the planner could choose a scan of the whole day, and with the default memory it sorts the
   // rows on disk instead of hashing them, which takes twice the time.
   await connection.query("set local enable_seqscan = off; set local work_mem = '32MB'");
-  await connection.query(
+  const { rowCount } = await connection.query(
     `with fresh as materialized (
        select date_bin('15 minutes', clicked_at, 'epoch') as quarter, advertiser_id, campaign_id, ad_id,
          coalesce(publisher, '') as publisher, outcome, coalesce(reason, '') as reason, count(*) as clicks, bigint_sum(charged_micros) as charged_micros
@@ -82,15 +133,18 @@ async function addDay(connection: Connection, day: number, from: Date, to?: Date
        clicks = rollup.clicks + excluded.clicks, charged_micros = rollup.charged_micros + excluded.charged_micros`,
     [from, to ?? null],
   );
+  return rowCount !== 0;
 }
 
 /**
- * Lets the block range indexes of the days around today cover their new blocks. In transactions of its own, because each holds a lock that
- * keeps vacuum away from the partition. If a vacuum is at work there, it covers the blocks itself at its end.
+ * Lets the block range indexes of the days since yesterday, or since the day before the last run, cover their new blocks. In transactions of
+ * its own, because each holds a lock that keeps vacuum away from the partition. If a vacuum is at work there, it covers the blocks itself at
+ * its end.
  */
 async function summarizeIndexes(pool: Pool): Promise<void> {
   const { rows } = await pool.query<{ day: string }>(
-    "select day::date::text from generate_series(current_date - 1, current_date + 1, '1 day') day",
+    `select day::date::text from click_rollup_state,
+       generate_series(least(current_date, rolled_to::date) - 1, current_date + 1, '1 day') day`,
   );
   for (const { day } of rows) {
     await inTransaction(pool, async (connection) => {
@@ -108,7 +162,12 @@ export async function rollUpDroppedDay(connection: Connection, day: number): Pro
   await addDay(connection, day, rolledTo);
 }
 
+/** Credits of several clicks hold it in shared mode, runs and drops of days in exclusive mode. Held until the end of the transaction. */
+const TURN = "hashtext('tollway rollup')";
+
 async function lockState(connection: Connection): Promise<{ rolledTo: Date }> {
+  // Credits queue behind it. Without it they would pass a run that waits for the row: one after the other, they would keep runs out for ever.
+  await connection.query(`select pg_advisory_xact_lock(${TURN})`);
   const { rows } = await connection.query<{ rolledTo: Date }>(
     'select rolled_to as "rolledTo" from click_rollup_state for update',
   );
@@ -139,11 +198,12 @@ export async function listLateDays(
 
 /**
  * Keeps runs, and drops of days, out until the end of the transaction. For a transaction that credits several clicks: a run takes the rows of
- * the rollup in another order, and they could deadlock. Call it before the locks of advertisers, so that no charge waits while this waits for
- * a run. The lock is shared, and runs lock no advertisers: a transaction can also take it after them, as `readCampaignSpend` does.
+ * the rollup in another order, and they could deadlock. Call it before the locks of advertisers: no charge waits while this waits for a run,
+ * and a run that waits for this does not block the transactions for which this would wait. `readCampaignSpend` locks the row of the state
+ * instead, after an advertiser: it does not queue behind a run that waits.
  */
 export async function holdRollup(connection: Connection): Promise<void> {
-  await connection.query('select from click_rollup_state for share');
+  await connection.query(`select pg_advisory_xact_lock_shared(${TURN})`);
 }
 
 /**
@@ -195,6 +255,8 @@ const LOCK_ROLLUP = 'lock table click_rollup, click_rollup_day in share row excl
 
 async function rebuildDay(connection: Connection, day: number): Promise<void> {
   const { rolledTo } = await lockState(connection);
+  // It can have been dropped since the days were listed, and its sums are all that is left of it.
+  if (!(await listPartitionDays(connection, 'ledger')).includes(day)) return;
   await connection.query(LOCK_ROLLUP);
   await connection.query(
     'update click_rollup set clicks = 0, charged_micros = 0 where quarter >= $1 and quarter < $2',

@@ -11,7 +11,7 @@ const LOCK_EPOCH_SECONDS = 1_577_836_800;
  * transaction waits for it; its second key is the current second. Send it in an earlier message than the inserts: rows
  * are stamped with `statement_timestamp()`, the time at which the server received their message.
  */
-export const LOCK_SETTLEMENT = `select pg_advisory_xact_lock_shared(${LOCK_CLASS}, floor(extract(epoch from clock_timestamp()))::int8::int4 - ${LOCK_EPOCH_SECONDS})`;
+export const LOCK_SETTLEMENT = `select pg_advisory_xact_lock_shared(${LOCK_CLASS}, (floor(extract(epoch from clock_timestamp()))::int8 - ${LOCK_EPOCH_SECONDS})::int4)`;
 
 /**
  * Returns the settlement watermark: all rows of `ledger`, `dead_letter` and `budget_entry` that are stamped before it are visible to a

@@ -12,6 +12,7 @@ export type Delivery = {
   readonly eventId: bigint;
   readonly eventType: string;
   readonly advertiserId: number | null;
+  readonly advertiserName: string | null;
   readonly occurredAt: Date;
   readonly status: DeliveryStatus;
   readonly attempts: number;
@@ -47,7 +48,7 @@ export async function listDeliveries(
   await readWebhook(pool, webhookId);
   const { rows } = await pool.query<Delivery>(
     `select delivery.event_id as "eventId", event.type as "eventType", delivery.advertiser_id as "advertiserId",
-       event.occurred_at as "occurredAt", delivery.status, delivery.attempts, delivery.finished_at as "finishedAt",
+       (select name from advertiser where id = delivery.advertiser_id) as "advertiserName", event.occurred_at as "occurredAt", delivery.status, delivery.attempts, delivery.finished_at as "finishedAt",
        case delivery.status when 'pending' then delivery.next_attempt_at end as "nextAttemptAt"
      from webhook_delivery delivery join webhook_event event on event.id = delivery.event_id
      where delivery.webhook_id = $1 and ($2::bigint = 0 or delivery.event_id < $2) and ($3::text is null or delivery.status = $3)
@@ -94,7 +95,9 @@ export async function replayDelivery(
   eventId: bigint,
 ): Promise<void> {
   await assertDelivery(database, webhookId, eventId);
-  await replay(database, webhookId, 'delivery.event_id = $2', eventId);
+  const count = await replay(database, webhookId, 'delivery.event_id = $2', eventId);
+  // The event can have been deleted in between.
+  if (count === 0) await assertDelivery(database, webhookId, eventId);
 }
 
 /**
@@ -137,10 +140,13 @@ async function queueAgain(
       `Expected an active webhook, got webhook ${webhookId}, which is ${status}`,
     );
   const { rows } = await database.query<{ count: number }>(
-    `with delivery as (
-       update webhook_delivery delivery
+    `with found as (
+       -- In the order in which old events are deleted (webhook-retention.ts), so that the two cannot deadlock.
+       select event_id from webhook_delivery delivery where webhook_id = $1 and ${condition} order by event_id for update
+     ), delivery as (
+       update webhook_delivery
        set status = 'pending', attempts = 0, queued_at = now(), next_attempt_at = now(), expires_at = null, finished_at = null
-       where webhook_id = $1 and ${condition} returning event_id
+       from found where webhook_id = $1 and webhook_delivery.event_id = found.event_id returning found.event_id
      ), progress as (
        update webhook_progress set retry_at = '-infinity' where webhook_id = $1
      )

@@ -22,6 +22,7 @@ export type Webhook = {
   readonly eventTypes: readonly WebhookEventType[];
   /** Only events of this advertiser; `null`: of all advertisers, and those of none. */
   readonly advertiserId: number | null;
+  readonly advertiserName: string | null;
   readonly status: Status;
   /** Until when the previous secret signs too; `null` if only one secret signs. */
   readonly previousSecretUntil: Date | null;
@@ -40,6 +41,7 @@ export type WebhookChanges = {
 };
 
 const COLUMNS = `webhook.id, webhook.url, webhook.event_types as "eventTypes", webhook.advertiser_id as "advertiserId", webhook.status,
+  (select name from advertiser where advertiser.id = webhook.advertiser_id) as "advertiserName",
   case when webhook.previous_secret_until > now() then webhook.previous_secret_until end as "previousSecretUntil",
   webhook.created_at as "createdAt", progress.failing_since as "failingSince",
   case when progress.retry_at > now() then progress.retry_at end as "retryAt"`;

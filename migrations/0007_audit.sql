@@ -9,7 +9,7 @@ create function write_audit_entry(action text, subject text, advertiser_id integ
 declare
   actor jsonb := nullif(current_setting('tollway.actor', true), '')::jsonb;
 begin
-  perform pg_advisory_xact_lock_shared(826366246, floor(extract(epoch from clock_timestamp()))::int8::int4 - 1577836800);
+  perform pg_advisory_xact_lock_shared(826366246, (floor(extract(epoch from clock_timestamp()))::int8 - 1577836800)::int4);
   insert into public.audit_entry (at, actor_type, actor, actor_name, actor_role, action, subject, advertiser_id, before, after)
   values (
     clock_timestamp(), coalesce(actor ->> 'type', 'database'),

@@ -23,7 +23,7 @@ export const GRANTS: Readonly<Record<string, Readonly<Record<string, string>>>> 
   tollway_processor: {
     advertiser: 'select, update (spent_micros, low_budget_micros, budget_exhausted)',
     campaign: 'select, update (spent_micros, cap_reached, daily_cap_reached_on)',
-    campaign_day: 'select, insert, update (spent_micros)',
+    campaign_day: 'select, insert, update (spent_micros, charged_hour, spent_before_hour_micros)',
     campaign_today: 'select',
     ad: 'select, update',
     ledger: 'select, insert, update (spool_id, sequence)',

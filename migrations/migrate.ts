@@ -1,7 +1,7 @@
 import { readdir } from 'node:fs/promises';
-import { parseConfig } from '../common/config/config.ts';
 import { readEnvironment } from '../common/config/environment.ts';
 import { warnOfMisspelt } from '../common/config/misspelt-settings.ts';
+import { parseSettings } from '../common/config/parse-settings.ts';
 import { errorCode, errorMessage, TollwayError } from '../common/errors.ts';
 import { type Client, createClient } from '../common/postgres/postgres.ts';
 import { assertSupportedServer } from '../common/postgres/version.ts';
@@ -32,7 +32,13 @@ export async function migrate(databaseUrl: string, retention: Retention, logger:
   });
   try {
     await assertSupportedServer(client);
-    if (!(await isNewest(client))) await runMigrations(client, logger);
+    const { unknown, isComplete } = await compareMigrations(client);
+    if (unknown.length > 0)
+      logger.warn(
+        { migrations: unknown },
+        'A newer version of Tollway has migrated the database. This version runs on its tables and leaves them as they are',
+      );
+    if (!isComplete) await runMigrations(client, logger);
     await client.query('begin');
     await extendPartitions(client, retention, await databaseTime(client));
     await grantTables(client);
@@ -42,15 +48,22 @@ export async function migrate(databaseUrl: string, retention: Retention, logger:
   }
 }
 
-/** Whether the database has exactly the migrations of this folder. Then there is nothing to load and to lock. */
-async function isNewest(client: Client): Promise<boolean> {
+/**
+ * Compares the migrations of a database with those of this folder: which it has beyond them, and whether it has all of them. Then there is
+ * nothing to load and to lock.
+ */
+async function compareMigrations(client: Client): Promise<{ unknown: string[]; isComplete: boolean }> {
   const { rows: tables } = await client.query(
     `select 1 from pg_tables where tablename = '${TABLE}' and schemaname = 'public'`,
   );
-  if (tables.length === 0) return false;
+  if (tables.length === 0) return { unknown: [], isComplete: false };
   const { rows } = await client.query<{ name: string }>(`select name from public.${TABLE} order by name`);
-  const files = (await readdir(import.meta.dirname)).filter((name) => name.endsWith('.sql')).sort();
-  return files.join() === rows.map(({ name }) => `${name}.sql`).join();
+  const applied = rows.map(({ name }) => `${name}.sql`);
+  const files = (await readdir(import.meta.dirname)).filter((name) => name.endsWith('.sql'));
+  return {
+    unknown: rows.flatMap(({ name }) => (files.includes(`${name}.sql`) ? [] : [name])),
+    isComplete: files.every((file) => applied.includes(file)),
+  };
 }
 
 async function runMigrations(client: Client, logger: Logger): Promise<void> {
@@ -73,15 +86,16 @@ async function runMigrations(client: Client, logger: Logger): Promise<void> {
 
 async function main(): Promise<void> {
   const env = readEnvironment();
-  const config = parseConfig(env);
+  const config = parseSettings(env);
+  const logger = createLogger('migrate', config);
+  // Before the error of a missing setting: a misspelt name is its likely cause.
+  warnOfMisspelt(env, logger);
   if (config.DATABASE_URL === undefined) {
     throw new TollwayError(
       'bad_settings',
       'DATABASE_URL: expected the URL of the database to migrate, got nothing',
     );
   }
-  const logger = createLogger('migrate', config);
-  warnOfMisspelt(env, logger);
   await migrate(config.DATABASE_URL, retentionOf(config), logger);
   logger.info('The schema of the database is up to date');
 }

@@ -32,7 +32,7 @@ const KEEP_ALIVE_MS = 10_000;
  * Creates a pool of at most `max` connections to `url`. `onError` is called for each idle connection that breaks. A statement without an
  * answer after `queryMsMax` ms fails as transient, because a connection can break without a message from the server; 0 sets no limit.
  * The server ends a statement of `inTransaction` after `statementMsMax` ms (SQLSTATE 57014), also if its client has given up; 0 sets no limit.
- * Connecting to a server that is too old fails with `unsupported_postgres`.
+ * Connecting to a server that is too old, or writes dates in another form than ISO, fails with `unsupported_postgres`.
  */
 export function createPool(
   url: string,
@@ -56,6 +56,7 @@ export function createPool(
   });
   // Without a listener, an idle connection that breaks ends the process.
   pool.on('error', onError);
+  noteFailedConnects(pool);
   const clients = new Set<pg.PoolClient>();
   pool.on('connect', (client) => {
     // pg-pool has no listener while `verify` runs: a server that shuts down then would end the process.
@@ -137,15 +138,15 @@ export class RolledBack<T> {
 }
 
 /**
- * Runs `work` in one transaction at `READ COMMITTED` and commits it. Rolls back if `work` throws or returns a `RolledBack`. A connection
- * that may be broken is not returned to the pool.
+ * Runs `work` in one transaction at `READ COMMITTED` and commits it. Rolls back if `work` throws or returns a `RolledBack`. Throws if `work`
+ * has ignored the error of a statement. A connection that may be broken is not returned to the pool.
  */
 export async function inTransaction<T>(
   pool: Pool,
   work: (connection: Connection) => Promise<T | RolledBack<T>>,
   begin = BEGIN,
 ): Promise<T> {
-  const connection = await connectTo(pool);
+  const connection = await pool.connect();
   let broken: unknown;
   // The pool handles errors of idle connections only. Without this listener, an error of a connection in use would end the process.
   const onError = (error: Error) => {
@@ -181,12 +182,13 @@ export async function inTransaction<T>(
 const unansweredCommits = new WeakSet<object>();
 
 async function commit(connection: Connection): Promise<void> {
-  try {
-    await connection.query('commit');
-  } catch (error) {
+  const { command } = await connection.query('commit').catch((error: unknown) => {
     if (error instanceof Error && isDatabaseUnavailable(error)) unansweredCommits.add(error);
     throw error;
-  }
+  });
+  // PostgreSQL answers the commit of a transaction in which a statement has failed with a rollback, not with an error.
+  if (command !== 'COMMIT')
+    throw new Error(`Expected the answer COMMIT, got ${command}: a statement of the transaction has failed`);
 }
 
 /** Whether an error of `inTransaction` leaves open if the transaction was committed: the connection was lost during the commit. */
@@ -220,16 +222,24 @@ export async function joinTransaction<T>(
 /** Savepoints of the same name nest: the release uncovers the one of the outer `joinTransaction`. */
 const ROLL_BACK_JOINED = 'rollback to savepoint joined; release savepoint joined';
 
-/** Errors of failed connection attempts. Some of them (TLS, authentication) have no code that says so. */
+/** Errors of failed connection attempts. Some of them (TLS, a password, a missing database) have no code that says so. */
 const neverConnected = new WeakSet<object>();
 
-async function connectTo(pool: Pool): Promise<pg.PoolClient> {
-  try {
-    return await pool.connect();
-  } catch (error) {
-    if (error instanceof Error) neverConnected.add(error);
-    throw error;
-  }
+/** Notes the errors of the failed connection attempts of a pool. Its `query` calls `connect` too. */
+function noteFailedConnects(pool: Pool): void {
+  type Callback = (error: Error | undefined, ...rest: unknown[]) => void;
+  const connect = pool.connect.bind(pool) as (callback: Callback) => void;
+  const noted = (callback: Callback) =>
+    connect((error, ...rest) => {
+      if (error) neverConnected.add(error);
+      callback(error, ...rest);
+    });
+  const promised = () =>
+    new Promise((resolve, reject) => {
+      noted((error, client) => (error ? reject(error) : resolve(client)));
+    });
+  // The cast is safe: these are the two forms of `connect`.
+  pool.connect = ((callback?: Callback) => (callback ? noted(callback) : promised())) as Pool['connect'];
 }
 
 /**
@@ -305,8 +315,10 @@ export function failureKind(error: unknown): FailureKind {
   return isDatabaseUnavailable(error) ? 'transient' : 'permanent';
 }
 
-/** Whether an error means that the database could not be reached or closed the connection. */
+/** Whether an error means that the database could not be reached, refused the connection, such as for a wrong password, or closed it. */
 export function isDatabaseUnavailable(error: unknown): boolean {
+  if (error instanceof TollwayError) return false;
+  if (error instanceof Error && neverConnected.has(error)) return true;
   const code = errorCode(error);
   if (code === undefined) return isConnectionLoss(error);
   if (isSqlState(code)) return /^(08|53|57)/.test(code);
@@ -334,17 +346,4 @@ function isConnectionLoss(error: unknown): boolean {
       error.message,
     )
   );
-}
-
-/** Whether the database answers within two seconds. */
-export async function databaseAnswers(pool: Pool): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined;
-  const timeout = new Promise<boolean>((resolve) => {
-    timer = setTimeout(() => resolve(false), 2_000);
-  });
-  const answer = pool.query('select 1').then(
-    () => true,
-    () => false,
-  );
-  return Promise.race([answer, timeout]).finally(() => clearTimeout(timer));
 }

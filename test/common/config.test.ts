@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { parseConfig, settings } from '../../common/config/config.ts';
+import { productCode } from '../support/source-folders.ts';
 
 const SECRET = 'AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8';
 
@@ -203,4 +204,11 @@ describe('messages do not contain secrets', () => {
     expect(problems).toHaveLength(1);
     expect(problems.join()).not.toContain(SECRET);
   });
+});
+
+it('Each setting is read by the code', () => {
+  // These files name settings without reading them.
+  const lists = ['config.ts', 'contradictions.ts', 'shown-settings.ts'];
+  const code = productCode(lists.map((name) => `common/config/${name}`));
+  expect(Object.keys(settings).filter((name) => !new RegExp(`\\b${name}\\b`).test(code))).toEqual([]);
 });

@@ -4,6 +4,7 @@ import { createMetrics } from '../../common/telemetry/metrics.ts';
 import { readVersion } from '../../common/version.ts';
 import { EDGE_INVALID_REASONS } from '../../contract/click-event.ts';
 import { REJECT_REASONS } from '../../ledger/dead-letters.ts';
+import { productCode } from '../support/source-folders.ts';
 
 /** Counters with label values that are not a closed list. */
 const OPEN = new Set([
@@ -70,4 +71,11 @@ describe('the build', () => {
       );
     },
   );
+});
+
+it('Each metric is set by the code', () => {
+  const code = productCode(['common/telemetry/declarations/']);
+  // `metrics.name`, or `name` taken out of the metrics.
+  const isUsed = (name: string) => new RegExp(`(?:\\.|[{,]\\s*)${name}\\b`).test(code);
+  expect(Object.keys(metricList).filter((name) => !isUsed(name))).toEqual([]);
 });

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { settings } from '../../common/config/config.ts';
 import { misspeltSettings, warnOfMisspelt } from '../../common/config/misspelt-settings.ts';
+import { parseSettings } from '../../common/config/parse-settings.ts';
 import { capturedLog } from '../support/loggers.ts';
 
 /** Variables that shells, containers, CI, cloud platforms, databases and frameworks set. */
@@ -72,5 +73,23 @@ describe('a variable that is not similar to a setting', () => {
     expect(misspeltSettings(Object.fromEntries(Object.keys(settings).map((name) => [name, 'x'])))).toEqual(
       [],
     );
+  });
+});
+
+describe('the settings of a process', () => {
+  it('that has a wrong value and a misspelt name are reported together', () => {
+    const env = { AD_SERVER_PORT: '99999', KAFKA_BROKER: 'kafka:9092' };
+    expect(() => parseSettings(env)).toThrow(
+      expect.objectContaining({
+        code: 'bad_settings',
+        message: expect.stringMatching(
+          /^The environment has 1 problem:\n {2}AD_SERVER_PORT: .+\nThe environment variable KAFKA_BROKER is .+ KAFKA_BROKERS\?$/,
+        ),
+      }),
+    );
+  });
+
+  it('that have right values are parsed, whatever else the environment has', () => {
+    expect(parseSettings({ KAFKA_BROKER: 'kafka:9092', AD_SERVER_PORT: '80' }).AD_SERVER_PORT).toBe(80);
   });
 });

@@ -37,6 +37,17 @@ describe('a transaction', () => {
     expect((await database.pool.query('select text from note')).rows).toEqual([{ text: 'kept' }]);
   });
 
+  it('fails when its work has ignored the error of a statement, because nothing was committed', async () => {
+    await database.pool.query('create table ignored (text text)');
+    const ignoring = inTransaction(database.pool, async (connection) => {
+      await connection.query(`insert into ignored values ('lost')`);
+      await failureOf(connection.query('select 1 / 0'));
+    });
+    await expect(ignoring).rejects.toThrow('Expected the answer COMMIT, got ROLLBACK');
+    expect((await database.pool.query('select from ignored')).rowCount).toBe(0);
+    expect(await inTransaction(database.pool, async () => 'next')).toBe('next');
+  });
+
   it('fails as transient when its connection breaks between two statements, without an effect on others', async () => {
     const error = await failureOf(
       inTransaction(database.pool, async (connection) => {

@@ -23,7 +23,12 @@ it('books.out_of_balance is sent at the first result with problems, and again af
   const event = {
     type: 'books.out_of_balance',
     advertiserId: null,
-    data: { count: 1, problems: [expect.stringMatching(`^advertiser ${advertiser.id}: budget 100000001, `)] },
+    data: {
+      count: 1,
+      problems: [
+        expect.stringMatching(`^advertiser ${advertiser.id} \\(Test advertiser\\): budget 100000001, `),
+      ],
+    },
   };
   expect(await reconcileAndNote()).toEqual([event]);
   expect(await reconcileAndNote()).toEqual([]);

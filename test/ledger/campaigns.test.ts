@@ -10,7 +10,12 @@ import { addCampaign, listCampaigns, readCampaign, updateCampaign } from '../../
 import { dropClosedDays } from '../../ledger/maintenance.ts';
 import { DAY_MS, dayStart } from '../../ledger/partitions.ts';
 import { rollUp } from '../../ledger/rollup.ts';
-import { chargeBatch, chargeBatchTwice, expectBalanced } from '../support/charge-batch.ts';
+import {
+  chargeBatch,
+  chargeBatchTwice,
+  expectBalanced,
+  untilWaitingForLock,
+} from '../support/charge-batch.ts';
 import { type Account, addAccount, addAdTo, testDatabase } from '../support/database.ts';
 import { examples } from '../support/examples.ts';
 import { silent } from '../support/loggers.ts';
@@ -80,6 +85,21 @@ describe('the cap of a campaign', () => {
       spentMicros: 800_000n,
     });
     await expectBalanced(database.pool);
+  });
+
+  it('that is set first waits for a run of the rollup: a click is counted in it or beside it, not in both', async () => {
+    const { campaign, ad } = await addAccount(database.pool, { price: '0.40' });
+    await chargeBatch(database.pool, [clickRecord({ ad })]);
+    const run = await database.pool.connect();
+    try {
+      await run.query('begin; select from click_rollup_state for update');
+      const set = updateCampaign(database.pool, campaign.id, { capMicros: 1_000_000n });
+      await untilWaitingForLock(database.pool);
+      await run.query('commit');
+      expect(await set).toMatchObject({ spentMicros: 400_000n });
+    } finally {
+      run.release(true);
+    }
   });
 
   it('can be set while clicks are charged and rolled up', async () => {

@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import type { Pool } from '../../common/postgres/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { EDGE_INVALID_REASONS } from '../../contract/click-event.ts';
+import { updateAd } from '../../ledger/ads.ts';
 import { creditClick } from '../../ledger/budget-entries.ts';
 import { EXPLANATIONS } from '../../ledger/click-explanations.ts';
 import { type ClickStory, readClickStory } from '../../ledger/click-story.ts';
@@ -91,6 +92,23 @@ describe('the story of a settled click', () => {
     for (const story of [await storyOf(nonce), await readClickStory(database.pool, link, AGE_DAYS)])
       expect(story).toMatchObject({ clickId: valid.click.clickId, outcome: 'charged', nonce });
     expect(await storyOf(repeat.click.clickId)).toMatchObject({ outcome: 'invalid', reason: 'repeat' });
+  });
+
+  it('names to a restricted reader only what belongs to its advertisers', async () => {
+    const [mine, other] = [await addAccount(database.pool), await addAccount(database.pool)];
+    await updateAd(database.pool, other.ad.id, { name: 'Secret banner' });
+    // The record claims that the ad of another advertiser is one of mine.
+    const record = clickRecord({ ad: { ...other.ad, advertiserId: mine.advertiser.id } });
+    await chargeBatch(database.pool, [record]);
+    const reference = { is: 'id', id: record.click.clickId } as const;
+    const story = await readClickStory(database.pool, reference, AGE_DAYS, [mine.advertiser.id]);
+    expect(story).toMatchObject({
+      ...{ outcome: 'rejected', reason: 'wrong_advertiser', advertiserName: 'Test advertiser' },
+      ...{ adId: other.ad.id, adName: null, campaignName: null },
+    });
+    expect(await storyOf(record.click.clickId)).toMatchObject({
+      ...{ adName: 'Secret banner', campaignName: 'Test campaign' },
+    });
   });
 
   it('tells of a rejected click its price and detail, its discard, and its redrive', async () => {

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createPool, type Pool } from '../../common/postgres/postgres.ts';
+import { createPool, inTransaction, type Pool } from '../../common/postgres/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { addAdvertiser, listAdvertisers } from '../../ledger/advertisers.ts';
 import { addBudgetEntry, creditClick } from '../../ledger/budget-entries.ts';
@@ -7,7 +7,7 @@ import { addCampaign, updateCampaign } from '../../ledger/campaigns.ts';
 import { CREDIT_CLICKS_MAX, creditClicks, refusalOf } from '../../ledger/credit-clicks.ts';
 import { dropClosedDays } from '../../ledger/maintenance.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
-import { rollUp } from '../../ledger/rollup.ts';
+import { addCreditsToRollup, rollUp } from '../../ledger/rollup.ts';
 import { chargeBatch, expectBalanced, untilWaitingForLock } from '../support/charge-batch.ts';
 import {
   type Account,
@@ -18,6 +18,7 @@ import {
 } from '../support/database.ts';
 import { silent } from '../support/loggers.ts';
 import { clickRecord, type NamedAd } from '../support/records.ts';
+import { until } from '../support/until.ts';
 
 let database: TestDatabase & { drop: () => Promise<void> };
 let pool: Pool;
@@ -27,9 +28,10 @@ beforeEach(async () => {
 });
 afterEach(() => database.drop());
 
-/** Charges clicks on ads, one for each mention, and returns their ids. */
+/** Charges clicks on ads, one for each mention, of two publishers and of none, and returns their ids. */
 async function charge(ads: readonly NamedAd[]): Promise<string[]> {
-  const records = ads.map((ad) => clickRecord({ ad }));
+  const publishers = [{ publisher: 'site-1' }, {}, { publisher: 'site-2' }];
+  const records = ads.map((ad, index) => clickRecord({ ad, ...publishers[index % 3] }));
   expect(new Set(await chargeBatch(pool, records))).toEqual(new Set(['charged']));
   return records.map(({ click }) => click.clickId);
 }
@@ -73,6 +75,18 @@ async function expectCredits(count: number): Promise<void> {
      from budget_entry where kind = 'credit'`,
   );
   expect(rows).toEqual([{ entries: count, clicks: count, quarters: count, days: count, audited: count }]);
+  for (const [table, time] of [
+    ['click_rollup', "quarter = date_bin('15 minutes', clicked_at, 'epoch')"],
+    ['click_rollup_day', 'day = (clicked_at at time zone time_zone)::date'],
+  ]) {
+    const { rows: misplaced } = await pool.query(
+      `select rollup.* from ${table} rollup join advertiser on advertiser.id = rollup.advertiser_id cross join lateral (
+         select count(*) as clicks, coalesce(sum(amount_micros), 0) as micros from budget_entry join ledger using (click_id)
+         where ledger.ad_id = rollup.ad_id and coalesce(ledger.publisher, '') = rollup.publisher and rollup.outcome = 'charged' and ${time}
+       ) entered where (credited_clicks, credited_micros) is distinct from (entered.clicks, entered.micros)`,
+    );
+    expect(misplaced).toEqual([]);
+  }
 }
 
 describe('creditClicks', () => {
@@ -141,6 +155,7 @@ describe('creditClicks', () => {
     expect(resultsOf(results)).toEqual(['credited', ...refused, 'unknown']);
     expect(results[1]).toEqual({
       ...{ clickId: b, result: 'other_advertiser', advertiserId: other.advertiser.id },
+      advertiserName: 'Test advertiser',
     });
     await expect(creditClicks(pool, [a], { advertiserId: 2_000_000_000 })).rejects.toMatchObject({
       code: 'unknown_advertiser',
@@ -235,11 +250,15 @@ describe('credits of many clicks at the same time as', () => {
     const clicks = await charge(accounts.map(({ ad }) => ad).toReversed());
     // Its row is now the last one of the table: a statement without an order would lock the others first.
     await pool.query('update advertiser set name = name where id = $1', [lowest]);
+    // An index would return the rows in the order of their ids.
+    const scanning = new URL(database.url);
+    scanning.searchParams.set('options', '-c enable_indexscan=off -c enable_bitmapscan=off');
+    const own = createPool(scanning.href, 'test', 1, () => {});
     const holder = await pool.connect();
     try {
       await holder.query('begin');
       await holder.query('select from advertiser where id = $1 for no key update', [lowest]);
-      const credits = creditClicks(pool, clicks);
+      const credits = creditClicks(own, clicks);
       await untilWaitingForLock(pool);
       const free = 'select from advertiser where id = any($1) for no key update nowait';
       expect((await holder.query(free, [higher])).rowCount).toBe(2);
@@ -247,6 +266,7 @@ describe('credits of many clicks at the same time as', () => {
       expect(resultsOf(await credits)).toEqual(['credited', 'credited', 'credited']);
     } finally {
       holder.release(true);
+      await own.end();
     }
     await expectCredits(3);
   });
@@ -257,7 +277,7 @@ describe('credits of many clicks at the same time as', () => {
     await rollUp(pool);
     const run = await pool.connect();
     try {
-      await run.query('begin; select from click_rollup_state for update');
+      await run.query("begin; select pg_advisory_xact_lock(hashtext('tollway rollup'))");
       const credits = creditClicks(pool, clicks);
       await untilWaitingForLock(pool);
       for (const table of ['click_rollup', 'click_rollup_day'])
@@ -270,6 +290,41 @@ describe('credits of many clicks at the same time as', () => {
       run.release(true);
     }
     await expectCredits(3);
+  });
+
+  it('each other let a run of the rollup have its turn', async () => {
+    const [held, free] = [await addAccount(pool), await addAccount(pool)];
+    const [first = '', second = ''] = await charge([held.ad, free.ad]);
+    const waiting = async () =>
+      (await pool.query("select from pg_locks where locktype = 'advisory' and not granted")).rowCount;
+    const holder = await pool.connect();
+    const results: Promise<unknown>[] = [];
+    try {
+      await holder.query('begin');
+      await holder.query('select from advertiser where id = $1 for no key update', [held.advertiser.id]);
+      results.push(creditClicks(pool, [first]));
+      await untilWaitingForLock(pool);
+      results.push(rollUp(pool));
+      await until('a run that waits', async () => (await waiting()) === 1);
+      results.push(creditClicks(pool, [second]));
+      await until('a credit that waits behind the run', async () => (await waiting()) === 2);
+      // A first cap keeps runs out while it holds an advertiser. Behind the run that waits, it could deadlock with the first credit.
+      await updateCampaign(pool, free.campaign.id, { capMicros: 1_000_000n });
+      await holder.query('commit');
+      await Promise.all(results);
+    } finally {
+      holder.release(true);
+      await Promise.allSettled(results);
+    }
+    await expectCredits(2);
+  });
+
+  it('a drop of the day fail, if the rollup would not get all of them', async () => {
+    const { ad } = await addAccount(pool);
+    const [clickId = ''] = await charge([ad]);
+    const adding = inTransaction(pool, (connection) => addCreditsToRollup(connection, [clickId, uuidV7()]));
+    await expect(adding).rejects.toThrow('Expected the ledger to have 2 clicks, got 1');
+    await expectCredits(0);
   });
 
   it('a failure of the transaction credit nothing', async () => {

@@ -12,6 +12,7 @@ import { headingsOf, readPage } from '../support/markdown.ts';
 import { AS_OF, adServerPart, consolePart, processorPart } from '../support/part-reports.ts';
 
 const NOTHING: ProblemSources = {
+  reports: { isProven: true, failure: null },
   ...{ asOf: AS_OF, parts: [], expected: [], books: null, deadLetters: 0, webhooks: [], budgets: [] },
   maintenance: { lastAt: AS_OF, partitionsAheadDays: 7 },
 };
@@ -51,6 +52,8 @@ describe('nothing is wrong', () => {
       unrecordedRecently: null,
       linksAnsweredRecently: null,
       linksRefusedRecently: null,
+      requestsRecently: null,
+      linksNotFoundRecently: null,
     };
     const parts = [
       adServerPart({ numbers: { ...unknown, catalogAgeSeconds: null } }),
@@ -136,6 +139,28 @@ describe('an ad server', () => {
           '11 of 100 requests with a valid link got an error instead of a redirect in the last ten minutes',
       });
   });
+
+  it.each([
+    [200, 101, 1],
+    [200, 100, 0],
+    [400, 200, 0],
+  ])(
+    'with %i requests, %i of them without a valid link, together with another one',
+    (all, notFound, count) => {
+      const numbers = { requestsRecently: all - 10, linksNotFoundRecently: notFound };
+      const other = { requestsRecently: 10, linksNotFoundRecently: 0 };
+      const found = problemsOf({
+        parts: [adServerPart({ instance: 'web-2:8081', numbers: other }), adServerPart({ numbers })],
+      });
+      expect(found).toHaveLength(count);
+      for (const one of found)
+        expect(one).toMatchObject({
+          ...{ code: 'TollwayLinksNotFound', severity: 'page', runbook: '#tollwaylinksnotfound' },
+          summary:
+            '101 of 200 requests named no valid link in the last ten minutes, most of them at web-1:8081',
+        });
+    },
+  );
 
   it.each(['', 'worker 2: '])('does not take a blocked spool (%s) for the broker', (worker) => {
     const blocked = `${worker}spool: /data/spool/1 cannot be relayed: EIO`;
@@ -226,7 +251,10 @@ describe('the books', () => {
   });
 });
 
-const SHOES = { advertiserId: 4, name: 'Shoes', currency: 'EUR', remainingMicros: 1_500_000n };
+const SHOES = {
+  ...{ advertiserId: 4, name: 'Shoes', currency: 'EUR', remainingMicros: 1_500_000n },
+  isExhausted: false,
+};
 
 it('Dead letters and budgets that are nearly gone are tickets, after the pages', () => {
   const budgets = [{ ...SHOES, isNearlyGone: true, secondsLeft: null }];
@@ -235,8 +263,15 @@ it('Dead letters and budgets that are nearly gone are tickets, after the pages',
     { code: 'TollwayDeadLetters', severity: 'ticket', summary: 'Rejected records wait for an operator: 3' },
     {
       code: 'TollwayBudgetNearlyGone',
-      summary: expect.stringContaining('Advertiser Shoes (4) has 1.50 EUR left'),
+      summary: 'Advertiser Shoes (4) has 1.50 EUR left, less than 5 % of the budget',
     },
+  ]);
+});
+
+it('A budget that pays for no ad is a ticket', () => {
+  const budgets = [{ ...SHOES, isNearlyGone: true, isExhausted: true, secondsLeft: null }];
+  expect(problemsOf({ budgets })).toMatchObject([
+    { summary: 'Advertiser Shoes (4) has 1.50 EUR left, less than a click on its ads costs' },
   ]);
 });
 
@@ -304,6 +339,17 @@ describe('the health of a component', () => {
       ],
     ],
     ['ready', [processorPart({ ...dead(600), instance: 'a:1' }), processorPart({ startedAt: ago(500) })]],
+    [
+      'ready',
+      [
+        processorPart({ ...dead(600), state: 'unknown', instance: 'a:1' }),
+        processorPart({ startedAt: ago(500) }),
+      ],
+    ],
+    [
+      'a:1 is not known: the database has had no report of it since 2026-01-31T11:50:00.000Z',
+      [processorPart({ ...dead(600), state: 'unknown', instance: 'a:1' }), processorPart()],
+    ],
     [null, [adServerPart()]],
   ])('is %s', (health, parts) => {
     expect(healthOf(parts, 'processor')).toBe(health);
@@ -330,6 +376,8 @@ describe('the alerts of Prometheus', () => {
     ['TollwayRedirectErrors', 'page', `> ${THRESHOLDS.redirectErrors}`],
     ['TollwayRedirectErrors', 'page', `answer=~"${LINK_ANSWERS.join('|')}"`],
     ['TollwayRedirectErrors', 'page', `answer=~"${LINK_ERRORS.join('|')}"`],
+    ['TollwayLinksNotFound', 'page', `> ${THRESHOLDS.linksNotFoundShare}`],
+    ['TollwayLinksNotFound', 'page', `> ${THRESHOLDS.linksNotFound}`],
     ['TollwayBacklogOld', 'ticket', `> ${THRESHOLDS.backlogOldestSeconds}`],
     ['TollwayDeadLetters', 'ticket', `> ${THRESHOLDS.deadLetters}`],
     ['TollwayBudgetNearlyGone', 'ticket', `< ${NEARLY_GONE_SHARE} *`],

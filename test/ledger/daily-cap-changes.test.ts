@@ -174,7 +174,7 @@ describe('reconcile', () => {
       expect(await problems()).toEqual([
         expect.stringMatching(
           new RegExp(
-            `^spent by campaign ${campaign.id} on [\\d-]+: stored 500001 micros, the ledger has 500000 micros$`,
+            `^spent by campaign ${campaign.id} \\(Test campaign\\) on [\\d-]+: stored 500001 micros, the ledger has 500000 micros$`,
           ),
         ),
       ]);

@@ -10,9 +10,9 @@ import { clickRecord } from '../support/records.ts';
 const QUARTER_MS = 900_000;
 const database = testDatabase();
 
-/** Charges a number of clicks of one unit each on a new advertiser with a budget of 100 units. */
-async function spend(clicks: number, clickedAt = Date.now()) {
-  const { advertiser, ad } = await addAccount(database.pool, { budget: '100.00', price: '1.00' });
+/** Charges a number of clicks, of one unit each by default, on a new advertiser with a budget of 100 units. */
+async function spend(clicks: number, clickedAt = Date.now(), price = '1.00') {
+  const { advertiser, ad } = await addAccount(database.pool, { budget: '100.00', price });
   const records = Array.from({ length: clicks }, () => clickRecord({ ad, clickedAt }));
   await chargeBatch(database.pool, records);
   await rollUp(database.pool);
@@ -42,7 +42,14 @@ describe('a budget that ends', () => {
     const id = await spend(96);
     expect(await endingOf(id)).toMatchObject({ isNearlyGone: true, secondsLeft: expect.any(Number) });
     const gone = await spend(100);
-    expect(await endingOf(gone)).toMatchObject({ isNearlyGone: true, secondsLeft: null });
+    expect(await endingOf(gone)).toMatchObject({ isNearlyGone: true, isExhausted: true, secondsLeft: null });
+  });
+
+  it('is nearly gone if what is left pays for no ad, also if it is a tenth', async () => {
+    const id = await spend(3, Date.now(), '30.00');
+    expect(await endingOf(id)).toMatchObject({
+      ...{ remainingMicros: 10_000_000n, isNearlyGone: true, isExhausted: true, secondsLeft: null },
+    });
   });
 
   it('is not named once it was paid for or its advertiser is paused', async () => {

@@ -1,13 +1,19 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { inTransaction } from '../../common/postgres/postgres.ts';
 import { uuidFloor } from '../../common/uuid.ts';
+import { listAudit } from '../../ledger/audit-log.ts';
 import {
   eraseEvidenceOfClick,
   eraseEvidenceOfDay,
   eraseEvidenceOfNetwork,
 } from '../../ledger/erase-evidence.ts';
 import { DAY_MS, dayStart } from '../../ledger/partitions.ts';
-import { chargeBatch, chargeBatchTwice, expectBalanced } from '../support/charge-batch.ts';
+import {
+  chargeBatch,
+  chargeBatchTwice,
+  expectBalanced,
+  untilWaitingForLock,
+} from '../support/charge-batch.ts';
 import { addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { clickRecord, type NamedAd } from '../support/records.ts';
 
@@ -43,6 +49,19 @@ describe('erasing the evidence of a network', () => {
     expect(await eraseEvidenceOfNetwork(database.pool, ACTOR, '203.0.0.0/16')).toBe(1);
     expect(await networks()).toHaveLength(kept.length - 1);
     await expectBalanced(database.pool);
+  });
+
+  it('is in the audit log before anything is erased, in case the process dies', async () => {
+    await chargeBatch(database.pool, [clickRecord({ ad, visitorNetwork: '203.0.113.0/24' })]);
+    let erased: Promise<number> | undefined;
+    await inTransaction(database.pool, async (backup) => {
+      await backup.query('lock table click_evidence in share mode');
+      erased = eraseEvidenceOfNetwork(database.pool, ACTOR, '203.0.113.0/24');
+      await untilWaitingForLock(database.pool);
+      const entries = await listAudit(database.pool, { action: 'evidence.erase', limit: 10 });
+      expect(entries).toMatchObject([{ actor: 'alice', subject: '203.0.113.0/24' }]);
+    });
+    expect(await erased).toBe(1);
   });
 
   it('searches all pieces of a large day, and scans no other day', async () => {

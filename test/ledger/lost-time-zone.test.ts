@@ -105,7 +105,7 @@ describe('while the server does not know the time zone, reconciliation', () => {
       });
       await database.pool.query('update campaign_day set spent_micros = spent_micros + 1');
       expect((await reconcile(database.pool, { brokers: [], deep })).problems).toEqual([
-        expect.stringContaining(`spent by campaign ${stays.campaign.id} on `),
+        expect.stringContaining(`spent by campaign ${stays.campaign.id} (Test campaign) on `),
       ]);
       await restoreZone(lacks);
       expect((await reconcile(database.pool, { brokers: [], deep })).problems).toHaveLength(2);

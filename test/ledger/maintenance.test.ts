@@ -224,6 +224,23 @@ describe('dropping a day', () => {
     await dropClosedDays(database.pool, silent, 0);
     await expect(creditClick(database.pool, oldest)).rejects.toMatchObject({ code: 'unknown_click' });
   });
+
+  it('lets a repeated credit of its clicks succeed as before, and adds nothing', async () => {
+    const { ad, records } = await tenDaysOfClicks();
+    const { rows } = await database.pool.query<{ id: string }>(
+      "select click_id as id from ledger where outcome = 'charged' order by click_id limit 1",
+    );
+    const credited = rows[0]?.id ?? '';
+    expect(records.some(({ click }) => click.clickId === credited)).toBe(true);
+    const first = await creditClick(database.pool, credited);
+    await maintain(database.pool, SHORT, silent);
+    await dropClosedDays(database.pool, silent, 0);
+    for (const advertiserIds of [null, [ad.advertiserId]])
+      expect(await creditClick(database.pool, credited, advertiserIds)).toEqual({ ...first, entered: false });
+    await expect(creditClick(database.pool, credited, [ad.advertiserId + 1])).rejects.toMatchObject({
+      code: 'unknown_click',
+    });
+  });
 });
 
 it('Maintenance deletes settled chunks of the broker after their retention, and no others', async () => {

@@ -61,7 +61,7 @@ it('A reporter does not wait for a database that hangs, and reports again after 
   proxy.freeze();
   await until('the line', () => lines.length > 0, 30_000);
   expect(lines).toEqual([
-    'warn This process cannot report its state to the database and retries; the console shows that it does not answer. Clicks are not affected',
+    'warn This process cannot report its state to the database and retries; the console cannot show what it does. Clicks are not affected',
   ]);
   expect(await parts()).toMatchObject([{ state: 'no_answer' }]);
   proxy.thaw();

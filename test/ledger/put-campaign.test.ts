@@ -143,7 +143,7 @@ describe('an external id', () => {
     const second = await addCampaign(database.pool, owner, 'Second');
     const taken = {
       code: 'external_id_taken',
-      message: `Expected an external id that no other campaign of advertiser ${owner} has, got "a", which campaign ${first.id} has`,
+      message: `Expected an external id that no other campaign of advertiser ${owner} has, got "a", which campaign ${first.id} (First) has`,
     };
     await expect(addCampaign(database.pool, owner, 'Third', { externalId: 'a' })).rejects.toMatchObject(
       taken,

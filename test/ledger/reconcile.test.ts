@@ -5,14 +5,16 @@ import { createPostgresPublisher } from '../../brokers/postgres/publisher.ts';
 import { type Connection, inTransaction } from '../../common/postgres/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import type { ReadClick, ReadRecord } from '../../contract/click-event.ts';
+import { addAd } from '../../ledger/ads.ts';
 import { createDayPartitions, dropClosedDays, mergeSpoolCounters } from '../../ledger/maintenance.ts';
 import { DAY_MS, dayStart } from '../../ledger/partitions.ts';
 import { type Reconciliation, reconcile } from '../../ledger/reconcile.ts';
 import { appendSpoolCounters } from '../../ledger/spool-counters.ts';
 import { chargeClicks, settle } from '../../processor/charge/charge-clicks.ts';
+import { chargeBatch } from '../support/charge-batch.ts';
 import { type Account, addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { silent } from '../support/loggers.ts';
-import { TestSpool, unreadableRecord } from '../support/records.ts';
+import { clickEvent, clickRecord, TestSpool, unreadableRecord } from '../support/records.ts';
 
 const OPTIONS = { clickAgeMaxDays: 14 };
 let database: TestDatabase & { drop: () => Promise<void> };
@@ -182,6 +184,30 @@ describe('reconciliation finds', () => {
     expect((await reconcileBoth()).deep.balanced).toBe(false);
   });
 
+  it('a click that was charged after two of its record keys were rejected, once', async () => {
+    const ad = { ...account.ad, id: account.ad.id + 1 };
+    const event = clickEvent({ ad });
+    const spools = [new TestSpool(), new TestSpool(), new TestSpool()];
+    const [first, second, third] = spools.map((one) => clickRecord({ ...event, ad, from: one.next() }));
+    const charge = (record: typeof first) => chargeBatch(database.pool, record ? [record] : []);
+    expect([await charge(first), await charge(second)]).toEqual([
+      ['rejected: unknown_ad'],
+      ['rejected: unknown_ad'],
+    ]);
+    // Each record key is one accepted and one rejected click of its spool.
+    expect((await reconcileBoth()).deep).toMatchObject({
+      balanced: true,
+      accepted: 5,
+      rejected: 2,
+      missing: 0,
+    });
+    await addAd(database.pool, account.campaign.id, 250_000n, 'https://example.com/');
+    expect(await charge(third)).toEqual(['charged']);
+    const { problems, advertisers } = (await reconcileBoth()).deep;
+    expect(problems).toEqual([`click ${event.clickId}: both charged and rejected`]);
+    expect(advertisers[0]?.balanced).toBe(true);
+  });
+
   it('a lost budget entry, even without recounting the ledger', async () => {
     await database.pool.query('delete from budget_entry');
     expect((await reconcileBoth()).shallow).toMatchObject({
@@ -228,9 +254,9 @@ describe('closed days', () => {
     await database.pool.query('delete from closed_day');
     const problems = (await reconcileBoth()).deep.problems.join('\n');
     expect(problems).toMatch(
-      `campaign spent ${account.campaign.id}: stored 750000 micros, the ledger has 500000`,
+      `campaign spent ${account.campaign.id} (Test campaign): stored 750000 micros, the ledger has 500000`,
     );
-    expect(problems).toMatch(`advertiser ${account.advertiser.id}`);
+    expect(problems).toContain(`advertiser ${account.advertiser.id} (Test advertiser): budget `);
     await database.pool.query('delete from closed_day_spool');
     expect((await reconcileBoth()).deep.problems.join('\n')).toMatch(
       `outcomes of spool ${spool.id}: stored 3 charged`,

@@ -5,13 +5,13 @@ import { addBudgetEntry, creditClick } from '../../ledger/budget-entries.ts';
 import { addCampaign } from '../../ledger/campaigns.ts';
 import { BEGIN_CHARGE } from '../../ledger/charge-locks.ts';
 import { dropClosedDays } from '../../ledger/maintenance.ts';
-import { DAY_MS, dayStart } from '../../ledger/partitions.ts';
+import { DAY_MS, dayStart, isoDay } from '../../ledger/partitions.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
 import { REPORT_KEYS, type ReportFilter, type ReportRow, readReport } from '../../ledger/reports.ts';
 import { rebuildRollup, rollUp } from '../../ledger/rollup.ts';
 import { readSettlementWatermark } from '../../ledger/settlement-watermark.ts';
 import { settle } from '../../processor/charge/charge-clicks.ts';
-import { chargeBatch } from '../support/charge-batch.ts';
+import { chargeBatch, untilWaitingForLock } from '../support/charge-batch.ts';
 import { addAdTo, createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { silent } from '../support/loggers.ts';
 import { clickRecord, type NamedAd } from '../support/records.ts';
@@ -353,88 +353,26 @@ describe('the rollup', () => {
     await expectAllExact(new Date(today - DAY_MS), new Date(today + 2 * DAY_MS));
   });
 
-  it('catches up in pieces after a long stop', async () => {
+  it('keeps the sums of a day that is dropped while it is rebuilt', async () => {
     const [ad] = await addAds();
-    await chargeBatch(database.pool, [clickRecord({ ad: ad as NamedAd })]);
-    await database.pool.query("update click_rollup_state set rolled_to = rolled_to - interval '3 days'");
-    const before = Date.now();
-    const rolledTo = await rollUp(database.pool);
-    expect(rolledTo.getTime()).toBeGreaterThan(before - 2_000);
-    const today = dayStart(Date.now());
-    await expectExact({ since: new Date(today - DAY_MS), until: new Date(today + 2 * DAY_MS), by: ['day'] });
-  });
-});
-
-describe('a report', () => {
-  const day = { since: '2026-01-01', until: '2026-01-02', by: ['day'] } as const;
-  it.each([
-    ['bad_window', { ...day, until: '2026-01-01' }],
-    ['bad_window', { ...day, since: new Date('2026-01-01T00:07:00Z') }],
-    ['unknown_advertiser', { ...day, advertiserId: 4_711 }],
-    ['unknown_campaign', { ...day, campaignId: 4_711 }],
-  ])('is refused with %s', async (code, filter: ReportFilter) => {
-    await expect(readReport(database.pool, filter)).rejects.toMatchObject({ code });
-  });
-
-  it('of one advertiser has the days of its time zone', async () => {
-    const ads = await addAds();
-    const { advertiserId } = ads[2] as NamedAd;
-    expect(await readReport(database.pool, { ...day, advertiserId })).toMatchObject({
-      timeZone: 'Asia/Kathmandu',
-      since: new Date('2025-12-31T18:15:00Z'),
-    });
-  });
-
-  it('has the whole of a day whose midnight comes twice', async () => {
-    const [ad] = await addAds();
-    const { campaignId, advertiserId, id } = ad as NamedAd;
-    // In Havana, the clocks go back at 1:00 on 1 November 2026: 0:00–1:00 comes at 4:00Z and at 5:00Z.
-    await database.pool.query(
-      `insert into click_rollup (quarter, advertiser_id, campaign_id, ad_id, publisher, outcome, reason, clicks, charged_micros)
-       select quarter, $1, $2, $3, '', 'charged', '', 1, 1 from unnest($4::timestamptz[]) quarter`,
-      [
-        advertiserId,
-        campaignId,
-        id,
-        [
-          '2026-11-01T03:45Z',
-          '2026-11-01T04:00Z',
-          '2026-11-01T05:00Z',
-          '2026-11-02T04:45Z',
-          '2026-11-02T05:00Z',
-        ],
-      ],
-    );
-    const { since, until, rows } = await readReport(database.pool, {
-      since: '2026-11-01',
-      until: '2026-11-02',
-      by: ['day'],
-      advertiserId,
-      timeZone: 'America/Havana',
-    });
-    expect([since, until]).toEqual([new Date('2026-11-01T04:00Z'), new Date('2026-11-02T05:00Z')]);
-    expect(rows.map(({ day, clicks }) => [day, clicks])).toEqual([['2026-11-01', 3n]]);
-  });
-
-  it('never adds amounts of different currencies', async () => {
-    const francs = await addAdvertiser(database.pool, 'Francs', 'CHF');
-    await addBudgetEntry(database.pool, francs.id, 'top_up', 10_000_000n);
-    const campaign = await addCampaign(database.pool, francs.id, 'Francs');
-    const [ad] = await addAds();
-    await chargeBatch(database.pool, [
-      clickRecord({ ad: ad as NamedAd }),
-      clickRecord({ ad: await addAdTo(database.pool, campaign, '2.00') }),
-    ]);
+    const dayMs = dayStart(Date.now()) - 3 * DAY_MS;
+    await chargeBatch(database.pool, [clickRecord({ ad: ad as NamedAd, clickedAt: dayMs })]);
     await rollUp(database.pool);
-    const today = dayStart(Date.now());
-    const { rows } = await readReport(database.pool, {
-      since: new Date(today - DAY_MS),
-      until: new Date(today + 2 * DAY_MS),
-      by: [],
-    });
-    expect(rows).toMatchObject([
-      { currency: 'CHF', chargedMicros: 2_000_000n },
-      { currency: 'USD', chargedMicros: 250_000n },
-    ]);
+    const sums = async () =>
+      (await database.pool.query('select clicks, charged_micros from click_rollup where clicks > 0')).rows;
+    const before = await sums();
+    expect(before).toHaveLength(1);
+    const holder = await database.pool.connect();
+    try {
+      await holder.query('begin; select from click_rollup_state for update');
+      const rebuilt = rebuildRollup(database.pool);
+      await untilWaitingForLock(database.pool);
+      await holder.query('select drop_partition($1, $2)', ['ledger', isoDay(dayMs)]);
+      await holder.query('commit');
+      await rebuilt;
+    } finally {
+      holder.release(true);
+    }
+    expect(await sums()).toEqual(before);
   });
 });

@@ -6,7 +6,7 @@ import { dropClosedDays } from '../../ledger/maintenance.ts';
 import { DAY_MS, dayStart, isoDay } from '../../ledger/partitions.ts';
 import { rollUp } from '../../ledger/rollup.ts';
 import { readStatement, type Statement } from '../../ledger/statement.ts';
-import { chargeBatch } from '../support/charge-batch.ts';
+import { chargeBatch, untilWaitingForLock } from '../support/charge-batch.ts';
 import { addAdTo, createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { silent } from '../support/loggers.ts';
 import { clickRecord, type NamedAd } from '../support/records.ts';
@@ -289,6 +289,28 @@ describe('a statement', () => {
       closingMicros: 10_750_000n,
       gross: 2n,
     });
+  });
+
+  it('is of one moment, also if a run of the rollup commits while it is read', async () => {
+    const [ad] = await addAds('UTC', 10_000_000n);
+    const id = ad?.advertiserId as number;
+    const month = new Date().toISOString().slice(0, 7);
+    await chargeBatch(database.pool, [clickRecord({ ad: ad as NamedAd })]);
+    await rollUpAll();
+    const before = await readStatement(database.pool, id, month);
+    const run = await database.pool.connect();
+    try {
+      // The statement has read its budget entries when it waits for the names of the campaigns.
+      await run.query('begin; lock table campaign in access exclusive mode');
+      const reading = readStatement(database.pool, id, month);
+      await untilWaitingForLock(database.pool);
+      const add = 'update click_rollup_day set clicks = clicks + 1, charged_micros = 2 * charged_micros';
+      await run.query(`${add} where advertiser_id = $1`, [id]);
+      await run.query('commit');
+      expect(await reading).toEqual(before);
+    } finally {
+      run.release(true);
+    }
   });
 
   it('is refused for an unknown advertiser and a month in the future, and has zeros before there was anything', async () => {

@@ -3,10 +3,12 @@ import { join } from 'node:path';
 import { runner } from 'node-pg-migrate';
 import { describe, expect, it } from 'vitest';
 import { createClient, createPool, failureKind, inTransaction } from '../../common/postgres/postgres.ts';
+import { NEWEST_MIGRATION } from '../../common/postgres/schema.ts';
+import { GRANTS } from '../../migrations/grants.ts';
 import { migrate } from '../../migrations/migrate.ts';
 import { chargeBatchTwice, expectBalanced } from '../support/charge-batch.ts';
 import { addAccount, createTestDatabase, type TestDatabase, testDatabase } from '../support/database.ts';
-import { silent } from '../support/loggers.ts';
+import { capturedLog, silent } from '../support/loggers.ts';
 import { clickRecord } from '../support/records.ts';
 import { RETENTION } from '../support/retention.ts';
 
@@ -50,6 +52,31 @@ describe('the migration', () => {
     const before = await schema();
     await migrate(database.url, RETENTION, silent);
     expect(await schema()).toEqual(before);
+  });
+
+  it('says that a newer version has migrated the database, and leaves it as it is', async () => {
+    const { logger, lines } = capturedLog();
+    await database.pool.query(`insert into schema_migration (name, run_on) values ('9999_later', now())`);
+    const before = await schema();
+    await migrate(database.url, RETENTION, logger);
+    expect(await schema()).toEqual(before);
+    expect(lines).toEqual([
+      expect.stringMatching(/^warn A newer version of Tollway has migrated the database\. /),
+    ]);
+    await database.pool.query(`delete from schema_migration where name = '9999_later'`);
+  });
+
+  it('has the newest file as the one that parts need', () => {
+    const files = readdirSync(FOLDER).filter((name) => name.endsWith('.sql'));
+    expect(files.toSorted().at(-1)).toBe(`${NEWEST_MIGRATION}.sql`);
+  });
+
+  it('grants every table and view to a role, and no other', async () => {
+    const { rows } = await database.pool.query<{ name: string }>(
+      "select relname as name from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p', 'v') and not relispartition",
+    );
+    const granted = new Set(Object.values(GRANTS).flatMap((tables) => Object.keys(tables)));
+    expect([...granted].toSorted()).toEqual(rows.map(({ name }) => name).toSorted());
   });
 
   it('makes a database that can charge clicks', async () => {
@@ -126,7 +153,8 @@ async function pretendVersion({ url, pool }: TestDatabase, version: string, numb
   await pool.query(
     `create schema if not exists pretended;
      create or replace function pretended.current_setting(setting text) returns text language sql as
-       $$ select case setting when 'server_version' then '${version}' else '${number}' end $$;
+       $$ select case setting when 'server_version' then '${version}' when 'server_version_num' then '${number}'
+          else pg_catalog.current_setting(setting) end $$;
      alter database "${name}" set search_path = pretended, pg_catalog, public`,
   );
 }

@@ -84,7 +84,7 @@ export const processorMetrics = {
   settlementBlocked: {
     kind: 'gauge',
     name: 'tollway_settlement_blocked',
-    help: '1 while clicks cannot be settled; `/readyz` and the log have the reason',
+    help: '1 while all clicks, or those of an advertiser, cannot be settled; `/readyz` and the log have the reason',
     aggregator: 'max',
     component: 'processor',
   },

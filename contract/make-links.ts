@@ -1,14 +1,12 @@
 import type { LinkKey } from '../common/config/link-keys.ts';
 import { TollwayError } from '../common/errors.ts';
-import type { Connection, Pool } from '../common/postgres/postgres.ts';
-import { createSigner, evergreenLink, impressionLink } from '../contract/link-token.ts';
-import { readAd } from './ads.ts';
-import { DAY_MS } from './partitions.ts';
+import { createSigner, evergreenLink, impressionLink } from './link-token.ts';
 
 /** Most links of one call of `makeLinks`. */
 export const LINKS_MAX = 10_000;
 /** Life of an impression link unless the caller chooses one, in days. */
 export const LIFE_DAYS = 30;
+const DAY_MS = 24 * 3_600_000;
 
 /** What links are made with: settings of the installation. */
 export type LinkSettings = {
@@ -33,18 +31,16 @@ export type LinkRequest = {
 };
 
 /**
- * Returns new signed links to an ad, as URLs. Throws `bad_count`, `bad_options` (a life of evergreen links), `bad_duration` (longer than
- * the longest life), `no_signing_key`, `bad_publisher`, `unknown_ad`.
+ * Returns new signed links to an ad, which has to exist, as URLs. Throws `bad_count`, `bad_options` (a life of evergreen links),
+ * `bad_duration` (longer than the longest life), `no_signing_key`, `bad_publisher`.
  */
-export async function makeLinks(
-  connection: Pool | Connection,
+export function makeLinks(
   { keys, publicUrl, lifeMaxDays }: LinkSettings,
   { adId, count, evergreen = false, lifeMs, publisher = null }: LinkRequest,
-): Promise<string[]> {
+): string[] {
   assertCount(count);
   const life = lifeOf(evergreen, lifeMs, lifeMaxDays);
   const sign = createSigner(keys ?? []);
-  await readAd(connection, adId);
   return Array.from({ length: count }, () => {
     const link = evergreen ? evergreenLink(adId, publisher) : impressionLink(adId, life, publisher);
     return `${publicUrl}/c/${sign(link)}`;
