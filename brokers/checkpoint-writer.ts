@@ -51,7 +51,7 @@ export class CheckpointWriter {
     this.deps = deps;
     this.log = new ThrottledLog(deps.logger, {
       failed:
-        'Checkpoints cannot be moved and are retried. Clicks are charged; after a restart they are read again, as duplicates',
+        'Checkpoints cannot be moved and are retried. Charging does not wait for them; after a restart clicks are read again, as duplicates',
       recovered: 'Checkpoints are moved again',
     });
   }

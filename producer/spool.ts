@@ -1,4 +1,13 @@
-import { closeSync, fdatasync, fdatasyncSync, ftruncateSync, openSync, rmSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  fdatasync,
+  fdatasyncSync,
+  ftruncateSync,
+  openSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { errorCode, TollwayError } from '../common/errors.ts';
 import type { FileLock } from '../common/file-lock.ts';
@@ -104,6 +113,19 @@ export class Spool {
   /** The first sequence of the open segment, or `null` if none is open. */
   get openSegment(): number | null {
     return this.file === null ? null : this.fileFirstSequence;
+  }
+
+  /**
+   * Whether somebody has moved or deleted the folder. What is written to the open segment then is where the relay does not read it. `false`
+   * while that is not known, such as for an error of the disk.
+   */
+  get isGone(): boolean {
+    if (this.lock === null) return false;
+    try {
+      return statSync(this.folder, { throwIfNoEntry: false }) === undefined;
+    } catch {
+      return false;
+    }
   }
 
   /** After a failure: checks whether the disk accepts writes, so that the ad server becomes ready again without traffic. */

@@ -34,7 +34,7 @@ export class Leftovers {
     if (tracker.isIdle) return;
     this.logger.error(
       { shard, atMost: tracker.records },
-      'The processor has stopped before it had settled all that it had read of a shard that the stream no longer has. Clicks among it that are not charged are lost',
+      'The processor has stopped with unsettled records of a shard that the stream no longer has. Those of their clicks that are not charged are lost',
     );
   }
 }

@@ -11,6 +11,7 @@ import { beginCheckpoints, readCheckpoints } from '../checkpoints.ts';
 import { type BatchSink, type EventSource, type Lag, lagOf } from '../event-source.ts';
 import { SourceHealth } from '../source-health.ts';
 import { endpointName, explainFailure, listShards, openKinesis, readStream, type Stream } from './client.ts';
+import { endExpiredShards } from './expired-shards.ts';
 import { Leftovers } from './leftovers.ts';
 import {
   beginStream,
@@ -175,6 +176,8 @@ class KinesisSource implements EventSource {
       if (this.readers.size >= share || this.stopping.signal.aborted) break;
       await this.takeShard(leases, shard);
     }
+    const { stream, pool, client, config, metrics, logger } = this;
+    await endExpiredShards(stream, leases, shards, positions, { pool, client, config, metrics, logger });
   }
 
   /**

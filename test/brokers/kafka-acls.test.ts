@@ -5,7 +5,7 @@ import { createTopic } from '../../brokers/kafka/client.ts';
 import { createKafkaPublisher } from '../../brokers/kafka/publisher.ts';
 import type { Publisher } from '../../brokers/publisher.ts';
 import { type Config, parseConfig } from '../../common/config/config.ts';
-import { errorCode } from '../../common/errors.ts';
+import { errorCode, errorMessage } from '../../common/errors.ts';
 import { type KafkaServer, kafkaIsMissing, startKafka } from '../../emulators/kafka/start.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
 import { type Acl, aclsOf, kafkaEntry } from '../support/kafka-acl-command.ts';
@@ -68,12 +68,8 @@ const envOf = (user: string): Record<string, string> => ({
 });
 const configOf = (user: string): Config => parseConfig(envOf(user));
 
-/** The code of the error that `work` throws; `null` if it succeeds. */
-const failureOf = (work: () => Promise<unknown>): Promise<string | null> =>
-  work().then(
-    () => null,
-    (error: unknown) => errorCode(error) ?? String(error),
-  );
+/** The code of an error. */
+const codeOf = (error: unknown): string => errorCode(error) ?? String(error);
 
 /** Expects that `work` succeeds with the rights of the page, and fails without any one of these. */
 async function expectNeeded(needed: readonly Acl[], work: () => Promise<unknown>): Promise<void> {
@@ -88,15 +84,23 @@ async function expectNeeded(needed: readonly Acl[], work: () => Promise<unknown>
   }
 }
 
+/** Longest time until the broker applies a granted or revoked right, in ms: Kafka, its clients and other tests share the machine. */
+const RIGHTS_MS_MAX = 20_000;
+
 /** The broker applies a granted or revoked right a moment later. */
 async function untilEndsWith(code: string | null, when: string, work: () => Promise<unknown>): Promise<void> {
-  const seen = new Set<string | null>();
+  const seen = new Set<string>();
   const ends = async () => {
-    const found = await failureOf(work);
-    seen.add(found);
+    const found = await work().then(
+      () => null,
+      (error: unknown) => {
+        seen.add(`${codeOf(error)} (${errorMessage(error)})`);
+        return codeOf(error);
+      },
+    );
     return found === code;
   };
-  await until(`the code ${code} ${when}`, ends, 10_000).catch((cause: unknown) => {
+  await until(`the code ${code} ${when}`, ends, RIGHTS_MS_MAX).catch((cause: unknown) => {
     throw new Error(`Expected the code ${code} ${when}, got ${[...seen].join(', ')}`, { cause });
   });
 }

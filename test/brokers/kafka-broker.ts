@@ -1,8 +1,17 @@
-import { type Admin, CompressionTypes, type ITopicConfig, Kafka, logLevel, type Producer } from 'kafkajs';
+import {
+  type Admin,
+  CompressionTypes,
+  type ITopicConfig,
+  Kafka,
+  logLevel,
+  type Producer,
+  type ProducerRecord,
+} from 'kafkajs';
 import { createBacklogs } from '../../brokers/create-event-sources.ts';
 import { createTopic } from '../../brokers/kafka/client.ts';
 import { createKafkaPublisher } from '../../brokers/kafka/publisher.ts';
 import { type Config, parseConfig } from '../../common/config/config.ts';
+import { errorMessage } from '../../common/errors.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import type { BrokerRecord } from '../../contract/click-event.ts';
 import { type KafkaServer, kafkaIsMissing, startKafka } from '../../emulators/kafka/start.ts';
@@ -57,27 +66,12 @@ export function kafkaForTests(
     brokers: server.brokers.split(','),
     logLevel: logLevel.NOTHING,
   });
-  const opened: { admin?: Promise<Admin>; producer?: Promise<Producer> } = {};
+  let opened: Promise<Admin> | undefined;
   const admin = () => {
-    opened.admin ??= connected(kafka.admin());
-    return opened.admin;
+    opened ??= connected(kafka.admin());
+    return opened;
   };
-  const producer = () => {
-    opened.producer ??= connected(kafka.producer({ allowAutoTopicCreation: false }));
-    return opened.producer;
-  };
-  const produce: KafkaForTests['produce'] = async (topic, partition, records, compression) => {
-    const messages = records.map(({ key, value }) => ({ key, value, partition }));
-    const options = { topic, acks: -1, messages, compression: compression ?? CompressionTypes.None };
-    const written = await (await producer()).send(options);
-    if (written.length > 0) return;
-    // kafkajs silently skips records for a partition that it does not know yet. A new one is known to a broker a little later.
-    await until(`partition ${partition} of ${topic}`, async () => {
-      await (await producer()).disconnect();
-      delete opened.producer;
-      return (await (await producer()).send(options)).length > 0;
-    });
-  };
+  const { produce, disconnect } = createProduce(kafka);
   return {
     server,
     admin,
@@ -111,9 +105,48 @@ export function kafkaForTests(
     outage: server.isControllable ? between(server.kill, server.start) : null,
     freeze: server.isControllable ? between(server.suspend, server.resume) : null,
     stop: async () => {
-      await (await opened.admin)?.disconnect();
-      await (await opened.producer)?.disconnect();
+      await (await opened)?.disconnect();
+      await disconnect();
       await server.stop();
+    },
+  };
+}
+
+/** Publishes with a producer that tests share. */
+function createProduce(kafka: Kafka): {
+  readonly produce: KafkaForTests['produce'];
+  readonly disconnect: () => Promise<void>;
+} {
+  let shared: Promise<Producer> | undefined;
+  /** Those that another one has replaced. Tests that run at the same time can still use them. */
+  const replaced: Promise<Producer>[] = [];
+  const producer = () => {
+    shared ??= connected(kafka.producer({ allowAutoTopicCreation: false }));
+    return shared;
+  };
+  /** Whether the records were written. A producer looks up all topics that it has sent to, and fails if another test has deleted one of them. */
+  const isSent = async (options: ProducerRecord) => {
+    try {
+      return (await (await producer()).send(options)).length > 0;
+    } catch (error) {
+      if (/does not host this topic-partition/.test(errorMessage(error))) return false;
+      throw error;
+    }
+  };
+  return {
+    produce: async (topic, partition, records, compression) => {
+      const messages = records.map(({ key, value }) => ({ key, value, partition }));
+      const options = { topic, acks: -1, messages, compression: compression ?? CompressionTypes.None };
+      if (await isSent(options)) return;
+      // kafkajs silently skips records for a partition that it does not know yet. A new one is known to a broker a little later.
+      await until(`partition ${partition} of ${topic}`, () => {
+        replaced.push(producer());
+        shared = undefined;
+        return isSent(options);
+      });
+    },
+    disconnect: async () => {
+      for (const one of [shared, ...replaced]) await (await one)?.disconnect();
     },
   };
 }

@@ -171,7 +171,8 @@ describe('a consumer of the Postgres broker', () => {
     });
     await untilAllSettled();
     expect(deliveries).toBeGreaterThan(1);
-    expect((await metrics.duplicates.get()).values[0]?.value).toBe(60);
+    // Two connections can be terminated: the other loop may be in a transaction, too, and claim the chunk before its turn.
+    expect((await metrics.duplicates.get()).values[0]?.value).toBe(60 * (deliveries - 1));
     expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 60, charged: 60 });
   });
 

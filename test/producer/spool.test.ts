@@ -1,4 +1,4 @@
-import fs, { readdirSync } from 'node:fs';
+import fs, { readdirSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it, vi } from 'vitest';
@@ -119,6 +119,20 @@ describe('a spool', () => {
   it('has a folder that only its owner can read', () => {
     const { folder } = openSpool();
     expect(fs.statSync(folder).mode & 0o077).toBe(0);
+  });
+
+  it('is not gone while its folder cannot be looked at', () => {
+    const spool = openSpool();
+    expect(spool.isGone).toBe(false);
+    const moved = `${spool.folder}-moved`;
+    renameSync(spool.folder, moved);
+    expect(spool.isGone).toBe(true);
+    // A link to itself: ELOOP, as an example of an error that does not mean that nothing is there.
+    symlinkSync(spool.folder, spool.folder);
+    expect(spool.isGone).toBe(false);
+    rmSync(spool.folder);
+    renameSync(moved, spool.folder);
+    expect(spool.isGone).toBe(false);
   });
 
   it('has a new id each time', () => {
