@@ -1,7 +1,8 @@
 import cluster from 'node:cluster';
-import { type Config, parseConfig } from '../common/config/config.ts';
+import type { Config } from '../common/config/config.ts';
 import { readEnvironment } from '../common/config/environment.ts';
 import { warnOfMisspelt } from '../common/config/misspelt-settings.ts';
+import { parseSettings } from '../common/config/parse-settings.ts';
 import { type OnShutdown, runProcess } from '../common/process.ts';
 import { createLogger, type Logger } from '../common/telemetry/logger.ts';
 import { createMetrics } from '../common/telemetry/metrics.ts';
@@ -82,7 +83,7 @@ function operationsAddress(config: Config): OperationsAddress {
 
 await runProcess(async (onShutdown, fail) => {
   const env = readEnvironment();
-  const config = parseConfig(env);
+  const config = parseSettings(env);
   const logger = createLogger('ad-server', config);
   if (cluster.isPrimary) warnOfMisspelt(env, logger);
   const run = cluster.isWorker ? runWorker : config.AD_SERVER_WORKERS > 1 ? runPrimary : runAlone;

@@ -6,7 +6,7 @@ import { RecentHistogram } from '../common/telemetry/recent-histogram.ts';
 import { RecentIncrease } from '../common/telemetry/recent-increase.ts';
 import type { AdServerNumbers } from '../ledger/part-numbers.ts';
 
-/** How far the numbers with `Recently` look back, in ms, as the alerts TollwayClicksUnrecorded and TollwayRedirectErrors do. */
+/** How far the numbers with `Recently` look back, in ms, as the alerts TollwayClicksUnrecorded, TollwayRedirectErrors and TollwayLinksNotFound do. */
 const RECENT_MS = 600_000;
 /** The answers to requests with a valid link that are errors, and all answers to them, as in the alert TollwayRedirectErrors. */
 export const LINK_ERRORS = ['refused', 'unknown_ad'];
@@ -23,6 +23,8 @@ export function adServerNumbers(registry: () => Registry, config: Config): () =>
   const lost = new RecentIncrease(RECENT_MS);
   const answered = new RecentIncrease(RECENT_MS);
   const refused = new RecentIncrease(RECENT_MS);
+  const requests = new RecentIncrease(RECENT_MS);
+  const notFound = new RecentIncrease(RECENT_MS);
   return async () => {
     const { sum, histogram } = metricReader(registry());
     const unrecorded = await sum(metricList.clicksUnrecorded.name);
@@ -37,6 +39,10 @@ export function adServerNumbers(registry: () => Registry, config: Config): () =>
         (await sum(metricList.redirects.name, isOneOf(LINK_ANSWERS))) ?? 0,
       ),
       linksRefusedRecently: refused.take((await sum(metricList.redirects.name, isOneOf(LINK_ERRORS))) ?? 0),
+      requestsRecently: requests.take((await sum(metricList.redirects.name)) ?? 0),
+      linksNotFoundRecently: notFound.take(
+        (await sum(metricList.redirects.name, isOneOf(['not_found']))) ?? 0,
+      ),
       redirectsPerSecond: redirects.perSecond(),
       redirectP99Seconds: redirects.quantile(0.99),
       spoolBytes: await sum(metricList.spoolBytes.name),

@@ -1,5 +1,6 @@
 import type { Publisher } from '../brokers/publisher.ts';
 import type { Config } from '../common/config/config.ts';
+import { TollwayError } from '../common/errors.ts';
 import { sleep } from '../common/process.ts';
 import type { Logger } from '../common/telemetry/logger.ts';
 import type { Metrics } from '../common/telemetry/metrics.ts';
@@ -24,7 +25,8 @@ export type Relays = {
   readonly blockedSpools: () => readonly Problem[];
   /**
    * Measures the spools that are not of this process: those of the other workers and of ended processes. They count towards the limit of
-   * the own spool, but not while they cannot be read or relayed, because then no relay frees them.
+   * the own spool, but not while they cannot be read or relayed, because then no relay frees them. The process fails if the folder of the own
+   * spool is gone.
    */
   readonly measureSpools: () => Promise<void>;
   /** The bytes of all spools in `root`, as they were last measured, divided by the number of workers: each of them measures the same. */
@@ -64,9 +66,9 @@ export function startRelays(
   const adopted = new AdoptedSpools(root, spool.spoolId, deps);
   const shares = followUsage(usage, spool, adopted.blocked);
   const ending = new AbortController();
-  // The own relay stops only because of a bug or a failed disk. The process then ends with the error.
+  // The own relay stops only because of a bug, a failed disk or a folder that is gone. The process then ends with the error.
   const running = Promise.all([own.run(), adopted.run(ending.signal, adoptMs)]);
-  running.catch(fail);
+  running.catch((error: unknown) => fail(spool.isGone ? goneError(spool.folder, error) : error));
 
   return {
     oldestClickAgeMs: () => {
@@ -78,19 +80,33 @@ export function startRelays(
       return first === undefined ? [] : [first];
     },
     blockedSpools: () => adopted.blocked.problems,
-    measureSpools: shares.measure,
+    measureSpools: () => {
+      // The relay looks into the folder only when there are clicks.
+      if (spool.isGone && !ending.signal.aborted) fail(goneError(spool.folder));
+      return shares.measure();
+    },
     shareOfBytes: () => Math.round(shares.bytes() / config.AD_SERVER_WORKERS),
     close: async () => {
       spool.finish();
       own.end();
       ending.abort();
-      await Promise.race([running, sleep(RELAY_DRAIN_MS)]);
+      // `fail` has got the error of a relay.
+      const stopped = running.catch(() => {});
+      await Promise.race([stopped, sleep(RELAY_DRAIN_MS)]);
       own.abort();
       for (const relay of adopted.relays) relay.abort();
-      await running.catch(() => {});
+      await stopped;
       spool.close();
     },
   };
+}
+
+function goneError(folder: string, cause?: unknown): TollwayError {
+  return new TollwayError(
+    'bad_data_dir',
+    `The spool folder ${folder} is gone: it was moved or deleted while the ad server used it. Move it back: an ad server publishes the clicks in it`,
+    { cause },
+  );
 }
 
 /** Keeps `othersBytes` of a spool current. `bytes`: those of all spools in the folder, blocked ones included, as last measured. */

@@ -22,7 +22,7 @@ export type GaugeCollector = {
   readonly refresh: () => Promise<void>;
   /** The lag of each broker that was read. Sends no request. */
   readonly lags: () => readonly CurrentLag[];
-  /** Whether this processor cannot settle clicks. */
+  /** Whether this processor cannot settle all clicks. */
   readonly isBlocked: () => boolean;
   readonly stop: () => Promise<void>;
 };

@@ -1,10 +1,10 @@
 import { withDeadline } from '../common/deadline.ts';
-import { errorMessage } from '../common/errors.ts';
-import type { Pool } from '../common/postgres/postgres.ts';
+import { errorCode, errorMessage } from '../common/errors.ts';
+import { isSqlState, type Pool } from '../common/postgres/postgres.ts';
 import type { Logger } from '../common/telemetry/logger.ts';
 import type { ProcessMetrics } from '../common/telemetry/metrics.ts';
 import type { OpenProblems } from '../common/telemetry/problems.ts';
-import { ThrottledLog } from '../common/telemetry/throttled-log.ts';
+import { type FailureLines, ThrottledLog } from '../common/telemetry/throttled-log.ts';
 import { readAdvertiserNumbers } from '../ledger/advertiser-numbers.ts';
 import { readCampaignCaps } from '../ledger/campaign-caps.ts';
 import { countDeadLetters } from '../ledger/dead-letters.ts';
@@ -12,6 +12,16 @@ import { countDaysAhead } from '../ledger/partitions.ts';
 import { AdvertiserGauges } from './advertiser-gauges.ts';
 import { removeCampaigns, setCampaigns } from './campaign-gauges.ts';
 
+const NO_ANSWER: FailureLines = {
+  failed:
+    'The database does not answer the processor; clicks wait in the broker. Check the server and the network',
+  recovered: 'The database answers the processor again',
+};
+/** The line about a database that lacks the tables, or the grants on them. */
+const WRONG_SCHEMA = {
+  failed:
+    'The database answers the processor with an error. Check that DATABASE_URL names the right database and that it is migrated',
+};
 /** Time between two reads of all budgets, in ms: setting thousands of gauges takes a while. */
 const BUDGETS_MS = 5_000;
 
@@ -47,40 +57,37 @@ export function databaseGauges(
   let budgetsReadAt: number | null = null;
   const advertisers = new AdvertiserGauges(metrics, advertisersMax);
   let isUnusable = false;
-  const log = new ThrottledLog(logger, {
-    failed:
-      'The database does not answer the processor; clicks wait in the broker. Check the server and the network',
-    recovered: 'The database answers the processor again',
-  });
-  problems.report('database', 'it has not been checked yet');
-
-  const readState = async () => {
-    const { rows } = await withDeadline(
-      pool.query<{ isReadOnly: boolean }>(
-        `select current_setting('transaction_read_only') = 'on' as "isReadOnly"`,
-      ),
-      answerMsMax,
-      'The database',
-    );
-    isUnusable = rows[0]?.isReadOnly ?? false;
+  const log = new ThrottledLog(logger, NO_ANSWER);
+  const setAnswering = (isReadOnly: boolean) => {
+    isUnusable = isReadOnly;
     metrics.databaseUp.set(1);
     log.recover();
-    if (isUnusable) problems.report('database', 'it is read-only: no click can be charged');
+    if (isReadOnly) problems.report('database', 'it is read-only: no click can be charged');
     else problems.clear('database');
   };
+  problems.report('database', 'it has not been checked yet');
+
   return {
     read: async () => {
       try {
-        await readState();
-        if (budgetsReadAt !== null && performance.now() - budgetsReadAt < BUDGETS_MS) return;
-        await readBudgets(pool, { metrics, advertisers, advertisersMax });
-        budgetsReadAt = performance.now();
+        const isReadOnly = await readIsReadOnly(pool, answerMsMax);
+        // A database that answers, and has not got the tables, does not recover with each first query.
+        if (budgetsReadAt === null || performance.now() - budgetsReadAt >= BUDGETS_MS) {
+          await readBudgets(pool, { metrics, advertisers, advertisersMax });
+          budgetsReadAt = performance.now();
+        }
+        setAnswering(isReadOnly);
       } catch (error) {
         if (stopping.aborted) return;
         isUnusable = true;
         metrics.databaseUp.set(0);
-        log.fail({ problem: errorMessage(error) });
-        problems.report('database', `it does not answer: ${errorMessage(error)}`);
+        const problem = errorMessage(error);
+        const isAnswer = isWrongSchema(error);
+        log.fail({ problem }, isAnswer ? WRONG_SCHEMA.failed : undefined);
+        problems.report(
+          'database',
+          `${isAnswer ? 'it answers with an error' : 'it does not answer'}: ${problem}`,
+        );
       }
     },
     isUnusable: () => isUnusable,
@@ -94,6 +101,24 @@ export function databaseGauges(
       await advertisers.foldOverDelivery();
     },
   };
+}
+
+/** Rejects if the database does not answer within `answerMsMax`. */
+async function readIsReadOnly(pool: Pool, answerMsMax: number): Promise<boolean> {
+  const { rows } = await withDeadline(
+    pool.query<{ isReadOnly: boolean }>(
+      `select current_setting('transaction_read_only') = 'on' as "isReadOnly"`,
+    ),
+    answerMsMax,
+    'The database',
+  );
+  return rows[0]?.isReadOnly ?? false;
+}
+
+/** Whether a server has answered that it has no such table or column, or that the role may not read it. */
+function isWrongSchema(error: unknown): boolean {
+  const code = errorCode(error);
+  return isSqlState(code) && code?.startsWith('42') === true;
 }
 
 /** Reads budgets, caps, dead letters and the days ahead into the metrics. */

@@ -55,11 +55,11 @@ export function runMaintenanceLoop(runtime: Runtime<ProcessMetrics>): Maintenanc
   );
   const partitionsLog = new ThrottledLog(logger, {
     failed:
-      'The day partitions cannot be created; the processor tries again. Clicks are charged only for days that already have a partition',
+      'The day partitions cannot be created; the processor tries again. No click can be charged for a day without a partition',
     recovered: 'The day partitions are created again',
   });
   const log = new ThrottledLog(logger, {
-    failed: 'The ledger cannot be maintained; the processor tries again. Clicks are charged meanwhile',
+    failed: 'The ledger cannot be maintained; the processor tries again. Charging does not wait for it',
     recovered: 'The ledger is maintained again',
   });
   const stop = new AbortController();

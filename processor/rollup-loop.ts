@@ -24,7 +24,7 @@ export function runRollupLoop({
   const onError = (err: Error) => logger.debug({ err }, 'A connection broke');
   const pool = createPool(config.DATABASE_URL, 'rollup', 1, onError, QUERY_MS_MAX);
   const log = new ThrottledLog(logger, {
-    failed: 'The processor cannot update the sums of reports and retries. Clicks are charged meanwhile',
+    failed: 'The processor cannot update the sums of reports and retries. Charging does not need them',
     recovered: 'The sums of reports are updated again',
   });
   const stopping = new AbortController();

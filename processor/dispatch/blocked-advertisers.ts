@@ -15,7 +15,13 @@ const SECOND_CHECK_MS = 100;
 /** Maximum number of advertisers that `problems` names. */
 const NAMED_MAX = 10;
 
-type Blocked<Waiting> = { readonly click: ReadClick; readonly sinceMs: number; waiting: Waiting[] };
+type Blocked<Waiting> = {
+  /** The id of the advertiser and its name, such as `3 (Blue Shoes)`. */
+  readonly named: string;
+  readonly click: ReadClick;
+  readonly sinceMs: number;
+  waiting: Waiting[];
+};
 
 /**
  * The advertisers whose rows (of the advertiser, its campaigns or its ads) another session keeps locked, as an idle `psql` can for hours.
@@ -63,7 +69,10 @@ export class BlockedAdvertisers<Waiting> {
   /** The blocked advertisers as one problem, or an empty list. */
   get problems(): readonly Problem[] {
     if (this.blocked.size === 0) return [];
-    const named = this.ids.slice(0, NAMED_MAX).join(', ');
+    const named = [...this.blocked.values()]
+      .slice(0, NAMED_MAX)
+      .map((advertiser) => advertiser.named)
+      .join(', ');
     const more = this.blocked.size > NAMED_MAX ? ` and ${this.blocked.size - NAMED_MAX} more` : '';
     const noun = this.blocked.size === 1 ? 'advertiser' : 'advertisers';
     const sinceMs = Math.min(...[...this.blocked.values()].map((advertiser) => advertiser.sinceMs));
@@ -83,12 +92,14 @@ export class BlockedAdvertisers<Waiting> {
     const still = await this.findLocked(clicks.filter(({ click }) => locked.has(click.advertiserId)));
     for (const record of clicks) {
       const { advertiserId } = record.click;
-      if (!still.has(advertiserId) || this.blocked.has(advertiserId)) continue;
-      this.blocked.set(advertiserId, { click: record, sinceMs: performance.now(), waiting: [] });
+      const name = still.get(advertiserId);
+      if (name === undefined || this.blocked.has(advertiserId)) continue;
+      const named = `${advertiserId} (${name})`;
+      this.blocked.set(advertiserId, { named, click: record, sinceMs: performance.now(), waiting: [] });
       this.logger.warn(
         { advertiser: advertiserId },
-        `Another session keeps a row of advertiser ${advertiserId} locked. Its clicks wait; all others are charged. ` +
-          'End that session: select pid, state, query from pg_stat_activity',
+        `Another session keeps a row of advertiser ${named} locked. Its clicks wait; all others are charged. ` +
+          'End that session: docs/runbook.md#tollwaysettlementblocked',
       );
     }
     if (this.blocked.size > 0 && !this.isProbing) void this.probe();
@@ -121,14 +132,14 @@ export class BlockedAdvertisers<Waiting> {
         [...this.blocked.values()].map(({ click }) => click),
         'all',
       );
-      for (const [advertiserId, { sinceMs, waiting }] of this.blocked) {
+      for (const [advertiserId, { named, sinceMs, waiting }] of this.blocked) {
         if (locked.has(advertiserId)) continue;
         this.blocked.delete(advertiserId);
         this.unlockedCount += 1;
         const seconds = Math.round((performance.now() - sinceMs) / 1_000);
         this.logger.warn(
           { advertiser: advertiserId, seconds },
-          `The rows of advertiser ${advertiserId} are no longer locked; its clicks are charged`,
+          `The rows of advertiser ${named} are no longer locked; its clicks are charged`,
         );
         this.onUnlocked(waiting, advertiserId);
       }
@@ -143,13 +154,13 @@ export class BlockedAdvertisers<Waiting> {
   private async findLocked(
     clicks: readonly ReadClick[],
     onError: 'all' | 'none' = 'none',
-  ): Promise<ReadonlySet<number>> {
-    if (clicks.length === 0) return new Set();
+  ): Promise<ReadonlyMap<number, string>> {
+    if (clicks.length === 0) return new Map();
     try {
       return await findLockedAdvertisers(this.pool, clicks);
     } catch (error) {
       this.logger.debug({ problem: errorMessage(error) }, 'The query for locked advertisers failed');
-      return new Set(onError === 'all' ? clicks.map(({ click }) => click.advertiserId) : []);
+      return new Map(onError === 'all' ? clicks.map(({ click }) => [click.advertiserId, '']) : []);
     }
   }
 }

@@ -1,4 +1,4 @@
-import fs, { appendFileSync, existsSync, mkdirSync, utimesSync } from 'node:fs';
+import fs, { appendFileSync, existsSync, mkdirSync, renameSync, utimesSync } from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
@@ -45,6 +45,62 @@ it('an ad server relays its own spool and those of processes that have ended', a
   expect(existsSync(spool.folder)).toBe(false);
   expect(existsSync(unreadable)).toBe(true);
   expect(failures).toEqual([]);
+});
+
+describe('an ad server whose spool folder is moved away', () => {
+  const startMoved = async (clicks: readonly string[]) => {
+    const root = temporaryFolder();
+    const spool = openSpool({ root });
+    const broker = new FakeBroker();
+    const failures: unknown[] = [];
+    const relays = startTestRelays({ spool, publisher: broker, fail: (error) => failures.push(error) });
+    for (const click of clicks) await append(spool, [click]);
+    await until('the clicks to be published', () => broker.clicks.length === clicks.length);
+    const elsewhere = join(temporaryFolder(), spool.spoolId);
+    renameSync(spool.folder, elsewhere);
+    const moveBack = () => renameSync(elsewhere, spool.folder);
+    const gone = [{ code: 'bad_data_dir', message: expect.stringContaining(`${spool.folder} is gone`) }];
+    return { root, spool, relays, failures, gone, moveBack };
+  };
+
+  it('ends and says so, and the next one publishes its clicks when it is back', async () => {
+    const { root, spool, relays, failures, gone, moveBack } = await startMoved(['before']);
+    await append(spool, ['after']);
+    await until('the failure', () => failures.length > 0);
+    expect(failures).toMatchObject(gone);
+    await relays.close();
+    moveBack();
+    const broker = new FakeBroker();
+    const next = startTestRelays({ spool: openSpool({ root }), publisher: broker });
+    await until('the click to be published', () => broker.clicks.includes('after'));
+    await next.close();
+  });
+
+  it.each([[[]], [['before']]])('ends without another click too, after %j', async (clicks) => {
+    const { relays, failures, gone } = await startMoved(clicks);
+    await relays.measureSpools();
+    expect(failures).toMatchObject(gone);
+    await relays.close();
+  });
+
+  it('is no failure of an ad server that ends and removes the folder', async () => {
+    const failures: unknown[] = [];
+    const spool = openSpool({ root: temporaryFolder() });
+    const relays = startTestRelays({
+      spool,
+      publisher: new FakeBroker(),
+      fail: (error) => failures.push(error),
+    });
+    await append(spool, ['one']);
+    const closing = relays.close();
+    await until('the folder to be removed', () => {
+      void relays.measureSpools();
+      return !existsSync(spool.folder);
+    });
+    await relays.measureSpools();
+    await closing;
+    expect(failures).toEqual([]);
+  });
 });
 
 describe.each(['read', 'relayed'])('a spool of an ended process that cannot be %s', (how) => {

@@ -77,5 +77,8 @@ it('The numbers of an ad server count answers to valid links, whatever else is r
   redirects.inc({ answer: 'redirect' }, 7);
   for (const answer of ['prefetch', 'refused', 'unknown_ad']) redirects.inc({ answer });
   for (const answer of ['page', 'not_found', 'wrong_method', 'bad_request']) redirects.inc({ answer }, 1_000);
-  expect(await numbers()).toMatchObject({ linksAnsweredRecently: 10, linksRefusedRecently: 2 });
+  expect(await numbers()).toMatchObject({
+    ...{ linksAnsweredRecently: 10, linksRefusedRecently: 2 },
+    ...{ requestsRecently: 4_010, linksNotFoundRecently: 1_000 },
+  });
 });

@@ -33,10 +33,10 @@ type TestEnvironment = {
   readonly charge: (key: string, body?: Buffer | readonly Buffer[], deadlineMs?: number) => Promise<unknown>;
 };
 
-async function withEnvironment(
-  work: (environment: TestEnvironment) => Promise<void>,
+async function withEnvironment<T>(
+  work: (environment: TestEnvironment) => Promise<T>,
   memoryMegabytes = 256,
-): Promise<void> {
+): Promise<T> {
   const database = await createTestDatabase();
   try {
     const ads: NamedAd[] = [];
@@ -61,7 +61,7 @@ async function withEnvironment(
     };
     const lines: TestEnvironment['lines'] = (count, overrides) => clickLines(ads, count, overrides);
     try {
-      await work({ s3, running, database, pool: database.pool, lines, charge });
+      return await work({ s3, running, database, pool: database.pool, lines, charge });
     } catch (error) {
       process.stderr.write(running.logs());
       throw error;
@@ -299,35 +299,46 @@ describe('an event that is not about a new file', () => {
 });
 
 describe('near its deadline', () => {
-  on(
-    'the function reports its progress, and the next attempt finishes without charging a click twice',
-    async (environment) => {
-      const { pool, lines, charge, running } = environment;
-      await charge('warm', fileOf(lines(3)));
-      const file = fileOf(lines(10_000));
-      expect(await charge('late', file, NO_TIME_MS)).toBe(
-        'lambda-file: s3://clicks/late: expected to settle every click in time, settled 0 clicks; the file must be delivered again',
-      );
-      // Each batch is delayed, so that only some finish before the deadline.
-      await pool.query(
-        `create function dawdle() returns trigger language plpgsql as
+  /** Returns false if the platform ended the function, as it does if the machine stalls for its last 400 ms. */
+  const isChargedByTwoAttempts = async (environment: TestEnvironment): Promise<boolean> => {
+    const { pool, lines, charge, running } = environment;
+    await charge('warm', fileOf(lines(3)));
+    const file = fileOf(lines(10_000));
+    expect(await charge('late', file, NO_TIME_MS)).toBe(
+      'lambda-file: s3://clicks/late: expected to settle every click in time, settled 0 clicks; the file must be delivered again',
+    );
+    // Each batch is delayed, so that only some finish before the deadline.
+    await pool.query(
+      `create function dawdle() returns trigger language plpgsql as
        $$ begin perform pg_sleep(0.8); return null; end $$`,
-      );
-      await pool.query(
-        'create trigger dawdle before insert on ledger for each statement execute function dawdle()',
-      );
-      const said = String(await charge('late', undefined, 4_000));
-      const [, clicks] = /settled (\d+) clicks; the file must be delivered again$/.exec(said) ?? [];
-      const count = Number(clicks);
-      expect(count).toBeGreaterThan(0);
-      expect(count).toBeLessThan(10_000);
-      await expectBooks(pool, count + 3);
-      await pool.query('drop trigger dawdle on ledger');
-      const pid = running.pid();
-      expect(await charge('late')).toEqual({ records: 10_000 });
-      expect(running.pid()).toBe(pid);
-      await expectBooks(pool, 10_003);
+    );
+    await pool.query(
+      'create trigger dawdle before insert on ledger for each statement execute function dawdle()',
+    );
+    const said = String(await charge('late', undefined, 4_000));
+    if (said.startsWith('Task timed out')) return false;
+    expect(said).toMatch(/settled \d+ clicks; the file must be delivered again$/);
+    const count = Number(/settled (\d+) clicks/.exec(said)?.[1]);
+    expect(count).toBeGreaterThan(0);
+    expect(count).toBeLessThan(10_000);
+    await expectBooks(pool, count + 3);
+    await pool.query('drop trigger dawdle on ledger');
+    const pid = running.pid();
+    expect(await charge('late')).toEqual({ records: 10_000 });
+    expect(running.pid()).toBe(pid);
+    await expectBooks(pool, 10_003);
+    return true;
+  };
+
+  it.skipIf(skipped)(
+    'the function reports its progress, and the next attempt finishes without charging a click twice',
+    async () => {
+      let isCharged = false;
+      for (let tries = 0; tries < 3 && !isCharged; tries += 1)
+        isCharged = await withEnvironment(isChargedByTwoAttempts);
+      expect(isCharged).toBe(true);
     },
+    RUN_MS_MAX,
   );
 
   on(

@@ -102,7 +102,7 @@ describe.each(runtimes)('scheduled on $name', ({ missing, start }) => {
       const report = (await call()) as ReconciliationReport;
       expect(report).toMatchObject({ balanced: false, missing: 0 });
       expect(report.problems).toEqual([
-        expect.stringMatching(new RegExp(`^advertiser ${advertiser.id}: budget`)),
+        expect.stringMatching(new RegExp(`^advertiser ${advertiser.id} \\(Test advertiser\\): budget`)),
       ]);
       expect(gauges(logs())).toMatchObject({ tollway_books_problems: 1 });
     },

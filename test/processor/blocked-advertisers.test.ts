@@ -90,7 +90,7 @@ describe('an advertiser whose row another session keeps locked', () => {
     await holdAdvertiser();
     const first = dispatcher.submit([...mixed(20), spool.watermark()]);
     await expect.poll(() => charged(other)).toBe(10);
-    expect(problems()).toContain(`settlement for advertiser ${blocked.advertiser.id}`);
+    expect(problems()).toContain(`settlement for advertiser ${blocked.advertiser.id} (Test advertiser)`);
     expect(await setAside()).toBe(10);
     // Later clicks do not wait for the lock again, and other submissions end.
     await dispatcher.submit([spool.click({ ad: other.ad })]);
@@ -104,9 +104,9 @@ describe('an advertiser whose row another session keeps locked', () => {
     expect(await setAside()).toBe(0);
     const { id } = blocked.advertiser;
     expect(log.lines).toEqual([
-      `warn Another session keeps a row of advertiser ${id} locked. Its clicks wait; all others are charged. ` +
-        'End that session: select pid, state, query from pg_stat_activity',
-      `warn The rows of advertiser ${id} are no longer locked; its clicks are charged`,
+      `warn Another session keeps a row of advertiser ${id} (Test advertiser) locked. Its clicks wait; all others are charged. ` +
+        'End that session: docs/runbook.md#tollwaysettlementblocked',
+      `warn The rows of advertiser ${id} (Test advertiser) are no longer locked; its clicks are charged`,
     ]);
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 27, rejected: 0 });
   });
@@ -119,7 +119,7 @@ describe('an advertiser whose row another session keeps locked', () => {
       await holder.query(`select from ${table} where advertiser_id = $1 for update`, [blocked.advertiser.id]);
       const delivered = dispatcher.submit(mixed(10));
       await expect.poll(() => charged(other)).toBe(5);
-      expect(problems()).toContain(`settlement for advertiser ${blocked.advertiser.id}`);
+      expect(problems()).toContain(`settlement for advertiser ${blocked.advertiser.id} (Test advertiser)`);
       await holder.query('commit');
       await delivered;
       expect(await expectBalanced(database.pool)).toMatchObject({ charged: 9, overBudget: 1 });
@@ -132,7 +132,7 @@ describe('an advertiser whose row another session keeps locked', () => {
     await holder.query('select from campaign_day where campaign_id = $1 for update', [blocked.campaign.id]);
     const delivered = dispatcher.submit(mixed(10));
     await expect.poll(() => charged(other)).toBe(5);
-    expect(problems()).toContain(`settlement for advertiser ${blocked.advertiser.id}`);
+    expect(problems()).toContain(`settlement for advertiser ${blocked.advertiser.id} (Test advertiser)`);
     await holder.query('commit');
     await delivered;
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 9, overBudget: 2 });
@@ -174,7 +174,7 @@ describe('an advertiser whose row another session keeps locked', () => {
     await dispatcher.submit([spool.click({ ad: other.ad })]);
     await dispatcher.submit([spool.click({ ad: other.ad })]);
     expect(hasCapacity).toBe(false);
-    expect(problems()).toContain(`settlement for advertiser ${blocked.advertiser.id}`);
+    expect(problems()).toContain(`settlement for advertiser ${blocked.advertiser.id} (Test advertiser)`);
     dispatcher.abort();
     expect((await Promise.allSettled(delivered)).every(({ status }) => status === 'rejected')).toBe(true);
   });
@@ -317,13 +317,14 @@ describe('the blocked advertisers', () => {
     const accounts = [blocked];
     while (accounts.length < 12) accounts.push(await addAccount(database.pool));
     const ids = accounts.map(({ advertiser }) => advertiser.id);
+    const named = ids.map((id) => `${id} (Test advertiser)`);
     await holder.query('select from advertiser where id = any($1) for update', [ids]);
     await locked.detect(
       lockTimeout,
       accounts.map(({ ad }) => spool.click({ ad })),
     );
     expect(locked.problems.map(({ what }) => what)).toEqual([
-      `settlement for advertisers ${ids.slice(0, 10).join(', ')} and 2 more`,
+      `settlement for advertisers ${named.slice(0, 10).join(', ')} and 2 more`,
     ]);
   });
 });

@@ -1,5 +1,7 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { postgresBacklog } from '../../brokers/postgres/backlog.ts';
 import { inTransaction } from '../../common/postgres/postgres.ts';
+import { reconcile } from '../../ledger/reconcile.ts';
 import { settle } from '../../processor/charge/charge-clicks.ts';
 import { chargeBatch, expectBalanced, untilWaitingForLock } from '../support/charge-batch.ts';
 import { addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
@@ -66,3 +68,42 @@ it.each([
     await expectBalanced(database.pool);
   },
 );
+
+it.each([
+  ['in one batch', true],
+  ['in two batches', false],
+])(
+  'two different clicks under one key are both charged, %s, and reconcile reports the spool',
+  async (_, isOneBatch) => {
+    const { ad } = await addAccount(database.pool);
+    const from = new TestSpool().next();
+    const [one, other] = [clickRecord({ ad, from }), clickRecord({ ad, from })];
+    for (const batch of isOneBatch ? [[one, other]] : [[one], [other]])
+      expect(new Set(await chargeBatch(database.pool, batch))).toEqual(new Set(['charged']));
+    // A copy of either is found by its click id.
+    expect(await chargeBatch(database.pool, [other, one])).toEqual(['duplicate', 'duplicate']);
+    const { balanced, problems } = await reconcile(database.pool, { brokers: [postgresBacklog], deep: true });
+    expect({ balanced, problems }).toEqual({
+      balanced: false,
+      problems: [`spool ${from.spoolId}: 1 click accepted, 2 accounted for`],
+    });
+  },
+);
+
+it('a click under two keys is charged once, and the other key counts as missing', async () => {
+  const { ad } = await addAccount(database.pool);
+  const spool = new TestSpool();
+  const click = spool.click({ ad });
+  const { clickId, clickedAt } = click.click;
+  const outcomes = await chargeBatch(database.pool, [
+    click,
+    spool.click({ ad, clickId, clickedAt }),
+    spool.watermark(),
+  ]);
+  expect(outcomes.toSorted()).toEqual(['charged', 'duplicate', 'watermark']);
+  const { problems, charged, missing } = await reconcile(database.pool, {
+    brokers: [postgresBacklog],
+    deep: true,
+  });
+  expect({ problems, charged, missing }).toEqual({ problems: [], charged: 1, missing: 1 });
+});

@@ -12,11 +12,11 @@ import { GONE, moveToTimeZone } from '../support/time-zones.ts';
 it.each([
   [
     'a task after the partitions fails',
-    'The ledger cannot be maintained; the processor tries again. Clicks are charged meanwhile',
+    'The ledger cannot be maintained; the processor tries again. Charging does not wait for it',
   ],
   [
     'partitions cannot be created',
-    'The day partitions cannot be created; the processor tries again. Clicks are charged only for days that already have a partition',
+    'The day partitions cannot be created; the processor tries again. No click can be charged for a day without a partition',
   ],
 ])('the log says what it means for clicks if %s', async (cause, line) => {
   const database = await createTestDatabase();

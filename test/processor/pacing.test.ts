@@ -123,6 +123,21 @@ describe('the plan of a campaign', () => {
     });
   });
 
+  it('rest: does not start again for a charge whose transaction began in the hour before', async () => {
+    const { campaign, ad } = await pacedAccount({ pacing: 'rest' });
+    await spend(ad, 1_000_000);
+    // Another transaction has charged in the next hour meanwhile, and has committed first.
+    await database.pool.query(
+      `update campaign_day set charged_hour = charged_hour + interval '1 hour', spent_before_hour_micros = spent_micros
+       where campaign_id = $1`,
+      [campaign.id],
+    );
+    const hour = 'select charged_hour, spent_before_hour_micros from campaign_day where campaign_id = $1';
+    const { rows: before } = await database.pool.query(hour, [campaign.id]);
+    await spend(ad, 500_000);
+    expect((await database.pool.query(hour, [campaign.id])).rows).toEqual(before);
+  });
+
   it('is ahead until PostgreSQL’s line and that of readers reach what is spent, whatever was spent and planned', async () => {
     const { ad, campaign } = await pacedAccount({ pacing: 'even' });
     const change = (spent: number, pacing: string, before: number) =>

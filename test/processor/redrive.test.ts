@@ -3,7 +3,7 @@ import { inTransaction } from '../../common/postgres/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { encodeClick, type ReadRecord, readRecord, watermarkRecord } from '../../contract/click-event.ts';
 import { addAd } from '../../ledger/ads.ts';
-import { discardDeadLetter, listDeadLetterIds } from '../../ledger/dead-letters.ts';
+import { discardDeadLetter, listDeadLetterIds, readDeadLetter } from '../../ledger/dead-letters.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
 import { settle } from '../../processor/charge/charge-clicks.ts';
 import { quarantine } from '../../processor/charge/quarantine.ts';
@@ -47,6 +47,16 @@ async function remaining(): Promise<bigint | undefined> {
   );
   return rows[0]?.left;
 }
+
+it('A dead letter that is discarded again keeps the time of its first discard', async () => {
+  await chargeBatch(database.pool, [tooEarly()]);
+  const id = await onlyLetter();
+  await discardDeadLetter(database.pool, id);
+  const { discardedAt } = await readDeadLetter(database.pool, id);
+  expect(discardedAt).not.toBeNull();
+  await discardDeadLetter(database.pool, id);
+  expect(await readDeadLetter(database.pool, id)).toMatchObject({ discardedAt, raw: null });
+});
 
 describe('a redrive', () => {
   it('charges a click whose ad was created since, once, and deletes the dead letter', async () => {
@@ -122,6 +132,27 @@ describe('a redrive', () => {
     await discardDeadLetter(database.pool, id);
     await expect(redrive(database.pool, id)).rejects.toMatchObject({ code: 'already_discarded' });
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 0, rejected: 1 });
+  });
+
+  it('and a discard at the same time: one is done, and the other is refused', async () => {
+    const click = tooEarly();
+    await chargeBatch(database.pool, [click]);
+    const id = await onlyLetter();
+    await makeAd();
+    const holder = await database.pool.connect();
+    try {
+      await holder.query('begin; select from dead_letter for update');
+      const changes = [redrive(database.pool, id), discardDeadLetter(database.pool, id)];
+      await untilWaitingForLock(database.pool, 2);
+      await holder.query('commit');
+      const results = await Promise.allSettled(changes);
+      expect(results.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+      const isCharged = results[0]?.status === 'fulfilled';
+      expect(await rowCountsOf(database.pool, click.click.clickId)).toEqual(isCharged ? [1, 0] : [0, 1]);
+    } finally {
+      holder.release(true);
+    }
+    await expectBalanced(database.pool);
   });
 
   it('leaves the counts of a record that was never counted', async () => {
